@@ -1,0 +1,98 @@
+"""``python -m benchmarks [family ...] [--save FILE] [--quick] [--threads N] [--match TEXT]``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import sys
+from pathlib import Path
+
+import kernelmill
+
+from . import __path__ as here
+from ._harness import as_json, hardware_limits, measure, set_threads, table
+
+BUSY = 0.5  # of one processor, averaged over the last minute
+
+
+def families() -> list[str]:
+    """Family files of this package; ``cuda_*`` are scripts of their own, for GPU machines."""
+    found = (m.name for m in pkgutil.iter_modules(here) if not m.ispkg)
+    return sorted(name for name in found if not name.startswith(("_", "cuda_")))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the chosen families; status 1 when a result is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("family", nargs="*", help=f"default: all of {', '.join(families())}")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="write the JSON there")
+    parser.add_argument(
+        "--quick", action="store_true", help="small shapes, one round: a smoke test"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="default: what kernelmill takes")
+    parser.add_argument(
+        "--match", default="", metavar="TEXT", help="only cases with this in the name"
+    )
+    arguments = parser.parse_args(argv)
+    unknown = set(arguments.family) - set(families())
+    if unknown:
+        parser.error(f"family must be of {', '.join(families())}, got {', '.join(sorted(unknown))}")
+
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    if load is not None and load > BUSY:
+        # OpenMP threads that wait in a loop lose 50-fold when another process has their processor,
+        # so ratios measured on a busy machine flatter us.
+        print(f"load average {load:.2f}: wait for a quiet machine before keeping these figures\n")
+    threads = arguments.threads or kernelmill.get_threads()
+    set_threads(threads)
+    limits = hardware_limits(threads, arguments.quick)
+    print(
+        f"{kernelmill.info()['processor']}, {threads} threads: float32 "
+        f"{limits['float32 flop/s'] / 1e9:.0f} GFLOP/s, float64 "
+        f"{limits['float64 flop/s'] / 1e9:.0f} GFLOP/s, copy "
+        f"{limits['copy bytes/s'] / 1e9:.1f} GB/s\n",
+        flush=True,
+    )
+    outcomes = []
+    for family in arguments.family or families():
+        for case in importlib.import_module(f"benchmarks.{family}").cases(arguments.quick):
+            if arguments.match in case.name:
+                outcomes.append(measure(family, case, limits, arguments.quick))
+                print(table(outcomes[-1:]), flush=True)
+    if arguments.save:
+        about = {
+            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "command": f"python -m benchmarks {' '.join(argv or sys.argv[1:])}",
+            "machine": platform.machine(),
+            "threads": threads,
+            "load_average": load,
+            "quick": arguments.quick,
+            "limits": limits,
+            "info": kernelmill.info(),
+            "peers": _peer_versions(),
+        }
+        arguments.save.parent.mkdir(parents=True, exist_ok=True)
+        arguments.save.write_text(json.dumps(as_json(outcomes, **about), indent=1) + "\n")
+        print(f"saved {arguments.save}")
+    return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+def _peer_versions() -> dict[str, str | None]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {}
+    for name in ("scikit-learn", "scikit-learn-intelex", "faiss-cpu", "numpy", "scipy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

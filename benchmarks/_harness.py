@@ -1,0 +1,282 @@
+"""One way to measure: interleaved rounds, median and spread, results checked, floor beside it.
+
+Why so: the machine's speed drifts, so systems take turns within each round and are compared by the
+median of their rounds; a mean would follow the worst disturbance. A time says little without the
+least time that the hardware allows, so each case states its work and the harness states the floor
+
+    floor = max(flops / peak flops, bytes / copy bandwidth)
+
+with both limits measured in the same run.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+# A single timing shorter than this is repeated: the clock and the call itself cost about 1e-7 s.
+SHORTEST_TIMING = 5e-3
+ROUNDS = 9
+SECONDS_PER_CASE = 20.0  # rounds are cut to stay near this, to 3 at least
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a case must do at the least: operations, and bytes moved to or from memory."""
+
+    flops: float = 0.0
+    bytes: float = 0.0
+    formula: str = ""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the family; says shape, dtype and what stays fixed.
+    make : callable
+        ``make() -> data``; runs once, not timed.
+    systems : mapping of str to callable
+        ``systems[name](data)`` prepares, untimed, and returns the function to time, or raises
+        ImportError when the peer is not installed. The first one is ours.
+    check : callable
+        ``check(data, ours, other) -> str``: empty when the two results agree as the case demands
+        (equal, or ours not worse), else what is wrong. Also called with `reference` as ``other``.
+    work : callable, optional
+        ``work(data, result of ours) -> Work``.
+    dtype : str
+        Whose peak the floor uses.
+    want : float, optional
+        Ratio best peer / ours that the project aims for.
+    """
+
+    name: str
+    make: Callable[[], Any]
+    systems: Mapping[str, Callable[[Any], Callable[[], Any]]]
+    check: Callable[[Any, Any, Any], str]
+    work: Callable[[Any, Any], Work] | None = None
+    dtype: str = "float32"
+    want: float | None = None
+
+
+@dataclass
+class Timing:
+    """Seconds of one call over the rounds."""
+
+    seconds: list[float]
+    calls: int = 1  # calls per round
+    median: float = field(init=False)
+    least: float = field(init=False)
+    quartiles: tuple[float, float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.median = statistics.median(self.seconds)
+        self.least = min(self.seconds)
+        low, high = np.percentile(self.seconds, [25, 75])
+        self.quartiles = (float(low), float(high))
+
+
+@dataclass
+class Outcome:
+    """All that one case gave; `asdict` of it goes into the JSON."""
+
+    family: str
+    case: str
+    dtype: str
+    timings: dict[str, Timing]
+    absent: dict[str, str]  # system -> why it did not run
+    wrong: dict[str, str]  # system -> what differs
+    ratio: float | None = None  # best correct peer / ours
+    best_peer: str | None = None
+    want: float | None = None
+    floor: float | None = None
+    floor_formula: str = ""
+    floor_share: float | None = None  # floor / ours
+
+    @property
+    def ok(self) -> bool:
+        """True when every result agreed."""
+        return not self.wrong
+
+
+def measure(family: str, case: Case, limits: Mapping[str, float], quick: bool = False) -> Outcome:
+    """Run one case: prepare, warm up, check, then time in interleaved rounds."""
+    data = case.make()
+    runs: dict[str, Callable[[], Any]] = {}
+    absent: dict[str, str] = {}
+    for name, prepare in case.systems.items():
+        try:
+            runs[name] = prepare(data)
+        except ImportError as error:
+            absent[name] = str(error)
+    ours = next(iter(case.systems))
+    if ours not in runs:
+        raise RuntimeError(f"benchmarks: {family}/{case.name} cannot run ours: {absent[ours]}")
+
+    results = {name: run() for name, run in runs.items()}  # warm-up, and what is checked
+    wrong = {}
+    for name in runs:
+        complaint = case.check(data, results[ours], results[name])
+        if complaint:
+            wrong[name] = complaint
+    calls, cost = {}, {}
+    for name, run in runs.items():
+        cost[name] = _time(run, 1)
+        calls[name] = max(1, int(np.ceil(SHORTEST_TIMING / max(cost[name], 1e-7))))
+    per_round = sum(cost[name] * calls[name] for name in runs)
+    affordable = int(SECONDS_PER_CASE / max(per_round, 1e-9))
+    rounds = 1 if quick else max(3, min(ROUNDS, affordable))
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    order = list(runs)
+    for r in range(rounds):
+        for name in order[r % len(order) :] + order[: r % len(order)]:  # nobody is always first
+            seconds[name].append(_time(runs[name], calls[name]))
+
+    timings = {name: Timing(values, calls[name]) for name, values in seconds.items()}
+    outcome = Outcome(family, case.name, case.dtype, timings, absent, wrong, want=case.want)
+    peers = {n: t.median for n, t in timings.items() if n != ours and n not in wrong}
+    if peers:
+        outcome.best_peer = min(peers, key=peers.__getitem__)
+        outcome.ratio = peers[outcome.best_peer] / timings[ours].median
+    if case.work is not None:
+        work = case.work(data, results[ours])
+        by_flops = work.flops / limits[f"{case.dtype} flop/s"]
+        by_bytes = work.bytes / limits["copy bytes/s"]
+        outcome.floor = max(by_flops, by_bytes)
+        outcome.floor_formula = work.formula
+        outcome.floor_share = outcome.floor / timings[ours].median
+    return outcome
+
+
+def _time(run: Callable[[], Any], calls: int) -> float:
+    began = time.perf_counter()
+    for _ in range(calls):
+        run()
+    return (time.perf_counter() - began) / calls
+
+
+def hardware_limits(threads: int, quick: bool = False) -> dict[str, float]:
+    """Peak flop/s by dtype (the better of our product and NumPy's) and copy bandwidth.
+
+    Bandwidth counts bytes read plus bytes written by a copy that is far larger than the caches.
+    """
+    from kernelmill.ops import matmul
+
+    rng = np.random.default_rng(0)
+    limits = {}
+    size = 768 if quick else 2048
+    for dtype in ("float32", "float64"):
+        A = rng.standard_normal((size, size)).astype(dtype)
+        B = rng.standard_normal((size, size)).astype(dtype)
+        best = np.inf
+        for product in (matmul.matmul, np.matmul):
+            product(A, B)
+            best = min(best, *(_time(lambda p=product, A=A, B=B: p(A, B), 1) for _ in range(5)))
+        limits[f"{dtype} flop/s"] = 2.0 * size**3 / best
+    source = np.ones((16 if quick else 256) * 2**20 // 8)
+    target = np.zeros_like(source)
+    parts = list(zip(np.array_split(source, threads), np.array_split(target, threads), strict=True))
+    with ThreadPoolExecutor(threads) as pool:
+
+        def copy() -> None:
+            list(pool.map(lambda part: np.copyto(part[1], part[0]), parts))
+
+        copy()
+        best = min(_time(copy, 1) for _ in range(5))
+    limits["copy bytes/s"] = 2.0 * source.nbytes / best
+    return limits
+
+
+def set_threads(n: int) -> None:
+    """The same number of threads for us and for every peer that is installed."""
+    import kernelmill
+
+    kernelmill.threads(n)
+    import threadpoolctl
+
+    for name in ("sklearn.cluster", "faiss", "sklearnex.cluster"):  # loads their thread pools
+        try:
+            __import__(name)
+        except ImportError:
+            continue
+    threadpoolctl.threadpool_limits(n)
+    try:
+        import faiss
+
+        faiss.omp_set_num_threads(n)
+    except ImportError:
+        pass
+    try:
+        import daal4py
+
+        daal4py.daalinit(n)
+    except ImportError:
+        pass
+
+
+def close(got: float, want: float, rtol: float, what: str) -> str:
+    """Empty when two numbers agree to ``rtol`` relative to ``want``, else a sentence."""
+    difference = abs(got - want)
+    return "" if difference <= rtol * abs(want) else f"{what} {got:.9g} against {want:.9g}"
+
+
+def not_worse(ours: float, peer: float, rtol: float, what: str) -> str:
+    """Empty when a loss of ours is at most ``rtol`` above the peer's, else a sentence."""
+    return "" if ours <= peer * (1 + rtol) else f"{what} {ours:.9g}, worse than {peer:.9g}"
+
+
+def arrays_close(got: np.ndarray, want: np.ndarray, rtol: float, atol: float = 0.0) -> str:
+    """Empty when two arrays agree element by element, else the worst difference."""
+    if got.shape != want.shape:
+        return f"shape {got.shape} against {want.shape}"
+    if np.allclose(got, want, rtol=rtol, atol=atol, equal_nan=True):
+        return ""
+    return f"arrays differ by up to {np.nanmax(np.abs(got - want)):.3g}"
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """The outcomes as text, one block per case."""
+    lines = []
+    for outcome in outcomes:
+        head = f"{outcome.family}/{outcome.case}"
+        if outcome.floor is not None:
+            share = f"{outcome.floor_share:.0%} of floor"
+            head += f"   [floor {_show(outcome.floor)}: {outcome.floor_formula}; reached {share}]"
+        lines.append(head)
+        for name, timing in outcome.timings.items():
+            low, high = timing.quartiles
+            text = (
+                f"  {name:<24} {_show(timing.median):>10}   least {_show(timing.least):>10}   "
+                f"quartiles {_show(low)} .. {_show(high)}"
+            )
+            if name in outcome.wrong:
+                text += f"   WRONG: {outcome.wrong[name]}"
+            lines.append(text)
+        for name, why in outcome.absent.items():
+            lines.append(f"  {name:<24} absent: {why}")
+        if outcome.ratio is not None:
+            want = f" (want {outcome.want:g})" if outcome.want else ""
+            lines.append(f"  best peer / ours = {outcome.ratio:.2f}{want}, {outcome.best_peer}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _show(seconds: float) -> str:
+    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if seconds >= scale:
+            return f"{seconds / scale:.4g} {unit}"
+    return f"{seconds / 1e-9:.4g} ns"
+
+
+def as_json(outcomes: Sequence[Outcome], **about: Any) -> dict[str, Any]:
+    """Everything a reader needs to judge the figures, ready for ``json.dump``."""
+    return {**about, "results": [asdict(outcome) for outcome in outcomes]}

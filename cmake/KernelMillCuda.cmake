@@ -1,0 +1,47 @@
+# The _cuda module: built when nvcc is found, left out with -DKERNELMILL_CUDA=OFF.
+if(KERNELMILL_CUDA STREQUAL "OFF")
+  message(STATUS "KernelMill: CUDA twins left out (KERNELMILL_CUDA=OFF)")
+  return()
+endif()
+
+include(CheckLanguage)
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  if(KERNELMILL_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "KernelMill: KERNELMILL_CUDA=ON needs nvcc on the PATH")
+  endif()
+  message(STATUS "KernelMill: CUDA twins left out (nvcc not found)")
+  return()
+endif()
+
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  # Machine code for A100 and H100/H200, PTX of the newest for chips that come later.
+  set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)  # importing the module needs no toolkit and no driver
+enable_language(CUDA)
+
+file(GLOB cuda_sources CONFIGURE_DEPENDS cuda/ops/*.cu cuda/core/*.cu)
+file(GLOB cuda_bindings CONFIGURE_DEPENDS cuda/bindings/*.cpp)
+if(NOT cuda_sources OR NOT cuda_bindings)
+  message(STATUS "KernelMill: no CUDA sources")
+  return()
+endif()
+find_package(CUDAToolkit REQUIRED)
+pybind11_add_module(_cuda MODULE NO_EXTRAS ${cuda_sources} ${cuda_bindings})
+target_compile_definitions(_cuda PRIVATE KERNELMILL_MODULE=_cuda)
+target_include_directories(_cuda PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cuda" "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
+target_compile_options(_cuda PRIVATE
+  $<$<COMPILE_LANGUAGE:CUDA>:-Xfatbin=-compress-all --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra>
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow>)
+if(KERNELMILL_WERROR)
+  target_compile_options(_cuda PRIVATE
+    $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings> $<$<COMPILE_LANGUAGE:CXX>:-Werror>)
+endif()
+target_link_libraries(_cuda PRIVATE CUDA::cudart_static)
+if(CMAKE_SYSTEM_NAME STREQUAL "Linux")
+  target_link_options(_cuda PRIVATE -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL)
+endif()
+install(TARGETS _cuda LIBRARY DESTINATION kernelmill)

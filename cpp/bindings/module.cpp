@@ -1,0 +1,50 @@
+// The extension module of one instruction-set level: `_cpu_v2`, `_cpu_v3`, `_cpu_v4`, `_cpu_arm64`.
+
+#include "bindings/common.hpp"
+
+#include "core/parallel.hpp"  // thread limits, interrupts
+
+namespace {
+
+namespace py = pybind11;
+
+// Asked by long ops on the calling thread: has a signal handler raised (Ctrl-C)?
+bool signal_raised() {
+  py::gil_scoped_acquire gil;
+  return PyErr_CheckSignals() != 0;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
+  using namespace kernelmill;
+  set_interrupt_poll(&signal_raised);
+  py::register_exception_translator([](std::exception_ptr error) {
+    try {
+      if (error) std::rethrow_exception(error);
+    } catch (const Interrupted&) {
+      // The handler's exception is already set; KeyboardInterrupt if something cleared it.
+      if (!PyErr_Occurred()) PyErr_SetNone(PyExc_KeyboardInterrupt);
+    }
+  });
+
+  m.attr("level") = KERNELMILL_LEVEL_NAME;
+  m.attr("compiler") =
+#if defined(__clang__)
+      "clang " __clang_version__;
+#else
+      "gcc " __VERSION__;
+#endif
+  m.def("thread_limit", &thread_limit);
+  m.def("set_thread_limit", &set_thread_limit, py::arg("n"));
+  m.def("available_threads", [] { return available_threads(); });
+  m.def("pool_trim", [] { pool_trim(); });
+
+  bind_elementwise(m);
+  bind_kmeans(m);
+  bind_matmul(m);
+  bind_pairwise(m);
+  bind_random(m);
+  bind_silhouette(m);
+  bind_sparse_kmeans(m);
+}

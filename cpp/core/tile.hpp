@@ -1,0 +1,373 @@
+// One packed, register-tiled matrix product, P(i, j) = sum_p A(i, p) * B(p, j), templated on how
+// operands are read (packing policies, core/tile_pack.hpp) and on what is done to a finished
+// micro-tile while it is still in registers (an epilogue). New fusions are new epilogues.
+//
+//   packing      A is packed once (PackedA), shared read-only by threads and calls; B panel by
+//                panel into memory that the thread keeps.
+//   micro-tile   Rows x NV vectors of accumulators, Rows <= MR (multiply below).
+//   epilogue     one call per finished tile; see product.
+//   blocking     constants per instruction set in core/tile_params.hpp.
+//
+// Every P(i, j) is accumulated in ascending p into one accumulator (fused multiply-adds where the
+// machine has them). A depth k > KC is cut into equal chunks that depend on k alone, and the
+// chunks' sums are added in order. So the bits of P(i, j) do not depend on m, n, the tile that
+// computes it, or the thread.
+//
+// The structure is that of K. Goto and R. van de Geijn, "Anatomy of High-Performance Matrix
+// Multiplication", ACM TOMS 34(3), 2008, with the roles of A and B as in BLIS.
+#pragma once
+
+#include <algorithm>    // std::min, std::clamp
+#include <type_traits>  // std::is_same_v
+#include <utility>      // std::integer_sequence
+
+#include "core/matrix.hpp"       // index_t
+#include "core/tile_pack.hpp"    // policies, load, store
+#include "core/tile_params.hpp"  // Params
+#include "core/workspace.hpp"    // memory kept by the thread
+
+namespace kernelmill::tile {
+
+// How a depth k is cut: `count` chunks of `size` (the last may be shorter), count >= 1.
+template <class T>
+struct DepthChunks {
+  explicit DepthChunks(index_t k)
+      : count(std::max<index_t>(1, (k + Params<T>::KC - 1) / Params<T>::KC)),
+        // Whole 16-byte pieces, so that packing starts each chunk aligned to its own steps.
+        size(std::min<index_t>(Params<T>::KC, ((k + count - 1) / count + 3) / 4 * 4)) {}
+  index_t count, size;
+};
+
+// The m x k operand that is broadcast, packed for reuse. Tile heights are balanced: ceil(m / MR)
+// tiles whose heights differ by at most one, so that m = 100 costs 8 tiles of 12 or 13 rows and
+// not 7 of 14 and one of 2.
+template <class T>
+class PackedA {
+ public:
+  template <class Policy>
+  PackedA(const Policy& policy, index_t m, index_t k) : PackedA(m, k) {
+    pack(policy, 0, tiles_);
+  }
+
+  // Reserves memory only; pack() must then cover every tile. Lets threads share the packing.
+  PackedA(index_t m, index_t k)
+      : m_(m),
+        k_(k),
+        tiles_((m + Params<T>::MR - 1) / Params<T>::MR),
+        chunks_(k),
+        memory_(static_cast<std::size_t>(m * k)) {}
+
+  template <class Policy>
+  void pack(const Policy& policy, index_t tile_begin, index_t tile_end) {
+    for (index_t p = 0; p < k_; p += chunks_.size) {
+      const index_t depth = std::min(chunks_.size, k_ - p);
+      for (index_t t = tile_begin; t < tile_end; ++t) {
+        const index_t i = tile_row(t), rows = tile_row(t + 1) - i;
+        policy.pack(i, rows, p, depth, memory_.data() + m_ * p + i * depth, rows);
+      }
+    }
+  }
+
+  index_t rows() const { return m_; }
+  index_t depth() const { return k_; }
+  index_t tiles() const { return tiles_; }
+  const DepthChunks<T>& chunks() const { return chunks_; }
+
+  // The first `tall_tiles` tiles have `short_height` + 1 rows, the others `short_height`.
+  index_t tall_tiles() const { return tiles_ == 0 ? 0 : m_ % tiles_; }
+  index_t short_height() const { return tiles_ == 0 ? 0 : m_ / tiles_; }
+  index_t tile_row(index_t t) const { return t * short_height() + std::min(t, tall_tiles()); }
+
+  // Row i (the first of its tile) of the depth chunk that starts at p and is `depth` long.
+  const T* tile(index_t i, index_t p, index_t depth) const {
+    return memory_.data() + m_ * p + i * depth;
+  }
+
+ private:
+  index_t m_, k_, tiles_;
+  DepthChunks<T> chunks_;
+  Workspace<T> memory_;
+};
+
+// The k x n operand that runs along lanes, packed whole: panels of NR columns, the last one padded
+// with zeros. product packs B by itself, panel group by panel group; packing it before pays where
+// several calls share it, as the blocks of a large matrix product do.
+template <class T>
+class PackedB {
+ public:
+  // Reserves memory only; pack() must then cover every column.
+  PackedB(index_t n, index_t k)
+      : padded_((n + Params<T>::NR - 1) / Params<T>::NR * Params<T>::NR),
+        k_(k),
+        chunks_(k),
+        memory_(static_cast<std::size_t>(padded_ * k)) {}
+
+  // Columns [j_begin, j_end) become the policy's outer indices from `outer` on. j_begin must be a
+  // multiple of NR, j_end too unless it is the last column. Lets threads share the packing.
+  template <class Policy>
+  void pack(const Policy& policy, index_t outer, index_t j_begin, index_t j_end) {
+    constexpr int NR = Params<T>::NR;
+    for (index_t p = 0; p < k_; p += chunks_.size) {
+      const index_t depth = std::min(chunks_.size, k_ - p);
+      for (index_t j = j_begin; j < j_end; j += NR) {
+        policy.pack(outer + j - j_begin, std::min<index_t>(NR, j_end - j), p, depth,
+                    memory_.data() + padded_ * p + j * depth, NR);
+      }
+    }
+  }
+
+  // Column j (the first of its panel) of the depth chunk that starts at p and is `depth` long.
+  const T* panel(index_t j, index_t p, index_t depth) const {
+    return memory_.data() + padded_ * p + j * depth;
+  }
+
+ private:
+  index_t padded_, k_;
+  DepthChunks<T> chunks_;
+  Workspace<T> memory_;
+};
+
+// acc[r][v] = sum over depth of a[p][r] * b[p][v], a packed as [depth][Rows], b as [depth][NR].
+// Only the first Active vectors are computed, the others are 0.
+template <class T, int Rows, int Active = Params<T>::NV, class Vec = typename Params<T>::Vec>
+[[gnu::always_inline]] inline void multiply(const T* a, const T* b, index_t depth,
+                                            Vec (&acc)[Rows][Params<T>::NV]) {
+  constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
+  KERNELMILL_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    KERNELMILL_UNROLL
+    for (int v = 0; v < NV; ++v) acc[r][v] = Vec{};
+  }
+  for (index_t p = 0; p < depth; ++p, a += Rows, b += NV * lanes) {
+    Vec column[Active];
+    KERNELMILL_UNROLL
+    for (int v = 0; v < Active; ++v) column[v] = load<Vec>(b + v * lanes);
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < Active; ++v) acc[r][v] += a[r] * column[v];
+    }
+  }
+}
+
+namespace detail {
+
+// An epilogue that does not need the order guarantee says `static constexpr bool any_order = true`
+// and lets the product choose the order of tiles that reuses its caches best.
+template <class Epilogue>
+constexpr bool any_order() {
+  if constexpr (requires { Epilogue::any_order; }) {
+    return Epilogue::any_order;
+  } else {
+    return false;
+  }
+}
+
+// One depth chunk of one panel of B against a run of tiles of A.
+template <class T>
+struct Pass {
+  const PackedA<T>* a;
+  const T* b;               // [depth][NR]
+  index_t chunk, depth;     // first p, number of p
+  index_t column, columns;  // the panel
+  T* partial;           // [rows][NR] sums of the chunks before; unused if this is the only chunk
+  index_t partial_row;  // row of A that partial[0] belongs to
+  bool first, last;
+};
+
+template <class T, int Rows, class Epilogue>
+[[gnu::noinline]] void run_height(const Pass<T>& pass, index_t row, index_t tiles,
+                                  Epilogue& epilogue) {
+  using Vec = typename Params<T>::Vec;
+  constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
+  for (index_t t = 0; t < tiles; ++t, row += Rows) {
+    const index_t at = (row - pass.partial_row) * NV * lanes;
+    // What comes after the tile is fetched while it is multiplied.
+    if (!pass.first) {
+      for (int byte = 0; byte < Rows * NV * static_cast<int>(sizeof(Vec)); byte += 64) {
+        __builtin_prefetch(reinterpret_cast<const char*>(pass.partial + at) + byte);
+      }
+    }
+    if constexpr (requires { epilogue.prefetch(row, row, row); }) {
+      if (pass.last) epilogue.prefetch(row, Rows, pass.column);
+    }
+    Vec acc[Rows][NV];
+    const T* const packed_rows = pass.a->tile(row, pass.chunk, pass.depth);
+    if (NV > 1 && pass.columns <= lanes) {  // a narrow last panel costs one vector per row
+      multiply<T, Rows, 1>(packed_rows, pass.b, pass.depth, acc);
+    } else {
+      multiply<T, Rows>(packed_rows, pass.b, pass.depth, acc);
+    }
+    if (!pass.first) {
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        KERNELMILL_UNROLL
+        for (int v = 0; v < NV; ++v)
+          acc[r][v] += load<Vec>(pass.partial + at + (r * NV + v) * lanes);
+      }
+    }
+    if (pass.last) {
+      epilogue.template tile<Rows>(acc, row, pass.column, pass.columns);
+    } else {
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        KERNELMILL_UNROLL
+        for (int v = 0; v < NV; ++v) store(pass.partial + at + (r * NV + v) * lanes, acc[r][v]);
+      }
+    }
+  }
+}
+
+template <class T, class Epilogue, int... R>
+[[gnu::always_inline]] inline void dispatch_height(const Pass<T>& pass, index_t height, index_t row,
+                                                   index_t tiles, Epilogue& epilogue,
+                                                   std::integer_sequence<int, R...>) {
+  if (tiles <= 0) return;
+  (void)((height == R + 1 && (run_height<T, R + 1>(pass, row, tiles, epilogue), true)) || ...);
+}
+
+// Tiles [begin, end) of A: first those of the greater height, then the others.
+template <class T, class Epilogue>
+void run_tiles(const Pass<T>& pass, index_t begin, index_t end, Epilogue& epilogue) {
+  constexpr std::make_integer_sequence<int, Params<T>::MR> heights{};
+  const PackedA<T>& a = *pass.a;
+  const index_t middle = std::clamp(a.tall_tiles(), begin, end);
+  const index_t height = a.short_height();
+  dispatch_height<T>(pass, height + 1, a.tile_row(begin), middle - begin, epilogue, heights);
+  dispatch_height<T>(pass, height, a.tile_row(middle), end - middle, epilogue, heights);
+}
+
+// How product_tiles walks one group of columns: all panels against the tiles of `a` block by block,
+// so that a block of A, its part of the partial sums and one panel of B share the near caches.
+template <class T, class Epilogue>
+class Group {
+ public:
+  static constexpr bool ordered = !any_order<Epilogue>();
+
+  Group(const PackedA<T>& a, index_t tile_begin, index_t tile_end, index_t columns)
+      : a_(a),
+        begin_(tile_begin),
+        end_(tile_end),
+        block_(std::max(1, Params<T>::MC / Params<T>::MR)),
+        columns_(group_columns(columns)),
+        // Ordered epilogues see a panel only when all its rows are done, so all partial sums wait.
+        partial_rows_(ordered ? rows(begin_, end_) : std::min(rows(begin_, end_), block_rows())),
+        partial_(split() ? static_cast<std::size_t>(columns_ * partial_rows_) : 0) {}
+
+  // Columns of B per group, a multiple of NR.
+  index_t columns() const { return columns_; }
+
+  // Columns [j, j_end) of the product; column j of the product is column b_column of packed b.
+  void run(const PackedB<T>& b, index_t b_column, index_t j, index_t j_end, Epilogue& epilogue) {
+    const index_t chunks = a_.chunks().count;
+    const auto block_end = [&](index_t t) { return std::min(end_, t + block_); };
+    if constexpr (ordered) {
+      for (index_t c = 0; c + 1 < chunks; ++c) {
+        for (index_t t = begin_; t < end_; t += block_) {
+          chunk(c, t, block_end(t), begin_, b, b_column, j, j_end, epilogue);
+        }
+      }
+      chunk(chunks - 1, begin_, end_, begin_, b, b_column, j, j_end, epilogue);
+    } else {
+      for (index_t t = begin_; t < end_; t += block_) {
+        for (index_t c = 0; c < chunks; ++c) {
+          chunk(c, t, block_end(t), t, b, b_column, j, j_end, epilogue);
+        }
+      }
+    }
+  }
+
+ private:
+  bool split() const { return a_.chunks().count > 1; }
+  index_t rows(index_t t, index_t t_end) const { return a_.tile_row(t_end) - a_.tile_row(t); }
+  index_t block_rows() const { return block_ * (a_.short_height() + 1); }
+
+  index_t group_columns(index_t columns) const {
+    constexpr index_t NR = Params<T>::NR;
+    constexpr index_t ordered_partial_bytes = index_t{512} << 10;  // half of an L2 cache
+    index_t group = Params<T>::NC;
+    if (ordered) {
+      // Without partial sums the smallest group is best: a panel is multiplied while it is hot.
+      const index_t bytes = std::max<index_t>(1, rows(begin_, end_)) * index_t{sizeof(T)};
+      group = split() ? std::min(group, ordered_partial_bytes / bytes / NR * NR) : NR;
+    }
+    return std::clamp(group, NR, (columns + NR - 1) / NR * NR);
+  }
+
+  // Depth chunk c of tiles [t, t_end) times all panels; partial sums start at tile `origin`.
+  void chunk(index_t c, index_t t, index_t t_end, index_t origin, const PackedB<T>& b,
+             index_t b_column, index_t j_begin, index_t j_end, Epilogue& epilogue) {
+    constexpr index_t NR = Params<T>::NR;
+    const index_t p = c * a_.chunks().size;
+    const index_t depth = std::min(a_.chunks().size, a_.depth() - p);
+    const bool last = c + 1 == a_.chunks().count;
+    for (index_t j = j_begin; j < j_end; j += NR) {
+      const index_t cols = std::min(NR, j_end - j);
+      const Pass<T> pass{&a_,
+                         b.panel(b_column + j - j_begin, p, depth),
+                         p,
+                         depth,
+                         j,
+                         cols,
+                         split() ? partial_.data() + (j - j_begin) * partial_rows_ : nullptr,
+                         a_.tile_row(origin),
+                         c == 0,
+                         last};
+      if constexpr (ordered) {
+        if (last) epilogue.begin_panel(j, cols);
+      }
+      run_tiles(pass, t, t_end, epilogue);
+      if constexpr (ordered) {
+        if (last) epilogue.end_panel(j, cols);
+      }
+    }
+  }
+
+  const PackedA<T>& a_;
+  index_t begin_, end_, block_, columns_, partial_rows_;
+  Workspace<T> partial_;
+};
+
+}  // namespace detail
+
+// Tiles [tile_begin, tile_end) of packed A times columns [j_begin, j_end) of B, on this thread.
+//
+// For each finished micro-tile, `Rows` rows from i0 and `cols` <= NR columns from j0:
+//
+//   epilogue.template tile<Rows>(const Vec (&acc)[Rows][NV], i0, j0, cols)
+//
+// acc[r][v][l] is P(i0 + r, j0 + v * lanes + l), and 0 or 0 * A in lanes beyond cols. Columns are
+// cut into panels of NR from j_begin; panels come in ascending order, each bracketed by
+// epilogue.begin_panel(j0, cols) and epilogue.end_panel(j0, cols), and within a panel tiles come
+// with ascending i0. So an argmin over i with strict < keeps the lowest i, and state per panel can
+// live in the epilogue. An epilogue with `static constexpr bool any_order = true` gets its tiles in
+// whatever order suits the caches and no panel calls. An epilogue with a member
+// prefetch(i0, rows, j0) is told of each tile before its last depth chunk is multiplied.
+// B is a packing policy, or a PackedB, in which case j_begin must be a multiple of NR.
+template <class T, class B, class Epilogue>
+void product_tiles(const PackedA<T>& a, index_t tile_begin, index_t tile_end, const B& b,
+                   index_t j_begin, index_t j_end, Epilogue& epilogue) {
+  if (j_begin >= j_end) return;
+  detail::Group<T, Epilogue> group(a, tile_begin, tile_end, j_end - j_begin);
+  const index_t step = group.columns();
+  if constexpr (std::is_same_v<B, PackedB<T>>) {
+    for (index_t j = j_begin; j < j_end; j += step) {
+      group.run(b, j, j, std::min(j_end, j + step), epilogue);
+    }
+  } else {
+    PackedB<T> packed(step, a.depth());
+    for (index_t j = j_begin; j < j_end; j += step) {
+      const index_t group_end = std::min(j_end, j + step);
+      packed.pack(b, j, 0, group_end - j);
+      group.run(packed, 0, j, group_end, epilogue);
+    }
+  }
+}
+
+// All of packed A times columns [j_begin, j_end) of B, on this thread; see product_tiles.
+template <class T, class B, class Epilogue>
+void product(const PackedA<T>& a, const B& b, index_t j_begin, index_t j_end, Epilogue& epilogue) {
+  product_tiles(a, 0, a.tiles(), b, j_begin, j_end, epilogue);
+}
+
+}  // namespace kernelmill::tile

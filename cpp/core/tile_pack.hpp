@@ -1,0 +1,293 @@
+// Packing policies of the tile product (core/tile.hpp): how operand elements are read from memory.
+//
+// An operand has an *outer* index (rows of A, columns of B) and a *depth* index that the product
+// sums over. A policy is any type with
+//
+//   template <class T>
+//   void pack(index_t outer, index_t count, index_t depth, index_t depth_count,
+//             T* panel, index_t width) const;
+//
+// that writes panel[p * width + r] = element(outer + r, depth + p) for r < count and 0 for
+// count <= r < width. Convolution adds its own policy that reads patches.
+#pragma once
+
+#include <algorithm>  // std::min, std::fill
+#include <cstring>    // std::memcpy: unaligned vector loads and stores
+#include <utility>    // std::index_sequence
+
+#include "core/matrix.hpp"       // index_t
+#include "core/tile_params.hpp"  // vector type and sizes
+
+namespace kernelmill::tile {
+
+template <class V>
+[[gnu::always_inline]] inline V load(const void* source) {
+  V value;
+  std::memcpy(&value, source, sizeof value);
+  return value;
+}
+
+template <class V>
+[[gnu::always_inline]] inline void store(void* target, const V& value) {
+  std::memcpy(target, &value, sizeof value);
+}
+
+namespace detail {
+
+// 16 bytes of one row: the unit in which rows are gathered into vectors before the transpose.
+template <class T>
+struct Piece {
+  static constexpr int size = 16 / static_cast<int>(sizeof(T));
+  using Vec [[gnu::vector_size(16)]] = T;
+};
+
+template <class V, int... I>
+[[gnu::always_inline]] inline auto concatenate(const V& low, const V& high,
+                                               std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(low, high, I...);
+}
+
+// The pieces of rows[0], rows[size], rows[2 * size], ... side by side in one vector.
+template <int Count, class T>
+[[gnu::always_inline]] inline auto load_pieces(const T* const* rows, index_t offset) {
+  if constexpr (Count == 1) {
+    return load<typename Piece<T>::Vec>(rows[0] + offset);
+  } else {
+    return concatenate(load_pieces<Count / 2>(rows, offset),
+                       load_pieces<Count / 2>(rows + Count / 2 * Piece<T>::size, offset),
+                       std::make_integer_sequence<int, Count * Piece<T>::size>{});
+  }
+}
+
+// Within each 16-byte lane: the low (High = 0) or high halves of a and b, interleaved in units of
+// Unit elements. Unit = 1 is "unpack", Unit = 2 of floats moves 8-byte halves.
+template <class T, int Unit, int High, class V, int... I>
+[[gnu::always_inline]] inline V interleave(const V& a, const V& b,
+                                           std::integer_sequence<int, I...>) {
+  constexpr int piece = Piece<T>::size;
+  constexpr int lanes = sizeof...(I);
+  return __builtin_shufflevector(
+      a, b,
+      (I / piece * piece + High * piece / 2 + I % piece / (2 * Unit) * Unit + I % Unit +
+       (I % piece / Unit % 2 != 0 ? lanes : 0))...);
+}
+
+// Transposes within 16-byte lanes: out[e] holds, in each lane, element e of that lane of in[0],
+// in[1],
+// ... One piece of depth of as many rows.
+template <class T, class V>
+[[gnu::always_inline]] inline void transpose_lanes(const V* in, V* out) {
+  constexpr std::make_integer_sequence<int, Params<T>::lanes> all{};
+  if constexpr (Piece<T>::size == 2) {
+    out[0] = interleave<T, 1, 0>(in[0], in[1], all);
+    out[1] = interleave<T, 1, 1>(in[0], in[1], all);
+  } else {
+    static_assert(Piece<T>::size == 4, "float or double");
+    const V low01 = interleave<T, 1, 0>(in[0], in[1], all);
+    const V high01 = interleave<T, 1, 1>(in[0], in[1], all);
+    const V low23 = interleave<T, 1, 0>(in[2], in[3], all);
+    const V high23 = interleave<T, 1, 1>(in[2], in[3], all);
+    out[0] = interleave<T, 2, 0>(low01, low23, all);
+    out[1] = interleave<T, 2, 1>(low01, low23, all);
+    out[2] = interleave<T, 2, 0>(high01, high23, all);
+    out[3] = interleave<T, 2, 1>(high01, high23, all);
+  }
+}
+
+// 16-byte lanes First, First + Step, ... of a, then of b: half of each.
+template <class T, int First, int Step, class V, int... I>
+[[gnu::always_inline]] inline V take_lanes(const V& a, const V& b,
+                                           std::integer_sequence<int, I...>) {
+  constexpr int piece = Piece<T>::size;
+  constexpr int lanes = sizeof...(I);
+  constexpr int half = lanes / 2;
+  return __builtin_shufflevector(
+      a, b, ((First + I % half / piece * Step) * piece + I % piece + (I >= half ? lanes : 0))...);
+}
+
+// Transposes `lanes` rows by Depth: out[e] holds depth offset + e of all rows. Depth is one piece,
+// or `lanes`, which takes fewer instructions per element and reads whole cache lines.
+template <int Depth, class T, class V = typename Params<T>::Vec>
+[[gnu::always_inline]] inline void transpose(const T* const* rows, index_t offset,
+                                             V (&out)[Depth]) {
+  constexpr int piece = Piece<T>::size;
+  constexpr int lanes = Params<T>::lanes;
+  constexpr int pieces = lanes / piece;
+  constexpr std::make_integer_sequence<int, lanes> all{};
+  if constexpr (Depth == piece) {
+    V in[piece];
+    KERNELMILL_UNROLL
+    for (int r = 0; r < piece; ++r) in[r] = load_pieces<pieces>(rows + r, offset);
+    transpose_lanes<T>(in, out);
+  } else {
+    static_assert(Depth == lanes && (pieces == 2 || pieces == 4));
+    V in[lanes], part[lanes];
+    KERNELMILL_UNROLL
+    for (int r = 0; r < lanes; ++r) in[r] = load<V>(rows[r] + offset);
+    // part[q * piece + e], lane l: depth l * piece + e of rows q * piece, ...
+    KERNELMILL_UNROLL
+    for (int q = 0; q < pieces; ++q) transpose_lanes<T>(in + q * piece, part + q * piece);
+    KERNELMILL_UNROLL
+    for (int e = 0; e < piece; ++e) {
+      if constexpr (pieces == 2) {
+        out[e] = take_lanes<T, 0, 1>(part[e], part[piece + e], all);
+        out[piece + e] = take_lanes<T, 1, 1>(part[e], part[piece + e], all);
+      } else {
+        const V low01 = take_lanes<T, 0, 1>(part[e], part[piece + e], all);
+        const V high01 = take_lanes<T, 2, 1>(part[e], part[piece + e], all);
+        const V low23 = take_lanes<T, 0, 1>(part[2 * piece + e], part[3 * piece + e], all);
+        const V high23 = take_lanes<T, 2, 1>(part[2 * piece + e], part[3 * piece + e], all);
+        out[e] = take_lanes<T, 0, 2>(low01, low23, all);
+        out[piece + e] = take_lanes<T, 1, 2>(low01, low23, all);
+        out[2 * piece + e] = take_lanes<T, 0, 2>(high01, high23, all);
+        out[3 * piece + e] = take_lanes<T, 1, 2>(high01, high23, all);
+      }
+    }
+  }
+}
+
+// pack_rows in steps of Depth, which is at most depth; the last step overlaps the one before.
+template <int Depth, class T>
+void pack_rows_by(const T* const* rows, index_t vectors, index_t depth, T* panel, index_t width,
+                  index_t next) {
+  constexpr int lanes = Params<T>::lanes;
+  const index_t end = depth * width;
+  const index_t ahead = std::min<index_t>(depth, 256 / sizeof(T));
+  for (index_t p = 0; p < depth; p += Depth) {
+    p = std::min(p, depth - Depth);
+    if constexpr (Depth == lanes) {
+      // Rows are too many streams for the hardware's own prefetching. At the end of the rows, those
+      // of the next panel are fetched, to arrive while this panel is multiplied.
+      const index_t from = p + ahead < depth ? p + ahead : next + p + ahead - depth;
+      for (index_t r = 0; r < vectors * lanes; ++r) __builtin_prefetch(rows[r] + from);
+    }
+    // A vector that is wider than what is left of its panel row spills into the next row, which is
+    // written later: vectors go from last to first, depth from first to last.
+    for (index_t v = vectors - 1; v >= 0; --v) {
+      typename Params<T>::Vec column[Depth];
+      transpose<Depth>(rows + v * lanes, p, column);
+      T* const target = panel + p * width + v * lanes;
+      if (target + (Depth - 1) * width + lanes <= panel + end) {
+        KERNELMILL_UNROLL
+        for (int e = 0; e < Depth; ++e) store(target + e * width, column[e]);
+      } else {
+        T values[Depth][lanes];
+        KERNELMILL_UNROLL
+        for (int e = 0; e < Depth; ++e) store(values[e], column[e]);
+        const index_t valid = std::min<index_t>(lanes, width - v * lanes);
+        for (index_t e = 0; e < Depth; ++e) {
+          for (index_t l = 0; l < valid; ++l) target[e * width + l] = values[e][l];
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void zero_columns(T* panel, index_t count, index_t width, index_t depth) {
+  if (count == width) return;
+  for (index_t p = 0; p < depth; ++p) {
+    std::fill(panel + p * width + count, panel + (p + 1) * width, T{0});
+  }
+}
+
+}  // namespace detail
+
+// Packs rows whose depth is contiguous: panel[p * width + r] = rows[r][p] for r < count <= width.
+// rows must have room for width rounded up to whole vectors. rows[r] + next, if next is not 0, is
+// where row r of the panel after this one begins: a hint.
+template <class T>
+void pack_rows(const T** rows, index_t count, index_t depth, T* panel, index_t width,
+               index_t next = 0) {
+  constexpr int piece = detail::Piece<T>::size;
+  constexpr int lanes = Params<T>::lanes;
+  const index_t vectors = (count + lanes - 1) / lanes;
+  for (index_t r = count; r < vectors * lanes; ++r) rows[r] = rows[count - 1];
+  if (depth >= lanes) {
+    detail::pack_rows_by<lanes>(rows, vectors, depth, panel, width, next);
+  } else if (depth >= piece) {
+    detail::pack_rows_by<piece>(rows, vectors, depth, panel, width, next);
+  } else {
+    for (index_t p = 0; p < depth; ++p) {
+      for (index_t r = 0; r < count; ++r) panel[p * width + r] = rows[r][p];
+    }
+  }
+  detail::zero_columns(panel, count, width, depth);
+}
+
+// Packs an operand whose outer index is contiguous: panel[p * width + r] = source[p * stride + r].
+template <class T>
+void pack_columns(const T* source, index_t stride, index_t count, index_t depth, T* panel,
+                  index_t width) {
+  using Vec = typename Params<T>::Vec;
+  using Piece = typename detail::Piece<T>::Vec;
+  constexpr int piece = detail::Piece<T>::size;
+  constexpr int lanes = Params<T>::lanes;
+  for (index_t p = 0; p < depth; ++p, source += stride, panel += width) {
+    // The columns that the next panel will read: row by row they are too far apart for the
+    // hardware to see a pattern, and here their page is already mapped.
+    __builtin_prefetch(source + width);
+    __builtin_prefetch(source + width + 64 / sizeof(T));
+    index_t r = 0;
+    for (; r + lanes <= count; r += lanes) store(panel + r, load<Vec>(source + r));
+    for (; r + piece <= count; r += piece) store(panel + r, load<Piece>(source + r));
+    for (; r < count; ++r) panel[r] = source[r];
+    for (; r < width; ++r) panel[r] = T{0};
+  }
+}
+
+// element(o, p) = data[o * outer_stride + p * depth_stride]; any strides.
+template <class T>
+struct Strided {
+  const T* data;
+  index_t outer_stride, depth_stride;
+
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
+            index_t width) const {
+    const T* const first = data + outer * outer_stride + depth * depth_stride;
+    if (depth_stride == 1) {
+      const T* rows[2 * Params<T>::NR];
+      for (index_t r = 0; r < count; ++r) rows[r] = first + r * outer_stride;
+      pack_rows(rows, count, depth_count, panel, width, width * outer_stride);
+    } else if (outer_stride == 1) {
+      pack_columns(first, depth_stride, count, depth_count, panel, width);
+    } else {
+      for (index_t p = 0; p < depth_count; ++p) {
+        for (index_t r = 0; r < count; ++r) {
+          panel[p * width + r] = first[r * outer_stride + p * depth_stride];
+        }
+      }
+      detail::zero_columns(panel, count, width, depth_count);
+    }
+  }
+};
+
+// element(o, p) = data[rows[o] * outer_stride + p * depth_stride]: rows of a data set by number,
+// as support vectors or a mini-batch are.
+template <class T, class Row = std::int32_t>
+struct Gathered {
+  const T* data;
+  index_t outer_stride, depth_stride;
+  const Row* rows;
+
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
+            index_t width) const {
+    const T* pointers[2 * Params<T>::NR];
+    for (index_t r = 0; r < count; ++r) {
+      pointers[r] =
+          data + static_cast<index_t>(rows[outer + r]) * outer_stride + depth * depth_stride;
+    }
+    if (depth_stride == 1) {
+      pack_rows(pointers, count, depth_count, panel, width);
+    } else {
+      for (index_t p = 0; p < depth_count; ++p) {
+        for (index_t r = 0; r < count; ++r) {
+          panel[p * width + r] = pointers[r][p * depth_stride];
+        }
+      }
+      detail::zero_columns(panel, count, width, depth_count);
+    }
+  }
+};
+
+}  // namespace kernelmill::tile

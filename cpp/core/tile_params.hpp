@@ -1,0 +1,72 @@
+// Blocking constants of the tile product (core/tile.hpp), one table per instruction-set level.
+//
+// A micro-tile is MR rows by NV vectors of `lanes` columns. Its MR * NV accumulators, NV vectors of
+// B and at least one broadcast of A must fit the register file, and MR * NV must be at least the
+// fused-multiply-add latency times its throughput (4 * 2 = 8 on current x86-64 cores).
+// A panel of B, KC * NR elements, is read once per tile and should stay in the L1 or the near part
+// of the L2 cache; a block of A, MC * KC elements, is read once per panel and should stay in L2.
+#pragma once
+
+#include "core/matrix.hpp"  // index_t
+
+#if !defined(KERNELMILL_LEVEL)
+#if defined(__AVX512F__)
+#define KERNELMILL_LEVEL 4
+#elif defined(__AVX2__) && defined(__FMA__)
+#define KERNELMILL_LEVEL 3
+#elif defined(__x86_64__)
+#define KERNELMILL_LEVEL 2
+#else
+#define KERNELMILL_LEVEL 0
+#endif
+#endif
+
+// Full unrolling of the loop that follows: arrays of vectors live in registers only if every index
+// is a constant.
+#if defined(__clang__)
+#define KERNELMILL_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define KERNELMILL_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+namespace kernelmill::tile {
+
+// What one level decides. depth_bytes and block_columns_bytes are divided by the element size in
+// Params: float and double take the same room in the caches.
+// A block of partial sums (MC * NC), a block of A (MC * KC) and the panels passing by fill about
+// 0.7 MB of a 1 MB L2 cache at level 4, 0.5 MB at level 3.
+#if KERNELMILL_LEVEL == 4
+struct Level {  // 32 registers of 64 bytes: 28 accumulators
+  static constexpr int vector_bytes = 64, rows = 14, vectors = 2;
+  static constexpr int depth_bytes = 1024, block_rows = 168, block_columns_bytes = 2048;
+};
+#elif KERNELMILL_LEVEL == 3
+struct Level {  // 16 registers of 32 bytes: 12 accumulators
+  static constexpr int vector_bytes = 32, rows = 6, vectors = 2;
+  static constexpr int depth_bytes = 1024, block_rows = 240, block_columns_bytes = 1024;
+};
+#elif KERNELMILL_LEVEL == 2
+struct Level {  // 16 registers of 16 bytes, no fused multiply-add: one register for the product
+  static constexpr int vector_bytes = 16, rows = 6, vectors = 2;
+  static constexpr int depth_bytes = 1024, block_rows = 240, block_columns_bytes = 1024;
+};
+#else
+struct Level {  // 32 registers of 16 bytes (Arm NEON): 24 accumulators
+  static constexpr int vector_bytes = 16, rows = 8, vectors = 3;
+  static constexpr int depth_bytes = 1024, block_rows = 240, block_columns_bytes = 1152;
+};
+#endif
+
+template <class T>
+struct Params {
+  using Vec [[gnu::vector_size(Level::vector_bytes)]] = T;
+  static constexpr int lanes = Level::vector_bytes / static_cast<int>(sizeof(T));
+  static constexpr int MR = Level::rows;
+  static constexpr int NV = Level::vectors;
+  static constexpr int NR = NV * lanes;
+  static constexpr int KC = Level::depth_bytes / static_cast<int>(sizeof(T));
+  static constexpr int MC = Level::block_rows;
+  static constexpr int NC = Level::block_columns_bytes / static_cast<int>(sizeof(T)) / NR * NR;
+};
+
+}  // namespace kernelmill::tile

@@ -1,0 +1,242 @@
+// out = alpha * a b + beta * out as the tile product with a storing epilogue.
+#include "ops/matmul.hpp"
+
+#include <algorithm>  // std::clamp, std::min, std::max
+#include <cstdlib>    // std::abs
+
+#include "core/error.hpp"     // invalid
+#include "core/parallel.hpp"  // parallel_for, thread_limit
+#include "core/tile.hpp"      // PackedA, PackedB, product_tiles
+
+namespace kernelmill {
+namespace {
+
+using tile::load;
+using tile::Params;
+using tile::store;
+using tile::Strided;
+
+// Copies count contiguous values: by vectors, then by 16 bytes, then singly.
+template <class T>
+void store_some(T* target, const T* source, index_t count) {
+  using Vec = typename Params<T>::Vec;
+  using Piece = typename tile::detail::Piece<T>::Vec;
+  constexpr int lanes = Params<T>::lanes, piece = tile::detail::Piece<T>::size;
+  index_t c = 0;
+  for (; c + lanes <= count; c += lanes) store(target + c, load<Vec>(source + c));
+  for (; c + piece <= count; c += piece) store(target + c, load<Piece>(source + c));
+  for (; c < count; ++c) target[c] = source[c];
+}
+
+// out = alpha * acc + beta * out.
+template <class T>
+struct Store {
+  static constexpr bool any_order = true;
+  using Vec = typename Params<T>::Vec;
+  static constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
+
+  MatrixView<T> out;
+  T alpha, beta;
+
+  void prefetch(index_t i0, index_t rows, index_t j0) const {
+    if (out.col_stride != 1) return;
+    for (index_t i = i0; i < i0 + rows; ++i) {
+      for (int v = 0; v < NV; ++v) __builtin_prefetch(&out(i, j0) + v * lanes, 1);
+    }
+  }
+
+  template <int Rows>
+  void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
+    const bool whole = cols == Params<T>::NR && out.col_stride == 1;
+    if (whole && beta == T{0}) {
+      T* row = &out(i0, j0);
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r, row += out.row_stride) {
+        for (int v = 0; v < NV; ++v) store(row + v * lanes, alpha * acc[r][v]);
+      }
+      return;
+    }
+    T values[Rows][Params<T>::NR];
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < NV; ++v) store(&values[r][v * lanes], alpha * acc[r][v]);
+    }
+    // alpha * acc is rounded here and beta * out is what fuses with the addition, for whole panels
+    // and tails alike; else the bits of an element would depend on where its tile lies.
+    asm volatile("" ::: "memory");
+    for (index_t r = 0; r < Rows; ++r) {
+      T* const row = &out(i0 + r, j0);
+      if (whole) {
+        for (int v = 0; v < NV; ++v) {
+          store(row + v * lanes,
+                load<Vec>(&values[r][v * lanes]) + beta * load<Vec>(row + v * lanes));
+        }
+      } else if (beta == T{0} && out.col_stride == 1) {
+        store_some(row, values[r], cols);
+      } else if (beta == T{0}) {
+        for (index_t c = 0; c < cols; ++c) row[c * out.col_stride] = values[r][c];
+      } else {
+        for (index_t c = 0; c < cols; ++c) {
+          row[c * out.col_stride] = values[r][c] + beta * row[c * out.col_stride];
+        }
+      }
+    }
+  }
+};
+
+// Multiply-adds that are worth a task of their own: about 30 us on one core of a current machine.
+constexpr index_t task_work = index_t{1} << 21;
+// Packed copies of either operand are limited to this, unless fewer than min_rows rows would fit.
+constexpr index_t packed_bytes = index_t{64} << 20;
+constexpr index_t min_rows = 512;
+
+index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
+
+// The number of tasks worth starting: bits do not depend on it, so it may depend on the threads.
+index_t task_count(index_t m, index_t n, index_t k) {
+  const index_t work = m * n * std::max<index_t>(k, 1);
+  return std::clamp<index_t>(work / task_work, 1, 4 * index_t{thread_limit()});
+}
+
+// One task per range of rows, which it packs block by block and multiplies while they are hot; for
+// tall a and narrow b, where rows are used only once and packing them all first would send them
+// through memory.
+template <class T>
+void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, Store<T> epilogue,
+                   index_t tasks) {
+  const index_t blocks = ceil_div(a.rows, Params<T>::MC);
+  parallel_for(blocks, ceil_div(blocks, tasks), [&](index_t, index_t begin, index_t end) {
+    for (index_t block = begin; block < end; ++block) {
+      const index_t i = a.rows * block / blocks, i_end = a.rows * (block + 1) / blocks;
+      const Strided<T> rows{a.row(i), a.row_stride, a.col_stride};
+      Store<T> part{epilogue.out.row_range(i, i_end), epilogue.alpha, epilogue.beta};
+      tile::product(tile::PackedA<T>(rows, i_end - i, a.cols), b, 0, n, part);
+    }
+  });
+}
+
+// a's rows are broadcast, b's columns run along lanes.
+template <class T>
+void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha,
+                    T beta) {
+  using P = Params<T>;
+  const index_t m = a.rows, n = b.cols, k = a.cols;
+  const index_t wanted = task_count(m, n, k);
+  const Strided<T> rows{a.data, a.row_stride, a.col_stride};
+  const Strided<T> columns{b.data, b.col_stride, b.row_stride};
+  Store<T> epilogue{out, alpha, beta};
+
+  if (n <= P::NC && m >= 4 * P::MC && m / P::MC >= wanted) {
+    tile::PackedB<T> packed_b(n, k);
+    packed_b.pack(columns, 0, 0, n);
+    multiply_rows(a, packed_b, n, epilogue, wanted);
+    return;
+  }
+  tile::PackedA<T> packed_a(m, k);
+  const index_t tiles = packed_a.tiles(), panels = ceil_div(n, P::NR);
+  if (wanted == 1) {
+    packed_a.pack(rows, 0, tiles);
+    tile::product(packed_a, columns, 0, n, epilogue);
+    return;
+  }
+  tile::PackedB<T> packed_b(n, k);
+  parallel_for(tiles + panels, ceil_div(tiles + panels, wanted),
+               [&](index_t, index_t begin, index_t end) {
+                 packed_a.pack(rows, std::min(begin, tiles), std::min(end, tiles));
+                 const index_t j = std::max<index_t>(begin - tiles, 0) * P::NR;
+                 packed_b.pack(columns, j, j, std::min(n, (end - tiles) * P::NR));
+               });
+
+  // Blocks as large as the caches like them, halved while there are too few for the threads.
+  index_t height = std::min<index_t>(tiles, P::MC / P::MR);
+  index_t width = std::min<index_t>(panels, P::NC / P::NR);
+  while (ceil_div(tiles, height) * ceil_div(panels, width) < wanted && height * width > 1) {
+    (height * P::MR > width * P::NR ? height : width) /= 2;
+    height = std::max<index_t>(height, 1);
+    width = std::max<index_t>(width, 1);
+  }
+  const index_t row_blocks = ceil_div(tiles, height), column_blocks = ceil_div(panels, width);
+  parallel_for(row_blocks * column_blocks, 1, [&](index_t task, index_t, index_t) {
+    const index_t t = task % row_blocks * tiles / row_blocks;
+    const index_t t_end = (task % row_blocks + 1) * tiles / row_blocks;
+    const index_t j = task / row_blocks * panels / column_blocks * P::NR;
+    const index_t j_end = (task / row_blocks + 1) * panels / column_blocks * P::NR;
+    Store<T> block = epilogue;
+    tile::product_tiles(packed_a, t, t_end, packed_b, j, std::min(j_end, n), block);
+  });
+}
+
+// A small output of a great depth, such as the Gram matrix of a tall matrix: the depth chunks of
+// the tile product are computed in parallel and added in its order, so the bits are the same.
+template <class T>
+void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha,
+                   T beta) {
+  const index_t m = a.rows, n = b.cols, k = a.cols;
+  const tile::DepthChunks<T> chunks(k);
+  Workspace<T> memory(static_cast<std::size_t>(chunks.count * m * n));
+  T* const sums = memory.data();
+  parallel_for(chunks.count, ceil_div(task_work, m * n * chunks.size),
+               [&](index_t, index_t begin, index_t end) {
+                 for (index_t c = begin; c < end; ++c) {
+                   const index_t p = c * chunks.size, depth = std::min(chunks.size, k - p);
+                   const Strided<T> rows{a.data + p * a.col_stride, a.row_stride, a.col_stride};
+                   const Strided<T> columns{b.data + p * b.row_stride, b.col_stride, b.row_stride};
+                   Store<T> epilogue{dense(sums + c * m * n, m, n), T{1}, T{0}};
+                   tile::product(tile::PackedA<T>(rows, m, depth), columns, 0, n, epilogue);
+                 }
+               });
+  for (index_t c = 1; c < chunks.count; ++c) {
+    for (index_t e = 0; e < m * n; ++e) sums[e] += sums[c * m * n + e];
+  }
+  for (index_t e = 0; e < m * n; ++e) sums[e] *= alpha;
+  asm volatile("" ::: "memory");  // rounded before the addition, as in Store
+  for (index_t i = 0; i < m; ++i) {
+    for (index_t j = 0; j < n; ++j) {
+      out(i, j) = beta == T{0} ? sums[i * n + j] : sums[i * n + j] + beta * out(i, j);
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha, T beta) {
+  if (a.cols != b.rows || out.rows != a.rows || out.cols != b.cols) {
+    invalid("matmul", "shapes must be (m, k) x (k, n) -> (m, n), got (", a.rows, ", ", a.cols,
+            ") x (", b.rows, ", ", b.cols, ") -> (", out.rows, ", ", out.cols, ")");
+  }
+  if (out.rows == 0 || out.cols == 0) return;
+  // Lanes run along the contiguous side of out.
+  if (out.row_stride == 1 && out.col_stride != 1) {
+    matmul(MatrixView<const T>(b.transposed()), MatrixView<const T>(a.transposed()),
+           out.transposed(), alpha, beta);
+    return;
+  }
+  const index_t m = a.rows, n = b.cols, k = a.cols;
+  // The sums of all chunks must stay small beside the operands.
+  const bool small_output = m * n <= (m + n) * Params<T>::KC / 4;
+  if (small_output && k > 2 * Params<T>::KC && task_count(m, n, k) > 1) {
+    multiply_deep(a, b, out, alpha, beta);
+    return;
+  }
+  const index_t fitting = packed_bytes / (std::max<index_t>(k, 1) * index_t{sizeof(T)});
+  const index_t step = std::max(min_rows, fitting);
+  for (index_t j = 0; j < n; j += step) {
+    const index_t j_end = std::min(n, j + step);
+    const MatrixView<const T> columns{&b(0, j), k, j_end - j, b.row_stride, b.col_stride};
+    for (index_t i = 0; i < m; i += step) {
+      const index_t i_end = std::min(m, i + step);
+      multiply_block(
+          a.row_range(i, i_end), columns,
+          MatrixView<T>{&out(i, j), i_end - i, j_end - j, out.row_stride, out.col_stride}, alpha,
+          beta);
+    }
+  }
+}
+
+template void matmul<float>(MatrixView<const float>, MatrixView<const float>, MatrixView<float>,
+                            float, float);
+template void matmul<double>(MatrixView<const double>, MatrixView<const double>, MatrixView<double>,
+                             double, double);
+
+}  // namespace kernelmill

@@ -1,0 +1,24 @@
+// Matrix product of float or double matrices with any strides.
+#pragma once
+
+#include "core/matrix.hpp"  // MatrixView
+
+namespace kernelmill {
+
+// out = alpha * a b + beta * out, for a (m x k), b (k x n) and out (m x n), none empty-checked:
+// k = 0 gives beta * out, m = 0 or n = 0 nothing. beta = 0 never reads out, so it may hold
+// anything; any other alpha or beta is plain arithmetic (alpha = 0 still spreads NaN and inf).
+// Any strides, also negative or zero ones of a and b, so transposes are views. out must not overlap
+// a or b. Parallel; the bits of out(i, j) depend on row i of a, column j of b, k, alpha and beta
+// alone, not on the other sizes or the thread count. Throws std::invalid_argument where shapes
+// clash. 2 m n k operations; needs room for a packed copy of a block of one operand.
+template <class T>
+void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha = T{1},
+            T beta = T{0});
+
+extern template void matmul<float>(MatrixView<const float>, MatrixView<const float>,
+                                   MatrixView<float>, float, float);
+extern template void matmul<double>(MatrixView<const double>, MatrixView<const double>,
+                                    MatrixView<double>, double, double);
+
+}  // namespace kernelmill

@@ -1,0 +1,147 @@
+"""Parameter constraints as data: a table per estimator, checked when it is fitted.
+
+A class states ``_parameters = {"n_clusters": integer(1), "init": any_of(...)}``; its ``__init__``
+only stores, as scikit-learn asks. Each rule is a test and the words that complete "must be".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from numbers import Integral, Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class InvalidParameterError(ValueError, TypeError):
+    """A parameter that an estimator cannot use; both kinds of error, as in scikit-learn."""
+
+
+class Rule(NamedTuple):
+    """One constraint.
+
+    Attributes
+    ----------
+    accepts : callable
+        ``accepts(value) -> bool``.
+    words : str
+        What the value must be.
+    """
+
+    accepts: Callable[[Any], bool]
+    words: str
+
+
+def is_integer(value: Any) -> bool:
+    """Whether this is a whole number and not a boolean."""
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
+
+
+def is_real(value: Any) -> bool:
+    """Whether this is a real number and not a boolean."""
+    return type(value) is float or (isinstance(value, Real) and not isinstance(value, bool))
+
+
+def integer(low: int) -> Rule:
+    """A whole number of at least `low`."""
+    return Rule(
+        lambda value: is_integer(value) and value >= low, f"a whole number of at least {low}"
+    )
+
+
+def real(low: float, *, above: bool = False, high: float = math.inf) -> Rule:
+    """A finite number from `low` (or above it) to `high`."""
+
+    def accepts(value: Any) -> bool:
+        if not is_real(value):
+            return False
+        return math.isfinite(value) and (value > low if above else value >= low) and value <= high
+
+    words = f"a number above {low}" if above else f"a number of at least {low}"
+    return Rule(accepts, words + (f" and at most {high}" if math.isfinite(high) else ""))
+
+
+def one_of(*names: str | None) -> Rule:
+    """One of some strings; None may be among them."""
+    words = ", ".join(map(repr, names))
+    return Rule(
+        lambda value: (value is None or isinstance(value, str)) and value in names,
+        f"one of {words}" if len(names) > 1 else words,
+    )
+
+
+def boolean() -> Rule:
+    """True or False, NumPy's included."""
+    return Rule(lambda value: isinstance(value, bool | np.bool_), "True or False")
+
+
+def _is_array_like(value: Any) -> bool:
+    return not isinstance(value, str | bytes | type) and (
+        hasattr(value, "__len__") or hasattr(value, "shape") or hasattr(value, "__array__")
+    )
+
+
+def array(shape: str) -> Rule:
+    """An array or what NumPy can turn into one; `shape` is for the message only."""
+    return Rule(_is_array_like, f"an array of shape {shape}")
+
+
+def function(signature: str) -> Rule:
+    """A callable; `signature` is for the message only."""
+    return Rule(
+        lambda value: callable(value) and not isinstance(value, type), f"a function {signature}"
+    )
+
+
+def nothing() -> Rule:
+    """None."""
+    return Rule(lambda value: value is None, "None")
+
+
+def any_of(*rules: Rule) -> Rule:
+    """What any of the rules accepts."""
+    words = [rule.words for rule in rules]
+    return Rule(
+        lambda value: any(rule.accepts(value) for rule in rules),
+        ", ".join(words[:-1]) + " or " + words[-1],
+    )
+
+
+def _is_random_state(value: Any) -> bool:
+    if value is None or isinstance(value, np.random.RandomState | np.random.Generator):
+        return True
+    return is_integer(value) and 0 <= value < 2**32
+
+
+RANDOM_STATE = Rule(
+    _is_random_state, "None, a whole number in [0, 2**32), a RandomState or a Generator"
+)
+VERBOSE = Rule(
+    lambda value: isinstance(value, bool | np.bool_) or (is_integer(value) and value >= 0),
+    "True, False or a whole number of at least 0",
+)
+
+
+def check_parameters(estimator: Any) -> None:
+    """Test every parameter of an estimator against the table of its class.
+
+    Parameters
+    ----------
+    estimator : object
+        Its class has ``_parameters``, a dict from name to `Rule`.
+
+    Raises
+    ------
+    InvalidParameterError
+        For the first parameter that is not accepted.
+    """
+    for name, rule in estimator._parameters.items():
+        value = getattr(estimator, name)
+        if not rule.accepts(value):
+            shown = repr(value)
+            if len(shown) > 80:
+                shown = f"{type(value).__name__} {shown[:60]}..."
+            raise InvalidParameterError(
+                f"{type(estimator).__name__}: {name} must be {rule.words}, got {shown}"
+            )

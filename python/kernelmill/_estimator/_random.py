@@ -1,0 +1,51 @@
+"""``random_state`` as a seed for counter-based numbers.
+
+One 64-bit seed is drawn when a fit starts; every number after that is a function of (seed, stream,
+index), so it is the same at any thread count and on every device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def seed_of(random_state: Any) -> int:
+    """A 64-bit seed from any ``random_state``.
+
+    Parameters
+    ----------
+    random_state : None, int, RandomState or Generator
+        An int always gives the same seed. A generator gives one draw, so two fits differ. None
+        draws from NumPy's global state, as in scikit-learn, so ``numpy.random.seed`` governs it.
+
+    Returns
+    -------
+    int
+        In [0, 2**63).
+
+    Examples
+    --------
+    >>> from kernelmill._estimator._random import seed_of
+    >>> seed_of(7) == seed_of(7)
+    True
+    """
+    if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
+        # Neighbouring ints are unrelated keys of Philox already: nothing to mix.
+        return int(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(2**63))
+    if random_state is None:
+        return int(np.random.randint(2**63, dtype=np.int64))  # noqa: NPY002 - the global state
+    return int(random_state.randint(2**63, dtype=np.int64))
+
+
+def legacy_state(seed: int, stream: int) -> np.random.RandomState:
+    """A RandomState for functions of the user that expect one, such as a callable ``init``."""
+    return np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, stream])))
+
+
+def generator(seed: int, stream: int) -> np.random.Generator:
+    """A Generator for small draws on the host."""
+    return np.random.default_rng([seed, stream])

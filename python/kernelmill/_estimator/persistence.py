@@ -1,0 +1,361 @@
+"""Save a model to one file and load it back, without pickle and without running code.
+
+The file is a safetensors file. Its only metadata entry, ``"kernelmill"``, is a JSON document:
+
+    {"checksum": "sha256:<64 hex digits>", "format": "kernelmill-model", "schema": 1,
+     "version": "<the KernelMill that wrote it>", "model": {...}}
+
+`kernelmill._estimator.state` defines what stands under ``"model"``. The checksum comes first, so
+its digits sit at the same offset of every file; it is the SHA-256 of the whole file with those
+digits replaced by zeros. `load` checks it before anything is parsed, so a damaged file is found as
+such, and whatever gets past it was written that way on purpose and is still not trusted.
+"""
+
+import contextlib
+import hashlib
+import importlib
+import json
+import os
+import re
+import secrets
+import stat
+
+import numpy as np
+
+from kernelmill._estimator.state import Decoder, Encoder
+
+FORMAT = "kernelmill-model"
+SCHEMA = 1
+
+_PREFIX = b'{"__metadata__":{"kernelmill":"{\\"checksum\\":\\"sha256:'
+_NO_DIGEST = b"0" * 64
+_DIGEST = slice(8 + len(_PREFIX), 8 + len(_PREFIX) + len(_NO_DIGEST))
+# JSON takes at most about 20 times its size as Python objects, so this bounds what a hostile header
+# can ask for; arrays do not count, they are bounded by the size of the file.
+_MAX_HEADER = 32 << 20
+_DTYPES = {
+    "BOOL": "bool",
+    "I8": "i1",
+    "I16": "<i2",
+    "I32": "<i4",
+    "I64": "<i8",
+    "U8": "u1",
+    "U16": "<u2",
+    "U32": "<u4",
+    "U64": "<u8",
+    "F16": "<f2",
+    "F32": "<f4",
+    "F64": "<f8",
+}
+
+
+class ModelFileError(ValueError):
+    """A model file that is damaged, too new, hostile or no model file at all."""
+
+
+def _fail(name, must, got, hint, cause=None):
+    raise ModelFileError(f"load: {name} must {must}, got {got} ({hint})") from cause
+
+
+def _version():
+    return getattr(importlib.import_module("kernelmill"), "__version__", "0.0.0")
+
+
+def _digest(blob):
+    """SHA-256 of the file as it would be with zeros for the digest's own digits."""
+    view = memoryview(blob)
+    total = hashlib.sha256(view[: _DIGEST.start])
+    total.update(_NO_DIGEST)
+    total.update(view[_DIGEST.stop :])
+    return total.hexdigest().encode()
+
+
+def _pieces(model):
+    """A model file as buffers to be written one after another."""
+    from safetensors.numpy import save as serialize
+
+    encoder = Encoder()
+    name = type(model).__name__
+    document = {
+        "checksum": "sha256:" + _NO_DIGEST.decode(),
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "version": _version(),
+        "model": encoder.encode(model, name),
+    }
+    if not isinstance(document["model"], dict) or document["model"].get("type") != "model":
+        raise TypeError(f"save: model must be a KernelMill estimator, got {name}")
+    header = json.dumps(document, separators=(",", ":"), allow_nan=False)
+    if 2 * len(header) > _MAX_HEADER:  # the quotes inside are escaped once more
+        raise ValueError(
+            f"save: {name} must hold at most {_MAX_HEADER >> 21} MiB outside arrays, got "
+            f"{len(header) >> 20} MiB (turn long lists and dicts into arrays)"
+        )
+    blob = serialize(encoder.tensors, metadata={"kernelmill": header})
+    if blob[8 : _DIGEST.stop] != _PREFIX + _NO_DIGEST:
+        raise RuntimeError("save: safetensors must write its metadata first, got another layout")
+    view = memoryview(blob)
+    return view[: _DIGEST.start], _digest(blob), view[_DIGEST.stop :]
+
+
+def dumps(model):
+    """A model as the bytes of a model file.
+
+    Parameters
+    ----------
+    model : estimator
+        A KernelMill estimator, fitted or not.
+
+    Returns
+    -------
+    bytes
+        The content that `save` writes; equal models give equal bytes.
+
+    Raises
+    ------
+    TypeError
+        If the model holds something that is not data, such as a function; the message names it.
+    """
+    return b"".join(_pieces(model))
+
+
+def save(model, path):
+    """Write a model to one file that `load` reads back without running any code.
+
+    The file is first written and flushed beside its final place and then renamed over it, so a
+    crash, a full disk or Ctrl-C leaves either the old file or the whole new one.
+
+    Parameters
+    ----------
+    model : estimator
+        A KernelMill estimator, fitted or not. Arrays keep their dtype, shape and order; arrays on a
+        GPU are stored as host arrays.
+    path : str, os.PathLike or binary file object
+        Where to write. An existing file is replaced and keeps its permissions.
+
+    Raises
+    ------
+    TypeError
+        If the model holds something that is not data, such as a function; the message names it.
+    OSError
+        If the file cannot be written; an existing file is left as it was.
+
+    Notes
+    -----
+    The file is a safetensors file, so other tools can read its arrays. Cost: one copy of the model
+    in memory, linear time.
+
+    Examples
+    --------
+    >>> import io
+    >>> import kernelmill
+    >>> from kernelmill.cluster import KMeans
+    >>> file = io.BytesIO()  # or a path such as "kmeans.safetensors"
+    >>> kernelmill.save(KMeans(n_clusters=3), file)
+    >>> _ = file.seek(0)
+    >>> kernelmill.load(file).n_clusters
+    3
+    """
+    pieces = _pieces(model)
+    if hasattr(path, "write"):
+        for piece in pieces:
+            path.write(piece)
+    else:
+        write_atomically(path, pieces)
+
+
+def write_atomically(path, pieces):
+    """Replace a file's content as one step, or leave the file as it was.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file; its directory must exist. A link is followed, permissions are kept.
+    pieces : iterable of bytes-like
+        The new content, in order.
+
+    Raises
+    ------
+    OSError
+        If any step fails; the old file, if any, is then untouched.
+    """
+    target = os.path.realpath(os.fspath(path))
+    folder, base = os.path.split(target)
+    temporary = os.path.join(folder, f".{base[:100]}.{secrets.token_hex(8)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    if os.path.isdir(target):
+        raise IsADirectoryError(f"save: path must be a file, got the directory {target}")
+    descriptor = os.open(temporary, flags, 0o666)  # less the umask, as open() would
+    try:
+        with open(descriptor, "wb") as file:
+            with contextlib.suppress(FileNotFoundError):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # the rename itself is durable once the directory is
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def load(path):
+    """Read a model that `save` wrote.
+
+    Loading imports only KernelMill's own public modules and runs nothing that the file brings: no
+    pickle, no names looked up outside a fixed list of estimators.
+
+    Parameters
+    ----------
+    path : str, os.PathLike or binary file object
+        A file written by `save`, by this version or an older one.
+
+    Returns
+    -------
+    estimator
+        The model, with NumPy arrays that own their memory and may be written to.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged in any byte, cut short, extended, from a newer schema, or not a
+        KernelMill model file. It is a ValueError.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import io
+    >>> import kernelmill
+    >>> from kernelmill.cluster import KMeans
+    >>> file = io.BytesIO()
+    >>> kernelmill.save(KMeans(tol=0.01), file)
+    >>> _ = file.seek(0)
+    >>> kernelmill.load(file)
+    KMeans(tol=0.01)
+    """
+    if hasattr(path, "read"):
+        return loads(path.read(), name=str(getattr(path, "name", "the file")))
+    name = os.fsdecode(path)
+    with open(path, "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            _fail(name, "be a regular file", "a device or pipe", "open it and pass the file object")
+        _check_start(file.read(_DIGEST.stop), name)  # before a large file of another kind is read
+        file.seek(0)
+        return loads(file.read(), name=name)
+
+
+def loads(blob, *, name="the data"):
+    """The model behind the bytes that `dumps` returned.
+
+    Parameters
+    ----------
+    blob : bytes
+        The content of a model file.
+    name : str
+        What errors call it.
+
+    Returns
+    -------
+    estimator
+
+    Raises
+    ------
+    ModelFileError
+        As `load` does.
+    """
+    blob = bytes(blob)
+    _check_start(blob, name)
+    if _digest(blob) != blob[_DIGEST]:
+        _fail(
+            name,
+            "be an intact model file",
+            "content that does not match its checksum",
+            "the file was changed, cut short or extended: restore a copy or save the model again",
+        )
+    try:
+        return _parse(blob, name)
+    except ModelFileError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
+        _fail(name, "hold a model", f"malformed content: {error}", "it was not made by save", error)
+    except (ValueError, NotImplementedError) as error:
+        _fail(name, "hold a model", str(error), "it was not made by this version's save", error)
+
+
+def _check_start(blob, name):
+    if len(blob) < _DIGEST.stop or blob[8 : _DIGEST.start] != _PREFIX:
+        what = "an empty file" if not blob else "other content"
+        _fail(
+            name,
+            "be a KernelMill model file",
+            what,
+            "kernelmill.save writes them; if it did write this one, its first bytes were damaged",
+        )
+
+
+def _unique(pairs):
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a header that repeats a key")
+    return result
+
+
+def _refuse_constant(text):
+    raise ValueError(f"the number {text} in its header")
+
+
+def _read_json(text):
+    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+def _parse(blob, name):
+    from safetensors import SafetensorError, deserialize
+
+    size = int.from_bytes(blob[:8], "little")
+    if size > len(blob) - 8 or size > _MAX_HEADER:
+        raise ValueError(f"a header of {size} bytes")
+    metadata = _read_json(blob[8 : 8 + size])["__metadata__"]
+    if list(metadata) != ["kernelmill"] or not isinstance(metadata["kernelmill"], str):
+        raise ValueError("foreign metadata")
+    document = _read_json(metadata["kernelmill"])
+    schema, version = document["schema"], document["version"]
+    if document["format"] != FORMAT or type(schema) is not int or schema < 1:
+        raise ValueError("an unknown format")
+    if not isinstance(version, str) or not re.fullmatch(r"[0-9][0-9A-Za-z.+!-]{0,40}", version):
+        raise ValueError("a malformed version")
+    if schema > SCHEMA:
+        _fail(
+            name,
+            f"have schema {SCHEMA} or older",
+            f"schema {schema} from KernelMill {version}",
+            f"this is KernelMill {_version()}: reading it needs version {version} or newer",
+        )
+    try:
+        entries = deserialize(blob)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    tensors = {}
+    for key, entry in entries:
+        if entry["dtype"] not in _DTYPES or key in tensors:
+            raise ValueError(f"a malformed array of dtype {entry['dtype']}")
+        flat = np.frombuffer(entry["data"], dtype=_DTYPES[entry["dtype"]])
+        if not (flat.dtype.isnative and flat.flags.writeable):
+            flat = flat.astype(flat.dtype.newbyteorder("="))
+        tensors[key] = flat.reshape(entry["shape"])
+    decoder = Decoder(tensors)
+    model_node = document["model"]
+    if not isinstance(model_node, dict) or model_node.get("type") != "model":
+        raise ValueError("no model")
+    model = decoder.decode(model_node)
+    decoder.finish()
+    return model

@@ -1,0 +1,121 @@
+"""Which classes a model file may name.
+
+A model file names a class by a key such as ``"kernelmill.cluster.KMeans"``. The key is only ever
+looked up here: in the classes that a process registered itself, then in the ``__all__`` of a fixed
+list of public modules. Nothing else is imported because a file says so.
+"""
+
+import importlib
+import inspect
+
+# Every public module that may hold estimators. A name here need not exist yet in this version.
+PUBLIC_MODULES = (
+    "kernelmill.adversarial",
+    "kernelmill.cluster",
+    "kernelmill.covariance",
+    "kernelmill.decomposition",
+    "kernelmill.discriminant_analysis",
+    "kernelmill.ensemble",
+    "kernelmill.explain",
+    "kernelmill.gaussian_process",
+    "kernelmill.generative",
+    "kernelmill.graph",
+    "kernelmill.hmm",
+    "kernelmill.isotonic",
+    "kernelmill.kernel_approximation",
+    "kernelmill.kernel_ridge",
+    "kernelmill.linear_model",
+    "kernelmill.manifold",
+    "kernelmill.meta",
+    "kernelmill.mixture",
+    "kernelmill.model_selection",
+    "kernelmill.naive_bayes",
+    "kernelmill.neighbors",
+    "kernelmill.neural_network",
+    "kernelmill.nn",
+    "kernelmill.nn.optim",
+    "kernelmill.preprocessing",
+    "kernelmill.rl",
+    "kernelmill.svm",
+    "kernelmill.text",
+    "kernelmill.transformers",
+    "kernelmill.tree",
+)
+
+_registered: dict[str, type] = {}
+
+
+def register(cls=None, *, key=None):
+    """Let model files name a class that lives outside KernelMill's public modules.
+
+    Registering is a statement of the running program, never of a file: `load` restores a registered
+    class only in a process that has registered it too.
+
+    Parameters
+    ----------
+    cls : type
+        The class; works as a plain decorator.
+    key : str, optional
+        The name written into files, ``"<module>.<qualified name>"`` by default.
+
+    Returns
+    -------
+    type
+        `cls` itself, so that the function decorates.
+
+    Raises
+    ------
+    ValueError
+        If another class already holds the key.
+    """
+    if cls is None:
+        return lambda decorated: register(decorated, key=key)
+    if not inspect.isclass(cls):
+        raise TypeError(f"register: cls must be a class, got {type(cls).__name__}")
+    key = key or f"{cls.__module__}.{cls.__qualname__}"
+    holder = _registered.get(key)
+    if holder is not None and (holder.__module__, holder.__qualname__) != (
+        cls.__module__,
+        cls.__qualname__,
+    ):
+        raise ValueError(f"register: key must be unused, got {key!r} (held by {holder!r})")
+    _registered[key] = cls
+    return cls
+
+
+def _public_class(module_name, class_name):
+    """The class that a public module lists under this name, or None."""
+    if module_name not in PUBLIC_MODULES:
+        return None
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        # A family that this version does not have, as against one whose own import is broken.
+        if error.name is not None and (module_name + ".").startswith(error.name + "."):
+            return None
+        raise
+    if class_name not in getattr(module, "__all__", ()):
+        return None
+    found = getattr(module, class_name, None)
+    return found if inspect.isclass(found) else None
+
+
+def key_of(cls):
+    """The key that a file may use for this class, or None where it may not be stored."""
+    for key, registered in _registered.items():
+        if registered is cls:
+            return key
+    parts = cls.__module__.split(".")
+    for length in range(len(parts), 1, -1):
+        module_name = ".".join(parts[:length])
+        if _public_class(module_name, cls.__name__) is cls:
+            return f"{module_name}.{cls.__name__}"
+    return None
+
+
+def class_of(key):
+    """The class behind a key, or None where this version knows no such class."""
+    if key in _registered:
+        return _registered[key]
+    module_name, _, class_name = key.rpartition(".")
+    return _public_class(module_name, class_name)

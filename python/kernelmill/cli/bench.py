@@ -1,0 +1,32 @@
+"""``kernelmill bench``: hands over to ``python -m benchmarks`` of a clone of the repository."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+
+def add_parser(commands) -> None:
+    """Add this command to the ``kernelmill`` parser."""
+    command = commands.add_parser(
+        "bench",
+        help="benchmarks beside peers (in a clone of the repository)",
+        description="The same as `python -m benchmarks` in the root of a clone.",
+        add_help=False,
+    )
+    command.add_argument("rest", nargs=argparse.REMAINDER)
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the benchmarks of the clone in the working directory."""
+    if not Path("benchmarks/_harness.py").is_file():
+        print(
+            "kernelmill bench: the benchmarks are not part of the wheel. Clone the repository, "
+            "install '.[bench]' and run this command, or python -m benchmarks, in its root.",
+            file=sys.stderr,
+        )
+        return 2
+    return subprocess.run([sys.executable, "-m", "benchmarks", *arguments.rest]).returncode

@@ -1,0 +1,484 @@
+"""ConstrainedKMeans: k-means that obeys rules about pairs of rows or about cluster sizes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace, to_host
+from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._random import generator, seed_of
+from kernelmill._estimator._streams import is_stream
+from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill.cluster import _links, _seeding, _sizes
+from kernelmill.cluster._base import CentersMixin, row_count_error, warn_if_too_few
+from kernelmill.cluster._kmeans import INIT, N_INIT, best_of_runs, number_of_starts
+from kernelmill.cluster._lloyd import Run, relocated_centers, tolerance
+from kernelmill.cluster._passes import assign, farthest, lloyd_pass, sum_of
+from kernelmill.ops import pairwise, random
+
+_SEEDS = 1 << 20  # stream of random numbers that fill up seeded starts
+_ORDER = 1 << 21
+
+
+class ConstrainedKMeans(CentersMixin):
+    """k-means that obeys must-links and cannot-links, or limits on the sizes of clusters.
+
+    ``labels_`` never breaks a rule. Rules about pairs: rows that must link move as one; rows that
+    cannot link get different clusters. Rules about sizes: every cluster has between `size_min` and
+    `size_max` rows.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters k.
+    must_link : array of shape (m, 2), int, or None, default=None
+        Pairs of row numbers of the X given to ``fit`` that get the same cluster. They chain: (0, 1)
+        and (1, 2) join 0 and 2.
+    cannot_link : array of shape (m, 2), int, or None, default=None
+        Pairs of row numbers that get different clusters. What follows from both lists holds too.
+    size_min, size_max : int or None, default=None
+        Fewest and most rows of a cluster. They cannot be combined with pairs.
+    seeds : array of shape (n,), int, or None, default=None
+        Known labels from 0 to k - 1, and -1 for rows without one: each start begins at the means of
+        the seeds, and `init` is not used. Seeds may change cluster later; must-links may not.
+    init : {"k-means++", "k-means||", "random"}, array of shape (k, d) or callable, \
+            default="k-means++"
+        Where to start; see `KMeans`.
+    n_init : int or "auto", default="auto"
+        Number of starts, as for `KMeans`.
+    max_iter : int, default=300
+        Most iterations of a start.
+    tol : float, default=1e-4
+        As for `KMeans`.
+    verbose : int, default=0
+        Show a progress bar.
+    random_state : int, RandomState, Generator or None, default=None
+        Which random numbers. An int gives the same bits at any number of threads.
+    device : {None, "cpu", "cuda"}, default=None
+        Where distances of free rows are computed; rules are always worked out on the host.
+
+    Attributes
+    ----------
+    cluster_centers_ : array of shape (k, d), dtype of X
+        Means of the clusters.
+    labels_ : array of shape (n,), int32
+        Labels that obey.
+    inertia_ : float
+        Weighted sum of squared distances of the rows to the centers of their own clusters.
+    n_iter_ : int
+        Iterations of the start that won.
+    n_features_in_ : int
+        Number of features d.
+    feature_names_in_ : ndarray of shape (d,), object
+        Column names, if X was a frame with text names.
+
+    Raises
+    ------
+    ValueError
+        From ``fit``, where the rules contradict one another: the message names the rows and what to
+        change.
+
+    See Also
+    --------
+    KMeans : Without rules.
+
+    Notes
+    -----
+    ``predict`` gives new rows their nearest center; rules are about the rows of ``fit`` only, so
+    ``predict(X)`` may differ from ``labels_``.
+
+    Whether cannot-links can be obeyed at all is graph colouring, which is hard. Groups with fewer
+    than k exclusions never are the problem. For the others some greedy orders are tried and then an
+    exact search of bounded length, so an error says either that no labelling exists, and why, or
+    that none was found. Later iterations start from the labels before them and improve these by
+    Kempe chains, so the inertia never rises. Size limits are kept by an exact minimum-cost flow,
+    with the n k distances in memory as float64.
+
+    References
+    ----------
+    Wagstaff et al. (2001), "Constrained k-means clustering with background knowledge". Basu,
+    Banerjee, Mooney (2002), "Semi-supervised clustering by seeding". Bradley, Bennett, Demiriz
+    (2000), "Constrained k-means clustering", for sizes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.cluster import ConstrainedKMeans
+    >>> X = np.array([[0.0], [1.0], [10.0], [11.0]])
+    >>> model = ConstrainedKMeans(2, must_link=[(0, 3)], cannot_link=[(0, 1)], random_state=0)
+    >>> labels = model.fit(X).labels_
+    >>> bool(labels[0] == labels[3] != labels[1])
+    True
+    >>> X = np.array([[0.0], [0.1], [0.2], [9.0]])
+    >>> even = ConstrainedKMeans(2, size_min=2, random_state=0).fit(X)
+    >>> np.bincount(even.labels_).tolist()
+    [2, 2]
+    """
+
+    _sparse = False
+    _streams = False
+    _parameters: ClassVar = {
+        "n_clusters": rule.integer(1),
+        "must_link": rule.any_of(rule.array("(m, 2)"), rule.nothing()),
+        "cannot_link": rule.any_of(rule.array("(m, 2)"), rule.nothing()),
+        "size_min": rule.any_of(rule.integer(0), rule.nothing()),
+        "size_max": rule.any_of(rule.integer(1), rule.nothing()),
+        "seeds": rule.any_of(rule.array("(n,)"), rule.nothing()),
+        "init": INIT,
+        "n_init": N_INIT,
+        "max_iter": rule.integer(1),
+        "tol": rule.real(0),
+        "verbose": rule.VERBOSE,
+        "random_state": rule.RANDOM_STATE,
+        "device": DEVICE,
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        must_link=None,
+        cannot_link=None,
+        size_min=None,
+        size_max=None,
+        seeds=None,
+        init="k-means++",
+        n_init="auto",
+        max_iter=300,
+        tol=1e-4,
+        verbose=0,
+        random_state=None,
+        device=None,
+    ):
+        self.n_clusters = n_clusters
+        self.must_link = must_link
+        self.cannot_link = cannot_link
+        self.size_min = size_min
+        self.size_max = size_max
+        self.seeds = seeds
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+
+    @fitting
+    def fit(self, X, y=None, sample_weight=None):
+        """Find centers and labels that obey the rules.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Dense rows in memory, as for `KMeans`.
+        y : ignored
+            There for pipelines; known labels go into `seeds`.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows in centers and inertia. Limits on sizes count rows.
+
+        Returns
+        -------
+        self : ConstrainedKMeans
+            The model itself, fitted.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, X or the weights are not finite, X has fewer rows
+            than clusters, or the rules contradict one another.
+        TypeError
+            If X is sparse or a stream.
+        RuntimeError
+            If ``device="cuda"`` and there is no GPU to use.
+        """
+        if type(X) is not np.ndarray and is_stream(X):
+            self._need_memory(X)
+        rows = check_X(self, X, reset=True, accept_sparse=False)
+        weight = check_weight(self, sample_weight, rows)
+        n, k = rows.shape[0], int(self.n_clusters)
+        if k > n:
+            raise row_count_error("ConstrainedKMeans", n, k)
+        like = X if self.device else rows
+        rows = move_in(rows, self.device, "ConstrainedKMeans")
+        if weight is not None:
+            weight = move_in(weight, self.device, "ConstrainedKMeans")
+        seed = seed_of(self.random_state)
+        problem = self._problem(rows, weight, seed)
+        tol = tolerance(
+            self.tol,
+            rows.shape[1],
+            rows[:1].astype(np.float64),
+            lambda c: lloyd_pass(rows, c, weight),
+        )
+        runs = 1 if self.seeds is not None else number_of_starts(self, 10)
+        progress = Progress(self, self.verbose, runs=runs, iterations=int(self.max_iter), X=X, y=y)
+        with progress:
+
+            def descend(centers):
+                return self._descend(problem, centers, tol, progress, rows.dtype, like)
+
+            best = best_of_runs(
+                runs, lambda number: self._start(rows, weight, seed, number), descend, progress
+            )
+            self._keep_centers(best.centers, rows.dtype, like)
+            self.labels_ = move_back(best.labels, like)
+            self.inertia_, self.n_iter_ = best.inertia, best.n_iter
+            warn_if_too_few(self, self.labels_)
+            progress.end_fit(lambda: self._state(best.centers, rows.dtype, like))
+        return self
+
+    def _problem(self, X, weight, seed):
+        n, k = X.shape[0], int(self.n_clusters)
+        pairs = {
+            name: _links.pairs_of(getattr(self, name), n, name, "ConstrainedKMeans")
+            for name in ("must_link", "cannot_link")
+        }
+        if self.size_min is None and self.size_max is None:
+            links = _links.Links(pairs["must_link"], pairs["cannot_link"], n, "ConstrainedKMeans")
+            return _LinkedRows(X, weight, links, seed)
+        if any(len(found) for found in pairs.values()):
+            raise ValueError(
+                "ConstrainedKMeans: size_min and size_max must be None beside must_link and "
+                "cannot_link, got both (rules about pairs and about sizes cannot be combined)"
+            )
+        low, high = _sizes.check_sizes(self.size_min, self.size_max, n, k, "ConstrainedKMeans")
+        return _SizedRows(X, weight, low, high)
+
+    def _start(self, X, weight, seed, number):
+        k = int(self.n_clusters)
+        if self.seeds is None:
+            return _seeding.start(X, weight, self.init, k, seed, number, "ConstrainedKMeans")
+        seeds = np.asarray(self.seeds)
+        n = X.shape[0]
+        if seeds.shape != (n,) or seeds.dtype.kind not in "iu":
+            raise ValueError(
+                f"ConstrainedKMeans: seeds must be whole numbers of shape ({n},), got "
+                f"{seeds.dtype} of shape {seeds.shape}"
+            )
+        if seeds.max() >= k or seeds.min() < -1:
+            raise ValueError(
+                f"ConstrainedKMeans: seeds must be between -1 and {k - 1}, got "
+                f"{seeds.min()} to {seeds.max()}"
+            )
+        return _seeded(X, weight, seeds, k, seed)
+
+    def _descend(self, problem, centers, tol, progress, dtype, like):
+        """Lloyd's algorithm with the assignment of a problem."""
+        problem.restart()
+        xp = namespace(centers)
+        done, stopped = 0, False
+        while done < int(self.max_iter) and not stopped:
+            sums, weights, inertia, changed = problem.step(centers)
+            done += 1
+            filled = weights > 0
+            before, centers = centers, centers.copy()
+            centers[filled] = sums[filled] / weights[filled, None]
+            shift = float(((centers - before) ** 2).sum())
+            empty = np.flatnonzero(~to_host(filled))
+            moved = problem.relocated(before, centers, empty) if len(empty) else None
+            if moved is not None:
+                centers = xp.asarray(moved)
+            if progress.listening:
+                state = functools.partial(self._state, centers, dtype, like)
+                stopped = progress.step(objective=inertia, state=state)
+            if moved is None and (shift <= tol or not changed):
+                break
+        problem.step(centers)
+        labels, inertia = problem.labels(centers)
+        return Run(centers, labels, inertia, done), stopped
+
+
+def _seeded(X: Any, weight: Any, seeds: np.ndarray, k: int, seed: int) -> Any:
+    """Means of the seeds; clusters without one start at rows drawn by squared distance."""
+    xp = namespace(X)
+    centers, missing = [], []
+    w = xp.ones(X.shape[0]) if weight is None else weight.astype(np.float64)
+    for j in range(k):
+        rows = xp.asarray(np.flatnonzero(seeds == j))
+        total = float(w[rows].sum())
+        if total > 0:
+            centers.append((w[rows, None] * X[rows].astype(np.float64)).sum(axis=0) / total)
+        else:
+            centers.append(None)
+            missing.append(j)
+    u = random.uniform(seed, _SEEDS, 0, k)
+    for j in missing:
+        known = [center for center in centers if center is not None]
+        mass = to_host(w)
+        if known:
+            squared = to_host(assign(X, xp.stack(known))[1])
+            mass = mass * squared if (mass * squared).sum() > 0 else mass
+        running = np.cumsum(mass)
+        row = min(int(np.searchsorted(running, u[j] * running[-1], side="right")), len(mass) - 1)
+        centers[j] = X[row].astype(np.float64)
+    return xp.stack(centers)
+
+
+class _LinkedRows:
+    """Rows under rules about pairs: free rows on the device of X, groups with rules on the host.
+
+    A group g of rows that move as one costs ``W (||m - c||^2) + const`` in a cluster, with W and m
+    its weight and mean: it acts as a single heavy row.
+    """
+
+    def __init__(self, X: Any, weight: Any, links: Any, seed: int) -> None:
+        xp = namespace(X)
+        self.n, self.links, self.seed = X.shape[0], links, seed
+        sizes = np.bincount(links.group, minlength=links.size)
+        ruled = sizes > 1
+        for g, near in enumerate(links.neighbours):
+            if len(near):
+                ruled[g] = True
+        self.ruled = np.flatnonzero(ruled)
+        number = np.full(links.size, -1)
+        number[self.ruled] = np.arange(len(self.ruled))
+        self.neighbours = [number[links.neighbours[g]] for g in self.ruled]
+        self.tied = np.array([len(near) > 0 for near in self.neighbours], dtype=bool)
+        member = number[links.group]  # ruled group of each row, -1 for free rows
+        self.free_rows = np.flatnonzero(member < 0)
+        whole = len(self.free_rows) == self.n
+        self.free = X if whole else X[xp.asarray(self.free_rows)]
+        self.free_weight = None
+        if weight is not None:
+            self.free_weight = weight if whole else weight[xp.asarray(self.free_rows)]
+        self.rows = np.flatnonzero(member >= 0)
+        self.member = member[self.rows]
+        self.X = to_host(X[xp.asarray(self.rows)]).astype(np.float64)
+        self.w = np.ones(len(self.rows))
+        if weight is not None:
+            self.w = to_host(weight)[self.rows].astype(np.float64)
+        s, d = len(self.ruled), X.shape[1]
+        self.weight = np.bincount(self.member, weights=self.w, minlength=s)
+        # A group without weight has no mean of its own and no say: the plain mean places it.
+        w = np.where(self.weight[self.member] > 0, self.w, 1.0)
+        total = np.bincount(self.member, weights=w, minlength=s)
+        sums = np.zeros((s, d))
+        np.add.at(sums, self.member, w[:, None] * self.X)
+        self.mean = sums / total[:, None]
+        self.spread = float((self.w * ((self.X - self.mean[self.member]) ** 2).sum(axis=1)).sum())
+        self.first_row = [0] * s
+        for row, g in zip(self.rows[::-1], self.member[::-1], strict=True):
+            self.first_row[g] = int(row)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the labels of another start."""
+        self.ruled_labels: np.ndarray | None = None
+
+    def step(self, centers: Any) -> tuple[Any, Any, float, bool]:
+        """Assign all rows: sums, weights, inertia, and whether labels may have changed."""
+        xp = namespace(centers)
+        k, d = centers.shape
+        sums, weights, inertia = xp.zeros((k, d)), xp.zeros(k), 0.0
+        if len(self.free_rows):
+            sums, weights, inertia = lloyd_pass(self.free, centers, self.free_weight)
+        changed = bool(len(self.free_rows))
+        if len(self.ruled):
+            squared = pairwise.euclidean(self.mean, to_host(centers), squared=True)
+            heavy = np.where(self.weight > 0, self.weight, np.finfo(float).tiny)
+            before = self.ruled_labels
+            labels = self._obey(heavy[:, None] * squared)
+            changed = changed or before is None or not np.array_equal(before, labels)
+            self.ruled_labels = labels
+            more = np.zeros((k, d))
+            np.add.at(more, labels, self.weight[:, None] * self.mean)
+            heavier = np.bincount(labels, weights=self.weight, minlength=k)
+            own = squared[np.arange(len(labels)), labels]
+            sums, weights = sums + xp.asarray(more), weights + xp.asarray(heavier)
+            inertia += float(self.weight @ own) + self.spread
+        return sums, weights, inertia, changed
+
+    def _obey(self, cost: np.ndarray) -> np.ndarray:
+        labels = cost.argmin(axis=1).astype(np.int32)
+        tied = np.flatnonzero(self.tied)
+        if not len(tied):
+            return labels
+        number = np.full(len(cost), -1)
+        number[tied] = np.arange(len(tied))
+        near = [number[self.neighbours[g]] for g in tied]
+        if self.ruled_labels is None:
+            begin = _links.first_labels(
+                cost[tied],
+                near,
+                [self.first_row[g] for g in tied],
+                generator(self.seed, _ORDER),
+                "ConstrainedKMeans",
+            )
+        else:
+            begin = self.ruled_labels[tied]
+        labels[tied] = _links.improve(begin, cost[tied], near)
+        return labels
+
+    def relocated(self, before: Any, centers: Any, empty: np.ndarray) -> Any:
+        """Centers with empty ones moved to the farthest free rows, or None."""
+        if not len(self.free_rows):
+            return None
+        size = min(len(self.free_rows), 4 * len(empty) + 16)
+        found = farthest(self.free, before, self.free_weight, size=size)
+        return relocated_centers(centers, empty, *found, self.free.dtype)
+
+    def labels(self, centers: Any) -> tuple[Any, float]:
+        """Labels of all rows as of the last step, and their inertia at the centers of that step."""
+        xp = namespace(centers)
+        labels, inertia = np.empty(self.n, dtype=np.int32), 0.0
+        if len(self.free_rows):
+            free, squared = assign(self.free, centers)
+            labels[self.free_rows] = to_host(free)
+            inertia += sum_of(squared, self.free_weight)
+        if len(self.rows):
+            assert self.ruled_labels is not None  # of the last step
+            own = self.ruled_labels[self.member]
+            labels[self.rows] = own
+            away = self.X - to_host(centers)[own]
+            inertia += float(self.w @ (away**2).sum(axis=1))
+        return xp.asarray(labels), inertia
+
+
+class _SizedRows:
+    """Rows under limits on the sizes of clusters."""
+
+    def __init__(self, X: Any, weight: Any, low: int, high: int) -> None:
+        self.X, self.weight, self.low, self.high = X, weight, low, high
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the labels of another start."""
+        self.at: np.ndarray | None = None
+
+    def step(self, centers: Any) -> tuple[Any, Any, float, bool]:
+        """Assign all rows: sums, weights, inertia, and whether labels changed."""
+        xp, k = namespace(self.X), len(centers)
+        w = None if self.weight is None else to_host(self.weight).astype(np.float64)
+        squared = to_host(pairwise.euclidean(self.X, centers.astype(self.X.dtype), squared=True))
+        cost = squared.astype(np.float64)
+        if w is not None:
+            cost *= w[:, None]
+        before = self.at
+        self.at = _sizes.labels_within(cost, self.low, self.high, before)
+        changed = before is None or not np.array_equal(before, self.at)
+        labels = xp.asarray(self.at)
+        weight = xp.ones(len(labels)) if w is None else xp.asarray(w)
+        columns = [
+            xp.bincount(labels, weights=weight * self.X[:, p], minlength=k)
+            for p in range(self.X.shape[1])
+        ]
+        weights = xp.bincount(labels, weights=weight, minlength=k)
+        inertia = float(cost[np.arange(len(cost)), self.at].sum())
+        return xp.stack(columns, axis=1), weights, inertia, changed
+
+    def relocated(self, before: Any, centers: Any, empty: np.ndarray) -> Any:
+        """Centers with empty ones moved to the farthest rows, or None."""
+        found = farthest(self.X, before, self.weight, size=4 * len(empty) + 16)
+        return relocated_centers(centers, empty, *found, self.X.dtype)
+
+    def labels(self, centers: Any) -> tuple[Any, float]:
+        """Labels as of the last step, and their inertia."""
+        labels = namespace(self.X).asarray(self.at)
+        away = self.X - centers[labels]
+        return labels, sum_of((away**2).sum(axis=1), self.weight)

@@ -1,0 +1,154 @@
+"""Passes over rows that are dense or CSR, on either device: what `Source.map_reduce` runs.
+
+They are plain functions at module level so that Dask can send them to its workers.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from kernelmill._estimator._device import move_in, namespace, to_host
+from kernelmill.ops import kmeans, random, sparse_kmeans
+from kernelmill.stream._matrix import is_sparse
+
+
+def assign(X: Any, centers: Any, device: str | None = None) -> tuple[Any, Any]:
+    """`kmeans.assign` for dense or CSR rows; the result is where X is."""
+    if is_sparse(X):
+        return sparse_kmeans.assign(X.data, X.indices, X.indptr, centers)
+    if device is None:
+        return kmeans.assign(X, centers)
+    labels, squared = kmeans.assign(*(move_in(a, device, "k-means") for a in (X, centers)))
+    return to_host(labels), to_host(squared)
+
+
+def labels_of(X: Any, centers: Any, device: str | None = None) -> Any:
+    """The labels alone."""
+    return assign(X, centers, device)[0]
+
+
+def lloyd_pass(
+    X: Any, centers: Any, sample_weight: Any = None, device: str | None = None
+) -> tuple[Any, Any, float]:
+    """`kmeans.lloyd_step` for dense or CSR rows: sums, weights and inertia."""
+    if is_sparse(X):
+        found = sparse_kmeans.lloyd_step(X.data, X.indices, X.indptr, centers, sample_weight)
+        return found[:3]
+    if device is None:
+        return kmeans.lloyd_step(X, centers, sample_weight)
+    X, centers = move_in(X, device, "k-means"), move_in(centers, device, "k-means")
+    if sample_weight is not None:
+        sample_weight = move_in(sample_weight, device, "k-means")
+    sums, weights, inertia = kmeans.lloyd_step(X, centers, sample_weight)
+    return to_host(sums), to_host(weights), float(inertia)
+
+
+def dense_rows(X: Any, indices: Any) -> np.ndarray:
+    """Some rows as a float64 array on the host."""
+    rows = X[indices]
+    if is_sparse(rows):
+        rows = rows.toarray()
+    return to_host(rows).astype(np.float64)
+
+
+def _top(score: np.ndarray, size: int) -> np.ndarray:
+    """Places of the `size` largest scores, largest first, the first among equal ones first."""
+    if len(score) > size:
+        # Everything equal to the last score that counts stays in, so that ties go by place.
+        limit = np.partition(score, len(score) - size)[len(score) - size]
+        kept = np.flatnonzero(score >= limit)
+    else:
+        kept = np.arange(len(score))
+    return kept[np.argsort(-score[kept], kind="stable")][:size]
+
+
+def farthest(
+    X: Any, centers: Any, sample_weight: Any = None, *, size: int, device: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances to the nearest center and rows, of the `size` farthest rows with weight."""
+    squared = to_host(assign(X, centers, device)[1]).astype(np.float64)
+    if sample_weight is not None:
+        squared = np.where(to_host(sample_weight) > 0, squared, 0.0)
+    top = _top(squared, size)
+    return squared[top], dense_rows(X, top)
+
+
+def reservoir(
+    X: Any,
+    centers: Any,
+    sample_weight: Any = None,
+    *,
+    size: int,
+    seed: int,
+    stream: int,
+    device: str | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw rows without replacement with probability proportional to w, or to w D^2.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d)
+        A chunk.
+    centers : ndarray of shape (m, d), float64, or None
+        D is the distance to the nearest; None draws by weight alone.
+    sample_weight : ndarray of shape (n,), optional
+    size : int
+        Rows to draw.
+    seed, stream : int
+        Which random numbers.
+
+    Returns
+    -------
+    keys : ndarray of shape (s,), float64
+        ``log(u) / mass``, largest first; the rows with the largest keys over all chunks are the
+        sample.
+    rows : ndarray of shape (s, d), float64
+
+    Notes
+    -----
+    A pass over chunks does not say where in X a chunk stands, so the random numbers follow a
+    checksum of the chunk's first and last rows instead of row numbers.
+
+    References
+    ----------
+    Efraimidis and Spirakis (2006), "Weighted random sampling with a reservoir".
+    """
+    n = X.shape[0]
+    mass = np.ones(n)
+    if centers is not None:
+        mass = to_host(assign(X, centers, device)[1]).astype(np.float64)
+    if sample_weight is not None:
+        mass = mass * to_host(sample_weight)
+    ends = dense_rows(X, np.unique(np.r_[np.arange(min(n, 16)), np.arange(max(n - 16, 0), n)]))
+    tag = zlib.crc32(ends.tobytes(), n & 0xFFFFFFFF)
+    u = random.uniform(seed, (stream << 32) | tag, 0, n)
+    with np.errstate(divide="ignore"):
+        # 1 - u lies in (0, 1]. A row without mass is never drawn.
+        keys = np.where(mass > 0, np.log1p(-u) / mass, -np.inf)
+    top = _top(keys, size)
+    top = top[keys[top] > -np.inf]
+    return keys[top], dense_rows(X, top)
+
+
+class BestOf:
+    """Merge of `farthest` or `reservoir`: the `size` rows with the highest scores."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def __call__(self, total: tuple, part: tuple) -> tuple[np.ndarray, np.ndarray]:
+        score = np.concatenate([total[0], part[0]])
+        rows = np.concatenate([total[1], part[1]])
+        top = _top(score, self.size)
+        return score[top], rows[top]
+
+
+def sum_of(values: Any, sample_weight: Any = None) -> float:
+    """Weighted sum in float64."""
+    xp = namespace(values)
+    if sample_weight is None:
+        return float(values.sum(dtype=np.float64))
+    return float(xp.dot(values.astype(np.float64), sample_weight.astype(np.float64)))

@@ -1,0 +1,316 @@
+"""Where k-means starts: k-means++, k-means||, random rows, the user's centers or function."""
+
+from __future__ import annotations
+
+from math import log
+from typing import Any
+
+import numpy as np
+
+from kernelmill._estimator._device import namespace, to_host
+from kernelmill._estimator._progress import QUIET
+from kernelmill._estimator._random import legacy_state, seed_of
+from kernelmill._estimator._validation import all_finite, check_weight, check_X
+from kernelmill.cluster._lloyd import lloyd_in_memory
+from kernelmill.cluster._passes import BestOf, assign, dense_rows, lloyd_pass, reservoir
+from kernelmill.ops import kmeans, random
+from kernelmill.stream._matrix import is_sparse
+
+# k-means|| draws 2 k rows a round: a first round by weight, then four by squared distance. Bahmani
+# et al. find no gain beyond five rounds (section 5.3).
+_OVERSAMPLING = 2
+_ROUNDS = 5
+_CANDIDATE_ITERATIONS = 20
+
+
+def trials(n_clusters: int) -> int:
+    """Candidates per seed of greedy k-means++, as in scikit-learn."""
+    return 2 + int(log(n_clusters))
+
+
+def is_given(init: Any) -> bool:
+    """Whether `init` is an array of centers."""
+    return not isinstance(init, str) and not callable(init)
+
+
+def given_centers(init: Any, n_clusters: int, n_features: int, owner: str) -> np.ndarray:
+    """The user's centers as float64 of shape (k, d).
+
+    Raises
+    ------
+    ValueError
+        If the shape is another or a value is not finite.
+    """
+    if is_sparse(init):
+        init = init.toarray()
+    try:
+        centers = np.array(to_host(init), dtype=np.float64, order="C")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{owner}: init must be an array of numbers, got {error}") from error
+    if centers.shape != (n_clusters, n_features):
+        raise ValueError(
+            f"{owner}: init must have shape ({n_clusters}, {n_features}) for n_clusters="
+            f"{n_clusters} and {n_features} features, got {centers.shape}"
+        )
+    if not all_finite(centers):
+        raise ValueError(f"{owner}: init must be finite, got NaN or inf")
+    return centers
+
+
+def start(
+    X: Any, weight: Any, init: Any, n_clusters: int, seed: int, stream: int, owner: str
+) -> Any:
+    """Centers to start from, for rows in memory.
+
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or CuPy array of shape (n, d)
+        Rows.
+    weight : array of shape (n,) or None
+        Their weights.
+    init : str, array or callable
+        The estimator's parameter.
+    n_clusters : int
+    seed, stream : int
+        Which random numbers; one stream per start.
+    owner : str
+        What errors call the caller.
+
+    Returns
+    -------
+    array of shape (n_clusters, d), float64, where X is
+    """
+    if isinstance(init, str):
+        if init == "k-means++":
+            return rows_at(X, plus_plus(X, weight, n_clusters, seed, stream))
+        if init == "random":
+            return rows_at(X, random_rows(X.shape[0], weight, n_clusters, seed, stream))
+        from kernelmill.stream import source
+
+        made = scalable(source(X, sample_weight=weight, owner=owner), n_clusters, seed, stream)
+    elif callable(init):
+        made = init(_read_only(X), n_clusters, random_state=legacy_state(seed, stream))
+        made = given_centers(made, n_clusters, X.shape[1], owner)
+    else:
+        made = given_centers(init, n_clusters, X.shape[1], owner)
+    return namespace(X).asarray(made)
+
+
+def _read_only(X: Any) -> Any:
+    """X as the user's own function may see it: inputs are never modified, by nobody."""
+    if type(X) is not np.ndarray:
+        return X
+    view = X.view()
+    view.flags.writeable = False
+    return view
+
+
+def rows_at(X: Any, indices: Any) -> Any:
+    """Rows of X as float64 centers."""
+    if is_sparse(X):
+        return dense_rows(X, indices)
+    return X[indices].astype(np.float64)
+
+
+def plus_plus(
+    X: Any, weight: Any, n_clusters: int, seed: int, stream: int, t: int | None = None
+) -> Any:
+    """Row numbers chosen by greedy k-means++."""
+    t = t or trials(n_clusters)
+    u = random.uniform(seed, stream, 0, n_clusters * t).reshape(n_clusters, t)
+    if is_sparse(X):
+        return _sparse_plus_plus(X, weight, u)
+    return kmeans.plus_plus(X, namespace(X).asarray(u), weight)[0]
+
+
+def _sparse_plus_plus(X: Any, weight: Any, uniforms: np.ndarray) -> np.ndarray:
+    """`kmeans.plus_plus` on CSR rows, one pass per candidate."""
+    n = X.shape[0]
+    w = np.ones(n) if weight is None else weight.astype(np.float64)
+
+    def draw(mass: np.ndarray, u: np.ndarray) -> np.ndarray:
+        running = np.cumsum(mass)
+        picked = np.searchsorted(running, u * running[-1], side="right")
+        return np.minimum(picked, np.flatnonzero(mass)[-1])
+
+    indices = np.empty(len(uniforms), dtype=np.int64)
+    closest = np.full(n, np.inf)
+    for s in range(len(uniforms)):
+        if s == 0:
+            candidates = draw(w, uniforms[:1, 0])
+        else:
+            mass = w * closest
+            candidates = draw(mass if mass.sum() > 0 else w, uniforms[s])
+        best = np.inf
+        for candidate in candidates:
+            trial = np.minimum(closest, assign(X, dense_rows(X, [candidate]))[1])
+            cost = float(w @ trial)
+            if cost < best:
+                best, indices[s], kept = cost, candidate, trial
+        closest = kept
+    return indices
+
+
+def random_rows(n: int, weight: Any, n_clusters: int, seed: int, stream: int) -> np.ndarray:
+    """Different row numbers drawn with probability proportional to weight.
+
+    The k smallest of ``-log(u) / w`` (exponential races); rows without weight come last.
+    """
+    key = -np.log1p(-random.uniform(seed, stream, 0, n))
+    if weight is not None:
+        w = to_host(weight).astype(np.float64)
+        with np.errstate(divide="ignore"):
+            key = np.where(w > 0, key / w, np.inf)
+    return np.argsort(key, kind="stable")[:n_clusters]
+
+
+def scalable(
+    source: Any, n_clusters: int, seed: int, stream: int, device: str | None = None
+) -> np.ndarray:
+    """k-means||: few passes, each drawing many rows, then k-means on what was drawn.
+
+    Parameters
+    ----------
+    source : Source
+        Rows.
+    n_clusters : int
+    seed, stream : int
+        Which random numbers.
+    device : {None, "cpu", "cuda"}
+        Where chunks are computed on.
+
+    Returns
+    -------
+    ndarray of shape (n_clusters, d), float64
+
+    Notes
+    -----
+    Each round draws exactly ``2 k`` rows with probability proportional to ``w D^2``, in one pass,
+    in place of the paper's independent draws, which need the cost first. Six passes in all.
+
+    References
+    ----------
+    Bahmani, Moseley, Vattani, Kumar, Vassilvitskii (2012), "Scalable k-means++".
+    """
+    size = _OVERSAMPLING * n_clusters
+    candidates: np.ndarray | None = None
+    for number in range(_ROUNDS):
+        _, drawn = source.map_reduce(
+            reservoir,
+            candidates,
+            merge=BestOf(size),
+            size=size,
+            seed=seed,
+            stream=stream * _ROUNDS + number,
+            device=device,
+        )
+        if not len(drawn):
+            break  # every row is a candidate already
+        candidates = drawn if candidates is None else np.concatenate([candidates, drawn])
+    assert candidates is not None  # the first round draws
+    if len(candidates) < n_clusters:  # fewer distinct rows than clusters
+        more = np.resize(candidates, (n_clusters - len(candidates), candidates.shape[1]))
+        return np.concatenate([candidates, more])
+    weight = source.map_reduce(lloyd_pass, candidates, device=device)[1]
+    centers = rows_at(candidates, plus_plus(candidates, weight, n_clusters, seed, stream))
+    run, _ = lloyd_in_memory(
+        candidates,
+        weight,
+        centers,
+        max_iter=_CANDIDATE_ITERATIONS,
+        tol=0.0,
+        bounds=np.empty((0, 2)),
+        labels=np.empty(len(candidates), dtype=np.int32),
+        progress=QUIET,
+    )
+    return run.centers
+
+
+def random_from(
+    source: Any, n_clusters: int, seed: int, stream: int, device: str | None = None
+) -> np.ndarray:
+    """Different rows of a source drawn by weight, in one pass, as float64 centers."""
+    _, drawn = source.map_reduce(
+        reservoir,
+        None,
+        merge=BestOf(n_clusters),
+        size=n_clusters,
+        seed=seed,
+        stream=stream,
+        device=device,
+    )
+    return np.resize(drawn, (n_clusters, drawn.shape[1]))
+
+
+# The validation names its caller by the class of what it is given.
+_Caller = type("kmeans_plusplus", (), {})
+
+
+def kmeans_plusplus(
+    X: Any,
+    n_clusters: int,
+    *,
+    sample_weight: Any = None,
+    random_state: Any = None,
+    n_local_trials: int | None = None,
+) -> tuple[Any, Any]:
+    """Choose initial centers by greedy k-means++.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n, d)
+        Rows to choose from.
+    n_clusters : int
+        Number of centers k, at most n.
+    sample_weight : array-like of shape (n,), optional
+        Weights of the rows.
+    random_state : int, RandomState, Generator or None
+        Which random numbers; the same int gives the same centers on every machine and at any number
+        of threads.
+    n_local_trials : int, optional
+        Candidates per center, ``2 + floor(log k)`` by default.
+
+    Returns
+    -------
+    centers : array of shape (k, d), dtype of X
+        Rows of X.
+    indices : array of shape (k,), int64
+        Their row numbers: ``centers == X[indices]``.
+
+    Raises
+    ------
+    ValueError
+        If X or the weights are not finite, or k is not between 1 and n.
+
+    Notes
+    -----
+    Cost 2 n k t d flops for t candidates.
+
+    References
+    ----------
+    Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.cluster import kmeans_plusplus
+    >>> X = np.array([[0.0], [0.1], [5.0], [5.1]])
+    >>> centers, indices = kmeans_plusplus(X, 2, random_state=0)
+    >>> sorted(centers.round().ravel().tolist())
+    [0.0, 5.0]
+    """
+    caller = _Caller()
+    X = check_X(caller, X, reset=True)
+    weight = check_weight(caller, sample_weight, X)
+    if not 1 <= n_clusters <= X.shape[0]:
+        raise ValueError(
+            f"kmeans_plusplus: n_clusters must be between 1 and the {X.shape[0]} rows of X, got "
+            f"{n_clusters}"
+        )
+    if n_local_trials is not None and n_local_trials < 1:
+        raise ValueError(
+            f"kmeans_plusplus: n_local_trials must be at least 1, got {n_local_trials}"
+        )
+    indices = plus_plus(X, weight, n_clusters, seed_of(random_state), 0, n_local_trials)
+    centers = X[indices]
+    return (centers.toarray() if is_sparse(centers) else centers), indices

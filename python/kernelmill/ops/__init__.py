@@ -1,0 +1,34 @@
+"""Ops: the specification of every hot loop in NumPy, dispatched to its C++ or CUDA twin.
+
+Each module of this package is one family. A function under ``@op`` says in NumPy what is true; a
+call runs the twin that fits the array type. ``kernelmill.backend("numpy")`` runs the specification.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+# One line per family; the name is the basename of its files everywhere.
+FAMILIES = ("kmeans", "sparse_kmeans", "pairwise", "silhouette", "matmul", "elementwise", "random")
+
+__all__ = ["FAMILIES", "all_ops"]
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in FAMILIES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *FAMILIES])
+
+
+def all_ops():
+    """Every registered op as a dict ``{"family.name": op}``."""
+    from ._op import registry
+
+    for family in FAMILIES:
+        importlib.import_module(f"{__name__}.{family}")
+    return dict(registry)

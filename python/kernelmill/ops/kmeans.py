@@ -1,0 +1,384 @@
+"""k-means: assignment, the Lloyd pass, the bounded Lloyd slice, seeding and mini-batches.
+
+Symbols: X is (n, d) data, C is (k, d) centers, w (n,) weights. Centers are float64 even for float32
+data: far from the origin the spacing of float32 would move them (mean 1e4 times the spread loses
+four of seven digits). Ties go to the lowest center index everywhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._op import op
+
+
+def _squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
+    difference = X.astype(np.float64)[:, None, :] - centers[None, :, :]
+    return (difference**2).sum(axis=2)
+
+
+def _check(name: str, X: np.ndarray, centers: np.ndarray, weight: np.ndarray | None = None) -> None:
+    if X.ndim != 2 or X.dtype not in (np.float32, np.float64):
+        raise ValueError(
+            f"kmeans.{name}: X must be a float32 or float64 matrix, got {X.dtype} of shape "
+            f"{X.shape}"
+        )
+    if centers.ndim != 2 or centers.dtype != np.float64 or centers.shape[1] != X.shape[1]:
+        raise ValueError(
+            f"kmeans.{name}: centers must be float64 of shape (k, {X.shape[1]}), got "
+            f"{centers.dtype} of shape {centers.shape}"
+        )
+    if len(centers) < 1:
+        raise ValueError(f"kmeans.{name}: centers must have at least one row, got {centers.shape}")
+    if weight is not None and (weight.shape != (len(X),) or weight.dtype != X.dtype):
+        raise ValueError(
+            f"kmeans.{name}: sample_weight must be {X.dtype} of shape ({len(X)},), got "
+            f"{weight.dtype} of shape {weight.shape}"
+        )
+
+
+@op
+def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest center of each row.
+
+    ``labels[i] = argmin_j ||X[i] - C[j]||^2``, the lowest j among ties.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+        Rows.
+    centers : ndarray of shape (k, d), float64
+        Centers, k >= 1.
+
+    Returns
+    -------
+    labels : ndarray of shape (n,), int32
+        Index of the nearest center.
+    squared_distances : ndarray of shape (n,), dtype of X
+        Squared Euclidean distance to it.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit.
+
+    Notes
+    -----
+    Twins compare ``||c'||^2 - 2 x'.c'`` at the dtype of X after moving the origin to a median o of
+    the centers (x' = x - o, c' = c - o), so a label may differ where two centers are equally near
+    within rounding; the distance returned is recomputed from differences, without cancellation.
+    A row with NaN or inf has an unspecified label within range and a distance of NaN or inf. Empty
+    X gives empty results. Deterministic, one row at a time. Cost 2 n k d flops.
+
+    References
+    ----------
+    Lloyd (1982), "Least squares quantization in PCM".
+    """
+    _check("assign", X, centers)
+    squared = _squared_distances(X, centers)
+    labels = squared.argmin(axis=1)
+    return labels.astype(np.int32), squared[np.arange(len(X)), labels].astype(X.dtype)
+
+
+@op
+def lloyd_step(
+    X: np.ndarray, centers: np.ndarray, sample_weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Sufficient statistics of one Lloyd pass; they add up over chunks of rows.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+        Rows.
+    centers : ndarray of shape (k, d), float64
+        Centers.
+    sample_weight : ndarray of shape (n,), dtype of X, optional
+        Weights, 1 when left out.
+
+    Returns
+    -------
+    sums : ndarray of shape (k, d), float64
+        ``sums[j] = sum_{labels[i]=j} w[i] X[i]``.
+    weights : ndarray of shape (k,), float64
+        ``weights[j] = sum_{labels[i]=j} w[i]``.
+    inertia : float
+        ``sum_i w[i] ||X[i] - C[labels[i]]||^2``.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit.
+
+    Notes
+    -----
+    Labels as in `assign`. Empty X gives zeros. Sums run in float64, per chunk of rows whose bounds
+    depend on the shapes alone, combined in chunk order: the same bits at any thread count. NaN and
+    inf reach the statistics of the cluster that the row falls in. Cost 2 n k d + 3 n d flops.
+
+    References
+    ----------
+    Lloyd (1982), "Least squares quantization in PCM".
+    """
+    _check("lloyd_step", X, centers, sample_weight)
+    labels, _ = assign.specification(X, centers)
+    w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
+    sums = np.zeros(centers.shape)
+    np.add.at(sums, labels, w[:, None] * X.astype(np.float64))
+    weights = np.bincount(labels, weights=w, minlength=len(centers)).astype(np.float64)
+    nearest = ((X.astype(np.float64) - centers[labels]) ** 2).sum(axis=1)
+    return sums, weights, float((w * nearest).sum())
+
+
+@op
+def lloyd(
+    X: np.ndarray,
+    centers: np.ndarray,
+    labels: np.ndarray,
+    bounds: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+    n_steps: int = 1,
+    tol: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, int, float, int]:
+    """A slice of Lloyd's algorithm over data in memory: up to n_steps of assign and update.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+        Rows.
+    centers : ndarray of shape (k, d), float64
+        Centers to start from; not modified.
+    labels : ndarray of shape (n,), int32, C-contiguous, updated in place
+        Labels of the previous assignment, -1 where there is none.
+    bounds : ndarray of shape (n, 2) or (0, 2), dtype of X, C-contiguous, updated in place
+        ``bounds[i, 0]`` is at least the distance of row i to ``centers[labels[i]]``;
+        ``bounds[i, 1]`` is at most its distance to any other center. ``(inf, 0)`` is always valid.
+        With shape (0, 2) no bounds are kept and every step compares every center.
+    sample_weight : ndarray of shape (n,), dtype of X, optional
+        Weights, 1 when left out.
+    n_steps : int, default=1
+        Most steps to take; the caller keeps a slice near 100 ms.
+    tol : float, default=0.0
+        Stop when the squared Frobenius norm of the movement of the centers is at most this.
+
+    Returns
+    -------
+    new_centers : ndarray of shape (k, d), float64
+        Centers after the last update; a center without weight keeps its place.
+    weights : ndarray of shape (k,), float64
+        Summed weight of each cluster at the last assignment.
+    steps : int
+        Steps taken.
+    shift : float
+        Squared Frobenius norm of the last movement.
+    status : int
+        0 when steps ran out, 1 when no label changed in the last step, 2 when ``shift <= tol``, 3
+        when the last step left a cluster without weight (the caller moves it and goes on).
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit.
+
+    Notes
+    -----
+    Labels are those of `assign` at the centers before the last update. Bounds change the work,
+    never the result: a row is passed over only when its bounds, widened by the rounding error of
+    the comparison, prove that the comparison would keep its label. On return the bounds hold for
+    ``new_centers``. NaN and inf reach the center of the cluster that the row falls in. Empty X
+    keeps the centers and gives status 3. The same bits at any thread count, with or without
+    bounds: deterministic. Cost at most 2 n k d flops a step.
+
+    References
+    ----------
+    Lloyd (1982), "Least squares quantization in PCM"; Hamerly (2010), "Making k-means even faster".
+    """
+    _check("lloyd", X, centers, sample_weight)
+    if labels.shape != (len(X),) or labels.dtype != np.int32:
+        raise ValueError(
+            f"kmeans.lloyd: labels must be int32 of shape ({len(X)},), got {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+    if bounds.shape not in ((len(X), 2), (0, 2)) or bounds.dtype != X.dtype:
+        raise ValueError(
+            f"kmeans.lloyd: bounds must be {X.dtype} of shape ({len(X)}, 2) or (0, 2), got "
+            f"{bounds.dtype} of shape {bounds.shape}"
+        )
+    steps, shift, status = 0, np.inf, 0
+    weights = np.zeros(len(centers))
+    while steps < n_steps and status == 0:
+        new_labels, _ = assign.specification(X, centers)
+        sums, weights, _ = lloyd_step.specification(X, centers, sample_weight)
+        filled = weights > 0
+        new_centers = centers.copy()
+        new_centers[filled] = sums[filled] / weights[filled, None]
+        shift = float(((new_centers - centers) ** 2).sum())
+        steps += 1
+        if not filled.all():
+            status = 3
+        elif np.array_equal(new_labels, labels):
+            status = 1
+        elif shift <= tol:
+            status = 2
+        labels[:] = new_labels
+        centers = new_centers
+    if len(bounds):
+        distance = np.sqrt(_squared_distances(X, centers))
+        own = distance[np.arange(len(X)), labels]
+        distance[np.arange(len(X)), labels] = np.inf
+        bounds[:, 0] = np.nextafter(own.astype(X.dtype), np.inf, dtype=X.dtype)
+        bounds[:, 1] = np.nextafter(distance.min(axis=1).astype(X.dtype), 0, dtype=X.dtype)
+    return centers.copy(), weights, steps, shift, status
+
+
+@op
+def plus_plus(
+    X: np.ndarray, uniforms: np.ndarray, sample_weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Greedy k-means++ seeding: rows drawn by their squared distance to the nearest seed so far.
+
+    The first seed is drawn by weight. Each later seed is the best of t candidates drawn with
+    probability proportional to ``w[i] * D[i]^2``: the one that leaves the least
+    ``sum_i w[i] min(D[i]^2, ||X[i] - X[candidate]||^2)``, the first among ties.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+        Rows, n >= 1.
+    uniforms : ndarray of shape (k, t), float64
+        Random numbers in [0, 1): ``uniforms[0, 0]`` draws the first seed, ``uniforms[s]`` the t
+        candidates of seed s.
+    sample_weight : ndarray of shape (n,), dtype of X, optional
+        Weights, 1 when left out.
+
+    Returns
+    -------
+    indices : ndarray of shape (k,), int64
+        Rows chosen.
+    squared_distances : ndarray of shape (n,), dtype of X
+        Squared distance of each row to its nearest seed.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit, X is empty, or no row has weight.
+
+    Notes
+    -----
+    Number u picks the first row whose running sum of ``w D^2`` passes ``u * total``; when the total
+    is 0 (fewer distinct rows than seeds) it picks by weight instead. Empty X raises. With NaN or
+    inf in X the choice is unspecified. Deterministic: the same bits at any thread count. Cost
+    2 n k t d flops at most.
+
+    References
+    ----------
+    Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding", section 5 for
+    the greedy variant.
+    """
+    if X.ndim != 2 or X.dtype not in (np.float32, np.float64) or len(X) == 0:
+        raise ValueError(
+            f"kmeans.plus_plus: X must be a float32 or float64 matrix with rows, got {X.dtype} of "
+            f"shape {X.shape}"
+        )
+    if uniforms.ndim != 2 or uniforms.shape[1] < 1 or uniforms.dtype != np.float64:
+        raise ValueError(
+            f"kmeans.plus_plus: uniforms must be float64 of shape (k, t) with t >= 1, got "
+            f"{uniforms.dtype} of shape {uniforms.shape}"
+        )
+    if sample_weight is not None and (
+        sample_weight.shape != (len(X),) or sample_weight.dtype != X.dtype
+    ):
+        raise ValueError(
+            f"kmeans.plus_plus: sample_weight must be {X.dtype} of shape ({len(X)},), got "
+            f"{sample_weight.dtype} of shape {sample_weight.shape}"
+        )
+    w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
+    if not w.sum() > 0:
+        raise ValueError("kmeans.plus_plus: sample_weight must have a positive sum, got 0")
+
+    def draw(mass: np.ndarray, u: np.ndarray) -> np.ndarray:
+        running = np.cumsum(mass)
+        picked = np.searchsorted(running, u * running[-1], side="right")
+        return np.minimum(picked, np.flatnonzero(mass)[-1])
+
+    X64 = X.astype(np.float64)
+    indices = np.empty(len(uniforms), dtype=np.int64)
+    closest = np.full(len(X), np.inf)
+    for s in range(len(uniforms)):
+        if s == 0:
+            candidates = draw(w, uniforms[:1, 0])
+        else:
+            mass = w * closest
+            candidates = draw(mass if mass.sum() > 0 else w, uniforms[s])
+        trial = np.minimum(closest, ((X64[candidates][:, None, :] - X64) ** 2).sum(axis=2))
+        best = int((trial * w).sum(axis=1).argmin())
+        indices[s], closest = candidates[best], trial[best]
+    return indices, closest.astype(X.dtype)
+
+
+@op
+def minibatch_step(
+    X: np.ndarray,
+    rows: np.ndarray,
+    centers: np.ndarray,
+    weight_sums: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """One mini-batch update: each center becomes the running mean of all rows it was ever given.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+        All rows.
+    rows : ndarray of shape (b,), int64
+        Rows of the batch, in any order, repeats allowed.
+    centers : ndarray of shape (k, d), float64
+        Centers; not modified.
+    weight_sums : ndarray of shape (k,), float64
+        Weight that each center has seen so far; not modified.
+    sample_weight : ndarray of shape (n,), dtype of X, optional
+        Weights of all rows, 1 when left out.
+
+    Returns
+    -------
+    new_centers : ndarray of shape (k, d), float64
+        ``(weight_sums[j] C[j] + sum w x) / (weight_sums[j] + sum w)`` over the batch rows nearest
+        to j; a center that got no weight keeps its place.
+    new_weight_sums : ndarray of shape (k,), float64
+        Weight seen, this batch included.
+    inertia : float
+        ``sum w ||x - C[label]||^2`` over the batch, at the centers before the update.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit.
+    IndexError
+        If a row lies outside X.
+
+    Notes
+    -----
+    Ties as in `assign`. An empty batch changes nothing. NaN and inf reach the center that the row
+    falls in. The same bits at any thread count. Cost 2 b k d flops.
+
+    References
+    ----------
+    Sculley (2010), "Web-scale k-means clustering".
+    """
+    _check("minibatch_step", X, centers, sample_weight)
+    if weight_sums.shape != (len(centers),) or weight_sums.dtype != np.float64:
+        raise ValueError(
+            f"kmeans.minibatch_step: weight_sums must be float64 of shape ({len(centers)},), got "
+            f"{weight_sums.dtype} of shape {weight_sums.shape}"
+        )
+    if rows.size and (rows.min() < 0 or rows.max() >= len(X)):
+        raise IndexError(
+            f"kmeans.minibatch_step: rows must lie in [0, {len(X)}), got "
+            f"{rows.min()} to {rows.max()}"
+        )
+    weight = None if sample_weight is None else sample_weight[rows]
+    sums, weights, inertia = lloyd_step.specification(X[rows], centers, weight)
+    total = weight_sums + weights
+    new_centers = centers.copy()
+    got = weights > 0
+    new_centers[got] = (weight_sums[got, None] * centers[got] + sums[got]) / total[got, None]
+    return new_centers, total, inertia

@@ -1,0 +1,63 @@
+"""The dense matrix product: the tile product with nothing done to its tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._op import op
+
+
+@op
+def matmul(
+    A: np.ndarray,
+    B: np.ndarray,
+    C: np.ndarray | None = None,
+    alpha: float = 1.0,
+    beta: float = 0.0,
+) -> np.ndarray:
+    """General matrix product ``alpha * A @ B + beta * C``.
+
+    Parameters
+    ----------
+    A : ndarray of shape (m, k), float32 or float64
+        Left factor, any strides.
+    B : ndarray of shape (k, n), dtype of A
+        Right factor, any strides.
+    C : ndarray of shape (m, n), dtype of A, optional
+        Added matrix; read only when ``beta != 0``, so it may then hold NaN.
+    alpha, beta : float
+        Scales.
+
+    Returns
+    -------
+    out : ndarray of shape (m, n), dtype of A
+        A new row-major array; C is not modified.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit, or ``beta != 0`` without C.
+
+    Notes
+    -----
+    NaN and inf propagate. k = 0 gives ``beta * C``. Each entry is one sum in ascending k at the
+    dtype of A (twins), so results have the same bits at any thread count. Cost 2 m n k flops.
+
+    References
+    ----------
+    Goto and van de Geijn (2008), "Anatomy of high-performance matrix multiplication".
+    """
+    if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[0] or A.dtype != B.dtype:
+        raise ValueError(
+            f"matmul.matmul: A and B must be matrices that fit and share a dtype, got "
+            f"{A.shape} {A.dtype} and {B.shape} {B.dtype}"
+        )
+    out = alpha * (A.astype(np.float64) @ B.astype(np.float64))
+    if beta != 0:
+        if C is None or C.shape != out.shape or C.dtype != A.dtype:
+            raise ValueError(
+                f"matmul.matmul: C must have shape {out.shape} and dtype {A.dtype} when beta != 0, "
+                f"got {None if C is None else (C.shape, C.dtype)}"
+            )
+        out = out + beta * C.astype(np.float64)
+    return out.astype(A.dtype)

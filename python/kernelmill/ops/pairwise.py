@@ -1,0 +1,49 @@
+"""Distances between the rows of two matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._op import op
+
+
+@op
+def euclidean(X: np.ndarray, Y: np.ndarray, squared: bool = False) -> np.ndarray:
+    """Euclidean distances between all rows of X and all rows of Y.
+
+    ``D[i, j] = sqrt(sum_p (X[i, p] - Y[j, p])^2)``.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+        First rows.
+    Y : ndarray of shape (m, d), dtype of X
+        Second rows.
+    squared : bool, default=False
+        Return the squares.
+
+    Returns
+    -------
+    D : ndarray of shape (n, m), dtype of X
+        Distances, never negative, exactly zero between equal rows.
+
+    Raises
+    ------
+    ValueError
+        If the widths or dtypes differ.
+
+    Notes
+    -----
+    NaN and inf propagate as in the formula. Empty X or Y give an empty result; d = 0 gives zeros.
+    Twins may expand the square, and then recompute every entry that cancellation would spoil: the
+    relative error is at most ``c * (d + 4) * eps`` however far the data lie from the origin.
+    Deterministic. Cost 2 n m d flops.
+    """
+    if X.ndim != 2 or Y.ndim != 2 or X.shape[1] != Y.shape[1] or X.dtype != Y.dtype:
+        raise ValueError(
+            f"pairwise.euclidean: X and Y must be matrices of one width and dtype, got "
+            f"{X.shape} {X.dtype} and {Y.shape} {Y.dtype}"
+        )
+    difference = X.astype(np.float64)[:, None, :] - Y.astype(np.float64)[None, :, :]
+    square = (difference**2).sum(axis=2)
+    return (square if squared else np.sqrt(square)).astype(X.dtype)

@@ -1,0 +1,31 @@
+"""Pictures of clusterings, in the style of scikit-learn's displays; needs matplotlib.
+
+Each display is made by ``from_estimator`` or ``from_predictions``, which computes and draws, and
+can be drawn again with ``plot``. Nothing is shown: call ``matplotlib.pyplot.show`` or save
+``figure_``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_EXPORTS = {
+    "ClusterDisplay": "_clusters",
+    "ElbowDisplay": "_elbow",
+    "SilhouetteDisplay": "_silhouette",
+}
+
+__all__ = sorted(_EXPORTS)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_EXPORTS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,34 @@
+"""seed_of: ints are fixed, generators advance, None follows NumPy's global state."""
+
+import numpy as np
+
+from kernelmill._estimator._random import generator, legacy_state, seed_of
+
+
+def test_ints_are_fixed():
+    assert seed_of(3) == seed_of(3) == seed_of(np.int64(3))
+    assert len({seed_of(i) for i in range(100)}) == 100
+
+
+def test_generators_advance():
+    for make in (np.random.RandomState, np.random.default_rng):
+        state = make(0)
+        first, second = seed_of(state), seed_of(state)
+        assert first != second
+        assert (first, second) == (lambda s: (seed_of(s), seed_of(s)))(make(0))
+        assert 0 <= first < 2**63
+
+
+def test_none_follows_the_global_state():
+    np.random.seed(5)  # noqa: NPY002
+    first = seed_of(None)
+    assert seed_of(None) != first
+    np.random.seed(5)  # noqa: NPY002
+    assert seed_of(None) == first
+
+
+def test_host_generators_are_functions_of_seed_and_stream():
+    for make in (generator, legacy_state):
+        draw = lambda *args, make=make: tuple(make(*args).uniform(size=3))  # noqa: E731
+        assert draw(1, 2) == draw(1, 2)
+        assert len({draw(1, 2), draw(2, 1), draw(1, 3)}) == 3

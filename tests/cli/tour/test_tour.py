@@ -1,0 +1,119 @@
+"""``kernelmill tour``: the table, the pictures, and what it says when something is missing."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from kernelmill import cli
+from kernelmill.cli import tour
+from kernelmill.cli.tour import Context
+
+
+def _row(text: str, *words: str) -> re.Match:
+    """The seconds and score of the line that holds all the words."""
+    line = next(line for line in text.splitlines() if all(word in line for word in words))
+    found = re.search(
+        r"(?P<seconds>\d+\.\d{3})  +(?P<measure>ARI|PSNR) (?P<value>-?\d+\.\d+)", line
+    )
+    assert found, line
+    return found
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """One whole tour: exit status, printed text and folder."""
+    out = tmp_path_factory.mktemp("tour") / "new" / "folder"
+    with pytest.MonkeyPatch.context() as patch:
+        import io
+
+        patch.setattr(sys, "stdout", io.StringIO())
+        status = cli.main(["tour", "--out", str(out)])
+        text = sys.stdout.getvalue()
+    return status, text, out
+
+
+def test_every_family_has_a_row(ran):
+    status, text, _ = ran
+    assert status == 0
+    assert tour.families() == ["cluster"]
+    for words in (
+        ("KMeans", "handwritten digits"),
+        ("BisectingKMeans", "handwritten digits"),
+        ("ConstrainedKMeans", "handwritten digits"),
+        ("KMeans", "in memory"),
+        ("MiniBatchKMeans", "in memory"),
+        ("KMeans", "from disk"),
+    ):
+        _row(text, *words)
+
+
+def test_columns_stand_under_each_other(ran):
+    _, text, _ = ran
+    lines = text.splitlines()
+    table = lines[: lines.index("")]
+    ruler = table[1]
+    for line in table[2:]:
+        for at, mark in enumerate(ruler):
+            if mark == " " and at < len(line):
+                assert line[at] == " ", f"{line!r} crosses a column border at {at}"
+
+
+def test_scores_are_good(ran):
+    """k-means on the digits is known to reach an adjusted Rand index near 0.67."""
+    _, text, _ = ran
+    assert float(_row(text, "KMeans", "digits")["value"]) >= 0.6
+    memory = float(_row(text, "KMeans", "in memory")["value"])
+    disk = float(_row(text, "KMeans", "from disk")["value"])
+    assert memory >= 29  # dB, 32 colours
+    assert abs(memory - disk) <= 0.2  # the same algorithm on the same data
+
+
+def test_pictures_are_there(ran):
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    from PIL import Image
+
+    _, text, out = ran
+    assert {path.name for path in out.iterdir()} == {"digits.png", "photograph.png"}
+    for path in out.iterdir():
+        assert path.name in text
+        with Image.open(path) as picture:
+            assert min(picture.size) >= 500
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 20  # not blank
+
+
+def test_without_matplotlib_the_table_is_still_printed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    context = Context("cpu", tmp_path)
+    assert not context.plot
+    assert "pip install 'kernelmill[plot]'" in " ".join(context.notes)
+    monkeypatch.setattr(tour, "families", lambda: ["cluster"])
+    assert cli.main(["tour", "--out", str(tmp_path / "out")]) == 0
+    text = capsys.readouterr().out
+    _row(text, "KMeans", "digits")
+    assert "pip install 'kernelmill[plot]'" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_pillow_the_photograph_is_left_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    assert cli.main(["tour", "--out", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    _row(text, "KMeans", "digits")
+    assert "pillow" in text
+    assert "photo colours" not in text
+
+
+def test_a_device_that_cannot_run_is_said_in_one_sentence(tmp_path, monkeypatch, capsys):
+    from kernelmill.cli.tour import cluster
+
+    def rows(context):
+        raise NotImplementedError("kmeans.lloyd: the CUDA module must be installed, got none")
+
+    monkeypatch.setattr(cluster, "rows", rows)
+    assert cli.main(["tour", "--device", "cuda", "--out", str(tmp_path)]) == 1
+    assert "the CUDA module must be installed" in capsys.readouterr().err

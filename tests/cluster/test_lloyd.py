@@ -1,0 +1,191 @@
+"""Slices, tolerance and relocation."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from kernelmill import stream
+from kernelmill._estimator._progress import QUIET
+from kernelmill.cluster import KMeans, _lloyd
+from kernelmill.cluster._lloyd import choose_bounds, relocated_centers, steps_per_slice, tolerance
+from kernelmill.cluster._passes import lloyd_pass
+
+
+def test_slices_stay_near_their_work():
+    assert steps_per_slice(200_000, 32, 100, listening=False) == 1
+    assert steps_per_slice(600, 5, 6, listening=False) > 1000
+    assert steps_per_slice(600, 5, 6, listening=True) == 1
+
+
+def test_slices_never_change_a_bit(make, monkeypatch):
+    X = make(2000, 4, 30, spread=1.0)
+    # Starts with an empty cluster, so that a slice must find the centers before its last step.
+    start = np.vstack([X[:29], np.full((1, 4), 50.0)])
+    found = []
+    for flops in (1.0, 2 * 3 * 2000 * 4 * 30, 2e9):
+        monkeypatch.setattr(_lloyd, "_SLICE_FLOPS", flops)
+        found.append(KMeans(30, init=start, tol=0).fit(X))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.cluster_centers_, found[0].cluster_centers_)
+        np.testing.assert_array_equal(other.labels_, found[0].labels_)
+        assert other.n_iter_ == found[0].n_iter_
+
+
+def test_bounds_are_chosen_by_size():
+    f4 = np.dtype(np.float32)
+    assert choose_bounds(10**5, 32, 100, f4, "lloyd")
+    assert not choose_bounds(10**5, 32, 4, f4, "lloyd")
+    assert not choose_bounds(10**9, 32, 100, f4, "lloyd")
+    assert not choose_bounds(10**5, 32, 100, f4, "plain")
+    assert choose_bounds(10**5, 32, 2, f4, "elkan")
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e6])
+def test_tolerance_is_the_mean_variance(blobs, rng, shift):
+    X = blobs + shift
+    w = rng.random(300)
+    for weight in (None, w):
+        mean = np.average(X, axis=0, weights=weight)
+        variance = np.average((X - mean) ** 2, axis=0, weights=weight).mean()
+        found = tolerance(1e-4, 4, X[:1], lambda c, weight=weight: lloyd_pass(X, c, weight))
+        assert found == pytest.approx(1e-4 * variance, rel=1e-6)
+    assert tolerance(0, 4, X[:1], None) == 0.0
+
+
+def test_relocation_takes_rows_that_are_far_apart():
+    centers = np.zeros((4, 1))
+    squared, rows = np.array([100.0, 98.01, 25.0]), np.array([[10.0], [9.9], [-5.0]])
+    moved = relocated_centers(centers, [1, 3], squared, rows, np.dtype(float))
+    np.testing.assert_array_equal(moved.ravel(), [0.0, 10.0, 0.0, -5.0])
+    np.testing.assert_array_equal(centers, 0)
+    assert relocated_centers(centers, [1], np.zeros(3), rows, np.dtype(float)) is None
+    rounding = np.full(3, 1e-31)
+    assert relocated_centers(centers, [1], rounding, rows, np.dtype(float)) is None
+
+
+def test_passes_equal_the_fused_op(make):
+    X = make(700, 5, 9, np.float32, spread=1.0)
+    options = {"max_iter": 50, "tol": 0.0, "progress": QUIET}
+    start = X[:9].astype(np.float64)
+    fused, _ = _lloyd.lloyd_in_memory(
+        X,
+        None,
+        start,
+        bounds=np.empty((700, 2), np.float32),
+        labels=np.empty(700, np.int32),
+        **options,
+    )
+    passes, _ = _lloyd.lloyd_by_passes(stream.source(X), start, **options)
+    np.testing.assert_array_equal(fused.centers, passes.centers)
+    np.testing.assert_array_equal(fused.labels, passes.labels)
+    assert fused.n_iter == passes.n_iter
+    assert fused.inertia == pytest.approx(passes.inertia, rel=1e-6)
+
+
+SLOW_FIT = """
+import numpy as np, time
+from kernelmill.cluster import KMeans
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60_000, 16)).astype(np.float32)
+model = KMeans(5, random_state=0).fit(X[:1000])
+before = model.cluster_centers_.copy()
+model.set_params(n_clusters=200, n_init=1000, tol=0, {more})
+print("ready", flush=True)
+try:
+    model.fit(X)
+except KeyboardInterrupt:
+    assert np.array_equal(model.cluster_centers_, before), "half a fit was left behind"
+    assert model.predict(X[:5]).shape == (5,)
+    print("stopped", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize(
+    "more", ["init='random'", "init='random', algorithm='plain'", "init='k-means++'"]
+)
+def test_ctrl_c_stops_a_long_fit(more):
+    with subprocess.Popen(
+        [sys.executable, "-c", SLOW_FIT.format(more=more)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.5)
+            asked = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            assert process.stdout.readline() == "stopped\n"
+            # A slice is about 0.1 s; the rest is for a machine that does other things too.
+            assert time.monotonic() - asked < 10
+        finally:
+            process.kill()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_fit_in_a_forked_child(make):
+    X = make(5000, 8, 20)
+    parent = KMeans(20, random_state=0).fit(X)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            model = KMeans(20, random_state=0).fit(X)
+            same = np.array_equal(model.cluster_centers_, parent.cluster_centers_)
+            same = same and np.array_equal(parent.predict(X), parent.labels_)
+            os.write(write, b"same" if same else b"different")
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(write)
+    deadline = time.monotonic() + 30
+    while (done := os.waitpid(child, os.WNOHANG)) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            pytest.fail("the child hangs")
+        time.sleep(0.01)
+    assert done[1] == 0
+    assert os.read(read, 100) == b"same"
+    os.close(read)
+
+
+class TestPruning:
+    def test_plain_steps_then_a_trial_then_longer_waits(self):
+        pruning = _lloyd.Pruning(np.empty((10, 2)), always=False)
+        phases = []
+        for _ in range(6):
+            taken = pruning.steps
+            phases.append((len(pruning.space), taken))
+            pruning.after(taken)  # the op leaves bounds at (inf, 0): no row is settled
+        assert phases == [(0, 8), (10, 2), (0, 16), (10, 2), (0, 32), (10, 2)]
+
+    def test_bounds_that_settle_rows_are_kept(self):
+        bounds = np.empty((10, 2))
+        pruning = _lloyd.Pruning(bounds, always=False)
+        pruning.after(pruning.steps)
+        bounds[:6] = (1.0, 2.0)
+        pruning.after(pruning.steps)
+        assert len(pruning.space) == 10
+        bounds[:] = (2.0, 1.0)
+        pruning.after(pruning.steps)
+        assert len(pruning.space) == 0
+
+    def test_fewer_steps_than_asked(self):
+        pruning = _lloyd.Pruning(np.empty((10, 2)), always=False)
+        for left in range(8, 0, -1):
+            assert pruning.steps == left
+            assert len(pruning.space) == 0
+            pruning.after(1)
+        assert len(pruning.space) == 10
+
+    @pytest.mark.parametrize("rows", [0, 10])
+    def test_one_rule_for_all_steps(self, rows):
+        pruning = _lloyd.Pruning(np.empty((rows, 2)), always=True)
+        pruning.after(pruning.steps)
+        assert len(pruning.space) == rows

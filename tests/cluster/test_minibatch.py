@@ -1,0 +1,199 @@
+"""MiniBatchKMeans: as good as scikit-learn's, online, over streams."""
+
+import pickle
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from sklearn.cluster import MiniBatchKMeans as Peer
+
+import kernelmill
+from kernelmill.cluster import KMeans, MiniBatchKMeans
+from kernelmill.cluster._minibatch import reassigned
+
+
+def fitted(model):
+    return (
+        model.cluster_centers_.tobytes(),
+        model.labels_.tobytes(),
+        model.counts_.tobytes(),
+        model.inertia_,
+        model.n_steps_,
+    )
+
+
+def test_as_good_as_scikit_learn(make):
+    X = make(3000, 5, 12)
+
+    def mean_inertia(kind):
+        fits = [kind(12, batch_size=256, n_init=3, random_state=s).fit(X) for s in range(20)]
+        return np.mean([-fit.score(X) for fit in fits])
+
+    assert mean_inertia(MiniBatchKMeans) <= 1.02 * mean_inertia(Peer)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_attributes(make, dtype):
+    X = make(2000, 4, 6, dtype)
+    model = MiniBatchKMeans(6, batch_size=100, random_state=0).fit(X)
+    assert model.cluster_centers_.dtype == dtype
+    assert model.labels_.dtype == np.int32
+    assert model.inertia_ == pytest.approx(-model.score(X), rel=1e-5)
+    np.testing.assert_array_equal(model.predict(X), model.labels_)
+    assert model.n_iter_ == -(-model.n_steps_ * 100 // 2000)
+    assert model.counts_.sum() == pytest.approx(100 * model.n_steps_, rel=0.2)
+    quick = MiniBatchKMeans(6, batch_size=100, random_state=0, compute_labels=False).fit(X)
+    assert not hasattr(quick, "labels_")
+    assert quick.inertia_ == pytest.approx(model.inertia_, rel=0.3)
+    np.testing.assert_array_equal(quick.cluster_centers_, model.cluster_centers_)
+
+
+def test_one_batch_by_hand():
+    X = np.array([[0.0], [1.0], [10.0], [12.0]])
+    model = MiniBatchKMeans(2, init=[[0.0], [10.0]], reassignment_ratio=0)
+    model.partial_fit(X)
+    np.testing.assert_array_equal(model.cluster_centers_, [[0.5], [11.0]])
+    np.testing.assert_array_equal(model.counts_, [2, 2])
+    model.partial_fit([[2.0], [11.0]], sample_weight=[2, 0])
+    np.testing.assert_array_equal(model.cluster_centers_, [[(0.5 * 2 + 4) / 4], [11.0]])
+    np.testing.assert_array_equal(model.counts_, [4, 2])
+    assert model.n_steps_ == 2
+
+
+def test_partial_fit_is_the_running_mean(blobs):
+    """Batches that keep their labels lead to the mean of all rows."""
+    X = np.vstack([blobs + 100, blobs - 100])[np.argsort(np.tile(np.arange(300), 2))]
+    model = MiniBatchKMeans(2, init=[[100.0] * 4, [-100.0] * 4], reassignment_ratio=0)
+    for batch in np.split(X, 20):
+        model.partial_fit(batch)
+    means = [X[X[:, 0] > 0].mean(axis=0), X[X[:, 0] < 0].mean(axis=0)]
+    np.testing.assert_allclose(model.cluster_centers_, means, rtol=1e-12)
+
+
+def test_partial_fit_goes_on_after_pickle_and_fit(blobs):
+    def online(between):
+        model = MiniBatchKMeans(5, random_state=0)
+        for batch in np.split(blobs, 3):
+            model = between(model.partial_fit(batch))
+        return fitted(model)
+
+    assert online(lambda model: model) == online(lambda m: pickle.loads(pickle.dumps(m)))
+    model = MiniBatchKMeans(5, random_state=0).fit(blobs)
+    steps = model.n_steps_
+    assert model.partial_fit(blobs).n_steps_ == steps + 1
+    with pytest.raises(ValueError, match="X has 2 features, but MiniBatchKMeans is expecting 4"):
+        model.partial_fit(blobs[:, :2])
+
+
+def test_idle_centers_are_reassigned(blobs):
+    start = np.vstack([blobs[:3], np.full((2, 4), 1e4)])
+    model = MiniBatchKMeans(5, init=start, random_state=0, batch_size=50).fit(blobs)
+    assert np.bincount(model.labels_, minlength=5).min() > 0
+    kept = MiniBatchKMeans(5, init=start, random_state=0, batch_size=50, reassignment_ratio=0)
+    assert np.bincount(kept.fit(blobs).labels_, minlength=5)[3:].tolist() == [0, 0]
+
+
+def test_weights(blobs, rng):
+    keep = rng.random(300) < 0.5
+    spoiled = blobs.copy()
+    spoiled[~keep] = 1e5
+    w = keep.astype(float)
+    model = MiniBatchKMeans(5, random_state=0, batch_size=64).fit(spoiled, sample_weight=w)
+    assert abs(model.cluster_centers_).max() < 100
+    assert model.inertia_ == pytest.approx(-model.score(spoiled, sample_weight=w), rel=1e-10)
+    chunks = [(spoiled[:150], w[:150]), (spoiled[150:], w[150:])]
+    model = MiniBatchKMeans(5, random_state=0, batch_size=64, reassignment_ratio=0).fit(chunks)
+    assert abs(model.cluster_centers_).max() < 100
+
+
+def test_sparse_equals_dense(make, rng):
+    X = make(600, 8, 5)
+    X[rng.random(X.shape) < 0.5] = 0
+    options = {"random_state": 0, "batch_size": 128}
+    dense = MiniBatchKMeans(5, **options).fit(X)
+    sparse = MiniBatchKMeans(5, **options).fit(sp.csr_array(X))
+    assert sparse.n_steps_ == dense.n_steps_
+    np.testing.assert_allclose(
+        sparse.cluster_centers_, dense.cluster_centers_, rtol=1e-8, atol=1e-8
+    )
+
+
+def test_streams(make, tmp_path):
+    X = make(3000, 5, 8, np.float32)
+    best = KMeans(8, n_init=5, random_state=0).fit(X).inertia_
+    np.save(tmp_path / "X.npy", X)
+    for data in (np.array_split(X, 7), lambda: iter(np.array_split(X, 3)), tmp_path / "X.npy"):
+        model = MiniBatchKMeans(8, random_state=0, n_init=3, batch_size=256).fit(data)
+        assert model.inertia_ <= 1.5 * best
+        assert model.labels_.shape == (3000,)
+        np.testing.assert_array_equal(model.predict(X), model.labels_)
+        again = MiniBatchKMeans(8, random_state=0, n_init=3, batch_size=256).fit(data)
+        assert fitted(model) == fitted(again)
+
+
+def test_stopping_rules(make):
+    X = make(2000, 4, 6)
+    options = {"random_state": 0, "batch_size": 100, "max_iter": 3}
+    full = MiniBatchKMeans(6, max_no_improvement=None, **options).fit(X)
+    assert full.n_steps_ == 60
+    assert MiniBatchKMeans(6, max_no_improvement=2, **options).fit(X).n_steps_ < 60
+    assert MiniBatchKMeans(6, max_no_improvement=None, tol=0.1, **options).fit(X).n_steps_ < 60
+
+
+def test_threads(make):
+    X = make(5000, 8, 20, np.float32)
+    found = []
+    for n in (1, 2, 7):
+        with kernelmill.threads(n):
+            found.append(fitted(MiniBatchKMeans(20, random_state=0).fit(X)))
+    assert found[0] == found[1] == found[2]
+
+
+def test_small_init_size_warns(blobs):
+    with pytest.warns(RuntimeWarning, match="MiniBatchKMeans: init_size=2 should be larger than"):
+        MiniBatchKMeans(5, init_size=2, random_state=0).fit(blobs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1, got 0"),
+        (
+            {"reassignment_ratio": 2},
+            "reassignment_ratio must be a number of at least 0 and at most",
+        ),
+        ({"max_no_improvement": -1}, "max_no_improvement must be a whole number of at least 0 or"),
+        ({"n_clusters": 301}, "n_clusters must be at most the number of rows"),
+    ],
+)
+def test_wrong_parameters(blobs, options, message):
+    for method in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match=f"^MiniBatchKMeans: {message}"):
+            getattr(MiniBatchKMeans(**options), method)(blobs)
+
+
+def test_save_and_load(blobs, tmp_path):
+    model = MiniBatchKMeans(5, random_state=0).fit(blobs)
+    kernelmill.save(model, tmp_path / "m.safetensors")
+    again = kernelmill.load(tmp_path / "m.safetensors")
+    assert fitted(again) == fitted(model)
+    assert fitted(again.partial_fit(blobs)) == fitted(model.partial_fit(blobs))
+
+
+def test_reassigned_counts():
+    """An idle center gets a row of the batch, and the least weight of those that stay."""
+    model = MiniBatchKMeans(4, reassignment_ratio=0.1)
+    X = np.arange(100.0)[:, None]
+    rows = np.arange(20, 60)
+    centers, counts = np.full((4, 1), -1.0), np.array([100.0, 9.0, 50.0, 30.0])
+    moved, total, since = reassigned(model, X, rows, centers, counts, 0, seed=1, step=2)
+    assert since == 0
+    assert total.tolist() == [100, 30, 50, 30]
+    assert 20 <= moved[1, 0] < 60
+    assert moved[[0, 2, 3], 0].tolist() == [-1, -1, -1]
+    assert counts.tolist() == [100, 9, 50, 30]
+    # Not yet: fewer than 10 k rows since the last time, and no center without any.
+    kept, same, since = reassigned(model, X, rows[:20], centers, counts, 5, seed=1, step=2)
+    assert kept is centers
+    assert same is counts
+    assert since == 25

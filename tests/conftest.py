@@ -1,0 +1,49 @@
+"""What every test shares: a printed seed, and threads left as they were found."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+DEFAULT_SEED = 20260101
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=DEFAULT_SEED, help="seed of the `rng` fixture")
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    import kernelmill
+
+    found = kernelmill.info()
+    level, threads = found["level"], found["threads"]
+    return [
+        f"kernelmill {found['version']} from {kernelmill.__file__}",
+        f"level {level['running']} ({level['why']}), threads {threads['count']} ({threads['why']})",
+        f"seed {config.getoption('--seed')} (change it with --seed)",
+    ]
+
+
+@pytest.fixture(scope="session")
+def seed(pytestconfig: pytest.Config) -> int:
+    """The seed of this run."""
+    return pytestconfig.getoption("--seed")
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    """A generator in the same state for every test."""
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(autouse=True)
+def _thread_hygiene():
+    """Each test finds the thread limit as the first one did, and legacy NumPy numbers too."""
+    threads = sys.modules.get("kernelmill._threads")
+    before = threads.get_threads() if threads else None
+    np.random.seed(0)  # noqa: NPY002 - scikit-learn's checks draw from the legacy generator
+    yield
+    if threads and before is not None:
+        assert threads.get_threads() == before, "a test left the thread limit changed"

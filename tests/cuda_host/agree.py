@@ -1,0 +1,266 @@
+"""Runs the emulated CUDA twins beside the specifications; exits with an error where they differ.
+
+``python agree.py <folder of the emulated _cuda>``; the seed of the emulator also draws the data.
+Small integers make sums exact, so most comparisons are bit for bit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse
+
+sys.path[:0] = [sys.argv[1], str(Path(__file__).parent)]
+import cupy  # noqa: E402 - the stand-in of this folder
+
+from kernelmill.ops import (  # noqa: E402
+    elementwise,
+    kmeans,
+    matmul,
+    pairwise,
+    random,
+    silhouette,
+    sparse_kmeans,
+)
+
+twins = importlib.import_module("_cuda")
+rng = np.random.default_rng(int(os.environ.get("KERNELMILL_EMULATOR_SEED", "0")))
+EPS = {np.float32: 2.0**-23, np.float64: 2.0**-52}
+
+
+def on_host(value):
+    if isinstance(value, tuple):
+        return tuple(map(on_host, value))
+    return value.host if isinstance(value, cupy.ndarray) else value
+
+
+def run(op, *arguments):
+    """The twin's result for NumPy arguments."""
+    twin = getattr(getattr(twins, op.family), op.op_name)
+    return on_host(twin(*(cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments)))
+
+
+def agree(got, want, rtol=0.0, atol=0.0):
+    if isinstance(want, tuple):
+        assert len(got) == len(want)
+        for one, other in zip(got, want, strict=True):
+            agree(one, other, rtol=rtol, atol=atol)
+        return
+    if isinstance(want, np.ndarray):
+        assert (got.shape, got.dtype) == (want.shape, want.dtype)
+    np.testing.assert_allclose(got, want, rtol=rtol, atol=atol)
+
+
+def refused(error, op, *arguments):
+    with pytest.raises(error, match=f"^{re.escape(op.name)}: "):
+        run(op, *arguments)
+
+
+def exact_kmeans(T):
+    shapes = [(0, 3, 2), (1, 1, 1), (5, 0, 3), (64, 3, 31), (65, 16, 32), (129, 17, 33)]
+    shapes += [(127, 5, 64), (130, 33, 65), (128, 4, 128), (131, 9, 129), (300, 19, 257)]
+    for n, d, k in shapes:
+        X = rng.integers(-8, 9, (n, d)).astype(T)
+        C = rng.integers(-8, 9, (k, d)).astype(float)
+        C[k // 2] = C[0]  # a tie
+        w = rng.integers(0, 4, n).astype(T)
+        agree(run(kmeans.assign, X, C), kmeans.assign.specification(X, C))
+        for weight in (None, w):
+            want = kmeans.lloyd_step.specification(X, C, weight)
+            agree(run(kmeans.lloyd_step, X, C, weight), want, rtol=1e-15)
+
+
+def rounded_kmeans(T):
+    n, d, k = 300, 40, 70
+    X = (rng.normal(size=(n, d)) + 1e3).astype(T)
+    C = rng.normal(size=(k, d)) + 1e3
+    labels, squared = run(kmeans.assign, X, C)
+    want_labels, want_squared = kmeans.assign.specification(X, C)
+    same = labels == want_labels
+    assert same.mean() > 0.99
+    agree(squared[same], want_squared[same], rtol=4 * EPS[T])
+    for view in (
+        np.asfortranarray(X),
+        X[::-1],
+        X.repeat(2, axis=1)[:, ::2],
+        np.hstack([X, X])[:, :d],
+    ):
+        strided = on_host(twins.kmeans.assign(cupy.ndarray(view), cupy.asarray(C)))
+        agree(strided, run(kmeans.assign, np.ascontiguousarray(view), C))  # the same bits
+    X[3, 2], X[5] = np.nan, np.inf
+    labels, squared = run(kmeans.assign, X, C)
+    assert ((labels >= 0) & (labels < k)).all()
+    assert not np.isfinite(squared[[3, 5]]).any()
+    assert np.isfinite(np.delete(squared, [3, 5])).all()
+
+
+def lloyd(T):
+    X = rng.integers(0, 60, (260, 3)).astype(T)
+    w = rng.integers(0, 3, 260).astype(T)
+    for k, n_steps, tol in ((5, 0, 0.0), (5, 1, 0.0), (5, 60, 0.0), (5, 60, 1.0), (40, 3, 0.0)):
+        C = X[:k].astype(float) + 0.25
+        if k == 40:
+            C[7] = 1e6  # nobody's center, and so far off that it must not choose the origin
+        for weight in (None, w):
+            ours = [np.full(260, -1, np.int32), np.zeros((260, 2), T)]
+            theirs = [a.copy() for a in ours]
+            ours = [cupy.asarray(a) for a in ours]
+            moved = on_host(
+                twins.kmeans.lloyd(
+                    cupy.asarray(X),
+                    cupy.asarray(C),
+                    *ours,
+                    None if weight is None else cupy.asarray(weight),
+                    n_steps,
+                    tol,
+                )
+            )
+            want = kmeans.lloyd.specification(X, C, *theirs, weight, n_steps, tol)
+            agree(moved, want, rtol=1e-9, atol=1e-12)
+            agree(ours[0].host, theirs[0])
+            assert np.isinf(ours[1].host[:, 0]).all()
+            assert (ours[1].host[:, 1] == 0).all()
+
+
+def seeding(T):
+    X = rng.integers(0, 50, (1500, 2)).astype(T)
+    w = rng.integers(0, 2, 1500).astype(T)
+    repeated = np.repeat(rng.integers(0, 3, (2, 3)).astype(T), 200, axis=0)
+    uniforms = rng.uniform(size=(6, 9))
+    for rows, weight, u in (
+        (X, None, uniforms),
+        (X, w, uniforms),
+        (X, w, np.full((4, 2), 1 - 2.0**-53)),
+        (X, w, np.zeros((4, 1))),
+        (repeated, None, uniforms),  # fewer distinct rows than seeds
+    ):
+        want = kmeans.plus_plus.specification(rows, u, weight)
+        agree(run(kmeans.plus_plus, rows, u, weight), want)
+    refused(ValueError, kmeans.plus_plus, X, uniforms, 0 * w)
+
+
+def minibatch(T):
+    X = rng.integers(-9, 9, (150, 7)).astype(T)
+    w = rng.integers(0, 3, 150).astype(T)
+    C = rng.normal(size=(12, 7)) * 9
+    seen = rng.integers(0, 5, 12).astype(float)
+    for rows in (rng.integers(0, 150, 70), np.empty(0, np.int64)):
+        for weight in (None, w):
+            want = kmeans.minibatch_step.specification(X, rows, C, seen, weight)
+            agree(run(kmeans.minibatch_step, X, rows, C, seen, weight), want, rtol=1e-13)
+    refused(IndexError, kmeans.minibatch_step, X, np.array([0, 150]), C, seen)
+    refused(IndexError, kmeans.minibatch_step, X, np.array([3, -1]), C, seen)
+
+
+def distances(T):
+    for n, m, d in ((0, 3, 2), (3, 0, 2), (1, 1, 1), (5, 7, 0), (129, 65, 17), (100, 130, 33)):
+        X, Y = ((rng.normal(size=(rows, d)) + 100).astype(T) for rows in (n, m))
+        if min(n, m, d):
+            Y[0] = X[0]
+        bound = 2 * (d + 4) * EPS[T]
+        for squared in (False, True):
+            want = pairwise.euclidean.specification(X, Y, squared)
+            agree(run(pairwise.euclidean, X, Y, squared), want, rtol=bound)
+        offsets = np.sort(np.r_[0, rng.integers(0, m + 1, 3), m]).astype(np.int64)
+        want = silhouette.cluster_distance_sums.specification(X, Y, offsets)
+        agree(run(silhouette.cluster_distance_sums, X, Y, offsets), want, rtol=bound)
+    refused(ValueError, silhouette.cluster_distance_sums, X, Y, np.array([0, 50, 30, 130]))
+
+
+def sparse(T):
+    for index in (np.int32, np.int64):
+        for n, d, k, density in (
+            (0, 4, 3, 0.5),
+            (1, 1, 1, 1.0),
+            (90, 17, 130, 0.3),
+            (40, 9, 3, 0.0),
+        ):
+            A = scipy.sparse.random(n, d, density, format="csr", random_state=1)
+            data = np.round(8 * A.data - 4).astype(T)
+            rising = A.indices.astype(index)
+            repeated = rng.integers(0, d, len(rising)).astype(index)  # unsorted, with repeats
+            indptr = A.indptr.astype(index)
+            C = rng.integers(-4, 5, (k, d)).astype(float)
+            w = rng.integers(0, 3, n).astype(T)
+            for indices in (rising, repeated):
+                csr = data, indices, indptr
+                agree(
+                    run(sparse_kmeans.assign, *csr, C), sparse_kmeans.assign.specification(*csr, C)
+                )
+                for weight in (None, w):
+                    want = sparse_kmeans.lloyd_step.specification(*csr, C, weight)
+                    agree(run(sparse_kmeans.lloyd_step, *csr, C, weight), want)
+        # One column of one cluster holds runs that cross many windows.
+        csr = rng.integers(-3, 4, 700).astype(T), np.zeros(700, index), np.arange(701, dtype=index)
+        C = np.array([[0.0, 0.0], [2.0, 0.0]])
+        agree(
+            run(sparse_kmeans.lloyd_step, *csr, C), sparse_kmeans.lloyd_step.specification(*csr, C)
+        )
+        good = np.ones(3, T), np.array([0, 1, 2], index), np.array([0, 2, 3], index)
+        C = np.ones((2, 3))
+        refused(ValueError, sparse_kmeans.assign, good[0], np.array([0, 1, 3], index), good[2], C)
+        refused(ValueError, sparse_kmeans.assign, *good[:2], np.array([0, 4, 1, 3], index), C)
+        refused(ValueError, sparse_kmeans.assign, *good[:2], np.array([0, 2, 2], index), C)
+
+
+def elementary(T):
+    # The C library's functions stand in for CUDA's: this checks places, not accuracy.
+    for name in ("exp", "log", "log1p", "tanh", "erf", "logistic"):
+        op = getattr(elementwise, name)
+        for shape in ((), (0,), (1,), (1027,), (5, 3, 7)):
+            x = np.asarray(5 * rng.normal(size=shape), T)
+            agree(run(op, x), op.specification(x), rtol=8 * EPS[T])
+        x = cupy.asarray(rng.normal(size=(40, 30)).astype(T))
+        for view in (x.host[::-2, 1::3], x.host.ravel()[1:]):  # strided, unaligned
+            got = on_host(getattr(twins.elementwise, name)(cupy.ndarray(view)))
+            agree(got, op.specification(view), rtol=8 * EPS[T])
+
+
+def numbers(T):
+    for start in (0, 1, 3, 2**62):
+        for n in (0, 1, 2, 7, 1000):
+            where = 2**64 - 1, 7, start, n
+            agree(run(random.uniform, *where, T), random.uniform.specification(*where, T))
+            want = random.normal.specification(*where, T)
+            agree(run(random.normal, *where, T), want, rtol=8 * EPS[T], atol=1e-30)
+            for high in (1, 6, 2**63):
+                agree(
+                    run(random.integers, *where, high), random.integers.specification(*where, high)
+                )
+    refused(ValueError, random.uniform, -1, 0, 0, 1)
+    refused(ValueError, random.uniform, 0, 0, 2**63, 1)
+    refused(ValueError, random.integers, 0, 0, 0, 1, 0)
+
+
+def product(T):
+    A, B, C = (rng.integers(-4, 5, shape).astype(T) for shape in ((5, 4), (4, 3), (5, 3)))
+    agree(run(matmul.matmul, A, B), matmul.matmul.specification(A, B))
+    agree(run(matmul.matmul, A, B, C, 2.0, 0.5), matmul.matmul.specification(A, B, C, 2.0, 0.5))
+    agree(run(matmul.matmul, A[:, :0], B[:0]), matmul.matmul.specification(A[:, :0], B[:0]))
+    refused(ValueError, matmul.matmul, A, B, None, 1.0, 2.0)
+    refused(ValueError, matmul.matmul, A, A)
+
+
+FAMILIES = (
+    exact_kmeans,
+    rounded_kmeans,
+    lloyd,
+    seeding,
+    minibatch,
+    distances,
+    sparse,
+    elementary,
+    numbers,
+    product,
+)
+
+if __name__ == "__main__":
+    for family in FAMILIES:
+        for dtype in (np.float32, np.float64):
+            family(dtype)

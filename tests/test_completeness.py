@@ -1,0 +1,421 @@
+"""Nothing is half there: every op has its twins, tests, benchmark and contract; habits are kept.
+
+The checks read the repository; the package under test is the installed one.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kernelmill
+from kernelmill import _levels, ops
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "python" / "kernelmill"
+PACKAGE = Path(kernelmill.__file__).resolve().parent
+OPS = ops.all_ops()
+MOST_LINES = 650
+
+# A file of one op family, wherever it stands, has the family's name.
+FAMILY_FILES = (
+    "python/kernelmill/ops/{}.py",
+    "cpp/ops/{}.hpp",
+    "cpp/ops/{}.cpp",
+    "cpp/bindings/{}.cpp",
+    "cuda/ops/{}.cu",
+    "cuda/bindings/{}.cpp",
+    "tests/ops/test_{}.py",
+    "benchmarks/{}.py",
+)
+NO_SUCH_FILE = {
+    # path: why this family does without
+    "cuda/ops/matmul.cu": "the plain product is cuBLAS, called through CuPy in the binding",
+}
+HEADINGS = ("Parameters", "Returns", "Raises", "Notes")
+# What the contract of an op must speak about, and words that show it does.
+TOPICS = {
+    "NaN": r"\bNaN\b",
+    "empty input": r"\b[Ee]mpty\b|\b[Nn]o rows\b|\b\w+ = 0\b",
+    "determinism": r"\b[Dd]eterminis\w+|same bits",
+    "cost": r"\bCost\b",
+}
+# Source files that have no test file of their own name, and where they are tested.
+TESTED_ELSEWHERE = {
+    "_levels.py": "its choice is tested below, level by level, and in test_info.py",
+    "_version.py": "one constant, compared in test_info.py and cli/test_cli.py",
+}
+# Public estimators that skip parametrize_with_checks: none may without a sentence here.
+NOT_CHECKED_BY_SCIKIT_LEARN: dict[str, str] = {}
+
+
+def family_paths():
+    return [
+        (family, template.format(family)) for family in ops.FAMILIES for template in FAMILY_FILES
+    ]
+
+
+def repository_files(*patterns: str) -> list[Path]:
+    """Tracked and new files that match, without what git ignores."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", *patterns],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode == 0:
+        found = [ROOT / name for name in listed.stdout.splitlines()]
+    else:  # an unpacked source archive has no git
+        found = [path for pattern in patterns for path in ROOT.rglob(pattern.lstrip("*/"))]
+        found = [path for path in found if "build" not in path.relative_to(ROOT).parts]
+    return [path for path in found if path.is_file()]
+
+
+# --- ops ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("family", "path"), family_paths())
+def test_every_family_has_its_file(family, path):
+    assert (ROOT / path).is_file() or path in NO_SUCH_FILE, f"{family} must have {path}"
+
+
+def test_exceptions_are_still_needed():
+    stale = [path for path in NO_SUCH_FILE if (ROOT / path).exists()]
+    assert not stale, "these exist now: take them off the list"
+    listed = [path for _, path in family_paths()]
+    assert set(NO_SUCH_FILE) <= set(listed)
+    assert all(reason.strip() for reason in NO_SUCH_FILE.values())
+
+
+@pytest.mark.parametrize(
+    "folder", ["cpp/ops", "cpp/bindings", "cuda/ops", "cuda/bindings", "python/kernelmill/ops"]
+)
+def test_no_file_belongs_to_no_family(folder):
+    """A basename is a family, or a family and what part of it: kmeans_seeding.cpp."""
+    shared = {"module", "common", "__init__", "_op", "centered", "distances"}
+    for path in (ROOT / folder).iterdir():
+        if path.suffix in {".py", ".cpp", ".hpp", ".cu", ".cuh"} and path.stem not in shared:
+            known = any(path.stem == f or path.stem.startswith(f"{f}_") for f in ops.FAMILIES)
+            assert known, (
+                f"{path.relative_to(ROOT)} belongs to no family of kernelmill.ops.FAMILIES"
+            )
+
+
+def test_every_family_registers_ops():
+    assert {op.family for op in OPS.values()} == set(ops.FAMILIES)
+    assert len(OPS) >= len(ops.FAMILIES)
+
+
+@pytest.mark.parametrize("level", _levels.runnable())
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_every_op_has_a_cpp_twin(name, level):
+    assert callable(OPS[name].implementation(f"cpu:{level}"))
+
+
+@pytest.mark.parametrize("level", _levels.runnable())
+def test_every_cpp_twin_has_a_specification(level):
+    module = _levels.load(level)
+    for family in ops.FAMILIES:
+        twins = {n for n in dir(getattr(module, family)) if not n.startswith("_")}
+        specified = {op.op_name for op in OPS.values() if op.family == family}
+        assert twins == specified
+
+
+def test_a_missing_twin_raises_and_says_so(monkeypatch):
+    op = OPS["matmul.matmul"]
+    monkeypatch.setattr(op, "op_name", "no_such_op")
+    monkeypatch.setattr(op, "_others", {"numpy": op.specification})
+    with pytest.raises(NotImplementedError, match=r"matmul\.matmul: a cpu twin must exist"):
+        op.implementation("cpu")
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_every_op_binding_has_a_cuda_twin_in_the_source(name):
+    """Read from the bindings, so that it holds on machines that cannot build CUDA."""
+    op = OPS[name]
+    binding = ROOT / f"cuda/bindings/{op.family}.cpp"
+    text = binding.read_text() if binding.is_file() else ""
+    defined = re.search(rf'def\(\s*"{op.op_name}"', text)
+    listed = f"cuda/bindings/{op.family}.cpp" in NO_SUCH_FILE
+    assert defined or listed, f"{binding.relative_to(ROOT)} must bind {op.op_name}"
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_every_op_has_an_agreement_case(name):
+    generators = load_agreement().generators
+    assert name in generators, f"tests/ops/test_{OPS[name].family}.py must have cases for {name}"
+    assert next(iter(generators[name]()), None) is not None, f"{name} must have a case"
+
+
+def load_agreement():
+    """tests/ops/agreement.py with every family's cases registered."""
+    sys.path.insert(0, str(ROOT / "tests" / "ops"))
+    try:
+        agreement = importlib.import_module("agreement")
+        for family in ops.FAMILIES:
+            importlib.import_module(f"test_{family}")
+    finally:
+        sys.path.remove(str(ROOT / "tests" / "ops"))
+    return agreement
+
+
+@pytest.mark.parametrize("name", sorted(OPS))
+def test_every_contract_is_whole(name):
+    op = OPS[name]
+    document = inspect.getdoc(op.specification) or ""
+    for heading in HEADINGS:
+        assert re.search(rf"^{heading}\n-+$", document, re.M), f"{name} must document {heading}"
+    notes = document.partition("Notes\n-----")[2].partition("\nReferences\n")[0]
+    for topic, words in TOPICS.items():
+        assert re.search(words, notes), f"the notes of {name} must speak about {topic}"
+    described = document.partition("Parameters\n")[2].partition("Returns\n")[0]
+    for parameter in inspect.signature(op.specification).parameters:
+        assert re.search(rf"^[\w, ]*\b{parameter}\b[\w, ]* :", described, re.M), (
+            f"{name} must document {parameter}"
+        )
+
+
+@pytest.mark.parametrize("family", ops.FAMILIES)
+def test_specifications_call_nothing_dispatched(family):
+    """A specification may call another one, never an op: that would test a twin by itself."""
+    tree = ast.parse((SOURCE / "ops" / f"{family}.py").read_text())
+    names = {op.op_name for op in OPS.values()}
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        called = call.func
+        name = called.id if isinstance(called, ast.Name) else None
+        if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
+            module = called.value.id
+            name = called.attr if module in ops.FAMILIES else None
+        assert name not in names, f"ops/{family}.py:{call.lineno} calls the dispatched {name}"
+
+
+# --- estimators -----------------------------------------------------------------------------------
+
+
+def public_modules() -> list[str]:
+    """Public families of estimators: public packages of kernelmill."""
+    found = []
+    for module in pkgutil.iter_modules(kernelmill.__path__):
+        if not module.name.startswith("_") and module.name not in {"ops", "cli"}:
+            found.append(module.name)
+    return found
+
+
+def public_estimators() -> dict[str, type]:
+    from sklearn.base import BaseEstimator
+
+    found = {}
+    for name in public_modules():
+        module = importlib.import_module(f"kernelmill.{name}")
+        for public in getattr(module, "__all__", ()):
+            value = getattr(module, public)
+            if inspect.isclass(value) and issubclass(value, BaseEstimator):
+                found[f"{name}.{public}"] = value
+    return found
+
+
+def test_public_names_exist():
+    for name in kernelmill.__all__:
+        assert getattr(kernelmill, name) is not None
+    for name in public_modules():
+        module = importlib.import_module(f"kernelmill.{name}")
+        for public in getattr(module, "__all__", ()):
+            assert getattr(module, public) is not None
+
+
+def test_every_estimator_passes_scikit_learns_checks():
+    """Each public estimator stands in a file of tests that calls parametrize_with_checks."""
+    assert public_estimators(), "no public estimator was found"
+    files = [path.read_text() for path in repository_files("tests/**/*.py", "tests/*.py")]
+    checking = [text for text in files if "parametrize_with_checks(" in text]
+    for name in public_estimators():
+        short = name.rpartition(".")[2]
+        covered = any(re.search(rf"\b{short}\(", text) for text in checking)
+        listed = NOT_CHECKED_BY_SCIKIT_LEARN.get(name, "").strip()
+        assert covered or listed, f"{name} must pass parametrize_with_checks or say why not"
+    assert set(NOT_CHECKED_BY_SCIKIT_LEARN) <= set(public_estimators())
+
+
+# --- the tree -------------------------------------------------------------------------------------
+
+
+def source_modules() -> list[Path]:
+    found = (path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
+    return sorted(p for p in found if p.name not in {"__init__.py", "__main__.py"})
+
+
+@pytest.mark.parametrize("path", source_modules(), ids=str)
+def test_tests_mirror_the_package(path):
+    """a/b.py is tested in tests/a/test_b*.py; a private a/_b.py may be tested with its package."""
+    folder = ROOT / "tests" / path.parent
+    own = list(folder.glob(f"test_{path.stem.lstrip('_')}*.py"))
+    private = any(part.startswith("_") for part in path.parts)
+    with_package = private and path.parent.parts and list(folder.glob("test_*.py"))
+    assert own or with_package or TESTED_ELSEWHERE.get(str(path), "").strip(), (
+        f"{path} must have a test file in {folder.relative_to(ROOT)}"
+    )
+
+
+def test_every_folder_of_tests_has_its_source():
+    extra = {"peers", "data", "cuda_host"}  # other libraries, files, CUDA code run without a GPU
+    for folder in (p for p in (ROOT / "tests").rglob("*") if p.is_dir()):
+        relative = folder.relative_to(ROOT / "tests")
+        if relative.parts[0] in extra or "__pycache__" in relative.parts:
+            continue
+        source = SOURCE / relative
+        assert source.is_dir() or source.with_suffix(".py").is_file(), f"tests/{relative} of what?"
+
+
+def test_files_stay_short():
+    patterns = ("*.py", "*.cpp", "*.hpp", "*.cu", "*.cuh", "*.c", "*.cmake")
+    long = {
+        str(path.relative_to(ROOT)): count
+        for path in repository_files(*patterns)
+        if (count := len(path.read_text(encoding="utf-8").splitlines())) > MOST_LINES
+    }
+    assert not long, f"files must have at most {MOST_LINES} lines (a bigger one is two ideas)"
+
+
+def test_no_forbidden_flags():
+    """No global fast-math, no OpenMP runtime: see docs/architecture.md."""
+    forbidden = re.compile(
+        r"-ffast-math|-Ofast|-funsafe-math|-fopenmp(?!-simd)|find_package\(OpenMP|\bomp_(get|set)_"
+        r"|#pragma omp (?!(declare )?simd)|-march=native"
+    )
+    patterns = ("*.txt", "*.cmake", "*.toml", "*.cpp", "*.hpp", "*.cu", "*.cuh", "*.c")
+    for path in repository_files(*patterns):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            code = line.partition("//")[0].partition(" # ")[0]
+            assert not forbidden.search(code), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
+def test_one_pool_only():
+    """Threads are started in cpp/core/parallel.cpp and nowhere else."""
+    starts = re.compile(r"std::(jthread|thread\b(?!::)|async\b)|pthread_create")
+    for path in repository_files("cpp/core/*", "cpp/ops/*", "cpp/bindings/*"):
+        if path.name.startswith("parallel."):
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            code = line.partition("//")[0]
+            assert not starts.search(code), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
+def test_the_library_never_prints():
+    cpp = re.compile(r"\bstd::(cout|cerr|clog)\b|\b(printf|fprintf|puts|abort|exit)\s*\(")
+    for path in repository_files("cpp/core/*", "cpp/ops/*", "cpp/bindings/*", "cuda/*"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            code = re.sub(r'"(\\.|[^"\\])*"', '""', line).partition("//")[0]
+            assert not cpp.search(code), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+    for path in SOURCE.rglob("*.py"):
+        if path.relative_to(SOURCE).parts[0] == "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                place = f"{path.relative_to(ROOT)}:{node.lineno}"
+                assert node.func.id not in {"print", "exit", "quit"}, place
+
+
+# --- the built package ----------------------------------------------------------------------------
+
+
+def shared_libraries() -> list[Path]:
+    found = sorted(PACKAGE.glob("*.so"))
+    assert found, f"no compiled module in {PACKAGE}"
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads ELF files with readelf")
+@pytest.mark.parametrize("path", shared_libraries(), ids=lambda path: path.name)
+def test_modules_link_the_system_only(path):
+    """Neither an OpenMP runtime, nor a BLAS, nor a CUDA library, nor a shared libstdc++."""
+    shown = subprocess.run(
+        ["readelf", "-d", path], capture_output=True, text=True, check=True
+    ).stdout
+    needed = set(re.findall(r"\(NEEDED\)\s+Shared library: \[([^\]]+)\]", shown))
+    allowed = re.compile(r"^(libc|libm|libmvec|libpthread|libdl|librt|ld-linux-[\w-]+)\.so\.\d+$")
+    assert not {name for name in needed if not allowed.match(name)}
+
+
+def run_python(code: str, **environment: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.strip()
+
+
+def test_import_is_light():
+    """`import kernelmill` loads no other library, no compiled module, and starts no thread."""
+    loaded = run_python(
+        "import sys, threading; before = set(sys.modules)\n"
+        "import kernelmill\n"
+        "print(*sorted(set(sys.modules) - before))\n"
+        "assert threading.active_count() == 1"
+    ).split()
+    heavy = {
+        "scipy",
+        "sklearn",
+        "numpy",
+        "matplotlib",
+        "cupy",
+        "dask",
+        "pandas",
+        "tqdm",
+        "safetensors",
+    }
+    assert "kernelmill" in loaded
+    assert not heavy & {name.partition(".")[0] for name in loaded}
+    assert not [name for name in loaded if re.match(r"kernelmill\._(cpu|cuda|isa)", name)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="counts threads in /proc")
+def test_import_starts_no_native_thread():
+    count = "len(os.listdir('/proc/self/task'))"
+    # One BLAS thread, so that what NumPy starts is not counted as ours.
+    printed = run_python(
+        f"import os; import kernelmill; print({count});"
+        f"from kernelmill import _levels; _levels.cpu(); print({count})",
+        OPENBLAS_NUM_THREADS="1",
+        OMP_NUM_THREADS="1",
+        MKL_NUM_THREADS="1",
+    )
+    assert printed.split() == ["1", "1"]
+
+
+@pytest.mark.parametrize("level", _levels.runnable())
+def test_the_forced_level_is_the_one_that_runs(level):
+    printed = run_python(
+        "from kernelmill import _levels; print(_levels.running(), _levels.cpu().level)",
+        KERNELMILL_ISA=level,
+    )
+    assert printed.split() == [level, level]
+
+
+def test_an_unknown_level_raises():
+    code = (
+        "from kernelmill import _levels\n"
+        "try: _levels.cpu()\n"
+        "except ValueError as error: print(error)"
+    )
+    printed = run_python(code, KERNELMILL_ISA="v9")
+    assert re.match(r"KERNELMILL_ISA: must be one of .*, got 'v9'", printed)
+
+
+def test_the_package_under_test_is_the_sources():
+    """An installed copy that is older than the sources would test something else."""
+    for path in SOURCE.rglob("*.py"):
+        installed = PACKAGE / path.relative_to(SOURCE)
+        assert installed.is_file(), f"{installed} is missing: install again"
+        assert installed.read_bytes() == path.read_bytes(), f"{installed} is stale: install again"
