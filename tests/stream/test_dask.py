@@ -53,19 +53,17 @@ def frame(X):
     return pd.DataFrame(X, columns=[f"c{j}" for j in range(X.shape[1])])
 
 
-def by_tens(X):
-    return [X[i : i + 10] for i in range(0, len(X), 10)]
+def delayed_frames(X):
+    # Of a class that workers can import: `frame` would travel as a name of this file.
+    make = dask.delayed(pd.DataFrame)
+    return [make(X[i : i + 10], columns=frame(X[:0]).columns) for i in range(0, len(X), 10)]
 
 
 COLLECTIONS = {
     "array": lambda X: da.from_array(X, chunks=(10, D)),
     "columns split": lambda X: da.from_array(X, chunks=(10, 2)),
-    "unknown sizes": lambda X: dd.from_delayed(
-        [dask.delayed(frame)(part) for part in by_tens(X)], meta=frame(X[:0])
-    ).to_dask_array(),
-    "frame": lambda X: dd.from_delayed(
-        [dask.delayed(frame)(part) for part in by_tens(X)], meta=frame(X[:0])
-    ),
+    "unknown sizes": lambda X: dd.from_delayed(delayed_frames(X), meta=frame(X[:0])).to_dask_array(),
+    "frame": lambda X: dd.from_delayed(delayed_frames(X), meta=frame(X[:0])),
 }
 
 

@@ -205,7 +205,8 @@ class DaskSource(Source):
             if now - alone_since > PATIENCE:
                 raise ClusterError(
                     f"{self._owner}: the Dask cluster must have a worker, got none for "
-                    f"{PATIENCE:.0f} seconds"
+                    f"{PATIENCE:.0f} seconds (workers that cannot import kernelmill, or a module "
+                    f"that X is made with, leave: their logs name it)"
                 )
 
     def _spec(self, op, state, kwargs, weighted, *, first):
