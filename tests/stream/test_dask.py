@@ -53,17 +53,18 @@ def frame(X):
     return pd.DataFrame(X, columns=[f"c{j}" for j in range(X.shape[1])])
 
 
-def delayed_frames(X):
+def dask_frame(X):
     # Of a class that workers can import: `frame` would travel as a name of this file.
-    make = dask.delayed(pd.DataFrame)
-    return [make(X[i : i + 10], columns=frame(X[:0]).columns) for i in range(0, len(X), 10)]
+    make, meta = dask.delayed(pd.DataFrame), frame(X[:0])
+    parts = [make(X[i : i + 10], columns=meta.columns) for i in range(0, len(X), 10)]
+    return dd.from_delayed(parts, meta=meta)
 
 
 COLLECTIONS = {
     "array": lambda X: da.from_array(X, chunks=(10, D)),
     "columns split": lambda X: da.from_array(X, chunks=(10, 2)),
-    "unknown sizes": lambda X: dd.from_delayed(delayed_frames(X), meta=frame(X[:0])).to_dask_array(),
-    "frame": lambda X: dd.from_delayed(delayed_frames(X), meta=frame(X[:0])),
+    "unknown sizes": lambda X: dask_frame(X).to_dask_array(),
+    "frame": dask_frame,
 }
 
 
