@@ -24,9 +24,9 @@ import numpy as np
 # A single timing shorter than this is repeated: the clock and the call itself cost about 1e-7 s.
 SHORTEST_TIMING = 5e-3
 ROUNDS = 9
-# Between turns. OpenBLAS's threads spin for 2^26 cycles after a call, about 20 ms, oneTBB's and
-# OpenMP's for less; ours for 0.1 ms.
-REST = 0.05
+# Seconds between turns. OpenBLAS's threads spin for 105 ms after a call (2^28 cycles, seen in their
+# CPU time), those of OpenMP and oneTBB for less, ours for 0.1 ms.
+REST = 0.15
 SECONDS_PER_CASE = 20.0  # rounds are cut to stay near this, to 3 at least
 
 

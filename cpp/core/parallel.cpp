@@ -28,7 +28,8 @@
 
 #if defined(__linux__)
 #include <linux/futex.h>  // FUTEX_WAIT_PRIVATE, FUTEX_WAKE_PRIVATE
-#include <sys/syscall.h>  // SYS_futex
+#include <sched.h>        // sched_getcpu, sched_setaffinity
+#include <sys/syscall.h>  // SYS_futex, SYS_gettid
 #include <time.h>         // timespec
 #include <unistd.h>       // syscall
 #else
@@ -219,6 +220,43 @@ constexpr std::uint32_t kCallerSleeps = 1u << 30;
 constexpr std::uint32_t kCount = 0xfff;
 constexpr int kWantedShift = 12;
 
+#if defined(__linux__)
+// Keeps some sleeping threads off the CPU of their waker while it wakes them. The kernel searches
+// the fewer CPUs for an idle one the fewer there are, and on two it often queues a helper behind
+// its waker for milliseconds: products of 256 x 256 then ran at the speed of one core for up to 40
+// calls (Linux 6.18). From where they wake the threads may go anywhere again.
+class WokenElsewhere {
+ public:
+  static constexpr int most = 3;  // threads; with more CPUs the kernel finds an idle one by itself
+
+  WokenElsewhere(const std::atomic<int>* threads, int count) : count_(count), threads_(threads) {
+    const int here = sched_getcpu();
+    for (int i = 0; i < count_; ++i) {
+      moved_[i] = false;
+      const bool known = here >= 0 && threads_[i] != 0;  // not before it runs: 0 is this thread
+      if (!known || sched_getaffinity(threads_[i], sizeof(cpu_set_t), &before_[i]) != 0) continue;
+      cpu_set_t elsewhere = before_[i];
+      CPU_CLR(static_cast<unsigned>(here), &elsewhere);
+      if (CPU_COUNT(&elsewhere) == 0) continue;
+      moved_[i] = sched_setaffinity(threads_[i], sizeof(cpu_set_t), &elsewhere) == 0;
+    }
+  }
+  ~WokenElsewhere() {
+    for (int i = 0; i < count_; ++i) {
+      if (moved_[i]) sched_setaffinity(threads_[i], sizeof(cpu_set_t), &before_[i]);
+    }
+  }
+  WokenElsewhere(const WokenElsewhere&) = delete;
+  WokenElsewhere& operator=(const WokenElsewhere&) = delete;
+
+ private:
+  int count_;
+  const std::atomic<int>* threads_;
+  bool moved_[most];
+  cpu_set_t before_[most];
+};
+#endif
+
 struct Pool {
   alignas(64) Parking gate;
   Job* job = nullptr;                          // valid while inside the gate
@@ -227,8 +265,11 @@ struct Pool {
   alignas(64) Parking signal;                  // bumped whenever helpers should look at the gate
   std::atomic<int> sleepers{0};
   int helpers = 0;  // threads made so far; belongs to the owner of the gate
+#if defined(__linux__)
+  std::atomic<int> threads[WokenElsewhere::most]{};  // how the kernel calls the first helpers
+#endif
 
-  void work();
+  void work(int number);
   void leave();
   bool try_join();
   bool surplus_leaves();
@@ -280,8 +321,11 @@ void Pool::leave() {
 }
 
 // The life of a helper.
-void Pool::work() {
+void Pool::work([[maybe_unused]] int number) {
   self.helper = true;
+#if defined(__linux__)
+  if (number < WokenElsewhere::most) threads[number] = static_cast<int>(syscall(SYS_gettid));
+#endif
   while (true) {
     const std::uint32_t heard = signal.word.load(std::memory_order_seq_cst);
     if (try_join()) {
@@ -315,7 +359,12 @@ void Pool::call_helpers(int wanted) {
   signal.word.fetch_add(1, std::memory_order_seq_cst);
   const int asleep = sleepers.load(std::memory_order_seq_cst);
   const int awake = helpers - asleep;  // those look at the gate without being called
-  if (wanted > awake && asleep > 0) signal.wake(wanted - std::max(awake, 0));
+  if (wanted <= awake || asleep == 0) return;
+#if defined(__linux__)
+  const bool few = helpers <= WokenElsewhere::most && may_spin();
+  const WokenElsewhere placed(threads, few ? helpers : 0);
+#endif
+  signal.wake(wanted - std::max(awake, 0));
 }
 
 void Pool::call_one() {
@@ -334,7 +383,7 @@ void Pool::make_helpers(int wanted) {
 #endif
   try {
     while (helpers < wanted) {
-      std::thread thread([this] { work(); });
+      std::thread thread([this, number = helpers] { work(number); });
 #if defined(__linux__)
       const std::string name = "kernelmill-" + std::to_string(helpers + 1);
       pthread_setname_np(thread.native_handle(), name.c_str());

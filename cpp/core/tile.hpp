@@ -2,8 +2,9 @@
 // operands are read (packing policies, core/tile_pack.hpp) and on what is done to a finished
 // micro-tile while it is still in registers (an epilogue). New fusions are new epilogues.
 //
-//   packing      A is packed once (PackedA), shared read-only by threads and calls; B panel by
-//                panel into memory that the thread keeps.
+//   packing      A is packed once (PackedA), shared read-only by threads and calls, or read where
+//   it
+//                is (RowsA); B panel by panel into memory that the thread keeps.
 //   micro-tile   Rows x NV vectors of accumulators, Rows <= MR (multiply below).
 //   epilogue     one call per finished tile; see product.
 //   blocking     constants per instruction set in core/tile_params.hpp.
@@ -38,55 +39,102 @@ struct DepthChunks {
   index_t count, size;
 };
 
-// The m x k operand that is broadcast, packed for reuse. Tile heights are balanced: ceil(m / MR)
-// tiles whose heights differ by at most one, so that m = 100 costs 8 tiles of 12 or 13 rows and
-// not 7 of 14 and one of 2.
+// How m rows are cut into tiles of at most MR. Heights are balanced: ceil(m / MR) tiles whose
+// heights differ by at most one, so that m = 100 costs 8 tiles of 12 or 13 rows and not 7 of 14 and
+// one of 2.
 template <class T>
-class PackedA {
+class Heights {
  public:
-  template <class Policy>
-  PackedA(const Policy& policy, index_t m, index_t k) : PackedA(m, k) {
-    pack(policy, 0, tiles_);
-  }
-
-  // Reserves memory only; pack() must then cover every tile. Lets threads share the packing.
-  PackedA(index_t m, index_t k)
-      : m_(m),
-        k_(k),
-        tiles_((m + Params<T>::MR - 1) / Params<T>::MR),
-        chunks_(k),
-        memory_(static_cast<std::size_t>(m * k)) {}
-
-  template <class Policy>
-  void pack(const Policy& policy, index_t tile_begin, index_t tile_end) {
-    for (index_t p = 0; p < k_; p += chunks_.size) {
-      const index_t depth = std::min(chunks_.size, k_ - p);
-      for (index_t t = tile_begin; t < tile_end; ++t) {
-        const index_t i = tile_row(t), rows = tile_row(t + 1) - i;
-        policy.pack(i, rows, p, depth, memory_.data() + m_ * p + i * depth, rows);
-      }
-    }
-  }
-
+  explicit Heights(index_t m) : m_(m), tiles_((m + Params<T>::MR - 1) / Params<T>::MR) {}
   index_t rows() const { return m_; }
-  index_t depth() const { return k_; }
   index_t tiles() const { return tiles_; }
-  const DepthChunks<T>& chunks() const { return chunks_; }
 
   // The first `tall_tiles` tiles have `short_height` + 1 rows, the others `short_height`.
   index_t tall_tiles() const { return tiles_ == 0 ? 0 : m_ % tiles_; }
   index_t short_height() const { return tiles_ == 0 ? 0 : m_ / tiles_; }
   index_t tile_row(index_t t) const { return t * short_height() + std::min(t, tall_tiles()); }
 
-  // Row i (the first of its tile) of the depth chunk that starts at p and is `depth` long.
-  const T* tile(index_t i, index_t p, index_t depth) const {
-    return memory_.data() + m_ * p + i * depth;
+ private:
+  index_t m_, tiles_;
+};
+
+// The m x k operand that is broadcast, packed for reuse.
+template <class T>
+class PackedA : public Heights<T> {
+ public:
+  template <class Policy>
+  PackedA(const Policy& policy, index_t m, index_t k) : PackedA(m, k) {
+    pack(policy, 0, this->tiles());
+  }
+
+  // Reserves memory only; pack() must then cover every tile. Lets threads share the packing.
+  PackedA(index_t m, index_t k)
+      : Heights<T>(m), k_(k), chunks_(k), memory_(static_cast<std::size_t>(m * k)) {}
+
+  template <class Policy>
+  void pack(const Policy& policy, index_t tile_begin, index_t tile_end) {
+    for (index_t p = 0; p < k_; p += chunks_.size) {
+      const index_t depth = std::min(chunks_.size, k_ - p);
+      for (index_t t = tile_begin; t < tile_end; ++t) {
+        const index_t i = this->tile_row(t), rows = this->tile_row(t + 1) - i;
+        policy.pack(i, rows, p, depth, memory_.data() + this->rows() * p + i * depth, rows);
+      }
+    }
+  }
+
+  index_t depth() const { return k_; }
+  const DepthChunks<T>& chunks() const { return chunks_; }
+
+  // Tile of Rows rows from row i, in the depth chunk that starts at p and is `depth` long:
+  // operator()(q, r) is element (i + r, p + q).
+  template <int Rows>
+  struct Tile {
+    const T* at;
+    T operator()(index_t q, int r) const { return at[q * Rows + r]; }
+  };
+  template <int Rows>
+  Tile<Rows> tile(index_t i, index_t p, index_t depth) const {
+    return {memory_.data() + this->rows() * p + i * depth};
   }
 
  private:
-  index_t m_, k_, tiles_;
+  index_t k_;
   DepthChunks<T> chunks_;
   Workspace<T> memory_;
+};
+
+// The same operand read where it is: for contiguous rows that few panels use, packing costs more
+// than it saves.
+template <class T>
+class RowsA : public Heights<T> {
+ public:
+  RowsA(const T* data, index_t row_stride, index_t m, index_t k)
+      : Heights<T>(m), data_(data), row_stride_(row_stride), k_(k), chunks_(k) {}
+  index_t depth() const { return k_; }
+  const DepthChunks<T>& chunks() const { return chunks_; }
+
+  template <int Rows>
+  struct Tile {
+    const T* at;
+    index_t row_stride;
+    T operator()(index_t q, int r) const { return at[r * row_stride + q]; }
+  };
+  template <int Rows>
+  Tile<Rows> tile(index_t i, index_t p, index_t depth) const {
+    const T* const at = data_ + i * row_stride_ + p;
+    // The rows of the next tile: the loop over p reads Rows lines at a time, which the hardware's
+    // own prefetching does not follow.
+    for (int r = Rows; r < 2 * Rows; ++r) {
+      for (index_t q = 0; q < depth; q += line) __builtin_prefetch(at + r * row_stride_ + q);
+    }
+    return {at, row_stride_};
+  }
+
+ private:
+  static constexpr index_t line = 64 / sizeof(T);
+  const T* data_;
+  index_t row_stride_, k_;
+  DepthChunks<T> chunks_;
 };
 
 // The k x n operand that runs along lanes, packed whole: panels of NR columns, the last one padded
@@ -127,10 +175,11 @@ class PackedB {
   Workspace<T> memory_;
 };
 
-// acc[r][v] = sum over depth of a[p][r] * b[p][v], a packed as [depth][Rows], b as [depth][NR].
-// Only the first Active vectors are computed, the others are 0.
-template <class T, int Rows, int Active = Params<T>::NV, class Vec = typename Params<T>::Vec>
-[[gnu::always_inline]] inline void multiply(const T* a, const T* b, index_t depth,
+// acc[r][v] = sum over depth of a(p, r) * b[p][v], b packed as [depth][NR]. Only the first Active
+// vectors are computed, the others are 0.
+template <class T, int Rows, int Active = Params<T>::NV, class A,
+          class Vec = typename Params<T>::Vec>
+[[gnu::always_inline]] inline void multiply(const A& a, const T* b, index_t depth,
                                             Vec (&acc)[Rows][Params<T>::NV]) {
   constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
   KERNELMILL_UNROLL
@@ -138,14 +187,14 @@ template <class T, int Rows, int Active = Params<T>::NV, class Vec = typename Pa
     KERNELMILL_UNROLL
     for (int v = 0; v < NV; ++v) acc[r][v] = Vec{};
   }
-  for (index_t p = 0; p < depth; ++p, a += Rows, b += NV * lanes) {
+  for (index_t p = 0; p < depth; ++p, b += NV * lanes) {
     Vec column[Active];
     KERNELMILL_UNROLL
     for (int v = 0; v < Active; ++v) column[v] = load<Vec>(b + v * lanes);
     KERNELMILL_UNROLL
     for (int r = 0; r < Rows; ++r) {
       KERNELMILL_UNROLL
-      for (int v = 0; v < Active; ++v) acc[r][v] += a[r] * column[v];
+      for (int v = 0; v < Active; ++v) acc[r][v] += a(p, r) * column[v];
     }
   }
 }
@@ -164,9 +213,9 @@ constexpr bool any_order() {
 }
 
 // One depth chunk of one panel of B against a run of tiles of A.
-template <class T>
+template <class T, class A>
 struct Pass {
-  const PackedA<T>* a;
+  const A* a;
   const T* b;               // [depth][NR]
   index_t chunk, depth;     // first p, number of p
   index_t column, columns;  // the panel
@@ -175,8 +224,8 @@ struct Pass {
   bool first, last;
 };
 
-template <class T, int Rows, class Epilogue>
-[[gnu::noinline]] void run_height(const Pass<T>& pass, index_t row, index_t tiles,
+template <class T, int Rows, class A, class Epilogue>
+[[gnu::noinline]] void run_height(const Pass<T, A>& pass, index_t row, index_t tiles,
                                   Epilogue& epilogue) {
   using Vec = typename Params<T>::Vec;
   constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
@@ -189,14 +238,14 @@ template <class T, int Rows, class Epilogue>
       }
     }
     if constexpr (requires { epilogue.prefetch(row, row, row); }) {
-      if (pass.last) epilogue.prefetch(row, Rows, pass.column);
+      if (pass.last) epilogue.prefetch(row + Rows, Rows, pass.column);
     }
     Vec acc[Rows][NV];
-    const T* const packed_rows = pass.a->tile(row, pass.chunk, pass.depth);
+    const auto a = pass.a->template tile<Rows>(row, pass.chunk, pass.depth);
     if (NV > 1 && pass.columns <= lanes) {  // a narrow last panel costs one vector per row
-      multiply<T, Rows, 1>(packed_rows, pass.b, pass.depth, acc);
+      multiply<T, Rows, 1>(a, pass.b, pass.depth, acc);
     } else {
-      multiply<T, Rows>(packed_rows, pass.b, pass.depth, acc);
+      multiply<T, Rows>(a, pass.b, pass.depth, acc);
     }
     if (!pass.first) {
       KERNELMILL_UNROLL
@@ -218,19 +267,19 @@ template <class T, int Rows, class Epilogue>
   }
 }
 
-template <class T, class Epilogue, int... R>
-[[gnu::always_inline]] inline void dispatch_height(const Pass<T>& pass, index_t height, index_t row,
-                                                   index_t tiles, Epilogue& epilogue,
+template <class T, class A, class Epilogue, int... R>
+[[gnu::always_inline]] inline void dispatch_height(const Pass<T, A>& pass, index_t height,
+                                                   index_t row, index_t tiles, Epilogue& epilogue,
                                                    std::integer_sequence<int, R...>) {
   if (tiles <= 0) return;
   (void)((height == R + 1 && (run_height<T, R + 1>(pass, row, tiles, epilogue), true)) || ...);
 }
 
 // Tiles [begin, end) of A: first those of the greater height, then the others.
-template <class T, class Epilogue>
-void run_tiles(const Pass<T>& pass, index_t begin, index_t end, Epilogue& epilogue) {
+template <class T, class A, class Epilogue>
+void run_tiles(const Pass<T, A>& pass, index_t begin, index_t end, Epilogue& epilogue) {
   constexpr std::make_integer_sequence<int, Params<T>::MR> heights{};
-  const PackedA<T>& a = *pass.a;
+  const A& a = *pass.a;
   const index_t middle = std::clamp(a.tall_tiles(), begin, end);
   const index_t height = a.short_height();
   dispatch_height<T>(pass, height + 1, a.tile_row(begin), middle - begin, epilogue, heights);
@@ -239,12 +288,12 @@ void run_tiles(const Pass<T>& pass, index_t begin, index_t end, Epilogue& epilog
 
 // How product_tiles walks one group of columns: all panels against the tiles of `a` block by block,
 // so that a block of A, its part of the partial sums and one panel of B share the near caches.
-template <class T, class Epilogue>
+template <class T, class A, class Epilogue>
 class Group {
  public:
   static constexpr bool ordered = !any_order<Epilogue>();
 
-  Group(const PackedA<T>& a, index_t tile_begin, index_t tile_end, index_t columns)
+  Group(const A& a, index_t tile_begin, index_t tile_end, index_t columns)
       : a_(a),
         begin_(tile_begin),
         end_(tile_end),
@@ -303,16 +352,16 @@ class Group {
     const bool last = c + 1 == a_.chunks().count;
     for (index_t j = j_begin; j < j_end; j += NR) {
       const index_t cols = std::min(NR, j_end - j);
-      const Pass<T> pass{&a_,
-                         b.panel(b_column + j - j_begin, p, depth),
-                         p,
-                         depth,
-                         j,
-                         cols,
-                         split() ? partial_.data() + (j - j_begin) * partial_rows_ : nullptr,
-                         a_.tile_row(origin),
-                         c == 0,
-                         last};
+      const Pass<T, A> pass{&a_,
+                            b.panel(b_column + j - j_begin, p, depth),
+                            p,
+                            depth,
+                            j,
+                            cols,
+                            split() ? partial_.data() + (j - j_begin) * partial_rows_ : nullptr,
+                            a_.tile_row(origin),
+                            c == 0,
+                            last};
       if constexpr (ordered) {
         if (last) epilogue.begin_panel(j, cols);
       }
@@ -323,14 +372,15 @@ class Group {
     }
   }
 
-  const PackedA<T>& a_;
+  const A& a_;
   index_t begin_, end_, block_, columns_, partial_rows_;
   Workspace<T> partial_;
 };
 
 }  // namespace detail
 
-// Tiles [tile_begin, tile_end) of packed A times columns [j_begin, j_end) of B, on this thread.
+// Tiles [tile_begin, tile_end) of A (a PackedA or RowsA) times columns [j_begin, j_end) of B, on
+// this thread.
 //
 // For each finished micro-tile, `Rows` rows from i0 and `cols` <= NR columns from j0:
 //
@@ -342,13 +392,13 @@ class Group {
 // with ascending i0. So an argmin over i with strict < keeps the lowest i, and state per panel can
 // live in the epilogue. An epilogue with `static constexpr bool any_order = true` gets its tiles in
 // whatever order suits the caches and no panel calls. An epilogue with a member
-// prefetch(i0, rows, j0) is told of each tile before its last depth chunk is multiplied.
+// prefetch(i0, rows, j0) is told of the tile to come, one tile ahead; it may lie past the last one.
 // B is a packing policy, or a PackedB, in which case j_begin must be a multiple of NR.
-template <class T, class B, class Epilogue>
-void product_tiles(const PackedA<T>& a, index_t tile_begin, index_t tile_end, const B& b,
-                   index_t j_begin, index_t j_end, Epilogue& epilogue) {
+template <class T, class A, class B, class Epilogue>
+void product_tiles(const A& a, index_t tile_begin, index_t tile_end, const B& b, index_t j_begin,
+                   index_t j_end, Epilogue& epilogue) {
   if (j_begin >= j_end) return;
-  detail::Group<T, Epilogue> group(a, tile_begin, tile_end, j_end - j_begin);
+  detail::Group<T, A, Epilogue> group(a, tile_begin, tile_end, j_end - j_begin);
   const index_t step = group.columns();
   if constexpr (std::is_same_v<B, PackedB<T>>) {
     for (index_t j = j_begin; j < j_end; j += step) {
@@ -364,10 +414,10 @@ void product_tiles(const PackedA<T>& a, index_t tile_begin, index_t tile_end, co
   }
 }
 
-// All of packed A times columns [j_begin, j_end) of B, on this thread; see product_tiles.
-template <class T, class B, class Epilogue>
-void product(const PackedA<T>& a, const B& b, index_t j_begin, index_t j_end, Epilogue& epilogue) {
-  product_tiles(a, 0, a.tiles(), b, j_begin, j_end, epilogue);
+// All of A times columns [j_begin, j_end) of B, on this thread; see product_tiles.
+template <class T, class A, class B, class Epilogue>
+void product(const A& a, const B& b, index_t j_begin, index_t j_end, Epilogue& epilogue) {
+  product_tiles<T>(a, 0, a.tiles(), b, j_begin, j_end, epilogue);
 }
 
 }  // namespace kernelmill::tile

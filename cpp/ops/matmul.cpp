@@ -3,6 +3,9 @@
 
 #include <algorithm>  // std::clamp, std::min, std::max
 #include <cstdlib>    // std::abs
+#if defined(__AVX512F__)
+#include <immintrin.h>  // masked stores
+#endif
 
 #include "core/error.hpp"     // invalid
 #include "core/parallel.hpp"  // parallel_for, thread_limit
@@ -15,6 +18,18 @@ using tile::load;
 using tile::Params;
 using tile::store;
 using tile::Strided;
+
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+// Stores the first count values of a vector, of which there may be more or fewer than lanes.
+inline void store_first(float* target, Params<float>::Vec v, index_t count) {
+  const auto mask = static_cast<__mmask16>(_bzhi_u32(0xffff, static_cast<unsigned>(count)));
+  if (count > 0) _mm512_mask_storeu_ps(target, mask, reinterpret_cast<__m512>(v));
+}
+inline void store_first(double* target, Params<double>::Vec v, index_t count) {
+  const auto mask = static_cast<__mmask8>(_bzhi_u32(0xff, static_cast<unsigned>(count)));
+  if (count > 0) _mm512_mask_storeu_pd(target, mask, reinterpret_cast<__m512d>(v));
+}
+#endif
 
 // Copies count contiguous values: by vectors, then by 16 bytes, then singly.
 template <class T>
@@ -56,6 +71,18 @@ struct Store {
       }
       return;
     }
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+    if (beta == T{0} && out.col_stride == 1) {  // a narrow last panel
+      T* row = &out(i0, j0);
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r, row += out.row_stride) {
+        for (int v = 0; v < NV; ++v) {
+          store_first(row + v * lanes, alpha * acc[r][v], cols - v * lanes);
+        }
+      }
+      return;
+    }
+#endif
     T values[Rows][Params<T>::NR];
     KERNELMILL_UNROLL
     for (int r = 0; r < Rows; ++r) {
@@ -98,6 +125,11 @@ index_t task_count(index_t m, index_t n, index_t k) {
   return std::clamp<index_t>(work / task_work, 1, 4 * index_t{thread_limit()});
 }
 
+// Rows are read where they are when they are used by this few panels of b and are this short: a
+// product of (65536, 32) and (32, 100) spent a sixth of its time in packing.
+constexpr index_t unpacked_panels = 4;
+constexpr index_t unpacked_depth = 64;
+
 // One task per range of rows, which it packs block by block and multiplies while they are hot; for
 // tall a and narrow b, where rows are used only once and packing them all first would send them
 // through memory.
@@ -105,12 +137,18 @@ template <class T>
 void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, Store<T> epilogue,
                    index_t tasks) {
   const index_t blocks = ceil_div(a.rows, Params<T>::MC);
+  const bool unpacked =
+      a.col_stride == 1 && a.cols <= unpacked_depth && n <= unpacked_panels * Params<T>::NR;
   parallel_for(blocks, ceil_div(blocks, tasks), [&](index_t, index_t begin, index_t end) {
     for (index_t block = begin; block < end; ++block) {
       const index_t i = a.rows * block / blocks, i_end = a.rows * (block + 1) / blocks;
       const Strided<T> rows{a.row(i), a.row_stride, a.col_stride};
       Store<T> part{epilogue.out.row_range(i, i_end), epilogue.alpha, epilogue.beta};
-      tile::product(tile::PackedA<T>(rows, i_end - i, a.cols), b, 0, n, part);
+      if (unpacked) {
+        tile::product<T>(tile::RowsA<T>(rows.data, a.row_stride, i_end - i, a.cols), b, 0, n, part);
+      } else {
+        tile::product<T>(tile::PackedA<T>(rows, i_end - i, a.cols), b, 0, n, part);
+      }
     }
   });
 }
@@ -136,7 +174,7 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> 
   const index_t tiles = packed_a.tiles(), panels = ceil_div(n, P::NR);
   if (wanted == 1) {
     packed_a.pack(rows, 0, tiles);
-    tile::product(packed_a, columns, 0, n, epilogue);
+    tile::product<T>(packed_a, columns, 0, n, epilogue);
     return;
   }
   tile::PackedB<T> packed_b(n, k);
@@ -162,7 +200,7 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> 
     const index_t j = task / row_blocks * panels / column_blocks * P::NR;
     const index_t j_end = (task / row_blocks + 1) * panels / column_blocks * P::NR;
     Store<T> block = epilogue;
-    tile::product_tiles(packed_a, t, t_end, packed_b, j, std::min(j_end, n), block);
+    tile::product_tiles<T>(packed_a, t, t_end, packed_b, j, std::min(j_end, n), block);
   });
 }
 
@@ -182,7 +220,7 @@ void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> o
                    const Strided<T> rows{a.data + p * a.col_stride, a.row_stride, a.col_stride};
                    const Strided<T> columns{b.data + p * b.row_stride, b.col_stride, b.row_stride};
                    Store<T> epilogue{dense(sums + c * m * n, m, n), T{1}, T{0}};
-                   tile::product(tile::PackedA<T>(rows, m, depth), columns, 0, n, epilogue);
+                   tile::product<T>(tile::PackedA<T>(rows, m, depth), columns, 0, n, epilogue);
                  }
                });
   for (index_t c = 1; c < chunks.count; ++c) {

@@ -73,7 +73,7 @@ void distances(MatrixView<const T> x, MatrixView<const T> y, MatrixView<T> out) 
         {y.data, y.row_stride, y.col_stride, origin.data()}, y_norms, j, d};
     StoreTile<T> finish{out.row_range(i, i + rows)};
     DistanceEpilogue<T, Squared, StoreTile<T>> epilogue(block, x_norms, y, y_norms, j, finish);
-    tile::product(packed, columns, j, j_end, epilogue);
+    tile::product<T>(packed, columns, j, j_end, epilogue);
   });
 }
 

@@ -159,7 +159,7 @@ void add_segments(MatrixView<const T> x, std::vector<Packed<T>>& slab,
       ClusterSums<T> finish{offsets, part.segment.begin, part.segment.cluster, out};
       DistanceEpilogue<T, false, ClusterSums<T>> epilogue(part.rows, part.norms.data(), x,
                                                           norms.data(), begin, finish);
-      tile::product(part.a, queries, begin, end, epilogue);
+      tile::product<T>(part.a, queries, begin, end, epilogue);
     }
   });
 }

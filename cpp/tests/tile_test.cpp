@@ -217,7 +217,7 @@ void check_product(index_t m, index_t n, index_t k, Layout layout_a, Layout layo
   b.fill(2);
   const tile::PackedA<T> packed(rows_policy(a.view), m, k);
   Recorder<T> recorder{m, n};
-  tile::product(packed, columns_policy(b.view), 0, n, recorder);
+  tile::product<T>(packed, columns_policy(b.view), 0, n, recorder);
   EXPECT_EQ(recorder.panel_end, n);
   EXPECT_EQ(recorder.product, reference(a.view, b.view));
   if (m > 0 && n > 0) {
@@ -294,7 +294,7 @@ TYPED_TEST(TileProduct, ColumnRangeAndTileRange) {
   const index_t row = packed.tile_row(1), rows = packed.tile_row(4) - row;
 
   Shifted<T> recorder{{rows, n}, row, skip};
-  tile::product_tiles(packed, 1, 4, columns_policy(b.view), skip, skip + n, recorder);
+  tile::product_tiles<T>(packed, 1, 4, columns_policy(b.view), skip, skip + n, recorder);
   for (index_t i = 0; i < rows; ++i) {
     for (index_t j = 0; j < n; ++j) {
       EXPECT_EQ(recorder.product[i * n + j], all[(row + i) * (n + skip) + skip + j]);
@@ -321,7 +321,7 @@ TYPED_TEST(TileProduct, GatheredRows) {
                                        chosen.data()};
       const tile::PackedA<T> packed(policy_a, m, k);
       Recorder<T> recorder{m, n};
-      tile::product(packed, policy_b, 0, n, recorder);
+      tile::product<T>(packed, policy_b, 0, n, recorder);
       for (index_t i = 0; i < m; ++i) {
         for (index_t j = 0; j < n; ++j) {
           T sum = 0;
@@ -343,7 +343,7 @@ TYPED_TEST(TileProduct, NanStaysInItsRowAndColumn) {
   a.view(m - 1, 2) = nan<T>();
   b.view(1, n - 1) = nan<T>();
   NanInLastRowAndColumn<T> recorder{{m, n}};
-  tile::product(tile::PackedA<T>(rows_policy(a.view), m, k), columns_policy(b.view), 0, n,
+  tile::product<T>(tile::PackedA<T>(rows_policy(a.view), m, k), columns_policy(b.view), 0, n,
                 recorder);
 }
 
@@ -363,12 +363,12 @@ TYPED_TEST(TileProduct, BitsDoNotDependOnPosition) {
       for (index_t j = 0; j < n; ++j) b.view(p, j) = static_cast<T>(integers.next() + 0.11) / 7;
     }
     Recorder<T> all{m, n};
-    tile::product(tile::PackedA<T>(rows_policy(a.view), m, k), columns_policy(b.view), 0, n, all);
+    tile::product<T>(tile::PackedA<T>(rows_policy(a.view), m, k), columns_policy(b.view), 0, n, all);
     for (index_t i : {index_t{0}, index_t{P::MR + 1}, m - 1}) {
       for (index_t j : {index_t{0}, index_t{P::lanes - 1}, index_t{P::NR}, n - 1}) {
         Recorder<T> one{1, 1};
         const tile::Strided<T> row{&a.view(i, 0), k, 1}, column{&b.view(0, j), 1, n};
-        tile::product(tile::PackedA<T>(row, 1, k), column, 0, 1, one);
+        tile::product<T>(tile::PackedA<T>(row, 1, k), column, 0, 1, one);
         EXPECT_EQ(one.product[0], all.product[i * n + j]);
       }
     }
