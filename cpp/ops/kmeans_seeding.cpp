@@ -113,6 +113,13 @@ class Seeding {
         for_panels(memory.data(), count, [&](const index_t* rows, index_t cols, const T* panel) {
           alignas(64) T distance[NR];
           measure<1>(panel, seed, distance);
+          if (all_packed_) {  // a panel is a run of rows, and nobody asks for their nearest seeds
+            T* const closest = closest_ + rows[0];
+            for (index_t r = 0; r < cols; ++r) {
+              closest[r] = distance[r] < closest[r] ? distance[r] : closest[r];
+            }
+            return;
+          }
           for (index_t r = 0; r < cols; ++r) {
             if (!(distance[r] < closest_[rows[r]])) continue;
             closest_[rows[r]] = distance[r];
@@ -207,6 +214,7 @@ class Seeding {
   // For each seed, the squared distance from which on a row of that seed may gain from one of the
   // first `count` candidates.
   std::vector<T> reach_of(index_t count) const {
+    if (all_packed_) return {};
     const index_t d = x_.cols, seeds = d == 0 ? 0 : static_cast<index_t>(seeds_.size()) / d;
     const double margin = 1 + 16.0 * static_cast<double>(d + 8) *
                                   static_cast<double>(std::numeric_limits<T>::epsilon());
