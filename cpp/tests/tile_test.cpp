@@ -344,7 +344,7 @@ TYPED_TEST(TileProduct, NanStaysInItsRowAndColumn) {
   b.view(1, n - 1) = nan<T>();
   NanInLastRowAndColumn<T> recorder{{m, n}};
   tile::product<T>(tile::PackedA<T>(rows_policy(a.view), m, k), columns_policy(b.view), 0, n,
-                recorder);
+                   recorder);
 }
 
 // Values that do not sum exactly: the bits must not depend on where the element lies in the
@@ -363,7 +363,8 @@ TYPED_TEST(TileProduct, BitsDoNotDependOnPosition) {
       for (index_t j = 0; j < n; ++j) b.view(p, j) = static_cast<T>(integers.next() + 0.11) / 7;
     }
     Recorder<T> all{m, n};
-    tile::product<T>(tile::PackedA<T>(rows_policy(a.view), m, k), columns_policy(b.view), 0, n, all);
+    tile::product<T>(tile::PackedA<T>(rows_policy(a.view), m, k), columns_policy(b.view), 0, n,
+                     all);
     for (index_t i : {index_t{0}, index_t{P::MR + 1}, m - 1}) {
       for (index_t j : {index_t{0}, index_t{P::lanes - 1}, index_t{P::NR}, n - 1}) {
         Recorder<T> one{1, 1};
