@@ -10,7 +10,17 @@ import importlib
 from types import ModuleType
 
 # One line per family; the name is the basename of its files everywhere.
-FAMILIES = ("kmeans", "sparse_kmeans", "pairwise", "silhouette", "matmul", "elementwise", "random")
+FAMILIES = (
+    "kmeans",
+    "sparse_kmeans",
+    "pairwise",
+    "silhouette",
+    "matmul",
+    "elementwise",
+    "random",
+    "mixture",
+    "hmm",
+)
 
 __all__ = ["FAMILIES", "all_ops"]
 

@@ -1,0 +1,494 @@
+"""Hidden Markov models: forward, backward, posteriors, Viterbi, sampling and symbol counts.
+
+Symbols: K states, T time steps of S sequences one after the other; ``lengths`` says how long each
+is and adds up to T. ``log_density[t, j] = log p(x_t | z_t = j)``, ``startprob`` is pi and
+``transmat`` is A with ``A[i, j] = p(z_{t+1} = j | z_t = i)``. Neither needs to be normalised:
+variational inference passes subnormalised ones. Where nothing was observed the log density is 0.
+Everything is float64.
+
+Three recursions, written here in log space (the twins scale instead, see `forward`):
+
+    log alpha_t(j) = log b_t(j) + log sum_i alpha_{t-1}(i) A(i, j),      alpha_0 = pi b_0
+    log beta_t(i)  = log sum_j A(i, j) b_{t+1}(j) beta_{t+1}(j),         beta_{T-1} = 1
+    v_t(j)         = log b_t(j) + max_i (v_{t-1}(i) + log A(i, j)),      v_0 = log pi + log b_0
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ._op import op
+
+
+def _check(
+    name: str,
+    log_density: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    transitions: tuple[str, np.ndarray],
+    start: tuple[str, np.ndarray] | None = None,
+) -> None:
+    if log_density.ndim != 2 or log_density.dtype != np.float64 or log_density.shape[1] < 1:
+        raise ValueError(
+            f"hmm.{name}: log_density must be a float64 matrix of shape (T, K) with K >= 1, got "
+            f"{log_density.dtype} of shape {log_density.shape}"
+        )
+    T, K = log_density.shape
+    expected = [(*transitions, (K, K))] + ([(*start, (K,))] if start else [])
+    for argument, value, shape in expected:
+        if value.shape != shape or value.dtype != np.float64:
+            raise ValueError(
+                f"hmm.{name}: {argument} must be float64 of shape {shape}, got {value.dtype} of "
+                f"shape {value.shape}"
+            )
+    _check_lengths(name, lengths, T)
+
+
+def _check_lengths(name: str, lengths: np.ndarray, T: int) -> None:
+    if lengths.ndim != 1 or lengths.dtype != np.int64:
+        raise ValueError(
+            f"hmm.{name}: lengths must be int64 of shape (S,), got {lengths.dtype} of shape "
+            f"{lengths.shape}"
+        )
+    if (lengths < 0).any() or lengths.sum() != T:
+        raise ValueError(
+            f"hmm.{name}: lengths must be at least 0 and add up to {T}, got a sum of "
+            f"{lengths.sum()}"
+        )
+
+
+def _spans(lengths: np.ndarray):
+    ends = np.cumsum(lengths)
+    return [slice(int(end - length), int(end)) for end, length in zip(ends, lengths, strict=True)]
+
+
+def _log(x: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+def _log_sum_exp(x: np.ndarray, axis: int | None = None) -> np.ndarray:
+    largest = x.max(axis=axis, keepdims=True)
+    shift = np.where(np.isfinite(largest), largest, 0.0)
+    with np.errstate(divide="ignore"):
+        total = np.log(np.exp(x - shift).sum(axis=axis, keepdims=True)) + shift
+    return total.squeeze(axis) if axis is not None else total.reshape(())[()]
+
+
+def _log_alpha(log_b: np.ndarray, startprob: np.ndarray, transmat: np.ndarray) -> np.ndarray:
+    log_A = _log(transmat)
+    log_alpha = np.empty_like(log_b)
+    log_alpha[0] = _log(startprob) + log_b[0]
+    for t in range(1, len(log_b)):
+        log_alpha[t] = log_b[t] + _log_sum_exp(log_alpha[t - 1][:, None] + log_A, axis=0)
+    return log_alpha
+
+
+def _log_beta(log_b: np.ndarray, transmat: np.ndarray) -> np.ndarray:
+    log_A = _log(transmat)
+    log_beta = np.zeros_like(log_b)
+    for t in range(len(log_b) - 2, -1, -1):
+        log_beta[t] = _log_sum_exp(log_A + log_b[t + 1] + log_beta[t + 1], axis=1)
+    return log_beta
+
+
+def _normalised(log_rows: np.ndarray) -> np.ndarray:
+    """Rows as probabilities; a row that is -inf throughout becomes 0."""
+    total = _log_sum_exp(log_rows, axis=1)
+    return np.where(np.isneginf(total)[:, None], 0.0, np.exp(log_rows - _finite(total)[:, None]))
+
+
+def _finite(x: np.ndarray) -> np.ndarray:
+    return np.where(np.isneginf(x), 0.0, x)
+
+
+@op
+def forward(
+    log_density: np.ndarray, startprob: np.ndarray, transmat: np.ndarray, lengths: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Filtered state probabilities and the log-likelihood of each sequence.
+
+    ``filtered[t, j] = p(z_t = j | x_0, ..., x_t)``, proportional to alpha_t(j).
+
+    Parameters
+    ----------
+    log_density : ndarray of shape (T, K), float64
+        ``log p(x_t | z_t = j)``; -inf where it is zero, less than inf.
+    startprob : ndarray of shape (K,), float64
+        pi, not negative.
+    transmat : ndarray of shape (K, K), float64
+        A, not negative.
+    lengths : ndarray of shape (S,), int64
+        Lengths of the sequences, adding up to T.
+
+    Returns
+    -------
+    filtered : ndarray of shape (T, K), float64
+        Rows sum to one; from the first row on that no state can explain, they are 0.
+    log_prob : ndarray of shape (S,), float64
+        ``log p(x_0, ..., x_{T-1})`` in nats, -inf where a sequence is impossible, 0 where empty.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or lengths do not fit.
+
+    Notes
+    -----
+    Twins scale alpha to sum to one at each step (Rabiner's c_t) after taking the largest log
+    density out of each row. Where a step keeps less than 1e-200 of the mass, terms that underflowed
+    might matter: such a sequence is done again in log space, so the result is the same as there
+    within rounding. Relative error about 2 T K eps. NaN in log_density gives NaN from that row on.
+    Empty sequences and T = 0 are allowed. Deterministic: the same bits at any thread count. Cost
+    2 T K^2 flops; sequences run in parallel.
+
+    References
+    ----------
+    Rabiner (1989), "A tutorial on hidden Markov models", sections III.A and V.A.
+    """
+    _check(
+        "forward",
+        log_density,
+        lengths,
+        transitions=("transmat", transmat),
+        start=("startprob", startprob),
+    )
+    filtered = np.empty_like(log_density)
+    log_prob = np.zeros(len(lengths))
+    for s, span in enumerate(_spans(lengths)):
+        if span.start < span.stop:
+            log_alpha = _log_alpha(log_density[span], startprob, transmat)
+            filtered[span] = _normalised(log_alpha)
+            log_prob[s] = _log_sum_exp(log_alpha[-1])
+    return filtered, log_prob
+
+
+@op
+def backward(log_density: np.ndarray, transmat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Likelihood of what follows each step, given the state there, scaled to sum to one.
+
+    ``future[t, i] = beta_t(i) / sum_j beta_t(j)``.
+
+    Parameters
+    ----------
+    log_density : ndarray of shape (T, K), float64
+        As in `forward`.
+    transmat : ndarray of shape (K, K), float64
+        A, not negative.
+    lengths : ndarray of shape (S,), int64
+        Lengths of the sequences, adding up to T.
+
+    Returns
+    -------
+    future : ndarray of shape (T, K), float64
+        Rows sum to one, 1 / K at the end of a sequence; 0 where what follows is impossible.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or lengths do not fit.
+
+    Notes
+    -----
+    Scaled and, where needed, done again in log space as in `forward`. NaN gives NaN in all rows
+    before it. Empty sequences and T = 0 are allowed. Deterministic: the same bits at any thread
+    count. Cost 2 T K^2 flops.
+
+    References
+    ----------
+    Rabiner (1989), "A tutorial on hidden Markov models", sections III.A and V.A.
+    """
+    _check("backward", log_density, lengths, transitions=("transmat", transmat))
+    future = np.empty_like(log_density)
+    for span in _spans(lengths):
+        if span.start < span.stop:
+            future[span] = _normalised(_log_beta(log_density[span], transmat))
+    return future
+
+
+@op
+def posteriors(
+    log_density: np.ndarray,
+    startprob: np.ndarray,
+    transmat: np.ndarray,
+    lengths: np.ndarray,
+    sequence_weight: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The E-step: posterior probabilities of states, and expected starts and transitions.
+
+    ``gamma_t(j) = p(z_t = j | x)``, ``xi_t(i, j) = p(z_t = i, z_{t+1} = j | x)``.
+
+    Parameters
+    ----------
+    log_density : ndarray of shape (T, K), float64
+        As in `forward`.
+    startprob : ndarray of shape (K,), float64
+        pi, not negative.
+    transmat : ndarray of shape (K, K), float64
+        A, not negative.
+    lengths : ndarray of shape (S,), int64
+        Lengths of the sequences, adding up to T.
+    sequence_weight : ndarray of shape (S,), float64, optional
+        Weights v of the sequences, 1 when left out.
+
+    Returns
+    -------
+    gamma : ndarray of shape (T, K), float64
+        Rows sum to one, whatever the weights; 0 in impossible sequences.
+    log_prob : ndarray of shape (S,), float64
+        As in `forward`, whatever the weights.
+    starts : ndarray of shape (K,), float64
+        ``sum_s v_s gamma_0(j)`` over the first rows of the sequences.
+    transitions : ndarray of shape (K, K), float64
+        ``sum_s v_s sum_t xi_t(i, j)``, exactly 0 where ``transmat`` is.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or lengths do not fit.
+
+    Notes
+    -----
+    ``gamma_t(j) ~ alpha_t(j) beta_t(j)`` and ``xi_t(i, j) ~ alpha_t(i) A(i, j) b_{t+1}(j)
+    beta_{t+1}(j)``, scaled and, where needed, done again in log space as in `forward`; impossible
+    sequences add nothing to the sums. The sums add up over chunks of whole sequences. NaN in
+    log_density reaches its sequence and the sums. Empty sequences and T = 0 are allowed.
+    Deterministic: sums run over chunks of sequences whose bounds depend on lengths alone, combined
+    in order, the same bits at any thread count. Cost 6 T K^2 flops; the forward and backward passes
+    of a sequence run side by side.
+
+    References
+    ----------
+    Baum, Petrie, Soules, Weiss (1970), "A maximization technique occurring in the statistical
+    analysis of probabilistic functions of Markov chains". Rabiner (1989), section III.C.
+    """
+    _check(
+        "posteriors",
+        log_density,
+        lengths,
+        transitions=("transmat", transmat),
+        start=("startprob", startprob),
+    )
+    weights = np.ones(len(lengths)) if sequence_weight is None else sequence_weight
+    if weights.shape != lengths.shape or weights.dtype != np.float64:
+        raise ValueError(
+            f"hmm.posteriors: sequence_weight must be float64 of shape {lengths.shape}, got "
+            f"{weights.dtype} of shape {weights.shape}"
+        )
+    K = len(startprob)
+    gamma = np.zeros_like(log_density)
+    log_prob, starts, transitions = np.zeros(len(lengths)), np.zeros(K), np.zeros((K, K))
+    log_A = _log(transmat)
+    for s, span in enumerate(_spans(lengths)):
+        if span.start == span.stop:
+            continue
+        log_b = log_density[span]
+        log_alpha = _log_alpha(log_b, startprob, transmat)
+        log_beta = _log_beta(log_b, transmat)
+        log_prob[s] = _log_sum_exp(log_alpha[-1])
+        if log_prob[s] == -np.inf:
+            continue
+        gamma[span] = _normalised(log_alpha + log_beta)
+        starts += weights[s] * gamma[span.start]
+        for t in range(len(log_b) - 1):
+            log_xi = log_alpha[t][:, None] + log_A + log_b[t + 1] + log_beta[t + 1]
+            transitions += weights[s] * np.exp(log_xi - _log_sum_exp(log_xi))
+    return gamma, log_prob, starts, transitions
+
+
+@op
+def viterbi(
+    log_density: np.ndarray,
+    log_startprob: np.ndarray,
+    log_transmat: np.ndarray,
+    lengths: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The most probable path of states of each sequence.
+
+    Parameters
+    ----------
+    log_density : ndarray of shape (T, K), float64
+        As in `forward`.
+    log_startprob : ndarray of shape (K,), float64
+        log pi, -inf allowed.
+    log_transmat : ndarray of shape (K, K), float64
+        log A, -inf allowed.
+    lengths : ndarray of shape (S,), int64
+        Lengths of the sequences, adding up to T.
+
+    Returns
+    -------
+    states : ndarray of shape (T,), int32
+        The path.
+    log_prob : ndarray of shape (S,), float64
+        ``log p(x, states)`` in nats, -inf where a sequence is impossible, 0 where empty.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or lengths do not fit.
+
+    Notes
+    -----
+    One tie rule: the lowest state, at the end of a sequence and among equally good predecessors,
+    going back; an impossible sequence falls under it too. Each v_t(j) is the sum of three numbers
+    in one order, ``(v_{t-1}(i) + log A(i, j)) + log b_t(j)``, so all twins give the same bits. With
+    NaN in log_density the path is unspecified within range and log_prob NaN or a number. Empty
+    sequences and T = 0 are allowed. Deterministic. Cost 2 T K^2 flops; sequences run in parallel.
+
+    References
+    ----------
+    Viterbi (1967), "Error bounds for convolutional codes and an asymptotically optimum decoding
+    algorithm".
+    """
+    _check(
+        "viterbi",
+        log_density,
+        lengths,
+        transitions=("log_transmat", log_transmat),
+        start=("log_startprob", log_startprob),
+    )
+    states = np.empty(len(log_density), dtype=np.int32)
+    log_prob = np.zeros(len(lengths))
+    for s, span in enumerate(_spans(lengths)):
+        if span.start == span.stop:
+            continue
+        log_b = log_density[span]
+        v = np.empty_like(log_b)
+        v[0] = log_startprob + log_b[0]
+        for t in range(1, len(v)):
+            v[t] = (v[t - 1][:, None] + log_transmat).max(axis=0) + log_b[t]
+        path = states[span]
+        path[-1] = v[-1].argmax()
+        for t in range(len(v) - 2, -1, -1):
+            path[t] = (v[t] + log_transmat[:, path[t + 1]]).argmax()
+        log_prob[s] = v[-1].max()
+    return states, log_prob
+
+
+@op
+def sample_states(
+    startprob: np.ndarray, transmat: np.ndarray, uniforms: np.ndarray, lengths: np.ndarray
+) -> np.ndarray:
+    """Paths of a Markov chain, one uniform number a step.
+
+    Parameters
+    ----------
+    startprob : ndarray of shape (K,), float64
+        pi, not negative, with a positive sum.
+    transmat : ndarray of shape (K, K), float64
+        A, not negative.
+    uniforms : ndarray of shape (T,), float64
+        Numbers in [0, 1).
+    lengths : ndarray of shape (S,), int64
+        Lengths of the paths, adding up to T.
+
+    Returns
+    -------
+    states : ndarray of shape (T,), int32
+        Each path starts from pi.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or lengths do not fit.
+
+    Notes
+    -----
+    Number u picks the first state whose running sum of probabilities passes ``u * total``, so a
+    state with probability 0 is never picked; a row of A that sums to 0 keeps its state. NaN in an
+    argument gives unspecified states within range. Empty paths and T = 0 are allowed.
+    Deterministic: running sums are added in the order of states, so all twins give the same bits.
+    Cost T log2 K comparisons after K^2 additions; paths run in parallel.
+
+    References
+    ----------
+    Devroye (1986), "Non-uniform random variate generation", III.2: inversion by search.
+    """
+    K = len(startprob)
+    for argument, value, shape in (
+        ("startprob", startprob, (K,)),
+        ("transmat", transmat, (K, K)),
+        ("uniforms", uniforms, (len(uniforms),)),
+    ):
+        if value.shape != shape or value.dtype != np.float64:
+            raise ValueError(
+                f"hmm.sample_states: {argument} must be float64 of shape {shape}, got "
+                f"{value.dtype} of shape {value.shape}"
+            )
+    if K < 1:
+        raise ValueError("hmm.sample_states: startprob must have at least one state, got none")
+    _check_lengths("sample_states", lengths, len(uniforms))
+
+    def pick(running: np.ndarray, u: float, held: int) -> int:
+        if not running[-1] > 0:
+            return held
+        found = int(np.searchsorted(running, u * running[-1], side="right"))
+        return min(found, int(np.searchsorted(running, running[-1])))
+
+    first, rows = np.cumsum(startprob), np.cumsum(transmat, axis=1)
+    states = np.empty(len(uniforms), dtype=np.int32)
+    for span in _spans(lengths):
+        state = 0
+        for t in range(span.start, span.stop):
+            running = first if t == span.start else rows[state]
+            state = pick(running, uniforms[t], state)
+            states[t] = state
+    return states
+
+
+@op
+def symbol_counts(symbols: np.ndarray, gamma: np.ndarray, n_symbols: int) -> np.ndarray:
+    """Expected number of times that each state emits each symbol.
+
+    ``counts[j, m] = sum over t with symbols[t] = m of gamma[t, j]``.
+
+    Parameters
+    ----------
+    symbols : ndarray of shape (T,), int64
+        Symbols below n_symbols; negative ones are missing and count for nothing.
+    gamma : ndarray of shape (T, K), float64
+        Posterior probabilities of states, K >= 1.
+    n_symbols : int
+        M.
+
+    Returns
+    -------
+    counts : ndarray of shape (K, M), float64
+        They add up over chunks.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or symbols do not fit.
+
+    Notes
+    -----
+    NaN in gamma reaches the count of its state and symbol. T = 0 gives zeros. Sums run over chunks
+    whose bounds depend on the shapes alone, combined in order: the same bits at any thread count,
+    deterministic. Cost T K additions.
+
+    References
+    ----------
+    Rabiner (1989), "A tutorial on hidden Markov models", equation 40c.
+    """
+    if symbols.ndim != 1 or symbols.dtype != np.int64:
+        raise ValueError(
+            f"hmm.symbol_counts: symbols must be int64 of shape (T,), got {symbols.dtype} of shape "
+            f"{symbols.shape}"
+        )
+    T = len(symbols)
+    if gamma.ndim != 2 or len(gamma) != T or gamma.dtype != np.float64 or gamma.shape[1] < 1:
+        raise ValueError(
+            f"hmm.symbol_counts: gamma must be float64 of shape ({T}, K) with K >= 1, got "
+            f"{gamma.dtype} of shape {gamma.shape}"
+        )
+    if n_symbols < 1 or (T and symbols.max() >= n_symbols):
+        raise ValueError(
+            f"hmm.symbol_counts: symbols must be below n_symbols, at least 1, got "
+            f"{symbols.max(initial=0)} and n_symbols = {n_symbols}"
+        )
+    counts = np.zeros((n_symbols, gamma.shape[1]))
+    seen = symbols >= 0
+    np.add.at(counts, symbols[seen], gamma[seen])
+    return np.ascontiguousarray(counts.T)
