@@ -9,10 +9,10 @@ type          covariances         statistics of second order
 "spherical"   (k,)                (k, d)
 ============  ==================  ============================
 
-``precisions_cholesky`` has the shape of the covariances: P with ``P P' = inverse covariance``, upper
-triangular; one over the standard deviations where covariances are diagonal. A spherical covariance
-is computed as a diagonal one with equal entries, a tied one as a full one that all components share,
-so the ops know two kinds.
+``precisions_cholesky`` has the shape of the covariances: P with ``P P' = inverse covariance``,
+upper triangular; one over the standard deviations where covariances are diagonal. A spherical
+covariance is computed as a diagonal one with equal entries, a tied one as a full one that all
+components share, so the ops know two kinds.
 """
 
 from __future__ import annotations

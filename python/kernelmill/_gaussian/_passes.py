@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._estimator._device import move_in, to_host
+from kernelmill._estimator._validation import all_finite
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill.ops import mixture
 from kernelmill.ops._op import is_cupy
-from kernelmill.ops.elementwise import all_finite
 
 
 class Moments(NamedTuple):
@@ -85,9 +85,7 @@ def log_joint(
             out[rows] = xp.asarray(offsets.astype(X.dtype))
             continue
         part = _marginal(gaussians, observed)
-        out[rows] = _run(
-            _ops(part)[0], X[rows][:, observed], part.means, part.whitening, offsets
-        )
+        out[rows] = _run(_ops(part)[0], X[rows][:, observed], part.means, part.whitening, offsets)
     return out
 
 
@@ -180,9 +178,7 @@ def _run(op: Any, X: Any, *arguments: Any) -> Any:
     if is_cupy(X):
         import cupy
 
-        arguments = tuple(
-            cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments
-        )
+        arguments = tuple(cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments)
     return op(X, *arguments)
 
 

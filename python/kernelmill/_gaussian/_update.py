@@ -40,7 +40,7 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
     NotPositiveDefinite
         If a covariance is singular.
     """
-    kind, k, d = gaussians.covariance_type, gaussians.k, gaussians.d
+    kind, d = gaussians.covariance_type, gaussians.d
     filled = moments.weights > EMPTY
     total = np.where(filled, moments.weights, 1.0)
     delta = np.where(filled[:, None], moments.sums / total[:, None], 0.0)
