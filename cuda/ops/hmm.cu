@@ -281,10 +281,9 @@ void symbol_counts(const Call& call, const std::int64_t* symbols, const DeviceRo
     std::int64_t largest = 0;
     download(call, &largest, space.largest, 1);
     if (largest >= n_symbols) {
-      throw std::invalid_argument(std::string(call.op) +
-                                  ": symbols must be below n_symbols, at least 1, got " +
-                                  std::to_string(largest) +
-                                  " and n_symbols = " + std::to_string(n_symbols));
+      throw std::invalid_argument(
+          std::string(call.op) + ": symbols must be below n_symbols, at least 1, got " +
+          std::to_string(largest) + " and n_symbols = " + std::to_string(n_symbols));
     }
   }
   label_sums<double>(call, gamma, nullptr, space.labels, n_symbols + 1, space.sums, space.weights,

@@ -1,6 +1,7 @@
 // More than 32 states: a block of threads takes one sequence at a time. Threads side by side take
 // targets j, so that rows of A are read whole; where K leaves threads over they share the sum over
-// i. A comes from the caches: 100 states are 80 KB, which the first level of a multiprocessor holds.
+// i. A comes from the caches: 100 states are 80 KB, which the first level of a multiprocessor
+// holds.
 
 #include <algorithm>  // std::min
 

@@ -11,7 +11,7 @@ namespace kernelmill {
 constexpr double kSafe = 1e-250;     // no sum above it misses what underflowed
 constexpr index_t kLaneStates = 32;  // most states that the lanes of a warp hold
 constexpr int kWarp = 32;
-constexpr index_t kVectors = 5;      // that a block works with
+constexpr index_t kVectors = 5;  // that a block works with
 
 struct Chains {
   const double* log_density;

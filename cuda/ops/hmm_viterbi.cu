@@ -1,5 +1,5 @@
-// Viterbi, one sequence to a team of lanes (K <= 32) or a block. A long sequence is not cut: chained
-// max-plus matrices would add (segment) + (state before it), in another order than the
+// Viterbi, one sequence to a team of lanes (K <= 32) or a block. A long sequence is not cut:
+// chained max-plus matrices would add (segment) + (state before it), in another order than the
 // specification's sums, and could then break ties otherwise; the path must be the same to the bit.
 //
 // Each step keeps the best predecessor of every state, found with the sums of the specification, so
