@@ -1,0 +1,166 @@
+"""Means and covariances of k Gaussians, in scikit-learn's shapes.
+
+============  ==================  ============================
+type          covariances         statistics of second order
+============  ==================  ============================
+"full"        (k, d, d)           (k, d, d)
+"tied"        (d, d)              (1, d, d)
+"diag"        (k, d)              (k, d)
+"spherical"   (k,)                (k, d)
+============  ==================  ============================
+
+``precisions_cholesky`` has the shape of the covariances: P with ``P P' = inverse covariance``,
+upper triangular; one over the standard deviations where covariances are diagonal. A spherical
+covariance is computed as a diagonal one with equal entries, a tied one as a full one that all
+components share, so the ops know two kinds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import solve_triangular
+
+COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
+
+
+class NotPositiveDefinite(ValueError):
+    """A covariance matrix that has no Cholesky factor."""
+
+
+def covariance_shape(covariance_type: str, k: int, d: int) -> tuple[int, ...]:
+    """The shape of covariances in scikit-learn's convention."""
+    return {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[covariance_type]
+
+
+def n_covariance_parameters(covariance_type: str, k: int, d: int) -> int:
+    """Free parameters of the covariances, for AIC and BIC."""
+    matrix = d * (d + 1) // 2
+    return {"full": k * matrix, "tied": matrix, "diag": k * d, "spherical": k}[covariance_type]
+
+
+def precisions_cholesky(covariances: np.ndarray, covariance_type: str, owner: str) -> np.ndarray:
+    """P with ``P P' = inverse covariance``, in the shape of the covariances.
+
+    Parameters
+    ----------
+    covariances : ndarray, float64
+        In the shape of the type; matrices symmetric.
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    owner : str
+        What errors call the caller.
+
+    Raises
+    ------
+    NotPositiveDefinite
+        For the first covariance that is not positive definite.
+    """
+    if covariance_type in ("diag", "spherical"):
+        bad = ~(covariances > 0)
+        if bad.any():
+            place = tuple(int(i) for i in np.argwhere(bad)[0])
+            where = f"component {place[0]}" + (f", feature {place[1]}" if len(place) > 1 else "")
+            raise NotPositiveDefinite(
+                f"{owner}: variances must be positive, got {covariances[place]:g} for {where} "
+                f"(raise reg_covar, lower the number of components, or scale the features)"
+            )
+        return 1.0 / np.sqrt(covariances)
+    matrices = covariances[None] if covariance_type == "tied" else covariances
+    factors = np.empty_like(matrices)
+    for j, matrix in enumerate(matrices):
+        factors[j] = _inverse_factor(matrix, j, covariance_type, owner)
+    return factors[0] if covariance_type == "tied" else factors
+
+
+def _inverse_factor(matrix: np.ndarray, j: int, covariance_type: str, owner: str) -> np.ndarray:
+    try:
+        lower = np.linalg.cholesky(matrix)
+        if not np.isfinite(lower).all():
+            raise np.linalg.LinAlgError
+    except np.linalg.LinAlgError as error:
+        which = "the tied covariance" if covariance_type == "tied" else f"component {j}"
+        finite = np.isfinite(matrix).all()
+        least = f"{np.linalg.eigvalsh(matrix)[0]:g}" if finite else "NaN or inf entries"
+        raise NotPositiveDefinite(
+            f"{owner}: covariances must be positive definite, got a least eigenvalue of {least} "
+            f"for {which} (raise reg_covar, lower the number of components, or scale the features)"
+        ) from error
+    return solve_triangular(lower, np.eye(len(matrix)), lower=True, check_finite=False).T
+
+
+def full_covariances(covariances: np.ndarray, covariance_type: str, k: int, d: int) -> np.ndarray:
+    """Covariances of any type as k matrices (k, d, d); a read-only view where that is enough."""
+    if covariance_type == "full":
+        return covariances
+    if covariance_type == "tied":
+        return np.broadcast_to(covariances, (k, d, d))
+    variances = np.broadcast_to(covariances.reshape(k, -1), (k, d))
+    return variances[:, :, None] * np.eye(d)
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """k Gaussians of one covariance type; small, immutable and picklable, so passes can carry it.
+
+    Attributes
+    ----------
+    covariance_type : {"full", "tied", "diag", "spherical"}
+    means : ndarray of shape (k, d), float64
+    covariances, precisions_cholesky : ndarray, float64
+        In scikit-learn's shapes.
+    """
+
+    covariance_type: str
+    means: np.ndarray
+    covariances: np.ndarray
+    precisions_cholesky: np.ndarray
+
+    @classmethod
+    def of(cls, means, covariances, covariance_type: str, owner: str) -> Gaussians:
+        """Gaussians with these means and covariances.
+
+        Raises
+        ------
+        NotPositiveDefinite
+            If a covariance is not positive definite.
+        """
+        means = np.asarray(means, dtype=np.float64)
+        covariances = np.asarray(covariances, dtype=np.float64)
+        factor = precisions_cholesky(covariances, covariance_type, owner)
+        return cls(covariance_type, means, covariances, factor)
+
+    @property
+    def k(self) -> int:
+        """Number of components."""
+        return len(self.means)
+
+    @property
+    def d(self) -> int:
+        """Number of features."""
+        return self.means.shape[1]
+
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether features are independent within a component."""
+        return self.covariance_type in ("diag", "spherical")
+
+    @property
+    def variances(self) -> np.ndarray:
+        """(k, d) variances of single features; diagonal types only."""
+        return np.broadcast_to(self.covariances.reshape(self.k, -1), (self.k, self.d))
+
+    @property
+    def whitening(self) -> np.ndarray:
+        """``precisions_cholesky`` as the ops take it: (k, d), (k, d, d), or (1, d, d) when tied."""
+        if self.is_diagonal:
+            factor = self.precisions_cholesky.reshape(self.k, -1)
+            return np.ascontiguousarray(np.broadcast_to(factor, (self.k, self.d)))
+        return self.precisions_cholesky.reshape(-1, self.d, self.d)
+
+    @property
+    def matrices(self) -> np.ndarray:
+        """Covariance matrices (k, d, d), or (1, d, d) when tied."""
+        if self.covariance_type == "tied":
+            return self.covariances[None]
+        return full_covariances(self.covariances, self.covariance_type, self.k, self.d)

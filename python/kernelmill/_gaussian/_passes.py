@@ -1,0 +1,263 @@
+"""Passes over rows: log joint densities, E-steps and moments; missing entries are marginalised.
+
+A missing entry is a NaN. Rows with the same missing features share a *pattern*; with o the observed
+features of a pattern and m the missing ones, x_o has density N(mu_o, Sigma_oo), and given x_o and
+the component
+
+    E[x_m]   = mu_m + B (x_o - mu_o),        B = Sigma_mo Sigma_oo^-1,
+    Cov[x_m] = C = Sigma_mm - B Sigma_om.
+
+E[x] - mu = G (x_o - mu_o) is linear in what was observed (G is I on o and B on m), so the expected
+moments of whole rows follow from those of the observed parts, s and S, which the ops give:
+``G s`` and ``G S G' + n C``. So an op never sees a NaN, and the result is exact. Cost: one call of
+the op per pattern, and k factorisations of the size of o.
+
+These are plain functions at module level, so that Dask can send them to its workers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernelmill._estimator._device import move_in, to_host
+from kernelmill._estimator._validation import all_finite
+from kernelmill._gaussian._parameters import Gaussians
+from kernelmill.ops import mixture
+from kernelmill.ops._op import is_cupy
+
+
+class Moments(NamedTuple):
+    """Sufficient statistics about the means of a pass; they add up over chunks.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (k,)
+    sums : ndarray of shape (k, d)
+        ``sum_i r_ij (x_i - m_j)``.
+    squares : ndarray of shape (k, d, d), (1, d, d) or (k, d)
+        See `kernelmill._gaussian._parameters`.
+    log_likelihood : float
+    """
+
+    weights: np.ndarray
+    sums: np.ndarray
+    squares: np.ndarray
+    log_likelihood: float
+
+
+def has_missing(X: Any) -> bool:
+    """Whether any entry is NaN. One quick pass where X is finite throughout."""
+    return not all_finite(X) and bool((X != X).any())
+
+
+def log_joint(
+    X: Any,
+    gaussians: Gaussians,
+    offsets: np.ndarray,
+    device: str | None = None,
+    missing: bool | None = None,
+) -> np.ndarray:
+    """Log joint densities, as in `kernelmill.ops.mixture.full_log_joint`.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), float32 or float64
+        NaN where an entry is missing.
+    gaussians : Gaussians
+    offsets : ndarray of shape (k,), float64
+    device : {None, "cpu", "cuda"}
+    missing : bool, optional
+        Whether X has missing entries, where the caller knows; looked up otherwise.
+
+    Returns
+    -------
+    log_joint : array of shape (n, k), dtype of X, where X is
+    """
+    X = move_in(X, device, "Gaussians")
+    if not (has_missing(X) if missing is None else missing):
+        return _run(_ops(gaussians)[0], X, gaussians.means, gaussians.whitening, offsets)
+    xp = _namespace(X)
+    out = xp.empty((X.shape[0], gaussians.k), dtype=X.dtype)
+    for rows, observed in _patterns(X):
+        if not len(observed):
+            out[rows] = xp.asarray(offsets.astype(X.dtype))
+            continue
+        part = _marginal(gaussians, observed)
+        out[rows] = _run(_ops(part)[0], X[rows][:, observed], part.means, part.whitening, offsets)
+    return out
+
+
+def step(
+    X: Any,
+    gaussians: Gaussians,
+    offsets: np.ndarray,
+    sample_weight: Any = None,
+    device: str | None = None,
+    missing: bool | None = None,
+) -> Moments:
+    """The E-step: `Moments` of the rows under the responsibilities, and the log-likelihood.
+
+    Parameters are those of `log_joint`; ``sample_weight`` has shape (n,) and the dtype of X.
+    """
+    X = move_in(X, device, "Gaussians")
+    if sample_weight is not None:
+        sample_weight = move_in(sample_weight, device, "Gaussians")
+    if not (has_missing(X) if missing is None else missing):
+        found = _run(
+            _ops(gaussians)[1], X, gaussians.means, gaussians.whitening, offsets, sample_weight
+        )
+        return Moments(*map(to_host, found[:3]), float(found[3]))
+
+    def part_of(rows, observed, part):
+        weight = None if sample_weight is None else sample_weight[rows]
+        if not len(observed):
+            total = float(len(rows)) if weight is None else float(weight.sum(dtype=np.float64))
+            log_prob, share = mixture.responsibilities.specification(offsets[None])
+            return Moments(
+                total * share[0], *_nothing_observed(gaussians), total * float(log_prob[0])
+            )
+        found = _run(
+            _ops(part)[1],
+            X[rows][:, observed],
+            part.means,
+            part.whitening,
+            offsets,
+            weight,
+        )
+        return Moments(*map(to_host, found[:3]), float(found[3]))
+
+    return _over_patterns(X, gaussians, part_of)
+
+
+def moments(
+    X: Any,
+    responsibilities: Any,
+    gaussians: Gaussians,
+    device: str | None = None,
+    missing: bool | None = None,
+) -> Moments:
+    """`Moments` of the rows under given responsibilities (n, k), float64; no log-likelihood."""
+    X = move_in(X, device, "Gaussians")
+    responsibilities = move_in(responsibilities, device, "Gaussians")
+
+    def found(rows, columns, part):
+        block = X if rows is None else X[rows][:, columns]
+        share = responsibilities if rows is None else responsibilities[rows]
+        if rows is not None and not len(columns):
+            return Moments(to_host(share.sum(axis=0)), *_nothing_observed(gaussians), 0.0)
+        if part.is_diagonal:
+            result = _run(mixture.diag_moments, block, share, part.means)
+        else:
+            pooled = part.covariance_type == "tied"
+            result = _run(mixture.full_moments, block, share, part.means, pooled)
+        return Moments(*map(to_host, result), 0.0)
+
+    if not (has_missing(X) if missing is None else missing):
+        return found(None, None, gaussians)
+    return _over_patterns(X, gaussians, found)
+
+
+def _namespace(X: Any) -> Any:
+    if is_cupy(X):
+        import cupy
+
+        return cupy
+    return np
+
+
+def _ops(gaussians: Gaussians) -> tuple:
+    if gaussians.is_diagonal:
+        return mixture.diag_log_joint, mixture.diag_step
+    return mixture.full_log_joint, mixture.full_step
+
+
+def _run(op: Any, X: Any, *arguments: Any) -> Any:
+    """Call an op with its small arguments where X is."""
+    if is_cupy(X):
+        import cupy
+
+        arguments = tuple(cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments)
+    return op(X, *arguments)
+
+
+def _patterns(X: Any):
+    """Yield (row numbers, observed features) for each set of missing features."""
+    missing = to_host(X != X)
+    packed = np.packbits(missing, axis=1)
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    order = np.argsort(inverse, kind="stable")
+    ends = np.cumsum(np.bincount(inverse))
+    for start, end, row in zip(np.r_[0, ends[:-1]], ends, first, strict=True):
+        yield order[start:end], np.flatnonzero(~missing[row])
+
+
+def _marginal(gaussians: Gaussians, observed: np.ndarray) -> Gaussians:
+    """The Gaussians of some of the features."""
+    means = np.ascontiguousarray(gaussians.means[:, observed])
+    kind = gaussians.covariance_type
+    if kind == "spherical":
+        return Gaussians(kind, means, gaussians.covariances, gaussians.precisions_cholesky)
+    if kind == "diag":
+        return Gaussians(
+            kind,
+            means,
+            gaussians.covariances[:, observed],
+            gaussians.precisions_cholesky[:, observed],
+        )
+    part = gaussians.covariances[..., observed[:, None], observed]
+    return Gaussians.of(means, part, kind, "Gaussians")
+
+
+def _nothing_observed(gaussians: Gaussians) -> tuple[np.ndarray, np.ndarray]:
+    """First and second moments of no features, in the shapes of the type."""
+    k = gaussians.k
+    second = {"full": (k, 0, 0), "tied": (1, 0, 0)}.get(gaussians.covariance_type, (k, 0))
+    return np.zeros((k, 0)), np.zeros(second)
+
+
+def _over_patterns(X: Any, gaussians: Gaussians, part_of: Any) -> Moments:
+    """Moments of whole rows from those of the observed parts, pattern by pattern."""
+    k, d = gaussians.k, gaussians.d
+    shape = {"full": (k, d, d), "tied": (1, d, d)}.get(gaussians.covariance_type, (k, d))
+    weights, sums, squares, total = np.zeros(k), np.zeros((k, d)), np.zeros(shape), 0.0
+    for rows, observed in _patterns(X):
+        part = _marginal(gaussians, observed) if len(observed) else gaussians
+        found = part_of(rows, observed, part)
+        weights += found.weights
+        total += found.log_likelihood
+        if gaussians.is_diagonal:
+            missing = np.setdiff1d(np.arange(d), observed)
+            sums[:, observed] += found.sums
+            squares[:, observed] += found.squares
+            squares[:, missing] += found.weights[:, None] * gaussians.variances[:, missing]
+            continue
+        spread, left = _completion(gaussians, observed)
+        sums += (spread @ found.sums[:, :, None])[:, :, 0]
+        if gaussians.covariance_type == "tied":
+            left = left * found.weights.sum()
+        else:
+            left = left * found.weights[:, None, None]
+        whole = spread @ found.squares @ spread.transpose(0, 2, 1) + left
+        squares += (whole + whole.transpose(0, 2, 1)) / 2
+    return Moments(weights, sums, squares, total)
+
+
+def _completion(gaussians: Gaussians, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """G, (k or 1, d, o), and the covariance that is left, (k or 1, d, d), for a pattern."""
+    sigma, d = gaussians.matrices, gaussians.d
+    missing = np.setdiff1d(np.arange(d), observed)
+    spread = np.zeros((len(sigma), d, len(observed)))
+    spread[:, observed, np.arange(len(observed))] = 1.0
+    left = np.zeros((len(sigma), d, d))
+    if len(missing):
+        across = sigma[:, missing[:, None], observed]
+        inside = sigma[:, missing[:, None], missing]
+        if len(observed):
+            own = sigma[:, observed[:, None], observed]
+            spread[:, missing] = np.linalg.solve(own, across.transpose(0, 2, 1)).transpose(0, 2, 1)
+            inside = inside - spread[:, missing] @ across.transpose(0, 2, 1)
+        left[:, missing[:, None], missing] = inside
+    return spread, left

@@ -1,0 +1,66 @@
+"""The M-step: weights, means and covariances from moments about the means of the pass.
+
+With n_j, s_j, S_j the moments about m_j and delta_j = s_j / n_j,
+
+    new mean        m_j + delta_j
+    new covariance  S_j / n_j - delta_j delta_j'        (its diagonal, or the mean of that)
+    tied            (sum_j S_j - n_j delta_j delta_j') / sum_j n_j
+
+plus ``reg_covar`` on the diagonal. A component without weight keeps its mean and covariance: its
+likelihood does not depend on them, so EM stays monotone and nothing turns to NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernelmill._gaussian._parameters import Gaussians
+from kernelmill._gaussian._passes import Moments
+
+# Weight below which a component counts as empty: sums of that size are rounding.
+EMPTY = 10 * np.finfo(np.float64).eps
+
+
+def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: str) -> Gaussians:
+    """The Gaussians of the greatest expected log-likelihood.
+
+    Parameters
+    ----------
+    moments : Moments
+        About ``gaussians.means``.
+    gaussians : Gaussians
+        Those of the pass.
+    reg_covar : float
+        Added to the diagonal of the covariances.
+    owner : str
+        What errors call the caller.
+
+    Raises
+    ------
+    NotPositiveDefinite
+        If a covariance is singular.
+    """
+    kind, d = gaussians.covariance_type, gaussians.d
+    filled = moments.weights > EMPTY
+    total = np.where(filled, moments.weights, 1.0)
+    delta = np.where(filled[:, None], moments.sums / total[:, None], 0.0)
+    means = gaussians.means + delta
+    if kind == "tied":
+        between = (moments.weights[:, None] * delta).T @ delta
+        mass = max(float(moments.weights.sum()), EMPTY)
+        covariances = (moments.squares[0] - between) / mass
+        covariances = (covariances + covariances.T) / 2
+        covariances[np.diag_indices(d)] += reg_covar
+    elif kind == "full":
+        covariances = moments.squares / total[:, None, None] - delta[:, :, None] * delta[:, None]
+        covariances[:, np.arange(d), np.arange(d)] += reg_covar
+        covariances[~filled] = gaussians.covariances[~filled]
+    else:
+        # Rounding may leave a variance of 0 a little below it.
+        variances = np.maximum(moments.squares / total[:, None] - delta**2, 0.0)
+        if kind == "spherical":
+            covariances = variances.mean(axis=1) + reg_covar
+        else:
+            covariances = variances + reg_covar
+        covariances[~filled] = gaussians.covariances[~filled]
+    return Gaussians.of(means, covariances, kind, owner)
