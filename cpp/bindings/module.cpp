@@ -43,6 +43,7 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   bind_elementwise(m);
   bind_kmeans(m);
   bind_matmul(m);
+  bind_mixture(m);
   bind_pairwise(m);
   bind_random(m);
   bind_silhouette(m);
