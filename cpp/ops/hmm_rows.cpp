@@ -10,14 +10,22 @@
 namespace kernelmill::hmm {
 namespace {
 
-// exp(x) for x <= 0 as densities() needs it: least_density below, except that exp(-inf) = 0.
+// exp(x) for x <= 0 as densities() needs it: not below least_density, except that exp(-inf) = 0.
+// The polynomial is that of core/math.hpp in pairs (Estrin): rows are short, so that few
+// exponentials are in flight at a time and their latency counts.
 KERNELMILL_INLINE double density_of(double x) {
   constexpr double lowest = -665.0;                 // exp(-665) > least_density
   const double in_range = x < lowest ? lowest : x;  // NaN stays
   const auto [r, bits] = kernelmill::detail::reduce_exp(in_range);
-  const double y = kernelmill::detail::exp_reduced(r) * kernelmill::detail::pow2<double>(bits);
-  const double some = x < lowest ? least_density : y;
-  return x == -INFINITY ? 0.0 : some;
+  const double r2 = r * r, r4 = r2 * r2;
+  const double low = (0.500000000000000549 + 0.166666666666666856 * r) +
+                     r2 * (0.0416666666665740901 + 0.0083333333333148154 * r);
+  const double middle = (0.00138888889322593286 + 0.000198412699025570136 * r) +
+                        r2 * (0.0000248015045658865492 + 2.75572283653378312e-6 * r);
+  const double high = 2.76262852070483095e-7 + 2.51143468263905406e-8 * r;
+  const double p = low + r4 * (middle + r4 * high);
+  const double y = (1.0 + (r + r2 * p)) * kernelmill::detail::pow2<double>(bits);
+  return x == -INFINITY ? 0.0 : y;
 }
 
 // Calls body(v) for the vectors of a row, unrolled where their number NV is known.

@@ -29,17 +29,15 @@ struct LogTransition {
       : k(a.rows), width(padded(k)), forth(size()), back(size()) {
     std::fill_n(forth.data(), width * width, -INFINITY);
     std::fill_n(back.data(), width * width, -INFINITY);
-    const index_t step = width / lanes <= most_vectors ? width : panel_vectors * lanes;
     for (index_t j = 0; j < k; ++j) {
-      const index_t panel = j / step * step, columns = std::min(step, width - panel);
       for (index_t i = 0; i < k; ++i) {
-        forth.data()[panel * width + i * columns + (j - panel)] = a(i, j);
+        forth.data()[place(i, j, width)] = a(i, j);
         back.data()[j * width + i] = a(i, j);
       }
     }
   }
   index_t k, width;
-  Workspace<double> forth;  // (i, j): row by row, or panel by panel of columns as in Transition
+  Workspace<double> forth;  // as place() says
   Workspace<double> back;   // (j, i)
 
  private:
@@ -104,13 +102,15 @@ void forth_small(const LogTransition& a, Padded x, index_t n, double* r) {
     KERNELMILL_UNROLL
     for (int v = 0; v < NV; ++v) now[v] = best[v] + tile::load<Vec>(x.rows + v * lanes);
     KERNELMILL_UNROLL
-    for (int i = 0; i < K; ++i) {
-      const Vec scalar = broadcast(now[i / lanes][i % lanes]);
-      KERNELMILL_UNROLL
-      for (int v = 0; v < NV; ++v) {
-        const Vec sum = scalar + tile::load<Vec>(matrix + i * K + v * lanes);
-        most[i % chains][v] = i < chains ? sum : vector_max(sum, most[i % chains][v]);
-      }
+    for (int u = 0; u < NV; ++u) {
+      each_swap(now[u], [&](auto step, const Vec& turned) {
+        constexpr int s = step, chain = s % chains;
+        KERNELMILL_UNROLL
+        for (int v = 0; v < NV; ++v) {
+          const Vec sum = turned + tile::load<Vec>(matrix + ((u * lanes + s) * NV + v) * lanes);
+          most[chain][v] = u == 0 && s == chain ? sum : vector_max(sum, most[chain][v]);
+        }
+      });
     }
     r += K;
     x.rows += x.step;
@@ -162,8 +162,7 @@ index_t back_small(const LogTransition& a, const double* v, const double* r, ind
                       tile::load<Vec>(a.back.data() + state * K + m * lanes);
       found |= (sum == target) & bit[m];
     }
-    const auto bits = static_cast<std::uint64_t>(
-        detail::all_lanes(found, [](const Mask& x, const Mask& y) { return x | y; })[0]);
+    const auto bits = static_cast<std::uint64_t>(all_bits(found)[0]);
     state = bits == 0 ? 0 : std::countr_zero(bits);  // none is equal to a NaN
     states[t] = static_cast<std::int32_t>(state);
   }
