@@ -133,7 +133,7 @@ def as_symbols(X: Any, owner: str) -> Any:
             raise ValueError(f"{owner}: X must be whole numbers, got {error} ({hint})") from error
     if X.dtype.kind == "f":
         absent = X != X
-        whole = (X == np.floor(X)) & (abs(X) < 2.0**53)
+        whole = (np.floor(X) == X) & (abs(X) < 2.0**53)
         if not bool((whole | absent).all()):
             row, place = _owner_row(~(whole | absent), 0)
             raise ValueError(
