@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,7 +48,9 @@ class Mixture:
 
     def bound(self, moments: Moments) -> float:
         """The mean log-likelihood."""
-        return moments.log_likelihood / float(moments.weights.sum())
+        # Rows whose densities all underflow have no shares: -inf, not a division by zero.
+        weight = float(moments.weights.sum())
+        return moments.log_likelihood / weight if weight > 0 else -np.inf
 
     def updated(self, moments: Moments) -> Mixture:
         """The M-step."""
