@@ -90,6 +90,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         """The fitted model."""
         raise NotImplementedError
 
+    def _resumed(self, rows: Any) -> Any:
+        """The fitted model, to go on from with these rows."""
+        return self._model()
+
     def _arrays(self, model: Any) -> dict[str, Any]:
         """The arrays of a model by the names of the fitted attributes, float64."""
         raise NotImplementedError
@@ -152,7 +156,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
             y=y,
             metadata=metadata,
         ) as progress:
-            begin = (lambda number: self._model()) if again else self._beginner(rows, seed)
+            begin = (lambda number: self._resumed(rows)) if again else self._beginner(rows, seed)
 
             def follow(model):
                 return climb(
