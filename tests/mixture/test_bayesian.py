@@ -76,9 +76,12 @@ def log_evidence(X, kind, mean_prior, mean_precision_prior, degrees_of_freedom_p
         )
     if kind == "diag":
         after = V0 + np.diag(V)
-        return common + (
-            gammaln(nu / 2) - gammaln(nu0 / 2) + nu0 / 2 * np.log(V0) - nu / 2 * np.log(after)
-        ).sum()
+        return (
+            common
+            + (
+                gammaln(nu / 2) - gammaln(nu0 / 2) + nu0 / 2 * np.log(V0) - nu / 2 * np.log(after)
+            ).sum()
+        )
     a0, a = d * nu0 / 2, d * nu / 2
     b0, b = d * V0 / 2, d * (V0 + np.trace(V) / d) / 2
     common = -0.5 * n * d * np.log(2 * np.pi) + 0.5 * d * np.log(mean_precision_prior / beta_n)
@@ -191,8 +194,11 @@ def test_the_bound_is_the_expectation_that_it_bounds(rng, kind, weights_prior, m
     others = np.logaddexp.reduce(expected[len(grid) :], axis=1)
     estimate = first + others.sum() - gap.mean()
     # q(z, x_missing) as weights, for the spread of the estimate.
-    q = np.exp(np.concatenate([expected[: len(grid)] + cell - first, expected[len(grid) :]
-                               - others[:, None]]))
+    q = np.exp(
+        np.concatenate(
+            [expected[: len(grid)] + cell - first, expected[len(grid) :] - others[:, None]]
+        )
+    )
     noise = ((joint * q).sum(axis=(1, 2)) - gap).std() / np.sqrt(n)
     assert noise < 0.1
     assert abs(bound - estimate) < 5 * noise

@@ -17,7 +17,8 @@ from kernelmill.mixture import BayesianGaussianMixture, GaussianMixture, Mixture
 def wheel(rng):
     """Two classes in turn around a circle: their Gaussians are equal, their mixtures are not."""
     sector = rng.integers(6, size=600)
-    angle, radius = np.pi / 3 * (sector + 0.15 * rng.normal(size=600)), 5 + 0.3 * rng.normal(size=600)
+    angle = np.pi / 3 * (sector + 0.15 * rng.normal(size=600))
+    radius = 5 + 0.3 * rng.normal(size=600)
     return np.column_stack([radius * np.cos(angle), radius * np.sin(angle)]), sector % 2
 
 

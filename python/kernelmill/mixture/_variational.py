@@ -13,7 +13,7 @@ about m_j (see `kernelmill._gaussian._update`), x_j = m_j + s_j / N_j and
 C_j = S_j - s_j s_j' / N_j, q(pi, mu, L) is best at
 
     beta_j = beta0 + N_j,    m_j = (beta0 m0 + N_j x_j) / beta_j,    nu_j = nu0 + N_j,
-    V_j = V0 + C_j + beta0 N_j / beta_j (x_j - m0) (x_j - m0)'       (its diagonal; the mean of that)
+    V_j = V0 + C_j + beta0 N_j / beta_j (x_j - m0) (x_j - m0)'      (its diagonal; the mean of that)
     tied: nu = nu0 + sum N_j, V = V0 + the sum of the terms over j
     Dirichlet: a_j = a0 + N_j;    sticks: a_j = 1 + N_j, b_j = a0 + sum_{l>j} N_l.
 
@@ -166,9 +166,7 @@ class Posterior:
             white = (away[:, None, :] @ gaussians.whitening)[:, 0]
         ratio = prior.mean_precision / self.mean_precision
         d, square = gaussians.d, (white**2).sum(axis=1)
-        return float(
-            0.5 * (d * (ratio - np.log(ratio) - 1) + prior.mean_precision * square).sum()
-        )
+        return float(0.5 * (d * (ratio - np.log(ratio) - 1) + prior.mean_precision * square).sum())
 
     def _of_precisions(self) -> float:
         prior, gaussians = self.prior, self.gaussians
