@@ -116,7 +116,7 @@ void nearest(benchmark::State& state) {
   for (auto _ : state) {
     const tile::PackedA<T> packed(tile::Strided<T>{centers.data(), d, 1}, k, d);
     Nearest<T> epilogue{norms.data(), labels.data(), {}, {}};
-    tile::product(packed, tile::Strided<T>{x.data(), d, 1}, 0, n, epilogue);
+    tile::product<T>(packed, tile::Strided<T>{x.data(), d, 1}, 0, n, epilogue);
     benchmark::ClobberMemory();
   }
   state.counters["GFLOP/s"] = rate(2.0 * static_cast<double>(n * d * k));

@@ -19,7 +19,7 @@
 #pragma once
 
 #include <algorithm>    // std::min, std::clamp
-#include <type_traits>  // std::is_same_v
+#include <type_traits>  // std::is_same_v, std::is_arithmetic_v
 #include <utility>      // std::integer_sequence
 
 #include "core/matrix.hpp"       // index_t
@@ -175,6 +175,15 @@ class PackedB {
   Workspace<T> memory_;
 };
 
+// What an element of A does to a sum. For a number it is the product; an operand whose elements are
+// something else brings its own overload, as Affine (ops/mixture_density.hpp) does.
+template <class T, class Vec>
+[[gnu::always_inline]] inline void accumulate(Vec& sum, T a, const Vec& b)
+  requires std::is_arithmetic_v<T>
+{
+  sum += a * b;
+}
+
 // acc[r][v] = sum over depth of a(p, r) * b[p][v], b packed as [depth][NR]. Only the first Active
 // vectors are computed, the others are 0.
 template <class T, int Rows, int Active = Params<T>::NV, class A,
@@ -194,7 +203,7 @@ template <class T, int Rows, int Active = Params<T>::NV, class A,
     KERNELMILL_UNROLL
     for (int r = 0; r < Rows; ++r) {
       KERNELMILL_UNROLL
-      for (int v = 0; v < Active; ++v) acc[r][v] += a(p, r) * column[v];
+      for (int v = 0; v < Active; ++v) accumulate(acc[r][v], a(p, r), column[v]);
     }
   }
 }
@@ -240,12 +249,17 @@ template <class T, int Rows, class A, class Epilogue>
     if constexpr (requires { epilogue.prefetch(row, row, row); }) {
       if (pass.last) epilogue.prefetch(row + Rows, Rows, pass.column);
     }
+    // An operand whose rows are zero from some depth on, as a triangular one, says so.
+    index_t depth = pass.depth;
+    if constexpr (requires { pass.a->depth_end(row); }) {
+      depth = std::clamp<index_t>(pass.a->depth_end(row + Rows) - pass.chunk, 0, depth);
+    }
     Vec acc[Rows][NV];
     const auto a = pass.a->template tile<Rows>(row, pass.chunk, pass.depth);
     if (NV > 1 && pass.columns <= lanes) {  // a narrow last panel costs one vector per row
-      multiply<T, Rows, 1>(a, pass.b, pass.depth, acc);
+      multiply<T, Rows, 1>(a, pass.b, depth, acc);
     } else {
-      multiply<T, Rows>(a, pass.b, pass.depth, acc);
+      multiply<T, Rows>(a, pass.b, depth, acc);
     }
     if (!pass.first) {
       KERNELMILL_UNROLL
@@ -393,7 +407,8 @@ class Group {
 // live in the epilogue. An epilogue with `static constexpr bool any_order = true` gets its tiles in
 // whatever order suits the caches and no panel calls. An epilogue with a member
 // prefetch(i0, rows, j0) is told of the tile to come, one tile ahead; it may lie past the last one.
-// B is a packing policy, or a PackedB, in which case j_begin must be a multiple of NR.
+// B is a packing policy, or a PackedB, in which case j_begin must be a multiple of NR. An A with a
+// member depth_end(row_end) promises zeros from that depth on in all rows before row_end.
 template <class T, class A, class B, class Epilogue>
 void product_tiles(const A& a, index_t tile_begin, index_t tile_end, const B& b, index_t j_begin,
                    index_t j_end, Epilogue& epilogue) {

@@ -1,4 +1,4 @@
-"""Markov chains and hidden Markov models, named as hmmlearn names them where it has them."""
+"""Hidden Markov models and Markov chains, named as hmmlearn names them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "CategoricalHMM": "_discrete",
+    "ConvergenceMonitor": "_monitor",
+    "GMMHMM": "_mixture",
+    "GaussianHMM": "_gaussian",
     "MarkovChain": "_chain",
+    "MultinomialHMM": "_counts",
+    "PoissonHMM": "_counts",
+    "StateFilter": "_filter",
+    "VariationalCategoricalHMM": "_variational",
+    "VariationalGaussianHMM": "_variational",
     "select_order": "_chain_order",
 }
 
