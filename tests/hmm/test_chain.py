@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import kernelmill
-from kernelmill.hmm import MarkovChain, _chain
+from kernelmill.hmm import MarkovChain, _chain_sequences
 
 EPS = np.finfo(np.float64).eps
 ABBA = [list("abba"), list("cab"), list("a")]
@@ -281,7 +281,7 @@ def test_samples_do_not_depend_on_how_they_are_drawn(rng, monkeypatch):
         chain = MarkovChain(order, random_state=5).fit(x)
         drawn = chain.sample(40, n_sequences=7)
         with monkeypatch.context() as patch:
-            patch.setattr(_chain, "_DENSE_PATHS", 0)
+            patch.setattr(_chain_sequences, "_DENSE_PATHS", 0)
             assert np.array_equal(chain.sample(40, n_sequences=7), drawn)
         assert np.array_equal(chain.sample(40), drawn[0])
         assert np.array_equal(chain.sample(40, random_state=5), drawn[0])

@@ -146,5 +146,5 @@ def test_the_kind_follows_the_size(monkeypatch):
 
 def test_probabilities_that_vanish_are_refused():
     Q = np.array([[0.0, 0.0], [0.0, 1.0]])
-    with pytest.raises(ValueError, match="must let every state be left"):
+    with pytest.raises(ValueError, match="must let states be left"):
         Elimination(Q, np.array([1.0, 0.0]))

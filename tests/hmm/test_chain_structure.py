@@ -247,6 +247,29 @@ def test_coupons():
     assert chain.expected_visits()[0, 5] == pytest.approx(N / (N - 5), rel=N * EPS)
 
 
+def test_times_up_to_the_range_of_floats():
+    """From 0 to n against odds of 99, about 99^n steps: 1e299 for n = 150, too many for 200."""
+
+    def against(n):
+        P = np.diag(np.full(n, 0.01), 1) + np.diag(np.full(n, 0.99), -1)
+        P[0, 0], P[n, n - 1] = 0.99, 1
+        return P
+
+    # d_i steps from i to i + 1: d_i = 1 + 0.99 (d_(i-1) + d_i), so d_i = 100 + 99 d_(i-1).
+    steps = [100.0]
+    for _ in range(149):
+        steps.append(100 + 99 * steps[-1])
+    expected = np.array([sum(steps[i:]) for i in range(151)])
+    # 0.99 and 0.01 are off by half a unit in the last place, 150 times over.
+    times = MarkovChain.from_matrix(against(150)).hitting_times(150)
+    assert np.allclose(times, expected, rtol=1500 * EPS, atol=0)
+    mirrored = MarkovChain.from_matrix(against(150)[::-1, ::-1]).hitting_times(0)
+    assert np.allclose(mirrored[::-1], expected, rtol=1500 * EPS, atol=0)
+    assert MarkovChain.from_matrix(against(150)).hitting_times(0)[1] == pytest.approx(1 / 0.98)
+    with pytest.raises(ValueError, match="mean times would pass 1e308"):
+        MarkovChain.from_matrix(against(200)).hitting_times(200)
+
+
 # --- absorption ---
 
 

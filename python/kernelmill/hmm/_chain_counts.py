@@ -109,7 +109,7 @@ class SymbolTable:
 
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
         """Symbols as an array, sorted where they can be, and the new code of each old one."""
-        symbols = list(self.codes)
+        symbols: list[Any] = list(self.codes)
         try:
             order = sorted(range(len(symbols)), key=symbols.__getitem__)
         except TypeError:  # of several types: in order of appearance
@@ -252,7 +252,8 @@ def read(
     if sample_weight is not None:
         count = len(given) if in_memory else len(np.asarray(sample_weight))
         weights = _check_weights(sample_weight, count, owner)
-    done, held, size = 0, [], 0
+    held: list[np.ndarray] = []
+    done = size = 0
     for item in given:
         if not _is_sequence(item):
             raise TypeError(
@@ -410,3 +411,16 @@ def count_starts(batch: Batch, n: int) -> Grams:
     starts = (np.cumsum(lengths) - lengths)[kept]
     rows = codes[starts[:, None] + np.arange(n)]
     return distinct(rows, None if weights is None else weights[kept])
+
+
+def encoded(rows: np.ndarray, M: int) -> np.ndarray:
+    """Windows (rows of class indices) of shape (m, n)) as numbers to base M."""
+    codes = np.zeros(len(rows), dtype=np.int64)
+    for column in rows.T:
+        codes = codes * M + column
+    return codes
+
+
+def decoded(codes: np.ndarray, M: int, n: int) -> np.ndarray:
+    """The inverse of `encoded`, for windows of n."""
+    return np.stack([codes // M**power % M for power in range(n - 1, -1, -1)], axis=1)

@@ -32,6 +32,7 @@ import numpy as np
 _PANEL = 64
 # Up to this many states elimination is dense: 8 m^2 bytes and 2 m^3 / 3 flops.
 DENSE_STATES = 4096
+_SMALLEST = np.finfo(np.float64).smallest_normal
 
 
 class Elimination:
@@ -56,11 +57,8 @@ class Elimination:
                 self._scale[j] = s
                 if j == 0:
                     continue
-                if not s > 0:
-                    raise ValueError(
-                        "MarkovChain: transmat_ must let every state be left with a probability "
-                        "that float64 can tell from 0, got products below 1e-308"
-                    )
+                if not s >= _SMALLEST:
+                    raise _never_left()
                 Q[:j, j] /= s
                 leave[:j] += Q[:j, j] * leave[j]
                 # Rows and columns of this panel now, the rest at its end by one product.
@@ -69,10 +67,16 @@ class Elimination:
             Q[:first, :first] += Q[:first, first:stop] @ Q[first:stop, :first]
         self._factors = Q
 
-    def solve(self, B: np.ndarray) -> np.ndarray:
-        """X of ``(I - Q) X = B``, for B of at least 0 with shape (m,) or (m, r)."""
+    def _solver(self) -> Any:
         from scipy.linalg import solve_triangular
 
+        if not self._scale[0] >= _SMALLEST:
+            raise _never_left()
+        return solve_triangular
+
+    def solve(self, B: np.ndarray) -> np.ndarray:
+        """X of ``(I - Q) X = B``, for B of at least 0 with shape (m,) or (m, r)."""
+        solve_triangular = self._solver()
         upper = -np.triu(self._factors, 1)
         half = solve_triangular(upper, B, lower=False, unit_diagonal=True, check_finite=False)
         lower = np.diag(self._scale) - np.tril(self._factors, -1)
@@ -80,8 +84,7 @@ class Elimination:
 
     def solve_left(self, b: np.ndarray) -> np.ndarray:
         """y of ``y (I - Q) = b``, for b of at least 0 with shape (m,) or (r, m)."""
-        from scipy.linalg import solve_triangular
-
+        solve_triangular = self._solver()
         lower = np.diag(self._scale) - np.tril(self._factors, -1)
         half = solve_triangular(lower.T, b.T, lower=False, check_finite=False)
         upper = -np.triu(self._factors, 1)
@@ -90,6 +93,13 @@ class Elimination:
     def stationary(self) -> np.ndarray:
         """The distribution with ``pi Q = pi``, where nothing leaves."""
         return _stationary(self._factors)
+
+
+def _never_left() -> ValueError:
+    return ValueError(
+        "MarkovChain: transmat_ must let states be left with a probability that float64 can tell "
+        "from 0, got one below 2e-308 (mean times would pass 1e308)"
+    )
 
 
 def _stationary(factors: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill.hmm._chain_elimination import eliminate
+from kernelmill.hmm._chain_graph import classes_of, fates_of, period_of, reaching, sums
 
 
 class CommunicatingClass(NamedTuple):
@@ -26,58 +27,6 @@ class CommunicatingClass(NamedTuple):
     states: list[Any]
     recurrent: bool
     period: int
-
-
-class _Classes(NamedTuple):
-    label: np.ndarray  # (K,), class of each state, by its first state
-    members: list[np.ndarray]
-    recurrent: np.ndarray  # (number of classes,), bool
-
-
-def classes_of(P: Any) -> _Classes:
-    """Strongly connected components of a CSR matrix, in the order of their first states."""
-    from scipy.sparse.csgraph import connected_components
-
-    count, raw = connected_components(P, directed=True, connection="strong")
-    _, first = np.unique(raw, return_index=True)
-    rank = np.empty(count, dtype=np.int64)
-    rank[np.argsort(first)] = np.arange(count)
-    label = rank[raw]
-    order = np.argsort(label, kind="stable")
-    members = np.split(order, np.cumsum(np.bincount(label, minlength=count))[:-1])
-    recurrent = np.ones(count, dtype=bool)
-    edges = P.tocoo()
-    leaving = label[edges.row] != label[edges.col]
-    recurrent[label[edges.row[leaving]]] = False
-    return _Classes(label, members, recurrent)
-
-
-def period_of(P: Any) -> int:
-    """Greatest common divisor of the loop lengths of a strongly connected CSR matrix."""
-    from scipy.sparse.csgraph import dijkstra
-
-    edges = P.tocoo()
-    if not edges.nnz:
-        return 0
-    level = dijkstra(P, directed=True, indices=0, unweighted=True)
-    # Every loop is a sum of such differences, and each difference one of two loops (Denardo 1977).
-    return int(np.gcd.reduce((level[edges.row] + 1 - level[edges.col]).astype(np.int64)))
-
-
-def reaching(P: Any, targets: np.ndarray, blocked: np.ndarray | None = None) -> np.ndarray:
-    """Which states have a path to a target, without passing through blocked states."""
-    back = P.T.tocsr()
-    found = targets.copy()
-    frontier = np.flatnonzero(targets)
-    while len(frontier):
-        spans = [back.indices[back.indptr[j] : back.indptr[j + 1]] for j in frontier]
-        new = np.unique(np.concatenate(spans))
-        new = new[~found[new]]
-        if blocked is not None:
-            new = new[~blocked[new]]
-        found[new] = True
-        frontier = new
-    return found
 
 
 class ChainStructure:
@@ -286,7 +235,7 @@ class ChainStructure:
             transient states, to which a return is not sure.
         """
         share = self.stationary_distributions().sum(axis=0)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             return 1.0 / share
 
     def fundamental_matrix(self) -> np.ndarray:
@@ -455,13 +404,13 @@ class ChainStructure:
         0.692308
         """
         P = self._matrix()
-        target, unsure, sure = _fates(P, self._places(targets))
+        target, unsure, sure = fates_of(P, self._places(targets))
         h = (target | sure).astype(np.float64)
         inside = np.flatnonzero(unsure)
         if len(inside):
             rows = P[inside]
-            into = _sums(rows, np.flatnonzero(target | sure))
-            leave = _sums(rows, np.flatnonzero(~unsure))
+            into = sums(rows, np.flatnonzero(target | sure))
+            leave = sums(rows, np.flatnonzero(~unsure))
             # Rounding may carry a probability next to 1 over it.
             h[inside] = np.minimum(eliminate(rows[:, inside], leave).solve(into), 1.0)
         return h
@@ -483,7 +432,7 @@ class ChainStructure:
         Raises
         ------
         ValueError
-            If a target is no state.
+            If a target is no state, or times pass the range of floats (1.8e308).
 
         References
         ----------
@@ -497,12 +446,12 @@ class ChainStructure:
         array([3., 1., 0.])
         """
         P = self._matrix()
-        target, _, sure = _fates(P, self._places(targets))
+        target, _, sure = fates_of(P, self._places(targets))
         k = np.where(target, 0.0, np.inf)
         inside = np.flatnonzero(sure)
         if len(inside):
             rows = P[inside]
-            leave = _sums(rows, np.flatnonzero(~sure))
+            leave = sums(rows, np.flatnonzero(~sure))
             k[inside] = eliminate(rows[:, inside], leave).solve(np.ones(len(inside)))
         return k
 
@@ -539,7 +488,7 @@ class ChainStructure:
         inside = np.flatnonzero(~found.recurrent[found.label])
         if len(inside):
             rows = P[inside]
-            into = np.column_stack([_sums(rows, found.members[c]) for c in kinds])
+            into = np.column_stack([sums(rows, found.members[c]) for c in kinds])
             B[inside] = eliminate(rows[:, inside], into.sum(axis=1)).solve(into)
             B[inside] /= B[inside].sum(axis=1, keepdims=True)
         return B
@@ -562,7 +511,7 @@ class ChainStructure:
         inside = np.flatnonzero(~found.recurrent[found.label])
         if len(inside):
             rows = P[inside]
-            leave = _sums(rows, np.flatnonzero(found.recurrent[found.label]))
+            leave = sums(rows, np.flatnonzero(found.recurrent[found.label]))
             steps[inside] = eliminate(rows[:, inside], leave).solve(np.ones(len(inside)))
         return steps
 
@@ -591,7 +540,7 @@ class ChainStructure:
         inside = np.flatnonzero(~recurrent)
         if len(inside):
             rows = P[inside]
-            factors = eliminate(rows[:, inside], _sums(rows, np.flatnonzero(recurrent)))
+            factors = eliminate(rows[:, inside], sums(rows, np.flatnonzero(recurrent)))
             G[np.ix_(inside, inside)] = factors.solve(np.eye(len(inside)))
         return G
 
@@ -648,23 +597,13 @@ class ChainStructure:
                 "communicating classes (reverse the chain of one recurrent class)"
             )
         pi = self.stationary_distributions()[0]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            back = P.toarray().T * (pi / pi[:, None])
+        if not pi.all():
+            raise ValueError(
+                "MarkovChain: transmat_ must have a stationary distribution that float64 can tell "
+                "from 0 to be reversed, got entries below 1e-308"
+            )
+        back = P.toarray().T * (pi / pi[:, None])
         return self._derived(_stochastic(back), pi)
-
-
-def _fates(P: Any, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which states are targets, which of the others hit them perhaps, and which surely."""
-    target = np.zeros(P.shape[0], dtype=bool)
-    target[places] = True
-    can = reaching(P, target)
-    # Hitting is not sure where a state that cannot hit may come first.
-    doubtful = reaching(P, ~can, blocked=target)
-    return target, can & doubtful & ~target, can & ~doubtful & ~target
-
-
-def _sums(rows: Any, columns: np.ndarray) -> np.ndarray:
-    return np.asarray(rows[:, columns].sum(axis=1)).ravel()
 
 
 def _stochastic(P: np.ndarray) -> np.ndarray:
