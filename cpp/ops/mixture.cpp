@@ -140,6 +140,7 @@ void mixture_moments(MatrixView<const T> x, MatrixView<const double> share,
   const index_t k = means.rows;
   const std::vector<T> origin = origin_of<T>(x.cols, 64, means);
   const FeaturePlan plan(x.cols, second);
+  const std::vector<double> z_origin = plan.padded_origin(origin);
   const MomentSums total = ordered_reduce<MomentSums>(
       x.rows, row_grain(x.rows, moment_flops(k, x.cols, second)),
       [&] { return MomentSums(k, plan); },
@@ -148,8 +149,7 @@ void mixture_moments(MatrixView<const T> x, MatrixView<const double> share,
         Workspace<double> z(static_cast<std::size_t>(block_rows * plan.padded()));
         for_blocks(begin, end, [&](index_t b, index_t rows) {
           gather(share, b, rows, shares.data());
-          mixture::fill_rows(x, b, rows, origin, plan.padded(), z.data(),
-                             [](index_t) { return true; });
+          mixture::fill_rows(x, b, rows, z_origin, z.data(), [](index_t) { return true; });
           sums.add(z.data(), shares.data(), block_stride<double>, rows);
         });
       },
@@ -166,6 +166,7 @@ double mixture_step(MatrixView<const T> x, const GaussiansView& gaussians,
                         : gaussians.factor_count == k ? Second::full
                                                       : Second::pooled;
   const FeaturePlan plan(d, second);
+  const std::vector<double> z_origin = plan.padded_origin(density.origin());
   const double flops = density_flops(gaussians) + moment_flops(k, d, second);
   const MomentSums total = ordered_reduce<MomentSums>(
       x.rows, row_grain(x.rows, flops), [&] { return MomentSums(k, plan); },
@@ -199,7 +200,7 @@ double mixture_step(MatrixView<const T> x, const GaussiansView& gaussians,
               }
             }
           }
-          mixture::fill_rows(x, b, rows, density.origin(), plan.padded(), z.data(),
+          mixture::fill_rows(x, b, rows, z_origin, z.data(),
                              [&](index_t r) { return weight_of(r) != 0; });
           sums.add(z.data(), shares.data(), stride, rows);
         });

@@ -16,7 +16,8 @@
 // o lies among the means, so this loses (distance of means / spread)^2 of float64's digits only.
 #pragma once
 
-#include <vector>  // feature table
+#include <algorithm>  // std::copy, std::fill_n
+#include <vector>     // feature table
 
 #include "core/matrix.hpp"     // MatrixView
 #include "core/tile.hpp"       // product, PackedA
@@ -56,6 +57,13 @@ class FeaturePlan {
   const FeatureVector& operator[](index_t v) const { return vectors_[static_cast<std::size_t>(v)]; }
   // Length of z, with zeros after its d + 1 entries.
   index_t padded() const { return (d_ + lanes) / lanes * lanes; }
+  // An origin as `fill_rows` takes it.
+  template <class T>
+  std::vector<double> padded_origin(const std::vector<T>& origin) const {
+    std::vector<double> to(static_cast<std::size_t>(padded()), 0.0);
+    std::copy(origin.begin(), origin.end(), to.begin());
+    return to;
+  }
   // Features, whole panels.
   index_t width() const {
     constexpr index_t NR = tile::Params<double>::NR;
@@ -236,20 +244,28 @@ class MomentSums {
   Workspace<double> memory_;  // [k][width], then [d + 1][pooled_stride] when pooled
 };
 
-// z of rows [begin, begin + rows) of x, in float64; rows that `keep` refuses become zeros.
+// z of rows [begin, begin + rows) of x, in float64; rows that `keep` refuses become zeros. `origin`
+// has z's padded length, zeros at its end.
 template <class T, class Keep>
-void fill_rows(MatrixView<const T> x, index_t begin, index_t rows, const std::vector<T>& origin,
-               index_t padded, double* z, const Keep& keep) {
-  const index_t d = x.cols;
+void fill_rows(MatrixView<const T> x, index_t begin, index_t rows,
+               const std::vector<double>& origin, double* z, const Keep& keep) {
+  const index_t d = x.cols, padded = static_cast<index_t>(origin.size());
   for (index_t r = 0; r < rows; ++r, z += padded) {
-    std::fill_n(z, padded, 0.0);
-    if (!keep(r)) continue;
+    if (!keep(r)) {
+      std::fill_n(z, padded, 0.0);
+      continue;
+    }
     const T* const row = x.row(begin + r);
-    for (index_t p = 0; p < d; ++p) {
-      z[p] = static_cast<double>(row[p * x.col_stride]) -
-             static_cast<double>(origin[static_cast<std::size_t>(p)]);
+    if (x.col_stride == 1) {
+#pragma omp simd
+      for (index_t p = 0; p < d; ++p) z[p] = static_cast<double>(row[p]) - origin[std::size_t(p)];
+    } else {
+      for (index_t p = 0; p < d; ++p) {
+        z[p] = static_cast<double>(row[p * x.col_stride]) - origin[std::size_t(p)];
+      }
     }
     z[d] = 1.0;
+    for (index_t p = d + 1; p < padded; ++p) z[p] = 0.0;
   }
 }
 

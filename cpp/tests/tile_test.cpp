@@ -302,6 +302,42 @@ TYPED_TEST(TileProduct, ColumnRangeAndTileRange) {
   }
 }
 
+// Row i is zero from depth i + 1 on.
+template <class T>
+struct LowerTriangularA : tile::PackedA<T> {
+  using tile::PackedA<T>::PackedA;
+  index_t depth_end(index_t row_end) const { return row_end; }
+};
+
+TYPED_TEST(TileProduct, TriangularOperand) {
+  using T = TypeParam;
+  using P = tile::Params<T>;
+  for (index_t m : {index_t{1}, index_t{P::MR}, index_t{P::MR + 1}, index_t{3 * P::MR + 2},
+                    index_t{P::KC + 5}}) {
+    const index_t n = P::NR + 3;
+    Matrix<T> a(m, m, Layout::row_major), b(m, n, Layout::column_major);
+    a.fill(7);
+    b.fill(8);
+    for (index_t i = 0; i < m; ++i) {
+      for (index_t p = i + 1; p < m; ++p) a.view(i, p) = T{0};
+    }
+    const std::vector<T> expected = reference(a.view, b.view);
+    // What the product promises not to read: the packed elements from a tile's last row on.
+    const LowerTriangularA<T> packed(rows_policy(a.view), m, m);
+    for (index_t t = 0; t < packed.tiles(); ++t) {
+      for (index_t i = packed.tile_row(t); i < packed.tile_row(t + 1); ++i) {
+        for (index_t p = packed.tile_row(t + 1); p < m; ++p) a.view(i, p) = nan<T>();
+      }
+    }
+    const LowerTriangularA<T> spoiled(rows_policy(a.view), m, m);
+    for (const auto* operand : {&packed, &spoiled}) {
+      Recorder<T> recorder{m, n};
+      tile::product<T>(*operand, columns_policy(b.view), 0, n, recorder);
+      EXPECT_EQ(recorder.product, expected) << "m=" << m;
+    }
+  }
+}
+
 TYPED_TEST(TileProduct, GatheredRows) {
   using T = TypeParam;
   using P = tile::Params<T>;

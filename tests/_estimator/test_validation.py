@@ -112,6 +112,7 @@ def test_feature_count_must_match(model):
         ([1.0, 2.0], r"must be 2-D, got shape \(2,\) \(Reshape your data"),
         (np.zeros((2, 2, 2)), r"must be 2-D, got shape \(2, 2, 2\)"),
         (5.0, r"must be 2-D"),
+        (None, "must be a 2-D array, got None"),
         (np.zeros((0, 3)), r"must have at least 1 row, got 0 sample\(s\)"),
         (np.zeros((3, 0)), r"must have features, got 0 feature\(s\) \(shape=\(3, 0\)\)"),
         ([[1, 2], [3]], "must have rows of equal length"),

@@ -107,6 +107,8 @@ def _converted(X: Any, owner: str, accept_sparse: bool) -> Any:
         return to_matrix(X, native if native in _FLOATS else np.dtype(np.float64), owner)
     if isinstance(X, np.matrix):
         raise TypeError(f"{owner}: X must be an array, got numpy.matrix (use numpy.asarray(X))")
+    if X is None:
+        raise ValueError(f"{owner}: X must be a 2-D array, got None")
     if not is_cupy(X):
         try:
             X = np.asarray(X)

@@ -319,6 +319,12 @@ class DaskSource(Source):
             self.n_rows = sum(self._lengths)
         return self.n_rows
 
+    def chunk_lengths(self):
+        """As `Source.chunk_lengths`; one task per partition where they are not known yet."""
+        self.count_rows()
+        assert self._lengths is not None  # they were counted
+        return list(self._lengths)
+
     def _take(self, indices):
         import dask
 

@@ -320,6 +320,19 @@ class Source:
                 pass
         return self.n_rows
 
+    def chunk_lengths(self):
+        """Rows of each chunk, by one pass where they are not known yet; chunks without rows too.
+
+        Returns
+        -------
+        list of int
+            In the order of the chunks.
+        """
+        if not self._complete:
+            for _ in self:
+                pass
+        return [rows for rows, _ in self._seen]
+
     def map_reduce(self, op, *state, merge=None, **kwargs):
         """Merge ``op(X_chunk, *state, sample_weight=w_chunk, **kwargs)`` over all chunks.
 

@@ -1,0 +1,351 @@
+"""What every model of sequences shares: scores, posteriors, paths, samples and filtering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._device import DEVICE, move_back, namespace
+from kernelmill._estimator._parameters import Rule, is_integer, is_real
+from kernelmill._estimator._progress import CallbackSupportMixin
+from kernelmill._estimator._random import seed_of
+from kernelmill.hmm import _passes
+from kernelmill.hmm._emissions import PATHS
+from kernelmill.hmm._filter import Prediction, StateFilter
+from kernelmill.hmm._monitor import ConvergenceMonitor
+from kernelmill.hmm._passes import Chain, Sequences, Stream
+from kernelmill.ops import hmm, random
+
+ALGORITHMS = ("viterbi", "map")
+NUMBER = Rule(lambda value: is_real(value) and np.isfinite(value), "a finite number")
+NUMBER_OR_ARRAY = rule.any_of(NUMBER, rule.array("that broadcasts to the parameter's"))
+OPTIONAL = rule.any_of(NUMBER_OR_ARRAY, rule.nothing())
+TOLERANCE = Rule(lambda value: is_real(value) and value == value, "a number")
+LETTERS = Rule(
+    lambda value: isinstance(value, str) and (value.isalpha() or not value),
+    "a string of letters, such as 'st' for start and transition probabilities",
+)
+# Parameters that all models have.
+SHARED = {
+    "n_components": rule.integer(1),
+    "algorithm": rule.one_of(*ALGORITHMS),
+    "random_state": rule.RANDOM_STATE,
+    "n_iter": rule.integer(0),
+    "tol": TOLERANCE,
+    "verbose": rule.VERBOSE,
+    "params": LETTERS,
+    "init_params": LETTERS,
+    "implementation": rule.one_of("log", "scaling"),
+    "device": DEVICE,
+}
+
+
+def checked_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A fitted or assigned parameter as finite float64 of the given shape.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    try:
+        array = np.ascontiguousarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{owner}: {name} must be numeric, got {error}") from error
+    if array.shape != shape:
+        raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
+    return array
+
+
+def checked_distribution(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Probabilities whose last axis sums to one.
+
+    Raises
+    ------
+    ValueError
+        If an entry is negative or a sum is not one.
+    """
+    array = checked_parameter(owner, name, value, shape)
+    if (array < 0).any():
+        raise ValueError(f"{owner}: {name} must not be negative, got {array.min():g}")
+    sums = array.sum(axis=-1)
+    if not np.allclose(sums, 1.0, rtol=1e-5, atol=1e-8):
+        what = "rows that sum to 1" if array.ndim > 1 else "a sum of 1"
+        raise ValueError(f"{owner}: {name} must have {what}, got {np.array2string(sums)}")
+    return array
+
+
+class SequenceModel(CallbackSupportMixin, BaseEstimator):
+    """Base of the hidden Markov models: everything but how they are fitted.
+
+    Subclasses say how rows are opened (`_sequences`), what the chain and the emission are (`_chain`
+    and `_emission`), and how many columns X has (`_n_columns`).
+    """
+
+    _parameters = SHARED
+
+    # --- what subclasses say ---------------------------------------------------------------------
+
+    def _sequences(
+        self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
+    ) -> Sequences | Stream:
+        raise NotImplementedError
+
+    def _observer(self) -> Callable:
+        """Makes of rows what the emission takes; picklable."""
+        raise NotImplementedError
+
+    def _emission(self) -> Any:
+        """The emission of the parameters as they are; raises where they make no sense."""
+        raise NotImplementedError
+
+    def _n_columns(self) -> int:
+        raise NotImplementedError
+
+    def _chain(self) -> Chain:
+        """The chain of the parameters as they are; raises where they make no sense."""
+        owner, K = type(self).__name__, int(self.n_components)
+        return Chain(
+            checked_distribution(owner, "startprob_", self.startprob_, (K,)),
+            checked_distribution(owner, "transmat_", self.transmat_, (K, K)),
+        )
+
+    # --- the monitor -----------------------------------------------------------------------------
+
+    @property
+    def monitor_(self) -> ConvergenceMonitor:
+        """The record of the last fit, a new one before the first."""
+        found = vars(self).get("_monitor")
+        return ConvergenceMonitor(self.tol, self.n_iter, self.verbose) if found is None else found
+
+    @monitor_.setter
+    def monitor_(self, monitor: ConvergenceMonitor) -> None:
+        self._monitor = monitor
+
+    # --- inference -------------------------------------------------------------------------------
+
+    def _ready(self, X: Any, lengths: Any) -> tuple[Sequences | Stream, Chain, Any]:
+        check_is_fitted(self, "startprob_")
+        chain, emission = self._chain(), self._emission()
+        return self._sequences(X, lengths, reset=False), chain, emission
+
+    def score(self, X: Any, lengths: Any = None) -> float:
+        """Compute the log-likelihood of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, d), or a stream of sequences
+            Observations; see ``fit``.
+        lengths : array-like of shape (S,), optional
+            Lengths of the sequences in X, adding up to T; one sequence when left out.
+
+        Returns
+        -------
+        log_prob : float
+            ``log p(X)`` in nats, summed over sequences; -inf where one is impossible.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit the model.
+        NotFittedError
+            Before ``fit`` or before parameters were assigned.
+
+        Notes
+        -----
+        Cost 2 T K^2 flops beside the densities.
+        """
+        data, *model = self._ready(X, lengths)
+        return float(sum(part.sum() for part in data.map(_passes.scores, *model)))
+
+    def score_samples(self, X: Any, lengths: Any = None) -> tuple[float, Any]:
+        """Compute the log-likelihood of X and the posterior probabilities of states.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, d), or a stream of sequences
+            Observations; see ``fit``.
+        lengths : array-like of shape (S,), optional
+            Lengths of the sequences in X.
+
+        Returns
+        -------
+        log_prob : float
+            ``log p(X)`` in nats, summed over sequences.
+        posteriors : array of shape (T, K), float64
+            ``p(z_t = j | X)``; rows sum to one, and are 0 in impossible sequences.
+        """
+        data, *model = self._ready(X, lengths)
+        parts = list(data.map(_passes.smoothed, *model))
+        total = float(sum(log_prob.sum() for log_prob, _ in parts))
+        return total, self._as_given([gamma for _, gamma in parts], X)
+
+    def predict_proba(self, X: Any, lengths: Any = None) -> Any:
+        """Compute the posterior probabilities of states.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, d), or a stream of sequences
+            Observations; see ``fit``.
+        lengths : array-like of shape (S,), optional
+            Lengths of the sequences in X.
+
+        Returns
+        -------
+        posteriors : array of shape (T, K), float64
+            ``p(z_t = j | X)``.
+        """
+        return self.score_samples(X, lengths)[1]
+
+    def decode(
+        self, X: Any, lengths: Any = None, algorithm: str | None = None
+    ) -> tuple[float, Any]:
+        """Find the states behind X.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, d), or a stream of sequences
+            Observations; see ``fit``.
+        lengths : array-like of shape (S,), optional
+            Lengths of the sequences in X.
+        algorithm : {"viterbi", "map"}, optional
+            ``"viterbi"`` finds the most probable path, ``"map"`` the most probable state of each
+            step. The model's own ``algorithm`` when left out.
+
+        Returns
+        -------
+        log_prob : float
+            Log-probability of X and the path; with ``"map"`` the sum of the largest posterior
+            probabilities, as in hmmlearn.
+        state_sequence : array of shape (T,), int32
+            States; among equally good ones the lowest, at the end of a sequence and going back.
+        """
+        owner = type(self).__name__
+        algorithm = self.algorithm if algorithm is None else algorithm
+        if algorithm not in ALGORITHMS:
+            raise ValueError(
+                f"{owner}: algorithm must be one of {', '.join(map(repr, ALGORITHMS))}, got "
+                f"{algorithm!r}"
+            )
+        data, *model = self._ready(X, lengths)
+        run = _passes.paths if algorithm == "viterbi" else _passes.best_states
+        parts = list(data.map(run, *model))
+        total = float(sum(log_prob.sum() for log_prob, _ in parts))
+        return total, self._as_given([states for _, states in parts], X)
+
+    def predict(self, X: Any, lengths: Any = None) -> Any:
+        """Find the states behind X.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, d), or a stream of sequences
+            Observations; see ``fit``.
+        lengths : array-like of shape (S,), optional
+            Lengths of the sequences in X.
+
+        Returns
+        -------
+        state_sequence : array of shape (T,), int32
+            As ``decode`` finds them.
+        """
+        return self.decode(X, lengths)[1]
+
+    def predict_next(self, X: Any, lengths: Any = None) -> Prediction:
+        """Say what comes after each sequence.
+
+        Parameters
+        ----------
+        X : array-like of shape (T, d), or a stream of sequences
+            Observations; see ``fit``.
+        lengths : array-like of shape (S,), optional
+            Lengths of the sequences in X.
+
+        Returns
+        -------
+        prediction : Prediction
+            ``states`` of shape (S, K), the probabilities of the next state, and ``mean`` of shape
+            (S, m), the expected next observation; for categorical models the distribution of the
+            next symbol.
+
+        See Also
+        --------
+        filter : The same for one sequence, observation by observation.
+        """
+        data, *model = self._ready(X, lengths)
+        states = np.concatenate(list(data.map(_passes.last_filtered, *model)))
+        return Prediction(states, states @ model[1].means)
+
+    def filter(self) -> StateFilter:
+        """Begin to follow a sequence as it comes.
+
+        Returns
+        -------
+        filter : StateFilter
+            ``filter.update(x)`` takes in one observation and gives the probabilities of the state
+            now; ``filter.predict()`` says what comes next. It uses constant memory.
+        """
+        check_is_fitted(self, "startprob_")
+        return StateFilter(
+            self._chain(), self._emission(), self._observer(), type(self).__name__
+        )
+
+    def sample(
+        self, n_samples: int = 1, random_state: Any = None, currstate: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw a sequence from the model.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Steps T.
+        random_state : int, RandomState, Generator or None, default=None
+            Which random numbers; the model's own ``random_state`` when left out. An int gives the
+            same bits at any number of threads.
+        currstate : int, optional
+            State of the first step; drawn from ``startprob_`` when left out.
+
+        Returns
+        -------
+        X : ndarray of shape (T, d)
+            Observations.
+        state_sequence : ndarray of shape (T,), int64
+            The states that emitted them.
+
+        Raises
+        ------
+        ValueError
+            If an argument is out of its range.
+        NotFittedError
+            Before ``fit`` or before parameters were assigned.
+        """
+        check_is_fitted(self, "startprob_")
+        owner, K = type(self).__name__, int(self.n_components)
+        for name, value, least in (("n_samples", n_samples, 1), ("currstate", currstate, 0)):
+            if value is not None and not (is_integer(value) and value >= least):
+                raise ValueError(
+                    f"{owner}: {name} must be a whole number of at least {least}, got {value!r}"
+                )
+        chain, emission = self._chain(), self._emission()
+        start = chain.startprob
+        if currstate is not None:
+            if currstate >= K:
+                raise ValueError(f"{owner}: currstate must be below {K}, got {currstate}")
+            start = np.zeros(K)
+            start[currstate] = 1.0
+        seed = seed_of(self.random_state if random_state is None else random_state)
+        uniforms = random.uniform(seed, PATHS, 0, int(n_samples))
+        lengths = np.array([n_samples], dtype=np.int64)
+        states = hmm.sample_states(start, chain.transmat, uniforms, lengths).astype(np.int64)
+        return emission.sample(states, seed), states
+
+    def _as_given(self, parts: list[Any], X: Any) -> Any:
+        """Results of all groups as one array, where the user's X lives."""
+        whole = parts[0] if len(parts) == 1 else namespace(parts[0]).concatenate(parts)
+        return whole if self.device is None else move_back(whole, X)

@@ -1,0 +1,202 @@
+"""From what users pass to what passes read: rows, lengths and weights, checked once."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from sklearn import config_context
+
+from kernelmill._estimator._parameters import is_integer
+from kernelmill._estimator._streams import is_stream
+from kernelmill._estimator._validation import check_features, check_X
+from kernelmill.hmm._observations import as_symbols, refuse_infinite
+from kernelmill.hmm._passes import Sequences, Stream, largest_symbol
+from kernelmill.ops._op import is_cupy
+from kernelmill.stream import Source, source
+from kernelmill.stream._matrix import feature_names, kind_of
+
+# Symbols may come as any number; floats allow for NaN, which is a missing symbol.
+_SYMBOL_DTYPES = [
+    np.dtype(name) for name in ("i8", "i4", "i2", "i1", "u4", "u2", "u1", "f8", "f4", "f2")
+]
+
+
+def check_lengths(owner: str, lengths: Any, rows: int) -> np.ndarray:
+    """Lengths of the sequences in X as int64; one sequence where None is given.
+
+    Raises
+    ------
+    ValueError
+        If they are no whole numbers of at least 0 that add up to the rows of X.
+    """
+    if lengths is None:
+        return np.array([rows], dtype=np.int64)
+    if is_integer(lengths):
+        lengths = [lengths]
+    found = np.asarray(lengths.get() if is_cupy(lengths) else lengths)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{owner}: lengths must be whole numbers, one for each sequence, got {found.dtype} of "
+            f"shape {found.shape} (they say how many rows of X belong to each sequence)"
+        )
+    found = found.astype(np.int64)
+    if (found < 0).any():
+        raise ValueError(f"{owner}: lengths must be at least 0, got {int(found.min())}")
+    if int(found.sum()) != rows:
+        raise ValueError(
+            f"{owner}: lengths must add up to the {rows} rows of X, got a sum of "
+            f"{int(found.sum())} (an array of lengths doesn't sum to the number of rows)"
+        )
+    return found
+
+
+def check_sequence_weight(owner: str, weight: Any, sequences: int) -> np.ndarray | None:
+    """Weights of the sequences as float64, or None.
+
+    Raises
+    ------
+    ValueError
+        If they are not finite, negative, all zero, or of another number.
+    """
+    if weight is None:
+        return None
+    found = np.asarray(weight.get() if is_cupy(weight) else weight)
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"{owner}: sample_weight must be numeric, got dtype {found.dtype}")
+    if found.shape != (sequences,):
+        raise ValueError(
+            f"{owner}: sample_weight must have shape ({sequences},), one for each sequence, got "
+            f"{found.shape} (rows of a sequence share its weight)"
+        )
+    found = found.astype(np.float64)
+    good = (found >= 0) & (found < np.inf)
+    if not good.all():
+        s = int((~good).argmax())
+        raise ValueError(
+            f"{owner}: sample_weight must be finite and not negative, got {found[s]:g} for "
+            f"sequence {s}"
+        )
+    if not (found > 0).any():
+        raise ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
+    return found
+
+
+def _expecting(model: Any, reset: bool) -> Any:
+    """The model, or a copy that knows its number of features where it was never fitted."""
+    if reset or "n_features_in_" in vars(model):
+        return model
+    shown = copy.copy(model)
+    shown.n_features_in_ = model._n_columns()
+    return shown
+
+
+def _is_stream(X: Any) -> bool:
+    if isinstance(X, np.memmap):  # the pages of a map are read as they are needed
+        return False
+    if isinstance(X, str | os.PathLike):
+        return True
+    return is_stream(X)
+
+
+def _open(model: Any, X: Any, lengths: Any, weight: Any, dtype: Any, validate: Any) -> Source:
+    owner = type(model).__name__
+    first = X[0] if isinstance(X, list | tuple) and len(X) else X
+    if isinstance(first, str | os.PathLike):
+        raise TypeError(
+            f"{owner}: X must be an array with lengths, or sequences (a list of arrays, a function "
+            f"that returns an iterator of arrays, a Dask array with one sequence per partition), "
+            f"got the path {os.fspath(first)!r} (files do not say where sequences end)"
+        )
+    if lengths is not None:
+        raise ValueError(
+            f"{owner}: lengths must be None where X is a stream, whose chunks are sequences, got "
+            f"{type(lengths).__name__} (concatenate the chunks to cut them by lengths)"
+        )
+    if weight is not None and isinstance(X, Source):
+        raise ValueError(
+            f"{owner}: sample_weight must be None beside a Source, got {type(weight).__name__} "
+            f"(give weights where the Source is made, one for each row)"
+        )
+    opened = source(X, dtype=dtype, validate=validate, owner=owner)
+    if weight is None:
+        return opened
+    sizes = opened.chunk_lengths()
+    checked = check_sequence_weight(owner, weight, len(sizes))
+    assert checked is not None
+    rows = np.repeat(checked, sizes)
+    if kind_of(X) in ("dask", "dask_expr"):
+        rows = rows.astype(opened.dtype if opened.dtype.kind == "f" else np.float64)
+    return source(X, rows, dtype=dtype, validate=validate, owner=owner)
+
+
+def open_vectors(
+    model: Any, X: Any, lengths: Any, weight: Any, observe: Callable, *, reset: bool
+) -> Sequences | Stream:
+    """Sequences of rows of numbers, in memory or as a stream."""
+    owner = type(model).__name__
+    known = _expecting(model, reset)
+    if type(X) is not np.ndarray and _is_stream(X):
+        check = functools.partial(refuse_infinite, owner=owner)
+        opened = _open(model, X, lengths, weight, None, check)
+        check_features(known, opened.feature_names, opened.n_features, reset)
+        return Stream(opened, observe)
+    with config_context(assume_finite=True):  # NaN is a missing entry here
+        rows = check_X(known, X, reset=reset, accept_sparse=False)
+    refuse_infinite(rows, 0, owner=owner)
+    return _in_memory(model, rows, lengths, weight, observe)
+
+
+def _in_memory(model: Any, X: Any, lengths: Any, weight: Any, observe: Callable) -> Sequences:
+    owner = type(model).__name__
+    found = check_lengths(owner, lengths, len(X))
+    weight = check_sequence_weight(owner, weight, len(found))
+    return Sequences(X, found, weight, observe, int(model.n_components))
+
+
+def open_symbols(
+    model: Any, X: Any, lengths: Any, weight: Any, n_symbols: Any, observe: Callable, *, reset: bool
+) -> Sequences | Stream:
+    """Sequences of symbols, with their number ``n_symbols``: as given, or one above the largest.
+
+    ``observe(X, n_symbols=...)`` makes of rows what an emission takes.
+    """
+    owner = type(model).__name__
+    known = _expecting(model, reset)
+    if type(X) is not np.ndarray and _is_stream(X):
+        opened = _open(model, X, lengths, weight, _SYMBOL_DTYPES, None)
+        if opened.n_features != 1:
+            raise ValueError(
+                f"{owner}: X must be one column of symbols, got chunks of {opened.n_features} "
+                f"columns"
+            )
+        check_features(known, opened.feature_names, 1, reset)
+        if n_symbols is None:
+            n_symbols = largest_symbol(opened, functools.partial(as_symbols, owner=owner)) + 1
+        n_symbols = _at_least_one(n_symbols, owner)
+        data: Sequences | Stream = Stream(opened, functools.partial(observe, n_symbols=n_symbols))
+        data.n_symbols = n_symbols
+        return data
+    codes = as_symbols(X, owner)
+    if not len(codes):
+        raise ValueError(f"{owner}: X must have at least 1 row, got 0 sample(s)")
+    check_features(known, feature_names(X), 1, reset)
+    if n_symbols is None:
+        n_symbols = int(codes.max()) + 1
+    n_symbols = _at_least_one(n_symbols, owner)
+    bound = functools.partial(observe, n_symbols=n_symbols)
+    data = _in_memory(model, codes, lengths, weight, bound)
+    data.n_symbols = n_symbols
+    return data
+
+
+def _at_least_one(n_symbols: int, owner: str) -> int:
+    if n_symbols < 1:
+        raise ValueError(
+            f"{owner}: X must hold at least one symbol, got only missing ones (pass n_features)"
+        )
+    return int(n_symbols)

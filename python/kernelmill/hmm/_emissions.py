@@ -1,0 +1,256 @@
+"""Emission distributions: log densities, expected statistics and samples of K states.
+
+An emission is small, immutable and picklable, so that passes can carry it to where the rows are.
+
+``log_density(observed)``
+    (T, K) float64, and what `statistics` can use again.
+``statistics(observed, gamma, kept)``
+    Sums over rows of what the M-step needs; they add up over chunks.
+``means``
+    (K, m): the expected observation in each state.
+``sample(states, seed)``
+    One observation for each state of a path.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kernelmill._estimator._device import namespace, to_host
+from kernelmill._estimator._random import generator
+from kernelmill._gaussian._parameters import Gaussians
+from kernelmill._gaussian._passes import Moments, log_joint, moments
+from kernelmill.hmm._observations import Counts, Symbols, Vectors
+from kernelmill.ops import hmm, matmul, mixture, random
+
+# Streams of random numbers for one sample: paths, mixture components, noise, counts.
+PATHS, COMPONENTS, NOISE, COUNTS = range(4)
+
+
+def _like(value: np.ndarray, X: Any) -> Any:
+    """A small array where X is."""
+    return namespace(X).asarray(value)
+
+
+def _float64(density: Any) -> Any:
+    return density if density.dtype == np.float64 else density.astype(np.float64)
+
+
+def _seen_rows(observed: Vectors, gamma: Any) -> tuple[Any, Any]:
+    """Rows with anything observed: the others tell nothing, so EM need not complete them."""
+    if observed.blank is None:
+        return observed.X, gamma
+    rows = namespace(observed.X).flatnonzero(~observed.blank)
+    return observed.X[rows], gamma[rows]
+
+
+def _inversion(cumulative: np.ndarray, rows: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
+    """For each row number the first entry of that row of running sums that passes u * total."""
+    found = np.empty(len(rows), dtype=np.int64)
+    for j in np.unique(rows):
+        here = rows == j
+        running = cumulative[j]
+        place = np.searchsorted(running, uniforms[here] * running[-1], side="right")
+        found[here] = np.minimum(place, np.searchsorted(running, running[-1]))
+    return found
+
+
+@dataclass(frozen=True)
+class GaussianEmission:
+    """One Gaussian a state; `offsets` is added to its log density (variational inference)."""
+
+    gaussians: Gaussians
+    offsets: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        return self.gaussians.means
+
+    def log_density(self, observed: Vectors) -> tuple[Any, Any]:
+        density = _float64(
+            log_joint(observed.X, self.gaussians, self.offsets, missing=observed.missing)
+        )
+        if observed.blank is not None and self.offsets.any():
+            density[observed.blank] = 0.0
+        return density, None
+
+    def statistics(self, observed: Vectors, gamma: Any, kept: Any) -> Moments:
+        X, gamma = _seen_rows(observed, gamma)
+        return moments(X, gamma, self.gaussians, missing=observed.missing)
+
+    def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
+        d = self.gaussians.d
+        noise = random.normal(seed, NOISE, 0, len(states) * d).reshape(len(states), d)
+        if self.gaussians.is_diagonal:
+            return self.means[states] + noise * np.sqrt(self.gaussians.variances)[states]
+        factors = np.linalg.cholesky(self.gaussians.matrices)
+        if len(factors) == 1:
+            return self.means[states] + noise @ factors[0].T
+        X = self.means[states]
+        for j in np.unique(states):
+            here = states == j
+            X[here] += noise[here] @ factors[j].T
+        return X
+
+
+@dataclass(frozen=True)
+class MixtureEmission:
+    """M Gaussians a state: component ``j * M + m`` is number m of state j."""
+
+    gaussians: Gaussians
+    weights: np.ndarray  # (K, M)
+
+    @property
+    def means(self) -> np.ndarray:
+        K, M = self.weights.shape
+        return (self.weights[:, :, None] * self.gaussians.means.reshape(K, M, -1)).sum(axis=1)
+
+    def log_density(self, observed: Vectors) -> tuple[Any, Any]:
+        K, M = self.weights.shape
+        with np.errstate(divide="ignore"):
+            offsets = np.log(self.weights).reshape(-1)
+        joint = _float64(log_joint(observed.X, self.gaussians, offsets, missing=observed.missing))
+        if M == 1:
+            return joint, None
+        log_prob, share = mixture.responsibilities(joint.reshape(-1, M))
+        return log_prob.reshape(-1, K), share
+
+    def statistics(self, observed: Vectors, gamma: Any, kept: Any) -> Moments:
+        K, M = self.weights.shape
+        if kept is not None:
+            gamma = (gamma[:, :, None] * kept.reshape(-1, K, M)).reshape(-1, K * M)
+        X, gamma = _seen_rows(observed, gamma)
+        return moments(X, gamma, self.gaussians, missing=observed.missing)
+
+    def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
+        M = self.weights.shape[1]
+        uniforms = random.uniform(seed, COMPONENTS, 0, len(states))
+        component = _inversion(np.cumsum(self.weights, axis=1), states, uniforms)
+        whole = GaussianEmission(self.gaussians, np.zeros(self.gaussians.k))
+        return whole.sample(states * M + component, seed)
+
+
+@dataclass(frozen=True)
+class CategoricalEmission:
+    """A distribution over symbols a state; the table need not be normalised."""
+
+    log_table: np.ndarray  # (K, M)
+
+    @property
+    def means(self) -> np.ndarray:
+        return np.exp(self.log_table)
+
+    def log_density(self, observed: Symbols) -> tuple[Any, Any]:
+        # One more row of zeros, which code -1 finds: where nothing was observed the density is 1.
+        K, M = self.log_table.shape
+        table = np.zeros((M + 1, K))
+        table[:M] = self.log_table.T
+        return _like(table, observed.codes).take(observed.codes, axis=0), None
+
+    def statistics(self, observed: Symbols, gamma: Any, kept: Any) -> np.ndarray:
+        return to_host(hmm.symbol_counts(observed.codes, gamma, self.log_table.shape[1]))
+
+    def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
+        uniforms = random.uniform(seed, COUNTS, 0, len(states))
+        return _inversion(np.cumsum(self.means, axis=1), states, uniforms)[:, None]
+
+
+@dataclass(frozen=True)
+class PoissonEmission:
+    """Independent Poisson counts in d features, with rates (K, d)."""
+
+    rates: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        return self.rates
+
+    def log_density(self, observed: Counts | Symbols) -> tuple[Any, Any]:
+        if isinstance(observed, Symbols):
+            return self._tabled(observed.n_symbols).log_density(observed)
+        density = _linear(observed, self.rates)
+        if observed.seen is None:
+            density -= _like(self.rates.sum(axis=1), density)
+        else:
+            density -= matmul.matmul(observed.seen, _like(self.rates.T.copy(), density))
+        return density, None
+
+    def _tabled(self, n_symbols: int) -> CategoricalEmission:
+        from scipy.special import gammaln, xlogy
+
+        values = np.arange(float(n_symbols))
+        return CategoricalEmission(
+            xlogy(values, self.rates) - self.rates - gammaln(values + 1.0)
+        )
+
+    def statistics(
+        self, observed: Counts | Symbols, gamma: Any, kept: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if isinstance(observed, Symbols):
+            found = self._tabled(observed.n_symbols).statistics(observed, gamma, kept)
+            total = (found @ np.arange(float(observed.n_symbols)))[:, None]
+            return found.sum(axis=1, keepdims=True), total
+        weights, sums = _sums(observed.X, gamma)
+        if observed.seen is None:
+            return np.broadcast_to(weights[:, None], sums.shape).copy(), sums
+        return _sums(observed.seen, gamma)[1], sums
+
+    def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
+        return generator(seed, COUNTS).poisson(self.rates[states])
+
+
+@dataclass(frozen=True)
+class MultinomialEmission:
+    """Counts of M kinds, with probabilities (K, M); `n_trials` is for samples and means."""
+
+    probabilities: np.ndarray
+    n_trials: int | None = None
+
+    @property
+    def means(self) -> np.ndarray:
+        return self.probabilities * (1 if self.n_trials is None else self.n_trials)
+
+    def log_density(self, observed: Counts) -> tuple[Any, Any]:
+        return _linear(observed, self.probabilities), None
+
+    def statistics(self, observed: Counts, gamma: Any, kept: Any) -> np.ndarray:
+        return _sums(observed.X, gamma)[1]
+
+    def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
+        return generator(seed, COUNTS).multinomial(self.n_trials, self.probabilities[states])
+
+
+Emission = (
+    GaussianEmission
+    | MixtureEmission
+    | CategoricalEmission
+    | PoissonEmission
+    | MultinomialEmission
+)
+
+
+def _linear(observed: Counts, rates: np.ndarray) -> Any:
+    """``constant_t + sum_p X[t, p] log rates[j, p]``, with 0 log 0 = 0."""
+    X = observed.X
+    zero = rates == 0
+    logs = np.log(np.where(zero, 1.0, rates))
+    density = matmul.matmul(X, _like(logs.T.copy(), X))
+    density += observed.constant[:, None]
+    if zero.any():
+        density[matmul.matmul(X, _like(zero.T.astype(np.float64), X)) > 0] = -np.inf
+    return density
+
+
+def _sums(X: Any, gamma: Any) -> tuple[np.ndarray, np.ndarray]:
+    """``sum_t gamma[t, j]`` and ``sum_t gamma[t, j] X[t]``, the same bits at any thread count."""
+    origin = _like(np.zeros((gamma.shape[1], X.shape[1])), X)
+    weights, sums, _ = mixture.diag_moments(X, gamma, origin)
+    return to_host(weights), to_host(sums)
+
+
+def without_offsets(emission: GaussianEmission) -> GaussianEmission:
+    """The same Gaussians as plain densities."""
+    return replace(emission, offsets=np.zeros_like(emission.offsets))

@@ -1,0 +1,162 @@
+"""Filtering: the state now, given what came so far, one observation at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernelmill._estimator._device import to_host
+from kernelmill.hmm._passes import Chain
+
+
+class Prediction(NamedTuple):
+    """What comes next.
+
+    Attributes
+    ----------
+    states : ndarray of shape (K,)
+        Probabilities of the next state.
+    mean : ndarray of shape (m,)
+        Expected next observation; for categorical models the distribution of the next symbol.
+    """
+
+    states: np.ndarray
+    mean: np.ndarray
+
+
+class StateFilter:
+    """Follows a sequence as it comes, in constant memory.
+
+    `GaussianHMM.filter` and its sisters make one; it keeps the parameters that the model has then.
+    ``p(z_t | x_0, ..., x_t)`` is proportional to ``b_t(j) sum_i p(z_{t-1} = i | x_0, ...,
+    x_{t-1}) A(i, j)``, computed in log space.
+
+    Parameters
+    ----------
+    chain : Chain
+        Start and transition probabilities.
+    emission : object
+        The model's emission.
+    observe : callable
+        Makes of rows what the emission takes.
+    owner : str
+        What errors call the model.
+
+    Attributes
+    ----------
+    probabilities : ndarray of shape (K,)
+        ``p(z_t | x_0, ..., x_t)``, the start probabilities before the first update.
+    log_prob : float
+        Log-likelihood of what came so far.
+    n_updates : int
+        Observations so far.
+
+    See Also
+    --------
+    GaussianHMM.predict_next : What comes after whole sequences.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.hmm import CategoricalHMM
+    >>> model = CategoricalHMM(2)
+    >>> model.startprob_ = np.array([0.5, 0.5])
+    >>> model.transmat_ = np.array([[0.9, 0.1], [0.2, 0.8]])
+    >>> model.emissionprob_ = np.array([[0.8, 0.2], [0.1, 0.9]])
+    >>> filter = model.filter()
+    >>> filter.update(0).round(3)
+    array([0.889, 0.111])
+    >>> filter.predict().mean.round(3)
+    array([0.676, 0.324])
+    """
+
+    def __init__(self, chain: Chain, emission: Any, observe: Callable, owner: str) -> None:
+        self._chain = chain
+        self._emission = emission
+        self._observe = observe
+        self._owner = owner
+        self.reset()
+
+    def reset(self) -> StateFilter:
+        """Forget what came so far: a new sequence begins.
+
+        Returns
+        -------
+        self : StateFilter
+            The filter itself.
+        """
+        self.probabilities = self._chain.startprob
+        self.log_prob = 0.0
+        self.n_updates = 0
+        return self
+
+    def update(self, x: Any) -> np.ndarray:
+        """Take in one observation.
+
+        Parameters
+        ----------
+        x : array-like of shape (d,), or a number where d is 1
+            The observation; what is missing in ``fit`` is missing here.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (K,)
+            ``p(z_t | x_0, ..., x_t)``.
+
+        Raises
+        ------
+        ValueError
+            If x does not fit, or is impossible in every state that can be reached; the filter stays
+            as it was.
+        """
+        row = np.asarray(x)
+        row = row.reshape(1, -1)
+        if row.dtype.kind not in "biuf":
+            raise ValueError(f"{self._owner}: x must be numeric, got dtype {row.dtype}")
+        if row.dtype.kind != "f" and self._as_floats:
+            row = row.astype(np.float64)
+        if row.shape[1] != self._n_columns:
+            raise ValueError(
+                f"{self._owner}: x must have {self._n_columns} features, got {row.shape[1]}"
+            )
+        density = to_host(self._emission.log_density(self._observe(row))[0])[0]
+        before = self._chain.startprob if self.n_updates == 0 else self._ahead()
+        with np.errstate(divide="ignore"):
+            joint = np.log(before) + density
+        largest = joint.max()
+        if not largest > -np.inf:
+            raise ValueError(
+                f"{self._owner}: x must be possible in a state that can be reached, got a density "
+                f"of {largest:g} in all of them"
+            )
+        share = np.exp(joint - largest)
+        total = share.sum()
+        self.probabilities = share / total
+        self.log_prob += float(largest + np.log(total))
+        self.n_updates += 1
+        return self.probabilities
+
+    def predict(self) -> Prediction:
+        """Say what comes next.
+
+        Returns
+        -------
+        prediction : Prediction
+            ``states``, the probabilities of the next state, and ``mean``, the expected next
+            observation.
+        """
+        states = self._chain.startprob if self.n_updates == 0 else self._ahead()
+        return Prediction(states, states @ self._emission.means)
+
+    def _ahead(self) -> np.ndarray:
+        return self.probabilities @ self._chain.transmat
+
+    @property
+    def _as_floats(self) -> bool:
+        return not hasattr(self._emission, "log_table")
+
+    @property
+    def _n_columns(self) -> int:
+        return 1 if hasattr(self._emission, "log_table") else self._emission.means.shape[1]

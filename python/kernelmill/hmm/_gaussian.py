@@ -1,0 +1,362 @@
+"""Hidden Markov models whose states are Gaussians."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._gaussian._parameters import (
+    COVARIANCE_TYPES,
+    Gaussians,
+    covariance_shape,
+    full_covariances,
+    n_covariance_parameters,
+)
+from kernelmill.hmm._base import NUMBER_OR_ARRAY, checked_parameter
+from kernelmill.hmm._data import open_vectors
+from kernelmill.hmm._emissions import GaussianEmission
+from kernelmill.hmm._fit import EMModel, broadcast_parameter
+from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
+from kernelmill.hmm._observations import observe_vectors
+from kernelmill.hmm._passes import Sequences, Stream
+from kernelmill.hmm._start import (
+    MOST_ROWS,
+    centers_of,
+    distributed,
+    filled_rows,
+    overall_covariance,
+)
+
+
+class VectorsMixin:
+    """X is rows of numbers, NaN where an entry is missing."""
+
+    def _observer(self) -> Callable:
+        return functools.partial(
+            observe_vectors, owner=type(self).__name__, device=getattr(self, "device", None)
+        )
+
+    def _sequences(
+        self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
+    ) -> Sequences | Stream:
+        return open_vectors(self, X, lengths, weight, self._observer(), reset=reset)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # BaseEstimator comes after
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class CovarianceMixin:
+    """``covars_`` as hmmlearn has it: assigned in the shape of the type, read as matrices."""
+
+    n_components: int
+    covariance_type: str
+
+    def _n_columns(self) -> int:
+        return int(np.shape(self.means_)[-1])  # type: ignore[attr-defined]
+
+    @property
+    def n_features(self) -> int:
+        """Features d."""
+        return self._n_columns()
+
+    @property
+    def covars_(self) -> np.ndarray:
+        """Covariance matrices of the states, (K, d, d), whatever the type."""
+        if "_covars_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no covars_ yet")
+        K, d = int(self.n_components), self._n_columns()
+        return np.array(full_covariances(self._covars_, self.covariance_type, K, d))
+
+    @covars_.setter
+    def covars_(self, covars: Any) -> None:
+        self._covars_ = checked_covars(
+            type(self).__name__, covars, self.covariance_type, int(self.n_components)
+        )
+
+
+def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.ndarray:
+    """Covariances as a new float64 array in the shape of the type.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, or a covariance is not symmetric and positive definite.
+    """
+    covars = np.array(covars, dtype=np.float64)
+    shape = {"spherical": "(K,)", "diag": "(K, d)", "full": "(K, d, d)", "tied": "(d, d)"}
+    if covariance_type not in COVARIANCE_TYPES:
+        raise ValueError(
+            f"{owner}: covariance_type must be one of {', '.join(COVARIANCE_TYPES)}, got "
+            f"{covariance_type!r}"
+        )
+    d = covars.shape[-1] if covars.ndim else 0
+    if covars.shape != covariance_shape(covariance_type, K, d):
+        raise ValueError(
+            f"{owner}: {covariance_type} covars_ must have shape {shape[covariance_type]} with "
+            f"K = {K}, got {covars.shape}"
+        )
+    if covariance_type in ("spherical", "diag"):
+        if not ((covars > 0) & np.isfinite(covars)).all():
+            raise ValueError(f"{owner}: covars_ must be positive, got {covars.min():g}")
+        return covars
+    matrices = covars.reshape(-1, d, d)
+    for j, matrix in enumerate(matrices):
+        good = np.isfinite(matrix).all() and np.allclose(matrix, matrix.T)
+        least = float(np.linalg.eigvalsh(matrix)[0]) if good else np.nan
+        if not least > 0:
+            got = f"a least eigenvalue of {least:g}" if good else "another matrix"
+            raise ValueError(
+                f"{owner}: covars_ must be symmetric, positive definite, got {got} for state {j}"
+            )
+    return covars
+
+
+class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
+    """Hidden Markov model with Gaussian emissions.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of states K.
+    covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
+        One variance a state, one for each feature, a matrix a state, or one matrix for all states.
+    min_covar : float, default=1e-3
+        Floor of the variances (of the eigenvalues of matrices), so that no state collapses to a
+        point. For a feature whose variance v in the data is below 1 the floor is ``min_covar v``.
+        Also added to the diagonal of the covariances that a fit starts from.
+    startprob_prior : float or array of shape (K,), default=1.0
+        Parameters of the Dirichlet prior of ``startprob_``.
+    transmat_prior : float or array of shape (K, K), default=1.0
+        Parameters of the Dirichlet prior of each row of ``transmat_``.
+    means_prior : float or array of shape (K, d), default=0
+        Means of the normal prior of ``means_``.
+    means_weight : float or array of shape (K,), default=0
+        Precision of that prior: how many rows it is worth.
+    covars_prior : float or array, default=1e-2
+        Scatter of the prior of the covariances (inverse gamma, or inverse Wishart for matrices);
+        broadcasts to (K, d), (K, d, d) or, tied, (d, d). A number is every entry of a matrix, as in
+        hmmlearn.
+    covars_weight : float or array of shape (K,), default=1
+        Its weight: ``max(covars_weight - 1, 0)`` rows, for matrices ``max(covars_weight - d, 0)``.
+    algorithm : {"viterbi", "map"}, default="viterbi"
+        How ``decode`` and ``predict`` find states.
+    random_state : int, RandomState, Generator or None, default=None
+        Which random numbers, for starts and for ``sample``.
+    n_iter : int, default=10
+        Most iterations.
+    tol : float, default=1e-2
+        Stop when an iteration gains less log-likelihood plus log prior.
+    verbose : bool, default=False
+        Show a progress bar; nothing is ever printed otherwise.
+    params, init_params : str, default="stmc"
+        What ``fit`` changes, and what it starts anew: letters for startprob, transmat, means and
+        covars.
+    implementation : {"log", "scaling"}, default="log"
+        Accepted for hmmlearn's sake. The recursions scale, and go over to logarithms for sequences
+        where scaling would lose anything, so both names give the same result.
+    device : {None, "cpu", "cuda"}, default=None
+        Where to compute: None is where X lives.
+
+    Attributes
+    ----------
+    startprob_ : ndarray of shape (K,)
+        Probabilities of the first state.
+    transmat_ : ndarray of shape (K, K)
+        Probabilities of the next state (columns) given the state (rows).
+    means_ : ndarray of shape (K, d)
+        Means of the states.
+    covars_ : ndarray of shape (K, d, d)
+        Covariance matrices of the states. Assign it in the shape of the type: (K,), (K, d),
+        (K, d, d) or, tied, (d, d).
+    monitor_ : ConvergenceMonitor
+        Log-likelihood and objective of each iteration.
+    n_features : int
+        Number of features d.
+    n_features_in_ : int
+        The same, after ``fit``.
+    feature_names_in_ : ndarray of shape (d,), object
+        Column names, if X was a frame with text names.
+
+    See Also
+    --------
+    GMMHMM : States that are mixtures of Gaussians.
+    VariationalGaussianHMM : Distributions over the parameters instead of points.
+
+    Notes
+    -----
+    NaN entries of X are missing and marginalised exactly; a row of NaN throughout has density 1 in
+    every state. Zeros in ``startprob_`` and ``transmat_`` stay zeros, so left-right and banded
+    models are made by assigning them and leaving their letter out of ``init_params``. A state that
+    is never visited keeps its parameters. The objective, log-likelihood plus log prior, never
+    falls. float32 rows stay float32; probabilities and sums are float64. Cost of an iteration about
+    6 T K^2 flops for the chain and 2 T K d^2 (full) or 8 T K d (diagonal) for the densities and
+    moments; memory 2 T K float64.
+
+    References
+    ----------
+    Baum, Petrie, Soules, Weiss (1970), "A maximization technique occurring in the statistical
+    analysis of probabilistic functions of Markov chains". Rabiner (1989), "A tutorial on hidden
+    Markov models and selected applications in speech recognition". Gauvain and Lee (1994), "Maximum
+    a posteriori estimation for multivariate Gaussian mixture observations of Markov chains".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.hmm import GaussianHMM
+    >>> rng = np.random.default_rng(0)
+    >>> states = np.repeat([0, 1, 0, 1], 50)
+    >>> X = np.array([[0.0], [4.0]])[states] + rng.standard_normal((200, 1))
+    >>> model = GaussianHMM(2, random_state=0).fit(X)
+    >>> found = model.predict(X)
+    >>> max(np.mean(found == states), np.mean(found != states)) > 0.95
+    True
+    >>> np.sort(model.means_[:, 0]).round(1) + 0.0
+    array([0.1, 4.1])
+    """
+
+    _letters: ClassVar = {
+        "s": ("startprob_",),
+        "t": ("transmat_",),
+        "m": ("means_",),
+        "c": ("_covars_",),
+    }
+    _parameters: ClassVar = {
+        **EMModel._parameters,
+        "covariance_type": rule.one_of(*COVARIANCE_TYPES),
+        "min_covar": rule.real(0),
+        "means_prior": NUMBER_OR_ARRAY,
+        "means_weight": NUMBER_OR_ARRAY,
+        "covars_prior": NUMBER_OR_ARRAY,
+        "covars_weight": NUMBER_OR_ARRAY,
+    }
+
+    def __init__(
+        self,
+        n_components=1,
+        covariance_type="diag",
+        min_covar=1e-3,
+        startprob_prior=1.0,
+        transmat_prior=1.0,
+        means_prior=0,
+        means_weight=0,
+        covars_prior=1e-2,
+        covars_weight=1,
+        algorithm="viterbi",
+        random_state=None,
+        n_iter=10,
+        tol=1e-2,
+        verbose=False,
+        params="stmc",
+        init_params="stmc",
+        implementation="log",
+        *,
+        device=None,
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.min_covar = min_covar
+        self.startprob_prior = startprob_prior
+        self.transmat_prior = transmat_prior
+        self.means_prior = means_prior
+        self.means_weight = means_weight
+        self.covars_prior = covars_prior
+        self.covars_weight = covars_weight
+        self.algorithm = algorithm
+        self.random_state = random_state
+        self.n_iter = n_iter
+        self.tol = tol
+        self.verbose = verbose
+        self.params = params
+        self.init_params = init_params
+        self.implementation = implementation
+        self.device = device
+
+    def _gaussians(self) -> Gaussians:
+        owner, K = type(self).__name__, int(self.n_components)
+        means = self.means_
+        d = np.shape(means)[-1] if np.ndim(means) == 2 else 0
+        means = checked_parameter(owner, "means_", means, (K, d))
+        shape = covariance_shape(self.covariance_type, K, d)
+        covars = checked_parameter(owner, "covars_", getattr(self, "_covars_", None), shape)
+        return gaussians_of(means, covars, self.covariance_type, owner)
+
+    def _emission(self) -> GaussianEmission:
+        return GaussianEmission(self._gaussians(), np.zeros(int(self.n_components)))
+
+    def _start_emissions(self, data: Sequences | Stream) -> tuple[NormalPrior, np.ndarray]:
+        owner, K = type(self).__name__, int(self.n_components)
+        rows = data.some_rows(MOST_ROWS)
+        if self._needs("m"):
+            self.means_ = centers_of(filled_rows(rows), K, self.random_state)[0]
+        if self._needs("c"):
+            spread = overall_covariance(filled_rows(rows), self.min_covar)
+            self._covars_ = distributed(spread, self.covariance_type, K)
+        self._match_columns(rows.shape[1])
+        floor = floor_of(rows, self.min_covar)
+        if "c" in self.params:
+            # The best covariances above the floor are an improvement only from above it.
+            self._keep(above_floor(self._gaussians(), floor, owner))
+        return self._prior_of(rows.shape[1]), floor
+
+    def _match_columns(self, d: int) -> None:
+        if self._n_columns() != d:
+            raise ValueError(
+                f"{type(self).__name__}: X must have the {self._n_columns()} features of means_, "
+                f"got {d} (leave 'm' in init_params to start anew)"
+            )
+
+    def _prior_of(self, d: int) -> NormalPrior:
+        owner, K = type(self).__name__, int(self.n_components)
+        mean = broadcast_parameter(owner, "means_prior", self.means_prior, (K, d))
+        weight = _vector(owner, "means_weight", self.means_weight, K)
+        rows = _vector(owner, "covars_weight", self.covars_weight, K)
+        if self.covariance_type in ("diag", "spherical"):
+            shape: tuple[int, ...] = (K, d)
+            count = np.maximum(rows - 1.0, 0.0)
+        else:
+            shape = (1 if self.covariance_type == "tied" else K, d, d)
+            count = np.maximum(rows - d, 0.0)[: shape[0]]
+        scatter = broadcast_parameter(owner, "covars_prior", self.covars_prior, shape)
+        return NormalPrior(mean, weight, scatter, count)
+
+    def _keep(self, gaussians: Gaussians) -> None:
+        self.means_, self._covars_ = gaussians.means, gaussians.covariances
+
+    def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
+        return log_prior(emission.gaussians, setting[0])
+
+    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
+        if "m" in self.params or "c" in self.params:
+            self._keep(
+                best(
+                    statistics,
+                    emission.gaussians,
+                    *setting,
+                    means="m" in self.params,
+                    covariances="c" in self.params,
+                    owner=type(self).__name__,
+                )
+            )
+
+    def _n_fit_scalars(self) -> dict[str, int]:
+        K, d = int(self.n_components), self._n_columns()
+        return {
+            "s": K - 1,
+            "t": K * (K - 1),
+            "m": K * d,
+            "c": n_covariance_parameters(self.covariance_type, K, d),
+        }
+
+
+def _vector(owner: str, name: str, value: Any, K: int) -> np.ndarray:
+    """A hyperparameter with one number a state, from a number, (K,) or (K, 1)."""
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    return broadcast_parameter(owner, name, array, (K,))

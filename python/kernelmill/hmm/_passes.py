@@ -1,0 +1,264 @@
+"""Passes over sequences: the E-step, scores, posteriors, filtered states and paths.
+
+A pass takes what was observed in some whole sequences, their lengths and weights, a chain and an
+emission. In memory `Sequences` runs it on groups of sequences, one after the other; `Stream` runs
+it on the chunks of a source, each one sequence. The functions stand at module level, so that Dask
+can send them to its workers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernelmill._estimator._device import namespace, to_host
+from kernelmill.ops import hmm
+from kernelmill.ops._op import is_cupy
+from kernelmill.stream._source import Fold
+
+# Entries of the (T, K) matrices of one group of sequences: 128 MiB each.
+_GROUP_ENTRIES = 1 << 24
+
+
+class Chain(NamedTuple):
+    """The hidden chain; rows need not be normalised."""
+
+    startprob: np.ndarray
+    transmat: np.ndarray
+
+
+class Expected(NamedTuple):
+    """What an E-step finds; it adds up over sequences.
+
+    Attributes
+    ----------
+    log_prob : float
+        Weighted log-likelihood of the possible sequences.
+    impossible : int
+        Sequences with weight and without probability.
+    starts : ndarray of shape (K,)
+    transitions : ndarray of shape (K, K)
+    rows : int
+        Rows of the sequences.
+    emissions : array, or tuple of these
+        Statistics of the emission.
+    """
+
+    log_prob: float
+    impossible: int
+    starts: np.ndarray
+    transitions: np.ndarray
+    rows: int
+    emissions: Any
+
+
+def _call(op: Any, density: Any, *arrays: Any) -> Any:
+    """Call an op with its small arguments where the log densities are."""
+    if is_cupy(density):
+        xp = namespace(density)
+        arrays = tuple(xp.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays)
+    return op(density, *arrays)
+
+
+def expectation(
+    observed: Any, lengths: np.ndarray, weight: Any, chain: Chain, emission: Any
+) -> Expected:
+    """The E-step on some sequences."""
+    density, kept = emission.log_density(observed)
+    gamma, log_prob, starts, transitions = _call(
+        hmm.posteriors, density, chain.startprob, chain.transmat, lengths, weight
+    )
+    del density
+    log_prob = to_host(log_prob)
+    possible = log_prob != -np.inf
+    counted = possible
+    if weight is None:
+        total = float(log_prob[possible].sum())
+    else:
+        counted = weight > 0
+        total = float((weight * np.where(possible & counted, log_prob, 0.0)).sum())
+        gamma *= namespace(gamma).asarray(np.repeat(weight, lengths))[:, None]
+        possible = possible | ~counted
+    emissions = emission.statistics(observed, gamma, kept)
+    return Expected(
+        total,
+        int((~possible).sum()),
+        to_host(starts),
+        to_host(transitions),
+        int(lengths.sum()),
+        emissions,
+    )
+
+
+def scores(observed: Any, lengths: np.ndarray, weight: Any, chain: Chain, emission: Any) -> Any:
+    """Log-likelihood of each sequence, (S,)."""
+    density = emission.log_density(observed)[0]
+    return to_host(_call(hmm.forward, density, chain.startprob, chain.transmat, lengths)[1])
+
+
+def smoothed(
+    observed: Any, lengths: np.ndarray, weight: Any, chain: Chain, emission: Any
+) -> tuple[np.ndarray, Any]:
+    """Log-likelihood of each sequence and posterior probabilities of states, (S,) and (T, K)."""
+    density = emission.log_density(observed)[0]
+    gamma, log_prob = _call(hmm.posteriors, density, chain.startprob, chain.transmat, lengths)[:2]
+    return to_host(log_prob), gamma
+
+
+def last_filtered(
+    observed: Any, lengths: np.ndarray, weight: Any, chain: Chain, emission: Any
+) -> np.ndarray:
+    """Probabilities of the state after the end of each sequence, (S, K)."""
+    density = emission.log_density(observed)[0]
+    filtered = _call(hmm.forward, density, chain.startprob, chain.transmat, lengths)[0]
+    ends = np.cumsum(lengths) - 1
+    found = np.tile(chain.startprob, (len(lengths), 1))
+    some = lengths > 0
+    found[some] = to_host(filtered[namespace(filtered).asarray(ends[some])]) @ chain.transmat
+    return found
+
+
+def paths(
+    observed: Any, lengths: np.ndarray, weight: Any, chain: Chain, emission: Any
+) -> tuple[np.ndarray, Any]:
+    """Log-probability of the best path of each sequence and the paths, (S,) and (T,)."""
+    density = emission.log_density(observed)[0]
+    with np.errstate(divide="ignore"):
+        logs = np.log(chain.startprob), np.log(chain.transmat)
+    states, log_prob = _call(hmm.viterbi, density, *logs, lengths)
+    return to_host(log_prob), states
+
+
+def best_states(
+    observed: Any, lengths: np.ndarray, weight: Any, chain: Chain, emission: Any
+) -> tuple[np.ndarray, Any]:
+    """Sum of the largest posteriors of each sequence and the states they are of."""
+    log_prob, gamma = smoothed(observed, lengths, weight, chain, emission)
+    xp = namespace(gamma)
+    largest = np.r_[0.0, np.cumsum(to_host(gamma.max(axis=1)))]
+    ends = np.cumsum(lengths)
+    return largest[ends] - largest[ends - lengths], gamma.argmax(axis=1).astype(xp.int32)
+
+
+def _of_chunk(
+    X: Any, observe: Callable, run: Callable, *state: Any, sample_weight: Any = None
+) -> Any:
+    """A pass over one chunk of a source, which is one sequence."""
+    lengths = np.array([X.shape[0]], dtype=np.int64)
+    weight = None if sample_weight is None else np.asarray(sample_weight[:1], dtype=np.float64)
+    return run(observe(X), lengths, weight, *state)
+
+
+def _largest_symbol(X: Any, as_codes: Callable) -> int:
+    codes = as_codes(X)
+    return int(codes.max()) if len(codes) else -1
+
+
+class Sequences:
+    """Sequences in memory, one after the other in X.
+
+    Parameters
+    ----------
+    X : array of shape (T, d)
+    lengths : ndarray of shape (S,), int64
+    weight : ndarray of shape (S,), float64, or None
+    observe : callable
+        Makes of rows what an emission takes.
+    n_states : int
+        Decides how many sequences go into a group.
+
+    Attributes
+    ----------
+    n_symbols : int
+        Of symbols alone: how many there are.
+    """
+
+    n_symbols = 0
+
+    def __init__(
+        self, X: Any, lengths: np.ndarray, weight: Any, observe: Callable, n_states: int
+    ) -> None:
+        self._X = X
+        self.n_rows, self.n_sequences = len(X), len(lengths)
+        self.lengths = lengths
+        self._parts = []
+        ends = np.cumsum(lengths)
+        first = 0
+        for start, stop in _groups(lengths, max(1, _GROUP_ENTRIES // max(1, n_states))):
+            end = int(ends[stop - 1])
+            rows = X if end - first == len(X) else X[first:end]
+            part_weight = None if weight is None else weight[start:stop]
+            self._parts.append((observe(rows), lengths[start:stop], part_weight))
+            first = end
+
+    def reduce(self, run: Callable, *state: Any) -> Any:
+        """The sum of a pass over all groups."""
+        fold = Fold()
+        for part in self._parts:
+            fold.add(run(*part, *state))
+        return fold.total
+
+    def map(self, run: Callable, *state: Any) -> Iterator[Any]:
+        """What a pass gives for each group."""
+        for part in self._parts:
+            yield run(*part, *state)
+
+    def some_rows(self, most: int) -> Any:
+        """At most so many of the rows, on the host, in their order, the same ones each time."""
+        X = self._X
+        if len(X) > most:
+            drawn = np.random.default_rng(0).choice(len(X), most, replace=False, shuffle=False)
+            X = X[np.sort(drawn)]
+        return to_host(X)
+
+
+def _groups(lengths: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """Ranges of sequences with at most so many rows, or a single longer one."""
+    if int(lengths.sum()) <= most:
+        return [(0, len(lengths))]
+    found, start, count = [], 0, 0
+    for s, length in enumerate(lengths.tolist()):
+        if count and count + length > most:
+            found.append((start, s))
+            start, count = s, 0
+        count += length
+    return [*found, (start, len(lengths))]
+
+
+class Stream:
+    """Sequences that are the chunks of a source; the interface of `Sequences`."""
+
+    n_symbols = 0
+
+    def __init__(self, opened: Any, observe: Callable) -> None:
+        self._opened = opened
+        self._observe = observe
+
+    @property
+    def n_rows(self) -> int:
+        return self._opened.count_rows()
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.array(self._opened.chunk_lengths(), dtype=np.int64)
+
+    @property
+    def n_sequences(self) -> int:
+        return len(self._opened.chunk_lengths())
+
+    def reduce(self, run: Callable, *state: Any) -> Any:
+        return self._opened.map_reduce(_of_chunk, self._observe, run, *state)
+
+    def map(self, run: Callable, *state: Any) -> Iterator[Any]:
+        yield from self._opened.map(_of_chunk, self._observe, run, *state)
+
+    def some_rows(self, most: int) -> Any:
+        rows = min(most, self.n_rows)
+        return to_host(self._opened.sample(rows, 0)[0])
+
+
+def largest_symbol(opened: Any, as_codes: Callable) -> int:
+    """The largest symbol of a stream, -1 where none was observed."""
+    return max(opened.map(_largest_symbol, as_codes), default=-1)

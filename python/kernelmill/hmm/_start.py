@@ -1,0 +1,61 @@
+"""Where fits of Gaussian states start: k-means and the covariance of the data."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from kernelmill.cluster import KMeans
+from kernelmill.hmm._fit import start_numbers
+
+# Rows that decide a start; more of them would not make it better, only later.
+MOST_ROWS = 1 << 15
+N_INIT = 10  # starts of k-means, as in hmmlearn
+
+
+def filled_rows(rows: np.ndarray) -> np.ndarray:
+    """Rows as float64 with missing entries set to the mean of their feature."""
+    rows = rows.astype(np.float64)
+    known = np.isfinite(rows)
+    if known.all():
+        return rows
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = np.where(known, rows, 0.0).sum(axis=0) / count
+    return np.where(known, rows, mean)
+
+
+def centers_of(rows: np.ndarray, k: int, random_state: Any) -> tuple[np.ndarray, np.ndarray]:
+    """k centers of rows and the center of each row; with fewer rows than centers some are drawn."""
+    n, d = rows.shape
+    if n >= k:
+        if isinstance(random_state, np.random.Generator):
+            random_state = start_numbers(random_state)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centers
+            found = KMeans(k, n_init=N_INIT, random_state=random_state).fit(rows)
+        return found.cluster_centers_, found.labels_
+    numbers = start_numbers(random_state)
+    spread = rows.std(axis=0) + np.finfo(np.float64).eps * np.abs(rows).max()
+    more = rows[numbers.randint(n, size=k - n)] + spread * numbers.standard_normal((k - n, d))
+    return np.concatenate([rows, more]), np.arange(n)
+
+
+def overall_covariance(rows: np.ndarray, min_covar: float) -> np.ndarray:
+    """Covariance of all rows plus `min_covar` on the diagonal, (d, d)."""
+    d = rows.shape[1]
+    spread = np.cov(rows.T).reshape(d, d) if len(rows) > 1 else np.zeros((d, d))
+    return spread + min_covar * np.eye(d)
+
+
+def distributed(covariance: np.ndarray, covariance_type: str, k: int) -> np.ndarray:
+    """One covariance for k components, in the shape of the type."""
+    if covariance_type == "spherical":
+        return np.full(k, np.diagonal(covariance).mean())
+    if covariance_type == "diag":
+        return np.tile(np.diagonal(covariance), (k, 1))
+    if covariance_type == "full":
+        return np.tile(covariance, (k, 1, 1))
+    return covariance.copy()
