@@ -7,7 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from hmm_kinds import KINDS  # noqa: E402 - found through the line above
+from hmm_kinds import KINDS
 
 
 @pytest.fixture(params=sorted(KINDS))

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from kernelmill.hmm import (
+    GMMHMM,
     CategoricalHMM,
     GaussianHMM,
-    GMMHMM,
     MultinomialHMM,
     PoissonHMM,
     VariationalCategoricalHMM,

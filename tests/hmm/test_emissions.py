@@ -16,9 +16,7 @@ def gaussian_density(x, mean, covariance):
     seen = np.isfinite(x)
     if not seen.any():
         return 0.0
-    return stats.multivariate_normal.logpdf(
-        x[seen], mean[seen], covariance[np.ix_(seen, seen)]
-    )
+    return stats.multivariate_normal.logpdf(x[seen], mean[seen], covariance[np.ix_(seen, seen)])
 
 
 def density_of(model, X):

@@ -9,7 +9,7 @@ VariationalCategoricalHMM take one column of symbols or whole numbers only, whic
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kernelmill.hmm import GaussianHMM, GMMHMM, VariationalGaussianHMM
+from kernelmill.hmm import GMMHMM, GaussianHMM, VariationalGaussianHMM
 
 
 class _TakesLabels:

@@ -180,9 +180,7 @@ class PoissonEmission:
         from scipy.special import gammaln, xlogy
 
         values = np.arange(float(n_symbols))
-        return CategoricalEmission(
-            xlogy(values, self.rates) - self.rates - gammaln(values + 1.0)
-        )
+        return CategoricalEmission(xlogy(values, self.rates) - self.rates - gammaln(values + 1.0))
 
     def statistics(
         self, observed: Counts | Symbols, gamma: Any, kept: Any
@@ -218,15 +216,12 @@ class MultinomialEmission:
         return _sums(observed.X, gamma)[1]
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
+        assert self.n_trials is not None  # the model has looked
         return generator(seed, COUNTS).multinomial(self.n_trials, self.probabilities[states])
 
 
 Emission = (
-    GaussianEmission
-    | MixtureEmission
-    | CategoricalEmission
-    | PoissonEmission
-    | MultinomialEmission
+    GaussianEmission | MixtureEmission | CategoricalEmission | PoissonEmission | MultinomialEmission
 )
 
 
