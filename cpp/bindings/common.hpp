@@ -139,6 +139,7 @@ auto by_dtype(std::string_view op, std::string_view name, const py::array& a, Bo
 
 // Each family adds its submodule; one line per family in module.cpp.
 void bind_elementwise(py::module_& m);
+void bind_hmm(py::module_& m);
 void bind_kmeans(py::module_& m);
 void bind_matmul(py::module_& m);
 void bind_mixture(py::module_& m);

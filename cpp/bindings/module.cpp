@@ -41,6 +41,7 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   m.def("pool_trim", [] { pool_trim(); });
 
   bind_elementwise(m);
+  bind_hmm(m);
   bind_kmeans(m);
   bind_matmul(m);
   bind_mixture(m);

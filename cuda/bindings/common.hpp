@@ -171,8 +171,10 @@ auto by_dtype(std::string_view op, std::string_view name, const py::object& arra
 
 // Each family adds its submodule; one line per family in module.cpp.
 void bind_elementwise(py::module_& m);
+void bind_hmm(py::module_& m);
 void bind_kmeans(py::module_& m);
 void bind_matmul(py::module_& m);
+void bind_mixture(py::module_& m);
 void bind_pairwise(py::module_& m);
 void bind_random(py::module_& m);
 void bind_silhouette(py::module_& m);

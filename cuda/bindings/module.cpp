@@ -50,8 +50,10 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   m.def("device_info", &device_info);
   m.attr("cuda_version") = CUDART_VERSION;
   bind_elementwise(m);
+  bind_hmm(m);
   bind_kmeans(m);
   bind_matmul(m);
+  bind_mixture(m);
   bind_pairwise(m);
   bind_random(m);
   bind_silhouette(m);

@@ -35,6 +35,14 @@ void download(const Call& call, T* host, const T* device, index_t count) {
   check(call, "execution", cudaStreamSynchronize(call.stream));
 }
 
+// Copies a small argument to the device; `host` may go once this returns.
+template <class T>
+void upload(const Call& call, T* device, const T* host, index_t count) {
+  const std::size_t bytes = sizeof(T) * static_cast<std::size_t>(count);
+  if (bytes == 0) return;
+  check(call, "copy", cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, call.stream));
+}
+
 inline void zero(const Call& call, void* device, std::size_t bytes) {
   if (bytes > 0) check(call, "fill", cudaMemsetAsync(device, 0, bytes, call.stream));
 }

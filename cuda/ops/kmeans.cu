@@ -5,6 +5,7 @@
 #include <string>     // messages
 
 #include "core/launch.cuh"  // launch, sums in order
+#include "core/origin.hpp"  // median_origin
 #include "core/tile.cuh"    // Tile, loaders
 
 namespace kernelmill {
@@ -31,36 +32,6 @@ struct AssignTiles<double> {
 constexpr int kThreads = 256;
 constexpr index_t kWidest = 128;     // most centers in a tile
 constexpr index_t kFewestRows = 64;  // fewest rows in a tile
-constexpr int kSample = 64;          // most centers that choose the origin
-
-// origin[p], p = blockIdx.x, is the median of column p over a sample of the centers. The mean would
-// do for the algebra, but one far center would take it along, and with it the digits of every
-// score.
-template <class T>
-__global__ void origin_kernel(DeviceRows<double> centers, T* origin) {
-  __shared__ double value[kSample];
-  const index_t p = blockIdx.x;
-  const int count = static_cast<int>(min(centers.n, static_cast<index_t>(kSample)));
-  const int own = static_cast<int>(threadIdx.x);
-  if (own < count && p < centers.d) {
-    const double c = centers.data[own * centers.n / count * centers.stride + p];
-    value[own] = c == c ? c : std::numeric_limits<double>::infinity();
-  }
-  __syncthreads();
-  if (p >= centers.d) {
-    if (own == 0) origin[p] = 0;  // padding
-    return;
-  }
-  if (own >= count) return;
-  int rank = 0;
-  for (int other = 0; other < count; ++other) {
-    if (value[other] < value[own] || (value[other] == value[own] && other < own)) ++rank;
-  }
-  if (rank == count / 2) {  // ranks are a permutation: one thread writes
-    const T median = static_cast<T>(value[own]);
-    origin[p] = isfinite(median) ? median : T(0);
-  }
-}
 
 // One warp per padded center. The norm is that of the rounded center, so that the score is exact
 // for the center that is compared.
@@ -219,10 +190,7 @@ template <class T>
 index_t run_assign(const Call& call, const DeviceRows<T>& x, const DeviceRows<double>& centers,
                    const T* weight, const Assignment<T>& to, const PreparedCenters<T>& space) {
   if (x.n == 0) return 0;
-  if (space.columns > 0) {
-    launch(call, origin_kernel<T>, dim3(static_cast<unsigned>(space.columns)), kSample, centers,
-           space.origin);
-  }
+  median_origin(call, centers, space.columns, space.origin);
   launch(call, center_kernel<T>, dim3(static_cast<unsigned>(div_up(space.rows * 32, kThreads))),
          kThreads, centers, space);
   using Tiles = AssignTiles<T>;

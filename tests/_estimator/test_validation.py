@@ -112,6 +112,7 @@ def test_feature_count_must_match(model):
         ([1.0, 2.0], r"must be 2-D, got shape \(2,\) \(Reshape your data"),
         (np.zeros((2, 2, 2)), r"must be 2-D, got shape \(2, 2, 2\)"),
         (5.0, r"must be 2-D"),
+        (None, "must be a 2-D array, got None"),
         (np.zeros((0, 3)), r"must have at least 1 row, got 0 sample\(s\)"),
         (np.zeros((3, 0)), r"must have features, got 0 feature\(s\) \(shape=\(3, 0\)\)"),
         ([[1, 2], [3]], "must have rows of equal length"),
@@ -219,3 +220,26 @@ def test_chunk_check_counts_rows_of_the_whole():
     bad[2, 1] = np.nan
     with pytest.raises(ValueError, match=re.escape("got NaN at row 102, column 1 ('b')")):
         check(bad, 100)
+
+
+def test_nan_may_stand_for_a_missing_entry(model):
+    X = GOOD.copy()
+    X[1, 2] = np.nan
+    assert check_X(model, X, reset=True, allow_nan=True) is X
+    X[3, 0] = -np.inf
+    with pytest.raises(
+        ValueError, match=r"^Model: X must be finite or NaN, got -inf at row 3, col"
+    ):
+        check_X(model, X, reset=True, allow_nan=True)
+    check = chunk_check("Model", allow_nan=True)
+    assert check(X[:3], 0) is not None
+    with pytest.raises(ValueError, match="got -inf at row 13, column 0"):
+        check(X, 10)
+    with sklearn.config_context(assume_finite=True):
+        check_X(model, X, reset=True, allow_nan=True)
+
+
+def test_sparse_chunks_may_be_refused():
+    check = chunk_check("Model", accept_sparse=False)
+    with pytest.raises(TypeError, match=r"^Model: X must be dense, got a sparse chunk of shape"):
+        check(sp.csr_array(GOOD), 0)

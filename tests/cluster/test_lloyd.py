@@ -13,7 +13,7 @@ from kernelmill import stream
 from kernelmill._estimator._progress import QUIET
 from kernelmill.cluster import KMeans, _lloyd
 from kernelmill.cluster._lloyd import choose_bounds, relocated_centers, steps_per_slice, tolerance
-from kernelmill.cluster._passes import lloyd_pass
+from kernelmill.cluster._passes import Far, lloyd_pass
 
 
 def test_slices_stay_near_their_work():
@@ -57,15 +57,32 @@ def test_tolerance_is_the_mean_variance(blobs, rng, shift):
     assert tolerance(0, 4, X[:1], None) == 0.0
 
 
-def test_relocation_takes_rows_that_are_far_apart():
-    centers = np.zeros((4, 1))
-    squared, rows = np.array([100.0, 98.01, 25.0]), np.array([[10.0], [9.9], [-5.0]])
-    moved = relocated_centers(centers, [1, 3], squared, rows, np.dtype(float))
-    np.testing.assert_array_equal(moved.ravel(), [0.0, 10.0, 0.0, -5.0])
+def test_relocation_takes_the_farthest_rows():
+    centers, dtype = np.zeros((4, 1)), np.dtype(float)
+    squared, rows = np.array([100.0, 100.0, 98.01]), np.array([[10.0], [10.0], [9.9]])
+    far = Far(squared, rows, np.zeros(3, np.int32), np.ones(3))
+    moved = relocated_centers(centers, [1, 3], far, dtype)
+    np.testing.assert_array_equal(moved.ravel(), [0.0, 10.0, 0.0, 9.9])  # equal rows only once
     np.testing.assert_array_equal(centers, 0)
-    assert relocated_centers(centers, [1], np.zeros(3), rows, np.dtype(float)) is None
-    rounding = np.full(3, 1e-31)
-    assert relocated_centers(centers, [1], rounding, rows, np.dtype(float)) is None
+    assert relocated_centers(centers, [1], far._replace(squared=np.zeros(3)), dtype) is None
+    assert relocated_centers(centers, [1], far._replace(squared=np.full(3, 1e-31)), dtype) is None
+
+
+def test_relocation_takes_rows_out_of_their_means():
+    centers = np.array([[2.0], [50.0], [9.0]])  # of the rows -1, 2, 5 and 9
+    far = Far(
+        np.array([30.0, 20.0, 10.0]),
+        np.array([[9.0], [5.0], [-1.0]]),
+        np.array([2, 0, 0], np.int32),
+        np.array([1.0, 2.0, 2.0]),
+    )
+    weights = np.array([6.0, 0.0, 1.0])
+    moved = relocated_centers(centers, [1], far, np.dtype(float), weights)
+    # The row 9 is alone in its cluster and stays; 5 leaves (2 * -1 + 2 * 2) / 4.
+    np.testing.assert_allclose(moved.ravel(), [0.5, 5.0, 9.0], rtol=1e-15)
+    np.testing.assert_array_equal(weights, [6.0, 0.0, 1.0])
+    alone = Far(*(values[:1] for values in far))
+    assert relocated_centers(centers, [1], alone, np.dtype(float), weights) is None
 
 
 def test_passes_equal_the_fused_op(make):

@@ -43,9 +43,11 @@ def test_farthest_rows(blobs, centers, sparse):
     order = np.argsort(-np.where(w > 0, squared, 0), kind="stable")[:7]
     data = sp.csr_array(blobs) if sparse else blobs
     opened = stream.source(data, w, chunk_rows=41)
-    found, rows = opened.map_reduce(farthest, centers, merge=BestOf(7), size=7)
-    np.testing.assert_allclose(found, squared[order], rtol=1e-10)
-    np.testing.assert_array_equal(rows, blobs[order])
+    far = opened.map_reduce(farthest, centers, merge=BestOf(7), size=7)
+    np.testing.assert_allclose(far.squared, squared[order], rtol=1e-10)
+    np.testing.assert_array_equal(far.rows, blobs[order])
+    np.testing.assert_array_equal(far.labels, assign(blobs, centers)[0][order])
+    np.testing.assert_array_equal(far.weights, w[order])
 
 
 def test_reservoir_follows_the_mass(rng):

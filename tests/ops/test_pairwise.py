@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from agreement import DTYPES, SIZES, Case, agreement_tests, cases, eps
 
+import kernelmill
 from kernelmill.ops import pairwise
 
 # |got - D| <= CONSTANT (d + 4) eps D, the contract of the specification.
@@ -62,3 +63,8 @@ def test_equal_rows_are_at_zero():
 def test_errors(X, Y):
     with pytest.raises(ValueError, match=r"^pairwise\.euclidean: .* must .*, got "):
         pairwise.euclidean(X, Y)
+
+
+def test_an_unknown_backend_is_refused_at_the_call():
+    with pytest.raises(ValueError, match="name must be one of numpy, cpu, cuda, got 'gpu'"):
+        kernelmill.backend("gpu")

@@ -359,6 +359,7 @@ BAD = {
     "dict": ({}, "X must be an array, frame, path"),
     "no chunks": (lambda: iter([]), "must yield at least one chunk"),
     "not an iterator": (lambda: 3, "must return an iterator of chunks, got int"),
+    "missing array": ("nowhere.npy", "must be a file that exists, got 'nowhere.npy'"),
     "missing file": ("nowhere.parquet", "must be a file that exists, got 'nowhere.parquet'"),
     "empty pattern": ("nowhere*.parquet", "at least one Parquet file"),
     "ragged lists": ([[1.0], [1.0, 2.0]], "X must have rows of equal length"),

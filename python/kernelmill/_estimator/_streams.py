@@ -41,7 +41,14 @@ def is_stream(X: Any) -> bool:
 
 
 def open_stream(
-    estimator: Any, X: Any, sample_weight: Any = None, *, reset: bool, chunk_rows: int | None = None
+    estimator: Any,
+    X: Any,
+    sample_weight: Any = None,
+    *,
+    reset: bool,
+    chunk_rows: int | None = None,
+    accept_sparse: bool = True,
+    allow_nan: bool = False,
 ) -> Source:
     """X as a checked `Source`; keeps or compares the names and number of its features.
 
@@ -56,6 +63,8 @@ def open_stream(
         True in ``fit``.
     chunk_rows : int, optional
         As in `kernelmill.stream.source`.
+    accept_sparse, allow_nan : bool
+        As in `kernelmill._estimator._validation.check_X`.
 
     Returns
     -------
@@ -67,8 +76,7 @@ def open_stream(
         If the features are not those of ``fit``; NaN and inf are found as the chunks are read.
     """
     owner = type(estimator).__name__
-    opened = source(
-        X, sample_weight, chunk_rows=chunk_rows, validate=chunk_check(owner), owner=owner
-    )
+    check = chunk_check(owner, accept_sparse=accept_sparse, allow_nan=allow_nan)
+    opened = source(X, sample_weight, chunk_rows=chunk_rows, validate=check, owner=owner)
     check_features(estimator, opened.feature_names, opened.n_features, reset)
     return opened

@@ -47,11 +47,12 @@ def all_finite(array: Any) -> bool:
     return bool(np.isfinite(total)) or _first_bad(array) is None
 
 
-def _first_bad(array: Any) -> tuple[tuple[int, ...], int] | None:
-    """Place of the first value that is not finite, and how many there are."""
+def _first_bad(array: Any, allow_nan: bool = False) -> tuple[tuple[int, ...], int] | None:
+    """Place of the first value that is not finite (or NaN), and how many there are."""
     first, count = None, 0
     for start in range(0, len(array), _SEARCH_ROWS):
-        bad = ~np.isfinite(array[start : start + _SEARCH_ROWS])
+        block = array[start : start + _SEARCH_ROWS]
+        bad = np.isinf(block) if allow_nan else ~np.isfinite(block)
         found = int(bad.sum())
         if found and first is None:
             place = np.unravel_index(int(bad.argmax()), bad.shape)
@@ -60,10 +61,12 @@ def _first_bad(array: Any) -> tuple[tuple[int, ...], int] | None:
     return None if first is None else (first, count)
 
 
-def _refuse_not_finite(X: Any, owner: str, names: Any, first_row: int = 0) -> None:
-    """Raise for the first value of X that is not finite; X is dense or CSR."""
+def _refuse_not_finite(
+    X: Any, owner: str, names: Any, first_row: int = 0, allow_nan: bool = False
+) -> None:
+    """Raise for the first value of X that is not finite (or NaN); X is dense or CSR."""
     stored = X.data if is_sparse(X) else X
-    found = _first_bad(stored)
+    found = _first_bad(stored, allow_nan)
     if found is None:
         return
     place, count = found
@@ -79,7 +82,8 @@ def _refuse_not_finite(X: Any, owner: str, names: Any, first_row: int = 0) -> No
         where += f" ({str(names[column])!r})"
     more = f" and {count - 1} more" if count > 1 else ""
     shown = kind if kind == "NaN" or value > 0 else "-inf"
-    raise ValueError(f"{owner}: X must be finite, got {shown} at {where}{more} ({_HINTS[kind]})")
+    what = "finite or NaN" if allow_nan else "finite"
+    raise ValueError(f"{owner}: X must be {what}, got {shown} at {where}{more} ({_HINTS[kind]})")
 
 
 def _finite(X: Any) -> bool:
@@ -103,6 +107,8 @@ def _converted(X: Any, owner: str, accept_sparse: bool) -> Any:
         return to_matrix(X, native if native in _FLOATS else np.dtype(np.float64), owner)
     if isinstance(X, np.matrix):
         raise TypeError(f"{owner}: X must be an array, got numpy.matrix (use numpy.asarray(X))")
+    if X is None:
+        raise ValueError(f"{owner}: X must be a 2-D array, got None")
     if not is_cupy(X):
         try:
             X = np.asarray(X)
@@ -136,6 +142,7 @@ def check_X(
     *,
     reset: bool,
     accept_sparse: bool = True,
+    allow_nan: bool = False,
     min_rows: int = 1,
 ) -> Any:
     """Check X and keep or compare the names and number of its features.
@@ -151,6 +158,8 @@ def check_X(
         True in ``fit``; False where X must fit what was learned.
     accept_sparse : bool, default=True
         Whether sparse X becomes CSR or an error.
+    allow_nan : bool, default=False
+        Whether NaN stands for a missing entry or is an error; inf is always one.
     min_rows : int, default=1
         Fewest rows.
 
@@ -188,7 +197,8 @@ def check_X(
         )
     check_features(estimator, feature_names(given), d, reset)
     if not get_config()["assume_finite"] and not _finite(X):
-        _refuse_not_finite(X, owner, getattr(estimator, "feature_names_in_", None))
+        names = getattr(estimator, "feature_names_in_", None)
+        _refuse_not_finite(X, owner, names, allow_nan=allow_nan)
     return X
 
 
@@ -316,7 +326,9 @@ def check_weight_values(weight: Any, owner: str, first_row: int = 0) -> None:
         )
 
 
-def chunk_check(owner: str, names: Any = None) -> Any:
+def chunk_check(
+    owner: str, names: Any = None, *, accept_sparse: bool = True, allow_nan: bool = False
+) -> Any:
     """The ``validate`` of a source: `check` with the owner and names filled in, picklable.
 
     Parameters
@@ -325,12 +337,29 @@ def chunk_check(owner: str, names: Any = None) -> Any:
         What errors call the caller.
     names : sequence of str, optional
         Column names for messages.
+    accept_sparse, allow_nan : bool
+        As in `check_X`.
     """
-    return functools.partial(check_chunk, owner=owner, names=names)
+    return functools.partial(
+        check_chunk, owner=owner, names=names, accept_sparse=accept_sparse, allow_nan=allow_nan
+    )
 
 
-def check_chunk(X: Any, first_row: int, *, owner: str, names: Any) -> Any:
+def check_chunk(
+    X: Any,
+    first_row: int,
+    *,
+    owner: str,
+    names: Any,
+    accept_sparse: bool = True,
+    allow_nan: bool = False,
+) -> Any:
     """Raise where a chunk of a stream holds NaN or inf; `first_row` is its place in X."""
+    if is_sparse(X) and not accept_sparse:
+        raise TypeError(
+            f"{owner}: X must be dense, got a sparse chunk of shape {X.shape} (X.toarray() makes "
+            f"it dense)"
+        )
     if not get_config()["assume_finite"] and not _finite(X):
-        _refuse_not_finite(X, owner, names, first_row)
+        _refuse_not_finite(X, owner, names, first_row, allow_nan)
     return X

@@ -185,6 +185,8 @@ def write_atomically(path, pieces):
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     if os.path.isdir(target):
         raise IsADirectoryError(f"save: path must be a file, got the directory {target}")
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"save: path must be in a folder that exists, got {target}")
     descriptor = os.open(temporary, flags, 0o666)  # less the umask, as open() would
     try:
         with open(descriptor, "wb") as file:

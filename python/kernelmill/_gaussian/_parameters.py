@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dtrtri
 
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
@@ -67,26 +67,38 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, owner: st
             )
         return 1.0 / np.sqrt(covariances)
     matrices = covariances[None] if covariance_type == "tied" else covariances
-    factors = np.empty_like(matrices)
-    for j, matrix in enumerate(matrices):
-        factors[j] = _inverse_factor(matrix, j, covariance_type, owner)
+    try:
+        lower = np.linalg.cholesky(matrices)
+        good = bool(np.isfinite(lower).all())
+    except np.linalg.LinAlgError:
+        good = False
+    if not good:
+        raise _singular(matrices, covariance_type, owner)
+    factors = np.empty_like(lower)
+    for j, factor in enumerate(lower):
+        # L' is upper triangular and its inverse is P: L L' = covariance.
+        factors[j] = dtrtri(factor.T, lower=0)[0]
     return factors[0] if covariance_type == "tied" else factors
 
 
-def _inverse_factor(matrix: np.ndarray, j: int, covariance_type: str, owner: str) -> np.ndarray:
+def _singular(matrices: np.ndarray, covariance_type: str, owner: str) -> NotPositiveDefinite:
+    """The error for the first matrix without a Cholesky factor."""
+    j = next(j for j, matrix in enumerate(matrices) if not _has_factor(matrix))
+    least = "NaN or inf"
+    if np.isfinite(matrices[j]).all():
+        least = f"a least eigenvalue of {np.linalg.eigvalsh(matrices[j])[0]:g}"
+    which = "the tied covariance" if covariance_type == "tied" else f"component {j}"
+    return NotPositiveDefinite(
+        f"{owner}: covariances must be positive definite, got {least} for {which} (raise "
+        f"reg_covar, lower the number of components, or scale the features)"
+    )
+
+
+def _has_factor(matrix: np.ndarray) -> bool:
     try:
-        lower = np.linalg.cholesky(matrix)
-        if not np.isfinite(lower).all():
-            raise np.linalg.LinAlgError
-    except np.linalg.LinAlgError as error:
-        which = "the tied covariance" if covariance_type == "tied" else f"component {j}"
-        finite = np.isfinite(matrix).all()
-        least = f"{np.linalg.eigvalsh(matrix)[0]:g}" if finite else "NaN or inf entries"
-        raise NotPositiveDefinite(
-            f"{owner}: covariances must be positive definite, got a least eigenvalue of {least} "
-            f"for {which} (raise reg_covar, lower the number of components, or scale the features)"
-        ) from error
-    return solve_triangular(lower, np.eye(len(matrix)), lower=True, check_finite=False).T
+        return bool(np.isfinite(np.linalg.cholesky(matrix)).all())
+    except np.linalg.LinAlgError:
+        return False
 
 
 def full_covariances(covariances: np.ndarray, covariance_type: str, k: int, d: int) -> np.ndarray:

@@ -10,18 +10,20 @@ the component
 E[x] - mu = G (x_o - mu_o) is linear in what was observed (G is I on o and B on m), so the expected
 moments of whole rows follow from those of the observed parts, s and S, which the ops give:
 ``G s`` and ``G S G' + n C``. So an op never sees a NaN, and the result is exact. Cost: one call of
-the op per pattern, and k factorisations of the size of o.
+the op per pattern, and k factorisations of the size of o. Finding the patterns and cutting X into
+them (`parts_of`) copies X; a fit that passes over the same rows again does it once.
 
 These are plain functions at module level, so that Dask can send them to its workers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernelmill._estimator._device import move_in, to_host
+from kernelmill._estimator._device import move_in, namespace, to_host
 from kernelmill._estimator._validation import all_finite
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill.ops import mixture
@@ -47,9 +49,51 @@ class Moments(NamedTuple):
     log_likelihood: float
 
 
+class Part(NamedTuple):
+    """The rows of X that lack the same features.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (m,), int64
+        Their places in X.
+    observed : ndarray of shape (o,), int64
+        Features that they have.
+    X : array of shape (m, o)
+        What was observed: no NaN in it.
+    """
+
+    rows: np.ndarray
+    observed: np.ndarray
+    X: Any
+
+
 def has_missing(X: Any) -> bool:
     """Whether any entry is NaN. One quick pass where X is finite throughout."""
     return not all_finite(X) and bool((X != X).any())
+
+
+def parts_of(X: Any) -> list[Part] | None:
+    """X cut by what its rows lack, for passes over the same X again; None where nothing does."""
+    if not has_missing(X):
+        return None
+    missing = to_host(X != X)
+    packed = np.packbits(missing, axis=1)
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    order = np.argsort(inverse, kind="stable")
+    ends = np.cumsum(np.bincount(inverse))
+    parts = []
+    for start, end, row in zip(np.r_[0, ends[:-1]], ends, first, strict=True):
+        rows, observed = order[start:end], np.flatnonzero(~missing[row])
+        parts.append(Part(rows, observed, X[rows][:, observed]))
+    return parts
+
+
+def _found(X: Any, missing: Any) -> list[Part] | None:
+    """The parts of X from what the caller knows about missing entries."""
+    if missing is None or missing is True:
+        return parts_of(X)
+    return None if missing is False else missing
 
 
 def log_joint(
@@ -57,7 +101,7 @@ def log_joint(
     gaussians: Gaussians,
     offsets: np.ndarray,
     device: str | None = None,
-    missing: bool | None = None,
+    missing: bool | list[Part] | None = None,
 ) -> np.ndarray:
     """Log joint densities, as in `kernelmill.ops.mixture.full_log_joint`.
 
@@ -68,24 +112,26 @@ def log_joint(
     gaussians : Gaussians
     offsets : ndarray of shape (k,), float64
     device : {None, "cpu", "cuda"}
-    missing : bool, optional
-        Whether X has missing entries, where the caller knows; looked up otherwise.
+    missing : bool or list of Part, optional
+        What `parts_of` gave, or whether X has missing entries, where the caller knows; looked up
+        otherwise.
 
     Returns
     -------
     log_joint : array of shape (n, k), dtype of X, where X is
     """
     X = move_in(X, device, "Gaussians")
-    if not (has_missing(X) if missing is None else missing):
+    parts = _found(X, missing)
+    if parts is None:
         return _run(_ops(gaussians)[0], X, gaussians.means, gaussians.whitening, offsets)
-    xp = _namespace(X)
+    xp = namespace(X)
     out = xp.empty((X.shape[0], gaussians.k), dtype=X.dtype)
-    for rows, observed in _patterns(X):
+    for rows, observed, block in parts:
         if not len(observed):
             out[rows] = xp.asarray(offsets.astype(X.dtype))
             continue
         part = _marginal(gaussians, observed)
-        out[rows] = _run(_ops(part)[0], X[rows][:, observed], part.means, part.whitening, offsets)
+        out[rows] = _run(_ops(part)[0], block, part.means, part.whitening, offsets)
     return out
 
 
@@ -95,7 +141,7 @@ def step(
     offsets: np.ndarray,
     sample_weight: Any = None,
     device: str | None = None,
-    missing: bool | None = None,
+    missing: bool | list[Part] | None = None,
 ) -> Moments:
     """The E-step: `Moments` of the rows under the responsibilities, and the log-likelihood.
 
@@ -104,31 +150,25 @@ def step(
     X = move_in(X, device, "Gaussians")
     if sample_weight is not None:
         sample_weight = move_in(sample_weight, device, "Gaussians")
-    if not (has_missing(X) if missing is None else missing):
-        found = _run(
-            _ops(gaussians)[1], X, gaussians.means, gaussians.whitening, offsets, sample_weight
+    parts = _found(X, missing)
+    if parts is None:
+        return _moments(
+            *_run(
+                _ops(gaussians)[1], X, gaussians.means, gaussians.whitening, offsets, sample_weight
+            )
         )
-        return Moments(*map(to_host, found[:3]), float(found[3]))
 
-    def part_of(rows, observed, part):
+    def of_part(rows, block, part):
         weight = None if sample_weight is None else sample_weight[rows]
-        if not len(observed):
+        if not block.shape[1]:
             total = float(len(rows)) if weight is None else float(weight.sum(dtype=np.float64))
             log_prob, share = mixture.responsibilities.specification(offsets[None])
             return Moments(
                 total * share[0], *_nothing_observed(gaussians), total * float(log_prob[0])
             )
-        found = _run(
-            _ops(part)[1],
-            X[rows][:, observed],
-            part.means,
-            part.whitening,
-            offsets,
-            weight,
-        )
-        return Moments(*map(to_host, found[:3]), float(found[3]))
+        return _moments(*_run(_ops(part)[1], block, part.means, part.whitening, offsets, weight))
 
-    return _over_patterns(X, gaussians, part_of)
+    return _over_parts(parts, gaussians, of_part)
 
 
 def moments(
@@ -136,35 +176,32 @@ def moments(
     responsibilities: Any,
     gaussians: Gaussians,
     device: str | None = None,
-    missing: bool | None = None,
+    missing: bool | list[Part] | None = None,
 ) -> Moments:
     """`Moments` of the rows under given responsibilities (n, k), float64; no log-likelihood."""
     X = move_in(X, device, "Gaussians")
     responsibilities = move_in(responsibilities, device, "Gaussians")
 
-    def found(rows, columns, part):
-        block = X if rows is None else X[rows][:, columns]
+    def of_part(rows, block, part):
         share = responsibilities if rows is None else responsibilities[rows]
-        if rows is not None and not len(columns):
+        if not block.shape[1]:
             return Moments(to_host(share.sum(axis=0)), *_nothing_observed(gaussians), 0.0)
         if part.is_diagonal:
             result = _run(mixture.diag_moments, block, share, part.means)
         else:
             pooled = part.covariance_type == "tied"
             result = _run(mixture.full_moments, block, share, part.means, pooled)
-        return Moments(*map(to_host, result), 0.0)
+        return _moments(*result)
 
-    if not (has_missing(X) if missing is None else missing):
-        return found(None, None, gaussians)
-    return _over_patterns(X, gaussians, found)
+    parts = _found(X, missing)
+    if parts is None:
+        return of_part(None, X, gaussians)
+    return _over_parts(parts, gaussians, of_part)
 
 
-def _namespace(X: Any) -> Any:
-    if is_cupy(X):
-        import cupy
-
-        return cupy
-    return np
+def _moments(weights: Any, sums: Any, squares: Any, log_likelihood: float = 0.0) -> Moments:
+    """What an op gave, on the host."""
+    return Moments(to_host(weights), to_host(sums), to_host(squares), float(log_likelihood))
 
 
 def _ops(gaussians: Gaussians) -> tuple:
@@ -180,18 +217,6 @@ def _run(op: Any, X: Any, *arguments: Any) -> Any:
 
         arguments = tuple(cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments)
     return op(X, *arguments)
-
-
-def _patterns(X: Any):
-    """Yield (row numbers, observed features) for each set of missing features."""
-    missing = to_host(X != X)
-    packed = np.packbits(missing, axis=1)
-    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
-    inverse = inverse.reshape(-1)
-    order = np.argsort(inverse, kind="stable")
-    ends = np.cumsum(np.bincount(inverse))
-    for start, end, row in zip(np.r_[0, ends[:-1]], ends, first, strict=True):
-        yield order[start:end], np.flatnonzero(~missing[row])
 
 
 def _marginal(gaussians: Gaussians, observed: np.ndarray) -> Gaussians:
@@ -218,14 +243,14 @@ def _nothing_observed(gaussians: Gaussians) -> tuple[np.ndarray, np.ndarray]:
     return np.zeros((k, 0)), np.zeros(second)
 
 
-def _over_patterns(X: Any, gaussians: Gaussians, part_of: Any) -> Moments:
-    """Moments of whole rows from those of the observed parts, pattern by pattern."""
+def _over_parts(parts: list[Part], gaussians: Gaussians, of_part: Callable) -> Moments:
+    """Moments of whole rows from those of what was observed of them, pattern by pattern."""
     k, d = gaussians.k, gaussians.d
     shape = {"full": (k, d, d), "tied": (1, d, d)}.get(gaussians.covariance_type, (k, d))
     weights, sums, squares, total = np.zeros(k), np.zeros((k, d)), np.zeros(shape), 0.0
-    for rows, observed in _patterns(X):
+    for rows, observed, block in parts:
         part = _marginal(gaussians, observed) if len(observed) else gaussians
-        found = part_of(rows, observed, part)
+        found = of_part(rows, block, part)
         weights += found.weights
         total += found.log_likelihood
         if gaussians.is_diagonal:

@@ -17,7 +17,7 @@ import numpy as np
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import Moments
 
-# Weight below which a component counts as empty: sums of that size are rounding.
+# Share of the whole weight below which a component counts as empty: sums of that size are rounding.
 EMPTY = 10 * np.finfo(np.float64).eps
 
 
@@ -41,13 +41,15 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
         If a covariance is singular.
     """
     kind, d = gaussians.covariance_type, gaussians.d
-    filled = moments.weights > EMPTY
+    mass = float(moments.weights.sum())
+    filled = moments.weights > EMPTY * mass
     total = np.where(filled, moments.weights, 1.0)
     delta = np.where(filled[:, None], moments.sums / total[:, None], 0.0)
     means = gaussians.means + delta
     if kind == "tied":
         between = (moments.weights[:, None] * delta).T @ delta
-        mass = max(float(moments.weights.sum()), EMPTY)
+        if not mass > 0:
+            return gaussians
         covariances = (moments.squares[0] - between) / mass
         covariances = (covariances + covariances.T) / 2
         covariances[np.diag_indices(d)] += reg_covar
@@ -64,3 +66,29 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
             covariances = variances + reg_covar
         covariances[~filled] = gaussians.covariances[~filled]
     return Gaussians.of(means, covariances, kind, owner)
+
+
+def moments_of(weights: np.ndarray, gaussians: Gaussians, reg_covar: float) -> Moments:
+    """The moments about the means that `maximise` turns into these weights and Gaussians.
+
+    Parameters
+    ----------
+    weights : ndarray of shape (k,), float64
+        Weights n_j of the components.
+    gaussians : Gaussians
+    reg_covar : float
+        What `maximise` adds.
+
+    Notes
+    -----
+    So the parameters of a model are sufficient statistics, and online EM needs no other state. What
+    `reg_covar` has added is taken away, down to 0 at the least.
+    """
+    k, d, kind = gaussians.k, gaussians.d, gaussians.covariance_type
+    if gaussians.is_diagonal:
+        second = np.maximum(gaussians.variances - reg_covar, 0.0) * weights[:, None]
+    else:
+        inner = gaussians.matrices - reg_covar * np.eye(d)
+        mass = weights.sum(keepdims=True) if kind == "tied" else weights
+        second = inner * mass[:, None, None]
+    return Moments(weights, np.zeros((k, d)), second, 0.0)

@@ -421,7 +421,7 @@ class _LinkedRows:
             return None
         size = min(len(self.free_rows), 4 * len(empty) + 16)
         found = farthest(self.free, before, self.free_weight, size=size)
-        return relocated_centers(centers, empty, *found, self.free.dtype)
+        return relocated_centers(centers, empty, found, self.free.dtype)
 
     def labels(self, centers: Any) -> tuple[Any, float]:
         """Labels of all rows as of the last step, and their inertia at the centers of that step."""
@@ -475,7 +475,7 @@ class _SizedRows:
     def relocated(self, before: Any, centers: Any, empty: np.ndarray) -> Any:
         """Centers with empty ones moved to the farthest rows, or None."""
         found = farthest(self.X, before, self.weight, size=4 * len(empty) + 16)
-        return relocated_centers(centers, empty, *found, self.X.dtype)
+        return relocated_centers(centers, empty, found, self.X.dtype)
 
     def labels(self, centers: Any) -> tuple[Any, float]:
         """Labels as of the last step, and their inertia."""

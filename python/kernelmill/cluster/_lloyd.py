@@ -14,7 +14,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._estimator._device import namespace, to_host
-from kernelmill.cluster._passes import BestOf, assign, farthest, labels_of, lloyd_pass, sum_of
+from kernelmill.cluster._passes import (
+    BestOf,
+    Far,
+    assign,
+    farthest,
+    labels_of,
+    lloyd_pass,
+    sum_of,
+)
 from kernelmill.ops import kmeans
 from kernelmill.stream._matrix import is_sparse
 
@@ -92,30 +100,55 @@ def tolerance(
     return tol * max(inertia / total - float((offset * offset).sum()), 0.0) / n_features
 
 
-def relocated_centers(centers: Any, empty: Any, squared: Any, rows: Any, dtype: np.dtype) -> Any:
+def relocated_centers(
+    centers: Any, empty: Any, far: Far, dtype: np.dtype, weights: Any = None
+) -> Any:
     """Centers with the empty ones moved to the farthest rows; None where no row is left over.
 
-    As in scikit-learn, far is meant from the centers that the rows were last compared with. A row
-    that lies on its center within rounding is none: moving a center there gains nothing.
+    As in scikit-learn, far is meant from the centers that the rows were last compared with, and a
+    row that becomes a center leaves the mean that it was part of. A row that lies on its center
+    within rounding, equals one taken before or is alone in its cluster is left: moving a center
+    there gains nothing.
+
+    Parameters
+    ----------
+    centers : array of shape (k, d), float64
+        Means of the last step.
+    empty : array of int
+        Clusters without rows.
+    far : Far
+        Rows to take, farthest first.
+    dtype : dtype
+        Of X.
+    weights : array of shape (k,), optional
+        Weights of the clusters; without them the means stay what they are.
     """
-    if not len(rows):
+    if not len(far.rows):
         return None
-    scale = float((rows**2).sum(axis=1).max())
+    scale = float((far.rows**2).sum(axis=1).max())
     nothing = scale * (4 * np.finfo(dtype).eps) ** 2
-    moved = None
-    for j in empty:
-        far = int(squared.argmax())
-        if not squared[far] > nothing:
+    totals = None if weights is None else to_host(weights).astype(np.float64)
+    moved = to_host(centers).copy()
+    taken: list[int] = []
+    for row in np.flatnonzero(far.squared > nothing):
+        if len(taken) == len(empty):
             break
-        if moved is None:
-            moved = centers.copy()
-        moved[j] = namespace(centers).asarray(rows[far])
-        squared = np.minimum(squared, ((rows - rows[far]) ** 2).sum(axis=1))
-    return moved
+        x, label, weight = far.rows[row], far.labels[row], far.weights[row]
+        if any(np.array_equal(x, far.rows[other]) for other in taken):
+            continue
+        if totals is not None:
+            left = totals[label] - weight
+            if not left > 1e-12 * totals[label]:  # nothing, but for the rounding of sums
+                continue
+            moved[label] += weight / left * (moved[label] - x)
+            totals[label] = left
+        moved[empty[len(taken)]] = x
+        taken.append(int(row))
+    return namespace(centers).asarray(moved) if taken else None
 
 
 def _candidates(empty: Any) -> int:
-    """How many of the farthest rows to look at: some lie close together."""
+    """How many of the farthest rows to look at: some may be equal."""
     return 4 * len(empty) + 16
 
 
@@ -178,7 +211,7 @@ def lloyd_in_memory(
             empty = np.flatnonzero(to_host(weights) <= 0)
             before = _before_last(X, weight, before, steps)
             found = farthest(X, before, weight, size=_candidates(empty))
-            moved = relocated_centers(centers, empty, *found, X.dtype)
+            moved = relocated_centers(centers, empty, found, X.dtype, weights)
             if moved is not None:
                 centers = moved
                 _forget(bounds)
@@ -301,10 +334,10 @@ def lloyd_by_passes(
         if not filled.all():
             empty = np.flatnonzero(~filled)
             size = _candidates(empty)
-            squared, rows = source.map_reduce(
+            found = source.map_reduce(
                 farthest, before, merge=BestOf(size), size=size, device=device
             )
-            moved = relocated_centers(centers, empty, squared, rows, source.dtype)
+            moved = relocated_centers(centers, empty, found, source.dtype, weights)
             if moved is not None:
                 centers, finished = moved, False
         if progress.listening:

@@ -6,7 +6,7 @@ They are plain functions at module level so that Dask can send them to its worke
 from __future__ import annotations
 
 import zlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -65,15 +65,27 @@ def _top(score: np.ndarray, size: int) -> np.ndarray:
     return kept[np.argsort(-score[kept], kind="stable")][:size]
 
 
+class Far(NamedTuple):
+    """The rows farthest from their centers, farthest first."""
+
+    squared: np.ndarray  # (s,), float64: squared distances to the nearest center
+    rows: np.ndarray  # (s, d), float64
+    labels: np.ndarray  # (s,): the nearest center
+    weights: np.ndarray  # (s,), float64
+
+
 def farthest(
     X: Any, centers: Any, sample_weight: Any = None, *, size: int, device: str | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Squared distances to the nearest center and rows, of the `size` farthest rows with weight."""
-    squared = to_host(assign(X, centers, device)[1]).astype(np.float64)
+) -> Far:
+    """The `size` rows with weight that are farthest from the nearest center."""
+    labels, squared = map(to_host, assign(X, centers, device))
+    squared = squared.astype(np.float64)
+    weights = np.ones(len(squared))
     if sample_weight is not None:
-        squared = np.where(to_host(sample_weight) > 0, squared, 0.0)
+        weights = to_host(sample_weight).astype(np.float64)
+        squared = np.where(weights > 0, squared, 0.0)
     top = _top(squared, size)
-    return squared[top], dense_rows(X, top)
+    return Far(squared[top], dense_rows(X, top), labels[top], weights[top])
 
 
 def reservoir(
@@ -139,11 +151,11 @@ class BestOf:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def __call__(self, total: tuple, part: tuple) -> tuple[np.ndarray, np.ndarray]:
-        score = np.concatenate([total[0], part[0]])
-        rows = np.concatenate([total[1], part[1]])
-        top = _top(score, self.size)
-        return score[top], rows[top]
+    def __call__(self, total: tuple, part: tuple) -> tuple:
+        both = [np.concatenate(pair) for pair in zip(total, part, strict=True)]
+        top = _top(both[0], self.size)
+        best = [values[top] for values in both]
+        return type(total)(*best) if hasattr(total, "_fields") else tuple(best)
 
 
 def sum_of(values: Any, sample_weight: Any = None) -> float:

@@ -16,6 +16,7 @@ _EXPORTS = {
     "StateFilter": "_filter",
     "VariationalCategoricalHMM": "_variational",
     "VariationalGaussianHMM": "_variational",
+    "select_order": "_chain_order",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -145,8 +145,7 @@ def _cuda_module(asked_by: str):
         ) from error
 
 
-@contextmanager
-def backend(name: str) -> Iterator[None]:
+def backend(name: str) -> AbstractContextManager[None]:
     """Run every op inside the block on one backend.
 
     Parameters
@@ -154,6 +153,11 @@ def backend(name: str) -> Iterator[None]:
     name : {"numpy", "cpu", "cuda"}
         ``"numpy"`` runs the specifications, ``"cpu"`` the C++ twins, ``"cuda"`` the CUDA twins.
         Arrays are not moved: an op that gets an array of the other device raises TypeError.
+
+    Returns
+    -------
+    context manager
+        For a ``with`` statement; the call alone changes nothing.
 
     Raises
     ------
@@ -172,8 +176,7 @@ def backend(name: str) -> Iterator[None]:
     """
     if name not in _BACKENDS:
         raise ValueError(f"backend: name must be one of {', '.join(_BACKENDS)}, got {name!r}")
-    with _using(name):
-        yield
+    return _using(name)  # the name was checked at the call, not first when the block is entered
 
 
 @contextmanager

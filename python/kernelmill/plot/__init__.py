@@ -1,8 +1,8 @@
-"""Pictures of clusterings, in the style of scikit-learn's displays; needs matplotlib.
+"""Pictures of clusterings, mixtures and chains of states, in the style of scikit-learn's displays.
 
-Each display is made by ``from_estimator`` or ``from_predictions``, which computes and draws, and
-can be drawn again with ``plot``. Nothing is shown: call ``matplotlib.pyplot.show`` or save
-``figure_``.
+They need matplotlib. Each is made by ``from_estimator`` or ``from_predictions``, which computes
+and draws, and can be drawn again with ``plot``. Nothing is shown: call ``matplotlib.pyplot.show``
+or save ``figure_``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import Any
 
 _EXPORTS = {
     "ClusterDisplay": "_clusters",
+    "DensityDisplay": "_density",
     "ElbowDisplay": "_elbow",
     "SilhouetteDisplay": "_silhouette",
+    "StatePathDisplay": "_states",
+    "TransitionDisplay": "_transitions",
 }
 
 __all__ = sorted(_EXPORTS)

@@ -173,5 +173,9 @@ def _from_lists(X, owner):
 def _open_npy(path, owner):
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{owner}: X must be a file that exists, got {os.fspath(path)!r}"
+        ) from error
     except ValueError as error:
         raise ValueError(f"{owner}: X must be a numeric .npy file, got {path} ({error})") from error

@@ -147,10 +147,22 @@ class MemmapSource(ArraySource):
                 self._tell(X, mmap.MADV_DONTNEED)
 
     def _take(self, indices):
-        X, w = super()._take(indices)
-        if self._advise:
-            self._tell(self._X, mmap.MADV_DONTNEED)
-        return X, w
+        if not self._advise:
+            return super()._take(indices)
+        # Chunk by chunk, for rows drawn at random lie on every page of the map.
+        order = np.argsort(indices, kind="stable")
+        wanted = indices[order]
+        X = np.empty((len(indices), self.n_features), dtype=self.dtype)
+        starts = np.arange(0, self.n_rows, self._step)
+        ends = np.searchsorted(wanted, starts + self._step)
+        done = 0
+        for start, end in zip(starts, ends, strict=True):
+            if end > done:
+                chunk = self._X[start : start + self._step]
+                X[order[done:end]] = chunk[wanted[done:end] - start]
+                self._tell(chunk, mmap.MADV_DONTNEED)
+            done = end
+        return X, None if self._weights is None else self._weights[indices]
 
 
 class IteratorSource(Source):

@@ -48,6 +48,7 @@ T exchange(T value, int from) {
 }  // namespace emulator
 
 inline void __syncthreads() { emulator::block_barrier(); }
+inline void __syncwarp() { emulator::warp_barrier(); }
 
 template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {

@@ -1,0 +1,493 @@
+"""GaussianMixture: maximum likelihood by EM, in memory, on streams, batch by batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._device import to_host
+from kernelmill._estimator._random import seed_of
+from kernelmill._gaussian._parameters import (
+    Gaussians,
+    covariance_shape,
+    n_covariance_parameters,
+)
+from kernelmill._gaussian._passes import Moments
+from kernelmill._gaussian._update import maximise, moments_of
+from kernelmill.mixture._base import MixtureBase
+from kernelmill.mixture._climb import Run
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Weights and Gaussians of a mixture on its way up.
+
+    Attributes
+    ----------
+    weights : ndarray of shape (k,), float64
+    gaussians : Gaussians
+    reg_covar : float
+    owner : str
+        What errors call the estimator.
+    """
+
+    weights: np.ndarray
+    gaussians: Gaussians
+    reg_covar: float
+    owner: str
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Log weights."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.weights)
+
+    def bound(self, moments: Moments) -> float:
+        """The mean log-likelihood."""
+        # Rows whose densities all underflow have no shares: -inf, not a division by zero.
+        weight = float(moments.weights.sum())
+        return moments.log_likelihood / weight if weight > 0 else -np.inf
+
+    def updated(self, moments: Moments) -> Mixture:
+        """The M-step."""
+        weights = moments.weights / moments.weights.sum()
+        gaussians = maximise(moments, self.gaussians, self.reg_covar, self.owner)
+        return Mixture(weights, gaussians, self.reg_covar, self.owner)
+
+
+class GaussianMixture(MixtureBase):
+    """Gaussian mixture fitted by EM: full, tied, diagonal or spherical covariances.
+
+    Maximises ``sum_i w[i] log sum_j pi_j N(X[i]; m_j, S_j)`` over weights pi, means m and
+    covariances S.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        Number of components k.
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+        A matrix for each component, one matrix for all, variances for each component, or one
+        variance for each component.
+    tol : float, default=1e-3
+        Stop when the mean log-likelihood of a row changes by less.
+    reg_covar : float, default=1e-6
+        Added to the diagonal of the covariances, so that they stay positive definite.
+    max_iter : int, default=100
+        Most EM iterations of a start; 0 keeps the start itself.
+    n_init : int, default=1
+        Number of starts; the one with the greatest ``lower_bound_`` wins.
+    init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
+        How a start is made. ``"kmeans"`` begins with the clusters of k-means, ``"k-means++"`` and
+        ``"random_from_data"`` with the rows nearest to each of k rows (chosen far apart, or at
+        random), ``"random"`` with random responsibilities. On a stream starts are made on a random
+        sample of 64 MiB, or of 1000 rows a component if that is more.
+    weights_init : array-like of shape (k,), optional
+        Weights to start from.
+    means_init : array-like of shape (k, d), optional
+        Means to start from.
+    precisions_init : array-like, optional
+        Inverse covariances to start from, in the shape of ``precisions_``.
+    random_state : int, RandomState, Generator or None, default=None
+        Which random numbers. An int gives the same bits at any number of threads.
+    warm_start : bool, default=False
+        Whether ``fit`` continues from the fit before; `n_init` counts for nothing then.
+    verbose : int, default=0
+        Show a progress bar; nothing is ever printed otherwise.
+    verbose_interval : int, default=10
+        Accepted for scikit-learn's sake.
+    contamination : float or None, default=None
+        Share of outliers among the training rows, at most 0.5. It sets ``offset_`` and makes
+        ``decision_function`` and ``is_outlier`` available; ``predict`` gives components always.
+    learning_decay : float, default=0.7
+        Of ``partial_fit``: see there. Between 0.5 (excluded) and 1.
+    learning_offset : float, default=1.0
+        Of ``partial_fit``: large values slow down the first batches.
+    device : {None, "cpu", "cuda"}, default=None
+        Where to compute: None is where X lives. ``"cuda"`` moves NumPy input to the GPU once and
+        gives NumPy back; it raises where there is no GPU. Fitted attributes are NumPy arrays
+        always.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (k,), dtype of X
+        Weights of the components.
+    means_ : ndarray of shape (k, d), dtype of X
+        Means. They are kept in float64 besides, as are the other parameters, so that float32 rows
+        far from the origin lose nothing.
+    covariances_ : ndarray, dtype of X
+        Of shape (k, d, d), (d, d), (k, d) or (k,), in the order of `covariance_type`.
+    precisions_ : ndarray, dtype of X
+        Inverse covariances, in the same shape.
+    precisions_cholesky_ : ndarray, dtype of X
+        P with ``P P' = precision``, upper triangular; one over the standard deviations where
+        covariances are diagonal.
+    converged_ : bool
+        Whether the winning start converged.
+    n_iter_ : int
+        Its EM iterations.
+    lower_bound_ : float
+        Mean log-likelihood of a row in its last iteration, before the last update.
+    lower_bounds_ : list of float
+        The same for each of its iterations.
+    offset_ : float
+        With `contamination` only: log density below which a row is an outlier.
+    n_batches_ : int
+        Batches that ``partial_fit`` has followed; absent after ``fit``.
+    n_features_in_ : int
+        Number of features d.
+    feature_names_in_ : ndarray of shape (d,), object
+        Column names, if X was a frame with text names.
+
+    See Also
+    --------
+    BayesianGaussianMixture : Finds out how many components are needed.
+    MixtureClassifier : A mixture for each class.
+
+    Notes
+    -----
+    An iteration is one pass over X, block by block: responsibilities are never stored. Missing
+    entries (NaN) are integrated out exactly, rows being taken together by what they lack, at the
+    cost of a copy of X and of k small factorisations for each such pattern. float32 input stays
+    float32, with all statistics and parameters in float64. A component that loses all weight keeps
+    its mean and covariance. The log-likelihood never falls with ``reg_covar=0``; what `reg_covar`
+    adds to a covariance can cost a likelihood that is near a singularity. A fit that fails or is
+    interrupted leaves the model as it was. Cost 2 n k d^2 flops an iteration with full covariances,
+    2 n d^2 + 6 n k d tied, 8 n k d otherwise.
+
+    References
+    ----------
+    Dempster, Laird, Rubin (1977), "Maximum likelihood from incomplete data via the EM algorithm".
+    Ghahramani and Jordan (1994), "Supervised learning from incomplete data via an EM approach".
+    Cappé and Moulines (2009), "On-line expectation-maximization algorithm for latent data models".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.mixture import GaussianMixture
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> model = GaussianMixture(2, random_state=0).fit(X)
+    >>> model.means_[np.argsort(model.means_[:, 0])].round(6)
+    array([[ 1.,  2.],
+           [10.,  2.]])
+    >>> model.predict([[0, 0], [12, 3]]).tolist() == model.predict([[1, 2], [10, 2]]).tolist()
+    True
+
+    An entry that is missing says nothing:
+
+    >>> model.predict_proba([[1, np.nan], [np.nan, 2]]).max(axis=1).round(6)
+    array([1. , 0.5])
+
+    Outliers are what a share of the training rows is less likely than:
+
+    >>> model = GaussianMixture(contamination=0.2).fit([[0.0], [0.1], [0.2], [0.3], [9.0]])
+    >>> model.is_outlier([[0.1], [9.0]])
+    array([False,  True])
+    """
+
+    n_batches_: int
+    _learned: ClassVar = ("weights_", "means_", "covariances_", "precisions_cholesky_")
+
+    _parameters: ClassVar = {
+        **MixtureBase._shared_parameters,
+        "weights_init": rule.any_of(rule.array("(n_components,)"), rule.nothing()),
+        "means_init": rule.any_of(rule.array("(n_components, n_features)"), rule.nothing()),
+        "precisions_init": rule.any_of(rule.array("that fits covariance_type"), rule.nothing()),
+        "learning_decay": rule.real(0.5, above=True, high=1),
+        "learning_offset": rule.real(0),
+    }
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        covariance_type="full",
+        tol=1e-3,
+        reg_covar=1e-6,
+        max_iter=100,
+        n_init=1,
+        init_params="kmeans",
+        weights_init=None,
+        means_init=None,
+        precisions_init=None,
+        random_state=None,
+        warm_start=False,
+        verbose=0,
+        verbose_interval=10,
+        contamination=None,
+        learning_decay=0.7,
+        learning_offset=1.0,
+        device=None,
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+        self.contamination = contamination
+        self.learning_decay = learning_decay
+        self.learning_offset = learning_offset
+        self.device = device
+
+    # --- the model --------------------------------------------------------------------------------
+
+    def _beginner(self, rows, seed):
+        k, d, kind = int(self.n_components), rows.d, self.covariance_type
+        reg_covar, owner = float(self.reg_covar), type(self).__name__
+        weights = self._given("weights_init", (k,))
+        means = self._given("means_init", (k, d))
+        covariances = self._given_covariances(k, d)
+        if weights is not None and not (
+            (weights >= 0).all() and abs(weights.sum() - 1) <= 1e-6  # such as float32 rounds them
+        ):
+            raise ValueError(
+                f"{owner}: weights_init must not be negative and must sum to one, got a sum of "
+                f"{weights.sum():g} and a least weight of {weights.min():g}"
+            )
+        if weights is not None and means is not None and covariances is not None:
+            gaussians = Gaussians.of(means, covariances, kind, owner)
+            return lambda number: Mixture(weights, gaussians, reg_covar, owner)
+        starter = self._starter(rows, seed)
+
+        def begin(number):
+            moments, reference = starter.start(number)
+            found = maximise(moments, reference, reg_covar, owner)
+            if means is not None or covariances is not None:
+                found = Gaussians.of(
+                    found.means if means is None else means,
+                    found.covariances if covariances is None else covariances,
+                    kind,
+                    owner,
+                )
+            share = moments.weights / moments.weights.sum() if weights is None else weights
+            return Mixture(share, found, reg_covar, owner)
+
+        return begin
+
+    def _given(self, name, shape):
+        """One of the ``*_init`` as float64, or None."""
+        value = getattr(self, name)
+        if value is None:
+            return None
+        owner = type(self).__name__
+        try:
+            array = np.array(to_host(value), dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{owner}: {name} must be an array of numbers, got {error}") from error
+        if array.shape != shape:
+            raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
+        return array
+
+    def _given_covariances(self, k, d):
+        """Covariances behind ``precisions_init``, or None."""
+        kind, owner = self.covariance_type, type(self).__name__
+        precisions = self._given("precisions_init", covariance_shape(kind, k, d))
+        if precisions is None:
+            return None
+        if kind in ("diag", "spherical"):
+            if not (precisions > 0).all():
+                raise ValueError(
+                    f"{owner}: precisions_init must be positive, got {precisions.min():g}"
+                )
+            return 1.0 / precisions
+        turned = np.swapaxes(precisions, -1, -2)
+        if not np.allclose(precisions, turned, rtol=1e-6, atol=0):
+            raise ValueError(f"{owner}: precisions_init must be symmetric, got other matrices")
+        least = float(np.linalg.eigvalsh(precisions)[..., 0].min())
+        if not least > 0:
+            raise ValueError(
+                f"{owner}: precisions_init must be positive definite, got an eigenvalue of "
+                f"{least:g}"
+            )
+        inverse = np.linalg.inv(precisions)
+        return (inverse + np.swapaxes(inverse, -1, -2)) / 2
+
+    def _model(self):
+        if "precisions_cholesky_" not in vars(self):  # parameters that a user set without a fit
+            self.precisions_cholesky_ = Gaussians.of(
+                self.means_, self.covariances_, self.covariance_type, type(self).__name__
+            ).precisions_cholesky
+        exact = self._exact()
+        gaussians = Gaussians(
+            self.covariance_type,
+            exact["means_"],
+            exact["covariances_"],
+            exact["precisions_cholesky_"],
+        )
+        return Mixture(exact["weights_"], gaussians, float(self.reg_covar), type(self).__name__)
+
+    def _arrays(self, model):
+        return {
+            "weights_": model.weights,
+            "means_": model.gaussians.means,
+            "covariances_": model.gaussians.covariances,
+            "precisions_cholesky_": model.gaussians.precisions_cholesky,
+        }
+
+    def _keep(self, run, rows):
+        self.__dict__.pop("n_batches_", None)
+        super()._keep(run, rows)
+
+    # --- online -----------------------------------------------------------------------------------
+
+    @fitting
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Follow one batch by stepwise EM; the first call makes the start.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d), or a stream
+            The batch.
+        y : ignored
+            There for pipelines.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows within the batch.
+
+        Returns
+        -------
+        self : GaussianMixture
+            The model itself, fitted.
+
+        Raises
+        ------
+        ValueError
+            If X holds inf or the weights are not finite, X has other features than before, or the
+            first batch has fewer rows than there are components.
+
+        Notes
+        -----
+        With s the expected sufficient statistics of a row and s_B their mean over the batch under
+        the parameters so far, ``s <- (1 - g) s + g s_B`` and the M-step turns s into parameters.
+        The step size is ``g = (t + learning_offset)^-learning_decay`` for batch t, where t = 1 is
+        the second batch, or the first after ``fit``: sums of g diverge and sums of g^2 converge, as
+        convergence needs. Every batch counts alike whatever its weight, so batches should be of
+        about one size. The parameters hold all of s, so there is no other state: a model that
+        ``fit`` made or that was loaded from a file goes on from where it is. ``lower_bound_`` is
+        the mean log-likelihood of the batch before the update, and ``offset_`` is from this batch.
+
+        References
+        ----------
+        Cappé and Moulines (2009), "On-line expectation-maximization algorithm for latent data
+        models". Liang and Klein (2009), "Online EM for unsupervised models".
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> rng = np.random.default_rng(0)
+        >>> model = GaussianMixture(2, random_state=0)
+        >>> for _ in range(50):
+        ...     model = model.partial_fit(rng.normal(rng.choice([-4.0, 4.0], (100, 1))))
+        >>> abs(model.means_).round().ravel()
+        array([4., 4.])
+        """
+        first = "means_" not in vars(self)
+        rows = self._rows(X, sample_weight, reset=first)
+        followed = 0 if first else vars(self).get("n_batches_", 1)
+        if first:
+            if rows.n < int(self.n_components):
+                raise ValueError(
+                    f"GaussianMixture: n_components must be at most the rows of the first batch, "
+                    f"got n_samples = {rows.n} and n_components = {self.n_components} (pass a "
+                    f"larger batch first)"
+                )
+            model = self._beginner(rows, seed_of(self.random_state))(0)
+        else:
+            self._refuse_another_shape(rows.d)
+            model = self._model()
+        found = rows.expect(model.gaussians, model.offsets)
+        bound = model.bound(found)
+        if not np.isfinite(bound):
+            raise ValueError(
+                f"GaussianMixture: X must be small enough for densities in {rows.dtype}, got a "
+                f"mean log-likelihood of {bound:g} (scale X)"
+            )
+        size = 1.0 if first else (followed + self.learning_offset) ** -self.learning_decay
+        moments = _mixed(model, found, size)
+        run = Run(model.updated(moments), bound, [bound], 1, False)
+        self._keep(run, rows)
+        self.n_batches_ = followed + 1
+        return self
+
+    # --- choosing a model -------------------------------------------------------------------------
+
+    def _n_parameters(self):
+        """Free parameters of the fitted mixture."""
+        k, d = np.shape(self.means_)
+        return n_covariance_parameters(self.covariance_type, k, d) + k * d + k - 1
+
+    def aic(self, X, sample_weight=None) -> float:
+        """Give Akaike's information criterion: lower is better.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d), or a stream
+            Rows; see ``fit``.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        aic : float
+            ``-2 log-likelihood + 2 p`` for p free parameters.
+
+        Raises
+        ------
+        ValueError
+            If X holds inf or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+        """
+        total, _ = self._likelihood(X, sample_weight)
+        return -2 * total + 2 * self._n_parameters()
+
+    def bic(self, X, sample_weight=None) -> float:
+        """Give the Bayesian information criterion: lower is better.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d), or a stream
+            Rows; see ``fit``.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        bic : float
+            ``-2 log-likelihood + p log n`` for p free parameters and rows of weight n.
+
+        Raises
+        ------
+        ValueError
+            If X holds inf or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+        """
+        total, weight = self._likelihood(X, sample_weight)
+        return -2 * total + self._n_parameters() * float(np.log(weight))
+
+
+def _mixed(model: Mixture, found: Moments, size: float) -> Moments:
+    """``(1 - size)`` of the model's statistics of a row and `size` of those of a batch."""
+    kept = moments_of(model.weights, model.gaussians, model.reg_covar)
+    scale = size / float(found.weights.sum())
+    return Moments(
+        (1 - size) * kept.weights + scale * found.weights,
+        scale * found.sums,  # the model's own are 0 about its means
+        (1 - size) * kept.squares + scale * found.squares,
+        0.0,
+    )

@@ -1,0 +1,161 @@
+"""Where EM starts: components around centers (k-means, k-means++, random rows) or random shares.
+
+A start is the `Moments` of the rows under hard labels or random shares, about reference Gaussians;
+what a model makes of them is its own affair. Rows are labelled and summed up in blocks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernelmill._estimator._device import namespace, to_host
+from kernelmill._estimator._progress import QUIET
+from kernelmill._gaussian._parameters import Gaussians
+from kernelmill._gaussian._passes import Moments, moments
+from kernelmill.cluster import _seeding
+from kernelmill.cluster._lloyd import choose_bounds, lloyd_in_memory, tolerance
+from kernelmill.cluster._passes import lloyd_pass
+from kernelmill.mixture._rows import MemoryRows, blocks, overall
+from kernelmill.ops import kmeans, random
+from kernelmill.stream._source import add_up
+
+INITS = ("kmeans", "k-means++", "random", "random_from_data")
+_SHARES = 1 << 24  # streams of random numbers for random shares
+# k-means as scikit-learn's mixtures run it.
+_MAX_ITER, _TOL = 300, 1e-4
+
+
+class Starter:
+    """Makes the starts of one fit.
+
+    Parameters
+    ----------
+    rows : MemoryRows
+    how : {"kmeans", "k-means++", "random", "random_from_data"}
+    k : int
+        Number of components.
+    covariance_type : str
+    reg_covar : float
+    seed : int
+    owner : str
+        What errors call the caller.
+    """
+
+    def __init__(
+        self,
+        rows: MemoryRows,
+        how: str,
+        k: int,
+        covariance_type: str,
+        reg_covar: float,
+        seed: int,
+        owner: str,
+    ) -> None:
+        self._rows, self._how, self._k, self._seed = rows, how, k, seed
+        self._kind, self._owner = covariance_type, owner
+        self.mean, variance = feature_moments(rows, owner)
+        variance = variance + reg_covar
+        self._variance = np.where(variance > 0, variance, 1.0)
+        self._filled = rows.X
+        if rows.has_missing:
+            # k-means knows no missing entries; only the labels come from this copy.
+            xp = namespace(rows.X)
+            mean = xp.asarray(self.mean.astype(rows.dtype))
+            self._filled = xp.where(rows.X == rows.X, rows.X, mean)
+
+    def start(self, number: int) -> tuple[Moments, Gaussians]:
+        """Moments of one start, and the Gaussians that they are about."""
+        if self._how == "random":
+            centers = None
+            reference = self._around(np.tile(self.mean, (self._k, 1)))
+        else:
+            centers = self._centers(number)
+            reference = self._around(to_host(centers))
+        total = None
+        for block in blocks(self._rows.n, self._k, 8):
+            found = moments(self._rows.X[block], self._shares(block, centers, number), reference)
+            total = found if total is None else add_up(total, found)
+        assert total is not None  # there are rows
+        return total, reference
+
+    def _around(self, means: np.ndarray) -> Gaussians:
+        k = len(means)
+        covariances: Any = {
+            "full": lambda: np.tile(np.diag(self._variance), (k, 1, 1)),
+            "tied": lambda: np.diag(self._variance),
+            "diag": lambda: np.tile(self._variance, (k, 1)),
+            "spherical": lambda: np.full(k, self._variance.mean()),
+        }[self._kind]()
+        return Gaussians.of(means, covariances, self._kind, self._owner)
+
+    def _shares(self, block: slice, centers: Any, number: int) -> Any:
+        """Shares (rows, k) of a block of rows, times their weights."""
+        xp, size = namespace(self._filled), block.stop - block.start
+        if centers is None:
+            u = random.uniform(
+                self._seed, _SHARES + number, block.start * self._k, size * self._k
+            ).reshape(size, self._k)
+            shares = xp.asarray(u / u.sum(axis=1, keepdims=True))
+        else:
+            labels = kmeans.assign(self._filled[block], centers)[0]
+            shares = xp.zeros((size, self._k))
+            shares[xp.arange(size), labels] = 1.0
+        if self._rows.weight is not None:
+            shares *= self._rows.weight[block, None]
+        return shares
+
+    def _centers(self, number: int) -> Any:
+        X, weight, k = self._filled, self._rows.weight, self._k
+        if self._how == "random_from_data":
+            return _seeding.rows_at(
+                X, _seeding.random_rows(X.shape[0], weight, k, self._seed, number)
+            )
+        centers = _seeding.start(X, weight, "k-means++", k, self._seed, number, self._owner)
+        if self._how == "k-means++":
+            return centers
+        n, d = X.shape
+        xp = namespace(X)
+        bounded = choose_bounds(n, d, k, X.dtype, "lloyd")
+        first = X[:1].astype(np.float64)
+        run, _ = lloyd_in_memory(
+            X,
+            weight,
+            centers,
+            max_iter=_MAX_ITER,
+            tol=tolerance(_TOL, d, first, lambda c: lloyd_pass(X, c, weight), self._owner),
+            bounds=xp.empty((n if bounded else 0, 2), dtype=X.dtype),
+            labels=xp.empty(n, dtype=np.int32),
+            progress=QUIET,
+        )
+        return run.centers
+
+
+def origin_of(rows: MemoryRows) -> np.ndarray:
+    """A point among the data: the first row, with 0 where it has a gap."""
+    return np.nan_to_num(to_host(rows.X[:1])[0].astype(np.float64))
+
+
+def feature_moments(rows: MemoryRows, owner: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and variance of what was observed of each feature.
+
+    Raises
+    ------
+    ValueError
+        If nothing was observed of some feature.
+    """
+    origin = origin_of(rows)
+    weights, sums, squares, _, _ = rows.reduce(overall, origin, False)
+    refuse_unseen(weights, owner)
+    shift = sums / weights
+    return origin + shift, np.maximum(squares / weights - shift**2, 0.0)
+
+
+def refuse_unseen(weights: np.ndarray, owner: str) -> None:
+    """Raise for the first feature of which nothing was observed."""
+    if not (weights > 0).all():
+        raise ValueError(
+            f"{owner}: X must have an observed entry with weight in every column, got none in "
+            f"column {int(np.argmin(weights > 0))} (drop the column)"
+        )
