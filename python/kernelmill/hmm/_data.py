@@ -9,12 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn import config_context
 
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._streams import is_stream
-from kernelmill._estimator._validation import check_features, check_X
-from kernelmill.hmm._observations import as_symbols, refuse_infinite
+from kernelmill._estimator._validation import check_features, check_X, chunk_check
+from kernelmill.hmm._observations import as_symbols
 from kernelmill.hmm._passes import Sequences, Stream, largest_symbol
 from kernelmill.ops._op import is_cupy
 from kernelmill.stream import Source, source
@@ -141,13 +140,11 @@ def open_vectors(
     owner = type(model).__name__
     known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
-        check = functools.partial(refuse_infinite, owner=owner)
+        check = chunk_check(owner, accept_sparse=False, allow_nan=True)
         opened = _open(model, X, lengths, weight, None, check)
         check_features(known, opened.feature_names, opened.n_features, reset)
         return Stream(opened, observe)
-    with config_context(assume_finite=True):  # NaN is a missing entry here
-        rows = check_X(known, X, reset=reset, accept_sparse=False)
-    refuse_infinite(rows, 0, owner=owner)
+    rows = check_X(known, X, reset=reset, accept_sparse=False, allow_nan=True)
     return _in_memory(model, rows, lengths, weight, observe)
 
 

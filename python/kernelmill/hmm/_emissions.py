@@ -35,16 +35,19 @@ def _like(value: np.ndarray, X: Any) -> Any:
     return namespace(X).asarray(value)
 
 
-def _float64(density: Any) -> Any:
+def _densities(observed: Vectors, gaussians: Gaussians, offsets: np.ndarray) -> Any:
+    """Log joint densities as float64."""
+    missing = False if observed.parts is None else observed.parts
+    density = log_joint(observed.X, gaussians, offsets, missing=missing)
     return density if density.dtype == np.float64 else density.astype(np.float64)
 
 
 def _moments_of_seen(observed: Vectors, gamma: Any, gaussians: Gaussians) -> Moments:
     """Moments of the rows with anything observed: EM need not complete rows that tell nothing."""
-    if observed.blank is None:
-        return moments(observed.X, gamma, gaussians, missing=observed.missing)
-    rows = namespace(observed.X).flatnonzero(~observed.blank)
-    return moments(observed.X[rows], gamma[rows], gaussians)
+    if observed.parts is None:
+        return moments(observed.X, gamma, gaussians, missing=False)
+    seen = [part for part in observed.parts if len(part.observed)]
+    return moments(observed.X, gamma, gaussians, missing=seen)
 
 
 def _inversion(cumulative: np.ndarray, rows: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
@@ -70,11 +73,11 @@ class GaussianEmission:
         return self.gaussians.means
 
     def log_density(self, observed: Vectors) -> tuple[Any, Any]:
-        density = _float64(
-            log_joint(observed.X, self.gaussians, self.offsets, missing=observed.missing)
-        )
-        if observed.blank is not None and self.offsets.any():
-            density[observed.blank] = 0.0
+        density = _densities(observed, self.gaussians, self.offsets)
+        if self.offsets.any():
+            for part in observed.parts or []:
+                if not len(part.observed):
+                    density[part.rows] = 0.0
         return density, None
 
     def statistics(self, observed: Vectors, gamma: Any, kept: Any) -> Moments:
@@ -111,7 +114,7 @@ class MixtureEmission:
         K, M = self.weights.shape
         with np.errstate(divide="ignore"):
             offsets = np.log(self.weights).reshape(-1)
-        joint = _float64(log_joint(observed.X, self.gaussians, offsets, missing=observed.missing))
+        joint = _densities(observed, self.gaussians, offsets)
         if M == 1:
             return joint, None
         log_prob, share = mixture.responsibilities(joint.reshape(-1, M))

@@ -21,6 +21,7 @@ from kernelmill.hmm._base import (
     SHARED,
     SequenceModel,
 )
+from kernelmill.hmm._chain import MarkovChain
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
 from kernelmill.hmm._passes import Chain, Expected, Sequences, Stream
 
@@ -330,9 +331,11 @@ class EMModel(FittedModel):
         Returns
         -------
         distribution : ndarray of shape (K,)
-            pi with ``pi A = pi``. Where there are several (A is reducible) the one of least norm.
+            pi with ``pi A = pi``. Where there are several (A is reducible) the mean of the extreme
+            ones, see `MarkovChain.stationary_distributions`.
         """
-        return stationary_distribution(self._chain().transmat)
+        chain = MarkovChain.from_matrix(self._chain().transmat)
+        return chain.stationary_distributions().mean(axis=0)
 
 
 def broadcast_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -357,12 +360,3 @@ def broadcast_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...
         except ValueError:
             continue
     raise ValueError(f"{owner}: {name} must broadcast to shape {shape}, got {array.shape}")
-
-
-def stationary_distribution(transmat: np.ndarray) -> np.ndarray:
-    """pi with ``pi A = pi``, the one of least norm where there are several."""
-    K = len(transmat)
-    equations = np.vstack([transmat.T - np.eye(K), np.ones(K)])
-    found = np.linalg.lstsq(equations, np.r_[np.zeros(K), 1.0], rcond=None)[0]
-    found = np.maximum(found, 0.0)
-    return found / found.sum()

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from kernelmill._estimator._device import move_in, namespace, to_host
-from kernelmill._estimator._validation import all_finite
+from kernelmill._gaussian._passes import Part, parts_of
 from kernelmill.ops._op import is_cupy
 from kernelmill.stream._matrix import is_frame, is_sparse, native_dtype, to_matrix
 
@@ -30,15 +30,12 @@ class Vectors(NamedTuple):
     Attributes
     ----------
     X : array of shape (T, d), float32 or float64
-    missing : bool
-        Whether any entry is NaN.
-    blank : ndarray of shape (T,), bool, or None
-        Rows without any observed entry, where there are some.
+    parts : list of Part, or None
+        The rows cut by what they lack, where any entry is missing.
     """
 
     X: Any
-    missing: bool
-    blank: Any
+    parts: list[Part] | None
 
 
 class Symbols(NamedTuple):
@@ -78,28 +75,10 @@ def _owner_row(bad: Any, first_row: int) -> tuple[int, tuple[int, ...]]:
     return first_row + place[0], place
 
 
-def refuse_infinite(X: Any, first_row: int, *, owner: str) -> Any:
-    """Raise for the first entry that is inf; NaN means missing. Returns X."""
-    if not all_finite(X):
-        bad = abs(X) == np.inf
-        if bool(bad.any()):
-            row, place = _owner_row(bad, first_row)
-            value = "inf" if float(X[place]) > 0 else "-inf"
-            raise ValueError(
-                f"{owner}: X must be finite or NaN (missing), got {value} at row {row}, column "
-                f"{place[1]} (clip or drop such values first)"
-            )
-    return X
-
-
 def observe_vectors(X: Any, *, owner: str, device: str | None = None) -> Vectors:
     """Rows of real numbers, NaN where an entry is missing."""
     X = move_in(X, device, owner)
-    if all_finite(X):
-        return Vectors(X, False, None)
-    absent = X != X
-    blank = absent.all(axis=1)
-    return Vectors(X, bool(absent.any()), blank if bool(blank.any()) else None)
+    return Vectors(X, parts_of(X))
 
 
 def as_symbols(X: Any, owner: str) -> Any:
