@@ -55,8 +55,13 @@ TESTED_ELSEWHERE = {
     "_version.py": "one constant, compared in test_info.py and cli/test_cli.py",
 }
 # Public estimators that skip parametrize_with_checks: none may without a sentence here.
+_WHOLE_NUMBERS = "takes one column of symbols, or counts: the checks pass real numbers"
 NOT_CHECKED_BY_SCIKIT_LEARN: dict[str, str] = {
+    "hmm.CategoricalHMM": _WHOLE_NUMBERS,
     "hmm.MarkovChain": "reads sequences of symbols, not a matrix of rows",
+    "hmm.MultinomialHMM": _WHOLE_NUMBERS,
+    "hmm.PoissonHMM": _WHOLE_NUMBERS,
+    "hmm.VariationalCategoricalHMM": _WHOLE_NUMBERS,
 }
 
 

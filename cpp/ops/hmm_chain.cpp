@@ -10,7 +10,6 @@ namespace kernelmill::hmm {
 Transition::Transition(MatrixView<const double> m, bool norm_of_sums)
     : k_(m.rows),
       vectors_(vectors_of(m.rows)),
-      panel_(vectors_ <= most_vectors ? width() : panel_vectors * lanes),
       matrix_(static_cast<std::size_t>(width() * width())),
       reach_(static_cast<std::size_t>(width())) {
   double largest = 0, smallest = INFINITY;  // the smallest but 0
@@ -36,12 +35,10 @@ Transition::Transition(MatrixView<const double> m, bool norm_of_sums)
   std::fill_n(matrix_.data(), w * w, 0.0);
   std::fill_n(reach_.data(), w, 0.0);
   for (index_t j = 0; j < k_; ++j) {
-    const index_t panel = j / panel_ * panel_, columns = std::min(panel_, w - panel);
-    double* const at = matrix_.data() + panel * w + (j - panel);
     double sum = 0, most = 0;
     for (index_t i = 0; i < k_; ++i) {
       const double x = scaled(m(i, j));
-      at[i * columns] = x;
+      matrix_.data()[place(i, j, w)] = x;
       sum += x;
       most = std::max(most, x);
     }
@@ -67,12 +64,9 @@ namespace {
   return (std::bit_cast<std::int64_t>(s) >> 52) - 1023;
 }
 
-// Rows of NV vectors, matrix row by row. GCC keeps all arrays of constant size in registers.
+// Rows of NV vectors. Arrays of constant size are registers.
 template <int NV, bool Guarded, bool Before>
 bool run_small(const Transition& m, Carry& carry, Rows rows, index_t n) {
-  constexpr int K = NV * lanes;
-  // Independent sums per output vector: short chains of additions, as many as registers allow.
-  constexpr int chains = NV <= 2 ? (lanes > 2 ? 4 : 2) : 2;
   const double* const matrix = m.matrix();
   const double* const reach = m.reach();
   const double per_row = lost_per_entry * static_cast<double>(m.k());
@@ -118,19 +112,30 @@ bool run_small(const Transition& m, Carry& carry, Rows rows, index_t n) {
     f = inverse_power(sum);
     exponent += exponent_of(sum[0]);
     kept = sum[0] * f[0];
-    Vec partial[chains][NV]{};
+    // Two vectors of p at a time: four chains of additions for each, which fill the registers.
+    constexpr int chains = lanes > 2 ? 4 : 2;
     KERNELMILL_UNROLL
-    for (int i = 0; i < K; ++i) {
-      const Vec scalar = broadcast(a[i / lanes][i % lanes]);
+    for (int first = 0; first < NV; first += 2) {
+      const int count = first + 1 < NV ? 2 : 1;
+      Vec partial[2][chains];
       KERNELMILL_UNROLL
-      for (int v = 0; v < NV; ++v) {
-        partial[i % chains][v] += scalar * tile::load<Vec>(matrix + i * K + v * lanes);
+      for (int u = 0; u < NV; ++u) {
+        each_swap(a[u], [&](auto step, const Vec& turned) {
+          constexpr int s = step, chain = s % chains;
+          const double* const diagonal = matrix + ((u * lanes + s) * NV + first) * lanes;
+          KERNELMILL_UNROLL
+          for (int v = 0; v < count; ++v) {
+            const Vec term = turned * tile::load<Vec>(diagonal + v * lanes);
+            partial[v][chain] = u == 0 && s == chain ? term : partial[v][chain] + term;
+          }
+        });
       }
-    }
-    KERNELMILL_UNROLL
-    for (int v = 0; v < NV; ++v) {
-      p[v] = partial[0][v] + partial[1][v];
-      if constexpr (chains == 4) p[v] += partial[2][v] + partial[3][v];
+      KERNELMILL_UNROLL
+      for (int v = 0; v < count; ++v) {
+        Vec total = partial[v][0] + partial[v][1];
+        if constexpr (chains == 4) total += partial[v][2] + partial[v][3];
+        p[first + v] = total;
+      }
     }
     rows.b += rows.b_step;
     rows.out += rows.out_step;

@@ -1,8 +1,7 @@
 #include "ops/hmm_rows.hpp"
 
-#include <algorithm>  // std::min, std::copy_n
+#include <algorithm>  // std::max, std::min, std::copy_n, std::fill
 #include <cmath>      // INFINITY
-#include <cstring>    // std::memcpy
 
 #include "core/math.hpp"       // exp
 #include "core/workspace.hpp"  // blocks
@@ -10,14 +9,22 @@
 namespace kernelmill::hmm {
 namespace {
 
-// exp(x) for x <= 0 as densities() needs it: least_density below, except that exp(-inf) = 0.
+// exp(x) for x <= 0 as densities() needs it: not below least_density, except that exp(-inf) = 0.
+// The polynomial is that of core/math.hpp in pairs (Estrin): rows are short, so that few
+// exponentials are in flight at a time and their latency counts.
 KERNELMILL_INLINE double density_of(double x) {
   constexpr double lowest = -665.0;                 // exp(-665) > least_density
   const double in_range = x < lowest ? lowest : x;  // NaN stays
   const auto [r, bits] = kernelmill::detail::reduce_exp(in_range);
-  const double y = kernelmill::detail::exp_reduced(r) * kernelmill::detail::pow2<double>(bits);
-  const double some = x < lowest ? least_density : y;
-  return x == -INFINITY ? 0.0 : some;
+  const double r2 = r * r, r4 = r2 * r2;
+  const double low = (0.500000000000000549 + 0.166666666666666856 * r) +
+                     r2 * (0.0416666666665740901 + 0.0083333333333148154 * r);
+  const double middle = (0.00138888889322593286 + 0.000198412699025570136 * r) +
+                        r2 * (0.0000248015045658865492 + 2.75572283653378312e-6 * r);
+  const double high = 2.76262852070483095e-7 + 2.51143468263905406e-8 * r;
+  const double p = low + r4 * (middle + r4 * high);
+  const double y = (1.0 + (r + r2 * p)) * kernelmill::detail::pow2<double>(bits);
+  return x == -INFINITY ? 0.0 : y;
 }
 
 // Calls body(v) for the vectors of a row, unrolled where their number NV is known.
@@ -56,12 +63,31 @@ double densities_of(const double* rows, index_t step, index_t n, index_t vectors
   return total;
 }
 
-// A row of k numbers from or to whole vectors.
-void copy_row(const double* from, index_t k, double* to) {
-  std::memcpy(to, from, static_cast<std::size_t>(k) * sizeof(double));
-}
-
 }  // namespace
+
+void pack_rows(MatrixView<const double> x, index_t begin, index_t end, double pad, double* to) {
+  const index_t k = x.cols, width = padded(k), vectors = width / lanes;
+  // Whole vectors read up to lanes - 1 numbers of later rows, so not in the last rows.
+  const bool packed = x.col_stride == 1 && x.row_stride >= k;
+  const index_t whole = packed ? std::max(begin, std::min(end, x.rows - lanes)) : begin;
+  Mask valid;  // of the last vector
+  for (int l = 0; l < lanes; ++l) valid[l] = width - lanes + l < k ? -1 : 0;
+  by_vectors(vectors, [&]<int NV>() {
+    for (index_t t = begin; t < whole; ++t) {
+      const double* const row = x.row(t);
+      each_vector<NV>(vectors, [&](index_t j) {
+        const Vec from = tile::load<Vec>(row + j);
+        tile::store(to + j, j + lanes <= k ? from : valid ? from : broadcast(pad));
+      });
+      to += width;
+    }
+  });
+  for (index_t t = whole; t < end; ++t) {
+    for (index_t j = 0; j < k; ++j) to[j] = x(t, j);
+    std::fill(to + k, to + width, pad);
+    to += width;
+  }
+}
 
 double densities(MatrixView<const double> x, double* b) {
   const index_t width = padded(x.cols), vectors = width / lanes;
@@ -74,15 +100,7 @@ double densities(MatrixView<const double> x, double* b) {
     const double* from = x.row(t);
     index_t step = x.row_stride;
     if (!in_place) {
-      for (index_t r = 0; r < n; ++r) {
-        double* const row = to + r * width;
-        if (x.col_stride == 1) {
-          copy_row(x.row(t + r), x.cols, row);
-        } else {
-          for (index_t j = 0; j < x.cols; ++j) row[j] = x(t + r, j);
-        }
-        std::fill(row + x.cols, row + width, -INFINITY);
-      }
+      pack_rows(x, t, t + n, -INFINITY, to);
       from = to;
       step = width;
     }

@@ -53,14 +53,15 @@ std::vector<index_t> on_host(const Call& call, const py::object& lengths, index_
   const VectorArgument<index_t> given = vector<index_t>(call.op, "lengths", lengths);
   std::vector<index_t> host(static_cast<std::size_t>(given.size()));
   if (!host.empty()) download(call, host.data(), given.data(), given.size());
-  index_t sum = 0;
+  std::uint64_t sum = 0;  // unsigned: wild lengths go round
   bool good = true;
   for (index_t length : host) {
-    good = good && length >= 0 && length <= T - sum;
-    if (good) sum += length;
+    good = good && length >= 0 && length <= T;
+    sum += static_cast<std::uint64_t>(length);
   }
-  if (!good || sum != T) {
-    invalid(call.op, "lengths must be at least 0 and add up to ", T, ", got others");
+  if (!good || sum != static_cast<std::uint64_t>(T)) {
+    invalid(call.op, "lengths must be at least 0 and add up to ", T, ", got a sum of ",
+            static_cast<index_t>(sum));
   }
   return host;
 }
@@ -173,7 +174,8 @@ py::object symbol_counts_binding(const py::object& symbols, const py::object& ga
   }
   constexpr index_t kMost = (index_t{1} << 31) - 2;  // labels are 32-bit numbers
   if (n_symbols < 1 || n_symbols > kMost) {
-    invalid(op, "n_symbols must be from 1 to ", kMost, ", got ", n_symbols);
+    invalid(op, "symbols must be below n_symbols, at least 1 and at most ", kMost,
+            ", got n_symbols = ", n_symbols);
   }
   const Call call = current(op);
   const Result<double> counts({shares.cols(), n_symbols});

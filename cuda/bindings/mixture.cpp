@@ -55,7 +55,11 @@ struct Parameters {
                    : fixed(op, name, precisions, {k, d, d}, {1, d, d});
     offsets = fixed(op, "offsets", offsets_, {k});
     const bool tied = !diag && factors.shape[0] == 1 && k > 1;
-    mixture = {numbers(means), numbers(factors), numbers(offsets), k, d,
+    mixture = {numbers(means),
+               numbers(factors),
+               numbers(offsets),
+               k,
+               d,
                diag   ? Covariance::diag
                : tied ? Covariance::tied
                       : Covariance::full};
@@ -105,8 +109,7 @@ py::tuple responsibilities_binding(const py::object& log_joint) {
     const Call call = current(op);
     {
       py::gil_scoped_release release;
-      responsibilities<T>(call, static_cast<const T*>(joint.data), n, k, log_prob.data,
-                          share.data);
+      responsibilities<T>(call, static_cast<const T*>(joint.data), n, k, log_prob.data, share.data);
     }
     return py::make_tuple(log_prob.array, share.array);
   });
@@ -175,8 +178,8 @@ void bind_mixture(py::module_& m) {
   family.def(
       "full_moments",
       [](const object& X, const object& share, const object& means, bool pooled) {
-        return moments_binding("mixture.full_moments",
-                               pooled ? Covariance::tied : Covariance::full, X, share, means);
+        return moments_binding("mixture.full_moments", pooled ? Covariance::tied : Covariance::full,
+                               X, share, means);
       },
       arg("X"), arg("responsibilities"), arg("means"), arg("pooled") = false);
   family.def(

@@ -18,18 +18,31 @@ struct Shared {
   double reduce[kThreads];
 };
 
-__device__ double block_larger(double x, double* shared) {
+// Over all threads, first within warps; two barriers, and a step of the recursion has many of
+// these.
+template <class Lanes, class Both>
+__device__ double over_block(double x, double* shared, Lanes&& lanes, Both&& both) {
   const int thread = static_cast<int>(threadIdx.x);
-  shared[thread] = x;
+  x = lanes(x);
+  if (thread % kWarp == 0) shared[thread / kWarp] = x;
   __syncthreads();
+  double all = shared[0];
 #pragma unroll
-  for (int step = kThreads / 2; step > 0; step /= 2) {
-    if (thread < step) shared[thread] = larger(shared[thread], shared[thread + step]);
-    __syncthreads();
-  }
-  const double most = shared[0];
+  for (int warp = 1; warp < kThreads / kWarp; ++warp) all = both(all, shared[warp]);
   __syncthreads();
-  return most;
+  return all;
+}
+
+__device__ double block_larger(double x, double* shared) {
+  return over_block(
+      x, shared, [](double y) { return lane_larger<kWarp>(y); },
+      [](double y, double z) { return larger(y, z); });
+}
+
+__device__ double block_total(double x, double* shared) {
+  return over_block(
+      x, shared, [](double y) { return lane_sum<kWarp>(y); },
+      [](double y, double z) { return y + z; });
 }
 
 // One thread's part of a block's work on vectors of K numbers. A thread owns j = thread,
@@ -90,7 +103,7 @@ class Block {
       e[j] = exp(v[j]);
       sum += e[j];
     });
-    return block_sum<kThreads>(sum, shared_.reduce);
+    return block_total(sum, shared_.reduce);
   }
   // gamma proportional to exp(x + log_alpha); 0 when there are none.
   __device__ void share(const double* log_alpha) {
@@ -104,7 +117,7 @@ class Block {
       gamma[j] = exp(relative(gamma[j], most));
       sum += gamma[j];
     });
-    sum = block_sum<kThreads>(sum, shared_.reduce);
+    sum = block_total(sum, shared_.reduce);
     own([&](index_t j) { gamma[j] = sum == 0 ? 0.0 : gamma[j] / sum; });
   }
 

@@ -53,8 +53,7 @@ __global__ void __launch_bounds__(kThreads)
     const bool counts = inside && w != 0;
     const double scale = none ? 0.0 : w / total;
     for (index_t j = lane; inside && j < k; j += kLanes) {
-      const double e =
-          j == lane ? own : static_cast<double>(static_cast<T>(exp(row[j] - largest)));
+      const double e = j == lane ? own : static_cast<double>(static_cast<T>(exp(row[j] - largest)));
       share[i * k + j] = counts ? static_cast<Share>(e * scale) : Share(0);
     }
     if (lane != 0 || !counts) continue;
@@ -133,12 +132,12 @@ double step(const Call& call, const DeviceRows<T>& x, const Mixture& mixture, co
   return log_likelihood;
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                               \
-  template void share_rows<T>(const Call&, const T*, index_t, index_t, const T*, double*,       \
-                              double*);                                                         \
-  template void responsibilities<T>(const Call&, const T*, index_t, index_t, T*, T*);           \
-  template struct StepSpace<T>;                                                                 \
-  template double step<T>(const Call&, const DeviceRows<T>&, const Mixture&, const T*,          \
+#define KERNELMILL_INSTANTIATE(T)                                                         \
+  template void share_rows<T>(const Call&, const T*, index_t, index_t, const T*, double*, \
+                              double*);                                                   \
+  template void responsibilities<T>(const Call&, const T*, index_t, index_t, T*, T*);     \
+  template struct StepSpace<T>;                                                           \
+  template double step<T>(const Call&, const DeviceRows<T>&, const Mixture&, const T*,    \
                           const Moments&, const StepSpace<T>&);
 KERNELMILL_INSTANTIATE(float)
 KERNELMILL_INSTANTIATE(double)

@@ -28,15 +28,15 @@ template <class T>
 struct JointSpace {
   JointSpace(Arena& arena, index_t n, index_t d, index_t k, Covariance covariance);
 
-  index_t columns;  // d rounded up to whole stages
-  index_t groups;   // of 8 columns of P that a component takes
-  index_t rows;     // 8 groups of all components, rounded up to whole tiles
-  index_t block;    // rows of x that are whitened at once when P is shared
-  T* origin;        // (columns)
-  T* factors;       // (rows, columns) columns of P; diagonal: (k, d)
-  T* starts;        // (rows) -m' P
-  T* shifts;        // shared P: (k in whole tiles, columns) m' P; diagonal: (k, d)
-  T* white;         // (block, columns) x' P, when P is shared
+  index_t columns;    // d rounded up to whole stages
+  index_t groups;     // of 8 columns of P that a component takes
+  index_t rows;       // 8 groups of all components, rounded up to whole tiles
+  index_t block;      // rows of x that are whitened at once when P is shared
+  T* origin;          // (columns)
+  T* factors;         // (rows, columns) columns of P; diagonal: (k, d)
+  T* starts;          // (rows) -m' P
+  T* shifts;          // shared P: (k in whole tiles, columns) m' P; diagonal: (k, d)
+  T* white;           // (block, columns) x' P, when P is shared
   double* constants;  // (k) all of the log joint that is not the square
 };
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>  // std::max, std::min, std::clamp
 
-#include "core/launch.cuh"      // launch
-#include "core/origin.hpp"      // median_origin
-#include "core/tile.cuh"        // Tile, loaders
+#include "core/launch.cuh"  // launch
+#include "core/origin.hpp"  // median_origin
+#include "core/tile.cuh"    // Tile, loaders
 #include "ops/mixture_parts.cuh"
 
 namespace kernelmill {
@@ -84,8 +84,7 @@ __global__ void constant_kernel(Mixture mixture, double* constants) {
   }
   log_det = lane_sum<32>(log_det);
   if (threadIdx.x % 32 == 0) {
-    constants[j] =
-        mixture.offsets[j] + log_det - 0.5 * static_cast<double>(mixture.d) * kLogTwoPi;
+    constants[j] = mixture.offsets[j] + log_det - 0.5 * static_cast<double>(mixture.d) * kLogTwoPi;
   }
 }
 
@@ -105,9 +104,11 @@ __global__ void __launch_bounds__(Tile::kThreads, 3)
   constexpr int kPerA = Tile::kPerA, kPerB = Tile::kPerB;
   static_assert(Tile::kAcrossB == kGroup && Tile::kWarpsB == 1);
   __shared__ typename Tile::Shared shared;
+  __shared__ T shared_sum[kPerA][Tile::kThreads];  // out of the registers of the product
   const index_t first = static_cast<index_t>(blockIdx.x) * Tile::kRowsA;
   RowLoader<T, Tile::kRowsA, Tile::kThreads> load_x(x, first, aligned, space.origin);
-  T sum[kPerA] = {};
+#pragma unroll
+  for (int a = 0; a < kPerA; ++a) shared_sum[a][threadIdx.x] = 0;
   index_t component = 0, done = 0;  // groups of the component
   for (index_t base = 0; component < k; base += Tile::kRowsB) {
     PaddedLoader<T, Tile::kRowsB, Tile::kThreads> load_p(space.factors + base * space.columns,
@@ -123,6 +124,9 @@ __global__ void __launch_bounds__(Tile::kThreads, 3)
     const bool within = done + kPerB <= space.groups;
     const index_t reach = within ? min(x.d, (done + kPerB) * kGroup) : x.d;
     Tile::template accumulate<Product>(shared, load_x, load_p, reach, white);
+    T sum[kPerA];
+#pragma unroll
+    for (int a = 0; a < kPerA; ++a) sum[a] = shared_sum[a][threadIdx.x];
 #pragma unroll
     for (int b = 0; b < kPerB; ++b) {
 #pragma unroll
@@ -141,6 +145,8 @@ __global__ void __launch_bounds__(Tile::kThreads, 3)
       done = 0;
       ++component;
     }
+#pragma unroll
+    for (int a = 0; a < kPerA; ++a) shared_sum[a][threadIdx.x] = sum[a];
   }
 }
 
@@ -293,8 +299,8 @@ void prepare_joint(const Call& call, const Mixture& mixture, const JointSpace<T>
   launch(call, factor_kernel<T>, grid_for(space.rows * space.columns, kThreads), kThreads,
          mixture.factors, shared ? index_t{1} : k, d, space);
   const index_t shifts = shared ? padded_components(k) * space.columns : space.rows;
-  launch(call, shift_kernel<T>, grid_for(shifts, kThreads), kThreads, mixture,
-         padded_components(k), space);
+  launch(call, shift_kernel<T>, grid_for(shifts, kThreads), kThreads, mixture, padded_components(k),
+         space);
 }
 
 template <class T>
@@ -333,12 +339,12 @@ void log_joint(const Call& call, const DeviceRows<T>& x, const Mixture& mixture,
   joint_rows(call, x, mixture, log_joint, space);
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                                \
-  template struct JointSpace<T>;                                                                 \
-  template void prepare_joint<T>(const Call&, const Mixture&, const JointSpace<T>&);             \
-  template void joint_rows<T>(const Call&, const DeviceRows<T>&, const Mixture&, T*,             \
-                              const JointSpace<T>&);                                             \
-  template void log_joint<T>(const Call&, const DeviceRows<T>&, const Mixture&, T*,              \
+#define KERNELMILL_INSTANTIATE(T)                                                    \
+  template struct JointSpace<T>;                                                     \
+  template void prepare_joint<T>(const Call&, const Mixture&, const JointSpace<T>&); \
+  template void joint_rows<T>(const Call&, const DeviceRows<T>&, const Mixture&, T*, \
+                              const JointSpace<T>&);                                 \
+  template void log_joint<T>(const Call&, const DeviceRows<T>&, const Mixture&, T*,  \
                              const JointSpace<T>&);
 KERNELMILL_INSTANTIATE(float)
 KERNELMILL_INSTANTIATE(double)

@@ -214,8 +214,8 @@ __global__ void combine_squares_kernel(const double* pieces, index_t n_pieces, i
     const index_t j = at / (d * d), p = at / d % d, q = at % d;
     if (p > q) continue;
     const index_t low = p / tiles.span, high = q / tiles.span;
-    const index_t tile = j / tiles.components * tiles.per_component_group + high * (high + 1) / 2 +
-                         low;
+    const index_t tile =
+        j / tiles.components * tiles.per_component_group + high * (high + 1) / 2 + low;
     const index_t row = j % tiles.components * tiles.span + p % tiles.span;
     const double* from = pieces + tile * width + row * tiles.span + q % tiles.span;
     double sum = 0;
@@ -246,7 +246,8 @@ __global__ void move_kernel(const double* means, const double* origin, index_t k
     double square = squares[at];
     for (index_t j = 0; j < k; ++j) {
       const double delta_p = means[j * d + p] - origin[p], delta_q = means[j * d + q] - origin[q];
-      square -= delta_p * sums[j * d + q] + sums[j * d + p] * delta_q + weights[j] * delta_p * delta_q;
+      square -=
+          delta_p * sums[j * d + q] + sums[j * d + p] * delta_q + weights[j] * delta_p * delta_q;
     }
     squares[at] = square;
     squares[q * d + p] = square;
@@ -275,9 +276,8 @@ MomentSpace::MomentSpace(Arena& arena, index_t n, index_t d, index_t k, bool wit
   const index_t tiles = sums_tiles(k, d);
   pieces = arena.take<double>(pieces_of(n, tiles) * tiles * kSumsWidth);
   const SquareTiles squares = square_tiles(pooled ? 1 : k, d);
-  square_pieces = arena.take<double>(with_squares ? pieces_of(n, squares.count) * squares.count *
-                                                        kTileRows * squares.span
-                                                  : 0);
+  square_pieces = arena.take<double>(
+      with_squares ? pieces_of(n, squares.count) * squares.count * kTileRows * squares.span : 0);
   totals = arena.take<double>(pooled ? n : 0);
   origin = arena.take<double>(pooled ? d : 0);
 }
@@ -331,11 +331,11 @@ void moments(const Call& call, const DeviceRows<T>& x, const double* share, cons
   finish_moments(call, means, k, x.d, covariance, to, space);
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                               \
-  template void add_moments<T>(const Call&, const DeviceRows<T>&, const T*, const double*,      \
-                               const double*, index_t, Covariance, bool, const Moments&,        \
-                               const MomentSpace&);                                             \
-  template void moments<T>(const Call&, const DeviceRows<T>&, const double*, const double*,     \
+#define KERNELMILL_INSTANTIATE(T)                                                           \
+  template void add_moments<T>(const Call&, const DeviceRows<T>&, const T*, const double*,  \
+                               const double*, index_t, Covariance, bool, const Moments&,    \
+                               const MomentSpace&);                                         \
+  template void moments<T>(const Call&, const DeviceRows<T>&, const double*, const double*, \
                            index_t, Covariance, const Moments&, const MomentSpace&);
 KERNELMILL_INSTANTIATE(float)
 KERNELMILL_INSTANTIATE(double)

@@ -227,7 +227,9 @@ def test_nan_may_stand_for_a_missing_entry(model):
     X[1, 2] = np.nan
     assert check_X(model, X, reset=True, allow_nan=True) is X
     X[3, 0] = -np.inf
-    with pytest.raises(ValueError, match="^Model: X must be finite or NaN, got -inf at row 3, col"):
+    with pytest.raises(
+        ValueError, match=r"^Model: X must be finite or NaN, got -inf at row 3, col"
+    ):
         check_X(model, X, reset=True, allow_nan=True)
     check = chunk_check("Model", allow_nan=True)
     assert check(X[:3], 0) is not None

@@ -16,13 +16,18 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-sys.path[:0] = [sys.argv[1], str(Path(__file__).parent)]
+HERE = Path(__file__).parent
+sys.path[:0] = [sys.argv[1], str(HERE), str(HERE.parent / "ops")]
+import agreement  # noqa: E402
 import cupy  # noqa: E402 - the stand-in of this folder
 
+from kernelmill import ops  # noqa: E402
 from kernelmill.ops import (  # noqa: E402
     elementwise,
+    hmm,
     kmeans,
     matmul,
+    mixture,
     pairwise,
     random,
     silhouette,
@@ -247,6 +252,159 @@ def product(T):
     refused(ValueError, matmul.matmul, A, A)
 
 
+def chained(T):
+    """Long sequences, cut into segments, beside the recursions in extended precision."""
+    if T is np.float32:
+        return  # hmm ops know one dtype
+    for K, kind in ((1, "full"), (2, "full"), (3, "banded"), (5, "full"), (6, "identity")):
+        lengths = np.array([600, 0, 1, 80, 577], np.int64)
+        total = int(lengths.sum())
+        pi = rng.dirichlet(np.ones(K))
+        A = np.eye(K) if kind == "identity" else rng.dirichlet(np.ones(K), K)
+        if kind == "banded":
+            A = np.triu(A)  # some states are never reached again
+        x = rng.normal(size=(total, K)) * rng.choice([1.0, 30.0], (total, 1))
+        x[rng.uniform(size=total) < 0.1] = 0.0
+        if kind == "identity":  # what the first rows speak against wins in the end
+            x[:300] = -40.0 * (np.arange(K) > 0)
+            x[300:600] = -50.0 * (np.arange(K) == 0)
+        w = rng.uniform(size=len(lengths))
+        for odd in ("none", "impossible", "nan"):
+            if odd == "impossible":
+                x[700] = -np.inf
+            elif odd == "nan":
+                x[900, K // 2] = np.nan
+            wide = (a.astype(np.longdouble) for a in (x, pi, A))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                want = hmm_in_extended_precision(*wide, lengths, w)
+            # Each row adds a rounding of numbers as large as a log density; so does each segment,
+            # of numbers as large as those of 32 rows.
+            atol = 8 * EPS[T] * total * (K + 200)
+            agree(run(hmm.forward, x, pi, A, lengths)[0], want[0], atol=atol)
+            agree(run(hmm.backward, x, A, lengths), want[1], atol=atol)
+            got = run(hmm.posteriors, x, pi, A, lengths, w)
+            agree(got[0], want[2], atol=atol)
+            agree(got[1], want[3], rtol=2 * total * EPS[T], atol=atol)
+            agree(got[2:], want[4:], rtol=atol, atol=atol)
+            again = run(hmm.posteriors, x, pi, A, lengths, w)
+            agree(again, got)  # the same bits
+
+
+def hmm_in_extended_precision(x, pi, A, lengths, w):
+    filtered, future, gamma = (np.zeros(x.shape) for _ in range(3))
+    log_prob, starts, transitions = np.zeros(len(lengths)), np.zeros(len(pi)), np.zeros(A.shape)
+    for s, span in enumerate(hmm._spans(lengths)):
+        if span.start == span.stop:
+            continue
+        b = x[span]
+        alpha, beta = hmm._log_alpha(b, pi, A), hmm._log_beta(b, A)
+        total = hmm._log_sum_exp(alpha[-1])
+        filtered[span], future[span] = hmm._normalised(alpha), hmm._normalised(beta)
+        log_prob[s] = total
+        if total == -np.inf:
+            continue
+        gamma[span] = hmm._normalised(alpha + beta)
+        starts += w[s] * gamma[span.start]
+        pairs = alpha[:-1, :, None] + np.log(A) + (b[1:] + beta[1:])[:, None, :]
+        transitions += w[s] * np.exp(pairs - total).sum(axis=0).astype(float)
+    return filtered, future, gamma, log_prob, starts, transitions
+
+
+def many_states(T):
+    """Vectors that leave shared memory, predecessors that leave a byte."""
+    if T is np.float32:
+        return
+    K, lengths = 515, np.array([3, 0, 2], np.int64)
+    x, A = rng.normal(size=(5, K)), rng.dirichlet(np.ones(K), K)
+    pi, w = rng.dirichlet(np.ones(K)), np.array([2.0, 1.0, 0.5])
+    model = x, pi, A, lengths
+    atol = 8 * EPS[T] * K
+    agree(run(hmm.forward, *model), hmm.forward.specification(*model), atol=atol)
+    agree(run(hmm.backward, x, A, lengths), hmm.backward.specification(x, A, lengths), atol=atol)
+    want = hmm.posteriors.specification(*model, w)
+    agree(run(hmm.posteriors, *model, w), want, atol=atol)
+    tied = np.round(x), np.round(20 * pi), np.round(-3 * rng.uniform(size=(K, K))), lengths
+    agree(run(hmm.viterbi, *tied), hmm.viterbi.specification(*tied))
+    K = 1030
+    tied = np.zeros((2, K)), np.zeros(K), -np.eye(K), np.array([2], np.int64)
+    agree(run(hmm.viterbi, *tied), hmm.viterbi.specification(*tied))
+
+
+def exact_mixtures(T):
+    """Small integers: moments are exact, also where rows are cut into many pieces."""
+    for n, d, k in ((0, 2, 1), (1, 1, 1), (1030, 3, 5), (1100, 17, 2), (600, 40, 3), (530, 70, 2)):
+        X = rng.integers(-8, 9, (n, d)).astype(T)
+        share = rng.integers(0, 5, (n, k)).astype(float)
+        means = rng.integers(-4, 5, (k, d)).astype(float)
+        for arguments in ((X, share, means), (X, share, means, True)):
+            want = mixture.full_moments.specification(*arguments)
+            agree(run(mixture.full_moments, *arguments), want)
+        want = mixture.diag_moments.specification(X, share, means)
+        agree(run(mixture.diag_moments, X, share, means), want)
+    # Steps go over the rows in blocks of 2^23 / k: many components make blocks of few rows.
+    n, d, k = 1030, 2, 8000
+    X, means = rng.normal(size=(n, d)).astype(T), rng.normal(size=(k, d))
+    P, offsets = np.ones((k, d)), np.full(k, -np.log(k))
+    w = rng.integers(0, 3, n).astype(T)
+    X[w == 0] = np.nan
+    want = mixture.diag_step.specification(X, means, P, offsets, w)
+    # A responsibility is off by a few eps of its log joint, here below 100, times itself.
+    bound = 100 * 8 * EPS[T]
+    if T is np.float32:
+        agree(run(mixture.diag_step, X, means, P, offsets, w), want, rtol=bound, atol=bound)
+    else:
+        tied = run(mixture.full_step, X, means, np.eye(d)[None], offsets, w)
+        agree(tied[:2], want[:2], rtol=bound, atol=bound)
+        agree(np.diagonal(tied[2][0]), want[2].sum(axis=0), rtol=bound)
+
+
+def refusals(T):
+    """What a twin refuses carries the op's name."""
+    x, pi, A = np.zeros((5, 3)), np.ones(3), np.ones((3, 3))
+    for n in (np.array([4]), np.array([6, -1]), np.array([2**62, 2**62, 2**63 - 1, 6]), np.ones(5)):
+        refused(ValueError, hmm.forward, x, pi, A, n)
+        refused(ValueError, hmm.viterbi, x, pi, A, n)
+        refused(ValueError, hmm.sample_states, pi, A, x[:, 0].copy(), n)
+    five = np.array([5])
+    refused(ValueError, hmm.forward, x, pi[:2], A, five)
+    refused(ValueError, hmm.backward, x, A[:2], five)
+    refused(ValueError, hmm.backward, x[:, :0], A[:0, :0], five)
+    refused(ValueError, hmm.posteriors, x, pi, A, five, np.ones(2))
+    refused(TypeError, hmm.forward, x, None, A, five)
+    refused(ValueError, hmm.symbol_counts, np.full(5, 2), x, 2)
+    refused(ValueError, hmm.symbol_counts, np.full(5, -1), x, 0)
+    refused(ValueError, hmm.symbol_counts, np.full(4, 0), x, 1)
+    X, P, c = x.astype(T), np.ones((2, 3)), np.zeros(2)
+    m, full = np.zeros((2, 3)), np.ones((2, 3, 3))
+    refused(ValueError, mixture.full_log_joint, X, m[:, :2], full, c)
+    refused(ValueError, mixture.full_log_joint, X, m[:0], full[:0], c[:0])
+    refused(ValueError, mixture.full_log_joint, X, m, full[:, :2], c)
+    refused(ValueError, mixture.diag_log_joint, X, m, P.astype(np.float32), c)
+    refused(ValueError, mixture.diag_step, X, m, P, c[:1])
+    refused(ValueError, mixture.full_step, X, m, full, c, np.ones(4, T))
+    refused(ValueError, mixture.responsibilities, X[:, :0])
+    refused(ValueError, mixture.full_moments, X, np.ones((5, 3)), m)
+    refused(TypeError, mixture.diag_moments, X, None, m)
+
+
+def cases_of_the_ops(T):
+    """All that the C++ twins of these families are tested with."""
+    if T is np.float32:
+        return  # the cases have both dtypes
+    for family in ("mixture", "hmm"):
+        importlib.import_module(f"test_{family}")
+        for name in (n for n in sorted(ops.all_ops()) if n.startswith(f"{family}.")):
+            twin = getattr(getattr(twins, family), name.partition(".")[2])
+            for case in agreement.generators[name]():
+                if case.big:
+                    continue  # for the thread pools of the others
+                want = agreement.run(ops.all_ops()[name].specification, case)
+                try:
+                    agreement.compare(case, agreement.run(twin, case, "cuda"), want)
+                except AssertionError as error:
+                    raise AssertionError(f"{name} [{case.name}]: {error}") from error
+
+
 FAMILIES = (
     exact_kmeans,
     rounded_kmeans,
@@ -258,6 +416,11 @@ FAMILIES = (
     elementary,
     numbers,
     product,
+    exact_mixtures,
+    chained,
+    many_states,
+    refusals,
+    cases_of_the_ops,
 )
 
 if __name__ == "__main__":

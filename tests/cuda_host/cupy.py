@@ -52,6 +52,9 @@ class ndarray:
     def shape(self) -> tuple[int, ...]:
         return self.host.shape
 
+    def get(self) -> np.ndarray:
+        return self.host
+
     def copy(self, order: str = "C") -> ndarray:
         return _guarded(self.host.copy(order))
 

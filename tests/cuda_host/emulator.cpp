@@ -1,6 +1,7 @@
 // The scheduler behind cuda_runtime.h: one fiber per CUDA thread.
 
-#include <ucontext.h>  // fibers
+#include <csetjmp>     // switching between fibers
+#include <ucontext.h>  // making them
 
 #include <cuda_pipeline.h>
 #include <cuda_runtime.h>
@@ -28,7 +29,9 @@ struct Copy {
 enum class State { ready, at_block_barrier, at_warp_barrier, done };
 
 struct Fiber {
-  ucontext_t context;
+  ucontext_t context;  // to start it; from then on `resume`: swapcontext asks the kernel each time
+  jmp_buf resume;
+  bool started = false;
   std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStack);
   State state = State::done;
   unsigned thread = 0;
@@ -38,7 +41,7 @@ struct Fiber {
 
 std::vector<std::unique_ptr<Fiber>> fibers;
 Fiber* current = nullptr;
-ucontext_t scheduler;
+jmp_buf scheduler;
 const std::function<void()>* body = nullptr;
 unsigned char slots[kMostThreads / 32][32][16];
 
@@ -53,13 +56,22 @@ std::mt19937& generator() {
 void start() {
   (*body)();
   current->state = State::done;
-  swapcontext(&current->context, &scheduler);
+  _longjmp(scheduler, 1);
 }
 
 void wait(State state) {
   Fiber* const self = current;
   self->state = state;
-  swapcontext(&self->context, &scheduler);
+  if (_setjmp(self->resume) == 0) _longjmp(scheduler, 1);
+}
+
+// Runs a fiber until it waits or ends. Nothing with a destructor may live in this frame.
+void resume(Fiber* fiber) {
+  current = fiber;
+  if (_setjmp(scheduler) != 0) return;
+  if (fiber->started) _longjmp(fiber->resume, 1);
+  fiber->started = true;
+  setcontext(&fiber->context);
 }
 
 // Lets everyone go on who waits with all others of the group that can still come.
@@ -84,6 +96,7 @@ void run_block(unsigned threads) {
     Fiber& fiber = *fibers[t];
     fiber.thread = t;
     fiber.state = State::ready;
+    fiber.started = false;
     fiber.open.clear();
     fiber.groups.clear();
     getcontext(&fiber.context);
@@ -99,8 +112,7 @@ void run_block(unsigned threads) {
       Fiber& fiber = *fibers[t];
       if (fiber.state == State::ready) {
         threadIdx = dim3(t);
-        current = &fiber;
-        swapcontext(&scheduler, &fiber.context);
+        resume(&fiber);
         ran = true;
       }
       left = left || fiber.state != State::done;

@@ -83,20 +83,22 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, owner: st
 
 def _singular(matrices: np.ndarray, covariance_type: str, owner: str) -> NotPositiveDefinite:
     """The error for the first matrix without a Cholesky factor."""
-    for j, matrix in enumerate(matrices):
-        try:
-            if np.isfinite(np.linalg.cholesky(matrix)).all():
-                continue
-        except np.linalg.LinAlgError:
-            pass
-        finite = np.isfinite(matrix).all()
-        least = f"a least eigenvalue of {np.linalg.eigvalsh(matrix)[0]:g}" if finite else "NaN or inf"
-        break
+    j = next(j for j, matrix in enumerate(matrices) if not _has_factor(matrix))
+    least = "NaN or inf"
+    if np.isfinite(matrices[j]).all():
+        least = f"a least eigenvalue of {np.linalg.eigvalsh(matrices[j])[0]:g}"
     which = "the tied covariance" if covariance_type == "tied" else f"component {j}"
     return NotPositiveDefinite(
         f"{owner}: covariances must be positive definite, got {least} for {which} (raise "
         f"reg_covar, lower the number of components, or scale the features)"
     )
+
+
+def _has_factor(matrix: np.ndarray) -> bool:
+    try:
+        return bool(np.isfinite(np.linalg.cholesky(matrix)).all())
+    except np.linalg.LinAlgError:
+        return False
 
 
 def full_covariances(covariances: np.ndarray, covariance_type: str, k: int, d: int) -> np.ndarray:

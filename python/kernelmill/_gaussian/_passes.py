@@ -152,10 +152,11 @@ def step(
         sample_weight = move_in(sample_weight, device, "Gaussians")
     parts = _found(X, missing)
     if parts is None:
-        found = _run(
-            _ops(gaussians)[1], X, gaussians.means, gaussians.whitening, offsets, sample_weight
+        return _moments(
+            *_run(
+                _ops(gaussians)[1], X, gaussians.means, gaussians.whitening, offsets, sample_weight
+            )
         )
-        return Moments(*map(to_host, found[:3]), float(found[3]))
 
     def of_part(rows, block, part):
         weight = None if sample_weight is None else sample_weight[rows]
@@ -165,8 +166,7 @@ def step(
             return Moments(
                 total * share[0], *_nothing_observed(gaussians), total * float(log_prob[0])
             )
-        found = _run(_ops(part)[1], block, part.means, part.whitening, offsets, weight)
-        return Moments(*map(to_host, found[:3]), float(found[3]))
+        return _moments(*_run(_ops(part)[1], block, part.means, part.whitening, offsets, weight))
 
     return _over_parts(parts, gaussians, of_part)
 
@@ -191,12 +191,17 @@ def moments(
         else:
             pooled = part.covariance_type == "tied"
             result = _run(mixture.full_moments, block, share, part.means, pooled)
-        return Moments(*map(to_host, result), 0.0)
+        return _moments(*result)
 
     parts = _found(X, missing)
     if parts is None:
         return of_part(None, X, gaussians)
     return _over_parts(parts, gaussians, of_part)
+
+
+def _moments(weights: Any, sums: Any, squares: Any, log_likelihood: float = 0.0) -> Moments:
+    """What an op gave, on the host."""
+    return Moments(to_host(weights), to_host(sums), to_host(squares), float(log_likelihood))
 
 
 def _ops(gaussians: Gaussians) -> tuple:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -89,7 +89,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
     and `_emission`), and how many columns X has (`_n_columns`).
     """
 
-    _parameters = SHARED
+    _parameters: ClassVar[dict[str, Any]] = SHARED
 
     # --- what subclasses say ---------------------------------------------------------------------
 
@@ -292,9 +292,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
             now; ``filter.predict()`` says what comes next. It uses constant memory.
         """
         check_is_fitted(self, "startprob_")
-        return StateFilter(
-            self._chain(), self._emission(), self._observer(), type(self).__name__
-        )
+        return StateFilter(self._chain(), self._emission(), self._observer(), type(self).__name__)
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None, currstate: int | None = None

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import xlogy
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._device import to_host
@@ -47,13 +48,6 @@ class CountsMixin:
         self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
     ) -> Sequences | Stream:
         return open_vectors(self, X, lengths, weight, self._observer(), reset=reset)
-
-    def _match_columns(self, d: int) -> None:
-        if self._n_columns() != d:
-            raise ValueError(
-                f"{type(self).__name__}: X must have the {self._n_columns()} columns of "
-                f"{self._table_name}, got {d} (leave its letter in init_params to start anew)"
-            )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()  # type: ignore[misc]  # BaseEstimator comes after
@@ -217,7 +211,7 @@ class MultinomialHMM(CountsMixin, EMModel):
         columns = data.some_rows(1).shape[1]
         if self._needs("e"):
             self.emissionprob_ = random_table(self.random_state, int(self.n_components), columns)
-        self._match_columns(columns)
+        self._match_columns(columns, "emissionprob_")
 
     def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
         if "e" in self.params:
@@ -251,6 +245,7 @@ class MultinomialHMM(CountsMixin, EMModel):
         ValueError
             If it is not known how many symbols a row has.
         """
+        check_is_fitted(self, "startprob_")
         if self._trials() is None:
             raise ValueError(
                 f"{type(self).__name__}: n_trials must be a single number for sample, got "
@@ -395,7 +390,7 @@ class PoissonHMM(CountsMixin, EMModel):
             drawn = numbers.gamma(mean**2 / variance, variance / mean, size=(K, d))
             # A rate of 0 could never explain an event again.
             self.lambdas_ = np.maximum(drawn, 1e-6 * mean)
-        self._match_columns(d)
+        self._match_columns(d, "lambdas_")
         prior = tuple(
             broadcast_parameter(owner, name, getattr(self, name), (K, d))
             for name in ("lambdas_prior", "lambdas_weight")

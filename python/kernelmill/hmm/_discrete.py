@@ -56,7 +56,7 @@ class SymbolsMixin:
         self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
     ) -> Sequences | Stream:
         if not reset or ("e" not in self.init_params and self._table_name in vars(self)):
-            known = self._n_symbols()
+            known: int | None = self._n_symbols()
         else:
             known = None if self.n_features is None else int(self.n_features)
         return open_symbols(self, X, lengths, weight, known, self._observe(), reset=reset)
@@ -64,8 +64,9 @@ class SymbolsMixin:
     def _checked_table(self, check: Callable, name: str) -> np.ndarray:
         """A table of shape (K, M) that `check` accepts."""
         table = vars(self)[name]
-        M = np.shape(table)[-1] if np.ndim(table) == 2 else 0
-        M = M if self.n_features is None else int(self.n_features)
+        M = int(np.shape(table)[-1]) if np.ndim(table) == 2 else 0
+        if self.n_features is not None:
+            M = int(self.n_features)
         return check(type(self).__name__, name, table, (int(self.n_components), M))  # type: ignore[attr-defined]
 
 

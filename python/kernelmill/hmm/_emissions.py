@@ -39,12 +39,12 @@ def _float64(density: Any) -> Any:
     return density if density.dtype == np.float64 else density.astype(np.float64)
 
 
-def _seen_rows(observed: Vectors, gamma: Any) -> tuple[Any, Any]:
-    """Rows with anything observed: the others tell nothing, so EM need not complete them."""
+def _moments_of_seen(observed: Vectors, gamma: Any, gaussians: Gaussians) -> Moments:
+    """Moments of the rows with anything observed: EM need not complete rows that tell nothing."""
     if observed.blank is None:
-        return observed.X, gamma
+        return moments(observed.X, gamma, gaussians, missing=observed.missing)
     rows = namespace(observed.X).flatnonzero(~observed.blank)
-    return observed.X[rows], gamma[rows]
+    return moments(observed.X[rows], gamma[rows], gaussians)
 
 
 def _inversion(cumulative: np.ndarray, rows: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
@@ -78,8 +78,7 @@ class GaussianEmission:
         return density, None
 
     def statistics(self, observed: Vectors, gamma: Any, kept: Any) -> Moments:
-        X, gamma = _seen_rows(observed, gamma)
-        return moments(X, gamma, self.gaussians, missing=observed.missing)
+        return _moments_of_seen(observed, gamma, self.gaussians)
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
         d = self.gaussians.d
@@ -122,8 +121,7 @@ class MixtureEmission:
         K, M = self.weights.shape
         if kept is not None:
             gamma = (gamma[:, :, None] * kept.reshape(-1, K, M)).reshape(-1, K * M)
-        X, gamma = _seen_rows(observed, gamma)
-        return moments(X, gamma, self.gaussians, missing=observed.missing)
+        return _moments_of_seen(observed, gamma, self.gaussians)
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
         M = self.weights.shape[1]
@@ -182,9 +180,7 @@ class PoissonEmission:
         from scipy.special import gammaln, xlogy
 
         values = np.arange(float(n_symbols))
-        return CategoricalEmission(
-            xlogy(values, self.rates) - self.rates - gammaln(values + 1.0)
-        )
+        return CategoricalEmission(xlogy(values, self.rates) - self.rates - gammaln(values + 1.0))
 
     def statistics(
         self, observed: Counts | Symbols, gamma: Any, kept: Any
@@ -220,15 +216,12 @@ class MultinomialEmission:
         return _sums(observed.X, gamma)[1]
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
+        assert self.n_trials is not None  # the model has looked
         return generator(seed, COUNTS).multinomial(self.n_trials, self.probabilities[states])
 
 
 Emission = (
-    GaussianEmission
-    | MixtureEmission
-    | CategoricalEmission
-    | PoissonEmission
-    | MultinomialEmission
+    GaussianEmission | MixtureEmission | CategoricalEmission | PoissonEmission | MultinomialEmission
 )
 
 

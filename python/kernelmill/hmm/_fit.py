@@ -117,8 +117,24 @@ class FittedModel(SequenceModel):
             )
         return True
 
+    def _match_columns(self, d: int, name: str) -> None:
+        """Raise where parameters that were not started anew are for other rows than X has."""
+        if self._n_columns() != d:
+            raise ValueError(
+                f"{type(self).__name__}: X must have the {self._n_columns()} features of {name}, "
+                f"got {d} (leave its letter in init_params to start it anew)"
+            )
+
     def _attributes(self) -> dict[str, Any]:
         return {name: vars(self)[name] for name in self._fitted_names() if name in vars(self)}
+
+    def _monitor_of_fit(self) -> ConvergenceMonitor:
+        """A new monitor, or the one of the user's own class, emptied."""
+        monitor = vars(self).get("_monitor")
+        if monitor is None or type(monitor) is ConvergenceMonitor:
+            return ConvergenceMonitor(self.tol, int(self.n_iter), self.verbose)
+        monitor._reset()
+        return monitor
 
     @fitting
     def fit(self, X: Any, lengths: Any = None, sample_weight: Any = None) -> Any:
@@ -158,10 +174,7 @@ class FittedModel(SequenceModel):
         data = self._sequences(X, lengths, sample_weight, reset=True)
         setting = self._start(data)
         self._step_model()  # raises where the start makes no sense, also with n_iter = 0
-        monitor = vars(self).get("_monitor")
-        if type(monitor) in (ConvergenceMonitor, type(None)):
-            monitor = ConvergenceMonitor(self.tol, int(self.n_iter), self.verbose)
-        monitor._reset()
+        monitor = self._monitor_of_fit()
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         with Progress(
             self, self.verbose, iterations=int(self.n_iter), X=X, metadata=metadata
@@ -322,9 +335,7 @@ class EMModel(FittedModel):
         return stationary_distribution(self._chain().transmat)
 
 
-def broadcast_parameter(
-    owner: str, name: str, value: Any, shape: tuple[int, ...]
-) -> np.ndarray:
+def broadcast_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
     """A hyperparameter as float64 of the given shape.
 
     A vector with one entry for each of the first axis is accepted, too.
@@ -355,4 +366,3 @@ def stationary_distribution(transmat: np.ndarray) -> np.ndarray:
     found = np.linalg.lstsq(equations, np.r_[np.zeros(K), 1.0], rcond=None)[0]
     found = np.maximum(found, 0.0)
     return found / found.sum()
-

@@ -297,19 +297,12 @@ class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
         if self._needs("c"):
             spread = overall_covariance(filled_rows(rows), self.min_covar)
             self._covars_ = distributed(spread, self.covariance_type, K)
-        self._match_columns(rows.shape[1])
+        self._match_columns(rows.shape[1], "means_")
         floor = floor_of(rows, self.min_covar)
         if "c" in self.params:
             # The best covariances above the floor are an improvement only from above it.
             self._keep(above_floor(self._gaussians(), floor, owner))
         return self._prior_of(rows.shape[1]), floor
-
-    def _match_columns(self, d: int) -> None:
-        if self._n_columns() != d:
-            raise ValueError(
-                f"{type(self).__name__}: X must have the {self._n_columns()} features of means_, "
-                f"got {d} (leave 'm' in init_params to start anew)"
-            )
 
     def _prior_of(self, d: int) -> NormalPrior:
         owner, K = type(self).__name__, int(self.n_components)

@@ -250,11 +250,7 @@ class GMMHMM(VectorsMixin, EMModel):
             self.weights_ = np.full((K, M), 1.0 / M)
         if self._needs("m"):
             self.means_ = self._start_means(rows, spread)
-        if self._n_columns() != d:
-            raise ValueError(
-                f"{owner}: X must have the {self._n_columns()} features of means_, got {d} (leave "
-                f"'m' in init_params to start anew)"
-            )
+        self._match_columns(d, "means_")
         if self._needs("c"):
             one = {"spherical": np.diagonal(spread).mean(), "diag": np.diagonal(spread)}
             value = one.get(self.covariance_type, spread)
@@ -306,7 +302,7 @@ class GMMHMM(VectorsMixin, EMModel):
             alpha = given("covars_prior", -(d + 2.0) / 2.0, shape).reshape(-1)
             scale = given("covars_weight", 0.0, shape).reshape(-1)
             scatter = np.repeat(2.0 * scale[:, None] / d, d, axis=1)
-            count = (d + 2.0 * (alpha + 1.0)) / d
+            count = (d + 2.0 * (alpha[:, None] + 1.0)) / d
         return NormalPrior(mean.reshape(K * M, d), weight.reshape(-1), scatter, count)
 
     def _log_prior_emissions(self, emission: Any, setting: Any) -> float:

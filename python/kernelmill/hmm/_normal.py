@@ -42,7 +42,7 @@ class NormalPrior:
         lambda.
     scatter : ndarray of shape (G, d, d), or (k, d) for diagonal and spherical covariances
         Psi.
-    count : ndarray of shape (G,), or (k,) or (k, d)
+    count : ndarray of shape (G,), or (k,), (k, 1) or (k, d)
         e; one for each feature only where covariances are diagonal.
     """
 

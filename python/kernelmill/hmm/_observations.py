@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from kernelmill._estimator._device import move_in, to_host
+from kernelmill._estimator._device import move_in, namespace, to_host
 from kernelmill._estimator._validation import all_finite
 from kernelmill.ops._op import is_cupy
 from kernelmill.stream._matrix import is_frame, is_sparse, native_dtype, to_matrix
@@ -133,7 +133,7 @@ def as_symbols(X: Any, owner: str) -> Any:
             raise ValueError(f"{owner}: X must be whole numbers, got {error} ({hint})") from error
     if X.dtype.kind == "f":
         absent = X != X
-        whole = (X == np.floor(X)) & (abs(X) < 2.0**53)
+        whole = (np.floor(X) == X) & (abs(X) < 2.0**53)
         if not bool((whole | absent).all()):
             row, place = _owner_row(~(whole | absent), 0)
             raise ValueError(
@@ -149,9 +149,7 @@ def as_symbols(X: Any, owner: str) -> Any:
     return codes
 
 
-def observe_symbols(
-    X: Any, *, n_symbols: int, owner: str, device: str | None = None
-) -> Symbols:
+def observe_symbols(X: Any, *, n_symbols: int, owner: str, device: str | None = None) -> Symbols:
     """Symbols below `n_symbols`."""
     codes = as_symbols(X, owner)
     if len(codes) and int(codes.max()) >= n_symbols:
@@ -184,9 +182,7 @@ def _log_factorials(counts: Any) -> Any:
     """``log x!`` of each entry, by a table where counts are small."""
     most = int(counts.max()) if counts.size else 0
     if is_cupy(counts):
-        from cupyx.scipy.special import gammaln as on_device
-
-        return on_device(counts + 1.0)
+        return namespace(counts).asarray(gammaln(to_host(counts) + 1.0))  # once per fit
     if most < 1 << 16:
         return np.take(gammaln(np.arange(1.0, most + 2.0)), counts.astype(np.int64))
     return gammaln(counts + 1.0)

@@ -135,7 +135,7 @@ def best_states(
     observed: Any, lengths: np.ndarray, weight: Any, chain: Chain, emission: Any
 ) -> tuple[np.ndarray, Any]:
     """Sum of the largest posteriors of each sequence and the states they are of."""
-    log_prob, gamma = smoothed(observed, lengths, weight, chain, emission)
+    gamma = smoothed(observed, lengths, weight, chain, emission)[1]
     xp = namespace(gamma)
     largest = np.r_[0.0, np.cumsum(to_host(gamma.max(axis=1)))]
     ends = np.cumsum(lengths)
@@ -171,6 +171,8 @@ class Sequences:
 
     Attributes
     ----------
+    n_rows, n_sequences : int
+        Rows, and sequences that have any.
     n_symbols : int
         Of symbols alone: how many there are.
     """
@@ -181,8 +183,7 @@ class Sequences:
         self, X: Any, lengths: np.ndarray, weight: Any, observe: Callable, n_states: int
     ) -> None:
         self._X = X
-        self.n_rows, self.n_sequences = len(X), len(lengths)
-        self.lengths = lengths
+        self.n_rows, self.n_sequences = len(X), int((lengths > 0).sum())
         self._parts = []
         ends = np.cumsum(lengths)
         first = 0
@@ -241,12 +242,8 @@ class Stream:
         return self._opened.count_rows()
 
     @property
-    def lengths(self) -> np.ndarray:
-        return np.array(self._opened.chunk_lengths(), dtype=np.int64)
-
-    @property
     def n_sequences(self) -> int:
-        return len(self._opened.chunk_lengths())
+        return sum(size > 0 for size in self._opened.chunk_lengths())
 
     def reduce(self, run: Callable, *state: Any) -> Any:
         return self._opened.map_reduce(_of_chunk, self._observe, run, *state)

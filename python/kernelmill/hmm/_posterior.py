@@ -86,10 +86,8 @@ def mean_divergence(
 
     `offset` is m - m0, (K, d); `whitening` is P with ``P P' = E[Lambda]``, as the ops take it.
     """
-    if whitening.ndim == 2:
-        white = offset * whitening
-    else:
-        white = (offset[:, None, :] @ whitening)[:, 0]
+    diagonal = whitening.ndim == 2
+    white = offset * whitening if diagonal else (offset[:, None, :] @ whitening)[:, 0]
     d = offset.shape[1]
     ratio = beta_prior / beta
     return float(0.5 * (d * (ratio - 1.0 - np.log(ratio)) + beta_prior * (white**2).sum(1)).sum())

@@ -478,6 +478,7 @@ class VariationalGaussianHMM(VectorsMixin, CovarianceMixin, VariationalModel):
             self.beta_prior_ = np.array(broadcast_parameter(owner, "beta_prior", beta, (K,)))
             self.means_posterior_ = centers
             self.beta_posterior_ = self.beta_prior_ + counts
+        self._match_columns(d, "means_posterior_")
         if new_covariances:
             self._start_covariances(rows, counts)
         self._set_covars()

@@ -1,4 +1,4 @@
-"""What Gaussian mixtures share, however they are fitted: passes over rows, labels, scores, draws."""
+"""What Gaussian mixtures share, however they are fitted: passes, labels, scores, draws."""
 
 from __future__ import annotations
 
@@ -90,6 +90,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         """The fitted model."""
         raise NotImplementedError
 
+    def _resumed(self, rows: Any) -> Any:
+        """The fitted model, to go on from with these rows."""
+        return self._model()
+
     def _arrays(self, model: Any) -> dict[str, Any]:
         """The arrays of a model by the names of the fitted attributes, float64."""
         raise NotImplementedError
@@ -152,7 +156,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
             y=y,
             metadata=metadata,
         ) as progress:
-            begin = (lambda number: self._model()) if again else self._beginner(rows, seed)
+            begin = (lambda number: self._resumed(rows)) if again else self._beginner(rows, seed)
 
             def follow(model):
                 return climb(
@@ -214,9 +218,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         return _rows.MemoryRows(X, None if weight is None else move_in(weight, self.device, name))
 
     def _open(self, X: Any, sample_weight: Any, *, reset: bool) -> Any:
-        return open_stream(
-            self, X, sample_weight, reset=reset, accept_sparse=False, allow_nan=True
-        )
+        return open_stream(self, X, sample_weight, reset=reset, accept_sparse=False, allow_nan=True)
 
     def _starter(self, rows: Any, seed: int) -> Starter:
         """What makes starts from the rows, or from a sample of a stream."""
@@ -299,8 +301,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         if type(X) is not np.ndarray and is_stream(X):
             opened = self._open(X, None, reset=False)
             parts = list(opened.map(of, gaussians, offsets, device=self.device))
-            return np.concatenate(parts) if parts else of(
-                np.empty((0, gaussians.d), opened.dtype), gaussians, offsets
+            return (
+                np.concatenate(parts)
+                if parts
+                else of(np.empty((0, gaussians.d), opened.dtype), gaussians, offsets)
             )
         rows = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
         rows = move_in(rows, self.device, type(self).__name__)

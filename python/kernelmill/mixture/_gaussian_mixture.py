@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -48,7 +48,9 @@ class Mixture:
 
     def bound(self, moments: Moments) -> float:
         """The mean log-likelihood."""
-        return moments.log_likelihood / float(moments.weights.sum())
+        # Rows whose densities all underflow have no shares: -inf, not a division by zero.
+        weight = float(moments.weights.sum())
+        return moments.log_likelihood / weight if weight > 0 else -np.inf
 
     def updated(self, moments: Moments) -> Mixture:
         """The M-step."""
@@ -255,8 +257,8 @@ class GaussianMixture(MixtureBase):
                 f"{weights.sum():g} and a least weight of {weights.min():g}"
             )
         if weights is not None and means is not None and covariances is not None:
-            given = Mixture(weights, Gaussians.of(means, covariances, kind, owner), reg_covar, owner)
-            return lambda number: given
+            gaussians = Gaussians.of(means, covariances, kind, owner)
+            return lambda number: Mixture(weights, gaussians, reg_covar, owner)
         starter = self._starter(rows, seed)
 
         def begin(number):
@@ -326,9 +328,7 @@ class GaussianMixture(MixtureBase):
             exact["covariances_"],
             exact["precisions_cholesky_"],
         )
-        return Mixture(
-            exact["weights_"], gaussians, float(self.reg_covar), type(self).__name__
-        )
+        return Mixture(exact["weights_"], gaussians, float(self.reg_covar), type(self).__name__)
 
     def _arrays(self, model):
         return {
@@ -371,13 +371,13 @@ class GaussianMixture(MixtureBase):
         Notes
         -----
         With s the expected sufficient statistics of a row and s_B their mean over the batch under
-        the parameters so far, ``s <- (1 - g) s + g s_B`` and the M-step turns s into parameters. The
-        step size of batch t, with t = 1 for the second one or the first after ``fit``, is ``g = (t +
-        learning_offset)^-learning_decay``; sums of g diverge and sums of g^2 converge, as
+        the parameters so far, ``s <- (1 - g) s + g s_B`` and the M-step turns s into parameters.
+        The step size is ``g = (t + learning_offset)^-learning_decay`` for batch t, where t = 1 is
+        the second batch, or the first after ``fit``: sums of g diverge and sums of g^2 converge, as
         convergence needs. Every batch counts alike whatever its weight, so batches should be of
         about one size. The parameters hold all of s, so there is no other state: a model that
-        ``fit`` made or that was loaded from a file goes on from where it is. ``lower_bound_`` is the
-        mean log-likelihood of the batch before the update, and ``offset_`` is from this batch.
+        ``fit`` made or that was loaded from a file goes on from where it is. ``lower_bound_`` is
+        the mean log-likelihood of the batch before the update, and ``offset_`` is from this batch.
 
         References
         ----------

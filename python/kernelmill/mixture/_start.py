@@ -81,7 +81,7 @@ class Starter:
         return total, reference
 
     def _around(self, means: np.ndarray) -> Gaussians:
-        k, d = means.shape
+        k = len(means)
         covariances: Any = {
             "full": lambda: np.tile(np.diag(self._variance), (k, 1, 1)),
             "tied": lambda: np.diag(self._variance),

@@ -1,0 +1,457 @@
+"""MixtureClassifier: one mixture for each class, Bayes' rule, rejection of unlikely rows."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._device import DEVICE, namespace, to_host
+from kernelmill._estimator._progress import CallbackSupportMixin
+from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._gaussian._parameters import COVARIANCE_TYPES
+from kernelmill.mixture._base import MixtureBase
+from kernelmill.mixture._gaussian_mixture import GaussianMixture
+from kernelmill.mixture._thresholds import CONTAMINATION, threshold
+from kernelmill.ops import mixture as ops
+
+_MIXTURE = rule.Rule(
+    lambda value: value is None or (isinstance(value, MixtureBase)),
+    "None, a GaussianMixture or a BayesianGaussianMixture",
+)
+_PRIORS = rule.any_of(rule.array("(n_classes,)"), rule.nothing())
+_LABEL = rule.Rule(
+    lambda value: isinstance(value, str) or rule.is_real(value), "a number or a string"
+)
+
+
+def _rejects(estimator: Any) -> bool:
+    """Whether this classifier rejects rows."""
+    if estimator.contamination is None:
+        raise AttributeError(
+            "MixtureClassifier: contamination must be a share of outliers for is_outlier, got None"
+        )
+    return True
+
+
+class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
+    """Classifier with a Gaussian mixture for each class.
+
+    Gives the class of the greatest ``P(c) p(x | c)``: Bayes' rule. With one full Gaussian a class
+    it is quadratic discriminant analysis; with more it follows classes of any shape.
+
+    Parameters
+    ----------
+    n_components : int or array-like of shape (n_classes,), default=1
+        Components of the mixture of each class, in the order of ``classes_`` where there are
+        several numbers. A class with fewer rows gets as many components as it has rows.
+    covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
+        As in `GaussianMixture`; "tied" ties the components within a class.
+    reg_covar : float, default=1e-6
+        As in `GaussianMixture`.
+    mixture : GaussianMixture, BayesianGaussianMixture or None, default=None
+        What is cloned for each class, with `n_components` unless that is 1, in place of a
+        `GaussianMixture` with the parameters above.
+    priors : array-like of shape (n_classes,), optional
+        Probabilities of the classes; their share of the weight of the training rows by default.
+    contamination : float or None, default=None
+        Share of each class's training rows that count as outliers, at most 0.5. With it,
+        ``predict`` gives `outlier_label` to rows that are less likely under the class they would
+        get than these.
+    outlier_label : number or str, default=-1
+        What ``predict`` gives to rejected rows; not one of the classes.
+    random_state : int, RandomState, Generator or None, default=None
+        Of the mixtures, unless `mixture` has one.
+    device : {None, "cpu", "cuda"}, default=None
+        Of the mixtures, unless `mixture` has one.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels of the classes.
+    mixtures_ : list of GaussianMixture or BayesianGaussianMixture
+        The fitted mixtures, in the order of ``classes_``.
+    priors_ : ndarray of shape (n_classes,), float64
+        Probabilities of the classes.
+    offset_ : ndarray of shape (n_classes,), float64
+        With `contamination` only: log densities p(x | c) below which a row is rejected.
+    n_features_in_ : int
+        Number of features d.
+    feature_names_in_ : ndarray of shape (d,), object
+        Column names, if X was a frame with text names.
+
+    See Also
+    --------
+    GaussianMixture : The mixture of a class.
+
+    Notes
+    -----
+    Missing entries (NaN) are integrated out, in training and in prediction. The threshold is one
+    for each class, because densities of a wide and a narrow class do not compare. Rows without
+    weight are no rows: a class that has no others is no class. Cost: that of the mixtures.
+
+    References
+    ----------
+    Hastie and Tibshirani (1996), "Discriminant analysis by Gaussian mixtures".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.mixture import MixtureClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(400, 2))
+    >>> y = np.where(np.hypot(*X.T) < 1, "in", "out")
+    >>> model = MixtureClassifier(4, random_state=0, contamination=0.01).fit(X, y)
+    >>> model.predict([[0, 0], [2, 0], [0, -2]]).tolist()
+    ['in', 'out', 'out']
+    >>> model.is_outlier([[0, 0], [30, 0]])
+    array([False,  True])
+    """
+
+    mixtures_: Any
+    classes_: Any
+    priors_: Any
+    offset_: Any
+
+    _parameters: ClassVar = {
+        "n_components": rule.any_of(rule.integer(1), rule.array("(n_classes,)")),
+        "covariance_type": rule.one_of(*COVARIANCE_TYPES),
+        "reg_covar": rule.real(0),
+        "mixture": _MIXTURE,
+        "priors": _PRIORS,
+        "contamination": CONTAMINATION,
+        "outlier_label": _LABEL,
+        "random_state": rule.RANDOM_STATE,
+        "device": DEVICE,
+    }
+
+    def __init__(
+        self,
+        n_components=1,
+        *,
+        covariance_type="full",
+        reg_covar=1e-6,
+        mixture=None,
+        priors=None,
+        contamination=None,
+        outlier_label=-1,
+        random_state=None,
+        device=None,
+    ):
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.reg_covar = reg_covar
+        self.mixture = mixture
+        self.priors = priors
+        self.contamination = contamination
+        self.outlier_label = outlier_label
+        self.random_state = random_state
+        self.device = device
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    @fitting
+    def fit(self, X, y, sample_weight=None):
+        """Fit a mixture to each class.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d)
+            Rows in memory. NaN is a missing entry.
+        y : array-like of shape (n,)
+            Classes: numbers or strings.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
+
+        Returns
+        -------
+        self : MixtureClassifier
+            The model itself, fitted.
+
+        Raises
+        ------
+        ValueError
+            If a parameter is out of its range, X holds inf, y is no list of classes, or a
+            covariance becomes singular.
+        RuntimeError
+            If ``device="cuda"`` and there is no GPU to use.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the mixture of a class has not converged.
+        """
+        X = check_X(self, X, reset=True, accept_sparse=False, allow_nan=True)
+        weight = check_weight(self, sample_weight, X)
+        if y is None:
+            raise ValueError(
+                "MixtureClassifier: y must be given, got None (this classifier requires y to be "
+                "passed, but the target y is None)"
+            )
+        y = column_or_1d(to_host(y), warn=True)
+        if y.dtype.kind == "f" and not np.isfinite(y).all():
+            raise ValueError(
+                "MixtureClassifier: y must be finite, got NaN or inf (Input y contains NaN, or "
+                "Input y contains infinity)"
+            )
+        check_classification_targets(y)
+        if len(y) != X.shape[0]:
+            raise ValueError(
+                f"MixtureClassifier: y must have one class for each row of X, got {len(y)} for "
+                f"{X.shape[0]} rows (inconsistent numbers of samples)"
+            )
+        kept = np.ones(len(y), dtype=bool) if weight is None else to_host(weight) > 0
+        classes, codes = np.unique(y[kept], return_inverse=True)
+        components = self._components(len(classes))
+        mixtures, shares, offsets = [], np.empty(len(classes)), []
+        for c in range(len(classes)):
+            rows = np.flatnonzero(kept)[codes == c]
+            some = None if weight is None else weight[rows]
+            shares[c] = len(rows) if some is None else float(some.sum(dtype=np.float64))
+            model = self._mixture_of(components[c], len(rows))
+            mixtures.append(model.fit(X[rows], sample_weight=some))
+            if self.contamination is not None:
+                scores = to_host(model.score_samples(X[rows]))
+                mass = np.ones(len(rows)) if some is None else to_host(some).astype(np.float64)
+                offsets.append(threshold(scores, mass, float(self.contamination)))
+        self.classes_, self.mixtures_ = classes, mixtures
+        self.priors_ = self._class_priors(shares / shares.sum())
+        self.__dict__.pop("offset_", None)
+        if self.contamination is not None:
+            self.offset_ = np.array(offsets)
+            if self.outlier_label in classes.tolist():
+                raise ValueError(
+                    f"MixtureClassifier: outlier_label must be none of the classes, got "
+                    f"{self.outlier_label!r}"
+                )
+        return self
+
+    def _components(self, n_classes):
+        """Numbers of components, one for each class."""
+        if rule.is_integer(self.n_components):
+            return [int(self.n_components)] * n_classes
+        found = np.asarray(self.n_components)
+        if found.shape != (n_classes,) or found.dtype.kind not in "iu" or found.min() < 1:
+            raise ValueError(
+                f"MixtureClassifier: n_components must be a whole number of at least 1, or one for "
+                f"each of {n_classes} classes, got {self.n_components!r}"
+            )
+        return found.tolist()
+
+    def _class_priors(self, shares):
+        if self.priors is None:
+            return shares
+        priors = np.array(to_host(self.priors), dtype=np.float64)
+        if priors.shape != shares.shape or not (priors >= 0).all():
+            raise ValueError(
+                f"MixtureClassifier: priors must be {len(shares)} numbers that are not negative, "
+                f"one for each class, got {self.priors!r}"
+            )
+        if not abs(priors.sum() - 1) <= 1e-6:
+            warn(
+                f"MixtureClassifier: priors must sum to one, got {priors.sum():g} (they are "
+                f"scaled)",
+                UserWarning,
+            )
+        return priors / priors.sum()
+
+    def _mixture_of(self, components, rows):
+        """An unfitted mixture for a class with so many rows."""
+        if self.mixture is None:
+            model: Any = GaussianMixture(
+                components,
+                covariance_type=self.covariance_type,
+                reg_covar=self.reg_covar,
+                random_state=self.random_state,
+                device=self.device,
+            )
+        else:
+            model = clone(self.mixture)
+            changes = {}
+            if not (rule.is_integer(self.n_components) and self.n_components == 1):
+                changes["n_components"] = components
+            for name in ("random_state", "device"):
+                if getattr(model, name) is None and getattr(self, name) is not None:
+                    changes[name] = getattr(self, name)
+            model.set_params(**changes)
+        if rule.is_integer(model.n_components) and model.n_components > rows:
+            model.set_params(n_components=rows)
+        return model
+
+    # --- prediction -------------------------------------------------------------------------------
+
+    def _densities(self, X: Any) -> Any:
+        """log p(x | c), (n, n_classes), where X is."""
+        check_is_fitted(self, "mixtures_")
+        X = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
+        xp = namespace(X)
+        return xp.stack([model.score_samples(X) for model in self.mixtures_], axis=1)
+
+    def _joint(self, densities: Any) -> Any:
+        xp = namespace(densities)
+        with np.errstate(divide="ignore"):
+            return densities + xp.asarray(np.log(self.priors_).astype(densities.dtype))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Give the most probable class of each row.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d)
+            Rows; NaN is a missing entry.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,)
+            The first class among equally probable ones; with `contamination`, `outlier_label` for
+            rows that are rejected.
+
+        Raises
+        ------
+        ValueError
+            If X holds inf or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+        """
+        densities = self._densities(X)
+        codes = to_host(self._joint(densities).argmax(axis=1))
+        labels = self.classes_[codes]
+        if self.contamination is None:
+            return labels
+        rejected = self._rejected(densities, codes)
+        label = np.asarray(self.outlier_label)
+        if labels.dtype.kind in "US" and label.dtype.kind in "US":
+            labels = labels.astype(np.promote_types(labels.dtype, label.dtype))
+        elif labels.dtype.kind in "iuf" and label.dtype.kind in "iuf":
+            labels = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(label)))
+        else:
+            labels = labels.astype(object)
+        labels[rejected] = self.outlier_label
+        return labels
+
+    def _rejected(self, densities: Any, codes: np.ndarray) -> np.ndarray:
+        own = to_host(densities)[np.arange(len(codes)), codes]
+        return own < self.offset_[codes]
+
+    def predict_proba(self, X: Any) -> Any:
+        """Give the probability of each class given each row.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d)
+            Rows; NaN is a missing entry.
+
+        Returns
+        -------
+        probabilities : array of shape (n, n_classes), dtype of X
+            Rows sum to one, also those of rejected rows.
+
+        Raises
+        ------
+        ValueError
+            If X holds inf or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+        """
+        return ops.responsibilities(self._joint(self._densities(X)))[1]
+
+    def predict_log_proba(self, X: Any) -> Any:
+        """Give the log probability of each class given each row.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d)
+            Rows; NaN is a missing entry.
+
+        Returns
+        -------
+        log_probabilities : array of shape (n, n_classes), dtype of X
+            Without underflow where a probability is 0 within rounding.
+
+        Raises
+        ------
+        ValueError
+            If X holds inf or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+        """
+        joint = self._joint(self._densities(X))
+        return joint - ops.responsibilities(joint)[0][:, None]
+
+    def decision_function(self, X: Any) -> Any:
+        """Give log probabilities of classes up to what they share, as scikit-learn's QDA does.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d)
+            Rows; NaN is a missing entry.
+
+        Returns
+        -------
+        scores : array of shape (n, n_classes), or (n,) for two classes, dtype of X
+            ``log P(c) + log p(x | c)``; for two classes that of the second minus that of the first.
+
+        Raises
+        ------
+        ValueError
+            If X holds inf or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+        """
+        joint = self._joint(self._densities(X))
+        return joint[:, 1] - joint[:, 0] if len(self.classes_) == 2 else joint
+
+    def score_samples(self, X: Any) -> Any:
+        """Give the log density of each row under all classes together.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d)
+            Rows; NaN is a missing entry.
+
+        Returns
+        -------
+        log_prob : array of shape (n,), dtype of X
+            ``log sum_c P(c) p(x | c)``, in nats.
+
+        Raises
+        ------
+        ValueError
+            If X holds inf or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+        """
+        return ops.responsibilities(self._joint(self._densities(X)))[0]
+
+    @available_if(_rejects)
+    def is_outlier(self, X: Any) -> np.ndarray:
+        """Tell which rows ``predict`` rejects.
+
+        Parameters
+        ----------
+        X : {array-like} of shape (n, d)
+            Rows; NaN is a missing entry.
+
+        Returns
+        -------
+        outlier : ndarray of shape (n,), bool
+            Whether ``log p(x | c)`` of the most probable class c is below its ``offset_``.
+
+        Raises
+        ------
+        AttributeError
+            If `contamination` is None.
+        NotFittedError
+            Before ``fit``.
+        """
+        densities = self._densities(X)
+        return self._rejected(densities, to_host(self._joint(densities).argmax(axis=1)))

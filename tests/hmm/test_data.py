@@ -1,0 +1,313 @@
+"""What is refused, and in which words; what is kept in files and copies."""
+
+import io
+import pickle
+
+import numpy as np
+import pytest
+from hmm_kinds import KINDS, same_start
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import kernelmill
+from kernelmill.hmm import (
+    GMMHMM,
+    CategoricalHMM,
+    ConvergenceMonitor,
+    GaussianHMM,
+    MultinomialHMM,
+    PoissonHMM,
+)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([3, 3], r"lengths must add up to the 10 rows of X, got a sum of 6"),
+        ([12, -2], r"lengths must be at least 0, got -2"),
+        ([2.5, 7.5], r"lengths must be whole numbers, one for each sequence, got float64"),
+        ([[5], [5]], r"lengths must be whole numbers, .* of shape \(2, 1\)"),
+    ],
+)
+def test_lengths_that_do_not_fit(lengths, message, kind, rng):
+    X = kind.rows(rng, 10)
+    model = kind.make(1, n_iter=1).fit(X)
+    for run in (model.fit, model.score, model.predict):
+        with pytest.raises(ValueError, match=message):
+            run(X, lengths)
+
+
+def test_one_length_may_be_a_number(rng):
+    X = rng.standard_normal((10, 1))
+    model = GaussianHMM(1).fit(X, 10)
+    assert model.score(X, 10) == model.score(X)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1.0, -1.0], r"sample_weight must be finite and not negative, got -1 for sequence 1"),
+        ([np.nan, 1.0], r"got nan for sequence 0"),
+        ([0.0, 0.0], r"sample_weight must have a positive sum"),
+        (np.ones(10), r"sample_weight must have shape \(2,\), one for each sequence, got \(10,\)"),
+        (["a", "b"], r"sample_weight must be numeric"),
+    ],
+)
+def test_weights_that_do_not_fit(weight, message, rng):
+    with pytest.raises(ValueError, match=message):
+        GaussianHMM(1).fit(rng.standard_normal((10, 1)), [5, 5], weight)
+
+
+@pytest.mark.parametrize(
+    ("model", "X", "error", "message"),
+    [
+        (GaussianHMM(), [[1.0, np.inf]], ValueError, "finite or NaN.*, got inf at row 0, column 1"),
+        (GaussianHMM(), [1.0, 2.0], ValueError, "X must be 2-D"),
+        (GaussianHMM(), np.empty((0, 2)), ValueError, "at least 1 row"),
+        (GaussianHMM(), [["a"]], ValueError, "X must be numeric"),
+        (CategoricalHMM(), [[0.5]], ValueError, "X must be whole numbers, got 0.5 at row 0"),
+        (CategoricalHMM(), [["a"]], ValueError, "X must be whole numbers.*LabelEncoder"),
+        (CategoricalHMM(), [[0, 1]], ValueError, r"X must be one column of symbols.*\(1, 2\)"),
+        (CategoricalHMM(), [[-1], [-1]], ValueError, "X must hold at least one symbol"),
+        (CategoricalHMM(n_features=2), [[2]], ValueError, "symbols below 2, got 2 at row 0"),
+        (CategoricalHMM(), np.empty((0, 1), int), ValueError, "at least 1 row"),
+        (PoissonHMM(), [[1.5]], ValueError, "whole numbers of at least 0, got 1.5 at row 0"),
+        (PoissonHMM(), [[3], [-1]], ValueError, "got -1 at row 1, column 0"),
+        (MultinomialHMM(), [[1.0, np.nan]], ValueError, "NaN throughout or not at all"),
+        (
+            MultinomialHMM(n_trials=3),
+            [[1, 2], [2, 2]],
+            ValueError,
+            "rows that add up to n_trials, got 4 instead of 3 in row 1",
+        ),
+        (MultinomialHMM(n_trials=[3, 4, 5]), [[1, 2], [2, 2]], ValueError, "n_trials must be a"),
+    ],
+)
+def test_rows_that_do_not_fit(model, X, error, message):
+    with pytest.raises(error, match=f"{type(model).__name__}: .*{message}"):
+        model.fit(X)
+
+
+def test_sparse_rows_are_refused(rng):
+    sparse = pytest.importorskip("scipy.sparse")
+    X = sparse.random(10, 2, 0.5, "csr", random_state=0)
+    with pytest.raises(TypeError, match="X must be dense"):
+        GaussianHMM().fit(X)
+    with pytest.raises(TypeError, match="X must be dense"):
+        CategoricalHMM().fit(X[:, :1].astype(int))
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("n_components", 0),
+        ("covariance_type", "round"),
+        ("min_covar", -1.0),
+        ("algorithm", "best"),
+        ("n_iter", -1),
+        ("tol", np.nan),
+        ("params", "s,t"),
+        ("init_params", 3),
+        ("implementation", "linear"),
+        ("random_state", "x"),
+        ("device", "tpu"),
+    ],
+)
+def test_parameters_that_make_no_sense(parameter, value, rng):
+    model = GaussianHMM().set_params(**{parameter: value})
+    with pytest.raises(ValueError, match=f"GaussianHMM: {parameter} must be"):
+        model.fit(rng.standard_normal((10, 1)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("startprob_", [0.5, 0.6], r"startprob_ must have a sum of 1"),
+        ("startprob_", [1.0], r"startprob_ must have shape \(2,\), got \(1,\)"),
+        ("startprob_", [1.5, -0.5], r"startprob_ must not be negative, got -0.5"),
+        ("transmat_", [[1.0, 0.0], [0.5, 0.4]], r"transmat_ must have rows that sum to 1"),
+        ("transmat_", [[1.0, np.nan], [0.5, 0.5]], r"transmat_ must be finite"),
+        ("means_", [[0.0, 0.0]], r"means_ must have shape \(2, 2\), got \(1, 2\)"),
+        ("means_", [["a", "b"], ["c", "d"]], r"means_ must be numeric"),
+    ],
+)
+def test_assigned_parameters_are_checked(name, value, message, rng):
+    X = rng.standard_normal((20, 2))
+    model = GaussianHMM(2, random_state=0, init_params="").fit(X)
+    setattr(model, name, np.array(value))
+    for run in (model.fit, model.score, model.predict):
+        with pytest.raises(ValueError, match=f"GaussianHMM: {message}"):
+            run(X)
+    with pytest.raises(ValueError, match=f"GaussianHMM: {message}"):
+        model.sample(2)
+
+
+@pytest.mark.parametrize(
+    ("covariance", "value", "message"),
+    [
+        (
+            "diag",
+            np.ones((3, 2)),
+            r"diag covars_ must have shape \(K, d\) with K = 2, got \(3, 2\)",
+        ),
+        ("diag", np.array([[1.0, 0.0], [1.0, 1.0]]), "covars_ must be positive, got 0"),
+        ("spherical", np.ones((2, 2)), r"spherical covars_ must have shape \(K,\)"),
+        ("full", np.stack([np.eye(2), -np.eye(2)]), ".* least eigenvalue of -1 for state 1"),
+        (
+            "full",
+            np.stack([np.eye(2), np.array([[1.0, 0.5], [0.0, 1.0]])]),
+            ".* got another matrix for state 1",
+        ),
+        ("tied", np.ones((2, 3)), r"tied covars_ must have shape \(d, d\)"),
+    ],
+)
+def test_assigned_covariances_are_checked(covariance, value, message):
+    model = GaussianHMM(2, covariance)
+    with pytest.raises(ValueError, match=f"GaussianHMM: {message}"):
+        model.covars_ = value
+
+
+def test_covariances_are_read_as_matrices(rng):
+    """Assigned in the shape of the type, read as (K, d, d), never the same memory."""
+    X = rng.standard_normal((30, 3))
+    given = {
+        "spherical": np.array([2.0, 3.0]),
+        "diag": np.arange(1.0, 7.0).reshape(2, 3),
+        "full": np.stack([np.eye(3), 2 * np.eye(3)]),
+        "tied": 4 * np.eye(3),
+    }
+    for covariance, value in given.items():
+        model = GaussianHMM(2, covariance, random_state=0)
+        with pytest.raises(AttributeError):
+            model.covars_  # noqa: B018 - reading it is the test
+        model.means_ = np.zeros((2, 3))
+        model.covars_ = value
+        assert model.covars_.shape == (2, 3, 3)
+        np.testing.assert_allclose(
+            model.covars_[1].trace(),
+            {"spherical": 9.0, "diag": 15.0, "full": 6.0, "tied": 12.0}[covariance],
+        )
+        model.covars_[0, 0, 0] = 99.0
+        assert model.covars_[0, 0, 0] != 99.0
+        value[...] = -1
+        model.fit(X)
+        assert model.covars_.shape == (2, 3, 3)
+
+
+def test_models_must_be_fitted_first(kind, rng):
+    X = kind.rows(rng, 10)
+    model = kind.make(2)
+    calls = (model.score, model.decode, model.predict, model.predict_proba, model.predict_next)
+    for run in calls:
+        with pytest.raises(NotFittedError):
+            run(X)
+    for run in (model.sample, model.filter):
+        with pytest.raises(NotFittedError):
+            run()
+
+
+def test_a_model_may_be_assigned_and_never_fitted(rng):
+    model = GaussianHMM(2, "full")
+    model.startprob_ = [0.6, 0.4]
+    model.transmat_ = [[0.7, 0.3], [0.3, 0.7]]
+    model.means_ = [[0.0, 0.0], [3.0, 3.0]]
+    model.covars_ = [np.eye(2), np.eye(2)]
+    X, states = model.sample(50, random_state=1)
+    assert X.shape == (50, 2)
+    assert (model.predict(X) == states).mean() > 0.9
+    assert model.n_features == 2
+    with pytest.raises(ValueError, match="X has 3 features, but GaussianHMM is expecting 2"):
+        model.score(np.zeros((4, 3)))
+    assert not hasattr(model, "n_features_in_")
+
+
+def test_other_features_than_in_fit(kind, rng):
+    X = kind.rows(rng, 20)
+    model = kind.make(2, n_iter=1, random_state=0).fit(X)
+    with pytest.raises(ValueError, match=r"features|column"):
+        model.score(np.concatenate([X, X], axis=1))
+    if "Categorical" not in kind.name:
+        model.set_params(init_params="")
+        with pytest.raises(ValueError, match="leave"):
+            model.fit(np.concatenate([X, X], axis=1))
+
+
+def test_priors_that_do_not_fit(rng):
+    X = rng.standard_normal((10, 2))
+    for name in ("startprob_prior", "transmat_prior", "means_prior", "covars_prior"):
+        with pytest.raises(ValueError, match=f"{name} must broadcast to shape"):
+            GaussianHMM(2, **{name: np.ones(7)}).fit(X)
+    with pytest.raises(ValueError, match="covars_weight must broadcast"):
+        GMMHMM(2, 2, covars_weight=np.ones(7)).fit(X)
+    with pytest.raises(ValueError, match="transmat_prior must be finite"):
+        GaussianHMM(2, transmat_prior=np.array([1.0, np.nan])).fit(X)
+
+
+def test_files_and_copies(kind, rng):
+    X = kind.rows(rng, 30)
+    model = kind.make(2, n_iter=3, random_state=0).fit(X)
+    file = io.BytesIO()
+    kernelmill.save(model, file)
+    file.seek(0)
+    for other in (kernelmill.load(file), pickle.loads(pickle.dumps(model))):
+        assert other.score(X) == model.score(X)
+        assert np.array_equal(other.predict(X), model.predict(X))
+        assert other.monitor_.history == model.monitor_.history
+        assert type(other.monitor_) is ConvergenceMonitor
+        refit = same_start(other, kind.make(2, n_iter=2)).fit(X)
+        assert np.isfinite(refit.score(X))
+    fresh = clone(model)
+    assert fresh.get_params() == model.get_params()
+    assert not hasattr(fresh, "startprob_")
+    assert fresh.fit(X).monitor_.history == model.monitor_.history
+
+
+def test_the_last_step_of_a_pipeline(rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 60) * [1.0, 100.0]
+    model = make_pipeline(StandardScaler(), GaussianHMM(3, random_state=0)).fit(X)
+    assert model.predict(X).shape == (60,)
+
+
+def test_float32_rows_stay_float32(rng):
+    X = KINDS["GaussianHMM-full"].rows(rng, 60)
+    for covariance in ("diag", "full"):
+        wide = GaussianHMM(3, covariance, random_state=0, n_iter=3, tol=-np.inf).fit(X)
+        narrow = same_start(wide, GaussianHMM(3, covariance, n_iter=1))
+        wide_again = same_start(wide, GaussianHMM(3, covariance, n_iter=1))
+        narrow.fit(X.astype(np.float32))
+        wide_again.fit(X)
+        # Rows are rounded once and densities computed at float32, 60 of them.
+        np.testing.assert_allclose(narrow.monitor_.history, wide_again.monitor_.history, rtol=1e-4)
+
+
+def test_the_monitor(caplog):
+    monitor = ConvergenceMonitor(0.5, 5, False)
+    assert not monitor.converged
+    monitor.report(-10.0)
+    monitor.report(-9.0)
+    assert not monitor.converged
+    assert "history=[-10.0, -9.0]" in repr(monitor)
+    monitor.report(-8.8, -8.0)
+    assert not monitor.converged
+    monitor.report(-8.9, -7.9)
+    assert monitor.converged
+    assert not caplog.records
+    monitor.report(-30.0)
+    assert "the objective must not fall, got -30 after -7.9" in caplog.text
+    monitor._reset()
+    assert (monitor.iter, monitor.history, monitor.objective) == (0, [], [])
+    with pytest.raises(ValueError, match="malformed"):
+        ConvergenceMonitor.__kernelmill_restore__({"tol": 1.0})
+
+
+def test_a_monitor_of_the_users_is_not_saved_as_data(rng):
+    class Mine(ConvergenceMonitor):
+        pass
+
+    model = GaussianHMM(1)
+    model.monitor_ = Mine(0.1, 3, False)
+    model.fit(rng.standard_normal((10, 1)))
+    with pytest.raises(TypeError, match=r"GaussianHMM\._monitor must be data"):
+        kernelmill.save(model, io.BytesIO())

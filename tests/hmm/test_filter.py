@@ -1,0 +1,96 @@
+"""Filtering one observation at a time equals the forward pass; predictions equal the algebra."""
+
+import pickle
+
+import numpy as np
+import pytest
+from hmm_kinds import KINDS
+
+from kernelmill.hmm import CategoricalHMM, GaussianHMM
+from kernelmill.ops import hmm
+
+
+def test_updates_equal_the_forward_pass(kind, rng):
+    X = kind.rows(rng, 40)
+    model = kind.make(3, n_iter=3, random_state=0).fit(X)
+    filter = model.filter()
+    followed = np.array([filter.update(x) for x in X])
+    chain, emission = model._chain(), model._emission()
+    density = emission.log_density(model._observer()(X))[0]
+    filtered, log_prob = hmm.forward(density, *chain, np.array([len(X)]))
+    np.testing.assert_allclose(followed, filtered, rtol=1e-8, atol=1e-12)
+    assert filter.log_prob == pytest.approx(log_prob[0], rel=1e-10)
+    assert filter.log_prob == pytest.approx(model.score(X), rel=1e-10)
+    assert filter.n_updates == 40
+    prediction, whole = filter.predict(), model.predict_next(X)
+    np.testing.assert_allclose(prediction.states, whole.states[0], rtol=1e-8)
+    np.testing.assert_allclose(prediction.mean, whole.mean[0], rtol=1e-8)
+
+
+def test_predictions_of_several_sequences(kind, rng):
+    X, lengths = kind.rows(rng, 30), [12, 0, 1, 17]
+    model = kind.make(2, n_iter=3, random_state=0).fit(X, lengths)
+    found = model.predict_next(X, lengths)
+    assert found.states.shape == (4, 2)
+    np.testing.assert_allclose(found.states.sum(axis=1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(found.states[1], model.startprob_, rtol=1e-12)
+    alone = model.predict_next(X[13:])
+    np.testing.assert_allclose(found.states[3], alone.states[0], rtol=1e-10)
+    streamed = model.predict_next([X[:12], X[12:13], X[13:]])
+    np.testing.assert_allclose(streamed.states, found.states[[0, 2, 3]], rtol=1e-10)
+
+
+def test_missing_observations_only_move_the_chain(rng):
+    X = KINDS["GaussianHMM-full"].rows(rng, 40)
+    model = GaussianHMM(2, "full", random_state=0).fit(X)
+    filter = model.filter()
+    filter.update(X[0])
+    ahead = filter.predict().states
+    np.testing.assert_allclose(filter.update([np.nan, np.nan]), ahead, rtol=1e-12)
+    assert filter.log_prob == pytest.approx(model.score(X[:1]), rel=1e-12)
+    half = filter.update([X[1, 0], np.nan])
+    assert half.sum() == pytest.approx(1.0)
+
+
+def test_before_the_first_observation_the_start_counts(rng):
+    model = CategoricalHMM(2, random_state=0).fit(KINDS["CategoricalHMM"].rows(rng, 30))
+    filter = model.filter()
+    prediction = filter.predict()
+    assert np.array_equal(prediction.states, model.startprob_)
+    np.testing.assert_allclose(prediction.mean, model.startprob_ @ model.emissionprob_, rtol=1e-12)
+    filter.update(1)
+    filter.update([2])
+    filter.update(-1)
+    assert filter.reset() is filter
+    assert filter.n_updates == 0
+    assert filter.log_prob == 0.0
+    assert np.array_equal(filter.predict().states, model.startprob_)
+
+
+def test_a_filter_keeps_its_parameters_and_travels(rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 30)
+    model = GaussianHMM(2, random_state=0).fit(X)
+    filter = model.filter()
+    filter.update(X[0])
+    other = pickle.loads(pickle.dumps(filter))
+    expected = filter.update(X[1])
+    model.fit(X + 5.0)
+    assert np.array_equal(other.update(X[1]), expected)
+
+
+def test_what_cannot_be_taken_in(rng):
+    model = CategoricalHMM(2)
+    model.startprob_, model.transmat_ = np.array([1.0, 0.0]), np.eye(2)
+    model.emissionprob_ = np.eye(2)
+    filter = model.filter()
+    filter.update(0)
+    with pytest.raises(ValueError, match="x must be possible in a state that can be reached"):
+        filter.update(1)
+    assert filter.n_updates == 1
+    assert np.array_equal(filter.probabilities, [1.0, 0.0])
+    with pytest.raises(ValueError, match="X must hold symbols below 2, got 2"):
+        filter.update(2)
+    with pytest.raises(ValueError, match="x must have 1 features, got 2"):
+        filter.update([0, 1])
+    with pytest.raises(ValueError, match="x must be numeric"):
+        filter.update("a")

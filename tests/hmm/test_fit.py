@@ -1,0 +1,337 @@
+"""Fits of every kind of model: monotone, kept zeros, weights, starts, interruptions."""
+
+import logging
+
+import numpy as np
+import pytest
+from hmm_kinds import KINDS, assert_monotone, same_start
+
+from kernelmill.hmm import CategoricalHMM, ConvergenceMonitor, GaussianHMM, PoissonHMM
+from kernelmill.hmm._fit import dirichlet_mode, dirichlet_start, stationary_distribution
+
+LENGTHS = {
+    "one sequence": [60],
+    "two sequences": [45, 15],
+    "five sequences": [1, 20, 1, 0, 33, 5],
+    "one-row sequences": [1] * 12,
+    "a single row": [1],
+    "two rows": [2],
+}
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+def test_no_iteration_lowers_the_objective(kind, lengths, rng):
+    X = kind.rows(rng, sum(lengths))
+    model = kind.make(2, n_iter=25, tol=-np.inf, random_state=0).fit(X, lengths)
+    assert model.monitor_.iter == 25
+    assert_monotone(model, len(X))
+
+
+def test_duplicates_do_not_lower_it(kind, rng):
+    X = np.repeat(kind.rows(rng, 2), [30, 10], axis=0)
+    model = kind.make(3, n_iter=25, tol=-np.inf, random_state=0).fit(X, [25, 15])
+    assert_monotone(model, len(X))
+
+
+def test_constant_rows_do_not_lower_it(kind, rng):
+    X = np.repeat(kind.rows(rng, 1), 20, axis=0)
+    model = kind.make(3, n_iter=25, tol=-np.inf, random_state=0).fit(X)
+    assert_monotone(model, len(X))
+
+
+def test_priors_do_not_lower_it(em_kind, rng):
+    """With priors the log-likelihood alone may fall, the objective may not."""
+    X = em_kind.rows(rng, 60)
+    priors = {
+        "GaussianHMM": {
+            "means_prior": 1.0,
+            "means_weight": 5.0,
+            "covars_prior": 0.5,
+            "covars_weight": 9.0,
+        },
+        "GMMHMM": {"weights_prior": 3.0, "means_prior": 2.0, "means_weight": 4.0},
+        "CategoricalHMM": {"emissionprob_prior": 4.0},
+        "PoissonHMM": {"lambdas_prior": 30.0, "lambdas_weight": 5.0},
+    }.get(em_kind.name.partition("-")[0], {})
+    model = em_kind.make(
+        2,
+        startprob_prior=3.0,
+        transmat_prior=np.array([[9.0, 2.0], [1.0, 20.0]]),
+        n_iter=30,
+        tol=-np.inf,
+        random_state=1,
+        **priors,
+    ).fit(X, [40, 20])
+    assert_monotone(model, len(X))
+    assert model.monitor_.history != model.monitor_.objective
+
+
+@pytest.mark.parametrize("d", [1, 3])
+@pytest.mark.parametrize("covariance", ["spherical", "diag", "full", "tied"])
+def test_wishart_and_gamma_priors_do_not_lower_it(covariance, d, rng):
+    X = KINDS["GMMHMM-diag"].rows(rng, 60, d)
+    if covariance in ("full", "tied"):
+        priors = {"covars_prior": 2.0 * np.eye(d), "covars_weight": d + 3.0}
+    else:
+        priors = {"covars_prior": 2.0, "covars_weight": 1.5}
+    model = KINDS[f"GMMHMM-{covariance}"].make(
+        2, n_iter=30, tol=-np.inf, random_state=1, means_weight=2.0, **priors
+    )
+    assert_monotone(model.fit(X), len(X))
+
+
+def test_more_states_than_the_data_need(kind, rng):
+    X = kind.rows(rng, 40)
+    model = kind.make(7, n_iter=20, tol=-np.inf, random_state=0).fit(X, [20, 20])
+    assert_monotone(model, len(X))
+
+
+def test_a_state_that_is_never_visited_keeps_its_parameters(em_kind, rng):
+    X = em_kind.rows(rng, 40)
+    start = em_kind.make(3, n_iter=1, random_state=0).fit(X)
+    model = same_start(start, em_kind.make(3, n_iter=5, tol=-np.inf))
+    model.startprob_ = np.array([0.5, 0.5, 0.0])
+    model.transmat_ = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0], [0.3, 0.3, 0.4]])
+    before = {name: np.copy(getattr(model, name)) for name in em_kind.emissions}
+    row = model.transmat_[2].copy()
+    model.fit(X)
+    assert np.array_equal(model.transmat_[2], row)
+    for name, value in before.items():
+        if name in ("_covars_", "covars_") and model.get_params().get("covariance_type") == "tied":
+            value = value.reshape(-1, *value.shape[-2:])
+            if len(value) == 1:
+                continue  # all states share it
+        found = np.reshape(getattr(model, name), value.shape)
+        assert np.array_equal(found[2], value[2]), name
+    assert_monotone(model, len(X))
+
+
+@pytest.mark.parametrize("banded", [True, False])
+def test_zeros_are_kept_exactly(kind, banded, rng):
+    K = 4
+    mask = np.triu(np.ones((K, K)))
+    if banded:
+        mask *= np.tril(np.ones((K, K)), 1)
+    X = kind.rows(rng, 48)
+    if kind.name.startswith("Variational"):
+        prior = np.eye(K)[0] + 0.0
+        model = kind.make(K, startprob_prior=prior, transmat_prior=mask, random_state=0, n_iter=20)
+    else:
+        model = kind.make(
+            K, init_params="mcwle", random_state=0, n_iter=20, tol=-np.inf, transmat_prior=2.0
+        )
+        model.startprob_ = np.eye(K)[0]
+        model.transmat_ = mask / mask.sum(axis=1, keepdims=True)
+    model.fit(X, [24, 24])
+    assert (model.transmat_[mask == 0] == 0).all()
+    assert (model.startprob_[1:] == 0).all()
+    assert model.startprob_[0] == 1
+    states = model.predict(X[:24])
+    assert states[0] == 0
+    assert np.diff(states).min() >= 0
+    assert_monotone(model, len(X))
+
+
+def test_weights_equal_repetition(kind, rng):
+    X, lengths = kind.rows(rng, 50), [20, 18, 12]
+    start = kind.make(2, n_iter=1, random_state=0).fit(X, lengths)
+    weighted = same_start(start, kind.make(2, n_iter=6, tol=-np.inf))
+    weighted.fit(X, lengths, sample_weight=[2, 0, 1])
+    repeated = same_start(start, kind.make(2, n_iter=6, tol=-np.inf))
+    repeated.fit(np.concatenate([X[:20], X[:20], X[38:]]), [20, 20, 12])
+    assert_same_fit(weighted, repeated, 50)
+
+
+def assert_same_fit(a, b, rows):
+    """Equal within rounding: a few T K eps, amplified by six iterations."""
+    rtol = 1e3 * rows * np.finfo(np.float64).eps
+    np.testing.assert_allclose(a.monitor_.history, b.monitor_.history, rtol=rtol)
+    for name, value in vars(b).items():
+        if isinstance(value, np.ndarray) and value.dtype == np.float64:
+            np.testing.assert_allclose(
+                getattr(a, name), value, rtol=rtol, atol=rtol * np.abs(value).max(), err_msg=name
+            )
+
+
+def test_groups_of_sequences_equal_one_group(kind, rng, monkeypatch):
+    X, lengths = kind.rows(rng, 50), [20, 0, 18, 12]
+    start = kind.make(2, n_iter=1, random_state=0).fit(X, lengths)
+    whole = same_start(start, kind.make(2, n_iter=6, tol=-np.inf)).fit(X, lengths)
+    monkeypatch.setattr("kernelmill.hmm._passes._GROUP_ENTRIES", 2 * 20)
+    cut = same_start(start, kind.make(2, n_iter=6, tol=-np.inf)).fit(X, lengths)
+    assert_same_fit(cut, whole, 50)
+    np.testing.assert_allclose(cut.predict_proba(X, lengths).sum(axis=1), 1.0, rtol=1e-12)
+    assert np.array_equal(cut.predict(X, lengths), whole.predict(X, lengths))
+    assert cut.score(X, lengths) == pytest.approx(whole.score(X, lengths), rel=1e-10)
+
+
+@pytest.mark.parametrize("letter", ["s", "t", "emissions"])
+def test_params_says_what_changes(kind, letter, rng):
+    X = kind.rows(rng, 40)
+    start = kind.make(2, n_iter=1, random_state=0).fit(X)
+    letters = start.params
+    only = letters.replace("s", "").replace("t", "") if letter == "emissions" else letter
+    model = same_start(start, kind.make(2, n_iter=3, tol=-np.inf, params=only))
+    names = {"s": "startprob_", "t": "transmat_", "emissions": kind.emissions[0]}
+    before = {key: np.copy(getattr(model, name)) for key, name in names.items()}
+    model.fit(X, [25, 15])
+    for key, value in before.items():
+        changed = not np.array_equal(getattr(model, names[key]), value)
+        assert changed == (key == letter), key
+    assert_monotone(model, 40)
+
+
+def test_no_iteration_only_starts(kind, rng):
+    X = kind.rows(rng, 30)
+    model = kind.make(2, n_iter=0, random_state=0).fit(X)
+    assert model.monitor_.iter == 0
+    assert np.isfinite(model.score(X))
+
+
+def test_the_same_numbers_give_the_same_fit(kind, rng):
+    X = kind.rows(rng, 30)
+    a, b = (kind.make(2, n_iter=3, random_state=7).fit(X) for _ in range(2))
+    for name, value in vars(a).items():
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(value, getattr(b, name)), name
+    other = kind.make(2, n_iter=3, random_state=np.random.default_rng(3)).fit(X)
+    assert not np.array_equal(other.transmat_, a.transmat_)
+
+
+def test_fit_leaves_parameters_and_data_alone(kind, rng):
+    X = kind.rows(rng, 30)
+    model = kind.make(2, n_iter=2, random_state=np.random.RandomState(0))
+    before, given = X.copy(), model.get_params()
+    X.setflags(write=False)
+    model.fit(X)
+    assert np.array_equal(X, before)
+    assert model.get_params() == given
+
+
+def test_a_failed_fit_leaves_the_model_as_it_was(kind, rng, monkeypatch):
+    X = kind.rows(rng, 30)
+    model = kind.make(2, n_iter=2, random_state=0).fit(X)
+    before = {k: np.copy(v) for k, v in vars(model).items() if isinstance(v, np.ndarray)}
+    history = list(model.monitor_.history)
+    calls = []
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    original = type(model)._maximise
+    monkeypatch.setattr(type(model), "_maximise", interrupted)
+    model.set_params(n_iter=5, tol=-np.inf, random_state=1)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X)
+    for name, value in before.items():
+        assert np.array_equal(getattr(model, name), value), name
+    assert model.monitor_.history == history
+
+
+def test_the_monitor_stops_a_fit(rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
+    model = GaussianHMM(3, n_iter=100, tol=1e-2, random_state=0).fit(X)
+    assert model.monitor_.converged
+    assert 1 < model.monitor_.iter < 100
+    gains = np.diff(model.monitor_.objective)
+    assert gains[-1] < 1e-2
+    assert (gains[:-1] >= 1e-2).all()
+
+    class Threshold(ConvergenceMonitor):
+        @property
+        def converged(self):
+            return self.iter == self.n_iter or self.history[-1] >= self.tol
+
+    target = model.monitor_.history[2]
+    other = GaussianHMM(3, n_iter=100, random_state=0)
+    other.monitor_ = Threshold(target - 1e-9, 100, False)
+    other.fit(X)
+    assert other.monitor_.iter == 3
+    assert type(other.monitor_) is Threshold
+
+
+def test_new_parameters_reach_the_monitor(rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
+    model = GaussianHMM(3, n_iter=2, tol=-np.inf, random_state=0).fit(X)
+    assert model.monitor_.n_iter == 2
+    model.set_params(n_iter=4).fit(X)
+    assert model.monitor_.iter == 4
+
+
+def test_an_overwritten_start_is_logged(rng, caplog):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
+    model = GaussianHMM(3, random_state=0)
+    model.transmat_ = np.full((3, 3), 1 / 3)
+    with caplog.at_level(logging.WARNING, "kernelmill"):
+        model.fit(X)
+        assert "transmat_ was assigned but fit starts it anew" in caplog.text
+        caplog.clear()
+        model.fit(X)
+        assert not caplog.records
+
+
+def test_too_few_numbers_are_logged(rng, caplog):
+    with caplog.at_level(logging.WARNING, "kernelmill"):
+        GaussianHMM(5, random_state=0).fit(rng.standard_normal((6, 2)))
+    assert "44 free parameters are fitted to 12 numbers" in caplog.text
+
+
+def test_impossible_sequences_are_refused(rng):
+    model = CategoricalHMM(2, init_params="", n_iter=3)
+    model.startprob_, model.transmat_ = np.array([1.0, 0.0]), np.eye(2)
+    model.emissionprob_ = np.eye(2)
+    X = np.array([[0], [0], [1], [0]])
+    message = r"X must be possible under the parameters, got 1 sequences of probability 0"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, [2, 2])
+    assert model.score(X, [2, 2]) == -np.inf
+    model.fit(X, [2, 2], sample_weight=[1.0, 0.0])
+    assert model.monitor_.history[0] == 0.0
+
+
+def test_a_bar_is_shown_and_nothing_printed(rng, capsys):
+    X = KINDS["PoissonHMM"].rows(rng, 30)
+    PoissonHMM(2, verbose=True, random_state=0).fit(X)
+    shown = capsys.readouterr()
+    assert "PoissonHMM" in shown.err
+    assert not shown.out
+
+
+def test_dirichlet_mode_by_hand():
+    found = dirichlet_mode(
+        np.array(2.0), np.array([[3.0, 0.0], [-1.0, -1.0]]), np.array([[0.5, 0.5], [0.3, 0.7]])
+    )
+    np.testing.assert_allclose(found, [[0.8, 0.2], [0.3, 0.7]])
+    kept = dirichlet_mode(2.0, np.array([3.0, 0.0]), np.array([1.0, 0.0]), keep_zeros=True)
+    assert np.array_equal(kept, [1.0, 0.0])
+    cut = dirichlet_mode(0.5, np.array([0.2, 1.5]), np.array([0.5, 0.5]))
+    assert np.array_equal(cut, [0.0, 1.0])
+
+
+def test_dirichlet_starts_have_no_zeros():
+    start = dirichlet_start(np.random.RandomState(0), 1000, 1000)
+    assert (start > 0).all()
+    np.testing.assert_allclose(start.sum(axis=1), 1.0, rtol=1e-12)
+
+
+def test_stationary_distribution(rng):
+    A = rng.dirichlet(np.ones(6), 6)
+    pi = stationary_distribution(A)
+    np.testing.assert_allclose(pi @ A, pi, rtol=1e-12)
+    model = GaussianHMM(2)
+    model.startprob_, model.transmat_ = np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.3, 0.7]])
+    np.testing.assert_allclose(model.get_stationary_distribution(), [0.75, 0.25], rtol=1e-12)
+    two = stationary_distribution(np.eye(2))
+    np.testing.assert_allclose(two, [0.5, 0.5], rtol=1e-12)
+
+
+def test_information_criteria(em_kind, rng):
+    X = em_kind.rows(rng, 40)
+    model = em_kind.make(2, n_iter=2, random_state=0).fit(X)
+    score = model.score(X)
+    parameters = sum(model._n_fit_scalars().values())
+    assert model.aic(X) == pytest.approx(2 * parameters - 2 * score, rel=1e-12)
+    assert model.bic(X) == pytest.approx(np.log(40) * parameters - 2 * score, rel=1e-12)

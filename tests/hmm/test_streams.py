@@ -1,0 +1,177 @@
+"""Sequences as streams: lists, iterables, functions and Dask give what arrays give."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hmm_kinds import same_start
+
+from kernelmill.hmm import CategoricalHMM, GaussianHMM
+from kernelmill.stream import source
+
+LENGTHS = [20, 12, 1, 17]
+
+
+def sequences_of(X):
+    return np.split(X, np.cumsum(LENGTHS)[:-1])
+
+
+class Again:
+    """An iterable that starts anew each time."""
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __iter__(self):
+        return iter(self.parts)
+
+
+STREAMS = {
+    "list": lambda parts: parts,
+    "tuple": tuple,
+    "iterable": Again,
+    "function": lambda parts: lambda: iter(parts),
+    "with empty ones": lambda parts: [parts[0][:0], *parts, parts[0][:0]],
+}
+
+
+def assert_close(a, b):
+    rtol = 1e-10
+    np.testing.assert_allclose(a.monitor_.history, b.monitor_.history, rtol=rtol)
+    for name, value in vars(b).items():
+        if isinstance(value, np.ndarray) and value.dtype == np.float64:
+            scale = np.abs(value).max()
+            np.testing.assert_allclose(
+                getattr(a, name), value, rtol=rtol, atol=rtol * scale, err_msg=name
+            )
+
+
+@pytest.mark.parametrize("stream", STREAMS.values(), ids=STREAMS)
+def test_streams_equal_arrays(kind, stream, rng):
+    X = kind.rows(rng, sum(LENGTHS))
+    chunks = stream(sequences_of(X))
+    whole = kind.make(2, n_iter=4, tol=-np.inf, random_state=0).fit(X, LENGTHS)
+    streamed = kind.make(2, n_iter=4, tol=-np.inf, random_state=0).fit(chunks)
+    assert_close(streamed, whole)
+    assert streamed.score(chunks) == pytest.approx(streamed.score(X, LENGTHS), rel=1e-12)
+    assert np.array_equal(streamed.predict(chunks), streamed.predict(X, LENGTHS))
+    np.testing.assert_allclose(
+        streamed.predict_proba(chunks), streamed.predict_proba(X, LENGTHS), rtol=1e-10, atol=1e-14
+    )
+
+
+def test_weights_of_streamed_sequences(kind, rng):
+    X, weight = kind.rows(rng, sum(LENGTHS)), [2.0, 0.0, 1.0, 0.5]
+    start = kind.make(2, n_iter=1, random_state=0).fit(X, LENGTHS)
+    whole = same_start(start, kind.make(2, n_iter=4, tol=-np.inf)).fit(X, LENGTHS, weight)
+    for stream in (sequences_of(X), Again(sequences_of(X))):
+        streamed = same_start(start, kind.make(2, n_iter=4, tol=-np.inf))
+        streamed.fit(stream, sample_weight=weight)
+        assert_close(streamed, whole)
+
+
+def test_missing_entries_in_streams(rng):
+    X = rng.standard_normal((50, 2))
+    X[rng.random(X.shape) < 0.2] = np.nan
+    whole = GaussianHMM(2, "full", n_iter=4, tol=-np.inf, random_state=0).fit(X, LENGTHS)
+    streamed = GaussianHMM(2, "full", n_iter=4, tol=-np.inf, random_state=0).fit(sequences_of(X))
+    assert_close(streamed, whole)
+
+
+def test_frames_in_streams(rng):
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    X = rng.standard_normal((50, 2))
+    frames = [pandas.DataFrame(part, columns=["a", "b"]) for part in sequences_of(X)]
+    model = GaussianHMM(2, random_state=0, n_iter=3).fit(frames)
+    assert list(model.feature_names_in_) == ["a", "b"]
+    with pytest.raises(ValueError, match="feature names"):
+        model.score([frame.rename(columns={"a": "c"}) for frame in frames])
+
+
+def test_dask_partitions_are_sequences(kind, rng):
+    array = pytest.importorskip("dask.array", reason="needs dask")
+    import dask
+
+    X = kind.rows(rng, sum(LENGTHS))
+    chunks = array.from_array(X, chunks=(tuple(LENGTHS), -1))
+    weight = [1.0, 3.0, 1.0, 0.0]
+    start = kind.make(2, n_iter=1, random_state=0).fit(X, LENGTHS)
+    with dask.config.set(scheduler="synchronous"):
+        for given in (None, weight):
+            whole = same_start(start, kind.make(2, n_iter=3, tol=-np.inf)).fit(X, LENGTHS, given)
+            streamed = same_start(start, kind.make(2, n_iter=3, tol=-np.inf)).fit(
+                chunks, sample_weight=given
+            )
+            assert_close(streamed, whole)
+        assert np.array_equal(streamed.predict(chunks), streamed.predict(X, LENGTHS))
+
+
+def test_passes_travel_to_other_processes(rng):
+    """What a Dask worker gets must be picklable."""
+    import pickle
+
+    from kernelmill.hmm import _passes
+
+    model = GaussianHMM(2, random_state=0).fit(rng.standard_normal((30, 2)))
+    sent = (model._observer(), _passes.expectation, model._chain(), model._emission())
+    back = pickle.loads(pickle.dumps(sent))
+    assert back[1] is _passes.expectation
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "error", "message"),
+    [
+        ([np.zeros((3, 2))], {"lengths": [3]}, ValueError, "lengths must be None where X is a"),
+        ("rows.npy", {}, TypeError, "got the path 'rows.npy'"),
+        (["a.parquet"], {}, TypeError, "files do not say where sequences end"),
+        ([np.zeros((3, 2)), np.zeros((3, 1))], {}, ValueError, "must have 2 features in every"),
+        ([np.array([[1.0, np.inf]])], {}, ValueError, "got inf at row 0, column 1"),
+        (
+            [np.zeros((3, 2))],
+            {"sample_weight": [1.0, 2.0]},
+            ValueError,
+            r"sample_weight must have shape \(1,\), one for each sequence, got \(2,\)",
+        ),
+    ],
+)
+def test_streams_that_are_none(X, options, error, message):
+    with pytest.raises(error, match=message):
+        GaussianHMM(1).fit(X, **options)
+
+
+def test_a_generator_is_enough_for_a_score(rng):
+    X = rng.standard_normal((50, 2))
+    model = GaussianHMM(2, random_state=0).fit(X, LENGTHS)
+    assert model.score(iter(sequences_of(X))) == pytest.approx(model.score(X, LENGTHS))
+    with pytest.raises(ValueError, match="generator"):
+        model.fit(part for part in sequences_of(X))
+
+
+def test_weights_beside_a_source(rng):
+    X = rng.standard_normal((50, 2))
+    with pytest.raises(ValueError, match="sample_weight must be None beside a Source"):
+        GaussianHMM(1).fit(source(sequences_of(X)), sample_weight=[1, 1, 1, 1])
+    held = source(sequences_of(X), np.repeat([1.0, 2.0, 1.0, 1.0], LENGTHS))
+    weighted = GaussianHMM(2, random_state=0).fit(held)
+    other = GaussianHMM(2, random_state=0).fit(X, LENGTHS, [1, 2, 1, 1])
+    assert_close(weighted, other)
+
+
+def test_a_memory_map_is_an_array(tmp_path, rng):
+    X = rng.standard_normal((50, 2))
+    np.save(tmp_path / "rows.npy", X)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    a = GaussianHMM(2, random_state=0).fit(mapped, LENGTHS)
+    b = GaussianHMM(2, random_state=0).fit(X, LENGTHS)
+    assert a.monitor_.history == b.monitor_.history
+
+
+def test_symbols_in_streams_may_grow(rng):
+    """The largest symbol may stand in the last chunk."""
+    chunks = [np.array([[0], [1]]), np.array([[1], [4]])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = CategoricalHMM(2, random_state=0).fit(chunks)
+    assert model.emissionprob_.shape == (2, 5)
+    with pytest.raises(ValueError, match="X must hold symbols below 5, got 5 at row 1"):
+        model.score([np.array([[0], [5]])])

@@ -1,0 +1,192 @@
+"""The lower bound is exact: equal to the evidence where q can be, below it elsewhere."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hmm_kinds import KINDS, same_start
+from scipy.special import digamma, gammaln, multigammaln
+from scipy.stats import dirichlet, wishart
+
+from kernelmill.hmm import VariationalCategoricalHMM, VariationalGaussianHMM
+from kernelmill.hmm._posterior import (
+    dirichlet_divergence,
+    expected_log,
+    mean_divergence,
+    wishart_divergence,
+)
+
+
+def log_dirichlet_integral(prior, counts):
+    """log of the integral of prod p^counts under a Dirichlet: a ratio of beta functions."""
+    total = gammaln(prior.sum()) - gammaln(prior.sum() + counts.sum())
+    return total + (gammaln(prior + counts) - gammaln(prior)).sum()
+
+
+def symbol_evidence(X, start, moves, table):
+    """log p(X) of a categorical model under Dirichlet priors, by all paths."""
+    K, M = table.shape
+    logs = []
+    for path in itertools.product(range(K), repeat=len(X)):
+        first, steps, emitted = np.eye(K)[path[0]], np.zeros((K, K)), np.zeros((K, M))
+        for a, b in itertools.pairwise(path):
+            steps[a, b] += 1
+        for z, x in zip(path, X, strict=True):
+            emitted[z, x] += 1
+        log = log_dirichlet_integral(start, first)
+        log += sum(log_dirichlet_integral(moves[j], steps[j]) for j in range(K))
+        log += sum(log_dirichlet_integral(table[j], emitted[j]) for j in range(K))
+        logs.append(log)
+    return np.logaddexp.reduce(logs)
+
+
+def gaussian_evidence(X, mean, beta, dof, scale):
+    """log p(X) of one Gaussian under a Gaussian-Wishart prior."""
+    n, d = X.shape
+    beta_n, dof_n = beta + n, dof + n
+    mean_n = (beta * mean + X.sum(axis=0)) / beta_n
+    scale_n = scale + X.T @ X + beta * np.outer(mean, mean) - beta_n * np.outer(mean_n, mean_n)
+    log = -n * d / 2 * np.log(np.pi) + d / 2 * np.log(beta / beta_n)
+    log += dof / 2 * np.linalg.slogdet(scale)[1] - dof_n / 2 * np.linalg.slogdet(scale_n)[1]
+    return log + multigammaln(dof_n / 2, d) - multigammaln(dof / 2, d)
+
+
+def test_the_bound_of_one_state_is_the_evidence_of_symbols(rng):
+    X = KINDS["CategoricalHMM"].rows(rng, 30)
+    model = VariationalCategoricalHMM(1, emissionprob_prior=0.7, n_iter=5, random_state=0).fit(X)
+    M = model.emissionprob_.shape[1]
+    expected = log_dirichlet_integral(np.full(M, 0.7), np.bincount(X[:, 0], minlength=M))
+    assert model.monitor_.history[-1] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied"])
+@pytest.mark.parametrize("d", [1, 3])
+def test_the_bound_of_one_state_is_the_evidence_of_rows(covariance, d, rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 30, d)
+    mean, scale = np.arange(d) * 1.0, 0.5 * np.eye(d) + 0.1
+    model = VariationalGaussianHMM(
+        1,
+        covariance,
+        means_prior=mean,
+        beta_prior=0.3,
+        dof_prior=d + 1.5,
+        scale_prior=scale if covariance == "tied" else scale[None],
+        n_iter=5,
+        random_state=0,
+    ).fit(X)
+    expected = gaussian_evidence(X, mean, 0.3, d + 1.5, scale)
+    assert model.monitor_.history[-1] == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("covariance", ["diag", "spherical"])
+def test_a_restricted_posterior_stays_below_the_evidence(covariance, rng):
+    X = rng.standard_normal((40, 2)) @ np.array([[1.0, 0.8], [0.0, 0.6]])
+    model = VariationalGaussianHMM(1, covariance, n_iter=5, random_state=0).fit(X)
+    expected = gaussian_evidence(X, X.mean(axis=0), 1.0, 2.0, 1e-3 * np.eye(2))
+    assert model.monitor_.history[-1] < expected - 1.0  # the features are correlated
+    one = VariationalGaussianHMM(1, covariance, n_iter=5, random_state=0).fit(X[:, :1])
+    expected = gaussian_evidence(X[:, :1], X[:, 0].mean(keepdims=True), 1.0, 1.0, 1e-3 * np.eye(1))
+    assert one.monitor_.history[-1] == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bound_stays_below_the_evidence_of_two_states(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.integers(0, 2, 8)
+    model = VariationalCategoricalHMM(2, n_iter=200, tol=1e-12, random_state=seed).fit(X)
+    M = model.emissionprob_.shape[1]
+    half = np.full(2, 0.5)
+    evidence = symbol_evidence(X, half, np.tile(half, (2, 1)), np.full((2, M), 1.0 / M))
+    bound = model.monitor_.history
+    assert max(bound) <= evidence + 1e-9
+    assert bound[-1] > evidence - 8.0  # a bound, not just a small number
+
+
+def test_a_bound_below_falls_where_the_posterior_is_wrong(rng):
+    """Any change of a converged posterior lowers the bound: it is at a maximum."""
+    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
+    model = VariationalGaussianHMM(2, "full", n_iter=500, tol=1e-12, random_state=0).fit(X)
+    best = model.monitor_.history[-1]
+    for name in ("startprob_", "transmat_", "means_", "beta_", "dof_", "scale_"):
+        for factor in (0.9, 1.1):
+            other = same_start(model, VariationalGaussianHMM(2, "full", n_iter=1))
+            name_ = f"{name}posterior_"
+            setattr(other, name_, getattr(other, name_) * factor)
+            assert other.fit(X).monitor_.history[0] < best, (name, factor)
+
+
+def test_states_that_the_data_do_not_need_lose_their_mass(rng):
+    X = np.repeat([0.0, 6.0, 0.0, 6.0], 50)[:, None] + rng.standard_normal((200, 1))
+    bounds = {}
+    for K in (1, 2, 3, 5):
+        fits = [
+            VariationalGaussianHMM(K, "full", n_iter=300, random_state=seed).fit(X)
+            for seed in range(3)
+        ]
+        best = max(fits, key=lambda model: model.monitor_.history[-1])
+        bounds[K] = best.monitor_.history[-1]
+        if K == 5:
+            visits = best.predict_proba(X).sum(axis=0)
+            assert (visits > 5).sum() == 2
+    assert max(bounds, key=bounds.get) == 2
+
+
+def test_divergences_equal_integrals(rng):
+    """Monte Carlo over the posterior, within five standard errors."""
+    n = 20_000
+    q, p = np.array([3.0, 1.5, 0.7]), np.array([1.0, 2.0, 0.5])
+    drawn = dirichlet(q).rvs(n, random_state=1)
+    values = np.array([dirichlet.logpdf(x, q) - dirichlet.logpdf(x, p) for x in drawn])
+    error = 5 * values.std() / np.sqrt(n)
+    assert abs(dirichlet_divergence(q, p) - values.mean()) < error
+
+    scale, prior = np.array([[2.0, 0.5], [0.5, 1.0]]), np.eye(2)
+    ours = wishart(7.0, np.linalg.inv(scale))
+    values_ = ours.rvs(n, random_state=2)
+    logs = np.array([ours.logpdf(x) - wishart(3.0, prior).logpdf(x) for x in values_[:4000]])
+    found = wishart_divergence(
+        np.array([7.0]), scale[None], np.array([3.0]), prior[None], 2, "full"
+    )
+    assert abs(found - logs.mean()) < 5 * logs.std() / np.sqrt(4000)
+
+
+def test_divergences_are_zero_at_the_prior():
+    q = np.array([[2.0, 0.0, 1.0], [0.5, 3.0, 0.0]])
+    assert dirichlet_divergence(q, q) == pytest.approx(0.0, abs=1e-12)
+    for kind, scale in (
+        ("full", np.stack([np.eye(2), 2 * np.eye(2)])),
+        ("diag", np.ones((2, 2))),
+        ("spherical", np.array([1.0, 2.0])),
+        ("tied", np.eye(2)),
+    ):
+        dof = np.full(1 if kind == "tied" else 2, 4.0)
+        assert wishart_divergence(dof, scale, dof, scale, 2, kind) == pytest.approx(0, abs=1e-12)
+    none = mean_divergence(np.zeros((2, 2)), np.ones(2), np.ones(2), np.ones((2, 2)))
+    assert none == pytest.approx(0.0, abs=1e-12)
+
+
+def test_expected_log_of_impossible_outcomes():
+    found = expected_log(np.array([2.0, 0.0, 1.0]))
+    assert found[1] == -np.inf
+    np.testing.assert_allclose(found[[0, 2]], digamma([2.0, 1.0]) - digamma(3.0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dof_posterior_": [0.5, 3.0]}, r"dof_posterior_ must be above d - 1 = 1, got 0.5"),
+        ({"beta_prior_": [0.0, 1.0]}, r"beta_prior_ must be positive"),
+        ({"scale_posterior_": -np.ones((2, 2, 2))}, r"scale_posterior_ must be positive definite"),
+        ({"startprob_posterior_": [-1.0, 2.0]}, r"startprob_posterior_ must not be negative"),
+        ({"transmat_posterior_": np.eye(2)}, r"transmat_posterior_ must be positive exactly where"),
+        ({"means_prior_": np.zeros(3)}, r"means_prior_ must have shape \(2, 2\), got \(3,\)"),
+    ],
+)
+def test_assigned_posteriors_are_checked(change, message, rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 30)
+    model = VariationalGaussianHMM(2, "full", n_iter=2, random_state=0).fit(X)
+    model.set_params(init_params="")
+    for name, value in change.items():
+        setattr(model, name, np.asarray(value))
+    with pytest.raises(ValueError, match=message):
+        model.fit(X)
