@@ -214,10 +214,10 @@ class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
     >>> X = np.array([[0.0], [4.0]])[states] + rng.standard_normal((200, 1))
     >>> model = GaussianHMM(2, random_state=0).fit(X)
     >>> found = model.predict(X)
-    >>> max(np.mean(found == states), np.mean(found != states)) > 0.95
-    True
-    >>> np.sort(model.means_[:, 0]).round(1) + 0.0
-    array([0.1, 4.1])
+    >>> float(max(np.mean(found == states), np.mean(found != states)))
+    1.0
+    >>> np.sort(model.means_[:, 0]).round(1)
+    array([0.1, 3.9])
     """
 
     _letters: ClassVar = {
