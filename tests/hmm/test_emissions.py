@@ -136,6 +136,31 @@ def test_nan_rows_equal_a_density_of_one(rng):
     assert model.score(gap) == pytest.approx(np.log(expected), rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["GaussianHMM-full", "GaussianHMM-diag", "GMMHMM-full"])
+def test_blank_rows_are_left_out_of_the_update(name, rng):
+    """Completing them would hold the parameters back; without them one step is enough here."""
+    kind = KINDS[name]
+    X = kind.rows(rng, 30)
+    X[5:15] = np.nan
+    start = kind.make(1, n_iter=1, random_state=0).fit(kind.rows(rng, 30))
+    with_blank = same_start(start, kind.make(1, n_iter=1)).fit(X)
+    without = same_start(start, kind.make(1, n_iter=1)).fit(X[np.isfinite(X[:, 0])])
+    for attribute in kind.emissions:
+        np.testing.assert_allclose(
+            getattr(with_blank, attribute), getattr(without, attribute), rtol=1e-10
+        )
+
+
+def test_best_states_of_several_sequences_add_up(kind, rng):
+    X, lengths = kind.rows(rng, 30), [12, 0, 1, 17]
+    model = kind.make(2, n_iter=3, random_state=0).fit(X, lengths)
+    for algorithm in ("map", "viterbi"):
+        total, states = model.decode(X, lengths, algorithm)
+        alone = [model.decode(part, None, algorithm) for part in (X[:12], X[12:13], X[13:])]
+        assert total == pytest.approx(sum(log_prob for log_prob, _ in alone), rel=1e-12)
+        assert np.array_equal(states, np.concatenate([path for _, path in alone]))
+
+
 def test_masked_and_float_symbols_are_the_same(rng):
     X = KINDS["CategoricalHMM"].rows(rng, 30)
     masked = np.ma.masked_array(X, mask=np.arange(30)[:, None] % 7 == 3)

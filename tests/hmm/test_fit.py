@@ -106,6 +106,21 @@ def test_a_state_that_is_never_visited_keeps_its_parameters(em_kind, rng):
     assert_monotone(model, len(X))
 
 
+@pytest.mark.parametrize("covariance", ["spherical", "diag", "full", "tied"])
+def test_a_start_below_the_floor_is_raised_first(covariance, rng):
+    """Rows on top of each other are likeliest without any spread: the floor is no way down."""
+    X = np.repeat(rng.standard_normal((3, 2)), 10, axis=0)
+    model = GaussianHMM(3, covariance, init_params="st", n_iter=10, tol=-np.inf, random_state=0)
+    model.means_ = X[::10].copy()
+    tiny = {"spherical": np.ones(3), "diag": np.ones((3, 2)), "tied": np.eye(2)}
+    model.covars_ = 1e-12 * tiny.get(covariance, np.tile(np.eye(2), (3, 1, 1)))
+    model.covars_prior = 0.0
+    model.fit(X)
+    assert_monotone(model, 30)
+    floor = 1e-3 * np.minimum(X.var(axis=0), 1.0)
+    assert (np.linalg.eigvalsh(model.covars_) >= 0.99 * floor.min()).all()
+
+
 @pytest.mark.parametrize("banded", [True, False])
 def test_zeros_are_kept_exactly(kind, banded, rng):
     K = 4
