@@ -70,7 +70,10 @@ def dirichlet_mode(
 
 def dirichlet_log_prior(prior: Any, p: np.ndarray, skip_zeros: bool = True) -> float:
     """``sum (prior - 1) log p``, over positive entries only where `skip_zeros` is set."""
-    weight = np.broadcast_to(np.asarray(prior, dtype=np.float64) - 1.0, p.shape)
+    excess = np.asarray(prior, dtype=np.float64) - 1.0
+    if not excess.any():
+        return 0.0
+    weight = np.broadcast_to(excess, p.shape)
     if skip_zeros or (weight < 0).any():
         weight = np.where(p > 0, weight, 0.0)
     return float(xlogy(weight, np.where(weight == 0, 1.0, p)).sum())
