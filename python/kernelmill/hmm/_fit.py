@@ -103,9 +103,6 @@ class FittedModel(SequenceModel):
     def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
         raise NotImplementedError
 
-    def _fitted_names(self) -> list[str]:
-        return [name for names in self._letters.values() for name in names]
-
     def _needs(self, letter: str) -> bool:
         """Whether the parameters of a letter are to be started: asked for, or not there."""
         names = self._letters[letter]
@@ -130,7 +127,8 @@ class FittedModel(SequenceModel):
             )
 
     def _attributes(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in self._fitted_names() if name in vars(self)}
+        """What makes a usable model of a copy, for callbacks that want one."""
+        return {name: value for name, value in vars(self).items() if name.endswith("_")}
 
     def _monitor_of_fit(self) -> ConvergenceMonitor:
         """A new monitor, or the one of the user's own class, emptied."""
