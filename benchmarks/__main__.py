@@ -86,7 +86,8 @@ def _peer_versions() -> dict[str, str | None]:
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str | None] = {}
-    for name in ("scikit-learn", "scikit-learn-intelex", "faiss-cpu", "numpy", "scipy"):
+    names = ("scikit-learn", "scikit-learn-intelex", "faiss-cpu", "hmmlearn", "numpy", "scipy")
+    for name in names:
         try:
             found[name] = version(name)
         except PackageNotFoundError:

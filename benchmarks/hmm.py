@@ -94,12 +94,10 @@ def _posteriors(data: Data):
 def _viterbi(data: Data):
     from hmmlearn import _hmmc
 
-    log_pi, log_A = np.log(data.startprob), np.log(data.transmat)
-
     def run():
         states, log_prob = [], []
         for span in data.spans():
-            found, path = _hmmc.viterbi(log_pi, log_A, data.log_density[span])
+            found, path = _hmmc.viterbi(data.startprob, data.transmat, data.log_density[span])
             states.append(path)
             log_prob.append(found)
         return np.concatenate(states), np.array(log_prob)

@@ -30,6 +30,7 @@ if(NOT cuda_sources OR NOT cuda_bindings)
   return()
 endif()
 find_package(CUDAToolkit REQUIRED)
+set_source_files_properties(${cuda_bindings} PROPERTIES COMPILE_OPTIONS -O1)  # as in CMakeLists.txt
 pybind11_add_module(_cuda MODULE NO_EXTRAS ${cuda_sources} ${cuda_bindings})
 target_compile_definitions(_cuda PRIVATE KERNELMILL_MODULE=_cuda)
 target_include_directories(_cuda PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cuda" "${CMAKE_CURRENT_SOURCE_DIR}/cpp")

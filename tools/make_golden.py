@@ -58,6 +58,18 @@ GOLDEN = {
         estimator("kernelmill.cluster", "KMeans", n_clusters=3, random_state=0),
         ["predict", "transform"],
     ),
+    "gaussian_mixture": (
+        estimator("kernelmill.mixture", "GaussianMixture", n_components=3, random_state=0),
+        ["predict", "predict_proba", "score_samples"],
+    ),
+    "bayesian_gaussian_mixture": (
+        estimator("kernelmill.mixture", "BayesianGaussianMixture", n_components=3, random_state=0),
+        ["predict", "predict_proba"],
+    ),
+    "gaussian_hmm": (
+        estimator("kernelmill.hmm", "GaussianHMM", n_components=3, random_state=0),
+        ["predict", "predict_proba", "score"],
+    ),
 }
 
 

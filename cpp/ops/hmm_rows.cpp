@@ -1,8 +1,7 @@
 #include "ops/hmm_rows.hpp"
 
-#include <algorithm>  // std::min, std::copy_n
+#include <algorithm>  // std::max, std::min, std::copy_n, std::fill
 #include <cmath>      // INFINITY
-#include <cstring>    // std::memcpy
 
 #include "core/math.hpp"       // exp
 #include "core/workspace.hpp"  // blocks
@@ -64,12 +63,31 @@ double densities_of(const double* rows, index_t step, index_t n, index_t vectors
   return total;
 }
 
-// A row of k numbers from or to whole vectors.
-void copy_row(const double* from, index_t k, double* to) {
-  std::memcpy(to, from, static_cast<std::size_t>(k) * sizeof(double));
-}
-
 }  // namespace
+
+void pack_rows(MatrixView<const double> x, index_t begin, index_t end, double pad, double* to) {
+  const index_t k = x.cols, width = padded(k), vectors = width / lanes;
+  // Whole vectors read up to lanes - 1 numbers of later rows, so not in the last rows.
+  const bool packed = x.col_stride == 1 && x.row_stride >= k;
+  const index_t whole = packed ? std::max(begin, std::min(end, x.rows - lanes)) : begin;
+  Mask valid;  // of the last vector
+  for (int l = 0; l < lanes; ++l) valid[l] = width - lanes + l < k ? -1 : 0;
+  by_vectors(vectors, [&]<int NV>() {
+    for (index_t t = begin; t < whole; ++t) {
+      const double* const row = x.row(t);
+      each_vector<NV>(vectors, [&](index_t j) {
+        const Vec from = tile::load<Vec>(row + j);
+        tile::store(to + j, j + lanes <= k ? from : valid ? from : broadcast(pad));
+      });
+      to += width;
+    }
+  });
+  for (index_t t = whole; t < end; ++t) {
+    for (index_t j = 0; j < k; ++j) to[j] = x(t, j);
+    std::fill(to + k, to + width, pad);
+    to += width;
+  }
+}
 
 double densities(MatrixView<const double> x, double* b) {
   const index_t width = padded(x.cols), vectors = width / lanes;
@@ -82,15 +100,7 @@ double densities(MatrixView<const double> x, double* b) {
     const double* from = x.row(t);
     index_t step = x.row_stride;
     if (!in_place) {
-      for (index_t r = 0; r < n; ++r) {
-        double* const row = to + r * width;
-        if (x.col_stride == 1) {
-          copy_row(x.row(t + r), x.cols, row);
-        } else {
-          for (index_t j = 0; j < x.cols; ++j) row[j] = x(t + r, j);
-        }
-        std::fill(row + x.cols, row + width, -INFINITY);
-      }
+      pack_rows(x, t, t + n, -INFINITY, to);
       from = to;
       step = width;
     }

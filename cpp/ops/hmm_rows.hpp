@@ -7,6 +7,9 @@
 
 namespace kernelmill::hmm {
 
+// Rows [begin, end) of x as whole vectors, filled up with `pad`.
+void pack_rows(MatrixView<const double> x, index_t begin, index_t end, double pad, double* to);
+
 // b_t(j) = exp(log_density - m_t), at least least_density unless it is 0, for all rows; returns
 // sum_t m_t.
 double densities(MatrixView<const double> log_density, double* b);

@@ -348,6 +348,15 @@ def test_powers_agree_with_products_and_do_not_drift(rng):
     pi = chain.stationary_distribution()
     assert np.allclose(chain.n_step_transmat(10**15), pi, rtol=0, atol=100 * EPS)
     assert np.allclose(chain.distribution(10**15), pi, rtol=0, atol=100 * EPS)
+    # Two closed classes whose rows round differently must not drift apart.
+    mixed = np.zeros((5, 5))
+    mixed[0] = [0.2, 0.3, 0, 0.5, 0]
+    mixed[1:3, 1:3] = rng.dirichlet(np.ones(2), 2)
+    mixed[3:, 3:] = rng.dirichlet(np.ones(2), 2)
+    mixed[1:3] *= 1 + 1e-12  # within what from_matrix lets pass
+    ends = MarkovChain.from_matrix(mixed)
+    expected = ends.absorption_probabilities() @ ends.stationary_distributions()
+    assert np.allclose(ends.n_step_transmat(10**15), expected, rtol=0, atol=1e-11)
     two = MarkovChain.from_matrix([[0, 1], [1, 0]])
     assert two.n_step_transmat(10**15 + 1).tolist() == [[0, 1], [1, 0]]
     with pytest.raises(ValueError, match="n must be a whole number of at least 0, got -1"):

@@ -161,7 +161,7 @@ def climbs(model, data, **kwargs):
 def test_the_likelihood_never_falls(X, rng, kind, init, missing):
     if missing:
         X[rng.random(X.shape) < 0.3] = np.nan
-    options = {"init_params": init, "reg_covar": 0, "tol": 0, "max_iter": 40, "random_state": 0}
+    options = {"init_params": init, "reg_covar": 0, "tol": 0, "max_iter": 25, "random_state": 0}
     # Three components: with more, one of these starts runs into a singularity, which is a maximum.
     assert climbs(GaussianMixture(3, covariance_type=kind, **options), X)
     w = rng.random(len(X))

@@ -112,7 +112,7 @@ def settings():
 def swings():
     """Evidence that turns round after what it spoke against has underflowed in a scaled pass."""
     for K in (2, 5, 18):
-        for there, back in ((60, 70), (25, 90)):
+        for there, back in ((60, 70), (25, 90), (90, 60)):  # forward turns, the last backward
             x = np.zeros((there + back, K))
             x[:there, 0] = -30.0
             x[there:, 1:] = -30.0
@@ -216,6 +216,10 @@ def viterbi():
             yield Case(name, (x, log(pi), log(A), lengths))
     for name, (pi, A), x, lengths in big():
         yield Case(name, (x, log(pi), log(A), lengths), big=True)
+    for K in (7, 40):  # more than two blocks of rows that stay in the cache
+        x, log_pi, log_A = integer_paths(10_000 if K == 7 else 2_500, K)
+        x = x - np.arange(len(x))[:, None] % 7
+        yield Case(f"blocks {K}", (x, log_pi, np.maximum(log_A, -9.0), one(len(x))))
     lengths = np.repeat(np.array([9, 0, 300], dtype=np.int64), 30)
     yield Case("many", (*integer_paths(int(lengths.sum()), 8), lengths), big=True)
 

@@ -64,16 +64,21 @@ def test_far_from_the_origin_we_are_not_worse(rng, kind):
 
 
 @pytest.mark.parametrize("init", ["kmeans", "k-means++", "random_from_data"])
-def test_quality_of_starts_over_many_seeds(rng, init):
-    """Mean likelihood over 15 seeds not below scikit-learn's by more than its own spread."""
-    X = blobs(rng, 400, 3, 6)
-    options = {"init_params": init, "max_iter": 50}
+def test_quality_of_starts(rng, init):
+    """Mean likelihood over 8 seeds on 8 data sets: at most three standard errors below theirs.
 
-    def bounds(kind):
-        return [kind(n_components=6, random_state=s, **options).fit(X).score(X) for s in range(15)]
-
-    theirs = bounds(Peer)
-    assert np.mean(bounds(GaussianMixture)) >= np.mean(theirs) - np.std(theirs) / 2 - 1e-3
+    On one data set alone either may end in another local maximum more often.
+    """
+    options = {"n_components": 6, "init_params": init, "max_iter": 50}
+    gains = []
+    for _ in range(8):
+        X = blobs(rng, 400, 3, 6)
+        ours, theirs = (
+            np.mean([kind(random_state=s, **options).fit(X).score(X) for s in range(8)])
+            for kind in (GaussianMixture, Peer)
+        )
+        gains.append(ours - theirs)
+    assert np.mean(gains) >= -3 * np.std(gains) / np.sqrt(len(gains))
 
 
 @pytest.mark.parametrize("prior", ["dirichlet_process", "dirichlet_distribution"])

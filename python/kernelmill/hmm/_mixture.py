@@ -287,6 +287,8 @@ class GMMHMM(VectorsMixin, EMModel):
             value = getattr(self, name)
             return broadcast_parameter(owner, name, default if value is None else value, shape)
 
+        alpha: np.ndarray
+        scatter: np.ndarray
         count: np.ndarray
         if kind in ("full", "tied"):
             # An inverse Wishart prior with nu degrees of freedom, times the normal prior's own

@@ -24,7 +24,7 @@ _BLOCK_ROWS = 65536  # rows sampled or compared at a time
 class Estimate(NamedTuple):
     """A number and how far it may be off.
 
-    Attributes
+    Parameters
     ----------
     value : float
         In nats.

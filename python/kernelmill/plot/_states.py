@@ -248,7 +248,7 @@ class StatePathDisplay:
         edges, floats = self._edges(top)
         for j, color in enumerate(colors):
             here = np.flatnonzero(self.states == j)
-            self._spans(top, edges, here, lighter(color, 0.62), self.state_names[j])
+            self._spans(top, edges, here, lighter(color, 0.62))
         style: dict[str, Any] = {"linewidth": 1.1 if len(floats) < 3000 else 0.7, "zorder": 3}
         inks = [INK] if self.series.shape[1] == 1 else [INK, "#6B7480", "#A3ABB5"]
         ends = np.cumsum(self.lengths)
@@ -268,7 +268,17 @@ class StatePathDisplay:
                 axes.axvline(edges[end], color=INK, linewidth=0.8, linestyle=":", zorder=4)
         top.set_xlim(edges[0], edges[-1])
         if self.n_states <= 12:
-            top.legend(title="State", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+            from matplotlib.patches import Patch
+
+            marks = [Patch(color=lighter(color, 0.62)) for color in colors]
+            top.legend(
+                marks,
+                self.state_names,
+                title="State",
+                loc="upper left",
+                bbox_to_anchor=(1.0, 1.0),
+                frameon=False,
+            )
         if self.estimator_name:
             top.set_title(f"{self.estimator_name}: {self.n_states} states", loc="left")
         if below is not None:
@@ -311,7 +321,7 @@ class StatePathDisplay:
         return np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]]), x
 
     @staticmethod
-    def _spans(ax: Any, edges: np.ndarray, here: np.ndarray, color: Any, label: str) -> None:
+    def _spans(ax: Any, edges: np.ndarray, here: np.ndarray, color: Any) -> None:
         """Runs of one state as one collection, whose height is that of the axes."""
         first = here[np.diff(here, prepend=-2) > 1]
         last = here[np.diff(here, append=edges.size + 1) > 1]
@@ -323,7 +333,6 @@ class StatePathDisplay:
             facecolors=[color],
             linewidth=0,
             zorder=0,
-            label=label,
         )
 
     def _draw_probabilities(self, ax: Any, edges: np.ndarray, colors: list[Any]) -> None:

@@ -168,10 +168,11 @@ class TransitionDisplay:
         from ..hmm import MarkovChain
 
         chain = MarkovChain().fit(np.asarray(states), lengths=lengths)
-        display = cls.from_estimator(chain, state_names=state_names, ax=ax, **kwargs)
-        display.estimator_name = None
-        display.ax_.set_title("")
-        return display
+        if state_names is None:
+            state_names = [_name(state) for state in chain.states_.tolist()]
+        weights = chain.long_run_distribution()
+        display = cls(chain.transmat_, weights=weights, state_names=state_names)
+        return display.plot(ax=ax, **kwargs)
 
     def plot(
         self, ax: Any = None, *, kind: str = "matrix", values: bool | None = None, **kwargs: Any
@@ -285,7 +286,8 @@ class TransitionDisplay:
                 at = places[i]
             ax.text(*at, name, ha="center", va="center", color=INK, fontsize=10, zorder=5)
         reach = 1 + biggest + 0.75 * biggest + 0.28
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
+        height = reach if K > 2 else 0.55 * reach
+        ax.set(xlim=(-reach, reach), ylim=(-height, height), xticks=[], yticks=[], aspect="equal")
         for spine in ax.spines.values():
             spine.set_visible(False)
 
@@ -302,8 +304,8 @@ class TransitionDisplay:
         else:
             path, label_at = _arc(places[i], places[j], radii[i], radii[j])
         style = {
-            "arrowstyle": f"-|>,head_length={4 + 4 * p:.2f},head_width={2 + 2.5 * p:.2f}",
-            "linewidth": 0.7 + 3.3 * p,
+            "arrowstyle": f"-|>,head_length={4 + 3 * p:.2f},head_width={2 + 1.8 * p:.2f}",
+            "linewidth": 0.7 + 2.6 * p,
             "color": color,
             "alpha": 0.35 + 0.6 * p,
             "zorder": 2,
@@ -352,7 +354,7 @@ def _loop(at: np.ndarray, r: float) -> tuple[np.ndarray, np.ndarray]:
     distance = float(np.hypot(*at))
     unit = at / distance if distance > 0 else np.array([0.0, 1.0])
     turn = 0.45
-    reach = 2.6 * r + 0.12
+    reach = 2.0 * r + 0.26
 
     def rotated(angle: float) -> np.ndarray:
         c, s = np.cos(angle), np.sin(angle)
