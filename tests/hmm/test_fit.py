@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hmm_kinds import KINDS, assert_monotone, same_start
 
+import kernelmill
 from kernelmill.hmm import CategoricalHMM, ConvergenceMonitor, GaussianHMM, PoissonHMM
 from kernelmill.hmm._fit import dirichlet_mode, dirichlet_start
 
@@ -213,6 +214,22 @@ def test_the_same_numbers_give_the_same_fit(kind, rng):
     assert not np.array_equal(other.transmat_, a.transmat_)
 
 
+def test_the_number_of_threads_changes_no_bit(kind, rng):
+    X, lengths = kind.rows(rng, 3000), [1000, 1, 1999]
+    start = kind.make(2, n_iter=1, random_state=0).fit(X, lengths)
+    fits = []
+    for count in (1, 2, 7):
+        with kernelmill.threads(count):
+            model = same_start(start, kind.make(2, n_iter=2, tol=-np.inf)).fit(X, lengths)
+            fits.append((model, model.predict_proba(X, lengths), *model.sample(100, 1)))
+    for model, *answers in fits[1:]:
+        for name, value in vars(fits[0][0]).items():
+            if isinstance(value, np.ndarray):
+                assert np.array_equal(value, getattr(model, name)), name
+        for found, expected in zip(answers, fits[0][1:], strict=True):
+            assert np.array_equal(found, expected)
+
+
 def test_fit_leaves_parameters_and_data_alone(kind, rng):
     X = kind.rows(rng, 30)
     model = kind.make(2, n_iter=2, random_state=np.random.RandomState(0))
@@ -313,6 +330,42 @@ def test_a_bar_is_shown_and_nothing_printed(rng, capsys):
     shown = capsys.readouterr()
     assert "PoissonHMM" in shown.err
     assert not shown.out
+
+
+class Recorder:
+    """Keeps the score of the model that it is shown after each iteration; may stop the fit."""
+
+    def __init__(self, stop_after=None):
+        self.scores, self.ended, self.stop_after = [], [], stop_after
+
+    def setup(self, estimator, context):
+        pass
+
+    def teardown(self, estimator, context):
+        pass
+
+    def on_fit_task_begin(self, estimator, context):
+        pass
+
+    def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
+        self.ended.append(context.task_name)
+        if context.task_name == "iteration":
+            self.scores.append(fitted_estimator.score(X))
+        return context.task_name == "iteration" and context.task_id + 1 == self.stop_after
+
+
+def test_callbacks_see_a_model_after_each_iteration(kind, rng):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
+    X, recorder = kind.rows(rng, 40), Recorder()
+    model = kind.make(2, n_iter=4, tol=-np.inf, random_state=0).set_callbacks(recorder).fit(X)
+    assert recorder.ended == ["iteration"] * 4 + ["run", "fit"]
+    assert recorder.scores[-1] == pytest.approx(model.score(X), rel=1e-12)
+    if not kind.name.startswith("Variational"):
+        # The log-likelihood before each update is that of the model after the one before.
+        np.testing.assert_allclose(recorder.scores[:-1], model.monitor_.history[1:], rtol=1e-10)
+    stopping = Recorder(stop_after=2)
+    model = kind.make(2, n_iter=9, tol=-np.inf, random_state=0).set_callbacks(stopping).fit(X)
+    assert model.monitor_.iter == 2
 
 
 def test_dirichlet_mode_by_hand():

@@ -73,10 +73,10 @@ def checked_distribution(owner: str, name: str, value: Any, shape: tuple[int, ..
         If an entry is negative or a sum is not one.
     """
     array = checked_parameter(owner, name, value, shape)
-    if (array < 0).any():
+    if array.size and array.min() < 0:
         raise ValueError(f"{owner}: {name} must not be negative, got {array.min():g}")
     sums = array.sum(axis=-1)
-    if not np.allclose(sums, 1.0, rtol=1e-5, atol=1e-8):
+    if not np.abs(sums - 1.0).max() <= 1e-5:
         what = "rows that sum to 1" if array.ndim > 1 else "a sum of 1"
         raise ValueError(f"{owner}: {name} must have {what}, got {np.array2string(sums)}")
     return array

@@ -70,7 +70,10 @@ def dirichlet_mode(
 
 def dirichlet_log_prior(prior: Any, p: np.ndarray, skip_zeros: bool = True) -> float:
     """``sum (prior - 1) log p``, over positive entries only where `skip_zeros` is set."""
-    weight = np.broadcast_to(np.asarray(prior, dtype=np.float64) - 1.0, p.shape)
+    excess = np.asarray(prior, dtype=np.float64) - 1.0
+    if not excess.any():
+        return 0.0
+    weight = np.broadcast_to(excess, p.shape)
     if skip_zeros or (weight < 0).any():
         weight = np.where(p > 0, weight, 0.0)
     return float(xlogy(weight, np.where(weight == 0, 1.0, p)).sum())
@@ -100,9 +103,6 @@ class FittedModel(SequenceModel):
     def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
         raise NotImplementedError
 
-    def _fitted_names(self) -> list[str]:
-        return [name for names in self._letters.values() for name in names]
-
     def _needs(self, letter: str) -> bool:
         """Whether the parameters of a letter are to be started: asked for, or not there."""
         names = self._letters[letter]
@@ -127,7 +127,8 @@ class FittedModel(SequenceModel):
             )
 
     def _attributes(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in self._fitted_names() if name in vars(self)}
+        """What makes a usable model of a copy, for callbacks that want one."""
+        return {name: value for name, value in vars(self).items() if name.endswith("_")}
 
     def _monitor_of_fit(self) -> ConvergenceMonitor:
         """A new monitor, or the one of the user's own class, emptied."""
