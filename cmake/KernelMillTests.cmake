@@ -25,8 +25,9 @@ endfunction()
 
 function(kernelmill_sanitize target)
   if(KERNELMILL_SANITIZE)
+    # -O1: at -O3 gcc 12 takes 436 s for one instrumented file of unrolled loops, here 15 s.
     target_compile_options(${target} PRIVATE -fsanitize=${KERNELMILL_SANITIZE}
-                           -fno-sanitize-recover=all -fno-omit-frame-pointer -g)
+                           -fno-sanitize-recover=all -fno-omit-frame-pointer -g -O1)
     target_link_options(${target} PRIVATE -fsanitize=${KERNELMILL_SANITIZE})
   endif()
 endfunction()

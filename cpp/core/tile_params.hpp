@@ -9,6 +9,10 @@
 
 #include "core/matrix.hpp"  // index_t
 
+#if defined(KERNELMILL_BINDINGS)
+#error "bindings are compiled once for all levels: they must not see what differs between levels"
+#endif
+
 #if !defined(KERNELMILL_LEVEL)
 #if defined(__AVX512F__)
 #define KERNELMILL_LEVEL 4

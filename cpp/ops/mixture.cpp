@@ -30,12 +30,15 @@ using mixture::Density;
 using mixture::FeaturePlan;
 using mixture::MomentSums;
 
-// Rows per chunk: about 50 us of work at 40 GFLOP/s, whole blocks, at least four blocks so that
-// merging moments costs little beside finding them, and at most 256 chunks.
-index_t row_grain(index_t n, double flops_per_row) {
+// Rows per chunk: about 50 us of work at 40 GFLOP/s, whole blocks, at least `least` of them, and at
+// most 256 chunks. Where chunks have moments to merge, four blocks keep that small beside finding
+// them.
+constexpr index_t blocks_to_merge = 4;
+
+index_t row_grain(index_t n, double flops_per_row, index_t least) {
   const double blocks = 2e6 / (flops_per_row * static_cast<double>(block_rows) + 1);
   const auto whole = static_cast<index_t>(std::min(blocks, 512.0));
-  return bounded_grain(n, std::max<index_t>(4, whole) * block_rows, 256);
+  return bounded_grain(n, std::max(least, whole) * block_rows, 256);
 }
 
 double density_flops(const GaussiansView& g) {
@@ -46,7 +49,8 @@ double density_flops(const GaussiansView& g) {
 
 double moment_flops(index_t rows, index_t cols, Second second) {
   const auto k = static_cast<double>(rows), d = static_cast<double>(cols);
-  return second == Second::full ? k * d * d + 2 * k * d : 4 * k * d + 2 * d * d;
+  if (second == Second::full) return k * d * d + 2 * k * d;
+  return 4 * k * d + (second == Second::pooled ? 2 * d * d : 0.0);
 }
 
 // Takes log joints [k][block_stride] to exp(l - max), and gives their log sum and 1 / sum per row.
@@ -112,7 +116,7 @@ template <class T>
 void log_joint(MatrixView<const T> x, const GaussiansView& gaussians, T* out) {
   const Density<T> density(gaussians);
   const index_t k = density.components();
-  parallel_for(x.rows, row_grain(x.rows, density_flops(gaussians)),
+  parallel_for(x.rows, row_grain(x.rows, density_flops(gaussians), 1),
                [&](index_t, index_t begin, index_t end) {
                  Workspace<T> joint(static_cast<std::size_t>(k * block_stride<T>));
                  for_blocks(begin, end, [&](index_t b, index_t rows) {
@@ -125,7 +129,7 @@ void log_joint(MatrixView<const T> x, const GaussiansView& gaussians, T* out) {
 template <class T>
 void responsibilities(MatrixView<const T> joints, T* log_prob, T* share) {
   const index_t k = joints.cols;
-  parallel_for(joints.rows, row_grain(joints.rows, 40.0 * static_cast<double>(k)),
+  parallel_for(joints.rows, row_grain(joints.rows, 40.0 * static_cast<double>(k), 1),
                [&](index_t, index_t begin, index_t end) {
                  Workspace<T> joint(static_cast<std::size_t>(k * block_stride<T>));
                  T inverse[block_stride<T>];
@@ -145,7 +149,7 @@ void mixture_moments(MatrixView<const T> x, MatrixView<const double> share,
   const FeaturePlan plan(x.cols, second);
   const std::vector<double> z_origin = plan.padded_origin(origin);
   const MomentSums total = ordered_reduce<MomentSums>(
-      x.rows, row_grain(x.rows, moment_flops(k, x.cols, second)),
+      x.rows, row_grain(x.rows, moment_flops(k, x.cols, second), blocks_to_merge),
       [&] { return MomentSums(k, plan); },
       [&](MomentSums& sums, index_t, index_t begin, index_t end) {
         Workspace<double> shares(static_cast<std::size_t>(k * block_stride<double>));
@@ -172,7 +176,7 @@ double mixture_step(MatrixView<const T> x, const GaussiansView& gaussians,
   const std::vector<double> z_origin = plan.padded_origin(density.origin());
   const double flops = density_flops(gaussians) + moment_flops(k, d, second);
   const MomentSums total = ordered_reduce<MomentSums>(
-      x.rows, row_grain(x.rows, flops), [&] { return MomentSums(k, plan); },
+      x.rows, row_grain(x.rows, flops, blocks_to_merge), [&] { return MomentSums(k, plan); },
       [&](MomentSums& sums, index_t, index_t begin, index_t end) {
         constexpr index_t stride = block_stride<T>;
         Workspace<T> joint(static_cast<std::size_t>(k * stride));

@@ -57,12 +57,12 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, owner: st
         For the first covariance that is not positive definite.
     """
     if covariance_type in ("diag", "spherical"):
-        bad = ~(covariances > 0)
+        bad = ~((covariances > 0) & (covariances < np.inf))
         if bad.any():
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             where = f"component {place[0]}" + (f", feature {place[1]}" if len(place) > 1 else "")
             raise NotPositiveDefinite(
-                f"{owner}: variances must be positive, got {covariances[place]:g} for {where} "
+                f"{owner}: variances must be positive and finite, got {covariances[place]:g} for {where} "
                 f"(raise reg_covar, lower the number of components, or scale the features)"
             )
         return 1.0 / np.sqrt(covariances)

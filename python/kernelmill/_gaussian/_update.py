@@ -42,14 +42,14 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
     """
     kind, d = gaussians.covariance_type, gaussians.d
     mass = float(moments.weights.sum())
+    if not mass > 0:
+        return gaussians
     filled = moments.weights > EMPTY * mass
     total = np.where(filled, moments.weights, 1.0)
     delta = np.where(filled[:, None], moments.sums / total[:, None], 0.0)
     means = gaussians.means + delta
     if kind == "tied":
         between = (moments.weights[:, None] * delta).T @ delta
-        if not mass > 0:
-            return gaussians
         covariances = (moments.squares[0] - between) / mass
         covariances = (covariances + covariances.T) / 2
         covariances[np.diag_indices(d)] += reg_covar
@@ -82,7 +82,8 @@ def moments_of(weights: np.ndarray, gaussians: Gaussians, reg_covar: float) -> M
     Notes
     -----
     So the parameters of a model are sufficient statistics, and online EM needs no other state. What
-    `reg_covar` has added is taken away, down to 0 at the least.
+    `reg_covar` has added is taken away; single variances stop at 0, so a variance below `reg_covar`,
+    which `maximise` never gives, comes back as `reg_covar`.
     """
     k, d, kind = gaussians.k, gaussians.d, gaussians.covariance_type
     if gaussians.is_diagonal:
