@@ -1,6 +1,7 @@
 """seed_of: ints are fixed, generators advance, None follows NumPy's global state."""
 
 import numpy as np
+import pytest
 
 from kernelmill._estimator._random import generator, legacy_state, seed_of
 
@@ -32,3 +33,8 @@ def test_host_generators_are_functions_of_seed_and_stream():
         draw = lambda *args, make=make: tuple(make(*args).uniform(size=3))  # noqa: E731
         assert draw(1, 2) == draw(1, 2)
         assert len({draw(1, 2), draw(2, 1), draw(1, 3)}) == 3
+
+
+def test_what_is_no_random_state_is_refused():
+    with pytest.raises(ValueError, match=r"random_state must be None, a whole number, .* got 'a'"):
+        seed_of("a")

@@ -403,3 +403,8 @@ def test_matrices_have_names_for_their_states():
         chain.sample(1, n_sequences=0)
     with pytest.raises(ValueError, match="random_state must be"):
         chain.sample(1, random_state=-1)
+
+
+def test_predict_before_fit_says_so():
+    with pytest.raises(NotFittedError):
+        MarkovChain().predict("ab")

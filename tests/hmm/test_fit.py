@@ -5,9 +5,16 @@ import logging
 import numpy as np
 import pytest
 from hmm_kinds import KINDS, assert_monotone, same_start
+from sklearn.exceptions import NotFittedError
 
 import kernelmill
-from kernelmill.hmm import CategoricalHMM, ConvergenceMonitor, GaussianHMM, PoissonHMM
+from kernelmill.hmm import (
+    CategoricalHMM,
+    ConvergenceMonitor,
+    GaussianHMM,
+    MultinomialHMM,
+    PoissonHMM,
+)
 from kernelmill.hmm._fit import dirichlet_mode, dirichlet_start
 
 LENGTHS = {
@@ -404,3 +411,23 @@ def test_information_criteria(em_kind, rng):
     parameters = sum(model._n_fit_scalars().values())
     assert model.aic(X) == pytest.approx(2 * parameters - 2 * score, rel=1e-12)
     assert model.bic(X) == pytest.approx(np.log(40) * parameters - 2 * score, rel=1e-12)
+
+
+@pytest.mark.parametrize("model", [MultinomialHMM, PoissonHMM, CategoricalHMM, GaussianHMM])
+def test_before_fit_there_are_no_features(model):
+    if model is not CategoricalHMM:  # whose n_features is a parameter
+        assert not hasattr(model(2), "n_features")
+    with pytest.raises(NotFittedError):
+        model(2).get_stationary_distribution()
+
+
+def test_transitions_alone_have_a_stationary_distribution():
+    model = GaussianHMM(2)
+    model.transmat_ = np.array([[0.7, 0.3], [0.4, 0.6]])
+    np.testing.assert_allclose(model.get_stationary_distribution(), [4 / 7, 3 / 7], rtol=1e-12)
+
+
+def test_unsigned_symbols_do_not_wrap_to_missing_ones():
+    model = CategoricalHMM(2, n_features=3, random_state=0).fit([[0], [1], [2]])
+    with pytest.raises(ValueError, match="must hold symbols below 3"):
+        model.score(np.array([[2**63 + 1]], dtype=np.uint64))

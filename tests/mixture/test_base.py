@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import kernelmill
 from kernelmill._gaussian._parameters import NotPositiveDefinite
-from kernelmill.mixture import GaussianMixture
+from kernelmill.mixture import BayesianGaussianMixture, GaussianMixture
 
 DTYPES = [np.float32, np.float64]
 LEARNED = ("weights_", "means_", "covariances_", "precisions_", "precisions_cholesky_")
@@ -257,3 +257,43 @@ def test_more_messages(X):
         GaussianMixture(1, means_init=[[0.0]], weights_init=[1.0], precisions_init=[[[1.0]]]).fit(
             np.full((3, 1), 1e30, np.float32)
         )
+
+
+# --- parameters that change after a fit -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("ask", ["fit", "partial_fit", "predict", "score"])
+def test_another_covariance_type_after_a_fit_is_refused(ask, rng):
+    X = rng.normal(size=(30, 3))
+    model = quiet_fit(GaussianMixture(2, warm_start=True, random_state=0), X)
+    model.set_params(covariance_type="diag")
+    with pytest.raises(ValueError, match=r"covariance_type='diag', got \(2, 3, 3\)"):
+        getattr(model, ask)(X)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        ("dirichlet_process", "dirichlet_distribution"),
+        ("dirichlet_distribution", "dirichlet_process"),
+    ],
+)
+def test_a_warm_start_with_another_prior_of_the_weights_is_refused(kinds, k, rng):
+    X = rng.normal(size=(30, 2))
+    model = BayesianGaussianMixture(
+        k, weight_concentration_prior_type=kinds[0], warm_start=True, random_state=0
+    )
+    quiet_fit(model, X).set_params(weight_concentration_prior_type=kinds[1])
+    with pytest.raises(ValueError, match=f"must stay as in the fit before, '{kinds[0]}'"):
+        model.fit(X)
+
+
+def test_masked_entries_are_missing(rng):
+    X, mask = rng.normal(size=(40, 2)), rng.random((40, 2)) < 0.2
+    model = quiet_fit(GaussianMixture(2, random_state=0), np.ma.masked_array(X, mask))
+    gaps = quiet_fit(GaussianMixture(2, random_state=0), np.where(mask, np.nan, X))
+    assert fitted(model) == fitted(gaps)
+    counts = np.ma.masked_array((9 * X).astype(int), mask)
+    shown = np.where(mask, np.nan, counts.data)
+    assert np.array_equal(model.score_samples(counts), model.score_samples(shown))

@@ -38,6 +38,11 @@ def seed_of(random_state: Any) -> int:
         return int(random_state.integers(2**63))
     if random_state is None:
         return int(np.random.randint(2**63, dtype=np.int64))  # noqa: NPY002 - the global state
+    if not isinstance(random_state, np.random.RandomState):
+        raise ValueError(
+            f"random_state must be None, a whole number, a RandomState or a Generator, got "
+            f"{random_state!r}"
+        )
     return int(random_state.randint(2**63, dtype=np.int64))
 
 

@@ -109,6 +109,8 @@ def _converted(X: Any, owner: str, accept_sparse: bool) -> Any:
         raise TypeError(f"{owner}: X must be an array, got numpy.matrix (use numpy.asarray(X))")
     if X is None:
         raise ValueError(f"{owner}: X must be a 2-D array, got None")
+    if np.ma.isMaskedArray(X) and X.dtype.kind in "biuf":  # a masked entry is a missing one
+        X = np.ma.filled(X if X.dtype in _FLOATS else X.astype(np.float64), np.nan)
     if not is_cupy(X):
         try:
             X = np.asarray(X)

@@ -62,8 +62,8 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, owner: st
             place = tuple(int(i) for i in np.argwhere(bad)[0])
             where = f"component {place[0]}" + (f", feature {place[1]}" if len(place) > 1 else "")
             raise NotPositiveDefinite(
-                f"{owner}: variances must be positive and finite, got {covariances[place]:g} for {where} "
-                f"(raise reg_covar, lower the number of components, or scale the features)"
+                f"{owner}: variances must be positive and finite, got {covariances[place]:g} for "
+                f"{where} (raise reg_covar, lower the number of components, or scale the features)"
             )
         return 1.0 / np.sqrt(covariances)
     matrices = covariances[None] if covariance_type == "tied" else covariances

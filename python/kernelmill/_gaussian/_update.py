@@ -82,8 +82,8 @@ def moments_of(weights: np.ndarray, gaussians: Gaussians, reg_covar: float) -> M
     Notes
     -----
     So the parameters of a model are sufficient statistics, and online EM needs no other state. What
-    `reg_covar` has added is taken away; single variances stop at 0, so a variance below `reg_covar`,
-    which `maximise` never gives, comes back as `reg_covar`.
+    `reg_covar` has added is taken away; single variances stop at 0, so one below `reg_covar`, which
+    `maximise` never gives, comes back as `reg_covar`.
     """
     k, d, kind = gaussians.k, gaussians.d, gaussians.covariance_type
     if gaussians.is_diagonal:

@@ -314,4 +314,5 @@ class ChainSequences(ChainStructure):
         symbols : ndarray of shape (S,), dtype of classes_
             The first in ``classes_`` among equally probable ones.
         """
-        return self.classes_[self.predict_proba(sequences, lengths=lengths).argmax(axis=1)]
+        proba = self.predict_proba(sequences, lengths=lengths)  # raises before fit
+        return self.classes_[proba.argmax(axis=1)]

@@ -32,7 +32,7 @@ class CountsMixin:
     _observe: ClassVar[Callable]
 
     def _n_columns(self) -> int:
-        return int(np.shape(vars(self)[self._table_name])[-1])
+        return int(np.shape(getattr(self, self._table_name))[-1])
 
     @property
     def n_features(self) -> int:

@@ -42,7 +42,7 @@ class SymbolsMixin:
 
     def _n_symbols(self) -> int:
         """Symbols M of the model as it is."""
-        return int(np.shape(vars(self)[self._table_name])[-1])
+        return int(np.shape(getattr(self, self._table_name))[-1])
 
     def _observe(self) -> Callable:
         return functools.partial(

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import xlogy
 from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
@@ -20,6 +21,7 @@ from kernelmill.hmm._base import (
     NUMBER_OR_ARRAY,
     SHARED,
     SequenceModel,
+    checked_distribution,
 )
 from kernelmill.hmm._chain import MarkovChain
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
@@ -334,8 +336,16 @@ class EMModel(FittedModel):
         distribution : ndarray of shape (K,)
             pi with ``pi A = pi``. Where there are several (A is reducible) the mean of the extreme
             ones, see `MarkovChain.stationary_distributions`.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit`` or before ``transmat_`` was assigned.
         """
-        chain = MarkovChain.from_matrix(self._chain().transmat)
+        check_is_fitted(self, "transmat_")
+        owner, K = type(self).__name__, int(self.n_components)
+        transmat = checked_distribution(owner, "transmat_", self.transmat_, (K, K))
+        chain = MarkovChain.from_matrix(transmat)
         return chain.stationary_distributions().mean(axis=0)
 
 

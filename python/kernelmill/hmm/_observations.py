@@ -122,6 +122,8 @@ def as_symbols(X: Any, owner: str) -> Any:
         X[absent] = -1
     elif X.dtype.kind not in "biu":
         raise ValueError(f"{owner}: X must be whole numbers, got dtype {X.dtype} ({hint})")
+    if X.dtype.kind == "u" and X.dtype.itemsize == 8:
+        X = X.clip(max=np.iinfo(np.int64).max)  # beyond it the signed number would be negative
     codes = X.astype(np.int64)
     if len(codes) and int(codes.min()) < -1:
         codes = codes.clip(-1)

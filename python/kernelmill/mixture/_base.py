@@ -17,7 +17,12 @@ from kernelmill._estimator._progress import CallbackSupportMixin, Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._streams import is_stream, open_stream
 from kernelmill._estimator._validation import check_weight, check_X
-from kernelmill._gaussian._parameters import COVARIANCE_TYPES, full_covariances
+from kernelmill._gaussian._parameters import (
+    COVARIANCE_TYPES,
+    Gaussians,
+    covariance_shape,
+    full_covariances,
+)
 from kernelmill.mixture import _rows
 from kernelmill.mixture._climb import Run, best_of_starts, climb
 from kernelmill.mixture._start import INITS, Starter
@@ -286,6 +291,24 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         ):
             return exact
         return {name: np.asarray(to_host(v), dtype=np.float64) for name, v in shown.items()}
+
+    def _gaussians(self, exact: dict[str, Any]) -> Gaussians:
+        """The Gaussians of the fitted arrays; raises where they have another covariance type."""
+        k, d = np.shape(exact["means_"])
+        expected = covariance_shape(self.covariance_type, k, d)
+        found = np.shape(exact["precisions_cholesky_"])
+        if found != expected:
+            raise ValueError(
+                f"{type(self).__name__}: precisions_cholesky_ must have shape {expected} for "
+                f"covariance_type={self.covariance_type!r}, got {found} (set the covariance_type "
+                f"of the fit before, or fit anew without warm_start)"
+            )
+        return Gaussians(
+            self.covariance_type,
+            exact["means_"],
+            exact["covariances_"],
+            exact["precisions_cholesky_"],
+        )
 
     def _ready(self) -> tuple[Any, np.ndarray]:
         """Gaussians and offsets of the fitted model."""

@@ -8,7 +8,6 @@ import numpy as np
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._device import to_host
-from kernelmill._gaussian._parameters import Gaussians
 from kernelmill.mixture._base import MixtureBase
 from kernelmill.mixture._rows import overall
 from kernelmill.mixture._start import refuse_unseen
@@ -307,13 +306,15 @@ class BayesianGaussianMixture(MixtureBase):
 
     def _model(self):
         exact = self._exact()
-        gaussians = Gaussians(
-            self.covariance_type,
-            exact["means_"],
-            exact["covariances_"],
-            exact["precisions_cholesky_"],
-        )
+        gaussians = self._gaussians(exact)
         held = self.weight_concentration_
+        kind = "dirichlet_process" if isinstance(held, tuple) else "dirichlet_distribution"
+        if kind != self.weight_concentration_prior_type:
+            raise ValueError(
+                f"{type(self).__name__}: weight_concentration_prior_type must stay as in the fit "
+                f"before, {kind!r}, got {self.weight_concentration_prior_type!r} (fit anew without "
+                f"warm_start)"
+            )
         concentration = (
             tuple(np.asarray(part, dtype=np.float64) for part in held)
             if isinstance(held, tuple)

@@ -322,12 +322,7 @@ class GaussianMixture(MixtureBase):
                 self.means_, self.covariances_, self.covariance_type, type(self).__name__
             ).precisions_cholesky
         exact = self._exact()
-        gaussians = Gaussians(
-            self.covariance_type,
-            exact["means_"],
-            exact["covariances_"],
-            exact["precisions_cholesky_"],
-        )
+        gaussians = self._gaussians(exact)
         return Mixture(exact["weights_"], gaussians, float(self.reg_covar), type(self).__name__)
 
     def _arrays(self, model):
