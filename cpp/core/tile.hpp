@@ -400,12 +400,12 @@ class Group {
 //
 //   epilogue.template tile<Rows>(const Vec (&acc)[Rows][NV], i0, j0, cols)
 //
-// acc[r][v][l] is P(i0 + r, j0 + v * lanes + l), and 0 or 0 * A in lanes beyond cols. Columns are
-// cut into panels of NR from j_begin; panels come in ascending order, each bracketed by
-// epilogue.begin_panel(j0, cols) and epilogue.end_panel(j0, cols), and within a panel tiles come
-// with ascending i0. So an argmin over i with strict < keeps the lowest i, and state per panel can
-// live in the epilogue. An epilogue with `static constexpr bool any_order = true` gets its tiles in
-// whatever order suits the caches and no panel calls. An epilogue with a member
+// acc[r][v][l] is P(i0 + r, j0 + v * lanes + l), and what zeros of B give, or 0, in lanes beyond
+// cols. Columns are cut into panels of NR from j_begin; panels come in ascending order, each
+// bracketed by epilogue.begin_panel(j0, cols) and epilogue.end_panel(j0, cols), and within a panel
+// tiles come with ascending i0. So an argmin over i with strict < keeps the lowest i, and state per
+// panel can live in the epilogue. An epilogue with `static constexpr bool any_order = true` gets
+// its tiles in whatever order suits the caches and no panel calls. An epilogue with a member
 // prefetch(i0, rows, j0) is told of the tile to come, one tile ahead; it may lie past the last one.
 // B is a packing policy, or a PackedB, in which case j_begin must be a multiple of NR. An A with a
 // member depth_end(row_end) promises zeros from that depth on in all rows before row_end.

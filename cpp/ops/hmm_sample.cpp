@@ -1,7 +1,7 @@
 // Sampling paths and counting symbols.
 #include "ops/hmm.hpp"
 
-#include <algorithm>  // std::upper_bound, std::lower_bound
+#include <algorithm>  // std::upper_bound, std::lower_bound, std::min, std::max
 #include <vector>     // running sums
 
 #include "core/parallel.hpp"  // parallel_for, ordered_reduce
@@ -18,7 +18,7 @@ index_t pick(const double* running, index_t k, double u, index_t held) {
   // Rounding of u * total up to the total, or a NaN in u, must not pick a state without any.
   if (found < k) [[likely]]
     return found;
-  return std::min(std::lower_bound(running, running + k, total) - running, k - 1);
+  return std::min<index_t>(std::lower_bound(running, running + k, total) - running, k - 1);
 }
 
 }  // namespace

@@ -17,7 +17,7 @@
 
 #include <algorithm>  // std::fill_n
 #include <bit>        // std::countr_zero
-#include <cmath>      // INFINITY
+#include <cmath>      // INFINITY, NAN
 #include <limits>     // std::numeric_limits
 
 #include "core/parallel.hpp"   // parallel_for, check_interrupt
@@ -35,12 +35,13 @@ index_t block_of(index_t width) {
   return width > 16 ? std::numeric_limits<index_t>::max() : (index_t{1} << 15) / width;
 }
 
-// log A as the two passes read it, padded with -inf.
+// log A as the two passes read it. The way forth pads with -inf, which is never the best; the way
+// back with NaN, which equals nothing, so that no state beyond K is found even where rows hold NaN.
 struct LogTransition {
   explicit LogTransition(MatrixView<const double> a)
       : k(a.rows), width(padded(k)), forth(size()), back(size()) {
     std::fill_n(forth.data(), width * width, -INFINITY);
-    std::fill_n(back.data(), width * width, -INFINITY);
+    std::fill_n(back.data(), width * width, NAN);
     for (index_t j = 0; j < k; ++j) {
       for (index_t i = 0; i < k; ++i) {
         forth.data()[place(i, j, width)] = a(i, j);

@@ -12,11 +12,11 @@
 #include "ops/mixture.hpp"
 
 #include <algorithm>  // std::fill_n, std::min
-#include <cmath>      // std::isnan
 #include <limits>     // infinity
+#include <vector>     // origins
 
 #include "core/math.hpp"      // exp, log
-#include "core/parallel.hpp"  // parallel_for, ordered_reduce
+#include "core/parallel.hpp"  // parallel_for, ordered_reduce, check_interrupt
 #include "ops/mixture_density.hpp"
 #include "ops/mixture_moments.hpp"
 
@@ -100,7 +100,10 @@ void scatter(const T* block, index_t k, index_t rows, const T* scale, T* to) {
 
 template <class Body>
 void for_blocks(index_t begin, index_t end, const Body& body) {
-  for (index_t b = begin; b < end; b += block_rows) body(b, std::min(block_rows, end - b));
+  for (index_t b = begin; b < end; b += block_rows) {
+    check_interrupt();  // a 256th of many rows may take seconds
+    body(b, std::min(block_rows, end - b));
+  }
 }
 
 }  // namespace

@@ -42,7 +42,6 @@ class FeaturePlan {
     if (second == Second::diag) {
       for (index_t b = 0; b < d; b += lanes) vectors_.push_back({FeatureVector::square, b});
     }
-    first_linear_ = count();
     for (index_t b = 0; b <= d; b += lanes) {
       first_.push_back(count());
       for (index_t a = second == Second::full ? b : last; a <= last; ++a) {
@@ -81,7 +80,6 @@ class FeaturePlan {
  private:
   index_t d_;
   Second second_;
-  index_t first_linear_ = 0;
   std::vector<FeatureVector> vectors_;
   std::vector<index_t> first_;  // first vector of each chunk of columns of z
 };

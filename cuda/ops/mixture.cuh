@@ -80,7 +80,7 @@ struct StepSpace {
   MomentSpace moments;
   T* log_joint;        // (step_rows, k)
   double* share;       // (step_rows, k)
-  double* likelihood;  // per block of rows, then per step_rows, then their sum
+  double* likelihood;  // the sum, then its parts, one per block of rows
 };
 
 // weight (n) or null for all ones. Returns the log-likelihood.

@@ -425,6 +425,15 @@ def test_nan_stays_in_its_sequence():
     assert ((states >= 0) & (states < 4)).all()
 
 
+@pytest.mark.parametrize("K", [1, 3, 9, 17, 33])  # K does not fill whole vectors
+def test_a_row_of_nan_leads_to_no_state_beyond_the_last(K):
+    pi, A = model(K)
+    x = densities(30, K)
+    x[15] = np.nan
+    states, _ = hmm.viterbi(x, log(pi), log(A), one(30))
+    assert ((states >= 0) & (states < K)).all()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [

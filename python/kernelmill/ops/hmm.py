@@ -135,12 +135,12 @@ def forward(
 
     Notes
     -----
-    Twins take the largest log density out of each row and scale alpha to sum to one at each step
-    (Rabiner's c_t). Where terms that underflowed might matter they work in log space, so the result
-    is the same as there within rounding. Relative error about 2 T K eps. On CUDA few long sequences
-    are cut into segments that are chained. NaN in log_density gives NaN from that row on.
-    Empty sequences and T = 0 are allowed. Deterministic: the same bits at any thread count. Cost
-    2 T K^2 flops; sequences run in parallel.
+    Twins take the largest log density out of each row and scale alpha at each step, as Rabiner's
+    c_t does. Where terms that underflowed might matter they work in log space, so the result is the
+    same as there within rounding. Relative error about 2 T K eps. On CUDA few long sequences are
+    cut into segments that are chained. NaN in log_density gives NaN from that row on. Empty
+    sequences and T = 0 are allowed. Deterministic: the same bits at any thread count. Cost 2 T K^2
+    flops; sequences run in parallel.
 
     References
     ----------

@@ -245,11 +245,11 @@ def full_moments(
 
     Notes
     -----
-    Twins accumulate in float64 about one origin near the means and move the moments to each mean
-    at the end of a chunk, so the error is a few float64 eps times the second moment about that
-    origin. NaN and inf reach all moments. Empty X gives zeros. Sums run over chunks whose bounds
-    depend on the shapes alone, combined in order: the same bits at any thread count, deterministic.
-    Cost n k d^2 flops, pooled n d^2 + 2 n k d.
+    Twins accumulate in float64 about one origin near the means and move the moments to each mean at
+    the end of a chunk, so the error is a few float64 eps times the second moment about that origin.
+    NaN and inf reach the moments of their feature. Empty X gives zeros. Sums run over chunks whose
+    bounds depend on the shapes alone, combined in order: the same bits at any thread count,
+    deterministic. Cost n k d^2 flops, pooled n d^2 + 2 n k d.
 
     References
     ----------
@@ -360,10 +360,11 @@ def full_step(
 
     Notes
     -----
-    `full_log_joint`, `responsibilities` and `full_moments` in one pass over X, block by block: no
-    n x k matrix. Rows without weight count for nothing, whatever they hold. NaN and inf reach all
-    statistics. Empty X gives zeros. The statistics add up over chunks of rows. Deterministic: the
-    same bits at any thread count. Cost 2 n k d^2 flops, with a single P 2 n d^2 + 6 n k d.
+    `full_log_joint`, `responsibilities` and `full_moments` in one pass over X, block by block: no n
+    x k matrix. Rows without weight count for nothing, whatever they hold. NaN reaches all
+    statistics, inf the log-likelihood and the moments of its feature. Empty X gives zeros. The
+    statistics add up over chunks of rows. Deterministic: the same bits at any thread count. Cost 2
+    n k d^2 flops, with a single P 2 n d^2 + 6 n k d.
 
     References
     ----------
@@ -418,10 +419,11 @@ def diag_step(
 
     Notes
     -----
-    `diag_log_joint`, `responsibilities` and `diag_moments` in one pass over X, block by block: no
-    n x k matrix. Rows without weight count for nothing, whatever they hold. NaN and inf reach all
-    statistics. Empty X gives zeros. The statistics add up over chunks of rows. Deterministic: the
-    same bits at any thread count. Cost 8 n k d flops.
+    `diag_log_joint`, `responsibilities` and `diag_moments` in one pass over X, block by block: no n
+    x k matrix. Rows without weight count for nothing, whatever they hold. NaN reaches all
+    statistics, inf the log-likelihood and the moments of its feature. Empty X gives zeros. The
+    statistics add up over chunks of rows. Deterministic: the same bits at any thread count. Cost 8
+    n k d flops.
 
     References
     ----------
