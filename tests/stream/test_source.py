@@ -629,3 +629,14 @@ def test_default_chunk_size_is_public():
 def test_ops_and_results_survive_pickle():
     """What a Dask worker needs."""
     assert_equal(pickle.loads(pickle.dumps(moments))(A), moments(A))
+
+
+def test_lengths_of_chunks():
+    X = np.arange(14.0).reshape(7, 2)
+    assert stream.source(X).chunk_lengths() == [7]
+    assert stream.source(X, chunk_rows=3).chunk_lengths() == [3, 3, 1]
+    opened = stream.source([X[:2], X[:0], X[2:]])
+    assert opened.chunk_lengths() == [2, 0, 5]
+    assert opened.chunk_lengths() == [2, 0, 5]  # known by now
+    array = pytest.importorskip("dask.array", reason="needs dask")
+    assert stream.source(array.from_array(X, chunks=((3, 4), -1))).chunk_lengths() == [3, 4]
