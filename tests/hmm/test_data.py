@@ -311,3 +311,23 @@ def test_a_monitor_of_the_users_is_not_saved_as_data(rng):
     model.fit(rng.standard_normal((10, 1)))
     with pytest.raises(TypeError, match=r"GaussianHMM\._monitor must be data"):
         kernelmill.save(model, io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (GaussianHMM(2, transmat_prior=-1.0), "transmat_prior must be at least 0, got -1"),
+        (GaussianHMM(2, startprob_prior=-0.5), "startprob_prior must be at least 0, got -0.5"),
+        (GaussianHMM(2, means_weight=-1.0), "means_weight must be at least 0, got -1"),
+        (CategoricalHMM(2, emissionprob_prior=-1.0), "emissionprob_prior must be at least 0"),
+    ],
+)
+def test_priors_are_not_negative(model, message):
+    X = np.arange(12).reshape(12, 1) % 3
+    with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
+        model.fit(X)
+
+
+def test_symbols_that_are_no_numbers_of_columns():
+    with pytest.raises(ValueError, match=r"^CategoricalHMM: X must hold symbols below 10000000 "):
+        CategoricalHMM(2).fit([[10**9], [1]])

@@ -392,11 +392,9 @@ class PoissonHMM(CountsMixin, EMModel):
             self.lambdas_ = np.maximum(drawn, 1e-6 * mean)
         self._match_columns(d, "lambdas_")
         prior = tuple(
-            broadcast_parameter(owner, name, getattr(self, name), (K, d))
+            broadcast_parameter(owner, name, getattr(self, name), (K, d), minimum=0)
             for name in ("lambdas_prior", "lambdas_weight")
         )
-        if any((part < 0).any() for part in prior):
-            raise ValueError(f"{owner}: lambdas_prior and lambdas_weight must not be negative")
         return prior[0], prior[1]
 
     def _log_prior_emissions(self, emission: Any, setting: Any) -> float:

@@ -20,6 +20,8 @@ from kernelmill.stream import Source, source
 from kernelmill.stream._matrix import feature_names, kind_of
 
 # Symbols may come as any number; floats allow for NaN, which is a missing symbol.
+# Symbols are numbers of columns of tables: beyond this somebody passed times or identifiers.
+MOST_SYMBOLS = 10_000_000
 _SYMBOL_DTYPES = [
     np.dtype(name) for name in ("i8", "i4", "i2", "i1", "u4", "u2", "u1", "f8", "f4", "f2")
 ]
@@ -184,6 +186,12 @@ def open_symbols(
     check_features(known, feature_names(X), 1, reset)
     if n_symbols is None:
         n_symbols = int(codes.max()) + 1
+        if n_symbols > MOST_SYMBOLS:
+            raise ValueError(
+                f"{owner}: X must hold symbols below {MOST_SYMBOLS} where n_features is None, got "
+                f"{n_symbols - 1} (number them with numpy.unique(X, return_inverse=True), or pass "
+                f"n_features)"
+            )
     n_symbols = _at_least_one(n_symbols, owner)
     bound = functools.partial(observe, n_symbols=n_symbols)
     data = _in_memory(model, codes, lengths, weight, bound)

@@ -196,7 +196,7 @@ class CategoricalHMM(SymbolsMixin, EMModel):
         owner, K, M = type(self).__name__, int(self.n_components), data.n_symbols
         if self._needs("e"):
             self.emissionprob_ = random_table(self.random_state, K, M)
-        return broadcast_parameter(owner, "emissionprob_prior", self.emissionprob_prior, (K, M))
+        return broadcast_parameter(owner, "emissionprob_prior", self.emissionprob_prior, (K, M), 0)
 
     def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
         return dirichlet_log_prior(setting, self.emissionprob_, skip_zeros=False)

@@ -244,7 +244,7 @@ class EMModel(FittedModel):
         K = int(self.n_components)
         owner = type(self).__name__
         for name, shape in (("startprob_prior", (K,)), ("transmat_prior", (K, K))):
-            broadcast_parameter(owner, name, getattr(self, name), shape)
+            broadcast_parameter(owner, name, getattr(self, name), shape, minimum=0)
         numbers = start_numbers(self.random_state)
         if self._needs("s"):
             self.startprob_ = dirichlet_start(numbers, K)
@@ -349,7 +349,9 @@ class EMModel(FittedModel):
         return chain.stationary_distributions().mean(axis=0)
 
 
-def broadcast_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+def broadcast_parameter(
+    owner: str, name: str, value: Any, shape: tuple[int, ...], minimum: float = -np.inf
+) -> np.ndarray:
     """A hyperparameter as float64 of the given shape.
 
     A vector with one entry for each of the first axis is accepted, too.
@@ -357,7 +359,7 @@ def broadcast_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...
     Raises
     ------
     ValueError
-        If it is not finite or does not broadcast.
+        If it is not finite, below `minimum`, or does not broadcast.
     """
     try:
         array = np.asarray(value, dtype=np.float64)
@@ -365,6 +367,8 @@ def broadcast_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...
         raise ValueError(f"{owner}: {name} must be numeric, got {error}") from error
     if not np.isfinite(array).all():
         raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
+    if (array < minimum).any():
+        raise ValueError(f"{owner}: {name} must be at least {minimum:g}, got {array.min():g}")
     for candidate in (array, array.reshape(array.shape + (1,) * (len(shape) - array.ndim))):
         try:
             return np.broadcast_to(candidate, shape)

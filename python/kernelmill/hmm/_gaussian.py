@@ -307,7 +307,7 @@ class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
     def _prior_of(self, d: int) -> NormalPrior:
         owner, K = type(self).__name__, int(self.n_components)
         mean = broadcast_parameter(owner, "means_prior", self.means_prior, (K, d))
-        weight = _vector(owner, "means_weight", self.means_weight, K)
+        weight = _vector(owner, "means_weight", self.means_weight, K, minimum=0)
         rows = _vector(owner, "covars_weight", self.covars_weight, K)
         if self.covariance_type in ("diag", "spherical"):
             shape: tuple[int, ...] = (K, d)
@@ -347,9 +347,9 @@ class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
         }
 
 
-def _vector(owner: str, name: str, value: Any, K: int) -> np.ndarray:
+def _vector(owner: str, name: str, value: Any, K: int, minimum: float = -np.inf) -> np.ndarray:
     """A hyperparameter with one number a state, from a number, (K,) or (K, 1)."""
     array = np.asarray(value, dtype=np.float64)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    return broadcast_parameter(owner, name, array, (K,))
+    return broadcast_parameter(owner, name, array, (K,), minimum)

@@ -258,7 +258,7 @@ class GMMHMM(VectorsMixin, EMModel):
         floor = floor_of(given, self.min_covar)
         if "c" in self.params:
             self._keep(above_floor(self._gaussians(), floor, owner))
-        weights_prior = broadcast_parameter(owner, "weights_prior", self.weights_prior, (K, M))
+        weights_prior = broadcast_parameter(owner, "weights_prior", self.weights_prior, (K, M), 0)
         return self._prior_of(), floor, weights_prior
 
     def _start_means(self, rows: np.ndarray, spread: np.ndarray) -> np.ndarray:
@@ -279,7 +279,7 @@ class GMMHMM(VectorsMixin, EMModel):
         """The priors in the form of `kernelmill.hmm._normal`, each for K M Gaussians."""
         owner, (K, M, d) = type(self).__name__, self._sizes()
         mean = broadcast_parameter(owner, "means_prior", self.means_prior, (K, M, d))
-        weight = broadcast_parameter(owner, "means_weight", self.means_weight, (K, M))
+        weight = broadcast_parameter(owner, "means_weight", self.means_weight, (K, M), 0)
         kind, shape = self.covariance_type, self._covars_shape()
         inner = {"full": (K, M), "tied": (K,)}.get(kind, shape)
 
