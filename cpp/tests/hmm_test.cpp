@@ -11,12 +11,14 @@
 namespace kernelmill {
 namespace {
 
+std::size_t size_of(index_t count) { return static_cast<std::size_t>(count); }
+
 struct Model {
-  explicit Model(index_t states) : K(states), start(std::size_t(K)), transmat(std::size_t(K * K)) {
+  explicit Model(index_t states) : K(states), start(size_of(K)), transmat(size_of(K * K)) {
     for (index_t i = 0; i < K; ++i) {
-      start[std::size_t(i)] = 1.0 / double(K);
+      start[size_of(i)] = 1.0 / double(K);
       for (index_t j = 0; j < K; ++j) {
-        transmat[std::size_t(i * K + j)] = (1.0 + double((i * 7 + j * 3) % 5)) / double(3 * K);
+        transmat[size_of(i * K + j)] = (1.0 + double((i * 7 + j * 3) % 5)) / double(3 * K);
       }
     }
   }
@@ -26,20 +28,20 @@ struct Model {
 };
 
 std::vector<double> log_densities(index_t T, index_t K) {
-  std::vector<double> made(std::size_t(T * K));
-  for (index_t i = 0; i < T * K; ++i) made[std::size_t(i)] = -2.0 + std::sin(double(3 * i % 101));
+  std::vector<double> made(size_of(T * K));
+  for (index_t i = 0; i < T * K; ++i) made[size_of(i)] = -2.0 + std::sin(double(3 * i % 101));
   return made;
 }
 
 // log p(x) of one sequence, by the recursion on probabilities; short sequences only.
 double log_likelihood(const Model& model, const double* log_b, index_t T) {
   std::vector<double> alpha(model.start), next(alpha.size());
-  for (index_t j = 0; j < model.K; ++j) alpha[std::size_t(j)] *= std::exp(log_b[j]);
+  for (index_t j = 0; j < model.K; ++j) alpha[size_of(j)] *= std::exp(log_b[j]);
   for (index_t t = 1; t < T; ++t) {
     for (index_t j = 0; j < model.K; ++j) {
       double sum = 0;
-      for (index_t i = 0; i < model.K; ++i) sum += alpha[std::size_t(i)] * model.A()(i, j);
-      next[std::size_t(j)] = sum * std::exp(log_b[t * model.K + j]);
+      for (index_t i = 0; i < model.K; ++i) sum += alpha[size_of(i)] * model.A()(i, j);
+      next[size_of(j)] = sum * std::exp(log_b[t * model.K + j]);
     }
     alpha.swap(next);
   }
@@ -53,9 +55,9 @@ void check(index_t K, const std::vector<std::int64_t>& lengths) {
   const Model model(K);
   const std::vector<double> log_b = log_densities(T, K);
   const MatrixView<const double> b = dense(log_b.data(), T, K);
-  std::vector<double> filtered(std::size_t(T * K)), future(filtered), gamma(filtered);
-  std::vector<double> log_prob(std::size_t(S)), again(log_prob), best(log_prob);
-  std::vector<double> starts(std::size_t(K)), transitions(std::size_t(K * K));
+  std::vector<double> filtered(size_of(T * K)), future(filtered), gamma(filtered);
+  std::vector<double> log_prob(size_of(S)), again(log_prob), best(log_prob);
+  std::vector<double> starts(size_of(K)), transitions(size_of(K * K));
   hmm::forward(b, model.start, model.A(), lengths, filtered.data(), log_prob.data());
   hmm::backward(b, model.A(), lengths, future.data());
   hmm::posteriors(b, model.start, model.A(), lengths, {}, gamma.data(), again.data(), starts.data(),
@@ -63,22 +65,22 @@ void check(index_t K, const std::vector<std::int64_t>& lengths) {
   std::vector<double> log_start(model.start), log_A(model.transmat);
   for (double& p : log_start) p = std::log(p);
   for (double& p : log_A) p = std::log(p);
-  std::vector<std::int32_t> states(std::size_t(T), -1), drawn(std::size_t(T), -1);
+  std::vector<std::int32_t> states(size_of(T), -1), drawn(size_of(T), -1);
   hmm::viterbi(b, log_start, dense(std::as_const(log_A).data(), K, K), lengths, states.data(),
                best.data());
-  const std::vector<double> uniforms(std::size_t(T), 0.999);
+  const std::vector<double> uniforms(size_of(T), 0.999);
   hmm::sample_states(model.start, model.A(), uniforms, lengths, drawn.data());
   std::vector<std::int64_t> symbols(states.begin(), states.end());
-  std::vector<double> counts(std::size_t(K * K));
+  std::vector<double> counts(size_of(K * K));
   hmm::symbol_counts(symbols, dense(std::as_const(gamma).data(), T, K), K, counts.data());
 
   index_t first = 0, nonempty = 0;
   for (index_t s = 0; s < S; ++s) {
-    const index_t length = lengths[std::size_t(s)];
+    const index_t length = lengths[size_of(s)];
     const double want = length == 0 ? 0.0 : log_likelihood(model, log_b.data() + first * K, length);
-    EXPECT_NEAR(log_prob[std::size_t(s)], want, 1e-10 * (1 + std::abs(want)));
-    EXPECT_NEAR(again[std::size_t(s)], want, 1e-10 * (1 + std::abs(want)));
-    EXPECT_LE(best[std::size_t(s)], want + 1e-10);
+    EXPECT_NEAR(log_prob[size_of(s)], want, 1e-10 * (1 + std::abs(want)));
+    EXPECT_NEAR(again[size_of(s)], want, 1e-10 * (1 + std::abs(want)));
+    EXPECT_LE(best[size_of(s)], want + 1e-10);
     nonempty += length > 0;
     first += length;
   }
@@ -95,8 +97,8 @@ void check(index_t K, const std::vector<std::int64_t>& lengths) {
   EXPECT_NEAR(total(transitions), double(T - nonempty), 1e-10 * double(T + 1));
   EXPECT_NEAR(total(counts), double(T), 1e-10 * double(T + 1));
   for (index_t t = 0; t < T; ++t) {
-    EXPECT_TRUE(states[std::size_t(t)] >= 0 && states[std::size_t(t)] < K);
-    EXPECT_TRUE(drawn[std::size_t(t)] >= 0 && drawn[std::size_t(t)] < K);
+    EXPECT_TRUE(states[size_of(t)] >= 0 && states[size_of(t)] < K);
+    EXPECT_TRUE(drawn[size_of(t)] >= 0 && drawn[size_of(t)] < K);
   }
 }
 

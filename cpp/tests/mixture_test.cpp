@@ -11,6 +11,8 @@
 namespace kernelmill {
 namespace {
 
+std::size_t size_of(index_t count) { return static_cast<std::size_t>(count); }
+
 template <class T>
 class Mixture : public testing::Test {};
 using Types = testing::Types<float, double>;
@@ -40,7 +42,7 @@ struct Model {
     std::vector<double> made = values<double>(count() * (diagonal ? d : d * d), 2);
     for (index_t f = 0; f < count(); ++f) {
       for (index_t p = 0; p < d; ++p) {
-        made[std::size_t(diagonal ? f * d + p : (f * d + p) * d + p)] = 1.0 + 0.1 * double(p % 3);
+        made[size_of(diagonal ? f * d + p : (f * d + p) * d + p)] = 1.0 + 0.1 * double(p % 3);
       }
     }
     return made;
@@ -51,11 +53,11 @@ struct Model {
   template <class T>
   double log_joint(const T* x, index_t j) const {
     const double* const P = factors.data() + (shared ? 0 : j) * (diagonal ? d : d * d);
-    double sum = offsets[std::size_t(j)] - 0.5 * double(d) * std::log(2 * std::numbers::pi);
+    double sum = offsets[size_of(j)] - 0.5 * double(d) * std::log(2 * std::numbers::pi);
     for (index_t q = 0; q < d; ++q) {
       double y = 0;
       for (index_t p = diagonal ? q : 0; p <= q; ++p) {
-        y += (double(x[p]) - means[std::size_t(j * d + p)]) * P[diagonal ? q : p * d + q];
+        y += (double(x[p]) - means[size_of(j * d + p)]) * P[diagonal ? q : p * d + q];
       }
       sum += std::log(P[diagonal ? q : q * d + q]) - 0.5 * y * y;
     }
@@ -72,33 +74,33 @@ void check(index_t n, index_t d, index_t k, bool diagonal, bool shared) {
   const Model model{k, d, diagonal, shared};
   const std::vector<T> x = values<T>(n * d, 4);
   const MatrixView<const T> view = dense(x.data(), n, d);
-  std::vector<T> joint(std::size_t(n * k)), share(std::size_t(n * k)), log_prob(std::size_t(n));
+  std::vector<T> joint(size_of(n * k)), share(size_of(n * k)), log_prob(size_of(n));
   log_joint<T>(view, model.view(), joint.data());
   responsibilities<T>(dense(std::as_const(joint).data(), n, k), log_prob.data(), share.data());
   const bool pooled = shared && k > 1;
-  std::vector<double> weights(std::size_t(k)), sums(std::size_t(k * d));
-  std::vector<double> squares(std::size_t(diagonal ? k * d : pooled ? d * d : k * d * d));
+  std::vector<double> weights(size_of(k)), sums(size_of(k * d));
+  std::vector<double> squares(size_of(diagonal ? k * d : pooled ? d * d : k * d * d));
   const double total =
       mixture_step<T>(view, model.view(), {}, {weights.data(), sums.data(), squares.data()});
 
   const double tolerance = sizeof(T) == 4 ? 1e-4 : 1e-11;
   double want_total = 0;
-  std::vector<double> want_weights(std::size_t(k)), want_sums(std::size_t(k * d));
+  std::vector<double> want_weights(size_of(k)), want_sums(size_of(k * d));
   double trace = 0, want_trace = 0;
   for (index_t i = 0; i < n; ++i) {
     double sum = 0;
     for (index_t j = 0; j < k; ++j) {
       const double want = model.log_joint(x.data() + i * d, j);
-      EXPECT_NEAR(joint[std::size_t(i * k + j)], want, tolerance * (1 + std::abs(want)));
+      EXPECT_NEAR(joint[size_of(i * k + j)], want, tolerance * (1 + std::abs(want)));
       sum += std::exp(want);
     }
     want_total += std::log(sum);
     for (index_t j = 0; j < k; ++j) {
       const double r = std::exp(model.log_joint(x.data() + i * d, j)) / sum;
-      want_weights[std::size_t(j)] += r;
+      want_weights[size_of(j)] += r;
       for (index_t p = 0; p < d; ++p) {
-        const double away = double(x[std::size_t(i * d + p)]) - model.means[std::size_t(j * d + p)];
-        want_sums[std::size_t(j * d + p)] += r * away;
+        const double away = double(x[size_of(i * d + p)]) - model.means[size_of(j * d + p)];
+        want_sums[size_of(j * d + p)] += r * away;
         want_trace += r * away * away;
       }
     }
@@ -106,12 +108,12 @@ void check(index_t n, index_t d, index_t k, bool diagonal, bool shared) {
   const double scale = tolerance * double(n + 1);
   EXPECT_NEAR(total, want_total, scale * double(d + 4));
   for (index_t j = 0; j < k; ++j) {
-    EXPECT_NEAR(weights[std::size_t(j)], want_weights[std::size_t(j)], scale);
+    EXPECT_NEAR(weights[size_of(j)], want_weights[size_of(j)], scale);
   }
   for (std::size_t i = 0; i < sums.size(); ++i) EXPECT_NEAR(sums[i], want_sums[i], 4 * scale);
   for (index_t f = 0; f < (diagonal || !pooled ? k : 1); ++f) {
     for (index_t p = 0; p < d; ++p) {
-      trace += squares[std::size_t(diagonal ? f * d + p : (f * d + p) * d + p)];
+      trace += squares[size_of(diagonal ? f * d + p : (f * d + p) * d + p)];
     }
   }
   EXPECT_NEAR(trace, want_trace, 8 * scale * double(d));
