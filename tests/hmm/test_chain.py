@@ -81,7 +81,7 @@ def test_forms_of_the_same_sequences(rng):
     lengths = [10, 0, 30, 20]
     cuts = np.split(x, np.cumsum(lengths)[:-1])
     chain = MarkovChain(2).fit(cuts)
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
     for form in (
         x,
         x[:, None],

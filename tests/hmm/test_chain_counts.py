@@ -64,7 +64,7 @@ def test_classes_are_sorted_where_they_can_be():
 
 
 def test_missing_symbols_are_refused():
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
     for missing in (np.nan, pandas.NA, pandas.NaT):
         with pytest.raises(ValueError, match="symbols must not be missing"):
             SymbolTable().encode(["a", missing], grow=True)

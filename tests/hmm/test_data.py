@@ -91,7 +91,7 @@ def test_rows_that_do_not_fit(model, X, error, message):
 
 
 def test_sparse_rows_are_refused(rng):
-    sparse = pytest.importorskip("scipy.sparse")
+    import scipy.sparse as sparse
     X = sparse.random(10, 2, 0.5, "csr", random_state=0)
     with pytest.raises(TypeError, match="X must be dense"):
         GaussianHMM().fit(X)
