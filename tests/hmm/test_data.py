@@ -109,6 +109,8 @@ def test_sparse_rows_are_refused(rng):
         ("n_iter", -1),
         ("tol", np.nan),
         ("params", "s,t"),
+        ("params", "stx"),
+        ("init_params", "stmcw"),
         ("init_params", 3),
         ("implementation", "linear"),
         ("random_state", "x"),
@@ -119,6 +121,23 @@ def test_parameters_that_make_no_sense(parameter, value, rng):
     model = GaussianHMM().set_params(**{parameter: value})
     with pytest.raises(ValueError, match=f"GaussianHMM: {parameter} must be"):
         model.fit(rng.standard_normal((10, 1)))
+
+
+def test_letters_are_those_of_the_model(kind, rng):
+    letters = kind.make(2).params
+    model = kind.make(2, params=letters[::-1]).fit(kind.rows(rng, 20))
+    message = f"params must be a string of some of the letters '.{{{len(letters)}}}', got 'sx'"
+    with pytest.raises(ValueError, match=message):
+        model.set_params(params="sx").fit(kind.rows(rng, 20))
+
+
+def test_a_parameter_that_was_forgotten_is_named():
+    model = GaussianHMM(2)
+    model.startprob_, model.transmat_ = [0.5, 0.5], np.eye(2)
+    for message in ("means_ must be fitted or assigned", "covars_ must be fitted or assigned"):
+        with pytest.raises(NotFittedError, match=f"GaussianHMM: {message}"):
+            model.score(np.zeros((3, 1)))
+        model.means_ = np.zeros((2, 1))
 
 
 @pytest.mark.parametrize(

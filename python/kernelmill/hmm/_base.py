@@ -15,6 +15,7 @@ from kernelmill._estimator._parameters import Rule, is_integer, is_real
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import seed_of
 from kernelmill.hmm import _passes
+from kernelmill.hmm._declared import STARTPROB, TRANSMAT, Parameter
 from kernelmill.hmm._emissions import PATHS
 from kernelmill.hmm._filter import Prediction, StateFilter
 from kernelmill.hmm._monitor import ConvergenceMonitor
@@ -26,10 +27,6 @@ NUMBER = Rule(lambda value: is_real(value) and np.isfinite(value), "a finite num
 NUMBER_OR_ARRAY = rule.any_of(NUMBER, rule.array("that broadcasts to the parameter's"))
 OPTIONAL = rule.any_of(NUMBER_OR_ARRAY, rule.nothing())
 TOLERANCE = Rule(lambda value: is_real(value) and value == value, "a number")
-LETTERS = Rule(
-    lambda value: isinstance(value, str) and (value.isalpha() or not value),
-    "a string of letters, such as 'st' for start and transition probabilities",
-)
 # Parameters that all models have.
 SHARED = {
     "n_components": rule.integer(1),
@@ -38,56 +35,21 @@ SHARED = {
     "n_iter": rule.integer(0),
     "tol": TOLERANCE,
     "verbose": rule.VERBOSE,
-    "params": LETTERS,
-    "init_params": LETTERS,
     "implementation": rule.one_of("log", "scaling"),
     "device": DEVICE,
 }
 
 
-def checked_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A fitted or assigned parameter as finite float64 of the given shape.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
-    try:
-        array = np.ascontiguousarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{owner}: {name} must be numeric, got {error}") from error
-    if array.shape != shape:
-        raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
-    return array
-
-
-def checked_distribution(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Probabilities whose last axis sums to one.
-
-    Raises
-    ------
-    ValueError
-        If an entry is negative or a sum is not one.
-    """
-    array = checked_parameter(owner, name, value, shape)
-    if array.size and array.min() < 0:
-        raise ValueError(f"{owner}: {name} must not be negative, got {array.min():g}")
-    sums = array.sum(axis=-1)
-    if not np.abs(sums - 1.0).max() <= 1e-5:
-        what = "rows that sum to 1" if array.ndim > 1 else "a sum of 1"
-        raise ValueError(f"{owner}: {name} must have {what}, got {np.array2string(sums)}")
-    return array
-
-
 class SequenceModel(CallbackSupportMixin, BaseEstimator):
     """Base of the hidden Markov models: everything but how they are fitted.
 
-    Subclasses say how rows are opened (`_sequences`), what the chain and the emission are (`_chain`
-    and `_emission`), and how many columns X has (`_n_columns`).
+    Subclasses declare their parameters (`_fitted`), and say which of them is as wide as X
+    (`_widest`), how X is read (`_sequences`, see `kernelmill.hmm._data`), and what the emission is
+    (`_emission`).
     """
+
+    _fitted: ClassVar[tuple[Parameter, ...]]
+    _widest: ClassVar[str]
 
     _parameters: ClassVar[dict[str, Any]] = SHARED
 
@@ -109,13 +71,16 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
     def _n_columns(self) -> int:
         raise NotImplementedError
 
+    def _width(self) -> int:
+        raise NotImplementedError
+
+    def _size(self, letter: str) -> int:
+        """What a letter of a shape stands for."""
+        return int(self.n_components) if letter == "K" else self._width()
+
     def _chain(self) -> Chain:
         """The chain of the parameters as they are; raises where they make no sense."""
-        owner, K = type(self).__name__, int(self.n_components)
-        return Chain(
-            checked_distribution(owner, "startprob_", self.startprob_, (K,)),
-            checked_distribution(owner, "transmat_", self.transmat_, (K, K)),
-        )
+        return Chain(STARTPROB.of(self), TRANSMAT.of(self))
 
     # --- the monitor -----------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -12,51 +11,28 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._device import to_host
-from kernelmill.hmm._base import NUMBER_OR_ARRAY, checked_distribution, checked_parameter
-from kernelmill.hmm._data import open_vectors
-from kernelmill.hmm._discrete import random_table
+from kernelmill.hmm._base import NUMBER_OR_ARRAY
+from kernelmill.hmm._data import RowsMixin
+from kernelmill.hmm._declared import (
+    EMISSIONPROB,
+    STARTPROB,
+    TRANSMAT,
+    Parameter,
+    broadcast_parameter,
+    checked_at_least_zero,
+    letter_rules,
+)
+from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._emissions import MultinomialEmission, PoissonEmission
-from kernelmill.hmm._fit import EMModel, broadcast_parameter, dirichlet_mode, start_numbers
+from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._observations import Counts, observe_counts, observe_multinomial
 from kernelmill.hmm._passes import Sequences, Stream
-from kernelmill.hmm._start import MOST_ROWS
 
 # Mass below which a state counts as never visited.
 _EMPTY = np.finfo(np.float64).tiny
 
 
-class CountsMixin:
-    """X is rows of counts."""
-
-    _table_name: str
-    _observe: ClassVar[Callable]
-
-    def _n_columns(self) -> int:
-        return int(np.shape(getattr(self, self._table_name))[-1])
-
-    @property
-    def n_features(self) -> int:
-        """Columns of X."""
-        return self._n_columns()
-
-    def _observer(self) -> Callable:
-        return functools.partial(
-            type(self)._observe, owner=type(self).__name__, device=getattr(self, "device", None)
-        )
-
-    def _sequences(
-        self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
-    ) -> Sequences | Stream:
-        return open_vectors(self, X, lengths, weight, self._observer(), reset=reset)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()  # type: ignore[misc]  # BaseEstimator comes after
-        tags.input_tags.allow_nan = True
-        tags.input_tags.positive_only = True
-        return tags
-
-
-class MultinomialHMM(CountsMixin, EMModel):
+class MultinomialHMM(RowsMixin, EMModel):
     """Hidden Markov model whose states emit several symbols at a time, as counts of each.
 
     Parameters
@@ -132,11 +108,12 @@ class MultinomialHMM(CountsMixin, EMModel):
     (5, [0.1, 0.8])
     """
 
-    _table_name = "emissionprob_"
-    _observe = staticmethod(observe_multinomial)
-    _letters: ClassVar = {"s": ("startprob_",), "t": ("transmat_",), "e": ("emissionprob_",)}
+    _observe: ClassVar[Callable] = staticmethod(observe_multinomial)
+    _fitted: ClassVar = (STARTPROB, TRANSMAT, EMISSIONPROB)
+    _widest = "emissionprob_"
     _parameters: ClassVar = {
         **EMModel._parameters,
+        **letter_rules(_fitted),
         "n_trials": rule.any_of(rule.integer(0), rule.array("(T,)"), rule.nothing()),
     }
 
@@ -201,25 +178,10 @@ class MultinomialHMM(CountsMixin, EMModel):
         return int(distinct[0]) if len(distinct) == 1 else None
 
     def _emission(self) -> MultinomialEmission:
-        owner, K = type(self).__name__, int(self.n_components)
-        M = self._n_columns()
-        table = checked_distribution(owner, "emissionprob_", self.emissionprob_, (K, M))
-        return MultinomialEmission(table, self._trials())
+        return MultinomialEmission(EMISSIONPROB.of(self), self._trials())
 
-    def _start_emissions(self, data: Sequences | Stream) -> None:
+    def _setting_of_emissions(self, data: Sequences | Stream) -> None:
         self.n_trials_ = self._checked_trials(data)
-        columns = data.some_rows(1).shape[1]
-        if self._needs("e"):
-            self.emissionprob_ = random_table(self.random_state, int(self.n_components), columns)
-        self._match_columns(columns, "emissionprob_")
-
-    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
-        if "e" in self.params:
-            self.emissionprob_ = dirichlet_mode(1.0, statistics, self.emissionprob_)
-
-    def _n_fit_scalars(self) -> dict[str, int]:
-        K, M = self.emissionprob_.shape
-        return {"s": K - 1, "t": K * (K - 1), "e": K * (M - 1)}
 
     def sample(self, n_samples=1, random_state=None, currstate=None):
         """Draw a sequence from the model.
@@ -254,7 +216,23 @@ class MultinomialHMM(CountsMixin, EMModel):
         return super().sample(n_samples, random_state, currstate)
 
 
-class PoissonHMM(CountsMixin, EMModel):
+def _start_rates(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    """Drawn from a gamma distribution with the mean and variance of all counts."""
+    rows = data.some_rows.astype(np.float64)
+    seen = rows[np.isfinite(rows)]
+    mean = max(float(seen.mean()) if seen.size else 1.0, np.finfo(np.float64).tiny)
+    variance = float(seen.var()) if seen.size else 0.0
+    variance = variance if variance > 0 else mean
+    numbers = start_numbers(model.random_state)
+    shape = (int(model.n_components), data.d)
+    drawn = numbers.gamma(mean**2 / variance, variance / mean, size=shape)
+    return np.maximum(drawn, 1e-6 * mean)  # a rate of 0 could never explain an event again
+
+
+LAMBDAS = Parameter("l", "lambdas_", "Kd", _start_rates, checked_at_least_zero)
+
+
+class PoissonHMM(RowsMixin, EMModel):
     """Hidden Markov model whose states emit counts with a Poisson distribution.
 
     Parameters
@@ -327,11 +305,13 @@ class PoissonHMM(CountsMixin, EMModel):
     [2.0, 9.0]
     """
 
-    _table_name = "lambdas_"
-    _observe = staticmethod(observe_counts)
-    _letters: ClassVar = {"s": ("startprob_",), "t": ("transmat_",), "l": ("lambdas_",)}
+    lambdas_: np.ndarray
+    _observe: ClassVar[Callable] = staticmethod(observe_counts)
+    _fitted: ClassVar = (STARTPROB, TRANSMAT, LAMBDAS)
+    _widest = "lambdas_"
     _parameters: ClassVar = {
         **EMModel._parameters,
+        **letter_rules(_fitted),
         "lambdas_prior": NUMBER_OR_ARRAY,
         "lambdas_weight": NUMBER_OR_ARRAY,
     }
@@ -370,32 +350,14 @@ class PoissonHMM(CountsMixin, EMModel):
         self.device = device
 
     def _emission(self) -> PoissonEmission:
-        owner, shape = type(self).__name__, (int(self.n_components), self._n_columns())
-        rates = checked_parameter(owner, "lambdas_", self.lambdas_, shape)
-        if (rates < 0).any():
-            raise ValueError(f"{owner}: lambdas_ must not be negative, got {rates.min():g}")
-        return PoissonEmission(rates)
+        return PoissonEmission(LAMBDAS.of(self))
 
-    def _start_emissions(self, data: Sequences | Stream) -> tuple[np.ndarray, np.ndarray]:
-        owner, K = type(self).__name__, int(self.n_components)
-        rows = data.some_rows(MOST_ROWS).astype(np.float64)
-        d = rows.shape[1]
-        if self._needs("l"):
-            # A gamma distribution with the mean and variance of all counts.
-            seen = rows[np.isfinite(rows)]
-            mean = max(float(seen.mean()) if seen.size else 1.0, np.finfo(np.float64).tiny)
-            variance = float(seen.var()) if seen.size else 0.0
-            variance = variance if variance > 0 else mean
-            numbers = start_numbers(self.random_state)
-            drawn = numbers.gamma(mean**2 / variance, variance / mean, size=(K, d))
-            # A rate of 0 could never explain an event again.
-            self.lambdas_ = np.maximum(drawn, 1e-6 * mean)
-        self._match_columns(d, "lambdas_")
-        prior = tuple(
-            broadcast_parameter(owner, name, getattr(self, name), (K, d), minimum=0)
+    def _setting_of_emissions(self, data: Sequences | Stream) -> list[np.ndarray]:
+        owner, shape = type(self).__name__, LAMBDAS.shape(self)
+        return [
+            broadcast_parameter(owner, name, getattr(self, name), shape, minimum=0)
             for name in ("lambdas_prior", "lambdas_weight")
-        )
-        return prior[0], prior[1]
+        ]
 
     def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
         alpha, beta = setting
@@ -403,15 +365,11 @@ class PoissonHMM(CountsMixin, EMModel):
 
     def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
         if "l" in self.params:
-            weights, sums = statistics
-            mass = weights + setting[1]
+            (weights, sums), (alpha, beta) = statistics, setting
+            mass = weights + beta
             filled = mass > _EMPTY
-            updated = (sums + setting[0]) / np.where(filled, mass, 1.0)
+            updated = (sums + alpha) / np.where(filled, mass, 1.0)
             self.lambdas_ = np.where(filled, updated, self.lambdas_)
-
-    def _n_fit_scalars(self) -> dict[str, int]:
-        K, d = self.lambdas_.shape
-        return {"s": K - 1, "t": K * (K - 1), "l": K * d}
 
 
 def _row_sums(observed: Counts, lengths: Any, weight: Any) -> np.ndarray:

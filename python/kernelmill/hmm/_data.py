@@ -6,14 +6,14 @@ import copy
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._streams import is_stream
 from kernelmill._estimator._validation import check_features, check_X, chunk_check
-from kernelmill.hmm._observations import as_symbols
+from kernelmill.hmm._observations import as_symbols, observe_symbols, observe_vectors
 from kernelmill.hmm._passes import Sequences, Stream, largest_symbol
 from kernelmill.ops._op import is_cupy
 from kernelmill.stream import Source, source
@@ -145,22 +145,24 @@ def open_vectors(
         check = chunk_check(owner, accept_sparse=False, allow_nan=True)
         opened = _open(model, X, lengths, weight, None, check)
         check_features(known, opened.feature_names, opened.n_features, reset)
-        return Stream(opened, observe)
+        return Stream(opened, observe, opened.n_features)
     rows = check_X(known, X, reset=reset, accept_sparse=False, allow_nan=True)
-    return _in_memory(model, rows, lengths, weight, observe)
+    return _in_memory(model, rows, lengths, weight, observe, rows.shape[1])
 
 
-def _in_memory(model: Any, X: Any, lengths: Any, weight: Any, observe: Callable) -> Sequences:
+def _in_memory(
+    model: Any, X: Any, lengths: Any, weight: Any, observe: Callable, d: int
+) -> Sequences:
     owner = type(model).__name__
     found = check_lengths(owner, lengths, len(X))
     weight = check_sequence_weight(owner, weight, len(found))
-    return Sequences(X, found, weight, observe, int(model.n_components))
+    return Sequences(X, found, weight, observe, int(model.n_components), d)
 
 
 def open_symbols(
     model: Any, X: Any, lengths: Any, weight: Any, n_symbols: Any, observe: Callable, *, reset: bool
 ) -> Sequences | Stream:
-    """Sequences of symbols, with their number ``n_symbols``: as given, or one above the largest.
+    """Sequences of symbols; how many there are is as given, or one above the largest.
 
     ``observe(X, n_symbols=...)`` makes of rows what an emission takes.
     """
@@ -177,9 +179,7 @@ def open_symbols(
         if n_symbols is None:
             n_symbols = largest_symbol(opened, functools.partial(as_symbols, owner=owner)) + 1
         n_symbols = _at_least_one(n_symbols, owner)
-        data: Sequences | Stream = Stream(opened, functools.partial(observe, n_symbols=n_symbols))
-        data.n_symbols = n_symbols
-        return data
+        return Stream(opened, functools.partial(observe, n_symbols=n_symbols), n_symbols)
     codes = as_symbols(X, owner)
     if not len(codes):
         raise ValueError(f"{owner}: X must have at least 1 row, got 0 sample(s)")
@@ -194,9 +194,7 @@ def open_symbols(
             )
     n_symbols = _at_least_one(n_symbols, owner)
     bound = functools.partial(observe, n_symbols=n_symbols)
-    data = _in_memory(model, codes, lengths, weight, bound)
-    data.n_symbols = n_symbols
-    return data
+    return _in_memory(model, codes, lengths, weight, bound, n_symbols)
 
 
 def _at_least_one(n_symbols: int, owner: str) -> int:
@@ -205,3 +203,69 @@ def _at_least_one(n_symbols: int, owner: str) -> int:
             f"{owner}: X must hold at least one symbol, got only missing ones (pass n_features)"
         )
     return int(n_symbols)
+
+
+class _Observed:
+    """How a model reads X; `_observe` makes of rows what its emission takes."""
+
+    _observe: ClassVar[Callable]
+
+    def _observer(self) -> Callable:
+        """`_observe` with all but the rows filled in; picklable."""
+        return functools.partial(
+            type(self)._observe, owner=type(self).__name__, device=getattr(self, "device", None)
+        )
+
+    def _width(self) -> int:
+        """Features, or symbols, of the parameters as they are."""
+        shape = np.shape(getattr(self, self._widest))  # type: ignore[attr-defined]
+        return int(shape[-1]) if shape else 0
+
+
+class RowsMixin(_Observed):
+    """X is rows of numbers, NaN where one is missing."""
+
+    _observe: ClassVar[Callable] = staticmethod(observe_vectors)
+
+    def _n_columns(self) -> int:
+        return self._width()
+
+    @property
+    def n_features(self) -> int:
+        """Features d: columns of X."""
+        return self._width()
+
+    def _sequences(
+        self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
+    ) -> Sequences | Stream:
+        return open_vectors(self, X, lengths, weight, self._observer(), reset=reset)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # BaseEstimator comes after
+        tags.input_tags.allow_nan = True
+        tags.input_tags.positive_only = type(self)._observe is not observe_vectors  # counts
+        return tags
+
+
+class SymbolsMixin(_Observed):
+    """X is one column of symbols, negative or NaN where one is missing."""
+
+    n_features: int | None
+    init_params: str
+    _observe: ClassVar[Callable] = staticmethod(observe_symbols)
+
+    def _n_columns(self) -> int:
+        return 1
+
+    def _observer(self) -> Callable:
+        return functools.partial(super()._observer(), n_symbols=self._width())
+
+    def _sequences(
+        self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
+    ) -> Sequences | Stream:
+        if not reset or ("e" not in self.init_params and self._widest in vars(self)):  # type: ignore[attr-defined]
+            known: int | None = self._width()
+        else:
+            known = None if self.n_features is None else int(self.n_features)
+        observe = super()._observer()
+        return open_symbols(self, X, lengths, weight, known, observe, reset=reset)

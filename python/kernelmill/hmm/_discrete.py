@@ -2,72 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill.hmm._base import NUMBER_OR_ARRAY, checked_distribution
-from kernelmill.hmm._data import open_symbols
+from kernelmill.hmm._base import NUMBER_OR_ARRAY
+from kernelmill.hmm._data import SymbolsMixin
+from kernelmill.hmm._declared import EMISSIONPROB, STARTPROB, TRANSMAT, letter_rules
 from kernelmill.hmm._emissions import CategoricalEmission
-from kernelmill.hmm._fit import (
-    EMModel,
-    broadcast_parameter,
-    dirichlet_log_prior,
-    dirichlet_mode,
-    start_numbers,
-)
-from kernelmill.hmm._observations import observe_symbols
-from kernelmill.hmm._passes import Sequences, Stream
-
-
-def random_table(random_state: Any, K: int, M: int) -> np.ndarray:
-    """Distributions over M symbols: uniform numbers over their sum."""
-    table = start_numbers(random_state).random_sample((K, M))
-    return table / table.sum(axis=1, keepdims=True)
-
-
-class SymbolsMixin:
-    """X is one column of symbols, negative or NaN where one is missing."""
-
-    n_features: int | None
-    init_params: str
-    # The fitted attribute of shape (K, M).
-    _table_name = "emissionprob_"
-
-    def _n_columns(self) -> int:
-        return 1
-
-    def _n_symbols(self) -> int:
-        """Symbols M of the model as it is."""
-        return int(np.shape(getattr(self, self._table_name))[-1])
-
-    def _observe(self) -> Callable:
-        return functools.partial(
-            observe_symbols, owner=type(self).__name__, device=getattr(self, "device", None)
-        )
-
-    def _observer(self) -> Callable:
-        return functools.partial(self._observe(), n_symbols=self._n_symbols())
-
-    def _sequences(
-        self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
-    ) -> Sequences | Stream:
-        if not reset or ("e" not in self.init_params and self._table_name in vars(self)):
-            known: int | None = self._n_symbols()
-        else:
-            known = None if self.n_features is None else int(self.n_features)
-        return open_symbols(self, X, lengths, weight, known, self._observe(), reset=reset)
-
-    def _checked_table(self, check: Callable, name: str) -> np.ndarray:
-        """A table of shape (K, M) that `check` accepts."""
-        table = vars(self)[name]
-        M = int(np.shape(table)[-1]) if np.ndim(table) == 2 else 0
-        if self.n_features is not None:
-            M = int(self.n_features)
-        return check(type(self).__name__, name, table, (int(self.n_components), M))  # type: ignore[attr-defined]
+from kernelmill.hmm._fit import EMModel
 
 
 class CategoricalHMM(SymbolsMixin, EMModel):
@@ -147,9 +91,11 @@ class CategoricalHMM(SymbolsMixin, EMModel):
     np.True_
     """
 
-    _letters: ClassVar = {"s": ("startprob_",), "t": ("transmat_",), "e": ("emissionprob_",)}
+    _fitted: ClassVar = (STARTPROB, TRANSMAT, EMISSIONPROB)
+    _widest = "emissionprob_"
     _parameters: ClassVar = {
         **EMModel._parameters,
+        **letter_rules(_fitted),
         "emissionprob_prior": NUMBER_OR_ARRAY,
         "n_features": rule.any_of(rule.integer(1), rule.nothing()),
     }
@@ -188,23 +134,5 @@ class CategoricalHMM(SymbolsMixin, EMModel):
         self.device = device
 
     def _emission(self) -> CategoricalEmission:
-        table = self._checked_table(checked_distribution, "emissionprob_")
         with np.errstate(divide="ignore"):
-            return CategoricalEmission(np.log(table))
-
-    def _start_emissions(self, data: Sequences | Stream) -> np.ndarray:
-        owner, K, M = type(self).__name__, int(self.n_components), data.n_symbols
-        if self._needs("e"):
-            self.emissionprob_ = random_table(self.random_state, K, M)
-        return broadcast_parameter(owner, "emissionprob_prior", self.emissionprob_prior, (K, M), 0)
-
-    def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
-        return dirichlet_log_prior(setting, self.emissionprob_, skip_zeros=False)
-
-    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
-        if "e" in self.params:
-            self.emissionprob_ = dirichlet_mode(setting, statistics, self.emissionprob_)
-
-    def _n_fit_scalars(self) -> dict[str, int]:
-        K, M = self.emissionprob_.shape
-        return {"s": K - 1, "t": K * (K - 1), "e": K * (M - 1)}
+            return CategoricalEmission(np.log(EMISSIONPROB.of(self)))

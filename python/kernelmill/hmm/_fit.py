@@ -9,90 +9,28 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import xlogy
-from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill.hmm import _passes
-from kernelmill.hmm._base import (
-    NUMBER_OR_ARRAY,
-    SHARED,
-    SequenceModel,
-    checked_distribution,
-)
+from kernelmill.hmm._base import NUMBER_OR_ARRAY, SHARED, SequenceModel
 from kernelmill.hmm._chain import MarkovChain
+from kernelmill.hmm._declared import TRANSMAT, Distributions
+from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
 from kernelmill.hmm._passes import Chain, Expected, Sequences, Stream
-
-
-def start_numbers(random_state: Any) -> np.random.RandomState:
-    """Random numbers for starts: those that hmmlearn draws from the same ``random_state``."""
-    if isinstance(random_state, np.random.Generator):
-        return legacy_state(seed_of(random_state), 0)
-    return check_random_state(random_state)
-
-
-def dirichlet_start(numbers: np.random.RandomState, K: int, size: int | None = None) -> np.ndarray:
-    """Distributions from a Dirichlet with parameters 1 / K, without exact zeros.
-
-    For many states such numbers underflow to 0, and a zero would be kept through the fit.
-    """
-    drawn = np.atleast_1d(numbers.dirichlet(np.full(K, 1.0 / K), size=size))
-    drawn = np.where(np.isfinite(drawn), drawn, 1.0 / K)
-    return np.maximum(drawn, np.finfo(np.float64).tiny)
-
-
-def dirichlet_mode(
-    prior: Any, counts: np.ndarray, before: np.ndarray, keep_zeros: bool = False
-) -> np.ndarray:
-    """The most probable distributions after some counts, along the last axis.
-
-    ``p ~ max(prior - 1 + counts, 0)``: where the sum is negative the maximum lies on the border.
-
-    Parameters
-    ----------
-    prior : float or array
-        Parameters of the Dirichlet distribution.
-    counts : ndarray
-    before : ndarray
-        The distributions so far: what is left of those without any mass.
-    keep_zeros : bool
-        Whether entries that are 0 stay 0.
-    """
-    mass = np.maximum(prior - 1.0 + counts, 0.0)
-    if keep_zeros:
-        mass = np.where(before == 0, 0.0, mass)
-    total = mass.sum(axis=-1, keepdims=True)
-    filled = total > np.finfo(np.float64).tiny
-    return np.where(filled, mass / np.where(filled, total, 1.0), before)
-
-
-def dirichlet_log_prior(prior: Any, p: np.ndarray, skip_zeros: bool = True) -> float:
-    """``sum (prior - 1) log p``, over positive entries only where `skip_zeros` is set."""
-    excess = np.asarray(prior, dtype=np.float64) - 1.0
-    if not excess.any():
-        return 0.0
-    weight = np.broadcast_to(excess, p.shape)
-    if skip_zeros or (weight < 0).any():
-        weight = np.where(p > 0, weight, 0.0)
-    return float(xlogy(weight, np.where(weight == 0, 1.0, p)).sum())
 
 
 class FittedModel(SequenceModel):
     """Base of the models that `fit` can fit.
 
-    Subclasses say how to start (`_start`, which returns what the fit has to know beside the
-    attributes), what the E-step runs on (`_step_model`), what it has reached (`_reached`) and how
-    the parameters follow (`_maximise`).
+    Subclasses say what a fit has to know beside the attributes (`_setting`), what the E-step runs
+    on (`_step_model`), what it has reached (`_reached`) and how the parameters follow
+    (`_maximise`).
     """
 
-    # Letters of ``params`` and ``init_params``, and the attributes that they stand for.
-    _letters: ClassVar[dict[str, tuple[str, ...]]] = {}
-
-    def _start(self, data: Sequences | Stream) -> Any:
+    def _setting(self, data: Sequences | Stream) -> Any:
+        """Called when the parameters have been started."""
         raise NotImplementedError
 
     def _step_model(self) -> tuple[Chain, Any]:
@@ -105,9 +43,25 @@ class FittedModel(SequenceModel):
     def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
         raise NotImplementedError
 
+    def _start(self, data: Sequences | Stream) -> set[str]:
+        """Start the parameters that have to be; returns their letters."""
+        numbers = start_numbers(self.random_state)
+        letters = {p.letter for p in self._fitted}
+        new = {letter for letter in letters if self._needs(letter)}
+        for parameter in self._fitted:
+            if parameter.letter in new:
+                parameter.begin(self, data, numbers)
+            elif self._widest in parameter.names and self._n_columns() != self.n_features_in_:
+                raise ValueError(
+                    f"{type(self).__name__}: X must have the {self._n_columns()} features of "
+                    f"{self._widest}, got {self.n_features_in_} (leave its letter in init_params "
+                    f"to start it anew)"
+                )
+        return new
+
     def _needs(self, letter: str) -> bool:
         """Whether the parameters of a letter are to be started: asked for, or not there."""
-        names = self._letters[letter]
+        names = [name for p in self._fitted if p.letter == letter for name in p.names]
         present = [name for name in names if name in vars(self)]
         if letter not in self.init_params:
             return len(present) < len(names)
@@ -119,14 +73,6 @@ class FittedModel(SequenceModel):
                 letter,
             )
         return True
-
-    def _match_columns(self, d: int, name: str) -> None:
-        """Raise where parameters that were not started anew are for other rows than X has."""
-        if self._n_columns() != d:
-            raise ValueError(
-                f"{type(self).__name__}: X must have the {self._n_columns()} features of {name}, "
-                f"got {d} (leave its letter in init_params to start it anew)"
-            )
 
     def _attributes(self) -> dict[str, Any]:
         """What makes a usable model of a copy, for callbacks that want one."""
@@ -176,7 +122,8 @@ class FittedModel(SequenceModel):
         """
         owner = type(self).__name__
         data = self._sequences(X, lengths, sample_weight, reset=True)
-        setting = self._start(data)
+        self._start(data)
+        setting = self._setting(data)
         self._step_model()  # raises where the start makes no sense, also with n_iter = 0
         monitor = self._monitor_of_fit()
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -224,43 +171,39 @@ class EMModel(FittedModel):
 
     # --- what subclasses say ---------------------------------------------------------------------
 
-    def _start_emissions(self, data: Sequences | Stream) -> Any:
-        """Start the emissions; returns what the other two want to know."""
-        raise NotImplementedError
+    def _setting_of_emissions(self, data: Sequences | Stream) -> Any:
+        """What a fit has to know of the emissions, once they have been started."""
 
     def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
-        raise NotImplementedError
+        """Set those parameters that are no distributions."""
 
     def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
+        """Log prior density of those parameters, up to a constant."""
         return 0.0
-
-    def _n_fit_scalars(self) -> dict[str, int]:
-        """Free parameters by letter."""
-        raise NotImplementedError
 
     # --- fitting ---------------------------------------------------------------------------------
 
-    def _start(self, data: Sequences | Stream) -> Any:
-        K = int(self.n_components)
-        owner = type(self).__name__
-        for name, shape in (("startprob_prior", (K,)), ("transmat_prior", (K, K))):
-            broadcast_parameter(owner, name, getattr(self, name), shape, minimum=0)
-        numbers = start_numbers(self.random_state)
-        if self._needs("s"):
-            self.startprob_ = dirichlet_start(numbers, K)
-        if self._needs("t"):
-            self.transmat_ = dirichlet_start(numbers, K, K)
-        setting = self._start_emissions(data)
+    @property
+    def _distributions(self) -> list[Distributions]:
+        return [p for p in self._fitted if isinstance(p, Distributions)]
+
+    def _n_fit_scalars(self) -> dict[str, int]:
+        """Free parameters by letter."""
+        return {parameter.letter: parameter.n_free(self) for parameter in self._fitted}
+
+    def _setting(self, data: Sequences | Stream) -> tuple[list[np.ndarray], Any]:
         free = self._n_fit_scalars()
         needed = sum(count for letter, count in free.items() if letter in self.params)
-        if data.n_rows * self._n_columns() < needed:
+        numbers = data.n_rows * self._n_columns()
+        if numbers < needed:
             logger.warning(
                 "%s: %d free parameters are fitted to %d numbers; the fit will be degenerate",
-                owner,
+                type(self).__name__,
                 needed,
-                data.n_rows * self._n_columns(),
+                numbers,
             )
-        return setting
+        priors = [p.prior_of(self) for p in self._distributions]
+        return priors, self._setting_of_emissions(data)
 
     def _step_model(self) -> tuple[Chain, Any]:
         chain = self._chain()
@@ -268,27 +211,17 @@ class EMModel(FittedModel):
         return chain, self._emission()
 
     def _reached(self, expected: Expected, emission: Any, setting: Any) -> tuple[float, float]:
-        prior = self._log_prior_emissions(emission, setting)
-        for prior_of, p in (
-            (self.startprob_prior, self.startprob_),
-            (self.transmat_prior, self.transmat_),
-        ):
-            prior += dirichlet_log_prior(prior_of, p)
+        priors, of_emissions = setting
+        prior = self._log_prior_emissions(emission, of_emissions)
+        prior += sum(p.log_prior(self, q) for p, q in zip(self._distributions, priors, strict=True))
         return expected.log_prob, expected.log_prob + prior
 
     def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
-        if "s" in self.params:
-            self.startprob_ = dirichlet_mode(
-                np.asarray(self.startprob_prior), expected.starts, self.startprob_, keep_zeros=True
-            )
-        if "t" in self.params:
-            self.transmat_ = dirichlet_mode(
-                np.asarray(self.transmat_prior),
-                expected.transitions,
-                self.transmat_,
-                keep_zeros=True,
-            )
-        self._maximise_emissions(expected.emissions, emission, setting)
+        priors, of_emissions = setting
+        for parameter, prior in zip(self._distributions, priors, strict=True):
+            if parameter.letter in self.params:
+                parameter.maximise(self, expected, prior)
+        self._maximise_emissions(expected.emissions, emission, of_emissions)
 
     # --- information -----------------------------------------------------------------------------
 
@@ -342,36 +275,5 @@ class EMModel(FittedModel):
         NotFittedError
             Before ``fit`` or before ``transmat_`` was assigned.
         """
-        check_is_fitted(self, "transmat_")
-        owner, K = type(self).__name__, int(self.n_components)
-        transmat = checked_distribution(owner, "transmat_", self.transmat_, (K, K))
-        chain = MarkovChain.from_matrix(transmat)
+        chain = MarkovChain.from_matrix(TRANSMAT.of(self))
         return chain.stationary_distributions().mean(axis=0)
-
-
-def broadcast_parameter(
-    owner: str, name: str, value: Any, shape: tuple[int, ...], minimum: float = -np.inf
-) -> np.ndarray:
-    """A hyperparameter as float64 of the given shape.
-
-    A vector with one entry for each of the first axis is accepted, too.
-
-    Raises
-    ------
-    ValueError
-        If it is not finite, below `minimum`, or does not broadcast.
-    """
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{owner}: {name} must be numeric, got {error}") from error
-    if not np.isfinite(array).all():
-        raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
-    if (array < minimum).any():
-        raise ValueError(f"{owner}: {name} must be at least {minimum:g}, got {array.min():g}")
-    for candidate in (array, array.reshape(array.shape + (1,) * (len(shape) - array.ndim))):
-        try:
-            return np.broadcast_to(candidate, shape)
-        except ValueError:
-            continue
-    raise ValueError(f"{owner}: {name} must broadcast to shape {shape}, got {array.shape}")

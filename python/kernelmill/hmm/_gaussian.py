@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,41 +12,21 @@ from kernelmill._gaussian._parameters import (
     Gaussians,
     covariance_shape,
     full_covariances,
-    n_covariance_parameters,
 )
-from kernelmill.hmm._base import NUMBER_OR_ARRAY, checked_parameter
-from kernelmill.hmm._data import open_vectors
+from kernelmill.hmm._base import NUMBER_OR_ARRAY
+from kernelmill.hmm._data import RowsMixin
+from kernelmill.hmm._declared import (
+    STARTPROB,
+    TRANSMAT,
+    Parameter,
+    broadcast_parameter,
+    letter_rules,
+)
 from kernelmill.hmm._emissions import GaussianEmission
-from kernelmill.hmm._fit import EMModel, broadcast_parameter
+from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
-from kernelmill.hmm._observations import observe_vectors
 from kernelmill.hmm._passes import Sequences, Stream
-from kernelmill.hmm._start import (
-    MOST_ROWS,
-    centers_of,
-    distributed,
-    filled_rows,
-    overall_covariance,
-)
-
-
-class VectorsMixin:
-    """X is rows of numbers, NaN where an entry is missing."""
-
-    def _observer(self) -> Callable:
-        return functools.partial(
-            observe_vectors, owner=type(self).__name__, device=getattr(self, "device", None)
-        )
-
-    def _sequences(
-        self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
-    ) -> Sequences | Stream:
-        return open_vectors(self, X, lengths, weight, self._observer(), reset=reset)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()  # type: ignore[misc]  # BaseEstimator comes after
-        tags.input_tags.allow_nan = True
-        return tags
+from kernelmill.hmm._start import centers_of, distributed, filled_rows, overall_covariance
 
 
 class CovarianceMixin:
@@ -57,20 +35,12 @@ class CovarianceMixin:
     n_components: int
     covariance_type: str
 
-    def _n_columns(self) -> int:
-        return int(np.shape(self.means_)[-1])  # type: ignore[attr-defined]
-
-    @property
-    def n_features(self) -> int:
-        """Features d."""
-        return self._n_columns()
-
     @property
     def covars_(self) -> np.ndarray:
         """Covariance matrices of the states, (K, d, d), whatever the type."""
         if "_covars_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no covars_ yet")
-        K, d = int(self.n_components), self._n_columns()
+        K, d = int(self.n_components), self._width()  # type: ignore[attr-defined]
         return np.array(full_covariances(self._covars_, self.covariance_type, K, d))
 
     @covars_.setter
@@ -117,7 +87,70 @@ def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.
     return covars
 
 
-class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
+class NormalStates(RowsMixin, EMModel):
+    """Base of the models with Gaussians whose means and covariances follow `_normal.best`.
+
+    Subclasses give all their Gaussians (`_gaussians`), keep new ones (`_keep`), and say what is
+    known of them beforehand (`_prior_of_gaussians`).
+    """
+
+    _widest = "means_"
+    _parameters: ClassVar = {
+        **EMModel._parameters,
+        "covariance_type": rule.one_of(*COVARIANCE_TYPES),
+        "min_covar": rule.real(0),
+        "means_prior": NUMBER_OR_ARRAY,
+        "means_weight": NUMBER_OR_ARRAY,
+    }
+
+    def _gaussians(self) -> Gaussians:
+        raise NotImplementedError
+
+    def _keep(self, gaussians: Gaussians) -> None:
+        raise NotImplementedError
+
+    def _prior_of_gaussians(self) -> NormalPrior:
+        raise NotImplementedError
+
+    def _setting_of_emissions(self, data: Sequences | Stream) -> tuple[NormalPrior, np.ndarray]:
+        floor = floor_of(data.some_rows, self.min_covar)
+        if "c" in self.params:
+            # The best covariances above the floor are an improvement only from above it.
+            self._keep(above_floor(self._gaussians(), floor, type(self).__name__))
+        return self._prior_of_gaussians(), floor
+
+    def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
+        return log_prior(emission.gaussians, setting[0])
+
+    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
+        means, covariances = "m" in self.params, "c" in self.params
+        if means or covariances:
+            found = best(
+                statistics,
+                emission.gaussians,
+                *setting,
+                means=means,
+                covariances=covariances,
+                owner=type(self).__name__,
+            )
+            self._keep(found)
+
+
+def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    return centers_of(filled_rows(data.some_rows), int(model.n_components), model.random_state)[0]
+
+
+def _start_covars(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
+    return distributed(spread, model.covariance_type, int(model.n_components))
+
+
+COVARIANCE_AXES = {"spherical": "K", "diag": "Kd", "full": "Kdd", "tied": "dd"}
+MEANS = Parameter("m", "means_", "Kd", _start_means)
+COVARS = Parameter("c", "_covars_", COVARIANCE_AXES, _start_covars)
+
+
+class GaussianHMM(CovarianceMixin, NormalStates):
     """Hidden Markov model with Gaussian emissions.
 
     Parameters
@@ -220,18 +253,10 @@ class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
     array([0.1, 3.9])
     """
 
-    _letters: ClassVar = {
-        "s": ("startprob_",),
-        "t": ("transmat_",),
-        "m": ("means_",),
-        "c": ("_covars_",),
-    }
+    _fitted: ClassVar = (STARTPROB, TRANSMAT, MEANS, COVARS)
     _parameters: ClassVar = {
-        **EMModel._parameters,
-        "covariance_type": rule.one_of(*COVARIANCE_TYPES),
-        "min_covar": rule.real(0),
-        "means_prior": NUMBER_OR_ARRAY,
-        "means_weight": NUMBER_OR_ARRAY,
+        **NormalStates._parameters,
+        **letter_rules(_fitted),
         "covars_prior": NUMBER_OR_ARRAY,
         "covars_weight": NUMBER_OR_ARRAY,
     }
@@ -278,34 +303,17 @@ class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
         self.device = device
 
     def _gaussians(self) -> Gaussians:
-        owner, K = type(self).__name__, int(self.n_components)
-        means = self.means_
-        d = np.shape(means)[-1] if np.ndim(means) == 2 else 0
-        means = checked_parameter(owner, "means_", means, (K, d))
-        shape = covariance_shape(self.covariance_type, K, d)
-        covars = checked_parameter(owner, "covars_", getattr(self, "_covars_", None), shape)
-        return gaussians_of(means, covars, self.covariance_type, owner)
+        owner, kind = type(self).__name__, self.covariance_type
+        return gaussians_of(MEANS.of(self), COVARS.of(self), kind, owner)
+
+    def _keep(self, gaussians: Gaussians) -> None:
+        self.means_, self._covars_ = gaussians.means, gaussians.covariances
 
     def _emission(self) -> GaussianEmission:
         return GaussianEmission(self._gaussians(), np.zeros(int(self.n_components)))
 
-    def _start_emissions(self, data: Sequences | Stream) -> tuple[NormalPrior, np.ndarray]:
-        owner, K = type(self).__name__, int(self.n_components)
-        rows = data.some_rows(MOST_ROWS)
-        if self._needs("m"):
-            self.means_ = centers_of(filled_rows(rows), K, self.random_state)[0]
-        if self._needs("c"):
-            spread = overall_covariance(filled_rows(rows), self.min_covar)
-            self._covars_ = distributed(spread, self.covariance_type, K)
-        self._match_columns(rows.shape[1], "means_")
-        floor = floor_of(rows, self.min_covar)
-        if "c" in self.params:
-            # The best covariances above the floor are an improvement only from above it.
-            self._keep(above_floor(self._gaussians(), floor, owner))
-        return self._prior_of(rows.shape[1]), floor
-
-    def _prior_of(self, d: int) -> NormalPrior:
-        owner, K = type(self).__name__, int(self.n_components)
+    def _prior_of_gaussians(self) -> NormalPrior:
+        owner, (K, d) = type(self).__name__, MEANS.shape(self)
         mean = broadcast_parameter(owner, "means_prior", self.means_prior, (K, d))
         weight = _vector(owner, "means_weight", self.means_weight, K, minimum=0)
         rows = _vector(owner, "covars_weight", self.covars_weight, K)
@@ -317,34 +325,6 @@ class GaussianHMM(VectorsMixin, CovarianceMixin, EMModel):
             count = np.maximum(rows - d, 0.0)[: shape[0]]
         scatter = broadcast_parameter(owner, "covars_prior", self.covars_prior, shape)
         return NormalPrior(mean, weight, scatter, count)
-
-    def _keep(self, gaussians: Gaussians) -> None:
-        self.means_, self._covars_ = gaussians.means, gaussians.covariances
-
-    def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
-        return log_prior(emission.gaussians, setting[0])
-
-    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
-        if "m" in self.params or "c" in self.params:
-            self._keep(
-                best(
-                    statistics,
-                    emission.gaussians,
-                    *setting,
-                    means="m" in self.params,
-                    covariances="c" in self.params,
-                    owner=type(self).__name__,
-                )
-            )
-
-    def _n_fit_scalars(self) -> dict[str, int]:
-        K, d = int(self.n_components), self._n_columns()
-        return {
-            "s": K - 1,
-            "t": K * (K - 1),
-            "m": K * d,
-            "c": n_covariance_parameters(self.covariance_type, K, d),
-        }
 
 
 def _vector(owner: str, name: str, value: Any, K: int, minimum: float = -np.inf) -> np.ndarray:

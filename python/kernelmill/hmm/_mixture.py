@@ -7,28 +7,64 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._gaussian._parameters import COVARIANCE_TYPES, Gaussians, n_covariance_parameters
-from kernelmill.hmm._base import (
-    NUMBER_OR_ARRAY,
-    OPTIONAL,
-    checked_distribution,
-    checked_parameter,
-)
-from kernelmill.hmm._emissions import MixtureEmission
-from kernelmill.hmm._fit import (
-    EMModel,
+from kernelmill._gaussian._parameters import Gaussians
+from kernelmill.hmm._base import NUMBER_OR_ARRAY, OPTIONAL
+from kernelmill.hmm._declared import (
+    STARTPROB,
+    TRANSMAT,
+    Distributions,
+    Parameter,
     broadcast_parameter,
-    dirichlet_log_prior,
-    dirichlet_mode,
-    start_numbers,
+    letter_rules,
 )
-from kernelmill.hmm._gaussian import VectorsMixin
-from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
-from kernelmill.hmm._passes import Sequences, Stream
-from kernelmill.hmm._start import MOST_ROWS, centers_of, filled_rows, overall_covariance
+from kernelmill.hmm._dirichlet import start_numbers
+from kernelmill.hmm._emissions import MixtureEmission
+from kernelmill.hmm._gaussian import NormalStates
+from kernelmill.hmm._normal import NormalPrior, gaussians_of
+from kernelmill.hmm._start import centers_of, filled_rows, overall_covariance
 
 
-class GMMHMM(VectorsMixin, EMModel):
+def _start_weights(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    return np.full((int(model.n_components), int(model.n_mix)), 1.0 / model.n_mix)
+
+
+def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    """k-means of all rows gives the states, k-means of the rows of a state its Gaussians."""
+    K, M, d = int(model.n_components), int(model.n_mix), data.d
+    rows = filled_rows(data.some_rows)
+    centers, labels = centers_of(rows, K, model.random_state)
+    numbers = start_numbers(model.random_state)
+    means = np.empty((K, M, d))
+    for j in range(K):
+        own = rows[labels == j]
+        if len(own) >= M:
+            means[j] = centers_of(own, M, model.random_state)[0]
+        else:
+            spread = overall_covariance(rows, model.min_covar)
+            means[j] = numbers.multivariate_normal(centers.mean(axis=0), spread, size=M)
+    return means
+
+
+def _start_covars(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
+    one = {"spherical": np.diagonal(spread).mean(), "diag": np.diagonal(spread)}
+    value = one.get(model.covariance_type, spread)
+    return np.broadcast_to(value, COVARS.shape(model)).copy()
+
+
+WEIGHTS = Distributions(
+    "w", "weights_", "KM", _start_weights, counts=lambda expected: expected.emissions.weights
+)
+MEANS = Parameter("m", "means_", "KMd", _start_means)
+COVARS = Parameter(
+    "c",
+    "covars_",
+    {"spherical": "KM", "diag": "KMd", "full": "KMdd", "tied": "Kdd"},
+    _start_covars,
+)
+
+
+class GMMHMM(NormalStates):
     """Hidden Markov model whose states are mixtures of Gaussians.
 
     Parameters
@@ -130,21 +166,12 @@ class GMMHMM(VectorsMixin, EMModel):
     [-6.0, -2.0, 2.0, 6.0]
     """
 
-    _letters: ClassVar = {
-        "s": ("startprob_",),
-        "t": ("transmat_",),
-        "m": ("means_",),
-        "c": ("covars_",),
-        "w": ("weights_",),
-    }
+    _fitted: ClassVar = (STARTPROB, TRANSMAT, WEIGHTS, MEANS, COVARS)
     _parameters: ClassVar = {
-        **EMModel._parameters,
+        **NormalStates._parameters,
+        **letter_rules(_fitted),
         "n_mix": rule.integer(1),
-        "covariance_type": rule.one_of(*COVARIANCE_TYPES),
-        "min_covar": rule.real(0),
         "weights_prior": NUMBER_OR_ARRAY,
-        "means_prior": NUMBER_OR_ARRAY,
-        "means_weight": NUMBER_OR_ARRAY,
         "covars_prior": OPTIONAL,
         "covars_weight": OPTIONAL,
     }
@@ -194,93 +221,37 @@ class GMMHMM(VectorsMixin, EMModel):
         self.implementation = implementation
         self.device = device
 
-    def _n_columns(self) -> int:
-        return int(np.shape(self.means_)[-1])
-
-    @property
-    def n_features(self) -> int:
-        """Features d."""
-        return self._n_columns()
-
-    def _sizes(self) -> tuple[int, int, int]:
-        return int(self.n_components), int(self.n_mix), self._n_columns()
-
-    def _covars_shape(self) -> tuple[int, ...]:
-        K, M, d = self._sizes()
-        shapes = {"spherical": (K, M), "diag": (K, M, d), "full": (K, M, d, d), "tied": (K, d, d)}
-        return shapes[self.covariance_type]
+    def _size(self, letter: str) -> int:
+        return int(self.n_mix) if letter == "M" else super()._size(letter)
 
     def _gaussians(self) -> Gaussians:
         """All K M Gaussians; tied ones are of type full, each matrix repeated."""
-        owner, (K, M, d) = type(self).__name__, self._sizes()
-        means = checked_parameter(owner, "means_", self.means_, (K, M, d))
-        covars = checked_parameter(owner, "covars_", self.covars_, self._covars_shape())
-        kind = self.covariance_type
+        means, covars, kind = MEANS.of(self), COVARS.of(self), self.covariance_type
+        K, M, d = means.shape
+        owner = type(self).__name__
         if kind == "tied":
-            kind, covars = "full", np.repeat(covars, M, axis=0)
+            kind, covars = "full", np.repeat(covars[:, None], M, axis=1)
         if kind == "full" and not np.allclose(covars, np.swapaxes(covars, -1, -2)):
             raise ValueError(f"{owner}: covars_ must be symmetric, got another matrix")
-        inner = covars.shape[1:] if self.covariance_type == "tied" else covars.shape[2:]
-        return gaussians_of(means.reshape(K * M, d), covars.reshape(K * M, *inner), kind, owner)
+        covars = covars.reshape(K * M, *covars.shape[2:])
+        return gaussians_of(means.reshape(K * M, d), covars, kind, owner)
 
     def _keep(self, gaussians: Gaussians) -> None:
-        K, M, d = self._sizes()
-        self.means_ = gaussians.means.reshape(K, M, d)
+        self.means_ = gaussians.means.reshape(MEANS.shape(self))
         found = gaussians.covariances
         if self.covariance_type == "tied":
-            found = found[::M].copy()
-        self.covars_ = found.reshape(self._covars_shape())
+            found = found[:: int(self.n_mix)].copy()
+        self.covars_ = found.reshape(COVARS.shape(self))
 
     def _emission(self) -> MixtureEmission:
-        shape = (int(self.n_components), int(self.n_mix))
-        weights = checked_distribution(type(self).__name__, "weights_", self.weights_, shape)
-        return MixtureEmission(self._gaussians(), weights)
+        return MixtureEmission(self._gaussians(), WEIGHTS.of(self))
 
-    # --- fitting ---------------------------------------------------------------------------------
-
-    def _start_emissions(
-        self, data: Sequences | Stream
-    ) -> tuple[NormalPrior, np.ndarray, np.ndarray]:
-        owner, K, M = type(self).__name__, int(self.n_components), int(self.n_mix)
-        given = data.some_rows(MOST_ROWS)
-        rows = filled_rows(given)
-        d = rows.shape[1]
-        spread = overall_covariance(rows, self.min_covar)
-        if self._needs("w"):
-            self.weights_ = np.full((K, M), 1.0 / M)
-        if self._needs("m"):
-            self.means_ = self._start_means(rows, spread)
-        self._match_columns(d, "means_")
-        if self._needs("c"):
-            one = {"spherical": np.diagonal(spread).mean(), "diag": np.diagonal(spread)}
-            value = one.get(self.covariance_type, spread)
-            self.covars_ = np.broadcast_to(value, self._covars_shape()).copy()
-        floor = floor_of(given, self.min_covar)
-        if "c" in self.params:
-            self._keep(above_floor(self._gaussians(), floor, owner))
-        weights_prior = broadcast_parameter(owner, "weights_prior", self.weights_prior, (K, M), 0)
-        return self._prior_of(), floor, weights_prior
-
-    def _start_means(self, rows: np.ndarray, spread: np.ndarray) -> np.ndarray:
-        """k-means of all rows gives the states, k-means of the rows of a state its Gaussians."""
-        K, M = int(self.n_components), int(self.n_mix)
-        centers, labels = centers_of(rows, K, self.random_state)
-        numbers = start_numbers(self.random_state)
-        means = np.empty((K, M, rows.shape[1]))
-        for j in range(K):
-            own = rows[labels == j]
-            if len(own) >= M:
-                means[j] = centers_of(own, M, self.random_state)[0]
-            else:
-                means[j] = numbers.multivariate_normal(centers.mean(axis=0), spread, size=M)
-        return means
-
-    def _prior_of(self) -> NormalPrior:
+    def _prior_of_gaussians(self) -> NormalPrior:
         """The priors in the form of `kernelmill.hmm._normal`, each for K M Gaussians."""
-        owner, (K, M, d) = type(self).__name__, self._sizes()
+        owner, (K, M, d) = type(self).__name__, MEANS.shape(self)
         mean = broadcast_parameter(owner, "means_prior", self.means_prior, (K, M, d))
         weight = broadcast_parameter(owner, "means_weight", self.means_weight, (K, M), 0)
-        kind, shape = self.covariance_type, self._covars_shape()
+        kind, shape = self.covariance_type, COVARS.shape(self)
         inner = {"full": (K, M), "tied": (K,)}.get(kind, shape)
 
         def given(name: str, default: float, shape: tuple[int, ...]) -> np.ndarray:
@@ -307,39 +278,3 @@ class GMMHMM(VectorsMixin, EMModel):
             scatter = np.repeat(2.0 * scale[:, None] / d, d, axis=1)
             count = (d + 2.0 * (alpha[:, None] + 1.0)) / d
         return NormalPrior(mean.reshape(K * M, d), weight.reshape(-1), scatter, count)
-
-    def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
-        prior, _, weights_prior = setting
-        return log_prior(emission.gaussians, prior) + dirichlet_log_prior(
-            weights_prior, self.weights_, skip_zeros=False
-        )
-
-    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
-        prior, floor, weights_prior = setting
-        if "w" in self.params:
-            found = statistics.weights.reshape(self.weights_.shape)
-            self.weights_ = dirichlet_mode(weights_prior, found, self.weights_)
-        if "m" in self.params or "c" in self.params:
-            self._keep(
-                best(
-                    statistics,
-                    emission.gaussians,
-                    prior,
-                    floor,
-                    means="m" in self.params,
-                    covariances="c" in self.params,
-                    owner=type(self).__name__,
-                )
-            )
-
-    def _n_fit_scalars(self) -> dict[str, int]:
-        K, M, d = self._sizes()
-        matrices = K if self.covariance_type == "tied" else 1
-        components = 1 if self.covariance_type == "tied" else K * M
-        return {
-            "s": K - 1,
-            "t": K * (K - 1),
-            "m": K * M * d,
-            "c": matrices * n_covariance_parameters(self.covariance_type, components, d),
-            "w": K * (M - 1),
-        }

@@ -8,6 +8,7 @@ can send them to its workers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from kernelmill.stream._source import Fold
 
 # Entries of the (T, K) matrices of one group of sequences: 128 MiB each.
 _GROUP_ENTRIES = 1 << 24
+# Rows that decide a start; more of them would not make it better, only later.
+MOST_ROWS = 1 << 15
 
 
 class Chain(NamedTuple):
@@ -173,16 +176,15 @@ class Sequences:
     ----------
     n_rows, n_sequences : int
         Rows, and sequences that have any.
-    n_symbols : int
-        Of symbols alone: how many there are.
+    d : int
+        Features; of symbols how many there are.
     """
 
-    n_symbols = 0
-
     def __init__(
-        self, X: Any, lengths: np.ndarray, weight: Any, observe: Callable, n_states: int
+        self, X: Any, lengths: np.ndarray, weight: Any, observe: Callable, n_states: int, d: int
     ) -> None:
         self._X = X
+        self.d = d
         self.n_rows, self.n_sequences = len(X), int((lengths > 0).sum())
         self._parts = []
         ends = np.cumsum(lengths)
@@ -206,11 +208,12 @@ class Sequences:
         for part in self._parts:
             yield run(*part, *state)
 
-    def some_rows(self, most: int) -> Any:
-        """At most so many of the rows, on the host, in their order, the same ones each time."""
+    @functools.cached_property
+    def some_rows(self) -> Any:
+        """At most `MOST_ROWS` of the rows, on the host, in their order, the same ones each time."""
         X = self._X
-        if len(X) > most:
-            drawn = np.random.default_rng(0).choice(len(X), most, replace=False, shuffle=False)
+        if len(X) > MOST_ROWS:
+            drawn = np.random.default_rng(0).choice(len(X), MOST_ROWS, replace=False, shuffle=False)
             X = X[np.sort(drawn)]
         return to_host(X)
 
@@ -231,11 +234,10 @@ def _groups(lengths: np.ndarray, most: int) -> list[tuple[int, int]]:
 class Stream:
     """Sequences that are the chunks of a source; the interface of `Sequences`."""
 
-    n_symbols = 0
-
-    def __init__(self, opened: Any, observe: Callable) -> None:
+    def __init__(self, opened: Any, observe: Callable, d: int) -> None:
         self._opened = opened
         self._observe = observe
+        self.d = d
 
     @property
     def n_rows(self) -> int:
@@ -251,9 +253,9 @@ class Stream:
     def map(self, run: Callable, *state: Any) -> Iterator[Any]:
         yield from self._opened.map(_of_chunk, self._observe, run, *state)
 
-    def some_rows(self, most: int) -> Any:
-        rows = min(most, self.n_rows)
-        return to_host(self._opened.sample(rows, 0)[0])
+    @functools.cached_property
+    def some_rows(self) -> Any:
+        return to_host(self._opened.sample(min(MOST_ROWS, self.n_rows), 0)[0])
 
 
 def largest_symbol(opened: Any, as_codes: Callable) -> int:

@@ -9,10 +9,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill.cluster import KMeans
-from kernelmill.hmm._fit import start_numbers
+from kernelmill.hmm._dirichlet import start_numbers
 
-# Rows that decide a start; more of them would not make it better, only later.
-MOST_ROWS = 1 << 15
 N_INIT = 10  # starts of k-means, as in hmmlearn
 
 

@@ -14,12 +14,23 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._gaussian._parameters import COVARIANCE_TYPES, Gaussians, covariance_shape
-from kernelmill.hmm._base import OPTIONAL, SHARED, checked_distribution, checked_parameter
-from kernelmill.hmm._discrete import SymbolsMixin
+from kernelmill._gaussian._parameters import COVARIANCE_TYPES, Gaussians
+from kernelmill.hmm._base import OPTIONAL, SHARED
+from kernelmill.hmm._data import RowsMixin, SymbolsMixin
+from kernelmill.hmm._declared import (
+    EMISSIONPROB,
+    EMISSIONPROB_POSTERIOR,
+    STARTPROB_POSTERIOR,
+    TRANSMAT_POSTERIOR,
+    Concentrations,
+    Posterior,
+    broadcast_parameter,
+    checked_parameter,
+    letter_rules,
+)
 from kernelmill.hmm._emissions import CategoricalEmission, GaussianEmission
-from kernelmill.hmm._fit import FittedModel, broadcast_parameter, dirichlet_start, start_numbers
-from kernelmill.hmm._gaussian import CovarianceMixin, VectorsMixin
+from kernelmill.hmm._fit import FittedModel
+from kernelmill.hmm._gaussian import COVARIANCE_AXES, COVARS, CovarianceMixin
 from kernelmill.hmm._normal import NormalPrior, gaussians_of, moved_means, scatter_about
 from kernelmill.hmm._passes import Chain, Expected, Sequences, Stream
 from kernelmill.hmm._posterior import (
@@ -27,23 +38,19 @@ from kernelmill.hmm._posterior import (
     expected_log,
     log_precision_sum,
     mean_divergence,
-    mean_of,
     wishart_divergence,
 )
-from kernelmill.hmm._start import (
-    MOST_ROWS,
-    centers_of,
-    distributed,
-    filled_rows,
-    overall_covariance,
-)
+from kernelmill.hmm._start import centers_of, distributed, filled_rows, overall_covariance
 
 # Added to the diagonal of the covariance of the data where a fit starts, and the default scale.
 _SMALL = 1e-3
 
 
 class VariationalModel(FittedModel):
-    """Base of the variational models: Dirichlet posteriors of the chain."""
+    """Base of the variational models: Dirichlet posteriors are declared, and do all by themselves.
+
+    Subclasses add what is no Dirichlet: its divergence, and how it follows.
+    """
 
     _parameters: ClassVar[dict[str, Any]] = {
         **SHARED,
@@ -53,85 +60,41 @@ class VariationalModel(FittedModel):
 
     # --- what subclasses say ---------------------------------------------------------------------
 
-    def _start_emissions(self, data: Sequences | Stream) -> None:
-        raise NotImplementedError
-
     def _expected_emission(self) -> Any:
         """The emission of exp E[log b]."""
         raise NotImplementedError
 
     def _divergence_emissions(self, emission: Any) -> float:
-        raise NotImplementedError
+        return 0.0
 
     def _maximise_emissions(self, statistics: Any, emission: Any) -> None:
-        raise NotImplementedError
+        """Set those that are no Dirichlet."""
 
     # --- fitting ---------------------------------------------------------------------------------
 
-    def _start(self, data: Sequences | Stream) -> None:
-        owner, K = type(self).__name__, int(self.n_components)
-        numbers = start_numbers(self.random_state)
-        for letter, name, shape, size, mass in (
-            ("s", "startprob", (K,), None, data.n_sequences),
-            ("t", "transmat", (K, K), K, data.n_rows / K),
-        ):
-            if self._needs(letter):
-                given = getattr(self, f"{name}_prior")
-                given = 1.0 / K if given is None else given
-                prior = np.array(broadcast_parameter(owner, f"{name}_prior", given, shape))
-                posterior = dirichlet_start(numbers, K, size) * mass
-                setattr(self, f"{name}_prior_", prior)
-                setattr(self, f"{name}_posterior_", np.where(prior > 0, posterior, 0.0))
-            self._set_mean(name)
-        self._start_emissions(data)
+    @property
+    def _dirichlets(self) -> list[Concentrations]:
+        return [p for p in self._fitted if isinstance(p, Concentrations)]
 
-    def _set_mean(self, name: str) -> None:
-        setattr(self, f"{name}_", mean_of(np.asarray(getattr(self, f"{name}_posterior_"))))
-
-    def _concentrations(self, name: str, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Checked posterior and prior parameters of Dirichlets."""
-        owner = type(self).__name__
-        found = []
-        for part in ("posterior", "prior"):
-            attribute = f"{name}_{part}_"
-            value = checked_parameter(owner, attribute, getattr(self, attribute), shape)
-            if (value < 0).any() or not (value.sum(axis=-1) > 0).all():
-                raise ValueError(
-                    f"{owner}: {attribute} must not be negative and have a positive sum, got "
-                    f"{value.min():g}"
-                )
-            found.append(value)
-        posterior, prior = found
-        if ((posterior > 0) != (prior > 0)).any():
-            raise ValueError(
-                f"{owner}: {name}_posterior_ must be positive exactly where {name}_prior_ is, got "
-                f"zeros in other places"
-            )
-        return posterior, prior
-
-    def _chain_concentrations(self) -> tuple[tuple, tuple]:
-        K = int(self.n_components)
-        start = self._concentrations("startprob", (K,))
-        return start, self._concentrations("transmat", (K, K))
+    def _setting(self, data: Sequences | Stream) -> None:
+        for parameter in self._dirichlets:
+            parameter.pair_of(self)  # raises where they make no sense
+            parameter.set_mean(self)
 
     def _step_model(self) -> tuple[Chain, Any]:
-        (start, _), (moves, _) = self._chain_concentrations()
-        chain = Chain(np.exp(expected_log(start)), np.exp(expected_log(moves)))
+        first, moves = STARTPROB_POSTERIOR.of(self), TRANSMAT_POSTERIOR.of(self)
+        chain = Chain(np.exp(expected_log(first)), np.exp(expected_log(moves)))
         return chain, self._expected_emission()
 
     def _reached(self, expected: Expected, emission: Any, setting: Any) -> tuple[float, float]:
-        start, moves = self._chain_concentrations()
-        bound = expected.log_prob - dirichlet_divergence(*start) - dirichlet_divergence(*moves)
-        bound -= self._divergence_emissions(emission)
+        bound = expected.log_prob - self._divergence_emissions(emission)
+        bound -= sum(dirichlet_divergence(*p.pair_of(self)) for p in self._dirichlets)
         return bound, bound
 
     def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
-        if "s" in self.params:
-            self.startprob_posterior_ = self.startprob_prior_ + expected.starts
-            self._set_mean("startprob")
-        if "t" in self.params:
-            self.transmat_posterior_ = self.transmat_prior_ + expected.transitions
-            self._set_mean("transmat")
+        for parameter in self._dirichlets:
+            if parameter.letter in self.params:
+                parameter.maximise(self, expected)
         self._maximise_emissions(expected.emissions, emission)
 
 
@@ -209,14 +172,11 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
     True
     """
 
-    _table_name = "emissionprob_posterior_"
-    _letters: ClassVar = {
-        "s": ("startprob_prior_", "startprob_posterior_"),
-        "t": ("transmat_prior_", "transmat_posterior_"),
-        "e": ("emissionprob_prior_", "emissionprob_posterior_"),
-    }
+    _fitted: ClassVar = (STARTPROB_POSTERIOR, TRANSMAT_POSTERIOR, EMISSIONPROB_POSTERIOR)
+    _widest = "emissionprob_posterior_"
     _parameters: ClassVar = {
         **VariationalModel._parameters,
+        **letter_rules(_fitted),
         "emissionprob_prior": OPTIONAL,
         "n_features": rule.any_of(rule.integer(1), rule.nothing()),
     }
@@ -255,48 +215,27 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
         self.device = device
 
     def _emission(self) -> CategoricalEmission:
-        table = self._checked_table(checked_distribution, "emissionprob_")
         with np.errstate(divide="ignore"):
-            return CategoricalEmission(np.log(table))
-
-    def _start_emissions(self, data: Sequences | Stream) -> None:
-        owner, K, M = type(self).__name__, int(self.n_components), data.n_symbols
-        if self._needs("e"):
-            given = self.emissionprob_prior
-            given = 1.0 / M if given is None else given
-            prior = np.array(broadcast_parameter(owner, "emissionprob_prior", given, (K, M)))
-            numbers = start_numbers(self.random_state)
-            drawn = np.stack([dirichlet_draw(numbers, row) for row in prior])
-            self.emissionprob_prior_ = prior
-            self.emissionprob_posterior_ = drawn * data.n_rows / K
-        self._set_mean("emissionprob")
-
-    def _emission_concentrations(self) -> tuple[np.ndarray, np.ndarray]:
-        return self._concentrations("emissionprob", (int(self.n_components), self._n_symbols()))
+            return CategoricalEmission(np.log(EMISSIONPROB.of(self)))
 
     def _expected_emission(self) -> CategoricalEmission:
-        return CategoricalEmission(expected_log(self._emission_concentrations()[0]))
-
-    def _divergence_emissions(self, emission: Any) -> float:
-        return dirichlet_divergence(*self._emission_concentrations())
-
-    def _maximise_emissions(self, statistics: Any, emission: Any) -> None:
-        if "e" in self.params:
-            self.emissionprob_posterior_ = self.emissionprob_prior_ + statistics
-            self._set_mean("emissionprob")
+        return CategoricalEmission(expected_log(EMISSIONPROB_POSTERIOR.of(self)))
 
 
-def dirichlet_draw(numbers: np.random.RandomState, prior: np.ndarray) -> np.ndarray:
-    """A distribution drawn from a Dirichlet, positive where the prior is and 0 elsewhere."""
-    possible = prior > 0
-    found = np.zeros(len(prior))
-    drawn = numbers.dirichlet(prior[possible])
-    drawn = np.where(np.isfinite(drawn), drawn, 1.0 / max(1, possible.sum()))
-    found[possible] = np.maximum(drawn, np.finfo(np.float64).tiny)
-    return found
+def _checked_positive(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    array = checked_parameter(owner, name, value, shape)
+    if not (array > 0).all():
+        raise ValueError(f"{owner}: {name} must be positive, got {array.min():g}")
+    return array
 
 
-class VariationalGaussianHMM(VectorsMixin, CovarianceMixin, VariationalModel):
+MEANS = Posterior("m", "means", "Kd")
+BETA = Posterior("m", "beta", "K", check=_checked_positive)
+DOF = Posterior("c", "dof", {**dict.fromkeys(COVARIANCE_TYPES, "K"), "tied": ""})
+SCALE = Posterior("c", "scale", COVARIANCE_AXES)
+
+
+class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
     """Hidden Markov model with Gaussian emissions, fitted by variational inference.
 
     Parameters
@@ -395,14 +334,11 @@ class VariationalGaussianHMM(VectorsMixin, CovarianceMixin, VariationalModel):
     2
     """
 
-    _letters: ClassVar = {
-        "s": ("startprob_prior_", "startprob_posterior_"),
-        "t": ("transmat_prior_", "transmat_posterior_"),
-        "m": ("means_prior_", "means_posterior_", "beta_prior_", "beta_posterior_"),
-        "c": ("dof_prior_", "dof_posterior_", "scale_prior_", "scale_posterior_"),
-    }
+    _fitted: ClassVar = (STARTPROB_POSTERIOR, TRANSMAT_POSTERIOR, MEANS, BETA, DOF, SCALE)
+    _widest = "means_posterior_"
     _parameters: ClassVar = {
         **VariationalModel._parameters,
+        **letter_rules(_fitted),
         "covariance_type": rule.one_of(*COVARIANCE_TYPES),
         "means_prior": OPTIONAL,
         "beta_prior": OPTIONAL,
@@ -454,48 +390,55 @@ class VariationalGaussianHMM(VectorsMixin, CovarianceMixin, VariationalModel):
         """Means of the posteriors of the means, (K, d)."""
         return self.means_posterior_
 
-    def _emission(self) -> GaussianEmission:
-        K, d = int(self.n_components), self._n_columns()
+    def _gaussians(self) -> Gaussians:
+        """Of the means of the posteriors."""
         owner, kind = type(self).__name__, self.covariance_type
-        means = checked_parameter(owner, "means_posterior_", self.means_posterior_, (K, d))
-        covars = checked_parameter(owner, "covars_", self._covars_, covariance_shape(kind, K, d))
-        return GaussianEmission(gaussians_of(means, covars, kind, owner), np.zeros(K))
+        return gaussians_of(MEANS.of(self), COVARS.of(self), kind, owner)
+
+    def _emission(self) -> GaussianEmission:
+        return GaussianEmission(self._gaussians(), np.zeros(int(self.n_components)))
 
     # --- fitting ---------------------------------------------------------------------------------
 
-    def _start_emissions(self, data: Sequences | Stream) -> None:
-        owner, K = type(self).__name__, int(self.n_components)
-        rows = filled_rows(data.some_rows(MOST_ROWS))
-        n, d = rows.shape
-        new_means, new_covariances = self._needs("m"), self._needs("c")
-        if new_means or new_covariances:
-            centers, labels = centers_of(rows, K, self.random_state)
-            counts = np.bincount(labels, minlength=K) * (data.n_rows / n)
-        if new_means:
-            prior = rows.mean(axis=0) if self.means_prior is None else self.means_prior
-            beta = 1.0 if self.beta_prior is None else self.beta_prior
-            self.means_prior_ = np.array(broadcast_parameter(owner, "means_prior", prior, (K, d)))
-            self.beta_prior_ = np.array(broadcast_parameter(owner, "beta_prior", beta, (K,)))
-            self.means_posterior_ = centers
-            self.beta_posterior_ = self.beta_prior_ + counts
-        self._match_columns(d, "means_posterior_")
-        if new_covariances:
-            self._start_covariances(rows, counts)
+    def _start(self, data: Sequences | Stream) -> set[str]:
+        new = super()._start(data)
+        if new & {"m", "c"}:
+            rows = filled_rows(data.some_rows)
+            centers, labels = centers_of(rows, int(self.n_components), self.random_state)
+            counts = np.bincount(labels, minlength=len(centers)) * (data.n_rows / len(rows))
+            if "m" in new:
+                self._start_means(rows, centers, counts)
+            if "c" in new:
+                self._start_covariances(rows, counts)
+        self._checked("prior")  # raises where it makes no sense
         self._set_covars()
+        return new
+
+    def _prior(self, name: str, default: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """A hyperparameter, or the default."""
+        value = getattr(self, name)
+        value = default if value is None else value
+        return np.array(broadcast_parameter(type(self).__name__, name, value, shape))
+
+    def _start_means(self, rows: np.ndarray, centers: np.ndarray, counts: np.ndarray) -> None:
+        self.means_prior_ = self._prior("means_prior", rows.mean(axis=0), centers.shape)
+        self.beta_prior_ = self._prior("beta_prior", 1.0, counts.shape)
+        self.means_posterior_ = centers
+        self.beta_posterior_ = self.beta_prior_ + counts
 
     def _start_covariances(self, rows: np.ndarray, counts: np.ndarray) -> None:
-        owner, K, d = type(self).__name__, int(self.n_components), rows.shape[1]
-        kind = self.covariance_type
+        K, d, kind = int(self.n_components), rows.shape[1], self.covariance_type
+        dof = self._prior("dof_prior", d, DOF.shape(self))
         tied = kind == "tied"
-        dof = d if self.dof_prior is None else self.dof_prior
-        dof = np.array(broadcast_parameter(owner, "dof_prior", dof, () if tied else (K,)))
         self.dof_prior_ = float(dof) if tied else dof
         self.dof_posterior_ = self.dof_prior_ + (float(counts.sum()) if tied else counts)
         scale = _SMALL if self.scale_prior is None else self.scale_prior
         if np.ndim(scale) == 0:
             scale = distributed(float(scale) * np.eye(d), kind, K)
-        shape = covariance_shape(kind, K, d)
-        self.scale_prior_ = np.array(broadcast_parameter(owner, "scale_prior", scale, shape))
+        shape = SCALE.shape(self)
+        self.scale_prior_ = np.array(
+            broadcast_parameter(type(self).__name__, "scale_prior", scale, shape)
+        )
         spread = distributed(overall_covariance(rows, _SMALL), kind, K)
         self.scale_posterior_ = self._times_dof(spread)
 
@@ -507,64 +450,38 @@ class VariationalGaussianHMM(VectorsMixin, CovarianceMixin, VariationalModel):
     def _set_covars(self) -> None:
         self._covars_ = self._times_dof(np.asarray(self.scale_posterior_, dtype=np.float64), -1)
 
-    def _checked_posterior(self) -> dict[str, np.ndarray]:
-        """All parameters of the Gaussian-Wishart prior and posterior, with dof as vectors."""
-        owner, K = type(self).__name__, int(self.n_components)
-        d, kind = self._n_columns(), self.covariance_type
-        G = 1 if kind == "tied" else K
-        found = {}
-        for part in ("prior", "posterior"):
-            for name, shape in (
-                ("means", (K, d)),
-                ("beta", (K,)),
-                ("dof", (G,)),
-                ("scale", covariance_shape(kind, K, d)),
-            ):
-                value = getattr(self, f"{name}_{part}_")
-                value = np.atleast_1d(value) if name == "dof" else value
-                found[f"{name}_{part}"] = checked_parameter(owner, f"{name}_{part}_", value, shape)
-            if not (found[f"beta_{part}"] > 0).all():
-                raise ValueError(f"{owner}: beta_{part}_ must be positive")
-            if not (found[f"dof_{part}"] > d - 1).all():
-                raise ValueError(
-                    f"{owner}: dof_{part}_ must be above d - 1 = {d - 1}, got "
-                    f"{found[f'dof_{part}'].min():g}"
-                )
-            scale = found[f"scale_{part}"]
-            matrices = scale if kind in ("diag", "spherical") else np.linalg.eigvalsh(scale)
-            if not (matrices > 0).all():
-                raise ValueError(f"{owner}: scale_{part}_ must be positive definite")
-        return found
+    def _checked(self, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Means, beta, dof (as a vector) and scale of the "prior" or the "posterior"."""
+        owner, kind = type(self).__name__, self.covariance_type
+        means, beta, dof, scale = (p.of(self, part) for p in (MEANS, BETA, DOF, SCALE))
+        least = means.shape[1] - 1
+        if not (dof > least).all():
+            raise ValueError(
+                f"{owner}: dof_{part}_ must be above d - 1 = {least}, got {dof.min():g}"
+            )
+        sizes = scale if kind in ("diag", "spherical") else np.linalg.eigvalsh(scale)
+        if not (sizes > 0).all():
+            raise ValueError(
+                f"{owner}: scale_{part}_ must be positive definite, got {sizes.min():g} as its "
+                f"least eigenvalue"
+            )
+        return means, beta, np.atleast_1d(dof), scale
 
     def _expected_emission(self) -> GaussianEmission:
-        found = self._checked_posterior()
-        d, K = found["means_posterior"].shape[1], int(self.n_components)
+        means, beta, dof, _ = self._checked("posterior")
+        d = means.shape[1]
         self._set_covars()
-        gaussians = gaussians_of(
-            found["means_posterior"], self._covars_, self.covariance_type, type(self).__name__
-        )
         # Half of E[log |Lambda|] - log |E[Lambda]|, and what the spread of the mean costs.
-        dof = found["dof_posterior"]
-        offsets = 0.5 * (log_precision_sum(dof, d) - d * np.log(dof))
-        offsets = np.broadcast_to(offsets, (K,)) - 0.5 * d / found["beta_posterior"]
-        return GaussianEmission(gaussians, offsets)
+        offsets = 0.5 * (log_precision_sum(dof, d) - d * np.log(dof)) - 0.5 * d / beta
+        return GaussianEmission(self._gaussians(), offsets)
 
     def _divergence_emissions(self, emission: GaussianEmission) -> float:
-        found = self._checked_posterior()
-        d = found["means_prior"].shape[1]
-        return mean_divergence(
-            found["means_posterior"] - found["means_prior"],
-            found["beta_posterior"],
-            found["beta_prior"],
-            emission.gaussians.whitening,
-        ) + wishart_divergence(
-            found["dof_posterior"],
-            found["scale_posterior"],
-            found["dof_prior"],
-            found["scale_prior"],
-            d,
-            self.covariance_type,
-        )
+        means, beta, dof, scale = self._checked("posterior")
+        means0, beta0, dof0, scale0 = self._checked("prior")
+        d, kind = means.shape[1], self.covariance_type
+        whitening = emission.gaussians.whitening
+        of_means = mean_divergence(means - means0, beta, beta0, whitening)
+        return of_means + wishart_divergence(dof, scale, dof0, scale0, d, kind)
 
     def _maximise_emissions(self, statistics: Any, emission: GaussianEmission) -> None:
         gaussians: Gaussians = emission.gaussians

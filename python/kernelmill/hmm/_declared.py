@@ -1,0 +1,346 @@
+"""Fitted parameters as data: a model declares each one, and the fit does the rest.
+
+``_fitted`` of a model is a tuple of these records, in the order in which a fit starts them. From it
+follow the letters of ``params`` and ``init_params``, what a fit starts anew, the checks of values
+that were fitted or assigned, and the number of free scalars; and for distributions with Dirichlet
+priors, and their variational posteriors, the update and its part of the objective, too.
+
+Shapes are spelled in letters: K states, M Gaussians of a state, d features (or symbols).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import NotFittedError
+
+from kernelmill._estimator._parameters import Rule
+from kernelmill.hmm._dirichlet import (
+    dirichlet_draw,
+    dirichlet_log_prior,
+    dirichlet_mode,
+    dirichlet_start,
+    start_numbers,
+)
+from kernelmill.hmm._posterior import mean_of
+
+# --- checks of values ----------------------------------------------------------------------------
+
+
+def checked_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A fitted or assigned parameter as finite float64 of the given shape.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+    """
+    try:
+        array = np.ascontiguousarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{owner}: {name} must be numeric, got {error}") from error
+    if np.shape(value) != shape:
+        raise ValueError(f"{owner}: {name} must have shape {shape}, got {np.shape(value)}")
+    array = array.reshape(shape)  # a scalar stays one
+    if not np.isfinite(array).all():
+        raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
+    return array
+
+
+def checked_distribution(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Probabilities whose last axis sums to one.
+
+    Raises
+    ------
+    ValueError
+        If an entry is negative or a sum is not one.
+    """
+    array = checked_at_least_zero(owner, name, value, shape)
+    sums = array.sum(axis=-1)
+    if not np.abs(sums - 1.0).max() <= 1e-5:
+        what = "rows that sum to 1" if array.ndim > 1 else "a sum of 1"
+        raise ValueError(f"{owner}: {name} must have {what}, got {np.array2string(sums)}")
+    return array
+
+
+def checked_at_least_zero(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers that are not negative.
+
+    Raises
+    ------
+    ValueError
+        If one is.
+    """
+    array = checked_parameter(owner, name, value, shape)
+    if array.size and array.min() < 0:
+        raise ValueError(f"{owner}: {name} must not be negative, got {array.min():g}")
+    return array
+
+
+def broadcast_parameter(
+    owner: str, name: str, value: Any, shape: tuple[int, ...], minimum: float = -np.inf
+) -> np.ndarray:
+    """A hyperparameter as float64 of the given shape.
+
+    A vector with one entry for each of the first axis is accepted, too.
+
+    Raises
+    ------
+    ValueError
+        If it is not finite, below `minimum`, or does not broadcast.
+    """
+    try:
+        array = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{owner}: {name} must be numeric, got {error}") from error
+    if not np.isfinite(array).all():
+        raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
+    if (array < minimum).any():
+        raise ValueError(f"{owner}: {name} must be at least {minimum:g}, got {array.min():g}")
+    for candidate in (array, array.reshape(array.shape + (1,) * (len(shape) - array.ndim))):
+        try:
+            return np.broadcast_to(candidate, shape)
+        except ValueError:
+            continue
+    raise ValueError(f"{owner}: {name} must broadcast to shape {shape}, got {array.shape}")
+
+
+# --- what a model declares -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter that is a point.
+
+    Attributes
+    ----------
+    letter : str
+        Its letter in ``params`` and ``init_params``; several may share one.
+    name : str
+        Its attribute.
+    axes : str, or dict from covariance type to str
+        Its shape in letters.
+    start : callable, optional
+        ``start(model, data, numbers)`` gives the value that a fit starts from; parameters without
+        it the model starts by itself.
+    check : callable
+        ``check(owner, name, value, shape)`` gives the value as the passes need it, or raises.
+    """
+
+    letter: str
+    name: str
+    axes: str | dict[str, str]
+    start: Callable | None = None
+    check: Callable = checked_parameter
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The attributes that it consists of."""
+        return (self.name,)
+
+    def spelled(self, model: Any) -> str:
+        """Its shape in letters."""
+        return self.axes if isinstance(self.axes, str) else self.axes[model.covariance_type]
+
+    def shape(self, model: Any, data: Any = None) -> tuple[int, ...]:
+        """Its shape in a model, as wide as the model's parameters are, or as some data."""
+        return tuple(
+            data.d if letter == "d" and data is not None else model._size(letter)
+            for letter in self.spelled(model)
+        )
+
+    def of(self, model: Any) -> np.ndarray:
+        """Its checked value.
+
+        Raises
+        ------
+        ValueError
+            If it makes no sense.
+        NotFittedError
+            If the model has none.
+        """
+        return self._checked(model, self.name)
+
+    def _checked(self, model: Any, attribute: str) -> np.ndarray:
+        owner, shown = type(model).__name__, attribute.lstrip("_")
+        value = getattr(model, attribute, None)
+        if value is None:
+            raise NotFittedError(
+                f"{owner}: {shown} must be fitted or assigned first, got a model without it (call "
+                f"fit, or assign all parameters)"
+            )
+        return self.check(owner, shown, value, self.shape(model))
+
+    def begin(self, model: Any, data: Any, numbers: np.random.RandomState) -> None:
+        """Set the model's own to where a fit starts."""
+        if self.start is not None:
+            setattr(model, self.name, self.start(model, data, numbers))
+
+    def n_free(self, model: Any) -> int:
+        """Free scalars; matrices (d, d) are symmetric."""
+        shape = self.shape(model)
+        if self.spelled(model).endswith("dd"):
+            return math.prod(shape[:-1]) * (shape[-1] + 1) // 2
+        return math.prod(shape)
+
+
+@dataclass(frozen=True)
+class Distributions(Parameter):
+    """Distributions along the last axis, with Dirichlet priors: the most probable ones are kept.
+
+    Attributes
+    ----------
+    counts : callable
+        ``counts(expected)`` finds what to count in what an E-step gave.
+    keeps_zeros : bool
+        Whether entries that are 0 stay 0, and are no part of the prior.
+    """
+
+    check: Callable = checked_distribution
+    counts: Callable = attrgetter("emissions")
+    keeps_zeros: bool = False
+
+    def prior_of(self, model: Any) -> np.ndarray:
+        """Parameters of the prior, flat where the model has no such hyperparameter."""
+        name = f"{self.name}prior"
+        given = getattr(model, name, 1.0)
+        return broadcast_parameter(type(model).__name__, name, given, self.shape(model), minimum=0)
+
+    def log_prior(self, model: Any, prior: np.ndarray) -> float:
+        """Log density of the prior, up to a constant."""
+        return dirichlet_log_prior(prior, getattr(model, self.name), skip_zeros=self.keeps_zeros)
+
+    def maximise(self, model: Any, expected: Any, prior: np.ndarray) -> None:
+        """Set the model's own to the most probable ones."""
+        before = getattr(model, self.name)
+        counts = self.counts(expected).reshape(before.shape)
+        setattr(model, self.name, dirichlet_mode(prior, counts, before, self.keeps_zeros))
+
+    def n_free(self, model: Any) -> int:
+        *rows, columns = self.shape(model)
+        return math.prod(rows) * (columns - 1)
+
+
+def _start_first(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    return dirichlet_start(numbers, int(model.n_components))
+
+
+def _start_moves(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    K = int(model.n_components)
+    return dirichlet_start(numbers, K, K)
+
+
+def _start_table(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    """Distributions over symbols: uniform numbers over their sum."""
+    table = start_numbers(model.random_state).random_sample((int(model.n_components), data.d))
+    return table / table.sum(axis=1, keepdims=True)
+
+
+STARTPROB = Distributions(
+    "s", "startprob_", "K", _start_first, counts=attrgetter("starts"), keeps_zeros=True
+)
+TRANSMAT = Distributions(
+    "t", "transmat_", "KK", _start_moves, counts=attrgetter("transitions"), keeps_zeros=True
+)
+EMISSIONPROB = Distributions("e", "emissionprob_", "Kd", _start_table)
+
+
+@dataclass(frozen=True)
+class Posterior(Parameter):
+    """A parameter with a distribution: `name` is that of ``{name}_prior_`` and ``_posterior_``."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return f"{self.name}_prior_", f"{self.name}_posterior_"
+
+    def of(self, model: Any, part: str = "posterior") -> np.ndarray:
+        """The checked value of one of the two."""
+        return self._checked(model, f"{self.name}_{part}_")
+
+
+def _checked_concentration(owner: str, name: str, value: Any, shape: Any) -> np.ndarray:
+    array = checked_at_least_zero(owner, name, value, shape)
+    if not (array.sum(axis=-1) > 0).all():
+        raise ValueError(f"{owner}: {name} must have a positive sum, got only zeros")
+    return array
+
+
+@dataclass(frozen=True)
+class Concentrations(Posterior):
+    """Parameters of Dirichlet posteriors; the model has their means as ``{name}_``.
+
+    ``start`` gives distributions, which are then filled with what there is to count; it may look at
+    the prior, which the model has by then.
+    """
+
+    check: Callable = _checked_concentration
+    counts: Callable = attrgetter("emissions")
+
+    def pair_of(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Checked parameters of posterior and prior.
+
+        Raises
+        ------
+        ValueError
+            If they make no sense, or are 0 in different places.
+        """
+        posterior, prior = self.of(model), self.of(model, "prior")
+        if ((posterior > 0) != (prior > 0)).any():
+            raise ValueError(
+                f"{type(model).__name__}: {self.name}_posterior_ must be positive exactly where "
+                f"{self.name}_prior_ is, got zeros in other places"
+            )
+        return posterior, prior
+
+    def begin(self, model: Any, data: Any, numbers: np.random.RandomState) -> None:
+        shape, name = self.shape(model, data), f"{self.name}_prior"
+        given = getattr(model, name)
+        given = 1.0 / shape[-1] if given is None else given
+        prior = np.array(broadcast_parameter(type(model).__name__, name, given, shape))
+        setattr(model, f"{name}_", prior)
+        assert self.start is not None
+        # Each sequence begins once; the states share all other counts.
+        mass = data.n_sequences if prior.ndim == 1 else data.n_rows / len(prior)
+        posterior = np.where(prior > 0, self.start(model, data, numbers) * mass, 0.0)
+        setattr(model, f"{self.name}_posterior_", posterior)
+
+    def set_mean(self, model: Any) -> None:
+        """Set the model's distributions to the means of the posteriors."""
+        posterior = np.asarray(getattr(model, f"{self.name}_posterior_"))
+        setattr(model, f"{self.name}_", mean_of(posterior))
+
+    def maximise(self, model: Any, expected: Any) -> None:
+        """Set the model's posterior to the best one: prior plus counts."""
+        prior = getattr(model, f"{self.name}_prior_")
+        setattr(model, f"{self.name}_posterior_", prior + self.counts(expected))
+        self.set_mean(model)
+
+
+def _start_drawn(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    """Distributions over symbols, drawn from their priors."""
+    numbers = start_numbers(model.random_state)
+    return np.stack([dirichlet_draw(numbers, row) for row in model.emissionprob_prior_])
+
+
+STARTPROB_POSTERIOR = Concentrations(
+    "s", "startprob", "K", _start_first, counts=attrgetter("starts")
+)
+TRANSMAT_POSTERIOR = Concentrations(
+    "t", "transmat", "KK", _start_moves, counts=attrgetter("transitions")
+)
+EMISSIONPROB_POSTERIOR = Concentrations("e", "emissionprob", "Kd", _start_drawn)
+
+
+def letter_rules(fitted: tuple[Parameter, ...]) -> dict[str, Rule]:
+    """The rules of ``params`` and ``init_params``."""
+    letters = "".join(dict.fromkeys(parameter.letter for parameter in fitted))
+    accepted = Rule(
+        lambda value: isinstance(value, str) and set(value) <= set(letters),
+        f"a string of some of the letters {letters!r}",
+    )
+    return {"params": accepted, "init_params": accepted}
