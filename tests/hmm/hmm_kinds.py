@@ -62,7 +62,7 @@ def _kinds():
             f"GMMHMM-{kind}",
             lambda K=2, kind=kind, **p: GMMHMM(K, n_mix=2, covariance_type=kind, **p),
             vectors,
-            ("means_", "covars_", "weights_"),
+            ("means_", "_covars_", "weights_"),
         )
         yield Kind(
             f"VariationalGaussianHMM-{kind}",

@@ -408,3 +408,14 @@ def test_matrices_have_names_for_their_states():
 def test_predict_before_fit_says_so():
     with pytest.raises(NotFittedError):
         MarkovChain().predict("ab")
+
+
+def test_masked_symbols_are_refused():
+    masked = np.ma.array([0, 1, 0, 1], mask=[False, False, True, False])
+    message = "MarkovChain: symbols must not be missing, got a masked one at place 2"
+    for sequences in (masked, [masked], iter([masked]), masked[:, None]):
+        with pytest.raises(ValueError, match=message):
+            MarkovChain().fit(sequences)
+    with pytest.raises(ValueError, match="symbols must not be missing, got masked"):
+        MarkovChain().fit([0, 1, np.ma.masked, 1])
+    MarkovChain().fit(np.ma.array([0, 1, 0, 1]))

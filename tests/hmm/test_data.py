@@ -2,10 +2,11 @@
 
 import io
 import pickle
+import re
 
 import numpy as np
 import pytest
-from hmm_kinds import KINDS, same_start
+from hmm_kinds import COVARIANCES, KINDS, same_start
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -108,6 +109,8 @@ def test_sparse_rows_are_refused(rng):
         ("algorithm", "best"),
         ("n_iter", -1),
         ("tol", np.nan),
+        ("tol", np.inf),
+        ("n_iter", 2.5),
         ("params", "s,t"),
         ("params", "stx"),
         ("init_params", "stmcw"),
@@ -350,3 +353,70 @@ def test_priors_are_not_negative(model, message):
 def test_symbols_that_are_no_numbers_of_columns():
     with pytest.raises(ValueError, match=r"^CategoricalHMM: X must hold symbols below 10000000 "):
         CategoricalHMM(2).fit([[10**9], [1]])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [k for k in KINDS.values() if k.name.partition("-")[2] in COVARIANCES],
+    ids=lambda kind: kind.name,
+)
+def test_covariances_of_another_type_are_noticed(kind, rng):
+    """Where K (or M) is d, the shapes of tied and diagonal covariances are the same."""
+    X = kind.rows(rng, 40)
+    model = kind.make(2, n_iter=2, random_state=0).fit(X)
+    before = model.covars_.copy()
+    own = model.covariance_type
+    for other in set(COVARIANCES) - {own}:
+        model.set_params(covariance_type=other, init_params="")
+        for run in (model.score, model.predict, model.fit):
+            with pytest.raises(ValueError, match=r"must (be of covariance_type|have shape)"):
+                run(X)
+        assert np.array_equal(model.set_params(covariance_type=own).covars_, before)
+    assert np.isfinite(model.set_params(init_params=model.params).fit(X).score(X))
+
+
+def test_covariances_may_be_assigned_for_another_type():
+    model = GaussianHMM(2, "tied", init_params="st")
+    model.means_ = np.array([[0.0, 0.0], [5.0, 5.0]])
+    model.covars_ = np.eye(2)
+    model.set_params(covariance_type="diag").covars_ = np.ones((2, 2))
+    assert np.isfinite(model.fit(model.means_.repeat(5, axis=0)).covars_).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"means_prior": [[1], [2, 3]]}, "means_prior must have rows of equal length, got [[1], "),
+        ({"means_weight": ["a", "b"]}, "means_weight must be numeric, got ['a', 'b']"),
+        ({"covars_weight": [[1], [2, 3]]}, "covars_weight must have rows of equal length"),
+        ({"transmat_prior": ["a", "b"]}, "transmat_prior must be numeric, got ['a', 'b']"),
+    ],
+)
+def test_priors_that_are_no_numbers(change, message):
+    with pytest.raises(ValueError, match=f"^GaussianHMM: {re.escape(message)}"):
+        GaussianHMM(2, **change).fit(np.zeros((9, 2)))
+
+
+@pytest.mark.parametrize(
+    ("trials", "message"),
+    [
+        ([5] * 7, "n_trials must be a number or one for each of the 2 rows of X, got shape (7,)"),
+        ([[3], [4]], "n_trials must be a number or one for each of the 2 rows of X, got shape (2"),
+        ([3, "x"], "n_trials must be numeric, got [3, 'x']"),
+        ([[3, 3], [3]], "n_trials must have rows of equal length, got [[3, 3], [3]]"),
+    ],
+)
+def test_trials_that_do_not_fit(trials, message):
+    with pytest.raises(ValueError, match=f"^MultinomialHMM: {re.escape(message)}"):
+        MultinomialHMM(n_trials=trials).fit([[1, 2], [2, 2]])
+
+
+def test_nested_lists_of_unequal_length():
+    X, uneven = np.zeros((3, 1)), [[1], [1, 1]]
+    with pytest.raises(ValueError, match=r"^GaussianHMM: lengths must have rows of equal length"):
+        GaussianHMM().fit(X, uneven)
+    with pytest.raises(ValueError, match=r"^GaussianHMM: sample_weight must have rows of equal"):
+        GaussianHMM().fit(X, [1, 2], uneven)
+    for covars in (uneven, "a", [["a"]]):
+        with pytest.raises(ValueError, match=r"^GaussianHMM: covars_ must"):
+            GaussianHMM().covars_ = covars

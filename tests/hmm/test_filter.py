@@ -94,3 +94,28 @@ def test_what_cannot_be_taken_in(rng):
         filter.update([0, 1])
     with pytest.raises(ValueError, match="x must be numeric"):
         filter.update("a")
+
+
+def test_masked_entries_are_missing(rng):
+    X = KINDS["GaussianHMM-full"].rows(rng, 30)
+    filters = [GaussianHMM(2, "full", random_state=0).fit(X).filter() for _ in range(2)]
+    masked = filters[0].update(np.ma.array([99.0, 1.0], mask=[True, False]))
+    assert np.array_equal(masked, filters[1].update([np.nan, 1.0]))
+    symbols = CategoricalHMM(2, random_state=0).fit([[0], [1], [1], [0]])
+    assert np.array_equal(symbols.filter().update(np.ma.masked), symbols.filter().update(-1))
+    assert np.array_equal(symbols.filter().update(np.ma.array(1)), symbols.filter().update(1))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([np.inf, 0.0], r"x must be finite or NaN, got \[inf, 0.0\]"),
+        ([[1.0], [2.0, 3.0]], r"x must have rows of equal length, got \[\[1.0\], \[2.0, 3.0\]\]"),
+        ("ab", "x must be numeric, got dtype <U2"),
+    ],
+)
+def test_observations_that_are_none(x, message, rng):
+    filter = GaussianHMM(2, random_state=0).fit(rng.standard_normal((20, 2))).filter()
+    with pytest.raises(ValueError, match=f"^GaussianHMM: {message}"):
+        filter.update(x)
+    assert filter.n_updates == 0

@@ -175,3 +175,20 @@ def test_symbols_in_streams_may_grow(rng):
     assert model.emissionprob_.shape == (2, 5)
     with pytest.raises(ValueError, match="X must hold symbols below 5, got 5 at row 1"):
         model.score([np.array([[0], [5]])])
+
+
+def test_masked_entries_of_chunks_are_missing(em_kind, rng):
+    X = em_kind.rows(rng, 40)
+    mask = rng.random(X.shape) < 0.2
+    if em_kind.name == "MultinomialHMM":
+        mask[:] = mask[:, :1]  # rows are missing as a whole
+    masked = np.ma.array(X, mask=mask)
+    models = [em_kind.make(2, n_iter=2, random_state=0, tol=-np.inf) for _ in range(2)]
+    models[0].fit(masked, [25, 15])
+    models[1].fit([masked[:25], masked[25:]])
+    # Sums over chunks round differently: T eps, amplified by two iterations.
+    np.testing.assert_allclose(
+        models[1].monitor_.history, models[0].monitor_.history, rtol=1e3 * 40 * 2.2e-16
+    )
+    whole = em_kind.make(2, n_iter=2, random_state=0, tol=-np.inf).fit(X, [25, 15])
+    assert models[0].monitor_.history[0] != whole.monitor_.history[0]

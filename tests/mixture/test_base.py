@@ -11,7 +11,7 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import kernelmill
-from kernelmill._gaussian._parameters import NotPositiveDefinite
+from kernelmill._gaussian._parameters import COVARIANCE_TYPES, NotPositiveDefinite
 from kernelmill.mixture import BayesianGaussianMixture, GaussianMixture
 
 DTYPES = [np.float32, np.float64]
@@ -297,3 +297,89 @@ def test_masked_entries_are_missing(rng):
     counts = np.ma.masked_array((9 * X).astype(int), mask)
     shown = np.where(mask, np.nan, counts.data)
     assert np.array_equal(model.score_samples(counts), model.score_samples(shown))
+
+
+@pytest.mark.parametrize("cls", [GaussianMixture, BayesianGaussianMixture])
+@pytest.mark.parametrize("own", COVARIANCE_TYPES)
+def test_another_covariance_type_is_noticed(cls, own, rng):
+    """With k = d the shapes of tied and diagonal precisions are the same."""
+    X = rng.standard_normal((60, 2)) @ np.array([[1.0, 0.5], [0.0, 1.0]])
+    model = cls(2, covariance_type=own, random_state=0, tol=1e-1, warm_start=True).fit(X)
+    for other in set(COVARIANCE_TYPES) - {own}:
+        model.set_params(covariance_type=other)
+        for run in (model.predict, model.score, model.fit):
+            with pytest.raises(ValueError, match=r"precisions_cholesky_ must have .* for cov"):
+                run(X)
+    model.set_params(covariance_type=own).fit(X)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_precisions_alone_make_a_mixture(covariance_type, rng):
+    """scikit-learn's users assign weights_, means_ and precisions_cholesky_."""
+    X = rng.standard_normal((200, 3)) * [1.0, 2.0, 0.5]
+    fitted = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+    model = GaussianMixture(2, covariance_type=covariance_type, random_state=0)
+    for name in ("weights_", "means_", "precisions_cholesky_"):
+        setattr(model, name, getattr(fitted, name))
+    np.testing.assert_array_equal(model.predict(X), fitted.predict(X))
+    np.testing.assert_array_equal(model.score_samples(X), fitted.score_samples(X))
+    # Two inverses of matrices of condition 100 at most.
+    np.testing.assert_allclose(model.sample(5)[0], fitted.sample(5)[0], rtol=1e-10)
+    np.testing.assert_allclose(model.covariances_, fitted.covariances_, rtol=1e-10, atol=1e-12)
+    model = GaussianMixture(2, covariance_type=covariance_type)
+    model.weights_, model.means_ = fitted.weights_, fitted.means_
+    with pytest.raises(NotFittedError):
+        model.predict(X)
+    model.precisions_cholesky_ = -fitted.precisions_cholesky_
+    with pytest.raises(ValueError, match=r"precisions_cholesky_ must have .*positive"):
+        model.predict(X)
+
+
+@pytest.mark.parametrize("cls", [GaussianMixture, BayesianGaussianMixture])
+def test_masked_entries_are_missing_everywhere(cls, rng):
+    X = rng.standard_normal((60, 2))
+    mask = rng.random(X.shape) < 0.2
+    masked = np.ma.array(X, mask=mask)
+    gaps = cls(2, random_state=0).fit(np.where(mask, np.nan, X))
+    for given in (masked, [masked], [masked[:20], masked[20:]]):
+        model = cls(2, random_state=0).fit(given)
+        # Sums over chunks round differently.
+        np.testing.assert_allclose(model.means_, gaps.means_, rtol=1e-8)
+
+
+@pytest.mark.parametrize("cls", [GaussianMixture, BayesianGaussianMixture])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("tol", np.inf, r"tol must be a number of at least 0, got inf \(it must be finite\)"),
+        ("tol", np.nan, r"tol must be a number of at least 0, got nan \(it must be finite\)"),
+        ("max_iter", 2.5, "max_iter must be a whole number of at least 0, got 2.5"),
+        ("reg_covar", "x", "reg_covar must be a number of at least 0, got 'x'"),
+    ],
+)
+def test_numbers_that_are_none(cls, name, value, message, rng):
+    with pytest.raises(ValueError, match=f"^{cls.__name__}: {message}$"):
+        cls(2, **{name: value}).fit(rng.standard_normal((20, 2)))
+
+
+def test_initial_values_that_are_no_numbers(rng):
+    X = rng.standard_normal((20, 2))
+    for model, message in (
+        (GaussianMixture(2, means_init=[[1], [2, 3]]), "means_init must have rows of equal length"),
+        (GaussianMixture(2, weights_init=[1, "a"]), "weights_init must be numeric, got"),
+        (BayesianGaussianMixture(mean_prior=[1, "a"]), "mean_prior must be numeric, got"),
+    ):
+        with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
+            model.fit(X)
+    with pytest.raises(ValueError, match="GaussianMixture: sample_weight must have rows of equal"):
+        GaussianMixture().fit(X, sample_weight=[[1], [1, 2]])
+
+
+@pytest.mark.parametrize("cls", [GaussianMixture, BayesianGaussianMixture])
+def test_outliers_that_nobody_asked_for(cls, rng):
+    model = cls().fit(rng.standard_normal((20, 2)))
+    for name in ("decision_function", "is_outlier"):
+        message = f"{cls.__name__}: contamination must be a share of outliers for {name}, got None"
+        with pytest.raises(AttributeError, match=message):
+            getattr(model, name)
+        assert not hasattr(model, name)

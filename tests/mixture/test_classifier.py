@@ -174,3 +174,25 @@ def test_messages(wheel, options, message):
         MixtureClassifier().fit(wheel[0], [0, 1, 0])
     with pytest.raises(ValueError, match="y must be finite"):
         MixtureClassifier().fit(wheel[0], np.full(600, np.nan))
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        ([0, "a"] * 10, "y must be all numbers or all strings, got int and str"),
+        (np.array([0, "a", None, 1.0] * 5, dtype=object), "y must be all numbers or all strings"),
+        (np.linspace(0, 1, 20), "y must be a vector of classes, got another .*continuous"),
+        ([[1]] * 10 + [[1, 2]] * 10, "y must have rows of equal length"),
+        (np.zeros((20, 2)), "y must be a vector of classes, got another .*1d"),
+    ],
+)
+def test_labels_that_are_none(y, message, rng):
+    with pytest.raises(ValueError, match=f"^MixtureClassifier: {message}"):
+        MixtureClassifier().fit(rng.standard_normal((20, 2)), y)
+
+
+def test_rejection_that_nobody_asked_for(wheel):
+    model = MixtureClassifier().fit(*wheel)
+    message = "MixtureClassifier: contamination must be a share of outliers for is_outlier"
+    with pytest.raises(AttributeError, match=message):
+        model.is_outlier(wheel[0])

@@ -123,6 +123,12 @@ VERBOSE = Rule(
 )
 
 
+def shown(value: Any) -> str:
+    """A value as messages show it: all of it, or its type and beginning."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{type(value).__name__} {text[:60]}..."
+
+
 def check_parameters(estimator: Any) -> None:
     """Test every parameter of an estimator against the table of its class.
 
@@ -139,9 +145,7 @@ def check_parameters(estimator: Any) -> None:
     for name, rule in estimator._parameters.items():
         value = getattr(estimator, name)
         if not rule.accepts(value):
-            shown = repr(value)
-            if len(shown) > 80:
-                shown = f"{type(value).__name__} {shown[:60]}..."
+            hint = " (it must be finite)" if is_real(value) and not math.isfinite(value) else ""
             raise InvalidParameterError(
-                f"{type(estimator).__name__}: {name} must be {rule.words}, got {shown}"
+                f"{type(estimator).__name__}: {name} must be {rule.words}, got {shown(value)}{hint}"
             )

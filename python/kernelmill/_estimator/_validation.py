@@ -13,6 +13,8 @@ import numpy as np
 from sklearn import get_config
 
 from kernelmill._estimator._base import warn
+from kernelmill._estimator._device import to_host
+from kernelmill._estimator._parameters import shown
 from kernelmill.ops._op import is_cupy
 from kernelmill.stream._matrix import (
     feature_names,
@@ -136,6 +138,37 @@ def _converted(X: Any, owner: str, accept_sparse: bool) -> Any:
         return X.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{owner}: X must be numeric, got {error}") from error
+
+
+def as_array(value: Any, name: str, owner: str) -> np.ndarray:
+    """A small argument as an array on the host.
+
+    Raises
+    ------
+    ValueError
+        If it is nested lists of unequal length.
+    """
+    try:
+        return np.asarray(to_host(value))
+    except ValueError as error:
+        raise ValueError(
+            f"{owner}: {name} must have rows of equal length, got {shown(value)}"
+        ) from error
+
+
+def as_numbers(value: Any, name: str, owner: str) -> np.ndarray:
+    """A small argument as a new float64 array on the host.
+
+    Raises
+    ------
+    ValueError
+        If it holds anything but numbers, or is nested lists of unequal length.
+    """
+    array = as_array(value, name, owner)
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{owner}: {name} must be numeric, got {shown(value)}") from error
 
 
 def check_X(
@@ -288,7 +321,7 @@ def check_weight(estimator: Any, sample_weight: Any, X: Any) -> Any:
         if not is_cupy(X):
             weight = cupy.asnumpy(weight)
     else:
-        weight = np.asarray(sample_weight)
+        weight = as_array(sample_weight, "sample_weight", owner)
         if weight.ndim == 0 and weight.dtype.kind in "biuf":
             weight = np.full(n, weight)
         if weight.dtype.kind == "c":

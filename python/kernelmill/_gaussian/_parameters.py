@@ -101,6 +101,46 @@ def _has_factor(matrix: np.ndarray) -> bool:
         return False
 
 
+def check_precisions_cholesky(
+    factor: np.ndarray, covariance_type: str, k: int, d: int, owner: str
+) -> None:
+    """Raise where this is no ``precisions_cholesky`` of the type.
+
+    Tied and diagonal ones have equal shapes where k is d, but never equal zeros.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, or the matrices are not upper triangular with a positive diagonal.
+    """
+    expected = covariance_shape(covariance_type, k, d)
+    what = f"shape {expected}"
+    got = f"{factor.shape}"
+    if factor.shape == expected:
+        diagonal = factor
+        if covariance_type in ("full", "tied"):
+            diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
+            what = "upper triangles, positive on the diagonal,"
+            good = not np.tril(factor, -1).any()
+        else:
+            what, good = "positive numbers", True
+        if good and (diagonal > 0).all() and np.isfinite(factor).all():
+            return
+        got = "others"
+    raise ValueError(
+        f"{owner}: precisions_cholesky_ must have {what} for covariance_type={covariance_type!r}, "
+        f"got {got} (set the covariance_type of the fit before, or fit anew without warm_start)"
+    )
+
+
+def covariances_of(factor: np.ndarray, covariance_type: str) -> np.ndarray:
+    """The covariances behind `precisions_cholesky`, in the same shape."""
+    if covariance_type in ("diag", "spherical"):
+        return factor**-2.0
+    inverse = np.linalg.inv(factor)
+    return np.swapaxes(inverse, -1, -2) @ inverse
+
+
 def full_covariances(covariances: np.ndarray, covariance_type: str, k: int, d: int) -> np.ndarray:
     """Covariances of any type as k matrices (k, d, d); a read-only view where that is enough."""
     if covariance_type == "full":

@@ -26,7 +26,9 @@ ALGORITHMS = ("viterbi", "map")
 NUMBER = Rule(lambda value: is_real(value) and np.isfinite(value), "a finite number")
 NUMBER_OR_ARRAY = rule.any_of(NUMBER, rule.array("that broadcasts to the parameter's"))
 OPTIONAL = rule.any_of(NUMBER_OR_ARRAY, rule.nothing())
-TOLERANCE = Rule(lambda value: is_real(value) and value == value, "a number")
+TOLERANCE = Rule(
+    lambda value: is_real(value) and value < np.inf, "a number, or -inf to do all n_iter iterations"
+)
 # Parameters that all models have.
 SHARED = {
     "n_components": rule.integer(1),

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernelmill._estimator._validation import as_array, as_numbers
+
 # Symbols of a stream that are counted at a time.
 _BATCH = 1 << 20
 # Codes of runs must stay below this, else runs are compared symbol by symbol.
@@ -51,21 +53,23 @@ class SymbolTable:
 
     def _add(self, symbol: Any) -> int:
         try:
+            missing = symbol is np.ma.masked or bool(symbol != symbol)
+        except TypeError:  # pandas.NA does not even say
+            missing = True
+        except ValueError:  # an array, which is not hashable either
+            missing = False
+        if missing:
+            raise ValueError(
+                f"{self.owner}: symbols must not be missing, got {symbol!r} (cut the sequence in "
+                f"two there)"
+            )
+        try:
             hash(symbol)
         except TypeError as error:
             raise TypeError(
                 f"{self.owner}: symbols must be hashable, got {type(symbol).__name__} (turn lists "
                 f"into tuples)"
             ) from error
-        try:
-            missing = bool(symbol != symbol)
-        except TypeError:  # pandas.NA does not even say
-            missing = True
-        if missing:
-            raise ValueError(
-                f"{self.owner}: symbols must not be missing, got {symbol!r} (cut the sequence in "
-                f"two there)"
-            )
         return self.codes.setdefault(symbol, len(self.codes))
 
     def encode(self, sequence: Any, *, grow: bool) -> np.ndarray:
@@ -140,11 +144,19 @@ def symbol_array(symbols: list[Any]) -> np.ndarray:
 
 
 def _is_sequence(item: Any) -> bool:
+    if item is np.ma.masked:  # an array, and yet a single missing symbol
+        return False
     return isinstance(item, list | tuple | np.ndarray) or hasattr(item, "to_numpy")
 
 
 def _flat(array: Any, owner: str) -> np.ndarray:
-    array = np.asarray(array)
+    if np.ma.isMaskedArray(array) and np.ma.getmaskarray(array).any():
+        place = int(np.ma.getmaskarray(array).argmax())
+        raise ValueError(
+            f"{owner}: symbols must not be missing, got a masked one at place {place} (cut the "
+            f"sequence in two there)"
+        )
+    array = as_array(array, "sequences", owner)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -156,7 +168,7 @@ def _flat(array: Any, owner: str) -> np.ndarray:
 
 
 def _check_lengths(lengths: Any, T: int, owner: str) -> np.ndarray:
-    lengths = np.asarray(lengths)
+    lengths = as_array(lengths, "lengths", owner)
     if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu"):
         raise ValueError(
             f"{owner}: lengths must be whole numbers of shape (S,), got {lengths.dtype} of shape "
@@ -172,7 +184,7 @@ def _check_lengths(lengths: Any, T: int, owner: str) -> np.ndarray:
 
 
 def _check_weights(weights: Any, S: int, owner: str) -> np.ndarray:
-    weights = np.asarray(weights, dtype=np.float64)
+    weights = as_numbers(weights, "sample_weight", owner)
     if weights.shape != (S,):
         raise ValueError(
             f"{owner}: sample_weight must have one weight for each of {S} sequences, got shape "

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._device import to_host
+from kernelmill._estimator._validation import as_numbers
 from kernelmill.hmm._base import NUMBER_OR_ARRAY
 from kernelmill.hmm._data import RowsMixin
 from kernelmill.hmm._declared import (
@@ -154,13 +155,13 @@ class MultinomialHMM(RowsMixin, EMModel):
         there = np.isfinite(sums)
         if self.n_trials is not None:
             owner = type(self).__name__
-            try:
-                wanted = np.broadcast_to(np.asarray(self.n_trials, dtype=np.float64), sums.shape)
-            except (TypeError, ValueError) as error:
+            given = as_numbers(self.n_trials, "n_trials", owner)
+            if given.shape not in ((), sums.shape):
                 raise ValueError(
                     f"{owner}: n_trials must be a number or one for each of the {len(sums)} rows "
-                    f"of X, got {error}"
-                ) from error
+                    f"of X, got shape {given.shape}"
+                )
+            wanted = np.broadcast_to(given, sums.shape)
             wrong = there & (sums != wanted)
             if wrong.any():
                 row = int(wrong.argmax())

@@ -12,10 +12,9 @@ import numpy as np
 
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._streams import is_stream
-from kernelmill._estimator._validation import check_features, check_X, chunk_check
+from kernelmill._estimator._validation import as_array, check_features, check_X, chunk_check
 from kernelmill.hmm._observations import as_symbols, observe_symbols, observe_vectors
 from kernelmill.hmm._passes import Sequences, Stream, largest_symbol
-from kernelmill.ops._op import is_cupy
 from kernelmill.stream import Source, source
 from kernelmill.stream._matrix import feature_names, kind_of
 
@@ -39,7 +38,7 @@ def check_lengths(owner: str, lengths: Any, rows: int) -> np.ndarray:
         return np.array([rows], dtype=np.int64)
     if is_integer(lengths):
         lengths = [lengths]
-    found = np.asarray(lengths.get() if is_cupy(lengths) else lengths)
+    found = as_array(lengths, "lengths", owner)
     if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
         raise ValueError(
             f"{owner}: lengths must be whole numbers, one for each sequence, got {found.dtype} of "
@@ -66,7 +65,7 @@ def check_sequence_weight(owner: str, weight: Any, sequences: int) -> np.ndarray
     """
     if weight is None:
         return None
-    found = np.asarray(weight.get() if is_cupy(weight) else weight)
+    found = as_array(weight, "sample_weight", owner)
     if found.dtype.kind not in "biuf":
         raise ValueError(f"{owner}: sample_weight must be numeric, got dtype {found.dtype}")
     if found.shape != (sequences,):

@@ -20,6 +20,7 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from kernelmill._estimator._parameters import Rule
+from kernelmill._estimator._validation import as_numbers
 from kernelmill.hmm._dirichlet import (
     dirichlet_draw,
     dirichlet_log_prior,
@@ -40,13 +41,9 @@ def checked_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...])
     ValueError
         If it is not.
     """
-    try:
-        array = np.ascontiguousarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{owner}: {name} must be numeric, got {error}") from error
-    if np.shape(value) != shape:
-        raise ValueError(f"{owner}: {name} must have shape {shape}, got {np.shape(value)}")
-    array = array.reshape(shape)  # a scalar stays one
+    array = np.asarray(as_numbers(value, name, owner), order="C")
+    if array.shape != shape:
+        raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
     return array
@@ -94,10 +91,7 @@ def broadcast_parameter(
     ValueError
         If it is not finite, below `minimum`, or does not broadcast.
     """
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{owner}: {name} must be numeric, got {error}") from error
+    array = as_numbers(value, name, owner)
     if not np.isfinite(array).all():
         raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
     if (array < minimum).any():

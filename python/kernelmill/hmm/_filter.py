@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._estimator._device import to_host
+from kernelmill._estimator._parameters import shown
+from kernelmill._estimator._validation import as_array
 from kernelmill.hmm._passes import Chain
 
 
@@ -111,10 +113,13 @@ class StateFilter:
             If x does not fit, or is impossible in every state that can be reached; the filter stays
             as it was.
         """
-        row = np.asarray(x)
-        row = row.reshape(1, -1)
+        if np.ma.isMaskedArray(x):  # a masked entry is a missing one
+            x = np.ma.filled(x.astype(np.float64), np.nan)
+        row = as_array(x, "x", self._owner).reshape(1, -1)
         if row.dtype.kind not in "biuf":
             raise ValueError(f"{self._owner}: x must be numeric, got dtype {row.dtype}")
+        if row.dtype.kind == "f" and np.isinf(row).any():
+            raise ValueError(f"{self._owner}: x must be finite or NaN, got {shown(x)}")
         if row.dtype.kind != "f" and self._as_floats:
             row = row.astype(np.float64)
         if row.shape[1] != self._n_columns:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._validation import as_numbers
 from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     Gaussians,
@@ -29,11 +31,39 @@ from kernelmill.hmm._passes import Sequences, Stream
 from kernelmill.hmm._start import centers_of, distributed, filled_rows, overall_covariance
 
 
+@dataclass(frozen=True)
+class Covariances(Parameter):
+    """Covariances that know for which type they are: shapes do not tell where K is d."""
+
+    def type_in(self, model: Any) -> str:
+        """The covariance type that the model's value is for."""
+        return vars(model).get("_covars_type_", model.covariance_type)  # files of 0.1.0 have none
+
+    def put(self, model: Any, value: np.ndarray) -> None:
+        """Set the model's own."""
+        setattr(model, self.name, value)
+        model._covars_type_ = model.covariance_type
+
+    def begin(self, model: Any, data: Any, numbers: np.random.RandomState) -> None:
+        assert self.start is not None
+        self.put(model, self.start(model, data, numbers))
+
+    def of(self, model: Any) -> np.ndarray:
+        if self.type_in(model) != model.covariance_type:
+            raise ValueError(
+                f"{type(model).__name__}: covars_ must be of covariance_type="
+                f"{model.covariance_type!r}, got those of {self.type_in(model)!r} (set the type "
+                f"back, assign covars_ anew, or put 'c' into init_params)"
+            )
+        return super().of(model)
+
+
 class CovarianceMixin:
     """``covars_`` as hmmlearn has it: assigned in the shape of the type, read as matrices."""
 
     n_components: int
     covariance_type: str
+    _covars_: Any
 
     @property
     def covars_(self) -> np.ndarray:
@@ -41,13 +71,12 @@ class CovarianceMixin:
         if "_covars_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no covars_ yet")
         K, d = int(self.n_components), self._width()  # type: ignore[attr-defined]
-        return np.array(full_covariances(self._covars_, self.covariance_type, K, d))
+        return np.array(full_covariances(self._covars_, COVARS.type_in(self), K, d))
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:
-        self._covars_ = checked_covars(
-            type(self).__name__, covars, self.covariance_type, int(self.n_components)
-        )
+        owner, K = type(self).__name__, int(self.n_components)
+        COVARS.put(self, checked_covars(owner, covars, self.covariance_type, K))
 
 
 def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.ndarray:
@@ -58,7 +87,7 @@ def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.
     ValueError
         If the shape is another, or a covariance is not symmetric and positive definite.
     """
-    covars = np.array(covars, dtype=np.float64)
+    covars = as_numbers(covars, "covars_", owner)
     shape = {"spherical": "(K,)", "diag": "(K, d)", "full": "(K, d, d)", "tied": "(d, d)"}
     if covariance_type not in COVARIANCE_TYPES:
         raise ValueError(
@@ -147,7 +176,7 @@ def _start_covars(model: Any, data: Any, numbers: np.random.RandomState) -> np.n
 
 COVARIANCE_AXES = {"spherical": "K", "diag": "Kd", "full": "Kdd", "tied": "dd"}
 MEANS = Parameter("m", "means_", "Kd", _start_means)
-COVARS = Parameter("c", "_covars_", COVARIANCE_AXES, _start_covars)
+COVARS = Covariances("c", "_covars_", COVARIANCE_AXES, _start_covars)
 
 
 class GaussianHMM(CovarianceMixin, NormalStates):
@@ -307,7 +336,8 @@ class GaussianHMM(CovarianceMixin, NormalStates):
         return gaussians_of(MEANS.of(self), COVARS.of(self), kind, owner)
 
     def _keep(self, gaussians: Gaussians) -> None:
-        self.means_, self._covars_ = gaussians.means, gaussians.covariances
+        self.means_ = gaussians.means
+        COVARS.put(self, gaussians.covariances)
 
     def _emission(self) -> GaussianEmission:
         return GaussianEmission(self._gaussians(), np.zeros(int(self.n_components)))
@@ -329,7 +359,7 @@ class GaussianHMM(CovarianceMixin, NormalStates):
 
 def _vector(owner: str, name: str, value: Any, K: int, minimum: float = -np.inf) -> np.ndarray:
     """A hyperparameter with one number a state, from a number, (K,) or (K, 1)."""
-    array = np.asarray(value, dtype=np.float64)
+    array = as_numbers(value, name, owner)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     return broadcast_parameter(owner, name, array, (K,), minimum)

@@ -19,7 +19,7 @@ from kernelmill.hmm._declared import (
 )
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._emissions import MixtureEmission
-from kernelmill.hmm._gaussian import NormalStates
+from kernelmill.hmm._gaussian import Covariances, NormalStates
 from kernelmill.hmm._normal import NormalPrior, gaussians_of
 from kernelmill.hmm._start import centers_of, filled_rows, overall_covariance
 
@@ -56,9 +56,9 @@ WEIGHTS = Distributions(
     "w", "weights_", "KM", _start_weights, counts=lambda expected: expected.emissions.weights
 )
 MEANS = Parameter("m", "means_", "KMd", _start_means)
-COVARS = Parameter(
+COVARS = Covariances(
     "c",
-    "covars_",
+    "_covars_",
     {"spherical": "KM", "diag": "KMd", "full": "KMdd", "tied": "Kdd"},
     _start_covars,
 )
@@ -176,6 +176,8 @@ class GMMHMM(NormalStates):
         "covars_weight": OPTIONAL,
     }
 
+    _covars_: Any
+
     def __init__(
         self,
         n_components=1,
@@ -221,6 +223,17 @@ class GMMHMM(NormalStates):
         self.implementation = implementation
         self.device = device
 
+    @property
+    def covars_(self) -> np.ndarray:
+        """Covariances of the Gaussians, in the shape of the type."""
+        if "_covars_" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} has no covars_ yet")
+        return self._covars_
+
+    @covars_.setter
+    def covars_(self, covars: Any) -> None:
+        COVARS.put(self, covars)
+
     def _size(self, letter: str) -> int:
         return int(self.n_mix) if letter == "M" else super()._size(letter)
 
@@ -241,7 +254,7 @@ class GMMHMM(NormalStates):
         found = gaussians.covariances
         if self.covariance_type == "tied":
             found = found[:: int(self.n_mix)].copy()
-        self.covars_ = found.reshape(COVARS.shape(self))
+        COVARS.put(self, found.reshape(COVARS.shape(self)))
 
     def _emission(self) -> MixtureEmission:
         return MixtureEmission(self._gaussians(), WEIGHTS.of(self))

@@ -448,7 +448,8 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
         return values * dof.reshape(dof.shape + (1,) * (values.ndim - dof.ndim)) ** power
 
     def _set_covars(self) -> None:
-        self._covars_ = self._times_dof(np.asarray(self.scale_posterior_, dtype=np.float64), -1)
+        scale = np.asarray(self.scale_posterior_, dtype=np.float64)
+        COVARS.put(self, self._times_dof(scale, -1))
 
     def _checked(self, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Means, beta, dof (as a vector) and scale of the "prior" or the "posterior"."""

@@ -20,7 +20,7 @@ from kernelmill._estimator._validation import check_weight, check_X
 from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     Gaussians,
-    covariance_shape,
+    check_precisions_cholesky,
     full_covariances,
 )
 from kernelmill.mixture import _rows
@@ -295,14 +295,9 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
     def _gaussians(self, exact: dict[str, Any]) -> Gaussians:
         """The Gaussians of the fitted arrays; raises where they have another covariance type."""
         k, d = np.shape(exact["means_"])
-        expected = covariance_shape(self.covariance_type, k, d)
-        found = np.shape(exact["precisions_cholesky_"])
-        if found != expected:
-            raise ValueError(
-                f"{type(self).__name__}: precisions_cholesky_ must have shape {expected} for "
-                f"covariance_type={self.covariance_type!r}, got {found} (set the covariance_type "
-                f"of the fit before, or fit anew without warm_start)"
-            )
+        check_precisions_cholesky(
+            exact["precisions_cholesky_"], self.covariance_type, k, d, type(self).__name__
+        )
         return Gaussians(
             self.covariance_type,
             exact["means_"],
@@ -312,7 +307,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
 
     def _ready(self) -> tuple[Any, np.ndarray]:
         """Gaussians and offsets of the fitted model."""
-        check_is_fitted(self, "means_")
+        check_is_fitted(self, ["weights_", "means_"])
         if "n_features_in_" not in vars(self):  # parameters that a user set without a fit
             self.n_features_in_ = np.shape(self.means_)[1]
         model = self._model()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._device import to_host
+from kernelmill._estimator._validation import as_numbers
 from kernelmill.mixture._base import MixtureBase
 from kernelmill.mixture._rows import overall
 from kernelmill.mixture._start import refuse_unseen
@@ -292,10 +292,7 @@ class BayesianGaussianMixture(MixtureBase):
     def _checked(self, value, name, shape):
         """An array parameter as float64."""
         owner = type(self).__name__
-        try:
-            array = np.array(to_host(value), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{owner}: {name} must be an array of numbers, got {error}") from error
+        array = as_numbers(value, name, owner)
         if array.shape != shape:
             raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
         if not np.isfinite(array).all():

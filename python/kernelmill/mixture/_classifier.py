@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
@@ -14,11 +13,11 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._device import DEVICE, namespace, to_host
 from kernelmill._estimator._progress import CallbackSupportMixin
-from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._estimator._validation import as_array, as_numbers, check_weight, check_X
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
 from kernelmill.mixture._base import MixtureBase
 from kernelmill.mixture._gaussian_mixture import GaussianMixture
-from kernelmill.mixture._thresholds import CONTAMINATION, threshold
+from kernelmill.mixture._thresholds import CONTAMINATION, threshold, with_threshold
 from kernelmill.ops import mixture as ops
 
 _MIXTURE = rule.Rule(
@@ -31,13 +30,41 @@ _LABEL = rule.Rule(
 )
 
 
-def _rejects(estimator: Any) -> bool:
-    """Whether this classifier rejects rows."""
-    if estimator.contamination is None:
-        raise AttributeError(
-            "MixtureClassifier: contamination must be a share of outliers for is_outlier, got None"
+def _checked_labels(y: Any) -> np.ndarray:
+    """Labels of classes as a vector.
+
+    Raises
+    ------
+    ValueError
+        If they are none: not there, not finite, measurements, or of mixed types.
+    """
+    if y is None:
+        raise ValueError(
+            "MixtureClassifier: y must be given, got None (this classifier requires y to be "
+            "passed, but the target y is None)"
         )
-    return True
+    y = to_host(y)
+    if isinstance(y, list | tuple) or getattr(getattr(y, "dtype", None), "kind", "") == "O":
+        types = {"str" if isinstance(label, str) else type(label).__name__ for label in y}
+        if "str" in types and len(types) > 1:
+            raise ValueError(
+                f"MixtureClassifier: y must be all numbers or all strings, got "
+                f"{' and '.join(sorted(types))}"
+            )
+    y = as_array(y, "y", "MixtureClassifier")
+    if y.dtype.kind == "f" and not np.isfinite(y).all():
+        raise ValueError(
+            "MixtureClassifier: y must be finite, got NaN or inf (Input y contains NaN, or Input y "
+            "contains infinity)"
+        )
+    try:
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+    except ValueError as error:
+        raise ValueError(
+            f"MixtureClassifier: y must be a vector of classes, got another ({error})"
+        ) from error
+    return y
 
 
 class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
@@ -192,18 +219,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
         """
         X = check_X(self, X, reset=True, accept_sparse=False, allow_nan=True)
         weight = check_weight(self, sample_weight, X)
-        if y is None:
-            raise ValueError(
-                "MixtureClassifier: y must be given, got None (this classifier requires y to be "
-                "passed, but the target y is None)"
-            )
-        y = column_or_1d(to_host(y), warn=True)
-        if y.dtype.kind == "f" and not np.isfinite(y).all():
-            raise ValueError(
-                "MixtureClassifier: y must be finite, got NaN or inf (Input y contains NaN, or "
-                "Input y contains infinity)"
-            )
-        check_classification_targets(y)
+        y = _checked_labels(y)
         if len(y) != X.shape[0]:
             raise ValueError(
                 f"MixtureClassifier: y must have one class for each row of X, got {len(y)} for "
@@ -239,7 +255,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
         """Numbers of components, one for each class."""
         if rule.is_integer(self.n_components):
             return [int(self.n_components)] * n_classes
-        found = np.asarray(self.n_components)
+        found = as_array(self.n_components, "n_components", "MixtureClassifier")
         if found.shape != (n_classes,) or found.dtype.kind not in "iu" or found.min() < 1:
             raise ValueError(
                 f"MixtureClassifier: n_components must be a whole number of at least 1, or one for "
@@ -250,7 +266,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
     def _class_priors(self, shares):
         if self.priors is None:
             return shares
-        priors = np.array(to_host(self.priors), dtype=np.float64)
+        priors = as_numbers(self.priors, "priors", "MixtureClassifier")
         if priors.shape != shares.shape or not (priors >= 0).all():
             raise ValueError(
                 f"MixtureClassifier: priors must be {len(shares)} numbers that are not negative, "
@@ -432,7 +448,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
         """
         return ops.responsibilities(self._joint(self._densities(X)))[0]
 
-    @available_if(_rejects)
+    @with_threshold
     def is_outlier(self, X: Any) -> np.ndarray:
         """Tell which rows ``predict`` rejects.
 

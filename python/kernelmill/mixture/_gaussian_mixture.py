@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._device import to_host
 from kernelmill._estimator._random import seed_of
+from kernelmill._estimator._validation import as_numbers
 from kernelmill._gaussian._parameters import (
     Gaussians,
+    check_precisions_cholesky,
     covariance_shape,
+    covariances_of,
     n_covariance_parameters,
 )
 from kernelmill._gaussian._passes import Moments
@@ -282,10 +285,7 @@ class GaussianMixture(MixtureBase):
         if value is None:
             return None
         owner = type(self).__name__
-        try:
-            array = np.array(to_host(value), dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{owner}: {name} must be an array of numbers, got {error}") from error
+        array = as_numbers(value, name, owner)
         if array.shape != shape:
             raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
         if not np.isfinite(array).all():
@@ -317,13 +317,24 @@ class GaussianMixture(MixtureBase):
         return (inverse + np.swapaxes(inverse, -1, -2)) / 2
 
     def _model(self):
-        if "precisions_cholesky_" not in vars(self):  # parameters that a user set without a fit
-            self.precisions_cholesky_ = Gaussians.of(
-                self.means_, self.covariances_, self.covariance_type, type(self).__name__
-            ).precisions_cholesky
+        self._complete()
         exact = self._exact()
         gaussians = self._gaussians(exact)
         return Mixture(exact["weights_"], gaussians, float(self.reg_covar), type(self).__name__)
+
+    def _complete(self):
+        """Where a user set the parameters, covariances and precisions follow from each other."""
+        kind, owner = self.covariance_type, type(self).__name__
+        if "precisions_cholesky_" not in vars(self):
+            check_is_fitted(self, "covariances_")
+            self.precisions_cholesky_ = Gaussians.of(
+                self.means_, self.covariances_, kind, owner
+            ).precisions_cholesky
+        elif "covariances_" not in vars(self):
+            factor = as_numbers(self.precisions_cholesky_, "precisions_cholesky_", owner)
+            k, d = np.shape(self.means_)
+            check_precisions_cholesky(factor, kind, k, d, owner)
+            self.covariances_ = covariances_of(factor, kind)
 
     def _arrays(self, model):
         return {

@@ -7,10 +7,11 @@ names that do not clash are those of scikit-learn's outlier detectors: ``contami
 
 from __future__ import annotations
 
+import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
@@ -47,14 +48,24 @@ def threshold(scores: np.ndarray, weight: np.ndarray, share: float) -> float:
     return middle if middle > low else high
 
 
-def _has_threshold(estimator: Any) -> bool:
-    """Whether this estimator tells outliers."""
-    if estimator.contamination is None:
-        raise AttributeError(
-            f"{type(estimator).__name__}: contamination must be a share of outliers for "
-            f"decision_function and is_outlier, got None"
-        )
-    return True
+class with_threshold:
+    """A method that a model has only where `contamination` asks for outliers.
+
+    scikit-learn's ``available_if`` would say no more than that the method is not there.
+    """
+
+    def __init__(self, method: Callable) -> None:
+        self._method = method
+
+    def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self._method
+        if model.contamination is None:
+            raise AttributeError(
+                f"{type(model).__name__}: contamination must be a share of outliers for "
+                f"{self._method.__name__}, got None (set it and fit again)"
+            )
+        return types.MethodType(self._method, model)
 
 
 class OutlierScoresMixin:
@@ -69,7 +80,7 @@ class OutlierScoresMixin:
     contamination: Any
     offset_: float
 
-    @available_if(_has_threshold)
+    @with_threshold
     def decision_function(self, X: Any) -> Any:
         """Give how far the log density of each row lies above the threshold.
 
@@ -93,7 +104,7 @@ class OutlierScoresMixin:
         check_is_fitted(self, "offset_")
         return self.score_samples(X) - self.offset_  # type: ignore[attr-defined]
 
-    @available_if(_has_threshold)
+    @with_threshold
     def is_outlier(self, X: Any) -> Any:
         """Tell which rows have a log density below the threshold.
 

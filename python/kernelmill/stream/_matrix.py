@@ -196,6 +196,9 @@ def to_matrix(value, dtype, owner):
         native_dtype(value, owner)  # names a column that is not numeric
         return _frame_to_matrix(value, dtype)
     array = _plain(value, owner)
+    if np.ma.isMaskedArray(array) and np.dtype(dtype).kind == "f":
+        # A masked entry is a missing one. Integers have no NaN: there the mask stays.
+        array = np.ma.filled(array.astype(dtype), np.nan)
     if array.dtype == dtype:
         return array
     if array.dtype.kind == "O":
