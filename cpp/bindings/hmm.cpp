@@ -158,7 +158,10 @@ py::array symbol_counts_binding(const py::array& symbols, const py::array& gamma
             shape_text(gamma));
   }
   std::int64_t largest = 0;
-  for (const std::int64_t symbol : seen.view()) largest = std::max(largest, symbol);
+  {
+    py::gil_scoped_release release;
+    for (const std::int64_t symbol : seen.view()) largest = std::max(largest, symbol);
+  }
   if (n_symbols < 1 || (t > 0 && largest >= n_symbols)) {
     invalid(op, "symbols must be below n_symbols, at least 1, got ", largest,
             " and n_symbols = ", n_symbols);

@@ -6,39 +6,6 @@ namespace kernelmill {
 
 namespace {
 
-// A float64 array of any dimension, dense (copied when it is not).
-class DenseArgument {
- public:
-  DenseArgument(std::string_view op, std::string_view name, const py::array& a,
-                const std::vector<std::vector<index_t>>& shapes) {
-    bool fits = false;
-    std::string want;
-    for (const auto& shape : shapes) {
-      bool same = a.ndim() == static_cast<py::ssize_t>(shape.size());
-      want += want.empty() ? "(" : " or (";
-      for (std::size_t i = 0; i < shape.size(); ++i) {
-        same = same && a.shape(static_cast<py::ssize_t>(i)) == shape[i];
-        want += (i ? ", " : "") + std::to_string(shape[i]);
-      }
-      want += shape.size() == 1 ? ",)" : ")";
-      fits = fits || same;
-    }
-    if (!fits || a.dtype().kind() != 'f' || a.itemsize() != sizeof(double)) {
-      invalid(op, name, " must be float64 of shape ", want, ", got ", dtype_text(a), " of shape ",
-              shape_text(a));
-    }
-    array_ = py::array_t<double, py::array::c_style | py::array::forcecast>(a);
-  }
-  const double* data() const { return array_.data(); }
-  std::span<const double> view() const {
-    return {array_.data(), static_cast<std::size_t>(array_.size())};
-  }
-  index_t rows() const { return array_.shape(0); }
-
- private:
-  py::array_t<double, py::array::c_style | py::array::forcecast> array_;
-};
-
 void check_means(const char* op, index_t d, MatrixView<const double> means) {
   if (means.cols != d || means.rows < 1) {
     invalid(op, "means must have shape (k, ", d, ") with k >= 1, got (", means.rows, ", ",

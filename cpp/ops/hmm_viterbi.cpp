@@ -10,7 +10,7 @@
 // Up to 16 states, only the first row of each block of a long sequence is kept, and a block is run
 // forth again before the way back through it: as quick as writing and reading all rows when they do
 // not fit the caches, in a hundredth of the memory. More states cost more to run again than to
-// keep.
+// keep: T x K numbers for r; v is made row by row.
 //
 // K = 8, AVX2, Zen 3: 25 cycles a row forth (the chain alone: 14), 50 back (the chain: about 30).
 #include "ops/hmm.hpp"
@@ -134,12 +134,18 @@ void forth_small(const LogTransition& a, Padded x, index_t n, double* r) {
   }
 }
 
-void forth_large(const LogTransition& a, Padded x, index_t n, double* r, double* now) {
+// v of one row: r plus row t of x, padded as r is.
+void add_row(MatrixView<const double> x, index_t t, const double* r, index_t width, double* v) {
+  for (index_t j = 0; j < x.cols; ++j) v[j] = r[j] + x(t, j);
+  for (index_t j = x.cols; j < width; ++j) v[j] = r[j];
+}
+
+void forth_large(const LogTransition& a, MatrixView<const double> x, index_t n, double* r,
+                 double* now) {
   for (index_t t = 0; t < n; ++t) {
     check_interrupt();
-    for (index_t j = 0; j < a.width; ++j) now[j] = r[j] + x.rows[j];
+    add_row(x, t, r, a.width, now);
     r += a.width;
-    x.rows += x.step;
     for (index_t j = 0; j < a.width; j += panel_vectors * lanes) {
       const index_t left = std::min<index_t>(panel_vectors, (a.width - j) / lanes);
       by_vectors(left, [&]<int NV>() {
@@ -154,15 +160,18 @@ void forth_large(const LogTransition& a, Padded x, index_t n, double* r, double*
   }
 }
 
-// Goes back over n rows: v are rows 0 .. n - 1, r[1] .. r[n] belong to rows 1 .. n, and state is
-// that of row n. Writes n states, returns the first.
+// Goes back over n rows: r[0] .. r[n] belong to rows 0 .. n, and state is that of row n. Writes n
+// states, returns the first. There is room for n rows of v.
 template <int NV>
-index_t back_small(const LogTransition& a, const double* v, const double* r, index_t n,
+index_t back_small(const LogTransition& a, Padded x, const double* r, double* v, index_t n,
                    index_t state, std::int32_t* states) {
   constexpr int K = NV * lanes;
   static_assert(K < 64);
   Mask bit[NV];  // 2^i in lane i
   for (int i = 0; i < K; ++i) bit[i / lanes][i % lanes] = std::int64_t{1} << i;
+  for (index_t t = 0; t < n; ++t) {
+    for (index_t j = 0; j < K; ++j) v[t * K + j] = r[t * K + j] + x.rows[t * x.step + j];
+  }
   for (index_t t = n - 1; t >= 0; --t) {
     const Vec target = broadcast(r[(t + 1) * K + state]);
     Mask found{};
@@ -179,15 +188,16 @@ index_t back_small(const LogTransition& a, const double* v, const double* r, ind
   return state;
 }
 
-index_t back_large(const LogTransition& a, const double* v, const double* r, index_t n,
-                   index_t state, std::int32_t* states) {
+// The same with room for one row of v.
+index_t back_large(const LogTransition& a, MatrixView<const double> x, const double* r, double* v,
+                   index_t n, index_t state, std::int32_t* states) {
   for (index_t t = n - 1; t >= 0; --t) {
-    const double target = r[(t + 1) * a.width + state];
-    const double *from = v + t * a.width, *log_a = a.back.data() + state * a.width;
-    const Vec wanted = broadcast(target);
+    add_row(x, t, r + t * a.width, a.width, v);
+    const double* const log_a = a.back.data() + state * a.width;
+    const Vec wanted = broadcast(r[(t + 1) * a.width + state]);
     state = 0;  // none is equal to a NaN
     for (index_t j = 0; j < a.width; j += lanes) {
-      const Mask equal = tile::load<Vec>(from + j) + tile::load<Vec>(log_a + j) == wanted;
+      const Mask equal = tile::load<Vec>(v + j) + tile::load<Vec>(log_a + j) == wanted;
       if (!any(equal)) continue;
       index_t l = 0;
       while (equal[static_cast<int>(l)] == 0) ++l;
@@ -205,10 +215,11 @@ struct Room {
       : block(std::min(block_of(width), longest)),
         first(static_cast<std::size_t>((longest / block + 1) * width)),
         r(static_cast<std::size_t>((block + 1) * width)),
-        v(static_cast<std::size_t>((block + 1) * width)) {}
+        v(static_cast<std::size_t>((width > most_vectors * lanes ? 1 : block + 1) * width)) {}
   index_t block;
   Workspace<double> first;  // r of the first row of each block
-  Workspace<double> r, v;   // rows of a block
+  Workspace<double> r;      // rows of a block
+  Workspace<double> v;      // of a block, or of one row where forth_large runs
 };
 
 // Rows r of the block that starts at row `begin`, and of the row after it, from their first one.
@@ -217,12 +228,12 @@ void run_forth(MatrixView<const double> x, const LogTransition& a, index_t begin
   check_interrupt();
   const index_t vectors = a.width / lanes;
   std::copy_n(room.first.data() + begin / room.block * a.width, a.width, room.r.data());
-  const Padded rows = whole_vectors(x, begin, begin + count, a.width, room.v.data());
   by_vectors(vectors, [&]<int NV>() {
     if constexpr (NV > 0) {
+      const Padded rows = whole_vectors(x, begin, begin + count, a.width, room.v.data());
       forth_small<NV>(a, rows, count, room.r.data());
     } else {
-      forth_large(a, rows, count, room.r.data(), room.v.data() + room.block * a.width);
+      forth_large(a, x.row_range(begin, begin + count), count, room.r.data(), room.v.data());
     }
   });
 }
@@ -253,18 +264,14 @@ double decode(MatrixView<const double> x, std::span<const double> log_start, con
   for (index_t end = steps; end > 0;) {
     const index_t begin = (end - 1) / room.block * room.block, count = end - begin;
     if (end < steps) run_forth(x, a, begin, count, room);  // those of the last block are there
-    const Padded rows = whole_vectors(x, begin, end, width, room.v.data());
+    const double* const r = room.r.data();
     double* const v = room.v.data();
-    for (index_t t = 0; t < count; ++t) {
-      for (index_t j = 0; j < width; ++j) {
-        v[t * width + j] = room.r.data()[t * width + j] + rows.rows[t * rows.step + j];
-      }
-    }
     state = by_vectors(vectors, [&]<int NV>() {
       if constexpr (NV > 0) {
-        return back_small<NV>(a, v, room.r.data(), count, state, states + begin);
+        const Padded rows = whole_vectors(x, begin, end, width, v);
+        return back_small<NV>(a, rows, r, v, count, state, states + begin);
       } else {
-        return back_large(a, v, room.r.data(), count, state, states + begin);
+        return back_large(a, x.row_range(begin, end), r, v, count, state, states + begin);
       }
     });
     end = begin;

@@ -18,7 +18,8 @@ constexpr index_t kLong = 512;
 constexpr index_t kFewVectors = 2048;
 constexpr index_t kMostWarps = 2048;  // that keep sums of their own
 
-// A, its transpose, and the logarithms; log pi.
+// A, its transpose, and the logarithms; log pi. Without pi, in the backward pass, products are
+// still made from the first rows of sequences, but nothing is made of them: zeros do.
 __global__ void prepare_kernel(const double* startprob, const double* transmat, index_t K,
                                double* by_target, double* by_source, double* log_target,
                                double* log_source, double* log_start) {
@@ -29,7 +30,7 @@ __global__ void prepare_kernel(const double* startprob, const double* transmat, 
     log_target[q] = log_a;
     by_source[back] = a;
     log_source[back] = log_a;
-    if (startprob != nullptr && q < K) log_start[q] = log(startprob[q]);
+    if (q < K) log_start[q] = startprob == nullptr ? 0.0 : log(startprob[q]);
   }
 }
 
