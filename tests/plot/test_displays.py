@@ -39,16 +39,42 @@ def model(X):
     return KMeans(3, n_init=2, random_state=0).fit(X)
 
 
-def test_knee_is_farthest_from_the_chord(rng):
-    x = np.arange(1, 9)
-    y = np.array([90, 50, 12, 11, 10, 9.5, 9, 8.5])
-    u, v = (x - 1) / 7, (y - y[-1]) / (y[0] - y[-1])
-    assert knee(x, y) == np.abs(u + v - 1).argmax() == 2
-    assert knee(x, 10 * y + 3) == 2, "scale and offset must not matter"
-    assert knee(x, 100.0 - x) is None, "a straight line has no knee"
-    assert knee(x, -((x - 1.0) ** 2)) is None, "nor has a concave curve"
-    assert knee(x, x) is None
+def test_knee_is_farthest_from_the_chord():
+    k = np.arange(1, 9)
+    inertia = np.array([90, 50, 12, 11, 10, 9.5, 9, 8.5])
+    u, v = np.log(k) / np.log(8), np.log(inertia / 8.5) / np.log(90 / 8.5)
+    assert knee(k, inertia) == np.abs(u + v - 1).argmax() == 2
+    assert knee(k, 1e-9 * inertia) == 2, "the unit must not matter"
+    assert knee(k, [90, 50, 12, 0, 0, 0, 0, 0]) == 3, "nothing is left of four distinct rows"
+    assert knee(k, k**-0.4) is None, "the power law of data without clusters has no knee"
+    assert knee(k, 100.0 - (k - 1) ** 2) is None, "nor has a concave curve"
+    assert knee(k, k) is None
     assert knee([1, 2], [5, 1]) is None
+
+
+def inertias(X, most):
+    return [KMeans(k, n_init=4, random_state=0).fit(X).inertia_ for k in range(1, most + 1)]
+
+
+@pytest.mark.parametrize("most", [10, 14])
+@pytest.mark.parametrize("d", [2, 6])
+@pytest.mark.parametrize("clusters", [2, 3, 4, 5, 6, 8])
+def test_the_knee_counts_clear_clusters(clusters, d, most, rng):
+    """Of unequal sizes; a chord of the inertia itself finds no more than three or four."""
+    centers = np.zeros((clusters, d))
+    centers[:, 0], centers[:, 1] = 8 * (np.arange(clusters) % 3), 8 * (np.arange(clusters) // 3)
+    sizes = 30 + 20 * (np.arange(clusters) % 4)
+    X = np.repeat(centers, sizes, axis=0) + rng.standard_normal((sizes.sum(), d))
+    found = knee(np.arange(1, most + 1), inertias(X, most))
+    assert found is not None
+    assert found + 1 == clusters
+
+
+@pytest.mark.parametrize("d", [2, 6])
+@pytest.mark.parametrize("draw", ["standard_normal", "random"])
+def test_data_without_clusters_have_no_knee(draw, d, rng):
+    X = getattr(rng, draw)((400, d))
+    assert knee(np.arange(1, 13), inertias(X, 12)) is None
 
 
 def test_elbow_fits_clones_and_finds_the_knee(X):

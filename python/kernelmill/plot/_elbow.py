@@ -9,27 +9,36 @@ import numpy as np
 
 from ._style import FAINT, INK, PALETTE, axes_for, pyplot
 
+# How far below the chord, in units of log inertia, a knee must be. 400 rows without clusters
+# (normal or uniform, 1 to 20 dimensions) came to 0.07 at most; blobs to 0.24 and more, iris to 0.6,
+# wine to 0.12; the digits, whose curve shows no knee, to 0.003.
+_LEAST_DEPTH = 0.1
 
-def knee(x: Any, y: Any) -> int | None:
-    """Index of the knee of a falling convex curve, None where there is none.
 
-    Both axes are scaled to [0, 1]; the knee is the inner point farthest below the chord from the
-    first point to the last.
+def knee(k: Any, inertia: Any) -> int | None:
+    """Index of the knee of the inertia over the number of clusters, None where there is none.
+
+    Data without clusters in d dimensions have an inertia of about ``c k^(-2/d)``, as quantisation
+    of any density does: a straight line between the logarithms. The knee is the inner point
+    farthest below the chord from the first to the last of these. So it is where a gap statistic is
+    largest whose reference passes through both ends, and it depends on no unit of the inertia.
 
     Parameters
     ----------
-    x, y : array-like of shape (n,)
-        The curve, x rising.
+    k, inertia : array-like of shape (n,)
+        The curve, k rising.
 
     Returns
     -------
     index : int or None
-        None for fewer than three points, or when no point lies below the chord.
+        None for fewer than three points, or when no inertia is 10 % below the chord.
 
     References
     ----------
-    Satopaa et al. (2011), "Finding a kneedle in a haystack: detecting knee points in system
-    behavior".
+    Zador (1982), "Asymptotic quantization error of continuous signals and the quantization
+    dimension", for the power law; Tibshirani, Walther, Hastie (2001), "Estimating the number of
+    clusters in a data set via the gap statistic", for the logarithm and the reference; Satopaa et
+    al. (2011), "Finding a kneedle in a haystack", for the chord.
 
     Examples
     --------
@@ -37,12 +46,15 @@ def knee(x: Any, y: Any) -> int | None:
     >>> knee([1, 2, 3, 4, 5], [100, 50, 10, 8, 6])
     2
     """
-    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-    if len(x) < 3 or y[0] <= y[-1]:
+    y = np.asarray(inertia, dtype=np.float64)
+    if len(y) < 3 or y[0] <= y[-1]:
         return None
-    below = (1 - (x - x[0]) / (x[-1] - x[0])) - (y - y[-1]) / (y[0] - y[-1])
-    best = int(below[1:-1].argmax()) + 1
-    return best if below[best] > 1e-9 else None
+    x = np.log(np.asarray(k, dtype=np.float64))
+    # An inertia of 0, of as many clusters as there are distinct rows, is as small as rounding.
+    y = np.log(np.maximum(y, np.finfo(np.float64).eps * y[0]))
+    depth = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0]) - y
+    best = int(depth[1:-1].argmax()) + 1
+    return best if depth[best] > _LEAST_DEPTH else None
 
 
 def _score(X: Any, labels: Any, sample_size: int | None, random_state: Any) -> float:
@@ -78,7 +90,9 @@ class ElbowDisplay:
     Attributes
     ----------
     knee_ : int or None
-        Number of clusters at the knee of the inertia, None where the curve has none.
+        Number of clusters at the knee of the inertia: the inner one that is farthest below the
+        chord from first to last, both axes being logarithms. None where no inertia is 10 % below
+        it, as without clusters or with clusters that overlap.
     ax_ : matplotlib Axes
         Axes with the inertia.
     silhouette_ax_ : matplotlib Axes or None
@@ -90,8 +104,9 @@ class ElbowDisplay:
 
     References
     ----------
-    Thorndike (1953), "Who belongs in the family?", for the elbow; Satopaa et al. (2011), "Finding a
-    kneedle in a haystack", for its place.
+    Thorndike (1953), "Who belongs in the family?", for the elbow; Tibshirani, Walther, Hastie
+    (2001), "Estimating the number of clusters in a data set via the gap statistic", and Satopaa et
+    al. (2011), "Finding a kneedle in a haystack", for its place.
 
     Examples
     --------
