@@ -190,7 +190,7 @@ def test_samples_have_the_moments_of_the_model(kind, rng):
     error = np.sqrt(0.25 / np.maximum(leaving, 1.0))
     # Five standard errors of a proportion.
     assert (np.abs(moves / np.maximum(leaving, 1.0) - model.transmat_) < 5 * error + 1e-9).all()
-    means = model._emission().means
+    means = model._model()[1].means
     for j in range(2):
         own = rows[states == j]
         if not len(own):

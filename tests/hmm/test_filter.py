@@ -15,7 +15,7 @@ def test_updates_equal_the_forward_pass(kind, rng):
     model = kind.make(3, n_iter=3, random_state=0).fit(X)
     filter = model.filter()
     followed = np.array([filter.update(x) for x in X])
-    chain, emission = model._chain(), model._emission()
+    chain, emission = model._model()
     density = emission.log_density(model._observer()(X))[0]
     filtered, log_prob = hmm.forward(density, *chain, np.array([len(X)]))
     np.testing.assert_allclose(followed, filtered, rtol=1e-8, atol=1e-12)

@@ -113,7 +113,7 @@ def test_passes_travel_to_other_processes(rng):
     from kernelmill.hmm import _passes
 
     model = GaussianHMM(2, random_state=0).fit(rng.standard_normal((30, 2)))
-    sent = (model._observer(), _passes.expectation, model._chain(), model._emission())
+    sent = (model._observer(), _passes.expectation, *model._model())
     back = pickle.loads(pickle.dumps(sent))
     assert back[1] is _passes.expectation
 

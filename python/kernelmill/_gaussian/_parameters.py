@@ -200,14 +200,17 @@ class Gaussians:
     @property
     def variances(self) -> np.ndarray:
         """(k, d) variances of single features; diagonal types only."""
-        return np.broadcast_to(self.covariances.reshape(self.k, -1), (self.k, self.d))
+        if self.covariance_type == "diag":
+            return self.covariances
+        return np.broadcast_to(self.covariances[:, None], (self.k, self.d))
 
     @property
     def whitening(self) -> np.ndarray:
         """``precisions_cholesky`` as the ops take it: (k, d), (k, d, d), or (1, d, d) when tied."""
-        if self.is_diagonal:
-            factor = self.precisions_cholesky.reshape(self.k, -1)
-            return np.ascontiguousarray(np.broadcast_to(factor, (self.k, self.d)))
+        if self.covariance_type == "diag":
+            return self.precisions_cholesky
+        if self.covariance_type == "spherical":
+            return np.repeat(self.precisions_cholesky[:, None], self.d, axis=1)
         return self.precisions_cholesky.reshape(-1, self.d, self.d)
 
     @property

@@ -15,7 +15,7 @@ from kernelmill._estimator._parameters import Rule, is_integer, is_real
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import seed_of
 from kernelmill.hmm import _passes
-from kernelmill.hmm._declared import STARTPROB, TRANSMAT, Parameter
+from kernelmill.hmm._declared import Parameter
 from kernelmill.hmm._emissions import PATHS
 from kernelmill.hmm._filter import Prediction, StateFilter
 from kernelmill.hmm._monitor import ConvergenceMonitor
@@ -45,12 +45,19 @@ SHARED = {
 class SequenceModel(CallbackSupportMixin, BaseEstimator):
     """Base of the hidden Markov models: everything but how they are fitted.
 
-    Subclasses declare their parameters (`_fitted`), and say which of them is as wide as X
-    (`_widest`), how X is read (`_sequences`, see `kernelmill.hmm._data`), and what the emission is
-    (`_emission`).
+    Subclasses declare their parameters, and say which of them is as wide as X (`_widest`), how X is
+    read (`_sequences`, see `kernelmill.hmm._data`), and what the emission is (`_emission`).
+
+    Attributes
+    ----------
+    _fitted : tuple of Parameter
+        What a fit finds.
+    _points : tuple of Parameter
+        What the chain and the emission are made of: start, transitions, and more.
     """
 
     _fitted: ClassVar[tuple[Parameter, ...]]
+    _points: ClassVar[tuple[Parameter, ...]]
     _widest: ClassVar[str]
 
     _parameters: ClassVar[dict[str, Any]] = SHARED
@@ -66,8 +73,8 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
         """Makes of rows what the emission takes; picklable."""
         raise NotImplementedError
 
-    def _emission(self) -> Any:
-        """The emission of the parameters as they are; raises where they make no sense."""
+    def _emission(self, *values: Any) -> Any:
+        """The emission of the values of `_points`, start and transitions left out."""
         raise NotImplementedError
 
     def _n_columns(self) -> int:
@@ -80,9 +87,10 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
         """What a letter of a shape stands for."""
         return int(self.n_components) if letter == "K" else self._width()
 
-    def _chain(self) -> Chain:
-        """The chain of the parameters as they are; raises where they make no sense."""
-        return Chain(STARTPROB.of(self), TRANSMAT.of(self))
+    def _model(self) -> tuple[Chain, Any]:
+        """Chain and emission of the parameters as they are; raises where they make no sense."""
+        first, moves, *rest = (parameter.of(self) for parameter in self._points)
+        return Chain(first, moves), self._emission(*rest)
 
     # --- the monitor -----------------------------------------------------------------------------
 
@@ -100,7 +108,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
 
     def _ready(self, X: Any, lengths: Any) -> tuple[Sequences | Stream, Chain, Any]:
         check_is_fitted(self, "startprob_")
-        chain, emission = self._chain(), self._emission()
+        chain, emission = self._model()
         return self._sequences(X, lengths, reset=False), chain, emission
 
     def score(self, X: Any, lengths: Any = None) -> float:
@@ -259,7 +267,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
             now; ``filter.predict()`` says what comes next. It uses constant memory.
         """
         check_is_fitted(self, "startprob_")
-        return StateFilter(self._chain(), self._emission(), self._observer(), type(self).__name__)
+        return StateFilter(*self._model(), self._observer(), type(self).__name__)
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None, currstate: int | None = None
@@ -297,7 +305,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
                 raise ValueError(
                     f"{owner}: {name} must be a whole number of at least {least}, got {value!r}"
                 )
-        chain, emission = self._chain(), self._emission()
+        chain, emission = self._model()
         start = chain.startprob
         if currstate is not None:
             if currstate >= K:

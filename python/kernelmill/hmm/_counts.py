@@ -110,7 +110,7 @@ class MultinomialHMM(RowsMixin, EMModel):
     """
 
     _observe: ClassVar[Callable] = staticmethod(observe_multinomial)
-    _fitted: ClassVar = (STARTPROB, TRANSMAT, EMISSIONPROB)
+    _fitted = _points = (STARTPROB, TRANSMAT, EMISSIONPROB)
     _widest = "emissionprob_"
     _parameters: ClassVar = {
         **EMModel._parameters,
@@ -178,8 +178,8 @@ class MultinomialHMM(RowsMixin, EMModel):
         distinct = np.unique(self.n_trials)
         return int(distinct[0]) if len(distinct) == 1 else None
 
-    def _emission(self) -> MultinomialEmission:
-        return MultinomialEmission(EMISSIONPROB.of(self), self._trials())
+    def _emission(self, table: np.ndarray) -> MultinomialEmission:
+        return MultinomialEmission(table, self._trials())
 
     def _setting_of_emissions(self, data: Sequences | Stream) -> None:
         self.n_trials_ = self._checked_trials(data)
@@ -308,7 +308,7 @@ class PoissonHMM(RowsMixin, EMModel):
 
     lambdas_: np.ndarray
     _observe: ClassVar[Callable] = staticmethod(observe_counts)
-    _fitted: ClassVar = (STARTPROB, TRANSMAT, LAMBDAS)
+    _fitted = _points = (STARTPROB, TRANSMAT, LAMBDAS)
     _widest = "lambdas_"
     _parameters: ClassVar = {
         **EMModel._parameters,
@@ -350,8 +350,8 @@ class PoissonHMM(RowsMixin, EMModel):
         self.implementation = implementation
         self.device = device
 
-    def _emission(self) -> PoissonEmission:
-        return PoissonEmission(LAMBDAS.of(self))
+    def _emission(self, rates: np.ndarray) -> PoissonEmission:
+        return PoissonEmission(rates)
 
     def _setting_of_emissions(self, data: Sequences | Stream) -> list[np.ndarray]:
         owner, shape = type(self).__name__, LAMBDAS.shape(self)

@@ -28,7 +28,7 @@ from kernelmill.hmm._dirichlet import (
     dirichlet_start,
     start_numbers,
 )
-from kernelmill.hmm._posterior import mean_of
+from kernelmill.hmm._posterior import dirichlet_divergence, mean_of
 
 # --- checks of values ----------------------------------------------------------------------------
 
@@ -256,6 +256,11 @@ class Posterior(Parameter):
         """The checked value of one of the two."""
         return self._checked(model, f"{self.name}_{part}_")
 
+    def values(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Prior and posterior as they are."""
+        prior, posterior = (np.asarray(getattr(model, name), np.float64) for name in self.names)
+        return prior, posterior
+
 
 def _checked_concentration(owner: str, name: str, value: Any, shape: Any) -> np.ndarray:
     array = checked_at_least_zero(owner, name, value, shape)
@@ -275,21 +280,18 @@ class Concentrations(Posterior):
     check: Callable = _checked_concentration
     counts: Callable = attrgetter("emissions")
 
-    def pair_of(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Checked parameters of posterior and prior.
-
-        Raises
-        ------
-        ValueError
-            If they make no sense, or are 0 in different places.
-        """
-        posterior, prior = self.of(model), self.of(model, "prior")
-        if ((posterior > 0) != (prior > 0)).any():
+    def check_pair(self, model: Any) -> None:
+        """Raise where prior or posterior make no sense, or are 0 in different places."""
+        if ((self.of(model) > 0) != (self.of(model, "prior") > 0)).any():
             raise ValueError(
                 f"{type(model).__name__}: {self.name}_posterior_ must be positive exactly where "
                 f"{self.name}_prior_ is, got zeros in other places"
             )
-        return posterior, prior
+
+    def divergence(self, model: Any) -> float:
+        """From the prior to the posterior."""
+        prior, posterior = self.values(model)
+        return dirichlet_divergence(posterior, prior)
 
     def begin(self, model: Any, data: Any, numbers: np.random.RandomState) -> None:
         shape, name = self.shape(model, data), f"{self.name}_prior"
@@ -305,12 +307,11 @@ class Concentrations(Posterior):
 
     def set_mean(self, model: Any) -> None:
         """Set the model's distributions to the means of the posteriors."""
-        posterior = np.asarray(getattr(model, f"{self.name}_posterior_"))
-        setattr(model, f"{self.name}_", mean_of(posterior))
+        setattr(model, f"{self.name}_", mean_of(self.values(model)[1]))
 
     def maximise(self, model: Any, expected: Any) -> None:
         """Set the model's posterior to the best one: prior plus counts."""
-        prior = getattr(model, f"{self.name}_prior_")
+        prior, _ = self.values(model)
         setattr(model, f"{self.name}_posterior_", prior + self.counts(expected))
         self.set_mean(model)
 

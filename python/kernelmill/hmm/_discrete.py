@@ -91,7 +91,7 @@ class CategoricalHMM(SymbolsMixin, EMModel):
     np.True_
     """
 
-    _fitted: ClassVar = (STARTPROB, TRANSMAT, EMISSIONPROB)
+    _fitted = _points = (STARTPROB, TRANSMAT, EMISSIONPROB)
     _widest = "emissionprob_"
     _parameters: ClassVar = {
         **EMModel._parameters,
@@ -133,6 +133,6 @@ class CategoricalHMM(SymbolsMixin, EMModel):
         self.implementation = implementation
         self.device = device
 
-    def _emission(self) -> CategoricalEmission:
+    def _emission(self, table: np.ndarray) -> CategoricalEmission:
         with np.errstate(divide="ignore"):
-            return CategoricalEmission(np.log(EMISSIONPROB.of(self)))
+            return CategoricalEmission(np.log(table))

@@ -24,16 +24,21 @@ from kernelmill.hmm._passes import Chain, Expected, Sequences, Stream
 class FittedModel(SequenceModel):
     """Base of the models that `fit` can fit.
 
-    Subclasses say what a fit has to know beside the attributes (`_setting`), what the E-step runs
-    on (`_step_model`), what it has reached (`_reached`) and how the parameters follow
-    (`_maximise`).
+    Subclasses say which starts make sense (`_check_start`), what a fit has to know beside the
+    attributes (`_setting`), what an E-step runs on (`_step`), what it has reached (`_reached`) and
+    how the parameters follow (`_maximise`).
     """
 
     def _setting(self, data: Sequences | Stream) -> Any:
         """Called when the parameters have been started."""
         raise NotImplementedError
 
-    def _step_model(self) -> tuple[Chain, Any]:
+    def _check_start(self) -> None:
+        """Raise where the start makes no sense; what the fit itself finds is not checked again."""
+        raise NotImplementedError
+
+    def _step(self) -> tuple[Chain, Any]:
+        """The chain and the emission that an E-step runs on."""
         raise NotImplementedError
 
     def _reached(self, expected: Expected, emission: Any, setting: Any) -> tuple[float, float]:
@@ -124,7 +129,7 @@ class FittedModel(SequenceModel):
         data = self._sequences(X, lengths, sample_weight, reset=True)
         self._start(data)
         setting = self._setting(data)
-        self._step_model()  # raises where the start makes no sense, also with n_iter = 0
+        self._check_start()
         monitor = self._monitor_of_fit()
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         with Progress(
@@ -132,7 +137,7 @@ class FittedModel(SequenceModel):
         ) as progress:
             progress.begin_run()
             for _ in range(int(self.n_iter)):
-                chain, emission = self._step_model()
+                chain, emission = self._step()
                 expected = data.reduce(_passes.expectation, chain, emission)
                 if expected.impossible:
                     raise ValueError(
@@ -205,10 +210,14 @@ class EMModel(FittedModel):
         priors = [p.prior_of(self) for p in self._distributions]
         return priors, self._setting_of_emissions(data)
 
-    def _step_model(self) -> tuple[Chain, Any]:
-        chain = self._chain()
-        self.startprob_, self.transmat_ = chain
-        return chain, self._emission()
+    def _check_start(self) -> None:
+        for parameter in self._fitted:
+            setattr(self, parameter.name, parameter.of(self))
+        self._step()
+
+    def _step(self) -> tuple[Chain, Any]:
+        first, moves, *rest = (getattr(self, parameter.name) for parameter in self._fitted)
+        return Chain(first, moves), self._emission(*rest)
 
     def _reached(self, expected: Expected, emission: Any, setting: Any) -> tuple[float, float]:
         priors, of_emissions = setting

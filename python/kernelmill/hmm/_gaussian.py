@@ -55,7 +55,12 @@ class Covariances(Parameter):
                 f"{model.covariance_type!r}, got those of {self.type_in(model)!r} (set the type "
                 f"back, assign covars_ anew, or put 'c' into init_params)"
             )
-        return super().of(model)
+        value = super().of(model)
+        if self.spelled(model).endswith("dd") and not np.allclose(value, value.swapaxes(-1, -2)):
+            raise ValueError(
+                f"{type(model).__name__}: covars_ must be symmetric, got another matrix"
+            )
+        return value
 
 
 class CovarianceMixin:
@@ -119,8 +124,8 @@ def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.
 class NormalStates(RowsMixin, EMModel):
     """Base of the models with Gaussians whose means and covariances follow `_normal.best`.
 
-    Subclasses give all their Gaussians (`_gaussians`), keep new ones (`_keep`), and say what is
-    known of them beforehand (`_prior_of_gaussians`).
+    Subclasses keep new ones (`_keep`), and say what is known of them beforehand
+    (`_prior_of_gaussians`).
     """
 
     _widest = "means_"
@@ -132,9 +137,6 @@ class NormalStates(RowsMixin, EMModel):
         "means_weight": NUMBER_OR_ARRAY,
     }
 
-    def _gaussians(self) -> Gaussians:
-        raise NotImplementedError
-
     def _keep(self, gaussians: Gaussians) -> None:
         raise NotImplementedError
 
@@ -145,7 +147,7 @@ class NormalStates(RowsMixin, EMModel):
         floor = floor_of(data.some_rows, self.min_covar)
         if "c" in self.params:
             # The best covariances above the floor are an improvement only from above it.
-            self._keep(above_floor(self._gaussians(), floor, type(self).__name__))
+            self._keep(above_floor(self._model()[1].gaussians, floor, type(self).__name__))
         return self._prior_of_gaussians(), floor
 
     def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
@@ -282,7 +284,7 @@ class GaussianHMM(CovarianceMixin, NormalStates):
     array([0.1, 3.9])
     """
 
-    _fitted: ClassVar = (STARTPROB, TRANSMAT, MEANS, COVARS)
+    _fitted = _points = (STARTPROB, TRANSMAT, MEANS, COVARS)
     _parameters: ClassVar = {
         **NormalStates._parameters,
         **letter_rules(_fitted),
@@ -331,16 +333,13 @@ class GaussianHMM(CovarianceMixin, NormalStates):
         self.implementation = implementation
         self.device = device
 
-    def _gaussians(self) -> Gaussians:
-        owner, kind = type(self).__name__, self.covariance_type
-        return gaussians_of(MEANS.of(self), COVARS.of(self), kind, owner)
-
     def _keep(self, gaussians: Gaussians) -> None:
         self.means_ = gaussians.means
         COVARS.put(self, gaussians.covariances)
 
-    def _emission(self) -> GaussianEmission:
-        return GaussianEmission(self._gaussians(), np.zeros(int(self.n_components)))
+    def _emission(self, means: np.ndarray, covars: np.ndarray) -> GaussianEmission:
+        gaussians = gaussians_of(means, covars, self.covariance_type, type(self).__name__)
+        return GaussianEmission(gaussians, np.zeros(len(means)))
 
     def _prior_of_gaussians(self) -> NormalPrior:
         owner, (K, d) = type(self).__name__, MEANS.shape(self)

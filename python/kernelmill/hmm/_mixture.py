@@ -166,7 +166,7 @@ class GMMHMM(NormalStates):
     [-6.0, -2.0, 2.0, 6.0]
     """
 
-    _fitted: ClassVar = (STARTPROB, TRANSMAT, WEIGHTS, MEANS, COVARS)
+    _fitted = _points = (STARTPROB, TRANSMAT, WEIGHTS, MEANS, COVARS)
     _parameters: ClassVar = {
         **NormalStates._parameters,
         **letter_rules(_fitted),
@@ -237,18 +237,6 @@ class GMMHMM(NormalStates):
     def _size(self, letter: str) -> int:
         return int(self.n_mix) if letter == "M" else super()._size(letter)
 
-    def _gaussians(self) -> Gaussians:
-        """All K M Gaussians; tied ones are of type full, each matrix repeated."""
-        means, covars, kind = MEANS.of(self), COVARS.of(self), self.covariance_type
-        K, M, d = means.shape
-        owner = type(self).__name__
-        if kind == "tied":
-            kind, covars = "full", np.repeat(covars[:, None], M, axis=1)
-        if kind == "full" and not np.allclose(covars, np.swapaxes(covars, -1, -2)):
-            raise ValueError(f"{owner}: covars_ must be symmetric, got another matrix")
-        covars = covars.reshape(K * M, *covars.shape[2:])
-        return gaussians_of(means.reshape(K * M, d), covars, kind, owner)
-
     def _keep(self, gaussians: Gaussians) -> None:
         self.means_ = gaussians.means.reshape(MEANS.shape(self))
         found = gaussians.covariances
@@ -256,8 +244,16 @@ class GMMHMM(NormalStates):
             found = found[:: int(self.n_mix)].copy()
         COVARS.put(self, found.reshape(COVARS.shape(self)))
 
-    def _emission(self) -> MixtureEmission:
-        return MixtureEmission(self._gaussians(), WEIGHTS.of(self))
+    def _emission(
+        self, weights: np.ndarray, means: np.ndarray, covars: np.ndarray
+    ) -> MixtureEmission:
+        """Of all K M Gaussians; tied ones are of type full, each matrix repeated."""
+        (K, M, d), kind = means.shape, self.covariance_type
+        if kind == "tied":
+            kind, covars = "full", np.repeat(covars[:, None], M, axis=1)
+        covars = covars.reshape(K * M, *covars.shape[2:])
+        gaussians = gaussians_of(means.reshape(K * M, d), covars, kind, type(self).__name__)
+        return MixtureEmission(gaussians, weights)
 
     def _prior_of_gaussians(self) -> NormalPrior:
         """The priors in the form of `kernelmill.hmm._normal`, each for K M Gaussians."""

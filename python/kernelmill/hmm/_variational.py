@@ -9,6 +9,7 @@ bound of log p(X) exactly, and neither step lowers it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,7 +21,9 @@ from kernelmill.hmm._data import RowsMixin, SymbolsMixin
 from kernelmill.hmm._declared import (
     EMISSIONPROB,
     EMISSIONPROB_POSTERIOR,
+    STARTPROB,
     STARTPROB_POSTERIOR,
+    TRANSMAT,
     TRANSMAT_POSTERIOR,
     Concentrations,
     Posterior,
@@ -34,7 +37,6 @@ from kernelmill.hmm._gaussian import COVARIANCE_AXES, COVARS, CovarianceMixin
 from kernelmill.hmm._normal import NormalPrior, gaussians_of, moved_means, scatter_about
 from kernelmill.hmm._passes import Chain, Expected, Sequences, Stream
 from kernelmill.hmm._posterior import (
-    dirichlet_divergence,
     expected_log,
     log_precision_sum,
     mean_divergence,
@@ -78,17 +80,19 @@ class VariationalModel(FittedModel):
 
     def _setting(self, data: Sequences | Stream) -> None:
         for parameter in self._dirichlets:
-            parameter.pair_of(self)  # raises where they make no sense
             parameter.set_mean(self)
 
-    def _step_model(self) -> tuple[Chain, Any]:
-        first, moves = STARTPROB_POSTERIOR.of(self), TRANSMAT_POSTERIOR.of(self)
-        chain = Chain(np.exp(expected_log(first)), np.exp(expected_log(moves)))
-        return chain, self._expected_emission()
+    def _check_start(self) -> None:
+        for parameter in self._dirichlets:
+            parameter.check_pair(self)
+
+    def _step(self) -> tuple[Chain, Any]:
+        first, moves = (np.exp(expected_log(p.values(self)[1])) for p in self._dirichlets[:2])
+        return Chain(first, moves), self._expected_emission()
 
     def _reached(self, expected: Expected, emission: Any, setting: Any) -> tuple[float, float]:
         bound = expected.log_prob - self._divergence_emissions(emission)
-        bound -= sum(dirichlet_divergence(*p.pair_of(self)) for p in self._dirichlets)
+        bound -= sum(parameter.divergence(self) for parameter in self._dirichlets)
         return bound, bound
 
     def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
@@ -173,6 +177,7 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
     """
 
     _fitted: ClassVar = (STARTPROB_POSTERIOR, TRANSMAT_POSTERIOR, EMISSIONPROB_POSTERIOR)
+    _points: ClassVar = (STARTPROB, TRANSMAT, EMISSIONPROB)
     _widest = "emissionprob_posterior_"
     _parameters: ClassVar = {
         **VariationalModel._parameters,
@@ -214,12 +219,12 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
         self.implementation = implementation
         self.device = device
 
-    def _emission(self) -> CategoricalEmission:
+    def _emission(self, table: np.ndarray) -> CategoricalEmission:
         with np.errstate(divide="ignore"):
-            return CategoricalEmission(np.log(EMISSIONPROB.of(self)))
+            return CategoricalEmission(np.log(table))
 
     def _expected_emission(self) -> CategoricalEmission:
-        return CategoricalEmission(expected_log(EMISSIONPROB_POSTERIOR.of(self)))
+        return CategoricalEmission(expected_log(EMISSIONPROB_POSTERIOR.values(self)[1]))
 
 
 def _checked_positive(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -335,6 +340,7 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
     """
 
     _fitted: ClassVar = (STARTPROB_POSTERIOR, TRANSMAT_POSTERIOR, MEANS, BETA, DOF, SCALE)
+    _points: ClassVar = (STARTPROB, TRANSMAT, MEANS, COVARS)
     _widest = "means_posterior_"
     _parameters: ClassVar = {
         **VariationalModel._parameters,
@@ -390,13 +396,9 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
         """Means of the posteriors of the means, (K, d)."""
         return self.means_posterior_
 
-    def _gaussians(self) -> Gaussians:
-        """Of the means of the posteriors."""
-        owner, kind = type(self).__name__, self.covariance_type
-        return gaussians_of(MEANS.of(self), COVARS.of(self), kind, owner)
-
-    def _emission(self) -> GaussianEmission:
-        return GaussianEmission(self._gaussians(), np.zeros(int(self.n_components)))
+    def _emission(self, means: np.ndarray, covars: np.ndarray) -> GaussianEmission:
+        gaussians = gaussians_of(means, covars, self.covariance_type, type(self).__name__)
+        return GaussianEmission(gaussians, np.zeros(len(means)))
 
     # --- fitting ---------------------------------------------------------------------------------
 
@@ -410,9 +412,26 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
                 self._start_means(rows, centers, counts)
             if "c" in new:
                 self._start_covariances(rows, counts)
-        self._checked("prior")  # raises where it makes no sense
         self._set_covars()
         return new
+
+    def _check_start(self) -> None:
+        super()._check_start()
+        owner, kind = type(self).__name__, self.covariance_type
+        for part in ("prior", "posterior"):
+            means, _, dof, scale = (p.of(self, part) for p in (MEANS, BETA, DOF, SCALE))
+            least = means.shape[1] - 1
+            if not (dof > least).all():
+                raise ValueError(
+                    f"{owner}: dof_{part}_ must be above d - 1 = {least}, got {dof.min():g}"
+                )
+            sizes = scale if kind in ("diag", "spherical") else np.linalg.eigvalsh(scale)
+            if not (sizes > 0).all():
+                raise ValueError(
+                    f"{owner}: scale_{part}_ must be positive definite, got {sizes.min():g} as its "
+                    f"least eigenvalue"
+                )
+        self._step()
 
     def _prior(self, name: str, default: Any, shape: tuple[int, ...]) -> np.ndarray:
         """A hyperparameter, or the default."""
@@ -451,38 +470,20 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
         scale = np.asarray(self.scale_posterior_, dtype=np.float64)
         COVARS.put(self, self._times_dof(scale, -1))
 
-    def _checked(self, part: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Means, beta, dof (as a vector) and scale of the "prior" or the "posterior"."""
-        owner, kind = type(self).__name__, self.covariance_type
-        means, beta, dof, scale = (p.of(self, part) for p in (MEANS, BETA, DOF, SCALE))
-        least = means.shape[1] - 1
-        if not (dof > least).all():
-            raise ValueError(
-                f"{owner}: dof_{part}_ must be above d - 1 = {least}, got {dof.min():g}"
-            )
-        sizes = scale if kind in ("diag", "spherical") else np.linalg.eigvalsh(scale)
-        if not (sizes > 0).all():
-            raise ValueError(
-                f"{owner}: scale_{part}_ must be positive definite, got {sizes.min():g} as its "
-                f"least eigenvalue"
-            )
-        return means, beta, np.atleast_1d(dof), scale
-
     def _expected_emission(self) -> GaussianEmission:
-        means, beta, dof, _ = self._checked("posterior")
-        d = means.shape[1]
         self._set_covars()
+        means, beta, dof = (p.values(self)[1] for p in (MEANS, BETA, DOF))
+        d, dof = means.shape[1], np.atleast_1d(dof)
         # Half of E[log |Lambda|] - log |E[Lambda]|, and what the spread of the mean costs.
         offsets = 0.5 * (log_precision_sum(dof, d) - d * np.log(dof)) - 0.5 * d / beta
-        return GaussianEmission(self._gaussians(), offsets)
+        return replace(self._emission(means, self._covars_), offsets=offsets)
 
     def _divergence_emissions(self, emission: GaussianEmission) -> float:
-        means, beta, dof, scale = self._checked("posterior")
-        means0, beta0, dof0, scale0 = self._checked("prior")
-        d, kind = means.shape[1], self.covariance_type
-        whitening = emission.gaussians.whitening
-        of_means = mean_divergence(means - means0, beta, beta0, whitening)
-        return of_means + wishart_divergence(dof, scale, dof0, scale0, d, kind)
+        (m0, m), (beta0, beta) = MEANS.values(self), BETA.values(self)
+        (dof0, dof), (scale0, scale) = DOF.values(self), SCALE.values(self)
+        dof0, dof, kind = np.atleast_1d(dof0), np.atleast_1d(dof), self.covariance_type
+        of_means = mean_divergence(m - m0, beta, beta0, emission.gaussians.whitening)
+        return of_means + wishart_divergence(dof, scale, dof0, scale0, m.shape[1], kind)
 
     def _maximise_emissions(self, statistics: Any, emission: GaussianEmission) -> None:
         gaussians: Gaussians = emission.gaussians
