@@ -151,6 +151,7 @@ class FittedModel(SequenceModel):
                 stop = progress.listening and progress.step(objective, self._attributes)
                 if monitor.converged or stop:
                     break
+            self._step()  # raises where the last update makes no sense: a singular covariance
             self._monitor = monitor
             progress.end_run("%d iterations", monitor.iter, state=self._attributes)
             progress.end_fit(self._attributes)

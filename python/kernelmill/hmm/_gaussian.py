@@ -11,7 +11,6 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._validation import as_numbers
 from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
-    Gaussians,
     covariance_shape,
     full_covariances,
 )
@@ -137,7 +136,7 @@ class NormalStates(RowsMixin, EMModel):
         "means_weight": NUMBER_OR_ARRAY,
     }
 
-    def _keep(self, gaussians: Gaussians) -> None:
+    def _keep(self, means: np.ndarray, covariances: np.ndarray) -> None:
         raise NotImplementedError
 
     def _prior_of_gaussians(self) -> NormalPrior:
@@ -147,7 +146,8 @@ class NormalStates(RowsMixin, EMModel):
         floor = floor_of(data.some_rows, self.min_covar)
         if "c" in self.params:
             # The best covariances above the floor are an improvement only from above it.
-            self._keep(above_floor(self._model()[1].gaussians, floor, type(self).__name__))
+            gaussians = self._model()[1].gaussians
+            self._keep(gaussians.means, above_floor(gaussians, floor))
         return self._prior_of_gaussians(), floor
 
     def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
@@ -156,15 +156,8 @@ class NormalStates(RowsMixin, EMModel):
     def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
         means, covariances = "m" in self.params, "c" in self.params
         if means or covariances:
-            found = best(
-                statistics,
-                emission.gaussians,
-                *setting,
-                means=means,
-                covariances=covariances,
-                owner=type(self).__name__,
-            )
-            self._keep(found)
+            gaussians = emission.gaussians
+            self._keep(*best(statistics, gaussians, *setting, means=means, covariances=covariances))
 
 
 def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
@@ -333,9 +326,9 @@ class GaussianHMM(CovarianceMixin, NormalStates):
         self.implementation = implementation
         self.device = device
 
-    def _keep(self, gaussians: Gaussians) -> None:
-        self.means_ = gaussians.means
-        COVARS.put(self, gaussians.covariances)
+    def _keep(self, means: np.ndarray, covariances: np.ndarray) -> None:
+        self.means_ = means
+        COVARS.put(self, covariances)
 
     def _emission(self, means: np.ndarray, covars: np.ndarray) -> GaussianEmission:
         gaussians = gaussians_of(means, covars, self.covariance_type, type(self).__name__)

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._gaussian._parameters import Gaussians
 from kernelmill.hmm._base import NUMBER_OR_ARRAY, OPTIONAL
 from kernelmill.hmm._declared import (
     STARTPROB,
@@ -237,12 +236,11 @@ class GMMHMM(NormalStates):
     def _size(self, letter: str) -> int:
         return int(self.n_mix) if letter == "M" else super()._size(letter)
 
-    def _keep(self, gaussians: Gaussians) -> None:
-        self.means_ = gaussians.means.reshape(MEANS.shape(self))
-        found = gaussians.covariances
+    def _keep(self, means: np.ndarray, covariances: np.ndarray) -> None:
+        self.means_ = means.reshape(MEANS.shape(self))
         if self.covariance_type == "tied":
-            found = found[:: int(self.n_mix)].copy()
-        COVARS.put(self, found.reshape(COVARS.shape(self)))
+            covariances = covariances[:: int(self.n_mix)].copy()
+        COVARS.put(self, covariances.reshape(COVARS.shape(self)))
 
     def _emission(
         self, weights: np.ndarray, means: np.ndarray, covars: np.ndarray

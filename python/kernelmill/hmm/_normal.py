@@ -94,9 +94,8 @@ def best(
     *,
     means: bool,
     covariances: bool,
-    owner: str,
-) -> Gaussians:
-    """The Gaussians of the greatest expected log-likelihood plus log prior.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means and covariances of the greatest expected log-likelihood plus log prior.
 
     Parameters
     ----------
@@ -109,14 +108,12 @@ def best(
         f; 0 for no floor.
     means, covariances : bool
         What to change.
-    owner : str
-        What errors call the caller.
     """
     k, d, kind = gaussians.k, gaussians.d, gaussians.covariance_type
     delta = moved_means(moments, gaussians, prior) if means else np.zeros((k, d))
     new_means = gaussians.means + delta
     if not covariances:
-        return gaussians_of(new_means, gaussians.covariances, kind, owner)
+        return new_means, gaussians.covariances
     scatter = scatter_about(moments, gaussians, delta, prior)
     if gaussians.is_diagonal:
         mass = moments.weights[:, None] + prior.count.reshape(k, -1)
@@ -127,7 +124,7 @@ def best(
         else:
             found = np.maximum(found, floor)
         found[~filled] = gaussians.covariances[~filled]
-        return gaussians_of(new_means, found, kind, owner)
+        return new_means, found
     groups = len(prior.scatter)
     if kind == "tied":
         mass = moments.weights.sum(keepdims=True) + prior.count
@@ -138,12 +135,11 @@ def best(
     found = (scatter + prior.scatter) / np.where(filled, mass, 1.0)[:, None, None]
     found = raised((found + found.transpose(0, 2, 1)) / 2, floor)
     if kind == "tied":
-        new = found[0] if filled[0] else gaussians.covariances
-        return gaussians_of(new_means, new, kind, owner)
+        return new_means, found[0] if filled[0] else gaussians.covariances
     found = np.repeat(found, k // groups, axis=0)
     filled = np.repeat(filled, k // groups)
     found[~filled] = gaussians.covariances[~filled]
-    return gaussians_of(new_means, found, kind, owner)
+    return new_means, found
 
 
 def raised(covariances: np.ndarray, floor: np.ndarray) -> np.ndarray:
@@ -162,16 +158,14 @@ def raised(covariances: np.ndarray, floor: np.ndarray) -> np.ndarray:
     return result
 
 
-def above_floor(gaussians: Gaussians, floor: np.ndarray, owner: str) -> Gaussians:
-    """The same Gaussians with covariances raised to the floor."""
+def above_floor(gaussians: Gaussians, floor: np.ndarray) -> np.ndarray:
+    """The covariances, raised to the floor."""
     kind, found = gaussians.covariance_type, gaussians.covariances
     if kind == "spherical":
-        found = np.maximum(found, floor.mean())
-    elif kind == "diag":
-        found = np.maximum(found, floor)
-    else:
-        found = raised(gaussians.matrices, floor).reshape(found.shape)
-    return gaussians_of(gaussians.means, found, kind, owner)
+        return np.maximum(found, floor.mean())
+    if kind == "diag":
+        return np.maximum(found, floor)
+    return raised(gaussians.matrices, floor).reshape(found.shape)
 
 
 def log_prior(gaussians: Gaussians, prior: NormalPrior) -> float:
