@@ -1,5 +1,6 @@
 """MixtureClassifier: Bayes' rule by hand, QDA, rejection, priors."""
 
+import itertools
 import pickle
 
 import numpy as np
@@ -196,3 +197,38 @@ def test_rejection_that_nobody_asked_for(wheel):
     message = "MixtureClassifier: contamination must be a share of outliers for is_outlier"
     with pytest.raises(AttributeError, match=message):
         model.is_outlier(wheel[0])
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_streams_equal_memory(wheel, rng, weighted):
+    X, y = wheel
+    X[::50, 0] = np.nan
+    w = rng.integers(0, 3, size=len(X)).astype(float) if weighted else None
+    options = {"contamination": 0.1}
+    memory = MixtureClassifier(**options).fit(X, y, sample_weight=w)
+    cuts = [0, 17, 17, 300, 600]
+    chunks = [X[a:b] for a, b in itertools.pairwise(cuts)]
+    for stream in (chunks, lambda: iter(chunks)):
+        model = MixtureClassifier(**options).fit(stream, y, sample_weight=w)
+        # Sums over chunks round differently: n eps, times the condition of the covariances.
+        np.testing.assert_allclose(model.predict_proba(X), memory.predict_proba(X), atol=1e-9)
+        np.testing.assert_allclose(model.offset_, memory.offset_, rtol=1e-9)
+        np.testing.assert_array_equal(model.priors_, memory.priors_)
+    for name in ("predict", "predict_proba", "score_samples", "decision_function", "is_outlier"):
+        found, expected = getattr(model, name)(chunks), getattr(model, name)(X)
+        np.testing.assert_allclose(found, expected, rtol=1e-12, err_msg=name)
+    if weighted:
+        pairs = [(X[a:b], w[a:b]) for a, b in itertools.pairwise(cuts)]
+        again = MixtureClassifier(**options).fit(pairs, y)
+        np.testing.assert_array_equal(again.offset_, model.offset_)
+
+
+def test_streams_that_do_not_fit(wheel):
+    X, y = wheel
+    with pytest.raises(ValueError, match="y must have one class for each row of X, got 600 for 10"):
+        MixtureClassifier().fit([X[:10]], y)
+    with pytest.raises(ValueError, match="X must be readable more than once, got a generator"):
+        MixtureClassifier().fit(iter([X]), y)
+    model = MixtureClassifier().fit([X], y)
+    with pytest.raises(ValueError, match="features"):
+        model.predict([X[:, :1]])

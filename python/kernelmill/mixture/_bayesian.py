@@ -117,8 +117,9 @@ class BayesianGaussianMixture(MixtureBase):
     Missing entries are exact as well: they are part of what is inferred, so the bound is that of
     the observed entries. By default `covariance_prior` is diagonal then. Streams, weights, float32
     and devices work as in `GaussianMixture`; the cost is the same, one more pass for the default
-    priors. ``score_samples`` gives the expected log density under the variational distribution, as
-    scikit-learn does.
+    priors. There is no ``partial_fit``: a posterior must know of how many rows it is, and a step
+    towards that of a batch would have to be told how many rows are still to come. ``score_samples``
+    gives the expected log density under the variational distribution, as scikit-learn does.
 
     References
     ----------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
@@ -13,12 +14,14 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._device import DEVICE, namespace, to_host
 from kernelmill._estimator._progress import CallbackSupportMixin
+from kernelmill._estimator._streams import is_stream, open_stream
 from kernelmill._estimator._validation import as_array, as_numbers, check_weight, check_X
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
 from kernelmill.mixture._base import MixtureBase
 from kernelmill.mixture._gaussian_mixture import GaussianMixture
 from kernelmill.mixture._thresholds import CONTAMINATION, threshold, with_threshold
 from kernelmill.ops import mixture as ops
+from kernelmill.stream import Source
 
 _MIXTURE = rule.Rule(
     lambda value: value is None or (isinstance(value, MixtureBase)),
@@ -28,6 +31,58 @@ _PRIORS = rule.any_of(rule.array("(n_classes,)"), rule.nothing())
 _LABEL = rule.Rule(
     lambda value: isinstance(value, str) or rule.is_real(value), "a number or a string"
 )
+
+
+_READ: dict[str, bool] = {"accept_sparse": False, "allow_nan": True}
+
+
+class _Rows(NamedTuple):
+    """Some of the rows, as ``fit`` of a mixture takes them."""
+
+    X: Any
+    y: None
+    sample_weight: Any
+
+
+class _InMemory:
+    """All rows and their weights, the latter on the host."""
+
+    def __init__(self, X: Any, weight: Any) -> None:
+        self._X, self._weight = X, weight
+        self.n_rows, self.weight = X.shape[0], to_host(weight)
+
+    def only(self, rows: np.ndarray) -> _Rows:
+        """The rows of these numbers."""
+        return _Rows(self._X[rows], None, None if self._weight is None else self._weight[rows])
+
+
+class _Streamed:
+    """The rows of a source, whose weights alone are kept; the interface of `_InMemory`."""
+
+    def __init__(self, opened: Source) -> None:
+        self._opened = opened
+        weights = [w for _, w in opened if w is not None]
+        self.n_rows = opened.count_rows()
+        self.weight = to_host(namespace(weights[0]).concatenate(weights)) if weights else None
+
+    def only(self, rows: np.ndarray) -> _Rows:
+        kept = np.zeros(self.n_rows, dtype=bool)
+        kept[rows] = True
+
+        def chunks() -> Iterator[Any]:
+            start = 0
+            for X, w in self._opened:
+                own = namespace(X).asarray(kept[start : start + X.shape[0]])
+                start += X.shape[0]
+                if own.any():
+                    yield X[own] if w is None else (X[own], w[own])
+
+        return _Rows(chunks, None, None)
+
+
+def _densities_of(X: Any, mixtures: list[Any]) -> Any:
+    """log p(x | c), (n, n_classes), where X is."""
+    return namespace(X).stack([model.score_samples(X) for model in mixtures], axis=1)
 
 
 def _checked_labels(y: Any) -> np.ndarray:
@@ -192,10 +247,11 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like} of shape (n, d)
-            Rows in memory. NaN is a missing entry.
+        X : {array-like} of shape (n, d), or a stream
+            Rows; NaN is a missing entry. Streams are those of `GaussianMixture.fit`, if they can be
+            read again: each pass of the mixture of a class reads all chunks and takes its own rows.
         y : array-like of shape (n,)
-            Classes: numbers or strings.
+            Classes: numbers or strings, in memory for streams, too.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
 
@@ -217,15 +273,19 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
         ConvergenceWarning
             If the mixture of a class has not converged.
         """
-        X = check_X(self, X, reset=True, accept_sparse=False, allow_nan=True)
-        weight = check_weight(self, sample_weight, X)
-        y = _checked_labels(y)
-        if len(y) != X.shape[0]:
+        data: _InMemory | _Streamed
+        if type(X) is not np.ndarray and is_stream(X):
+            data = _Streamed(open_stream(self, X, sample_weight, reset=True, **_READ))
+        else:
+            X = check_X(self, X, reset=True, **_READ)
+            data = _InMemory(X, check_weight(self, sample_weight, X))
+        y, weight = _checked_labels(y), data.weight
+        if len(y) != data.n_rows:
             raise ValueError(
                 f"MixtureClassifier: y must have one class for each row of X, got {len(y)} for "
-                f"{X.shape[0]} rows (inconsistent numbers of samples)"
+                f"{data.n_rows} rows (inconsistent numbers of samples)"
             )
-        kept = np.ones(len(y), dtype=bool) if weight is None else to_host(weight) > 0
+        kept = np.ones(len(y), dtype=bool) if weight is None else weight > 0
         classes, codes = np.unique(y[kept], return_inverse=True)
         components = self._components(len(classes))
         mixtures, shares, offsets = [], np.empty(len(classes)), []
@@ -234,10 +294,11 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
             some = None if weight is None else weight[rows]
             shares[c] = len(rows) if some is None else float(some.sum(dtype=np.float64))
             model = self._mixture_of(components[c], len(rows))
-            mixtures.append(model.fit(X[rows], sample_weight=some))
+            own = data.only(rows)
+            mixtures.append(model.fit(*own))
             if self.contamination is not None:
-                scores = to_host(model.score_samples(X[rows]))
-                mass = np.ones(len(rows)) if some is None else to_host(some).astype(np.float64)
+                scores = to_host(model.score_samples(own.X))
+                mass = np.ones(len(rows)) if some is None else some.astype(np.float64)
                 offsets.append(threshold(scores, mass, float(self.contamination)))
         self.classes_, self.mixtures_ = classes, mixtures
         self.priors_ = self._class_priors(shares / shares.sum())
@@ -308,9 +369,11 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
     def _densities(self, X: Any) -> Any:
         """log p(x | c), (n, n_classes), where X is."""
         check_is_fitted(self, "mixtures_")
-        X = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
-        xp = namespace(X)
-        return xp.stack([model.score_samples(X) for model in self.mixtures_], axis=1)
+        if type(X) is not np.ndarray and is_stream(X):
+            opened = open_stream(self, X, reset=False, **_READ)
+            parts = list(opened.map(_densities_of, self.mixtures_))
+            return np.concatenate(parts or [np.empty((0, len(self.mixtures_)), opened.dtype)])
+        return _densities_of(check_X(self, X, reset=False, **_READ), self.mixtures_)
 
     def _joint(self, densities: Any) -> Any:
         xp = namespace(densities)
@@ -322,7 +385,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like} of shape (n, d)
+        X : {array-like} of shape (n, d), or a stream
             Rows; NaN is a missing entry.
 
         Returns
@@ -363,7 +426,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like} of shape (n, d)
+        X : {array-like} of shape (n, d), or a stream
             Rows; NaN is a missing entry.
 
         Returns
@@ -385,7 +448,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like} of shape (n, d)
+        X : {array-like} of shape (n, d), or a stream
             Rows; NaN is a missing entry.
 
         Returns
@@ -408,7 +471,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like} of shape (n, d)
+        X : {array-like} of shape (n, d), or a stream
             Rows; NaN is a missing entry.
 
         Returns
@@ -431,7 +494,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like} of shape (n, d)
+        X : {array-like} of shape (n, d), or a stream
             Rows; NaN is a missing entry.
 
         Returns
@@ -454,7 +517,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : {array-like} of shape (n, d)
+        X : {array-like} of shape (n, d), or a stream
             Rows; NaN is a missing entry.
 
         Returns
