@@ -119,10 +119,12 @@ constexpr index_t min_rows = 512;
 
 index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
 
-// The number of tasks worth starting: bits do not depend on it, so it may depend on the threads.
+// The number of tasks worth starting: bits do not depend on it, so it may depend on the threads. A
+// multiple of the threads where there are more: three equal tasks take two threads as long as four.
 index_t task_count(index_t m, index_t n, index_t k) {
-  const index_t work = m * n * std::max<index_t>(k, 1);
-  return std::clamp<index_t>(work / task_work, 1, 4 * index_t{thread_limit()});
+  const index_t work = m * n * std::max<index_t>(k, 1), threads = thread_limit();
+  const index_t wanted = std::clamp<index_t>(work / task_work, 1, 4 * threads);
+  return wanted <= threads ? wanted : ceil_div(wanted, threads) * threads;
 }
 
 // Rows are read where they are when they are used by this few panels of b and are this short: a
