@@ -111,8 +111,10 @@ struct Store {
   }
 };
 
-// Multiply-adds that are worth a task of their own: about 30 us on one core of a current machine.
-constexpr index_t task_work = index_t{1} << 21;
+// Multiply-adds that are worth a task of their own: about 10 us on one core of a current machine.
+// Below, a helper that sleeps joins too late to help; a product of 100 us must not stay on one
+// core.
+constexpr index_t task_work = index_t{1} << 19;
 // Packed copies of either operand are limited to this, unless fewer than min_rows rows would fit.
 constexpr index_t packed_bytes = index_t{64} << 20;
 constexpr index_t min_rows = 512;
