@@ -221,29 +221,44 @@ constexpr std::uint32_t kCount = 0xfff;
 constexpr int kWantedShift = 12;
 
 #if defined(__linux__)
-// Keeps some sleeping threads off the CPU of their waker while it wakes them. The kernel searches
-// the fewer CPUs for an idle one the fewer there are, and on two it often queues a helper behind
-// its waker for milliseconds: products of 256 x 256 then ran at the speed of one core for up to 40
-// calls (Linux 6.18). From where they wake the threads may go anywhere again.
+// A helper as the kernel knows it, and the CPU on which it last looked around.
+struct Placed {
+  std::atomic<int> thread{0};
+  std::atomic<int> cpu{-1};
+
+  void look() {
+    const int now = sched_getcpu();
+    if (cpu.load(std::memory_order_relaxed) != now) cpu.store(now, std::memory_order_relaxed);
+  }
+};
+
+// Keeps some helpers off the CPU of their caller while it wakes them, and sends away one that is
+// awake there. The kernel searches the fewer CPUs for an idle one the fewer there are, and on two
+// it often queues a helper behind its caller for milliseconds, where yielding brings neither
+// forward: products of 256 x 256 then ran at the speed of one core for up to 40 calls (Linux 6.18).
+// From where they wake the threads may go anywhere again.
 class WokenElsewhere {
  public:
   static constexpr int most = 3;  // threads; with more CPUs the kernel finds an idle one by itself
 
-  WokenElsewhere(const std::atomic<int>* threads, int count) : count_(count), threads_(threads) {
+  // Of `count` helpers, all or only those that were last seen on this CPU.
+  WokenElsewhere(const Placed* helpers, int count, bool all) : count_(count), helpers_(helpers) {
     const int here = sched_getcpu();
     for (int i = 0; i < count_; ++i) {
       moved_[i] = false;
-      const bool known = here >= 0 && threads_[i] != 0;  // not before it runs: 0 is this thread
-      if (!known || sched_getaffinity(threads_[i], sizeof(cpu_set_t), &before_[i]) != 0) continue;
+      const int thread = helpers_[i].thread;
+      const bool known = here >= 0 && thread != 0;  // not before it runs: 0 is this thread
+      if (!known || !(all || helpers_[i].cpu.load(std::memory_order_relaxed) == here)) continue;
+      if (sched_getaffinity(thread, sizeof(cpu_set_t), &before_[i]) != 0) continue;
       cpu_set_t elsewhere = before_[i];
       CPU_CLR(static_cast<unsigned>(here), &elsewhere);
       if (CPU_COUNT(&elsewhere) == 0) continue;
-      moved_[i] = sched_setaffinity(threads_[i], sizeof(cpu_set_t), &elsewhere) == 0;
+      moved_[i] = sched_setaffinity(thread, sizeof(cpu_set_t), &elsewhere) == 0;
     }
   }
   ~WokenElsewhere() {
     for (int i = 0; i < count_; ++i) {
-      if (moved_[i]) sched_setaffinity(threads_[i], sizeof(cpu_set_t), &before_[i]);
+      if (moved_[i]) sched_setaffinity(helpers_[i].thread, sizeof(cpu_set_t), &before_[i]);
     }
   }
   WokenElsewhere(const WokenElsewhere&) = delete;
@@ -251,7 +266,7 @@ class WokenElsewhere {
 
  private:
   int count_;
-  const std::atomic<int>* threads_;
+  const Placed* helpers_;
   bool moved_[most];
   cpu_set_t before_[most];
 };
@@ -266,7 +281,7 @@ struct Pool {
   std::atomic<int> sleepers{0};
   int helpers = 0;  // threads made so far; belongs to the owner of the gate
 #if defined(__linux__)
-  std::atomic<int> threads[WokenElsewhere::most]{};  // how the kernel calls the first helpers
+  Placed placed[WokenElsewhere::most];  // the first helpers
 #endif
 
   void work(int number);
@@ -324,7 +339,8 @@ void Pool::leave() {
 void Pool::work([[maybe_unused]] int number) {
   self.helper = true;
 #if defined(__linux__)
-  if (number < WokenElsewhere::most) threads[number] = static_cast<int>(syscall(SYS_gettid));
+  Placed* const place = number < WokenElsewhere::most ? &placed[number] : nullptr;
+  if (place != nullptr) place->thread = static_cast<int>(syscall(SYS_gettid));
 #endif
   while (true) {
     const std::uint32_t heard = signal.word.load(std::memory_order_seq_cst);
@@ -344,8 +360,12 @@ void Pool::work([[maybe_unused]] int number) {
       if (inside) leave();
     }
     if (may_spin()) {
-      look_until(kHelperSpinNanoseconds,
-                 [&] { return signal.word.load(std::memory_order_relaxed) != heard; });
+      look_until(kHelperSpinNanoseconds, [&] {
+#if defined(__linux__)
+        if (place != nullptr) place->look();
+#endif
+        return signal.word.load(std::memory_order_relaxed) != heard;
+      });
     }
     // Announced before the kernel compares the word: a caller that bumps the word either sees this
     // sleeper and wakes it, or bumped before the comparison, which then fails.
@@ -359,12 +379,12 @@ void Pool::call_helpers(int wanted) {
   signal.word.fetch_add(1, std::memory_order_seq_cst);
   const int asleep = sleepers.load(std::memory_order_seq_cst);
   const int awake = helpers - asleep;  // those look at the gate without being called
-  if (wanted <= awake || asleep == 0) return;
+  const bool wake = wanted > awake && asleep > 0;
 #if defined(__linux__)
   const bool few = helpers <= WokenElsewhere::most && may_spin();
-  const WokenElsewhere placed(threads, few ? helpers : 0);
+  const WokenElsewhere elsewhere(placed, few ? helpers : 0, wake);
 #endif
-  signal.wake(wanted - std::max(awake, 0));
+  if (wake) signal.wake(wanted - std::max(awake, 0));
 }
 
 void Pool::call_one() {
