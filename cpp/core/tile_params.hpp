@@ -46,7 +46,7 @@ struct Level {  // 32 registers of 64 bytes: 28 accumulators
 };
 #elif KERNELMILL_LEVEL == 3
 struct Level {  // 16 registers of 32 bytes: 12 accumulators
-  static constexpr int vector_bytes = 32, rows = 6, vectors = 2, block_columns_bytes = 2048;
+  static constexpr int vector_bytes = 32, rows = 6, vectors = 2, block_columns_bytes = 1024;
   // A panel of doubles takes half of L1. A depth of 128 took 3 % more time for squares, as a tile
   // loads and stores its partial sums once per chunk; 512 floats, all of L1, gained nothing.
   static constexpr int depth(int) { return 256; }
