@@ -221,7 +221,7 @@ constexpr std::uint32_t kCount = 0xfff;
 constexpr int kWantedShift = 12;
 
 #if defined(__linux__)
-// A helper as the kernel knows it, and the CPU on which it last looked around.
+// A helper as the kernel knows it, and the CPU on which it last looked around (-1: it sleeps).
 struct Placed {
   std::atomic<int> thread{0};
   std::atomic<int> cpu{-1};
@@ -370,6 +370,9 @@ void Pool::work([[maybe_unused]] int number) {
     // Announced before the kernel compares the word: a caller that bumps the word either sees this
     // sleeper and wakes it, or bumped before the comparison, which then fails.
     sleepers.fetch_add(1, std::memory_order_seq_cst);
+#if defined(__linux__)
+    if (place != nullptr) place->cpu.store(-1, std::memory_order_relaxed);  // in nobody's way
+#endif
     if (signal.word.load(std::memory_order_seq_cst) == heard) signal.wait(heard, -1);
     sleepers.fetch_sub(1, std::memory_order_seq_cst);
   }

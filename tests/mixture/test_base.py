@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.mixture import GaussianMixture as Peer
 
 import kernelmill
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES, NotPositiveDefinite
@@ -333,6 +334,29 @@ def test_precisions_alone_make_a_mixture(covariance_type, rng):
     model.precisions_cholesky_ = -fitted.precisions_cholesky_
     with pytest.raises(ValueError, match=r"precisions_cholesky_ must have .*positive"):
         model.predict(X)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_lower_triangles_of_precisions_will_do(covariance_type, rng):
+    """numpy.linalg.cholesky of the precisions, as scikit-learn's users assign it, gives these."""
+    X = rng.standard_normal((100, 3)) @ np.array([[1.0, 0.9, 0.0], [0.0, 1.0, 0.4], [0.0, 0.0, 1]])
+    fitted = GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(X)
+    lower = np.linalg.cholesky(fitted.precisions_)
+    models = [
+        GaussianMixture(2, covariance_type=covariance_type),
+        Peer(2, covariance_type=covariance_type),
+    ]
+    for model in models:
+        for name in ("weights_", "means_", "covariances_"):
+            setattr(model, name, getattr(fitted, name))
+        model.precisions_cholesky_ = lower
+    # The precision is made from the covariance and factorised again: condition 100 at most.
+    for model in models:
+        np.testing.assert_allclose(model.score_samples(X), fitted.score_samples(X), rtol=1e-10)
+    assert models[0].precisions_cholesky_ is lower
+    del models[0].covariances_
+    np.testing.assert_allclose(models[0].score_samples(X), fitted.score_samples(X), rtol=1e-10)
+    np.testing.assert_allclose(models[0].covariances_, fitted.covariances_, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("cls", [GaussianMixture, BayesianGaussianMixture])

@@ -101,17 +101,19 @@ def _has_factor(matrix: np.ndarray) -> bool:
         return False
 
 
-def check_precisions_cholesky(
+def checked_precisions_cholesky(
     factor: np.ndarray, covariance_type: str, k: int, d: int, owner: str
-) -> None:
-    """Raise where this is no ``precisions_cholesky`` of the type.
+) -> np.ndarray:
+    """``precisions_cholesky`` of the type: upper triangles, which is what the ops read.
 
-    Tied and diagonal ones have equal shapes where k is d, but never equal zeros.
+    Any F with ``F F^T`` the precision gives the same Gaussian, and users assign the lower triangles
+    of `numpy.linalg.cholesky`: those are turned into upper ones. Tied and diagonal factors have
+    equal shapes where k is d, but never equal zeros.
 
     Raises
     ------
     ValueError
-        If the shape is another, or the matrices are not upper triangular with a positive diagonal.
+        If the shape is another, or the matrices are not triangular with a positive diagonal.
     """
     expected = covariance_shape(covariance_type, k, d)
     what = f"shape {expected}"
@@ -120,17 +122,23 @@ def check_precisions_cholesky(
         diagonal = factor
         if covariance_type in ("full", "tied"):
             diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
-            what = "upper triangles, positive on the diagonal,"
-            good = not np.tril(factor, -1).any()
+            what = "triangles, positive on the diagonal,"
+            upper, lower = not np.tril(factor, -1).any(), not np.triu(factor, 1).any()
         else:
-            what, good = "positive numbers", True
-        if good and (diagonal > 0).all() and np.isfinite(factor).all():
-            return
+            what, upper, lower = "positive numbers", True, True
+        if (upper or lower) and (diagonal > 0).all() and np.isfinite(factor).all():
+            return factor if upper else _upper_of(factor)
         got = "others"
     raise ValueError(
         f"{owner}: precisions_cholesky_ must have {what} for covariance_type={covariance_type!r}, "
         f"got {got} (set the covariance_type of the fit before, or fit anew without warm_start)"
     )
+
+
+def _upper_of(factor: np.ndarray) -> np.ndarray:
+    """Upper triangles U with ``U U^T = F F^T``: Cholesky factors taken from the last entry on."""
+    turned = factor[..., ::-1, ::-1] @ np.swapaxes(factor, -1, -2)[..., ::-1, ::-1]
+    return np.ascontiguousarray(np.linalg.cholesky(turned)[..., ::-1, ::-1])
 
 
 def covariances_of(factor: np.ndarray, covariance_type: str) -> np.ndarray:

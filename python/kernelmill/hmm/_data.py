@@ -18,9 +18,9 @@ from kernelmill.hmm._passes import Sequences, Stream, largest_symbol
 from kernelmill.stream import Source, source
 from kernelmill.stream._matrix import feature_names, kind_of
 
-# Symbols may come as any number; floats allow for NaN, which is a missing symbol.
 # Symbols are numbers of columns of tables: beyond this somebody passed times or identifiers.
 MOST_SYMBOLS = 10_000_000
+# Symbols may come as any number; floats allow for NaN, which is a missing symbol.
 _SYMBOL_DTYPES = [
     np.dtype(name) for name in ("i8", "i4", "i2", "i1", "u4", "u2", "u1", "f8", "f4", "f2")
 ]

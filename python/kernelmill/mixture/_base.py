@@ -20,7 +20,7 @@ from kernelmill._estimator._validation import check_weight, check_X
 from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     Gaussians,
-    check_precisions_cholesky,
+    checked_precisions_cholesky,
     full_covariances,
 )
 from kernelmill.mixture import _rows
@@ -295,15 +295,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
     def _gaussians(self, exact: dict[str, Any]) -> Gaussians:
         """The Gaussians of the fitted arrays; raises where they have another covariance type."""
         k, d = np.shape(exact["means_"])
-        check_precisions_cholesky(
+        factor = checked_precisions_cholesky(
             exact["precisions_cholesky_"], self.covariance_type, k, d, type(self).__name__
         )
-        return Gaussians(
-            self.covariance_type,
-            exact["means_"],
-            exact["covariances_"],
-            exact["precisions_cholesky_"],
-        )
+        return Gaussians(self.covariance_type, exact["means_"], exact["covariances_"], factor)
 
     def _ready(self) -> tuple[Any, np.ndarray]:
         """Gaussians and offsets of the fitted model."""

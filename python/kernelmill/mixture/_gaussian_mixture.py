@@ -14,7 +14,7 @@ from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._validation import as_numbers
 from kernelmill._gaussian._parameters import (
     Gaussians,
-    check_precisions_cholesky,
+    checked_precisions_cholesky,
     covariance_shape,
     covariances_of,
     n_covariance_parameters,
@@ -333,7 +333,7 @@ class GaussianMixture(MixtureBase):
         elif "covariances_" not in vars(self):
             factor = as_numbers(self.precisions_cholesky_, "precisions_cholesky_", owner)
             k, d = np.shape(self.means_)
-            check_precisions_cholesky(factor, kind, k, d, owner)
+            factor = checked_precisions_cholesky(factor, kind, k, d, owner)
             self.covariances_ = covariances_of(factor, kind)
 
     def _arrays(self, model):
