@@ -336,6 +336,31 @@ def test_partition_that_always_kills_its_worker(cluster):
     cluster.wait_for_workers(2, timeout=90)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["op's own", "lost"])
+def test_task_that_fails_as_the_wait_runs_out(own):
+    """A wait that ran out is not the task's error, whatever became of the task meanwhile."""
+    lost = distributed.scheduler.KilledWorker("task", None, [])
+    error = TimeoutError("the op's own") if own else lost
+
+    class LateFuture:
+        status = "pending"
+
+        def result(self, timeout=None):
+            if self.status == "error":
+                raise error
+            self.status = "error"
+            raise TimeoutError("the wait ran out")
+
+    class Client:
+        def nthreads(self, callback_timeout):
+            return {"worker": 1}
+
+    s = stream.source(da.ones((4, 2), chunks=(4, 2)), owner="KMeans")
+    expected = TimeoutError if own else ClusterError
+    with pytest.raises(expected, match="the op's own" if own else "must keep its workers"):
+        s._result(LateFuture(), Client())
+
+
 def test_cluster_without_workers(monkeypatch):
     monkeypatch.setattr(_dask, "PATIENCE", 1.0)
     with (

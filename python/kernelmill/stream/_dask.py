@@ -181,10 +181,12 @@ class DaskSource(Source):
 
         alone_since = None
         while True:
+            # Asked before the wait: a task may fail in the moment in which the wait runs out.
+            failed = future.status == "error"
             try:
-                return future.result(timeout=1.0)
+                return future.result(timeout=None if failed else 1.0)
             except TimeoutError:
-                if future.status == "error":  # it is the op's own
+                if failed:  # it is the op's own
                     raise
             except (CancelledError, KilledWorker, OSError) as error:
                 if isinstance(error, OSError) and future.status == "error":
