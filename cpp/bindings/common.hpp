@@ -54,7 +54,7 @@ class MatrixArgument {
     if (a.ndim() != 2)
       invalid(op, name, " must be a matrix, got an array of shape ", shape_text(a));
     if (!readable_as<T>(a)) {
-      if (a.dtype().kind() != 'f' || a.itemsize() != sizeof(T)) {
+      if (a.dtype().kind() != py::dtype::of<T>().kind() || a.itemsize() != sizeof(T)) {
         invalid(op, name, " must be ", dtype_text(py::array_t<T>()), ", got ", dtype_text(a),
                 " (convert it with astype)");
       }

@@ -97,12 +97,57 @@ py::tuple lloyd_binding(const py::array& X, const py::array& centers, py::array 
   });
 }
 
+py::tuple restarts_binding(const py::array& X, const py::array& starts,
+                           const std::optional<py::array>& sample_weight, index_t max_steps,
+                           double tol) {
+  constexpr const char* op = "kmeans.restarts";
+  return by_dtype(op, "X", X, [&]<class T>() -> py::tuple {
+    const MatrixArgument<T> x(op, "X", X);
+    const MatrixArgument<std::int64_t> rows(op, "starts", starts);
+    const VectorArgument<T> w(op, "sample_weight", sample_weight);
+    const index_t n = x.view().rows, r = rows.view().rows, k = rows.view().cols;
+    if (k < 1) invalid(op, "starts must have shape (r, k) with k >= 1, got ", shape_text(starts));
+    if (sample_weight && static_cast<index_t>(w.view().size()) != n) {
+      invalid(op, "sample_weight must have shape (", n, ",), got (", w.view().size(), ",)");
+    }
+    for (index_t i = 0; i < r; ++i) {
+      for (index_t j = 0; j < k; ++j) {
+        const std::int64_t row = rows.view()(i, j);
+        if (row < 0 || row >= n) {
+          throw py::index_error(std::string(op) + ": starts must lie in [0, " + std::to_string(n) +
+                                "), got " + std::to_string(row));
+        }
+      }
+    }
+    auto centers = result<double>({r, k, x.view().cols});
+    auto labels = result<std::int32_t>({r, n});
+    auto squared = result<T>({r, n});
+    auto steps = result<std::int64_t>({r});
+    auto status = result<std::int32_t>({r});
+    double* const center = centers.mutable_data();
+    std::int32_t* const label = labels.mutable_data();
+    T* const distance = squared.mutable_data();
+    std::int64_t* const taken = steps.mutable_data();
+    std::int32_t* const ended = status.mutable_data();
+    {
+      py::gil_scoped_release release;
+      restarts<T>(x.view(), rows.view(), w.view(), max_steps, tol, center, label, distance, taken,
+                  ended);
+    }
+    return py::make_tuple(centers, labels, squared, steps, status);
+  });
+}
+
 py::tuple plus_plus_binding(const py::array& X, const py::array& uniforms,
                             const std::optional<py::array>& sample_weight) {
   constexpr const char* op = "kmeans.plus_plus";
   return by_dtype(op, "X", X, [&]<class T>() -> py::tuple {
     const MatrixArgument<T> x(op, "X", X);
-    const MatrixArgument<double> u(op, "uniforms", uniforms);
+    const bool several = uniforms.ndim() == 3;
+    const index_t r = several ? uniforms.shape(0) : 1;
+    py::array flat = uniforms;  // (r * k, t)
+    if (several) flat = flat.reshape({r * uniforms.shape(1), index_t{uniforms.shape(2)}});
+    const MatrixArgument<double> u(op, "uniforms", flat);
     const VectorArgument<T> w(op, "sample_weight", sample_weight);
     if (x.view().rows < 1 || u.view().cols < 1) {
       invalid(op, "X must have rows and uniforms columns, got ", shape_text(X), " and ",
@@ -112,13 +157,14 @@ py::tuple plus_plus_binding(const py::array& X, const py::array& uniforms,
       invalid(op, "sample_weight must have shape (", x.view().rows, ",), got (", w.view().size(),
               ",)");
     }
-    auto indices = result<std::int64_t>({u.view().rows});
-    auto squared = result<T>({x.view().rows});
-    const std::span index_span(indices.mutable_data(), static_cast<std::size_t>(indices.size()));
-    const std::span squared_span(squared.mutable_data(), static_cast<std::size_t>(squared.size()));
+    const index_t n = x.view().rows, k = uniforms.shape(several ? 1 : 0);
+    auto indices = several ? result<std::int64_t>({r, k}) : result<std::int64_t>({k});
+    auto squared = several ? result<T>({r, n}) : result<T>({n});
+    std::int64_t* const index = indices.mutable_data();
+    T* const distance = squared.mutable_data();
     {
       py::gil_scoped_release release;
-      plus_plus<T>(x.view(), u.view(), w.view(), index_span, squared_span);
+      plus_plus<T>(x.view(), u.view(), r, w.view(), index, distance);
     }
     return py::make_tuple(indices, squared);
   });
@@ -167,6 +213,8 @@ void bind_kmeans(py::module_& m) {
   family.def("lloyd_step", &lloyd_step_binding, arg("X"), arg("centers"), no_weight);
   family.def("lloyd", &lloyd_binding, arg("X"), arg("centers"), arg("labels"), arg("bounds"),
              no_weight, arg("n_steps") = 1, arg("tol") = 0.0);
+  family.def("restarts", &restarts_binding, arg("X"), arg("starts"), no_weight,
+             arg("max_steps") = 300, arg("tol") = 0.0);
   family.def("plus_plus", &plus_plus_binding, arg("X"), arg("uniforms"), no_weight);
   family.def("minibatch_step", &minibatch_step_binding, arg("X"), arg("rows"), arg("centers"),
              arg("weight_sums"), no_weight);

@@ -34,10 +34,18 @@ LloydSlice lloyd(MatrixView<const T> x, double* centers, double* weights, index_
                  std::int32_t* labels, T* bounds, std::span<const T> weight, index_t n_steps,
                  double tol);
 
-// uniforms is (k, trials); indices (k); squared_distances (n).
+// Runs from rows starts (r, k) of x; centers is (r, k, d), labels and squared_distances (r, n), the
+// others (r).
 template <class T>
-void plus_plus(MatrixView<const T> x, MatrixView<const double> uniforms, std::span<const T> weight,
-               std::span<std::int64_t> indices, std::span<T> squared_distances);
+void restarts(MatrixView<const T> x, MatrixView<const std::int64_t> starts,
+              std::span<const T> weight, index_t max_steps, double tol, double* centers,
+              std::int32_t* labels, T* squared_distances, std::int64_t* steps,
+              std::int32_t* status);
+
+// r seedings: uniforms is (r * k, trials); indices (r, k); squared_distances (r, n).
+template <class T>
+void plus_plus(MatrixView<const T> x, MatrixView<const double> uniforms, index_t r,
+               std::span<const T> weight, std::int64_t* indices, T* squared_distances);
 
 // Replaces centers (k, d, dense) and weight_sums (k); returns the inertia of the batch.
 template <class T>

@@ -82,13 +82,101 @@ struct Movement {
   std::int32_t farthest = -1;
 };
 
+// Few short rows as the steps read them, made once for all steps: packed for the product, and as
+// float64 rows (x_1 .. x_d, 1, 0 ..) of whole vectors for the sums of their clusters.
+template <class T>
+class KeptRows {
+  static constexpr int kLanes = 4;
+  using Four [[gnu::vector_size(kLanes * sizeof(double))]] = double;
+  static constexpr index_t kMostBytes = index_t{256} << 10;  // a quarter of a common L2 cache
+  static constexpr index_t NR = tile::Params<T>::NR;
+
+ public:
+  // Whether rows are kept: they are if several steps share them and they fit the caches.
+  static bool worth(MatrixView<const T> x, index_t grain, index_t steps) {
+    const index_t bytes = x.rows * (x.cols * index_t{sizeof(T)} + width(x.cols) * 8);
+    return steps > 1 && bytes <= kMostBytes && (grain % NR == 0 || x.rows <= grain);
+  }
+
+  KeptRows(MatrixView<const T> x, bool kept) : d_(x.cols), width_(width(x.cols)) {
+    if (!kept) return;
+    const index_t n = x.rows, panels = chunk_count(n, NR);
+    panels_ = Workspace<T>(static_cast<std::size_t>(panels * NR * d_ + 1));
+    rows_ = Workspace<double>(static_cast<std::size_t>(n * width_));
+    const tile::Strided<T> rows{x.data, x.row_stride, x.col_stride};
+    for (index_t i = 0; i < n; i += NR) {
+      rows.pack(i, std::min(NR, n - i), 0, d_, panels_.data() + i * d_, NR);
+    }
+    double* row = rows_.data();
+    for (index_t i = 0; i < n; ++i, row += width_) {
+      for (index_t p = 0; p < d_; ++p) row[p] = static_cast<double>(x(i, p));
+      row[d_] = 1.0;
+      std::fill(row + d_ + 1, row + width_, 0.0);
+    }
+  }
+
+  const T* panels() const { return panels_.data(); }
+
+  // Adds rows [begin, end) to the statistics: the same sums in the same order as Statistics::add.
+  void add(Statistics& total, index_t k, const std::int32_t* labels, std::span<const T> weight,
+           index_t begin, index_t end) const {
+    const Workspace<double> memory(static_cast<std::size_t>(k * width_));
+    double* const sums = memory.data();
+    for (index_t j = 0; j < k; ++j) {
+      std::copy_n(total.sums() + j * d_, d_, sums + j * width_);
+      sums[j * width_ + d_] = total.weights()[j];
+      std::fill(sums + j * width_ + d_ + 1, sums + (j + 1) * width_, 0.0);
+    }
+    const auto all = [&]<int Vectors>() {
+      const index_t vectors = Vectors > 0 ? Vectors : width_ / kLanes;
+      const double* row = rows_.data() + begin * width_;
+      for (index_t i = begin; i < end; ++i, row += width_) {
+        double* const sum = sums + labels[i] * width_;
+        if (weight.empty()) {
+          KERNELMILL_UNROLL
+          for (index_t v = 0; v < vectors; ++v) {
+            tile::store(sum + v * kLanes,
+                        tile::load<Four>(sum + v * kLanes) + tile::load<Four>(row + v * kLanes));
+          }
+        } else {
+          const auto w = static_cast<double>(weight[static_cast<std::size_t>(i)]);
+          for (index_t v = 0; v < vectors; ++v) {
+            tile::store(sum + v * kLanes, tile::load<Four>(sum + v * kLanes) +
+                                              w * tile::load<Four>(row + v * kLanes));
+          }
+        }
+      }
+    };
+    if (width_ == kLanes) {
+      all.template operator()<1>();
+    } else if (width_ == 2 * kLanes) {
+      all.template operator()<2>();
+    } else {
+      all.template operator()<0>();
+    }
+    for (index_t j = 0; j < k; ++j) {
+      std::copy_n(sums + j * width_, d_, total.sums() + j * d_);
+      total.weights()[j] = sums[j * width_ + d_];
+    }
+  }
+
+ private:
+  static index_t width(index_t d) { return (d + kLanes) / kLanes * kLanes; }
+
+  index_t d_, width_;
+  Workspace<T> panels_;     // [panel][d][NR]
+  Workspace<double> rows_;  // (n, width)
+};
+
 // One assignment of rows [begin, end) and their statistics.
 template <class T>
 class Step {
  public:
-  Step(MatrixView<const T> x, const double* c, index_t k, const Centers<T>& ready,
-       const Movement<T>& movement, std::int32_t* labels, T* bounds, std::span<const T> weight)
+  Step(MatrixView<const T> x, const KeptRows<T>& kept, const double* c, index_t k,
+       const Centers<T>& ready, const Movement<T>& movement, std::int32_t* labels, T* bounds,
+       std::span<const T> weight)
       : x_(x),
+        kept_(kept),
         c_(c),
         k_(k),
         ready_(ready),
@@ -102,6 +190,10 @@ class Step {
     for (index_t b = begin; b < end; b += block) {
       const index_t e = std::min(end, b + block);
       total.changed += bounds_ == nullptr ? compare_all(b, e) : compare_some(b, e);
+      if (kept_.panels() != nullptr) {
+        kept_.add(total, k_, labels_, weight_, b, e);
+        continue;
+      }
       for (index_t i = b; i < e; ++i) {
         const double w =
             weight_.empty() ? 1.0 : static_cast<double>(weight_[static_cast<std::size_t>(i)]);
@@ -120,7 +212,8 @@ class Step {
         labels_[found.j0 + r] = label;
       }
     };
-    nearest::find<T>(Rows<T>{x_}, begin, end, ready_, false, receive);
+    const Rows<T> rows{x_, nullptr, kept_.panels()};
+    nearest::find<T>(rows, begin, end, ready_, false, receive);
     return changed;
   }
 
@@ -187,6 +280,7 @@ class Step {
   }
 
   MatrixView<const T> x_;
+  const KeptRows<T>& kept_;
   const double* c_;
   index_t k_;
   const Centers<T>& ready_;
@@ -206,10 +300,12 @@ LloydSlice lloyd(MatrixView<const T> x, double* centers, double* weights, index_
   LloydSlice slice;
   Movement<T> movement(k);
   std::vector<double> next(static_cast<std::size_t>(k * d));
+  const KeptRows<T> kept(x, bounds == nullptr && KeptRows<T>::worth(x, grain, n_steps));
   while (slice.steps < n_steps && slice.status == LloydStatus::running) {
+    check_interrupt();  // of a run that is one chunk, or a chunk of a larger loop
     const Centers<T> ready(MatrixView<const double>{centers, k, d, d, 1});
     if (bounds != nullptr) movement.separate(centers, d);
-    const Step<T> step(x, centers, k, ready, movement, labels, bounds, weight);
+    const Step<T> step(x, kept, centers, k, ready, movement, labels, bounds, weight);
     const Statistics total = ordered_reduce<Statistics>(
         n, grain, [&] { return Statistics(k, d); },
         [&](Statistics& into, index_t, index_t begin, index_t end) { step.run(into, begin, end); },
@@ -250,9 +346,35 @@ LloydSlice lloyd(MatrixView<const T> x, double* centers, double* weights, index_
   return slice;
 }
 
+template <class T>
+void restarts(MatrixView<const T> x, MatrixView<const std::int64_t> starts,
+              std::span<const T> weight, index_t max_steps, double tol, double* centers,
+              std::int32_t* labels, T* squared_distances, std::int64_t* steps,
+              std::int32_t* status) {
+  const index_t n = x.rows, d = x.cols, k = starts.cols;
+  parallel_for(starts.rows, 1, [&](index_t run, index_t, index_t) {
+    double* const c = centers + run * k * d;
+    for (index_t j = 0; j < k; ++j) {
+      for (index_t p = 0; p < d; ++p) c[j * d + p] = static_cast<double>(x(starts(run, j), p));
+    }
+    const std::span label(labels + run * n, static_cast<std::size_t>(n));
+    const std::span squared(squared_distances + run * n, static_cast<std::size_t>(n));
+    std::fill(label.begin(), label.end(), -1);
+    const Workspace<double> weights(static_cast<std::size_t>(k));
+    const LloydSlice slice =
+        lloyd<T>(x, c, weights.data(), k, label.data(), nullptr, weight, max_steps, tol);
+    assign<T>(x, MatrixView<const double>{c, k, d, d, 1}, label, squared);
+    steps[run] = slice.steps;
+    status[run] = static_cast<std::int32_t>(slice.status);
+  });
+}
+
 #define KERNELMILL_INSTANTIATE(T)                                                                 \
   template LloydSlice lloyd<T>(MatrixView<const T>, double*, double*, index_t, std::int32_t*, T*, \
-                               std::span<const T>, index_t, double);
+                               std::span<const T>, index_t, double);                              \
+  template void restarts<T>(MatrixView<const T>, MatrixView<const std::int64_t>,                  \
+                            std::span<const T>, index_t, double, double*, std::int32_t*, T*,      \
+                            std::int64_t*, std::int32_t*);
 KERNELMILL_INSTANTIATE(float)
 KERNELMILL_INSTANTIATE(double)
 #undef KERNELMILL_INSTANTIATE

@@ -35,13 +35,14 @@ template <class T>
 struct Rows {
   MatrixView<const T> x;
   const index_t* number = nullptr;
+  const T* panels = nullptr;  // all rows in order, packed as panels [d][NR], by whoever did it
 
   const T* at(index_t i) const { return x.row(number == nullptr ? i : number[i]); }
 
   // Asks for rows [begin, end) ahead of use. The hardware's own prefetching ends at each 4 KiB
   // page, which is one panel of 32 rows of 32 floats: without this, packing waits for memory.
   void prefetch(index_t begin, index_t end) const {
-    if (x.col_stride != 1) return;
+    if (x.col_stride != 1 || panels != nullptr) return;
     constexpr index_t line = 64 / static_cast<index_t>(sizeof(T));
     const index_t width = std::min<index_t>(x.cols, 16 * line);
     for (index_t i = begin; i < end; ++i) {
@@ -59,9 +60,9 @@ class Centers {
       : d(c.cols),
         offset(origin_of<T>(c.cols, 64, c)),
         norms(static_cast<std::size_t>(c.rows)),
+        scaled(static_cast<std::size_t>(c.rows * c.cols)),
         packed(c.rows, c.cols) {
     const index_t k = c.rows;
-    Workspace<T> scaled(static_cast<std::size_t>(k * d));  // (k, d): -2 c'
     for (index_t j = 0; j < k; ++j) {
       double norm = 0;
       for (index_t p = 0; p < d; ++p) {
@@ -88,7 +89,8 @@ class Centers {
   index_t d;
   std::vector<T> offset;    // (d)
   std::vector<T> norms;     // (k): ||c'||^2
-  tile::PackedA<T> packed;  // (k, d): -2 c'
+  Workspace<T> scaled;      // (k, d): -2 c'
+  tile::PackedA<T> packed;  // the same
   double radius = 0;        // max_j ||c'_j||
 };
 

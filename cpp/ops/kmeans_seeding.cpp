@@ -33,6 +33,7 @@ namespace {
 
 // Rows whose mass is summed as one number; drawing walks blocks, then the rows of one block.
 constexpr index_t kBlock = 1024;
+constexpr index_t kFew = 32;  // the same for the rows of one block, summed when it is walked
 
 // Largest packed copy of X that is kept, in bytes: a quarter of a common L2 cache.
 constexpr index_t kPackedBytes = index_t{256} << 10;
@@ -78,7 +79,14 @@ class Seeding {
     while (block < last && running + mass_[static_cast<std::size_t>(block)] <= goal) {
       running += mass_[static_cast<std::size_t>(block++)];
     }
-    for (index_t i = block * kBlock; i < n; ++i) {
+    // Sums of a few rows at a time, which need not wait for each other, then row by row.
+    index_t first = block * kBlock;
+    for (; first < n; first += kFew) {
+      const double next = running + sum_rows(first, std::min(n, first + kFew), by_distance);
+      if (next > goal) break;
+      running = next;
+    }
+    for (index_t i = first; i < n; ++i) {
       running += mass(i);
       if (running > goal) return i;
     }
@@ -145,22 +153,32 @@ class Seeding {
         x_.rows, grain_, [&] { return std::vector<double>(static_cast<std::size_t>(count), 0.0); },
         [&](std::vector<double>& sum, index_t, index_t begin, index_t end) {
           Workspace<index_t> memory(kBlock);
+          Workspace<double> lanes(static_cast<std::size_t>(count * NR));  // sums of each lane
+          std::fill_n(lanes.data(), count * NR, 0.0);
           for (index_t b = begin; b < end; b += kBlock) {
             const index_t near = in_reach(b, std::min(end, b + kBlock), reach, memory.data());
             for_panels(
                 memory.data(), near, [&](const index_t* numbers, index_t cols, const T* panel) {
                   alignas(64) T distance[kTogether * NR];
-                  alignas(64) T before[NR];
+                  alignas(64) T before[NR] = {};  // beyond cols nothing is gained
+                  alignas(64) double weight[NR] = {};
                   for (index_t r = 0; r < cols; ++r) before[r] = closest_[numbers[r]];
+                  if (!weight_.empty()) {
+                    for (index_t r = 0; r < cols; ++r) weight[r] = weight_at(numbers[r]);
+                  }
                   for (index_t c = 0; c < count; c += kTogether) {
                     const int together = static_cast<int>(std::min<index_t>(kTogether, count - c));
                     measure_some(together, panel, candidates + c * d, distance);
                     for (int t = 0; t < together; ++t) {
-                      sum[static_cast<std::size_t>(c + t)] +=
-                          gain_of(numbers, cols, before, distance + t * NR);
+                      add_gain(before, distance + t * NR, weight, lanes.data() + (c + t) * NR);
                     }
                   }
                 });
+          }
+          for (index_t c = 0; c < count; ++c) {
+            for (index_t r = 0; r < NR; ++r) {
+              sum[static_cast<std::size_t>(c)] += lanes.data()[c * NR + r];
+            }
           }
         },
         [](std::vector<double>& into, std::vector<double>&& from) {
@@ -175,7 +193,7 @@ class Seeding {
     return weight_.empty() ? 1.0 : static_cast<double>(weight_[static_cast<std::size_t>(i)]);
   }
 
-  void sum_block(index_t begin, index_t end, bool by_distance) {
+  double sum_rows(index_t begin, index_t end, bool by_distance) const {
     double sum = 0;
     if (weight_.empty() && by_distance) {
 #pragma omp simd reduction(+ : sum)
@@ -185,7 +203,11 @@ class Seeding {
         sum += by_distance ? weight_at(i) * static_cast<double>(closest_[i]) : weight_at(i);
       }
     }
-    mass_[static_cast<std::size_t>(begin / kBlock)] = sum;
+    return sum;
+  }
+
+  void sum_block(index_t begin, index_t end, bool by_distance) {
+    mass_[static_cast<std::size_t>(begin / kBlock)] = sum_rows(begin, end, by_distance);
   }
 
   double add_masses() {
@@ -194,21 +216,15 @@ class Seeding {
     return total_;
   }
 
-  double gain_of(const index_t* rows, index_t cols, const T* before, const T* distance) const {
-    double sum = 0;
-    if (weight_.empty()) {
-#pragma omp simd reduction(+ : sum)
-      for (index_t r = 0; r < cols; ++r) {
-        const T after = distance[r] < before[r] ? distance[r] : before[r];
-        sum += static_cast<double>(before[r]) - static_cast<double>(after);
-      }
-    } else {
-      for (index_t r = 0; r < cols; ++r) {
-        const T after = distance[r] < before[r] ? distance[r] : before[r];
-        sum += weight_at(rows[r]) * (static_cast<double>(before[r]) - static_cast<double>(after));
-      }
+  // Adds what a panel of rows gains from one candidate, lane by lane.
+  void add_gain(const T* before, const T* distance, const double* weight, double* sums) const {
+    const bool weighted = !weight_.empty();
+#pragma omp simd
+    for (index_t r = 0; r < NR; ++r) {
+      const T after = distance[r] < before[r] ? distance[r] : before[r];
+      const double gain = static_cast<double>(before[r]) - static_cast<double>(after);
+      sums[r] += weighted ? weight[r] * gain : gain;
     }
-    return sum;
   }
 
   // For each seed, the squared distance from which on a row of that seed may gain from one of the
@@ -342,12 +358,10 @@ class Seeding {
   bool by_distance_ = false;   // whether masses hold w D^2
 };
 
-}  // namespace
-
 template <class T>
-void plus_plus(MatrixView<const T> x, MatrixView<const double> uniforms, std::span<const T> weight,
-               std::span<std::int64_t> indices, std::span<T> squared_distances) {
-  Seeding<T> seeding(x, weight, squared_distances.data());
+void seed_once(MatrixView<const T> x, MatrixView<const double> uniforms, std::span<const T> weight,
+               std::int64_t* indices, T* squared_distances) {
+  Seeding<T> seeding(x, weight, squared_distances);
   if (!(seeding.weigh(false) > 0)) {
     invalid("kmeans.plus_plus", "sample_weight must have a positive sum, got 0");
   }
@@ -359,15 +373,27 @@ void plus_plus(MatrixView<const T> x, MatrixView<const double> uniforms, std::sp
       rows.push_back(seeding.draw(uniforms(s, t), by_distance));
     }
     const index_t seed = seeding.best_of(rows);
-    indices[static_cast<std::size_t>(s)] = seed;
+    indices[s] = seed;
     by_distance = seeding.add_seed(seed) > 0;
     if (!by_distance) seeding.weigh(false);  // every row is a seed: draw by weight
   }
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                               \
-  template void plus_plus<T>(MatrixView<const T>, MatrixView<const double>, std::span<const T>, \
-                             std::span<std::int64_t>, std::span<T>);
+}  // namespace
+
+template <class T>
+void plus_plus(MatrixView<const T> x, MatrixView<const double> uniforms, index_t r,
+               std::span<const T> weight, std::int64_t* indices, T* squared_distances) {
+  const index_t k = r == 0 ? 0 : uniforms.rows / r;
+  parallel_for(r, 1, [&](index_t i, index_t, index_t) {
+    seed_once(x, uniforms.row_range(i * k, (i + 1) * k), weight, indices + i * k,
+              squared_distances + i * x.rows);
+  });
+}
+
+#define KERNELMILL_INSTANTIATE(T)                                                    \
+  template void plus_plus<T>(MatrixView<const T>, MatrixView<const double>, index_t, \
+                             std::span<const T>, std::int64_t*, T*);
 KERNELMILL_INSTANTIATE(float)
 KERNELMILL_INSTANTIATE(double)
 #undef KERNELMILL_INSTANTIATE

@@ -91,27 +91,68 @@ py::tuple lloyd_binding(const py::object& X, const py::object& centers, const py
   });
 }
 
+py::tuple restarts_binding(const py::object& X, const py::object& starts,
+                           const py::object& sample_weight, index_t max_steps, double tol) {
+  constexpr const char* op = "kmeans.restarts";
+  return by_dtype(op, "X", X, [&]<class T>() -> py::tuple {
+    const MatrixArgument<T> x(op, "X", X);
+    const MatrixArgument<std::int64_t> given(op, "starts", starts);
+    const DeviceArray rows = contiguous(op, "starts", given.array());
+    const VectorArgument<T> w(op, "sample_weight", sample_weight);
+    const index_t n = x.rows(), d = x.cols(), r = given.rows(), k = given.cols();
+    if (k < 1) {
+      invalid(op, "starts must have shape (r, k) with k >= 1, got ", given.array().text());
+    }
+    w.expect(op, "sample_weight", n);
+    const Result<double> centers({r, k, d}), weights({k});
+    const Result<std::int32_t> labels({r, n});
+    const Result<T> squared({r, n});
+    const Result<std::int64_t> steps({r});
+    const Result<std::int32_t> status({r});
+    std::vector<std::int64_t> taken(static_cast<std::size_t>(r));
+    std::vector<std::int32_t> ended(static_cast<std::size_t>(r));
+    const Call call = current(op);
+    const Temporary<LloydSpace<T>> space(call, n, d, k);
+    {
+      py::gil_scoped_release release;
+      restarts<T>(call, x.view(), static_cast<const std::int64_t*>(rows.data), r, k, w.data(),
+                  max_steps, tol, centers.data, weights.data, labels.data, squared.data,
+                  taken.data(), ended.data(), *space);
+      upload(call, steps.data, taken.data(), r);
+      upload(call, status.data, ended.data(), r);
+    }
+    return py::make_tuple(centers.array, labels.array, squared.array, steps.array, status.array);
+  });
+}
+
 py::tuple plus_plus_binding(const py::object& X, const py::object& uniforms,
                             const py::object& sample_weight) {
   constexpr const char* op = "kmeans.plus_plus";
   return by_dtype(op, "X", X, [&]<class T>() -> py::tuple {
     const MatrixArgument<T> x(op, "X", X);
-    const MatrixArgument<double> given(op, "uniforms", uniforms);
-    const DeviceArray u = contiguous(op, "uniforms", given.array());
+    const DeviceArray given(op, "uniforms", uniforms);
+    const bool several = given.shape.size() == 3;
+    require<double>(op, "uniforms", given, several ? 3 : 2);
+    const DeviceArray u = contiguous(op, "uniforms", given);
     const VectorArgument<T> w(op, "sample_weight", sample_weight);
-    if (x.rows() < 1 || given.cols() < 1) {
+    const index_t n = x.rows(), t = given.shape.back();
+    const index_t r = several ? given.shape[0] : 1, k = given.shape[several ? 1 : 0];
+    if (n < 1 || t < 1) {
       invalid(op, "X must have rows and uniforms columns, got ", x.array().text(), " and ",
-              given.array().text());
+              given.text());
     }
-    w.expect(op, "sample_weight", x.rows());
-    const Result<std::int64_t> indices({given.rows()});
-    const Result<T> squared({x.rows()});
-    const Temporary<SeedingSpace<T>> space(x.rows(), given.cols());
+    w.expect(op, "sample_weight", n);
+    using Shape = std::vector<index_t>;
+    const Result<std::int64_t> indices(several ? Shape{r, k} : Shape{k});
+    const Result<T> squared(several ? Shape{r, n} : Shape{n});
+    const Temporary<SeedingSpace<T>> space(n, t);
     const Call call = current(op);
     {
       py::gil_scoped_release release;
-      plus_plus<T>(call, x.view(), static_cast<const double*>(u.data), given.rows(), given.cols(),
-                   w.data(), indices.data, squared.data, *space);
+      for (index_t i = 0; i < r; ++i) {
+        plus_plus<T>(call, x.view(), static_cast<const double*>(u.data) + i * k * t, k, t, w.data(),
+                     indices.data + i * k, squared.data + i * n, *space);
+      }
     }
     return py::make_tuple(indices.array, squared.array);
   });
@@ -154,6 +195,8 @@ void bind_kmeans(py::module_& m) {
   family.def("lloyd_step", &lloyd_step_binding, arg("X"), arg("centers"), no_weight);
   family.def("lloyd", &lloyd_binding, arg("X"), arg("centers"), arg("labels"), arg("bounds"),
              no_weight, arg("n_steps") = 1, arg("tol") = 0.0);
+  family.def("restarts", &restarts_binding, arg("X"), arg("starts"), no_weight,
+             arg("max_steps") = 300, arg("tol") = 0.0);
   family.def("plus_plus", &plus_plus_binding, arg("X"), arg("uniforms"), no_weight);
   family.def("minibatch_step", &minibatch_step_binding, arg("X"), arg("rows"), arg("centers"),
              arg("weight_sums"), no_weight);

@@ -254,6 +254,37 @@ __global__ void range_kernel(const std::int64_t* rows, index_t count, std::int64
   atomicMax(reinterpret_cast<long long*>(range) + 1, greatest);
 }
 
+// Throws unless all `rows`, of which there are some, lie in [0, stored).
+void check_rows(const Call& call, const char* name, const std::int64_t* rows, index_t count,
+                index_t stored, std::int64_t* range) {
+  for (int end = 0; end < 2; ++end) {
+    check(call, "copy",
+          cudaMemcpyAsync(range + end, rows, sizeof(*rows), cudaMemcpyDeviceToDevice, call.stream));
+  }
+  launch(call, range_kernel, grid_for(count, kThreads), kThreads, rows, count, range);
+  std::int64_t found[2] = {0, 0};
+  download(call, found, range, 2);
+  if (found[0] < 0 || found[1] >= stored) {
+    throw std::out_of_range(std::string(call.op) + ": " + name + " must lie in [0, " +
+                            std::to_string(stored) + "), got " + std::to_string(found[0]) + " to " +
+                            std::to_string(found[1]));
+  }
+}
+
+// to[i, p] = x[rows[i], p].
+template <class T>
+__global__ void gather_kernel(DeviceRows<T> x, const std::int64_t* rows, index_t count,
+                              double* to) {
+  for (index_t e = global_thread(); e < count * x.d; e += global_threads()) {
+    to[e] = static_cast<double>(x.data[rows[e / x.d] * x.stride + e % x.d]);
+  }
+}
+
+// Nobody's labels yet.
+__global__ void no_labels_kernel(std::int32_t* labels, index_t n) {
+  for (index_t i = global_thread(); i < n; i += global_threads()) labels[i] = -1;
+}
+
 // No bounds are kept on the device; these are always valid.
 template <class T>
 __global__ void loose_bounds_kernel(T* bounds, index_t n) {
@@ -334,23 +365,33 @@ LloydSlice lloyd(const Call& call, const DeviceRows<T>& x, double* centers, doub
 }
 
 template <class T>
+void restarts(const Call& call, const DeviceRows<T>& x, const std::int64_t* starts, index_t r,
+              index_t k, const T* weight, index_t max_steps, double tol, double* centers,
+              double* weights, std::int32_t* labels, T* squared, std::int64_t* steps,
+              std::int32_t* status, const LloydSpace<T>& space) {
+  if (r == 0) return;
+  check_rows(call, "starts", starts, r * k, x.n, space.range);
+  if (x.d > 0) {
+    launch(call, gather_kernel<T>, grid_for(r * k * x.d, kThreads), kThreads, x, starts, r * k,
+           centers);
+  }
+  launch(call, no_labels_kernel, grid_for(r * x.n, kThreads), kThreads, labels, r * x.n);
+  for (index_t i = 0; i < r; ++i) {
+    double* const c = centers + i * k * x.d;
+    const LloydSlice slice = lloyd(call, x, c, weights, k, labels + i * x.n,
+                                   static_cast<T*>(nullptr), weight, max_steps, tol, space);
+    const Assignment<T> to{labels + i * x.n, nullptr, squared + i * x.n, nullptr};
+    run_assign(call, x, DeviceRows<double>{c, k, x.d, x.d}, weight, to, space.centers);
+    steps[i] = slice.steps;
+    status[i] = slice.status;
+  }
+}
+
+template <class T>
 double minibatch_step(const Call& call, const DeviceRows<T>& x, index_t stored, double* centers,
                       double* weight_sums, index_t k, const T* weight, const LloydSpace<T>& space) {
   if (x.n == 0) return 0.0;
-  check(call, "copy",
-        cudaMemcpyAsync(space.range, x.order, sizeof(index_t), cudaMemcpyDeviceToDevice,
-                        call.stream));
-  check(call, "copy",
-        cudaMemcpyAsync(space.range + 1, x.order, sizeof(index_t), cudaMemcpyDeviceToDevice,
-                        call.stream));
-  launch(call, range_kernel, grid_for(x.n, kThreads), kThreads, x.order, x.n, space.range);
-  std::int64_t range[2] = {0, 0};
-  download(call, range, space.range, 2);
-  if (range[0] < 0 || range[1] >= stored) {
-    throw std::out_of_range(std::string(call.op) + ": rows must lie in [0, " +
-                            std::to_string(stored) + "), got " + std::to_string(range[0]) + " to " +
-                            std::to_string(range[1]));
-  }
+  check_rows(call, "rows", x.order, x.n, stored, space.range);
   const DeviceRows<double> view{centers, k, x.d, x.d};
   const double inertia = statistics(call, x, view, weight, space.sums, space.weights, space);
   launch(call, update_kernel, dim3(static_cast<unsigned>(k)), kThreads, space.sums, space.weights,
@@ -368,6 +409,9 @@ double minibatch_step(const Call& call, const DeviceRows<T>& x, index_t stored, 
   template LloydSlice lloyd<T>(const Call&, const DeviceRows<T>&, double*, double*, index_t,      \
                                std::int32_t*, T*, const T*, index_t, double,                      \
                                const LloydSpace<T>&);                                             \
+  template void restarts<T>(const Call&, const DeviceRows<T>&, const std::int64_t*, index_t,      \
+                            index_t, const T*, index_t, double, double*, double*, std::int32_t*,  \
+                            T*, std::int64_t*, std::int32_t*, const LloydSpace<T>&);              \
   template double minibatch_step<T>(const Call&, const DeviceRows<T>&, index_t, double*, double*, \
                                     index_t, const T*, const LloydSpace<T>&);
 KERNELMILL_INSTANTIATE(float)

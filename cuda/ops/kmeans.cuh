@@ -74,6 +74,14 @@ LloydSlice lloyd(const Call& call, const DeviceRows<T>& x, double* centers, doub
                  index_t k, std::int32_t* labels, T* bounds, const T* weight, index_t n_steps,
                  double tol, const LloydSpace<T>& space);
 
+// One run after the other from rows starts (r, k) of x: centers (r, k, d), labels and squared (r,
+// n) and, on the host, steps (r) and status (r) are written; weights (k) is scratch.
+template <class T>
+void restarts(const Call& call, const DeviceRows<T>& x, const std::int64_t* starts, index_t r,
+              index_t k, const T* weight, index_t max_steps, double tol, double* centers,
+              double* weights, std::int32_t* labels, T* squared, std::int64_t* steps,
+              std::int32_t* status, const LloydSpace<T>& space);
+
 // x.order holds the rows of the batch, `stored` counts the rows they may name. centers and
 // weight_sums are updated; returns the inertia of the batch.
 template <class T>

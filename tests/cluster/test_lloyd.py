@@ -111,7 +111,7 @@ rng = np.random.default_rng(0)
 X = rng.normal(size=(60_000, 16)).astype(np.float32)
 model = KMeans(5, random_state=0).fit(X[:1000])
 before = model.cluster_centers_.copy()
-model.set_params(n_clusters=200, n_init=1000, tol=0, {more})
+model.set_params(**dict(dict(n_clusters=200, n_init=1000, tol=0), {more}))
 print("ready", flush=True)
 try:
     model.fit(X)
@@ -124,7 +124,13 @@ except KeyboardInterrupt:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 @pytest.mark.parametrize(
-    "more", ["init='random'", "init='random', algorithm='plain'", "init='k-means++'"]
+    "more",
+    [
+        "init='random'",
+        "init='random', algorithm='plain'",
+        "init='k-means++'",
+        "init='random', n_clusters=8, n_init=66, max_iter=100_000",  # side by side
+    ],
 )
 def test_ctrl_c_stops_a_long_fit(more):
     with subprocess.Popen(

@@ -148,6 +148,20 @@ def seeding(T):
         want = kmeans.plus_plus.specification(rows, u, weight)
         agree(run(kmeans.plus_plus, rows, u, weight), want)
     refused(ValueError, kmeans.plus_plus, X, uniforms, 0 * w)
+    several = rng.uniform(size=(3, 5, 4))
+    agree(run(kmeans.plus_plus, X, several), kmeans.plus_plus.specification(X, several))
+
+
+def several_runs(T):
+    X = rng.integers(0, 60, (260, 3)).astype(T)
+    w = rng.integers(0, 3, 260).astype(T)
+    starts = rng.integers(0, 260, (4, 5))
+    for weight, steps, tol in ((None, 60, 0.0), (w, 60, 1.0), (w, 0, 0.0)):
+        want = kmeans.restarts.specification(X, starts, weight, steps, tol)
+        agree(run(kmeans.restarts, X, starts, weight, steps, tol), want, rtol=1e-5, atol=1e-9)
+    agree(run(kmeans.restarts, X, starts[:0]), kmeans.restarts.specification(X, starts[:0]))
+    refused(IndexError, kmeans.restarts, X, np.array([[0, 260]]))
+    refused(IndexError, kmeans.restarts, X, np.array([[3, -1]]))
 
 
 def minibatch(T):
@@ -410,6 +424,7 @@ FAMILIES = (
     rounded_kmeans,
     lloyd,
     seeding,
+    several_runs,
     minibatch,
     distances,
     sparse,

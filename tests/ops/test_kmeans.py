@@ -163,6 +163,44 @@ def lloyd():
                    updated=(2, 3), compare=compare_lloyd(X), big=True)  # fmt: skip
 
 
+@cases("kmeans.restarts")
+def restarts():
+    rng = np.random.default_rng(13)
+    for dtype in DTYPES:
+        for n, d, k in SHAPES:
+            X, _ = blobs(n, d, k, dtype)
+            _, first = np.unique(X.round(-1), axis=0, return_index=True)
+            k = len(first)  # one row of each cluster: no run leaves one empty
+            starts = np.stack([rng.permutation(first) for _ in range(3)]).astype(np.int64)
+            for w in (None, weights(n, dtype) + dtype(1)):
+                yield Case(f"{n} {d} {k} {dtype.__name__}", (X, starts, w), {"max_steps": 4},
+                           compare=compare_restarts(X))  # fmt: skip
+        X = integers(40, 3, dtype)
+        X = np.repeat(X, 2, axis=0)
+        yield Case("same start twice", (X, np.zeros((2, 2), np.int64)), compare=compare_restarts(X))
+        X = X[::2]
+        yield Case("tol", (X, rng.integers(0, 40, (3, 2)), weights(40, dtype), 50, 1.0),
+                   compare=compare_restarts(X))  # fmt: skip
+        yield Case("no runs", (X, np.empty((0, 2), np.int64)))
+        yield Case("no steps", (X, np.array([[3, 4], [0, 9]]), None, 0))
+        X, _ = blobs(20_000, 3, 12, dtype)
+        _, first = np.unique(X.round(-1), axis=0, return_index=True)
+        yield Case("big", (X, np.stack([first, first[::-1]])), {"max_steps": 3},
+                   compare=compare_restarts(X), big=True)  # fmt: skip
+
+
+def compare_restarts(X):
+    def compare(got, want):
+        for part in (1, 3, 4):  # labels, steps, status
+            np.testing.assert_array_equal(got[part], want[part])
+        top = np.abs(X).max()
+        np.testing.assert_allclose(got[0], want[0], rtol=0, atol=4e-16 * len(X) * top)
+        slack = 16 * (X.shape[1] + 4) * eps(X)
+        np.testing.assert_allclose(got[2], want[2], rtol=slack, atol=slack * 1e-3 * top**2)
+
+    return compare
+
+
 @cases("kmeans.plus_plus")
 def plus_plus():
     rng = np.random.default_rng(11)
@@ -173,6 +211,10 @@ def plus_plus():
             yield Case(f"{n} {d} {k} {dtype.__name__}", (X, u))
             yield Case(f"{n} {d} {k} weighted", (X, u, weights(n, dtype)))
         yield Case("equal rows", (np.ones((50, 3), dtype), rng.random((4, 2))))
+        X = integers(90, 2, dtype, high=40)
+        yield Case("several", (X, rng.random((3, 5, 4))))
+        yield Case("several weighted", (X, rng.random((2, 4, 1)), weights(90, dtype)))
+        yield Case("several, none", (X, rng.random((0, 4, 1))))
         yield Case("no seeds", (np.ones((5, 3), dtype), rng.random((0, 2))))
         yield Case("big", (integers(20_000, 3, dtype, high=99), rng.random((6, 9))), big=True)
 
@@ -250,6 +292,10 @@ def test_non_finite_rows_stay_in_range(bad):
         (lambda X, C: kmeans.lloyd_step(X, C, np.ones(5, np.float32)), "sample_weight must be"),
         (lambda X, C: kmeans.lloyd(X, C, np.zeros(4, np.int32), np.empty((0, 2))), "labels must"),
         (lambda X, C: kmeans.lloyd(X, C, np.zeros(5, np.int32), np.empty((3, 2))), "bounds must"),
+        (lambda X, C: kmeans.plus_plus(X, np.ones(3)), "uniforms must"),
+        (lambda X, C: kmeans.restarts(X, np.zeros((1, 0), np.int64)), "starts must"),
+        (lambda X, C: kmeans.restarts(X, np.zeros((1, 2))), "starts must"),
+        (lambda X, C: kmeans.restarts(X, np.zeros((1, 2), np.int64), np.ones(3)), "sample_weight"),
         (lambda X, C: kmeans.plus_plus(X[:0], np.ones((1, 1)) / 2), "X must"),
         (lambda X, C: kmeans.plus_plus(X, np.ones((1, 1)) / 2, np.zeros(5)), "positive sum"),
     ],

@@ -27,7 +27,8 @@ from kernelmill.cluster._lloyd import (
     lloyd_in_memory,
     tolerance,
 )
-from kernelmill.cluster._passes import lloyd_pass
+from kernelmill.cluster._passes import lloyd_pass, sum_of
+from kernelmill.ops import kmeans
 from kernelmill.stream import source
 from kernelmill.stream._matrix import is_sparse
 
@@ -36,6 +37,12 @@ INIT = rule.any_of(
     rule.function("(X, n_clusters, random_state)"),
     rule.array("(n_clusters, n_features)"),
 )
+# Runs side by side where a step is worth less than about four chunks of the fused op, and their
+# labels and distances take at most 48 MB.
+_TOGETHER_FLOPS = 1.6e7
+_TOGETHER_ROWS = 4_000_000
+_EMPTY_CLUSTER = 3  # a status of kmeans.lloyd
+
 N_INIT = rule.any_of(rule.one_of("auto"), rule.integer(1))
 
 
@@ -273,7 +280,12 @@ class KMeans(CentersMixin):
                     state=lambda centers, n_iter: self._state(centers, X.dtype, like),
                 )
 
-            best = best_of_runs(runs, start, descend, progress)
+            if bounded or not runs_together(X, k, runs, self.init, progress):
+                best = best_of_runs(runs, start, descend, progress)
+            else:
+                starts = _seeding.start_rows(X, weight, self.init, k, seed, runs)
+                limits = int(self.max_iter), tol
+                best = best_of_small_runs(X, weight, starts, *limits, descend, progress)
             self._keep(best, X.dtype, like)
             progress.end_fit(lambda: self._state(best.centers, X.dtype, like))
         return self
@@ -347,15 +359,60 @@ def best_of_runs(runs, start, descend, progress) -> Run:
         run, stopped = descend(start(number))
         if best is None or run.inertia < best.inertia:
             best = run
-        skip = progress.end_run(
-            "run %d of %d: inertia %.6g after %d iterations",
-            number + 1,
-            runs,
-            run.inertia,
-            run.n_iter,
-            objective=run.inertia,
-        )
+        skip = _end_run(progress, number, runs, run)
         if stopped or skip:
             break
     assert best is not None  # there is at least one run
     return best
+
+
+def best_of_small_runs(X, weight, starts, max_iter, tol, descend, progress) -> Run:
+    """As `best_of_runs`, the runs side by side: they are too small to use several threads each.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d)
+    weight : ndarray of shape (n,) or None
+    starts : ndarray of shape (runs, k), int64
+        Rows to start from.
+    max_iter, tol, descend, progress
+        As elsewhere; the progress must not be listening.
+    """
+    found = kmeans.restarts(X, starts, weight, max_iter, tol)
+    best: Run | None = None
+    for number, (centers, labels, squared, steps, status) in enumerate(zip(*found, strict=True)):
+        if status == _EMPTY_CLUSTER:  # needs the care that only a run by itself gets
+            run = descend(_seeding.rows_at(X, starts[number]))[0]
+        else:
+            run = Run(centers, labels, sum_of(squared, weight), int(steps))
+        if best is None or run.inertia < best.inertia:
+            best = run
+        _end_run(progress, number, len(starts), run)
+    assert best is not None  # there is at least one run
+    # Not a view that keeps what the other runs found alive.
+    return best._replace(centers=best.centers.copy(), labels=best.labels.copy())
+
+
+def _end_run(progress, number, runs, run: Run) -> bool:
+    return progress.end_run(
+        "run %d of %d: inertia %.6g after %d iterations",
+        number + 1,
+        runs,
+        run.inertia,
+        run.n_iter,
+        objective=run.inertia,
+    )
+
+
+def runs_together(X, k, runs, init, progress) -> bool:
+    """Whether to make all runs in one call: several small ones that nobody listens to."""
+    n, d = X.shape
+    return (
+        runs > 1
+        and isinstance(init, str)
+        and init in ("k-means++", "random")
+        and type(X) is np.ndarray
+        and not progress.listening
+        and 2.0 * n * d * k <= _TOGETHER_FLOPS
+        and runs * n <= _TOGETHER_ROWS
+    )

@@ -105,6 +105,18 @@ def _read_only(X: Any) -> Any:
     return view
 
 
+def start_rows(
+    X: np.ndarray, weight: Any, init: str, n_clusters: int, seed: int, runs: int
+) -> np.ndarray:
+    """Rows that the first `runs` starts begin from, as `start` chooses them: (runs, k), int64."""
+    if init == "random":
+        chosen = [random_rows(len(X), weight, n_clusters, seed, i) for i in range(runs)]
+        return np.stack(chosen)
+    t = trials(n_clusters)
+    u = [random.uniform(seed, i, 0, n_clusters * t) for i in range(runs)]
+    return kmeans.plus_plus(X, np.reshape(u, (runs, n_clusters, t)), weight)[0]
+
+
 def rows_at(X: Any, indices: Any) -> Any:
     """Rows of X as float64 centers."""
     if is_sparse(X):

@@ -231,6 +231,88 @@ def lloyd(
 
 
 @op
+def restarts(
+    X: np.ndarray,
+    starts: np.ndarray,
+    sample_weight: np.ndarray | None = None,
+    max_steps: int = 300,
+    tol: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Lloyd's algorithm from several starts over data in memory, each run to its end.
+
+    For data so small that one run cannot use several threads: here the runs do.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, d), float32 or float64
+        Rows.
+    starts : ndarray of shape (r, k), int64
+        Rows that are the first centers of each run.
+    sample_weight : ndarray of shape (n,), dtype of X, optional
+        Weights, 1 when left out.
+    max_steps : int, default=300
+        Most steps of each run.
+    tol : float, default=0.0
+        A run stops when the squared Frobenius norm of the movement of its centers is at most this.
+
+    Returns
+    -------
+    centers : ndarray of shape (r, k, d), float64
+        Centers after the last step of each run.
+    labels : ndarray of shape (r, n), int32
+        What `assign` gives at these centers,
+    squared_distances : ndarray of shape (r, n), dtype of X
+        and what else it gives.
+    steps : ndarray of shape (r,), int64
+        Steps taken.
+    status : ndarray of shape (r,), int32
+        As in `lloyd`. A run that leaves a cluster without weight ends there, with status 3; the
+        caller starts it again by itself.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit.
+    IndexError
+        If a row number is out of range.
+
+    Notes
+    -----
+    Each run has the bits of `lloyd` from ``X[starts[i]]`` and of `assign` after it, at any thread
+    count: deterministic. NaN and inf go where they go there. Empty X has no rows to start from.
+    Cost 2 n k d flops for each step and for the labels.
+
+    References
+    ----------
+    Lloyd (1982), "Least squares quantization in PCM".
+    """
+    if starts.ndim != 2 or starts.dtype != np.int64 or starts.shape[1] < 1:
+        raise ValueError(
+            f"kmeans.restarts: starts must be int64 of shape (r, k) with k >= 1, got "
+            f"{starts.dtype} of shape {starts.shape}"
+        )
+    if starts.size and not (starts.min() >= 0 and starts.max() < len(X)):
+        raise IndexError(
+            f"kmeans.restarts: starts must lie in [0, {len(X)}), got {starts.min()} to "
+            f"{starts.max()}"
+        )
+    r, k = starts.shape
+    _check("restarts", X, np.zeros((k, X.shape[-1])), sample_weight)
+    centers = np.empty((r, k, X.shape[1]))
+    nearest = np.empty((r, len(X)), dtype=np.int32)
+    squared = np.empty((r, len(X)), dtype=X.dtype)
+    steps, status = np.empty(r, dtype=np.int64), np.empty(r, dtype=np.int32)
+    none = np.empty((0, 2), dtype=X.dtype)
+    for i in range(r):
+        labels = np.full(len(X), -1, dtype=np.int32)
+        centers[i], _, steps[i], _, status[i] = lloyd.specification(
+            X, X[starts[i]].astype(np.float64), labels, none, sample_weight, max_steps, tol
+        )
+        nearest[i], squared[i] = assign.specification(X, centers[i])
+    return centers, nearest, squared, steps, status
+
+
+@op
 def plus_plus(
     X: np.ndarray, uniforms: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -244,17 +326,17 @@ def plus_plus(
     ----------
     X : ndarray of shape (n, d), float32 or float64
         Rows, n >= 1.
-    uniforms : ndarray of shape (k, t), float64
+    uniforms : ndarray of shape (k, t) or (r, k, t), float64
         Random numbers in [0, 1): ``uniforms[0, 0]`` draws the first seed, ``uniforms[s]`` the t
-        candidates of seed s.
+        candidates of seed s. With three axes, r seedings that know nothing of each other.
     sample_weight : ndarray of shape (n,), dtype of X, optional
         Weights, 1 when left out.
 
     Returns
     -------
-    indices : ndarray of shape (k,), int64
+    indices : ndarray of shape (k,) or (r, k), int64
         Rows chosen.
-    squared_distances : ndarray of shape (n,), dtype of X
+    squared_distances : ndarray of shape (n,) or (r, n), dtype of X
         Squared distance of each row to its nearest seed.
 
     Raises
@@ -266,8 +348,8 @@ def plus_plus(
     -----
     Number u picks the first row whose running sum of ``w D^2`` passes ``u * total``; when the total
     is 0 (fewer distinct rows than seeds) it picks by weight instead. Empty X raises. With NaN or
-    inf in X the choice is unspecified. Deterministic: the same bits at any thread count. Cost
-    2 n k t d flops at most.
+    inf in X the choice is unspecified. Deterministic: the same bits at any thread count, and for
+    one seeding alone or among others. Cost 2 n k t d flops at most for each seeding.
 
     References
     ----------
@@ -279,10 +361,10 @@ def plus_plus(
             f"kmeans.plus_plus: X must be a float32 or float64 matrix with rows, got {X.dtype} of "
             f"shape {X.shape}"
         )
-    if uniforms.ndim != 2 or uniforms.shape[1] < 1 or uniforms.dtype != np.float64:
+    if uniforms.ndim not in (2, 3) or uniforms.shape[-1] < 1 or uniforms.dtype != np.float64:
         raise ValueError(
-            f"kmeans.plus_plus: uniforms must be float64 of shape (k, t) with t >= 1, got "
-            f"{uniforms.dtype} of shape {uniforms.shape}"
+            f"kmeans.plus_plus: uniforms must be float64 of shape (k, t) or (r, k, t) with t >= 1, "
+            f"got {uniforms.dtype} of shape {uniforms.shape}"
         )
     if sample_weight is not None and (
         sample_weight.shape != (len(X),) or sample_weight.dtype != X.dtype
@@ -294,6 +376,12 @@ def plus_plus(
     w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
     if not w.sum() > 0:
         raise ValueError("kmeans.plus_plus: sample_weight must have a positive sum, got 0")
+    if uniforms.ndim == 3:
+        rows = np.empty(uniforms.shape[:2], dtype=np.int64)
+        squared = np.empty((len(uniforms), len(X)), dtype=X.dtype)
+        for r, one in enumerate(uniforms):
+            rows[r], squared[r] = plus_plus.specification(X, one, sample_weight)
+        return rows, squared
 
     def draw(mass: np.ndarray, u: np.ndarray) -> np.ndarray:
         running = np.cumsum(mass)
