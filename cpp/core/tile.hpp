@@ -347,12 +347,13 @@ class Group {
 
   index_t group_columns(index_t columns) const {
     constexpr index_t NR = Params<T>::NR;
-    constexpr index_t ordered_partial_bytes = index_t{512} << 10;  // half of an L2 cache
+    constexpr index_t ordered_bytes = index_t{352} << 10;  // most of a small L2 cache
     index_t group = Params<T>::NC;
     if (ordered) {
       // Without partial sums the smallest group is best: a panel is multiplied while it is hot.
-      const index_t bytes = std::max<index_t>(1, rows(begin_, end_)) * index_t{sizeof(T)};
-      group = split() ? std::min(group, ordered_partial_bytes / bytes / NR * NR) : NR;
+      // With them, each column of a group keeps its sums and its packed elements near.
+      const index_t bytes = (rows(begin_, end_) + a_.depth()) * index_t{sizeof(T)};
+      group = split() ? std::min(group, ordered_bytes / bytes / NR * NR) : NR;
     }
     return std::clamp(group, NR, (columns + NR - 1) / NR * NR);
   }
