@@ -125,8 +125,9 @@ class KMeans(CentersMixin):
     Notes
     -----
     float32 input stays float32, without a float64 copy; sums are kept in float64. A cluster that
-    loses all its rows moves to the row farthest from its center. A fit that fails or is interrupted
-    leaves the model as it was. ``predict``, ``transform`` and ``score`` may be called from several
+    loses all its rows moves to the row farthest from its center. Several starts of a small problem
+    run side by side, one thread each, with the result of one after the other. A fit that fails or
+    is interrupted leaves the model as it was. ``predict``, ``transform`` and ``score`` may be called from several
     threads. Cost 2 n k d flops an iteration at most, memory for labels and bounds: 12 n bytes
     beside float32 rows.
 
