@@ -144,15 +144,16 @@ py::tuple plus_plus_binding(const py::array& X, const py::array& uniforms,
   return by_dtype(op, "X", X, [&]<class T>() -> py::tuple {
     const MatrixArgument<T> x(op, "X", X);
     const bool several = uniforms.ndim() == 3;
+    if ((uniforms.ndim() != 2 && !several) || uniforms.shape(uniforms.ndim() - 1) < 1) {
+      invalid(op, "uniforms must have shape (k, t) or (r, k, t) with t >= 1, got ",
+              shape_text(uniforms));
+    }
     const index_t r = several ? uniforms.shape(0) : 1;
     py::array flat = uniforms;  // (r * k, t)
     if (several) flat = flat.reshape({r * uniforms.shape(1), index_t{uniforms.shape(2)}});
     const MatrixArgument<double> u(op, "uniforms", flat);
     const VectorArgument<T> w(op, "sample_weight", sample_weight);
-    if (x.view().rows < 1 || u.view().cols < 1) {
-      invalid(op, "X must have rows and uniforms columns, got ", shape_text(X), " and ",
-              shape_text(uniforms));
-    }
+    if (x.view().rows < 1) invalid(op, "X must have rows, got shape ", shape_text(X));
     if (sample_weight && static_cast<index_t>(w.view().size()) != x.view().rows) {
       invalid(op, "sample_weight must have shape (", x.view().rows, ",), got (", w.view().size(),
               ",)");

@@ -436,4 +436,34 @@ void product(const A& a, const B& b, index_t j_begin, index_t j_end, Epilogue& e
   product_tiles<T>(a, 0, a.tiles(), b, j_begin, j_end, epilogue);
 }
 
+// Up to this many rows of this depth a product is so short that walking blocks and choosing tile
+// heights takes longer than its multiply-adds.
+constexpr index_t short_rows = 32, short_depth = 32;
+
+constexpr bool is_short(index_t m, index_t k) { return m <= short_rows && k <= short_depth; }
+
+// product for a short dense A of shape (m, k), read where it is: the same sums in the same order,
+// hence the same bits.
+template <class T, class B, class Epilogue>
+void short_product(const T* a, index_t m, index_t k, const B& b, index_t j_begin, index_t j_end,
+                   Epilogue& epilogue) {
+  using P = Params<T>;
+  alignas(64) T panel[short_depth * P::NR];
+  const auto some = [&]<int Rows>(index_t i, index_t j, index_t cols) {
+    typename P::Vec acc[Rows][P::NV];
+    multiply<T, Rows>(typename RowsA<T>::template Tile<Rows>{a + i * k, k}, panel, k, acc);
+    epilogue.template tile<Rows>(acc, i, j, cols);
+  };
+  for (index_t j = j_begin; j < j_end; j += P::NR) {
+    const index_t cols = std::min<index_t>(P::NR, j_end - j);
+    epilogue.begin_panel(j, cols);
+    b.pack(j, cols, 0, k, panel, P::NR);
+    index_t i = 0;
+    for (; i + 4 <= m; i += 4) some.template operator()<4>(i, j, cols);
+    for (; i + 2 <= m; i += 2) some.template operator()<2>(i, j, cols);
+    for (; i < m; ++i) some.template operator()<1>(i, j, cols);
+    epilogue.end_panel(j, cols);
+  }
+}
+
 }  // namespace kernelmill::tile

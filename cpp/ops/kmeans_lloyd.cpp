@@ -16,6 +16,7 @@
 #include <cmath>   // std::sqrt
 #include <limits>  // infinity
 
+#include "core/packed_rows.hpp"  // pack_rows_once
 #include "ops/kmeans.hpp"
 #include "ops/kmeans_nearest.hpp"  // find, Statistics
 
@@ -88,25 +89,18 @@ template <class T>
 class KeptRows {
   static constexpr int kLanes = 4;
   using Four [[gnu::vector_size(kLanes * sizeof(double))]] = double;
-  static constexpr index_t kMostBytes = index_t{256} << 10;  // a quarter of a common L2 cache
-  static constexpr index_t NR = tile::Params<T>::NR;
 
  public:
-  // Whether rows are kept: they are if several steps share them and they fit the caches.
-  static bool worth(MatrixView<const T> x, index_t grain, index_t steps) {
-    const index_t bytes = x.rows * (x.cols * index_t{sizeof(T)} + width(x.cols) * 8);
-    return steps > 1 && bytes <= kMostBytes && (grain % NR == 0 || x.rows <= grain);
-  }
-
-  KeptRows(MatrixView<const T> x, bool kept) : d_(x.cols), width_(width(x.cols)) {
-    if (!kept) return;
-    const index_t n = x.rows, panels = chunk_count(n, NR);
-    panels_ = Workspace<T>(static_cast<std::size_t>(panels * NR * d_ + 1));
-    rows_ = Workspace<double>(static_cast<std::size_t>(n * width_));
-    const tile::Strided<T> rows{x.data, x.row_stride, x.col_stride};
-    for (index_t i = 0; i < n; i += NR) {
-      rows.pack(i, std::min(NR, n - i), 0, d_, panels_.data() + i * d_, NR);
+  // Rows are kept if several steps share them, they fit the caches, and the sums of k clusters,
+  // which are copied for each block, are few beside them.
+  KeptRows(MatrixView<const T> x, index_t k, index_t steps) : d_(x.cols), width_(width(x.cols)) {
+    const index_t n = x.rows, bytes = n * (d_ * index_t{sizeof(T)} + width_ * 8);
+    const index_t block = std::min(nearest::row_grain(n, k, d_), nearest::block_rows<T>(d_));
+    if (steps < 2 || bytes > packed_rows_bytes || 4 * k > n || !begins_at_panels<T>(n, block)) {
+      return;
     }
+    panels_ = pack_rows_once(x);
+    rows_ = Workspace<double>(static_cast<std::size_t>(n * width_));
     double* row = rows_.data();
     for (index_t i = 0; i < n; ++i, row += width_) {
       for (index_t p = 0; p < d_; ++p) row[p] = static_cast<double>(x(i, p));
@@ -115,7 +109,7 @@ class KeptRows {
     }
   }
 
-  const T* panels() const { return panels_.data(); }
+  const T* panels() const { return panels_.data(); }  // null if rows are not kept
 
   // Adds rows [begin, end) to the statistics: the same sums in the same order as Statistics::add.
   void add(Statistics& total, index_t k, const std::int32_t* labels, std::span<const T> weight,
@@ -290,17 +284,14 @@ class Step {
   std::span<const T> weight_;
 };
 
-}  // namespace
-
 template <class T>
-LloydSlice lloyd(MatrixView<const T> x, double* centers, double* weights, index_t k,
-                 std::int32_t* labels, T* bounds, std::span<const T> weight, index_t n_steps,
-                 double tol) {
+LloydSlice descend(MatrixView<const T> x, const KeptRows<T>& kept, double* centers, double* weights,
+                   index_t k, std::int32_t* labels, T* bounds, std::span<const T> weight,
+                   index_t n_steps, double tol) {
   const index_t n = x.rows, d = x.cols, grain = nearest::row_grain(n, k, d);
   LloydSlice slice;
   Movement<T> movement(k);
   std::vector<double> next(static_cast<std::size_t>(k * d));
-  const KeptRows<T> kept(x, bounds == nullptr && KeptRows<T>::worth(x, grain, n_steps));
   while (slice.steps < n_steps && slice.status == LloydStatus::running) {
     check_interrupt();  // of a run that is one chunk, or a chunk of a larger loop
     const Centers<T> ready(MatrixView<const double>{centers, k, d, d, 1});
@@ -346,12 +337,23 @@ LloydSlice lloyd(MatrixView<const T> x, double* centers, double* weights, index_
   return slice;
 }
 
+}  // namespace
+
+template <class T>
+LloydSlice lloyd(MatrixView<const T> x, double* centers, double* weights, index_t k,
+                 std::int32_t* labels, T* bounds, std::span<const T> weight, index_t n_steps,
+                 double tol) {
+  const KeptRows<T> kept(x, k, bounds == nullptr ? n_steps : 0);
+  return descend(x, kept, centers, weights, k, labels, bounds, weight, n_steps, tol);
+}
+
 template <class T>
 void restarts(MatrixView<const T> x, MatrixView<const std::int64_t> starts,
               std::span<const T> weight, index_t max_steps, double tol, double* centers,
               std::int32_t* labels, T* squared_distances, std::int64_t* steps,
               std::int32_t* status) {
   const index_t n = x.rows, d = x.cols, k = starts.cols;
+  const KeptRows<T> kept(x, k, max_steps);
   parallel_for(starts.rows, 1, [&](index_t run, index_t, index_t) {
     double* const c = centers + run * k * d;
     for (index_t j = 0; j < k; ++j) {
@@ -362,7 +364,7 @@ void restarts(MatrixView<const T> x, MatrixView<const std::int64_t> starts,
     std::fill(label.begin(), label.end(), -1);
     const Workspace<double> weights(static_cast<std::size_t>(k));
     const LloydSlice slice =
-        lloyd<T>(x, c, weights.data(), k, label.data(), nullptr, weight, max_steps, tol);
+        descend<T>(x, kept, c, weights.data(), k, label.data(), nullptr, weight, max_steps, tol);
     assign<T>(x, MatrixView<const double>{c, k, d, d, 1}, label, squared);
     steps[run] = slice.steps;
     status[run] = static_cast<std::int32_t>(slice.status);

@@ -72,41 +72,11 @@ class Epilogue {
   Index index_[P::NV];
 };
 
-// Up to this many centers and features a product is so short that walking its blocks takes longer
-// than its multiply-adds.
-constexpr index_t kFewCenters = 32;
-constexpr index_t kFewFeatures = 32;
-
-// The product of few short centers: the same sums in the same order, hence the same bits.
-template <class T, class Policy, class Epilogue>
-void short_product(const Centers<T>& centers, const Policy& rows, index_t begin, index_t end,
-                   Epilogue& epilogue) {
-  using P = tile::Params<T>;
-  const index_t k = static_cast<index_t>(centers.norms.size()), d = centers.d;
-  alignas(64) T panel[kFewFeatures * P::NR];
-  const auto some = [&]<int Rows>(index_t j, index_t j0, index_t cols) {
-    typename P::Vec acc[Rows][P::NV];
-    const typename tile::RowsA<T>::template Tile<Rows> a{centers.scaled.data() + j * d, d};
-    tile::multiply<T, Rows>(a, panel, d, acc);
-    epilogue.template tile<Rows>(acc, j, j0, cols);
-  };
-  for (index_t j0 = begin; j0 < end; j0 += P::NR) {
-    const index_t cols = std::min<index_t>(P::NR, end - j0);
-    epilogue.begin_panel(j0, cols);
-    rows.pack(j0, cols, 0, d, panel, P::NR);
-    index_t j = 0;
-    for (; j + 4 <= k; j += 4) some.template operator()<4>(j, j0, cols);
-    for (; j + 2 <= k; j += 2) some.template operator()<2>(j, j0, cols);
-    for (; j < k; ++j) some.template operator()<1>(j, j0, cols);
-    epilogue.end_panel(j0, cols);
-  }
-}
-
 template <class T, class Policy, class Epilogue>
 void product(const Centers<T>& centers, const Policy& rows, index_t begin, index_t end,
              Epilogue& epilogue) {
-  if (static_cast<index_t>(centers.norms.size()) <= kFewCenters && centers.d <= kFewFeatures) {
-    short_product(centers, rows, begin, end, epilogue);
+  if (centers.is_short()) {
+    tile::short_product<T>(centers.scaled.data(), centers.k, centers.d, rows, begin, end, epilogue);
   } else {
     tile::product<T>(centers.packed, rows, begin, end, epilogue);
   }

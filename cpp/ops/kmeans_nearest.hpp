@@ -35,7 +35,7 @@ template <class T>
 struct Rows {
   MatrixView<const T> x;
   const index_t* number = nullptr;
-  const T* panels = nullptr;  // all rows in order, packed as panels [d][NR], by whoever did it
+  const T* panels = nullptr;  // all rows in order as core/packed_rows.hpp packs them, if known
 
   const T* at(index_t i) const { return x.row(number == nullptr ? i : number[i]); }
 
@@ -57,12 +57,12 @@ template <class T>
 class Centers {
  public:
   explicit Centers(MatrixView<const double> c)
-      : d(c.cols),
+      : k(c.rows),
+        d(c.cols),
         offset(origin_of<T>(c.cols, 64, c)),
         norms(static_cast<std::size_t>(c.rows)),
         scaled(static_cast<std::size_t>(c.rows * c.cols)),
-        packed(c.rows, c.cols) {
-    const index_t k = c.rows;
+        packed(is_short() ? 0 : c.rows, c.cols) {
     for (index_t j = 0; j < k; ++j) {
       double norm = 0;
       for (index_t p = 0; p < d; ++p) {
@@ -75,8 +75,12 @@ class Centers {
       radius = std::max(radius, norm);
     }
     radius = std::sqrt(radius);
+    if (is_short()) return;
     packed.pack(tile::Strided<T>{scaled.data(), d, 1}, 0, packed.tiles());
+    scaled = {};
   }
+
+  bool is_short() const { return tile::is_short(k, d); }
 
   // Twice the error bound of a score for a row at distance `distance` of some center: a gap of
   // squared distances above this is a gap of computed scores too. Doubled once more, so that the
@@ -86,11 +90,11 @@ class Centers {
     return static_cast<T>(4 * (d + 8)) * std::numeric_limits<T>::epsilon() * m * m;
   }
 
-  index_t d;
+  index_t k, d;
   std::vector<T> offset;    // (d)
   std::vector<T> norms;     // (k): ||c'||^2
-  Workspace<T> scaled;      // (k, d): -2 c'
-  tile::PackedA<T> packed;  // the same
+  Workspace<T> scaled;      // (k, d): -2 c', for a short product
+  tile::PackedA<T> packed;  // the same, for any other
   double radius = 0;        // max_j ||c'_j||
 };
 

@@ -21,10 +21,11 @@
 #include <limits>     // infinity
 #include <vector>     // masses
 
-#include "core/error.hpp"      // invalid
-#include "core/parallel.hpp"   // parallel_for
-#include "core/tile.hpp"       // packing, vectors
-#include "core/workspace.hpp"  // scratch
+#include "core/error.hpp"        // invalid
+#include "core/packed_rows.hpp"  // pack_rows_once
+#include "core/parallel.hpp"     // parallel_for
+#include "core/tile.hpp"         // packing, vectors
+#include "core/workspace.hpp"    // scratch
 #include "ops/kmeans.hpp"
 
 namespace kernelmill {
@@ -34,9 +35,6 @@ namespace {
 // Rows whose mass is summed as one number; drawing walks blocks, then the rows of one block.
 constexpr index_t kBlock = 1024;
 constexpr index_t kFew = 32;  // the same for the rows of one block, summed when it is walked
-
-// Largest packed copy of X that is kept, in bytes: a quarter of a common L2 cache.
-constexpr index_t kPackedBytes = index_t{256} << 10;
 
 template <class T>
 class Seeding {
@@ -55,16 +53,9 @@ class Seeding {
         nearest_(static_cast<std::size_t>(x.rows), 0),
         grain_(bounded_grain(x.rows, std::max<index_t>(1, 64 / (x.cols + 1) + 1) * kBlock, 256)) {
     std::fill_n(closest_, x.rows, std::numeric_limits<T>::infinity());
-    const index_t panels = chunk_count(x.rows, NR);
-    const index_t bytes = panels * NR * x.cols * static_cast<index_t>(sizeof(T));
-    if (kBlock % NR == 0 && bytes <= kPackedBytes) {  // blocks begin at panels (not on Arm)
-      packed_ = Workspace<T>(static_cast<std::size_t>(panels * NR * x.cols));
-      all_packed_ = true;
-      const tile::Strided<T> rows{x.data, x.row_stride, x.col_stride};
-      for (index_t j0 = 0; j0 < x.rows; j0 += NR) {
-        rows.pack(j0, std::min(NR, x.rows - j0), 0, x.cols, packed_.data() + j0 * x.cols, NR);
-      }
-    }
+    all_packed_ = x.rows * x.cols * index_t{sizeof(T)} <= packed_rows_bytes &&
+                  begins_at_panels<T>(x.rows, kBlock);
+    if (all_packed_) packed_ = pack_rows_once(x);
   }
 
   // The first row whose running mass passes u * total, by weight or by weight times distance.

@@ -113,14 +113,20 @@ py::tuple restarts_binding(const py::object& X, const py::object& starts,
     std::vector<std::int32_t> ended(static_cast<std::size_t>(r));
     const Call call = current(op);
     const Temporary<LloydSpace<T>> space(call, n, d, k);
-    {
+    const auto* const first = static_cast<const std::int64_t*>(rows.data);
+    if (r > 0) {
       py::gil_scoped_release release;
-      restarts<T>(call, x.view(), static_cast<const std::int64_t*>(rows.data), r, k, w.data(),
-                  max_steps, tol, centers.data, weights.data, labels.data, squared.data,
-                  taken.data(), ended.data(), *space);
-      upload(call, steps.data, taken.data(), r);
-      upload(call, status.data, ended.data(), r);
+      start_runs<T>(call, x.view(), first, r, k, centers.data, labels.data, *space);
     }
+    for (index_t i = 0; i < r; ++i) {
+      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+      py::gil_scoped_release release;
+      const auto at = static_cast<std::size_t>(i);
+      finish_run<T>(call, x.view(), centers.data + i * k * d, weights.data, k, labels.data + i * n,
+                    squared.data + i * n, w.data(), max_steps, tol, taken[at], ended[at], *space);
+    }
+    upload(call, steps.data, taken.data(), r);
+    upload(call, status.data, ended.data(), r);
     return py::make_tuple(centers.array, labels.array, squared.array, steps.array, status.array);
   });
 }
@@ -132,15 +138,16 @@ py::tuple plus_plus_binding(const py::object& X, const py::object& uniforms,
     const MatrixArgument<T> x(op, "X", X);
     const DeviceArray given(op, "uniforms", uniforms);
     const bool several = given.shape.size() == 3;
-    require<double>(op, "uniforms", given, several ? 3 : 2);
+    if (given.dtype != dtype_name<double>() || (given.shape.size() != 2 && !several) ||
+        given.shape.back() < 1) {
+      invalid(op, "uniforms must be float64 of shape (k, t) or (r, k, t) with t >= 1, got ",
+              given.text());
+    }
     const DeviceArray u = contiguous(op, "uniforms", given);
     const VectorArgument<T> w(op, "sample_weight", sample_weight);
     const index_t n = x.rows(), t = given.shape.back();
     const index_t r = several ? given.shape[0] : 1, k = given.shape[several ? 1 : 0];
-    if (n < 1 || t < 1) {
-      invalid(op, "X must have rows and uniforms columns, got ", x.array().text(), " and ",
-              given.text());
-    }
+    if (n < 1) invalid(op, "X must have rows, got ", x.array().text());
     w.expect(op, "sample_weight", n);
     using Shape = std::vector<index_t>;
     const Result<std::int64_t> indices(several ? Shape{r, k} : Shape{k});

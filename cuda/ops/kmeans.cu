@@ -365,26 +365,27 @@ LloydSlice lloyd(const Call& call, const DeviceRows<T>& x, double* centers, doub
 }
 
 template <class T>
-void restarts(const Call& call, const DeviceRows<T>& x, const std::int64_t* starts, index_t r,
-              index_t k, const T* weight, index_t max_steps, double tol, double* centers,
-              double* weights, std::int32_t* labels, T* squared, std::int64_t* steps,
-              std::int32_t* status, const LloydSpace<T>& space) {
-  if (r == 0) return;
+void start_runs(const Call& call, const DeviceRows<T>& x, const std::int64_t* starts, index_t r,
+                index_t k, double* centers, std::int32_t* labels, const LloydSpace<T>& space) {
   check_rows(call, "starts", starts, r * k, x.n, space.range);
   if (x.d > 0) {
     launch(call, gather_kernel<T>, grid_for(r * k * x.d, kThreads), kThreads, x, starts, r * k,
            centers);
   }
   launch(call, no_labels_kernel, grid_for(r * x.n, kThreads), kThreads, labels, r * x.n);
-  for (index_t i = 0; i < r; ++i) {
-    double* const c = centers + i * k * x.d;
-    const LloydSlice slice = lloyd(call, x, c, weights, k, labels + i * x.n,
-                                   static_cast<T*>(nullptr), weight, max_steps, tol, space);
-    const Assignment<T> to{labels + i * x.n, nullptr, squared + i * x.n, nullptr};
-    run_assign(call, x, DeviceRows<double>{c, k, x.d, x.d}, weight, to, space.centers);
-    steps[i] = slice.steps;
-    status[i] = slice.status;
-  }
+}
+
+template <class T>
+void finish_run(const Call& call, const DeviceRows<T>& x, double* centers, double* weights,
+                index_t k, std::int32_t* labels, T* squared, const T* weight, index_t max_steps,
+                double tol, std::int64_t& steps, std::int32_t& status, const LloydSpace<T>& space) {
+  T* const no_bounds = nullptr;
+  const LloydSlice slice =
+      lloyd(call, x, centers, weights, k, labels, no_bounds, weight, max_steps, tol, space);
+  steps = slice.steps;
+  status = slice.status;
+  const Assignment<T> to{labels, nullptr, squared, nullptr};
+  run_assign(call, x, DeviceRows<double>{centers, k, x.d, x.d}, weight, to, space.centers);
 }
 
 template <class T>
@@ -409,9 +410,11 @@ double minibatch_step(const Call& call, const DeviceRows<T>& x, index_t stored, 
   template LloydSlice lloyd<T>(const Call&, const DeviceRows<T>&, double*, double*, index_t,      \
                                std::int32_t*, T*, const T*, index_t, double,                      \
                                const LloydSpace<T>&);                                             \
-  template void restarts<T>(const Call&, const DeviceRows<T>&, const std::int64_t*, index_t,      \
-                            index_t, const T*, index_t, double, double*, double*, std::int32_t*,  \
-                            T*, std::int64_t*, std::int32_t*, const LloydSpace<T>&);              \
+  template void start_runs<T>(const Call&, const DeviceRows<T>&, const std::int64_t*, index_t,    \
+                              index_t, double*, std::int32_t*, const LloydSpace<T>&);             \
+  template void finish_run<T>(const Call&, const DeviceRows<T>&, double*, double*, index_t,       \
+                              std::int32_t*, T*, const T*, index_t, double, std::int64_t&,        \
+                              std::int32_t&, const LloydSpace<T>&);                               \
   template double minibatch_step<T>(const Call&, const DeviceRows<T>&, index_t, double*, double*, \
                                     index_t, const T*, const LloydSpace<T>&);
 KERNELMILL_INSTANTIATE(float)

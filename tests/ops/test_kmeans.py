@@ -258,6 +258,31 @@ def test_bounds_change_no_bit(n, d, k, dtype):
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("n", "d", "k"),
+    [(1, 1, 1), (7, 3, 2), (65, 7, 9), (83, 256, 3), (257, 8, 4), (520, 31, 8), (1056, 15, 8),
+     (1500, 2, 33), (1800, 5, 400), (4600, 3, 7), (5, 0, 2), (0, 3, 2)],
+)  # fmt: skip
+def test_steps_together_change_no_bit(n, d, k, weighted, dtype):
+    """Several steps in one call, which may keep packed rows, equal single steps, which never do."""
+    rng = np.random.default_rng([n, d, k])
+    X = (3 * rng.normal(size=(n, d))).astype(dtype)
+    w = (3 * rng.random(n)).astype(dtype) if weighted else None
+    C = X[rng.permutation(n)[:k]].astype(np.float64) if n >= k else rng.normal(size=(k, d))
+    labels, none = np.full(n, -1, np.int32), np.empty((0, 2), dtype)
+    together = kmeans.lloyd(X, C, labels, none, w, n_steps=6)
+    single, steps = np.full(n, -1, np.int32), 0
+    while steps < together[2]:
+        C, weight_sums, taken, shift, status = kmeans.lloyd(X, C, single, none, w, n_steps=1)
+        steps += taken
+    np.testing.assert_array_equal(single, labels)
+    assert C.tobytes() == together[0].tobytes()
+    assert weight_sums.tobytes() == together[1].tobytes()
+    assert (steps, shift, status) == together[2:]
+
+
 def test_bounds_prune():
     """The bounds do their work: after convergence no row needs more than its own center."""
     X, _ = blobs(2000, 4, 16, np.float64)

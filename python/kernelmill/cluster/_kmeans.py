@@ -13,6 +13,7 @@ from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill._estimator._streams import is_stream, open_stream
 from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._threads import get_threads
 from kernelmill.cluster import _seeding
 from kernelmill.cluster._base import (
     CentersMixin,
@@ -37,10 +38,11 @@ INIT = rule.any_of(
     rule.function("(X, n_clusters, random_state)"),
     rule.array("(n_clusters, n_features)"),
 )
-# Runs side by side where a step is worth less than about four chunks of the fused op, and their
-# labels and distances take at most 48 MB.
-_TOGETHER_FLOPS = 1.6e7
-_TOGETHER_ROWS = 4_000_000
+# Runs side by side where a step is worth at most this many chunks of the fused op, which cuts its
+# rows into chunks of about so many flops, and where what all runs find takes at most 64 MB.
+_TOGETHER_CHUNKS = 4
+_CHUNK_FLOPS = 4e6
+_TOGETHER_BYTES = 64e6
 _EMPTY_CLUSTER = 3  # a status of kmeans.lloyd
 
 N_INIT = rule.any_of(rule.one_of("auto"), rule.integer(1))
@@ -127,9 +129,9 @@ class KMeans(CentersMixin):
     float32 input stays float32, without a float64 copy; sums are kept in float64. A cluster that
     loses all its rows moves to the row farthest from its center. Several starts of a small problem
     run side by side, one thread each, with the result of one after the other. A fit that fails or
-    is interrupted leaves the model as it was. ``predict``, ``transform`` and ``score`` may be called from several
-    threads. Cost 2 n k d flops an iteration at most, memory for labels and bounds: 12 n bytes
-    beside float32 rows.
+    is interrupted leaves the model as it was. ``predict``, ``transform`` and ``score`` may be
+    called from several threads. Cost 2 n k d flops an iteration at most. Memory for labels and
+    bounds: 12 n bytes beside float32 rows, or up to 64 MB for starts side by side.
 
     References
     ----------
@@ -285,7 +287,7 @@ class KMeans(CentersMixin):
                 best = best_of_runs(runs, start, descend, progress)
             else:
                 starts = _seeding.start_rows(X, weight, self.init, k, seed, runs)
-                limits = int(self.max_iter), tol
+                limits = min(int(self.max_iter), np.iinfo(np.int64).max), tol
                 best = best_of_small_runs(X, weight, starts, *limits, descend, progress)
             self._keep(best, X.dtype, like)
             progress.end_fit(lambda: self._state(best.centers, X.dtype, like))
@@ -408,12 +410,14 @@ def _end_run(progress, number, runs, run: Run) -> bool:
 def runs_together(X, k, runs, init, progress) -> bool:
     """Whether to make all runs in one call: several small ones that nobody listens to."""
     n, d = X.shape
+    chunks = 2.0 * n * d * k / _CHUNK_FLOPS  # of a step: as many threads could share it
     return (
         runs > 1
         and isinstance(init, str)
         and init in ("k-means++", "random")
         and type(X) is np.ndarray
         and not progress.listening
-        and 2.0 * n * d * k <= _TOGETHER_FLOPS
-        and runs * n <= _TOGETHER_ROWS
+        and chunks <= _TOGETHER_CHUNKS
+        and runs >= min(chunks, get_threads())
+        and runs * (n * (4 + X.itemsize) + 8 * k * d) <= _TOGETHER_BYTES
     )

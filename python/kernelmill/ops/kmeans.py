@@ -373,15 +373,15 @@ def plus_plus(
             f"kmeans.plus_plus: sample_weight must be {X.dtype} of shape ({len(X)},), got "
             f"{sample_weight.dtype} of shape {sample_weight.shape}"
         )
-    w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
-    if not w.sum() > 0:
-        raise ValueError("kmeans.plus_plus: sample_weight must have a positive sum, got 0")
     if uniforms.ndim == 3:
         rows = np.empty(uniforms.shape[:2], dtype=np.int64)
         squared = np.empty((len(uniforms), len(X)), dtype=X.dtype)
         for r, one in enumerate(uniforms):
             rows[r], squared[r] = plus_plus.specification(X, one, sample_weight)
         return rows, squared
+    w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
+    if not w.sum() > 0:
+        raise ValueError("kmeans.plus_plus: sample_weight must have a positive sum, got 0")
 
     def draw(mass: np.ndarray, u: np.ndarray) -> np.ndarray:
         running = np.cumsum(mass)
