@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import kernelmill
-from kernelmill.hmm import MarkovChain, _chain_sequences
+from kernelmill.hmm import MarkovChain, _chain_sequences, select_order
 
 EPS = np.finfo(np.float64).eps
 ABBA = [list("abba"), list("cab"), list("a")]
@@ -360,6 +360,15 @@ def test_clones_and_failed_fits():
 def test_refusals(parameters, sequences, arguments, message):
     with pytest.raises(ValueError, match=f"MarkovChain: .*{message}"):
         MarkovChain(**parameters).fit(sequences, **arguments)
+
+
+@pytest.mark.parametrize("lengths", [[2**63 - 1, 2**63 - 1, 8], np.array([2**64 - 1, 7], "u8")])
+def test_lengths_whose_sum_wraps(lengths):
+    """In 64 bits their sum is that of the symbols."""
+    message = "add up to the 6 symbols, got a sum of 184467440737095516"
+    for run in (MarkovChain().fit, lambda *a, **k: select_order(*a, 1, **k)):
+        with pytest.raises(ValueError, match=f"(MarkovChain|select_order): lengths .* {message}"):
+            run(np.arange(6), lengths=lengths)
 
 
 def test_refusals_of_kinds():

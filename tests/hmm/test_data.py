@@ -28,6 +28,9 @@ from kernelmill.hmm import (
     [
         ([3, 3], r"lengths must add up to the 10 rows of X, got a sum of 6"),
         ([12, -2], r"lengths must be at least 0, got -2"),
+        # Sums that wrap to 10 in 64 bits.
+        ([2**63 - 1, 2**63 - 1, 12], r"to the 10 rows of X, got a sum of 18446744073709551626"),
+        (np.array([2**64 - 1, 11], "u8"), r"to the 10 rows of X, got a sum of 1844674407370955"),
         ([2.5, 7.5], r"lengths must be whole numbers, one for each sequence, got float64"),
         ([[5], [5]], r"lengths must be whole numbers, .* of shape \(2, 1\)"),
     ],

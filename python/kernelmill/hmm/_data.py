@@ -44,15 +44,15 @@ def check_lengths(owner: str, lengths: Any, rows: int) -> np.ndarray:
             f"{owner}: lengths must be whole numbers, one for each sequence, got {found.dtype} of "
             f"shape {found.shape} (they say how many rows of X belong to each sequence)"
         )
-    found = found.astype(np.int64)
     if (found < 0).any():
         raise ValueError(f"{owner}: lengths must be at least 0, got {int(found.min())}")
-    if int(found.sum()) != rows:
+    # Each is compared too: a sum of huge ones wraps, and might be that of the rows by that.
+    if (found > rows).any() or int(found.sum()) != rows:
         raise ValueError(
             f"{owner}: lengths must add up to the {rows} rows of X, got a sum of "
-            f"{int(found.sum())} (an array of lengths doesn't sum to the number of rows)"
+            f"{sum(found.tolist())} (an array of lengths doesn't sum to the number of rows)"
         )
-    return found
+    return found.astype(np.int64)
 
 
 def check_sequence_weight(owner: str, weight: Any, sequences: int) -> np.ndarray | None:
