@@ -174,6 +174,28 @@ def test_masked_and_float_symbols_are_the_same(rng):
         assert np.array_equal(found[0], other)
 
 
+def null_frames():
+    """Frames of one column that holds 1 and a null, in every kind of number that has nulls."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    for dtype in ("boolean", "Int64", "UInt8", "Float64"):
+        yield pandas.DataFrame({"a": pandas.array([1, None], dtype=dtype)})
+    polars = pytest.importorskip("polars", reason="needs polars")
+    for dtype in (polars.Boolean, polars.UInt8, polars.Int16, polars.Float32):
+        yield polars.DataFrame({"a": polars.Series([1, None]).cast(dtype)})
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    for dtype in (arrow.bool_(), arrow.uint8(), arrow.int64()):
+        yield arrow.table({"a": arrow.array([1, None]).cast(dtype)})
+
+
+def test_nulls_of_frames_are_missing_symbols():
+    X = [[1], [-1]]
+    plain = CategoricalHMM(2, random_state=0, n_features=3).fit(X)
+    for frame in null_frames():
+        model = CategoricalHMM(2, random_state=0, n_features=3).fit(frame)
+        assert np.array_equal(model.emissionprob_, plain.emissionprob_)
+        assert model.score(frame) == model.score([frame]) == plain.score(X)
+
+
 def test_samples_have_the_moments_of_the_model(kind, rng):
     X = kind.rows(rng, 90)
     model = kind.make(2, n_iter=5, random_state=0).fit(X)

@@ -177,6 +177,26 @@ def test_symbols_in_streams_may_grow(rng):
         model.score([np.array([[0], [5]])])
 
 
+@pytest.mark.parametrize("wide", [np.array([[300], [0]]), np.array([[-1], [0]]), [[1.0], [np.nan]]])
+def test_symbols_of_later_chunks_keep_their_values(wide):
+    """A first chunk of bytes does not make bytes of the others."""
+    chunks = [np.array([[0], [1], [1], [0]], dtype="u1"), np.asarray(wide)]
+    whole, streamed = (CategoricalHMM(2, random_state=0, n_iter=3) for _ in range(2))
+    whole.fit(np.concatenate(chunks), [4, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        streamed.fit(chunks)
+        score = streamed.score(chunks)
+    assert_close(streamed, whole)
+    assert score == pytest.approx(whole.score(np.concatenate(chunks), [4, 2]), rel=1e-12)
+
+
+def test_fractions_in_later_chunks_are_refused():
+    model = CategoricalHMM(2, random_state=0).fit([[0], [1], [1], [0]])
+    with pytest.raises(ValueError, match=r"X must be whole numbers, got 0\.9 at row"):
+        model.score([np.array([[0], [1], [1], [0]]), np.array([[0.0], [0.9]])])
+
+
 def test_masked_entries_of_chunks_are_missing(em_kind, rng):
     X = em_kind.rows(rng, 40)
     mask = rng.random(X.shape) < 0.2

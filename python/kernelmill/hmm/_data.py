@@ -20,10 +20,8 @@ from kernelmill.stream._matrix import feature_names, kind_of
 
 # Symbols are numbers of columns of tables: beyond this somebody passed times or identifiers.
 MOST_SYMBOLS = 10_000_000
-# Symbols may come as any number; floats allow for NaN, which is a missing symbol.
-_SYMBOL_DTYPES = [
-    np.dtype(name) for name in ("i8", "i4", "i2", "i1", "u4", "u2", "u1", "f8", "f4", "f2")
-]
+# Chunks of symbols: it holds all of them whatever the first chunk is made of, and NaN.
+_SYMBOL_DTYPE = np.dtype(np.float64)
 
 
 def check_lengths(owner: str, lengths: Any, rows: int) -> np.ndarray:
@@ -168,7 +166,7 @@ def open_symbols(
     owner = type(model).__name__
     known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
-        opened = _open(model, X, lengths, weight, _SYMBOL_DTYPES, None)
+        opened = _open(model, X, lengths, weight, _SYMBOL_DTYPE, None)
         if opened.n_features != 1:
             raise ValueError(
                 f"{owner}: X must be one column of symbols, got chunks of {opened.n_features} "
