@@ -79,6 +79,13 @@ def test_weights_that_do_not_fit(weight, message, rng):
         (CategoricalHMM(), np.empty((0, 1), int), ValueError, "at least 1 row"),
         (PoissonHMM(), [[1.5]], ValueError, "whole numbers of at least 0, got 1.5 at row 0"),
         (PoissonHMM(), [[3], [-1]], ValueError, "got -1 at row 1, column 0"),
+        (PoissonHMM(), [[1e300]], ValueError, r"got 1e\+300 at row 0, column 0 \(counts must stay"),
+        (
+            CategoricalHMM(),
+            [np.array([0, 1]), np.array([1])],
+            ValueError,
+            r"X must be one column of symbols, .* list of sequences each is a column, x\.reshape",
+        ),
         (MultinomialHMM(), [[1.0, np.nan]], ValueError, "NaN throughout or not at all"),
         (
             MultinomialHMM(n_trials=3),

@@ -168,7 +168,7 @@ def test_masked_and_float_symbols_are_the_same(rng):
     negative = masked.filled(-5)
     found = [
         CategoricalHMM(2, random_state=0, n_iter=5).fit(given).emissionprob_
-        for given in (masked, as_float, negative, negative[:, 0])
+        for given in (masked, as_float, as_float.astype("f2"), negative, negative[:, 0])
     ]
     for other in found[1:]:
         assert np.array_equal(found[0], other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -267,7 +268,8 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
             now; ``filter.predict()`` says what comes next. It uses constant memory.
         """
         check_is_fitted(self, "startprob_")
-        return StateFilter(*self._model(), self._observer(), type(self).__name__)
+        observe = functools.partial(self._observer(), first_row=None)
+        return StateFilter(*self._model(), observe, type(self).__name__)
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None, currstate: int | None = None

@@ -132,6 +132,16 @@ def _open(model: Any, X: Any, lengths: Any, weight: Any, dtype: Any, validate: A
     return source(X, rows, dtype=dtype, validate=validate, owner=owner)
 
 
+def _observable(X: Any, first_row: int, *, observe: Callable) -> Any:
+    """The ``validate`` of a source: errors name rows in all of X, which passes do not know."""
+    observe(X, first_row=first_row)
+    return X
+
+
+def _counted(X: Any, first_row: int, *, check: Callable, observe: Callable) -> Any:
+    return _observable(check(X, first_row), first_row, observe=observe)
+
+
 def open_vectors(
     model: Any, X: Any, lengths: Any, weight: Any, observe: Callable, *, reset: bool
 ) -> Sequences | Stream:
@@ -140,6 +150,8 @@ def open_vectors(
     known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
         check = chunk_check(owner, accept_sparse=False, allow_nan=True)
+        if type(model)._observe is not observe_vectors:  # counts, of which more can be wrong
+            check = functools.partial(_counted, check=check, observe=observe)
         opened = _open(model, X, lengths, weight, None, check)
         check_features(known, opened.feature_names, opened.n_features, reset)
         return Stream(opened, observe, opened.n_features)
@@ -166,7 +178,10 @@ def open_symbols(
     owner = type(model).__name__
     known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
-        opened = _open(model, X, lengths, weight, _SYMBOL_DTYPE, None)
+        codes = functools.partial(as_symbols, owner=owner)
+        bound = codes if n_symbols is None else functools.partial(observe, n_symbols=n_symbols)
+        check = functools.partial(_observable, observe=bound)
+        opened = _open(model, X, lengths, weight, _SYMBOL_DTYPE, check)
         if opened.n_features != 1:
             raise ValueError(
                 f"{owner}: X must be one column of symbols, got chunks of {opened.n_features} "
@@ -174,7 +189,7 @@ def open_symbols(
             )
         check_features(known, opened.feature_names, 1, reset)
         if n_symbols is None:
-            n_symbols = largest_symbol(opened, functools.partial(as_symbols, owner=owner)) + 1
+            n_symbols = largest_symbol(opened, codes) + 1
         n_symbols = _at_least_one(n_symbols, owner)
         return Stream(opened, functools.partial(observe, n_symbols=n_symbols), n_symbols)
     codes = as_symbols(X, owner)
