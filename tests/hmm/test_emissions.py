@@ -255,6 +255,37 @@ def test_a_sample_goes_on_from_a_state(rng):
         model.sample(0)
 
 
+def test_probabilities_at_float32_are_probabilities(rng):
+    """They are off by more than `from_matrix` and NumPy's multinomial let pass."""
+    table = rng.dirichlet(np.ones(7), 7).astype(np.float32).astype(np.float64)
+    model = MultinomialHMM(7, n_trials=5)
+    model.startprob_, model.transmat_ = table[0], table
+    model.emissionprob_ = np.c_[table * (1 + 4e-6), np.zeros(7)]
+    pi = model.get_stationary_distribution()
+    # Rows are off by 7 eps of float32 at most.
+    np.testing.assert_allclose(pi @ table, pi, rtol=7 * np.finfo(np.float32).eps)
+    assert (model.sample(20, random_state=0)[0].sum(axis=1) == 5).all()
+
+
+@pytest.mark.parametrize("trials", [-3, 2.5, np.inf, [2, 3]])
+def test_trials_of_a_sample(trials):
+    model = MultinomialHMM(1, n_trials=trials)
+    model.startprob_, model.transmat_, model.emissionprob_ = [1.0], [[1.0]], [[0.5, 0.5]]
+    assert np.isfinite(model.score([[1, 2]]))
+    message = "n_trials must be a single whole number of at least 0 for sample, got"
+    with pytest.raises(ValueError, match=f"^MultinomialHMM: {message} "):
+        model.sample(3)
+
+
+def test_random_states_of_a_sample(kind, rng):
+    model = kind.make(1, n_iter=1, random_state=0).fit(kind.rows(rng, 10))
+    message = r"random_state must be .*, a whole number in \[0, 2\*\*32\), .*, got -1"
+    with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
+        model.sample(1, random_state=-1)
+    with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
+        model.set_params(random_state=-1).sample(1)
+
+
 def test_rates_and_probabilities_of_zero(rng):
     poisson = PoissonHMM(2)
     poisson.startprob_, poisson.transmat_ = np.full(2, 0.5), np.full((2, 2), 0.5)
