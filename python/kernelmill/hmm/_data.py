@@ -189,7 +189,7 @@ def open_symbols(
             )
         check_features(known, opened.feature_names, 1, reset)
         if n_symbols is None:
-            n_symbols = largest_symbol(opened, codes) + 1
+            n_symbols = _not_too_many(largest_symbol(opened, codes) + 1, owner)
         n_symbols = _at_least_one(n_symbols, owner)
         return Stream(opened, functools.partial(observe, n_symbols=n_symbols), n_symbols)
     codes = as_symbols(X, owner)
@@ -197,16 +197,20 @@ def open_symbols(
         raise ValueError(f"{owner}: X must have at least 1 row, got 0 sample(s)")
     check_features(known, feature_names(X), 1, reset)
     if n_symbols is None:
-        n_symbols = int(codes.max()) + 1
-        if n_symbols > MOST_SYMBOLS:
-            raise ValueError(
-                f"{owner}: X must hold symbols below {MOST_SYMBOLS} where n_features is None, got "
-                f"{n_symbols - 1} (number them with numpy.unique(X, return_inverse=True), or pass "
-                f"n_features)"
-            )
+        n_symbols = _not_too_many(int(codes.max()) + 1, owner)
     n_symbols = _at_least_one(n_symbols, owner)
     bound = functools.partial(observe, n_symbols=n_symbols)
     return _in_memory(model, codes, lengths, weight, bound, n_symbols)
+
+
+def _not_too_many(n_symbols: int, owner: str) -> int:
+    if n_symbols > MOST_SYMBOLS:
+        raise ValueError(
+            f"{owner}: X must hold symbols below {MOST_SYMBOLS} where n_features is None, got "
+            f"{n_symbols - 1} (number them with numpy.unique(X, return_inverse=True), or pass "
+            f"n_features)"
+        )
+    return n_symbols
 
 
 def _at_least_one(n_symbols: int, owner: str) -> int:
