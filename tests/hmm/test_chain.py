@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import kernelmill
-from kernelmill.hmm import MarkovChain, _chain_sequences
+from kernelmill.hmm import MarkovChain, _chain_sequences, select_order
 
 EPS = np.finfo(np.float64).eps
 ABBA = [list("abba"), list("cab"), list("a")]
@@ -291,6 +291,34 @@ def test_samples_do_not_depend_on_how_they_are_drawn(rng, monkeypatch):
         assert chain.sample(0).shape == (0,)
 
 
+def test_a_start_may_be_any_array_like():
+    chain = MarkovChain.from_matrix([[0.5, 0.5], [0.1, 0.9]], classes=[("x", 1), "y"])
+    expected = chain.sample(9, start=[0.0, 1.0], random_state=0).tolist()
+    assert chain.sample(9, start="y", random_state=0).tolist() == expected
+    for module, make in (("pandas", "Series"), ("polars", "Series"), ("pyarrow", "array")):
+        found = pytest.importorskip(module, reason=f"needs {module}")
+        start = getattr(found, make)([0.0, 1.0])
+        assert chain.sample(9, start=start, random_state=0).tolist() == expected
+    assert chain.sample(1, start=("x", 1)).tolist() == [("x", 1)]
+    for start, message in (
+        ((0.0, 1.0), "must be a state or a distribution over the 2 states, got"),
+        ([1.0], r"must have shape \(2,\), got \(1,\)"),
+        (["x", "y"], r"must be numeric, got \['x', 'y'\]"),
+    ):
+        with pytest.raises(ValueError, match=f"MarkovChain: start {message}"):
+            chain.sample(1, start=start)
+
+
+def test_pseudo_counts_of_the_start_are_a_symbol_s():
+    """A state of order n gets M / K of the pseudo-count, so their sum is that of order 1."""
+    sequences = [list("aab"), list("ba"), list("ab")]
+    for order, starts in ((1, [2, 1]), (2, [1, 1, 1, 0])):
+        chain = MarkovChain(order, smoothing=0.5).fit(sequences)
+        K = len(starts)
+        expected = (np.array(starts) + 0.5 * 2 / K) / (3 + 0.5 * 2)
+        assert np.allclose(chain.startprob_, expected, rtol=4 * EPS, atol=0)
+
+
 def test_samples_of_order_two_follow_its_law():
     flip = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9]]
     chain = MarkovChain.from_matrix(flip, order=2, classes=["a", "b"])
@@ -338,6 +366,8 @@ def test_clones_and_failed_fits():
         ({"smoothing": -1.0}, "ab", {}, "smoothing must be a number of at least 0"),
         ({"smoothing": [1.0]}, "ab", {}, r"smoothing must be .* got shape \(1,\)"),
         ({"smoothing": np.eye(2), "order": 2}, "ab", {}, r"smoothing must be .* got shape"),
+        ({"smoothing": np.eye(2), "order": 0}, "ab", {}, r"of shape \(2,\), got shape \(2, 2\)"),
+        ({"smoothing": ["a"]}, "ab", {}, r"smoothing must be numeric, got \['a'\]"),
         ({}, [], {}, "must have at least one symbol and weight above 0"),
         ({}, [[]], {}, "must have at least one symbol and weight above 0"),
         ({}, "ab", {"sample_weight": [0]}, "must have at least one symbol and weight above 0"),
@@ -362,6 +392,15 @@ def test_refusals(parameters, sequences, arguments, message):
         MarkovChain(**parameters).fit(sequences, **arguments)
 
 
+@pytest.mark.parametrize("lengths", [[2**63 - 1, 2**63 - 1, 8], np.array([2**64 - 1, 7], "u8")])
+def test_lengths_whose_sum_wraps(lengths):
+    """In 64 bits their sum is that of the symbols."""
+    message = "add up to the 6 symbols, got a sum of 184467440737095516"
+    for run in (MarkovChain().fit, lambda *a, **k: select_order(*a, 1, **k)):
+        with pytest.raises(ValueError, match=f"(MarkovChain|select_order): lengths .* {message}"):
+            run(np.arange(6), lengths=lengths)
+
+
 def test_refusals_of_kinds():
     with pytest.raises(TypeError, match="symbols must be hashable, got dict"):
         MarkovChain().fit([[{}]])
@@ -380,6 +419,9 @@ def test_refusals_of_kinds():
         (([[np.nan, 1], [0.5, 0.5]],), "transmat must be at least 0 everywhere"),
         ((np.eye(2), [1.0]), r"startprob must have shape \(2,\)"),
         ((np.eye(2), [0.6, 0.6]), "startprob must sum to 1, got 1.2"),
+        (("abc",), "transmat must be numeric, got 'abc'"),
+        (([[1], [1, 2]],), r"transmat must have rows of equal length, got \[\[1\], \[1, 2\]\]"),
+        ((np.eye(2), "ab"), "startprob must be numeric, got 'ab'"),
     ],
 )
 def test_matrices_that_are_none(arguments, message):
@@ -390,6 +432,8 @@ def test_matrices_that_are_none(arguments, message):
 def test_matrices_have_names_for_their_states():
     with pytest.raises(ValueError, match="classes must be 2 different symbols"):
         MarkovChain.from_matrix(np.eye(2), classes=["a", "a"])
+    with pytest.raises(ValueError, match=r"classes must be 2 different symbols, .*, got 5$"):
+        MarkovChain.from_matrix(np.eye(2), classes=5)
     with pytest.raises(ValueError, match="order must be a whole number of at least 1, got 0"):
         MarkovChain.from_matrix([[1.0]], order=0)
     given = np.eye(2)

@@ -211,7 +211,8 @@ def test_gamblers_ruin(N, p):
         ruin, time = 1 - i / N, i * (N - i)
     else:
         r = (1 - p) / p
-        ruin = (r**i - r**N) / (1 - r**N)
+        powers = r**i  # one call: a power of a scalar may round differently
+        ruin = (powers - powers[N]) / (1 - powers[N])
         if r < 1:  # without cancellation near N
             ruin = np.array(
                 [sum(r**m for m in range(j, N)) / sum(r**m for m in range(N)) for j in i]

@@ -28,6 +28,9 @@ from kernelmill.hmm import (
     [
         ([3, 3], r"lengths must add up to the 10 rows of X, got a sum of 6"),
         ([12, -2], r"lengths must be at least 0, got -2"),
+        # Sums that wrap to 10 in 64 bits.
+        ([2**63 - 1, 2**63 - 1, 12], r"to the 10 rows of X, got a sum of 18446744073709551626"),
+        (np.array([2**64 - 1, 11], "u8"), r"to the 10 rows of X, got a sum of 1844674407370955"),
         ([2.5, 7.5], r"lengths must be whole numbers, one for each sequence, got float64"),
         ([[5], [5]], r"lengths must be whole numbers, .* of shape \(2, 1\)"),
     ],
@@ -76,6 +79,13 @@ def test_weights_that_do_not_fit(weight, message, rng):
         (CategoricalHMM(), np.empty((0, 1), int), ValueError, "at least 1 row"),
         (PoissonHMM(), [[1.5]], ValueError, "whole numbers of at least 0, got 1.5 at row 0"),
         (PoissonHMM(), [[3], [-1]], ValueError, "got -1 at row 1, column 0"),
+        (PoissonHMM(), [[1e300]], ValueError, r"got 1e\+300 at row 0, column 0 \(counts must stay"),
+        (
+            CategoricalHMM(),
+            [np.array([0, 1]), np.array([1])],
+            ValueError,
+            r"X must be one column of symbols, .* list of sequences each is a column, x\.reshape",
+        ),
         (MultinomialHMM(), [[1.0, np.nan]], ValueError, "NaN throughout or not at all"),
         (
             MultinomialHMM(n_trials=3),
@@ -353,6 +363,12 @@ def test_priors_are_not_negative(model, message):
 def test_symbols_that_are_no_numbers_of_columns():
     with pytest.raises(ValueError, match=r"^CategoricalHMM: X must hold symbols below 10000000 "):
         CategoricalHMM(2).fit([[10**9], [1]])
+
+
+def test_symbols_of_streams_that_are_no_numbers_of_columns(monkeypatch):
+    monkeypatch.setattr("kernelmill.hmm._data.MOST_SYMBOLS", 5)
+    with pytest.raises(ValueError, match=r"^CategoricalHMM: X must hold symbols below 5 .* got 7 "):
+        CategoricalHMM(2).fit([np.array([[0], [1]]), np.array([[7]])])
 
 
 @pytest.mark.parametrize(

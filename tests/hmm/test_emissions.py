@@ -168,10 +168,32 @@ def test_masked_and_float_symbols_are_the_same(rng):
     negative = masked.filled(-5)
     found = [
         CategoricalHMM(2, random_state=0, n_iter=5).fit(given).emissionprob_
-        for given in (masked, as_float, negative, negative[:, 0])
+        for given in (masked, as_float, as_float.astype("f2"), negative, negative[:, 0])
     ]
     for other in found[1:]:
         assert np.array_equal(found[0], other)
+
+
+def null_frames():
+    """Frames of one column that holds 1 and a null, in every kind of number that has nulls."""
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    for dtype in ("boolean", "Int64", "UInt8", "Float64"):
+        yield pandas.DataFrame({"a": pandas.array([1, None], dtype=dtype)})
+    polars = pytest.importorskip("polars", reason="needs polars")
+    for dtype in (polars.Boolean, polars.UInt8, polars.Int16, polars.Float32):
+        yield polars.DataFrame({"a": polars.Series([1, None]).cast(dtype)})
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    for dtype in (arrow.bool_(), arrow.uint8(), arrow.int64()):
+        yield arrow.table({"a": arrow.array([1, None]).cast(dtype)})
+
+
+def test_nulls_of_frames_are_missing_symbols():
+    X = [[1], [-1]]
+    plain = CategoricalHMM(2, random_state=0, n_features=3).fit(X)
+    for frame in null_frames():
+        model = CategoricalHMM(2, random_state=0, n_features=3).fit(frame)
+        assert np.array_equal(model.emissionprob_, plain.emissionprob_)
+        assert model.score(frame) == model.score([frame]) == plain.score(X)
 
 
 def test_samples_have_the_moments_of_the_model(kind, rng):
@@ -231,6 +253,37 @@ def test_a_sample_goes_on_from_a_state(rng):
         model.sample(3, currstate=2)
     with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1, got 0"):
         model.sample(0)
+
+
+def test_probabilities_at_float32_are_probabilities(rng):
+    """They are off by more than `from_matrix` and NumPy's multinomial let pass."""
+    table = rng.dirichlet(np.ones(7), 7).astype(np.float32).astype(np.float64)
+    model = MultinomialHMM(7, n_trials=5)
+    model.startprob_, model.transmat_ = table[0], table
+    model.emissionprob_ = np.c_[table * (1 + 4e-6), np.zeros(7)]
+    pi = model.get_stationary_distribution()
+    # Rows are off by 7 eps of float32 at most.
+    np.testing.assert_allclose(pi @ table, pi, rtol=7 * np.finfo(np.float32).eps)
+    assert (model.sample(20, random_state=0)[0].sum(axis=1) == 5).all()
+
+
+@pytest.mark.parametrize("trials", [-3, 2.5, np.inf, [2, 3]])
+def test_trials_of_a_sample(trials):
+    model = MultinomialHMM(1, n_trials=trials)
+    model.startprob_, model.transmat_, model.emissionprob_ = [1.0], [[1.0]], [[0.5, 0.5]]
+    assert np.isfinite(model.score([[1, 2]]))
+    message = "n_trials must be a single whole number of at least 0 for sample, got"
+    with pytest.raises(ValueError, match=f"^MultinomialHMM: {message} "):
+        model.sample(3)
+
+
+def test_random_states_of_a_sample(kind, rng):
+    model = kind.make(1, n_iter=1, random_state=0).fit(kind.rows(rng, 10))
+    message = r"random_state must be .*, a whole number in \[0, 2\*\*32\), .*, got -1"
+    with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
+        model.sample(1, random_state=-1)
+    with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
+        model.set_params(random_state=-1).sample(1)
 
 
 def test_rates_and_probabilities_of_zero(rng):

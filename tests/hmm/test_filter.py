@@ -88,12 +88,54 @@ def test_what_cannot_be_taken_in(rng):
         filter.update(1)
     assert filter.n_updates == 1
     assert np.array_equal(filter.probabilities, [1.0, 0.0])
-    with pytest.raises(ValueError, match="X must hold symbols below 2, got 2"):
+    with pytest.raises(ValueError, match=r"x must hold symbols below 2, got 2$"):
         filter.update(2)
     with pytest.raises(ValueError, match="x must have 1 features, got 2"):
         filter.update([0, 1])
     with pytest.raises(ValueError, match="x must be numeric"):
         filter.update("a")
+
+
+@pytest.mark.parametrize(
+    ("name", "x", "message"),
+    [
+        ("CategoricalHMM", 1.5, r"x must be whole numbers, got 1\.5 \(encode"),
+        ("PoissonHMM", [0, 1.5], r"x must be whole numbers of at least 0, got 1\.5 in entry 1$"),
+        ("PoissonHMM", [1e300, 0], r"got 1e\+300 in entry 0 \(counts must stay below 2\*\*53\)$"),
+        ("MultinomialHMM", [np.nan, 1, 2], "x must be NaN throughout or not at all, got NaN"),
+    ],
+)
+def test_errors_speak_of_x(name, x, message, rng):
+    """A filter takes in one observation: there are no rows to count."""
+    kind = KINDS[name]
+    filter = kind.make(2, random_state=0).fit(kind.rows(rng, 40)).filter()
+    with pytest.raises(ValueError, match=f"^{name}: .*{message}") as caught:
+        filter.update(x)
+    assert "row" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "g", ">f8", "i1"])
+def test_any_number_is_an_observation(dtype, kind, rng):
+    X = kind.rows(rng, 30)
+    model = kind.make(2, n_iter=3, random_state=0).fit(X)
+    x = np.round(X[0]).clip(0)
+    filters = model.filter(), model.filter()
+    expected = filters[0].update(x.astype(np.float64))
+    with np.errstate(all="raise"):
+        assert np.array_equal(filters[1].update(x.astype(dtype)), expected)
+
+
+def test_what_is_given_out_may_be_written_to(rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 30)
+    model = GaussianHMM(2, random_state=0).fit(X)
+    untouched, written = model.filter(), model.filter()
+    for x in X[:3]:
+        written.predict().states[:] = [1.0, 0.0]
+        found = written.update(x)
+        assert np.array_equal(found, untouched.update(x))
+        found[:] = 0.0
+    written.reset().probabilities[:] = 0.0
+    assert np.array_equal(written.update(X[0]), untouched.reset().update(X[0]))
 
 
 def test_masked_entries_are_missing(rng):

@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
-from hmm_kinds import same_start
+from hmm_kinds import KINDS, same_start
 
-from kernelmill.hmm import CategoricalHMM, GaussianHMM
+from kernelmill.hmm import CategoricalHMM, GaussianHMM, PoissonHMM
 from kernelmill.stream import source
 
 LENGTHS = [20, 12, 1, 17]
@@ -175,6 +175,70 @@ def test_symbols_in_streams_may_grow(rng):
     assert model.emissionprob_.shape == (2, 5)
     with pytest.raises(ValueError, match="X must hold symbols below 5, got 5 at row 1"):
         model.score([np.array([[0], [5]])])
+
+
+@pytest.mark.parametrize("wide", [np.array([[300], [0]]), np.array([[-1], [0]]), [[1.0], [np.nan]]])
+def test_symbols_of_later_chunks_keep_their_values(wide):
+    """A first chunk of bytes does not make bytes of the others."""
+    chunks = [np.array([[0], [1], [1], [0]], dtype="u1"), np.asarray(wide)]
+    whole, streamed = (CategoricalHMM(2, random_state=0, n_iter=3) for _ in range(2))
+    whole.fit(np.concatenate(chunks), [4, 2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        streamed.fit(chunks)
+        score = streamed.score(chunks)
+    assert_close(streamed, whole)
+    assert score == pytest.approx(whole.score(np.concatenate(chunks), [4, 2]), rel=1e-12)
+
+
+def test_fractions_in_later_chunks_are_refused():
+    model = CategoricalHMM(2, random_state=0).fit([[0], [1], [1], [0]])
+    with pytest.raises(ValueError, match=r"X must be whole numbers, got 0\.9 at row"):
+        model.score([np.array([[0], [1], [1], [0]]), np.array([[0.0], [0.9]])])
+
+
+BAD_ROWS = {
+    "PoissonHMM-1": ([1.5], r"got 1\.5 at row 9, column 0"),
+    "MultinomialHMM": ([np.nan, 1, 2], "got NaN in some entries at row 9"),
+    "CategoricalHMM": ([0.5], r"got 0\.5 at row 9 "),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_rows_are_counted_in_all_of_X(name, rng, monkeypatch):
+    """Chunks of a stream and groups of sequences do not count anew."""
+    kind, (bad, message) = KINDS[name], BAD_ROWS[name]
+    X = kind.rows(rng, 12).astype(np.float64)
+    model = kind.make(2, random_state=0).fit(X)
+    X[9] = bad
+    monkeypatch.setattr("kernelmill.hmm._passes._GROUP_ENTRIES", 8)
+    for run in (model.score, kind.make(2).fit):
+        with pytest.raises(ValueError, match=f"^{name.partition('-')[0]}: .*{message}"):
+            run(X, [4, 4, 4])
+        with pytest.raises(ValueError, match=f"^{name.partition('-')[0]}: .*{message}"):
+            run(np.split(X, 3))
+
+
+def test_unknown_symbols_are_counted_in_all_of_X():
+    model = CategoricalHMM(2, random_state=0).fit([[0], [1], [1], [0]])
+    X = np.array([[0], [1], [1], [0], [1], [2]])
+    for arguments in ((X, [4, 2]), (np.split(X, [4]),)):
+        with pytest.raises(ValueError, match="X must hold symbols below 2, got 2 at row 5 "):
+            model.score(*arguments)
+
+
+def test_rows_of_partitions_of_unknown_length_are_counted(rng):
+    frames = pytest.importorskip("dask.dataframe", reason="needs dask")
+    import dask
+    import pandas
+
+    whole = pandas.DataFrame({"a": [0.0] * 9 + [1.5] + [0.0] * 2})
+    X = frames.from_pandas(whole, npartitions=3)
+    with dask.config.set(scheduler="synchronous"):
+        with pytest.raises(ValueError, match=r"got 1\.5 at row 9, column 0"):
+            PoissonHMM(2).fit(X)
+        with pytest.raises(ValueError, match=r"got 1\.5 at row 9 "):
+            CategoricalHMM(2).fit(X)
 
 
 def test_masked_entries_of_chunks_are_missing(em_kind, rng):

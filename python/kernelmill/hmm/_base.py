@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._device import DEVICE, move_back, namespace
-from kernelmill._estimator._parameters import Rule, is_integer, is_real
+from kernelmill._estimator._parameters import Rule, is_integer, is_real, shown
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import seed_of
 from kernelmill.hmm import _passes
@@ -267,7 +268,8 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
             now; ``filter.predict()`` says what comes next. It uses constant memory.
         """
         check_is_fitted(self, "startprob_")
-        return StateFilter(*self._model(), self._observer(), type(self).__name__)
+        observe = functools.partial(self._observer(), first_row=None)
+        return StateFilter(*self._model(), observe, type(self).__name__)
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None, currstate: int | None = None
@@ -312,7 +314,12 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
                 raise ValueError(f"{owner}: currstate must be below {K}, got {currstate}")
             start = np.zeros(K)
             start[currstate] = 1.0
-        seed = seed_of(self.random_state if random_state is None else random_state)
+        state = self.random_state if random_state is None else random_state
+        if not rule.RANDOM_STATE.accepts(state):
+            raise ValueError(
+                f"{owner}: random_state must be {rule.RANDOM_STATE.words}, got {shown(state)}"
+            )
+        seed = seed_of(state)
         uniforms = random.uniform(seed, PATHS, 0, int(n_samples))
         lengths = np.array([n_samples], dtype=np.int64)
         states = hmm.sample_states(start, chain.transmat, uniforms, lengths).astype(np.int64)

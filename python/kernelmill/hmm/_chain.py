@@ -10,6 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._parameters import shown
+from kernelmill._estimator._validation import as_numbers
 from kernelmill.hmm._chain_counts import (
     Batch,
     Grams,
@@ -263,7 +265,7 @@ class MarkovChain(ChainSequences, BaseEstimator):
     def _tabulate(self, moves: Grams, starts: Grams, windows: np.ndarray) -> None:
         """States, counts and probabilities from runs of class indices."""
         M, n = len(self.classes_), self._window
-        prior = _prior(self.smoothing, M, n)
+        prior = _prior(self.smoothing, M, self._fitted_order)
         has_prior = bool(np.any(prior > 0))
         _refuse_large(M, n, all_windows=n == 1 or has_prior)
         heads, seen = encoded(moves.rows[:, :n], M), encoded(windows, M)
@@ -283,7 +285,7 @@ class MarkovChain(ChainSequences, BaseEstimator):
         if start is None:
             start = self.smoothing if rule.is_real(self.smoothing) else 0.0
         if self._fitted_order == 0:
-            pooled = self._symbol_counts + (prior if prior.ndim < 2 else 0.0)
+            pooled = self._symbol_counts + prior
             self.transmat_ = np.tile(pooled / pooled.sum(), (K, 1))
             self.startprob_ = self.transmat_[0].copy()
             return
@@ -343,22 +345,26 @@ class MarkovChain(ChainSequences, BaseEstimator):
             raise ValueError(
                 f"MarkovChain: order must be a whole number of at least 1, got {order!r}"
             )
-        A = np.array(transmat, dtype=np.float64)
+        A = as_numbers(transmat, "transmat", "MarkovChain")
         if A.ndim != 2 or A.shape[1] < 1 or A.shape[0] != A.shape[1] ** order:
             raise ValueError(
                 f"MarkovChain: transmat must have shape (M**{order}, M), got {A.shape}"
             )
         K, M = A.shape
-        p = np.full(K, 1.0 / K) if startprob is None else np.array(startprob, dtype=np.float64)
+        p = np.full(K, 1.0 / K)
+        if startprob is not None:
+            p = as_numbers(startprob, "startprob", "MarkovChain")
         _refuse_no_distribution(A, "transmat")
         if p.shape != (K,):
             raise ValueError(f"MarkovChain: startprob must have shape ({K},), got {p.shape}")
         _refuse_no_distribution(p, "startprob")
-        names = list(range(M)) if classes is None else as_list(classes)
+        names = list(range(M))
+        if classes is not None:
+            names = as_list(classes) if np.iterable(classes) else []
         if len(SymbolTable(names).codes) != M or len(names) != M:
             raise ValueError(
                 f"MarkovChain: classes must be {M} different symbols, one per column of transmat, "
-                f"got {names!r:.80}"
+                f"got {shown(classes)}"
             )
         chain = cls(order, random_state=random_state)
         chain.classes_ = symbol_array(names)
@@ -422,20 +428,23 @@ class MarkovChain(ChainSequences, BaseEstimator):
         if start is None:
             return self.startprob_
         K = len(self.states_)
-        if not isinstance(start, list | np.ndarray):
-            index = self._index()
-            if start not in index:
+        try:
+            place = self._index().get(start)
+        except TypeError:  # arrays, lists and Series cannot be hashed, as states can
+            p = as_numbers(start, "start", "MarkovChain")
+            if p.shape != (K,):
                 raise ValueError(
-                    f"MarkovChain: start must be a state or a distribution over the {K} states, "
-                    f"got {start!r}"
-                )
-            p = np.zeros(K)
-            p[index[start]] = 1.0
+                    f"MarkovChain: start must have shape ({K},), got {p.shape}"
+                ) from None
+            _refuse_no_distribution(p, "start")
             return p
-        p = np.asarray(start, dtype=np.float64)
-        if p.shape != (K,):
-            raise ValueError(f"MarkovChain: start must have shape ({K},), got {p.shape}")
-        _refuse_no_distribution(p, "start")
+        if place is None:
+            raise ValueError(
+                f"MarkovChain: start must be a state or a distribution over the {K} states, got "
+                f"{start!r}"
+            )
+        p = np.zeros(K)
+        p[place] = 1.0
         return p
 
 
@@ -448,10 +457,10 @@ def _closed(codes: np.ndarray, left: np.ndarray, M: int, n: int) -> np.ndarray:
     return codes
 
 
-def _prior(smoothing: Any, M: int, n: int) -> np.ndarray:
-    """Pseudo-counts as a number, a row, or a square matrix."""
-    prior = np.asarray(smoothing, dtype=np.float64)
-    shapes = [(), (M,)] + ([(M, M)] if n == 1 else [])
+def _prior(smoothing: Any, M: int, order: int) -> np.ndarray:
+    """Pseudo-counts as a number, a row, or for order 1 a square matrix."""
+    prior = as_numbers(smoothing, "smoothing", "MarkovChain")
+    shapes = [(), (M,)] + ([(M, M)] if order == 1 else [])
     if prior.shape not in shapes or not np.isfinite(prior).all() or (prior < 0).any():
         raise ValueError(
             f"MarkovChain: smoothing must be a number of at least 0 or an array of these of shape "

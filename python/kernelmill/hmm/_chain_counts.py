@@ -174,13 +174,13 @@ def _check_lengths(lengths: Any, T: int, owner: str) -> np.ndarray:
             f"{owner}: lengths must be whole numbers of shape (S,), got {lengths.dtype} of shape "
             f"{lengths.shape}"
         )
-    lengths = lengths.astype(np.int64)
-    if (lengths < 0).any() or lengths.sum() != T:
+    # Each is compared too: a sum of huge ones wraps, and might be T by that.
+    if (lengths < 0).any() or (lengths > T).any() or lengths.sum() != T:
         raise ValueError(
             f"{owner}: lengths must be at least 0 and add up to the {T} symbols, got a sum of "
-            f"{lengths.sum()}"
+            f"{sum(lengths.tolist())}"
         )
-    return lengths
+    return lengths.astype(np.int64)
 
 
 def _check_weights(weights: Any, S: int, owner: str) -> np.ndarray:

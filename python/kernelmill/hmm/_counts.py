@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._device import to_host
+from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import as_numbers
 from kernelmill.hmm._base import NUMBER_OR_ARRAY
 from kernelmill.hmm._data import RowsMixin
@@ -173,10 +174,13 @@ class MultinomialHMM(RowsMixin, EMModel):
         return int(distinct[0]) if len(distinct) == 1 else None
 
     def _trials(self) -> int | None:
+        """The number of symbols of a row, None where there is no single one."""
         if self.n_trials is None:
             return vars(self).get("n_trials_")
-        distinct = np.unique(self.n_trials)
-        return int(distinct[0]) if len(distinct) == 1 else None
+        distinct = np.unique(as_numbers(self.n_trials, "n_trials", type(self).__name__))
+        if len(distinct) != 1 or not float(distinct[0]).is_integer() or distinct[0] < 0:
+            return None
+        return int(distinct[0])
 
     def _emission(self, table: np.ndarray) -> MultinomialEmission:
         return MultinomialEmission(table, self._trials())
@@ -211,8 +215,8 @@ class MultinomialHMM(RowsMixin, EMModel):
         check_is_fitted(self, "startprob_")
         if self._trials() is None:
             raise ValueError(
-                f"{type(self).__name__}: n_trials must be a single number for sample, got "
-                f"{self.n_trials!r:.60}"
+                f"{type(self).__name__}: n_trials must be a single whole number of at least 0 for "
+                f"sample, got {shown(self.n_trials)}"
             )
         return super().sample(n_samples, random_state, currstate)
 

@@ -20,10 +20,8 @@ from kernelmill.stream._matrix import feature_names, kind_of
 
 # Symbols are numbers of columns of tables: beyond this somebody passed times or identifiers.
 MOST_SYMBOLS = 10_000_000
-# Symbols may come as any number; floats allow for NaN, which is a missing symbol.
-_SYMBOL_DTYPES = [
-    np.dtype(name) for name in ("i8", "i4", "i2", "i1", "u4", "u2", "u1", "f8", "f4", "f2")
-]
+# Chunks of symbols: it holds all of them whatever the first chunk is made of, and NaN.
+_SYMBOL_DTYPE = np.dtype(np.float64)
 
 
 def check_lengths(owner: str, lengths: Any, rows: int) -> np.ndarray:
@@ -44,15 +42,15 @@ def check_lengths(owner: str, lengths: Any, rows: int) -> np.ndarray:
             f"{owner}: lengths must be whole numbers, one for each sequence, got {found.dtype} of "
             f"shape {found.shape} (they say how many rows of X belong to each sequence)"
         )
-    found = found.astype(np.int64)
     if (found < 0).any():
         raise ValueError(f"{owner}: lengths must be at least 0, got {int(found.min())}")
-    if int(found.sum()) != rows:
+    # Each is compared too: a sum of huge ones wraps, and might be that of the rows by that.
+    if (found > rows).any() or int(found.sum()) != rows:
         raise ValueError(
             f"{owner}: lengths must add up to the {rows} rows of X, got a sum of "
-            f"{int(found.sum())} (an array of lengths doesn't sum to the number of rows)"
+            f"{sum(found.tolist())} (an array of lengths doesn't sum to the number of rows)"
         )
-    return found
+    return found.astype(np.int64)
 
 
 def check_sequence_weight(owner: str, weight: Any, sequences: int) -> np.ndarray | None:
@@ -134,6 +132,16 @@ def _open(model: Any, X: Any, lengths: Any, weight: Any, dtype: Any, validate: A
     return source(X, rows, dtype=dtype, validate=validate, owner=owner)
 
 
+def _observable(X: Any, first_row: int, *, observe: Callable) -> Any:
+    """The ``validate`` of a source: errors name rows in all of X, which passes do not know."""
+    observe(X, first_row=first_row)
+    return X
+
+
+def _counted(X: Any, first_row: int, *, check: Callable, observe: Callable) -> Any:
+    return _observable(check(X, first_row), first_row, observe=observe)
+
+
 def open_vectors(
     model: Any, X: Any, lengths: Any, weight: Any, observe: Callable, *, reset: bool
 ) -> Sequences | Stream:
@@ -142,6 +150,8 @@ def open_vectors(
     known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
         check = chunk_check(owner, accept_sparse=False, allow_nan=True)
+        if type(model)._observe is not observe_vectors:  # counts, of which more can be wrong
+            check = functools.partial(_counted, check=check, observe=observe)
         opened = _open(model, X, lengths, weight, None, check)
         check_features(known, opened.feature_names, opened.n_features, reset)
         return Stream(opened, observe, opened.n_features)
@@ -168,7 +178,10 @@ def open_symbols(
     owner = type(model).__name__
     known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
-        opened = _open(model, X, lengths, weight, _SYMBOL_DTYPES, None)
+        codes = functools.partial(as_symbols, owner=owner)
+        bound = codes if n_symbols is None else functools.partial(observe, n_symbols=n_symbols)
+        check = functools.partial(_observable, observe=bound)
+        opened = _open(model, X, lengths, weight, _SYMBOL_DTYPE, check)
         if opened.n_features != 1:
             raise ValueError(
                 f"{owner}: X must be one column of symbols, got chunks of {opened.n_features} "
@@ -176,7 +189,7 @@ def open_symbols(
             )
         check_features(known, opened.feature_names, 1, reset)
         if n_symbols is None:
-            n_symbols = largest_symbol(opened, functools.partial(as_symbols, owner=owner)) + 1
+            n_symbols = _not_too_many(largest_symbol(opened, codes) + 1, owner)
         n_symbols = _at_least_one(n_symbols, owner)
         return Stream(opened, functools.partial(observe, n_symbols=n_symbols), n_symbols)
     codes = as_symbols(X, owner)
@@ -184,16 +197,20 @@ def open_symbols(
         raise ValueError(f"{owner}: X must have at least 1 row, got 0 sample(s)")
     check_features(known, feature_names(X), 1, reset)
     if n_symbols is None:
-        n_symbols = int(codes.max()) + 1
-        if n_symbols > MOST_SYMBOLS:
-            raise ValueError(
-                f"{owner}: X must hold symbols below {MOST_SYMBOLS} where n_features is None, got "
-                f"{n_symbols - 1} (number them with numpy.unique(X, return_inverse=True), or pass "
-                f"n_features)"
-            )
+        n_symbols = _not_too_many(int(codes.max()) + 1, owner)
     n_symbols = _at_least_one(n_symbols, owner)
     bound = functools.partial(observe, n_symbols=n_symbols)
     return _in_memory(model, codes, lengths, weight, bound, n_symbols)
+
+
+def _not_too_many(n_symbols: int, owner: str) -> int:
+    if n_symbols > MOST_SYMBOLS:
+        raise ValueError(
+            f"{owner}: X must hold symbols below {MOST_SYMBOLS} where n_features is None, got "
+            f"{n_symbols - 1} (number them with numpy.unique(X, return_inverse=True), or pass "
+            f"n_features)"
+        )
+    return n_symbols
 
 
 def _at_least_one(n_symbols: int, owner: str) -> int:

@@ -220,7 +220,9 @@ class MultinomialEmission:
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
         assert self.n_trials is not None  # the model has looked
-        return generator(seed, COUNTS).multinomial(self.n_trials, self.probabilities[states])
+        # Rows may be off by what models accept, and NumPy takes sums closely.
+        p = self.probabilities / self.probabilities.sum(axis=1, keepdims=True)
+        return generator(seed, COUNTS).multinomial(self.n_trials, p[states])
 
 
 Emission = (

@@ -89,7 +89,7 @@ class StateFilter:
         self : StateFilter
             The filter itself.
         """
-        self.probabilities = self._chain.startprob
+        self.probabilities = self._chain.startprob.copy()
         self.log_prob = 0.0
         self.n_updates = 0
         return self
@@ -120,7 +120,7 @@ class StateFilter:
             raise ValueError(f"{self._owner}: x must be numeric, got dtype {row.dtype}")
         if row.dtype.kind == "f" and np.isinf(row).any():
             raise ValueError(f"{self._owner}: x must be finite or NaN, got {shown(x)}")
-        if row.dtype.kind != "f" and self._as_floats:
+        if row.dtype not in (np.float32, np.float64) and self._as_floats:
             row = row.astype(np.float64)
         if row.shape[1] != self._n_columns:
             raise ValueError(
@@ -141,7 +141,7 @@ class StateFilter:
         self.probabilities = share / total
         self.log_prob += float(largest + np.log(total))
         self.n_updates += 1
-        return self.probabilities
+        return self.probabilities.copy()  # the caller may write to it
 
     def predict(self) -> Prediction:
         """Say what comes next.
@@ -152,7 +152,7 @@ class StateFilter:
             ``states``, the probabilities of the next state, and ``mean``, the expected next
             observation.
         """
-        states = self._chain.startprob if self.n_updates == 0 else self._ahead()
+        states = self._chain.startprob.copy() if self.n_updates == 0 else self._ahead()
         return Prediction(states, states @ self._emission.means)
 
     def _ahead(self) -> np.ndarray:

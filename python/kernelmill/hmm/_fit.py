@@ -285,5 +285,6 @@ class EMModel(FittedModel):
         NotFittedError
             Before ``fit`` or before ``transmat_`` was assigned.
         """
-        chain = MarkovChain.from_matrix(TRANSMAT.of(self))
+        A = TRANSMAT.of(self)
+        chain = MarkovChain.from_matrix(A / A.sum(axis=1, keepdims=True))  # it takes sums closely
         return chain.stationary_distributions().mean(axis=0)

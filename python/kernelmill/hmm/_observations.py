@@ -6,6 +6,9 @@ so that Dask can send it to its workers. Where nothing was observed the density 
 - vectors: an entry that is NaN is marginalised, a row of NaN throughout says nothing;
 - symbols: negative numbers, NaN and masked entries;
 - counts: NaN entries (of multinomial rows, whole rows only).
+
+Errors name the row, counted from `first_row`, the place of the first one in all of X. None is for a
+single observation that a filter takes in, called x.
 """
 
 from __future__ import annotations
@@ -16,12 +19,15 @@ import numpy as np
 from scipy.special import gammaln
 
 from kernelmill._estimator._device import move_in, namespace, to_host
+from kernelmill._estimator._parameters import shown
 from kernelmill._gaussian._passes import Part, parts_of
 from kernelmill.ops._op import is_cupy
-from kernelmill.stream._matrix import is_frame, is_sparse, native_dtype, to_matrix
+from kernelmill.stream._matrix import is_frame, is_sparse, to_matrix
 
 # Counts of one feature up to this size are looked up in a table of densities.
 MOST_TABLED = 1 << 12
+# From here on floats skip whole numbers.
+_INEXACT = 2.0**53
 
 
 class Vectors(NamedTuple):
@@ -70,18 +76,33 @@ class Counts(NamedTuple):
     constant: Any
 
 
-def _owner_row(bad: Any, first_row: int) -> tuple[int, tuple[int, ...]]:
+class _Bad(NamedTuple):
+    """An entry that is refused, and how errors speak of it."""
+
+    value: float
+    name: str
+    where: str
+
+
+def _first_bad(X: Any, bad: Any, first_row: int | None) -> _Bad:
+    """The first entry of a column, or of rows, for which `bad` is true."""
     place = tuple(int(i) for i in np.argwhere(to_host(bad))[0])
-    return first_row + place[0], place
+    value, entry = float(X[place]), place[1:]
+    if first_row is None:
+        return _Bad(value, "x", f" in entry {entry[0]}" if entry else "")
+    column = f", column {entry[0]}" if entry else ""
+    return _Bad(value, "X", f" at row {first_row + place[0]}{column}")
 
 
-def observe_vectors(X: Any, *, owner: str, device: str | None = None) -> Vectors:
-    """Rows of real numbers, NaN where an entry is missing."""
+def observe_vectors(
+    X: Any, *, owner: str, device: str | None = None, first_row: int | None = 0
+) -> Vectors:
+    """Rows of real numbers, NaN where an entry is missing; none is refused here."""
     X = move_in(X, device, owner)
     return Vectors(X, parts_of(X))
 
 
-def as_symbols(X: Any, owner: str) -> Any:
+def as_symbols(X: Any, owner: str, first_row: int | None = 0) -> Any:
     """X as a vector of int64 codes, -1 where nothing was observed.
 
     Raises
@@ -93,11 +114,17 @@ def as_symbols(X: Any, owner: str) -> Any:
     if is_sparse(X):
         raise TypeError(f"{owner}: X must be dense, got a sparse matrix of shape {X.shape}")
     if is_frame(X):
-        X = to_matrix(X, native_dtype(X, owner), owner)
+        X = to_matrix(X, np.float64, owner)  # integers have no room for nulls
     elif np.ma.isMaskedArray(X):
         X = np.ma.filled(X.astype(np.float64), np.nan)
     elif not is_cupy(X):
-        X = np.asarray(X)
+        try:
+            X = np.asarray(X)
+        except ValueError as error:
+            raise ValueError(
+                f"{owner}: X must be one column of symbols, of shape (T, 1), got {shown(X)} (in a "
+                f"list of sequences each is a column, x.reshape(-1, 1))"
+            ) from error
     if X.ndim == 2 and X.shape[1] == 1:
         X = X[:, 0]
     elif X.ndim != 1:
@@ -105,20 +132,18 @@ def as_symbols(X: Any, owner: str) -> Any:
             f"{owner}: X must be one column of symbols, of shape (T, 1), got shape {X.shape} "
             f"(Reshape your data with X.reshape(-1, 1))"
         )
-    if X.dtype.kind == "O":
+    if X.dtype.kind in "fO":
         try:
-            X = X.astype(np.float64)
+            X = X.astype(np.float64)  # a copy; half floats could not hold the bound below
         except (TypeError, ValueError) as error:
             raise ValueError(f"{owner}: X must be whole numbers, got {error} ({hint})") from error
-    if X.dtype.kind == "f":
         absent = X != X
-        whole = (np.floor(X) == X) & (abs(X) < 2.0**53)
+        whole = (np.floor(X) == X) & (abs(X) < _INEXACT)
         if not bool((whole | absent).all()):
-            row, place = _owner_row(~(whole | absent), 0)
+            bad = _first_bad(X, ~(whole | absent), first_row)
             raise ValueError(
-                f"{owner}: X must be whole numbers, got {float(X[place])} at row {row} ({hint})"
+                f"{owner}: {bad.name} must be whole numbers, got {bad.value}{bad.where} ({hint})"
             )
-        X = X.copy()
         X[absent] = -1
     elif X.dtype.kind not in "biu":
         raise ValueError(f"{owner}: X must be whole numbers, got dtype {X.dtype} ({hint})")
@@ -130,31 +155,35 @@ def as_symbols(X: Any, owner: str) -> Any:
     return codes
 
 
-def observe_symbols(X: Any, *, n_symbols: int, owner: str, device: str | None = None) -> Symbols:
+def observe_symbols(
+    X: Any, *, n_symbols: int, owner: str, device: str | None = None, first_row: int | None = 0
+) -> Symbols:
     """Symbols below `n_symbols`."""
-    codes = as_symbols(X, owner)
+    codes = as_symbols(X, owner, first_row)
     if len(codes) and int(codes.max()) >= n_symbols:
-        row = int((codes >= n_symbols).argmax())
+        bad = _first_bad(codes, codes >= n_symbols, first_row)
+        hint = " (pass n_features to allow for symbols that fit does not see)"
         raise ValueError(
-            f"{owner}: X must hold symbols below {n_symbols}, got {int(codes[row])} at row {row} "
-            f"(pass n_features to allow for symbols that fit does not see)"
+            f"{owner}: {bad.name} must hold symbols below {n_symbols}, got {bad.value:.0f}"
+            f"{bad.where}{'' if first_row is None else hint}"
         )
     return Symbols(move_in(codes, device, owner), n_symbols)
 
 
-def _whole_counts(X: Any, owner: str) -> tuple[Any, Any]:
+def _whole_counts(X: Any, owner: str, first_row: int | None) -> tuple[Any, Any]:
     """Counts without NaN as float64, and where entries were seen (None: everywhere)."""
     absent = X != X
     missing = bool(absent.any())
     counts = X.astype(np.float64)  # a copy
     if missing:
         counts[absent] = 0.0
-    good = (counts >= 0) & (counts == np.floor(counts)) & (counts < np.inf)
+    good = (counts >= 0) & (counts == np.floor(counts)) & (counts < _INEXACT)
     if not bool(good.all()):
-        row, place = _owner_row(~good, 0)
+        bad = _first_bad(counts, ~good, first_row)
+        hint = " (counts must stay below 2**53)" if bad.value >= _INEXACT else ""
         raise ValueError(
-            f"{owner}: X must be whole numbers of at least 0, got {float(X[place]):g} at row "
-            f"{row}, column {place[1]}"
+            f"{owner}: {bad.name} must be whole numbers of at least 0, got {bad.value:g}"
+            f"{bad.where}{hint}"
         )
     return counts, (~absent).astype(np.float64) if missing else None
 
@@ -169,14 +198,16 @@ def _log_factorials(counts: Any) -> Any:
     return gammaln(counts + 1.0)
 
 
-def observe_counts(X: Any, *, owner: str, device: str | None = None) -> Counts | Symbols:
+def observe_counts(
+    X: Any, *, owner: str, device: str | None = None, first_row: int | None = 0
+) -> Counts | Symbols:
     """Counts with a Poisson distribution in each feature.
 
     Small counts of a single feature are symbols: ``Symbols.n_symbols`` is one more than the
     largest, and the table of densities depends on it.
     """
     X = move_in(X, device, owner)
-    counts, seen = _whole_counts(X, owner)
+    counts, seen = _whole_counts(X, owner, first_row)
     if counts.shape[1] == 1 and len(counts):
         most = int(counts.max())
         if most < min(MOST_TABLED, len(counts)):
@@ -187,16 +218,20 @@ def observe_counts(X: Any, *, owner: str, device: str | None = None) -> Counts |
     return Counts(counts, seen, -_log_factorials(counts).sum(axis=1))
 
 
-def observe_multinomial(X: Any, *, owner: str, device: str | None = None) -> Counts:
+def observe_multinomial(
+    X: Any, *, owner: str, device: str | None = None, first_row: int | None = 0
+) -> Counts:
     """Counts whose rows are multinomial; a row is missing as a whole or not at all."""
     X = move_in(X, device, owner)
-    counts, seen = _whole_counts(X, owner)
+    counts, seen = _whole_counts(X, owner, first_row)
     if seen is not None:
         partly = (seen.min(axis=1) == 0) & (seen.max(axis=1) == 1)
         if bool(partly.any()):
+            bad = _first_bad(partly, partly, first_row)
+            what = "be" if first_row is None else "have rows that are"
             raise ValueError(
-                f"{owner}: X must have rows that are NaN throughout or not at all, got NaN in some "
-                f"entries of row {int(partly.argmax())}"
+                f"{owner}: {bad.name} must {what} NaN throughout or not at all, got NaN in some "
+                f"entries{bad.where}"
             )
     trials = counts.sum(axis=1)
     constant = _log_factorials(trials) - _log_factorials(counts).sum(axis=1)

@@ -168,7 +168,7 @@ class Sequences:
     lengths : ndarray of shape (S,), int64
     weight : ndarray of shape (S,), float64, or None
     observe : callable
-        Makes of rows what an emission takes.
+        ``observe(rows, first_row=...)`` makes of rows what an emission takes.
     n_states : int
         Decides how many sequences go into a group.
 
@@ -193,7 +193,7 @@ class Sequences:
             end = int(ends[stop - 1])
             rows = X if end - first == len(X) else X[first:end]
             part_weight = None if weight is None else weight[start:stop]
-            self._parts.append((observe(rows), lengths[start:stop], part_weight))
+            self._parts.append((observe(rows, first_row=first), lengths[start:stop], part_weight))
             first = end
 
     def reduce(self, run: Callable, *state: Any) -> Any:
