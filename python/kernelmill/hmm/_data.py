@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kernelmill._estimator._device import namespace
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._streams import is_stream
 from kernelmill._estimator._validation import as_array, check_features, check_X, chunk_check
@@ -144,18 +145,32 @@ def open_vectors(
         check = chunk_check(owner, accept_sparse=False, allow_nan=True)
         opened = _open(model, X, lengths, weight, None, check)
         check_features(known, opened.feature_names, opened.n_features, reset)
-        return Stream(opened, observe, opened.n_features)
+        return Stream(opened, observe, opened.n_features, reset and _may_weigh(X, weight))
     rows = check_X(known, X, reset=reset, accept_sparse=False, allow_nan=True)
-    return _in_memory(model, rows, lengths, weight, observe, rows.shape[1])
+    rows, *parts, kept = _kept(owner, rows, lengths, weight)
+    return Sequences(rows, *parts, observe, int(model.n_components), rows.shape[1], kept)
 
 
-def _in_memory(
-    model: Any, X: Any, lengths: Any, weight: Any, observe: Callable, d: int
-) -> Sequences:
-    owner = type(model).__name__
+def _may_weigh(X: Any, weight: Any) -> bool:
+    return weight is not None or isinstance(X, Source)
+
+
+def _kept(owner: str, X: Any, lengths: Any, weight: Any) -> tuple[Any, Any, Any, Any]:
+    """Rows, lengths and weights of the sequences with weight, and which rows these are.
+
+    The last one is None where all are kept.
+    """
     found = check_lengths(owner, lengths, len(X))
     weight = check_sequence_weight(owner, weight, len(found))
-    return Sequences(X, found, weight, observe, int(model.n_components), d)
+    if weight is None or weight.all():
+        return X, found, weight, None
+    used = weight > 0
+    kept = np.repeat(used, found)
+    if not kept.any():
+        raise ValueError(
+            f"{owner}: sample_weight must be positive for a sequence that has rows, got only zeros"
+        )
+    return X[namespace(X).asarray(kept)], found[used], weight[used], kept
 
 
 def open_symbols(
@@ -178,11 +193,13 @@ def open_symbols(
         if n_symbols is None:
             n_symbols = largest_symbol(opened, functools.partial(as_symbols, owner=owner)) + 1
         n_symbols = _at_least_one(n_symbols, owner)
-        return Stream(opened, functools.partial(observe, n_symbols=n_symbols), n_symbols)
+        bound = functools.partial(observe, n_symbols=n_symbols)
+        return Stream(opened, bound, n_symbols, reset and _may_weigh(X, weight))
     codes = as_symbols(X, owner)
     if not len(codes):
         raise ValueError(f"{owner}: X must have at least 1 row, got 0 sample(s)")
     check_features(known, feature_names(X), 1, reset)
+    codes, *parts, kept = _kept(owner, codes, lengths, weight)
     if n_symbols is None:
         n_symbols = int(codes.max()) + 1
         if n_symbols > MOST_SYMBOLS:
@@ -193,7 +210,7 @@ def open_symbols(
             )
     n_symbols = _at_least_one(n_symbols, owner)
     bound = functools.partial(observe, n_symbols=n_symbols)
-    return _in_memory(model, codes, lengths, weight, bound, n_symbols)
+    return Sequences(codes, *parts, bound, int(model.n_components), n_symbols, kept)
 
 
 def _at_least_one(n_symbols: int, owner: str) -> int:

@@ -105,8 +105,8 @@ class FittedModel(SequenceModel):
             Lengths of the sequences in X, adding up to T; one sequence when left out. None for
             streams.
         sample_weight : array-like of shape (S,), optional
-            A weight for each sequence. A weight of 2 is the same as the sequence twice, 0 as no
-            sequence.
+            A weight for each sequence: 0 is as no sequence, and from the same start 2 is as the
+            sequence twice. Where a fit starts depends only on which sequences have weight.
 
         Returns
         -------
