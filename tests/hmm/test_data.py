@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 from hmm_kinds import COVARIANCES, KINDS, same_start
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -243,6 +244,72 @@ def test_a_model_may_be_assigned_and_never_fitted(rng):
     with pytest.raises(ValueError, match="X has 3 features, but GaussianHMM is expecting 2"):
         model.score(np.zeros((4, 3)))
     assert not hasattr(model, "n_features_in_")
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_parameters_of_another_width_may_be_assigned_after_a_fit(d, rng):
+    """What is expected of X is what the parameters say, not what a fit once saw."""
+    X, other = rng.standard_normal((20, 2)), rng.standard_normal((20, d))
+    model = GaussianHMM(2, random_state=0).fit(X)
+    model.means_, model.covars_ = np.zeros((2, d)), np.ones((2, d))
+    assert model.covars_.shape == (2, d, d)
+    assert model.score(other) == pytest.approx(norm.logpdf(other).sum(), rel=1e-12)
+    assert model.score([other]) == pytest.approx(model.score(other), rel=1e-12)
+    X[0, 1] = np.nan
+    for data in (X, [X]):
+        with pytest.raises(ValueError, match=f"^GaussianHMM: .* is expecting {d} features"):
+            model.score(data)
+
+
+def test_rates_of_another_width_are_noticed(rng):
+    X = rng.integers(0, 2, (40, 1))
+    model = PoissonHMM(2, random_state=0).fit(X)
+    model.lambdas_ = np.array([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(ValueError, match=r"^PoissonHMM: X has 1 features, but .* expecting 2 feat"):
+        model.score(X)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_covariances_are_read_as_they_are(covariance, rng):
+    model = GaussianHMM(2, covariance, random_state=0).fit(rng.standard_normal((40, 2)))
+    before = model.covars_
+    model.set_params(n_components=3)
+    assert np.array_equal(model.covars_[:2], before)
+
+
+@pytest.mark.parametrize("symbols", [False, True])
+def test_assigned_parameters_take_columns_of_any_name(symbols, rng):
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    if symbols:
+        model = CategoricalHMM(2)
+        model.emissionprob_, X = np.full((2, 2), 0.5), rng.integers(0, 2, (9, 1))
+    else:
+        model = PoissonHMM(2)
+        model.lambdas_, X = np.ones((2, 1)), rng.integers(0, 2, (9, 1))
+    model.startprob_, model.transmat_ = [0.5, 0.5], np.full((2, 2), 0.5)
+    frame = pandas.DataFrame(X, columns=["a"])
+    assert model.score(frame) == model.score([frame]) == model.score(X)
+    model.set_params(init_params="").fit(frame)
+    with pytest.raises(ValueError, match="feature names"):
+        model.score(frame.rename(columns={"a": "b"}))
+
+
+def test_parameters_with_rows_of_unequal_length():
+    uneven, X = [[0, 1], [2]], np.zeros((4, 2))
+    message = "^GaussianHMM: means_ must have rows of equal length, got "
+    model = GaussianHMM(2, init_params="stc")
+    model.means_ = uneven
+    with pytest.raises(ValueError, match=message):
+        model.n_features  # noqa: B018 - reading it is the test
+    with pytest.raises(ValueError, match=message):
+        model.fit(X)
+    model.startprob_, model.transmat_, model.covars_ = [1, 0], np.eye(2), np.ones((2, 2))
+    with pytest.raises(ValueError, match=message):
+        model.score(X)
+    symbols = CategoricalHMM(2, init_params="st")
+    symbols.emissionprob_ = uneven
+    with pytest.raises(ValueError, match=r"^CategoricalHMM: emissionprob_ must have rows of equal"):
+        symbols.fit(X[:, :1])
 
 
 def test_other_features_than_in_fit(kind, rng):

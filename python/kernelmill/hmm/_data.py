@@ -87,12 +87,19 @@ def check_sequence_weight(owner: str, weight: Any, sequences: int) -> np.ndarray
     return found
 
 
-def _expecting(model: Any, reset: bool) -> Any:
-    """The model, or a copy that knows its number of features where it was never fitted."""
-    if reset or "n_features_in_" in vars(model):
+def _expecting(model: Any, names: Any, reset: bool) -> Any:
+    """The model, or a copy that expects the columns of its parameters where these were assigned.
+
+    Such columns have no names of their own, so any `names` of X will do.
+    """
+    columns = None if reset else model._n_columns()
+    if reset or vars(model).get("n_features_in_") == columns:
         return model
     shown = copy.copy(model)
-    shown.n_features_in_ = model._n_columns()
+    shown.n_features_in_ = columns
+    vars(shown).pop("feature_names_in_", None)
+    if names is not None:
+        shown.feature_names_in_ = names
     return shown
 
 
@@ -140,15 +147,17 @@ def open_vectors(
 ) -> Sequences | Stream:
     """Sequences of rows of numbers, in memory or as a stream."""
     owner = type(model).__name__
-    known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
         check = chunk_check(owner, accept_sparse=False, allow_nan=True)
         opened = _open(model, X, lengths, weight, None, check)
+        known = _expecting(model, opened.feature_names, reset)
         check_features(known, opened.feature_names, opened.n_features, reset)
         return Stream(opened, observe, opened.n_features, reset and _may_weigh(X, weight))
+    known = _expecting(model, feature_names(X), reset)
     rows = check_X(known, X, reset=reset, accept_sparse=False, allow_nan=True)
-    rows, *parts, kept = _kept(owner, rows, lengths, weight)
-    return Sequences(rows, *parts, observe, int(model.n_components), rows.shape[1], kept)
+    rows, found, weight, kept = _kept(owner, rows, lengths, weight)
+    K, d = int(model.n_components), rows.shape[1]
+    return Sequences(rows, found, weight, observe, K, d, kept)
 
 
 def _may_weigh(X: Any, weight: Any) -> bool:
@@ -181,7 +190,6 @@ def open_symbols(
     ``observe(X, n_symbols=...)`` makes of rows what an emission takes.
     """
     owner = type(model).__name__
-    known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
         opened = _open(model, X, lengths, weight, _SYMBOL_DTYPES, None)
         if opened.n_features != 1:
@@ -189,6 +197,7 @@ def open_symbols(
                 f"{owner}: X must be one column of symbols, got chunks of {opened.n_features} "
                 f"columns"
             )
+        known = _expecting(model, opened.feature_names, reset)
         check_features(known, opened.feature_names, 1, reset)
         if n_symbols is None:
             n_symbols = largest_symbol(opened, functools.partial(as_symbols, owner=owner)) + 1
@@ -198,8 +207,9 @@ def open_symbols(
     codes = as_symbols(X, owner)
     if not len(codes):
         raise ValueError(f"{owner}: X must have at least 1 row, got 0 sample(s)")
-    check_features(known, feature_names(X), 1, reset)
-    codes, *parts, kept = _kept(owner, codes, lengths, weight)
+    names = feature_names(X)
+    check_features(_expecting(model, names, reset), names, 1, reset)
+    codes, found, weight, kept = _kept(owner, codes, lengths, weight)
     if n_symbols is None:
         n_symbols = int(codes.max()) + 1
         if n_symbols > MOST_SYMBOLS:
@@ -210,7 +220,7 @@ def open_symbols(
             )
     n_symbols = _at_least_one(n_symbols, owner)
     bound = functools.partial(observe, n_symbols=n_symbols)
-    return Sequences(codes, *parts, bound, int(model.n_components), n_symbols, kept)
+    return Sequences(codes, found, weight, bound, int(model.n_components), n_symbols, kept)
 
 
 def _at_least_one(n_symbols: int, owner: str) -> int:
@@ -234,7 +244,8 @@ class _Observed:
 
     def _width(self) -> int:
         """Features, or symbols, of the parameters as they are."""
-        shape = np.shape(getattr(self, self._widest))  # type: ignore[attr-defined]
+        name: str = self._widest  # type: ignore[attr-defined]
+        shape = as_array(getattr(self, name), name, type(self).__name__).shape
         return int(shape[-1]) if shape else 0
 
 

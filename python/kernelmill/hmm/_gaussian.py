@@ -74,8 +74,11 @@ class CovarianceMixin:
         """Covariance matrices of the states, (K, d, d), whatever the type."""
         if "_covars_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no covars_ yet")
-        K, d = int(self.n_components), self._width()  # type: ignore[attr-defined]
-        return np.array(full_covariances(self._covars_, COVARS.type_in(self), K, d))
+        # As many and as wide as they are, whatever n_components and means_ have become.
+        kind, found = COVARS.type_in(self), self._covars_
+        K = int(self.n_components) if kind == "tied" else len(found)
+        d = self._width() if kind == "spherical" else found.shape[-1]  # type: ignore[attr-defined]
+        return np.array(full_covariances(found, kind, K, d))
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:
