@@ -442,6 +442,14 @@ def test_covariances_of_another_type_are_noticed(kind, rng):
     assert np.isfinite(model.set_params(init_params=model.params).fit(X).score(X))
 
 
+def test_an_unknown_type_of_covariances():
+    model = GMMHMM(2, covariance_type="round")
+    model.startprob_, model.transmat_, model.weights_ = [1, 0], np.eye(2), np.ones((2, 1))
+    model.means_, model.covars_ = np.zeros((2, 1, 1)), np.ones((2, 1, 1))
+    with pytest.raises(ValueError, match=r"^GMMHMM: covariance_type must be one of .*got 'round'"):
+        model.score(np.zeros((3, 1)))
+
+
 def test_covariances_may_be_assigned_for_another_type():
     model = GaussianHMM(2, "tied", init_params="st")
     model.means_ = np.array([[0.0, 0.0], [5.0, 5.0]])

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hmm_kinds import KINDS, same_start
+from hmm_kinds import COVARIANCES, KINDS, same_start
 from scipy.special import digamma, gammaln, multigammaln
 from scipy.stats import dirichlet, wishart
 
@@ -15,6 +15,8 @@ from kernelmill.hmm._posterior import (
     mean_divergence,
     wishart_divergence,
 )
+
+LOPSIDED = np.tile([[1.0, 0.9], [0.0, 1.0]], (2, 1, 1))
 
 
 def log_dirichlet_integral(prior, counts):
@@ -181,6 +183,12 @@ def test_expected_log_of_impossible_outcomes():
         ({"startprob_posterior_": [-1.0, 2.0]}, r"startprob_posterior_ must not be negative"),
         ({"transmat_posterior_": np.eye(2)}, r"transmat_posterior_ must be positive exactly where"),
         ({"means_prior_": np.zeros(3)}, r"means_prior_ must have shape \(2, 2\), got \(3,\)"),
+        ({"scale_posterior_": np.ones(3)}, r"scale_posterior_ must have shape \(2, 2, 2\), got"),
+        ({"scale_posterior_": "a"}, r"scale_posterior_ must be numeric, got"),
+        ({"scale_posterior_": LOPSIDED}, r"scale_posterior_ must be symmetric, got another matrix"),
+        ({"scale_prior_": LOPSIDED}, r"scale_prior_ must be symmetric, got another matrix"),
+        ({"dof_posterior_": "a"}, r"dof_posterior_ must be numeric, got"),
+        ({"startprob_posterior_": [0.0, 0.0]}, r"startprob_posterior_ must have a positive sum"),
     ],
 )
 def test_assigned_posteriors_are_checked(change, message, rng):
@@ -191,3 +199,35 @@ def test_assigned_posteriors_are_checked(change, message, rng):
         setattr(model, name, np.asarray(value))
     with pytest.raises(ValueError, match=message):
         model.fit(X)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_posteriors_may_be_assigned_as_lists(covariance, rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 30)
+    model = VariationalGaussianHMM(2, covariance, n_iter=2, random_state=0).fit(X)
+    same = same_start(model, VariationalGaussianHMM(2, covariance, n_iter=2))
+    listed = same_start(model, VariationalGaussianHMM(2, covariance, n_iter=2))
+    for name, value in vars(model).items():
+        if name.endswith(("_prior_", "_posterior_")):
+            setattr(listed, name, np.asarray(value).tolist())
+    same.fit(X)
+    listed.fit(X)
+    for name, value in vars(same).items():
+        if name.endswith(("_prior_", "_posterior_")):
+            assert type(getattr(listed, name)) is type(value), name
+            assert np.array_equal(getattr(listed, name), value), name
+
+
+@pytest.mark.parametrize("name", ["startprob_prior", "transmat_prior", "emissionprob_prior"])
+def test_concentrations_are_not_negative(name):
+    X = np.arange(12).reshape(12, 1) % 3
+    with pytest.raises(ValueError, match=rf"^Vari.*HMM: {name} must be at least 0, got -1"):
+        VariationalCategoricalHMM(2, **{name: -1}).fit(X)
+    with pytest.raises(ValueError, match=rf"^Vari.*HMM: {name}_ must have a positive sum"):
+        VariationalCategoricalHMM(2, **{name: 0}).fit(X)
+
+
+def test_scales_of_a_prior_are_symmetric(rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 30)
+    with pytest.raises(ValueError, match=r"^Vari.*HMM: scale_prior_ must be symmetric"):
+        VariationalGaussianHMM(2, scale_prior=LOPSIDED).fit(X)
