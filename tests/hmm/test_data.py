@@ -21,6 +21,7 @@ from kernelmill.hmm import (
     GaussianHMM,
     MultinomialHMM,
     PoissonHMM,
+    VariationalCategoricalHMM,
 )
 
 
@@ -415,6 +416,18 @@ def test_priors_are_not_negative(model, message):
     X = np.arange(12).reshape(12, 1) % 3
     with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
         model.fit(X)
+
+
+@pytest.mark.parametrize("model", [CategoricalHMM, VariationalCategoricalHMM])
+def test_a_table_that_is_none_is_started(model):
+    X = np.arange(12).reshape(12, 1) % 3
+    name = model._widest
+    given = model(2, init_params="st", random_state=0)
+    setattr(given, name, None)
+    assert getattr(given.fit(X), name).shape == (2, 3)
+    with pytest.raises(ValueError, match=rf"^{model.__name__}: n_features must be 3 as {name} has"):
+        given.set_params(n_features=5).fit(X)
+    assert given.set_params(n_features=3).fit(X).score(X) < 0
 
 
 def test_symbols_that_are_no_numbers_of_columns():

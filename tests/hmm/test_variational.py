@@ -1,6 +1,7 @@
 """The lower bound is exact: equal to the evidence where q can be, below it elsewhere."""
 
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hmm_kinds import COVARIANCES, KINDS, same_start
 from scipy.special import digamma, gammaln, multigammaln
 from scipy.stats import dirichlet, wishart
 
-from kernelmill.hmm import VariationalCategoricalHMM, VariationalGaussianHMM
+from kernelmill.hmm import CategoricalHMM, VariationalCategoricalHMM, VariationalGaussianHMM
 from kernelmill.hmm._posterior import (
     dirichlet_divergence,
     expected_log,
@@ -231,3 +232,56 @@ def test_scales_of_a_prior_are_symmetric(rng):
     X = KINDS["GaussianHMM-diag"].rows(rng, 30)
     with pytest.raises(ValueError, match=r"^Vari.*HMM: scale_prior_ must be symmetric"):
         VariationalGaussianHMM(2, scale_prior=LOPSIDED).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("means_posterior_", np.zeros((2, 2)), "means_prior_ must be assigned beside means_post"),
+        ("dof_posterior_", np.ones(2), "dof_prior_ must be assigned beside dof_posterior_ where"),
+        ("startprob_prior_", np.ones(2), "startprob_posterior_ must be assigned beside"),
+    ],
+)
+def test_posteriors_without_their_priors_are_not_overwritten(name, value, message, rng):
+    model = VariationalGaussianHMM(2, init_params="", n_iter=0)
+    setattr(model, name, value)
+    with pytest.raises(ValueError, match=rf"^VariationalGaussianHMM: {message}"):
+        model.fit(rng.standard_normal((20, 2)))
+    assert getattr(model, name) is value
+
+
+def test_points_without_posteriors_are_a_model():
+    given = np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.2, 0.8]]), np.full((2, 3), 1 / 3)
+    X = np.array([[0], [2], [1]])
+    answers = []
+    for model in (VariationalCategoricalHMM(2, random_state=0), CategoricalHMM(2, random_state=0)):
+        model.startprob_, model.transmat_, model.emissionprob_ = given
+        filter = model.filter()
+        filter.update(1)
+        answers.append(
+            [
+                model.score(X),
+                *model.decode(X),
+                *model.sample(9),
+                *model.predict_next(X),
+                filter.probabilities,
+            ]
+        )
+        with pytest.raises(ValueError, match="X must hold symbols below 3, got 3"):
+            model.score([[3]])
+    for found, expected in zip(*answers, strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_an_overwritten_point_is_logged(caplog):
+    X = np.arange(12).reshape(12, 1) % 3
+    for letters, why in (("ste", "init_params contains 't'"), ("se", "transmat_prior_ was not")):
+        model = VariationalCategoricalHMM(2, init_params=letters, random_state=0)
+        model.transmat_ = np.eye(2)
+        with caplog.at_level(logging.WARNING, "kernelmill"):
+            model.fit(X)
+        assert f"transmat_ was assigned but fit starts it anew, because {why}" in caplog.text
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "kernelmill"):
+            model.fit(X)
+        assert not caplog.records

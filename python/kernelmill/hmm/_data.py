@@ -244,7 +244,9 @@ class _Observed:
 
     def _width(self) -> int:
         """Features, or symbols, of the parameters as they are."""
-        name: str = self._widest  # type: ignore[attr-defined]
+        return self._width_of(self._widest)  # type: ignore[attr-defined]
+
+    def _width_of(self, name: str) -> int:
         shape = as_array(getattr(self, name), name, type(self).__name__).shape
         return int(shape[-1]) if shape else 0
 
@@ -290,9 +292,15 @@ class SymbolsMixin(_Observed):
     def _sequences(
         self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
     ) -> Sequences | Stream:
-        if not reset or ("e" not in self.init_params and self._widest in vars(self)):  # type: ignore[attr-defined]
-            known: int | None = self._width()
-        else:
-            known = None if self.n_features is None else int(self.n_features)
+        widest: str = self._widest  # type: ignore[attr-defined]
+        known = None if self.n_features is None else int(self.n_features)
+        if not reset or ("e" not in self.init_params and vars(self).get(widest) is not None):
+            width = self._width()
+            if reset and known not in (None, width):
+                raise ValueError(
+                    f"{type(self).__name__}: n_features must be {width} as {widest} has it, got "
+                    f"{known} (put 'e' into init_params to start anew)"
+                )
+            known = width
         observe = super()._observer()
         return open_symbols(self, X, lengths, weight, known, observe, reset=reset)

@@ -67,15 +67,27 @@ class FittedModel(SequenceModel):
     def _needs(self, letter: str) -> bool:
         """Whether the parameters of a letter are to be started: asked for, or not there."""
         names = [name for p in self._fitted if p.letter == letter for name in p.names]
-        present = [name for name in names if name in vars(self)]
+        points = [p.name for p in self._points if p.letter == letter]
+        missing = [name for name in names if vars(self).get(name) is None]
+        present = [name for name in names if name not in missing]
+        why = f"init_params contains {letter!r}"
         if letter not in self.init_params:
-            return len(present) < len(names)
+            if not missing:
+                return False
+            if present:
+                raise ValueError(
+                    f"{type(self).__name__}: {missing[0].lstrip('_')} must be assigned beside "
+                    f"{present[0].lstrip('_')} where init_params has no {letter!r}, got a model "
+                    f"without it (put {letter!r} into init_params to start both anew)"
+                )
+            why = f"{missing[0].lstrip('_')} was not"
+        present += [name for name in points if vars(self).get(name) is not None]
         if present and "_monitor" not in vars(self):
             logger.warning(
-                "%s: %s was assigned but fit starts it anew, because init_params contains %r",
+                "%s: %s was assigned but fit starts it anew, because %s",
                 type(self).__name__,
                 present[0].lstrip("_"),
-                letter,
+                why,
             )
         return True
 
@@ -121,7 +133,8 @@ class FittedModel(SequenceModel):
 
         Notes
         -----
-        Parameters whose letter is missing in ``init_params`` start from the attributes as they are;
+        Parameters whose letter is missing in ``init_params`` start from the attributes as they are
+        (variational posteriors from all attributes of the letter), or anew where there are none;
         those whose letter is missing in ``params`` stay as they started. A fit that fails or is
         interrupted leaves the model as it was.
         """

@@ -219,6 +219,10 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
         self.implementation = implementation
         self.device = device
 
+    def _width(self) -> int:
+        """Symbols of the posterior, or of the point where only that was assigned."""
+        return self._width_of(self._widest if self._widest in vars(self) else "emissionprob_")
+
     def _emission(self, table: np.ndarray) -> CategoricalEmission:
         with np.errstate(divide="ignore"):
             return CategoricalEmission(np.log(table))
