@@ -314,6 +314,21 @@ def test_the_monitor_stops_a_fit(rng):
     assert type(other.monitor_) is Threshold
 
 
+def test_a_failed_fit_leaves_the_users_monitor_as_it_was():
+    class Mine(ConvergenceMonitor):
+        pass
+
+    model = CategoricalHMM(1, n_iter=2, init_params="", tol=-np.inf)
+    model.startprob_, model.transmat_, model.emissionprob_ = [1.0], [[1.0]], [[1.0, 0.0]]
+    model.monitor_ = given = Mine(0.1, 2, False)
+    model.fit([[0], [0], [0]])
+    for _ in range(2):
+        assert model.monitor_ is given
+        assert given.history == given.objective == [0.0, 0.0]
+        with pytest.raises(ValueError, match="X must be possible"):
+            model.fit([[0], [1]])
+
+
 def test_new_parameters_reach_the_monitor(rng):
     X = KINDS["GaussianHMM-diag"].rows(rng, 60)
     model = GaussianHMM(3, n_iter=2, tol=-np.inf, random_state=0).fit(X)

@@ -6,6 +6,8 @@ callback sees a usable model; `fitting` puts the old ones back where a fit does 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -95,13 +97,21 @@ class FittedModel(SequenceModel):
         """What makes a usable model of a copy, for callbacks that want one."""
         return {name: value for name, value in vars(self).items() if name.endswith("_")}
 
-    def _monitor_of_fit(self) -> ConvergenceMonitor:
-        """A new monitor, or the one of the user's own class, emptied."""
+    @contextlib.contextmanager
+    def _monitor_of_fit(self) -> Iterator[ConvergenceMonitor]:
+        """A new monitor, or the one of the user's own class, emptied unless the fit fails."""
         monitor = vars(self).get("_monitor")
         if monitor is None or type(monitor) is ConvergenceMonitor:
-            return ConvergenceMonitor(self.tol, int(self.n_iter), self.verbose)
+            yield ConvergenceMonitor(self.tol, int(self.n_iter), self.verbose)
+            return
+        before = vars(monitor).copy()
         monitor._reset()
-        return monitor
+        try:
+            yield monitor
+        except BaseException:
+            vars(monitor).clear()
+            vars(monitor).update(before)
+            raise
 
     @fitting
     def fit(self, X: Any, lengths: Any = None, sample_weight: Any = None) -> Any:
@@ -143,13 +153,14 @@ class FittedModel(SequenceModel):
         self._start(data)
         setting = self._setting(data)
         self._check_start()
-        monitor = self._monitor_of_fit()
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        with Progress(
-            self, self.verbose, iterations=int(self.n_iter), X=X, metadata=metadata
-        ) as progress:
+        n_iter = int(self.n_iter)
+        with (
+            self._monitor_of_fit() as monitor,
+            Progress(self, self.verbose, iterations=n_iter, X=X, metadata=metadata) as progress,
+        ):
             progress.begin_run()
-            for _ in range(int(self.n_iter)):
+            for _ in range(n_iter):
                 chain, emission = self._step()
                 expected = data.reduce(_passes.expectation, chain, emission)
                 if expected.impossible:
