@@ -1,5 +1,6 @@
 """What is refused, and in which words; what is kept in files and copies."""
 
+import copy
 import io
 import pickle
 import re
@@ -22,6 +23,7 @@ from kernelmill.hmm import (
     MultinomialHMM,
     PoissonHMM,
     VariationalCategoricalHMM,
+    VariationalGaussianHMM,
 )
 
 
@@ -194,7 +196,7 @@ def test_assigned_covariances_are_checked(covariance, value, message):
 
 
 def test_covariances_are_read_as_matrices(rng):
-    """Assigned in the shape of the type, read as (K, d, d), never the same memory."""
+    """Assigned in the shape of the type, read as (K, d, d); no edit of them is lost."""
     X = rng.standard_normal((30, 3))
     given = {
         "spherical": np.array([2.0, 3.0]),
@@ -213,8 +215,9 @@ def test_covariances_are_read_as_matrices(rng):
             model.covars_[1].trace(),
             {"spherical": 9.0, "diag": 15.0, "full": 6.0, "tied": 12.0}[covariance],
         )
-        model.covars_[0, 0, 0] = 99.0
-        assert model.covars_[0, 0, 0] != 99.0
+        if covariance != "full":
+            with pytest.raises(ValueError, match="read-only"):
+                model.covars_[0, 0, 0] = 99.0
         value[...] = -1
         model.fit(X)
         assert model.covars_.shape == (2, 3, 3)
@@ -276,6 +279,47 @@ def test_covariances_are_read_as_they_are(covariance, rng):
     before = model.covars_
     model.set_params(n_components=3)
     assert np.array_equal(model.covars_[:2], before)
+
+
+@pytest.mark.parametrize("model", [GaussianHMM(2, "full"), VariationalGaussianHMM(2)])
+def test_full_covariances_may_be_edited(model, rng):
+    """In place, as hmmlearn's may."""
+    X = rng.standard_normal((30, 2))
+    model = clone(model).set_params(random_state=0).fit(X)
+    other = copy.deepcopy(model)
+    other.covars_ = 9.0 * model.covars_
+    before = model.score(X)
+    model.covars_[0] *= 9.0
+    model.covars_[1] *= 9.0
+    assert model.score(X) == other.score(X) < before
+
+
+@pytest.mark.parametrize("covars", ["abc", [["a"]], [[1], [1, 1]]])
+def test_covariances_of_mixtures_are_numbers(covars):
+    with pytest.raises(ValueError, match=r"^GMMHMM: covars_ must"):
+        GMMHMM(2).covars_ = covars
+
+
+def test_covariances_of_mixtures_are_arrays():
+    model = GMMHMM(2)
+    model.covars_ = [[[1, 2]], [[3, 4]]]
+    assert model.covars_.shape == (2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k in KINDS.values() if "Categorical" not in k.name], ids=lambda kind: kind.name
+)
+def test_features_may_be_assigned(kind, rng):
+    """hmmlearn's programs do, where they assign parameters."""
+    X = kind.rows(rng, 20)
+    d = X.shape[1]
+    model = kind.make(2, random_state=0, n_iter=1)
+    model.n_features = 7
+    assert not hasattr(model, "n_features")
+    model.fit(X).n_features = d
+    with pytest.raises(ValueError, match=rf"HMM: n_features must be {d} as .* has it, got 7"):
+        model.n_features = 7
+    assert model.n_features == d
 
 
 @pytest.mark.parametrize("symbols", [False, True])

@@ -261,8 +261,18 @@ class RowsMixin(_Observed):
 
     @property
     def n_features(self) -> int:
-        """Features d: columns of X."""
+        """Features d: columns of X, as the parameters have them."""
         return self._width()
+
+    @n_features.setter
+    def n_features(self, value: int) -> None:
+        """Accepted for hmmlearn's sake, where it has to be assigned beside the parameters."""
+        widest: str = self._widest  # type: ignore[attr-defined]
+        if hasattr(self, widest) and value != self._width():
+            raise ValueError(
+                f"{type(self).__name__}: n_features must be {self._width()} as {widest} has it, "
+                f"got {value!r} (assign the parameters of another width)"
+            )
 
     def _sequences(
         self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool

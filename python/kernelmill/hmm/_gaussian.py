@@ -66,14 +66,20 @@ class CovarianceMixin:
 
     @property
     def covars_(self) -> np.ndarray:
-        """Covariance matrices of the states, (K, d, d), whatever the type."""
+        """Covariance matrices of the states, (K, d, d), whatever the type.
+
+        Full ones are the model's own and may be edited; others are made anew and read-only.
+        """
         if "_covars_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no covars_ yet")
         # As many and as wide as they are, whatever n_components and means_ have become.
         kind, found = COVARS.type_in(self), self._covars_
         K = int(self.n_components) if kind == "tied" else len(found)
         d = self._width() if kind == "spherical" else found.shape[-1]  # type: ignore[attr-defined]
-        return np.array(full_covariances(found, kind, K, d))
+        matrices = full_covariances(found, kind, K, d)
+        if kind != "full":
+            matrices.setflags(write=False)  # an edit would be lost: better that it raises
+        return matrices
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:
