@@ -175,6 +175,19 @@ def test_a_weight_of_zero_is_no_sequence(kind, rng):
     assert vars(beside).get("n_trials_") == vars(alone).get("n_trials_")
 
 
+@pytest.mark.parametrize("scale", [2.0**-66, 2.0**66])
+def test_the_unit_of_weights_changes_nothing(em_kind, scale, rng):
+    """Where priors are flat; only what is small beside all weight counts as no weight."""
+    X, lengths = em_kind.rows(rng, 50), [30, 20]
+    flat = {"covars_prior": 0.0} if em_kind.name.startswith("GaussianHMM") else {}
+    one, other = (
+        em_kind.make(2, n_iter=6, tol=-np.inf, random_state=0, **flat).fit(X, lengths, weight)
+        for weight in ([1.0, 2.0], [scale, 2.0 * scale])
+    )
+    other.monitor_.history = [value / scale for value in other.monitor_.history]
+    assert_same_fit(other, one, 50)
+
+
 def test_trials_of_sequences_without_weight(rng):
     """Rows of weight 0 are not compared with the trials, and are counted in messages."""
     X = np.concatenate([rng.multinomial(n, [0.2, 0.3, 0.5], 5) for n in (3, 4, 3)])
