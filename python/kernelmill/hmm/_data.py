@@ -268,7 +268,7 @@ class RowsMixin(_Observed):
     def n_features(self, value: int) -> None:
         """Accepted for hmmlearn's sake, where it has to be assigned beside the parameters."""
         widest: str = self._widest  # type: ignore[attr-defined]
-        if hasattr(self, widest) and value != self._width():
+        if vars(self).get(widest) is not None and value != self._width():
             raise ValueError(
                 f"{type(self).__name__}: n_features must be {self._width()} as {widest} has it, "
                 f"got {value!r} (assign the parameters of another width)"

@@ -164,9 +164,12 @@ def _add_lists(total: list[Any], part: list[Any]) -> list[Any]:
     return [add_up(total[0], part[0])] if total and part else total or part
 
 
-def _size(X: Any, sample_weight: Any = None) -> list[tuple[int, bool]]:
-    """Rows of a chunk, and whether it has weight."""
-    return [(X.shape[0], sample_weight is None or bool(sample_weight[0] > 0))]
+def _has_weight(X: Any, sample_weight: Any = None) -> np.ndarray:
+    return np.array([sample_weight is None or sample_weight[0] > 0])
+
+
+def _joined(total: np.ndarray, part: np.ndarray) -> np.ndarray:
+    return np.concatenate([total, part])
 
 
 def _largest_symbol(X: Any, as_codes: Callable, sample_weight: Any = None) -> int:
@@ -277,24 +280,27 @@ class Stream:
     def kept(self) -> np.ndarray | None:
         if not self._weighted:
             return None
-        sizes, used = zip(*self._opened.map_reduce(_size, merge=operator.add), strict=True)
-        if not any(used):
+        used = self._opened.map_reduce(_has_weight, merge=_joined)
+        if not used.any():
             raise ValueError(
                 f"{self._opened._owner}: sample_weight must be positive for a sequence that has "
                 f"rows, got only zeros"
             )
-        return None if all(used) else np.repeat(used, sizes)
+        return None if used.all() else np.repeat(used, self._sizes)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [size for size in self._opened.chunk_lengths() if size]
 
     @property
     def n_rows(self) -> int:
         return self._opened.count_rows() if self.kept is None else int(self.kept.sum())
 
-    @functools.cached_property
+    @property
     def n_sequences(self) -> int:
-        sizes = [size for size in self._opened.chunk_lengths() if size]
         if self.kept is None:
-            return len(sizes)
-        return int(self.kept[np.cumsum(sizes) - 1].sum())
+            return len(self._sizes)
+        return int(self.kept[np.cumsum(self._sizes) - 1].sum())
 
     def reduce(self, run: Callable, *state: Any) -> Any:
         op = (_of_chunk, self._observe, run, *state)
@@ -319,5 +325,5 @@ class Stream:
 
 def largest_symbol(opened: Any, as_codes: Callable) -> int:
     """The largest symbol of a stream in sequences with weight, -1 where none was observed."""
-    found = opened.map_reduce(_if_weighted, _largest_symbol, as_codes, merge=operator.add)
+    found = opened.map_reduce(_if_weighted, _largest_symbol, as_codes, merge=max)
     return max(found, default=-1)

@@ -221,7 +221,8 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
 
     def _width(self) -> int:
         """Symbols of the posterior, or of the point where only that was assigned."""
-        return self._width_of(self._widest if self._widest in vars(self) else "emissionprob_")
+        only_point = vars(self).get(self._widest) is None
+        return self._width_of("emissionprob_" if only_point else self._widest)
 
     def _emission(self, table: np.ndarray) -> CategoricalEmission:
         with np.errstate(divide="ignore"):
