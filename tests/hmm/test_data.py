@@ -1,5 +1,6 @@
 """What is refused, and in which words; what is kept in files and copies."""
 
+import copy
 import io
 import pickle
 import re
@@ -7,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from hmm_kinds import COVARIANCES, KINDS, same_start
+from scipy.stats import norm
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
@@ -20,6 +22,8 @@ from kernelmill.hmm import (
     GaussianHMM,
     MultinomialHMM,
     PoissonHMM,
+    VariationalCategoricalHMM,
+    VariationalGaussianHMM,
 )
 
 
@@ -202,7 +206,7 @@ def test_assigned_covariances_are_checked(covariance, value, message):
 
 
 def test_covariances_are_read_as_matrices(rng):
-    """Assigned in the shape of the type, read as (K, d, d), never the same memory."""
+    """Assigned in the shape of the type, read as (K, d, d); no edit of them is lost."""
     X = rng.standard_normal((30, 3))
     given = {
         "spherical": np.array([2.0, 3.0]),
@@ -221,8 +225,9 @@ def test_covariances_are_read_as_matrices(rng):
             model.covars_[1].trace(),
             {"spherical": 9.0, "diag": 15.0, "full": 6.0, "tied": 12.0}[covariance],
         )
-        model.covars_[0, 0, 0] = 99.0
-        assert model.covars_[0, 0, 0] != 99.0
+        if covariance != "full":
+            with pytest.raises(ValueError, match="read-only"):
+                model.covars_[0, 0, 0] = 99.0
         value[...] = -1
         model.fit(X)
         assert model.covars_.shape == (2, 3, 3)
@@ -253,6 +258,113 @@ def test_a_model_may_be_assigned_and_never_fitted(rng):
     with pytest.raises(ValueError, match="X has 3 features, but GaussianHMM is expecting 2"):
         model.score(np.zeros((4, 3)))
     assert not hasattr(model, "n_features_in_")
+
+
+@pytest.mark.parametrize("d", [1, 3])
+def test_parameters_of_another_width_may_be_assigned_after_a_fit(d, rng):
+    """What is expected of X is what the parameters say, not what a fit once saw."""
+    X, other = rng.standard_normal((20, 2)), rng.standard_normal((20, d))
+    model = GaussianHMM(2, random_state=0).fit(X)
+    model.means_, model.covars_ = np.zeros((2, d)), np.ones((2, d))
+    assert model.covars_.shape == (2, d, d)
+    assert model.score(other) == pytest.approx(norm.logpdf(other).sum(), rel=1e-12)
+    assert model.score([other]) == pytest.approx(model.score(other), rel=1e-12)
+    X[0, 1] = np.nan
+    for data in (X, [X]):
+        with pytest.raises(ValueError, match=f"^GaussianHMM: .* is expecting {d} features"):
+            model.score(data)
+
+
+def test_rates_of_another_width_are_noticed(rng):
+    X = rng.integers(0, 2, (40, 1))
+    model = PoissonHMM(2, random_state=0).fit(X)
+    model.lambdas_ = np.array([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(ValueError, match=r"^PoissonHMM: X has 1 features, but .* expecting 2 feat"):
+        model.score(X)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_covariances_are_read_as_they_are(covariance, rng):
+    model = GaussianHMM(2, covariance, random_state=0).fit(rng.standard_normal((40, 2)))
+    before = model.covars_
+    model.set_params(n_components=3)
+    assert np.array_equal(model.covars_[:2], before)
+
+
+@pytest.mark.parametrize("model", [GaussianHMM(2, "full"), VariationalGaussianHMM(2)])
+def test_full_covariances_may_be_edited(model, rng):
+    """In place, as hmmlearn's may."""
+    X = rng.standard_normal((30, 2))
+    model = clone(model).set_params(random_state=0).fit(X)
+    other = copy.deepcopy(model)
+    other.covars_ = 9.0 * model.covars_
+    before = model.score(X)
+    model.covars_[0] *= 9.0
+    model.covars_[1] *= 9.0
+    assert model.score(X) == other.score(X) < before
+
+
+@pytest.mark.parametrize("covars", ["abc", [["a"]], [[1], [1, 1]]])
+def test_covariances_of_mixtures_are_numbers(covars):
+    with pytest.raises(ValueError, match=r"^GMMHMM: covars_ must"):
+        GMMHMM(2).covars_ = covars
+
+
+def test_covariances_of_mixtures_are_arrays():
+    model = GMMHMM(2)
+    model.covars_ = [[[1, 2]], [[3, 4]]]
+    assert model.covars_.shape == (2, 1, 2)
+
+
+@pytest.mark.parametrize(
+    "kind", [k for k in KINDS.values() if "Categorical" not in k.name], ids=lambda kind: kind.name
+)
+def test_features_may_be_assigned(kind, rng):
+    """hmmlearn's programs do, where they assign parameters."""
+    X = kind.rows(rng, 20)
+    d = X.shape[1]
+    model = kind.make(2, random_state=0, n_iter=1)
+    model.n_features = 7
+    assert not hasattr(model, "n_features")
+    model.fit(X).n_features = d
+    with pytest.raises(ValueError, match=rf"HMM: n_features must be {d} as .* has it, got 7"):
+        model.n_features = 7
+    assert model.n_features == d
+
+
+@pytest.mark.parametrize("symbols", [False, True])
+def test_assigned_parameters_take_columns_of_any_name(symbols, rng):
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    if symbols:
+        model = CategoricalHMM(2)
+        model.emissionprob_, X = np.full((2, 2), 0.5), rng.integers(0, 2, (9, 1))
+    else:
+        model = PoissonHMM(2)
+        model.lambdas_, X = np.ones((2, 1)), rng.integers(0, 2, (9, 1))
+    model.startprob_, model.transmat_ = [0.5, 0.5], np.full((2, 2), 0.5)
+    frame = pandas.DataFrame(X, columns=["a"])
+    assert model.score(frame) == model.score([frame]) == model.score(X)
+    model.set_params(init_params="").fit(frame)
+    with pytest.raises(ValueError, match="feature names"):
+        model.score(frame.rename(columns={"a": "b"}))
+
+
+def test_parameters_with_rows_of_unequal_length():
+    uneven, X = [[0, 1], [2]], np.zeros((4, 2))
+    message = "^GaussianHMM: means_ must have rows of equal length, got "
+    model = GaussianHMM(2, init_params="stc")
+    model.means_ = uneven
+    with pytest.raises(ValueError, match=message):
+        model.n_features  # noqa: B018 - reading it is the test
+    with pytest.raises(ValueError, match=message):
+        model.fit(X)
+    model.startprob_, model.transmat_, model.covars_ = [1, 0], np.eye(2), np.ones((2, 2))
+    with pytest.raises(ValueError, match=message):
+        model.score(X)
+    symbols = CategoricalHMM(2, init_params="st")
+    symbols.emissionprob_ = uneven
+    with pytest.raises(ValueError, match=r"^CategoricalHMM: emissionprob_ must have rows of equal"):
+        symbols.fit(X[:, :1])
 
 
 def test_other_features_than_in_fit(kind, rng):
@@ -360,6 +472,18 @@ def test_priors_are_not_negative(model, message):
         model.fit(X)
 
 
+@pytest.mark.parametrize("model", [CategoricalHMM, VariationalCategoricalHMM])
+def test_a_table_that_is_none_is_started(model):
+    X = np.arange(12).reshape(12, 1) % 3
+    name = model._widest
+    given = model(2, init_params="st", random_state=0)
+    setattr(given, name, None)
+    assert getattr(given.fit(X), name).shape == (2, 3)
+    with pytest.raises(ValueError, match=rf"^{model.__name__}: n_features must be 3 as {name} has"):
+        given.set_params(n_features=5).fit(X)
+    assert given.set_params(n_features=3).fit(X).score(X) < 0
+
+
 def test_symbols_that_are_no_numbers_of_columns():
     with pytest.raises(ValueError, match=r"^CategoricalHMM: X must hold symbols below 10000000 "):
         CategoricalHMM(2).fit([[10**9], [1]])
@@ -389,6 +513,14 @@ def test_covariances_of_another_type_are_noticed(kind, rng):
                 run(X)
         assert np.array_equal(model.set_params(covariance_type=own).covars_, before)
     assert np.isfinite(model.set_params(init_params=model.params).fit(X).score(X))
+
+
+def test_an_unknown_type_of_covariances():
+    model = GMMHMM(2, covariance_type="round")
+    model.startprob_, model.transmat_, model.weights_ = [1, 0], np.eye(2), np.ones((2, 1))
+    model.means_, model.covars_ = np.zeros((2, 1, 1)), np.ones((2, 1, 1))
+    with pytest.raises(ValueError, match=r"^GMMHMM: covariance_type must be one of .*got 'round'"):
+        model.score(np.zeros((3, 1)))
 
 
 def test_covariances_may_be_assigned_for_another_type():

@@ -164,6 +164,42 @@ def test_weights_equal_repetition(kind, rng):
     assert_same_fit(weighted, repeated, 50)
 
 
+def test_a_weight_of_zero_is_no_sequence(kind, rng):
+    """Starts, priors, numbers of symbols and of trials do not see it."""
+    X, other = kind.rows(rng, 50), 3 * kind.rows(rng, 15) + 30
+    together = np.concatenate([X[:30], other, X[30:]])
+    alone = kind.make(2, n_iter=6, tol=-np.inf, random_state=0).fit(X, [30, 20])
+    beside = kind.make(2, n_iter=6, tol=-np.inf, random_state=0)
+    beside.fit(together, [30, 15, 20], sample_weight=[1, 0, 1])
+    assert_same_fit(beside, alone, 50)
+    assert vars(beside).get("n_trials_") == vars(alone).get("n_trials_")
+
+
+@pytest.mark.parametrize("scale", [2.0**-66, 2.0**66])
+def test_the_unit_of_weights_changes_nothing(em_kind, scale, rng):
+    """Where priors are flat; only what is small beside all weight counts as no weight."""
+    X, lengths = em_kind.rows(rng, 50), [30, 20]
+    flat = {"covars_prior": 0.0} if em_kind.name.startswith("GaussianHMM") else {}
+    one, other = (
+        em_kind.make(2, n_iter=6, tol=-np.inf, random_state=0, **flat).fit(X, lengths, weight)
+        for weight in ([1.0, 2.0], [scale, 2.0 * scale])
+    )
+    other.monitor_.history = [value / scale for value in other.monitor_.history]
+    assert_same_fit(other, one, 50)
+
+
+def test_trials_of_sequences_without_weight(rng):
+    """Rows of weight 0 are not compared with the trials, and are counted in messages."""
+    X = np.concatenate([rng.multinomial(n, [0.2, 0.3, 0.5], 5) for n in (3, 4, 3)])
+    for n_trials in (3, np.repeat([3, 9, 3], 5)):
+        model = MultinomialHMM(1, n_trials=n_trials).fit(X, [5, 5, 5], [1, 0, 1])
+        assert model.n_trials_ == 3
+    X[12] = [1, 1, 0]
+    for data, lengths in ((X, [5, 5, 5]), (np.split(X, 3), None)):
+        with pytest.raises(ValueError, match="got 2 instead of 3 in row 12"):
+            MultinomialHMM(1, n_trials=3).fit(data, lengths, [1, 0, 1])
+
+
 def assert_same_fit(a, b, rows):
     """Equal within rounding: a few T K eps, amplified by six iterations."""
     rtol = 1e3 * rows * np.finfo(np.float64).eps
@@ -289,6 +325,21 @@ def test_the_monitor_stops_a_fit(rng):
     other.fit(X)
     assert other.monitor_.iter == 3
     assert type(other.monitor_) is Threshold
+
+
+def test_a_failed_fit_leaves_the_users_monitor_as_it_was():
+    class Mine(ConvergenceMonitor):
+        pass
+
+    model = CategoricalHMM(1, n_iter=2, init_params="", tol=-np.inf)
+    model.startprob_, model.transmat_, model.emissionprob_ = [1.0], [[1.0]], [[1.0, 0.0]]
+    model.monitor_ = given = Mine(0.1, 2, False)
+    model.fit([[0], [0], [0]])
+    for _ in range(2):
+        assert model.monitor_ is given
+        assert given.history == given.objective == [0.0, 0.0]
+        with pytest.raises(ValueError, match="X must be possible"):
+            model.fit([[0], [1]])
 
 
 def test_new_parameters_reach_the_monitor(rng):

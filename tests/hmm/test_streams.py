@@ -70,6 +70,53 @@ def test_weights_of_streamed_sequences(kind, rng):
         assert_close(streamed, whole)
 
 
+def test_streamed_sequences_of_weight_zero_are_none(kind, rng):
+    """Starts, priors, numbers of symbols and of trials do not see them."""
+    parts = sequences_of(kind.rows(rng, sum(LENGTHS)))
+    parts[1] = 3 * parts[1] + 30
+    X, weight = np.concatenate(parts), np.array([1.0, 0.0, 1.0, 1.0])
+    alone = kind.make(2, n_iter=4, tol=-np.inf, random_state=0)
+    alone.fit(np.delete(X, np.s_[20:32], axis=0), [20, 1, 17])
+    weighted = source(parts, np.repeat(weight, LENGTHS))
+    for stream, given in ((parts, weight), (weighted, None)):
+        streamed = kind.make(2, n_iter=4, tol=-np.inf, random_state=0).fit(stream, None, given)
+        assert_close(streamed, alone)
+        assert vars(streamed).get("n_trials_") == vars(alone).get("n_trials_")
+
+
+def test_partitions_of_weight_zero_are_none(rng):
+    array = pytest.importorskip("dask.array", reason="needs dask")
+    import dask
+
+    parts = sequences_of(rng.integers(0, 3, (sum(LENGTHS), 1)))
+    parts[1] += 30
+    chunks = array.from_array(np.concatenate(parts), chunks=(tuple(LENGTHS), -1))
+    del parts[1]
+    with dask.config.set(scheduler="synchronous"):
+        model = CategoricalHMM(2, random_state=0).fit(chunks, sample_weight=[1, 0, 1, 1])
+    assert_close(model, CategoricalHMM(2, random_state=0).fit(parts))
+
+
+def test_starts_are_drawn_among_the_rows_with_weight(rng, monkeypatch):
+    monkeypatch.setattr("kernelmill.hmm._passes.MOST_ROWS", 10)
+    X = np.repeat([0.0, 1.0, 2.0, 3.0], LENGTHS)[:, None]
+    for stream in (X, sequences_of(X)):
+        data = GaussianHMM()._sequences(
+            stream, LENGTHS if stream is X else None, [1, 0, 1, 1], reset=True
+        )
+        assert data.some_rows.shape == (10, 1)
+        assert not (data.some_rows == 1.0).any()
+        assert (data.n_rows, data.n_sequences) == (38, 3)
+
+
+def test_weights_of_nothing():
+    X = np.zeros((3, 1))
+    message = "^GaussianHMM: sample_weight must be positive for a sequence that has rows, got only"
+    for data, lengths in ((X, [3, 0]), ([X, X[:0]], None)):
+        with pytest.raises(ValueError, match=message):
+            GaussianHMM().fit(data, lengths, [0, 1])
+
+
 def test_missing_entries_in_streams(rng):
     X = rng.standard_normal((50, 2))
     X[rng.random(X.shape) < 0.2] = np.nan

@@ -1,20 +1,23 @@
 """The lower bound is exact: equal to the evidence where q can be, below it elsewhere."""
 
 import itertools
+import logging
 
 import numpy as np
 import pytest
-from hmm_kinds import KINDS, same_start
+from hmm_kinds import COVARIANCES, KINDS, same_start
 from scipy.special import digamma, gammaln, multigammaln
 from scipy.stats import dirichlet, wishart
 
-from kernelmill.hmm import VariationalCategoricalHMM, VariationalGaussianHMM
+from kernelmill.hmm import CategoricalHMM, VariationalCategoricalHMM, VariationalGaussianHMM
 from kernelmill.hmm._posterior import (
     dirichlet_divergence,
     expected_log,
     mean_divergence,
     wishart_divergence,
 )
+
+LOPSIDED = np.tile([[1.0, 0.9], [0.0, 1.0]], (2, 1, 1))
 
 
 def log_dirichlet_integral(prior, counts):
@@ -181,6 +184,12 @@ def test_expected_log_of_impossible_outcomes():
         ({"startprob_posterior_": [-1.0, 2.0]}, r"startprob_posterior_ must not be negative"),
         ({"transmat_posterior_": np.eye(2)}, r"transmat_posterior_ must be positive exactly where"),
         ({"means_prior_": np.zeros(3)}, r"means_prior_ must have shape \(2, 2\), got \(3,\)"),
+        ({"scale_posterior_": np.ones(3)}, r"scale_posterior_ must have shape \(2, 2, 2\), got"),
+        ({"scale_posterior_": "a"}, r"scale_posterior_ must be numeric, got"),
+        ({"scale_posterior_": LOPSIDED}, r"scale_posterior_ must be symmetric, got another matrix"),
+        ({"scale_prior_": LOPSIDED}, r"scale_prior_ must be symmetric, got another matrix"),
+        ({"dof_posterior_": "a"}, r"dof_posterior_ must be numeric, got"),
+        ({"startprob_posterior_": [0.0, 0.0]}, r"startprob_posterior_ must have a positive sum"),
     ],
 )
 def test_assigned_posteriors_are_checked(change, message, rng):
@@ -191,3 +200,88 @@ def test_assigned_posteriors_are_checked(change, message, rng):
         setattr(model, name, np.asarray(value))
     with pytest.raises(ValueError, match=message):
         model.fit(X)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_posteriors_may_be_assigned_as_lists(covariance, rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 30)
+    model = VariationalGaussianHMM(2, covariance, n_iter=2, random_state=0).fit(X)
+    same = same_start(model, VariationalGaussianHMM(2, covariance, n_iter=2))
+    listed = same_start(model, VariationalGaussianHMM(2, covariance, n_iter=2))
+    for name, value in vars(model).items():
+        if name.endswith(("_prior_", "_posterior_")):
+            setattr(listed, name, np.asarray(value).tolist())
+    same.fit(X)
+    listed.fit(X)
+    for name, value in vars(same).items():
+        if name.endswith(("_prior_", "_posterior_")):
+            assert type(getattr(listed, name)) is type(value), name
+            assert np.array_equal(getattr(listed, name), value), name
+
+
+@pytest.mark.parametrize("name", ["startprob_prior", "transmat_prior", "emissionprob_prior"])
+def test_concentrations_are_not_negative(name):
+    X = np.arange(12).reshape(12, 1) % 3
+    with pytest.raises(ValueError, match=rf"^Vari.*HMM: {name} must be at least 0, got -1"):
+        VariationalCategoricalHMM(2, **{name: -1}).fit(X)
+    with pytest.raises(ValueError, match=rf"^Vari.*HMM: {name}_ must have a positive sum"):
+        VariationalCategoricalHMM(2, **{name: 0}).fit(X)
+
+
+def test_scales_of_a_prior_are_symmetric(rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 30)
+    with pytest.raises(ValueError, match=r"^Vari.*HMM: scale_prior_ must be symmetric"):
+        VariationalGaussianHMM(2, scale_prior=LOPSIDED).fit(X)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("means_posterior_", np.zeros((2, 2)), "means_prior_ must be assigned beside means_post"),
+        ("dof_posterior_", np.ones(2), "dof_prior_ must be assigned beside dof_posterior_ where"),
+        ("startprob_prior_", np.ones(2), "startprob_posterior_ must be assigned beside"),
+    ],
+)
+def test_posteriors_without_their_priors_are_not_overwritten(name, value, message, rng):
+    model = VariationalGaussianHMM(2, init_params="", n_iter=0)
+    setattr(model, name, value)
+    with pytest.raises(ValueError, match=rf"^VariationalGaussianHMM: {message}"):
+        model.fit(rng.standard_normal((20, 2)))
+    assert getattr(model, name) is value
+
+
+def test_points_without_posteriors_are_a_model():
+    given = np.array([0.5, 0.5]), np.array([[0.9, 0.1], [0.2, 0.8]]), np.full((2, 3), 1 / 3)
+    X = np.array([[0], [2], [1]])
+    answers = []
+    for model in (VariationalCategoricalHMM(2, random_state=0), CategoricalHMM(2, random_state=0)):
+        model.startprob_, model.transmat_, model.emissionprob_ = given
+        filter = model.filter()
+        filter.update(1)
+        answers.append(
+            [
+                model.score(X),
+                *model.decode(X),
+                *model.sample(9),
+                *model.predict_next(X),
+                filter.probabilities,
+            ]
+        )
+        with pytest.raises(ValueError, match="X must hold symbols below 3, got 3"):
+            model.score([[3]])
+    for found, expected in zip(*answers, strict=True):
+        assert np.array_equal(found, expected)
+
+
+def test_an_overwritten_point_is_logged(caplog):
+    X = np.arange(12).reshape(12, 1) % 3
+    for letters, why in (("ste", "init_params contains 't'"), ("se", "transmat_prior_ was not")):
+        model = VariationalCategoricalHMM(2, init_params=letters, random_state=0)
+        model.transmat_ = np.eye(2)
+        with caplog.at_level(logging.WARNING, "kernelmill"):
+            model.fit(X)
+        assert f"transmat_ was assigned but fit starts it anew, because {why}" in caplog.text
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "kernelmill"):
+            model.fit(X)
+        assert not caplog.records

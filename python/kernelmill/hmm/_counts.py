@@ -157,18 +157,19 @@ class MultinomialHMM(RowsMixin, EMModel):
         if self.n_trials is not None:
             owner = type(self).__name__
             given = as_numbers(self.n_trials, "n_trials", owner)
-            if given.shape not in ((), sums.shape):
+            kept = np.ones(len(sums), dtype=bool) if data.kept is None else data.kept
+            if given.shape not in ((), kept.shape):
                 raise ValueError(
-                    f"{owner}: n_trials must be a number or one for each of the {len(sums)} rows "
+                    f"{owner}: n_trials must be a number or one for each of the {len(kept)} rows "
                     f"of X, got shape {given.shape}"
                 )
-            wanted = np.broadcast_to(given, sums.shape)
+            wanted = np.broadcast_to(given, kept.shape)[kept]
             wrong = there & (sums != wanted)
             if wrong.any():
-                row = int(wrong.argmax())
+                i = int(wrong.argmax())
                 raise ValueError(
-                    f"{owner}: X must have rows that add up to n_trials, got {sums[row]:g} instead "
-                    f"of {wanted[row]:g} in row {row}"
+                    f"{owner}: X must have rows that add up to n_trials, got {sums[i]:g} instead "
+                    f"of {wanted[i]:g} in row {np.flatnonzero(kept)[i]}"
                 )
         distinct = np.unique(sums[there])
         return int(distinct[0]) if len(distinct) == 1 else None

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kernelmill._estimator._device import namespace
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._streams import is_stream
 from kernelmill._estimator._validation import as_array, check_features, check_X, chunk_check
@@ -84,12 +85,19 @@ def check_sequence_weight(owner: str, weight: Any, sequences: int) -> np.ndarray
     return found
 
 
-def _expecting(model: Any, reset: bool) -> Any:
-    """The model, or a copy that knows its number of features where it was never fitted."""
-    if reset or "n_features_in_" in vars(model):
+def _expecting(model: Any, names: Any, reset: bool) -> Any:
+    """The model, or a copy that expects the columns of its parameters where these were assigned.
+
+    Such columns have no names of their own, so any `names` of X will do.
+    """
+    columns = None if reset else model._n_columns()
+    if reset or vars(model).get("n_features_in_") == columns:
         return model
     shown = copy.copy(model)
-    shown.n_features_in_ = model._n_columns()
+    shown.n_features_in_ = columns
+    vars(shown).pop("feature_names_in_", None)
+    if names is not None:
+        shown.feature_names_in_ = names
     return shown
 
 
@@ -147,25 +155,41 @@ def open_vectors(
 ) -> Sequences | Stream:
     """Sequences of rows of numbers, in memory or as a stream."""
     owner = type(model).__name__
-    known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
         check = chunk_check(owner, accept_sparse=False, allow_nan=True)
         if type(model)._observe is not observe_vectors:  # counts, of which more can be wrong
             check = functools.partial(_counted, check=check, observe=observe)
         opened = _open(model, X, lengths, weight, None, check)
+        known = _expecting(model, opened.feature_names, reset)
         check_features(known, opened.feature_names, opened.n_features, reset)
-        return Stream(opened, observe, opened.n_features)
+        return Stream(opened, observe, opened.n_features, reset and _may_weigh(X, weight))
+    known = _expecting(model, feature_names(X), reset)
     rows = check_X(known, X, reset=reset, accept_sparse=False, allow_nan=True)
-    return _in_memory(model, rows, lengths, weight, observe, rows.shape[1])
+    rows, found, weight, kept = _kept(owner, rows, lengths, weight)
+    K, d = int(model.n_components), rows.shape[1]
+    return Sequences(rows, found, weight, observe, K, d, kept)
 
 
-def _in_memory(
-    model: Any, X: Any, lengths: Any, weight: Any, observe: Callable, d: int
-) -> Sequences:
-    owner = type(model).__name__
+def _may_weigh(X: Any, weight: Any) -> bool:
+    return weight is not None or isinstance(X, Source)
+
+
+def _kept(owner: str, X: Any, lengths: Any, weight: Any) -> tuple[Any, Any, Any, Any]:
+    """Rows, lengths and weights of the sequences with weight, and which rows these are.
+
+    The last one is None where all are kept.
+    """
     found = check_lengths(owner, lengths, len(X))
     weight = check_sequence_weight(owner, weight, len(found))
-    return Sequences(X, found, weight, observe, int(model.n_components), d)
+    if weight is None or weight.all():
+        return X, found, weight, None
+    used = weight > 0
+    kept = np.repeat(used, found)
+    if not kept.any():
+        raise ValueError(
+            f"{owner}: sample_weight must be positive for a sequence that has rows, got only zeros"
+        )
+    return X[namespace(X).asarray(kept)], found[used], weight[used], kept
 
 
 def open_symbols(
@@ -176,7 +200,6 @@ def open_symbols(
     ``observe(X, n_symbols=...)`` makes of rows what an emission takes.
     """
     owner = type(model).__name__
-    known = _expecting(model, reset)
     if type(X) is not np.ndarray and _is_stream(X):
         codes = functools.partial(as_symbols, owner=owner)
         bound = codes if n_symbols is None else functools.partial(observe, n_symbols=n_symbols)
@@ -187,20 +210,24 @@ def open_symbols(
                 f"{owner}: X must be one column of symbols, got chunks of {opened.n_features} "
                 f"columns"
             )
+        known = _expecting(model, opened.feature_names, reset)
         check_features(known, opened.feature_names, 1, reset)
         if n_symbols is None:
             n_symbols = _not_too_many(largest_symbol(opened, codes) + 1, owner)
         n_symbols = _at_least_one(n_symbols, owner)
-        return Stream(opened, functools.partial(observe, n_symbols=n_symbols), n_symbols)
+        bound = functools.partial(observe, n_symbols=n_symbols)
+        return Stream(opened, bound, n_symbols, reset and _may_weigh(X, weight))
     codes = as_symbols(X, owner)
     if not len(codes):
         raise ValueError(f"{owner}: X must have at least 1 row, got 0 sample(s)")
-    check_features(known, feature_names(X), 1, reset)
+    names = feature_names(X)
+    check_features(_expecting(model, names, reset), names, 1, reset)
+    codes, found, weight, kept = _kept(owner, codes, lengths, weight)
     if n_symbols is None:
         n_symbols = _not_too_many(int(codes.max()) + 1, owner)
     n_symbols = _at_least_one(n_symbols, owner)
     bound = functools.partial(observe, n_symbols=n_symbols)
-    return _in_memory(model, codes, lengths, weight, bound, n_symbols)
+    return Sequences(codes, found, weight, bound, int(model.n_components), n_symbols, kept)
 
 
 def _not_too_many(n_symbols: int, owner: str) -> int:
@@ -234,7 +261,10 @@ class _Observed:
 
     def _width(self) -> int:
         """Features, or symbols, of the parameters as they are."""
-        shape = np.shape(getattr(self, self._widest))  # type: ignore[attr-defined]
+        return self._width_of(self._widest)  # type: ignore[attr-defined]
+
+    def _width_of(self, name: str) -> int:
+        shape = as_array(getattr(self, name), name, type(self).__name__).shape
         return int(shape[-1]) if shape else 0
 
 
@@ -248,8 +278,18 @@ class RowsMixin(_Observed):
 
     @property
     def n_features(self) -> int:
-        """Features d: columns of X."""
+        """Features d: columns of X, as the parameters have them."""
         return self._width()
+
+    @n_features.setter
+    def n_features(self, value: int) -> None:
+        """Accepted for hmmlearn's sake, where it has to be assigned beside the parameters."""
+        widest: str = self._widest  # type: ignore[attr-defined]
+        if vars(self).get(widest) is not None and value != self._width():
+            raise ValueError(
+                f"{type(self).__name__}: n_features must be {self._width()} as {widest} has it, "
+                f"got {value!r} (assign the parameters of another width)"
+            )
 
     def _sequences(
         self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
@@ -279,9 +319,15 @@ class SymbolsMixin(_Observed):
     def _sequences(
         self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
     ) -> Sequences | Stream:
-        if not reset or ("e" not in self.init_params and self._widest in vars(self)):  # type: ignore[attr-defined]
-            known: int | None = self._width()
-        else:
-            known = None if self.n_features is None else int(self.n_features)
+        widest: str = self._widest  # type: ignore[attr-defined]
+        known = None if self.n_features is None else int(self.n_features)
+        if not reset or ("e" not in self.init_params and vars(self).get(widest) is not None):
+            width = self._width()
+            if reset and known not in (None, width):
+                raise ValueError(
+                    f"{type(self).__name__}: n_features must be {width} as {widest} has it, got "
+                    f"{known} (put 'e' into init_params to start anew)"
+                )
+            known = width
         observe = super()._observer()
         return open_symbols(self, X, lengths, weight, known, observe, reset=reset)

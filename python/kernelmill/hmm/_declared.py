@@ -138,8 +138,15 @@ class Parameter:
         return (self.name,)
 
     def spelled(self, model: Any) -> str:
-        """Its shape in letters."""
-        return self.axes if isinstance(self.axes, str) else self.axes[model.covariance_type]
+        """Its shape in letters; matrices (d, d) at its end are symmetric."""
+        if isinstance(self.axes, str):
+            return self.axes
+        if model.covariance_type not in list(self.axes):
+            raise ValueError(
+                f"{type(model).__name__}: covariance_type must be one of {', '.join(self.axes)}, "
+                f"got {model.covariance_type!r}"
+            )
+        return self.axes[model.covariance_type]
 
     def shape(self, model: Any, data: Any = None) -> tuple[int, ...]:
         """Its shape in a model, as wide as the model's parameters are, or as some data."""
@@ -168,7 +175,10 @@ class Parameter:
                 f"{owner}: {shown} must be fitted or assigned first, got a model without it (call "
                 f"fit, or assign all parameters)"
             )
-        return self.check(owner, shown, value, self.shape(model))
+        value = self.check(owner, shown, value, self.shape(model))
+        if self.spelled(model).endswith("dd") and not np.allclose(value, value.swapaxes(-1, -2)):
+            raise ValueError(f"{owner}: {shown} must be symmetric, got another matrix")
+        return value
 
     def begin(self, model: Any, data: Any, numbers: np.random.RandomState) -> None:
         """Set the model's own to where a fit starts."""
@@ -176,7 +186,7 @@ class Parameter:
             setattr(model, self.name, self.start(model, data, numbers))
 
     def n_free(self, model: Any) -> int:
-        """Free scalars; matrices (d, d) are symmetric."""
+        """Free scalars."""
         shape = self.shape(model)
         if self.spelled(model).endswith("dd"):
             return math.prod(shape[:-1]) * (shape[-1] + 1) // 2
@@ -256,6 +266,12 @@ class Posterior(Parameter):
         """The checked value of one of the two."""
         return self._checked(model, f"{self.name}_{part}_")
 
+    def check_pair(self, model: Any) -> None:
+        """Set the model's own prior and posterior to the checked ones."""
+        for part in ("prior", "posterior"):
+            value = self.of(model, part)
+            setattr(model, f"{self.name}_{part}_", value if value.ndim else float(value))
+
     def values(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
         """Prior and posterior as they are."""
         prior, posterior = (np.asarray(getattr(model, name), np.float64) for name in self.names)
@@ -281,12 +297,15 @@ class Concentrations(Posterior):
     counts: Callable = attrgetter("emissions")
 
     def check_pair(self, model: Any) -> None:
-        """Raise where prior or posterior make no sense, or are 0 in different places."""
-        if ((self.of(model) > 0) != (self.of(model, "prior") > 0)).any():
+        """Prior and posterior must be 0 in the same places, too; the distributions follow."""
+        super().check_pair(model)
+        prior, posterior = self.values(model)
+        if ((prior > 0) != (posterior > 0)).any():
             raise ValueError(
                 f"{type(model).__name__}: {self.name}_posterior_ must be positive exactly where "
                 f"{self.name}_prior_ is, got zeros in other places"
             )
+        self.set_mean(model)
 
     def divergence(self, model: Any) -> float:
         """From the prior to the posterior."""
@@ -297,7 +316,7 @@ class Concentrations(Posterior):
         shape, name = self.shape(model, data), f"{self.name}_prior"
         given = getattr(model, name)
         given = 1.0 / shape[-1] if given is None else given
-        prior = np.array(broadcast_parameter(type(model).__name__, name, given, shape))
+        prior = np.array(broadcast_parameter(type(model).__name__, name, given, shape, minimum=0))
         setattr(model, f"{name}_", prior)
         assert self.start is not None
         # Each sequence begins once; the states share all other counts.

@@ -6,6 +6,8 @@ callback sees a usable model; `fitting` puts the old ones back where a fit does 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -67,15 +69,27 @@ class FittedModel(SequenceModel):
     def _needs(self, letter: str) -> bool:
         """Whether the parameters of a letter are to be started: asked for, or not there."""
         names = [name for p in self._fitted if p.letter == letter for name in p.names]
-        present = [name for name in names if name in vars(self)]
+        points = [p.name for p in self._points if p.letter == letter]
+        missing = [name for name in names if vars(self).get(name) is None]
+        present = [name for name in names if name not in missing]
+        why = f"init_params contains {letter!r}"
         if letter not in self.init_params:
-            return len(present) < len(names)
+            if not missing:
+                return False
+            if present:
+                raise ValueError(
+                    f"{type(self).__name__}: {missing[0].lstrip('_')} must be assigned beside "
+                    f"{present[0].lstrip('_')} where init_params has no {letter!r}, got a model "
+                    f"without it (put {letter!r} into init_params to start both anew)"
+                )
+            why = f"{missing[0].lstrip('_')} was not"
+        present += [name for name in points if vars(self).get(name) is not None]
         if present and "_monitor" not in vars(self):
             logger.warning(
-                "%s: %s was assigned but fit starts it anew, because init_params contains %r",
+                "%s: %s was assigned but fit starts it anew, because %s",
                 type(self).__name__,
                 present[0].lstrip("_"),
-                letter,
+                why,
             )
         return True
 
@@ -83,13 +97,21 @@ class FittedModel(SequenceModel):
         """What makes a usable model of a copy, for callbacks that want one."""
         return {name: value for name, value in vars(self).items() if name.endswith("_")}
 
-    def _monitor_of_fit(self) -> ConvergenceMonitor:
-        """A new monitor, or the one of the user's own class, emptied."""
+    @contextlib.contextmanager
+    def _monitor_of_fit(self) -> Iterator[ConvergenceMonitor]:
+        """A new monitor, or the one of the user's own class, emptied unless the fit fails."""
         monitor = vars(self).get("_monitor")
         if monitor is None or type(monitor) is ConvergenceMonitor:
-            return ConvergenceMonitor(self.tol, int(self.n_iter), self.verbose)
+            yield ConvergenceMonitor(self.tol, int(self.n_iter), self.verbose)
+            return
+        before = vars(monitor).copy()
         monitor._reset()
-        return monitor
+        try:
+            yield monitor
+        except BaseException:
+            vars(monitor).clear()
+            vars(monitor).update(before)
+            raise
 
     @fitting
     def fit(self, X: Any, lengths: Any = None, sample_weight: Any = None) -> Any:
@@ -105,8 +127,8 @@ class FittedModel(SequenceModel):
             Lengths of the sequences in X, adding up to T; one sequence when left out. None for
             streams.
         sample_weight : array-like of shape (S,), optional
-            A weight for each sequence. A weight of 2 is the same as the sequence twice, 0 as no
-            sequence.
+            A weight for each sequence: 0 is as no sequence, and from the same start 2 is as the
+            sequence twice. Where a fit starts depends only on which sequences have weight.
 
         Returns
         -------
@@ -121,7 +143,8 @@ class FittedModel(SequenceModel):
 
         Notes
         -----
-        Parameters whose letter is missing in ``init_params`` start from the attributes as they are;
+        Parameters whose letter is missing in ``init_params`` start from the attributes as they are
+        (variational posteriors from all attributes of the letter), or anew where there are none;
         those whose letter is missing in ``params`` stay as they started. A fit that fails or is
         interrupted leaves the model as it was.
         """
@@ -130,13 +153,14 @@ class FittedModel(SequenceModel):
         self._start(data)
         setting = self._setting(data)
         self._check_start()
-        monitor = self._monitor_of_fit()
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        with Progress(
-            self, self.verbose, iterations=int(self.n_iter), X=X, metadata=metadata
-        ) as progress:
+        n_iter = int(self.n_iter)
+        with (
+            self._monitor_of_fit() as monitor,
+            Progress(self, self.verbose, iterations=n_iter, X=X, metadata=metadata) as progress,
+        ):
             progress.begin_run()
-            for _ in range(int(self.n_iter)):
+            for _ in range(n_iter):
                 chain, emission = self._step()
                 expected = data.reduce(_passes.expectation, chain, emission)
                 if expected.impossible:

@@ -54,12 +54,7 @@ class Covariances(Parameter):
                 f"{model.covariance_type!r}, got those of {self.type_in(model)!r} (set the type "
                 f"back, assign covars_ anew, or put 'c' into init_params)"
             )
-        value = super().of(model)
-        if self.spelled(model).endswith("dd") and not np.allclose(value, value.swapaxes(-1, -2)):
-            raise ValueError(
-                f"{type(model).__name__}: covars_ must be symmetric, got another matrix"
-            )
-        return value
+        return super().of(model)
 
 
 class CovarianceMixin:
@@ -71,11 +66,20 @@ class CovarianceMixin:
 
     @property
     def covars_(self) -> np.ndarray:
-        """Covariance matrices of the states, (K, d, d), whatever the type."""
+        """Covariance matrices of the states, (K, d, d), whatever the type.
+
+        Full ones are the model's own and may be edited; others are made anew and read-only.
+        """
         if "_covars_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no covars_ yet")
-        K, d = int(self.n_components), self._width()  # type: ignore[attr-defined]
-        return np.array(full_covariances(self._covars_, COVARS.type_in(self), K, d))
+        # As many and as wide as they are, whatever n_components and means_ have become.
+        kind, found = COVARS.type_in(self), self._covars_
+        K = int(self.n_components) if kind == "tied" else len(found)
+        d = self._width() if kind == "spherical" else found.shape[-1]  # type: ignore[attr-defined]
+        matrices = full_covariances(found, kind, K, d)
+        if kind != "full":
+            matrices.setflags(write=False)  # an edit would be lost: better that it raises
+        return matrices
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:

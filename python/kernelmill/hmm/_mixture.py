@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._validation import as_numbers
 from kernelmill.hmm._base import NUMBER_OR_ARRAY, OPTIONAL
 from kernelmill.hmm._declared import (
     STARTPROB,
@@ -231,7 +232,7 @@ class GMMHMM(NormalStates):
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:
-        COVARS.put(self, covars)
+        COVARS.put(self, as_numbers(covars, "covars_", type(self).__name__))
 
     def _size(self, letter: str) -> int:
         return int(self.n_mix) if letter == "M" else super()._size(letter)

@@ -63,7 +63,7 @@ def gaussians_of(means, covariances, covariance_type: str, owner: str) -> Gaussi
 def moved_means(moments: Moments, gaussians: Gaussians, prior: NormalPrior) -> np.ndarray:
     """delta, how far each mean goes."""
     mass = moments.weights + prior.weight
-    filled = mass > EMPTY
+    filled = mass > EMPTY * moments.weights.sum()
     pulled = moments.sums + prior.weight[:, None] * (prior.mean - gaussians.means)
     return np.where(filled[:, None], pulled / np.where(filled, mass, 1.0)[:, None], 0.0)
 
@@ -115,9 +115,10 @@ def best(
     if not covariances:
         return new_means, gaussians.covariances
     scatter = scatter_about(moments, gaussians, delta, prior)
+    least = EMPTY * moments.weights.sum()
     if gaussians.is_diagonal:
         mass = moments.weights[:, None] + prior.count.reshape(k, -1)
-        filled = (mass > EMPTY).all(axis=1)
+        filled = (mass > least).all(axis=1)
         found = (scatter + prior.scatter) / np.where(filled[:, None], mass, 1.0)
         if kind == "spherical":
             found = np.maximum(found.mean(axis=1), floor.mean())
@@ -131,7 +132,7 @@ def best(
     else:
         mass = moments.weights.reshape(groups, -1).sum(axis=1) + prior.count
         scatter = scatter.reshape(groups, -1, d, d).sum(axis=1)
-    filled = mass > EMPTY
+    filled = mass > least
     found = (scatter + prior.scatter) / np.where(filled, mass, 1.0)[:, None, None]
     found = raised((found + found.transpose(0, 2, 1)) / 2, floor)
     if kind == "tied":

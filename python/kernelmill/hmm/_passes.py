@@ -9,6 +9,7 @@ can send them to its workers.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ import numpy as np
 from kernelmill._estimator._device import namespace, to_host
 from kernelmill.ops import hmm
 from kernelmill.ops._op import is_cupy
-from kernelmill.stream._source import Fold
+from kernelmill.stream._source import Fold, add_up
 
 # Entries of the (T, K) matrices of one group of sequences: 128 MiB each.
 _GROUP_ENTRIES = 1 << 24
@@ -40,7 +41,7 @@ class Expected(NamedTuple):
     log_prob : float
         Weighted log-likelihood of the possible sequences.
     impossible : int
-        Sequences with weight and without probability.
+        Sequences without probability.
     starts : ndarray of shape (K,)
     transitions : ndarray of shape (K, K)
     rows : int
@@ -76,14 +77,11 @@ def expectation(
     del density
     log_prob = to_host(log_prob)
     possible = log_prob != -np.inf
-    counted = possible
     if weight is None:
         total = float(log_prob[possible].sum())
     else:
-        counted = weight > 0
-        total = float((weight * np.where(possible & counted, log_prob, 0.0)).sum())
+        total = float((weight * np.where(possible, log_prob, 0.0)).sum())
         gamma *= namespace(gamma).asarray(np.repeat(weight, lengths))[:, None]
-        possible = possible | ~counted
     emissions = emission.statistics(observed, gamma, kept)
     return Expected(
         total,
@@ -154,13 +152,33 @@ def _of_chunk(
     return run(observe(X), lengths, weight, *state)
 
 
-def _largest_symbol(X: Any, as_codes: Callable) -> int:
+def _if_weighted(X: Any, op: Callable, *state: Any, sample_weight: Any = None) -> list[Any]:
+    """What an op gives for a chunk, in a list; nothing for a sequence of weight 0."""
+    if sample_weight is not None and not sample_weight[0] > 0:
+        return []
+    return [op(X, *state, sample_weight=sample_weight)]
+
+
+def _add_lists(total: list[Any], part: list[Any]) -> list[Any]:
+    """Merge lists of at most one result by adding these up."""
+    return [add_up(total[0], part[0])] if total and part else total or part
+
+
+def _has_weight(X: Any, sample_weight: Any = None) -> np.ndarray:
+    return np.array([sample_weight is None or sample_weight[0] > 0])
+
+
+def _joined(total: np.ndarray, part: np.ndarray) -> np.ndarray:
+    return np.concatenate([total, part])
+
+
+def _largest_symbol(X: Any, as_codes: Callable, sample_weight: Any = None) -> int:
     codes = as_codes(X)
     return int(codes.max()) if len(codes) else -1
 
 
 class Sequences:
-    """Sequences in memory, one after the other in X.
+    """Sequences in memory, one after the other in X; none of them has weight 0.
 
     Parameters
     ----------
@@ -178,13 +196,24 @@ class Sequences:
         Rows, and sequences that have any.
     d : int
         Features; of symbols how many there are.
+    kept : ndarray of bool, or None
+        Which rows of what the user passed these are, None for all of them: a weight of 0 is no
+        sequence.
     """
 
     def __init__(
-        self, X: Any, lengths: np.ndarray, weight: Any, observe: Callable, n_states: int, d: int
+        self,
+        X: Any,
+        lengths: np.ndarray,
+        weight: Any,
+        observe: Callable,
+        n_states: int,
+        d: int,
+        kept: np.ndarray | None = None,
     ) -> None:
         self._X = X
         self.d = d
+        self.kept = kept
         self.n_rows, self.n_sequences = len(X), int((lengths > 0).sum())
         self._parts = []
         ends = np.cumsum(lengths)
@@ -211,11 +240,15 @@ class Sequences:
     @functools.cached_property
     def some_rows(self) -> Any:
         """At most `MOST_ROWS` of the rows, on the host, in their order, the same ones each time."""
-        X = self._X
-        if len(X) > MOST_ROWS:
-            drawn = np.random.default_rng(0).choice(len(X), MOST_ROWS, replace=False, shuffle=False)
-            X = X[np.sort(drawn)]
-        return to_host(X)
+        return to_host(self._X[_drawn(len(self._X))])
+
+
+def _drawn(rows: int) -> Any:
+    """Which rows decide a start."""
+    if rows <= MOST_ROWS:
+        return slice(None)
+    drawn = np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False, shuffle=False)
+    return np.sort(drawn)
 
 
 def _groups(lengths: np.ndarray, most: int) -> list[tuple[int, int]]:
@@ -232,32 +265,65 @@ def _groups(lengths: np.ndarray, most: int) -> list[tuple[int, int]]:
 
 
 class Stream:
-    """Sequences that are the chunks of a source; the interface of `Sequences`."""
+    """Sequences that are the chunks of a source; the interface of `Sequences`.
 
-    def __init__(self, opened: Any, observe: Callable, d: int) -> None:
+    Where `weighted` is set the source may have weights, and passes leave out chunks of weight 0.
+    """
+
+    def __init__(self, opened: Any, observe: Callable, d: int, weighted: bool) -> None:
         self._opened = opened
         self._observe = observe
         self.d = d
+        self._weighted = weighted
+
+    @functools.cached_property
+    def kept(self) -> np.ndarray | None:
+        if not self._weighted:
+            return None
+        used = self._opened.map_reduce(_has_weight, merge=_joined)
+        if not used.any():
+            raise ValueError(
+                f"{self._opened._owner}: sample_weight must be positive for a sequence that has "
+                f"rows, got only zeros"
+            )
+        return None if used.all() else np.repeat(used, self._sizes)
+
+    @property
+    def _sizes(self) -> list[int]:
+        return [size for size in self._opened.chunk_lengths() if size]
 
     @property
     def n_rows(self) -> int:
-        return self._opened.count_rows()
+        return self._opened.count_rows() if self.kept is None else int(self.kept.sum())
 
     @property
     def n_sequences(self) -> int:
-        return sum(size > 0 for size in self._opened.chunk_lengths())
+        if self.kept is None:
+            return len(self._sizes)
+        return int(self.kept[np.cumsum(self._sizes) - 1].sum())
 
     def reduce(self, run: Callable, *state: Any) -> Any:
-        return self._opened.map_reduce(_of_chunk, self._observe, run, *state)
+        op = (_of_chunk, self._observe, run, *state)
+        if not self._weighted:
+            return self._opened.map_reduce(*op)
+        return self._opened.map_reduce(_if_weighted, *op, merge=_add_lists)[0]
 
     def map(self, run: Callable, *state: Any) -> Iterator[Any]:
-        yield from self._opened.map(_of_chunk, self._observe, run, *state)
+        op = (_of_chunk, self._observe, run, *state)
+        if not self._weighted:
+            yield from self._opened.map(*op)
+        else:
+            yield from self._opened.map_reduce(_if_weighted, *op, merge=operator.add)
 
     @functools.cached_property
     def some_rows(self) -> Any:
-        return to_host(self._opened.sample(min(MOST_ROWS, self.n_rows), 0)[0])
+        if self.kept is None:
+            return to_host(self._opened.sample(min(MOST_ROWS, self.n_rows), 0)[0])
+        rows = np.flatnonzero(self.kept)
+        return to_host(self._opened.take(rows[_drawn(len(rows))]))
 
 
 def largest_symbol(opened: Any, as_codes: Callable) -> int:
-    """The largest symbol of a stream, -1 where none was observed."""
-    return max(opened.map(_largest_symbol, as_codes), default=-1)
+    """The largest symbol of a stream in sequences with weight, -1 where none was observed."""
+    found = opened.map_reduce(_if_weighted, _largest_symbol, as_codes, merge=max)
+    return max(found, default=-1)

@@ -54,6 +54,7 @@ class VariationalModel(FittedModel):
     Subclasses add what is no Dirichlet: its divergence, and how it follows.
     """
 
+    _fitted: ClassVar[tuple[Posterior, ...]]
     _parameters: ClassVar[dict[str, Any]] = {
         **SHARED,
         "startprob_prior": OPTIONAL,
@@ -79,11 +80,10 @@ class VariationalModel(FittedModel):
         return [p for p in self._fitted if isinstance(p, Concentrations)]
 
     def _setting(self, data: Sequences | Stream) -> None:
-        for parameter in self._dirichlets:
-            parameter.set_mean(self)
+        """Attributes say it all."""
 
     def _check_start(self) -> None:
-        for parameter in self._dirichlets:
+        for parameter in self._fitted:
             parameter.check_pair(self)
 
     def _step(self) -> tuple[Chain, Any]:
@@ -218,6 +218,11 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
         self.init_params = init_params
         self.implementation = implementation
         self.device = device
+
+    def _width(self) -> int:
+        """Symbols of the posterior, or of the point where only that was assigned."""
+        only_point = vars(self).get(self._widest) is None
+        return self._width_of("emissionprob_" if only_point else self._widest)
 
     def _emission(self, table: np.ndarray) -> CategoricalEmission:
         with np.errstate(divide="ignore"):
@@ -412,14 +417,13 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
                 self._start_means(rows, centers, counts)
             if "c" in new:
                 self._start_covariances(rows, counts)
-        self._set_covars()
         return new
 
     def _check_start(self) -> None:
         super()._check_start()
         owner, kind = type(self).__name__, self.covariance_type
         for part in ("prior", "posterior"):
-            means, _, dof, scale = (p.of(self, part) for p in (MEANS, BETA, DOF, SCALE))
+            means, dof, scale = (p.of(self, part) for p in (MEANS, DOF, SCALE))
             least = means.shape[1] - 1
             if not (dof > least).all():
                 raise ValueError(
