@@ -266,6 +266,12 @@ def test_rows_are_counted_in_all_of_X(name, rng, monkeypatch):
             run(np.split(X, 3))
 
 
+def test_rows_without_weight_are_counted():
+    X = np.array([[0.0], [1.0], [0.0], [2.0], [1.0], [1.5]])
+    with pytest.raises(ValueError, match=r"got 1\.5 at row 5, column 0"):
+        PoissonHMM(2).fit(X, [1, 2, 1, 2], sample_weight=[1, 0, 0, 1])
+
+
 def test_unknown_symbols_are_counted_in_all_of_X():
     model = CategoricalHMM(2, random_state=0).fit([[0], [1], [1], [0]])
     X = np.array([[0], [1], [1], [0], [1], [2]])

@@ -7,8 +7,8 @@ so that Dask can send it to its workers. Where nothing was observed the density 
 - symbols: negative numbers, NaN and masked entries;
 - counts: NaN entries (of multinomial rows, whole rows only).
 
-Errors name the row, counted from `first_row`, the place of the first one in all of X. None is for a
-single observation that a filter takes in, called x.
+Errors name the row, counted from `first_row`, the place of the first one in all of X, or an array
+of the places of all. None is for a single observation that a filter takes in, called x.
 """
 
 from __future__ import annotations
@@ -84,25 +84,26 @@ class _Bad(NamedTuple):
     where: str
 
 
-def _first_bad(X: Any, bad: Any, first_row: int | None) -> _Bad:
+def _first_bad(X: Any, bad: Any, first_row: int | np.ndarray | None) -> _Bad:
     """The first entry of a column, or of rows, for which `bad` is true."""
     place = tuple(int(i) for i in np.argwhere(to_host(bad))[0])
     value, entry = float(X[place]), place[1:]
     if first_row is None:
         return _Bad(value, "x", f" in entry {entry[0]}" if entry else "")
     column = f", column {entry[0]}" if entry else ""
-    return _Bad(value, "X", f" at row {first_row + place[0]}{column}")
+    row = first_row[place[0]] if isinstance(first_row, np.ndarray) else first_row + place[0]
+    return _Bad(value, "X", f" at row {row}{column}")
 
 
 def observe_vectors(
-    X: Any, *, owner: str, device: str | None = None, first_row: int | None = 0
+    X: Any, *, owner: str, device: str | None = None, first_row: int | np.ndarray | None = 0
 ) -> Vectors:
     """Rows of real numbers, NaN where an entry is missing; none is refused here."""
     X = move_in(X, device, owner)
     return Vectors(X, parts_of(X))
 
 
-def as_symbols(X: Any, owner: str, first_row: int | None = 0) -> Any:
+def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> Any:
     """X as a vector of int64 codes, -1 where nothing was observed.
 
     Raises
@@ -156,7 +157,12 @@ def as_symbols(X: Any, owner: str, first_row: int | None = 0) -> Any:
 
 
 def observe_symbols(
-    X: Any, *, n_symbols: int, owner: str, device: str | None = None, first_row: int | None = 0
+    X: Any,
+    *,
+    n_symbols: int,
+    owner: str,
+    device: str | None = None,
+    first_row: int | np.ndarray | None = 0,
 ) -> Symbols:
     """Symbols below `n_symbols`."""
     codes = as_symbols(X, owner, first_row)
@@ -170,7 +176,7 @@ def observe_symbols(
     return Symbols(move_in(codes, device, owner), n_symbols)
 
 
-def _whole_counts(X: Any, owner: str, first_row: int | None) -> tuple[Any, Any]:
+def _whole_counts(X: Any, owner: str, first_row: int | np.ndarray | None) -> tuple[Any, Any]:
     """Counts without NaN as float64, and where entries were seen (None: everywhere)."""
     absent = X != X
     missing = bool(absent.any())
@@ -199,7 +205,7 @@ def _log_factorials(counts: Any) -> Any:
 
 
 def observe_counts(
-    X: Any, *, owner: str, device: str | None = None, first_row: int | None = 0
+    X: Any, *, owner: str, device: str | None = None, first_row: int | np.ndarray | None = 0
 ) -> Counts | Symbols:
     """Counts with a Poisson distribution in each feature.
 
@@ -219,7 +225,7 @@ def observe_counts(
 
 
 def observe_multinomial(
-    X: Any, *, owner: str, device: str | None = None, first_row: int | None = 0
+    X: Any, *, owner: str, device: str | None = None, first_row: int | np.ndarray | None = 0
 ) -> Counts:
     """Counts whose rows are multinomial; a row is missing as a whole or not at all."""
     X = move_in(X, device, owner)

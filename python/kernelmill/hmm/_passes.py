@@ -222,7 +222,8 @@ class Sequences:
             end = int(ends[stop - 1])
             rows = X if end - first == len(X) else X[first:end]
             part_weight = None if weight is None else weight[start:stop]
-            self._parts.append((observe(rows, first_row=first), lengths[start:stop], part_weight))
+            place = first if kept is None else np.flatnonzero(kept)[first:end]
+            self._parts.append((observe(rows, first_row=place), lengths[start:stop], part_weight))
             first = end
 
     def reduce(self, run: Callable, *state: Any) -> Any:
