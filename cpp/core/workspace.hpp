@@ -2,7 +2,7 @@
 // the first call.
 #pragma once
 
-#include <algorithm>  // std::min_element
+#include <algorithm>  // std::max, std::min_element
 #include <array>      // the kept blocks
 #include <cstddef>    // std::size_t
 #include <new>        // aligned operator new
@@ -31,12 +31,16 @@ class KeptBlocks {
   ~KeptBlocks() {
     for (Block& block : blocks_) release(block);
   }
-  // The smallest kept block that is large enough, or a new one.
+  // The smallest kept block that is large enough, or a new one. Not one that is far larger: whoever
+  // needs it next would have to get fresh pages from the system, which took 20 ms for 8 MB where
+  // the host of a virtual machine had to find them first.
   Block take(std::size_t bytes) {
     if (bytes == 0) return {};
+    const std::size_t most = 4 * std::max(bytes, std::size_t{1024});
     Block* best = nullptr;
     for (Block& block : blocks_) {
-      if (block.bytes >= bytes && (best == nullptr || block.bytes < best->bytes)) best = &block;
+      if (block.bytes < bytes || block.bytes > most) continue;
+      if (best == nullptr || block.bytes < best->bytes) best = &block;
     }
     if (best != nullptr) return std::exchange(*best, {});
     if (bytes < huge_page) return {::operator new(bytes, alignment(bytes)), bytes};

@@ -1,4 +1,5 @@
-// core/memory.hpp: size classes, reuse, the capacity, threads, fork and a bad environment.
+// core/memory.hpp: size classes, reuse, the capacity, threads, fork and a bad environment; and what
+// core/workspace.hpp keeps.
 #include <gtest/gtest.h>
 
 #include <algorithm>  // std::max
@@ -17,6 +18,7 @@
 #endif
 
 #include "core/memory.hpp"
+#include "core/workspace.hpp"
 
 namespace kernelmill {
 namespace {
@@ -224,6 +226,33 @@ TEST(MemoryChild, DISABLED_RefusesEveryTime) {
   }
 }
 #endif
+
+// core/workspace.hpp: what a loop takes and gives back again and again, it gets without the system.
+TEST(Workspace, LargeBlocksAreNotSpentOnSmallRequests) {
+  constexpr std::size_t large = std::size_t{8} << 20;
+  for (int round = 0; round < 8; ++round) {
+    std::vector<Workspace<char>> small;  // more blocks than a thread keeps
+    for (std::size_t i = 1; i <= 8; ++i) small.emplace_back(1000 * i);
+    const Workspace<char> middle(large / 10), one(large), two(large);
+    for (const Workspace<char>* block : {&one, &two}) {
+      char& mark = block->data()[large / 2];  // fresh pages hold zeros
+      if (round > 0) {
+        EXPECT_EQ(mark, 'k') << "round " << round;
+      }
+      mark = 'k';
+    }
+  }
+}
+
+TEST(Workspace, BlocksOfNearlyTheSizeAreUsedAgain) {
+  const void* first = nullptr;
+  {
+    const Workspace<char> block(1 << 20);
+    first = block.data();
+  }
+  const Workspace<char> block((1 << 20) - 12345);
+  EXPECT_EQ(block.data(), first);
+}
 
 // Released after main(): the pool must still be there (run under ASan this is a real check).
 struct Late {
