@@ -1,6 +1,7 @@
 """Print the README's speed table from a saved benchmark.
 
-``python tools/speed_table.py benchmarks/results/kmeans-2-cores.json``
+``python tools/speed_table.py benchmarks/results/kmeans-2-cores.json``; words after the file choose
+the cases that begin with one of them.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ def show(seconds: float) -> str:
     return f"{seconds / scale:.3g} {unit}"
 
 
-def table(found: dict) -> str:
+def table(found: dict, beginnings: tuple[str, ...] = ("",)) -> str:
     """The results as a Markdown table; raises ValueError when one of them is wrong."""
     lines = ["| work | KernelMill | best peer | ratio |", "|---|---|---|---|"]
     for result in found["results"]:
         if result["wrong"]:
             raise ValueError(f"{result['case']} must have no wrong result, got {result['wrong']}")
+        if not result["case"].startswith(beginnings):
+            continue
         ours = next(iter(result["timings"].values()))["median"]
         peer = result["best_peer"]
         best = f"{show(result['timings'][peer]['median'])} ({peer})" if peer else ""
@@ -34,10 +37,11 @@ def table(found: dict) -> str:
 
 
 def main() -> int:
-    """Print the table of each file named on the command line."""
-    for name in sys.argv[1:]:
-        print(table(json.loads(Path(name).read_text(encoding="utf-8"))))
-        print(f"\nFrom `{name}`.")
+    """Print the table of the file named on the command line."""
+    name, *beginnings = sys.argv[1:]
+    found = json.loads(Path(name).read_text(encoding="utf-8"))
+    print(table(found, tuple(beginnings) or ("",)))
+    print(f"\nFrom `{name}`.")
     return 0
 
 
