@@ -193,9 +193,8 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> 
   index_t height = std::min<index_t>(tiles, P::MC / P::MR);
   index_t width = std::min<index_t>(panels, P::NC / P::NR);
   while (ceil_div(tiles, height) * ceil_div(panels, width) < wanted && height * width > 1) {
-    (height * P::MR > width * P::NR ? height : width) /= 2;
-    height = std::max<index_t>(height, 1);
-    width = std::max<index_t>(width, 1);
+    const bool taller = height * P::MR > width * P::NR;
+    (width == 1 || (height > 1 && taller) ? height : width) /= 2;
   }
   const index_t row_blocks = ceil_div(tiles, height), column_blocks = ceil_div(panels, width);
   parallel_for(row_blocks * column_blocks, 1, [&](index_t task, index_t, index_t) {

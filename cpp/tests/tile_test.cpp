@@ -489,6 +489,22 @@ TYPED_TEST(Matmul, LargeEnoughForSeveralTasks) {
   kernelmill::set_thread_limit(0);
 }
 
+// Blocks are halved until there are enough for the threads, down to single tiles.
+TYPED_TEST(Matmul, FewTilesForManyThreads) {
+  for (int threads : {2, 7, 16, 64, 1000}) {
+    kernelmill::set_thread_limit(threads);
+    for (auto [m, n, k] : {std::array<index_t, 3>{9, 3001, 600},
+                           {160, 160, 3000},
+                           {200, 150, 513},
+                           {20, 2000, 500},
+                           {2000, 20, 500}}) {
+      check_matmul<TypeParam>(m, n, k, Layout::row_major, Layout::row_major, Layout::row_major, 1,
+                              0);
+    }
+  }
+  kernelmill::set_thread_limit(0);
+}
+
 // Values that do not sum exactly: neither the threads, nor the other rows and columns, nor the path
 // taken (single task, blocks, parallel depth) may change the bits of an element.
 TYPED_TEST(Matmul, SameBitsAtAnyThreadCountAndPosition) {
