@@ -494,7 +494,8 @@ TYPED_TEST(Matmul, FewTilesForManyThreads) {
   for (int threads : {2, 7, 16, 64, 1000}) {
     kernelmill::set_thread_limit(threads);
     for (auto [m, n, k] : {std::array<index_t, 3>{9, 3001, 600},
-                           {160, 160, 3000},
+                           {120, 160, 3000},
+                           {280, 320, 600},
                            {200, 150, 513},
                            {20, 2000, 500},
                            {2000, 20, 500}}) {
