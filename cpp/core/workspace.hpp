@@ -36,6 +36,7 @@ class KeptBlocks {
   // the host of a virtual machine had to find them first.
   Block take(std::size_t bytes) {
     if (bytes == 0) return {};
+    // Four times: the blocks of successive calls differ that much; 4 KiB are no loss to anybody.
     const std::size_t most = 4 * std::max(bytes, std::size_t{1024});
     Block* best = nullptr;
     for (Block& block : blocks_) {

@@ -92,7 +92,8 @@ class KeptRows {
 
  public:
   // Rows are kept if several steps share them, they fit the caches, and the sums of k clusters,
-  // which are copied for each block, are few beside them.
+  // which are copied for each block, are few beside them (1800 rows, d = 10, k = 1000, float32 took
+  // 13 % longer with kept rows).
   KeptRows(MatrixView<const T> x, index_t k, index_t steps) : d_(x.cols), width_(width(x.cols)) {
     const index_t n = x.rows, bytes = n * (d_ * index_t{sizeof(T)} + width_ * 8);
     const index_t block = std::min(nearest::row_grain(n, k, d_), nearest::block_rows<T>(d_));

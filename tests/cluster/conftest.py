@@ -1,7 +1,12 @@
-"""Data that every clustering test can use."""
+"""Data that every clustering test can use; the test files of this folder import learned.py."""
+
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def make_blobs(rng, n=300, d=4, k=5, dtype=np.float64, spread=4.0):

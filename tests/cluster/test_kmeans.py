@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from learned import fitted
 from sklearn.base import clone
 from sklearn.cluster import KMeans as Peer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
@@ -15,16 +16,6 @@ import kernelmill
 from kernelmill.cluster import KMeans, MiniBatchKMeans
 
 DTYPES = [np.float32, np.float64]
-
-
-def fitted(model):
-    """Everything that was learned, comparable bit for bit."""
-    return {
-        "centers": model.cluster_centers_.tobytes(),
-        "labels": model.labels_.tobytes(),
-        "inertia": model.inertia_,
-        "n_iter": model.n_iter_,
-    }
 
 
 def inertia_of(X, centers, labels=None, weight=None):

@@ -2,20 +2,11 @@
 
 import numpy as np
 import pytest
+from learned import fitted
 
 from kernelmill.cluster import KMeans, _kmeans
 
 DTYPES = [np.float32, np.float64]
-
-
-def fitted(model):
-    """Everything that was learned, comparable bit for bit."""
-    return {
-        "centers": model.cluster_centers_.tobytes(),
-        "labels": model.labels_.tobytes(),
-        "inertia": model.inertia_,
-        "n_iter": model.n_iter_,
-    }
 
 
 @pytest.mark.filterwarnings("ignore:Number of distinct")

@@ -22,6 +22,7 @@ from kernelmill.cluster._base import (
     warn_if_too_few,
 )
 from kernelmill.cluster._lloyd import (
+    EMPTY_CLUSTER,
     Run,
     choose_bounds,
     lloyd_by_passes,
@@ -38,12 +39,11 @@ INIT = rule.any_of(
     rule.function("(X, n_clusters, random_state)"),
     rule.array("(n_clusters, n_features)"),
 )
-# Runs side by side where a step is worth at most this many chunks of the fused op, which cuts its
-# rows into chunks of about so many flops, and where what all runs find takes at most 64 MB.
+# Runs go side by side where a step is at most this many chunks of the fused op, so that more
+# threads could not share it, and where all that the runs find takes at most so many bytes.
 _TOGETHER_CHUNKS = 4
-_CHUNK_FLOPS = 4e6
+_CHUNK_FLOPS = 4e6  # about, as row_grain in cpp/ops/kmeans_nearest.hpp cuts the rows
 _TOGETHER_BYTES = 64e6
-_EMPTY_CLUSTER = 3  # a status of kmeans.lloyd
 
 N_INIT = rule.any_of(rule.one_of("auto"), rule.integer(1))
 
@@ -362,7 +362,14 @@ def best_of_runs(runs, start, descend, progress) -> Run:
         run, stopped = descend(start(number))
         if best is None or run.inertia < best.inertia:
             best = run
-        skip = _end_run(progress, number, runs, run)
+        skip = progress.end_run(
+            "run %d of %d: inertia %.6g after %d iterations",
+            number + 1,
+            runs,
+            run.inertia,
+            run.n_iter,
+            objective=run.inertia,
+        )
         if stopped or skip:
             break
     assert best is not None  # there is at least one run
@@ -381,30 +388,17 @@ def best_of_small_runs(X, weight, starts, max_iter, tol, descend, progress) -> R
     max_iter, tol, descend, progress
         As elsewhere; the progress must not be listening.
     """
-    found = kmeans.restarts(X, starts, weight, max_iter, tol)
-    best: Run | None = None
-    for number, (centers, labels, squared, steps, status) in enumerate(zip(*found, strict=True)):
-        if status == _EMPTY_CLUSTER:  # needs the care that only a run by itself gets
-            run = descend(_seeding.rows_at(X, starts[number]))[0]
-        else:
-            run = Run(centers, labels, sum_of(squared, weight), int(steps))
-        if best is None or run.inertia < best.inertia:
-            best = run
-        _end_run(progress, number, len(starts), run)
-    assert best is not None  # there is at least one run
+    found = list(zip(*kmeans.restarts(X, starts, weight, max_iter, tol), strict=True))
+
+    def finished(number):
+        centers, labels, squared, steps, status = found[number]
+        if status == EMPTY_CLUSTER:  # needs the care that only a run by itself gets
+            return descend(_seeding.rows_at(X, starts[number]))
+        return Run(centers, labels, sum_of(squared, weight), int(steps)), False
+
+    best = best_of_runs(len(starts), lambda number: number, finished, progress)
     # Not a view that keeps what the other runs found alive.
     return best._replace(centers=best.centers.copy(), labels=best.labels.copy())
-
-
-def _end_run(progress, number, runs, run: Run) -> bool:
-    return progress.end_run(
-        "run %d of %d: inertia %.6g after %d iterations",
-        number + 1,
-        runs,
-        run.inertia,
-        run.n_iter,
-        objective=run.inertia,
-    )
 
 
 def runs_together(X, k, runs, init, progress) -> bool:

@@ -35,6 +35,7 @@ _SLICE_FLOPS = 2e9
 _BOUNDS_FROM_K = 16
 _BOUNDS_FROM_KD = 2500
 _BOUNDS_BYTES = 1 << 30
+EMPTY_CLUSTER = 3  # the status of kmeans.lloyd and kmeans.restarts
 
 
 class Run(NamedTuple):
@@ -207,7 +208,7 @@ def lloyd_in_memory(
         done += steps
         pruning.after(steps)
         finished = status in (1, 2)
-        if status == 3:
+        if status == EMPTY_CLUSTER:
             empty = np.flatnonzero(to_host(weights) <= 0)
             before = _before_last(X, weight, before, steps)
             found = farthest(X, before, weight, size=_candidates(empty))
