@@ -14,15 +14,14 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import is_cupy, is_sparse
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._device import move_back, move_in, namespace
 from kernelmill._estimator._progress import CallbackSupportMixin
-from kernelmill._estimator._streams import is_stream, open_stream
-from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._estimator._streams import check_weight, is_stream, open_stream
+from kernelmill._estimator._validation import check_X
 from kernelmill.cluster._passes import assign, labels_of, lloyd_pass, sum_of
 from kernelmill.ops import pairwise
-from kernelmill.ops._op import is_cupy
-from kernelmill.stream._matrix import is_sparse
 
 # Rows of a sparse transform at a time: the block of distances stays near 8 MiB.
 _BLOCK_BYTES = 8 << 20
@@ -85,7 +84,7 @@ class CentersMixin(
         """Checked rows on the device to compute on, and the centers beside them."""
         if "cluster_centers_" not in vars(self):
             check_is_fitted(self)
-        X = check_X(self, X, reset=False, accept_sparse=self._sparse)
+        X, _ = check_X(self, X, reset=False, accept_sparse=self._sparse)
         X = move_in(X, self.device, type(self).__name__)
         return X, self._centers_near(X)
 

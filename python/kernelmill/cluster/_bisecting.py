@@ -7,13 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace, to_host
 from kernelmill._estimator._progress import QUIET, Progress
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._streams import is_stream
-from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._estimator._streams import check_weight, is_stream
+from kernelmill._estimator._validation import check_X
 from kernelmill.cluster import _seeding
 from kernelmill.cluster._base import CentersMixin, row_count_error, warn_if_too_few
 from kernelmill.cluster._lloyd import (
@@ -25,7 +26,6 @@ from kernelmill.cluster._lloyd import (
 )
 from kernelmill.cluster._passes import assign, lloyd_pass, sum_of
 from kernelmill.stream import source
-from kernelmill.stream._matrix import is_sparse
 
 
 class _Tree:
@@ -221,7 +221,7 @@ class BisectingKMeans(CentersMixin):
         """
         if type(X) is not np.ndarray and is_stream(X):
             self._need_memory(X)
-        rows = check_X(self, X, reset=True)
+        rows, _ = check_X(self, X, reset=True)
         weight = check_weight(self, sample_weight, rows)
         n, k = rows.shape[0], int(self.n_clusters)
         if k > n:
@@ -361,7 +361,7 @@ class BisectingKMeans(CentersMixin):
             check_is_fitted(self)
         if type(X) is not np.ndarray and is_stream(X):
             self._need_memory(X)
-        rows = move_in(check_X(self, X, reset=False), self.device, "BisectingKMeans")
+        rows = move_in(check_X(self, X, reset=False)[0], self.device, "BisectingKMeans")
         xp = namespace(rows)
         labels = xp.empty(rows.shape[0], dtype=np.int32)
         stack = [(0, xp.arange(rows.shape[0]))]

@@ -12,8 +12,8 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace, to_host
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
-from kernelmill._estimator._streams import is_stream
-from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._estimator._streams import check_weight, is_stream
+from kernelmill._estimator._validation import check_X
 from kernelmill.cluster import _links, _seeding, _sizes
 from kernelmill.cluster._base import CentersMixin, row_count_error, warn_if_too_few
 from kernelmill.cluster._kmeans import INIT, N_INIT, best_of_runs, number_of_starts
@@ -199,7 +199,7 @@ class ConstrainedKMeans(CentersMixin):
         """
         if type(X) is not np.ndarray and is_stream(X):
             self._need_memory(X)
-        rows = check_X(self, X, reset=True, accept_sparse=False)
+        rows, _ = check_X(self, X, reset=True, accept_sparse=False)
         weight = check_weight(self, sample_weight, rows)
         n, k = rows.shape[0], int(self.n_clusters)
         if k > n:

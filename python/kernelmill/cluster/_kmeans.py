@@ -6,13 +6,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import legacy_state, seed_of
-from kernelmill._estimator._streams import is_stream, open_stream
-from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._estimator._streams import check_weight, is_stream, open_stream
+from kernelmill._estimator._validation import check_X
 from kernelmill._threads import get_threads
 from kernelmill.cluster import _seeding
 from kernelmill.cluster._base import (
@@ -32,7 +33,6 @@ from kernelmill.cluster._lloyd import (
 from kernelmill.cluster._passes import lloyd_pass, sum_of
 from kernelmill.ops import kmeans
 from kernelmill.stream import source
-from kernelmill.stream._matrix import is_sparse
 
 INIT = rule.any_of(
     rule.one_of("k-means++", "k-means||", "random"),
@@ -228,7 +228,7 @@ class KMeans(CentersMixin):
         if type(X) is not np.ndarray and is_stream(X):
             opened = open_stream(self, X, sample_weight, reset=True)
             return self._fit_passes(opened, X, y, self._seed(), opened.count_rows())
-        rows = check_X(self, X, reset=True)
+        rows, _ = check_X(self, X, reset=True)
         weight = check_weight(self, sample_weight, rows)
         if int(self.n_clusters) > rows.shape[0]:
             raise row_count_error("KMeans", rows.shape[0], int(self.n_clusters))

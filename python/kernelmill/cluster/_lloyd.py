@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator._device import namespace, to_host
 from kernelmill.cluster._passes import (
     BestOf,
@@ -24,7 +25,6 @@ from kernelmill.cluster._passes import (
     sum_of,
 )
 from kernelmill.ops import kmeans
-from kernelmill.stream._matrix import is_sparse
 
 # One call of the fused op takes about this many flops: 100 ms at 20 GFLOP/s, so that Ctrl-C and
 # callbacks are served soon enough.

@@ -7,20 +7,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace, to_host
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, legacy_state, seed_of
-from kernelmill._estimator._streams import is_stream, open_stream
-from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._estimator._streams import check_weight, is_stream, open_stream
+from kernelmill._estimator._validation import check_X
 from kernelmill.cluster import _seeding
 from kernelmill.cluster._base import CentersMixin, refuse_overflow, row_count_error
 from kernelmill.cluster._kmeans import INIT, N_INIT, number_of_starts
 from kernelmill.cluster._lloyd import tolerance
 from kernelmill.cluster._passes import assign, dense_rows, labels_of, lloyd_pass, sum_of
 from kernelmill.ops import kmeans, random
-from kernelmill.stream._matrix import is_sparse
 
 # Streams of random numbers of one fit: starts use the small numbers.
 _BATCHES = 1 << 20
@@ -311,7 +311,7 @@ class MiniBatchKMeans(CentersMixin):
                 raise row_count_error("MiniBatchKMeans", 0, int(self.n_clusters))
             [(rows, weight)] = chunks
         else:
-            rows = check_X(self, X, reset=True)
+            rows, _ = check_X(self, X, reset=True)
             weight = check_weight(self, sample_weight, rows)
         like = X if self.device else rows
         rows = move_in(rows, self.device, "MiniBatchKMeans")
@@ -434,7 +434,7 @@ class MiniBatchKMeans(CentersMixin):
         """
         first = "cluster_centers_" not in vars(self)
         given = X
-        X = check_X(self, X, reset=first)
+        X, _ = check_X(self, X, reset=first)
         weight = check_weight(self, sample_weight, X)
         like = given if self.device else X
         X = move_in(X, self.device, "MiniBatchKMeans")

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator._device import move_in, namespace, to_host
 from kernelmill.ops import kmeans, random, sparse_kmeans
-from kernelmill.stream._matrix import is_sparse
 
 
 def assign(X: Any, centers: Any, device: str | None = None) -> tuple[Any, Any]:

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator._device import namespace, to_host
 from kernelmill._estimator._progress import QUIET
 from kernelmill._estimator._random import legacy_state, seed_of
-from kernelmill._estimator._validation import all_finite, check_weight, check_X
+from kernelmill._estimator._streams import check_weight
+from kernelmill._estimator._validation import all_finite, check_X
 from kernelmill.cluster._lloyd import lloyd_in_memory
 from kernelmill.cluster._passes import BestOf, assign, dense_rows, lloyd_pass, reservoir
 from kernelmill.ops import kmeans, random
-from kernelmill.stream._matrix import is_sparse
 
 # k-means|| draws 2 k rows a round: a first round by weight, then four by squared distance. Bahmani
 # et al. find no gain beyond five rounds (section 5.3).
@@ -312,7 +313,7 @@ def kmeans_plusplus(
     [0.0, 5.0]
     """
     caller = _Caller()
-    X = check_X(caller, X, reset=True)
+    X, _ = check_X(caller, X, reset=True)
     weight = check_weight(caller, sample_weight, X)
     if not 1 <= n_clusters <= X.shape[0]:
         raise ValueError(
