@@ -90,9 +90,9 @@ def check_values(
     high, low = np.sqrt(float(info.max) / terms), np.sqrt(float(info.tiny) / float(info.eps))
     if top > high or 0 < top < low:
         hint = "scale X" if info.bits == 64 else "scale X, or pass float64"
-        what = f"small enough for squared distances in {stored.dtype}"
+        what = f"small enough to be squared in {stored.dtype}"
         if top < low:
-            what = f"large enough for squared distances in {stored.dtype}"
+            what = f"large enough to be squared in {stored.dtype}"
         raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
     return missing
 
@@ -209,7 +209,8 @@ def check_X(
 
     Notes
     -----
-    ``sklearn.config_context(assume_finite=True)`` leaves out the search for NaN and inf. Cost: one look at X; about 10 microseconds for a small ndarray.
+    ``sklearn.config_context(assume_finite=True)`` leaves out the search for NaN and inf. Cost: one
+    look at X; about 10 microseconds for a small ndarray.
     """
     owner = type(estimator).__name__
     given = X

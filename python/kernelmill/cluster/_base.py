@@ -270,7 +270,7 @@ def refuse_overflow(owner: str, inertia: float, dtype: np.dtype) -> None:
     """Raise where squared distances were too large for the dtype: such labels mean nothing."""
     if not np.isfinite(inertia):
         raise ValueError(
-            f"{owner}: X must be small enough for squared distances in {dtype}, got an inertia of "
+            f"{owner}: X must be small enough to be squared in {dtype}, got an inertia of "
             f"{inertia:g} (scale X{', or pass float64' if dtype == np.float32 else ''})"
         )
 
