@@ -45,7 +45,13 @@ def all_finite(array: Any) -> bool:
 
 
 def check_values(
-    X: Any, owner: str, names: Any = None, *, first_row: int = 0, allow_nan: bool = False
+    X: Any,
+    owner: str,
+    names: Any = None,
+    *,
+    first_row: int = 0,
+    allow_nan: bool = False,
+    whole: bool = False,
 ) -> bool:
     """Raise where X holds what no model can use: NaN, inf, or magnitudes without room for squares.
 
@@ -61,6 +67,8 @@ def check_values(
         Place of the first of these rows in all of X, for messages.
     allow_nan : bool, default=False
         Whether NaN stands for a missing entry or is an error; inf is always one.
+    whole : bool, default=False
+        Whether these are all rows of a fit: one chunk, or the rows of ``predict``, may be tiny.
 
     Returns
     -------
@@ -88,10 +96,10 @@ def check_values(
     info = np.finfo(stored.dtype)
     terms = 4.0 * max(1, X.shape[1] * (X.shape[0] if info.bits == 64 else 1))
     high, low = np.sqrt(float(info.max) / terms), np.sqrt(float(info.tiny) / float(info.eps))
-    if top > high or 0 < top < low:
+    if top > high or (whole and 0 < top < low):
         hint = "scale X" if info.bits == 64 else "scale X, or pass float64"
         what = f"small enough to be squared in {stored.dtype}"
-        if top < low:
+        if top <= high:
             what = f"large enough to be squared in {stored.dtype}"
         raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
     return missing
@@ -231,7 +239,7 @@ def check_X(
     if get_config()["assume_finite"]:
         return X, None if allow_nan else False
     names = getattr(estimator, "feature_names_in_", None)
-    return X, check_values(X, owner, names, allow_nan=allow_nan)
+    return X, check_values(X, owner, names, allow_nan=allow_nan, whole=reset)
 
 
 def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
