@@ -7,7 +7,8 @@ to `map_reduce` (statistics that add up) or to `map` (one result per row) and ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -134,9 +135,22 @@ class Rows:
             return np.concatenate(parts)
         return to_host(op(np.empty((0, self.n_features), self.dtype), *state, **options))
 
+    def chunks(self) -> Iterator[Rows]:
+        """Rows in memory, one chunk after another: all of them at once where they are there."""
+        if self.source is None:
+            yield self
+            return
+        with contextlib.closing(iter(self.source)) as chunks:
+            for X, weight in chunks:
+                X = X if is_sparse(X) else to_device(X, self._device)
+                yield Rows(X, None if weight is None else beside(weight, X), self.owner)
+
     def take(self, indices: Any) -> Any:
         """Rows at some places as a dense array: beside X, or on the host from a stream."""
-        rows = self.X[indices] if self.source is None else to_host(self.source.take(indices))
+        if self.source is None:
+            rows = self.X[self.xp.asarray(indices)]
+        else:
+            rows = to_host(self.source.take(indices))
         return rows.toarray() if is_sparse(rows) else rows
 
     def part(self, indices: Any) -> Rows:
