@@ -17,7 +17,6 @@ from sklearn.base import BaseEstimator
 from kernelmill._arrays import (
     beside,
     check_weights,
-    is_cupy,
     is_sparse,
     kind,
     namespace,
@@ -53,6 +52,12 @@ class Rows:
         float32 or float64.
     n_features : int
         Number of features d.
+    is_stream : bool
+        Whether rows are read chunk by chunk in every pass.
+    is_dense : bool
+        Whether all rows are one dense array in memory.
+    xp : module
+        numpy or cupy: what passes return.
     owner : str
         What errors call the caller.
     """
@@ -74,26 +79,14 @@ class Rows:
         whole = X if source is None else source
         self.dtype = whole.dtype
         self.n_features = X.shape[1] if source is None else source.n_features
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether rows are read chunk by chunk in every pass."""
-        return self.source is not None
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether all rows are one dense array in memory."""
-        return self.source is None and not is_sparse(self.X)
+        self.is_stream = source is not None
+        self.is_dense = not self.is_stream and not is_sparse(X)
+        self.xp = namespace(X)
 
     @property
     def count(self) -> int:
         """Number of rows, by one pass over a stream where it is not known yet."""
         return self.X.shape[0] if self.source is None else self.source.count_rows()
-
-    @property
-    def xp(self) -> Any:
-        """The namespace, numpy or cupy, of what passes return."""
-        return namespace(self.X)
 
     def map_reduce(
         self, op: Callable, *state: Any, merge: Callable | None = None, **options: Any
@@ -117,7 +110,7 @@ class Rows:
             What `op` returns. From a stream it is on the host.
         """
         if self.source is None:
-            return op(self.X, *_near(state, self.X), sample_weight=self.weight, **options)
+            return op(self.X, *_near(state, self.xp), sample_weight=self.weight, **options)
         return self.source.map_reduce(_run, op, self._device, state, options, merge=merge)
 
     def map(self, op: Callable, *state: Any, **options: Any) -> Any:
@@ -129,7 +122,7 @@ class Rows:
             Where the user's X lives; on the host from a stream.
         """
         if self.source is None:
-            return self.as_given(op(self.X, *_near(state, self.X), **options))
+            return self.as_given(op(self.X, *_near(state, self.xp), **options))
         parts = list(self.source.map(_run, op, self._device, state, options))
         if parts:
             return np.concatenate(parts)
@@ -180,13 +173,16 @@ class Rows:
 
     def as_given(self, value: Any) -> Any:
         """A result where the user's X came from."""
-        return value if self.source is not None else beside(value, self._like)
+        return value if self.is_stream else beside(value, self._like)
 
 
-def _near(state: tuple, X: Any) -> list:
-    """A state with its arrays on the device of X."""
+def _near(state: tuple, xp: Any) -> list:
+    """A state with its arrays where numpy's, or cupy's, are."""
+    on_host = xp is np
     return [
-        beside(value, X) if type(value) is np.ndarray or is_cupy(value) else value
+        to_host(value)
+        if on_host
+        else xp.asarray(value) if type(value) is np.ndarray else value
         for value in state
     ]
 
@@ -199,7 +195,7 @@ def _run(
         X = to_device(X, device)
     if weighted.get("sample_weight") is not None:
         weighted["sample_weight"] = beside(weighted["sample_weight"], X)
-    return to_host(op(X, *_near(state, X), **weighted, **options))
+    return to_host(op(X, *_near(state, namespace(X)), **weighted, **options))
 
 
 class Estimator(CallbackSupportMixin, BaseEstimator):

@@ -6,6 +6,7 @@ Messages name the first bad row and column.
 from __future__ import annotations
 
 import functools
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ from kernelmill._estimator._base import warn
 from kernelmill._estimator._parameters import shown
 
 _SEARCH_ROWS = 65536  # rows looked through at a time once something is known to be wrong
+# By bytes of a float: the roots of the least square that keeps all its digits, and of the largest.
+_ROOTS = {
+    info.bits // 8: (float(info.tiny) ** 0.5 / float(info.eps) ** 0.5, float(info.max) ** 0.5)
+    for info in (np.finfo(np.float32), np.finfo(np.float64))
+}
 _HINTS = {
     "NaN": "impute or drop missing values first, for example with sklearn.impute.SimpleImputer",
     "inf": "clip or drop such values first",
@@ -36,6 +42,9 @@ def largest(array: Any) -> float:
     """
     if not array.size:
         return 0.0
+    if type(array) is np.ndarray:  # without the layers of array.max()
+        top, bottom = np.maximum.reduce(array, axis=None), np.minimum.reduce(array, axis=None)
+        return max(float(top), -float(bottom))
     return max(float(array.max()), -float(array.min()))
 
 
@@ -91,15 +100,13 @@ def check_values(
     if not top < np.inf:
         missing = _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
         top = largest(namespace(stored).nan_to_num(stored, nan=0.0))
-    if stored.dtype.kind != "f":
-        return missing
-    info = np.finfo(stored.dtype)
-    terms = 4.0 * max(1, X.shape[1] * (X.shape[0] if info.bits == 64 else 1))
-    high, low = np.sqrt(float(info.max) / terms), np.sqrt(float(info.tiny) / float(info.eps))
-    if top > high or (whole and 0 < top < low):
-        hint = "scale X" if info.bits == 64 else "scale X, or pass float64"
+    least, most = _ROOTS[stored.dtype.itemsize]
+    double = stored.dtype.itemsize == 8
+    terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
+    if top * sqrt(terms) > most or (whole and 0 < top < least):
+        hint = "scale X" if double else "scale X, or pass float64"
         what = f"small enough to be squared in {stored.dtype}"
-        if top <= high:
+        if top < 1:
             what = f"large enough to be squared in {stored.dtype}"
         raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
     return missing
@@ -235,7 +242,7 @@ def check_X(
             f"{owner}: X must have at least {min_rows} row{'s' * (min_rows > 1)}, got {rows} "
             f"sample(s) (shape=({rows}, {d})) while a minimum of {min_rows} is required."
         )
-    check_features(estimator, feature_names(given), d, reset)
+    check_features(estimator, None if X is given else feature_names(given), d, reset)
     if get_config()["assume_finite"]:
         return X, None if allow_nan else False
     names = getattr(estimator, "feature_names_in_", None)

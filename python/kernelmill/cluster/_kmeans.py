@@ -265,8 +265,11 @@ class KMeans(CentersModel):
                 better=operator.lt,
             )
         refuse_overflow("KMeans", best.objective, rows.dtype)
-        self.__dict__.update(self._attributes(best.state.centers, rows))
-        self.labels_ = rows.as_given(best.state.labels)
+        centers, labels = best.state
+        if isinstance(descent, _SmallRuns):  # a view would keep what the other runs found alive
+            centers, labels = centers.copy(), labels.copy()
+        self.__dict__.update(self._attributes(centers, rows))
+        self.labels_ = rows.as_given(labels)
         self.inertia_, self.n_iter_ = best.objective, best.n_iter
         warn_if_too_few(self, self.labels_)
         return self
@@ -295,17 +298,18 @@ class _SmallRuns(Descent):
 
     def begin_known(self, number: int) -> Partition:
         """Start anew; the end may be known already."""
-        end = self._ends[number]
-        self._end = None if end[-1] == EMPTY_CLUSTER else end
-        return self._alone.begin(_seeding.rows_at(self.rows.X, self._starts[number]))
+        self._end = self._ends[number]
+        if self._end[-1] == EMPTY_CLUSTER:
+            self._end = None
+            return self._alone.begin(_seeding.rows_at(self.rows.X, self._starts[number]))
+        return Partition(None)
 
     def advance(self, state: Partition, most: int) -> Step:
         """All iterations of a run at once."""
         if self._end is None:
             return self._alone.advance(state, most)
         centers, labels, _, steps, _ = self._end
-        # Copies, for a view would keep what the other runs found alive.
-        return Step(Partition(centers.copy(), labels.copy()), None, True, int(steps))
+        return Step(Partition(centers, labels), None, True, int(steps))
 
     def finish(self, run: Run) -> Run:
         """The run with labels and inertia."""

@@ -294,22 +294,24 @@ class MiniBatchKMeans(CentersModel):
         rows = self._rows(X, sample_weight, reset=True, once=True)
         seed, size = seed_of(self.random_state), int(self.batch_size)
         iterator = rows.is_stream and hasattr(X, "__next__")  # it can be read once
-        chunks = rows.chunks()
+        n_steps: int | None = None
+        passes: Any
         if iterator:
-            first = next(chunks, None)
-            n, n_steps = 0 if first is None else first.count, None
-            sample, chunks = first, itertools.chain([first], chunks)
+            chunks = rows.chunks()
+            sample = next(chunks, Rows(np.empty((0, rows.n_features)), None, rows.owner))
+            n, passes = sample.count, [itertools.chain([sample], chunks)]
         else:
             n = rows.count
             n_steps = int(self.max_iter) * -(-n // size)
             sample = rows.sample(self._init_size(size), seed, _SUBSETS) if rows.is_stream else rows
+            passes = (rows.chunks() for _ in range(int(self.max_iter)))
             if not rows.is_stream:
                 n_steps = max(1, int(self.max_iter) * n // min(size, n)) if n else 0
         check_row_count("MiniBatchKMeans", n, int(self.n_clusters))
         tol = tolerance(sample if iterator else rows, self.tol)
         centers = self._start(sample, seed)
         if rows.is_stream:
-            batches = self._shuffled([chunks] if iterator else self._passes(rows), size, seed)
+            batches = _shuffled(passes, size, seed)
         else:
             batches = _drawn(rows, min(size, n), seed)
         patience = None if iterator else self.max_no_improvement
@@ -444,18 +446,6 @@ class MiniBatchKMeans(CentersModel):
                 best, least = centers, inertia
         return best
 
-    def _passes(self, rows):
-        """The chunks of a stream, in each pass."""
-        return (rows.chunks() for _ in range(int(self.max_iter)))
-
-    def _shuffled(self, passes, size, seed):
-        """Batches of a stream: each chunk is shuffled and cut, in its turn."""
-        for epoch, chunks in enumerate(passes):
-            for number, chunk in enumerate(chunks):
-                order = generator(seed, _CHUNKS + (epoch << 32) + number).permutation(chunk.count)
-                for first in range(0, len(order), size):
-                    yield chunk, chunk.xp.asarray(order[first : first + size]), chunk.weight
-
     def _follow(self, state, rows, batch, weight, *, n, tol, seed, patience):
         """Follow one batch."""
         before, steps = state.centers, state.steps
@@ -492,6 +482,15 @@ class MiniBatchKMeans(CentersModel):
         self.__dict__.update(self._attributes(state.centers, rows))
         self.counts_ = rows.as_given(state.counts)
         self.n_steps_, self._seed = state.steps, seed
+
+
+def _shuffled(passes: Iterator, size: int, seed: int) -> Iterator[tuple[Rows, Any, Any]]:
+    """Batches of a stream: each chunk is shuffled and cut, in its turn."""
+    for epoch, chunks in enumerate(passes):
+        for number, chunk in enumerate(chunks):
+            order = generator(seed, _CHUNKS + (epoch << 32) + number).permutation(chunk.count)
+            for first in range(0, len(order), size):
+                yield chunk, chunk.xp.asarray(order[first : first + size]), chunk.weight
 
 
 def _drawn(rows: Rows, size: int, seed: int) -> Iterator[tuple[Rows, Any, None]]:
