@@ -47,8 +47,7 @@ def _draw_stock(context: Context, model, change: np.ndarray, days: np.ndarray) -
     order = np.argsort(spread)  # calm days first
     rank = np.argsort(order)
     names = [
-        f"{name} days, ±{spread[j]:.1f} %"
-        for name, j in zip(("calm", "turbulent"), order, strict=True)
+        f"{name} days, ±{spread[j]:.1f} %" for name, j in zip(("calm", "wild"), order, strict=True)
     ]
     figure = context.figure(13, 4.8)
     left, right = figure.subfigures(1, 2, width_ratios=(2.6, 1))
@@ -74,7 +73,7 @@ def _draw_stock(context: Context, model, change: np.ndarray, days: np.ndarray) -
     graph = TransitionDisplay(
         model.transmat_[np.ix_(order, order)],
         weights=model.get_stationary_distribution()[order],
-        state_names=["calm", "turbulent"],
+        state_names=["calm", "wild"],
     ).plot(ax=right.subplots(), kind="graph")
     graph.ax_.set_title("From one day to the next", loc="left", color=INK)
     context.save(figure, "stock", "prices of a stock, and the states inferred from its changes")
