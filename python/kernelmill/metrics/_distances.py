@@ -185,14 +185,14 @@ def _extreme(name: str, rows: Clustering, kind: str) -> np.ndarray:
         )
     extreme, start = (np.minimum, np.inf) if kind == "single" else (np.maximum, -np.inf)
     starts = rows.offsets[:-1]
-    found = np.full((rows.n_clusters, rows.n_clusters), start)
+    distances = np.full((rows.n_clusters, rows.n_clusters), start)
     codes = rows.codes[rows.order]
     for block in _blocks(len(rows.X), len(rows.X)):
-        distance = pairwise.euclidean(rows.grouped[block], rows.grouped)
-        by_cluster = extreme.reduceat(distance, starts, axis=1)
+        block_distances = pairwise.euclidean(rows.grouped[block], rows.grouped)
+        by_cluster = extreme.reduceat(block_distances, starts, axis=1)
         first, last = codes[block][0], codes[block][-1]
         edges = np.searchsorted(codes[block], np.arange(first, last + 1))
-        found[first : last + 1] = extreme(
-            found[first : last + 1], extreme.reduceat(by_cluster, edges, axis=0)
+        distances[first : last + 1] = extreme(
+            distances[first : last + 1], extreme.reduceat(by_cluster, edges, axis=0)
         )
-    return found
+    return distances
