@@ -19,6 +19,7 @@ from kernelmill._arrays import (
     check_weights,
     is_sparse,
     kind,
+    memory_map_of,
     namespace,
     require_cuda,
     to_device,
@@ -323,6 +324,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
 def is_stream(X: Any) -> bool:
     """Whether X is to be read chunk by chunk: a path, memory map, iterable, Dask or `Source`."""
-    if isinstance(X, np.memmap):
-        return X.ndim == 2 and X.nbytes > MEMMAP_BYTES
-    return kind(X) in ("dask", "lazy", "path", "paths", "chunks")
+    what = kind(X)
+    if what == "numpy":
+        return X.ndim == 2 and X.nbytes > MEMMAP_BYTES and memory_map_of(X) is not None
+    return what in ("dask", "lazy", "path", "paths", "chunks")

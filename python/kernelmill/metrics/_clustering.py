@@ -9,21 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import is_cupy
+from .._arrays import namespace
 
 # Temporary memory of a pass, in bytes: small enough to stay in the cache.
 CACHED_BYTES = 1 << 19
 # Results of one op call, in bytes, that are kept only until they are reduced.
 CHUNK_BYTES = 1 << 26
-
-
-def namespace(array: Any) -> Any:
-    """``cupy`` for a CuPy array, ``numpy`` for anything else."""
-    if is_cupy(array):
-        import cupy
-
-        return cupy
-    return np
 
 
 @dataclass
