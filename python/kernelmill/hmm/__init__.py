@@ -14,8 +14,8 @@ _EXPORTS = {
     "MultinomialHMM": "_counts",
     "PoissonHMM": "_counts",
     "StateFilter": "_filter",
-    "VariationalCategoricalHMM": "_variational",
-    "VariationalGaussianHMM": "_variational",
+    "VariationalCategoricalHMM": "_variational_models",
+    "VariationalGaussianHMM": "_variational_models",
     "select_order": "_chain_order",
 }
 
