@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch
 
-from kernelmill.hmm import MarkovChain
+from kernelmill.markov import MarkovChain
 from kernelmill.plot import DensityDisplay, StatePathDisplay, TransitionDisplay
 from kernelmill.plot._density import LEVELS, blend, full_covariances
 from kernelmill.plot._style import PALETTE, lighter

@@ -16,11 +16,11 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
 from kernelmill.hmm import _passes
 from kernelmill.hmm._base import NUMBER_OR_ARRAY, SHARED, SequenceModel
-from kernelmill.hmm._chain import MarkovChain
 from kernelmill.hmm._declared import TRANSMAT, Distributions
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
 from kernelmill.hmm._passes import Chain, Expected, Sequences, Stream
+from kernelmill.markov import MarkovChain
 
 
 class FittedModel(SequenceModel):

@@ -41,7 +41,7 @@ class TransitionDisplay:
     --------
     >>> import matplotlib
     >>> matplotlib.use("Agg")
-    >>> from kernelmill.hmm import MarkovChain
+    >>> from kernelmill.markov import MarkovChain
     >>> from kernelmill.plot import TransitionDisplay
     >>> chain = MarkovChain.from_matrix([[0.9, 0.1], [0.4, 0.6]], classes=["idle", "busy"])
     >>> display = TransitionDisplay.from_estimator(chain, kind="graph")
@@ -165,7 +165,7 @@ class TransitionDisplay:
         ImportError
             If matplotlib is not installed.
         """
-        from ..hmm import MarkovChain
+        from ..markov import MarkovChain
 
         chain = MarkovChain().fit(np.asarray(states), lengths=lengths)
         if state_names is None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from kernelmill.hmm import MarkovChain, _chain_elimination
+from kernelmill.markov import MarkovChain, _elimination
 
 EPS = np.finfo(np.float64).eps
 
@@ -406,7 +406,7 @@ def test_large_chains_take_the_sparse_way(rng, monkeypatch):
         chain.hitting_times(target),
         chain.absorption_probabilities(),
     )
-    monkeypatch.setattr(_chain_elimination, "DENSE_STATES", 0)
+    monkeypatch.setattr(_elimination, "DENSE_STATES", 0)
     thin = (
         chain.stationary_distributions(),
         chain.hitting_probabilities(target),

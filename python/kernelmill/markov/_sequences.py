@@ -9,8 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._random import seed_of
-from kernelmill.hmm._chain_counts import Batch, SymbolTable, decoded, encoded, gram_starts, read
-from kernelmill.hmm._chain_structure import ChainStructure
+from kernelmill.markov._structure import ChainStructure
+from kernelmill.markov._symbols import Batch, SymbolTable, decoded, encoded, gram_starts, read
 from kernelmill.ops import hmm as hmm_ops
 from kernelmill.ops import random as random_ops
 
@@ -58,7 +58,7 @@ class ChainSequences(ChainStructure):
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> chain = MarkovChain.from_matrix([[0, 1], [1, 0]], classes=["tick", "tock"])
         >>> chain.sample(4, start="tick").tolist()
         ['tick', 'tock', 'tick', 'tock']

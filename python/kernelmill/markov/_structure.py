@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernelmill.hmm._chain_elimination import eliminate
-from kernelmill.hmm._chain_graph import classes_of, fates_of, period_of, reaching, sums
+from kernelmill.markov._elimination import eliminate
+from kernelmill.markov._graph import classes_of, fates_of, period_of, reaching, sums
 
 
 class CommunicatingClass(NamedTuple):
@@ -78,7 +78,7 @@ class ChainStructure:
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> chain = MarkovChain.from_matrix([[0.5, 0.5, 0], [0, 0, 1], [0, 1, 0]])
         >>> for found in chain.communicating_classes():
         ...     print(found.states, found.recurrent, found.period)
@@ -144,7 +144,7 @@ class ChainStructure:
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> MarkovChain.from_matrix([[0, 1, 0], [1, 0, 0], [0, 0, 1]]).stationary_distributions()
         array([[0.5, 0.5, 0. ],
                [0. , 0. , 1. ]])
@@ -215,7 +215,7 @@ class ChainStructure:
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> MarkovChain.from_matrix([[0.5, 0.5], [0.5, 0.5]]).entropy_rate(base=2)
         1.0
         """
@@ -314,7 +314,7 @@ class ChainStructure:
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> MarkovChain.from_matrix([[0, 1], [0.5, 0.5]]).n_step_transmat(2)
         array([[0.5 , 0.5 ],
                [0.25, 0.75]])
@@ -347,7 +347,7 @@ class ChainStructure:
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> chain = MarkovChain.from_matrix([[0.9, 0.1], [0.5, 0.5]], classes=["sun", "rain"])
         >>> chain.distribution(2, start="rain").round(6)
         array([0.7, 0.3])
@@ -395,7 +395,7 @@ class ChainStructure:
         probability ``1 / (1 + (0.4 / 0.6)**2)``.
 
         >>> import numpy as np
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> P = np.zeros((5, 5))
         >>> P[0, 0] = P[4, 4] = 1
         >>> for i in (1, 2, 3):
@@ -440,7 +440,7 @@ class ChainStructure:
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> chain = MarkovChain.from_matrix([[0.5, 0.5, 0], [0, 0, 1], [1, 0, 0]])
         >>> chain.hitting_times(2)
         array([3., 1., 0.])
@@ -474,7 +474,7 @@ class ChainStructure:
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> chain = MarkovChain.from_matrix([[0, 0.2, 0.8], [0, 1, 0], [0, 0, 1]])
         >>> chain.absorption_probabilities()
         array([[0.2, 0.8],

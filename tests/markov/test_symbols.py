@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from kernelmill.hmm import _chain_counts
-from kernelmill.hmm._chain_counts import Batch, SymbolTable, add_grams, count_grams, count_starts
+from kernelmill.markov import _symbols
+from kernelmill.markov._symbols import Batch, SymbolTable, add_grams, count_grams, count_starts
 
 
 def by_hand(sequences, weights, n):
@@ -27,7 +27,7 @@ def as_dict(grams):
 @pytest.mark.parametrize("limit", [2**62, 1])
 @pytest.mark.parametrize("M", [2, 300])
 def test_runs_are_counted_as_by_hand(rng, n, limit, M, monkeypatch):
-    monkeypatch.setattr(_chain_counts, "_LARGEST_CODE", limit)  # codes, or row by row
+    monkeypatch.setattr(_symbols, "_LARGEST_CODE", limit)  # codes, or row by row
     lengths = np.array([0, 1, 2, 3, 50, 0, 7])
     sequences = [rng.integers(0, M, k) for k in lengths]
     codes = np.concatenate(sequences)

@@ -12,7 +12,8 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import as_numbers
-from kernelmill.hmm._chain_counts import (
+from kernelmill.markov._sequences import ChainSequences
+from kernelmill.markov._symbols import (
     Batch,
     Grams,
     SymbolTable,
@@ -25,7 +26,6 @@ from kernelmill.hmm._chain_counts import (
     read,
     symbol_array,
 )
-from kernelmill.hmm._chain_sequences import ChainSequences
 
 # Entries of counts_ that a chain may have: 1 GiB of float64.
 _MOST_ENTRIES = 1 << 27
@@ -93,7 +93,7 @@ class MarkovChain(ChainSequences, BaseEstimator):
 
     Examples
     --------
-    >>> from kernelmill.hmm import MarkovChain
+    >>> from kernelmill.markov import MarkovChain
     >>> week = ["sun", "sun", "rain", "sun", "sun", "sun", "rain", "rain", "sun"]
     >>> chain = MarkovChain().fit([week])
     >>> chain.states_.tolist()
@@ -336,7 +336,7 @@ class MarkovChain(ChainSequences, BaseEstimator):
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> chain = MarkovChain.from_matrix([[0.9, 0.1], [0.4, 0.6]], classes=["idle", "busy"])
         >>> chain.stationary_distribution()
         array([0.8, 0.2])

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._estimator._parameters import is_integer
-from kernelmill.hmm._chain_counts import Grams, SymbolTable, add_grams, count_grams, distinct, read
+from kernelmill.markov._symbols import Grams, SymbolTable, add_grams, count_grams, distinct, read
 
 
 class OrderSelection(NamedTuple):
@@ -82,7 +82,7 @@ def select_order(
 
     Examples
     --------
-    >>> from kernelmill.hmm import MarkovChain, select_order
+    >>> from kernelmill.markov import MarkovChain, select_order
     >>> flip = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9]]
     >>> chain = MarkovChain.from_matrix(flip, order=2, random_state=0)
     >>> select_order(chain.sample(5000), 4).order

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import kernelmill
-from kernelmill.hmm import MarkovChain, _chain_sequences, select_order
+from kernelmill.markov import MarkovChain, _sequences, select_order
 
 EPS = np.finfo(np.float64).eps
 ABBA = [list("abba"), list("cab"), list("a")]
@@ -144,7 +144,7 @@ def test_weights_equal_repetition(rng, order):
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("smoothing", [0, 1])
 def test_streams_and_partial_fits_equal_one_fit(rng, order, smoothing, monkeypatch):
-    monkeypatch.setattr("kernelmill.hmm._chain_counts._BATCH", 50)
+    monkeypatch.setattr("kernelmill.markov._symbols._BATCH", 50)
     sequences = [rng.integers(0, 2 + i // 10, 12).tolist() for i in range(40)]
     whole = MarkovChain(order, smoothing=smoothing).fit(sequences)
     same(whole, MarkovChain(order, smoothing=smoothing).fit(iter(sequences)))
@@ -281,7 +281,7 @@ def test_samples_do_not_depend_on_how_they_are_drawn(rng, monkeypatch):
         chain = MarkovChain(order, random_state=5).fit(x)
         drawn = chain.sample(40, n_sequences=7)
         with monkeypatch.context() as patch:
-            patch.setattr(_chain_sequences, "_DENSE_PATHS", 0)
+            patch.setattr(_sequences, "_DENSE_PATHS", 0)
             assert np.array_equal(chain.sample(40, n_sequences=7), drawn)
         assert np.array_equal(chain.sample(40), drawn[0])
         assert np.array_equal(chain.sample(40, random_state=5), drawn[0])
@@ -463,3 +463,10 @@ def test_masked_symbols_are_refused():
     with pytest.raises(ValueError, match="symbols must not be missing, got masked"):
         MarkovChain().fit([0, 1, np.ma.masked, 1])
     MarkovChain().fit(np.ma.array([0, 1, 0, 1]))
+
+
+def test_the_name_in_kernelmill_hmm_stays():
+    import kernelmill.hmm
+
+    assert kernelmill.hmm.MarkovChain is MarkovChain
+    assert kernelmill.hmm.select_order is select_order
