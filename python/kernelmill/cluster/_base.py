@@ -196,6 +196,7 @@ class CentersMixin(
         Returns
         -------
         distances : array of shape (n, k), dtype of X
+            Distance from each row to each center.
         """
         return self.fit(X, y, sample_weight=sample_weight).transform(X)
 

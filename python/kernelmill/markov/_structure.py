@@ -1,146 +1,36 @@
-"""What a transition matrix implies: classes, stationary laws, hitting, absorption, reversal."""
+"""What follows from a transition matrix: long run, n steps, hitting, absorption, reversal."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from kernelmill._estimator import _parameters as rule
 from kernelmill.markov._elimination import eliminate
-from kernelmill.markov._graph import classes_of, fates_of, period_of, reaching, sums
+from kernelmill.markov._states import ChainStates, classes_of, hits_of, reaching
 
 
-class CommunicatingClass(NamedTuple):
-    """States that can all reach each other.
-
-    Attributes
-    ----------
-    states : list
-        The states, in the order of ``states_``.
-    recurrent : bool
-        Whether the chain never leaves the class.
-    period : int
-        Greatest common divisor of the lengths of all loops; 0 for a single state that never
-        returns.
-    """
-
-    states: list[Any]
-    recurrent: bool
-    period: int
-
-
-class ChainStructure:
-    """The questions that a transition matrix answers; `MarkovChain` adds where it comes from.
-
-    States are named by their labels in ``states_``; results stand in the order of ``states_``.
-    """
-
-    # What MarkovChain provides.
-    states_: Any
-    startprob_: Any
-
-    def _matrix(self) -> Any:
-        """P as a CSR matrix of shape (K, K) without stored zeros."""
-        raise NotImplementedError
-
-    def _places(self, states: Any) -> np.ndarray:
-        """Indices of states, or of what stands for several."""
-        raise NotImplementedError
-
-    def _distribution(self, start: Any) -> np.ndarray:
-        """A distribution over states from ``start``."""
-        raise NotImplementedError
-
-    def _derived(self, transmat: np.ndarray, startprob: np.ndarray) -> Any:
-        """A first-order chain on the same states."""
-        raise NotImplementedError
-
-    # --- classes ---
-
-    def communicating_classes(self) -> list[CommunicatingClass]:
-        """Find the classes of states that reach each other.
-
-        Returns
-        -------
-        classes : list of CommunicatingClass
-            In the order of their first states, each with ``states``, ``recurrent`` and ``period``.
-
-        Notes
-        -----
-        A class is recurrent when no transition leaves it (finite chains), else transient. The
-        period is ``gcd{n >= 1 : (P^n)_ii > 0}``, the same for all states of a class. Cost
-        proportional to the number of positive transitions.
-
-        References
-        ----------
-        Norris (1997), "Markov chains", sections 1.2, 1.5 and 1.8. Denardo (1977), "Periods of
-        connected networks and powers of nonnegative matrices".
-
-        Examples
-        --------
-        >>> from kernelmill.markov import MarkovChain
-        >>> chain = MarkovChain.from_matrix([[0.5, 0.5, 0], [0, 0, 1], [0, 1, 0]])
-        >>> for found in chain.communicating_classes():
-        ...     print(found.states, found.recurrent, found.period)
-        [0] False 1
-        [1, 2] True 2
-        """
-        P = self._matrix()
-        found = classes_of(P)
-        return [
-            CommunicatingClass(
-                self.states_[members].tolist(),
-                bool(found.recurrent[c]),
-                period_of(P[members][:, members]),
-            )
-            for c, members in enumerate(found.members)
-        ]
-
-    def is_irreducible(self) -> bool:
-        """Tell whether every state reaches every other.
-
-        Returns
-        -------
-        bool
-            True where there is one communicating class.
-        """
-        return len(classes_of(self._matrix()).members) == 1
-
-    def is_ergodic(self) -> bool:
-        """Tell whether the chain forgets where it started.
-
-        Returns
-        -------
-        bool
-            True where there is one recurrent class, of period 1: then the n-step distribution tends
-            to the stationary one from every start.
-        """
-        classes = [found for found in self.communicating_classes() if found.recurrent]
-        return len(classes) == 1 and classes[0].period == 1
+class ChainStructure(ChainStates):
+    """Long-run behaviour, hitting, absorption and reversal, in the order of ``states_``."""
 
     # --- long run ---
 
     def stationary_distributions(self) -> np.ndarray:
-        """Give every extreme stationary distribution, one per recurrent class.
+        """Compute the stationary distribution of each recurrent class.
 
         Returns
         -------
         pi : ndarray of shape (R, K), float64
             Rows with ``pi P = pi``, in the order of the recurrent classes; every stationary
-            distribution is a mixture of them.
+            distribution is a mixture of them. Periodic classes have one too.
 
         Notes
         -----
-        Periodic chains have them too. Found class by class by elimination without subtractions:
-        the relative error of every entry is about the rounding errors of as many operations as the
-        class has states, whatever the condition of P. Above 4096 states in a class sparse LU is
-        used, which keeps this for the largest entries only. Cost 2 k^3 / 3 flops for k states.
-
-        References
-        ----------
-        Grassmann, Taksar, Heyman (1985), "Regenerative analysis and steady state distributions for
-        Markov chains". O'Cinneide (1993), "Entrywise perturbation theory and error analysis for
-        Markov chains".
+        Class by class, by elimination without subtractions (Grassmann, Taksar, Heyman): each entry
+        has a relative error of about k roundings for a class of k states, whatever the condition
+        of P. Classes of more than 4096 states are solved by sparse LU, which is as accurate for
+        the largest entries only. Cost 2 k^3 / 3 flops.
 
         Examples
         --------
@@ -150,26 +40,32 @@ class ChainStructure:
                [0. , 0. , 1. ]])
         """
         P = self._matrix()
-        found = classes_of(P)
-        pi = np.zeros((int(found.recurrent.sum()), P.shape[0]))
-        for row, c in enumerate(np.flatnonzero(found.recurrent)):
-            members = found.members[c]
+        classes = classes_of(P)
+        pi = np.zeros((int(classes.recurrent.sum()), P.shape[0]))
+        for row, c in enumerate(np.flatnonzero(classes.recurrent)):
+            members = classes.members[c]
             block = P[members][:, members]
             pi[row, members] = eliminate(block, np.zeros(len(members))).stationary()
         return pi
 
     def stationary_distribution(self) -> np.ndarray:
-        """Give the stationary distribution where there is one only.
+        """Compute the stationary distribution of a chain that has only one.
 
         Returns
         -------
         pi : ndarray of shape (K,), float64
-            ``pi P = pi``.
+            The solution of ``pi P = pi``.
 
         Raises
         ------
         ValueError
-            If there are several recurrent classes, so many mixtures are stationary.
+            If there are several recurrent classes: every mixture of theirs is stationary.
+
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> MarkovChain.from_matrix([[0.9, 0.1], [0.4, 0.6]]).stationary_distribution()
+        array([0.8, 0.2])
         """
         pi = self.stationary_distributions()
         if len(pi) > 1:
@@ -181,32 +77,36 @@ class ChainStructure:
         return pi[0]
 
     def long_run_distribution(self, start: Any = None) -> np.ndarray:
-        """Give the shares of time spent in each state in the long run.
+        """Compute the long-run share of time spent in each state.
 
         Parameters
         ----------
-        start : state, array-like of shape (K,), or None
-            A state, a distribution over states, or ``startprob_`` when left out.
+        start : state, array-like of shape (K,), or None, default=None
+            A state or a distribution over states; ``startprob_`` if None.
 
         Returns
         -------
         share : ndarray of shape (K,), float64
-            ``lim (1/n) sum_{m<n} start P^m``: the mean of the stationary distributions, weighted
-            with the probabilities to end in their classes. It exists for periodic chains too.
+            ``lim (1/n) sum_{m<n} start P^m``: the stationary distributions, weighted by the
+            probabilities of ending up in their classes. It exists for periodic chains too.
+
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> chain = MarkovChain.from_matrix([[0, 0.2, 0.8], [0, 1, 0], [0, 0, 1]])
+        >>> chain.long_run_distribution(start=0)
+        array([0. , 0.2, 0.8])
         """
-        return (
-            self._distribution(start)
-            @ self.absorption_probabilities()
-            @ (self.stationary_distributions())
-        )
+        endings = self._start_distribution(start) @ self.absorption_probabilities()
+        return endings @ self.stationary_distributions()
 
     def entropy_rate(self, base: float | None = None) -> float:
-        """Give the entropy of the next symbol, once the chain has run for long.
+        """Compute the long-run entropy per symbol.
 
         Parameters
         ----------
-        base : float, optional
-            Of the logarithm: 2 gives bits; nats when left out.
+        base : float or None, default=None
+            Base of the logarithm: 2 for bits; natural (nats) if None.
 
         Returns
         -------
@@ -220,26 +120,31 @@ class ChainStructure:
         1.0
         """
         P = self._matrix()
-        terms = P.copy()
-        terms.data = -P.data * np.log(P.data)
-        rate = float(self.long_run_distribution() @ np.asarray(terms.sum(axis=1)).ravel())
-        return max(rate, 0.0) if base is None else max(rate, 0.0) / float(np.log(base))
+        P.data *= -np.log(P.data)
+        rate = max(float(self.long_run_distribution() @ P.sum(axis=1)), 0.0)
+        return rate if base is None else rate / float(np.log(base))
 
     def mean_return_times(self) -> np.ndarray:
-        """Give the mean number of steps until each state is visited again.
+        """Compute the mean number of steps until each state is visited again.
 
         Returns
         -------
         steps : ndarray of shape (K,), float64
-            ``1 / pi_i`` with pi the stationary distribution of the state's class (Kac), inf for
-            transient states, to which a return is not sure.
+            ``1 / pi_i`` with pi the stationary distribution of the state's class (Kac's formula);
+            inf for transient states, which may never be visited again.
+
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> MarkovChain.from_matrix([[0.9, 0.1], [0.4, 0.6]]).mean_return_times()
+        array([1.25, 5.  ])
         """
         share = self.stationary_distributions().sum(axis=0)
         with np.errstate(divide="ignore", over="ignore"):
             return 1.0 / share
 
     def fundamental_matrix(self) -> np.ndarray:
-        """Give Kemeny and Snell's matrix Z of an irreducible chain.
+        """Compute the fundamental matrix Z of an irreducible chain.
 
         Returns
         -------
@@ -249,58 +154,68 @@ class ChainStructure:
         Raises
         ------
         ValueError
-            If there are several communicating classes (see `expected_visits` for these).
+            If there are several communicating classes.
+
+        See Also
+        --------
+        expected_visits : The fundamental matrix of the transient states of any chain.
 
         Notes
         -----
         ``Z - 1 pi = (I - 1 pi) T (I - 1 pi)`` with T the expected visits before the first state is
-        hit, which elimination finds without subtractions (Meyer's group inverse). Cost about 3 K^3
-        flops.
+        hit, which elimination finds without subtractions. Cost about 3 K^3 flops.
 
         References
         ----------
         Kemeny, Snell (1960), "Finite Markov chains", chapter 4. Meyer (1975), "The role of the
         group generalized inverse in the theory of finite Markov chains".
+
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> MarkovChain.from_matrix([[0.5, 0.5], [0.5, 0.5]]).fundamental_matrix()
+        array([[1., 0.],
+               [0., 1.]])
         """
         P = self._matrix()
-        if len(classes_of(P).members) > 1:
-            raise ValueError(
-                "MarkovChain: transmat_ must be irreducible for a fundamental matrix, got several "
-                "communicating classes (expected_visits has the one of transient states)"
-            )
+        self._check_irreducible(P, "a fundamental matrix", "see expected_visits")
         K = P.shape[0]
         pi = self.stationary_distributions()[0]
         visits = np.zeros((K, K))
-        if K > 1:
-            leave = P[1:, [0]].toarray().ravel()
-            visits[1:, 1:] = eliminate(P[1:, 1:], leave).solve(np.eye(K - 1))
+        visits[1:, 1:] = _solve_inside(P, np.arange(K) > 0, np.eye(K - 1))
         centred = visits - pi @ visits
         return centred - (centred @ np.ones(K))[:, None] * pi + pi
 
     def kemeny_constant(self) -> float:
-        """Give the mean time to hit a state drawn from the stationary distribution.
+        """Compute the mean time to hit a state drawn from the stationary distribution.
 
         Returns
         -------
         steps : float
-            ``sum_j pi_j E_i[H_j]``, which is the same for every start i: ``trace(Z) - 1``.
+            ``sum_j pi_j E_i[H_j] = trace(Z) - 1``, the same from every start i.
 
         Raises
         ------
         ValueError
             If the chain is not irreducible.
+
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> MarkovChain.from_matrix([[0.5, 0.5], [0.5, 0.5]]).kemeny_constant()
+        1.0
         """
         return float(np.trace(self.fundamental_matrix()) - 1)
 
     # --- n steps ---
 
     def n_step_transmat(self, n: int) -> np.ndarray:
-        """Give the transition probabilities over n steps.
+        """Compute the transition probabilities over n steps.
 
         Parameters
         ----------
         n : int
-            At least 0.
+            Number of steps, at least 0.
 
         Returns
         -------
@@ -309,8 +224,8 @@ class ChainStructure:
 
         Notes
         -----
-        By repeated squaring, each result's rows divided by their sums: so errors do not grow with
-        n. Cost up to 4 K^3 log2 n flops.
+        By repeated squaring with rows divided by their sums, so that errors do not grow with n.
+        Cost up to 4 K^3 log2 n flops.
 
         Examples
         --------
@@ -321,24 +236,24 @@ class ChainStructure:
         """
         square = self._matrix().toarray()
         power = np.eye(len(square))
-        n = _steps(n)
+        n = _checked_steps(n)
         while n:
             if n & 1:
-                power = _stochastic(power @ square)
+                power = _row_stochastic(power @ square)
             n >>= 1
             if n:
-                square = _stochastic(square @ square)
+                square = _row_stochastic(square @ square)
         return power
 
     def distribution(self, n: int, start: Any = None) -> np.ndarray:
-        """Give the distribution of the state after n steps.
+        """Compute the distribution of the state after n steps.
 
         Parameters
         ----------
         n : int
-            At least 0.
-        start : state, array-like of shape (K,), or None
-            A state, a distribution over states, or ``startprob_`` when left out.
+            Number of steps, at least 0.
+        start : state, array-like of shape (K,), or None, default=None
+            A state or a distribution over states; ``startprob_`` if None.
 
         Returns
         -------
@@ -352,42 +267,42 @@ class ChainStructure:
         >>> chain.distribution(2, start="rain").round(6)
         array([0.7, 0.3])
         """
-        p = self._distribution(start)
+        p = self._start_distribution(start)
         P = self._matrix()
-        n = _steps(n)
+        n = _checked_steps(n)
         # A step costs the positive transitions, squaring K^3.
-        if n * P.nnz <= 4.0 * P.shape[0] ** 3 * max(n.bit_length(), 1):
-            for _ in range(n):
-                p = p @ P
-                p = p / p.sum()
-            return p
-        return p @ self.n_step_transmat(n)
+        if n * P.nnz > 4.0 * P.shape[0] ** 3 * max(n.bit_length(), 1):
+            return p @ self.n_step_transmat(n)
+        for _ in range(n):
+            p = p @ P
+            p = p / p.sum()
+        return p
 
     # --- hitting and absorption ---
 
     def hitting_probabilities(self, targets: Any) -> np.ndarray:
-        """Give the probability ever to visit one of some states, from each state.
+        """Compute the probability of ever visiting a set of states, from each state.
 
         Parameters
         ----------
-        targets : state, or list of states
+        targets : state or list of states
             A chain of order n > 1 also takes symbols: all states that end with them.
 
         Returns
         -------
         h : ndarray of shape (K,), float64
-            The least solution of ``h_i = 1`` on targets, ``h_i = sum_j P_ij h_j`` elsewhere, that
-            is not negative. Exactly 1 where hitting is sure and 0 where it is impossible.
+            The least nonnegative solution of ``h_i = 1`` on targets, ``h_i = sum_j P_ij h_j``
+            elsewhere. Exactly 1 if hitting is certain and 0 if it is impossible.
 
         Raises
         ------
         ValueError
-            If a target is no state.
+            If a target is not a state.
 
         References
         ----------
         Norris (1997), "Markov chains", theorem 1.3.2. Alfa, Xue, Ye (2002), "Accurate computation
-        of the smallest eigenvalue of a diagonally dominant M-matrix", for the digits of tiny ones.
+        of the smallest eigenvalue of a diagonally dominant M-matrix", for the accuracy.
 
         Examples
         --------
@@ -400,39 +315,34 @@ class ChainStructure:
         >>> P[0, 0] = P[4, 4] = 1
         >>> for i in (1, 2, 3):
         ...     P[i, i + 1], P[i, i - 1] = 0.4, 0.6
-        >>> round(MarkovChain.from_matrix(P).hitting_probabilities(0)[2], 6)
-        0.692308
+        >>> MarkovChain.from_matrix(P).hitting_probabilities(0).round(3)
+        array([1.   , 0.877, 0.692, 0.415, 0.   ])
         """
         P = self._matrix()
-        target, unsure, sure = fates_of(P, self._places(targets))
+        target, unsure, sure = hits_of(P, self._rows_of_targets(targets))
         h = (target | sure).astype(np.float64)
-        inside = np.flatnonzero(unsure)
-        if len(inside):
-            rows = P[inside]
-            into = sums(rows, np.flatnonzero(target | sure))
-            leave = sums(rows, np.flatnonzero(~unsure))
-            # Rounding may carry a probability next to 1 over it.
-            h[inside] = np.minimum(eliminate(rows[:, inside], leave).solve(into), 1.0)
+        # Rounding may carry a probability next to 1 over it.
+        h[unsure] = np.minimum(_solve_inside(P, unsure, P[unsure] @ h), 1.0)
         return h
 
     def hitting_times(self, targets: Any) -> np.ndarray:
-        """Give the mean number of steps until one of some states is visited, from each state.
+        """Compute the mean number of steps until a set of states is visited, from each state.
 
         Parameters
         ----------
-        targets : state, or list of states
+        targets : state or list of states
             As in `hitting_probabilities`.
 
         Returns
         -------
         k : ndarray of shape (K,), float64
-            The least solution of ``k_i = 0`` on targets, ``k_i = 1 + sum_j P_ij k_j`` elsewhere,
-            that is not negative: inf where hitting is not sure.
+            The least nonnegative solution of ``k_i = 0`` on targets, ``k_i = 1 + sum_j P_ij k_j``
+            elsewhere: inf where hitting is not certain.
 
         Raises
         ------
         ValueError
-            If a target is no state, or times pass the range of floats (1.8e308).
+            If a target is not a state, or times exceed the range of float64 (1.8e308).
 
         References
         ----------
@@ -446,17 +356,13 @@ class ChainStructure:
         array([3., 1., 0.])
         """
         P = self._matrix()
-        target, _, sure = fates_of(P, self._places(targets))
+        target, _, sure = hits_of(P, self._rows_of_targets(targets))
         k = np.where(target, 0.0, np.inf)
-        inside = np.flatnonzero(sure)
-        if len(inside):
-            rows = P[inside]
-            leave = sums(rows, np.flatnonzero(~sure))
-            k[inside] = eliminate(rows[:, inside], leave).solve(np.ones(len(inside)))
+        k[sure] = _solve_inside(P, sure, np.ones(int(sure.sum())))
         return k
 
     def absorption_probabilities(self) -> np.ndarray:
-        """Give the probability to end in each recurrent class, from each state.
+        """Compute the probability of ending up in each recurrent class, from each state.
 
         Returns
         -------
@@ -466,11 +372,8 @@ class ChainStructure:
 
         Notes
         -----
-        ``(I - Q) B = R`` with Q the transitions among transient states and R those into each class.
-
-        References
-        ----------
-        Kemeny, Snell (1960), "Finite Markov chains", section 3.3.
+        ``(I - Q) B = R`` with Q the transitions among transient states and R those into each class
+        (Kemeny and Snell, "Finite Markov chains", section 3.3).
 
         Examples
         --------
@@ -482,77 +385,67 @@ class ChainStructure:
                [0. , 1. ]])
         """
         P = self._matrix()
-        found = classes_of(P)
-        kinds = np.flatnonzero(found.recurrent)
-        B = (found.label[:, None] == kinds).astype(np.float64)
-        inside = np.flatnonzero(~found.recurrent[found.label])
-        if len(inside):
-            rows = P[inside]
-            into = np.column_stack([sums(rows, found.members[c]) for c in kinds])
-            B[inside] = eliminate(rows[:, inside], into.sum(axis=1)).solve(into)
-            B[inside] /= B[inside].sum(axis=1, keepdims=True)
+        classes = classes_of(P)
+        B = (classes.label[:, None] == np.flatnonzero(classes.recurrent)).astype(np.float64)
+        inside = classes.transient_states
+        B[inside] = _solve_inside(P, inside, P[inside] @ B)
+        B[inside] /= B[inside].sum(axis=1, keepdims=True)
         return B
 
     def absorption_times(self) -> np.ndarray:
-        """Give the mean number of steps spent in transient states, from each state.
+        """Compute the mean number of steps before a recurrent class is entered, from each state.
 
         Returns
         -------
         steps : ndarray of shape (K,), float64
-            Until a recurrent class is entered; 0 in recurrent states.
+            Always finite; 0 in recurrent states.
 
-        Notes
-        -----
-        Always finite: a finite chain leaves its transient states for good.
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> MarkovChain.from_matrix([[0.75, 0.25], [0, 1]]).absorption_times()
+        array([4., 0.])
         """
         P = self._matrix()
-        found = classes_of(P)
+        inside = classes_of(P).transient_states
         steps = np.zeros(P.shape[0])
-        inside = np.flatnonzero(~found.recurrent[found.label])
-        if len(inside):
-            rows = P[inside]
-            leave = sums(rows, np.flatnonzero(found.recurrent[found.label]))
-            steps[inside] = eliminate(rows[:, inside], leave).solve(np.ones(len(inside)))
+        steps[inside] = _solve_inside(P, inside, np.ones(int(inside.sum())))
         return steps
 
     def expected_visits(self) -> np.ndarray:
-        """Give the mean number of visits to each state, from each state.
+        """Compute the mean number of visits to each state, from each state.
 
         Returns
         -------
         G : ndarray of shape (K, K), float64
-            ``sum_{n>=0} P^n``, the start counted: the fundamental matrix ``(I - Q)^-1`` among
-            transient states; for a recurrent state inf where it may be reached, else 0.
+            ``sum_{n>=0} P^n``, the start included: the fundamental matrix ``(I - Q)^-1`` among
+            transient states; for a recurrent state inf if it can be reached, else 0.
 
-        References
-        ----------
-        Kemeny, Snell (1960), "Finite Markov chains", section 3.2.
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> MarkovChain.from_matrix([[0.75, 0.25], [0, 1]]).expected_visits()
+        array([[ 4., inf],
+               [ 0., inf]])
         """
         P = self._matrix()
-        K = P.shape[0]
-        found = classes_of(P)
-        recurrent = found.recurrent[found.label]
-        G = np.zeros((K, K))
-        for c in np.flatnonzero(found.recurrent):
-            inside = np.zeros(K, dtype=bool)
-            inside[found.members[c]] = True
-            G[np.ix_(reaching(P, inside), found.members[c])] = np.inf
-        inside = np.flatnonzero(~recurrent)
-        if len(inside):
-            rows = P[inside]
-            factors = eliminate(rows[:, inside], sums(rows, np.flatnonzero(recurrent)))
-            G[np.ix_(inside, inside)] = factors.solve(np.eye(len(inside)))
+        classes = classes_of(P)
+        G = np.zeros(P.shape)
+        for c in np.flatnonzero(classes.recurrent):
+            G[np.ix_(reaching(P, classes.label == c), classes.members[c])] = np.inf
+        inside = classes.transient_states
+        G[np.ix_(inside, inside)] = _solve_inside(P, inside, np.eye(int(inside.sum())))
         return G
 
     # --- reversal ---
 
     def is_reversible(self, rtol: float = 1e-9) -> bool:
-        """Tell whether the stationary chain looks the same backward.
+        """Tell whether the stationary chain has the same law backward in time.
 
         Parameters
         ----------
         rtol : float, default=1e-9
-            Relative difference that the two sides may have.
+            Relative tolerance of the comparison.
 
         Returns
         -------
@@ -560,9 +453,13 @@ class ChainStructure:
             Whether ``pi_i P_ij = pi_j P_ji`` for all i and j (detailed balance), in every recurrent
             class.
 
-        References
-        ----------
-        Norris (1997), "Markov chains", section 1.9.
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> MarkovChain.from_matrix([[0.9, 0.1], [0.4, 0.6]]).is_reversible()
+        True
+        >>> MarkovChain.from_matrix([[0, 1, 0], [0, 0, 1], [1, 0, 0]]).is_reversible()
+        False
         """
         from scipy import sparse
 
@@ -574,7 +471,7 @@ class ChainStructure:
         return not gap.nnz or bool(gap.max() <= 0)
 
     def time_reversal(self) -> Any:
-        """Give the chain that the stationary chain is when read backward.
+        """Make the chain that runs backward in time.
 
         Returns
         -------
@@ -589,29 +486,41 @@ class ChainStructure:
         References
         ----------
         Norris (1997), "Markov chains", theorem 1.9.1.
+
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> MarkovChain.from_matrix([[0, 1, 0], [0, 0, 1], [1, 0, 0]]).time_reversal().transmat_
+        array([[0., 0., 1.],
+               [1., 0., 0.],
+               [0., 1., 0.]])
         """
         P = self._matrix()
-        if len(classes_of(P).members) > 1:
-            raise ValueError(
-                "MarkovChain: transmat_ must be irreducible to be reversed, got several "
-                "communicating classes (reverse the chain of one recurrent class)"
-            )
+        self._check_irreducible(P, "a reversal", "reverse the chain of one recurrent class")
         pi = self.stationary_distributions()[0]
         if not pi.all():
             raise ValueError(
-                "MarkovChain: transmat_ must have a stationary distribution that float64 can tell "
-                "from 0 to be reversed, got entries below 1e-308"
+                "MarkovChain: transmat_ must have stationary probabilities above 1e-308 for a "
+                "reversal, got smaller ones"
             )
-        back = P.toarray().T * (pi / pi[:, None])
-        return self._derived(_stochastic(back), pi)
+        back = _row_stochastic(P.toarray().T * (pi / pi[:, None]))
+        return self.from_matrix(back, pi, classes=self.states_, random_state=self.random_state)
 
 
-def _stochastic(P: np.ndarray) -> np.ndarray:
+def _solve_inside(P: Any, inside: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """x of ``x_i = right_i + sum_j P_ij x_j`` for i and j in a mask of states that are left."""
+    if not inside.any():
+        return right
+    rows = P[inside]
+    return eliminate(rows[:, inside], np.asarray(rows[:, ~inside].sum(axis=1)).ravel()).solve(right)
+
+
+def _row_stochastic(P: np.ndarray) -> np.ndarray:
     P /= P.sum(axis=1, keepdims=True)
     return P
 
 
-def _steps(n: Any) -> int:
-    if isinstance(n, bool | np.bool_) or not isinstance(n, int | np.integer) or n < 0:
+def _checked_steps(n: Any) -> int:
+    if not rule.is_integer(n) or n < 0:
         raise ValueError(f"MarkovChain: n must be a whole number of at least 0, got {n!r}")
     return int(n)

@@ -1,4 +1,4 @@
-"""Sequences of symbols as integers, and how often each run of symbols occurs in them."""
+"""Sequences of symbols as integers, and how often each run of n symbols occurs in them."""
 
 from __future__ import annotations
 
@@ -10,58 +10,94 @@ import numpy as np
 
 from kernelmill._estimator._validation import as_array, as_numbers
 
-# Symbols of a stream that are counted at a time.
+# Symbols that are counted at a time.
 _BATCH = 1 << 20
 # Codes of runs must stay below this, else runs are compared symbol by symbol.
 _LARGEST_CODE = 2**62
 
 
 class Batch(NamedTuple):
-    """Sequences one after the other.
+    """Sequences one after the other; those of weight 0 are empty.
 
     Attributes
     ----------
-    symbols : ndarray of shape (T,)
-        Codes (int64), or symbols before they are coded.
+    codes : ndarray of shape (T,), int64
+        Symbols as integers.
     lengths : ndarray of shape (S,), int64
         Length of each sequence.
     weights : ndarray of shape (S,), float64, or None
         Weight of each sequence.
     """
 
-    symbols: Any
+    codes: np.ndarray
     lengths: np.ndarray
     weights: np.ndarray | None
 
 
 class SymbolTable:
-    """Codes of symbols, in order of first appearance.
+    """Integer codes of symbols, in order of first appearance.
 
     Parameters
     ----------
     symbols : iterable of hashable, optional
         Known from the start.
+    fixed : bool, default=False
+        Whether other symbols are an error.
     owner : str, default="MarkovChain"
-        What errors call the caller.
+        Whom error messages name.
     """
 
-    def __init__(self, symbols: Iterable[Any] = (), owner: str = "MarkovChain") -> None:
+    def __init__(
+        self, symbols: Iterable[Any] = (), *, fixed: bool = False, owner: str = "MarkovChain"
+    ) -> None:
         self.owner = owner
         self.codes: dict[Hashable, int] = {}
-        for symbol in as_list(symbols):
-            self._add(symbol)
+        self._fixed = False
+        self.encode(as_list(symbols))
+        self._fixed = fixed
 
-    def _add(self, symbol: Any) -> int:
+    def encode(self, sequence: Any) -> np.ndarray:
+        """Codes of one sequence: a str, list, tuple or 1-D array of symbols."""
+        if isinstance(sequence, str):
+            points = np.frombuffer(sequence.encode("utf-32-le", "surrogatepass"), np.uint32)
+            values, index = _distinct_values(points)
+            return self._encode_list(list(map(chr, values)))[index]
+        if isinstance(sequence, np.ndarray) and sequence.dtype.kind in "iubSUf":
+            values, index = _distinct_values(sequence)
+            return self._encode_list(values)[index]
+        return self._encode_list(as_list(sequence))
+
+    def _encode_list(self, symbols: list[Any]) -> np.ndarray:
+        try:
+            new = [symbol for symbol in dict.fromkeys(symbols) if symbol not in self.codes]
+        except TypeError:
+            for symbol in symbols:  # one of them cannot be hashed
+                self._check_symbol(symbol)
+            raise
+        known = len(self.codes)
+        for symbol in new:
+            self._check_symbol(symbol)
+            if self._fixed:
+                raise ValueError(
+                    f"{self.owner}: symbols must be among the {known} of classes_, got {symbol!r} "
+                    f"(name symbols that may come later in the parameter classes)"
+                )
+            # Python's own numbers: NumPy's would differ in text and JSON.
+            plain = symbol.item() if isinstance(symbol, np.number | np.bool_) else symbol
+            self.codes[plain] = len(self.codes)
+        return np.fromiter(map(self.codes.__getitem__, symbols), np.int64, len(symbols))
+
+    def _check_symbol(self, symbol: Any) -> None:
         try:
             missing = symbol is np.ma.masked or bool(symbol != symbol)
-        except TypeError:  # pandas.NA does not even say
+        except TypeError:  # pandas.NA has no truth value
             missing = True
         except ValueError:  # an array, which is not hashable either
             missing = False
         if missing:
             raise ValueError(
-                f"{self.owner}: symbols must not be missing, got {symbol!r} (cut the sequence in "
-                f"two there)"
+                f"{self.owner}: symbols must not be missing, got {symbol!r} (split the sequence "
+                f"there)"
             )
         try:
             hash(symbol)
@@ -70,49 +106,9 @@ class SymbolTable:
                 f"{self.owner}: symbols must be hashable, got {type(symbol).__name__} (turn lists "
                 f"into tuples)"
             ) from error
-        return self.codes.setdefault(symbol, len(self.codes))
-
-    def encode(self, sequence: Any, *, grow: bool) -> np.ndarray:
-        """Codes of one run of symbols; a new symbol gets the next code, or raises.
-
-        Parameters
-        ----------
-        sequence : ndarray of shape (T,), str or sequence
-            Symbols.
-        grow : bool
-            Whether new symbols are let in.
-        """
-        if isinstance(sequence, np.ndarray) and sequence.dtype.kind in "iubSUf":
-            symbols, inverse = np.unique(sequence, return_inverse=True)
-            # In order of appearance, as a list of the same symbols would be coded.
-            first = np.empty(len(symbols), dtype=np.int64)
-            first[inverse[::-1]] = np.arange(len(sequence))[::-1]
-            found = np.empty(len(symbols), dtype=np.int64)
-            order = np.argsort(first)
-            found[order] = self._encode_list(symbols[order].tolist(), grow)
-            return found[inverse]
-        return self._encode_list(as_list(sequence), grow)
-
-    def _encode_list(self, symbols: list[Any], grow: bool) -> np.ndarray:
-        codes = self.codes
-        try:
-            return np.fromiter((codes[s] for s in symbols), dtype=np.int64, count=len(symbols))
-        except (KeyError, TypeError):
-            pass
-        if grow:
-            return np.fromiter(map(self._add, symbols), dtype=np.int64, count=len(symbols))
-        for symbol in symbols:
-            known = len(codes)
-            if self._add(symbol) == known:
-                del codes[symbol]
-                raise ValueError(
-                    f"{self.owner}: symbols must be among the {known} of classes_, got {symbol!r} "
-                    f"(name symbols that may come later in the parameter classes)"
-                )
-        raise AssertionError("every symbol is known")
 
     def classes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Symbols as an array, sorted where they can be, and the new code of each old one."""
+        """Symbols as an array, sorted if comparable, and the place there of each code."""
         symbols: list[Any] = list(self.codes)
         try:
             order = sorted(range(len(symbols)), key=symbols.__getitem__)
@@ -122,10 +118,177 @@ class SymbolTable:
         rank[order] = np.arange(len(symbols))
         return symbol_array([symbols[i] for i in order]), rank
 
+    # --- reading ---
 
-def as_list(sequence: Any) -> list[Any]:
-    """Symbols as Python objects: NumPy's scalars would differ in text and JSON."""
-    return sequence.tolist() if isinstance(sequence, np.ndarray) else list(sequence)
+    def read(
+        self, sequences: Any, lengths: Any = None, sample_weight: Any = None
+    ) -> Iterator[Batch]:
+        """Coded batches of sequences, in one pass.
+
+        Parameters
+        ----------
+        sequences : array, str, list, iterable or callable
+            As in `MarkovChain.fit`.
+        lengths : array-like of shape (S,), optional
+            Splits one sequence into S.
+        sample_weight : array-like of shape (S,), optional
+            A weight per sequence.
+        """
+        sequences, many = self._one_or_many(sequences)
+        weights = None if sample_weight is None else self._checked_weights(sample_weight)
+        if not many:
+            yield self._split(sequences, lengths, weights)
+            return
+        if lengths is not None:
+            raise ValueError(
+                f"{self.owner}: lengths must be None for several sequences, got both (lengths "
+                f"split one long sequence)"
+            )
+        codes: list[np.ndarray] = []
+        first = size = 0
+        for number, item in enumerate(sequences):
+            if not _is_sequence(item):
+                raise TypeError(
+                    f"{self.owner}: sequences must be an iterable of lists or arrays of symbols, "
+                    f"got {type(item).__name__} as sequence {number} (pass a list or an array for "
+                    f"one sequence, list(text) for the characters of a text)"
+                )
+            if weights is not None and number == len(weights):
+                self._check_count(weights, number + 1)
+            ignored = weights is not None and weights[number] == 0
+            codes.append(self.encode([] if ignored else self._flat(item)))
+            size += len(codes[-1])
+            if size >= _BATCH:
+                yield _batch(codes, weights, first)
+                codes, first, size = [], first + len(codes), 0
+        if codes or not first:
+            yield _batch(codes, weights, first)
+        self._check_count(weights, first + len(codes))
+
+    def _one_or_many(self, sequences: Any) -> tuple[Any, bool]:
+        """The sequences, and whether they are several or one."""
+        if isinstance(sequences, str):
+            return sequences, False
+        if _is_array(sequences):
+            sequences = self._flat(sequences)
+            if sequences.dtype != object or not sequences.size:
+                return sequences, False
+        elif callable(sequences):
+            sequences = sequences()
+        if not isinstance(sequences, Iterable):
+            raise TypeError(
+                f"{self.owner}: sequences must be an array, a str, a list or an iterable of "
+                f"sequences, got {type(sequences).__name__}"
+            )
+        if not isinstance(sequences, list | tuple | np.ndarray):
+            return sequences, True
+        kinds = [_is_sequence(item) for item in sequences]
+        if all(kinds):
+            return sequences, True
+        if any(kinds):
+            place = kinds.index(False)
+            raise ValueError(
+                f"{self.owner}: sequences must be all symbols or all sequences, got "
+                f"{type(sequences[place]).__name__} at place {place} (pass [symbols] for one "
+                f"sequence of tuples and other symbols)"
+            )
+        flat = not isinstance(sequences, np.ndarray)
+        if flat and any(isinstance(item, str) and len(item) != 1 for item in sequences):
+            raise ValueError(
+                f"{self.owner}: sequences must not be a flat list of texts, got one (pass [words] "
+                f"for one sequence of words, [list(word) for word in words] for sequences of "
+                f"characters)"
+            )
+        return sequences, False
+
+    def _flat(self, sequence: Any) -> Any:
+        """One sequence as a list, tuple or 1-D array."""
+        if isinstance(sequence, list | tuple):
+            return sequence
+        if np.ma.isMaskedArray(sequence) and np.ma.getmaskarray(sequence).any():
+            place = int(np.ma.getmaskarray(sequence).argmax())
+            raise ValueError(
+                f"{self.owner}: symbols must not be missing, got a masked one at place {place} "
+                f"(split the sequence there)"
+            )
+        array = as_array(sequence, "sequences", self.owner)
+        if array.ndim == 2 and array.shape[1] == 1:
+            array = array[:, 0]
+        if array.ndim != 1:
+            raise ValueError(
+                f"{self.owner}: sequences must be 1-D arrays of symbols, got shape {array.shape} "
+                f"(pass list(X) if each row is a sequence)"
+            )
+        return array
+
+    def _split(self, sequence: Any, lengths: Any, weights: np.ndarray | None) -> Batch:
+        T = len(sequence)
+        cuts = np.array([T]) if lengths is None else self._checked_lengths(lengths, T)
+        self._check_count(weights, len(cuts))
+        if weights is not None and not weights.all():
+            counted = np.repeat(weights > 0, cuts)
+            if isinstance(sequence, np.ndarray):
+                sequence = sequence[counted]
+            else:
+                sequence = list(compress(sequence, counted))
+            cuts = np.where(weights > 0, cuts, 0)
+        return Batch(self.encode(sequence), cuts, weights)
+
+    def _checked_lengths(self, lengths: Any, T: int) -> np.ndarray:
+        lengths = as_array(lengths, "lengths", self.owner)
+        if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu"):
+            raise ValueError(
+                f"{self.owner}: lengths must be whole numbers of shape (S,), got {lengths.dtype} "
+                f"of shape {lengths.shape}"
+            )
+        # Each is compared too: a sum of huge ones wraps, and might be T by that.
+        if (lengths < 0).any() or (lengths > T).any() or lengths.sum() != T:
+            raise ValueError(
+                f"{self.owner}: lengths must be at least 0 and add up to the {T} symbols, got a "
+                f"sum of {sum(lengths.tolist())}"
+            )
+        return lengths.astype(np.int64)
+
+    def _checked_weights(self, weights: Any) -> np.ndarray:
+        weights = as_numbers(weights, "sample_weight", self.owner)
+        if weights.ndim != 1:
+            raise ValueError(
+                f"{self.owner}: sample_weight must have shape (S,), got {weights.shape}"
+            )
+        bad = ~(np.isfinite(weights) & (weights >= 0))
+        if bad.any():
+            raise ValueError(
+                f"{self.owner}: sample_weight must be finite and at least 0, got "
+                f"{weights[bad][0]:g} for sequence {int(bad.argmax())}"
+            )
+        return weights
+
+    def _check_count(self, weights: np.ndarray | None, sequences: int) -> None:
+        if weights is not None and len(weights) != sequences:
+            raise ValueError(
+                f"{self.owner}: sample_weight must have one weight per sequence, got "
+                f"{len(weights)} for {sequences} sequences"
+            )
+
+
+def _batch(codes: list[np.ndarray], weights: np.ndarray | None, first: int) -> Batch:
+    part = None if weights is None else weights[first : first + len(codes)]
+    joined = np.concatenate(codes) if codes else np.empty(0, dtype=np.int64)
+    return Batch(joined, np.array([len(run) for run in codes], dtype=np.int64), part)
+
+
+def _is_array(item: Any) -> bool:
+    """Whether this is an array, Series or tensor; NumPy's scalars and masked constant are not."""
+    return hasattr(item, "__array__") and getattr(item, "ndim", 1) != 0
+
+
+def _is_sequence(item: Any) -> bool:
+    return isinstance(item, list | tuple) or _is_array(item)
+
+
+def as_list(symbols: Any) -> list[Any]:
+    """Symbols as Python objects."""
+    return symbols.tolist() if isinstance(symbols, np.ndarray) else list(symbols)
 
 
 def symbol_array(symbols: list[Any]) -> np.ndarray:
@@ -135,188 +298,30 @@ def symbol_array(symbols: list[Any]) -> np.ndarray:
         array = np.array(symbols)
         if array.dtype.kind in "iuUfbS" and array.tolist() == symbols:
             return array
-    array = np.empty(len(symbols), dtype=object)
-    array[:] = symbols
+    return object_array(symbols)
+
+
+def object_array(items: list[Any]) -> np.ndarray:
+    """A 1-D array of objects, tuples among them."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
     return array
 
 
-# --- reading --------------------------------------------------------------------------------------
-
-
-def _is_sequence(item: Any) -> bool:
-    if item is np.ma.masked:  # an array, and yet a single missing symbol
-        return False
-    return isinstance(item, list | tuple | np.ndarray) or hasattr(item, "to_numpy")
-
-
-def _flat(array: Any, owner: str) -> np.ndarray:
-    if np.ma.isMaskedArray(array) and np.ma.getmaskarray(array).any():
-        place = int(np.ma.getmaskarray(array).argmax())
-        raise ValueError(
-            f"{owner}: symbols must not be missing, got a masked one at place {place} (cut the "
-            f"sequence in two there)"
-        )
-    array = as_array(array, "sequences", owner)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = array[:, 0]
-    if array.ndim != 1:
-        raise ValueError(
-            f"{owner}: sequences must be 1-D arrays of symbols, got shape {array.shape} (pass a "
-            f"list of 1-D arrays for several sequences)"
-        )
-    return array
-
-
-def _check_lengths(lengths: Any, T: int, owner: str) -> np.ndarray:
-    lengths = as_array(lengths, "lengths", owner)
-    if lengths.ndim != 1 or (lengths.size and lengths.dtype.kind not in "iu"):
-        raise ValueError(
-            f"{owner}: lengths must be whole numbers of shape (S,), got {lengths.dtype} of shape "
-            f"{lengths.shape}"
-        )
-    # Each is compared too: a sum of huge ones wraps, and might be T by that.
-    if (lengths < 0).any() or (lengths > T).any() or lengths.sum() != T:
-        raise ValueError(
-            f"{owner}: lengths must be at least 0 and add up to the {T} symbols, got a sum of "
-            f"{sum(lengths.tolist())}"
-        )
-    return lengths.astype(np.int64)
-
-
-def _check_weights(weights: Any, S: int, owner: str) -> np.ndarray:
-    weights = as_numbers(weights, "sample_weight", owner)
-    if weights.shape != (S,):
-        raise ValueError(
-            f"{owner}: sample_weight must have one weight for each of {S} sequences, got shape "
-            f"{weights.shape}"
-        )
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError(f"{owner}: sample_weight must be finite and at least 0, got others")
-    return weights
-
-
-def _one_or_many(sequences: Any, owner: str) -> tuple[Any, bool]:
-    """The sequences, and whether they are one run of symbols rather than several."""
-    if isinstance(sequences, str) or hasattr(sequences, "to_numpy"):
-        return sequences, True
-    if isinstance(sequences, np.ndarray):
-        nested = sequences.dtype == object and all(map(_is_sequence, sequences.flat))
-        return (list(sequences), False) if nested and sequences.size else (sequences, True)
-    if callable(sequences):
-        sequences = sequences()
-    if not hasattr(sequences, "__iter__"):
-        raise TypeError(
-            f"{owner}: sequences must be sequences of symbols or an array, got "
-            f"{type(sequences).__name__}"
-        )
-    if not isinstance(sequences, list | tuple):
-        return sequences, False
-    many = [_is_sequence(item) for item in sequences]
-    if all(many):
-        return sequences, False
-    if any(many):
-        place = many.index(False)
-        raise ValueError(
-            f"{owner}: sequences must be all symbols or all sequences, got "
-            f"{type(sequences[place]).__name__} at place {place}"
-        )
-    if any(isinstance(item, str) and len(item) != 1 for item in sequences):
-        raise ValueError(
-            f"{owner}: sequences must not be a flat list of text, which may mean words as symbols "
-            f"or letters as symbols, got one (pass [words] for one sequence of words, "
-            f"[list(word) for word in words] for sequences of letters)"
-        )
-    return sequences, True
-
-
-def read(
-    sequences: Any,
-    lengths: Any = None,
-    sample_weight: Any = None,
-    *,
-    table: SymbolTable,
-    grow: bool,
-) -> Iterator[Batch]:
-    """Coded batches of sequences; all of them in one where they are in memory.
-
-    Parameters
-    ----------
-    sequences : array, str, list, iterable or callable
-        As `MarkovChain.fit` takes them.
-    lengths : array-like of shape (S,), optional
-        Cuts one run of symbols into sequences.
-    sample_weight : array-like of shape (S,), optional
-        A weight per sequence.
-    table : SymbolTable
-        Codes of the symbols.
-    grow : bool
-        Whether symbols may be new.
-    """
-    owner = table.owner
-    given, one = _one_or_many(sequences, owner)
-    if one:
-        yield _read_one(given, lengths, sample_weight, table, grow)
-        return
-    if lengths is not None:
-        raise ValueError(f"{owner}: lengths must be left out beside many sequences, got both")
-    in_memory = isinstance(given, list | tuple)
-    weights = None
-    if sample_weight is not None:
-        count = len(given) if in_memory else len(np.asarray(sample_weight))
-        weights = _check_weights(sample_weight, count, owner)
-    held: list[np.ndarray] = []
-    done = size = 0
-    for item in given:
-        if not _is_sequence(item):
-            raise TypeError(
-                f"{owner}: sequences must yield lists or arrays of symbols, got "
-                f"{type(item).__name__} (pass a list or an array for one sequence)"
-            )
-        run = item if isinstance(item, list | tuple) else _flat(item, owner)
-        if grow and weights is not None and not weights[done + len(held) :][:1].any():
-            run = []  # a weight of zero is no sequence: its symbols are not learned either
-        held.append(table.encode(run, grow=grow))
-        size += len(held[-1])
-        if size >= _BATCH and not in_memory:
-            yield _batch(held, weights, done, owner)
-            done, held, size = done + len(held), [], 0
-    if held or not done:
-        yield _batch(held, weights, done, owner)
-        done += len(held)
-    if weights is not None and done != len(weights):
-        raise _wrong_count(owner, len(weights), done)
-
-
-def _read_one(
-    sequence: Any, lengths: Any, sample_weight: Any, table: SymbolTable, grow: bool
-) -> Batch:
-    owner = table.owner
-    run = sequence if isinstance(sequence, str | list | tuple) else _flat(sequence, owner)
-    cuts = _check_lengths([len(run)] if lengths is None else lengths, len(run), owner)
-    weights = None if sample_weight is None else _check_weights(sample_weight, len(cuts), owner)
-    if grow and weights is not None and not weights.all():
-        kept = np.repeat(weights > 0, cuts)
-        run = run[kept] if isinstance(run, np.ndarray) else list(compress(run, kept))
-        cuts = np.where(weights > 0, cuts, 0)
-    return Batch(table.encode(run, grow=grow), cuts, weights)
-
-
-def _wrong_count(owner: str, weights: int, sequences: int) -> ValueError:
-    return ValueError(
-        f"{owner}: sample_weight must have one weight for each sequence, got {weights} weights and "
-        f"{sequences} sequences"
-    )
-
-
-def _batch(held: list[np.ndarray], weights: Any, done: int, owner: str) -> Batch:
-    codes = np.concatenate(held) if held else np.empty(0, dtype=np.int64)
-    lengths = np.array([len(run) for run in held], dtype=np.int64)
-    if weights is None:
-        return Batch(codes, lengths, None)
-    part = weights[done : done + len(held)]
-    if len(part) != len(held):
-        raise _wrong_count(owner, len(weights), done + len(held))
-    return Batch(codes, lengths, part)
+def _distinct_values(x: np.ndarray) -> tuple[list[Any], np.ndarray]:
+    """The values of x in order of appearance, and for each entry of x the index of its value."""
+    span = int(x.max()) - int(x.min()) + 1 if x.dtype.kind in "iub" and x.size else 0
+    if 0 < span <= max(len(x), 1 << 16):  # a table: five times faster than sorting int64
+        offset = x.astype(np.int64) if x.itemsize < 8 else x
+        index = (offset - offset.min()).astype(np.int64)
+        first = np.full(span, len(x))
+        first[index[::-1]] = np.arange(len(x))[::-1]
+    else:
+        _, first, index = np.unique(x, return_index=True, return_inverse=True)
+    order = np.argsort(first)[: int((first < len(x)).sum())]
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return x[first[order]].tolist(), rank[index]
 
 
 # --- counting -------------------------------------------------------------------------------------
@@ -337,58 +342,44 @@ class Grams(NamedTuple):
     counts: np.ndarray
 
 
+def no_grams(n: int) -> Grams:
+    """Runs of n symbols, none so far."""
+    return Grams(np.empty((0, n), dtype=np.int64), np.empty(0))
+
+
 def add_grams(a: Grams, b: Grams) -> Grams:
-    """The counts of two sets of sequences, together."""
-    if not len(a.rows) or not len(b.rows):
-        return b if not len(a.rows) else a
+    """The counts of two sets of sequences together."""
+    if not len(a.rows):
+        return b
     return distinct(np.concatenate([a.rows, b.rows]), np.concatenate([a.counts, b.counts]))
 
 
 def distinct(rows: np.ndarray, counts: np.ndarray | None) -> Grams:
-    """Equal runs as one, with the sum of their counts (1 each when left out)."""
+    """Equal runs as one, with the sum of their counts (1 each if None)."""
     n = rows.shape[1]
     base = int(rows.max(initial=0)) + 1
-    if base**n < _LARGEST_CODE:
-        codes = np.zeros(len(rows), dtype=np.int64)
-        for column in rows.T:
-            codes *= base
-            codes += column
-        if base**n <= max(4 * len(rows), 1 << 16):  # a table is faster than sorting
-            seen = np.flatnonzero(np.bincount(codes, minlength=1))
-            total = np.bincount(codes, weights=counts)[seen]
-        else:
-            seen, inverse = np.unique(codes, return_inverse=True)
-            total = np.bincount(inverse, weights=counts)
-        runs = np.empty((len(seen), n), dtype=np.int64)
-        for column in range(n - 1, -1, -1):
-            seen, runs[:, column] = np.divmod(seen, base)
-        return Grams(runs, total.astype(np.float64))
-    runs, inverse = np.unique(rows, axis=0, return_inverse=True)
-    return Grams(runs, np.bincount(inverse.ravel(), weights=counts).astype(np.float64))
+    if base**n >= _LARGEST_CODE:
+        runs, inverse = np.unique(rows, axis=0, return_inverse=True)
+        return Grams(runs, np.bincount(inverse.ravel(), weights=counts).astype(np.float64))
+    codes = encoded(rows, base)
+    if base**n <= max(4 * len(rows), 1 << 16):  # a table is faster than sorting
+        seen = np.flatnonzero(np.bincount(codes, minlength=1))
+        total = np.bincount(codes, weights=counts)[seen]
+    else:
+        seen, inverse = np.unique(codes, return_inverse=True)
+        total = np.bincount(inverse, weights=counts)
+    return Grams(decoded(seen, base, n), total.astype(np.float64))
 
 
 def count_grams(batch: Batch, n: int) -> Grams:
-    """Runs of n symbols that lie within a sequence.
-
-    Parameters
-    ----------
-    batch : Batch
-        Coded sequences; those of weight 0 count for nothing.
-    n : int
-        Length of the runs.
-    """
+    """Runs of n symbols that lie within a sequence."""
     codes, lengths, weights = batch
-    counted = None
-    if weights is not None:
-        counted = np.where(weights > 0, lengths, 0)
-    starts, owners = gram_starts(lengths, n, counted)
+    starts, owners = gram_starts(lengths, n)
     rows = codes[starts[:, None] + np.arange(n)]
     return distinct(rows, None if weights is None else weights[owners])
 
 
-def gram_starts(
-    lengths: np.ndarray, n: int, counted: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def gram_starts(lengths: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     """Where runs of n symbols within a sequence start, and to which sequence each belongs.
 
     Parameters
@@ -397,42 +388,35 @@ def gram_starts(
         Lengths of the sequences.
     n : int
         Length of the runs.
-    counted : ndarray of shape (S,), int64, optional
-        How many symbols of each sequence are looked at; all when left out.
     """
-    number = np.maximum((lengths if counted is None else counted) - n + 1, 0)
+    number = np.maximum(lengths - n + 1, 0)
     owners = np.repeat(np.arange(len(lengths)), number)
     place = np.arange(len(owners)) - np.repeat(np.cumsum(number) - number, number)
     return np.repeat(np.cumsum(lengths) - lengths, number) + place, owners
 
 
 def count_starts(batch: Batch, n: int) -> Grams:
-    """First n symbols of the sequences that have as many.
-
-    Parameters
-    ----------
-    batch : Batch
-        Coded sequences; those of weight 0 count for nothing.
-    n : int
-        Length of the runs.
-    """
+    """First n symbols of the sequences that have as many."""
     codes, lengths, weights = batch
-    kept = lengths >= n
-    if weights is not None:
-        kept &= weights > 0
-    starts = (np.cumsum(lengths) - lengths)[kept]
-    rows = codes[starts[:, None] + np.arange(n)]
-    return distinct(rows, None if weights is None else weights[kept])
+    long = lengths >= n
+    starts = (np.cumsum(lengths) - lengths)[long]
+    return distinct(
+        codes[starts[:, None] + np.arange(n)], None if weights is None else weights[long]
+    )
 
 
 def encoded(rows: np.ndarray, M: int) -> np.ndarray:
-    """Windows (rows of class indices) of shape (m, n)) as numbers to base M."""
+    """Windows (rows of n class indices) as numbers to base M."""
     codes = np.zeros(len(rows), dtype=np.int64)
     for column in rows.T:
-        codes = codes * M + column
+        codes *= M
+        codes += column
     return codes
 
 
 def decoded(codes: np.ndarray, M: int, n: int) -> np.ndarray:
     """The inverse of `encoded`, for windows of n."""
-    return np.stack([codes // M**power % M for power in range(n - 1, -1, -1)], axis=1)
+    windows = np.empty((len(codes), n), dtype=np.int64)
+    for place in range(n - 1, -1, -1):
+        codes, windows[:, place] = np.divmod(codes, M)
+    return windows
