@@ -132,8 +132,11 @@ def test_columns_of_lists_are_several_sequences():
         chain = MarkovChain().fit(numbers)
         for form in (pandas.Series(numbers), polars.Series(numbers), arrow.array(numbers)):
             same(chain, MarkovChain().fit(form))
-    with pytest.raises(ValueError, match="all symbols or all sequences, got NoneType at place 1"):
-        MarkovChain().fit(polars.Series([["a"], None]))
+    for empty in (polars.Series([["a"], None]), polars.Series(["a", None]), arrow.array([1, None])):
+        with pytest.raises(ValueError, match="symbols must not be missing"):
+            MarkovChain().fit(empty)
+    with pytest.raises(ValueError, match="all symbols or all sequences, got int at place 1"):
+        MarkovChain().fit(pandas.Series([["a"], 3]))
 
 
 def test_columns_of_symbols_are_one_sequence():
@@ -431,6 +434,14 @@ def test_clones_and_failed_fits():
     with pytest.raises(NotFittedError):
         clone(chain).score("ab")
     kept = chain.transmat_
+
+    def interrupted():
+        yield ["c", "c", "b"]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        chain.partial_fit(interrupted())
+    assert chain.transmat_ is kept
     with pytest.raises(ValueError, match="at least 2 symbols for order 2, got 1 in sequence 1"):
         chain.fit([["a", "b"], ["c"]])
     assert chain.transmat_ is kept
@@ -547,7 +558,7 @@ def test_predict_before_fit_says_so():
 
 def test_masked_symbols_are_refused():
     masked = np.ma.array([0, 1, 0, 1], mask=[False, False, True, False])
-    message = "MarkovChain: symbols must not be missing, got a masked one at place 2"
+    message = "MarkovChain: symbols must not be missing, got one at place 2"
     for sequences in (masked, [masked], iter([masked]), masked[:, None]):
         with pytest.raises(ValueError, match=message):
             MarkovChain().fit(sequences)

@@ -389,6 +389,9 @@ def test_entropy_rate_of_known_chains():
     assert chain.entropy_rate(2) == pytest.approx(binary, rel=1e-14)
     assert chain.entropy_rate() == pytest.approx(binary * math.log(2), rel=1e-14)
     assert MarkovChain.from_matrix([[0, 1], [1, 0]]).entropy_rate() == 0
+    for base in (1, 0, "2"):
+        with pytest.raises(ValueError, match="base must be None or a number above 1"):
+            chain.entropy_rate(base)
     # From a transient state: half of the starts end in noise of one bit, half in silence.
     P = [[0, 0.5, 0, 0.5], [0, 0.5, 0.5, 0], [0, 0.5, 0.5, 0], [0, 0, 0, 1]]
     start = MarkovChain.from_matrix(P, [1, 0, 0, 0])

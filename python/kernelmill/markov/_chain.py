@@ -192,7 +192,8 @@ class MarkovChain(ChainSequences, BaseEstimator):
         Returns
         -------
         self : MarkovChain
-            The model that one `fit` to all sequences so far would give.
+            The model that one `fit` to all sequences so far would give. A chain `from_matrix` has
+            no counts, so its matrix is replaced.
 
         Raises
         ------

@@ -41,7 +41,7 @@ class ChainSequences(ChainStructure):
         Returns
         -------
         symbols : ndarray of shape (n_samples,) or (n_sequences, n_samples), dtype of classes_
-            The draws, the same at any thread count.
+            The draws, the same at any thread count. `fit` takes them as ``list(symbols)``.
 
         Raises
         ------

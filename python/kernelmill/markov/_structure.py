@@ -106,12 +106,17 @@ class ChainStructure(ChainStates):
         Parameters
         ----------
         base : float or None, default=None
-            Base of the logarithm: 2 for bits; natural (nats) if None.
+            Base of the logarithm, above 1: 2 for bits; natural (nats) if None.
 
         Returns
         -------
         rate : float
             ``-sum_i pi_i sum_j P_ij log P_ij`` with pi the `long_run_distribution`.
+
+        Raises
+        ------
+        ValueError
+            If the base is out of its range.
 
         Examples
         --------
@@ -119,6 +124,8 @@ class ChainStructure(ChainStates):
         >>> MarkovChain.from_matrix([[0.5, 0.5], [0.5, 0.5]]).entropy_rate(base=2)
         1.0
         """
+        if base is not None and not rule.real(1, above=True).accepts(base):
+            raise ValueError(f"MarkovChain: base must be None or a number above 1, got {base!r}")
         P = self._matrix()
         P.data *= -np.log(P.data)
         rate = max(float(self.long_run_distribution() @ P.sum(axis=1)), 0.0)

@@ -205,13 +205,16 @@ class SymbolTable:
         """One sequence as a list, tuple or 1-D array."""
         if isinstance(sequence, list | tuple):
             return sequence
-        if np.ma.isMaskedArray(sequence) and np.ma.getmaskarray(sequence).any():
-            place = int(np.ma.getmaskarray(sequence).argmax())
-            raise ValueError(
-                f"{self.owner}: symbols must not be missing, got a masked one at place {place} "
-                f"(split the sequence there)"
-            )
         array = as_array(sequence, "sequences", self.owner)
+        missing = np.ma.getmaskarray(sequence) if np.ma.isMaskedArray(sequence) else np.False_
+        if array.dtype == object and not isinstance(sequence, np.ndarray):
+            # None is the null of Series and Arrow arrays; elsewhere it may be a symbol.
+            missing = np.array([symbol is None for symbol in array.flat], dtype=bool)
+        if missing.any():
+            raise ValueError(
+                f"{self.owner}: symbols must not be missing, got one at place "
+                f"{int(missing.argmax())} (split the sequence there)"
+            )
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim != 1:
