@@ -370,14 +370,14 @@ def test_streams_start_well(make, init):
 
 
 def test_paths_and_large_maps_are_streamed(make, tmp_path, monkeypatch):
-    from kernelmill._estimator import _streams
+    from kernelmill._estimator import _rows
 
     X = make(500, 5, 6, np.float32)
     np.save(tmp_path / "X.npy", X)
     model = KMeans(6, random_state=0).fit(tmp_path / "X.npy")
     assert model.labels_.shape == (500,)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    monkeypatch.setattr(_streams, "MEMMAP_BYTES", 0)
+    monkeypatch.setattr(_rows, "MEMMAP_BYTES", 0)
     np.testing.assert_array_equal(KMeans(6, random_state=0).fit(mapped).labels_, model.labels_)
 
 
@@ -556,7 +556,7 @@ def test_weights_of_streams_are_checked(value, tmp_path):
         KMeans(4).fit(tmp_path / "X.npy", sample_weight=w)
     with pytest.raises(ValueError, match=message):
         KMeans(4).fit(lambda: ((X[i : i + 60], w[i : i + 60]) for i in range(0, 300, 60)))
-    with pytest.raises(ValueError, match="KMeans: sample_weight must have a positive, finite sum"):
+    with pytest.raises(ValueError, match="KMeans: sample_weight must have a positive"):
         KMeans(4).fit(tmp_path / "X.npy", sample_weight=np.zeros(300))
 
 

@@ -254,7 +254,7 @@ def test_more_messages(X):
         GaussianMixture(1, reg_covar=0).fit(np.ones((5, 2)))
     with pytest.raises(NotFittedError):
         GaussianMixture(1).predict(X)
-    with pytest.raises(ValueError, match="X must be small enough for densities in float32, got"):
+    with pytest.raises(ValueError, match="X must be small enough to be squared in float32, got"):
         GaussianMixture(1, means_init=[[0.0]], weights_init=[1.0], precisions_init=[[[1.0]]]).fit(
             np.full((3, 1), 1e30, np.float32)
         )

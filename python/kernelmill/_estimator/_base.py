@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from kernelmill._estimator._parameters import check_parameters
 from kernelmill._estimator._progress import with_callbacks
 
+_FEATURES = ("n_features_in_", "feature_names_in_")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -19,8 +20,9 @@ def fitting(method: Method) -> Method:
     """Make a method of an estimator a fit.
 
     The parameters are checked, scikit-learn's callbacks are torn down afterwards, and the fit
-    either happens or does not: on any exception, Ctrl-C included, the estimator is put back to what
-    it was.
+    either happens or does not: on any exception the estimator is put back to what it was. Ctrl-C
+    does the same, unless ``warm_start=True`` asks to go on later: then the estimator keeps what
+    `climb` had reached and ``interrupted_`` is True until the next fit that ends well.
 
     Parameters
     ----------
@@ -34,11 +36,17 @@ def fitting(method: Method) -> Method:
         check_parameters(self)
         before = self.__dict__.copy()
         try:
-            return managed(self, *args, **kwargs)
-        except BaseException:
+            result = managed(self, *args, **kwargs)
+        except BaseException as error:
+            reached = getattr(error, "attributes", None)
+            features = {name: vars(self)[name] for name in _FEATURES if name in vars(self)}
             self.__dict__.clear()
             self.__dict__.update(before)
+            if reached is not None and getattr(self, "warm_start", False):
+                self.__dict__.update(features, **reached, interrupted_=True)
             raise
+        self.__dict__.pop("interrupted_", None)
+        return result
 
     return cast(Method, fit)
 

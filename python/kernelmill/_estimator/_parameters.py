@@ -117,6 +117,10 @@ def _is_random_state(value: Any) -> bool:
 RANDOM_STATE = Rule(
     _is_random_state, "None, a whole number in [0, 2**32), a RandomState or a Generator"
 )
+DEVICE = Rule(
+    lambda value: value in (None, "cpu", "cuda") and not isinstance(value, np.ndarray),
+    "None (where the data is), 'cpu' or 'cuda' (KernelMill runs on processors and NVIDIA GPUs)",
+)
 VERBOSE = Rule(
     lambda value: isinstance(value, bool | np.bool_) or (is_integer(value) and value >= 0),
     "True, False or a whole number of at least 0",

@@ -1,77 +1,139 @@
-"""X and sample_weight as the ops take them: checked once, converted only where they must be.
+"""X as a model may use it: finite, in range, with the features that it had in ``fit``.
 
-float32 and float64 stay what they are and are never copied, whatever their strides; every other
-number becomes float64. Messages name the first bad row and column.
+Messages name the first bad row and column.
 """
 
 from __future__ import annotations
 
 import functools
+from math import sqrt
 from typing import Any
 
 import numpy as np
 from sklearn import get_config
 
-from kernelmill._estimator._base import warn
-from kernelmill._estimator._device import to_host
-from kernelmill._estimator._parameters import shown
-from kernelmill.ops._op import is_cupy
-from kernelmill.stream._matrix import (
+from kernelmill._arrays import (
+    FLOATS,
+    as_matrix,
     feature_names,
-    is_frame,
     is_sparse,
-    kind_of,
-    native_dtype,
-    to_matrix,
+    namespace,
+    to_host,
 )
+from kernelmill._estimator._base import warn
+from kernelmill._estimator._parameters import shown
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SEARCH_ROWS = 65536  # rows looked through at a time once something is known to be wrong
+# By bytes of a float: the roots of the least square that keeps all its digits, and of the largest.
+_ROOTS = {
+    info.bits // 8: (float(info.tiny) ** 0.5 / float(info.eps) ** 0.5, float(info.max) ** 0.5)
+    for info in (np.finfo(np.float32), np.finfo(np.float64))
+}
 _HINTS = {
     "NaN": "impute or drop missing values first, for example with sklearn.impute.SimpleImputer",
     "inf": "clip or drop such values first",
 }
 
 
-def all_finite(array: Any) -> bool:
-    """Whether no value is NaN or inf.
+def largest(array: Any) -> float:
+    """The largest magnitude in an array: NaN where it holds NaN, 0 where it is empty.
 
-    A sum is one pass without temporaries, for any strides, and is finite only if every value is.
-    The reverse does not hold (finite values may overflow), so a sum that is not finite is followed
-    by a search.
+    Two passes without temporaries, for any strides.
     """
-    if array.size < 4096 and isinstance(array, np.ndarray):
-        return bool(np.isfinite(array).all())  # cheaper than silencing the sum's warnings
-    if not isinstance(array, np.ndarray):
-        return bool(abs(array).sum() < np.inf) or bool((abs(array) < np.inf).all())
-    with np.errstate(all="ignore"):
-        total = np.add.reduce(array, axis=None)
-    return bool(np.isfinite(total)) or _first_bad(array) is None
+    if not array.size:
+        return 0.0
+    if type(array) is np.ndarray:  # without the layers of array.max()
+        top, bottom = np.maximum.reduce(array, axis=None), np.minimum.reduce(array, axis=None)
+        return max(float(top), -float(bottom))
+    return max(float(array.max()), -float(array.min()))
 
 
-def _first_bad(array: Any, allow_nan: bool = False) -> tuple[tuple[int, ...], int] | None:
+def all_finite(array: Any) -> bool:
+    """Whether no value is NaN or inf."""
+    return largest(array) < np.inf
+
+
+def check_values(
+    X: Any,
+    owner: str,
+    names: Any = None,
+    *,
+    first_row: int = 0,
+    allow_nan: bool = False,
+    whole: bool = False,
+) -> bool:
+    """Raise where X holds what no model can use: NaN, inf, or magnitudes without room for squares.
+
+    Parameters
+    ----------
+    X : ndarray, CSR matrix or CuPy array of shape (n, d)
+        Rows, or a chunk of them.
+    owner : str
+        What errors call the caller.
+    names : sequence of str, optional
+        Column names for messages.
+    first_row : int, default=0
+        Place of the first of these rows in all of X, for messages.
+    allow_nan : bool, default=False
+        Whether NaN stands for a missing entry or is an error; inf is always one.
+    whole : bool, default=False
+        Whether these are all rows of a fit: one chunk, or the rows of ``predict``, may be tiny.
+
+    Returns
+    -------
+    bool
+        Whether entries are missing.
+
+    Raises
+    ------
+    ValueError
+        In one sentence that names the first bad row and column, or the largest value.
+
+    Notes
+    -----
+    Distances and densities square what they are given. With u the largest magnitude, ``(2 u)^2``
+    summed over the features (float64: over X, where sums have no wider type) must not overflow, and
+    ``u^2`` must keep all its digits: beyond that a fit would be silently wrong.
+    """
+    stored = X.data if is_sparse(X) else X
+    top, missing = largest(stored), False
+    if not top < np.inf:
+        missing = _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
+        top = largest(namespace(stored).nan_to_num(stored, nan=0.0))
+    least, most = _ROOTS[stored.dtype.itemsize]
+    double = stored.dtype.itemsize == 8
+    terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
+    if top * sqrt(terms) > most or (whole and 0 < top < least):
+        hint = "scale X" if double else "scale X, or pass float64"
+        what = f"small enough to be squared in {stored.dtype}"
+        if top < 1:
+            what = f"large enough to be squared in {stored.dtype}"
+        raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
+    return missing
+
+
+def _first_bad(array: Any, allow_nan: bool) -> tuple[tuple[int, ...], int] | None:
     """Place of the first value that is not finite (or NaN), and how many there are."""
     first, count = None, 0
     for start in range(0, len(array), _SEARCH_ROWS):
         block = array[start : start + _SEARCH_ROWS]
         bad = np.isinf(block) if allow_nan else ~np.isfinite(block)
-        found = int(bad.sum())
-        if found and first is None:
+        number = int(bad.sum())
+        if number and first is None:
             place = np.unravel_index(int(bad.argmax()), bad.shape)
             first = (start + int(place[0]), *map(int, place[1:]))
-        count += found
+        count += number
     return None if first is None else (first, count)
 
 
 def _refuse_not_finite(
-    X: Any, owner: str, names: Any, first_row: int = 0, allow_nan: bool = False
-) -> None:
-    """Raise for the first value of X that is not finite (or NaN); X is dense or CSR."""
-    stored = X.data if is_sparse(X) else X
-    found = _first_bad(stored, allow_nan)
-    if found is None:
-        return
-    place, count = found
+    X: Any, stored: Any, owner: str, names: Any, first_row: int, allow_nan: bool
+) -> bool:
+    """Raise for the first value that is inf, or NaN where that is not allowed; else True."""
+    bad = _first_bad(stored, allow_nan)
+    if bad is None:
+        return True
+    place, count = bad
     value = float(stored[place])
     if is_sparse(X):
         row = int(np.searchsorted(X.indptr, place[0], side="right")) - 1
@@ -83,61 +145,9 @@ def _refuse_not_finite(
     if names is not None:
         where += f" ({str(names[column])!r})"
     more = f" and {count - 1} more" if count > 1 else ""
-    shown = kind if kind == "NaN" or value > 0 else "-inf"
+    written = kind if kind == "NaN" or value > 0 else "-inf"
     what = "finite or NaN" if allow_nan else "finite"
-    raise ValueError(f"{owner}: X must be {what}, got {shown} at {where}{more} ({_HINTS[kind]})")
-
-
-def _finite(X: Any) -> bool:
-    return all_finite(X.data if is_sparse(X) else X)
-
-
-def _converted(X: Any, owner: str, accept_sparse: bool) -> Any:
-    """X as a 2-D float32 or float64 ndarray, CSR matrix or CuPy array."""
-    if is_sparse(X):
-        if not accept_sparse:
-            raise TypeError(
-                f"{owner}: X must be dense, got a sparse matrix of shape {X.shape} (X.toarray() "
-                f"takes {np.prod(X.shape, dtype=float) * 8 / 2**20:.0f} MiB)"
-            )
-        if X.dtype.kind == "c":
-            raise ValueError(f"{owner}: X must be real, got {X.dtype} (Complex data not supported)")
-        X = X.tocsr()
-        return X if X.dtype in _FLOATS else X.astype(np.float64)
-    if is_frame(X):
-        native = native_dtype(X, owner)
-        return to_matrix(X, native if native in _FLOATS else np.dtype(np.float64), owner)
-    if isinstance(X, np.matrix):
-        raise TypeError(f"{owner}: X must be an array, got numpy.matrix (use numpy.asarray(X))")
-    if X is None:
-        raise ValueError(f"{owner}: X must be a 2-D array, got None")
-    if np.ma.isMaskedArray(X) and X.dtype.kind in "biuf":  # a masked entry is a missing one
-        X = np.ma.filled(X if X.dtype in _FLOATS else X.astype(np.float64), np.nan)
-    if not is_cupy(X):
-        try:
-            X = np.asarray(X)
-        except ValueError as error:
-            raise ValueError(f"{owner}: X must have rows of equal length, got {error}") from error
-        if kind_of(X) == "numpy" and X.dtype.kind in "USV":
-            raise ValueError(f"{owner}: X must be numeric, got dtype {X.dtype}")
-    kind = X.dtype.kind
-    if kind == "c":
-        raise ValueError(f"{owner}: X must be real, got {X.dtype} (Complex data not supported)")
-    if X.ndim != 2:
-        raise ValueError(
-            f"{owner}: X must be 2-D, got shape {X.shape} (Reshape your data with X.reshape(-1, 1) "
-            f"for one feature or X.reshape(1, -1) for one row)"
-        )
-    if kind not in "biufO":
-        raise ValueError(f"{owner}: X must be numeric, got dtype {X.dtype}")
-    if X.dtype in _FLOATS:
-        return X if X.dtype.isnative else X.astype(X.dtype.newbyteorder("="))
-    if kind == "f" and X.dtype.newbyteorder("=") in _FLOATS:
-        return X.astype(X.dtype.newbyteorder("="))
-    try:
-        return X.astype(np.float64)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{owner}: X must be numeric, got {error}") from error
+    raise ValueError(f"{owner}: X must be {what}, got {written} at {where}{more} ({_HINTS[kind]})")
 
 
 def as_array(value: Any, name: str, owner: str) -> np.ndarray:
@@ -179,7 +189,7 @@ def check_X(
     accept_sparse: bool = True,
     allow_nan: bool = False,
     min_rows: int = 1,
-) -> Any:
+) -> tuple[Any, bool | None]:
     """Check X and keep or compare the names and number of its features.
 
     Parameters
@@ -200,8 +210,10 @@ def check_X(
 
     Returns
     -------
-    ndarray, CSR matrix or CuPy array of shape (n, d), float32 or float64
+    X : ndarray, CSR matrix or CuPy array of shape (n, d), float32 or float64
         `X` itself where it already is one of these.
+    missing : bool or None
+        Whether entries are missing; None where that was not looked up.
 
     Raises
     ------
@@ -213,12 +225,12 @@ def check_X(
     Notes
     -----
     ``sklearn.config_context(assume_finite=True)`` leaves out the search for NaN and inf. Cost: one
-    pass over X; about 10 microseconds for a small ndarray.
+    look at X; about 10 microseconds for a small ndarray.
     """
     owner = type(estimator).__name__
     given = X
-    if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in _FLOATS and X.dtype.isnative):
-        X = _converted(X, owner, accept_sparse)
+    if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS and X.dtype.isnative):
+        X = as_matrix(X, owner, accept_sparse=accept_sparse)
     rows, d = X.shape
     if d < 1:
         raise ValueError(
@@ -230,11 +242,11 @@ def check_X(
             f"{owner}: X must have at least {min_rows} row{'s' * (min_rows > 1)}, got {rows} "
             f"sample(s) (shape=({rows}, {d})) while a minimum of {min_rows} is required."
         )
-    check_features(estimator, feature_names(given), d, reset)
-    if not get_config()["assume_finite"] and not _finite(X):
-        names = getattr(estimator, "feature_names_in_", None)
-        _refuse_not_finite(X, owner, names, allow_nan=allow_nan)
-    return X
+    check_features(estimator, None if X is given else feature_names(given), d, reset)
+    if get_config()["assume_finite"]:
+        return X, None if allow_nan else False
+    names = getattr(estimator, "feature_names_in_", None)
+    return X, check_values(X, owner, names, allow_nan=allow_nan, whole=reset)
 
 
 def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
@@ -289,82 +301,10 @@ def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
         )
 
 
-def check_weight(estimator: Any, sample_weight: Any, X: Any) -> Any:
-    """Weights as the ops take them.
-
-    Parameters
-    ----------
-    estimator : object
-        Messages bear its class.
-    sample_weight : array-like of shape (n,), number or None
-        None stays None: all weights are 1.
-    X : array of shape (n, d)
-        What `check_X` returned.
-
-    Returns
-    -------
-    ndarray or CuPy array of shape (n,), dtype of X, or None
-
-    Raises
-    ------
-    ValueError
-        If a weight is negative, NaN or inf, none is positive, or the length is another.
-    """
-    if sample_weight is None:
-        return None
-    owner = type(estimator).__name__
-    n = X.shape[0]
-    if is_cupy(sample_weight) or is_cupy(X):
-        import cupy
-
-        weight = cupy.asarray(sample_weight, dtype=X.dtype)
-        if not is_cupy(X):
-            weight = cupy.asnumpy(weight)
-    else:
-        weight = as_array(sample_weight, "sample_weight", owner)
-        if weight.ndim == 0 and weight.dtype.kind in "biuf":
-            weight = np.full(n, weight)
-        if weight.dtype.kind == "c":
-            raise ValueError(f"{owner}: sample_weight must be real, got dtype {weight.dtype}")
-        given = weight
-        try:
-            with np.errstate(over="ignore"):
-                weight = given.astype(X.dtype, copy=False)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{owner}: sample_weight must be numeric, got {error}") from error
-        if given.dtype == np.float64 and bool((np.isinf(weight) & np.isfinite(given)).any()):
-            raise ValueError(
-                f"{owner}: sample_weight must be at most {np.finfo(X.dtype).max:.3g} for "
-                f"{X.dtype} rows, got {float(np.abs(given).max()):g} (scale the weights)"
-            )
-    if weight.shape != (n,):
-        raise ValueError(
-            f"{owner}: sample_weight must have shape ({n},), one for each row of X, got "
-            f"{weight.shape}"
-        )
-    check_weight_values(weight, owner)
-    if not bool((weight > 0).any()):
-        raise ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
-    return weight
-
-
-def check_weight_values(weight: Any, owner: str, first_row: int = 0) -> None:
-    """Raise for the first weight that is negative, NaN or inf."""
-    good = (weight >= 0) & (weight < np.inf)
-    if not bool(good.all()):
-        row = int((~good).argmax())
-        value = float(weight[row])
-        shown = "NaN" if value != value else f"{value:g}"
-        raise ValueError(
-            f"{owner}: sample_weight must be finite and not negative, got {shown} at row "
-            f"{first_row + row}"
-        )
-
-
 def chunk_check(
     owner: str, names: Any = None, *, accept_sparse: bool = True, allow_nan: bool = False
 ) -> Any:
-    """The ``validate`` of a source: `check` with the owner and names filled in, picklable.
+    """The ``validate`` of a source: `check_chunk` with all but the chunk filled in, picklable.
 
     Parameters
     ----------
@@ -381,20 +321,14 @@ def chunk_check(
 
 
 def check_chunk(
-    X: Any,
-    first_row: int,
-    *,
-    owner: str,
-    names: Any,
-    accept_sparse: bool = True,
-    allow_nan: bool = False,
+    X: Any, first_row: int, *, owner: str, names: Any, accept_sparse: bool, allow_nan: bool
 ) -> Any:
-    """Raise where a chunk of a stream holds NaN or inf; `first_row` is its place in X."""
+    """Raise where a chunk of a stream cannot be used; `first_row` is its place in X."""
     if is_sparse(X) and not accept_sparse:
         raise TypeError(
             f"{owner}: X must be dense, got a sparse chunk of shape {X.shape} (X.toarray() makes "
             f"it dense)"
         )
-    if not get_config()["assume_finite"] and not _finite(X):
-        _refuse_not_finite(X, owner, names, first_row, allow_nan)
+    if not get_config()["assume_finite"]:
+        check_values(X, owner, names, first_row=first_row, allow_nan=allow_nan)
     return X

@@ -23,11 +23,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernelmill._arrays import is_cupy
 from kernelmill._estimator._device import move_in, namespace, to_host
 from kernelmill._estimator._validation import all_finite
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill.ops import mixture
-from kernelmill.ops._op import is_cupy
 
 
 class Moments(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kernelmill._arrays import feature_names, library
 from kernelmill._estimator._device import namespace
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._streams import is_stream
@@ -17,7 +18,6 @@ from kernelmill._estimator._validation import as_array, check_features, check_X,
 from kernelmill.hmm._observations import as_symbols, observe_symbols, observe_vectors
 from kernelmill.hmm._passes import Sequences, Stream, largest_symbol
 from kernelmill.stream import Source, source
-from kernelmill.stream._matrix import feature_names, kind_of
 
 # Symbols are numbers of columns of tables: beyond this somebody passed times or identifiers.
 MOST_SYMBOLS = 10_000_000
@@ -135,7 +135,7 @@ def _open(model: Any, X: Any, lengths: Any, weight: Any, dtype: Any, validate: A
     checked = check_sequence_weight(owner, weight, len(sizes))
     assert checked is not None
     rows = np.repeat(checked, sizes)
-    if kind_of(X) in ("dask", "dask_expr"):
+    if library(X) in ("dask", "dask_expr"):
         rows = rows.astype(opened.dtype if opened.dtype.kind == "f" else np.float64)
     return source(X, rows, dtype=dtype, validate=validate, owner=owner)
 
@@ -164,7 +164,7 @@ def open_vectors(
         check_features(known, opened.feature_names, opened.n_features, reset)
         return Stream(opened, observe, opened.n_features, reset and _may_weigh(X, weight))
     known = _expecting(model, feature_names(X), reset)
-    rows = check_X(known, X, reset=reset, accept_sparse=False, allow_nan=True)
+    rows, _ = check_X(known, X, reset=reset, accept_sparse=False, allow_nan=True)
     rows, found, weight, kept = _kept(owner, rows, lengths, weight)
     K, d = int(model.n_components), rows.shape[1]
     return Sequences(rows, found, weight, observe, K, d, kept)

@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
+from kernelmill._arrays import as_matrix, is_cupy, is_frame, is_sparse
 from kernelmill._estimator._device import move_in, namespace, to_host
 from kernelmill._estimator._parameters import shown
 from kernelmill._gaussian._passes import Part, parts_of
-from kernelmill.ops._op import is_cupy
-from kernelmill.stream._matrix import is_frame, is_sparse, to_matrix
 
 # Counts of one feature up to this size are looked up in a table of densities.
 MOST_TABLED = 1 << 12
@@ -115,7 +114,7 @@ def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> An
     if is_sparse(X):
         raise TypeError(f"{owner}: X must be dense, got a sparse matrix of shape {X.shape}")
     if is_frame(X):
-        X = to_matrix(X, np.float64, owner)  # integers have no room for nulls
+        X = as_matrix(X, owner, (np.dtype(np.float64),))  # integers have no room for nulls
     elif np.ma.isMaskedArray(X):
         X = np.ma.filled(X.astype(np.float64), np.nan)
     elif not is_cupy(X):

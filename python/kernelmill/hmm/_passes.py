@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kernelmill._arrays import is_cupy
 from kernelmill._estimator._device import namespace, to_host
 from kernelmill.ops import hmm
-from kernelmill.ops._op import is_cupy
 from kernelmill.stream._source import Fold, add_up
 
 # Entries of the (T, K) matrices of one group of sequences: 128 MiB each.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops._op import is_cupy
+from .._arrays import is_cupy
 
 # Scratch of a pass, in bytes: small enough to stay in the cache where the pass is memory-bound.
 CACHED_BYTES = 1 << 19

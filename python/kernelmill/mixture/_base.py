@@ -15,8 +15,8 @@ from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._device import DEVICE, move_back, move_in, to_host
 from kernelmill._estimator._progress import CallbackSupportMixin, Progress
 from kernelmill._estimator._random import generator, seed_of
-from kernelmill._estimator._streams import is_stream, open_stream
-from kernelmill._estimator._validation import check_weight, check_X
+from kernelmill._estimator._streams import check_weight, is_stream, open_stream
+from kernelmill._estimator._validation import check_X
 from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     Gaussians,
@@ -216,7 +216,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
             X = opened.in_memory if not chunks else chunks[0][0]
             weight = chunks[0][1] if chunks else None
         else:
-            X = check_X(self, X, reset=reset, accept_sparse=False, allow_nan=True)
+            X, _ = check_X(self, X, reset=reset, accept_sparse=False, allow_nan=True)
             weight = check_weight(self, sample_weight, X)
         name = type(self).__name__
         X = move_in(X, self.device, name)
@@ -319,7 +319,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
                 if parts
                 else of(np.empty((0, gaussians.d), opened.dtype), gaussians, offsets)
             )
-        rows = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
+        rows, _ = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
         rows = move_in(rows, self.device, type(self).__name__)
         found = of(rows, gaussians, offsets)
         return found if self.device is None else move_back(found, X)
@@ -427,7 +427,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         if type(X) is not np.ndarray and is_stream(X):
             opened = self._open(X, sample_weight, reset=False)
             return opened.map_reduce(_rows.likelihood_of, *state, device=self.device)
-        rows = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
+        rows, _ = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
         weight = check_weight(self, sample_weight, rows)
         return _rows.likelihood_of(rows, *state, weight, self.device)
 

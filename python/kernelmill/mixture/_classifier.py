@@ -14,8 +14,8 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._device import DEVICE, namespace, to_host
 from kernelmill._estimator._progress import CallbackSupportMixin
-from kernelmill._estimator._streams import is_stream, open_stream
-from kernelmill._estimator._validation import as_array, as_numbers, check_weight, check_X
+from kernelmill._estimator._streams import check_weight, is_stream, open_stream
+from kernelmill._estimator._validation import as_array, as_numbers, check_X
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
 from kernelmill.mixture._base import MixtureBase
 from kernelmill.mixture._gaussian_mixture import GaussianMixture
@@ -277,7 +277,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
         if type(X) is not np.ndarray and is_stream(X):
             data = _Streamed(open_stream(self, X, sample_weight, reset=True, **_READ))
         else:
-            X = check_X(self, X, reset=True, **_READ)
+            X, _ = check_X(self, X, reset=True, **_READ)
             data = _InMemory(X, check_weight(self, sample_weight, X))
         y, weight = _checked_labels(y), data.weight
         if len(y) != data.n_rows:
@@ -373,7 +373,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
             opened = open_stream(self, X, reset=False, **_READ)
             parts = list(opened.map(_densities_of, self.mixtures_))
             return np.concatenate(parts or [np.empty((0, len(self.mixtures_)), opened.dtype)])
-        return _densities_of(check_X(self, X, reset=False, **_READ), self.mixtures_)
+        return _densities_of(check_X(self, X, reset=False, **_READ)[0], self.mixtures_)
 
     def _joint(self, densities: Any) -> Any:
         xp = namespace(densities)

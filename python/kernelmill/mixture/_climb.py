@@ -68,7 +68,7 @@ def climb(
         if not np.isfinite(bound):
             single = rows.dtype == np.float32
             raise ValueError(
-                f"{owner}: X must be small enough for densities in {rows.dtype}, got a bound of "
+                f"{owner}: X must be small enough to be squared in {rows.dtype}, got a bound of "
                 f"{bound:g} (scale X{', or pass float64' if single else ''})"
             )
         model = model.updated(moments)

@@ -281,7 +281,7 @@ def mahalanobis(X: Any, model: Any) -> np.ndarray:
             f"{type(model).__name__}"
         )
     gaussians, _ = model._ready()
-    rows = to_host(check_X(model, X, reset=False, accept_sparse=False, allow_nan=True))
+    rows = to_host(check_X(model, X, reset=False, accept_sparse=False, allow_nan=True)[0])
     out = np.empty((rows.shape[0], gaussians.k), dtype=rows.dtype)
     for start in range(0, rows.shape[0], _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS]

@@ -419,7 +419,7 @@ class GaussianMixture(MixtureBase):
         bound = model.bound(found)
         if not np.isfinite(bound):
             raise ValueError(
-                f"GaussianMixture: X must be small enough for densities in {rows.dtype}, got a "
+                f"GaussianMixture: X must be small enough to be squared in {rows.dtype}, got a "
                 f"mean log-likelihood of {bound:g} (scale X)"
             )
         size = 1.0 if first else (followed + self.learning_offset) ** -self.learning_decay

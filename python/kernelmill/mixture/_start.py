@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from kernelmill._estimator._device import namespace, to_host
-from kernelmill._estimator._progress import QUIET
+from kernelmill._estimator._rows import Rows
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import Moments, moments
 from kernelmill.cluster import _seeding
-from kernelmill.cluster._lloyd import choose_bounds, lloyd_in_memory, tolerance
-from kernelmill.cluster._passes import lloyd_pass
+from kernelmill.cluster._lloyd import lloyd, tolerance
 from kernelmill.mixture._rows import MemoryRows, blocks, overall
 from kernelmill.ops import kmeans, random
 from kernelmill.stream._source import add_up
@@ -107,29 +106,13 @@ class Starter:
         return shares
 
     def _centers(self, number: int) -> Any:
-        X, weight, k = self._filled, self._rows.weight, self._k
-        if self._how == "random_from_data":
-            return _seeding.rows_at(
-                X, _seeding.random_rows(X.shape[0], weight, k, self._seed, number)
-            )
-        centers = _seeding.start(X, weight, "k-means++", k, self._seed, number, self._owner)
-        if self._how == "k-means++":
+        rows, k = Rows(self._filled, self._rows.weight, self._owner), self._k
+        how = "random" if self._how == "random_from_data" else "k-means++"
+        centers = _seeding.start(rows, how, k, self._seed, number)
+        if self._how != "kmeans":
             return centers
-        n, d = X.shape
-        xp = namespace(X)
-        bounded = choose_bounds(n, d, k, X.dtype, "lloyd")
-        first = X[:1].astype(np.float64)
-        run, _ = lloyd_in_memory(
-            X,
-            weight,
-            centers,
-            max_iter=_MAX_ITER,
-            tol=tolerance(_TOL, d, first, lambda c: lloyd_pass(X, c, weight), self._owner),
-            bounds=xp.empty((n if bounded else 0, 2), dtype=X.dtype),
-            labels=xp.empty(n, dtype=np.int32),
-            progress=QUIET,
-        )
-        return run.centers
+        tol = tolerance(rows, _TOL)
+        return lloyd(rows, centers, max_iter=_MAX_ITER, tol=tol).state.centers
 
 
 def origin_of(rows: MemoryRows) -> np.ndarray:

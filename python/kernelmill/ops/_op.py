@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import _levels
+from .._arrays import is_cupy
 
 registry: dict[str, Op] = {}
 
@@ -125,13 +126,6 @@ def op(specification: Callable[..., Any] | None = None, *, array_free: bool = Fa
         raise ValueError(f"op: names must be unique, got {made.name} twice")
     registry[made.name] = made
     return made
-
-
-def is_cupy(array: Any) -> bool:
-    """Whether ``array`` is a CuPy array, found without importing CuPy."""
-    return type(array).__module__.partition(".")[0] == "cupy" and hasattr(
-        array, "__cuda_array_interface__"
-    )
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from kernelmill.stream._matrix import is_device_array, is_frame, is_sparse, kind_of
+from kernelmill._arrays import kind
 from kernelmill.stream._source import CHUNK_BYTES, Source
 
 __all__ = ["CHUNK_BYTES", "Source", "source"]
@@ -104,8 +104,8 @@ def source(
     accepted = None
     if dtype is not None:
         accepted = [np.dtype(d) for d in (dtype if isinstance(dtype, (list, tuple)) else [dtype])]
-    kind, X = _kind(X, owner)
-    return kind(
+    reader, X = _reader(X, owner)
+    return reader(
         X,
         sample_weight,
         chunk_rows=None if chunk_rows is None else int(chunk_rows),
@@ -115,55 +115,34 @@ def source(
     )
 
 
-def _is_path(value):
-    return isinstance(value, (str, os.PathLike))
-
-
-def _is_chunk(value):
-    """Whether an item of a list is a chunk rather than a row of numbers."""
-    if isinstance(value, tuple) and len(value) == 2:
-        value = value[0]
-    return getattr(value, "ndim", 0) == 2 or is_frame(value)
-
-
-def _kind(X, owner):
+def _reader(X, owner):
     """The class that reads X, and X as that class takes it."""
     from kernelmill.stream import _readers
 
-    if kind_of(X) in ("dask", "dask_expr"):
+    what = kind(X)
+    if what == "dask":
         from kernelmill.stream._dask import DaskSource
 
         return DaskSource, X
-    if isinstance(X, (list, tuple)) and X:
-        if all(_is_path(item) for item in X):
-            return _readers.ParquetSource, X
-        if _is_chunk(X[0]):
-            return _readers.IteratorSource, X
-    if _is_path(X):
-        if os.fspath(X).endswith(".npy"):
-            X = _open_npy(X, owner)
-        else:
-            return _readers.ParquetSource, X
-    if isinstance(X, np.ndarray):
-        mapped = X.ndim == 2 and X.size and _readers.memory_map_of(X) is not None
-        return (_readers.MemmapSource if mapped else _readers.ArraySource), X
-    if is_sparse(X) or is_frame(X) or is_device_array(X):
-        return _readers.ArraySource, X
-    if kind_of(X) == "polars" and hasattr(X, "collect"):
+    if what == "path" and os.fspath(X).endswith(".npy"):
+        what, X = "numpy", _open_npy(X, owner)
+    if what == "numpy" and X.ndim == 2 and X.size and _readers.memory_map_of(X) is not None:
+        return _readers.MemmapSource, X
+    if what in ("array-like", "nested"):
+        X = _as_array(X, owner)
+    if what == "lazy":
         raise TypeError(f"{owner}: X must be a DataFrame, got a LazyFrame (X.collect() makes one)")
-    if hasattr(X, "__array__"):
-        return _readers.ArraySource, np.asarray(X)
-    if isinstance(X, (list, tuple, bytes, dict)) or not (callable(X) or hasattr(X, "__iter__")):
-        if isinstance(X, (list, tuple)):
-            return _readers.ArraySource, _from_lists(X, owner)
+    if what == "other":
         raise TypeError(
             f"{owner}: X must be an array, frame, path, Dask collection or iterable of chunks, got "
             f"{type(X).__name__}"
         )
-    return _readers.IteratorSource, X
+    if what in ("path", "paths"):
+        return _readers.ParquetSource, X
+    return _readers.IteratorSource if what == "chunks" else _readers.ArraySource, X
 
 
-def _from_lists(X, owner):
+def _as_array(X, owner):
     try:
         return np.asarray(X)
     except ValueError as error:

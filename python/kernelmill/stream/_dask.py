@@ -10,13 +10,13 @@ import time
 
 import numpy as np
 
-from kernelmill.stream._matrix import (
+from kernelmill._arrays import (
+    as_matrix,
+    check_weights,
     drop_column,
     feature_names,
-    kind_of,
+    library,
     native_dtype,
-    to_matrix,
-    to_weights,
 )
 from kernelmill.stream._source import Fold, Source, _join
 
@@ -35,7 +35,7 @@ class ClusterError(RuntimeError):
 def _run(part, weights, spec, index):
     """One op on one partition, on a worker: (rows, result); no result where there are no rows."""
     owner = spec["owner"]
-    X = to_matrix(part, spec["dtype"], owner)
+    X = as_matrix(part, owner, (spec["dtype"],))
     rows, d = X.shape
     if d != spec["n_features"]:
         raise ValueError(
@@ -43,7 +43,7 @@ def _run(part, weights, spec, index):
             f"partition {index}"
         )
     if weights is not None:
-        weights = to_weights(weights, rows, spec["dtype"], owner)
+        weights = check_weights(weights, rows, spec["dtype"], owner)
     if not rows:
         return 0, None
     if spec["validate"] is not None:
@@ -121,7 +121,7 @@ class DaskSource(Source):
     def _weight_parts(self, weights):
         if weights is None:
             return [None] * len(self._parts)
-        if kind_of(weights) in ("dask", "dask_expr"):
+        if library(weights) in ("dask", "dask_expr"):
             if (
                 self._lengths is not None
                 and hasattr(weights, "rechunk")
@@ -136,7 +136,7 @@ class DaskSource(Source):
                 )
             return parts
         rows = self.count_rows()
-        weights = to_weights(weights, rows, self.dtype, self._owner)
+        weights = check_weights(weights, rows, self.dtype, self._owner)
         assert self._lengths is not None  # they were counted
         ends = np.cumsum(self._lengths)
         return np.split(weights, ends[:-1])
@@ -356,9 +356,9 @@ def _identity(X, sample_weight=None):
 
 def _pick_rows(part, weights, spec, local):
     """Some rows of one partition, on a worker."""
-    X = to_matrix(part, spec["dtype"], spec["owner"])
+    X = as_matrix(part, spec["owner"], (spec["dtype"],))
     if weights is not None:
-        weights = to_weights(weights, X.shape[0], spec["dtype"], spec["owner"])[local]
+        weights = check_weights(weights, X.shape[0], spec["dtype"], spec["owner"])[local]
     return X[local], weights
 
 

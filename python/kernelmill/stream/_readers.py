@@ -7,7 +7,9 @@ import zlib
 
 import numpy as np
 
-from kernelmill.stream._matrix import (
+from kernelmill._arrays import (
+    as_matrix,
+    check_weights,
     column_names,
     drop_column,
     feature_names,
@@ -15,8 +17,6 @@ from kernelmill.stream._matrix import (
     is_sparse,
     native_dtype,
     slice_rows,
-    to_matrix,
-    to_weights,
     weight_dtype,
 )
 from kernelmill.stream._source import CHUNK_BYTES, Source
@@ -37,7 +37,7 @@ def _rows_in(chunk_bytes, n_features, itemsize):
 def _own_weights(sample_weight, rows, source):
     if sample_weight is None:
         return None
-    return to_weights(sample_weight, rows, source.dtype, source._owner)
+    return check_weights(sample_weight, rows, source.dtype, source._owner)
 
 
 class ArraySource(Source):
@@ -67,7 +67,7 @@ class ArraySource(Source):
 
     def _hold(self):
         """Convert and validate X once, where it is a single chunk."""
-        X = to_matrix(self._X, self.dtype, self._owner)
+        X = as_matrix(self._X, self._owner, (self.dtype,))
         if self._validate is not None:
             X = self._validate(X, 0)
         self._X = self.in_memory = X
@@ -85,7 +85,7 @@ class ArraySource(Source):
         self._need_rows(self.n_rows)
         if is_frame(self._X):
             return super()._take(indices)
-        X = to_matrix(self._X[indices], self.dtype, self._owner)
+        X = as_matrix(self._X[indices], self._owner, (self.dtype,))
         return X, None if self._weights is None else self._weights[indices]
 
 
@@ -187,7 +187,7 @@ class IteratorSource(Source):
         )
         self._chunk_rows = chunk_rows
         self._weights = None if sample_weight is None else np.asarray(sample_weight)
-        if self._weights is not None and self._weights.ndim != 1:
+        if self._weights is not None and self._weights.ndim > 1:
             raise ValueError(
                 f"{owner}: sample_weight must have one value for each row of X, got shape "
                 f"{self._weights.shape}"
@@ -247,17 +247,18 @@ class IteratorSource(Source):
                             f"{self._owner}: sample_weight must come with the chunks or as an "
                             f"array, got both"
                         )
-                    w = self._weights[position : position + rows]
+                    each = self._weights.ndim == 1
+                    w = self._weights[position : position + rows] if each else self._weights
                 yield X, w
                 del X, w
                 position += rows
         finally:
             if opened is not self._started and hasattr(opened, "close"):
                 opened.close()
-        if self._weights is not None and len(self._weights) != position and position:
+        if self._weights is not None and self._weights.size not in (1, position) and position:
             raise ValueError(
                 f"{self._owner}: sample_weight must have one value for each row of X, got "
-                f"{len(self._weights)} for {position} rows"
+                f"{self._weights.size} for {position} rows"
             )
 
     def _fingerprint(self, X):
@@ -386,7 +387,7 @@ class ParquetSource(Source):
                 if self._weight_column is not None:
                     assert w is not None
                     part, w[rows] = drop_column(part, self._weight_column, self._owner)
-                X[rows] = to_matrix(part.select(self._columns), self.dtype, self._owner)
+                X[rows] = as_matrix(part.select(self._columns), self._owner, (self.dtype,))
                 filled = rows.stop
             yield X, w
             del X, w

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from kernelmill.stream._matrix import (
-    DEFAULT_DTYPES,
+from kernelmill._arrays import (
+    FLOATS,
     align_columns,
+    as_matrix,
+    check_weights,
     is_sparse,
     pick_dtype,
-    to_matrix,
-    to_weights,
 )
 
 # Bytes of one chunk where the user names no chunk_rows: large enough that starting a pass over it
@@ -203,7 +203,7 @@ class Source:
     def __init__(self, *, owner, accepted, validate, native, n_features, names, n_rows):
         self._owner = owner
         self._validate = validate
-        self.dtype = pick_dtype(native, accepted or DEFAULT_DTYPES)
+        self.dtype = pick_dtype(native, accepted or FLOATS)
         self.n_features = n_features
         self.feature_names = names
         self.n_rows = n_rows
@@ -230,7 +230,7 @@ class Source:
         try:
             for X, w in raw:
                 X = align_columns(X, self.feature_names, self._owner, position)
-                X = to_matrix(X, self.dtype, self._owner)
+                X = as_matrix(X, self._owner, (self.dtype,))
                 rows, d = X.shape
                 if d != self.n_features:
                     raise ValueError(
@@ -238,7 +238,7 @@ class Source:
                         f"got {d} in the chunk that starts at row {position}"
                     )
                 if w is not None:
-                    w = to_weights(w, rows, self.dtype, self._owner, position)
+                    w = check_weights(w, rows, self.dtype, self._owner, first_row=position)
                 if weighted not in (None, w is not None):
                     raise ValueError(
                         f"{self._owner}: sample_weight must come with every chunk or none, got "

@@ -1,4 +1,4 @@
-"""Passes over rows that are dense or CSR, on either device: what `Source.map_reduce` runs.
+"""Passes over rows that are dense or CSR, on either device: what `Rows.map_reduce` runs.
 
 They are plain functions at module level so that Dask can send them to its workers.
 """
@@ -10,40 +10,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernelmill._estimator._device import move_in, namespace, to_host
+from kernelmill._arrays import is_sparse, namespace, to_host
 from kernelmill.ops import kmeans, random, sparse_kmeans
-from kernelmill.stream._matrix import is_sparse
 
 
-def assign(X: Any, centers: Any, device: str | None = None) -> tuple[Any, Any]:
-    """`kmeans.assign` for dense or CSR rows; the result is where X is."""
+def assign(X: Any, centers: Any) -> tuple[Any, Any]:
+    """`kmeans.assign` for dense or CSR rows."""
     if is_sparse(X):
         return sparse_kmeans.assign(X.data, X.indices, X.indptr, centers)
-    if device is None:
-        return kmeans.assign(X, centers)
-    labels, squared = kmeans.assign(*(move_in(a, device, "k-means") for a in (X, centers)))
-    return to_host(labels), to_host(squared)
+    return kmeans.assign(X, centers)
 
 
-def labels_of(X: Any, centers: Any, device: str | None = None) -> Any:
+def labels_of(X: Any, centers: Any) -> Any:
     """The labels alone."""
-    return assign(X, centers, device)[0]
+    return assign(X, centers)[0]
 
 
-def lloyd_pass(
-    X: Any, centers: Any, sample_weight: Any = None, device: str | None = None
-) -> tuple[Any, Any, float]:
+def lloyd_pass(X: Any, centers: Any, sample_weight: Any = None) -> tuple[Any, Any, float]:
     """`kmeans.lloyd_step` for dense or CSR rows: sums, weights and inertia."""
     if is_sparse(X):
-        found = sparse_kmeans.lloyd_step(X.data, X.indices, X.indptr, centers, sample_weight)
-        return found[:3]
-    if device is None:
-        return kmeans.lloyd_step(X, centers, sample_weight)
-    X, centers = move_in(X, device, "k-means"), move_in(centers, device, "k-means")
-    if sample_weight is not None:
-        sample_weight = move_in(sample_weight, device, "k-means")
-    sums, weights, inertia = kmeans.lloyd_step(X, centers, sample_weight)
-    return to_host(sums), to_host(weights), float(inertia)
+        return sparse_kmeans.lloyd_step(X.data, X.indices, X.indptr, centers, sample_weight)[:3]
+    return kmeans.lloyd_step(X, centers, sample_weight)
 
 
 def dense_rows(X: Any, indices: Any) -> np.ndarray:
@@ -74,11 +61,9 @@ class Far(NamedTuple):
     weights: np.ndarray  # (s,), float64
 
 
-def farthest(
-    X: Any, centers: Any, sample_weight: Any = None, *, size: int, device: str | None = None
-) -> Far:
+def farthest(X: Any, centers: Any, sample_weight: Any = None, *, size: int) -> Far:
     """The `size` rows with weight that are farthest from the nearest center."""
-    labels, squared = map(to_host, assign(X, centers, device))
+    labels, squared = map(to_host, assign(X, centers))
     squared = squared.astype(np.float64)
     weights = np.ones(len(squared))
     if sample_weight is not None:
@@ -96,7 +81,6 @@ def reservoir(
     size: int,
     seed: int,
     stream: int,
-    device: str | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw rows without replacement with probability proportional to w, or to w D^2.
 
@@ -131,7 +115,7 @@ def reservoir(
     n = X.shape[0]
     mass = np.ones(n)
     if centers is not None:
-        mass = to_host(assign(X, centers, device)[1]).astype(np.float64)
+        mass = to_host(assign(X, centers)[1]).astype(np.float64)
     if sample_weight is not None:
         mass = mass * to_host(sample_weight)
     ends = dense_rows(X, np.unique(np.r_[np.arange(min(n, 16)), np.arange(max(n - 16, 0), n)]))

@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 from kernelmill import stream
-from kernelmill.cluster import _passes
-from kernelmill.cluster._passes import BestOf, assign, farthest, lloyd_pass, reservoir, sum_of
+from kernelmill.cluster import _statistics
+from kernelmill.cluster._statistics import BestOf, assign, farthest, lloyd_pass, reservoir, sum_of
 
 
 @pytest.fixture
@@ -29,10 +29,10 @@ def test_sparse_equals_dense(blobs, centers, rng):
 
 def test_top_keeps_order_and_ties():
     score = np.array([1.0, 3.0, 2.0, 3.0, -np.inf, 2.0])
-    assert _passes._top(score, 3).tolist() == [1, 3, 2]
-    assert _passes._top(score, 4).tolist() == [1, 3, 2, 5]
-    assert _passes._top(score, 99).tolist() == [1, 3, 2, 5, 0, 4]
-    assert _passes._top(np.empty(0), 3).tolist() == []
+    assert _statistics._top(score, 3).tolist() == [1, 3, 2]
+    assert _statistics._top(score, 4).tolist() == [1, 3, 2, 5]
+    assert _statistics._top(score, 99).tolist() == [1, 3, 2, 5, 0, 4]
+    assert _statistics._top(np.empty(0), 3).tolist() == []
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -5,36 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    ClusterMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import is_sparse, namespace
 from kernelmill._estimator._base import warn
-from kernelmill._estimator._device import move_back, move_in, namespace
-from kernelmill._estimator._progress import CallbackSupportMixin
-from kernelmill._estimator._streams import is_stream, open_stream
-from kernelmill._estimator._validation import check_weight, check_X
-from kernelmill.cluster._passes import assign, labels_of, lloyd_pass, sum_of
+from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill.cluster._statistics import labels_of, lloyd_pass
 from kernelmill.ops import pairwise
-from kernelmill.ops._op import is_cupy
-from kernelmill.stream._matrix import is_sparse
 
 # Rows of a sparse transform at a time: the block of distances stays near 8 MiB.
 _BLOCK_BYTES = 8 << 20
 
 
-class CentersMixin(
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    ClusterMixin,
-    CallbackSupportMixin,
-    BaseEstimator,
-):
+class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Estimator):
     """Base of the k-means models; subclasses fit ``cluster_centers_``.
 
     Attributes
@@ -46,26 +31,19 @@ class CentersMixin(
         labels, so rows are compared with these.
     """
 
-    _sparse = True  # whether CSR is accepted
-    _streams = True  # whether X may be a stream
+    _accepts_sparse = True
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self._sparse
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
 
-    def _keep_centers(self, centers: Any, dtype: np.dtype, like: Any) -> None:
-        """Set ``cluster_centers_`` from float64 centers, where the user's data came from."""
-        self.__dict__.update(self._state(centers, dtype, like))
-
-    def _state(self, centers: Any, dtype: np.dtype, like: Any) -> dict[str, Any]:
+    def _attributes(self, centers: Any, rows: Rows) -> dict[str, Any]:
         """Attributes that make a usable model of float64 centers."""
-        centers = move_back(centers, like)
-        rounded = centers.astype(dtype)
+        centers = rows.as_given(centers)
         return {
-            "cluster_centers_": rounded,
-            "_centers64": None if dtype == np.float64 else centers,
+            "cluster_centers_": centers.astype(rows.dtype),
+            "_centers64": None if rows.dtype == np.float64 else centers,
             "_n_features_out": len(centers),
         }
 
@@ -81,38 +59,11 @@ class CentersMixin(
             return exact
         return shown if shown.dtype == np.float64 else shown.astype(np.float64)
 
-    def _ready(self, X: Any) -> tuple[Any, Any]:
-        """Checked rows on the device to compute on, and the centers beside them."""
+    def _fitted_rows(self, X: Any, sample_weight: Any = None) -> Rows:
+        """X as rows of a fitted model."""
         if "cluster_centers_" not in vars(self):
             check_is_fitted(self)
-        X = check_X(self, X, reset=False, accept_sparse=self._sparse)
-        X = move_in(X, self.device, type(self).__name__)
-        return X, self._centers_near(X)
-
-    def _centers_near(self, X: Any) -> Any:
-        centers = self._exact_centers()
-        if is_cupy(X) != is_cupy(centers):
-            centers = move_back(centers, X)
-        return centers
-
-    def _as_given(self, result: Any, X: Any) -> Any:
-        """A result where the user's X lives."""
-        return result if self.device is None else move_back(result, X)
-
-    def _open(self, X: Any, sample_weight: Any = None) -> Any:
-        """A fitted model's source for rows that are a stream."""
-        if "cluster_centers_" not in vars(self):
-            check_is_fitted(self)
-        self._need_memory(X)
-        return open_stream(self, X, sample_weight, reset=False)
-
-    def _need_memory(self, X: Any) -> None:
-        if not self._streams:
-            name = type(self).__name__
-            raise TypeError(
-                f"{name}: X must be an array or frame in memory, got {type(X).__name__} (KMeans "
-                f"and MiniBatchKMeans read streams)"
-            )
+        return self._rows(X, sample_weight, reset=False)
 
     def predict(self, X: Any) -> Any:
         """Find the nearest center of each row.
@@ -138,13 +89,7 @@ class CentersMixin(
         -----
         Safe to call from several threads. Cost 2 n k d flops.
         """
-        if type(X) is not np.ndarray and is_stream(X):
-            centers = self._exact_centers() if "cluster_centers_" in vars(self) else None
-            opened = self._open(X)
-            parts = list(opened.map(labels_of, centers, device=self.device))
-            return np.concatenate(parts) if parts else np.empty(0, dtype=np.int32)
-        rows, centers = self._ready(X)
-        return self._as_given(assign(rows, centers)[0], X)
+        return self._fitted_rows(X).map(labels_of, self._exact_centers())
 
     def transform(self, X: Any) -> Any:
         """Give the Euclidean distance from each row to each center.
@@ -172,14 +117,13 @@ class CentersMixin(
         -----
         Cost 2 n k d flops.
         """
-        if type(X) is not np.ndarray and is_stream(X):
+        rows = self._fitted_rows(X)
+        if rows.is_stream:
             raise TypeError(
-                f"{type(self).__name__}: X must be in memory for transform, got "
-                f"{type(X).__name__} (loop over kernelmill.stream.source(X) and transform each "
-                f"chunk)"
+                f"{rows.owner}: X must be in memory for transform, got {type(X).__name__} (loop "
+                f"over kernelmill.stream.source(X) and transform each chunk)"
             )
-        rows, centers = self._ready(X)
-        return self._as_given(_distances(rows, centers), X)
+        return rows.map(_distances, self._exact_centers())
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit and give the distance from each row to each center.
@@ -189,7 +133,7 @@ class CentersMixin(
         X : {array-like, sparse matrix} of shape (n, d)
             Rows in memory.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -208,7 +152,7 @@ class CentersMixin(
         X : {array-like, sparse matrix} of shape (n, d), or a stream
             Rows; see ``fit``.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -227,7 +171,7 @@ class CentersMixin(
         X : {array-like, sparse matrix} of shape (n, d), or a stream
             Rows; see ``fit``.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -243,13 +187,8 @@ class CentersMixin(
         NotFittedError
             Before ``fit``.
         """
-        if type(X) is not np.ndarray and is_stream(X):
-            opened = self._open(X, sample_weight)
-            found = opened.map_reduce(lloyd_pass, self._exact_centers(), device=self.device)
-            return -float(found[2])
-        rows, centers = self._ready(X)
-        weight = check_weight(self, sample_weight, rows)
-        return -sum_of(assign(rows, centers)[1], weight)
+        rows = self._fitted_rows(X, sample_weight)
+        return -float(rows.map_reduce(lloyd_pass, self._exact_centers())[2])
 
 
 def _distances(X: Any, centers: Any) -> Any:
@@ -272,17 +211,18 @@ def refuse_overflow(owner: str, inertia: float, dtype: np.dtype) -> None:
     """Raise where squared distances were too large for the dtype: such labels mean nothing."""
     if not np.isfinite(inertia):
         raise ValueError(
-            f"{owner}: X must be small enough for squared distances in {dtype}, got an inertia of "
+            f"{owner}: X must be small enough to be squared in {dtype}, got an inertia of "
             f"{inertia:g} (scale X{', or pass float64' if dtype == np.float32 else ''})"
         )
 
 
-def row_count_error(owner: str, n: int, n_clusters: int) -> ValueError:
-    """The error for fewer rows than clusters."""
-    return ValueError(
-        f"{owner}: n_clusters must be at most the number of rows, got n_samples={n} and "
-        f"n_clusters={n_clusters} (lower n_clusters or add rows)"
-    )
+def check_row_count(owner: str, n: int, n_clusters: int) -> None:
+    """Raise where there are fewer rows than clusters."""
+    if n < n_clusters:
+        raise ValueError(
+            f"{owner}: n_clusters must be at most the number of rows, got n_samples={n} and "
+            f"n_clusters={n_clusters} (lower n_clusters or add rows)"
+        )
 
 
 def warn_if_too_few(estimator: Any, labels: Any) -> None:

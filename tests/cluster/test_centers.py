@@ -59,11 +59,11 @@ def test_predict_from_many_threads(model, blobs):
 
 
 def test_sparse_transform_in_blocks(blobs, monkeypatch):
-    from kernelmill.cluster import _base
+    from kernelmill.cluster import _centers
 
     model = KMeans(5, random_state=0).fit(blobs)
     whole = model.transform(sp.csr_array(blobs))
-    monkeypatch.setattr(_base, "_BLOCK_BYTES", 8 * 5 * 7)
+    monkeypatch.setattr(_centers, "_BLOCK_BYTES", 8 * 5 * 7)
     np.testing.assert_array_equal(model.transform(sp.csr_array(blobs)), whole)
 
 

@@ -1,15 +1,19 @@
-"""Device rules on a machine without a GPU: errors instead of fallbacks."""
+"""What arrays are, where they live, and errors instead of fallbacks where there is no GPU."""
 
 import builtins
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import scipy.sparse as sp
 
-from kernelmill._estimator import _device
-from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace, to_host
+from kernelmill._arrays import as_matrix, beside, kind, namespace, require_cuda, to_device, to_host
+from kernelmill._estimator._parameters import DEVICE
 
 
 def test_rule():
@@ -22,9 +26,10 @@ def test_rule():
 
 def test_numpy_stays_where_it_is():
     X = np.eye(2)
-    assert move_in(X, None, "Model") is X
-    assert move_in(X, "cpu", "Model") is X
-    assert move_back(X, X) is X
+    assert to_device(X, None) is X
+    assert to_device(X, "cpu") is X
+    assert beside(X, X) is X
+    assert to_host((X, 1))[0] is X
     assert namespace(X) is np
     assert to_host(X) is X
 
@@ -42,7 +47,7 @@ def test_cuda_without_cupy_says_what_to_install(monkeypatch):
     with pytest.raises(
         RuntimeError, match=r"^Model: device must be 'cpu' or None here, got 'cuda' \(CuPy must be"
     ):
-        move_in(np.eye(2), "cuda", "Model")
+        require_cuda("Model")
 
 
 class FakeCupy(types.ModuleType):
@@ -65,10 +70,37 @@ class FakeCupy(types.ModuleType):
 def test_cuda_without_a_gpu(monkeypatch, devices, message):
     monkeypatch.setitem(sys.modules, "cupy", FakeCupy(devices))
     with pytest.raises(RuntimeError, match=f"Model: device must be .* got 'cuda' .*{message}"):
-        _device.require_cuda("Model")
+        require_cuda("Model")
 
 
-def test_sparse_data_stay_on_the_cpu(monkeypatch):
-    monkeypatch.setitem(sys.modules, "cupy", FakeCupy(1))
-    with pytest.raises(TypeError, match="X must be dense for device='cuda'"):
-        move_in(sp.csr_array(np.eye(2)), "cuda", "Model")
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (np.eye(2), "numpy"),
+        (sp.csr_array(np.eye(2)), "sparse"),
+        (pd.DataFrame({"a": [1]}), "frame"),
+        (pl.DataFrame({"a": [1]}), "frame"),
+        (pa.table({"a": [1]}), "frame"),
+        (pl.DataFrame({"a": [1]}).lazy(), "lazy"),
+        ("a.npy", "path"),
+        (["a.parquet", Path("b.parquet")], "paths"),
+        ([np.eye(2)], "chunks"),
+        (lambda: iter([]), "chunks"),
+        ([[1.0], [2.0]], "nested"),
+        ([], "nested"),
+        (pd.Series([1.0]), "array-like"),
+        (None, "other"),
+        ({"a": 1}, "other"),
+        (int, "other"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_kinds(value, what):
+    assert kind(value) == what
+
+
+def test_object_columns_of_numbers_are_numbers():
+    frame = pd.DataFrame({"a": [1, None], "b": [1.5, 2]}, dtype=object)
+    np.testing.assert_array_equal(as_matrix(frame, "Model"), [[1, 1.5], [np.nan, 2]])
+    with pytest.raises(ValueError, match=r"^Model: X must have numeric columns only, got col"):
+        as_matrix(frame.assign(b=["1", "x"]), "Model")

@@ -1,0 +1,461 @@
+"""What kind of array is this, where does it live, and how does it become rows that ops take.
+
+The only module that asks for the type of an array. Everything else asks here: `kind`, `namespace`,
+`beside` and `to_host` for arrays, `as_matrix` for the one conversion, `check_weights` for weights.
+No library but NumPy is imported: a value can only come from a library that is loaded already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
+# Rows that are interleaved from columns at a time: 4096 float64 of one column are 32 KiB, which
+# stays in the first-level cache while the neighbouring columns are written beside it.
+_BLOCK = 4096
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean")  # pandas' words
+
+
+# --- kinds ----------------------------------------------------------------------------------------
+
+
+def library(value: Any) -> str:
+    """The library that a value comes from, without importing it: "pandas", "numpy", ..."""
+    return type(value).__module__.partition(".")[0]
+
+
+def is_cupy(value: Any) -> bool:
+    """Whether this is an array on a GPU."""
+    return type(value) is not np.ndarray and library(value) == "cupy" and hasattr(value, "ndim")
+
+
+def is_sparse(value: Any) -> bool:
+    """Whether this is a SciPy sparse matrix or array."""
+    return "scipy.sparse" in sys.modules and sys.modules["scipy.sparse"].issparse(value)
+
+
+def is_frame(value: Any) -> bool:
+    """Whether this is a pandas or polars DataFrame, or a pyarrow Table or RecordBatch."""
+    name = type(value).__name__
+    return (library(value) in ("pandas", "polars") and name == "DataFrame") or (
+        library(value) == "pyarrow" and name in ("Table", "RecordBatch")
+    )
+
+
+def is_lazy(value: Any) -> bool:
+    """Whether this is a polars LazyFrame or a pyarrow Dataset: a table that is yet to be read."""
+    if library(value) == "polars":
+        return type(value).__name__ == "LazyFrame"
+    return library(value) == "pyarrow" and hasattr(value, "to_batches") and hasattr(value, "files")
+
+
+def is_path(value: Any) -> bool:
+    """Whether this names a file."""
+    return isinstance(value, str | os.PathLike)
+
+
+def _is_chunk(item: Any) -> bool:
+    """Whether an item of a list is a chunk of rows, or a chunk with weights, and no row."""
+    if isinstance(item, tuple) and len(item) == 2:
+        item = item[0]
+    return getattr(item, "ndim", 0) == 2 or is_frame(item)
+
+
+def kind(value: Any) -> str:
+    """What a value is as X.
+
+    Returns
+    -------
+    {"numpy", "cupy", "sparse", "frame", "dask", "lazy", "path", "paths", "chunks", "nested", \
+            "array-like", "other"}
+        ``"chunks"`` is an iterable of chunks, or a function that returns one; ``"nested"`` is
+        lists of numbers.
+    """
+    if isinstance(value, np.ndarray):
+        return "numpy"
+    if is_cupy(value):
+        return "cupy"
+    if is_sparse(value):
+        return "sparse"
+    if is_frame(value):
+        return "frame"
+    if library(value) in ("dask", "dask_expr"):
+        return "dask"
+    if is_lazy(value):
+        return "lazy"
+    if is_path(value):
+        return "path"
+    if isinstance(value, list | tuple):
+        if len(value) and all(map(is_path, value)):
+            return "paths"
+        return "chunks" if len(value) and _is_chunk(value[0]) else "nested"
+    if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
+        return "array-like"
+    if hasattr(value, "__dlpack__"):
+        return "array-like"
+    if isinstance(value, dict | bytes | type):
+        return "other"
+    return "chunks" if callable(value) or hasattr(value, "__iter__") else "other"
+
+
+# --- places ---------------------------------------------------------------------------------------
+
+
+def namespace(array: Any) -> Any:
+    """numpy or cupy, whichever the array belongs to."""
+    return sys.modules["cupy"] if is_cupy(array) else np
+
+
+def to_host(value: Any) -> Any:
+    """An array as NumPy, without a copy where it already is; arrays in tuples too."""
+    if isinstance(value, tuple):
+        items = [to_host(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
+    return value.get() if is_cupy(value) else value
+
+
+def beside(value: Any, like: Any) -> Any:
+    """A dense array on the device where `like` lives; itself where it is there already."""
+    if is_cupy(like):
+        return value if is_cupy(value) or value is None else namespace(like).asarray(value)
+    return to_host(value)
+
+
+def to_device(value: Any, device: str | None) -> Any:
+    """An array on ``"cpu"`` or ``"cuda"``; where it is for None."""
+    if device is None or value is None:
+        return value
+    return sys.modules["cupy"].asarray(value) if device == "cuda" else to_host(value)
+
+
+def require_cuda(owner: str) -> None:
+    """Raise unless a GPU can be used now.
+
+    Raises
+    ------
+    RuntimeError
+        If CuPy, the CUDA module of KernelMill or a GPU is missing; never a fallback.
+    """
+    must = f"{owner}: device must be 'cpu' or None here, got 'cuda'"
+    try:
+        import cupy
+    except ImportError as error:
+        raise RuntimeError(
+            f"{must} (CuPy must be installed: pip install 'kernelmill[cuda]')"
+        ) from error
+    try:
+        count = cupy.cuda.runtime.getDeviceCount()
+    except Exception as error:  # CuPy's own class, which differs between versions
+        raise RuntimeError(f"{must} (no GPU can be used: {error})") from error
+    if count < 1:
+        raise RuntimeError(f"{must} (no GPU was found)")
+
+
+# --- frames ---------------------------------------------------------------------------------------
+
+
+def column_names(frame: Any) -> list:
+    """The column labels of a frame, in order."""
+    return list(frame.schema.names if library(frame) == "pyarrow" else frame.columns)
+
+
+def feature_names(value: Any) -> np.ndarray | None:
+    """Column names as scikit-learn keeps them, or None where they are not all text."""
+    if type(value) is np.ndarray or not is_frame(value):
+        return None
+    names = column_names(value)
+    if not names or not all(isinstance(name, str) for name in names):
+        return None
+    return np.array(names, dtype=object)
+
+
+def select_columns(frame: Any, names: Sequence) -> Any:
+    """The columns of these names, in this order."""
+    return frame[list(names)] if library(frame) == "pandas" else frame.select(list(names))
+
+
+def align_columns(value: Any, names: Any, owner: str, position: int) -> Any:
+    """A frame with its columns in the order of `names`; anything without text names as it is.
+
+    Chunks of frames are matched by name: by position, reordered columns would be mixed in silence.
+    """
+    own = feature_names(value)
+    if own is None or names is None or np.array_equal(own, names):
+        return value
+    if sorted(own) != sorted(names):
+        odd = sorted(set(own) ^ set(names))[:5]
+        raise ValueError(
+            f"{owner}: X must have the same columns in every chunk, got others in the chunk that "
+            f"starts at row {position} (on one side only: {', '.join(odd)})"
+        )
+    return select_columns(value, names)
+
+
+def drop_column(frame: Any, name: Any, owner: str) -> tuple[Any, np.ndarray]:
+    """Take the column of weights out of a frame: the remaining frame, and the column.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    names = column_names(frame)
+    if name not in names:
+        raise ValueError(
+            f"{owner}: sample_weight must be a column of X, got {name!r} (columns: "
+            f"{', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''})"
+        )
+    if library(frame) == "pandas":
+        column = np.asarray(frame[name])
+    elif library(frame) == "polars":
+        column = frame[name].to_numpy()
+    else:
+        column = frame.column(name).to_numpy(zero_copy_only=False)
+    return select_columns(frame, [other for other in names if other != name]), column
+
+
+def slice_rows(value: Any, start: int, stop: int) -> Any:
+    """Rows start to stop of anything `as_matrix` takes, without a copy where possible."""
+    if library(value) == "pandas":
+        return value.iloc[start:stop]
+    if library(value) == "pyarrow":
+        return value.slice(start, stop - start)
+    return value[start:stop]
+
+
+def _arrow_dtype(kind: Any) -> np.dtype | None:
+    """The NumPy dtype of an Arrow type, or None where it is not a number."""
+    import pyarrow.types as types
+
+    if types.is_boolean(kind):
+        return np.dtype(bool)
+    if types.is_integer(kind) or types.is_floating(kind):
+        return np.dtype(kind.to_pandas_dtype())
+    return None
+
+
+def _holds_numbers(column: Any) -> bool:
+    """Whether a pandas column of dtype object holds numbers alone."""
+    infer = sys.modules["pandas"].api.types.infer_dtype
+    return len(column) > 0 and infer(column, skipna=True) in _NUMBERS
+
+
+def _column_dtypes(frame: Any) -> Iterator[tuple[Any, np.dtype | None, Any]]:
+    """For each column its name, NumPy dtype (None where it is not numeric) and own type."""
+    origin = library(frame)
+    if origin == "pandas":
+        for j, (name, own) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+            if own is np.dtype(object) and _holds_numbers(frame.iloc[:, j]):
+                yield name, np.dtype(np.float64), own
+                continue
+            known = own.kind in "biuf"
+            # Extension dtypes carry their NumPy dtype under one of two names.
+            plain = getattr(own, "numpy_dtype", getattr(own, "subtype", own))
+            yield name, np.dtype(plain) if known else None, own
+    elif origin == "polars":
+        for name, own in frame.schema.items():
+            known = own.is_integer() or own.is_float() or str(own) == "Boolean"
+            plain = {"Boolean": "bool"}.get(str(own), str(own).lower())
+            yield name, np.dtype(plain) if known else None, own
+    else:
+        for field in frame.schema:
+            yield field.name, _arrow_dtype(field.type), field.type
+
+
+def _frame_to_matrix(frame: Any, dtype: np.dtype) -> np.ndarray:
+    origin = library(frame)
+    if origin == "pandas":
+        if all(isinstance(own, np.dtype) and own.kind != "O" for own in frame.dtypes):
+            return frame.to_numpy(dtype=dtype)
+        return frame.to_numpy(dtype=dtype, na_value=np.nan)
+    if origin == "polars":
+        columns = [series.to_numpy() for series in frame.get_columns()]
+    else:
+        columns = [column.to_numpy(zero_copy_only=False) for column in frame.itercolumns()]
+    rows = frame.height if origin == "polars" else frame.num_rows
+    matrix = np.empty((rows, len(columns)), dtype=dtype)
+    for start in range(0, rows, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        for j, column in enumerate(columns):
+            matrix[block, j] = column[block]
+    return matrix
+
+
+# --- the one conversion ---------------------------------------------------------------------------
+
+
+def _two_axes(value: Any, owner: str, accept_sparse: bool) -> Any:
+    """An ndarray, CSR matrix or CuPy array of two axes and numbers (or objects)."""
+    if is_sparse(value):
+        if not accept_sparse:
+            raise TypeError(
+                f"{owner}: X must be dense, got a sparse matrix of shape {value.shape} "
+                f"(X.toarray() takes {np.prod(value.shape, dtype=float) * 8 / 2**20:.0f} MiB)"
+            )
+        array = value.tocsr()
+    elif isinstance(value, np.matrix):
+        raise TypeError(f"{owner}: X must be an array, got numpy.matrix (use numpy.asarray(X))")
+    elif value is None:
+        raise ValueError(f"{owner}: X must be a 2-D array, got None")
+    elif isinstance(value, np.ndarray) or is_cupy(value):
+        array = value
+    else:
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise ValueError(f"{owner}: X must have rows of equal length, got {error}") from error
+    if array.dtype.kind == "c":
+        raise ValueError(f"{owner}: X must be real, got {array.dtype} (Complex data not supported)")
+    if array.dtype.kind not in "biufO":
+        raise ValueError(f"{owner}: X must be numeric, got dtype {array.dtype}")
+    if array.ndim != 2:
+        raise ValueError(
+            f"{owner}: X must be 2-D, got shape {array.shape} (Reshape your data with "
+            f"X.reshape(-1, 1) for one feature or X.reshape(1, -1) for one row)"
+        )
+    return array
+
+
+def native_dtype(value: Any, owner: str) -> np.dtype:
+    """The dtype that holds every value of X without loss, before any conversion.
+
+    Raises
+    ------
+    ValueError
+        If X is not numeric; for a frame the message names the first bad column.
+    """
+    if not is_frame(value):
+        return _two_axes(value, owner, True).dtype
+    dtypes = []
+    for name, dtype, own in _column_dtypes(value):
+        if dtype is None:
+            raise ValueError(
+                f"{owner}: X must have numeric columns only, got column {name!r} of type {own} "
+                f"(drop or encode it)"
+            )
+        dtypes.append(dtype)
+    if not dtypes:
+        raise ValueError(f"{owner}: X must have at least one column, got a frame without columns")
+    return np.result_type(*dtypes)
+
+
+def pick_dtype(native: np.dtype, accepted: Sequence[np.dtype]) -> np.dtype:
+    """The dtype to compute in: the data's own where it is accepted, else the first accepted."""
+    native = native.newbyteorder("=")
+    return native if native in accepted else accepted[0]
+
+
+def as_matrix(
+    value: Any, owner: str, dtypes: Sequence[np.dtype] = FLOATS, accept_sparse: bool = True
+) -> Any:
+    """X as a 2-D ndarray, CSR matrix or CuPy array; not copied where it already is one.
+
+    Parameters
+    ----------
+    value : ndarray, CuPy array, sparse matrix, frame, nested lists or array-like
+        A masked entry is a missing one, and becomes NaN where the dtype is a float.
+    owner : str
+        What errors call the caller.
+    dtypes : sequence of dtype
+        Accepted ones. X keeps its own where it is among them, else it gets the first.
+    accept_sparse : bool, default=True
+        Whether sparse X becomes CSR or an error.
+
+    Raises
+    ------
+    ValueError
+        If X is not numeric and 2-D.
+    TypeError
+        If X is sparse and must not be, is a numpy.matrix, or holds objects that are no numbers.
+    """
+    if is_frame(value):
+        return _frame_to_matrix(value, pick_dtype(native_dtype(value, owner), dtypes))
+    array = _two_axes(value, owner, accept_sparse)
+    dtype = pick_dtype(array.dtype, dtypes)
+    if np.ma.isMaskedArray(array) and dtype.kind == "f":
+        array = np.ma.filled(array.astype(dtype), np.nan)
+    if array.dtype == dtype and array.dtype.isnative:
+        return array
+    try:
+        return array.astype(dtype)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{owner}: X must be numeric, got {error}") from error
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def check_weights(
+    value: Any, n: int, dtype: Any, owner: str, *, like: Any = None, first_row: int = 0
+) -> Any:
+    """One weight for each row, in the dtype of the rows where that is a float, else float64.
+
+    Parameters
+    ----------
+    value : array-like of shape (n,), number or None
+        A number is the weight of every row. None stays None.
+    n : int
+        Rows.
+    dtype : dtype
+        Of the rows.
+    owner : str
+        What errors call the caller.
+    like : array, optional
+        The weights are put beside it.
+    first_row : int, default=0
+        Place of the first of these rows in all of X, for messages.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative, NaN or inf, or the length is another.
+    """
+    if value is None:
+        return None
+    dtype = weight_dtype(dtype)
+    try:
+        weights = value if is_cupy(value) else np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{owner}: sample_weight must be numeric, got {error}") from error
+    if weights.ndim == 0 and weights.dtype.kind in "biuf":
+        weights = namespace(weights).full(n, weights)
+    if weights.dtype.kind == "c":
+        raise ValueError(f"{owner}: sample_weight must be real, got dtype {weights.dtype}")
+    if weights.dtype.kind not in "biuf":
+        if weights.dtype.kind != "O":
+            raise ValueError(f"{owner}: sample_weight must be numeric, got dtype {weights.dtype}")
+        try:
+            weights = weights.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{owner}: sample_weight must be numeric, got {error}") from error
+    if weights.shape != (n,):
+        raise ValueError(
+            f"{owner}: sample_weight must have shape ({n},), one for each row of X, got "
+            f"{weights.shape}"
+        )
+    good = (weights >= 0) & (weights < np.inf)
+    if not bool(good.all()):
+        row = int((~good).argmax())
+        bad = float(weights[row])
+        raise ValueError(
+            f"{owner}: sample_weight must be finite and not negative, got "
+            f"{'NaN' if bad != bad else f'{bad:g}'} at row {first_row + row}"
+        )
+    most = float(np.finfo(dtype).max)
+    if dtype.itemsize < weights.dtype.itemsize and n and float(weights.max()) > most:
+        raise ValueError(
+            f"{owner}: sample_weight must be at most {most:.3g} for {dtype} rows, got "
+            f"{float(weights.max()):g} (scale the weights)"
+        )
+    weights = weights.astype(dtype, copy=False)  # too small for float32 is 0
+    return weights if like is None else beside(weights, like)
+
+
+def weight_dtype(dtype: Any) -> np.dtype:
+    """Weights have the dtype of X where that is a float, else float64."""
+    return np.dtype(dtype) if np.dtype(dtype).kind == "f" else np.dtype(np.float64)

@@ -1,0 +1,301 @@
+"""`Rows`: X as every model sees it, and the base class that makes them.
+
+``fit`` asks once what X is. After that rows are rows: dense, CSR, on a GPU, or read chunk by chunk
+from a file, an iterator or a Dask cluster. A model gives a *pass*, a function of a block of rows,
+to `map_reduce` (statistics that add up) or to `map` (one result per row) and never asks again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from kernelmill._arrays import (
+    beside,
+    check_weights,
+    is_sparse,
+    kind,
+    namespace,
+    require_cuda,
+    to_device,
+    to_host,
+)
+from kernelmill._estimator._progress import CallbackSupportMixin
+from kernelmill._estimator._random import legacy_state
+from kernelmill._estimator._validation import check_features, check_X, chunk_check
+
+# A memory map up to this size is read as an array: its pages are cheaper to keep than to read
+# again.
+MEMMAP_BYTES = 256 << 20
+
+
+class Rows:
+    """Rows of X with their weights, wherever they are.
+
+    `Estimator._rows` makes them.
+
+    Attributes
+    ----------
+    X : ndarray, CSR matrix or CuPy array of shape (n, d), or None
+        All rows, where they are computed on; None where they are read chunk by chunk.
+    weight : array of shape (n,), dtype of X, or None
+        Weights of rows in memory, beside X. Those of a stream come with its chunks.
+    source : Source or None
+        Where chunks come from.
+    missing : bool or None
+        Whether entries are NaN; None where a stream is yet to be read.
+    dtype : dtype
+        float32 or float64.
+    n_features : int
+        Number of features d.
+    is_stream : bool
+        Whether rows are read chunk by chunk in every pass.
+    is_dense : bool
+        Whether all rows are one dense array in memory.
+    xp : module
+        numpy or cupy: what passes return.
+    owner : str
+        What errors call the caller.
+    """
+
+    def __init__(
+        self,
+        X: Any,
+        weight: Any,
+        owner: str,
+        *,
+        source: Any = None,
+        like: Any = None,
+        device: str | None = None,
+        missing: bool | None = None,
+    ) -> None:
+        self.X, self.weight, self.owner, self.source = X, weight, owner, source
+        self.missing = missing
+        self._device, self._like = device, X if like is None else like
+        whole = X if source is None else source
+        self.dtype = whole.dtype
+        self.n_features = X.shape[1] if source is None else source.n_features
+        self.is_stream = source is not None
+        self.is_dense = not self.is_stream and not is_sparse(X)
+        self.xp = namespace(X)
+
+    @property
+    def count(self) -> int:
+        """Number of rows, by one pass over a stream where it is not known yet."""
+        return self.X.shape[0] if self.source is None else self.source.count_rows()
+
+    def map_reduce(
+        self, op: Callable, *state: Any, merge: Callable | None = None, **options: Any
+    ) -> Any:
+        """Add up, or merge, ``op(X, *state, sample_weight=w, **options)`` over all rows.
+
+        Parameters
+        ----------
+        op : callable
+            A function at module level: Dask sends it to its workers. Its arrays are beside X.
+        *state
+            The model so far. Arrays are put beside X.
+        merge : callable, optional
+            ``merge(total, part) -> total``; by default the elementwise sum.
+        **options
+            Passed on as they are.
+
+        Returns
+        -------
+        object
+            What `op` returns. From a stream it is on the host.
+        """
+        if self.source is None:
+            return op(self.X, *_near(state, self.xp), sample_weight=self.weight, **options)
+        return self.source.map_reduce(_run, op, self._device, state, options, merge=merge)
+
+    def map(self, op: Callable, *state: Any, **options: Any) -> Any:
+        """One result per row: ``op(X, *state, **options)``, joined over the chunks of a stream.
+
+        Returns
+        -------
+        array
+            Where the user's X lives; on the host from a stream.
+        """
+        if self.source is None:
+            return self.as_given(op(self.X, *_near(state, self.xp), **options))
+        parts = list(self.source.map(_run, op, self._device, state, options))
+        if parts:
+            return np.concatenate(parts)
+        return to_host(op(np.empty((0, self.n_features), self.dtype), *state, **options))
+
+    def chunks(self) -> Iterator[Rows]:
+        """Rows in memory, one chunk after another: all of them at once where they are there."""
+        if self.source is None:
+            yield self
+            return
+        with contextlib.closing(iter(self.source)) as chunks:
+            for X, weight in chunks:
+                X = X if is_sparse(X) else to_device(X, self._device)
+                yield Rows(X, None if weight is None else beside(weight, X), self.owner)
+
+    def take(self, indices: Any) -> Any:
+        """Rows at some places as a dense array: beside X, or on the host from a stream."""
+        if self.source is None:
+            rows = self.X[self.xp.asarray(indices)]
+        else:
+            rows = to_host(self.source.take(indices))
+        return rows.toarray() if is_sparse(rows) else rows
+
+    def part(self, indices: Any) -> Rows:
+        """Some rows in memory with their weights, by their numbers or by a mask."""
+        weight = None if self.weight is None else self.weight[indices]
+        return Rows(self.X[indices], weight, self.owner, missing=self.missing)
+
+    def sample(self, n: int, seed: int, stream: int) -> Rows:
+        """Different rows drawn at random, in memory, with their weights; all of them if n is more.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        seed, stream : int
+            Which random numbers.
+        """
+        if n >= self.count and self.source is None:
+            return self
+        if self.source is None:
+            chosen = legacy_state(seed, stream).permutation(self.count)[:n]
+            return self.part(self.xp.asarray(np.sort(chosen)))
+        X, weight, _ = self.source.sample(min(n, self.count), legacy_state(seed, stream))
+        X = X if is_sparse(X) else to_device(X, self._device)
+        weight = None if weight is None else beside(weight, X)
+        return Rows(X, weight, self.owner, missing=self.missing)
+
+    def as_given(self, value: Any) -> Any:
+        """A result where the user's X came from."""
+        return value if self.is_stream else beside(value, self._like)
+
+
+def _near(state: tuple, xp: Any) -> list:
+    """A state with its arrays where numpy's, or cupy's, are."""
+    on_host = xp is np
+    return [
+        to_host(value)
+        if on_host
+        else xp.asarray(value) if type(value) is np.ndarray else value
+        for value in state
+    ]
+
+
+def _run(
+    X: Any, op: Callable, device: str | None, state: tuple, options: dict, **weighted: Any
+) -> Any:
+    """One pass over one chunk, on the device that the user asked for; the result is on the host."""
+    if not is_sparse(X):
+        X = to_device(X, device)
+    if weighted.get("sample_weight") is not None:
+        weighted["sample_weight"] = beside(weighted["sample_weight"], X)
+    return to_host(op(X, *_near(state, namespace(X)), **weighted, **options))
+
+
+class Estimator(CallbackSupportMixin, BaseEstimator):
+    """Base of all models: makes `Rows` of what users pass.
+
+    Subclasses say what they accept; ``device`` is used where it is a parameter.
+    """
+
+    _accepts_sparse: ClassVar[bool] = False
+    _accepts_streams: ClassVar[bool] = True
+    _accepts_missing: ClassVar[bool] = False
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._accepts_sparse
+        tags.input_tags.allow_nan = self._accepts_missing
+        return tags
+
+    def _rows(
+        self, X: Any, sample_weight: Any = None, *, reset: bool, once: bool | None = None
+    ) -> Rows:
+        """X and its weights, checked, as `Rows`.
+
+        Parameters
+        ----------
+        X : anything `kernelmill.stream.source` takes
+        sample_weight : array-like of shape (n,), number, str or None
+            As there.
+        reset : bool
+            True in ``fit``: keep the number and names of features rather than compare them.
+        once : bool, optional
+            Whether one pass is enough, so that an iterator can be read; not in ``fit`` by default.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite and numeric, has other features than in ``fit``, or the weights do
+            not fit. In a stream this is found as chunks are read.
+        TypeError
+            If X is of a kind that the model does not accept.
+        RuntimeError
+            If ``device="cuda"`` and there is no GPU to use.
+        """
+        owner, device = type(self).__name__, getattr(self, "device", None)
+        if device == "cuda":
+            require_cuda(owner)
+        source = None
+        if type(X) is not np.ndarray and is_stream(X):
+            source = self._source(X, sample_weight, reset, not reset if once is None else once)
+            if source.in_memory is None:
+                return Rows(None, None, owner, source=source, device=device)
+            rows, missing = source.in_memory, None
+            weight = next((w for _, w in source), None)
+        else:
+            rows, missing = check_X(
+                self,
+                X,
+                reset=reset,
+                accept_sparse=self._accepts_sparse,
+                allow_nan=self._accepts_missing,
+            )
+            weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
+        if weight is not None and not bool((weight > 0).any()):
+            raise ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
+        like = rows
+        if device is not None:
+            if is_sparse(rows) and device == "cuda":
+                raise TypeError(
+                    f"{owner}: X must be dense for device='cuda', got a sparse matrix (use "
+                    f"device='cpu')"
+                )
+            rows = to_device(rows, device)
+        weight = None if weight is None else beside(weight, rows)
+        return Rows(rows, weight, owner, like=like, missing=missing)
+
+    def _source(self, X: Any, sample_weight: Any, reset: bool, once: bool) -> Any:
+        """X as a checked `Source`."""
+        from kernelmill.stream import source
+
+        owner = type(self).__name__
+        if not self._accepts_streams:
+            raise TypeError(
+                f"{owner}: X must be an array or frame in memory, got {type(X).__name__} "
+                f"(KMeans and MiniBatchKMeans read streams)"
+            )
+        if not once and hasattr(X, "__next__"):
+            raise ValueError(
+                f"{owner}: X must be readable more than once, got a {type(X).__name__} (an "
+                f"iterator can be read once: pass a function that returns one, or a list)"
+            )
+        check = chunk_check(
+            owner, accept_sparse=self._accepts_sparse, allow_nan=self._accepts_missing
+        )
+        opened = source(X, sample_weight, validate=check, owner=owner)
+        check_features(self, opened.feature_names, opened.n_features, reset)
+        return opened
+
+
+def is_stream(X: Any) -> bool:
+    """Whether X is to be read chunk by chunk: a path, memory map, iterable, Dask or `Source`."""
+    if isinstance(X, np.memmap):
+        return X.ndim == 2 and X.nbytes > MEMMAP_BYTES
+    return kind(X) in ("dask", "lazy", "path", "paths", "chunks")
