@@ -297,7 +297,7 @@ def test_score_is_the_product_of_probabilities():
     assert stuck.score([[0, 1], [0, 0]], sample_weight=[0, 1]) == pytest.approx(-math.log(2))
     second = MarkovChain(2).fit("aab")
     assert second.score("ba") == -np.inf, "a history that was never seen"
-    with pytest.raises(ValueError, match="symbols must be among the 2 of classes_, got 'w'"):
+    with pytest.raises(ValueError, match="symbols must be in classes_, got 'w'"):
         chain.score(["u", "w"])
     assert chain.score(["u", "v"]) < 0, "an unknown symbol left no trace"
     known = MarkovChain(classes=["u", "w"], smoothing=1).fit([["u", "u", "v"]])
@@ -429,6 +429,7 @@ def test_saved_and_loaded(tmp_path, rng, order):
 def test_clones_and_failed_fits():
     chain = MarkovChain(2, smoothing=0.1).fit("abab")
     assert clone(chain).get_params() == chain.get_params()
+    assert repr(chain) == "MarkovChain(order=2, smoothing=0.1)"
     with pytest.raises(NotFittedError):
         clone(chain).stationary_distribution()
     with pytest.raises(NotFittedError):

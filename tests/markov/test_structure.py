@@ -424,7 +424,7 @@ def test_large_chains_take_the_sparse_way(rng, monkeypatch):
 
 def test_questions_about_states_that_do_not_exist():
     chain = MarkovChain.from_matrix([[0.5, 0.5], [0.5, 0.5]], classes=["a", "b"])
-    with pytest.raises(ValueError, match="targets must be among the 2 of states_, got 'c'"):
+    with pytest.raises(ValueError, match="targets must be in states_, got 'c'"):
         chain.hitting_times("c")
     with pytest.raises(ValueError, match="targets must name at least one state"):
         chain.hitting_times([])

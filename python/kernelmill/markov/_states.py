@@ -38,10 +38,9 @@ class CommunicatingClass(NamedTuple):
 
 
 class ChainStates:
-    """States as rows, and their classes; `MarkovChain` adds where they come from.
+    """States as rows of the transition matrix, and their communicating classes.
 
-    A state is a window of the last ``_window`` symbols, stored as an integer of ``_codes``. Results
-    are in the order of ``states_``.
+    A state is a window of the last ``_window`` symbols, stored as an integer in ``_codes``.
     """
 
     # Set by MarkovChain.
@@ -99,8 +98,8 @@ class ChainStates:
                 rows.extend(np.flatnonzero(last == symbols.index(state)).tolist())
             else:
                 raise ValueError(
-                    f"MarkovChain: targets must be among the {len(index)} of states_, got "
-                    f"{state!r} (pass a list for several states)"
+                    f"MarkovChain: targets must be in states_, got {state!r} (pass a list for "
+                    f"several states)"
                 )
         if not rows:
             raise ValueError("MarkovChain: targets must name at least one state, got none")

@@ -44,7 +44,7 @@ class SymbolTable:
     fixed : bool, default=False
         Whether other symbols are an error.
     owner : str, default="MarkovChain"
-        Whom error messages name.
+        The class or function that error messages name.
     """
 
     def __init__(
@@ -74,13 +74,12 @@ class SymbolTable:
             for symbol in symbols:  # one of them cannot be hashed
                 self._check_symbol(symbol)
             raise
-        known = len(self.codes)
         for symbol in new:
             self._check_symbol(symbol)
             if self._fixed:
                 raise ValueError(
-                    f"{self.owner}: symbols must be among the {known} of classes_, got {symbol!r} "
-                    f"(name symbols that may come later in the parameter classes)"
+                    f"{self.owner}: symbols must be in classes_, got {symbol!r} (name symbols that "
+                    f"may come later in the parameter classes)"
                 )
             # Python's own numbers: NumPy's would differ in text and JSON.
             plain = symbol.item() if isinstance(symbol, np.number | np.bool_) else symbol
