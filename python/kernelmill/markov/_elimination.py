@@ -102,14 +102,7 @@ class SparseElimination:
     """``I - Q`` in factors, for more states than `DENSE_STATES`, by sparse LU.
 
     The matrix is diagonally dominant, so no pivoting is needed, but the diagonal is formed by a
-    subtraction: relative errors are those of the largest entries.
-
-    Parameters
-    ----------
-    Q : CSR matrix of shape (m, m), float64
-        Transition probabilities among the states.
-    leave : ndarray of shape (m,), float64
-        Probability to leave them all.
+    subtraction: relative errors are those of the largest entries. Q is a CSR matrix.
     """
 
     def __init__(self, Q: Any, leave: np.ndarray) -> None:
@@ -147,15 +140,7 @@ def _refined(matrix: Any, B: np.ndarray) -> np.ndarray:
 
 
 def eliminate(Q: Any, leave: np.ndarray) -> Elimination | SparseElimination:
-    """The factors of ``I - Q`` for a CSR matrix Q, dense where that is affordable.
-
-    Parameters
-    ----------
-    Q : CSR matrix of shape (m, m), float64
-        Transition probabilities among the states.
-    leave : ndarray of shape (m,), float64
-        Probability to leave them all.
-    """
+    """The factors of ``I - Q`` for a CSR matrix Q, dense up to `DENSE_STATES`."""
     if Q.shape[0] <= DENSE_STATES:
         return Elimination(Q.toarray(), leave.copy())
     return SparseElimination(Q, leave)

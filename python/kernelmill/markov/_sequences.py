@@ -240,11 +240,8 @@ class ChainSequences(ChainStructure):
         Returns
         -------
         aic : float
-            ``2 k - 2 log L`` with k from `n_parameters`.
-
-        See Also
-        --------
-        select_order : Compares orders, all on the same symbols.
+            ``2 k - 2 log L`` with k from `n_parameters`. To compare orders on the same symbols use
+            `select_order`.
 
         Examples
         --------
@@ -272,10 +269,7 @@ class ChainSequences(ChainStructure):
         -------
         bic : float
             ``k log T - 2 log L`` with k from `n_parameters` and T the (weighted) number of symbols.
-
-        See Also
-        --------
-        select_order : Compares orders, all on the same symbols.
+            To compare orders on the same symbols use `select_order`.
 
         Examples
         --------

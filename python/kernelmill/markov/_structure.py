@@ -161,11 +161,7 @@ class ChainStructure(ChainStates):
         Raises
         ------
         ValueError
-            If there are several communicating classes.
-
-        See Also
-        --------
-        expected_visits : The fundamental matrix of the transient states of any chain.
+            If there are several communicating classes (see `expected_visits`).
 
         Notes
         -----
@@ -299,17 +295,12 @@ class ChainStructure(ChainStates):
         -------
         h : ndarray of shape (K,), float64
             The least nonnegative solution of ``h_i = 1`` on targets, ``h_i = sum_j P_ij h_j``
-            elsewhere. Exactly 1 if hitting is certain and 0 if it is impossible.
+            elsewhere (Norris, theorem 1.3.2). Exactly 1 if hitting is certain, 0 if impossible.
 
         Raises
         ------
         ValueError
             If a target is not a state.
-
-        References
-        ----------
-        Norris (1997), "Markov chains", theorem 1.3.2. Alfa, Xue, Ye (2002), "Accurate computation
-        of the smallest eigenvalue of a diagonally dominant M-matrix", for the accuracy.
 
         Examples
         --------
@@ -344,16 +335,12 @@ class ChainStructure(ChainStates):
         -------
         k : ndarray of shape (K,), float64
             The least nonnegative solution of ``k_i = 0`` on targets, ``k_i = 1 + sum_j P_ij k_j``
-            elsewhere: inf where hitting is not certain.
+            elsewhere (Norris, theorem 1.3.5): inf where hitting is not certain.
 
         Raises
         ------
         ValueError
             If a target is not a state, or times exceed the range of float64 (1.8e308).
-
-        References
-        ----------
-        Norris (1997), "Markov chains", theorem 1.3.5.
 
         Examples
         --------
@@ -483,16 +470,13 @@ class ChainStructure(ChainStates):
         Returns
         -------
         chain : MarkovChain
-            With ``P*_ij = pi_j P_ji / pi_i``, of order 1 on the same states, started from pi.
+            With ``P*_ij = pi_j P_ji / pi_i`` (Norris, theorem 1.9.1), of order 1 on the same states,
+            started from pi.
 
         Raises
         ------
         ValueError
             If the chain is not irreducible.
-
-        References
-        ----------
-        Norris (1997), "Markov chains", theorem 1.9.1.
 
         Examples
         --------

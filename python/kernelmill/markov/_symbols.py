@@ -122,17 +122,7 @@ class SymbolTable:
     def read(
         self, sequences: Any, lengths: Any = None, sample_weight: Any = None
     ) -> Iterator[Batch]:
-        """Coded batches of sequences, in one pass.
-
-        Parameters
-        ----------
-        sequences : array, str, list, iterable or callable
-            As in `MarkovChain.fit`.
-        lengths : array-like of shape (S,), optional
-            Splits one sequence into S.
-        sample_weight : array-like of shape (S,), optional
-            A weight per sequence.
-        """
+        """Coded batches of sequences, in one pass; the arguments are those of `MarkovChain.fit`."""
         sequences, many = self._one_or_many(sequences)
         weights = None if sample_weight is None else self._checked_weights(sample_weight)
         if not many:
@@ -382,15 +372,7 @@ def count_grams(batch: Batch, n: int) -> Grams:
 
 
 def gram_starts(lengths: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where runs of n symbols within a sequence start, and to which sequence each belongs.
-
-    Parameters
-    ----------
-    lengths : ndarray of shape (S,), int64
-        Lengths of the sequences.
-    n : int
-        Length of the runs.
-    """
+    """Where runs of n symbols within a sequence start, and to which sequence each belongs."""
     number = np.maximum(lengths - n + 1, 0)
     owners = np.repeat(np.arange(len(lengths)), number)
     place = np.arange(len(owners)) - np.repeat(np.cumsum(number) - number, number)
@@ -402,9 +384,8 @@ def count_starts(batch: Batch, n: int) -> Grams:
     codes, lengths, weights = batch
     long = lengths >= n
     starts = (np.cumsum(lengths) - lengths)[long]
-    return distinct(
-        codes[starts[:, None] + np.arange(n)], None if weights is None else weights[long]
-    )
+    rows = codes[starts[:, None] + np.arange(n)]
+    return distinct(rows, None if weights is None else weights[long])
 
 
 def encoded(rows: np.ndarray, M: int) -> np.ndarray:
