@@ -470,8 +470,8 @@ class ChainStructure(ChainStates):
         Returns
         -------
         chain : MarkovChain
-            With ``P*_ij = pi_j P_ji / pi_i`` (Norris, theorem 1.9.1), of order 1 on the same states,
-            started from pi.
+            With ``P*_ij = pi_j P_ji / pi_i`` (Norris, theorem 1.9.1), of order 1 on the same
+            states, started from pi.
 
         Raises
         ------
