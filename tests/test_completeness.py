@@ -58,10 +58,10 @@ TESTED_ELSEWHERE = {
 _WHOLE_NUMBERS = "takes one column of symbols, or counts: the checks pass real numbers"
 NOT_CHECKED_BY_SCIKIT_LEARN: dict[str, str] = {
     "hmm.CategoricalHMM": _WHOLE_NUMBERS,
-    "hmm.MarkovChain": "reads sequences of symbols, not a matrix of rows",
     "hmm.MultinomialHMM": _WHOLE_NUMBERS,
     "hmm.PoissonHMM": _WHOLE_NUMBERS,
     "hmm.VariationalCategoricalHMM": _WHOLE_NUMBERS,
+    "markov.MarkovChain": "reads sequences of symbols, not a matrix of rows",
 }
 
 

@@ -95,10 +95,10 @@ def public_objects() -> dict[str, object]:
                 continue
             found[f"{module_name}.{name}"] = value
             if inspect.isclass(value):
-                for method, member in vars(value).items():
-                    if not method.startswith("_") and callable(getattr(value, method)):
-                        assert member is not None
-                        found[f"{module_name}.{name}.{method}"] = getattr(value, method)
+                for method, member in inspect.getmembers(value, callable):
+                    ours = str(getattr(member, "__module__", "")).startswith("kernelmill.")
+                    if ours and not method.startswith("_"):
+                        found[f"{module_name}.{name}.{method}"] = member
     for name, op in ops.all_ops().items():
         found[f"kernelmill.ops.{name}"] = op
     return found

@@ -13,7 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch
 from sklearn.mixture import GaussianMixture
 
-from kernelmill.hmm import MarkovChain
+from kernelmill.markov import MarkovChain
 from kernelmill.plot import DensityDisplay, StatePathDisplay, TransitionDisplay
 from kernelmill.plot._density import LEVELS, blend, full_covariances
 from kernelmill.plot._style import PALETTE, lighter

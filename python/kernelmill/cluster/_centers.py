@@ -140,6 +140,7 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         Returns
         -------
         distances : array of shape (n, k), dtype of X
+            Distance from each row to each center.
         """
         return self.fit(X, y, sample_weight=sample_weight).transform(X)
 

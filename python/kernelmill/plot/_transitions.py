@@ -187,7 +187,7 @@ class TransitionDisplay(Display):
         array([[0.5, 0.5],
                [0.5, 0.5]])
         """
-        from ..hmm import MarkovChain
+        from ..markov import MarkovChain
 
         chain = MarkovChain().fit(np.asarray(states), lengths=lengths)
         if state_names is None:

@@ -80,7 +80,8 @@ def _draw_stock(context: Context, model, change: np.ndarray, days: np.ndarray) -
 
 
 def _text(context: Context) -> Iterator[Row]:
-    from ...hmm import CategoricalHMM, MarkovChain, select_order
+    from ...hmm import CategoricalHMM
+    from ...markov import MarkovChain, select_order
 
     text = _english()
     codes = np.array([LETTERS.index(letter) for letter in text])

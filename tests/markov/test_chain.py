@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import kernelmill
-from kernelmill.hmm import MarkovChain, _chain_sequences, select_order
+from kernelmill.markov import MarkovChain, _sequences, select_order
 
 EPS = np.finfo(np.float64).eps
 ABBA = [list("abba"), list("cab"), list("a")]
@@ -110,6 +111,85 @@ def test_forms_of_the_same_sequences(rng):
     assert np.array_equal(x, before)
 
 
+def test_columns_of_lists_are_several_sequences():
+    lists = [["a", "b", "b"], ["c"], ["b", "a"]]
+    chain = MarkovChain().fit(lists)
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    polars = pytest.importorskip("polars", reason="needs polars")
+    arrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    table = pandas.DataFrame({"user": [1, 1, 1, 2, 3, 3], "page": list("abbcba")})
+    for form in (
+        pandas.Series(lists),
+        table.groupby("user")["page"].apply(list),
+        pandas.Series(lists, dtype=pandas.ArrowDtype(arrow.list_(arrow.string()))),
+        polars.Series(lists),
+        arrow.array(lists),
+        arrow.chunked_array([lists[:2], lists[2:]]),
+        np.array(lists, dtype=object),
+    ):
+        same(chain, MarkovChain().fit(form))
+    for numbers in ([[1, 2, 2], [3], [2, 1]], [[1, 2], [2, 3]]):
+        chain = MarkovChain().fit(numbers)
+        for form in (pandas.Series(numbers), polars.Series(numbers), arrow.array(numbers)):
+            same(chain, MarkovChain().fit(form))
+    for empty in (polars.Series([["a"], None]), polars.Series(["a", None]), arrow.array([1, None])):
+        with pytest.raises(ValueError, match="symbols must not be missing"):
+            MarkovChain().fit(empty)
+    with pytest.raises(ValueError, match="all symbols or all sequences, got int at place 1"):
+        MarkovChain().fit(pandas.Series([["a"], 3]))
+
+
+def test_columns_of_symbols_are_one_sequence():
+    pandas = pytest.importorskip("pandas", reason="needs pandas")
+    polars = pytest.importorskip("polars", reason="needs polars")
+    chain = MarkovChain(2).fit(list("abbca"))
+    for form in (
+        pandas.Series(list("abbca"), dtype="category"),
+        pandas.DataFrame({"page": list("abbca")}),
+        polars.Series(list("abbca"), dtype=polars.Categorical),
+    ):
+        same(chain, MarkovChain(2).fit(form))
+    numbers = MarkovChain().fit([1, 2, 1, 3])
+    for kind in (object, "Int64", "category", np.float32):
+        same(numbers, MarkovChain().fit(pandas.Series([1, 2, 1, 3], dtype=kind)))
+    scalars = MarkovChain().fit(list(np.array([1, 2, 1, 3])))
+    assert scalars.classes_.dtype == numbers.classes_.dtype
+    same(numbers, scalars)
+    days = pandas.to_datetime(["2020-01-01", "2020-01-02", "2020-01-01"])
+    assert MarkovChain().fit(list(days)).counts_.tolist() == [[0, 1], [1, 0]]
+    for missing in (pandas.Series([1, None], dtype="Int64"), pandas.Series(["a", None])):
+        with pytest.raises(ValueError, match="symbols must not be missing"):
+            MarkovChain().fit(missing)
+
+
+def test_an_iterator_is_read_once_and_not_kept():
+    """One pass is enough: a generator is asked for a sequence when the last one is counted."""
+    alive: list[weakref.ref] = []
+
+    def runs():
+        for _ in range(50):
+            run = np.zeros(1 << 19, dtype=np.int8)
+            run[::3] = 1
+            alive.append(weakref.ref(run))
+            yield run
+            del run
+            assert sum(reference() is not None for reference in alive) <= 2
+
+    chain = MarkovChain().fit(runs())
+    assert chain.start_counts_.tolist() == [0, 50]
+    assert select_order((list("abab") for _ in range(3)), 1).order == 1
+    assert chain.score(iter([[0, 1], [1]])) == chain.score([[0, 1], [1]])
+
+
+def test_a_stream_stops_where_its_weights_end():
+    def endless():
+        while True:
+            yield [0, 1]
+
+    with pytest.raises(ValueError, match="one weight per sequence, got 2 for 3 sequences"):
+        MarkovChain().fit(endless(), sample_weight=[1, 1])
+
+
 def test_symbols_of_any_kind():
     things = [None, (1, 2), "a", frozenset({3}), 4.5, None, "a", None]
     chain = MarkovChain().fit([things])
@@ -144,7 +224,7 @@ def test_weights_equal_repetition(rng, order):
 @pytest.mark.parametrize("order", [1, 2, 3])
 @pytest.mark.parametrize("smoothing", [0, 1])
 def test_streams_and_partial_fits_equal_one_fit(rng, order, smoothing, monkeypatch):
-    monkeypatch.setattr("kernelmill.hmm._chain_counts._BATCH", 50)
+    monkeypatch.setattr("kernelmill.markov._symbols._BATCH", 50)
     sequences = [rng.integers(0, 2 + i // 10, 12).tolist() for i in range(40)]
     whole = MarkovChain(order, smoothing=smoothing).fit(sequences)
     same(whole, MarkovChain(order, smoothing=smoothing).fit(iter(sequences)))
@@ -217,7 +297,7 @@ def test_score_is_the_product_of_probabilities():
     assert stuck.score([[0, 1], [0, 0]], sample_weight=[0, 1]) == pytest.approx(-math.log(2))
     second = MarkovChain(2).fit("aab")
     assert second.score("ba") == -np.inf, "a history that was never seen"
-    with pytest.raises(ValueError, match="symbols must be among the 2 of classes_, got 'w'"):
+    with pytest.raises(ValueError, match="symbols must be in classes_, got 'w'"):
         chain.score(["u", "w"])
     assert chain.score(["u", "v"]) < 0, "an unknown symbol left no trace"
     known = MarkovChain(classes=["u", "w"], smoothing=1).fit([["u", "u", "v"]])
@@ -281,7 +361,7 @@ def test_samples_do_not_depend_on_how_they_are_drawn(rng, monkeypatch):
         chain = MarkovChain(order, random_state=5).fit(x)
         drawn = chain.sample(40, n_sequences=7)
         with monkeypatch.context() as patch:
-            patch.setattr(_chain_sequences, "_DENSE_PATHS", 0)
+            patch.setattr(_sequences, "_DENSE_PATHS", 0)
             assert np.array_equal(chain.sample(40, n_sequences=7), drawn)
         assert np.array_equal(chain.sample(40), drawn[0])
         assert np.array_equal(chain.sample(40, random_state=5), drawn[0])
@@ -349,11 +429,20 @@ def test_saved_and_loaded(tmp_path, rng, order):
 def test_clones_and_failed_fits():
     chain = MarkovChain(2, smoothing=0.1).fit("abab")
     assert clone(chain).get_params() == chain.get_params()
+    assert repr(chain) == "MarkovChain(order=2, smoothing=0.1)"
     with pytest.raises(NotFittedError):
         clone(chain).stationary_distribution()
     with pytest.raises(NotFittedError):
         clone(chain).score("ab")
     kept = chain.transmat_
+
+    def interrupted():
+        yield ["c", "c", "b"]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        chain.partial_fit(interrupted())
+    assert chain.transmat_ is kept
     with pytest.raises(ValueError, match="at least 2 symbols for order 2, got 1 in sequence 1"):
         chain.fit([["a", "b"], ["c"]])
     assert chain.transmat_ is kept
@@ -368,17 +457,17 @@ def test_clones_and_failed_fits():
         ({"smoothing": np.eye(2), "order": 2}, "ab", {}, r"smoothing must be .* got shape"),
         ({"smoothing": np.eye(2), "order": 0}, "ab", {}, r"of shape \(2,\), got shape \(2, 2\)"),
         ({"smoothing": ["a"]}, "ab", {}, r"smoothing must be numeric, got \['a'\]"),
-        ({}, [], {}, "must have at least one symbol and weight above 0"),
-        ({}, [[]], {}, "must have at least one symbol and weight above 0"),
-        ({}, "ab", {"sample_weight": [0]}, "must have at least one symbol and weight above 0"),
-        ({}, "ab", {"sample_weight": [1, 1]}, "one weight for each of 1 sequences"),
-        ({}, [[1], [2]], {"sample_weight": [-1, 1]}, "sample_weight must be finite and at least 0"),
-        ({}, iter([[1], [2]]), {"sample_weight": [1]}, "got 1 weights and 2 sequences"),
-        ({}, iter([[1], [2]]), {"sample_weight": [1] * 3}, "got 3 weights and 2 sequences"),
+        ({}, [], {}, "must have at least one symbol and a weight above 0"),
+        ({}, [[]], {}, "must have at least one symbol and a weight above 0"),
+        ({}, "ab", {"sample_weight": [0]}, "must have at least one symbol and a weight above 0"),
+        ({}, "ab", {"sample_weight": [1, 1]}, "one weight per sequence, got 2 for 1 sequences"),
+        ({}, [[1], [2]], {"sample_weight": [1, -1]}, "at least 0, got -1 for sequence 1"),
+        ({}, iter([[1], [2]]), {"sample_weight": [1]}, "got 1 for 2 sequences"),
+        ({}, iter([[1], [2]]), {"sample_weight": [1] * 3}, "got 3 for 2 sequences"),
         ({}, "ab", {"lengths": [1]}, "add up to the 2 symbols, got a sum of 1"),
         ({}, "ab", {"lengths": [1.0, 1.0]}, "lengths must be whole numbers"),
-        ({}, [[1], [2]], {"lengths": [1, 1]}, "lengths must be left out beside many sequences"),
-        ({}, ["ab", "cd"], {}, "must not be a flat list of text"),
+        ({}, [[1], [2]], {"lengths": [1, 1]}, "lengths must be None for several sequences"),
+        ({}, ["ab", "cd"], {}, "must not be a flat list of texts"),
         ({}, [1, [2]], {}, "must be all symbols or all sequences, got int at place 0"),
         ({}, np.zeros((3, 2)), {}, r"1-D arrays of symbols, got shape \(3, 2\)"),
         ({}, [1.0, np.nan], {}, "symbols must not be missing, got nan"),
@@ -404,9 +493,9 @@ def test_lengths_whose_sum_wraps(lengths):
 def test_refusals_of_kinds():
     with pytest.raises(TypeError, match="symbols must be hashable, got dict"):
         MarkovChain().fit([[{}]])
-    with pytest.raises(TypeError, match="must yield lists or arrays of symbols, got int"):
+    with pytest.raises(TypeError, match="iterable of lists or arrays of symbols, got int"):
         MarkovChain().fit(iter([1, 2]))
-    with pytest.raises(TypeError, match="sequences must be sequences of symbols"):
+    with pytest.raises(TypeError, match="sequences must be an array, a str, a list"):
         MarkovChain().fit(3)
 
 
@@ -429,6 +518,20 @@ def test_matrices_that_are_none(arguments, message):
         MarkovChain.from_matrix(*arguments)
 
 
+def test_float32_rows_are_accepted(rng):
+    """Rows sum to one within 1e-5 and are divided by their sums."""
+    P = rng.random((200, 200)).astype(np.float32)
+    P /= P.sum(axis=1, keepdims=True)
+    assert abs(P.sum(axis=1, dtype=np.float64) - 1).max() > 1e-8, "else this shows nothing"
+    chain = MarkovChain.from_matrix(P, P[0])
+    for p in (chain.transmat_, chain.startprob_[None]):
+        assert np.allclose(p.sum(axis=1), 1, rtol=0, atol=4 * EPS)
+    assert np.allclose(chain.transmat_, P, rtol=1e-6, atol=0)
+    assert np.allclose(chain.distribution(3, start=P[1]), P[1] @ P @ P @ P, rtol=1e-4, atol=0)
+    with pytest.raises(ValueError, match=r"transmat must sum to 1, got 0\.99998 in row 1"):
+        MarkovChain.from_matrix([[1, 0], [0.5, 0.49998]])
+
+
 def test_matrices_have_names_for_their_states():
     with pytest.raises(ValueError, match="classes must be 2 different symbols"):
         MarkovChain.from_matrix(np.eye(2), classes=["a", "a"])
@@ -443,7 +546,7 @@ def test_matrices_have_names_for_their_states():
     assert chain.states_.tolist() == ["z", "a"], "in the order given"
     with pytest.raises(ValueError, match="n_samples must be a whole number of at least 0, got -1"):
         chain.sample(-1)
-    with pytest.raises(ValueError, match="n_sequences must be a whole number of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"n_sequences must be None or a whole number .*, got 0"):
         chain.sample(1, n_sequences=0)
     with pytest.raises(ValueError, match="random_state must be"):
         chain.sample(1, random_state=-1)
@@ -456,10 +559,17 @@ def test_predict_before_fit_says_so():
 
 def test_masked_symbols_are_refused():
     masked = np.ma.array([0, 1, 0, 1], mask=[False, False, True, False])
-    message = "MarkovChain: symbols must not be missing, got a masked one at place 2"
+    message = "MarkovChain: symbols must not be missing, got one at place 2"
     for sequences in (masked, [masked], iter([masked]), masked[:, None]):
         with pytest.raises(ValueError, match=message):
             MarkovChain().fit(sequences)
     with pytest.raises(ValueError, match="symbols must not be missing, got masked"):
         MarkovChain().fit([0, 1, np.ma.masked, 1])
     MarkovChain().fit(np.ma.array([0, 1, 0, 1]))
+
+
+def test_the_name_in_kernelmill_hmm_stays():
+    import kernelmill.hmm
+
+    assert kernelmill.hmm.MarkovChain is MarkovChain
+    assert kernelmill.hmm.select_order is select_order

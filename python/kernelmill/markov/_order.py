@@ -7,24 +7,31 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._estimator._parameters import is_integer
-from kernelmill.hmm._chain_counts import Grams, SymbolTable, add_grams, count_grams, distinct, read
+from kernelmill.markov._symbols import (
+    Grams,
+    SymbolTable,
+    add_grams,
+    count_grams,
+    distinct,
+    no_grams,
+)
 
 
 class OrderSelection(NamedTuple):
-    """What `select_order` has found.
+    """The result of `select_order`.
 
     Attributes
     ----------
     order : int
-        The order with the least criterion, the lowest among equals.
+        The order with the smallest criterion, the lowest in case of a tie.
     orders : ndarray of shape (m + 1,), int64
         0, ..., max_order.
     criterion : ndarray of shape (m + 1,), float64
-        The criterion of each.
+        The criterion of each order.
     log_likelihood : ndarray of shape (m + 1,), float64
-        Largest log-likelihood of each, in nats.
+        Maximum log-likelihood of each order, in nats.
     n_parameters : ndarray of shape (m + 1,), float64
-        ``M^order (M - 1)``.
+        ``M^order (M - 1)`` for each order.
     """
 
     order: int
@@ -42,25 +49,25 @@ def select_order(
     lengths: Any = None,
     sample_weight: Any = None,
 ) -> OrderSelection:
-    """Find how many symbols back a sequence remembers.
+    """Choose the order of a Markov chain by an information criterion.
 
     Parameters
     ----------
     sequences : array, str, list of sequences, or iterable of sequences
-        As `MarkovChain.fit` takes them; sequences of at most max_order symbols say nothing here.
+        As in `MarkovChain.fit`; sequences of at most max_order symbols are ignored.
     max_order : int, default=5
-        Highest order to try; 0 (no memory) is the lowest.
+        Highest order to try; the lowest is 0, independent symbols.
     criterion : {"bic", "aic"}, default="bic"
         ``k log n - 2 log L`` or ``2 k - 2 log L`` with k parameters and n predicted symbols.
-    lengths : array-like of shape (S,), int, optional
-        Cuts one run of symbols into S sequences.
-    sample_weight : array-like of shape (S,), optional
+    lengths : array-like of shape (S,), int, or None, default=None
+        Splits one long sequence into S.
+    sample_weight : array-like of shape (S,) or None, default=None
         A weight per sequence.
 
     Returns
     -------
-    found : OrderSelection
-        The order and the figures of all orders.
+    selection : OrderSelection
+        The chosen ``order``, and the criterion, log-likelihood and number of parameters of all.
 
     Raises
     ------
@@ -71,9 +78,9 @@ def select_order(
     -----
     All orders are compared on the same symbols, those after the first max_order of each sequence:
     ``log L_m = sum over runs of N(c, x) log(N(c, x) / N(c))`` with c the last m symbols before x,
-    and k = M^m (M - 1). With probability one BIC finds the order of a chain as n grows, even
-    without a bound on the orders; AIC tends to choose too many. One pass over the sequences, whose
-    runs of max_order + 1 symbols are counted, gives all orders.
+    and k = M^m (M - 1). BIC is consistent: as n grows it chooses the true order with probability
+    one. AIC tends to choose a higher one. All orders come from one pass over the sequences, which
+    counts runs of max_order + 1 symbols.
 
     References
     ----------
@@ -82,7 +89,7 @@ def select_order(
 
     Examples
     --------
-    >>> from kernelmill.hmm import MarkovChain, select_order
+    >>> from kernelmill.markov import MarkovChain, select_order
     >>> flip = [[0.9, 0.1], [0.2, 0.8], [0.7, 0.3], [0.1, 0.9]]
     >>> chain = MarkovChain.from_matrix(flip, order=2, random_state=0)
     >>> select_order(chain.sample(5000), 4).order
@@ -96,14 +103,14 @@ def select_order(
         raise ValueError(f"select_order: criterion must be 'bic' or 'aic', got {criterion!r}")
     length = int(max_order) + 1
     table = SymbolTable(owner="select_order")
-    grams = Grams(np.empty((0, length), dtype=np.int64), np.empty(0))
-    for batch in read(sequences, lengths, sample_weight, table=table, grow=True):
+    grams = no_grams(length)
+    for batch in table.read(sequences, lengths, sample_weight):
         grams = add_grams(grams, count_grams(batch, length))
     n, M = float(grams.counts.sum()), float(len(table.codes))
     if not n > 0:
         raise ValueError(
-            f"select_order: sequences must have more than {max_order} symbols, got none that has "
-            f"(lower max_order)"
+            f"select_order: sequences must have more than {max_order} symbols, got only shorter "
+            f"ones (lower max_order)"
         )
     orders = np.arange(length)
     log_likelihood = np.array([_log_likelihood(grams, int(m)) for m in orders])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from kernelmill.hmm import _chain_elimination
-from kernelmill.hmm._chain_elimination import Elimination, SparseElimination, eliminate
+from kernelmill.markov import _elimination
+from kernelmill.markov._elimination import Elimination, SparseElimination, eliminate
 
 EPS = np.finfo(np.float64).eps
 
@@ -58,15 +58,13 @@ def assert_entrywise(found, exact, m):
 @pytest.mark.parametrize("m", [1, 2, 3, 7, 12])
 @pytest.mark.parametrize("density", [1.0, 0.3])
 def test_every_entry_has_its_digits(rng, m, density, monkeypatch):
-    monkeypatch.setattr(_chain_elimination, "_PANEL", 5)  # so that blocks meet inside 12 states
+    monkeypatch.setattr(_elimination, "_PANEL", 5)  # so that blocks meet inside 12 states
     Q, leave = graded(rng, m, density)
     B = np.column_stack([np.ones(m), leave])
     A = i_minus_q(Q, leave)
     factors = Elimination(Q.copy(), leave.copy())
     assert_entrywise(factors.solve(B), exact_solve(A, B), m)
     assert_entrywise(factors.solve(B[:, 0]), exact_solve(A, B[:, :1]), m)
-    left = exact_solve([list(column) for column in zip(*A, strict=True)], [[1]] * m)
-    assert_entrywise(factors.solve_left(np.ones(m)), left, m)
 
 
 def test_a_solver_that_subtracts_is_caught(rng):
@@ -80,7 +78,7 @@ def test_a_solver_that_subtracts_is_caught(rng):
 
 @pytest.mark.parametrize("m", [1, 2, 6, 12])
 def test_stationary_has_its_digits(rng, m, monkeypatch):
-    monkeypatch.setattr(_chain_elimination, "_PANEL", 5)
+    monkeypatch.setattr(_elimination, "_PANEL", 5)
     Q, leave = graded(rng, m)
     Q[:, 0] += leave  # nothing leaves
     A = i_minus_q(Q, np.zeros(m))
@@ -94,7 +92,7 @@ def test_stationary_has_its_digits(rng, m, monkeypatch):
 def test_blocks_change_rounding_only(rng, m, monkeypatch):
     Q, leave = graded(rng, m)
     blocked = Elimination(Q.copy(), leave.copy()).solve(np.ones(m))
-    monkeypatch.setattr(_chain_elimination, "_PANEL", 1)
+    monkeypatch.setattr(_elimination, "_PANEL", 1)
     plain = Elimination(Q.copy(), leave.copy()).solve(np.ones(m))
     assert np.allclose(blocked, plain, rtol=8 * m**2 * EPS, atol=0)
 
@@ -123,11 +121,7 @@ def test_sparse_elimination_agrees_with_dense(rng):
     dense, thin = Elimination(Q.toarray(), leave.copy()), SparseElimination(Q, leave)
     B = rng.random((m, 2))
     scale = dense.solve(np.ones(m)).max()  # norm of the inverse
-    for a, b in (
-        (thin.solve(B), dense.solve(B)),
-        (thin.solve_left(B.T), dense.solve_left(B.T)),
-    ):
-        assert np.allclose(a, b, rtol=0, atol=10 * m * EPS * scale * m)
+    assert np.allclose(thin.solve(B), dense.solve(B), rtol=0, atol=10 * m * EPS * scale * m)
     closed = Q + sparse.csr_array((leave, (np.arange(m), np.zeros(m, dtype=int))), shape=(m, m))
     closed = sparse.csr_array(closed)
     a = SparseElimination(closed, np.zeros(m)).stationary()
@@ -139,12 +133,12 @@ def test_the_kind_follows_the_size(monkeypatch):
     Q = sparse.csr_array(np.full((3, 3), 0.3))
     leave = np.full(3, 0.1)
     assert isinstance(eliminate(Q, leave), Elimination)
-    monkeypatch.setattr(_chain_elimination, "DENSE_STATES", 2)
+    monkeypatch.setattr(_elimination, "DENSE_STATES", 2)
     assert isinstance(eliminate(Q, leave), SparseElimination)
     assert leave.tolist() == [0.1] * 3
 
 
 def test_probabilities_that_vanish_are_refused():
     Q = np.array([[0.0, 0.0], [0.0, 1.0]])
-    with pytest.raises(ValueError, match="must let states be left"):
+    with pytest.raises(ValueError, match="must leave each state"):
         Elimination(Q, np.array([1.0, 0.0]))

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from kernelmill.hmm import MarkovChain, select_order
+from kernelmill.markov import MarkovChain, select_order
 
 
 @pytest.mark.parametrize("order", [0, 1, 2, 3])

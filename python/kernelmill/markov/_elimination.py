@@ -67,65 +67,42 @@ class Elimination:
             Q[:first, :first] += Q[:first, first:stop] @ Q[first:stop, :first]
         self._factors = Q
 
-    def _solver(self) -> Any:
+    def solve(self, B: np.ndarray) -> np.ndarray:
+        """X of ``(I - Q) X = B``, for B of at least 0 with shape (m,) or (m, r)."""
         from scipy.linalg import solve_triangular
 
         if not self._scale[0] >= _SMALLEST:
             raise _never_left()
-        return solve_triangular
-
-    def solve(self, B: np.ndarray) -> np.ndarray:
-        """X of ``(I - Q) X = B``, for B of at least 0 with shape (m,) or (m, r)."""
-        solve_triangular = self._solver()
         upper = -np.triu(self._factors, 1)
         half = solve_triangular(upper, B, lower=False, unit_diagonal=True, check_finite=False)
         lower = np.diag(self._scale) - np.tril(self._factors, -1)
         return solve_triangular(lower, half, lower=True, check_finite=False)
 
-    def solve_left(self, b: np.ndarray) -> np.ndarray:
-        """y of ``y (I - Q) = b``, for b of at least 0 with shape (m,) or (r, m)."""
-        solve_triangular = self._solver()
-        lower = np.diag(self._scale) - np.tril(self._factors, -1)
-        half = solve_triangular(lower.T, b.T, lower=False, check_finite=False)
-        upper = -np.triu(self._factors, 1)
-        return solve_triangular(upper.T, half, lower=True, unit_diagonal=True, check_finite=False).T
-
     def stationary(self) -> np.ndarray:
         """The distribution with ``pi Q = pi``, where nothing leaves."""
-        return _stationary(self._factors)
+        factors = self._factors
+        pi = np.zeros(len(factors))
+        pi[0] = 1.0
+        for j in range(1, len(factors)):
+            pi[j] = pi[:j] @ factors[:j, j]
+            if pi[j] > 1e200:
+                # Ratios of entries may pass 1e308; what underflows here is below 1e-200 in the end.
+                pi[: j + 1] /= pi[j]
+        return pi / pi.sum()
 
 
 def _never_left() -> ValueError:
     return ValueError(
-        "MarkovChain: transmat_ must let states be left with a probability that float64 can tell "
-        "from 0, got one below 2e-308 (mean times would pass 1e308)"
+        "MarkovChain: transmat_ must leave each state with a probability above 2e-308, got less "
+        "(mean times would exceed the range of float64)"
     )
-
-
-def _stationary(factors: np.ndarray) -> np.ndarray:
-    m = len(factors)
-    pi = np.zeros(m)
-    pi[0] = 1.0
-    for j in range(1, m):
-        pi[j] = pi[:j] @ factors[:j, j]
-        if pi[j] > 1e200:
-            # Ratios of entries may pass 1e308; what underflows here is below 1e-200 in the end.
-            pi[: j + 1] /= pi[j]
-    return pi / pi.sum()
 
 
 class SparseElimination:
     """``I - Q`` in factors, for more states than `DENSE_STATES`, by sparse LU.
 
     The matrix is diagonally dominant, so no pivoting is needed, but the diagonal is formed by a
-    subtraction: relative errors are those of the largest entries.
-
-    Parameters
-    ----------
-    Q : CSR matrix of shape (m, m), float64
-        Transition probabilities among the states.
-    leave : ndarray of shape (m,), float64
-        Probability to leave them all.
+    subtraction: relative errors are those of the largest entries. Q is a CSR matrix.
     """
 
     def __init__(self, Q: Any, leave: np.ndarray) -> None:
@@ -137,26 +114,9 @@ class SparseElimination:
         diagonal = np.asarray(off.sum(axis=1)).ravel() + leave
         self._matrix = sparse.csc_array(sparse.diags_array(diagonal) - off)
 
-    def _factorised(self, matrix: Any) -> Any:
-        from scipy.sparse.linalg import splu
-
-        return splu(matrix, diag_pivot_thresh=0.0, permc_spec="MMD_AT_PLUS_A")
-
     def solve(self, B: np.ndarray) -> np.ndarray:
-        """X of ``(I - Q) X = B``, with one step of refinement."""
-        return self._refined(self._matrix, B)
-
-    def solve_left(self, b: np.ndarray) -> np.ndarray:
-        """y of ``y (I - Q) = b``, with one step of refinement."""
-        from scipy import sparse
-
-        return self._refined(sparse.csc_array(self._matrix.T), b.T).T
-
-    def _refined(self, matrix: Any, B: np.ndarray) -> np.ndarray:
-        factors = self._factorised(matrix)
-        X = factors.solve(np.ascontiguousarray(B))
-        X += factors.solve(B - matrix @ X)
-        return np.maximum(X, 0.0)
+        """X of ``(I - Q) X = B``, for B of at least 0 with shape (m,) or (m, r)."""
+        return _refined(self._matrix, B)
 
     def stationary(self) -> np.ndarray:
         """The distribution with ``pi Q = pi``, where nothing leaves."""
@@ -165,20 +125,22 @@ class SparseElimination:
         # pi (I - Q) = 0 with pi_0 = 1 leaves a nonsingular system for the others.
         rest = sparse.csc_array(self._matrix[1:, 1:].T)
         first = -self._matrix[[0], 1:].toarray().ravel()
-        pi = np.concatenate([[1.0], self._refined(rest, first)])
+        pi = np.concatenate([[1.0], _refined(rest, first)])
         return pi / pi.sum()
 
 
-def eliminate(Q: Any, leave: np.ndarray) -> Elimination | SparseElimination:
-    """The factors of ``I - Q`` for a CSR matrix Q, dense where that is affordable.
+def _refined(matrix: Any, B: np.ndarray) -> np.ndarray:
+    """Solution by sparse LU and one step of refinement."""
+    from scipy.sparse.linalg import splu
 
-    Parameters
-    ----------
-    Q : CSR matrix of shape (m, m), float64
-        Transition probabilities among the states.
-    leave : ndarray of shape (m,), float64
-        Probability to leave them all.
-    """
+    factors = splu(matrix, diag_pivot_thresh=0.0, permc_spec="MMD_AT_PLUS_A")
+    X = factors.solve(np.ascontiguousarray(B))
+    X += factors.solve(B - matrix @ X)
+    return np.maximum(X, 0.0)
+
+
+def eliminate(Q: Any, leave: np.ndarray) -> Elimination | SparseElimination:
+    """The factors of ``I - Q`` for a CSR matrix Q, dense up to `DENSE_STATES`."""
     if Q.shape[0] <= DENSE_STATES:
         return Elimination(Q.toarray(), leave.copy())
     return SparseElimination(Q, leave)
