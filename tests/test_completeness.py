@@ -292,6 +292,20 @@ def test_files_stay_short():
     assert not long, f"files must have at most {MOST_LINES} lines (a bigger one is two ideas)"
 
 
+def test_one_module_asks_what_an_array_is():
+    """Libraries of arrays are told apart in _arrays.py and nowhere else."""
+    asks = re.compile(
+        r"import cupy\b|\bissparse\(|__cuda_array_interface__|__dlpack__"
+        r"|__module__\.(partition|split)\(.*(cupy|pandas|polars|dask|scipy)"
+    )
+    for path in SOURCE.rglob("*.py"):
+        if path.name == "_arrays.py":
+            continue
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            code = line.partition("#")[0]
+            assert not asks.search(code), f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+
+
 def test_no_forbidden_flags():
     """No global fast-math, no OpenMP runtime: see docs/architecture.md."""
     forbidden = re.compile(

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -116,6 +117,8 @@ def test_examples_give_what_they_show(name, tmp_path, monkeypatch):
     printed: list[str] = []
     runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
     runner.run(test, out=printed.append)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     assert runner.failures == 0, "".join(printed)
 
 

@@ -7,6 +7,7 @@ No library but NumPy is imported: a value can only come from a library that is l
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,18 @@ def library(value: Any) -> str:
 def is_cupy(value: Any) -> bool:
     """Whether this is an array on a GPU."""
     return type(value) is not np.ndarray and library(value) == "cupy" and hasattr(value, "ndim")
+
+
+def memory_map_of(array: Any) -> tuple[mmap.mmap, np.memmap] | None:
+    """The map that an array is a view of, as (mmap object, numpy.memmap), or None."""
+    owner, view = array, None
+    while owner is not None:
+        if view is None and isinstance(owner, np.memmap):
+            view = owner
+        if isinstance(owner, mmap.mmap):
+            return None if view is None else (owner, view)
+        owner = getattr(owner, "base", None)
+    return None
 
 
 def is_sparse(value: Any) -> bool:

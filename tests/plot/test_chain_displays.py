@@ -6,15 +6,12 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
-from sklearn.mixture import GaussianMixture
-
-matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch
+from sklearn.mixture import GaussianMixture
 
 from kernelmill.markov import MarkovChain
 from kernelmill.plot import DensityDisplay, StatePathDisplay, TransitionDisplay

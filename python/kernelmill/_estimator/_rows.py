@@ -19,6 +19,7 @@ from kernelmill._arrays import (
     check_weights,
     is_sparse,
     kind,
+    memory_map_of,
     namespace,
     require_cuda,
     to_device,
@@ -147,9 +148,34 @@ class Rows:
         return rows.toarray() if is_sparse(rows) else rows
 
     def part(self, indices: Any) -> Rows:
-        """Some rows in memory with their weights, by their numbers or by a mask."""
-        weight = None if self.weight is None else self.weight[indices]
-        return Rows(self.X[indices], weight, self.owner, missing=self.missing)
+        """Some rows with their weights, by their numbers or by a mask; lazily from a stream."""
+        if self.source is None:
+            weight = None if self.weight is None else self.weight[indices]
+            return Rows(self.X[indices], weight, self.owner, missing=self.missing)
+        from kernelmill.stream import source
+
+        chosen = np.zeros(self.count, dtype=bool)
+        chosen[indices] = True
+
+        def chunks() -> Iterator[Any]:
+            start = 0
+            for chunk in self.chunks():
+                own = np.flatnonzero(chosen[start : start + chunk.count])
+                start += chunk.count
+                if len(own):
+                    part = chunk.part(chunk.xp.asarray(own))
+                    yield part.X if part.weight is None else (part.X, part.weight)
+
+        return Rows(
+            None, None, self.owner, source=source(chunks, owner=self.owner), device=self._device
+        )
+
+    def all_weights(self) -> np.ndarray | None:
+        """Weights of all rows on the host, by one pass over a stream."""
+        if self.source is None:
+            return to_host(self.weight)
+        weights = [to_host(chunk.weight) for chunk in self.chunks()]
+        return None if not weights or weights[0] is None else np.concatenate(weights)
 
     def sample(self, n: int, seed: int, stream: int) -> Rows:
         """Different rows drawn at random, in memory, with their weights; all of them if n is more.
@@ -221,7 +247,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : anything `kernelmill.stream.source` takes
+        X : anything `kernelmill.stream.source` takes, or Rows
         sample_weight : array-like of shape (n,), number, str or None
             As there.
         reset : bool
@@ -240,15 +266,17 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             If ``device="cuda"`` and there is no GPU to use.
         """
         owner, device = type(self).__name__, getattr(self, "device", None)
+        if isinstance(X, Rows):  # of a model that this one is a part of
+            check_features(self, None, X.n_features, reset)
+            return X
         if device == "cuda":
             require_cuda(owner)
-        source = None
         if type(X) is not np.ndarray and is_stream(X):
-            source = self._source(X, sample_weight, reset, not reset if once is None else once)
-            if source.in_memory is None:
-                return Rows(None, None, owner, source=source, device=device)
-            rows, missing = source.in_memory, None
-            weight = next((w for _, w in source), None)
+            opened = self._source(X, sample_weight, reset, not reset if once is None else once)
+            if opened.in_memory is None:
+                return Rows(None, None, owner, source=opened, device=device)
+            rows, missing = opened.in_memory, None
+            weight = next((w for _, w in opened), None)
         else:
             rows, missing = check_X(
                 self,
@@ -296,6 +324,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
 def is_stream(X: Any) -> bool:
     """Whether X is to be read chunk by chunk: a path, memory map, iterable, Dask or `Source`."""
-    if isinstance(X, np.memmap):
-        return X.ndim == 2 and X.nbytes > MEMMAP_BYTES
-    return kind(X) in ("dask", "lazy", "path", "paths", "chunks")
+    what = kind(X)
+    if what == "numpy":
+        return X.ndim == 2 and X.nbytes > MEMMAP_BYTES and memory_map_of(X) is not None
+    return what in ("dask", "lazy", "path", "paths", "chunks")

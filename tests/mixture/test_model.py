@@ -76,11 +76,11 @@ def test_streams_equal_memory(X, rng, tmp_path, kind, how, missing):
 
 
 def test_large_streams_start_on_a_sample(make, monkeypatch):
-    from kernelmill.mixture import _rows
+    from kernelmill.mixture import _start
 
     X = make(3000, 3, 3)
-    monkeypatch.setattr(_rows, "SAMPLE_BYTES", 0)
-    monkeypatch.setattr(_rows, "SAMPLE_ROWS", 200)
+    monkeypatch.setattr(_start, "_SAMPLE_BYTES", 0)
+    monkeypatch.setattr(_start, "_SAMPLE_ROWS", 200)
     model = GaussianMixture(3, random_state=0, n_init=2).fit(chunks_of(X, 500))
     memory = GaussianMixture(3, random_state=0, n_init=2).fit(X)
     assert model.lower_bound_ == pytest.approx(memory.lower_bound_, abs=0.02)
@@ -95,12 +95,12 @@ def test_sparse_is_refused(X):
 
 
 def test_blocks_change_nothing(make, monkeypatch):
-    from kernelmill.mixture import _rows
+    from kernelmill.mixture import _densities
 
     X = make(500, 3, 3)
     model = GaussianMixture(3, random_state=0).fit(X)
     whole = model.predict(X), model.score_samples(X), model.predict_proba(X)
-    monkeypatch.setattr(_rows, "BLOCK_BYTES", 8 * 3 * 7)
+    monkeypatch.setattr(_densities, "BLOCK_BYTES", 8 * 3 * 7)
     parts = model.predict(X), model.score_samples(X), model.predict_proba(X)
     for one, other in zip(whole, parts, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
@@ -395,7 +395,7 @@ def test_initial_values_that_are_no_numbers(rng):
     ):
         with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
             model.fit(X)
-    with pytest.raises(ValueError, match="GaussianMixture: sample_weight must have rows of equal"):
+    with pytest.raises(ValueError, match="GaussianMixture: sample_weight must be numeric"):
         GaussianMixture().fit(X, sample_weight=[[1], [1, 2]])
 
 

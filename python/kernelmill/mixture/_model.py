@@ -3,41 +3,79 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
-from kernelmill._estimator._device import DEVICE, move_back, move_in, to_host
-from kernelmill._estimator._progress import CallbackSupportMixin, Progress
+from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
-from kernelmill._estimator._streams import check_weight, is_stream, open_stream
-from kernelmill._estimator._validation import check_X
+from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     Gaussians,
     checked_precisions_cholesky,
     full_covariances,
 )
-from kernelmill.mixture import _rows
-from kernelmill.mixture._climb import Run, best_of_starts, climb
+from kernelmill._gaussian._passes import Moments, known_parts, step
+from kernelmill.mixture import _densities
 from kernelmill.mixture._start import INITS, Starter
 from kernelmill.mixture._thresholds import CONTAMINATION, OutlierScoresMixin, threshold
 
 _DRAWS = 1 << 25  # stream of random numbers of `sample`
 
 
-class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEstimator):
+class Position(NamedTuple):
+    """Where a start is on its way.
+
+    Attributes
+    ----------
+    model : object
+        Immutable; has ``gaussians``, ``offsets``, ``bound(moments)`` and ``updated(moments)``.
+    bound : float
+        That of the model before the last update, as it comes out of the same pass.
+    """
+
+    model: Any
+    bound: float
+
+
+def expectation(rows: Rows) -> Callable[[Any], tuple[Moments, float]]:
+    """The E-step over some rows: from a model to moments and the bound.
+
+    Raises
+    ------
+    ValueError
+        From the E-step, where densities overflow.
+    """
+    missing = known_parts(rows)
+
+    def expect(model: Any) -> tuple[Moments, float]:
+        moments = rows.map_reduce(step, model.gaussians, model.offsets, missing=missing)
+        bound = model.bound(moments)
+        if not np.isfinite(bound):
+            single = rows.dtype == np.float32
+            raise ValueError(
+                f"{rows.owner}: X must be small enough to be squared in {rows.dtype}, got a bound "
+                f"of {bound:g} (scale X{', or pass float64' if single else ''})"
+            )
+        return moments, bound
+
+    return expect
+
+
+class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
     """Base of the Gaussian mixtures.
 
-    A subclass has a *model*: an immutable object with ``gaussians``, ``offsets``,
-    ``bound(moments)`` and ``updated(moments)``, see `kernelmill.mixture._climb.climb`. Its fitted
-    attributes are the model's arrays at the dtype of X; for float32 the float64 ones are kept
-    besides, because rounding would move far means.
+    A subclass has a *model*, see `Position`. Its fitted attributes are the model's arrays at the
+    dtype of X; for float32 the float64 ones are kept besides, because rounding would move far
+    means.
 
     Attributes
     ----------
@@ -77,13 +115,9 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         "verbose": rule.VERBOSE,
         "verbose_interval": rule.integer(1),
         "contamination": CONTAMINATION,
-        "device": DEVICE,
+        "device": rule.DEVICE,
     }
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    _accepts_missing = True
 
     # --- what subclasses say ----------------------------------------------------------------------
 
@@ -116,7 +150,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
             lists; or anything `kernelmill.stream.source` takes: a path to ``.npy`` or Parquet
             files, a memory map, an iterable of chunks, a Dask collection. NaN is a missing entry.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
 
@@ -138,46 +172,43 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         ConvergenceWarning
             If the best start has not converged after `max_iter` iterations.
         """
-        rows = self._rows(X, sample_weight)
-        k = int(self.n_components)
-        owner = type(self).__name__
-        if rows.n < k:
-            raise ValueError(
-                f"{owner}: n_components must be at most the number of rows, got n_samples = "
-                f"{rows.n} and n_components = {k} (lower n_components or add rows)"
-            )
+        rows = self._rows(X, sample_weight, reset=True)
+        self._check_row_count(rows)
+        owner, dtype, tol = rows.owner, rows.dtype, float(self.tol)
         again = self.warm_start and "converged_" in vars(self)
+        starts, bound = (1, self.lower_bound_) if again else (int(self.n_init), -np.inf)
         if again:
-            self._refuse_another_shape(rows.d)
-        seed = seed_of(self.random_state)
+            self._refuse_another_shape(rows.n_features)
+            model = self._resumed(rows)
+        else:
+            begin = self._beginner(rows, seed_of(self.random_state))
+        expect = expectation(rows)
+
+        def advance(position, most):
+            moments, bound = expect(position.model)
+            converged = abs(bound - position.bound) < tol
+            return Step(Position(position.model.updated(moments), bound), bound, converged)
+
+        max_iter = int(self.max_iter)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        starts = 1 if again else int(self.n_init)
         with Progress(
-            self,
-            self.verbose,
-            runs=starts,
-            iterations=int(self.max_iter),
-            X=X,
-            y=y,
-            metadata=metadata,
+            self, self.verbose, runs=starts, iterations=max_iter, X=X, y=y, metadata=metadata
         ) as progress:
-            begin = (lambda number: self._resumed(rows)) if again else self._beginner(rows, seed)
-
-            def follow(model):
-                return climb(
-                    rows,
-                    model,
-                    max_iter=int(self.max_iter),
-                    tol=float(self.tol),
-                    bound=self.lower_bound_ if again else -np.inf,
-                    progress=progress,
-                    state=lambda model: self._state(model, rows.dtype),
-                    owner=owner,
-                )
-
-            best = best_of_starts(starts, begin, follow, progress)
-            self._keep(best, rows)
-            progress.end_fit(lambda: self._state(best.model, rows.dtype))
+            best = climb(
+                progress,
+                lambda number: Position(model if again else begin(number), bound),
+                advance,
+                max_iter=max_iter,
+                attributes=lambda position, n_iter: {
+                    **self._state(position.model, dtype),
+                    "converged_": False,
+                    "n_iter_": n_iter,
+                    "lower_bound_": position.bound,
+                },
+                starts=starts,
+                finish=lambda run: run._replace(objective=run.state.bound),
+            )
+        self._learn(best, rows)
         if not best.converged and self.max_iter > 0:
             warn(
                 f"{owner}: the best start did not converge in max_iter={self.max_iter} iterations "
@@ -194,7 +225,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         X : {array-like} of shape (n, d), or a stream
             Rows; see ``fit``.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -205,38 +236,19 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         """
         return self.fit(X, y, sample_weight=sample_weight).predict(X)
 
-    def _rows(self, X: Any, sample_weight: Any, reset: bool = True) -> Any:
-        """Checked rows, in memory or as a stream."""
-        weight = None
-        if type(X) is not np.ndarray and is_stream(X):
-            opened = self._open(X, sample_weight, reset=reset)
-            if opened.in_memory is None:
-                return _rows.StreamRows(opened, self.device)
-            chunks = list(opened)  # one, or none where there are no rows
-            X = opened.in_memory if not chunks else chunks[0][0]
-            weight = chunks[0][1] if chunks else None
-        else:
-            X, _ = check_X(self, X, reset=reset, accept_sparse=False, allow_nan=True)
-            weight = check_weight(self, sample_weight, X)
-        name = type(self).__name__
-        X = move_in(X, self.device, name)
-        return _rows.MemoryRows(X, None if weight is None else move_in(weight, self.device, name))
+    def _check_row_count(self, rows: Rows) -> None:
+        """Raise where there are fewer rows than components."""
+        if rows.count < int(self.n_components):
+            raise ValueError(
+                f"{rows.owner}: n_components must be at most the number of rows, got n_samples = "
+                f"{rows.count} and n_components = {self.n_components} (lower n_components or add "
+                f"rows)"
+            )
 
-    def _open(self, X: Any, sample_weight: Any, *, reset: bool) -> Any:
-        return open_stream(self, X, sample_weight, reset=reset, accept_sparse=False, allow_nan=True)
-
-    def _starter(self, rows: Any, seed: int) -> Starter:
-        """What makes starts from the rows, or from a sample of a stream."""
-        k = int(self.n_components)
-        return Starter(
-            rows.sample(k, seed),
-            self.init_params,
-            k,
-            self.covariance_type,
-            float(self.reg_covar),
-            seed,
-            type(self).__name__,
-        )
+    def _starter(self, rows: Rows, seed: int) -> Starter:
+        """What makes starts."""
+        k, reg_covar = int(self.n_components), float(self.reg_covar)
+        return Starter(rows, self.init_params, k, self.covariance_type, reg_covar, seed)
 
     def _refuse_another_shape(self, d: int) -> None:
         """Raise where a warm start would continue from parameters of another shape."""
@@ -262,20 +274,21 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         state["_float64"] = None if dtype == np.float64 else arrays
         return state
 
-    def _keep(self, run: Run, rows: Any) -> None:
-        self.__dict__.update(self._state(run.model, rows.dtype))
+    def _learn(self, run: Run, rows: Rows) -> None:
+        """Set the fitted attributes."""
+        self.__dict__.update(self._state(run.state.model, rows.dtype))
         self.converged_, self.n_iter_ = run.converged, run.n_iter
-        self.lower_bound_, self.lower_bounds_ = run.bound, run.bounds
-        self._keep_threshold(rows)
+        self.lower_bound_, self.lower_bounds_ = run.state.bound, run.history
+        self._learn_threshold(rows)
 
-    def _keep_threshold(self, rows: Any) -> None:
+    def _learn_threshold(self, rows: Rows) -> None:
         """Set ``offset_`` where outliers are asked for."""
         self.__dict__.pop("offset_", None)
         if self.contamination is None:
             return
         model = self._model()
         state = (model.gaussians, model.offsets)
-        scores, weight = rows.reduce(_rows.scores_of, *state, merge=_rows.join)
+        scores, weight = rows.map_reduce(_densities.scores_of, *state, merge=_densities.join)
         self.offset_ = threshold(scores, weight, float(self.contamination))
 
     # --- what a fitted model tells ----------------------------------------------------------------
@@ -308,21 +321,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         model = self._model()
         return model.gaussians, model.offsets
 
-    def _ask(self, X: Any, of: Callable) -> Any:
-        """One of the questions of `_rows`, put to rows anywhere; the answer is where X lives."""
-        gaussians, offsets = self._ready()
-        if type(X) is not np.ndarray and is_stream(X):
-            opened = self._open(X, None, reset=False)
-            parts = list(opened.map(of, gaussians, offsets, device=self.device))
-            return (
-                np.concatenate(parts)
-                if parts
-                else of(np.empty((0, gaussians.d), opened.dtype), gaussians, offsets)
-            )
-        rows, _ = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
-        rows = move_in(rows, self.device, type(self).__name__)
-        found = of(rows, gaussians, offsets)
-        return found if self.device is None else move_back(found, X)
+    def _of_rows(self, X: Any, of: Callable) -> Any:
+        """One number, or k, for each row, by a function of `kernelmill.mixture._densities`."""
+        state = self._ready()
+        return self._rows(X, reset=False).map(of, *state)
 
     def predict(self, X: Any) -> Any:
         """Give the most probable component of each row.
@@ -348,7 +350,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         -----
         Works block by block: memory for the result and 8 MiB besides.
         """
-        return self._ask(X, _rows.labels_of)
+        return self._of_rows(X, _densities.labels_of)
 
     def predict_proba(self, X: Any) -> Any:
         """Give the probability of each component given each row.
@@ -370,7 +372,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         NotFittedError
             Before ``fit``.
         """
-        return self._ask(X, _rows.shares_of)
+        return self._of_rows(X, _densities.shares_of)
 
     def score_samples(self, X: Any) -> Any:
         """Give the log density of each row.
@@ -392,7 +394,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         NotFittedError
             Before ``fit``.
         """
-        return self._ask(X, _rows.log_prob_of)
+        return self._of_rows(X, _densities.log_prob_of)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Give the weighted mean of the log densities of the rows.
@@ -402,7 +404,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
         X : {array-like} of shape (n, d), or a stream
             Rows; see ``fit``.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -424,12 +426,8 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, CallbackSupportMixin, BaseEs
     def _likelihood(self, X: Any, sample_weight: Any) -> tuple[float, float]:
         """Log-likelihood of the rows and their weight."""
         state = self._ready()
-        if type(X) is not np.ndarray and is_stream(X):
-            opened = self._open(X, sample_weight, reset=False)
-            return opened.map_reduce(_rows.likelihood_of, *state, device=self.device)
-        rows, _ = check_X(self, X, reset=False, accept_sparse=False, allow_nan=True)
-        weight = check_weight(self, sample_weight, rows)
-        return _rows.likelihood_of(rows, *state, weight, self.device)
+        rows = self._rows(X, sample_weight, reset=False)
+        return rows.map_reduce(_densities.likelihood_of, *state)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows from the fitted mixture.

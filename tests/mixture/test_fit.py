@@ -75,7 +75,7 @@ def test_starts_obey_weights(X, rng, kind, init):
 
 
 def test_starts_are_made_in_blocks(X, monkeypatch):
-    from kernelmill.mixture import _rows
+    from kernelmill.mixture import _densities
 
     def fit(init):
         return GaussianMixture(3, init_params=init, max_iter=0, random_state=0).fit(X)
@@ -83,7 +83,7 @@ def test_starts_are_made_in_blocks(X, monkeypatch):
     for init in ("kmeans", "random"):
         whole = fit(init)
         with monkeypatch.context() as patch:
-            patch.setattr(_rows, "BLOCK_BYTES", 8 * 3 * 7)
+            patch.setattr(_densities, "BLOCK_BYTES", 8 * 3 * 7)
             parts = fit(init)
         np.testing.assert_allclose(parts.means_, whole.means_, rtol=1e-10, atol=1e-12)
         np.testing.assert_allclose(parts.covariances_, whole.covariances_, rtol=1e-9, atol=1e-12)
