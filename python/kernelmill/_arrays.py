@@ -116,6 +116,11 @@ def kind(value: Any) -> str:
     return "chunks" if callable(value) or hasattr(value, "__iter__") else "other"
 
 
+def mapped_as_array(value: Any) -> Any:
+    """A memory map as a plain array over the same pages; anything else as it is."""
+    return value.view(np.ndarray) if isinstance(value, np.memmap) else value
+
+
 # --- places ---------------------------------------------------------------------------------------
 
 

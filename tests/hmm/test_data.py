@@ -490,7 +490,7 @@ def test_symbols_that_are_no_numbers_of_columns():
 
 
 def test_symbols_of_streams_that_are_no_numbers_of_columns(monkeypatch):
-    monkeypatch.setattr("kernelmill.hmm._data.MOST_SYMBOLS", 5)
+    monkeypatch.setattr("kernelmill.hmm._inputs.MOST_SYMBOLS", 5)
     with pytest.raises(ValueError, match=r"^CategoricalHMM: X must hold symbols below 5 .* got 7 "):
         CategoricalHMM(2).fit([np.array([[0], [1]]), np.array([[7]])])
 

@@ -215,7 +215,7 @@ def test_groups_of_sequences_equal_one_group(kind, rng, monkeypatch):
     X, lengths = kind.rows(rng, 50), [20, 0, 18, 12]
     start = kind.make(2, n_iter=1, random_state=0).fit(X, lengths)
     whole = same_start(start, kind.make(2, n_iter=6, tol=-np.inf)).fit(X, lengths)
-    monkeypatch.setattr("kernelmill.hmm._passes._GROUP_ENTRIES", 2 * 20)
+    monkeypatch.setattr("kernelmill.hmm._sequences._GROUP_ENTRIES", 2 * 20)
     cut = same_start(start, kind.make(2, n_iter=6, tol=-np.inf)).fit(X, lengths)
     assert_same_fit(cut, whole, 50)
     np.testing.assert_allclose(cut.predict_proba(X, lengths).sum(axis=1), 1.0, rtol=1e-12)

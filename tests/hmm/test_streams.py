@@ -98,7 +98,7 @@ def test_partitions_of_weight_zero_are_none(rng):
 
 
 def test_starts_are_drawn_among_the_rows_with_weight(rng, monkeypatch):
-    monkeypatch.setattr("kernelmill.hmm._passes.MOST_ROWS", 10)
+    monkeypatch.setattr("kernelmill.hmm._sequences.MOST_ROWS", 10)
     X = np.repeat([0.0, 1.0, 2.0, 3.0], LENGTHS)[:, None]
     for stream in (X, sequences_of(X)):
         data = GaussianHMM()._sequences(
@@ -106,7 +106,7 @@ def test_starts_are_drawn_among_the_rows_with_weight(rng, monkeypatch):
         )
         assert data.some_rows.shape == (10, 1)
         assert not (data.some_rows == 1.0).any()
-        assert (data.n_rows, data.n_sequences) == (38, 3)
+        assert (data.count, data.n_sequences) == (38, 3)
 
 
 def test_weights_of_nothing():
@@ -157,12 +157,12 @@ def test_passes_travel_to_other_processes(rng):
     """What a Dask worker gets must be picklable."""
     import pickle
 
-    from kernelmill.hmm import _passes
+    from kernelmill.hmm import _expectation
 
     model = GaussianHMM(2, random_state=0).fit(rng.standard_normal((30, 2)))
-    sent = (model._observer(), _passes.expectation, *model._model())
+    sent = (model._observer(), _expectation.expectation, *model._model())
     back = pickle.loads(pickle.dumps(sent))
-    assert back[1] is _passes.expectation
+    assert back[1] is _expectation.expectation
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_rows_are_counted_in_all_of_X(name, rng, monkeypatch):
     X = kind.rows(rng, 12).astype(np.float64)
     model = kind.make(2, random_state=0).fit(X)
     X[9] = bad
-    monkeypatch.setattr("kernelmill.hmm._passes._GROUP_ENTRIES", 8)
+    monkeypatch.setattr("kernelmill.hmm._sequences._GROUP_ENTRIES", 8)
     for run in (model.score, kind.make(2).fit):
         with pytest.raises(ValueError, match=f"^{name.partition('-')[0]}: .*{message}"):
             run(X, [4, 4, 4])

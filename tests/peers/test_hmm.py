@@ -276,11 +276,12 @@ def test_variational_gaussian(covariance, rng):
     ],
 )
 def test_parameters_and_defaults(name):
-    """Every parameter of hmmlearn's has the same default here; ours has one more."""
+    """Every parameter of hmmlearn's has the same default here; ours has two more."""
     theirs = getattr(hmmlearn_vhmm if name.startswith("Var") else hmmlearn_hmm, name)
     expected = theirs().get_params()
     found = getattr(hmm, name)().get_params()
     assert found.pop("device") is None
+    assert found.pop("warm_start") is False
     assert found == expected
 
 

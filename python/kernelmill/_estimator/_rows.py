@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 
 from kernelmill._arrays import (
+    FLOATS,
     beside,
     check_weights,
     is_sparse,
@@ -233,6 +234,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     _accepts_sparse: ClassVar[bool] = False
     _accepts_streams: ClassVar[bool] = True
     _accepts_missing: ClassVar[bool] = False
+    _dtypes: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of the chunks of a stream
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -278,13 +280,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             rows, missing = opened.in_memory, None
             weight = next((w for _, w in opened), None)
         else:
-            rows, missing = check_X(
-                self,
-                X,
-                reset=reset,
-                accept_sparse=self._accepts_sparse,
-                allow_nan=self._accepts_missing,
-            )
+            rows, missing = self._matrix(X, reset)
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
         if weight is not None and not bool((weight > 0).any()):
             raise ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
@@ -298,6 +294,24 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             rows = to_device(rows, device)
         weight = None if weight is None else beside(weight, rows)
         return Rows(rows, weight, owner, like=like, missing=missing)
+
+    def _matrix(self, X: Any, reset: bool) -> tuple[Any, bool | None]:
+        """X in memory as a checked matrix, and whether entries are missing."""
+        return check_X(
+            self,
+            X,
+            reset=reset,
+            accept_sparse=self._accepts_sparse,
+            allow_nan=self._accepts_missing,
+        )
+
+    def _chunk_check(self, reset: bool) -> Callable:
+        """The check of a chunk of a stream, ``check(X, first_row) -> X``; picklable."""
+        return chunk_check(
+            type(self).__name__,
+            accept_sparse=self._accepts_sparse,
+            allow_nan=self._accepts_missing,
+        )
 
     def _source(self, X: Any, sample_weight: Any, reset: bool, once: bool) -> Any:
         """X as a checked `Source`."""
@@ -314,10 +328,8 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
                 f"{owner}: X must be readable more than once, got a {type(X).__name__} (an "
                 f"iterator can be read once: pass a function that returns one, or a list)"
             )
-        check = chunk_check(
-            owner, accept_sparse=self._accepts_sparse, allow_nan=self._accepts_missing
-        )
-        opened = source(X, sample_weight, validate=check, owner=owner)
+        check = self._chunk_check(reset)
+        opened = source(X, sample_weight, dtype=self._dtypes, validate=check, owner=owner)
         check_features(self, opened.feature_names, opened.n_features, reset)
         return opened
 

@@ -287,7 +287,7 @@ def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
         if set(names) == set(known):
             message += "Feature names must be in the same order as they were in fit.\n"
         raise ValueError(message)
-    if known is None and names is not None:
+    if known is None and names is not None and "feature_names_in_" not in state:  # None: any do
         warn(f"X has feature names, but {owner} was fitted without feature names", UserWarning)
     if known is not None and names is None:
         warn(

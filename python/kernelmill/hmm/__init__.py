@@ -13,8 +13,8 @@ _EXPORTS = {
     "MultinomialHMM": "_counts",
     "PoissonHMM": "_counts",
     "StateFilter": "_filter",
-    "VariationalCategoricalHMM": "_variational",
-    "VariationalGaussianHMM": "_variational",
+    "VariationalCategoricalHMM": "_variational_models",
+    "VariationalGaussianHMM": "_variational_models",
 }
 # Importable from here too; `kernelmill.markov` is their package.
 _MOVED = ("MarkovChain", "select_order")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -9,17 +10,16 @@ import numpy as np
 from scipy.special import xlogy
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._device import to_host
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import as_numbers
-from kernelmill.hmm._base import NUMBER_OR_ARRAY
-from kernelmill.hmm._data import RowsMixin
 from kernelmill.hmm._declared import (
     EMISSIONPROB,
     STARTPROB,
     TRANSMAT,
     Parameter,
+    State,
     broadcast_parameter,
     checked_at_least_zero,
     letter_rules,
@@ -27,14 +27,16 @@ from kernelmill.hmm._declared import (
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._emissions import MultinomialEmission, PoissonEmission
 from kernelmill.hmm._fit import EMModel
+from kernelmill.hmm._inputs import CountsMixin
 from kernelmill.hmm._observations import Counts, observe_counts, observe_multinomial
-from kernelmill.hmm._passes import Sequences, Stream
+from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY
+from kernelmill.hmm._sequences import Sequences
 
 # Mass below which a state counts as never visited.
 _EMPTY = np.finfo(np.float64).tiny
 
 
-class MultinomialHMM(RowsMixin, EMModel):
+class MultinomialHMM(CountsMixin, EMModel):
     """Hidden Markov model whose states emit several symbols at a time, as counts of each.
 
     Parameters
@@ -49,22 +51,26 @@ class MultinomialHMM(RowsMixin, EMModel):
     transmat_prior : float or array of shape (K, K), default=1.0
         Parameters of the Dirichlet prior of each row of ``transmat_``.
     algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states.
+        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
+        state of each step.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers, for starts and for ``sample``.
+        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
     n_iter : int, default=10
-        Most iterations.
+        Maximum number of iterations.
     tol : float, default=1e-2
         Stop when an iteration gains less log-likelihood plus log prior.
     verbose : bool, default=False
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar.
     params, init_params : str, default="ste"
-        What ``fit`` changes, and what it starts anew: letters for startprob, transmat and
+        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat and
         emissionprob.
     implementation : {"log", "scaling"}, default="log"
-        Accepted for hmmlearn's sake; both names give the same result, see `GaussianHMM`.
+        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives.
+        Where to compute; None is where X is.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
+        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
 
     Attributes
     ----------
@@ -135,41 +141,30 @@ class MultinomialHMM(RowsMixin, EMModel):
         implementation="log",
         *,
         device=None,
+        warm_start=False,
     ):
-        self.n_components = n_components
-        self.n_trials = n_trials
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
-        self.algorithm = algorithm
-        self.random_state = random_state
-        self.n_iter = n_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.device = device
+        self._store(locals())
 
-    def _checked_trials(self, data: Sequences | Stream) -> int | None:
+    def _checked_trials(self, data: Sequences) -> int | None:
         """The sum of all rows that are there, None where they differ; raises where not as given."""
-        sums = np.concatenate(list(data.map(_row_sums)))
+        sums = np.concatenate(data.map_reduce(_row_sums, merge=operator.add))
         there = np.isfinite(sums)
         if self.n_trials is not None:
             owner = type(self).__name__
             given = as_numbers(self.n_trials, "n_trials", owner)
-            kept = np.ones(len(sums), dtype=bool) if data.kept is None else data.kept
-            if given.shape not in ((), kept.shape):
+            used = np.ones(len(sums), dtype=bool) if data.used is None else data.used
+            if given.shape not in ((), used.shape):
                 raise ValueError(
-                    f"{owner}: n_trials must be a number or one for each of the {len(kept)} rows "
+                    f"{owner}: n_trials must be a number or one for each of the {len(used)} rows "
                     f"of X, got shape {given.shape}"
                 )
-            wanted = np.broadcast_to(given, kept.shape)[kept]
+            wanted = np.broadcast_to(given, used.shape)[used]
             wrong = there & (sums != wanted)
             if wrong.any():
                 i = int(wrong.argmax())
                 raise ValueError(
                     f"{owner}: X must have rows that add up to n_trials, got {sums[i]:g} instead "
-                    f"of {wanted[i]:g} in row {np.flatnonzero(kept)[i]}"
+                    f"of {wanted[i]:g} in row {np.flatnonzero(used)[i]}"
                 )
         distinct = np.unique(sums[there])
         return int(distinct[0]) if len(distinct) == 1 else None
@@ -186,8 +181,8 @@ class MultinomialHMM(RowsMixin, EMModel):
     def _emission(self, table: np.ndarray) -> MultinomialEmission:
         return MultinomialEmission(table, self._trials())
 
-    def _setting_of_emissions(self, data: Sequences | Stream) -> None:
-        self.n_trials_ = self._checked_trials(data)
+    def _start_emissions(self, data: Sequences, new: set[str]) -> State:
+        return {"n_trials_": self._checked_trials(data)}
 
     def sample(self, n_samples=1, random_state=None, currstate=None):
         """Draw a sequence from the model.
@@ -197,7 +192,7 @@ class MultinomialHMM(RowsMixin, EMModel):
         n_samples : int, default=1
             Steps T.
         random_state : int, RandomState, Generator or None, default=None
-            Which random numbers; the model's own ``random_state`` when left out.
+            Seed or generator; the model's own ``random_state`` when left out.
         currstate : int, optional
             State of the first step; drawn from ``startprob_`` when left out.
 
@@ -230,7 +225,7 @@ def _start_rates(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
     variance = float(seen.var()) if seen.size else 0.0
     variance = variance if variance > 0 else mean
     numbers = start_numbers(model.random_state)
-    shape = (int(model.n_components), data.d)
+    shape = (int(model.n_components), data.width)
     drawn = numbers.gamma(mean**2 / variance, variance / mean, size=shape)
     return np.maximum(drawn, 1e-6 * mean)  # a rate of 0 could never explain an event again
 
@@ -238,7 +233,7 @@ def _start_rates(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
 LAMBDAS = Parameter("l", "lambdas_", "Kd", _start_rates, checked_at_least_zero)
 
 
-class PoissonHMM(RowsMixin, EMModel):
+class PoissonHMM(CountsMixin, EMModel):
     """Hidden Markov model whose states emit counts with a Poisson distribution.
 
     Parameters
@@ -254,21 +249,26 @@ class PoissonHMM(RowsMixin, EMModel):
     lambdas_weight : float or array of shape (K, d), default=0.0
         beta of that prior: how many rows it is worth.
     algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states.
+        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
+        state of each step.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers, for starts and for ``sample``.
+        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
     n_iter : int, default=10
-        Most iterations.
+        Maximum number of iterations.
     tol : float, default=1e-2
         Stop when an iteration gains less log-likelihood plus log prior.
     verbose : bool, default=False
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar.
     params, init_params : str, default="stl"
-        What ``fit`` changes, and what it starts anew: letters for startprob, transmat and lambdas.
+        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat and
+        lambdas.
     implementation : {"log", "scaling"}, default="log"
-        Accepted for hmmlearn's sake; both names give the same result, see `GaussianHMM`.
+        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives.
+        Where to compute; None is where X is.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
+        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
 
     Attributes
     ----------
@@ -339,46 +339,39 @@ class PoissonHMM(RowsMixin, EMModel):
         implementation="log",
         *,
         device=None,
+        warm_start=False,
     ):
-        self.n_components = n_components
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
-        self.lambdas_prior = lambdas_prior
-        self.lambdas_weight = lambdas_weight
-        self.algorithm = algorithm
-        self.random_state = random_state
-        self.n_iter = n_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.device = device
+        self._store(locals())
 
     def _emission(self, rates: np.ndarray) -> PoissonEmission:
         return PoissonEmission(rates)
 
-    def _setting_of_emissions(self, data: Sequences | Stream) -> list[np.ndarray]:
-        owner, shape = type(self).__name__, LAMBDAS.shape(self)
+    def _emission_priors(self, d: int) -> list[np.ndarray]:
+        owner, shape = type(self).__name__, LAMBDAS.shape(self, d)
         return [
             broadcast_parameter(owner, name, getattr(self, name), shape, minimum=0)
             for name in ("lambdas_prior", "lambdas_weight")
         ]
 
-    def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
-        alpha, beta = setting
-        return float((xlogy(alpha, self.lambdas_) - beta * self.lambdas_).sum())
+    def _log_prior_emissions(self, state: State, emission: Any, priors: Any) -> float:
+        (alpha, beta), rates = priors, state["lambdas_"]
+        return float((xlogy(alpha, rates) - beta * rates).sum())
 
-    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
-        if "l" in self.params:
-            (weights, sums), (alpha, beta) = statistics, setting
-            mass = weights + beta
-            filled = mass > _EMPTY
-            updated = (sums + alpha) / np.where(filled, mass, 1.0)
-            self.lambdas_ = np.where(filled, updated, self.lambdas_)
+    def _maximise_emissions(
+        self, state: State, statistics: Any, emission: Any, priors: Any
+    ) -> State:
+        if "l" not in self.params:
+            return {}
+        (weights, sums), (alpha, beta) = statistics, priors
+        mass = weights + beta
+        filled = mass > _EMPTY
+        rates = (sums + alpha) / np.where(filled, mass, 1.0)
+        return {"lambdas_": np.where(filled, rates, state["lambdas_"])}
 
 
-def _row_sums(observed: Counts, lengths: Any, weight: Any) -> np.ndarray:
+def _row_sums(observed: Counts, lengths: Any, weight: Any) -> list[np.ndarray]:
     """Sum of each row, NaN where it is missing."""
     sums = to_host(observed.X.sum(axis=1))
-    return sums if observed.seen is None else np.where(to_host(observed.seen[:, 0]), sums, np.nan)
+    if observed.seen is not None:
+        sums = np.where(to_host(observed.seen[:, 0]), sums, np.nan)
+    return [sums]

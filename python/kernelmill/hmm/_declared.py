@@ -30,6 +30,9 @@ from kernelmill.hmm._dirichlet import (
 )
 from kernelmill.hmm._posterior import dirichlet_divergence, mean_of
 
+# Attributes of a model by name.
+State = dict[str, Any]
+
 # --- checks of values ----------------------------------------------------------------------------
 
 
@@ -121,7 +124,7 @@ class Parameter:
         Its shape in letters.
     start : callable, optional
         ``start(model, data, numbers)`` gives the value that a fit starts from; parameters without
-        it the model starts by itself.
+        it are started by `FittedModel._start_emissions`.
     check : callable
         ``check(owner, name, value, shape)`` gives the value as the passes need it, or raises.
     """
@@ -148,15 +151,15 @@ class Parameter:
             )
         return self.axes[model.covariance_type]
 
-    def shape(self, model: Any, data: Any = None) -> tuple[int, ...]:
-        """Its shape in a model, as wide as the model's parameters are, or as some data."""
+    def shape(self, model: Any, d: int | None = None) -> tuple[int, ...]:
+        """Its shape in a model: for d features, or as wide as the model's parameters are."""
         return tuple(
-            data.d if letter == "d" and data is not None else model._size(letter)
+            d if letter == "d" and d is not None else model._size(letter)
             for letter in self.spelled(model)
         )
 
     def of(self, model: Any) -> np.ndarray:
-        """Its checked value.
+        """Its checked value in a model.
 
         Raises
         ------
@@ -165,29 +168,42 @@ class Parameter:
         NotFittedError
             If the model has none.
         """
-        return self._checked(model, self.name)
+        return self.checked(model, self.name, getattr(model, self.name, None))
 
-    def _checked(self, model: Any, attribute: str) -> np.ndarray:
-        owner, shown = type(model).__name__, attribute.lstrip("_")
-        value = getattr(model, attribute, None)
+    def checked(self, model: Any, name: str, value: Any, d: int | None = None) -> np.ndarray:
+        """The value of the attribute of this name as the passes need it."""
+        owner, name = type(model).__name__, name.lstrip("_")
         if value is None:
             raise NotFittedError(
-                f"{owner}: {shown} must be fitted or assigned first, got a model without it (call "
+                f"{owner}: {name} must be fitted or assigned first, got a model without it (call "
                 f"fit, or assign all parameters)"
             )
-        value = self.check(owner, shown, value, self.shape(model))
+        value = self.check(owner, name, value, self.shape(model, d))
         if self.spelled(model).endswith("dd") and not np.allclose(value, value.swapaxes(-1, -2)):
-            raise ValueError(f"{owner}: {shown} must be symmetric, got another matrix")
+            raise ValueError(f"{owner}: {name} must be symmetric, got another matrix")
         return value
 
-    def begin(self, model: Any, data: Any, numbers: np.random.RandomState) -> None:
-        """Set the model's own to where a fit starts."""
-        if self.start is not None:
-            setattr(model, self.name, self.start(model, data, numbers))
+    # --- in a fit: attributes of the model are items of a dict, the state ------------------------
 
-    def n_free(self, model: Any) -> int:
+    def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
+        """Where a fit starts."""
+        return {} if self.start is None else {self.name: self.start(model, data, numbers)}
+
+    def assigned(self, model: Any) -> State:
+        """The model's own values."""
+        return {name: getattr(model, name) for name in self.names}
+
+    def complete(self, model: Any, state: State, d: int) -> State:
+        """Its checked items of a state."""
+        return {name: self.checked(model, name, state[name], d) for name in self.names}
+
+    def derived(self, model: Any, state: State) -> State:
+        """Attributes that follow from those of a state."""
+        return {}
+
+    def n_free(self, model: Any, d: int | None = None) -> int:
         """Free scalars."""
-        shape = self.shape(model)
+        shape = self.shape(model, d)
         if self.spelled(model).endswith("dd"):
             return math.prod(shape[:-1]) * (shape[-1] + 1) // 2
         return math.prod(shape)
@@ -209,24 +225,24 @@ class Distributions(Parameter):
     counts: Callable = attrgetter("emissions")
     keeps_zeros: bool = False
 
-    def prior_of(self, model: Any) -> np.ndarray:
+    def prior_of(self, model: Any, d: int) -> np.ndarray:
         """Parameters of the prior, flat where the model has no such hyperparameter."""
         name = f"{self.name}prior"
         given = getattr(model, name, 1.0)
-        return broadcast_parameter(type(model).__name__, name, given, self.shape(model), minimum=0)
+        return broadcast_parameter(type(model).__name__, name, given, self.shape(model, d), 0)
 
-    def log_prior(self, model: Any, prior: np.ndarray) -> float:
+    def log_prior(self, state: State, prior: np.ndarray) -> float:
         """Log density of the prior, up to a constant."""
-        return dirichlet_log_prior(prior, getattr(model, self.name), skip_zeros=self.keeps_zeros)
+        return dirichlet_log_prior(prior, state[self.name], skip_zeros=self.keeps_zeros)
 
-    def maximise(self, model: Any, expected: Any, prior: np.ndarray) -> None:
-        """Set the model's own to the most probable ones."""
-        before = getattr(model, self.name)
+    def best(self, state: State, expected: Any, prior: np.ndarray) -> State:
+        """The most probable ones after an E-step."""
+        before = state[self.name]
         counts = self.counts(expected).reshape(before.shape)
-        setattr(model, self.name, dirichlet_mode(prior, counts, before, self.keeps_zeros))
+        return {self.name: dirichlet_mode(prior, counts, before, self.keeps_zeros)}
 
-    def n_free(self, model: Any) -> int:
-        *rows, columns = self.shape(model)
+    def n_free(self, model: Any, d: int | None = None) -> int:
+        *rows, columns = self.shape(model, d)
         return math.prod(rows) * (columns - 1)
 
 
@@ -241,7 +257,7 @@ def _start_moves(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
 
 def _start_table(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
     """Distributions over symbols: uniform numbers over their sum."""
-    table = start_numbers(model.random_state).random_sample((int(model.n_components), data.d))
+    table = start_numbers(model.random_state).random_sample((int(model.n_components), data.width))
     return table / table.sum(axis=1, keepdims=True)
 
 
@@ -262,19 +278,18 @@ class Posterior(Parameter):
     def names(self) -> tuple[str, ...]:
         return f"{self.name}_prior_", f"{self.name}_posterior_"
 
-    def of(self, model: Any, part: str = "posterior") -> np.ndarray:
-        """The checked value of one of the two."""
-        return self._checked(model, f"{self.name}_{part}_")
+    def of(self, model: Any) -> np.ndarray:
+        """The checked posterior."""
+        name = self.names[1]
+        return self.checked(model, name, getattr(model, name, None))
 
-    def check_pair(self, model: Any) -> None:
-        """Set the model's own prior and posterior to the checked ones."""
-        for part in ("prior", "posterior"):
-            value = self.of(model, part)
-            setattr(model, f"{self.name}_{part}_", value if value.ndim else float(value))
+    def complete(self, model: Any, state: State, d: int) -> State:
+        values = super().complete(model, state, d)
+        return {name: value if value.ndim else float(value) for name, value in values.items()}
 
-    def values(self, model: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Prior and posterior as they are."""
-        prior, posterior = (np.asarray(getattr(model, name), np.float64) for name in self.names)
+    def values(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """Prior and posterior as arrays."""
+        prior, posterior = (np.asarray(state[name], np.float64) for name in self.names)
         return prior, posterior
 
 
@@ -296,49 +311,52 @@ class Concentrations(Posterior):
     check: Callable = _checked_concentration
     counts: Callable = attrgetter("emissions")
 
-    def check_pair(self, model: Any) -> None:
-        """Prior and posterior must be 0 in the same places, too; the distributions follow."""
-        super().check_pair(model)
-        prior, posterior = self.values(model)
+    def prior_of(self, model: Any, d: int) -> np.ndarray:
+        """Parameters of the prior."""
+        shape, name = self.shape(model, d), f"{self.name}_prior"
+        given = getattr(model, name)
+        given = 1.0 / shape[-1] if given is None else given
+        return np.array(broadcast_parameter(type(model).__name__, name, given, shape, minimum=0))
+
+    def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
+        assert self.start is not None
+        prior = self.prior_of(model, data.width)
+        # Each sequence begins once; the states share all other counts.
+        mass = data.n_sequences if prior.ndim == 1 else data.count / len(prior)
+        posterior = np.where(prior > 0, self.start(model, data, numbers) * mass, 0.0)
+        return dict(zip(self.names, (prior, posterior), strict=True))
+
+    def complete(self, model: Any, state: State, d: int) -> State:
+        """Prior and posterior must be 0 in the same places, too."""
+        values = super().complete(model, state, d)
+        prior, posterior = self.values(values)
         if ((prior > 0) != (posterior > 0)).any():
             raise ValueError(
                 f"{type(model).__name__}: {self.name}_posterior_ must be positive exactly where "
                 f"{self.name}_prior_ is, got zeros in other places"
             )
-        self.set_mean(model)
+        return values
 
-    def divergence(self, model: Any) -> float:
+    def derived(self, model: Any, state: State) -> State:
+        """The distributions: means of the posteriors."""
+        return {f"{self.name}_": mean_of(self.values(state)[1])}
+
+    def divergence(self, state: State) -> float:
         """From the prior to the posterior."""
-        prior, posterior = self.values(model)
+        prior, posterior = self.values(state)
         return dirichlet_divergence(posterior, prior)
 
-    def begin(self, model: Any, data: Any, numbers: np.random.RandomState) -> None:
-        shape, name = self.shape(model, data), f"{self.name}_prior"
-        given = getattr(model, name)
-        given = 1.0 / shape[-1] if given is None else given
-        prior = np.array(broadcast_parameter(type(model).__name__, name, given, shape, minimum=0))
-        setattr(model, f"{name}_", prior)
-        assert self.start is not None
-        # Each sequence begins once; the states share all other counts.
-        mass = data.n_sequences if prior.ndim == 1 else data.n_rows / len(prior)
-        posterior = np.where(prior > 0, self.start(model, data, numbers) * mass, 0.0)
-        setattr(model, f"{self.name}_posterior_", posterior)
-
-    def set_mean(self, model: Any) -> None:
-        """Set the model's distributions to the means of the posteriors."""
-        setattr(model, f"{self.name}_", mean_of(self.values(model)[1]))
-
-    def maximise(self, model: Any, expected: Any) -> None:
-        """Set the model's posterior to the best one: prior plus counts."""
-        prior, _ = self.values(model)
-        setattr(model, f"{self.name}_posterior_", prior + self.counts(expected))
-        self.set_mean(model)
+    def best(self, state: State, expected: Any) -> State:
+        """The best posterior after an E-step: prior plus counts."""
+        prior, _ = self.values(state)
+        return {f"{self.name}_posterior_": prior + self.counts(expected)}
 
 
 def _start_drawn(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
     """Distributions over symbols, drawn from their priors."""
     numbers = start_numbers(model.random_state)
-    return np.stack([dirichlet_draw(numbers, row) for row in model.emissionprob_prior_])
+    prior = EMISSIONPROB_POSTERIOR.prior_of(model, data.width)
+    return np.stack([dirichlet_draw(numbers, row) for row in prior])
 
 
 STARTPROB_POSTERIOR = Concentrations(

@@ -7,14 +7,22 @@ from typing import ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill.hmm._base import NUMBER_OR_ARRAY
-from kernelmill.hmm._data import SymbolsMixin
 from kernelmill.hmm._declared import EMISSIONPROB, STARTPROB, TRANSMAT, letter_rules
 from kernelmill.hmm._emissions import CategoricalEmission
 from kernelmill.hmm._fit import EMModel
+from kernelmill.hmm._inputs import SymbolsMixin
+from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY
 
 
-class CategoricalHMM(SymbolsMixin, EMModel):
+class CategoricalStates(SymbolsMixin):
+    """States that emit symbols."""
+
+    def _emission(self, table: np.ndarray) -> CategoricalEmission:
+        with np.errstate(divide="ignore"):
+            return CategoricalEmission(np.log(table))
+
+
+class CategoricalHMM(CategoricalStates, EMModel):
     """Hidden Markov model whose states emit symbols.
 
     Parameters
@@ -30,22 +38,26 @@ class CategoricalHMM(SymbolsMixin, EMModel):
     n_features : int, optional
         Number of symbols M; one more than the largest in X when left out.
     algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states.
+        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
+        state of each step.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers, for starts and for ``sample``.
+        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
     n_iter : int, default=10
-        Most iterations.
+        Maximum number of iterations.
     tol : float, default=1e-2
         Stop when an iteration gains less log-likelihood plus log prior.
     verbose : bool, default=False
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar.
     params, init_params : str, default="ste"
-        What ``fit`` changes, and what it starts anew: letters for startprob, transmat and
+        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat and
         emissionprob.
     implementation : {"log", "scaling"}, default="log"
-        Accepted for hmmlearn's sake; both names give the same result, see `GaussianHMM`.
+        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives.
+        Where to compute; None is where X is.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
+        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
 
     Attributes
     ----------
@@ -117,22 +129,6 @@ class CategoricalHMM(SymbolsMixin, EMModel):
         init_params="ste",
         implementation="log",
         device=None,
+        warm_start=False,
     ):
-        self.n_components = n_components
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
-        self.emissionprob_prior = emissionprob_prior
-        self.n_features = n_features
-        self.algorithm = algorithm
-        self.random_state = random_state
-        self.n_iter = n_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.device = device
-
-    def _emission(self, table: np.ndarray) -> CategoricalEmission:
-        with np.errstate(divide="ignore"):
-            return CategoricalEmission(np.log(table))
+        self._store(locals())

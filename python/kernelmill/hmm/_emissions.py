@@ -4,7 +4,7 @@ An emission is small, immutable and picklable, so that passes can carry it to wh
 
 ``log_density(observed)``
     (T, K) float64, and what `statistics` can use again.
-``statistics(observed, gamma, kept)``
+``statistics(observed, gamma, shares)``
     Sums over rows of what the M-step needs; they add up over chunks.
 ``means``
     (K, m): the expected observation in each state.
@@ -14,12 +14,12 @@ An emission is small, immutable and picklable, so that passes can carry it to wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from kernelmill._estimator._device import namespace, to_host
+from kernelmill._arrays import beside, to_host
 from kernelmill._estimator._random import generator
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import Moments, log_joint, moments
@@ -28,11 +28,6 @@ from kernelmill.ops import hmm, matmul, mixture, random
 
 # Streams of random numbers for one sample: paths, mixture components, noise, counts.
 PATHS, COMPONENTS, NOISE, COUNTS = range(4)
-
-
-def _like(value: np.ndarray, X: Any) -> Any:
-    """A small array where X is."""
-    return namespace(X).asarray(value)
 
 
 def _densities(observed: Vectors, gaussians: Gaussians, offsets: np.ndarray) -> Any:
@@ -80,7 +75,7 @@ class GaussianEmission:
                     density[part.rows] = 0.0
         return density, None
 
-    def statistics(self, observed: Vectors, gamma: Any, kept: Any) -> Moments:
+    def statistics(self, observed: Vectors, gamma: Any, shares: Any) -> Moments:
         return _moments_of_seen(observed, gamma, self.gaussians)
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
@@ -120,10 +115,10 @@ class MixtureEmission:
         log_prob, share = mixture.responsibilities(joint.reshape(-1, M))
         return log_prob.reshape(-1, K), share
 
-    def statistics(self, observed: Vectors, gamma: Any, kept: Any) -> Moments:
+    def statistics(self, observed: Vectors, gamma: Any, shares: Any) -> Moments:
         K, M = self.weights.shape
-        if kept is not None:
-            gamma = (gamma[:, :, None] * kept.reshape(-1, K, M)).reshape(-1, K * M)
+        if shares is not None:
+            gamma = (gamma[:, :, None] * shares.reshape(-1, K, M)).reshape(-1, K * M)
         return _moments_of_seen(observed, gamma, self.gaussians)
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
@@ -149,9 +144,9 @@ class CategoricalEmission:
         K, M = self.log_table.shape
         table = np.zeros((M + 1, K))
         table[:M] = self.log_table.T
-        return _like(table, observed.codes).take(observed.codes, axis=0), None
+        return beside(table, observed.codes).take(observed.codes, axis=0), None
 
-    def statistics(self, observed: Symbols, gamma: Any, kept: Any) -> np.ndarray:
+    def statistics(self, observed: Symbols, gamma: Any, shares: Any) -> np.ndarray:
         return to_host(hmm.symbol_counts(observed.codes, gamma, self.log_table.shape[1]))
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
@@ -174,9 +169,9 @@ class PoissonEmission:
             return self._tabled(observed.n_symbols).log_density(observed)
         density = _linear(observed, self.rates)
         if observed.seen is None:
-            density -= _like(self.rates.sum(axis=1), density)
+            density -= beside(self.rates.sum(axis=1), density)
         else:
-            density -= matmul.matmul(observed.seen, _like(self.rates.T.copy(), density))
+            density -= matmul.matmul(observed.seen, beside(self.rates.T.copy(), density))
         return density, None
 
     def _tabled(self, n_symbols: int) -> CategoricalEmission:
@@ -186,10 +181,10 @@ class PoissonEmission:
         return CategoricalEmission(xlogy(values, self.rates) - self.rates - gammaln(values + 1.0))
 
     def statistics(
-        self, observed: Counts | Symbols, gamma: Any, kept: Any
+        self, observed: Counts | Symbols, gamma: Any, shares: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(observed, Symbols):
-            found = self._tabled(observed.n_symbols).statistics(observed, gamma, kept)
+            found = self._tabled(observed.n_symbols).statistics(observed, gamma, shares)
             total = (found @ np.arange(float(observed.n_symbols)))[:, None]
             return found.sum(axis=1, keepdims=True), total
         weights, sums = _sums(observed.X, gamma)
@@ -215,7 +210,7 @@ class MultinomialEmission:
     def log_density(self, observed: Counts) -> tuple[Any, Any]:
         return _linear(observed, self.probabilities), None
 
-    def statistics(self, observed: Counts, gamma: Any, kept: Any) -> np.ndarray:
+    def statistics(self, observed: Counts, gamma: Any, shares: Any) -> np.ndarray:
         return _sums(observed.X, gamma)[1]
 
     def sample(self, states: np.ndarray, seed: int) -> np.ndarray:
@@ -225,30 +220,20 @@ class MultinomialEmission:
         return generator(seed, COUNTS).multinomial(self.n_trials, p[states])
 
 
-Emission = (
-    GaussianEmission | MixtureEmission | CategoricalEmission | PoissonEmission | MultinomialEmission
-)
-
-
 def _linear(observed: Counts, rates: np.ndarray) -> Any:
     """``constant_t + sum_p X[t, p] log rates[j, p]``, with 0 log 0 = 0."""
     X = observed.X
     zero = rates == 0
     logs = np.log(np.where(zero, 1.0, rates))
-    density = matmul.matmul(X, _like(logs.T.copy(), X))
+    density = matmul.matmul(X, beside(logs.T.copy(), X))
     density += observed.constant[:, None]
     if zero.any():
-        density[matmul.matmul(X, _like(zero.T.astype(np.float64), X)) > 0] = -np.inf
+        density[matmul.matmul(X, beside(zero.T.astype(np.float64), X)) > 0] = -np.inf
     return density
 
 
 def _sums(X: Any, gamma: Any) -> tuple[np.ndarray, np.ndarray]:
     """``sum_t gamma[t, j]`` and ``sum_t gamma[t, j] X[t]``, the same bits at any thread count."""
-    origin = _like(np.zeros((gamma.shape[1], X.shape[1])), X)
+    origin = beside(np.zeros((gamma.shape[1], X.shape[1])), X)
     weights, sums, _ = mixture.diag_moments(X, gamma, origin)
     return to_host(weights), to_host(sums)
-
-
-def without_offsets(emission: GaussianEmission) -> GaussianEmission:
-    """The same Gaussians as plain densities."""
-    return replace(emission, offsets=np.zeros_like(emission.offsets))

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernelmill._estimator._device import to_host
+from kernelmill._arrays import to_host
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import as_array
-from kernelmill.hmm._passes import Chain
+from kernelmill.hmm._expectation import Chain
 
 
 class Prediction(NamedTuple):

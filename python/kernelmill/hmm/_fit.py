@@ -1,7 +1,7 @@
-"""The loop of every fit: expectation, maximisation, a record, and progress.
+"""The fit of every model: a start, expectation and maximisation in turns, a record.
 
-One iteration is one pass over the data. The parameters are attributes of the model throughout, so a
-callback sees a usable model; `fitting` puts the old ones back where a fit does not end well.
+One iteration is one pass over the data. In a fit the parameters are a *state*, a dict from the
+names of attributes to new values; the model's own are set once, at the end.
 """
 
 from __future__ import annotations
@@ -13,58 +13,71 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
-from kernelmill.hmm import _passes
-from kernelmill.hmm._base import NUMBER_OR_ARRAY, SHARED, SequenceModel
-from kernelmill.hmm._declared import TRANSMAT, Distributions
+from kernelmill.hmm import _expectation
+from kernelmill.hmm._declared import TRANSMAT, Distributions, State
 from kernelmill.hmm._dirichlet import start_numbers
+from kernelmill.hmm._expectation import Chain, Expected
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
-from kernelmill.hmm._passes import Chain, Expected, Sequences, Stream
+from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY, SHARED, SequenceModel
+from kernelmill.hmm._sequences import Sequences
 from kernelmill.markov import MarkovChain
 
 
 class FittedModel(SequenceModel):
     """Base of the models that `fit` can fit.
 
-    Subclasses say which starts make sense (`_check_start`), what a fit has to know beside the
-    attributes (`_setting`), what an E-step runs on (`_step`), what it has reached (`_reached`) and
-    how the parameters follow (`_maximise`).
+    Subclasses say what a fit has to know beside its state (`_prepared`), what an E-step runs on
+    (`_step`), what it has reached (`_reached`) and how the state goes on (`_maximise`).
     """
 
-    def _setting(self, data: Sequences | Stream) -> Any:
-        """Called when the parameters have been started."""
-        raise NotImplementedError
+    def _start_emissions(self, data: Sequences, new: set[str]) -> State:
+        """Items of a start that no declared parameter makes; `new` has the letters to start."""
+        return {}
 
-    def _check_start(self) -> None:
-        """Raise where the start makes no sense; what the fit itself finds is not checked again."""
-        raise NotImplementedError
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Any]:
+        """The start of the fit, and what a fit has to know beside its state."""
+        return state, None
 
-    def _step(self) -> tuple[Chain, Any]:
+    def _step(self, state: State) -> tuple[Chain, Any]:
         """The chain and the emission that an E-step runs on."""
         raise NotImplementedError
 
-    def _reached(self, expected: Expected, emission: Any, setting: Any) -> tuple[float, float]:
+    def _reached(
+        self, state: State, expected: Expected, emission: Any, known: Any
+    ) -> tuple[float, float]:
         """What the monitor records: (log-likelihood or bound, objective)."""
         raise NotImplementedError
 
-    def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
+    def _maximise(self, state: State, expected: Expected, emission: Any, known: Any) -> State:
+        """Those items of the next state that change."""
         raise NotImplementedError
 
-    def _start(self, data: Sequences | Stream) -> set[str]:
-        """Start the parameters that have to be; returns their letters."""
+    def _start(self, data: Sequences) -> State:
+        """Where a fit starts: new values, and the model's own where these are to be used."""
         numbers = start_numbers(self.random_state)
-        letters = {p.letter for p in self._fitted}
-        new = {letter for letter in letters if self._needs(letter)}
+        new = {letter for letter in {p.letter for p in self._fitted} if self._needs(letter)}
+        state: State = {}
         for parameter in self._fitted:
             if parameter.letter in new:
-                parameter.begin(self, data, numbers)
-            elif self._widest in parameter.names and self._n_columns() != self.n_features_in_:
+                state |= parameter.started(self, data, numbers)
+                continue
+            if self._widest in parameter.names and self._n_columns() != self.n_features_in_:
                 raise ValueError(
                     f"{type(self).__name__}: X must have the {self._n_columns()} features of "
                     f"{self._widest}, got {self.n_features_in_} (leave its letter in init_params "
                     f"to start it anew)"
                 )
-        return new
+            state |= parameter.assigned(self)
+        state |= self._start_emissions(data, new)
+        for parameter in self._fitted:
+            state |= parameter.complete(self, state, data.width)
+        return state
+
+    def _anew(self, letter: str) -> bool:
+        """Whether the parameters of a letter are to be started even where there are some."""
+        return letter in self.init_params and not self.warm_start
 
     def _needs(self, letter: str) -> bool:
         """Whether the parameters of a letter are to be started: asked for, or not there."""
@@ -73,7 +86,7 @@ class FittedModel(SequenceModel):
         missing = [name for name in names if vars(self).get(name) is None]
         present = [name for name in names if name not in missing]
         why = f"init_params contains {letter!r}"
-        if letter not in self.init_params:
+        if not self._anew(letter):
             if not missing:
                 return False
             if present:
@@ -93,9 +106,12 @@ class FittedModel(SequenceModel):
             )
         return True
 
-    def _attributes(self) -> dict[str, Any]:
-        """What makes a usable model of a copy, for callbacks that want one."""
-        return {name: value for name, value in vars(self).items() if name.endswith("_")}
+    def _attributes(self, state: State) -> dict[str, Any]:
+        """Attributes that make a usable model of a state."""
+        attributes = dict(state)
+        for parameter in self._fitted:
+            attributes |= parameter.derived(self, state)
+        return attributes
 
     @contextlib.contextmanager
     def _monitor_of_fit(self) -> Iterator[ConvergenceMonitor]:
@@ -108,9 +124,10 @@ class FittedModel(SequenceModel):
         monitor._reset()
         try:
             yield monitor
-        except BaseException:
-            vars(monitor).clear()
-            vars(monitor).update(before)
+        except BaseException as error:
+            if not (self.warm_start and hasattr(error, "attributes")):  # what `fitting` keeps
+                vars(monitor).clear()
+                vars(monitor).update(before)
             raise
 
     @fitting
@@ -146,39 +163,50 @@ class FittedModel(SequenceModel):
         Parameters whose letter is missing in ``init_params`` start from the attributes as they are
         (variational posteriors from all attributes of the letter), or anew where there are none;
         those whose letter is missing in ``params`` stay as they started. A fit that fails or is
-        interrupted leaves the model as it was.
+        interrupted leaves the model as it was; with ``warm_start=True`` an interrupted one leaves
+        the parameters that it has reached, ``interrupted_`` is True, and the next ``fit`` goes on
+        from them.
         """
         owner = type(self).__name__
         data = self._sequences(X, lengths, sample_weight, reset=True)
-        self._start(data)
-        setting = self._setting(data)
-        self._check_start()
+        start, known = self._prepared(data, self._start(data))
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         n_iter = int(self.n_iter)
+
+        def advance(state: State, most: int) -> Step:
+            chain, emission = self._step(state)
+            expected = data.map_reduce(_expectation.expectation, chain, emission)
+            if expected.impossible:
+                raise ValueError(
+                    f"{owner}: X must be possible under the parameters, got {expected.impossible} "
+                    f"sequences of probability 0 (zeros in startprob_, transmat_ or the emissions "
+                    f"rule them out)"
+                )
+            log_prob, objective = self._reached(state, expected, emission, known)
+            state = state | self._maximise(state, expected, emission, known)
+            monitor.report(log_prob, objective)
+            return Step(state, objective, monitor.converged)
+
+        def attributes(state: State, n_iter: int) -> dict[str, Any]:
+            return self._attributes(state) | {"_monitor": monitor}
+
+        def finish(run: Run) -> Run:
+            self._step(run.state)  # raises where the last update makes no sense
+            return run
+
         with (
             self._monitor_of_fit() as monitor,
             Progress(self, self.verbose, iterations=n_iter, X=X, metadata=metadata) as progress,
         ):
-            progress.begin_run()
-            for _ in range(n_iter):
-                chain, emission = self._step()
-                expected = data.reduce(_passes.expectation, chain, emission)
-                if expected.impossible:
-                    raise ValueError(
-                        f"{owner}: X must be possible under the parameters, got "
-                        f"{expected.impossible} sequences of probability 0 (zeros in startprob_, "
-                        f"transmat_ or the emissions rule them out)"
-                    )
-                log_prob, objective = self._reached(expected, emission, setting)
-                self._maximise(expected, emission, setting)
-                monitor.report(log_prob, objective)
-                stop = progress.listening and progress.step(objective, self._attributes)
-                if monitor.converged or stop:
-                    break
-            self._step()  # raises where the last update makes no sense: a singular covariance
-            self._monitor = monitor
-            progress.end_run("%d iterations", monitor.iter, state=self._attributes)
-            progress.end_fit(self._attributes)
+            run = climb(
+                progress,
+                lambda number: start,
+                advance,
+                max_iter=n_iter,
+                attributes=attributes,
+                finish=finish,
+            )
+            self.__dict__.update(attributes(run.state, run.n_iter))
         return self
 
 
@@ -201,15 +229,18 @@ class EMModel(FittedModel):
 
     # --- what subclasses say ---------------------------------------------------------------------
 
-    def _setting_of_emissions(self, data: Sequences | Stream) -> Any:
-        """What a fit has to know of the emissions, once they have been started."""
+    def _emission_priors(self, d: int) -> Any:
+        """What is known beforehand of those parameters that are no distributions."""
 
-    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
-        """Set those parameters that are no distributions."""
-
-    def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
+    def _log_prior_emissions(self, state: State, emission: Any, priors: Any) -> float:
         """Log prior density of those parameters, up to a constant."""
         return 0.0
+
+    def _maximise_emissions(
+        self, state: State, statistics: Any, emission: Any, priors: Any
+    ) -> State:
+        """The best values of those parameters."""
+        return {}
 
     # --- fitting ---------------------------------------------------------------------------------
 
@@ -217,14 +248,14 @@ class EMModel(FittedModel):
     def _distributions(self) -> list[Distributions]:
         return [p for p in self._fitted if isinstance(p, Distributions)]
 
-    def _n_fit_scalars(self) -> dict[str, int]:
+    def _n_fit_scalars(self, d: int | None = None) -> dict[str, int]:
         """Free parameters by letter."""
-        return {parameter.letter: parameter.n_free(self) for parameter in self._fitted}
+        return {parameter.letter: parameter.n_free(self, d) for parameter in self._fitted}
 
-    def _setting(self, data: Sequences | Stream) -> tuple[list[np.ndarray], Any]:
-        free = self._n_fit_scalars()
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Any]:
+        free = self._n_fit_scalars(data.width)
         needed = sum(count for letter, count in free.items() if letter in self.params)
-        numbers = data.n_rows * self._n_columns()
+        numbers = data.count * data.rows.n_features
         if numbers < needed:
             logger.warning(
                 "%s: %d free parameters are fitted to %d numbers; the fit will be degenerate",
@@ -232,30 +263,29 @@ class EMModel(FittedModel):
                 needed,
                 numbers,
             )
-        priors = [p.prior_of(self) for p in self._distributions]
-        return priors, self._setting_of_emissions(data)
+        priors = [p.prior_of(self, data.width) for p in self._distributions]
+        return state, (priors, self._emission_priors(data.width))
 
-    def _check_start(self) -> None:
-        for parameter in self._fitted:
-            setattr(self, parameter.name, parameter.of(self))
-        self._step()
-
-    def _step(self) -> tuple[Chain, Any]:
-        first, moves, *rest = (getattr(self, parameter.name) for parameter in self._fitted)
+    def _step(self, state: State) -> tuple[Chain, Any]:
+        first, moves, *rest = (state[parameter.name] for parameter in self._fitted)
         return Chain(first, moves), self._emission(*rest)
 
-    def _reached(self, expected: Expected, emission: Any, setting: Any) -> tuple[float, float]:
-        priors, of_emissions = setting
-        prior = self._log_prior_emissions(emission, of_emissions)
-        prior += sum(p.log_prior(self, q) for p, q in zip(self._distributions, priors, strict=True))
-        return expected.log_prob, expected.log_prob + prior
+    def _reached(
+        self, state: State, expected: Expected, emission: Any, known: Any
+    ) -> tuple[float, float]:
+        priors, of_emissions = known
+        total = expected.log_prob + self._log_prior_emissions(state, emission, of_emissions)
+        for parameter, prior in zip(self._distributions, priors, strict=True):
+            total += parameter.log_prior(state, prior)
+        return expected.log_prob, total
 
-    def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
-        priors, of_emissions = setting
+    def _maximise(self, state: State, expected: Expected, emission: Any, known: Any) -> State:
+        priors, of_emissions = known
+        new = self._maximise_emissions(state, expected.emissions, emission, of_emissions)
         for parameter, prior in zip(self._distributions, priors, strict=True):
             if parameter.letter in self.params:
-                parameter.maximise(self, expected, prior)
-        self._maximise_emissions(expected.emissions, emission, of_emissions)
+                new |= parameter.best(state, expected, prior)
+        return new
 
     # --- information -----------------------------------------------------------------------------
 
@@ -292,8 +322,10 @@ class EMModel(FittedModel):
             ``p log T - 2 log p(X)`` with p free parameters.
         """
         data, *model = self._ready(X, lengths)
-        log_prob = float(sum(part.sum() for part in data.map(_passes.scores, *model)))
-        return -2.0 * log_prob + sum(self._n_fit_scalars().values()) * float(np.log(data.n_rows))
+        log_prob = float(sum(part.sum() for part in data.map(_expectation.scores, *model)))
+        return -2.0 * log_prob + sum(self._n_fit_scalars().values()) * float(
+            np.log(data.rows.count)
+        )
 
     def get_stationary_distribution(self) -> np.ndarray:
         """Compute the distribution of states that transitions leave as it is.

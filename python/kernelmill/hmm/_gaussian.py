@@ -14,20 +14,21 @@ from kernelmill._gaussian._parameters import (
     covariance_shape,
     full_covariances,
 )
-from kernelmill.hmm._base import NUMBER_OR_ARRAY
-from kernelmill.hmm._data import RowsMixin
 from kernelmill.hmm._declared import (
     STARTPROB,
     TRANSMAT,
     Parameter,
+    State,
     broadcast_parameter,
     letter_rules,
 )
 from kernelmill.hmm._emissions import GaussianEmission
 from kernelmill.hmm._fit import EMModel
+from kernelmill.hmm._inputs import RowsMixin
 from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
-from kernelmill.hmm._passes import Sequences, Stream
-from kernelmill.hmm._start import centers_of, distributed, filled_rows, overall_covariance
+from kernelmill.hmm._normal_start import centers_of, distributed, filled_rows, overall_covariance
+from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY
+from kernelmill.hmm._sequences import Sequences
 
 
 @dataclass(frozen=True)
@@ -40,28 +41,34 @@ class Covariances(Parameter):
 
     def put(self, model: Any, value: np.ndarray) -> None:
         """Set the model's own."""
-        setattr(model, self.name, value)
-        model._covars_type_ = model.covariance_type
+        vars(model).update({self.name: value} | self.derived(model, {}))
 
-    def begin(self, model: Any, data: Any, numbers: np.random.RandomState) -> None:
-        assert self.start is not None
-        self.put(model, self.start(model, data, numbers))
+    def derived(self, model: Any, state: State) -> State:
+        return {"_covars_type_": model.covariance_type}
 
     def of(self, model: Any) -> np.ndarray:
+        self._check_type(model)
+        return super().of(model)
+
+    def assigned(self, model: Any) -> State:
+        self._check_type(model)
+        return super().assigned(model)
+
+    def _check_type(self, model: Any) -> None:
         if self.type_in(model) != model.covariance_type:
             raise ValueError(
                 f"{type(model).__name__}: covars_ must be of covariance_type="
                 f"{model.covariance_type!r}, got those of {self.type_in(model)!r} (set the type "
                 f"back, assign covars_ anew, or put 'c' into init_params)"
             )
-        return super().of(model)
 
 
-class CovarianceMixin:
-    """``covars_`` as hmmlearn has it: assigned in the shape of the type, read as matrices."""
+class GaussianStates(RowsMixin):
+    """States that are Gaussians.
 
-    n_components: int
-    covariance_type: str
+    ``covars_`` is as hmmlearn has it: assigned in the shape of the type, read as matrices.
+    """
+
     _covars_: Any
 
     @property
@@ -73,10 +80,10 @@ class CovarianceMixin:
         if "_covars_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no covars_ yet")
         # As many and as wide as they are, whatever n_components and means_ have become.
-        kind, found = COVARS.type_in(self), self._covars_
-        K = int(self.n_components) if kind == "tied" else len(found)
-        d = self._width() if kind == "spherical" else found.shape[-1]  # type: ignore[attr-defined]
-        matrices = full_covariances(found, kind, K, d)
+        kind, values = COVARS.type_in(self), self._covars_
+        K = int(self.n_components) if kind == "tied" else len(values)
+        d = self._width() if kind == "spherical" else values.shape[-1]
+        matrices = full_covariances(values, kind, K, d)
         if kind != "full":
             matrices.setflags(write=False)  # an edit would be lost: better that it raises
         return matrices
@@ -85,6 +92,10 @@ class CovarianceMixin:
     def covars_(self, covars: Any) -> None:
         owner, K = type(self).__name__, int(self.n_components)
         COVARS.put(self, checked_covars(owner, covars, self.covariance_type, K))
+
+    def _emission(self, means: np.ndarray, covars: np.ndarray) -> GaussianEmission:
+        gaussians = gaussians_of(means, covars, self.covariance_type, type(self).__name__)
+        return GaussianEmission(gaussians, np.zeros(len(means)))
 
 
 def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.ndarray:
@@ -127,8 +138,8 @@ def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.
 class NormalStates(RowsMixin, EMModel):
     """Base of the models with Gaussians whose means and covariances follow `_normal.best`.
 
-    Subclasses keep new ones (`_keep`), and say what is known of them beforehand
-    (`_prior_of_gaussians`).
+    Subclasses bring these into the shapes of their attributes (`_as_state`), and say what is known
+    of them beforehand (`_prior_of_gaussians`).
     """
 
     _widest = "means_"
@@ -140,28 +151,34 @@ class NormalStates(RowsMixin, EMModel):
         "means_weight": NUMBER_OR_ARRAY,
     }
 
-    def _keep(self, means: np.ndarray, covariances: np.ndarray) -> None:
+    def _as_state(self, means: np.ndarray, covariances: np.ndarray) -> State:
+        return {"means_": means, "_covars_": covariances}
+
+    def _prior_of_gaussians(self, d: int) -> NormalPrior:
         raise NotImplementedError
 
-    def _prior_of_gaussians(self) -> NormalPrior:
-        raise NotImplementedError
-
-    def _setting_of_emissions(self, data: Sequences | Stream) -> tuple[NormalPrior, np.ndarray]:
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Any]:
+        state, (priors, _) = super()._prepared(data, state)
         floor = floor_of(data.some_rows, self.min_covar)
         if "c" in self.params:
             # The best covariances above the floor are an improvement only from above it.
-            gaussians = self._model()[1].gaussians
-            self._keep(gaussians.means, above_floor(gaussians, floor))
-        return self._prior_of_gaussians(), floor
+            gaussians = self._step(state)[1].gaussians
+            state = state | self._as_state(gaussians.means, above_floor(gaussians, floor))
+        return state, (priors, (self._prior_of_gaussians(data.width), floor))
 
-    def _log_prior_emissions(self, emission: Any, setting: Any) -> float:
-        return log_prior(emission.gaussians, setting[0])
+    def _log_prior_emissions(self, state: State, emission: Any, priors: Any) -> float:
+        return log_prior(emission.gaussians, priors[0])
 
-    def _maximise_emissions(self, statistics: Any, emission: Any, setting: Any) -> None:
+    def _maximise_emissions(
+        self, state: State, statistics: Any, emission: Any, priors: Any
+    ) -> State:
         means, covariances = "m" in self.params, "c" in self.params
-        if means or covariances:
-            gaussians = emission.gaussians
-            self._keep(*best(statistics, gaussians, *setting, means=means, covariances=covariances))
+        if not means and not covariances:
+            return {}
+        gaussians = emission.gaussians
+        return self._as_state(
+            *best(statistics, gaussians, *priors, means=means, covariances=covariances)
+        )
 
 
 def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
@@ -178,7 +195,7 @@ MEANS = Parameter("m", "means_", "Kd", _start_means)
 COVARS = Covariances("c", "_covars_", COVARIANCE_AXES, _start_covars)
 
 
-class GaussianHMM(CovarianceMixin, NormalStates):
+class GaussianHMM(GaussianStates, NormalStates):
     """Hidden Markov model with Gaussian emissions.
 
     Parameters
@@ -206,23 +223,27 @@ class GaussianHMM(CovarianceMixin, NormalStates):
     covars_weight : float or array of shape (K,), default=1
         Its weight: ``max(covars_weight - 1, 0)`` rows, for matrices ``max(covars_weight - d, 0)``.
     algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states.
+        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
+        state of each step.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers, for starts and for ``sample``.
+        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
     n_iter : int, default=10
-        Most iterations.
+        Maximum number of iterations.
     tol : float, default=1e-2
         Stop when an iteration gains less log-likelihood plus log prior.
     verbose : bool, default=False
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar.
     params, init_params : str, default="stmc"
-        What ``fit`` changes, and what it starts anew: letters for startprob, transmat, means and
-        covars.
+        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat,
+        means and covars.
     implementation : {"log", "scaling"}, default="log"
         Accepted for hmmlearn's sake. The recursions scale, and go over to logarithms for sequences
         where scaling would lose anything, so both names give the same result.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives.
+        Where to compute; None is where X is.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
+        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
 
     Attributes
     ----------
@@ -310,36 +331,12 @@ class GaussianHMM(CovarianceMixin, NormalStates):
         implementation="log",
         *,
         device=None,
+        warm_start=False,
     ):
-        self.n_components = n_components
-        self.covariance_type = covariance_type
-        self.min_covar = min_covar
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
-        self.means_prior = means_prior
-        self.means_weight = means_weight
-        self.covars_prior = covars_prior
-        self.covars_weight = covars_weight
-        self.algorithm = algorithm
-        self.random_state = random_state
-        self.n_iter = n_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.device = device
+        self._store(locals())
 
-    def _keep(self, means: np.ndarray, covariances: np.ndarray) -> None:
-        self.means_ = means
-        COVARS.put(self, covariances)
-
-    def _emission(self, means: np.ndarray, covars: np.ndarray) -> GaussianEmission:
-        gaussians = gaussians_of(means, covars, self.covariance_type, type(self).__name__)
-        return GaussianEmission(gaussians, np.zeros(len(means)))
-
-    def _prior_of_gaussians(self) -> NormalPrior:
-        owner, (K, d) = type(self).__name__, MEANS.shape(self)
+    def _prior_of_gaussians(self, d: int) -> NormalPrior:
+        owner, K = type(self).__name__, int(self.n_components)
         mean = broadcast_parameter(owner, "means_prior", self.means_prior, (K, d))
         weight = _vector(owner, "means_weight", self.means_weight, K, minimum=0)
         rows = _vector(owner, "covars_weight", self.covars_weight, K)

@@ -8,12 +8,12 @@ import numpy as np
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._validation import as_numbers
-from kernelmill.hmm._base import NUMBER_OR_ARRAY, OPTIONAL
 from kernelmill.hmm._declared import (
     STARTPROB,
     TRANSMAT,
     Distributions,
     Parameter,
+    State,
     broadcast_parameter,
     letter_rules,
 )
@@ -21,7 +21,8 @@ from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._emissions import MixtureEmission
 from kernelmill.hmm._gaussian import Covariances, NormalStates
 from kernelmill.hmm._normal import NormalPrior, gaussians_of
-from kernelmill.hmm._start import centers_of, filled_rows, overall_covariance
+from kernelmill.hmm._normal_start import centers_of, filled_rows, overall_covariance
+from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY, OPTIONAL
 
 
 def _start_weights(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
@@ -30,7 +31,7 @@ def _start_weights(model: Any, data: Any, numbers: np.random.RandomState) -> np.
 
 def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
     """k-means of all rows gives the states, k-means of the rows of a state its Gaussians."""
-    K, M, d = int(model.n_components), int(model.n_mix), data.d
+    K, M, d = int(model.n_components), int(model.n_mix), data.width
     rows = filled_rows(data.some_rows)
     centers, labels = centers_of(rows, K, model.random_state)
     numbers = start_numbers(model.random_state)
@@ -49,7 +50,7 @@ def _start_covars(model: Any, data: Any, numbers: np.random.RandomState) -> np.n
     spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
     one = {"spherical": np.diagonal(spread).mean(), "diag": np.diagonal(spread)}
     value = one.get(model.covariance_type, spread)
-    return np.broadcast_to(value, COVARS.shape(model)).copy()
+    return np.broadcast_to(value, COVARS.shape(model, data.width)).copy()
 
 
 WEIGHTS = Distributions(
@@ -93,25 +94,29 @@ class GMMHMM(NormalStates):
         The scale beta of the inverse gamma prior, or the degrees of freedom of the inverse Wishart
         prior, (K, M) or, tied, (K,).
     algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states.
+        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
+        state of each step.
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a Gaussian, one for each feature, a matrix a Gaussian, or one matrix for all
         Gaussians of a state.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers, for starts and for ``sample``.
+        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
     n_iter : int, default=10
-        Most iterations.
+        Maximum number of iterations.
     tol : float, default=1e-2
         Stop when an iteration gains less log-likelihood plus log prior.
     verbose : bool, default=False
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar.
     params, init_params : str, default="stmcw"
-        What ``fit`` changes, and what it starts anew: letters for startprob, transmat, means,
-        covars and weights.
+        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat,
+        means, covars and weights.
     implementation : {"log", "scaling"}, default="log"
-        Accepted for hmmlearn's sake; both names give the same result, see `GaussianHMM`.
+        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives.
+        Where to compute; None is where X is.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
+        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
 
     Attributes
     ----------
@@ -201,27 +206,9 @@ class GMMHMM(NormalStates):
         implementation="log",
         *,
         device=None,
+        warm_start=False,
     ):
-        self.n_components = n_components
-        self.n_mix = n_mix
-        self.min_covar = min_covar
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
-        self.weights_prior = weights_prior
-        self.means_prior = means_prior
-        self.means_weight = means_weight
-        self.covars_prior = covars_prior
-        self.covars_weight = covars_weight
-        self.algorithm = algorithm
-        self.covariance_type = covariance_type
-        self.random_state = random_state
-        self.n_iter = n_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.device = device
+        self._store(locals())
 
     @property
     def covars_(self) -> np.ndarray:
@@ -237,11 +224,12 @@ class GMMHMM(NormalStates):
     def _size(self, letter: str) -> int:
         return int(self.n_mix) if letter == "M" else super()._size(letter)
 
-    def _keep(self, means: np.ndarray, covariances: np.ndarray) -> None:
-        self.means_ = means.reshape(MEANS.shape(self))
+    def _as_state(self, means: np.ndarray, covariances: np.ndarray) -> State:
+        d = means.shape[1]
         if self.covariance_type == "tied":
             covariances = covariances[:: int(self.n_mix)].copy()
-        COVARS.put(self, covariances.reshape(COVARS.shape(self)))
+        covars = covariances.reshape(COVARS.shape(self, d))
+        return {"means_": means.reshape(MEANS.shape(self, d)), "_covars_": covars}
 
     def _emission(
         self, weights: np.ndarray, means: np.ndarray, covars: np.ndarray
@@ -254,12 +242,12 @@ class GMMHMM(NormalStates):
         gaussians = gaussians_of(means.reshape(K * M, d), covars, kind, type(self).__name__)
         return MixtureEmission(gaussians, weights)
 
-    def _prior_of_gaussians(self) -> NormalPrior:
+    def _prior_of_gaussians(self, d: int) -> NormalPrior:
         """The priors in the form of `kernelmill.hmm._normal`, each for K M Gaussians."""
-        owner, (K, M, d) = type(self).__name__, MEANS.shape(self)
+        owner, (K, M, d) = type(self).__name__, MEANS.shape(self, d)
         mean = broadcast_parameter(owner, "means_prior", self.means_prior, (K, M, d))
         weight = broadcast_parameter(owner, "means_weight", self.means_weight, (K, M), 0)
-        kind, shape = self.covariance_type, COVARS.shape(self)
+        kind, shape = self.covariance_type, COVARS.shape(self, d)
         inner = {"full": (K, M), "tied": (K,)}.get(kind, shape)
 
         def given(name: str, default: float, shape: tuple[int, ...]) -> np.ndarray:

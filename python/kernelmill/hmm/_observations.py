@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from kernelmill._arrays import as_matrix, is_cupy, is_frame, is_sparse
-from kernelmill._estimator._device import move_in, namespace, to_host
+from kernelmill._arrays import as_matrix, beside, is_cupy, is_frame, is_sparse, to_host
 from kernelmill._estimator._parameters import shown
 from kernelmill._gaussian._passes import Part, parts_of
 
@@ -95,11 +94,15 @@ def _first_bad(X: Any, bad: Any, first_row: int | np.ndarray | None) -> _Bad:
 
 
 def observe_vectors(
-    X: Any, *, owner: str, device: str | None = None, first_row: int | np.ndarray | None = 0
+    X: Any, *, owner: str, first_row: int | np.ndarray | None = 0
 ) -> Vectors:
     """Rows of real numbers, NaN where an entry is missing; none is refused here."""
-    X = move_in(X, device, owner)
     return Vectors(X, parts_of(X))
+
+
+def _refuse_sparse(X: Any, owner: str) -> None:
+    if is_sparse(X):
+        raise TypeError(f"{owner}: X must be dense, got a sparse matrix of shape {X.shape}")
 
 
 def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> Any:
@@ -111,8 +114,7 @@ def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> An
         If X is not one column of whole numbers.
     """
     hint = "encode other labels with sklearn.preprocessing.LabelEncoder"
-    if is_sparse(X):
-        raise TypeError(f"{owner}: X must be dense, got a sparse matrix of shape {X.shape}")
+    _refuse_sparse(X, owner)
     if is_frame(X):
         X = as_matrix(X, owner, (np.dtype(np.float64),))  # integers have no room for nulls
     elif np.ma.isMaskedArray(X):
@@ -149,7 +151,7 @@ def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> An
         raise ValueError(f"{owner}: X must be whole numbers, got dtype {X.dtype} ({hint})")
     if X.dtype.kind == "u" and X.dtype.itemsize == 8:
         X = X.clip(max=np.iinfo(np.int64).max)  # beyond it the signed number would be negative
-    codes = X.astype(np.int64)
+    codes = X.astype(np.int64, order="C", copy=False)
     if len(codes) and int(codes.min()) < -1:
         codes = codes.clip(-1)
     return codes
@@ -158,25 +160,29 @@ def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> An
 def observe_symbols(
     X: Any,
     *,
-    n_symbols: int,
+    n_symbols: int | None,
     owner: str,
-    device: str | None = None,
+
     first_row: int | np.ndarray | None = 0,
 ) -> Symbols:
-    """Symbols below `n_symbols`."""
+    """Symbols below `n_symbols`, one more than the largest where it is None."""
     codes = as_symbols(X, owner, first_row)
-    if len(codes) and int(codes.max()) >= n_symbols:
+    most = int(codes.max()) if len(codes) else -1
+    if n_symbols is None:
+        n_symbols = most + 1
+    elif most >= n_symbols:
         bad = _first_bad(codes, codes >= n_symbols, first_row)
         hint = " (pass n_features to allow for symbols that fit does not see)"
         raise ValueError(
             f"{owner}: {bad.name} must hold symbols below {n_symbols}, got {bad.value:.0f}"
             f"{bad.where}{'' if first_row is None else hint}"
         )
-    return Symbols(move_in(codes, device, owner), n_symbols)
+    return Symbols(codes, n_symbols)
 
 
 def _whole_counts(X: Any, owner: str, first_row: int | np.ndarray | None) -> tuple[Any, Any]:
     """Counts without NaN as float64, and where entries were seen (None: everywhere)."""
+    _refuse_sparse(X, owner)
     absent = X != X
     missing = bool(absent.any())
     counts = X.astype(np.float64)  # a copy
@@ -197,21 +203,20 @@ def _log_factorials(counts: Any) -> Any:
     """``log x!`` of each entry, by a table where counts are small."""
     most = int(counts.max()) if counts.size else 0
     if is_cupy(counts):
-        return namespace(counts).asarray(gammaln(to_host(counts) + 1.0))  # once per fit
+        return beside(gammaln(to_host(counts) + 1.0), counts)  # once per fit
     if most < 1 << 16:
         return np.take(gammaln(np.arange(1.0, most + 2.0)), counts.astype(np.int64))
     return gammaln(counts + 1.0)
 
 
 def observe_counts(
-    X: Any, *, owner: str, device: str | None = None, first_row: int | np.ndarray | None = 0
+    X: Any, *, owner: str, first_row: int | np.ndarray | None = 0
 ) -> Counts | Symbols:
     """Counts with a Poisson distribution in each feature.
 
     Small counts of a single feature are symbols: ``Symbols.n_symbols`` is one more than the
     largest, and the table of densities depends on it.
     """
-    X = move_in(X, device, owner)
     counts, seen = _whole_counts(X, owner, first_row)
     if counts.shape[1] == 1 and len(counts):
         most = int(counts.max())
@@ -224,10 +229,9 @@ def observe_counts(
 
 
 def observe_multinomial(
-    X: Any, *, owner: str, device: str | None = None, first_row: int | np.ndarray | None = 0
+    X: Any, *, owner: str, first_row: int | np.ndarray | None = 0
 ) -> Counts:
     """Counts whose rows are multinomial; a row is missing as a whole or not at all."""
-    X = move_in(X, device, owner)
     counts, seen = _whole_counts(X, owner, first_row)
     if seen is not None:
         partly = (seen.min(axis=1) == 0) & (seen.max(axis=1) == 1)

@@ -15,9 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._gaussian._parameters import COVARIANCE_TYPES, Gaussians
-from kernelmill.hmm._base import OPTIONAL, SHARED
-from kernelmill.hmm._data import RowsMixin, SymbolsMixin
+from kernelmill._gaussian._parameters import COVARIANCE_TYPES
 from kernelmill.hmm._declared import (
     EMISSIONPROB,
     EMISSIONPROB_POSTERIOR,
@@ -27,22 +25,26 @@ from kernelmill.hmm._declared import (
     TRANSMAT_POSTERIOR,
     Concentrations,
     Posterior,
+    State,
     broadcast_parameter,
     checked_parameter,
     letter_rules,
 )
+from kernelmill.hmm._discrete import CategoricalStates
 from kernelmill.hmm._emissions import CategoricalEmission, GaussianEmission
+from kernelmill.hmm._expectation import Chain, Expected
 from kernelmill.hmm._fit import FittedModel
-from kernelmill.hmm._gaussian import COVARIANCE_AXES, COVARS, CovarianceMixin
-from kernelmill.hmm._normal import NormalPrior, gaussians_of, moved_means, scatter_about
-from kernelmill.hmm._passes import Chain, Expected, Sequences, Stream
+from kernelmill.hmm._gaussian import COVARIANCE_AXES, COVARS, GaussianStates
+from kernelmill.hmm._normal import NormalPrior, moved_means, scatter_about
+from kernelmill.hmm._normal_start import centers_of, distributed, filled_rows, overall_covariance
 from kernelmill.hmm._posterior import (
     expected_log,
     log_precision_sum,
     mean_divergence,
     wishart_divergence,
 )
-from kernelmill.hmm._start import centers_of, distributed, filled_rows, overall_covariance
+from kernelmill.hmm._sequence_model import OPTIONAL, SHARED
+from kernelmill.hmm._sequences import Sequences
 
 # Added to the diagonal of the covariance of the data where a fit starts, and the default scale.
 _SMALL = 1e-3
@@ -63,15 +65,16 @@ class VariationalModel(FittedModel):
 
     # --- what subclasses say ---------------------------------------------------------------------
 
-    def _expected_emission(self) -> Any:
+    def _expected_emission(self, state: State) -> Any:
         """The emission of exp E[log b]."""
         raise NotImplementedError
 
-    def _divergence_emissions(self, emission: Any) -> float:
+    def _divergence_emissions(self, state: State, emission: Any) -> float:
         return 0.0
 
-    def _maximise_emissions(self, statistics: Any, emission: Any) -> None:
-        """Set those that are no Dirichlet."""
+    def _maximise_emissions(self, state: State, statistics: Any, emission: Any) -> State:
+        """The best posteriors that are no Dirichlet."""
+        return {}
 
     # --- fitting ---------------------------------------------------------------------------------
 
@@ -79,30 +82,26 @@ class VariationalModel(FittedModel):
     def _dirichlets(self) -> list[Concentrations]:
         return [p for p in self._fitted if isinstance(p, Concentrations)]
 
-    def _setting(self, data: Sequences | Stream) -> None:
-        """Attributes say it all."""
+    def _step(self, state: State) -> tuple[Chain, Any]:
+        first, moves = (np.exp(expected_log(p.values(state)[1])) for p in self._dirichlets[:2])
+        return Chain(first, moves), self._expected_emission(state)
 
-    def _check_start(self) -> None:
-        for parameter in self._fitted:
-            parameter.check_pair(self)
-
-    def _step(self) -> tuple[Chain, Any]:
-        first, moves = (np.exp(expected_log(p.values(self)[1])) for p in self._dirichlets[:2])
-        return Chain(first, moves), self._expected_emission()
-
-    def _reached(self, expected: Expected, emission: Any, setting: Any) -> tuple[float, float]:
-        bound = expected.log_prob - self._divergence_emissions(emission)
-        bound -= sum(parameter.divergence(self) for parameter in self._dirichlets)
+    def _reached(
+        self, state: State, expected: Expected, emission: Any, known: Any
+    ) -> tuple[float, float]:
+        bound = expected.log_prob - self._divergence_emissions(state, emission)
+        bound -= sum(parameter.divergence(state) for parameter in self._dirichlets)
         return bound, bound
 
-    def _maximise(self, expected: Expected, emission: Any, setting: Any) -> None:
+    def _maximise(self, state: State, expected: Expected, emission: Any, known: Any) -> State:
+        new = self._maximise_emissions(state, expected.emissions, emission)
         for parameter in self._dirichlets:
             if parameter.letter in self.params:
-                parameter.maximise(self, expected)
-        self._maximise_emissions(expected.emissions, emission)
+                new |= parameter.best(state, expected)
+        return new
 
 
-class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
+class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     """Hidden Markov model with symbols, fitted by variational inference.
 
     Parameters
@@ -120,22 +119,26 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
     n_features : int, optional
         Number of symbols M; one more than the largest in X when left out.
     algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states.
+        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
+        state of each step.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers, for starts and for ``sample``.
+        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
     n_iter : int, default=100
-        Most iterations.
+        Maximum number of iterations.
     tol : float, default=1e-6
         Stop when an iteration raises the lower bound by less.
     verbose : bool, default=False
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar.
     params, init_params : str, default="ste"
-        What ``fit`` changes, and what it starts anew: letters for startprob, transmat and
+        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat and
         emissionprob.
     implementation : {"log", "scaling"}, default="log"
-        Accepted for hmmlearn's sake; both names give the same result, see `GaussianHMM`.
+        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives.
+        Where to compute; None is where X is.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
+        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
 
     Attributes
     ----------
@@ -203,33 +206,17 @@ class VariationalCategoricalHMM(SymbolsMixin, VariationalModel):
         implementation="log",
         *,
         device=None,
+        warm_start=False,
     ):
-        self.n_components = n_components
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
-        self.emissionprob_prior = emissionprob_prior
-        self.n_features = n_features
-        self.algorithm = algorithm
-        self.random_state = random_state
-        self.n_iter = n_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.device = device
+        self._store(locals())
 
     def _width(self) -> int:
         """Symbols of the posterior, or of the point where only that was assigned."""
         only_point = vars(self).get(self._widest) is None
         return self._width_of("emissionprob_" if only_point else self._widest)
 
-    def _emission(self, table: np.ndarray) -> CategoricalEmission:
-        with np.errstate(divide="ignore"):
-            return CategoricalEmission(np.log(table))
-
-    def _expected_emission(self) -> CategoricalEmission:
-        return CategoricalEmission(expected_log(EMISSIONPROB_POSTERIOR.values(self)[1]))
+    def _expected_emission(self, state: State) -> CategoricalEmission:
+        return CategoricalEmission(expected_log(EMISSIONPROB_POSTERIOR.values(state)[1]))
 
 
 def _checked_positive(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -245,7 +232,7 @@ DOF = Posterior("c", "dof", {**dict.fromkeys(COVARIANCE_TYPES, "K"), "tied": ""}
 SCALE = Posterior("c", "scale", COVARIANCE_AXES)
 
 
-class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
+class VariationalGaussianHMM(GaussianStates, VariationalModel):
     """Hidden Markov model with Gaussian emissions, fitted by variational inference.
 
     Parameters
@@ -272,22 +259,26 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
         Inverse scale Psi0 of the Wishart prior: (K,), (K, d), (K, d, d) or, tied, (d, d), or a
         multiple of the unit matrix; 1e-3 when left out.
     algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states.
+        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
+        state of each step.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers, for starts and for ``sample``.
+        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
     n_iter : int, default=100
-        Most iterations.
+        Maximum number of iterations.
     tol : float, default=1e-6
         Stop when an iteration raises the lower bound by less.
     verbose : bool, default=False
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar.
     params, init_params : str, default="stmc"
-        What ``fit`` changes, and what it starts anew: letters for startprob, transmat, means and
-        covars.
+        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat,
+        means and covars.
     implementation : {"log", "scaling"}, default="log"
-        Accepted for hmmlearn's sake; both names give the same result, see `GaussianHMM`.
+        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives.
+        Where to compute; None is where X is.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
+        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
 
     Attributes
     ----------
@@ -377,53 +368,66 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
         implementation="log",
         *,
         device=None,
+        warm_start=False,
     ):
-        self.n_components = n_components
-        self.covariance_type = covariance_type
-        self.startprob_prior = startprob_prior
-        self.transmat_prior = transmat_prior
-        self.means_prior = means_prior
-        self.beta_prior = beta_prior
-        self.dof_prior = dof_prior
-        self.scale_prior = scale_prior
-        self.algorithm = algorithm
-        self.random_state = random_state
-        self.n_iter = n_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.params = params
-        self.init_params = init_params
-        self.implementation = implementation
-        self.device = device
+        self._store(locals())
 
     @property
     def means_(self) -> np.ndarray:
         """Means of the posteriors of the means, (K, d)."""
         return self.means_posterior_
 
-    def _emission(self, means: np.ndarray, covars: np.ndarray) -> GaussianEmission:
-        gaussians = gaussians_of(means, covars, self.covariance_type, type(self).__name__)
-        return GaussianEmission(gaussians, np.zeros(len(means)))
-
     # --- fitting ---------------------------------------------------------------------------------
 
-    def _start(self, data: Sequences | Stream) -> set[str]:
-        new = super()._start(data)
+    def _start_emissions(self, data: Sequences, new: set[str]) -> State:
+        state: State = {}
         if new & {"m", "c"}:
             rows = filled_rows(data.some_rows)
             centers, labels = centers_of(rows, int(self.n_components), self.random_state)
-            counts = np.bincount(labels, minlength=len(centers)) * (data.n_rows / len(rows))
+            counts = np.bincount(labels, minlength=len(centers)) * (data.count / len(rows))
             if "m" in new:
-                self._start_means(rows, centers, counts)
+                state |= self._start_means(rows, centers, counts)
             if "c" in new:
-                self._start_covariances(rows, counts)
-        return new
+                state |= self._start_covariances(rows, counts)
+        return state
 
-    def _check_start(self) -> None:
-        super()._check_start()
+    def _prior(self, name: str, default: Any, shape: tuple[int, ...]) -> np.ndarray:
+        """A hyperparameter, or the default."""
+        value = getattr(self, name)
+        value = default if value is None else value
+        return np.array(broadcast_parameter(type(self).__name__, name, value, shape))
+
+    def _start_means(self, rows: np.ndarray, centers: np.ndarray, counts: np.ndarray) -> State:
+        beta = self._prior("beta_prior", 1.0, counts.shape)
+        return {
+            "means_prior_": self._prior("means_prior", rows.mean(axis=0), centers.shape),
+            "means_posterior_": centers,
+            "beta_prior_": beta,
+            "beta_posterior_": beta + counts,
+        }
+
+    def _start_covariances(self, rows: np.ndarray, counts: np.ndarray) -> State:
+        K, d, kind = int(self.n_components), rows.shape[1], self.covariance_type
+        dof_prior = self._prior("dof_prior", d, DOF.shape(self))
+        dof = dof_prior + (counts.sum() if kind == "tied" else counts)
+        scale = _SMALL if self.scale_prior is None else self.scale_prior
+        if np.ndim(scale) == 0:
+            scale = distributed(float(scale) * np.eye(d), kind, K)
+        scale = broadcast_parameter(
+            type(self).__name__, "scale_prior", scale, SCALE.shape(self, d)
+        )
+        spread = distributed(overall_covariance(rows, _SMALL), kind, K)
+        return {
+            "dof_prior_": dof_prior,
+            "dof_posterior_": dof,
+            "scale_prior_": np.array(scale),
+            "scale_posterior_": spread * _beside(dof, spread),
+        }
+
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Any]:
         owner, kind = type(self).__name__, self.covariance_type
-        for part in ("prior", "posterior"):
-            means, dof, scale = (p.of(self, part) for p in (MEANS, DOF, SCALE))
+        all_values = (parameter.values(state) for parameter in (MEANS, DOF, SCALE))
+        for part, means, dof, scale in zip(("prior", "posterior"), *all_values, strict=True):
             least = means.shape[1] - 1
             if not (dof > least).all():
                 raise ValueError(
@@ -435,76 +439,55 @@ class VariationalGaussianHMM(CovarianceMixin, RowsMixin, VariationalModel):
                     f"{owner}: scale_{part}_ must be positive definite, got {sizes.min():g} as its "
                     f"least eigenvalue"
                 )
-        self._step()
+        return state, None
 
-    def _prior(self, name: str, default: Any, shape: tuple[int, ...]) -> np.ndarray:
-        """A hyperparameter, or the default."""
-        value = getattr(self, name)
-        value = default if value is None else value
-        return np.array(broadcast_parameter(type(self).__name__, name, value, shape))
+    def _attributes(self, state: State) -> dict[str, Any]:
+        covars = {COVARS.name: _covariances(state)}
+        return super()._attributes(state) | covars | COVARS.derived(self, state)
 
-    def _start_means(self, rows: np.ndarray, centers: np.ndarray, counts: np.ndarray) -> None:
-        self.means_prior_ = self._prior("means_prior", rows.mean(axis=0), centers.shape)
-        self.beta_prior_ = self._prior("beta_prior", 1.0, counts.shape)
-        self.means_posterior_ = centers
-        self.beta_posterior_ = self.beta_prior_ + counts
-
-    def _start_covariances(self, rows: np.ndarray, counts: np.ndarray) -> None:
-        K, d, kind = int(self.n_components), rows.shape[1], self.covariance_type
-        dof = self._prior("dof_prior", d, DOF.shape(self))
-        tied = kind == "tied"
-        self.dof_prior_ = float(dof) if tied else dof
-        self.dof_posterior_ = self.dof_prior_ + (float(counts.sum()) if tied else counts)
-        scale = _SMALL if self.scale_prior is None else self.scale_prior
-        if np.ndim(scale) == 0:
-            scale = distributed(float(scale) * np.eye(d), kind, K)
-        shape = SCALE.shape(self)
-        self.scale_prior_ = np.array(
-            broadcast_parameter(type(self).__name__, "scale_prior", scale, shape)
-        )
-        spread = distributed(overall_covariance(rows, _SMALL), kind, K)
-        self.scale_posterior_ = self._times_dof(spread)
-
-    def _times_dof(self, values: np.ndarray, power: int = 1) -> np.ndarray:
-        """Covariances as scales, or with power -1 scales as covariances."""
-        dof = np.asarray(self.dof_posterior_, dtype=np.float64)
-        return values * dof.reshape(dof.shape + (1,) * (values.ndim - dof.ndim)) ** power
-
-    def _set_covars(self) -> None:
-        scale = np.asarray(self.scale_posterior_, dtype=np.float64)
-        COVARS.put(self, self._times_dof(scale, -1))
-
-    def _expected_emission(self) -> GaussianEmission:
-        self._set_covars()
-        means, beta, dof = (p.values(self)[1] for p in (MEANS, BETA, DOF))
+    def _expected_emission(self, state: State) -> GaussianEmission:
+        means, beta, dof = (p.values(state)[1] for p in (MEANS, BETA, DOF))
         d, dof = means.shape[1], np.atleast_1d(dof)
         # Half of E[log |Lambda|] - log |E[Lambda]|, and what the spread of the mean costs.
         offsets = 0.5 * (log_precision_sum(dof, d) - d * np.log(dof)) - 0.5 * d / beta
-        return replace(self._emission(means, self._covars_), offsets=offsets)
+        return replace(self._emission(means, _covariances(state)), offsets=offsets)
 
-    def _divergence_emissions(self, emission: GaussianEmission) -> float:
-        (m0, m), (beta0, beta) = MEANS.values(self), BETA.values(self)
-        (dof0, dof), (scale0, scale) = DOF.values(self), SCALE.values(self)
+    def _divergence_emissions(self, state: State, emission: GaussianEmission) -> float:
+        (m0, m), (beta0, beta) = MEANS.values(state), BETA.values(state)
+        (dof0, dof), (scale0, scale) = DOF.values(state), SCALE.values(state)
         dof0, dof, kind = np.atleast_1d(dof0), np.atleast_1d(dof), self.covariance_type
         of_means = mean_divergence(m - m0, beta, beta0, emission.gaussians.whitening)
         return of_means + wishart_divergence(dof, scale, dof0, scale0, m.shape[1], kind)
 
-    def _maximise_emissions(self, statistics: Any, emission: GaussianEmission) -> None:
-        gaussians: Gaussians = emission.gaussians
-        prior = NormalPrior(self.means_prior_, self.beta_prior_, np.empty(0), np.empty(0))
-        delta = np.zeros_like(gaussians.means)
+    def _maximise_emissions(
+        self, state: State, statistics: Any, emission: GaussianEmission
+    ) -> State:
+        gaussians, beta = emission.gaussians, state["beta_prior_"]
+        prior = NormalPrior(state["means_prior_"], beta, np.empty(0), np.empty(0))
+        new, delta = {}, np.zeros_like(gaussians.means)
         if "m" in self.params:
             delta = moved_means(statistics, gaussians, prior)
-            self.means_posterior_ = gaussians.means + delta
-            self.beta_posterior_ = self.beta_prior_ + statistics.weights
+            new["means_posterior_"] = gaussians.means + delta
+            new["beta_posterior_"] = beta + statistics.weights
         if "c" in self.params:
             scatter = scatter_about(statistics, gaussians, delta, prior)
-            kind = self.covariance_type
+            kind, weights = self.covariance_type, statistics.weights
             if kind == "tied":
-                self.dof_posterior_ = float(self.dof_prior_ + statistics.weights.sum())
-                scatter = scatter.sum(axis=0)
-            else:
-                self.dof_posterior_ = self.dof_prior_ + statistics.weights
-                scatter = scatter.mean(axis=1) if kind == "spherical" else scatter
-            self.scale_posterior_ = self.scale_prior_ + scatter
-        self._set_covars()
+                weights, scatter = float(weights.sum()), scatter.sum(axis=0)
+            elif kind == "spherical":
+                scatter = scatter.mean(axis=1)
+            new["dof_posterior_"] = state["dof_prior_"] + weights
+            new["scale_posterior_"] = state["scale_prior_"] + scatter
+        return new
+
+
+def _beside(dof: Any, values: np.ndarray) -> np.ndarray:
+    """Degrees of freedom with as many axes as scales or covariances."""
+    dof = np.asarray(dof, dtype=np.float64)
+    return dof.reshape(dof.shape + (1,) * (values.ndim - dof.ndim))
+
+
+def _covariances(state: State) -> np.ndarray:
+    """Covariances of a state in the shape of the type."""
+    scale = SCALE.values(state)[1]
+    return scale / _beside(state["dof_posterior_"], scale)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import namespace
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._device import DEVICE, move_back, namespace
-from kernelmill._estimator._parameters import Rule, is_integer, is_real, shown
-from kernelmill._estimator._progress import CallbackSupportMixin
+from kernelmill._estimator._parameters import DEVICE, Rule, is_integer, is_real, shown
 from kernelmill._estimator._random import seed_of
-from kernelmill.hmm import _passes
+from kernelmill.hmm import _expectation
 from kernelmill.hmm._declared import Parameter
 from kernelmill.hmm._emissions import PATHS
+from kernelmill.hmm._expectation import Chain
 from kernelmill.hmm._filter import Prediction, StateFilter
+from kernelmill.hmm._inputs import SequenceInput
 from kernelmill.hmm._monitor import ConvergenceMonitor
-from kernelmill.hmm._passes import Chain, Sequences, Stream
+from kernelmill.hmm._sequences import Sequences
 from kernelmill.ops import hmm, random
 
 ALGORITHMS = ("viterbi", "map")
@@ -40,14 +39,15 @@ SHARED = {
     "verbose": rule.VERBOSE,
     "implementation": rule.one_of("log", "scaling"),
     "device": DEVICE,
+    "warm_start": rule.boolean(),
 }
 
 
-class SequenceModel(CallbackSupportMixin, BaseEstimator):
+class SequenceModel(SequenceInput):
     """Base of the hidden Markov models: everything but how they are fitted.
 
-    Subclasses declare their parameters, and say which of them is as wide as X (`_widest`), how X is
-    read (`_sequences`, see `kernelmill.hmm._data`), and what the emission is (`_emission`).
+    Subclasses declare their parameters, say how X is read (`kernelmill.hmm._inputs`), and what the
+    emission is (`_emission`).
 
     Attributes
     ----------
@@ -59,29 +59,15 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
 
     _fitted: ClassVar[tuple[Parameter, ...]]
     _points: ClassVar[tuple[Parameter, ...]]
-    _widest: ClassVar[str]
 
     _parameters: ClassVar[dict[str, Any]] = SHARED
 
-    # --- what subclasses say ---------------------------------------------------------------------
-
-    def _sequences(
-        self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool
-    ) -> Sequences | Stream:
-        raise NotImplementedError
-
-    def _observer(self) -> Callable:
-        """Makes of rows what the emission takes; picklable."""
-        raise NotImplementedError
+    def _store(self, arguments: dict[str, Any]) -> None:
+        """Set what ``__init__`` was given, and nothing else, as scikit-learn asks."""
+        self.__dict__.update(item for item in arguments.items() if item[0] != "self")
 
     def _emission(self, *values: Any) -> Any:
         """The emission of the values of `_points`, start and transitions left out."""
-        raise NotImplementedError
-
-    def _n_columns(self) -> int:
-        raise NotImplementedError
-
-    def _width(self) -> int:
         raise NotImplementedError
 
     def _size(self, letter: str) -> int:
@@ -98,8 +84,10 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
     @property
     def monitor_(self) -> ConvergenceMonitor:
         """The record of the last fit, a new one before the first."""
-        found = vars(self).get("_monitor")
-        return ConvergenceMonitor(self.tol, self.n_iter, self.verbose) if found is None else found
+        monitor = vars(self).get("_monitor")
+        if monitor is None:
+            monitor = ConvergenceMonitor(self.tol, self.n_iter, self.verbose)
+        return monitor
 
     @monitor_.setter
     def monitor_(self, monitor: ConvergenceMonitor) -> None:
@@ -107,7 +95,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
 
     # --- inference -------------------------------------------------------------------------------
 
-    def _ready(self, X: Any, lengths: Any) -> tuple[Sequences | Stream, Chain, Any]:
+    def _ready(self, X: Any, lengths: Any) -> tuple[Sequences, Chain, Any]:
         check_is_fitted(self, "startprob_")
         chain, emission = self._model()
         return self._sequences(X, lengths, reset=False), chain, emission
@@ -139,7 +127,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
         Cost 2 T K^2 flops beside the densities.
         """
         data, *model = self._ready(X, lengths)
-        return float(sum(part.sum() for part in data.map(_passes.scores, *model)))
+        return float(sum(part.sum() for part in data.map(_expectation.scores, *model)))
 
     def score_samples(self, X: Any, lengths: Any = None) -> tuple[float, Any]:
         """Compute the log-likelihood of X and the posterior probabilities of states.
@@ -159,9 +147,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
             ``p(z_t = j | X)``; rows sum to one, and are 0 in impossible sequences.
         """
         data, *model = self._ready(X, lengths)
-        parts = list(data.map(_passes.smoothed, *model))
-        total = float(sum(log_prob.sum() for log_prob, _ in parts))
-        return total, self._as_given([gamma for _, gamma in parts], X)
+        return _joined(data, data.map(_expectation.smoothed, *model))
 
     def predict_proba(self, X: Any, lengths: Any = None) -> Any:
         """Compute the posterior probabilities of states.
@@ -211,10 +197,8 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
                 f"{algorithm!r}"
             )
         data, *model = self._ready(X, lengths)
-        run = _passes.paths if algorithm == "viterbi" else _passes.best_states
-        parts = list(data.map(run, *model))
-        total = float(sum(log_prob.sum() for log_prob, _ in parts))
-        return total, self._as_given([states for _, states in parts], X)
+        run = _expectation.paths if algorithm == "viterbi" else _expectation.best_states
+        return _joined(data, data.map(run, *model))
 
     def predict(self, X: Any, lengths: Any = None) -> Any:
         """Find the states behind X.
@@ -255,7 +239,7 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
         filter : The same for one sequence, observation by observation.
         """
         data, *model = self._ready(X, lengths)
-        states = np.concatenate(list(data.map(_passes.last_filtered, *model)))
+        states = np.concatenate(data.map(_expectation.last_filtered, *model))
         return Prediction(states, states @ model[1].means)
 
     def filter(self) -> StateFilter:
@@ -325,7 +309,11 @@ class SequenceModel(CallbackSupportMixin, BaseEstimator):
         states = hmm.sample_states(start, chain.transmat, uniforms, lengths).astype(np.int64)
         return emission.sample(states, seed), states
 
-    def _as_given(self, parts: list[Any], X: Any) -> Any:
-        """Results of all groups as one array, where the user's X lives."""
-        whole = parts[0] if len(parts) == 1 else namespace(parts[0]).concatenate(parts)
-        return whole if self.device is None else move_back(whole, X)
+
+def _joined(data: Sequences, parts: list[tuple[np.ndarray, Any]]) -> tuple[float, Any]:
+    """The sum of what groups of sequences have one of, and their rows where the user's X lives."""
+    total = float(sum(log_prob.sum() for log_prob, _ in parts))
+    rows = [part for _, part in parts]
+    return total, data.rows.as_given(
+        rows[0] if len(rows) == 1 else namespace(rows[0]).concatenate(rows)
+    )
