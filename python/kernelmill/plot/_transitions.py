@@ -119,7 +119,7 @@ class TransitionDisplay(Display):
 
         Examples
         --------
-        >>> from kernelmill.hmm import MarkovChain
+        >>> from kernelmill.markov import MarkovChain
         >>> from kernelmill.plot import TransitionDisplay
         >>> chain = MarkovChain.from_matrix([[0.9, 0.1], [0.4, 0.6]], classes=["idle", "busy"])
         >>> TransitionDisplay.from_estimator(chain, kind="graph").weights
