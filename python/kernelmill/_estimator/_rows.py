@@ -77,7 +77,7 @@ class Rows:
     ) -> None:
         self.X, self.weight, self.owner, self.source = X, weight, owner, source
         self.missing = missing
-        self._device, self._like = device, X if like is None else like
+        self._device, self._like = device, (X if like is None else like)
         whole = X if source is None else source
         self.dtype = whole.dtype
         self.n_features = X.shape[1] if source is None else source.n_features
@@ -200,18 +200,14 @@ class Rows:
 
     def as_given(self, value: Any) -> Any:
         """A result where the user's X came from."""
-        return value if self.is_stream else beside(value, self._like)
+        return value if self._like is self.X else beside(value, self._like)
 
 
 def _near(state: tuple, xp: Any) -> list:
     """A state with its arrays where numpy's, or cupy's, are."""
-    on_host = xp is np
-    return [
-        to_host(value)
-        if on_host
-        else xp.asarray(value) if type(value) is np.ndarray else value
-        for value in state
-    ]
+    if xp is np:
+        return [to_host(value) for value in state]
+    return [xp.asarray(value) if type(value) is np.ndarray else value for value in state]
 
 
 def _run(

@@ -24,9 +24,9 @@ from kernelmill._estimator._base import warn
 from kernelmill._estimator._parameters import shown
 
 _SEARCH_ROWS = 65536  # rows looked through at a time once something is known to be wrong
-# By bytes of a float: the roots of the least square that keeps all its digits, and of the largest.
+# The roots of the least square that keeps all its digits, and of the largest square.
 _ROOTS = {
-    info.bits // 8: (float(info.tiny) ** 0.5 / float(info.eps) ** 0.5, float(info.max) ** 0.5)
+    info.dtype: (float(info.tiny) ** 0.5 / float(info.eps) ** 0.5, float(info.max) ** 0.5)
     for info in (np.finfo(np.float32), np.finfo(np.float64))
 }
 _HINTS = {
@@ -96,13 +96,20 @@ def check_values(
     ``u^2`` must keep all its digits: beyond that a fit would be silently wrong.
     """
     stored = X.data if is_sparse(X) else X
+    double = stored.dtype.itemsize == 8
+    terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
+    least, most = _ROOTS.get(stored.dtype, (0.0, np.inf))
+    if type(stored) is np.ndarray and stored.flags.forc:
+        # One pass at the speed of memory settles nearly all: u^2 is between s / n and s.
+        flat = stored.reshape(-1, order="A")
+        with np.errstate(all="ignore"):
+            squares = float(np.dot(flat, flat))
+        if squares * terms < most * most and squares >= least * least * flat.size:
+            return False
     top, missing = largest(stored), False
     if not top < np.inf:
         missing = _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
         top = largest(namespace(stored).nan_to_num(stored, nan=0.0))
-    least, most = _ROOTS[stored.dtype.itemsize]
-    double = stored.dtype.itemsize == 8
-    terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
     if top * sqrt(terms) > most or (whole and 0 < top < least):
         hint = "scale X" if double else "scale X, or pass float64"
         what = f"small enough to be squared in {stored.dtype}"

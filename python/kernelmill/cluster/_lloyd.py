@@ -186,7 +186,7 @@ class Descent:
         else:
             labels, squared = assign(rows.X, centers)
             inertia = sum_of(squared, rows.weight)
-        return run._replace(state=Partition(centers, labels), objective=inertia)
+        return Run(Partition(centers, labels), inertia, run.history, run.n_iter, run.converged)
 
 
 class FusedDescent(Descent):
