@@ -157,6 +157,10 @@ def lloyd():
             start = (X, C, np.full(30, -1, np.int32), np.empty((0, 2), dtype))
             yield Case("empty cluster", start, {"n_steps": 9}, updated=(2, 3),
                        compare=compare_lloyd(X))  # fmt: skip
+        # The second of two equal centers is at distance 0, the only true lower bound.
+        X, bounds = np.ones((9, 2), dtype), np.tile(np.array([np.inf, 0], dtype), (9, 1))
+        yield Case("equal centers", (X, np.ones((2, 2)), np.full(9, -1, np.int32), bounds),
+                   updated=(2, 3), compare=compare_lloyd(X))  # fmt: skip
         X, C = blobs(60_000, 4, 40, dtype)
         bounds = np.tile(np.array([np.inf, 0], dtype), (len(X), 1))
         yield Case("big", (X, C, np.full(len(X), -1, np.int32), bounds), {"n_steps": 3},
@@ -181,6 +185,10 @@ def restarts():
         X = X[::2]
         yield Case("tol", (X, rng.integers(0, 40, (3, 2)), weights(40, dtype), 50, 1.0),
                    compare=compare_restarts(X))  # fmt: skip
+        corners = np.array([[0], [1], [10], [11]], dtype)
+        starts = np.array([[0, 1], [0, 2], [0, 0]])  # steps run out, no label changes, one empty
+        yield Case("three ends", (corners, starts), {"max_steps": 2},
+                   compare=compare_restarts(corners))  # fmt: skip
         yield Case("no runs", (X, np.empty((0, 2), np.int64)))
         yield Case("no steps", (X, np.array([[3, 4], [0, 9]]), None, 0))
         X, _ = blobs(20_000, 3, 12, dtype)
