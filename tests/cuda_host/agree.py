@@ -1,7 +1,7 @@
 """Runs the tests of tests/ops with the emulated CUDA twins in the place of the C++ ones.
 
-``python agree.py <folder of the emulated _cuda> [arguments of pytest]``, with a seed of the emulator
-in ``KERNELMILL_EMULATOR_SEED``. An op that has no CUDA twin, for a stated reason, runs in C++.
+``python agree.py <folder of the emulated _cuda> [arguments of pytest]``, with its thread order in
+``KERNELMILL_EMULATOR_SEED``. An op that has no CUDA twin, for a stated reason, runs in C++.
 """
 
 from __future__ import annotations

@@ -247,8 +247,8 @@ def diag_step():
     X, w = rng.normal(size=(n, d)).astype(np.float32), weights(n, np.float32)
     X[w == 0] = np.nan
     args = (X, rng.normal(size=(k, d)), np.ones((k, d)), np.full(k, -np.log(k)), w)
-    # A responsibility is off by a few eps of its log joint, here below 100, times itself; those of a
-    # component add up to less than 1/4, at rows that are less than 4 away.
+    # A responsibility is off by a few eps of its log joint, here below 100, times itself; those of
+    # a component add up to less than 1/4, at rows that are less than 4 away.
     bound = 800 * eps(X) / 4
     bounds = (bound, 4 * bound, 16 * bound, 800 * eps(X) * n)
     yield Case("many components", args, bounds=bounds)
