@@ -213,8 +213,10 @@ KERNELMILL_INLINE T expm1(T x) {
   a = a < T(-40) ? T(-40) : a;
   const auto [r, bits] = detail::reduce_exp(a);
   const T half = detail::pow2<T>(bits - 1);
-  const T y = T(2) * (half * detail::expm1_reduced(r) + (half - T(0.5)));
-  return x == T(0) ? x : y;  // the sign of zero
+  const T e = detail::expm1_reduced(r);
+  T y = T(2) * (half * e + (half - T(0.5)));
+  y = std::fabs(x) < T(0.25) ? e : y;  // n = 0; half a denormal would not be exact
+  return x == T(0) ? x : y;            // the sign of zero
 }
 
 // Natural logarithm. log(+-0) = -inf, log(x < 0) = NaN.

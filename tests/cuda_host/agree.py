@@ -23,7 +23,6 @@ import cupy  # noqa: E402 - the stand-in of this folder
 
 from kernelmill import ops  # noqa: E402
 from kernelmill.ops import (  # noqa: E402
-    elementwise,
     hmm,
     kmeans,
     matmul,
@@ -228,19 +227,6 @@ def sparse(T):
         refused(ValueError, sparse_kmeans.assign, *good[:2], np.array([0, 2, 2], index), C)
 
 
-def elementary(T):
-    # The C library's functions stand in for CUDA's: this checks places, not accuracy.
-    for name in ("exp", "log", "log1p", "tanh", "erf", "logistic"):
-        op = getattr(elementwise, name)
-        for shape in ((), (0,), (1,), (1027,), (5, 3, 7)):
-            x = np.asarray(5 * rng.normal(size=shape), T)
-            agree(run(op, x), op.specification(x), rtol=8 * EPS[T])
-        x = cupy.asarray(rng.normal(size=(40, 30)).astype(T))
-        for view in (x.host[::-2, 1::3], x.host.ravel()[1:]):  # strided, unaligned
-            got = on_host(getattr(twins.elementwise, name)(cupy.ndarray(view)))
-            agree(got, op.specification(view), rtol=8 * EPS[T])
-
-
 def numbers(T):
     for start in (0, 1, 3, 2**62):
         for n in (0, 1, 2, 7, 1000):
@@ -405,7 +391,7 @@ def cases_of_the_ops(T):
     """All that the C++ twins of these families are tested with."""
     if T is np.float32:
         return  # the cases have both dtypes
-    for family in ("mixture", "hmm"):
+    for family in ("elementwise", "reduction", "mixture", "hmm"):
         importlib.import_module(f"test_{family}")
         for name in (n for n in sorted(ops.all_ops()) if n.startswith(f"{family}.")):
             twin = getattr(getattr(twins, family), name.partition(".")[2])
@@ -428,7 +414,6 @@ FAMILIES = (
     minibatch,
     distances,
     sparse,
-    elementary,
     numbers,
     product,
     exact_mixtures,

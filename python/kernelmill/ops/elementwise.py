@@ -62,13 +62,17 @@ Deterministic: the bits of an element depend on its arguments alone, at any plac
 thread count. {error}Cost: one pass over memory.
 {examples}"""
 
+_MEANING = {
+    "dout": "Gradient with respect to the result of the function",
+    "result": "Result of the function",
+}
+
 
 def _document(row: Row) -> str:
     dtypes = " or ".join(TYPES[row.types])
     parameters = "\n".join(
         f"{name} : ndarray{' or number' if i else ''}, {'bool' if kind == 'bool' else dtypes}\n"
-        f"    {'Gradient that flows back' if name == 'dout' else 'Result' if name == 'result' else ''}"
-        f"{'' if name in ('dout', 'result') else 'Argument'}."
+        f"    {_MEANING.get(name, 'Argument')}."
         for i, (name, kind) in enumerate(zip(row.names, row.kinds, strict=True))
     )
     notes = row.notes + " " if row.notes and row not in BACKWARD else ""
@@ -124,10 +128,10 @@ def _operands(row: Row, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], np.dty
     for name, kind, a in zip(row.names, kinds, given, strict=True):
         want = np.dtype(bool) if kind == "bool" else dtype
         number = not isinstance(a, np.ndarray)
-        weak = (number or a.ndim == 0) and want != bool
+        weak = (number or a.ndim == 0) and want.kind != "b"
         if number:
-            fits = {"b": bool, "i": (int, np.integer)}.get(want.kind, (int, float, np.number))
-            if not isinstance(a, fits):
+            fits: dict[str, tuple[type, ...]] = {"b": (bool,), "i": (int, np.integer)}
+            if not isinstance(a, fits.get(want.kind, (int, float, np.number))):
                 raise TypeError(
                     f"{op}: {name} must be an array or a number that fits {want}, got {a!r}"
                 )
@@ -188,7 +192,7 @@ def _specification(row: Row) -> Callable[..., Any]:
 for _row in (*FORWARD, *BACKWARD):
     _op = Op(_specification(_row))
     globals()[_row.name] = registry[_op.name] = _op
-__all__ = ["derivative", "evaluate", *ROWS]  # noqa: PLE0604
+__all__ = ["derivative", "evaluate", *ROWS]
 
 
 def __getattr__(name: str) -> Op:  # for type checkers: the ops are made above

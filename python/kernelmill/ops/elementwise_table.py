@@ -122,7 +122,8 @@ BASIC = (
         derivatives={"x": "dout / (1 + x)"}, example=("[-1.0, -0.0]", "[-inf,  -0.]")),
     Row("tanh", "Hyperbolic tangent", "tanh(x)", ulp=(2.5, 3.0),
         notes="+-inf gives +-1, +-0 gives +-0; odd in every bit, never beyond 1.",
-        derivatives={"x": "dout * (1 - result) * (1 + result)"}, example=("[-inf, -0.0]", "[-1., -0.]")),
+        derivatives={"x": "dout * (1 - result) * (1 + result)"},
+        example=("[-inf, -0.0]", "[-1., -0.]")),
     Row("erf", "Error function", "erf(x)", ulp=(1.5, 1.5),
         notes="+-inf gives +-1, +-0 gives +-0; odd in every bit, never beyond 1.",
         derivatives={"x": "dout * 1.1283791670955126 * exp(-x * x)"},
@@ -255,7 +256,7 @@ def _shape(expression: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _derive() -> tuple[tuple[Row, ...], dict[str, dict[str, Derivative]]]:
-    known = {}
+    known: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {}
     for row in FORWARD:
         form, order = _shape(row.expression)
         # `where` and comparisons mix dtypes; a derivative is floats with at most a bool of its own.
