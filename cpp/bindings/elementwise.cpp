@@ -46,15 +46,10 @@ class Call {
     for (std::size_t i = 0; i < given.size(); ++i) convert(i);
     broadcast();
     const Dtype type = row_.result(type_);
-    py::array result;
-    if (out.is_none()) {
-      result = fresh(type);
-    } else {
-      check_out(out, type);
-      result = py::reinterpret_borrow<py::array>(out);
-    }
-    py::array target = result;
-    if (!out.is_none() && (!readable(result) || overlaps(result))) target = fresh(type);
+    if (!out.is_none()) check_out(out, type);
+    const py::array result = out.is_none() ? fresh(type) : py::reinterpret_borrow<py::array>(out);
+    const bool copied = !out.is_none() && (!readable(result) || overlaps(result));
+    py::array target = copied ? fresh(type) : result;
     Strides steps;
     std::array<Operand, kMostInputs> in;
     for (std::size_t i = 0; i < given.size(); ++i) in[i] = arguments_[i].operand;
@@ -67,13 +62,13 @@ class Call {
       py::gil_scoped_release release;
       elementwise::run(row_, type_, shape(), inputs, to);
     }
-    if (!target.is(result)) result[py::ellipsis()] = target;
+    if (copied) out[py::ellipsis()] = target;
     return result;
   }
 
  private:
   struct Argument {
-    py::array array;  // null for a Python number
+    std::optional<py::array> array;  // none for a Python number; py::array() would make one
     py::handle number;
     std::uint64_t value;  // the number, as an element
     Strides strides;
@@ -84,13 +79,9 @@ class Call {
   std::string name(std::size_t i) const { return row_.argument_name(i); }
 
   void take(std::size_t i, py::handle given) {
-    Argument& argument = arguments_[i];
-    if (py::isinstance<py::array>(given)) {
-      argument.array = py::reinterpret_borrow<py::array>(given);
-    } else {
-      argument.array = py::reinterpret_steal<py::array>(py::handle());
-      argument.number = given;
-    }
+    arguments_[i].number = given;
+    if (!py::isinstance<py::array>(given)) return;
+    arguments_[i].array = py::reinterpret_borrow<py::array>(given);
   }
 
   // The dtype of the arrays with axes; of the 0-d ones where none has any.
@@ -100,7 +91,7 @@ class Call {
     for (std::size_t i = 0; i < row_.arity(); ++i) {
       const Argument& argument = arguments_[i];
       if (!argument.array || !row_.typed(i)) continue;
-      if (first == nullptr || (first->array.ndim() == 0 && argument.array.ndim() > 0)) {
+      if (first == nullptr || (first->array->ndim() == 0 && argument.array->ndim() > 0)) {
         first = &argument;
         at = i;
       }
@@ -109,9 +100,9 @@ class Call {
       type_ = Dtype::float64;
       return;
     }
-    const std::size_t found = dtype_of(first->array.dtype());
+    const std::size_t found = dtype_of(first->array->dtype());
     if (found == kDtypes || row_.loops[found] == nullptr) {
-      invalid(row_.op, name(at), " must be ", row_.dtypes(), ", got ", dtype_text(first->array),
+      invalid(row_.op, name(at), " must be ", row_.dtypes(), ", got ", dtype_text(*first->array),
               " (convert it with astype)");
     }
     type_ = static_cast<Dtype>(found);
@@ -123,21 +114,21 @@ class Call {
     const Dtype type = row_.argument(i, type_);
     argument.operand.type = type;
     if (argument.array) {
-      const bool same = dtype_of(argument.array.dtype()) == static_cast<std::size_t>(type);
-      if (same && readable(argument.array)) {
-        argument.operand.data = const_cast<void*>(argument.array.data());
+      const bool same = dtype_of(argument.array->dtype()) == static_cast<std::size_t>(type);
+      if (same && readable(*argument.array)) {
+        argument.operand.data = const_cast<void*>(argument.array->data());
         return;
       }
-      if (same || (argument.array.ndim() == 0 && type != Dtype::boolean)) {
+      if (same || (argument.array->ndim() == 0 && type != Dtype::boolean)) {
         const py::object native =
-            argument.array.attr("astype")(kDtypeNames[static_cast<int>(type)]);
+            argument.array->attr("astype")(kDtypeNames[static_cast<int>(type)]);
         argument.array = py::array(native);
-        argument.operand.data = const_cast<void*>(argument.array.data());
+        argument.operand.data = const_cast<void*>(argument.array->data());
         return;
       }
       invalid(row_.op, name(i), " must be ", kDtypeNames[static_cast<int>(type)],
               row_.kinds[i] == 'b' ? "" : " like the other arrays", ", got ",
-              dtype_text(argument.array), " (convert it with astype)");
+              dtype_text(*argument.array), " (convert it with astype)");
     }
     argument.operand.data = &argument.value;
     if (!store(argument.number.ptr(), type, &argument.value)) {
@@ -171,16 +162,16 @@ class Call {
   }
 
   index_t extent(const Argument& argument, std::size_t axis) const {
-    const auto rank = static_cast<std::size_t>(argument.array.ndim());
+    const auto rank = static_cast<std::size_t>(argument.array->ndim());
     return axis + rank < rank_
                ? 1
-               : argument.array.shape(static_cast<py::ssize_t>(axis + rank - rank_));
+               : argument.array->shape(static_cast<py::ssize_t>(axis + rank - rank_));
   }
 
   void broadcast() {
     for (std::size_t i = 0; i < row_.arity(); ++i) {
       if (!arguments_[i].array) continue;
-      rank_ = std::max(rank_, static_cast<std::size_t>(arguments_[i].array.ndim()));
+      rank_ = std::max(rank_, static_cast<std::size_t>(arguments_[i].array->ndim()));
     }
     for (std::size_t axis = 0; axis < rank_; ++axis) {
       index_t size = 1;
@@ -197,7 +188,7 @@ class Call {
     for (std::size_t i = 0; i < row_.arity(); ++i) {
       Argument& argument = arguments_[i];
       if (argument.array) {
-        argument.operand.strides = strides_of(argument.array, argument.strides);
+        argument.operand.strides = strides_of(*argument.array, argument.strides);
       } else {
         argument.strides.fill(0);
         argument.operand.strides = argument.strides.data();
@@ -209,7 +200,7 @@ class Call {
     std::string shapes, names;
     for (std::size_t i = 0; i < row_.arity(); ++i) {
       names += (i ? ", " : "") + name(i);
-      shapes += (i ? ", " : "") + (arguments_[i].array ? shape_text(arguments_[i].array) : "()");
+      shapes += (i ? ", " : "") + (arguments_[i].array ? shape_text(*arguments_[i].array) : "()");
     }
     invalid(row_.op, names, " must have shapes that broadcast together, got ", shapes);
   }
@@ -278,10 +269,10 @@ class Call {
     for (std::size_t i = 0; i < row_.arity(); ++i) {
       const Argument& argument = arguments_[i];
       if (!argument.array) continue;
-      const auto [other_low, other_high] = bounds(argument.array);
+      const auto [other_low, other_high] = bounds(*argument.array);
       if (other_high <= low || high <= other_low) continue;
-      const bool same = argument.array.data() == out.data() &&
-                        argument.array.itemsize() == out.itemsize() &&
+      const bool same = argument.array->data() == out.data() &&
+                        argument.array->itemsize() == out.itemsize() &&
                         std::equal(steps.begin(), steps.begin() + static_cast<index_t>(rank_),
                                    argument.strides.begin());
       if (!same) return true;

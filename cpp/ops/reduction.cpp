@@ -30,7 +30,8 @@ constexpr index_t kTaskColumns = 1024;
 // result and share a scale or mean.
 template <Kind kind, class T>
 struct Panel {
-  static void run(const T* x, index_t rows, index_t stride, bool common, State* states) {
+  static void run(const T* x, index_t rows, index_t stride, bool common, const double* origin,
+                  State* states) {
     double a[kLanes] = {}, b[kLanes] = {};
     if constexpr (kind == Kind::sum || kind == Kind::mean) {
       sum(x, rows, stride, a, [](T v, int) { return static_cast<double>(v); });
@@ -39,13 +40,15 @@ struct Panel {
     } else if constexpr (is_index(kind)) {
       index(x, rows, stride, a, b);
     } else if constexpr (kind == Kind::variance) {
-      sum(x, rows, stride, a, [](T v, int) { return static_cast<double>(v); });
+      // About the first element of the result, so that means keep their digits far from zero.
+      sum(x, rows, stride, a, [&](T v, int l) { return static_cast<double>(v) - origin[l]; });
       double total = 0;
       for (double v : a) total += v;
-      for (double& v : a)
+      for (double& v : a) {
         v = common ? total / static_cast<double>(rows * kLanes) : v / static_cast<double>(rows);
+      }
       sum(x, rows, stride, b, [&](T v, int l) {
-        const double d = static_cast<double>(v) - a[l];
+        const double d = static_cast<double>(v) - origin[l] - a[l];
         return d * d;
       });
     } else if constexpr (kind == Kind::logsumexp) {
@@ -203,6 +206,7 @@ class Reduction {
     const bool adjacent = reduced_.sizes.size() == 1 && reduced_.strides[0] == sizeof(T);
     for (index_t o = begin; o < end; ++o) {
       const index_t base = kept_.offset(o);
+      double origin[kLanes];
       for (index_t at = first; at < last; at += kRows * kLanes) {
         const index_t count = std::min(kRows * kLanes, last - at), rows = count / kLanes;
         const T* from = &element(base + (adjacent ? at * static_cast<index_t>(sizeof(T)) : 0));
@@ -211,16 +215,17 @@ class Reduction {
                [&](index_t i, index_t offset) { buffer[i] = element(base + offset); });
           from = buffer;
         }
+        std::fill_n(origin, kLanes, static_cast<double>(element(base)));
         State lanes[kLanes];
         if (rows > 0) {
-          Panel<kind, T>::run(from, rows, kLanes, true, lanes);
+          Panel<kind, T>::run(from, rows, kLanes, true, origin, lanes);
           fold(lanes, kLanes, at, states[o - begin]);
         }
         if (const index_t rest = count % kLanes; rest > 0) {
           T tail[kLanes];  // the last element again and again, never merged
           for (index_t l = 0; l < kLanes; ++l)
             tail[l] = from[rows * kLanes + std::min(l, rest - 1)];
-          Panel<kind, T>::run(tail, 1, kLanes, false, lanes);
+          Panel<kind, T>::run(tail, 1, kLanes, false, origin, lanes);
           fold(lanes, rest, at + rows * kLanes, states[o - begin]);
         }
       }
@@ -267,8 +272,12 @@ class Reduction {
             }
           }
         }
+        double origin[kLanes] = {};
+        for (index_t l = 0; l < lanes; ++l) {
+          origin[l] = static_cast<double>(element(right[static_cast<std::size_t>(l)]));
+        }
         State found[kLanes];
-        Panel<kind, T>::run(from, rows, stride, false, found);
+        Panel<kind, T>::run(from, rows, stride, false, origin, found);
         for (index_t l = 0; l < lanes; ++l) {
           if (is_index(kind)) found[l].b += static_cast<double>(at);
           merge<kind>(states[o - begin + l], found[l]);

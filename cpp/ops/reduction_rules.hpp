@@ -31,8 +31,8 @@ constexpr bool needs_elements(Kind kind) {
   return kind == Kind::max || kind == Kind::min || is_index(kind);
 }
 
-// sum, mean: a = sum. max, min: a. argmax, argmin: a and its index b. variance: mean a and sum of
-// squared deviations b. logsumexp: b e^a. norm: a sqrt(b).
+// sum, mean: a = sum. max, min: a. argmax, argmin: a and its index b. variance: mean a (from the
+// first element) and sum of squared deviations b. logsumexp: b e^a. norm: a sqrt(b).
 struct State {
   double a = 0, b = 0;
   index_t n = 0;

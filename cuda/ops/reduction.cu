@@ -34,7 +34,10 @@ struct Input {
 
   __device__ State element(index_t base, index_t i) const {
     const T value = *reinterpret_cast<const T*>(x + base + offset_of(reduced, i));
-    return lift<kind>(static_cast<double>(value), i);
+    // About the first element of the result, so that means keep their digits far from zero.
+    double origin = 0;
+    if (kind == Kind::variance) origin = static_cast<double>(*reinterpret_cast<const T*>(x + base));
+    return lift<kind>(static_cast<double>(value) - origin, i);
   }
 };
 

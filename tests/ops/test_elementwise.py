@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -248,10 +249,10 @@ def register(row):
                 yield case(
                     row, f"outer {dtype}", draw(row, rng, [(7, 1), *[(1, 9)] * (n_args - 1)], dtype)
                 )
-            big = draw(row, rng, [(500, 400)] * n_args, dtype)
+            big = draw(row, rng, [(300, 230)] * n_args, dtype)
             yield case(row, f"big {dtype}", big, big=True)
             if n_args > 1:
-                big = draw(row, rng, [(500, 400), *[(400,)] * (n_args - 1)], dtype)
+                big = draw(row, rng, [(300, 230), *[(230,)] * (n_args - 1)], dtype)
                 yield case(row, f"big rows {dtype}", big, big=True)
 
 
@@ -405,7 +406,7 @@ def test_shapes_must_broadcast():
     for function in on_both("clip"):
         with pytest.raises(
             ValueError,
-            match=r"x, low, high must have shapes that broadcast together, got \(3,\), \(\), \(2, 4\)",
+            match=r"x, low, high must have shapes that broadcast.*, got \(3,\), \(\), \(2, 4\)",
         ):
             function(np.ones(3), np.array(0.0), np.ones((2, 4)))
 
@@ -473,3 +474,15 @@ def test_expressions_mean_the_same_in_c():
                 for side in (node.left, node.right):
                     before = row.expression[: side.col_offset].rstrip()
                     assert isinstance(side, ast.Name) or before.endswith("("), row.name
+
+
+def test_the_page_lists_every_row():
+    page = Path(__file__).parents[2] / "docs" / "vector-math.md"
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for row in FORWARD:
+        exact = row.result == "bool" or row.name == "where"
+        error = "exact" if exact else f"{row.ulp[0]} / {row.ulp[1]}"
+        if row.scale != "result":
+            error += f" of `{row.scale}`"
+        expression = row.expression.replace("|", "\\|")
+        assert f"| `{row.name}({', '.join(row.names)})` | `{expression}` | {error} |" in lines

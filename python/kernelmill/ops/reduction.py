@@ -65,6 +65,13 @@ def _log_sum_exp(x: np.ndarray, axis: int) -> np.ndarray:
     return np.log(np.exp(x - shift).sum(axis)) + shift.squeeze(axis)
 
 
+def _variance(x: np.ndarray, axis: int, ddof: float) -> np.ndarray:
+    n = x.shape[axis]
+    d = x - x.take([0], axis) if n else x
+    s = ((d - d.mean(axis, keepdims=True)) ** 2).sum(axis)
+    return s / np.maximum(n - ddof, 0.0)  # `max` is an op here
+
+
 def _norm(x: np.ndarray, axis: int) -> np.ndarray:
     m = np.abs(x).max(axis, initial=0.0, keepdims=True)
     scale = np.where((m > 0) & (m < np.inf), m, 1.0)
@@ -89,7 +96,7 @@ TABLE = (
     Row("argmin", "Index of the smallest value", lambda x, axis, ddof: x.argmin(axis),
         "start with the first; combine to the smaller, of equals to the first", "",
         f"{_ORDER} Several axes are counted as one, in C order.", "[0, 0]"),
-    Row("variance", "Variance about the mean", lambda x, axis, ddof: x.var(axis, ddof=ddof),
+    Row("variance", "Variance about the mean", lambda x, axis, ddof: _variance(x, axis, ddof),
         "start mean 0, s 0; combine s + (x - mean)^2 about the mean of each part, parts by Chan's "
         "formula; finish s / (n - ddof)", "dout * 2 * (x - mean) / (n - ddof)",
         "Accurate far from the origin. n <= ddof gives NaN, or inf where s > 0.", "[1., 1.]"),
