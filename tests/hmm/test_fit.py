@@ -287,22 +287,88 @@ def test_a_failed_fit_leaves_the_model_as_it_was(kind, rng, monkeypatch):
     model = kind.make(2, n_iter=2, random_state=0).fit(X)
     before = {k: np.copy(v) for k, v in vars(model).items() if isinstance(v, np.ndarray)}
     history = list(model.monitor_.history)
-    calls = []
-
-    def interrupted(self, *args):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return original(self, *args)
-
-    original = type(model)._maximise
-    monkeypatch.setattr(type(model), "_maximise", interrupted)
+    interrupt(monkeypatch, model, 2)
     model.set_params(n_iter=5, tol=-np.inf, random_state=1)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X)
     for name, value in before.items():
         assert np.array_equal(getattr(model, name), value), name
     assert model.monitor_.history == history
+
+
+def interrupt(monkeypatch, model, call):
+    """Let the M-step of this number raise what Ctrl-C does."""
+    original, calls = type(model)._maximise, []
+
+    def maximise(self, *args):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(type(model), "_maximise", maximise)
+
+
+def test_a_warm_start_goes_on_from_the_parameters(kind, rng):
+    X = kind.rows(rng, 40)
+    whole = kind.make(2, n_iter=5, tol=-np.inf, random_state=0).fit(X, [25, 15])
+    model = kind.make(2, n_iter=3, tol=-np.inf, random_state=0, warm_start=True).fit(X, [25, 15])
+    history = model.monitor_.history
+    model.set_params(n_iter=2).fit(X, [25, 15])
+    assert history + model.monitor_.history == whole.monitor_.history
+    for name, value in vars(whole).items():
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(getattr(model, name), value), name
+
+
+def test_an_interrupted_fit_goes_on(kind, rng, monkeypatch):
+    X = kind.rows(rng, 40)
+    whole = kind.make(2, n_iter=5, tol=-np.inf, random_state=0).fit(X)
+    model = kind.make(2, n_iter=5, tol=-np.inf, random_state=0, warm_start=True)
+    with monkeypatch.context() as patch:
+        interrupt(patch, model, 3)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X)
+    assert model.interrupted_
+    history = model.monitor_.history
+    assert history == whole.monitor_.history[:2]
+    assert np.isfinite(model.score(X))
+    model.set_params(n_iter=3).fit(X)
+    assert not hasattr(model, "interrupted_")
+    assert history + model.monitor_.history == whole.monitor_.history
+    assert model.score(X) == whole.score(X)
+
+
+def test_the_users_monitor_keeps_an_interrupted_fit(rng, monkeypatch):
+    class Mine(ConvergenceMonitor):
+        pass
+
+    model = GaussianHMM(2, random_state=0, warm_start=True)
+    model.monitor_ = mine = Mine(-np.inf, 9, False)
+    interrupt(monkeypatch, model, 3)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rng.standard_normal((30, 1)))
+    assert model.monitor_ is mine
+    assert mine.iter == len(mine.history) == 2
+
+
+def test_the_model_is_left_alone_until_the_fit_ends(kind, rng, monkeypatch):
+    """The E- and M-steps give new arrays and set nothing."""
+    X = kind.rows(rng, 30)
+    model = kind.make(2, n_iter=3, random_state=0)
+    original, seen = type(model)._maximise, []
+
+    def maximise(self, state, *args):
+        before = {name: np.copy(value) for name, value in state.items()}
+        new = original(self, state, *args)
+        seen.append(set(vars(self)) - set(self.get_params()))
+        for name, value in before.items():
+            assert np.array_equal(state[name], value), name
+        return new
+
+    monkeypatch.setattr(type(model), "_maximise", maximise)
+    model.fit(X)
+    assert seen == [{"n_features_in_"}] * len(seen)
 
 
 def test_the_monitor_stops_a_fit(rng):
