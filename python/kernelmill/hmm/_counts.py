@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import xlogy
-from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
@@ -184,37 +183,12 @@ class MultinomialHMM(CountsMixin, EMModel):
     def _start_emissions(self, data: Sequences, new: set[str]) -> State:
         return {"n_trials_": self._checked_trials(data)}
 
-    def sample(self, n_samples=1, random_state=None, currstate=None):
-        """Draw a sequence from the model.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Steps T.
-        random_state : int, RandomState, Generator or None, default=None
-            Seed or generator; the model's own ``random_state`` when left out.
-        currstate : int, optional
-            State of the first step; drawn from ``startprob_`` when left out.
-
-        Returns
-        -------
-        X : ndarray of shape (T, M), int64
-            Counts.
-        state_sequence : ndarray of shape (T,), int64
-            The states that emitted them.
-
-        Raises
-        ------
-        ValueError
-            If it is not known how many symbols a row has.
-        """
-        check_is_fitted(self, "startprob_")
+    def _check_sampling(self) -> None:
         if self._trials() is None:
             raise ValueError(
                 f"{type(self).__name__}: n_trials must be a single whole number of at least 0 for "
                 f"sample, got {shown(self.n_trials)}"
             )
-        return super().sample(n_samples, random_state, currstate)
 
 
 def _start_rates(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:

@@ -26,7 +26,7 @@ from kernelmill.hmm._emissions import GaussianEmission
 from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._inputs import RowsMixin
 from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
-from kernelmill.hmm._normal_start import centers_of, distributed, filled_rows, overall_covariance
+from kernelmill.hmm._normal_start import centers_of, filled_rows, overall_covariance, repeated
 from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY
 from kernelmill.hmm._sequences import Sequences
 
@@ -42,6 +42,11 @@ class Covariances(Parameter):
     def put(self, model: Any, value: np.ndarray) -> None:
         """Set the model's own."""
         vars(model).update({self.name: value} | self.derived(model, {}))
+
+    def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
+        """The covariance of the data for all."""
+        spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
+        return {self.name: repeated(spread, model.covariance_type, self.shape(model, data.width))}
 
     def derived(self, model: Any, state: State) -> State:
         return {"_covars_type_": model.covariance_type}
@@ -99,12 +104,7 @@ class GaussianStates(RowsMixin):
 
 
 def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.ndarray:
-    """Covariances as a new float64 array in the shape of the type.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another, or a covariance is not symmetric and positive definite.
+    """Symmetric, positive definite covariances as new float64 in the shape of the type; or raises.
     """
     covars = as_numbers(covars, "covars_", owner)
     shape = {"spherical": "(K,)", "diag": "(K, d)", "full": "(K, d, d)", "tied": "(d, d)"}
@@ -185,14 +185,9 @@ def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
     return centers_of(filled_rows(data.some_rows), int(model.n_components), model.random_state)[0]
 
 
-def _start_covars(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
-    spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
-    return distributed(spread, model.covariance_type, int(model.n_components))
-
-
 COVARIANCE_AXES = {"spherical": "K", "diag": "Kd", "full": "Kdd", "tied": "dd"}
 MEANS = Parameter("m", "means_", "Kd", _start_means)
-COVARS = Covariances("c", "_covars_", COVARIANCE_AXES, _start_covars)
+COVARS = Covariances("c", "_covars_", COVARIANCE_AXES)
 
 
 class GaussianHMM(GaussianStates, NormalStates):

@@ -46,13 +46,6 @@ def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
     return means
 
 
-def _start_covars(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
-    spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
-    one = {"spherical": np.diagonal(spread).mean(), "diag": np.diagonal(spread)}
-    value = one.get(model.covariance_type, spread)
-    return np.broadcast_to(value, COVARS.shape(model, data.width)).copy()
-
-
 WEIGHTS = Distributions(
     "w", "weights_", "KM", _start_weights, counts=lambda expected: expected.emissions.weights
 )
@@ -61,7 +54,6 @@ COVARS = Covariances(
     "c",
     "_covars_",
     {"spherical": "KM", "diag": "KMd", "full": "KMdd", "tied": "Kdd"},
-    _start_covars,
 )
 
 

@@ -48,12 +48,7 @@ def overall_covariance(rows: np.ndarray, min_covar: float) -> np.ndarray:
     return spread + min_covar * np.eye(d)
 
 
-def distributed(covariance: np.ndarray, covariance_type: str, k: int) -> np.ndarray:
-    """One covariance for k components, in the shape of the type."""
-    if covariance_type == "spherical":
-        return np.full(k, np.diagonal(covariance).mean())
-    if covariance_type == "diag":
-        return np.tile(np.diagonal(covariance), (k, 1))
-    if covariance_type == "full":
-        return np.tile(covariance, (k, 1, 1))
-    return covariance.copy()
+def repeated(covariance: np.ndarray, covariance_type: str, shape: tuple[int, ...]) -> np.ndarray:
+    """One covariance for all components, in the shape of the type."""
+    value = {"spherical": np.diagonal(covariance).mean(), "diag": np.diagonal(covariance)}
+    return np.broadcast_to(value.get(covariance_type, covariance), shape).copy()

@@ -70,6 +70,9 @@ class SequenceModel(SequenceInput):
         """The emission of the values of `_points`, start and transitions left out."""
         raise NotImplementedError
 
+    def _check_sampling(self) -> None:
+        """Raise where `sample` lacks anything."""
+
     def _size(self, letter: str) -> int:
         """What a letter of a shape stands for."""
         return int(self.n_components) if letter == "K" else self._width()
@@ -285,6 +288,7 @@ class SequenceModel(SequenceInput):
             Before ``fit`` or before parameters were assigned.
         """
         check_is_fitted(self, "startprob_")
+        self._check_sampling()
         owner, K = type(self).__name__, int(self.n_components)
         for name, value, least in (("n_samples", n_samples, 1), ("currstate", currstate, 0)):
             if value is not None and not (is_integer(value) and value >= least):

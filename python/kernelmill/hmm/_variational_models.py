@@ -36,7 +36,7 @@ from kernelmill.hmm._expectation import Chain, Expected
 from kernelmill.hmm._fit import FittedModel
 from kernelmill.hmm._gaussian import COVARIANCE_AXES, COVARS, GaussianStates
 from kernelmill.hmm._normal import NormalPrior, moved_means, scatter_about
-from kernelmill.hmm._normal_start import centers_of, distributed, filled_rows, overall_covariance
+from kernelmill.hmm._normal_start import centers_of, filled_rows, overall_covariance, repeated
 from kernelmill.hmm._posterior import (
     expected_log,
     log_precision_sum,
@@ -407,16 +407,15 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         }
 
     def _start_covariances(self, rows: np.ndarray, counts: np.ndarray) -> State:
-        K, d, kind = int(self.n_components), rows.shape[1], self.covariance_type
+        d, kind = rows.shape[1], self.covariance_type
+        shape = SCALE.shape(self, d)
         dof_prior = self._prior("dof_prior", d, DOF.shape(self))
         dof = dof_prior + (counts.sum() if kind == "tied" else counts)
         scale = _SMALL if self.scale_prior is None else self.scale_prior
         if np.ndim(scale) == 0:
-            scale = distributed(float(scale) * np.eye(d), kind, K)
-        scale = broadcast_parameter(
-            type(self).__name__, "scale_prior", scale, SCALE.shape(self, d)
-        )
-        spread = distributed(overall_covariance(rows, _SMALL), kind, K)
+            scale = repeated(float(scale) * np.eye(d), kind, shape)
+        scale = broadcast_parameter(type(self).__name__, "scale_prior", scale, shape)
+        spread = repeated(overall_covariance(rows, _SMALL), kind, shape)
         return {
             "dof_prior_": dof_prior,
             "dof_posterior_": dof,
