@@ -342,6 +342,6 @@ def letter_rules(fitted: tuple[Parameter, ...]) -> dict[str, Rule]:
     letters = "".join(dict.fromkeys(parameter.letter for parameter in fitted))
     accepted = Rule(
         lambda value: isinstance(value, str) and set(value) <= set(letters),
-        f"a string of some of the letters {letters!r}",
+        f"a string of some of the characters {letters!r}",
     )
     return {"params": accepted, "init_params": accepted}
