@@ -57,7 +57,8 @@ class FittedModel(SequenceModel):
     def _start(self, data: Sequences) -> State:
         """Where a fit starts: new values, and the model's own where these are to be used."""
         numbers = start_numbers(self.random_state)
-        new = {letter for letter in {p.letter for p in self._fitted} if self._needs(letter)}
+        letters = dict.fromkeys(parameter.letter for parameter in self._fitted)
+        new = set(filter(self._needs, letters))
         state: State = {}
         for parameter in self._fitted:
             if parameter.letter in new:
@@ -67,7 +68,7 @@ class FittedModel(SequenceModel):
                 raise ValueError(
                     f"{type(self).__name__}: X must have the {self._n_columns()} features of "
                     f"{self._widest}, got {self.n_features_in_} (leave {parameter.letter!r} in "
-                    f"init_params to initialise it again)"
+                    f"init_params, and warm_start=False, to initialise it again)"
                 )
             state |= parameter.assigned(self)
         state |= self._start_emissions(data, new)

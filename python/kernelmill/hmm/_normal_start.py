@@ -33,8 +33,8 @@ def centers_of(rows: np.ndarray, k: int, random_state: Any) -> tuple[np.ndarray,
             random_state = start_numbers(random_state)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centers
-            found = KMeans(k, n_init=N_INIT, random_state=random_state).fit(rows)
-        return found.cluster_centers_, found.labels_
+            model = KMeans(k, n_init=N_INIT, random_state=random_state).fit(rows)
+        return model.cluster_centers_, model.labels_
     numbers = start_numbers(random_state)
     spread = rows.std(axis=0) + np.finfo(np.float64).eps * np.abs(rows).max()
     more = rows[numbers.randint(n, size=k - n)] + spread * numbers.standard_normal((k - n, d))
