@@ -4,7 +4,7 @@ import logging
 
 import numpy as np
 import pytest
-from hmm_kinds import KINDS, assert_monotone, same_start
+from hmm_kinds import COVARIANCES, KINDS, assert_monotone, same_start
 from sklearn.exceptions import NotFittedError
 
 import kernelmill
@@ -188,6 +188,30 @@ def test_the_unit_of_weights_changes_nothing(em_kind, scale, rng):
     assert_same_fit(other, one, 50)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "name", [name for name, kind in KINDS.items() if kind.name.partition("-")[2] in COVARIANCES]
+)
+def test_the_unit_of_X_changes_nothing(name, dtype, rng):
+    """A fit of c X is that of X scaled, regularisers scaled along; no variance is at its bound."""
+    X = KINDS[name].rows(rng, 60).astype(dtype)
+    bounds = {"Gauss": ("min_covar", "covars_prior"), "GMMHM": ("min_covar",)}
+    names = bounds.get(name[:5], ("scale_prior",))
+
+    def fitted(c):
+        scaled = dict.fromkeys(names, 1e-3 * c * c)
+        model = KINDS[name].make(2, n_iter=6, tol=-np.inf, random_state=0, **scaled)
+        return model.fit(X * dtype(c), [35, 25])
+
+    one, narrow = fitted(1.0), dtype is np.float32
+    for c in (1e-6, 1e6) if narrow else (1e-12, 1e-3, 1e3, 1e12):
+        other, atol = fitted(c), (60 if narrow else 1e4) * np.finfo(dtype).eps
+        np.testing.assert_allclose(other.transmat_, one.transmat_, atol=atol)
+        means, covars = other.means_ / c, other.covars_ / c**2
+        for found, expected in ((means, one.means_), (covars, one.covars_)):
+            np.testing.assert_allclose(found, expected, atol=atol * np.abs(expected).max())
+
+
 def test_trials_of_sequences_without_weight(rng):
     """Rows of weight 0 are not compared with the trials, and are counted in messages."""
     X = np.concatenate([rng.multinomial(n, [0.2, 0.3, 0.5], 5) for n in (3, 4, 3)])
@@ -287,22 +311,88 @@ def test_a_failed_fit_leaves_the_model_as_it_was(kind, rng, monkeypatch):
     model = kind.make(2, n_iter=2, random_state=0).fit(X)
     before = {k: np.copy(v) for k, v in vars(model).items() if isinstance(v, np.ndarray)}
     history = list(model.monitor_.history)
-    calls = []
-
-    def interrupted(self, *args):
-        calls.append(1)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return original(self, *args)
-
-    original = type(model)._maximise
-    monkeypatch.setattr(type(model), "_maximise", interrupted)
+    interrupt(monkeypatch, model, 2)
     model.set_params(n_iter=5, tol=-np.inf, random_state=1)
     with pytest.raises(KeyboardInterrupt):
         model.fit(X)
     for name, value in before.items():
         assert np.array_equal(getattr(model, name), value), name
     assert model.monitor_.history == history
+
+
+def interrupt(monkeypatch, model, call):
+    """Let the M-step of this number raise what Ctrl-C does."""
+    original, calls = type(model)._maximise, []
+
+    def maximise(self, *args):
+        calls.append(1)
+        if len(calls) == call:
+            raise KeyboardInterrupt
+        return original(self, *args)
+
+    monkeypatch.setattr(type(model), "_maximise", maximise)
+
+
+def test_a_warm_start_goes_on_from_the_parameters(kind, rng):
+    X = kind.rows(rng, 40)
+    whole = kind.make(2, n_iter=5, tol=-np.inf, random_state=0).fit(X, [25, 15])
+    model = kind.make(2, n_iter=3, tol=-np.inf, random_state=0, warm_start=True).fit(X, [25, 15])
+    history = model.monitor_.history
+    model.set_params(n_iter=2).fit(X, [25, 15])
+    assert history + model.monitor_.history == whole.monitor_.history
+    for name, value in vars(whole).items():
+        if isinstance(value, np.ndarray):
+            assert np.array_equal(getattr(model, name), value), name
+
+
+def test_an_interrupted_fit_goes_on(kind, rng, monkeypatch):
+    X = kind.rows(rng, 40)
+    whole = kind.make(2, n_iter=5, tol=-np.inf, random_state=0).fit(X)
+    model = kind.make(2, n_iter=5, tol=-np.inf, random_state=0, warm_start=True)
+    with monkeypatch.context() as patch:
+        interrupt(patch, model, 3)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X)
+    assert model.interrupted_
+    history = model.monitor_.history
+    assert history == whole.monitor_.history[:2]
+    assert np.isfinite(model.score(X))
+    model.set_params(n_iter=3).fit(X)
+    assert not hasattr(model, "interrupted_")
+    assert history + model.monitor_.history == whole.monitor_.history
+    assert model.score(X) == whole.score(X)
+
+
+def test_the_users_monitor_keeps_an_interrupted_fit(rng, monkeypatch):
+    class Mine(ConvergenceMonitor):
+        pass
+
+    model = GaussianHMM(2, random_state=0, warm_start=True)
+    model.monitor_ = mine = Mine(-np.inf, 9, False)
+    interrupt(monkeypatch, model, 3)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(rng.standard_normal((30, 1)))
+    assert model.monitor_ is mine
+    assert mine.iter == len(mine.history) == 2
+
+
+def test_the_model_is_left_alone_until_the_fit_ends(kind, rng, monkeypatch):
+    """The E- and M-steps give new arrays and set nothing."""
+    X = kind.rows(rng, 30)
+    model = kind.make(2, n_iter=3, random_state=0)
+    original, seen = type(model)._maximise, []
+
+    def maximise(self, state, *args):
+        before = {name: np.copy(value) for name, value in state.items()}
+        new = original(self, state, *args)
+        seen.append(set(vars(self)) - set(self.get_params()))
+        for name, value in before.items():
+            assert np.array_equal(state[name], value), name
+        return new
+
+    monkeypatch.setattr(type(model), "_maximise", maximise)
+    model.fit(X)
+    assert seen == [{"n_features_in_"}] * len(seen)
 
 
 def test_the_monitor_stops_a_fit(rng):
@@ -356,7 +446,7 @@ def test_an_overwritten_start_is_logged(rng, caplog):
     model.transmat_ = np.full((3, 3), 1 / 3)
     with caplog.at_level(logging.WARNING, "kernelmill"):
         model.fit(X)
-        assert "transmat_ was assigned but fit starts it anew" in caplog.text
+        assert "transmat_ was assigned but fit initialises it again" in caplog.text
         caplog.clear()
         model.fit(X)
         assert not caplog.records

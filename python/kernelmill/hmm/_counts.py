@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import xlogy
-from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
@@ -58,19 +57,19 @@ class MultinomialHMM(CountsMixin, EMModel):
     n_iter : int, default=10
         Maximum number of iterations.
     tol : float, default=1e-2
-        Stop when an iteration gains less log-likelihood plus log prior.
+        Stop when an iteration raises the log-likelihood plus log prior by less.
     verbose : bool, default=False
         Whether to show a progress bar.
     params, init_params : str, default="ste"
-        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat and
-        emissionprob.
+        What ``fit`` updates, and what it initialises, one character each: those of startprob,
+        transmat and emissionprob.
     implementation : {"log", "scaling"}, default="log"
         Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; None is where X is.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
-        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
+        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
+        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
 
     Attributes
     ----------
@@ -184,37 +183,12 @@ class MultinomialHMM(CountsMixin, EMModel):
     def _start_emissions(self, data: Sequences, new: set[str]) -> State:
         return {"n_trials_": self._checked_trials(data)}
 
-    def sample(self, n_samples=1, random_state=None, currstate=None):
-        """Draw a sequence from the model.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-            Steps T.
-        random_state : int, RandomState, Generator or None, default=None
-            Seed or generator; the model's own ``random_state`` when left out.
-        currstate : int, optional
-            State of the first step; drawn from ``startprob_`` when left out.
-
-        Returns
-        -------
-        X : ndarray of shape (T, M), int64
-            Counts.
-        state_sequence : ndarray of shape (T,), int64
-            The states that emitted them.
-
-        Raises
-        ------
-        ValueError
-            If it is not known how many symbols a row has.
-        """
-        check_is_fitted(self, "startprob_")
+    def _check_sampling(self) -> None:
         if self._trials() is None:
             raise ValueError(
                 f"{type(self).__name__}: n_trials must be a single whole number of at least 0 for "
                 f"sample, got {shown(self.n_trials)}"
             )
-        return super().sample(n_samples, random_state, currstate)
 
 
 def _start_rates(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
@@ -256,19 +230,19 @@ class PoissonHMM(CountsMixin, EMModel):
     n_iter : int, default=10
         Maximum number of iterations.
     tol : float, default=1e-2
-        Stop when an iteration gains less log-likelihood plus log prior.
+        Stop when an iteration raises the log-likelihood plus log prior by less.
     verbose : bool, default=False
         Whether to show a progress bar.
     params, init_params : str, default="stl"
-        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat and
-        lambdas.
+        What ``fit`` updates, and what it initialises, one character each: those of startprob,
+        transmat and lambdas.
     implementation : {"log", "scaling"}, default="log"
         Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; None is where X is.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
-        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
+        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
+        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
 
     Attributes
     ----------

@@ -37,13 +37,7 @@ State = dict[str, Any]
 
 
 def checked_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A fitted or assigned parameter as finite float64 of the given shape.
-
-    Raises
-    ------
-    ValueError
-        If it is not.
-    """
+    """A fitted or assigned parameter as finite float64 of the given shape; raises otherwise."""
     array = np.asarray(as_numbers(value, name, owner), order="C")
     if array.shape != shape:
         raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
@@ -53,13 +47,7 @@ def checked_parameter(owner: str, name: str, value: Any, shape: tuple[int, ...])
 
 
 def checked_distribution(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Probabilities whose last axis sums to one.
-
-    Raises
-    ------
-    ValueError
-        If an entry is negative or a sum is not one.
-    """
+    """Probabilities whose last axis sums to one; raises otherwise."""
     array = checked_at_least_zero(owner, name, value, shape)
     sums = array.sum(axis=-1)
     if not np.abs(sums - 1.0).max() <= 1e-5:
@@ -69,13 +57,7 @@ def checked_distribution(owner: str, name: str, value: Any, shape: tuple[int, ..
 
 
 def checked_at_least_zero(owner: str, name: str, value: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers that are not negative.
-
-    Raises
-    ------
-    ValueError
-        If one is.
-    """
+    """Numbers that are not negative; raises otherwise."""
     array = checked_parameter(owner, name, value, shape)
     if array.size and array.min() < 0:
         raise ValueError(f"{owner}: {name} must not be negative, got {array.min():g}")
@@ -85,14 +67,9 @@ def checked_at_least_zero(owner: str, name: str, value: Any, shape: tuple[int, .
 def broadcast_parameter(
     owner: str, name: str, value: Any, shape: tuple[int, ...], minimum: float = -np.inf
 ) -> np.ndarray:
-    """A hyperparameter as float64 of the given shape.
+    """A hyperparameter as finite float64 of at least `minimum`, broadcast to a shape; or raises.
 
     A vector with one entry for each of the first axis is accepted, too.
-
-    Raises
-    ------
-    ValueError
-        If it is not finite, below `minimum`, or does not broadcast.
     """
     array = as_numbers(value, name, owner)
     if not np.isfinite(array).all():
@@ -159,15 +136,7 @@ class Parameter:
         )
 
     def of(self, model: Any) -> np.ndarray:
-        """Its checked value in a model.
-
-        Raises
-        ------
-        ValueError
-            If it makes no sense.
-        NotFittedError
-            If the model has none.
-        """
+        """Its checked value in a model; raises where there is none, or it makes no sense."""
         return self.checked(model, self.name, getattr(model, self.name, None))
 
     def checked(self, model: Any, name: str, value: Any, d: int | None = None) -> np.ndarray:
@@ -373,6 +342,6 @@ def letter_rules(fitted: tuple[Parameter, ...]) -> dict[str, Rule]:
     letters = "".join(dict.fromkeys(parameter.letter for parameter in fitted))
     accepted = Rule(
         lambda value: isinstance(value, str) and set(value) <= set(letters),
-        f"a string of some of the letters {letters!r}",
+        f"a string of some of the characters {letters!r}",
     )
     return {"params": accepted, "init_params": accepted}

@@ -31,11 +31,11 @@ def dirichlet_start(numbers: np.random.RandomState, K: int, size: int | None = N
 def dirichlet_draw(numbers: np.random.RandomState, prior: np.ndarray) -> np.ndarray:
     """A distribution drawn from a Dirichlet, positive where the prior is and 0 elsewhere."""
     possible = prior > 0
-    found = np.zeros(len(prior))
+    p = np.zeros(len(prior))
     drawn = numbers.dirichlet(prior[possible])
     drawn = np.where(np.isfinite(drawn), drawn, 1.0 / max(1, possible.sum()))
-    found[possible] = np.maximum(drawn, np.finfo(np.float64).tiny)
-    return found
+    p[possible] = np.maximum(drawn, np.finfo(np.float64).tiny)
+    return p
 
 
 def dirichlet_mode(

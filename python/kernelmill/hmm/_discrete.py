@@ -45,19 +45,19 @@ class CategoricalHMM(CategoricalStates, EMModel):
     n_iter : int, default=10
         Maximum number of iterations.
     tol : float, default=1e-2
-        Stop when an iteration gains less log-likelihood plus log prior.
+        Stop when an iteration raises the log-likelihood plus log prior by less.
     verbose : bool, default=False
         Whether to show a progress bar.
     params, init_params : str, default="ste"
-        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat and
-        emissionprob.
+        What ``fit`` updates, and what it initialises, one character each: those of startprob,
+        transmat and emissionprob.
     implementation : {"log", "scaling"}, default="log"
         Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; None is where X is.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
-        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
+        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
+        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
 
     Attributes
     ----------

@@ -47,13 +47,13 @@ def _moments_of_seen(observed: Vectors, gamma: Any, gaussians: Gaussians) -> Mom
 
 def _inversion(cumulative: np.ndarray, rows: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
     """For each row number the first entry of that row of running sums that passes u * total."""
-    found = np.empty(len(rows), dtype=np.int64)
+    places = np.empty(len(rows), dtype=np.int64)
     for j in np.unique(rows):
         here = rows == j
         running = cumulative[j]
         place = np.searchsorted(running, uniforms[here] * running[-1], side="right")
-        found[here] = np.minimum(place, np.searchsorted(running, running[-1]))
-    return found
+        places[here] = np.minimum(place, np.searchsorted(running, running[-1]))
+    return places
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,9 @@ class PoissonEmission:
         self, observed: Counts | Symbols, gamma: Any, shares: Any
     ) -> tuple[np.ndarray, np.ndarray]:
         if isinstance(observed, Symbols):
-            found = self._tabled(observed.n_symbols).statistics(observed, gamma, shares)
-            total = (found @ np.arange(float(observed.n_symbols)))[:, None]
-            return found.sum(axis=1, keepdims=True), total
+            counts = self._tabled(observed.n_symbols).statistics(observed, gamma, shares)
+            total = (counts @ np.arange(float(observed.n_symbols)))[:, None]
+            return counts.sum(axis=1, keepdims=True), total
         weights, sums = _sums(observed.X, gamma)
         if observed.seen is None:
             return np.broadcast_to(weights[:, None], sums.shape).copy(), sums

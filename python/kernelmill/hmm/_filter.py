@@ -14,7 +14,7 @@ from kernelmill.hmm._expectation import Chain
 
 
 class Prediction(NamedTuple):
-    """What comes next.
+    """Prediction of the next step.
 
     Attributes
     ----------
@@ -29,9 +29,9 @@ class Prediction(NamedTuple):
 
 
 class StateFilter:
-    """Follows a sequence as it comes, in constant memory.
+    """Filters a sequence one observation at a time, in constant memory.
 
-    `GaussianHMM.filter` and its sisters make one; it keeps the parameters that the model has then.
+    Made by the ``filter`` method of a model, with the parameters that the model has at that time.
     ``p(z_t | x_0, ..., x_t)`` is proportional to ``b_t(j) sum_i p(z_{t-1} = i | x_0, ...,
     x_{t-1}) A(i, j)``, computed in log space.
 
@@ -42,22 +42,22 @@ class StateFilter:
     emission : object
         The model's emission.
     observe : callable
-        Makes of rows what the emission takes.
+        Converts rows into what the emission takes.
     owner : str
-        What errors call the model.
+        Name of the model in messages.
 
     Attributes
     ----------
     probabilities : ndarray of shape (K,)
-        ``p(z_t | x_0, ..., x_t)``, the start probabilities before the first update.
+        ``p(z_t | x_0, ..., x_t)``; the start probabilities before the first update.
     log_prob : float
-        Log-likelihood of what came so far.
+        Log-likelihood of the observations so far.
     n_updates : int
-        Observations so far.
+        Number of observations so far.
 
     See Also
     --------
-    GaussianHMM.predict_next : What comes after whole sequences.
+    GaussianHMM.predict_next : The same for whole sequences.
 
     Examples
     --------
@@ -82,7 +82,7 @@ class StateFilter:
         self.reset()
 
     def reset(self) -> StateFilter:
-        """Forget what came so far: a new sequence begins.
+        """Start a new sequence.
 
         Returns
         -------
@@ -95,12 +95,12 @@ class StateFilter:
         return self
 
     def update(self, x: Any) -> np.ndarray:
-        """Take in one observation.
+        """Process one observation.
 
         Parameters
         ----------
         x : array-like of shape (d,), or a number where d is 1
-            The observation; what is missing in ``fit`` is missing here.
+            The observation; missing values are marked as in ``fit``.
 
         Returns
         -------
@@ -110,8 +110,8 @@ class StateFilter:
         Raises
         ------
         ValueError
-            If x does not fit, or is impossible in every state that can be reached; the filter stays
-            as it was.
+            If x has other features, or is impossible in every state that can be reached; the
+            filter is then unchanged.
         """
         if np.ma.isMaskedArray(x):  # a masked entry is a missing one
             x = np.ma.filled(x.astype(np.float64), np.nan)
@@ -144,7 +144,7 @@ class StateFilter:
         return self.probabilities.copy()  # the caller may write to it
 
     def predict(self) -> Prediction:
-        """Say what comes next.
+        """Predict the next state and observation.
 
         Returns
         -------

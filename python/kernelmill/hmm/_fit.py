@@ -57,7 +57,8 @@ class FittedModel(SequenceModel):
     def _start(self, data: Sequences) -> State:
         """Where a fit starts: new values, and the model's own where these are to be used."""
         numbers = start_numbers(self.random_state)
-        new = {letter for letter in {p.letter for p in self._fitted} if self._needs(letter)}
+        letters = dict.fromkeys(parameter.letter for parameter in self._fitted)
+        new = set(filter(self._needs, letters))
         state: State = {}
         for parameter in self._fitted:
             if parameter.letter in new:
@@ -66,8 +67,8 @@ class FittedModel(SequenceModel):
             if self._widest in parameter.names and self._n_columns() != self.n_features_in_:
                 raise ValueError(
                     f"{type(self).__name__}: X must have the {self._n_columns()} features of "
-                    f"{self._widest}, got {self.n_features_in_} (leave its letter in init_params "
-                    f"to start it anew)"
+                    f"{self._widest}, got {self.n_features_in_} (leave {parameter.letter!r} in "
+                    f"init_params, and warm_start=False, to initialise it again)"
                 )
             state |= parameter.assigned(self)
         state |= self._start_emissions(data, new)
@@ -93,13 +94,13 @@ class FittedModel(SequenceModel):
                 raise ValueError(
                     f"{type(self).__name__}: {missing[0].lstrip('_')} must be assigned beside "
                     f"{present[0].lstrip('_')} where init_params has no {letter!r}, got a model "
-                    f"without it (put {letter!r} into init_params to start both anew)"
+                    f"without it (add {letter!r} to init_params to initialise both)"
                 )
             why = f"{missing[0].lstrip('_')} was not"
         present += [name for name in points if vars(self).get(name) is not None]
         if present and "_monitor" not in vars(self):
             logger.warning(
-                "%s: %s was assigned but fit starts it anew, because %s",
+                "%s: %s was assigned but fit initialises it again, because %s",
                 type(self).__name__,
                 present[0].lstrip("_"),
                 why,
@@ -144,8 +145,8 @@ class FittedModel(SequenceModel):
             Lengths of the sequences in X, adding up to T; one sequence when left out. None for
             streams.
         sample_weight : array-like of shape (S,), optional
-            A weight for each sequence: 0 is as no sequence, and from the same start 2 is as the
-            sequence twice. Where a fit starts depends only on which sequences have weight.
+            Weight of each sequence. Those with zero weight are ignored; 2 counts as the sequence
+            twice, given the same start. The start depends only on which weights are positive.
 
         Returns
         -------
@@ -160,12 +161,11 @@ class FittedModel(SequenceModel):
 
         Notes
         -----
-        Parameters whose letter is missing in ``init_params`` start from the attributes as they are
-        (variational posteriors from all attributes of the letter), or anew where there are none;
-        those whose letter is missing in ``params`` stay as they started. A fit that fails or is
-        interrupted leaves the model as it was; with ``warm_start=True`` an interrupted one leaves
-        the parameters that it has reached, ``interrupted_`` is True, and the next ``fit`` goes on
-        from them.
+        Parameters that ``init_params`` leaves out start from the attributes as they are
+        (variational posteriors from all attributes of their character), if there are any; those
+        that ``params`` leaves out keep their start. A fit that fails or is interrupted leaves the
+        model unchanged. With ``warm_start=True`` an interrupted fit keeps the parameters reached so
+        far, ``interrupted_`` is True, and the next ``fit`` continues from them.
         """
         owner = type(self).__name__
         data = self._sequences(X, lengths, sample_weight, reset=True)
@@ -290,7 +290,7 @@ class EMModel(FittedModel):
     # --- information -----------------------------------------------------------------------------
 
     def aic(self, X: Any, lengths: Any = None) -> float:
-        """Compute Akaike's information criterion: less is better.
+        """Compute Akaike's information criterion: lower is better.
 
         Parameters
         ----------
@@ -307,7 +307,7 @@ class EMModel(FittedModel):
         return -2.0 * self.score(X, lengths) + 2.0 * sum(self._n_fit_scalars().values())
 
     def bic(self, X: Any, lengths: Any = None) -> float:
-        """Compute the Bayesian information criterion: less is better.
+        """Compute the Bayesian information criterion: lower is better.
 
         Parameters
         ----------
@@ -328,12 +328,12 @@ class EMModel(FittedModel):
         )
 
     def get_stationary_distribution(self) -> np.ndarray:
-        """Compute the distribution of states that transitions leave as it is.
+        """Compute the stationary distribution of the hidden chain.
 
         Returns
         -------
         distribution : ndarray of shape (K,)
-            pi with ``pi A = pi``. Where there are several (A is reducible) the mean of the extreme
+            pi with ``pi A = pi``. If there are several (A is reducible), the mean of the extreme
             ones, see `MarkovChain.stationary_distributions`.
 
         Raises

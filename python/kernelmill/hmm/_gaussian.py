@@ -26,7 +26,7 @@ from kernelmill.hmm._emissions import GaussianEmission
 from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._inputs import RowsMixin
 from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
-from kernelmill.hmm._normal_start import centers_of, distributed, filled_rows, overall_covariance
+from kernelmill.hmm._normal_start import centers_of, filled_rows, overall_covariance, repeated
 from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY
 from kernelmill.hmm._sequences import Sequences
 
@@ -42,6 +42,11 @@ class Covariances(Parameter):
     def put(self, model: Any, value: np.ndarray) -> None:
         """Set the model's own."""
         vars(model).update({self.name: value} | self.derived(model, {}))
+
+    def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
+        """The covariance of the data for all."""
+        spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
+        return {self.name: repeated(spread, model.covariance_type, self.shape(model, data.width))}
 
     def derived(self, model: Any, state: State) -> State:
         return {"_covars_type_": model.covariance_type}
@@ -59,7 +64,7 @@ class Covariances(Parameter):
             raise ValueError(
                 f"{type(model).__name__}: covars_ must be of covariance_type="
                 f"{model.covariance_type!r}, got those of {self.type_in(model)!r} (set the type "
-                f"back, assign covars_ anew, or put 'c' into init_params)"
+                f"back, assign covars_ again, or add 'c' to init_params)"
             )
 
 
@@ -75,7 +80,7 @@ class GaussianStates(RowsMixin):
     def covars_(self) -> np.ndarray:
         """Covariance matrices of the states, (K, d, d), whatever the type.
 
-        Full ones are the model's own and may be edited; others are made anew and read-only.
+        Full ones are the model's own and may be edited; others are copies and read-only.
         """
         if "_covars_" not in vars(self):
             raise AttributeError(f"{type(self).__name__} has no covars_ yet")
@@ -99,12 +104,7 @@ class GaussianStates(RowsMixin):
 
 
 def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.ndarray:
-    """Covariances as a new float64 array in the shape of the type.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another, or a covariance is not symmetric and positive definite.
+    """Symmetric, positive definite covariances as new float64 in the shape of the type; or raises.
     """
     covars = as_numbers(covars, "covars_", owner)
     shape = {"spherical": "(K,)", "diag": "(K, d)", "full": "(K, d, d)", "tied": "(d, d)"}
@@ -185,14 +185,9 @@ def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
     return centers_of(filled_rows(data.some_rows), int(model.n_components), model.random_state)[0]
 
 
-def _start_covars(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
-    spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
-    return distributed(spread, model.covariance_type, int(model.n_components))
-
-
 COVARIANCE_AXES = {"spherical": "K", "diag": "Kd", "full": "Kdd", "tied": "dd"}
 MEANS = Parameter("m", "means_", "Kd", _start_means)
-COVARS = Covariances("c", "_covars_", COVARIANCE_AXES, _start_covars)
+COVARS = Covariances("c", "_covars_", COVARIANCE_AXES)
 
 
 class GaussianHMM(GaussianStates, NormalStates):
@@ -205,9 +200,9 @@ class GaussianHMM(GaussianStates, NormalStates):
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a state, one for each feature, a matrix a state, or one matrix for all states.
     min_covar : float, default=1e-3
-        Floor of the variances (of the eigenvalues of matrices), so that no state collapses to a
-        point. For a feature whose variance v in the data is below 1 the floor is ``min_covar v``.
-        Also added to the diagonal of the covariances that a fit starts from.
+        Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
+        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. Also added
+        to the diagonal of the initial covariances.
     startprob_prior : float or array of shape (K,), default=1.0
         Parameters of the Dirichlet prior of ``startprob_``.
     transmat_prior : float or array of shape (K, K), default=1.0
@@ -230,20 +225,20 @@ class GaussianHMM(GaussianStates, NormalStates):
     n_iter : int, default=10
         Maximum number of iterations.
     tol : float, default=1e-2
-        Stop when an iteration gains less log-likelihood plus log prior.
+        Stop when an iteration raises the log-likelihood plus log prior by less.
     verbose : bool, default=False
         Whether to show a progress bar.
     params, init_params : str, default="stmc"
-        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat,
-        means and covars.
+        What ``fit`` updates, and what it initialises, one character each: those of startprob,
+        transmat, means and covars.
     implementation : {"log", "scaling"}, default="log"
-        Accepted for hmmlearn's sake. The recursions scale, and go over to logarithms for sequences
-        where scaling would lose anything, so both names give the same result.
+        Accepted for compatibility with hmmlearn. The recursions scale, and switch to logarithms for
+        sequences where scaling would lose precision, so both give the same result.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; None is where X is.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
-        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
+        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
+        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
 
     Attributes
     ----------
@@ -273,12 +268,12 @@ class GaussianHMM(GaussianStates, NormalStates):
     Notes
     -----
     NaN entries of X are missing and marginalised exactly; a row of NaN throughout has density 1 in
-    every state. Zeros in ``startprob_`` and ``transmat_`` stay zeros, so left-right and banded
-    models are made by assigning them and leaving their letter out of ``init_params``. A state that
-    is never visited keeps its parameters. The objective, log-likelihood plus log prior, never
-    falls. float32 rows stay float32; probabilities and sums are float64. Cost of an iteration about
-    6 T K^2 flops for the chain and 2 T K d^2 (full) or 8 T K d (diagonal) for the densities and
-    moments; memory 2 T K float64.
+    every state. Zeros in ``startprob_`` and ``transmat_`` stay zeros: for left-right and banded
+    models assign them and omit "s" and "t" from ``init_params``. A state that is never visited
+    keeps its parameters. The objective, log-likelihood plus log prior, never decreases. float32
+    rows stay float32; probabilities and sums are float64. An iteration costs about 6 T K^2 flops
+    for the chain and 2 T K d^2 (full) or 8 T K d (diagonal) for the densities and moments, and
+    2 T K float64 of memory.
 
     References
     ----------
@@ -295,11 +290,31 @@ class GaussianHMM(GaussianStates, NormalStates):
     >>> states = np.repeat([0, 1, 0, 1], 50)
     >>> X = np.array([[0.0], [4.0]])[states] + rng.standard_normal((200, 1))
     >>> model = GaussianHMM(2, random_state=0).fit(X)
-    >>> found = model.predict(X)
-    >>> float(max(np.mean(found == states), np.mean(found != states)))
-    1.0
-    >>> np.sort(model.means_[:, 0]).round(1)
+    >>> low, high = np.argsort(model.means_[:, 0])
+    >>> model.means_[[low, high], 0].round(1)
     array([0.1, 3.9])
+
+    The states of X, their probabilities, and the log-likelihood:
+
+    >>> bool((model.predict(X) == np.array([low, high])[states]).all())
+    True
+    >>> log_prob, path = model.decode(X, lengths=[100, 100])
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((200, 2), (200, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-290, 595, 618)
+
+    What comes next, for whole sequences and one observation at a time:
+
+    >>> model.predict_next(X).mean.round(1)
+    array([[3.9]])
+    >>> model.filter().update(X[0])[[low, high]].round(3)
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.3, 0.7])
+    >>> X, states = model.sample(5, random_state=0)
+    >>> X.shape
+    (5, 1)
     """
 
     _fitted = _points = (STARTPROB, TRANSMAT, MEANS, COVARS)

@@ -116,7 +116,7 @@ class RowsMixin(SequenceInput):
 
     @n_features.setter
     def n_features(self, value: int) -> None:
-        """Accepted for hmmlearn's sake, where it has to be assigned beside the parameters."""
+        """Accepted for compatibility with hmmlearn, where it is assigned with the parameters."""
         if vars(self).get(self._widest) is not None and value != self._width():
             raise ValueError(
                 f"{type(self).__name__}: n_features must be {self._width()} as {self._widest} has "
@@ -169,7 +169,7 @@ class SymbolsMixin(_SelfChecked):
         if reset and known not in (None, width):
             raise ValueError(
                 f"{type(self).__name__}: n_features must be {width} as {self._widest} has it, got "
-                f"{known} (put 'e' into init_params to start anew)"
+                f"{known} (add 'e' to init_params to initialise it again)"
             )
         return width
 

@@ -46,13 +46,6 @@ def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
     return means
 
 
-def _start_covars(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
-    spread = overall_covariance(filled_rows(data.some_rows), model.min_covar)
-    one = {"spherical": np.diagonal(spread).mean(), "diag": np.diagonal(spread)}
-    value = one.get(model.covariance_type, spread)
-    return np.broadcast_to(value, COVARS.shape(model, data.width)).copy()
-
-
 WEIGHTS = Distributions(
     "w", "weights_", "KM", _start_weights, counts=lambda expected: expected.emissions.weights
 )
@@ -61,7 +54,6 @@ COVARS = Covariances(
     "c",
     "_covars_",
     {"spherical": "KM", "diag": "KMd", "full": "KMdd", "tied": "Kdd"},
-    _start_covars,
 )
 
 
@@ -75,7 +67,7 @@ class GMMHMM(NormalStates):
     n_mix : int, default=1
         Gaussians M in each state.
     min_covar : float, default=1e-3
-        Floor of the variances, as in `GaussianHMM`.
+        Lower bound of the variances, as in `GaussianHMM`.
     startprob_prior : float or array of shape (K,), default=1.0
         Parameters of the Dirichlet prior of ``startprob_``.
     transmat_prior : float or array of shape (K, K), default=1.0
@@ -104,19 +96,19 @@ class GMMHMM(NormalStates):
     n_iter : int, default=10
         Maximum number of iterations.
     tol : float, default=1e-2
-        Stop when an iteration gains less log-likelihood plus log prior.
+        Stop when an iteration raises the log-likelihood plus log prior by less.
     verbose : bool, default=False
         Whether to show a progress bar.
     params, init_params : str, default="stmcw"
-        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat,
-        means, covars and weights.
+        What ``fit`` updates, and what it initialises, one character each: those of startprob,
+        transmat, means, covars and weights.
     implementation : {"log", "scaling"}, default="log"
         Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; None is where X is.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
-        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
+        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
+        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The record of a fit: log-likelihoods, objectives, and when to stop."""
+"""The history of a fit, and when to stop."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ logger = logging.getLogger("kernelmill")
 
 
 class ConvergenceMonitor:
-    """The record of a fit, and the rule that ends it.
+    """History of a fit, and its stopping rule.
 
-    A model makes one for each fit and keeps it as ``monitor_``. To end fits by another rule,
-    subclass it, redefine ``converged`` and assign an instance to ``model.monitor_`` before ``fit``.
+    Each fit makes one, ``monitor_``. For another stopping rule, subclass it, override ``converged``
+    and assign an instance to ``model.monitor_`` before ``fit``.
 
     Parameters
     ----------
     tol : float
-        A fit has converged when an iteration gains less.
+        A fit has converged when an iteration raises the objective by less.
     n_iter : int
-        Most iterations.
+        Maximum number of iterations.
     verbose : bool
         Whether the model shows a progress bar; the monitor itself shows nothing.
 
@@ -29,14 +29,14 @@ class ConvergenceMonitor:
         Log-likelihood of the data before each update of the parameters; the variational models
         record their lower bound.
     objective : list of float
-        What the fit climbs, and never descends: log-likelihood plus log prior density (up to a
-        constant), or the lower bound. Equal to ``history`` without priors.
+        What the fit maximises: log-likelihood plus log prior density (up to a constant), or the
+        lower bound. Equal to ``history`` without priors; it never decreases.
     iter : int
-        Iterations so far.
+        Number of iterations so far.
 
     See Also
     --------
-    GaussianHMM : Has one as ``monitor_``.
+    GaussianHMM : A model with a ``monitor_``.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class ConvergenceMonitor:
 
     @property
     def converged(self) -> bool:
-        """Whether the fit should end: enough iterations, or a gain below ``tol``."""
+        """Whether the fit should stop: ``n_iter`` iterations, or a gain below ``tol``."""
         if self.iter >= self.n_iter:
             return True
         if len(self.objective) < 2:

@@ -119,13 +119,13 @@ def best(
     if gaussians.is_diagonal:
         mass = moments.weights[:, None] + prior.count.reshape(k, -1)
         filled = (mass > least).all(axis=1)
-        found = (scatter + prior.scatter) / np.where(filled[:, None], mass, 1.0)
+        covars = (scatter + prior.scatter) / np.where(filled[:, None], mass, 1.0)
         if kind == "spherical":
-            found = np.maximum(found.mean(axis=1), floor.mean())
+            covars = np.maximum(covars.mean(axis=1), floor.mean())
         else:
-            found = np.maximum(found, floor)
-        found[~filled] = gaussians.covariances[~filled]
-        return new_means, found
+            covars = np.maximum(covars, floor)
+        covars[~filled] = gaussians.covariances[~filled]
+        return new_means, covars
     groups = len(prior.scatter)
     if kind == "tied":
         mass = moments.weights.sum(keepdims=True) + prior.count
@@ -133,14 +133,14 @@ def best(
         mass = moments.weights.reshape(groups, -1).sum(axis=1) + prior.count
         scatter = scatter.reshape(groups, -1, d, d).sum(axis=1)
     filled = mass > least
-    found = (scatter + prior.scatter) / np.where(filled, mass, 1.0)[:, None, None]
-    found = raised((found + found.transpose(0, 2, 1)) / 2, floor)
+    covars = (scatter + prior.scatter) / np.where(filled, mass, 1.0)[:, None, None]
+    covars = raised((covars + covars.transpose(0, 2, 1)) / 2, floor)
     if kind == "tied":
-        return new_means, found[0] if filled[0] else gaussians.covariances
-    found = np.repeat(found, k // groups, axis=0)
+        return new_means, covars[0] if filled[0] else gaussians.covariances
+    covars = np.repeat(covars, k // groups, axis=0)
     filled = np.repeat(filled, k // groups)
-    found[~filled] = gaussians.covariances[~filled]
-    return new_means, found
+    covars[~filled] = gaussians.covariances[~filled]
+    return new_means, covars
 
 
 def raised(covariances: np.ndarray, floor: np.ndarray) -> np.ndarray:
@@ -161,12 +161,12 @@ def raised(covariances: np.ndarray, floor: np.ndarray) -> np.ndarray:
 
 def above_floor(gaussians: Gaussians, floor: np.ndarray) -> np.ndarray:
     """The covariances, raised to the floor."""
-    kind, found = gaussians.covariance_type, gaussians.covariances
+    kind, covars = gaussians.covariance_type, gaussians.covariances
     if kind == "spherical":
-        return np.maximum(found, floor.mean())
+        return np.maximum(covars, floor.mean())
     if kind == "diag":
-        return np.maximum(found, floor)
-    return raised(gaussians.matrices, floor).reshape(found.shape)
+        return np.maximum(covars, floor)
+    return raised(gaussians.matrices, floor).reshape(covars.shape)
 
 
 def log_prior(gaussians: Gaussians, prior: NormalPrior) -> float:

@@ -33,8 +33,8 @@ def centers_of(rows: np.ndarray, k: int, random_state: Any) -> tuple[np.ndarray,
             random_state = start_numbers(random_state)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centers
-            found = KMeans(k, n_init=N_INIT, random_state=random_state).fit(rows)
-        return found.cluster_centers_, found.labels_
+            model = KMeans(k, n_init=N_INIT, random_state=random_state).fit(rows)
+        return model.cluster_centers_, model.labels_
     numbers = start_numbers(random_state)
     spread = rows.std(axis=0) + np.finfo(np.float64).eps * np.abs(rows).max()
     more = rows[numbers.randint(n, size=k - n)] + spread * numbers.standard_normal((k - n, d))
@@ -48,12 +48,7 @@ def overall_covariance(rows: np.ndarray, min_covar: float) -> np.ndarray:
     return spread + min_covar * np.eye(d)
 
 
-def distributed(covariance: np.ndarray, covariance_type: str, k: int) -> np.ndarray:
-    """One covariance for k components, in the shape of the type."""
-    if covariance_type == "spherical":
-        return np.full(k, np.diagonal(covariance).mean())
-    if covariance_type == "diag":
-        return np.tile(np.diagonal(covariance), (k, 1))
-    if covariance_type == "full":
-        return np.tile(covariance, (k, 1, 1))
-    return covariance.copy()
+def repeated(covariance: np.ndarray, covariance_type: str, shape: tuple[int, ...]) -> np.ndarray:
+    """One covariance for all components, in the shape of the type."""
+    value = {"spherical": np.diagonal(covariance).mean(), "diag": np.diagonal(covariance)}
+    return np.broadcast_to(value.get(covariance_type, covariance), shape).copy()

@@ -106,13 +106,7 @@ def _refuse_sparse(X: Any, owner: str) -> None:
 
 
 def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> Any:
-    """X as a vector of int64 codes, -1 where nothing was observed.
-
-    Raises
-    ------
-    ValueError
-        If X is not one column of whole numbers.
-    """
+    """X, one column of whole numbers, as a vector of int64 codes, -1 where nothing was observed."""
     hint = "encode other labels with sklearn.preprocessing.LabelEncoder"
     _refuse_sparse(X, owner)
     if is_frame(X):

@@ -17,8 +17,8 @@ def expected_log(concentration: np.ndarray) -> np.ndarray:
     """``E[log p]`` of a Dirichlet; -inf where the concentration is 0."""
     possible = concentration > 0
     total = concentration.sum(axis=-1, keepdims=True)
-    found = digamma(np.where(possible, concentration, 1.0)) - digamma(total)
-    return np.where(possible, found, -np.inf)
+    logs = digamma(np.where(possible, concentration, 1.0)) - digamma(total)
+    return np.where(possible, logs, -np.inf)
 
 
 def mean_of(concentration: np.ndarray) -> np.ndarray:

@@ -70,6 +70,9 @@ class SequenceModel(SequenceInput):
         """The emission of the values of `_points`, start and transitions left out."""
         raise NotImplementedError
 
+    def _check_sampling(self) -> None:
+        """Raise where `sample` lacks anything."""
+
     def _size(self, letter: str) -> int:
         """What a letter of a shape stands for."""
         return int(self.n_components) if letter == "K" else self._width()
@@ -83,7 +86,7 @@ class SequenceModel(SequenceInput):
 
     @property
     def monitor_(self) -> ConvergenceMonitor:
-        """The record of the last fit, a new one before the first."""
+        """History of the last fit; empty before the first."""
         monitor = vars(self).get("_monitor")
         if monitor is None:
             monitor = ConvergenceMonitor(self.tol, self.n_iter, self.verbose)
@@ -124,7 +127,7 @@ class SequenceModel(SequenceInput):
 
         Notes
         -----
-        Cost 2 T K^2 flops beside the densities.
+        Costs about 2 T K^2 flops besides the densities.
         """
         data, *model = self._ready(X, lengths)
         return float(sum(part.sum() for part in data.map(_expectation.scores, *model)))
@@ -169,7 +172,7 @@ class SequenceModel(SequenceInput):
     def decode(
         self, X: Any, lengths: Any = None, algorithm: str | None = None
     ) -> tuple[float, Any]:
-        """Find the states behind X.
+        """Find the hidden states of X and their log-probability.
 
         Parameters
         ----------
@@ -187,7 +190,7 @@ class SequenceModel(SequenceInput):
             Log-probability of X and the path; with ``"map"`` the sum of the largest posterior
             probabilities, as in hmmlearn.
         state_sequence : array of shape (T,), int32
-            States; among equally good ones the lowest, at the end of a sequence and going back.
+            States. Ties go to the lowest state, from the end of each sequence backwards.
         """
         owner = type(self).__name__
         algorithm = self.algorithm if algorithm is None else algorithm
@@ -201,7 +204,7 @@ class SequenceModel(SequenceInput):
         return _joined(data, data.map(run, *model))
 
     def predict(self, X: Any, lengths: Any = None) -> Any:
-        """Find the states behind X.
+        """Find the hidden states of X.
 
         Parameters
         ----------
@@ -218,7 +221,7 @@ class SequenceModel(SequenceInput):
         return self.decode(X, lengths)[1]
 
     def predict_next(self, X: Any, lengths: Any = None) -> Prediction:
-        """Say what comes after each sequence.
+        """Predict the next state and observation of each sequence.
 
         Parameters
         ----------
@@ -236,20 +239,20 @@ class SequenceModel(SequenceInput):
 
         See Also
         --------
-        filter : The same for one sequence, observation by observation.
+        filter : The same for a single sequence, one observation at a time.
         """
         data, *model = self._ready(X, lengths)
         states = np.concatenate(data.map(_expectation.last_filtered, *model))
         return Prediction(states, states @ model[1].means)
 
     def filter(self) -> StateFilter:
-        """Begin to follow a sequence as it comes.
+        """Start filtering a sequence, one observation at a time.
 
         Returns
         -------
         filter : StateFilter
-            ``filter.update(x)`` takes in one observation and gives the probabilities of the state
-            now; ``filter.predict()`` says what comes next. It uses constant memory.
+            ``filter.update(x)`` processes one observation and returns the probabilities of the
+            current state; ``filter.predict()`` predicts the next. It uses constant memory.
         """
         check_is_fitted(self, "startprob_")
         observe = functools.partial(self._observer(), first_row=None)
@@ -263,10 +266,10 @@ class SequenceModel(SequenceInput):
         Parameters
         ----------
         n_samples : int, default=1
-            Steps T.
+            Number of steps T.
         random_state : int, RandomState, Generator or None, default=None
-            Which random numbers; the model's own ``random_state`` when left out. An int gives the
-            same bits at any number of threads.
+            Seed or generator; the model's own ``random_state`` when left out. An int gives the
+            same result at any number of threads.
         currstate : int, optional
             State of the first step; drawn from ``startprob_`` when left out.
 
@@ -285,6 +288,7 @@ class SequenceModel(SequenceInput):
             Before ``fit`` or before parameters were assigned.
         """
         check_is_fitted(self, "startprob_")
+        self._check_sampling()
         owner, K = type(self).__name__, int(self.n_components)
         for name, value, least in (("n_samples", n_samples, 1), ("currstate", currstate, 0)):
             if value is not None and not (is_integer(value) and value >= least):

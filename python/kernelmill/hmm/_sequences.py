@@ -25,13 +25,7 @@ MOST_ROWS = 1 << 15
 
 
 def check_lengths(owner: str, lengths: Any, rows: int) -> np.ndarray:
-    """Lengths of the sequences in X as int64; one sequence where None is given.
-
-    Raises
-    ------
-    ValueError
-        If they are no whole numbers of at least 0 that add up to the rows of X.
-    """
+    """Lengths of the sequences in X as int64; one sequence where None is given."""
     if lengths is None:
         return np.array([rows], dtype=np.int64)
     if is_integer(lengths):
@@ -54,13 +48,7 @@ def check_lengths(owner: str, lengths: Any, rows: int) -> np.ndarray:
 
 
 def check_sequence_weight(owner: str, weight: Any, sequences: int) -> np.ndarray | None:
-    """Weights of the sequences as float64, or None.
-
-    Raises
-    ------
-    ValueError
-        If they are not finite, negative, all zero, or of another number.
-    """
+    """Weights of the sequences as float64, or None."""
     if weight is None:
         return None
     array = as_array(weight, "sample_weight", owner)

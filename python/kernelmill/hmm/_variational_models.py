@@ -36,7 +36,7 @@ from kernelmill.hmm._expectation import Chain, Expected
 from kernelmill.hmm._fit import FittedModel
 from kernelmill.hmm._gaussian import COVARIANCE_AXES, COVARS, GaussianStates
 from kernelmill.hmm._normal import NormalPrior, moved_means, scatter_about
-from kernelmill.hmm._normal_start import centers_of, distributed, filled_rows, overall_covariance
+from kernelmill.hmm._normal_start import centers_of, filled_rows, overall_covariance, repeated
 from kernelmill.hmm._posterior import (
     expected_log,
     log_precision_sum,
@@ -46,7 +46,7 @@ from kernelmill.hmm._posterior import (
 from kernelmill.hmm._sequence_model import OPTIONAL, SHARED
 from kernelmill.hmm._sequences import Sequences
 
-# Added to the diagonal of the covariance of the data where a fit starts, and the default scale.
+# The default scale, which is added to the covariance of the data where a fit starts.
 _SMALL = 1e-3
 
 
@@ -130,15 +130,15 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     verbose : bool, default=False
         Whether to show a progress bar.
     params, init_params : str, default="ste"
-        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat and
-        emissionprob.
+        What ``fit`` updates, and what it initialises, one character each: those of startprob,
+        transmat and emissionprob.
     implementation : {"log", "scaling"}, default="log"
         Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; None is where X is.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
-        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
+        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
+        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
 
     Attributes
     ----------
@@ -257,7 +257,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         tied.
     scale_prior : float or array, optional
         Inverse scale Psi0 of the Wishart prior: (K,), (K, d), (K, d, d) or, tied, (d, d), or a
-        multiple of the unit matrix; 1e-3 when left out.
+        multiple of the unit matrix; 1e-3 when left out. Also added to the initial covariances.
     algorithm : {"viterbi", "map"}, default="viterbi"
         How ``decode`` and ``predict`` find states: the most probable path, or the most probable
         state of each step.
@@ -270,15 +270,15 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     verbose : bool, default=False
         Whether to show a progress bar.
     params, init_params : str, default="stmc"
-        What ``fit`` changes, and what it starts anew, one letter each for startprob, transmat,
-        means and covars.
+        What ``fit`` updates, and what it initialises, one character each: those of startprob,
+        transmat, means and covars.
     implementation : {"log", "scaling"}, default="log"
         Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; None is where X is.
     warm_start : bool, default=False
-        Whether ``fit`` goes on from the parameters that the model has, as if ``init_params`` were
-        empty; an interrupted fit (Ctrl-C) then keeps what it has reached.
+        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
+        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
 
     Attributes
     ----------
@@ -407,16 +407,15 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         }
 
     def _start_covariances(self, rows: np.ndarray, counts: np.ndarray) -> State:
-        K, d, kind = int(self.n_components), rows.shape[1], self.covariance_type
+        d, kind = rows.shape[1], self.covariance_type
+        shape = SCALE.shape(self, d)
         dof_prior = self._prior("dof_prior", d, DOF.shape(self))
         dof = dof_prior + (counts.sum() if kind == "tied" else counts)
         scale = _SMALL if self.scale_prior is None else self.scale_prior
         if np.ndim(scale) == 0:
-            scale = distributed(float(scale) * np.eye(d), kind, K)
-        scale = broadcast_parameter(
-            type(self).__name__, "scale_prior", scale, SCALE.shape(self, d)
-        )
-        spread = distributed(overall_covariance(rows, _SMALL), kind, K)
+            scale = repeated(float(scale) * np.eye(d), kind, shape)
+        scale = broadcast_parameter(type(self).__name__, "scale_prior", scale, shape)
+        spread = repeated(overall_covariance(rows, 0.0), kind, shape) + scale
         return {
             "dof_prior_": dof_prior,
             "dof_posterior_": dof,

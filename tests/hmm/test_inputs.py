@@ -143,7 +143,7 @@ def test_parameters_that_make_no_sense(parameter, value, rng):
 def test_letters_are_those_of_the_model(kind, rng):
     letters = kind.make(2).params
     model = kind.make(2, params=letters[::-1]).fit(kind.rows(rng, 20))
-    message = f"params must be a string of some of the letters '.{{{len(letters)}}}', got 'sx'"
+    message = f"params must be a string of some of the characters '.{{{len(letters)}}}', got 'sx'"
     with pytest.raises(ValueError, match=message):
         model.set_params(params="sx").fit(kind.rows(rng, 20))
 

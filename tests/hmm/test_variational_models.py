@@ -280,7 +280,7 @@ def test_an_overwritten_point_is_logged(caplog):
         model.transmat_ = np.eye(2)
         with caplog.at_level(logging.WARNING, "kernelmill"):
             model.fit(X)
-        assert f"transmat_ was assigned but fit starts it anew, because {why}" in caplog.text
+        assert f"transmat_ was assigned but fit initialises it again, because {why}" in caplog.text
         caplog.clear()
         with caplog.at_level(logging.WARNING, "kernelmill"):
             model.fit(X)

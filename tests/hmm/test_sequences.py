@@ -194,6 +194,36 @@ def test_a_generator_is_enough_for_a_score(rng):
         model.fit(part for part in sequences_of(X))
 
 
+def test_an_iterator_is_refused_before_it_is_read(kind, rng):
+    read = []
+
+    def chunks():
+        read.append(1)
+        yield kind.rows(rng, 20)
+
+    with pytest.raises(ValueError, match=r"got a generator \(an iterator can be read once: pass a"):
+        kind.make(2).fit(chunks())
+    assert not read
+
+
+def test_a_source_in_memory_is_one_sequence(rng):
+    X = rng.standard_normal((50, 2))
+    for weight in (None, np.full(50, 2.0)):
+        held = GaussianHMM(2, random_state=0).fit(source(X, weight))
+        other = GaussianHMM(2, random_state=0).fit(X, None, None if weight is None else [2.0])
+        assert_close(held, other)
+        assert np.array_equal(held.predict(source(X, weight)), other.predict(X))
+
+
+def test_weights_of_zero_in_chunks_are_ignored(rng):
+    parts = sequences_of(rng.standard_normal((50, 2)))
+    weight = [1.0, 0.0, 1.0, 2.0]
+    pairs = [(part, np.full(len(part), w)) for part, w in zip(parts, weight, strict=True)]
+    given = GaussianHMM(2, random_state=0).fit(pairs)
+    assert_close(given, GaussianHMM(2, random_state=0).fit(parts, sample_weight=weight))
+    assert len(given.predict(pairs)) == 50
+
+
 def test_weights_beside_a_source(rng):
     X = rng.standard_normal((50, 2))
     with pytest.raises(ValueError, match="sample_weight must be None beside a Source"):
