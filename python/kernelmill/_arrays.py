@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 # Rows that are interleaved from columns at a time: 4096 float64 of one column are 32 KiB, which
 # stays in the first-level cache while the neighbouring columns are written beside it.
 _BLOCK = 4096
-_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean")  # pandas' words
+# What pandas calls columns of numbers, and those without any entry.
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
 
 
 # --- kinds ----------------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ def is_lazy(value: Any) -> bool:
     """Whether this is a polars LazyFrame or a pyarrow Dataset: a table that is yet to be read."""
     if library(value) == "polars":
         return type(value).__name__ == "LazyFrame"
-    return library(value) == "pyarrow" and hasattr(value, "to_batches") and hasattr(value, "files")
+    return library(value) == "pyarrow" and hasattr(value, "get_fragments")
 
 
 def is_path(value: Any) -> bool:
@@ -218,6 +220,60 @@ def align_columns(value: Any, names: Any, owner: str, position: int) -> Any:
     return select_columns(value, names)
 
 
+def choose_columns(
+    names: Sequence, *, columns: Any, exclude: Any, weight: Any, owner: str
+) -> list:
+    """Names of the columns that are features, by ``columns=`` or ``exclude=``.
+
+    Parameters
+    ----------
+    names : sequence
+        All columns but that of the weights.
+    columns, exclude : name, sequence of names or None
+        What the user asks for; at most one of them.
+    weight : str or None
+        Name of the column of weights, which may stand in `exclude`.
+    owner : str
+        What errors call the caller.
+
+    Raises
+    ------
+    ValueError
+        If a name is missing or repeated, or no column is left.
+    """
+    argument, asked = ("columns", columns) if exclude is None else ("exclude", exclude)
+    asked = [asked] if isinstance(asked, str | int) else list(asked)
+    for place, name in enumerate(asked):
+        if name not in names and (argument == "columns" or name != weight):
+            what = f"{name!r}, the column of sample_weight" if name == weight else repr(name)
+            raise ValueError(
+                f"{owner}: {argument} must name columns of X, got {what} ({_listing(names)})"
+            )
+        if name in asked[:place]:
+            raise ValueError(f"{owner}: {argument} must name each column once, got {name!r} twice")
+    chosen = asked if argument == "columns" else [name for name in names if name not in asked]
+    if not chosen:
+        raise ValueError(f"{owner}: {argument} must leave a column of X, got {asked!r}")
+    return chosen
+
+
+def choose_from(value: Any, choose: Any, owner: str) -> Any:
+    """The columns of a frame that `choose` picks from their names; all of X where it is None."""
+    if choose is None:
+        return value
+    if not is_frame(value):
+        raise TypeError(
+            f"{owner}: columns and exclude must be None where X has no column names, got them "
+            f"beside {type(value).__name__} (X[:, indices] selects columns of an array)"
+        )
+    return select_columns(value, choose(column_names(value)))
+
+
+def _listing(names: Sequence) -> str:
+    """The first columns of a table, for messages."""
+    return f"columns: {', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''}"
+
+
 def drop_column(frame: Any, name: Any, owner: str) -> tuple[Any, np.ndarray]:
     """Take the column of weights out of a frame: the remaining frame, and the column.
 
@@ -229,8 +285,7 @@ def drop_column(frame: Any, name: Any, owner: str) -> tuple[Any, np.ndarray]:
     names = column_names(frame)
     if name not in names:
         raise ValueError(
-            f"{owner}: sample_weight must be a column of X, got {name!r} (columns: "
-            f"{', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''})"
+            f"{owner}: sample_weight must be a column of X, got {name!r} ({_listing(names)})"
         )
     if library(frame) == "pandas":
         column = np.asarray(frame[name])
@@ -256,15 +311,32 @@ def _arrow_dtype(kind: Any) -> np.dtype | None:
 
     if types.is_boolean(kind):
         return np.dtype(bool)
+    if types.is_decimal(kind):
+        return np.dtype(np.float64)
     if types.is_integer(kind) or types.is_floating(kind):
         return np.dtype(kind.to_pandas_dtype())
     return None
 
 
+def _polars_dtype(kind: Any, column: Any) -> np.dtype | None:
+    """The NumPy dtype of a polars column, or None where it is not a number."""
+    name = str(kind)
+    if name == "Boolean":
+        return np.dtype(bool)
+    if kind.is_decimal() or (name == "Object" and all(map(_is_number, column))):
+        return np.dtype(np.float64)
+    return np.dtype(name.lower()) if kind.is_integer() or kind.is_float() else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a Python object in a column is a number, or stands for a missing one."""
+    return value is None or isinstance(value, Number | np.bool_)
+
+
 def _holds_numbers(column: Any) -> bool:
-    """Whether a pandas column of dtype object holds numbers alone."""
+    """Whether a pandas column of dtype object holds numbers alone; an empty one may."""
     infer = sys.modules["pandas"].api.types.infer_dtype
-    return len(column) > 0 and infer(column, skipna=True) in _NUMBERS
+    return len(column) == 0 or infer(column, skipna=True) in _NUMBERS
 
 
 def _column_dtypes(frame: Any) -> Iterator[tuple[Any, np.dtype | None, Any]]:
@@ -280,28 +352,45 @@ def _column_dtypes(frame: Any) -> Iterator[tuple[Any, np.dtype | None, Any]]:
             plain = getattr(own, "numpy_dtype", getattr(own, "subtype", own))
             yield name, np.dtype(plain) if known else None, own
     elif origin == "polars":
-        for name, own in frame.schema.items():
-            known = own.is_integer() or own.is_float() or str(own) == "Boolean"
-            plain = {"Boolean": "bool"}.get(str(own), str(own).lower())
-            yield name, np.dtype(plain) if known else None, own
+        for column in frame.get_columns():
+            yield column.name, _polars_dtype(column.dtype, column), column.dtype
     else:
         for field in frame.schema:
             yield field.name, _arrow_dtype(field.type), field.type
 
 
-def _frame_to_matrix(frame: Any, dtype: np.dtype) -> np.ndarray:
-    origin = library(frame)
-    if origin == "pandas":
-        if all(isinstance(own, np.dtype) and own.kind != "O" for own in frame.dtypes):
-            return frame.to_numpy(dtype=dtype)
-        return frame.to_numpy(dtype=dtype, na_value=np.nan)
-    if origin == "polars":
+def _frame_columns(frame: Any) -> list[np.ndarray]:
+    """The columns of a polars or pyarrow table as arrays; missing entries are NaN."""
+    if library(frame) == "polars":
         columns = [series.to_numpy() for series in frame.get_columns()]
     else:
         columns = [column.to_numpy(zero_copy_only=False) for column in frame.itercolumns()]
-    rows = frame.height if origin == "polars" else frame.num_rows
-    matrix = np.empty((rows, len(columns)), dtype=dtype)
-    for start in range(0, rows, _BLOCK):
+    # Decimals, and booleans beside nulls; None becomes NaN.
+    return [c.astype(np.float64) if c.dtype.kind == "O" else c for c in columns]
+
+
+def _frame_to_matrix(frame: Any, dtype: np.dtype, owner: str) -> np.ndarray:
+    if library(frame) == "pandas":
+        if all(isinstance(own, np.dtype) and own.kind != "O" for own in frame.dtypes):
+            return frame.to_numpy(dtype=dtype)
+        if dtype.kind == "f":
+            return frame.to_numpy(dtype=dtype, na_value=np.nan)
+        series = [frame.iloc[:, j] for j in range(frame.shape[1])]
+        columns = [
+            one.to_numpy(np.float64, na_value=np.nan) if one.hasnans else one.to_numpy()
+            for one in series
+        ]
+    else:
+        columns = _frame_columns(frame)
+    if dtype.kind in "iu":  # NaN as a whole number would be anything
+        for name, column in zip(column_names(frame), columns, strict=True):
+            if column.dtype.kind == "f" and np.isnan(column).any():
+                raise ValueError(
+                    f"{owner}: X must have no missing entries where it is {dtype}, got some in "
+                    f"column {name!r}"
+                )
+    matrix = np.empty((len(columns[0]), len(columns)), dtype=dtype)
+    for start in range(0, len(matrix), _BLOCK):
         block = slice(start, start + _BLOCK)
         for j, column in enumerate(columns):
             matrix[block, j] = column[block]
@@ -396,7 +485,7 @@ def as_matrix(
         If X is sparse and must not be, is a numpy.matrix, or holds objects that are no numbers.
     """
     if is_frame(value):
-        return _frame_to_matrix(value, pick_dtype(native_dtype(value, owner), dtypes))
+        return _frame_to_matrix(value, pick_dtype(native_dtype(value, owner), dtypes), owner)
     array = _two_axes(value, owner, accept_sparse)
     dtype = pick_dtype(array.dtype, dtypes)
     if np.ma.isMaskedArray(array) and dtype.kind == "f":

@@ -197,3 +197,88 @@ def test_reassigned_counts():
     assert kept is centers
     assert same is counts
     assert since == 25
+
+
+# --- iterators, which can be read once ------------------------------------------------------------
+
+
+def once(chunks, read):
+    """A generator that counts how often it is asked."""
+    for chunk in chunks:
+        read.append(1)
+        yield chunk
+
+
+def cut(X, size, weight=None):
+    parts = [slice(i, i + size) for i in range(0, len(X), size)]
+    return [X[part] if weight is None else (X[part], weight[part]) for part in parts]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "pairs", "frames", "CSR", "iterator"])
+def test_an_iterator_is_read_once_and_to_its_end(make, kind):
+    X, read = make(2000, 4, 3), []
+    weight = np.arange(2000) % 3.0 if kind == "pairs" else None
+    chunks = cut(X, 300, weight)
+    if kind == "frames":
+        pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+        chunks = [pandas.DataFrame(chunk, columns=list("abcd")) for chunk in chunks]
+    if kind == "CSR":
+        chunks = [sp.csr_array(chunk) for chunk in chunks]
+    given = iter(chunks) if kind == "iterator" else once(chunks, read)
+    model = MiniBatchKMeans(3, batch_size=100, random_state=0, reassignment_ratio=0).fit(given)
+    assert len(read) == (0 if kind == "iterator" else 7)
+    assert next(given, None) is None
+    # Every row counts once, by its weight.
+    assert model.counts_.sum() == (2000 if weight is None else weight.sum())
+    assert model.n_steps_ == 20
+    assert model.n_iter_ == 1
+    assert not hasattr(model, "labels_")
+    if kind == "frames":
+        assert model.feature_names_in_.tolist() == list("abcd")
+    else:
+        best = KMeans(3, random_state=0).fit(X, sample_weight=weight)
+        assert model.score(X, sample_weight=weight) >= 1.1 * best.score(X, sample_weight=weight)
+        assert model.predict(once(chunks, read)).shape == (2000,)
+        assert model.score(once(chunks, read)) <= 0
+
+
+def test_an_iterator_gives_the_bits_of_one_pass(make):
+    X = make(900, 3, 4)
+    options = {"batch_size": 100, "random_state": 0, "init": X[:4]}
+    chunks = cut(X, 300)
+    one = MiniBatchKMeans(4, **options).fit(iter(chunks))
+    other = MiniBatchKMeans(4, **options).fit(chunk for chunk in chunks)
+    np.testing.assert_array_equal(one.cluster_centers_, other.cluster_centers_)
+    listed = MiniBatchKMeans(4, max_iter=1, max_no_improvement=None, **options).fit(chunks)
+    np.testing.assert_array_equal(one.cluster_centers_, listed.cluster_centers_)
+
+
+def test_the_first_chunk_of_an_iterator_must_hold_the_start(make):
+    X = make(100, 3, 4)
+    with pytest.raises(ValueError, match=r"=8 rows in the first chunk of an iter.*, got 5"):
+        MiniBatchKMeans(8).fit(iter([X[:5], X[5:]]))
+    with pytest.raises(ValueError, match="X must yield at least one chunk, got none"):
+        MiniBatchKMeans(8).fit(iter([]))
+    with pytest.raises(ValueError, match="n_samples=0 and n_clusters=8"):
+        MiniBatchKMeans(8).fit(iter([X[:0]]))
+    # Chunks without rows are passed over.
+    assert MiniBatchKMeans(4, random_state=0).fit(iter([X[:0], X, X[:0]])).counts_.sum() == 100
+
+
+def test_a_bad_chunk_late_in_an_iterator_leaves_the_model_as_it_was(make):
+    X = make(300, 3, 4)
+    bad = X.copy()
+    bad[50, 1] = np.nan
+    model = MiniBatchKMeans(4, random_state=0).fit(X)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="got NaN at row 350, column 1"):
+        model.fit(iter([X, bad]))
+    assert vars(model) == before
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_predict"])
+def test_models_of_many_passes_refuse_iterators_unread(make, method):
+    X, read = make(100, 3, 4), []
+    with pytest.raises(ValueError, match=r"got a generator \(an iterator can be read once: pass a"):
+        getattr(KMeans(4), method)(once([X], read))
+    assert not read

@@ -312,6 +312,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     def _source(self, X: Any, sample_weight: Any, reset: bool, once: bool) -> Any:
         """X as a checked `Source`."""
         from kernelmill.stream import source
+        from kernelmill.stream._source import READ_ONCE
 
         owner = type(self).__name__
         if not self._accepts_streams:
@@ -321,8 +322,8 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             )
         if not once and hasattr(X, "__next__"):
             raise ValueError(
-                f"{owner}: X must be readable more than once, got a {type(X).__name__} (an "
-                f"iterator can be read once: pass a function that returns one, or a list)"
+                f"{owner}: X must be readable more than once, got a {type(X).__name__} "
+                f"({READ_ONCE})"
             )
         check = self._chunk_check(reset)
         opened = source(X, sample_weight, dtype=self._dtypes, validate=check, owner=owner)

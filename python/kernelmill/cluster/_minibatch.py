@@ -300,6 +300,11 @@ class MiniBatchKMeans(CentersModel):
             chunks = rows.chunks()
             sample = next(chunks, Rows(np.empty((0, rows.n_features)), None, rows.owner))
             n, passes = sample.count, [itertools.chain([sample], chunks)]
+            if 0 < n < self.n_clusters:
+                raise ValueError(
+                    f"MiniBatchKMeans: X must have at least n_clusters={self.n_clusters} rows in "
+                    f"the first chunk of an iterator, got {n} (make the first chunk larger)"
+                )
         else:
             n = rows.count
             n_steps = int(self.max_iter) * -(-n // size)
