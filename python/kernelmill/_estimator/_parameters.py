@@ -136,7 +136,7 @@ def shown(value: Any) -> str:
 
 
 @functools.cache
-def _defaults(cls: type) -> dict[str, Any]:
+def _defaults(cls: Any) -> dict[str, Any]:
     """The defaults of the parameters of a class, which its rules accept."""
     signature = inspect.signature(cls)
     return {name: parameter.default for name, parameter in signature.parameters.items()}

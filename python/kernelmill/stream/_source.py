@@ -599,14 +599,14 @@ class AppliedSource(Source):
         self._in_memory = None
 
     @property
-    def in_memory(self):
+    def in_memory(self):  # type: ignore[override]
         """All transformed rows, where those of the source are one chunk in memory."""
         if self._in_memory is None and self._source.in_memory is not None:
             self._in_memory = self._op(self._source.in_memory, *self._state)
         return self._in_memory
 
     @property
-    def n_rows(self):  # type: ignore[override]
+    def n_rows(self):
         """Rows of X; None until they are known."""
         return self._source.n_rows
 
