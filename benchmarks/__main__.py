@@ -23,7 +23,7 @@ BUSY = 0.5  # of one processor, averaged over the last minute
 def families() -> list[str]:
     """Family files of this package; ``cuda_*`` are scripts of their own, for GPU machines."""
     found = (m.name for m in pkgutil.iter_modules(here) if not m.ispkg)
-    return sorted(name for name in found if not name.startswith(("_", "cuda_")))
+    return sorted(name for name in found if not name.startswith(("_", "cuda_", "compare")))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -15,8 +15,10 @@ if(NOT CMAKE_CUDA_COMPILER)
 endif()
 
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
-  # Machine code for A100 and H100/H200, PTX of the newest for chips that come later.
-  set(CMAKE_CUDA_ARCHITECTURES 80-real 90-real 90-virtual)
+  # Machine code for A100 and H100/H200 and PTX for chips that come later, all from one pass over the
+  # source: no kernel uses what compute_90 adds, and a second pass is a quarter of the compile time.
+  set(CMAKE_CUDA_ARCHITECTURES OFF)
+  set(cuda_code "--generate-code=arch=compute_80,code=[compute_80,sm_80,sm_90]")
 endif()
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
@@ -35,7 +37,7 @@ pybind11_add_module(_cuda MODULE NO_EXTRAS ${cuda_sources} ${cuda_bindings})
 target_compile_definitions(_cuda PRIVATE KERNELMILL_MODULE=_cuda)
 target_include_directories(_cuda PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cuda" "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
 target_compile_options(_cuda PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:-Xfatbin=-compress-all --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra>
+  $<$<COMPILE_LANGUAGE:CUDA>:${cuda_code} -Xfatbin=-compress-all --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra>
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow>)
 if(KERNELMILL_WERROR)
   target_compile_options(_cuda PRIVATE

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
 import pytest
 
 DEFAULT_SEED = 20260101
+os.environ["MPLBACKEND"] = "Agg"  # pictures are drawn and not shown
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

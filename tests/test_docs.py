@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import re
+import sys
 import warnings
 from pathlib import Path
 
@@ -94,10 +95,10 @@ def public_objects() -> dict[str, object]:
                 continue
             found[f"{module_name}.{name}"] = value
             if inspect.isclass(value):
-                for method, member in vars(value).items():
-                    if not method.startswith("_") and callable(getattr(value, method)):
-                        assert member is not None
-                        found[f"{module_name}.{name}.{method}"] = getattr(value, method)
+                for method, member in inspect.getmembers(value, callable):
+                    ours = str(getattr(member, "__module__", "")).startswith("kernelmill.")
+                    if ours and not method.startswith("_"):
+                        found[f"{module_name}.{name}.{method}"] = member
     for name, op in ops.all_ops().items():
         found[f"kernelmill.ops.{name}"] = op
     return found
@@ -116,6 +117,8 @@ def test_examples_give_what_they_show(name, tmp_path, monkeypatch):
     printed: list[str] = []
     runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
     runner.run(test, out=printed.append)
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     assert runner.failures == 0, "".join(printed)
 
 

@@ -51,6 +51,14 @@ def estimator(module, name, **params):
     return build
 
 
+def chain():
+    """A chain of order 2 on the blobs' columns rounded to symbols."""
+    from kernelmill.markov import MarkovChain
+
+    symbols = blobs().ravel().astype(np.int64) % 4
+    return MarkovChain(2, random_state=0).fit(symbols), symbols
+
+
 # name of the file -> (builder of (model, X), methods whose output is stored)
 GOLDEN = {
     "dummy": (dummy, ["predict"]),
@@ -70,6 +78,7 @@ GOLDEN = {
         estimator("kernelmill.hmm", "GaussianHMM", n_components=3, random_state=0),
         ["predict", "predict_proba", "score"],
     ),
+    "markov_chain": (chain, ["predict", "predict_proba", "score"]),
 }
 
 

@@ -5,10 +5,12 @@
 //   ./math_bench --benchmark_repetitions=5 --benchmark_report_aggregates_only=true
 #include <benchmark/benchmark.h>
 
-#include <cmath>    // the C library's functions
-#include <cstdint>  // std::int64_t
-#include <string>   // benchmark names
-#include <vector>   // data
+#include <algorithm>    // std::find_if
+#include <cmath>        // the C library's functions
+#include <cstdint>      // std::int64_t
+#include <string>       // benchmark names
+#include <string_view>  // names of rows
+#include <vector>       // data
 
 #include "core/math.hpp"
 #include "core/parallel.hpp"    // thread_limit
@@ -59,12 +61,18 @@ void in_cache(benchmark::State& state, F f, Exact exact, double low, double high
   rate(state, kInCache);
 }
 
-template <class T, class Op>
-void over_memory(benchmark::State& state, Op op, double low, double high) {
+template <class T>
+void over_memory(benchmark::State& state, std::string_view name, double low, double high) {
+  using namespace kernelmill;
+  const auto all = elementwise::rows();
+  const auto row = std::find_if(all.begin(), all.end(), [&](auto& r) { return r.name == name; });
+  constexpr Dtype type = sizeof(T) == 4 ? Dtype::float32 : Dtype::float64;
   const std::size_t n = (std::size_t{64} << 20) / sizeof(T);
   const auto x = arguments<T>(n, low, high);
   std::vector<T> y(n);
-  for (auto _ : state) op(std::span<const T>(x), std::span<T>(y));
+  const index_t shape[] = {static_cast<index_t>(n)}, step[] = {sizeof(T)};
+  const Operand in[] = {{const_cast<T*>(x.data()), step, type}};
+  for (auto _ : state) elementwise::run(*row, type, shape, in, {y.data(), step, type});
   rate(state, n);
   state.counters["GB/s"] = benchmark::Counter(
       2e-9 * static_cast<double>(n * sizeof(T)) * static_cast<double>(state.iterations()),
@@ -86,18 +94,19 @@ T libm_logistic(T x) {
 template <class T>
 void add(const std::string& type) {
   using benchmark::RegisterBenchmark;
-#define ADD(f, exact, low, high)                                                               \
-  RegisterBenchmark((#f "/" + type + "/cache").c_str(), [](benchmark::State& s) {              \
-    in_cache<T>(s, [](T x) { return kernelmill::f(x); }, exact, low, high);                    \
-  });                                                                                          \
-  RegisterBenchmark((#f "/" + type + "/libm").c_str(), [](benchmark::State& s) {               \
-    in_cache<T>(s, [](T x) { return exact(x); }, exact, low, high);                            \
-  });                                                                                          \
-  RegisterBenchmark((#f "/" + type + "/64MiB").c_str(), [](benchmark::State& s) {              \
-    over_memory<T>(s, [](auto x, auto y) { kernelmill::elementwise::f<T>(x, y); }, low, high); \
+#define ADD(f, exact, low, high)                                                  \
+  RegisterBenchmark((#f "/" + type + "/cache").c_str(), [](benchmark::State& s) { \
+    in_cache<T>(s, [](T x) { return kernelmill::f(x); }, exact, low, high);       \
+  });                                                                             \
+  RegisterBenchmark((#f "/" + type + "/libm").c_str(), [](benchmark::State& s) {  \
+    in_cache<T>(s, [](T x) { return exact(x); }, exact, low, high);               \
+  });                                                                             \
+  RegisterBenchmark((#f "/" + type + "/64MiB").c_str(), [](benchmark::State& s) { \
+    over_memory<T>(s, #f, low, high);                                             \
   })->UseRealTime();
 #define LIBM(f) [](auto v) { return std::f(v); }
   ADD(exp, LIBM(exp), -20.0, 20.0)
+  ADD(expm1, LIBM(expm1), -20.0, 20.0)
   ADD(log, LIBM(log), 1e-3, 1e3)
   ADD(log1p, LIBM(log1p), -0.9, 10.0)
   ADD(tanh, LIBM(tanh), -5.0, 5.0)

@@ -178,6 +178,7 @@ void bind_matmul(py::module_& m);
 void bind_mixture(py::module_& m);
 void bind_pairwise(py::module_& m);
 void bind_random(py::module_& m);
+void bind_reduction(py::module_& m);
 void bind_silhouette(py::module_& m);
 void bind_sparse_kmeans(py::module_& m);
 

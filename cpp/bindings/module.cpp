@@ -1,8 +1,11 @@
-// The extension module of one instruction-set level: `_cpu_v2`, `_cpu_v3`, `_cpu_v4`, `_cpu_arm64`.
+// The extension module of every instruction-set level: `_cpu_v2`, `_cpu_v3`, `_cpu_v4`,
+// `_cpu_arm64`. What a level adds is in cpp/isa/module.c.
 
 #include "bindings/common.hpp"
 
 #include "core/parallel.hpp"  // thread limits, interrupts
+
+extern "C" const char* kernelmill_level();
 
 namespace {
 
@@ -16,7 +19,7 @@ bool signal_raised() {
 
 }  // namespace
 
-PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
+PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   using namespace kernelmill;
   set_interrupt_poll(&signal_raised);
   py::register_exception_translator([](std::exception_ptr error) {
@@ -28,7 +31,7 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
     }
   });
 
-  m.attr("level") = KERNELMILL_LEVEL_NAME;
+  m.attr("level") = kernelmill_level();
   m.attr("compiler") =
 #if defined(__clang__)
       "clang " __clang_version__;
@@ -47,6 +50,7 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   bind_mixture(m);
   bind_pairwise(m);
   bind_random(m);
+  bind_reduction(m);
   bind_silhouette(m);
   bind_sparse_kmeans(m);
 }

@@ -1,6 +1,6 @@
-// exp, log, log1p, tanh, erf, logistic and sincos_turns for float and double, written so that a
-// plain loop over them vectorises: no branches, no calls, no tables, no wide-integer shifts that
-// older instruction sets lack. Each is the same source at every level; the compiler picks the
+// exp, expm1, log, log1p, tanh, erf, logistic and sincos_turns for float and double, written so
+// that a plain loop over them vectorises: no branches, no calls, no tables, no wide-integer shifts
+// that older instruction sets lack. Each is the same source at every level; the compiler picks the
 // width.
 //
 // Why not libmvec: its expf and logf date from glibc 2.22, but tanh, erf and log1p carry the symbol
@@ -202,6 +202,21 @@ KERNELMILL_INLINE T exp(T x) {
   const Bits upper = n - lower;
   return y * detail::from_bits<T>((lower - 1) << F::mantissa) *
          detail::from_bits<T>((upper - 1) << F::mantissa);
+}
+
+// e^x - 1, accurate where x is small: 2 (2^(n-1) (exp(r) - 1) + (2^(n-1) - 1/2)), in halves because
+// 2^n itself may be past the largest number. Below -40 the result is -1 in both types.
+template <std::floating_point T>
+KERNELMILL_INLINE T expm1(T x) {
+  using F = detail::Format<T>;
+  T a = x > F::exp_max ? F::exp_max : x;  // a NaN fails both comparisons and stays
+  a = a < T(-40) ? T(-40) : a;
+  const auto [r, bits] = detail::reduce_exp(a);
+  const T half = detail::pow2<T>(bits - 1);
+  const T e = detail::expm1_reduced(r);
+  T y = T(2) * (half * e + (half - T(0.5)));
+  y = std::fabs(x) < T(0.25) ? e : y;  // n = 0; half a denormal would not be exact
+  return x == T(0) ? x : y;            // the sign of zero
 }
 
 // Natural logarithm. log(+-0) = -inf, log(x < 0) = NaN.

@@ -1,34 +1,24 @@
-// Twins of python/kernelmill/ops/elementwise.py: out[i] = f(x[i]) by the functions of
-// core/math.hpp, in parallel chunks.
+// Twins of python/kernelmill/ops/elementwise.py: a loop per row of elementwise_table.py and dtype,
+// over broadcast and strided operands, in parallel chunks.
 #pragma once
 
 #include <span>  // std::span
 
-#include "core/matrix.hpp"  // index_t
+#include "ops/elementwise_plan.hpp"  // BasicRow, Dtype, Operand
 
 namespace kernelmill::elementwise {
 
-// An array of any rank read through strides (in elements, of any sign). Rank 0 is one element.
-template <class T>
-struct StridedArray {
-  const T* data;
-  std::span<const index_t> shape;
-  std::span<const index_t> strides;
-};
+// out[i] = f(in[0][i], in[1][i], ...) over n adjacent elements; out may be one of the inputs.
+using Loop = void (*)(const void* const* in, void* out, index_t n);
 
-// out must have as many elements as x and is written in x's C order; it may be x itself (contiguous
-// overload only), but must not overlap it otherwise. T is float or double.
-#define KERNELMILL_ELEMENTWISE(name)                 \
-  template <class T>                                 \
-  void name(std::span<const T> x, std::span<T> out); \
-  template <class T>                                 \
-  void name(const StridedArray<T>& x, std::span<T> out);
-KERNELMILL_ELEMENTWISE(exp)
-KERNELMILL_ELEMENTWISE(log)
-KERNELMILL_ELEMENTWISE(log1p)
-KERNELMILL_ELEMENTWISE(tanh)
-KERNELMILL_ELEMENTWISE(erf)
-KERNELMILL_ELEMENTWISE(logistic)
-#undef KERNELMILL_ELEMENTWISE
+using Row = BasicRow<Loop>;
+
+std::span<const Row> rows();
+
+// The result over `shape`; each operand has a stride in bytes for every axis, 0 where it is
+// broadcast. `out` may have the memory of an operand with the same strides, and must not overlap
+// one otherwise.
+void run(const Row& row, Dtype type, std::span<const index_t> shape, std::span<const Operand> in,
+         const Operand& out);
 
 }  // namespace kernelmill::elementwise

@@ -56,6 +56,7 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   bind_mixture(m);
   bind_pairwise(m);
   bind_random(m);
+  bind_reduction(m);
   bind_silhouette(m);
   bind_sparse_kmeans(m);
 }

@@ -1,111 +1,195 @@
 // The accurate functions of the CUDA library (errors of 1 to 2 units in the last place, tables in
-// the CUDA programming guide), one pass over memory, 16 bytes a thread at a time.
+// the CUDA programming guide), one pass over memory, four elements a thread where all operands are
+// adjacent.
 
 #include "ops/elementwise.cuh"
 
-#include <cmath>    // exp, log, log1p, tanh, erf
-#include <cstdint>  // std::uintptr_t
+#include <cmath>    // the functions
+#include <cstring>  // std::memcpy
 
+#include "core/error.hpp"   // invalid
 #include "core/launch.cuh"  // launch
-#include "core/tile.cuh"    // Pack
 
-namespace kernelmill {
+namespace kernelmill::elementwise {
 namespace {
 
-constexpr int kThreads = 256;
+// --- the rows ------------------------------------------------------------------------------------
 
-// y = F(x)
-struct Exp {
-  template <class T>
-  __device__ T operator()(T x) const {
-    return ::exp(x);
+#define KERNELMILL_FUNCTION(name, exact) \
+  template <class T>                     \
+  __device__ T name(T x) {               \
+    return ::exact(x);                   \
   }
-};
-struct Log {
-  template <class T>
-  __device__ T operator()(T x) const {
-    return ::log(x);
-  }
-};
-struct Log1p {
-  template <class T>
-  __device__ T operator()(T x) const {
-    return ::log1p(x);
-  }
-};
-struct Tanh {
-  template <class T>
-  __device__ T operator()(T x) const {
-    return ::tanh(x);
-  }
-};
-struct Erf {
-  template <class T>
-  __device__ T operator()(T x) const {
-    return ::erf(x);
-  }
-};
+KERNELMILL_FUNCTION(abs, fabs)
+KERNELMILL_FUNCTION(erf, erf)
+KERNELMILL_FUNCTION(exp, exp)
+KERNELMILL_FUNCTION(expm1, expm1)
+KERNELMILL_FUNCTION(log, log)
+KERNELMILL_FUNCTION(log1p, log1p)
+KERNELMILL_FUNCTION(sqrt, sqrt)
+KERNELMILL_FUNCTION(tanh, tanh)
+#undef KERNELMILL_FUNCTION
+template <class T>
+__device__ T where(bool condition, T x, T y) {
+  return condition ? x : y;
+}
+template <class T>
+__device__ T maximum(T x, T y) {
+  return where(x != x, x, where(x > y, x, y));
+}
+template <class T>
+__device__ T minimum(T x, T y) {
+  return where(x != x, x, where(x < y, x, y));
+}
+template <class T>
+__device__ T clip(T x, T low, T high) {
+  return minimum(maximum(x, low), high);
+}
 // e^-|x| never overflows, and below zero the result keeps its relative accuracy.
-struct Logistic {
+template <class T>
+__device__ T logistic(T x) {
+  const T z = ::exp(-::fabs(x));
+  return where(x < T(0), z, T(1)) / (T(1) + z);
+}
+
+#define KERNELMILL_ROW(name, names, kinds, types, result, parameters, expression) \
+  template <class T>                                                              \
+  struct row_##name {                                                             \
+    __device__ result operator() parameters const { return expression; }          \
+  };
+#include "elementwise_rows.inc"
+#undef KERNELMILL_ROW
+
+// --- the loop
+// -------------------------------------------------------------------------------------
+
+constexpr int kThreads = 256;
+constexpr std::size_t kAxes = 16;  // after merging; what a kernel's arguments hold with ease
+constexpr int kPack = 4;
+
+template <class T>
+struct alignas(kPack * sizeof(T)) Four {
+  T at[kPack];
+};
+
+struct Access {
+  char* data;  // null: a number
+  std::uint64_t value;
+  index_t strides[kAxes];
+
   template <class T>
-  __device__ T operator()(T x) const {
-    const T z = ::exp(-::fabs(x));
-    return (x < T(0) ? z : T(1)) / (T(1) + z);
+  __device__ T number() const {
+    T x;
+    memcpy(&x, &value, sizeof x);
+    return x;
+  }
+  template <class T>
+  __device__ T at(index_t offset) const {
+    return data == nullptr ? number<T>() : *reinterpret_cast<const T*>(data + offset);
+  }
+  template <class T>
+  __device__ Four<T> four(index_t pack) const {
+    if (data != nullptr) return reinterpret_cast<const Four<T>*>(data)[pack];
+    const T x = number<T>();
+    return {{x, x, x, x}};
   }
 };
 
-template <class T, class F>
-__global__ void __launch_bounds__(kThreads) apply_kernel(const T* x, index_t count, T* y) {
+template <int kInputs>
+struct Arguments {
+  index_t count;
+  int rank;
+  bool adjacent;
+  index_t shape[kAxes];
+  Access out, in[kInputs];
+};
+
+template <class F, class R, class... A, std::size_t... i>
+__device__ void apply(const Arguments<sizeof...(A)>& a, std::index_sequence<i...>) {
   constexpr F f{};
-  const index_t packs = count / Pack<T>::size;
-  for (index_t i = global_thread(); i < packs; i += global_threads()) {
-    Pack<T> value = reinterpret_cast<const Pack<T>*>(x)[i];
+  const index_t packs = a.adjacent ? a.count / kPack : 0;
+  for (index_t p = global_thread(); p < packs; p += global_threads()) {
+    [&](const Four<A>&... x) {
+      Four<R> y;
 #pragma unroll
-    for (int e = 0; e < Pack<T>::size; ++e) value.at[e] = f(value.at[e]);
-    reinterpret_cast<Pack<T>*>(y)[i] = value;
+      for (int e = 0; e < kPack; ++e) y.at[e] = f(x.at[e]...);
+      reinterpret_cast<Four<R>*>(a.out.data)[p] = y;
+    }(a.in[i].template four<A>(p)...);
   }
-  const index_t rest = packs * Pack<T>::size + global_thread();
-  if (rest < count) y[rest] = f(x[rest]);
-}
-
-template <class T, class F>
-__global__ void unaligned_kernel(const T* x, index_t count, T* y) {
-  constexpr F f{};
-  for (index_t i = global_thread(); i < count; i += global_threads()) y[i] = f(x[i]);
-}
-
-template <class F, class T>
-void run(const Call& call, const T* x, index_t count, T* y) {
-  if (count == 0) return;
-  if ((reinterpret_cast<std::uintptr_t>(x) | reinterpret_cast<std::uintptr_t>(y)) % 16 == 0) {
-    launch(call, apply_kernel<T, F>, grid_for(div_up(count, Pack<T>::size), kThreads), kThreads, x,
-           count, y);
-  } else {
-    launch(call, unaligned_kernel<T, F>, grid_for(count, kThreads), kThreads, x, count, y);
+  for (index_t k = packs * kPack + global_thread(); k < a.count; k += global_threads()) {
+    index_t rest = k, to = 0, from[sizeof...(A)] = {};
+    for (int axis = a.rank - 1; axis >= 0; --axis) {
+      const index_t next = axis > 0 ? rest / a.shape[axis] : 0, index = rest - next * a.shape[axis];
+      to += index * a.out.strides[axis];
+      ((from[i] += index * a.in[i].strides[axis]), ...);
+      rest = next;
+    }
+    *reinterpret_cast<R*>(a.out.data + to) = f(a.in[i].template at<A>(from[i])...);
   }
 }
+
+template <class F, class R, class... A>
+__global__ void __launch_bounds__(kThreads) apply_kernel(const Arguments<sizeof...(A)> a) {
+  apply<F, R, A...>(a, std::index_sequence_for<A...>{});
+}
+
+template <class F, class Function = decltype(&F::operator())>
+struct Make;
+template <class F, class R, class... A>
+struct Make<F, R (F::*)(A...) const> {
+  static void launch(const Call& call, std::span<const index_t> shape, std::span<const Operand> in,
+                     const std::uint64_t* values, const Operand& out) {
+    const Plan plan(shape, in, out);
+    if (plan.count == 0) return;
+    if (plan.rank > kAxes) {
+      invalid(call.op, "arguments must have at most ", kAxes,
+              " axes that cannot be merged on the GPU, got ", plan.rank);
+    }
+    Arguments<sizeof...(A)> a{};
+    a.count = plan.count;
+    a.rank = static_cast<int>(plan.rank);
+    a.adjacent = true;
+    std::copy_n(plan.shape.begin(), plan.rank, a.shape);
+    for (std::size_t o = 0; o < plan.operands; ++o) {
+      Access& to = o == 0 ? a.out : a.in[o - 1];
+      to.data = static_cast<char*>(plan.at[o].data);
+      if (to.data == nullptr) {
+        to.value = values[o - 1];
+        continue;
+      }
+      std::copy_n(plan.strides[o].begin(), plan.rank, to.strides);
+      a.adjacent &=
+          plan.flat(o) && reinterpret_cast<std::uintptr_t>(to.data) %
+                                  static_cast<std::uintptr_t>(kPack * plan.at[o].item()) ==
+                              0;
+    }
+    const index_t threads = a.adjacent ? div_up(a.count, kPack) : a.count;
+    kernelmill::launch(call, apply_kernel<F, R, A...>, grid_for(threads, kThreads), kThreads, a);
+  }
+};
+
+#define KERNELMILL_LOOPS_float(f) {{}, {}, {}, Make<f<float>>::launch, Make<f<double>>::launch}
+#define KERNELMILL_LOOPS_bool(f)          \
+  {                                       \
+    Make<f<bool>>::launch, {}, {}, {}, {} \
+  }
+#define KERNELMILL_LOOPS_number(f) \
+  {{},                             \
+   Make<f<std::int32_t>>::launch,  \
+   Make<f<std::int64_t>>::launch,  \
+   Make<f<float>>::launch,         \
+   Make<f<double>>::launch}
+
+constexpr Row kRows[] = {
+#define KERNELMILL_ROW(name, names, kinds, types, result, parameters, expression) \
+  {#name, "elementwise." #name, names,                                            \
+   kinds, #result[0] == 'b',    KERNELMILL_LOOPS_##types(row_##name)},
+#include "elementwise_rows.inc"
+#undef KERNELMILL_ROW
+};
 
 }  // namespace
 
-template <class T>
-void apply(const Call& call, Function function, const T* x, index_t count, T* y) {
-  switch (function) {
-    case Function::exp:
-      return run<Exp>(call, x, count, y);
-    case Function::log:
-      return run<Log>(call, x, count, y);
-    case Function::log1p:
-      return run<Log1p>(call, x, count, y);
-    case Function::tanh:
-      return run<Tanh>(call, x, count, y);
-    case Function::erf:
-      return run<Erf>(call, x, count, y);
-    case Function::logistic:
-      return run<Logistic>(call, x, count, y);
-  }
-}
+std::span<const Row> rows() { return kRows; }
 
-template void apply<float>(const Call&, Function, const float*, index_t, float*);
-template void apply<double>(const Call&, Function, const double*, index_t, double*);
-
-}  // namespace kernelmill
+}  // namespace kernelmill::elementwise

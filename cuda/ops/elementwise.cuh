@@ -1,15 +1,20 @@
-// Elementary functions: the CUDA twins of python/kernelmill/ops/elementwise.py, whose docstrings
-// are the contract.
+// The CUDA loops of the rows of python/kernelmill/ops/elementwise_table.py.
 #pragma once
 
-#include "core/call.hpp"  // Call
+#include <cstdint>  // std::uint64_t
 
-namespace kernelmill {
+#include "core/call.hpp"             // Call
+#include "ops/elementwise_plan.hpp"  // BasicRow, Operand
 
-enum class Function { exp, log, log1p, tanh, erf, logistic };
+namespace kernelmill::elementwise {
 
-// y[i] = function(x[i]) for 0 <= i < count.
-template <class T>
-void apply(const Call& call, Function function, const T* x, index_t count, T* y);
+// Queues the loop over device memory. An operand without data is a number: values[i] holds its
+// bits.
+using Launch = void (*)(const Call& call, std::span<const index_t> shape,
+                        std::span<const Operand> in, const std::uint64_t* values,
+                        const Operand& out);
+using Row = BasicRow<Launch>;
 
-}  // namespace kernelmill
+std::span<const Row> rows();
+
+}  // namespace kernelmill::elementwise

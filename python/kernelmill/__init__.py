@@ -1,41 +1,25 @@
-"""KernelMill: machine learning in one wheel.
+"""KernelMill: fast machine learning with scikit-learn's interface.
 
-Families are imported when they are first used: ``import kernelmill`` loads neither SciPy nor the
+Subpackages are imported when they are first used: ``import kernelmill`` loads neither SciPy nor the
 compiled modules.
 """
 
-from __future__ import annotations
+from ._lazy import lazy
+from ._version import __version__ as __version__
 
-import importlib
-from typing import Any
+_MODULES = ("cluster", "hmm", "markov", "metrics", "mixture", "ops", "plot", "stream")
 
-from ._version import __version__
-
-# Public name -> module that holds it. Modules map to themselves.
-_EXPORTS = {
-    "backend": "kernelmill.ops._op",
-    "get_threads": "kernelmill._threads",
-    "threads": "kernelmill._threads",
-    "info": "kernelmill._info",
-    "load": "kernelmill._estimator.persistence",
-    "save": "kernelmill._estimator.persistence",
-    "ModelFileError": "kernelmill._estimator.persistence",
-}
-_MODULES = ("cluster", "hmm", "metrics", "mixture", "ops", "plot", "stream")
-
-__all__ = ["__version__", *sorted(_EXPORTS), *_MODULES]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"kernelmill.{name}")
-    module = _EXPORTS.get(name)
-    if module is None:
-        raise AttributeError(f"module 'kernelmill' has no attribute {name!r}")
-    value = getattr(importlib.import_module(module), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "__version__": "_version",
+        "backend": "ops._op",
+        "get_threads": "_threads",
+        "threads": "_threads",
+        "info": "_info",
+        "load": "_estimator.persistence",
+        "save": "_estimator.persistence",
+        "ModelFileError": "_estimator.persistence",
+        **{name: name for name in _MODULES},
+    },
+)

@@ -7,6 +7,7 @@ No library but NumPy is imported: a value can only come from a library that is l
 
 from __future__ import annotations
 
+import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -34,8 +35,22 @@ def is_cupy(value: Any) -> bool:
     return type(value) is not np.ndarray and library(value) == "cupy" and hasattr(value, "ndim")
 
 
+def memory_map_of(array: Any) -> tuple[mmap.mmap, np.memmap] | None:
+    """The map that an array is a view of, as (mmap object, numpy.memmap), or None."""
+    owner, view = array, None
+    while owner is not None:
+        if view is None and isinstance(owner, np.memmap):
+            view = owner
+        if isinstance(owner, mmap.mmap):
+            return None if view is None else (owner, view)
+        owner = getattr(owner, "base", None)
+    return None
+
+
 def is_sparse(value: Any) -> bool:
     """Whether this is a SciPy sparse matrix or array."""
+    if type(value) is np.ndarray:  # the commonest, in tenths of a microsecond
+        return False
     return "scipy.sparse" in sys.modules and sys.modules["scipy.sparse"].issparse(value)
 
 
@@ -123,6 +138,8 @@ def namespace(array: Any) -> Any:
 
 def to_host(value: Any) -> Any:
     """An array as NumPy, without a copy where it already is; arrays in tuples too."""
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, tuple):
         items = [to_host(item) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)

@@ -1,4 +1,4 @@
-"""What runs here and why: the first thing to look at, and to put in a bug report."""
+"""What is installed and what runs on this machine: the first thing to put in a bug report."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ OPTIONAL = (
     "joblib",
 )
 
-NO_TWINS = "this build has no CUDA twins (install from source where nvcc is found)"
+NOT_BUILT = "this build has no CUDA code; install from source where nvcc is found"
 
 
 class Info(dict):
-    """A dict of plain values (``json.dumps`` takes it) that prints as a table."""
+    """A dict of plain values, which ``json.dumps`` accepts, that prints as a table."""
 
     def __repr__(self) -> str:
         level, threads, cuda = self["level"], self["threads"], self["cuda"]
@@ -42,7 +42,7 @@ class Info(dict):
             ("levels built", ", ".join(level["built"]) or "none"),
             ("compiler", level["compiler"] or "unknown"),
             ("threads", f"{threads['count'] or 'unknown'} ({threads['why'].rstrip('.')})"),
-            ("CUDA twins", "built" if cuda["built"] else "not built"),
+            ("CUDA code", "built" if cuda["built"] else "not built"),
             ("CUDA usable", "yes" if cuda["usable"] else f"no ({cuda['why']})"),
         ]
         for device in cuda["devices"]:
@@ -54,17 +54,18 @@ class Info(dict):
 
 
 def info() -> Info:
-    """What this installation is and what it runs on.
+    """Report what is installed and what it runs on.
 
-    Never fails and never creates a CUDA context: what cannot be found out is reported as such.
+    Never fails and never creates a CUDA context: anything that cannot be determined is reported as
+    such.
 
     Returns
     -------
     Info
         A dict with the keys ``version``, ``python``, ``platform``, ``processor``, ``level`` (the
-        instruction-set level that runs, why, and which are built), ``threads`` (count and why),
-        ``cuda`` (built, usable, why not, devices) and ``packages`` (name to version, None when
-        absent). Its ``repr`` is a table.
+        instruction-set level in use, the reason for it, and the levels built), ``threads`` (count
+        and reason), ``cuda`` (built, usable, reason if not, devices) and ``packages`` (version by
+        name, None if not installed). It prints as a table.
 
     See Also
     --------
@@ -73,15 +74,15 @@ def info() -> Info:
 
     Notes
     -----
-    Loads the compiled module. Takes some milliseconds.
+    Loads the compiled module, which takes a few milliseconds.
 
     Examples
     --------
     >>> import kernelmill
-    >>> found = kernelmill.info()
-    >>> found["version"] == kernelmill.__version__
+    >>> report = kernelmill.info()
+    >>> report["version"] == kernelmill.__version__
     True
-    >>> sorted(found["level"])
+    >>> sorted(report["level"])
     ['built', 'compiler', 'machine', 'running', 'why']
     """
     return Info(
@@ -97,7 +98,7 @@ def info() -> Info:
 
 
 def processor_name() -> str:
-    """The processor's own name, or its architecture where the system does not tell."""
+    """The model name of the processor, or its architecture if the system does not report it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
             for line in lines:
@@ -109,7 +110,7 @@ def processor_name() -> str:
 
 
 def _level() -> dict[str, Any]:
-    found: dict[str, Any] = {
+    level: dict[str, Any] = {
         "running": None,
         "why": "",
         "built": list(_levels.built()),
@@ -117,12 +118,12 @@ def _level() -> dict[str, Any]:
         "compiler": None,
     }
     try:
-        found["machine"] = _levels.machine_level()
-        found["running"], found["why"] = _levels.choose()
-        found["compiler"] = getattr(_levels.load(found["running"]), "compiler", None)
+        level["machine"] = _levels.machine_level()
+        level["running"], level["why"] = _levels.choose()
+        level["compiler"] = getattr(_levels.load(level["running"]), "compiler", None)
     except (ImportError, ValueError) as error:
-        found["running"], found["why"] = None, str(error)
-    return found
+        level["running"], level["why"] = None, str(error)
+    return level
 
 
 def _thread_count() -> dict[str, Any]:
@@ -136,36 +137,34 @@ def _thread_count() -> dict[str, Any]:
 
 
 def _cuda() -> dict[str, Any]:
-    found: dict[str, Any] = {"built": False, "usable": False, "why": "", "devices": []}
+    cuda: dict[str, Any] = {"built": False, "usable": False, "why": "", "devices": []}
     try:
         module = importlib.import_module("kernelmill._cuda")
     except ImportError as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == "kernelmill._cuda"
-        found["why"] = NO_TWINS if absent else str(error)
-        return found
-    found["built"] = True
+        cuda["why"] = NOT_BUILT if absent else str(error)
+        return cuda
+    cuda["built"] = True
     try:
-        found.update(module.device_info())
+        cuda.update(module.device_info())
     except (AttributeError, RuntimeError) as error:
-        found["why"] = str(error)
-    if found["usable"] and not any(
+        cuda["why"] = str(error)
+    if cuda["usable"] and not any(
         version for name, version in _packages().items() if name.startswith("cupy")
     ):
-        found["usable"] = False
-        found["why"] = "CuPy is not installed: pip install 'kernelmill[cuda]'"
-    return found
+        cuda["usable"] = False
+        cuda["why"] = "CuPy is not installed: pip install 'kernelmill[cuda]'"
+    return cuda
 
 
 def _packages() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
+    versions: dict[str, str | None] = {}
     for name in (*REQUIRED, *OPTIONAL):
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    cupy = next((found[name] for name in OPTIONAL if name.startswith("cupy") and found[name]), None)
-    found["cupy"] = cupy  # one line for the library, whatever its distribution is called
-    for name in OPTIONAL:
-        if name.startswith("cupy-"):
-            del found[name]
-    return found
+            versions[name] = None
+    # One line for the library, whatever the distribution is called.
+    installed = [versions.pop(name) for name in OPTIONAL if name.startswith("cupy")]
+    cupy = next((version for version in installed if version), None)
+    return {**versions, "cupy": cupy}

@@ -1,15 +1,15 @@
-"""How many threads the compiled code may use, and who decided so.
+"""How many threads the compiled code may use, and why.
 
-In order, the first that speaks wins:
+The first of these that is set determines the limit:
 
-1. ``kernelmill.threads(n)`` or a threadpoolctl limit, whichever came last;
+1. ``kernelmill.threads(n)`` or a threadpoolctl limit, whichever was set last;
 2. ``KERNELMILL_NUM_THREADS``;
-3. the CPUs this process may run on, or its cgroup's CPU quota rounded up (a container's
-   ``--cpus``), and not more than ``OMP_NUM_THREADS`` where that is set. That variable is the common
-   word for "threads per process": joblib's loky workers, Dask's nannies and batch systems set it so
-   that processes times threads stay within the machine. No OpenMP runtime is involved.
+3. the CPUs that this process may run on, or its cgroup's CPU quota rounded up (``--cpus`` of a
+   container), and at most ``OMP_NUM_THREADS`` if that is set. That variable commonly means "threads
+   per process": joblib's loky workers, Dask's nannies and batch systems set it so that processes
+   times threads do not exceed the machine. No OpenMP runtime is involved.
 
-This is the upper limit. A loop too small to share runs on the calling thread alone.
+This is an upper limit: a loop that is too small to split runs on the calling thread alone.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from typing import Any
 ENVIRONMENT = "KERNELMILL_NUM_THREADS"
 _MOST = 2048  # kMostThreads in cpp/core/parallel.cpp
 
-# The limit is kept here because several compiled modules may be loaded (tests run all levels), each
-# with a pool of its own, and one loaded later must start with the limit chosen before.
+# The limit is stored here because several compiled modules may be loaded (tests run all levels),
+# each with its own pool, and one loaded later must start with the limit chosen before.
 _modules: list[ModuleType] = []
 _chosen: int | None = None  # None: automatic
 _chosen_by = ""
 
 
 def _from_environment() -> int | None:
-    """``KERNELMILL_NUM_THREADS``, or None where it is unset or empty."""
+    """``KERNELMILL_NUM_THREADS``, or None if it is unset or empty."""
     text = os.environ.get(ENVIRONMENT, "").strip()
     if not text:
         return None
@@ -43,22 +43,22 @@ def _from_environment() -> int | None:
     return int(text)
 
 
-# As OpenMP runtimes do, it is read once: Dask sets the variable in the parent to hand it to
-# workers, and must not limit the parent by that.
+# It is read once, as OpenMP runtimes do: Dask sets the variable in the parent to pass it to its
+# workers, which must not limit the parent.
 _openmp_at_start = os.environ.get("OMP_NUM_THREADS", "")
 
 
 def _from_openmp_environment() -> int | None:
-    """``OMP_NUM_THREADS`` at its first nesting level; None where unset or not a positive number.
+    """``OMP_NUM_THREADS`` at its first nesting level; None if unset or not a positive number.
 
-    The variable is not ours, so a value we cannot read is no reason to fail.
+    The variable belongs to OpenMP, so a value that cannot be read is ignored.
     """
     text = _openmp_at_start.split(",")[0].strip()
     return int(text) if text.isascii() and text.isdigit() and int(text) >= 1 else None
 
 
 def _automatic(module: ModuleType) -> tuple[int, int, str]:
-    """Number of threads, what to tell the module (0: its own count), and one sentence."""
+    """Number of threads, the limit to set in the module (0: its own count), and the reason."""
     wanted = _from_environment()
     if wanted is not None:
         return wanted, wanted, f"{ENVIRONMENT} is set to {wanted}."
@@ -82,7 +82,7 @@ def _affinity() -> int | None:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
-def _tell(module: ModuleType) -> None:
+def _set_limit(module: ModuleType) -> None:
     module.set_thread_limit(_automatic(module)[1] if _chosen is None else _chosen)
 
 
@@ -90,31 +90,31 @@ def _choose(n: int | None, by: str) -> None:
     global _chosen, _chosen_by
     _chosen, _chosen_by = n, by
     for module in _modules:
-        _tell(module)
+        _set_limit(module)
 
 
 def apply_to(module: ModuleType) -> None:
-    """Give a compiled module that has just been loaded the limit in force.
+    """Set the current limit in a compiled module that has just been loaded.
 
     Raises
     ------
     ValueError
         If ``KERNELMILL_NUM_THREADS`` is not a whole number from 1 to 2048.
     """
-    _from_environment()  # a wrong value is an error even where it is overridden
-    _tell(module)
+    _from_environment()  # an invalid value is an error even if it is overridden
+    _set_limit(module)
     if module not in _modules:
         _modules.append(module)
     _register_with_threadpoolctl()
 
 
 def get_threads() -> int:
-    """Return how many threads one operation may use.
+    """Return the number of threads that one operation may use.
 
     Returns
     -------
     int
-        The limit in force, at least 1. Small operations use fewer threads.
+        The current limit, at least 1. Small operations use fewer threads.
 
     Raises
     ------
@@ -136,14 +136,14 @@ def get_threads() -> int:
 
 
 def why_threads() -> tuple[int, str]:
-    """Return how many threads one operation may use, and one sentence that says why.
+    """Return the number of threads that one operation may use, and the reason in one sentence.
 
     Returns
     -------
     count : int
-        The limit in force.
+        The current limit.
     reason : str
-        Who set it: a call, an environment variable, the machine or its container.
+        What set it: a call, an environment variable, the machine or its container.
 
     Raises
     ------
@@ -168,16 +168,16 @@ def why_threads() -> tuple[int, str]:
 
 
 class threads:
-    """Limit the threads that one operation may use, at once or for a ``with`` block.
+    """Limit the threads that one operation may use, from now on or for a ``with`` block.
 
-    The limit holds for the whole process, for all its Python threads, and results do not depend on
-    it: the same bits come out at any number of threads.
+    The limit applies to the whole process, including all its Python threads. Results do not depend
+    on it: they are bitwise equal for any number of threads.
 
     Parameters
     ----------
     n : int or None
-        Number of threads, from 1 to 2048, the calling thread included; it may exceed the number of
-        processors. None goes back to the automatic number (see ``kernelmill.info()``).
+        Number of threads, from 1 to 2048, including the calling thread; it may exceed the number of
+        processors. None restores the automatic number (see ``kernelmill.info()``).
 
     Raises
     ------
@@ -188,15 +188,14 @@ class threads:
 
     See Also
     --------
-    get_threads : Read the limit.
+    get_threads : Return the limit.
 
     Notes
     -----
-    Creating the object sets the limit; leaving the ``with`` block, or ``restore()``, brings back
-    the one from before. threadpoolctl knows this library as ``user_api="kernelmill"`` once an
-    operation has loaded the compiled code: from then on ``threadpool_limits(1)`` limits it together
-    with BLAS and OpenMP.
-    Cost: a few microseconds.
+    Creating the object sets the limit; leaving the ``with`` block, or calling ``restore()``,
+    restores the previous one. threadpoolctl knows this library as ``user_api="kernelmill"`` once an
+    operation has loaded the compiled code; from then on, ``threadpool_limits(1)`` limits it along
+    with BLAS and OpenMP. Cost: a few microseconds.
 
     Examples
     --------
@@ -217,7 +216,17 @@ class threads:
         _choose(n, "kernelmill.threads")
 
     def restore(self) -> None:
-        """Bring back the limit from before this object was made."""
+        """Restore the limit from before this object was created.
+
+        Examples
+        --------
+        >>> import kernelmill
+        >>> before = kernelmill.get_threads()
+        >>> limit = kernelmill.threads(1)
+        >>> limit.restore()
+        >>> kernelmill.get_threads() == before
+        True
+        """
         _choose(*self._before)
 
     def __enter__(self) -> threads:
@@ -254,7 +263,7 @@ _registered = False
 def _register_with_threadpoolctl() -> None:
     """Make ``threadpoolctl`` limits reach the compiled modules.
 
-    Called when the first compiled module is loaded, not on ``import kernelmill``: importing
+    Called when the first compiled module is loaded, not by ``import kernelmill``, as importing
     threadpoolctl takes 4 ms (scikit-learn's estimators import it anyway).
     """
     global _registered
@@ -269,19 +278,19 @@ def _register_with_threadpoolctl() -> None:
         user_api = "kernelmill"
         internal_api = "kernelmill"
         filename_prefixes = ("_cpu_v2", "_cpu_v3", "_cpu_v4", "_cpu_arm64")
-        # Somebody else's extension may have such a name; it has not these functions.
+        # Another library's extension may have such a name, but not these functions.
         check_symbols = ("kernelmill_get_num_threads", "kernelmill_set_num_threads")
 
         def get_num_threads(self) -> int:
             return int(self.dynlib.kernelmill_get_num_threads())
 
         def set_num_threads(self, num_threads: int) -> None:
-            # threadpoolctl restores by setting the number it found: if that is the automatic one,
-            # be automatic again, so that a forked child may still count its own processors.
+            # threadpoolctl restores by setting the previous number. If that is the automatic one,
+            # become automatic again, so that a forked child still counts its own processors.
             count = min(max(int(num_threads), 1), _MOST)
             self.dynlib.kernelmill_set_num_threads(count)
-            back = _modules and count == _automatic(_modules[0])[0]
-            _choose(None if back else count, "threadpoolctl.threadpool_limits")
+            automatic = _modules and count == _automatic(_modules[0])[0]
+            _choose(None if automatic else count, "threadpoolctl.threadpool_limits")
 
         def get_version(self) -> str:
             return __version__

@@ -90,6 +90,8 @@ def test_random_state_continues_where_it_was(model):
 
 def test_device_arrays_become_host_arrays():
     class Device:
+        ndim = 1
+
         def get(self):
             return np.arange(3, dtype=np.float32)
 

@@ -223,11 +223,12 @@ def test_the_heavier_row_gets_the_nearer_cluster():
 
 def test_inertia_of_a_step(X, truth, rng):
     """What progress shows is the inertia of the labels at the centers they were compared with."""
+    from kernelmill._estimator._rows import Rows
     from kernelmill.cluster._constrained import _LinkedRows
     from kernelmill.cluster._links import Links
 
     must, cannot = pairs(truth, rng, 100)
-    problem = _LinkedRows(X, None, Links(must, cannot, 200, "Model"), 0)
+    problem = _LinkedRows(Rows(X, None, "Model"), Links(must, cannot, 200, "Model"), 0)
     centers = X[:4].copy()
     inertia = problem.step(centers)[2]
     labels, same = problem.labels(centers)

@@ -10,16 +10,23 @@ import numpy as np
 import pytest
 
 from kernelmill import stream
-from kernelmill._estimator._progress import QUIET
+from kernelmill._estimator._rows import Rows
 from kernelmill.cluster import KMeans, _lloyd
-from kernelmill.cluster._lloyd import choose_bounds, relocated_centers, steps_per_slice, tolerance
-from kernelmill.cluster._passes import Far, lloyd_pass
+from kernelmill.cluster._lloyd import (
+    FusedDescent,
+    choose_bounds,
+    descent_over,
+    lloyd,
+    relocated_centers,
+    steps_per_slice,
+    tolerance,
+)
+from kernelmill.cluster._statistics import Far
 
 
 def test_slices_stay_near_their_work():
-    assert steps_per_slice(200_000, 32, 100, listening=False) == 1
-    assert steps_per_slice(600, 5, 6, listening=False) > 1000
-    assert steps_per_slice(600, 5, 6, listening=True) == 1
+    assert steps_per_slice(200_000, 32, 100) == 1
+    assert steps_per_slice(600, 5, 6) > 1000
 
 
 def test_slices_never_change_a_bit(make, monkeypatch):
@@ -52,9 +59,9 @@ def test_tolerance_is_the_mean_variance(blobs, rng, shift):
     for weight in (None, w):
         mean = np.average(X, axis=0, weights=weight)
         variance = np.average((X - mean) ** 2, axis=0, weights=weight).mean()
-        found = tolerance(1e-4, 4, X[:1], lambda c, weight=weight: lloyd_pass(X, c, weight))
+        found = tolerance(Rows(X, weight, "KMeans"), 1e-4)
         assert found == pytest.approx(1e-4 * variance, rel=1e-6)
-    assert tolerance(0, 4, X[:1], None) == 0.0
+    assert tolerance(Rows(X, None, "KMeans"), 0) == 0.0
 
 
 def test_relocation_takes_the_farthest_rows():
@@ -87,21 +94,16 @@ def test_relocation_takes_rows_out_of_their_means():
 
 def test_passes_equal_the_fused_op(make):
     X = make(700, 5, 9, np.float32, spread=1.0)
-    options = {"max_iter": 50, "tol": 0.0, "progress": QUIET}
-    start = X[:9].astype(np.float64)
-    fused, _ = _lloyd.lloyd_in_memory(
-        X,
-        None,
-        start,
-        bounds=np.empty((700, 2), np.float32),
-        labels=np.empty(700, np.int32),
-        **options,
-    )
-    passes, _ = _lloyd.lloyd_by_passes(stream.source(X), start, **options)
-    np.testing.assert_array_equal(fused.centers, passes.centers)
-    np.testing.assert_array_equal(fused.labels, passes.labels)
+    start, rows = X[:9].astype(np.float64), Rows(X, None, "KMeans")
+    fused = lloyd(rows, start, max_iter=50, tol=0.0)
+    chunks = Rows(None, None, "KMeans", source=stream.source(X))
+    passes = lloyd(chunks, start, max_iter=50, tol=0.0)
+    assert isinstance(descent_over(rows, 0.0, 9), FusedDescent)
+    assert not isinstance(descent_over(chunks, 0.0, 9), FusedDescent)
+    np.testing.assert_array_equal(fused.state.centers, passes.state.centers)
+    np.testing.assert_array_equal(fused.state.labels, passes.state.labels)
     assert fused.n_iter == passes.n_iter
-    assert fused.inertia == pytest.approx(passes.inertia, rel=1e-6)
+    assert fused.objective == pytest.approx(passes.objective, rel=1e-6)
 
 
 SLOW_FIT = """

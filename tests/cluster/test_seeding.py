@@ -6,8 +6,9 @@ import scipy.sparse as sp
 
 import kernelmill
 from kernelmill import stream
+from kernelmill._estimator._rows import Rows
 from kernelmill.cluster import KMeans, _seeding, kmeans_plusplus
-from kernelmill.cluster._passes import assign
+from kernelmill.cluster._statistics import assign
 
 
 def cost(X, centers):
@@ -69,12 +70,16 @@ def test_plus_plus_errors(blobs, options, message):
         kmeans_plusplus(blobs, **options)
 
 
+def chunks(X, chunk_rows):
+    return Rows(None, None, "KMeans", source=stream.source(X, chunk_rows=chunk_rows))
+
+
 @pytest.mark.parametrize("sparse", [False, True])
 def test_scalable_is_as_good_as_plus_plus(make, sparse):
     X = make(3000, 4, 15)
     data = sp.csr_array(X) if sparse else X
     ours = [
-        cost(X, _seeding.scalable(stream.source(data, chunk_rows=500), 15, s, 0)) for s in range(5)
+        cost(X, _seeding.scalable(chunks(data, 500), 15, s, 0)) for s in range(5)
     ]
     plain = [cost(X, kmeans_plusplus(X, 15, random_state=s)[0]) for s in range(5)]
     assert np.mean(ours) < np.mean(plain)  # its candidates have been through k-means already
@@ -82,9 +87,9 @@ def test_scalable_is_as_good_as_plus_plus(make, sparse):
 
 def test_scalable_with_few_distinct_rows():
     X = np.repeat(np.eye(3), 4, axis=0)
-    made = _seeding.scalable(stream.source(X, chunk_rows=5), 2, 0, 0)
+    made = _seeding.scalable(chunks(X, 5), 2, 0, 0)
     assert made.shape == (2, 3)
-    made = _seeding.scalable(stream.source(X[:1]), 4, 0, 0)
+    made = _seeding.scalable(chunks(X[:1], 1), 4, 0, 0)
     np.testing.assert_array_equal(made, np.repeat(X[:1], 4, axis=0))
 
 
@@ -98,7 +103,7 @@ def test_random_rows_follow_weights():
 
 
 def test_random_from_a_source_gives_rows(blobs):
-    made = _seeding.random_from(stream.source(blobs, chunk_rows=30), 5, 0, 0)
+    made = _seeding.random_from(chunks(blobs, 30), 5, 0, 0)
     assert all((blobs == row).all(axis=1).any() for row in made)
     assert len(np.unique(made, axis=0)) == 5
 

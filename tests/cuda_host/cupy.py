@@ -58,6 +58,12 @@ class ndarray:
     def copy(self, order: str = "C") -> ndarray:
         return _guarded(self.host.copy(order))
 
+    def astype(self, dtype) -> ndarray:
+        return _guarded(self.host.astype(dtype))
+
+    def __setitem__(self, index, value: ndarray) -> None:
+        self.host[index] = value.host
+
     def __mul__(self, other: float) -> ndarray:
         return ndarray(self.host * other)
 

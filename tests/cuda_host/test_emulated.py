@@ -25,7 +25,11 @@ def test_emulated_twins_agree(emulator_seed):
     # A process of its own: the stand-in for CuPy must not reach other tests.
     done = subprocess.run(
         [sys.executable, str(script), FOLDER],
-        env={**os.environ, "KERNELMILL_EMULATOR_SEED": str(emulator_seed)},
+        env={
+            **os.environ,
+            "KERNELMILL_EMULATOR_SEED": str(emulator_seed),
+            "OPENBLAS_NUM_THREADS": "1",  # its threads spin while they wait: of no use here
+        },
         capture_output=True,
         text=True,
         timeout=600,

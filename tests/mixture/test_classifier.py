@@ -227,7 +227,7 @@ def test_streams_that_do_not_fit(wheel):
     X, y = wheel
     with pytest.raises(ValueError, match="y must have one class for each row of X, got 600 for 10"):
         MixtureClassifier().fit([X[:10]], y)
-    with pytest.raises(ValueError, match="X must be readable more than once, got a generator"):
+    with pytest.raises(ValueError, match="X must be readable more than once, got a list_iterator"):
         MixtureClassifier().fit(iter([X]), y)
     model = MixtureClassifier().fit([X], y)
     with pytest.raises(ValueError, match="features"):

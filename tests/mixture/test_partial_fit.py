@@ -81,7 +81,7 @@ def test_float32_far_from_the_origin(make):
 
 def test_messages(X):
     with pytest.raises(
-        ValueError, match=r"^GaussianMixture: n_components must be at most the rows"
+        ValueError, match=r"^GaussianMixture: n_components must be at most the number of rows"
     ):
         GaussianMixture(5).partial_fit(X[:4])
     model = GaussianMixture(2, random_state=0).partial_fit(X)

@@ -106,6 +106,8 @@ def settings():
     yield "no sequences", model(3), densities(0, 3), np.zeros(0, np.int64)
     yield "no state can start", (np.zeros(3), model(3)[1]), densities(9, 3), lengths_of(9)
     yield "no transitions", (model(3)[0], np.zeros((3, 3))), densities(9, 3), lengths_of(9)
+    # More states than a GPU keeps in shared memory, or names in a byte.
+    yield "K=515", model(515), densities(5, 515), np.array([3, 0, 2])
     yield from swings()
 
 
@@ -146,6 +148,13 @@ def big():
     x = densities(int(lengths.sum()), 32)
     x[800] = -np.inf  # the second long one is impossible
     yield "long and short", model(32), x, lengths
+    for K, kind in ((1, "positive"), (2, "positive"), (3, "left-right"), (5, "positive")):
+        x = densities(int(lengths.sum()), K) * rng.choice([1.0, 10.0], (int(lengths.sum()), 1))
+        x[rng.random(len(x)) < 0.1] = 0.0
+        yield f"long and short K={K}", model(K, kind), x, lengths
+    x = np.zeros((600, 6))  # what the first rows speak against wins in the end, segments later
+    x[:300, 1:], x[300:, 0] = -40.0, -50.0
+    yield "long identity", (np.full(6, 1 / 6), np.eye(6)), x, one(600)
 
 
 @cases("hmm.forward")
@@ -216,6 +225,8 @@ def viterbi():
             yield Case(name, (x, log(pi), log(A), lengths))
     for name, (pi, A), x, lengths in big():
         yield Case(name, (x, log(pi), log(A), lengths), big=True)
+    x = np.zeros((2, 1030))  # no more room in shared memory of a GPU
+    yield Case("K=1030", (x, x[0], -np.eye(1030), one(2)))
     for K in (7, 40):  # more than two blocks of rows that stay in the cache
         x, log_pi, log_A = integer_paths(10_000 if K == 7 else 2_500, K)
         x = x - np.arange(len(x))[:, None] % 7
@@ -442,7 +453,7 @@ def test_a_row_of_nan_leads_to_no_state_beyond_the_last(K):
         (lambda x, pi, A, n: hmm.forward(x, pi[:2], A, n), r"startprob must .*\(3,\)"),
         (lambda x, pi, A, n: hmm.forward(x, pi, A[:2], n), r"transmat must .*\(3, 3\)"),
         (lambda x, pi, A, n: hmm.forward(x, pi, A, n - 1), "lengths must .* add up to 5, .* 4"),
-        (lambda x, pi, A, n: hmm.forward(x, pi, A, n * 1.0), "lengths must be int64"),
+        (lambda x, pi, A, n: hmm.forward(x, pi, A, n * 1.0), "lengths must be .*int64"),
         (lambda x, pi, A, n: hmm.backward(x, A[:, :2], n), "backward: transmat must"),
         (lambda x, pi, A, n: hmm.backward(x[:, :0], A[:0, :0], n), "log_density must"),
         (lambda x, pi, A, n: hmm.backward(x, A, np.array([6, -1])), "lengths must be at least 0"),
@@ -466,3 +477,11 @@ def test_errors(call, message):
         call(*arguments)
     with kernelmill.backend("numpy"), pytest.raises(ValueError, match=message):
         call(*arguments)
+
+
+def test_wrapping_errors():
+    """Lengths whose sum is right but for 2^64 are refused, not read."""
+    x, lengths = np.zeros((5, 3)), np.array([2**62, 2**62, 2**63 - 1, 6])
+    for op in (hmm.forward, hmm.viterbi):
+        with pytest.raises(ValueError, match=rf"^hmm\.{op.op_name}: lengths must"):
+            op(x, np.ones(3), np.ones((3, 3)), lengths)

@@ -43,7 +43,7 @@ test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("silh
 
 
 @pytest.mark.parametrize("offsets", [[0, 2], [1, 3], [0, 2, 1, 3], []])
-def test_offsets_must_describe_the_rows(offsets):
+def test_offset_errors(offsets):
     X = np.ones((3, 2))
     with pytest.raises(ValueError, match=r"^silhouette\.cluster_distance_sums: offsets must"):
         silhouette.cluster_distance_sums(X, X, np.array(offsets, dtype=np.int64))

@@ -6,17 +6,14 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import matplotlib
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
 from matplotlib.colors import to_hex
+from matplotlib.patches import Circle, Ellipse, FancyArrowPatch
 from sklearn.mixture import GaussianMixture
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.patches import Circle, Ellipse, FancyArrowPatch
-
-from kernelmill.hmm import MarkovChain
+from kernelmill.markov import MarkovChain
 from kernelmill.plot import DensityDisplay, StatePathDisplay, TransitionDisplay
 from kernelmill.plot._density import LEVELS, blend, full_covariances
 from kernelmill.plot._style import PALETTE, lighter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -118,7 +119,7 @@ def climb(
                     history.append(objective)
                 if progress.listening:
                     stopped = progress.step(
-                        objective, lambda state=state, done=done: attributes(state, done)
+                        objective, functools.partial(attributes, state, done)
                     )
             value = history[-1] if history else float("nan")
             run = Run(state, value, history, done, finished)
@@ -133,7 +134,7 @@ def climb(
                 run.objective,
                 run.n_iter,
                 objective=run.objective,
-                state=lambda run=run: attributes(run.state, run.n_iter),
+                state=functools.partial(attributes, run.state, run.n_iter),
             )
             if stopped or skip:
                 break
@@ -144,5 +145,5 @@ def climb(
             interrupt.attributes = attributes(state, done)  # type: ignore[attr-defined]
         raise
     assert best is not None  # there is at least one start
-    progress.end_fit(lambda: attributes(best.state, best.n_iter))
+    progress.end_fit(functools.partial(attributes, best.state, best.n_iter))
     return best

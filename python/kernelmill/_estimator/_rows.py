@@ -7,7 +7,8 @@ to `map_reduce` (statistics that add up) or to `map` (one result per row) and ne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,9 +18,9 @@ from kernelmill._arrays import (
     FLOATS,
     beside,
     check_weights,
-    is_cupy,
     is_sparse,
     kind,
+    memory_map_of,
     namespace,
     require_cuda,
     to_device,
@@ -53,6 +54,12 @@ class Rows:
         float32 or float64.
     n_features : int
         Number of features d.
+    is_stream : bool
+        Whether rows are read chunk by chunk in every pass.
+    is_dense : bool
+        Whether all rows are one dense array in memory.
+    xp : module
+        numpy or cupy: what passes return.
     owner : str
         What errors call the caller.
     """
@@ -70,30 +77,18 @@ class Rows:
     ) -> None:
         self.X, self.weight, self.owner, self.source = X, weight, owner, source
         self.missing = missing
-        self._device, self._like = device, X if like is None else like
+        self._device, self._like = device, (X if like is None else like)
         whole = X if source is None else source
         self.dtype = whole.dtype
         self.n_features = X.shape[1] if source is None else source.n_features
-
-    @property
-    def is_stream(self) -> bool:
-        """Whether rows are read chunk by chunk in every pass."""
-        return self.source is not None
-
-    @property
-    def is_dense(self) -> bool:
-        """Whether all rows are one dense array in memory."""
-        return self.source is None and not is_sparse(self.X)
+        self.is_stream = source is not None
+        self.is_dense = not self.is_stream and not is_sparse(X)
+        self.xp = namespace(X)
 
     @property
     def count(self) -> int:
         """Number of rows, by one pass over a stream where it is not known yet."""
         return self.X.shape[0] if self.source is None else self.source.count_rows()
-
-    @property
-    def xp(self) -> Any:
-        """The namespace, numpy or cupy, of what passes return."""
-        return namespace(self.X)
 
     def map_reduce(
         self, op: Callable, *state: Any, merge: Callable | None = None, **options: Any
@@ -117,7 +112,7 @@ class Rows:
             What `op` returns. From a stream it is on the host.
         """
         if self.source is None:
-            return op(self.X, *_near(state, self.X), sample_weight=self.weight, **options)
+            return op(self.X, *_near(state, self.xp), sample_weight=self.weight, **options)
         return self.source.map_reduce(_run, op, self._device, state, options, merge=merge)
 
     def map(self, op: Callable, *state: Any, **options: Any) -> Any:
@@ -129,21 +124,59 @@ class Rows:
             Where the user's X lives; on the host from a stream.
         """
         if self.source is None:
-            return self.as_given(op(self.X, *_near(state, self.X), **options))
+            return self.as_given(op(self.X, *_near(state, self.xp), **options))
         parts = list(self.source.map(_run, op, self._device, state, options))
         if parts:
             return np.concatenate(parts)
         return to_host(op(np.empty((0, self.n_features), self.dtype), *state, **options))
 
+    def chunks(self) -> Iterator[Rows]:
+        """Rows in memory, one chunk after another: all of them at once where they are there."""
+        if self.source is None:
+            yield self
+            return
+        with contextlib.closing(iter(self.source)) as chunks:
+            for X, weight in chunks:
+                X = X if is_sparse(X) else to_device(X, self._device)
+                yield Rows(X, None if weight is None else beside(weight, X), self.owner)
+
     def take(self, indices: Any) -> Any:
         """Rows at some places as a dense array: beside X, or on the host from a stream."""
-        rows = self.X[indices] if self.source is None else to_host(self.source.take(indices))
+        if self.source is None:
+            rows = self.X[self.xp.asarray(indices)]
+        else:
+            rows = to_host(self.source.take(indices))
         return rows.toarray() if is_sparse(rows) else rows
 
     def part(self, indices: Any) -> Rows:
-        """Some rows in memory with their weights, by their numbers or by a mask."""
-        weight = None if self.weight is None else self.weight[indices]
-        return Rows(self.X[indices], weight, self.owner, missing=self.missing)
+        """Some rows with their weights, by their numbers or by a mask; lazily from a stream."""
+        if self.source is None:
+            weight = None if self.weight is None else self.weight[indices]
+            return Rows(self.X[indices], weight, self.owner, missing=self.missing)
+        from kernelmill.stream import source
+
+        chosen = np.zeros(self.count, dtype=bool)
+        chosen[indices] = True
+
+        def chunks() -> Iterator[Any]:
+            start = 0
+            for chunk in self.chunks():
+                own = np.flatnonzero(chosen[start : start + chunk.count])
+                start += chunk.count
+                if len(own):
+                    part = chunk.part(chunk.xp.asarray(own))
+                    yield part.X if part.weight is None else (part.X, part.weight)
+
+        return Rows(
+            None, None, self.owner, source=source(chunks, owner=self.owner), device=self._device
+        )
+
+    def all_weights(self) -> np.ndarray | None:
+        """Weights of all rows on the host, by one pass over a stream."""
+        if self.source is None:
+            return to_host(self.weight)
+        weights = [to_host(chunk.weight) for chunk in self.chunks()]
+        return None if not weights or weights[0] is None else np.concatenate(weights)
 
     def sample(self, n: int, seed: int, stream: int) -> Rows:
         """Different rows drawn at random, in memory, with their weights; all of them if n is more.
@@ -167,15 +200,14 @@ class Rows:
 
     def as_given(self, value: Any) -> Any:
         """A result where the user's X came from."""
-        return value if self.source is not None else beside(value, self._like)
+        return value if self._like is self.X else beside(value, self._like)
 
 
-def _near(state: tuple, X: Any) -> list:
-    """A state with its arrays on the device of X."""
-    return [
-        beside(value, X) if type(value) is np.ndarray or is_cupy(value) else value
-        for value in state
-    ]
+def _near(state: tuple, xp: Any) -> list:
+    """A state with its arrays where numpy's, or cupy's, are."""
+    if xp is np:
+        return [to_host(value) for value in state]
+    return [xp.asarray(value) if type(value) is np.ndarray else value for value in state]
 
 
 def _run(
@@ -186,7 +218,7 @@ def _run(
         X = to_device(X, device)
     if weighted.get("sample_weight") is not None:
         weighted["sample_weight"] = beside(weighted["sample_weight"], X)
-    return to_host(op(X, *_near(state, X), **weighted, **options))
+    return to_host(op(X, *_near(state, namespace(X)), **weighted, **options))
 
 
 class Estimator(CallbackSupportMixin, BaseEstimator):
@@ -213,7 +245,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : anything `kernelmill.stream.source` takes
+        X : anything `kernelmill.stream.source` takes, or Rows
         sample_weight : array-like of shape (n,), number, str or None
             As there.
         reset : bool
@@ -232,15 +264,17 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             If ``device="cuda"`` and there is no GPU to use.
         """
         owner, device = type(self).__name__, getattr(self, "device", None)
+        if isinstance(X, Rows):  # of a model that this one is a part of
+            check_features(self, None, X.n_features, reset)
+            return X
         if device == "cuda":
             require_cuda(owner)
-        source = None
         if type(X) is not np.ndarray and is_stream(X):
-            source = self._source(X, sample_weight, reset, not reset if once is None else once)
-            if source.in_memory is None:
-                return Rows(None, None, owner, source=source, device=device)
-            rows, missing = source.in_memory, None
-            weight = next((w for _, w in source), None)
+            opened = self._source(X, sample_weight, reset, not reset if once is None else once)
+            if opened.in_memory is None:
+                return Rows(None, None, owner, source=opened, device=device)
+            rows, missing = opened.in_memory, None
+            weight = next((w for _, w in opened), None)
         else:
             rows, missing = self._matrix(X, reset)
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
@@ -298,6 +332,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
 def is_stream(X: Any) -> bool:
     """Whether X is to be read chunk by chunk: a path, memory map, iterable, Dask or `Source`."""
-    if isinstance(X, np.memmap):
-        return X.ndim == 2 and X.nbytes > MEMMAP_BYTES
-    return kind(X) in ("dask", "lazy", "path", "paths", "chunks")
+    what = kind(X)
+    if what == "numpy":
+        return X.ndim == 2 and X.nbytes > MEMMAP_BYTES and memory_map_of(X) is not None
+    return what in ("dask", "lazy", "path", "paths", "chunks")

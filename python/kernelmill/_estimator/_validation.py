@@ -6,6 +6,7 @@ Messages name the first bad row and column.
 from __future__ import annotations
 
 import functools
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,11 @@ from kernelmill._estimator._base import warn
 from kernelmill._estimator._parameters import shown
 
 _SEARCH_ROWS = 65536  # rows looked through at a time once something is known to be wrong
+# The roots of the least square that keeps all its digits, and of the largest square.
+_ROOTS = {
+    info.dtype: (float(info.tiny) ** 0.5 / float(info.eps) ** 0.5, float(info.max) ** 0.5)
+    for info in (np.finfo(np.float32), np.finfo(np.float64))
+}
 _HINTS = {
     "NaN": "impute or drop missing values first, for example with sklearn.impute.SimpleImputer",
     "inf": "clip or drop such values first",
@@ -36,6 +42,9 @@ def largest(array: Any) -> float:
     """
     if not array.size:
         return 0.0
+    if type(array) is np.ndarray:  # without the layers of array.max()
+        top, bottom = np.maximum.reduce(array, axis=None), np.minimum.reduce(array, axis=None)
+        return max(float(top), -float(bottom))
     return max(float(array.max()), -float(array.min()))
 
 
@@ -45,7 +54,13 @@ def all_finite(array: Any) -> bool:
 
 
 def check_values(
-    X: Any, owner: str, names: Any = None, *, first_row: int = 0, allow_nan: bool = False
+    X: Any,
+    owner: str,
+    names: Any = None,
+    *,
+    first_row: int = 0,
+    allow_nan: bool = False,
+    whole: bool = False,
 ) -> bool:
     """Raise where X holds what no model can use: NaN, inf, or magnitudes without room for squares.
 
@@ -61,6 +76,8 @@ def check_values(
         Place of the first of these rows in all of X, for messages.
     allow_nan : bool, default=False
         Whether NaN stands for a missing entry or is an error; inf is always one.
+    whole : bool, default=False
+        Whether these are all rows of a fit: one chunk, or the rows of ``predict``, may be tiny.
 
     Returns
     -------
@@ -79,19 +96,24 @@ def check_values(
     ``u^2`` must keep all its digits: beyond that a fit would be silently wrong.
     """
     stored = X.data if is_sparse(X) else X
+    double = stored.dtype.itemsize == 8
+    terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
+    least, most = _ROOTS.get(stored.dtype, (0.0, np.inf))
+    if type(stored) is np.ndarray and stored.flags.forc:
+        # One pass at the speed of memory settles nearly all: u^2 is between s / n and s.
+        flat = stored.reshape(-1, order="A")
+        with np.errstate(all="ignore"):
+            squares = float(np.dot(flat, flat))
+        if squares * terms < most * most and squares >= least * least * flat.size:
+            return False
     top, missing = largest(stored), False
     if not top < np.inf:
         missing = _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
         top = largest(namespace(stored).nan_to_num(stored, nan=0.0))
-    if stored.dtype.kind != "f":
-        return missing
-    info = np.finfo(stored.dtype)
-    terms = 4.0 * max(1, X.shape[1] * (X.shape[0] if info.bits == 64 else 1))
-    high, low = np.sqrt(float(info.max) / terms), np.sqrt(float(info.tiny) / float(info.eps))
-    if top > high or 0 < top < low:
-        hint = "scale X" if info.bits == 64 else "scale X, or pass float64"
+    if top * sqrt(terms) > most or (whole and 0 < top < least):
+        hint = "scale X" if double else "scale X, or pass float64"
         what = f"small enough to be squared in {stored.dtype}"
-        if top < low:
+        if top < 1:
             what = f"large enough to be squared in {stored.dtype}"
         raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
     return missing
@@ -227,11 +249,11 @@ def check_X(
             f"{owner}: X must have at least {min_rows} row{'s' * (min_rows > 1)}, got {rows} "
             f"sample(s) (shape=({rows}, {d})) while a minimum of {min_rows} is required."
         )
-    check_features(estimator, feature_names(given), d, reset)
+    check_features(estimator, None if X is given else feature_names(given), d, reset)
     if get_config()["assume_finite"]:
         return X, None if allow_nan else False
     names = getattr(estimator, "feature_names_in_", None)
-    return X, check_values(X, owner, names, allow_nan=allow_nan)
+    return X, check_values(X, owner, names, allow_nan=allow_nan, whole=reset)
 
 
 def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:

@@ -26,6 +26,7 @@ PUBLIC_MODULES = (
     "kernelmill.kernel_ridge",
     "kernelmill.linear_model",
     "kernelmill.manifold",
+    "kernelmill.markov",
     "kernelmill.meta",
     "kernelmill.mixture",
     "kernelmill.model_selection",
@@ -41,6 +42,9 @@ PUBLIC_MODULES = (
     "kernelmill.transformers",
     "kernelmill.tree",
 )
+
+# Keys in older files -> where the class is now.
+_MOVED = {"kernelmill.hmm.MarkovChain": "kernelmill.markov.MarkovChain"}
 
 _registered: dict[str, type] = {}
 
@@ -117,5 +121,5 @@ def class_of(key):
     """The class behind a key, or None where this version knows no such class."""
     if key in _registered:
         return _registered[key]
-    module_name, _, class_name = key.rpartition(".")
+    module_name, _, class_name = _MOVED.get(key, key).rpartition(".")
     return _public_class(module_name, class_name)

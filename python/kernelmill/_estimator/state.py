@@ -11,12 +11,12 @@ Everything else is an object with a ``"type"``.
 
 import math
 import re
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from kernelmill._arrays import is_cupy, is_sparse, to_host
 from kernelmill._estimator import registry
 
 MAX_DEPTH = 32
@@ -115,10 +115,10 @@ class Encoder:
             state = value.bit_generator.state
             if state["bit_generator"] in _BIT_GENERATORS:
                 return {"type": "Generator", "state": self.encode(state, where, depth + 1)}
-        elif type(value).__module__.partition(".")[0] == "cupy" and hasattr(value, "get"):
+        elif is_cupy(value):
             # A model fitted on a GPU loads where there is none.
-            return self._ndarray(value.get(), where, depth)
-        elif "scipy.sparse" in sys.modules and sys.modules["scipy.sparse"].issparse(value):
+            return self._ndarray(to_host(value), where, depth)
+        elif is_sparse(value):
             if value.format in ("csr", "csc"):
                 return self._sparse(value, where)
         else:

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernelmill._arrays import is_cupy
-from kernelmill._estimator._device import move_in, namespace, to_host
+from kernelmill._arrays import beside, namespace, to_host
+from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._validation import all_finite
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill.ops import mixture
@@ -72,6 +72,16 @@ def has_missing(X: Any) -> bool:
     return not all_finite(X) and bool((X != X).any())
 
 
+def known_parts(rows: Rows) -> list[Part] | bool | None:
+    """The argument `missing` of the passes over the same rows again and again.
+
+    None for a stream, whose chunks are looked through in every pass.
+    """
+    if rows.is_stream:
+        return None
+    return rows.missing is not False and (parts_of(rows.X) or False)
+
+
 def parts_of(X: Any) -> list[Part] | None:
     """X cut by what its rows lack, for passes over the same X again; None where nothing does."""
     if not has_missing(X):
@@ -89,7 +99,7 @@ def parts_of(X: Any) -> list[Part] | None:
     return parts
 
 
-def _found(X: Any, missing: Any) -> list[Part] | None:
+def _parts(X: Any, missing: Any) -> list[Part] | None:
     """The parts of X from what the caller knows about missing entries."""
     if missing is None or missing is True:
         return parts_of(X)
@@ -100,7 +110,6 @@ def log_joint(
     X: Any,
     gaussians: Gaussians,
     offsets: np.ndarray,
-    device: str | None = None,
     missing: bool | list[Part] | None = None,
 ) -> np.ndarray:
     """Log joint densities, as in `kernelmill.ops.mixture.full_log_joint`.
@@ -111,7 +120,6 @@ def log_joint(
         NaN where an entry is missing.
     gaussians : Gaussians
     offsets : ndarray of shape (k,), float64
-    device : {None, "cpu", "cuda"}
     missing : bool or list of Part, optional
         What `parts_of` gave, or whether X has missing entries, where the caller knows; looked up
         otherwise.
@@ -120,8 +128,7 @@ def log_joint(
     -------
     log_joint : array of shape (n, k), dtype of X, where X is
     """
-    X = move_in(X, device, "Gaussians")
-    parts = _found(X, missing)
+    parts = _parts(X, missing)
     if parts is None:
         return _run(_ops(gaussians)[0], X, gaussians.means, gaussians.whitening, offsets)
     xp = namespace(X)
@@ -140,17 +147,13 @@ def step(
     gaussians: Gaussians,
     offsets: np.ndarray,
     sample_weight: Any = None,
-    device: str | None = None,
     missing: bool | list[Part] | None = None,
 ) -> Moments:
     """The E-step: `Moments` of the rows under the responsibilities, and the log-likelihood.
 
     Parameters are those of `log_joint`; ``sample_weight`` has shape (n,) and the dtype of X.
     """
-    X = move_in(X, device, "Gaussians")
-    if sample_weight is not None:
-        sample_weight = move_in(sample_weight, device, "Gaussians")
-    parts = _found(X, missing)
+    parts = _parts(X, missing)
     if parts is None:
         return _moments(
             *_run(
@@ -175,12 +178,9 @@ def moments(
     X: Any,
     responsibilities: Any,
     gaussians: Gaussians,
-    device: str | None = None,
     missing: bool | list[Part] | None = None,
 ) -> Moments:
     """`Moments` of the rows under given responsibilities (n, k), float64; no log-likelihood."""
-    X = move_in(X, device, "Gaussians")
-    responsibilities = move_in(responsibilities, device, "Gaussians")
 
     def of_part(rows, block, part):
         share = responsibilities if rows is None else responsibilities[rows]
@@ -193,7 +193,7 @@ def moments(
             result = _run(mixture.full_moments, block, share, part.means, pooled)
         return _moments(*result)
 
-    parts = _found(X, missing)
+    parts = _parts(X, missing)
     if parts is None:
         return of_part(None, X, gaussians)
     return _over_parts(parts, gaussians, of_part)
@@ -212,11 +212,7 @@ def _ops(gaussians: Gaussians) -> tuple:
 
 def _run(op: Any, X: Any, *arguments: Any) -> Any:
     """Call an op with its small arguments where X is."""
-    if is_cupy(X):
-        import cupy
-
-        arguments = tuple(cupy.asarray(a) if isinstance(a, np.ndarray) else a for a in arguments)
-    return op(X, *arguments)
+    return op(X, *(beside(a, X) if type(a) is np.ndarray else a for a in arguments))
 
 
 def _marginal(gaussians: Gaussians, observed: np.ndarray) -> Gaussians:

@@ -1,4 +1,4 @@
-"""The ``kernelmill`` command: ``info``, ``tour`` and ``bench``. The one place that prints."""
+"""The ``kernelmill`` command, with ``info``, ``tour`` and ``bench``. Only this package prints."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from .._version import __version__
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line as an argparse parser."""
+    """Return the parser of the command line."""
     from . import bench, info, tour
 
     top = argparse.ArgumentParser(
-        prog="kernelmill", description="Machine learning in one wheel: see what runs here, try it."
+        prog="kernelmill",
+        description="Show what runs on this machine, or try KernelMill on sample data.",
     )
     top.add_argument("--version", action="version", version=f"kernelmill {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -23,6 +24,6 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; the return value is the exit status."""
+    """Run one command and return its exit status."""
     arguments = parser().parse_args(argv)
     return arguments.run(arguments)

@@ -1,4 +1,4 @@
-"""``python -m kernelmill.cli``: the same as the ``kernelmill`` command."""
+"""``python -m kernelmill.cli`` does the same as the ``kernelmill`` command."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``kernelmill bench``: hands over to ``python -m benchmarks`` of a clone of the repository."""
+"""``kernelmill bench``: runs ``python -m benchmarks`` in a clone of the repository."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def add_parser(commands) -> None:
     """Add this command to the ``kernelmill`` parser."""
     command = commands.add_parser(
         "bench",
-        help="benchmarks beside peers (in a clone of the repository)",
+        help="compare with other libraries (in a clone of the repository)",
         description="The same as `python -m benchmarks` in the root of a clone.",
         add_help=False,
     )
@@ -21,7 +21,7 @@ def add_parser(commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the benchmarks of the clone in the working directory."""
+    """Run the benchmarks of the clone that is the working directory."""
     if not Path("benchmarks/_harness.py").is_file():
         print(
             "kernelmill bench: the benchmarks are not part of the wheel. Clone the repository, "

@@ -5,72 +5,78 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from kernelmill._arrays import is_sparse
+from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace, to_host
-from kernelmill._estimator._progress import QUIET, Progress
+from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._streams import check_weight, is_stream
-from kernelmill._estimator._validation import check_X
+from kernelmill._estimator._rows import Rows
 from kernelmill.cluster import _seeding
-from kernelmill.cluster._base import CentersMixin, row_count_error, warn_if_too_few
-from kernelmill.cluster._lloyd import (
-    Run,
-    choose_bounds,
-    lloyd_by_passes,
-    lloyd_in_memory,
-    tolerance,
-)
-from kernelmill.cluster._passes import assign, lloyd_pass, sum_of
-from kernelmill.stream import source
+from kernelmill.cluster._centers import CentersModel, check_row_count, warn_if_too_few
+from kernelmill.cluster._lloyd import lloyd, tolerance
+from kernelmill.cluster._statistics import assign, lloyd_pass, sum_of
 
 
 class _Tree:
-    """A binary tree of clusters as lists that grow: node 0 is the root.
+    """A binary tree of clusters: node 0 is the root. Splitting gives a new tree.
 
     Attributes
     ----------
     children : list of tuple
         Left and right child of each node, (-1, -1) for leaves.
-    centers : list of ndarray of shape (d,), float64
+    centers : list of array of shape (d,), float64
     rows : dict from leaf to its row numbers
+    inertias : dict from leaf to its inertia
     scores : dict from leaf that can be split to what decides which is next
+    n_iter : int
+        Iterations of all splits together.
     """
 
-    def __init__(self, center: Any, rows: Any) -> None:
+    def __init__(self, center: Any, rows: Any, inertia: float) -> None:
         self.children = [(-1, -1)]
         self.centers = [center]
         self.rows = {0: rows}
+        self.inertias = {0: inertia}
         self.scores = {0: 1.0}
+        self.n_iter = 0
 
-    def split(self, node: int, run: Run, parts: list[Any], scores: list[float]) -> None:
+    def copy(self) -> _Tree:
+        """A tree of its own that shares the arrays."""
+        other = _Tree.__new__(_Tree)
+        for name, value in vars(self).items():
+            setattr(other, name, value if isinstance(value, int) else value.copy())
+        return other
+
+    def split(
+        self, node: int, centers: Any, parts: list[Any], inertias: list[float], scores: list[float]
+    ) -> None:
+        """Give a leaf two children."""
         self.children[node] = (len(self.children), len(self.children) + 1)
-        del self.rows[node], self.scores[node]
+        del self.rows[node], self.inertias[node], self.scores[node]
         for side in (0, 1):
             child = len(self.children)
             self.children.append((-1, -1))
-            self.centers.append(run.centers[side])
-            self.rows[child] = parts[side]
+            self.centers.append(centers[side])
+            self.rows[child], self.inertias[child] = parts[side], inertias[side]
             if scores[side] > 0:
                 self.scores[child] = scores[side]
 
     def leaves(self) -> list[int]:
         """Leaves from left to right."""
-        found, stack = [], [0]
+        reached, stack = [], [0]
         while stack:
             node = stack.pop()
             left, right = self.children[node]
             if left < 0:
-                found.append(node)
+                reached.append(node)
             else:
                 stack += [right, left]
-        return found
+        return reached
 
 
-class BisectingKMeans(CentersMixin):
+class BisectingKMeans(CentersModel):
     """k-means that starts from one cluster and splits one cluster in two until there are enough.
 
     Clusters come out more even in size than those of `KMeans`, and form a tree.
@@ -84,7 +90,7 @@ class BisectingKMeans(CentersMixin):
     n_init : int, default=1
         Starts of each split; the one with the least inertia wins.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers. An int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same bits at any number of threads.
     max_iter : int, default=300
         Most iterations of each start.
     verbose : int, default=0
@@ -93,7 +99,7 @@ class BisectingKMeans(CentersMixin):
         Stop a start when the centers move by at most ``tol`` times the mean variance of the
         features of X.
     copy_x : bool, default=True
-        Accepted for scikit-learn's sake; X is never written to.
+        Ignored; present for API compatibility. X is never modified.
     algorithm : {"lloyd", "elkan", "plain"}, default="lloyd"
         As for `KMeans`: the work changes, not the result.
     bisecting_strategy : {"biggest_inertia", "largest_cluster"}, default="biggest_inertia"
@@ -141,7 +147,7 @@ class BisectingKMeans(CentersMixin):
     True
     """
 
-    _streams = False
+    _accepts_streams = False
     _parameters: ClassVar = {
         "n_clusters": rule.integer(1),
         "init": rule.any_of(
@@ -156,7 +162,7 @@ class BisectingKMeans(CentersMixin):
         "copy_x": rule.boolean(),
         "algorithm": rule.one_of("lloyd", "elkan", "plain"),
         "bisecting_strategy": rule.one_of("biggest_inertia", "largest_cluster"),
-        "device": DEVICE,
+        "device": rule.DEVICE,
     }
 
     def __init__(
@@ -195,7 +201,7 @@ class BisectingKMeans(CentersMixin):
         X : {array-like, sparse matrix} of shape (n, d)
             Rows in memory, as for `KMeans`.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -219,97 +225,72 @@ class BisectingKMeans(CentersMixin):
         ConvergenceWarning
             If X has fewer distinct rows than clusters.
         """
-        if type(X) is not np.ndarray and is_stream(X):
-            self._need_memory(X)
-        rows, _ = check_X(self, X, reset=True)
-        weight = check_weight(self, sample_weight, rows)
-        n, k = rows.shape[0], int(self.n_clusters)
-        if k > n:
-            raise row_count_error("BisectingKMeans", n, k)
-        like = X if self.device else rows
-        rows = move_in(rows, self.device, "BisectingKMeans")
-        if weight is not None:
-            weight = move_in(weight, self.device, "BisectingKMeans")
-        self._grow(rows, weight, like, y, seed_of(self.random_state))
+        rows = self._rows(X, sample_weight, reset=True)
+        k, largest = int(self.n_clusters), self.bisecting_strategy == "largest_cluster"
+        check_row_count("BisectingKMeans", rows.count, k)
+        seed, tol = seed_of(self.random_state), tolerance(rows, self.tol)
+        first = rows.take([0]).astype(np.float64)
+        sums, weights, _ = rows.map_reduce(lloyd_pass, first)
+        mean = sums[0] / weights[0]
+        inertia = sum_of(assign(rows.X, mean[None])[1], rows.weight)
+
+        def advance(tree, most):
+            """Split one cluster in two."""
+            tree = tree.copy()
+            while True:
+                node = max(tree.scores, key=lambda leaf: tree.scores[leaf])
+                numbers = tree.rows[node]
+                some = rows.part(numbers) if len(numbers) < rows.count else rows
+                run = self._split(some, tol, seed, node)
+                tree.n_iter += run.n_iter
+                centers, labels = run.state
+                sides = [labels == side for side in (0, 1)]
+                parts = [numbers[side] for side in sides]
+                if all(len(part) for part in parts):
+                    break
+                del tree.scores[node]  # all its rows are equal
+                if not tree.scores:
+                    return Step(tree, sum(tree.inertias.values()), True)
+            squared = assign(some.X, centers)[1]
+            weight = some.weight
+            pieces = [sum_of(squared[s], None if weight is None else weight[s]) for s in sides]
+            scores = [len(part) - 1.0 for part in parts] if largest else pieces
+            tree.split(node, centers, parts, pieces, scores)
+            finished = len(tree.rows) == k or not tree.scores
+            return Step(tree, sum(tree.inertias.values()), finished)
+
+        n_splits = k - 1
+        with Progress(
+            self, self.verbose, iterations=max(n_splits, 1), unit="split", X=X, y=y
+        ) as progress:
+            tree = climb(
+                progress,
+                lambda number: _Tree(mean, rows.xp.arange(rows.count), inertia),
+                advance,
+                max_iter=n_splits,
+                attributes=lambda tree, n_splits: self._tree_attributes(tree, rows),
+            ).state
+        self.__dict__.update(self._tree_attributes(tree, rows))
+        labels = rows.xp.empty(rows.count, dtype=np.int32)
+        for label, leaf in enumerate(tree.leaves()):
+            labels[tree.rows[leaf]] = label
+        self.labels_ = rows.as_given(labels)
+        self.inertia_ = float(sum(tree.inertias.values()))
+        self.n_iter_ = tree.n_iter
+        warn_if_too_few(self, self.labels_)
         return self
 
-    def _grow(self, X, weight, like, y, seed):
-        n, d = X.shape
-        k, xp = int(self.n_clusters), namespace(X)
-        first = _seeding.rows_at(X, np.array([0]))
-        tol = tolerance(self.tol, d, first, lambda c: lloyd_pass(X, c, weight))
-        sums, weights, _ = lloyd_pass(X, first, weight)
-        mean = sums[0] / weights[0]
-        tree, iterations = _Tree(mean, xp.arange(n)), 0
-        inertias = {0: sum_of(assign(X, mean[None])[1], weight)}
-        progress = Progress(self, self.verbose, iterations=max(k - 1, 1), unit="split", X=X, y=y)
-        with progress:
-            progress.begin_run()
-            while len(tree.rows) < k and tree.scores:
-                node = max(tree.scores, key=lambda leaf: tree.scores[leaf])
-                rows = tree.rows[node]
-                some = X[rows] if len(rows) < n else X
-                some_weight = None if weight is None else weight[rows]
-                run = self._split(some, some_weight, tol, seed, node)
-                iterations += run.n_iter
-                parts = [rows[run.labels == side] for side in (0, 1)]
-                if not all(len(part) for part in parts):
-                    del tree.scores[node]  # all its rows are equal
-                    continue
-                squared = assign(some, run.centers)[1]
-                pieces = [
-                    sum_of(
-                        squared[run.labels == side],
-                        None if some_weight is None else some_weight[run.labels == side],
-                    )
-                    for side in (0, 1)
-                ]
-                largest = self.bisecting_strategy == "largest_cluster"
-                scores: list[float] = [len(p) - 1 for p in parts] if largest else pieces
-                del inertias[node]
-                tree.split(node, run, parts, scores)
-                left, right = tree.children[node]
-                inertias[left], inertias[right] = pieces
-                if progress.listening and progress.step(
-                    objective=sum(inertias.values()),
-                    state=lambda: self._tree_state(tree, X.dtype, like),
-                ):
-                    break
-            self._keep(tree, inertias, iterations, n, X.dtype, like)
-
-            def state():
-                return self._tree_state(tree, X.dtype, like)
-
-            progress.end_run("%d splits", len(tree.rows) - 1, state=state)
-            progress.end_fit(state)
-
-    def _split(self, X, weight, tol, seed, node) -> Run:
+    def _split(self, rows: Rows, tol: float, seed: int, node: int) -> Run:
         """The best of `n_init` starts with two centers."""
-        n, d = X.shape
-        xp, best = namespace(X), None
-        options = {"max_iter": int(self.max_iter), "tol": tol, "progress": QUIET}
-        sparse = is_sparse(X)
-        if sparse:
-            held = source(X, sample_weight=weight, owner="BisectingKMeans")
-        else:
-            bounded = choose_bounds(n, d, 2, X.dtype, self.algorithm)
-            bounds = xp.empty((n if bounded else 0, 2), dtype=X.dtype)
-            labels = xp.empty(n, dtype=np.int32)
-        for number in range(int(self.n_init)):
-            stream = node * int(self.n_init) + number
-            centers = _seeding.start(X, weight, self.init, 2, seed, stream, "BisectingKMeans")
-            if sparse:
-                run, _ = lloyd_by_passes(held, centers, **options)
-            else:
-                run, _ = lloyd_in_memory(
-                    X, weight, centers, bounds=bounds, labels=labels, **options
-                )
-            if best is None or run.inertia < best.inertia:
-                best = run
-        assert best is not None  # there is at least one start
-        return best
+        starts, max_iter = int(self.n_init), int(self.max_iter)
 
-    def _tree_state(self, tree, dtype, like):
+        def run(number):
+            centers = _seeding.start(rows, self.init, 2, seed, node * starts + number)
+            return lloyd(rows, centers, max_iter=max_iter, tol=tol, algorithm=self.algorithm)
+
+        return min((run(number) for number in range(starts)), key=lambda run: run.objective)
+
+    def _tree_attributes(self, tree: _Tree, rows: Rows) -> dict[str, Any]:
         """Attributes of a usable model: the centers, and the tree as arrays."""
         leaves = tree.leaves()
         missing = int(self.n_clusters) - len(leaves)
@@ -319,21 +300,11 @@ class BisectingKMeans(CentersMixin):
         label = np.full(len(tree.children), -1, dtype=np.int32)
         label[leaves] = np.arange(len(leaves))
         return {
-            **self._state(centers, dtype, like),
+            **self._attributes(centers, rows),
             "_tree_children": np.array(tree.children, dtype=np.int64),
             "_tree_labels": label,
             "_tree_centers": np.stack([to_host(center) for center in tree.centers]),
         }
-
-    def _keep(self, tree, inertias, iterations, n, dtype, like):
-        self.__dict__.update(self._tree_state(tree, dtype, like))
-        labels = namespace(tree.rows[tree.leaves()[0]]).empty(n, dtype=np.int32)
-        for label, leaf in enumerate(tree.leaves()):
-            labels[tree.rows[leaf]] = label
-        self.labels_ = move_back(labels, like)
-        self.inertia_ = float(sum(inertias.values()))
-        self.n_iter_ = iterations
-        warn_if_too_few(self, self.labels_)
 
     def predict(self, X):
         """Go down the tree with each row, to the nearer of two centers at each split.
@@ -357,22 +328,17 @@ class BisectingKMeans(CentersMixin):
         NotFittedError
             Before ``fit``.
         """
-        if "cluster_centers_" not in vars(self):
-            check_is_fitted(self)
-        if type(X) is not np.ndarray and is_stream(X):
-            self._need_memory(X)
-        rows = move_in(check_X(self, X, reset=False)[0], self.device, "BisectingKMeans")
-        xp = namespace(rows)
-        labels = xp.empty(rows.shape[0], dtype=np.int32)
-        stack = [(0, xp.arange(rows.shape[0]))]
+        rows = self._fitted_rows(X)
+        xp, n = rows.xp, rows.count
+        labels = xp.empty(n, dtype=np.int32)
+        stack = [(0, xp.arange(n))]
         while stack:
             node, places = stack.pop()
             left, right = self._tree_children[node]
             if left < 0:
                 labels[places] = self._tree_labels[node]
             elif len(places):
-                some = rows[places] if len(places) < rows.shape[0] else rows
-                pair = xp.asarray(self._tree_centers[[left, right]])
-                side = assign(some, pair)[0]
+                some = rows.X[places] if len(places) < n else rows.X
+                side = assign(some, xp.asarray(self._tree_centers[[left, right]]))[0]
                 stack += [(int(left), places[side == 0]), (int(right), places[side == 1])]
-        return move_back(labels, X if self.device else rows)
+        return rows.as_given(labels)

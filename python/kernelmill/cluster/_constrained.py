@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import functools
+import operator
 from typing import Any, ClassVar
 
 import numpy as np
 
+from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace, to_host
+from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
-from kernelmill._estimator._streams import check_weight, is_stream
-from kernelmill._estimator._validation import check_X
+from kernelmill._estimator._rows import Rows
 from kernelmill.cluster import _links, _seeding, _sizes
-from kernelmill.cluster._base import CentersMixin, row_count_error, warn_if_too_few
-from kernelmill.cluster._kmeans import INIT, N_INIT, best_of_runs, number_of_starts
-from kernelmill.cluster._lloyd import Run, relocated_centers, tolerance
-from kernelmill.cluster._passes import assign, farthest, lloyd_pass, sum_of
+from kernelmill.cluster._centers import CentersModel, check_row_count, warn_if_too_few
+from kernelmill.cluster._kmeans import INIT, N_INIT, number_of_starts
+from kernelmill.cluster._lloyd import Partition, far_rows, relocated_centers, tolerance
+from kernelmill.cluster._statistics import assign, lloyd_pass, sum_of
 from kernelmill.ops import pairwise, random
 
 _SEEDS = 1 << 20  # stream of random numbers that fill up seeded starts
 _ORDER = 1 << 21
 
 
-class ConstrainedKMeans(CentersMixin):
+class ConstrainedKMeans(CentersModel):
     """k-means that obeys must-links and cannot-links, or limits on the sizes of clusters.
 
     ``labels_`` never breaks a rule. Rules about pairs: rows that must link move as one; rows that
@@ -58,7 +58,7 @@ class ConstrainedKMeans(CentersMixin):
     verbose : int, default=0
         Show a progress bar.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers. An int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same bits at any number of threads.
     device : {None, "cpu", "cuda"}, default=None
         Where distances of free rows are computed; rules are always worked out on the host.
 
@@ -120,8 +120,8 @@ class ConstrainedKMeans(CentersMixin):
     [2, 2]
     """
 
-    _sparse = False
-    _streams = False
+    _accepts_sparse = False
+    _accepts_streams = False
     _parameters: ClassVar = {
         "n_clusters": rule.integer(1),
         "must_link": rule.any_of(rule.array("(m, 2)"), rule.nothing()),
@@ -135,7 +135,7 @@ class ConstrainedKMeans(CentersMixin):
         "tol": rule.real(0),
         "verbose": rule.VERBOSE,
         "random_state": rule.RANDOM_STATE,
-        "device": DEVICE,
+        "device": rule.DEVICE,
     }
 
     def __init__(
@@ -178,7 +178,7 @@ class ConstrainedKMeans(CentersMixin):
         X : array-like of shape (n, d)
             Dense rows in memory, as for `KMeans`.
         y : ignored
-            There for pipelines; known labels go into `seeds`.
+            Ignored; present for API compatibility; known labels go into `seeds`.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in centers and inertia. Limits on sizes count rows.
 
@@ -197,65 +197,78 @@ class ConstrainedKMeans(CentersMixin):
         RuntimeError
             If ``device="cuda"`` and there is no GPU to use.
         """
-        if type(X) is not np.ndarray and is_stream(X):
-            self._need_memory(X)
-        rows, _ = check_X(self, X, reset=True, accept_sparse=False)
-        weight = check_weight(self, sample_weight, rows)
-        n, k = rows.shape[0], int(self.n_clusters)
-        if k > n:
-            raise row_count_error("ConstrainedKMeans", n, k)
-        like = X if self.device else rows
-        rows = move_in(rows, self.device, "ConstrainedKMeans")
-        if weight is not None:
-            weight = move_in(weight, self.device, "ConstrainedKMeans")
+        rows = self._rows(X, sample_weight, reset=True)
+        check_row_count("ConstrainedKMeans", rows.count, int(self.n_clusters))
         seed = seed_of(self.random_state)
-        problem = self._problem(rows, weight, seed)
-        tol = tolerance(
-            self.tol,
-            rows.shape[1],
-            rows[:1].astype(np.float64),
-            lambda c: lloyd_pass(rows, c, weight),
-        )
+        problem = self._problem(rows, seed)
+        tol = tolerance(rows, self.tol)
+
+        def begin(number):
+            problem.restart()
+            return Partition(self._start(rows, seed, number))
+
+        def advance(state, most):
+            """One iteration of Lloyd's algorithm with the assignment of the problem."""
+            before = state.centers
+            sums, weights, inertia, changed = problem.step(before)
+            filled = weights > 0
+            centers = before.copy()
+            centers[filled] = sums[filled] / weights[filled, None]
+            shift = float(((centers - before) ** 2).sum())
+            empty = np.flatnonzero(~to_host(filled))
+            moved = problem.relocated(before, centers, empty) if len(empty) else None
+            if moved is None:
+                return Step(Partition(centers), inertia, shift <= tol or not changed)
+            return Step(Partition(rows.xp.asarray(moved)), inertia)
+
+        def finish(run):
+            centers = run.state.centers
+            problem.step(centers)
+            labels, inertia = problem.labels(centers)
+            return run._replace(state=Partition(centers, labels), objective=inertia)
+
         runs = 1 if self.seeds is not None else number_of_starts(self, 10)
-        progress = Progress(self, self.verbose, runs=runs, iterations=int(self.max_iter), X=X, y=y)
-        with progress:
-
-            def descend(centers):
-                return self._descend(problem, centers, tol, progress, rows.dtype, like)
-
-            best = best_of_runs(
-                runs, lambda number: self._start(rows, weight, seed, number), descend, progress
+        max_iter = int(self.max_iter)
+        with Progress(self, self.verbose, runs=runs, iterations=max_iter, X=X, y=y) as progress:
+            best: Run = climb(
+                progress,
+                begin,
+                advance,
+                max_iter=max_iter,
+                attributes=lambda state, n_iter: self._attributes(state.centers, rows),
+                starts=runs,
+                finish=finish,
+                better=operator.lt,
             )
-            self._keep_centers(best.centers, rows.dtype, like)
-            self.labels_ = move_back(best.labels, like)
-            self.inertia_, self.n_iter_ = best.inertia, best.n_iter
-            warn_if_too_few(self, self.labels_)
-            progress.end_fit(lambda: self._state(best.centers, rows.dtype, like))
+        self.__dict__.update(self._attributes(best.state.centers, rows))
+        self.labels_ = rows.as_given(best.state.labels)
+        self.inertia_, self.n_iter_ = best.objective, best.n_iter
+        warn_if_too_few(self, self.labels_)
         return self
 
-    def _problem(self, X, weight, seed):
-        n, k = X.shape[0], int(self.n_clusters)
+    def _problem(self, rows, seed):
+        n, k = rows.count, int(self.n_clusters)
         pairs = {
             name: _links.pairs_of(getattr(self, name), n, name, "ConstrainedKMeans")
             for name in ("must_link", "cannot_link")
         }
         if self.size_min is None and self.size_max is None:
             links = _links.Links(pairs["must_link"], pairs["cannot_link"], n, "ConstrainedKMeans")
-            return _LinkedRows(X, weight, links, seed)
-        if any(len(found) for found in pairs.values()):
+            return _LinkedRows(rows, links, seed)
+        if any(len(given) for given in pairs.values()):
             raise ValueError(
                 "ConstrainedKMeans: size_min and size_max must be None beside must_link and "
                 "cannot_link, got both (rules about pairs and about sizes cannot be combined)"
             )
         low, high = _sizes.check_sizes(self.size_min, self.size_max, n, k, "ConstrainedKMeans")
-        return _SizedRows(X, weight, low, high)
+        return _SizedRows(rows, low, high)
 
-    def _start(self, X, weight, seed, number):
+    def _start(self, rows, seed, number):
         k = int(self.n_clusters)
         if self.seeds is None:
-            return _seeding.start(X, weight, self.init, k, seed, number, "ConstrainedKMeans")
+            return _seeding.start(rows, self.init, k, seed, number)
         seeds = np.asarray(self.seeds)
-        n = X.shape[0]
+        n = rows.count
         if seeds.shape != (n,) or seeds.dtype.kind not in "iu":
             raise ValueError(
                 f"ConstrainedKMeans: seeds must be whole numbers of shape ({n},), got "
@@ -266,32 +279,7 @@ class ConstrainedKMeans(CentersMixin):
                 f"ConstrainedKMeans: seeds must be between -1 and {k - 1}, got "
                 f"{seeds.min()} to {seeds.max()}"
             )
-        return _seeded(X, weight, seeds, k, seed)
-
-    def _descend(self, problem, centers, tol, progress, dtype, like):
-        """Lloyd's algorithm with the assignment of a problem."""
-        problem.restart()
-        xp = namespace(centers)
-        done, stopped = 0, False
-        while done < int(self.max_iter) and not stopped:
-            sums, weights, inertia, changed = problem.step(centers)
-            done += 1
-            filled = weights > 0
-            before, centers = centers, centers.copy()
-            centers[filled] = sums[filled] / weights[filled, None]
-            shift = float(((centers - before) ** 2).sum())
-            empty = np.flatnonzero(~to_host(filled))
-            moved = problem.relocated(before, centers, empty) if len(empty) else None
-            if moved is not None:
-                centers = xp.asarray(moved)
-            if progress.listening:
-                state = functools.partial(self._state, centers, dtype, like)
-                stopped = progress.step(objective=inertia, state=state)
-            if moved is None and (shift <= tol or not changed):
-                break
-        problem.step(centers)
-        labels, inertia = problem.labels(centers)
-        return Run(centers, labels, inertia, done), stopped
+        return _seeded(rows.X, rows.weight, seeds, k, seed)
 
 
 def _seeded(X: Any, weight: Any, seeds: np.ndarray, k: int, seed: int) -> Any:
@@ -327,8 +315,8 @@ class _LinkedRows:
     its weight and mean: it acts as a single heavy row.
     """
 
-    def __init__(self, X: Any, weight: Any, links: Any, seed: int) -> None:
-        xp = namespace(X)
+    def __init__(self, rows: Rows, links: Any, seed: int) -> None:
+        X, weight, xp = rows.X, rows.weight, rows.xp
         self.n, self.links, self.seed = X.shape[0], links, seed
         sizes = np.bincount(links.group, minlength=links.size)
         ruled = sizes > 1
@@ -343,10 +331,7 @@ class _LinkedRows:
         member = number[links.group]  # ruled group of each row, -1 for free rows
         self.free_rows = np.flatnonzero(member < 0)
         whole = len(self.free_rows) == self.n
-        self.free = X if whole else X[xp.asarray(self.free_rows)]
-        self.free_weight = None
-        if weight is not None:
-            self.free_weight = weight if whole else weight[xp.asarray(self.free_rows)]
+        self.free = rows if whole else rows.part(xp.asarray(self.free_rows))
         self.rows = np.flatnonzero(member >= 0)
         self.member = member[self.rows]
         self.X = to_host(X[xp.asarray(self.rows)]).astype(np.float64)
@@ -377,7 +362,7 @@ class _LinkedRows:
         k, d = centers.shape
         sums, weights, inertia = xp.zeros((k, d)), xp.zeros(k), 0.0
         if len(self.free_rows):
-            sums, weights, inertia = lloyd_pass(self.free, centers, self.free_weight)
+            sums, weights, inertia = self.free.map_reduce(lloyd_pass, centers)
         changed = bool(len(self.free_rows))
         if len(self.ruled):
             squared = pairwise.euclidean(self.mean, to_host(centers), squared=True)
@@ -419,18 +404,17 @@ class _LinkedRows:
         """Centers with empty ones moved to the farthest free rows, or None."""
         if not len(self.free_rows):
             return None
-        size = min(len(self.free_rows), 4 * len(empty) + 16)
-        found = farthest(self.free, before, self.free_weight, size=size)
-        return relocated_centers(centers, empty, found, self.free.dtype)
+        far = far_rows(self.free, before, len(empty))
+        return relocated_centers(centers, empty, far, self.free.dtype)
 
     def labels(self, centers: Any) -> tuple[Any, float]:
         """Labels of all rows as of the last step, and their inertia at the centers of that step."""
         xp = namespace(centers)
         labels, inertia = np.empty(self.n, dtype=np.int32), 0.0
         if len(self.free_rows):
-            free, squared = assign(self.free, centers)
+            free, squared = assign(self.free.X, centers)
             labels[self.free_rows] = to_host(free)
-            inertia += sum_of(squared, self.free_weight)
+            inertia += sum_of(squared, self.free.weight)
         if len(self.rows):
             assert self.ruled_labels is not None  # of the last step
             own = self.ruled_labels[self.member]
@@ -443,8 +427,9 @@ class _LinkedRows:
 class _SizedRows:
     """Rows under limits on the sizes of clusters."""
 
-    def __init__(self, X: Any, weight: Any, low: int, high: int) -> None:
-        self.X, self.weight, self.low, self.high = X, weight, low, high
+    def __init__(self, rows: Rows, low: int, high: int) -> None:
+        self.rows, self.low, self.high = rows, low, high
+        self.X, self.weight = rows.X, rows.weight
         self.restart()
 
     def restart(self) -> None:
@@ -474,8 +459,8 @@ class _SizedRows:
 
     def relocated(self, before: Any, centers: Any, empty: np.ndarray) -> Any:
         """Centers with empty ones moved to the farthest rows, or None."""
-        found = farthest(self.X, before, self.weight, size=4 * len(empty) + 16)
-        return relocated_centers(centers, empty, found, self.X.dtype)
+        far = far_rows(self.rows, before, len(empty))
+        return relocated_centers(centers, empty, far, self.X.dtype)
 
     def labels(self, centers: Any) -> tuple[Any, float]:
         """Labels as of the last step, and their inertia."""

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
-from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace
+from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._random import legacy_state, seed_of
-from kernelmill._estimator._streams import check_weight, is_stream, open_stream
-from kernelmill._estimator._validation import check_X
+from kernelmill._estimator._random import seed_of
+from kernelmill._estimator._rows import Rows
 from kernelmill._threads import get_threads
 from kernelmill.cluster import _seeding
-from kernelmill.cluster._base import (
-    CentersMixin,
+from kernelmill.cluster._centers import (
+    CentersModel,
+    check_row_count,
     refuse_overflow,
-    row_count_error,
     warn_if_too_few,
 )
 from kernelmill.cluster._lloyd import (
     EMPTY_CLUSTER,
-    Run,
-    choose_bounds,
-    lloyd_by_passes,
-    lloyd_in_memory,
+    Descent,
+    FusedDescent,
+    Partition,
+    descent_over,
     tolerance,
 )
-from kernelmill.cluster._passes import lloyd_pass, sum_of
+from kernelmill.cluster._statistics import sum_of
 from kernelmill.ops import kmeans
-from kernelmill.stream import source
 
 INIT = rule.any_of(
     rule.one_of("k-means++", "k-means||", "random"),
@@ -64,7 +62,7 @@ def number_of_starts(estimator: Any, many: int) -> int:
     return 1 if isinstance(init, str) and init != "random" else many
 
 
-class KMeans(CentersMixin):
+class KMeans(CentersModel):
     """k-means clustering by Lloyd's algorithm, from tiny arrays to data larger than memory.
 
     Minimises ``sum_i w[i] min_j ||X[i] - C[j]||^2`` over the centers C, from one or more starts.
@@ -90,14 +88,17 @@ class KMeans(CentersMixin):
     verbose : int, default=0
         Show a progress bar; nothing is ever printed otherwise.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers. An int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same bits at any number of threads.
     copy_x : bool, default=True
-        Accepted for scikit-learn's sake. X is never copied and never written to.
+        Ignored; present for API compatibility. X is never copied and never modified.
     algorithm : {"lloyd", "elkan", "plain"}, default="lloyd"
         How rows are compared with centers. All three give the same labels and centers, bit for bit.
         ``"lloyd"`` keeps two distance bounds per row where that pays, and passes over rows whose
         label cannot change; ``"elkan"`` always keeps them (two bounds a row, as Hamerly does, not
         k); ``"plain"`` never does.
+    warm_start : bool, default=False
+        Start from the centers of the previous fit instead of `init`. A fit that is interrupted by
+        Ctrl-C then keeps the centers that it had reached, so that the next one goes on from there.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute: None is where X lives. ``"cuda"`` moves NumPy input to the GPU once and
         gives NumPy back; it raises where there is no GPU.
@@ -117,6 +118,8 @@ class KMeans(CentersMixin):
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
         Column names, if X was a frame with text names.
+    interrupted_ : bool
+        True after a fit with ``warm_start=True`` that Ctrl-C stopped; absent otherwise.
 
     See Also
     --------
@@ -164,7 +167,8 @@ class KMeans(CentersMixin):
         "random_state": rule.RANDOM_STATE,
         "copy_x": rule.boolean(),
         "algorithm": rule.one_of("lloyd", "elkan", "plain"),
-        "device": DEVICE,
+        "warm_start": rule.boolean(),
+        "device": rule.DEVICE,
     }
 
     def __init__(
@@ -179,6 +183,7 @@ class KMeans(CentersMixin):
         random_state=None,
         copy_x=True,
         algorithm="lloyd",
+        warm_start=False,
         device=None,
     ):
         self.n_clusters = n_clusters
@@ -190,6 +195,7 @@ class KMeans(CentersMixin):
         self.random_state = random_state
         self.copy_x = copy_x
         self.algorithm = algorithm
+        self.warm_start = warm_start
         self.device = device
 
     @fitting
@@ -203,7 +209,7 @@ class KMeans(CentersMixin):
             pyarrow Table, nested lists; or anything `kernelmill.stream.source` takes: a path to
             ``.npy`` or Parquet files, a memory map, an iterable of chunks, a Dask collection.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
 
@@ -225,193 +231,103 @@ class KMeans(CentersMixin):
         ConvergenceWarning
             If X has fewer distinct rows than clusters.
         """
-        if type(X) is not np.ndarray and is_stream(X):
-            opened = open_stream(self, X, sample_weight, reset=True)
-            return self._fit_passes(opened, X, y, self._seed(), opened.count_rows())
-        rows, _ = check_X(self, X, reset=True)
-        weight = check_weight(self, sample_weight, rows)
-        if int(self.n_clusters) > rows.shape[0]:
-            raise row_count_error("KMeans", rows.shape[0], int(self.n_clusters))
-        rows = move_in(rows, self.device, "KMeans")
-        if is_sparse(rows):
-            held = source(rows, sample_weight=weight, owner="KMeans")
-            return self._fit_passes(held, rows, y, self._seed(), rows.shape[0])
-        if weight is not None:
-            weight = move_in(weight, self.device, "KMeans")
-        like = X if self.device else rows
-        return self._fit_dense(rows, weight, like, y, self._seed())
-
-    def _seed(self):
-        return seed_of(self.random_state)
-
-    def _progress(self, runs, X, y, weight):
-        metadata = None if weight is None else {"sample_weight": weight}
-        return Progress(
-            self,
-            self.verbose,
-            runs=runs,
-            iterations=int(self.max_iter),
-            X=X,
-            y=y,
-            metadata=metadata,
-        )
-
-    def _fit_dense(self, X, weight, like, y, seed):
-        n, d = X.shape
-        k, xp = int(self.n_clusters), namespace(X)
-        runs = number_of_starts(self, 10)
-        bounded = choose_bounds(n, d, k, X.dtype, self.algorithm)
-        bounds = xp.empty((n if bounded else 0, 2), dtype=X.dtype)
-        labels = xp.empty(n, dtype=np.int32)
-        tol = tolerance(self.tol, d, X[:1].astype(np.float64), lambda c: lloyd_pass(X, c, weight))
-        with self._progress(runs, X, y, weight) as progress:
-
-            def start(number):
-                return _seeding.start(X, weight, self.init, k, seed, number, "KMeans")
-
-            def descend(centers):
-                return lloyd_in_memory(
-                    X,
-                    weight,
-                    centers,
-                    max_iter=int(self.max_iter),
-                    tol=tol,
-                    bounds=bounds,
-                    always=self.algorithm == "elkan",
-                    labels=labels,
-                    progress=progress,
-                    state=lambda centers, n_iter: self._state(centers, X.dtype, like),
-                )
-
-            if bounded or not runs_together(X, k, runs, self.init, progress):
-                best = best_of_runs(runs, start, descend, progress)
-            else:
-                starts = _seeding.start_rows(X, weight, self.init, k, seed, runs)
-                limits = min(int(self.max_iter), np.iinfo(np.int64).max), tol
-                best = best_of_small_runs(X, weight, starts, *limits, descend, progress)
-            self._keep(best, X.dtype, like)
-            progress.end_fit(lambda: self._state(best.centers, X.dtype, like))
-        return self
-
-    def _fit_passes(self, opened, X, y, seed, n):
-        """Fit over a source: a stream, or a CSR matrix in memory."""
+        rows = self._rows(X, sample_weight, reset=True)
         k = int(self.n_clusters)
-        if k > n:
-            raise row_count_error("KMeans", n, k)
-        runs = number_of_starts(self, 10)
-        first = opened.take([0])
-        first = first.toarray() if is_sparse(first) else first
-        device = self.device
-        tol = tolerance(
-            self.tol,
-            opened.n_features,
-            first.astype(np.float64),
-            lambda c: opened.map_reduce(lloyd_pass, c, device=device),
-        )
-        with self._progress(runs, X, y, None) as progress:
+        check_row_count("KMeans", rows.count, k)
+        seed, init, runs = seed_of(self.random_state), self.init, 1
+        if self.warm_start and "cluster_centers_" in vars(self):
+            init = self._exact_centers()
+        else:
+            runs = number_of_starts(self, 10)
+        tol, max_iter = tolerance(rows, self.tol), int(self.max_iter)
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        with Progress(
+            self, self.verbose, runs=runs, iterations=max_iter, X=X, y=y, metadata=metadata
+        ) as progress:
+            descent = descent_over(rows, tol, k, self.algorithm)
+            if not progress.listening and runs_together(rows, k, runs, init, descent):
+                starts = _seeding.start_rows(rows.X, rows.weight, init, k, seed, runs)
+                descent = _SmallRuns(descent, starts, min(max_iter, np.iinfo(np.int64).max))
 
-            def start(number):
-                return self._start_of(opened, seed, number)
+            def begin(number):
+                if isinstance(descent, _SmallRuns):
+                    return descent.begin_known(number)
+                return descent.begin(_seeding.start(rows, init, k, seed, number))
 
-            def descend(centers):
-                return lloyd_by_passes(
-                    opened,
-                    centers,
-                    max_iter=int(self.max_iter),
-                    tol=tol,
-                    progress=progress,
-                    state=lambda centers, n_iter: self._state(centers, opened.dtype, first),
-                    device=device,
-                )
-
-            best = best_of_runs(runs, start, descend, progress)
-            self._keep(best, opened.dtype, first)
-            progress.end_fit(lambda: self._state(best.centers, opened.dtype, first))
+            best = climb(
+                progress,
+                begin,
+                descent.advance,
+                max_iter=max_iter,
+                attributes=lambda state, n_iter: self._attributes(state.centers, rows),
+                starts=runs,
+                finish=descent.finish,
+                better=operator.lt,
+            )
+        refuse_overflow("KMeans", best.objective, rows.dtype)
+        centers, labels = best.state
+        if isinstance(descent, _SmallRuns):  # a view would keep what the other runs found alive
+            centers, labels = centers.copy(), labels.copy()
+        self.__dict__.update(self._attributes(centers, rows))
+        self.labels_ = rows.as_given(labels)
+        self.inertia_, self.n_iter_ = best.objective, best.n_iter
+        warn_if_too_few(self, self.labels_)
         return self
 
-    def _start_of(self, opened, seed, number):
-        """Centers to start from, for a source."""
-        k, init = int(self.n_clusters), self.init
-        if opened.in_memory is not None:
-            [(X, weight)] = opened
-            return _seeding.start(X, weight, init, k, seed, number, "KMeans")
-        if callable(init):
-            # The function gets a sample that fits in memory, as it cannot get a stream.
-            size = min(opened.count_rows(), max(100 * k, 10_000))
-            rows = opened.sample(size, legacy_state(seed, number))[0]
-            return _seeding.start(rows, None, init, k, seed, number, "KMeans")
-        if not isinstance(init, str):
-            return _seeding.given_centers(init, k, opened.n_features, "KMeans")
-        draw = _seeding.random_from if init == "random" else _seeding.scalable
-        return draw(opened, k, seed, number, self.device)
 
-    def _keep(self, run: Run, dtype, like):
-        refuse_overflow("KMeans", run.inertia, dtype)
-        self._keep_centers(run.centers, dtype, like)
-        self.labels_ = move_back(run.labels, like)
-        self.inertia_ = run.inertia
-        self.n_iter_ = run.n_iter
-        warn_if_too_few(self, self.labels_)
-
-
-def best_of_runs(runs, start, descend, progress) -> Run:
-    """The run with the least inertia, the first among equal ones."""
-    best: Run | None = None
-    for number in range(runs):
-        progress.begin_run()
-        run, stopped = descend(start(number))
-        if best is None or run.inertia < best.inertia:
-            best = run
-        skip = progress.end_run(
-            "run %d of %d: inertia %.6g after %d iterations",
-            number + 1,
-            runs,
-            run.inertia,
-            run.n_iter,
-            objective=run.inertia,
-        )
-        if stopped or skip:
-            break
-    assert best is not None  # there is at least one run
-    return best
-
-
-def best_of_small_runs(X, weight, starts, max_iter, tol, descend, progress) -> Run:
-    """As `best_of_runs`, the runs side by side: they are too small to use several threads each.
+class _SmallRuns(Descent):
+    """Several starts of a small problem in one call: too small to use several threads each.
 
     Parameters
     ----------
-    X : ndarray of shape (n, d)
-    weight : ndarray of shape (n,) or None
+    descent : FusedDescent
+        Takes over runs that need the care that only a run by itself gets.
     starts : ndarray of shape (runs, k), int64
         Rows to start from.
-    max_iter, tol, descend, progress
-        As elsewhere; the progress must not be listening.
+    max_iter : int
     """
-    found = list(zip(*kmeans.restarts(X, starts, weight, max_iter, tol), strict=True))
 
-    def finished(number):
-        centers, labels, squared, steps, status = found[number]
-        if status == EMPTY_CLUSTER:  # needs the care that only a run by itself gets
-            return descend(_seeding.rows_at(X, starts[number]))
-        return Run(centers, labels, sum_of(squared, weight), int(steps)), False
+    def __init__(self, descent: Descent, starts: np.ndarray, max_iter: int) -> None:
+        super().__init__(descent.rows, descent.tol)
+        self._alone, self._starts = descent, starts
+        X, weight = descent.rows.X, descent.rows.weight
+        self._ends = list(
+            zip(*kmeans.restarts(X, starts, weight, max_iter, descent.tol), strict=True)
+        )
+        self._end: Any = None
 
-    best = best_of_runs(len(starts), lambda number: number, finished, progress)
-    # Not a view that keeps what the other runs found alive.
-    return best._replace(centers=best.centers.copy(), labels=best.labels.copy())
+    def begin_known(self, number: int) -> Partition:
+        """Start anew; the end may be known already."""
+        self._end = self._ends[number]
+        if self._end[-1] == EMPTY_CLUSTER:
+            self._end = None
+            return self._alone.begin(_seeding.rows_at(self.rows.X, self._starts[number]))
+        return Partition(None)
+
+    def advance(self, state: Partition, most: int) -> Step:
+        """All iterations of a run at once."""
+        if self._end is None:
+            return self._alone.advance(state, most)
+        centers, labels, _, steps, _ = self._end
+        return Step(Partition(centers, labels), None, True, int(steps))
+
+    def finish(self, run: Run) -> Run:
+        """The run with labels and inertia."""
+        if self._end is None:
+            return self._alone.finish(run)
+        return run._replace(objective=sum_of(self._end[2], self.rows.weight))
 
 
-def runs_together(X, k, runs, init, progress) -> bool:
-    """Whether to make all runs in one call: several small ones that nobody listens to."""
-    n, d = X.shape
+def runs_together(rows: Rows, k: int, runs: int, init: Any, descent: Descent) -> bool:
+    """Whether to make all runs in one call: several small ones of dense rows on a processor."""
+    if runs == 1 or not isinstance(descent, FusedDescent) or descent.bounded:
+        return False
+    if not isinstance(init, str) or init == "k-means||" or rows.xp is not np:
+        return False
+    n, d = rows.X.shape
     chunks = 2.0 * n * d * k / _CHUNK_FLOPS  # of a step: as many threads could share it
     return (
-        runs > 1
-        and isinstance(init, str)
-        and init in ("k-means++", "random")
-        and type(X) is np.ndarray
-        and not progress.listening
-        and chunks <= _TOGETHER_CHUNKS
+        chunks <= _TOGETHER_CHUNKS
         and runs >= min(chunks, get_threads())
-        and runs * (n * (4 + X.itemsize) + 8 * k * d) <= _TOGETHER_BYTES
+        and runs * (n * (4 + rows.X.itemsize) + 8 * k * d) <= _TOGETHER_BYTES
     )

@@ -1,21 +1,22 @@
-"""Lloyd's algorithm from given centers: over rows in memory, and over a source of chunks.
+"""Lloyd's algorithm over rows: the fused op where rows are dense in memory, passes elsewhere.
 
-Both stop when the centers move by at most `tol` (squared Frobenius norm); unchanged labels leave
-the centers where they are, bit for bit, so that case is included. Both end with one more
-assignment, so labels and inertia belong to the final centers.
+A descent gives `climb` its iterations. It stops when the centers move by at most `tol` (squared
+Frobenius norm); unchanged labels leave the centers where they are, bit for bit, so that case is
+included. It ends with one more assignment, so labels and inertia belong to the final centers.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernelmill._arrays import is_sparse
-from kernelmill._estimator._device import namespace, to_host
-from kernelmill.cluster._passes import (
+from kernelmill._arrays import namespace, to_host
+from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._progress import QUIET
+from kernelmill._estimator._rows import Rows
+from kernelmill.cluster._statistics import (
     BestOf,
     Far,
     assign,
@@ -38,13 +39,18 @@ _BOUNDS_BYTES = 1 << 30
 EMPTY_CLUSTER = 3  # the status of kmeans.lloyd and kmeans.restarts
 
 
-class Run(NamedTuple):
-    """The outcome of one start."""
+class Partition(NamedTuple):
+    """The state of a descent.
 
-    centers: Any  # (k, d), float64
-    labels: Any  # (n,), int32
-    inertia: float
-    n_iter: int
+    Attributes
+    ----------
+    centers : array of shape (k, d), float64
+    labels : array of shape (n,), int32, or None
+        Nearest centers, once the descent has ended.
+    """
+
+    centers: Any
+    labels: Any = None
 
 
 def choose_bounds(n: int, d: int, k: int, dtype: np.dtype, algorithm: str) -> bool:
@@ -57,31 +63,13 @@ def choose_bounds(n: int, d: int, k: int, dtype: np.dtype, algorithm: str) -> bo
     return worth and 2 * n * dtype.itemsize <= _BOUNDS_BYTES
 
 
-def steps_per_slice(n: int, d: int, k: int, listening: bool) -> int:
+def steps_per_slice(n: int, d: int, k: int) -> int:
     """Iterations that one call of the fused op may take."""
-    return 1 if listening else max(1, int(_SLICE_FLOPS / (2.0 * n * d * k)))
+    return max(1, int(_SLICE_FLOPS / (2.0 * n * d * k)))
 
 
-def tolerance(
-    tol: float,
-    n_features: int,
-    first_row: np.ndarray,
-    one_pass: Callable,
-    owner: str = "KMeans",
-) -> float:
+def tolerance(rows: Rows, tol: float) -> float:
     """`tol` times the mean variance of the features, as scikit-learn scales it; weighted.
-
-    Parameters
-    ----------
-    tol : float
-        The estimator's parameter.
-    n_features : int
-    first_row : ndarray of shape (1, d), float64
-        A row of X: variances about a point among the data lose few digits.
-    one_pass : callable
-        `lloyd_pass` over all rows at given centers.
-    owner : str
-        What errors call the caller.
 
     Raises
     ------
@@ -90,15 +78,17 @@ def tolerance(
     """
     if tol == 0:
         return 0.0
-    sums, weights, inertia = one_pass(first_row)
+    # Variances about a point among the data lose few digits.
+    first = rows.take(np.array([0])).astype(np.float64)
+    sums, weights, inertia = rows.map_reduce(lloyd_pass, first)
     total = float(weights[0])
     if not 0 < total < np.inf:
         raise ValueError(
-            f"{owner}: sample_weight must have a positive, finite sum, got {total:g} (scale the "
-            "weights)"
+            f"{rows.owner}: sample_weight must have a positive, finite sum, got {total:g} (scale "
+            "the weights)"
         )
-    offset = sums[0] / total - first_row[0]
-    return tol * max(inertia / total - float((offset * offset).sum()), 0.0) / n_features
+    offset = sums[0] / total - namespace(sums).asarray(first[0])
+    return tol * max(inertia / total - float((offset * offset).sum()), 0.0) / rows.n_features
 
 
 def relocated_centers(
@@ -148,82 +138,134 @@ def relocated_centers(
     return namespace(centers).asarray(moved) if taken else None
 
 
-def _candidates(empty: Any) -> int:
-    """How many of the farthest rows to look at: some may be equal."""
-    return 4 * len(empty) + 16
+def far_rows(rows: Rows, centers: Any, n_empty: int) -> Far:
+    """The rows that could fill some empty clusters: more than there are, for some may be equal."""
+    size = 4 * n_empty + 16
+    return rows.map_reduce(farthest, centers, merge=BestOf(size), size=size)
 
 
-def lloyd_in_memory(
-    X: Any,
-    weight: Any,
-    centers: Any,
-    *,
-    max_iter: int,
-    tol: float,
-    bounds: Any,
-    labels: Any,
-    progress: Any,
-    state: Callable | None = None,
-    always: bool = False,
-) -> tuple[Run, bool]:
-    """Lloyd's algorithm on a dense array with the fused op.
+class Descent:
+    """Lloyd's algorithm by passes, over rows of any kind.
 
     Parameters
     ----------
-    X : ndarray or CuPy array of shape (n, d)
-        Rows.
-    weight : array of shape (n,) or None
-        Their weights.
-    centers : array of shape (k, d), float64
-        Where to start.
-    max_iter, tol
-        When to stop; `tol` is absolute.
-    bounds : array of shape (n, 2) or (0, 2), dtype of X
-        Space for bounds, overwritten.
-    labels : array of shape (n,), int32
-        Space for labels, overwritten.
-    progress : Progress or QUIET
-    state : callable, optional
-        ``state(centers, n_iter)`` gives attributes of a usable model to callbacks.
-    always : bool, default=False
-        Use the bounds in every step, whether they pay or not.
-
-    Returns
-    -------
-    run : Run
-    stopped : bool
-        Whether a callback asked to stop.
+    rows : Rows
+    tol : float
+        When to stop; absolute.
     """
-    n, d = X.shape
-    n_steps = steps_per_slice(n, d, len(centers), progress.listening)
-    labels.fill(-1)
-    pruning = Pruning(bounds, always)
-    done, stopped = 0, False
-    while done < max_iter and not stopped:
-        before = centers
-        most = min(n_steps, pruning.steps, max_iter - done)
+
+    def __init__(self, rows: Rows, tol: float) -> None:
+        self.rows, self.tol = rows, tol
+
+    def begin(self, centers: Any) -> Partition:
+        """Start anew from some centers."""
+        return Partition(centers)
+
+    def advance(self, state: Partition, most: int) -> Step:
+        """One iteration, one pass."""
+        before = state.centers
+        sums, weights, inertia = self.rows.map_reduce(lloyd_pass, before)
+        filled = weights > 0
+        centers = before.copy()
+        centers[filled] = sums[filled] / weights[filled, None]
+        finished = float(((centers - before) ** 2).sum()) <= self.tol
+        if not bool(filled.all()):
+            empty = np.flatnonzero(~to_host(filled))
+            far = far_rows(self.rows, before, len(empty))
+            moved = relocated_centers(centers, empty, far, self.rows.dtype, weights)
+            if moved is not None:
+                centers, finished = moved, False
+        return Step(Partition(centers), float(inertia), finished)
+
+    def finish(self, run: Run) -> Run:
+        """The run with labels, and the inertia of its final centers."""
+        rows, centers = self.rows, run.state.centers
+        if rows.is_stream:
+            inertia = float(rows.map_reduce(lloyd_pass, centers)[2])
+            labels = rows.map(labels_of, centers)
+        else:
+            labels, squared = assign(rows.X, centers)
+            inertia = sum_of(squared, rows.weight)
+        return Run(Partition(centers, labels), inertia, run.history, run.n_iter, run.converged)
+
+
+class FusedDescent(Descent):
+    """Lloyd's algorithm over dense rows in memory: many iterations in one call of the fused op.
+
+    Parameters
+    ----------
+    rows : Rows
+        Dense.
+    tol : float
+    k : int
+        Number of clusters.
+    algorithm : {"lloyd", "elkan", "plain"}
+        Whether bounds are kept where that pays, always or never.
+    """
+
+    def __init__(self, rows: Rows, tol: float, k: int, algorithm: str) -> None:
+        super().__init__(rows, tol)
+        n, d = rows.X.shape
+        self.bounded = choose_bounds(n, d, k, rows.dtype, algorithm)
+        self._bounds = rows.xp.empty((n if self.bounded else 0, 2), dtype=rows.dtype)
+        self._labels = rows.xp.empty(n, dtype=np.int32)
+        self._most = steps_per_slice(n, d, k)
+        self._always = algorithm == "elkan"
+
+    def begin(self, centers: Any) -> Partition:
+        """Start anew from some centers."""
+        self._labels.fill(-1)
+        self._pruning = Pruning(self._bounds, self._always)
+        return Partition(centers)
+
+    def advance(self, state: Partition, most: int) -> Step:
+        """Some iterations, in one call."""
+        X, weight, before = self.rows.X, self.rows.weight, state.centers
+        most = min(self._most, self._pruning.steps, most)
         centers, weights, steps, shift, status = kmeans.lloyd(
-            X, before, labels, pruning.space, weight, most, tol
+            X, before, self._labels, self._pruning.space, weight, most, self.tol
         )
-        done += steps
-        pruning.after(steps)
+        self._pruning.after(steps)
         finished = status in (1, 2)
         if status == EMPTY_CLUSTER:
             empty = np.flatnonzero(to_host(weights) <= 0)
-            before = _before_last(X, weight, before, steps)
-            found = farthest(X, before, weight, size=_candidates(empty))
-            moved = relocated_centers(centers, empty, found, X.dtype, weights)
+            far = far_rows(self.rows, self._before_last(before, steps), len(empty))
+            moved = relocated_centers(centers, empty, far, X.dtype, weights)
             if moved is not None:
                 centers = moved
-                _forget(bounds)
+                _forget(self._bounds)
             else:
-                finished = shift <= tol
-        if progress.listening:
-            stopped = _tell(progress, X, weight, centers, done, state)
-        if finished:
-            break
-    labels, squared = kmeans.assign(X, centers)
-    return Run(centers, labels, sum_of(squared, weight), done), stopped
+                finished = shift <= self.tol
+        return Step(
+            Partition(centers), lambda: sum_of(assign(X, centers)[1], weight), finished, steps
+        )
+
+    def _before_last(self, centers: Any, steps: int) -> Any:
+        """Centers before the last of some steps: the same bits, by taking the others again."""
+        if steps == 1:
+            return centers
+        labels = self.rows.xp.full(len(self.rows.X), -1, dtype=np.int32)
+        X, weight = self.rows.X, self.rows.weight
+        return kmeans.lloyd(X, centers, labels, self._bounds[:0], weight, steps - 1, 0.0)[0]
+
+
+def descent_over(rows: Rows, tol: float, k: int, algorithm: str = "lloyd") -> Descent:
+    """The descent that suits the rows."""
+    return FusedDescent(rows, tol, k, algorithm) if rows.is_dense else Descent(rows, tol)
+
+
+def lloyd(rows: Rows, centers: Any, *, max_iter: int, tol: float, algorithm: str = "lloyd") -> Run:
+    """One start that nobody watches, as a part of something larger."""
+    descent = descent_over(rows, tol, len(centers), algorithm)
+    return climb(
+        QUIET,
+        lambda number: descent.begin(centers),
+        descent.advance,
+        max_iter=max_iter,
+        attributes=lambda state, n_iter: {},
+        finish=descent.finish,
+        better=operator.lt,
+    )
 
 
 class Pruning:
@@ -285,72 +327,7 @@ class Pruning:
                 self._keep, self._waited, self._patience = False, 0, 2 * self._patience
 
 
-def _before_last(X: Any, weight: Any, centers: Any, steps: int) -> Any:
-    """Centers before the last of some steps from `centers`: the same bits, by taking the others."""
-    if steps == 1:
-        return centers
-    xp = namespace(X)
-    labels = xp.full(X.shape[0], -1, dtype=np.int32)
-    none = xp.empty((0, 2), dtype=X.dtype)
-    return kmeans.lloyd(X, centers, labels, none, weight, steps - 1, 0.0)[0]
-
-
 def _forget(bounds: Any) -> None:
     if len(bounds):
         bounds[:, 0] = np.inf
         bounds[:, 1] = 0
-
-
-def _tell(progress: Any, X: Any, weight: Any, centers: Any, done: int, state: Any) -> bool:
-    return progress.step(
-        objective=lambda: sum_of(assign(X, centers)[1], weight),
-        state=None if state is None else lambda: state(centers, done),
-    )
-
-
-def lloyd_by_passes(
-    source: Any,
-    centers: np.ndarray,
-    *,
-    max_iter: int,
-    tol: float,
-    progress: Any,
-    state: Callable | None = None,
-    device: str | None = None,
-) -> tuple[Run, bool]:
-    """Lloyd's algorithm over a `Source`: chunks anywhere, or a CSR matrix in memory.
-
-    Parameters and results are those of `lloyd_in_memory`; `device` is where the chunks are computed
-    on. Cost: ``n_iter + 2`` passes over the source.
-    """
-    done, stopped = 0, False
-    while done < max_iter and not stopped:
-        sums, weights, inertia = source.map_reduce(lloyd_pass, centers, device=device)
-        done += 1
-        filled = weights > 0
-        before, centers = centers, centers.copy()
-        centers[filled] = sums[filled] / weights[filled, None]
-        shift = float(((centers - before) ** 2).sum())
-        finished = shift <= tol
-        if not filled.all():
-            empty = np.flatnonzero(~filled)
-            size = _candidates(empty)
-            found = source.map_reduce(
-                farthest, before, merge=BestOf(size), size=size, device=device
-            )
-            moved = relocated_centers(centers, empty, found, source.dtype, weights)
-            if moved is not None:
-                centers, finished = moved, False
-        if progress.listening:
-            attributes = None if state is None else functools.partial(state, centers, done)
-            stopped = progress.step(objective=float(inertia), state=attributes)
-        if finished:
-            break
-    held = source.in_memory
-    if held is not None and is_sparse(held):
-        [(_, weight)] = source
-        labels, squared = assign(held, centers)
-        return Run(centers, labels, sum_of(squared, weight), done), stopped
-    inertia = float(source.map_reduce(lloyd_pass, centers, device=device)[2])
-    labels = np.concatenate(list(source.map(labels_of, centers, device=device)))
-    return Run(centers, labels, inertia, done), stopped

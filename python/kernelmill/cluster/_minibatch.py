@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any, ClassVar
+import itertools
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from kernelmill._arrays import is_sparse
+from kernelmill._arrays import beside, is_sparse, namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
-from kernelmill._estimator._device import DEVICE, move_back, move_in, namespace, to_host
+from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._random import generator, legacy_state, seed_of
-from kernelmill._estimator._streams import check_weight, is_stream, open_stream
-from kernelmill._estimator._validation import check_X
+from kernelmill._estimator._random import generator, seed_of
+from kernelmill._estimator._rows import Rows
 from kernelmill.cluster import _seeding
-from kernelmill.cluster._base import CentersMixin, refuse_overflow, row_count_error
+from kernelmill.cluster._centers import CentersModel, check_row_count, refuse_overflow
 from kernelmill.cluster._kmeans import INIT, N_INIT, number_of_starts
-from kernelmill.cluster._lloyd import tolerance
-from kernelmill.cluster._passes import assign, dense_rows, labels_of, lloyd_pass, sum_of
+from kernelmill.cluster._lloyd import Descent, tolerance
+from kernelmill.cluster._statistics import assign, dense_rows, lloyd_pass, sum_of
 from kernelmill.ops import kmeans, random
 
 # Streams of random numbers of one fit: starts use the small numbers.
@@ -50,55 +50,44 @@ def _step(X: Any, rows: Any, centers: Any, counts: Any, weight: Any) -> tuple[An
     return *_updated(centers, counts, sums, weights), inertia
 
 
-def _refined(X: Any, weight: Any, centers: Any) -> Any:
+def _refined(rows: Rows, centers: Any) -> Any:
     """A start after a few iterations on the subset it was made on, which cost next to nothing."""
     for _ in range(_REFINEMENTS):
-        sums, weights, _ = lloyd_pass(X, centers, weight)
+        sums, weights, _ = rows.map_reduce(lloyd_pass, centers)
         centers, _ = _updated(centers, 0 * weights, sums, weights)
     return centers
 
 
-class _Descent:
-    """Centers on their way, with what decides when to stop and when to move idle centers."""
+class Followed(NamedTuple):
+    """Centers on their way, with what decides when to stop and when to move idle centers.
 
-    def __init__(
-        self, model: Any, centers: Any, counts: Any, seed: int, n: int, batch: int, tol: float
-    ) -> None:
-        self.model = model
-        self.centers, self.counts = centers, counts
-        self.seed = seed
-        self.steps = 0
-        self.ewa: float | None = None
-        self._least: float | None = None
-        self._stale = 0
-        self._since = 0
-        self._batch = batch
-        self._alpha = min(2.0 * batch / (n + 1), 1.0)
-        self._tol = tol
+    Attributes
+    ----------
+    centers : array of shape (k, d), float64
+    counts : array of shape (k,), float64
+        Weight that each center has followed.
+    steps : int
+        Batches so far.
+    seen : int
+        Rows so far.
+    since : int
+        Rows since idle centers were last moved.
+    smoothed : float or None
+        Smoothed inertia of a unit of weight.
+    least : float or None
+        The least of these so far.
+    stale : int
+        Batches since then.
+    """
 
-    def take(self, X: Any, rows: Any, weight: Any) -> bool:
-        """Follow one batch; whether to stop."""
-        before = self.centers
-        self.centers, self.counts, inertia = _step(X, rows, before, self.counts, weight)
-        self.centers, self.counts, self._since = reassigned(
-            self.model, X, rows, self.centers, self.counts, self._since, self.seed, self.steps
-        )
-        self.steps += 1
-        total = len(rows) if weight is None else float(weight[rows].sum())
-        return total > 0 and self._converged(inertia / total, before)
-
-    def _converged(self, inertia: float, before: Any) -> bool:
-        if self.steps == 1:  # the first batch judges the start, not the descent
-            return False
-        self.ewa = inertia if self.ewa is None else self.ewa + self._alpha * (inertia - self.ewa)
-        if self._tol > 0 and float(((self.centers - before) ** 2).sum()) <= self._tol:
-            return True
-        if self._least is None or self.ewa < self._least:
-            self._stale, self._least = 0, self.ewa
-        else:
-            self._stale += 1
-        patience = self.model.max_no_improvement
-        return patience is not None and self._stale >= patience
+    centers: Any
+    counts: Any
+    steps: int = 0
+    seen: int = 0
+    since: int = 0
+    smoothed: float | None = None
+    least: float | None = None
+    stale: int = 0
 
 
 def reassigned(
@@ -136,7 +125,7 @@ def reassigned(
     return centers, xp.asarray(held), 0
 
 
-class MiniBatchKMeans(CentersMixin):
+class MiniBatchKMeans(CentersModel):
     """k-means that follows small random batches instead of passing over all rows.
 
     Each center is the running mean of the rows it was ever given. Much less work than `KMeans` on
@@ -158,7 +147,7 @@ class MiniBatchKMeans(CentersMixin):
     compute_labels : bool, default=True
         Whether ``fit`` ends with a pass that sets ``labels_`` and the exact ``inertia_``.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers. An int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same bits at any number of threads.
     tol : float, default=0.0
         Stop when a batch moves the centers by at most ``tol`` times the mean variance of the
         features; 0 never stops for that reason.
@@ -203,7 +192,8 @@ class MiniBatchKMeans(CentersMixin):
     -----
     In memory, batches are drawn with replacement by weight. From a stream, each chunk is shuffled
     and cut into batches in its turn, so chunks that differ from one another should be shuffled
-    beforehand. Cost 2 b k d flops a batch of b rows.
+    beforehand. An iterator, which can be read once, is followed to its end in one pass: its first
+    chunk makes the start, and there are no ``labels_``. Cost 2 b k d flops a batch of b rows.
 
     References
     ----------
@@ -241,7 +231,7 @@ class MiniBatchKMeans(CentersMixin):
         "init_size": rule.any_of(rule.integer(1), rule.nothing()),
         "n_init": N_INIT,
         "reassignment_ratio": rule.real(0, high=1),
-        "device": DEVICE,
+        "device": rule.DEVICE,
     }
 
     def __init__(
@@ -284,7 +274,7 @@ class MiniBatchKMeans(CentersMixin):
         X : {array-like, sparse matrix} of shape (n, d), or a stream
             Rows, as for `KMeans`.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -301,111 +291,63 @@ class MiniBatchKMeans(CentersMixin):
         RuntimeError
             If ``device="cuda"`` and there is no GPU to use.
         """
-        seed = seed_of(self.random_state)
-        if type(X) is not np.ndarray and is_stream(X):
-            opened = open_stream(self, X, sample_weight, reset=True)
-            if opened.in_memory is None:
-                return self._fit_stream(opened, X, y, seed)
-            chunks = list(opened)  # one, or none where there are no rows
-            if not chunks:
-                raise row_count_error("MiniBatchKMeans", 0, int(self.n_clusters))
-            [(rows, weight)] = chunks
+        rows = self._rows(X, sample_weight, reset=True, once=True)
+        seed, size = seed_of(self.random_state), int(self.batch_size)
+        iterator = rows.is_stream and hasattr(X, "__next__")  # it can be read once
+        n_steps: int | None = None
+        passes: Any
+        if iterator:
+            chunks = rows.chunks()
+            sample = next(chunks, Rows(np.empty((0, rows.n_features)), None, rows.owner))
+            n, passes = sample.count, [itertools.chain([sample], chunks)]
         else:
-            rows, _ = check_X(self, X, reset=True)
-            weight = check_weight(self, sample_weight, rows)
-        like = X if self.device else rows
-        rows = move_in(rows, self.device, "MiniBatchKMeans")
-        if weight is not None:
-            weight = move_in(weight, self.device, "MiniBatchKMeans")
-        self._fit_memory(rows, weight, like, y, seed)
+            n = rows.count
+            n_steps = int(self.max_iter) * -(-n // size)
+            sample = rows.sample(self._init_size(size), seed, _SUBSETS) if rows.is_stream else rows
+            passes = (rows.chunks() for _ in range(int(self.max_iter)))
+            if not rows.is_stream:
+                n_steps = max(1, int(self.max_iter) * n // min(size, n)) if n else 0
+        check_row_count("MiniBatchKMeans", n, int(self.n_clusters))
+        tol = tolerance(sample if iterator else rows, self.tol)
+        centers = self._start(sample, seed)
+        if rows.is_stream:
+            batches = _shuffled(passes, size, seed)
+        else:
+            batches = _drawn(rows, min(size, n), seed)
+        patience = None if iterator else self.max_no_improvement
+
+        def advance(state, most):
+            batch = next(batches, None)
+            if batch is None:
+                return Step(state, state.smoothed, True, 0)
+            return self._follow(state, *batch, n=n, tol=tol, seed=seed, patience=patience)
+
+        with Progress(
+            self, self.verbose, iterations=n_steps, unit="batch", X=X, y=y
+        ) as progress:
+            run = climb(
+                progress,
+                lambda number: Followed(centers, namespace(centers).zeros(len(centers))),
+                advance,
+                max_iter=n_steps if n_steps and not rows.is_stream else 1 << 62,
+                attributes=lambda state, n_iter: self._attributes(state.centers, rows),
+            )
+        followed = run.state
+        self._keep(followed, rows, seed)
+        self._rows_since_reassignment = 0
+        self.n_iter_ = -(-followed.seen // n)
+        if iterator:
+            self.n_iter_ = 1
+            n = followed.seen
+        self.__dict__.pop("labels_", None)
+        if self.compute_labels and not iterator:
+            end = Descent(rows, 0.0).finish(run)
+            self.labels_ = rows.as_given(end.state.labels)
+            self.inertia_ = end.objective
+        else:
+            total = n if rows.weight is None else sum_of(rows.weight)
+            self.inertia_ = (followed.smoothed or 0.0) * total
         refuse_overflow("MiniBatchKMeans", self.inertia_, rows.dtype)
-        return self
-
-    def _fit_memory(self, X, weight, like, y, seed):
-        n, d = X.shape
-        if int(self.n_clusters) > n:
-            raise row_count_error("MiniBatchKMeans", n, int(self.n_clusters))
-        batch = min(int(self.batch_size), n)
-        xp = namespace(X)
-        tol = self._tolerance(d, dense_rows(X, [0]), lambda c: lloyd_pass(X, c, weight), xp)
-        centers = self._start(X, weight, seed)
-        descent = _Descent(self, centers, xp.zeros(len(centers)), seed, n, batch, tol)
-        running = None if weight is None else np.cumsum(to_host(weight), dtype=np.float64)
-        n_steps = max(1, int(self.max_iter) * n // batch)
-        with self._progress(n_steps, X, y) as progress:
-            progress.begin_run()
-            for step in range(n_steps):
-                # Weights decide which rows come up; each then counts once.
-                if running is None:
-                    rows = random.integers(seed, _BATCHES, step * batch, batch, n)
-                else:
-                    u = random.uniform(seed, _BATCHES, step * batch, batch)
-                    rows = np.searchsorted(running, u * running[-1], side="right")
-                    rows = np.minimum(rows, n - 1)
-                stop = descent.take(X, xp.asarray(rows), None)
-                if (self._tell(progress, descent, X.dtype, like)) or stop:
-                    break
-            self._keep(descent, X.dtype, like, seed)
-            self.n_iter_ = -(-descent.steps * batch // n)
-            if self.compute_labels:
-                labels, squared = assign(X, descent.centers)
-                self.labels_ = move_back(labels, like)
-                self.inertia_ = sum_of(squared, weight)
-            else:
-                total = n if weight is None else sum_of(weight)
-                self.inertia_ = (descent.ewa or 0.0) * total
-            self._finish(progress, descent, X.dtype, like)
-
-    def _fit_stream(self, opened, X, y, seed):
-        n = opened.count_rows()
-        if int(self.n_clusters) > n:
-            raise row_count_error("MiniBatchKMeans", n, int(self.n_clusters))
-        device = self.device
-        size = min(n, self._init_size(int(self.batch_size)))
-        sample, weight, _ = opened.sample(size, legacy_state(seed, _SUBSETS))
-        like = dense_rows(sample, [0])
-        tol = self._tolerance(
-            opened.n_features, like, lambda c: opened.map_reduce(lloyd_pass, c, device=device), np
-        )
-        centers = self._start(sample, weight, seed)
-        xp = np
-        if device == "cuda":
-            centers = move_in(centers, device, "MiniBatchKMeans")
-            xp = namespace(centers)
-        counts = xp.zeros(len(centers))
-        descent = _Descent(self, centers, counts, seed, n, int(self.batch_size), tol)
-        seen, stopped = 0, False
-        with self._progress(int(self.max_iter) * -(-n // int(self.batch_size)), X, y) as progress:
-            progress.begin_run()
-            for epoch in range(int(self.max_iter)):
-                with contextlib.closing(iter(opened)) as chunks:
-                    for number, (rows, weight) in enumerate(chunks):
-                        rows = move_in(rows, device, "MiniBatchKMeans")
-                        if weight is not None:
-                            weight = move_in(weight, device, "MiniBatchKMeans")
-                        rng = generator(seed, _CHUNKS + (epoch << 32) + number)
-                        order = rng.permutation(rows.shape[0])
-                        for first in range(0, len(order), int(self.batch_size)):
-                            batch = order[first : first + int(self.batch_size)]
-                            seen += len(batch)
-                            stop = descent.take(rows, xp.asarray(batch), weight)
-                            if self._tell(progress, descent, opened.dtype, like) or stop:
-                                stopped = True
-                                break
-                        if stopped:
-                            break
-                if stopped:
-                    break
-            self._keep(descent, opened.dtype, like, seed)
-            self.n_iter_ = -(-seen // n)
-            centers = to_host(descent.centers)
-            if self.compute_labels:
-                parts = list(opened.map(labels_of, centers, device=device))
-                self.labels_ = np.concatenate(parts)
-                self.inertia_ = float(opened.map_reduce(lloyd_pass, centers, device=device)[2])
-            else:
-                self.inertia_ = (descent.ewa or 0.0) * n
-            self._finish(progress, descent, opened.dtype, like)
         return self
 
     @fitting
@@ -417,7 +359,7 @@ class MiniBatchKMeans(CentersMixin):
         X : {array-like, sparse matrix} of shape (n, d)
             The batch, in memory.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -433,43 +375,35 @@ class MiniBatchKMeans(CentersMixin):
             has fewer rows than there are clusters.
         """
         first = "cluster_centers_" not in vars(self)
-        given = X
-        X, _ = check_X(self, X, reset=first)
-        weight = check_weight(self, sample_weight, X)
-        like = given if self.device else X
-        X = move_in(X, self.device, "MiniBatchKMeans")
-        if weight is not None:
-            weight = move_in(weight, self.device, "MiniBatchKMeans")
-        xp = namespace(X)
+        rows = self._rows(X, sample_weight, reset=first, once=True)
+        if rows.is_stream:
+            raise TypeError(
+                f"MiniBatchKMeans: X must be in memory for partial_fit, got {type(X).__name__} "
+                f"(pass the batches one by one, or the stream to fit)"
+            )
         seed = getattr(self, "_seed", None)
         if seed is None:
             seed = seed_of(self.random_state)
         if first:
-            if int(self.n_clusters) > X.shape[0]:
-                raise row_count_error("MiniBatchKMeans", X.shape[0], int(self.n_clusters))
-            centers, counts = self._start(X, weight, seed), xp.zeros(int(self.n_clusters))
+            check_row_count("MiniBatchKMeans", rows.count, int(self.n_clusters))
+            centers, counts = self._start(rows, seed), rows.xp.zeros(int(self.n_clusters))
             steps, since = 0, 0
         else:
-            centers, counts = self._centers_near(X), xp.asarray(self.counts_)
+            centers, counts = (beside(a, rows.X) for a in (self._exact_centers(), self.counts_))
             steps, since = self.n_steps_, self._rows_since_reassignment
-        sums, weights, _ = lloyd_pass(X, centers, weight)
+        sums, weights, _ = rows.map_reduce(lloyd_pass, centers)
         centers, counts = _updated(centers, counts, sums, weights)
-        centers, counts, since = reassigned(self, X, None, centers, counts, since, seed, steps)
-        self._keep_centers(centers, X.dtype, like)
-        self.counts_ = move_back(counts, like)
-        self.n_steps_, self._rows_since_reassignment, self._seed = steps + 1, since, seed
+        centers, counts, since = reassigned(self, rows.X, None, centers, counts, since, seed, steps)
+        state = Followed(centers, counts, steps + 1)
+        self._keep(state, rows, seed)
+        self._rows_since_reassignment = since
         if self.compute_labels:
-            labels, squared = assign(X, centers)
-            self.labels_ = move_back(labels, like)
-            self.inertia_ = sum_of(squared, weight)
+            labels, squared = assign(rows.X, centers)
+            self.labels_ = rows.as_given(labels)
+            self.inertia_ = sum_of(squared, rows.weight)
         return self
 
     # --- parts of a fit ---------------------------------------------------------------------------
-
-    def _tolerance(self, d, first, one_pass, xp):
-        if self.tol == 0:
-            return 0.0
-        return tolerance(self.tol, d, xp.asarray(first), one_pass)
 
     def _init_size(self, batch):
         """Rows of the subset that starts are made on, before n limits it."""
@@ -485,55 +419,92 @@ class MiniBatchKMeans(CentersMixin):
             return 3 * k
         return int(size)
 
-    def _start(self, X, weight, seed):
+    def _start(self, rows, seed):
         """The best of some starts, each made on a subset and judged on another."""
-        n = X.shape[0]
+        n = rows.count
         starts = number_of_starts(self, 3)
         size = min(n, self._init_size(min(int(self.batch_size), n)))
 
         def subset(stream):
             if size >= n:
-                return X, weight
-            rows = random.integers(seed, stream, 0, size, n)
-            rows = np.sort(rows) if is_sparse(X) else namespace(X).asarray(np.sort(rows))
-            return X[rows], None if weight is None else weight[rows]
+                return rows
+            return rows.part(rows.xp.asarray(np.sort(random.integers(seed, stream, 0, size, n))))
 
         best = least = None
         for number in range(starts):
-            some, some_weight = subset(_SUBSETS + number)
-            if some_weight is not None and not bool((some_weight > 0).any()):
-                some, some_weight = X, weight
-            centers = _seeding.start(
-                some, some_weight, self.init, int(self.n_clusters), seed, number, "MiniBatchKMeans"
-            )
+            some = subset(_SUBSETS + number)
+            if some.weight is not None and not bool((some.weight > 0).any()):
+                some = rows
+            centers = _seeding.start(some, self.init, int(self.n_clusters), seed, number)
             if not _seeding.is_given(self.init):
-                centers = _refined(some, some_weight, centers)
+                centers = _refined(some, centers)
             if starts == 1:
                 return centers
-            judged, judged_weight = subset(_VALIDATION)
-            inertia = sum_of(assign(judged, centers)[1], judged_weight)
+            judged = subset(_VALIDATION)
+            inertia = sum_of(assign(judged.X, centers)[1], judged.weight)
             if least is None or inertia < least:
                 best, least = centers, inertia
         return best
 
-    def _progress(self, n_steps, X, y):
-        return Progress(self, self.verbose, iterations=n_steps, unit="batch", X=X, y=y)
-
-    def _tell(self, progress, descent, dtype, like):
-        return progress.listening and progress.step(
-            objective=descent.ewa, state=lambda: self._state(descent.centers, dtype, like)
+    def _follow(self, state, rows, batch, weight, *, n, tol, seed, patience):
+        """Follow one batch."""
+        before, steps = state.centers, state.steps
+        centers, counts, inertia = _step(rows.X, batch, before, state.counts, weight)
+        centers, counts, since = reassigned(
+            self, rows.X, batch, centers, counts, state.since, seed, steps
         )
+        state = state._replace(
+            centers=centers,
+            counts=counts,
+            steps=steps + 1,
+            seen=state.seen + len(batch),
+            since=since,
+        )
+        total = len(batch) if weight is None else float(weight[batch].sum())
+        if steps == 0 or not total > 0:  # the first batch judges the start, not the descent
+            return Step(state, state.smoothed)
+        smoothed = inertia / total
+        if state.smoothed is not None:
+            share = min(2.0 * min(int(self.batch_size), n) / (n + 1), 1.0)
+            smoothed = state.smoothed + share * (smoothed - state.smoothed)
+        lower = state.least is None or smoothed < state.least
+        moved = float(((centers - before) ** 2).sum()) if tol > 0 else np.inf
+        if moved <= tol:
+            return Step(state._replace(smoothed=smoothed), smoothed, True)
+        state = state._replace(
+            smoothed=smoothed,
+            least=smoothed if lower else state.least,
+            stale=0 if lower else state.stale + 1,
+        )
+        return Step(state, smoothed, patience is not None and state.stale >= patience)
 
-    def _keep(self, descent, dtype, like, seed):
-        self._keep_centers(descent.centers, dtype, like)
-        self.counts_ = move_back(descent.counts, like)
-        self.n_steps_ = descent.steps
-        self._rows_since_reassignment, self._seed = 0, seed
-        self.__dict__.pop("labels_", None)
+    def _keep(self, state, rows, seed):
+        self.__dict__.update(self._attributes(state.centers, rows))
+        self.counts_ = rows.as_given(state.counts)
+        self.n_steps_, self._seed = state.steps, seed
 
-    def _finish(self, progress, descent, dtype, like):
-        def state():
-            return self._state(descent.centers, dtype, like)
 
-        progress.end_run("%d batches", descent.steps, objective=descent.ewa, state=state)
-        progress.end_fit(state)
+def _shuffled(passes: Iterator, size: int, seed: int) -> Iterator[tuple[Rows, Any, Any]]:
+    """Batches of a stream: each chunk is shuffled and cut, in its turn."""
+    for epoch, chunks in enumerate(passes):
+        for number, chunk in enumerate(chunks):
+            order = generator(seed, _CHUNKS + (epoch << 32) + number).permutation(chunk.count)
+            for first in range(0, len(order), size):
+                yield chunk, chunk.xp.asarray(order[first : first + size]), chunk.weight
+
+
+def _drawn(rows: Rows, size: int, seed: int) -> Iterator[tuple[Rows, Any, None]]:
+    """Batches of rows in memory, drawn with replacement. Weights decide which rows come up; each
+    then counts once.
+    """
+    n, running = rows.count, None
+    if rows.weight is not None:
+        running = np.cumsum(to_host(rows.weight), dtype=np.float64)
+    for first in itertools.count(0, size):
+        if running is None:
+            batch = random.integers(seed, _BATCHES, first, size, n)
+        else:
+            u = random.uniform(seed, _BATCHES, first, size)
+            batch = np.searchsorted(running, u * running[-1], side="right")
+            batch = np.minimum(batch, n - 1)
+        yield rows, rows.xp.asarray(batch), None

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from kernelmill._arrays import is_sparse
-from kernelmill._estimator._device import namespace, to_host
-from kernelmill._estimator._progress import QUIET
+from kernelmill._arrays import beside, is_sparse, namespace, to_host
 from kernelmill._estimator._random import legacy_state, seed_of
-from kernelmill._estimator._streams import check_weight
-from kernelmill._estimator._validation import all_finite, check_X
-from kernelmill.cluster._lloyd import lloyd_in_memory
-from kernelmill.cluster._passes import BestOf, assign, dense_rows, lloyd_pass, reservoir
+from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._validation import all_finite
+from kernelmill.cluster._lloyd import lloyd
+from kernelmill.cluster._statistics import BestOf, assign, dense_rows, lloyd_pass, reservoir
 from kernelmill.ops import kmeans, random
 
 # k-means|| draws 2 k rows a round: a first round by weight, then four by squared distance. Bahmani
@@ -58,47 +56,43 @@ def given_centers(init: Any, n_clusters: int, n_features: int, owner: str) -> np
     return centers
 
 
-def start(
-    X: Any, weight: Any, init: Any, n_clusters: int, seed: int, stream: int, owner: str
-) -> Any:
-    """Centers to start from, for rows in memory.
+def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any:
+    """Centers to start from.
 
     Parameters
     ----------
-    X : ndarray, CSR matrix or CuPy array of shape (n, d)
-        Rows.
-    weight : array of shape (n,) or None
-        Their weights.
+    rows : Rows
     init : str, array or callable
         The estimator's parameter.
     n_clusters : int
     seed, stream : int
         Which random numbers; one stream per start.
-    owner : str
-        What errors call the caller.
 
     Returns
     -------
-    array of shape (n_clusters, d), float64, where X is
+    array of shape (n_clusters, d), float64, on the device of the rows
     """
-    if isinstance(init, str):
-        if init == "k-means++":
-            return rows_at(X, plus_plus(X, weight, n_clusters, seed, stream))
-        if init == "random":
-            return rows_at(X, random_rows(X.shape[0], weight, n_clusters, seed, stream))
-        from kernelmill.stream import source
-
-        made = scalable(source(X, sample_weight=weight, owner=owner), n_clusters, seed, stream)
-    elif callable(init):
-        made = init(_read_only(X), n_clusters, random_state=legacy_state(seed, stream))
-        made = given_centers(made, n_clusters, X.shape[1], owner)
+    k = n_clusters
+    if callable(init):
+        # A function gets rows in memory: of a stream, a sample.
+        some = rows.sample(max(100 * k, 10_000), seed, stream) if rows.is_stream else rows
+        made = init(_read_only(some.X), k, random_state=legacy_state(seed, stream))
+        made = given_centers(made, k, rows.n_features, rows.owner)
+    elif not isinstance(init, str):
+        made = given_centers(init, k, rows.n_features, rows.owner)
+    elif rows.is_stream:
+        made = (random_from if init == "random" else scalable)(rows, k, seed, stream)
+    elif init == "k-means++":
+        return rows_at(rows.X, plus_plus(rows.X, rows.weight, k, seed, stream))
+    elif init == "random":
+        return rows_at(rows.X, random_rows(rows.count, rows.weight, k, seed, stream))
     else:
-        made = given_centers(init, n_clusters, X.shape[1], owner)
-    return namespace(X).asarray(made)
+        made = scalable(rows, k, seed, stream)
+    return beside(made, rows.X)
 
 
 def _read_only(X: Any) -> Any:
-    """X as the user's own function may see it: inputs are never modified, by nobody."""
+    """X as the user's own function may see it: it must not change what belongs to the user."""
     if type(X) is not np.ndarray:
         return X
     view = X.view()
@@ -177,20 +171,15 @@ def random_rows(n: int, weight: Any, n_clusters: int, seed: int, stream: int) ->
     return np.argsort(key, kind="stable")[:n_clusters]
 
 
-def scalable(
-    source: Any, n_clusters: int, seed: int, stream: int, device: str | None = None
-) -> np.ndarray:
+def scalable(rows: Rows, n_clusters: int, seed: int, stream: int) -> np.ndarray:
     """k-means||: few passes, each drawing many rows, then k-means on what was drawn.
 
     Parameters
     ----------
-    source : Source
-        Rows.
+    rows : Rows
     n_clusters : int
     seed, stream : int
         Which random numbers.
-    device : {None, "cpu", "cuda"}
-        Where chunks are computed on.
 
     Returns
     -------
@@ -208,15 +197,7 @@ def scalable(
     size = _OVERSAMPLING * n_clusters
     candidates: np.ndarray | None = None
     for number in range(_ROUNDS):
-        _, drawn = source.map_reduce(
-            reservoir,
-            candidates,
-            merge=BestOf(size),
-            size=size,
-            seed=seed,
-            stream=stream * _ROUNDS + number,
-            device=device,
-        )
+        drawn = _reservoir(rows, candidates, size, seed, stream * _ROUNDS + number)
         if not len(drawn):
             break  # every row is a candidate already
         candidates = drawn if candidates is None else np.concatenate([candidates, drawn])
@@ -224,39 +205,34 @@ def scalable(
     if len(candidates) < n_clusters:  # fewer distinct rows than clusters
         more = np.resize(candidates, (n_clusters - len(candidates), candidates.shape[1]))
         return np.concatenate([candidates, more])
-    weight = source.map_reduce(lloyd_pass, candidates, device=device)[1]
+    weight = to_host(rows.map_reduce(lloyd_pass, candidates)[1])
     centers = rows_at(candidates, plus_plus(candidates, weight, n_clusters, seed, stream))
-    run, _ = lloyd_in_memory(
-        candidates,
-        weight,
-        centers,
-        max_iter=_CANDIDATE_ITERATIONS,
-        tol=0.0,
-        bounds=np.empty((0, 2)),
-        labels=np.empty(len(candidates), dtype=np.int32),
-        progress=QUIET,
-    )
-    return run.centers
+    drawn_rows = Rows(candidates, weight, rows.owner)
+    run = lloyd(drawn_rows, centers, max_iter=_CANDIDATE_ITERATIONS, tol=0.0, algorithm="plain")
+    return run.state.centers
 
 
-def random_from(
-    source: Any, n_clusters: int, seed: int, stream: int, device: str | None = None
-) -> np.ndarray:
-    """Different rows of a source drawn by weight, in one pass, as float64 centers."""
-    _, drawn = source.map_reduce(
-        reservoir,
-        None,
-        merge=BestOf(n_clusters),
-        size=n_clusters,
-        seed=seed,
-        stream=stream,
-        device=device,
-    )
+def random_from(rows: Rows, n_clusters: int, seed: int, stream: int) -> np.ndarray:
+    """Different rows drawn by weight, in one pass, as float64 centers."""
+    drawn = _reservoir(rows, None, n_clusters, seed, stream)
     return np.resize(drawn, (n_clusters, drawn.shape[1]))
 
 
-# The validation names its caller by the class of what it is given.
-_Caller = type("kmeans_plusplus", (), {})
+def _reservoir(rows: Rows, centers: Any, size: int, seed: int, stream: int) -> np.ndarray:
+    merge = BestOf(size)
+    return rows.map_reduce(
+        reservoir, centers, merge=merge, size=size, seed=seed, stream=stream
+    )[1]
+
+
+class _Caller(Estimator):
+    """Reads X for the function below; messages bear the name of the class."""
+
+    _accepts_sparse = True
+    _accepts_streams = False
+
+
+_Caller.__name__ = "kmeans_plusplus"
 
 
 def kmeans_plusplus(
@@ -278,8 +254,8 @@ def kmeans_plusplus(
     sample_weight : array-like of shape (n,), optional
         Weights of the rows.
     random_state : int, RandomState, Generator or None
-        Which random numbers; the same int gives the same centers on every machine and at any number
-        of threads.
+        Seed or generator; an int gives the same centers on every machine and at any number of
+        threads.
     n_local_trials : int, optional
         Candidates per center, ``2 + floor(log k)`` by default.
 
@@ -312,18 +288,16 @@ def kmeans_plusplus(
     >>> sorted(centers.round().ravel().tolist())
     [0.0, 5.0]
     """
-    caller = _Caller()
-    X, _ = check_X(caller, X, reset=True)
-    weight = check_weight(caller, sample_weight, X)
-    if not 1 <= n_clusters <= X.shape[0]:
+    rows = _Caller()._rows(X, sample_weight, reset=True)
+    if not 1 <= n_clusters <= rows.count:
         raise ValueError(
-            f"kmeans_plusplus: n_clusters must be between 1 and the {X.shape[0]} rows of X, got "
+            f"kmeans_plusplus: n_clusters must be between 1 and the {rows.count} rows of X, got "
             f"{n_clusters}"
         )
     if n_local_trials is not None and n_local_trials < 1:
         raise ValueError(
             f"kmeans_plusplus: n_local_trials must be at least 1, got {n_local_trials}"
         )
-    indices = plus_plus(X, weight, n_clusters, seed_of(random_state), 0, n_local_trials)
-    centers = X[indices]
-    return (centers.toarray() if is_sparse(centers) else centers), indices
+    seed = seed_of(random_state)
+    indices = plus_plus(rows.X, rows.weight, n_clusters, seed, 0, n_local_trials)
+    return rows.take(indices), indices

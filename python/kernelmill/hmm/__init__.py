@@ -1,4 +1,4 @@
-"""Hidden Markov models and Markov chains, named as hmmlearn names them."""
+"""Hidden Markov models with hmmlearn's names."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ _EXPORTS = {
     "ConvergenceMonitor": "_monitor",
     "GMMHMM": "_mixture",
     "GaussianHMM": "_gaussian",
-    "MarkovChain": "_chain",
     "MultinomialHMM": "_counts",
     "PoissonHMM": "_counts",
     "StateFilter": "_filter",
     "VariationalCategoricalHMM": "_variational_models",
     "VariationalGaussianHMM": "_variational_models",
-    "select_order": "_chain_order",
 }
+# Importable from here too; `kernelmill.markov` is their package.
+_MOVED = ("MarkovChain", "select_order")
 
 __all__ = sorted(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MOVED:
+        return getattr(importlib.import_module("kernelmill.markov"), name)
     module = _EXPORTS.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,13 +16,13 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill.hmm import _expectation
-from kernelmill.hmm._chain import MarkovChain
 from kernelmill.hmm._declared import TRANSMAT, Distributions, Known, State
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._expectation import Chain, Expected
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
 from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY, SHARED, SequenceModel
 from kernelmill.hmm._sequences import Sequences
+from kernelmill.markov import MarkovChain
 
 
 class FittedModel(SequenceModel):

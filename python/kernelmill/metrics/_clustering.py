@@ -1,4 +1,4 @@
-"""What the clustering metrics share: checked rows, labels as codes, passes over bounded chunks."""
+"""What the clustering metrics share: validated rows, labels as codes, and bounded passes."""
 
 from __future__ import annotations
 
@@ -9,32 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import is_cupy
+from .._arrays import namespace
 
-# Scratch of a pass, in bytes: small enough to stay in the cache where the pass is memory-bound.
+# Temporary memory of a pass, in bytes: small enough to stay in the cache.
 CACHED_BYTES = 1 << 19
-# Results of one op call that are kept only until they are reduced.
+# Results of one op call, in bytes, that are kept only until they are reduced.
 CHUNK_BYTES = 1 << 26
-
-
-def namespace(array: Any) -> Any:
-    """``cupy`` for a CuPy array, ``numpy`` for anything else."""
-    if is_cupy(array):
-        import cupy
-
-        return cupy
-    return np
 
 
 @dataclass
 class Clustering:
-    """Rows with checked labels.
+    """Rows with validated labels.
 
     Attributes
     ----------
     X : array of shape (n, d), float32 or float64
     codes : array of shape (n,), int64
-        Cluster of each row, counted in the order of the sorted labels.
+        Index of the cluster of each row, in the order of the sorted labels.
     n_clusters : int
     """
 
@@ -48,18 +39,18 @@ class Clustering:
 
     @cached_property
     def sizes(self) -> Any:
-        """Rows of each cluster, int64 of shape (k,)."""
+        """Number of rows in each cluster, int64 of shape (k,)."""
         return self.xp.bincount(self.codes, minlength=self.n_clusters)
 
     @cached_property
     def offsets(self) -> Any:
-        """Where each cluster begins in `order`, int64 of shape (k + 1,)."""
+        """Start of each cluster in `order`, int64 of shape (k + 1,)."""
         xp = self.xp
         return xp.concatenate([xp.zeros(1, dtype=np.int64), xp.cumsum(self.sizes)])
 
     @cached_property
     def order(self) -> Any:
-        """Rows sorted by cluster."""
+        """Indices of the rows, sorted by cluster."""
         if self.xp is not np:
             return self.xp.argsort(self.codes)  # stable in CuPy
         # NumPy sorts narrow integers by radix: 5 times faster than int64 at a million rows.
@@ -95,7 +86,7 @@ class Clustering:
 
     @cached_property
     def origin(self) -> Any:
-        """A row that sums are taken around, so that they stay small: the mean of the first rows."""
+        """Mean of the first rows: sums are taken about it, so that they stay small."""
         return self.X[:1024].astype(np.float64).mean(axis=0)
 
     @cached_property
@@ -118,10 +109,7 @@ class Clustering:
 
 
 def check(name: str, X: Any, labels: Any, *, for_score: bool = True) -> Clustering:
-    """Rows and labels that a metric can work on, or a ValueError or TypeError that says why not.
-
-    ``for_score`` also asks for 2 to n - 1 distinct labels.
-    """
+    """Validate rows and labels; ``for_score`` also requires 2 to n - 1 distinct labels."""
     X = _check_rows(name, X)
     xp = namespace(X)
     try:
@@ -141,7 +129,7 @@ def check(name: str, X: Any, labels: Any, *, for_score: bool = True) -> Clusteri
     if for_score and not 2 <= len(classes) <= len(X) - 1:
         raise ValueError(
             f"{name}: labels must have 2 to n_samples - 1 = {len(X) - 1} distinct values, got "
-            f"{len(classes)} (a score compares clusters, some of them with more than one row)"
+            f"{len(classes)} (a score compares clusters, not all of a single row)"
         )
     return Clustering(X, xp.asarray(codes).astype(np.int64), len(classes))
 
@@ -166,7 +154,7 @@ def _check_rows(name: str, X: Any) -> Any:
             raise ValueError(f"{name}: X must be numeric, got dtype {X.dtype}") from error
     if X.dtype not in (np.float32, np.float64):
         X = X.astype(np.float32 if X.dtype == np.float16 else np.float64)
-    # A sum is not finite where an element is not; the reverse is checked element by element.
+    # The sum is not finite if an element is not; it may also overflow, so elements are checked.
     with np.errstate(over="ignore", invalid="ignore"):
         suspicious = not bool(xp.isfinite(X.sum()))
     if suspicious and not bool(xp.isfinite(X).all()):

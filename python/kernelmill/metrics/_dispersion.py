@@ -1,4 +1,4 @@
-"""Scores from the spread about centroids: cheap, one or two passes over the rows."""
+"""Scores computed from the spread about centroids, in one or two passes over the rows."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ._clustering import check
 
 
 def calinski_harabasz_score(X: Any, labels: Any) -> float:
-    """Variance ratio: spread of the centroids over spread within clusters, per degree of freedom.
+    """Ratio of the variance between clusters to the variance within clusters.
 
-    ``(sum_g n_g ||c_g - c||^2 / (k - 1)) / (sum_i ||x_i - c_labels[i]||^2 / (n - k))`` with
-    centroids c_g, mean c of all rows, n_g rows in cluster g of k.
+    ``(sum_g n_g ||c_g - c||^2 / (k - 1)) / (sum_i ||x_i - c_labels[i]||^2 / (n - k))``, where c_g
+    is the centroid of cluster g of k, n_g its number of rows and c the mean of all rows.
 
     Parameters
     ----------
@@ -26,13 +26,13 @@ def calinski_harabasz_score(X: Any, labels: Any) -> float:
     Returns
     -------
     score : float
-        Greater is better; 1.0 when the rows of every cluster coincide.
+        Higher is better; 1.0 if the rows of every cluster coincide.
 
     Raises
     ------
     ValueError
-        If X is not a finite numeric matrix, or labels do not fit or have fewer than 2 or more than
-        n_samples - 1 distinct values.
+        If X is not a finite numeric matrix, the number of labels differs from n_samples, or there
+        are fewer than 2 or more than n_samples - 1 distinct labels.
     TypeError
         If X is sparse.
 
@@ -42,8 +42,8 @@ def calinski_harabasz_score(X: Any, labels: Any) -> float:
 
     Notes
     -----
-    Two passes, in float64 and around centroids, so that float32 rows far from the origin lose
-    nothing. Cost 5 n d flops; memory O(k d).
+    Two passes in float64 about the centroids, so that float32 rows far from the origin lose no
+    accuracy. Cost 5 n d flops; memory O(k d).
 
     References
     ----------
@@ -68,10 +68,10 @@ def calinski_harabasz_score(X: Any, labels: Any) -> float:
 
 
 def davies_bouldin_score(X: Any, labels: Any) -> float:
-    """Mean over clusters of the worst ratio of spread to separation.
+    """Mean over all clusters of the worst ratio of spread to separation.
 
-    ``1/k sum_g max_{h != g} (S_g + S_h) / ||c_g - c_h||`` with S_g the mean distance of the rows of
-    cluster g to its centroid c_g.
+    ``1/k sum_g max_{h != g} (S_g + S_h) / ||c_g - c_h||``, where S_g is the mean distance from the
+    rows of cluster g to their centroid c_g.
 
     Parameters
     ----------
@@ -83,14 +83,14 @@ def davies_bouldin_score(X: Any, labels: Any) -> float:
     Returns
     -------
     score : float
-        Least is best, 0 when the rows of every cluster coincide. Pairs of clusters with the
-        same centroid are passed over, as scikit-learn does.
+        Lower is better; 0 if the rows of every cluster coincide. Pairs of clusters with the same
+        centroid are skipped, as in scikit-learn.
 
     Raises
     ------
     ValueError
-        If X is not a finite numeric matrix, or labels do not fit or have fewer than 2 or more than
-        n_samples - 1 distinct values.
+        If X is not a finite numeric matrix, the number of labels differs from n_samples, or there
+        are fewer than 2 or more than n_samples - 1 distinct labels.
     TypeError
         If X is sparse.
 

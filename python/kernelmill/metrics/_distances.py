@@ -1,4 +1,4 @@
-"""Distances between clusters and within them."""
+"""Distances between and within clusters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ._clustering import CHUNK_BYTES, Clustering, check
 
 
 def inter_cluster_distances(X: Any, labels: Any, *, kind: str = "centroid") -> Any:
-    """Distance between each two clusters.
+    """Distance between each pair of clusters.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def inter_cluster_distances(X: Any, labels: Any, *, kind: str = "centroid") -> A
     labels : array-like of shape (n_samples,)
         Cluster of each row: numbers or strings.
     kind : {"centroid", "average", "single", "complete"}, default="centroid"
-        With c_g the mean of cluster g and n_g its number of rows:
+        Where c_g is the mean of cluster g and n_g its number of rows:
 
         - ``"centroid"``: ``||c_g - c_h||``
         - ``"average"``: ``sum_{i in g, j in h} ||x_i - x_j|| / (n_g n_h)``
@@ -36,7 +36,8 @@ def inter_cluster_distances(X: Any, labels: Any, *, kind: str = "centroid") -> A
     Raises
     ------
     ValueError
-        If X is not a finite numeric matrix, labels do not fit, or kind is unknown.
+        If X is not a finite numeric matrix, the number of labels differs from n_samples, or kind is
+        unknown.
     TypeError
         If X is sparse.
 
@@ -46,8 +47,8 @@ def inter_cluster_distances(X: Any, labels: Any, *, kind: str = "centroid") -> A
 
     Notes
     -----
-    ``"centroid"`` costs 3 n d flops, the others 2 n^2 d; memory is bounded, there is no n x n
-    matrix. A CuPy X gives a CuPy result; ``"single"`` and ``"complete"`` need NumPy.
+    ``"centroid"`` costs 3 n d flops, the others 2 n^2 d; memory is bounded, as no n x n matrix
+    is stored. A CuPy X gives a CuPy result; ``"single"`` and ``"complete"`` need NumPy.
 
     References
     ----------
@@ -75,7 +76,7 @@ def inter_cluster_distances(X: Any, labels: Any, *, kind: str = "centroid") -> A
         distance = _average(rows)
     else:
         distance = _extreme(name, rows, kind)
-    distance = (distance + distance.T) / 2  # sums run in another order on either side
+    distance = (distance + distance.T) / 2  # the two sides are summed in different orders
     distance[rows.xp.arange(rows.n_clusters), rows.xp.arange(rows.n_clusters)] = 0
     return distance
 
@@ -90,7 +91,7 @@ def intra_cluster_distances(X: Any, labels: Any, *, kind: str = "average") -> An
     labels : array-like of shape (n_samples,)
         Cluster of each row: numbers or strings.
     kind : {"average", "centroid", "diameter"}, default="average"
-        With c_g the mean of cluster g and n_g its number of rows:
+        Where c_g is the mean of cluster g and n_g its number of rows:
 
         - ``"average"``: ``sum_{i != j in g} ||x_i - x_j|| / (n_g (n_g - 1))``
         - ``"centroid"``: ``sum_{i in g} ||x_i - c_g|| / n_g``
@@ -99,12 +100,13 @@ def intra_cluster_distances(X: Any, labels: Any, *, kind: str = "average") -> An
     Returns
     -------
     spread : ndarray of shape (k,), float64
-        In the order of the sorted labels; 0 for a cluster of one row.
+        In the order of the sorted labels; 0 for a cluster with one row.
 
     Raises
     ------
     ValueError
-        If X is not a finite numeric matrix, labels do not fit, or kind is unknown.
+        If X is not a finite numeric matrix, the number of labels differs from n_samples, or kind is
+        unknown.
     TypeError
         If X is sparse.
 
@@ -160,7 +162,7 @@ def _check_kind(name: str, kind: str, kinds: tuple[str, ...]) -> None:
 
 
 def _blocks(n: int, width: int):
-    """Slices of n rows, each with a float64 result of `width` columns that is kept small."""
+    """Slices of n rows, such that a float64 result of `width` columns stays small."""
     step = max(1, CHUNK_BYTES // (8 * max(width, 1)))
     for begin in range(0, n, step):
         yield slice(begin, min(begin + step, n))
@@ -183,14 +185,14 @@ def _extreme(name: str, rows: Clustering, kind: str) -> np.ndarray:
         )
     extreme, start = (np.minimum, np.inf) if kind == "single" else (np.maximum, -np.inf)
     starts = rows.offsets[:-1]
-    found = np.full((rows.n_clusters, rows.n_clusters), start)
+    distances = np.full((rows.n_clusters, rows.n_clusters), start)
     codes = rows.codes[rows.order]
     for block in _blocks(len(rows.X), len(rows.X)):
-        distance = pairwise.euclidean(rows.grouped[block], rows.grouped)
-        by_cluster = extreme.reduceat(distance, starts, axis=1)
+        block_distances = pairwise.euclidean(rows.grouped[block], rows.grouped)
+        by_cluster = extreme.reduceat(block_distances, starts, axis=1)
         first, last = codes[block][0], codes[block][-1]
         edges = np.searchsorted(codes[block], np.arange(first, last + 1))
-        found[first : last + 1] = extreme(
-            found[first : last + 1], extreme.reduceat(by_cluster, edges, axis=0)
+        distances[first : last + 1] = extreme(
+            distances[first : last + 1], extreme.reduceat(by_cluster, edges, axis=0)
         )
-    return found
+    return distances

@@ -1,4 +1,4 @@
-"""Silhouette coefficients: how much nearer a row is to its own cluster than to the next one."""
+"""Silhouette coefficients: how much closer a row is to its own cluster than to the next one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ._clustering import CHUNK_BYTES, Clustering, check
 def silhouette_samples(X: Any, labels: Any, *, metric: str = "euclidean") -> Any:
     """Silhouette coefficient of each row.
 
-    With a(i) the mean distance of row i to the other rows of its cluster and b(i) the least mean
-    distance to the rows of another cluster, ``s(i) = (b(i) - a(i)) / max(a(i), b(i))``: near 1 well
-    inside its cluster, near 0 between two, negative where another cluster is nearer.
+    ``s(i) = (b(i) - a(i)) / max(a(i), b(i))``, where a(i) is the mean distance from row i to the
+    other rows of its cluster and b(i) the smallest mean distance to the rows of another cluster. It
+    is close to 1 well inside a cluster, close to 0 between two clusters, and negative if another
+    cluster is closer.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
-        Rows. float32 is worked on as it is, other types as float64.
+        Rows. float32 is used as it is; other types are converted to float64.
     labels : array-like of shape (n_samples,)
         Cluster of each row: numbers or strings; -1 is a label like any other.
     metric : {"euclidean"}, default="euclidean"
@@ -29,13 +30,13 @@ def silhouette_samples(X: Any, labels: Any, *, metric: str = "euclidean") -> Any
     Returns
     -------
     s : ndarray of shape (n_samples,), float64
-        Coefficients in [-1, 1]; 0 for a row that is alone in its cluster.
+        Coefficients in [-1, 1]; 0 for the only row of a cluster.
 
     Raises
     ------
     ValueError
-        If X is not a finite numeric matrix, labels do not fit or have fewer than 2 or more than
-        n_samples - 1 distinct values, or metric is unknown.
+        If X is not a finite numeric matrix, the number of labels differs from n_samples, there are
+        fewer than 2 or more than n_samples - 1 distinct labels, or metric is unknown.
     TypeError
         If X is sparse.
 
@@ -45,9 +46,9 @@ def silhouette_samples(X: Any, labels: Any, *, metric: str = "euclidean") -> Any
 
     Notes
     -----
-    Cost 2 n^2 d flops and n^2 square roots. Memory: a copy of X, and at most 64 MiB beside it
-    unless one block of 4096 rows by n_clusters needs more; no n x n matrix. The same bits at any
-    number of threads. A CuPy X gives a CuPy result.
+    Cost 2 n^2 d flops and n^2 square roots. Memory: a copy of X and at most 64 MiB more, unless one
+    block of 4096 rows by n_clusters needs more; no n x n matrix is stored. Results are bitwise
+    equal for any number of threads. A CuPy X gives a CuPy result.
 
     References
     ----------
@@ -85,25 +86,27 @@ def silhouette_score(
     metric : {"euclidean"}, default="euclidean"
         Distance between rows.
     sample_size : int, optional
-        Score this many rows drawn at random without replacement, as if they were all.
+        Number of rows to draw at random without replacement; the score is that of these rows alone.
     random_state : int, RandomState instance or None, default=None
-        Draws the sample, the same one as `sklearn.metrics.silhouette_score`.
+        Seed or generator for the sample; pass an int for reproducible results. The sample is the
+        same as that of `sklearn.metrics.silhouette_score`.
 
     Returns
     -------
     score : float
-        Mean of `silhouette_samples`, in [-1, 1]; greater is better.
+        Mean of `silhouette_samples`, in [-1, 1]; higher is better.
 
     Raises
     ------
     ValueError
-        As `silhouette_samples`, also for the sample; or if sample_size is not in 1 to n_samples.
+        As in `silhouette_samples`, also for the sample; or if sample_size is not from 1 to
+        n_samples.
     TypeError
         If X is sparse.
 
     Notes
     -----
-    Cost 2 n^2 d flops with n rows in the sample.
+    Cost 2 n^2 d flops, where n is the number of rows in the sample.
 
     References
     ----------

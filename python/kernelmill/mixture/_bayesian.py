@@ -8,8 +8,8 @@ import numpy as np
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._validation import as_numbers
-from kernelmill.mixture._base import MixtureBase
-from kernelmill.mixture._rows import overall
+from kernelmill.mixture._densities import overall
+from kernelmill.mixture._model import MixtureBase
 from kernelmill.mixture._start import refuse_unseen
 from kernelmill.mixture._variational import Posterior, Prior, posterior_of
 
@@ -54,7 +54,7 @@ class BayesianGaussianMixture(MixtureBase):
         Of shape (d, d), (d, d), (d,) or a number, in the order of `covariance_type`; the unbiased
         covariance of X, its diagonal, or the mean of that by default.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers. An int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same bits at any number of threads.
     warm_start : bool, default=False
         Whether ``fit`` continues from the fit before; `n_init` counts for nothing then.
     verbose : int, default=0
@@ -225,7 +225,7 @@ class BayesianGaussianMixture(MixtureBase):
 
     def _prior(self, rows, origin):
         """The prior, from the parameters and, for defaults, one pass over the rows."""
-        d, kind, owner = rows.d, self.covariance_type, type(self).__name__
+        d, kind, owner = rows.n_features, self.covariance_type, type(self).__name__
         mean, covariance = self.mean_prior, self.covariance_prior
         found_mean = found_covariance = None
         if mean is None or covariance is None:
@@ -276,7 +276,7 @@ class BayesianGaussianMixture(MixtureBase):
     def _data_prior(self, rows, origin):
         """Mean and unbiased covariance of the rows, in the shape of `covariance_prior`."""
         full = self.covariance_type in ("full", "tied")
-        weights, sums, squares, total, missing = rows.reduce(overall, origin, full)
+        weights, sums, squares, total, missing = rows.map_reduce(overall, origin, full)
         refuse_unseen(weights, type(self).__name__)
         shift = sums / weights
         # Weights are counts; where they are so small that n - 1 means nothing, half of them do.

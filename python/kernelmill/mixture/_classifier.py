@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import ClassifierMixin, clone
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
-from kernelmill._estimator._device import DEVICE, namespace, to_host
-from kernelmill._estimator._progress import CallbackSupportMixin
-from kernelmill._estimator._streams import check_weight, is_stream, open_stream
-from kernelmill._estimator._validation import as_array, as_numbers, check_X
+from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._validation import as_array, as_numbers
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
-from kernelmill.mixture._base import MixtureBase
 from kernelmill.mixture._gaussian_mixture import GaussianMixture
+from kernelmill.mixture._model import MixtureBase
 from kernelmill.mixture._thresholds import CONTAMINATION, threshold, with_threshold
 from kernelmill.ops import mixture as ops
-from kernelmill.stream import Source
 
 _MIXTURE = rule.Rule(
     lambda value: value is None or (isinstance(value, MixtureBase)),
@@ -31,53 +28,6 @@ _PRIORS = rule.any_of(rule.array("(n_classes,)"), rule.nothing())
 _LABEL = rule.Rule(
     lambda value: isinstance(value, str) or rule.is_real(value), "a number or a string"
 )
-
-
-_READ: dict[str, bool] = {"accept_sparse": False, "allow_nan": True}
-
-
-class _Rows(NamedTuple):
-    """Some of the rows, as ``fit`` of a mixture takes them."""
-
-    X: Any
-    y: None
-    sample_weight: Any
-
-
-class _InMemory:
-    """All rows and their weights, the latter on the host."""
-
-    def __init__(self, X: Any, weight: Any) -> None:
-        self._X, self._weight = X, weight
-        self.n_rows, self.weight = X.shape[0], to_host(weight)
-
-    def only(self, rows: np.ndarray) -> _Rows:
-        """The rows of these numbers."""
-        return _Rows(self._X[rows], None, None if self._weight is None else self._weight[rows])
-
-
-class _Streamed:
-    """The rows of a source, whose weights alone are kept; the interface of `_InMemory`."""
-
-    def __init__(self, opened: Source) -> None:
-        self._opened = opened
-        weights = [w for _, w in opened if w is not None]
-        self.n_rows = opened.count_rows()
-        self.weight = to_host(namespace(weights[0]).concatenate(weights)) if weights else None
-
-    def only(self, rows: np.ndarray) -> _Rows:
-        kept = np.zeros(self.n_rows, dtype=bool)
-        kept[rows] = True
-
-        def chunks() -> Iterator[Any]:
-            start = 0
-            for X, w in self._opened:
-                own = namespace(X).asarray(kept[start : start + X.shape[0]])
-                start += X.shape[0]
-                if own.any():
-                    yield X[own] if w is None else (X[own], w[own])
-
-        return _Rows(chunks, None, None)
 
 
 def _densities_of(X: Any, mixtures: list[Any]) -> Any:
@@ -122,7 +72,7 @@ def _checked_labels(y: Any) -> np.ndarray:
     return y
 
 
-class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
+class MixtureClassifier(ClassifierMixin, Estimator):
     """Classifier with a Gaussian mixture for each class.
 
     Gives the class of the greatest ``P(c) p(x | c)``: Bayes' rule. With one full Gaussian a class
@@ -210,7 +160,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
         "contamination": CONTAMINATION,
         "outlier_label": _LABEL,
         "random_state": rule.RANDOM_STATE,
-        "device": DEVICE,
+        "device": rule.DEVICE,
     }
 
     def __init__(
@@ -236,10 +186,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
         self.random_state = random_state
         self.device = device
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
+    _accepts_missing = True
 
     @fitting
     def fit(self, X, y, sample_weight=None):
@@ -273,32 +220,27 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
         ConvergenceWarning
             If the mixture of a class has not converged.
         """
-        data: _InMemory | _Streamed
-        if type(X) is not np.ndarray and is_stream(X):
-            data = _Streamed(open_stream(self, X, sample_weight, reset=True, **_READ))
-        else:
-            X, _ = check_X(self, X, reset=True, **_READ)
-            data = _InMemory(X, check_weight(self, sample_weight, X))
-        y, weight = _checked_labels(y), data.weight
-        if len(y) != data.n_rows:
+        rows = self._rows(X, sample_weight, reset=True)
+        y, weight = _checked_labels(y), rows.all_weights()
+        if len(y) != rows.count:
             raise ValueError(
                 f"MixtureClassifier: y must have one class for each row of X, got {len(y)} for "
-                f"{data.n_rows} rows (inconsistent numbers of samples)"
+                f"{rows.count} rows (inconsistent numbers of samples)"
             )
         kept = np.ones(len(y), dtype=bool) if weight is None else weight > 0
         classes, codes = np.unique(y[kept], return_inverse=True)
         components = self._components(len(classes))
         mixtures, shares, offsets = [], np.empty(len(classes)), []
         for c in range(len(classes)):
-            rows = np.flatnonzero(kept)[codes == c]
-            some = None if weight is None else weight[rows]
-            shares[c] = len(rows) if some is None else float(some.sum(dtype=np.float64))
-            model = self._mixture_of(components[c], len(rows))
-            own = data.only(rows)
-            mixtures.append(model.fit(*own))
+            numbers = np.flatnonzero(kept)[codes == c]
+            some = None if weight is None else weight[numbers]
+            shares[c] = len(numbers) if some is None else float(some.sum(dtype=np.float64))
+            model = self._mixture_of(components[c], len(numbers))
+            own = rows.part(rows.xp.asarray(numbers))
+            mixtures.append(model.fit(own))
             if self.contamination is not None:
-                scores = to_host(model.score_samples(own.X))
-                mass = np.ones(len(rows)) if some is None else some.astype(np.float64)
+                scores = to_host(model.score_samples(own))
+                mass = np.ones(len(numbers)) if some is None else some.astype(np.float64)
                 offsets.append(threshold(scores, mass, float(self.contamination)))
         self.classes_, self.mixtures_ = classes, mixtures
         self.priors_ = self._class_priors(shares / shares.sum())
@@ -369,11 +311,7 @@ class MixtureClassifier(ClassifierMixin, CallbackSupportMixin, BaseEstimator):
     def _densities(self, X: Any) -> Any:
         """log p(x | c), (n, n_classes), where X is."""
         check_is_fitted(self, "mixtures_")
-        if type(X) is not np.ndarray and is_stream(X):
-            opened = open_stream(self, X, reset=False, **_READ)
-            parts = list(opened.map(_densities_of, self.mixtures_))
-            return np.concatenate(parts or [np.empty((0, len(self.mixtures_)), opened.dtype)])
-        return _densities_of(check_X(self, X, reset=False, **_READ)[0], self.mixtures_)
+        return self._rows(X, reset=False).map(_densities_of, self.mixtures_)
 
     def _joint(self, densities: Any) -> Any:
         xp = namespace(densities)

@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._device import to_host
 from kernelmill._estimator._random import generator, seed_of
-from kernelmill._estimator._validation import check_X
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import _marginal, parts_of
-from kernelmill.mixture._base import MixtureBase
+from kernelmill.mixture._densities import log_prob_of
 from kernelmill.mixture._gaussian_mixture import Mixture
-from kernelmill.mixture._rows import log_prob_of
+from kernelmill.mixture._model import MixtureBase
 
 _LOG_2PI_E = float(np.log(2 * np.pi) + 1)
 _BLOCK_ROWS = 65536  # rows sampled or compared at a time
@@ -281,7 +280,7 @@ def mahalanobis(X: Any, model: Any) -> np.ndarray:
             f"{type(model).__name__}"
         )
     gaussians, _ = model._ready()
-    rows = to_host(check_X(model, X, reset=False, accept_sparse=False, allow_nan=True)[0])
+    rows = to_host(model._rows(X, reset=False).X)
     out = np.empty((rows.shape[0], gaussians.k), dtype=rows.dtype)
     for start in range(0, rows.shape[0], _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS]

@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._climb import Run
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._validation import as_numbers
 from kernelmill._gaussian._parameters import (
@@ -21,8 +22,7 @@ from kernelmill._gaussian._parameters import (
 )
 from kernelmill._gaussian._passes import Moments
 from kernelmill._gaussian._update import maximise, moments_of
-from kernelmill.mixture._base import MixtureBase
-from kernelmill.mixture._climb import Run
+from kernelmill.mixture._model import MixtureBase, Position, expectation
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class GaussianMixture(MixtureBase):
     precisions_init : array-like, optional
         Inverse covariances to start from, in the shape of ``precisions_``.
     random_state : int, RandomState, Generator or None, default=None
-        Which random numbers. An int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same bits at any number of threads.
     warm_start : bool, default=False
         Whether ``fit`` continues from the fit before; `n_init` counts for nothing then.
     verbose : int, default=0
@@ -247,7 +247,7 @@ class GaussianMixture(MixtureBase):
     # --- the model --------------------------------------------------------------------------------
 
     def _beginner(self, rows, seed):
-        k, d, kind = int(self.n_components), rows.d, self.covariance_type
+        k, d, kind = int(self.n_components), rows.n_features, self.covariance_type
         reg_covar, owner = float(self.reg_covar), type(self).__name__
         weights = self._given("weights_init", (k,))
         means = self._given("means_init", (k, d))
@@ -344,9 +344,9 @@ class GaussianMixture(MixtureBase):
             "precisions_cholesky_": model.gaussians.precisions_cholesky,
         }
 
-    def _keep(self, run, rows):
+    def _learn(self, run, rows):
         self.__dict__.pop("n_batches_", None)
-        super()._keep(run, rows)
+        super()._learn(run, rows)
 
     # --- online -----------------------------------------------------------------------------------
 
@@ -359,7 +359,7 @@ class GaussianMixture(MixtureBase):
         X : {array-like} of shape (n, d), or a stream
             The batch.
         y : ignored
-            There for pipelines.
+            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows within the batch.
 
@@ -405,27 +405,15 @@ class GaussianMixture(MixtureBase):
         rows = self._rows(X, sample_weight, reset=first)
         followed = 0 if first else vars(self).get("n_batches_", 1)
         if first:
-            if rows.n < int(self.n_components):
-                raise ValueError(
-                    f"GaussianMixture: n_components must be at most the rows of the first batch, "
-                    f"got n_samples = {rows.n} and n_components = {self.n_components} (pass a "
-                    f"larger batch first)"
-                )
+            self._check_row_count(rows)
             model = self._beginner(rows, seed_of(self.random_state))(0)
         else:
-            self._refuse_another_shape(rows.d)
+            self._refuse_another_shape(rows.n_features)
             model = self._model()
-        found = rows.expect(model.gaussians, model.offsets)
-        bound = model.bound(found)
-        if not np.isfinite(bound):
-            raise ValueError(
-                f"GaussianMixture: X must be small enough to be squared in {rows.dtype}, got a "
-                f"mean log-likelihood of {bound:g} (scale X)"
-            )
+        moments, bound = expectation(rows)(model)
         size = 1.0 if first else (followed + self.learning_offset) ** -self.learning_decay
-        moments = _mixed(model, found, size)
-        run = Run(model.updated(moments), bound, [bound], 1, False)
-        self._keep(run, rows)
+        updated = model.updated(_mixed(model, moments, size))
+        self._learn(Run(Position(updated, bound), bound, [bound], 1, False), rows)
         self.n_batches_ = followed + 1
         return self
 

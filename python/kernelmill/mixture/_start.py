@@ -10,17 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from kernelmill._estimator._device import namespace, to_host
-from kernelmill._estimator._progress import QUIET
+from kernelmill._arrays import namespace, to_host
+from kernelmill._estimator._rows import Rows
 from kernelmill._gaussian._parameters import Gaussians
-from kernelmill._gaussian._passes import Moments, moments
+from kernelmill._gaussian._passes import Moments, has_missing, moments
 from kernelmill.cluster import _seeding
-from kernelmill.cluster._lloyd import choose_bounds, lloyd_in_memory, tolerance
-from kernelmill.cluster._passes import lloyd_pass
-from kernelmill.mixture._rows import MemoryRows, blocks, overall
+from kernelmill.cluster._lloyd import lloyd, tolerance
+from kernelmill.mixture._densities import blocks, overall
 from kernelmill.ops import kmeans, random
 from kernelmill.stream._source import add_up
 
+# A start from a stream is made on a random sample: of this size, but of this many rows at least
+# for each component.
+_SAMPLE_BYTES = 64 << 20
+_SAMPLE_ROWS = 1000
+_SAMPLES = 1 << 24  # stream of random numbers
 INITS = ("kmeans", "k-means++", "random", "random_from_data")
 _SHARES = 1 << 24  # streams of random numbers for random shares
 # k-means as scikit-learn's mixtures run it.
@@ -28,38 +32,40 @@ _MAX_ITER, _TOL = 300, 1e-4
 
 
 class Starter:
-    """Makes the starts of one fit.
+    """Makes the starts of one fit, on a sample of the rows where they are a stream.
 
     Parameters
     ----------
-    rows : MemoryRows
+    rows : Rows
     how : {"kmeans", "k-means++", "random", "random_from_data"}
     k : int
         Number of components.
     covariance_type : str
     reg_covar : float
     seed : int
-    owner : str
-        What errors call the caller.
     """
 
     def __init__(
         self,
-        rows: MemoryRows,
+        rows: Rows,
         how: str,
         k: int,
         covariance_type: str,
         reg_covar: float,
         seed: int,
-        owner: str,
     ) -> None:
+        owner = rows.owner
+        if rows.is_stream:
+            size = max(_SAMPLE_BYTES // (rows.dtype.itemsize * rows.n_features), _SAMPLE_ROWS * k)
+            rows = rows.sample(size, seed, _SAMPLES)
         self._rows, self._how, self._k, self._seed = rows, how, k, seed
         self._kind, self._owner = covariance_type, owner
         self.mean, variance = feature_moments(rows, owner)
         variance = variance + reg_covar
         self._variance = np.where(variance > 0, variance, 1.0)
         self._filled = rows.X
-        if rows.has_missing:
+        self._gaps = rows.missing is not False and has_missing(rows.X)
+        if self._gaps:
             # k-means knows no missing entries; only the labels come from this copy.
             xp = namespace(rows.X)
             mean = xp.asarray(self.mean.astype(rows.dtype))
@@ -74,9 +80,10 @@ class Starter:
             centers = self._centers(number)
             reference = self._around(to_host(centers))
         total = None
-        for block in blocks(self._rows.n, self._k, 8):
-            found = moments(self._rows.X[block], self._shares(block, centers, number), reference)
-            total = found if total is None else add_up(total, found)
+        for block in blocks(self._rows.count, self._k, 8):
+            shares = self._shares(block, centers, number)
+            part = moments(self._rows.X[block], shares, reference, None if self._gaps else False)
+            total = part if total is None else add_up(total, part)
         assert total is not None  # there are rows
         return total, reference
 
@@ -107,37 +114,21 @@ class Starter:
         return shares
 
     def _centers(self, number: int) -> Any:
-        X, weight, k = self._filled, self._rows.weight, self._k
-        if self._how == "random_from_data":
-            return _seeding.rows_at(
-                X, _seeding.random_rows(X.shape[0], weight, k, self._seed, number)
-            )
-        centers = _seeding.start(X, weight, "k-means++", k, self._seed, number, self._owner)
-        if self._how == "k-means++":
+        rows, k = Rows(self._filled, self._rows.weight, self._owner), self._k
+        how = "random" if self._how == "random_from_data" else "k-means++"
+        centers = _seeding.start(rows, how, k, self._seed, number)
+        if self._how != "kmeans":
             return centers
-        n, d = X.shape
-        xp = namespace(X)
-        bounded = choose_bounds(n, d, k, X.dtype, "lloyd")
-        first = X[:1].astype(np.float64)
-        run, _ = lloyd_in_memory(
-            X,
-            weight,
-            centers,
-            max_iter=_MAX_ITER,
-            tol=tolerance(_TOL, d, first, lambda c: lloyd_pass(X, c, weight), self._owner),
-            bounds=xp.empty((n if bounded else 0, 2), dtype=X.dtype),
-            labels=xp.empty(n, dtype=np.int32),
-            progress=QUIET,
-        )
-        return run.centers
+        tol = tolerance(rows, _TOL)
+        return lloyd(rows, centers, max_iter=_MAX_ITER, tol=tol).state.centers
 
 
-def origin_of(rows: MemoryRows) -> np.ndarray:
+def origin_of(rows: Rows) -> np.ndarray:
     """A point among the data: the first row, with 0 where it has a gap."""
-    return np.nan_to_num(to_host(rows.X[:1])[0].astype(np.float64))
+    return np.nan_to_num(to_host(rows.take([0]))[0].astype(np.float64))
 
 
-def feature_moments(rows: MemoryRows, owner: str) -> tuple[np.ndarray, np.ndarray]:
+def feature_moments(rows: Rows, owner: str) -> tuple[np.ndarray, np.ndarray]:
     """Mean and variance of what was observed of each feature.
 
     Raises
@@ -146,7 +137,7 @@ def feature_moments(rows: MemoryRows, owner: str) -> tuple[np.ndarray, np.ndarra
         If nothing was observed of some feature.
     """
     origin = origin_of(rows)
-    weights, sums, squares, _, _ = rows.reduce(overall, origin, False)
+    weights, sums, squares, _, _ = rows.map_reduce(overall, origin, False)
     refuse_unseen(weights, owner)
     shift = sums / weights
     return origin + shift, np.maximum(squares / weights - shift**2, 0.0)

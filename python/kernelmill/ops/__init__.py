@@ -17,6 +17,7 @@ FAMILIES = (
     "silhouette",
     "matmul",
     "elementwise",
+    "reduction",
     "random",
     "mixture",
     "hmm",

@@ -1,266 +1,233 @@
-"""Elementary functions of every element of an array."""
+"""Functions of each element: the rows of :mod:`kernelmill.ops.elementwise_table`, one op each.
+
+All of them share one contract, written into each docstring: shapes broadcast by NumPy's rules, any
+strides, ``out=`` for the result. ``exp_dx``-like ops are gradients: ``derivative("tanh", "x")``
+names the op and what it is applied to.
+"""
 
 from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.special
 
-from ._op import op
+from ._op import Op, registry
+from .elementwise_table import BACKWARD, DERIVATIVES, FORWARD, ROWS, TYPES, Derivative, Row
+
+# What the expressions call.
+LANGUAGE: dict[str, Callable[..., Any]] = {
+    "abs": np.abs,
+    "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
+    "erf": scipy.special.erf,
+    "exp": np.exp,
+    "expm1": np.expm1,
+    "log": np.log,
+    "log1p": np.log1p,
+    "logistic": scipy.special.expit,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "sqrt": np.sqrt,
+    "tanh": np.tanh,
+    "where": np.where,
+}
+
+_DOCUMENT = """{about}.
+
+Parameters
+----------
+{parameters}
+out : ndarray, optional
+    Where the result is written: of its shape and dtype, any strides. It may be an argument.
+
+Returns
+-------
+result : ndarray of the broadcast shape, {result}
+    New and C-contiguous, or ``out``.
+
+Raises
+------
+ValueError
+    If dtypes differ or are others, shapes do not broadcast, or out does not fit.
+TypeError
+    If an argument is neither an array nor a number of the dtype.
+
+Notes
+-----
+``{expression}``. {notes}Shapes broadcast by NumPy's rules. A number or an array without axes takes
+the dtype of the other arrays; other dtypes are not converted. Empty arguments give an empty result.
+Deterministic: the bits of an element depend on its arguments alone, at any place, length and
+thread count. {error}Cost: one pass over memory.
+{examples}"""
+
+_MEANING = {
+    "dout": "Gradient with respect to the result of the function",
+    "result": "Result of the function",
+}
 
 
-@op
-def exp(x: np.ndarray) -> np.ndarray:
-    """Exponential function.
-
-    Parameters
-    ----------
-    x : ndarray of any shape and strides, float32 or float64
-        Arguments.
-
-    Returns
-    -------
-    y : ndarray of the shape and dtype of x
-        C-contiguous and new.
-
-    Raises
-    ------
-    ValueError
-        If x is not float32 or float64.
-
-    Notes
-    -----
-    ``y = e^x``. NaN gives NaN; -inf gives 0, inf and overflow give inf, underflow is gradual.
-    An empty x gives an empty y. Deterministic: an element's bits depend on its value alone, at
-    any place, length and thread count. Largest error of the C++ twin: 1.05 units in the last
-    place in float32, 1.1 in float64 (docs/vector-math.md). Cost about 20 flops an element, in
-    one pass over memory.
-
-    References
-    ----------
-    Cody, Waite. Software Manual for the Elementary Functions. Prentice-Hall, 1980.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.ops import elementwise
-    >>> elementwise.exp(np.array([-np.inf, 0.0, np.log(2.0)]))
-    array([0., 1., 2.])
-    """
-    wide = _wide("elementwise.exp", x)
-    with np.errstate(all="ignore"):
-        return np.exp(wide).astype(x.dtype)
-
-
-@op
-def log(x: np.ndarray) -> np.ndarray:
-    """Natural logarithm.
-
-    Parameters
-    ----------
-    x : ndarray of any shape and strides, float32 or float64
-        Arguments.
-
-    Returns
-    -------
-    y : ndarray of the shape and dtype of x
-        C-contiguous and new.
-
-    Raises
-    ------
-    ValueError
-        If x is not float32 or float64.
-
-    Notes
-    -----
-    ``y = log(x)``. NaN gives NaN; x < 0 gives NaN, +-0 gives -inf, inf gives inf. An empty x
-    gives an empty y. Deterministic: an element's bits depend on its value alone, at any place,
-    length and thread count. Largest error of the C++ twin: 1.0 units in the last place in
-    float32, 1.0 in float64 (docs/vector-math.md). Cost about 25 flops an element, in one pass
-    over memory.
-
-    References
-    ----------
-    Cody, Waite. Software Manual for the Elementary Functions. Prentice-Hall, 1980.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.ops import elementwise
-    >>> elementwise.log(np.array([0.0, 1.0, np.inf]))
-    array([-inf,   0.,  inf])
-    """
-    wide = _wide("elementwise.log", x)
-    with np.errstate(all="ignore"):
-        return np.log(wide).astype(x.dtype)
-
-
-@op
-def log1p(x: np.ndarray) -> np.ndarray:
-    """Natural logarithm of 1 + x, accurate for small x.
-
-    Parameters
-    ----------
-    x : ndarray of any shape and strides, float32 or float64
-        Arguments.
-
-    Returns
-    -------
-    y : ndarray of the shape and dtype of x
-        C-contiguous and new.
-
-    Raises
-    ------
-    ValueError
-        If x is not float32 or float64.
-
-    Notes
-    -----
-    ``y = log(1 + x)``. NaN gives NaN; x < -1 gives NaN, -1 gives -inf, inf gives inf, +-0 and
-    denormals give themselves. An empty x gives an empty y. Deterministic: an element's bits
-    depend on its value alone, at any place, length and thread count. Largest error of the C++
-    twin: 1.5 units in the last place in float32, 1.5 in float64 (docs/vector-math.md). Cost
-    about 30 flops an element, in one pass over memory.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.ops import elementwise
-    >>> elementwise.log1p(np.array([-1.0, -0.0, np.inf]))
-    array([-inf,  -0.,  inf])
-    """
-    wide = _wide("elementwise.log1p", x)
-    with np.errstate(all="ignore"):
-        return np.log1p(wide).astype(x.dtype)
-
-
-@op
-def tanh(x: np.ndarray) -> np.ndarray:
-    """Hyperbolic tangent.
-
-    Parameters
-    ----------
-    x : ndarray of any shape and strides, float32 or float64
-        Arguments.
-
-    Returns
-    -------
-    y : ndarray of the shape and dtype of x
-        C-contiguous and new.
-
-    Raises
-    ------
-    ValueError
-        If x is not float32 or float64.
-
-    Notes
-    -----
-    ``y = (e^x - e^-x) / (e^x + e^-x)``. NaN gives NaN; +-inf gives +-1, +-0 gives +-0; the
-    function is odd in every bit and never passes 1. An empty x gives an empty y. Deterministic:
-    an element's bits depend on its value alone, at any place, length and thread count. Largest
-    error of the C++ twin: 2.5 units in the last place in float32, 3.0 in float64
-    (docs/vector-math.md). Cost about 30 flops an element, in one pass over memory.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.ops import elementwise
-    >>> elementwise.tanh(np.array([-np.inf, -0.0, 30.0]))
-    array([-1., -0.,  1.])
-    """
-    wide = _wide("elementwise.tanh", x)
-    with np.errstate(all="ignore"):
-        return np.tanh(wide).astype(x.dtype)
-
-
-@op
-def erf(x: np.ndarray) -> np.ndarray:
-    """Error function.
-
-    Parameters
-    ----------
-    x : ndarray of any shape and strides, float32 or float64
-        Arguments.
-
-    Returns
-    -------
-    y : ndarray of the shape and dtype of x
-        C-contiguous and new.
-
-    Raises
-    ------
-    ValueError
-        If x is not float32 or float64.
-
-    Notes
-    -----
-    ``y = 2 / sqrt(pi) * integral from 0 to x of exp(-t^2) dt``. NaN gives NaN; +-inf gives +-1,
-    +-0 gives +-0; the function is odd in every bit and never passes 1. An empty x gives an
-    empty y. Deterministic: an element's bits depend on its value alone, at any place, length
-    and thread count. Largest error of the C++ twin: 1.5 units in the last place in float32, 1.5
-    in float64 (docs/vector-math.md). Cost about 35 (float32) or 70 (float64) flops an element,
-    in one pass over memory.
-
-    References
-    ----------
-    Cody. Rational Chebyshev approximations for the error function. Math. Comp. 23, 1969.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.ops import elementwise
-    >>> elementwise.erf(np.array([-np.inf, -0.0, 9.0]))
-    array([-1., -0.,  1.])
-    """
-    wide = _wide("elementwise.erf", x)
-    with np.errstate(all="ignore"):
-        return scipy.special.erf(wide).astype(x.dtype)
-
-
-@op
-def logistic(x: np.ndarray) -> np.ndarray:
-    """Logistic function (sigmoid).
-
-    Parameters
-    ----------
-    x : ndarray of any shape and strides, float32 or float64
-        Arguments.
-
-    Returns
-    -------
-    y : ndarray of the shape and dtype of x
-        C-contiguous and new.
-
-    Raises
-    ------
-    ValueError
-        If x is not float32 or float64.
-
-    Notes
-    -----
-    ``y = 1 / (1 + e^-x)``, computed as ``e^x / (1 + e^x)`` below zero. NaN gives NaN; -inf
-    gives 0, inf gives 1; far below zero the result is e^x, down to the denormals. An empty x
-    gives an empty y. Deterministic: an element's bits depend on its value alone, at any place,
-    length and thread count. Largest error of the C++ twin: 2.5 units in the last place in
-    float32, 2.5 in float64 (docs/vector-math.md). Cost about 25 flops an element, in one pass
-    over memory.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.ops import elementwise
-    >>> elementwise.logistic(np.array([-np.inf, 0.0, np.inf]))
-    array([0. , 0.5, 1. ])
-    """
-    wide = _wide("elementwise.logistic", x)
-    with np.errstate(all="ignore"):
-        z = np.exp(-np.abs(wide))
-        return (np.where(wide < 0, z, 1.0) / (1.0 + z)).astype(x.dtype)
-
-
-def _wide(name: str, x: np.ndarray) -> np.ndarray:
-    if x.dtype not in (np.float32, np.float64):
-        raise ValueError(
-            f"{name}: x must be float32 or float64, got {x.dtype} (convert it with astype)"
+def _document(row: Row) -> str:
+    dtypes = " or ".join(TYPES[row.types])
+    parameters = "\n".join(
+        f"{name} : ndarray{' or number' if i else ''}, {'bool' if kind == 'bool' else dtypes}\n"
+        f"    {_MEANING.get(name, 'Argument')}."
+        for i, (name, kind) in enumerate(zip(row.names, row.kinds, strict=True))
+    )
+    notes = row.notes + " " if row.notes and row not in BACKWARD else ""
+    propagates = row.result == "T" and row.name != "where" and row not in BACKWARD
+    notes += "NaN gives NaN. " if propagates else "NaN follows from the expression. "
+    error = ""
+    if row.result == "T" and row not in BACKWARD:
+        of = "the result" if row.scale == "result" else f"``{row.scale}``"
+        error = (
+            f"Largest error of the C++ loop: {row.ulp[0]} (float32) and {row.ulp[1]} (float64) "
+            f"units in the last place of {of}. "
         )
-    with np.errstate(invalid="ignore"):  # a signalling NaN is one more NaN
-        return np.ascontiguousarray(x, dtype=np.float64).reshape(x.shape)
+    examples = ""
+    if row.example[0]:
+        first, bracket, rest = row.example[0].partition("]")
+        first = first.replace("inf", "np.inf").replace("nan", "np.nan")
+        examples = (
+            "\nExamples\n--------\n>>> import numpy as np\n"
+            ">>> from kernelmill.ops import elementwise\n"
+            f">>> elementwise.{row.name}(np.array({first}{bracket}){rest})\n"
+            f"array({row.example[1]})\n"
+        )
+    return _DOCUMENT.format(
+        about=row.about,
+        parameters=parameters,
+        result="bool" if row.result == "bool" else "the dtype of the arguments",
+        expression=row.expression,
+        notes=notes,
+        error=error,
+        examples=examples,
+    )
+
+
+def _operands(row: Row, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], np.dtype]:
+    """Arguments of one dtype, and that dtype."""
+    op = f"elementwise.{row.name}"
+    kinds = ["bool" if row.types == "bool" else kind for kind in row.kinds]
+    typed = [
+        (a.ndim == 0, i)
+        for i, a in enumerate(given)
+        if isinstance(a, np.ndarray) and (kinds[i] == "T" or row.types == "bool")
+    ]
+    dtype = np.dtype(np.float64)
+    if typed:
+        first = min(typed)[1]
+        dtype = given[first].dtype.newbyteorder("=")
+        if dtype.name not in TYPES[row.types]:
+            raise ValueError(
+                f"{op}: {row.names[first]} must be {' or '.join(TYPES[row.types])}, got {dtype} "
+                "(convert it with astype)"
+            )
+    operands = []
+    for name, kind, a in zip(row.names, kinds, given, strict=True):
+        want = np.dtype(bool) if kind == "bool" else dtype
+        number = not isinstance(a, np.ndarray)
+        weak = (number or a.ndim == 0) and want.kind != "b"
+        if number:
+            fits: dict[str, tuple[type, ...]] = {"b": (bool,), "i": (int, np.integer)}
+            if not isinstance(a, fits.get(want.kind, (int, float, np.number))):
+                raise TypeError(
+                    f"{op}: {name} must be an array or a number that fits {want}, got {a!r}"
+                )
+        elif a.dtype.newbyteorder("=") != want and not weak:
+            like = "" if kind == "bool" else " like the other arrays"
+            raise ValueError(
+                f"{op}: {name} must be {want}{like}, got {a.dtype} (convert it with astype)"
+            )
+        with np.errstate(over="ignore"):
+            operands.append(np.asarray(a).astype(want))
+    try:
+        np.broadcast_shapes(*(a.shape for a in operands))
+    except ValueError:
+        raise ValueError(
+            f"{op}: {', '.join(row.names)} must have shapes that broadcast together, got "
+            f"{', '.join(str(a.shape) for a in operands)}"
+        ) from None
+    return tuple(operands), dtype
+
+
+def evaluate(expression: str, values: dict[str, Any]) -> Any:
+    """An expression of the table, on float64 arrays or on whatever ``LANGUAGE`` can handle."""
+    return eval(expression, {"__builtins__": {}, **LANGUAGE}, values)
+
+
+def _specification(row: Row) -> Callable[..., Any]:
+    parameters = [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in row.names]
+    signature = inspect.Signature(
+        [*parameters, inspect.Parameter("out", parameters[0].kind, default=None)]
+    )
+
+    def specification(*args: Any, **kwargs: Any) -> np.ndarray:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        *arguments, out = given.arguments.values()
+        operands, dtype = _operands(row, tuple(arguments))
+        wide = [a.astype(np.float64) if a.dtype.kind == "f" else a for a in operands]
+        with np.errstate(all="ignore"):
+            result = evaluate(row.expression, dict(zip(row.names, wide, strict=True)))
+            shape = np.broadcast_shapes(*(a.shape for a in wide))
+            result = np.broadcast_to(result, shape).astype(bool if row.result == "bool" else dtype)
+        if out is None:
+            return np.ascontiguousarray(result).reshape(shape)
+        if (out.shape, out.dtype) != (result.shape, result.dtype) or not out.flags.writeable:
+            raise ValueError(
+                f"elementwise.{row.name}: out must be a writeable {result.dtype} array of shape "
+                f"{result.shape}, got {out.dtype} of shape {out.shape}"
+            )
+        out[...] = result
+        return out
+
+    specification.__name__ = specification.__qualname__ = row.name
+    specification.__signature__ = signature  # type: ignore[attr-defined]
+    specification.__doc__ = _document(row)
+    return specification
+
+
+for _row in (*FORWARD, *BACKWARD):
+    _op = Op(_specification(_row))
+    globals()[_row.name] = registry[_op.name] = _op
+__all__ = ["derivative", "evaluate", *ROWS]
+
+
+def __getattr__(name: str) -> Op:  # for type checkers: the ops are made above
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def derivative(name: str, argument: str) -> Derivative:
+    """How the gradient of a function flows back to one of its arguments.
+
+    Parameters
+    ----------
+    name : str
+        The function, e.g. ``"tanh"``.
+    argument : str
+        Name of the argument, e.g. ``"x"``.
+
+    Returns
+    -------
+    derivative : Derivative
+        ``row`` is the op that makes it in one pass and ``arguments`` what it is applied to:
+        ``"dout"``, arguments of the function by name, and ``"result"``. ``row`` is None
+        where ``expression`` is ``"dout"`` (passed on) or ``"0"``. The sum over broadcast axes is
+        the caller's.
+
+    Raises
+    ------
+    KeyError
+        If the function has no derivative with respect to the argument.
+
+    Examples
+    --------
+    >>> from kernelmill.ops import elementwise
+    >>> elementwise.derivative("tanh", "x")[1:]
+    ('tanh_dx', ('dout', 'result'))
+    >>> elementwise.derivative("exp", "x")[1:]
+    ('multiply', ('dout', 'result'))
+    """
+    return DERIVATIVES[name][argument]

@@ -6,22 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from ._style import INK, NOISE, axes_for, cluster_colors, lighter
+from ._pipeline import feature_names, split, transform
+from ._plane import MAX_POINTS, dense_rows, grid, plane, point_style, sample
+from ._style import (
+    INK,
+    MOST_IN_LEGEND,
+    NOISE,
+    Display,
+    cluster_colors,
+    counted,
+    legend_beside,
+    lighter,
+)
 
-# Up to this many points each is drawn; a larger sample only adds ink.
-MAX_POINTS = 20_000
-GRID = 400  # steps of each axis at which the regions are found
+GRID = 400  # steps of each axis at which the regions are predicted
 
 
-class ClusterDisplay:
-    """Rows in the plane, coloured by cluster, with centers and regions.
+class ClusterDisplay(Display):
+    """Scatter plot of clusters in the plane, with their centers and regions.
 
-    Make one with `from_estimator`; the parameters are what it computes.
+    Create one with `from_estimator`, which computes the parameters.
 
     Parameters
     ----------
     points : array-like of shape (n_samples, 2)
-        Rows in the plane.
+        Coordinates of the rows in the plane.
     labels : array-like of shape (n_samples,)
         Cluster of each row; -1 is drawn as noise.
     centers : array-like of shape (n_clusters, 2), optional
@@ -38,19 +47,15 @@ class ClusterDisplay:
     ax_ : matplotlib Axes
         Axes of the plot.
     figure_ : matplotlib Figure
-        Figure of the axes.
+        Figure that contains the axes.
 
     Examples
     --------
-    >>> import matplotlib
-    >>> matplotlib.use("Agg")
     >>> import numpy as np
-    >>> from sklearn.cluster import KMeans
     >>> from kernelmill.plot import ClusterDisplay
-    >>> X = np.random.default_rng(0).standard_normal((60, 5))
-    >>> model = KMeans(3, n_init=1, random_state=0).fit(X)
-    >>> ClusterDisplay.from_estimator(model, X).ax_.get_xlabel()[:20]
-    'Principal component '
+    >>> display = ClusterDisplay([[0, 0], [1, 0], [5, 5]], [0, 0, 1], centers=[[0.5, 0], [5, 5]])
+    >>> display.plot().ax_.get_xlabel()
+    'Feature 0'
     """
 
     def __init__(
@@ -82,26 +87,26 @@ class ClusterDisplay:
         ax: Any = None,
         **kwargs: Any,
     ) -> ClusterDisplay:
-        """Draw the clusters that a fitted estimator predicts for X.
+        """Plot the clusters that a fitted estimator assigns to the rows of X.
 
-        Rows of more than two features are projected on their first two principal components.
+        Rows with more than two features are projected onto their first two principal components.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``predict``, or with ``labels_`` that belong to X. ``cluster_centers_`` are
-            drawn where they exist.
+            Fitted model with ``predict``, or with the ``labels_`` of X; or a fitted pipeline that
+            ends with one. ``cluster_centers_`` are drawn if the model has them.
         X : array-like or DataFrame of shape (n_samples, n_features)
-            Rows.
+            Rows. A pipeline transforms them first; the plot shows the features that its model sees.
         regions : bool, optional
-            Shade what the estimator predicts for each place: the Voronoi cells of k-means. When
-            left out, done for two features and an estimator with ``predict``.
+            Shade the plane by predicted cluster, which for k-means gives the Voronoi cells. By
+            default, done when the model has ``predict`` and sees two features.
         max_points : int, default=20_000
-            Most rows to draw; more are sampled.
+            Maximum number of rows to draw; a random sample is drawn if there are more.
         random_state : int, RandomState instance or None, default=0
-            Draws that sample.
+            Seed or generator for the sample; pass an int for reproducible results.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``plot``.
 
@@ -112,7 +117,8 @@ class ClusterDisplay:
         Raises
         ------
         ValueError
-            If regions are asked for and X has not two features.
+            If the estimator is not fitted or does not cluster, or if regions are requested and the
+            model does not see exactly two features.
         ImportError
             If matplotlib is not installed.
 
@@ -120,159 +126,141 @@ class ClusterDisplay:
         ----------
         Pearson (1901), "On lines and planes of closest fit to systems of points in space", for the
         projection.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
+        >>> from kernelmill.cluster import KMeans
+        >>> from kernelmill.plot import ClusterDisplay
+        >>> X = np.random.default_rng(0).standard_normal((60, 2)) * [1, 100]
+        >>> model = make_pipeline(StandardScaler(), KMeans(3, random_state=0)).fit(X)
+        >>> ClusterDisplay.from_estimator(model, X).ax_.get_xlabel()
+        'Feature 0 (after StandardScaler)'
         """
-        names = [str(name) for name in getattr(X, "columns", ())]
-        predicts = hasattr(estimator, "predict")
-        labels = np.asarray(estimator.predict(X) if predicts else estimator.labels_)
-        rows = np.asarray(X)
-        if rows.ndim != 2 or len(labels) != len(rows):
+        steps, model = split(cls.__name__, estimator, "predict", "labels_")
+        seen = transform(cls.__name__, steps, X)
+        predicts = hasattr(model, "predict")
+        labels = np.asarray(model.predict(seen) if predicts else model.labels_)
+        shape = np.shape(seen)
+        if len(shape) != 2 or len(labels) != shape[0]:
             raise ValueError(
                 f"ClusterDisplay: X must be the matrix that the {len(labels)} labels belong to, "
-                f"got shape {rows.shape}"
+                f"got shape {shape}"
             )
-        d = rows.shape[1]
+        d = shape[1]
         if regions is None:
             regions = d == 2 and predicts
         if regions and (d != 2 or not predicts):
             raise ValueError(
-                "ClusterDisplay: regions must be left out for X with other than two features or an "
-                f"estimator without predict, got {d} features and {type(estimator).__name__}"
+                "ClusterDisplay: regions must be left out unless X has two features and the "
+                f"estimator has predict, got {d} features and {type(model).__name__}"
             )
-        centers = getattr(estimator, "cluster_centers_", None)
-        if centers is not None:
-            centers = np.asarray(centers)
-        if len(rows) > max_points:
-            from sklearn.utils import check_random_state
-
-            kept = check_random_state(random_state).permutation(len(rows))[:max_points]
-            rows, labels = rows[kept], labels[kept]
-        if d > 2:
-            from sklearn.decomposition import PCA
-
-            project = PCA(2).fit(rows)
-            share = project.explained_variance_ratio_
-            axis_names = (
-                f"Principal component 1 ({share[0]:.0%} of variance)",
-                f"Principal component 2 ({share[1]:.0%} of variance)",
-            )
-            points = project.transform(rows)
-            centers = None if centers is None else project.transform(centers)
-        elif d == 1:
-            axis_names = (names[0] if names else "Feature 0", "")
-            points = np.column_stack([rows[:, 0], np.zeros(len(rows))])
+        chosen = sample(shape[0], max_points, random_state)
+        rows = dense_rows(seen, chosen)
+        names, axis_labels = feature_names(steps, X, d)
+        centers = getattr(model, "cluster_centers_", None)
+        if d == 1:
+            rows = np.column_stack([rows[:, 0], np.zeros(len(rows))])
             if centers is not None:
-                centers = np.column_stack([centers[:, 0], np.zeros(len(centers))])
+                centers = np.column_stack([centers, np.zeros(len(centers))])
+            axis_names = (axis_labels[0], "")
         else:
-            axis_names = (names[0], names[1]) if names else ("Feature 0", "Feature 1")
-            points = rows
-        cells = _predicted_grid(estimator, points, X) if regions else None
+            origin, axes, axis_names = plane(cls.__name__, rows, names, axis_labels)
+            rows = (rows - origin) @ axes
+            if centers is not None:
+                centers = (np.asarray(centers) - origin) @ axes
         display = cls(
-            points,
-            labels,
+            rows,
+            labels[chosen],
             centers=centers,
-            regions=cells,
+            regions=_predicted_grid(model, rows, seen) if regions else None,
             axis_names=axis_names,
-            estimator_name=type(estimator).__name__,
+            estimator_name=type(model).__name__,
         )
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> ClusterDisplay:
-        """Draw.
+        """Draw the rows, centers and regions.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``ax.scatter`` for the rows.
 
         Returns
         -------
         display : ClusterDisplay
-            Itself, with ``ax_`` and ``figure_``.
+            The display itself, with ``ax_`` and ``figure_`` set.
+
+        Examples
+        --------
+        >>> from kernelmill.plot import ClusterDisplay
+        >>> display = ClusterDisplay([[0, 0], [1, 0], [5, 5]], ["a", "a", "b"]).plot(marker="s")
+        >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        ['a', 'b']
         """
-        ax = axes_for("ClusterDisplay", ax, (6.4, 5.2))
-        seen = self.labels if self.regions is None else np.append(self.labels, self.regions[2])
-        clusters = [c for c in np.unique(seen) if not _is_noise(c)]
-        colors = dict(zip(clusters, cluster_colors(len(clusters)), strict=True))
+        ax = self._axes(ax, (6.4, 5.2))
+        shown = self.labels if self.regions is None else np.append(self.labels, self.regions[2])
+        clusters = np.unique(shown[~_is_noise(shown)])
+        colors = cluster_colors(len(clusters))
         if self.regions is not None:
             self._draw_regions(ax, clusters, colors)
-        n = max(len(self.points), 1)
-        style = {"s": float(np.clip(9000 / n, 4, 30)), "linewidths": 0, "zorder": 2}
-        style["alpha"] = 0.9 if n < 2000 else 0.6
-        noise = np.array([_is_noise(label) for label in self.labels], dtype=bool)
+        style = {**point_style(len(self.points)), "linewidths": 0, **kwargs}
+        noise = _is_noise(self.labels)
         if noise.any():
-            ax.scatter(*self.points[noise].T, c=NOISE, label="noise", **{**style, **kwargs})
-        for cluster in clusters:
-            members = self.labels == cluster
-            ax.scatter(
-                *self.points[members].T,
-                color=colors[cluster],
-                label=f"{cluster}",
-                **{**style, **kwargs},
-            )
+            ax.scatter(*self.points[noise].T, c=NOISE, label="noise", **style)
+        for cluster, color in zip(clusters, colors, strict=True):
+            members = self.points[self.labels == cluster]
+            ax.scatter(*members.T, color=color, label=f"{cluster}", **style)
         if self.centers is not None:
             ax.scatter(
-                *self.centers.T,
-                marker="X",
-                s=110,
-                c=INK,
-                edgecolors="white",
-                linewidths=1.5,
-                zorder=4,
-                label="center",
-            )
-        if len(clusters) <= 12:
-            legend = ax.legend(
-                title="Cluster", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False
-            )
-            for handle in legend.legend_handles:
+                *self.centers.T, marker="X", s=110, c=INK, edgecolors="white", linewidths=1.5,
+                zorder=4, label="center",
+            )  # fmt: skip
+        if len(clusters) <= MOST_IN_LEGEND:
+            for handle in legend_beside(ax, title="Cluster").legend_handles:
                 handle.set_sizes([46])
                 handle.set_alpha(1)
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         if not self.axis_names[1]:
             ax.set_yticks([])
             ax.spines["left"].set_visible(False)
-        if self.estimator_name:
-            ax.set_title(f"{self.estimator_name}: {len(clusters)} clusters", loc="left")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._finish(ax, counted(len(clusters), "cluster"))
 
-    def _draw_regions(self, ax: Any, clusters: list[Any], colors: dict[Any, Any]) -> None:
+    def _draw_regions(self, ax: Any, clusters: np.ndarray, colors: list[Any]) -> None:
         from matplotlib.colors import ListedColormap
 
         assert self.regions is not None
-        xs, ys, cells = self.regions
-        codes = np.searchsorted(np.array(clusters), cells).astype(np.float64)
-        shades = ListedColormap([lighter(colors[c], 0.78) for c in clusters])
+        xs, ys, cells = map(np.asarray, self.regions)
+        codes = np.searchsorted(clusters, cells).astype(np.float64)
         dx, dy = (xs[1] - xs[0]) / 2, (ys[1] - ys[0]) / 2
         ax.imshow(
-            np.ma.masked_array(codes, mask=[[_is_noise(c) for c in row] for row in cells]),
+            np.ma.masked_array(codes, mask=_is_noise(cells)),
             extent=(xs[0] - dx, xs[-1] + dx, ys[0] - dy, ys[-1] + dy),
             origin="lower",
-            cmap=shades,
+            cmap=ListedColormap([lighter(color, 0.78) for color in colors]),
             vmin=-0.5,
             vmax=len(clusters) - 0.5,
             interpolation="nearest",
             aspect="auto",
             zorder=0,
         )
-        ax.set_xlim(xs[0], xs[-1])
-        ax.set_ylim(ys[0], ys[-1])
+        ax.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]))
 
 
-def _is_noise(label: Any) -> bool:
-    return isinstance(label, (int, np.integer)) and label == -1
+def _is_noise(labels: np.ndarray) -> np.ndarray:
+    return (labels == -1) & (labels.dtype.kind in "iO")
 
 
-def _predicted_grid(estimator: Any, points: np.ndarray, X: Any) -> tuple[Any, Any, Any]:
-    """Grid over the points, a little wider, and the cluster predicted at each place."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    pad = 0.06 * np.where(high > low, high - low, 1)
-    xs, ys = (np.linspace(low[i] - pad[i], high[i] + pad[i], GRID) for i in range(2))
-    grid = np.stack(np.meshgrid(xs, ys), axis=-1).reshape(-1, 2)
+def _predicted_grid(model: Any, points: np.ndarray, like: Any) -> tuple[Any, Any, Any]:
+    """A grid around the points, and the cluster predicted at each place."""
+    xs, ys, grid_points = grid(points.min(axis=0), points.max(axis=0), 0.06, GRID)
     dtype = points.dtype if points.dtype.kind == "f" else np.float64
-    places: Any = grid.astype(dtype)
-    if hasattr(X, "columns"):
-        places = type(X)(dict(zip(X.columns, places.T, strict=True)))
-    return xs, ys, np.asarray(estimator.predict(places)).reshape(GRID, GRID)
+    places: Any = grid_points.reshape(-1, 2).astype(dtype)
+    if hasattr(like, "columns"):
+        places = type(like)(dict(zip(like.columns, places.T, strict=True)))
+    return xs, ys, np.asarray(model.predict(places)).reshape(GRID, GRID)

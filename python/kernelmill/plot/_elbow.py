@@ -1,4 +1,4 @@
-"""How many clusters? Inertia over k with its knee, and the silhouette score beside it."""
+"""Inertia by number of clusters with its knee, and the silhouette score beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ._style import FAINT, INK, PALETTE, axes_for, pyplot
+from ._pipeline import split
+from ._plane import dense_rows, sample
+from ._style import FAINT, INK, PALETTE, Display
 
 # How far below the chord, in units of log inertia, a knee must be. 400 rows without clusters
 # (normal or uniform, 1 to 20 dimensions) came to 0.07 at most; blobs to 0.24 and more, iris to 0.6,
@@ -16,17 +18,18 @@ _LEAST_DEPTH = 0.1
 
 
 def knee(k: Any, inertia: Any) -> int | None:
-    """Index of the knee of the inertia over the number of clusters, None where there is none.
+    """Index of the knee of inertia as a function of the number of clusters, or None.
 
-    Data without clusters in d dimensions have an inertia of about ``c k^(-2/d)``, as quantisation
-    of any density does: a straight line between the logarithms. The knee is the inner point
-    farthest below the chord from the first to the last of these. So it is where a gap statistic is
-    largest whose reference passes through both ends, and it depends on no unit of the inertia.
+    Data without clusters in d dimensions have an inertia of about ``c k^(-2/d)``, as for the
+    quantisation of any density: a straight line on logarithmic axes. The knee is the inner point
+    farthest below the chord from the first to the last point on these axes. It is where the gap
+    statistic is largest for a reference that passes through both ends, and it does not depend on
+    the unit of the inertia.
 
     Parameters
     ----------
     k, inertia : array-like of shape (n,)
-        The curve, k rising.
+        The curve, k in ascending order.
 
     Returns
     -------
@@ -58,67 +61,57 @@ def knee(k: Any, inertia: Any) -> int | None:
 
 
 def _score(X: Any, labels: Any, sample_size: int | None, random_state: Any) -> float:
-    from sklearn.utils import check_random_state
-
     from ..metrics import silhouette_score
 
-    X, labels = np.asarray(X), np.asarray(labels)
-    if sample_size is not None and sample_size < len(X):
-        rows = check_random_state(random_state).permutation(len(X))[:sample_size]
-        X, labels = X[rows], labels[rows]
+    n = len(labels)
+    chosen = sample(n, sample_size or n, random_state)
+    X, labels = dense_rows(X, chosen), np.asarray(labels)[chosen]
     if not 2 <= len(np.unique(labels)) <= len(X) - 1:
         return float("nan")
     return silhouette_score(X, labels)
 
 
-class ElbowDisplay:
+class ElbowDisplay(Display):
     """Inertia of a clustering as a function of the number of clusters.
 
-    Make one with `from_estimator`; the parameters are what it computes.
+    Create one with `from_estimator`, which computes the parameters.
 
     Parameters
     ----------
     n_clusters : array-like of shape (m,)
-        Numbers of clusters, rising.
+        Numbers of clusters, ascending.
     inertias : array-like of shape (m,)
         Inertia of each fit.
     silhouettes : array-like of shape (m,), optional
-        Silhouette score of each fit; NaN where it does not exist (k = 1).
+        Silhouette score of each fit; NaN where it is undefined (k = 1).
     estimator_name : str, optional
         Name for the title.
 
     Attributes
     ----------
     knee_ : int or None
-        Number of clusters at the knee of the inertia: the inner one that is farthest below the
-        chord from first to last, both axes being logarithms. None where no inertia is 10 % below
-        it, as without clusters or with clusters that overlap.
+        Number of clusters at the knee: the inner point farthest below the chord from the first to
+        the last point, on logarithmic axes. None if no inertia is 10 % below the chord, as for data
+        without clusters or with clusters that overlap.
     ax_ : matplotlib Axes
-        Axes with the inertia.
+        Axes of the inertia.
     silhouette_ax_ : matplotlib Axes or None
-        Axes with the silhouette score, on the right-hand scale.
+        Axes of the silhouette score, with its scale on the right.
     figure_ : matplotlib Figure
-        Figure of the axes.
+        Figure that contains the axes.
     line_ : matplotlib Line2D
-        The inertia.
+        Line of the inertia.
 
     References
     ----------
     Thorndike (1953), "Who belongs in the family?", for the elbow; Tibshirani, Walther, Hastie
     (2001), "Estimating the number of clusters in a data set via the gap statistic", and Satopaa et
-    al. (2011), "Finding a kneedle in a haystack", for its place.
+    al. (2011), "Finding a kneedle in a haystack", for its location.
 
     Examples
     --------
-    >>> import matplotlib
-    >>> matplotlib.use("Agg")
-    >>> import numpy as np
-    >>> from sklearn.cluster import KMeans
     >>> from kernelmill.plot import ElbowDisplay
-    >>> rng = np.random.default_rng(0)
-    >>> X = np.repeat([[0, 0], [9, 0], [0, 9]], 30, axis=0) + rng.standard_normal((90, 2))
-    >>> display = ElbowDisplay.from_estimator(KMeans(n_init=3, random_state=0), X, k=range(1, 7))
-    >>> display.knee_
+    >>> ElbowDisplay([1, 2, 3, 4, 5], [100, 50, 10, 8, 6]).knee_
     3
     """
 
@@ -151,27 +144,28 @@ class ElbowDisplay:
         ax: Any = None,
         **kwargs: Any,
     ) -> ElbowDisplay:
-        """Fit a clone for each number of clusters and draw.
+        """Fit a clone for each number of clusters and plot the inertia.
 
         Parameters
         ----------
         estimator : estimator
-            With a parameter ``n_clusters`` and, once fitted, ``inertia_`` and ``labels_``. It is
-            cloned, not fitted itself.
-        X : array-like of shape (n_samples, n_features)
+            Model with a parameter ``n_clusters`` and, once fitted, ``inertia_`` and ``labels_``; or
+            a pipeline that ends with one, whose other steps are fitted once. It is cloned; the
+            estimator itself is not fitted.
+        X : array-like or DataFrame of shape (n_samples, n_features)
             Rows.
         k : iterable of int, default=range(1, 11)
             Numbers of clusters.
         sample_weight : array-like of shape (n_samples,), optional
-            Passed to ``fit``.
+            Passed to ``fit`` of the model.
         silhouette : bool, default=False
-            Also draw the silhouette score.
+            Also plot the silhouette score.
         silhouette_sample_size : int or None, default=10_000
-            Rows that the score is computed from, drawn at random; None takes all.
+            Number of rows, drawn at random, that the score is computed from; None uses all.
         random_state : int, RandomState instance or None, default=0
-            Draws that sample.
+            Seed or generator for the sample; pass an int for reproducible results.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``plot``.
 
@@ -182,25 +176,35 @@ class ElbowDisplay:
         Raises
         ------
         ValueError
-            If k is empty or below 1, or the estimator has no parameter ``n_clusters``.
+            If k is empty or contains a number below 1, or the model has no parameter
+            ``n_clusters``.
         ImportError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from kernelmill.cluster import KMeans
+        >>> from kernelmill.plot import ElbowDisplay
+        >>> rng = np.random.default_rng(0)
+        >>> X = np.repeat([[0, 0], [9, 0], [0, 9]], 30, axis=0) + rng.standard_normal((90, 2))
+        >>> model = KMeans(n_init=3, random_state=0)
+        >>> ElbowDisplay.from_estimator(model, X, k=range(1, 7)).knee_
+        3
         """
         from sklearn.base import clone
 
-        pyplot("ElbowDisplay")  # fail before the fits, not after them
+        cls._pyplot()  # fail before the fits, not after them
         numbers = sorted({int(number) for number in k})
         if not numbers or numbers[0] < 1:
-            raise ValueError(f"ElbowDisplay: k must hold numbers of at least 1, got {numbers}")
-        if "n_clusters" not in estimator.get_params(deep=False):
-            raise ValueError(
-                "ElbowDisplay: estimator must have a parameter n_clusters, got "
-                f"{type(estimator).__name__}"
-            )
+            raise ValueError(f"ElbowDisplay: k must contain numbers of at least 1, got {numbers}")
+        steps, model = split(cls.__name__, estimator, "n_clusters", fitted=False)
+        for step in steps:
+            X = clone(step).fit_transform(X)
         inertias, silhouettes = [], []
         fit_params = {} if sample_weight is None else {"sample_weight": sample_weight}
         for number in numbers:
-            fitted = clone(estimator).set_params(n_clusters=number).fit(X, **fit_params)
+            fitted = clone(model).set_params(n_clusters=number).fit(X, **fit_params)
             inertias.append(float(fitted.inertia_))
             if silhouette:
                 silhouettes.append(_score(X, fitted.labels_, silhouette_sample_size, random_state))
@@ -208,75 +212,65 @@ class ElbowDisplay:
             numbers,
             inertias,
             silhouettes=silhouettes if silhouette else None,
-            estimator_name=type(estimator).__name__,
+            estimator_name=type(model).__name__,
         )
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> ElbowDisplay:
-        """Draw.
+        """Draw the inertia, its knee, and the silhouette score if there is one.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``ax.plot`` for the inertia.
 
         Returns
         -------
         display : ElbowDisplay
-            Itself, with ``ax_``, ``figure_`` and ``line_``.
+            The display itself, with ``ax_``, ``silhouette_ax_``, ``figure_`` and ``line_`` set.
+
+        Examples
+        --------
+        >>> from kernelmill.plot import ElbowDisplay
+        >>> display = ElbowDisplay([1, 2, 3, 4], [90, 12, 10, 9]).plot(color="black")
+        >>> [text.get_text() for text in display.ax_.texts]
+        ['knee at k = 2']
         """
+        ax = self._axes(ax, (6.4, 4.2))
         from matplotlib.ticker import MaxNLocator
 
-        ax = axes_for("ElbowDisplay", ax, (6.4, 4.2))
         style = {"color": PALETTE[0], "marker": "o", "markersize": 5, "linewidth": 2, "zorder": 3}
         (self.line_,) = ax.plot(self.n_clusters, self.inertias, **{**style, **kwargs})
-        color = self.line_.get_color()
         ax.set(xlabel="Number of clusters", ylabel="Inertia")
         ax.set_ylim(bottom=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=12))
-        if self.estimator_name:
-            ax.set_title(f"{self.estimator_name}: inertia by number of clusters", loc="left")
         self.silhouette_ax_ = None
         if self.silhouettes is not None:
-            other = self.silhouette_ax_ = ax.twinx()
-            other.plot(
-                self.n_clusters,
-                self.silhouettes,
-                color=PALETTE[5],
-                marker="s",
-                markersize=4,
-                linewidth=1.5,
-                linestyle="--",
-            )
-            ax.yaxis.label.set_color(color)
-            other.set_ylabel("Silhouette score", color=PALETTE[5])
-            other.spines["top"].set_visible(False)
-            other.spines["right"].set_color(FAINT)
-            other.tick_params(color=FAINT, labelcolor=INK)
-            finite = self.silhouettes[np.isfinite(self.silhouettes)]
-            other.set_ylim(min(0.0, *finite, 0.0), 1)
+            self.silhouette_ax_ = self._draw_silhouettes(ax)
         if self.knee_ is not None:
-            at = int(np.flatnonzero(self.n_clusters == self.knee_)[0])
+            knee_point = self.knee_, self.inertias[self.n_clusters == self.knee_][0]
             ax.axvline(self.knee_, color=FAINT, linewidth=1, linestyle=":", zorder=1)
             ax.plot(
-                self.knee_,
-                self.inertias[at],
-                marker="o",
-                markersize=12,
-                markerfacecolor="none",
-                markeredgecolor=INK,
-                markeredgewidth=1.5,
-                linestyle="none",
-                zorder=4,
-            )
+                *knee_point, marker="o", markersize=12, markerfacecolor="none", markeredgecolor=INK,
+                markeredgewidth=1.5, linestyle="none", zorder=4,
+            )  # fmt: skip
             ax.annotate(
-                f"knee at k = {self.knee_}",
-                (self.knee_, self.inertias[at]),
-                xytext=(12, 14),
-                textcoords="offset points",
-                color=INK,
-            )
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+                f"knee at k = {self.knee_}", knee_point, xytext=(12, 14),
+                textcoords="offset points", color=INK,
+            )  # fmt: skip
+        return self._finish(ax, "inertia by number of clusters")
+
+    def _draw_silhouettes(self, ax: Any) -> Any:
+        assert self.silhouettes is not None
+        color, other = PALETTE[5], ax.twinx()
+        style = {"marker": "s", "markersize": 4, "linewidth": 1.5, "linestyle": "--"}
+        other.plot(self.n_clusters, self.silhouettes, color=color, **style)
+        ax.yaxis.label.set_color(self.line_.get_color())
+        other.set_ylabel("Silhouette score", color=color)
+        other.spines["top"].set_visible(False)
+        other.spines["right"].set_color(FAINT)
+        other.tick_params(color=FAINT, labelcolor=INK)
+        other.set_ylim(np.nanmin([0.0, *self.silhouettes]), 1)
+        return other

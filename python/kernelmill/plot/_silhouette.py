@@ -1,4 +1,4 @@
-"""Silhouette plot: one blade per cluster, rows sorted by their coefficient."""
+"""Silhouette plot: the coefficients of the rows, sorted within each cluster."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ._style import FAINT, INK, axes_for, cluster_colors
+from ._pipeline import split, transform
+from ._style import FAINT, INK, Display, cluster_colors
 
 
-class SilhouetteDisplay:
+class SilhouetteDisplay(Display):
     """Silhouette coefficients of all rows, grouped by cluster.
 
-    Make one with `from_estimator` or `from_predictions`; the parameters are what they compute.
+    Create one with `from_estimator` or `from_predictions`, which compute the parameters.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ class SilhouetteDisplay:
     ax_ : matplotlib Axes
         Axes of the plot.
     figure_ : matplotlib Figure
-        Figure of the axes.
+        Figure that contains the axes.
 
     References
     ----------
@@ -37,14 +38,9 @@ class SilhouetteDisplay:
 
     Examples
     --------
-    >>> import matplotlib
-    >>> matplotlib.use("Agg")
-    >>> import numpy as np
     >>> from kernelmill.plot import SilhouetteDisplay
-    >>> X = np.array([[0.0], [1.0], [10.0], [11.0]])
-    >>> display = SilhouetteDisplay.from_predictions(X, ["a", "a", "b", "b"])
-    >>> round(display.score_, 4)
-    0.8997
+    >>> SilhouetteDisplay([0.5, 0.75, -0.25, 0.5], ["a", "a", "b", "b"]).score_
+    0.375
     """
 
     def __init__(self, values: Any, labels: Any) -> None:
@@ -56,16 +52,17 @@ class SilhouetteDisplay:
     def from_estimator(
         cls, estimator: Any, X: Any, *, ax: Any = None, **kwargs: Any
     ) -> SilhouetteDisplay:
-        """Draw the clusters that a fitted estimator predicts for X.
+        """Plot the clusters that a fitted estimator assigns to the rows of X.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``predict``, or with ``labels_`` that belong to X.
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+            Fitted model with ``predict``, or with the ``labels_`` of X; or a fitted pipeline that
+            ends with one.
+        X : array-like or DataFrame of shape (n_samples, n_features)
+            Rows. A pipeline transforms them first; distances are between the transformed rows.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``plot``.
 
@@ -76,18 +73,31 @@ class SilhouetteDisplay:
         Raises
         ------
         ValueError
-            If there are fewer than 2 or more than n_samples - 1 clusters.
+            If the estimator is not fitted or does not cluster, or there are fewer than 2 or more
+            than n_samples - 1 clusters.
         ImportError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from kernelmill.cluster import KMeans
+        >>> from kernelmill.plot import SilhouetteDisplay
+        >>> X = np.array([[0.0], [1.0], [10.0], [11.0]])
+        >>> display = SilhouetteDisplay.from_estimator(KMeans(2, random_state=0).fit(X), X)
+        >>> round(display.score_, 4)
+        0.8997
         """
-        labels = estimator.predict(X) if hasattr(estimator, "predict") else estimator.labels_
+        steps, model = split(cls.__name__, estimator, "predict", "labels_")
+        X = transform(cls.__name__, steps, X)
+        labels = model.predict(X) if hasattr(model, "predict") else model.labels_
         return cls.from_predictions(X, labels, ax=ax, **kwargs)
 
     @classmethod
     def from_predictions(
         cls, X: Any, labels: Any, *, ax: Any = None, **kwargs: Any
     ) -> SilhouetteDisplay:
-        """Draw given clusters of X.
+        """Plot the given clusters of X.
 
         Parameters
         ----------
@@ -96,7 +106,7 @@ class SilhouetteDisplay:
         labels : array-like of shape (n_samples,)
             Cluster of each row.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``plot``.
 
@@ -110,34 +120,49 @@ class SilhouetteDisplay:
             As `kernelmill.metrics.silhouette_samples`.
         ImportError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from kernelmill.plot import SilhouetteDisplay
+        >>> X = [[0.0], [1.0], [10.0], [11.0]]
+        >>> display = SilhouetteDisplay.from_predictions(X, ["a", "a", "b", "b"])
+        >>> round(display.score_, 4)
+        0.8997
         """
         from ..metrics import silhouette_samples
 
         return cls(silhouette_samples(X, labels), labels).plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> SilhouetteDisplay:
-        """Draw.
+        """Draw one blade per cluster and the mean of all coefficients.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``ax.fill_betweenx`` for every cluster.
 
         Returns
         -------
         display : SilhouetteDisplay
-            Itself, with ``ax_`` and ``figure_``.
+            The display itself, with ``ax_`` and ``figure_`` set.
+
+        Examples
+        --------
+        >>> from kernelmill.plot import SilhouetteDisplay
+        >>> display = SilhouetteDisplay([0.5, 0.75, -0.25, 0.5], ["a", "a", "b", "b"]).plot()
+        >>> [text.get_text() for text in display.ax_.get_yticklabels()]
+        ['a  (2)', 'b  (2)']
         """
-        ax = axes_for("SilhouetteDisplay", ax, (6.4, 4.8))
+        ax = self._axes(ax)
         clusters, codes, sizes = np.unique(self.labels, return_inverse=True, return_counts=True)
         gap = max(1.0, 0.02 * len(self.values))
         top = 0.0
         middles = []
         for code, color in enumerate(cluster_colors(len(clusters))):
             blade = np.sort(self.values[codes == code])[::-1]
-            # A step per row; repeated ends make each row a bar, so that a single row is seen too.
+            # One step per row; repeated ends make each row a bar, so that a single row is visible.
             edges = top + np.repeat(np.arange(len(blade) + 1), 2)[1:-1]
             style = {"facecolor": color, "linewidth": 0}
             ax.fill_betweenx(edges, 0, np.repeat(blade, 2), **{**style, **kwargs})
@@ -145,15 +170,9 @@ class SilhouetteDisplay:
             top += len(blade) + gap
         ax.axvline(self.score_, color=INK, linewidth=1.2, linestyle="--")
         ax.annotate(
-            f"mean {self.score_:.2f}",
-            (self.score_, 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="center",
-            va="bottom",
-            color=INK,
-        )
+            f"mean {self.score_:.2f}", (self.score_, 1.0), xycoords=("data", "axes fraction"),
+            xytext=(0, 3), textcoords="offset points", ha="center", va="bottom", color=INK,
+        )  # fmt: skip
         ax.axvline(0, color=FAINT, linewidth=0.8)
         ax.set_ylim(top - gap / 2, -gap / 2)
         ax.set_xlim(min(-0.05, 1.05 * float(self.values.min())), 1)
@@ -165,5 +184,4 @@ class SilhouetteDisplay:
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
         ax.set(xlabel="Silhouette coefficient", ylabel="Cluster (rows)")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        return self._finish(ax)

@@ -7,28 +7,37 @@ from typing import Any
 
 import numpy as np
 
-from ._style import FAINT, INK, axes_for, cluster_colors, lighter
+from ._pipeline import split, transform
+from ._style import (
+    INK,
+    MOST_IN_LEGEND,
+    Display,
+    cluster_colors,
+    counted,
+    legend_beside,
+    lighter,
+)
 
 
-class StatePathDisplay:
-    """A series in time, coloured by the hidden state it is in.
+class StatePathDisplay(Display):
+    """A time series, coloured by the hidden state it is in.
 
-    Make one with `from_estimator` or `from_predictions`; the parameters are what they compute.
+    Create one with `from_estimator` or `from_predictions`, which compute the parameters.
 
     Parameters
     ----------
     series : array-like of shape (T,) or (T, d)
-        What is drawn.
+        The values to draw.
     states : array-like of shape (T,), int
         State at each time, from 0.
     probabilities : array-like of shape (T, K), optional
         Posterior probability of each state, drawn below.
     times : array-like of shape (T,), optional
-        Places on the time axis, ascending: numbers or dates; 0, 1, ... when left out.
+        Positions on the time axis, ascending: numbers or dates; 0, 1, ... by default.
     lengths : array-like of shape (S,), optional
-        Lengths of the sequences that the series is made of; their borders are drawn.
+        Lengths of the sequences that the series consists of; their boundaries are drawn.
     state_names : sequence of str, optional
-        Names for the legend; numbers when left out.
+        Names for the legend; numbers by default.
     series_names : sequence of str, optional
         Names of the columns.
     estimator_name : str, optional
@@ -37,24 +46,20 @@ class StatePathDisplay:
     Attributes
     ----------
     n_states : int
-        K.
+        Number of states, K.
     ax_ : matplotlib Axes
         Axes of the series.
     probability_ax_ : matplotlib Axes or None
         Axes of the probabilities.
     figure_ : matplotlib Figure
-        Figure of the axes.
+        Figure that contains the axes.
 
     Examples
     --------
-    >>> import matplotlib
-    >>> matplotlib.use("Agg")
     >>> import numpy as np
     >>> from kernelmill.plot import StatePathDisplay
-    >>> series = np.r_[np.zeros(20), np.ones(30)]
-    >>> display = StatePathDisplay.from_predictions(series, series.astype(int))
-    >>> display.n_states
-    2
+    >>> StatePathDisplay(np.zeros(4), [0, 0, 1, 1], probabilities=np.full((4, 3), 1 / 3)).n_states
+    3
     """
 
     def __init__(
@@ -72,6 +77,14 @@ class StatePathDisplay:
         self.series = np.asarray(series)
         if self.series.ndim == 1:
             self.series = self.series[:, None]
+        if self.series.dtype.kind not in "biuf":
+            try:
+                self.series = self.series.astype(np.float64)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f"StatePathDisplay: series must be numeric, got dtype {self.series.dtype} "
+                    "(select the columns to draw)"
+                ) from error
         T = len(self.series)
         self.states = np.asarray(states)
         self.probabilities = None if probabilities is None else np.asarray(probabilities)
@@ -86,8 +99,8 @@ class StatePathDisplay:
                 )
         if T == 0 or self.lengths.sum() != T:
             raise ValueError(
-                f"StatePathDisplay: series must have at least one row and lengths add up to them, "
-                f"got {T} rows and a sum of {self.lengths.sum()}"
+                "StatePathDisplay: series must have at least one row and lengths must add up to "
+                f"them, got {T} rows and a sum of {self.lengths.sum()}"
             )
         if self.states.dtype.kind not in "iu" or self.states.min() < 0:
             raise ValueError(
@@ -118,25 +131,26 @@ class StatePathDisplay:
         ax: Any = None,
         **kwargs: Any,
     ) -> StatePathDisplay:
-        """Decode X by a fitted model and draw.
+        """Decode X with a fitted model and plot it.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``predict(X, lengths)``, and ``predict_proba`` for the lower part.
+            Fitted model with ``predict(X, lengths)``, and ``predict_proba`` for the lower axes; or
+            a fitted pipeline that ends with one.
         X : array-like or DataFrame of shape (T, d)
-            Observations.
+            Observations. A pipeline transforms them for its model; they are drawn as given.
         lengths : array-like of shape (S,), optional
             Lengths of the sequences.
         series : array-like of shape (T,) or (T, c), optional
-            What to draw in place of X, such as prices where X holds their changes.
+            Values to draw instead of X, such as prices where X contains their changes.
         times : array-like of shape (T,), optional
-            Places on the time axis; the index of a frame when left out, else 0, 1, ...
+            Positions on the time axis; by default the index of a DataFrame, or else 0, 1, ...
         state_names : sequence of str, optional
             Names for the legend.
-        ax : matplotlib Axes or pair of these, optional
-            Where to draw. One is divided, a pair takes the series and the probabilities. A new
-            figure when left out.
+        ax : matplotlib Axes or pair of Axes, optional
+            Axes to draw on. A single one is divided in two; a pair takes the series and the
+            probabilities. A new figure is created by default.
         **kwargs
             Passed to ``plot``.
 
@@ -147,27 +161,40 @@ class StatePathDisplay:
         Raises
         ------
         ValueError
-            If shapes do not fit.
+            If the estimator is not fitted or does not predict, shapes do not match, or the values
+            to draw are not numeric.
         ImportError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from kernelmill.hmm import GaussianHMM
+        >>> from kernelmill.plot import StatePathDisplay
+        >>> X = np.repeat([[0.0], [9.0], [0.0]], 30, axis=0)
+        >>> X += np.random.default_rng(0).standard_normal(X.shape)
+        >>> model = GaussianHMM(2, random_state=0).fit(X)
+        >>> display = StatePathDisplay.from_estimator(model, X, state_names=["calm", "busy"])
+        >>> np.flatnonzero(np.diff(display.states))
+        array([29, 59])
         """
+        steps, model = split(cls.__name__, estimator, "predict")
+        seen = transform(cls.__name__, steps, X)
         extra = () if lengths is None else (lengths,)
-        probabilities = None
-        if hasattr(estimator, "predict_proba"):
-            probabilities = estimator.predict_proba(X, *extra)
-        shown = X if series is None else series
-        names = [str(name) for name in getattr(shown, "columns", ())] or None
         if times is None and hasattr(X, "columns") and hasattr(X, "index"):
             times = X.index
+        shown = X if series is None else series
         display = cls(
             shown,
-            estimator.predict(X, *extra),
-            probabilities=probabilities,
+            model.predict(seen, *extra),
+            probabilities=(
+                model.predict_proba(seen, *extra) if hasattr(model, "predict_proba") else None
+            ),
             times=times,
             lengths=lengths,
             state_names=state_names,
-            series_names=names,
-            estimator_name=type(estimator).__name__,
+            series_names=_column_names(shown),
+            estimator_name=type(model).__name__,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -184,23 +211,23 @@ class StatePathDisplay:
         ax: Any = None,
         **kwargs: Any,
     ) -> StatePathDisplay:
-        """Draw given states.
+        """Plot a series with the given states.
 
         Parameters
         ----------
         series : array-like of shape (T,) or (T, d)
-            What is drawn.
+            The values to draw.
         states : array-like of shape (T,), int
             State at each time, from 0.
         probabilities : array-like of shape (T, K), optional
             Posterior probabilities.
         times : array-like of shape (T,), optional
-            Places on the time axis.
+            Positions on the time axis.
         lengths : array-like of shape (S,), optional
             Lengths of the sequences.
         state_names : sequence of str, optional
             Names for the legend.
-        ax : matplotlib Axes or pair of these, optional
+        ax : matplotlib Axes or pair of Axes, optional
             As in `from_estimator`.
         **kwargs
             Passed to ``plot``.
@@ -212,11 +239,18 @@ class StatePathDisplay:
         Raises
         ------
         ValueError
-            If shapes do not fit.
+            If shapes do not match or the series is not numeric.
         ImportError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from kernelmill.plot import StatePathDisplay
+        >>> series = np.r_[np.zeros(20), np.ones(30)]
+        >>> StatePathDisplay.from_predictions(series, series.astype(int)).n_states
+        2
         """
-        names = [str(name) for name in getattr(series, "columns", ())] or None
         display = cls(
             series,
             states,
@@ -224,16 +258,16 @@ class StatePathDisplay:
             times=times,
             lengths=lengths,
             state_names=state_names,
-            series_names=names,
+            series_names=_column_names(series),
         )
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> StatePathDisplay:
-        """Draw.
+        """Draw the series over the spans of its states, and the probabilities below.
 
         Parameters
         ----------
-        ax : matplotlib Axes or pair of these, optional
+        ax : matplotlib Axes or pair of Axes, optional
             As in `from_estimator`.
         **kwargs
             Passed to ``ax.plot`` for the series.
@@ -241,109 +275,102 @@ class StatePathDisplay:
         Returns
         -------
         display : StatePathDisplay
-            Itself, with ``ax_``, ``probability_ax_`` and ``figure_``.
+            The display itself, with ``ax_``, ``probability_ax_`` and ``figure_`` set.
+
+        Examples
+        --------
+        >>> from kernelmill.plot import StatePathDisplay
+        >>> display = StatePathDisplay([1.0, 1.2, 3.1], [0, 0, 1], state_names=["low", "high"])
+        >>> [text.get_text() for text in display.plot().ax_.get_legend().get_texts()]
+        ['low', 'high']
         """
-        top, below = self._axes(ax)
+        top, below = self._pair(ax)
         colors = cluster_colors(self.n_states)
-        edges, floats = self._edges(top)
-        for j, color in enumerate(colors):
-            here = np.flatnonzero(self.states == j)
-            self._spans(top, edges, here, lighter(color, 0.62))
-        style: dict[str, Any] = {"linewidth": 1.1 if len(floats) < 3000 else 0.7, "zorder": 3}
-        inks = [INK] if self.series.shape[1] == 1 else [INK, "#6B7480", "#A3ABB5"]
-        ends = np.cumsum(self.lengths)
-        for column in range(self.series.shape[1]):
-            # One line with a gap between sequences.
-            x, y = self.times, self.series[:, column]
-            gaps = ends[:-1]
-            y = np.insert(y.astype(np.float64), gaps, np.nan)
-            x = np.insert(x, gaps, x[gaps]) if len(gaps) else x
+        shades = [lighter(color, 0.62) for color in colors]
+        edges = self._edges(top)
+        for state, shade in enumerate(shades):
+            self._draw_spans(top, edges, np.flatnonzero(self.states == state), shade)
+        # One line per column, with a gap between sequences.
+        starts = np.cumsum(self.lengths)[:-1]
+        x = np.insert(self.times, starts, self.times[starts]) if len(starts) else self.times
+        d = self.series.shape[1]
+        inks = [INK] if d == 1 else [INK, "#6B7480", "#A3ABB5"]
+        for column in range(d):
+            y = np.insert(self.series[:, column].astype(np.float64), starts, np.nan)
             name = self.series_names[column] if self.series_names else f"Feature {column}"
-            drawn = {**style, "color": inks[column % len(inks)], **kwargs}
-            top.plot(x, y, label=f"_{name}", **drawn)
-        single = self.series_names[0] if self.series_names and self.series.shape[1] == 1 else ""
-        top.set_ylabel(single)
-        for end in ends[:-1]:
-            for axes in (top, below) if below is not None else (top,):
-                axes.axvline(edges[end], color=INK, linewidth=0.8, linestyle=":", zorder=4)
+            style: dict[str, Any] = {"linewidth": 1.1 if len(y) < 3000 else 0.7, "zorder": 3}
+            style["color"] = inks[column % len(inks)]
+            top.plot(x, y, label=f"_{name}", **{**style, **kwargs})
+        if self.series_names and d == 1:
+            top.set_ylabel(self.series_names[0])
+        for axes in (top,) if below is None else (top, below):
+            self._format_dates(axes)
+            for edge in edges[starts]:
+                axes.axvline(edge, color=INK, linewidth=0.8, linestyle=":", zorder=4)
         top.set_xlim(edges[0], edges[-1])
-        if self.n_states <= 12:
+        if self.n_states <= MOST_IN_LEGEND:
             from matplotlib.patches import Patch
 
-            marks = [Patch(color=lighter(color, 0.62)) for color in colors]
-            top.legend(
-                marks,
-                self.state_names,
-                title="State",
-                loc="upper left",
-                bbox_to_anchor=(1.0, 1.0),
-                frameon=False,
-            )
-        if self.estimator_name:
-            top.set_title(f"{self.estimator_name}: {self.n_states} states", loc="left")
+            legend_beside(top, [Patch(color=s) for s in shades], self.state_names, title="State")
         if below is not None:
             self._draw_probabilities(below, edges, colors)
             top.tick_params(labelbottom=False)
-        self.ax_, self.probability_ax_, self.figure_ = top, below, top.figure
-        return self
+            top.xaxis.offsetText.set_visible(False)
+        self.probability_ax_ = below
+        return self._finish(top, counted(self.n_states, "state"))
 
-    def _axes(self, ax: Any) -> tuple[Any, Any]:
-        from ._style import pyplot
-
-        pyplot("StatePathDisplay")
+    def _pair(self, ax: Any) -> tuple[Any, Any]:
+        """Axes of the series, and of the probabilities or None."""
         if isinstance(ax, (tuple, list, np.ndarray)):
             top, below = ax
-            return axes_for("StatePathDisplay", top, (0, 0)), (
-                axes_for("StatePathDisplay", below, (0, 0))
-                if self.probabilities is not None
-                else None
-            )
-        ax = axes_for("StatePathDisplay", ax, (9.0, 4.6))
+            return self._axes(top), None if self.probabilities is None else self._axes(below)
+        ax = self._axes(ax, (9.0, 4.6))
         spec = ax.get_subplotspec()
         if self.probabilities is None or spec is None:
             return ax, None
-        # The given axes stay, without decoration, and two take its place.
+        # The given axes stay, without decoration, and two take their place.
         ax.set_axis_off()
         grid = spec.subgridspec(2, 1, height_ratios=(3, 1), hspace=0.06)
-        top = ax.figure.add_subplot(grid[0])
-        below = ax.figure.add_subplot(grid[1], sharex=top)
-        return axes_for("StatePathDisplay", top, (0, 0)), axes_for(
-            "StatePathDisplay", below, (0, 0)
-        )
+        top = self._axes(ax.figure.add_subplot(grid[0]))
+        return top, self._axes(ax.figure.add_subplot(grid[1], sharex=top))
 
-    def _edges(self, ax: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Borders between the times as numbers, T + 1 of them: half way, and as far outside."""
+    def _edges(self, ax: Any) -> np.ndarray:
+        """The T + 1 borders of the times as numbers: midpoints, and one as far outside each end."""
         ax.xaxis.update_units(self.times)
         x = np.asarray(ax.convert_xunits(self.times), dtype=np.float64)
         if len(x) == 1:
-            return np.array([x[0] - 0.5, x[0] + 0.5]), x
+            return np.array([x[0] - 0.5, x[0] + 0.5])
         middle = (x[1:] + x[:-1]) / 2
-        return np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]]), x
+        return np.concatenate([[2 * x[0] - middle[0]], middle, [2 * x[-1] - middle[-1]]])
+
+    def _format_dates(self, ax: Any) -> None:
+        """Short labels for dates: full ones overlap in narrow axes."""
+        if self.times.dtype.kind == "M":
+            from matplotlib.dates import ConciseDateFormatter
+
+            ax.xaxis.update_units(self.times)
+            ax.xaxis.set_major_formatter(ConciseDateFormatter(ax.xaxis.get_major_locator()))
 
     @staticmethod
-    def _spans(ax: Any, edges: np.ndarray, here: np.ndarray, color: Any) -> None:
-        """Runs of one state as one collection, whose height is that of the axes."""
+    def _draw_spans(ax: Any, edges: np.ndarray, here: np.ndarray, color: Any) -> None:
+        """Runs of one state as one collection, as high as the axes."""
         first = here[np.diff(here, prepend=-2) > 1]
         last = here[np.diff(here, append=edges.size + 1) > 1]
-        widths = [(edges[a], edges[b + 1] - edges[a]) for a, b in zip(first, last, strict=True)]
-        ax.broken_barh(
-            widths,
-            (0, 1),
-            transform=ax.get_xaxis_transform(),
-            facecolors=[color],
-            linewidth=0,
-            zorder=0,
-        )
+        spans = np.column_stack([edges[first], edges[last + 1] - edges[first]])
+        transform = ax.get_xaxis_transform()
+        ax.broken_barh(spans, (0, 1), transform=transform, facecolors=[color], lw=0, zorder=0)
 
     def _draw_probabilities(self, ax: Any, edges: np.ndarray, colors: list[Any]) -> None:
-        # Steps that are constant between borders, stacked to one.
         assert self.probabilities is not None
+        # Steps that are constant between borders, stacked to one.
         x = np.repeat(edges, 2)[1:-1]
-        p = np.repeat(self.probabilities, 2, axis=0)
         base = np.zeros(len(x))
-        for j in range(p.shape[1]):
-            ax.fill_between(x, base, base + p[:, j], color=colors[j], linewidth=0, zorder=1)
-            base = base + p[:, j]
+        for p, color in zip(np.repeat(self.probabilities, 2, axis=0).T, colors, strict=False):
+            ax.fill_between(x, base, base + p, color=color, linewidth=0, zorder=1)
+            base = base + p
         ax.set(ylim=(0, 1), yticks=(0, 0.5, 1), ylabel="Probability")
         ax.set_xlim(edges[0], edges[-1])
-        ax.spines["left"].set_color(FAINT)
+
+
+def _column_names(X: Any) -> list[str] | None:
+    return [str(name) for name in getattr(X, "columns", ())] or None

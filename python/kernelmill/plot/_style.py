@@ -1,8 +1,8 @@
-"""What the displays share: matplotlib on demand, axes, colours that all readers can tell apart."""
+"""What the displays share: axes, titles, legends, and colours that all readers can tell apart."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -13,31 +13,64 @@ PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F
 NOISE = "#9AA0A6"
 INK = "#2B2F33"
 FAINT = "#8A9096"
+MOST_IN_LEGEND = 12
 
 
-def pyplot(name: str) -> Any:
-    """``matplotlib.pyplot``, or an ImportError that says how to get it."""
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            f"{name}: matplotlib must be installed to plot, got none (pip install "
-            "'kernelmill[plot]')"
-        ) from error
-    return plt
+class Display:
+    """Base of the displays: prepares the axes that ``plot`` draws on and records them."""
+
+    ax_: Any
+    figure_: Any
+    estimator_name: str | None = None
+
+    @classmethod
+    def _pyplot(cls) -> Any:
+        """``matplotlib.pyplot``, or an ImportError that says how to get it."""
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError as error:
+            raise ImportError(
+                f"{cls.__name__}: matplotlib must be installed to plot, got none (pip install "
+                "'kernelmill[plot]')"
+            ) from error
+        return plt
+
+    def _axes(self, ax: Any, figsize: tuple[float, float] = (6.4, 4.8)) -> Any:
+        """The given axes, or those of a new figure, with light decoration."""
+        plt = self._pyplot()
+        if ax is None:
+            _, ax = plt.subplots(figsize=figsize, layout="constrained")
+        for side in ("top", "right"):
+            ax.spines[side].set_visible(False)
+        for side in ("left", "bottom"):
+            ax.spines[side].set_color(FAINT)
+        ax.tick_params(color=FAINT, labelcolor=INK)
+        return ax
+
+    def _finish(self, ax: Any, title: str = "") -> Self:
+        """Title the axes, if the estimator is known, and record them."""
+        if self.estimator_name:
+            ax.set_title(f"{self.estimator_name}: {title}", loc="left")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
 
 
-def axes_for(name: str, ax: Any, figsize: tuple[float, float]) -> Any:
-    """The given axes, or those of a new figure, with light decoration."""
-    plt = pyplot(name)
-    if ax is None:
-        _, ax = plt.subplots(figsize=figsize, layout="constrained")
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        ax.spines[side].set_color(FAINT)
-    ax.tick_params(color=FAINT, labelcolor=INK)
-    return ax
+def legend_beside(ax: Any, *handles_and_labels: Any, title: str) -> Any:
+    """A legend to the right of the axes."""
+    return ax.legend(
+        *handles_and_labels, title=title, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False
+    )
+
+
+def counted(n: int, noun: str) -> str:
+    """``"1 state"``, ``"2 states"``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def hide_spines(ax: Any) -> None:
+    """Remove the frame of the axes."""
+    for spine in ax.spines.values():
+        spine.set_visible(False)
 
 
 def cluster_colors(n: int) -> list[Any]:
@@ -46,8 +79,8 @@ def cluster_colors(n: int) -> list[Any]:
         return list(PALETTE[:n])
     import matplotlib
 
-    # A quarter of the colour map is left out at the light end, where points vanish on white. Steps
-    # of the golden ratio keep neighbouring clusters apart.
+    # The ends of the colour map are left out: they are too dark. Steps of the golden ratio keep
+    # neighbouring clusters apart.
     order = np.argsort(np.argsort((np.arange(n) * 0.6180339887) % 1.0))
     return list(matplotlib.colormaps["turbo"](0.05 + 0.9 * order / (n - 1)))
 

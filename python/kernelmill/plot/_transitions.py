@@ -7,26 +7,35 @@ from typing import Any
 
 import numpy as np
 
-from ._style import FAINT, INK, axes_for, cluster_colors, lighter
+from ._pipeline import split
+from ._style import (
+    FAINT,
+    INK,
+    MOST_IN_LEGEND,
+    Display,
+    cluster_colors,
+    hide_spines,
+    lighter,
+)
 
-_SHOWN = 0.005  # probabilities below are "0.00" and get neither arrow nor text
+_SHOWN = 0.005  # smaller probabilities would read "0.00": they get no arrow, and "~0" as text
 
 
-class TransitionDisplay:
-    """Transition probabilities between states.
+class TransitionDisplay(Display):
+    """Transition probabilities between states, as a heat map or a graph.
 
-    Make one with `from_estimator` or `from_predictions`; the parameters are what they compute.
+    Create one with `from_estimator` or `from_predictions`, which compute the parameters.
 
     Parameters
     ----------
     transmat : array-like of shape (K, M)
-        ``transmat[i, j]``: probability that j follows state i.
+        ``transmat[i, j]`` is the probability that j follows state i.
     weights : array-like of shape (K,), optional
-        Shares of time spent in the states; sizes of the nodes of the graph.
+        Share of time spent in each state; determines the sizes of the nodes of the graph.
     state_names : sequence of str, optional
-        Names of the rows; numbers when left out.
+        Names of the rows; numbers by default.
     symbol_names : sequence of str, optional
-        Names of the columns, where they are not the states.
+        Names of the columns, if they are not the states.
     estimator_name : str, optional
         Name for the title.
 
@@ -35,18 +44,13 @@ class TransitionDisplay:
     ax_ : matplotlib Axes
         Axes of the plot.
     figure_ : matplotlib Figure
-        Figure of the axes.
+        Figure that contains the axes.
 
     Examples
     --------
-    >>> import matplotlib
-    >>> matplotlib.use("Agg")
-    >>> from kernelmill.hmm import MarkovChain
     >>> from kernelmill.plot import TransitionDisplay
-    >>> chain = MarkovChain.from_matrix([[0.9, 0.1], [0.4, 0.6]], classes=["idle", "busy"])
-    >>> display = TransitionDisplay.from_estimator(chain, kind="graph")
-    >>> display.weights
-    array([0.8, 0.2])
+    >>> TransitionDisplay([[0.9, 0.1], [0.4, 0.6]]).state_names
+    ['0', '1']
     """
 
     def __init__(
@@ -86,17 +90,18 @@ class TransitionDisplay:
         ax: Any = None,
         **kwargs: Any,
     ) -> TransitionDisplay:
-        """Draw the transitions of a fitted Markov chain or hidden Markov model.
+        """Plot the transitions of a fitted Markov chain or hidden Markov model.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted, with ``transmat_``; names come from ``states_`` where it has them, shares of
-            time from ``long_run_distribution`` or ``get_stationary_distribution``.
+            Fitted model with ``transmat_``, or a fitted pipeline that ends with one. Names come
+            from ``states_`` if it has them, shares of time from ``long_run_distribution`` or
+            ``get_stationary_distribution``.
         state_names : sequence of str, optional
-            Names in place of these.
+            Names to use instead.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``plot``.
 
@@ -107,25 +112,35 @@ class TransitionDisplay:
         Raises
         ------
         ValueError
-            If the names do not fit, or the graph of a chain of higher order is asked for.
+            If the estimator is not fitted or has no transitions, the number of names is wrong, or
+            the graph of a chain of higher order is requested.
         ImportError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from kernelmill.markov import MarkovChain
+        >>> from kernelmill.plot import TransitionDisplay
+        >>> chain = MarkovChain.from_matrix([[0.9, 0.1], [0.4, 0.6]], classes=["idle", "busy"])
+        >>> TransitionDisplay.from_estimator(chain, kind="graph").weights
+        array([0.8, 0.2])
         """
+        _, model = split(cls.__name__, estimator, "transmat_")
         symbols = None
-        if state_names is None and hasattr(estimator, "states_"):
-            state_names = [_name(state) for state in np.asarray(estimator.states_).tolist()]
-            symbols = [_name(symbol) for symbol in np.asarray(estimator.classes_).tolist()]
+        if state_names is None and hasattr(model, "states_"):
+            state_names = [_name(state) for state in np.asarray(model.states_).tolist()]
+            symbols = [_name(symbol) for symbol in np.asarray(model.classes_).tolist()]
         weights = None
         for method in ("long_run_distribution", "get_stationary_distribution"):
-            if hasattr(estimator, method):
-                weights = getattr(estimator, method)()
+            if hasattr(model, method):
+                weights = getattr(model, method)()
                 break
         display = cls(
-            estimator.transmat_,
+            model.transmat_,
             weights=weights,
             state_names=state_names,
             symbol_names=symbols,
-            estimator_name=type(estimator).__name__,
+            estimator_name=type(model).__name__,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -139,18 +154,18 @@ class TransitionDisplay:
         ax: Any = None,
         **kwargs: Any,
     ) -> TransitionDisplay:
-        """Draw how often each state follows each other in given paths.
+        """Plot how often each state follows each other one in the given paths.
 
         Parameters
         ----------
         states : array-like of shape (T,)
-            States in time, such as ``predict`` of a hidden Markov model gives.
+            States over time, such as those that ``predict`` of a hidden Markov model returns.
         lengths : array-like of shape (S,), optional
             Lengths of the sequences.
         state_names : sequence of str, optional
             Names, in the order of the sorted states.
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``plot``.
 
@@ -161,11 +176,18 @@ class TransitionDisplay:
         Raises
         ------
         ValueError
-            If shapes or names do not fit.
+            If shapes do not match or the number of names is wrong.
         ImportError
             If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from kernelmill.plot import TransitionDisplay
+        >>> TransitionDisplay.from_predictions([0, 0, 0, 1, 0, 1, 1]).transmat
+        array([[0.5, 0.5],
+               [0.5, 0.5]])
         """
-        from ..hmm import MarkovChain
+        from ..markov import MarkovChain
 
         chain = MarkovChain().fit(np.asarray(states), lengths=lengths)
         if state_names is None:
@@ -177,28 +199,35 @@ class TransitionDisplay:
     def plot(
         self, ax: Any = None, *, kind: str = "matrix", values: bool | None = None, **kwargs: Any
     ) -> TransitionDisplay:
-        """Draw.
+        """Draw the transitions.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
-            Where to draw; a new figure when left out.
+            Axes to draw on; a new figure is created by default.
         kind : {"matrix", "graph"}, default="matrix"
-            A heat map, or states on a circle with arrows as wide as probabilities.
+            A heat map, or states on a circle with arrows whose widths show the probabilities.
         values : bool, optional
-            Write the probabilities; done for up to 12 states when left out.
+            Write the probabilities; by default, done for up to 12 states.
         **kwargs
             Passed to ``ax.imshow`` for the matrix, to every arrow of the graph.
 
         Returns
         -------
         display : TransitionDisplay
-            Itself, with ``ax_`` and ``figure_``.
+            The display itself, with ``ax_`` and ``figure_`` set.
 
         Raises
         ------
         ValueError
-            If kind is another one, or "graph" for a matrix that is not square.
+            If kind is unknown, or is "graph" for a matrix that is not square.
+
+        Examples
+        --------
+        >>> from kernelmill.plot import TransitionDisplay
+        >>> display = TransitionDisplay([[0.9, 0.1], [0.4, 0.6]], state_names=["idle", "busy"])
+        >>> [text.get_text() for text in display.plot().ax_.texts]
+        ['0.90', '0.10', '0.40', '0.60']
         """
         if kind not in ("matrix", "graph"):
             raise ValueError(f"TransitionDisplay: kind must be 'matrix' or 'graph', got {kind!r}")
@@ -209,18 +238,16 @@ class TransitionDisplay:
                 f"'graph' for {K} states of {M} symbols"
             )
         if values is None:
-            values = max(K, M) <= 12
+            values = max(K, M) <= MOST_IN_LEGEND
         if kind == "matrix":
             size = float(np.clip(1.2 + 0.55 * max(K, M), 3.6, 9))
-            ax = axes_for("TransitionDisplay", ax, (size + 1.1, size))
+            ax = self._axes(ax, (size + 1.1, size))
             self._draw_matrix(ax, values, kwargs)
         else:
-            ax = axes_for("TransitionDisplay", ax, (5.6, 5.4))
+            ax = self._axes(ax, (5.6, 5.4))
             self._draw_graph(ax, values, kwargs)
-        if self.estimator_name:
-            ax.set_title(f"{self.estimator_name}: transitions", loc="left")
-        self.ax_, self.figure_ = ax, ax.figure
-        return self
+        hide_spines(ax)
+        return self._finish(ax, "transitions")
 
     def _draw_matrix(self, ax: Any, values: bool, options: dict[str, Any]) -> None:
         from matplotlib.colors import LinearSegmentedColormap
@@ -231,22 +258,19 @@ class TransitionDisplay:
         style = {"cmap": shades, "vmin": 0, "vmax": 1, "aspect": "equal"}
         image = ax.imshow(self.transmat, **{**style, **options})
         K, M = self.transmat.shape
-        long = max(map(len, self.symbol_names)) > 3
-        ax.set_xticks(range(M), self.symbol_names, rotation=45 if long and M > 4 else 0)
-        if long and M > 4:
+        ax.set_xticks(range(M), self.symbol_names)
+        if max(map(len, self.symbol_names)) > 3 and M > 4:
+            ax.tick_params(axis="x", rotation=45)
             for tick in ax.get_xticklabels():
-                tick.set_ha("right")
-                tick.set_rotation_mode("anchor")
+                tick.set(ha="right", rotation_mode="anchor")
         ax.set_yticks(range(K), self.state_names)
         ax.set(xlabel="to", ylabel="from")
-        # White lines between the cells, in place of a frame.
+        # White lines between the cells instead of a frame.
         ax.set_xticks(np.arange(M + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(K + 1) - 0.5, minor=True)
         if max(K, M) <= 40:
             ax.grid(which="minor", color="white", linewidth=1.5)
         ax.tick_params(which="both", length=0)
-        for spine in ax.spines.values():
-            spine.set_visible(False)
         if values:
             for (i, j), p in np.ndenumerate(self.transmat):
                 text = f"{p:.2f}" if p >= _SHOWN else ("0" if p == 0 else "~0")
@@ -257,91 +281,76 @@ class TransitionDisplay:
             bar.outline.set_visible(False)
 
     def _draw_graph(self, ax: Any, values: bool, options: dict[str, Any]) -> None:
+        from matplotlib.patches import Circle
+
         K = len(self.transmat)
-        # The first state on top, then clockwise; a pair lies side by side.
+        # The first state on top, then clockwise; a pair side by side.
         angles = np.pi / 2 - 2 * np.pi * np.arange(K) / K if K > 2 else np.pi * (1 - np.arange(K))
         places = np.column_stack([np.cos(angles), np.sin(angles)]) if K > 1 else np.zeros((1, 2))
         share = np.full(K, 1 / K) if self.weights is None else self.weights
-        spacing = 2 * np.sin(np.pi / max(K, 2)) if K > 1 else 1.0
-        biggest = min(0.3, 0.3 * spacing)
+        biggest = 0.3 * min(1, 2 * np.sin(np.pi / max(K, 2)))  # times the distance of neighbours
         radii = biggest * np.sqrt(np.clip(share / max(share.max(), 1e-300), 0.15, 1))
         colors = cluster_colors(K)
-        for i in range(K):
-            for j in range(K):
-                if self.transmat[i, j] >= _SHOWN:
-                    self._arrow(ax, places, radii, i, j, colors[i], values, options)
-        from matplotlib.patches import Circle
-
-        for i in range(K):
-            ax.add_patch(
-                Circle(
-                    places[i], radii[i], facecolor=lighter(colors[i], 0.72), edgecolor=colors[i],
-                    linewidth=2, zorder=3,
-                )
-            )  # fmt: skip
-            name = self.state_names[i]
-            fits = len(name) * 0.052 < 1.8 * radii[i]
-            at = places[i] if fits else places[i] * (1 - (radii[i] + 0.16) / np.hypot(*places[i]))
-            if not np.isfinite(at).all():
-                at = places[i]
-            ax.text(*at, name, ha="center", va="center", color=INK, fontsize=10, zorder=5)
-        reach = 1 + biggest + 0.75 * biggest + 0.28
+        for i, j in zip(*np.nonzero(self.transmat >= _SHOWN), strict=True):
+            if i == j:
+                path, label_at = _loop(places[i], radii[i])
+            else:
+                path, label_at = _arc(places[i], places[j], radii[i], radii[j])
+            p = float(self.transmat[i, j])
+            _draw_arrow(ax, path, p, {"color": colors[i], **options})
+            if values:
+                ax.text(
+                    *label_at, f"{p:.2f}", ha="center", va="center", color=INK, fontsize=8.5,
+                    zorder=4, bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none",
+                                    "alpha": 0.85},
+                )  # fmt: skip
+        for place, radius, color, name in zip(
+            places, radii, colors, self.state_names, strict=True
+        ):
+            style = {"facecolor": lighter(color, 0.72), "edgecolor": color, "linewidth": 2}
+            ax.add_patch(Circle(place, radius, zorder=3, **style))
+            if len(name) * 0.052 >= 1.8 * radius:  # too long: written inside the circle of states
+                place = place * (1 - (radius + 0.16) / max(np.hypot(*place), 1e-300))
+            ax.text(*place, name, ha="center", va="center", color=INK, fontsize=10, zorder=5)
+        reach = 1.28 + 1.75 * biggest
         height = reach if K > 2 else 0.55 * reach
         ax.set(xlim=(-reach, reach), ylim=(-height, height), xticks=[], yticks=[], aspect="equal")
-        for spine in ax.spines.values():
-            spine.set_visible(False)
-
-    def _arrow(
-        self, ax: Any, places: Any, radii: Any, i: int, j: int, color: Any, values: bool,
-        options: dict[str, Any],
-    ) -> None:  # fmt: skip
-        from matplotlib.patches import FancyArrowPatch
-        from matplotlib.path import Path
-
-        p = float(self.transmat[i, j])
-        if i == j:
-            path, label_at = _loop(places[i], radii[i])
-        else:
-            path, label_at = _arc(places[i], places[j], radii[i], radii[j])
-        style = {
-            "arrowstyle": f"-|>,head_length={4 + 3 * p:.2f},head_width={2 + 1.8 * p:.2f}",
-            "linewidth": 0.7 + 2.6 * p,
-            "color": color,
-            "alpha": 0.35 + 0.6 * p,
-            "zorder": 2,
-            "shrinkA": 0,
-            "shrinkB": 0,
-            "joinstyle": "miter",
-            "capstyle": "butt",
-        }
-        curve = Path(path, [Path.MOVETO] + [Path.CURVE4 if len(path) == 4 else Path.CURVE3] * (
-            len(path) - 1
-        ))  # fmt: skip
-        ax.add_patch(FancyArrowPatch(path=curve, **{**style, **options}))
-        if values:
-            ax.text(
-                *label_at, f"{p:.2f}", ha="center", va="center", color=INK, fontsize=8.5, zorder=4,
-                bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none",
-                      "alpha": 0.85},
-            )  # fmt: skip
 
 
 def _name(state: Any) -> str:
-    """A state as text; windows of short symbols are written as one word."""
+    """A state as text; windows of one-character symbols are written as one word."""
     if isinstance(state, tuple):
         parts = [str(part) for part in state]
         return ("" if all(len(part) == 1 for part in parts) else " ").join(parts)
     return str(state)
 
 
+def _draw_arrow(ax: Any, points: np.ndarray, p: float, options: dict[str, Any]) -> None:
+    """An arrow along a Bezier curve, the wider and darker the larger its probability."""
+    from matplotlib.patches import FancyArrowPatch
+    from matplotlib.path import Path
+
+    curve = Path.CURVE4 if len(points) == 4 else Path.CURVE3
+    style = {
+        "arrowstyle": f"-|>,head_length={4 + 3 * p:.2f},head_width={2 + 1.8 * p:.2f}",
+        "linewidth": 0.7 + 2.6 * p,
+        "alpha": 0.35 + 0.6 * p,
+        "zorder": 2,
+        "shrinkA": 0,
+        "shrinkB": 0,
+        "joinstyle": "miter",
+        "capstyle": "butt",
+    }
+    path = Path(points, [Path.MOVETO] + [curve] * (len(points) - 1))
+    ax.add_patch(FancyArrowPatch(path=path, **{**style, **options}))
+
+
 def _arc(a: np.ndarray, b: np.ndarray, r: float, s: float) -> tuple[np.ndarray, np.ndarray]:
-    """A bow from one circle to another, to the right of the way, and its middle."""
-    way = b - a
-    length = float(np.hypot(*way))
-    unit = way / length
-    side = np.array([unit[1], -unit[0]])
-    bend = 0.16 * length + 0.04
-    control = (a + b) / 2 + 2 * bend * side * 0.75
+    """An arc from one circle to another, bent to the right, and its middle."""
+    direction = b - a
+    length = float(np.hypot(*direction))
+    right = np.array([direction[1], -direction[0]]) / length
+    control = (a + b) / 2 + (0.24 * length + 0.06) * right
     # Ends lie on the circles, where the straight lines to the control point leave them.
     out, back = control - a, control - b
     start = a + out / np.hypot(*out) * (r + 0.02)
@@ -352,15 +361,14 @@ def _arc(a: np.ndarray, b: np.ndarray, r: float, s: float) -> tuple[np.ndarray, 
 def _loop(at: np.ndarray, r: float) -> tuple[np.ndarray, np.ndarray]:
     """A loop outside the circle of states, and its far end."""
     distance = float(np.hypot(*at))
-    unit = at / distance if distance > 0 else np.array([0.0, 1.0])
-    turn = 0.45
-    reach = 2.0 * r + 0.26
+    x, y = at / distance if distance > 0 else np.array([0.0, 1.0])
 
-    def rotated(angle: float) -> np.ndarray:
+    def offset(angle: float, length: float) -> np.ndarray:
         c, s = np.cos(angle), np.sin(angle)
-        return np.array([c * unit[0] - s * unit[1], s * unit[0] + c * unit[1]])
+        return at + length * np.array([c * x - s * y, s * x + c * y])
 
-    start, stop = at + rotated(turn) * (r + 0.01), at + rotated(-turn) * (r + 0.03)
-    first, second = at + rotated(0.75) * reach, at + rotated(-0.75) * reach
-    path = np.array([start, first, second, stop])
-    return path, (start + 3 * first + 3 * second + stop) / 8
+    reach = 2.0 * r + 0.26
+    path = np.array(
+        [offset(0.45, r + 0.01), offset(0.75, reach), offset(-0.75, reach), offset(-0.45, r + 0.03)]
+    )
+    return path, np.array([1, 3, 3, 1]) @ path / 8

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from kernelmill._arrays import kind
+from kernelmill._arrays import kind, memory_map_of
 from kernelmill.stream._source import CHUNK_BYTES, Source
 
 __all__ = ["CHUNK_BYTES", "Source", "source"]
@@ -126,7 +126,7 @@ def _reader(X, owner):
         return DaskSource, X
     if what == "path" and os.fspath(X).endswith(".npy"):
         what, X = "numpy", _open_npy(X, owner)
-    if what == "numpy" and X.ndim == 2 and X.size and _readers.memory_map_of(X) is not None:
+    if what == "numpy" and X.ndim == 2 and X.size and memory_map_of(X) is not None:
         return _readers.MemmapSource, X
     if what in ("array-like", "nested"):
         X = _as_array(X, owner)

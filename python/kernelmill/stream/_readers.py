@@ -15,6 +15,7 @@ from kernelmill._arrays import (
     feature_names,
     is_frame,
     is_sparse,
+    memory_map_of,
     native_dtype,
     slice_rows,
     weight_dtype,
@@ -89,18 +90,6 @@ class ArraySource(Source):
         return X, None if self._weights is None else self._weights[indices]
 
 
-def memory_map_of(array):
-    """The map that an array is a view of, as (mmap object, numpy.memmap), or None."""
-    owner, found = array, None
-    while owner is not None:
-        if found is None and isinstance(owner, np.memmap):
-            found = owner
-        if isinstance(owner, mmap.mmap):
-            return None if found is None else (owner, found)
-        owner = getattr(owner, "base", None)
-    return None
-
-
 class MemmapSource(ArraySource):
     """A memory-mapped array larger than one chunk; pages are given back as chunks are used up.
 
@@ -116,7 +105,9 @@ class MemmapSource(ArraySource):
         super().__init__(
             X, sample_weight, chunk_rows=rows, owner=owner, accepted=accepted, validate=validate
         )
-        self._map, view = memory_map_of(X)
+        behind = memory_map_of(X)
+        assert behind is not None  # that is what made it of this class
+        self._map, view = behind
         streamed = self.in_memory is None
         self._advise = streamed and view.mode != "c" and hasattr(mmap, "MADV_DONTNEED")
         if self._advise:

@@ -1,8 +1,8 @@
-"""``kernelmill tour``: every family once on data that comes with scikit-learn, under a minute.
+"""``kernelmill tour``: runs every family on data that comes with scikit-learn, in under a minute.
 
-One file per family in this package. Each defines ``rows(context)``, which yields a `Row` for each
-model it has run; files are found by listing the package, so a new family adds its file and nothing
-else.
+Each family has a module in this package that defines ``rows(context)``, which yields a `Row` for
+each model it has run. The modules are found by listing the package, so a new family adds only its
+file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _RIGHT = {2, 3}  # columns of numbers
 def add_parser(commands) -> None:
     """Add this command to the ``kernelmill`` parser."""
     command = commands.add_parser(
-        "tour", help="run every family once on sample data: a table and pictures"
+        "tour", help="run every family on sample data; prints a table and saves pictures"
     )
     command.add_argument(
         "--out",
@@ -46,7 +46,7 @@ def families() -> list[str]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run every family, print the table as it grows, and say where the pictures are."""
+    """Run every family, print the table row by row, and list the pictures."""
     context = Context(arguments.device, arguments.out)
     began = time.perf_counter()
     widths = (18, 26, 15, 8, 20, 24)
@@ -57,10 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             for row in module.rows(context):
                 _print_line(row.cells(), widths)
-        except NotImplementedError as error:  # a twin that this device lacks: the message says so
+        except NotImplementedError as error:  # the device lacks an op; the message names it
             print(f"kernelmill tour: {error}", file=sys.stderr)
             return 1
-    print(f"\n{time.perf_counter() - began:.1f} s in all.")
+    print(f"\nTotal: {time.perf_counter() - began:.1f} s.")
     for note in context.notes:
         print(note)
     if context.pictures:

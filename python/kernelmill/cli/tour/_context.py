@@ -1,4 +1,4 @@
-"""What the families of the tour share: a row of the table, the device, and where pictures go."""
+"""What the modules of the tour share: rows of the table, the device, and the pictures."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PLOT_HINT = "No pictures: matplotlib is not installed. pip install 'kernelmill[plot]' brings it."
+PLOT_HINT = "No pictures: matplotlib is not installed (pip install 'kernelmill[plot]')."
 
-# One palette for all pictures of the tour. Ten hues that stay apart in print and for most forms of
-# colour blindness (after Okabe and Ito, extended).
+# Colours of text in all pictures of the tour.
 INK = "#22272e"
 MUTED = "#6b7480"
 
@@ -23,13 +22,13 @@ class Row:
     Attributes
     ----------
     model, data : str
-        What ran on what.
+        Which model ran on which data.
     shape : tuple of int
-        Rows and features.
+        Numbers of rows and features.
     seconds : float
-        Wall-clock time of the fit, data in place.
+        Wall-clock time of the fit, without loading the data.
     score : str
-        A measure with its name, e.g. ``"ARI 0.67"``.
+        A measure and its name, e.g. ``"ARI 0.67"``.
     where : str
         Device, instruction-set level and threads.
     """
@@ -42,7 +41,7 @@ class Row:
     where: str
 
     def cells(self) -> tuple[str, ...]:
-        """The line as text, in the order of the table's columns."""
+        """The cells as text, in the order of the table's columns."""
         n, d = self.shape
         size = f"{n:,} x {d}"
         return self.model, self.data, size, f"{self.seconds:.3f}", self.score, self.where
@@ -54,13 +53,13 @@ class Context:
     Attributes
     ----------
     device : {"cpu", "cuda"}
-        Where models run.
+        Device that models run on.
     out : pathlib.Path
-        Folder of the pictures.
+        Folder for the pictures.
     plot : bool
-        Whether matplotlib is there.
+        Whether matplotlib is installed.
     pictures : list of (pathlib.Path, str)
-        Saved so far, each with a caption.
+        Pictures saved so far, with their captions.
     notes : list of str
         Sentences printed after the table.
     """
@@ -79,30 +78,30 @@ class Context:
             self.plot = True
 
     def where(self) -> str:
-        """Where a model on this tour's device runs."""
+        """Device, instruction-set level and threads that models of this tour run on."""
         from ..._info import info
 
-        found = info()
+        report = info()
         if self.device == "cuda":
-            devices = found["cuda"]["devices"]
+            devices = report["cuda"]["devices"]
             return f"CUDA, {devices[0].get('name', 'device 0')}" if devices else "CUDA"
-        count = found["threads"]["count"]
-        return f"CPU {found['level']['running']}, {count} thread{'s' if count != 1 else ''}"
+        count = report["threads"]["count"]
+        return f"CPU {report['level']['running']}, {count} thread{'s' if count != 1 else ''}"
 
     def timed(self, work: Callable[[], Any]) -> tuple[Any, float]:
-        """The result of ``work()`` and the seconds that it took."""
+        """Return the result of ``work()`` and the seconds that it took."""
         began = time.perf_counter()
         result = work()
         return result, time.perf_counter() - began
 
     def figure(self, width: float, height: float):
-        """A matplotlib figure in inches that belongs to no window system and no global state."""
+        """A matplotlib figure, sized in inches, that is not registered with pyplot."""
         from matplotlib.figure import Figure
 
         return Figure(figsize=(width, height), dpi=150, layout="constrained", facecolor="white")
 
     def save(self, figure, name: str, caption: str) -> Path:
-        """Write a figure as ``<out>/<name>.png`` and list it under the table."""
+        """Save a figure as ``<out>/<name>.png`` and list it below the table."""
         self.out.mkdir(parents=True, exist_ok=True)
         path = self.out / f"{name}.png"
         figure.savefig(path)

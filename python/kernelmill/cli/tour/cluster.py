@@ -15,7 +15,7 @@ N_COLOURS = 32
 
 
 def rows(context: Context) -> Iterator[Row]:
-    """Digits by KMeans and its relatives, then a photograph in memory and from disk."""
+    """Cluster digits with three models, then the colours of a photograph with two."""
     yield from _digits(context)
     yield from _photograph(context)
 
@@ -32,7 +32,7 @@ def _digits(context: Context) -> Iterator[Row]:
     models = [
         KMeans(10, n_init=10, random_state=0, **device),
         BisectingKMeans(10, random_state=0, **device),
-        # Every digit was written about 180 times: sizes within 160 and 200 are side information.
+        # Every digit was written about 180 times, so sizes are known to be from 160 to 200.
         ConstrainedKMeans(10, size_min=160, size_max=200, random_state=0, **device),
     ]
     for model in models:
@@ -49,10 +49,10 @@ def _draw_digits(context: Context, model, X: np.ndarray, digit: np.ndarray) -> N
 
     figure = context.figure(11, 4.6)
     left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
-    left.suptitle("Each center, and the digit that most of its rows show", color=INK, fontsize=12)
+    left.suptitle("Centers, with the digit that most rows of each show", color=INK, fontsize=12)
     # In the order of the digit that most rows of the cluster show.
     members = [digit[model.labels_ == j] for j in range(10)]
-    main = np.array([np.bincount(found, minlength=10).argmax() for found in members])
+    main = np.array([np.bincount(digits, minlength=10).argmax() for digits in members])
     for axes, j in zip(left.subplots(2, 5).flat, np.argsort(main, kind="stable"), strict=True):
         axes.imshow(model.cluster_centers_[j].reshape(8, 8), cmap="gray_r", interpolation="bicubic")
         share = (members[j] == main[j]).mean()
@@ -76,7 +76,7 @@ def _photograph(context: Context) -> Iterator[Row]:
         photo = load_sample_image("china.jpg")
     except ImportError:
         context.notes.append(
-            "No photograph: reading it needs pillow. pip install 'kernelmill[plot]' brings it."
+            "No photograph: reading it requires pillow (pip install 'kernelmill[plot]')."
         )
         return
     X = np.ascontiguousarray(photo.reshape(-1, 3), dtype=np.float32) / np.float32(255)
@@ -107,7 +107,7 @@ def _photograph(context: Context) -> Iterator[Row]:
 
 
 def _psnr(X: np.ndarray, centers: np.ndarray, labels: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of the picture painted with one colour per cluster."""
+    """Peak signal-to-noise ratio, in dB, of the picture drawn with one colour per cluster."""
     error = X.astype(np.float64) - centers.astype(np.float64)[labels]
     return float(-10 * np.log10((error**2).mean()))
 
@@ -137,6 +137,6 @@ def _draw_photograph(context: Context, model, photo: np.ndarray, score: str) -> 
     strip.set(xlim=(0, 1), ylim=(-0.5, 0.5))
     strip.set_axis_off()
     strip.set_title(
-        "The palette, each colour as wide as its share of the picture", color=MUTED, fontsize=9
+        "The palette; widths show each colour's share of the picture", color=MUTED, fontsize=9
     )
-    context.save(figure, "photograph", f"the photograph beside itself in {len(colours)} colours")
+    context.save(figure, "photograph", f"the photograph, and the same with {len(colours)} colours")

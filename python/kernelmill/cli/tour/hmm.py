@@ -1,4 +1,4 @@
-"""Markov models on the tour: a stock's calm and turbulent days, and the letters of a text."""
+"""Markov models on the tour: calm and turbulent days of a stock, and the letters of a text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz "
 
 
 def rows(context: Context) -> Iterator[Row]:
-    """A stock by GaussianHMM, then letters by CategoricalHMM and MarkovChain."""
+    """Model a stock with GaussianHMM, then a text with CategoricalHMM and MarkovChain."""
     yield from _stock(context)
     yield from _text(context)
 
@@ -23,7 +23,7 @@ def _stock(context: Context) -> Iterator[Row]:
         from matplotlib.cbook import get_sample_data
     except ImportError:
         context.notes.append(
-            "No stock: its prices come with matplotlib. pip install 'kernelmill[plot]' brings it."
+            "No stock: its prices come with matplotlib (pip install 'kernelmill[plot]')."
         )
         return
     from ...hmm import GaussianHMM
@@ -32,7 +32,7 @@ def _stock(context: Context) -> Iterator[Row]:
     change = 100 * np.diff(np.log(days["adj_close"]))[:, None]
     model = GaussianHMM(2, n_iter=200, random_state=0, device=context.device)
     _, seconds = context.timed(lambda: model.fit(change))
-    score = f"log L {model.score(change) / len(change):.2f} a day"
+    score = f"log L {model.score(change) / len(change):.2f} per day"
     yield Row(
         "GaussianHMM", "daily changes of a stock", change.shape, seconds, score, context.where()
     )
@@ -76,11 +76,12 @@ def _draw_stock(context: Context, model, change: np.ndarray, days: np.ndarray) -
         state_names=["calm", "wild"],
     ).plot(ax=right.subplots(), kind="graph")
     graph.ax_.set_title("From one day to the next", loc="left", color=INK)
-    context.save(figure, "stock", "a stock's prices, and the states that its changes betray")
+    context.save(figure, "stock", "prices of a stock, and the states inferred from its changes")
 
 
 def _text(context: Context) -> Iterator[Row]:
-    from ...hmm import CategoricalHMM, MarkovChain, select_order
+    from ...hmm import CategoricalHMM
+    from ...markov import MarkovChain, select_order
 
     text = _english()
     codes = np.array([LETTERS.index(letter) for letter in text])
@@ -88,17 +89,17 @@ def _text(context: Context) -> Iterator[Row]:
     _, seconds = context.timed(lambda: model.fit(codes[:, None]))
     bits = -model.score(codes[:, None]) / len(codes) / np.log(2)
     shape, data = (len(codes), 1), "letters of English text"
-    yield Row("CategoricalHMM", data, shape, seconds, f"bits {bits:.2f} a letter", context.where())
+    yield Row("CategoricalHMM", data, shape, seconds, f"bits {bits:.2f}/letter", context.where())
 
     chain, seconds = context.timed(lambda: MarkovChain(select_order(text, 4).order).fit(text))
     bits = -chain.score(text) / len(codes) / np.log(2)
-    yield Row("MarkovChain", data, shape, seconds, f"bits {bits:.2f} a letter", _host(context))
+    yield Row("MarkovChain", data, shape, seconds, f"bits {bits:.2f}/letter", _host(context))
     if context.plot:
         _draw_text(context, model, chain)
 
 
 def _english() -> str:
-    """What scikit-learn says about its data, in small letters and single spaces."""
+    """The descriptions of scikit-learn's data sets, in lower case with single spaces."""
     from sklearn import datasets
 
     names = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
@@ -107,7 +108,7 @@ def _english() -> str:
 
 
 def _host(context: Context) -> str:
-    """Counting runs on the host, whatever the device of the others."""
+    """Where counting runs: always on the CPU."""
     return context.where() if context.device == "cpu" else "CPU"
 
 
@@ -116,7 +117,7 @@ def _draw_text(context: Context, model, chain) -> None:
 
     figure = context.figure(13, 5.4)
     left, right = figure.subfigures(1, 2, width_ratios=(1, 1.25))
-    # Which state a letter most likely comes from, whatever stands beside it.
+    # The state that a letter most likely comes from, regardless of its neighbours.
     joint = model.get_stationary_distribution()[:, None] * model.emissionprob_
     vowel = int(joint[:, LETTERS.index("e")].argmax())
     share = joint[vowel] / joint.sum(axis=0)
@@ -131,11 +132,11 @@ def _draw_text(context: Context, model, chain) -> None:
     axes.set_ylabel("Probability of one of two hidden states", color=MUTED)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_title("Nobody told the model about vowels", loc="left", color=INK)
+    axes.set_title("The model finds the vowels unsupervised", loc="left", color=INK)
     names = [letter.replace(" ", "␣") for letter in LETTERS]
     places = [chain.states_.tolist().index(letter) for letter in LETTERS]
     matrix = TransitionDisplay(chain.transmat_[np.ix_(places, places)], state_names=names)
     matrix.plot(ax=right.subplots(), vmax=0.6)
     matrix.ax_.tick_params(labelsize=8)
     matrix.ax_.set_title("Which letter follows which", loc="left", color=INK)
-    context.save(figure, "letters", "vowels and consonants found, and which letter follows which")
+    context.save(figure, "letters", "the vowels that a model found, and which letter follows which")

@@ -1,4 +1,4 @@
-"""Mixtures on the tour: three sorts of wine by what is in them."""
+"""Mixtures on the tour: three kinds of wine, told apart by their chemistry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN = ("flavanoids", "color_intensity")
 
 
 def rows(context: Context) -> Iterator[Row]:
-    """The chemistry of wines from three cultivars."""
+    """Model the chemistry of wines from three cultivars."""
     from sklearn.datasets import load_wine
     from sklearn.metrics import adjusted_rand_score
 
@@ -45,7 +45,7 @@ def _draw(context: Context, models, scaled: np.ndarray, two: np.ndarray, cultiva
         figure.subplots(1, 2),
         models,
         (scaled, two),
-        ("13 measurements tell wines apart", "2 of them leave doubts: colours mix with membership"),
+        ("13 measurements tell the wines apart", "2 leave doubt: colours mix by membership"),
         strict=True,
     ):
         memberships = model.predict_proba(X)
@@ -66,4 +66,4 @@ def _draw(context: Context, models, scaled: np.ndarray, two: np.ndarray, cultiva
         )
         display.ax_.set_title(title, loc="left", color=INK)
     display.ax_.set(xlabel=labels[0], ylabel=labels[1])
-    context.save(figure, "wine", "wines in the plane, with the density of their mixtures")
+    context.save(figure, "wine", "wines in the plane, with the densities of the mixtures")

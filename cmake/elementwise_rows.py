@@ -1,0 +1,34 @@
+"""Writes elementwise_rows.inc: the rows of elementwise_table.py as calls of a macro.
+
+``python elementwise_rows.py <elementwise_table.py> <output>``. A row reads
+``KERNELMILL_ROW(name, "names", "kinds", types, result, (parameters), (expression))``; literals are
+wrapped in ``T(...)``, so that float32 stays float32.
+"""
+
+import re
+import runpy
+import sys
+from pathlib import Path
+
+LITERAL = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+
+
+def line(row):
+    """The macro call of one row."""
+    kinds = "".join("b" if kind == "bool" or row.types == "bool" else "T" for kind in row.kinds)
+    types = ["bool" if kind == "bool" else "T" for kind in row.kinds]
+    parameters = ", ".join(f"{t} {name}" for t, name in zip(types, row.names, strict=True))
+    expression = LITERAL.sub(r"T(\1)", row.expression)
+    return (
+        f'KERNELMILL_ROW({row.name}, "{" ".join(row.names)}", "{kinds}", {row.types}, '
+        f"{row.result}, ({parameters}), ({expression}))"
+    )
+
+
+if __name__ == "__main__":
+    table, output = sys.argv[1], Path(sys.argv[2])
+    rows = runpy.run_path(table, run_name="elementwise_table")["ROWS"].values()
+    text = "\n".join([f"// Written by {Path(__file__).name}.", *map(line, rows), ""])
+    if not output.is_file() or output.read_text() != text:  # an unchanged file recompiles nothing
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text)

@@ -1,0 +1,104 @@
+#include "ops/reduction.hpp"
+
+#include "bindings/common.hpp"
+
+namespace kernelmill {
+
+namespace {
+
+using reduction::Axes;
+using reduction::Kind;
+
+// Which axes are reduced. `axis` is None, an integer or a tuple of integers.
+std::vector<bool> chosen_axes(const char* op, const py::object& axis, py::ssize_t rank) {
+  std::vector<bool> chosen(static_cast<std::size_t>(rank), axis.is_none());
+  if (axis.is_none()) return chosen;
+  const auto choose = [&](py::handle one) {
+    if (!PyIndex_Check(one.ptr())) {
+      throw py::type_error(std::string(op) + ": axis must be None, an integer or a tuple of " +
+                           "integers, got " + py::repr(axis).cast<std::string>());
+    }
+    const auto given = one.cast<py::ssize_t>();
+    const py::ssize_t at = given < 0 ? given + rank : given;
+    if (at < 0 || at >= rank || chosen[static_cast<std::size_t>(at)]) {
+      invalid(op, "axis must name different axes of an array with ", rank, ", got ",
+              py::repr(axis).cast<std::string>());
+    }
+    chosen[static_cast<std::size_t>(at)] = true;
+  };
+  if (py::isinstance<py::tuple>(axis)) {
+    for (py::handle one : axis) choose(one);
+  } else {
+    choose(axis);
+  }
+  return chosen;
+}
+
+py::array reduce(Kind kind, const char* op, const py::array& x, const py::object& axis, double ddof,
+                 bool keepdims, const py::object& out) {
+  return by_dtype(op, "x", x, [&]<class T>() -> py::array {
+    py::array source = x;
+    if (!readable_as<T>(x)) source = py::array_t<T, py::array::c_style | py::array::forcecast>(x);
+    const std::vector<bool> chosen = chosen_axes(op, axis, source.ndim());
+    Axes kept, reduced;
+    std::vector<py::ssize_t> shape;
+    for (py::ssize_t i = 0; i < source.ndim(); ++i) {
+      const bool reduce_it = chosen[static_cast<std::size_t>(i)];
+      (reduce_it ? reduced : kept).add(source.shape(i), source.strides(i));
+      if (!reduce_it || keepdims) shape.push_back(reduce_it ? 1 : source.shape(i));
+    }
+    if (reduction::needs_elements(kind) && reduced.count() == 0 && kept.count() > 0) {
+      invalid(op, "x must have elements along the reduced axes, got shape ", shape_text(source));
+    }
+    const bool index = reduction::is_index(kind);
+    py::array y = index ? py::array(result<std::int64_t>(shape)) : py::array(result<T>(shape));
+    void* const to = y.mutable_data();
+    const T* const data = static_cast<const T*>(source.data());
+    {
+      py::gil_scoped_release release;
+      reduction::run<T>(kind, data, kept, reduced, ddof, to);
+    }
+    if (out.is_none()) return y;
+    const bool array = py::isinstance<py::array>(out);
+    const auto target = array ? py::reinterpret_borrow<py::array>(out) : y;
+    const bool same_shape =
+        target.ndim() == y.ndim() && std::equal(shape.begin(), shape.end(), target.shape());
+    if (!array || !target.dtype().equal(y.dtype()) || !target.writeable() || !same_shape) {
+      invalid(op, "out must be a writeable ", dtype_text(y), " array of shape ", shape_text(y),
+              ", got ",
+              array ? dtype_text(target) + " of shape " + shape_text(target)
+                    : py::repr(out).cast<std::string>());
+    }
+    py::reinterpret_borrow<py::object>(out)[py::ellipsis()] = y;
+    return target;
+  });
+}
+
+}  // namespace
+
+void bind_reduction(py::module_& m) {
+  auto family = m.def_submodule("reduction");
+  for (Kind kind : reduction::kKinds) {
+    const char* const name = reduction::kNames[static_cast<int>(kind)];
+    const std::string op = std::string("reduction.") + name;
+    const auto axis = py::arg("axis") = py::none();
+    const auto keepdims = py::arg("keepdims") = false;
+    const auto out = py::arg("out") = py::none();
+    if (kind == Kind::variance) {
+      family.def(
+          name,
+          [kind, op](const py::array& x, const py::object& a, double ddof, bool keep,
+                     const py::object& o) { return reduce(kind, op.c_str(), x, a, ddof, keep, o); },
+          py::arg("x"), axis, py::arg("ddof") = 0.0, keepdims, out);
+    } else {
+      family.def(
+          name,
+          [kind, op](const py::array& x, const py::object& a, bool keep, const py::object& o) {
+            return reduce(kind, op.c_str(), x, a, 0.0, keep, o);
+          },
+          py::arg("x"), axis, keepdims, out);
+    }
+  }
+}
+
+}  // namespace kernelmill

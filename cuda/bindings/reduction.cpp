@@ -1,0 +1,102 @@
+#include "ops/reduction.cuh"
+
+#include "bindings/common.hpp"
+
+namespace kernelmill {
+
+namespace {
+
+using reduction::Axes;
+using reduction::Kind;
+
+// Which axes are reduced. `axis` is None, an integer or a tuple of integers.
+std::vector<bool> chosen_axes(const char* op, const py::object& axis, py::ssize_t rank) {
+  std::vector<bool> chosen(static_cast<std::size_t>(rank), axis.is_none());
+  if (axis.is_none()) return chosen;
+  const auto choose = [&](py::handle one) {
+    if (!PyIndex_Check(one.ptr())) {
+      throw py::type_error(std::string(op) + ": axis must be None, an integer or a tuple of " +
+                           "integers, got " + py::repr(axis).cast<std::string>());
+    }
+    const auto given = one.cast<py::ssize_t>();
+    const py::ssize_t at = given < 0 ? given + rank : given;
+    if (at < 0 || at >= rank || chosen[static_cast<std::size_t>(at)]) {
+      invalid(op, "axis must name different axes of an array with ", rank, ", got ",
+              py::repr(axis).cast<std::string>());
+    }
+    chosen[static_cast<std::size_t>(at)] = true;
+  };
+  if (py::isinstance<py::tuple>(axis)) {
+    for (py::handle one : axis) choose(one);
+  } else {
+    choose(axis);
+  }
+  return chosen;
+}
+
+py::object reduce(Kind kind, const char* op, const py::object& x, const py::object& axis,
+                  double ddof, bool keepdims, const py::object& out) {
+  const DeviceArray source(op, "x", x);
+  return by_dtype(op, "x", source, [&]<class T>() -> py::object {
+    const std::size_t rank = source.shape.size();
+    const std::vector<bool> chosen = chosen_axes(op, axis, static_cast<py::ssize_t>(rank));
+    Axes kept, reduced;
+    std::vector<index_t> shape;
+    for (std::size_t i = 0; i < rank; ++i) {
+      (chosen[i] ? reduced : kept).add(source.shape[i], source.strides[i]);
+      if (!chosen[i] || keepdims) shape.push_back(chosen[i] ? 1 : source.shape[i]);
+    }
+    if (reduction::needs_elements(kind) && reduced.count == 0 && kept.count > 0) {
+      const std::string text = source.text();
+      invalid(op, "x must have elements along the reduced axes, got shape ",
+              text.substr(text.find('(')));
+    }
+    const char* const dtype = reduction::is_index(kind) ? "int64" : dtype_name<T>();
+    const py::object y = cupy().attr("empty")(py::tuple(py::cast(shape)), dtype);
+    const DeviceArray to(op, "out", y);
+    const reduction::Cut cut(kept, reduced);
+    const Temporary<reduction::Space> space(cut, kept.count);
+    const Call call = current(op);
+    {
+      py::gil_scoped_release release;
+      reduction::run<T>(call, kind, static_cast<const T*>(source.data), kept, reduced, ddof, cut,
+                        *space, to.data);
+    }
+    if (out.is_none()) return y;
+    const DeviceArray target(op, "out", out);
+    if (target.dtype != dtype || target.shape != shape) {
+      invalid(op, "out must be a writeable ", to.text(), ", got ", target.text());
+    }
+    out[py::ellipsis()] = y;
+    return out;
+  });
+}
+
+}  // namespace
+
+void bind_reduction(py::module_& m) {
+  auto family = m.def_submodule("reduction");
+  for (Kind kind : reduction::kKinds) {
+    const char* const name = reduction::kNames[static_cast<int>(kind)];
+    const std::string op = std::string("reduction.") + name;
+    const auto axis = py::arg("axis") = py::none();
+    const auto keepdims = py::arg("keepdims") = false;
+    const auto out = py::arg("out") = py::none();
+    if (kind == Kind::variance) {
+      family.def(
+          name,
+          [kind, op](const py::object& x, const py::object& a, double ddof, bool keep,
+                     const py::object& o) { return reduce(kind, op.c_str(), x, a, ddof, keep, o); },
+          py::arg("x"), axis, py::arg("ddof") = 0.0, keepdims, out);
+    } else {
+      family.def(
+          name,
+          [kind, op](const py::object& x, const py::object& a, bool keep, const py::object& o) {
+            return reduce(kind, op.c_str(), x, a, 0.0, keep, o);
+          },
+          py::arg("x"), axis, keepdims, out);
+    }
+  }
+}
+
+}  // namespace kernelmill

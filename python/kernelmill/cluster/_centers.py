@@ -1,0 +1,237 @@
+"""What every model with ``cluster_centers_`` shares: labels, distances and score of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, ClusterMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._arrays import is_sparse, namespace
+from kernelmill._estimator._base import warn
+from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill.cluster._statistics import labels_of, lloyd_pass
+from kernelmill.ops import pairwise
+
+# Rows of a sparse transform at a time: the block of distances stays near 8 MiB.
+_BLOCK_BYTES = 8 << 20
+
+
+class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Estimator):
+    """Base of the k-means models; subclasses fit ``cluster_centers_``.
+
+    Attributes
+    ----------
+    cluster_centers_ : array of shape (k, d), dtype of X
+        Centers as users see them.
+    _centers64 : array of shape (k, d), float64, or None
+        The centers before rounding to float32. Far from the origin that rounding would change
+        labels, so rows are compared with these.
+    """
+
+    _accepts_sparse = True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _attributes(self, centers: Any, rows: Rows) -> dict[str, Any]:
+        """Attributes that make a usable model of float64 centers."""
+        centers = rows.as_given(centers)
+        return {
+            "cluster_centers_": centers.astype(rows.dtype),
+            "_centers64": None if rows.dtype == np.float64 else centers,
+            "_n_features_out": len(centers),
+        }
+
+    def _exact_centers(self) -> Any:
+        """Float64 centers: the unrounded ones while ``cluster_centers_`` is what fit has set."""
+        shown = self.cluster_centers_
+        exact = getattr(self, "_centers64", None)
+        if (
+            exact is not None
+            and exact.shape == shown.shape
+            and bool((exact.astype(shown.dtype) == shown).all())
+        ):
+            return exact
+        return shown if shown.dtype == np.float64 else shown.astype(np.float64)
+
+    def _fitted_rows(self, X: Any, sample_weight: Any = None) -> Rows:
+        """X as rows of a fitted model."""
+        if "cluster_centers_" not in vars(self):
+            check_is_fitted(self)
+        return self._rows(X, sample_weight, reset=False)
+
+    def predict(self, X: Any) -> Any:
+        """Find the nearest center of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Rows; see ``fit`` for what is accepted.
+
+        Returns
+        -------
+        labels : array of shape (n,), int32
+            Index of the nearest center, the lowest among equally near ones.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+
+        Notes
+        -----
+        Safe to call from several threads. Cost 2 n k d flops.
+        """
+        return self._fitted_rows(X).map(labels_of, self._exact_centers())
+
+    def transform(self, X: Any) -> Any:
+        """Give the Euclidean distance from each row to each center.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows in memory.
+
+        Returns
+        -------
+        distances : array of shape (n, k), dtype of X
+            Dense, also for sparse X.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite or has other features than in ``fit``.
+        TypeError
+            If X is a stream.
+        NotFittedError
+            Before ``fit``.
+
+        Notes
+        -----
+        Cost 2 n k d flops.
+        """
+        rows = self._fitted_rows(X)
+        if rows.is_stream:
+            raise TypeError(
+                f"{rows.owner}: X must be in memory for transform, got {type(X).__name__} (loop "
+                f"over kernelmill.stream.source(X) and transform each chunk)"
+            )
+        return rows.map(_distances, self._exact_centers())
+
+    def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fit and give the distance from each row to each center.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows in memory.
+        y : ignored
+            Ignored; present for API compatibility.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        distances : array of shape (n, k), dtype of X
+            Distance from each row to each center.
+        """
+        return self.fit(X, y, sample_weight=sample_weight).transform(X)
+
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Fit and give the labels of the rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Rows; see ``fit``.
+        y : ignored
+            Ignored; present for API compatibility.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        labels : array of shape (n,), int32
+            ``labels_``.
+        """
+        return self.fit(X, y, sample_weight=sample_weight).labels_
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Give the negative inertia of rows: larger is better.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Rows; see ``fit``.
+        y : ignored
+            Ignored; present for API compatibility.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            ``-sum_i w[i] min_j ||X[i] - C[j]||^2``.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite or has other features than in ``fit``.
+        NotFittedError
+            Before ``fit``.
+        """
+        rows = self._fitted_rows(X, sample_weight)
+        return -float(rows.map_reduce(lloyd_pass, self._exact_centers())[2])
+
+
+def _distances(X: Any, centers: Any) -> Any:
+    """Distances at the dtype of X; for CSR rows by expanding the square in float64."""
+    if not is_sparse(X):
+        return pairwise.euclidean(X, centers.astype(X.dtype))
+    n, k = X.shape[0], len(centers)
+    out = np.empty((n, k), dtype=X.dtype)
+    norms = (centers**2).sum(axis=1)
+    step = max(1, _BLOCK_BYTES // (8 * k))
+    for first in range(0, n, step):
+        block = X[first : first + step].astype(np.float64)
+        square = np.asarray(block.multiply(block).sum(axis=1)).reshape(-1, 1) + norms
+        square -= 2 * (block @ centers.T)
+        out[first : first + step] = np.sqrt(np.maximum(square, 0))
+    return out
+
+
+def refuse_overflow(owner: str, inertia: float, dtype: np.dtype) -> None:
+    """Raise where squared distances were too large for the dtype: such labels mean nothing."""
+    if not np.isfinite(inertia):
+        raise ValueError(
+            f"{owner}: X must be small enough to be squared in {dtype}, got an inertia of "
+            f"{inertia:g} (scale X{', or pass float64' if dtype == np.float32 else ''})"
+        )
+
+
+def check_row_count(owner: str, n: int, n_clusters: int) -> None:
+    """Raise where there are fewer rows than clusters."""
+    if n < n_clusters:
+        raise ValueError(
+            f"{owner}: n_clusters must be at most the number of rows, got n_samples={n} and "
+            f"n_clusters={n_clusters} (lower n_clusters or add rows)"
+        )
+
+
+def warn_if_too_few(estimator: Any, labels: Any) -> None:
+    """Warn where some clusters have no row."""
+    k = estimator.n_clusters
+    found = int((namespace(labels).bincount(labels, minlength=k) > 0).sum())
+    if found < k:
+        warn(
+            f"{type(estimator).__name__}: Number of distinct clusters ({found}) found smaller than "
+            f"n_clusters ({k}). Possibly due to duplicate points in X (lower n_clusters).",
+            ConvergenceWarning,
+        )
