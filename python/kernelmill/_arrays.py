@@ -125,6 +125,11 @@ def mapped_as_array(value: Any) -> Any:
     return value.view(np.ndarray) if isinstance(value, np.memmap) else value
 
 
+def unmasked(value: Any) -> Any:
+    """A masked array as float64, NaN where an entry is masked; anything else as it is."""
+    return np.ma.filled(value.astype(np.float64), np.nan) if np.ma.isMaskedArray(value) else value
+
+
 # --- places ---------------------------------------------------------------------------------------
 
 

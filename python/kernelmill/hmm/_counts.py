@@ -17,6 +17,7 @@ from kernelmill.hmm._declared import (
     EMISSIONPROB,
     STARTPROB,
     TRANSMAT,
+    Known,
     Parameter,
     State,
     broadcast_parameter,
@@ -320,26 +321,26 @@ class PoissonHMM(CountsMixin, EMModel):
     def _emission(self, rates: np.ndarray) -> PoissonEmission:
         return PoissonEmission(rates)
 
-    def _emission_priors(self, d: int) -> list[np.ndarray]:
-        owner, shape = type(self).__name__, LAMBDAS.shape(self, d)
-        return [
-            broadcast_parameter(owner, name, getattr(self, name), shape, minimum=0)
-            for name in ("lambdas_prior", "lambdas_weight")
-        ]
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
+        state, known = super()._prepared(data, state)
+        owner, shape = type(self).__name__, LAMBDAS.shape(self, data.width)
+        for name in ("lambdas_prior", "lambdas_weight"):
+            known[name] = broadcast_parameter(owner, name, getattr(self, name), shape, minimum=0)
+        return state, known
 
-    def _log_prior_emissions(self, state: State, emission: Any, priors: Any) -> float:
-        (alpha, beta), rates = priors, state["lambdas_"]
-        return float((xlogy(alpha, rates) - beta * rates).sum())
+    def _objective_emissions(self, state: State, emission: Any, known: Known) -> float:
+        rates = state["lambdas_"]
+        return float((xlogy(known["lambdas_prior"], rates) - known["lambdas_weight"] * rates).sum())
 
     def _maximise_emissions(
-        self, state: State, statistics: Any, emission: Any, priors: Any
+        self, state: State, statistics: Any, emission: Any, known: Known
     ) -> State:
         if "l" not in self.params:
             return {}
-        (weights, sums), (alpha, beta) = statistics, priors
-        mass = weights + beta
+        weights, sums = statistics
+        mass = weights + known["lambdas_weight"]
         filled = mass > _EMPTY
-        rates = (sums + alpha) / np.where(filled, mass, 1.0)
+        rates = (sums + known["lambdas_prior"]) / np.where(filled, mass, 1.0)
         return {"lambdas_": np.where(filled, rates, state["lambdas_"])}
 
 

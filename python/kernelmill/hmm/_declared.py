@@ -30,8 +30,8 @@ from kernelmill.hmm._dirichlet import (
 )
 from kernelmill.hmm._posterior import dirichlet_divergence, mean_of
 
-# Attributes of a model by name.
-State = dict[str, Any]
+State = dict[str, Any]  # attributes of a model by name
+Known = dict[str, Any]  # what a fit has to know beside its state, such as priors, by name
 
 # --- checks of values ----------------------------------------------------------------------------
 
@@ -170,6 +170,14 @@ class Parameter:
         """Attributes that follow from those of a state."""
         return {}
 
+    def objective(self, state: State, known: Known) -> float:
+        """Its part of what a fit maximises."""
+        return 0.0
+
+    def best(self, state: State, expected: Any, known: Known) -> State:
+        """Its best items after an E-step; those of emissions are found by the model."""
+        return {}
+
     def n_free(self, model: Any, d: int | None = None) -> int:
         """Free scalars."""
         shape = self.shape(model, d)
@@ -200,15 +208,13 @@ class Distributions(Parameter):
         given = getattr(model, name, 1.0)
         return broadcast_parameter(type(model).__name__, name, given, self.shape(model, d), 0)
 
-    def log_prior(self, state: State, prior: np.ndarray) -> float:
-        """Log density of the prior, up to a constant."""
-        return dirichlet_log_prior(prior, state[self.name], skip_zeros=self.keeps_zeros)
+    def objective(self, state: State, known: Known) -> float:
+        return dirichlet_log_prior(known[self.name], state[self.name], skip_zeros=self.keeps_zeros)
 
-    def best(self, state: State, expected: Any, prior: np.ndarray) -> State:
-        """The most probable ones after an E-step."""
+    def best(self, state: State, expected: Any, known: Known) -> State:
         before = state[self.name]
         counts = self.counts(expected).reshape(before.shape)
-        return {self.name: dirichlet_mode(prior, counts, before, self.keeps_zeros)}
+        return {self.name: dirichlet_mode(known[self.name], counts, before, self.keeps_zeros)}
 
     def n_free(self, model: Any, d: int | None = None) -> int:
         *rows, columns = self.shape(model, d)
@@ -273,8 +279,7 @@ def _checked_concentration(owner: str, name: str, value: Any, shape: Any) -> np.
 class Concentrations(Posterior):
     """Parameters of Dirichlet posteriors; the model has their means as ``{name}_``.
 
-    ``start`` gives distributions, which are then filled with what there is to count; it may look at
-    the prior, which the model has by then.
+    ``start`` gives distributions, which are then filled with what there is to count.
     """
 
     check: Callable = _checked_concentration
@@ -310,13 +315,11 @@ class Concentrations(Posterior):
         """The distributions: means of the posteriors."""
         return {f"{self.name}_": mean_of(self.values(state)[1])}
 
-    def divergence(self, state: State) -> float:
-        """From the prior to the posterior."""
+    def objective(self, state: State, known: Known) -> float:
         prior, posterior = self.values(state)
-        return dirichlet_divergence(posterior, prior)
+        return -dirichlet_divergence(posterior, prior)
 
-    def best(self, state: State, expected: Any) -> State:
-        """The best posterior after an E-step: prior plus counts."""
+    def best(self, state: State, expected: Any, known: Known) -> State:
         prior, _ = self.values(state)
         return {f"{self.name}_posterior_": prior + self.counts(expected)}
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kernelmill._arrays import to_host
+from kernelmill._arrays import to_host, unmasked
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import as_array
 from kernelmill.hmm._expectation import Chain
@@ -113,9 +113,7 @@ class StateFilter:
             If x has other features, or is impossible in every state that can be reached; the
             filter is then unchanged.
         """
-        if np.ma.isMaskedArray(x):  # a masked entry is a missing one
-            x = np.ma.filled(x.astype(np.float64), np.nan)
-        row = as_array(x, "x", self._owner).reshape(1, -1)
+        row = as_array(unmasked(x), "x", self._owner).reshape(1, -1)
         if row.dtype.kind not in "biuf":
             raise ValueError(f"{self._owner}: x must be numeric, got dtype {row.dtype}")
         if row.dtype.kind == "f" and np.isinf(row).any():

@@ -16,7 +16,7 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill.hmm import _expectation
-from kernelmill.hmm._declared import TRANSMAT, Distributions, State
+from kernelmill.hmm._declared import TRANSMAT, Distributions, Known, State
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._expectation import Chain, Expected
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
@@ -28,31 +28,41 @@ from kernelmill.markov import MarkovChain
 class FittedModel(SequenceModel):
     """Base of the models that `fit` can fit.
 
-    Subclasses say what a fit has to know beside its state (`_prepared`), what an E-step runs on
-    (`_step`), what it has reached (`_reached`) and how the state goes on (`_maximise`).
+    Subclasses say what an E-step runs on (`_step`), and do what no declared parameter does by
+    itself: the other methods below, which are about emissions.
     """
 
+    # Whether the monitor records the objective only, a bound of the log-likelihood.
+    _is_bound: ClassVar[bool] = False
+
     def _start_emissions(self, data: Sequences, new: set[str]) -> State:
-        """Items of a start that no declared parameter makes; `new` has the letters to start."""
+        """Items of a start; `new` has the characters of parameters that are initialised."""
         return {}
 
-    def _prepared(self, data: Sequences, state: State) -> tuple[State, Any]:
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
         """The start of the fit, and what a fit has to know beside its state."""
-        return state, None
+        return state, {}
 
     def _step(self, state: State) -> tuple[Chain, Any]:
         """The chain and the emission that an E-step runs on."""
         raise NotImplementedError
 
-    def _reached(
-        self, state: State, expected: Expected, emission: Any, known: Any
-    ) -> tuple[float, float]:
-        """What the monitor records: (log-likelihood or bound, objective)."""
-        raise NotImplementedError
+    def _objective_emissions(self, state: State, emission: Any, known: Known) -> float:
+        """Log prior density, up to a constant, or minus a divergence."""
+        return 0.0
 
-    def _maximise(self, state: State, expected: Expected, emission: Any, known: Any) -> State:
+    def _maximise_emissions(
+        self, state: State, statistics: Any, emission: Any, known: Known
+    ) -> State:
         """Those items of the next state that change."""
-        raise NotImplementedError
+        return {}
+
+    def _maximise(self, state: State, expected: Expected, emission: Any, known: Known) -> State:
+        new = self._maximise_emissions(state, expected.emissions, emission, known)
+        for parameter in self._fitted:
+            if parameter.letter in self.params:
+                new |= parameter.best(state, expected, known)
+        return state | new
 
     def _start(self, data: Sequences) -> State:
         """Where a fit starts: new values, and the model's own where these are to be used."""
@@ -182,9 +192,10 @@ class FittedModel(SequenceModel):
                     f"sequences of probability 0 (zeros in startprob_, transmat_ or the emissions "
                     f"rule them out)"
                 )
-            log_prob, objective = self._reached(state, expected, emission, known)
-            state = state | self._maximise(state, expected, emission, known)
-            monitor.report(log_prob, objective)
+            objective = expected.log_prob + self._objective_emissions(state, emission, known)
+            objective += sum(parameter.objective(state, known) for parameter in self._fitted)
+            state = self._maximise(state, expected, emission, known)
+            monitor.report(objective if self._is_bound else expected.log_prob, objective)
             return Step(state, objective, monitor.converged)
 
         def attributes(state: State, n_iter: int) -> dict[str, Any]:
@@ -227,32 +238,11 @@ class EMModel(FittedModel):
         "transmat_prior": NUMBER_OR_ARRAY,
     }
 
-    # --- what subclasses say ---------------------------------------------------------------------
-
-    def _emission_priors(self, d: int) -> Any:
-        """What is known beforehand of those parameters that are no distributions."""
-
-    def _log_prior_emissions(self, state: State, emission: Any, priors: Any) -> float:
-        """Log prior density of those parameters, up to a constant."""
-        return 0.0
-
-    def _maximise_emissions(
-        self, state: State, statistics: Any, emission: Any, priors: Any
-    ) -> State:
-        """The best values of those parameters."""
-        return {}
-
-    # --- fitting ---------------------------------------------------------------------------------
-
-    @property
-    def _distributions(self) -> list[Distributions]:
-        return [p for p in self._fitted if isinstance(p, Distributions)]
-
     def _n_fit_scalars(self, d: int | None = None) -> dict[str, int]:
         """Free parameters by letter."""
         return {parameter.letter: parameter.n_free(self, d) for parameter in self._fitted}
 
-    def _prepared(self, data: Sequences, state: State) -> tuple[State, Any]:
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
         free = self._n_fit_scalars(data.width)
         needed = sum(count for letter, count in free.items() if letter in self.params)
         numbers = data.count * data.rows.n_features
@@ -263,29 +253,12 @@ class EMModel(FittedModel):
                 needed,
                 numbers,
             )
-        priors = [p.prior_of(self, data.width) for p in self._distributions]
-        return state, (priors, self._emission_priors(data.width))
+        declared = [p for p in self._fitted if isinstance(p, Distributions)]
+        return state, {p.name: p.prior_of(self, data.width) for p in declared}
 
     def _step(self, state: State) -> tuple[Chain, Any]:
         first, moves, *rest = (state[parameter.name] for parameter in self._fitted)
         return Chain(first, moves), self._emission(*rest)
-
-    def _reached(
-        self, state: State, expected: Expected, emission: Any, known: Any
-    ) -> tuple[float, float]:
-        priors, of_emissions = known
-        total = expected.log_prob + self._log_prior_emissions(state, emission, of_emissions)
-        for parameter, prior in zip(self._distributions, priors, strict=True):
-            total += parameter.log_prior(state, prior)
-        return expected.log_prob, total
-
-    def _maximise(self, state: State, expected: Expected, emission: Any, known: Any) -> State:
-        priors, of_emissions = known
-        new = self._maximise_emissions(state, expected.emissions, emission, of_emissions)
-        for parameter, prior in zip(self._distributions, priors, strict=True):
-            if parameter.letter in self.params:
-                new |= parameter.best(state, expected, prior)
-        return new
 
     # --- information -----------------------------------------------------------------------------
 

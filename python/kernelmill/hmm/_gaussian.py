@@ -17,6 +17,7 @@ from kernelmill._gaussian._parameters import (
 from kernelmill.hmm._declared import (
     STARTPROB,
     TRANSMAT,
+    Known,
     Parameter,
     State,
     broadcast_parameter,
@@ -157,28 +158,26 @@ class NormalStates(RowsMixin, EMModel):
     def _prior_of_gaussians(self, d: int) -> NormalPrior:
         raise NotImplementedError
 
-    def _prepared(self, data: Sequences, state: State) -> tuple[State, Any]:
-        state, (priors, _) = super()._prepared(data, state)
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
+        state, known = super()._prepared(data, state)
         floor = floor_of(data.some_rows, self.min_covar)
         if "c" in self.params:
             # The best covariances above the floor are an improvement only from above it.
             gaussians = self._step(state)[1].gaussians
             state = state | self._as_state(gaussians.means, above_floor(gaussians, floor))
-        return state, (priors, (self._prior_of_gaussians(data.width), floor))
+        return state, known | {"gaussians": self._prior_of_gaussians(data.width), "floor": floor}
 
-    def _log_prior_emissions(self, state: State, emission: Any, priors: Any) -> float:
-        return log_prior(emission.gaussians, priors[0])
+    def _objective_emissions(self, state: State, emission: Any, known: Known) -> float:
+        return log_prior(emission.gaussians, known["gaussians"])
 
     def _maximise_emissions(
-        self, state: State, statistics: Any, emission: Any, priors: Any
+        self, state: State, statistics: Any, emission: Any, known: Known
     ) -> State:
-        means, covariances = "m" in self.params, "c" in self.params
-        if not means and not covariances:
+        change = {"means": "m" in self.params, "covariances": "c" in self.params}
+        if not any(change.values()):
             return {}
-        gaussians = emission.gaussians
-        return self._as_state(
-            *best(statistics, gaussians, *priors, means=means, covariances=covariances)
-        )
+        prior, floor = known["gaussians"], known["floor"]
+        return self._as_state(*best(statistics, emission.gaussians, prior, floor, **change))
 
 
 def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from kernelmill._arrays import as_matrix, beside, is_cupy, is_frame, is_sparse, to_host
+from kernelmill._arrays import as_matrix, beside, is_cupy, is_frame, is_sparse, to_host, unmasked
 from kernelmill._estimator._parameters import shown
 from kernelmill._gaussian._passes import Part, parts_of
 
@@ -111,11 +111,9 @@ def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> An
     _refuse_sparse(X, owner)
     if is_frame(X):
         X = as_matrix(X, owner, (np.dtype(np.float64),))  # integers have no room for nulls
-    elif np.ma.isMaskedArray(X):
-        X = np.ma.filled(X.astype(np.float64), np.nan)
     elif not is_cupy(X):
         try:
-            X = np.asarray(X)
+            X = np.asarray(unmasked(X))
         except ValueError as error:
             raise ValueError(
                 f"{owner}: X must be one column of symbols, of shape (T, 1), got {shown(X)} (in a "

@@ -23,7 +23,7 @@ from kernelmill.hmm._declared import (
     STARTPROB_POSTERIOR,
     TRANSMAT,
     TRANSMAT_POSTERIOR,
-    Concentrations,
+    Known,
     Posterior,
     State,
     broadcast_parameter,
@@ -32,7 +32,7 @@ from kernelmill.hmm._declared import (
 )
 from kernelmill.hmm._discrete import CategoricalStates
 from kernelmill.hmm._emissions import CategoricalEmission, GaussianEmission
-from kernelmill.hmm._expectation import Chain, Expected
+from kernelmill.hmm._expectation import Chain
 from kernelmill.hmm._fit import FittedModel
 from kernelmill.hmm._gaussian import COVARIANCE_AXES, COVARS, GaussianStates
 from kernelmill.hmm._normal import NormalPrior, moved_means, scatter_about
@@ -51,11 +51,9 @@ _SMALL = 1e-3
 
 
 class VariationalModel(FittedModel):
-    """Base of the variational models: Dirichlet posteriors are declared, and do all by themselves.
+    """Base of the variational models."""
 
-    Subclasses add what is no Dirichlet: its divergence, and how it follows.
-    """
-
+    _is_bound = True
     _fitted: ClassVar[tuple[Posterior, ...]]
     _parameters: ClassVar[dict[str, Any]] = {
         **SHARED,
@@ -63,42 +61,13 @@ class VariationalModel(FittedModel):
         "transmat_prior": OPTIONAL,
     }
 
-    # --- what subclasses say ---------------------------------------------------------------------
-
     def _expected_emission(self, state: State) -> Any:
         """The emission of exp E[log b]."""
         raise NotImplementedError
 
-    def _divergence_emissions(self, state: State, emission: Any) -> float:
-        return 0.0
-
-    def _maximise_emissions(self, state: State, statistics: Any, emission: Any) -> State:
-        """The best posteriors that are no Dirichlet."""
-        return {}
-
-    # --- fitting ---------------------------------------------------------------------------------
-
-    @property
-    def _dirichlets(self) -> list[Concentrations]:
-        return [p for p in self._fitted if isinstance(p, Concentrations)]
-
     def _step(self, state: State) -> tuple[Chain, Any]:
-        first, moves = (np.exp(expected_log(p.values(state)[1])) for p in self._dirichlets[:2])
+        first, moves = (np.exp(expected_log(p.values(state)[1])) for p in self._fitted[:2])
         return Chain(first, moves), self._expected_emission(state)
-
-    def _reached(
-        self, state: State, expected: Expected, emission: Any, known: Any
-    ) -> tuple[float, float]:
-        bound = expected.log_prob - self._divergence_emissions(state, emission)
-        bound -= sum(parameter.divergence(state) for parameter in self._dirichlets)
-        return bound, bound
-
-    def _maximise(self, state: State, expected: Expected, emission: Any, known: Any) -> State:
-        new = self._maximise_emissions(state, expected.emissions, emission)
-        for parameter in self._dirichlets:
-            if parameter.letter in self.params:
-                new |= parameter.best(state, expected)
-        return new
 
 
 class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
@@ -423,7 +392,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
             "scale_posterior_": spread * _beside(dof, spread),
         }
 
-    def _prepared(self, data: Sequences, state: State) -> tuple[State, Any]:
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
         owner, kind = type(self).__name__, self.covariance_type
         all_values = (parameter.values(state) for parameter in (MEANS, DOF, SCALE))
         for part, means, dof, scale in zip(("prior", "posterior"), *all_values, strict=True):
@@ -438,7 +407,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
                     f"{owner}: scale_{part}_ must be positive definite, got {sizes.min():g} as its "
                     f"least eigenvalue"
                 )
-        return state, None
+        return state, {}
 
     def _attributes(self, state: State) -> dict[str, Any]:
         covars = {COVARS.name: _covariances(state)}
@@ -451,15 +420,15 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         offsets = 0.5 * (log_precision_sum(dof, d) - d * np.log(dof)) - 0.5 * d / beta
         return replace(self._emission(means, _covariances(state)), offsets=offsets)
 
-    def _divergence_emissions(self, state: State, emission: GaussianEmission) -> float:
+    def _objective_emissions(self, state: State, emission: Any, known: Known) -> float:
         (m0, m), (beta0, beta) = MEANS.values(state), BETA.values(state)
         (dof0, dof), (scale0, scale) = DOF.values(state), SCALE.values(state)
         dof0, dof, kind = np.atleast_1d(dof0), np.atleast_1d(dof), self.covariance_type
         of_means = mean_divergence(m - m0, beta, beta0, emission.gaussians.whitening)
-        return of_means + wishart_divergence(dof, scale, dof0, scale0, m.shape[1], kind)
+        return -of_means - wishart_divergence(dof, scale, dof0, scale0, m.shape[1], kind)
 
     def _maximise_emissions(
-        self, state: State, statistics: Any, emission: GaussianEmission
+        self, state: State, statistics: Any, emission: Any, known: Known
     ) -> State:
         gaussians, beta = emission.gaussians, state["beta_prior_"]
         prior = NormalPrior(state["means_prior_"], beta, np.empty(0), np.empty(0))
