@@ -351,8 +351,8 @@ def test_a_feature_that_nobody_saw_is_refused(X):
     X[:, 1] = np.nan
     with pytest.raises(
         ValueError,
-        match=r"^GaussianMixture: X must have an observed entry with weight in every column, got "
-        "none in column 1",
+        match=r"^GaussianMixture: X must have an observed value in every column, got "
+        "none with positive weight in column 1",
     ):
         GaussianMixture(2).fit(X)
 

@@ -264,7 +264,7 @@ def loads(blob, *, name="the data"):
     blob : bytes
         The content of a model file.
     name : str
-        What errors call it.
+        Name of the data in errors.
 
     Returns
     -------
