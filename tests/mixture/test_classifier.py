@@ -232,3 +232,17 @@ def test_streams_that_do_not_fit(wheel):
     model = MixtureClassifier().fit([X], y)
     with pytest.raises(ValueError, match="features"):
         model.predict([X[:, :1]])
+
+
+def test_stream_without_rows(rng):
+    model = MixtureClassifier(2).fit(rng.normal(size=(20, 2)), np.repeat([0, 1], 10))
+    assert model.predict(lambda: iter([np.empty((0, 2))])).shape == (0,)
+    assert model.predict_proba(lambda: iter([np.empty((0, 2))])).shape == (0, 2)
+
+
+def test_priors_within_the_tolerance_are_taken_without_a_warning(rng):
+    X, y = rng.normal(size=(20, 2)), np.repeat([0, 1], 10)
+    model = MixtureClassifier(priors=[0.3, 0.700009]).fit(X, y)
+    assert model.priors_.sum() == 1
+    with pytest.raises(ValueError, match="priors must have a positive, finite sum, got 0"):
+        MixtureClassifier(priors=[0.0, 0.0]).fit(X, y)
