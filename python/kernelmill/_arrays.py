@@ -1,8 +1,8 @@
-"""What kind of array is this, where does it live, and how does it become rows that ops take.
+"""Kinds and places of arrays, and their conversion to rows that ops take.
 
-The only module that asks for the type of an array. Everything else asks here: `kind`, `namespace`,
-`beside` and `to_host` for arrays, `as_matrix` for the one conversion, `check_weights` for weights.
-No library but NumPy is imported: a value can only come from a library that is loaded already.
+The only module that inspects the type of an array; all others call `kind`, `namespace`, `beside`
+and `to_host` for arrays, `as_matrix` to convert X, `check_weights` for weights. No library but
+NumPy is imported: a value can only come from a library that is loaded already.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def is_frame(value: Any) -> bool:
 
 
 def is_lazy(value: Any) -> bool:
-    """Whether this is a polars LazyFrame or a pyarrow Dataset: a table that is yet to be read."""
+    """Whether this is a polars LazyFrame or a pyarrow Dataset: a table not read yet."""
     if library(value) == "polars":
         return type(value).__name__ == "LazyFrame"
     return library(value) == "pyarrow" and hasattr(value, "get_fragments")
@@ -77,14 +77,14 @@ def is_path(value: Any) -> bool:
 
 
 def _is_chunk(item: Any) -> bool:
-    """Whether an item of a list is a chunk of rows, or a chunk with weights, and no row."""
+    """Whether an item of a list is a chunk of rows, perhaps with weights, rather than one row."""
     if isinstance(item, tuple) and len(item) == 2:
         item = item[0]
     return getattr(item, "ndim", 0) == 2 or is_frame(item)
 
 
 def kind(value: Any) -> str:
-    """What a value is as X.
+    """Classify a value passed as X.
 
     Returns
     -------
@@ -121,7 +121,7 @@ def kind(value: Any) -> str:
 
 
 def mapped_as_array(value: Any) -> Any:
-    """A memory map as a plain array over the same pages; anything else as it is."""
+    """A memory map as a plain array over the same pages; anything else unchanged."""
     return value.view(np.ndarray) if isinstance(value, np.memmap) else value
 
 
@@ -156,7 +156,7 @@ def beside(value: Any, like: Any) -> Any:
 
 
 def to_device(value: Any, device: str | None) -> Any:
-    """An array on ``"cpu"`` or ``"cuda"``; where it is for None."""
+    """An array moved to ``"cpu"`` or ``"cuda"``; None leaves it where it is."""
     if device is None or value is None:
         return value
     return sys.modules["cupy"].asarray(value) if device == "cuda" else to_host(value)
@@ -168,7 +168,7 @@ def require_cuda(owner: str) -> None:
     Raises
     ------
     RuntimeError
-        If CuPy, the CUDA module of KernelMill or a GPU is missing; never a fallback.
+        If CuPy or a GPU is missing; there is no fallback to the CPU.
     """
     must = f"{owner}: device must be 'cpu' or None here, got 'cuda'"
     try:
@@ -209,9 +209,9 @@ def select_columns(frame: Any, names: Sequence) -> Any:
 
 
 def align_columns(value: Any, names: Any, owner: str, position: int) -> Any:
-    """A frame with its columns in the order of `names`; anything without text names as it is.
+    """A frame with its columns in the order of `names`; anything without text names unchanged.
 
-    Chunks of frames are matched by name: by position, reordered columns would be mixed in silence.
+    Matching chunks of frames by position would silently mix up reordered columns.
     """
     own = feature_names(value)
     if own is None or names is None or np.array_equal(own, names):
@@ -280,12 +280,12 @@ def _listing(names: Sequence) -> str:
 
 
 def drop_column(frame: Any, name: Any, owner: str) -> tuple[Any, np.ndarray]:
-    """Take the column of weights out of a frame: the remaining frame, and the column.
+    """Split a frame into all other columns and the column of weights.
 
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If there is no column of that name.
     """
     names = column_names(frame)
     if name not in names:
@@ -402,7 +402,7 @@ def _frame_to_matrix(frame: Any, dtype: np.dtype, owner: str) -> np.ndarray:
     return matrix
 
 
-# --- the one conversion ---------------------------------------------------------------------------
+# --- conversion -----------------------------------------------------------------------------------
 
 
 def _two_axes(value: Any, owner: str, accept_sparse: bool) -> Any:
@@ -474,20 +474,21 @@ def as_matrix(
     Parameters
     ----------
     value : ndarray, CuPy array, sparse matrix, frame, nested lists or array-like
-        A masked entry is a missing one, and becomes NaN where the dtype is a float.
+        Masked entries become NaN.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
     dtypes : sequence of dtype
-        Accepted ones. X keeps its own where it is among them, else it gets the first.
+        Accepted dtypes. X keeps its own if accepted, otherwise it is converted to the first.
     accept_sparse : bool, default=True
-        Whether sparse X becomes CSR or an error.
+        Whether sparse X becomes CSR rather than an error.
 
     Raises
     ------
     ValueError
         If X is not numeric and 2-D.
     TypeError
-        If X is sparse and must not be, is a numpy.matrix, or holds objects that are no numbers.
+        If X is sparse where `accept_sparse` is False, is a numpy.matrix, or holds objects that are
+        not numbers.
     """
     if is_frame(value):
         return _frame_to_matrix(value, pick_dtype(native_dtype(value, owner), dtypes), owner)
@@ -516,20 +517,20 @@ def check_weights(
     value : array-like of shape (n,), number or None
         A number is the weight of every row. None stays None.
     n : int
-        Rows.
+        Number of rows.
     dtype : dtype
-        Of the rows.
+        Dtype of the rows.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
     like : array, optional
-        The weights are put beside it.
+        The weights are moved to its device.
     first_row : int, default=0
-        Place of the first of these rows in all of X, for messages.
+        Number of the first of these rows in all of X, for errors.
 
     Raises
     ------
     ValueError
-        If a weight is negative, NaN or inf, or the length is another.
+        If a weight is negative, NaN or inf, or the length is not n.
     """
     if value is None:
         return None
@@ -568,7 +569,7 @@ def check_weights(
             f"{owner}: sample_weight must be at most {most:.3g} for {dtype} rows, got "
             f"{float(weights.max()):g} (scale the weights)"
         )
-    weights = weights.astype(dtype, copy=False)  # too small for float32 is 0
+    weights = weights.astype(dtype, copy=False)  # underflow gives 0
     return weights if like is None else beside(weights, like)
 
 

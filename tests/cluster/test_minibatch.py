@@ -1,6 +1,7 @@
 """MiniBatchKMeans: as good as scikit-learn's, online, over streams."""
 
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -282,3 +283,46 @@ def test_models_of_many_passes_refuse_iterators_unread(make, method):
     with pytest.raises(ValueError, match=r"got a generator \(an iterator can be read once: pass a"):
         getattr(KMeans(4), method)(once([X], read))
     assert not read
+
+
+def test_inertia_without_labels_counts_weights(make):
+    X = make(2000, 4, 3)
+    options = {"n_clusters": 3, "random_state": 0, "batch_size": 100}
+    exact = MiniBatchKMeans(**options).fit(X, sample_weight=5.0).inertia_
+    options["compute_labels"] = False
+
+    def chunks():
+        return ((part, np.full(len(part), 5.0)) for part in np.split(X, 4))
+
+    for data, weight in ((X, 5.0), (chunks, None), (chunks(), None)):
+        model = MiniBatchKMeans(max_no_improvement=None, **options).fit(data, sample_weight=weight)
+        assert model.inertia_ == pytest.approx(exact, rel=0.1)
+
+
+def test_partial_fit_refuses_another_number_of_clusters(blobs):
+    model = MiniBatchKMeans(5, random_state=0).partial_fit(blobs)
+    with pytest.raises(ValueError, match=r"of the previous fit, \(5, 4\), got \(6, 4\)"):
+        model.set_params(n_clusters=6).partial_fit(blobs)
+
+
+def test_callbacks_hear_of_every_batch_once(blobs):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
+
+    class Counter:
+        tasks: ClassVar = []
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context):
+            self.tasks.append(context.task_name)
+
+    model = MiniBatchKMeans(5, random_state=0, batch_size=50).set_callbacks(Counter())
+    model.fit(iter([blobs[:200], blobs[200:]]))
+    assert Counter.tasks.count("batch") == model.n_steps_ == 6
