@@ -232,9 +232,6 @@ class Call {
   }
 
   void check_out(const py::object& out, Dtype type) const {
-    std::string want;
-    for (index_t size : shape()) want += std::to_string(size) + ",";
-    const char* const dtype = kDtypeNames[static_cast<int>(type)];
     if (!py::isinstance<py::array>(out)) {
       throw py::type_error(std::string(row_.op) + ": out must be an array, got " +
                            py::str(py::type::of(out).attr("__name__")).cast<std::string>());
@@ -247,6 +244,9 @@ class Call {
       fits = array.shape(own) == shape_[axis] && (shape_[axis] <= 1 || array.strides(own) != 0);
     }
     if (!fits) {
+      std::string want;
+      for (index_t size : shape()) want += std::to_string(size) + ",";
+      const char* const dtype = kDtypeNames[static_cast<int>(type)];
       invalid(row_.op, "out must be a writeable ", dtype, " array of shape (", want, "), got ",
               dtype_text(array), " of shape ", shape_text(array));
     }
