@@ -260,7 +260,7 @@ def test_the_first_chunk_of_an_iterator_must_hold_the_start(make):
         MiniBatchKMeans(8).fit(iter([X[:5], X[5:]]))
     with pytest.raises(ValueError, match="X must yield at least one chunk, got none"):
         MiniBatchKMeans(8).fit(iter([]))
-    with pytest.raises(ValueError, match="n_samples=0 and n_clusters=8"):
+    with pytest.raises(ValueError, match=r"=8 rows in the first chunk of an iter.*, got 0"):
         MiniBatchKMeans(8).fit(iter([X[:0]]))
     # Chunks without rows are passed over.
     assert MiniBatchKMeans(4, random_state=0).fit(iter([X[:0], X, X[:0]])).counts_.sum() == 100

@@ -155,7 +155,7 @@ def check_parameters(estimator: Any) -> None:
     InvalidParameterError
         For the first parameter that is not accepted.
     """
-    cls = type(estimator)
+    cls: Any = type(estimator)
     defaults = _defaults(cls)
     for name, rule in cls._parameters.items():
         value = getattr(estimator, name)
