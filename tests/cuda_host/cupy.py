@@ -58,6 +58,9 @@ class ndarray:
     def copy(self, order: str = "C") -> ndarray:
         return _guarded(self.host.copy(order))
 
+    def fill(self, value: float) -> None:
+        self.host.fill(value)
+
     def __mul__(self, other: float) -> ndarray:
         return ndarray(self.host * other)
 
@@ -102,8 +105,8 @@ def ascontiguousarray(array: ndarray) -> ndarray:
     return _guarded(np.ascontiguousarray(array.host))
 
 
-def matmul(a: ndarray, b: ndarray) -> ndarray:
-    return ndarray(a.host @ b.host)
+def matmul(a: ndarray, b: ndarray, out: ndarray) -> None:
+    np.matmul(a.host, b.host, out=out.host)
 
 
 ndarray.__module__ = "cupy"

@@ -11,15 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._estimator._device import move_in, namespace, to_host
-from kernelmill.ops import kmeans, random, sparse_kmeans
+from kernelmill.ops import kmeans, random
 from kernelmill.stream._matrix import is_sparse
 
 
 def assign(X: Any, centers: Any, device: str | None = None) -> tuple[Any, Any]:
     """`kmeans.assign` for dense or CSR rows; the result is where X is."""
-    if is_sparse(X):
-        return sparse_kmeans.assign(X.data, X.indices, X.indptr, centers)
-    if device is None:
+    if device is None or is_sparse(X):
         return kmeans.assign(X, centers)
     labels, squared = kmeans.assign(*(move_in(a, device, "k-means") for a in (X, centers)))
     return to_host(labels), to_host(squared)
@@ -34,10 +32,7 @@ def lloyd_pass(
     X: Any, centers: Any, sample_weight: Any = None, device: str | None = None
 ) -> tuple[Any, Any, float]:
     """`kmeans.lloyd_step` for dense or CSR rows: sums, weights and inertia."""
-    if is_sparse(X):
-        found = sparse_kmeans.lloyd_step(X.data, X.indices, X.indptr, centers, sample_weight)
-        return found[:3]
-    if device is None:
+    if device is None or is_sparse(X):
         return kmeans.lloyd_step(X, centers, sample_weight)
     X, centers = move_in(X, device, "k-means"), move_in(centers, device, "k-means")
     if sample_weight is not None:
