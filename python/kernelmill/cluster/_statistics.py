@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._arrays import is_sparse, namespace, to_host
-from kernelmill.ops import kmeans, random, sparse_kmeans
+from kernelmill.ops import kmeans, random
 
 
 def assign(X: Any, centers: Any) -> tuple[Any, Any]:
-    """`kmeans.assign` for dense or CSR rows."""
-    if is_sparse(X):
-        return sparse_kmeans.assign(X.data, X.indices, X.indptr, centers)
+    """`kmeans.assign`, as Dask can send it to its workers."""
     return kmeans.assign(X, centers)
 
 
@@ -27,9 +25,7 @@ def labels_of(X: Any, centers: Any) -> Any:
 
 
 def lloyd_pass(X: Any, centers: Any, sample_weight: Any = None) -> tuple[Any, Any, float]:
-    """`kmeans.lloyd_step` for dense or CSR rows: sums, weights and inertia."""
-    if is_sparse(X):
-        return sparse_kmeans.lloyd_step(X.data, X.indices, X.indptr, centers, sample_weight)[:3]
+    """`kmeans.lloyd_step`: sums, weights and inertia."""
     return kmeans.lloyd_step(X, centers, sample_weight)
 
 

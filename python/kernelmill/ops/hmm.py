@@ -1,4 +1,4 @@
-"""Hidden Markov models: forward, backward, posteriors, Viterbi, sampling and symbol counts.
+"""Hidden Markov models: forward, posteriors, Viterbi, sampling and symbol counts.
 
 Symbols: K states, T time steps of S sequences one after the other; ``lengths`` says how long each
 is and adds up to T. ``log_density[t, j] = log p(x_t | z_t = j)``, ``startprob`` is pi and
@@ -20,36 +20,7 @@ import numpy as np
 from ._op import op
 
 
-def _check(
-    name: str,
-    log_density: np.ndarray,
-    lengths: np.ndarray,
-    *,
-    transitions: tuple[str, np.ndarray],
-    start: tuple[str, np.ndarray] | None = None,
-) -> None:
-    if log_density.ndim != 2 or log_density.dtype != np.float64 or log_density.shape[1] < 1:
-        raise ValueError(
-            f"hmm.{name}: log_density must be a float64 matrix of shape (T, K) with K >= 1, got "
-            f"{log_density.dtype} of shape {log_density.shape}"
-        )
-    T, K = log_density.shape
-    expected = [(*transitions, (K, K))] + ([(*start, (K,))] if start else [])
-    for argument, value, shape in expected:
-        if value.shape != shape or value.dtype != np.float64:
-            raise ValueError(
-                f"hmm.{name}: {argument} must be float64 of shape {shape}, got {value.dtype} of "
-                f"shape {value.shape}"
-            )
-    _check_lengths(name, lengths, T)
-
-
 def _check_lengths(name: str, lengths: np.ndarray, T: int) -> None:
-    if lengths.ndim != 1 or lengths.dtype != np.int64:
-        raise ValueError(
-            f"hmm.{name}: lengths must be int64 of shape (S,), got {lengths.dtype} of shape "
-            f"{lengths.shape}"
-        )
     if (lengths < 0).any() or lengths.sum() != T:
         raise ValueError(
             f"hmm.{name}: lengths must be at least 0 and add up to {T}, got a sum of "
@@ -102,7 +73,10 @@ def _finite(x: np.ndarray) -> np.ndarray:
     return np.where(np.isneginf(x), 0.0, x)
 
 
-@op
+@op(
+    "log_density: f64[T,K>=1], startprob: f64[K], transmat: f64[K,K], lengths: i64[S]"
+    " -> filtered: f64[T,K], log_prob: f64[S]"
+)
 def forward(
     log_density: np.ndarray, startprob: np.ndarray, transmat: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -146,13 +120,7 @@ def forward(
     ----------
     Rabiner (1989), "A tutorial on hidden Markov models", sections III.A and V.A.
     """
-    _check(
-        "forward",
-        log_density,
-        lengths,
-        transitions=("transmat", transmat),
-        start=("startprob", startprob),
-    )
+    _check_lengths("forward", lengths, len(log_density))
     filtered = np.empty_like(log_density)
     log_prob = np.zeros(len(lengths))
     for s, span in enumerate(_spans(lengths)):
@@ -163,50 +131,12 @@ def forward(
     return filtered, log_prob
 
 
-@op
-def backward(log_density: np.ndarray, transmat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Likelihood of what follows each step, given the state there, scaled to sum to one.
 
-    ``future[t, i] = beta_t(i) / sum_j beta_t(j)``.
-
-    Parameters
-    ----------
-    log_density : ndarray of shape (T, K), float64
-        As in `forward`.
-    transmat : ndarray of shape (K, K), float64
-        A, not negative.
-    lengths : ndarray of shape (S,), int64
-        Lengths of the sequences, adding up to T.
-
-    Returns
-    -------
-    future : ndarray of shape (T, K), float64
-        Rows sum to one, 1 / K at the end of a sequence; 0 where what follows is impossible.
-
-    Raises
-    ------
-    ValueError
-        If shapes, dtypes or lengths do not fit.
-
-    Notes
-    -----
-    Scaled and, where needed, done again in log space as in `forward`. NaN gives NaN in all rows
-    before it. Empty sequences and T = 0 are allowed. Deterministic: the same bits at any thread
-    count. Cost 2 T K^2 flops.
-
-    References
-    ----------
-    Rabiner (1989), "A tutorial on hidden Markov models", sections III.A and V.A.
-    """
-    _check("backward", log_density, lengths, transitions=("transmat", transmat))
-    future = np.empty_like(log_density)
-    for span in _spans(lengths):
-        if span.start < span.stop:
-            future[span] = _normalised(_log_beta(log_density[span], transmat))
-    return future
-
-
-@op
+@op(
+    "log_density: f64[T,K>=1], startprob: f64[K], transmat: f64[K,K], lengths: i64[S],"
+    " sequence_weight: f64[S]? -> gamma: f64[T,K], log_prob: f64[S], starts: f64[K],"
+    " transitions: f64[K,K]"
+)
 def posteriors(
     log_density: np.ndarray,
     startprob: np.ndarray,
@@ -262,19 +192,8 @@ def posteriors(
     Baum, Petrie, Soules, Weiss (1970), "A maximization technique occurring in the statistical
     analysis of probabilistic functions of Markov chains". Rabiner (1989), section III.C.
     """
-    _check(
-        "posteriors",
-        log_density,
-        lengths,
-        transitions=("transmat", transmat),
-        start=("startprob", startprob),
-    )
+    _check_lengths("posteriors", lengths, len(log_density))
     weights = np.ones(len(lengths)) if sequence_weight is None else sequence_weight
-    if weights.shape != lengths.shape or weights.dtype != np.float64:
-        raise ValueError(
-            f"hmm.posteriors: sequence_weight must be float64 of shape {lengths.shape}, got "
-            f"{weights.dtype} of shape {weights.shape}"
-        )
     K = len(startprob)
     gamma = np.zeros_like(log_density)
     log_prob, starts, transitions = np.zeros(len(lengths)), np.zeros(K), np.zeros((K, K))
@@ -296,7 +215,10 @@ def posteriors(
     return gamma, log_prob, starts, transitions
 
 
-@op
+@op(
+    "log_density: f64[T,K>=1], log_startprob: f64[K], log_transmat: f64[K,K], lengths: i64[S]"
+    " -> states: i32[T], log_prob: f64[S]"
+)
 def viterbi(
     log_density: np.ndarray,
     log_startprob: np.ndarray,
@@ -341,13 +263,7 @@ def viterbi(
     Viterbi (1967), "Error bounds for convolutional codes and an asymptotically optimum decoding
     algorithm".
     """
-    _check(
-        "viterbi",
-        log_density,
-        lengths,
-        transitions=("log_transmat", log_transmat),
-        start=("log_startprob", log_startprob),
-    )
+    _check_lengths("viterbi", lengths, len(log_density))
     states = np.empty(len(log_density), dtype=np.int32)
     log_prob = np.zeros(len(lengths))
     for s, span in enumerate(_spans(lengths)):
@@ -366,7 +282,11 @@ def viterbi(
     return states, log_prob
 
 
-@op
+@op(
+    "startprob: f64[K>=1], transmat: f64[K,K], uniforms: f64[T], lengths: i64[S]"
+    " -> states: i32[T]",
+    cuda="no model samples paths on a GPU",
+)
 def sample_states(
     startprob: np.ndarray, transmat: np.ndarray, uniforms: np.ndarray, lengths: np.ndarray
 ) -> np.ndarray:
@@ -405,19 +325,6 @@ def sample_states(
     ----------
     Devroye (1986), "Non-uniform random variate generation", III.2: inversion by search.
     """
-    K = len(startprob)
-    for argument, value, shape in (
-        ("startprob", startprob, (K,)),
-        ("transmat", transmat, (K, K)),
-        ("uniforms", uniforms, (len(uniforms),)),
-    ):
-        if value.shape != shape or value.dtype != np.float64:
-            raise ValueError(
-                f"hmm.sample_states: {argument} must be float64 of shape {shape}, got "
-                f"{value.dtype} of shape {value.shape}"
-            )
-    if K < 1:
-        raise ValueError("hmm.sample_states: startprob must have at least one state, got none")
     _check_lengths("sample_states", lengths, len(uniforms))
 
     def pick(running: np.ndarray, u: float, held: int) -> int:
@@ -437,7 +344,7 @@ def sample_states(
     return states
 
 
-@op
+@op("symbols: i64[T], gamma: f64[T,K>=1], n_symbols: int[1,2**63) -> counts: f64[K,n_symbols]")
 def symbol_counts(symbols: np.ndarray, gamma: np.ndarray, n_symbols: int) -> np.ndarray:
     """Expected number of times that each state emits each symbol.
 
@@ -472,21 +379,9 @@ def symbol_counts(symbols: np.ndarray, gamma: np.ndarray, n_symbols: int) -> np.
     ----------
     Rabiner (1989), "A tutorial on hidden Markov models", equation 40c.
     """
-    if symbols.ndim != 1 or symbols.dtype != np.int64:
+    if symbols.max(initial=-1) >= n_symbols:
         raise ValueError(
-            f"hmm.symbol_counts: symbols must be int64 of shape (T,), got {symbols.dtype} of shape "
-            f"{symbols.shape}"
-        )
-    T = len(symbols)
-    if gamma.ndim != 2 or len(gamma) != T or gamma.dtype != np.float64 or gamma.shape[1] < 1:
-        raise ValueError(
-            f"hmm.symbol_counts: gamma must be float64 of shape ({T}, K) with K >= 1, got "
-            f"{gamma.dtype} of shape {gamma.shape}"
-        )
-    if n_symbols < 1 or (T and symbols.max() >= n_symbols):
-        raise ValueError(
-            f"hmm.symbol_counts: symbols must be below n_symbols, at least 1, got "
-            f"{symbols.max(initial=0)} and n_symbols = {n_symbols}"
+            f"hmm.symbol_counts: symbols must be below n_symbols = {n_symbols}, got {symbols.max()}"
         )
     counts = np.zeros((n_symbols, gamma.shape[1]))
     seen = symbols >= 0

@@ -17,27 +17,8 @@ def _squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
     return (difference**2).sum(axis=2)
 
 
-def _check(name: str, X: np.ndarray, centers: np.ndarray, weight: np.ndarray | None = None) -> None:
-    if X.ndim != 2 or X.dtype not in (np.float32, np.float64):
-        raise ValueError(
-            f"kmeans.{name}: X must be a float32 or float64 matrix, got {X.dtype} of shape "
-            f"{X.shape}"
-        )
-    if centers.ndim != 2 or centers.dtype != np.float64 or centers.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"kmeans.{name}: centers must be float64 of shape (k, {X.shape[1]}), got "
-            f"{centers.dtype} of shape {centers.shape}"
-        )
-    if len(centers) < 1:
-        raise ValueError(f"kmeans.{name}: centers must have at least one row, got {centers.shape}")
-    if weight is not None and (weight.shape != (len(X),) or weight.dtype != X.dtype):
-        raise ValueError(
-            f"kmeans.{name}: sample_weight must be {X.dtype} of shape ({len(X)},), got "
-            f"{weight.dtype} of shape {weight.shape}"
-        )
 
-
-@op
+@op("X: T[n,d]|csr, centers: f64[k>=1,d] -> labels: i32[n], squared_distances: T[n]")
 def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nearest center of each row.
 
@@ -74,13 +55,15 @@ def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ----------
     Lloyd (1982), "Least squares quantization in PCM".
     """
-    _check("assign", X, centers)
     squared = _squared_distances(X, centers)
     labels = squared.argmin(axis=1)
     return labels.astype(np.int32), squared[np.arange(len(X)), labels].astype(X.dtype)
 
 
-@op
+@op(
+    "X: T[n,d]|csr, centers: f64[k>=1,d], sample_weight: T[n]? -> sums: f64[k,d],"
+    " weights: f64[k], inertia: float"
+)
 def lloyd_step(
     X: np.ndarray, centers: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -119,7 +102,6 @@ def lloyd_step(
     ----------
     Lloyd (1982), "Least squares quantization in PCM".
     """
-    _check("lloyd_step", X, centers, sample_weight)
     labels, _ = assign.specification(X, centers)
     w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
     sums = np.zeros(centers.shape)
@@ -129,7 +111,11 @@ def lloyd_step(
     return sums, weights, float((w * nearest).sum())
 
 
-@op
+@op(
+    "X: T[n,d], centers: f64[k>=1,d], labels: inout i32[n], bounds: inout T[m=n|0,2],"
+    " sample_weight: T[n]?, n_steps: int, tol: float -> new_centers: f64[k,d], weights: f64[k],"
+    " steps: int, shift: float, status: int"
+)
 def lloyd(
     X: np.ndarray,
     centers: np.ndarray,
@@ -192,17 +178,6 @@ def lloyd(
     ----------
     Lloyd (1982), "Least squares quantization in PCM"; Hamerly (2010), "Making k-means even faster".
     """
-    _check("lloyd", X, centers, sample_weight)
-    if labels.shape != (len(X),) or labels.dtype != np.int32:
-        raise ValueError(
-            f"kmeans.lloyd: labels must be int32 of shape ({len(X)},), got {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-    if bounds.shape not in ((len(X), 2), (0, 2)) or bounds.dtype != X.dtype:
-        raise ValueError(
-            f"kmeans.lloyd: bounds must be {X.dtype} of shape ({len(X)}, 2) or (0, 2), got "
-            f"{bounds.dtype} of shape {bounds.shape}"
-        )
     steps, shift, status = 0, np.inf, 0
     weights = np.zeros(len(centers))
     while steps < n_steps and status == 0:
@@ -230,7 +205,12 @@ def lloyd(
     return centers.copy(), weights, steps, shift, status
 
 
-@op
+@op(
+    "X: T[n,d], starts: i64[r,k>=1], sample_weight: T[n]?, max_steps: int, tol: float"
+    " -> centers: f64[r,k,d], labels: i32[r,n], squared_distances: T[r,n], steps: i64[r],"
+    " status: i32[r]",
+    cuda="it is for data too small to share the threads of a CPU; on a GPU call kmeans.lloyd for each",
+)
 def restarts(
     X: np.ndarray,
     starts: np.ndarray,
@@ -286,18 +266,12 @@ def restarts(
     ----------
     Lloyd (1982), "Least squares quantization in PCM".
     """
-    if starts.ndim != 2 or starts.dtype != np.int64 or starts.shape[1] < 1:
-        raise ValueError(
-            f"kmeans.restarts: starts must be int64 of shape (r, k) with k >= 1, got "
-            f"{starts.dtype} of shape {starts.shape}"
-        )
     if starts.size and not (starts.min() >= 0 and starts.max() < len(X)):
         raise IndexError(
             f"kmeans.restarts: starts must lie in [0, {len(X)}), got {starts.min()} to "
             f"{starts.max()}"
         )
     r, k = starts.shape
-    _check("restarts", X, np.zeros((k, X.shape[-1])), sample_weight)
     centers = np.empty((r, k, X.shape[1]))
     nearest = np.empty((r, len(X)), dtype=np.int32)
     squared = np.empty((r, len(X)), dtype=X.dtype)
@@ -312,7 +286,10 @@ def restarts(
     return centers, nearest, squared, steps, status
 
 
-@op
+@op(
+    "X: T[n>=1,d], uniforms: f64[r?,k,t>=1], sample_weight: T[n]? -> indices: i64[r?,k],"
+    " squared_distances: T[r?,n]"
+)
 def plus_plus(
     X: np.ndarray, uniforms: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -356,23 +333,6 @@ def plus_plus(
     Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding", section 5 for
     the greedy variant.
     """
-    if X.ndim != 2 or X.dtype not in (np.float32, np.float64) or len(X) == 0:
-        raise ValueError(
-            f"kmeans.plus_plus: X must be a float32 or float64 matrix with rows, got {X.dtype} of "
-            f"shape {X.shape}"
-        )
-    if uniforms.ndim not in (2, 3) or uniforms.shape[-1] < 1 or uniforms.dtype != np.float64:
-        raise ValueError(
-            f"kmeans.plus_plus: uniforms must be float64 of shape (k, t) or (r, k, t) with t >= 1, "
-            f"got {uniforms.dtype} of shape {uniforms.shape}"
-        )
-    if sample_weight is not None and (
-        sample_weight.shape != (len(X),) or sample_weight.dtype != X.dtype
-    ):
-        raise ValueError(
-            f"kmeans.plus_plus: sample_weight must be {X.dtype} of shape ({len(X)},), got "
-            f"{sample_weight.dtype} of shape {sample_weight.shape}"
-        )
     if uniforms.ndim == 3:
         rows = np.empty(uniforms.shape[:2], dtype=np.int64)
         squared = np.empty((len(uniforms), len(X)), dtype=X.dtype)
@@ -403,7 +363,10 @@ def plus_plus(
     return indices, closest.astype(X.dtype)
 
 
-@op
+@op(
+    "X: T[n,d], rows: i64[b], centers: f64[k>=1,d], weight_sums: f64[k], sample_weight: T[n]?"
+    " -> new_centers: f64[k,d], new_weight_sums: f64[k], inertia: float"
+)
 def minibatch_step(
     X: np.ndarray,
     rows: np.ndarray,
@@ -452,12 +415,6 @@ def minibatch_step(
     ----------
     Sculley (2010), "Web-scale k-means clustering".
     """
-    _check("minibatch_step", X, centers, sample_weight)
-    if weight_sums.shape != (len(centers),) or weight_sums.dtype != np.float64:
-        raise ValueError(
-            f"kmeans.minibatch_step: weight_sums must be float64 of shape ({len(centers)},), got "
-            f"{weight_sums.dtype} of shape {weight_sums.shape}"
-        )
     if rows.size and (rows.min() < 0 or rows.max() >= len(X)):
         raise IndexError(
             f"kmeans.minibatch_step: rows must lie in [0, {len(X)}), got "

@@ -7,7 +7,7 @@ import numpy as np
 from ._op import op
 
 
-@op
+@op("X: T[n,d], Y: T[m,d], squared: bool -> D: T[n,m]")
 def euclidean(X: np.ndarray, Y: np.ndarray, squared: bool = False) -> np.ndarray:
     """Euclidean distances between all rows of X and all rows of Y.
 
@@ -39,11 +39,6 @@ def euclidean(X: np.ndarray, Y: np.ndarray, squared: bool = False) -> np.ndarray
     relative error is at most ``c * (d + 4) * eps`` however far the data lie from the origin.
     Deterministic. Cost 2 n m d flops.
     """
-    if X.ndim != 2 or Y.ndim != 2 or X.shape[1] != Y.shape[1] or X.dtype != Y.dtype:
-        raise ValueError(
-            f"pairwise.euclidean: X and Y must be matrices of one width and dtype, got "
-            f"{X.shape} {X.dtype} and {Y.shape} {Y.dtype}"
-        )
     difference = X.astype(np.float64)[:, None, :] - Y.astype(np.float64)[None, :, :]
     square = (difference**2).sum(axis=2)
     return (square if squared else np.sqrt(square)).astype(X.dtype)

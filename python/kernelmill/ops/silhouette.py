@@ -7,7 +7,7 @@ import numpy as np
 from ._op import op
 
 
-@op
+@op("X: T[n,d], Y: T[m,d], offsets: i64[k+1] -> S: f64[n,k]")
 def cluster_distance_sums(X: np.ndarray, Y: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Sum of the distances from each row of X to each cluster of rows of Y.
 
@@ -42,19 +42,7 @@ def cluster_distance_sums(X: np.ndarray, Y: np.ndarray, offsets: np.ndarray) -> 
     Rousseeuw (1987), "Silhouettes: a graphical aid to the interpretation and validation of cluster
     analysis".
     """
-    offsets = np.asarray(offsets)
-    if X.ndim != 2 or Y.ndim != 2 or X.shape[1] != Y.shape[1] or X.dtype != Y.dtype:
-        raise ValueError(
-            f"silhouette.cluster_distance_sums: X and Y must be matrices of one width and dtype, "
-            f"got {X.shape} {X.dtype} and {Y.shape} {Y.dtype}"
-        )
-    if (
-        offsets.ndim != 1
-        or offsets.size < 1
-        or offsets[0] != 0
-        or offsets[-1] != len(Y)
-        or np.any(np.diff(offsets) < 0)
-    ):
+    if offsets[0] != 0 or offsets[-1] != len(Y) or np.any(np.diff(offsets) < 0):
         raise ValueError(
             f"silhouette.cluster_distance_sums: offsets must rise from 0 to {len(Y)}, got {offsets}"
         )
