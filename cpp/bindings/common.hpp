@@ -14,6 +14,14 @@
 
 namespace kernelmill {
 
+inline std::string shape_text(const py::array& a) {
+  std::string text = "(";
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) {
+    text += (i ? ", " : "") + std::to_string(a.shape(i));
+  }
+  return text + (a.ndim() == 1 ? ",)" : ")");
+}
+
 inline std::string dtype_text(const py::array& a) { return py::str(a.dtype()); }
 
 // Whether the memory of `a` can be read as elements of T: native byte order, aligned, and strides

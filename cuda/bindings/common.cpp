@@ -50,6 +50,14 @@ DeviceArray::DeviceArray(std::string_view op, std::string_view name, const py::o
   }
 }
 
+std::string DeviceArray::text() const {
+  std::string text = dtype + " of shape (";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
 bool DeviceArray::contiguous() const {
   return owner.attr("flags").attr("c_contiguous").cast<bool>();
 }

@@ -34,6 +34,7 @@ struct DeviceArray {
   std::vector<index_t> shape, strides;  // strides in bytes
   std::string dtype;
 
+  std::string text() const;  // "float32 of shape (3, 2)"
   bool contiguous() const;
 };
 

@@ -27,7 +27,7 @@ py::object reduce(Kind kind, const char* op, const py::object& x, const py::obje
       invalid(op, "x must have elements along the reduced axes, got shape ",
               text.substr(text.find('(')));
     }
-    const char* const dtype = reduction::is_index(kind) ? "int64" : dtype_name<T>();
+    const char* const dtype = reduction::is_index(kind) ? "int64" : dtype_name(code_of<T>());
     const py::object y = cupy().attr("empty")(py::tuple(py::cast(shape)), dtype);
     const DeviceArray to(op, "out", y);
     const reduction::Cut cut(kept, reduced);

@@ -56,6 +56,11 @@ def is_sparse(value: Any) -> bool:
     return "scipy.sparse" in sys.modules and sys.modules["scipy.sparse"].issparse(value)
 
 
+def is_csr(value: Any) -> bool:
+    """Whether this is a SciPy CSR matrix or array: the sparse form that ops take."""
+    return is_sparse(value) and value.format == "csr"
+
+
 def is_frame(value: Any) -> bool:
     """Whether this is a pandas or polars DataFrame, or a pyarrow Table or RecordBatch."""
     name = type(value).__name__

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .. import _levels
-from .._arrays import is_cupy
-from ._signature import Signature, is_csr
+from .._arrays import is_csr, is_cupy
+from ._signature import Signature
 
 registry: dict[str, Op] = {}
 

@@ -35,6 +35,8 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import is_csr
+
 _DTYPES = {
     "T": "T",
     "f32": "float32",
@@ -178,11 +180,6 @@ def _item(found: re.Match[str], parameter: inspect.Parameter | None) -> Item:
         csr=group["csr"] is not None,
         default=default,
     )
-
-
-def is_csr(array: Any) -> bool:
-    """Whether ``array`` is a SciPy CSR matrix or array, found without importing SciPy."""
-    return type(array).__module__.startswith("scipy.sparse") and array.format == "csr"
 
 
 class Signature:
