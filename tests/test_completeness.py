@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -163,16 +164,19 @@ def test_every_op_has_an_agreement_case(name):
     assert next(iter(generators[name]()), None) is not None, f"{name} must have a case"
 
 
-def load_agreement():
-    """tests/ops/agreement.py with every family's cases registered."""
-    sys.path.insert(0, str(ROOT / "tests" / "ops"))
+def imported_from(folder: Path, *modules: str) -> list[ModuleType]:
+    """Test modules that lie in no package."""
+    sys.path.insert(0, str(folder))
     try:
-        agreement = importlib.import_module("agreement")
-        for family in ops.FAMILIES:
-            importlib.import_module(f"test_{family}")
+        return [importlib.import_module(module) for module in modules]
     finally:
-        sys.path.remove(str(ROOT / "tests" / "ops"))
-    return agreement
+        sys.path.remove(str(folder))
+
+
+def load_agreement() -> ModuleType:
+    """tests/ops/agreement.py with every family's cases registered."""
+    families = (f"test_{family}" for family in ops.FAMILIES)
+    return imported_from(ROOT / "tests" / "ops", "agreement", *families)[0]
 
 
 @pytest.mark.parametrize("name", sorted(OPS))
@@ -250,6 +254,14 @@ def test_every_estimator_passes_scikit_learns_checks():
         listed = NOT_CHECKED_BY_SCIKIT_LEARN.get(name, "").strip()
         assert covered or listed, f"{name} must pass parametrize_with_checks or say why not"
     assert set(NOT_CHECKED_BY_SCIKIT_LEARN) <= set(public_estimators())
+
+
+def test_every_estimator_keeps_the_law_of_scale_or_says_why_not():
+    scale = imported_from(ROOT / "tests", "test_scale")[0]
+    rows = {name.partition(" ")[0].partition(".")[2] for name in scale.SCALED}
+    listed = {name for name, reason in scale.NOT_SCALED.items() if reason.strip()}
+    assert not rows & listed
+    assert rows | listed == {name.rpartition(".")[2] for name in public_estimators()}
 
 
 # --- the tree -------------------------------------------------------------------------------------
