@@ -304,7 +304,7 @@ def agreement_tests(family: str):
 
     @pytest.mark.parametrize("name", [n for n in names if not ops.all_ops()[n].array_free])
     def test_layouts(name):
-        generated = list(generators[name]())
+        generated = [case for case in generators[name]() if not case.big]
         case = generated[len(generated) // 2]
         want = run(ops.all_ops()[name].specification, case)
         for i, argument in enumerate(case.args):
