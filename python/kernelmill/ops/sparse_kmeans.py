@@ -2,6 +2,8 @@
 
 A CSR matrix of shape (n, d) is three arrays: row i holds ``data[indptr[i]:indptr[i+1]]`` in columns
 ``indices[indptr[i]:indptr[i+1]]``. Repeated columns add up. See `kmeans` for the symbols.
+
+NaN, empty input and determinism are as in `kmeans`. Cost is 2 nnz k flops.
 """
 
 from __future__ import annotations
@@ -74,8 +76,7 @@ def assign(
 
     Notes
     -----
-    Twins use ``||x||^2 - 2 x.c + ||c||^2`` in float64. NaN and inf as in `kmeans.assign`. No rows
-    give empty results. Deterministic. Cost 2 nnz k flops.
+    Implementations use ``||x||^2 - 2 x.c + ||c||^2`` in float64.
     """
     _check("assign", data, indices, indptr, centers)
     X = _dense(data, indices, indptr, centers.shape[1])
@@ -117,10 +118,6 @@ def lloyd_step(
     ------
     ValueError
         If the arrays do not fit.
-
-    Notes
-    -----
-    Determinism and NaN as in `kmeans.lloyd_step`. No rows give zeros. Cost 2 nnz k flops.
     """
     _check("lloyd_step", data, indices, indptr, centers)
     X = _dense(data, indices, indptr, centers.shape[1])
