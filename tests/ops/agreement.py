@@ -290,8 +290,8 @@ def agreement_tests(family: str):
     @pytest.mark.parametrize("backend", backends())
     @pytest.mark.parametrize("name", names)
     def test_agreement(name, backend):
-        if backend == "cuda" and ops.all_ops()[name].cuda:
-            pytest.skip(ops.all_ops()[name].cuda)
+        if backend == "cuda" and (reason := ops.all_ops()[name].cuda):
+            pytest.skip(f"no CUDA implementation: {reason}")
         ran = 0
         for case in generators[name]():
             if backend == "cuda" and is_csr(case.args[0]):
@@ -307,7 +307,7 @@ def agreement_tests(family: str):
 
     @pytest.mark.parametrize("name", [n for n in names if not ops.all_ops()[n].array_free])
     def test_layouts(name):
-        generated = list(generators[name]())
+        generated = [case for case in generators[name]() if not case.big]
         case = generated[len(generated) // 2]
         want = run(ops.all_ops()[name].specification, case)
         for i, argument in enumerate(case.args):

@@ -6,11 +6,16 @@ is and adds up to T. ``log_density[t, j] = log p(x_t | z_t = j)``, ``startprob``
 variational inference passes subnormalised ones. Where nothing was observed the log density is 0.
 Everything is float64.
 
-Three recursions, written here in log space (the twins scale instead, see `forward`):
+Three recursions, written here in log space (implementations scale instead, see `forward`):
 
     log alpha_t(j) = log b_t(j) + log sum_i alpha_{t-1}(i) A(i, j),      alpha_0 = pi b_0
     log beta_t(i)  = log sum_j A(i, j) b_{t+1}(j) beta_{t+1}(j),         beta_{T-1} = 1
     v_t(j)         = log b_t(j) + max_i (v_{t-1}(i) + log A(i, j)),      v_0 = log pi + log b_0
+
+NaN in an argument reaches its own sequence and the sums over all sequences. Empty sequences and
+T = 0 are allowed, and add nothing. All ops are deterministic: sums run over chunks whose bounds
+depend on shapes and lengths alone and are combined in order, so results have the same bits at any
+thread count. Cost is counted in flops; sequences run in parallel.
 """
 
 from __future__ import annotations
@@ -109,12 +114,11 @@ def forward(
 
     Notes
     -----
-    Twins take the largest log density out of each row and scale alpha at each step, as Rabiner's
-    c_t does. Where terms that underflowed might matter they work in log space, so the result is the
-    same as there within rounding. Relative error about 2 T K eps. On CUDA few long sequences are
-    cut into segments that are chained. NaN in log_density gives NaN from that row on. Empty
-    sequences and T = 0 are allowed. Deterministic: the same bits at any thread count. Cost 2 T K^2
-    flops; sequences run in parallel.
+    Implementations take the largest log density out of each row and scale alpha at each step, as
+    Rabiner's c_t does. Where terms that underflowed might matter they work in log space, so the
+    result is the same as there within rounding. Relative error about 2 T K eps. On CUDA few long
+    sequences are cut into segments that are chained. NaN in log_density gives NaN from that row on.
+    Cost 2 T K^2 flops.
 
     References
     ----------
@@ -181,11 +185,8 @@ def posteriors(
     -----
     ``gamma_t(j) ~ alpha_t(j) beta_t(j)`` and ``xi_t(i, j) ~ alpha_t(i) A(i, j) b_{t+1}(j)
     beta_{t+1}(j)``, scaled and, where needed, done again in log space as in `forward`; impossible
-    sequences add nothing to the sums. The sums add up over chunks of whole sequences. NaN in
-    log_density reaches its sequence and the sums. Empty sequences and T = 0 are allowed.
-    Deterministic: sums run over chunks of sequences whose bounds depend on lengths alone, combined
-    in order, the same bits at any thread count. Cost 6 T K^2 flops; the forward and backward passes
-    of a sequence run side by side.
+    sequences add nothing to the sums. The sums add up over chunks of whole sequences. Cost 6 T K^2
+    flops; the forward and backward passes of a sequence run side by side.
 
     References
     ----------
@@ -254,9 +255,9 @@ def viterbi(
     -----
     One tie rule: the lowest state, at the end of a sequence and among equally good predecessors,
     going back; an impossible sequence falls under it too. Each v_t(j) is the sum of three numbers
-    in one order, ``(v_{t-1}(i) + log A(i, j)) + log b_t(j)``, so all twins give the same bits. With
-    NaN in log_density the path is unspecified within range and log_prob NaN or a number. Empty
-    sequences and T = 0 are allowed. Deterministic. Cost 2 T K^2 flops; sequences run in parallel.
+    in one order, ``(v_{t-1}(i) + log A(i, j)) + log b_t(j)``, so all implementations give the same
+    bits. With NaN in log_density the path is unspecified within range and log_prob NaN or a number.
+    Cost 2 T K^2 flops.
 
     References
     ----------
@@ -317,9 +318,8 @@ def sample_states(
     -----
     Number u picks the first state whose running sum of probabilities passes ``u * total``, so a
     state with probability 0 is never picked; a row of A that sums to 0 keeps its state. NaN in an
-    argument gives unspecified states within range. Empty paths and T = 0 are allowed.
-    Deterministic: running sums are added in the order of states, so all twins give the same bits.
-    Cost T log2 K comparisons after K^2 additions; paths run in parallel.
+    argument gives unspecified states within range. Running sums are added in the order of states,
+    so all implementations give the same bits. Cost T log2 K comparisons after K^2 additions.
 
     References
     ----------
@@ -371,9 +371,7 @@ def symbol_counts(symbols: np.ndarray, gamma: np.ndarray, n_symbols: int) -> np.
 
     Notes
     -----
-    NaN in gamma reaches the count of its state and symbol. T = 0 gives zeros. Sums run over chunks
-    whose bounds depend on the shapes alone, combined in order: the same bits at any thread count,
-    deterministic. Cost T K additions.
+    NaN in gamma reaches the count of its state and symbol. Cost T K additions.
 
     References
     ----------

@@ -3,6 +3,12 @@
 Symbols: X is (n, d) data, C is (k, d) centers, w (n,) weights. Centers are float64 even for float32
 data: far from the origin the spacing of float32 would move them (mean 1e4 times the spread loses
 four of seven digits). Ties go to the lowest center index everywhere.
+
+NaN and infinity in X are not refused: such a row has any label within range and reaches what is
+summed over that cluster. Empty X gives empty results and sums of zero unless the op says otherwise.
+All ops are deterministic: sums run in float64 over chunks of rows whose bounds depend on the shapes
+alone and are combined in order, so results have the same bits at any thread count. Cost is counted
+in flops.
 """
 
 from __future__ import annotations
@@ -45,11 +51,10 @@ def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Notes
     -----
-    Twins compare ``||c'||^2 - 2 x'.c'`` at the dtype of X after moving the origin to a median o of
-    the centers (x' = x - o, c' = c - o), so a label may differ where two centers are equally near
-    within rounding; the distance returned is recomputed from differences, without cancellation.
-    A row with NaN or inf has an unspecified label within range and a distance of NaN or inf. Empty
-    X gives empty results. Deterministic, one row at a time. Cost 2 n k d flops.
+    Implementations compare ``||c'||^2 - 2 x'.c'`` at the dtype of X after moving the origin to a
+    median o of the centers (x' = x - o, c' = c - o), so a label may differ where two centers are
+    equally near within rounding; the distance returned is recomputed from differences, without
+    cancellation. The distance of a row with NaN or inf is NaN or inf. Cost 2 n k d flops.
 
     References
     ----------
@@ -94,9 +99,7 @@ def lloyd_step(
 
     Notes
     -----
-    Labels as in `assign`. Empty X gives zeros. Sums run in float64, per chunk of rows whose bounds
-    depend on the shapes alone, combined in chunk order: the same bits at any thread count. NaN and
-    inf reach the statistics of the cluster that the row falls in. Cost 2 n k d + 3 n d flops.
+    Labels as in `assign`. Cost 2 n k d + 3 n d flops.
 
     References
     ----------
@@ -170,9 +173,8 @@ def lloyd(
     Labels are those of `assign` at the centers before the last update. Bounds change the work,
     never the result: a row is passed over only when its bounds, widened by the rounding error of
     the comparison, prove that the comparison would keep its label. On return the bounds hold for
-    ``new_centers``. NaN and inf reach the center of the cluster that the row falls in. Empty X
-    keeps the centers and gives status 3. The same bits at any thread count, with or without
-    bounds: deterministic. Cost at most 2 n k d flops a step.
+    ``new_centers``. Results have the same bits with or without bounds. Empty X keeps the centers
+    and gives status 3. Cost at most 2 n k d flops a step.
 
     References
     ----------
@@ -258,9 +260,8 @@ def restarts(
 
     Notes
     -----
-    Each run has the bits of `lloyd` from ``X[starts[i]]`` and of `assign` after it, at any thread
-    count: deterministic. NaN and inf go where they go there. Empty X has no rows to start from.
-    Cost 2 n k d flops for each step and for the labels.
+    Each run has the bits of `lloyd` from ``X[starts[i]]`` and of `assign` after it. Empty X has no
+    rows to start from. Cost 2 n k d flops for each step and for the labels.
 
     References
     ----------
@@ -325,8 +326,8 @@ def plus_plus(
     -----
     Number u picks the first row whose running sum of ``w D^2`` passes ``u * total``; when the total
     is 0 (fewer distinct rows than seeds) it picks by weight instead. Empty X raises. With NaN or
-    inf in X the choice is unspecified. Deterministic: the same bits at any thread count, and for
-    one seeding alone or among others. Cost 2 n k t d flops at most for each seeding.
+    inf in X the choice is unspecified. One seeding has the same bits alone or among others. Cost 2
+    n k t d flops at most for each seeding.
 
     References
     ----------
@@ -408,8 +409,7 @@ def minibatch_step(
 
     Notes
     -----
-    Ties as in `assign`. An empty batch changes nothing. NaN and inf reach the center that the row
-    falls in. The same bits at any thread count. Cost 2 b k d flops.
+    Ties as in `assign`. An empty batch changes nothing. Cost 2 b k d flops.
 
     References
     ----------

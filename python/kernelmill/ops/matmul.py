@@ -1,4 +1,8 @@
-"""The dense matrix product: the tile product with nothing done to its tiles."""
+"""The dense matrix product: the tile product with nothing done to its tiles.
+
+NaN and infinity propagate. An empty sum, k = 0, is 0. Deterministic: each entry is one sum in
+ascending k, so results have the same bits at any thread count. Cost is 2 m n k flops.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +44,7 @@ def matmul(
 
     Notes
     -----
-    NaN and inf propagate. k = 0 gives ``beta * C``. Each entry is one sum in ascending k at the
-    dtype of A (twins), so results have the same bits at any thread count. Cost 2 m n k flops.
+    Implementations add at the dtype of A. With k = 0 the result is ``beta * C``.
 
     References
     ----------

@@ -9,6 +9,11 @@ which is the log weight of a mixture or what a variational bound puts in its pla
 Parameters are float64 even for float32 data. Statistics are moments about the means that the pass
 was given: about the origin they would lose all digits where means are large beside the spread.
 One P for all components is the tied covariance; a diagonal one with equal entries the spherical.
+
+A row with NaN gets NaN, and so do sums over rows unless the op says otherwise. Empty X gives empty
+results and sums of zero. All ops are deterministic: what is summed over rows is summed over chunks
+whose bounds depend on the shapes alone, combined in order, so results have the same bits at any
+thread count. Cost is counted in flops.
 """
 
 from __future__ import annotations
@@ -57,11 +62,10 @@ def full_log_joint(
 
     Notes
     -----
-    Twins multiply rows by P_j at the dtype of X after moving the origin to a median o of the means
-    and subtract ``(m_j - o) P_j`` then, so the error of each whitened coordinate is a few eps times
-    ``sum_p |X[i, p] - o_p| |P_j[p, q]|``. A row with NaN gets NaN. Empty X gives an empty result.
-    Deterministic, one row at a time: the same bits at any thread count. Cost n k d^2 flops, with a
-    single P n d^2 + 3 n k d.
+    Implementations multiply rows by P_j at the dtype of X after moving the origin to a median o of
+    the means and subtract ``(m_j - o) P_j`` then, so the error of each whitened coordinate is a few
+    eps times ``sum_p |X[i, p] - o_p| |P_j[p, q]|``. Cost n k d^2 flops, with a single P n d^2 + 3 n
+    k d.
 
     References
     ----------
@@ -110,9 +114,8 @@ def diag_log_joint(
 
     Notes
     -----
-    Twins sum squares of ``x P - m P`` at the dtype of X after moving the origin to a median of the
-    means. A row with NaN gets NaN. Empty X gives an empty result. Deterministic, one row at a time:
-    the same bits at any thread count. Cost 4 n k d flops.
+    Implementations sum squares of ``x P - m P`` at the dtype of X after moving the origin to a
+    median of the means. Cost 4 n k d flops.
 
     References
     ----------
@@ -153,8 +156,7 @@ def responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Notes
     -----
     The largest entry is taken out of each row first, so nothing overflows. A row that is -inf
-    throughout has log_prob -inf and responsibilities 0; a row with NaN gets NaN. Empty input gives
-    empty results. Deterministic. Cost about 20 flops an entry (one exp).
+    throughout has log_prob -inf and responsibilities 0. Cost about 20 flops an entry (one exp).
 
     References
     ----------
@@ -207,11 +209,10 @@ def full_moments(
 
     Notes
     -----
-    Twins accumulate in float64 about one origin near the means and move the moments to each mean at
-    the end of a chunk, so the error is a few float64 eps times the second moment about that origin.
-    NaN and inf reach the moments of their feature. Empty X gives zeros. Sums run over chunks whose
-    bounds depend on the shapes alone, combined in order: the same bits at any thread count,
-    deterministic. Cost n k d^2 flops, pooled n d^2 + 2 n k d.
+    Implementations accumulate in float64 about one origin near the means and move the moments to
+    each mean at the end of a chunk, so the error is a few float64 eps times the second moment about
+    that origin. NaN and inf reach the moments of their feature. Cost n k d^2 flops, pooled n d^2 +
+    2 n k d.
 
     References
     ----------
@@ -260,8 +261,8 @@ def diag_moments(
 
     Notes
     -----
-    Accumulated as in `full_moments`. NaN and inf reach the moments of their feature. Empty X gives
-    zeros. Deterministic: the same bits at any thread count. Cost 4 n k d flops.
+    Accumulated as in `full_moments`. NaN and inf reach the moments of their feature. Cost 4 n k d
+    flops.
 
     References
     ----------
@@ -318,9 +319,8 @@ def full_step(
     Notes
     -----
     `full_log_joint`, `responsibilities` and `full_moments` in one pass over X, block by block: no n
-    x k matrix. Rows without weight count for nothing, whatever they hold. NaN reaches all
-    statistics, inf the log-likelihood and the moments of its feature. Empty X gives zeros. The
-    statistics add up over chunks of rows. Deterministic: the same bits at any thread count. Cost 2
+    x k matrix. Rows with zero weight are ignored, whatever they hold; inf reaches the
+    log-likelihood and the moments of its feature. The statistics add up over chunks of rows. Cost 2
     n k d^2 flops, with a single P 2 n d^2 + 6 n k d.
 
     References
@@ -380,9 +380,8 @@ def diag_step(
     Notes
     -----
     `diag_log_joint`, `responsibilities` and `diag_moments` in one pass over X, block by block: no n
-    x k matrix. Rows without weight count for nothing, whatever they hold. NaN reaches all
-    statistics, inf the log-likelihood and the moments of its feature. Empty X gives zeros. The
-    statistics add up over chunks of rows. Deterministic: the same bits at any thread count. Cost 8
+    x k matrix. Rows with zero weight are ignored, whatever they hold; inf reaches the
+    log-likelihood and the moments of its feature. The statistics add up over chunks of rows. Cost 8
     n k d flops.
 
     References

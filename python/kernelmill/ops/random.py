@@ -3,6 +3,9 @@
 The generator is Philox4x32-10, a keyed bijection of 128-bit counters. The key is the seed; the
 counter is (block number, stream); a block gives four 32-bit words that items take in order. So any
 slice of a sequence can be made anywhere: ``uniform(s, t, 0, 9)[5:]`` is ``uniform(s, t, 5, 4)``.
+
+There is no NaN or infinity; ``n = 0`` gives an empty array. Deterministic at any thread count. Cost
+is 10 rounds (20 integer products) a block, beside what an op adds.
 """
 
 from __future__ import annotations
@@ -100,10 +103,8 @@ def uniform(seed: int, stream: int, start: int, n: int, dtype=np.float64) -> np.
     Notes
     -----
     float32: ``floor(w / 2^8) / 2^24`` with ``w`` word ``i mod 4`` of block ``i // 4``. float64:
-    ``(2^26 floor(w / 2^5) + floor(w' / 2^6)) / 2^53`` with ``w, w'`` words ``2 (i mod 2)`` and
-    ``2 (i mod 2) + 1`` of block ``i // 2``. 1 is never reached. There is no NaN or inf; ``n = 0``
-    gives an empty array. Deterministic: every twin gives these bits, at any thread count. Cost 10
-    rounds (20 integer products) per 4 float32 or 2 float64 items.
+    ``(2^26 floor(w / 2^5) + floor(w' / 2^6)) / 2^53`` with ``w, w'`` words ``2 (i mod 2)`` and ``2
+    (i mod 2) + 1`` of block ``i // 2``. 1 is never reached. Every implementation gives these bits.
 
     References
     ----------
@@ -160,10 +161,10 @@ def normal(seed: int, stream: int, start: int, n: int, dtype=np.float64) -> np.n
     a pair from one ``(u, t)``. float32: ``u = w / 2^32 + 2^-33`` with ``w`` and the sum rounded to
     float32, and ``t = floor(w' / 2^8) / 2^24``, of words (0, 1) of block ``i // 4`` for the block's
     items 0 and 1 and of words (2, 3) for 2 and 3; ``|z| <= 6.77``. float64: ``1 - u`` and ``t`` are
-    the float64 uniforms of words (0, 1) and (2, 3) of block ``i // 2``; ``|z| <= 8.58``. There is
-    no NaN or inf; ``n = 0`` gives an empty array. Deterministic at any thread count; each twin is
-    within 4 units in the last place of the exact value, as the last bits of log, sin and cos
-    differ. Cost that of `uniform` for as many words, plus a log, a sqrt and a sincos a pair.
+    the float64 uniforms of words (0, 1) and (2, 3) of block ``i // 2``; ``|z| <= 8.58``. Each
+    implementation is within 4 units in the last place of the exact value, as the last bits of log,
+    sin and cos differ. Cost that of `uniform` for as many words, plus a log, a sqrt and a sincos a
+    pair.
 
     References
     ----------
@@ -230,10 +231,9 @@ def integers(seed: int, stream: int, start: int, n: int, high: int) -> np.ndarra
     Notes
     -----
     ``k = floor(v high / 2^64)`` with the 64 bits ``v = 2^32 w + w'`` of words ``2 (i mod 2)`` and
-    ``2 (i mod 2) + 1`` of block ``i // 2``. Each value's probability is within ``2^-64`` of
-    ``1 / high``: no test on fewer than about ``2^128 / high^2`` items can tell. There is no NaN
-    or inf; ``n = 0`` gives an empty array. Deterministic: every twin gives these bits, at any
-    thread count. Cost 10 rounds (20 integer products) per 2 items and 4 products an item.
+    ``2 (i mod 2) + 1`` of block ``i // 2``. Each value's probability is within ``2^-64`` of ``1 /
+    high``: no test on fewer than about ``2^128 / high^2`` items can tell. Every implementation
+    gives these bits. Cost 4 products an item beside the block.
 
     References
     ----------

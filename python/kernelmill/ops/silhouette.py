@@ -1,4 +1,8 @@
-"""Silhouette coefficients without an n x n matrix."""
+"""Silhouette coefficients without an n x n matrix.
+
+NaN and infinity propagate. Empty X gives an empty result. Deterministic: the same bits at any
+thread count. Cost is 2 n m d flops and n m square roots.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +38,7 @@ def cluster_distance_sums(X: np.ndarray, Y: np.ndarray, offsets: np.ndarray) -> 
 
     Notes
     -----
-    NaN and inf propagate. Empty X gives an empty result. Memory O(n k) beside the inputs.
-    Deterministic, the same bits at any thread count. Cost 2 n m d flops and n m square roots.
+    Memory O(n k) beside the inputs.
 
     References
     ----------
