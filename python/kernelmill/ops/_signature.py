@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import is_csr
+from .._arrays import is_csr, is_cupy
 
 _DTYPES = {
     "T": "T",
@@ -305,7 +305,7 @@ class Signature:
         """Checks one array; the dtype that T stands for from here on."""
         if item.csr and is_csr(value) and not cuda:
             self._check_csr(item, value)
-        elif not (hasattr(value, "__cuda_array_interface__") if cuda else _is_ndarray(value)):
+        elif not (is_cupy(value) if cuda else _is_ndarray(value)):
             kind = "CuPy" if cuda else "NumPy"
             hint = "move it with cupy.asarray" if cuda else "convert it with numpy.asarray"
             also = " or a SciPy CSR matrix" if item.csr and not cuda else ""
