@@ -1,4 +1,4 @@
-"""What every test shares: a printed seed, and threads left as they were found."""
+"""What every test shares: a printed seed, peers on one thread, threads left as they were found."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401 - its BLAS must be loaded to be limited
+import sklearn.cluster  # noqa: F401 - and the OpenMP runtime
+import threadpoolctl
 
 DEFAULT_SEED = 20260101
 os.environ["MPLBACKEND"] = "Agg"  # pictures are drawn and not shown
@@ -38,6 +41,13 @@ def seed(pytestconfig: pytest.Config) -> int:
 def rng(seed: int) -> np.random.Generator:
     """A generator in the same state for every test."""
     return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _peers_on_one_thread():
+    """Small tasks on threads that spin while others need the cores took 20 times longer."""
+    with threadpoolctl.threadpool_limits({"blas": 1, "openmp": 1}):
+        yield
 
 
 @pytest.fixture(autouse=True)

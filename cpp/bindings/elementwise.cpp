@@ -69,7 +69,7 @@ class Call {
  private:
   struct Argument {
     std::optional<py::array> array;  // none for a Python number; py::array() would make one
-    py::handle number;
+    py::object number;
     std::uint64_t value;  // the number, as an element
     Strides strides;
     Operand operand;
@@ -79,9 +79,11 @@ class Call {
   std::string name(std::size_t i) const { return row_.argument_name(i); }
 
   void take(std::size_t i, py::handle given) {
-    arguments_[i].number = given;
-    if (!py::isinstance<py::array>(given)) return;
-    arguments_[i].array = py::reinterpret_borrow<py::array>(given);
+    if (py::isinstance<py::array>(given)) {
+      arguments_[i].array = py::reinterpret_borrow<py::array>(given);
+    } else {
+      arguments_[i].number = py::reinterpret_borrow<py::object>(given);
+    }
   }
 
   // The dtype of the arrays with axes; of the 0-d ones where none has any.
@@ -115,20 +117,21 @@ class Call {
     argument.operand.type = type;
     if (argument.array) {
       const bool same = dtype_of(argument.array->dtype()) == static_cast<std::size_t>(type);
-      if (same && readable(*argument.array)) {
+      const char* const dtype = kDtypeNames[static_cast<int>(type)];
+      if (same) {
+        if (!readable(*argument.array)) {
+          argument.array = py::array(argument.array->attr("astype")(dtype));
+        }
         argument.operand.data = const_cast<void*>(argument.array->data());
         return;
       }
-      if (same || (argument.array->ndim() == 0 && type != Dtype::boolean)) {
-        const py::object native =
-            argument.array->attr("astype")(kDtypeNames[static_cast<int>(type)]);
-        argument.array = py::array(native);
-        argument.operand.data = const_cast<void*>(argument.array->data());
-        return;
+      if (argument.array->ndim() > 0 || type == Dtype::boolean) {
+        invalid(row_.op, name(i), " must be ", dtype,
+                row_.kinds[i] == 'b' ? "" : " like the other arrays", ", got ",
+                dtype_text(*argument.array), " (convert it with astype)");
       }
-      invalid(row_.op, name(i), " must be ", kDtypeNames[static_cast<int>(type)],
-              row_.kinds[i] == 'b' ? "" : " like the other arrays", ", got ",
-              dtype_text(*argument.array), " (convert it with astype)");
+      argument.number = argument.array->attr("item")();
+      argument.array.reset();
     }
     argument.operand.data = &argument.value;
     if (!store(argument.number.ptr(), type, &argument.value)) {
@@ -232,9 +235,6 @@ class Call {
   }
 
   void check_out(const py::object& out, Dtype type) const {
-    std::string want;
-    for (index_t size : shape()) want += std::to_string(size) + ",";
-    const char* const dtype = kDtypeNames[static_cast<int>(type)];
     if (!py::isinstance<py::array>(out)) {
       throw py::type_error(std::string(row_.op) + ": out must be an array, got " +
                            py::str(py::type::of(out).attr("__name__")).cast<std::string>());
@@ -247,6 +247,9 @@ class Call {
       fits = array.shape(own) == shape_[axis] && (shape_[axis] <= 1 || array.strides(own) != 0);
     }
     if (!fits) {
+      std::string want;
+      for (index_t size : shape()) want += std::to_string(size) + ",";
+      const char* const dtype = kDtypeNames[static_cast<int>(type)];
       invalid(row_.op, "out must be a writeable ", dtype, " array of shape (", want, "), got ",
               dtype_text(array), " of shape ", shape_text(array));
     }

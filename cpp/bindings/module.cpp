@@ -1,8 +1,9 @@
 // The extension module of every instruction-set level: `_cpu_v2`, `_cpu_v3`, `_cpu_v4`,
 // `_cpu_arm64`. What a level adds is in cpp/isa/module.c.
 
-#include "bindings/common.hpp"
+#include "bindings/binder.hpp"
 
+#include "core/memory.hpp"    // pool_trim
 #include "core/parallel.hpp"  // thread limits, interrupts
 
 extern "C" const char* kernelmill_level();
@@ -44,13 +45,15 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   m.def("pool_trim", [] { pool_trim(); });
 
   bind_elementwise(m);
-  bind_hmm(m);
-  bind_kmeans(m);
-  bind_matmul(m);
-  bind_mixture(m);
-  bind_pairwise(m);
-  bind_random(m);
   bind_reduction(m);
-  bind_silhouette(m);
-  bind_sparse_kmeans(m);
+#define KERNELMILL_FAMILY(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name))
+  KERNELMILL_FAMILY(hmm);
+  KERNELMILL_FAMILY(kmeans);
+  KERNELMILL_FAMILY(matmul);
+  KERNELMILL_FAMILY(mixture);
+  KERNELMILL_FAMILY(pairwise);
+  KERNELMILL_FAMILY(random);
+  KERNELMILL_FAMILY(silhouette);
+#undef KERNELMILL_FAMILY
+  define_describe(m);
 }

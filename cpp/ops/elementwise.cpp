@@ -1,5 +1,6 @@
 #include "ops/elementwise.hpp"
 
+#include <algorithm>    // std::fill_n, std::min
 #include <cmath>        // std::fabs, std::sqrt
 #include <cstdint>      // elements of 1, 4 and 8 bytes
 #include <type_traits>  // std::conditional_t
@@ -119,9 +120,13 @@ void transfer(const Plan& plan, std::size_t operand, index_t begin, index_t end,
     index_t row = last > 0 ? begin / width % above : 0;
     for (; begin < end && row < above; ++row) {
       const index_t run = std::min(width - column, end - begin);
-      for (index_t i = 0; i < run; ++i) {
-        E* element = reinterpret_cast<E*>(at + i * step);
-        (kGather ? flat[i] : *element) = kGather ? *element : flat[i];
+      if (kGather && step == 0) {
+        std::fill_n(flat, run, *reinterpret_cast<const E*>(at));
+      } else {
+        for (index_t i = 0; i < run; ++i) {
+          E* element = reinterpret_cast<E*>(at + i * step);
+          (kGather ? flat[i] : *element) = kGather ? *element : flat[i];
+        }
       }
       flat += run;
       begin += run;

@@ -1,4 +1,4 @@
-// Forward, backward and posteriors.
+// Forward and posteriors.
 //
 // Let m_t = max_j log_density(t, j) and b_t(j) = exp(log_density(t, j) - m_t), at most 1. With
 //
@@ -144,7 +144,7 @@ void each_whole(const Plan& plan, index_t chunk, Body&& body) {
   }
 }
 
-// Forward or backward alone: densities, one chain, probabilities. Chain is
+// Forward alone: densities, one chain, probabilities. Chain is
 // bool(span, b, shift, rows), Again redoes a sequence in log space.
 template <class Chain, class Again>
 void filter(MatrixView<const double> x, Lengths lengths, double* out, Chain&& chain,
@@ -396,18 +396,6 @@ void forward(MatrixView<const double> log_density, std::span<const double> start
       [&](const Span& span, MatrixView<const double> of, double* out) {
         log_prob[span.number] = log_model.forward(of, out);
       });
-}
-
-void backward(MatrixView<const double> log_density, MatrixView<const double> transmat,
-              Lengths lengths, double* future) {
-  const Transition at(transmat.transposed(), false);
-  const LogModel log_model({}, transmat);
-  filter(
-      log_density, lengths, future,
-      [&](const Span& span, const double* b, double, double* rows) {
-        return run_backward(at, b, span.length, allowed_alone, rows);
-      },
-      [&](const Span&, MatrixView<const double> of, double* out) { log_model.backward(of, out); });
 }
 
 void posteriors(MatrixView<const double> log_density, std::span<const double> startprob,

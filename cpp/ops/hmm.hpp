@@ -20,10 +20,6 @@ void forward(MatrixView<const double> log_density, std::span<const double> start
              MatrixView<const double> transmat, Lengths lengths, double* filtered,
              double* log_prob);
 
-// future (T, K).
-void backward(MatrixView<const double> log_density, MatrixView<const double> transmat,
-              Lengths lengths, double* future);
-
 // weight (S) or empty for all ones; gamma (T, K), log_prob (S), starts (K), transitions (K, K).
 void posteriors(MatrixView<const double> log_density, std::span<const double> startprob,
                 MatrixView<const double> transmat, Lengths lengths, std::span<const double> weight,

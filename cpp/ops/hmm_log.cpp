@@ -107,12 +107,6 @@ double LogModel::forward(MatrixView<const double> density, double* filtered) con
   return log_prob;
 }
 
-void LogModel::backward(MatrixView<const double> density, double* future) const {
-  prepare();
-  beta(density, future);
-  for (index_t t = 0; t < density.rows; ++t) normalise(future + t * k_, k_, future + t * k_);
-}
-
 double LogModel::posteriors(MatrixView<const double> density, double weight, double* gamma,
                             double* starts, double* transitions) const {
   prepare();

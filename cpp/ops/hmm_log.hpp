@@ -12,13 +12,12 @@ namespace kernelmill::hmm {
 
 class LogModel {
  public:
-  // `start` may be empty where only `backward` is used. Both are kept by reference.
+  // Both are kept by reference.
   LogModel(std::span<const double> start, MatrixView<const double> transmat)
       : start_(start), transmat_(transmat), k_(transmat.rows) {}
 
-  // One sequence of at least one row each. filtered and future are (T, K).
+  // One sequence of at least one row each. filtered is (T, K).
   double forward(MatrixView<const double> density, double* filtered) const;
-  void backward(MatrixView<const double> density, double* future) const;
   // Returns log p(x). Writes gamma (T, K) and, unless the sequence is impossible, adds `weight`
   // times its statistics to starts (K) and transitions (K, K).
   double posteriors(MatrixView<const double> density, double weight, double* gamma, double* starts,

@@ -6,6 +6,7 @@
 #include <cstdint>  // std::int32_t
 #include <span>     // std::span
 
+#include "core/csr.hpp"     // CsrView
 #include "core/matrix.hpp"  // MatrixView, index_t
 
 namespace kernelmill {
@@ -18,6 +19,14 @@ void assign(MatrixView<const T> x, MatrixView<const double> centers, std::span<s
 template <class T>
 double lloyd_step(MatrixView<const T> x, MatrixView<const double> centers,
                   std::span<const T> weight, double* sums, double* weights);
+
+// The same for rows in CSR form.
+template <class T>
+void csr_assign(const CsrView<T>& x, MatrixView<const double> centers,
+                std::span<std::int32_t> labels, std::span<T> squared_distances);
+template <class T>
+double csr_lloyd_step(const CsrView<T>& x, MatrixView<const double> centers,
+                      std::span<const T> weight, double* sums, double* weights);
 
 enum class LloydStatus : int { running = 0, same_labels = 1, small_shift = 2, empty_cluster = 3 };
 

@@ -22,6 +22,9 @@ namespace {
 constexpr int kLanes =
     32;  // float64 sums of one row: 4 registers at level 4, enough to hide latency
 constexpr index_t kRows = 128;
+// Where results lie side by side: rows are streams in memory, and few of them at a time are read
+// ahead and stay in the translation buffer.
+constexpr index_t kStreams = 32;
 // Elements of a task: 20 to 60 us.
 constexpr index_t kTask = 1 << 16;
 constexpr index_t kTaskColumns = 1024;
@@ -241,11 +244,11 @@ class Reduction {
 
   // kLanes results side by side.
   void across(index_t begin, index_t end, index_t first, index_t last, State* states) const {
-    alignas(64) T buffer[kRows * kLanes] = {};
-    std::array<index_t, kRows> down;
+    alignas(64) T buffer[kStreams * kLanes] = {};
+    std::array<index_t, kStreams> down;
     std::array<index_t, kLanes> right;
-    for (index_t at = first; at < last; at += kRows) {
-      const index_t rows = std::min(kRows, last - at);
+    for (index_t at = first; at < last; at += kStreams) {
+      const index_t rows = std::min(kStreams, last - at);
       bool even = true;
       walk(reduced_, at, at + rows, [&](index_t i, index_t offset) {
         down[static_cast<std::size_t>(i)] = offset;

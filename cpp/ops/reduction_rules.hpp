@@ -46,6 +46,7 @@ KERNELMILL_BOTH State lift(double x, index_t index) {
   if constexpr (kind == Kind::norm) {
     return {fabs(x), x == 0 ? 0.0 : 1.0, 1};
   }
+  if constexpr (kind == Kind::variance) return {x, x - x, 1};  // NaN where x is not finite
   return {x, 0, 1};
 }
 

@@ -55,11 +55,10 @@ void check(index_t K, const std::vector<std::int64_t>& lengths) {
   const Model model(K);
   const std::vector<double> log_b = log_densities(T, K);
   const MatrixView<const double> b = dense(log_b.data(), T, K);
-  std::vector<double> filtered(size_of(T * K)), future(filtered), gamma(filtered);
+  std::vector<double> filtered(size_of(T * K)), gamma(filtered);
   std::vector<double> log_prob(size_of(S)), again(log_prob), best(log_prob);
   std::vector<double> starts(size_of(K)), transitions(size_of(K * K));
   hmm::forward(b, model.start, model.A(), lengths, filtered.data(), log_prob.data());
-  hmm::backward(b, model.A(), lengths, future.data());
   hmm::posteriors(b, model.start, model.A(), lengths, {}, gamma.data(), again.data(), starts.data(),
                   transitions.data());
   std::vector<double> log_start(model.start), log_A(model.transmat);
@@ -84,7 +83,7 @@ void check(index_t K, const std::vector<std::int64_t>& lengths) {
     nonempty += length > 0;
     first += length;
   }
-  for (const auto* rows : {&filtered, &future, &gamma}) {
+  for (const auto* rows : {&filtered, &gamma}) {
     for (index_t t = 0; t < T; ++t) {
       const auto row = rows->begin() + t * K;
       EXPECT_NEAR(std::accumulate(row, row + K, 0.0), 1.0, 1e-12);

@@ -1,5 +1,7 @@
 #include "bindings/common.hpp"
 
+#include <algorithm>  // std::min
+
 namespace kernelmill {
 
 namespace {
@@ -8,6 +10,7 @@ namespace {
 std::string dtype_of(const std::string& typestr) {
   if (typestr.size() < 3 || typestr[0] == '>') return typestr;
   const std::string kind = typestr.substr(1, 1), size = typestr.substr(2);
+  if (kind == "b") return "bool";
   const std::string name = kind == "f" ? "float" : kind == "i" ? "int" : kind == "u" ? "uint" : "";
   if (name.empty()) return typestr;
   return name + std::to_string(8 * std::stoi(size));
@@ -62,6 +65,69 @@ bool DeviceArray::contiguous() const {
 DeviceArray contiguous(std::string_view op, std::string_view name, const DeviceArray& array) {
   if (array.contiguous()) return array;
   return DeviceArray(op, name, cupy().attr("ascontiguousarray")(array.owner));
+}
+
+// --- what the binder asks -----------------------------------------------------------------------
+
+namespace {
+
+constexpr std::string_view kCodes = "fdiqB?";
+constexpr const char* kNames[] = {"float32", "float64", "int32", "int64", "uint8", "bool"};
+
+}  // namespace
+
+const char* dtype_name(char code) { return kNames[kCodes.find(code)]; }
+
+bool read_array(const char* op, const char* name, PyObject* object, ArrayInfo& info) {
+  if (!py::hasattr(object, "__cuda_array_interface__")) return false;
+  const DeviceArray array(op, name, py::reinterpret_borrow<py::object>(object));
+  for (const char code : kCodes) {
+    if (array.dtype == dtype_name(code)) info.code = code;
+  }
+  const index_t size = info.code == 'd' || info.code == 'q'   ? 8
+                       : info.code == 'f' || info.code == 'i' ? 4
+                                                              : 1;
+  info.value.data = array.data;
+  info.value.ndim = static_cast<int>(array.shape.size());
+  info.dense = array.contiguous();
+  info.writeable = info.in_place = true;
+  for (int i = 0; i < std::min(info.value.ndim, kMostAxes); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    info.value.shape[at] = array.shape[at];
+    info.value.strides[at] = array.strides[at] / size;
+    info.in_place = info.in_place && array.strides[at] % size == 0;
+  }
+  return true;
+}
+
+py::object dense_copy(PyObject* array, char) {
+  return cupy().attr("ascontiguousarray")(py::reinterpret_borrow<py::object>(array));
+}
+
+py::object new_array(char code, int ndim, const index_t* shape, void*& data) {
+  py::tuple sizes(ndim);
+  for (int i = 0; i < ndim; ++i) sizes[static_cast<std::size_t>(i)] = shape[i];
+  py::object array = cupy().attr("empty")(sizes, dtype_name(code));
+  data = reinterpret_cast<void*>(array.attr("data").attr("ptr").cast<std::uintptr_t>());
+  return array;
+}
+
+Call current(const char* op) {
+  const py::object stream = cupy().attr("cuda").attr("get_current_stream")();
+  return {op, reinterpret_cast<cudaStream_t>(stream.attr("ptr").cast<std::uintptr_t>())};
+}
+
+std::shared_ptr<void> begin_call(const char* op) {
+  return std::make_shared<DeviceCall>(DeviceCall{current(op), {}});
+}
+
+void* Scratch::allocate(std::size_t bytes) {
+  const py::gil_scoped_acquire gil;
+  void* data = nullptr;
+  const auto size = static_cast<index_t>(bytes);
+  // Let go with the call, when the GIL is held again.
+  kept_.push_back(std::make_shared<py::object>(new_array('B', 1, &size, data)));
+  return data;
 }
 
 }  // namespace kernelmill

@@ -73,7 +73,9 @@ py::object apply(const Row& row, std::span<const py::object> given, const py::ob
       continue;
     }
     if (dtype_of(a.array.dtype) != static_cast<std::size_t>(want)) {
-      if (!a.array.shape.empty() || want == Dtype::boolean) {
+      const bool whole = want == Dtype::int32 || want == Dtype::int64;
+      const bool truncates = whole && a.array.dtype.substr(0, 3) != "int";
+      if (!a.array.shape.empty() || want == Dtype::boolean || truncates) {
         invalid(row.op, row.argument_name(i), " must be ", name,
                 row.kinds[i] == 'b' ? "" : " like the other arrays", ", got ", a.array.dtype,
                 " (convert it with astype)");

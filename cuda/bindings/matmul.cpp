@@ -4,36 +4,55 @@
 
 namespace kernelmill {
 
-static py::object matmul_binding(const py::object& A, const py::object& B, const py::object& C,
-                                 double alpha, double beta) {
-  constexpr const char* op = "matmul.matmul";
-  return by_dtype(op, "A", A, [&]<class T>() -> py::object {
-    const DeviceArray a(op, "A", A), b(op, "B", B);
-    require<T>(op, "A", a, 2);
-    require<T>(op, "B", b, 2);
-    if (a.shape[1] != b.shape[0]) {
-      invalid(op, "A and B must fit, got ", a.text(), " and ", b.text());
-    }
-    const py::tuple shape = py::make_tuple(a.shape[0], b.shape[1]);
-    const py::object out = a.shape[1] == 0 ? cupy().attr("zeros")(shape, dtype_name<T>())
-                                           : cupy().attr("matmul")(A, B);
-    if (alpha != 1) out.attr("__imul__")(alpha);
-    if (beta == 0) return out;
-    if (C.is_none()) invalid(op, "C must be given when beta is not 0, got None");
-    const DeviceArray c(op, "C", C);
-    require<T>(op, "C", c, 2);
-    if (c.shape[0] != a.shape[0] || c.shape[1] != b.shape[1]) {
-      invalid(op, "C must have shape (", a.shape[0], ", ", b.shape[1], "), got ", c.text());
-    }
-    out.attr("__iadd__")(C.attr("__mul__")(beta));
-    return out;
-  });
+namespace {
+
+// A CuPy array as Python knows it, null when it was left out.
+template <class T>
+struct Operand {
+  py::handle array;
+  index_t cols;
+};
+
+template <class T>
+struct Product {
+  py::handle array;
+};
+
+}  // namespace
+
+template <class T>
+struct Read<Operand<T>> {
+  static std::string codes() { return {'m', code_of<T>()}; }
+  static Operand<T> from(Reader& reader) {
+    const Value& value = reader.next();
+    return {value.object, value.shape[1]};
+  }
+};
+
+template <class T>
+struct Read<Product<T>> {
+  static std::string codes() { return {'o', code_of<T>()}; }
+  static Product<T> from(Reader& reader) { return {reader.target().object}; }
+};
+
+template <class T>
+static void scaled_product(Operand<T> a, Operand<T> b, Operand<T> c, double alpha, double beta,
+                           Product<T> out) {
+  const py::gil_scoped_acquire gil;
+  if (beta != 0 && !c.array) {
+    invalid("matmul.matmul", "C must be given when beta is not 0, got None");
+  }
+  if (a.cols == 0) {
+    out.array.attr("fill")(0);
+  } else {
+    cupy().attr("matmul")(a.array, b.array, py::arg("out") = out.array);
+  }
+  if (alpha != 1) out.array.attr("__imul__")(alpha);
+  if (beta != 0) out.array.attr("__iadd__")(c.array.attr("__mul__")(beta));
 }
 
-void bind_matmul(py::module_& m) {
-  auto family = m.def_submodule("matmul");
-  family.def("matmul", &matmul_binding, py::arg("A"), py::arg("B"), py::arg("C") = py::none(),
-             py::arg("alpha") = 1.0, py::arg("beta") = 0.0);
+void bind_matmul(Family family) {
+  family.op<scaled_product<float>, scaled_product<double>>("matmul");
 }
 
 }  // namespace kernelmill

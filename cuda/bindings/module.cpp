@@ -50,13 +50,15 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   m.def("device_info", &device_info);
   m.attr("cuda_version") = CUDART_VERSION;
   bind_elementwise(m);
-  bind_hmm(m);
-  bind_kmeans(m);
-  bind_matmul(m);
-  bind_mixture(m);
-  bind_pairwise(m);
-  bind_random(m);
   bind_reduction(m);
-  bind_silhouette(m);
-  bind_sparse_kmeans(m);
+#define KERNELMILL_FAMILY(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name))
+  KERNELMILL_FAMILY(hmm);
+  KERNELMILL_FAMILY(kmeans);
+  KERNELMILL_FAMILY(matmul);
+  KERNELMILL_FAMILY(mixture);
+  KERNELMILL_FAMILY(pairwise);
+  KERNELMILL_FAMILY(random);
+  KERNELMILL_FAMILY(silhouette);
+#undef KERNELMILL_FAMILY
+  define_describe(m);
 }

@@ -1,6 +1,7 @@
 #include "ops/reduction.cuh"
 
 #include "bindings/common.hpp"
+#include "bindings/reduction_axes.hpp"  // chosen_axes
 
 namespace kernelmill {
 
@@ -8,31 +9,6 @@ namespace {
 
 using reduction::Axes;
 using reduction::Kind;
-
-// Which axes are reduced. `axis` is None, an integer or a tuple of integers.
-std::vector<bool> chosen_axes(const char* op, const py::object& axis, py::ssize_t rank) {
-  std::vector<bool> chosen(static_cast<std::size_t>(rank), axis.is_none());
-  if (axis.is_none()) return chosen;
-  const auto choose = [&](py::handle one) {
-    if (!PyIndex_Check(one.ptr())) {
-      throw py::type_error(std::string(op) + ": axis must be None, an integer or a tuple of " +
-                           "integers, got " + py::repr(axis).cast<std::string>());
-    }
-    const auto given = one.cast<py::ssize_t>();
-    const py::ssize_t at = given < 0 ? given + rank : given;
-    if (at < 0 || at >= rank || chosen[static_cast<std::size_t>(at)]) {
-      invalid(op, "axis must name different axes of an array with ", rank, ", got ",
-              py::repr(axis).cast<std::string>());
-    }
-    chosen[static_cast<std::size_t>(at)] = true;
-  };
-  if (py::isinstance<py::tuple>(axis)) {
-    for (py::handle one : axis) choose(one);
-  } else {
-    choose(axis);
-  }
-  return chosen;
-}
 
 py::object reduce(Kind kind, const char* op, const py::object& x, const py::object& axis,
                   double ddof, bool keepdims, const py::object& out) {
@@ -51,7 +27,7 @@ py::object reduce(Kind kind, const char* op, const py::object& x, const py::obje
       invalid(op, "x must have elements along the reduced axes, got shape ",
               text.substr(text.find('(')));
     }
-    const char* const dtype = reduction::is_index(kind) ? "int64" : dtype_name<T>();
+    const char* const dtype = reduction::is_index(kind) ? "int64" : dtype_name(code_of<T>());
     const py::object y = cupy().attr("empty")(py::tuple(py::cast(shape)), dtype);
     const DeviceArray to(op, "out", y);
     const reduction::Cut cut(kept, reduced);

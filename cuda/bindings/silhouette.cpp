@@ -1,43 +1,25 @@
 #include "ops/silhouette.cuh"
 
-#include "bindings/common.hpp"
+#include "bindings/device.hpp"
+#include "core/error.hpp"  // invalid
 
 namespace kernelmill {
 
 // offsets are few and decide what is read, so they are checked on the host.
-static void check_offsets(const Call& call, const VectorArgument<index_t>& offsets, index_t m) {
-  std::vector<index_t> host(static_cast<std::size_t>(offsets.size()));
-  if (!host.empty()) download(call, host.data(), offsets.data(), offsets.size());
-  bool rise = !host.empty() && host.front() == 0 && host.back() == m;
+template <class T>
+static void checked(const Call& call, DeviceRows<T> x, DeviceRows<T> y,
+                    DenseView<std::int64_t> offsets, double* sums) {
+  const index_t k = offsets.shape[0] - 1;
+  std::vector<index_t> host(static_cast<std::size_t>(k + 1));
+  download(call, host.data(), offsets.data, k + 1);
+  bool rise = host.front() == 0 && host.back() == y.n;
   for (std::size_t g = 1; rise && g < host.size(); ++g) rise = host[g - 1] <= host[g];
-  if (!rise) invalid(call.op, "offsets must rise from 0 to ", m, ", got others");
+  if (!rise) invalid(call.op, "offsets must rise from 0 to ", y.n, ", got others");
+  cluster_distance_sums<T>(call, x, y, offsets.data, k, sums);
 }
 
-static py::object cluster_distance_sums_binding(const py::object& X, const py::object& Y,
-                                                const py::object& offsets) {
-  constexpr const char* op = "silhouette.cluster_distance_sums";
-  return by_dtype(op, "X", X, [&]<class T>() -> py::object {
-    const MatrixArgument<T> x(op, "X", X), y(op, "Y", Y);
-    const VectorArgument<index_t> bounds(op, "offsets", offsets);
-    if (x.cols() != y.cols()) {
-      invalid(op, "X and Y must have one width, got ", x.array().text(), " and ", y.array().text());
-    }
-    const Call call = current(op);
-    check_offsets(call, bounds, y.rows());
-    const Result<double> sums({x.rows(), bounds.size() - 1});
-    {
-      py::gil_scoped_release release;
-      cluster_distance_sums<T>(call, x.view(), y.view(), bounds.data(), bounds.size() - 1,
-                               sums.data);
-    }
-    return sums.array;
-  });
-}
-
-void bind_silhouette(py::module_& m) {
-  auto family = m.def_submodule("silhouette");
-  family.def("cluster_distance_sums", &cluster_distance_sums_binding, py::arg("X"), py::arg("Y"),
-             py::arg("offsets"));
+void bind_silhouette(Family family) {
+  family.op<checked<float>, checked<double>>("cluster_distance_sums");
 }
 
 }  // namespace kernelmill

@@ -4,8 +4,9 @@
 
 #include "ops/elementwise.cuh"
 
-#include <cmath>    // the functions
-#include <cstring>  // std::memcpy
+#include <algorithm>  // std::copy_n
+#include <cmath>      // the functions
+#include <cstring>    // std::memcpy
 
 #include "core/error.hpp"   // invalid
 #include "core/launch.cuh"  // launch

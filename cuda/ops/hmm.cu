@@ -18,8 +18,7 @@ constexpr index_t kLong = 512;
 constexpr index_t kFewVectors = 2048;
 constexpr index_t kMostWarps = 2048;  // that keep sums of their own
 
-// A, its transpose, and the logarithms; log pi. Without pi, in the backward pass, products are
-// still made from the first rows of sequences, but nothing is made of them: zeros do.
+// A, its transpose, and the logarithms; log pi.
 __global__ void prepare_kernel(const double* startprob, const double* transmat, index_t K,
                                double* by_target, double* by_source, double* log_target,
                                double* log_source, double* log_start) {
@@ -30,7 +29,7 @@ __global__ void prepare_kernel(const double* startprob, const double* transmat, 
     log_target[q] = log_a;
     by_source[back] = a;
     log_source[back] = log_a;
-    if (q < K) log_start[q] = startprob == nullptr ? 0.0 : log(startprob[q]);
+    if (q < K) log_start[q] = log(startprob[q]);
   }
 }
 
@@ -92,48 +91,6 @@ Chains prepare(const Call& call, const double* log_density, index_t K, const dou
                 space.after);
   }
   return chains;
-}
-
-__global__ void running_kernel(const double* startprob, const double* transmat, index_t K,
-                               double* running) {
-  for (index_t row = global_thread(); row <= K; row += global_threads()) {
-    const double* from = row == 0 ? startprob : transmat + (row - 1) * K;
-    double sum = 0;
-    for (index_t j = 0; j < K; ++j) running[row * K + j] = sum += from[j];
-  }
-}
-
-// First place where running is above x, or at least x with `or_equal`.
-__device__ index_t place(const double* running, index_t K, double x, bool or_equal) {
-  index_t low = 0, high = K;
-  while (low < high) {
-    const index_t middle = low + (high - low) / 2;
-    const double here = running[middle];
-    if (here < x || (!or_equal && here == x)) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return low;
-}
-
-// One thread walks one path.
-__global__ void sample_kernel(const double* running, index_t K, const double* uniforms,
-                              const Segment* segments, index_t n_segments, std::int32_t* states) {
-  for (index_t own = global_thread(); own < n_segments; own += global_threads()) {
-    const Segment s = segments[own];
-    index_t state = 0;
-    for (index_t t = s.begin; t < s.end; ++t) {
-      const double* row = t == s.begin ? running : running + (1 + state) * K;
-      const double total = row[K - 1];
-      if (total > 0) {
-        state = min(place(row, K, uniforms[t] * total, false), place(row, K, total, true));
-        state = min(state, K - 1);  // NaN in the row
-      }
-      states[t] = static_cast<std::int32_t>(state);
-    }
-  }
 }
 
 // labels = symbols, those that are missing after all others; `largest` starts at the first.
@@ -221,14 +178,6 @@ void forward(const Call& call, const double* log_density, index_t K, const doubl
   pass(call, chains, false, filtered, log_prob);
 }
 
-void backward(const Call& call, const double* log_density, index_t K, const double* transmat,
-              const Schedule& schedule, double* future, const HmmSpace& space) {
-  if (schedule.segments.empty()) return;
-  const Chains chains = prepare(call, log_density, K, nullptr, transmat, schedule, space);
-  const auto pass = K <= kLaneStates ? backward_lanes : backward_blocks;
-  pass(call, chains, future);
-}
-
 void posteriors(const Call& call, const double* log_density, index_t K, const double* startprob,
                 const double* transmat, const Schedule& schedule, const double* weight,
                 double* gamma, double* log_prob, double* starts, double* transitions,
@@ -249,21 +198,6 @@ void posteriors(const Call& call, const double* log_density, index_t K, const do
          space.sums, space.workers, K, transmat, transitions);
 }
 
-SampleSpace::SampleSpace(Arena& arena, const Schedule& schedule, index_t K)
-    : segments(arena.take<Segment>(static_cast<index_t>(schedule.segments.size()))),
-      running(arena.take<double>((1 + K) * K)) {}
-
-void sample_states(const Call& call, const double* startprob, const double* transmat, index_t K,
-                   const double* uniforms, const Schedule& schedule, std::int32_t* states,
-                   const SampleSpace& space) {
-  const auto count = static_cast<index_t>(schedule.segments.size());
-  if (count == 0) return;
-  upload(call, space.segments, schedule.segments.data(), count);
-  launch(call, running_kernel, grid_for(K + 1, 32), 32, startprob, transmat, K, space.running);
-  launch(call, sample_kernel, grid_for(count, 32), 32, space.running, K, uniforms, space.segments,
-         count, states);
-}
-
 SymbolSpace::SymbolSpace(Arena& arena, const Call& call, index_t T, index_t K, index_t n_symbols)
     : largest(arena.take<std::int64_t>(1)),
       labels(arena.take<std::int32_t>(T)),
@@ -282,9 +216,8 @@ void symbol_counts(const Call& call, const std::int64_t* symbols, const DeviceRo
     std::int64_t largest = 0;
     download(call, &largest, space.largest, 1);
     if (largest >= n_symbols) {
-      throw std::invalid_argument(
-          std::string(call.op) + ": symbols must be below n_symbols, at least 1, got " +
-          std::to_string(largest) + " and n_symbols = " + std::to_string(n_symbols));
+      throw std::invalid_argument(std::string(call.op) + ": symbols must be below n_symbols = " +
+                                  std::to_string(n_symbols) + ", got " + std::to_string(largest));
     }
   }
   label_sums<double>(call, gamma, nullptr, space.labels, n_symbols + 1, space.sums, space.weights,

@@ -71,10 +71,6 @@ void forward(const Call& call, const double* log_density, index_t K, const doubl
              const double* transmat, const Schedule& schedule, double* filtered, double* log_prob,
              const HmmSpace& space);
 
-// future (T, K).
-void backward(const Call& call, const double* log_density, index_t K, const double* transmat,
-              const Schedule& schedule, double* future, const HmmSpace& space);
-
 // gamma (T, K), log_prob (S), starts (K), transitions (K, K); weight (S) or null for all ones.
 void posteriors(const Call& call, const double* log_density, index_t K, const double* startprob,
                 const double* transmat, const Schedule& schedule, const double* weight,
@@ -94,18 +90,6 @@ struct ViterbiSpace {
 void viterbi(const Call& call, const double* log_density, index_t K, const double* log_start,
              const double* log_transmat, const Schedule& schedule, std::int32_t* states,
              double* log_prob, const ViterbiSpace& space);
-
-struct SampleSpace {
-  SampleSpace(Arena& arena, const Schedule& schedule, index_t K);
-
-  Segment* segments;
-  double* running;  // (1 + K, K) running sums of startprob and of each row of transmat
-};
-
-// states (T). The schedule must not be cut.
-void sample_states(const Call& call, const double* startprob, const double* transmat, index_t K,
-                   const double* uniforms, const Schedule& schedule, std::int32_t* states,
-                   const SampleSpace& space);
 
 struct SymbolSpace {
   SymbolSpace(Arena& arena, const Call& call, index_t T, index_t K, index_t n_symbols);

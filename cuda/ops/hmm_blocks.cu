@@ -153,24 +153,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-__global__ void __launch_bounds__(kThreads) backward_kernel(Chains c, int across, double* future) {
-  __shared__ Shared shared;
-  Block block(shared, c, across);
-  for (index_t own = blockIdx.x; own < c.n_segments; own += gridDim.x) {
-    const Segment s = c.segments[own];
-    double largest = 0;
-    block.own([&](index_t i) { block.x[i] = 0; });
-    for (index_t t = s.end - 1;; --t) {
-      block.share(nullptr);
-      block.own([&](index_t i) { future[t * c.K + i] = block.gamma[i]; });
-      if (t == s.begin) break;
-      block.own([&](index_t i) { block.x[i] += c.log_density[t * c.K + i]; });
-      block.send(largest);
-      block.product(c.by_source, c.log_source);
-    }
-  }
-}
-
 // Each block adds in its own (K, K) sums, each entry in one thread.
 __global__ void __launch_bounds__(kThreads)
     posterior_kernel(Chains c, int across, const double* weight, double* gamma, double* sums) {
@@ -224,10 +206,6 @@ void launch_blocks(const Call& call, void (*kernel)(Chains, int, Parameters...),
 void forward_blocks(const Call& call, const Chains& chains, bool logs, double* rows,
                     double* log_prob) {
   launch_blocks(call, forward_kernel, chains, logs, rows, log_prob);
-}
-
-void backward_blocks(const Call& call, const Chains& chains, double* future) {
-  launch_blocks(call, backward_kernel, chains, future);
 }
 
 void posterior_blocks(const Call& call, const Chains& chains, const double* weight, double* gamma,

@@ -174,36 +174,6 @@ __global__ void __launch_bounds__(kWarp)
   }
 }
 
-template <int kLanes>
-__global__ void __launch_bounds__(kWarp) backward_kernel(Chains c, double* future) {
-  using Team = Team<kLanes>;
-  __shared__ typename Team::Shared shared;
-  Team team(shared, c.by_source, c.log_source, c.K);
-  const int i = Team::lane();
-  for (index_t base = static_cast<index_t>(blockIdx.x) * Team::kTeams; base < c.n_segments;
-       base += c.workers) {
-    const index_t own = base + Team::team();
-    const Segment s = own < c.n_segments ? c.segments[own] : Segment{};
-    const index_t length = s.end - s.begin, steps = warp_longest(length);
-    double x = 0;
-    if (length > 0 && !s.last && team.holds()) x = c.after[own * c.K + i];
-    if (!team.holds()) x = minus_infinity();
-    const auto log_b = [&](index_t t) {
-      return t < length && team.holds() ? c.log_density[(s.end - 1 - t) * c.K + i] : 0.0;
-    };
-    double next = log_b(0);
-    for (index_t t = 0; t < steps; ++t) {
-      const double share = normalised<kLanes>(x), now = next;
-      next = log_b(t + 1);
-      if (t < length && team.holds()) future[(s.end - 1 - t) * c.K + i] = share;
-      x += now;
-      const double v = relative(x, lane_larger<kLanes>(x));
-      team.send(v, exp(v), x);
-      team.received();
-    }
-  }
-}
-
 // Going back, with x = log beta: gamma of the row before needs log alpha there, which stands in
 // gamma until then, or in `before` at the start of a segment.
 template <int kLanes>
@@ -276,12 +246,6 @@ void forward_lanes(const Call& call, const Chains& chains, bool logs, double* ro
   by_lanes(chains.K, [&]<int kLanes>() {
     launch(call, forward_kernel<kLanes>, warps<kLanes>(chains.workers), kWarp, chains, logs, rows,
            log_prob);
-  });
-}
-
-void backward_lanes(const Call& call, const Chains& chains, double* future) {
-  by_lanes(chains.K, [&]<int kLanes>() {
-    launch(call, backward_kernel<kLanes>, warps<kLanes>(chains.workers), kWarp, chains, future);
   });
 }
 

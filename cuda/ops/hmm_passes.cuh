@@ -27,7 +27,6 @@ struct Chains {
 // Passes for K <= kLaneStates. `rows` gets filtered probabilities, or log alpha when `logs`.
 void forward_lanes(const Call& call, const Chains& chains, bool logs, double* rows,
                    double* log_prob);
-void backward_lanes(const Call& call, const Chains& chains, double* future);
 // `gamma` holds log alpha and gets the posteriors.
 void posterior_lanes(const Call& call, const Chains& chains, const double* weight, double* gamma,
                      double* sums);
@@ -38,7 +37,6 @@ void chain_lanes(const Call& call, const Chains& chains, const Cut* cuts, index_
 // The same for more states; nothing is cut.
 void forward_blocks(const Call& call, const Chains& chains, bool logs, double* rows,
                     double* log_prob);
-void backward_blocks(const Call& call, const Chains& chains, double* future);
 void posterior_blocks(const Call& call, const Chains& chains, const double* weight, double* gamma,
                       double* sums);
 

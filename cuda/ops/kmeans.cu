@@ -271,20 +271,6 @@ void check_rows(const Call& call, const char* name, const std::int64_t* rows, in
   }
 }
 
-// to[i, p] = x[rows[i], p].
-template <class T>
-__global__ void gather_kernel(DeviceRows<T> x, const std::int64_t* rows, index_t count,
-                              double* to) {
-  for (index_t e = global_thread(); e < count * x.d; e += global_threads()) {
-    to[e] = static_cast<double>(x.data[rows[e / x.d] * x.stride + e % x.d]);
-  }
-}
-
-// Nobody's labels yet.
-__global__ void no_labels_kernel(std::int32_t* labels, index_t n) {
-  for (index_t i = global_thread(); i < n; i += global_threads()) labels[i] = -1;
-}
-
 // No bounds are kept on the device; these are always valid.
 template <class T>
 __global__ void loose_bounds_kernel(T* bounds, index_t n) {
@@ -365,30 +351,6 @@ LloydSlice lloyd(const Call& call, const DeviceRows<T>& x, double* centers, doub
 }
 
 template <class T>
-void start_runs(const Call& call, const DeviceRows<T>& x, const std::int64_t* starts, index_t r,
-                index_t k, double* centers, std::int32_t* labels, const LloydSpace<T>& space) {
-  check_rows(call, "starts", starts, r * k, x.n, space.range);
-  if (x.d > 0) {
-    launch(call, gather_kernel<T>, grid_for(r * k * x.d, kThreads), kThreads, x, starts, r * k,
-           centers);
-  }
-  launch(call, no_labels_kernel, grid_for(r * x.n, kThreads), kThreads, labels, r * x.n);
-}
-
-template <class T>
-void finish_run(const Call& call, const DeviceRows<T>& x, double* centers, double* weights,
-                index_t k, std::int32_t* labels, T* squared, const T* weight, index_t max_steps,
-                double tol, std::int64_t& steps, std::int32_t& status, const LloydSpace<T>& space) {
-  T* const no_bounds = nullptr;
-  const LloydSlice slice =
-      lloyd(call, x, centers, weights, k, labels, no_bounds, weight, max_steps, tol, space);
-  steps = slice.steps;
-  status = slice.status;
-  const Assignment<T> to{labels, nullptr, squared, nullptr};
-  run_assign(call, x, DeviceRows<double>{centers, k, x.d, x.d}, weight, to, space.centers);
-}
-
-template <class T>
 double minibatch_step(const Call& call, const DeviceRows<T>& x, index_t stored, double* centers,
                       double* weight_sums, index_t k, const T* weight, const LloydSpace<T>& space) {
   if (x.n == 0) return 0.0;
@@ -410,11 +372,6 @@ double minibatch_step(const Call& call, const DeviceRows<T>& x, index_t stored, 
   template LloydSlice lloyd<T>(const Call&, const DeviceRows<T>&, double*, double*, index_t,      \
                                std::int32_t*, T*, const T*, index_t, double,                      \
                                const LloydSpace<T>&);                                             \
-  template void start_runs<T>(const Call&, const DeviceRows<T>&, const std::int64_t*, index_t,    \
-                              index_t, double*, std::int32_t*, const LloydSpace<T>&);             \
-  template void finish_run<T>(const Call&, const DeviceRows<T>&, double*, double*, index_t,       \
-                              std::int32_t*, T*, const T*, index_t, double, std::int64_t&,        \
-                              std::int32_t&, const LloydSpace<T>&);                               \
   template double minibatch_step<T>(const Call&, const DeviceRows<T>&, index_t, double*, double*, \
                                     index_t, const T*, const LloydSpace<T>&);
 KERNELMILL_INSTANTIATE(float)

@@ -74,17 +74,6 @@ LloydSlice lloyd(const Call& call, const DeviceRows<T>& x, double* centers, doub
                  index_t k, std::int32_t* labels, T* bounds, const T* weight, index_t n_steps,
                  double tol, const LloydSpace<T>& space);
 
-// The two parts of restarts: r runs begin at rows starts (r, k) of x, so that centers (r, k, d) and
-// labels (r, n) are those of no step; and one of them is finished, its slices updated, its squared
-// distances (n) written. weights (k) is scratch; steps and status are on the host.
-template <class T>
-void start_runs(const Call& call, const DeviceRows<T>& x, const std::int64_t* starts, index_t r,
-                index_t k, double* centers, std::int32_t* labels, const LloydSpace<T>& space);
-template <class T>
-void finish_run(const Call& call, const DeviceRows<T>& x, double* centers, double* weights,
-                index_t k, std::int32_t* labels, T* squared, const T* weight, index_t max_steps,
-                double tol, std::int64_t& steps, std::int32_t& status, const LloydSpace<T>& space);
-
 // x.order holds the rows of the batch, `stored` counts the rows they may name. centers and
 // weight_sums are updated; returns the inertia of the batch.
 template <class T>

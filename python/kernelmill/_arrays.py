@@ -1,8 +1,8 @@
-"""What kind of array is this, where does it live, and how does it become rows that ops take.
+"""Kinds and places of arrays, and their conversion to rows that ops take.
 
-The only module that asks for the type of an array. Everything else asks here: `kind`, `namespace`,
-`beside` and `to_host` for arrays, `as_matrix` for the one conversion, `check_weights` for weights.
-No library but NumPy is imported: a value can only come from a library that is loaded already.
+The only module that inspects the type of an array; all others call `kind`, `namespace`, `beside`
+and `to_host` for arrays, `as_matrix` to convert X, `check_weights` for weights. No library but
+NumPy is imported: a value can only come from a library that is loaded already.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 # Rows that are interleaved from columns at a time: 4096 float64 of one column are 32 KiB, which
 # stays in the first-level cache while the neighbouring columns are written beside it.
 _BLOCK = 4096
-_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean")  # pandas' words
+# What pandas calls columns of numbers, and those without any entry.
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "boolean", "empty")
 
 
 # --- kinds ----------------------------------------------------------------------------------------
@@ -54,6 +56,11 @@ def is_sparse(value: Any) -> bool:
     return "scipy.sparse" in sys.modules and sys.modules["scipy.sparse"].issparse(value)
 
 
+def is_csr(value: Any) -> bool:
+    """Whether this is a SciPy CSR matrix or array: the sparse form that ops take."""
+    return is_sparse(value) and value.format == "csr"
+
+
 def is_frame(value: Any) -> bool:
     """Whether this is a pandas or polars DataFrame, or a pyarrow Table or RecordBatch."""
     name = type(value).__name__
@@ -63,10 +70,10 @@ def is_frame(value: Any) -> bool:
 
 
 def is_lazy(value: Any) -> bool:
-    """Whether this is a polars LazyFrame or a pyarrow Dataset: a table that is yet to be read."""
+    """Whether this is a polars LazyFrame or a pyarrow Dataset: a table not read yet."""
     if library(value) == "polars":
         return type(value).__name__ == "LazyFrame"
-    return library(value) == "pyarrow" and hasattr(value, "to_batches") and hasattr(value, "files")
+    return library(value) == "pyarrow" and hasattr(value, "get_fragments")
 
 
 def is_path(value: Any) -> bool:
@@ -75,14 +82,14 @@ def is_path(value: Any) -> bool:
 
 
 def _is_chunk(item: Any) -> bool:
-    """Whether an item of a list is a chunk of rows, or a chunk with weights, and no row."""
+    """Whether an item of a list is a chunk of rows, perhaps with weights, rather than one row."""
     if isinstance(item, tuple) and len(item) == 2:
         item = item[0]
     return getattr(item, "ndim", 0) == 2 or is_frame(item)
 
 
 def kind(value: Any) -> str:
-    """What a value is as X.
+    """Classify a value passed as X.
 
     Returns
     -------
@@ -119,7 +126,7 @@ def kind(value: Any) -> str:
 
 
 def mapped_as_array(value: Any) -> Any:
-    """A memory map as a plain array over the same pages; anything else as it is."""
+    """A memory map as a plain array over the same pages; anything else unchanged."""
     return value.view(np.ndarray) if isinstance(value, np.memmap) else value
 
 
@@ -154,7 +161,7 @@ def beside(value: Any, like: Any) -> Any:
 
 
 def to_device(value: Any, device: str | None) -> Any:
-    """An array on ``"cpu"`` or ``"cuda"``; where it is for None."""
+    """An array moved to ``"cpu"`` or ``"cuda"``; None leaves it where it is."""
     if device is None or value is None:
         return value
     return sys.modules["cupy"].asarray(value) if device == "cuda" else to_host(value)
@@ -166,7 +173,7 @@ def require_cuda(owner: str) -> None:
     Raises
     ------
     RuntimeError
-        If CuPy, the CUDA module of KernelMill or a GPU is missing; never a fallback.
+        If CuPy or a GPU is missing; there is no fallback to the CPU.
     """
     must = f"{owner}: device must be 'cpu' or None here, got 'cuda'"
     try:
@@ -207,9 +214,9 @@ def select_columns(frame: Any, names: Sequence) -> Any:
 
 
 def align_columns(value: Any, names: Any, owner: str, position: int) -> Any:
-    """A frame with its columns in the order of `names`; anything without text names as it is.
+    """A frame with its columns in the order of `names`; anything without text names unchanged.
 
-    Chunks of frames are matched by name: by position, reordered columns would be mixed in silence.
+    Matching chunks of frames by position would silently mix up reordered columns.
     """
     own = feature_names(value)
     if own is None or names is None or np.array_equal(own, names):
@@ -223,19 +230,72 @@ def align_columns(value: Any, names: Any, owner: str, position: int) -> Any:
     return select_columns(value, names)
 
 
-def drop_column(frame: Any, name: Any, owner: str) -> tuple[Any, np.ndarray]:
-    """Take the column of weights out of a frame: the remaining frame, and the column.
+def choose_columns(
+    names: Sequence, *, columns: Any, exclude: Any, weight: Any, owner: str
+) -> list:
+    """Names of the columns that are features, by ``columns=`` or ``exclude=``.
+
+    Parameters
+    ----------
+    names : sequence
+        All columns but that of the weights.
+    columns, exclude : name, sequence of names or None
+        What the user asks for; at most one of them.
+    weight : str or None
+        Name of the column of weights, which may stand in `exclude`.
+    owner : str
+        What errors call the caller.
 
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If a name is missing or repeated, or no column is left.
+    """
+    argument, asked = ("columns", columns) if exclude is None else ("exclude", exclude)
+    asked = [asked] if isinstance(asked, str | int) else list(asked)
+    for place, name in enumerate(asked):
+        if name not in names and (argument == "columns" or name != weight):
+            what = f"{name!r}, the column of sample_weight" if name == weight else repr(name)
+            raise ValueError(
+                f"{owner}: {argument} must name columns of X, got {what} ({_listing(names)})"
+            )
+        if name in asked[:place]:
+            raise ValueError(f"{owner}: {argument} must name each column once, got {name!r} twice")
+    chosen = asked if argument == "columns" else [name for name in names if name not in asked]
+    if not chosen:
+        raise ValueError(f"{owner}: {argument} must leave a column of X, got {asked!r}")
+    return chosen
+
+
+def choose_from(value: Any, choose: Any, owner: str) -> Any:
+    """The columns of a frame that `choose` picks from their names; all of X where it is None."""
+    if choose is None:
+        return value
+    if not is_frame(value):
+        raise TypeError(
+            f"{owner}: columns and exclude must be None where X has no column names, got them "
+            f"beside {type(value).__name__} (X[:, indices] selects columns of an array)"
+        )
+    return select_columns(value, choose(column_names(value)))
+
+
+def _listing(names: Sequence) -> str:
+    """The first columns of a table, for messages."""
+    return f"columns: {', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''}"
+
+
+def drop_column(frame: Any, name: Any, owner: str) -> tuple[Any, np.ndarray]:
+    """Split a frame into all other columns and the column of weights.
+
+    Raises
+    ------
+    ValueError
+        If there is no column of that name.
     """
     names = column_names(frame)
     if name not in names:
         raise ValueError(
-            f"{owner}: sample_weight must be a column of X, got {name!r} (columns: "
-            f"{', '.join(map(str, names[:10]))}{', ...' if len(names) > 10 else ''})"
+            f"{owner}: sample_weight must be a column of X, got {name!r} ({_listing(names)})"
         )
     if library(frame) == "pandas":
         column = np.asarray(frame[name])
@@ -261,15 +321,32 @@ def _arrow_dtype(kind: Any) -> np.dtype | None:
 
     if types.is_boolean(kind):
         return np.dtype(bool)
+    if types.is_decimal(kind):
+        return np.dtype(np.float64)
     if types.is_integer(kind) or types.is_floating(kind):
         return np.dtype(kind.to_pandas_dtype())
     return None
 
 
+def _polars_dtype(kind: Any, column: Any) -> np.dtype | None:
+    """The NumPy dtype of a polars column, or None where it is not a number."""
+    name = str(kind)
+    if name == "Boolean":
+        return np.dtype(bool)
+    if kind.is_decimal() or (name == "Object" and all(map(_is_number, column))):
+        return np.dtype(np.float64)
+    return np.dtype(name.lower()) if kind.is_integer() or kind.is_float() else None
+
+
+def _is_number(value: Any) -> bool:
+    """Whether a Python object in a column is a number, or stands for a missing one."""
+    return value is None or isinstance(value, Number | np.bool_)
+
+
 def _holds_numbers(column: Any) -> bool:
-    """Whether a pandas column of dtype object holds numbers alone."""
+    """Whether a pandas column of dtype object holds numbers alone; an empty one may."""
     infer = sys.modules["pandas"].api.types.infer_dtype
-    return len(column) > 0 and infer(column, skipna=True) in _NUMBERS
+    return len(column) == 0 or infer(column, skipna=True) in _NUMBERS
 
 
 def _column_dtypes(frame: Any) -> Iterator[tuple[Any, np.dtype | None, Any]]:
@@ -285,35 +362,52 @@ def _column_dtypes(frame: Any) -> Iterator[tuple[Any, np.dtype | None, Any]]:
             plain = getattr(own, "numpy_dtype", getattr(own, "subtype", own))
             yield name, np.dtype(plain) if known else None, own
     elif origin == "polars":
-        for name, own in frame.schema.items():
-            known = own.is_integer() or own.is_float() or str(own) == "Boolean"
-            plain = {"Boolean": "bool"}.get(str(own), str(own).lower())
-            yield name, np.dtype(plain) if known else None, own
+        for column in frame.get_columns():
+            yield column.name, _polars_dtype(column.dtype, column), column.dtype
     else:
         for field in frame.schema:
             yield field.name, _arrow_dtype(field.type), field.type
 
 
-def _frame_to_matrix(frame: Any, dtype: np.dtype) -> np.ndarray:
-    origin = library(frame)
-    if origin == "pandas":
-        if all(isinstance(own, np.dtype) and own.kind != "O" for own in frame.dtypes):
-            return frame.to_numpy(dtype=dtype)
-        return frame.to_numpy(dtype=dtype, na_value=np.nan)
-    if origin == "polars":
+def _frame_columns(frame: Any) -> list[np.ndarray]:
+    """The columns of a polars or pyarrow table as arrays; missing entries are NaN."""
+    if library(frame) == "polars":
         columns = [series.to_numpy() for series in frame.get_columns()]
     else:
         columns = [column.to_numpy(zero_copy_only=False) for column in frame.itercolumns()]
-    rows = frame.height if origin == "polars" else frame.num_rows
-    matrix = np.empty((rows, len(columns)), dtype=dtype)
-    for start in range(0, rows, _BLOCK):
+    # Decimals, and booleans beside nulls; None becomes NaN.
+    return [c.astype(np.float64) if c.dtype.kind == "O" else c for c in columns]
+
+
+def _frame_to_matrix(frame: Any, dtype: np.dtype, owner: str) -> np.ndarray:
+    if library(frame) == "pandas":
+        if all(isinstance(own, np.dtype) and own.kind != "O" for own in frame.dtypes):
+            return frame.to_numpy(dtype=dtype)
+        if dtype.kind == "f":
+            return frame.to_numpy(dtype=dtype, na_value=np.nan)
+        series = [frame.iloc[:, j] for j in range(frame.shape[1])]
+        columns = [
+            one.to_numpy(np.float64, na_value=np.nan) if one.hasnans else one.to_numpy()
+            for one in series
+        ]
+    else:
+        columns = _frame_columns(frame)
+    if dtype.kind in "iu":  # NaN as a whole number would be anything
+        for name, column in zip(column_names(frame), columns, strict=True):
+            if column.dtype.kind == "f" and np.isnan(column).any():
+                raise ValueError(
+                    f"{owner}: X must have no missing entries where it is {dtype}, got some in "
+                    f"column {name!r}"
+                )
+    matrix = np.empty((len(columns[0]), len(columns)), dtype=dtype)
+    for start in range(0, len(matrix), _BLOCK):
         block = slice(start, start + _BLOCK)
         for j, column in enumerate(columns):
             matrix[block, j] = column[block]
     return matrix
 
 
-# --- the one conversion ---------------------------------------------------------------------------
+# --- conversion -----------------------------------------------------------------------------------
 
 
 def _two_axes(value: Any, owner: str, accept_sparse: bool) -> Any:
@@ -385,23 +479,24 @@ def as_matrix(
     Parameters
     ----------
     value : ndarray, CuPy array, sparse matrix, frame, nested lists or array-like
-        A masked entry is a missing one, and becomes NaN where the dtype is a float.
+        Masked entries become NaN.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
     dtypes : sequence of dtype
-        Accepted ones. X keeps its own where it is among them, else it gets the first.
+        Accepted dtypes. X keeps its own if accepted, otherwise it is converted to the first.
     accept_sparse : bool, default=True
-        Whether sparse X becomes CSR or an error.
+        Whether sparse X becomes CSR rather than an error.
 
     Raises
     ------
     ValueError
         If X is not numeric and 2-D.
     TypeError
-        If X is sparse and must not be, is a numpy.matrix, or holds objects that are no numbers.
+        If X is sparse where `accept_sparse` is False, is a numpy.matrix, or holds objects that are
+        not numbers.
     """
     if is_frame(value):
-        return _frame_to_matrix(value, pick_dtype(native_dtype(value, owner), dtypes))
+        return _frame_to_matrix(value, pick_dtype(native_dtype(value, owner), dtypes), owner)
     array = _two_axes(value, owner, accept_sparse)
     dtype = pick_dtype(array.dtype, dtypes)
     if np.ma.isMaskedArray(array) and dtype.kind == "f":
@@ -427,20 +522,20 @@ def check_weights(
     value : array-like of shape (n,), number or None
         A number is the weight of every row. None stays None.
     n : int
-        Rows.
+        Number of rows.
     dtype : dtype
-        Of the rows.
+        Dtype of the rows.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
     like : array, optional
-        The weights are put beside it.
+        The weights are moved to its device.
     first_row : int, default=0
-        Place of the first of these rows in all of X, for messages.
+        Number of the first of these rows in all of X, for errors.
 
     Raises
     ------
     ValueError
-        If a weight is negative, NaN or inf, or the length is another.
+        If a weight is negative, NaN or inf, or the length is not n.
     """
     if value is None:
         return None
@@ -479,7 +574,7 @@ def check_weights(
             f"{owner}: sample_weight must be at most {most:.3g} for {dtype} rows, got "
             f"{float(weights.max()):g} (scale the weights)"
         )
-    weights = weights.astype(dtype, copy=False)  # too small for float32 is 0
+    weights = weights.astype(dtype, copy=False)  # underflow gives 0
     return weights if like is None else beside(weights, like)
 
 

@@ -139,7 +139,7 @@ while True:
 
 
 def test_bad_paths(tmp_path, model):
-    with pytest.raises(FileNotFoundError, match=r"must be in a folder that exists, got .*/m$"):
+    with pytest.raises(FileNotFoundError, match=r"must be in an existing folder, got .*/m$"):
         save(model, tmp_path / "missing" / "m")
     with pytest.raises(IsADirectoryError):
         save(model, tmp_path)

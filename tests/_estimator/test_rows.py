@@ -208,3 +208,15 @@ def test_cuda_needs_a_gpu_and_dense_rows(monkeypatch):
     monkeypatch.setattr(_rows, "require_cuda", lambda owner: None)
     with pytest.raises(TypeError, match="X must be dense for device='cuda'"):
         Model(device="cuda")._rows(sp.csr_array(X), reset=True)
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_weights_from_a_column(frame):
+    columns = {"a": X[:, 0], "w": np.arange(6.0), "b": X[:, 1]}
+    model = Model()
+    rows = model._rows(frame(columns), "w", reset=True)
+    np.testing.assert_array_equal(rows.X, X)
+    np.testing.assert_array_equal(rows.weight, np.arange(6.0))
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="sample_weight must be a column of X, got 'v'"):
+        model._rows(frame(columns), "v", reset=True)

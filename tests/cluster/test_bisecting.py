@@ -128,3 +128,11 @@ def test_wrong_parameters(blobs, options, message):
         BisectingKMeans(**options).fit(blobs)
     with pytest.raises(NotFittedError):
         BisectingKMeans().predict(blobs)
+
+
+def test_largest_cluster_ignores_rows_of_zero_weight(make):
+    X = make(300, 2, 3)
+    weight = np.r_[np.ones(30), np.zeros(270)]
+    options = {"bisecting_strategy": "largest_cluster", "random_state": 0}
+    model = BisectingKMeans(8, **options).fit(X, sample_weight=weight)
+    assert len(np.unique(model.labels_[:30])) == 8

@@ -1,6 +1,7 @@
 """MiniBatchKMeans: as good as scikit-learn's, online, over streams."""
 
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -197,3 +198,131 @@ def test_reassigned_counts():
     assert kept is centers
     assert same is counts
     assert since == 25
+
+
+# --- iterators, which can be read once ------------------------------------------------------------
+
+
+def once(chunks, read):
+    """A generator that counts how often it is asked."""
+    for chunk in chunks:
+        read.append(1)
+        yield chunk
+
+
+def cut(X, size, weight=None):
+    parts = [slice(i, i + size) for i in range(0, len(X), size)]
+    return [X[part] if weight is None else (X[part], weight[part]) for part in parts]
+
+
+@pytest.mark.parametrize("kind", ["arrays", "pairs", "frames", "CSR", "iterator"])
+def test_an_iterator_is_read_once_and_to_its_end(make, kind):
+    X, read = make(2000, 4, 3), []
+    weight = np.arange(2000) % 3.0 if kind == "pairs" else None
+    chunks = cut(X, 300, weight)
+    if kind == "frames":
+        pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+        chunks = [pandas.DataFrame(chunk, columns=list("abcd")) for chunk in chunks]
+    if kind == "CSR":
+        chunks = [sp.csr_array(chunk) for chunk in chunks]
+    given = iter(chunks) if kind == "iterator" else once(chunks, read)
+    model = MiniBatchKMeans(3, batch_size=100, random_state=0, reassignment_ratio=0).fit(given)
+    assert len(read) == (0 if kind == "iterator" else 7)
+    assert next(given, None) is None
+    # Every row counts once, by its weight.
+    assert model.counts_.sum() == (2000 if weight is None else weight.sum())
+    assert model.n_steps_ == 20
+    assert model.n_iter_ == 1
+    assert not hasattr(model, "labels_")
+    if kind == "frames":
+        assert model.feature_names_in_.tolist() == list("abcd")
+    else:
+        best = KMeans(3, random_state=0).fit(X, sample_weight=weight)
+        assert model.score(X, sample_weight=weight) >= 1.1 * best.score(X, sample_weight=weight)
+        assert model.predict(once(chunks, read)).shape == (2000,)
+        assert model.score(once(chunks, read)) <= 0
+
+
+def test_an_iterator_gives_the_bits_of_one_pass(make):
+    X = make(900, 3, 4)
+    options = {"batch_size": 100, "random_state": 0, "init": X[:4]}
+    chunks = cut(X, 300)
+    one = MiniBatchKMeans(4, **options).fit(iter(chunks))
+    other = MiniBatchKMeans(4, **options).fit(chunk for chunk in chunks)
+    np.testing.assert_array_equal(one.cluster_centers_, other.cluster_centers_)
+    listed = MiniBatchKMeans(4, max_iter=1, max_no_improvement=None, **options).fit(chunks)
+    np.testing.assert_array_equal(one.cluster_centers_, listed.cluster_centers_)
+
+
+def test_the_first_chunk_of_an_iterator_must_hold_the_start(make):
+    X = make(100, 3, 4)
+    with pytest.raises(ValueError, match=r"=8 rows in the first chunk of an iter.*, got 5"):
+        MiniBatchKMeans(8).fit(iter([X[:5], X[5:]]))
+    with pytest.raises(ValueError, match="X must yield at least one chunk, got none"):
+        MiniBatchKMeans(8).fit(iter([]))
+    with pytest.raises(ValueError, match=r"=8 rows in the first chunk of an iter.*, got 0"):
+        MiniBatchKMeans(8).fit(iter([X[:0]]))
+    # Chunks without rows are passed over.
+    assert MiniBatchKMeans(4, random_state=0).fit(iter([X[:0], X, X[:0]])).counts_.sum() == 100
+
+
+def test_a_bad_chunk_late_in_an_iterator_leaves_the_model_as_it_was(make):
+    X = make(300, 3, 4)
+    bad = X.copy()
+    bad[50, 1] = np.nan
+    model = MiniBatchKMeans(4, random_state=0).fit(X)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="got NaN at row 350, column 1"):
+        model.fit(iter([X, bad]))
+    assert vars(model) == before
+
+
+@pytest.mark.parametrize("method", ["fit", "fit_predict"])
+def test_models_of_many_passes_refuse_iterators_unread(make, method):
+    X, read = make(100, 3, 4), []
+    with pytest.raises(ValueError, match=r"got a generator \(an iterator can be read once: pass a"):
+        getattr(KMeans(4), method)(once([X], read))
+    assert not read
+
+
+def test_inertia_without_labels_counts_weights(make):
+    X = make(2000, 4, 3)
+    options = {"n_clusters": 3, "random_state": 0, "batch_size": 100}
+    exact = MiniBatchKMeans(**options).fit(X, sample_weight=5.0).inertia_
+    options["compute_labels"] = False
+
+    def chunks():
+        return ((part, np.full(len(part), 5.0)) for part in np.split(X, 4))
+
+    for data, weight in ((X, 5.0), (chunks, None), (chunks(), None)):
+        model = MiniBatchKMeans(max_no_improvement=None, **options).fit(data, sample_weight=weight)
+        assert model.inertia_ == pytest.approx(exact, rel=0.1)
+
+
+def test_partial_fit_refuses_another_number_of_clusters(blobs):
+    model = MiniBatchKMeans(5, random_state=0).partial_fit(blobs)
+    with pytest.raises(ValueError, match=r"of the previous fit, \(5, 4\), got \(6, 4\)"):
+        model.set_params(n_clusters=6).partial_fit(blobs)
+
+
+def test_callbacks_hear_of_every_batch_once(blobs):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
+
+    class Counter:
+        tasks: ClassVar = []
+
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context):
+            self.tasks.append(context.task_name)
+
+    model = MiniBatchKMeans(5, random_state=0, batch_size=50).set_callbacks(Counter())
+    model.fit(iter([blobs[:200], blobs[200:]]))
+    assert Counter.tasks.count("batch") == model.n_steps_ == 6

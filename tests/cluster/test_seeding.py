@@ -59,9 +59,10 @@ def test_plus_plus_more_trials_are_better(make):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"n_clusters": 0}, "n_clusters must be between 1 and the 300 rows of X, got 0"),
-        ({"n_clusters": 301}, "n_clusters must be between 1 and the 300 rows of X, got 301"),
-        ({"n_clusters": 2, "n_local_trials": 0}, "n_local_trials must be at least 1, got 0"),
+        ({"n_clusters": 0}, ".* from 1 to the 300 rows of X, got 0"),
+        ({"n_clusters": 301}, ".* from 1 to the 300 rows of X, got 301"),
+        ({"n_clusters": 2.5}, "n_clusters must be a whole number from 1 to .*, got 2.5"),
+        ({"n_clusters": 2, "n_local_trials": 0}, ".* must be a whole number of at least 1, got 0"),
         ({"n_clusters": 2, "sample_weight": [1]}, "sample_weight must have shape"),
     ],
 )

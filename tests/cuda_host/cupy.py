@@ -64,6 +64,9 @@ class ndarray:
     def __setitem__(self, index, value: ndarray) -> None:
         self.host[index] = value.host
 
+    def fill(self, value: float) -> None:
+        self.host.fill(value)
+
     def __mul__(self, other: float) -> ndarray:
         return ndarray(self.host * other)
 
@@ -108,8 +111,8 @@ def ascontiguousarray(array: ndarray) -> ndarray:
     return _guarded(np.ascontiguousarray(array.host))
 
 
-def matmul(a: ndarray, b: ndarray) -> ndarray:
-    return ndarray(a.host @ b.host)
+def matmul(a: ndarray, b: ndarray, out: ndarray) -> None:
+    np.matmul(a.host, b.host, out=out.host)
 
 
 ndarray.__module__ = "cupy"

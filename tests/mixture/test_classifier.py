@@ -106,7 +106,7 @@ def test_priors(wheel):
     model = MixtureClassifier(priors=[0.999, 0.001]).fit(X, y)
     assert (model.predict(X) == 0).mean() > (MixtureClassifier().fit(X, y).predict(X) == 0).mean()
     np.testing.assert_array_equal(MixtureClassifier(priors=[1, 0]).fit(X, y).predict(X), 0)
-    with pytest.warns(UserWarning, match="priors must sum to one, got 4"):
+    with pytest.warns(UserWarning, match="priors must sum to one within 1e-05, got 4"):
         scaled = MixtureClassifier(priors=[1, 3]).fit(X, y)
     np.testing.assert_array_equal(scaled.priors_, [0.25, 0.75])
     with pytest.raises(ValueError, match="priors must be 2 numbers that are not negative"):
@@ -182,9 +182,9 @@ def test_messages(wheel, options, message):
     [
         ([0, "a"] * 10, "y must be all numbers or all strings, got int and str"),
         (np.array([0, "a", None, 1.0] * 5, dtype=object), "y must be all numbers or all strings"),
-        (np.linspace(0, 1, 20), "y must be a vector of classes, got another .*continuous"),
+        (np.linspace(0, 1, 20), "y must be a vector of class labels, .*continuous"),
         ([[1]] * 10 + [[1, 2]] * 10, "y must have rows of equal length"),
-        (np.zeros((20, 2)), "y must be a vector of classes, got another .*1d"),
+        (np.zeros((20, 2)), "y must be a vector of class labels, got something else .*1d"),
     ],
 )
 def test_labels_that_are_none(y, message, rng):
@@ -232,3 +232,17 @@ def test_streams_that_do_not_fit(wheel):
     model = MixtureClassifier().fit([X], y)
     with pytest.raises(ValueError, match="features"):
         model.predict([X[:, :1]])
+
+
+def test_stream_without_rows(rng):
+    model = MixtureClassifier(2).fit(rng.normal(size=(20, 2)), np.repeat([0, 1], 10))
+    assert model.predict(lambda: iter([np.empty((0, 2))])).shape == (0,)
+    assert model.predict_proba(lambda: iter([np.empty((0, 2))])).shape == (0, 2)
+
+
+def test_priors_within_the_tolerance_are_taken_without_a_warning(rng):
+    X, y = rng.normal(size=(20, 2)), np.repeat([0, 1], 10)
+    model = MixtureClassifier(priors=[0.3, 0.700009]).fit(X, y)
+    assert model.priors_.sum() == 1
+    with pytest.raises(ValueError, match="priors must have a positive, finite sum, got 0"):
+        MixtureClassifier(priors=[0.0, 0.0]).fit(X, y)

@@ -141,3 +141,9 @@ def test_messages(make):
             function(GaussianMixture())
     with pytest.raises(ValueError, match="n_samples must be a whole number of at least 2, got 1"):
         entropy(p, n_samples=1)
+
+
+def test_mahalanobis_refuses_streams(X):
+    model = GaussianMixture(1).fit(X)
+    with pytest.raises(TypeError, match=r"^mahalanobis: X must be in memory, got list"):
+        mahalanobis([X, X], model)

@@ -48,8 +48,8 @@ def test_callbacks_hear_of_every_iteration_and_get_models(X, cls):
     assert recorder.scores[-1] == pytest.approx(model.score(X), rel=1e-12)
 
 
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_callbacks_can_stop(X):
+    """Without a warning: the user's callback stopped the fit, not max_iter."""
     pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
     recorder = Recorder(stop_after=2)
     model = GaussianMixture(3, init_params="random", n_init=3, tol=0, random_state=0)
@@ -57,6 +57,50 @@ def test_callbacks_can_stop(X):
     assert model.n_iter_ == 2
     assert not model.converged_
     assert recorder.ended.count("run") == 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("cls", [GaussianMixture, BayesianGaussianMixture])
+def test_interrupted_fit_is_usable_and_continues(X, cls, monkeypatch, tmp_path):
+    """The same parameters as a fit stopped by max_iter, whatever was fitted before."""
+    import kernelmill
+    from kernelmill.mixture import _model
+
+    def interrupted(rows):
+        expect, calls = _model_expectation(rows), []
+
+        def limited(model):
+            calls.append(1)
+            if len(calls) > 3:
+                raise KeyboardInterrupt
+            return expect(model)
+
+        return limited
+
+    _model_expectation = _model.expectation
+    options = {"n_components": 3, "tol": 0, "random_state": 0, "init_params": "random"}
+    model = cls(warm_start=True, contamination=0.1, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(_model, "expectation", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X)
+    short = cls(max_iter=3, **options).fit(X)
+    assert model.interrupted_
+    np.testing.assert_array_equal(model.means_, short.means_)
+    np.testing.assert_array_equal(model.predict(X), short.predict(X))
+    kernelmill.save(model, tmp_path / "model")
+    loaded = kernelmill.load(tmp_path / "model")
+    for continued in (model, loaded):
+        continued.set_params(max_iter=4).fit(X)
+        assert not hasattr(continued, "interrupted_")
+        np.testing.assert_allclose(
+            continued.means_, cls(max_iter=7, **options).fit(X).means_, rtol=1e-9, atol=1e-9
+        )
+    with monkeypatch.context() as patch:
+        patch.setattr(_model, "expectation", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X[:100])
+    assert not hasattr(model, "offset_")  # of the earlier fit
 
 
 @pytest.mark.parametrize("init", ["kmeans", "k-means++", "random", "random_from_data"])

@@ -351,8 +351,8 @@ def test_a_feature_that_nobody_saw_is_refused(X):
     X[:, 1] = np.nan
     with pytest.raises(
         ValueError,
-        match=r"^GaussianMixture: X must have an observed entry with weight in every column, got "
-        "none in column 1",
+        match=r"^GaussianMixture: X must have an observed value in every column, got "
+        "none with positive weight in column 1",
     ):
         GaussianMixture(2).fit(X)
 
@@ -392,3 +392,11 @@ def test_edited_parameters_count(make):
     for name in LEARNED:
         setattr(model, name, getattr(model, name)[::-1].copy())
     assert (model.predict(X) == 2 - labels).mean() > 0.99
+
+
+def test_weights_init_sums_to_one_within_the_tolerance(X):
+    options = {"means_init": X[:2], "init_params": "random", "max_iter": 0}
+    model = GaussianMixture(2, weights_init=[0.5, 0.500009], **options).fit(X)
+    assert model.weights_.sum() == pytest.approx(1, abs=1e-15)
+    with pytest.raises(ValueError, match=r"must sum to one within 1e-05, got a sum of 1\.00002 "):
+        GaussianMixture(2, weights_init=[0.5, 0.50002], **options).fit(X)

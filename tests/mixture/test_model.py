@@ -286,7 +286,7 @@ def test_a_warm_start_with_another_prior_of_the_weights_is_refused(kinds, k, rng
         k, weight_concentration_prior_type=kinds[0], warm_start=True, random_state=0
     )
     quiet_fit(model, X).set_params(weight_concentration_prior_type=kinds[1])
-    with pytest.raises(ValueError, match=f"must stay as in the fit before, '{kinds[0]}'"):
+    with pytest.raises(ValueError, match=f"must be that of the previous fit, '{kinds[0]}'"):
         model.fit(X)
 
 
@@ -309,7 +309,7 @@ def test_another_covariance_type_is_noticed(cls, own, rng):
     for other in set(COVARIANCE_TYPES) - {own}:
         model.set_params(covariance_type=other)
         for run in (model.predict, model.score, model.fit):
-            with pytest.raises(ValueError, match=r"precisions_cholesky_ must have .* for cov"):
+            with pytest.raises(ValueError, match=r"precisions_cholesky_ must be .* for cov"):
                 run(X)
     model.set_params(covariance_type=own).fit(X)
 
@@ -332,7 +332,7 @@ def test_precisions_alone_make_a_mixture(covariance_type, rng):
     with pytest.raises(NotFittedError):
         model.predict(X)
     model.precisions_cholesky_ = -fitted.precisions_cholesky_
-    with pytest.raises(ValueError, match=r"precisions_cholesky_ must have .*positive"):
+    with pytest.raises(ValueError, match=r"precisions_cholesky_ must be .*positive"):
         model.predict(X)
 
 

@@ -87,3 +87,12 @@ def test_messages(X):
     model = GaussianMixture(2, random_state=0).partial_fit(X)
     with pytest.raises(ValueError, match="X has 2 features, but GaussianMixture is expecting 3"):
         model.partial_fit(X[:, :2])
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_iterators_are_refused_in_every_call(X, fitted):
+    model = GaussianMixture(2, random_state=0)
+    if fitted:
+        model.partial_fit(X)
+    with pytest.raises(ValueError, match="X must be readable more than once, got a list_iterator"):
+        model.partial_fit(iter([X]))

@@ -25,6 +25,7 @@ import pytest
 
 import kernelmill
 from kernelmill import _levels, ops
+from kernelmill.ops._signature import is_csr
 
 # Around the lanes of every level (4, 8, 16 floats), a panel of 32 columns and a tile of 14 rows.
 SIZES = (1, 3, 4, 5, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 63, 65, 8 * 32 + 2)
@@ -289,8 +290,12 @@ def agreement_tests(family: str):
     @pytest.mark.parametrize("backend", backends())
     @pytest.mark.parametrize("name", names)
     def test_agreement(name, backend):
+        if backend == "cuda" and (reason := ops.all_ops()[name].cuda):
+            pytest.skip(f"no CUDA implementation: {reason}")
         ran = 0
         for case in generators[name]():
+            if backend == "cuda" and is_csr(case.args[0]):
+                continue  # no CUDA implementation takes them
             want = run(ops.all_ops()[name].specification, case)
             got = run(twin(name, backend), case, backend)
             try:
@@ -302,7 +307,7 @@ def agreement_tests(family: str):
 
     @pytest.mark.parametrize("name", [n for n in names if not ops.all_ops()[n].array_free])
     def test_layouts(name):
-        generated = list(generators[name]())
+        generated = [case for case in generators[name]() if not case.big]
         case = generated[len(generated) // 2]
         want = run(ops.all_ops()[name].specification, case)
         for i, argument in enumerate(case.args):

@@ -394,8 +394,12 @@ def test_dtypes_are_not_mixed():
             function(one, [1.0, 2.0, 3.0])
     for function in on_both("less"):
         assert function(np.arange(3), 1).tolist() == [True, False, False]
-        with pytest.raises(TypeError, match=r"number that fits int64, got 0\.5"):
-            function(np.arange(3), 0.5)
+        for half in (0.5, np.array(0.5)):
+            with pytest.raises(TypeError, match=r"number that fits int64, got 0\.5"):
+                function(np.arange(3), half)
+        with pytest.raises(TypeError, match=r"number that fits int32, got 4294967296"):
+            function(np.arange(3, dtype=np.int32), 2**32)
+        assert function(np.arange(3, dtype=np.int32), np.array(1)).tolist() == [True, False, False]
     for function in on_both("where"):
         with pytest.raises(ValueError, match="condition must be bool, got float64"):
             function(two, two, two)

@@ -165,13 +165,6 @@ def forward():
             yield Case(name, (x, pi, A, lengths), bounds=(tol, tol), big=big_case)
 
 
-@cases("hmm.backward")
-def backward():
-    for big_case, source in ((False, settings()), (True, big())):
-        for name, (pi, A), x, lengths in source:
-            yield Case(name, (x, A, lengths), bounds=(tolerance(x, pi, A),), big=big_case)
-
-
 @cases("hmm.posteriors")
 def posteriors():
     for big_case, source in ((False, settings()), (True, big())):
@@ -324,19 +317,6 @@ def test_forward_equals_the_sum_over_all_paths():
     assert 5 < impossible < 40
 
 
-def test_backward_equals_the_sum_over_all_paths():
-    for name, _, A, B in small_problems():
-        T, K = B.shape
-        future = hmm.backward(log(B), A, one(T))
-        for t in range(T):
-            seen = B[t:].copy()
-            seen[0] = 1.0
-            paths, p = all_paths(np.ones(K), A, seen)
-            want = np.bincount(paths[:, 0], p, minlength=K)
-            want = want / want.sum() if want.sum() > 0 else want
-            np.testing.assert_allclose(future[t], want, rtol=0, atol=1e-13, err_msg=name)
-
-
 def test_posteriors_equal_the_sum_over_all_paths():
     for name, pi, A, B in small_problems():
         T, K = B.shape
@@ -385,7 +365,6 @@ def test_sequences_do_not_touch_each_other(K):
     x = densities(int(lengths.sum()), K)
     gamma, log_prob, *_ = hmm.posteriors(x, pi, A, lengths)
     filtered, _ = hmm.forward(x, pi, A, lengths)
-    future = hmm.backward(x, A, lengths)
     ends = np.cumsum(lengths)
     for s, (end, length) in enumerate(zip(ends, lengths, strict=True)):
         rows = slice(end - length, end)
@@ -393,7 +372,6 @@ def test_sequences_do_not_touch_each_other(K):
         np.testing.assert_array_equal(gamma[rows], alone[0])
         np.testing.assert_allclose(log_prob[s], alone[1], rtol=1e-14)
         np.testing.assert_array_equal(filtered[rows], hmm.forward(x[rows], pi, A, one(length))[0])
-        np.testing.assert_array_equal(future[rows], hmm.backward(x[rows], A, one(length)))
 
 
 def test_weights_equal_repetition():
@@ -448,15 +426,14 @@ def test_a_row_of_nan_leads_to_no_state_beyond_the_last(K):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, pi, A, n: hmm.forward(x[0], pi, A, n), "forward: log_density must be a"),
+        (lambda x, pi, A, n: hmm.forward(x[0], pi, A, n), r"forward: log_density must be float64 of shape \(T, K\)"),
         (lambda x, pi, A, n: hmm.forward(x.astype("f"), pi, A, n), "forward: log_density must be"),
         (lambda x, pi, A, n: hmm.forward(x, pi[:2], A, n), r"startprob must .*\(3,\)"),
         (lambda x, pi, A, n: hmm.forward(x, pi, A[:2], n), r"transmat must .*\(3, 3\)"),
         (lambda x, pi, A, n: hmm.forward(x, pi, A, n - 1), "lengths must .* add up to 5, .* 4"),
-        (lambda x, pi, A, n: hmm.forward(x, pi, A, n * 1.0), "lengths must be .*int64"),
-        (lambda x, pi, A, n: hmm.backward(x, A[:, :2], n), "backward: transmat must"),
-        (lambda x, pi, A, n: hmm.backward(x[:, :0], A[:0, :0], n), "log_density must"),
-        (lambda x, pi, A, n: hmm.backward(x, A, np.array([6, -1])), "lengths must be at least 0"),
+        (lambda x, pi, A, n: hmm.forward(x, pi, A, n * 1.0), "lengths must be int64"),
+        (lambda x, pi, A, n: hmm.forward(x[:, :0], pi[:0], A[:0, :0], n), "log_density must"),
+        (lambda x, pi, A, n: hmm.forward(x, pi, A, np.array([6, -1])), "lengths must be at least 0"),
         (lambda x, pi, A, n: hmm.posteriors(x, pi, A, n, np.ones(2)), r"weight must .*\(1,\)"),
         (lambda x, pi, A, n: hmm.posteriors(x, pi, A, n, np.ones(1, "f")), "sequence_weight must"),
         (lambda x, pi, A, n: hmm.viterbi(x, pi[:1], A, n), "viterbi: log_startprob must"),
@@ -465,9 +442,9 @@ def test_a_row_of_nan_leads_to_no_state_beyond_the_last(K):
         (lambda x, pi, A, n: hmm.sample_states(pi[:0], A[:0, :0], x[:, 0], n), "startprob must"),
         (lambda x, pi, A, n: hmm.sample_states(pi, A, x[1:, 0], n), "lengths must .* add up to 4"),
         (lambda x, pi, A, n: hmm.symbol_counts(np.zeros(5, int), x[1:], 2), r"gamma must .*\(5, K"),
-        (lambda x, pi, A, n: hmm.symbol_counts(np.full(5, 2), x, 2), "got 2 and n_symbols = 2"),
+        (lambda x, pi, A, n: hmm.symbol_counts(np.full(5, 2), x, 2), "below n_symbols = 2, got 2"),
         (lambda x, pi, A, n: hmm.symbol_counts(np.zeros(5), x, 2), "symbols must be"),
-        (lambda x, pi, A, n: hmm.symbol_counts(np.full(5, -1), x, 0), "symbols must be below"),
+        (lambda x, pi, A, n: hmm.symbol_counts(np.full(5, -1), x, 0), "n_symbols must be in"),
     ],
 )
 def test_errors(call, message):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse
 from agreement import DTYPES, Case, agreement_tests, cases, eps, last_tie
 
 from kernelmill.ops import kmeans
@@ -83,6 +84,29 @@ def unspecified_in_rows(bad, centers):
     return compare
 
 
+def sparse_rows():
+    """CSR matrices of small integers, with indices of both widths, and centers for them."""
+    rng = np.random.default_rng(3)
+    for dtype in DTYPES:
+        for n, d, k, density, index in (
+            (1, 1, 1, 0.3, np.int32),
+            (33, 7, 8, 0.3, np.int64),
+            (200, 60, 17, 0.3, np.int32),
+            (9, 4, 3, 0.0, np.int32),
+            (0, 4, 3, 0.0, np.int64),
+            (20_000, 50, 30, 0.1, np.int32),
+        ):
+            X = scipy.sparse.random_array((n, d), density=density, format="csr", rng=rng)
+            arrays = np.rint(X.data * 9 + 1).astype(dtype), X.indices, X.indptr
+            X = scipy.sparse.csr_array(arrays, (n, d))
+            X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+            C = rng.integers(-3, 9, (k, d)).astype(np.float64)
+            yield f"CSR {n} {d} {k} {dtype.__name__}", X, C, n > 1000
+        repeated = np.array([1, 2, 3], dtype), np.array([1, 1, 0]), np.array([0, 2, 3])
+        yield "CSR repeated columns", scipy.sparse.csr_array(repeated, (2, 3)), np.eye(2, 3), False
+        yield "CSR matrix", scipy.sparse.csr_matrix(np.eye(3, 4, dtype=dtype)), np.eye(3, 4), False
+
+
 @cases("kmeans.assign")
 def assign():
     for dtype in DTYPES:
@@ -104,6 +128,8 @@ def assign():
             yield Case(f"{bad} in three rows", (X, C), compare=unspecified_in_rows([0, 50, 99], C))
         X, C = integers(60_000, 3, dtype, 4), integers(40, 3, np.float64, 8)
         yield Case("big", (X, C), big=True)
+    for name, X, C, big in sparse_rows():
+        yield Case(name, (X, C), big=big)
 
 
 @last_tie("kmeans.assign")
@@ -126,6 +152,9 @@ def lloyd_step():
         X, C = blobs(60_000, 4, 40, dtype)
         w = np.random.default_rng(5).random(len(X)).astype(dtype)
         yield Case("big", (X, C, w), bounds=sum_bounds(X, C, w), big=True)
+    for name, X, C, big in sparse_rows():
+        yield Case(name, (X, C), big=big)
+        yield Case(f"{name} weighted", (X, C, weights(X.shape[0], X.dtype)), big=big)
 
 
 @last_tie("kmeans.lloyd_step")
@@ -332,19 +361,43 @@ def test_bounds_prune():
     assert (bounds[:, 0] < bounds[:, 1]).all()
 
 
+def csr(X, **change):
+    """Two entries in the shape of X, with arrays that need not describe a matrix."""
+    entries = np.ones(2, X.dtype), np.array([0, 2], np.int32), np.array([0, 1, 2, 2, 2, 2], np.int32)
+    made = scipy.sparse.csr_array(entries, X.shape)
+    for name, array in change.items():
+        setattr(made, name, np.array(array, np.int32))
+    return made
+
+
+@pytest.mark.parametrize("call", [kmeans.assign, kmeans.lloyd_step])
+def test_other_sparse_formats_are_refused(call):
+    X = scipy.sparse.csc_array(np.eye(3))
+    with pytest.raises(TypeError, match="NumPy or CuPy array or a SciPy CSR matrix, got csc_array"):
+        call(X, np.eye(3))
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda X, C: kmeans.assign(X, C[:, :2]), r"centers must .*\(k, 3\)"),
         (lambda X, C: kmeans.assign(X, C[:0]), "centers must"),
         (lambda X, C: kmeans.assign(X.astype(int), C), "X must be .*float32 or float64"),
-        (lambda X, C: kmeans.assign(X[0], C), "X must be a"),
+        (lambda X, C: kmeans.assign(X[0], C), r"X must be .* of shape \(n, d\), got"),
         (lambda X, C: kmeans.assign(X, C.astype(np.float32)), "centers must be .*float64"),
         (lambda X, C: kmeans.lloyd_step(X, C, np.ones(3)), r"sample_weight must .*\(5,\)"),
         (lambda X, C: kmeans.lloyd_step(X, C, np.ones(5, np.float32)), "sample_weight must be"),
         (lambda X, C: kmeans.lloyd(X, C, np.zeros(4, np.int32), np.empty((0, 2))), "labels must"),
         (lambda X, C: kmeans.lloyd(X, C, np.zeros(5, np.int32), np.empty((3, 2))), "bounds must"),
         (lambda X, C: kmeans.plus_plus(X, np.ones(3)), "uniforms must"),
+        (lambda X, C: kmeans.assign(csr(X, indices=[0, 3]), C), r"X.indices must lie in \[0, 3\)"),
+        (lambda X, C: kmeans.assign(csr(X, indices=[0, -1]), C), r"X.indices must lie in"),
+        (lambda X, C: kmeans.assign(csr(X, indices=[0]), C), "X.indices must be as long"),
+        (lambda X, C: kmeans.assign(csr(X, indptr=[0, 2]), C), "X.indptr must run from 0 to 2"),
+        (lambda X, C: kmeans.assign(csr(X, indptr=[0, 1, 0, 1, 1, 2]), C), "X.indptr must never"),
+        (lambda X, C: kmeans.assign(csr(X), C[:, :2]), r"centers must be .*\(k, 3\)"),
+        (lambda X, C: kmeans.assign(csr(X).astype(int), C), "X must be float32 or float64"),
+        (lambda X, C: kmeans.lloyd_step(csr(X), C, np.ones(4)), r"sample_weight .*\(5,\)"),
         (lambda X, C: kmeans.restarts(X, np.zeros((1, 0), np.int64)), "starts must"),
         (lambda X, C: kmeans.restarts(X, np.zeros((1, 2))), "starts must"),
         (lambda X, C: kmeans.restarts(X, np.zeros((1, 2), np.int64), np.ones(3)), "sample_weight"),

@@ -17,26 +17,23 @@ SPECIAL = (0.0, -0.0, 1.0, np.inf, -np.inf, np.nan, 1e-30, -1e30, 700.0)
 
 
 def bound(name, x, want):
-    """One rounding to the dtype, and float64 sums of the terms' magnitudes.
+    """One rounding to the dtype, and of float64 sums sqrt(n) roundings of their largest term.
 
-    A term of logsumexp is an exp in the dtype (2 ulp with its argument), so the logarithm is off by
-    as many eps; the result has the size of the largest term besides.
+    The logarithm of a sum is off by its relative error, an exp of 2 ulp in the dtype among others.
+    The terms of the variance are squares of deviations.
     """
     if name in (*INDEX, "max", "min"):
         return None
-    wide = np.abs(np.where(np.isfinite(x), x, 0.0)).astype(np.float64)
-    n, largest = max(1, x.size), wide.max(initial=0.0)
-    terms = {
-        "sum": n * largest, "mean": largest, "norm": largest * np.sqrt(n),
-        "variance": (2 * largest) ** 2 * 1e-3, "logsumexp": 0.0,
-    }[name]  # fmt: skip
+    known = x[np.isfinite(x)].astype(np.float64)
+    n, largest = max(1, x.size), np.abs(known).max(initial=0.0)
+    terms = {"sum": n * largest, "mean": largest, "norm": largest * np.sqrt(n), "logsumexp": 1.0}
+    if name == "variance":
+        terms[name] = (2 * np.abs(known - known[:1]).max(initial=0.0)) ** 2
     with np.errstate(all="ignore"):
         size = np.abs(want).astype(np.float64) + (4 if name == "logsumexp" else 0)
         size = np.nan_to_num(size, posinf=0.0)
-        # Variance: deviations are taken in float64 from float64 means, each off by eps of its size.
-        return (
-            eps(x) * size + 4 * np.sqrt(n) * 2.0**-52 * terms + np.finfo(x.dtype).smallest_subnormal
-        )
+        tiny = np.finfo(x.dtype).smallest_subnormal
+        return eps(x) * size + 4 * np.sqrt(n) * 2.0**-52 * terms[name] + tiny
 
 
 def case(name, label, x, big=False, **kwargs):

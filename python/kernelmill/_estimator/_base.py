@@ -1,4 +1,4 @@
-"""The decorator of every ``fit``: parameters first, callbacks around, all or nothing; warnings."""
+"""The decorator of every ``fit``: checks parameters, tears down callbacks, undoes failed fits."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def fitting(method: Method) -> Method:
-    """Make a method of an estimator a fit.
+    """Decorate ``fit`` or ``partial_fit``.
 
-    The parameters are checked, scikit-learn's callbacks are torn down afterwards, and the fit
-    either happens or does not: on any exception the estimator is put back to what it was. Ctrl-C
-    does the same, unless ``warm_start=True`` asks to go on later: then the estimator keeps what
-    `climb` had reached and ``interrupted_`` is True until the next fit that ends well.
+    Parameters are checked first, scikit-learn's callbacks are torn down afterwards, and any
+    exception restores the estimator. Ctrl-C does so too, unless ``warm_start=True``: then the
+    estimator keeps the attributes that `climb` had reached, attributes of an earlier fit that these
+    do not replace are dropped, and ``interrupted_`` is True until the next fit that succeeds.
 
     Parameters
     ----------
     method : callable
-        ``fit`` or ``partial_fit``.
+        A method that sets fitted attributes and returns the estimator.
     """
     managed = with_callbacks(method)
 
@@ -43,6 +43,9 @@ def fitting(method: Method) -> Method:
             self.__dict__.clear()
             self.__dict__.update(before)
             if reached is not None and getattr(self, "warm_start", False):
+                for name in before:
+                    if name.endswith("_") and not name.startswith("_"):
+                        del self.__dict__[name]
                 self.__dict__.update(features, **reached, interrupted_=True)
             raise
         self.__dict__.pop("interrupted_", None)
@@ -52,19 +55,19 @@ def fitting(method: Method) -> Method:
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn at the line of the user's that called into this package.
+    """Warn, and report the user's line that called into this package or scikit-learn.
 
     Parameters
     ----------
     message : str
         One sentence.
     category : type
-        Of the warning.
+        Class of the warning.
     """
     level = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(
-        ("kernelmill.", "sklearn.callback", "contextlib")
+        ("kernelmill.", "sklearn.", "contextlib")
     ):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level + 1 if frame is not None else 1)

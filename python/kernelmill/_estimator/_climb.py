@@ -1,4 +1,4 @@
-"""The one loop of every iterative fit: starts, iterations, callbacks, Ctrl-C, the best of all."""
+"""The loop of every iterative fit: starts, iterations, callbacks, Ctrl-C, the best run."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from kernelmill._estimator._progress import Progress
 
 
 class Step(NamedTuple):
-    """What some iterations lead to.
+    """The result of one or more iterations.
 
     Attributes
     ----------
     state : object
-        Where the next iteration starts from: new parameters, never old ones changed in place.
+        New parameters, never old ones changed in place.
     objective : float, callable or None
-        What is being optimised; a callable is called only where somebody watches.
+        Value of the objective; a callable is called only while progress is reported.
     finished : bool
         Whether this start has converged.
     taken : int
-        How many iterations they were.
+        Number of iterations.
     """
 
     state: Any
@@ -37,15 +37,15 @@ class Run(NamedTuple):
     Attributes
     ----------
     state : object
-        The last one.
+        State after the last iteration.
     objective : float
-        Of the last iteration.
+        Objective of the last iteration.
     history : list of float
-        Objectives of all iterations that told a number.
+        Objectives of the iterations that gave a number.
     n_iter : int
-        Iterations taken.
+        Number of iterations.
     converged : bool
-        Whether the start stopped by itself.
+        Whether the start converged, rather than being stopped.
     """
 
     state: Any
@@ -66,40 +66,39 @@ def climb(
     finish: Callable[[Run], Run] | None = None,
     better: Callable[[float, float], bool] = operator.gt,
 ) -> Run:
-    """Follow each start until it stands still, and keep the best.
+    """Iterate from each start until it converges, and keep the best run.
 
     Parameters
     ----------
     progress : Progress
-        Told of every run and iteration.
+        Reports every run and iteration.
     begin : callable
-        ``begin(number)`` gives the state that a start begins from.
+        ``begin(number)`` returns the initial state of a start.
     advance : callable
-        ``advance(state, most)`` takes at least one iteration, and at most so many: one where
-        somebody watches.
+        ``advance(state, most)`` takes between 1 and `most` iterations and returns a `Step`; `most`
+        is 1 while progress is reported. ``taken=0`` ends a start that has no more data.
     max_iter : int
         Most iterations of a start.
     attributes : callable
-        ``attributes(state, n_iter)`` gives fitted attributes that make a usable model: for
-        callbacks, and for a fit that is interrupted.
+        ``attributes(state, n_iter)`` returns the fitted attributes of a usable model, for callbacks
+        and interrupted fits.
     starts : int, default=1
         Number of starts.
     finish : callable, optional
-        Completes a run: what only its last state needs, such as labels.
+        Completes a run with what only its last state needs, such as labels.
     better : callable, default=operator.gt
         ``better(objective, best)``: whether a run replaces the best one so far.
 
     Returns
     -------
     Run
-        The best one, the first among equal ones.
+        The best run, the first in a tie.
 
     Notes
     -----
-    A state holds new arrays rather than old ones that were changed, so Ctrl-C at any moment leaves
-    one that is whole. The exception takes the attributes of it along; see
-    `kernelmill._estimator._base.fitting`. With several starts these are those of the best finished
-    start, once there is one.
+    States are never changed in place, so the state is complete whenever Ctrl-C arrives. The
+    exception carries its attributes, or those of the best finished run if there is one; see
+    `kernelmill._estimator._base.fitting`.
     """
     best: Run | None = None
     state, done = None, 0
@@ -117,10 +116,8 @@ def climb(
                 done += taken
                 if not callable(objective) and objective is not None:
                     history.append(objective)
-                if progress.listening:
-                    stopped = progress.step(
-                        objective, functools.partial(attributes, state, done)
-                    )
+                if progress.listening and taken:
+                    stopped = progress.step(objective, functools.partial(attributes, state, done))
             value = history[-1] if history else float("nan")
             run = Run(state, value, history, done, finished)
             if finish is not None:
@@ -144,6 +141,6 @@ def climb(
         if state is not None:
             interrupt.attributes = attributes(state, done)  # type: ignore[attr-defined]
         raise
-    assert best is not None  # there is at least one start
+    assert best is not None  # starts >= 1
     progress.end_fit(functools.partial(attributes, best.state, best.n_iter))
     return best

@@ -1,7 +1,7 @@
 """Parameter constraints as data: a table per estimator, checked when it is fitted.
 
-A class states ``_parameters = {"n_clusters": integer(1), "init": any_of(...)}``; its ``__init__``
-only stores, as scikit-learn asks. Each rule is a test and the words that complete "must be".
+A class defines ``_parameters = {"n_clusters": integer(1), "init": any_of(...)}``; its ``__init__``
+only stores, as scikit-learn requires. A rule is a test and the words that complete "must be".
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 
 class InvalidParameterError(ValueError, TypeError):
-    """A parameter that an estimator cannot use; both kinds of error, as in scikit-learn."""
+    """A parameter is not accepted; both kinds of error, as in scikit-learn."""
 
 
 class Rule(NamedTuple):
@@ -28,7 +28,7 @@ class Rule(NamedTuple):
     accepts : callable
         ``accepts(value) -> bool``.
     words : str
-        What the value must be.
+        Text that completes "must be".
     """
 
     accepts: Callable[[Any], bool]
@@ -85,7 +85,7 @@ def _is_array_like(value: Any) -> bool:
 
 
 def array(shape: str) -> Rule:
-    """An array or what NumPy can turn into one; `shape` is for the message only."""
+    """An array-like; `shape` is for the message only."""
     return Rule(_is_array_like, f"an array of shape {shape}")
 
 
@@ -102,7 +102,7 @@ def nothing() -> Rule:
 
 
 def any_of(*rules: Rule) -> Rule:
-    """What any of the rules accepts."""
+    """A value that any of the rules accepts."""
     words = [rule.words for rule in rules]
     return Rule(
         lambda value: any(rule.accepts(value) for rule in rules),
@@ -121,7 +121,7 @@ RANDOM_STATE = Rule(
 )
 DEVICE = Rule(
     lambda value: value in (None, "cpu", "cuda") and not isinstance(value, np.ndarray),
-    "None (where the data is), 'cpu' or 'cuda' (KernelMill runs on processors and NVIDIA GPUs)",
+    "None (the device of the data), 'cpu' or 'cuda' (KernelMill runs on CPUs and NVIDIA GPUs)",
 )
 VERBOSE = Rule(
     lambda value: isinstance(value, bool | np.bool_) or (is_integer(value) and value >= 0),
@@ -130,13 +130,13 @@ VERBOSE = Rule(
 
 
 def shown(value: Any) -> str:
-    """A value as messages show it: all of it, or its type and beginning."""
+    """A value for messages: its repr, or its type and the beginning."""
     text = repr(value)
     return text if len(text) <= 80 else f"{type(value).__name__} {text[:60]}..."
 
 
 @functools.cache
-def _defaults(cls: type) -> dict[str, Any]:
+def _defaults(cls: Any) -> dict[str, Any]:
     """The defaults of the parameters of a class, which its rules accept."""
     signature = inspect.signature(cls)
     return {name: parameter.default for name, parameter in signature.parameters.items()}
@@ -155,7 +155,7 @@ def check_parameters(estimator: Any) -> None:
     InvalidParameterError
         For the first parameter that is not accepted.
     """
-    cls = type(estimator)
+    cls: Any = type(estimator)
     defaults = _defaults(cls)
     for name, rule in cls._parameters.items():
         value = getattr(estimator, name)

@@ -1,8 +1,8 @@
 """Progress of a fit: scikit-learn's callbacks where they exist, a tqdm bar under ``verbose``.
 
-A fit opens `Progress`, tells it when a run and an iteration end, and asks it whether to stop. When
-nobody listens this costs nothing: ``progress.listening`` is False and loops may take many
-iterations at a time.
+A fit opens `Progress` and reports to it each run and iteration, whereupon a callback may stop the
+fit. Without callbacks and bar, ``progress.listening`` is False and loops may take many iterations
+at a time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ try:  # scikit-learn 1.9 and later
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]  # takes the place of the import
-        """Stands in for scikit-learn's where it has no callbacks yet."""
+        """Placeholder for versions of scikit-learn without callbacks."""
 
     def with_callbacks(method):
-        """Return the method as it is."""
+        """Return the method unchanged."""
         return method
 
 
@@ -32,29 +32,29 @@ _OBJECTIVE_EVERY = 0.25
 
 
 class Progress:
-    """What listens to one fit.
+    """The callbacks and the progress bar of one fit.
 
     Parameters
     ----------
     estimator : object
         The model being fitted.
     verbose : bool or int
-        Show a bar.
+        Whether to show a bar.
     runs, iterations : int or None
-        Most runs (restarts), and most iterations of each; None when unknown.
+        Most runs (restarts), and most iterations of each; None if unknown.
     unit : str, default="iteration"
-        What an iteration is called.
+        Name of an iteration.
     X, y, metadata : optional
-        Passed on to callbacks.
+        Passed to callbacks.
 
     Attributes
     ----------
     listening : bool
-        Whether anything wants to hear of single iterations.
+        Whether single iterations are reported.
 
     Notes
     -----
-    To callbacks a fit is a tree of tasks: fit, then run, then iteration.
+    Callbacks see a fit as a tree of tasks: fit, run, iteration.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Progress:
             self._bar.close()
 
     def begin_run(self) -> None:
-        """A run (one of several starts) begins."""
+        """Report that a run (one of several starts) begins."""
         self._run_number += 1
         if self._root is not None:
             self._run = self._root.subcontext(task_name="run", max_subtasks=self._iterations)
@@ -114,20 +114,20 @@ class Progress:
         objective: Callable[[], float] | float | None = None,
         state: Callable[[], dict[str, Any]] | None = None,
     ) -> bool:
-        """An iteration has ended.
+        """Report that an iteration has ended.
 
         Parameters
         ----------
         objective : float or callable, optional
-            Shown beside the bar. A callable is called now and then only, so that it takes at most a
-            sixth of the time.
+            Shown beside the bar. A callable is called rarely enough to take at most a sixth of the
+            time.
         state : callable, optional
-            Returns fitted attributes that make a usable model, for callbacks that want one.
+            Returns the fitted attributes of a usable model, for callbacks that ask for them.
 
         Returns
         -------
         bool
-            Whether a callback asks to stop.
+            Whether a callback stops the fit.
         """
         stop = False
         if self._run is not None:
@@ -152,18 +152,18 @@ class Progress:
     def end_run(
         self, message: str, *args: Any, objective: float | None = None, state: Any = None
     ) -> bool:
-        """A run has ended; the message goes to the log at level DEBUG.
+        """Report that a run has ended; the message is logged at level DEBUG.
 
         Returns
         -------
         bool
-            Whether a callback asks to leave out the remaining runs.
+            Whether a callback stops the remaining runs.
         """
         logger.debug("%s: " + message, self._name, *args)
         if self._bar is not None:
             if objective is not None:
                 self._bar.set_postfix(objective=f"{objective:.6g}", refresh=False)
-            self._bar.total = self._bar.n  # it converged: the bar is full
+            self._bar.total = self._bar.n  # shown as complete
             self._bar.refresh()
         if self._run is None:
             return False
@@ -175,7 +175,7 @@ class Progress:
         )
 
     def end_fit(self, state: Callable[[], dict[str, Any]] | None = None) -> None:
-        """The fit has ended well."""
+        """Report that the fit has succeeded."""
         if self._root is not None:
             self._root.call_on_fit_task_end(
                 estimator=self._estimator, reconstruction_attributes=state, **self._data
@@ -183,15 +183,15 @@ class Progress:
 
 
 class _Quiet:
-    """Stands for `Progress` inside a step of something larger, which reports as a whole."""
+    """A `Progress` that reports nothing, for fits inside a step of another fit."""
 
     listening = False
 
     def begin_run(self) -> None:
-        """Nobody hears of it."""
+        """Do nothing."""
 
     def step(self, *args: Any, **kwargs: Any) -> bool:
-        """Nobody asks to stop."""
+        """Never stop."""
         return False
 
     end_run = step

@@ -17,8 +17,8 @@ def seed_of(random_state: Any) -> int:
     Parameters
     ----------
     random_state : None, int, RandomState or Generator
-        An int always gives the same seed. A generator gives one draw, so two fits differ. None
-        draws from NumPy's global state, as in scikit-learn, so ``numpy.random.seed`` governs it.
+        An int is the seed itself. A generator gives one draw, so two fits differ. None draws from
+        NumPy's global state, as in scikit-learn, so ``numpy.random.seed`` determines it.
 
     Returns
     -------
@@ -32,7 +32,7 @@ def seed_of(random_state: Any) -> int:
     True
     """
     if isinstance(random_state, int | np.integer) and not isinstance(random_state, bool):
-        # Neighbouring ints are unrelated keys of Philox already: nothing to mix.
+        # Philox turns consecutive keys into unrelated streams, so no mixing is needed.
         return int(random_state)
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(2**63))
@@ -47,7 +47,7 @@ def seed_of(random_state: Any) -> int:
 
 
 def legacy_state(seed: int, stream: int) -> np.random.RandomState:
-    """A RandomState for functions of the user that expect one, such as a callable ``init``."""
+    """A RandomState, for users' functions that expect one, such as a callable ``init``."""
     return np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, stream])))
 
 

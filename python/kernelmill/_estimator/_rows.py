@@ -2,7 +2,7 @@
 
 ``fit`` asks once what X is. After that rows are rows: dense, CSR, on a GPU, or read chunk by chunk
 from a file, an iterator or a Dask cluster. A model gives a *pass*, a function of a block of rows,
-to `map_reduce` (statistics that add up) or to `map` (one result per row) and never asks again.
+to `map_reduce` (statistics that add up) or to `map` (one result per row), whatever X is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from kernelmill._arrays import (
     FLOATS,
     beside,
     check_weights,
+    drop_column,
+    is_frame,
     is_sparse,
     kind,
     memory_map_of,
@@ -49,7 +51,7 @@ class Rows:
     source : Source or None
         Where chunks come from.
     missing : bool or None
-        Whether entries are NaN; None where a stream is yet to be read.
+        Whether entries are NaN; None if not known, as for a stream.
     dtype : dtype
         float32 or float64.
     n_features : int
@@ -61,7 +63,7 @@ class Rows:
     xp : module
         numpy or cupy: what passes return.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class Rows:
         parts = list(self.source.map(_run, op, self._device, state, options))
         if parts:
             return np.concatenate(parts)
-        return to_host(op(np.empty((0, self.n_features), self.dtype), *state, **options))
+        return _run(np.empty((0, self.n_features), self.dtype), op, None, state, options)
 
     def chunks(self) -> Iterator[Rows]:
         """Rows in memory, one chunk after another: all of them at once where they are there."""
@@ -186,7 +188,7 @@ class Rows:
         n : int
             How many.
         seed, stream : int
-            Which random numbers.
+            Seed, and stream of random numbers.
         """
         if n >= self.count and self.source is None:
             return self
@@ -247,7 +249,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         ----------
         X : anything `kernelmill.stream.source` takes, or Rows
         sample_weight : array-like of shape (n,), number, str or None
-            As there.
+            A string names a column of a frame, which is then no feature.
         reset : bool
             True in ``fit``: keep the number and names of features rather than compare them.
         once : bool, optional
@@ -261,7 +263,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         TypeError
             If X is of a kind that the model does not accept.
         RuntimeError
-            If ``device="cuda"`` and there is no GPU to use.
+            If ``device="cuda"`` and no GPU is available.
         """
         owner, device = type(self).__name__, getattr(self, "device", None)
         if isinstance(X, Rows):  # of a model that this one is a part of
@@ -276,6 +278,8 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             rows, missing = opened.in_memory, None
             weight = next((w for _, w in opened), None)
         else:
+            if isinstance(sample_weight, str) and is_frame(X):
+                X, sample_weight = drop_column(X, sample_weight, owner)
             rows, missing = self._matrix(X, reset)
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
         if weight is not None and not bool((weight > 0).any()):
@@ -312,6 +316,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     def _source(self, X: Any, sample_weight: Any, reset: bool, once: bool) -> Any:
         """X as a checked `Source`."""
         from kernelmill.stream import source
+        from kernelmill.stream._source import READ_ONCE
 
         owner = type(self).__name__
         if not self._accepts_streams:
@@ -321,8 +326,8 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             )
         if not once and hasattr(X, "__next__"):
             raise ValueError(
-                f"{owner}: X must be readable more than once, got a {type(X).__name__} (an "
-                f"iterator can be read once: pass a function that returns one, or a list)"
+                f"{owner}: X must be readable more than once, got a {type(X).__name__} "
+                f"({READ_ONCE})"
             )
         check = self._chunk_check(reset)
         opened = source(X, sample_weight, dtype=self._dtypes, validate=check, owner=owner)

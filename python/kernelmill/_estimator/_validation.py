@@ -1,7 +1,4 @@
-"""X as a model may use it: finite, in range, with the features that it had in ``fit``.
-
-Messages name the first bad row and column.
-"""
+"""Checks of X: finite, in range, with the features of ``fit``; errors name the row and column."""
 
 from __future__ import annotations
 
@@ -23,12 +20,14 @@ from kernelmill._arrays import (
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._parameters import shown
 
-_SEARCH_ROWS = 65536  # rows looked through at a time once something is known to be wrong
+_SEARCH_ROWS = 65536  # rows of a block in the search for the first bad value
 # The roots of the least square that keeps all its digits, and of the largest square.
 _ROOTS = {
     info.dtype: (float(info.tiny) ** 0.5 / float(info.eps) ** 0.5, float(info.max) ** 0.5)
     for info in (np.finfo(np.float32), np.finfo(np.float64))
 }
+# Tolerance of probabilities that must sum to one: float32 rounding passes.
+SUM_TOLERANCE = 1e-5
 _HINTS = {
     "NaN": "impute or drop missing values first, for example with sklearn.impute.SimpleImputer",
     "inf": "clip or drop such values first",
@@ -62,22 +61,22 @@ def check_values(
     allow_nan: bool = False,
     whole: bool = False,
 ) -> bool:
-    """Raise where X holds what no model can use: NaN, inf, or magnitudes without room for squares.
+    """Raise where X holds NaN, inf, or values whose squares overflow or underflow.
 
     Parameters
     ----------
     X : ndarray, CSR matrix or CuPy array of shape (n, d)
         Rows, or a chunk of them.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
     names : sequence of str, optional
-        Column names for messages.
+        Column names for errors.
     first_row : int, default=0
-        Place of the first of these rows in all of X, for messages.
+        Number of the first of these rows in all of X, for errors.
     allow_nan : bool, default=False
-        Whether NaN stands for a missing entry or is an error; inf is always one.
+        Whether NaN is a missing entry rather than an error; inf is always an error.
     whole : bool, default=False
-        Whether these are all rows of a fit: one chunk, or the rows of ``predict``, may be tiny.
+        Whether these are all rows of a fit; values of a chunk, or in ``predict``, may be tiny.
 
     Returns
     -------
@@ -202,7 +201,7 @@ def check_X(
     Parameters
     ----------
     estimator : BaseEstimator
-        Gets ``n_features_in_`` and ``feature_names_in_`` when `reset`; messages bear its class.
+        Gets ``n_features_in_`` and ``feature_names_in_`` when `reset`; messages name its class.
     X : array-like of shape (n, d)
         ndarray, CuPy array, SciPy sparse matrix or array, pandas or polars DataFrame, pyarrow
         Table, or nested lists.
@@ -211,7 +210,7 @@ def check_X(
     accept_sparse : bool, default=True
         Whether sparse X becomes CSR or an error.
     allow_nan : bool, default=False
-        Whether NaN stands for a missing entry or is an error; inf is always one.
+        Whether NaN is a missing entry rather than an error; inf is always an error.
     min_rows : int, default=1
         Fewest rows.
 
@@ -220,19 +219,19 @@ def check_X(
     X : ndarray, CSR matrix or CuPy array of shape (n, d), float32 or float64
         `X` itself where it already is one of these.
     missing : bool or None
-        Whether entries are missing; None where that was not looked up.
+        Whether entries are missing; None if not known.
 
     Raises
     ------
     ValueError
         If X is not a finite numeric matrix, or has other features than in ``fit``.
     TypeError
-        If X is sparse and must not be, or holds objects that are no numbers.
+        If X is sparse where `accept_sparse` is False, or holds objects that are not numbers.
 
     Notes
     -----
-    ``sklearn.config_context(assume_finite=True)`` leaves out the search for NaN and inf. Cost: one
-    look at X; about 10 microseconds for a small ndarray.
+    ``sklearn.config_context(assume_finite=True)`` skips the search for NaN and inf. Cost: one pass
+    over X; about 10 microseconds for a small ndarray.
     """
     owner = type(estimator).__name__
     given = X
@@ -257,14 +256,14 @@ def check_X(
 
 
 def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
-    """Keep or compare the names and number of features, with scikit-learn's rules and words.
+    """Keep or compare the names and number of features, with scikit-learn's rules and messages.
 
-    Ours and not scikit-learn's, because which frames that knows depends on its version.
+    Which frames scikit-learn's own check recognises depends on its version.
 
     Parameters
     ----------
     estimator : object
-        Has or gets ``n_features_in_`` and ``feature_names_in_``.
+        Object with ``n_features_in_`` and ``feature_names_in_``, set when `reset`.
     names : ndarray of str, or None
         Column names of X, None where it has none.
     d : int
@@ -316,9 +315,9 @@ def chunk_check(
     Parameters
     ----------
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
     names : sequence of str, optional
-        Column names for messages.
+        Column names for errors.
     accept_sparse, allow_nan : bool
         As in `check_X`.
     """

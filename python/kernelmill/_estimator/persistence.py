@@ -5,10 +5,10 @@ The file is a safetensors file. Its only metadata entry, ``"kernelmill"``, is a 
     {"checksum": "sha256:<64 hex digits>", "format": "kernelmill-model", "schema": 1,
      "version": "<the KernelMill that wrote it>", "model": {...}}
 
-`kernelmill._estimator.state` defines what stands under ``"model"``. The checksum comes first, so
-its digits sit at the same offset of every file; it is the SHA-256 of the whole file with those
-digits replaced by zeros. `load` checks it before anything is parsed, so a damaged file is found as
-such, and whatever gets past it was written that way on purpose and is still not trusted.
+`kernelmill._estimator.state` defines the content of ``"model"``. The checksum comes first, so its
+digits have the same offset in every file; it is the SHA-256 of the whole file with those digits
+replaced by zeros. `load` checks it before parsing anything, which finds damaged files; content that
+passes may still be hostile and is not trusted.
 """
 
 import contextlib
@@ -30,8 +30,8 @@ SCHEMA = 1
 _PREFIX = b'{"__metadata__":{"kernelmill":"{\\"checksum\\":\\"sha256:'
 _NO_DIGEST = b"0" * 64
 _DIGEST = slice(8 + len(_PREFIX), 8 + len(_PREFIX) + len(_NO_DIGEST))
-# JSON takes at most about 20 times its size as Python objects, so this bounds what a hostile header
-# can ask for; arrays do not count, they are bounded by the size of the file.
+# JSON takes up to about 20 times its size as Python objects, so this bounds the memory that a
+# hostile header can use; arrays are bounded by the size of the file.
 _MAX_HEADER = 32 << 20
 _DTYPES = {
     "BOOL": "bool",
@@ -50,7 +50,7 @@ _DTYPES = {
 
 
 class ModelFileError(ValueError):
-    """A model file that is damaged, too new, hostile or no model file at all."""
+    """A file that is damaged, too new or not a KernelMill model file."""
 
 
 def _fail(name, must, got, hint, cause=None):
@@ -62,7 +62,7 @@ def _version():
 
 
 def _digest(blob):
-    """SHA-256 of the file as it would be with zeros for the digest's own digits."""
+    """SHA-256 of the file with zeros in place of the digest."""
     view = memoryview(blob)
     total = hashlib.sha256(view[: _DIGEST.start])
     total.update(_NO_DIGEST)
@@ -71,7 +71,7 @@ def _digest(blob):
 
 
 def _pieces(model):
-    """A model file as buffers to be written one after another."""
+    """The content of a model file as consecutive buffers."""
     from safetensors.numpy import save as serialize
 
     encoder = Encoder()
@@ -86,10 +86,10 @@ def _pieces(model):
     if not isinstance(document["model"], dict) or document["model"].get("type") != "model":
         raise TypeError(f"save: model must be a KernelMill estimator, got {name}")
     header = json.dumps(document, separators=(",", ":"), allow_nan=False)
-    if 2 * len(header) > _MAX_HEADER:  # the quotes inside are escaped once more
+    if 2 * len(header) > _MAX_HEADER:  # quotes are escaped once more
         raise ValueError(
             f"save: {name} must hold at most {_MAX_HEADER >> 21} MiB outside arrays, got "
-            f"{len(header) >> 20} MiB (turn long lists and dicts into arrays)"
+            f"{len(header) >> 20} MiB (convert long lists and dicts to arrays)"
         )
     blob = serialize(encoder.tensors, metadata={"kernelmill": header})
     if blob[8 : _DIGEST.stop] != _PREFIX + _NO_DIGEST:
@@ -99,7 +99,7 @@ def _pieces(model):
 
 
 def dumps(model):
-    """A model as the bytes of a model file.
+    """Return a model as the bytes of a model file.
 
     Parameters
     ----------
@@ -114,36 +114,36 @@ def dumps(model):
     Raises
     ------
     TypeError
-        If the model holds something that is not data, such as a function; the message names it.
+        If the model holds anything but data, such as a function; the message names it.
     """
     return b"".join(_pieces(model))
 
 
 def save(model, path):
-    """Write a model to one file that `load` reads back without running any code.
+    """Save a model to one file, from which `load` restores it without running any code.
 
-    The file is first written and flushed beside its final place and then renamed over it, so a
-    crash, a full disk or Ctrl-C leaves either the old file or the whole new one.
+    A temporary file in the same folder is written, flushed and renamed, so a crash, a full disk or
+    Ctrl-C leaves either the old file or the complete new one.
 
     Parameters
     ----------
     model : estimator
-        A KernelMill estimator, fitted or not. Arrays keep their dtype, shape and order; arrays on a
-        GPU are stored as host arrays.
+        A KernelMill estimator, fitted or not. Arrays keep their dtype, shape and order; CuPy arrays
+        become NumPy arrays.
     path : str, os.PathLike or binary file object
-        Where to write. An existing file is replaced and keeps its permissions.
+        Destination. An existing file is replaced and keeps its permissions.
 
     Raises
     ------
     TypeError
-        If the model holds something that is not data, such as a function; the message names it.
+        If the model holds anything but data, such as a function; the message names it.
     OSError
-        If the file cannot be written; an existing file is left as it was.
+        If the file cannot be written; an existing file is not changed.
 
     Notes
     -----
-    The file is a safetensors file, so other tools can read its arrays. Cost: one copy of the model
-    in memory, linear time.
+    The file is a safetensors file, so other tools can read its arrays. Memory: one copy of the
+    model.
 
     Examples
     --------
@@ -165,29 +165,29 @@ def save(model, path):
 
 
 def write_atomically(path, pieces):
-    """Replace a file's content as one step, or leave the file as it was.
+    """Replace the content of a file atomically.
 
     Parameters
     ----------
     path : str or os.PathLike
-        The file; its directory must exist. A link is followed, permissions are kept.
+        The file, in an existing folder. A link is followed, permissions are kept.
     pieces : iterable of bytes-like
         The new content, in order.
 
     Raises
     ------
     OSError
-        If any step fails; the old file, if any, is then untouched.
+        If any step fails; an existing file is not changed.
     """
     target = os.path.realpath(os.fspath(path))
     folder, base = os.path.split(target)
     temporary = os.path.join(folder, f".{base[:100]}.{secrets.token_hex(8)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     if os.path.isdir(target):
-        raise IsADirectoryError(f"save: path must be a file, got the directory {target}")
+        raise IsADirectoryError(f"save: path must be a file, got the folder {target}")
     if not os.path.isdir(folder):
-        raise FileNotFoundError(f"save: path must be in a folder that exists, got {target}")
-    descriptor = os.open(temporary, flags, 0o666)  # less the umask, as open() would
+        raise FileNotFoundError(f"save: path must be in an existing folder, got {target}")
+    descriptor = os.open(temporary, flags, 0o666)  # as open() does, less the umask
     try:
         with open(descriptor, "wb") as file:
             with contextlib.suppress(FileNotFoundError):
@@ -201,7 +201,7 @@ def write_atomically(path, pieces):
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    if hasattr(os, "O_DIRECTORY"):  # the rename itself is durable once the directory is
+    if hasattr(os, "O_DIRECTORY"):  # make the rename durable
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
@@ -210,26 +210,26 @@ def write_atomically(path, pieces):
 
 
 def load(path):
-    """Read a model that `save` wrote.
+    """Load a model that `save` has written.
 
-    Loading imports only KernelMill's own public modules and runs nothing that the file brings: no
-    pickle, no names looked up outside a fixed list of estimators.
+    Loading uses no pickle and runs no code from the file: only the public estimators of KernelMill
+    and classes registered by the running program are restored.
 
     Parameters
     ----------
     path : str, os.PathLike or binary file object
-        A file written by `save`, by this version or an older one.
+        A file written by `save` in this version or an older one.
 
     Returns
     -------
     estimator
-        The model, with NumPy arrays that own their memory and may be written to.
+        The model, with writable NumPy arrays that own their memory.
 
     Raises
     ------
     ModelFileError
-        If the file is damaged in any byte, cut short, extended, from a newer schema, or not a
-        KernelMill model file. It is a ValueError.
+        If the file is damaged, truncated, extended, from a newer version, or not a KernelMill model
+        file. It is a ValueError.
     OSError
         If the file cannot be read.
 
@@ -257,14 +257,14 @@ def load(path):
 
 
 def loads(blob, *, name="the data"):
-    """The model behind the bytes that `dumps` returned.
+    """Return the model in the bytes that `dumps` has returned.
 
     Parameters
     ----------
     blob : bytes
         The content of a model file.
     name : str
-        What errors call it.
+        Name of the data in errors.
 
     Returns
     -------
@@ -282,16 +282,16 @@ def loads(blob, *, name="the data"):
             name,
             "be an intact model file",
             "content that does not match its checksum",
-            "the file was changed, cut short or extended: restore a copy or save the model again",
+            "the file was changed, truncated or extended: restore a copy or save the model again",
         )
     try:
         return _parse(blob, name)
     except ModelFileError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError) as error:
-        _fail(name, "hold a model", f"malformed content: {error}", "it was not made by save", error)
+        _fail(name, "hold a model", f"malformed content: {error}", "save did not write it", error)
     except (ValueError, NotImplementedError) as error:
-        _fail(name, "hold a model", str(error), "it was not made by this version's save", error)
+        _fail(name, "hold a model", str(error), "save of this version did not write it", error)
 
 
 def _check_start(blob, name):
@@ -301,7 +301,7 @@ def _check_start(blob, name):
             name,
             "be a KernelMill model file",
             what,
-            "kernelmill.save writes them; if it did write this one, its first bytes were damaged",
+            "kernelmill.save writes them; if it wrote this one, its first bytes are damaged",
         )
 
 

@@ -1,14 +1,14 @@
-"""Which classes a model file may name.
+"""The classes that a model file may name.
 
-A model file names a class by a key such as ``"kernelmill.cluster.KMeans"``. The key is only ever
-looked up here: in the classes that a process registered itself, then in the ``__all__`` of a fixed
-list of public modules. Nothing else is imported because a file says so.
+A model file names a class by a key such as ``"kernelmill.cluster.KMeans"``, which is looked up
+only here: in the classes registered by the process, then in the ``__all__`` of a fixed list of
+public modules. A file cannot cause any other import.
 """
 
 import importlib
 import inspect
 
-# Every public module that may hold estimators. A name here need not exist yet in this version.
+# All public modules with estimators, including those of later versions.
 PUBLIC_MODULES = (
     "kernelmill.adversarial",
     "kernelmill.cluster",
@@ -43,34 +43,33 @@ PUBLIC_MODULES = (
     "kernelmill.tree",
 )
 
-# Keys in older files -> where the class is now.
+# Keys in older files -> present keys.
 _MOVED = {"kernelmill.hmm.MarkovChain": "kernelmill.markov.MarkovChain"}
 
 _registered: dict[str, type] = {}
 
 
 def register(cls=None, *, key=None):
-    """Let model files name a class that lives outside KernelMill's public modules.
+    """Let model files name a class outside KernelMill's public modules.
 
-    Registering is a statement of the running program, never of a file: `load` restores a registered
-    class only in a process that has registered it too.
+    `load` restores a registered class only in a process that has registered it too.
 
     Parameters
     ----------
     cls : type
-        The class; works as a plain decorator.
+        The class; may be used as a decorator.
     key : str, optional
-        The name written into files, ``"<module>.<qualified name>"`` by default.
+        The name in files; ``"<module>.<qualified name>"`` by default.
 
     Returns
     -------
     type
-        `cls` itself, so that the function decorates.
+        `cls` itself.
 
     Raises
     ------
     ValueError
-        If another class already holds the key.
+        If the key belongs to another class.
     """
     if cls is None:
         return lambda decorated: register(decorated, key=key)
@@ -94,18 +93,18 @@ def _public_class(module_name, class_name):
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
-        # A family that this version does not have, as against one whose own import is broken.
+        # A module that this version does not have, as opposed to one whose own import fails.
         if error.name is not None and (module_name + ".").startswith(error.name + "."):
             return None
         raise
     if class_name not in getattr(module, "__all__", ()):
         return None
-    found = getattr(module, class_name, None)
-    return found if inspect.isclass(found) else None
+    value = getattr(module, class_name, None)
+    return value if inspect.isclass(value) else None
 
 
 def key_of(cls):
-    """The key that a file may use for this class, or None where it may not be stored."""
+    """The key of this class in files, or None if it may not be stored."""
     for key, registered in _registered.items():
         if registered is cls:
             return key
@@ -118,7 +117,7 @@ def key_of(cls):
 
 
 def class_of(key):
-    """The class behind a key, or None where this version knows no such class."""
+    """The class of a key, or None if this version has no such class."""
     if key in _registered:
         return _registered[key]
     module_name, _, class_name = _MOVED.get(key, key).rpartition(".")

@@ -28,7 +28,7 @@ _ARRAY_DTYPES = frozenset(
 ) - {"float8"} | {"bool", "complex64", "complex128"}
 _TYPES = {f"numpy.{name}": np.dtype(name).type for name in _ARRAY_DTYPES}
 _TYPES |= {"bool": bool, "int": int, "float": float, "complex": complex, "str": str}
-# How an object behaves while it runs, not what it has learned (scikit-learn's callback protocol).
+# Attributes of scikit-learn's callback protocol, which are not part of a model.
 _TRANSIENT = frozenset({"_skl_callbacks", "_parent_callback_ctx"})
 _BIT_GENERATORS = {"PCG64": np.random.PCG64, "PCG64DXSM": np.random.PCG64DXSM}
 
@@ -52,7 +52,7 @@ class Encoder:
 
     def __init__(self):
         self.tensors = {}
-        self._nodes = {}  # id of an array -> its node: one array held twice is stored once
+        self._nodes = {}  # id of an array -> its node: equal references are stored once
         self._alive = []  # keeps those ids from being reused
 
     def encode(self, value, where, depth=0):

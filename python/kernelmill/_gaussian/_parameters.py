@@ -10,9 +10,8 @@ type          covariances         statistics of second order
 ============  ==================  ============================
 
 ``precisions_cholesky`` has the shape of the covariances: P with ``P P' = inverse covariance``,
-upper triangular; one over the standard deviations where covariances are diagonal. A spherical
-covariance is computed as a diagonal one with equal entries, a tied one as a full one that all
-components share, so the ops know two kinds.
+upper triangular; reciprocal standard deviations if covariances are diagonal. The ops know two
+types: a spherical covariance is a diagonal one with equal entries, a tied one a shared full one.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
 
 class NotPositiveDefinite(ValueError):
-    """A covariance matrix that has no Cholesky factor."""
+    """A covariance matrix is not positive definite."""
 
 
 def covariance_shape(covariance_type: str, k: int, d: int) -> tuple[int, ...]:
@@ -49,7 +48,7 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, owner: st
         In the shape of the type; matrices symmetric.
     covariance_type : {"full", "tied", "diag", "spherical"}
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
 
     Raises
     ------
@@ -104,45 +103,46 @@ def _has_factor(matrix: np.ndarray) -> bool:
 def checked_precisions_cholesky(
     factor: np.ndarray, covariance_type: str, k: int, d: int, owner: str
 ) -> np.ndarray:
-    """``precisions_cholesky`` of the type: upper triangles, which is what the ops read.
+    """``precisions_cholesky`` of the type: upper triangles, as the ops need.
 
-    Any F with ``F F^T`` the precision gives the same Gaussian, and users assign the lower triangles
-    of `numpy.linalg.cholesky`: those are turned into upper ones. Tied and diagonal factors have
-    equal shapes where k is d, but never equal zeros.
+    Any F with ``F F^T`` the precision gives the same Gaussian, so lower triangles, which users
+    assign from `numpy.linalg.cholesky`, are converted. Tied and diagonal factors have the same
+    shape if k is d, but different zeros.
 
     Raises
     ------
     ValueError
-        If the shape is another, or the matrices are not triangular with a positive diagonal.
+        If the shape is wrong, or the matrices are not triangular with a positive diagonal.
     """
     expected = covariance_shape(covariance_type, k, d)
-    what = f"shape {expected}"
+    what = f"of shape {expected}"
     got = f"{factor.shape}"
     if factor.shape == expected:
         diagonal = factor
         if covariance_type in ("full", "tied"):
             diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
-            what = "triangles, positive on the diagonal,"
+            what = "triangular matrices with a positive diagonal"
             upper, lower = not np.tril(factor, -1).any(), not np.triu(factor, 1).any()
         else:
             what, upper, lower = "positive numbers", True, True
         if (upper or lower) and (diagonal > 0).all() and np.isfinite(factor).all():
             return factor if upper else _upper_of(factor)
-        got = "others"
+        got = "other values"
     raise ValueError(
-        f"{owner}: precisions_cholesky_ must have {what} for covariance_type={covariance_type!r}, "
-        f"got {got} (set the covariance_type of the fit before, or fit anew without warm_start)"
+        f"{owner}: precisions_cholesky_ must be {what} for covariance_type={covariance_type!r}, "
+        f"got {got} (set the covariance_type of the previous fit, or fit again with "
+        f"warm_start=False)"
     )
 
 
 def _upper_of(factor: np.ndarray) -> np.ndarray:
-    """Upper triangles U with ``U U^T = F F^T``: Cholesky factors taken from the last entry on."""
-    turned = factor[..., ::-1, ::-1] @ np.swapaxes(factor, -1, -2)[..., ::-1, ::-1]
-    return np.ascontiguousarray(np.linalg.cholesky(turned)[..., ::-1, ::-1])
+    """Upper triangles U with ``U U^T = F F^T``: Cholesky factors in reversed order."""
+    reversed_product = factor[..., ::-1, ::-1] @ np.swapaxes(factor, -1, -2)[..., ::-1, ::-1]
+    return np.ascontiguousarray(np.linalg.cholesky(reversed_product)[..., ::-1, ::-1])
 
 
 def covariances_of(factor: np.ndarray, covariance_type: str) -> np.ndarray:
-    """The covariances behind `precisions_cholesky`, in the same shape."""
+    """The covariances from `precisions_cholesky`, in the same shape."""
     if covariance_type in ("diag", "spherical"):
         return factor**-2.0
     inverse = np.linalg.inv(factor)
@@ -150,7 +150,7 @@ def covariances_of(factor: np.ndarray, covariance_type: str) -> np.ndarray:
 
 
 def full_covariances(covariances: np.ndarray, covariance_type: str, k: int, d: int) -> np.ndarray:
-    """Covariances of any type as k matrices (k, d, d); a read-only view where that is enough."""
+    """Covariances of any type as k matrices (k, d, d), possibly a read-only view."""
     if covariance_type == "full":
         return covariances
     if covariance_type == "tied":
@@ -161,7 +161,7 @@ def full_covariances(covariances: np.ndarray, covariance_type: str, k: int, d: i
 
 @dataclass(frozen=True)
 class Gaussians:
-    """k Gaussians of one covariance type; small, immutable and picklable, so passes can carry it.
+    """k Gaussians of one covariance type; small, immutable and picklable, for use in passes.
 
     Attributes
     ----------

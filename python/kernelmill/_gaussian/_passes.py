@@ -1,19 +1,18 @@
-"""Passes over rows: log joint densities, E-steps and moments; missing entries are marginalised.
+"""Passes over rows: log joint densities, E-steps and moments; missing values are integrated out.
 
-A missing entry is a NaN. Rows with the same missing features share a *pattern*; with o the observed
+A missing value is a NaN. Rows with the same missing features share a *pattern*; with o the observed
 features of a pattern and m the missing ones, x_o has density N(mu_o, Sigma_oo), and given x_o and
 the component
 
     E[x_m]   = mu_m + B (x_o - mu_o),        B = Sigma_mo Sigma_oo^-1,
     Cov[x_m] = C = Sigma_mm - B Sigma_om.
 
-E[x] - mu = G (x_o - mu_o) is linear in what was observed (G is I on o and B on m), so the expected
-moments of whole rows follow from those of the observed parts, s and S, which the ops give:
-``G s`` and ``G S G' + n C``. So an op never sees a NaN, and the result is exact. Cost: one call of
-the op per pattern, and k factorisations of the size of o. Finding the patterns and cutting X into
-them (`parts_of`) copies X; a fit that passes over the same rows again does it once.
+E[x] - mu = G (x_o - mu_o) is linear in x_o (G is I on o and B on m), so the expected moments of
+complete rows follow exactly from the moments s and S of the observed parts, which the ops compute
+without NaN: ``G s`` and ``G S G' + n C``. Cost: one call of the op per pattern, and k
+factorisations of the size of o. Splitting X by patterns (`parts_of`) copies it, once in a fit.
 
-These are plain functions at module level, so that Dask can send them to its workers.
+Functions at module level, so that Dask can send them to its workers.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from kernelmill.ops import mixture
 
 
 class Moments(NamedTuple):
-    """Sufficient statistics about the means of a pass; they add up over chunks.
+    """Sufficient statistics about the means of a pass; sums over the rows.
 
     Attributes
     ----------
@@ -50,16 +49,16 @@ class Moments(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The rows of X that lack the same features.
+    """The rows of X with one pattern of missing features.
 
     Attributes
     ----------
     rows : ndarray of shape (m,), int64
-        Their places in X.
+        Row numbers in X.
     observed : ndarray of shape (o,), int64
-        Features that they have.
+        Observed features.
     X : array of shape (m, o)
-        What was observed: no NaN in it.
+        Their values, without NaN.
     """
 
     rows: np.ndarray
@@ -68,22 +67,19 @@ class Part(NamedTuple):
 
 
 def has_missing(X: Any) -> bool:
-    """Whether any entry is NaN. One quick pass where X is finite throughout."""
+    """Whether any value is NaN; one quick pass if all are finite."""
     return not all_finite(X) and bool((X != X).any())
 
 
 def known_parts(rows: Rows) -> list[Part] | bool | None:
-    """The argument `missing` of the passes over the same rows again and again.
-
-    None for a stream, whose chunks are looked through in every pass.
-    """
+    """The argument `missing` of repeated passes over the same rows; None for a stream."""
     if rows.is_stream:
         return None
     return rows.missing is not False and (parts_of(rows.X) or False)
 
 
 def parts_of(X: Any) -> list[Part] | None:
-    """X cut by what its rows lack, for passes over the same X again; None where nothing does."""
+    """X split by patterns of missing features; None if nothing is missing."""
     if not has_missing(X):
         return None
     missing = to_host(X != X)
@@ -100,7 +96,7 @@ def parts_of(X: Any) -> list[Part] | None:
 
 
 def _parts(X: Any, missing: Any) -> list[Part] | None:
-    """The parts of X from what the caller knows about missing entries."""
+    """The parts of X, or None, from the argument `missing`."""
     if missing is None or missing is True:
         return parts_of(X)
     return None if missing is False else missing
@@ -117,16 +113,15 @@ def log_joint(
     Parameters
     ----------
     X : array of shape (n, d), float32 or float64
-        NaN where an entry is missing.
+        NaN is a missing value.
     gaussians : Gaussians
     offsets : ndarray of shape (k,), float64
     missing : bool or list of Part, optional
-        What `parts_of` gave, or whether X has missing entries, where the caller knows; looked up
-        otherwise.
+        The result of `parts_of`, or whether X has missing values; None if not known.
 
     Returns
     -------
-    log_joint : array of shape (n, k), dtype of X, where X is
+    log_joint : array of shape (n, k), dtype and device of X
     """
     parts = _parts(X, missing)
     if parts is None:
@@ -200,7 +195,7 @@ def moments(
 
 
 def _moments(weights: Any, sums: Any, squares: Any, log_likelihood: float = 0.0) -> Moments:
-    """What an op gave, on the host."""
+    """The results of an op, on the host."""
     return Moments(to_host(weights), to_host(sums), to_host(squares), float(log_likelihood))
 
 
@@ -211,12 +206,12 @@ def _ops(gaussians: Gaussians) -> tuple:
 
 
 def _run(op: Any, X: Any, *arguments: Any) -> Any:
-    """Call an op with its small arguments where X is."""
+    """Call an op with its arguments on the device of X."""
     return op(X, *(beside(a, X) if type(a) is np.ndarray else a for a in arguments))
 
 
 def _marginal(gaussians: Gaussians, observed: np.ndarray) -> Gaussians:
-    """The Gaussians of some of the features."""
+    """The marginal Gaussians of some of the features."""
     means = np.ascontiguousarray(gaussians.means[:, observed])
     kind = gaussians.covariance_type
     if kind == "spherical":
@@ -233,41 +228,41 @@ def _marginal(gaussians: Gaussians, observed: np.ndarray) -> Gaussians:
 
 
 def _nothing_observed(gaussians: Gaussians) -> tuple[np.ndarray, np.ndarray]:
-    """First and second moments of no features, in the shapes of the type."""
+    """First and second moments of zero features, in the shapes of the type."""
     k = gaussians.k
     second = {"full": (k, 0, 0), "tied": (1, 0, 0)}.get(gaussians.covariance_type, (k, 0))
     return np.zeros((k, 0)), np.zeros(second)
 
 
 def _over_parts(parts: list[Part], gaussians: Gaussians, of_part: Callable) -> Moments:
-    """Moments of whole rows from those of what was observed of them, pattern by pattern."""
+    """Moments of complete rows from those of their observed parts, pattern by pattern."""
     k, d = gaussians.k, gaussians.d
     shape = {"full": (k, d, d), "tied": (1, d, d)}.get(gaussians.covariance_type, (k, d))
     weights, sums, squares, total = np.zeros(k), np.zeros((k, d)), np.zeros(shape), 0.0
     for rows, observed, block in parts:
         part = _marginal(gaussians, observed) if len(observed) else gaussians
-        found = of_part(rows, block, part)
-        weights += found.weights
-        total += found.log_likelihood
+        partial = of_part(rows, block, part)
+        weights += partial.weights
+        total += partial.log_likelihood
         if gaussians.is_diagonal:
             missing = np.setdiff1d(np.arange(d), observed)
-            sums[:, observed] += found.sums
-            squares[:, observed] += found.squares
-            squares[:, missing] += found.weights[:, None] * gaussians.variances[:, missing]
+            sums[:, observed] += partial.sums
+            squares[:, observed] += partial.squares
+            squares[:, missing] += partial.weights[:, None] * gaussians.variances[:, missing]
             continue
         spread, left = _completion(gaussians, observed)
-        sums += (spread @ found.sums[:, :, None])[:, :, 0]
+        sums += (spread @ partial.sums[:, :, None])[:, :, 0]
         if gaussians.covariance_type == "tied":
-            left = left * found.weights.sum()
+            left = left * partial.weights.sum()
         else:
-            left = left * found.weights[:, None, None]
-        whole = spread @ found.squares @ spread.transpose(0, 2, 1) + left
+            left = left * partial.weights[:, None, None]
+        whole = spread @ partial.squares @ spread.transpose(0, 2, 1) + left
         squares += (whole + whole.transpose(0, 2, 1)) / 2
     return Moments(weights, sums, squares, total)
 
 
 def _completion(gaussians: Gaussians, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """G, (k or 1, d, o), and the covariance that is left, (k or 1, d, d), for a pattern."""
+    """G, (k or 1, d, o), and the remaining covariance, (k or 1, d, d), of a pattern."""
     sigma, d = gaussians.matrices, gaussians.d
     missing = np.setdiff1d(np.arange(d), observed)
     spread = np.zeros((len(sigma), d, len(observed)))

@@ -6,8 +6,8 @@ With n_j, s_j, S_j the moments about m_j and delta_j = s_j / n_j,
     new covariance  S_j / n_j - delta_j delta_j'        (its diagonal, or the mean of that)
     tied            (sum_j S_j - n_j delta_j delta_j') / sum_j n_j
 
-plus ``reg_covar`` on the diagonal. A component without weight keeps its mean and covariance: its
-likelihood does not depend on them, so EM stays monotone and nothing turns to NaN.
+plus ``reg_covar`` on the diagonal. A component of zero weight keeps its mean and covariance: the
+likelihood does not depend on them, so EM stays monotone without NaN.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import Moments
 
-# Share of the whole weight below which a component counts as empty: sums of that size are rounding.
+# Share of the total weight below which a component is empty: such sums are rounding errors.
 EMPTY = 10 * np.finfo(np.float64).eps
 
 
@@ -27,13 +27,13 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
     Parameters
     ----------
     moments : Moments
-        About ``gaussians.means``.
+        Moments about ``gaussians.means``.
     gaussians : Gaussians
-        Those of the pass.
+        Gaussians of the pass.
     reg_covar : float
         Added to the diagonal of the covariances.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
         covariances[:, np.arange(d), np.arange(d)] += reg_covar
         covariances[~filled] = gaussians.covariances[~filled]
     else:
-        # Rounding may leave a variance of 0 a little below it.
+        # Rounding may make a variance of 0 negative.
         variances = np.maximum(moments.squares / total[:, None] - delta**2, 0.0)
         if kind == "spherical":
             covariances = variances.mean(axis=1) + reg_covar
@@ -69,7 +69,7 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
 
 
 def moments_of(weights: np.ndarray, gaussians: Gaussians, reg_covar: float) -> Moments:
-    """The moments about the means that `maximise` turns into these weights and Gaussians.
+    """The moments about the means from which `maximise` computes these weights and Gaussians.
 
     Parameters
     ----------
@@ -77,13 +77,12 @@ def moments_of(weights: np.ndarray, gaussians: Gaussians, reg_covar: float) -> M
         Weights n_j of the components.
     gaussians : Gaussians
     reg_covar : float
-        What `maximise` adds.
+        Regularisation that `maximise` adds, which is subtracted here.
 
     Notes
     -----
-    So the parameters of a model are sufficient statistics, and online EM needs no other state. What
-    `reg_covar` has added is taken away; single variances stop at 0, so one below `reg_covar`, which
-    `maximise` never gives, comes back as `reg_covar`.
+    The parameters of a model are thus sufficient statistics: online EM needs no other state.
+    Variances below `reg_covar`, which `maximise` never returns, become `reg_covar`.
     """
     k, d, kind = gaussians.k, gaussians.d, gaussians.covariance_type
     if gaussians.is_diagonal:

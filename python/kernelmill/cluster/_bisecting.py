@@ -1,4 +1,4 @@
-"""BisectingKMeans: one cluster after another is split in two."""
+"""BisectingKMeans: clusters are split in two, one after another."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kernelmill.cluster._statistics import assign, lloyd_pass, sum_of
 
 
 class _Tree:
-    """A binary tree of clusters: node 0 is the root. Splitting gives a new tree.
+    """A binary tree of clusters; node 0 is the root.
 
     Attributes
     ----------
@@ -29,9 +29,9 @@ class _Tree:
     centers : list of array of shape (d,), float64
     rows : dict from leaf to its row numbers
     inertias : dict from leaf to its inertia
-    scores : dict from leaf that can be split to what decides which is next
+    scores : dict from leaf that can be split to its score; the highest is split next
     n_iter : int
-        Iterations of all splits together.
+        Total iterations of all splits.
     """
 
     def __init__(self, center: Any, rows: Any, inertia: float) -> None:
@@ -43,7 +43,7 @@ class _Tree:
         self.n_iter = 0
 
     def copy(self) -> _Tree:
-        """A tree of its own that shares the arrays."""
+        """A copy that shares the arrays."""
         other = _Tree.__new__(_Tree)
         for name, value in vars(self).items():
             setattr(other, name, value if isinstance(value, int) else value.copy())
@@ -65,45 +65,46 @@ class _Tree:
 
     def leaves(self) -> list[int]:
         """Leaves from left to right."""
-        reached, stack = [], [0]
+        leaves, stack = [], [0]
         while stack:
             node = stack.pop()
             left, right = self.children[node]
             if left < 0:
-                reached.append(node)
+                leaves.append(node)
             else:
                 stack += [right, left]
-        return reached
+        return leaves
 
 
 class BisectingKMeans(CentersModel):
-    """k-means that starts from one cluster and splits one cluster in two until there are enough.
+    """k-means that splits one cluster in two until there are enough.
 
-    Clusters come out more even in size than those of `KMeans`, and form a tree.
+    Clusters are more even in size than those of `KMeans`, and form a tree.
 
     Parameters
     ----------
     n_clusters : int, default=8
         Number of clusters k.
     init : {"k-means++", "k-means||", "random"} or callable, default="random"
-        Where each split starts. A callable is called with ``n_clusters=2``.
+        Initial centers of each split; a callable is called with ``n_clusters=2``.
     n_init : int, default=1
-        Starts of each split; the one with the least inertia wins.
+        Starts of each split; the one with the lowest inertia is kept.
     random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     max_iter : int, default=300
-        Most iterations of each start.
+        Maximum number of iterations of each start.
     verbose : int, default=0
-        Show a progress bar over the splits.
+        Whether to show a progress bar over the splits.
     tol : float, default=1e-4
         Stop a start when the centers move by at most ``tol`` times the mean variance of the
         features of X.
     copy_x : bool, default=True
         Ignored; present for API compatibility. X is never modified.
     algorithm : {"lloyd", "elkan", "plain"}, default="lloyd"
-        As for `KMeans`: the work changes, not the result.
+        As for `KMeans`; the result does not depend on it.
     bisecting_strategy : {"biggest_inertia", "largest_cluster"}, default="biggest_inertia"
-        Which cluster is split next: the one with the largest inertia, or with the most rows.
+        Split the cluster with the largest inertia, or the one with the most rows of positive
+        weight.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; see `KMeans`.
 
@@ -116,21 +117,23 @@ class BisectingKMeans(CentersModel):
     inertia_ : float
         Weighted sum of squared distances of the rows to the centers of their leaves.
     n_iter_ : int
-        Iterations of all splits together.
+        Total iterations of all splits.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+        Column names of X, if it has string names.
 
     See Also
     --------
-    KMeans : Moves all centers at once.
+    KMeans : Updates all centers together.
 
     Notes
     -----
-    ``predict`` goes down the tree, so a row may get another label than that of the nearest center.
+    ``predict`` descends the tree, so the label of a row may differ from that of the nearest center;
     ``transform`` and ``score`` use the centers alone. Each split copies the rows of its cluster.
-    Cost about 2 n d log2(k) times the iterations of a split, in flops, for an even tree.
+    Supports scikit-learn's callbacks (``set_callbacks``), which see the centers after each split
+    and may stop the fit. Cost about 4 n d log2(k) flops times the iterations of a split, for an
+    even tree.
 
     References
     ----------
@@ -142,8 +145,9 @@ class BisectingKMeans(CentersModel):
     >>> from kernelmill.cluster import BisectingKMeans
     >>> X = np.array([[0.0], [0.2], [5.0], [5.2], [9.0], [9.2]])
     >>> model = BisectingKMeans(3, random_state=0).fit(X)
-    >>> model.cluster_centers_.ravel().round(1).tolist() in ([0.1, 5.1, 9.1], [9.1, 5.1, 0.1],
-    ...     [0.1, 9.1, 5.1], [5.1, 9.1, 0.1])
+    >>> sorted(model.cluster_centers_.ravel().round(1).tolist())
+    [0.1, 5.1, 9.1]
+    >>> bool(model.predict([[0.1]])[0] == model.labels_[0])
     True
     """
 
@@ -194,7 +198,7 @@ class BisectingKMeans(CentersModel):
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):
-        """Split clusters until there are enough.
+        """Split clusters until there are `n_clusters`.
 
         Parameters
         ----------
@@ -208,7 +212,7 @@ class BisectingKMeans(CentersModel):
         Returns
         -------
         self : BisectingKMeans
-            The model itself, fitted.
+            The fitted model.
 
         Raises
         ------
@@ -218,7 +222,7 @@ class BisectingKMeans(CentersModel):
         TypeError
             If X is a stream.
         RuntimeError
-            If ``device="cuda"`` and there is no GPU to use.
+            If ``device="cuda"`` and no GPU is available.
 
         Warns
         -----
@@ -254,7 +258,10 @@ class BisectingKMeans(CentersModel):
             squared = assign(some.X, centers)[1]
             weight = some.weight
             pieces = [sum_of(squared[s], None if weight is None else weight[s]) for s in sides]
-            scores = [len(part) - 1.0 for part in parts] if largest else pieces
+            scores = pieces
+            if largest:
+                counts = sides if weight is None else [weight[s] > 0 for s in sides]
+                scores = [float(count.sum()) - 1 for count in counts]
             tree.split(node, centers, parts, pieces, scores)
             finished = len(tree.rows) == k or not tree.scores
             return Step(tree, sum(tree.inertias.values()), finished)
@@ -281,7 +288,7 @@ class BisectingKMeans(CentersModel):
         return self
 
     def _split(self, rows: Rows, tol: float, seed: int, node: int) -> Run:
-        """The best of `n_init` starts with two centers."""
+        """The best of `n_init` runs with two centers."""
         starts, max_iter = int(self.n_init), int(self.max_iter)
 
         def run(number):
@@ -291,7 +298,7 @@ class BisectingKMeans(CentersModel):
         return min((run(number) for number in range(starts)), key=lambda run: run.objective)
 
     def _tree_attributes(self, tree: _Tree, rows: Rows) -> dict[str, Any]:
-        """Attributes of a usable model: the centers, and the tree as arrays."""
+        """Attributes of a usable model, with the tree as arrays."""
         leaves = tree.leaves()
         missing = int(self.n_clusters) - len(leaves)
         centers = namespace(tree.centers[0]).stack(
@@ -307,7 +314,7 @@ class BisectingKMeans(CentersModel):
         }
 
     def predict(self, X):
-        """Go down the tree with each row, to the nearer of two centers at each split.
+        """Descend the tree with each row, to the nearer of two centers at each split.
 
         Parameters
         ----------
@@ -317,7 +324,7 @@ class BisectingKMeans(CentersModel):
         Returns
         -------
         labels : array of shape (n,), int32
-            Leaf that each row arrives at.
+            Leaf of each row.
 
         Raises
         ------
@@ -325,8 +332,6 @@ class BisectingKMeans(CentersModel):
             If X is not finite or has other features than in ``fit``.
         TypeError
             If X is a stream.
-        NotFittedError
-            Before ``fit``.
         """
         rows = self._fitted_rows(X)
         xp, n = rows.xp, rows.count

@@ -1,4 +1,4 @@
-"""What every model with ``cluster_centers_`` shares: labels, distances and score of rows."""
+"""Base of the models with ``cluster_centers_``: labels, distances and score of rows."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse, namespace
 from kernelmill._estimator._base import warn
-from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._rows import Estimator, Rows, is_stream
 from kernelmill.cluster._statistics import labels_of, lloyd_pass
 from kernelmill.ops import pairwise
 
-# Rows of a sparse transform at a time: the block of distances stays near 8 MiB.
+# Bytes of a block of distances in the transform of sparse rows.
 _BLOCK_BYTES = 8 << 20
 
 
@@ -25,10 +25,9 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
     Attributes
     ----------
     cluster_centers_ : array of shape (k, d), dtype of X
-        Centers as users see them.
+        Centers.
     _centers64 : array of shape (k, d), float64, or None
-        The centers before rounding to float32. Far from the origin that rounding would change
-        labels, so rows are compared with these.
+        Centers before rounding to float32, which would change labels far from the origin.
     """
 
     _accepts_sparse = True
@@ -39,7 +38,7 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         return tags
 
     def _attributes(self, centers: Any, rows: Rows) -> dict[str, Any]:
-        """Attributes that make a usable model of float64 centers."""
+        """Attributes of a usable model with these float64 centers."""
         centers = rows.as_given(centers)
         return {
             "cluster_centers_": centers.astype(rows.dtype),
@@ -48,7 +47,7 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         }
 
     def _exact_centers(self) -> Any:
-        """Float64 centers: the unrounded ones while ``cluster_centers_`` is what fit has set."""
+        """Float64 centers: unrounded, unless the user has replaced ``cluster_centers_``."""
         shown = self.cluster_centers_
         exact = getattr(self, "_centers64", None)
         if (
@@ -59,8 +58,18 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
             return exact
         return shown if shown.dtype == np.float64 else shown.astype(np.float64)
 
+    def _previous_centers(self, d: int, hint: str) -> Any:
+        """Float64 centers to continue from; raises where they have another shape."""
+        centers, expected = self._exact_centers(), (int(self.n_clusters), d)
+        if centers.shape != expected:
+            raise ValueError(
+                f"{type(self).__name__}: n_clusters and the number of features must be those of "
+                f"the previous fit, {centers.shape}, got {expected} ({hint})"
+            )
+        return centers
+
     def _fitted_rows(self, X: Any, sample_weight: Any = None) -> Rows:
-        """X as rows of a fitted model."""
+        """Rows to which a fitted model is applied."""
         if "cluster_centers_" not in vars(self):
             check_is_fitted(self)
         return self._rows(X, sample_weight, reset=False)
@@ -71,28 +80,32 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows; see ``fit`` for what is accepted.
+            Rows; see ``fit``.
 
         Returns
         -------
         labels : array of shape (n,), int32
-            Index of the nearest center, the lowest among equally near ones.
+            Index of the nearest center, the lowest in a tie.
 
         Raises
         ------
         ValueError
             If X is not finite or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
 
         Notes
         -----
         Safe to call from several threads. Cost 2 n k d flops.
+
+        Examples
+        --------
+        >>> from kernelmill.cluster import KMeans
+        >>> KMeans(1).fit([[0.0], [2.0]]).predict([[5.0]])
+        array([0], dtype=int32)
         """
         return self._fitted_rows(X).map(labels_of, self._exact_centers())
 
     def transform(self, X: Any) -> Any:
-        """Give the Euclidean distance from each row to each center.
+        """Return the Euclidean distance from each row to each center.
 
         Parameters
         ----------
@@ -110,23 +123,24 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
             If X is not finite or has other features than in ``fit``.
         TypeError
             If X is a stream.
-        NotFittedError
-            Before ``fit``.
 
         Notes
         -----
         Cost 2 n k d flops.
+
+        Examples
+        --------
+        >>> from kernelmill.cluster import KMeans
+        >>> KMeans(1).fit([[0.0], [2.0]]).transform([[5.0]])
+        array([[4.]])
         """
         rows = self._fitted_rows(X)
         if rows.is_stream:
-            raise TypeError(
-                f"{rows.owner}: X must be in memory for transform, got {type(X).__name__} (loop "
-                f"over kernelmill.stream.source(X) and transform each chunk)"
-            )
+            raise self._refused_stream(X)
         return rows.map(_distances, self._exact_centers())
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Fit and give the distance from each row to each center.
+        """Fit and return the distance from each row to each center.
 
         Parameters
         ----------
@@ -141,11 +155,26 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         -------
         distances : array of shape (n, k), dtype of X
             Distance from each row to each center.
+
+        Examples
+        --------
+        >>> from kernelmill.cluster import KMeans
+        >>> KMeans(1).fit_transform([[0.0], [2.0]])
+        array([[1.],
+               [1.]])
         """
+        if is_stream(X) and getattr(X, "in_memory", None) is None:
+            raise self._refused_stream(X)
         return self.fit(X, y, sample_weight=sample_weight).transform(X)
 
+    def _refused_stream(self, X: Any) -> TypeError:
+        return TypeError(
+            f"{type(self).__name__}: X must be in memory for transform, got {type(X).__name__} "
+            f"(loop over kernelmill.stream.source(X) and transform each chunk)"
+        )
+
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Fit and give the labels of the rows.
+        """Fit and return the labels of the rows.
 
         Parameters
         ----------
@@ -160,11 +189,17 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         -------
         labels : array of shape (n,), int32
             ``labels_``.
+
+        Examples
+        --------
+        >>> from kernelmill.cluster import KMeans
+        >>> KMeans(1).fit_predict([[0.0], [2.0]])
+        array([0, 0], dtype=int32)
         """
         return self.fit(X, y, sample_weight=sample_weight).labels_
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Give the negative inertia of rows: larger is better.
+        """Return the negative inertia of the rows: larger is better.
 
         Parameters
         ----------
@@ -184,15 +219,19 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         ------
         ValueError
             If X is not finite or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
+
+        Examples
+        --------
+        >>> from kernelmill.cluster import KMeans
+        >>> KMeans(1).fit([[0.0], [2.0]]).score([[5.0]])
+        -16.0
         """
         rows = self._fitted_rows(X, sample_weight)
         return -float(rows.map_reduce(lloyd_pass, self._exact_centers())[2])
 
 
 def _distances(X: Any, centers: Any) -> Any:
-    """Distances at the dtype of X; for CSR rows by expanding the square in float64."""
+    """Distances in the dtype of X; for CSR rows by expanding the square in float64."""
     if not is_sparse(X):
         return pairwise.euclidean(X, centers.astype(X.dtype))
     n, k = X.shape[0], len(centers)
@@ -208,7 +247,7 @@ def _distances(X: Any, centers: Any) -> Any:
 
 
 def refuse_overflow(owner: str, inertia: float, dtype: np.dtype) -> None:
-    """Raise where squared distances were too large for the dtype: such labels mean nothing."""
+    """Raise where squared distances overflow: the labels would be meaningless."""
     if not np.isfinite(inertia):
         raise ValueError(
             f"{owner}: X must be small enough to be squared in {dtype}, got an inertia of "
@@ -228,10 +267,10 @@ def check_row_count(owner: str, n: int, n_clusters: int) -> None:
 def warn_if_too_few(estimator: Any, labels: Any) -> None:
     """Warn where some clusters have no row."""
     k = estimator.n_clusters
-    found = int((namespace(labels).bincount(labels, minlength=k) > 0).sum())
-    if found < k:
+    filled = int((namespace(labels).bincount(labels, minlength=k) > 0).sum())
+    if filled < k:
         warn(
-            f"{type(estimator).__name__}: Number of distinct clusters ({found}) found smaller than "
-            f"n_clusters ({k}). Possibly due to duplicate points in X (lower n_clusters).",
+            f"{type(estimator).__name__}: Number of distinct clusters ({filled}) found smaller "
+            f"than n_clusters ({k}). Possibly due to duplicate points in X (lower n_clusters).",
             ConvergenceWarning,
         )

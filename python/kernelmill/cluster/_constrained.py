@@ -1,4 +1,4 @@
-"""ConstrainedKMeans: k-means that obeys rules about pairs of rows or about cluster sizes."""
+"""ConstrainedKMeans: k-means under constraints on pairs of rows or on cluster sizes."""
 
 from __future__ import annotations
 
@@ -21,83 +21,83 @@ from kernelmill.cluster._lloyd import Partition, far_rows, relocated_centers, to
 from kernelmill.cluster._statistics import assign, lloyd_pass, sum_of
 from kernelmill.ops import pairwise, random
 
-_SEEDS = 1 << 20  # stream of random numbers that fill up seeded starts
+# Streams of random numbers: for centers without seeds, and for the order of groups.
+_SEEDS = 1 << 20
 _ORDER = 1 << 21
 
 
 class ConstrainedKMeans(CentersModel):
-    """k-means that obeys must-links and cannot-links, or limits on the sizes of clusters.
+    """k-means with must-links and cannot-links, or with limits on the sizes of clusters.
 
-    ``labels_`` never breaks a rule. Rules about pairs: rows that must link move as one; rows that
-    cannot link get different clusters. Rules about sizes: every cluster has between `size_min` and
-    `size_max` rows.
+    ``labels_`` satisfies all constraints: rows that must link share a cluster, rows that cannot
+    link do not, or every cluster has between `size_min` and `size_max` rows.
 
     Parameters
     ----------
     n_clusters : int, default=8
         Number of clusters k.
     must_link : array of shape (m, 2), int, or None, default=None
-        Pairs of row numbers of the X given to ``fit`` that get the same cluster. They chain: (0, 1)
-        and (1, 2) join 0 and 2.
+        Pairs of row numbers, in the X given to ``fit``, of rows in the same cluster. Pairs chain:
+        (0, 1) and (1, 2) join 0 and 2.
     cannot_link : array of shape (m, 2), int, or None, default=None
-        Pairs of row numbers that get different clusters. What follows from both lists holds too.
+        Pairs of row numbers of rows in different clusters.
     size_min, size_max : int or None, default=None
-        Fewest and most rows of a cluster. They cannot be combined with pairs.
+        Minimum and maximum number of rows of a cluster; cannot be combined with pairs.
     seeds : array of shape (n,), int, or None, default=None
-        Known labels from 0 to k - 1, and -1 for rows without one: each start begins at the means of
-        the seeds, and `init` is not used. Seeds may change cluster later; must-links may not.
+        Known labels from 0 to k - 1, and -1 for rows without one. The initial centers are the means
+        of the seeds, instead of `init`; rows with a seed may still change cluster.
     init : {"k-means++", "k-means||", "random"}, array of shape (k, d) or callable, \
             default="k-means++"
-        Where to start; see `KMeans`.
+        Initial centers; see `KMeans`.
     n_init : int or "auto", default="auto"
         Number of starts, as for `KMeans`.
     max_iter : int, default=300
-        Most iterations of a start.
+        Maximum number of iterations of a start.
     tol : float, default=1e-4
         As for `KMeans`.
     verbose : int, default=0
-        Show a progress bar.
+        Whether to show a progress bar.
     random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     device : {None, "cpu", "cuda"}, default=None
-        Where distances of free rows are computed; rules are always worked out on the host.
+        Where to compute distances of unconstrained rows; constraints are solved on the CPU.
 
     Attributes
     ----------
     cluster_centers_ : array of shape (k, d), dtype of X
         Means of the clusters.
     labels_ : array of shape (n,), int32
-        Labels that obey.
+        Labels, which satisfy the constraints.
     inertia_ : float
         Weighted sum of squared distances of the rows to the centers of their own clusters.
     n_iter_ : int
-        Iterations of the start that won.
+        Iterations of the best start.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+        Column names of X, if it has string names.
 
     Raises
     ------
     ValueError
-        From ``fit``, where the rules contradict one another: the message names the rows and what to
-        change.
+        From ``fit``, if the constraints contradict one another; the message names the rows.
 
     See Also
     --------
-    KMeans : Without rules.
+    KMeans : Without constraints.
 
     Notes
     -----
-    ``predict`` gives new rows their nearest center; rules are about the rows of ``fit`` only, so
+    ``predict`` finds the nearest centers: constraints hold for the rows of ``fit`` only, so
     ``predict(X)`` may differ from ``labels_``.
 
-    Whether cannot-links can be obeyed at all is graph colouring, which is hard. Groups with fewer
-    than k exclusions never are the problem. For the others some greedy orders are tried and then an
-    exact search of bounded length, so an error says either that no labelling exists, and why, or
-    that none was found. Later iterations start from the labels before them and improve these by
-    Kempe chains, so the inertia never rises. Size limits are kept by an exact minimum-cost flow,
-    with the n k distances in memory as float64.
+    Satisfying cannot-links is graph colouring, which is NP-hard. Groups of rows with fewer than k
+    exclusions can always be placed; for the others a few greedy orders are tried, then an exact
+    search of bounded length. An error says that no labelling exists, and why, or that none was
+    found. Later iterations improve the labels by Kempe chains, so the inertia never rises. Size
+    limits are met by an exact minimum-cost flow, with the n k distances in memory as float64.
+    Supports scikit-learn's callbacks (``set_callbacks``), which see the centers after each
+    iteration and may stop the fit.
 
     References
     ----------
@@ -171,31 +171,31 @@ class ConstrainedKMeans(CentersModel):
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):
-        """Find centers and labels that obey the rules.
+        """Find centers and labels that satisfy the constraints.
 
         Parameters
         ----------
         X : array-like of shape (n, d)
             Dense rows in memory, as for `KMeans`.
         y : ignored
-            Ignored; present for API compatibility; known labels go into `seeds`.
+            Ignored; present for API compatibility. Known labels are passed as `seeds`.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows in centers and inertia. Limits on sizes count rows.
+            Weights of the rows in centers and inertia; sizes count rows.
 
         Returns
         -------
         self : ConstrainedKMeans
-            The model itself, fitted.
+            The fitted model.
 
         Raises
         ------
         ValueError
             If a parameter is out of its range, X or the weights are not finite, X has fewer rows
-            than clusters, or the rules contradict one another.
+            than clusters, or the constraints contradict one another.
         TypeError
             If X is sparse or a stream.
         RuntimeError
-            If ``device="cuda"`` and there is no GPU to use.
+            If ``device="cuda"`` and no GPU is available.
         """
         rows = self._rows(X, sample_weight, reset=True)
         check_row_count("ConstrainedKMeans", rows.count, int(self.n_clusters))
@@ -258,7 +258,7 @@ class ConstrainedKMeans(CentersModel):
         if any(len(given) for given in pairs.values()):
             raise ValueError(
                 "ConstrainedKMeans: size_min and size_max must be None beside must_link and "
-                "cannot_link, got both (rules about pairs and about sizes cannot be combined)"
+                "cannot_link, got both (links and limits on sizes cannot be combined)"
             )
         low, high = _sizes.check_sizes(self.size_min, self.size_max, n, k, "ConstrainedKMeans")
         return _SizedRows(rows, low, high)
@@ -309,26 +309,26 @@ def _seeded(X: Any, weight: Any, seeds: np.ndarray, k: int, seed: int) -> Any:
 
 
 class _LinkedRows:
-    """Rows under rules about pairs: free rows on the device of X, groups with rules on the host.
+    """Rows under links: free rows on the device of X, constrained groups on the host.
 
-    A group g of rows that move as one costs ``W (||m - c||^2) + const`` in a cluster, with W and m
-    its weight and mean: it acts as a single heavy row.
+    A group of rows that must link costs ``W (||m - c||^2) + const`` in a cluster, with W and m its
+    weight and mean: it acts as a single heavy row.
     """
 
     def __init__(self, rows: Rows, links: Any, seed: int) -> None:
         X, weight, xp = rows.X, rows.weight, rows.xp
         self.n, self.links, self.seed = X.shape[0], links, seed
         sizes = np.bincount(links.group, minlength=links.size)
-        ruled = sizes > 1
+        constrained = sizes > 1
         for g, near in enumerate(links.neighbours):
             if len(near):
-                ruled[g] = True
-        self.ruled = np.flatnonzero(ruled)
+                constrained[g] = True
+        self.constrained = np.flatnonzero(constrained)
         number = np.full(links.size, -1)
-        number[self.ruled] = np.arange(len(self.ruled))
-        self.neighbours = [number[links.neighbours[g]] for g in self.ruled]
+        number[self.constrained] = np.arange(len(self.constrained))
+        self.neighbours = [number[links.neighbours[g]] for g in self.constrained]
         self.tied = np.array([len(near) > 0 for near in self.neighbours], dtype=bool)
-        member = number[links.group]  # ruled group of each row, -1 for free rows
+        member = number[links.group]  # constrained group of each row, -1 for free rows
         self.free_rows = np.flatnonzero(member < 0)
         whole = len(self.free_rows) == self.n
         self.free = rows if whole else rows.part(xp.asarray(self.free_rows))
@@ -338,9 +338,9 @@ class _LinkedRows:
         self.w = np.ones(len(self.rows))
         if weight is not None:
             self.w = to_host(weight)[self.rows].astype(np.float64)
-        s, d = len(self.ruled), X.shape[1]
+        s, d = len(self.constrained), X.shape[1]
         self.weight = np.bincount(self.member, weights=self.w, minlength=s)
-        # A group without weight has no mean of its own and no say: the plain mean places it.
+        # A group of zero weight is placed by its unweighted mean.
         w = np.where(self.weight[self.member] > 0, self.w, 1.0)
         total = np.bincount(self.member, weights=w, minlength=s)
         sums = np.zeros((s, d))
@@ -353,8 +353,8 @@ class _LinkedRows:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the labels of another start."""
-        self.ruled_labels: np.ndarray | None = None
+        """Forget the labels of the previous start."""
+        self.group_labels: np.ndarray | None = None
 
     def step(self, centers: Any) -> tuple[Any, Any, float, bool]:
         """Assign all rows: sums, weights, inertia, and whether labels may have changed."""
@@ -364,13 +364,13 @@ class _LinkedRows:
         if len(self.free_rows):
             sums, weights, inertia = self.free.map_reduce(lloyd_pass, centers)
         changed = bool(len(self.free_rows))
-        if len(self.ruled):
+        if len(self.constrained):
             squared = pairwise.euclidean(self.mean, to_host(centers), squared=True)
             heavy = np.where(self.weight > 0, self.weight, np.finfo(float).tiny)
-            before = self.ruled_labels
-            labels = self._obey(heavy[:, None] * squared)
+            before = self.group_labels
+            labels = self._feasible_labels(heavy[:, None] * squared)
             changed = changed or before is None or not np.array_equal(before, labels)
-            self.ruled_labels = labels
+            self.group_labels = labels
             more = np.zeros((k, d))
             np.add.at(more, labels, self.weight[:, None] * self.mean)
             heavier = np.bincount(labels, weights=self.weight, minlength=k)
@@ -379,7 +379,7 @@ class _LinkedRows:
             inertia += float(self.weight @ own) + self.spread
         return sums, weights, inertia, changed
 
-    def _obey(self, cost: np.ndarray) -> np.ndarray:
+    def _feasible_labels(self, cost: np.ndarray) -> np.ndarray:
         labels = cost.argmin(axis=1).astype(np.int32)
         tied = np.flatnonzero(self.tied)
         if not len(tied):
@@ -387,7 +387,7 @@ class _LinkedRows:
         number = np.full(len(cost), -1)
         number[tied] = np.arange(len(tied))
         near = [number[self.neighbours[g]] for g in tied]
-        if self.ruled_labels is None:
+        if self.group_labels is None:
             begin = _links.first_labels(
                 cost[tied],
                 near,
@@ -396,7 +396,7 @@ class _LinkedRows:
                 "ConstrainedKMeans",
             )
         else:
-            begin = self.ruled_labels[tied]
+            begin = self.group_labels[tied]
         labels[tied] = _links.improve(begin, cost[tied], near)
         return labels
 
@@ -408,7 +408,7 @@ class _LinkedRows:
         return relocated_centers(centers, empty, far, self.free.dtype)
 
     def labels(self, centers: Any) -> tuple[Any, float]:
-        """Labels of all rows as of the last step, and their inertia at the centers of that step."""
+        """Labels of the last step, and their inertia at its centers."""
         xp = namespace(centers)
         labels, inertia = np.empty(self.n, dtype=np.int32), 0.0
         if len(self.free_rows):
@@ -416,8 +416,8 @@ class _LinkedRows:
             labels[self.free_rows] = to_host(free)
             inertia += sum_of(squared, self.free.weight)
         if len(self.rows):
-            assert self.ruled_labels is not None  # of the last step
-            own = self.ruled_labels[self.member]
+            assert self.group_labels is not None  # of the last step
+            own = self.group_labels[self.member]
             labels[self.rows] = own
             away = self.X - to_host(centers)[own]
             inertia += float(self.w @ (away**2).sum(axis=1))
@@ -433,8 +433,8 @@ class _SizedRows:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the labels of another start."""
-        self.at: np.ndarray | None = None
+        """Forget the labels of the previous start."""
+        self.current: np.ndarray | None = None
 
     def step(self, centers: Any) -> tuple[Any, Any, float, bool]:
         """Assign all rows: sums, weights, inertia, and whether labels changed."""
@@ -444,17 +444,17 @@ class _SizedRows:
         cost = squared.astype(np.float64)
         if w is not None:
             cost *= w[:, None]
-        before = self.at
-        self.at = _sizes.labels_within(cost, self.low, self.high, before)
-        changed = before is None or not np.array_equal(before, self.at)
-        labels = xp.asarray(self.at)
+        before = self.current
+        self.current = _sizes.labels_within(cost, self.low, self.high, before)
+        changed = before is None or not np.array_equal(before, self.current)
+        labels = xp.asarray(self.current)
         weight = xp.ones(len(labels)) if w is None else xp.asarray(w)
         columns = [
             xp.bincount(labels, weights=weight * self.X[:, p], minlength=k)
             for p in range(self.X.shape[1])
         ]
         weights = xp.bincount(labels, weights=weight, minlength=k)
-        inertia = float(cost[np.arange(len(cost)), self.at].sum())
+        inertia = float(cost[np.arange(len(cost)), self.current].sum())
         return xp.stack(columns, axis=1), weights, inertia, changed
 
     def relocated(self, before: Any, centers: Any, empty: np.ndarray) -> Any:
@@ -463,7 +463,7 @@ class _SizedRows:
         return relocated_centers(centers, empty, far, self.X.dtype)
 
     def labels(self, centers: Any) -> tuple[Any, float]:
-        """Labels as of the last step, and their inertia."""
-        labels = namespace(self.X).asarray(self.at)
+        """Labels of the last step, and their inertia."""
+        labels = namespace(self.X).asarray(self.current)
         away = self.X - centers[labels]
         return labels, sum_of((away**2).sum(axis=1), self.weight)

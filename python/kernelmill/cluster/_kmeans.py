@@ -37,17 +37,17 @@ INIT = rule.any_of(
     rule.function("(X, n_clusters, random_state)"),
     rule.array("(n_clusters, n_features)"),
 )
-# Runs go side by side where a step is at most this many chunks of the fused op, so that more
-# threads could not share it, and where all that the runs find takes at most so many bytes.
+# Runs go side by side where a step has at most this many chunks of the fused op, so that more
+# threads could not share it, and where the results of all runs take at most this many bytes.
 _TOGETHER_CHUNKS = 4
-_CHUNK_FLOPS = 4e6  # about, as row_grain in cpp/ops/kmeans_nearest.hpp cuts the rows
+_CHUNK_FLOPS = 4e6  # roughly those of row_grain in cpp/ops/kmeans_nearest.hpp
 _TOGETHER_BYTES = 64e6
 
 N_INIT = rule.any_of(rule.one_of("auto"), rule.integer(1))
 
 
 def number_of_starts(estimator: Any, many: int) -> int:
-    """``n_init`` as a number: `many` for starts at random, one for starts that are good already."""
+    """``n_init`` as a number; "auto" is `many` for random starts and callables, 1 otherwise."""
     init, n_init = estimator.init, estimator.n_init
     if _seeding.is_given(init):
         if n_init not in ("auto", 1):
@@ -73,68 +73,69 @@ class KMeans(CentersModel):
         Number of clusters k.
     init : {"k-means++", "k-means||", "random"}, array of shape (k, d) or callable, \
             default="k-means++"
-        Where to start. ``"k-means++"`` is the greedy variant with ``2 + floor(log k)`` candidates
-        per center; on a stream it takes k passes, so ``"k-means||"``, which takes six, stands in
-        for it. ``"random"`` draws rows by weight. An array continues from given centers. A callable
-        is called as ``init(X, n_clusters, random_state=RandomState)`` and returns an array.
+        Initial centers. ``"k-means++"`` is the greedy variant with ``2 + floor(log k)`` candidates
+        per center; on a stream, where it would take k passes, ``"k-means||"`` with six is used
+        instead. ``"random"`` draws rows by weight. An array gives the centers. A callable is called
+        as ``init(X, n_clusters, random_state=RandomState)`` and returns an array.
     n_init : int or "auto", default="auto"
-        Number of starts; the one with the least inertia wins. ``"auto"`` is 10 for ``"random"`` and
-        callables, 1 otherwise.
+        Number of starts; the one with the lowest inertia is kept. ``"auto"`` is 10 for ``"random"``
+        and callables, 1 otherwise.
     max_iter : int, default=300
-        Most iterations of a start.
+        Maximum number of iterations of a start.
     tol : float, default=1e-4
         Stop when the centers move by at most ``tol`` times the mean variance of the features
         (squared Frobenius norm), or when no label changes.
     verbose : int, default=0
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar; nothing else is printed.
     random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     copy_x : bool, default=True
-        Ignored; present for API compatibility. X is never copied and never modified.
+        Ignored; present for API compatibility. X is neither copied nor modified.
     algorithm : {"lloyd", "elkan", "plain"}, default="lloyd"
-        How rows are compared with centers. All three give the same labels and centers, bit for bit.
-        ``"lloyd"`` keeps two distance bounds per row where that pays, and passes over rows whose
-        label cannot change; ``"elkan"`` always keeps them (two bounds a row, as Hamerly does, not
-        k); ``"plain"`` never does.
+        Whether to keep two distance bounds per row (Hamerly), which skip rows whose label cannot
+        change: ``"lloyd"`` where that is faster, ``"elkan"`` always, ``"plain"`` never. All three
+        give the same labels and centers, bit for bit.
     warm_start : bool, default=False
-        Start from the centers of the previous fit instead of `init`. A fit that is interrupted by
-        Ctrl-C then keeps the centers that it had reached, so that the next one goes on from there.
+        Start from the centers of the previous fit instead of `init`. A fit interrupted by Ctrl-C
+        then keeps the centers it has reached, and the next one continues from them.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives. ``"cuda"`` moves NumPy input to the GPU once and
-        gives NumPy back; it raises where there is no GPU.
+        Where to compute; None follows X. ``"cuda"`` moves NumPy input to the GPU once and returns
+        NumPy; it raises if there is no GPU.
 
     Attributes
     ----------
     cluster_centers_ : array of shape (k, d), dtype of X
-        Centers. They are kept in float64 besides, so that ``labels_`` equals ``predict(X)`` and
-        float32 rows far from the origin get the labels that float64 would give.
+        Centers, also stored in float64, so that ``labels_`` equals ``predict(X)`` and float32 rows
+        far from the origin get the same labels as in float64.
     labels_ : array of shape (n,), int32
         Nearest center of each row.
     inertia_ : float
         Weighted sum of squared distances to the nearest centers.
     n_iter_ : int
-        Iterations of the start that won.
+        Iterations of the best start.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+        Column names of X, if it has string names.
     interrupted_ : bool
         True after a fit with ``warm_start=True`` that Ctrl-C stopped; absent otherwise.
 
     See Also
     --------
-    MiniBatchKMeans : Follows small batches; faster on large data, a little worse.
+    MiniBatchKMeans : Updates centers from small batches; faster on large data, slightly worse.
     BisectingKMeans : Splits one cluster after another.
-    ConstrainedKMeans : Obeys rules about rows and about cluster sizes.
+    ConstrainedKMeans : Obeys constraints on pairs of rows or on cluster sizes.
 
     Notes
     -----
-    float32 input stays float32, without a float64 copy; sums are kept in float64. A cluster that
-    loses all its rows moves to the row farthest from its center. Several starts of a small problem
-    run side by side, one thread each, with the result of one after the other. A fit that fails or
-    is interrupted leaves the model as it was. ``predict``, ``transform`` and ``score`` may be
-    called from several threads. Cost 2 n k d flops an iteration at most. Memory for labels and
-    bounds: 12 n bytes beside float32 rows, or up to 64 MB for starts side by side.
+    float32 input stays float32, without a float64 copy; sums are float64. A cluster that loses all
+    its rows moves to the row farthest from its center. Several starts of a small problem run in
+    parallel, one thread each, with unchanged results. Supports scikit-learn's callbacks
+    (``set_callbacks``), which see the centers after each iteration and may stop the fit. A fit that
+    fails, or is interrupted without `warm_start`, leaves the model unchanged. ``predict``,
+    ``transform`` and ``score`` may be called from several threads. Cost at most 2 n k d flops an
+    iteration. Memory for labels and bounds: 12 n bytes for float32 rows, or up to 64 MB for
+    parallel starts.
 
     References
     ----------
@@ -211,12 +212,13 @@ class KMeans(CentersModel):
         y : ignored
             Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
+            Weights of the rows, or the name of a column of X that holds them. A weight of 2
+            counts a row twice; rows with zero weight are ignored.
 
         Returns
         -------
         self : KMeans
-            The model itself, fitted.
+            The fitted model.
 
         Raises
         ------
@@ -224,7 +226,7 @@ class KMeans(CentersModel):
             If a parameter is out of its range, X or the weights are not finite, or X has fewer rows
             than clusters.
         RuntimeError
-            If ``device="cuda"`` and there is no GPU to use.
+            If ``device="cuda"`` and no GPU is available.
 
         Warns
         -----
@@ -236,7 +238,7 @@ class KMeans(CentersModel):
         check_row_count("KMeans", rows.count, k)
         seed, init, runs = seed_of(self.random_state), self.init, 1
         if self.warm_start and "cluster_centers_" in vars(self):
-            init = self._exact_centers()
+            init = self._previous_centers(rows.n_features, "set warm_start=False")
         else:
             runs = number_of_starts(self, 10)
         tol, max_iter = tolerance(rows, self.tol), int(self.max_iter)
@@ -266,7 +268,7 @@ class KMeans(CentersModel):
             )
         refuse_overflow("KMeans", best.objective, rows.dtype)
         centers, labels = best.state
-        if isinstance(descent, _SmallRuns):  # a view would keep what the other runs found alive
+        if isinstance(descent, _SmallRuns):  # views would keep the results of all runs in memory
             centers, labels = centers.copy(), labels.copy()
         self.__dict__.update(self._attributes(centers, rows))
         self.labels_ = rows.as_given(labels)
@@ -276,14 +278,14 @@ class KMeans(CentersModel):
 
 
 class _SmallRuns(Descent):
-    """Several starts of a small problem in one call: too small to use several threads each.
+    """Several starts in one call, for problems too small to use several threads each.
 
     Parameters
     ----------
     descent : FusedDescent
-        Takes over runs that need the care that only a run by itself gets.
+        Repeats runs in which a cluster became empty.
     starts : ndarray of shape (runs, k), int64
-        Rows to start from.
+        Row numbers of the initial centers.
     max_iter : int
     """
 
@@ -297,12 +299,12 @@ class _SmallRuns(Descent):
         self._end: Any = None
 
     def begin_known(self, number: int) -> Partition:
-        """Start anew; the end may be known already."""
+        """The final state of a start, or the initial one of a run that must be repeated."""
         self._end = self._ends[number]
         if self._end[-1] == EMPTY_CLUSTER:
             self._end = None
             return self._alone.begin(_seeding.rows_at(self.rows.X, self._starts[number]))
-        return Partition(None)
+        return Partition(self._end[0])
 
     def advance(self, state: Partition, most: int) -> Step:
         """All iterations of a run at once."""
@@ -319,13 +321,13 @@ class _SmallRuns(Descent):
 
 
 def runs_together(rows: Rows, k: int, runs: int, init: Any, descent: Descent) -> bool:
-    """Whether to make all runs in one call: several small ones of dense rows on a processor."""
+    """Whether to make all runs in one call: several small ones of dense rows on the CPU."""
     if runs == 1 or not isinstance(descent, FusedDescent) or descent.bounded:
         return False
     if not isinstance(init, str) or init == "k-means||" or rows.xp is not np:
         return False
     n, d = rows.X.shape
-    chunks = 2.0 * n * d * k / _CHUNK_FLOPS  # of a step: as many threads could share it
+    chunks = 2.0 * n * d * k / _CHUNK_FLOPS  # the threads that could share a step
     return (
         chunks <= _TOGETHER_CHUNKS
         and runs >= min(chunks, get_threads())

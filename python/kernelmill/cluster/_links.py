@@ -1,9 +1,8 @@
-"""Must-link and cannot-link constraints: their closure, and labels that obey them.
+"""Must-link and cannot-link constraints: their closure, and labels that satisfy them.
 
-Rows that must link form groups (connected components). Cannot-links then stand between groups: a
-graph whose proper colourings with k colours are the labellings that obey. Its (k)-core is what
-makes that hard: a group with fewer than k neighbours always finds a cluster once the others have
-theirs.
+Rows that must link form groups (connected components). Cannot-links between groups form a graph
+whose proper colourings with k colours are the feasible labellings. Only its k-core is hard: a group
+with fewer than k neighbours always finds a cluster after the others.
 """
 
 from __future__ import annotations
@@ -13,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-# Steps of the exact search before it gives up without an answer; a step takes about 10
-# microseconds.
+# Steps of the exact search before it gives up; a step takes about 10 microseconds.
 _SEARCH_STEPS = 100_000
 _ORDERS = 20  # random orders tried before the exact search
 
@@ -25,27 +23,27 @@ def pairs_of(pairs: Any, n: int, name: str, owner: str) -> np.ndarray:
     Raises
     ------
     ValueError
-        If the shape is another or a row does not exist.
+        If the shape is wrong or a row does not exist.
     """
     if pairs is None:
         return np.empty((0, 2), dtype=np.int64)
-    found = np.asarray(pairs)
-    if found.size == 0:
+    array = np.asarray(pairs)
+    if array.size == 0:
         return np.empty((0, 2), dtype=np.int64)
-    if found.ndim != 2 or found.shape[1] != 2 or found.dtype.kind not in "iu":
+    if array.ndim != 2 or array.shape[1] != 2 or array.dtype.kind not in "iu":
         raise ValueError(
-            f"{owner}: {name} must be pairs of row numbers of shape (m, 2), got {found.dtype} of "
-            f"shape {found.shape}"
+            f"{owner}: {name} must be pairs of row numbers of shape (m, 2), got {array.dtype} of "
+            f"shape {array.shape}"
         )
-    outside = ((found < 0) | (found >= n)).any(axis=1)
+    outside = ((array < 0) | (array >= n)).any(axis=1)
     if outside.any():
-        i, j = found[outside.argmax()]
+        i, j = array[outside.argmax()]
         raise ValueError(f"{owner}: {name} must be between 0 and {n - 1}, got pair ({i}, {j})")
-    return found.astype(np.int64)
+    return array.astype(np.int64)
 
 
 class Links:
-    """Groups of rows that must link, and which groups cannot.
+    """Groups of rows that must link, and pairs of groups that cannot.
 
     Parameters
     ----------
@@ -54,7 +52,7 @@ class Links:
     n : int
         Number of rows.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
 
     Attributes
     ----------
@@ -63,12 +61,12 @@ class Links:
     size : int
         Number of groups.
     neighbours : list of ndarray
-        For each group those that it cannot link with.
+        For each group the groups that it cannot link with.
 
     Raises
     ------
     ValueError
-        If two rows cannot link but must, through a chain that the message names.
+        If two rows that cannot link must link, through a chain that the message names.
     """
 
     def __init__(self, must: np.ndarray, cannot: np.ndarray, n: int, owner: str) -> None:
@@ -103,7 +101,7 @@ def _contradiction(graph: Any, i: int, j: int, owner: str) -> str:
 
 
 class Unsatisfiable(ValueError):
-    """No labelling obeys the constraints, or none was found."""
+    """No labelling satisfies the constraints, or none was found."""
 
 
 def first_labels(
@@ -113,20 +111,20 @@ def first_labels(
     rng: np.random.Generator,
     owner: str,
 ) -> np.ndarray:
-    """Labels of groups that obey all cannot-links, of small cost.
+    """Labels of groups that satisfy all cannot-links, of small cost.
 
     Parameters
     ----------
     cost : ndarray of shape (s, k), float64
         Cost of each group in each cluster.
     neighbours : list of s ndarrays
-        Which groups each cannot link with.
+        Groups that each cannot link with.
     rows : list of s ints
-        A row of each group, for messages.
+        A row of each group, for errors.
     rng : Generator
-        Decides the orders that are tried.
+        Generates the orders tried.
     owner : str
-        What errors call the caller.
+        Name of the caller in errors.
 
     Returns
     -------
@@ -135,7 +133,7 @@ def first_labels(
     Raises
     ------
     Unsatisfiable
-        If there is none (then the message says why), or none was found in bounded time.
+        If there are none, for a reason that the message gives, or none were found in bounded time.
 
     References
     ----------
@@ -149,12 +147,12 @@ def first_labels(
     for attempt in range(_ORDERS):
         # The peeling order never fails outside the core; random ones may find cheaper labels.
         tried = order[1] if attempt == 0 else rng.permutation(s)
-        found = _greedy(cost, neighbours, tried)
-        if found is None:
+        labels = _greedy(cost, neighbours, tried)
+        if labels is None:
             continue
-        value = float(cost[np.arange(s), found].sum())
+        value = float(cost[np.arange(s), labels].sum())
         if best is None or value < best[0]:
-            best = (value, found)
+            best = (value, labels)
         if attempt >= 2:
             break
     if best is not None:
@@ -163,23 +161,23 @@ def first_labels(
     fixed = np.full(s, -1, dtype=np.int32)
     members = np.array(sorted(core))
     colour = np.array([core[g] for g in members])
-    # Colours have no names yet: the cheapest matching of colours to clusters gives them one.
+    # Match colours to clusters at the least cost.
     from scipy.optimize import linear_sum_assignment
 
     price = np.stack([cost[members[colour == c]].sum(axis=0) for c in range(k)])
     fixed[members] = linear_sum_assignment(price)[1][colour]
-    found = _greedy(cost, neighbours, [g for g in order[1] if fixed[g] < 0], fixed)
-    assert found is not None, "a group outside the core has fewer than k neighbours"
-    return found
+    labels = _greedy(cost, neighbours, [g for g in order[1] if fixed[g] < 0], fixed)
+    assert labels is not None, "a group outside the core has fewer than k neighbours"
+    return labels
 
 
 def peeling_order(neighbours: list[np.ndarray], k: int) -> tuple[list[int], list[int]]:
     """The k-core of a graph, and an order in which greedy labels can fail only inside it.
 
-    Nodes with fewer than k neighbours left are taken away one after another; the order is the core
-    first, then the others from the last taken to the first.
+    Nodes with fewer than k neighbours left are removed one after another; the order is the core
+    first, then the others from the last removed to the first.
     """
-    degree = [len(found) for found in neighbours]
+    degree = [len(near) for near in neighbours]
     stack = [g for g, count in enumerate(degree) if count < k]
     taken, gone = [], [count < k for count in degree]
     while stack:
@@ -198,7 +196,7 @@ def peeling_order(neighbours: list[np.ndarray], k: int) -> tuple[list[int], list
 def _greedy(
     cost: np.ndarray, neighbours: list[np.ndarray], order: Any, start: np.ndarray | None = None
 ) -> np.ndarray | None:
-    """Give each group the cheapest cluster that no neighbour has yet; None where one finds none."""
+    """Give each group the cheapest cluster that no neighbour has; None if a group finds none."""
     labels = np.full(len(cost), -1, dtype=np.int32) if start is None else start.copy()
     for g in order:
         price = cost[g]
@@ -235,7 +233,7 @@ def _colour_core(
             banned[h][c] += change
 
     def options(g: int, used: int) -> list[int]:
-        # A colour that no group has yet is as good as any other such: try one of them.
+        # Unused colours are interchangeable: try one of them.
         return [c for c in range(min(used + 1, k)) if not banned[g][c]]
 
     def next_group() -> int | None:
@@ -253,7 +251,7 @@ def _colour_core(
         if steps > _SEARCH_STEPS:
             raise Unsatisfiable(
                 f"{owner}: cannot_link must be satisfiable with n_clusters={k}, got no labelling "
-                f"in {_ORDERS} orders and {_SEARCH_STEPS} steps of search, which proves nothing "
+                f"in {_ORDERS} orders and {_SEARCH_STEPS} steps of search, which is no proof "
                 f"(raise n_clusters, drop pairs around row {rows[core[0]]}, or try another "
                 f"random_state)"
             )
@@ -273,7 +271,7 @@ def _colour_core(
         stack.append((following, options(following, now), now))
     raise Unsatisfiable(
         f"{owner}: cannot_link must be satisfiable with n_clusters={k}, got pairs among "
-        f"{len(core)} groups around row {rows[core[0]]} that no labelling obeys, by exhaustive "
+        f"{len(core)} groups around row {rows[core[0]]} that no labelling satisfies, by exhaustive "
         f"search (raise n_clusters or drop some of these pairs)"
     )
 
@@ -281,20 +279,20 @@ def _colour_core(
 def _clique(near: dict[int, list[int]]) -> list[int]:
     """A large clique, grown greedily from each node."""
     best: list[int] = []
-    sets = {g: set(found) for g, found in near.items()}
+    sets = {g: set(others) for g, others in near.items()}
     for g in sorted(near, key=lambda g: -len(near[g]))[:200]:
-        found, left = [g], set(sets[g])
+        clique, left = [g], set(sets[g])
         while left:
             h = max(left, key=lambda h: (len(sets[h] & left), -h))
-            found.append(h)
+            clique.append(h)
             left &= sets[h]
-        if len(found) > len(best):
-            best = found
+        if len(clique) > len(best):
+            best = clique
     return best
 
 
 def improve(labels: np.ndarray, cost: np.ndarray, neighbours: list[np.ndarray]) -> np.ndarray:
-    """Lower the cost of labels that obey, by Kempe chains, until no chain helps.
+    """Lower the cost of feasible labels by Kempe chains, until no chain helps.
 
     Moving a group from cluster a to b forces its neighbours in b to a, theirs in a to b, and so on;
     the whole chain keeps all constraints. Without neighbours in b it is a move of one group.
@@ -302,14 +300,14 @@ def improve(labels: np.ndarray, cost: np.ndarray, neighbours: list[np.ndarray]) 
     Parameters
     ----------
     labels : ndarray of shape (s,), int32
-        Labels that obey all cannot-links; not modified.
+        Labels that satisfy all cannot-links; not modified.
     cost : ndarray of shape (s, k), float64
     neighbours : list of s ndarrays
 
     Returns
     -------
     ndarray of shape (s,), int32
-        Labels that obey, of at most the same cost.
+        Labels that satisfy them too, of at most the same cost.
     """
     labels = labels.copy()
     s = len(labels)
@@ -317,7 +315,7 @@ def improve(labels: np.ndarray, cost: np.ndarray, neighbours: list[np.ndarray]) 
     changed = True
     while changed:
         changed = False
-        # A chain that helps has a member that gains by itself: only these are tried.
+        # A chain that helps has a member that gains by itself: only those are tried.
         gain = cost - cost[np.arange(s), labels][:, None]
         for g, b in zip(*np.nonzero(gain < -tiny), strict=True):
             a = int(labels[g])

@@ -1,8 +1,8 @@
 """Lloyd's algorithm over rows: the fused op where rows are dense in memory, passes elsewhere.
 
-A descent gives `climb` its iterations. It stops when the centers move by at most `tol` (squared
-Frobenius norm); unchanged labels leave the centers where they are, bit for bit, so that case is
-included. It ends with one more assignment, so labels and inertia belong to the final centers.
+A descent supplies the iterations of `climb`. It stops when the centers move by at most `tol`
+(squared Frobenius norm), which includes unchanged labels: these leave every bit of the centers. A
+last assignment makes labels and inertia those of the final centers.
 """
 
 from __future__ import annotations
@@ -27,8 +27,7 @@ from kernelmill.cluster._statistics import (
 )
 from kernelmill.ops import kmeans
 
-# One call of the fused op takes about this many flops: 100 ms at 20 GFLOP/s, so that Ctrl-C and
-# callbacks are served soon enough.
+# Flops of one call of the fused op, 100 ms at 20 GFLOP/s: the delay of Ctrl-C.
 _SLICE_FLOPS = 2e9
 # Bounds pay where comparing a row with every center costs more than reading its two bounds and one
 # exact distance: with the product at 200 GFLOP/s a core, from about k d = 2500 on (measured: 1.2
@@ -46,7 +45,7 @@ class Partition(NamedTuple):
     ----------
     centers : array of shape (k, d), float64
     labels : array of shape (n,), int32, or None
-        Nearest centers, once the descent has ended.
+        Nearest centers, once the descent is finished.
     """
 
     centers: Any
@@ -54,7 +53,7 @@ class Partition(NamedTuple):
 
 
 def choose_bounds(n: int, d: int, k: int, dtype: np.dtype, algorithm: str) -> bool:
-    """Whether to keep two bounds per row, which pass over rows whose label cannot change."""
+    """Whether to keep two bounds per row, which skip rows whose label cannot change."""
     if algorithm == "plain":
         return False
     if algorithm == "elkan":
@@ -64,7 +63,7 @@ def choose_bounds(n: int, d: int, k: int, dtype: np.dtype, algorithm: str) -> bo
 
 
 def steps_per_slice(n: int, d: int, k: int) -> int:
-    """Iterations that one call of the fused op may take."""
+    """Most iterations of one call of the fused op."""
     return max(1, int(_SLICE_FLOPS / (2.0 * n * d * k)))
 
 
@@ -74,11 +73,11 @@ def tolerance(rows: Rows, tol: float) -> float:
     Raises
     ------
     ValueError
-        If the weights add up to nothing, or to more than float64 holds.
+        If the sum of the weights is zero or overflows.
     """
     if tol == 0:
         return 0.0
-    # Variances about a point among the data lose few digits.
+    # Variances about one of the rows lose few digits.
     first = rows.take(np.array([0])).astype(np.float64)
     sums, weights, inertia = rows.map_reduce(lloyd_pass, first)
     total = float(weights[0])
@@ -94,12 +93,11 @@ def tolerance(rows: Rows, tol: float) -> float:
 def relocated_centers(
     centers: Any, empty: Any, far: Far, dtype: np.dtype, weights: Any = None
 ) -> Any:
-    """Centers with the empty ones moved to the farthest rows; None where no row is left over.
+    """Centers with the empty ones moved to the farthest rows; None if no row can be used.
 
-    As in scikit-learn, far is meant from the centers that the rows were last compared with, and a
-    row that becomes a center leaves the mean that it was part of. A row that lies on its center
-    within rounding, equals one taken before or is alone in its cluster is left: moving a center
-    there gains nothing.
+    As in scikit-learn, distances are those to the centers of the last assignment, and a row that
+    becomes a center leaves the mean of its cluster. Rows that lie on their center within rounding,
+    equal one already taken or are alone in their cluster are skipped: nothing would be gained.
 
     Parameters
     ----------
@@ -108,11 +106,11 @@ def relocated_centers(
     empty : array of int
         Clusters without rows.
     far : Far
-        Rows to take, farthest first.
+        Rows to use, farthest first.
     dtype : dtype
-        Of X.
+        Dtype of X.
     weights : array of shape (k,), optional
-        Weights of the clusters; without them the means stay what they are.
+        Weights of the clusters; without them the means are not changed.
     """
     if not len(far.rows):
         return None
@@ -129,7 +127,7 @@ def relocated_centers(
             continue
         if totals is not None:
             left = totals[label] - weight
-            if not left > 1e-12 * totals[label]:  # nothing, but for the rounding of sums
+            if not left > 1e-12 * totals[label]:  # zero within the rounding of sums
                 continue
             moved[label] += weight / left * (moved[label] - x)
             totals[label] = left
@@ -139,7 +137,7 @@ def relocated_centers(
 
 
 def far_rows(rows: Rows, centers: Any, n_empty: int) -> Far:
-    """The rows that could fill some empty clusters: more than there are, for some may be equal."""
+    """Candidates for empty clusters, more than needed because some may be equal."""
     size = 4 * n_empty + 16
     return rows.map_reduce(farthest, centers, merge=BestOf(size), size=size)
 
@@ -151,7 +149,7 @@ class Descent:
     ----------
     rows : Rows
     tol : float
-        When to stop; absolute.
+        Absolute tolerance.
     """
 
     def __init__(self, rows: Rows, tol: float) -> None:
@@ -200,7 +198,7 @@ class FusedDescent(Descent):
     k : int
         Number of clusters.
     algorithm : {"lloyd", "elkan", "plain"}
-        Whether bounds are kept where that pays, always or never.
+        Whether to keep bounds where that is faster, always or never.
     """
 
     def __init__(self, rows: Rows, tol: float, k: int, algorithm: str) -> None:
@@ -219,7 +217,7 @@ class FusedDescent(Descent):
         return Partition(centers)
 
     def advance(self, state: Partition, most: int) -> Step:
-        """Some iterations, in one call."""
+        """One or more iterations, in one call."""
         X, weight, before = self.rows.X, self.rows.weight, state.centers
         most = min(self._most, self._pruning.steps, most)
         centers, weights, steps, shift, status = kmeans.lloyd(
@@ -241,7 +239,7 @@ class FusedDescent(Descent):
         )
 
     def _before_last(self, centers: Any, steps: int) -> Any:
-        """Centers before the last of some steps: the same bits, by taking the others again."""
+        """Centers before the last of some steps, by repeating the others: the same bits."""
         if steps == 1:
             return centers
         labels = self.rows.xp.full(len(self.rows.X), -1, dtype=np.int32)
@@ -255,7 +253,7 @@ def descent_over(rows: Rows, tol: float, k: int, algorithm: str = "lloyd") -> De
 
 
 def lloyd(rows: Rows, centers: Any, *, max_iter: int, tol: float, algorithm: str = "lloyd") -> Run:
-    """One start that nobody watches, as a part of something larger."""
+    """One start without progress reports, as part of another fit."""
     descent = descent_over(rows, tol, len(centers), algorithm)
     return climb(
         QUIET,
@@ -269,19 +267,19 @@ def lloyd(rows: Rows, centers: Any, *, max_iter: int, tol: float, algorithm: str
 
 
 class Pruning:
-    """When to keep bounds: after some plain steps, for as long as they settle most rows.
+    """Chooses the steps that keep bounds: those in which they settle most rows.
 
-    Finding the runner-up makes a step about a third dearer, which is lost while centers still
-    move far. So bounds are tried after 8 plain steps; where two steps with bounds leave less than
-    half of the rows settled, plain steps go on and the next trial waits twice as long. The trials
-    cost a few per cent at most, and no choice changes a bit of the result.
+    Finding the runner-up makes a step about a third slower, which is wasted while centers still
+    move far. So bounds are tried after 8 plain steps; if two steps with bounds settle less than
+    half of the rows, plain steps follow and the next trial waits twice as long. The trials cost a
+    few per cent at most, and no choice changes a bit of the result.
 
     Parameters
     ----------
     bounds : array of shape (n, 2) or (0, 2)
-        Space for bounds, overwritten; without rows no bounds are ever kept.
+        Space for bounds, overwritten; with no rows bounds are never kept.
     always : bool
-        Keep them in every step.
+        Whether to keep bounds in every step.
     """
 
     TRIAL = 2
@@ -302,7 +300,7 @@ class Pruning:
 
     @property
     def steps(self) -> int:
-        """How many steps may be taken before `after` wants to know."""
+        """Most steps before `after` must be called."""
         if self._always:
             return 1 << 30
         return 16 * self.TRIAL if self._settled else self._left()
@@ -310,10 +308,10 @@ class Pruning:
     def _left(self) -> int:
         return (self.TRIAL if self._keep else self._patience) - self._waited
 
-    _settled = False  # bounds have proved their worth
+    _settled = False  # a trial has succeeded
 
     def after(self, steps: int) -> None:
-        """Decide what follows, now that some steps were taken."""
+        """Choose whether the next steps keep bounds, after this many were taken."""
         if self._always:
             return
         self._waited += steps

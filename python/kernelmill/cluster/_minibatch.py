@@ -1,9 +1,9 @@
-"""MiniBatchKMeans: centers follow small random batches."""
+"""MiniBatchKMeans: centers updated from small random batches."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -22,13 +22,13 @@ from kernelmill.cluster._lloyd import Descent, tolerance
 from kernelmill.cluster._statistics import assign, dense_rows, lloyd_pass, sum_of
 from kernelmill.ops import kmeans, random
 
-# Streams of random numbers of one fit: starts use the small numbers.
+# Streams of random numbers of one fit; starts use small numbers.
 _BATCHES = 1 << 20
 _VALIDATION = _BATCHES + 1
 _SUBSETS = _BATCHES + 2
 _REASSIGN = 1 << 21
 _CHUNKS = 1 << 22
-# Iterations on the subset that a start was made on, before it is judged and followed.
+# Iterations on the subset that a start was made on.
 _REFINEMENTS = 5
 
 
@@ -51,7 +51,7 @@ def _step(X: Any, rows: Any, centers: Any, counts: Any, weight: Any) -> tuple[An
 
 
 def _refined(rows: Rows, centers: Any) -> Any:
-    """A start after a few iterations on the subset it was made on, which cost next to nothing."""
+    """A start after a few cheap iterations on the subset it was made on."""
     for _ in range(_REFINEMENTS):
         sums, weights, _ = rows.map_reduce(lloyd_pass, centers)
         centers, _ = _updated(centers, 0 * weights, sums, weights)
@@ -59,31 +59,34 @@ def _refined(rows: Rows, centers: Any) -> Any:
 
 
 class Followed(NamedTuple):
-    """Centers on their way, with what decides when to stop and when to move idle centers.
+    """Centers and counts, and what decides when to stop and when to move idle centers.
 
     Attributes
     ----------
     centers : array of shape (k, d), float64
     counts : array of shape (k,), float64
-        Weight that each center has followed.
+        Weight of the rows that each center has been given.
     steps : int
-        Batches so far.
+        Number of batches.
     seen : int
-        Rows so far.
+        Number of rows.
+    mass : float
+        Weight of these rows.
     since : int
         Rows since idle centers were last moved.
     smoothed : float or None
-        Smoothed inertia of a unit of weight.
+        Smoothed inertia per unit of weight.
     least : float or None
-        The least of these so far.
+        Minimum of `smoothed` so far.
     stale : int
-        Batches since then.
+        Batches since that minimum.
     """
 
     centers: Any
     counts: Any
     steps: int = 0
     seen: int = 0
+    mass: float = 0.0
     since: int = 0
     smoothed: float | None = None
     least: float | None = None
@@ -93,10 +96,10 @@ class Followed(NamedTuple):
 def reassigned(
     model: Any, X: Any, rows: Any, centers: Any, counts: Any, since: int, seed: int, step: int
 ) -> tuple[Any, Any, int]:
-    """Move centers that hardly any row went to onto rows of the batch.
+    """Move centers with hardly any rows onto rows of the batch; `rows` None is all rows of X.
 
-    Every ``10 k`` rows, or at once while a center has had no row, as scikit-learn does. `rows` None
-    means all rows of X. Returns the centers, the counts, and the rows since the last time.
+    Every ``10 k`` rows, or at once while a center has had no row, as in scikit-learn. Returns the
+    centers, the counts, and the rows since the last move.
     """
     n = X.shape[0] if rows is None else len(rows)
     since += n
@@ -104,32 +107,29 @@ def reassigned(
         return centers, counts, since
     if since < 10 * model.n_clusters and bool((counts > 0).all()):
         return centers, counts, since
-    held = to_host(counts)
-    idle = np.flatnonzero(held < model.reassignment_ratio * held.max())
-    if not len(idle):
-        return centers, counts, 0
-    # At most half of the batch becomes centers: those with the least weight.
-    idle = idle[np.argsort(held[idle], kind="stable")][: n // 2]
+    host_counts = to_host(counts)
+    idle = np.flatnonzero(host_counts < model.reassignment_ratio * host_counts.max())
+    # At most half of the batch becomes centers; the ones with the least weight move first.
+    idle = idle[np.argsort(host_counts[idle], kind="stable")][: n // 2]
     if not len(idle):
         return centers, counts, 0
     picked = generator(seed, _REASSIGN + step).choice(n, size=len(idle), replace=False)
     if rows is not None:
         picked = to_host(rows)[picked]
     xp = namespace(centers)
-    centers, held = centers.copy(), held.copy()
+    centers, host_counts = centers.copy(), host_counts.copy()
     centers[xp.asarray(idle)] = xp.asarray(dense_rows(X, picked))
-    others = np.ones(len(held), dtype=bool)
-    others[idle] = False
-    # Not so little that they would be moved again at once.
-    held[idle] = held[others].min() if others.any() else 0
-    return centers, xp.asarray(held), 0
+    others = np.delete(host_counts, idle)
+    # Large enough not to be moved again at once.
+    host_counts[idle] = others.min() if len(others) else 0
+    return centers, xp.asarray(host_counts), 0
 
 
 class MiniBatchKMeans(CentersModel):
-    """k-means that follows small random batches instead of passing over all rows.
+    """k-means that updates the centers from small random batches.
 
-    Each center is the running mean of the rows it was ever given. Much less work than `KMeans` on
-    large data, for an inertia a few per cent higher.
+    Each center is the running mean of all rows it was given. Much less work than `KMeans` on large
+    data, for an inertia a few per cent higher.
 
     Parameters
     ----------
@@ -137,27 +137,27 @@ class MiniBatchKMeans(CentersModel):
         Number of clusters k.
     init : {"k-means++", "k-means||", "random"}, array of shape (k, d) or callable, \
             default="k-means++"
-        Where to start, on a random subset of `init_size` rows; see `KMeans`.
+        Initial centers, from a random subset of `init_size` rows; see `KMeans`.
     max_iter : int, default=100
-        Most passes over the data, counted in batches.
+        Maximum number of passes over the data.
     batch_size : int, default=1024
         Rows of a batch.
     verbose : int, default=0
-        Show a progress bar.
+        Whether to show a progress bar.
     compute_labels : bool, default=True
         Whether ``fit`` ends with a pass that sets ``labels_`` and the exact ``inertia_``.
     random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     tol : float, default=0.0
         Stop when a batch moves the centers by at most ``tol`` times the mean variance of the
-        features; 0 never stops for that reason.
+        features; 0 turns this off.
     max_no_improvement : int or None, default=10
-        Stop after this many batches without a lower smoothed inertia.
+        Stop after this many batches without a lower smoothed inertia; None turns this off.
     init_size : int or None, default=None
-        Rows of the subset that starts are made and judged on; three batches, or ``3 k``, by
-        default.
+        Rows of the subset on which starts are made and compared; three batches, but at least ``k``
+        rows, by default.
     n_init : int or "auto", default="auto"
-        Number of starts, of which the best on the subset is followed; 3 for ``"random"`` and
+        Number of starts; the best on the subset is used. ``"auto"`` is 3 for ``"random"`` and
         callables, 1 otherwise.
     reassignment_ratio : float, default=0.01
         A center with less than this share of the largest center's weight moves to a random row.
@@ -169,31 +169,32 @@ class MiniBatchKMeans(CentersModel):
     cluster_centers_ : array of shape (k, d), dtype of X
         Centers.
     labels_ : array of shape (n,), int32
-        Nearest center of each row; with `compute_labels` only.
+        Nearest center of each row; only with `compute_labels`.
     inertia_ : float
         Weighted sum of squared distances to the nearest centers; without `compute_labels` an
         estimate from the batches.
     counts_ : array of shape (k,), float64
-        Weight that each center has followed.
+        Weight of the rows that each center was given.
     n_iter_ : int
         Passes over the data, rounded up.
     n_steps_ : int
-        Batches followed.
+        Number of batches.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+        Column names of X, if it has string names.
 
     See Also
     --------
-    KMeans : Passes over all rows.
+    KMeans : Uses all rows in every iteration.
 
     Notes
     -----
-    In memory, batches are drawn with replacement by weight. From a stream, each chunk is shuffled
-    and cut into batches in its turn, so chunks that differ from one another should be shuffled
-    beforehand. An iterator, which can be read once, is followed to its end in one pass: its first
-    chunk makes the start, and there are no ``labels_``. Cost 2 b k d flops a batch of b rows.
+    In memory, batches are drawn with replacement by weight. The chunks of a stream are shuffled and
+    cut into batches one after another, so chunks that differ from one another should be shuffled
+    beforehand. An iterator is read to its end in one pass: the start is made on its first chunk,
+    and there are no ``labels_``. Supports scikit-learn's callbacks (``set_callbacks``), which see
+    the centers after each batch and may stop the fit. Cost 2 b k d flops a batch of b rows.
 
     References
     ----------
@@ -267,7 +268,7 @@ class MiniBatchKMeans(CentersModel):
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):
-        """Find the centers by following batches.
+        """Find the centers batch by batch.
 
         Parameters
         ----------
@@ -276,12 +277,12 @@ class MiniBatchKMeans(CentersModel):
         y : ignored
             Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
+            Weights of the rows, as for `KMeans`.
 
         Returns
         -------
         self : MiniBatchKMeans
-            The model itself, fitted.
+            The fitted model.
 
         Raises
         ------
@@ -289,32 +290,14 @@ class MiniBatchKMeans(CentersModel):
             If a parameter is out of its range, X or the weights are not finite, or X has fewer rows
             than clusters.
         RuntimeError
-            If ``device="cuda"`` and there is no GPU to use.
+            If ``device="cuda"`` and no GPU is available.
         """
         rows = self._rows(X, sample_weight, reset=True, once=True)
-        seed, size = seed_of(self.random_state), int(self.batch_size)
-        iterator = rows.is_stream and hasattr(X, "__next__")  # it can be read once
-        n_steps: int | None = None
-        passes: Any
-        if iterator:
-            chunks = rows.chunks()
-            sample = next(chunks, Rows(np.empty((0, rows.n_features)), None, rows.owner))
-            n, passes = sample.count, [itertools.chain([sample], chunks)]
-        else:
-            n = rows.count
-            n_steps = int(self.max_iter) * -(-n // size)
-            sample = rows.sample(self._init_size(size), seed, _SUBSETS) if rows.is_stream else rows
-            passes = (rows.chunks() for _ in range(int(self.max_iter)))
-            if not rows.is_stream:
-                n_steps = max(1, int(self.max_iter) * n // min(size, n)) if n else 0
-        check_row_count("MiniBatchKMeans", n, int(self.n_clusters))
-        tol = tolerance(sample if iterator else rows, self.tol)
+        seed, once = seed_of(self.random_state), rows.is_stream and hasattr(X, "__next__")
+        sample, n, batches, n_steps = self._plan(rows, once, seed)
+        tol = tolerance(sample if once else rows, self.tol)
         centers = self._start(sample, seed)
-        if rows.is_stream:
-            batches = _shuffled(passes, size, seed)
-        else:
-            batches = _drawn(rows, min(size, n), seed)
-        patience = None if iterator else self.max_no_improvement
+        patience = None if once else self.max_no_improvement
 
         def advance(state, most):
             batch = next(batches, None)
@@ -329,30 +312,28 @@ class MiniBatchKMeans(CentersModel):
                 progress,
                 lambda number: Followed(centers, namespace(centers).zeros(len(centers))),
                 advance,
-                max_iter=n_steps if n_steps and not rows.is_stream else 1 << 62,
+                max_iter=1 << 62,  # the batches end
                 attributes=lambda state, n_iter: self._attributes(state.centers, rows),
             )
-        followed = run.state
-        self._keep(followed, rows, seed)
+        state = run.state
+        self._store(state, rows, seed)
         self._rows_since_reassignment = 0
-        self.n_iter_ = -(-followed.seen // n)
-        if iterator:
-            self.n_iter_ = 1
-            n = followed.seen
-        self.__dict__.pop("labels_", None)
-        if self.compute_labels and not iterator:
+        self.n_iter_ = 1 if once else -(-state.seen // n)
+        if self.compute_labels and not once:
             end = Descent(rows, 0.0).finish(run)
             self.labels_ = rows.as_given(end.state.labels)
             self.inertia_ = end.objective
         else:
-            total = n if rows.weight is None else sum_of(rows.weight)
-            self.inertia_ = (followed.smoothed or 0.0) * total
+            total = state.mass if once else state.mass * n / state.seen
+            if rows.weight is not None:  # batches are drawn by weight, and their rows count once
+                total = sum_of(rows.weight)
+            self.inertia_ = (state.smoothed or 0.0) * total
         refuse_overflow("MiniBatchKMeans", self.inertia_, rows.dtype)
         return self
 
     @fitting
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Follow one batch; the first call makes the start.
+        """Update the centers from one batch; the first call chooses initial centers.
 
         Parameters
         ----------
@@ -366,13 +347,13 @@ class MiniBatchKMeans(CentersModel):
         Returns
         -------
         self : MiniBatchKMeans
-            The model itself, fitted.
+            The fitted model.
 
         Raises
         ------
         ValueError
-            If X or the weights are not finite, X has other features than before, or the first batch
-            has fewer rows than there are clusters.
+            If X or the weights are not finite, X has other features or `n_clusters` has changed
+            since the previous call, or the first batch has fewer rows than clusters.
         """
         first = "cluster_centers_" not in vars(self)
         rows = self._rows(X, sample_weight, reset=first, once=True)
@@ -389,13 +370,13 @@ class MiniBatchKMeans(CentersModel):
             centers, counts = self._start(rows, seed), rows.xp.zeros(int(self.n_clusters))
             steps, since = 0, 0
         else:
-            centers, counts = (beside(a, rows.X) for a in (self._exact_centers(), self.counts_))
+            centers = self._previous_centers(rows.n_features, "partial_fit a clone instead")
+            centers, counts = beside(centers, rows.X), beside(self.counts_, rows.X)
             steps, since = self.n_steps_, self._rows_since_reassignment
         sums, weights, _ = rows.map_reduce(lloyd_pass, centers)
         centers, counts = _updated(centers, counts, sums, weights)
         centers, counts, since = reassigned(self, rows.X, None, centers, counts, since, seed, steps)
-        state = Followed(centers, counts, steps + 1)
-        self._keep(state, rows, seed)
+        self._store(Followed(centers, counts, steps + 1), rows, seed)
         self._rows_since_reassignment = since
         if self.compute_labels:
             labels, squared = assign(rows.X, centers)
@@ -405,8 +386,31 @@ class MiniBatchKMeans(CentersModel):
 
     # --- parts of a fit ---------------------------------------------------------------------------
 
+    def _plan(self, rows, once, seed):
+        """Rows for the start, rows of a pass, the batches, and their greatest number or None."""
+        size, passes = int(self.batch_size), int(self.max_iter)
+        if once:
+            chunks = rows.chunks()
+            first = next(chunks, None)
+            n = 0 if first is None else first.count
+            if n < int(self.n_clusters):
+                raise ValueError(
+                    f"MiniBatchKMeans: X must have at least n_clusters={self.n_clusters} rows in "
+                    f"the first chunk of an iterator, got {n} (yield larger chunks)"
+                )
+            return first, n, _shuffled([itertools.chain([first], chunks)], size, seed), None
+        n = rows.count
+        check_row_count("MiniBatchKMeans", n, int(self.n_clusters))
+        if rows.is_stream:
+            sample = rows.sample(self._init_size(size), seed, _SUBSETS)
+            epochs = (rows.chunks() for _ in range(passes))
+            return sample, n, _shuffled(epochs, size, seed), passes * -(-n // size)
+        size = min(size, n)
+        n_steps = max(1, passes * n // size)
+        return rows, n, itertools.islice(_drawn(rows, size, seed), n_steps), n_steps
+
     def _init_size(self, batch):
-        """Rows of the subset that starts are made on, before n limits it."""
+        """Rows of the subset on which starts are made, before it is limited to n."""
         size, k = self.init_size, int(self.n_clusters)
         if size is None:
             return 3 * batch if 3 * batch >= k else 3 * k
@@ -420,7 +424,7 @@ class MiniBatchKMeans(CentersModel):
         return int(size)
 
     def _start(self, rows, seed):
-        """The best of some starts, each made on a subset and judged on another."""
+        """The best of some starts, each made on one subset and compared on another."""
         n = rows.count
         starts = number_of_starts(self, 3)
         size = min(n, self._init_size(min(int(self.batch_size), n)))
@@ -447,21 +451,22 @@ class MiniBatchKMeans(CentersModel):
         return best
 
     def _follow(self, state, rows, batch, weight, *, n, tol, seed, patience):
-        """Follow one batch."""
+        """Update the centers from one batch."""
         before, steps = state.centers, state.steps
         centers, counts, inertia = _step(rows.X, batch, before, state.counts, weight)
         centers, counts, since = reassigned(
             self, rows.X, batch, centers, counts, state.since, seed, steps
         )
+        total = len(batch) if weight is None else float(weight[batch].sum())
         state = state._replace(
             centers=centers,
             counts=counts,
             steps=steps + 1,
             seen=state.seen + len(batch),
+            mass=state.mass + total,
             since=since,
         )
-        total = len(batch) if weight is None else float(weight[batch].sum())
-        if steps == 0 or not total > 0:  # the first batch judges the start, not the descent
+        if steps == 0 or not total > 0:  # the inertia of the first batch is that of the start
             return Step(state, state.smoothed)
         smoothed = inertia / total
         if state.smoothed is not None:
@@ -478,14 +483,16 @@ class MiniBatchKMeans(CentersModel):
         )
         return Step(state, smoothed, patience is not None and state.stale >= patience)
 
-    def _keep(self, state, rows, seed):
+    def _store(self, state, rows, seed):
+        """Set the fitted attributes."""
+        self.__dict__.pop("labels_", None)
         self.__dict__.update(self._attributes(state.centers, rows))
         self.counts_ = rows.as_given(state.counts)
         self.n_steps_, self._seed = state.steps, seed
 
 
-def _shuffled(passes: Iterator, size: int, seed: int) -> Iterator[tuple[Rows, Any, Any]]:
-    """Batches of a stream: each chunk is shuffled and cut, in its turn."""
+def _shuffled(passes: Iterable, size: int, seed: int) -> Iterator[tuple[Rows, Any, Any]]:
+    """Batches of a stream: chunk by chunk, shuffled and cut."""
     for epoch, chunks in enumerate(passes):
         for number, chunk in enumerate(chunks):
             order = generator(seed, _CHUNKS + (epoch << 32) + number).permutation(chunk.count)
@@ -494,9 +501,7 @@ def _shuffled(passes: Iterator, size: int, seed: int) -> Iterator[tuple[Rows, An
 
 
 def _drawn(rows: Rows, size: int, seed: int) -> Iterator[tuple[Rows, Any, None]]:
-    """Batches of rows in memory, drawn with replacement. Weights decide which rows come up; each
-    then counts once.
-    """
+    """Batches of rows in memory, drawn with replacement by weight; each row then counts once."""
     n, running = rows.count, None
     if rows.weight is not None:
         running = np.cumsum(to_host(rows.weight), dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Where k-means starts: k-means++, k-means||, random rows, the user's centers or function."""
+"""Initial centers of k-means: k-means++, k-means||, random rows, an array or a callable."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernelmill._arrays import beside, is_sparse, namespace, to_host
+from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill._estimator._validation import all_finite
@@ -38,7 +39,7 @@ def given_centers(init: Any, n_clusters: int, n_features: int, owner: str) -> np
     Raises
     ------
     ValueError
-        If the shape is another or a value is not finite.
+        If the shape is wrong or a value is not finite.
     """
     if is_sparse(init):
         init = init.toarray()
@@ -57,16 +58,16 @@ def given_centers(init: Any, n_clusters: int, n_features: int, owner: str) -> np
 
 
 def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any:
-    """Centers to start from.
+    """Initial centers.
 
     Parameters
     ----------
     rows : Rows
     init : str, array or callable
-        The estimator's parameter.
+        Parameter of the estimator.
     n_clusters : int
     seed, stream : int
-        Which random numbers; one stream per start.
+        Seed, and stream of random numbers: one per start.
 
     Returns
     -------
@@ -74,7 +75,7 @@ def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any
     """
     k = n_clusters
     if callable(init):
-        # A function gets rows in memory: of a stream, a sample.
+        # A callable gets rows in memory: for a stream, a sample.
         some = rows.sample(max(100 * k, 10_000), seed, stream) if rows.is_stream else rows
         made = init(_read_only(some.X), k, random_state=legacy_state(seed, stream))
         made = given_centers(made, k, rows.n_features, rows.owner)
@@ -92,7 +93,7 @@ def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any
 
 
 def _read_only(X: Any) -> Any:
-    """X as the user's own function may see it: it must not change what belongs to the user."""
+    """A read-only view of X for a callable of the user's."""
     if type(X) is not np.ndarray:
         return X
     view = X.view()
@@ -103,7 +104,7 @@ def _read_only(X: Any) -> Any:
 def start_rows(
     X: np.ndarray, weight: Any, init: str, n_clusters: int, seed: int, runs: int
 ) -> np.ndarray:
-    """Rows that the first `runs` starts begin from, as `start` chooses them: (runs, k), int64."""
+    """Row numbers (runs, k), int64, that `start` chooses for the first `runs` starts."""
     if init == "random":
         chosen = [random_rows(len(X), weight, n_clusters, seed, i) for i in range(runs)]
         return np.stack(chosen)
@@ -161,7 +162,7 @@ def _sparse_plus_plus(X: Any, weight: Any, uniforms: np.ndarray) -> np.ndarray:
 def random_rows(n: int, weight: Any, n_clusters: int, seed: int, stream: int) -> np.ndarray:
     """Different row numbers drawn with probability proportional to weight.
 
-    The k smallest of ``-log(u) / w`` (exponential races); rows without weight come last.
+    The k smallest of ``-log(u) / w`` (exponential races); rows of zero weight come last.
     """
     key = -np.log1p(-random.uniform(seed, stream, 0, n))
     if weight is not None:
@@ -172,14 +173,14 @@ def random_rows(n: int, weight: Any, n_clusters: int, seed: int, stream: int) ->
 
 
 def scalable(rows: Rows, n_clusters: int, seed: int, stream: int) -> np.ndarray:
-    """k-means||: few passes, each drawing many rows, then k-means on what was drawn.
+    """k-means||: a few passes that draw many rows each, then k-means on the rows drawn.
 
     Parameters
     ----------
     rows : Rows
     n_clusters : int
     seed, stream : int
-        Which random numbers.
+        Seed, and stream of random numbers.
 
     Returns
     -------
@@ -187,8 +188,8 @@ def scalable(rows: Rows, n_clusters: int, seed: int, stream: int) -> np.ndarray:
 
     Notes
     -----
-    Each round draws exactly ``2 k`` rows with probability proportional to ``w D^2``, in one pass,
-    in place of the paper's independent draws, which need the cost first. Six passes in all.
+    Each round draws exactly ``2 k`` rows with probability proportional to ``w D^2`` in one pass;
+    the independent draws of the paper need the cost first. Six passes in all.
 
     References
     ----------
@@ -226,7 +227,7 @@ def _reservoir(rows: Rows, centers: Any, size: int, seed: int, stream: int) -> n
 
 
 class _Caller(Estimator):
-    """Reads X for the function below; messages bear the name of the class."""
+    """Reads X for the function below, whose name errors show."""
 
     _accepts_sparse = True
     _accepts_streams = False
@@ -257,7 +258,7 @@ def kmeans_plusplus(
         Seed or generator; an int gives the same centers on every machine and at any number of
         threads.
     n_local_trials : int, optional
-        Candidates per center, ``2 + floor(log k)`` by default.
+        Candidates per center; ``2 + floor(log k)`` by default.
 
     Returns
     -------
@@ -289,14 +290,15 @@ def kmeans_plusplus(
     [0.0, 5.0]
     """
     rows = _Caller()._rows(X, sample_weight, reset=True)
-    if not 1 <= n_clusters <= rows.count:
+    if not is_integer(n_clusters) or not 1 <= n_clusters <= rows.count:
         raise ValueError(
-            f"kmeans_plusplus: n_clusters must be between 1 and the {rows.count} rows of X, got "
-            f"{n_clusters}"
+            f"kmeans_plusplus: n_clusters must be a whole number from 1 to the {rows.count} rows "
+            f"of X, got {n_clusters!r}"
         )
-    if n_local_trials is not None and n_local_trials < 1:
+    if n_local_trials is not None and (not is_integer(n_local_trials) or n_local_trials < 1):
         raise ValueError(
-            f"kmeans_plusplus: n_local_trials must be at least 1, got {n_local_trials}"
+            f"kmeans_plusplus: n_local_trials must be a whole number of at least 1, got "
+            f"{n_local_trials!r}"
         )
     seed = seed_of(random_state)
     indices = plus_plus(rows.X, rows.weight, n_clusters, seed, 0, n_local_trials)

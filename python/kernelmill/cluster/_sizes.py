@@ -1,9 +1,9 @@
 """Labels of least cost under limits on the sizes of clusters: an exact transportation problem.
 
-Clusters are the nodes of a small graph. The edge from j to l costs what moving the cheapest row
-from j to l costs, so a path moves one row along each edge and changes only the sizes of its ends.
-Labels are optimal when no path or cycle lowers the cost and no size is outside its limits; until
-then the best path is followed (cycle cancelling, Klein 1967).
+Clusters are the nodes of a small graph. The cost of the edge from j to l is that of moving the
+cheapest row from j to l, so a path moves one row along each edge and changes only the sizes of its
+ends. Labels are optimal when no path or cycle lowers the cost and all sizes are within their
+limits; until then the best path is followed (cycle cancelling, Klein 1967).
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy as np
 def check_sizes(
     size_min: int | None, size_max: int | None, n: int, k: int, owner: str
 ) -> tuple[int, int]:
-    """Limits as numbers.
+    """The limits as numbers.
 
     Raises
     ------
     ValueError
-        If n rows cannot be cut into k clusters within the limits.
+        If n rows cannot be divided into k clusters within the limits.
     """
     low = 0 if size_min is None else int(size_min)
     high = n if size_max is None else min(int(size_max), n)
@@ -43,7 +43,7 @@ def check_sizes(
 
 
 class _Edges:
-    """The cheapest move between each two clusters, kept up to date as rows move."""
+    """The cheapest move between each pair of clusters, updated as rows move."""
 
     def __init__(self, cost: np.ndarray, labels: np.ndarray) -> None:
         k = cost.shape[1]
@@ -87,7 +87,7 @@ def _shortest(price: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         shorter = through < distance + tiny
         distance[shorter] = through[shorter]
         step = np.where(shorter, step[:, m, None], step)
-        # Stop at the first sign of a negative cycle, while the steps still spell it out.
+        # Stop at the first negative cycle, while the steps still describe it.
         if (distance.diagonal() < 0).any():
             return distance, step, int(distance.diagonal().argmin())
     return distance, step, -1
@@ -99,7 +99,7 @@ def _path(step: np.ndarray, j: int, to: int) -> list[int]:
         path.append(int(step[path[-1], to]))
         if path[-1] == to:
             return path
-        if len(path) > len(step) + 1:  # rounding has tied a knot: the direct move is always there
+        if len(path) > len(step) + 1:  # a cycle by rounding: the direct move always exists
             return [j, to]
 
 
@@ -115,8 +115,8 @@ def labels_within(
     low, high : int
         Limits, with ``k low <= n <= k high``.
     start : ndarray of shape (n,), int32, optional
-        Labels to start from, such as those of the iteration before; the cheapest of each row by
-        default.
+        Initial labels, such as those of the previous iteration; by default the cheapest of each
+        row.
 
     Returns
     -------
@@ -124,8 +124,8 @@ def labels_within(
 
     Notes
     -----
-    Exact, up to ties. Each step moves a row along a path of clusters and costs O(k^3 + n); there
-    are about as many steps as rows in excess or missing.
+    Exact, up to ties. Each step moves rows along a path of clusters and costs O(k^3 + n); there are
+    about as many steps as rows outside the limits.
     """
     k = cost.shape[1]
     labels = (cost.argmin(axis=1) if start is None else start).astype(np.int32)
@@ -137,7 +137,7 @@ def labels_within(
         if cycle >= 0:
             edges.follow(_path(step, cycle, cycle))
             continue
-        # How a path's two ends change the number of rows outside the limits.
+        # Change of the number of rows outside the limits at either end of a path.
         giving = np.where(counts > high, -1, np.where(counts <= low, 1, 0))
         taking = np.where(counts < low, -1, np.where(counts >= high, 1, 0))
         outside = giving[:, None] + taking[None, :]

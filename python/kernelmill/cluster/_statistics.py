@@ -1,6 +1,6 @@
 """Passes over rows that are dense or CSR, on either device: what `Rows.map_reduce` runs.
 
-They are plain functions at module level so that Dask can send them to its workers.
+Functions at module level, so that Dask can send them to its workers.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._arrays import is_sparse, namespace, to_host
-from kernelmill.ops import kmeans, random, sparse_kmeans
+from kernelmill.ops import kmeans, random
 
 
 def assign(X: Any, centers: Any) -> tuple[Any, Any]:
-    """`kmeans.assign` for dense or CSR rows."""
-    if is_sparse(X):
-        return sparse_kmeans.assign(X.data, X.indices, X.indptr, centers)
+    """`kmeans.assign`, as Dask can send it to its workers."""
     return kmeans.assign(X, centers)
 
 
@@ -27,9 +25,7 @@ def labels_of(X: Any, centers: Any) -> Any:
 
 
 def lloyd_pass(X: Any, centers: Any, sample_weight: Any = None) -> tuple[Any, Any, float]:
-    """`kmeans.lloyd_step` for dense or CSR rows: sums, weights and inertia."""
-    if is_sparse(X):
-        return sparse_kmeans.lloyd_step(X.data, X.indices, X.indptr, centers, sample_weight)[:3]
+    """`kmeans.lloyd_step`: sums, weights and inertia."""
     return kmeans.lloyd_step(X, centers, sample_weight)
 
 
@@ -42,9 +38,9 @@ def dense_rows(X: Any, indices: Any) -> np.ndarray:
 
 
 def _top(score: np.ndarray, size: int) -> np.ndarray:
-    """Places of the `size` largest scores, largest first, the first among equal ones first."""
+    """Places of the `size` largest scores in descending order, ties by place."""
     if len(score) > size:
-        # Everything equal to the last score that counts stays in, so that ties go by place.
+        # Keep all ties of the last score taken; the stable sort then breaks them by place.
         limit = np.partition(score, len(score) - size)[len(score) - size]
         kept = np.flatnonzero(score >= limit)
     else:
@@ -62,7 +58,7 @@ class Far(NamedTuple):
 
 
 def farthest(X: Any, centers: Any, sample_weight: Any = None, *, size: int) -> Far:
-    """The `size` rows with weight that are farthest from the nearest center."""
+    """The `size` rows of positive weight that are farthest from their nearest center."""
     labels, squared = map(to_host, assign(X, centers))
     squared = squared.astype(np.float64)
     weights = np.ones(len(squared))
@@ -89,12 +85,12 @@ def reservoir(
     X : ndarray or CSR matrix of shape (n, d)
         A chunk.
     centers : ndarray of shape (m, d), float64, or None
-        D is the distance to the nearest; None draws by weight alone.
+        D is the distance to the nearest of them; None draws by weight alone.
     sample_weight : ndarray of shape (n,), optional
     size : int
-        Rows to draw.
+        Number of rows.
     seed, stream : int
-        Which random numbers.
+        Seed, and stream of random numbers.
 
     Returns
     -------
@@ -105,8 +101,8 @@ def reservoir(
 
     Notes
     -----
-    A pass over chunks does not say where in X a chunk stands, so the random numbers follow a
-    checksum of the chunk's first and last rows instead of row numbers.
+    A pass does not know the place of a chunk in X, so random numbers are keyed by a checksum of its
+    first and last rows instead of row numbers.
 
     References
     ----------
@@ -122,7 +118,7 @@ def reservoir(
     tag = zlib.crc32(ends.tobytes(), n & 0xFFFFFFFF)
     u = random.uniform(seed, (stream << 32) | tag, 0, n)
     with np.errstate(divide="ignore"):
-        # 1 - u lies in (0, 1]. A row without mass is never drawn.
+        # 1 - u lies in (0, 1]. Rows of zero mass are never drawn.
         keys = np.where(mass > 0, np.log1p(-u) / mass, -np.inf)
     top = _top(keys, size)
     top = top[keys[top] > -np.inf]

@@ -1,4 +1,4 @@
-"""Mixtures: Gaussian mixtures by EM and by variational inference, and what is built on them."""
+"""Gaussian mixtures by EM and by variational inference; classifiers and divergences from them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BayesianGaussianMixture: mean-field variational inference, exact bound."""
+"""BayesianGaussianMixture: mean-field variational inference with the exact bound."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._validation import as_numbers
 from kernelmill.mixture._densities import overall
 from kernelmill.mixture._model import MixtureBase
 from kernelmill.mixture._start import refuse_unseen
@@ -17,7 +16,7 @@ _POSITIVE = rule.any_of(rule.real(0, above=True), rule.nothing())
 
 
 class BayesianGaussianMixture(MixtureBase):
-    """Gaussian mixture by variational inference: components that are not needed lose their weight.
+    """Gaussian mixture by variational inference: unneeded components lose their weight.
 
     Maximises a lower bound on the log evidence over distributions of the parameters, with a
     Dirichlet process or a Dirichlet distribution as the prior of the weights.
@@ -25,42 +24,42 @@ class BayesianGaussianMixture(MixtureBase):
     Parameters
     ----------
     n_components : int, default=1
-        Number of components k; more than are needed do no harm.
+        Maximum number of components k; more than needed do no harm.
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
         As in `GaussianMixture`.
     tol : float, default=1e-3
-        Stop when the bound (of all rows together) changes by less.
+        Stop when the bound, a sum over all rows, changes by less.
     reg_covar : float, default=1e-6
-        Added to the diagonal of `covariance_prior`: as part of the prior it leaves the bound exact.
+        Added to the diagonal of `covariance_prior`; as part of the prior it leaves the bound exact.
     max_iter : int, default=100
-        Most iterations of a start; 0 keeps the start itself.
+        Maximum number of iterations of a start; 0 returns the start.
     n_init : int, default=1
-        Number of starts; the one with the greatest ``lower_bound_`` wins.
+        Number of starts; the one with the greatest ``lower_bound_`` is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         As in `GaussianMixture`.
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}, \
             default="dirichlet_process"
         Prior of the weights.
     weight_concentration_prior : float, optional
-        Small values empty components, large ones keep them all; ``1 / k`` by default.
+        Small values favour few components, large ones many; ``1 / k`` by default.
     mean_precision_prior : float, optional
-        Weight in rows of `mean_prior`; 1 by default.
+        Number of rows that `mean_prior` counts as; 1 by default.
     mean_prior : array-like of shape (d,), optional
         Prior mean of the means; the mean of X by default.
     degrees_of_freedom_prior : float, optional
-        Weight in rows of `covariance_prior`, above ``d - 1`` for full and tied covariances; d by
-        default.
+        Number of rows that `covariance_prior` counts as, above ``d - 1`` for full and tied
+        covariances; d by default.
     covariance_prior : float or array-like, optional
-        Of shape (d, d), (d, d), (d,) or a number, in the order of `covariance_type`; the unbiased
-        covariance of X, its diagonal, or the mean of that by default.
+        Array of shape (d, d), (d, d), (d,) or number, in the order of `covariance_type`; by default
+        the unbiased covariance of X, its diagonal, or the mean of the diagonal.
     random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     warm_start : bool, default=False
-        Whether ``fit`` continues from the fit before; `n_init` counts for nothing then.
+        As in `GaussianMixture`.
     verbose : int, default=0
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar; nothing else is printed.
     verbose_interval : int, default=10
-        Accepted for scikit-learn's sake.
+        Ignored; present for API compatibility.
     contamination : float or None, default=None
         As in `GaussianMixture`.
     device : {None, "cpu", "cuda"}, default=None
@@ -75,32 +74,34 @@ class BayesianGaussianMixture(MixtureBase):
     covariances_, precisions_, precisions_cholesky_ : ndarray, dtype of X
         Expected precisions, their inverses and factors, in the shapes of `GaussianMixture`.
     weight_concentration_ : ndarray of shape (k,), or a pair of these
-        Of the Dirichlet distribution, or of the Beta distributions of the sticks.
+        Parameters of the Dirichlet distribution, or of the Beta distributions of the sticks.
     mean_precision_ : ndarray of shape (k,)
-        Weight in rows of each mean.
+        Number of rows that each mean counts as.
     degrees_of_freedom_ : ndarray of shape (k,), or float when tied
-        Weight in rows of each covariance.
+        Number of rows that each covariance counts as.
     weight_concentration_prior_, mean_precision_prior_, degrees_of_freedom_prior_ : float
-        The prior in use.
+        The prior used.
     mean_prior_ : ndarray of shape (d,)
-        The prior in use.
+        The prior used.
     covariance_prior_ : ndarray or float
-        The prior in use, without `reg_covar`.
+        The prior used, without `reg_covar`.
     converged_ : bool
-        Whether the winning start converged.
+        Whether the best start converged.
     n_iter_ : int
-        Its iterations.
+        Iterations of the best start.
     lower_bound_ : float
-        Bound on the log evidence of all rows in its last iteration, before the last update, with
-        all constants: bounds of models with other k, priors or covariance types compare.
+        Bound on the log evidence of all rows in its last iteration, before the last update. It
+        includes all constants, so models with other k, priors or covariance types can be compared.
     lower_bounds_ : list of float
-        The same for each of its iterations; it never falls.
+        The same for each of its iterations; it never decreases.
     offset_ : float
-        With `contamination` only: log density below which a row is an outlier.
+        Log density below which a row is an outlier; only with `contamination`.
+    interrupted_ : bool
+        As in `GaussianMixture`.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+        Column names of X, if it has string names.
 
     See Also
     --------
@@ -108,18 +109,17 @@ class BayesianGaussianMixture(MixtureBase):
 
     Notes
     -----
-    The updates are those of scikit-learn where they are exact: with full covariances both have the
-    same fixed points. Elsewhere they differ on purpose, because the bound would not be one: a tied
-    precision has ``nu0 + n`` degrees of freedom (theirs: ``nu0 + n / k``), diagonal and spherical
-    precisions have Gamma distributions (theirs use the log determinant of a Wishart), and
-    `reg_covar` is part of the prior. ``lower_bound_`` is complete, theirs leaves out constants.
+    With full covariances the updates have the same fixed points as scikit-learn's. The others
+    differ so that ``lower_bound_`` is a bound: a tied precision has ``nu0 + n`` degrees of freedom
+    (scikit-learn: ``nu0 + n / k``), diagonal and spherical precisions have Gamma distributions
+    (scikit-learn uses the log determinant of a Wishart), and `reg_covar` is part of the prior.
 
-    Missing entries are exact as well: they are part of what is inferred, so the bound is that of
-    the observed entries. By default `covariance_prior` is diagonal then. Streams, weights, float32
-    and devices work as in `GaussianMixture`; the cost is the same, one more pass for the default
-    priors. There is no ``partial_fit``: a posterior must know of how many rows it is, and a step
-    towards that of a batch would have to be told how many rows are still to come. ``score_samples``
-    gives the expected log density under the variational distribution, as scikit-learn does.
+    Missing values are inferred with the parameters, so the bound is that of the observed values;
+    the default `covariance_prior` is then diagonal. Streams, weights, float32, devices, callbacks
+    (``set_callbacks``) and `warm_start` work as in `GaussianMixture`, at the same cost plus one
+    pass for the default priors. There is no ``partial_fit``: a posterior depends on the number of
+    rows, which is not known batch by batch. ``score_samples`` returns the expected log density
+    under the variational distribution, as in scikit-learn.
 
     References
     ----------
@@ -147,6 +147,14 @@ class BayesianGaussianMixture(MixtureBase):
         "precisions_cholesky_",
         "mean_precision_",
         "degrees_of_freedom_",
+    )
+
+    _prior_attributes: ClassVar = (
+        "weight_concentration_prior_",
+        "mean_precision_prior_",
+        "mean_prior_",
+        "degrees_of_freedom_prior_",
+        "covariance_prior_",
     )
 
     _parameters: ClassVar = {
@@ -226,26 +234,26 @@ class BayesianGaussianMixture(MixtureBase):
     def _prior(self, rows, origin):
         """The prior, from the parameters and, for defaults, one pass over the rows."""
         d, kind, owner = rows.n_features, self.covariance_type, type(self).__name__
-        mean, covariance = self.mean_prior, self.covariance_prior
-        found_mean = found_covariance = None
-        if mean is None or covariance is None:
-            found_mean, found_covariance = self._data_prior(rows, origin)
-        mean = found_mean if mean is None else self._checked(mean, "mean_prior", (d,))
-        if covariance is None:
-            covariance = found_covariance
-        else:
-            shape = {"diag": (d,), "spherical": ()}.get(kind, (d, d))
-            covariance = self._checked(covariance, "covariance_prior", shape)
+        mean = self._given("mean_prior", (d,))
+        shape = {"diag": (d,), "spherical": ()}.get(kind, (d, d))
+        covariance = self._given("covariance_prior", shape)
+        if covariance is not None:
             least = covariance.min() if kind in ("diag", "spherical") else None
             if least is None:
                 if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=0):
-                    raise ValueError(f"{owner}: covariance_prior must be symmetric, got another")
+                    raise ValueError(
+                        f"{owner}: covariance_prior must be symmetric, got an asymmetric matrix"
+                    )
                 least = np.linalg.eigvalsh(covariance)[0]
             if not least > 0:
                 raise ValueError(
                     f"{owner}: covariance_prior must be positive definite, got {float(least):g} as "
                     f"its least eigenvalue"
                 )
+        if mean is None or covariance is None:
+            data_mean, data_covariance = self._data_prior(rows, origin)
+            mean = data_mean if mean is None else mean
+            covariance = data_covariance if covariance is None else covariance
         nu0 = d if self.degrees_of_freedom_prior is None else self.degrees_of_freedom_prior
         if kind in ("full", "tied") and not nu0 > d - 1:
             raise ValueError(
@@ -259,7 +267,7 @@ class BayesianGaussianMixture(MixtureBase):
         return self._fitted_prior()
 
     def _fitted_prior(self):
-        """The prior behind the fitted attributes."""
+        """The prior from the fitted attributes."""
         scale = np.asarray(self.covariance_prior_, dtype=np.float64)
         reg = float(self.reg_covar)
         full = self.covariance_type in ("full", "tied")
@@ -279,7 +287,7 @@ class BayesianGaussianMixture(MixtureBase):
         weights, sums, squares, total, missing = rows.map_reduce(overall, origin, full)
         refuse_unseen(weights, type(self).__name__)
         shift = sums / weights
-        # Weights are counts; where they are so small that n - 1 means nothing, half of them do.
+        # Weights are counts; where these are so small that n - 1 is meaningless, n / 2 is used.
         divisor = np.maximum(weights - 1, weights / 2)
         if full:
             if missing:
@@ -290,33 +298,23 @@ class BayesianGaussianMixture(MixtureBase):
         variances = np.maximum(squares - weights * shift**2, 0.0) / divisor
         return origin + shift, variances if self.covariance_type == "diag" else variances.mean()
 
-    def _checked(self, value, name, shape):
-        """An array parameter as float64."""
-        owner = type(self).__name__
-        array = as_numbers(value, name, owner)
-        if array.shape != shape:
-            raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
-        return array
-
     # --- the model --------------------------------------------------------------------------------
 
     def _model(self):
         exact = self._exact()
         gaussians = self._gaussians(exact)
-        held = self.weight_concentration_
-        kind = "dirichlet_process" if isinstance(held, tuple) else "dirichlet_distribution"
+        shapes = self.weight_concentration_
+        kind = "dirichlet_process" if isinstance(shapes, tuple) else "dirichlet_distribution"
         if kind != self.weight_concentration_prior_type:
             raise ValueError(
-                f"{type(self).__name__}: weight_concentration_prior_type must stay as in the fit "
-                f"before, {kind!r}, got {self.weight_concentration_prior_type!r} (fit anew without "
-                f"warm_start)"
+                f"{type(self).__name__}: weight_concentration_prior_type must be that of the "
+                f"previous fit, {kind!r}, got {self.weight_concentration_prior_type!r} (set "
+                f"warm_start=False and fit again)"
             )
         concentration = (
-            tuple(np.asarray(part, dtype=np.float64) for part in held)
-            if isinstance(held, tuple)
-            else np.asarray(held, dtype=np.float64)
+            tuple(np.asarray(part, dtype=np.float64) for part in shapes)
+            if isinstance(shapes, tuple)
+            else np.asarray(shapes, dtype=np.float64)
         )
         return Posterior(
             self._fitted_prior(),
@@ -341,8 +339,9 @@ class BayesianGaussianMixture(MixtureBase):
         }
 
     def _state(self, model, dtype):
-        state = super()._state(model, dtype)
-        # Counts of rows stay float64: they have nothing to do with the dtype of X.
+        state = {name: vars(self)[name] for name in self._prior_attributes}
+        state |= super()._state(model, dtype)
+        # Counts of rows stay float64, whatever the dtype of X.
         state["weight_concentration_"] = model.concentration
         for name in ("mean_precision_", "degrees_of_freedom_"):
             state[name] = self._arrays(model)[name]

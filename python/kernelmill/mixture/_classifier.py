@@ -1,4 +1,4 @@
-"""MixtureClassifier: one mixture for each class, Bayes' rule, rejection of unlikely rows."""
+"""MixtureClassifier: a mixture for each class, Bayes' rule, rejection of unlikely rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._rows import Estimator
-from kernelmill._estimator._validation import as_array, as_numbers
+from kernelmill._estimator._validation import SUM_TOLERANCE, as_array, as_numbers
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
 from kernelmill.mixture._gaussian_mixture import GaussianMixture
 from kernelmill.mixture._model import MixtureBase
@@ -31,17 +31,19 @@ _LABEL = rule.Rule(
 
 
 def _densities_of(X: Any, mixtures: list[Any]) -> Any:
-    """log p(x | c), (n, n_classes), where X is."""
+    """log p(x | c), (n, n_classes), on the device of X."""
+    if not X.shape[0]:  # of a stream without rows
+        return namespace(X).empty((0, len(mixtures)), dtype=X.dtype)
     return namespace(X).stack([model.score_samples(X) for model in mixtures], axis=1)
 
 
 def _checked_labels(y: Any) -> np.ndarray:
-    """Labels of classes as a vector.
+    """Class labels as a vector.
 
     Raises
     ------
     ValueError
-        If they are none: not there, not finite, measurements, or of mixed types.
+        If y is None, not finite, continuous, or of mixed types.
     """
     if y is None:
         raise ValueError(
@@ -67,7 +69,7 @@ def _checked_labels(y: Any) -> np.ndarray:
         check_classification_targets(y)
     except ValueError as error:
         raise ValueError(
-            f"MixtureClassifier: y must be a vector of classes, got another ({error})"
+            f"MixtureClassifier: y must be a vector of class labels, got something else ({error})"
         ) from error
     return y
 
@@ -75,33 +77,33 @@ def _checked_labels(y: Any) -> np.ndarray:
 class MixtureClassifier(ClassifierMixin, Estimator):
     """Classifier with a Gaussian mixture for each class.
 
-    Gives the class of the greatest ``P(c) p(x | c)``: Bayes' rule. With one full Gaussian a class
-    it is quadratic discriminant analysis; with more it follows classes of any shape.
+    Predicts the class with the greatest ``P(c) p(x | c)``: Bayes' rule. With one full Gaussian a
+    class it is quadratic discriminant analysis; with more it fits classes of any shape.
 
     Parameters
     ----------
     n_components : int or array-like of shape (n_classes,), default=1
-        Components of the mixture of each class, in the order of ``classes_`` where there are
-        several numbers. A class with fewer rows gets as many components as it has rows.
+        Components of the mixture of each class; an array is in the order of ``classes_``. A class
+        has at most as many components as rows.
     covariance_type : {"full", "tied", "diag", "spherical"}, default="full"
         As in `GaussianMixture`; "tied" ties the components within a class.
     reg_covar : float, default=1e-6
         As in `GaussianMixture`.
     mixture : GaussianMixture, BayesianGaussianMixture or None, default=None
-        What is cloned for each class, with `n_components` unless that is 1, in place of a
+        Model cloned for each class, with `n_components` unless that is 1, instead of a
         `GaussianMixture` with the parameters above.
     priors : array-like of shape (n_classes,), optional
-        Probabilities of the classes; their share of the weight of the training rows by default.
+        Probabilities of the classes; by default their shares of the weight of the training rows.
+        They should sum to one within 1e-5, and are scaled with a warning otherwise.
     contamination : float or None, default=None
-        Share of each class's training rows that count as outliers, at most 0.5. With it,
-        ``predict`` gives `outlier_label` to rows that are less likely under the class they would
-        get than these.
+        Share of outliers among the training rows of each class, at most 0.5. It makes ``predict``
+        reject rows that are less likely under their most probable class than that share.
     outlier_label : number or str, default=-1
-        What ``predict`` gives to rejected rows; not one of the classes.
+        Label that ``predict`` returns for rejected rows; not one of the classes.
     random_state : int, RandomState, Generator or None, default=None
-        Of the mixtures, unless `mixture` has one.
+        Passed to the mixtures, unless `mixture` has one.
     device : {None, "cpu", "cuda"}, default=None
-        Of the mixtures, unless `mixture` has one.
+        Passed to the mixtures, unless `mixture` has one.
 
     Attributes
     ----------
@@ -112,11 +114,11 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     priors_ : ndarray of shape (n_classes,), float64
         Probabilities of the classes.
     offset_ : ndarray of shape (n_classes,), float64
-        With `contamination` only: log densities p(x | c) below which a row is rejected.
+        Values of log p(x | c) below which a row is rejected; only with `contamination`.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+        Column names of X, if it has string names.
 
     See Also
     --------
@@ -124,9 +126,10 @@ class MixtureClassifier(ClassifierMixin, Estimator):
 
     Notes
     -----
-    Missing entries (NaN) are integrated out, in training and in prediction. The threshold is one
-    for each class, because densities of a wide and a narrow class do not compare. Rows without
-    weight are no rows: a class that has no others is no class. Cost: that of the mixtures.
+    Missing values (NaN) are integrated out, in training and in prediction. Each class has its own
+    threshold, because densities of wide and narrow classes are not comparable. Rows with zero
+    weight are ignored, and so are classes that have no others. Callbacks belong to the mixtures:
+    see `GaussianMixture`. Cost: that of the mixtures.
 
     References
     ----------
@@ -144,6 +147,12 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     ['in', 'out', 'out']
     >>> model.is_outlier([[0, 0], [30, 0]])
     array([False,  True])
+    >>> model.predict_proba([[0, 0], [2, 0]]).round().tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    >>> bool((np.exp(model.predict_log_proba(X)).sum(axis=1) - 1 < 1e-9).all())
+    True
+    >>> model.decision_function(X).shape, model.score_samples(X).shape
+    ((400,), (400,))
     """
 
     mixtures_: Any
@@ -195,25 +204,26 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing entry. Streams are those of `GaussianMixture.fit`, if they can be
-            read again: each pass of the mixture of a class reads all chunks and takes its own rows.
+            Rows; see `GaussianMixture`. Each pass of the mixture of a class over a stream reads all
+            chunks and selects the rows of the class.
         y : array-like of shape (n,)
-            Classes: numbers or strings, in memory for streams, too.
+            Class labels, numbers or strings, in memory even if X is a stream.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
+            Weights of the rows, or the name of a column of X that holds them. A weight of 2
+            counts a row twice; rows with zero weight are ignored.
 
         Returns
         -------
         self : MixtureClassifier
-            The model itself, fitted.
+            The fitted model.
 
         Raises
         ------
         ValueError
-            If a parameter is out of its range, X holds inf, y is no list of classes, or a
+            If a parameter is out of its range, X holds inf, y is not a vector of class labels, or a
             covariance becomes singular.
         RuntimeError
-            If ``device="cuda"`` and there is no GPU to use.
+            If ``device="cuda"`` and no GPU is available.
 
         Warns
         -----
@@ -227,20 +237,19 @@ class MixtureClassifier(ClassifierMixin, Estimator):
                 f"MixtureClassifier: y must have one class for each row of X, got {len(y)} for "
                 f"{rows.count} rows (inconsistent numbers of samples)"
             )
-        kept = np.ones(len(y), dtype=bool) if weight is None else weight > 0
-        classes, codes = np.unique(y[kept], return_inverse=True)
+        used = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
+        classes, codes = np.unique(y[used], return_inverse=True)
         components = self._components(len(classes))
         mixtures, shares, offsets = [], np.empty(len(classes)), []
         for c in range(len(classes)):
-            numbers = np.flatnonzero(kept)[codes == c]
-            some = None if weight is None else weight[numbers]
-            shares[c] = len(numbers) if some is None else float(some.sum(dtype=np.float64))
+            numbers = used[codes == c]
+            mass = np.ones(len(numbers)) if weight is None else weight[numbers].astype(np.float64)
+            shares[c] = mass.sum()
             model = self._mixture_of(components[c], len(numbers))
             own = rows.part(rows.xp.asarray(numbers))
             mixtures.append(model.fit(own))
             if self.contamination is not None:
                 scores = to_host(model.score_samples(own))
-                mass = np.ones(len(numbers)) if some is None else some.astype(np.float64)
                 offsets.append(threshold(scores, mass, float(self.contamination)))
         self.classes_, self.mixtures_ = classes, mixtures
         self.priors_ = self._class_priors(shares / shares.sum())
@@ -255,16 +264,16 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         return self
 
     def _components(self, n_classes):
-        """Numbers of components, one for each class."""
+        """Number of components of each class."""
         if rule.is_integer(self.n_components):
             return [int(self.n_components)] * n_classes
-        found = as_array(self.n_components, "n_components", "MixtureClassifier")
-        if found.shape != (n_classes,) or found.dtype.kind not in "iu" or found.min() < 1:
+        numbers = as_array(self.n_components, "n_components", "MixtureClassifier")
+        if numbers.shape != (n_classes,) or numbers.dtype.kind not in "iu" or numbers.min() < 1:
             raise ValueError(
                 f"MixtureClassifier: n_components must be a whole number of at least 1, or one for "
                 f"each of {n_classes} classes, got {self.n_components!r}"
             )
-        return found.tolist()
+        return numbers.tolist()
 
     def _class_priors(self, shares):
         if self.priors is None:
@@ -275,10 +284,14 @@ class MixtureClassifier(ClassifierMixin, Estimator):
                 f"MixtureClassifier: priors must be {len(shares)} numbers that are not negative, "
                 f"one for each class, got {self.priors!r}"
             )
-        if not abs(priors.sum() - 1) <= 1e-6:
+        if not 0 < priors.sum() < np.inf:
+            raise ValueError(
+                f"MixtureClassifier: priors must have a positive, finite sum, got {priors.sum():g}"
+            )
+        if not abs(priors.sum() - 1) <= SUM_TOLERANCE:
             warn(
-                f"MixtureClassifier: priors must sum to one, got {priors.sum():g} (they are "
-                f"scaled)",
+                f"MixtureClassifier: priors must sum to one within {SUM_TOLERANCE:g}, got "
+                f"{priors.sum():.8g} (they are scaled)",
                 UserWarning,
             )
         return priors / priors.sum()
@@ -309,7 +322,7 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     # --- prediction -------------------------------------------------------------------------------
 
     def _densities(self, X: Any) -> Any:
-        """log p(x | c), (n, n_classes), where X is."""
+        """log p(x | c) of the rows, (n, n_classes)."""
         check_is_fitted(self, "mixtures_")
         return self._rows(X, reset=False).map(_densities_of, self.mixtures_)
 
@@ -319,25 +332,22 @@ class MixtureClassifier(ClassifierMixin, Estimator):
             return densities + xp.asarray(np.log(self.priors_).astype(densities.dtype))
 
     def predict(self, X: Any) -> np.ndarray:
-        """Give the most probable class of each row.
+        """Return the most probable class of each row.
 
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing entry.
+            Rows; NaN is a missing value.
 
         Returns
         -------
         labels : ndarray of shape (n,)
-            The first class among equally probable ones; with `contamination`, `outlier_label` for
-            rows that are rejected.
+            Classes, the first in a tie; with `contamination`, `outlier_label` for rejected rows.
 
         Raises
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
         """
         densities = self._densities(X)
         codes = to_host(self._joint(densities).argmax(axis=1))
@@ -360,12 +370,12 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         return own < self.offset_[codes]
 
     def predict_proba(self, X: Any) -> Any:
-        """Give the probability of each class given each row.
+        """Return the posterior probability of each class for each row.
 
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing entry.
+            Rows; NaN is a missing value.
 
         Returns
         -------
@@ -376,64 +386,58 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
         """
         return ops.responsibilities(self._joint(self._densities(X)))[1]
 
     def predict_log_proba(self, X: Any) -> Any:
-        """Give the log probability of each class given each row.
+        """Return the log posterior probability of each class for each row.
 
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing entry.
+            Rows; NaN is a missing value.
 
         Returns
         -------
         log_probabilities : array of shape (n, n_classes), dtype of X
-            Without underflow where a probability is 0 within rounding.
+            Finite even where the probability underflows.
 
         Raises
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
         """
         joint = self._joint(self._densities(X))
         return joint - ops.responsibilities(joint)[0][:, None]
 
     def decision_function(self, X: Any) -> Any:
-        """Give log probabilities of classes up to what they share, as scikit-learn's QDA does.
+        """Return the log joint probability of each class, as scikit-learn's QDA does.
 
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing entry.
+            Rows; NaN is a missing value.
 
         Returns
         -------
         scores : array of shape (n, n_classes), or (n,) for two classes, dtype of X
-            ``log P(c) + log p(x | c)``; for two classes that of the second minus that of the first.
+            ``log P(c) + log p(x | c)``; for two classes the second minus the first.
 
         Raises
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
         """
         joint = self._joint(self._densities(X))
         return joint[:, 1] - joint[:, 0] if len(self.classes_) == 2 else joint
 
     def score_samples(self, X: Any) -> Any:
-        """Give the log density of each row under all classes together.
+        """Return the log density of each row under the mixture of all classes.
 
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing entry.
+            Rows; NaN is a missing value.
 
         Returns
         -------
@@ -444,19 +448,17 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
         """
         return ops.responsibilities(self._joint(self._densities(X)))[0]
 
     @with_threshold
     def is_outlier(self, X: Any) -> np.ndarray:
-        """Tell which rows ``predict`` rejects.
+        """Return which rows ``predict`` rejects.
 
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing entry.
+            Rows; NaN is a missing value.
 
         Returns
         -------
@@ -467,8 +469,6 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         ------
         AttributeError
             If `contamination` is None.
-        NotFittedError
-            Before ``fit``.
         """
         densities = self._densities(X)
         return self._rejected(densities, to_host(self._joint(densities).argmax(axis=1)))

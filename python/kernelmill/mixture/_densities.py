@@ -1,6 +1,6 @@
-"""What is asked of rows given a mixture: moments, labels, log densities, responsibilities.
+"""Passes over rows given a mixture: moments, labels, log densities, responsibilities.
 
-Functions at module level, so that they run on the workers of a Dask cluster.
+Functions at module level, so that Dask can send them to its workers.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import has_missing, log_joint
 from kernelmill.ops import mixture
 
-# Matrices of n x k entries are made and used up in blocks of about this size.
+# Bytes of a block of an n x k matrix that is used at once and discarded.
 BLOCK_BYTES = 8 << 20
 
 
 def overall(
     X: Any, origin: np.ndarray, full: bool, sample_weight: Any = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float, int]:
-    """Moments of single features, or of pairs of them, about a point; missing entries are left out.
+    """Moments of single features, or of pairs, about a point; missing values are left out.
 
     Parameters
     ----------
     X : array of shape (n, d)
     origin : ndarray of shape (d,), float64
     full : bool
-        Whether second moments are those of pairs.
+        Whether to return second moments of pairs of features.
     sample_weight : array of shape (n,), optional
 
     Returns
     -------
     weights, sums : ndarray of shape (d,)
-        Of what was observed of each feature.
+        Those of the observed values of each feature.
     squares : ndarray of shape (d, d) or (d,)
-        A missing entry counts as one that lies at the origin.
+        Missing values count as equal to the origin.
     total : float
         Weight of all rows.
     missing : int
-        Missing entries.
+        Number of missing values.
     """
     xp, d = namespace(X), X.shape[1]
     share = xp.ones((X.shape[0], 1))
@@ -53,7 +53,7 @@ def overall(
         seen = X == X
         weights = to_host(seen.T.astype(np.float64) @ share[:, 0])
         missing = int(X.size - seen.sum())
-        # float64, so that what was missing adds no rounding of the origin to the sums.
+        # float64, so that missing values do not add rounding of the origin to the sums.
         X = xp.where(seen, X, center)
     op = mixture.full_moments if full else mixture.diag_moments
     total, first, second = (to_host(part)[0] for part in op(X, share, center[None]))
@@ -62,40 +62,32 @@ def overall(
 
 
 def blocks(n: int, k: int, itemsize: int) -> Iterator[slice]:
-    """Rows, so many at a time that k numbers for each stay within a block."""
+    """Slices of rows such that k numbers for each row fit in a block."""
     size = max(1, BLOCK_BYTES // (itemsize * k))
     for first in range(0, n, size):
         yield slice(first, min(first + size, n))
 
 
-def labels_of(
-    X: Any, gaussians: Gaussians, offsets: np.ndarray
-) -> np.ndarray:
-    """The component of the greatest log joint density of each row, the lowest among equal ones."""
+def labels_of(X: Any, gaussians: Gaussians, offsets: np.ndarray) -> Any:
+    """The component of the greatest log joint density of each row, the lowest in a tie."""
     return _by_blocks(X, gaussians, offsets, lambda joint: joint.argmax(axis=1), np.int64)
 
 
-def log_prob_of(
-    X: Any, gaussians: Gaussians, offsets: np.ndarray
-) -> np.ndarray:
+def log_prob_of(X: Any, gaussians: Gaussians, offsets: np.ndarray) -> Any:
     """Log density of each row."""
     return _by_blocks(
         X, gaussians, offsets, lambda joint: mixture.responsibilities(joint)[0], X.dtype
     )
 
 
-def shares_of(
-    X: Any, gaussians: Gaussians, offsets: np.ndarray
-) -> np.ndarray:
+def responsibilities_of(X: Any, gaussians: Gaussians, offsets: np.ndarray) -> Any:
     """Responsibilities (n, k)."""
     return _by_blocks(
         X, gaussians, offsets, lambda joint: mixture.responsibilities(joint)[1], X.dtype
     )
 
 
-def _by_blocks(
-    X: Any, gaussians: Gaussians, offsets: np.ndarray, of: Callable, dtype: Any
-) -> Any:
+def _by_blocks(X: Any, gaussians: Gaussians, offsets: np.ndarray, of: Callable, dtype: Any) -> Any:
     """``of(log joint densities)``, block by block."""
     xp, out = namespace(X), None
     for rows in blocks(X.shape[0], gaussians.k, X.dtype.itemsize):
@@ -122,7 +114,7 @@ def likelihood_of(
     if sample_weight is None:
         return float(log_prob.sum()), float(len(log_prob))
     weight = to_host(sample_weight).astype(np.float64)
-    counted = weight > 0  # rows without weight count for nothing, whatever they hold
+    counted = weight > 0  # not 0 * -inf
     return float(weight[counted] @ log_prob[counted]), float(weight.sum())
 
 
@@ -140,5 +132,5 @@ def scores_of(
 
 
 def join(total: tuple, part: tuple) -> tuple:
-    """Merge of `scores_of`: rows one after another."""
+    """Merge of `scores_of`: concatenation."""
     return tuple(np.concatenate(pair) for pair in zip(total, part, strict=True))

@@ -1,4 +1,4 @@
-"""Distances and information of fitted mixtures: in closed form, or sampled with an error."""
+"""Divergence, entropy and distances of fitted mixtures: closed form or Monte Carlo estimates."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _BLOCK_ROWS = 65536  # rows sampled or compared at a time
 
 
 class Estimate(NamedTuple):
-    """A number and how far it may be off.
+    """A value with its standard error.
 
     Parameters
     ----------
     value : float
-        In nats.
+        Value in nats.
     standard_error : float
-        Of the average over samples; 0 where the value is exact.
+        Standard error of the Monte Carlo average; 0 if the value is exact.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class Estimate(NamedTuple):
 
 
 def _mixture(model: Any, owner: str, argument: str) -> Mixture:
-    """The point estimate of a fitted mixture, without components that have no weight."""
+    """The point estimate of a fitted mixture, without components of zero weight."""
     if not isinstance(model, MixtureBase):
         raise TypeError(
             f"{owner}: {argument} must be a fitted GaussianMixture or BayesianGaussianMixture, got "
@@ -55,16 +55,16 @@ def _mixture(model: Any, owner: str, argument: str) -> Mixture:
     model._ready()
     exact = model._exact()
     weights = np.asarray(exact.get("weights_", model.weights_), dtype=np.float64)
-    kept = weights > 0
-    kind = model.covariance_type
-    shared = kind == "tied"
+    positive = weights > 0
+    weights, kind = weights[positive], model.covariance_type
+    which = ... if kind == "tied" else positive
     gaussians = Gaussians(
         kind,
-        exact["means_"][kept],
-        exact["covariances_"] if shared else exact["covariances_"][kept],
-        exact["precisions_cholesky_"] if shared else exact["precisions_cholesky_"][kept],
+        exact["means_"][positive],
+        exact["covariances_"][which],
+        exact["precisions_cholesky_"][which],
     )
-    return Mixture(weights[kept] / weights[kept].sum(), gaussians, 0.0, owner)
+    return Mixture(weights / weights.sum(), gaussians, 0.0, owner)
 
 
 def _factor(gaussians: Gaussians) -> np.ndarray:
@@ -74,7 +74,7 @@ def _factor(gaussians: Gaussians) -> np.ndarray:
 
 
 def _draw(model: Mixture, n: int, rng: np.random.Generator) -> np.ndarray:
-    """n rows of a mixture, in random order."""
+    """n rows sampled from a mixture, in random order."""
     gaussians = model.gaussians
     labels = rng.choice(gaussians.k, size=n, p=model.weights)
     X = rng.standard_normal((n, gaussians.d))
@@ -110,28 +110,28 @@ def _check_size(n_samples: Any, owner: str) -> int:
 
 
 def kl_divergence(p: Any, q: Any, *, n_samples: int = 100_000, random_state: Any = 0) -> Estimate:
-    """Give the Kullback-Leibler divergence of a fitted mixture from another.
+    """Return the Kullback-Leibler divergence of a fitted mixture from another.
 
     Parameters
     ----------
     p, q : GaussianMixture or BayesianGaussianMixture
-        Fitted, of any covariance types, with the same number of features. A Bayesian mixture
-        counts with its expected parameters.
+        Fitted mixtures of any covariance types, with the same number of features. The expected
+        parameters of a Bayesian mixture are used.
     n_samples : int, default=100000
-        Rows drawn from p where there is no closed form.
+        Rows sampled from p if there is no closed form.
     random_state : int, RandomState, Generator or None, default=0
-        Which random numbers.
+        Seed or generator; pass an int for reproducible results.
 
     Returns
     -------
     estimate : Estimate
-        ``KL(p | q) = E_p[log p(x) - log q(x)]`` in nats, and its standard error: 0 where p and q
-        have one component each.
+        ``KL(p | q) = E_p[log p(x) - log q(x)]`` in nats, and its standard error: 0 if p and q have
+        one component each.
 
     Raises
     ------
     TypeError
-        If p or q is no mixture.
+        If p or q is not a mixture.
     ValueError
         If they have different numbers of features.
     NotFittedError
@@ -139,15 +139,14 @@ def kl_divergence(p: Any, q: Any, *, n_samples: int = 100_000, random_state: Any
 
     Notes
     -----
-    For Gaussians, E_p of the quadratic form of q is that at the mean plus a trace, since
-    ``E[(x - m_q)' A (x - m_q)] = tr(A S_p) + (m_p - m_q)' A (m_p - m_q)``, and that of p is d; with
-    A the inverse of S_q,
+    For Gaussians, ``E_p[(x - m_q)' A (x - m_q)] = tr(A S_p) + (m_p - m_q)' A (m_p - m_q)`` with A
+    the inverse of S_q, and the same for p is d, so
 
         KL = 1/2 (tr(A S_p) + (m_p - m_q)' A (m_p - m_q) - d + log|S_q| - log|S_p|).
 
-    For mixtures log of a sum has no closed expectation: log p - log q is averaged over rows drawn
-    from p, which is unbiased and may come out below 0 by a few standard errors. The error falls
-    with the square root of `n_samples`. Cost 2 n_samples (k_p + k_q) d^2 flops.
+    For mixtures there is no closed form: log p - log q is averaged over rows sampled from p. This
+    estimate is unbiased and may be negative by a few standard errors, which decrease with the
+    square root of `n_samples`. Cost 2 n_samples (k_p + k_q) d^2 flops.
 
     References
     ----------
@@ -182,16 +181,16 @@ def kl_divergence(p: Any, q: Any, *, n_samples: int = 100_000, random_state: Any
 
 
 def entropy(model: Any, *, n_samples: int = 100_000, random_state: Any = 0) -> Estimate:
-    """Give the differential entropy of a fitted mixture.
+    """Return the differential entropy of a fitted mixture.
 
     Parameters
     ----------
     model : GaussianMixture or BayesianGaussianMixture
-        Fitted. A Bayesian mixture counts with its expected parameters.
+        Fitted mixture. The expected parameters of a Bayesian mixture are used.
     n_samples : int, default=100000
-        Rows drawn from the mixture where there is no closed form.
+        Rows sampled from the mixture if there is no closed form.
     random_state : int, RandomState, Generator or None, default=0
-        Which random numbers.
+        Seed or generator; pass an int for reproducible results.
 
     Returns
     -------
@@ -201,15 +200,14 @@ def entropy(model: Any, *, n_samples: int = 100_000, random_state: Any = 0) -> E
     Raises
     ------
     TypeError
-        If `model` is no mixture.
+        If `model` is not a mixture.
     NotFittedError
         If it is not fitted.
 
     Notes
     -----
-    For a Gaussian ``-log p(x) = d/2 log 2 pi + 1/2 log|S| + 1/2 (x - m)' S^-1 (x - m)``, whose last
-    term has expectation d / 2, so the entropy is ``1/2 log|2 pi e S|``. For mixtures -log p is
-    averaged over rows drawn from p. Cost 2 n_samples k d^2 flops.
+    ``1/2 log|2 pi e S|`` for a Gaussian; for mixtures -log p is averaged over rows sampled from p.
+    Cost 2 n_samples k d^2 flops.
 
     References
     ----------
@@ -223,23 +221,23 @@ def entropy(model: Any, *, n_samples: int = 100_000, random_state: Any = 0) -> E
     1.418939
     """
     n = _check_size(n_samples, "entropy")
-    found = _mixture(model, "entropy", "model")
-    if found.gaussians.k > 1:
-        estimate = _sampled(found, None, n, random_state)
+    fitted = _mixture(model, "entropy", "model")
+    if fitted.gaussians.k > 1:
+        estimate = _sampled(fitted, None, n, random_state)
         return Estimate(-estimate.value, estimate.standard_error)
-    P, d = _factor(found.gaussians), found.gaussians.d
+    P, d = _factor(fitted.gaussians), fitted.gaussians.d
     return Estimate(float(0.5 * d * _LOG_2PI_E - np.log(np.diag(P)).sum()), 0.0)
 
 
 def mahalanobis(X: Any, model: Any) -> np.ndarray:
-    """Give the Mahalanobis distance of each row to each component of a fitted mixture.
+    """Return the Mahalanobis distance of each row to each component of a fitted mixture.
 
     Parameters
     ----------
     X : {array-like} of shape (n, d)
-        Rows in memory. A row with NaN is compared in the features that it has.
+        Rows in memory. A row with NaN is compared in its observed features.
     model : GaussianMixture or BayesianGaussianMixture
-        Fitted.
+        Fitted mixture.
 
     Returns
     -------
@@ -249,7 +247,7 @@ def mahalanobis(X: Any, model: Any) -> np.ndarray:
     Raises
     ------
     TypeError
-        If `model` is no mixture.
+        If `model` is not a mixture, or X is a stream.
     ValueError
         If X holds inf or has other features than in ``fit``.
     NotFittedError
@@ -257,10 +255,9 @@ def mahalanobis(X: Any, model: Any) -> np.ndarray:
 
     Notes
     -----
-    With ``P_j P_j' = S_j^-1`` the distance is the norm of ``(x - m_j) P_j``: rows are whitened and
-    compared by differences, so small distances keep their digits. The features that a row has are
-    Gaussian with the corresponding part of S_j, so its square is chi-squared with as many degrees
-    of freedom as there are. Cost n k d^2 flops.
+    With ``P_j P_j' = S_j^-1`` the distance is the norm of ``(x - m_j) P_j``, which keeps the digits
+    of small distances. For a row from component j the squared distance is chi-squared with as many
+    degrees of freedom as observed features. Cost n k d^2 flops.
 
     References
     ----------
@@ -280,7 +277,10 @@ def mahalanobis(X: Any, model: Any) -> np.ndarray:
             f"{type(model).__name__}"
         )
     gaussians, _ = model._ready()
-    rows = to_host(model._rows(X, reset=False).X)
+    X_rows = model._rows(X, reset=False)
+    if X_rows.is_stream:
+        raise TypeError(f"mahalanobis: X must be in memory, got {type(X).__name__}")
+    rows = to_host(X_rows.X)
     out = np.empty((rows.shape[0], gaussians.k), dtype=rows.dtype)
     for start in range(0, rows.shape[0], _BLOCK_ROWS):
         block = rows[start : start + _BLOCK_ROWS]

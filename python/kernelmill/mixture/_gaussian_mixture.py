@@ -12,7 +12,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Run
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._validation import as_numbers
+from kernelmill._estimator._validation import SUM_TOLERANCE, as_numbers
 from kernelmill._gaussian._parameters import (
     Gaussians,
     checked_precisions_cholesky,
@@ -27,7 +27,7 @@ from kernelmill.mixture._model import MixtureBase, Position, expectation
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weights and Gaussians of a mixture on its way up.
+    """Weights and Gaussians of a mixture: the model of EM.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Mixture:
     gaussians : Gaussians
     reg_covar : float
     owner : str
-        What errors call the estimator.
+        Name of the estimator in errors.
     """
 
     weights: np.ndarray
@@ -51,7 +51,7 @@ class Mixture:
 
     def bound(self, moments: Moments) -> float:
         """The mean log-likelihood."""
-        # Rows whose densities all underflow have no shares: -inf, not a division by zero.
+        # If all densities underflow there are no responsibilities: -inf, not a division by zero.
         weight = float(moments.weights.sum())
         return moments.log_likelihood / weight if weight > 0 else -np.inf
 
@@ -76,90 +76,92 @@ class GaussianMixture(MixtureBase):
         A matrix for each component, one matrix for all, variances for each component, or one
         variance for each component.
     tol : float, default=1e-3
-        Stop when the mean log-likelihood of a row changes by less.
+        Stop when the mean log-likelihood of the rows changes by less.
     reg_covar : float, default=1e-6
         Added to the diagonal of the covariances, so that they stay positive definite.
     max_iter : int, default=100
-        Most EM iterations of a start; 0 keeps the start itself.
+        Maximum number of EM iterations of a start; 0 returns the start.
     n_init : int, default=1
-        Number of starts; the one with the greatest ``lower_bound_`` wins.
+        Number of starts; the one with the greatest ``lower_bound_`` is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
-        How a start is made. ``"kmeans"`` begins with the clusters of k-means, ``"k-means++"`` and
-        ``"random_from_data"`` with the rows nearest to each of k rows (chosen far apart, or at
-        random), ``"random"`` with random responsibilities. On a stream starts are made on a random
-        sample of 64 MiB, or of 1000 rows a component if that is more.
+        Initial components: the clusters of k-means, the rows nearest to each of k rows chosen far
+        apart (``"k-means++"``) or at random (``"random_from_data"``), or random responsibilities
+        (``"random"``). For a stream, starts are made on a random sample of 64 MiB, or of 1000 rows
+        a component if that is more.
     weights_init : array-like of shape (k,), optional
-        Weights to start from.
+        Initial weights, which sum to one within 1e-5.
     means_init : array-like of shape (k, d), optional
-        Means to start from.
+        Initial means.
     precisions_init : array-like, optional
-        Inverse covariances to start from, in the shape of ``precisions_``.
+        Initial inverse covariances, in the shape of ``precisions_``.
     random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same bits at any number of threads.
+        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     warm_start : bool, default=False
-        Whether ``fit`` continues from the fit before; `n_init` counts for nothing then.
+        Whether ``fit`` continues from the previous fit, ignoring `n_init`. A fit interrupted by
+        Ctrl-C then keeps the parameters it has reached, and the next one continues from them.
     verbose : int, default=0
-        Show a progress bar; nothing is ever printed otherwise.
+        Whether to show a progress bar; nothing else is printed.
     verbose_interval : int, default=10
-        Accepted for scikit-learn's sake.
+        Ignored; present for API compatibility.
     contamination : float or None, default=None
         Share of outliers among the training rows, at most 0.5. It sets ``offset_`` and makes
-        ``decision_function`` and ``is_outlier`` available; ``predict`` gives components always.
+        ``decision_function`` and ``is_outlier`` available; ``predict`` still returns components.
     learning_decay : float, default=0.7
-        Of ``partial_fit``: see there. Between 0.5 (excluded) and 1.
+        Exponent of the step size of ``partial_fit``, above 0.5 and at most 1.
     learning_offset : float, default=1.0
-        Of ``partial_fit``: large values slow down the first batches.
+        Large values reduce the effect of the first batches of ``partial_fit``.
     device : {None, "cpu", "cuda"}, default=None
-        Where to compute: None is where X lives. ``"cuda"`` moves NumPy input to the GPU once and
-        gives NumPy back; it raises where there is no GPU. Fitted attributes are NumPy arrays
-        always.
+        Where to compute; None follows X. ``"cuda"`` moves NumPy input to the GPU once and returns
+        NumPy; it raises if there is no GPU. Fitted attributes are always NumPy arrays.
 
     Attributes
     ----------
     weights_ : ndarray of shape (k,), dtype of X
         Weights of the components.
     means_ : ndarray of shape (k, d), dtype of X
-        Means. They are kept in float64 besides, as are the other parameters, so that float32 rows
-        far from the origin lose nothing.
+        Means; like all parameters also stored in float64, for float32 rows far from the origin.
     covariances_ : ndarray, dtype of X
         Of shape (k, d, d), (d, d), (k, d) or (k,), in the order of `covariance_type`.
     precisions_ : ndarray, dtype of X
         Inverse covariances, in the same shape.
     precisions_cholesky_ : ndarray, dtype of X
-        P with ``P P' = precision``, upper triangular; one over the standard deviations where
-        covariances are diagonal.
+        P with ``P P' = precision``, upper triangular; reciprocal standard deviations if covariances
+        are diagonal.
     converged_ : bool
-        Whether the winning start converged.
+        Whether the best start converged.
     n_iter_ : int
-        Its EM iterations.
+        EM iterations of the best start.
     lower_bound_ : float
-        Mean log-likelihood of a row in its last iteration, before the last update.
+        Mean log-likelihood of the rows in its last iteration, before the last update.
     lower_bounds_ : list of float
         The same for each of its iterations.
     offset_ : float
-        With `contamination` only: log density below which a row is an outlier.
+        Log density below which a row is an outlier; only with `contamination`.
     n_batches_ : int
-        Batches that ``partial_fit`` has followed; absent after ``fit``.
+        Number of batches given to ``partial_fit``; absent after ``fit``.
+    interrupted_ : bool
+        True after a fit with ``warm_start=True`` that Ctrl-C stopped; absent otherwise.
     n_features_in_ : int
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+        Column names of X, if it has string names.
 
     See Also
     --------
-    BayesianGaussianMixture : Finds out how many components are needed.
+    BayesianGaussianMixture : Infers how many components are needed.
     MixtureClassifier : A mixture for each class.
 
     Notes
     -----
-    An iteration is one pass over X, block by block: responsibilities are never stored. Missing
-    entries (NaN) are integrated out exactly, rows being taken together by what they lack, at the
-    cost of a copy of X and of k small factorisations for each such pattern. float32 input stays
-    float32, with all statistics and parameters in float64. A component that loses all weight keeps
-    its mean and covariance. The log-likelihood never falls with ``reg_covar=0``; what `reg_covar`
-    adds to a covariance can cost a likelihood that is near a singularity. A fit that fails or is
-    interrupted leaves the model as it was. Cost 2 n k d^2 flops an iteration with full covariances,
-    2 n d^2 + 6 n k d tied, 8 n k d otherwise.
+    An iteration is one pass over X, block by block; responsibilities are never stored. Missing
+    values (NaN) are integrated out exactly, at the cost of a copy of X and k small factorisations
+    for each pattern of missing features. float32 input stays float32, with all statistics and
+    parameters in float64. A component that loses all its weight keeps its mean and covariance. The
+    log-likelihood never decreases with ``reg_covar=0``; near a singularity `reg_covar` can lower
+    it. Supports scikit-learn's callbacks (``set_callbacks``), which see the parameters after each
+    iteration and may stop the fit. A fit that fails, or is interrupted without `warm_start`, leaves
+    the model unchanged. Cost 2 n k d^2 flops an iteration with full covariances, 2 n d^2 + 6 n k d
+    tied, 8 n k d otherwise.
 
     References
     ----------
@@ -179,12 +181,12 @@ class GaussianMixture(MixtureBase):
     >>> model.predict([[0, 0], [12, 3]]).tolist() == model.predict([[1, 2], [10, 2]]).tolist()
     True
 
-    An entry that is missing says nothing:
+    Missing values carry no information:
 
     >>> model.predict_proba([[1, np.nan], [np.nan, 2]]).max(axis=1).round(6)
     array([1. , 0.5])
 
-    Outliers are what a share of the training rows is less likely than:
+    Outliers are less likely than the given share of the training rows:
 
     >>> model = GaussianMixture(contamination=0.2).fit([[0.0], [0.1], [0.2], [0.3], [9.0]])
     >>> model.is_outlier([[0.1], [9.0]])
@@ -252,13 +254,14 @@ class GaussianMixture(MixtureBase):
         weights = self._given("weights_init", (k,))
         means = self._given("means_init", (k, d))
         covariances = self._given_covariances(k, d)
-        if weights is not None and not (
-            (weights >= 0).all() and abs(weights.sum() - 1) <= 1e-6  # such as float32 rounds them
-        ):
-            raise ValueError(
-                f"{owner}: weights_init must not be negative and must sum to one, got a sum of "
-                f"{weights.sum():g} and a least weight of {weights.min():g}"
-            )
+        if weights is not None:
+            if not ((weights >= 0).all() and abs(weights.sum() - 1) <= SUM_TOLERANCE):
+                raise ValueError(
+                    f"{owner}: weights_init must not be negative and must sum to one within "
+                    f"{SUM_TOLERANCE:g}, got a sum of {weights.sum():.8g} and a minimum of "
+                    f"{weights.min():g}"
+                )
+            weights = weights / weights.sum()
         if weights is not None and means is not None and covariances is not None:
             gaussians = Gaussians.of(means, covariances, kind, owner)
             return lambda number: Mixture(weights, gaussians, reg_covar, owner)
@@ -266,34 +269,21 @@ class GaussianMixture(MixtureBase):
 
         def begin(number):
             moments, reference = starter.start(number)
-            found = maximise(moments, reference, reg_covar, owner)
+            gaussians = maximise(moments, reference, reg_covar, owner)
             if means is not None or covariances is not None:
-                found = Gaussians.of(
-                    found.means if means is None else means,
-                    found.covariances if covariances is None else covariances,
+                gaussians = Gaussians.of(
+                    gaussians.means if means is None else means,
+                    gaussians.covariances if covariances is None else covariances,
                     kind,
                     owner,
                 )
             share = moments.weights / moments.weights.sum() if weights is None else weights
-            return Mixture(share, found, reg_covar, owner)
+            return Mixture(share, gaussians, reg_covar, owner)
 
         return begin
 
-    def _given(self, name, shape):
-        """One of the ``*_init`` as float64, or None."""
-        value = getattr(self, name)
-        if value is None:
-            return None
-        owner = type(self).__name__
-        array = as_numbers(value, name, owner)
-        if array.shape != shape:
-            raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
-        return array
-
     def _given_covariances(self, k, d):
-        """Covariances behind ``precisions_init``, or None."""
+        """Inverses of ``precisions_init``, or None."""
         kind, owner = self.covariance_type, type(self).__name__
         precisions = self._given("precisions_init", covariance_shape(kind, k, d))
         if precisions is None:
@@ -304,9 +294,9 @@ class GaussianMixture(MixtureBase):
                     f"{owner}: precisions_init must be positive, got {precisions.min():g}"
                 )
             return 1.0 / precisions
-        turned = np.swapaxes(precisions, -1, -2)
-        if not np.allclose(precisions, turned, rtol=1e-6, atol=0):
-            raise ValueError(f"{owner}: precisions_init must be symmetric, got other matrices")
+        transposed = np.swapaxes(precisions, -1, -2)
+        if not np.allclose(precisions, transposed, rtol=1e-6, atol=0):
+            raise ValueError(f"{owner}: precisions_init must be symmetric, got asymmetric matrices")
         least = float(np.linalg.eigvalsh(precisions)[..., 0].min())
         if not least > 0:
             raise ValueError(
@@ -323,7 +313,7 @@ class GaussianMixture(MixtureBase):
         return Mixture(exact["weights_"], gaussians, float(self.reg_covar), type(self).__name__)
 
     def _complete(self):
-        """Where a user set the parameters, covariances and precisions follow from each other."""
+        """Compute covariances or precisions where the user has set only the other."""
         kind, owner = self.covariance_type, type(self).__name__
         if "precisions_cholesky_" not in vars(self):
             check_is_fitted(self, "covariances_")
@@ -352,12 +342,12 @@ class GaussianMixture(MixtureBase):
 
     @fitting
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Follow one batch by stepwise EM; the first call makes the start.
+        """Update the mixture from one batch by stepwise EM; the first call initialises it.
 
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            The batch.
+            The batch; more than one pass over it is made.
         y : ignored
             Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
@@ -366,7 +356,7 @@ class GaussianMixture(MixtureBase):
         Returns
         -------
         self : GaussianMixture
-            The model itself, fitted.
+            The fitted model.
 
         Raises
         ------
@@ -376,14 +366,14 @@ class GaussianMixture(MixtureBase):
 
         Notes
         -----
-        With s the expected sufficient statistics of a row and s_B their mean over the batch under
-        the parameters so far, ``s <- (1 - g) s + g s_B`` and the M-step turns s into parameters.
+        With s the mean sufficient statistics of the rows so far and s_B those of the batch under
+        the current parameters, ``s <- (1 - g) s + g s_B``, and the M-step turns s into parameters.
         The step size is ``g = (t + learning_offset)^-learning_decay`` for batch t, where t = 1 is
-        the second batch, or the first after ``fit``: sums of g diverge and sums of g^2 converge, as
-        convergence needs. Every batch counts alike whatever its weight, so batches should be of
-        about one size. The parameters hold all of s, so there is no other state: a model that
-        ``fit`` made or that was loaded from a file goes on from where it is. ``lower_bound_`` is
-        the mean log-likelihood of the batch before the update, and ``offset_`` is from this batch.
+        the second batch, or the first after ``fit``: the sum of g diverges and that of g^2
+        converges, as convergence requires. All batches count equally whatever their weight, so they
+        should be of similar size. The parameters determine s, so a model that was fitted or loaded
+        from a file can be updated as well. ``lower_bound_`` is the mean log-likelihood of the batch
+        before the update, and ``offset_`` is from this batch.
 
         References
         ----------
@@ -402,8 +392,8 @@ class GaussianMixture(MixtureBase):
         array([4., 4.])
         """
         first = "means_" not in vars(self)
-        rows = self._rows(X, sample_weight, reset=first)
-        followed = 0 if first else vars(self).get("n_batches_", 1)
+        rows = self._rows(X, sample_weight, reset=first, once=False)
+        n_batches = 0 if first else vars(self).get("n_batches_", 1)
         if first:
             self._check_row_count(rows)
             model = self._beginner(rows, seed_of(self.random_state))(0)
@@ -411,10 +401,10 @@ class GaussianMixture(MixtureBase):
             self._refuse_another_shape(rows.n_features)
             model = self._model()
         moments, bound = expectation(rows)(model)
-        size = 1.0 if first else (followed + self.learning_offset) ** -self.learning_decay
+        size = 1.0 if first else (n_batches + self.learning_offset) ** -self.learning_decay
         updated = model.updated(_mixed(model, moments, size))
         self._learn(Run(Position(updated, bound), bound, [bound], 1, False), rows)
-        self.n_batches_ = followed + 1
+        self.n_batches_ = n_batches + 1
         return self
 
     # --- choosing a model -------------------------------------------------------------------------
@@ -425,7 +415,7 @@ class GaussianMixture(MixtureBase):
         return n_covariance_parameters(self.covariance_type, k, d) + k * d + k - 1
 
     def aic(self, X, sample_weight=None) -> float:
-        """Give Akaike's information criterion: lower is better.
+        """Return Akaike's information criterion: lower is better.
 
         Parameters
         ----------
@@ -443,14 +433,18 @@ class GaussianMixture(MixtureBase):
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> round(GaussianMixture(reg_covar=0).fit([[-1.0], [1.0]]).aic([[0.0]]), 6)
+        5.837877
         """
         total, _ = self._likelihood(X, sample_weight)
         return -2 * total + 2 * self._n_parameters()
 
     def bic(self, X, sample_weight=None) -> float:
-        """Give the Bayesian information criterion: lower is better.
+        """Return the Bayesian information criterion: lower is better.
 
         Parameters
         ----------
@@ -468,20 +462,24 @@ class GaussianMixture(MixtureBase):
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> round(GaussianMixture(reg_covar=0).fit([[-1.0], [1.0]]).bic([[0.0]]), 6)
+        1.837877
         """
         total, weight = self._likelihood(X, sample_weight)
         return -2 * total + self._n_parameters() * float(np.log(weight))
 
 
-def _mixed(model: Mixture, found: Moments, size: float) -> Moments:
-    """``(1 - size)`` of the model's statistics of a row and `size` of those of a batch."""
-    kept = moments_of(model.weights, model.gaussians, model.reg_covar)
-    scale = size / float(found.weights.sum())
+def _mixed(model: Mixture, batch: Moments, size: float) -> Moments:
+    """``(1 - size)`` of the mean statistics of the model and `size` of those of a batch."""
+    old = moments_of(model.weights, model.gaussians, model.reg_covar)
+    scale = size / float(batch.weights.sum())
     return Moments(
-        (1 - size) * kept.weights + scale * found.weights,
-        scale * found.sums,  # the model's own are 0 about its means
-        (1 - size) * kept.squares + scale * found.squares,
+        (1 - size) * old.weights + scale * batch.weights,
+        scale * batch.sums,  # those of the model are 0 about its means
+        (1 - size) * old.squares + scale * batch.squares,
         0.0,
     )

@@ -1,4 +1,4 @@
-"""What Gaussian mixtures share, however they are fitted: passes, labels, scores, draws."""
+"""Base of the Gaussian mixtures: fits, labels, scores, samples."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._validation import as_numbers
 from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     Gaussians,
@@ -32,14 +33,14 @@ _DRAWS = 1 << 25  # stream of random numbers of `sample`
 
 
 class Position(NamedTuple):
-    """Where a start is on its way.
+    """The state of a start.
 
     Attributes
     ----------
     model : object
         Immutable; has ``gaussians``, ``offsets``, ``bound(moments)`` and ``updated(moments)``.
     bound : float
-        That of the model before the last update, as it comes out of the same pass.
+        Bound of the model before the last update, from the same pass.
     """
 
     model: Any
@@ -47,12 +48,12 @@ class Position(NamedTuple):
 
 
 def expectation(rows: Rows) -> Callable[[Any], tuple[Moments, float]]:
-    """The E-step over some rows: from a model to moments and the bound.
+    """The E-step over the rows: a function from a model to its moments and bound.
 
     Raises
     ------
     ValueError
-        From the E-step, where densities overflow.
+        From that function, if densities overflow.
     """
     missing = known_parts(rows)
 
@@ -73,9 +74,8 @@ def expectation(rows: Rows) -> Callable[[Any], tuple[Moments, float]]:
 class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
     """Base of the Gaussian mixtures.
 
-    A subclass has a *model*, see `Position`. Its fitted attributes are the model's arrays at the
-    dtype of X; for float32 the float64 ones are kept besides, because rounding would move far
-    means.
+    A subclass has a *model*, see `Position`, whose arrays are the fitted attributes in the dtype of
+    X; for float32 they are also stored in float64, because rounding would move distant means.
 
     Attributes
     ----------
@@ -119,10 +119,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
     }
     _accepts_missing = True
 
-    # --- what subclasses say ----------------------------------------------------------------------
+    # --- subclasses define ------------------------------------------------------------------------
 
     def _beginner(self, rows: Any, seed: int) -> Callable[[int], Any]:
-        """A function from the number of a start to the model that it starts from."""
+        """A function from the number of a start to its initial model."""
         raise NotImplementedError
 
     def _model(self) -> Any:
@@ -130,12 +130,24 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         raise NotImplementedError
 
     def _resumed(self, rows: Any) -> Any:
-        """The fitted model, to go on from with these rows."""
+        """The fitted model, as the start of a fit to these rows."""
         return self._model()
 
     def _arrays(self, model: Any) -> dict[str, Any]:
-        """The arrays of a model by the names of the fitted attributes, float64."""
+        """The float64 arrays of a model by the names of the fitted attributes."""
         raise NotImplementedError
+
+    def _given(self, name: str, shape: tuple[int, ...]) -> Any:
+        """An array parameter as float64, or None."""
+        value, owner = getattr(self, name), type(self).__name__
+        if value is None:
+            return None
+        array = as_numbers(value, name, owner)
+        if array.shape != shape:
+            raise ValueError(f"{owner}: {name} must have shape {shape}, got {array.shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
+        return array
 
     # --- fitting ----------------------------------------------------------------------------------
 
@@ -148,16 +160,17 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         X : {array-like} of shape (n, d), or a stream
             Rows: NumPy or CuPy array of any strides, pandas or polars frame, pyarrow Table, nested
             lists; or anything `kernelmill.stream.source` takes: a path to ``.npy`` or Parquet
-            files, a memory map, an iterable of chunks, a Dask collection. NaN is a missing entry.
+            files, a memory map, an iterable of chunks, a Dask collection. NaN is a missing value.
         y : ignored
             Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
+            Weights of the rows, or the name of a column of X that holds them. A weight of 2
+            counts a row twice; rows with zero weight are ignored.
 
         Returns
         -------
         self : object
-            The model itself, fitted.
+            The fitted model.
 
         Raises
         ------
@@ -165,7 +178,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
             If a parameter is out of its range, X holds inf or the weights are not finite, X has
             fewer rows than components, or a covariance becomes singular.
         RuntimeError
-            If ``device="cuda"`` and there is no GPU to use.
+            If ``device="cuda"`` and no GPU is available.
 
         Warns
         -----
@@ -209,16 +222,16 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
                 finish=lambda run: run._replace(objective=run.state.bound),
             )
         self._learn(best, rows)
-        if not best.converged and self.max_iter > 0:
+        if not best.converged and 0 < max_iter <= best.n_iter:  # rather than stopped by a callback
             warn(
-                f"{owner}: the best start did not converge in max_iter={self.max_iter} iterations "
+                f"{owner}: the best start did not converge in max_iter={max_iter} iterations "
                 f"(raise max_iter or tol, try other init_params, or look for degenerate data)",
                 ConvergenceWarning,
             )
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        """Fit the mixture and give the component of each row.
+        """Fit the mixture and return the most probable component of each row.
 
         Parameters
         ----------
@@ -233,6 +246,12 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         -------
         labels : array of shape (n,), int64
             ``predict(X)`` of the fitted model.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> GaussianMixture().fit_predict([[-1.0], [1.0]])
+        array([0, 0])
         """
         return self.fit(X, y, sample_weight=sample_weight).predict(X)
 
@@ -246,18 +265,18 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
             )
 
     def _starter(self, rows: Rows, seed: int) -> Starter:
-        """What makes starts."""
+        """The starts of a fit."""
         k, reg_covar = int(self.n_components), float(self.reg_covar)
         return Starter(rows, self.init_params, k, self.covariance_type, reg_covar, seed)
 
     def _refuse_another_shape(self, d: int) -> None:
-        """Raise where a warm start would continue from parameters of another shape."""
+        """Raise where a fit would continue from parameters of another shape."""
         gaussians = self._model().gaussians
-        found = (gaussians.k, gaussians.d, gaussians.covariance_type)
-        if found != (int(self.n_components), d, self.covariance_type):
+        previous = (gaussians.k, gaussians.d, gaussians.covariance_type)
+        if previous != (int(self.n_components), d, self.covariance_type):
             raise ValueError(
                 f"{type(self).__name__}: warm_start must continue with the components, features "
-                f"and covariance type of the fit before, {found}, got "
+                f"and covariance type of the previous fit, {previous}, got "
                 f"{(int(self.n_components), d, self.covariance_type)} (set warm_start=False)"
             )
 
@@ -282,7 +301,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         self._learn_threshold(rows)
 
     def _learn_threshold(self, rows: Rows) -> None:
-        """Set ``offset_`` where outliers are asked for."""
+        """Set ``offset_`` if `contamination` is given."""
         self.__dict__.pop("offset_", None)
         if self.contamination is None:
             return
@@ -291,10 +310,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         scores, weight = rows.map_reduce(_densities.scores_of, *state, merge=_densities.join)
         self.offset_ = threshold(scores, weight, float(self.contamination))
 
-    # --- what a fitted model tells ----------------------------------------------------------------
+    # --- a fitted model ---------------------------------------------------------------------------
 
     def _exact(self) -> dict[str, Any]:
-        """The fitted arrays in float64: the unrounded ones while the attributes are fit's own."""
+        """The fitted arrays in float64: unrounded, unless the user has replaced attributes."""
         shown = {name: getattr(self, name) for name in self._learned}
         exact = vars(self).get("_float64")
         if exact is not None and all(
@@ -306,7 +325,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         return {name: np.asarray(to_host(v), dtype=np.float64) for name, v in shown.items()}
 
     def _gaussians(self, exact: dict[str, Any]) -> Gaussians:
-        """The Gaussians of the fitted arrays; raises where they have another covariance type."""
+        """The Gaussians of the fitted arrays, checked against the covariance type."""
         k, d = np.shape(exact["means_"])
         factor = checked_precisions_cholesky(
             exact["precisions_cholesky_"], self.covariance_type, k, d, type(self).__name__
@@ -316,18 +335,18 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
     def _ready(self) -> tuple[Any, np.ndarray]:
         """Gaussians and offsets of the fitted model."""
         check_is_fitted(self, ["weights_", "means_"])
-        if "n_features_in_" not in vars(self):  # parameters that a user set without a fit
+        if "n_features_in_" not in vars(self):  # attributes set by the user, without a fit
             self.n_features_in_ = np.shape(self.means_)[1]
         model = self._model()
         return model.gaussians, model.offsets
 
     def _of_rows(self, X: Any, of: Callable) -> Any:
-        """One number, or k, for each row, by a function of `kernelmill.mixture._densities`."""
+        """One number, or k, for each row, from a function of `kernelmill.mixture._densities`."""
         state = self._ready()
         return self._rows(X, reset=False).map(of, *state)
 
     def predict(self, X: Any) -> Any:
-        """Give the most probable component of each row.
+        """Return the most probable component of each row.
 
         Parameters
         ----------
@@ -337,23 +356,27 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         Returns
         -------
         labels : array of shape (n,), int64
-            The lowest component among equally probable ones.
+            Index of the component, the lowest in a tie.
 
         Raises
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
 
         Notes
         -----
-        Works block by block: memory for the result and 8 MiB besides.
+        Works block by block, with 8 MiB of memory beside the result.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> GaussianMixture(reg_covar=0).fit([[-1.0], [1.0]]).predict([[5.0]])
+        array([0])
         """
         return self._of_rows(X, _densities.labels_of)
 
     def predict_proba(self, X: Any) -> Any:
-        """Give the probability of each component given each row.
+        """Return the posterior probability of each component for each row.
 
         Parameters
         ----------
@@ -369,18 +392,22 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> GaussianMixture(reg_covar=0).fit([[-1.0], [1.0]]).predict_proba([[5.0]])
+        array([[1.]])
         """
-        return self._of_rows(X, _densities.shares_of)
+        return self._of_rows(X, _densities.responsibilities_of)
 
     def score_samples(self, X: Any) -> Any:
-        """Give the log density of each row.
+        """Return the log density of each row.
 
         Parameters
         ----------
         X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``. Missing entries are integrated out.
+            Rows; see ``fit``. Missing values are integrated out.
 
         Returns
         -------
@@ -391,13 +418,17 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> GaussianMixture(reg_covar=0).fit([[-1.0], [1.0]]).score_samples([[0.0]]).round(6)
+        array([-0.918939])
         """
         return self._of_rows(X, _densities.log_prob_of)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Give the weighted mean of the log densities of the rows.
+        """Return the weighted mean of the log densities of the rows.
 
         Parameters
         ----------
@@ -417,8 +448,12 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         ------
         ValueError
             If X holds inf or has other features than in ``fit``.
-        NotFittedError
-            Before ``fit``.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> round(GaussianMixture(reg_covar=0).fit([[-1.0], [1.0]]).score([[0.0]]), 6)
+        -0.918939
         """
         total, weight = self._likelihood(X, sample_weight)
         return total / weight
@@ -430,7 +465,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         return rows.map_reduce(_densities.likelihood_of, *state)
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Draw rows from the fitted mixture.
+        """Sample rows from the fitted mixture.
 
         Parameters
         ----------
@@ -440,20 +475,25 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         Returns
         -------
         X : ndarray of shape (n_samples, d), dtype of ``means_``
-            Rows, component after component.
+            Rows, ordered by component.
         y : ndarray of shape (n_samples,), int64
-            Their components.
+            Component of each row.
 
         Raises
         ------
         ValueError
             If `n_samples` is less than 1.
-        NotFittedError
-            Before ``fit``.
 
         Notes
         -----
-        An int as `random_state` gives the same rows at every call, as in scikit-learn.
+        An int as `random_state` gives the same rows in every call, as in scikit-learn.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> X, y = GaussianMixture(reg_covar=0).fit([[-1.0], [1.0]]).sample(3)
+        >>> X.shape, y.tolist()
+        ((3, 1), [0, 0, 0])
         """
         if not rule.is_integer(n_samples) or n_samples < 1:
             raise ValueError(

@@ -1,7 +1,7 @@
-"""Where EM starts: components around centers (k-means, k-means++, random rows) or random shares.
+"""Starts of EM: components around centers (k-means, k-means++, random rows), or random.
 
-A start is the `Moments` of the rows under hard labels or random shares, about reference Gaussians;
-what a model makes of them is its own affair. Rows are labelled and summed up in blocks.
+A start is the `Moments` of the rows under hard labels or random responsibilities, about reference
+Gaussians; the model turns them into parameters. Rows are labelled and summed in blocks.
 """
 
 from __future__ import annotations
@@ -20,19 +20,20 @@ from kernelmill.mixture._densities import blocks, overall
 from kernelmill.ops import kmeans, random
 from kernelmill.stream._source import add_up
 
-# A start from a stream is made on a random sample: of this size, but of this many rows at least
-# for each component.
+# A start from a stream uses a random sample: of this size, but at least this many rows for each
+# component.
 _SAMPLE_BYTES = 64 << 20
 _SAMPLE_ROWS = 1000
-_SAMPLES = 1 << 24  # stream of random numbers
+# Streams of random numbers.
+_SAMPLES = 1 << 24
+_SHARES = 1 << 24
 INITS = ("kmeans", "k-means++", "random", "random_from_data")
-_SHARES = 1 << 24  # streams of random numbers for random shares
-# k-means as scikit-learn's mixtures run it.
+# As in scikit-learn's mixtures.
 _MAX_ITER, _TOL = 300, 1e-4
 
 
 class Starter:
-    """Makes the starts of one fit, on a sample of the rows where they are a stream.
+    """Makes the starts of one fit, on a sample if the rows are a stream.
 
     Parameters
     ----------
@@ -66,13 +67,13 @@ class Starter:
         self._filled = rows.X
         self._gaps = rows.missing is not False and has_missing(rows.X)
         if self._gaps:
-            # k-means knows no missing entries; only the labels come from this copy.
+            # For k-means only, which needs all entries: it gives the labels.
             xp = namespace(rows.X)
             mean = xp.asarray(self.mean.astype(rows.dtype))
             self._filled = xp.where(rows.X == rows.X, rows.X, mean)
 
     def start(self, number: int) -> tuple[Moments, Gaussians]:
-        """Moments of one start, and the Gaussians that they are about."""
+        """Moments of one start, and the reference Gaussians."""
         if self._how == "random":
             centers = None
             reference = self._around(np.tile(self.mean, (self._k, 1)))
@@ -98,7 +99,7 @@ class Starter:
         return Gaussians.of(means, covariances, self._kind, self._owner)
 
     def _shares(self, block: slice, centers: Any, number: int) -> Any:
-        """Shares (rows, k) of a block of rows, times their weights."""
+        """Responsibilities (rows, k) of a block of rows, times their weights."""
         xp, size = namespace(self._filled), block.stop - block.start
         if centers is None:
             u = random.uniform(
@@ -124,17 +125,17 @@ class Starter:
 
 
 def origin_of(rows: Rows) -> np.ndarray:
-    """A point among the data: the first row, with 0 where it has a gap."""
+    """A point among the data: the first row, with 0 for missing values."""
     return np.nan_to_num(to_host(rows.take([0]))[0].astype(np.float64))
 
 
 def feature_moments(rows: Rows, owner: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of what was observed of each feature.
+    """Mean and variance of the observed values of each feature.
 
     Raises
     ------
     ValueError
-        If nothing was observed of some feature.
+        If a feature has no observed values.
     """
     origin = origin_of(rows)
     weights, sums, squares, _, _ = rows.map_reduce(overall, origin, False)
@@ -144,9 +145,9 @@ def feature_moments(rows: Rows, owner: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def refuse_unseen(weights: np.ndarray, owner: str) -> None:
-    """Raise for the first feature of which nothing was observed."""
+    """Raise for the first feature without observed values."""
     if not (weights > 0).all():
         raise ValueError(
-            f"{owner}: X must have an observed entry with weight in every column, got none in "
-            f"column {int(np.argmin(weights > 0))} (drop the column)"
+            f"{owner}: X must have an observed value in every column, got none with positive "
+            f"weight in column {int(np.argmin(weights > 0))} (drop the column)"
         )

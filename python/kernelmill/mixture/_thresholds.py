@@ -1,8 +1,7 @@
-"""Outliers by density: a threshold on ``score_samples`` that a share of the training rows passes.
+"""Outliers by density: rows whose ``score_samples`` is below a quantile of the training rows.
 
-``predict`` of a mixture gives components, so it cannot give scikit-learn's -1 and 1 as well. The
-names that do not clash are those of scikit-learn's outlier detectors: ``contamination``,
-``offset_`` and ``decision_function``, negative for outliers. ``is_outlier`` takes its sign.
+``predict`` of a mixture returns components, not the -1 and 1 of scikit-learn's outlier detectors;
+``contamination``, ``offset_`` and ``decision_function`` are named and signed as there.
 """
 
 from __future__ import annotations
@@ -20,10 +19,10 @@ CONTAMINATION = rule.any_of(rule.real(0, above=True, high=0.5), rule.nothing())
 
 
 def threshold(scores: np.ndarray, weight: np.ndarray, share: float) -> float:
-    """The score below which at most a share of the weight lies, and as much of it as can be.
+    """The greatest score below which at most a share of the weight lies.
 
-    Half way between the last score that lies below and the next one; equal scores lie on the same
-    side. Rows without weight count for nothing.
+    Half-way between two neighbouring scores; equal scores lie on the same side. Rows with zero
+    weight are ignored.
 
     Parameters
     ----------
@@ -34,12 +33,12 @@ def threshold(scores: np.ndarray, weight: np.ndarray, share: float) -> float:
     Returns
     -------
     float
-        The least score where no row can lie below.
+        The least score if no row may lie below.
     """
-    kept = weight > 0
-    values, inverse = np.unique(scores[kept].astype(np.float64), return_inverse=True)
-    mass = np.cumsum(np.bincount(inverse.reshape(-1), weights=weight[kept]))
-    # Sums of weights carry rounding: a share that is reached within it is reached.
+    positive = weight > 0
+    values, inverse = np.unique(scores[positive].astype(np.float64), return_inverse=True)
+    mass = np.cumsum(np.bincount(inverse.reshape(-1), weights=weight[positive]))
+    # Tolerance for the rounding of sums of weights.
     below = int(np.searchsorted(mass, share * mass[-1] * (1 + 1e-12), side="right"))
     if below == 0 or below == len(values):
         return float(values[0])
@@ -49,9 +48,9 @@ def threshold(scores: np.ndarray, weight: np.ndarray, share: float) -> float:
 
 
 class with_threshold:
-    """A method that a model has only where `contamination` asks for outliers.
+    """A method that is available only if `contamination` is given.
 
-    scikit-learn's ``available_if`` would say no more than that the method is not there.
+    Like scikit-learn's ``available_if``, with an error that says what to do.
     """
 
     def __init__(self, method: Callable) -> None:
@@ -74,7 +73,7 @@ class OutlierScoresMixin:
     Attributes
     ----------
     offset_ : float
-        Log density below which a row is an outlier; set with `contamination` only.
+        Log density below which a row is an outlier; only with `contamination`.
     """
 
     contamination: Any
@@ -82,7 +81,7 @@ class OutlierScoresMixin:
 
     @with_threshold
     def decision_function(self, X: Any) -> Any:
-        """Give how far the log density of each row lies above the threshold.
+        """Return the log density of each row minus the threshold.
 
         Parameters
         ----------
@@ -98,15 +97,20 @@ class OutlierScoresMixin:
         ------
         AttributeError
             If `contamination` is None.
-        NotFittedError
-            Before ``fit``.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> model = GaussianMixture(contamination=0.2).fit([[0.0], [0.1], [0.2], [0.3], [9.0]])
+        >>> model.decision_function([[0.1], [9.0]]) < 0
+        array([False,  True])
         """
         check_is_fitted(self, "offset_")
         return self.score_samples(X) - self.offset_  # type: ignore[attr-defined]
 
     @with_threshold
     def is_outlier(self, X: Any) -> Any:
-        """Tell which rows have a log density below the threshold.
+        """Return whether the log density of each row is below the threshold.
 
         Parameters
         ----------
@@ -122,7 +126,12 @@ class OutlierScoresMixin:
         ------
         AttributeError
             If `contamination` is None.
-        NotFittedError
-            Before ``fit``.
+
+        Examples
+        --------
+        >>> from kernelmill.mixture import GaussianMixture
+        >>> model = GaussianMixture(contamination=0.2).fit([[0.0], [0.1], [0.2], [0.3], [9.0]])
+        >>> model.is_outlier([[0.1], [9.0]])
+        array([False,  True])
         """
         return self.decision_function(X) < 0

@@ -17,20 +17,20 @@ C_j = S_j - s_j s_j' / N_j, q(pi, mu, L) is best at
     tied: nu = nu0 + sum N_j, V = V0 + the sum of the terms over j
     Dirichlet: a_j = a0 + N_j;    sticks: a_j = 1 + N_j, b_j = a0 + sum_{l>j} N_l.
 
-E[L_j] = nu_j V_j^-1, so ``covariances`` of the Gaussians of a pass are V_j / nu_j, and the rest of
-E[log p(x_i, z_i = j | pi, mu, L)] is the offset of the op, from which V_j cancels:
+E[L_j] = nu_j V_j^-1, so the Gaussians of a pass have the covariances V_j / nu_j, and the remainder
+of E[log p(x_i, z_i = j | pi, mu, L)] is the offset of the op, from which V_j cancels:
 
     c_j = E log pi_j + 1/2 (E log|L_j| - log|E L_j|) - d / (2 beta_j).
 
-A missing entry is integrated out of exp of that, which is a Gaussian in x_i: the offset stays, and
-the Gaussian becomes the marginal one of what was observed. So the passes for missing entries are
-exact here too. The bound after an E-step is
+The exponential of that is a Gaussian in x_i, so integrating out a missing value keeps the offset
+and leaves the marginal Gaussian of the observed values: the passes for missing values are exact
+here too. The bound after an E-step is
 
     sum_i w_i log sum_j exp(c_j + log N(x_i; m_j, V_j / nu_j)) - KL(q(pi) | p(pi))
         - sum_j E KL(q(mu_j | L_j) | p(mu_j | L_j)) - sum_j KL(q(L_j) | p(L_j)),
 
-complete with all constants: for one component it is the log evidence. Sticks beyond the k-th keep
-their prior and are given no rows, so they cost nothing.
+with all constants: for one component it is the log evidence. Sticks beyond the k-th keep their
+prior and have no rows, so they contribute nothing.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Prior:
     ----------
     covariance_type : str
     process : bool
-        Whether pi is broken from a stick (Dirichlet process) rather than Dirichlet.
+        Whether pi has a stick-breaking (Dirichlet process) rather than a Dirichlet prior.
     concentration, mean_precision, degrees_of_freedom : float
         a0, beta0, nu0.
     mean : ndarray of shape (d,)
@@ -74,7 +74,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(pi, mu, L), as a model of `kernelmill.mixture._climb.climb`.
+    """q(pi, mu, L): the model of a fit, see `kernelmill.mixture._model.Position`.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Posterior:
     gaussians : Gaussians
         Means m and covariances V / nu.
     owner : str
-        What errors call the estimator.
+        Name of the estimator in errors.
     """
 
     prior: Prior
@@ -109,7 +109,7 @@ class Posterior:
 
     @property
     def weights(self) -> np.ndarray:
-        """E pi, scaled to sum to one where the stick has a rest."""
+        """E pi, scaled to sum to one: the sticks beyond the k-th are left out."""
         if not self.prior.process:
             return self.concentration / self.concentration.sum()
         a, b = self.concentration
@@ -118,7 +118,7 @@ class Posterior:
 
     @property
     def offsets(self) -> np.ndarray:
-        """c of the module's docstring."""
+        """c_j, see the module's docstring."""
         d, nu = self.gaussians.d, self.degrees_of_freedom
         kind = self.prior.covariance_type
         if kind == "diag":
@@ -188,7 +188,7 @@ def posterior_of(prior: Prior, moments: Moments, means: np.ndarray, owner: str) 
     Raises
     ------
     NotPositiveDefinite
-        If V is singular, which takes a singular V0.
+        If V is singular, which requires a singular V0.
     """
     kind, counts = prior.covariance_type, moments.weights
     filled = counts > EMPTY * counts.sum()

@@ -1,7 +1,7 @@
-"""Ops: the specification of every hot loop in NumPy, dispatched to its C++ or CUDA twin.
+"""Ops: the specification of every hot loop in NumPy, dispatched to C++ or CUDA.
 
 Each module of this package is one family. A function under ``@op`` says in NumPy what is true; a
-call runs the twin that fits the array type. ``kernelmill.backend("numpy")`` runs the specification.
+call runs the implementation that fits the array type. ``kernelmill.backend("numpy")`` runs the specification.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from types import ModuleType
 # One line per family; the name is the basename of its files everywhere.
 FAMILIES = (
     "kmeans",
-    "sparse_kmeans",
     "pairwise",
     "silhouette",
     "matmul",

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from .. import _levels
-from .._arrays import is_cupy
+from .._arrays import is_csr, is_cupy
+from ._signature import Signature
 
 registry: dict[str, Op] = {}
 
@@ -22,24 +23,48 @@ _BACKENDS = ("numpy", "cpu", "cuda")
 
 
 class Op:
-    """A specification with its twins. Calling it runs the twin that fits the arguments.
+    """A specification with its implementations. A call runs the one that fits the arguments.
+
+    Parameters
+    ----------
+    specification : callable
+        The NumPy function that says what is true.
+    signature : str, optional
+        What the arguments and results are, as `_signature.py` says. An op without one checks its
+        arguments itself, on every device.
+    array_free : bool, default=False
+        True when no argument is an array: the active backend alone decides, C++ by default. A
+        signature says this by itself.
+    cuda : str, default=""
+        Why there is no CUDA implementation; empty where there is one.
 
     Attributes
     ----------
     name : str
         ``"family.op"``.
     specification : callable
-        The NumPy function that says what is true.
-    array_free : bool
-        True when no argument is an array: the active backend alone decides, C++ by default.
+        The specification, which checks its arguments where there is a signature.
+    signature : Signature or None
     """
 
-    def __init__(self, specification: Callable[..., Any], array_free: bool = False) -> None:
+    def __init__(
+        self,
+        specification: Callable[..., Any],
+        signature: str = "",
+        *,
+        array_free: bool = False,
+        cuda: str = "",
+    ) -> None:
         functools.update_wrapper(self, specification)
-        self.specification = specification
         self.family = specification.__module__.rpartition(".")[2]
         self.op_name = specification.__name__
         self.name = f"{self.family}.{self.op_name}"
+        self.cuda = cuda
+        self.signature = Signature(self.name, signature, specification) if signature else None
+        if self.signature is not None:
+            specification = self.signature.checked(specification)
+            array_free = self.signature.array_free
+        self.specification = specification
         self.array_free = array_free
         self._cpu: Callable[..., Any] | None = None
         self._others: dict[str, Callable[..., Any]] = {"numpy": specification}
@@ -68,35 +93,52 @@ class Op:
         Raises
         ------
         NotImplementedError
-            If the op has no twin there.
+            If the op has none there.
         """
-        found = self._others.get(backend)
-        if found is not None:
-            return found
+        known = self._others.get(backend)
+        if known is not None:
+            return known
+        if backend == "cuda" and self.cuda:
+            raise NotImplementedError(
+                f"{self.name}: a CUDA implementation must exist to run on the GPU, got none: "
+                f"{self.cuda}"
+            )
         if backend.startswith("cpu"):
             level = backend.partition(":")[2]
             module = _levels.load(level) if level else _levels.cpu()
         else:
             module = _cuda_module(self.name)
-        twin = getattr(getattr(module, self.family, None), self.op_name, None)
-        if twin is None:
+        loaded = self._loaded(module, cuda=backend == "cuda")
+        if loaded is None:
             device = "the GPU" if backend == "cuda" else "the CPU"
             raise NotImplementedError(
-                f"{self.name}: a {backend} twin must exist to run on {device}, got none (move the "
-                "arrays to the other device, or run the specification under "
+                f"{self.name}: a {backend} implementation must exist to run on {device}, got none "
+                "(move the arrays to the other device, or run the specification under "
                 "kernelmill.backend('numpy'))"
             )
-        self._others[backend] = twin
-        return twin
+        self._others[backend] = loaded
+        return loaded
+
+    def _loaded(self, module: Any, cuda: bool) -> Callable[..., Any] | None:
+        """The compiled function in an extension module, which is told the signature."""
+        compiled = getattr(getattr(module, self.family, None), self.op_name, None)
+        if compiled is not None and self.signature is not None:
+            refuse = functools.partial(self.signature.refuse, cuda)
+            module.describe(self.name, *self.signature.encoded(), refuse)
+        return compiled
 
     def _backend_of(self, array: Any) -> str:
         if isinstance(array, np.ndarray):
             return "cpu"
         if is_cupy(array):
             return "cuda"
+        if self.signature is not None and self.signature.takes_csr and is_csr(array):
+            return "cpu"
+        csr = self.signature is not None and self.signature.takes_csr
         raise TypeError(
-            f"{self.name}: the first argument must be a NumPy or CuPy array, got "
-            f"{type(array).__name__} (convert it with numpy.asarray)"
+            f"{self.name}: the first argument must be a NumPy or CuPy array"
+            f"{' or a SciPy CSR matrix' if csr else ''}, got {type(array).__name__} (convert it "
+            "with numpy.asarray)"
         )
 
     def _refuse_mixed(self, backend: str, array: Any) -> None:
@@ -109,20 +151,36 @@ class Op:
         )
 
 
-def op(specification: Callable[..., Any] | None = None, *, array_free: bool = False) -> Any:
+def op(signature: Any, *, cuda: str = "") -> Any:
     """Register a NumPy function as the specification of an op.
 
     Parameters
     ----------
-    specification : callable
-        The specification. Its docstring is the contract that every twin keeps.
-    array_free : bool, default=False
-        Set when no argument is an array, e.g. for random numbers.
+    signature : str
+        What the arguments and results are, as `_signature.py` says; it checks the specification
+        and drives the binders of both devices. ``@op`` alone makes an op without a signature.
+    cuda : str, default=""
+        Why there is no CUDA implementation, for an op that no estimator can reach on a GPU.
+
+    Returns
+    -------
+    decorator : callable
+        Takes the specification, whose docstring is the contract that every implementation keeps,
+        and returns the op.
     """
-    if specification is None:
-        return functools.partial(op, array_free=array_free)
-    made = Op(specification, array_free)
-    if made.name in registry and registry[made.name].specification is not specification:
+
+    if callable(signature):
+        return register(Op(signature))
+
+    def decorate(specification: Callable[..., Any]) -> Op:
+        return register(Op(specification, signature, cuda=cuda))
+
+    return decorate
+
+
+def register(made: Op) -> Op:
+    """Add an op to the registry; names are unique."""
+    if made.name in registry:
         raise ValueError(f"op: names must be unique, got {made.name} twice")
     registry[made.name] = made
     return made
@@ -145,7 +203,8 @@ def backend(name: str) -> AbstractContextManager[None]:
     Parameters
     ----------
     name : {"numpy", "cpu", "cuda"}
-        ``"numpy"`` runs the specifications, ``"cpu"`` the C++ twins, ``"cuda"`` the CUDA twins.
+        ``"numpy"`` runs the specifications, ``"cpu"`` the C++ implementations and
+        ``"cuda"`` the CUDA ones.
         Arrays are not moved: an op that gets an array of the other device raises TypeError.
 
     Returns
@@ -175,7 +234,7 @@ def backend(name: str) -> AbstractContextManager[None]:
 
 @contextmanager
 def using_level(level: str) -> Iterator[None]:
-    """Run every op inside the block on the C++ twins of one instruction-set level (for tests)."""
+    """Run every op inside the block on the C++ code of one instruction-set level (for tests)."""
     if level not in _levels.runnable():
         raise ValueError(
             f"using_level: level must be one of {', '.join(_levels.runnable())}, got {level!r}"

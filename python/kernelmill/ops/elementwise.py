@@ -12,21 +12,30 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.special
 
 from ._op import Op, registry
 from .elementwise_table import BACKWARD, DERIVATIVES, FORWARD, ROWS, TYPES, Derivative, Row
+
+
+def _scipy(name: str) -> Callable[..., Any]:
+    def function(x: Any) -> Any:
+        import scipy.special  # 0.2 s: only where a specification runs
+
+        return getattr(scipy.special, name)(x)
+
+    return function
+
 
 # What the expressions call.
 LANGUAGE: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
     "clip": lambda x, low, high: np.minimum(np.maximum(x, low), high),
-    "erf": scipy.special.erf,
+    "erf": _scipy("erf"),
     "exp": np.exp,
     "expm1": np.expm1,
     "log": np.log,
     "log1p": np.log1p,
-    "logistic": scipy.special.expit,
+    "logistic": _scipy("expit"),
     "maximum": np.maximum,
     "minimum": np.minimum,
     "sqrt": np.sqrt,
@@ -127,15 +136,19 @@ def _operands(row: Row, given: tuple[Any, ...]) -> tuple[tuple[Any, ...], np.dty
     operands = []
     for name, kind, a in zip(row.names, kinds, given, strict=True):
         want = np.dtype(bool) if kind == "bool" else dtype
-        number = not isinstance(a, np.ndarray)
-        weak = (number or a.ndim == 0) and want.kind != "b"
-        if number:
+        if isinstance(a, np.ndarray) and a.ndim == 0 and a.dtype != want and want.kind != "b":
+            a = a.item()
+        if not isinstance(a, np.ndarray):
             fits: dict[str, tuple[type, ...]] = {"b": (bool,), "i": (int, np.integer)}
-            if not isinstance(a, fits.get(want.kind, (int, float, np.number))):
+            good = isinstance(a, fits.get(want.kind, (int, float, np.number)))
+            if good and want.kind == "i":
+                limits = np.iinfo(want.name)
+                good = limits.min <= a <= limits.max
+            if not good:
                 raise TypeError(
                     f"{op}: {name} must be an array or a number that fits {want}, got {a!r}"
                 )
-        elif a.dtype.newbyteorder("=") != want and not weak:
+        elif a.dtype.newbyteorder("=") != want:
             like = "" if kind == "bool" else " like the other arrays"
             raise ValueError(
                 f"{op}: {name} must be {want}{like}, got {a.dtype} (convert it with astype)"

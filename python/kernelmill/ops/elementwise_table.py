@@ -111,7 +111,7 @@ BASIC = (
     Row("exp", "Exponential function", "exp(x)", ulp=(1.05, 1.1),
         notes="-inf gives 0, inf and overflow give inf, underflow is gradual.",
         derivatives={"x": "dout * result"}, example=("[-inf, 0.0]", "[0., 1.]")),
-    Row("expm1", "e^x - 1, accurate for small x", "expm1(x)", ulp=(2.0, 2.0),
+    Row("expm1", "e^x - 1, accurate for small x", "expm1(x)", ulp=(2.0, 2.5),
         notes="-inf gives -1, inf and overflow give inf, +-0 gives +-0.",
         derivatives={"x": "dout * exp(x)"}, example=("[-inf, -0.0]", "[-1., -0.]")),
     Row("log", "Natural logarithm", "log(x)", ulp=(1.0, 1.0),
@@ -143,7 +143,7 @@ ACTIVATIONS = (
                      "slope": "where(x > 0, 0, x * dout)"},
         example=("[-1.0, 2.0], 0.5", "[-0.5,  2. ]")),
     Row("elu", "Exponential linear unit", "where(x > 0, x, alpha * expm1(x))", "x, alpha",
-        ulp=(4.5, 4.5), notes="-inf gives -alpha.",
+        ulp=(4.5, 5.5), notes="-inf gives -alpha.",
         derivatives={"x": "where(x > 0, dout, dout * alpha * exp(x))",
                      "alpha": "where(x > 0, 0, dout * expm1(x))"},
         example=("[-inf, 2.0], 0.5", "[-0.5,  2. ]")),
@@ -152,7 +152,7 @@ ACTIVATIONS = (
         notes="-inf gives -1.758...",
         derivatives={"x": "where(x > 0, 1.0507009873554805 * dout, "
                           "dout * 1.7580993408473768 * exp(x))"},
-        example=("[0.0, 1.0]", "[0.       , 1.0507010]")),
+        example=("[0.0, 1.0]", "[0.        , 1.05070099]")),
     Row("gelu", "Gaussian error linear unit: x times the normal distribution function of x",
         "where(x < -40, 0, x) * 0.5 * (1 + erf(x * 0.7071067811865476))",
         ulp=(2.0, 2.0), scale="abs(x)", notes="-inf gives 0, inf gives inf.",
@@ -178,7 +178,7 @@ ACTIVATIONS = (
         derivatives={"x": "dout * logistic(x)"}, example=("[-inf, inf]", "[ 0., inf]")),
     Row("log_sigmoid", "Logarithm of the logistic function", "minimum(x, 0) - log1p(exp(-abs(x)))",
         ulp=(4.0, 4.0), notes="-inf gives -inf, inf gives 0 (-0 where it is rounded).",
-        derivatives={"x": "dout * logistic(-x)"}, example=("[-inf, -800.0]", "[-inf, -800.]")),
+        derivatives={"x": "dout * logistic(-x)"}, example=("[-inf, -800.0]", "[ -inf, -800.]")),
 )  # fmt: skip
 
 ARITHMETIC = (

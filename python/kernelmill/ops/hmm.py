@@ -1,4 +1,4 @@
-"""Hidden Markov models: forward, backward, posteriors, Viterbi, sampling and symbol counts.
+"""Hidden Markov models: forward, posteriors, Viterbi, sampling and symbol counts.
 
 Symbols: K states, T time steps of S sequences one after the other; ``lengths`` says how long each
 is and adds up to T. ``log_density[t, j] = log p(x_t | z_t = j)``, ``startprob`` is pi and
@@ -6,11 +6,16 @@ is and adds up to T. ``log_density[t, j] = log p(x_t | z_t = j)``, ``startprob``
 variational inference passes subnormalised ones. Where nothing was observed the log density is 0.
 Everything is float64.
 
-Three recursions, written here in log space (the twins scale instead, see `forward`):
+Three recursions, written here in log space (implementations scale instead, see `forward`):
 
     log alpha_t(j) = log b_t(j) + log sum_i alpha_{t-1}(i) A(i, j),      alpha_0 = pi b_0
     log beta_t(i)  = log sum_j A(i, j) b_{t+1}(j) beta_{t+1}(j),         beta_{T-1} = 1
     v_t(j)         = log b_t(j) + max_i (v_{t-1}(i) + log A(i, j)),      v_0 = log pi + log b_0
+
+NaN in an argument reaches its own sequence and the sums over all sequences. Empty sequences and
+T = 0 are allowed, and add nothing. All ops are deterministic: sums run over chunks whose bounds
+depend on shapes and lengths alone and are combined in order, so results have the same bits at any
+thread count. Cost is counted in flops; sequences run in parallel.
 """
 
 from __future__ import annotations
@@ -20,36 +25,7 @@ import numpy as np
 from ._op import op
 
 
-def _check(
-    name: str,
-    log_density: np.ndarray,
-    lengths: np.ndarray,
-    *,
-    transitions: tuple[str, np.ndarray],
-    start: tuple[str, np.ndarray] | None = None,
-) -> None:
-    if log_density.ndim != 2 or log_density.dtype != np.float64 or log_density.shape[1] < 1:
-        raise ValueError(
-            f"hmm.{name}: log_density must be a float64 matrix of shape (T, K) with K >= 1, got "
-            f"{log_density.dtype} of shape {log_density.shape}"
-        )
-    T, K = log_density.shape
-    expected = [(*transitions, (K, K))] + ([(*start, (K,))] if start else [])
-    for argument, value, shape in expected:
-        if value.shape != shape or value.dtype != np.float64:
-            raise ValueError(
-                f"hmm.{name}: {argument} must be float64 of shape {shape}, got {value.dtype} of "
-                f"shape {value.shape}"
-            )
-    _check_lengths(name, lengths, T)
-
-
 def _check_lengths(name: str, lengths: np.ndarray, T: int) -> None:
-    if lengths.ndim != 1 or lengths.dtype != np.int64:
-        raise ValueError(
-            f"hmm.{name}: lengths must be int64 of shape (S,), got {lengths.dtype} of shape "
-            f"{lengths.shape}"
-        )
     if (lengths < 0).any() or lengths.sum() != T:
         raise ValueError(
             f"hmm.{name}: lengths must be at least 0 and add up to {T}, got a sum of "
@@ -102,7 +78,10 @@ def _finite(x: np.ndarray) -> np.ndarray:
     return np.where(np.isneginf(x), 0.0, x)
 
 
-@op
+@op(
+    "log_density: f64[T,K>=1], startprob: f64[K], transmat: f64[K,K], lengths: i64[S]"
+    " -> filtered: f64[T,K], log_prob: f64[S]"
+)
 def forward(
     log_density: np.ndarray, startprob: np.ndarray, transmat: np.ndarray, lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -135,24 +114,17 @@ def forward(
 
     Notes
     -----
-    Twins take the largest log density out of each row and scale alpha at each step, as Rabiner's
-    c_t does. Where terms that underflowed might matter they work in log space, so the result is the
-    same as there within rounding. Relative error about 2 T K eps. On CUDA few long sequences are
-    cut into segments that are chained. NaN in log_density gives NaN from that row on. Empty
-    sequences and T = 0 are allowed. Deterministic: the same bits at any thread count. Cost 2 T K^2
-    flops; sequences run in parallel.
+    Implementations take the largest log density out of each row and scale alpha at each step, as
+    Rabiner's c_t does. Where terms that underflowed might matter they work in log space, so the
+    result is the same as there within rounding. Relative error about 2 T K eps. On CUDA few long
+    sequences are cut into segments that are chained. NaN in log_density gives NaN from that row on.
+    Cost 2 T K^2 flops.
 
     References
     ----------
     Rabiner (1989), "A tutorial on hidden Markov models", sections III.A and V.A.
     """
-    _check(
-        "forward",
-        log_density,
-        lengths,
-        transitions=("transmat", transmat),
-        start=("startprob", startprob),
-    )
+    _check_lengths("forward", lengths, len(log_density))
     filtered = np.empty_like(log_density)
     log_prob = np.zeros(len(lengths))
     for s, span in enumerate(_spans(lengths)):
@@ -163,50 +135,12 @@ def forward(
     return filtered, log_prob
 
 
-@op
-def backward(log_density: np.ndarray, transmat: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Likelihood of what follows each step, given the state there, scaled to sum to one.
 
-    ``future[t, i] = beta_t(i) / sum_j beta_t(j)``.
-
-    Parameters
-    ----------
-    log_density : ndarray of shape (T, K), float64
-        As in `forward`.
-    transmat : ndarray of shape (K, K), float64
-        A, not negative.
-    lengths : ndarray of shape (S,), int64
-        Lengths of the sequences, adding up to T.
-
-    Returns
-    -------
-    future : ndarray of shape (T, K), float64
-        Rows sum to one, 1 / K at the end of a sequence; 0 where what follows is impossible.
-
-    Raises
-    ------
-    ValueError
-        If shapes, dtypes or lengths do not fit.
-
-    Notes
-    -----
-    Scaled and, where needed, done again in log space as in `forward`. NaN gives NaN in all rows
-    before it. Empty sequences and T = 0 are allowed. Deterministic: the same bits at any thread
-    count. Cost 2 T K^2 flops.
-
-    References
-    ----------
-    Rabiner (1989), "A tutorial on hidden Markov models", sections III.A and V.A.
-    """
-    _check("backward", log_density, lengths, transitions=("transmat", transmat))
-    future = np.empty_like(log_density)
-    for span in _spans(lengths):
-        if span.start < span.stop:
-            future[span] = _normalised(_log_beta(log_density[span], transmat))
-    return future
-
-
-@op
+@op(
+    "log_density: f64[T,K>=1], startprob: f64[K], transmat: f64[K,K], lengths: i64[S],"
+    " sequence_weight: f64[S]? -> gamma: f64[T,K], log_prob: f64[S], starts: f64[K],"
+    " transitions: f64[K,K]"
+)
 def posteriors(
     log_density: np.ndarray,
     startprob: np.ndarray,
@@ -251,30 +185,16 @@ def posteriors(
     -----
     ``gamma_t(j) ~ alpha_t(j) beta_t(j)`` and ``xi_t(i, j) ~ alpha_t(i) A(i, j) b_{t+1}(j)
     beta_{t+1}(j)``, scaled and, where needed, done again in log space as in `forward`; impossible
-    sequences add nothing to the sums. The sums add up over chunks of whole sequences. NaN in
-    log_density reaches its sequence and the sums. Empty sequences and T = 0 are allowed.
-    Deterministic: sums run over chunks of sequences whose bounds depend on lengths alone, combined
-    in order, the same bits at any thread count. Cost 6 T K^2 flops; the forward and backward passes
-    of a sequence run side by side.
+    sequences add nothing to the sums. The sums add up over chunks of whole sequences. Cost 6 T K^2
+    flops; the forward and backward passes of a sequence run side by side.
 
     References
     ----------
     Baum, Petrie, Soules, Weiss (1970), "A maximization technique occurring in the statistical
     analysis of probabilistic functions of Markov chains". Rabiner (1989), section III.C.
     """
-    _check(
-        "posteriors",
-        log_density,
-        lengths,
-        transitions=("transmat", transmat),
-        start=("startprob", startprob),
-    )
+    _check_lengths("posteriors", lengths, len(log_density))
     weights = np.ones(len(lengths)) if sequence_weight is None else sequence_weight
-    if weights.shape != lengths.shape or weights.dtype != np.float64:
-        raise ValueError(
-            f"hmm.posteriors: sequence_weight must be float64 of shape {lengths.shape}, got "
-            f"{weights.dtype} of shape {weights.shape}"
-        )
     K = len(startprob)
     gamma = np.zeros_like(log_density)
     log_prob, starts, transitions = np.zeros(len(lengths)), np.zeros(K), np.zeros((K, K))
@@ -296,7 +216,10 @@ def posteriors(
     return gamma, log_prob, starts, transitions
 
 
-@op
+@op(
+    "log_density: f64[T,K>=1], log_startprob: f64[K], log_transmat: f64[K,K], lengths: i64[S]"
+    " -> states: i32[T], log_prob: f64[S]"
+)
 def viterbi(
     log_density: np.ndarray,
     log_startprob: np.ndarray,
@@ -332,22 +255,16 @@ def viterbi(
     -----
     One tie rule: the lowest state, at the end of a sequence and among equally good predecessors,
     going back; an impossible sequence falls under it too. Each v_t(j) is the sum of three numbers
-    in one order, ``(v_{t-1}(i) + log A(i, j)) + log b_t(j)``, so all twins give the same bits. With
-    NaN in log_density the path is unspecified within range and log_prob NaN or a number. Empty
-    sequences and T = 0 are allowed. Deterministic. Cost 2 T K^2 flops; sequences run in parallel.
+    in one order, ``(v_{t-1}(i) + log A(i, j)) + log b_t(j)``, so all implementations give the same
+    bits. With NaN in log_density the path is unspecified within range and log_prob NaN or a number.
+    Cost 2 T K^2 flops.
 
     References
     ----------
     Viterbi (1967), "Error bounds for convolutional codes and an asymptotically optimum decoding
     algorithm".
     """
-    _check(
-        "viterbi",
-        log_density,
-        lengths,
-        transitions=("log_transmat", log_transmat),
-        start=("log_startprob", log_startprob),
-    )
+    _check_lengths("viterbi", lengths, len(log_density))
     states = np.empty(len(log_density), dtype=np.int32)
     log_prob = np.zeros(len(lengths))
     for s, span in enumerate(_spans(lengths)):
@@ -366,7 +283,11 @@ def viterbi(
     return states, log_prob
 
 
-@op
+@op(
+    "startprob: f64[K>=1], transmat: f64[K,K], uniforms: f64[T], lengths: i64[S]"
+    " -> states: i32[T]",
+    cuda="no model samples paths on a GPU",
+)
 def sample_states(
     startprob: np.ndarray, transmat: np.ndarray, uniforms: np.ndarray, lengths: np.ndarray
 ) -> np.ndarray:
@@ -397,27 +318,13 @@ def sample_states(
     -----
     Number u picks the first state whose running sum of probabilities passes ``u * total``, so a
     state with probability 0 is never picked; a row of A that sums to 0 keeps its state. NaN in an
-    argument gives unspecified states within range. Empty paths and T = 0 are allowed.
-    Deterministic: running sums are added in the order of states, so all twins give the same bits.
-    Cost T log2 K comparisons after K^2 additions; paths run in parallel.
+    argument gives unspecified states within range. Running sums are added in the order of states,
+    so all implementations give the same bits. Cost T log2 K comparisons after K^2 additions.
 
     References
     ----------
     Devroye (1986), "Non-uniform random variate generation", III.2: inversion by search.
     """
-    K = len(startprob)
-    for argument, value, shape in (
-        ("startprob", startprob, (K,)),
-        ("transmat", transmat, (K, K)),
-        ("uniforms", uniforms, (len(uniforms),)),
-    ):
-        if value.shape != shape or value.dtype != np.float64:
-            raise ValueError(
-                f"hmm.sample_states: {argument} must be float64 of shape {shape}, got "
-                f"{value.dtype} of shape {value.shape}"
-            )
-    if K < 1:
-        raise ValueError("hmm.sample_states: startprob must have at least one state, got none")
     _check_lengths("sample_states", lengths, len(uniforms))
 
     def pick(running: np.ndarray, u: float, held: int) -> int:
@@ -437,7 +344,7 @@ def sample_states(
     return states
 
 
-@op
+@op("symbols: i64[T], gamma: f64[T,K>=1], n_symbols: int[1,2**63) -> counts: f64[K,n_symbols]")
 def symbol_counts(symbols: np.ndarray, gamma: np.ndarray, n_symbols: int) -> np.ndarray:
     """Expected number of times that each state emits each symbol.
 
@@ -464,29 +371,15 @@ def symbol_counts(symbols: np.ndarray, gamma: np.ndarray, n_symbols: int) -> np.
 
     Notes
     -----
-    NaN in gamma reaches the count of its state and symbol. T = 0 gives zeros. Sums run over chunks
-    whose bounds depend on the shapes alone, combined in order: the same bits at any thread count,
-    deterministic. Cost T K additions.
+    NaN in gamma reaches the count of its state and symbol. Cost T K additions.
 
     References
     ----------
     Rabiner (1989), "A tutorial on hidden Markov models", equation 40c.
     """
-    if symbols.ndim != 1 or symbols.dtype != np.int64:
+    if symbols.max(initial=-1) >= n_symbols:
         raise ValueError(
-            f"hmm.symbol_counts: symbols must be int64 of shape (T,), got {symbols.dtype} of shape "
-            f"{symbols.shape}"
-        )
-    T = len(symbols)
-    if gamma.ndim != 2 or len(gamma) != T or gamma.dtype != np.float64 or gamma.shape[1] < 1:
-        raise ValueError(
-            f"hmm.symbol_counts: gamma must be float64 of shape ({T}, K) with K >= 1, got "
-            f"{gamma.dtype} of shape {gamma.shape}"
-        )
-    if n_symbols < 1 or (T and symbols.max() >= n_symbols):
-        raise ValueError(
-            f"hmm.symbol_counts: symbols must be below n_symbols, at least 1, got "
-            f"{symbols.max(initial=0)} and n_symbols = {n_symbols}"
+            f"hmm.symbol_counts: symbols must be below n_symbols = {n_symbols}, got {symbols.max()}"
         )
     counts = np.zeros((n_symbols, gamma.shape[1]))
     seen = symbols >= 0

@@ -3,6 +3,12 @@
 Symbols: X is (n, d) data, C is (k, d) centers, w (n,) weights. Centers are float64 even for float32
 data: far from the origin the spacing of float32 would move them (mean 1e4 times the spread loses
 four of seven digits). Ties go to the lowest center index everywhere.
+
+NaN and infinity in X are not refused: such a row has any label within range and reaches what is
+summed over that cluster. Empty X gives empty results and sums of zero unless the op says otherwise.
+All ops are deterministic: sums run in float64 over chunks of rows whose bounds depend on the shapes
+alone and are combined in order, so results have the same bits at any thread count. Cost is counted
+in flops.
 """
 
 from __future__ import annotations
@@ -17,27 +23,8 @@ def _squared_distances(X: np.ndarray, centers: np.ndarray) -> np.ndarray:
     return (difference**2).sum(axis=2)
 
 
-def _check(name: str, X: np.ndarray, centers: np.ndarray, weight: np.ndarray | None = None) -> None:
-    if X.ndim != 2 or X.dtype not in (np.float32, np.float64):
-        raise ValueError(
-            f"kmeans.{name}: X must be a float32 or float64 matrix, got {X.dtype} of shape "
-            f"{X.shape}"
-        )
-    if centers.ndim != 2 or centers.dtype != np.float64 or centers.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"kmeans.{name}: centers must be float64 of shape (k, {X.shape[1]}), got "
-            f"{centers.dtype} of shape {centers.shape}"
-        )
-    if len(centers) < 1:
-        raise ValueError(f"kmeans.{name}: centers must have at least one row, got {centers.shape}")
-    if weight is not None and (weight.shape != (len(X),) or weight.dtype != X.dtype):
-        raise ValueError(
-            f"kmeans.{name}: sample_weight must be {X.dtype} of shape ({len(X)},), got "
-            f"{weight.dtype} of shape {weight.shape}"
-        )
 
-
-@op
+@op("X: T[n,d]|csr, centers: f64[k>=1,d] -> labels: i32[n], squared_distances: T[n]")
 def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Nearest center of each row.
 
@@ -64,23 +51,24 @@ def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Notes
     -----
-    Twins compare ``||c'||^2 - 2 x'.c'`` at the dtype of X after moving the origin to a median o of
-    the centers (x' = x - o, c' = c - o), so a label may differ where two centers are equally near
-    within rounding; the distance returned is recomputed from differences, without cancellation.
-    A row with NaN or inf has an unspecified label within range and a distance of NaN or inf. Empty
-    X gives empty results. Deterministic, one row at a time. Cost 2 n k d flops.
+    Implementations compare ``||c'||^2 - 2 x'.c'`` at the dtype of X after moving the origin to a
+    median o of the centers (x' = x - o, c' = c - o), so a label may differ where two centers are
+    equally near within rounding; the distance returned is recomputed from differences, without
+    cancellation. The distance of a row with NaN or inf is NaN or inf. Cost 2 n k d flops.
 
     References
     ----------
     Lloyd (1982), "Least squares quantization in PCM".
     """
-    _check("assign", X, centers)
     squared = _squared_distances(X, centers)
     labels = squared.argmin(axis=1)
     return labels.astype(np.int32), squared[np.arange(len(X)), labels].astype(X.dtype)
 
 
-@op
+@op(
+    "X: T[n,d]|csr, centers: f64[k>=1,d], sample_weight: T[n]? -> sums: f64[k,d],"
+    " weights: f64[k], inertia: float"
+)
 def lloyd_step(
     X: np.ndarray, centers: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -111,15 +99,12 @@ def lloyd_step(
 
     Notes
     -----
-    Labels as in `assign`. Empty X gives zeros. Sums run in float64, per chunk of rows whose bounds
-    depend on the shapes alone, combined in chunk order: the same bits at any thread count. NaN and
-    inf reach the statistics of the cluster that the row falls in. Cost 2 n k d + 3 n d flops.
+    Labels as in `assign`. Cost 2 n k d + 3 n d flops.
 
     References
     ----------
     Lloyd (1982), "Least squares quantization in PCM".
     """
-    _check("lloyd_step", X, centers, sample_weight)
     labels, _ = assign.specification(X, centers)
     w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
     sums = np.zeros(centers.shape)
@@ -129,7 +114,11 @@ def lloyd_step(
     return sums, weights, float((w * nearest).sum())
 
 
-@op
+@op(
+    "X: T[n,d], centers: f64[k>=1,d], labels: inout i32[n], bounds: inout T[m=n|0,2],"
+    " sample_weight: T[n]?, n_steps: int, tol: float -> new_centers: f64[k,d], weights: f64[k],"
+    " steps: int, shift: float, status: int"
+)
 def lloyd(
     X: np.ndarray,
     centers: np.ndarray,
@@ -184,25 +173,13 @@ def lloyd(
     Labels are those of `assign` at the centers before the last update. Bounds change the work,
     never the result: a row is passed over only when its bounds, widened by the rounding error of
     the comparison, prove that the comparison would keep its label. On return the bounds hold for
-    ``new_centers``. NaN and inf reach the center of the cluster that the row falls in. Empty X
-    keeps the centers and gives status 3. The same bits at any thread count, with or without
-    bounds: deterministic. Cost at most 2 n k d flops a step.
+    ``new_centers``. Results have the same bits with or without bounds. Empty X keeps the centers
+    and gives status 3. Cost at most 2 n k d flops a step.
 
     References
     ----------
     Lloyd (1982), "Least squares quantization in PCM"; Hamerly (2010), "Making k-means even faster".
     """
-    _check("lloyd", X, centers, sample_weight)
-    if labels.shape != (len(X),) or labels.dtype != np.int32:
-        raise ValueError(
-            f"kmeans.lloyd: labels must be int32 of shape ({len(X)},), got {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-    if bounds.shape not in ((len(X), 2), (0, 2)) or bounds.dtype != X.dtype:
-        raise ValueError(
-            f"kmeans.lloyd: bounds must be {X.dtype} of shape ({len(X)}, 2) or (0, 2), got "
-            f"{bounds.dtype} of shape {bounds.shape}"
-        )
     steps, shift, status = 0, np.inf, 0
     weights = np.zeros(len(centers))
     while steps < n_steps and status == 0:
@@ -230,7 +207,12 @@ def lloyd(
     return centers.copy(), weights, steps, shift, status
 
 
-@op
+@op(
+    "X: T[n,d], starts: i64[r,k>=1], sample_weight: T[n]?, max_steps: int, tol: float"
+    " -> centers: f64[r,k,d], labels: i32[r,n], squared_distances: T[r,n], steps: i64[r],"
+    " status: i32[r]",
+    cuda="it is for data too small to share the threads of a CPU; on a GPU call kmeans.lloyd for each",
+)
 def restarts(
     X: np.ndarray,
     starts: np.ndarray,
@@ -278,26 +260,19 @@ def restarts(
 
     Notes
     -----
-    Each run has the bits of `lloyd` from ``X[starts[i]]`` and of `assign` after it, at any thread
-    count: deterministic. NaN and inf go where they go there. Empty X has no rows to start from.
-    Cost 2 n k d flops for each step and for the labels.
+    Each run has the bits of `lloyd` from ``X[starts[i]]`` and of `assign` after it. Empty X has no
+    rows to start from. Cost 2 n k d flops for each step and for the labels.
 
     References
     ----------
     Lloyd (1982), "Least squares quantization in PCM".
     """
-    if starts.ndim != 2 or starts.dtype != np.int64 or starts.shape[1] < 1:
-        raise ValueError(
-            f"kmeans.restarts: starts must be int64 of shape (r, k) with k >= 1, got "
-            f"{starts.dtype} of shape {starts.shape}"
-        )
     if starts.size and not (starts.min() >= 0 and starts.max() < len(X)):
         raise IndexError(
             f"kmeans.restarts: starts must lie in [0, {len(X)}), got {starts.min()} to "
             f"{starts.max()}"
         )
     r, k = starts.shape
-    _check("restarts", X, np.zeros((k, X.shape[-1])), sample_weight)
     centers = np.empty((r, k, X.shape[1]))
     nearest = np.empty((r, len(X)), dtype=np.int32)
     squared = np.empty((r, len(X)), dtype=X.dtype)
@@ -312,7 +287,10 @@ def restarts(
     return centers, nearest, squared, steps, status
 
 
-@op
+@op(
+    "X: T[n>=1,d], uniforms: f64[r?,k,t>=1], sample_weight: T[n]? -> indices: i64[r?,k],"
+    " squared_distances: T[r?,n]"
+)
 def plus_plus(
     X: np.ndarray, uniforms: np.ndarray, sample_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -348,31 +326,14 @@ def plus_plus(
     -----
     Number u picks the first row whose running sum of ``w D^2`` passes ``u * total``; when the total
     is 0 (fewer distinct rows than seeds) it picks by weight instead. Empty X raises. With NaN or
-    inf in X the choice is unspecified. Deterministic: the same bits at any thread count, and for
-    one seeding alone or among others. Cost 2 n k t d flops at most for each seeding.
+    inf in X the choice is unspecified. One seeding has the same bits alone or among others. Cost 2
+    n k t d flops at most for each seeding.
 
     References
     ----------
     Arthur and Vassilvitskii (2007), "k-means++: the advantages of careful seeding", section 5 for
     the greedy variant.
     """
-    if X.ndim != 2 or X.dtype not in (np.float32, np.float64) or len(X) == 0:
-        raise ValueError(
-            f"kmeans.plus_plus: X must be a float32 or float64 matrix with rows, got {X.dtype} of "
-            f"shape {X.shape}"
-        )
-    if uniforms.ndim not in (2, 3) or uniforms.shape[-1] < 1 or uniforms.dtype != np.float64:
-        raise ValueError(
-            f"kmeans.plus_plus: uniforms must be float64 of shape (k, t) or (r, k, t) with t >= 1, "
-            f"got {uniforms.dtype} of shape {uniforms.shape}"
-        )
-    if sample_weight is not None and (
-        sample_weight.shape != (len(X),) or sample_weight.dtype != X.dtype
-    ):
-        raise ValueError(
-            f"kmeans.plus_plus: sample_weight must be {X.dtype} of shape ({len(X)},), got "
-            f"{sample_weight.dtype} of shape {sample_weight.shape}"
-        )
     if uniforms.ndim == 3:
         rows = np.empty(uniforms.shape[:2], dtype=np.int64)
         squared = np.empty((len(uniforms), len(X)), dtype=X.dtype)
@@ -403,7 +364,10 @@ def plus_plus(
     return indices, closest.astype(X.dtype)
 
 
-@op
+@op(
+    "X: T[n,d], rows: i64[b], centers: f64[k>=1,d], weight_sums: f64[k], sample_weight: T[n]?"
+    " -> new_centers: f64[k,d], new_weight_sums: f64[k], inertia: float"
+)
 def minibatch_step(
     X: np.ndarray,
     rows: np.ndarray,
@@ -445,19 +409,12 @@ def minibatch_step(
 
     Notes
     -----
-    Ties as in `assign`. An empty batch changes nothing. NaN and inf reach the center that the row
-    falls in. The same bits at any thread count. Cost 2 b k d flops.
+    Ties as in `assign`. An empty batch changes nothing. Cost 2 b k d flops.
 
     References
     ----------
     Sculley (2010), "Web-scale k-means clustering".
     """
-    _check("minibatch_step", X, centers, sample_weight)
-    if weight_sums.shape != (len(centers),) or weight_sums.dtype != np.float64:
-        raise ValueError(
-            f"kmeans.minibatch_step: weight_sums must be float64 of shape ({len(centers)},), got "
-            f"{weight_sums.dtype} of shape {weight_sums.shape}"
-        )
     if rows.size and (rows.min() < 0 or rows.max() >= len(X)):
         raise IndexError(
             f"kmeans.minibatch_step: rows must lie in [0, {len(X)}), got "

@@ -1,4 +1,8 @@
-"""The dense matrix product: the tile product with nothing done to its tiles."""
+"""The dense matrix product: the tile product with nothing done to its tiles.
+
+NaN and infinity propagate. An empty sum, k = 0, is 0. Deterministic: each entry is one sum in
+ascending k, so results have the same bits at any thread count. Cost is 2 m n k flops.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import numpy as np
 from ._op import op
 
 
-@op
+@op("A: T[m,k], B: T[k,n], C: T[m,n]?, alpha: float, beta: float -> out: T[m,n]")
 def matmul(
     A: np.ndarray,
     B: np.ndarray,
@@ -40,24 +44,15 @@ def matmul(
 
     Notes
     -----
-    NaN and inf propagate. k = 0 gives ``beta * C``. Each entry is one sum in ascending k at the
-    dtype of A (twins), so results have the same bits at any thread count. Cost 2 m n k flops.
+    Implementations add at the dtype of A. With k = 0 the result is ``beta * C``.
 
     References
     ----------
     Goto and van de Geijn (2008), "Anatomy of high-performance matrix multiplication".
     """
-    if A.ndim != 2 or B.ndim != 2 or A.shape[1] != B.shape[0] or A.dtype != B.dtype:
-        raise ValueError(
-            f"matmul.matmul: A and B must be matrices that fit and share a dtype, got "
-            f"{A.shape} {A.dtype} and {B.shape} {B.dtype}"
-        )
     out = alpha * (A.astype(np.float64) @ B.astype(np.float64))
     if beta != 0:
-        if C is None or C.shape != out.shape or C.dtype != A.dtype:
-            raise ValueError(
-                f"matmul.matmul: C must have shape {out.shape} and dtype {A.dtype} when beta != 0, "
-                f"got {None if C is None else (C.shape, C.dtype)}"
-            )
+        if C is None:
+            raise ValueError("matmul.matmul: C must be given when beta is not 0, got None")
         out = out + beta * C.astype(np.float64)
     return out.astype(A.dtype)

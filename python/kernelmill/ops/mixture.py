@@ -9,6 +9,11 @@ which is the log weight of a mixture or what a variational bound puts in its pla
 Parameters are float64 even for float32 data. Statistics are moments about the means that the pass
 was given: about the origin they would lose all digits where means are large beside the spread.
 One P for all components is the tied covariance; a diagonal one with equal entries the spherical.
+
+A row with NaN gets NaN, and so do sums over rows unless the op says otherwise. Empty X gives empty
+results and sums of zero. All ops are deterministic: what is summed over rows is summed over chunks
+whose bounds depend on the shapes alone, combined in order, so results have the same bits at any
+thread count. Cost is counted in flops.
 """
 
 from __future__ import annotations
@@ -20,33 +25,12 @@ from ._op import op
 _LOG_2PI = float(np.log(2 * np.pi))
 
 
-def _check(name: str, X: np.ndarray, means: np.ndarray, **others: tuple) -> None:
-    if X.ndim != 2 or X.dtype not in (np.float32, np.float64):
-        raise ValueError(
-            f"mixture.{name}: X must be a float32 or float64 matrix, got {X.dtype} of shape "
-            f"{X.shape}"
-        )
-    if means.ndim != 2 or means.dtype != np.float64 or means.shape[1] != X.shape[1]:
-        raise ValueError(
-            f"mixture.{name}: means must be float64 of shape (k, {X.shape[1]}), got {means.dtype} "
-            f"of shape {means.shape}"
-        )
-    if len(means) < 1:
-        raise ValueError(f"mixture.{name}: means must have at least one row, got {means.shape}")
-    for argument, (value, dtype, shapes) in others.items():
-        if value is not None and (value.shape not in shapes or value.dtype != dtype):
-            raise ValueError(
-                f"mixture.{name}: {argument} must be {np.dtype(dtype)} of shape "
-                f"{' or '.join(map(str, shapes))}, got {value.dtype} of shape {value.shape}"
-            )
 
 
-def _full_shapes(means: np.ndarray) -> tuple:
-    k, d = means.shape
-    return (k, d, d), (1, d, d)
-
-
-@op
+@op(
+    "X: T[n,d], means: f64[k>=1,d], precisions_cholesky: f64[p=k|1,d,d], offsets: f64[k]"
+    " -> log_joint: T[n,k]"
+)
 def full_log_joint(
     X: np.ndarray, means: np.ndarray, precisions_cholesky: np.ndarray, offsets: np.ndarray
 ) -> np.ndarray:
@@ -78,33 +62,28 @@ def full_log_joint(
 
     Notes
     -----
-    Twins multiply rows by P_j at the dtype of X after moving the origin to a median o of the means
-    and subtract ``(m_j - o) P_j`` then, so the error of each whitened coordinate is a few eps times
-    ``sum_p |X[i, p] - o_p| |P_j[p, q]|``. A row with NaN gets NaN. Empty X gives an empty result.
-    Deterministic, one row at a time: the same bits at any thread count. Cost n k d^2 flops, with a
-    single P n d^2 + 3 n k d.
+    Implementations multiply rows by P_j at the dtype of X after moving the origin to a median o of
+    the means and subtract ``(m_j - o) P_j`` then, so the error of each whitened coordinate is a few
+    eps times ``sum_p |X[i, p] - o_p| |P_j[p, q]|``. Cost n k d^2 flops, with a single P n d^2 + 3 n
+    k d.
 
     References
     ----------
     Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
-    _check(
-        "full_log_joint",
-        X,
-        means,
-        precisions_cholesky=(precisions_cholesky, np.float64, _full_shapes(means)),
-        offsets=(offsets, np.float64, ((len(means),),)),
-    )
     P = np.triu(precisions_cholesky)
     difference = X.astype(np.float64)[:, None, :] - means
     with np.errstate(invalid="ignore", over="ignore"):
-        white = np.einsum("njp,jpq->njq", difference, np.broadcast_to(P, _full_shapes(means)[0]))
+        white = np.einsum("njp,jpq->njq", difference, np.broadcast_to(P, (len(means), *P.shape[1:])))
         log_det = np.log(np.diagonal(P, axis1=1, axis2=2)).sum(axis=1)
         constant = offsets + log_det - 0.5 * X.shape[1] * _LOG_2PI
         return (constant - 0.5 * (white**2).sum(axis=2)).astype(X.dtype)
 
 
-@op
+@op(
+    "X: T[n,d], means: f64[k>=1,d], precisions_cholesky: f64[k,d], offsets: f64[k]"
+    " -> log_joint: T[n,k]"
+)
 def diag_log_joint(
     X: np.ndarray, means: np.ndarray, precisions_cholesky: np.ndarray, offsets: np.ndarray
 ) -> np.ndarray:
@@ -135,21 +114,13 @@ def diag_log_joint(
 
     Notes
     -----
-    Twins sum squares of ``x P - m P`` at the dtype of X after moving the origin to a median of the
-    means. A row with NaN gets NaN. Empty X gives an empty result. Deterministic, one row at a time:
-    the same bits at any thread count. Cost 4 n k d flops.
+    Implementations sum squares of ``x P - m P`` at the dtype of X after moving the origin to a
+    median of the means. Cost 4 n k d flops.
 
     References
     ----------
     Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
-    _check(
-        "diag_log_joint",
-        X,
-        means,
-        precisions_cholesky=(precisions_cholesky, np.float64, (means.shape,)),
-        offsets=(offsets, np.float64, ((len(means),),)),
-    )
     with np.errstate(invalid="ignore", over="ignore"):
         white = (X.astype(np.float64)[:, None, :] - means) * precisions_cholesky
         constant = (
@@ -158,7 +129,7 @@ def diag_log_joint(
         return (constant - 0.5 * (white**2).sum(axis=2)).astype(X.dtype)
 
 
-@op
+@op("log_joint: T[n,k>=1] -> log_prob: T[n], responsibilities: T[n,k]")
 def responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Log density of each row and the share of each component in it, from log joint densities.
 
@@ -185,22 +156,12 @@ def responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Notes
     -----
     The largest entry is taken out of each row first, so nothing overflows. A row that is -inf
-    throughout has log_prob -inf and responsibilities 0; a row with NaN gets NaN. Empty input gives
-    empty results. Deterministic. Cost about 20 flops an entry (one exp).
+    throughout has log_prob -inf and responsibilities 0. Cost about 20 flops an entry (one exp).
 
     References
     ----------
     Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
-    if log_joint.ndim != 2 or log_joint.dtype not in (np.float32, np.float64):
-        raise ValueError(
-            f"mixture.responsibilities: log_joint must be a float32 or float64 matrix, got "
-            f"{log_joint.dtype} of shape {log_joint.shape}"
-        )
-    if log_joint.shape[1] < 1:
-        raise ValueError(
-            f"mixture.responsibilities: log_joint must have columns, got shape {log_joint.shape}"
-        )
     joint = log_joint.astype(np.float64)
     largest = joint.max(axis=1, keepdims=True)
     none = largest == -np.inf
@@ -212,7 +173,10 @@ def responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return log_prob.astype(log_joint.dtype), share.astype(log_joint.dtype)
 
 
-@op
+@op(
+    "X: T[n,d], responsibilities: f64[n,k>=1], means: f64[k,d], pooled: bool -> weights: f64[k],"
+    " sums: f64[k,d], squares: f64[pooled?1:k,d,d]"
+)
 def full_moments(
     X: np.ndarray, responsibilities: np.ndarray, means: np.ndarray, pooled: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -245,22 +209,15 @@ def full_moments(
 
     Notes
     -----
-    Twins accumulate in float64 about one origin near the means and move the moments to each mean at
-    the end of a chunk, so the error is a few float64 eps times the second moment about that origin.
-    NaN and inf reach the moments of their feature. Empty X gives zeros. Sums run over chunks whose
-    bounds depend on the shapes alone, combined in order: the same bits at any thread count,
-    deterministic. Cost n k d^2 flops, pooled n d^2 + 2 n k d.
+    Implementations accumulate in float64 about one origin near the means and move the moments to
+    each mean at the end of a chunk, so the error is a few float64 eps times the second moment about
+    that origin. NaN and inf reach the moments of their feature. Cost n k d^2 flops, pooled n d^2 +
+    2 n k d.
 
     References
     ----------
     Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
-    _check(
-        "full_moments",
-        X,
-        means,
-        responsibilities=(responsibilities, np.float64, ((len(X), len(means)),)),
-    )
     difference = X.astype(np.float64)[:, None, :] - means
     weighted = responsibilities[:, :, None] * difference
     squares = np.einsum("njp,njq->jpq", weighted, difference)
@@ -270,7 +227,10 @@ def full_moments(
     return responsibilities.sum(axis=0), weighted.sum(axis=0), squares
 
 
-@op
+@op(
+    "X: T[n,d], responsibilities: f64[n,k>=1], means: f64[k,d] -> weights: f64[k],"
+    " sums: f64[k,d], squares: f64[k,d]"
+)
 def diag_moments(
     X: np.ndarray, responsibilities: np.ndarray, means: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -301,25 +261,23 @@ def diag_moments(
 
     Notes
     -----
-    Accumulated as in `full_moments`. NaN and inf reach the moments of their feature. Empty X gives
-    zeros. Deterministic: the same bits at any thread count. Cost 4 n k d flops.
+    Accumulated as in `full_moments`. NaN and inf reach the moments of their feature. Cost 4 n k d
+    flops.
 
     References
     ----------
     Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
-    _check(
-        "diag_moments",
-        X,
-        means,
-        responsibilities=(responsibilities, np.float64, ((len(X), len(means)),)),
-    )
     difference = X.astype(np.float64)[:, None, :] - means
     weighted = responsibilities[:, :, None] * difference
     return responsibilities.sum(axis=0), weighted.sum(axis=0), (weighted * difference).sum(axis=0)
 
 
-@op
+@op(
+    "X: T[n,d], means: f64[k>=1,d], precisions_cholesky: f64[p=k|1,d,d], offsets: f64[k],"
+    " sample_weight: T[n]? -> weights: f64[k], sums: f64[k,d], squares: f64[p,d,d],"
+    " log_likelihood: float"
+)
 def full_step(
     X: np.ndarray,
     means: np.ndarray,
@@ -361,9 +319,8 @@ def full_step(
     Notes
     -----
     `full_log_joint`, `responsibilities` and `full_moments` in one pass over X, block by block: no n
-    x k matrix. Rows without weight count for nothing, whatever they hold. NaN reaches all
-    statistics, inf the log-likelihood and the moments of its feature. Empty X gives zeros. The
-    statistics add up over chunks of rows. Deterministic: the same bits at any thread count. Cost 2
+    x k matrix. Rows with zero weight are ignored, whatever they hold; inf reaches the
+    log-likelihood and the moments of its feature. The statistics add up over chunks of rows. Cost 2
     n k d^2 flops, with a single P 2 n d^2 + 6 n k d.
 
     References
@@ -372,13 +329,16 @@ def full_step(
     """
     pooled = len(precisions_cholesky) == 1 and len(means) > 1
     joint = full_log_joint.specification(X, means, precisions_cholesky, offsets)
-    _check("full_step", X, means, sample_weight=(sample_weight, X.dtype, ((len(X),),)))
     weight, X, log_prob, share = _weighted(X, joint, sample_weight)
     moments = full_moments.specification(X, share, means, pooled)
     return *moments, float((weight * log_prob).sum())
 
 
-@op
+@op(
+    "X: T[n,d], means: f64[k>=1,d], precisions_cholesky: f64[k,d], offsets: f64[k],"
+    " sample_weight: T[n]? -> weights: f64[k], sums: f64[k,d], squares: f64[k,d],"
+    " log_likelihood: float"
+)
 def diag_step(
     X: np.ndarray,
     means: np.ndarray,
@@ -420,9 +380,8 @@ def diag_step(
     Notes
     -----
     `diag_log_joint`, `responsibilities` and `diag_moments` in one pass over X, block by block: no n
-    x k matrix. Rows without weight count for nothing, whatever they hold. NaN reaches all
-    statistics, inf the log-likelihood and the moments of its feature. Empty X gives zeros. The
-    statistics add up over chunks of rows. Deterministic: the same bits at any thread count. Cost 8
+    x k matrix. Rows with zero weight are ignored, whatever they hold; inf reaches the
+    log-likelihood and the moments of its feature. The statistics add up over chunks of rows. Cost 8
     n k d flops.
 
     References
@@ -430,7 +389,6 @@ def diag_step(
     Dempster, Laird, Rubin (1977), "Maximum likelihood from incomplete data via the EM algorithm".
     """
     joint = diag_log_joint.specification(X, means, precisions_cholesky, offsets)
-    _check("diag_step", X, means, sample_weight=(sample_weight, X.dtype, ((len(X),),)))
     weight, X, log_prob, share = _weighted(X, joint, sample_weight)
     moments = diag_moments.specification(X, share, means)
     return *moments, float((weight * log_prob).sum())

@@ -1,4 +1,8 @@
-"""Distances between the rows of two matrices."""
+"""Distances between the rows of two matrices.
+
+NaN and infinity propagate as in the formula. Empty X or Y gives an empty result. Deterministic:
+the same bits at any thread count. Cost is 2 n m d flops.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import numpy as np
 from ._op import op
 
 
-@op
+@op("X: T[n,d], Y: T[m,d], squared: bool -> D: T[n,m]")
 def euclidean(X: np.ndarray, Y: np.ndarray, squared: bool = False) -> np.ndarray:
     """Euclidean distances between all rows of X and all rows of Y.
 
@@ -34,16 +38,10 @@ def euclidean(X: np.ndarray, Y: np.ndarray, squared: bool = False) -> np.ndarray
 
     Notes
     -----
-    NaN and inf propagate as in the formula. Empty X or Y give an empty result; d = 0 gives zeros.
-    Twins may expand the square, and then recompute every entry that cancellation would spoil: the
-    relative error is at most ``c * (d + 4) * eps`` however far the data lie from the origin.
-    Deterministic. Cost 2 n m d flops.
+    Implementations may expand the square, and then recompute every entry that cancellation would
+    spoil: the relative error is at most ``c * (d + 4) * eps`` however far the data lie from the
+    origin. With d = 0 all distances are 0.
     """
-    if X.ndim != 2 or Y.ndim != 2 or X.shape[1] != Y.shape[1] or X.dtype != Y.dtype:
-        raise ValueError(
-            f"pairwise.euclidean: X and Y must be matrices of one width and dtype, got "
-            f"{X.shape} {X.dtype} and {Y.shape} {Y.dtype}"
-        )
     difference = X.astype(np.float64)[:, None, :] - Y.astype(np.float64)[None, :, :]
     square = (difference**2).sum(axis=2)
     return (square if squared else np.sqrt(square)).astype(X.dtype)

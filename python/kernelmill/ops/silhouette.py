@@ -1,4 +1,8 @@
-"""Silhouette coefficients without an n x n matrix."""
+"""Silhouette coefficients without an n x n matrix.
+
+NaN and infinity propagate. Empty X gives an empty result. Deterministic: the same bits at any
+thread count. Cost is 2 n m d flops and n m square roots.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import numpy as np
 from ._op import op
 
 
-@op
+@op("X: T[n,d], Y: T[m,d], offsets: i64[k+1] -> S: f64[n,k]")
 def cluster_distance_sums(X: np.ndarray, Y: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Sum of the distances from each row of X to each cluster of rows of Y.
 
@@ -34,27 +38,14 @@ def cluster_distance_sums(X: np.ndarray, Y: np.ndarray, offsets: np.ndarray) -> 
 
     Notes
     -----
-    NaN and inf propagate. Empty X gives an empty result. Memory O(n k) beside the inputs.
-    Deterministic, the same bits at any thread count. Cost 2 n m d flops and n m square roots.
+    Memory O(n k) beside the inputs.
 
     References
     ----------
     Rousseeuw (1987), "Silhouettes: a graphical aid to the interpretation and validation of cluster
     analysis".
     """
-    offsets = np.asarray(offsets)
-    if X.ndim != 2 or Y.ndim != 2 or X.shape[1] != Y.shape[1] or X.dtype != Y.dtype:
-        raise ValueError(
-            f"silhouette.cluster_distance_sums: X and Y must be matrices of one width and dtype, "
-            f"got {X.shape} {X.dtype} and {Y.shape} {Y.dtype}"
-        )
-    if (
-        offsets.ndim != 1
-        or offsets.size < 1
-        or offsets[0] != 0
-        or offsets[-1] != len(Y)
-        or np.any(np.diff(offsets) < 0)
-    ):
+    if offsets[0] != 0 or offsets[-1] != len(Y) or np.any(np.diff(offsets) < 0):
         raise ValueError(
             f"silhouette.cluster_distance_sums: offsets must rise from 0 to {len(Y)}, got {offsets}"
         )

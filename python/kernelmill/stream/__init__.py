@@ -1,14 +1,15 @@
-"""One way to read X, wherever it is: memory, a memory map, Parquet, an iterator, a Dask cluster.
+"""Data larger than memory: memory maps, Parquet, lazy tables, iterators, Dask collections.
 
-A model that trains by map, reduce and update asks `source` for a `Source` and runs
-``source.map_reduce(op, *state)`` once per iteration. It never asks where the rows are.
+`source` wraps any of them as a `Source`: rows chunk by chunk, as often as needed. Every model whose
+``fit`` takes a stream accepts what `source` accepts, and a `Source` too.
 """
 
+import functools
 import os
 
 import numpy as np
 
-from kernelmill._arrays import kind, memory_map_of
+from kernelmill._arrays import choose_columns, kind, library, memory_map_of
 from kernelmill.stream._source import CHUNK_BYTES, Source
 
 __all__ = ["CHUNK_BYTES", "Source", "source"]
@@ -18,6 +19,8 @@ def source(
     X,
     sample_weight=None,
     *,
+    columns=None,
+    exclude=None,
     chunk_rows=None,
     dtype=None,
     validate=None,
@@ -34,15 +37,22 @@ def source(
           one chunk;
         - path, folder or glob pattern of Parquet files, or a list of these: a chunk is a row group,
           or 64 MiB of a larger one; needs pyarrow;
+        - polars LazyFrame, such as ``polars.scan_parquet(...)``, or pyarrow Dataset: 64 MiB chunks;
+          the query or scan is run anew in every pass, so its rows must come in a fixed order;
         - a re-iterable of chunks, or a function without arguments that returns an iterator of
           chunks; a chunk is any of the above that is in memory, or a pair (chunk, weights);
-        - a generator, which is enough for one pass;
+        - an iterator, such as a generator, which is enough for one pass;
         - Dask array or DataFrame: a chunk is a partition, and ops run where the partitions are;
-        - a `Source`, which is returned as it is.
+        - a `Source`: the same rows, with `validate` as one more check.
     sample_weight : array-like of shape (n,), str or None
-        One weight per row. For frames and Parquet also the name of a column, which is then no
+        One weight per row. Where X has column names also the name of a column, which is then no
         feature. For Dask also a Dask array or Series with the same partitions. Iterators may
         yield pairs instead.
+    columns : str or list of str, optional
+        Names of the columns to use as features, in this order. Only these are read from Parquet
+        files and lazy tables. All columns by default.
+    exclude : str or list of str, optional
+        Names of the columns to leave out, instead of `columns`.
     chunk_rows : int, optional
         Rows of every chunk but the last. The default is all of X where it is in memory, and the
         pieces named above elsewhere.
@@ -63,7 +73,8 @@ def source(
     Raises
     ------
     ValueError
-        If X is not 2-D and numeric, or the weights do not fit; the message names the column or row.
+        If X is not 2-D and numeric, a column is missing, or the weights do not fit; the message
+        names the column or row.
     TypeError
         If X is of no supported kind.
     ImportError
@@ -71,8 +82,9 @@ def source(
 
     Notes
     -----
-    Inputs are never written to. Sources that take time to read (Parquet, iterators) read the next
-    chunk in a thread while the current one is in use, so two chunks are in memory at a time.
+    Inputs are never modified. Sources that take time to read (Parquet, lazy tables, iterators) read
+    the next chunk in a thread while the current one is in use, so two chunks are in memory at a
+    time. Missing entries of frames and tables become NaN, decimals and Python numbers float64.
 
     Examples
     --------
@@ -87,14 +99,24 @@ def source(
     >>> s.take([5, 0])
     array([[10., 11.],
            [ 0.,  1.]], dtype=float32)
+
+    A table with an identifier and a column of weights:
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"id": [7, 8], "a": [1.0, 2.0], "b": [3.0, 4.0], "w": [1.0, 0.5]})
+    >>> s = stream.source(frame, "w", exclude="id")
+    >>> s.feature_names.tolist()
+    ['a', 'b']
     """
     if isinstance(X, Source):
-        if sample_weight is not None or chunk_rows is not None:
+        if any(value is not None for value in (sample_weight, columns, exclude, chunk_rows)):
             raise ValueError(
-                f"{owner}: sample_weight and chunk_rows must be given where the Source is made, "
-                f"got them beside a Source"
+                f"{owner}: sample_weight, columns, exclude and chunk_rows must be given where the "
+                f"Source is made, got them beside a Source"
             )
-        return X
+        return X.checked(validate)
+    if columns is not None and exclude is not None:
+        raise ValueError(f"{owner}: columns must be None beside exclude, got both")
     if chunk_rows is not None and (
         isinstance(chunk_rows, bool)
         or not isinstance(chunk_rows, (int, np.integer))
@@ -104,10 +126,17 @@ def source(
     accepted = None
     if dtype is not None:
         accepted = [np.dtype(d) for d in (dtype if isinstance(dtype, (list, tuple)) else [dtype])]
+    choose = None
+    if columns is not None or exclude is not None:
+        weight = sample_weight if isinstance(sample_weight, str) else None
+        choose = functools.partial(
+            choose_columns, columns=columns, exclude=exclude, weight=weight, owner=owner
+        )
     reader, X = _reader(X, owner)
     return reader(
         X,
         sample_weight,
+        choose=choose,
         chunk_rows=None if chunk_rows is None else int(chunk_rows),
         owner=owner,
         accepted=accepted,
@@ -117,7 +146,7 @@ def source(
 
 def _reader(X, owner):
     """The class that reads X, and X as that class takes it."""
-    from kernelmill.stream import _readers
+    from kernelmill.stream import _readers, _tables
 
     what = kind(X)
     if what == "dask":
@@ -131,14 +160,15 @@ def _reader(X, owner):
     if what in ("array-like", "nested"):
         X = _as_array(X, owner)
     if what == "lazy":
-        raise TypeError(f"{owner}: X must be a DataFrame, got a LazyFrame (X.collect() makes one)")
+        polars = library(X) == "polars"
+        return _tables.LazyFrameSource if polars else _tables.DatasetSource, X
     if what == "other":
         raise TypeError(
             f"{owner}: X must be an array, frame, path, Dask collection or iterable of chunks, got "
             f"{type(X).__name__}"
         )
     if what in ("path", "paths"):
-        return _readers.ParquetSource, X
+        return _tables.ParquetSource, X
     return _readers.IteratorSource if what == "chunks" else _readers.ArraySource, X
 
 

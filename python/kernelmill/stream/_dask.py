@@ -13,6 +13,7 @@ import numpy as np
 from kernelmill._arrays import (
     as_matrix,
     check_weights,
+    choose_from,
     drop_column,
     feature_names,
     library,
@@ -77,7 +78,7 @@ class DaskSource(Source):
 
     _slow_to_read = True
 
-    def __init__(self, X, sample_weight, *, chunk_rows, owner, accepted, validate):
+    def __init__(self, X, sample_weight, *, choose, chunk_rows, owner, accepted, validate):
         if hasattr(X, "to_dask_array"):
             if chunk_rows is not None:
                 raise ValueError(
@@ -89,10 +90,13 @@ class DaskSource(Source):
                 X, sample_weight = X.drop(columns=sample_weight), X[sample_weight]
             if getattr(X, "ndim", 0) != 2:
                 raise ValueError(f"{owner}: X must be 2-D, got a Dask {type(X).__name__}")
+            if choose is not None:
+                X = X[choose(list(X.columns))]
             meta, lengths = X._meta, None
             native, names = native_dtype(meta, owner), feature_names(meta)
             n_features = meta.shape[1]
         else:
+            choose_from(X, choose, owner)  # an array has no column names to choose from
             if getattr(X, "ndim", 0) != 2 or math.isnan(X.shape[1]):
                 raise ValueError(
                     f"{owner}: X must be 2-D with a known number of columns, got shape "
@@ -101,7 +105,7 @@ class DaskSource(Source):
             chunks = {1: -1} if chunk_rows is None else {0: chunk_rows, 1: -1}
             X = X.rechunk(chunks)  # an op needs whole rows
             native, names, n_features = X.dtype, None, X.shape[1]
-            if native.kind not in "biuf":
+            if native.kind not in "biufO":
                 raise ValueError(f"{owner}: X must be numeric, got dtype {native}")
             lengths = None if math.isnan(X.shape[0]) else [int(size) for size in X.chunks[0]]
         super().__init__(
@@ -150,9 +154,9 @@ class DaskSource(Source):
         import distributed
         from dask.base import get_scheduler
 
-        held = distributed.futures_of(self._collection)
-        if held:
-            return held[0].client
+        futures = distributed.futures_of(self._collection)
+        if futures:
+            return futures[0].client
         # What compute() would use, so that dask.config.set(scheduler=...) holds here too.
         client = getattr(get_scheduler(), "__self__", None)
         return client if isinstance(client, distributed.Client) else None
@@ -271,8 +275,8 @@ class DaskSource(Source):
             yield from self._compute([total])
 
         [(rows, result)] = self._guarded(make)
-        self._settle(rows)
-        self._need_rows(result.count)
+        self._record(rows)
+        self._require_rows(result.count)
         return result.total
 
     def map(self, op, *state, **kwargs):
@@ -287,9 +291,9 @@ class DaskSource(Source):
             rows.append(size)
             if size:
                 yield result
-        self._settle(rows)
+        self._record(rows)
 
-    def _settle(self, rows):
+    def _record(self, rows):
         """Remember the partitions of a whole pass, or check them against the first."""
         if self._lengths is not None and rows != self._lengths:
             i = next(i for i, size in enumerate(rows) if size != self._lengths[i])
@@ -331,7 +335,7 @@ class DaskSource(Source):
         import dask
 
         rows = self.count_rows()
-        self._need_rows(rows)
+        self._require_rows(rows)
         indices = self._row_numbers(indices)
         order = np.argsort(indices, kind="stable")
         wanted = indices[order]

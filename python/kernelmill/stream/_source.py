@@ -1,8 +1,11 @@
 """What every source shares: checked passes over chunks, map_reduce, and reading ahead."""
 
 import contextlib
+import copy
+import functools
 import queue
 import threading
+import zlib
 from typing import Any
 
 import numpy as np
@@ -19,6 +22,20 @@ from kernelmill._arrays import (
 # Bytes of one chunk where the user names no chunk_rows: large enough that starting a pass over it
 # costs nothing beside the pass, small enough that two of them fit anywhere.
 CHUNK_BYTES = 64 << 20
+# What to do about an iterator; `Estimator` says the same before it is read.
+READ_ONCE = "an iterator can be read once: pass a function that returns one, or a list"
+
+
+def rows_in(chunk_bytes, n_features, itemsize):
+    """How many rows fit into so many bytes; at least one."""
+    return max(1, chunk_bytes // max(1, n_features * itemsize))
+
+
+def end_marks(X):
+    """A checksum of the first and the last row: what a source that may be shuffled is known by."""
+    if not X.shape[0] or not isinstance(X, np.ndarray):
+        return 0
+    return zlib.crc32(X[-1].tobytes(), zlib.crc32(X[0].tobytes()))
 
 
 def add_up(total, part, in_place=False):
@@ -146,20 +163,20 @@ def read_ahead(chunks):
 
 def rechunk(chunks, rows):
     """Cut (X, w) pairs anew into chunks of exactly this many rows, the last one excepted."""
-    held, count = [], 0
+    pieces, count = [], 0
     for X, w in chunks:
         start = 0
         while count + X.shape[0] - start >= rows:
             stop = start + rows - count
-            held.append((X[start:stop], None if w is None else w[start:stop]))
-            yield _join(held)
-            held, count, start = [], 0, stop
+            pieces.append((X[start:stop], None if w is None else w[start:stop]))
+            yield _join(pieces)
+            pieces, count, start = [], 0, stop
         if start < X.shape[0]:
-            held.append((X[start:], None if w is None else w[start:]))
+            pieces.append((X[start:], None if w is None else w[start:]))
             count += X.shape[0] - start
         del X, w
-    if held:
-        yield _join(held)
+    if pieces:
+        yield _join(pieces)
 
 
 def _join(pieces):
@@ -202,6 +219,8 @@ class Source:
 
     def __init__(self, *, owner, accepted, validate, native, n_features, names, n_rows):
         self._owner = owner
+        if names is not None and getattr(validate, "keywords", {}).get("names", ()) is None:
+            validate = functools.partial(validate, names=names)  # its messages name columns
         self._validate = validate
         self.dtype = pick_dtype(native, accepted or FLOATS)
         self.n_features = n_features
@@ -377,7 +396,7 @@ class Source:
             for X, w in chunks:
                 fold.add(op(X, *state, sample_weight=w, **kwargs))
                 del X, w
-        self._need_rows(fold.count)
+        self._require_rows(fold.count)
         return fold.total
 
     def map(self, op, *state, **kwargs):
@@ -401,6 +420,64 @@ class Source:
                 result = op(X, *state, **kwargs)
                 del X
                 yield result
+
+    def apply(self, op, *state, n_features=None, dtype=None, feature_names=None):
+        """Transform every chunk on the way, without keeping any.
+
+        Parameters
+        ----------
+        op : callable
+            ``op(X_chunk, *state)`` returns as many rows. On a Dask source it runs on the workers,
+            so it and its arguments must be picklable.
+        *state
+            Passed on to every call.
+        n_features : int, optional
+            Columns of what `op` returns; as before by default.
+        dtype : dtype, optional
+            Of what `op` returns; as before by default.
+        feature_names : ndarray of str, optional
+            Names of the columns that `op` returns.
+
+        Returns
+        -------
+        Source
+            The transformed rows with the weights that they had, as often as needed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from kernelmill import stream
+        >>> X = np.arange(6.0).reshape(3, 2)
+        >>> halves = stream.source(X, chunk_rows=2).apply(np.multiply, 0.5)
+        >>> [chunk.tolist() for chunk, weights in halves]
+        [[[0.0, 0.5], [1.0, 1.5]], [[2.0, 2.5]]]
+        """
+        d = self.n_features if n_features is None else n_features
+        dtype = self.dtype if dtype is None else np.dtype(dtype)
+        return AppliedSource(self, op, state, d, dtype, feature_names)
+
+    def checked(self, validate):
+        """The same rows, with one more check of each chunk in the first pass over it.
+
+        Parameters
+        ----------
+        validate : callable or None
+            As in `kernelmill.stream.source`.
+
+        Returns
+        -------
+        Source
+            Itself where there is no check to add.
+        """
+        if validate is None:
+            return self
+        twice = self._validate is not None
+        other = copy.copy(self)
+        other._validate = functools.partial(_both, self._validate, validate) if twice else validate
+        other._seen, other._complete = [], False
+        if self.in_memory is not None:
+            other._load()
+        return other
 
     def take(self, indices):
         """Rows of X at the given places.
@@ -481,7 +558,7 @@ class Source:
                 del X, w
                 if done == len(wanted):
                     break
-        self._need_rows(len(pieces))
+        self._require_rows(len(pieces))
         if done < len(wanted):
             raise ValueError(
                 f"{self._owner}: indices must be below the {position} rows of X, got {wanted[-1]}"
@@ -490,6 +567,82 @@ class Source:
         back = np.argsort(order)
         return X[back], None if w is None else w[back]
 
-    def _need_rows(self, count):
+    def _require_rows(self, count):
         if not count:
             raise ValueError(f"{self._owner}: X must have at least one row, got none")
+
+
+def _both(first, second, X, first_row):
+    """Two checks of a chunk, one after the other."""
+    return second(first(X, first_row), first_row)
+
+
+def _check_applied(op, state, validate, X, first_row):
+    """Check what becomes of a chunk; the chunk itself stays as it is."""
+    validate(op(X, *state), first_row)
+    return X
+
+
+def _run_applied(X, before, op, state, kwargs, **weighted):
+    """`op` on a transformed chunk."""
+    transform, learned = before
+    return op(transform(X, *learned), *state, **weighted, **kwargs)
+
+
+class AppliedSource(Source):
+    """Chunks of another source, each transformed when it is read: see `Source.apply`."""
+
+    def __init__(self, source, op, state, n_features, dtype, names):
+        self._source, self._op, self._state = source, op, state
+        self._owner, self._validate = source._owner, None
+        self.n_features, self.dtype, self.feature_names = n_features, dtype, names
+        self._in_memory = None
+
+    @property
+    def in_memory(self):  # type: ignore[override]
+        """All transformed rows, where those of the source are one chunk in memory."""
+        if self._in_memory is None and self._source.in_memory is not None:
+            self._in_memory = self._op(self._source.in_memory, *self._state)
+        return self._in_memory
+
+    @property
+    def n_rows(self):
+        """Rows of X; None until they are known."""
+        return self._source.n_rows
+
+    def __iter__(self):
+        """Yield (X_chunk, w_chunk or None)."""
+        with contextlib.closing(iter(self._source)) as chunks:
+            for X, w in chunks:
+                yield self._op(X, *self._state), w
+                del X, w
+
+    def checked(self, validate):
+        """As `Source.checked`, of the transformed chunks."""
+        if validate is None:
+            return self
+        other = copy.copy(self)
+        check = functools.partial(_check_applied, self._op, self._state, validate)
+        other._source = self._source.checked(check)
+        return other
+
+    def count_rows(self):
+        """As `Source.count_rows`."""
+        return self._source.count_rows()
+
+    def chunk_lengths(self):
+        """As `Source.chunk_lengths`."""
+        return self._source.chunk_lengths()
+
+    def map_reduce(self, op, *state, merge=None, **kwargs):
+        """As `Source.map_reduce`; on Dask both functions run where the partitions are."""
+        before = (self._op, self._state)
+        return self._source.map_reduce(_run_applied, before, op, state, kwargs, merge=merge)
+
+    def map(self, op, *state, **kwargs):
+        """As `Source.map`; on Dask both functions run where the partitions are."""
+        yield from self._source.map(_run_applied, (self._op, self._state), op, state, kwargs)
+
+    def _take(self, indices):
+        X, w = self._source._take(indices)
+        return self._op(X, *self._state), w

@@ -3,7 +3,7 @@
 // over k contiguous lanes. Everything runs in float64: with so few values per row the products are
 // not the bottleneck, and the expanded square keeps its digits.
 
-#include "ops/sparse_kmeans.hpp"
+#include "ops/kmeans.hpp"
 
 #include <algorithm>  // std::max
 #include <vector>     // transposed centers
@@ -44,22 +44,22 @@ struct Nearest {
 
 // scores (k) and dense (d, all zero between calls) are scratch.
 template <class T, class Index>
-Nearest nearest_center(const CsrView<T, Index>& x, index_t i, const TransposedCenters& c,
+Nearest nearest_center(const CsrRows<T, Index>& x, index_t i, const TransposedCenters& c,
                        double* scores, double* dense) {
   const index_t k = c.k;
-  const auto begin = static_cast<index_t>(x.indptr[static_cast<std::size_t>(i)]);
-  const auto end = static_cast<index_t>(x.indptr[static_cast<std::size_t>(i + 1)]);
+  const auto begin = static_cast<index_t>(x.indptr[i]);
+  const auto end = static_cast<index_t>(x.indptr[i + 1]);
   std::copy(c.norms.begin(), c.norms.end(), scores);
   for (index_t e = begin; e < end; ++e) {
-    const auto p = static_cast<index_t>(x.indices[static_cast<std::size_t>(e)]);
-    const double v = static_cast<double>(x.data[static_cast<std::size_t>(e)]);
+    const auto p = static_cast<index_t>(x.indices[e]);
+    const double v = static_cast<double>(x.data[e]);
     const double* const column = c.columns.data() + p * k;
     for (index_t j = 0; j < k; ++j) scores[j] -= 2 * v * column[j];
     dense[p] += v;
   }
   double norm = 0;  // of the row with repeated columns added up
   for (index_t e = begin; e < end; ++e) {
-    const auto p = static_cast<index_t>(x.indices[static_cast<std::size_t>(e)]);
+    const auto p = static_cast<index_t>(x.indices[e]);
     norm += dense[p] * dense[p];
     dense[p] = 0;
   }
@@ -73,19 +73,17 @@ Nearest nearest_center(const CsrView<T, Index>& x, index_t i, const TransposedCe
 }
 
 template <class T, class Index>
-index_t sparse_grain(const CsrView<T, Index>& x, const TransposedCenters& c) {
-  const index_t n = x.rows();
-  const index_t stored = static_cast<index_t>(x.data.size()) / std::max<index_t>(n, 1) + 4;
+index_t sparse_grain(const CsrRows<T, Index>& x, const TransposedCenters& c) {
+  const index_t n = x.rows;
+  const index_t stored = x.stored / std::max<index_t>(n, 1) + 4;
   return bounded_grain(n, 200'000 / (stored * c.k) + 1, 256);
 }
 
-}  // namespace
-
 template <class T, class Index>
-void sparse_assign(const CsrView<T, Index>& x, MatrixView<const double> centers,
-                   std::span<std::int32_t> labels, std::span<T> squared_distances) {
+void assign_rows(const CsrRows<T, Index>& x, MatrixView<const double> centers,
+                 std::span<std::int32_t> labels, std::span<T> squared_distances) {
   const TransposedCenters c(centers);
-  parallel_for(x.rows(), sparse_grain(x, c), [&](index_t, index_t begin, index_t end) {
+  parallel_for(x.rows, sparse_grain(x, c), [&](index_t, index_t begin, index_t end) {
     const Workspace<double> scores(static_cast<std::size_t>(c.k));
     const Workspace<double> dense(static_cast<std::size_t>(c.d));
     std::fill_n(dense.data(), c.d, 0.0);
@@ -98,24 +96,21 @@ void sparse_assign(const CsrView<T, Index>& x, MatrixView<const double> centers,
 }
 
 template <class T, class Index>
-double sparse_lloyd_step(const CsrView<T, Index>& x, MatrixView<const double> centers,
-                         std::span<const T> weight, double* sums, double* weights,
-                         std::span<std::int32_t> labels) {
+double step_over_rows(const CsrRows<T, Index>& x, MatrixView<const double> centers,
+                      std::span<const T> weight, double* sums, double* weights) {
   const TransposedCenters c(centers);
   const Statistics total = ordered_reduce<Statistics>(
-      x.rows(), sparse_grain(x, c), [&] { return Statistics(c.k, c.d); },
+      x.rows, sparse_grain(x, c), [&] { return Statistics(c.k, c.d); },
       [&](Statistics& into, index_t, index_t begin, index_t end) {
         const Workspace<double> scores(static_cast<std::size_t>(c.k));
         const Workspace<double> dense(static_cast<std::size_t>(c.d));
         std::fill_n(dense.data(), c.d, 0.0);
         for (index_t i = begin; i < end; ++i) {
-          const std::size_t row = static_cast<std::size_t>(i);
           const Nearest found = nearest_center(x, i, c, scores.data(), dense.data());
-          labels[row] = static_cast<std::int32_t>(found.label);
-          const double w = weight.empty() ? 1.0 : static_cast<double>(weight[row]);
+          const double w =
+              weight.empty() ? 1.0 : static_cast<double>(weight[static_cast<std::size_t>(i)]);
           double* const sum = into.sums() + found.label * c.d;
-          for (auto e = static_cast<std::size_t>(x.indptr[row]);
-               e < static_cast<std::size_t>(x.indptr[row + 1]); ++e) {
+          for (Index e = x.indptr[i]; e < x.indptr[i + 1]; ++e) {
             sum[x.indices[e]] += w * static_cast<double>(x.data[e]);
           }
           into.weights()[found.label] += w;
@@ -128,16 +123,28 @@ double sparse_lloyd_step(const CsrView<T, Index>& x, MatrixView<const double> ce
   return total.inertia;
 }
 
-#define KERNELMILL_INSTANTIATE(T, Index)                                                          \
-  template void sparse_assign<T, Index>(const CsrView<T, Index>&, MatrixView<const double>,       \
-                                        std::span<std::int32_t>, std::span<T>);                   \
-  template double sparse_lloyd_step<T, Index>(const CsrView<T, Index>&, MatrixView<const double>, \
-                                              std::span<const T>, double*, double*,               \
-                                              std::span<std::int32_t>);
-KERNELMILL_INSTANTIATE(float, std::int32_t)
-KERNELMILL_INSTANTIATE(double, std::int32_t)
-KERNELMILL_INSTANTIATE(float, std::int64_t)
-KERNELMILL_INSTANTIATE(double, std::int64_t)
+}  // namespace
+
+template <class T>
+void csr_assign(const CsrView<T>& x, MatrixView<const double> centers,
+                std::span<std::int32_t> labels, std::span<T> squared_distances) {
+  x.visit([&](const auto& rows) { assign_rows(rows, centers, labels, squared_distances); });
+}
+
+template <class T>
+double csr_lloyd_step(const CsrView<T>& x, MatrixView<const double> centers,
+                      std::span<const T> weight, double* sums, double* weights) {
+  return x.visit(
+      [&](const auto& rows) { return step_over_rows(rows, centers, weight, sums, weights); });
+}
+
+#define KERNELMILL_INSTANTIATE(T)                                                \
+  template void csr_assign<T>(const CsrView<T>&, MatrixView<const double>,       \
+                              std::span<std::int32_t>, std::span<T>);            \
+  template double csr_lloyd_step<T>(const CsrView<T>&, MatrixView<const double>, \
+                                    std::span<const T>, double*, double*);
+KERNELMILL_INSTANTIATE(float)
+KERNELMILL_INSTANTIATE(double)
 #undef KERNELMILL_INSTANTIATE
 
 }  // namespace kernelmill

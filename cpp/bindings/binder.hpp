@@ -1,0 +1,50 @@
+// What the binder asks of a device, and how a module is given its ops.
+#pragma once
+
+#include <pybind11/pybind11.h>  // py::object
+
+#include <memory>  // std::shared_ptr
+
+#include "bindings/family.hpp"  // Value, Family
+
+namespace kernelmill {
+
+namespace py = pybind11;
+
+// An array as a call finds it. Strides that are no whole elements make it not `in_place`.
+struct ArrayInfo {
+  Value value{};
+  char code = 0;          // as in code_of; 0 for other element types
+  bool in_place = false;  // aligned and of native byte order
+  bool dense = false;     // C-contiguous
+  bool writeable = false;
+};
+
+// Defined by each device. ---------------------------------------------------------------------
+
+// False when the object is no array of the device.
+bool read_array(const char* op, const char* name, PyObject* object, ArrayInfo& info);
+// A dense copy with elements of type `code`.
+py::object dense_copy(PyObject* array, char code);
+py::object new_array(char code, int ndim, const index_t* shape, void*& data);
+// Lives as long as a call; parameters of the device's own types are read from it.
+std::shared_ptr<void> begin_call(const char* op);
+
+// ----------------------------------------------------------------------------------------------
+
+// Adds `describe(name, arguments, results, refuse)`, through which Python gives an op its
+// signature: see Signature.encoded in python/kernelmill/ops/_signature.py.
+void define_describe(py::module_& m);
+
+// Each family fills its submodule; module.cpp has one line for each as well.
+void bind_elementwise(py::module_& m);
+void bind_hmm(Family family);
+void bind_kmeans(Family family);
+void bind_matmul(Family family);
+void bind_mixture(Family family);
+void bind_pairwise(Family family);
+void bind_random(Family family);
+void bind_reduction(py::module_& m);
+void bind_silhouette(Family family);
+
+}  // namespace kernelmill

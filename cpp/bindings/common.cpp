@@ -1,0 +1,120 @@
+#include "bindings/common.hpp"
+
+#include <algorithm>  // std::min
+#include <array>      // descriptors
+
+#include "core/memory.hpp"  // pool_allocate
+
+namespace kernelmill {
+
+namespace {
+
+using Api = py::detail::npy_api;
+
+constexpr std::string_view kCodes = "dfiqB?";
+
+// NumPy's functions, and its own descriptors of native element types: there is one of each, so that
+// the usual check of a dtype is one comparison of pointers.
+struct NumPy {
+  const Api& api = Api::get();
+  std::array<PyObject*, kCodes.size()> descriptors{
+      api.PyArray_DescrFromType_(Api::NPY_DOUBLE_), api.PyArray_DescrFromType_(Api::NPY_FLOAT_),
+      api.PyArray_DescrFromType_(Api::NPY_INT32_),  api.PyArray_DescrFromType_(Api::NPY_INT64_),
+      api.PyArray_DescrFromType_(Api::NPY_UINT8_),  api.PyArray_DescrFromType_(Api::NPY_BOOL_)};
+
+  PyObject* descriptor(char code) const { return descriptors[kCodes.find(code)]; }
+};
+
+const NumPy& numpy() {
+  static const auto* const numpy = new NumPy;
+  return *numpy;
+}
+
+// The code of an unusual descriptor, and whether it is of native byte order.
+char code_of(PyObject* descr, bool& native) {
+  const auto dtype = py::reinterpret_borrow<py::dtype>(descr);
+  native = dtype.byteorder() == '=' || dtype.byteorder() == '|';
+  const char kind = dtype.kind();
+  const py::ssize_t size = dtype.itemsize();
+  if (kind == 'f') return size == 4 ? 'f' : size == 8 ? 'd' : 0;
+  if (kind == 'i') return size == 4 ? 'i' : size == 8 ? 'q' : 0;
+  return kind == 'u' && size == 1 ? 'B' : kind == 'b' ? '?' : 0;
+}
+
+constexpr index_t size_of(char code) {
+  return code == 'd' || code == 'q' ? 8 : code == 'f' || code == 'i' ? 4 : 1;
+}
+
+}  // namespace
+
+bool read_array(const char*, const char*, PyObject* object, ArrayInfo& info) {
+  const NumPy& np = numpy();
+  if (!np.api.PyArray_Check_(object)) return false;
+  const auto* const array = py::detail::array_proxy(object);
+  bool native = true;
+  for (std::size_t i = 0; i < kCodes.size(); ++i) {
+    if (array->descr == np.descriptors[i]) {
+      info.code = kCodes[i];
+      break;
+    }
+  }
+  if (info.code == 0) info.code = code_of(array->descr, native);
+  const index_t size = size_of(info.code);
+  info.value.data = array->data;
+  info.value.ndim = array->nd;
+  info.dense = (array->flags & Api::NPY_ARRAY_C_CONTIGUOUS_) != 0;
+  info.writeable = (array->flags & Api::NPY_ARRAY_WRITEABLE_) != 0;
+  info.in_place = native && reinterpret_cast<std::uintptr_t>(array->data) %
+                                    static_cast<std::uintptr_t>(size) ==
+                                0;
+  for (int i = 0; i < std::min(array->nd, kMostAxes); ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    info.value.shape[at] = array->dimensions[i];
+    info.value.strides[at] = array->strides[i] / size;
+    info.in_place = info.in_place && array->strides[i] % size == 0;
+  }
+  return true;
+}
+
+py::object dense_copy(PyObject* array, char code) {
+  return py::module_::import("numpy").attr("array")(
+      py::reinterpret_borrow<py::object>(array),
+      py::reinterpret_borrow<py::object>(numpy().descriptor(code)), py::arg("order") = "C");
+}
+
+// Large arrays come from the pool: fresh pages cost more than the arithmetic of an elementwise op.
+// Small ones come from NumPy, whose own cache is quicker.
+py::object new_array(char code, int ndim, const index_t* shape, void*& data) {
+  constexpr std::size_t kPooled = std::size_t{1} << 18;
+  const Api& api = numpy().api;
+  std::size_t bytes = static_cast<std::size_t>(size_of(code));
+  bool pooled = true;  // sizes that overflow are left for NumPy to refuse
+  for (int i = 0; i < ndim; ++i) {
+    pooled = !__builtin_mul_overflow(bytes, static_cast<std::size_t>(shape[i]), &bytes) && pooled;
+  }
+  void* memory = nullptr;
+  if (pooled && bytes >= kPooled) {
+    memory = pool_allocate(bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+  }
+  PyObject* const descr = numpy().descriptor(code);
+  Py_INCREF(descr);  // taken over by the array
+  static_assert(sizeof(Py_intptr_t) == sizeof(index_t));
+  const auto array = py::reinterpret_steal<py::object>(api.PyArray_NewFromDescr_(
+      api.PyArray_Type_, descr, ndim, reinterpret_cast<const Py_intptr_t*>(shape), nullptr, memory,
+      memory == nullptr ? 0 : Api::NPY_ARRAY_WRITEABLE_, nullptr));
+  if (!array) {
+    pool_release(memory);
+    throw py::error_already_set();
+  }
+  if (memory != nullptr) {
+    api.PyArray_SetBaseObject_(array.ptr(),
+                               py::capsule(memory, [](void* p) { pool_release(p); }).release().ptr());
+  }
+  data = py::detail::array_proxy(array.ptr())->data;
+  return array;
+}
+
+std::shared_ptr<void> begin_call(const char*) { return nullptr; }
+
+}  // namespace kernelmill

@@ -1,0 +1,371 @@
+"""The signature of an op, written once: it checks the specification and drives both binders.
+
+    X: T[n,d]|csr, centers: f64[k>=1,d], sample_weight: T[n]? -> sums: f64[k,d], inertia: float
+
+=================  ===============================================================================
+``T[n,d]``         an array; `T` is float32 or float64, the same in the whole signature. Other
+                   dtypes: ``f32 f64 i32 i64 u8 bool``. A name is one size wherever it stands.
+``k>=1``           that size with a least value
+``3``              a size that never changes
+``k+1``            one more than k
+``p=k|1``          a size p that is k or 1
+``r?``             a leading axis that may be missing; results drop it then
+``pooled?1:k``     in results: 1 where the argument `pooled` is true, else k
+``...|csr``        a SciPy CSR matrix of this shape is accepted as well
+``inout T[n]``     updated in place: exact dtype, C-contiguous, writeable, never copied
+``float`` ...      ``float``, ``bool``, ``int``, an integer in a range such as ``int[0,2**64)``, or
+                   ``T`` for an argument that is the dtype itself
+``...?``           may be left out (None)
+=================  ===============================================================================
+
+Arguments have the names, the order and the defaults of the specification. Any strides, byte order
+and alignment are accepted: a binder copies what its loops cannot read. A size may also be an `int`
+argument. What a binder is given is compact (`Signature.encoded`) and says yes or no; the sentence
+that refuses an argument is made here, so it is the same on all devices and in the specification.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .._arrays import is_csr
+
+_DTYPES = {
+    "T": "T",
+    "f32": "float32",
+    "f64": "float64",
+    "i32": "int32",
+    "i64": "int64",
+    "u8": "uint8",
+    "bool": "bool",
+}
+# The binder's letters for element types (those of NumPy where there are some).
+_CODES = {
+    "T": "T",
+    "float32": "f",
+    "float64": "d",
+    "int32": "i",
+    "int64": "q",
+    "uint8": "B",
+    "bool": "?",
+}
+_SCALARS = {"float": "d", "int": "q", "bool": "?", "T": "T"}
+_ITEM = re.compile(
+    r"(?P<name>\w+): (?P<inout>inout )?(?P<type>\w+)(?P<bracket>\[[^\])]*[\])])?(?P<csr>\|csr)?"
+    r"(?P<optional>\?)?"
+)
+_SIZE = re.compile(
+    r"(?P<literal>\d+)|(?P<name>[a-zA-Z]\w*)"
+    r"(?:>=(?P<least>\d+)|\+(?P<offset>\d+)|=(?P<other>\w+)\|(?P<choice>\d+)"
+    r"|\?(?P<true>\d+):(?P<false>\w+)|(?P<leading>\?))?"
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """One axis: a literal (no name), or a name and what it must be."""
+
+    name: str = ""
+    literal: int = 0  # the size; of `p=k|1` and `pooled?1:k` the 1
+    least: int = 0
+    offset: int = 0
+    other: str = ""  # the k of `p=k|1` and of `pooled?1:k`
+    conditional: bool = False  # `pooled?1:k`
+    leading: bool = False
+
+    def fits(self, size: int, sizes: dict[str, int]) -> bool:
+        """Whether an axis has this size; a name that is new is given it."""
+        if not self.name:
+            return size == self.literal
+        if self.other and size not in (self.literal, sizes[self.other]):
+            return False
+        return sizes.setdefault(self.name, size - self.offset) == size - self.offset >= self.least
+
+    def text(self, sizes: dict[str, int], other: bool = False) -> str:
+        if other and self.other:
+            return str(self.literal)
+        name = self.other or self.name
+        if not name or (name in sizes and not self.leading):
+            return str(self.literal if not name else sizes[name] + self.offset)
+        return f"{name} + {self.offset}" if self.offset else name
+
+
+@dataclass(frozen=True)
+class Item:
+    """One argument or result."""
+
+    name: str
+    kind: str  # "array", "float", "int", "bool", "dtype"
+    dtype: str = ""
+    axes: tuple[Size, ...] = ()
+    optional: bool = False
+    inout: bool = False
+    csr: bool = False
+    low: int = -(2**63)
+    high: int = 2**63 - 1  # included
+    interval: str = ""
+    default: Any = field(default=inspect.Parameter.empty, compare=False)
+
+    def described(self, dtype: str, sizes: dict[str, int]) -> str:
+        """What the array must be, e.g. ``"float64 of shape (k, 3) with k >= 1"``."""
+        name = (dtype or "float32 or float64") if self.dtype == "T" else self.dtype
+        shapes = [_shape([axis.text(sizes) for axis in self.axes if not axis.leading])]
+        if self.axes and self.axes[0].leading:
+            shapes.append(_shape([axis.text(sizes) for axis in self.axes]))
+        if any(axis.other for axis in self.axes):
+            shapes.append(_shape([axis.text(sizes, other=True) for axis in self.axes]))
+        least = [f"{a.name} >= {a.least}" for a in self.axes if a.least and a.name not in sizes]
+        condition = f" with {' and '.join(least)}" if least else ""
+        article = "a writeable C-contiguous array of " if self.inout else ""
+        return f"{article}{name} of shape {' or '.join(shapes)}{condition}"
+
+
+def _shape(sizes: list[str]) -> str:
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _size(text: str) -> Size:
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"op: a size must be written as in ops/_signature.py, got {text!r}")
+    group = found.groupdict()
+    return Size(
+        name=group["name"] or "",
+        literal=int(group["literal"] or group["choice"] or group["true"] or 0),
+        least=int(group["least"] or 0),
+        offset=int(group["offset"] or 0),
+        other=group["other"] or group["false"] or "",
+        conditional=group["true"] is not None,
+        leading=group["leading"] is not None,
+    )
+
+
+def _number(text: str) -> int:
+    base, _, power = text.strip().partition("**")
+    return int(base) ** int(power or 1)
+
+
+def _item(found: re.Match[str], parameter: inspect.Parameter | None) -> Item:
+    group = found.groupdict()
+    kind, bracket = group["type"], group["bracket"]
+    default = parameter.default if parameter else inspect.Parameter.empty
+    if bracket is None and kind in _SCALARS:
+        return Item(group["name"], "dtype" if kind == "T" else kind, default=default)
+    if bracket is not None and kind == "int":
+        low, high = bracket[1:-1].split(",")
+        return Item(
+            group["name"],
+            "int",
+            low=_number(low),
+            high=_number(high) - (bracket[-1] == ")"),
+            interval=f"[{low}, {high}{bracket[-1]}",
+            default=default,
+        )
+    if bracket is None or kind not in _DTYPES or bracket[-1] != "]":
+        raise ValueError(f"op: a type must be one of ops/_signature.py, got {found.group()!r}")
+    return Item(
+        group["name"],
+        "array",
+        _DTYPES[kind],
+        tuple(_size(size) for size in bracket[1:-1].split(",")),
+        optional=group["optional"] is not None,
+        inout=group["inout"] is not None,
+        csr=group["csr"] is not None,
+        default=default,
+    )
+
+
+class Signature:
+    """A signature, parsed against the function that it belongs to.
+
+    Parameters
+    ----------
+    name : str
+        ``"family.op"``, for messages.
+    text : str
+        The signature, see the head of this module.
+    function : callable
+        The specification: names, order and defaults of the arguments.
+    """
+
+    def __init__(self, name: str, text: str, function: Callable[..., Any]) -> None:
+        self.name, self.text = name, text
+        self._parameters = inspect.signature(function)
+        left, arrow, right = text.partition(" -> ")
+        parameters = self._parameters.parameters
+        parsed = []
+        for half in (left, right):
+            items = [*_ITEM.finditer(half)]
+            if not arrow or ", ".join(item.group() for item in items) != half:
+                raise ValueError(f"op: the signature of {name} must be well formed, got {half!r}")
+            parsed.append(items)
+        self.arguments = [_item(found, parameters.get(found["name"])) for found in parsed[0]]
+        self.results = [_item(found, None) for found in parsed[1]]
+        names = [item.name for item in self.arguments]
+        if names != [*parameters]:
+            raise ValueError(
+                f"op: the signature of {name} must name {', '.join(parameters)}, got "
+                f"{', '.join(names)}"
+            )
+
+    @property
+    def array_free(self) -> bool:
+        return not any(item.kind == "array" for item in self.arguments)
+
+    @property
+    def takes_csr(self) -> bool:
+        return self.arguments[0].csr
+
+    def bind(self, args: tuple, kwargs: dict[str, Any], cuda: bool = False) -> list[Any]:
+        """All arguments in order, checked.
+
+        Raises
+        ------
+        TypeError
+            If an argument is missing, unknown or of the wrong kind.
+        ValueError
+            If a dtype, a shape or a range does not fit.
+        """
+        try:
+            bound = self._parameters.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        bound.apply_defaults()
+        dtype, sizes = "", {}
+        for item in self.arguments:
+            value = bound.arguments[item.name]
+            if item.kind == "array":
+                if value is not None or not item.optional:
+                    dtype = self._check_array(item, value, dtype, sizes, cuda)
+            elif item.kind == "dtype":
+                dtype = np.dtype(value).name
+                if dtype not in ("float32", "float64"):
+                    self._refuse(item, "float32 or float64", dtype)
+            else:
+                sizes[item.name] = self._check_scalar(item, value)
+        return [*bound.arguments.values()]
+
+    def refuse(self, cuda: bool, *args: Any, **kwargs: Any) -> None:
+        """Raise the error for arguments that a binder did not accept."""
+        self.bind(args, kwargs, cuda)
+        raise RuntimeError(f"{self.name}: arguments must fit {self.text!r}, got others")
+
+    def checked(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The specification, which checks its arguments first; CSR matrices become dense."""
+
+        @functools.wraps(function)
+        def specification(*args: Any, **kwargs: Any) -> Any:
+            values = self.bind(args, kwargs)
+            if self.takes_csr and is_csr(values[0]):
+                # Repeated columns add up in float64, as in the compiled loops.
+                values[0] = values[0].astype(np.float64).toarray().astype(values[0].dtype)
+            return function(*values)
+
+        return specification
+
+    def encoded(self) -> tuple[list[tuple], list[tuple]]:
+        """The same for a binder; names of sizes become numbers."""
+        slots: dict[str, int] = {}
+
+        def slot(name: str) -> int:
+            return slots.setdefault(name, len(slots)) if name else -1
+
+        def axis(a: Size) -> tuple:
+            return slot(a.name), slot(a.other), a.conditional, a.literal, a.least, a.offset
+
+        def code(item: Item) -> str:
+            if item.kind == "array":
+                return _CODES[item.dtype]
+            return "T" if item.kind == "dtype" else _SCALARS[item.kind]
+
+        def encode(item: Item) -> tuple:
+            leading = bool(item.axes) and item.axes[0].leading
+            flags = item.kind == "array", item.optional, item.inout, item.csr, leading
+            scalar = slot(item.name) if item.kind in ("int", "bool") else -1
+            default = None if item.default is inspect.Parameter.empty else item.default
+            required = item.default is inspect.Parameter.empty
+            axes = [axis(a) for a in item.axes]
+            return item.name, code(item), flags, axes, scalar, item.low, item.high, required, default
+
+        return [encode(a) for a in self.arguments], [encode(r) for r in self.results]
+
+    def _refuse(self, item: Item, want: str, got: str) -> None:
+        raise ValueError(f"{self.name}: {item.name} must be {want}, got {got}")
+
+    def _check_array(
+        self, item: Item, value: Any, dtype: str, sizes: dict[str, int], cuda: bool
+    ) -> str:
+        """Checks one array; the dtype that T stands for from here on."""
+        if item.csr and is_csr(value) and not cuda:
+            self._check_csr(item, value)
+        elif not (hasattr(value, "__cuda_array_interface__") if cuda else _is_ndarray(value)):
+            kind = "CuPy" if cuda else "NumPy"
+            hint = "move it with cupy.asarray" if cuda else "convert it with numpy.asarray"
+            also = " or a SciPy CSR matrix" if item.csr and not cuda else ""
+            raise TypeError(
+                f"{self.name}: {item.name} must be a {kind} array{also}, got "
+                f"{type(value).__name__} ({hint})"
+            )
+        shape, got = tuple(value.shape), str(value.dtype.newbyteorder("="))
+        want = item.dtype
+        if want == "T":
+            want = dtype or (got if got in ("float32", "float64") else "float32 or float64")
+        axes = item.axes
+        now = dict(sizes)
+        if axes and axes[0].leading and len(shape) == len(axes) - 1:
+            axes = axes[1:]
+        fits = got == want and len(shape) == len(axes)
+        fits = fits and all(a.fits(s, now) for a, s in zip(axes, shape, strict=True))
+        found = f"{value.dtype} of shape {shape}"
+        if fits and item.inout:
+            flags = value.flags
+            fits = flags.c_contiguous and getattr(flags, "writeable", True)
+            fits = fits and value.dtype.isnative and getattr(flags, "aligned", True)
+            if not flags.c_contiguous:
+                found += " that is not C-contiguous"
+            elif not fits:
+                found += " that is read-only, byte-swapped or unaligned"
+        if not fits:
+            self._refuse(item, item.described(dtype, sizes), found)
+        sizes |= now
+        return want if item.dtype == "T" else dtype
+
+    def _check_csr(self, item: Item, X: Any) -> None:
+        begins, columns, (n, d) = X.indptr, X.indices, X.shape
+        stored = len(X.data)
+        if len(columns) != stored:
+            problem = f".indices must be as long as its data, got {len(columns)} and {stored}"
+        elif len(begins) != n + 1 or begins[0] != 0 or begins[-1] != stored:
+            problem = f".indptr must run from 0 to {stored} in {n} steps"
+        elif (np.diff(begins) < 0).any():
+            problem = f".indptr must never fall, got a fall at row {np.diff(begins).argmin()}"
+        elif stored and not (columns.min() >= 0 and columns.max() < d):
+            problem = f".indices must lie in [0, {d}), got {columns.min()} to {columns.max()}"
+        else:
+            return
+        raise ValueError(f"{self.name}: {item.name}{problem}")
+
+    def _check_scalar(self, item: Item, value: Any) -> int:
+        if item.kind == "bool":
+            return int(bool(value))
+        try:
+            number = float(value) if item.kind == "float" else value.__index__()
+        except (TypeError, ValueError, AttributeError):
+            want = "a number" if item.kind == "float" else "an integer"
+            raise TypeError(
+                f"{self.name}: {item.name} must be {want}, got {type(value).__name__}"
+            ) from None
+        if item.kind == "int" and not item.low <= number <= item.high:
+            self._refuse(item, f"in {item.interval or '[-2**63, 2**63)'}", str(number))
+        return int(number) if item.kind == "int" else 0
+
+
+def _is_ndarray(value: Any) -> bool:
+    return isinstance(value, np.ndarray)

@@ -1,0 +1,245 @@
+"""The law of scale: a model of c X is the model of X, scaled, over the whole range of the floats.
+
+Every public estimator stands in `SCALED`, with what its attributes become, or in `NOT_SCALED`, with
+the reason; test_completeness.py sees to it. Absolute regularisers are scaled along by its row.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+
+from kernelmill import cluster, hmm, mixture
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+N, D, K = 120, 2, 3
+SYMBOLS = "reads symbols, which have no unit"
+NOT_SCALED = {
+    "CategoricalHMM": SYMBOLS,
+    "MarkovChain": SYMBOLS,
+    "VariationalCategoricalHMM": SYMBOLS,
+    "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
+    "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+    """How a model of c X is made, and the power of c in each of its attributes."""
+
+    make: Callable[[float], object]
+    powers: Mapping[str, int]
+    log_densities: int = 0  # in `score`: each row's is shifted by -log c for each of its features
+    supervised: bool = False
+
+
+def square(c: float) -> float:
+    return min(c * c, 1e308)  # nothing can be scaled so far: the fit must refuse
+
+
+def _rows() -> dict[str, Scaled]:
+    means = {"cluster_centers_": 1, "inertia_": 2}
+    rows = {
+        "cluster.KMeans": Scaled(lambda c: cluster.KMeans(K, n_init=3, random_state=0), means),
+        "cluster.MiniBatchKMeans": Scaled(
+            lambda c: cluster.MiniBatchKMeans(K, batch_size=40, random_state=0), means
+        ),
+        "cluster.BisectingKMeans": Scaled(
+            lambda c: cluster.BisectingKMeans(K, random_state=0), means
+        ),
+        "cluster.ConstrainedKMeans links": Scaled(
+            lambda c: cluster.ConstrainedKMeans(
+                K, must_link=[(0, 1)], cannot_link=[(0, 5), (2, 11)], n_init=2, random_state=0
+            ),
+            means,
+        ),
+        "cluster.ConstrainedKMeans sizes": Scaled(
+            lambda c: cluster.ConstrainedKMeans(
+                K, size_min=30, size_max=50, n_init=2, random_state=0
+            ),
+            means,
+        ),
+    }
+    # A fixed number of steps: log densities of c X are larger, and so is the rounding of the gains
+    # that decide when to stop.
+    steps = {"max_iter": 3, "tol": 0.0, "random_state": 0}
+    n_iter = {"n_iter": 3, "tol": 0.0, "random_state": 0}
+    for kind in ("full", "tied", "diag", "spherical"):
+        gaussians = {"means_": 1, "covariances_": 2, "precisions_cholesky_": -1, "weights_": 0}
+        rows |= {
+            f"mixture.GaussianMixture {kind}": Scaled(
+                lambda c, kind=kind: mixture.GaussianMixture(
+                    K, covariance_type=kind, reg_covar=1e-6 * square(c), **steps
+                ),
+                gaussians,
+                log_densities=1,
+            ),
+            f"mixture.BayesianGaussianMixture {kind}": Scaled(
+                lambda c, kind=kind: mixture.BayesianGaussianMixture(
+                    K, covariance_type=kind, reg_covar=1e-6 * square(c), **steps
+                ),
+                gaussians,
+                log_densities=1,
+            ),
+            f"mixture.MixtureClassifier {kind}": Scaled(
+                lambda c, kind=kind: mixture.MixtureClassifier(
+                    2, covariance_type=kind, reg_covar=1e-6 * square(c), random_state=0
+                ),
+                {},
+                supervised=True,
+            ),
+            f"hmm.GaussianHMM {kind}": Scaled(
+                lambda c, kind=kind: hmm.GaussianHMM(
+                    K, kind, 1e-3 * square(c), covars_prior=1e-2 * square(c), **n_iter
+                ),
+                {"means_": 1, "covars_": 2, "transmat_": 0},
+                log_densities=N,
+            ),
+            f"hmm.GMMHMM {kind}": Scaled(
+                lambda c, kind=kind: hmm.GMMHMM(
+                    K, 2, 1e-3 * square(c), covariance_type=kind, **n_iter
+                ),
+                {"means_": 1, "covars_": 2, "weights_": 0, "transmat_": 0},
+                log_densities=N,
+            ),
+            f"hmm.VariationalGaussianHMM {kind}": Scaled(
+                lambda c, kind=kind: hmm.VariationalGaussianHMM(
+                    K, kind, scale_prior=1e-3 * square(c), **n_iter
+                ),
+                {"means_posterior_": 1, "scale_posterior_": 2, "transmat_posterior_": 0},
+            ),
+        }
+    return rows
+
+
+SCALED = _rows()
+
+
+def data() -> np.ndarray:
+    """Three blobs, each held for five rows, about a mean of a few deviations."""
+    centers = np.array([[0.0, 1.0], [6.0, -2.0], [1.0, 7.0]])
+    return centers[np.arange(N) // 5 % K] + np.random.default_rng(0).normal(size=(N, D))
+
+
+def fitted(row: Scaled, X: np.ndarray, c: float):
+    y = (np.arange(N) // 5 % K,) if row.supervised else ()
+    return row.make(c).fit(X, *y)
+
+
+def agree(row: Scaled, model, X: np.ndarray, c: float, rtol: float) -> None:
+    """`model`, of X, is the model of X / c, scaled."""
+    unit = data().astype(X.dtype)
+    plain = fitted(row, unit, 1.0)
+    np.testing.assert_array_equal(model.predict(X), plain.predict(unit))
+    for name, power in row.powers.items():
+        want = np.asarray(getattr(plain, name), np.longdouble) * np.longdouble(c) ** power
+        got = np.asarray(getattr(model, name), np.longdouble)
+        size = np.abs(want).max()
+        least = np.finfo(np.asarray(getattr(model, name)).dtype).smallest_subnormal
+        atol = rtol + least / size
+        np.testing.assert_allclose(got / size, want / size, rtol=0, atol=atol, err_msg=name)
+    if row.log_densities:
+        shift = row.log_densities * D * np.log(c)
+        want = plain.score(unit) - shift
+        np.testing.assert_allclose(
+            model.score(X), want, rtol=rtol, atol=rtol * abs(shift), err_msg="score"
+        )
+
+
+FACTORS = [
+    *((np.float64, c) for c in (2.0**-40, 1e-12, 2.0**-20, 1e-6, 1e-3)),
+    *((np.float64, c) for c in (2.0**20, 1e6, 2.0**40, 1e12)),
+    *((np.float32, c) for c in (2.0**-20, 1e-6, 2.0**20, 1e6)),
+]
+EXTREMES = [  # near 1e18, 1e19, 1e-30; 1e150, 1e-160, 1e300
+    *((np.float32, c) for c in (2.0**60, 2.0**63, 2.0**-100)),
+    *((np.float64, c) for c in (2.0**498, 2.0**-532, 2.0**997)),
+]
+F32_LARGE, F32_SMALL = (np.float32, 2.0**63), (np.float32, 2.0**-100)
+F64_SMALL, F64_LARGE = (np.float64, 2.0**-532), (np.float64, 2.0**997)
+UNSCALED_START = (
+    "hmm._variational._start_covariances adds _SMALL = 1e-3 to the covariance it starts from, "
+    "whatever the unit of X"
+)
+UNDERFLOW = "squared distances of float32 rows underflow to 0: every row ties at the first center"
+SUBNORMAL = "squares of rows are subnormal and lose digits"
+OVERFLOW = "squared distances of float32 rows overflow to inf"
+OVERFLOW_64 = "cluster._lloyd.tolerance: the total variance overflows to inf"
+PRECISIONS = "mixture._base._state: precisions_ overflows, in the dtype of X"
+# Start of the name, (dtype, c) where it fails, why it fails today.
+FAILS_SCALED = [
+    (
+        "hmm.VariationalGaussianHMM",
+        [(dtype, c) for dtype, c in FACTORS if dtype is np.float64 or c < 1],
+        UNSCALED_START,
+    ),
+]
+FAILS_EXTREME = [
+    ("hmm.VariationalGaussianHMM", [F32_SMALL, (np.float64, 2.0**498)], UNSCALED_START),
+    ("hmm.", [F64_SMALL], "variances are subnormal and lose digits"),
+    ("hmm.", [F64_LARGE], f"its KMeans: {OVERFLOW_64}"),
+    ("cluster.", [F32_SMALL], UNDERFLOW),
+    ("cluster.", [F64_SMALL], SUBNORMAL),
+    ("cluster.KMeans", [F32_LARGE], f"{OVERFLOW}, and so does what relocated_centers calls 0"),
+    ("cluster.KMeans", [F64_LARGE], OVERFLOW_64),
+    ("cluster.BisectingKMeans", [F32_LARGE], f"{OVERFLOW}, as in KMeans"),
+    ("cluster.BisectingKMeans", [F64_LARGE], OVERFLOW_64),
+    ("cluster.ConstrainedKMeans links", [F32_LARGE], OVERFLOW),
+    ("cluster.ConstrainedKMeans links", [F64_LARGE], "_LinkedRows: squares of rows overflow"),
+    ("cluster.ConstrainedKMeans sizes", [F32_LARGE], f"{OVERFLOW}: _sizes subtracts inf from inf"),
+    ("cluster.ConstrainedKMeans sizes", [F64_LARGE], OVERFLOW_64),
+    ("mixture.", [F32_LARGE], f"its KMeans: {OVERFLOW}"),
+    ("mixture.", [F32_SMALL], PRECISIONS),
+    ("mixture.BayesianGaussianMixture full", [F64_SMALL], "_wishart_divergence: log 0 of scales"),
+    ("mixture.BayesianGaussianMixture tied", [F64_SMALL], "_wishart_divergence: log 0 of scales"),
+    ("mixture.", [F64_SMALL], PRECISIONS),
+    ("mixture.", [F64_LARGE], "mixture._start.feature_moments: squares of rows overflow"),
+]
+
+
+def rounding(name: str, dtype: type, c: float) -> float:
+    """k-means of rows times a power of two has the same bits; else some hundred roundings."""
+    if name.startswith("cluster.") and np.frexp(c)[0] == 0.5:
+        return 0.0
+    return 1e-9 if dtype is np.float64 else 1e-4
+
+
+def grid(factors, fails):
+    for name in SCALED:
+        for dtype, c in factors:
+            reasons = [
+                reason
+                for start, only, reason in fails
+                if name.startswith(start) and (dtype, c) in only
+            ]
+            marks = [pytest.mark.xfail(strict=True, reason=reasons[0])] if reasons else []
+            yield pytest.param(name, dtype, c, marks=marks, id=f"{name}-{dtype.__name__}-{c:.0e}")
+
+
+@pytest.mark.parametrize(("name", "dtype", "c"), [*grid(FACTORS, FAILS_SCALED)])
+def test_a_scaled_fit_is_the_fit_scaled(name, dtype, c):
+    row = SCALED[name]
+    X = (data().astype(dtype) * dtype(c)).astype(dtype)
+    model = fitted(row, X, c)
+    agree(row, model, X, c, rtol=rounding(name, dtype, c))
+
+
+@pytest.mark.parametrize(("name", "dtype", "c"), [*grid(EXTREMES, FAILS_EXTREME)])
+def test_extreme_rows_are_scaled_or_refused(name, dtype, c):
+    """Squares overflow or underflow: the scaled result or one clear sentence, nothing silent."""
+    row = SCALED[name]
+    X = data().astype(dtype) * dtype(c)
+    refusal = model = None
+    try:
+        model = fitted(row, X, c)
+    except ValueError as error:
+        refusal = str(error)
+    if refusal is None:
+        agree(row, model, X, c, rtol=rounding(name, dtype, c))
+    else:
+        estimator = name.partition(" ")[0].partition(".")[2]
+        assert refusal.startswith(f"{estimator}: X must"), refusal
