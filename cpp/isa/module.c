@@ -1,5 +1,5 @@
-// All that differs in the face of a level's module: its name and the name of its level. The rest of the
-// module's start is compiled once for all levels (cpp/bindings/module.cpp).
+// All that differs in the face of a level's module: its name and the name of its level. The rest of
+// the module's start is compiled once for all levels (cpp/bindings/module.cpp).
 
 void* PyInit__cpu(void);
 const char* kernelmill_level(void);

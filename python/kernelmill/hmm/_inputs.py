@@ -74,6 +74,8 @@ class SequenceInput(Estimator):
                 weight = check_sequence_weight(owner, weight, len(sizes))
                 rows = known._rows(X, np.repeat(weight, sizes), reset=reset)
             return Sequences(rows, None, None, observe, n_states)
+        if rows.missing is False:
+            observe = functools.partial(observe, missing=False)  # they need not be looked for again
         lengths = check_lengths(owner, lengths, rows.count)
         if rows.weight is not None:  # of a Source, one for each row
             weight = to_host(rows.weight[:1])

@@ -94,10 +94,10 @@ def _first_bad(X: Any, bad: Any, first_row: int | np.ndarray | None) -> _Bad:
 
 
 def observe_vectors(
-    X: Any, *, owner: str, first_row: int | np.ndarray | None = 0
+    X: Any, *, owner: str, first_row: int | np.ndarray | None = 0, missing: bool = True
 ) -> Vectors:
     """Rows of real numbers, NaN where an entry is missing; none is refused here."""
-    return Vectors(X, parts_of(X))
+    return Vectors(X, parts_of(X) if missing else None)
 
 
 def _refuse_sparse(X: Any, owner: str) -> None:

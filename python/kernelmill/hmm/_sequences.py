@@ -105,8 +105,8 @@ class Sequences:
                 self.used = self._some(np.repeat(weight > 0, lengths), rows.owner)
                 rows = rows.part(rows.xp.asarray(self.used))
                 lengths, weight = lengths[weight > 0], weight[weight > 0]
-            self.n_sequences = int((lengths > 0).sum())
             most = max(1, _GROUP_ENTRIES // max(1, n_states))
+            self._lengths = lengths
             self._groups = list(self._grouped(rows.X, lengths, weight, most))
         self.rows = rows
 
@@ -114,14 +114,17 @@ class Sequences:
         self, X: Any, lengths: np.ndarray, weight: Any, most: int
     ) -> Iterator[tuple[Any, np.ndarray, Any]]:
         """What was observed, lengths and weights of each group of sequences."""
+        places = None if self.used is None else np.flatnonzero(self.used)
+        if len(X) <= most:
+            yield self._observe(X, first_row=0 if places is None else places), lengths, weight
+            return
         ends = np.cumsum(lengths)
         first = 0
         for start, stop in _ranges(lengths, most):
             end = int(ends[stop - 1])
-            rows = X if end - first == len(X) else X[first:end]
-            place = first if self.used is None else np.flatnonzero(self.used)[first:end]
+            place = first if places is None else places[first:end]
             part = None if weight is None else weight[start:stop]
-            yield self._observe(rows, first_row=place), lengths[start:stop], part
+            yield self._observe(X[first:end], first_row=place), lengths[start:stop], part
             first = end
 
     @staticmethod
@@ -150,7 +153,7 @@ class Sequences:
     @functools.cached_property
     def n_sequences(self) -> int:
         """Sequences that have rows, and weight."""
-        return int(self._chunks[1].sum())
+        return int(self._chunks[1].sum() if self.rows.is_stream else (self._lengths > 0).sum())
 
     @property
     def count(self) -> int:
@@ -201,8 +204,6 @@ class Sequences:
 
 def _ranges(lengths: np.ndarray, most: int) -> list[tuple[int, int]]:
     """Ranges of sequences with at most so many rows, or a single longer one."""
-    if int(lengths.sum()) <= most:
-        return [(0, len(lengths))]
     ranges, start, count = [], 0, 0
     for s, length in enumerate(lengths.tolist()):
         if count and count + length > most:
