@@ -416,7 +416,7 @@ def _two_axes(value: Any, owner: str, accept_sparse: bool) -> Any:
         if not accept_sparse:
             raise TypeError(
                 f"{owner}: X must be dense, got a sparse matrix of shape {value.shape} "
-                f"(X.toarray() takes {np.prod(value.shape, dtype=float) * 8 / 2**20:.0f} MiB)"
+                f"(X.toarray() takes {np.prod(value.shape, dtype=float) * 8 / 2**20:.2g} MiB)"
             )
         array = value.tocsr()
     elif isinstance(value, np.matrix):
@@ -435,8 +435,9 @@ def _two_axes(value: Any, owner: str, accept_sparse: bool) -> Any:
     if array.dtype.kind not in "biufO":
         raise ValueError(f"{owner}: X must be numeric, got dtype {array.dtype}")
     if array.ndim != 2:
+        got = f"shape {array.shape}" if array.ndim else f"a {type(value).__name__}"
         raise ValueError(
-            f"{owner}: X must be 2-D, got shape {array.shape} (Reshape your data with "
+            f"{owner}: X must be 2-D, got {got} (Reshape your data with "
             f"X.reshape(-1, 1) for one feature or X.reshape(1, -1) for one row)"
         )
     return array

@@ -90,3 +90,10 @@ def test_bars(cls, blobs, capfd):
     assert out == ""
     assert cls.__name__ in err
     np.testing.assert_array_equal(shown.cluster_centers_, quiet.cluster_centers_)
+
+
+def test_centers_set_by_the_user_predict(blobs):
+    model = KMeans(2)
+    model.cluster_centers_ = blobs[:2]
+    np.testing.assert_array_equal(model.predict(blobs[:2]), [0, 1])
+    assert model.n_features_in_ == blobs.shape[1]

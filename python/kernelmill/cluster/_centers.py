@@ -72,6 +72,8 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         """Rows to which a fitted model is applied."""
         if "cluster_centers_" not in vars(self):
             check_is_fitted(self)
+        if "n_features_in_" not in vars(self):  # centers set by the user, without a fit
+            self.n_features_in_ = self.cluster_centers_.shape[1]
         return self._rows(X, sample_weight, reset=False)
 
     def predict(self, X: Any) -> Any:

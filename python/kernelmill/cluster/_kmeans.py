@@ -212,7 +212,7 @@ class KMeans(CentersModel):
         y : ignored
             Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows, or the name of a column of X that holds them. A weight of 2
+            Weights of the rows, or the name of a column of a frame or Parquet file. A weight of 2
             counts a row twice; rows with zero weight are ignored.
 
         Returns

@@ -236,20 +236,7 @@ class BayesianGaussianMixture(MixtureBase):
         d, kind, owner = rows.n_features, self.covariance_type, type(self).__name__
         mean = self._given("mean_prior", (d,))
         shape = {"diag": (d,), "spherical": ()}.get(kind, (d, d))
-        covariance = self._given("covariance_prior", shape)
-        if covariance is not None:
-            least = covariance.min() if kind in ("diag", "spherical") else None
-            if least is None:
-                if not np.allclose(covariance, covariance.T, rtol=1e-6, atol=0):
-                    raise ValueError(
-                        f"{owner}: covariance_prior must be symmetric, got an asymmetric matrix"
-                    )
-                least = np.linalg.eigvalsh(covariance)[0]
-            if not least > 0:
-                raise ValueError(
-                    f"{owner}: covariance_prior must be positive definite, got {float(least):g} as "
-                    f"its least eigenvalue"
-                )
+        covariance = self._given_positive("covariance_prior", shape)
         if mean is None or covariance is None:
             data_mean, data_covariance = self._data_prior(rows, origin)
             mean = data_mean if mean is None else mean

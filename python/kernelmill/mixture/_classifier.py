@@ -209,7 +209,7 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         y : array-like of shape (n,)
             Class labels, numbers or strings, in memory even if X is a stream.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows, or the name of a column of X that holds them. A weight of 2
+            Weights of the rows, or the name of a column of a frame or Parquet file. A weight of 2
             counts a row twice; rows with zero weight are ignored.
 
         Returns

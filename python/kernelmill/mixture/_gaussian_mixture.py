@@ -284,25 +284,12 @@ class GaussianMixture(MixtureBase):
 
     def _given_covariances(self, k, d):
         """Inverses of ``precisions_init``, or None."""
-        kind, owner = self.covariance_type, type(self).__name__
-        precisions = self._given("precisions_init", covariance_shape(kind, k, d))
+        kind = self.covariance_type
+        precisions = self._given_positive("precisions_init", covariance_shape(kind, k, d))
         if precisions is None:
             return None
         if kind in ("diag", "spherical"):
-            if not (precisions > 0).all():
-                raise ValueError(
-                    f"{owner}: precisions_init must be positive, got {precisions.min():g}"
-                )
             return 1.0 / precisions
-        transposed = np.swapaxes(precisions, -1, -2)
-        if not np.allclose(precisions, transposed, rtol=1e-6, atol=0):
-            raise ValueError(f"{owner}: precisions_init must be symmetric, got asymmetric matrices")
-        least = float(np.linalg.eigvalsh(precisions)[..., 0].min())
-        if not least > 0:
-            raise ValueError(
-                f"{owner}: precisions_init must be positive definite, got an eigenvalue of "
-                f"{least:g}"
-            )
         inverse = np.linalg.inv(precisions)
         return (inverse + np.swapaxes(inverse, -1, -2)) / 2
 

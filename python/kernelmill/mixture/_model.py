@@ -149,6 +149,21 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
             raise ValueError(f"{owner}: {name} must be finite, got NaN or inf")
         return array
 
+    def _given_positive(self, name: str, shape: tuple[int, ...]) -> Any:
+        """A parameter of variances or of symmetric positive definite matrices, or None."""
+        array, owner = self._given(name, shape), type(self).__name__
+        if array is None:
+            return None
+        least, what, which = array.min(), "positive", ""
+        if self.covariance_type in ("full", "tied"):
+            if not np.allclose(array, np.swapaxes(array, -1, -2), rtol=1e-6, atol=0):
+                raise ValueError(f"{owner}: {name} must be symmetric, got an asymmetric matrix")
+            least, what = np.linalg.eigvalsh(array).min(), "positive definite"
+            which = " as the least eigenvalue"
+        if not least > 0:
+            raise ValueError(f"{owner}: {name} must be {what}, got {least:g}{which}")
+        return array
+
     # --- fitting ----------------------------------------------------------------------------------
 
     @fitting
@@ -164,7 +179,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         y : ignored
             Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
-            Weights of the rows, or the name of a column of X that holds them. A weight of 2
+            Weights of the rows, or the name of a column of a frame or Parquet file. A weight of 2
             counts a row twice; rows with zero weight are ignored.
 
         Returns
