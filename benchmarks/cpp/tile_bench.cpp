@@ -76,6 +76,8 @@ struct Nearest {
   using Index = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
   using Indices [[gnu::vector_size(sizeof(Vec))]] = Index;
 
+  static constexpr tile::Hooks hooks{.panels = true};
+
   const T* norms;
   std::int32_t* labels;
   Vec best[NV];

@@ -1,19 +1,15 @@
-// Packing policies of the tile product (core/tile.hpp): how operand elements are read from memory.
+// Packings of the tile product (core/tile.hpp): how operand elements are read from memory.
 //
 // An operand has an *outer* index (rows of A, columns of B) and a *depth* index that the product
-// sums over. A policy is any type with
-//
-//   template <class T>
-//   void pack(index_t outer, index_t count, index_t depth, index_t depth_count,
-//             T* panel, index_t width) const;
-//
-// that writes panel[p * width + r] = element(outer + r, depth + p) for r < count and 0 for
-// count <= r < width. Convolution adds its own policy that reads patches.
+// sums over. Its elements are stored as `In` and packed as `Acc`, the type that the tile computes
+// in: the conversion is part of the load, so that a float32 matrix in float64 arithmetic needs no
+// copy of its own. Convolution adds its own packing that reads patches.
 #pragma once
 
-#include <algorithm>  // std::min, std::fill
-#include <cstring>    // std::memcpy: unaligned vector loads and stores
-#include <utility>    // std::index_sequence
+#include <algorithm>    // std::min, std::fill
+#include <cstring>      // std::memcpy: unaligned vector loads and stores
+#include <type_traits>  // std::is_same_v
+#include <utility>      // std::index_sequence
 
 #include "core/matrix.hpp"       // index_t
 #include "core/tile_params.hpp"  // vector type and sizes
@@ -32,13 +28,31 @@ template <class V>
   std::memcpy(target, &value, sizeof value);
 }
 
+// Writes panel[p * width + r] = element(outer + r, depth + p) for r < count, 0 up to width.
+template <class P, class Acc>
+concept Packing = requires(const P& packing, index_t i, Acc* panel) {
+  packing.pack(i, i, i, i, panel, i);  // outer, count, depth, depth_count, panel, width
+};
+
+// As many elements of `In` as V has lanes, converted to those of V.
+template <class V, class In>
+[[gnu::always_inline]] inline V load_as(const In* source) {
+  using Acc = std::remove_cvref_t<decltype(V{}[0])>;
+  if constexpr (std::is_same_v<In, Acc>) {
+    return load<V>(source);
+  } else {
+    using Stored [[gnu::vector_size(sizeof(V) / sizeof(Acc) * sizeof(In))]] = In;
+    return __builtin_convertvector(load<Stored>(source), V);
+  }
+}
+
 namespace detail {
 
 // 16 bytes of one row: the unit in which rows are gathered into vectors before the transpose.
-template <class T>
+template <class Acc>
 struct Piece {
-  static constexpr int size = 16 / static_cast<int>(sizeof(T));
-  using Vec [[gnu::vector_size(16)]] = T;
+  static constexpr int size = 16 / static_cast<int>(sizeof(Acc));
+  using Vec [[gnu::vector_size(16)]] = Acc;
 };
 
 template <class V, int... I>
@@ -48,23 +62,23 @@ template <class V, int... I>
 }
 
 // The pieces of rows[0], rows[size], rows[2 * size], ... side by side in one vector.
-template <int Count, class T>
-[[gnu::always_inline]] inline auto load_pieces(const T* const* rows, index_t offset) {
+template <class Acc, int Count, class In>
+[[gnu::always_inline]] inline auto load_pieces(const In* const* rows, index_t offset) {
   if constexpr (Count == 1) {
-    return load<typename Piece<T>::Vec>(rows[0] + offset);
+    return load_as<typename Piece<Acc>::Vec>(rows[0] + offset);
   } else {
-    return concatenate(load_pieces<Count / 2>(rows, offset),
-                       load_pieces<Count / 2>(rows + Count / 2 * Piece<T>::size, offset),
-                       std::make_integer_sequence<int, Count * Piece<T>::size>{});
+    return concatenate(load_pieces<Acc, Count / 2>(rows, offset),
+                       load_pieces<Acc, Count / 2>(rows + Count / 2 * Piece<Acc>::size, offset),
+                       std::make_integer_sequence<int, Count * Piece<Acc>::size>{});
   }
 }
 
 // Within each 16-byte lane: the low (High = 0) or high halves of a and b, interleaved in units of
 // Unit elements. Unit = 1 is "unpack", Unit = 2 of floats moves 8-byte halves.
-template <class T, int Unit, int High, class V, int... I>
+template <class Acc, int Unit, int High, class V, int... I>
 [[gnu::always_inline]] inline V interleave(const V& a, const V& b,
                                            std::integer_sequence<int, I...>) {
-  constexpr int piece = Piece<T>::size;
+  constexpr int piece = Piece<Acc>::size;
   constexpr int lanes = sizeof...(I);
   return __builtin_shufflevector(
       a, b,
@@ -75,30 +89,30 @@ template <class T, int Unit, int High, class V, int... I>
 // Transposes within 16-byte lanes: out[e] holds, in each lane, element e of that lane of in[0],
 // in[1],
 // ... One piece of depth of as many rows.
-template <class T, class V>
+template <class Acc, class V>
 [[gnu::always_inline]] inline void transpose_lanes(const V* in, V* out) {
-  constexpr std::make_integer_sequence<int, Params<T>::lanes> all{};
-  if constexpr (Piece<T>::size == 2) {
-    out[0] = interleave<T, 1, 0>(in[0], in[1], all);
-    out[1] = interleave<T, 1, 1>(in[0], in[1], all);
+  constexpr std::make_integer_sequence<int, Params<Acc>::lanes> all{};
+  if constexpr (Piece<Acc>::size == 2) {
+    out[0] = interleave<Acc, 1, 0>(in[0], in[1], all);
+    out[1] = interleave<Acc, 1, 1>(in[0], in[1], all);
   } else {
-    static_assert(Piece<T>::size == 4, "float or double");
-    const V low01 = interleave<T, 1, 0>(in[0], in[1], all);
-    const V high01 = interleave<T, 1, 1>(in[0], in[1], all);
-    const V low23 = interleave<T, 1, 0>(in[2], in[3], all);
-    const V high23 = interleave<T, 1, 1>(in[2], in[3], all);
-    out[0] = interleave<T, 2, 0>(low01, low23, all);
-    out[1] = interleave<T, 2, 1>(low01, low23, all);
-    out[2] = interleave<T, 2, 0>(high01, high23, all);
-    out[3] = interleave<T, 2, 1>(high01, high23, all);
+    static_assert(Piece<Acc>::size == 4, "float or double");
+    const V low01 = interleave<Acc, 1, 0>(in[0], in[1], all);
+    const V high01 = interleave<Acc, 1, 1>(in[0], in[1], all);
+    const V low23 = interleave<Acc, 1, 0>(in[2], in[3], all);
+    const V high23 = interleave<Acc, 1, 1>(in[2], in[3], all);
+    out[0] = interleave<Acc, 2, 0>(low01, low23, all);
+    out[1] = interleave<Acc, 2, 1>(low01, low23, all);
+    out[2] = interleave<Acc, 2, 0>(high01, high23, all);
+    out[3] = interleave<Acc, 2, 1>(high01, high23, all);
   }
 }
 
 // 16-byte lanes First, First + Step, ... of a, then of b: half of each.
-template <class T, int First, int Step, class V, int... I>
+template <class Acc, int First, int Step, class V, int... I>
 [[gnu::always_inline]] inline V take_lanes(const V& a, const V& b,
                                            std::integer_sequence<int, I...>) {
-  constexpr int piece = Piece<T>::size;
+  constexpr int piece = Piece<Acc>::size;
   constexpr int lanes = sizeof...(I);
   constexpr int half = lanes / 2;
   return __builtin_shufflevector(
@@ -107,52 +121,52 @@ template <class T, int First, int Step, class V, int... I>
 
 // Transposes `lanes` rows by Depth: out[e] holds depth offset + e of all rows. Depth is one piece,
 // or `lanes`, which takes fewer instructions per element and reads whole cache lines.
-template <int Depth, class T, class V = typename Params<T>::Vec>
-[[gnu::always_inline]] inline void transpose(const T* const* rows, index_t offset,
+template <class Acc, int Depth, class In, class V = typename Params<Acc>::Vec>
+[[gnu::always_inline]] inline void transpose(const In* const* rows, index_t offset,
                                              V (&out)[Depth]) {
-  constexpr int piece = Piece<T>::size;
-  constexpr int lanes = Params<T>::lanes;
+  constexpr int piece = Piece<Acc>::size;
+  constexpr int lanes = Params<Acc>::lanes;
   constexpr int pieces = lanes / piece;
   constexpr std::make_integer_sequence<int, lanes> all{};
   if constexpr (Depth == piece) {
     V in[piece];
     KERNELMILL_UNROLL
-    for (int r = 0; r < piece; ++r) in[r] = load_pieces<pieces>(rows + r, offset);
-    transpose_lanes<T>(in, out);
+    for (int r = 0; r < piece; ++r) in[r] = load_pieces<Acc, pieces>(rows + r, offset);
+    transpose_lanes<Acc>(in, out);
   } else {
     static_assert(Depth == lanes && (pieces == 2 || pieces == 4));
     V in[lanes], part[lanes];
     KERNELMILL_UNROLL
-    for (int r = 0; r < lanes; ++r) in[r] = load<V>(rows[r] + offset);
+    for (int r = 0; r < lanes; ++r) in[r] = load_as<V>(rows[r] + offset);
     // part[q * piece + e], lane l: depth l * piece + e of rows q * piece, ...
     KERNELMILL_UNROLL
-    for (int q = 0; q < pieces; ++q) transpose_lanes<T>(in + q * piece, part + q * piece);
+    for (int q = 0; q < pieces; ++q) transpose_lanes<Acc>(in + q * piece, part + q * piece);
     KERNELMILL_UNROLL
     for (int e = 0; e < piece; ++e) {
       if constexpr (pieces == 2) {
-        out[e] = take_lanes<T, 0, 1>(part[e], part[piece + e], all);
-        out[piece + e] = take_lanes<T, 1, 1>(part[e], part[piece + e], all);
+        out[e] = take_lanes<Acc, 0, 1>(part[e], part[piece + e], all);
+        out[piece + e] = take_lanes<Acc, 1, 1>(part[e], part[piece + e], all);
       } else {
-        const V low01 = take_lanes<T, 0, 1>(part[e], part[piece + e], all);
-        const V high01 = take_lanes<T, 2, 1>(part[e], part[piece + e], all);
-        const V low23 = take_lanes<T, 0, 1>(part[2 * piece + e], part[3 * piece + e], all);
-        const V high23 = take_lanes<T, 2, 1>(part[2 * piece + e], part[3 * piece + e], all);
-        out[e] = take_lanes<T, 0, 2>(low01, low23, all);
-        out[piece + e] = take_lanes<T, 1, 2>(low01, low23, all);
-        out[2 * piece + e] = take_lanes<T, 0, 2>(high01, high23, all);
-        out[3 * piece + e] = take_lanes<T, 1, 2>(high01, high23, all);
+        const V low01 = take_lanes<Acc, 0, 1>(part[e], part[piece + e], all);
+        const V high01 = take_lanes<Acc, 2, 1>(part[e], part[piece + e], all);
+        const V low23 = take_lanes<Acc, 0, 1>(part[2 * piece + e], part[3 * piece + e], all);
+        const V high23 = take_lanes<Acc, 2, 1>(part[2 * piece + e], part[3 * piece + e], all);
+        out[e] = take_lanes<Acc, 0, 2>(low01, low23, all);
+        out[piece + e] = take_lanes<Acc, 1, 2>(low01, low23, all);
+        out[2 * piece + e] = take_lanes<Acc, 0, 2>(high01, high23, all);
+        out[3 * piece + e] = take_lanes<Acc, 1, 2>(high01, high23, all);
       }
     }
   }
 }
 
 // pack_rows in steps of Depth, which is at most depth; the last step overlaps the one before.
-template <int Depth, class T>
-void pack_rows_by(const T* const* rows, index_t vectors, index_t depth, T* panel, index_t width,
+template <int Depth, class In, class Acc>
+void pack_rows_by(const In* const* rows, index_t vectors, index_t depth, Acc* panel, index_t width,
                   index_t next) {
-  constexpr int lanes = Params<T>::lanes;
+  constexpr int lanes = Params<Acc>::lanes;
   const index_t end = depth * width;
-  const index_t ahead = std::min<index_t>(depth, 256 / sizeof(T));
+  const index_t ahead = std::min<index_t>(depth, 256 / sizeof(In));
   for (index_t p = 0; p < depth; p += Depth) {
     p = std::min(p, depth - Depth);
     if constexpr (Depth == lanes) {
@@ -164,14 +178,14 @@ void pack_rows_by(const T* const* rows, index_t vectors, index_t depth, T* panel
     // A vector that is wider than what is left of its panel row spills into the next row, which is
     // written later: vectors go from last to first, depth from first to last.
     for (index_t v = vectors - 1; v >= 0; --v) {
-      typename Params<T>::Vec column[Depth];
-      transpose<Depth>(rows + v * lanes, p, column);
-      T* const target = panel + p * width + v * lanes;
+      typename Params<Acc>::Vec column[Depth];
+      transpose<Acc, Depth>(rows + v * lanes, p, column);
+      Acc* const target = panel + p * width + v * lanes;
       if (target + (Depth - 1) * width + lanes <= panel + end) {
         KERNELMILL_UNROLL
         for (int e = 0; e < Depth; ++e) store(target + e * width, column[e]);
       } else {
-        T values[Depth][lanes];
+        Acc values[Depth][lanes];
         KERNELMILL_UNROLL
         for (int e = 0; e < Depth; ++e) store(values[e], column[e]);
         const index_t valid = std::min<index_t>(lanes, width - v * lanes);
@@ -183,11 +197,11 @@ void pack_rows_by(const T* const* rows, index_t vectors, index_t depth, T* panel
   }
 }
 
-template <class T>
-void zero_columns(T* panel, index_t count, index_t width, index_t depth) {
+template <class Acc>
+void zero_columns(Acc* panel, index_t count, index_t width, index_t depth) {
   if (count == width) return;
   for (index_t p = 0; p < depth; ++p) {
-    std::fill(panel + p * width + count, panel + (p + 1) * width, T{0});
+    std::fill(panel + p * width + count, panel + (p + 1) * width, Acc{0});
   }
 }
 
@@ -196,11 +210,11 @@ void zero_columns(T* panel, index_t count, index_t width, index_t depth) {
 // Packs rows whose depth is contiguous: panel[p * width + r] = rows[r][p] for r < count <= width.
 // rows must have room for width rounded up to whole vectors. rows[r] + next, if next is not 0, is
 // where row r of the panel after this one begins: a hint.
-template <class T>
-void pack_rows(const T** rows, index_t count, index_t depth, T* panel, index_t width,
+template <class In, class Acc>
+void pack_rows(const In** rows, index_t count, index_t depth, Acc* panel, index_t width,
                index_t next = 0) {
-  constexpr int piece = detail::Piece<T>::size;
-  constexpr int lanes = Params<T>::lanes;
+  constexpr int piece = detail::Piece<Acc>::size;
+  constexpr int lanes = Params<Acc>::lanes;
   const index_t vectors = (count + lanes - 1) / lanes;
   for (index_t r = count; r < vectors * lanes; ++r) rows[r] = rows[count - 1];
   if (depth >= lanes) {
@@ -209,44 +223,45 @@ void pack_rows(const T** rows, index_t count, index_t depth, T* panel, index_t w
     detail::pack_rows_by<piece>(rows, vectors, depth, panel, width, next);
   } else {
     for (index_t p = 0; p < depth; ++p) {
-      for (index_t r = 0; r < count; ++r) panel[p * width + r] = rows[r][p];
+      for (index_t r = 0; r < count; ++r) panel[p * width + r] = static_cast<Acc>(rows[r][p]);
     }
   }
   detail::zero_columns(panel, count, width, depth);
 }
 
 // Packs an operand whose outer index is contiguous: panel[p * width + r] = source[p * stride + r].
-template <class T>
-void pack_columns(const T* source, index_t stride, index_t count, index_t depth, T* panel,
+template <class In, class Acc>
+void pack_columns(const In* source, index_t stride, index_t count, index_t depth, Acc* panel,
                   index_t width) {
-  using Vec = typename Params<T>::Vec;
-  using Piece = typename detail::Piece<T>::Vec;
-  constexpr int piece = detail::Piece<T>::size;
-  constexpr int lanes = Params<T>::lanes;
+  using Vec = typename Params<Acc>::Vec;
+  using Piece = typename detail::Piece<Acc>::Vec;
+  constexpr int piece = detail::Piece<Acc>::size;
+  constexpr int lanes = Params<Acc>::lanes;
   for (index_t p = 0; p < depth; ++p, source += stride, panel += width) {
     // The columns that the next panel will read: row by row they are too far apart for the
     // hardware to see a pattern, and here their page is already mapped.
     __builtin_prefetch(source + width);
-    __builtin_prefetch(source + width + 64 / sizeof(T));
+    __builtin_prefetch(source + width + 64 / sizeof(In));
     index_t r = 0;
-    for (; r + lanes <= count; r += lanes) store(panel + r, load<Vec>(source + r));
-    for (; r + piece <= count; r += piece) store(panel + r, load<Piece>(source + r));
-    for (; r < count; ++r) panel[r] = source[r];
-    for (; r < width; ++r) panel[r] = T{0};
+    for (; r + lanes <= count; r += lanes) store(panel + r, load_as<Vec>(source + r));
+    for (; r + piece <= count; r += piece) store(panel + r, load_as<Piece>(source + r));
+    for (; r < count; ++r) panel[r] = static_cast<Acc>(source[r]);
+    for (; r < width; ++r) panel[r] = Acc{0};
   }
 }
 
 // element(o, p) = data[o * outer_stride + p * depth_stride]; any strides.
-template <class T>
+template <class In>
 struct Strided {
-  const T* data;
+  const In* data;
   index_t outer_stride, depth_stride;
 
-  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
+  template <class Acc>
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, Acc* panel,
             index_t width) const {
-    const T* const first = data + outer * outer_stride + depth * depth_stride;
+    const In* const first = data + outer * outer_stride + depth * depth_stride;
     if (depth_stride == 1) {
-      const T* rows[2 * Params<T>::NR];
+      const In* rows[2 * Params<Acc>::NR];
       for (index_t r = 0; r < count; ++r) rows[r] = first + r * outer_stride;
       pack_rows(rows, count, depth_count, panel, width, width * outer_stride);
     } else if (outer_stride == 1) {
@@ -254,7 +269,7 @@ struct Strided {
     } else {
       for (index_t p = 0; p < depth_count; ++p) {
         for (index_t r = 0; r < count; ++r) {
-          panel[p * width + r] = first[r * outer_stride + p * depth_stride];
+          panel[p * width + r] = static_cast<Acc>(first[r * outer_stride + p * depth_stride]);
         }
       }
       detail::zero_columns(panel, count, width, depth_count);
@@ -264,15 +279,16 @@ struct Strided {
 
 // element(o, p) = data[rows[o] * outer_stride + p * depth_stride]: rows of a data set by number,
 // as support vectors or a mini-batch are.
-template <class T, class Row = std::int32_t>
+template <class In, class Row = std::int32_t>
 struct Gathered {
-  const T* data;
+  const In* data;
   index_t outer_stride, depth_stride;
   const Row* rows;
 
-  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
+  template <class Acc>
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, Acc* panel,
             index_t width) const {
-    const T* pointers[2 * Params<T>::NR];
+    const In* pointers[2 * Params<Acc>::NR];
     for (index_t r = 0; r < count; ++r) {
       pointers[r] =
           data + static_cast<index_t>(rows[outer + r]) * outer_stride + depth * depth_stride;
@@ -282,10 +298,28 @@ struct Gathered {
     } else {
       for (index_t p = 0; p < depth_count; ++p) {
         for (index_t r = 0; r < count; ++r) {
-          panel[p * width + r] = pointers[r][p * depth_stride];
+          panel[p * width + r] = static_cast<Acc>(pointers[r][p * depth_stride]);
         }
       }
       detail::zero_columns(panel, count, width, depth_count);
+    }
+  }
+};
+
+// element(o, p) = element_of(o, p): an operand that is computed, or too small for its reading to
+// matter.
+template <class Function>
+struct Elements {
+  Function element_of;
+
+  template <class Acc>
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, Acc* panel,
+            index_t width) const {
+    for (index_t p = 0; p < depth_count; ++p) {
+      for (index_t r = 0; r < width; ++r) {
+        panel[p * width + r] =
+            r < count ? static_cast<Acc>(element_of(outer + r, depth + p)) : Acc{};
+      }
     }
   }
 };

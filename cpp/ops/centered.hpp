@@ -3,7 +3,7 @@
 // ||x - y||^2 = ||x||^2 + ||y||^2 - 2 x.y loses ||x||^2 / ||x - y||^2 of its precision to
 // cancellation, so ops that expand the square first move the origin close to the data. The shift
 // itself costs one rounding relative to the shifted value, provided that the offset is a number of
-// type T.
+// the arithmetic type.
 #pragma once
 
 #include <algorithm>    // std::fill, std::nth_element
@@ -18,73 +18,56 @@
 
 namespace kernelmill {
 
-// Packing policy of the tile product: element(o, p) = data[...] - offset[p]; any strides. The
-// origin of `data` may be any array of rows; `offset` holds one number per depth index.
-template <class T>
+// Any packing with an offset per depth index, a number of the type that is packed, taken off.
+template <class Rows, class Acc>
 struct Centered {
-  const T* data;
-  index_t outer_stride, depth_stride;
-  const T* offset;
+  Rows rows;
+  const Acc* offset;
 
-  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
-            index_t width) const {
-    tile::Strided<T>{data, outer_stride, depth_stride}.pack(outer, count, depth, depth_count, panel,
-                                                            width);
-    // A second pass over a panel that is still in the L1 cache; lanes beyond count stay 0.
-    for (index_t p = 0; p < depth_count; ++p) {
-      const T shift = offset[depth + p];
-      for (index_t r = 0; r < count; ++r) panel[p * width + r] -= shift;
-    }
-  }
-};
-
-// The same around any other policy, e.g. rows gathered by number. Lanes beyond count hold -offset.
-template <class T, class Policy>
-class CenteredOperand {
- public:
-  CenteredOperand(const Policy& policy, const T* origin) : operand(policy), offset(origin) {}
-
-  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
-            index_t width) const {
-    operand.pack(outer, count, depth, depth_count, panel, width);
-    using Vec = typename tile::Params<T>::Vec;
-    constexpr int lanes = tile::Params<T>::lanes;
-    const index_t size = width / lanes * lanes;  // all of it: a panel of B is NR wide
-    for (index_t p = 0; p < depth_count; ++p, panel += width) {
-      const T shift = offset[depth + p];
-      for (index_t r = 0; r < size; r += lanes) {
-        tile::store(panel + r, tile::load<Vec>(panel + r) - shift);
-      }
-      for (index_t r = size; r < width; ++r) panel[r] -= shift;
-    }
-  }
-
- private:
-  Policy operand;
-  const T* offset;
-};
-
-// Centered, and the squared norm of every packed row: norms[o - first] for the rows o of the call,
-// `width` of them, so that lanes beyond count get 0. A norm that is so large that sums of norms
-// might overflow becomes infinite: the sums then are too, whatever the other norm.
-template <class T>
-struct CenteredWithNorms {
-  Centered<T> rows;
-  T* norms;
-  index_t first, depth_end;
-
-  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, Acc* panel,
             index_t width) const {
     rows.pack(outer, count, depth, depth_count, panel, width);
-    T* const norm = norms + (outer - first);
-    if (depth == 0) std::fill(norm, norm + width, T{0});
+    // A second pass over a panel that is still in the L1 cache; lanes beyond count stay 0.
+    using Vec = typename tile::Params<Acc>::Vec;
+    constexpr int lanes = tile::Params<Acc>::lanes;
+    for (index_t p = 0; p < depth_count; ++p, panel += width) {
+      const Acc shift = offset[depth + p];
+      index_t r = 0;
+      for (; r + lanes <= count; r += lanes) {
+        tile::store(panel + r, tile::load<Vec>(panel + r) - shift);
+      }
+      for (; r < count; ++r) panel[r] -= shift;
+    }
+  }
+};
+
+// Rows of a matrix with the origin moved.
+template <class In, class Acc>
+Centered<tile::Strided<In>, Acc> centered(MatrixView<const In> x, const std::vector<Acc>& origin) {
+  return {{x.data, x.row_stride, x.col_stride}, origin.data()};
+}
+
+// The same, and the squared norm of every packed row: norms[o - first] for the rows o of the call,
+// `width` of them, so that lanes beyond count get 0. A norm that is so large that sums of norms
+// might overflow becomes infinite: the sums then are too, whatever the other norm.
+template <class In, class Acc>
+struct CenteredWithNorms {
+  Centered<tile::Strided<In>, Acc> rows;
+  Acc* norms;
+  index_t first, depth_end;
+
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, Acc* panel,
+            index_t width) const {
+    rows.pack(outer, count, depth, depth_count, panel, width);
+    Acc* const norm = norms + (outer - first);
+    if (depth == 0) std::fill(norm, norm + width, Acc{0});
     for (index_t p = 0; p < depth_count; ++p) {
       for (index_t r = 0; r < width; ++r) norm[r] += panel[p * width + r] * panel[p * width + r];
     }
     if (depth + depth_count < depth_end) return;
-    constexpr T largest = std::numeric_limits<T>::max() / 8;
+    constexpr Acc largest = std::numeric_limits<Acc>::max() / 8;
     for (index_t r = 0; r < width; ++r) {
-      norm[r] = norm[r] <= largest ? norm[r] : std::numeric_limits<T>::infinity();
+      norm[r] = norm[r] <= largest ? norm[r] : std::numeric_limits<Acc>::infinity();
     }
   }
 };

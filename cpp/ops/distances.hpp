@@ -24,12 +24,11 @@
 namespace kernelmill {
 
 // Rows i of x are the rows of A, rows j of y the columns of B. `Finish` gets every finished tile of
-// distances (or of their squares) as an epilogue does: tile<Rows>(distance, i0, j0, cols), with
-// begin_panel and end_panel unless it takes tiles in any order. Lanes beyond cols hold anything.
-template <class T, bool Squared, class Finish>
+// distances (or of their squares) as an epilogue gets products. Lanes beyond cols hold anything.
+template <class T, bool Squared, tile::Epilogue<T> Finish>
 class DistanceEpilogue {
  public:
-  static constexpr bool any_order = Finish::any_order;
+  static constexpr tile::Hooks hooks{.panels = Finish::hooks.panels};
   using Vec = typename tile::Params<T>::Vec;
   static constexpr int NV = tile::Params<T>::NV, lanes = tile::Params<T>::lanes;
   static constexpr int NR = NV * lanes;
@@ -39,8 +38,16 @@ class DistanceEpilogue {
                    index_t y_first, Finish& finish)
       : x_(x), x_norms_(x_norms), y_(y), y_norms_(y_norms), y_first_(y_first), finish_(finish) {}
 
-  void begin_panel(index_t j0, index_t cols) { finish_.begin_panel(j0, cols); }
-  void end_panel(index_t j0, index_t cols) { finish_.end_panel(j0, cols); }
+  void begin_panel(index_t j0, index_t cols)
+    requires(hooks.panels)
+  {
+    finish_.begin_panel(j0, cols);
+  }
+  void end_panel(index_t j0, index_t cols)
+    requires(hooks.panels)
+  {
+    finish_.end_panel(j0, cols);
+  }
 
   template <int Rows>
   void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {

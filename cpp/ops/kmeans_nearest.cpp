@@ -15,6 +15,8 @@ class Epilogue {
   using Index [[gnu::vector_size(sizeof(Vec))]] = Number;
 
  public:
+  static constexpr tile::Hooks hooks{.panels = true};
+
   Epilogue(const Centers<T>& centers, const Rows<T>& rows, index_t end, Receiver<T> receive)
       : norms_(centers.norms.data()), rows_(rows), end_(end), receive_(receive) {}
 
@@ -72,17 +74,7 @@ class Epilogue {
   Index index_[P::NV];
 };
 
-template <class T, class Policy, class Epilogue>
-void product(const Centers<T>& centers, const Policy& rows, index_t begin, index_t end,
-             Epilogue& epilogue) {
-  if (centers.is_short()) {
-    tile::short_product<T>(centers.scaled.data(), centers.k, centers.d, rows, begin, end, epilogue);
-  } else {
-    tile::product<T>(centers.packed, rows, begin, end, epilogue);
-  }
-}
-
-// Packing policy: rows that are packed already, with the origin moved. Calls begin at a panel.
+// Packing: rows that are packed already, with the origin moved. Calls begin at a panel.
 template <class T>
 struct CenteredPanels {
   const T* panels;
@@ -109,15 +101,13 @@ void find_with(const Rows<T>& rows, index_t begin, index_t end, const Centers<T>
   const MatrixView<const T>& x = rows.x;
   if (rows.panels != nullptr) {
     const CenteredPanels<T> packed{rows.panels, x.cols, centers.offset.data()};
-    product(centers, packed, begin, end, epilogue);
+    tile::product<T>(centers.packed, packed, begin, end, epilogue);
   } else if (rows.number == nullptr) {
-    const CenteredOperand<T, tile::Strided<T>> all{{x.data, x.row_stride, x.col_stride},
-                                                   centers.offset.data()};
-    product(centers, all, begin, end, epilogue);
+    tile::product<T>(centers.packed, centered(x, centers.offset), begin, end, epilogue);
   } else {
-    const CenteredOperand<T, tile::Gathered<T, index_t>> some{
+    const Centered<tile::Gathered<T, index_t>, T> some{
         {x.data, x.row_stride, x.col_stride, rows.number}, centers.offset.data()};
-    product(centers, some, begin, end, epilogue);
+    tile::product<T>(centers.packed, some, begin, end, epilogue);
   }
 }
 

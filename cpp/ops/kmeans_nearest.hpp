@@ -26,7 +26,7 @@
 #include "core/parallel.hpp"   // bounded_grain
 #include "core/tile.hpp"       // product, PackedA
 #include "core/workspace.hpp"  // scratch
-#include "ops/centered.hpp"    // CenteredOperand
+#include "ops/centered.hpp"    // Centered
 
 namespace kernelmill::nearest {
 
@@ -61,8 +61,8 @@ class Centers {
         d(c.cols),
         offset(origin_of<T>(c.cols, 64, c)),
         norms(static_cast<std::size_t>(c.rows)),
-        scaled(static_cast<std::size_t>(c.rows * c.cols)),
-        packed(is_short() ? 0 : c.rows, c.cols) {
+        packed(c.rows, c.cols) {
+    const Workspace<T> scaled(static_cast<std::size_t>(k * d));
     for (index_t j = 0; j < k; ++j) {
       double norm = 0;
       for (index_t p = 0; p < d; ++p) {
@@ -75,12 +75,8 @@ class Centers {
       radius = std::max(radius, norm);
     }
     radius = std::sqrt(radius);
-    if (is_short()) return;
     packed.pack(tile::Strided<T>{scaled.data(), d, 1}, 0, packed.tiles());
-    scaled = {};
   }
-
-  bool is_short() const { return tile::is_short(k, d); }
 
   // Twice the error bound of a score for a row at distance `distance` of some center: a gap of
   // squared distances above this is a gap of computed scores too. Doubled once more, so that the
@@ -93,8 +89,7 @@ class Centers {
   index_t k, d;
   std::vector<T> offset;    // (d)
   std::vector<T> norms;     // (k): ||c'||^2
-  Workspace<T> scaled;      // (k, d): -2 c', for a short product
-  tile::PackedA<T> packed;  // the same, for any other
+  tile::PackedA<T> packed;  // (k, d): -2 c'
   double radius = 0;        // max_j ||c'_j||
 };
 

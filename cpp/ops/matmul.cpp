@@ -46,7 +46,7 @@ void store_some(T* target, const T* source, index_t count) {
 // out = alpha * acc + beta * out.
 template <class T>
 struct Store {
-  static constexpr bool any_order = true;
+  static constexpr tile::Hooks hooks{.prefetch = true};
   using Vec = typename Params<T>::Vec;
   static constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
 

@@ -50,58 +50,10 @@ template <class T, class Vec>
   sum += y * y;
 }
 
-// The operand of diagonal covariances, packed as tile::PackedA is.
-template <class T>
-class AffineA : public tile::Heights<T> {
- public:
-  AffineA(index_t k, index_t d)
-      : tile::Heights<T>(k), d_(d), chunks_(d), memory_(static_cast<std::size_t>(k * d)) {}
-
-  // element(j, p) gives the Affine of component j and feature p.
-  template <class Element>
-  void fill(const Element& element) {
-    for (index_t p = 0; p < d_; p += chunks_.size) {
-      const index_t depth = std::min(chunks_.size, d_ - p);
-      for (index_t t = 0; t < this->tiles(); ++t) {
-        const index_t i = this->tile_row(t), rows = this->tile_row(t + 1) - i;
-        Affine<T>* const to = memory_.data() + this->rows() * p + i * depth;
-        for (index_t q = 0; q < depth; ++q) {
-          for (index_t r = 0; r < rows; ++r) to[q * rows + r] = element(i + r, p + q);
-        }
-      }
-    }
-  }
-
-  index_t depth() const { return d_; }
-  const tile::DepthChunks<T>& chunks() const { return chunks_; }
-
-  template <int Rows>
-  struct Tile {
-    const Affine<T>* at;
-    const Affine<T>& operator()(index_t q, int r) const { return at[q * Rows + r]; }
-  };
-  template <int Rows>
-  Tile<Rows> tile(index_t i, index_t p, index_t depth) const {
-    return {memory_.data() + this->rows() * p + i * depth};
-  }
-
- private:
-  index_t d_;
-  tile::DepthChunks<T> chunks_;
-  Workspace<Affine<T>> memory_;
-};
-
-// P' for an upper triangular P: rows q, depth p <= q.
-template <class T>
-class TriangularA : public tile::PackedA<T> {
- public:
-  using tile::PackedA<T>::PackedA;
-  index_t depth_end(index_t row_end) const { return row_end; }
-};
-
 // y = acc - shift; stores y where `white` is given, and log joints C - 1/2 ||y||^2 otherwise.
 template <class T>
 struct WhitenedEpilogue {
+  static constexpr tile::Hooks hooks{.panels = true};
   using Vec = typename tile::Params<T>::Vec;
   static constexpr int NV = tile::Params<T>::NV, lanes = tile::Params<T>::lanes;
 
@@ -140,7 +92,7 @@ struct WhitenedEpilogue {
 // log_joint[j][row] = C_j - 1/2 acc
 template <class T>
 struct DiagonalEpilogue {
-  static constexpr bool any_order = true;
+  static constexpr tile::Hooks hooks{};
   using Vec = typename tile::Params<T>::Vec;
   static constexpr int NV = tile::Params<T>::NV, lanes = tile::Params<T>::lanes;
 
@@ -185,7 +137,7 @@ class Density {
   // Lanes beyond rows are written too.
   void block(MatrixView<const T> x, index_t begin, index_t rows, T* out) const {
     tile::PackedB<T> packed(rows, d_);
-    packed.pack(Centered<T>{x.data, x.row_stride, x.col_stride, origin_.data()}, begin, 0, rows);
+    packed.pack(centered(x, origin_), begin, 0, rows);
     if (whitening_.empty()) {
       diagonal(packed, rows, out);
     } else if (affine_.rows() > 0) {
@@ -225,7 +177,7 @@ class Density {
       for (index_t p = 0; p < d_; ++p) log_det += std::log(g.factors[j * d_ + p]);
       set_constant(g, j, log_det);
     }
-    affine_.fill([&](index_t j, index_t p) {
+    pack_affine([&](index_t j, index_t p) {
       const double scale = g.factors[j * d_ + p];
       return Affine<T>{static_cast<T>(scale), static_cast<T>(scale * moved(g, j, p))};
     });
@@ -233,17 +185,13 @@ class Density {
 
   void prepare_matrices(const GaussiansView& g) {
     zeros_.assign(static_cast<std::size_t>(d_), T{0});
-    Workspace<T> transposed(static_cast<std::size_t>(d_ * d_));
     for (index_t f = 0; f < g.factor_count; ++f) {
       const double* const P = g.factors + f * d_ * d_;
       double log_det = 0;
-      for (index_t q = 0; q < d_; ++q) {
-        log_det += std::log(P[q * d_ + q]);
-        for (index_t p = 0; p < d_; ++p) {
-          transposed.data()[q * d_ + p] = p <= q ? static_cast<T>(P[p * d_ + q]) : T{0};
-        }
-      }
-      whitening_.emplace_back(tile::Strided<T>{transposed.data(), d_, 1}, d_, d_);
+      for (index_t q = 0; q < d_; ++q) log_det += std::log(P[q * d_ + q]);
+      whitening_.emplace_back(
+          tile::Elements{[&](index_t q, index_t p) { return p <= q ? P[p * d_ + q] : 0.0; }}, d_,
+          d_);
       for (index_t j = f; j < (shared(g) ? k_ : f + 1); ++j) {
         set_constant(g, j, log_det);
         for (index_t q = 0; q < d_; ++q) {
@@ -254,9 +202,13 @@ class Density {
       }
     }
     if (!shared(g)) return;
-    affine_.fill([&](index_t j, index_t q) {
+    pack_affine([&](index_t j, index_t q) {
       return Affine<T>{T{1}, shifts_[static_cast<std::size_t>(j * d_ + q)]};
     });
+  }
+
+  void pack_affine(const auto& element) {
+    affine_.pack(tile::Elements{element}, 0, affine_.tiles());
   }
 
   void diagonal(const tile::PackedB<T>& packed, index_t rows, T* out) const {
@@ -265,12 +217,12 @@ class Density {
   }
 
   index_t k_, d_;
-  std::vector<T> origin_;                  // (d)
-  std::vector<T> constants_;               // (k): C_j
-  std::vector<T> shifts_;                  // (k, d): m'_j P_j
-  std::vector<T> zeros_;                   // (d)
-  std::vector<TriangularA<T>> whitening_;  // k or 1, none when diagonal
-  AffineA<T> affine_;                      // diagonal or tied
+  std::vector<T> origin_;                        // (d)
+  std::vector<T> constants_;                     // (k): C_j
+  std::vector<T> shifts_;                        // (k, d): m'_j P_j
+  std::vector<T> zeros_;                         // (d)
+  std::vector<tile::TriangularA<T>> whitening_;  // k or 1, none when diagonal
+  tile::PackedA<T, Affine<T>> affine_;           // diagonal or tied
 };
 
 }  // namespace kernelmill::mixture

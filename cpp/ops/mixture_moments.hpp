@@ -117,6 +117,7 @@ struct Features {
 
 // to[i][j] += P(i, j); rows of `to` are whole panels.
 struct AddEpilogue {
+  static constexpr tile::Hooks hooks{.panels = true};
   using Vec = tile::Params<double>::Vec;
   static constexpr int NV = tile::Params<double>::NV, lanes = tile::Params<double>::lanes;
 

@@ -14,7 +14,7 @@ namespace {
 
 template <class T>
 struct StoreTile {
-  static constexpr bool any_order = true;
+  static constexpr tile::Hooks hooks{};
   using Vec = typename tile::Params<T>::Vec;
   static constexpr int NV = tile::Params<T>::NV, lanes = tile::Params<T>::lanes;
 
@@ -66,12 +66,9 @@ void distances(MatrixView<const T> x, MatrixView<const T> y, MatrixView<T> out) 
     T* const x_norms = norms.data();
     T* const y_norms = x_norms + rows;
     const MatrixView<const T> block = x.row_range(i, i + rows);
-    const tile::PackedA<T> packed(
-        CenteredWithNorms<T>{
-            {block.data, x.row_stride, x.col_stride, origin.data()}, x_norms, 0, d},
-        rows, d);
-    const CenteredWithNorms<T> columns{
-        {y.data, y.row_stride, y.col_stride, origin.data()}, y_norms, j, d};
+    const tile::PackedA<T> packed(CenteredWithNorms{centered(block, origin), x_norms, 0, d}, rows,
+                                  d);
+    const CenteredWithNorms columns{centered(y, origin), y_norms, j, d};
     StoreTile<T> finish{out.row_range(i, i + rows)};
     DistanceEpilogue<T, Squared, StoreTile<T>> epilogue(block, x_norms, y, y_norms, j, finish);
     tile::product<T>(packed, columns, j, j_end, epilogue);

@@ -20,7 +20,7 @@ namespace {
 
 template <class T>
 struct ClusterSums {
-  static constexpr bool any_order = false;
+  static constexpr tile::Hooks hooks{.panels = true};
   using Vec = typename tile::Params<T>::Vec;
   static constexpr int NV = tile::Params<T>::NV, lanes = tile::Params<T>::lanes;
   static constexpr int NR = NV * lanes;
@@ -128,11 +128,7 @@ struct Packed {
         a(rows.rows, rows.cols) {}
 
   void pack() {
-    a.pack(CenteredWithNorms<T>{{rows.data, rows.row_stride, rows.col_stride, origin.data()},
-                                norms.data(),
-                                0,
-                                rows.cols},
-           0, a.tiles());
+    a.pack(CenteredWithNorms{centered(rows, origin), norms.data(), 0, rows.cols}, 0, a.tiles());
   }
 
   Segment segment;
@@ -154,8 +150,7 @@ void add_segments(MatrixView<const T> x, std::vector<Packed<T>>& slab,
   parallel_for(x.rows, grain, [&](index_t, index_t begin, index_t end) {
     Workspace<T> norms(static_cast<std::size_t>(grain));
     for (const Packed<T>& part : slab) {
-      const CenteredWithNorms<T> queries{
-          {x.data, x.row_stride, x.col_stride, part.origin.data()}, norms.data(), begin, d};
+      const CenteredWithNorms queries{centered(x, part.origin), norms.data(), begin, d};
       ClusterSums<T> finish{offsets, part.segment.begin, part.segment.cluster, out};
       DistanceEpilogue<T, false, ClusterSums<T>> epilogue(part.rows, part.norms.data(), x,
                                                           norms.data(), begin, finish);

@@ -114,6 +114,7 @@ struct Recorder {
   using Vec = typename tile::Params<T>::Vec;
   static constexpr int NV = tile::Params<T>::NV, lanes = tile::Params<T>::lanes;
   static constexpr int NR = tile::Params<T>::NR;
+  static constexpr tile::Hooks hooks{.panels = true};
 
   index_t m, n;
   std::vector<T> product = std::vector<T>(static_cast<std::size_t>(m * n), nan<T>());
@@ -302,13 +303,6 @@ TYPED_TEST(TileProduct, ColumnRangeAndTileRange) {
   }
 }
 
-// Row i is zero from depth i + 1 on.
-template <class T>
-struct LowerTriangularA : tile::PackedA<T> {
-  using tile::PackedA<T>::PackedA;
-  index_t depth_end(index_t row_end) const { return row_end; }
-};
-
 TYPED_TEST(TileProduct, TriangularOperand) {
   using T = TypeParam;
   using P = tile::Params<T>;
@@ -323,13 +317,13 @@ TYPED_TEST(TileProduct, TriangularOperand) {
     }
     const std::vector<T> expected = reference(a.view, b.view);
     // What the product promises not to read: the packed elements from a tile's last row on.
-    const LowerTriangularA<T> packed(rows_policy(a.view), m, m);
+    const tile::TriangularA<T> packed(rows_policy(a.view), m, m);
     for (index_t t = 0; t < packed.tiles(); ++t) {
       for (index_t i = packed.tile_row(t); i < packed.tile_row(t + 1); ++i) {
         for (index_t p = packed.tile_row(t + 1); p < m; ++p) a.view(i, p) = nan<T>();
       }
     }
-    const LowerTriangularA<T> spoiled(rows_policy(a.view), m, m);
+    const tile::TriangularA<T> spoiled(rows_policy(a.view), m, m);
     for (const auto* operand : {&packed, &spoiled}) {
       Recorder<T> recorder{m, n};
       tile::product<T>(*operand, columns_policy(b.view), 0, n, recorder);
