@@ -119,7 +119,8 @@ def test_exceptions_are_still_needed():
 )
 def test_no_file_belongs_to_no_family(folder):
     """A basename is a family, or a family and what part of it: kmeans_seeding.cpp."""
-    shared = {"module", "common", "__init__", "_op", "_signature", "binder", "family", "device", "centered", "distances"}
+    shared = {"module", "common", "binder", "family", "device", "centered", "distances"}
+    shared |= {"__init__", "_op", "_signature"}
     for path in (ROOT / folder).iterdir():
         if path.suffix in {".py", ".cpp", ".hpp", ".cu", ".cuh"} and path.stem not in shared:
             known = any(path.stem == f or path.stem.startswith(f"{f}_") for f in ops.FAMILIES)
@@ -152,7 +153,7 @@ def test_a_missing_twin_raises_and_says_so(monkeypatch):
     op = OPS["matmul.matmul"]
     monkeypatch.setattr(op, "op_name", "no_such_op")
     monkeypatch.setattr(op, "_others", {"numpy": op.specification})
-    with pytest.raises(NotImplementedError, match=r"matmul\.matmul: a cpu implementation must exist"):
+    with pytest.raises(NotImplementedError, match="matmul: a cpu implementation must exist"):
         op.implementation("cpu")
 
 

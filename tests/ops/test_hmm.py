@@ -426,14 +426,14 @@ def test_a_row_of_nan_leads_to_no_state_beyond_the_last(K):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x, pi, A, n: hmm.forward(x[0], pi, A, n), r"forward: log_density must be float64 of shape \(T, K\)"),
+        (lambda x, pi, A, n: hmm.forward(x[0], pi, A, n), r"density must .*\(T, K\) with K >= 1"),
         (lambda x, pi, A, n: hmm.forward(x.astype("f"), pi, A, n), "forward: log_density must be"),
         (lambda x, pi, A, n: hmm.forward(x, pi[:2], A, n), r"startprob must .*\(3,\)"),
         (lambda x, pi, A, n: hmm.forward(x, pi, A[:2], n), r"transmat must .*\(3, 3\)"),
         (lambda x, pi, A, n: hmm.forward(x, pi, A, n - 1), "lengths must .* add up to 5, .* 4"),
         (lambda x, pi, A, n: hmm.forward(x, pi, A, n * 1.0), "lengths must be int64"),
         (lambda x, pi, A, n: hmm.forward(x[:, :0], pi[:0], A[:0, :0], n), "log_density must"),
-        (lambda x, pi, A, n: hmm.forward(x, pi, A, np.array([6, -1])), "lengths must be at least 0"),
+        (lambda x, pi, A, n: hmm.forward(x, pi, A, np.array([6, -1])), "lengths must be at least"),
         (lambda x, pi, A, n: hmm.posteriors(x, pi, A, n, np.ones(2)), r"weight must .*\(1,\)"),
         (lambda x, pi, A, n: hmm.posteriors(x, pi, A, n, np.ones(1, "f")), "sequence_weight must"),
         (lambda x, pi, A, n: hmm.viterbi(x, pi[:1], A, n), "viterbi: log_startprob must"),

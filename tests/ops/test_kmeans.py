@@ -363,8 +363,7 @@ def test_bounds_prune():
 
 def csr(X, **change):
     """Two entries in the shape of X, with arrays that need not describe a matrix."""
-    entries = np.ones(2, X.dtype), np.array([0, 2], np.int32), np.array([0, 1, 2, 2, 2, 2], np.int32)
-    made = scipy.sparse.csr_array(entries, X.shape)
+    made = scipy.sparse.csr_array((np.ones(2, X.dtype), [0, 2], [0, 1, 2, 2, 2, 2]), X.shape)
     for name, array in change.items():
         setattr(made, name, np.array(array, np.int32))
     return made

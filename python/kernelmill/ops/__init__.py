@@ -1,7 +1,8 @@
 """Ops: the specification of every hot loop in NumPy, dispatched to C++ or CUDA.
 
 Each module of this package is one family. A function under ``@op`` says in NumPy what is true; a
-call runs the implementation that fits the array type. ``kernelmill.backend("numpy")`` runs the specification.
+call runs the implementation that fits the array type. ``kernelmill.backend("numpy")`` runs the
+specification.
 """
 
 from __future__ import annotations

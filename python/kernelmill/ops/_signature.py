@@ -238,7 +238,8 @@ class Signature:
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
         bound.apply_defaults()
-        dtype, sizes = "", {}
+        dtype = ""
+        sizes: dict[str, int] = {}
         for item in self.arguments:
             value = bound.arguments[item.name]
             if item.kind == "array":
@@ -292,7 +293,8 @@ class Signature:
             default = None if item.default is inspect.Parameter.empty else item.default
             required = item.default is inspect.Parameter.empty
             axes = [axis(a) for a in item.axes]
-            return item.name, code(item), flags, axes, scalar, item.low, item.high, required, default
+            bounds = item.low, item.high
+            return item.name, code(item), flags, axes, scalar, *bounds, required, default
 
         return [encode(a) for a in self.arguments], [encode(r) for r in self.results]
 

@@ -32,7 +32,7 @@ def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), float32 or float64
+    X : ndarray or CSR matrix of shape (n, d), float32 or float64
         Rows.
     centers : ndarray of shape (k, d), float64
         Centers, k >= 1.
@@ -54,7 +54,8 @@ def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Implementations compare ``||c'||^2 - 2 x'.c'`` at the dtype of X after moving the origin to a
     median o of the centers (x' = x - o, c' = c - o), so a label may differ where two centers are
     equally near within rounding; the distance returned is recomputed from differences, without
-    cancellation. The distance of a row with NaN or inf is NaN or inf. Cost 2 n k d flops.
+    cancellation. For CSR rows they use ``||x||^2 - 2 x.c + ||c||^2`` in float64; repeated columns
+    add up, and the cost is 2 k flops a stored value. The distance of a row with NaN or inf is NaN or inf. Cost 2 n k d flops.
 
     References
     ----------
@@ -76,7 +77,7 @@ def lloyd_step(
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), float32 or float64
+    X : ndarray or CSR matrix of shape (n, d), float32 or float64
         Rows.
     centers : ndarray of shape (k, d), float64
         Centers.
@@ -211,7 +212,7 @@ def lloyd(
     "X: T[n,d], starts: i64[r,k>=1], sample_weight: T[n]?, max_steps: int, tol: float"
     " -> centers: f64[r,k,d], labels: i32[r,n], squared_distances: T[r,n], steps: i64[r],"
     " status: i32[r]",
-    cuda="it is for data too small to share the threads of a CPU; on a GPU call kmeans.lloyd for each",
+    cuda="it serves data too small for the threads of a CPU (call kmeans.lloyd for each start)",
 )
 def restarts(
     X: np.ndarray,

@@ -74,7 +74,8 @@ def full_log_joint(
     P = np.triu(precisions_cholesky)
     difference = X.astype(np.float64)[:, None, :] - means
     with np.errstate(invalid="ignore", over="ignore"):
-        white = np.einsum("njp,jpq->njq", difference, np.broadcast_to(P, (len(means), *P.shape[1:])))
+        each = np.broadcast_to(P, (len(means), *P.shape[1:]))
+        white = np.einsum("njp,jpq->njq", difference, each)
         log_det = np.log(np.diagonal(P, axis1=1, axis2=2)).sum(axis=1)
         constant = offsets + log_det - 0.5 * X.shape[1] * _LOG_2PI
         return (constant - 0.5 * (white**2).sum(axis=2)).astype(X.dtype)
