@@ -201,12 +201,14 @@ def _run(
 class Estimator(CallbackSupportMixin, BaseEstimator):
     """Base of all models: makes `Rows` of what users pass.
 
-    Subclasses say what they accept; ``device`` is used where it is a parameter.
+    Subclasses say what they accept, and whether they square it, which limits the magnitudes of X;
+    ``device`` is used where it is a parameter.
     """
 
     _accepts_sparse: ClassVar[bool] = False
     _accepts_streams: ClassVar[bool] = True
     _accepts_missing: ClassVar[bool] = False
+    _squares: ClassVar[bool] = True
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -256,6 +258,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
                 reset=reset,
                 accept_sparse=self._accepts_sparse,
                 allow_nan=self._accepts_missing,
+                squared=self._squares,
             )
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
         if weight is not None and not bool((weight > 0).any()):
@@ -288,7 +291,10 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
                 f"({READ_ONCE})"
             )
         check = chunk_check(
-            owner, accept_sparse=self._accepts_sparse, allow_nan=self._accepts_missing
+            owner,
+            accept_sparse=self._accepts_sparse,
+            allow_nan=self._accepts_missing,
+            squared=self._squares,
         )
         opened = source(X, sample_weight, validate=check, owner=owner)
         check_features(self, opened.feature_names, opened.n_features, reset)
