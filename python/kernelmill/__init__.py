@@ -7,7 +7,17 @@ compiled modules.
 from ._lazy import lazy
 from ._version import __version__ as __version__
 
-_MODULES = ("cluster", "hmm", "markov", "metrics", "mixture", "ops", "plot", "stream")
+_MODULES = (
+    "cluster",
+    "hmm",
+    "markov",
+    "metrics",
+    "mixture",
+    "ops",
+    "plot",
+    "preprocessing",
+    "stream",
+)
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,

@@ -7,130 +7,20 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse
+from stream_kinds import (
+    SOURCES,
+    assert_equal,
+    chunked,
+    make_memmap,
+    make_parquet,
+    moments,
+    real_numbers,
+    small_integers,
+)
 
 from kernelmill import stream
 from kernelmill.stream import _source
 from kernelmill.stream._source import add_up, rechunk
-
-
-def moments(X, shift=0.0, sample_weight=None):
-    """An op: weighted count, sum and Gram matrix of the shifted rows, in float64."""
-    X = X.toarray() if scipy.sparse.issparse(X) else X
-    X = np.ascontiguousarray(X, dtype=np.float64) - shift  # BLAS sums by layout
-    w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
-    return w.sum(), (w[:, None] * X).sum(axis=0), {"gram": (X * w[:, None]).T @ X}
-
-
-def small_integers(n=103, d=5, dtype=np.float32):
-    """Sums of these are exact in any order."""
-    return np.random.default_rng(0).integers(-8, 9, size=(n, d)).astype(dtype)
-
-
-def real_numbers(n=103, d=5, dtype=np.float64):
-    return np.random.default_rng(1).normal(size=(n, d)).astype(dtype)
-
-
-def assert_equal(a, b):
-    assert a[0] == b[0]
-    np.testing.assert_array_equal(a[1], b[1])
-    np.testing.assert_array_equal(a[2]["gram"], b[2]["gram"])
-
-
-def chunked(X, rows, w=None):
-    for start in range(0, len(X), rows):
-        part = X[start : start + rows]
-        yield part if w is None else (part, w[start : start + rows])
-
-
-def make_npy(X, folder):
-    np.save(folder / "X.npy", X)
-    return folder / "X.npy"
-
-
-def make_memmap(X, folder, order="C", mode="r"):
-    shape = X.shape
-    written = np.memmap(folder / "X.bin", dtype=X.dtype, mode="w+", shape=shape, order=order)
-    written[:] = X
-    written.flush()
-    return np.memmap(folder / "X.bin", dtype=X.dtype, mode=mode, shape=shape, order=order)
-
-
-def make_frame(kind):
-    def make(X, folder):
-        module = pytest.importorskip(kind, reason=f"{kind} is not installed")
-        columns = {f"c{j}": X[:, j] for j in range(X.shape[1])}
-        return (module.table if kind == "pyarrow" else module.DataFrame)(columns)
-
-    return make
-
-
-def make_parquet(X, folder, name="X.parquet", group=17):
-    pyarrow = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
-    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
-    table = pyarrow.table({f"c{j}": X[:, j] for j in range(X.shape[1])})
-    parquet.write_table(table, folder / name, row_group_size=group)
-    return folder / name
-
-
-def read_only(X, folder):
-    X = X.copy()
-    X.flags.writeable = False
-    return X
-
-
-SOURCES = {
-    "array": lambda X, folder: X,
-    "read-only": read_only,
-    "Fortran": lambda X, folder: np.asfortranarray(X),
-    "reversed": lambda X, folder: X[::-1, ::-1].copy()[::-1, ::-1],
-    "lists": lambda X, folder: X.tolist(),
-    "csr matrix": lambda X, folder: scipy.sparse.csr_matrix(X),
-    "csr array": lambda X, folder: scipy.sparse.csr_array(X),
-    "coo array": lambda X, folder: scipy.sparse.coo_array(X),
-    "pandas": make_frame("pandas"),
-    "polars": make_frame("polars"),
-    "pyarrow": make_frame("pyarrow"),
-    "npy path": make_npy,
-    "npy text path": lambda X, folder: str(make_npy(X, folder)),
-    "memmap": make_memmap,
-    "memmap Fortran": lambda X, folder: make_memmap(X, folder, order="F"),
-    "memmap r+": lambda X, folder: make_memmap(X, folder, mode="r+"),
-    "memmap copy-on-write": lambda X, folder: make_memmap(X, folder, mode="c"),
-    "memmap slice": lambda X, folder: make_memmap(np.vstack([X, X]), folder)[: len(X)],
-    "memmap reversed": lambda X, folder: make_memmap(X[::-1], folder)[::-1],
-    "list of chunks": lambda X, folder: list(chunked(X, 7)),
-    "function": lambda X, folder: lambda: chunked(X, 7),
-    "list of frames": lambda X, folder: [make_frame("pandas")(p, folder) for p in chunked(X, 40)],
-    "list of csr": lambda X, folder: [scipy.sparse.csr_array(p) for p in chunked(X, 40)],
-    "polars lazy": lambda X, folder: make_frame("polars")(X, folder).lazy(),
-    "polars scan": lambda X, folder: pytest.importorskip("polars").scan_parquet(
-        make_parquet(X, folder)
-    ),
-    "dataset": lambda X, folder: pytest.importorskip("pyarrow.dataset").dataset(
-        make_parquet(X, folder), format="parquet"
-    ),
-    "Parquet": make_parquet,
-    "Parquet text": lambda X, folder: str(make_parquet(X, folder)),
-    "Parquet list": lambda X, folder: [
-        make_parquet(X[:50], folder, "z.parquet"),
-        make_parquet(X[50:], folder, "a.parquet"),
-    ],
-    "Parquet folder": lambda X, folder: [
-        make_parquet(X[:50], folder, "1.parquet"),
-        make_parquet(X[50:], folder, "2.parquet"),
-        folder,
-    ][-1],
-    "Parquet glob": lambda X, folder: [
-        make_parquet(X[:50], folder, "1.parquet"),
-        make_parquet(X[50:], folder, "2.parquet"),
-        str(folder / "*.parquet"),
-    ][-1],
-}
-
-
-@pytest.fixture(params=SOURCES)
-def make(request):
-    return SOURCES[request.param]
 
 
 @pytest.mark.parametrize("chunk_rows", [None, 1, 10, 103, 1000])
@@ -646,76 +536,3 @@ def test_lengths_of_chunks():
     assert opened.chunk_lengths() == [2, 0, 5]  # known by now
     array = pytest.importorskip("dask.array", reason="needs dask")
     assert stream.source(array.from_array(X, chunks=((3, 4), -1))).chunk_lengths() == [3, 4]
-
-
-# --- sources derived from sources -----------------------------------------------------------------
-
-
-def test_a_source_gets_the_check_of_whoever_reads_it(make, tmp_path):
-    X, checked = real_numbers(), []
-
-    def check(part, first_row):
-        checked.append((first_row, part.shape[0]))
-        return part
-
-    s = stream.source(make(X, tmp_path), chunk_rows=50)
-    _ = s.count_rows()
-    for model in range(2):
-        seen = stream.source(s, validate=check)
-        assert_equal(seen.map_reduce(moments), s.map_reduce(moments))
-        assert_equal(seen.map_reduce(moments), s.map_reduce(moments))
-        assert checked == [(0, 50), (50, 50), (100, 3)] * (model + 1)
-    whole = stream.source(stream.source(make(X, tmp_path), validate=check), validate=check)
-    before = len(checked)
-    if whole.in_memory is None:
-        _ = whole.map_reduce(moments)
-        assert len(checked) == before + 2 * len(whole.chunk_lengths())
-
-
-def twice_and_sum(X, factor):
-    X = X.toarray() if scipy.sparse.issparse(X) else X
-    return np.column_stack([factor * X, X.sum(axis=1)])
-
-
-@pytest.mark.parametrize("chunk_rows", [None, 20])
-def test_applied_sources_are_sources(make, chunk_rows, tmp_path):
-    X, w = small_integers(dtype=np.float64), np.arange(103.0)
-    inner = stream.source(make(X, tmp_path), w, chunk_rows=chunk_rows)
-    s = inner.apply(twice_and_sum, 2.0, n_features=6)
-    expected = twice_and_sum(X, 2.0)
-    assert (s.n_features, s.dtype, s.feature_names) == (6, np.float64, None)
-    assert s.count_rows() == s.n_rows == 103
-    assert s.chunk_lengths() == inner.chunk_lengths()
-    for _ in range(2):
-        np.testing.assert_array_equal(np.concatenate([part for part, _ in s]), expected)
-        np.testing.assert_array_equal(np.concatenate([v for _, v in s]), w)
-    assert_equal(s.map_reduce(moments, 1.0), moments(expected, 1.0, sample_weight=w))
-    np.testing.assert_array_equal(np.concatenate(list(s.map(np.abs))), np.abs(expected))
-    np.testing.assert_array_equal(s.take([5, 100, 5]), expected[[5, 100, 5]])
-    rows, weight, indices = s.sample(4, random_state=0)
-    np.testing.assert_array_equal(rows, expected[indices])
-    np.testing.assert_array_equal(weight, w[indices])
-    if s.in_memory is not None:
-        np.testing.assert_array_equal(s.in_memory, expected)
-    third = s.apply(np.multiply, 0.5)
-    np.testing.assert_array_equal(np.concatenate([part for part, _ in third]), expected / 2)
-
-
-def test_applied_rows_are_checked_with_their_numbers_in_x():
-    X = real_numbers()
-    X[70] = -1.0
-
-    def refuse(part, first_row):
-        bad = np.flatnonzero(np.isnan(part).any(axis=1))
-        if len(bad):
-            raise ValueError(f"NaN in row {first_row + bad[0]}")
-        return part
-
-    def root(part):
-        with np.errstate(invalid="ignore"):
-            return np.sqrt(part + 0.5 * (part != -1.0) * 20)
-
-    s = stream.source(X, chunk_rows=50).apply(root)
-    with pytest.raises(ValueError, match="NaN in row 70"):
-        _ = stream.source(s, validate=refuse).map_reduce(moments)
-    assert np.isnan(s.map_reduce(moments)[1]).any()

@@ -226,13 +226,15 @@ def _run(
 class Estimator(CallbackSupportMixin, BaseEstimator):
     """Base of all models: makes `Rows` of what users pass.
 
-    Subclasses say what they accept; ``device`` is used where it is a parameter.
+    Subclasses say what they accept, and whether they square it, which limits the magnitudes of X;
+    ``device`` is used where it is a parameter.
     """
 
     _accepts_sparse: ClassVar[bool] = False
     _accepts_streams: ClassVar[bool] = True
     _accepts_missing: ClassVar[bool] = False
     _dtypes: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of the chunks of a stream
+    _squares: ClassVar[bool] = True
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -303,6 +305,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             reset=reset,
             accept_sparse=self._accepts_sparse,
             allow_nan=self._accepts_missing,
+            squared=self._squares,
         )
 
     def _chunk_check(self, reset: bool) -> Callable:
@@ -311,6 +314,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             type(self).__name__,
             accept_sparse=self._accepts_sparse,
             allow_nan=self._accepts_missing,
+            squared=self._squares,
         )
 
     def _source(self, X: Any, sample_weight: Any, reset: bool, once: bool) -> Any:

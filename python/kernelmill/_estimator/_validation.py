@@ -60,6 +60,7 @@ def check_values(
     first_row: int = 0,
     allow_nan: bool = False,
     whole: bool = False,
+    squared: bool = True,
 ) -> bool:
     """Raise where X holds NaN, inf, or values whose squares overflow or underflow.
 
@@ -77,6 +78,8 @@ def check_values(
         Whether NaN is a missing entry rather than an error; inf is always an error.
     whole : bool, default=False
         Whether these are all rows of a fit; values of a chunk, or in ``predict``, may be tiny.
+    squared : bool, default=True
+        Whether the model squares what it is given, so that the range of magnitudes is limited.
 
     Returns
     -------
@@ -109,6 +112,8 @@ def check_values(
     if not top < np.inf:
         missing = _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
         top = largest(namespace(stored).nan_to_num(stored, nan=0.0))
+    if not squared:
+        return missing
     if top * sqrt(terms) > most or (whole and 0 < top < least):
         hint = "scale X" if double else "scale X, or pass float64"
         what = f"small enough to be squared in {stored.dtype}"
@@ -195,6 +200,7 @@ def check_X(
     accept_sparse: bool = True,
     allow_nan: bool = False,
     min_rows: int = 1,
+    squared: bool = True,
 ) -> tuple[Any, bool | None]:
     """Check X and keep or compare the names and number of its features.
 
@@ -213,6 +219,8 @@ def check_X(
         Whether NaN is a missing entry rather than an error; inf is always an error.
     min_rows : int, default=1
         Fewest rows.
+    squared : bool, default=True
+        As in `check_values`.
 
     Returns
     -------
@@ -252,7 +260,9 @@ def check_X(
     if get_config()["assume_finite"]:
         return X, None if allow_nan else False
     names = getattr(estimator, "feature_names_in_", None)
-    return X, check_values(X, owner, names, allow_nan=allow_nan, whole=reset)
+    return X, check_values(
+        X, owner, names, allow_nan=allow_nan, whole=reset, squared=squared
+    )
 
 
 def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
@@ -308,7 +318,12 @@ def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
 
 
 def chunk_check(
-    owner: str, names: Any = None, *, accept_sparse: bool = True, allow_nan: bool = False
+    owner: str,
+    names: Any = None,
+    *,
+    accept_sparse: bool = True,
+    allow_nan: bool = False,
+    squared: bool = True,
 ) -> Any:
     """The ``validate`` of a source: `check_chunk` with all but the chunk filled in, picklable.
 
@@ -318,16 +333,28 @@ def chunk_check(
         Name of the caller in errors.
     names : sequence of str, optional
         Column names for errors.
-    accept_sparse, allow_nan : bool
+    accept_sparse, allow_nan, squared : bool
         As in `check_X`.
     """
     return functools.partial(
-        check_chunk, owner=owner, names=names, accept_sparse=accept_sparse, allow_nan=allow_nan
+        check_chunk,
+        owner=owner,
+        names=names,
+        accept_sparse=accept_sparse,
+        allow_nan=allow_nan,
+        squared=squared,
     )
 
 
 def check_chunk(
-    X: Any, first_row: int, *, owner: str, names: Any, accept_sparse: bool, allow_nan: bool
+    X: Any,
+    first_row: int,
+    *,
+    owner: str,
+    names: Any,
+    accept_sparse: bool,
+    allow_nan: bool,
+    squared: bool,
 ) -> Any:
     """Raise where a chunk of a stream cannot be used; `first_row` is its place in X."""
     if is_sparse(X) and not accept_sparse:
@@ -336,5 +363,7 @@ def check_chunk(
             f"it dense)"
         )
     if not get_config()["assume_finite"]:
-        check_values(X, owner, names, first_row=first_row, allow_nan=allow_nan)
+        check_values(
+            X, owner, names, first_row=first_row, allow_nan=allow_nan, squared=squared
+        )
     return X

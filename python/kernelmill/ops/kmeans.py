@@ -55,7 +55,8 @@ def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     median o of the centers (x' = x - o, c' = c - o), so a label may differ where two centers are
     equally near within rounding; the distance returned is recomputed from differences, without
     cancellation. For CSR rows they use ``||x||^2 - 2 x.c + ||c||^2`` in float64; repeated columns
-    add up, and the cost is 2 k flops a stored value. The distance of a row with NaN or inf is NaN or inf. Cost 2 n k d flops.
+    add up, and the cost is 2 k flops a stored value. The distance of a row with NaN or inf is NaN
+    or inf. Cost 2 n k d flops.
 
     References
     ----------

@@ -212,7 +212,7 @@ class Source:
         All of X where it is one chunk in memory, converted and validated; else None.
     """
 
-    in_memory = None
+    in_memory: Any = None
     # Whether reading the next chunk takes time that a thread can overlap with computing.
     _slow_to_read = False
     _chunk_rows = None  # where the reader's own pieces are to be cut anew
@@ -234,8 +234,12 @@ class Source:
         """Yield (X, w) pairs as they come: any type, any numeric dtype."""
         raise NotImplementedError
 
+    def _load(self):
+        """Check all of X, where it is one chunk in memory."""
+        raise NotImplementedError
+
     def _fingerprint(self, X):
-        """A cheap witness that a later pass brings the same chunk."""
+        """A cheap sign that a later pass brings the same chunk."""
         return 0
 
     def __iter__(self):
@@ -452,6 +456,8 @@ class Source:
         >>> [chunk.tolist() for chunk, weights in halves]
         [[[0.0, 0.5], [1.0, 1.5]], [[2.0, 2.5]]]
         """
+        from kernelmill.stream._applied import AppliedSource
+
         d = self.n_features if n_features is None else n_features
         dtype = self.dtype if dtype is None else np.dtype(dtype)
         return AppliedSource(self, op, state, d, dtype, feature_names)
@@ -575,74 +581,3 @@ class Source:
 def _both(first, second, X, first_row):
     """Two checks of a chunk, one after the other."""
     return second(first(X, first_row), first_row)
-
-
-def _check_applied(op, state, validate, X, first_row):
-    """Check what becomes of a chunk; the chunk itself stays as it is."""
-    validate(op(X, *state), first_row)
-    return X
-
-
-def _run_applied(X, before, op, state, kwargs, **weighted):
-    """`op` on a transformed chunk."""
-    transform, learned = before
-    return op(transform(X, *learned), *state, **weighted, **kwargs)
-
-
-class AppliedSource(Source):
-    """Chunks of another source, each transformed when it is read: see `Source.apply`."""
-
-    def __init__(self, source, op, state, n_features, dtype, names):
-        self._source, self._op, self._state = source, op, state
-        self._owner, self._validate = source._owner, None
-        self.n_features, self.dtype, self.feature_names = n_features, dtype, names
-        self._in_memory = None
-
-    @property
-    def in_memory(self):  # type: ignore[override]
-        """All transformed rows, where those of the source are one chunk in memory."""
-        if self._in_memory is None and self._source.in_memory is not None:
-            self._in_memory = self._op(self._source.in_memory, *self._state)
-        return self._in_memory
-
-    @property
-    def n_rows(self):
-        """Rows of X; None until they are known."""
-        return self._source.n_rows
-
-    def __iter__(self):
-        """Yield (X_chunk, w_chunk or None)."""
-        with contextlib.closing(iter(self._source)) as chunks:
-            for X, w in chunks:
-                yield self._op(X, *self._state), w
-                del X, w
-
-    def checked(self, validate):
-        """As `Source.checked`, of the transformed chunks."""
-        if validate is None:
-            return self
-        other = copy.copy(self)
-        check = functools.partial(_check_applied, self._op, self._state, validate)
-        other._source = self._source.checked(check)
-        return other
-
-    def count_rows(self):
-        """As `Source.count_rows`."""
-        return self._source.count_rows()
-
-    def chunk_lengths(self):
-        """As `Source.chunk_lengths`."""
-        return self._source.chunk_lengths()
-
-    def map_reduce(self, op, *state, merge=None, **kwargs):
-        """As `Source.map_reduce`; on Dask both functions run where the partitions are."""
-        before = (self._op, self._state)
-        return self._source.map_reduce(_run_applied, before, op, state, kwargs, merge=merge)
-
-    def map(self, op, *state, **kwargs):
-        """As `Source.map`; on Dask both functions run where the partitions are."""
-        yield from self._source.map(_run_applied, (self._op, self._state), op, state, kwargs)
-
-    def _take(self, indices):
-        X, w = self._source._take(indices)
-        return self._op(X, *self._state), w
