@@ -89,6 +89,7 @@ template <class T, class... Matrices>
 std::vector<T> origin_of(index_t cols, index_t most, const Matrices&... rows) {
   std::vector<T> origin(static_cast<std::size_t>(cols), T{0});
   std::vector<std::common_type_t<typename Matrices::value_type...>> column;
+  column.reserve(static_cast<std::size_t>(2 * most) * sizeof...(rows));
   for (index_t p = 0; p < cols; ++p) {
     column.clear();
     (sample_column(rows, p, most, column), ...);

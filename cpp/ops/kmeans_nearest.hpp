@@ -62,20 +62,21 @@ class Centers {
         offset(origin_of<T>(c.cols, 64, c)),
         norms(static_cast<std::size_t>(c.rows)),
         packed(c.rows, c.cols) {
-    const Workspace<T> scaled(static_cast<std::size_t>(k * d));
+    const auto moved = [&](index_t j, index_t p) {
+      return static_cast<T>(c(j, p) - static_cast<double>(offset[static_cast<std::size_t>(p)]));
+    };
     for (index_t j = 0; j < k; ++j) {
       double norm = 0;
       for (index_t p = 0; p < d; ++p) {
-        const T moved =
-            static_cast<T>(c(j, p) - static_cast<double>(offset[static_cast<std::size_t>(p)]));
-        scaled.data()[j * d + p] = T{-2} * moved;
-        norm += static_cast<double>(moved) * static_cast<double>(moved);
+        const auto component = static_cast<double>(moved(j, p));
+        norm += component * component;
       }
       norms[static_cast<std::size_t>(j)] = static_cast<T>(norm);
       radius = std::max(radius, norm);
     }
     radius = std::sqrt(radius);
-    packed.pack(tile::Strided<T>{scaled.data(), d, 1}, 0, packed.tiles());
+    packed.pack(tile::Elements{[&](index_t j, index_t p) { return T{-2} * moved(j, p); }}, 0,
+                packed.tiles());
   }
 
   // Twice the error bound of a score for a row at distance `distance` of some center: a gap of

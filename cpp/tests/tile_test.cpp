@@ -11,10 +11,12 @@
 
 #include "core/parallel.hpp"  // set_thread_limit
 #include "core/tile.hpp"      // the product under test
+#include "ops/centered.hpp"   // Centered
 #include "ops/matmul.hpp"     // matmul under test
 
 namespace {
 
+using kernelmill::Centered;
 using kernelmill::index_t;
 using kernelmill::MatrixView;
 namespace tile = kernelmill::tile;
@@ -49,36 +51,24 @@ struct Matrix {
   MatrixView<T> view;
 
   Matrix(index_t rows, index_t cols, Layout layout) {
-    const index_t margin = 3;
-    auto place = [&](index_t row_stride, index_t col_stride, index_t first) {
-      const index_t last = (rows - 1) * std::abs(row_stride) + (cols - 1) * std::abs(col_stride);
-      storage.assign(static_cast<std::size_t>(std::max<index_t>(last, 0) + first + 1 + margin),
-                     nan<T>());
-      index_t origin = first;
-      if (row_stride < 0) origin += std::max<index_t>(rows - 1, 0) * -row_stride;
-      if (col_stride < 0) origin += std::max<index_t>(cols - 1, 0) * -col_stride;
-      view = {storage.data() + origin, rows, cols, row_stride, col_stride};
+    struct Place {
+      index_t row_stride, col_stride, first;
     };
-    switch (layout) {
-      case Layout::row_major:
-        place(cols, 1, 0);
-        break;
-      case Layout::column_major:
-        place(1, rows, 0);
-        break;
-      case Layout::padded:
-        place(cols + 5, 1, margin);
-        break;
-      case Layout::strided:
-        place(2 * cols + 1, 2, margin);
-        break;
-      case Layout::reversed:
-        place(-(cols + 2), -1, margin);
-        break;
-      case Layout::misaligned:
-        place(cols, 1, 1);
-        break;
-    }
+    const index_t margin = 3;
+    const Place places[]{{cols, 1, 0},
+                         {1, rows, 0},
+                         {cols + 5, 1, margin},
+                         {2 * cols + 1, 2, margin},
+                         {-cols - 2, -1, margin},
+                         {cols, 1, 1}};  // in the order of Layout
+    const auto [row_stride, col_stride, first] = places[static_cast<int>(layout)];
+    const index_t last = (rows - 1) * std::abs(row_stride) + (cols - 1) * std::abs(col_stride);
+    storage.assign(static_cast<std::size_t>(std::max<index_t>(last, 0) + first + 1 + margin),
+                   nan<T>());
+    index_t origin = first;
+    if (row_stride < 0) origin += std::max<index_t>(rows - 1, 0) * -row_stride;
+    if (col_stride < 0) origin += std::max<index_t>(cols - 1, 0) * -col_stride;
+    view = {storage.data() + origin, rows, cols, row_stride, col_stride};
   }
 
   void fill(std::uint64_t seed) {
@@ -96,13 +86,15 @@ struct Matrix {
   }
 };
 
-template <class T>
-std::vector<T> reference(MatrixView<T> a, MatrixView<T> b) {
-  std::vector<T> product(static_cast<std::size_t>(a.rows * b.cols), T{0});
+template <class In, class Acc = In>
+std::vector<Acc> reference(MatrixView<In> a, MatrixView<In> b) {
+  std::vector<Acc> product(static_cast<std::size_t>(a.rows * b.cols), Acc{0});
   for (index_t i = 0; i < a.rows; ++i) {
     for (index_t p = 0; p < a.cols; ++p) {
-      const T value = a(i, p);
-      for (index_t j = 0; j < b.cols; ++j) product[i * b.cols + j] += value * b(p, j);
+      const auto value = static_cast<Acc>(a(i, p));
+      for (index_t j = 0; j < b.cols; ++j) {
+        product[i * b.cols + j] += value * static_cast<Acc>(b(p, j));
+      }
     }
   }
   return product;
@@ -148,6 +140,10 @@ struct Recorder {
     next_row = i0 + Rows;
     tallest = std::max(tallest, Rows);
     shortest = std::min(shortest, Rows);
+    record<Rows>(acc, i0, j0, cols);
+  }
+  template <int Rows>
+  void record(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
     for (int r = 0; r < Rows; ++r) {
       for (int c = 0; c < NR; ++c) {
         const T value = acc[r][c / lanes][c % lanes];
@@ -161,6 +157,66 @@ struct Recorder {
     }
   }
 };
+
+// Takes tiles in any order, each announced or the first of its run.
+template <class T>
+struct AnyOrder {
+  static constexpr tile::Hooks hooks{.prefetch = true};
+  using P = tile::Params<T>;
+
+  index_t m, n;
+  Recorder<T> recorder{m, n};
+  std::vector<T>& product = recorder.product;
+
+  void prefetch(index_t i0, index_t rows, index_t j0) {
+    EXPECT_LE(i0, m);
+    EXPECT_LE(rows, (P::MR));
+    EXPECT_LT(j0, n);
+  }
+  template <int Rows>
+  void tile(const typename P::Vec (&acc)[Rows][P::NV], index_t i0, index_t j0, index_t cols) {
+    recorder.template record<Rows>(acc, i0, j0, cols);
+  }
+};
+
+// What no product takes: hooks that are misspelt, or not declared.
+template <class T>
+struct Plain {
+  static constexpr tile::Hooks hooks{};
+  using P = tile::Params<T>;
+  template <int Rows>
+  void tile(const typename P::Vec (&)[Rows][P::NV], index_t, index_t, index_t) {}
+};
+struct NoHooks {
+  template <int Rows, class Tile>
+  void tile(const Tile&, index_t, index_t, index_t) {}
+};
+struct MisspeltTile {
+  static constexpr tile::Hooks hooks{};
+  template <int Rows, class Tile>
+  void tiles(const Tile&, index_t, index_t, index_t) {}
+};
+struct MisspeltPanel : Plain<float> {
+  static constexpr tile::Hooks hooks{.panels = true};
+  void begin_panel(index_t, index_t) {}
+  void end_pannel(index_t, index_t) {}
+};
+struct MisspeltPrefetch : Plain<float> {
+  static constexpr tile::Hooks hooks{.prefetch = true};
+  void prefech(index_t, index_t, index_t) {}
+};
+struct UndeclaredPrefetch : Plain<float> {
+  void prefetch(index_t, index_t, index_t) {}
+};
+struct MisspeltPack {
+  void packs(index_t, index_t, index_t, index_t, float*, index_t) const {}
+};
+static_assert(tile::Epilogue<Plain<float>, float> && !tile::Epilogue<Plain<float>, double>);
+static_assert(tile::Epilogue<Recorder<double>, double> && tile::Epilogue<AnyOrder<float>, float>);
+static_assert(!tile::Epilogue<NoHooks, float> && !tile::Epilogue<MisspeltTile, float>);
+static_assert(!tile::Epilogue<MisspeltPanel, float> && !tile::Epilogue<MisspeltPrefetch, float>);
+static_assert(!tile::Epilogue<UndeclaredPrefetch, float>);
+static_assert(tile::Packing<tile::Strided<float>, double> && !tile::Packing<MisspeltPack, float>);
 
 // A recorder of a part of the product that starts at (row0, column0).
 template <class T>
@@ -208,23 +264,34 @@ tile::Strided<T> columns_policy(const MatrixView<T>& b) {
   return {b.data, b.col_stride, b.row_stride};
 }
 
-template <class T>
+std::string description(index_t m, index_t n, index_t k, std::initializer_list<Layout> of) {
+  std::string text = "m, n, k, layouts:";
+  for (index_t size : {m, n, k}) text += " " + std::to_string(size);
+  for (Layout layout : of) text += " " + std::to_string(static_cast<int>(layout));
+  return text;
+}
+
+template <class In, class Acc = In>
 void check_product(index_t m, index_t n, index_t k, Layout layout_a, Layout layout_b) {
-  SCOPED_TRACE("m=" + std::to_string(m) + " n=" + std::to_string(n) + " k=" + std::to_string(k) +
-               " layouts " + std::to_string(static_cast<int>(layout_a)) + " " +
-               std::to_string(static_cast<int>(layout_b)));
-  Matrix<T> a(m, k, layout_a), b(k, n, layout_b);
+  SCOPED_TRACE(description(m, n, k, {layout_a, layout_b}));
+  Matrix<In> a(m, k, layout_a), b(k, n, layout_b);
   a.fill(1);
   b.fill(2);
-  const tile::PackedA<T> packed(rows_policy(a.view), m, k);
-  Recorder<T> recorder{m, n};
-  tile::product<T>(packed, columns_policy(b.view), 0, n, recorder);
+  const std::vector<Acc> expected = reference<In, Acc>(a.view, b.view);
+  const tile::PackedA<Acc> packed(rows_policy(a.view), m, k);
+  Recorder<Acc> recorder{m, n};
+  tile::product<Acc>(packed, columns_policy(b.view), 0, n, recorder);
   EXPECT_EQ(recorder.panel_end, n);
-  EXPECT_EQ(recorder.product, reference(a.view, b.view));
+  EXPECT_EQ(recorder.product, expected);
   if (m > 0 && n > 0) {
-    EXPECT_LE(recorder.tallest, (tile::Params<T>::MR));
+    EXPECT_LE(recorder.tallest, (tile::Params<Acc>::MR));
     EXPECT_LE(recorder.tallest - recorder.shortest, 1);
   }
+  if (a.view.col_stride != 1) return;
+  AnyOrder<Acc> unordered{m, n};
+  tile::product<Acc>(tile::RowsA<In, Acc>(a.view.data, a.view.row_stride, m, k),
+                     columns_policy(b.view), 0, n, unordered);
+  EXPECT_EQ(unordered.product, expected);
 }
 
 TYPED_TEST(TileProduct, AllTails) {
@@ -281,6 +348,48 @@ TYPED_TEST(TileProduct, AllLayouts) {
       check_product<TypeParam>(2 * P::MR + 3, 2 * P::NR + 3, 21, layout_a, layout_b);
     }
   }
+}
+
+// Stored as one type, multiplied as another: what is packed is the converted element, so the bits
+// are those of a matrix that was converted first.
+TYPED_TEST(TileProduct, StorageOfAnotherType) {
+  using Acc = TypeParam;
+  using In = std::conditional_t<std::is_same_v<Acc, float>, double, float>;
+  using P = tile::Params<Acc>;
+  for (index_t m : {1, 3, P::MR + 1}) {
+    for (index_t n : {1, P::lanes + 1, P::NR, 2 * P::NR + 1}) {
+      for (index_t k : {0, 1, 2, 3, 4, 7, 8, 16, 17, 33, P::KC + 1}) {
+        for (Layout layout : layouts) check_product<In, Acc>(m, n, k, layout, layout);
+      }
+    }
+  }
+  const index_t m = P::MR + 2, n = 2 * P::NR + 3, k = 37;
+  Matrix<In> a(m, k, Layout::row_major), b(n, k, Layout::padded);
+  Matrix<Acc> a_as(m, k, Layout::row_major), b_as(n, k, Layout::padded);
+  SmallIntegers integers(21);
+  for (index_t p = 0; p < k; ++p) {
+    for (index_t i = 0; i < m; ++i) {
+      a.view(i, p) = static_cast<In>(integers.next() + 0.3) / 3;
+      a_as.view(i, p) = static_cast<Acc>(a.view(i, p));
+    }
+    for (index_t j = 0; j < n; ++j) {
+      b.view(j, p) = static_cast<In>(integers.next() + 0.1) / 7;
+      b_as.view(j, p) = static_cast<Acc>(b.view(j, p));
+    }
+  }
+  std::vector<index_t> order(n);
+  for (index_t j = 0; j < n; ++j) order[j] = (7 * j + 3) % n;
+  std::vector<Acc> origin(k);
+  for (Acc& value : origin) value = static_cast<Acc>(integers.next()) / 3;
+  const auto run = [&](const auto& x, const auto& y) {
+    using Stored = std::remove_cvref_t<decltype(x(0, 0))>;
+    const Centered<tile::Gathered<Stored, index_t>, Acc> columns{
+        {y.data, y.row_stride, y.col_stride, order.data()}, origin.data()};
+    Recorder<Acc> recorder{m, n};
+    tile::product<Acc>(tile::PackedA<Acc>(rows_policy(x), m, k), columns, 0, n, recorder);
+    return recorder.product;
+  };
+  EXPECT_EQ(run(a.view, b.view), run(a_as.view, b_as.view));
 }
 
 TYPED_TEST(TileProduct, ColumnRangeAndTileRange) {
@@ -409,10 +518,7 @@ TYPED_TEST(TileProduct, BitsDoNotDependOnPosition) {
 template <class T>
 void check_matmul(index_t m, index_t n, index_t k, Layout layout_a, Layout layout_b,
                   Layout layout_out, T alpha, T beta) {
-  SCOPED_TRACE("m=" + std::to_string(m) + " n=" + std::to_string(n) + " k=" + std::to_string(k) +
-               " layouts " + std::to_string(static_cast<int>(layout_a)) + " " +
-               std::to_string(static_cast<int>(layout_b)) + " " +
-               std::to_string(static_cast<int>(layout_out)));
+  SCOPED_TRACE(description(m, n, k, {layout_a, layout_b, layout_out}));
   Matrix<T> a(m, k, layout_a), b(k, n, layout_b), out(m, n, layout_out);
   a.fill(11);
   b.fill(12);
