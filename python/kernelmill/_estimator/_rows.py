@@ -230,7 +230,7 @@ def _run(
 class Estimator(CallbackSupportMixin, BaseEstimator):
     """Base of all models: makes `Rows` of what users pass.
 
-    Subclasses say what they accept; ``device`` is used where it is a parameter.
+    Subclasses declare what they accept; a parameter ``device`` is used if there is one.
     """
 
     _accepts_sparse: ClassVar[bool] = False

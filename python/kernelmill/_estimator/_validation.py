@@ -276,12 +276,13 @@ def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
     known = state.get("feature_names_in_")
     if known is not None and names is not None and list(known) != list(names):
         message = f"{owner}: The feature names should match those that were passed during fit.\n"
-        for title, found in (
+        for title, unmatched in (
             ("Feature names unseen at fit time", sorted(set(names) - set(known))),
             ("Feature names seen at fit time, yet now missing", sorted(set(known) - set(names))),
         ):
-            if found:
-                shown = [f"- {name}\n" for name in found[:5]] + ["- ...\n"] * (len(found) > 5)
+            if unmatched:
+                shown = [f"- {name}\n" for name in unmatched[:5]]
+                shown += ["- ...\n"] * (len(unmatched) > 5)
                 message += f"{title}:\n" + "".join(shown)
         if set(names) == set(known):
             message += "Feature names must be in the same order as they were in fit.\n"

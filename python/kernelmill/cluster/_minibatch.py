@@ -59,38 +59,17 @@ def _refined(rows: Rows, centers: Any) -> Any:
 
 
 class Followed(NamedTuple):
-    """Centers and counts, and what decides when to stop and when to move idle centers.
+    """Centers and counts, and what decides when to stop and when to move idle centers."""
 
-    Attributes
-    ----------
-    centers : array of shape (k, d), float64
-    counts : array of shape (k,), float64
-        Weight of the rows that each center has been given.
-    steps : int
-        Number of batches.
-    seen : int
-        Number of rows.
-    mass : float
-        Weight of these rows.
-    since : int
-        Rows since idle centers were last moved.
-    smoothed : float or None
-        Smoothed inertia per unit of weight.
-    least : float or None
-        Minimum of `smoothed` so far.
-    stale : int
-        Batches since that minimum.
-    """
-
-    centers: Any
-    counts: Any
-    steps: int = 0
-    seen: int = 0
-    mass: float = 0.0
-    since: int = 0
-    smoothed: float | None = None
-    least: float | None = None
-    stale: int = 0
+    centers: Any  # (k, d), float64
+    counts: Any  # (k,), float64: weight of the rows that each center has been given
+    steps: int = 0  # batches
+    seen: int = 0  # rows
+    mass: float = 0.0  # their weight
+    since: int = 0  # rows since idle centers were last moved
+    smoothed: float | None = None  # inertia per unit of weight, smoothed over batches
+    least: float | None = None  # its minimum so far
+    stale: int = 0  # batches since that minimum
 
 
 def reassigned(

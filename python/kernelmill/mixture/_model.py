@@ -33,18 +33,10 @@ _DRAWS = 1 << 25  # stream of random numbers of `sample`
 
 
 class Position(NamedTuple):
-    """The state of a start.
+    """The state of a start."""
 
-    Attributes
-    ----------
-    model : object
-        Immutable; has ``gaussians``, ``offsets``, ``bound(moments)`` and ``updated(moments)``.
-    bound : float
-        Bound of the model before the last update, from the same pass.
-    """
-
-    model: Any
-    bound: float
+    model: Any  # immutable; has gaussians, offsets, bound(moments) and updated(moments)
+    bound: float  # of the model before the last update, from the same pass
 
 
 def expectation(rows: Rows) -> Callable[[Any], tuple[Moments, float]]:
