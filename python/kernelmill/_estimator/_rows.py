@@ -30,7 +30,7 @@ from kernelmill._arrays import (
 )
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import legacy_state
-from kernelmill._estimator._validation import check_features, check_X, chunk_check
+from kernelmill._estimator._validation import check_features, check_X, chunk_check, zero_weights
 
 # A memory map up to this size is read as an array: its pages are cheaper to keep than to read
 # again.
@@ -287,7 +287,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             rows, missing = self._matrix(X, reset)
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
         if weight is not None and not bool((weight > 0).any()):
-            raise ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
+            raise zero_weights(owner)
         like = rows
         if device is not None:
             if is_sparse(rows) and device == "cuda":

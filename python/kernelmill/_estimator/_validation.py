@@ -180,6 +180,11 @@ def as_numbers(value: Any, name: str, owner: str) -> np.ndarray:
         raise ValueError(f"{owner}: {name} must be numeric, got {shown(value)}") from error
 
 
+def zero_weights(owner: str) -> ValueError:
+    """The error for rows that all have zero weight."""
+    return ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
+
+
 def check_X(
     estimator: Any,
     X: Any,

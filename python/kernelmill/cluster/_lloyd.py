@@ -16,6 +16,7 @@ from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import QUIET
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._validation import zero_weights
 from kernelmill.cluster._statistics import (
     BestOf,
     Far,
@@ -157,6 +158,8 @@ class Descent:
         before = state.centers
         sums, weights, inertia = self.rows.map_reduce(lloyd_pass, before)
         filled = weights > 0
+        if not bool(filled.any()):  # of a stream, whose weights are not known before
+            raise zero_weights(self.rows.owner)
         centers = before.copy()
         centers[filled] = sums[filled] / weights[filled, None]
         finished = float(((centers - before) ** 2).sum()) <= self.tol

@@ -15,6 +15,7 @@ from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._validation import zero_weights
 from kernelmill.cluster import _seeding
 from kernelmill.cluster._centers import CentersModel, check_row_count, refuse_overflow
 from kernelmill.cluster._kmeans import INIT, N_INIT, number_of_starts
@@ -405,6 +406,8 @@ class MiniBatchKMeans(CentersModel):
     def _start(self, rows, seed):
         """The best of some starts, each made on one subset and compared on another."""
         n = rows.count
+        if rows.weight is not None and not bool((rows.weight > 0).any()):
+            raise zero_weights(rows.owner)
         starts = number_of_starts(self, 3)
         size = min(n, self._init_size(min(int(self.batch_size), n)))
 
