@@ -97,3 +97,13 @@ def test_centers_set_by_the_user_predict(blobs):
     model.cluster_centers_ = blobs[:2]
     np.testing.assert_array_equal(model.predict(blobs[:2]), [0, 1])
     assert model.n_features_in_ == blobs.shape[1]
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random", lambda X, k, random_state: X[:k]])
+@pytest.mark.parametrize("tol", [0, 1e-4])
+@pytest.mark.parametrize("cls", [KMeans, MiniBatchKMeans])
+def test_stream_of_zero_weights_is_refused(cls, tol, init, blobs):
+    chunks = [(blobs[:100], np.zeros(100)), (blobs[100:], np.zeros(200))]
+    message = f"^{cls.__name__}: sample_weight must have a positive"
+    with pytest.raises(ValueError, match=message):
+        cls(3, tol=tol, init=init, n_init=1).fit(chunks)

@@ -41,3 +41,40 @@ def test_small_fits_make_their_runs_side_by_side(blobs, monkeypatch):
     assert len(calls) == 1
     assert fitted(quiet) == fitted(watched)
     assert quiet.labels_.base is None  # the labels of the other runs are not kept alive
+
+
+def test_warm_start_continues(blobs):
+    model = KMeans(5, init="random", n_init=1, random_state=3, max_iter=2, warm_start=True)
+    model.fit(blobs).fit(blobs)
+    whole = KMeans(5, init="random", n_init=1, random_state=3, max_iter=4).fit(blobs)
+    np.testing.assert_array_equal(model.cluster_centers_, whole.cluster_centers_)
+    message = r"^KMeans: n_clusters and the number of features must be .*, \(5, 4\), got \({}\)"
+    with pytest.raises(ValueError, match=message.format("5, 3")):
+        model.fit(blobs[:, :3])
+    with pytest.raises(ValueError, match=message.format("4, 4")):
+        model.set_params(n_clusters=4).fit(blobs)
+
+
+def test_interrupted_warm_start_keeps_the_centers(blobs, monkeypatch):
+    from kernelmill.cluster import _lloyd
+
+    options = {"n_clusters": 5, "init": "random", "n_init": 1, "random_state": 3, "tol": 0}
+    model = KMeans(warm_start=True, **options).fit(blobs[:100])
+    start = model.cluster_centers_.copy()
+    advance, calls = _lloyd.Descent.advance, []
+
+    def limited(self, state, most):
+        calls.append(1)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return advance(self, state, most)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_lloyd.Descent, "advance", limited)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit([blobs[:150], blobs[150:]])
+    one = KMeans(5, init=start, max_iter=1, tol=0).fit([blobs[:150], blobs[150:]])
+    np.testing.assert_array_equal(model.cluster_centers_, one.cluster_centers_)
+    assert model.interrupted_
+    assert not hasattr(model, "labels_")  # of the earlier fit
+    assert not hasattr(model.fit(blobs), "interrupted_")

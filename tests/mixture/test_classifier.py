@@ -246,3 +246,9 @@ def test_priors_within_the_tolerance_are_taken_without_a_warning(rng):
     assert model.priors_.sum() == 1
     with pytest.raises(ValueError, match="priors must have a positive, finite sum, got 0"):
         MixtureClassifier(priors=[0.0, 0.0]).fit(X, y)
+
+
+def test_stream_of_zero_weights_is_refused(rng):
+    chunks = [(rng.normal(size=(9, 2)), np.zeros(9))] * 2
+    with pytest.raises(ValueError, match=r"^MixtureClassifier: sample_weight must have a positive"):
+        MixtureClassifier().fit(chunks, np.arange(18) % 2)

@@ -407,3 +407,17 @@ def test_outliers_that_nobody_asked_for(cls, rng):
         with pytest.raises(AttributeError, match=message):
             getattr(model, name)
         assert not hasattr(model, name)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_stream_of_zero_weights_is_refused(X, again):
+    """Found in the first pass, for such weights come with the chunks."""
+    chunks = [(X[:200], np.zeros(200)), (X[200:], np.zeros(len(X) - 200))]
+    model = GaussianMixture(2, warm_start=again, random_state=0).fit(X)
+    message = "^GaussianMixture: sample_weight must have a positive sum, got only zeros"
+    refused = [model.score, model.partial_fit] + [model.fit] * again
+    for method in refused:
+        with pytest.raises(ValueError, match=message):
+            method(chunks)
+    with pytest.raises(ValueError, match="got none with positive weight in column 0"):
+        GaussianMixture(2).fit(chunks)

@@ -11,48 +11,22 @@ from kernelmill._estimator._progress import Progress
 
 
 class Step(NamedTuple):
-    """The result of one or more iterations.
+    """The result of one or more iterations."""
 
-    Attributes
-    ----------
-    state : object
-        New parameters, never old ones changed in place.
-    objective : float, callable or None
-        Value of the objective; a callable is called only while progress is reported.
-    finished : bool
-        Whether this start has converged.
-    taken : int
-        Number of iterations.
-    """
-
-    state: Any
-    objective: Any = None
-    finished: bool = False
-    taken: int = 1
+    state: Any  # new parameters, never old ones changed in place
+    objective: Any = None  # a number, or a callable, called only while progress is reported
+    finished: bool = False  # whether this start has converged
+    taken: int = 1  # number of iterations
 
 
 class Run(NamedTuple):
-    """The outcome of one start.
+    """The outcome of one start."""
 
-    Attributes
-    ----------
-    state : object
-        State after the last iteration.
-    objective : float
-        Objective of the last iteration.
-    history : list of float
-        Objectives of the iterations that gave a number.
-    n_iter : int
-        Number of iterations.
-    converged : bool
-        Whether the start converged, rather than being stopped.
-    """
-
-    state: Any
-    objective: float
-    history: list[float]
+    state: Any  # after the last iteration
+    objective: float  # of the last iteration
+    history: list[float]  # objectives of the iterations that gave a number
     n_iter: int
-    converged: bool
+    converged: bool  # rather than stopped by max_iter or a callback
 
 
 def climb(

@@ -30,7 +30,7 @@ from kernelmill._arrays import (
 )
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import legacy_state
-from kernelmill._estimator._validation import check_features, check_X, chunk_check
+from kernelmill._estimator._validation import check_features, check_X, chunk_check, zero_weights
 
 # A memory map up to this size is read as an array: its pages are cheaper to keep than to read
 # again.
@@ -226,8 +226,8 @@ def _run(
 class Estimator(CallbackSupportMixin, BaseEstimator):
     """Base of all models: makes `Rows` of what users pass.
 
-    Subclasses say what they accept, and whether they square it, which limits the magnitudes of X;
-    ``device`` is used where it is a parameter.
+    Subclasses declare what they accept, and whether they square it, which limits the magnitudes of
+    X; a parameter ``device`` is used if there is one.
     """
 
     _accepts_sparse: ClassVar[bool] = False
@@ -285,7 +285,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             rows, missing = self._matrix(X, reset)
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
         if weight is not None and not bool((weight > 0).any()):
-            raise ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
+            raise zero_weights(owner)
         like = rows
         if device is not None:
             if is_sparse(rows) and device == "cuda":

@@ -192,6 +192,11 @@ def as_numbers(value: Any, name: str, owner: str) -> np.ndarray:
         raise ValueError(f"{owner}: {name} must be numeric, got {shown(value)}") from error
 
 
+def zero_weights(owner: str) -> ValueError:
+    """The error for rows that all have zero weight."""
+    return ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
+
+
 def check_X(
     estimator: Any,
     X: Any,
@@ -293,12 +298,13 @@ def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
     known = state.get("feature_names_in_")
     if known is not None and names is not None and list(known) != list(names):
         message = f"{owner}: The feature names should match those that were passed during fit.\n"
-        for title, found in (
+        for title, unmatched in (
             ("Feature names unseen at fit time", sorted(set(names) - set(known))),
             ("Feature names seen at fit time, yet now missing", sorted(set(known) - set(names))),
         ):
-            if found:
-                shown = [f"- {name}\n" for name in found[:5]] + ["- ...\n"] * (len(found) > 5)
+            if unmatched:
+                shown = [f"- {name}\n" for name in unmatched[:5]]
+                shown += ["- ...\n"] * (len(unmatched) > 5)
                 message += f"{title}:\n" + "".join(shown)
         if set(names) == set(known):
             message += "Feature names must be in the same order as they were in fit.\n"

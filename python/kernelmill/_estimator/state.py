@@ -37,8 +37,8 @@ def _reserved(cls, name):
     """Whether an attribute of this name would hide a method or property of the class."""
     if name.startswith("__") or not name.isidentifier():
         return True
-    found = getattr(cls, name, None)
-    return callable(found) or hasattr(found, "__get__")
+    value = getattr(cls, name, None)
+    return callable(value) or hasattr(value, "__get__")
 
 
 class Encoder:
@@ -116,7 +116,7 @@ class Encoder:
             if state["bit_generator"] in _BIT_GENERATORS:
                 return {"type": "Generator", "state": self.encode(state, where, depth + 1)}
         elif is_cupy(value):
-            # A model fitted on a GPU loads where there is none.
+            # A model fitted on a GPU can be loaded without one.
             return self._ndarray(to_host(value), where, depth)
         elif is_sparse(value):
             if value.format in ("csr", "csc"):

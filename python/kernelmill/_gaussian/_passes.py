@@ -49,21 +49,11 @@ class Moments(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The rows of X with one pattern of missing features.
+    """The rows of X with one pattern of missing features."""
 
-    Attributes
-    ----------
-    rows : ndarray of shape (m,), int64
-        Row numbers in X.
-    observed : ndarray of shape (o,), int64
-        Observed features.
-    X : array of shape (m, o)
-        Their values, without NaN.
-    """
-
-    rows: np.ndarray
-    observed: np.ndarray
-    X: Any
+    rows: np.ndarray  # (m,), int64: row numbers in X
+    observed: np.ndarray  # (o,), int64: observed features
+    X: Any  # (m, o): their values, without NaN
 
 
 def has_missing(X: Any) -> bool:

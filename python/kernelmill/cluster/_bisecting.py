@@ -52,7 +52,7 @@ class _Tree:
     def split(
         self, node: int, centers: Any, parts: list[Any], inertias: list[float], scores: list[float]
     ) -> None:
-        """Give a leaf two children."""
+        """Replace a leaf by two children."""
         self.children[node] = (len(self.children), len(self.children) + 1)
         del self.rows[node], self.inertias[node], self.scores[node]
         for side in (0, 1):

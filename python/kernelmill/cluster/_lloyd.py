@@ -16,6 +16,7 @@ from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import QUIET
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._validation import zero_weights
 from kernelmill.cluster._statistics import (
     BestOf,
     Far,
@@ -39,17 +40,10 @@ EMPTY_CLUSTER = 3  # the status of kmeans.lloyd and kmeans.restarts
 
 
 class Partition(NamedTuple):
-    """The state of a descent.
+    """The state of a descent."""
 
-    Attributes
-    ----------
-    centers : array of shape (k, d), float64
-    labels : array of shape (n,), int32, or None
-        Nearest centers, once the descent is finished.
-    """
-
-    centers: Any
-    labels: Any = None
+    centers: Any  # (k, d), float64
+    labels: Any = None  # (n,), int32: nearest centers, once the descent is finished
 
 
 def choose_bounds(n: int, d: int, k: int, dtype: np.dtype, algorithm: str) -> bool:
@@ -156,7 +150,7 @@ class Descent:
         self.rows, self.tol = rows, tol
 
     def begin(self, centers: Any) -> Partition:
-        """Start anew from some centers."""
+        """The initial state of a start from these centers."""
         return Partition(centers)
 
     def advance(self, state: Partition, most: int) -> Step:
@@ -164,6 +158,8 @@ class Descent:
         before = state.centers
         sums, weights, inertia = self.rows.map_reduce(lloyd_pass, before)
         filled = weights > 0
+        if not bool(filled.any()):  # of a stream, whose weights are not known before
+            raise zero_weights(self.rows.owner)
         centers = before.copy()
         centers[filled] = sums[filled] / weights[filled, None]
         finished = float(((centers - before) ** 2).sum()) <= self.tol
@@ -211,7 +207,7 @@ class FusedDescent(Descent):
         self._always = algorithm == "elkan"
 
     def begin(self, centers: Any) -> Partition:
-        """Start anew from some centers."""
+        """The initial state of a start from these centers."""
         self._labels.fill(-1)
         self._pruning = Pruning(self._bounds, self._always)
         return Partition(centers)
@@ -290,13 +286,13 @@ class Pruning:
         self._patience = 8
         self._always = always or not len(bounds)
         self._waited = 0
-        self._keep = always
+        self._keeps_bounds = always
         _forget(bounds)
 
     @property
     def space(self) -> Any:
         """The bounds argument of the next steps."""
-        return self._bounds if self._keep else self._none
+        return self._bounds if self._keeps_bounds else self._none
 
     @property
     def steps(self) -> int:
@@ -306,7 +302,7 @@ class Pruning:
         return 16 * self.TRIAL if self._settled else self._left()
 
     def _left(self) -> int:
-        return (self.TRIAL if self._keep else self._patience) - self._waited
+        return (self.TRIAL if self._keeps_bounds else self._patience) - self._waited
 
     _settled = False  # a trial has succeeded
 
@@ -315,14 +311,14 @@ class Pruning:
         if self._always:
             return
         self._waited += steps
-        if not self._keep:
+        if not self._keeps_bounds:
             if self._waited >= self._patience:
-                self._keep, self._waited = True, 0
+                self._keeps_bounds, self._waited = True, 0
                 _forget(self._bounds)
         elif self._waited >= self.TRIAL:
             self._settled = bool((self._bounds[:, 0] < self._bounds[:, 1]).mean() > 0.5)
             if not self._settled:
-                self._keep, self._waited, self._patience = False, 0, 2 * self._patience
+                self._keeps_bounds, self._waited, self._patience = False, 0, 2 * self._patience
 
 
 def _forget(bounds: Any) -> None:

@@ -15,6 +15,7 @@ from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._validation import zero_weights
 from kernelmill.cluster import _seeding
 from kernelmill.cluster._centers import CentersModel, check_row_count, refuse_overflow
 from kernelmill.cluster._kmeans import INIT, N_INIT, number_of_starts
@@ -59,38 +60,17 @@ def _refined(rows: Rows, centers: Any) -> Any:
 
 
 class Followed(NamedTuple):
-    """Centers and counts, and what decides when to stop and when to move idle centers.
+    """Centers and counts, and what decides when to stop and when to move idle centers."""
 
-    Attributes
-    ----------
-    centers : array of shape (k, d), float64
-    counts : array of shape (k,), float64
-        Weight of the rows that each center has been given.
-    steps : int
-        Number of batches.
-    seen : int
-        Number of rows.
-    mass : float
-        Weight of these rows.
-    since : int
-        Rows since idle centers were last moved.
-    smoothed : float or None
-        Smoothed inertia per unit of weight.
-    least : float or None
-        Minimum of `smoothed` so far.
-    stale : int
-        Batches since that minimum.
-    """
-
-    centers: Any
-    counts: Any
-    steps: int = 0
-    seen: int = 0
-    mass: float = 0.0
-    since: int = 0
-    smoothed: float | None = None
-    least: float | None = None
-    stale: int = 0
+    centers: Any  # (k, d), float64
+    counts: Any  # (k,), float64: weight of the rows that each center has been given
+    steps: int = 0  # batches
+    seen: int = 0  # rows
+    mass: float = 0.0  # their weight
+    since: int = 0  # rows since idle centers were last moved
+    smoothed: float | None = None  # inertia per unit of weight, smoothed over batches
+    least: float | None = None  # its minimum so far
+    stale: int = 0  # batches since that minimum
 
 
 def reassigned(
@@ -426,6 +406,8 @@ class MiniBatchKMeans(CentersModel):
     def _start(self, rows, seed):
         """The best of some starts, each made on one subset and compared on another."""
         n = rows.count
+        if rows.weight is not None and not bool((rows.weight > 0).any()):
+            raise zero_weights(rows.owner)
         starts = number_of_starts(self, 3)
         size = min(n, self._init_size(min(int(self.batch_size), n)))
 

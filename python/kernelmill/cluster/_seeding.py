@@ -11,7 +11,7 @@ from kernelmill._arrays import beside, is_sparse, namespace, to_host
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
-from kernelmill._estimator._validation import all_finite
+from kernelmill._estimator._validation import all_finite, zero_weights
 from kernelmill.cluster._lloyd import lloyd
 from kernelmill.cluster._statistics import BestOf, assign, dense_rows, lloyd_pass, reservoir
 from kernelmill.ops import kmeans, random
@@ -202,7 +202,8 @@ def scalable(rows: Rows, n_clusters: int, seed: int, stream: int) -> np.ndarray:
         if not len(drawn):
             break  # every row is a candidate already
         candidates = drawn if candidates is None else np.concatenate([candidates, drawn])
-    assert candidates is not None  # the first round draws
+    if candidates is None:
+        raise zero_weights(rows.owner)
     if len(candidates) < n_clusters:  # fewer distinct rows than clusters
         more = np.resize(candidates, (n_clusters - len(candidates), candidates.shape[1]))
         return np.concatenate([candidates, more])

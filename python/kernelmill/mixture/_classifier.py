@@ -13,7 +13,12 @@ from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._rows import Estimator
-from kernelmill._estimator._validation import SUM_TOLERANCE, as_array, as_numbers
+from kernelmill._estimator._validation import (
+    SUM_TOLERANCE,
+    as_array,
+    as_numbers,
+    zero_weights,
+)
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
 from kernelmill.mixture._gaussian_mixture import GaussianMixture
 from kernelmill.mixture._model import MixtureBase
@@ -238,6 +243,8 @@ class MixtureClassifier(ClassifierMixin, Estimator):
                 f"{rows.count} rows (inconsistent numbers of samples)"
             )
         used = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
+        if not len(used):
+            raise zero_weights(rows.owner)
         classes, codes = np.unique(y[used], return_inverse=True)
         components = self._components(len(classes))
         mixtures, shares, offsets = [], np.empty(len(classes)), []

@@ -27,21 +27,12 @@ from kernelmill.mixture._model import MixtureBase, Position, expectation
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weights and Gaussians of a mixture: the model of EM.
+    """Weights and Gaussians of a mixture: the model of EM."""
 
-    Attributes
-    ----------
-    weights : ndarray of shape (k,), float64
-    gaussians : Gaussians
-    reg_covar : float
-    owner : str
-        Name of the estimator in errors.
-    """
-
-    weights: np.ndarray
+    weights: np.ndarray  # (k,), float64
     gaussians: Gaussians
     reg_covar: float
-    owner: str
+    owner: str  # name of the estimator in errors
 
     @property
     def offsets(self) -> np.ndarray:

@@ -17,7 +17,7 @@ from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
-from kernelmill._estimator._validation import as_numbers
+from kernelmill._estimator._validation import as_numbers, zero_weights
 from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     Gaussians,
@@ -33,18 +33,10 @@ _DRAWS = 1 << 25  # stream of random numbers of `sample`
 
 
 class Position(NamedTuple):
-    """The state of a start.
+    """The state of a start."""
 
-    Attributes
-    ----------
-    model : object
-        Immutable; has ``gaussians``, ``offsets``, ``bound(moments)`` and ``updated(moments)``.
-    bound : float
-        Bound of the model before the last update, from the same pass.
-    """
-
-    model: Any
-    bound: float
+    model: Any  # immutable; has gaussians, offsets, bound(moments) and updated(moments)
+    bound: float  # of the model before the last update, from the same pass
 
 
 def expectation(rows: Rows) -> Callable[[Any], tuple[Moments, float]]:
@@ -60,6 +52,8 @@ def expectation(rows: Rows) -> Callable[[Any], tuple[Moments, float]]:
     def expect(model: Any) -> tuple[Moments, float]:
         moments = rows.map_reduce(step, model.gaussians, model.offsets, missing=missing)
         bound = model.bound(moments)
+        if moments.log_likelihood == 0 and not moments.weights.any():
+            raise zero_weights(rows.owner)
         if not np.isfinite(bound):
             single = rows.dtype == np.float32
             raise ValueError(
@@ -471,6 +465,8 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         -0.918939
         """
         total, weight = self._likelihood(X, sample_weight)
+        if not weight > 0:
+            raise zero_weights(type(self).__name__)
         return total / weight
 
     def _likelihood(self, X: Any, sample_weight: Any) -> tuple[float, float]:

@@ -48,54 +48,27 @@ from kernelmill._gaussian._update import EMPTY
 
 @dataclass(frozen=True)
 class Prior:
-    """p(pi, mu, L).
-
-    Attributes
-    ----------
-    covariance_type : str
-    process : bool
-        Whether pi has a stick-breaking (Dirichlet process) rather than a Dirichlet prior.
-    concentration, mean_precision, degrees_of_freedom : float
-        a0, beta0, nu0.
-    mean : ndarray of shape (d,)
-        m0.
-    scale : ndarray
-        V0, of shape (d, d), (d,) for "diag", or () for "spherical".
-    """
+    """p(pi, mu, L)."""
 
     covariance_type: str
-    process: bool
-    concentration: float
-    mean_precision: float
-    degrees_of_freedom: float
-    mean: np.ndarray
-    scale: np.ndarray
+    process: bool  # stick-breaking (Dirichlet process) rather than Dirichlet weights
+    concentration: float  # a0
+    mean_precision: float  # beta0
+    degrees_of_freedom: float  # nu0
+    mean: np.ndarray  # m0, (d,)
+    scale: np.ndarray  # V0, (d, d), (d,) for "diag", or () for "spherical"
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """q(pi, mu, L): the model of a fit, see `kernelmill.mixture._model.Position`.
-
-    Attributes
-    ----------
-    prior : Prior
-    concentration : ndarray of shape (k,), or a pair of these for sticks
-    mean_precision : ndarray of shape (k,)
-        beta.
-    degrees_of_freedom : ndarray of shape (k,), or () when tied
-        nu.
-    gaussians : Gaussians
-        Means m and covariances V / nu.
-    owner : str
-        Name of the estimator in errors.
-    """
+    """q(pi, mu, L): the model of a fit, see `kernelmill.mixture._model.Position`."""
 
     prior: Prior
-    concentration: Any
-    mean_precision: np.ndarray
-    degrees_of_freedom: np.ndarray
-    gaussians: Gaussians
-    owner: str
+    concentration: Any  # (k,), or a pair of these for sticks
+    mean_precision: np.ndarray  # beta, (k,)
+    degrees_of_freedom: np.ndarray  # nu, (k,), or () when tied
+    gaussians: Gaussians  # means m and covariances V / nu
+    owner: str  # name of the estimator in errors
 
     @property
     def log_weights(self) -> np.ndarray:
