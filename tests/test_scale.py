@@ -159,46 +159,6 @@ EXTREMES = [  # near 1e18, 1e19, 1e-30; 1e150, 1e-160, 1e300
     *((np.float32, c) for c in (2.0**60, 2.0**63, 2.0**-100)),
     *((np.float64, c) for c in (2.0**498, 2.0**-532, 2.0**997)),
 ]
-F32_LARGE, F32_SMALL = (np.float32, 2.0**63), (np.float32, 2.0**-100)
-F64_SMALL, F64_LARGE = (np.float64, 2.0**-532), (np.float64, 2.0**997)
-UNSCALED_START = (
-    "hmm._variational._start_covariances adds _SMALL = 1e-3 to the covariance it starts from, "
-    "whatever the unit of X"
-)
-UNDERFLOW = "squared distances of float32 rows underflow to 0: every row ties at the first center"
-SUBNORMAL = "squares of rows are subnormal and lose digits"
-OVERFLOW = "squared distances of float32 rows overflow to inf"
-OVERFLOW_64 = "cluster._lloyd.tolerance: the total variance overflows to inf"
-PRECISIONS = "mixture._base._state: precisions_ overflows, in the dtype of X"
-# Start of the name, (dtype, c) where it fails, why it fails today.
-FAILS_SCALED = [
-    (
-        "hmm.VariationalGaussianHMM",
-        [(dtype, c) for dtype, c in FACTORS if dtype is np.float64 or c < 1],
-        UNSCALED_START,
-    ),
-]
-FAILS_EXTREME = [
-    ("hmm.VariationalGaussianHMM", [F32_SMALL, (np.float64, 2.0**498)], UNSCALED_START),
-    ("hmm.", [F64_SMALL], "variances are subnormal and lose digits"),
-    ("hmm.", [F64_LARGE], f"its KMeans: {OVERFLOW_64}"),
-    ("cluster.", [F32_SMALL], UNDERFLOW),
-    ("cluster.", [F64_SMALL], SUBNORMAL),
-    ("cluster.KMeans", [F32_LARGE], f"{OVERFLOW}, and so does what relocated_centers calls 0"),
-    ("cluster.KMeans", [F64_LARGE], OVERFLOW_64),
-    ("cluster.BisectingKMeans", [F32_LARGE], f"{OVERFLOW}, as in KMeans"),
-    ("cluster.BisectingKMeans", [F64_LARGE], OVERFLOW_64),
-    ("cluster.ConstrainedKMeans links", [F32_LARGE], OVERFLOW),
-    ("cluster.ConstrainedKMeans links", [F64_LARGE], "_LinkedRows: squares of rows overflow"),
-    ("cluster.ConstrainedKMeans sizes", [F32_LARGE], f"{OVERFLOW}: _sizes subtracts inf from inf"),
-    ("cluster.ConstrainedKMeans sizes", [F64_LARGE], OVERFLOW_64),
-    ("mixture.", [F32_LARGE], f"its KMeans: {OVERFLOW}"),
-    ("mixture.", [F32_SMALL], PRECISIONS),
-    ("mixture.BayesianGaussianMixture full", [F64_SMALL], "_wishart_divergence: log 0 of scales"),
-    ("mixture.BayesianGaussianMixture tied", [F64_SMALL], "_wishart_divergence: log 0 of scales"),
-    ("mixture.", [F64_SMALL], PRECISIONS),
-    ("mixture.", [F64_LARGE], "mixture._start.feature_moments: squares of rows overflow"),
-]
 
 
 def rounding(name: str, dtype: type, c: float) -> float:
@@ -208,19 +168,13 @@ def rounding(name: str, dtype: type, c: float) -> float:
     return 1e-9 if dtype is np.float64 else 1e-4
 
 
-def grid(factors, fails):
+def grid(factors):
     for name in SCALED:
         for dtype, c in factors:
-            reasons = [
-                reason
-                for start, only, reason in fails
-                if name.startswith(start) and (dtype, c) in only
-            ]
-            marks = [pytest.mark.xfail(strict=True, reason=reasons[0])] if reasons else []
-            yield pytest.param(name, dtype, c, marks=marks, id=f"{name}-{dtype.__name__}-{c:.0e}")
+            yield pytest.param(name, dtype, c, id=f"{name}-{dtype.__name__}-{c:.0e}")
 
 
-@pytest.mark.parametrize(("name", "dtype", "c"), [*grid(FACTORS, FAILS_SCALED)])
+@pytest.mark.parametrize(("name", "dtype", "c"), [*grid(FACTORS)])
 def test_a_scaled_fit_is_the_fit_scaled(name, dtype, c):
     row = SCALED[name]
     X = (data().astype(dtype) * dtype(c)).astype(dtype)
@@ -228,7 +182,7 @@ def test_a_scaled_fit_is_the_fit_scaled(name, dtype, c):
     agree(row, model, X, c, rtol=rounding(name, dtype, c))
 
 
-@pytest.mark.parametrize(("name", "dtype", "c"), [*grid(EXTREMES, FAILS_EXTREME)])
+@pytest.mark.parametrize(("name", "dtype", "c"), [*grid(EXTREMES)])
 def test_extreme_rows_are_scaled_or_refused(name, dtype, c):
     """Squares overflow or underflow: the scaled result or one clear sentence, nothing silent."""
     row = SCALED[name]
