@@ -21,7 +21,17 @@ _EXPORTS = {
     "save": "kernelmill._estimator.persistence",
     "ModelFileError": "kernelmill._estimator.persistence",
 }
-_MODULES = ("cluster", "hmm", "metrics", "mixture", "ops", "plot", "preprocessing", "stream")
+_MODULES = (
+    "callbacks",
+    "cluster",
+    "hmm",
+    "metrics",
+    "mixture",
+    "ops",
+    "plot",
+    "preprocessing",
+    "stream",
+)
 
 __all__ = ["__version__", *sorted(_EXPORTS), *_MODULES]
 

@@ -131,6 +131,7 @@ class BisectingKMeans(CentersModel):
     ``predict`` goes down the tree, so a row may get another label than that of the nearest center.
     ``transform`` and ``score`` use the centers alone. Each split copies the rows of its cluster.
     Cost about 2 n d log2(k) times the iterations of a split, in flops, for an even tree.
+    ``set_callbacks`` takes scikit-learn's callbacks and `kernelmill.callbacks.Checkpoint`.
 
     References
     ----------

@@ -91,6 +91,7 @@ class ConstrainedKMeans(CentersModel):
     -----
     ``predict`` gives new rows their nearest center; rules are about the rows of ``fit`` only, so
     ``predict(X)`` may differ from ``labels_``.
+    ``set_callbacks`` takes scikit-learn's callbacks and `kernelmill.callbacks.Checkpoint`.
 
     Whether cannot-links can be obeyed at all is graph colouring, which is hard. Groups with fewer
     than k exclusions never are the problem. For the others some greedy orders are tried and then an

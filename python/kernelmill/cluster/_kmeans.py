@@ -135,6 +135,7 @@ class KMeans(CentersModel):
     is interrupted leaves the model as it was. ``predict``, ``transform`` and ``score`` may be
     called from several threads. Cost 2 n k d flops an iteration at most. Memory for labels and
     bounds: 12 n bytes beside float32 rows, or up to 64 MB for starts side by side.
+    ``set_callbacks`` takes scikit-learn's callbacks and `kernelmill.callbacks.Checkpoint`.
 
     References
     ----------

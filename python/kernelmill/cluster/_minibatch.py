@@ -194,6 +194,7 @@ class MiniBatchKMeans(CentersModel):
     and cut into batches in its turn, so chunks that differ from one another should be shuffled
     beforehand. An iterator, which can be read once, is followed to its end in one pass: its first
     chunk makes the start, and there are no ``labels_``. Cost 2 b k d flops a batch of b rows.
+    ``set_callbacks`` takes scikit-learn's callbacks and `kernelmill.callbacks.Checkpoint`.
 
     References
     ----------
