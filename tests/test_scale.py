@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from kernelmill import cluster, hmm, mixture
+from kernelmill import cluster, hmm, mixture, preprocessing
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -35,6 +35,7 @@ class Scaled:
     powers: Mapping[str, int]
     log_densities: int = 0  # in `score`: each row's is shifted by -log c for each of its features
     supervised: bool = False
+    transformed: int | None = None  # power of c in what `transform` gives, in place of `predict`
 
 
 def square(c: float) -> float:
@@ -64,6 +65,14 @@ def _rows() -> dict[str, Scaled]:
             means,
         ),
     }
+    for cls, powers, transformed in (
+        (preprocessing.StandardScaler, {"mean_": 1, "scale_": 1}, 0),
+        (preprocessing.MinMaxScaler, {"data_min_": 1, "data_max_": 1, "data_range_": 1}, 0),
+        (preprocessing.RobustScaler, {"center_": 1, "scale_": 1}, 0),
+        (preprocessing.SimpleImputer, {"statistics_": 1}, 1),
+    ):
+        make = lambda c, cls=cls: cls()  # noqa: E731 - the loop's own class
+        rows[f"preprocessing.{cls.__name__}"] = Scaled(make, powers, transformed=transformed)
     # A fixed number of steps: log densities of c X are larger, and so is the rounding of the gains
     # that decide when to stop.
     steps = {"max_iter": 3, "tol": 0.0, "random_state": 0}
@@ -134,7 +143,12 @@ def agree(row: Scaled, model, X: np.ndarray, c: float, rtol: float) -> None:
     """`model`, of X, is the model of X / c, scaled."""
     unit = data().astype(X.dtype)
     plain = fitted(row, unit, 1.0)
-    np.testing.assert_array_equal(model.predict(X), plain.predict(unit))
+    if row.transformed is None:
+        np.testing.assert_array_equal(model.predict(X), plain.predict(unit))
+    else:
+        size = np.longdouble(c) ** row.transformed
+        got, want = np.longdouble(model.transform(X)), plain.transform(unit) * size
+        np.testing.assert_allclose(got, want, rtol=0, atol=rtol * float(np.abs(want).max()))
     for name, power in row.powers.items():
         want = np.asarray(getattr(plain, name), np.longdouble) * np.longdouble(c) ** power
         got = np.asarray(getattr(model, name), np.longdouble)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from kernelmill._estimator._parameters import check_parameters
 from kernelmill._estimator._progress import with_callbacks
 
-_FEATURES = ("n_features_in_", "feature_names_in_")
+FEATURES = ("n_features_in_", "feature_names_in_")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -39,7 +39,7 @@ def fitting(method: Method) -> Method:
             result = managed(self, *args, **kwargs)
         except BaseException as error:
             reached = getattr(error, "attributes", None)
-            features = {name: vars(self)[name] for name in _FEATURES if name in vars(self)}
+            features = {name: vars(self)[name] for name in FEATURES if name in vars(self)}
             self.__dict__.clear()
             self.__dict__.update(before)
             if reached is not None and getattr(self, "warm_start", False):

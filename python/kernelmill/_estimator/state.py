@@ -29,7 +29,14 @@ _ARRAY_DTYPES = frozenset(
 _TYPES = {f"numpy.{name}": np.dtype(name).type for name in _ARRAY_DTYPES}
 _TYPES |= {"bool": bool, "int": int, "float": float, "complex": complex, "str": str}
 # Attributes of scikit-learn's callback protocol, which are not part of a model.
-_TRANSIENT = frozenset({"_skl_callbacks", "_parent_callback_ctx"})
+_TRANSIENT = frozenset(
+    {
+        "_callback_fit_ctx",
+        "_parent_callback_ctx",
+        "_skl_callbacks",
+        "_skl_callbacks_to_teardown",
+    }
+)
 _BIT_GENERATORS = {"PCG64": np.random.PCG64, "PCG64DXSM": np.random.PCG64DXSM}
 
 

@@ -131,9 +131,9 @@ class BisectingKMeans(CentersModel):
     -----
     ``predict`` descends the tree, so the label of a row may differ from that of the nearest center;
     ``transform`` and ``score`` use the centers alone. Each split copies the rows of its cluster.
-    Supports scikit-learn's callbacks (``set_callbacks``), which see the centers after each split
-    and may stop the fit. Cost about 4 n d log2(k) flops times the iterations of a split, for an
-    even tree.
+    Supports scikit-learn's callbacks and `kernelmill.callbacks` (``set_callbacks``), which see the
+    centers after each split and may stop the fit. Cost about 4 n d log2(k) flops times the
+    iterations of a split, for an even tree.
 
     References
     ----------

@@ -90,14 +90,15 @@ class ConstrainedKMeans(CentersModel):
     -----
     ``predict`` finds the nearest centers: constraints hold for the rows of ``fit`` only, so
     ``predict(X)`` may differ from ``labels_``.
+    ``set_callbacks`` takes scikit-learn's callbacks and `kernelmill.callbacks.Checkpoint`.
 
     Satisfying cannot-links is graph colouring, which is NP-hard. Groups of rows with fewer than k
     exclusions can always be placed; for the others a few greedy orders are tried, then an exact
     search of bounded length. An error says that no labelling exists, and why, or that none was
     found. Later iterations improve the labels by Kempe chains, so the inertia never increases. Size
     limits are met by an exact minimum-cost flow, with the n k distances in memory as float64.
-    Supports scikit-learn's callbacks (``set_callbacks``), which see the centers after each
-    iteration and may stop the fit.
+    Supports scikit-learn's callbacks and `kernelmill.callbacks` (``set_callbacks``), which see the
+    centers after each iteration and may stop the fit.
 
     References
     ----------

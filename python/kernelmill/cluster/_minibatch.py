@@ -173,8 +173,9 @@ class MiniBatchKMeans(CentersModel):
     In memory, batches are drawn with replacement by weight. The chunks of a stream are shuffled and
     cut into batches one after another, so chunks that differ from one another should be shuffled
     beforehand. An iterator is read to its end in one pass: the start is made on its first chunk,
-    and there are no ``labels_``. Supports scikit-learn's callbacks (``set_callbacks``), which see
-    the centers after each batch and may stop the fit. Cost 2 b k d flops a batch of b rows.
+    and there are no ``labels_``. Supports scikit-learn's callbacks and `kernelmill.callbacks`
+    (``set_callbacks``), which see the centers after each batch and may stop the fit. Cost 2 b k d
+    flops a batch of b rows.
 
     References
     ----------

@@ -149,10 +149,10 @@ class GaussianMixture(MixtureBase):
     for each pattern of missing features. float32 input stays float32, with all statistics and
     parameters in float64. A component that loses all its weight keeps its mean and covariance. The
     log-likelihood never decreases with ``reg_covar=0``; near a singularity `reg_covar` can lower
-    it. Supports scikit-learn's callbacks (``set_callbacks``), which see the parameters after each
-    iteration and may stop the fit. A fit that fails, or is interrupted without `warm_start`, leaves
-    the model unchanged. Cost 2 n k d^2 flops an iteration with full covariances, 2 n d^2 + 6 n k d
-    tied, 8 n k d otherwise.
+    it. Supports scikit-learn's callbacks and `kernelmill.callbacks` (``set_callbacks``), which see
+    the parameters after each iteration and may stop the fit. A fit that fails, or is interrupted
+    without `warm_start`, leaves the model unchanged. Cost 2 n k d^2 flops an iteration with full
+    covariances, 2 n d^2 + 6 n k d tied, 8 n k d otherwise.
 
     References
     ----------

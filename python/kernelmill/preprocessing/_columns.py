@@ -119,7 +119,8 @@ def _block_moments(xp: Any, X: Any, weight: Any) -> Moments:
     if mask is not None:
         centered *= mask
     offset = add(centered) / some
-    square = xp.maximum(add(centered * centered) - offset * offset * n, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # a mean alone may be asked for
+        square = xp.maximum(add(centered * centered) - offset * offset * n, 0.0)
     return Moments(n, xp.where(n > 0, near, 0.0), offset, square)
 
 
