@@ -283,7 +283,8 @@ class Binding {
     static const auto* const numpy = new py::module_(py::module_::import("numpy"));
     static PyObject* const single = numpy->attr("float32").cast<py::object>().release().ptr();
     static PyObject* const twofold = numpy->attr("float64").cast<py::object>().release().ptr();
-    if (object == single || object == twofold) return right_type(item, object == single ? 'f' : 'd');
+    if (object == single || object == twofold)
+      return right_type(item, object == single ? 'f' : 'd');
     const py::object dtype = numpy->attr("dtype")(py::reinterpret_borrow<py::object>(object));
     const auto name = dtype.attr("name").cast<std::string>();
     return right_type(item, name == "float32" ? 'f' : name == "float64" ? 'd' : 0);
@@ -329,8 +330,9 @@ PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t positional, PyO
   const auto* const entry = static_cast<const Entry*>(PyCapsule_GetPointer(self, nullptr));
   try {
     if (entry->description == nullptr) {
-      throw std::runtime_error(std::string(entry->name) +
-                               ": the op must be called through kernelmill.ops, which describes it");
+      throw std::runtime_error(
+          std::string(entry->name) +
+          ": the op must be called through kernelmill.ops, which describes it");
     }
     Binding binding(*entry);
     if (binding.accept(args, positional, keywords)) return binding.run().release().ptr();

@@ -64,9 +64,9 @@ bool read_array(const char*, const char*, PyObject* object, ArrayInfo& info) {
   info.value.ndim = array->nd;
   info.dense = (array->flags & Api::NPY_ARRAY_C_CONTIGUOUS_) != 0;
   info.writeable = (array->flags & Api::NPY_ARRAY_WRITEABLE_) != 0;
-  info.in_place = native && reinterpret_cast<std::uintptr_t>(array->data) %
-                                    static_cast<std::uintptr_t>(size) ==
-                                0;
+  info.in_place =
+      native &&
+      reinterpret_cast<std::uintptr_t>(array->data) % static_cast<std::uintptr_t>(size) == 0;
   for (int i = 0; i < std::min(array->nd, kMostAxes); ++i) {
     const auto at = static_cast<std::size_t>(i);
     info.value.shape[at] = array->dimensions[i];
@@ -108,8 +108,8 @@ py::object new_array(char code, int ndim, const index_t* shape, void*& data) {
     throw py::error_already_set();
   }
   if (memory != nullptr) {
-    api.PyArray_SetBaseObject_(array.ptr(),
-                               py::capsule(memory, [](void* p) { pool_release(p); }).release().ptr());
+    api.PyArray_SetBaseObject_(
+        array.ptr(), py::capsule(memory, [](void* p) { pool_release(p); }).release().ptr());
   }
   data = py::detail::array_proxy(array.ptr())->data;
   return array;

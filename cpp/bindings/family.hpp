@@ -102,8 +102,7 @@ struct Read {
   static std::string codes() { return {'s', code_of<P>()}; }
   static P from(Reader& reader) {
     const Value& value = reader.next();
-    return std::is_floating_point_v<P> ? static_cast<P>(value.number)
-                                       : static_cast<P>(value.whole);
+    return std::is_floating_point_v<P> ? static_cast<P>(value.number) : static_cast<P>(value.whole);
   }
 };
 
@@ -178,8 +177,8 @@ struct Read<CsrView<T>> {
   static std::string codes() { return {'c', code_of<T>()}; }
   static CsrView<T> from(Reader& reader) {
     const Value& v = reader.next();
-    return {v.shape[0], v.shape[1], v.strides[0], static_cast<const T*>(v.data), v.indices,
-            v.indptr,   v.wide};
+    return {v.shape[0], v.shape[1], v.strides[0], static_cast<const T*>(v.data),
+            v.indices,  v.indptr,   v.wide};
   }
 };
 

@@ -34,9 +34,12 @@ struct CsrView {
  private:
   template <class Index>
   CsrRows<T, Index> typed() const {
-    return {rows,   cols,
-            stored, data,
-            static_cast<const Index*>(indices), static_cast<const Index*>(indptr)};
+    return {rows,
+            cols,
+            stored,
+            data,
+            static_cast<const Index*>(indices),
+            static_cast<const Index*>(indptr)};
   }
 };
 

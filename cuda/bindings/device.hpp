@@ -37,9 +37,7 @@ struct DeviceCall {
 template <>
 struct Read<Call> {
   static std::string codes() { return {}; }
-  static Call from(Reader& reader) {
-    return static_cast<DeviceCall*>(reader.all().device)->call;
-  }
+  static Call from(Reader& reader) { return static_cast<DeviceCall*>(reader.all().device)->call; }
 };
 
 template <>
