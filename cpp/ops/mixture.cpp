@@ -152,12 +152,10 @@ void mixture_moments(MatrixView<const T> x, MatrixView<const double> share,
       x.rows, row_grain(x.rows, moment_flops(k, x.cols, second), blocks_to_merge),
       [&] { return MomentSums(k, plan); },
       [&](MomentSums& sums, index_t, index_t begin, index_t end) {
-        Workspace<double> shares(static_cast<std::size_t>(k * block_stride<double>));
         Workspace<double> z(static_cast<std::size_t>(block_rows * plan.padded()));
         for_blocks(begin, end, [&](index_t b, index_t rows) {
-          gather(share, b, rows, shares.data());
           mixture::fill_rows(x, b, rows, z_origin, z.data(), [](index_t) { return true; });
-          sums.add(z.data(), shares.data(), block_stride<double>, rows);
+          sums.add(z.data(), share.row_range(b, b + rows));
         });
       },
       [](MomentSums& into, MomentSums&& from) { into.merge(from); });
@@ -209,7 +207,7 @@ double mixture_step(MatrixView<const T> x, const GaussiansView& gaussians,
           }
           mixture::fill_rows(x, b, rows, z_origin, z.data(),
                              [&](index_t r) { return weight_of(r) != 0; });
-          sums.add(z.data(), shares.data(), stride, rows);
+          sums.add(z.data(), {shares.data(), rows, k, 1, stride});
         });
       },
       [](MomentSums& into, MomentSums&& from) { into.merge(from); });

@@ -151,12 +151,13 @@ class MomentSums {
     std::fill_n(memory_.data(), size_, 0.0);
   }
 
-  // Adds a block of rows z [rows][padded] with shares r [k][stride].
-  void add(const double* z, const double* share, index_t stride, index_t rows) {
-    const tile::PackedA<double> a(tile::Strided<double>{share, stride, 1}, k_, rows);
+  // Adds a block of rows z [rows][padded] with shares r of shape (rows, k).
+  void add(const double* z, MatrixView<const double> share) {
+    const tile::PackedA<double> a(
+        tile::Strided<double>{share.data, share.col_stride, share.row_stride}, k_, share.rows);
     AddEpilogue epilogue{memory_.data(), plan_->width()};
     tile::product<double>(a, Features{*plan_, z}, 0, plan_->count() * FeaturePlan::lanes, epilogue);
-    if (plan_->second() == Second::pooled) add_pooled(z, share, stride, rows);
+    if (plan_->second() == Second::pooled) add_pooled(z, share);
   }
 
   void merge(const MomentSums& other) {
@@ -210,13 +211,13 @@ class MomentSums {
   }
   double* pooled() const { return memory_.data() + k_ * plan_->width(); }
 
-  void add_pooled(const double* z, const double* share, index_t stride, index_t rows) {
-    const index_t padded = plan_->padded();
+  void add_pooled(const double* z, MatrixView<const double> share) {
+    const index_t padded = plan_->padded(), rows = share.rows;
     Workspace<double> scaled(static_cast<std::size_t>(rows * padded + rows));
     double* const total = scaled.data() + rows * padded;
     std::fill_n(total, rows, 0.0);
     for (index_t j = 0; j < k_; ++j) {
-      for (index_t r = 0; r < rows; ++r) total[r] += share[j * stride + r];
+      for (index_t r = 0; r < rows; ++r) total[r] += share(r, j);
     }
     for (index_t r = 0; r < rows; ++r) {
       for (index_t p = 0; p < padded; ++p) {

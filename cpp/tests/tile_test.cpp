@@ -2,12 +2,13 @@
 // order and results are compared bit for bit.
 #include <gtest/gtest.h>  // the test framework
 
-#include <array>    // combinations of layouts
-#include <cmath>    // std::isnan
-#include <limits>   // quiet_NaN
-#include <numeric>  // std::iota
-#include <string>   // failure messages
-#include <vector>   // storage
+#include <array>        // combinations of layouts
+#include <cmath>        // std::isnan
+#include <limits>       // quiet_NaN
+#include <numeric>      // std::iota
+#include <string>       // failure messages
+#include <type_traits>  // std::conditional_t
+#include <vector>       // storage
 
 #include "core/parallel.hpp"  // set_thread_limit
 #include "core/tile.hpp"      // the product under test
@@ -16,7 +17,6 @@
 
 namespace {
 
-using kernelmill::Centered;
 using kernelmill::index_t;
 using kernelmill::MatrixView;
 namespace tile = kernelmill::tile;
@@ -187,10 +187,6 @@ struct Plain {
   template <int Rows>
   void tile(const typename P::Vec (&)[Rows][P::NV], index_t, index_t, index_t) {}
 };
-struct NoHooks {
-  template <int Rows, class Tile>
-  void tile(const Tile&, index_t, index_t, index_t) {}
-};
 struct MisspeltTile {
   static constexpr tile::Hooks hooks{};
   template <int Rows, class Tile>
@@ -213,7 +209,7 @@ struct MisspeltPack {
 };
 static_assert(tile::Epilogue<Plain<float>, float> && !tile::Epilogue<Plain<float>, double>);
 static_assert(tile::Epilogue<Recorder<double>, double> && tile::Epilogue<AnyOrder<float>, float>);
-static_assert(!tile::Epilogue<NoHooks, float> && !tile::Epilogue<MisspeltTile, float>);
+static_assert(!tile::Epilogue<int, float> && !tile::Epilogue<MisspeltTile, float>);
 static_assert(!tile::Epilogue<MisspeltPanel, float> && !tile::Epilogue<MisspeltPrefetch, float>);
 static_assert(!tile::Epilogue<UndeclaredPrefetch, float>);
 static_assert(tile::Packing<tile::Strided<float>, double> && !tile::Packing<MisspeltPack, float>);
@@ -367,23 +363,21 @@ TYPED_TEST(TileProduct, StorageOfAnotherType) {
   Matrix<In> a(m, k, Layout::row_major), b(n, k, Layout::padded);
   Matrix<Acc> a_as(m, k, Layout::row_major), b_as(n, k, Layout::padded);
   SmallIntegers integers(21);
-  for (index_t p = 0; p < k; ++p) {
-    for (index_t i = 0; i < m; ++i) {
-      a.view(i, p) = static_cast<In>(integers.next() + 0.3) / 3;
-      a_as.view(i, p) = static_cast<Acc>(a.view(i, p));
+  const auto fill = [&](const auto& x, const auto& x_as) {
+    for (index_t i = 0; i < x.rows * k; ++i) {
+      x(i / k, i % k) = static_cast<In>(integers.next() + 0.3) / 3;
+      x_as(i / k, i % k) = static_cast<Acc>(x(i / k, i % k));
     }
-    for (index_t j = 0; j < n; ++j) {
-      b.view(j, p) = static_cast<In>(integers.next() + 0.1) / 7;
-      b_as.view(j, p) = static_cast<Acc>(b.view(j, p));
-    }
-  }
+  };
+  fill(a.view, a_as.view);
+  fill(b.view, b_as.view);
   std::vector<index_t> order(n);
   for (index_t j = 0; j < n; ++j) order[j] = (7 * j + 3) % n;
   std::vector<Acc> origin(k);
   for (Acc& value : origin) value = static_cast<Acc>(integers.next()) / 3;
   const auto run = [&](const auto& x, const auto& y) {
     using Stored = std::remove_cvref_t<decltype(x(0, 0))>;
-    const Centered<tile::Gathered<Stored, index_t>, Acc> columns{
+    const kernelmill::Centered<tile::Gathered<Stored, index_t>, Acc> columns{
         {y.data, y.row_stride, y.col_stride, order.data()}, origin.data()};
     Recorder<Acc> recorder{m, n};
     tile::product<Acc>(tile::PackedA<Acc>(rows_policy(x), m, k), columns, 0, n, recorder);

@@ -160,7 +160,8 @@ class PaddedLoader {
   index_t step_;
 };
 
-template <class T, int kRowsA_, int kRowsB_, int kPerA_, int kPerB_>
+// Rows are stored as In, in shared memory too; registers and Step compute in Acc.
+template <class In, int kRowsA_, int kRowsB_, int kPerA_, int kPerB_, class Acc = In>
 struct Tile {
   static constexpr int kRowsA = kRowsA_, kRowsB = kRowsB_, kPerA = kPerA_, kPerB = kPerB_;
   static constexpr int kAcrossA = kRowsA / kPerA;
@@ -173,8 +174,8 @@ struct Tile {
                 kRowsB % kPerB == 0);
 
   struct alignas(16) Shared {
-    T a[2][kRowsA * Stage<T>::pitch];
-    T b[2][kRowsB * Stage<T>::pitch];
+    In a[2][kRowsA * Stage<In>::pitch];
+    In b[2][kRowsB * Stage<In>::pitch];
   };
 
   // Thread (a, b) owns rows a + kAcrossA i of A and b + kAcrossB j of B. Bits 0 and 4 of the lane
@@ -192,19 +193,19 @@ struct Tile {
   // return none of them reads shared memory any more.
   template <class Step, class LoaderA, class LoaderB>
   static __device__ void accumulate(Shared& shared, LoaderA& load_a, LoaderB& load_b, index_t d,
-                                    T (&acc)[kPerA][kPerB]) {
-    const int stages = static_cast<int>((d + Stage<T>::columns - 1) / Stage<T>::columns);
+                                    Acc (&acc)[kPerA][kPerB]) {
+    const int stages = static_cast<int>((d + Stage<In>::columns - 1) / Stage<In>::columns);
     if (stages == 0) return;
     load_a.begin(0, shared.a[0]);
     load_b.begin(0, shared.b[0]);
     load_a.finish(0, shared.a[0]);
     load_b.finish(0, shared.b[0]);
     __syncthreads();
-    const int own_a = place_a() * Stage<T>::pitch, own_b = place_b() * Stage<T>::pitch;
+    const int own_a = place_a() * Stage<In>::pitch, own_b = place_b() * Stage<In>::pitch;
     for (int stage = 0; stage < stages; ++stage) {
       const int now = stage & 1, next = now ^ 1;
       const bool more = stage + 1 < stages;
-      const index_t column = static_cast<index_t>(stage + 1) * Stage<T>::columns;
+      const index_t column = static_cast<index_t>(stage + 1) * Stage<In>::columns;
       if (more) {
         load_a.begin(column, shared.a[next]);
         load_b.begin(column, shared.b[next]);
@@ -220,22 +221,23 @@ struct Tile {
 
  private:
   template <class Step>
-  static __device__ void multiply(const T* own_a, const T* own_b, T (&acc)[kPerA][kPerB]) {
+  static __device__ void multiply(const In* own_a, const In* own_b, Acc (&acc)[kPerA][kPerB]) {
 #pragma unroll
-    for (int q = 0; q < Stage<T>::columns; q += Pack<T>::size) {
-      Pack<T> a[kPerA];
+    for (int q = 0; q < Stage<In>::columns; q += Pack<In>::size) {
+      Pack<In> a[kPerA];
 #pragma unroll
       for (int i = 0; i < kPerA; ++i) {
-        a[i] = *reinterpret_cast<const Pack<T>*>(own_a + kAcrossA * i * Stage<T>::pitch + q);
+        a[i] = *reinterpret_cast<const Pack<In>*>(own_a + kAcrossA * i * Stage<In>::pitch + q);
       }
 #pragma unroll
       for (int j = 0; j < kPerB; ++j) {
-        const Pack<T> b =
-            *reinterpret_cast<const Pack<T>*>(own_b + kAcrossB * j * Stage<T>::pitch + q);
+        const Pack<In> b =
+            *reinterpret_cast<const Pack<In>*>(own_b + kAcrossB * j * Stage<In>::pitch + q);
 #pragma unroll
-        for (int e = 0; e < Pack<T>::size; ++e) {
+        for (int e = 0; e < Pack<In>::size; ++e) {
 #pragma unroll
-          for (int i = 0; i < kPerA; ++i) Step::apply(acc[i][j], a[i].at[e], b.at[e]);
+          for (int i = 0; i < kPerA; ++i)
+            Step::apply(acc[i][j], static_cast<Acc>(a[i].at[e]), static_cast<Acc>(b.at[e]));
         }
       }
     }
