@@ -136,3 +136,24 @@ def test_largest_cluster_ignores_rows_of_zero_weight(make):
     options = {"bisecting_strategy": "largest_cluster", "random_state": 0}
     model = BisectingKMeans(8, **options).fit(X, sample_weight=weight)
     assert len(np.unique(model.labels_[:30])) == 8
+
+
+def test_callback_stops_without_a_warning(blobs):
+    pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
+
+    class Stop:
+        def setup(self, estimator, context):
+            pass
+
+        def teardown(self, estimator, context):
+            pass
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context):
+            return context.task_name == "split"
+
+    model = BisectingKMeans(5, random_state=0).set_callbacks(Stop()).fit(blobs)
+    assert len(np.unique(model.labels_)) == 2
+    assert len(np.unique(model.predict(blobs))) == 2

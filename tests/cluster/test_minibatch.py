@@ -326,3 +326,8 @@ def test_callbacks_hear_of_every_batch_once(blobs):
     model = MiniBatchKMeans(5, random_state=0, batch_size=50).set_callbacks(Counter())
     model.fit(iter([blobs[:200], blobs[200:]]))
     assert Counter.tasks.count("batch") == model.n_steps_ == 6
+
+
+def test_fit_predict_without_labels(blobs):
+    model = MiniBatchKMeans(5, random_state=0, compute_labels=False)
+    np.testing.assert_array_equal(model.fit_predict(blobs), model.predict(blobs))

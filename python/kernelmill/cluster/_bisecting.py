@@ -270,13 +270,14 @@ class BisectingKMeans(CentersModel):
         with Progress(
             self, self.verbose, iterations=max(n_splits, 1), unit="split", X=X, y=y
         ) as progress:
-            tree = climb(
+            run = climb(
                 progress,
                 lambda number: _Tree(mean, rows.xp.arange(rows.count), inertia),
                 advance,
                 max_iter=n_splits,
                 attributes=lambda tree, n_splits: self._tree_attributes(tree, rows),
-            ).state
+            )
+        tree = run.state
         self.__dict__.update(self._tree_attributes(tree, rows))
         labels = rows.xp.empty(rows.count, dtype=np.int32)
         for label, leaf in enumerate(tree.leaves()):
@@ -284,7 +285,8 @@ class BisectingKMeans(CentersModel):
         self.labels_ = rows.as_given(labels)
         self.inertia_ = float(sum(tree.inertias.values()))
         self.n_iter_ = tree.n_iter
-        warn_if_too_few(self, self.labels_)
+        if run.converged:  # rather than stopped by a callback
+            warn_if_too_few(self, self.labels_)
         return self
 
     def _split(self, rows: Rows, tol: float, seed: int, node: int) -> Run:

@@ -190,7 +190,7 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         Returns
         -------
         labels : array of shape (n,), int32
-            ``labels_``.
+            ``labels_``, or ``predict(X)`` of a model without these.
 
         Examples
         --------
@@ -198,7 +198,8 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         >>> KMeans(1).fit_predict([[0.0], [2.0]])
         array([0, 0], dtype=int32)
         """
-        return self.fit(X, y, sample_weight=sample_weight).labels_
+        self.fit(X, y, sample_weight=sample_weight)
+        return self.labels_ if hasattr(self, "labels_") else self.predict(X)
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative inertia of the rows: larger is better.
