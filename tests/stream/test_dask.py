@@ -257,6 +257,24 @@ def test_changed_partitions_are_an_error():
 # --- clusters ------------------------------------------------------------------------------------
 
 
+def test_pipelines_run_where_the_partitions_are(cluster):
+    from sklearn.pipeline import make_pipeline
+
+    from kernelmill.cluster import KMeans
+    from kernelmill.preprocessing import SimpleImputer, StandardScaler
+
+    X = numbers()
+    X[::9, 1] = np.nan
+    start = np.repeat([[0.0], [1.0], [-1.0]], D, axis=1)
+    steps = SimpleImputer(strategy="median"), StandardScaler(), KMeans(3, init=start)
+    whole = make_pipeline(*steps).fit(X)[-1].inertia_
+    pipe = make_pipeline(*steps).fit(da.from_array(X, chunks=(20, D)))
+    assert pipe[-1].inertia_ == pytest.approx(whole, rel=1e-12)
+    X[57, 2] = np.nan
+    with pytest.raises(ValueError, match=r"^KMeans: X must be finite, got NaN at row 57"):
+        make_pipeline(*steps[1:]).fit(da.from_array(np.nan_to_num(X) + 0 * X[:, 2:3], chunks=20))
+
+
 def test_error_of_the_op_comes_through(cluster):
     s = stream.source(COLLECTIONS["array"](numbers()))
 
