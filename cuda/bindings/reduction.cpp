@@ -31,12 +31,13 @@ py::object reduce(Kind kind, const char* op, const py::object& x, const py::obje
     const py::object y = cupy().attr("empty")(py::tuple(py::cast(shape)), dtype);
     const DeviceArray to(op, "out", y);
     const reduction::Cut cut(kept, reduced);
-    const Temporary<reduction::Space> space(cut, kept.count);
+    Scratch scratch;
+    const auto& space = scratch.make<reduction::Space>(cut, kept.count);
     const Call call = current(op);
     {
       py::gil_scoped_release release;
       reduction::run<T>(call, kind, static_cast<const T*>(source.data), kept, reduced, ddof, cut,
-                        *space, to.data);
+                        space, to.data);
     }
     if (out.is_none()) return y;
     const DeviceArray target(op, "out", out);
