@@ -52,6 +52,10 @@ class ndarray:
     def shape(self) -> tuple[int, ...]:
         return self.host.shape
 
+    @property
+    def ndim(self) -> int:
+        return self.host.ndim
+
     def get(self) -> np.ndarray:
         return self.host
 
