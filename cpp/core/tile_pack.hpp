@@ -323,5 +323,8 @@ struct Elements {
     }
   }
 };
+// clang 15 does not deduce the arguments of aggregates by itself.
+template <class Function>
+Elements(Function) -> Elements<Function>;
 
 }  // namespace kernelmill::tile

@@ -71,6 +71,9 @@ struct CenteredWithNorms {
     }
   }
 };
+template <class In, class Acc>  // for clang 15, as beside tile::Elements
+CenteredWithNorms(Centered<tile::Strided<In>, Acc>, Acc*, index_t, index_t)
+    -> CenteredWithNorms<In, Acc>;
 
 // Appends the finite elements of column p of at most `most` rows, evenly spaced.
 template <class T>
