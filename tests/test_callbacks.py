@@ -106,7 +106,7 @@ def test_other_models(model, tmp_path):
 
 
 def test_paths_that_cannot_be_written(tmp_path, monkeypatch):
-    with pytest.raises(FileNotFoundError, match="path must be in a folder that exists"):
+    with pytest.raises(FileNotFoundError, match="path must be in an existing folder"):
         KMeans(5).set_callbacks(Checkpoint(tmp_path / "no" / "m")).fit(X)
     written = []
 
