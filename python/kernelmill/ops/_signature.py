@@ -132,10 +132,10 @@ def _shape(sizes: list[str]) -> str:
 
 
 def _size(text: str) -> Size:
-    found = _SIZE.fullmatch(text)
-    if found is None:
+    match = _SIZE.fullmatch(text)
+    if match is None:
         raise ValueError(f"op: a size must be written as in ops/_signature.py, got {text!r}")
-    group = found.groupdict()
+    group = match.groupdict()
     return Size(
         name=group["name"] or "",
         literal=int(group["literal"] or group["choice"] or group["true"] or 0),
@@ -152,8 +152,8 @@ def _number(text: str) -> int:
     return int(base) ** int(power or 1)
 
 
-def _item(found: re.Match[str], parameter: inspect.Parameter | None) -> Item:
-    group = found.groupdict()
+def _item(match: re.Match[str], parameter: inspect.Parameter | None) -> Item:
+    group = match.groupdict()
     kind, bracket = group["type"], group["bracket"]
     default = parameter.default if parameter else inspect.Parameter.empty
     if bracket is None and kind in _SCALARS:
@@ -169,7 +169,7 @@ def _item(found: re.Match[str], parameter: inspect.Parameter | None) -> Item:
             default=default,
         )
     if bracket is None or kind not in _DTYPES or bracket[-1] != "]":
-        raise ValueError(f"op: a type must be one of ops/_signature.py, got {found.group()!r}")
+        raise ValueError(f"op: a type must be one of ops/_signature.py, got {match.group()!r}")
     return Item(
         group["name"],
         "array",
@@ -206,8 +206,8 @@ class Signature:
             if not arrow or ", ".join(item.group() for item in items) != half:
                 raise ValueError(f"op: the signature of {name} must be well formed, got {half!r}")
             parsed.append(items)
-        self.arguments = [_item(found, parameters.get(found["name"])) for found in parsed[0]]
-        self.results = [_item(found, None) for found in parsed[1]]
+        self.arguments = [_item(match, parameters.get(match["name"])) for match in parsed[0]]
+        self.results = [_item(match, None) for match in parsed[1]]
         names = [item.name for item in self.arguments]
         if names != [*parameters]:
             raise ValueError(
@@ -325,17 +325,17 @@ class Signature:
             axes = axes[1:]
         fits = got == want and len(shape) == len(axes)
         fits = fits and all(a.fits(s, now) for a, s in zip(axes, shape, strict=True))
-        found = f"{value.dtype} of shape {shape}"
+        given = f"{value.dtype} of shape {shape}"
         if fits and item.inout:
             flags = value.flags
             fits = flags.c_contiguous and getattr(flags, "writeable", True)
             fits = fits and value.dtype.isnative and getattr(flags, "aligned", True)
             if not flags.c_contiguous:
-                found += " that is not C-contiguous"
+                given += " that is not C-contiguous"
             elif not fits:
-                found += " that is read-only, byte-swapped or unaligned"
+                given += " that is read-only, byte-swapped or unaligned"
         if not fits:
-            self._refuse(item, item.described(dtype, sizes), found)
+            self._refuse(item, item.described(dtype, sizes), given)
         sizes |= now
         return want if item.dtype == "T" else dtype
 

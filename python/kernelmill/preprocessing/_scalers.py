@@ -348,8 +348,8 @@ class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
         return self._learn(self._rows(X, sample_weight, reset=before is None, once=True), before)
 
     def _learn(self, rows: Rows, before: Extremes | None) -> Any:
-        found = to_host(rows.map_reduce(extremes, merge=merge_extremes))
-        seen = found if before is None else merge_extremes(before, found)
+        range_of_rows = to_host(rows.map_reduce(extremes, merge=merge_extremes))
+        seen = range_of_rows if before is None else merge_extremes(before, range_of_rows)
         low, high = self.feature_range
         spread = seen.high - seen.low
         scale = (high - low) / np.where(spread < np.finfo(np.float64).tiny, 1.0, spread)
