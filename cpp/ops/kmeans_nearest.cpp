@@ -24,7 +24,7 @@ class Epilogue {
     rows_.prefetch(j0 + cols, std::min(end_, j0 + cols + P::NR));
     for (int v = 0; v < P::NV; ++v) {
       best_[v] = Vec{} + std::numeric_limits<T>::infinity();
-      second_[v] = best_[v];
+      if constexpr (Second) second_[v] = best_[v];
       index_[v] = Index{};
     }
   }
@@ -33,7 +33,7 @@ class Epilogue {
   [[gnu::always_inline]] void tile(const Vec (&acc)[Rows][P::NV], index_t i0, index_t, index_t) {
     for (int v = 0; v < P::NV; ++v) {
       Vec best = best_[v];
-      Vec second = second_[v];
+      [[maybe_unused]] Vec second = second_[v];
       Index index = index_[v];
       KERNELMILL_UNROLL
       for (int r = 0; r < Rows; ++r) {
@@ -47,7 +47,7 @@ class Epilogue {
         index = closer ? Index{} + static_cast<Number>(i0 + r) : index;
       }
       best_[v] = best;
-      second_[v] = second;
+      if constexpr (Second) second_[v] = second;
       index_[v] = index;
     }
   }
@@ -59,9 +59,9 @@ class Epilogue {
     for (int v = 0; v < P::NV; ++v) {
       tile::store(index + v * P::lanes, index_[v]);
       tile::store(best + v * P::lanes, best_[v]);
-      tile::store(second + v * P::lanes, second_[v]);
+      if constexpr (Second) tile::store(second + v * P::lanes, second_[v]);
     }
-    receive_({j0, cols, index, best, second});
+    receive_({j0, cols, index, best, Second ? second : nullptr});
   }
 
  private:
