@@ -389,14 +389,14 @@ class Group {
   // panel is multiplied while it is hot.
   template <Packing<Acc> B>
   void run_unpacked(const B& b, index_t j, index_t j_end, E& epilogue) {
-    const Workspace<Acc> panel(static_cast<std::size_t>(a_.depth() * Params<Acc>::NR));
+    alignas(64) Acc panel[Params<Acc>::KC * Params<Acc>::NR];  // at most 32 KiB
     const auto pack = [](const void* packing, index_t column, index_t cols, index_t depth,
                          Acc* to) {
       static_cast<const B*>(packing)->pack(column, cols, 0, depth, to, Params<Acc>::NR);
     };
-    run_tiles(Pass<Acc, A>{&a_, panel.data(), 0, a_.depth(), j, j_end, nullptr, 0, 0, true, true,
-                           pack, &b},
-              begin_, end_, epilogue);
+    run_tiles(
+        Pass<Acc, A>{&a_, panel, 0, a_.depth(), j, j_end, nullptr, 0, 0, true, true, pack, &b},
+        begin_, end_, epilogue);
   }
 
   bool split() const { return a_.chunks().count > 1; }

