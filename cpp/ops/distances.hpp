@@ -81,12 +81,13 @@ class DistanceEpilogue {
       }
     }
     if (all(good)) [[likely]] {
-      if (!squared_) {
+      // On its own: after a common end of both cases, squares and roots leave the registers in one
+      // burst, and (3000, 3) x (3, 3000) took 20 % longer at level 3.
+      if (squared_) return finish_.template tile<Rows>(value, i0, j0, cols);
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r) {
         KERNELMILL_UNROLL
-        for (int r = 0; r < Rows; ++r) {
-          KERNELMILL_UNROLL
-          for (int v = 0; v < NV; ++v) value[r][v] = root(value[r][v]);
-        }
+        for (int v = 0; v < NV; ++v) value[r][v] = root(value[r][v]);
       }
     } else {
       Vec rows[Rows][NV];  // a copy, so that `value` itself stays in registers
