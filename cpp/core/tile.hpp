@@ -202,7 +202,7 @@ class PackedB {
   }
 
   // Column j (the first of its panel) of the depth chunk that starts at p and is `depth` long.
-  const Acc* panel(index_t j, index_t p, index_t depth) const {
+  Acc* panel(index_t j, index_t p, index_t depth) const {
     return memory_.data() + padded_ * p + j * depth;
   }
 
@@ -251,12 +251,16 @@ namespace detail {
 template <class Acc, class A>
 struct Pass {
   const A* a;
-  const Acc* b;                // [panel][depth][NR]
+  Acc* b;                      // [panel][depth][NR]
   index_t chunk, depth;        // first p, number of p
   index_t column, column_end;  // of all panels
   Acc* partial;  // [panel][rows][NR] sums of the chunks before; unused if this is the only chunk
   index_t partial_row, partial_rows;  // rows of A that partial holds
   bool first, last;
+  // If given, b is room for one panel, which this packs from `packing` before it is multiplied. One
+  // indirect call per panel, so that the loop is compiled once for all packings.
+  void (*pack)(const void* packing, index_t j, index_t cols, index_t depth, Acc* panel) = nullptr;
+  const void* packing = nullptr;
 };
 
 // Tiles of one height, `tiles` of them from `row` on, times the panels of columns [j, j_end). They
@@ -267,18 +271,18 @@ template <class Acc, int Rows, class A, class E>
   using Vec = typename Params<Acc>::Vec;
   constexpr int NV = Params<Acc>::NV, lanes = Params<Acc>::lanes, NR = Params<Acc>::NR;
   for (; j < j_end; j += NR) {
-    const Acc* const b = pass.b + (j - pass.column) * pass.depth;
     const index_t cols = std::min<index_t>(NR, pass.column_end - j);
+    Acc* const b = pass.b + (pass.pack == nullptr ? (j - pass.column) * pass.depth : 0);
+    if (opens && pass.pack != nullptr) pass.pack(pass.packing, j, cols, pass.depth, b);
     if constexpr (E::hooks.panels) {
       if (opens && pass.last) epilogue.begin_panel(j, cols);
     }
     for (index_t i = row; i < row + tiles * Rows; i += Rows) {
-      Acc* const partial =
-          pass.partial + (j - pass.column) * pass.partial_rows + (i - pass.partial_row) * NR;
+      const index_t at = (j - pass.column) * pass.partial_rows + (i - pass.partial_row) * NR;
       // What comes after the tile is fetched while it is multiplied.
       if (!pass.first) {
         for (int byte = 0; byte < Rows * NV * static_cast<int>(sizeof(Vec)); byte += 64) {
-          __builtin_prefetch(reinterpret_cast<const char*>(partial) + byte);
+          __builtin_prefetch(reinterpret_cast<const char*>(pass.partial + at) + byte);
         }
       }
       if constexpr (E::hooks.prefetch) {
@@ -297,7 +301,8 @@ template <class Acc, int Rows, class A, class E>
         KERNELMILL_UNROLL
         for (int r = 0; r < Rows; ++r) {
           KERNELMILL_UNROLL
-          for (int v = 0; v < NV; ++v) acc[r][v] += load<Vec>(partial + (r * NV + v) * lanes);
+          for (int v = 0; v < NV; ++v)
+            acc[r][v] += load<Vec>(pass.partial + at + (r * NV + v) * lanes);
         }
       }
       if (pass.last) {
@@ -306,7 +311,7 @@ template <class Acc, int Rows, class A, class E>
         KERNELMILL_UNROLL
         for (int r = 0; r < Rows; ++r) {
           KERNELMILL_UNROLL
-          for (int v = 0; v < NV; ++v) store(partial + (r * NV + v) * lanes, acc[r][v]);
+          for (int v = 0; v < NV; ++v) store(pass.partial + at + (r * NV + v) * lanes, acc[r][v]);
         }
       }
     }
@@ -380,8 +385,23 @@ class Group {
     }
   }
 
- private:
+  // The same for B that is not packed, panel by panel: best where no partial sums must wait, as a
+  // panel is multiplied while it is hot.
+  template <Packing<Acc> B>
+  void run_unpacked(const B& b, index_t j, index_t j_end, E& epilogue) {
+    alignas(64) Acc panel[Params<Acc>::KC * Params<Acc>::NR];  // at most 32 KiB
+    const auto pack = [](const void* packing, index_t column, index_t cols, index_t depth,
+                         Acc* to) {
+      static_cast<const B*>(packing)->pack(column, cols, 0, depth, to, Params<Acc>::NR);
+    };
+    run_tiles(
+        Pass<Acc, A>{&a_, panel, 0, a_.depth(), j, j_end, nullptr, 0, 0, true, true, pack, &b},
+        begin_, end_, epilogue);
+  }
+
   bool split() const { return a_.chunks().count > 1; }
+
+ private:
   index_t rows(index_t t, index_t t_end) const { return a_.tile_row(t_end) - a_.tile_row(t); }
   index_t block_rows() const { return block_ * (a_.short_height() + 1); }
 
@@ -390,16 +410,11 @@ class Group {
     // Most of an L2 cache of 512 KiB; 256 columns at 40 rows of depth 300, which measured best
     // there.
     constexpr index_t ordered_bytes = index_t{352} << 10;
-    constexpr index_t hot_bytes = index_t{8} << 10;
     index_t group = Params<Acc>::NC;
-    if (ordered) {
-      // Without partial sums a panel is multiplied while it is hot, but panels so short that calls
-      // would count go together: at 2 instead of 8 KiB steps of k-means on 600 rows, d = 5, k = 6
-      // took 15 % longer. With them, each column of a group keeps its sums and packed elements
-      // near.
-      const index_t bytes =
-          (a_.depth() + (split() ? rows(begin_, end_) : 1)) * index_t{sizeof(Acc)};
-      group = std::min(group, (split() ? ordered_bytes : hot_bytes) / bytes / NR * NR);
+    if (ordered && split()) {
+      // Each column of a group keeps its partial sums and its packed elements near.
+      const index_t bytes = (rows(begin_, end_) + a_.depth()) * index_t{sizeof(Acc)};
+      group = std::min(group, ordered_bytes / bytes / NR * NR);
     }
     return std::clamp(group, NR, (columns + NR - 1) / NR * NR);
   }
@@ -435,8 +450,9 @@ void product_tiles(const A& a, index_t tile_begin, index_t tile_end, const B& b,
     for (index_t j = j_begin; j < j_end; j += step) {
       group.run(b, j, j, std::min(j_end, j + step), epilogue);
     }
+  } else if (E::hooks.panels && !group.split()) {
+    group.run_unpacked(b, j_begin, j_end, epilogue);
   } else {
-    static_assert(Packing<B, Acc>);
     PackedB<Acc> packed(step, a.depth());
     for (index_t j = j_begin; j < j_end; j += step) {
       const index_t group_end = std::min(j_end, j + step);

@@ -32,11 +32,13 @@ struct Centered {
     constexpr int lanes = tile::Params<Acc>::lanes;
     for (index_t p = 0; p < depth_count; ++p, panel += width) {
       const Acc shift = offset[depth + p];
-      index_t r = 0;
-      for (; r + lanes <= count; r += lanes) {
-        tile::store(panel + r, tile::load<Vec>(panel + r) - shift);
+      for (index_t r = 0; r < width; r += lanes) {  // unrolled where width is a constant
+        if (r + lanes <= count) {
+          tile::store(panel + r, tile::load<Vec>(panel + r) - shift);
+        } else {
+          for (index_t q = r; q < count; ++q) panel[q] -= shift;
+        }
       }
-      for (; r < count; ++r) panel[r] -= shift;
     }
   }
 };

@@ -88,23 +88,29 @@ struct Store {
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < NV; ++v) store(&values[r][v * lanes], alpha * acc[r][v]);
     }
-    // alpha * acc is rounded here and beta * out is what fuses with the addition, for whole panels
-    // and tails alike; else the bits of an element would depend on where its tile lies.
-    asm volatile("" ::: "memory");
-    for (index_t r = 0; r < Rows; ++r) {
+    finish(values[0], Rows, i0, j0, cols);
+  }
+
+ private:
+  // alpha * acc is rounded by now and beta * out is what fuses with the addition, for whole panels
+  // and tails alike; else the bits of an element would depend on where its tile lies. Never
+  // inlined: that would let alpha * acc fuse, and compile the same loops for every height.
+  [[gnu::noinline]] void finish(const T* values, int rows, index_t i0, index_t j0,
+                                index_t cols) const {
+    const bool whole = cols == Params<T>::NR && out.col_stride == 1;
+    for (index_t r = 0; r < rows; ++r, values += Params<T>::NR) {
       T* const row = &out(i0 + r, j0);
       if (whole) {
         for (int v = 0; v < NV; ++v) {
-          store(row + v * lanes,
-                load<Vec>(&values[r][v * lanes]) + beta * load<Vec>(row + v * lanes));
+          store(row + v * lanes, load<Vec>(values + v * lanes) + beta * load<Vec>(row + v * lanes));
         }
       } else if (beta == T{0} && out.col_stride == 1) {
-        store_some(row, values[r], cols);
+        store_some(row, values, cols);
       } else if (beta == T{0}) {
-        for (index_t c = 0; c < cols; ++c) row[c * out.col_stride] = values[r][c];
+        for (index_t c = 0; c < cols; ++c) row[c * out.col_stride] = values[c];
       } else {
         for (index_t c = 0; c < cols; ++c) {
-          row[c * out.col_stride] = values[r][c] + beta * row[c * out.col_stride];
+          row[c * out.col_stride] = values[c] + beta * row[c * out.col_stride];
         }
       }
     }

@@ -47,8 +47,8 @@ constexpr index_t task_entries = index_t{1} << 18;
 // spread of that of all. With 1024, finding it took half the time of (1000, 1003) x (1003, 1001).
 constexpr index_t origin_rows = 64;
 
-template <class T, bool Squared>
-void distances(MatrixView<const T> x, MatrixView<const T> y, MatrixView<T> out) {
+template <class T>
+void distances(MatrixView<const T> x, MatrixView<const T> y, MatrixView<T> out, bool squared) {
   using P = tile::Params<T>;
   const index_t d = x.cols;
   const std::vector<T> origin = origin_of<T>(d, origin_rows, x, y);
@@ -70,7 +70,7 @@ void distances(MatrixView<const T> x, MatrixView<const T> y, MatrixView<T> out) 
                                   d);
     const CenteredWithNorms columns{centered(y, origin), y_norms, j, d};
     StoreTile<T> finish{out.row_range(i, i + rows)};
-    DistanceEpilogue<T, Squared, StoreTile<T>> epilogue(block, x_norms, y, y_norms, j, finish);
+    DistanceEpilogue<T, StoreTile<T>> epilogue(block, x_norms, y, y_norms, j, squared, finish);
     tile::product<T>(packed, columns, j, j_end, epilogue);
   });
 }
@@ -93,10 +93,8 @@ void euclidean(MatrixView<const T> x, MatrixView<const T> y, MatrixView<T> out, 
   // Lanes run along the contiguous side of out.
   if (out.row_stride == 1 && out.col_stride != 1) {
     euclidean(y, x, out.transposed(), squared);
-  } else if (squared) {
-    distances<T, true>(x, y, out);
   } else {
-    distances<T, false>(x, y, out);
+    distances(x, y, out, squared);
   }
 }
 

@@ -71,7 +71,7 @@ struct ClusterSums {
     for (int l = 0; l < NR; ++l) sums[l] += static_cast<double>(lane[l]);
   }
 
-  void flush(index_t j0, index_t cols) {
+  [[gnu::noinline]] void flush(index_t j0, index_t cols) {
     for (index_t l = 0; l < cols; ++l) out(j0 + l, cluster) += sums[l];
     std::fill(sums, sums + NR, 0.0);
   }
@@ -152,8 +152,8 @@ void add_segments(MatrixView<const T> x, std::vector<Packed<T>>& slab,
     for (const Packed<T>& part : slab) {
       const CenteredWithNorms queries{centered(x, part.origin), norms.data(), begin, d};
       ClusterSums<T> finish{offsets, part.segment.begin, part.segment.cluster, out};
-      DistanceEpilogue<T, false, ClusterSums<T>> epilogue(part.rows, part.norms.data(), x,
-                                                          norms.data(), begin, finish);
+      DistanceEpilogue<T, ClusterSums<T>> epilogue(part.rows, part.norms.data(), x, norms.data(),
+                                                   begin, false, finish);
       tile::product<T>(part.a, queries, begin, end, epilogue);
     }
   });
