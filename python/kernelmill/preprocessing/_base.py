@@ -29,10 +29,11 @@ class ColumnTransformer(TransformerMixin, Estimator):
 
     def _apply(self, X: Any, op: Callable, state: tuple, d: int | None = None) -> Any:
         """``op(X, *state)``: an array for rows in memory, a lazy `Source` for a stream."""
-        rows = self._rows(X, reset=False)
-        if rows.is_stream:
-            return rows.source.apply(op, *state, n_features=d)
-        return rows.map(op, *state)
+        # A Source stays one, also where its rows are in memory: what comes next may need its weights.
+        if type(X) is not np.ndarray and is_stream(X):
+            opened = self._source(X, None, reset=False, once=True)
+            return opened.apply(op, *state, n_features=d)
+        return self._rows(X, reset=False).map(op, *state)
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit and transform the rows.
