@@ -29,7 +29,7 @@ class ColumnTransformer(TransformerMixin, Estimator):
 
     def _apply(self, X: Any, op: Callable, state: tuple, d: int | None = None) -> Any:
         """``op(X, *state)``: an array for rows in memory, a lazy `Source` for a stream."""
-        # A Source stays one, also where its rows are in memory: what comes next may need its weights.
+        # A Source stays one, also where its rows are in memory: a later step may need its weights.
         if type(X) is not np.ndarray and is_stream(X):
             opened = self._source(X, None, reset=False, once=True)
             return opened.apply(op, *state, n_features=d)
