@@ -19,7 +19,9 @@ from kernelmill._arrays import (
 )
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._parameters import shown
+from kernelmill.ops import reduction
 
+_SMALL = 8192  # below, BLAS takes one thread, and its call is the quickest there is
 _SEARCH_ROWS = 65536  # rows of a block in the search for the first bad value
 # The roots of the least square that keeps all its digits, and of the largest square.
 _ROOTS = {
@@ -50,6 +52,16 @@ def largest(array: Any) -> float:
 def all_finite(array: Any) -> bool:
     """Whether no value is NaN or inf."""
     return largest(array) < np.inf
+
+
+def _norm(array: np.ndarray) -> float:
+    """Root of the sum of squares; NaN or inf where the array holds such values."""
+    if array.size < _SMALL and array.flags.forc:
+        flat = array.reshape(-1, order="A")
+        with np.errstate(all="ignore"):
+            return sqrt(np.dot(flat, flat))
+    # Not BLAS: its threads would go on spinning for 0.1 s, and take the cores of the fit.
+    return float(reduction.norm(array))
 
 
 def check_values(
@@ -101,12 +113,10 @@ def check_values(
     double = stored.dtype.itemsize == 8
     terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
     least, most = _ROOTS.get(stored.dtype, (0.0, np.inf))
-    if type(stored) is np.ndarray and stored.flags.forc:
-        # One pass at the speed of memory settles nearly all: u^2 is between s / n and s.
-        flat = stored.reshape(-1, order="A")
-        with np.errstate(all="ignore"):
-            squares = float(np.dot(flat, flat))
-        if squares * terms < most * most and squares >= least * least * flat.size:
+    if type(stored) is np.ndarray and stored.dtype in _ROOTS:
+        # One pass settles nearly all: u is between |X| / sqrt(n) and |X|.
+        size = _norm(stored)
+        if size * sqrt(terms) < most and size >= least * sqrt(stored.size):
             return False
     top, missing = largest(stored), False
     if not top < np.inf:
