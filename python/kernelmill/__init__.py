@@ -14,6 +14,7 @@ _MODULES = (
     "markov",
     "metrics",
     "mixture",
+    "nn",
     "ops",
     "plot",
     "preprocessing",

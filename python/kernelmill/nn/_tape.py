@@ -431,8 +431,8 @@ def _origin(node: Any) -> Any:
     return node.node if type(node) is Part else node
 
 
-def _leading_to(roots: Sequence, targets: set[int]) -> set[int]:
-    """Numbers of the nodes from which a target can be reached."""
+def _leading_to(roots: Sequence, targets: set[int]) -> set[int] | None:
+    """Numbers of the nodes from which a target can be reached; None where that is not known."""
     least = min(targets)
     seen: dict[int, Any] = {}
     stack = [_origin(root) for root in roots]
@@ -441,6 +441,8 @@ def _leading_to(roots: Sequence, targets: set[int]) -> set[int]:
         if node.number in seen or node.number < least:
             continue
         seen[node.number] = node
+        if type(node) is Node and node.rule.name == "checkpoint":
+            return None  # what its function uses is seen when it runs again
         stack += [_origin(p) for p in getattr(node, "parents", None) or () if p is not None]
     wanted = set()
     for number in sorted(seen):

@@ -1,0 +1,326 @@
+"""Dense layers, look-ups and padding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..._arrays import namespace
+from .._elementwise import unified
+from .._linalg import einsum, matmul
+from .._random import Generator as Generator
+from .._shape import getitem, putitem, reshape, swap_last
+from .._shape import pad as _pad
+from .._tape import Node, Rule, written
+from .._tensor import Tensor, as_tensor
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``x W' + b``.
+
+    Parameters
+    ----------
+    input : Tensor of shape (..., in_features)
+    weight : Tensor of shape (out_features, in_features)
+    bias : Tensor of shape (out_features,), optional
+
+    Returns
+    -------
+    output : Tensor of shape (..., out_features)
+
+    Raises
+    ------
+    RuntimeError
+        If the shapes do not fit.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.functional.linear(nn.ones(2, 3), nn.ones(1, 3), nn.ones(1)).tolist()
+    [[4.0], [4.0]]
+    """
+    x, weight = as_tensor(input), as_tensor(weight)
+    if weight.ndim not in (1, 2) or x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
+        raise RuntimeError(
+            "F.linear: input must have the weight's number of features along its last axis, got "
+            f"shapes {x.shape} and {weight.shape}"
+        )
+    if weight.ndim == 1:
+        product = x @ weight
+    else:
+        (x, weight), _ = unified((x, weight))
+        columns = swap_last(weight)
+        rows = reshape(x, shape=(-1, x.shape[-1])) if x.ndim != 2 else x
+        product = matmul(rows, columns)
+        if x.ndim != 2:
+            product = reshape(product, shape=(*x.shape[:-1], weight.shape[0]))
+    return product if bias is None else product + bias
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
+    """``y_k = x1' W_k x2 + b_k``.
+
+    Parameters
+    ----------
+    input1, input2 : Tensor of shape (..., in1_features), (..., in2_features)
+    weight : Tensor of shape (out_features, in1_features, in2_features)
+    bias : Tensor of shape (out_features,), optional
+    """
+    y = einsum("...i,kij,...j->...k", as_tensor(input1), weight, as_tensor(input2))
+    return y if bias is None else y + bias
+
+
+# --- look-ups -------------------------------------------------------------------------------------
+
+
+def _rows(indices: Any, count: int, name: str) -> Any:
+    index = indices.data if isinstance(indices, Tensor) else np.asarray(indices)
+    if index.dtype.kind not in "iu":
+        raise RuntimeError(f"F.{name}: input must be integers, got {index.dtype}")
+    if index.size and (index.min() < 0 or index.max() >= count):
+        raise IndexError(
+            f"F.{name}: input must be indices from 0 to {count - 1}, got {index.min()} to "
+            f"{index.max()}"
+        )
+    return index
+
+
+def _embedding_backward(g: Any, saved: tuple, node: Node) -> Any:
+    index, padding = node.options["index"], node.options["padding"]
+    if padding is not None:
+        mask = (index != padding)[..., None]
+        g = g * mask.astype(g.dtype)
+    return putitem(g, index=index, shape=node.parents[0].shape)
+
+
+_embedding = Rule(
+    "embedding", lambda w, index, padding: w[index], _embedding_backward
+)  # fmt: skip
+
+
+def embedding(
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Tensor:
+    """Rows of a table.
+
+    Parameters
+    ----------
+    input : Tensor of any shape, integers
+        Which rows.
+    weight : Tensor of shape (num_embeddings, embedding_dim)
+    padding_idx : int, optional
+        This row gets no gradient.
+    max_norm : float, optional
+        Rows that are used and longer are scaled to this norm, in place, before they are read.
+    norm_type : float, default=2
+    scale_grad_by_freq : bool, default=False
+        Divide the gradient of a row by how often it was used.
+    sparse : bool, default=False
+        Ignored; present for compatibility with torch. Gradients are dense.
+
+    Returns
+    -------
+    output : Tensor of shape (*input.shape, embedding_dim)
+
+    Raises
+    ------
+    IndexError
+        If an index is out of range.
+    """
+    weight = as_tensor(weight)
+    count = weight.shape[0]
+    index = _rows(input, count, "embedding")
+    padding = None if padding_idx is None else int(padding_idx) % count
+    if max_norm is not None:
+        _shorten(weight, np.unique(index), max_norm, norm_type)
+    rows = _embedding(weight, index=index, padding=padding)
+    if scale_grad_by_freq:
+        often = np.bincount(index.reshape(-1), minlength=count)[index][..., None]
+        scale = (1.0 / often).astype(weight.dtype)
+        rows = rows * scale + rows.detach() * (1.0 - scale)
+    return rows
+
+
+def _shorten(weight: Tensor, used: Any, max_norm: float, norm_type: float) -> None:
+    rows = weight.data[used]
+    norms = np.linalg.norm(rows, norm_type, axis=1, keepdims=True)
+    if (norms > max_norm).any():
+        weight.data[used] = np.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)
+        written([weight])
+
+
+def embedding_bag(
+    input: Any,
+    weight: Any,
+    offsets: Any = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    mode: str = "mean",
+    sparse: bool = False,
+    per_sample_weights: Any = None,
+    include_last_offset: bool = False,
+    padding_idx: int | None = None,
+) -> Tensor:
+    """Sums, means or maxima of the rows of a table, a bag at a time.
+
+    Parameters
+    ----------
+    input : Tensor of shape (B, n) or (N,), integers
+        A bag per row; or all bags one after the other, with ``offsets``.
+    weight : Tensor of shape (num_embeddings, embedding_dim)
+    offsets : Tensor of shape (B,), integers, optional
+        Where each bag starts.
+    mode : {"sum", "mean", "max"}
+        An empty bag gives 0.
+    per_sample_weights : Tensor in the shape of ``input``, optional
+        Factors of the rows, for ``"sum"``.
+    include_last_offset : bool, default=False
+        The last offset is the end of the last bag.
+    padding_idx : int, optional
+        Rows of this number do not count.
+    max_norm, norm_type, scale_grad_by_freq, sparse
+        As for :func:`embedding`.
+
+    Returns
+    -------
+    output : Tensor of shape (B, embedding_dim)
+    """
+    weight = as_tensor(weight)
+    index = _rows(input, weight.shape[0], "embedding_bag")
+    factors = None if per_sample_weights is None else as_tensor(per_sample_weights)
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError(f"F.embedding_bag: mode must be 'sum', 'mean' or 'max', got {mode!r}")
+    if factors is not None and mode != "sum":
+        raise NotImplementedError(
+            f"F.embedding_bag: per_sample_weights must be None unless mode is 'sum', got {mode!r}"
+        )
+    if index.ndim == 2:
+        if offsets is not None:
+            raise ValueError("F.embedding_bag: offsets must be None where input has two axes")
+        starts = np.arange(index.shape[0]) * index.shape[1]
+        bags, index = index.shape[0], index.reshape(-1)
+        factors = None if factors is None else factors.reshape(-1)
+    else:
+        if offsets is None:
+            raise ValueError("F.embedding_bag: offsets must be given where input has one axis")
+        starts = np.asarray(offsets)
+        if include_last_offset:
+            starts = starts[:-1]
+        bags = len(starts)
+    bag_of = np.searchsorted(starts, np.arange(len(index)), side="right") - 1
+    if padding_idx is not None:
+        keep = index != padding_idx % weight.shape[0]
+        index, bag_of = index[keep], bag_of[keep]
+        factors = None if factors is None else factors[keep]
+    rows = embedding(index, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+    shape = (bags, weight.shape[1])
+    if mode == "max":
+        return _bag_maximum(rows, bag_of, shape)
+    if factors is not None:
+        rows = rows * factors.unsqueeze(-1)
+    sums = putitem(rows, index=bag_of, shape=shape)
+    if mode == "mean":
+        counts = np.maximum(np.bincount(bag_of, minlength=bags), 1).astype(rows.dtype)
+        sums = sums / counts[:, None]
+    return sums
+
+
+def _bag_maximum(rows: Tensor, bag_of: Any, shape: tuple[int, int]) -> Tensor:
+    best = np.full(shape, -np.inf, rows.dtype)
+    np.maximum.at(best, bag_of, rows.data)
+    first = np.full(shape, len(bag_of))  # the first row of each bag that has the maximum
+    place = np.where(rows.data == best[bag_of], np.arange(len(bag_of))[:, None], len(bag_of))
+    np.minimum.at(first, bag_of, place)
+    empty = first == len(bag_of)
+    columns = np.broadcast_to(np.arange(shape[1]), shape)
+    if not len(bag_of):
+        return Tensor(np.zeros(shape, rows.dtype))
+    picked = getitem(rows, index=(np.where(empty, 0, first), columns))
+    return picked * (~empty).astype(rows.dtype)
+
+
+def one_hot(input: Any, num_classes: int = -1) -> Tensor:
+    """1 at the place of each index, else 0.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.functional.one_hot(nn.Tensor([0, 2])).tolist()
+    [[1, 0, 0], [0, 0, 1]]
+    """
+    index = as_tensor(input).data
+    count = int(index.max()) + 1 if num_classes == -1 else num_classes
+    index = _rows(index, count, "one_hot")
+    return Tensor((index[..., None] == np.arange(count)).astype(np.int64))
+
+
+# --- padding --------------------------------------------------------------------------------------
+
+_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """Values added around a tensor.
+
+    Parameters
+    ----------
+    input : Tensor
+    pad : sequence of int
+        Before and after, for the last axis, then for the one before it, and so on; negative numbers
+        cut off.
+    mode : {"constant", "reflect", "replicate", "circular"}
+    value : float, default=0
+        For ``"constant"``.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.functional.pad(nn.Tensor([1.0, 2.0, 3.0]), (2, 0), mode="reflect").tolist()
+    [3.0, 2.0, 1.0, 2.0, 3.0]
+    """
+    x: Any = as_tensor(input)
+    if len(pad) % 2 or len(pad) // 2 > x.ndim:
+        raise RuntimeError(
+            f"F.pad: pad must have two numbers for each of at most {x.ndim} axes, got {tuple(pad)}"
+        )
+    widths = [(0, 0)] * x.ndim
+    for i in range(len(pad) // 2):
+        widths[x.ndim - 1 - i] = (int(pad[2 * i]), int(pad[2 * i + 1]))
+    if mode == "constant":
+        cut = tuple(
+            slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(widths, x.shape, strict=True)
+        )
+        if any(a < 0 or b < 0 for a, b in widths):
+            x = getitem(x, index=cut)
+        grown = tuple((max(a, 0), max(b, 0)) for a, b in widths)
+        return _pad(x, widths=grown, value=0 if value is None else value)
+    if mode not in _MODES:
+        raise NotImplementedError(
+            f"F.pad: mode must be constant, reflect, replicate or circular, got {mode!r}"
+        )
+    for axis, width in enumerate(widths):
+        if width == (0, 0):
+            continue
+        n = x.shape[axis]
+        limit = {"reflect": n - 1, "circular": n}.get(mode, math.inf)
+        if max(width) > limit or n == 0:
+            raise RuntimeError(
+                f"F.pad: pad must be at most {limit} along axis {axis} for mode {mode!r}, got {width}"
+            )
+        index = np.pad(np.arange(n), (max(width[0], 0), max(width[1], 0)), mode=_MODES[mode])
+        index = index[max(-width[0], 0) : len(index) - max(-width[1], 0)]
+        x = x.index_select(axis, index)
+    return x
+
+
+__all__ = ["namespace"]
