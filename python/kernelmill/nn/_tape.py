@@ -427,6 +427,13 @@ class _Masked:
         )
 
 
+def _freed(node: Node) -> RuntimeError:
+    return RuntimeError(
+        f"nn.backward: the graph must not have been freed, got one whose {node.rule.name} has been "
+        "used (call backward(retain_graph=True) the first time)"
+    )
+
+
 def _origin(node: Any) -> Any:
     return node.node if type(node) is Part else node
 
@@ -441,6 +448,8 @@ def _leading_to(roots: Sequence, targets: set[int]) -> set[int] | None:
         if node.number in seen or node.number < least:
             continue
         seen[node.number] = node
+        if type(node) is Node and node.parents is None:
+            raise _freed(node)
         if type(node) is Node and node.rule.name == "checkpoint":
             return None  # what its function uses is seen when it runs again
         stack += [_origin(p) for p in getattr(node, "parents", None) or () if p is not None]
@@ -530,10 +539,7 @@ def run_back(
         if wanted is not None and number not in wanted and number < begun:
             continue
         if node.parents is None:
-            raise RuntimeError(
-                f"nn.backward: the graph must not have been freed, got one whose {node.rule.name} "
-                "has been used (call backward(retain_graph=True) the first time)"
-            )
+            raise _freed(node)
         if number < _last_write:
             _check_unwritten(node)
         rule = node.rule

@@ -198,6 +198,27 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
     def __hash__(self) -> int:
         return id(self)
 
+    # --- copies ---
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Tensor.__deepcopy__: only leaves of the tape can be copied, got a computed tensor "
+                "(call detach() first)"
+            )
+        made = type(self)(self.data.copy(), self.requires_grad)
+        memo[id(self)] = made
+        made.grad = None if self.grad is None else Tensor(self.grad.data.copy())
+        return made
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Tensor.__reduce__: only leaves of the tape can be pickled, got a computed tensor "
+                "(call detach() first)"
+            )
+        return type(self), (self.data, self.requires_grad)
+
     # --- other forms of it ---
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
