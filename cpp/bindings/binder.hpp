@@ -40,6 +40,7 @@ void define_describe(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_hmm(Family family);
 void bind_kmeans(Family family);
+void bind_linear(Family family);
 void bind_matmul(Family family);
 void bind_mixture(Family family);
 void bind_pairwise(Family family);

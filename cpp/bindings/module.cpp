@@ -49,6 +49,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
 #define KERNELMILL_FAMILY(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name))
   KERNELMILL_FAMILY(hmm);
   KERNELMILL_FAMILY(kmeans);
+  KERNELMILL_FAMILY(linear);
   KERNELMILL_FAMILY(matmul);
   KERNELMILL_FAMILY(mixture);
   KERNELMILL_FAMILY(pairwise);

@@ -1,7 +1,7 @@
 // out = alpha * a b + beta * out as the tile product with a storing epilogue.
 #include "ops/matmul.hpp"
 
-#include <algorithm>  // std::clamp, std::min, std::max
+#include <algorithm>  // std::clamp, std::copy_n, std::min, std::max
 #include <cstdlib>    // std::abs
 #if defined(__AVX512F__)
 #include <immintrin.h>  // masked stores
@@ -43,7 +43,7 @@ void store_some(T* target, const T* source, index_t count) {
   for (; c < count; ++c) target[c] = source[c];
 }
 
-// out = alpha * acc + beta * out.
+// out = alpha * acc + beta * out, or finish(alpha * acc).
 template <class T>
 struct Store {
   static constexpr tile::Hooks hooks{.prefetch = true};
@@ -52,6 +52,7 @@ struct Store {
 
   MatrixView<T> out;
   T alpha, beta;
+  Finish<T> finish{};
 
   void prefetch(index_t i0, index_t rows, index_t j0) const {
     if (out.col_stride != 1) return;
@@ -62,8 +63,8 @@ struct Store {
 
   template <int Rows>
   void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
-    const bool whole = cols == Params<T>::NR && out.col_stride == 1;
-    if (whole && beta == T{0}) {
+    const bool plain = beta == T{0} && out.col_stride == 1 && !finish.any();
+    if (cols == Params<T>::NR && plain) {
       T* row = &out(i0, j0);
       KERNELMILL_UNROLL
       for (int r = 0; r < Rows; ++r, row += out.row_stride) {
@@ -72,7 +73,7 @@ struct Store {
       return;
     }
 #if defined(__AVX512F__) && defined(__AVX512VL__)
-    if (beta == T{0} && out.col_stride == 1) {  // a narrow last panel
+    if (plain) {  // a narrow last panel
       T* row = &out(i0, j0);
       KERNELMILL_UNROLL
       for (int r = 0; r < Rows; ++r, row += out.row_stride) {
@@ -88,18 +89,25 @@ struct Store {
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < NV; ++v) store(&values[r][v * lanes], alpha * acc[r][v]);
     }
-    finish(values[0], Rows, i0, j0, cols);
+    write(values[0], Rows, i0, j0, cols);
   }
 
- private:
   // alpha * acc is rounded by now and beta * out is what fuses with the addition, for whole panels
   // and tails alike; else the bits of an element would depend on where its tile lies. Never
   // inlined: that would let alpha * acc fuse, and compile the same loops for every height.
-  [[gnu::noinline]] void finish(const T* values, int rows, index_t i0, index_t j0,
-                                index_t cols) const {
-    const bool whole = cols == Params<T>::NR && out.col_stride == 1;
-    for (index_t r = 0; r < rows; ++r, values += Params<T>::NR) {
-      T* const row = &out(i0 + r, j0);
+  // The values are alpha * acc, NR of them a row whatever cols is.
+  [[gnu::noinline]] void write(T* values, int rows, index_t i0, index_t j0, index_t cols) const {
+    const bool whole = cols == Params<T>::NR && out.col_stride == 1 && beta != T{0};
+    for (index_t i = i0; i < i0 + rows; ++i, values += Params<T>::NR) {
+      T* const row = &out(i, j0);
+      if (finish.bias.data != nullptr) {
+        for (index_t c = 0; c < cols; ++c) values[c] += finish.bias(i, j0 + c);
+      }
+      if (finish.before.data != nullptr) {
+        for (index_t c = 0; c < cols; ++c) finish.before(i, j0 + c) = values[c];
+      }
+      // Lanes beyond cols too: tails would take other instructions.
+      if (finish.activate != nullptr) finish.activate(values, Params<T>::NR, finish.parameter);
       if (whole) {
         for (int v = 0; v < NV; ++v) {
           store(row + v * lanes, load<Vec>(values + v * lanes) + beta * load<Vec>(row + v * lanes));
@@ -153,7 +161,8 @@ void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, 
     for (index_t block = begin; block < end; ++block) {
       const index_t i = a.rows * block / blocks, i_end = a.rows * (block + 1) / blocks;
       const Strided<T> rows{a.row(i), a.row_stride, a.col_stride};
-      Store<T> part{epilogue.out.row_range(i, i_end), epilogue.alpha, epilogue.beta};
+      Store<T> part{epilogue.out.row_range(i, i_end), epilogue.alpha, epilogue.beta,
+                    epilogue.finish.from(i, 0)};
       if (unpacked) {
         tile::product<T>(tile::RowsA<T>(rows.data, a.row_stride, i_end - i, a.cols), b, 0, n, part);
       } else {
@@ -165,14 +174,12 @@ void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, 
 
 // a's rows are broadcast, b's columns run along lanes.
 template <class T>
-void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha,
-                    T beta) {
+void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue) {
   using P = Params<T>;
   const index_t m = a.rows, n = b.cols, k = a.cols;
   const index_t wanted = task_count(m, n, k);
   const Strided<T> rows{a.data, a.row_stride, a.col_stride};
   const Strided<T> columns{b.data, b.col_stride, b.row_stride};
-  Store<T> epilogue{out, alpha, beta};
 
   if (n <= P::NC && m >= 4 * P::MC && m / P::MC >= wanted) {
     tile::PackedB<T> packed_b(n, k);
@@ -184,7 +191,8 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> 
   const index_t tiles = packed_a.tiles(), panels = ceil_div(n, P::NR);
   if (wanted == 1) {
     packed_a.pack(rows, 0, tiles);
-    tile::product<T>(packed_a, columns, 0, n, epilogue);
+    Store<T> whole = epilogue;
+    tile::product<T>(packed_a, columns, 0, n, whole);
     return;
   }
   tile::PackedB<T> packed_b(n, k);
@@ -216,8 +224,7 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> 
 // A small output of a great depth, such as the Gram matrix of a tall matrix: the depth chunks of
 // the tile product are computed in parallel and added in its order, so the bits are the same.
 template <class T>
-void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha,
-                   T beta) {
+void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue) {
   const index_t m = a.rows, n = b.cols, k = a.cols;
   const tile::DepthChunks<T> chunks(k);
   Workspace<T> memory(static_cast<std::size_t>(chunks.count * m * n));
@@ -228,43 +235,134 @@ void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> o
                    const index_t p = c * chunks.size, depth = std::min(chunks.size, k - p);
                    const Strided<T> rows{a.data + p * a.col_stride, a.row_stride, a.col_stride};
                    const Strided<T> columns{b.data + p * b.row_stride, b.col_stride, b.row_stride};
-                   Store<T> epilogue{dense(sums + c * m * n, m, n), T{1}, T{0}};
-                   tile::product<T>(tile::PackedA<T>(rows, m, depth), columns, 0, n, epilogue);
+                   Store<T> part{dense(sums + c * m * n, m, n), T{1}, T{0}};
+                   tile::product<T>(tile::PackedA<T>(rows, m, depth), columns, 0, n, part);
                  }
                });
-  for (index_t c = 1; c < chunks.count; ++c) {
-    for (index_t e = 0; e < m * n; ++e) sums[e] += sums[c * m * n + e];
-  }
-  for (index_t e = 0; e < m * n; ++e) sums[e] *= alpha;
-  asm volatile("" ::: "memory");  // rounded before the addition, as in Store
-  for (index_t i = 0; i < m; ++i) {
-    for (index_t j = 0; j < n; ++j) {
-      out(i, j) = beta == T{0} ? sums[i * n + j] : sums[i * n + j] + beta * out(i, j);
+  parallel_for(m, ceil_div(index_t{1} << 13, n), [&](index_t, index_t begin, index_t end) {
+    T values[Params<T>::NR] = {};
+    for (index_t i = begin; i < end; ++i) {
+      for (index_t j = 0; j < n; j += Params<T>::NR) {
+        const index_t cols = std::min<index_t>(Params<T>::NR, n - j);
+        const T* const first = sums + i * n + j;
+        std::copy_n(first, cols, values);
+        for (index_t c = 1; c < chunks.count; ++c) {
+          for (index_t e = 0; e < cols; ++e) values[e] += first[c * m * n + e];
+        }
+        for (index_t e = 0; e < cols; ++e) values[e] *= epilogue.alpha;
+        epilogue.write(values, 1, i, j, cols);
+      }
+    }
+  });
+}
+
+// Columns [j, j + cols) of a product with few rows: as the tiles do it, in registers, but from b
+// where it is, which is read only once. Transposing b on the way costs less than reading it.
+template <class T, int Rows>
+void multiply_panel(MatrixView<const T> a, MatrixView<const T> b, index_t j, index_t cols,
+                    Store<T>& epilogue) {
+  using P = Params<T>;
+  using Vec = typename P::Vec;
+  const index_t k = a.cols;
+  const tile::DepthChunks<T> chunks(k);
+  const T* columns[P::NR];
+  for (index_t c = 0; c < P::NR; ++c) columns[c] = &b(0, j + std::min(c, cols - 1));
+  const index_t next = b.cols > j + P::NR ? P::NR * b.col_stride : 0;
+  constexpr index_t ahead = 512 / sizeof(T);
+  Vec total[Rows][P::NV] = {};
+  for (index_t begin = 0; begin < k; begin += chunks.size) {
+    const index_t end = std::min(k, begin + chunks.size);
+    Vec acc[Rows][P::NV] = {};
+    index_t p = begin;
+    if (b.row_stride == 1) {
+      for (; p + P::lanes <= end; p += P::lanes) {
+        const index_t from = p + ahead < k ? p + ahead : next + p + ahead - k;
+        for (const T* column : columns) __builtin_prefetch(column + from);
+        KERNELMILL_UNROLL
+        for (int v = 0; v < P::NV; ++v) {
+          Vec rows[P::lanes];
+          tile::detail::transpose<T, P::lanes>(columns + v * P::lanes, p, rows);
+          KERNELMILL_UNROLL
+          for (int e = 0; e < P::lanes; ++e) {
+            KERNELMILL_UNROLL
+            for (int r = 0; r < Rows; ++r) acc[r][v] += a(r, p + e) * rows[e];
+          }
+        }
+      }
+    }
+    for (; p < end; ++p) {
+      Vec row[P::NV] = {};
+      if (b.row_stride != 1 && cols == P::NR) {
+        __builtin_prefetch(&b(std::min(p + 16, k - 1), j));
+        __builtin_prefetch(&b(std::min(p + 16, k - 1), j + 64 / index_t{sizeof(T)}));
+        for (int v = 0; v < P::NV; ++v) row[v] = load<Vec>(&b(p, j + v * P::lanes));
+      } else {
+        for (index_t c = 0; c < cols; ++c) row[c / P::lanes][c % P::lanes] = b(p, j + c);
+      }
+      for (int r = 0; r < Rows; ++r) {
+        for (int v = 0; v < P::NV; ++v) acc[r][v] += a(r, p) * row[v];
+      }
+    }
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < P::NV; ++v) {
+        total[r][v] = begin == 0 ? acc[r][v] : acc[r][v] + total[r][v];
+      }
     }
   }
+  epilogue.template tile<Rows>(total, 0, j, cols);
+}
+
+// Whether multiply_few fits: few rows, b is adjacent along one side, and there are panels for the
+// threads.
+template <class T>
+bool suits_few(MatrixView<const T> a, MatrixView<const T> b) {
+  return a.rows <= 4 && a.rows <= b.cols && (b.row_stride == 1 || b.col_stride == 1) &&
+         ceil_div(b.cols, Params<T>::NR) >=
+             std::min<index_t>(thread_limit(), task_count(a.rows, b.cols, a.cols));
+}
+
+template <class T>
+void multiply_few(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue) {
+  constexpr index_t NR = Params<T>::NR;
+  const index_t panels = ceil_div(b.cols, NR);
+  const index_t grain = ceil_div(task_work / 2, std::max<index_t>(1, NR * a.cols));
+  parallel_for(panels, grain, [&](index_t, index_t begin, index_t end) {
+    Store<T> part = epilogue;
+    for (index_t j = begin * NR; j < std::min(end * NR, b.cols); j += NR) {
+      const index_t cols = std::min(NR, b.cols - j);
+      if (a.rows == 1) multiply_panel<T, 1>(a, b, j, cols, part);
+      if (a.rows == 2) multiply_panel<T, 2>(a, b, j, cols, part);
+      if (a.rows == 3) multiply_panel<T, 3>(a, b, j, cols, part);
+      if (a.rows == 4) multiply_panel<T, 4>(a, b, j, cols, part);
+    }
+  });
 }
 
 }  // namespace
 
 template <class T>
-void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha, T beta) {
+void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha, T beta,
+            const Finish<T>& finish) {
   if (a.cols != b.rows || out.rows != a.rows || out.cols != b.cols) {
     invalid("matmul", "shapes must be (m, k) x (k, n) -> (m, n), got (", a.rows, ", ", a.cols,
             ") x (", b.rows, ", ", b.cols, ") -> (", out.rows, ", ", out.cols, ")");
   }
   if (out.rows == 0 || out.cols == 0) return;
+  const index_t m = a.rows, n = b.cols, k = a.cols;
+  const Store<T> epilogue{out, alpha, beta, finish};
+  const Store<T> turned{out.transposed(), alpha, beta, finish.transposed()};
+  if (suits_few(a, b)) return multiply_few(a, b, epilogue);
+  if (suits_few(b.transposed(), a.transposed())) {
+    return multiply_few<T>(b.transposed(), a.transposed(), turned);
+  }
   // Lanes run along the contiguous side of out.
   if (out.row_stride == 1 && out.col_stride != 1) {
-    matmul(MatrixView<const T>(b.transposed()), MatrixView<const T>(a.transposed()),
-           out.transposed(), alpha, beta);
-    return;
+    return matmul<T>(b.transposed(), a.transposed(), turned.out, alpha, beta, turned.finish);
   }
-  const index_t m = a.rows, n = b.cols, k = a.cols;
   // The sums of all chunks must stay small beside the operands.
   const bool small_output = m * n <= (m + n) * Params<T>::KC / 4;
   if (small_output && k > 2 * Params<T>::KC && task_count(m, n, k) > 1) {
-    multiply_deep(a, b, out, alpha, beta);
-    return;
+    return multiply_deep(a, b, epilogue);
   }
   const index_t fitting = packed_bytes / (std::max<index_t>(k, 1) * index_t{sizeof(T)});
   const index_t step = std::max(min_rows, fitting);
@@ -273,17 +371,16 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T a
     const MatrixView<const T> columns{&b(0, j), k, j_end - j, b.row_stride, b.col_stride};
     for (index_t i = 0; i < m; i += step) {
       const index_t i_end = std::min(m, i + step);
-      multiply_block(
-          a.row_range(i, i_end), columns,
-          MatrixView<T>{&out(i, j), i_end - i, j_end - j, out.row_stride, out.col_stride}, alpha,
-          beta);
+      const MatrixView<T> block{&out(i, j), i_end - i, j_end - j, out.row_stride, out.col_stride};
+      multiply_block(a.row_range(i, i_end), columns,
+                     Store<T>{block, alpha, beta, finish.from(i, j)});
     }
   }
 }
 
 template void matmul<float>(MatrixView<const float>, MatrixView<const float>, MatrixView<float>,
-                            float, float);
+                            float, float, const Finish<float>&);
 template void matmul<double>(MatrixView<const double>, MatrixView<const double>, MatrixView<double>,
-                             double, double);
+                             double, double, const Finish<double>&);
 
 }  // namespace kernelmill

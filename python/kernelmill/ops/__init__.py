@@ -16,6 +16,7 @@ FAMILIES = (
     "pairwise",
     "silhouette",
     "matmul",
+    "linear",
     "elementwise",
     "reduction",
     "random",
