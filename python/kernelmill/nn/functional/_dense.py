@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..._arrays import namespace
-from .._elementwise import unified
+from ...ops import elementwise
+from ...ops.elementwise_table import DERIVATIVES
+from ...ops.linear import ACTIVATIONS, backward, forward
+from .._elementwise import RULES, unified
 from .._linalg import einsum, matmul
-from .._random import Generator as Generator
 from .._shape import getitem, putitem, reshape, swap_last
 from .._shape import pad as _pad
-from .._tape import Node, Rule, written
+from .._tape import Node, Rule, recomputed, written
 from .._tensor import Tensor, as_tensor
 
 
@@ -42,6 +44,75 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
     >>> nn.functional.linear(nn.ones(2, 3), nn.ones(1, 3), nn.ones(1)).tolist()
     [[4.0], [4.0]]
     """
+    return dense(input, weight, bias)
+
+
+def _activated(z: Any, activation: str, parameter: float) -> Any:
+    if activation == "identity":
+        return z
+    more = (parameter,) if activation in ("leaky_relu", "elu") else ()
+    return RULES[activation](z, *more)
+
+
+def _dense_forward(x: Any, weight: Any, bias: Any, activation: str, parameter: float) -> Any:
+    if type(x) is not np.ndarray:  # on a GPU
+        z = x @ weight.T if bias is None else x @ weight.T + bias
+        y = _activated(z, activation, parameter)
+        return y, (y if _slope(activation)[1] else z,)
+    if activation == "identity":
+        return forward(x, weight, bias)[0], (None,)
+    by_result = _slope(activation)[1]
+    y, z = forward(x, weight, bias, ACTIVATIONS.index(activation), parameter, by_result)
+    return y, (y if by_result else z,)
+
+
+@functools.cache
+def _slope(activation: str) -> tuple[Any, bool]:
+    """The op behind an activation's gradient, and whether it is a function of the result alone."""
+    if activation == "identity":
+        return None, True
+    found = DERIVATIVES[activation]["x"]
+    return (getattr(elementwise, str(found.row)), found.arguments), "x" not in found.arguments
+
+
+def _dense_backward(g: Any, saved: tuple, node: Node) -> Any:
+    x, weight, _, kept = saved
+    slope, _ = _slope(node.options["activation"])
+    if slope is not None:
+        op, names = slope
+        parameter = node.options["parameter"]
+        g = op(*[g if n == "dout" else kept if n in ("x", "result") else parameter for n in names])
+    needs = [p is not None for p in node.parents]
+    if type(g) is not np.ndarray:
+        return (
+            g @ weight if needs[0] else None,
+            g.T @ x if needs[1] else None,
+            g.sum(0) if needs[2] else None,
+        )
+    found = backward(g, x, weight, not needs[0], not needs[1], not needs[2])
+    return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))
+
+
+def _composed(x: Any, weight: Any, bias: Any, activation: str, parameter: float) -> Any:
+    """The same in differentiable operations."""
+    z = matmul(x, swap_last(weight))
+    return _activated(z if bias is None else z + bias, activation, parameter)
+
+
+_dense = Rule(
+    "linear",
+    _dense_forward,
+    _dense_backward,
+    {0: (), 1: (), 2: ()},
+    twice=recomputed(_composed, 3),
+    extras=True,
+)
+
+
+def dense(
+    input: Any, weight: Any, bias: Any, activation: str = "identity", parameter: float = 0.0
+) -> Tensor:
+    """An activation of :func:`linear`, in one pass."""
     x, weight = as_tensor(input), as_tensor(weight)
     if weight.ndim not in (1, 2) or x.ndim < 1 or x.shape[-1] != weight.shape[-1]:
         raise RuntimeError(
@@ -50,14 +121,20 @@ def linear(input: Any, weight: Any, bias: Any = None) -> Tensor:
         )
     if weight.ndim == 1:
         product = x @ weight
-    else:
-        (x, weight), _ = unified((x, weight))
-        columns = swap_last(weight)
-        rows = reshape(x, shape=(-1, x.shape[-1])) if x.ndim != 2 else x
-        product = matmul(rows, columns)
-        if x.ndim != 2:
-            product = reshape(product, shape=(*x.shape[:-1], weight.shape[0]))
-    return product if bias is None else product + bias
+        return product if bias is None else product + bias
+    if x.dtype != weight.dtype or (bias is not None and bias.dtype != x.dtype):
+        given = (x, weight) if bias is None else (x, weight, as_tensor(bias))
+        (x, weight, *rest), _ = unified(given)
+        bias = rest[0] if rest else None
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise RuntimeError(
+            f"F.linear: bias must have shape {weight.shape[:1]}, got {tuple(bias.shape)}"
+        )
+    if x.ndim == 2:
+        return _dense(x, weight, bias, activation=activation, parameter=parameter)
+    rows = reshape(x, shape=(math.prod(x.shape[:-1]), x.shape[-1]))
+    result = _dense(rows, weight, bias, activation=activation, parameter=parameter)
+    return reshape(result, shape=(*x.shape[:-1], weight.shape[0]))
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
@@ -322,5 +399,3 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
         x = x.index_select(axis, index)
     return x
 
-
-__all__ = ["namespace"]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from .._tensor import Tensor
+from ._fusion import fuse
 from ._module import Module, Parameter
 
 
@@ -100,8 +101,16 @@ class Sequential(_Listed):
 
     def forward(self, input: Any) -> Any:
         """Apply all modules in order."""
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]
+        modules = list(self._modules.values())
+        place = 0
+        while place < len(modules):
+            fused = fuse(modules[place : place + 2])
+            if fused is None:
+                input = modules[place](input)  # type: ignore[misc]
+                place += 1
+            else:
+                input = fused(input)
+                place += 2
         return input
 
 
