@@ -51,10 +51,8 @@ matmul = Rule("matmul", _multiply, _multiply_backward, {0: (1,), 1: (0,)})
 
 def _matrix_product(a: Any, b: Any) -> Any:
     (a, b), dtype = unified((a, b), floating=False)
-    if a.ndim == 0 or b.ndim == 0:
-        raise RuntimeError(
-            f"nn.matmul: both operands must have axes, got shapes {a.shape} and {b.shape}"
-        )
+    if np.ndim(a) == 0 or np.ndim(b) == 0:
+        raise RuntimeError("nn.matmul: both operands must have axes, got a number (use *)")
     rows, columns = a.ndim == 1, b.ndim == 1
     if rows:
         a = reshape(a, shape=(1, *a.shape))

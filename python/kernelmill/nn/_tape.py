@@ -439,7 +439,7 @@ def _origin(node: Any) -> Any:
 
 
 def _leading_to(roots: Sequence, targets: set[int]) -> set[int] | None:
-    """Numbers of the nodes from which a target can be reached; None where that is not known."""
+    """Numbers of the nodes that have a target among what they depend on; None if not known."""
     least = min(targets)
     seen: dict[int, Any] = {}
     stack = [_origin(root) for root in roots]
@@ -456,7 +456,7 @@ def _leading_to(roots: Sequence, targets: set[int]) -> set[int] | None:
     wanted = set()
     for number in sorted(seen):
         parents = getattr(seen[number], "parents", None) or ()
-        if number in targets or any(
+        if any(
             p is not None and (p.number in targets or _origin(p).number in wanted) for p in parents
         ):
             wanted.add(number)

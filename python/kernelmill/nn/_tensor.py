@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import is_cupy, namespace, to_host
+from .._arrays import exchanged, is_cupy, namespace, to_host
 from . import _tape
 from ._elementwise import (
     apply,
@@ -34,14 +34,11 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     if isinstance(data, Tensor):
         data = data.data
     if not (isinstance(data, np.ndarray) or is_cupy(data)):
-        if hasattr(data, "__dlpack__") and not isinstance(data, np.generic):
-            data = np.from_dlpack(data)
-        else:
-            made = np.asarray(data)
-            # Python numbers have no dtype of their own; those that NumPy made keep theirs.
-            if dtype is None and made.dtype == np.float64 and not hasattr(data, "dtype"):
-                made = made.astype(get_default_dtype())
-            data = made
+        made = np.asarray(exchanged(data))
+        # Python numbers have no dtype of their own; those that NumPy made keep theirs.
+        if dtype is None and made.dtype == np.float64 and not hasattr(data, "dtype"):
+            made = made.astype(get_default_dtype())
+        data = made
     if type(data) is not np.ndarray and isinstance(data, np.ndarray):
         data = data.view(np.ndarray)
     if data.dtype.kind not in "biuf":
