@@ -18,6 +18,7 @@ FAMILIES = (
     "matmul",
     "elementwise",
     "reduction",
+    "optim",
     "random",
     "mixture",
     "hmm",
