@@ -45,6 +45,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   m.def("pool_trim", [] { pool_trim(); });
 
   bind_elementwise(m);
+  bind_optim(m);
   bind_reduction(m);
 #define KERNELMILL_FAMILY(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name))
   KERNELMILL_FAMILY(hmm);

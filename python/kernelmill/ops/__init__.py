@@ -19,6 +19,7 @@ FAMILIES = (
     "linear",
     "elementwise",
     "reduction",
+    "optim",
     "random",
     "mixture",
     "hmm",
