@@ -14,6 +14,7 @@ _MODULES = (
     "markov",
     "metrics",
     "mixture",
+    "neural_network",
     "nn",
     "ops",
     "plot",
