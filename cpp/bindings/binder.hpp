@@ -48,5 +48,6 @@ void bind_pairwise(Family family);
 void bind_random(Family family);
 void bind_reduction(py::module_& m);
 void bind_silhouette(Family family);
+void bind_softmax(Family family);
 
 }  // namespace kernelmill

@@ -19,11 +19,11 @@ template <class T>
 void backward(MatrixView<const T> dout, MatrixView<const T> x, MatrixView<const T> weight,
               MatrixView<T> dx, MatrixView<T> dweight, T* dbias);
 
-#define KERNELMILL_LINEAR(linkage, T)                                                            \
-  linkage template void forward<T>(MatrixView<const T>, MatrixView<const T>, std::span<const T>, \
-                                   index_t, T, MatrixView<T>, MatrixView<T>);                    \
-  linkage template void backward<T>(MatrixView<const T>, MatrixView<const T>,                    \
-                                    MatrixView<const T>, MatrixView<T>, MatrixView<T>, T*);
+#define KERNELMILL_LINEAR(linkage, T)                                                              \
+  linkage template void forward<T>(MatrixView<const T>, MatrixView<const T>, std::span<const T>,   \
+                                   index_t, T, MatrixView<T>, MatrixView<T>);                      \
+  linkage template void backward<T>(MatrixView<const T>, MatrixView<const T>, MatrixView<const T>, \
+                                    MatrixView<T>, MatrixView<T>, T*);
 KERNELMILL_LINEAR(extern, float)
 KERNELMILL_LINEAR(extern, double)
 

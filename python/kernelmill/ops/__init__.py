@@ -17,6 +17,7 @@ FAMILIES = (
     "silhouette",
     "matmul",
     "linear",
+    "softmax",
     "elementwise",
     "reduction",
     "optim",
