@@ -140,7 +140,8 @@ def test_bad_input_is_named():
     for bad, kind, message in [
         (lambda: F.linear(x, nn.ones(2, 4)), RuntimeError, "number of features"),
         (lambda: F.linear(x, nn.ones(2, 3), nn.ones(3)), RuntimeError, r"bias must have shape \(2,\)"),
-        (lambda: F.cross_entropy(x, [0, 3]), IndexError, "classes from 0 to 2"),
+        (lambda: F.cross_entropy(x, [0, 3]), ValueError, r"in \[0, 3\) or -100"),
+        (lambda: F.nll_loss(x, [0, 3]), ValueError, r"in \[0, 3\) or -100"),
         (lambda: F.cross_entropy(x, [0]), ValueError, r"shape \(2,\)"),
         (lambda: F.cross_entropy(x, [0, 1], [1.0]), ValueError, r"weight must have shape \(3,\)"),
         (lambda: F.cross_entropy(x, [0, 1], label_smoothing=2), RuntimeError, "label_smoothing"),

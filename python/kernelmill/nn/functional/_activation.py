@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import namespace
+from ...ops import softmax as softmax_ops
 from .._elementwise import apply, gate, raw, to_dtype, where
 from .._elementwise import get_default_dtype as _default
 from .._random import Generator, random_array
@@ -174,36 +175,48 @@ def glu(input: Any, dim: int = -1) -> Tensor:
 # --- softmax --------------------------------------------------------------------------------------
 
 
-def _softmax_forward(x: Any, axis: int) -> Any:
-    xp = namespace(x)
-    with np.errstate(invalid="ignore"):
-        e = xp.exp(x - x.max(axis, keepdims=True)) if x.size else x
-        return e / e.sum(axis, keepdims=True)
+def as_classes(x: Any, axis: int) -> Any:
+    """An array as (what is before an axis, the axis, what is behind it)."""
+    return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
 
 
-def _softmax_backward(g: Any, saved: tuple, node: Node) -> Any:
-    (y,) = saved
-    weighted = gate(g, y)
-    inner = total(weighted, axis=(node.options["axis"],), keepdims=True)
-    return weighted - y * inner
+def _composed_softmax(x: Any, axis: int) -> Any:  # on a GPU
+    e = namespace(x).exp(x - x.max(axis, keepdims=True))
+    return e / e.sum(axis, keepdims=True)
 
 
-def _log_softmax_forward(x: Any, axis: int) -> Any:
-    xp = namespace(x)
-    if not x.size:
-        return x.copy()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        moved = x - x.max(axis, keepdims=True)
-        return moved - xp.log(xp.exp(moved).sum(axis, keepdims=True))
+def _composed_log_softmax(x: Any, axis: int) -> Any:
+    moved = x - x.max(axis, keepdims=True)
+    return moved - namespace(x).log(namespace(x).exp(moved).sum(axis, keepdims=True))
 
 
-def _log_softmax_backward(g: Any, saved: tuple, node: Node) -> Any:
-    inner = total(g, axis=(node.options["axis"],), keepdims=True)
-    return g - gate(inner, raw("exp")(saved[0]))
+def _along(name: str, composed: Callable) -> Rule:
+    """The rule of an op along one axis."""
+    op, gradient = getattr(softmax_ops, name), getattr(softmax_ops, f"{name}_backward")
+
+    def on_host(x: Any, axis: int) -> Any:
+        if type(x) is not np.ndarray:
+            return composed(x, axis)
+        return op(as_classes(x, axis)).reshape(x.shape)
+
+    def backward(g: Any, saved: tuple, node: Node) -> Any:
+        (y,), axis = saved, node.options["axis"]
+        if type(g) is not np.ndarray:
+            return twice(g, saved, node)
+        return gradient(as_classes(g, axis), as_classes(y, axis)).reshape(y.shape)
+
+    def twice(g: Any, saved: tuple, node: Node) -> Any:
+        (y,), axis = saved, (node.options["axis"],)
+        if name == "softmax":
+            weighted = gate(g, y)
+            return weighted - y * total(weighted, axis=axis, keepdims=True)
+        return g - gate(total(g, axis=axis, keepdims=True), raw("exp")(y))
+
+    return Rule(name, on_host, backward, {RESULT: ()}, twice=twice)
 
 
-_softmax = Rule("softmax", _softmax_forward, _softmax_backward, {RESULT: ()})
-_log_softmax = Rule("log_softmax", _log_softmax_forward, _log_softmax_backward, {RESULT: ()})
+_softmax = _along("softmax", _composed_softmax)
+_log_softmax = _along("log_softmax", _composed_log_softmax)
 
 
 def _over(rule: Rule, name: str, input: Any, dim: int | None, dtype: Any) -> Tensor:

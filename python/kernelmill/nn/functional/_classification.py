@@ -8,42 +8,20 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import beside
+from ...ops import reduction as reduction_ops
+from ...ops import softmax as ops
 from .._elementwise import apply, unified, where
 from .._shape import gather_along
-from .._tape import RESULT, Node, Rule
+from .._tape import Node, Rule, recomputed
 from .._tensor import Tensor, as_tensor
-from ._activation import log_softmax
-from ._loss import pair, reduced
+from ._activation import as_classes, log_softmax
+from ._loss import REDUCTIONS, pair, reduced
 
 
 def _mean_over(total: Tensor, count: Any) -> Tensor:
     """A sum divided by a count; NaN without one, but with a gradient of exactly 0."""
     count = float(count)
     return total * (1.0 / count) if count else total * 0.0 + math.nan
-
-
-def _class_first(x: Tensor) -> Tensor:
-    return x.unsqueeze(0) if x.ndim == 1 else x
-
-
-def _target(name: str, target: Any, shape: tuple[int, ...], ignore: int) -> tuple[Any, Any]:
-    """Indices of classes with a legal number in place of ignored ones, and which count."""
-    t = target.data if isinstance(target, Tensor) else np.asarray(target)
-    if t.dtype.kind not in "iu":
-        raise RuntimeError(f"F.{name}: target must be integers, got {t.dtype}")
-    rest = (shape[0], *shape[2:])
-    if t.shape != rest:
-        raise ValueError(
-            f"F.{name}: target must have shape {rest} for input of shape {shape}, got {t.shape}"
-        )
-    keep = t != ignore
-    seen = t[keep]
-    if seen.size and (seen.min() < 0 or seen.max() >= shape[1]):
-        raise IndexError(
-            f"F.{name}: target must be classes from 0 to {shape[1] - 1}, or {ignore} to be ignored, "
-            f"got {seen.min()} to {seen.max()}"
-        )
-    return np.where(keep, t, 0) if isinstance(t, np.ndarray) else t * keep, keep
 
 
 def nll_loss(
@@ -63,33 +41,106 @@ def nll_loss(
     reduction : {"mean", "sum", "none"}
     """
     x = as_tensor(input)
-    return _weighted_nll("nll_loss", x, target, weight, ignore_index, 0.0, reduction)
+    index, classes = _checked("nll_loss", x, target, weight)
+    return _weighted_nll(x, index, classes, ignore_index, 0.0, reduction)
 
 
-def _weighted_nll(name: str, logp: Tensor, target: Any, weight: Any, ignore: int,
-                  smoothing: float, reduction: str) -> Tensor:  # fmt: skip
-    rows = _class_first(logp)
+def _checked(name: str, x: Tensor, target: Any, weight: Any) -> tuple[Any, Any]:
+    """Classes as int64 and their weights in the dtype of the input, of the right shapes."""
+    if x.ndim == 0:
+        raise ValueError(f"F.{name}: input must have classes along axis 1 (or 0), got a number")
     t = target.data if isinstance(target, Tensor) else np.asarray(target)
-    index, keep = _target(name, t[None] if logp.ndim == 1 else t, rows.shape, ignore)
+    if t.dtype.kind not in "iu":
+        raise RuntimeError(f"F.{name}: target must be integers, got {t.dtype}")
+    rest = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
+    if t.shape != rest:
+        raise ValueError(
+            f"F.{name}: target must have shape {rest} for input of shape {x.shape}, got {t.shape}"
+        )
+    count = x.shape[0 if x.ndim == 1 else 1]
+    classes = None
+    if weight is not None:
+        classes = as_tensor(weight).data.astype(x.dtype)
+        if classes.shape != (count,):
+            raise ValueError(f"F.{name}: weight must have shape ({count},), got {classes.shape}")
+    return beside(t.astype(np.int64, copy=False), x.data), classes
+
+
+def _weighted_nll(
+    logp: Any, target: Any, classes: Any, ignore: int, smoothing: float, reduction: str
+) -> Tensor:
+    """Losses from log-probabilities, in differentiable operations."""
+    rows = logp.unsqueeze(0) if logp.ndim == 1 else logp
+    t = target.reshape(1) if logp.ndim == 1 else target
+    keep = t != ignore
+    seen = t[keep]
+    if seen.size and (seen.min() < 0 or seen.max() >= rows.shape[1]):
+        raise ValueError(
+            f"F.nll_loss: target must be in [0, {rows.shape[1]}) or {ignore} (ignore_index), got "
+            f"{seen.min()} to {seen.max()}"
+        )
+    index = t * keep
     picked = gather_along(rows, index[:, None], 1).squeeze(1)
-    if weight is None:
-        factors = keep.astype(rows.dtype)
-        classes = None
-    else:
-        classes = as_tensor(weight).data.astype(rows.dtype)
-        if classes.shape != (rows.shape[1],):
-            raise ValueError(
-                f"F.{name}: weight must have shape ({rows.shape[1]},), got {classes.shape}"
-            )
-        factors = beside(classes, rows.data)[index] * keep
-    loss = where(keep, -picked * factors, 0.0)
+    factors = keep.astype(rows.dtype)
+    if classes is not None:
+        factors = factors * beside(classes, rows.data)[index]
+    loss = where(factors != 0, -picked * factors, 0.0)
     if smoothing:
-        spread = rows if classes is None else rows * classes.reshape(-1, *(1,) * (rows.ndim - 2))
+        spread = rows
+        if classes is not None:
+            apart = classes.reshape(-1, *(1,) * (rows.ndim - 2))
+            spread = where(apart != 0, rows * apart, 0.0)
         uniform = where(keep, -spread.sum(1), 0.0)
         loss = (1.0 - smoothing) * loss + (smoothing / rows.shape[1]) * uniform
     if reduction == "mean":
         return _mean_over(loss.sum(), factors.sum())
-    return reduced(name, loss.squeeze(0) if logp.ndim == 1 else loss, reduction)
+    return reduced("nll_loss", loss.squeeze(0) if logp.ndim == 1 else loss, reduction)
+
+
+def _cross_entropy_forward(
+    x: Any, target: Any, classes: Any, ignore: int, smoothing: float, reduction: str
+) -> Any:
+    axis = 0 if x.ndim == 1 else 1
+    logits = as_classes(x, axis)
+    index = target.reshape(logits.shape[0], logits.shape[2])
+    losses, lse, total = ops.cross_entropy(logits, index, classes, ignore, smoothing)
+    if reduction == "none":
+        return losses.reshape(target.shape), (index, lse, 1.0)
+    summed = reduction_ops.sum(losses)
+    if reduction == "sum":
+        return summed, (index, lse, 1.0)
+    # Without a target the mean is 0 / 0, and its gradient 0.
+    divided = summed / summed.dtype.type(total) if total else summed + math.nan
+    return np.asarray(divided), (index, lse, 1.0 / total if total else 0.0)
+
+
+def _cross_entropy_backward(g: Any, saved: tuple, node: Node) -> Any:
+    x, index, lse, scale = saved
+    options = node.options
+    logits = as_classes(x, 0 if x.ndim == 1 else 1)
+    dout = g.reshape(index.shape) if g.size == index.size else np.broadcast_to(g, index.shape)
+    if scale != 1.0:
+        dout = dout * x.dtype.type(scale)
+    return ops.cross_entropy_backward(
+        dout, logits, lse, index, options["classes"], options["ignore"], options["smoothing"]
+    ).reshape(x.shape)
+
+
+def _cross_entropy_composed(
+    x: Any, target: Any, classes: Any, ignore: int, smoothing: float, reduction: str
+) -> Tensor:
+    logp = log_softmax(x, 0 if x.ndim == 1 else 1)
+    return _weighted_nll(logp, target, classes, ignore, smoothing, reduction)
+
+
+_cross_entropy = Rule(
+    "cross_entropy",
+    _cross_entropy_forward,
+    _cross_entropy_backward,
+    {0: ()},
+    twice=recomputed(_cross_entropy_composed, 1),
+    extras=True,
+)
 
 
 def cross_entropy(
@@ -118,8 +169,8 @@ def cross_entropy(
 
     Raises
     ------
-    IndexError
-        If a class is out of range.
+    ValueError
+        If a class is out of range, or shapes do not fit.
 
     Examples
     --------
@@ -131,15 +182,20 @@ def cross_entropy(
         raise RuntimeError(
             f"F.cross_entropy: label_smoothing must be from 0 to 1, got {label_smoothing}"
         )
-    x = as_tensor(input)
-    t = as_tensor(target)
-    logp = log_softmax(x, 0 if x.ndim == 1 else 1)
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"F.cross_entropy: reduction must be mean, sum or none, got {reduction!r}")
+    x, t = as_tensor(input), as_tensor(target)
     if t.dtype.kind != "f":
-        return _weighted_nll(
-            "cross_entropy", logp, t, weight, ignore_index, label_smoothing, reduction
-        )
+        index, classes = _checked("cross_entropy", x, t, weight)
+        function = _cross_entropy if type(x.data) is np.ndarray else _cross_entropy_composed
+        return function(
+            x, target=index, classes=classes, ignore=int(ignore_index),
+            smoothing=float(label_smoothing), reduction=reduction,
+        )  # fmt: skip
     x, t = pair("cross_entropy", x, t)
-    rows, t = _class_first(logp), _class_first(t)
+    rows = log_softmax(x, 0 if x.ndim == 1 else 1)
+    if x.ndim == 1:
+        rows, t = rows.unsqueeze(0), t.unsqueeze(0)
     if label_smoothing:
         t = t * (1.0 - label_smoothing) + label_smoothing / rows.shape[1]
     terms = rows * t
@@ -270,5 +326,3 @@ def kl_div(
         return loss.sum() / max(x.shape[0] if x.ndim else 1, 1)
     return reduced("kl_div", loss, reduction)
 
-
-__all__ = ["RESULT"]
