@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans as Peer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import kernelmill
-from kernelmill.cluster import KMeans, MiniBatchKMeans
+from kernelmill.cluster import ConstrainedKMeans, KMeans, MiniBatchKMeans
 
 DTYPES = [np.float32, np.float64]
 
@@ -252,7 +252,7 @@ def test_empty_clusters_move_to_far_rows(blobs):
 @pytest.mark.parametrize("max_iter", [1, 2, 300])
 def test_empty_clusters_are_filled_as_in_scikit_learn(make, rng, data, n_empty, max_iter):
     X = make(400, 5, 8, spread=1.0)
-    w = rng.uniform(0.5, 2.0, 400)
+    w = np.full(400, 1.5)  # with unequal ones scikit-learn ranks rows by distance alone
     start = X[rng.choice(400, 8, replace=False)]
     start[:n_empty] = 1e5 * np.arange(1, 1 + n_empty)[:, None]
     pairs = [(X[:150], w[:150]), (X[150:], w[150:])]
@@ -270,6 +270,24 @@ def test_empty_clusters_are_filled_as_in_scikit_learn(make, rng, data, n_empty, 
     number = [np.argsort(order) for order in by_place]
     np.testing.assert_array_equal(number[0][ours.labels_], number[1][peer.labels_])
     assert ours.n_iter_ == peer.n_iter_
+
+
+@pytest.mark.parametrize("data", ["dense", "sparse", "chunks", "sizes", "links"])
+def test_empty_clusters_move_where_weight_is(data):
+    """The farthest rows have next to no weight: as centers they would gain nothing."""
+    X = np.array([[1.0], [1.0], [5.0], [5.0], [100.0], [100.0]])
+    w = np.array([1e8, 1e8, 1e8, 1e8, 1e-8, 1e-8])
+    model = KMeans(2, init=[[3.0], [1000.0]])
+    given, weight = X, w
+    if data == "sparse":
+        given = sp.csr_array(X)
+    elif data == "chunks":
+        given, weight = [(X[:3], w[:3]), (X[3:], w[3:])], None
+    elif data in ("sizes", "links"):
+        rules = {"sizes": {"size_max": 6}, "links": {"must_link": [(0, 1)]}}[data]
+        model = ConstrainedKMeans(2, init=[[3.0], [1000.0]], **rules)
+    centers = model.fit(given, sample_weight=weight).cluster_centers_
+    np.testing.assert_allclose(np.sort(centers.ravel()), [1, 5], rtol=1e-12)
 
 
 @pytest.mark.parametrize("data", ["dense", "sparse", "chunks"])

@@ -129,7 +129,7 @@ class KMeans(CentersModel):
     Notes
     -----
     float32 input stays float32, without a float64 copy; sums are float64. A cluster that loses all
-    its rows moves to the row farthest from its center. Several starts of a small problem run in
+    its rows moves to the row of largest weight times squared distance to its center. Several starts of a small problem run in
     parallel, one thread each, with unchanged results. Supports scikit-learn's callbacks
     (``set_callbacks``), which see the centers after each iteration and may stop the fit. A fit that
     fails, or is interrupted without `warm_start`, leaves the model unchanged. ``predict``,

@@ -87,10 +87,11 @@ def tolerance(rows: Rows, tol: float) -> float:
 def relocated_centers(
     centers: Any, empty: Any, far: Far, dtype: np.dtype, weights: Any = None
 ) -> Any:
-    """Centers with the empty ones moved to the farthest rows; None if no row can be used.
+    """Centers with the empty ones moved to the costliest rows; None if no row can be used.
 
-    As in scikit-learn, distances are those to the centers of the last assignment, and a row that
-    becomes a center leaves the mean of its cluster. Rows that lie on their center within rounding,
+    The cost of a row is its weight times its squared distance to the nearest center of the last
+    assignment. Without weights this is the choice of scikit-learn, which ranks by distance alone.
+    As there, a row that becomes a center leaves the mean of its cluster. Rows that lie on their center within rounding,
     equal one already taken or are alone in their cluster are skipped: nothing would be gained.
 
     Parameters
@@ -100,7 +101,7 @@ def relocated_centers(
     empty : array of int
         Clusters without rows.
     far : Far
-        Rows to use, farthest first.
+        Rows to use, the costliest first.
     dtype : dtype
         Dtype of X.
     weights : array of shape (k,), optional
@@ -108,12 +109,11 @@ def relocated_centers(
     """
     if not len(far.rows):
         return None
-    scale = float((far.rows**2).sum(axis=1).max())
-    nothing = scale * (4 * np.finfo(dtype).eps) ** 2
+    nothing = (far.rows**2).sum(axis=1) * (4 * np.finfo(dtype).eps) ** 2
     totals = None if weights is None else to_host(weights).astype(np.float64)
     moved = to_host(centers).copy()
     taken: list[int] = []
-    for row in np.flatnonzero(far.squared > nothing):
+    for row in np.flatnonzero((far.costs > 0) & (far.squared > nothing)):
         if len(taken) == len(empty):
             break
         x, label, weight = far.rows[row], far.labels[row], far.weights[row]
