@@ -341,64 +341,6 @@ def test_csr_equals_dense(make, rng, dtype):
     assert seeded.inertia_ == pytest.approx(same.inertia_, rel=1e-3)
 
 
-def chunks_of(X, rows=70):
-    return [X[i : i + rows] for i in range(0, len(X), rows)]
-
-
-@pytest.mark.parametrize("kind", ["list", "pairs", "function", "npy", "sparse", "source", "dask"])
-def test_streams_equal_memory(make, rng, tmp_path, kind):
-    X = make(500, 5, 6)
-    w = rng.random(500) if kind == "pairs" else None
-    start = X[rng.choice(500, 6, replace=False)]
-    memory = KMeans(6, init=start).fit(X, sample_weight=w)
-    if kind == "list":
-        data = chunks_of(X)
-    elif kind == "pairs":
-        data = list(zip(chunks_of(X), chunks_of(w), strict=True))
-    elif kind == "function":
-        data = lambda: iter(chunks_of(X))  # noqa: E731
-    elif kind == "npy":
-        np.save(tmp_path / "X.npy", X)
-        data = kernelmill.stream.source(tmp_path / "X.npy", chunk_rows=64)
-    elif kind == "sparse":
-        data = [sp.csr_array(chunk) for chunk in chunks_of(X)]
-    elif kind == "source":
-        data = kernelmill.stream.source(X, chunk_rows=111)
-    else:
-        data = pytest.importorskip("dask.array").from_array(X, chunks=(100, 5))
-    model = KMeans(6, init=start).fit(data)
-    np.testing.assert_array_equal(model.labels_, memory.labels_)
-    np.testing.assert_allclose(model.cluster_centers_, memory.cluster_centers_, rtol=1e-10)
-    assert model.inertia_ == pytest.approx(memory.inertia_, rel=1e-10)
-    assert model.n_iter_ == memory.n_iter_
-    np.testing.assert_array_equal(model.predict(data), memory.labels_)
-    assert model.score(data) == pytest.approx(-memory.inertia_, rel=1e-10)
-
-
-@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", len])
-def test_streams_start_well(make, init):
-    X = make(2000, 4, 8)
-    if init is len:
-        init = lambda X, n_clusters, random_state: X[:n_clusters]  # noqa: E731
-    model = KMeans(8, init=init, random_state=0, n_init=3).fit(chunks_of(X, 300))
-    again = KMeans(8, init=init, random_state=0, n_init=3).fit(chunks_of(X, 300))
-    assert fitted(model) == fitted(again)
-    best = min(KMeans(8, n_init=10, random_state=s).fit(X).inertia_ for s in range(3))
-    assert model.inertia_ <= (1.1 if init in ("k-means++", "k-means||") else 5.0) * best
-
-
-def test_paths_and_large_maps_are_streamed(make, tmp_path, monkeypatch):
-    from kernelmill._estimator import _rows
-
-    X = make(500, 5, 6, np.float32)
-    np.save(tmp_path / "X.npy", X)
-    model = KMeans(6, random_state=0).fit(tmp_path / "X.npy")
-    assert model.labels_.shape == (500,)
-    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    monkeypatch.setattr(_rows, "MEMMAP_BYTES", 0)
-    np.testing.assert_array_equal(KMeans(6, random_state=0).fit(mapped).labels_, model.labels_)
-
-
 def test_transform_refuses_streams(blobs):
     model = KMeans(5, random_state=0).fit(blobs)
     with pytest.raises(TypeError, match="KMeans: X must be in memory for transform, got list"):

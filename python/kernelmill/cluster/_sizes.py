@@ -92,7 +92,7 @@ class _Edges:
 
 
 def _shortest(price: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Floyd-Warshall: distances, their rounding errors, first steps, and a node of a negative cycle.
+    """Floyd-Warshall: distances, their rounding errors, first steps, a node of a negative cycle.
 
     A path replaces another only where it is shorter by more than both errors, so no cycle is
     negative by rounding. The node is -1 if there is none.
