@@ -251,6 +251,7 @@ def kmeans_plusplus(
     n_clusters: int,
     *,
     sample_weight: Any = None,
+    x_squared_norms: Any = None,
     random_state: Any = None,
     n_local_trials: int | None = None,
 ) -> tuple[Any, Any]:
@@ -264,6 +265,8 @@ def kmeans_plusplus(
         Number of centers k, at most n.
     sample_weight : array-like of shape (n,), optional
         Weights of the rows.
+    x_squared_norms : array-like of shape (n,), optional
+        Ignored; present for API compatibility.
     random_state : int, RandomState, Generator or None
         Seed or generator; an int gives the same centers on every machine and at any number of
         threads.
@@ -280,7 +283,8 @@ def kmeans_plusplus(
     Raises
     ------
     ValueError
-        If X or the weights are not finite, or k is not between 1 and n.
+        If X or the weights are not finite, k is not between 1 and n, or there is not one norm for
+        each row.
 
     Notes
     -----
@@ -309,6 +313,11 @@ def kmeans_plusplus(
         raise ValueError(
             f"kmeans_plusplus: n_local_trials must be a whole number of at least 1, got "
             f"{n_local_trials!r}"
+        )
+    if x_squared_norms is not None and np.shape(x_squared_norms) != (rows.count,):
+        raise ValueError(
+            f"kmeans_plusplus: x_squared_norms must have shape ({rows.count},), got "
+            f"{np.shape(x_squared_norms)}"
         )
     seed = seed_of(random_state)
     indices = plus_plus(rows.X, rows.weight, n_clusters, seed, 0, n_local_trials)
