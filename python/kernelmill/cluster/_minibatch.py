@@ -520,3 +520,4 @@ def _drawn(
         block = Rows(rows.gather(batch).X, None, rows.owner)
         for place in range(0, len(batch), size):
             yield block, block.xp.arange(place, place + size)
+        del block  # before the next one is read
