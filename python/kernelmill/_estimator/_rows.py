@@ -303,8 +303,6 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             return X
         if device == "cuda":
             require_cuda(owner)
-        if type(X) is not np.ndarray and self._accepts_streams:
-            X = map_of_file(X, owner)  # so that a file gives what its memory map gives
         if type(X) is not np.ndarray and is_stream(X):
             opened = self._source(X, sample_weight, reset, not reset if once is None else once)
             if opened.in_memory is None:
@@ -351,7 +349,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
     def _source(self, X: Any, sample_weight: Any, reset: bool, once: bool) -> Any:
         """X as a checked `Source`."""
-        from kernelmill.stream import source
+        from kernelmill.stream import open_npy, source
         from kernelmill.stream._source import READ_ONCE
 
         owner = type(self).__name__
@@ -366,18 +364,16 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
                 f"({READ_ONCE})"
             )
         check = self._chunk_check(reset)
-        opened = source(X, sample_weight, dtype=self._dtypes, validate=check, owner=owner)
+        whole = None
+        if is_path(X) and os.fspath(X).endswith(".npy"):
+            X = open_npy(X, owner)
+            if not is_stream(X):  # its memory map would be an array
+                whole = len(X) or None
+        opened = source(
+            X, sample_weight, chunk_rows=whole, dtype=self._dtypes, validate=check, owner=owner
+        )
         check_features(self, opened.feature_names, opened.n_features, reset)
         return opened
-
-
-def map_of_file(X: Any, owner: str) -> Any:
-    """The memory map of a path that ends in .npy; anything else as it is."""
-    if not (is_path(X) and os.fspath(X).endswith(".npy")):
-        return X
-    from kernelmill.stream import open_npy
-
-    return open_npy(X, owner)
 
 
 def is_stream(X: Any) -> bool:
