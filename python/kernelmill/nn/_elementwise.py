@@ -16,6 +16,7 @@ import numpy as np
 
 from .._arrays import is_cupy, namespace
 from ..ops import elementwise as table
+from ..ops._op import _active
 from ..ops.elementwise_table import DERIVATIVES, ROWS
 from . import _tape
 from ._tape import RESULT, Node, Rule, recording
@@ -118,32 +119,26 @@ def unified(values: tuple[Any, ...], floating: bool = True) -> tuple[tuple[Any, 
 
 # --- rows of the table ----------------------------------------------------------------------------
 
-_SMALL = 4096  # elements; below it NumPy's four operations cost half as much as a call of ours
-_PLAIN = {
-    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide,
-    "negative": np.negative,
-}  # fmt: skip
+
+
+def direct(op: Any) -> Callable:
+    """An op without the cost of choosing its implementation, where arrays are NumPy's."""
+    compiled: Callable | None = None
+
+    def run(x: Any, *rest: Any) -> Any:
+        nonlocal compiled
+        if type(x) is np.ndarray and _active.get() is None:
+            if compiled is None:
+                compiled = op.implementation("cpu")
+            return compiled(x, *rest)
+        return op(x, *rest)
+
+    return run
 
 
 def _forward(name: str) -> Callable:
-    op = getattr(table, name)
-    plain = _PLAIN.get(name)
-    if plain is not None:  # exact operations: the bits are the same
-
-        def forward(*arrays: Any) -> Any:
-            for a in arrays:
-                if type(a) is np.ndarray:
-                    if a.size > _SMALL:
-                        break
-                elif type(a) is not float and type(a) is not int:
-                    break
-            else:
-                with np.errstate(all="ignore"):
-                    return np.asarray(plain(*arrays))
-            return op(*_with_array_first(name, arrays))
-
-        return forward
-    return lambda *arrays: op(*_with_array_first(name, arrays))
+    run = direct(getattr(table, name))
+    return lambda *arrays: run(*_with_array_first(name, arrays))
 
 
 def _with_array_first(name: str, arrays: tuple) -> tuple:
@@ -171,7 +166,7 @@ def _elementwise_rule(name: str) -> Rule:
         if found is None or found.expression == "0":
             plans.append(("0", None, ()))
             continue
-        op = None if found.row is None else getattr(table, found.row)
+        op = None if found.row is None else direct(getattr(table, found.row))
         plans.append((found.expression, op, found.arguments))
         for used in found.arguments:
             if used != "dout":
@@ -212,7 +207,7 @@ def _elementwise_rule(name: str) -> Rule:
     return Rule(name, _forward(name), backward, saves, twice=twice, broadcasts=True)
 
 
-_GUARDED = getattr(table, str(DERIVATIVES["multiply"]["x"].row))
+_GUARDED = direct(getattr(table, str(DERIVATIVES["multiply"]["x"].row)))
 gate = Rule(
     "gate",  # a gradient times a slope, nothing where the gradient is 0
     lambda g, slope: _GUARDED(g, slope),
@@ -500,6 +495,46 @@ _RULE_OF = {
 _FAST = frozenset(("add", "subtract", "multiply", "divide"))
 
 
+def _fast(name: str, reverse: bool) -> Callable:
+    """An operator as a method, with the commonest case first: floats of one dtype, on the host."""
+    rule = RULES[name]
+    run = direct(getattr(table, name))
+    saved_by = _SAVED[name]
+
+    def method(self: Any, other: Any) -> Any:
+        a, p = self.data, self._node
+        dtype = a.dtype
+        if isinstance(other, _tape.Tensor):
+            b, q = other.data, other._node
+            plain = dtype is b.dtype and b.ndim
+        else:
+            b, q = other, None
+            plain = type(b) is float and not reverse
+        if not (plain and a.ndim and (dtype is _F32 or dtype is _F64)) or _tape._anomalies:
+            return arithmetic(name, other, self) if reverse else arithmetic(name, self, other)
+        result = run(a, b)
+        if (p is None and q is None) or not recording.get():
+            return _tape.wrap(result, None)
+        saved = saved_by(a, b, p, q, result)
+        return _tape.wrap(result, Node(rule, (p, q), saved, _NO_OPTIONS, result.shape))
+
+    return method
+
+
+_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
+_NO_OPTIONS: dict[str, Any] = {}
+# What the rules save, in the order of `Rule.saves`; checked against it where they are made.
+_SAVED: dict[str, Callable] = {
+    "add": lambda a, b, p, q, result: (),
+    "subtract": lambda a, b, p, q, result: (),
+    "multiply": lambda a, b, p, q, result: (
+        b if p is not None else None, a if q is not None else None
+    ),
+    "divide": lambda a, b, p, q, result: (b, result if q is not None else None),
+}  # fmt: skip
+assert [RULES[n].saves for n in _SAVED] == [(), (), ((1, (0,)), (0, (1,))), ((1, (0, 1)), (-1, (1,)))]
+
+
 def raw(name: str) -> Rule:
     """The rule of a function, for rules that are written on either lane."""
     return RULES.get(name) or _UNARY[name]
@@ -512,6 +547,10 @@ def binary_methods() -> dict[str, Callable]:
         "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
         "pow": "power", "mod": "remainder", "floordiv": "floor_divide",
     }.items():  # fmt: skip
+        if name in _FAST:
+            methods[f"__{method}__"] = _fast(name, False)
+            methods[f"__r{method}__"] = _fast(name, True)
+            continue
         methods[f"__{method}__"] = lambda self, other, name=name: arithmetic(name, self, other)
         methods[f"__r{method}__"] = lambda self, other, name=name: arithmetic(name, other, self)
     for method, name in {

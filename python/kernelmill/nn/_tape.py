@@ -37,6 +37,15 @@ ALL: dict[int, tuple[int, ...]] = {}  # as `Rule.saves`: all inputs, however man
 Tensor: Any = None  # the class, set by _tensor.py
 
 
+def wrap(array: Any, node: Any) -> Any:
+    """A tensor over the result of an op, without the questions that users' data are asked."""
+    made = object.__new__(Tensor)
+    made.data = array
+    made.grad = None
+    made._node = node
+    return made
+
+
 class Leaf:
     """The end of the tape: a tensor that the user made; gradients are added up in its ``grad``."""
 
@@ -174,7 +183,7 @@ class Rule:
         if _anomalies:
             _check_result(self, arrays, result)
         if not (needed and recording.get()):
-            return tuple(map(Tensor, result)) if self.several else Tensor(result)
+            return tuple(map(Tensor, result)) if self.several else wrap(result, None)
         saved = arrays if self.saves is None else [
             (result if i == RESULT else arrays[i])
             if not users or any(parents[u] is not None for u in users)
@@ -188,7 +197,7 @@ class Rule:
                 for i, one in enumerate(result)
             )
         node = Node(self, tuple(parents), (*saved, *extras), options, result.shape)
-        return Tensor(result, node)
+        return wrap(result, node)
 
 
 # --- recording or not -----------------------------------------------------------------------------
