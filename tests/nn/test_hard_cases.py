@@ -271,7 +271,9 @@ def test_normalisation_far_from_zero(layer):
             return F.instance_norm(x).data.ravel()
         return ((x - x.mean()) / (x.var(correction=0) + 1e-5).sqrt()).data.ravel()
 
-    equal(run(np.float32(2000) + np.float32([0.5, -1, 0.25, 0.25])), [0.8528, -1.7056, 0.4264, 0.4264])
+    equal(
+        run(np.float32(2000) + np.float32([0.5, -1, 0.25, 0.25])), [0.8528, -1.7056, 0.4264, 0.4264]
+    )
     if layer != "var":  # the variance itself is beyond float32
         equal(run([1e30, -1e30, 1e30, -1e30]), [1, -1, 1, -1], 1e-6)
 
@@ -289,7 +291,9 @@ def test_every_target_ignored(reduction):
 
 def test_smoothing_with_an_ignored_row_and_with_weights():
     z = T([[1.0, 2], [3, 0.4]])
-    assert F.cross_entropy(z, [-100, 1], label_smoothing=0.1).item() == pytest.approx(2.54164, abs=1e-5)
+    assert F.cross_entropy(z, [-100, 1], label_smoothing=0.1).item() == pytest.approx(
+        2.54164, abs=1e-5
+    )
     weighted = F.cross_entropy(z, [-100, 1], weight=[0.2, 0.3], label_smoothing=0.1)
     assert weighted.item() == pytest.approx(2.54045, abs=1e-5)
 

@@ -49,9 +49,8 @@ def test_what_is_not_needed_is_not_recorded():
         return x * 2
 
     assert not f(x).requires_grad
-    with pytest.raises(ValueError, match="inside"):
-        with nn.no_grad():
-            raise ValueError("inside")
+    with pytest.raises(ValueError, match="inside"), nn.no_grad():
+        raise ValueError("inside")
     assert nn.is_grad_enabled()
 
 
@@ -127,7 +126,9 @@ def test_third_derivatives():
     def f(x):
         return np.tanh(x) * np.exp(x)
 
-    third = (f(x.data + 2 * h) - 2 * f(x.data + h) + 2 * f(x.data - h) - f(x.data - 2 * h)) / (2 * h**3)
+    third = (f(x.data + 2 * h) - 2 * f(x.data + h) + 2 * f(x.data - h) - f(x.data - 2 * h)) / (
+        2 * h**3
+    )
     assert np.allclose(g.data, third, rtol=1e-4)
 
 
@@ -169,10 +170,14 @@ def test_anomaly_mode_names_the_operation_and_the_layer():
             model(nn.zeros(1, 2))
         nan = T([np.nan])
         (nan * 2).sum()  # not the first
-        with pytest.raises(RuntimeError, match=r"nn\.multiply: the result must not be the first NaN"):
+        with pytest.raises(
+            RuntimeError, match=r"nn\.multiply: the result must not be the first NaN"
+        ):
             T([0.0]) * T([np.inf], grad=False)
         wrong = Rule("wrong", lambda x: x * 1.0, lambda g, saved, node: g * np.nan)
-        with pytest.raises(RuntimeError, match=r"nn\.wrong: the gradient must not be the first NaN"):
+        with pytest.raises(
+            RuntimeError, match=r"nn\.wrong: the gradient must not be the first NaN"
+        ):
             wrong(T([1.0])).sum().backward()
     assert np.isnan(model(nn.zeros(1, 2)).data).all()
 

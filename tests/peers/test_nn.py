@@ -206,14 +206,17 @@ def test_einsum_equals_torch(equation, shapes):
 
 
 def definite(x):
-    return x @ x.transpose(-1, -2) + np.eye(3) if isinstance(x, nn.Tensor) else (
-        x @ x.transpose(-1, -2) + torch.eye(3, dtype=torch.float64)
+    return (
+        x @ x.transpose(-1, -2) + np.eye(3)
+        if isinstance(x, nn.Tensor)
+        else (x @ x.transpose(-1, -2) + torch.eye(3, dtype=torch.float64))
     )
 
 
 @pytest.mark.parametrize("name", ["inv", "det", "cholesky", "slogdet"])
 def test_factorisations_equal_torch(name):
     for shape in [(3, 3), (2, 3, 3)]:
+
         def ours(x):
             y = getattr(nn.linalg, name)(definite(x))
             return y[1] if name == "slogdet" else y
@@ -412,7 +415,10 @@ def test_embeddings_equal_torch():
 def test_batch_norm_layers_keep_torchs_running_statistics():
     rng = np.random.default_rng(0)
     for momentum in (0.1, None, 1.0):
-        ours, theirs = nn.BatchNorm1d(4, momentum=momentum), torch.nn.BatchNorm1d(4, momentum=momentum)
+        ours, theirs = (
+            nn.BatchNorm1d(4, momentum=momentum),
+            torch.nn.BatchNorm1d(4, momentum=momentum),
+        )
         for _ in range(3):
             x = rng.normal(size=(5, 4)).astype(np.float32)
             y, z = ours(nn.Tensor(x)), theirs(torch.tensor(x))

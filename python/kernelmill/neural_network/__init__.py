@@ -2,6 +2,4 @@
 
 from .._lazy import lazy
 
-__getattr__, __dir__, __all__ = lazy(
-    __name__, {"MLPClassifier": "_mlp", "MLPRegressor": "_mlp"}
-)
+__getattr__, __dir__, __all__ = lazy(__name__, {"MLPClassifier": "_mlp", "MLPRegressor": "_mlp"})

@@ -225,7 +225,7 @@ class _Perceptron(Estimator):
 
             def report(losses: list[float]) -> None:
                 if progress.listening:
-                    progress.step(losses[-1], lambda: {})
+                    progress.step(losses[-1], dict)
 
             layers, loss, iterations, losses, done = minimise(
                 self, rows, targets, layers, self._loss_name(), report

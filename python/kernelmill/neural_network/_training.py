@@ -208,7 +208,9 @@ class Trainer:
             gained = score > state.best_score + model.tol
             if score > state.best_score:
                 state = replace(state, best_score=score, best_layers=state.layers)
-            state = replace(state, scores=[*state.scores, score], best_loss=min(loss, state.best_loss))
+            state = replace(
+                state, scores=[*state.scores, score], best_loss=min(loss, state.best_loss)
+            )
         else:
             gained = loss < state.best_loss - model.tol
             state = replace(state, best_loss=min(loss, state.best_loss))

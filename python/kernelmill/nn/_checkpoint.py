@@ -84,4 +84,3 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         Tensor(one.data, Part(node, i, one.shape)) if isinstance(one, Tensor) else one
         for i, one in enumerate(result)
     )
-

@@ -120,7 +120,6 @@ def unified(values: tuple[Any, ...], floating: bool = True) -> tuple[tuple[Any, 
 # --- rows of the table ----------------------------------------------------------------------------
 
 
-
 def direct(op: Any) -> Callable:
     """An op without the cost of choosing its implementation, where arrays are NumPy's."""
     compiled: Callable | None = None
@@ -532,7 +531,12 @@ _SAVED: dict[str, Callable] = {
     ),
     "divide": lambda a, b, p, q, result: (b, result if q is not None else None),
 }  # fmt: skip
-assert [RULES[n].saves for n in _SAVED] == [(), (), ((1, (0,)), (0, (1,))), ((1, (0, 1)), (-1, (1,)))]
+assert [RULES[n].saves for n in _SAVED] == [
+    (),
+    (),
+    ((1, (0,)), (0, (1,))),
+    ((1, (0, 1)), (-1, (1,))),
+]
 
 
 def raw(name: str) -> Rule:

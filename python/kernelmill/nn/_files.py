@@ -17,7 +17,9 @@ from .._arrays import to_host
 from ._tensor import Tensor, as_array
 
 
-def save_file(state_dict: Mapping[str, Any], path: Any, metadata: dict[str, str] | None = None) -> None:
+def save_file(
+    state_dict: Mapping[str, Any], path: Any, metadata: dict[str, str] | None = None
+) -> None:
     """Write tensors to a safetensors file, which other libraries read and which holds no code.
 
     The file is complete or not there: it is written beside its place and moved.

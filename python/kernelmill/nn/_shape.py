@@ -56,8 +56,8 @@ broadcast = Rule(
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     return all(
-        p is None or p is Ellipsis or isinstance(p, slice | int | np.integer)
-        and not isinstance(p, bool | np.bool_)
+        p is None or p is Ellipsis or (isinstance(p, slice | int | np.integer)
+        and not isinstance(p, bool | np.bool_))
         for p in parts
     )  # fmt: skip
 
@@ -84,9 +84,7 @@ getitem = Rule(
         g, index=node.options["index"], shape=node.parents[0].shape
     ),
 )  # fmt: skip
-putitem = Rule(
-    "putitem", _put, lambda g, saved, node: getitem(g, index=node.options["index"])
-)
+putitem = Rule("putitem", _put, lambda g, saved, node: getitem(g, index=node.options["index"]))
 
 
 def _concatenate_backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -393,9 +391,7 @@ class ShapeMethods:
     def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
         """The diagonal of two axes, as the last axis."""
         a, b = axis_of("diagonal", dim1, self.ndim), axis_of("diagonal", dim2, self.ndim)
-        moved: Any = permute(
-            self, axes=(*(i for i in range(self.ndim) if i not in (a, b)), a, b)
-        )
+        moved: Any = permute(self, axes=(*(i for i in range(self.ndim) if i not in (a, b)), a, b))
         rows, columns = moved.shape[-2:]
         first = (max(-offset, 0), max(offset, 0))
         count = max(min(rows - first[0], columns - first[1]), 0)

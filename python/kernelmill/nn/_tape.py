@@ -25,8 +25,6 @@ from contextvars import ContextVar
 from heapq import heappop, heappush
 from typing import Any
 
-import numpy as np
-
 from .._arrays import namespace
 
 next_number = itertools.count(1).__next__  # atomic: threads may record at the same time

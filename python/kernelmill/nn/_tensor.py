@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -77,6 +77,28 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
     >>> x.grad
     tensor([2., 4., 6.])
     """
+
+    if TYPE_CHECKING:  # methods that `_install` makes from tables
+
+        def _unary(self) -> Tensor: ...
+        def _binary(self, other: Any) -> Tensor: ...
+
+        exp = expm1 = log = log1p = sqrt = rsqrt = reciprocal = square = tanh = erf = _unary
+        sigmoid = relu = sign = abs = neg = sin = cos = tan = asin = acos = atan = sinh = _unary
+        cosh = asinh = acosh = atanh = exp2 = log2 = log10 = floor = ceil = round = trunc = _unary
+        isnan = isinf = isfinite = double = long = _unary
+        relu_ = sigmoid_ = tanh_ = exp_ = neg_ = sqrt_ = _unary
+        add = sub = mul = div = remainder = maximum = minimum = _binary
+        eq = ne = lt = le = gt = ge = logical_and = logical_or = _binary
+        add_ = sub_ = mul_ = div_ = _binary
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __mod__ = __rmod__ = _binary
+        __floordiv__ = __rfloordiv__ = __and__ = __rand__ = __or__ = __ror__ = _binary
+        __xor__ = __rxor__ = __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __iadd__ = __isub__ = __imul__ = __itruediv__ = _binary
+        __eq__ = __ne__ = _binary  # type: ignore[assignment]
+
+        def clamp_(self, min: Any = None, max: Any = None) -> Tensor: ...
 
     __slots__ = ("__weakref__", "_node", "data", "grad")
     __array_priority__ = 1000  # array + tensor is a tensor
@@ -528,9 +550,26 @@ def _install() -> None:
     for name, function in binary_methods().items():
         function.__name__ = name
         setattr(Tensor, name, function)
-    for name, rule in {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide"}.items():
+    for name, rule in {
+        "add": "add",
+        "sub": "subtract",
+        "mul": "multiply",
+        "truediv": "divide",
+    }.items():
         setattr(Tensor, f"__i{name}__", _augmented(f"__i{name}__", rule))
-    for name in ("add", "sub", "mul", "div", "clamp", "relu", "sigmoid", "tanh", "exp", "neg", "sqrt"):
+    for name in (
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "clamp",
+        "relu",
+        "sigmoid",
+        "tanh",
+        "exp",
+        "neg",
+        "sqrt",
+    ):
         setattr(Tensor, f"{name}_", _in_place(f"{name}_", name))
 
 

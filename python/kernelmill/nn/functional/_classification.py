@@ -300,9 +300,7 @@ def binary_cross_entropy_with_logits(
     return reduced("binary_cross_entropy_with_logits", loss, reduction)
 
 
-def kl_div(
-    input: Any, target: Any, reduction: str = "mean", log_target: bool = False
-) -> Tensor:
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """Kullback-Leibler divergence of log-probabilities from probabilities.
 
     Parameters
@@ -325,4 +323,3 @@ def kl_div(
     if reduction == "batchmean":
         return loss.sum() / max(x.shape[0] if x.ndim else 1, 1)
     return reduced("kl_div", loss, reduction)
-

@@ -346,7 +346,9 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
 _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+def pad(
+    input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
     """Values added around a tensor.
 
     Parameters
@@ -398,4 +400,3 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
         index = index[max(-width[0], 0) : len(index) - max(-width[1], 0)]
         x = x.index_select(axis, index)
     return x
-

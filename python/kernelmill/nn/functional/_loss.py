@@ -114,9 +114,7 @@ def quantile_loss(
         raise ValueError(f"F.quantile_loss: quantile must be between 0 and 1, got {quantile}")
     x, y = pair("quantile_loss", input, target)
     d = y - x
-    return reduced(
-        "quantile_loss", apply("maximum", quantile * d, (quantile - 1.0) * d), reduction
-    )
+    return reduced("quantile_loss", apply("maximum", quantile * d, (quantile - 1.0) * d), reduction)
 
 
 def gaussian_nll_loss(

@@ -128,9 +128,7 @@ def _last_axes(name: str, input: Any, shape: Any) -> tuple[Tensor, tuple[int, ..
     x = as_tensor(input)
     wanted = (int(shape),) if hasattr(shape, "__index__") else tuple(shape)
     if not wanted or x.shape[x.ndim - len(wanted) :] != wanted or len(wanted) > x.ndim:
-        raise RuntimeError(
-            f"F.{name}: input must end with the shape {wanted}, got shape {x.shape}"
-        )
+        raise RuntimeError(f"F.{name}: input must end with the shape {wanted}, got shape {x.shape}")
     return x, tuple(range(x.ndim - len(wanted), x.ndim))
 
 
@@ -249,8 +247,7 @@ def instance_norm(
     axes = tuple(range(2, x.ndim))
     if x.numel() == x.shape[0] * x.shape[1] and x.numel():
         raise ValueError(
-            "F.instance_norm: there must be more than one value per channel, got shape "
-            f"{x.shape}"
+            f"F.instance_norm: there must be more than one value per channel, got shape {x.shape}"
         )
     if running_mean is not None and x.numel():
         from ...ops import reduction

@@ -88,7 +88,9 @@ class Sequential(_Listed):
             for name, module in modules[0].items():
                 self.add_module(name, module)
         else:
-            self.extend(modules[0] if len(modules) == 1 and isinstance(modules[0], list) else modules)
+            self.extend(
+                modules[0] if len(modules) == 1 and isinstance(modules[0], list) else modules
+            )
 
     def _place(self, index: int) -> str:
         super()._place(index)

@@ -489,7 +489,10 @@ def _channel_norms() -> dict[str, type]:
               "2d": ("(N, C, H, W)", (4,), "(4, 2, 3, 3)"),
               "3d": ("(N, C, D, H, W)", (5,), "(4, 2, 3, 3, 3)")}  # fmt: skip
     for suffix, (shape, axes, size) in shapes.items():
-        for base, what in ((_BatchNorm, "Batch normalisation"), (_InstanceNorm, "Instance normalisation")):
+        for base, what in (
+            (_BatchNorm, "Batch normalisation"),
+            (_InstanceNorm, "Instance normalisation"),
+        ):
             instance = base is _InstanceNorm
             name = base.__name__[1:] + suffix
             allowed = (axes[-1] - 1, axes[-1]) if instance else axes

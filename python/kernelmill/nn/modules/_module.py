@@ -101,7 +101,9 @@ class Module:
         return self._call_with_hooks(args, kwargs)
 
     def _call_with_hooks(self, args: tuple, kwargs: dict) -> Any:
-        token = _tape.layers.set((*_tape.layers.get(), self.__dict__.get("_label", self._get_name())))
+        token = _tape.layers.set(
+            (*_tape.layers.get(), self.__dict__.get("_label", self._get_name()))
+        )
         try:
             for hook in list(self._forward_pre_hooks):
                 changed = hook(self, args)
@@ -192,7 +194,9 @@ class Module:
 
     register_module = add_module
 
-    def named_modules(self, prefix: str = "", remove_duplicate: bool = True) -> Iterator[tuple[str, Module]]:
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
         """(name, module) for this module and all inside it, each once."""
         yield from self._walk(prefix, set() if remove_duplicate else None)
 
@@ -218,7 +222,9 @@ class Module:
         """The modules directly inside."""
         return (module for _, module in self.named_children())
 
-    def _named(self, kind: str, prefix: str, recurse: bool, once: bool) -> Iterator[tuple[str, Any]]:
+    def _named(
+        self, kind: str, prefix: str, recurse: bool, once: bool
+    ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
         walk = self._walk(prefix, set() if once else None) if recurse else [(prefix, self)]
         for path, module in walk:
@@ -308,7 +314,9 @@ class Module:
             dot = f"{path}." if path else ""
             for place in (module._parameters, module._buffers):
                 for name, value in place.items():
-                    if value is not None and not (place is module._buffers and name in module._transient):
+                    if value is not None and not (
+                        place is module._buffers and name in module._transient
+                    ):
                         own[dot + name] = value
         given = {name: _values(value) for name, value in state_dict.items()}
         tied = {id(own[name]) for name in given if name in own}
@@ -377,7 +385,9 @@ class Module:
         """Convert or move all float parameters and buffers, in place (see ``Tensor.to``)."""
         for tensor in itertools.chain(self.parameters(), self.buffers()):
             floats = tensor.dtype.kind == "f"
-            devices = [t for t in target if isinstance(t, str) and t.partition(":")[0] in ("cpu", "cuda")]
+            devices = [
+                t for t in target if isinstance(t, str) and t.partition(":")[0] in ("cpu", "cuda")
+            ]
             moved = tensor.detach().to(
                 *(target if floats else devices), dtype=dtype if floats else None, device=device
             )

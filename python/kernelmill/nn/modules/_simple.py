@@ -78,7 +78,9 @@ Examples
 def _layer(name: str, function: str, inputs: int, example: str, base: type = Functional) -> type:
     call = getattr(F, function)
     parameters = [
-        p for p in list(inspect.signature(call).parameters.values())[inputs:] if p.name not in _HIDDEN
+        p
+        for p in list(inspect.signature(call).parameters.values())[inputs:]
+        if p.name not in _HIDDEN
     ]
     about = (call.__doc__ or "").strip().partition("\n\n")[0].partition("\nParameters")[0]
     return type(name, (base,), {
@@ -150,7 +152,9 @@ def _dropouts() -> dict[str, type]:
         "Dropout3d": "dropout3d", "AlphaDropout": "alpha_dropout",
         "FeatureAlphaDropout": "feature_alpha_dropout",
     }.items():  # fmt: skip
-        shape = {"1": "(2, 3, 4)", "2": "(2, 3, 4, 4)", "3": "(2, 3, 4, 4, 4)"}.get(name[-2], "(2, 3, 4)")
+        shape = {"1": "(2, 3, 4)", "2": "(2, 3, 4, 4)", "3": "(2, 3, 4, 4, 4)"}.get(
+            name[-2], "(2, 3, 4)"
+        )
         example = f"nn.{name}(0.2)(nn.ones{shape}).shape\n{shape}"
         layer = _layer(name, function, 1, example, _Trained)
         made[name] = layer
@@ -266,7 +270,9 @@ class _Pad(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Pad."""
-        return F.pad(input, self.padding, self.mode, self.value if self.mode == "constant" else None)
+        return F.pad(
+            input, self.padding, self.mode, self.value if self.mode == "constant" else None
+        )
 
     def extra_repr(self) -> str:
         """Widths."""
