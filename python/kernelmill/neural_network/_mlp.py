@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -209,8 +210,8 @@ class _Perceptron(Estimator):
         )  # fmt: skip
         if len(held) < 2:
             raise ValueError(
-                f"{type(self).__name__}: validation_fraction must leave at least 2 rows to judge by, "
-                f"got {len(held)} of {n} (raise it, or early_stopping=False)"
+                f"{type(self).__name__}: validation_fraction must leave at least 2 rows to judge "
+                f"by, got {len(held)} of {n} (raise it, or early_stopping=False)"
             )
         weight = rows.all_weights()
         validation = (rows.take(held), given[held], None if weight is None else weight[held])
@@ -262,8 +263,7 @@ class _Perceptron(Estimator):
         epochs = 0 if first else self.n_iter_
         trainer = Trainer(self, rows, targets, None, seed, self._loss_name())
         state = trainer.advance(
-            Epoch(**{**vars(start), "epochs": epochs, "best_loss": getattr(self, "best_loss_", np.inf)
-                     if not first else np.inf}), 1,
+            replace(start, epochs=epochs, best_loss=np.inf if first else self.best_loss_), 1
         ).state  # fmt: skip
         self.__dict__.update(self._attributes(state, epochs + 1), _seed=seed)
         return self
@@ -523,7 +523,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
             from kernelmill.nn import functional as F
 
             return F.softmax(out, 1).data
-        p = elementwise.logistic(out)  # type: ignore[attr-defined]
+        p = elementwise.logistic(out)
         if self._multilabel:
             return p
         return np.hstack([1 - p, p])
@@ -607,7 +607,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
     >>> from kernelmill.neural_network import MLPRegressor
     >>> X = np.linspace(-2, 2, 200)[:, None]
     >>> y = np.sin(2 * X[:, 0])
-    >>> model = MLPRegressor(hidden_layer_sizes=(30,), solver="lbfgs", random_state=0, max_iter=1000)
+    >>> model = MLPRegressor(hidden_layer_sizes=30, solver="lbfgs", random_state=0, max_iter=999)
     >>> model.fit(X, y).score(X, y) > 0.99
     True
     >>> model.predict([[0.0]]).shape
@@ -707,7 +707,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
 
     def _values(self, out: np.ndarray) -> np.ndarray:
         if self.loss == "poisson":
-            out = elementwise.exp(out)  # type: ignore[attr-defined]
+            out = elementwise.exp(out)
         return out.ravel() if self._vector else out
 
     def _validation_score(self, X: Any, y: Any, weight: Any, layers: Layers) -> float:

@@ -173,7 +173,7 @@ class _Unpickler(pickle.Unpickler):
             code = _STORAGES[kind.name]
             wide = code == "bfloat16"
             dtype = np.dtype("<u2" if wide else code)
-            dtype = dtype.newbyteorder(self._order)
+            dtype = dtype.newbyteorder(self._order)  # type: ignore[arg-type]
             if len(raw) < int(count) * dtype.itemsize:
                 raise ValueError("a storage is cut off")
             values = np.frombuffer(raw, dtype, int(count)).astype(dtype.newbyteorder("="))

@@ -46,7 +46,7 @@ def _multiply_backward(g: Any, saved: tuple, node: Node) -> Any:
     return da, db
 
 
-matmul = Rule("matmul", _multiply, _multiply_backward, {0: (1,), 1: (0,)})
+matmul: Rule = Rule("matmul", _multiply, _multiply_backward, {0: (1,), 1: (0,)})
 
 
 def _matrix_product(a: Any, b: Any) -> Any:
@@ -123,7 +123,7 @@ def _einsum_backward(g: Any, saved: tuple, node: Node) -> Any:
         inner = "".join(c for c in terms[i] if c in known)
         # An axis of size 1 may have been stretched: its gradient is summed by sum_to.
         d = _contract(g, *values, terms=(result, *others, inner))
-        sizes = {}
+        sizes: dict[str, int] = {}
         for term, value in ((result, g), *zip(others, values, strict=True)):
             for letter, n in zip(term, value.shape, strict=True):
                 sizes[letter] = max(sizes.get(letter, 1), n)
@@ -145,7 +145,7 @@ def _einsum_forward(*operands: Any, terms: tuple[str, ...]) -> Any:
     return xp.asarray(xp.einsum(equation, *operands, optimize=True))
 
 
-_contract = Rule("einsum", _einsum_forward, _einsum_backward, ALL)
+_contract: Rule = Rule("einsum", _einsum_forward, _einsum_backward, ALL)
 
 
 def einsum(equation: str, *operands: Any) -> Any:
@@ -201,13 +201,13 @@ def _solve_backward(g: Any, saved: tuple, node: Node) -> Any:
     return da, None if node.parents[1] is None else sum_to(db, node.parents[1].shape)
 
 
-inverse = Rule(
+inverse: Rule = Rule(
     "inv",
     lambda x: _lapack(x).inv(x),
     lambda g, saved, node: -matmul(matmul(swap_last(saved[0]), g), swap_last(saved[0])),
     {RESULT: ()},
 )
-solve = Rule("solve", _solve_forward, _solve_backward, {0: (), RESULT: ()})
+solve: Rule = Rule("solve", _solve_forward, _solve_backward, {0: (), RESULT: ()})
 
 
 def _lower_half(x: Any) -> Any:
@@ -225,11 +225,13 @@ def _cholesky_backward(g: Any, saved: tuple, node: Node) -> Any:
     return (half + swap_last(half)) * 0.5
 
 
-cholesky = Rule("cholesky", lambda x: _lapack(x).cholesky(x), _cholesky_backward, {RESULT: ()})
+cholesky: Rule = Rule(
+    "cholesky", lambda x: _lapack(x).cholesky(x), _cholesky_backward, {RESULT: ()}
+)
 
 
 def _determinant_backward(g: Any, saved: tuple, node: Node) -> Any:
-    """The cofactors, from a singular value decomposition: no division, so singular matrices work."""
+    """The cofactors, by singular values: no division, so singular matrices work."""
     x = saved[0]
     xp = namespace(x)
     u, s, vt = xp.linalg.svd(x)
@@ -247,14 +249,14 @@ def _determinant_twice(g: Any, saved: tuple, node: Node) -> Any:
     return outer * swap_last(inverse(x))
 
 
-determinant = Rule(
+determinant: Rule = Rule(
     "det",
     lambda x: namespace(x).asarray(_lapack(x).det(x)),
     _determinant_backward,
     {0: (), RESULT: ()},
     twice=_determinant_twice,
 )
-log_determinant = Rule(
+log_determinant: Rule = Rule(
     "slogdet",
     lambda x: namespace(x).asarray(_lapack(x).slogdet(x)[1]),
     lambda g, saved, node: (
@@ -290,7 +292,7 @@ def _no_second(g: Any, saved: tuple, node: Node) -> Any:
     )
 
 
-eigen = Rule(
+eigen: Rule = Rule(
     "eigh", _eigen_forward, _eigen_backward, extras=True, several=True, twice=_no_second
 )  # fmt: skip
 

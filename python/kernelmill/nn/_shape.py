@@ -19,7 +19,7 @@ def _array(value: Any) -> Any:
     return value.data if isinstance(value, _tape.Tensor) else value
 
 
-reshape = Rule(
+reshape: Rule = Rule(
     "reshape",
     lambda x, shape: x.reshape(shape),
     lambda g, saved, node: reshape(g, shape=node.parents[0].shape),
@@ -33,7 +33,7 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(inverse)
 
 
-permute = Rule(
+permute: Rule = Rule(
     "permute",
     lambda x, axes: x.transpose(axes),
     lambda g, saved, node: permute(g, axes=_inverse(node.options["axes"])),
@@ -46,7 +46,7 @@ def swap_last(x: Any) -> Any:
     return permute(x, axes=(*range(n - 2), n - 1, n - 2))
 
 
-broadcast = Rule(
+broadcast: Rule = Rule(
     "expand",
     lambda x, shape: namespace(x).broadcast_to(x, shape),
     lambda g, saved, node: sum_to(g, node.parents[0].shape),
@@ -77,14 +77,16 @@ def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     return result
 
 
-getitem = Rule(
+getitem: Rule = Rule(
     "getitem",
     _get,
     lambda g, saved, node: putitem(
         g, index=node.options["index"], shape=node.parents[0].shape
     ),
 )  # fmt: skip
-putitem = Rule("putitem", _put, lambda g, saved, node: getitem(g, index=node.options["index"]))
+putitem: Rule = Rule(
+    "putitem", _put, lambda g, saved, node: getitem(g, index=node.options["index"])
+)
 
 
 def _concatenate_backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -97,7 +99,7 @@ def _concatenate_backward(g: Any, saved: tuple, node: Node) -> Any:
     return tuple(gradients)
 
 
-concatenate = Rule(
+concatenate: Rule = Rule(
     "concatenate",
     lambda *xs, axis, sizes: namespace(xs[0]).concatenate(xs, axis),
     _concatenate_backward,
@@ -125,7 +127,7 @@ def _split_backward(g: dict[int, Any], saved: tuple, node: Node) -> Any:
     return concatenate(*parts, axis=axis, sizes=sizes)
 
 
-split = Rule("split", _split_forward, _split_backward, several=True)
+split: Rule = Rule("split", _split_forward, _split_backward, several=True)
 
 
 def _along(shape: Sequence[int], index: Any, axis: int) -> tuple:
@@ -152,12 +154,12 @@ def _pad_backward(g: Any, saved: tuple, node: Node) -> Any:
     return getitem(g, index=index)
 
 
-pad = Rule(
+pad: Rule = Rule(
     "pad",
     lambda x, widths, value: namespace(x).pad(x, widths, constant_values=value),
     _pad_backward,
 )
-copy = Rule("clone", lambda x: x.copy(), lambda g, saved, node: g)
+copy: Rule = Rule("clone", lambda x: x.copy(), lambda g, saved, node: g)
 
 
 def axis_of(name: str, axis: Any, rank: int) -> int:
@@ -374,14 +376,14 @@ class ShapeMethods:
         axis = axis_of("scatter_add", dim, self.ndim)
         cut = getitem(_tape.Tensor(src) if not isinstance(src, _tape.Tensor) else src,
                       index=tuple(slice(0, n) for n in index.shape))  # fmt: skip
-        return self + putitem(cut, index=_along(self.shape, index, axis), shape=self.shape)  # type: ignore[operator]
+        return self + putitem(cut, index=_along(self.shape, index, axis), shape=self.shape)
 
     def index_add(self, dim: int, index: Any, source: Any) -> Any:
         """This tensor plus slices of ``source`` added at these places of one axis."""
         axis = axis_of("index_add", dim, self.ndim)
         where = (*(slice(None),) * axis, _index(index))
         source = source if isinstance(source, _tape.Tensor) else _tape.Tensor(source)
-        return self + putitem(source, index=where, shape=self.shape)  # type: ignore[operator]
+        return self + putitem(source, index=where, shape=self.shape)
 
     def masked_select(self, mask: Any) -> Any:
         """The elements where the mask is True, one after the other."""

@@ -543,8 +543,11 @@ def _install() -> None:
         _method(name, f"Where this is ``{rule}`` to the other.",
                 lambda self, other, rule=rule: compare(rule, self, other))  # fmt: skip
     for name in ("isnan", "isinf", "isfinite"):
-        _method(name, f"Which elements are {name[2:]}.",
-                lambda self, name=name: Tensor(getattr(namespace(self.data), name)(self.data)))  # fmt: skip
+
+        def ask(self: Any, name: str = name) -> Tensor:
+            return Tensor(getattr(namespace(self.data), name)(self.data))
+
+        _method(name, f"Which elements are {name[2:]}.", ask)
     for name, dtype in _NAMES.items():
         _method(name, f"Converted to {dtype}.", lambda self, dtype=dtype: self.to(dtype))
     for name, function in binary_methods().items():
@@ -603,7 +606,7 @@ def _moved(x: Any, device: str) -> Any:
     return to_device(x, "cuda")
 
 
-_move = _tape.Rule(
+_move: _tape.Rule = _tape.Rule(
     "to",
     _moved,
     lambda g, saved, node: _move(g, device="cpu" if node.options["device"] == "cuda" else "cuda"),

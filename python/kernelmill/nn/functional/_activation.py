@@ -72,7 +72,7 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, else ``alpha (e^(x / alpha) - 1)``."""
     x = as_tensor(input)
-    return where(x > 0, x, alpha * (x / alpha).expm1())  # type: ignore[attr-defined]
+    return where(x > 0, x, alpha * (x / alpha).expm1())
 
 
 def gelu(input: Any, approximate: str = "none") -> Tensor:
@@ -85,10 +85,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + e^(beta x)) / beta``, and x where ``beta x`` is above the threshold."""
     x = as_tensor(input)
-    if beta == 1:
-        smooth = apply("softplus", x)
-    else:
-        smooth = apply("softplus", x * beta) / beta
+    smooth = apply("softplus", x) if beta == 1 else apply("softplus", x * beta) / beta
     return where(x * beta > threshold, x, smooth)
 
 

@@ -133,7 +133,7 @@ def _cross_entropy_composed(
     return _weighted_nll(logp, target, classes, ignore, smoothing, reduction)
 
 
-_cross_entropy = Rule(
+_cross_entropy: Rule = Rule(
     "cross_entropy",
     _cross_entropy_forward,
     _cross_entropy_backward,
@@ -228,12 +228,12 @@ def _bce_backward(g: Any, saved: tuple, node: Node) -> Any:
     dy = None
     if node.parents[1] is not None:
         one = p if isinstance(p, Tensor) else Tensor(p)
-        slope = (1.0 - one).clamp(tiny).log() - one.clamp(tiny).log()  # type: ignore[attr-defined]
+        slope = (1.0 - one).clamp(tiny).log() - one.clamp(tiny).log()
         dy = g * (slope if isinstance(g, Tensor) else slope.data)
     return dp, dy
 
 
-_bce = Rule("binary_cross_entropy", _bce_forward, _bce_backward, {0: (), 1: ()})
+_bce: Rule = Rule("binary_cross_entropy", _bce_forward, _bce_backward, {0: (), 1: ()})
 
 
 def binary_cross_entropy(

@@ -99,7 +99,7 @@ def _composed(x: Any, weight: Any, bias: Any, activation: str, parameter: float)
     return _activated(z if bias is None else z + bias, activation, parameter)
 
 
-_dense = Rule(
+_dense: Rule = Rule(
     "linear",
     _dense_forward,
     _dense_backward,
@@ -173,7 +173,7 @@ def _embedding_backward(g: Any, saved: tuple, node: Node) -> Any:
     return putitem(g, index=index, shape=node.parents[0].shape)
 
 
-_embedding = Rule(
+_embedding: Rule = Rule(
     "embedding", lambda w, index, padding: w[index], _embedding_backward
 )  # fmt: skip
 
@@ -394,9 +394,10 @@ def pad(
         limit = {"reflect": n - 1, "circular": n}.get(mode, math.inf)
         if max(width) > limit or n == 0:
             raise RuntimeError(
-                f"F.pad: pad must be at most {limit} along axis {axis} for mode {mode!r}, got {width}"
+                f"F.pad: pad must be at most {limit} along axis {axis} for mode {mode!r}, "
+                f"got {width}"
             )
-        index = np.pad(np.arange(n), (max(width[0], 0), max(width[1], 0)), mode=_MODES[mode])
+        index = np.pad(np.arange(n), (max(width[0], 0), max(width[1], 0)), mode=_MODES[mode])  # type: ignore[call-overload]
         index = index[max(-width[0], 0) : len(index) - max(-width[1], 0)]
         x = x.index_select(axis, index)
     return x

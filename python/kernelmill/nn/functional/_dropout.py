@@ -31,7 +31,7 @@ def _drop_backward(g: Any, saved: tuple, node: Node) -> Any:
     return _dropout(g, **node.options)
 
 
-_dropout = Rule("dropout", _drop, _drop_backward)
+_dropout: Rule = Rule("dropout", _drop, _drop_backward)
 
 
 def _checked(name: str, p: float) -> float:

@@ -127,7 +127,7 @@ def gaussian_nll_loss(
     if (v.data < 0).any():
         raise ValueError("F.gaussian_nll_loss: var must not be negative, got negative entries")
     v = where(v.data < eps, v.detach() * 0.0 + eps, v)
-    loss = 0.5 * (v.log() + apply("square", x - y) / v)  # type: ignore[attr-defined]
+    loss = 0.5 * (v.log() + apply("square", x - y) / v)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduced("gaussian_nll_loss", loss, reduction)
@@ -139,10 +139,10 @@ def poisson_nll_loss(
 ) -> Tensor:  # fmt: skip
     """Negative log-likelihood of Poisson distributions with these (logarithms of) means."""
     x, y = as_tensor(input), as_tensor(target)
-    loss = x.exp() - y * x if log_input else x - y * (x + eps).log()  # type: ignore[attr-defined]
+    loss = x.exp() - y * x if log_input else x - y * (x + eps).log()
     if full:  # Stirling's approximation of log y!, for y > 1
         safe = where(y.data > 1, y, 2.0)
-        stirling = safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log()  # type: ignore[attr-defined]
+        stirling = safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log()
         loss = loss + where(y.data > 1, stirling, 0.0)
     return reduced("poisson_nll_loss", loss, reduction)
 
@@ -272,7 +272,7 @@ def triplet_margin_loss(
     anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
     eps: float = 1e-6, swap: bool = False, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """What the negative example lacks to be further from the anchor, by a margin, than the positive.
+    """What the negative example lacks to be a margin further from the anchor than the positive.
 
     Parameters
     ----------

@@ -68,7 +68,7 @@ def _normalise_twice(g: Any, saved: tuple, node: Node) -> Any:
     return d * inverse
 
 
-normalise = Rule(
+normalise: Rule = Rule(
     "normalise",
     _normalise_forward,
     _normalise_backward,
@@ -207,7 +207,7 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("F.batch_norm: running statistics must be given unless training")
-        inverse = (as_tensor(running_var) + eps).rsqrt()  # type: ignore[attr-defined]
+        inverse = (as_tensor(running_var) + eps).rsqrt()
         factor = inverse if weight is None else inverse * as_tensor(weight)
         shift = -as_tensor(running_mean) * factor
         if bias is not None:

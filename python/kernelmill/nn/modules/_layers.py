@@ -175,7 +175,7 @@ class Embedding(Module):
     def from_pretrained(cls, embeddings: Any, freeze: bool = True, **kwargs: Any) -> Any:
         """A layer with a given table, which is not learnt where ``freeze`` is True."""
         table = embeddings if isinstance(embeddings, Tensor) else Tensor(embeddings)
-        made = cls(*table.shape, dtype=table.dtype, **kwargs)
+        made = cls(table.shape[0], table.shape[1], dtype=table.dtype, **kwargs)
         made.weight = Parameter(table, requires_grad=not freeze)
         return made
 
@@ -229,7 +229,7 @@ class EmbeddingBag(Embedding):
                          scale_grad_by_freq, sparse, dtype)  # fmt: skip
         self.mode, self.include_last_offset = mode, include_last_offset
 
-    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:  # type: ignore[override]
+    def forward(self, input: Any, offsets: Any = None, per_sample_weights: Any = None) -> Tensor:
         """Look up and combine rows."""
         return F.embedding_bag(input, self.weight, offsets, self.max_norm, self.norm_type,
                                self.scale_grad_by_freq, self.mode, self.sparse,

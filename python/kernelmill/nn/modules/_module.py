@@ -123,8 +123,8 @@ class Module:
         places = self.__dict__
         if "_parameters" not in places:
             raise AttributeError(
-                f"{type(self).__name__}: super().__init__() must be called before attribute {name!r} "
-                "is set"
+                f"{type(self).__name__}: super().__init__() must be called before attribute "
+                f"{name!r} is set"
             )
         for kind, wanted in (("_parameters", Parameter), ("_modules", Module)):
             if isinstance(value, wanted):
@@ -132,7 +132,7 @@ class Module:
                     places[other].pop(name, None) if other != kind else None
                 places.pop(name, None)
                 places[kind][name] = value
-                if kind == "_modules":
+                if isinstance(value, Module):
                     object.__setattr__(value, "_label", f"{name} ({value._get_name()})")
                 return
             if name in places[kind]:
@@ -278,12 +278,12 @@ class Module:
         state: OrderedDict[str, Tensor] = OrderedDict()
         for path, module in self._walk(prefix.rstrip("."), None):
             dot = f"{path}." if path else ""
-            for name, value in module._parameters.items():
-                if value is not None:
-                    state[dot + name] = value.detach()
-            for name, value in module._buffers.items():
-                if value is not None and name not in module._transient:
-                    state[dot + name] = value
+            for name, parameter in module._parameters.items():
+                if parameter is not None:
+                    state[dot + name] = parameter.detach()
+            for name, buffer in module._buffers.items():
+                if buffer is not None and name not in module._transient:
+                    state[dot + name] = buffer
         return state
 
     def load_state_dict(
@@ -415,7 +415,7 @@ class Module:
     # --- hooks ---
 
     def register_forward_pre_hook(self, hook: Callable) -> Handle:
-        """Call ``hook(module, args)`` before each forward pass; what it returns replaces the args."""
+        """Call ``hook(module, args)`` before each forward pass; its result replaces the args."""
         return Handle(self._forward_pre_hooks, hook)
 
     def register_forward_hook(self, hook: Callable) -> Handle:

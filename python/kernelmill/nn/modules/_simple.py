@@ -281,8 +281,9 @@ class _Pad(Module):
 
 def _pads() -> dict[str, type]:
     made: dict[str, type] = {}
-    for prefix, mode in {"ZeroPad": "constant", "ConstantPad": "constant", "ReflectionPad": "reflect",
-                         "ReplicationPad": "replicate", "CircularPad": "circular"}.items():  # fmt: skip
+    modes = {"ZeroPad": "constant", "ConstantPad": "constant", "ReflectionPad": "reflect",
+             "ReplicationPad": "replicate", "CircularPad": "circular"}  # fmt: skip
+    for prefix, mode in modes.items():
         for axes in (1, 2, 3):
             name = f"{prefix}{axes}d"
             shape, grown = (1, 1, *(3,) * axes), (1, 1, *(5,) * axes)
