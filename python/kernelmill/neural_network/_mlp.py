@@ -44,6 +44,7 @@ _SIZES = rule.Rule(
 class _Perceptron(Estimator):
     """What the classifier and the regressor share."""
 
+    classes_: Any
     coefs_: Any
     intercepts_: Any
     n_iter_: Any
@@ -204,15 +205,16 @@ class _Perceptron(Estimator):
         """Rows to train on, and rows to judge by."""
         n = rows.count
         stratify = given if self._stratified() and given.ndim == 1 else None
-        kept, held = train_test_split(
-            np.arange(n), test_size=self.validation_fraction,
-            random_state=legacy_state(seed, 1), stratify=stratify,
-        )  # fmt: skip
-        if len(held) < 2:
+        count = int(np.ceil(n * self.validation_fraction))
+        if count < max(2, 0 if stratify is None else len(self.classes_)):
             raise ValueError(
                 f"{type(self).__name__}: validation_fraction must leave at least 2 rows to judge "
-                f"by, got {len(held)} of {n} (raise it, or early_stopping=False)"
+                f"by, and one of each class, got {count} of {n} (raise it, or "
+                "early_stopping=False)"
             )
+        kept, held = train_test_split(
+            np.arange(n), test_size=count, random_state=legacy_state(seed, 1), stratify=stratify
+        )
         weight = rows.all_weights()
         validation = (rows.take(held), given[held], None if weight is None else weight[held])
         return rows.part(kept), targets[kept], validation
@@ -652,6 +654,11 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
     def _loss_name(self) -> str:
         return self.loss
