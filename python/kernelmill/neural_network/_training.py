@@ -204,7 +204,7 @@ class Trainer:
         return Step(after, loss_value, finished)
 
     def _going_on(self, state: Epoch) -> tuple[Network, Any]:
-        """The network and the optimiser at the end of an epoch; made anew unless it was the last."""
+        """The network and the optimiser after an epoch; made anew unless it was the last."""
         layers, network, optimizer = self._live
         if layers is not state.layers:
             network = Network(state.layers, self.model.activation, self.loss)

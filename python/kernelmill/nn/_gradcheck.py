@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ._tape import grad, no_grad
+from ._backward import grad
+from ._tape import no_grad
 from ._tensor import Tensor
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._arrays import exchanged, is_cupy, namespace, to_host
-from . import _tape
+from . import _backward, _tape
 from ._elementwise import (
     apply,
     arithmetic,
@@ -354,7 +354,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         RuntimeError
             If the tensor depends on nothing that needs a gradient, or the graph was freed.
         """
-        _tape.backward(self, gradient, retain_graph, create_graph)
+        _backward.backward(self, gradient, retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Call ``hook(grad)`` whenever a gradient of this tensor is known.
