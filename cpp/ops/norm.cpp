@@ -1,7 +1,7 @@
-// Values that share statistics are walked three times: for the mean, for squares about it, and to be
-// written. They lie in adjacent segments (`Rows`), or, for a batch of vectors, in columns, which
-// are taken kLanes at a time with one lane each. Arithmetic is in float64 for float32 too: memory
-// is slower, a float32 mean would lose the digits of deviations, and no square overflows.
+// Values that share statistics are walked for the mean, for squares about it, and to be written.
+// They lie in adjacent segments (`Rows`), or, for a batch of vectors, in columns, which are taken
+// kLanes at a time with one lane each. Arithmetic is in float64 for float32 too: memory is slower,
+// a float32 mean would lose the digits of deviations, and no square overflows.
 #include "ops/norm.hpp"
 
 #include <algorithm>  // std::min, std::max, std::fill_n
@@ -26,11 +26,12 @@ struct Statistics {
   double mean, variance, inverse;
 };
 
-// From sums over n values v: of scale v, and of their deviations from the first mean and squares.
-Statistics finish(double n, double mean, double rest, double squares, double eps, double scale) {
-  const double off = rest / n;
-  const double variance = squares / n - off * off;
-  return {(mean + off) / scale, variance / scale / scale,
+// From the sums of n values, times scale, minus origin, and of their squares.
+Statistics finish(double n, double origin, double sum, double squares, double eps, double scale) {
+  const double off = sum / n;
+  double variance = squares / n - off * off;
+  variance = variance < 0 ? 0 : variance;  // NaN stays
+  return {variance != variance ? variance : (origin + off) / scale, variance / scale / scale,
           scale / std::sqrt(variance + eps * scale * scale)};
 }
 
@@ -58,30 +59,44 @@ struct Segments {
   T* operator[](index_t s) const { return data + s * stride; }
 };
 
+// Sums of values, and of squares, of f(value).
+struct Moments {
+  double sum = 0, squares = 0;
+};
+
 template <class T, class F>
-KERNELMILL_INLINE double sum(const Rows& rows, Segments<const T> x, F f) {
-  double total = 0;
+KERNELMILL_INLINE Moments moments(const Rows& rows, Segments<const T> x, F f) {
+  Moments total;
   for (index_t s = 0; s < rows.segments; ++s) {
     const T* const v = x[s];
-    double part = 0;
-#pragma omp simd reduction(+ : part)
-    for (index_t i = 0; i < rows.length; ++i) part += f(static_cast<double>(v[i]));
-    total += part;
+    double part = 0, squares = 0;
+#pragma omp simd reduction(+ : part, squares)
+    for (index_t i = 0; i < rows.length; ++i) {
+      const double d = f(static_cast<double>(v[i]));
+      part += d;
+      squares += d * d;
+    }
+    total.sum += part;
+    total.squares += squares;
   }
   return total;
 }
 
+// float64 is summed about its mean. For float32 one pass less is needed: any of its values will do,
+// as it lies within sqrt(n) deviations of the mean, which costs n of the 2^29 units that float64 is
+// finer than float32.
 template <class T>
 Statistics statistics(const Rows& rows, Segments<const T> x, double eps, bool centered,
                       double scale = 1) {
-  double mean = 0, rest = 0;
-  if (centered) mean = sum(rows, x, [scale](double v) { return v * scale; }) / rows.count();
-  if (centered) rest = sum(rows, x, [=](double v) { return v * scale - mean; });
-  const double squares = sum(rows, x, [=](double v) {
-    const double d = v * scale - mean;
-    return d * d;
-  });
-  Statistics found = finish(rows.count(), mean, rest, squares, eps, scale);
+  double origin = 0;
+  if (centered && sizeof(T) == 8) {
+    origin = moments(rows, x, [scale](double v) { return v * scale; }).sum / rows.count();
+  } else if (centered && rows.count() > 0) {
+    origin = static_cast<double>(*x.data);
+  }
+  Moments m = moments(rows, x, [=](double v) { return v * scale - origin; });
+  if (!centered) m.sum = 0;
+  Statistics found = finish(rows.count(), origin, m.sum, m.squares, eps, scale);
   if (!centered) found.mean = 0;
   return scale == 1 && overflows<T>(found) ? statistics(rows, x, eps, centered, kScale) : found;
 }
@@ -210,7 +225,8 @@ void check_groups(const char* op, index_t channels, index_t groups) {
   }
 }
 
-// --- a batch of vectors ---------------------------------------------------------------------------
+// --- a batch of vectors
+// ---------------------------------------------------------------------------
 
 // Sums over the rows of columns [j, j + width), lane by lane.
 template <class T, class F>
@@ -233,17 +249,21 @@ template <class T>
 void column_statistics(CubeView<const T> x, index_t j, index_t width, double eps, double scale,
                        Statistics* found) {
   const double n = static_cast<double>(x.shape[0]);
-  double mean[kLanes], rest[kLanes], squares[kLanes];
-  sum_columns(x, j, width, mean, [=](double v, index_t, index_t) { return v * scale; });
-  for (double& m : mean) m /= n;
-  sum_columns(x, j, width, rest,
-              [&](double v, index_t, index_t l) { return v * scale - mean[l]; });
+  double origin[kLanes] = {}, sum[kLanes], squares[kLanes];
+  if (sizeof(T) == 8) {  // as in `statistics`
+    sum_columns(x, j, width, origin, [=](double v, index_t, index_t) { return v * scale; });
+    for (double& o : origin) o /= n;
+  } else if (x.shape[0] > 0) {
+    for (index_t l = 0; l < width; ++l) origin[l] = static_cast<double>(x.data[j + l]);
+  }
+  sum_columns(x, j, width, sum,
+              [&](double v, index_t, index_t l) { return v * scale - origin[l]; });
   sum_columns(x, j, width, squares, [&](double v, index_t, index_t l) {
-    const double d = v * scale - mean[l];
+    const double d = v * scale - origin[l];
     return d * d;
   });
   for (index_t l = 0; l < width; ++l) {
-    const Statistics s = finish(n, mean[l], rest[l], squares[l], eps, scale);
+    const Statistics s = finish(n, origin[l], sum[l], squares[l], eps, scale);
     if (scale == 1 || overflows<T>(found[l])) found[l] = s;
   }
 }
@@ -257,7 +277,8 @@ KERNELMILL_INLINE void write_columns(const CubeView<const T>& x, index_t j, inde
     T* const y = to.data + i * to.strides[0] + j;
     if (width == kLanes) {
 #pragma omp simd
-      for (index_t l = 0; l < kLanes; ++l) y[l] = static_cast<T>(f(static_cast<double>(v[l]), i, l));
+      for (index_t l = 0; l < kLanes; ++l)
+        y[l] = static_cast<T>(f(static_cast<double>(v[l]), i, l));
     } else {
       for (index_t l = 0; l < width; ++l) y[l] = static_cast<T>(f(static_cast<double>(v[l]), i, l));
     }
@@ -448,19 +469,19 @@ void batch_backward(CubeView<const T> dout, CubeView<const T> x, std::span<const
   });
 }
 
-#define KERNELMILL_NORM(T)                                                                        \
-  template void group<T>(CubeView<const T>, std::span<const T>, std::span<const T>, index_t,      \
-                         double, bool, CubeView<T>, std::span<double>, std::span<double>);        \
-  template void group_backward<T>(CubeView<const T>, CubeView<const T>, MatrixView<const double>, \
-                                  std::span<const double>, std::span<const T>, bool, CubeView<T>, \
-                                  std::span<T>, std::span<T>);                                    \
-  template void batch<T>(CubeView<const T>, std::span<const T>, std::span<const T>, double,       \
-                         CubeView<T>, std::span<double>, std::span<double>, std::span<double>);   \
-  template void batch_evaluate<T>(CubeView<const T>, std::span<const double>,                     \
-                                  std::span<const double>, std::span<const T>,                    \
-                                  std::span<const T>, CubeView<T>);                               \
-  template void batch_backward<T>(CubeView<const T>, CubeView<const T>, std::span<const double>,  \
-                                  std::span<const double>, std::span<const T>, bool, CubeView<T>, \
+#define KERNELMILL_NORM(T)                                                                         \
+  template void group<T>(CubeView<const T>, std::span<const T>, std::span<const T>, index_t,       \
+                         double, bool, CubeView<T>, std::span<double>, std::span<double>);         \
+  template void group_backward<T>(CubeView<const T>, CubeView<const T>, MatrixView<const double>,  \
+                                  std::span<const double>, std::span<const T>, bool, CubeView<T>,  \
+                                  std::span<T>, std::span<T>);                                     \
+  template void batch<T>(CubeView<const T>, std::span<const T>, std::span<const T>, double,        \
+                         CubeView<T>, std::span<double>, std::span<double>, std::span<double>);    \
+  template void batch_evaluate<T>(CubeView<const T>, std::span<const double>,                      \
+                                  std::span<const double>, std::span<const T>, std::span<const T>, \
+                                  CubeView<T>);                                                    \
+  template void batch_backward<T>(CubeView<const T>, CubeView<const T>, std::span<const double>,   \
+                                  std::span<const double>, std::span<const T>, bool, CubeView<T>,  \
                                   std::span<T>, std::span<T>);
 KERNELMILL_NORM(float)
 KERNELMILL_NORM(double)

@@ -185,7 +185,7 @@ def group_backward(
         g = _grouped(_scaled(d, weight, None), groups)
         dx = _input_gradient(g, y, factors, (2, 3), centered)
         dweight, dbias = (d * y.reshape(d.shape)).sum((0, 2)), d.sum((0, 2))
-    return tuple(v.astype(x.dtype) for v in (dx.reshape(x.shape), dweight, dbias))
+    return dx.reshape(x.shape).astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)
 
 
 @op(
@@ -349,5 +349,5 @@ def batch_backward(
         d = dout.astype(np.float64)
         g = _scaled(d, weight, None)
         dx = factors * g if evaluate else _input_gradient(g, y, factors, (0, 2), True)
-        sums = (d * y).sum((0, 2)), d.sum((0, 2))
-    return tuple(v.astype(x.dtype) for v in (dx, *sums))
+        dweight, dbias = (d * y).sum((0, 2)), d.sum((0, 2))
+    return dx.astype(x.dtype), dweight.astype(x.dtype), dbias.astype(x.dtype)
