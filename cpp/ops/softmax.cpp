@@ -182,13 +182,20 @@ void sum_exp(const Panel& panel, Steps<const T> x, Steps<T> to, Sums<T>& sums) {
   std::copy_n(sum, kLanes, sums.sum);
 }
 
+template <class T>
+void log_sums(const Panel& panel, const Sums<T>& sums, double (&logs)[kLanes]) {
+#pragma omp simd
+  for (index_t l = 0; l < panel.positions(); ++l) logs[l] = kernelmill::log(sums.sum[l]);
+  std::fill(logs + panel.positions(), logs + kLanes, logs[0]);
+}
+
 // target[i] is a class or ignored, for all positions.
 void check_targets(const char* op, std::span<const index_t> target, index_t classes,
                    index_t ignore_index) {
   for (const index_t t : target) {
     if (t != ignore_index && (t < 0 || t >= classes)) {
-      invalid(op, "target must be in [0, ", classes, ") or ", ignore_index,
-              " (ignore_index), got ", t);
+      invalid(op, "target must be in [0, ", classes, ") or ", ignore_index, " (ignore_index), got ",
+              t);
     }
   }
 }
@@ -232,10 +239,12 @@ void log_softmax(CubeView<const T> x, CubeView<T> y) {
   each_panel<T, 1, 1>({x}, {y}, [](const Panel& panel, const auto& in, const auto& out) {
     Sums<T> sums;
     sum_exp<false, T>(panel, in[0], {}, sums);
+    double logs[kLanes];
+    log_sums(panel, sums, logs);
     T log_sum[kLanes];
     for (index_t l = 0; l < kLanes; ++l) {
       // -inf - 0 is -inf where all entries are.
-      log_sum[l] = sums.sum[l] == 0 ? T{0} : static_cast<T>(kernelmill::log(sums.sum[l]));
+      log_sum[l] = sums.sum[l] == 0 ? T{0} : static_cast<T>(logs[l]);
     }
     const Steps<const T> from = in[0];
     const Steps<T> to = out[0];
@@ -317,9 +326,11 @@ double cross_entropy(CubeView<const T> logits, std::span<const index_t> target,
       });
       panel.combine(spread, [](double a, double b) { return a + b; });
     }
+    double logs[kLanes];
+    log_sums(panel, sums, logs);
     for (index_t l = 0; l < panel.positions(); ++l) {
       const auto i = static_cast<std::size_t>(panel.position + l);
-      const double log_sum = kernelmill::log(sums.sum[l]);
+      const double log_sum = logs[l];
       lse[i] = static_cast<double>(sums.shift[l]) + log_sum;
       const index_t t = target[i];
       losses[i] = T{0};
@@ -329,8 +340,8 @@ double cross_entropy(CubeView<const T> logits, std::span<const index_t> target,
       const bool none = sums.sum[l] == 0;  // no class has any mass
       double loss = 0;
       if (w != 0) {
-        const double q = none ? kInfinity<double>
-                              : log_sum - static_cast<double>(own - sums.shift[l]);
+        const double q =
+            none ? kInfinity<double> : log_sum - static_cast<double>(own - sums.shift[l]);
         loss = (1 - label_smoothing) * w * q;
       }
       if (label_smoothing != 0) {
@@ -347,65 +358,67 @@ double cross_entropy(CubeView<const T> logits, std::span<const index_t> target,
 template <class T>
 void cross_entropy_backward(std::span<const T> dout, CubeView<const T> logits,
                             std::span<const double> lse, std::span<const index_t> target,
-                            std::span<const T> weight, index_t ignore_index,
-                            double label_smoothing, CubeView<T> dlogits) {
+                            std::span<const T> weight, index_t ignore_index, double label_smoothing,
+                            CubeView<T> dlogits) {
   const index_t classes = logits.shape[1];
   check_targets("softmax.cross_entropy_backward", target, classes, ignore_index);
   const Weights<T> weights(weight, classes, label_smoothing);
-  each_panel<T, 1, 1>({logits}, {dlogits}, [&](const Panel& panel, const auto& in,
-                                               const auto& out) {
-    // The log-sum-exp in two parts: x - high is exact near it, where the softmax is large.
-    T high[kLanes], low[kLanes], scale[kLanes];
-    bool flows[kLanes] = {};
-    for (index_t l = 0; l < kLanes; ++l) {
-      const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
-      high[l] = low[l] = scale[l] = T{0};
-      if (l >= panel.positions() && !panel.row) continue;
-      flows[l] = target[i] != ignore_index && dout[i] != T{0};
-      if (!flows[l]) continue;
-      high[l] = lse[i] == -kInfinity<double> ? T{0} : static_cast<T>(lse[i]);
-      low[l] = std::fabs(lse[i]) < kInfinity<double>
-                   ? static_cast<T>(lse[i] - static_cast<double>(high[l]))
-                   : T{0};
-      const double a = (1 - label_smoothing) * weights.of(target[i]);
-      scale[l] = static_cast<T>(static_cast<double>(dout[i]) * (a + weights.each * weights.total));
-    }
-    panel.each([&](index_t s, auto lanes) {
-      const T* const x = in[0][s];
-      T* const to = out[0][s];
+  each_panel<T, 1, 1>(
+      {logits}, {dlogits}, [&](const Panel& panel, const auto& in, const auto& out) {
+        // The log-sum-exp in two parts: x - high is exact near it, where the softmax is large.
+        T high[kLanes], low[kLanes], scale[kLanes];
+        bool flows[kLanes] = {};
+        for (index_t l = 0; l < kLanes; ++l) {
+          const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
+          high[l] = low[l] = scale[l] = T{0};
+          if (l >= panel.positions() && !panel.row) continue;
+          flows[l] = target[i] != ignore_index && dout[i] != T{0};
+          if (!flows[l]) continue;
+          high[l] = lse[i] == -kInfinity<double> ? T{0} : static_cast<T>(lse[i]);
+          low[l] = std::fabs(lse[i]) < kInfinity<double>
+                       ? static_cast<T>(lse[i] - static_cast<double>(high[l]))
+                       : T{0};
+          const double a = (1 - label_smoothing) * weights.of(target[i]);
+          scale[l] =
+              static_cast<T>(static_cast<double>(dout[i]) * (a + weights.each * weights.total));
+        }
+        panel.each([&](index_t s, auto lanes) {
+          const T* const x = in[0][s];
+          T* const to = out[0][s];
 #pragma omp simd
-      for (index_t l = 0; l < lanes; ++l) {
-        const T g = scale[l] * kernelmill::exp((x[l] - high[l]) - low[l]);
-        to[l] = flows[l] ? g : T{0};
-      }
-      if (label_smoothing == 0) return;
-      for (index_t l = 0; l < lanes; ++l) {
-        if (!flows[l]) continue;
-        const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
-        to[l] -= static_cast<T>(static_cast<double>(dout[i]) * weights.each *
-                                weights.of(panel.at(s, l)));
-      }
-    });
-    for (index_t l = 0; l < panel.positions(); ++l) {
-      if (!flows[l]) continue;
-      const auto i = static_cast<std::size_t>(panel.position + l);
-      const index_t t = target[i];
-      T& own = panel.row ? out[0][0][t] : out[0][t][l];
-      own -= static_cast<T>(static_cast<double>(dout[i]) * (1 - label_smoothing) * weights.of(t));
-    }
-  });
+          for (index_t l = 0; l < lanes; ++l) {
+            const T g = scale[l] * kernelmill::exp((x[l] - high[l]) - low[l]);
+            to[l] = flows[l] ? g : T{0};
+          }
+          if (label_smoothing == 0) return;
+          for (index_t l = 0; l < lanes; ++l) {
+            if (!flows[l]) continue;
+            const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
+            to[l] -= static_cast<T>(static_cast<double>(dout[i]) * weights.each *
+                                    weights.of(panel.at(s, l)));
+          }
+        });
+        for (index_t l = 0; l < panel.positions(); ++l) {
+          if (!flows[l]) continue;
+          const auto i = static_cast<std::size_t>(panel.position + l);
+          const index_t t = target[i];
+          T& own = panel.row ? out[0][0][t] : out[0][t][l];
+          own -=
+              static_cast<T>(static_cast<double>(dout[i]) * (1 - label_smoothing) * weights.of(t));
+        }
+      });
 }
 
-#define KERNELMILL_SOFTMAX(T)                                                                     \
-  template void softmax<T>(CubeView<const T>, CubeView<T>);                                       \
-  template void log_softmax<T>(CubeView<const T>, CubeView<T>);                                   \
-  template void softmax_backward<T>(CubeView<const T>, CubeView<const T>, CubeView<T>);           \
-  template void log_softmax_backward<T>(CubeView<const T>, CubeView<const T>, CubeView<T>);       \
-  template double cross_entropy<T>(CubeView<const T>, std::span<const index_t>,                   \
-                                   std::span<const T>, index_t, double, std::span<T>,             \
-                                   std::span<double>);                                            \
-  template void cross_entropy_backward<T>(std::span<const T>, CubeView<const T>,                  \
-                                          std::span<const double>, std::span<const index_t>,      \
+#define KERNELMILL_SOFTMAX(T)                                                                \
+  template void softmax<T>(CubeView<const T>, CubeView<T>);                                  \
+  template void log_softmax<T>(CubeView<const T>, CubeView<T>);                              \
+  template void softmax_backward<T>(CubeView<const T>, CubeView<const T>, CubeView<T>);      \
+  template void log_softmax_backward<T>(CubeView<const T>, CubeView<const T>, CubeView<T>);  \
+  template double cross_entropy<T>(CubeView<const T>, std::span<const index_t>,              \
+                                   std::span<const T>, index_t, double, std::span<T>,        \
+                                   std::span<double>);                                       \
+  template void cross_entropy_backward<T>(std::span<const T>, CubeView<const T>,             \
+                                          std::span<const double>, std::span<const index_t>, \
                                           std::span<const T>, index_t, double, CubeView<T>);
 KERNELMILL_SOFTMAX(float)
 KERNELMILL_SOFTMAX(double)
