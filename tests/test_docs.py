@@ -86,7 +86,9 @@ def test_every_speed_figure_cites_a_result():
 def public_objects() -> dict[str, object]:
     """Public functions and classes, and the public methods that this package defines."""
     found: dict[str, object] = {}
+    methods: set[int] = set()  # an inherited one is checked once
     modules = ["kernelmill", *(f"kernelmill.{name}" for name in kernelmill._MODULES)]
+    modules += [f"kernelmill.nn.{name}" for name in ("functional", "init", "optim", "utils")]
     for module_name in modules:
         module = importlib.import_module(module_name)
         for name in getattr(module, "__all__", ()):
@@ -97,7 +99,9 @@ def public_objects() -> dict[str, object]:
             if inspect.isclass(value):
                 for method, member in inspect.getmembers(value, callable):
                     ours = str(getattr(member, "__module__", "")).startswith("kernelmill.")
-                    if ours and not method.startswith("_"):
+                    identity = id(getattr(member, "__func__", member))
+                    if ours and not method.startswith("_") and identity not in methods:
+                        methods.add(identity)
                         found[f"{module_name}.{name}.{method}"] = member
     for name, op in ops.all_ops().items():
         found[f"kernelmill.ops.{name}"] = op

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ._documents import as_function
 from ._elementwise import arctan2, get_default_dtype, unified
 from ._elementwise import hypot as _hypot
 from ._shape import cat, stack
@@ -131,8 +132,7 @@ def _function(name: str) -> Callable[..., Any]:
         return method(as_tensor(input), *args, **kwargs)
 
     function.__name__ = function.__qualname__ = name
-    about = (method.__doc__ or "").strip()
-    function.__doc__ = f"{about}\n\nThe method ``Tensor.{name}`` as a function of its tensor."
+    as_function(method, function)
     return function
 
 

@@ -519,6 +519,8 @@ _COMPARED = {
     "ge": "greater_equal", "logical_and": "logical_and", "logical_or": "logical_or",
 }  # fmt: skip
 
+_KINDS = {"isnan": "NaN", "isinf": "infinite", "isfinite": "finite"}
+
 
 def _method(name: str, about: str, function: Callable[..., Any]) -> None:
     function.__name__ = function.__qualname__ = name
@@ -526,30 +528,38 @@ def _method(name: str, about: str, function: Callable[..., Any]) -> None:
     setattr(Tensor, name, function)
 
 
+def _unary(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def method(self: Any) -> Any:
+        return call(self)
+
+    return method
+
+
+def _binary(call: Callable[[str, Any, Any], Any], rule: str) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return call(rule, self, other)
+
+    return method
+
+
 def _install() -> None:
     for name, rule in _METHODS.items():
-        _method(name, f"The function ``{name}`` of each element.",
-                lambda self, rule=rule: apply(rule, self))  # fmt: skip
+        call = lambda x, rule=rule: apply(rule, x)  # noqa: E731
+        _method(name, f"Apply ``{name}`` to each element.", _unary(call))
     for name, rule in _OUTSIDE.items():
-        _method(name, f"The function ``{name}`` of each element.",
-                lambda self, rule=rule: raw(rule)(self._floating()))  # fmt: skip
+        call = lambda x, rule=rule: raw(rule)(x._floating())  # noqa: E731
+        _method(name, f"Apply ``{name}`` to each element.", _unary(call))
     for name, rule in _BINARY.items():
-        if rule in ("maximum", "minimum"):
-            operate = lambda self, other, rule=rule: apply(rule, self, other)  # noqa: E731
-        else:
-            operate = lambda self, other, rule=rule: arithmetic(rule, self, other)  # noqa: E731
-        _method(name, f"The function ``{rule}`` of this and another.", operate)
+        many = apply if rule in ("maximum", "minimum") else arithmetic
+        _method(name, f"Apply ``{rule}`` element by element.", _binary(many, rule))
     for name, rule in _COMPARED.items():
-        _method(name, f"Where this is ``{rule}`` to the other.",
-                lambda self, other, rule=rule: compare(rule, self, other))  # fmt: skip
+        _method(name, f"Apply ``{rule}`` element by element.", _binary(compare, rule))
     for name in ("isnan", "isinf", "isfinite"):
-
-        def ask(self: Any, name: str = name) -> Tensor:
-            return Tensor(getattr(namespace(self.data), name)(self.data))
-
-        _method(name, f"Which elements are {name[2:]}.", ask)
+        call = lambda x, name=name: Tensor(getattr(namespace(x.data), name)(x.data))  # noqa: E731
+        _method(name, f"Which elements are {_KINDS[name]}.", _unary(call))
     for name, dtype in _NAMES.items():
-        _method(name, f"Converted to {dtype}.", lambda self, dtype=dtype: self.to(dtype))
+        call = lambda x, dtype=dtype: x.to(dtype)  # noqa: E731
+        _method(name, f"Convert to {dtype}.", _unary(call))
     for name, function in binary_methods().items():
         function.__name__ = name
         setattr(Tensor, name, function)

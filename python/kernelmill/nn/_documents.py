@@ -1,0 +1,426 @@
+"""Docstrings: what follows from the name of an argument or of a function is written here, once.
+
+:func:`complete` adds to the docstrings of a module the sections that they lack: parameters, what is
+returned, an example. What a docstring says itself is kept.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from ._examples import EXAMPLES
+
+_LIKE = "Tensor or array"
+_OPERANDS = {"other": (f"{_LIKE} or number", "The second operand; shapes broadcast.")}
+_TWO = ("Tensor of shape (N, d)", "A pair of vectors in each row.")
+_AXES = ("int or tuple of int", "Axes to reduce; all by default.")
+_CLASSES = ("Tensor of shape (C,)", "Weights of the classes.")
+_SIGNS = (f"{_LIKE}, in the shape of the input", "1 or -1.")
+
+# argument, or function.argument: its type and meaning; defaults are read from the signature.
+PARAMETERS: dict[str, tuple[str, str]] = {
+    "*counts": ("int", "Numbers of copies along the last axes."),
+    "*dims": ("int", "Axes, one by one or as a tuple."),
+    "*inputs": ("Tensor", "The arguments of the function behind the layer."),
+    "*others": (f"{_LIKE} or number", "Arguments of the function."),
+    "*shape": ("int", "Sizes, one by one or as a tuple."),
+    "*size": ("int", "Sizes, one by one or as a tuple."),
+    "*sizes": ("int", "One number for each axis, one by one or as a tuple."),
+    "affine": ("bool", "Learn a weight and a bias for each channel."),
+    "alpha": ("float", "Limit towards minus infinity, negated."),
+    "anchor": (_LIKE, "The examples that the others are compared with."),
+    "approximate": ('{"none", "tanh"}', "Exact, or the approximation with the hyperbolic tangent."),
+    "beta": ("float", "Where the loss changes from quadratic to linear."),
+    "bias": ("bool", "Whether the layer has a bias."),
+    "chunks": ("int", "Number of parts; fewer where the axis is too short."),
+    "condition": (f"{_LIKE} of bool", "Where to take the first; shapes broadcast."),
+    "correction": ("float", "The divisor is n minus this number."),
+    "data": ("array-like", "Values."),
+    "delta": ("float", "Where the loss changes from quadratic to linear."),
+    "descending": ("bool", "From the largest to the smallest."),
+    "destination": ("int", "The new position of the axis."),
+    "device": ('{"cpu", "cuda"}', "Where the values are to be."),
+    "diagonal": ("int", "Which diagonal: 0 is the main one, positive ones lie above it."),
+    "dim": ("int", "The axis; negative numbers count from the last."),
+    "dim0": ("int", "The first axis."),
+    "dim1": ("int", "The first axis."),
+    "dim2": ("int", "The second axis."),
+    "dims": ("int", "The axis."),
+    "dtype": ("dtype", "Of the parameters, or of the result; the usual one by default."),
+    "elementwise_affine": ("bool", "Learn a weight for each element."),
+    "embedding_dim": ("int", "Length of a row."),
+    "end_dim": ("int", "The last axis to merge."),
+    "eps": ("float", "Small number that keeps divisors away from 0."),
+    "exponent": (f"{_LIKE} or number", "The exponent."),
+    "full": ("bool", "Add the terms that do not depend on the input."),
+    "generator": ("Generator", "Source of random numbers; the seeded default one otherwise."),
+    "in1_features": ("int", "Length of the first input."),
+    "in2_features": ("int", "Length of the second input."),
+    "in_features": ("int", "Length of an input row."),
+    "index": (f"{_LIKE} of int", "Positions along the axis."),
+    "init": ("float", "First value of the weights."),
+    "inplace": ("bool", "Ignored; present for compatibility with torch. The result is always new."),
+    "input": (_LIKE, "The input."),
+    "input1": (_LIKE, "The first of each pair."),
+    "input2": (_LIKE, "The second of each pair."),
+    "k": ("int", "How many."),
+    "keepdim": ("bool", "Keep the reduced axes, with size 1."),
+    "lambd": ("float", "Values up to this magnitude become 0."),
+    "largest": ("bool", "The largest or the smallest."),
+    "length": ("int", "Length of the range."),
+    "log_input": ("bool", "The input holds logarithms of means."),
+    "log_target": ("bool", "The target holds logarithms of probabilities."),
+    "margin": ("float", "The difference that is asked for."),
+    "mask": (f"{_LIKE} of bool", "Which elements; it broadcasts."),
+    "max": ("float", "Upper end; no limit by default."),
+    "max_val": ("float", "Upper end."),
+    "min": ("float", "Lower end; no limit by default."),
+    "min_val": ("float", "Lower end."),
+    "module": ("Module or None", "The module."),
+    "momentum": ("float", "Share of the new batch in the running statistics."),
+    "name": ("str", "Name of the attribute."),
+    "negative": (_LIKE, "Examples of another kind than the anchors."),
+    "negative_slope": ("float", "The slope below 0."),
+    "norm_type": ("float", "Which norm: p of the p-norm."),
+    "normalized_shape": ("int or tuple of int", "Sizes of the last axes, over which is normalised."),
+    "num_channels": ("int", "Number of channels (axis 1)."),
+    "num_classes": ("int", "Number of classes; -1 for the largest index plus 1."),
+    "num_embeddings": ("int", "Number of rows."),
+    "num_groups": ("int", "Number of groups, which divides that of the channels."),
+    "offset": ("int", "Which diagonal: 0 is the main one, positive ones lie above it."),
+    "offsets": (f"{_LIKE} of int", "Where each bag starts, for input with one axis."),
+    "out_features": ("int", "Length of an output row."),
+    "p": ("float", "Which norm: p of the p-norm."),
+    "param": ("Parameter or None", "The parameter."),
+    "per_sample_weights": (_LIKE, "Factors of the rows, in the shape of the input."),
+    "positive": (_LIKE, "Examples of the same kind."),
+    "prefix": ("str", "Put before each name."),
+    "quantile": ("float in (0, 1)", "Which quantile."),
+    "query": (_LIKE, "The examples to find the positive ones for."),
+    "recurse": ("bool", "Also those of the modules inside."),
+    "reduction": ('{"mean", "sum", "none"}', "How the losses of the elements are combined."),
+    "remove_duplicate": ("bool", "Each object once, under its first name."),
+    "repeats": ("int or array of int", "Number of copies, one for all or one for each element."),
+    "requires_grad": ("bool", "Whether gradients are wanted."),
+    "running_mean": ("Tensor of shape (C,)", "Updated in place in training."),
+    "running_var": ("Tensor of shape (C,)", "Updated in place in training."),
+    "scale_grad_by_freq": ("bool", "Divide the gradient of a row by how often it was used."),
+    "seed": ("int", "Seed; the same seed gives the same numbers."),
+    "shape": ("tuple of int", "Sizes."),
+    "shifts": ("int", "How far."),
+    "size": ("int or tuple of int", "Sizes."),
+    "sizes": ("sequence of int", "Sizes of the new axes; one may be -1."),
+    "source": (_LIKE, "The tensor that is read."),
+    "split_size": ("int or sequence of int", "Size of each part, or the sizes of all."),
+    "src": (_LIKE, "What is added."),
+    "start": ("int", "Where the range starts."),
+    "start_dim": ("int", "The first axis to merge."),
+    "target": (f"{_LIKE}, in the shape of the input", "What the input should be."),
+    "temperature": ("float", "Divisor of the similarities."),
+    "tensors": ("sequence of Tensor", "The tensors to join."),
+    "threshold": ("float", "The threshold."),
+    "training": ("bool", "Whether anything is dropped."),
+    "unflattened_size": ("tuple of int", "Sizes of the new axes; one may be -1."),
+    "use_input_stats": ("bool", "Normalise by the input rather than by the running statistics."),
+    "value": ("float", "The value."),
+    "var": (f"{_LIKE}, in the shape of the input", "Variances."),
+    "weight": ("Tensor", "Factors."),
+    "x1": _TWO,
+    "x2": _TWO,
+    # one function
+    "arange.start": ("float", "The first number; alone, the end of numbers from 0."),
+    "arange.end": ("float", "The numbers stay below it."),
+    "arange.step": ("float", "Difference of two numbers."),
+    "atan2.input": (_LIKE, "Ordinates."),
+    "atan2.other": (_LIKE, "Abscissas."),
+    "bernoulli.probability": (_LIKE, "Probabilities of a 1."),
+    "celu.alpha": ("float", "Limit towards minus infinity, negated."),
+    "contrastive_loss.target": (f"{_LIKE} of shape (N,)", "1 for similar pairs, else 0."),
+    "cosine_embedding_loss.margin": ("float", "Largest cosine of a dissimilar pair without loss."),
+    "cosine_embedding_loss.target": (f"{_LIKE} of shape (N,)", "1 for similar pairs, else -1."),
+    "dirac_.groups": ("int", "Number of groups of channels."),
+    "eye.m": ("int", "Number of columns; n by default."),
+    "eye.n": ("int", "Number of rows."),
+    "from_numpy.array": ("ndarray", "Not copied."),
+    "full.fill_value": ("float", "The value."),
+    "gather.index": (f"{_LIKE} of int", "Positions along ``dim``; as many axes as the tensor."),
+    "glu.dim": ("int", "The axis that is halved."),
+    "hardtanh.max_val": ("float", "Upper end."),
+    "heaviside.value": ("float", "The value at 0."),
+    "hinge_embedding_loss.input": (_LIKE, "Distances."),
+    "hinge_embedding_loss.target": _SIGNS,
+    "hinge_loss.target": _SIGNS,
+    "index_add.index": (f"{_LIKE} of int", "Positions along the axis; they may repeat."),
+    "index_add.source": (_LIKE, "What is added, a slice for each position."),
+    "linspace.end": ("float", "The last number."),
+    "linspace.start": ("float", "The first number."),
+    "linspace.steps": ("int", "How many numbers."),
+    "margin_ranking_loss.target": _SIGNS,
+    "movedim.source": ("int", "The axis."),
+    "multi_margin_loss.input": ("Tensor of shape (N, C) or (C,)", "Scores."),
+    "multi_margin_loss.p": ("{1, 2}", "The exponent of the margins."),
+    "multi_margin_loss.target": ("Tensor of shape (N,) or (), integers", "Classes."),
+    "multi_margin_loss.weight": _CLASSES,
+    "multilabel_margin_loss.input": ("Tensor of shape (N, C) or (C,)", "Scores."),
+    "multilabel_margin_loss.target": ("Tensor of shape (N, C) or (C,), integers",
+                                      "Right classes, ended by -1."),
+    "multilabel_soft_margin_loss.input": ("Tensor of shape (N, C)", "Logits."),
+    "multilabel_soft_margin_loss.target": ("Tensor of shape (N, C)", "0 or 1 for each class."),
+    "multilabel_soft_margin_loss.weight": _CLASSES,
+    "multinomial.num_samples": ("int", "Draws for each row."),
+    "multinomial.replacement": ("bool", "Whether an index may be drawn again."),
+    "multinomial.weights": (f"{_LIKE} of shape (k,) or (n, k)", "Not negative."),
+    "normalize.eps": ("float", "The least divisor."),
+    "pairwise_distance.eps": ("float", "Added to the differences."),
+    "poisson_nll_loss.input": (_LIKE, "Means, or their logarithms."),
+    "poisson_nll_loss.target": (f"{_LIKE}, in the shape of the input", "Counts."),
+    "gaussian_nll_loss.input": (_LIKE, "Means."),
+    "gaussian_nll_loss.target": (f"{_LIKE}, in the shape of the input", "Observations."),
+    "gaussian_nll_loss.eps": ("float", "Least variance."),
+    "prelu.weight": ("Tensor of shape (C,) or (1,)", "The slopes below 0."),
+    "randint.high": ("int", "The numbers stay below it."),
+    "randint.low": ("int", "The smallest number."),
+    "randperm.n": ("int", "How many numbers."),
+    "reshape.*shape": ("int", "Sizes, one by one or as a tuple; one may be -1."),
+    "scatter_add.index": (f"{_LIKE} of int", "Positions along ``dim``; as many axes as the tensor."),
+    "select.index": ("int", "The position."),
+    "size.dim": ("int", "One axis; the whole shape by default."),
+    "soft_margin_loss.target": _SIGNS,
+    "softmax.dtype": ("dtype", "Convert the input first."),
+    "softplus.beta": ("float", "Sharpness."),
+    "softplus.threshold": ("float", "``beta x`` above it is passed on."),
+    "squared_hinge_loss.target": _SIGNS,
+    "squeeze.dim": ("int or tuple of int", "Only these axes; all by default."),
+    "threshold.value": ("float", "What other values become."),
+    "where.other": (f"{_LIKE} or number", "The values elsewhere."),
+    "where.x": (f"{_LIKE} or number", "Values where the condition holds."),
+    "where.y": (f"{_LIKE} or number", "Values elsewhere."),
+    "zero_grad.set_to_none": ("bool", "Drop the gradients; False makes them 0."),
+}  # fmt: skip
+_GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    """add sub mul div remainder maximum minimum eq ne lt le gt ge logical_and logical_or hypot
+    outer""": _OPERANDS,
+    "matmul mm mv dot bmm": {"other": (_LIKE, "The second operand.")},
+    "expand_as reshape_as view_as type_as": {"other": (_LIKE, "The tensor to be like.")},
+    "sum mean var std amax amin logsumexp norm all any": {"dim": _AXES},
+    "argmax argmin prod max min": {"dim": ("int", "The axis; all elements together by default.")},
+    "batch_norm group_norm instance_norm": {
+        "input": ("Tensor of shape (N, C, ...)", "The input."),
+        "eps": ("float", "Added to the variance."),
+        "weight": ("Tensor of shape (C,)", "Factors of the channels."),
+        "bias": ("Tensor of shape (C,)", "Shifts of the channels."),
+    },
+    "layer_norm rms_norm": {
+        "eps": ("float", "Added to the variance."),
+        "weight": ("Tensor of shape normalized_shape", "Factors of the elements."),
+        "bias": ("Tensor of shape normalized_shape", "Shifts of the elements."),
+    },
+    "linear bilinear": {
+        "weight": ("Tensor", "The weights."),
+        "bias": ("Tensor of shape (out_features,)", "Added to the result."),
+    },
+    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout": {
+        "p": ("float", "Probability of a 0."),
+    },
+    "uniform_ normal_ trunc_normal_ constant_ ones_ zeros_ eye_ dirac_ xavier_uniform_"
+    " xavier_normal_ kaiming_uniform_ kaiming_normal_ lecun_uniform_ lecun_normal_ orthogonal_"
+    " sparse_": {
+        "tensor": ("Tensor", "The tensor to write into."),
+        "a": ("float", "Lower end."),
+        "b": ("float", "Upper end."),
+        "gain": ("float", "Factor, see :func:`calculate_gain`."),
+        "mean": ("float", "Mean."),
+        "mode": ('{"fan_in", "fan_out"}', "Keep variances forward or backward."),
+        "nonlinearity": ("str", "What comes after the layer, see :func:`calculate_gain`."),
+        "sparsity": ("float", "Share of zeros in each column."),
+        "std": ("float", "Standard deviation."),
+        "val": ("float", "The value."),
+    },
+    "kaiming_uniform_ kaiming_normal_": {"a": ("float", "The slope of leaky_relu.")},
+}  # fmt: skip
+for _names, _words in _GROUPS.items():
+    for _name in _names.split():
+        PARAMETERS.update({f"{_name}.{key}": value for key, value in _words.items()})
+
+_SAME = "Of the shape of the input."
+_VIEW = "A view of the same values where possible, else a copy."
+_RETURNS: dict[str, tuple[str, str]] = {
+    """abs acos acosh asin asinh atan atanh ceil clamp clip cos cosh erf exp exp2 expm1 floor log
+    log10 log1p log2 neg pow reciprocal relu round rsqrt sigmoid sign sin sinh sqrt square tan tanh
+    trunc cumsum cumprod flip roll masked_fill tril triu scatter_add index_add clone celu elu gelu
+    hardshrink hardsigmoid hardswish hardtanh heaviside leaky_relu log_softmax logsigmoid mish
+    normalize prelu relu6 selu silu softmax softmin softplus softshrink softsign tanhshrink
+    threshold gumbel_softmax dropout dropout1d dropout2d dropout3d alpha_dropout
+    feature_alpha_dropout batch_norm group_norm instance_norm layer_norm rms_norm""":
+        ("Tensor", _SAME),
+    "isnan isinf isfinite": ("Tensor of bool", _SAME),
+    "add sub mul div remainder maximum minimum where atan2 hypot":
+        ("Tensor", "Of the shape that the operands broadcast to."),
+    "eq ne lt le gt ge logical_and logical_or":
+        ("Tensor of bool", "Of the shape that the operands broadcast to."),
+    "sum mean var std amax amin logsumexp norm prod":
+        ("Tensor", "Without the reduced axes, or with size 1 there (``keepdim``)."),
+    "all any": ("Tensor of bool", "Without the reduced axes, or with size 1 there (``keepdim``)."),
+    "argmax argmin": ("Tensor of int64", "Positions."),
+    "argsort": ("Tensor of int64", "Positions, in the shape of the input."),
+    "max min": ("Tensor, or named tuple of values and indices", "A tuple where ``dim`` is given."),
+    "sort topk": ("named tuple of values and indices", "Two tensors."),
+    "matmul mm mv dot bmm": ("Tensor", "Of shape (..., n, m), without the axis of a vector."),
+    "outer": ("Tensor", "Of shape (n, m)."),
+    "trace": ("Tensor", "One number."),
+    """reshape view view_as reshape_as flatten unflatten permute transpose swapaxes movedim t squeeze
+    unsqueeze expand expand_as broadcast_to narrow select diagonal detach contiguous""":
+        ("Tensor", _VIEW),
+    "split chunk unbind": ("tuple of Tensor", "Views of the parts."),
+    "repeat tile repeat_interleave": ("Tensor", "A copy, as large as needed."),
+    "index_select": ("Tensor", "A copy of the slices."),
+    "gather take_along_dim": ("Tensor", "Of the shape of the index."),
+    "masked_select": ("Tensor", "With one axis."),
+    "diag": ("Tensor", "With one axis for a matrix, else a matrix."),
+    "cat concat concatenate stack": ("Tensor", "The tensors in one."),
+    "zeros ones full zeros_like ones_like arange linspace eye from_numpy tensor new_zeros new_full"
+    " as_tensor": ("Tensor", "The new tensor."),
+    "rand randn randint bernoulli": ("Tensor", "Random numbers."),
+    "randperm": ("Tensor of int64", "Of shape (n,)."),
+    "multinomial": ("Tensor of int64", "Of shape (num_samples,) or (n, num_samples)."),
+    "to type_as cpu cuda float double long int bool":
+        ("Tensor or Module", "Converted; itself where nothing changes."),
+    "one_hot": ("Tensor of int64", "With one more axis, of the classes."),
+    "pad": ("Tensor", "The padded tensor."),
+    "glu": ("Tensor", "Half as long along the axis."),
+    "embedding_bag": ("Tensor", "A row for each bag."),
+    "cosine_similarity pairwise_distance": ("Tensor", "One number for each pair."),
+    "extra_repr": ("str", "Shown in the brackets of ``repr``."),
+    "forward": ("Tensor", "The output."),
+    "linear bilinear": ("Tensor", "Of shape (..., out_features)."),
+    "embedding": ("Tensor", "Of shape (*input.shape, embedding_dim)."),
+}  # fmt: skip
+RETURNS = {name: value for names, value in _RETURNS.items() for name in names.split()}
+_BY_TYPE = {
+    "Module": "This module.",
+    "Generator": "The generator.",
+    "Handle": "Its ``remove()`` removes the hook.",
+}
+_LOSS = 'One number, or the losses of the elements where ``reduction`` is ``"none"``.'
+
+_HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
+
+
+def sections(text: str) -> dict[str, str]:
+    """A docstring by its headings; what comes first is under ``""``."""
+    parts = _HEADING.split(text)
+    return {"": parts[0].strip(), **{k: v.strip("\n") for k, v in zip(parts[1::2], parts[2::2], strict=True)}}
+
+
+def entries(section: str) -> dict[str, str]:
+    """The entries of a section of parameters, by the names at their head."""
+    found: dict[str, str] = {}
+    head = ""
+    for line in section.splitlines():
+        if line and not line.startswith(" "):
+            head = line.partition(" : ")[0]
+            found[head] = line
+        elif line:
+            found[head] += "\n" + line
+    return found
+
+
+def assembled(parts: dict[str, str]) -> str:
+    """A docstring from its sections, in numpydoc's order."""
+    first = ("Parameters", "Attributes", "Returns", "Yields")
+    order = dict.fromkeys((*first, *(name for name in parts if name != "Examples"), "Examples"))
+    lines = [parts[""]]
+    lines += [f"{k}\n{'-' * len(k)}\n{parts[k]}" for k in order if k and parts.get(k)]
+    return "\n\n".join(lines) + "\n"
+
+
+def _default(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return ""
+    if value is None:
+        return ", optional"
+    return f', default="{value}"' if isinstance(value, str) else f", default={value}"
+
+
+def parameters(name: str, signature: inspect.Signature, own: dict[str, str]) -> str:
+    """A section of parameters: the docstring's own entries, then those that this module knows."""
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    heads = {one: head for head in own for one in head.split(", ")}
+    lines: list[str] = []
+    for argument, parameter in signature.parameters.items():
+        if argument in ("self", "cls"):
+            continue
+        key = stars.get(parameter.kind, "") + argument
+        known = PARAMETERS.get(f"{name}.{key}") or PARAMETERS.get(key)
+        head = heads.get(key)
+        if head is not None:
+            entry = own.pop(head, "")
+            if entry and "\n" not in entry and known:
+                entry += f"\n    {known[1]}"
+            lines += [entry] if entry else []
+        elif known:
+            kind = known[0] + _default(parameter.default)
+            lines.append(f"{key} : {kind}\n    {known[1]}")
+    return "\n".join(lines)
+
+
+def documented(function: Any, signature: inspect.Signature | None = None) -> None:
+    """Complete one docstring in place."""
+    text = function.__doc__
+    if not text:
+        return
+    name = function.__name__
+    parts = sections(inspect.cleandoc(text))
+    if signature is None:
+        signature = inspect.signature(function)
+    parts["Parameters"] = parameters(name, signature, entries(parts.get("Parameters", "")))
+    if not isinstance(function, type) and not {"Returns", "Yields"} & set(parts):
+        kind = signature.return_annotation
+        returned = RETURNS.get(name)
+        if "reduction" in signature.parameters:
+            returned = ("Tensor", _LOSS)
+        elif name.endswith("_") and kind == "Tensor":
+            returned = ("Tensor", "The tensor itself.")
+        elif str(kind) in _BY_TYPE:
+            returned = (str(kind), _BY_TYPE[str(kind)])
+        if returned and kind not in ("None", None):
+            parts["Returns"] = f"{returned[0]}\n    {returned[1]}"
+    elif "Returns" in parts and "\n" not in parts["Returns"] and name in RETURNS:
+        parts["Returns"] += f"\n    {RETURNS[name][1]}"
+    if "Examples" not in parts and name in EXAMPLES.get(function.__module__.rpartition(".")[0], {}):
+        parts["Examples"] = EXAMPLES[function.__module__.rpartition(".")[0]][name]
+    function.__doc__ = assembled(parts)
+
+
+def as_function(method: Any, function: Any) -> None:
+    """Give a function of a tensor the signature and docstring of the tensor's method."""
+    signature = inspect.signature(method)
+    first = inspect.Parameter("input", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    function.__signature__ = signature.replace(
+        parameters=[first, *list(signature.parameters.values())[1:]]
+    )
+    parts = sections(inspect.cleandoc(method.__doc__ or ""))
+    rest = parts.get("Parameters", "")
+    parts["Parameters"] = "\n".join(filter(None, [f"input : {_LIKE}\n    The tensor.", rest]))
+    function.__doc__ = assembled(parts)
+
+
+def complete(namespace: dict[str, Any]) -> None:
+    """Complete the docstrings of a module's public functions and of the methods of its classes."""
+    here = namespace["__name__"]
+    for name, value in list(namespace.items()):
+        if isinstance(value, type) and value.__module__ == here:
+            _complete_class(value)
+        elif inspect.isfunction(value) and value.__module__ == here and not name.startswith("_"):
+            documented(value)
+
+
+def _complete_class(value: type) -> None:
+    for name, member in list(vars(value).items()):
+        function = getattr(member, "__func__", member)
+        if inspect.isfunction(function) and not name.startswith("_"):
+            documented(function)
+    if value.__doc__ and not value.__name__.startswith("_"):
+        documented(value)
