@@ -72,7 +72,7 @@ def check_values(
     first_row: int = 0,
     allow_nan: bool = False,
     whole: bool = False,
-    squared: bool = True,
+    squared: Any = True,
 ) -> bool:
     """Raise where X holds NaN, inf, or values whose squares overflow or underflow.
 
@@ -90,8 +90,9 @@ def check_values(
         Whether NaN is a missing entry rather than an error; inf is always an error.
     whole : bool, default=False
         Whether these are all rows of a fit; values of a chunk, or in ``predict``, may be tiny.
-    squared : bool, default=True
-        Whether the model squares what it is given, so that the range of magnitudes is limited.
+    squared : bool or dtype, default=True
+        Whether the model squares what it is given, so that the range of magnitudes is limited, and
+        in which dtype if not in that of X.
 
     Returns
     -------
@@ -110,9 +111,10 @@ def check_values(
     ``u^2`` must keep all its digits: beyond that a fit would be silently wrong.
     """
     stored = X.data if is_sparse(X) else X
-    double = stored.dtype.itemsize == 8
+    dtype = stored.dtype if isinstance(squared, bool) else np.dtype(squared)
+    double = dtype.itemsize == 8
     terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
-    least, most = _ROOTS.get(stored.dtype, (0.0, np.inf))
+    least, most = _ROOTS.get(dtype, (0.0, np.inf))
     if type(stored) is np.ndarray and stored.dtype in _ROOTS:
         # One pass settles nearly all: u is between |X| / sqrt(n) and |X|.
         size = _norm(stored)
@@ -126,9 +128,9 @@ def check_values(
         return missing
     if top * sqrt(terms) > most or (whole and 0 < top < least):
         hint = "scale X" if double else "scale X, or pass float64"
-        what = f"small enough to be squared in {stored.dtype}"
+        what = f"small enough to be squared in {dtype}"
         if top < 1:
-            what = f"large enough to be squared in {stored.dtype}"
+            what = f"large enough to be squared in {dtype}"
         raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
     return missing
 
@@ -215,7 +217,7 @@ def check_X(
     accept_sparse: bool = True,
     allow_nan: bool = False,
     min_rows: int = 1,
-    squared: bool = True,
+    squared: Any = True,
 ) -> tuple[Any, bool | None]:
     """Check X and keep or compare the names and number of its features.
 
@@ -234,7 +236,7 @@ def check_X(
         Whether NaN is a missing entry rather than an error; inf is always an error.
     min_rows : int, default=1
         Fewest rows.
-    squared : bool, default=True
+    squared : bool or dtype, default=True
         As in `check_values`.
 
     Returns
@@ -339,7 +341,7 @@ def chunk_check(
     *,
     accept_sparse: bool = True,
     allow_nan: bool = False,
-    squared: bool = True,
+    squared: Any = True,
 ) -> Any:
     """The ``validate`` of a source: `check_chunk` with all but the chunk filled in, picklable.
 
@@ -370,7 +372,7 @@ def check_chunk(
     names: Any,
     accept_sparse: bool,
     allow_nan: bool,
-    squared: bool,
+    squared: Any,
 ) -> Any:
     """Raise where a chunk of a stream cannot be used; `first_row` is its place in X."""
     if is_sparse(X) and not accept_sparse:

@@ -138,7 +138,9 @@ def _sparse_moments(X: Any, sample_weight: Any) -> Moments:
         return np.bincount(X.indices, weights=values, minlength=d)
 
     there = ~np.isnan(data)
-    zeros = np.maximum(total - add(weight), 0.0)
+    # Rounding must not leave a column that is stored in every row some weight of zeros.
+    full = np.bincount(X.indices, minlength=d) == X.shape[0]
+    zeros = np.where(full, 0.0, np.maximum(total - add(weight), 0.0))
     weight, data = weight * there, np.where(there, data, 0.0)
     n = add(weight) + zeros
     some = np.where(n > 0, n, 1.0)
