@@ -357,3 +357,20 @@ def test_callbacks_see_one_task(model, X):
         if method == "partial_fit":
             again = learned.partial_fit(X).transform(X)
             np.testing.assert_array_equal(again, fitted.partial_fit(X).transform(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layout_is_kept_and_makes_no_difference(model, X, dtype):
+    X = X.astype(dtype)
+    expected = model.fit(X).transform(X)
+    assert expected.flags.c_contiguous
+    columns = model.transform(np.asfortranarray(X))
+    assert columns.flags.f_contiguous
+    np.testing.assert_array_equal(columns, expected)
+    strided = model.transform(np.repeat(X, 2, axis=0)[::2])
+    assert strided.flags.c_contiguous
+    np.testing.assert_array_equal(strided, expected)
+    if hasattr(model, "inverse_transform"):
+        np.testing.assert_array_equal(
+            model.inverse_transform(columns), model.inverse_transform(expected)
+        )

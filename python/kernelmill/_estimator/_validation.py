@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from math import sqrt
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from sklearn import get_config
@@ -36,17 +36,25 @@ _HINTS = {
 }
 
 
-def largest(array: Any) -> float:
-    """The largest magnitude in an array: NaN where it holds NaN, 0 where it is empty.
+def largest(array: Any, skip_nan: bool = False) -> float:
+    """The largest magnitude in an array: NaN where it holds NaN, 0 where it holds nothing.
 
     Two passes without temporaries, for any strides.
     """
     if not array.size:
         return 0.0
     if type(array) is np.ndarray:  # without the layers of array.max()
-        top, bottom = np.maximum.reduce(array, axis=None), np.minimum.reduce(array, axis=None)
-        return max(float(top), -float(bottom))
-    return max(float(array.max()), -float(array.min()))
+        maximum, minimum = (np.fmax, np.fmin) if skip_nan else (np.maximum, np.minimum)
+        top, bottom = maximum.reduce(array, axis=None), minimum.reduce(array, axis=None)
+    elif skip_nan:
+        xp = namespace(array)
+        top, bottom = xp.fmax(array, -np.inf).max(), xp.fmin(array, np.inf).min()
+    else:
+        top, bottom = array.max(), array.min()
+    top, bottom = float(top), -float(bottom)
+    if skip_nan and not top >= -bottom:  # nothing but NaN
+        return 0.0
+    return max(top, bottom)
 
 
 def all_finite(array: Any) -> bool:
@@ -61,7 +69,7 @@ def _norm(array: np.ndarray) -> float:
         with np.errstate(all="ignore"):
             return sqrt(np.dot(flat, flat))
     # Not BLAS: its threads would go on spinning for 0.1 s, and take the cores of the fit.
-    return float(reduction.norm(array))
+    return float(reduction.norm(array.T if array.flags.f_contiguous else array))
 
 
 def check_values(
@@ -122,8 +130,11 @@ def check_values(
             return False
     top, missing = largest(stored), False
     if not top < np.inf:
-        missing = _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
-        top = largest(namespace(stored).nan_to_num(stored, nan=0.0))
+        top = largest(stored, skip_nan=True)
+        if allow_nan and top < np.inf:
+            missing = True
+        else:
+            _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
     if not squared:
         return missing
     if top * sqrt(terms) > most or (whole and 0 < top < least):
@@ -135,28 +146,26 @@ def check_values(
     return missing
 
 
-def _first_bad(array: Any, allow_nan: bool) -> tuple[tuple[int, ...], int] | None:
+def _first_bad(array: Any, allow_nan: bool) -> tuple[tuple[int, ...], int]:
     """Place of the first value that is not finite (or NaN), and how many there are."""
-    first, count = None, 0
+    first: tuple[int, ...] = ()
+    count = 0
     for start in range(0, len(array), _SEARCH_ROWS):
         block = array[start : start + _SEARCH_ROWS]
         bad = np.isinf(block) if allow_nan else ~np.isfinite(block)
         number = int(bad.sum())
-        if number and first is None:
+        if number and not first:
             place = np.unravel_index(int(bad.argmax()), bad.shape)
             first = (start + int(place[0]), *map(int, place[1:]))
         count += number
-    return None if first is None else (first, count)
+    return first, count
 
 
 def _refuse_not_finite(
     X: Any, stored: Any, owner: str, names: Any, first_row: int, allow_nan: bool
-) -> bool:
-    """Raise for the first value that is inf, or NaN where that is not allowed; else True."""
-    bad = _first_bad(stored, allow_nan)
-    if bad is None:
-        return True
-    place, count = bad
+) -> NoReturn:
+    """Raise for the first value that is inf, or NaN where that is not allowed."""
+    place, count = _first_bad(stored, allow_nan)
     value = float(stored[place])
     if is_sparse(X):
         row = int(np.searchsorted(X.indptr, place[0], side="right")) - 1
