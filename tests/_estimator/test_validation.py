@@ -265,6 +265,6 @@ def test_missing_values_do_not_hide_what_else_is_wrong(order):
     with pytest.raises(ValueError, match="finite, got NaN at row 0, column 0 and 1 more"):
         check_values(X, "Owner")
     X[2, 0] = -1e200
-    with pytest.raises(ValueError, match="small enough to be squared in float64, got .* 1e"):
+    with pytest.raises(ValueError, match=r"small enough to be squared in float64, got .* 1e"):
         check_values(X, "Owner", allow_nan=True)
     assert check_values(X, "Owner", allow_nan=True, squared=False)
