@@ -83,7 +83,8 @@ def _draw(context: Context, network: Any, curves: dict[str, list[float]]) -> Non
             f"{name} {values[-1]:.3f}", (len(values), values[-1]), xytext=(4, 0),
             textcoords="offset points", color=color, va="center",
         )  # fmt: skip
-    axes.set(xlabel="Epoch", ylabel="Share of errors", yscale="log", xlim=(1, len(values) * 1.3))
+    axes.set(xlabel="Epoch", ylabel="Share of errors", xlim=(1, len(values) * 1.3))
+    axes.set_ylim(-0.002, 0.15)  # the first epochs are above
     axes.set_title("Errors fall, and stay low on digits never seen", loc="left", color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=MUTED)
