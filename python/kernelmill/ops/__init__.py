@@ -19,6 +19,7 @@ FAMILIES = (
     "linear",
     "softmax",
     "norm",
+    "dropout",
     "elementwise",
     "reduction",
     "random",
