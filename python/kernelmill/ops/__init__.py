@@ -20,6 +20,7 @@ FAMILIES = (
     "softmax",
     "norm",
     "dropout",
+    "embedding",
     "elementwise",
     "reduction",
     "random",
