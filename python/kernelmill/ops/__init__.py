@@ -19,6 +19,8 @@ FAMILIES = (
     "linear",
     "softmax",
     "norm",
+    "dropout",
+    "embedding",
     "elementwise",
     "reduction",
     "optim",
