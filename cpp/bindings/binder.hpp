@@ -37,6 +37,7 @@ std::shared_ptr<void> begin_call(const char* op);
 void define_describe(py::module_& m);
 
 // Each family fills its submodule; module.cpp has one line for each as well.
+void bind_convolution(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_hmm(Family family);
 void bind_kmeans(Family family);

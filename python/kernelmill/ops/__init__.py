@@ -20,6 +20,7 @@ FAMILIES = (
     "elementwise",
     "reduction",
     "optim",
+    "convolution",
     "random",
     "mixture",
     "hmm",
