@@ -38,6 +38,7 @@ void define_describe(py::module_& m);
 
 // Each family fills its submodule; module.cpp has one line for each as well.
 void bind_dropout(Family family);
+void bind_convolution(py::module_& m);
 void bind_elementwise(py::module_& m);
 void bind_embedding(Family family);
 void bind_hmm(Family family);

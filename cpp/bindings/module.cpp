@@ -44,6 +44,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   m.def("available_threads", [] { return available_threads(); });
   m.def("pool_trim", [] { pool_trim(); });
 
+  bind_convolution(m);
   bind_elementwise(m);
   bind_optim(m);
   bind_reduction(m);

@@ -24,6 +24,7 @@ FAMILIES = (
     "elementwise",
     "reduction",
     "optim",
+    "convolution",
     "random",
     "mixture",
     "hmm",
