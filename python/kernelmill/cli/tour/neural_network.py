@@ -97,4 +97,5 @@ def _draw(context: Context, network: Any, curves: dict[str, list[float]]) -> Non
         axes.imshow(kernel, cmap="RdBu", vmin=-limit, vmax=limit)
         axes.axis("off")
     right.suptitle("The 32 filters of the first layer", x=0.02, ha="left", color=INK, size="large")
-    context.save(figure, "digits-network", "learning curves and first filters of a small convolutional network")
+    caption = "learning curves and first filters of a small convolutional network"
+    context.save(figure, "digits-network", caption)
