@@ -187,8 +187,8 @@ void check_targets(const char* op, std::span<const index_t> target, index_t clas
                    index_t ignore_index) {
   for (const index_t t : target) {
     if (t != ignore_index && (t < 0 || t >= classes)) {
-      invalid(op, "target must be in [0, ", classes, ") or ", ignore_index,
-              " (ignore_index), got ", t);
+      invalid(op, "target must be in [0, ", classes, ") or ", ignore_index, " (ignore_index), got ",
+              t);
     }
   }
 }
@@ -329,8 +329,8 @@ double cross_entropy(CubeView<const T> logits, std::span<const index_t> target,
       const bool none = sums.sum[l] == 0;  // no class has any mass
       double loss = 0;
       if (w != 0) {
-        const double q = none ? kInfinity<double>
-                              : log_sum - static_cast<double>(own - sums.shift[l]);
+        const double q =
+            none ? kInfinity<double> : log_sum - static_cast<double>(own - sums.shift[l]);
         loss = (1 - label_smoothing) * w * q;
       }
       if (label_smoothing != 0) {
@@ -347,65 +347,67 @@ double cross_entropy(CubeView<const T> logits, std::span<const index_t> target,
 template <class T>
 void cross_entropy_backward(std::span<const T> dout, CubeView<const T> logits,
                             std::span<const double> lse, std::span<const index_t> target,
-                            std::span<const T> weight, index_t ignore_index,
-                            double label_smoothing, CubeView<T> dlogits) {
+                            std::span<const T> weight, index_t ignore_index, double label_smoothing,
+                            CubeView<T> dlogits) {
   const index_t classes = logits.shape[1];
   check_targets("softmax.cross_entropy_backward", target, classes, ignore_index);
   const Weights<T> weights(weight, classes, label_smoothing);
-  each_panel<T, 1, 1>({logits}, {dlogits}, [&](const Panel& panel, const auto& in,
-                                               const auto& out) {
-    // The log-sum-exp in two parts: x - high is exact near it, where the softmax is large.
-    T high[kLanes], low[kLanes], scale[kLanes];
-    bool flows[kLanes] = {};
-    for (index_t l = 0; l < kLanes; ++l) {
-      const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
-      high[l] = low[l] = scale[l] = T{0};
-      if (l >= panel.positions() && !panel.row) continue;
-      flows[l] = target[i] != ignore_index && dout[i] != T{0};
-      if (!flows[l]) continue;
-      high[l] = lse[i] == -kInfinity<double> ? T{0} : static_cast<T>(lse[i]);
-      low[l] = std::fabs(lse[i]) < kInfinity<double>
-                   ? static_cast<T>(lse[i] - static_cast<double>(high[l]))
-                   : T{0};
-      const double a = (1 - label_smoothing) * weights.of(target[i]);
-      scale[l] = static_cast<T>(static_cast<double>(dout[i]) * (a + weights.each * weights.total));
-    }
-    panel.each([&](index_t s, auto lanes) {
-      const T* const x = in[0][s];
-      T* const to = out[0][s];
+  each_panel<T, 1, 1>(
+      {logits}, {dlogits}, [&](const Panel& panel, const auto& in, const auto& out) {
+        // The log-sum-exp in two parts: x - high is exact near it, where the softmax is large.
+        T high[kLanes], low[kLanes], scale[kLanes];
+        bool flows[kLanes] = {};
+        for (index_t l = 0; l < kLanes; ++l) {
+          const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
+          high[l] = low[l] = scale[l] = T{0};
+          if (l >= panel.positions() && !panel.row) continue;
+          flows[l] = target[i] != ignore_index && dout[i] != T{0};
+          if (!flows[l]) continue;
+          high[l] = lse[i] == -kInfinity<double> ? T{0} : static_cast<T>(lse[i]);
+          low[l] = std::fabs(lse[i]) < kInfinity<double>
+                       ? static_cast<T>(lse[i] - static_cast<double>(high[l]))
+                       : T{0};
+          const double a = (1 - label_smoothing) * weights.of(target[i]);
+          scale[l] =
+              static_cast<T>(static_cast<double>(dout[i]) * (a + weights.each * weights.total));
+        }
+        panel.each([&](index_t s, auto lanes) {
+          const T* const x = in[0][s];
+          T* const to = out[0][s];
 #pragma omp simd
-      for (index_t l = 0; l < lanes; ++l) {
-        const T g = scale[l] * kernelmill::exp((x[l] - high[l]) - low[l]);
-        to[l] = flows[l] ? g : T{0};
-      }
-      if (label_smoothing == 0) return;
-      for (index_t l = 0; l < lanes; ++l) {
-        if (!flows[l]) continue;
-        const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
-        to[l] -= static_cast<T>(static_cast<double>(dout[i]) * weights.each *
-                                weights.of(panel.at(s, l)));
-      }
-    });
-    for (index_t l = 0; l < panel.positions(); ++l) {
-      if (!flows[l]) continue;
-      const auto i = static_cast<std::size_t>(panel.position + l);
-      const index_t t = target[i];
-      T& own = panel.row ? out[0][0][t] : out[0][t][l];
-      own -= static_cast<T>(static_cast<double>(dout[i]) * (1 - label_smoothing) * weights.of(t));
-    }
-  });
+          for (index_t l = 0; l < lanes; ++l) {
+            const T g = scale[l] * kernelmill::exp((x[l] - high[l]) - low[l]);
+            to[l] = flows[l] ? g : T{0};
+          }
+          if (label_smoothing == 0) return;
+          for (index_t l = 0; l < lanes; ++l) {
+            if (!flows[l]) continue;
+            const auto i = static_cast<std::size_t>(panel.position + (panel.row ? 0 : l));
+            to[l] -= static_cast<T>(static_cast<double>(dout[i]) * weights.each *
+                                    weights.of(panel.at(s, l)));
+          }
+        });
+        for (index_t l = 0; l < panel.positions(); ++l) {
+          if (!flows[l]) continue;
+          const auto i = static_cast<std::size_t>(panel.position + l);
+          const index_t t = target[i];
+          T& own = panel.row ? out[0][0][t] : out[0][t][l];
+          own -=
+              static_cast<T>(static_cast<double>(dout[i]) * (1 - label_smoothing) * weights.of(t));
+        }
+      });
 }
 
-#define KERNELMILL_SOFTMAX(T)                                                                     \
-  template void softmax<T>(CubeView<const T>, CubeView<T>);                                       \
-  template void log_softmax<T>(CubeView<const T>, CubeView<T>);                                   \
-  template void softmax_backward<T>(CubeView<const T>, CubeView<const T>, CubeView<T>);           \
-  template void log_softmax_backward<T>(CubeView<const T>, CubeView<const T>, CubeView<T>);       \
-  template double cross_entropy<T>(CubeView<const T>, std::span<const index_t>,                   \
-                                   std::span<const T>, index_t, double, std::span<T>,             \
-                                   std::span<double>);                                            \
-  template void cross_entropy_backward<T>(std::span<const T>, CubeView<const T>,                  \
-                                          std::span<const double>, std::span<const index_t>,      \
+#define KERNELMILL_SOFTMAX(T)                                                                \
+  template void softmax<T>(CubeView<const T>, CubeView<T>);                                  \
+  template void log_softmax<T>(CubeView<const T>, CubeView<T>);                              \
+  template void softmax_backward<T>(CubeView<const T>, CubeView<const T>, CubeView<T>);      \
+  template void log_softmax_backward<T>(CubeView<const T>, CubeView<const T>, CubeView<T>);  \
+  template double cross_entropy<T>(CubeView<const T>, std::span<const index_t>,              \
+                                   std::span<const T>, index_t, double, std::span<T>,        \
+                                   std::span<double>);                                       \
+  template void cross_entropy_backward<T>(std::span<const T>, CubeView<const T>,             \
+                                          std::span<const double>, std::span<const index_t>, \
                                           std::span<const T>, index_t, double, CubeView<T>);
 KERNELMILL_SOFTMAX(float)
 KERNELMILL_SOFTMAX(double)

@@ -25,7 +25,7 @@ double cross_entropy(CubeView<const T> logits, std::span<const index_t> target,
 template <class T>
 void cross_entropy_backward(std::span<const T> dout, CubeView<const T> logits,
                             std::span<const double> lse, std::span<const index_t> target,
-                            std::span<const T> weight, index_t ignore_index,
-                            double label_smoothing, CubeView<T> dlogits);
+                            std::span<const T> weight, index_t ignore_index, double label_smoothing,
+                            CubeView<T> dlogits);
 
 }  // namespace kernelmill::softmax

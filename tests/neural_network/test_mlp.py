@@ -1,4 +1,4 @@
-"""MLPClassifier and MLPRegressor: scikit-learn's numbers from the same weights, and its interface."""
+"""MLPClassifier and MLPRegressor: scikit-learn's numbers from equal weights, its interface."""
 
 import pickle
 import warnings
@@ -174,8 +174,8 @@ def test_order_is_respected_without_shuffling(rng):
 def test_weights_equal_repetition(rng):
     X, y = rng.normal(size=(60, 3)), rng.integers(0, 3, 60)
     w = rng.integers(0, 3, 60)
-    for model in (MLPClassifier(8, solver="lbfgs", alpha=0, random_state=0, max_iter=20),
-                  MLPRegressor(hidden_layer_sizes=8, solver="lbfgs", alpha=0, random_state=0, max_iter=20)):  # fmt: skip
+    options = {"solver": "lbfgs", "alpha": 0, "random_state": 0, "max_iter": 20}
+    for model in (MLPClassifier(8, **options), MLPRegressor(hidden_layer_sizes=8, **options)):
         a = model.fit(X, y, sample_weight=w).coefs_[0]
         b = model.fit(np.repeat(X, w, 0), np.repeat(y, w)).coefs_[0]
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)

@@ -5,7 +5,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kernelmill.neural_network import MLPClassifier, MLPRegressor
 
-_ORDER = "batches are drawn in an order that repeated rows change; without shuffling in one batch see test_mlp.py"
+_ORDER = "batches are drawn in an order that repeated rows change; for all at once see test_mlp.py"
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": _ORDER,
     "check_sample_weight_equivalence_on_sparse_data": _ORDER,

@@ -13,7 +13,8 @@ from kernelmill import nn
 def test_safetensors_round_trip(tmp_path):
     path = tmp_path / "a.safetensors"
     state = {"x": nn.Tensor([[1.0, 2.0]]), "i": nn.Tensor([3]), "b": nn.Tensor([True]),
-             "e": nn.zeros(0, 2), "s": nn.Tensor(2.0), "t": nn.arange(6).reshape(2, 3).T}  # fmt: skip
+             "e": nn.zeros(0, 2), "s": nn.Tensor(2.0), "t": nn.arange(6).reshape(2, 3).T,
+             }  # fmt: skip
     nn.save_file(state, path, {"k": "v"})
     loaded = nn.load_file(path)
     assert set(loaded) == set(state)
@@ -52,10 +53,10 @@ def test_torch_files_run_no_code(tmp_path, capsys):
     assert capsys.readouterr().out == ""
     for payload in (b"", b"junk", pickle.dumps({"a": 1})[:-2]):
         archive(path, payload)
-        with pytest.raises(ValueError, match="torch.save wrote"):
+        with pytest.raises(ValueError, match=r"torch\.save wrote"):
             nn.load_torch(path)
     path.write_bytes(b"no zip")
-    with pytest.raises(ValueError, match="torch.save wrote"):
+    with pytest.raises(ValueError, match=r"torch\.save wrote"):
         nn.load_torch(path)
     with pytest.raises(FileNotFoundError):
         nn.load_torch(tmp_path / "missing.pt")

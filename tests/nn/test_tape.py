@@ -110,7 +110,7 @@ def test_one_of_several_results():
     a, b, c = x.unbind()
     (gb,) = nn.grad((b**2).sum(), b)
     assert np.allclose(gb.data, 2 * b.data)
-    w, v = nn.linalg.eigh(T([[2.0, 1.0], [1.0, 3.0]]))
+    w, _ = nn.linalg.eigh(T([[2.0, 1.0], [1.0, 3.0]]))
     with pytest.raises(NotImplementedError, match="second derivative"):
         w.sum().backward(create_graph=True)
 
@@ -272,7 +272,8 @@ def test_gradcheck_finds_wrong_gradients():
         nn.gradcheck(wrong, x)
     assert not nn.gradcheck(wrong, x, raise_exception=False)
     second = Rule("second", lambda x: x * x * x, lambda g, saved, node: g * (3 * saved[0] ** 2),
-                  {0: ()}, twice=lambda g, saved, node: g * (saved[0].detach() ** 2 * 3))  # fmt: skip
+                  {0: ()},
+                  twice=lambda g, saved, node: g * (saved[0].detach() ** 2 * 3))  # fmt: skip
     assert nn.gradcheck(second, x)
     with pytest.raises(RuntimeError, match="gradients must equal differences"):
         nn.gradgradcheck(second, x)

@@ -83,8 +83,10 @@ def test_forms():
     assert bool(nn.Tensor(1.0))
     for bad, message in [
         (lambda: bool(x), "truth of a tensor"), (lambda: x.item(), "one element"),
-        (lambda: len(nn.Tensor(1.0)), "without axes"), (lambda: iter(nn.Tensor(1.0)), "without axes"),
-        (lambda: nn.Tensor([1.0], True).numpy(), "detach"), (lambda: range(nn.Tensor(1.0)), "integer"),
+        (lambda: len(nn.Tensor(1.0)), "without axes"),
+        (lambda: iter(nn.Tensor(1.0)), "without axes"),
+        (lambda: nn.Tensor([1.0], True).numpy(), "detach"),
+        (lambda: range(nn.Tensor(1.0)), "integer"),
     ]:  # fmt: skip
         with pytest.raises((RuntimeError, TypeError), match=message):
             bad()
@@ -141,7 +143,8 @@ def test_shapes_that_do_not_fit_are_refused():
         (lambda: x @ 2.0, "axes"), (lambda: x.sum((0, 0)), "different axes"),
         (lambda: nn.einsum("ij,jk", x), "a term for each"), (lambda: nn.einsum("i", x), "letter"),
         (lambda: x.flatten(1, 0), "start_dim"), (lambda: x.repeat(2), "at least 2 counts"),
-        (lambda: nn.randint(3, 3), "above low"), (lambda: x.requires_grad_().sum().requires_grad_(False), "keep its gradient"),
+        (lambda: nn.randint(3, 3), "above low"),
+        (lambda: x.requires_grad_().sum().requires_grad_(False), "keep its gradient"),
     ]:  # fmt: skip
         with pytest.raises((RuntimeError, IndexError, ValueError), match=message):
             bad()
@@ -176,4 +179,4 @@ def test_every_public_name_and_method_stands():
     for name in nn.__all__:
         assert getattr(nn, name) is not None
     with pytest.raises(AttributeError):
-        nn.nothing
+        _ = nn.nothing

@@ -321,7 +321,8 @@ def test_cross_entropy_equals_torch(shape, reduction, smoothing, weighted):
     weight = rng.uniform(0.5, 2, classes) if weighted else None
     compare(
         "cross_entropy",
-        lambda x: F.cross_entropy(x, target, weight, reduction=reduction, label_smoothing=smoothing),
+        lambda x: F.cross_entropy(
+            x, target, weight, reduction=reduction, label_smoothing=smoothing),
         lambda x: TF.cross_entropy(
             x, torch.tensor(target), None if weight is None else torch.tensor(weight),
             reduction=reduction, label_smoothing=smoothing),
@@ -338,7 +339,8 @@ def test_cross_entropy_of_probabilities_equals_torch(reduction, smoothing):
             lambda x: F.cross_entropy(x, target, weight, reduction=reduction,
                                       label_smoothing=smoothing),
             lambda x: TF.cross_entropy(x, torch.tensor(target), torch.tensor(weight),
-                                       reduction=reduction, label_smoothing=smoothing), [S])  # fmt: skip
+                                       reduction=reduction, label_smoothing=smoothing),
+                                       [S])  # fmt: skip
 
 
 def test_losses_of_several_inputs_equal_torch():
@@ -362,7 +364,8 @@ def test_losses_of_several_inputs_equal_torch():
                 [S], second=False)  # fmt: skip
     rows = np.array([[1, 0, -1, 2, 3], [4, -1, 0, 0, 0], [0, 1, 2, 3, 4], [2, 3, -1, -1, -1]])
     compare("multilabel_margin", lambda a: F.multilabel_margin_loss(a, rows),
-            lambda a: TF.multilabel_margin_loss(a, torch.tensor(rows)), [S], second=False)  # fmt: skip
+            lambda a: TF.multilabel_margin_loss(a, torch.tensor(rows)), [S],
+            second=False)  # fmt: skip
     compare("pairwise_distance", F.pairwise_distance, TF.pairwise_distance, [S, S])
     compare("cosine_similarity", F.cosine_similarity, TF.cosine_similarity, [S, S])
 
@@ -370,13 +373,15 @@ def test_losses_of_several_inputs_equal_torch():
 @pytest.mark.parametrize("shape", [(6, 4), (4, 4, 3), (2, 4, 3, 5)])
 def test_norms_equal_torch(shape):
     compare("layer_norm", lambda x, w, b: F.layer_norm(x, shape[-1:], w, b),
-            lambda x, w, b: TF.layer_norm(x, shape[-1:], w, b), [shape, shape[-1:], shape[-1:]])  # fmt: skip
+            lambda x, w, b: TF.layer_norm(x, shape[-1:], w, b), [shape, shape[-1:],
+            shape[-1:]])  # fmt: skip
     compare("rms_norm", lambda x, w: F.rms_norm(x, shape[-1:], w, 1e-6),
             lambda x, w: TF.rms_norm(x, shape[-1:], w, 1e-6), [shape, shape[-1:]])  # fmt: skip
     compare("group_norm", lambda x, w, b: F.group_norm(x, 2, w, b),
             lambda x, w, b: TF.group_norm(x, 2, w, b), [shape, (4,), (4,)])  # fmt: skip
     compare("batch_norm", lambda x, w, b: F.batch_norm(x, None, None, w, b, True),
-            lambda x, w, b: TF.batch_norm(x, None, None, w, b, True), [shape, (4,), (4,)])  # fmt: skip
+            lambda x, w, b: TF.batch_norm(x, None, None, w, b, True), [shape, (4,),
+            (4,)])  # fmt: skip
     if len(shape) > 2:
         compare("instance_norm", lambda x: F.instance_norm(x), lambda x: TF.instance_norm(x),
                 [shape])  # fmt: skip
@@ -397,19 +402,22 @@ def test_embeddings_equal_torch():
     compare("embedding", lambda w: F.embedding(index, w, padding_idx=2),
             lambda w: TF.embedding(t, w, padding_idx=2), [(4, 3)])  # fmt: skip
     compare("embedding", lambda w: F.embedding(index, w, scale_grad_by_freq=True),
-            lambda w: TF.embedding(t, w, scale_grad_by_freq=True), [(4, 3)], second=False)  # fmt: skip
+            lambda w: TF.embedding(t, w, scale_grad_by_freq=True), [(4, 3)],
+            second=False)  # fmt: skip
     flat, offsets = np.array([1, 2, 2, 0, 3]), np.array([0, 2, 2])
     for mode in ("sum", "mean", "max"):
         compare(mode, lambda w, mode=mode: F.embedding_bag(flat, w, offsets, mode=mode),
                 lambda w, mode=mode: TF.embedding_bag(torch.tensor(flat), w, torch.tensor(offsets),
-                                                      mode=mode), [(4, 3)], second=False)  # fmt: skip
+                                                      mode=mode), [(4, 3)],
+                                                      second=False)  # fmt: skip
         compare(mode, lambda w, mode=mode: F.embedding_bag(index, w, mode=mode, padding_idx=2),
                 lambda w, mode=mode: TF.embedding_bag(t, w, mode=mode, padding_idx=2), [(4, 3)],
                 second=False)  # fmt: skip
     compare("weighted", lambda w, s: F.embedding_bag(flat, w, offsets, mode="sum",
                                                      per_sample_weights=s),
             lambda w, s: TF.embedding_bag(torch.tensor(flat), w, torch.tensor(offsets), mode="sum",
-                                          per_sample_weights=s), [(4, 3), (5,)], second=False)  # fmt: skip
+                                          per_sample_weights=s), [(4, 3), (5,)],
+                                          second=False)  # fmt: skip
 
 
 def test_batch_norm_layers_keep_torchs_running_statistics():

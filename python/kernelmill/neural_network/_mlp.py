@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -108,6 +109,7 @@ class _Perceptron(Estimator):
         Returns
         -------
         self : object
+            Itself.
 
         Raises
         ------
@@ -209,8 +211,8 @@ class _Perceptron(Estimator):
         )  # fmt: skip
         if len(held) < 2:
             raise ValueError(
-                f"{type(self).__name__}: validation_fraction must leave at least 2 rows to judge by, "
-                f"got {len(held)} of {n} (raise it, or early_stopping=False)"
+                f"{type(self).__name__}: validation_fraction must leave at least 2 rows to judge "
+                f"by, got {len(held)} of {n} (raise it, or early_stopping=False)"
             )
         weight = rows.all_weights()
         validation = (rows.take(held), given[held], None if weight is None else weight[held])
@@ -262,8 +264,7 @@ class _Perceptron(Estimator):
         epochs = 0 if first else self.n_iter_
         trainer = Trainer(self, rows, targets, None, seed, self._loss_name())
         state = trainer.advance(
-            Epoch(**{**vars(start), "epochs": epochs, "best_loss": getattr(self, "best_loss_", np.inf)
-                     if not first else np.inf}), 1,
+            replace(start, epochs=epochs, best_loss=np.inf if first else self.best_loss_), 1
         ).state  # fmt: skip
         self.__dict__.update(self._attributes(state, epochs + 1), _seed=seed)
         return self
@@ -483,14 +484,19 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : array-like of shape (n,) or (n, n_labels)
+            Classes, or 0 or 1 for each label.
         classes : array-like of shape (n_classes,), optional
             All classes that may come; needed in the first call.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
 
         Returns
         -------
         self : object
+            Itself.
 
         Raises
         ------
@@ -523,7 +529,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
             from kernelmill.nn import functional as F
 
             return F.softmax(out, 1).data
-        p = elementwise.logistic(out)  # type: ignore[attr-defined]
+        p = elementwise.logistic(out)
         if self._multilabel:
             return p
         return np.hstack([1 - p, p])
@@ -534,6 +540,7 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
@@ -548,10 +555,12 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
         log_proba : ndarray of shape (n, n_classes)
+            Minus infinity where a probability is 0.
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -562,10 +571,12 @@ class MLPClassifier(ClassifierMixin, _Perceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_labels)
+            Classes, or 0 or 1 for each label.
         """
         return self._labels(self._output(X))
 
@@ -607,7 +618,7 @@ class MLPRegressor(RegressorMixin, _Perceptron):
     >>> from kernelmill.neural_network import MLPRegressor
     >>> X = np.linspace(-2, 2, 200)[:, None]
     >>> y = np.sin(2 * X[:, 0])
-    >>> model = MLPRegressor(hidden_layer_sizes=(30,), solver="lbfgs", random_state=0, max_iter=1000)
+    >>> model = MLPRegressor(hidden_layer_sizes=30, solver="lbfgs", random_state=0, max_iter=999)
     >>> model.fit(X, y).score(X, y) > 0.99
     True
     >>> model.predict([[0.0]]).shape
@@ -683,12 +694,17 @@ class MLPRegressor(RegressorMixin, _Perceptron):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Values.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
 
         Returns
         -------
         self : object
+            Itself.
         """
         return self._partial(X, y, sample_weight, not hasattr(self, "coefs_"))
 
@@ -698,16 +714,18 @@ class MLPRegressor(RegressorMixin, _Perceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_outputs)
+            Values.
         """
         return self._values(self._output(X))
 
     def _values(self, out: np.ndarray) -> np.ndarray:
         if self.loss == "poisson":
-            out = elementwise.exp(out)  # type: ignore[attr-defined]
+            out = elementwise.exp(out)
         return out.ravel() if self._vector else out
 
     def _validation_score(self, X: Any, y: Any, weight: Any, layers: Layers) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,7 +39,7 @@ def initial_layers(sizes: list[int], activation: str, dtype: Any, seed: int) -> 
     rng = generator(seed, 0)
     factor = 2.0 if activation == "logistic" else 6.0
     coefs, intercepts = [], []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         bound = np.sqrt(factor / (fan_in + fan_out))
         coefs.append(rng.uniform(-bound, bound, (fan_in, fan_out)).astype(dtype))
         intercepts.append(rng.uniform(-bound, bound, fan_out).astype(dtype))
@@ -79,7 +80,7 @@ class Network:
         elif self.loss == "binary_log_loss":
             each = F.binary_cross_entropy_with_logits(out, y, reduction="none").sum(1)
         elif self.loss == "poisson":
-            each = (out.exp() - y * out).mean(1)  # type: ignore[attr-defined]
+            each = (out.exp() - y * out).mean(1)
         else:
             each = 0.5 * F.mse_loss(out, y, reduction="none").mean(1)
         if weight is None:

@@ -53,5 +53,5 @@ _PLACES = {
     """,
 }
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
-_NAMES.update({name: name for name in ("functional", "init", "utils")})
+_NAMES.update({name: name for name in ("functional", "init", "optim", "utils")})
 __getattr__, __dir__, __all__ = _lazy(__name__, _NAMES)

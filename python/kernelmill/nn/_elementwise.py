@@ -1,13 +1,14 @@
 """Functions of each element on the tape: the rows of ``ops/elementwise_table.py``, and some more.
 
 A row's gradient is one fused op in the array lane. In the tensor lane it is the row's expression,
-evaluated on tensors: expressions are linear in ``dout``, so the slope is their value at ``dout = 1``.
-Wherever an incoming gradient is 0, nothing flows, even where the slope is infinite: a branch that was
-not taken has no gradient.
+evaluated on tensors: expressions are linear in ``dout``, so the slope is their value at 1. Wherever
+an incoming gradient is 0, nothing flows, even where the slope is infinite: a branch that was not
+taken has no gradient.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from numbers import Number
 from typing import Any
@@ -19,6 +20,7 @@ from ..ops import elementwise as table
 from ..ops._op import _active
 from ..ops.elementwise_table import DERIVATIVES, ROWS
 from . import _tape
+from ._documents import complete
 from ._tape import RESULT, Node, Rule, recording
 
 _default = np.dtype(np.float32)
@@ -60,7 +62,7 @@ def set_default_dtype(dtype: Any) -> None:
 
 # --- one dtype for the operands -------------------------------------------------------------------
 
-cast = Rule(
+cast: Rule = Rule(
     "to",
     lambda x, dtype, source: x.astype(dtype, copy=False),
     lambda g, saved, node: cast(g, dtype=node.options["source"], source=node.options["dtype"]),
@@ -180,7 +182,7 @@ def _elementwise_rule(name: str) -> Rule:
     codes = [compile(expression, f"<d{name}>", "eval") for expression, _, _ in plans]
 
     def backward(g: Any, saved: tuple, node: Node) -> Any:
-        gradients = []
+        gradients: list[Any] = []
         for parent, (expression, op, _), at in zip(node.parents, plans, places, strict=True):
             if parent is None or expression == "0":
                 gradients.append(None)
@@ -193,7 +195,7 @@ def _elementwise_rule(name: str) -> Rule:
     def twice(g: Any, saved: tuple, node: Node) -> Any:
         one = _tape.Tensor(namespace(g.data).ones((), g.data.dtype))
         values = {**dict(zip(order, saved, strict=True)), "dout": one}
-        gradients = []
+        gradients: list[Any] = []
         for parent, (expression, _, _), code in zip(node.parents, plans, codes, strict=True):
             if parent is None or expression == "0":
                 gradients.append(None)
@@ -207,7 +209,7 @@ def _elementwise_rule(name: str) -> Rule:
 
 
 _GUARDED = direct(getattr(table, str(DERIVATIVES["multiply"]["x"].row)))
-gate = Rule(
+gate: Rule = Rule(
     "gate",  # a gradient times a slope, nothing where the gradient is 0
     lambda g, slope: _GUARDED(g, slope),
     lambda g, saved, node: (
@@ -349,7 +351,7 @@ def _select(condition: Any, x: float, y: Any) -> Any:
     return namespace(y).where(condition, y.dtype.type(x), y)
 
 
-power = Rule(
+power: Rule = Rule(
     "power", _power_forward, _power_backward, {0: (), 1: (), RESULT: (1,)}, broadcasts=True
 )
 
@@ -372,7 +374,7 @@ def _largest(x: Any, y: Any) -> Any:
     return xp.where(big == 0, big.dtype.type(1), big)
 
 
-arctan2 = Rule(
+arctan2: Rule = Rule(
     "atan2",
     lambda y, x: np.asarray(np.arctan2(y, x)) if not is_cupy(y) else namespace(y).arctan2(y, x),
     _angle_backward,
@@ -390,7 +392,7 @@ def _hypot_backward(g: Any, saved: tuple, node: Node) -> Any:
     )
 
 
-hypot = Rule(
+hypot: Rule = Rule(
     "hypot",
     lambda x, y: namespace(x).asarray(namespace(x).hypot(x, y)),
     _hypot_backward,
@@ -399,7 +401,7 @@ hypot = Rule(
 )
 
 _LANGUAGE: dict[str, Callable] = {
-    name: (lambda name: lambda *v: apply(name, *v))(name)
+    name: functools.partial(lambda name, *v: apply(name, *v), name)
     for name in (
         "abs", "clip", "erf", "exp", "expm1", "log", "log1p", "logistic", "maximum", "minimum",
         "sqrt", "tanh",
@@ -418,21 +420,12 @@ def compare(name: str, x: Any, y: Any) -> Any:
 
 def arithmetic(name: str, x: Any, y: Any) -> Any:
     """One of the four operations, or power, remainder and floor division."""
-    tensor = _tape.Tensor
-    if name in _FAST:
-        a, b = x, y
-        if isinstance(x, tensor) and isinstance(y, tensor):
-            if x.data.dtype is y.data.dtype and x.data.ndim and y.data.ndim:
-                return RULES[name](a, b) if x.data.dtype.kind == "f" else _whole(name, x, y)
-        elif type(y) is float or type(y) is int:
-            if x.data.dtype.kind == "f":
-                return RULES[name](a, b)
-    elif name == "power":
+    if name == "power":
         return _to_power(x, y)
     for v in (x, y):
-        if not (isinstance(v, tensor) or _is_number(v) or hasattr(v, "__array__") or is_cupy(v)):
-            if not isinstance(v, list | tuple):
-                return NotImplemented
+        known = isinstance(v, _tape.Tensor | list | tuple) or _is_number(v)
+        if not (known or hasattr(v, "__array__") or is_cupy(v)):
+            return NotImplemented
     (x, y), dtype = unified((x, y), floating=name == "divide")
     if dtype.kind != "f":
         return _whole(name, x, y)
@@ -571,3 +564,6 @@ def binary_methods() -> dict[str, Callable]:
 def recorded(value: Any) -> bool:
     """Whether an operation on this tensor is recorded now."""
     return value._node is not None and recording.get()
+
+
+complete(globals())

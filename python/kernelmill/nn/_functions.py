@@ -1,4 +1,4 @@
-"""Functions on tensors under torch's names: most are the tensor's methods, on anything array-like."""
+"""Functions on tensors under torch's names: mostly the tensor's methods, on array-likes."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ zeros_like = _like(zeros)
 ones_like = _like(ones)
 
 
-def arange(start: float, end: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
+def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
     """Numbers from ``start`` to below ``end``.
 
     Examples
@@ -220,7 +220,7 @@ def arange(start: float, end: float | None = None, step: float = 1, dtype: Any =
     >>> nn.arange(3).tolist()
     [0, 1, 2]
     """
-    values = np.arange(start, dtype=dtype) if end is None else np.arange(start, end, step, dtype)
+    values = np.arange(start, dtype=dtype) if end is None else np.arange(start, end, step, dtype)  # type: ignore[call-overload]
     if dtype is None and values.dtype == np.float64:
         values = values.astype(get_default_dtype())
     return Tensor(values)
@@ -264,4 +264,6 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 concat = concatenate = cat
+
+complete(globals())
 __all__ = ["as_tensor", "stack", "tensor"]

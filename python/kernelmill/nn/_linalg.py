@@ -13,6 +13,7 @@ import numpy as np
 from .._arrays import namespace
 from ..ops import matmul as products
 from . import _tape
+from ._documents import complete
 from ._elementwise import unified
 from ._shape import broadcast, getitem, putitem, reshape, swap_last
 from ._tape import ALL, RESULT, Node, Rule, sum_to
@@ -46,7 +47,7 @@ def _multiply_backward(g: Any, saved: tuple, node: Node) -> Any:
     return da, db
 
 
-matmul = Rule("matmul", _multiply, _multiply_backward, {0: (1,), 1: (0,)})
+matmul: Rule = Rule("matmul", _multiply, _multiply_backward, {0: (1,), 1: (0,)})
 
 
 def _matrix_product(a: Any, b: Any) -> Any:
@@ -123,7 +124,7 @@ def _einsum_backward(g: Any, saved: tuple, node: Node) -> Any:
         inner = "".join(c for c in terms[i] if c in known)
         # An axis of size 1 may have been stretched: its gradient is summed by sum_to.
         d = _contract(g, *values, terms=(result, *others, inner))
-        sizes = {}
+        sizes: dict[str, int] = {}
         for term, value in ((result, g), *zip(others, values, strict=True)):
             for letter, n in zip(term, value.shape, strict=True):
                 sizes[letter] = max(sizes.get(letter, 1), n)
@@ -145,7 +146,7 @@ def _einsum_forward(*operands: Any, terms: tuple[str, ...]) -> Any:
     return xp.asarray(xp.einsum(equation, *operands, optimize=True))
 
 
-_contract = Rule("einsum", _einsum_forward, _einsum_backward, ALL)
+_contract: Rule = Rule("einsum", _einsum_forward, _einsum_backward, ALL)
 
 
 def einsum(equation: str, *operands: Any) -> Any:
@@ -156,7 +157,8 @@ def einsum(equation: str, *operands: Any) -> Any:
     equation : str
         As for ``numpy.einsum``: ``"ij,jk->ik"``; ``...`` stands for axes that broadcast, and a
         letter that comes twice in a term for the diagonal.
-    operands : Tensor or array
+    *operands : Tensor or array
+        The factors.
 
     Examples
     --------
@@ -201,13 +203,13 @@ def _solve_backward(g: Any, saved: tuple, node: Node) -> Any:
     return da, None if node.parents[1] is None else sum_to(db, node.parents[1].shape)
 
 
-inverse = Rule(
+inverse: Rule = Rule(
     "inv",
     lambda x: _lapack(x).inv(x),
     lambda g, saved, node: -matmul(matmul(swap_last(saved[0]), g), swap_last(saved[0])),
     {RESULT: ()},
 )
-solve = Rule("solve", _solve_forward, _solve_backward, {0: (), RESULT: ()})
+solve: Rule = Rule("solve", _solve_forward, _solve_backward, {0: (), RESULT: ()})
 
 
 def _lower_half(x: Any) -> Any:
@@ -225,11 +227,13 @@ def _cholesky_backward(g: Any, saved: tuple, node: Node) -> Any:
     return (half + swap_last(half)) * 0.5
 
 
-cholesky = Rule("cholesky", lambda x: _lapack(x).cholesky(x), _cholesky_backward, {RESULT: ()})
+cholesky: Rule = Rule(
+    "cholesky", lambda x: _lapack(x).cholesky(x), _cholesky_backward, {RESULT: ()}
+)
 
 
 def _determinant_backward(g: Any, saved: tuple, node: Node) -> Any:
-    """The cofactors, from a singular value decomposition: no division, so singular matrices work."""
+    """The cofactors, by singular values: no division, so singular matrices work."""
     x = saved[0]
     xp = namespace(x)
     u, s, vt = xp.linalg.svd(x)
@@ -247,14 +251,14 @@ def _determinant_twice(g: Any, saved: tuple, node: Node) -> Any:
     return outer * swap_last(inverse(x))
 
 
-determinant = Rule(
+determinant: Rule = Rule(
     "det",
     lambda x: namespace(x).asarray(_lapack(x).det(x)),
     _determinant_backward,
     {0: (), RESULT: ()},
     twice=_determinant_twice,
 )
-log_determinant = Rule(
+log_determinant: Rule = Rule(
     "slogdet",
     lambda x: namespace(x).asarray(_lapack(x).slogdet(x)[1]),
     lambda g, saved, node: (
@@ -290,7 +294,7 @@ def _no_second(g: Any, saved: tuple, node: Node) -> Any:
     )
 
 
-eigen = Rule(
+eigen: Rule = Rule(
     "eigh", _eigen_forward, _eigen_backward, extras=True, several=True, twice=_no_second
 )  # fmt: skip
 
@@ -393,4 +397,6 @@ class Linalg:
 
 
 linalg = Linalg()
+
+complete(globals())
 __all__ = ["LinalgMethods", "einsum", "getitem", "linalg", "putitem"]

@@ -10,6 +10,7 @@ import numpy as np
 from .._arrays import namespace
 from ..ops import reduction
 from . import _tape
+from ._documents import complete
 from ._elementwise import _select, gate, raw, to_dtype
 from ._elementwise import get_default_dtype as _default
 from ._shape import axis_of, broadcast, gather_along, getitem, permute, reshape
@@ -42,12 +43,12 @@ def _reduce(name: str) -> Any:
     return forward
 
 
-total = Rule(
+total: Rule = Rule(
     "sum",
     _reduce("sum"),
     lambda g, saved, node: broadcast(_spread(g, node), shape=node.parents[0].shape),
 )
-mean = Rule(
+mean: Rule = Rule(
     "mean",
     _reduce("mean"),
     lambda g, saved, node: broadcast(
@@ -65,8 +66,8 @@ def _extreme_backward(g: Any, saved: tuple, node: Node) -> Any:
     return gate(broadcast(_spread(g, node), shape=x.shape), share.astype(x.dtype))
 
 
-largest = Rule("amax", _reduce("max"), _extreme_backward, {0: (), RESULT: ()})
-smallest = Rule("amin", _reduce("min"), _extreme_backward, {0: (), RESULT: ()})
+largest: Rule = Rule("amax", _reduce("max"), _extreme_backward, {0: (), RESULT: ()})
+smallest: Rule = Rule("amin", _reduce("min"), _extreme_backward, {0: (), RESULT: ()})
 
 
 def _centred(x: Any, axis: tuple[int, ...]) -> Any:
@@ -80,7 +81,7 @@ def _variance_backward(g: Any, saved: tuple, node: Node) -> Any:
     )
 
 
-variance = Rule("var", _reduce("variance"), _variance_backward, {0: ()})
+variance: Rule = Rule("var", _reduce("variance"), _variance_backward, {0: ()})
 
 
 def _deviation_backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -92,7 +93,7 @@ def _deviation_backward(g: Any, saved: tuple, node: Node) -> Any:
     )
 
 
-deviation = Rule(
+deviation: Rule = Rule(
     "std",
     lambda x, **options: np.sqrt(_reduce("variance")(x, **options)),
     _deviation_backward,
@@ -106,7 +107,9 @@ def _log_sum_exp_backward(g: Any, saved: tuple, node: Node) -> Any:
     return gate(_spread(g, node), raw("exp")(x - _spread(safe, node)))
 
 
-log_sum_exp = Rule("logsumexp", _reduce("logsumexp"), _log_sum_exp_backward, {0: (), RESULT: ()})
+log_sum_exp: Rule = Rule(
+    "logsumexp", _reduce("logsumexp"), _log_sum_exp_backward, {0: (), RESULT: ()}
+)
 
 
 def _norm_backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -115,7 +118,7 @@ def _norm_backward(g: Any, saved: tuple, node: Node) -> Any:
     return x * _spread(g / safe, node)
 
 
-euclidean = Rule("norm", _reduce("norm"), _norm_backward, {0: (), RESULT: ()})
+euclidean: Rule = Rule("norm", _reduce("norm"), _norm_backward, {0: (), RESULT: ()})
 
 
 def _p_norm_forward(x: Any, axis: tuple[int, ...], keepdims: bool, p: float) -> Any:
@@ -124,8 +127,9 @@ def _p_norm_forward(x: Any, axis: tuple[int, ...], keepdims: bool, p: float) -> 
     big = size.max(axis, keepdims=True, initial=0)
     scale = xp.where((big > 0) & (big < math.inf), big, x.dtype.type(1))
     result = scale * ((size / scale) ** p).sum(axis, keepdims=True) ** (1 / p)
-    return xp.asarray(result if keepdims else result.reshape(
-        [n for i, n in enumerate(x.shape) if i not in axis])).astype(x.dtype, copy=False)  # fmt: skip
+    if not keepdims:
+        result = result.reshape([n for i, n in enumerate(x.shape) if i not in axis])
+    return xp.asarray(result).astype(x.dtype, copy=False)
 
 
 def _p_norm_backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -138,7 +142,7 @@ def _p_norm_backward(g: Any, saved: tuple, node: Node) -> Any:
     return gate(_spread(g, node), slope * np.sign(_array(x)))
 
 
-p_norm = Rule("norm", _p_norm_forward, _p_norm_backward, {0: (), RESULT: ()})
+p_norm: Rule = Rule("norm", _p_norm_forward, _p_norm_backward, {0: (), RESULT: ()})
 
 
 # --- running products and sums --------------------------------------------------------------------
@@ -148,7 +152,7 @@ def _reverse(x: Any, axis: int) -> Any:
     return getitem(x, index=(*(slice(None),) * axis, slice(None, None, -1)))
 
 
-cumsum = Rule(
+cumsum: Rule = Rule(
     "cumsum",
     lambda x, axis: namespace(x).cumsum(x, axis, dtype=x.dtype),
     lambda g, saved, node: _reverse(
@@ -188,7 +192,7 @@ def _cumprod_backward(g: Any, saved: tuple, node: Node) -> Any:
     return _products_before(x, axis) * sums
 
 
-cumprod = Rule(
+cumprod: Rule = Rule(
     "cumprod",
     lambda x, axis: namespace(x).cumprod(x, axis, dtype=x.dtype),
     _cumprod_backward,
@@ -207,7 +211,7 @@ def _product_backward(g: Any, saved: tuple, node: Node) -> Any:
     return reshape(g, shape=shape) * others
 
 
-product = Rule(
+product: Rule = Rule(
     "prod",
     lambda x, axis: namespace(x).asarray(x.prod(axis, dtype=x.dtype)),
     _product_backward,
@@ -382,5 +386,5 @@ class ReductionMethods:
         """Whether an element is true."""
         return _tape.Tensor(np.asarray(self.data.any(self._axes("any", dim), keepdims=keepdim)))
 
-
+complete(globals())
 __all__ = ["Extreme", "ReductionMethods", "permute"]

@@ -10,6 +10,7 @@ import numpy as np
 
 from .._arrays import namespace
 from . import _tape
+from ._documents import complete
 from ._tape import Node, Rule, sum_to
 
 # --- rules: given arrays they give arrays, given tensors tensors ----------------------------------
@@ -19,7 +20,7 @@ def _array(value: Any) -> Any:
     return value.data if isinstance(value, _tape.Tensor) else value
 
 
-reshape = Rule(
+reshape: Rule = Rule(
     "reshape",
     lambda x, shape: x.reshape(shape),
     lambda g, saved, node: reshape(g, shape=node.parents[0].shape),
@@ -33,7 +34,7 @@ def _inverse(axes: Sequence[int]) -> tuple[int, ...]:
     return tuple(inverse)
 
 
-permute = Rule(
+permute: Rule = Rule(
     "permute",
     lambda x, axes: x.transpose(axes),
     lambda g, saved, node: permute(g, axes=_inverse(node.options["axes"])),
@@ -46,7 +47,7 @@ def swap_last(x: Any) -> Any:
     return permute(x, axes=(*range(n - 2), n - 1, n - 2))
 
 
-broadcast = Rule(
+broadcast: Rule = Rule(
     "expand",
     lambda x, shape: namespace(x).broadcast_to(x, shape),
     lambda g, saved, node: sum_to(g, node.parents[0].shape),
@@ -77,14 +78,16 @@ def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     return result
 
 
-getitem = Rule(
+getitem: Rule = Rule(
     "getitem",
     _get,
     lambda g, saved, node: putitem(
         g, index=node.options["index"], shape=node.parents[0].shape
     ),
 )  # fmt: skip
-putitem = Rule("putitem", _put, lambda g, saved, node: getitem(g, index=node.options["index"]))
+putitem: Rule = Rule(
+    "putitem", _put, lambda g, saved, node: getitem(g, index=node.options["index"])
+)
 
 
 def _concatenate_backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -97,7 +100,7 @@ def _concatenate_backward(g: Any, saved: tuple, node: Node) -> Any:
     return tuple(gradients)
 
 
-concatenate = Rule(
+concatenate: Rule = Rule(
     "concatenate",
     lambda *xs, axis, sizes: namespace(xs[0]).concatenate(xs, axis),
     _concatenate_backward,
@@ -125,7 +128,7 @@ def _split_backward(g: dict[int, Any], saved: tuple, node: Node) -> Any:
     return concatenate(*parts, axis=axis, sizes=sizes)
 
 
-split = Rule("split", _split_forward, _split_backward, several=True)
+split: Rule = Rule("split", _split_forward, _split_backward, several=True)
 
 
 def _along(shape: Sequence[int], index: Any, axis: int) -> tuple:
@@ -152,12 +155,12 @@ def _pad_backward(g: Any, saved: tuple, node: Node) -> Any:
     return getitem(g, index=index)
 
 
-pad = Rule(
+pad: Rule = Rule(
     "pad",
     lambda x, widths, value: namespace(x).pad(x, widths, constant_values=value),
     _pad_backward,
 )
-copy = Rule("clone", lambda x: x.copy(), lambda g, saved, node: g)
+copy: Rule = Rule("clone", lambda x: x.copy(), lambda g, saved, node: g)
 
 
 def axis_of(name: str, axis: Any, rank: int) -> int:
@@ -366,7 +369,15 @@ class ShapeMethods:
         index = _index(index)
         return gather_along(self, index, axis_of("gather", dim, self.ndim))
 
-    take_along_dim = lambda self, indices, dim: self.gather(dim, indices)  # noqa: E731
+    def take_along_dim(self, indices: Any, dim: int) -> Any:
+        """Like :meth:`gather`, with its arguments in the other order.
+
+        Parameters
+        ----------
+        indices : Tensor or array of int
+            Positions along ``dim``, with the axes of the tensor.
+        """
+        return self.gather(dim, indices)
 
     def scatter_add(self, dim: int, index: Any, src: Any) -> Any:
         """This tensor plus ``src`` added at the places that :meth:`gather` reads."""
@@ -374,14 +385,14 @@ class ShapeMethods:
         axis = axis_of("scatter_add", dim, self.ndim)
         cut = getitem(_tape.Tensor(src) if not isinstance(src, _tape.Tensor) else src,
                       index=tuple(slice(0, n) for n in index.shape))  # fmt: skip
-        return self + putitem(cut, index=_along(self.shape, index, axis), shape=self.shape)  # type: ignore[operator]
+        return self + putitem(cut, index=_along(self.shape, index, axis), shape=self.shape)
 
     def index_add(self, dim: int, index: Any, source: Any) -> Any:
         """This tensor plus slices of ``source`` added at these places of one axis."""
         axis = axis_of("index_add", dim, self.ndim)
         where = (*(slice(None),) * axis, _index(index))
         source = source if isinstance(source, _tape.Tensor) else _tape.Tensor(source)
-        return self + putitem(source, index=where, shape=self.shape)  # type: ignore[operator]
+        return self + putitem(source, index=where, shape=self.shape)
 
     def masked_select(self, mask: Any) -> Any:
         """The elements where the mask is True, one after the other."""
@@ -485,3 +496,6 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
         shapes = sorted({t.shape for t in tensors})
         raise RuntimeError(f"nn.stack: tensors must have one shape, got {shapes or 'none'}")
     return cat([t.unsqueeze(dim) for t in tensors], axis_of("stack", dim, tensors[0].ndim + 1))
+
+
+complete(globals())

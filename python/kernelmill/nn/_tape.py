@@ -1,7 +1,7 @@
 """The tape: what was computed from what, and the way back.
 
 Every tensor that needs a gradient has a node: a :class:`Leaf` where the user made it, a
-:class:`Node` where a :class:`Rule` did. A node knows the nodes of its inputs, never the tensors, and
+:class:`Node` where a :class:`Rule` did. A node knows the nodes of its inputs, not the tensors, and
 a leaf knows its tensor weakly, so there are no cycles of references: a graph is freed with the last
 tensor that can reach it, at once.
 
@@ -16,6 +16,7 @@ again; rules that call fused implementations have a second form for it.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 import weakref
@@ -26,6 +27,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from .._arrays import namespace
+from ._documents import complete
 
 next_number = itertools.count(1).__next__  # atomic: threads may record at the same time
 recording: ContextVar[bool] = ContextVar("kernelmill_recording", default=True)
@@ -215,8 +217,6 @@ class _Recording:
         recording.reset(self._tokens.pop())
 
     def __call__(self, function: Callable) -> Callable:
-        import functools
-
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
             with type(self)(self.mode):
@@ -234,9 +234,15 @@ def _recording(name: str, fixed: bool | None, about: str, example: str) -> Calla
         return _Recording(args[0] if fixed is None else fixed)
 
     make.__name__ = make.__qualname__ = name
+    arguments = "The function to decorate, or nothing." if fixed is not None else "True or False."
     make.__doc__ = f"""{about}
 
 Use it in a ``with`` statement or as a decorator. It holds for the current thread only.
+
+Parameters
+----------
+*args
+    {arguments}
 
 Examples
 --------
@@ -295,7 +301,11 @@ def written(tensors: Sequence[Any]) -> None:
     for tensor in tensors:
         owner = _owner(tensor.data)
         key = id(owner)
-        _writes[key] = (number, weakref.ref(owner, lambda _, key=key: _writes.pop(key, None)))
+        _writes[key] = (number, weakref.ref(owner, functools.partial(_forget, key)))
+
+
+def _forget(key: int, _: Any) -> None:
+    _writes.pop(key, None)
 
 
 def _check_unwritten(node: Node) -> None:
@@ -364,8 +374,8 @@ def _check_result(rule: Rule, arrays: Sequence, result: Any) -> None:
 def _check_gradients(node: Node, g: Any, gradients: tuple) -> None:
     if any(map(_has_nan, gradients)) and not _has_nan(g):
         raise RuntimeError(
-            f"nn.{node.rule.name}: the gradient must not be the first NaN, got NaN from an incoming "
-            "gradient without NaN" + (f" (in layer {node.layer})" if node.layer else "")
+            f"nn.{node.rule.name}: the gradient must not be the first NaN, got NaN from an "
+            "incoming gradient without NaN" + (f" (in layer {node.layer})" if node.layer else "")
         )
 
 
@@ -605,7 +615,8 @@ def _seed(caller: str, output: Any, gradient: Any, create_graph: bool) -> Any:
         g = xp.asarray(g, dtype=output.data.dtype)
         if g.shape != output.data.shape:
             raise RuntimeError(
-                f"{caller}: gradient must have the output's shape {output.data.shape}, got {g.shape}"
+                f"{caller}: gradient must have the output's shape {output.data.shape}, got "
+                f"{g.shape}"
             )
     if create_graph:
         return gradient if isinstance(gradient, Tensor) else Tensor(g)
@@ -639,7 +650,9 @@ def grad(
 
     Parameters
     ----------
-    outputs, inputs : Tensor or sequence of Tensor
+    outputs : Tensor or sequence of Tensor
+    inputs : Tensor or sequence of Tensor
+        What is differentiated by.
     grad_outputs : Tensor, array or sequence of them, optional
         Weights of the outputs, in their shapes; ones by default, where an output is one number.
     retain_graph : bool, optional
@@ -699,7 +712,7 @@ def grad(
     return results
 
 
-alias = Rule("alias", lambda x: x, lambda g, saved, node: g)
+alias: Rule = Rule("alias", lambda x: x, lambda g, saved, node: g)
 
 
 def recomputed(composition: Callable, inputs: int) -> Callable:
@@ -720,3 +733,6 @@ def recomputed(composition: Callable, inputs: int) -> Callable:
         return tuple(gradients) if len(gradients) > 1 else gradients[0]
 
     return twice
+
+
+complete(globals())

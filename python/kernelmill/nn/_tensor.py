@@ -9,6 +9,7 @@ import numpy as np
 
 from .._arrays import exchanged, is_cupy, namespace, to_host
 from . import _tape
+from ._documents import complete
 from ._elementwise import (
     apply,
     arithmetic,
@@ -494,6 +495,7 @@ def _in_place(method: str, name: str) -> Callable[..., Any]:
     def operate(self: Any, *others: Any) -> Any:
         return self._replace(method, getattr(self.detach(), name)(*others))
 
+    operate.__name__ = operate.__qualname__ = method
     operate.__doc__ = f"Like :meth:`{name}`, written into this tensor."
     return operate
 
@@ -519,8 +521,6 @@ _COMPARED = {
     "ge": "greater_equal", "logical_and": "logical_and", "logical_or": "logical_or",
 }  # fmt: skip
 
-_KINDS = {"isnan": "NaN", "isinf": "infinite", "isfinite": "finite"}
-
 
 def _method(name: str, about: str, function: Callable[..., Any]) -> None:
     function.__name__ = function.__qualname__ = name
@@ -528,9 +528,9 @@ def _method(name: str, about: str, function: Callable[..., Any]) -> None:
     setattr(Tensor, name, function)
 
 
-def _unary(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _unary(call: Callable[[str, Any], Any], rule: str) -> Callable[[Any], Any]:
     def method(self: Any) -> Any:
-        return call(self)
+        return call(rule, self)
 
     return method
 
@@ -544,22 +544,20 @@ def _binary(call: Callable[[str, Any, Any], Any], rule: str) -> Callable[[Any, A
 
 def _install() -> None:
     for name, rule in _METHODS.items():
-        call = lambda x, rule=rule: apply(rule, x)  # noqa: E731
-        _method(name, f"Apply ``{name}`` to each element.", _unary(call))
+        _method(name, f"Apply ``{name}`` to each element.", _unary(apply, rule))
     for name, rule in _OUTSIDE.items():
-        call = lambda x, rule=rule: raw(rule)(x._floating())  # noqa: E731
-        _method(name, f"Apply ``{name}`` to each element.", _unary(call))
+        call = lambda rule, x: raw(rule)(x._floating())  # noqa: E731
+        _method(name, f"Apply ``{name}`` to each element.", _unary(call, rule))
     for name, rule in _BINARY.items():
         many = apply if rule in ("maximum", "minimum") else arithmetic
         _method(name, f"Apply ``{rule}`` element by element.", _binary(many, rule))
     for name, rule in _COMPARED.items():
         _method(name, f"Apply ``{rule}`` element by element.", _binary(compare, rule))
-    for name in ("isnan", "isinf", "isfinite"):
-        call = lambda x, name=name: Tensor(getattr(namespace(x.data), name)(x.data))  # noqa: E731
-        _method(name, f"Which elements are {_KINDS[name]}.", _unary(call))
+    for name, kind in {"isnan": "NaN", "isinf": "infinite", "isfinite": "finite"}.items():
+        ask = lambda name, x: Tensor(getattr(namespace(x.data), name)(x.data))  # noqa: E731
+        _method(name, f"Which elements are {kind}.", _unary(ask, name))
     for name, dtype in _NAMES.items():
-        call = lambda x, dtype=dtype: x.to(dtype)  # noqa: E731
-        _method(name, f"Convert to {dtype}.", _unary(call))
+        _method(name, f"Convert to {dtype}.", _unary(lambda dtype, x: x.to(dtype), dtype))
     for name, function in binary_methods().items():
         function.__name__ = name
         setattr(Tensor, name, function)
@@ -616,7 +614,7 @@ def _moved(x: Any, device: str) -> Any:
     return to_device(x, "cuda")
 
 
-_move = _tape.Rule(
+_move: _tape.Rule = _tape.Rule(
     "to",
     _moved,
     lambda g, saved, node: _move(g, device="cpu" if node.options["device"] == "cuda" else "cuda"),
@@ -649,5 +647,5 @@ def as_tensor(value: Any) -> Tensor:
     """A tensor over the value's memory; itself where it is one."""
     return value if isinstance(value, Tensor) else Tensor(value)
 
-
+complete(globals())
 __all__ = ["Tensor", "as_tensor", "common_dtype", "tensor"]

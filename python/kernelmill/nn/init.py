@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ._documents import complete
 from ._random import Generator, random_array
 from ._tape import written
 from ._tensor import Tensor
@@ -114,7 +115,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 def eye_(tensor: Tensor) -> Tensor:
     """The identity matrix."""
-    return _write(tensor, np.eye(*tensor.shape))
+    return _write(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
@@ -199,3 +200,6 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01,
     order = random_array("uniform", (rows, columns), np.float64, generator).argsort(axis=0)
     values[order < math.ceil(sparsity * rows)] = 0
     return _write(tensor, values)
+
+
+complete(globals())

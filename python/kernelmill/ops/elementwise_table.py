@@ -79,7 +79,7 @@ class Derivative(NamedTuple):
     """What flows back to one argument: ``row`` applied to the values named in ``arguments``.
 
     ``row`` is None where ``dout`` passes on unchanged or nothing flows (``expression`` is ``"0"``).
-    The expression is linear in ``dout``; the row gives 0 wherever ``dout`` is 0, whatever the slope.
+    The expression is linear in ``dout``; the row gives 0 wherever ``dout`` is 0.
     """
 
     expression: str

@@ -16,9 +16,14 @@ def T(*shape, low=None):
     return nn.Tensor(x if low is None else np.abs(x) + low, requires_grad=True)
 
 
+SIMPLE = """
+    celu elu gelu hardsigmoid hardswish leaky_relu log_softmax logsigmoid mish normalize relu relu6
+    selu sigmoid silu softmax softmin softplus softsign tanh tanhshrink glu hardtanh hardshrink
+    softshrink
+""".split()  # noqa: SIM905
 SIGNS = [1.0, -1.0, 1.0]
 FUNCTIONS = {
-    **{name: (lambda x, name=name: getattr(F, name)(x), [(3, 4)]) for name in ["celu", "elu", "gelu", "hardsigmoid", "hardswish", "leaky_relu", "log_softmax", "logsigmoid", "mish", "normalize", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus", "softsign", "tanh", "tanhshrink", "glu", "hardtanh", "hardshrink", "softshrink"]},
+    **{name: (lambda x, name=name: getattr(F, name)(x), [(3, 4)]) for name in SIMPLE},
     "gelu_tanh": (lambda x: F.gelu(x, "tanh"), [(3, 4)]),
     "prelu": (F.prelu, [(2, 3, 2), (3,)]),
     "threshold": (lambda x: F.threshold(x, 0.1, 2.0), [(3, 4)]),
@@ -144,7 +149,7 @@ def test_bad_input_is_named():
     x = nn.ones(2, 3)
     for bad, kind, message in [
         (lambda: F.linear(x, nn.ones(2, 4)), RuntimeError, "number of features"),
-        (lambda: F.linear(x, nn.ones(2, 3), nn.ones(3)), RuntimeError, r"bias must have shape \(2,\)"),
+        (lambda: F.linear(x, nn.ones(2, 3), nn.ones(3)), RuntimeError, r"bias must have shape"),
         (lambda: F.cross_entropy(x, [0, 3]), ValueError, r"in \[0, 3\) or -100"),
         (lambda: F.nll_loss(x, [0, 3]), ValueError, r"in \[0, 3\) or -100"),
         (lambda: F.cross_entropy(x, [0]), ValueError, r"shape \(2,\)"),
@@ -167,10 +172,10 @@ def test_bad_input_is_named():
         (lambda: F.embedding_bag([0], x), ValueError, "offsets must be given"),
         (lambda: F.embedding_bag([[0]], x, [0]), ValueError, "offsets must be None"),
         (lambda: F.embedding_bag([[0]], x, mode="x"), ValueError, "mode"),
-        (lambda: F.embedding_bag([[0]], x, per_sample_weights=nn.ones(1, 1)), NotImplementedError, "sum"),
+        (lambda: F.embedding_bag([[0]], x, per_sample_weights=x), NotImplementedError, "sum"),
         (lambda: F.layer_norm(x, 2), RuntimeError, "end with the shape"),
         (lambda: F.group_norm(x, 2), RuntimeError, "equal groups"),
-        (lambda: F.batch_norm(nn.ones(1, 3), None, None, training=True), ValueError, "more than one"),
+        (lambda: F.batch_norm(x[:1], None, None, None, None, True), ValueError, "more than"),
         (lambda: F.batch_norm(x, None, None), ValueError, "running statistics"),
         (lambda: F.instance_norm(nn.ones(2, 3, 1)), ValueError, "more than one"),
         (lambda: F.pad(x, (1,)), RuntimeError, "two numbers"),

@@ -45,7 +45,7 @@ def test_registration():
     assert len(list(net.parameters())) == 5
     del net.scale
     with pytest.raises(AttributeError, match="has no attribute 'scale'"):
-        net.scale
+        _ = net.scale
     with pytest.raises(AttributeError, match="no module"):
         net.get_submodule("heads.z")
     with pytest.raises(AttributeError, match="no parameter"):
@@ -195,7 +195,8 @@ def test_fused_pairs_equal_single_layers(activation):
                     nn.grad(w, [z, *first.parameters()], weight), strict=True):  # fmt: skip
         np.testing.assert_allclose(g.data, h.data, rtol=1e-10, atol=1e-12)
     for g, h in zip(nn.grad(both(x), [x, *first.parameters()], weight),
-                    nn.grad(activation(first(z)), [z, *first.parameters()], weight), strict=True):  # fmt: skip
+                    nn.grad(activation(first(z)), [z, *first.parameters()], weight),
+                    strict=True):  # fmt: skip
         np.testing.assert_allclose(g.data, h.data, rtol=1e-12, atol=1e-13)
     assert nn.gradgradcheck(lambda x: both(x), nn.Tensor(rng.normal(size=(2, 5)), True))
     seen = []

@@ -1,5 +1,6 @@
-"""Functions of networks, as in ``torch.nn.functional``: ``from kernelmill.nn import functional as F``.
+"""Functions of networks, as in ``torch.nn.functional``.
 
+Import them by ``from kernelmill.nn import functional as F``.
 Each layer of :mod:`kernelmill.nn` calls one of them. They take tensors, and plain arrays wherever
 no gradient is needed.
 """

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..._arrays import namespace
 from ...ops import softmax as softmax_ops
+from .._documents import complete
 from .._elementwise import apply, gate, raw, to_dtype, where
 from .._elementwise import get_default_dtype as _default
 from .._random import Generator, random_array
@@ -72,7 +73,7 @@ def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, else ``alpha (e^(x / alpha) - 1)``."""
     x = as_tensor(input)
-    return where(x > 0, x, alpha * (x / alpha).expm1())  # type: ignore[attr-defined]
+    return where(x > 0, x, alpha * (x / alpha).expm1())
 
 
 def gelu(input: Any, approximate: str = "none") -> Tensor:
@@ -85,10 +86,7 @@ def gelu(input: Any, approximate: str = "none") -> Tensor:
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """``log(1 + e^(beta x)) / beta``, and x where ``beta x`` is above the threshold."""
     x = as_tensor(input)
-    if beta == 1:
-        smooth = apply("softplus", x)
-    else:
-        smooth = apply("softplus", x * beta) / beta
+    smooth = apply("softplus", x) if beta == 1 else apply("softplus", x * beta) / beta
     return where(x * beta > threshold, x, smooth)
 
 
@@ -291,3 +289,6 @@ def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> T
     if not math.isfinite(eps) or eps < 0:
         raise RuntimeError(f"F.normalize: eps must not be negative, got {eps}")
     return x / apply("maximum", x.norm(p, dim, keepdim=True), float(eps))
+
+
+complete(globals())

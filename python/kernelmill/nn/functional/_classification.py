@@ -10,6 +10,7 @@ import numpy as np
 from ..._arrays import beside
 from ...ops import reduction as reduction_ops
 from ...ops import softmax as ops
+from .._documents import complete
 from .._elementwise import apply, unified, where
 from .._shape import gather_along
 from .._tape import Node, Rule, recomputed
@@ -133,7 +134,7 @@ def _cross_entropy_composed(
     return _weighted_nll(logp, target, classes, ignore, smoothing, reduction)
 
 
-_cross_entropy = Rule(
+_cross_entropy: Rule = Rule(
     "cross_entropy",
     _cross_entropy_forward,
     _cross_entropy_backward,
@@ -228,12 +229,12 @@ def _bce_backward(g: Any, saved: tuple, node: Node) -> Any:
     dy = None
     if node.parents[1] is not None:
         one = p if isinstance(p, Tensor) else Tensor(p)
-        slope = (1.0 - one).clamp(tiny).log() - one.clamp(tiny).log()  # type: ignore[attr-defined]
+        slope = (1.0 - one).clamp(tiny).log() - one.clamp(tiny).log()
         dy = g * (slope if isinstance(g, Tensor) else slope.data)
     return dp, dy
 
 
-_bce = Rule("binary_cross_entropy", _bce_forward, _bce_backward, {0: (), 1: ()})
+_bce: Rule = Rule("binary_cross_entropy", _bce_forward, _bce_backward, {0: (), 1: ()})
 
 
 def binary_cross_entropy(
@@ -323,3 +324,6 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     if reduction == "batchmean":
         return loss.sum() / max(x.shape[0] if x.ndim else 1, 1)
     return reduced("kl_div", loss, reduction)
+
+
+complete(globals())

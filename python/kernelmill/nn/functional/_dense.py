@@ -12,6 +12,7 @@ import numpy as np
 from ...ops import elementwise
 from ...ops.elementwise_table import DERIVATIVES
 from ...ops.linear import ACTIVATIONS, backward, forward
+from .._documents import complete
 from .._elementwise import RULES, unified
 from .._linalg import einsum, matmul
 from .._shape import getitem, putitem, reshape, swap_last
@@ -99,7 +100,7 @@ def _composed(x: Any, weight: Any, bias: Any, activation: str, parameter: float)
     return _activated(z if bias is None else z + bias, activation, parameter)
 
 
-_dense = Rule(
+_dense: Rule = Rule(
     "linear",
     _dense_forward,
     _dense_backward,
@@ -145,6 +146,12 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     input1, input2 : Tensor of shape (..., in1_features), (..., in2_features)
     weight : Tensor of shape (out_features, in1_features, in2_features)
     bias : Tensor of shape (out_features,), optional
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.functional.bilinear(nn.ones(5, 2), nn.ones(5, 3), nn.ones(4, 2, 3)).shape
+    (5, 4)
     """
     y = einsum("...i,kij,...j->...k", as_tensor(input1), weight, as_tensor(input2))
     return y if bias is None else y + bias
@@ -173,7 +180,7 @@ def _embedding_backward(g: Any, saved: tuple, node: Node) -> Any:
     return putitem(g, index=index, shape=node.parents[0].shape)
 
 
-_embedding = Rule(
+_embedding: Rule = Rule(
     "embedding", lambda w, index, padding: w[index], _embedding_backward
 )  # fmt: skip
 
@@ -257,16 +264,20 @@ def embedding_bag(
     weight : Tensor of shape (num_embeddings, embedding_dim)
     offsets : Tensor of shape (B,), integers, optional
         Where each bag starts.
+    max_norm : float, optional
+    norm_type : float, default=2
+    scale_grad_by_freq : bool, default=False
+        As for :func:`embedding`.
     mode : {"sum", "mean", "max"}
         An empty bag gives 0.
+    sparse : bool, default=False
+        Ignored; present for compatibility with torch. Gradients are dense.
     per_sample_weights : Tensor in the shape of ``input``, optional
         Factors of the rows, for ``"sum"``.
     include_last_offset : bool, default=False
         The last offset is the end of the last bag.
     padding_idx : int, optional
         Rows of this number do not count.
-    max_norm, norm_type, scale_grad_by_freq, sparse
-        As for :func:`embedding`.
 
     Returns
     -------
@@ -394,9 +405,13 @@ def pad(
         limit = {"reflect": n - 1, "circular": n}.get(mode, math.inf)
         if max(width) > limit or n == 0:
             raise RuntimeError(
-                f"F.pad: pad must be at most {limit} along axis {axis} for mode {mode!r}, got {width}"
+                f"F.pad: pad must be at most {limit} along axis {axis} for mode {mode!r}, "
+                f"got {width}"
             )
-        index = np.pad(np.arange(n), (max(width[0], 0), max(width[1], 0)), mode=_MODES[mode])
+        index = np.pad(np.arange(n), (max(width[0], 0), max(width[1], 0)), mode=_MODES[mode])  # type: ignore[call-overload]
         index = index[max(-width[0], 0) : len(index) - max(-width[1], 0)]
         x = x.index_select(axis, index)
     return x
+
+
+complete(globals())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._documents import complete
 from .._elementwise import apply, unified, where
 from .._functions import cat
 from .._tensor import Tensor, as_tensor
@@ -127,7 +128,7 @@ def gaussian_nll_loss(
     if (v.data < 0).any():
         raise ValueError("F.gaussian_nll_loss: var must not be negative, got negative entries")
     v = where(v.data < eps, v.detach() * 0.0 + eps, v)
-    loss = 0.5 * (v.log() + apply("square", x - y) / v)  # type: ignore[attr-defined]
+    loss = 0.5 * (v.log() + apply("square", x - y) / v)
     if full:
         loss = loss + 0.5 * math.log(2 * math.pi)
     return reduced("gaussian_nll_loss", loss, reduction)
@@ -139,10 +140,10 @@ def poisson_nll_loss(
 ) -> Tensor:  # fmt: skip
     """Negative log-likelihood of Poisson distributions with these (logarithms of) means."""
     x, y = as_tensor(input), as_tensor(target)
-    loss = x.exp() - y * x if log_input else x - y * (x + eps).log()  # type: ignore[attr-defined]
+    loss = x.exp() - y * x if log_input else x - y * (x + eps).log()
     if full:  # Stirling's approximation of log y!, for y > 1
         safe = where(y.data > 1, y, 2.0)
-        stirling = safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log()  # type: ignore[attr-defined]
+        stirling = safe * safe.log() - safe + 0.5 * (2 * math.pi * safe).log()
         loss = loss + where(y.data > 1, stirling, 0.0)
     return reduced("poisson_nll_loss", loss, reduction)
 
@@ -272,7 +273,7 @@ def triplet_margin_loss(
     anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0,
     eps: float = 1e-6, swap: bool = False, reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
-    """What the negative example lacks to be further from the anchor, by a margin, than the positive.
+    """What the negative example lacks to be a margin further from the anchor than the positive.
 
     Parameters
     ----------
@@ -296,8 +297,11 @@ def triplet_margin_loss(
 def contrastive_loss(
     x1: Any, x2: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """Squared distances of similar pairs (target 1); of others (0) the square of what they lack to
-    the margin (Hadsell et al. 2006)."""
+    """Squared distances of similar pairs, squared margins of others (Hadsell et al. 2006).
+
+    The loss is ``d^2 / 2`` for target 1 and ``max(0, margin - d)^2 / 2`` for target 0, where d is
+    the Euclidean distance.
+    """
     (a, b), _ = unified((as_tensor(x1), as_tensor(x2)))
     y = as_tensor(target).to(a.dtype)
     distance = (a - b).norm(2, -1)
@@ -336,3 +340,6 @@ def info_nce(
         right = np.zeros(len(q), np.int64)
     loss = -log_softmax(logits, 1).gather(1, right[:, None]).squeeze(1)
     return reduced("info_nce", loss, reduction)
+
+
+complete(globals())

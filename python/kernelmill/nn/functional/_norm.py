@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import namespace
+from .._documents import complete
 from .._reductions import mean as _mean
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
@@ -68,7 +69,7 @@ def _normalise_twice(g: Any, saved: tuple, node: Node) -> Any:
     return d * inverse
 
 
-normalise = Rule(
+normalise: Rule = Rule(
     "normalise",
     _normalise_forward,
     _normalise_backward,
@@ -207,7 +208,7 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("F.batch_norm: running statistics must be given unless training")
-        inverse = (as_tensor(running_var) + eps).rsqrt()  # type: ignore[attr-defined]
+        inverse = (as_tensor(running_var) + eps).rsqrt()
         factor = inverse if weight is None else inverse * as_tensor(weight)
         shift = -as_tensor(running_mean) * factor
         if bias is not None:
@@ -258,3 +259,6 @@ def instance_norm(
             running.copy_(running.data + momentum * (value - running.data))
     y = normalise(x, axis=axes, eps=float(eps), centre=True)
     return _affine(y, weight, bias, _per_channel(x))
+
+
+complete(globals())
