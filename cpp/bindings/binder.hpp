@@ -44,6 +44,7 @@ void bind_linear(Family family);
 void bind_matmul(Family family);
 void bind_mixture(Family family);
 void bind_optim(py::module_& m);
+void bind_norm(Family family);
 void bind_pairwise(Family family);
 void bind_random(Family family);
 void bind_reduction(py::module_& m);

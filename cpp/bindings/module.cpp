@@ -53,6 +53,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   KERNELMILL_FAMILY(linear);
   KERNELMILL_FAMILY(matmul);
   KERNELMILL_FAMILY(mixture);
+  KERNELMILL_FAMILY(norm);
   KERNELMILL_FAMILY(pairwise);
   KERNELMILL_FAMILY(random);
   KERNELMILL_FAMILY(silhouette);

@@ -182,6 +182,13 @@ void sum_exp(const Panel& panel, Steps<const T> x, Steps<T> to, Sums<T>& sums) {
   std::copy_n(sum, kLanes, sums.sum);
 }
 
+template <class T>
+void log_sums(const Panel& panel, const Sums<T>& sums, double (&logs)[kLanes]) {
+#pragma omp simd
+  for (index_t l = 0; l < panel.positions(); ++l) logs[l] = kernelmill::log(sums.sum[l]);
+  std::fill(logs + panel.positions(), logs + kLanes, logs[0]);
+}
+
 // target[i] is a class or ignored, for all positions.
 void check_targets(const char* op, std::span<const index_t> target, index_t classes,
                    index_t ignore_index) {
@@ -232,10 +239,12 @@ void log_softmax(CubeView<const T> x, CubeView<T> y) {
   each_panel<T, 1, 1>({x}, {y}, [](const Panel& panel, const auto& in, const auto& out) {
     Sums<T> sums;
     sum_exp<false, T>(panel, in[0], {}, sums);
+    double logs[kLanes];
+    log_sums(panel, sums, logs);
     T log_sum[kLanes];
     for (index_t l = 0; l < kLanes; ++l) {
       // -inf - 0 is -inf where all entries are.
-      log_sum[l] = sums.sum[l] == 0 ? T{0} : static_cast<T>(kernelmill::log(sums.sum[l]));
+      log_sum[l] = sums.sum[l] == 0 ? T{0} : static_cast<T>(logs[l]);
     }
     const Steps<const T> from = in[0];
     const Steps<T> to = out[0];
@@ -317,9 +326,11 @@ double cross_entropy(CubeView<const T> logits, std::span<const index_t> target,
       });
       panel.combine(spread, [](double a, double b) { return a + b; });
     }
+    double logs[kLanes];
+    log_sums(panel, sums, logs);
     for (index_t l = 0; l < panel.positions(); ++l) {
       const auto i = static_cast<std::size_t>(panel.position + l);
-      const double log_sum = kernelmill::log(sums.sum[l]);
+      const double log_sum = logs[l];
       lse[i] = static_cast<double>(sums.shift[l]) + log_sum;
       const index_t t = target[i];
       losses[i] = T{0};

@@ -77,11 +77,13 @@ def test_no_worse_than_scikit_learn_on_real_data(seed):
     assert ours > 0.94
     X, y = load_diabetes(return_X_y=True)
     A, B, a, b = train_test_split(X, y, random_state=seed)
-    options = {"solver": "lbfgs", "alpha": 10.0, "max_iter": 500, "random_state": seed}
+    options = {"solver": "lbfgs", "alpha": 3000.0, "max_iter": 500, "random_state": seed}
     scale = StandardScaler().fit(A)
     ours = MLPRegressor(hidden_layer_sizes=10, **options).fit(scale.transform(A), a)
     peer = peers.MLPRegressor(hidden_layer_sizes=10, **options).fit(scale.transform(A), a)
-    assert ours.score(scale.transform(B), b) > peer.score(scale.transform(B), b) - 0.1
+    # So much decay leaves about one optimum, whatever the start.
+    assert ours.score(scale.transform(B), b) > peer.score(scale.transform(B), b) - 0.05
+    assert ours.score(scale.transform(B), b) > 0.3
 
 
 def test_solvers_learn(moons):

@@ -12,13 +12,9 @@ from kernelmill._estimator._climb import Step
 from kernelmill._estimator._random import generator
 from kernelmill.nn import Parameter, Tensor, no_grad, optim
 from kernelmill.nn import functional as F
+from kernelmill.nn.functional._dense import dense
 
-ACTIVATIONS = {
-    "identity": lambda x: x,
-    "logistic": F.sigmoid,
-    "tanh": F.tanh,
-    "relu": F.relu,
-}
+ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 _LEAST_RATE = 1e-6  # an adaptive rate below it ends the fit
 
 
@@ -95,12 +91,9 @@ class Network:
 
 def forward(X: Any, weights: list[Any], biases: list[Any], activation: str) -> Tensor:
     """The output of a perceptron, without the activation of its last layer."""
-    apply = ACTIVATIONS[activation]
     x = X
     for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
-        x = F.linear(x, w, b)
-        if i < len(weights) - 1:
-            x = apply(x)
+        x = dense(x, w, b, activation if i < len(weights) - 1 else "identity")
     return x
 
 
@@ -134,6 +127,16 @@ def make_optimizer(model: Any, network: Network, rate: float, state: Any) -> Any
     return made
 
 
+def _copied(state: dict[str, Any]) -> dict[str, Any]:
+    """The state of an optimiser in memory of its own: the next epoch goes on in the old one."""
+    kept = {
+        key: {name: np.array(value) if hasattr(value, "shape") else value
+              for name, value in one.items()}
+        for key, one in state["state"].items()
+    }  # fmt: skip
+    return {"state": kept, "param_groups": state["param_groups"]}
+
+
 class Trainer:
     """One epoch after another of the stochastic solvers.
 
@@ -153,14 +156,14 @@ class Trainer:
         self.model, self.rows, self.y = model, rows, y
         self.validation, self.seed, self.loss = validation, seed, loss
         self.weight = rows.all_weights()
+        self._live: tuple[Any, Any, Any] = (None, None, None)
         n = rows.count
         self.batch = min(200, n) if model.batch_size == "auto" else min(int(model.batch_size), n)
 
     def advance(self, state: Epoch, most: int) -> Step:
         """One pass over the rows in a new order."""
         model, n = self.model, self.rows.count
-        network = Network(state.layers, model.activation, self.loss)
-        optimizer = make_optimizer(model, network, state.rate, state.optimizer)
+        network, optimizer = self._going_on(state)
         decayed = optimizer.param_groups[0]
         order = np.arange(n)
         if model.shuffle:
@@ -188,16 +191,27 @@ class Trainer:
         after = replace(
             state,
             layers=network.layers(),
-            optimizer=optimizer.state_dict(),
+            optimizer=_copied(optimizer.state_dict()),
             steps=state.steps + n,
             epochs=state.epochs + 1,
             losses=[*state.losses, loss_value],
         )
         after, finished = self._judged(after)
+        self._live = (after.layers, network, optimizer)
         if model.solver == "sgd" and model.learning_rate == "invscaling":
             rate = model.learning_rate_init / (after.steps + 1) ** model.power_t
             after = replace(after, rate=rate)
         return Step(after, loss_value, finished)
+
+    def _going_on(self, state: Epoch) -> tuple[Network, Any]:
+        """The network and the optimiser after an epoch; made anew unless it was the last."""
+        layers, network, optimizer = self._live
+        if layers is not state.layers:
+            network = Network(state.layers, self.model.activation, self.loss)
+            return network, make_optimizer(self.model, network, state.rate, state.optimizer)
+        for group in optimizer.param_groups:
+            group["lr"] = state.rate
+        return network, optimizer
 
     def _judged(self, state: Epoch) -> tuple[Epoch, bool]:
         """Count epochs without gain, and whether the fit is over."""

@@ -7,7 +7,8 @@ keeps in ``torch`` and in ``torch.nn`` is here together. Everything is imported 
 from .._lazy import lazy as _lazy
 
 _PLACES = {
-    "_tape": "detect_anomaly enable_grad grad is_grad_enabled no_grad set_grad_enabled",
+    "_backward": "grad",
+    "_tape": "detect_anomaly enable_grad is_grad_enabled no_grad set_grad_enabled",
     "_tensor": "Tensor as_tensor tensor",
     "_elementwise": "get_default_dtype set_default_dtype where",
     "_linalg": "einsum linalg",

@@ -229,7 +229,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "eye.n": ("int", "Number of rows."),
     "from_numpy.array": ("ndarray", "Not copied."),
     "full.fill_value": ("float", "The value."),
-    "gather.index": (f"{_LIKE} of int", "Positions along ``dim``, with the axes of the tensor."),
+    "gather.index": (f"{_LIKE} of int", "Positions along ``dim``, as for :meth:`gather`."),
     "glu.dim": ("int", "The axis that is halved."),
     "hardtanh.max_val": ("float", "Upper end."),
     "heaviside.value": ("float", "The value at 0."),
@@ -269,7 +269,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "randint.low": ("int", "The smallest number."),
     "randperm.n": ("int", "How many numbers."),
     "reshape.*shape": ("int", "Sizes, one by one or as a tuple; one may be -1."),
-    "scatter_add.index": (f"{_LIKE} of int", "Positions along ``dim``, with the axes of the tensor."),
+    "scatter_add.index": (f"{_LIKE} of int", "Positions along ``dim``, as for :meth:`gather`."),
     "select.index": ("int", "The position."),
     "size.dim": ("int", "One axis; the whole shape by default."),
     "soft_margin_loss.target": _SIGNS,
@@ -457,7 +457,10 @@ def _default(value: Any) -> str:
 
 def parameters(name: str, signature: inspect.Signature, own: dict[str, str]) -> str:
     """A section of parameters: the docstring's own entries, then those that this module knows."""
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    stars: dict[Any, str] = {
+        inspect.Parameter.VAR_POSITIONAL: "*",
+        inspect.Parameter.VAR_KEYWORD: "**",
+    }
     heads = {one: head for head in own for one in head.split(", ")}
     lines: list[str] = []
     for argument, parameter in signature.parameters.items():

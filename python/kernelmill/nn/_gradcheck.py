@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ._backward import grad
 from ._documents import complete
-from ._tape import grad, no_grad
+from ._tape import no_grad
 from ._tensor import Tensor
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._arrays import exchanged, is_cupy, namespace, to_host
-from . import _tape
+from . import _backward, _tape
 from ._documents import complete
 from ._elementwise import (
     apply,
@@ -239,8 +239,6 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
             )
         return type(self), (self.data, self.requires_grad)
 
-    # --- other forms of it ---
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = to_host(self.data)
         return np.array(array, dtype=dtype, copy=copy)
@@ -355,7 +353,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         RuntimeError
             If the tensor depends on nothing that needs a gradient, or the graph was freed.
         """
-        _tape.backward(self, gradient, retain_graph, create_graph)
+        _backward.backward(self, gradient, retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
         """Call ``hook(grad)`` whenever a gradient of this tensor is known.
@@ -561,12 +559,8 @@ def _install() -> None:
     for name, function in binary_methods().items():
         function.__name__ = name
         setattr(Tensor, name, function)
-    for name, rule in {
-        "add": "add",
-        "sub": "subtract",
-        "mul": "multiply",
-        "truediv": "divide",
-    }.items():
+    for name in ("add", "sub", "mul", "truediv"):
+        rule = _BINARY.get(name, "divide")
         setattr(Tensor, f"__i{name}__", _augmented(f"__i{name}__", rule))
     for name in (
         "add",

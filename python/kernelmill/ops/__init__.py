@@ -18,6 +18,7 @@ FAMILIES = (
     "matmul",
     "linear",
     "softmax",
+    "norm",
     "elementwise",
     "reduction",
     "optim",

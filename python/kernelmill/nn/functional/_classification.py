@@ -10,10 +10,11 @@ import numpy as np
 from ..._arrays import beside
 from ...ops import reduction as reduction_ops
 from ...ops import softmax as ops
+from .._backward import recomputed
 from .._documents import complete
 from .._elementwise import apply, unified, where
 from .._shape import gather_along
-from .._tape import Node, Rule, recomputed
+from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
 from ._activation import as_classes, log_softmax
 from ._loss import REDUCTIONS, pair, reduced

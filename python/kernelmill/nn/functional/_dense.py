@@ -12,12 +12,13 @@ import numpy as np
 from ...ops import elementwise
 from ...ops.elementwise_table import DERIVATIVES
 from ...ops.linear import ACTIVATIONS, backward, forward
+from .._backward import recomputed
 from .._documents import complete
 from .._elementwise import RULES, unified
 from .._linalg import einsum, matmul
 from .._shape import getitem, putitem, reshape, swap_last
 from .._shape import pad as _pad
-from .._tape import Node, Rule, recomputed, written
+from .._tape import Node, Rule, written
 from .._tensor import Tensor, as_tensor
 
 

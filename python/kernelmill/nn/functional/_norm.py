@@ -1,92 +1,116 @@
-"""Normalisation by batch, layer, group, instance and root mean square.
+"""Normalisation by batch, layer, group, instance and root mean square: one op each way.
 
-Deviations are taken from the mean before they are squared, and rows are scaled by a power of two
-first where their squares would leave the range of numbers.
+Statistics are accumulated in float64 about the mean, so neither large means nor large values cost
+digits.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..._arrays import namespace
+from ...ops import norm as ops
+from .._backward import recomputed
 from .._documents import complete
 from .._reductions import mean as _mean
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
 
-
-def _scale_of(size: Any) -> Any:
-    """A power of two near each size, 1 where squares are in range anyway."""
-    xp = namespace(size)
-    _, exponent = xp.frexp(size)
-    limit = 60 if size.dtype == np.float32 else 500
-    extreme = (abs(exponent) > limit) & (size > 0) & xp.isfinite(size)
-    return xp.where(extreme, xp.ldexp(size.dtype.type(1), exponent), size.dtype.type(1))
+# --- groups of channels of each sample ------------------------------------------------------------
 
 
-def _normalised(x: Any, axis: tuple[int, ...], eps: float, centre: bool) -> tuple[Any, Any]:
-    """(x - mean) / sqrt(variance + eps), and the factor 1 / sqrt(variance + eps)."""
-    xp = namespace(x)
-    scale = _scale_of(abs(x).max(axis, keepdims=True, initial=0))
-    if (scale != 1).any():
-        x = x / scale
-    wide = x.astype(np.float64)
-    if centre:
-        wide = wide - wide.mean(axis, keepdims=True)
-        wide = wide - wide.mean(axis, keepdims=True)
-    square = (wide * wide).mean(axis, keepdims=True)
-    inverse = 1 / xp.sqrt(square + eps / (scale.astype(np.float64) ** 2))
-    return (wide * inverse).astype(x.dtype), (inverse / scale).astype(x.dtype)
+def _channels(x: Any) -> Any:
+    """An array as (samples, channels, places)."""
+    return x.reshape(x.shape[0], x.shape[1], math.prod(x.shape[2:]))
 
 
-def _normalise_forward(x: Any, axis: tuple[int, ...], eps: float, centre: bool) -> Any:
-    y, inverse = _normalised(x, axis, eps, centre)
-    return y, (y, inverse)
+def _group_forward(x: Any, weight: Any, bias: Any, groups: int, eps: float, centered: bool) -> Any:
+    if type(x) is not np.ndarray:
+        return _group_composed(x, weight, bias, groups, eps, centered), (None, None)
+    y, mean, inverse = ops.group(_channels(x), weight, bias, groups, eps, centered)
+    return y.reshape(x.shape), (mean, inverse)
 
 
-def _normalise_backward(g: Any, saved: tuple, node: Node) -> Any:
-    _, y, inverse = saved
-    axis = node.options["axis"]
-    d = g - y * (g * y).mean(axis, keepdims=True, dtype=np.float64).astype(g.dtype)
-    if node.options["centre"]:
-        d = d - g.mean(axis, keepdims=True, dtype=np.float64).astype(g.dtype)
-    return d * inverse
+def _group_backward(g: Any, saved: tuple, node: Node) -> Any:
+    x, weight, _, mean, inverse = saved
+    centered = node.options["centered"]
+    dx, dweight, dbias = ops.group_backward(
+        _channels(g), _channels(x), mean, inverse, weight, centered
+    )
+    found = (dx.reshape(x.shape), dweight, dbias)
+    return tuple(d if p is not None else None for d, p in zip(found, node.parents, strict=True))
 
 
-def _normalise_twice(g: Any, saved: tuple, node: Node) -> Any:
-    """The same with y and the factor computed from x on the tape."""
-    x = saved[0]
-    axis, eps = node.options["axis"], node.options["eps"]
-    if node.options["centre"]:
+def _per_channel(values: Any, x: Any) -> Any:
+    return values.reshape(1, x.shape[1], *(1,) * (x.ndim - 2))
+
+
+def _scaled(y: Any, weight: Any, bias: Any) -> Any:
+    if weight is not None:
+        y = y * _per_channel(weight, y)
+    return y if bias is None else y + _per_channel(bias, y)
+
+
+def _group_composed(x: Any, weight: Any, bias: Any, groups: int, eps: float, centered: bool) -> Any:
+    rows = x.reshape(x.shape[0], groups, -1)
+    return _scaled(_standard(rows, (2,), eps, centered).reshape(x.shape), weight, bias)
+
+
+def _standard(x: Any, axis: tuple[int, ...], eps: float, centered: bool = True) -> Any:
+    """Mean 0 and variance 1 over axes, in differentiable operations."""
+    if centered:
         x = x - _mean(x, axis=axis, keepdims=True)
-    inverse = (_mean(x * x, axis=axis, keepdims=True) + eps).rsqrt()
-    y = x * inverse
-    d = g - y * _mean(g * y, axis=axis, keepdims=True)
-    if node.options["centre"]:
-        d = d - _mean(g, axis=axis, keepdims=True)
-    return d * inverse
+    return x * (_mean(x * x, axis=axis, keepdims=True) + eps) ** -0.5
 
 
-normalise: Rule = Rule(
-    "normalise",
-    _normalise_forward,
-    _normalise_backward,
-    {0: ()},
-    twice=_normalise_twice,
+_group: Rule = Rule(
+    "group_norm",
+    _group_forward,
+    _group_backward,
+    {0: (), 1: (), 2: ()},
+    twice=recomputed(_group_composed, 3),
+    extras=True,
+)
+
+# --- channels of the batch ------------------------------------------------------------------------
+
+
+def _batch_forward(x: Any, weight: Any, bias: Any, eps: float, running: Any) -> Any:
+    if type(x) is not np.ndarray:
+        return _batch_composed(x, weight, bias, eps, running), (None, None)
+    y, mean, variance, inverse = ops.batch(_channels(x), weight, bias, eps)
+    running(mean, variance)
+    return y.reshape(x.shape), (mean, inverse)
+
+
+def _batch_backward(g: Any, saved: tuple, node: Node) -> Any:
+    x, weight, _, mean, inverse = saved
+    dx, dweight, dbias = ops.batch_backward(
+        _channels(g), _channels(x), mean, inverse, weight, False
+    )
+    found = (dx.reshape(x.shape), dweight, dbias)
+    return tuple(d if p is not None else None for d, p in zip(found, node.parents, strict=True))
+
+
+def _batch_composed(x: Any, weight: Any, bias: Any, eps: float, running: Any) -> Any:
+    return _scaled(_standard(x, (0, *range(2, x.ndim)), eps), weight, bias)
+
+
+_batch: Rule = Rule(
+    "batch_norm",
+    _batch_forward,
+    _batch_backward,
+    {0: (), 1: (), 2: ()},
+    twice=recomputed(_batch_composed, 3),
     extras=True,
 )
 
 
-def _affine(y: Tensor, weight: Any, bias: Any, shape: tuple[int, ...]) -> Tensor:
-    if weight is not None:
-        y = y * as_tensor(weight).reshape(shape)
-    return y if bias is None else y + as_tensor(bias).reshape(shape)
-
-
-def _per_channel(x: Tensor) -> tuple[int, ...]:
-    return (1, x.shape[1], *(1,) * (x.ndim - 2))
+def _beside(x: Tensor, *values: Any) -> list[Any]:
+    """Weights and biases in the dtype of the input."""
+    return [None if v is None else as_tensor(v).to(x.dtype) for v in values]
 
 
 def layer_norm(
@@ -106,9 +130,7 @@ def layer_norm(
     ----------
     Ba, Kiros and Hinton (2016), "Layer normalization".
     """
-    x, axes = _last_axes("layer_norm", input, normalized_shape)
-    y = normalise(x, axis=axes, eps=float(eps), centre=True)
-    return _affine(y, weight, bias, x.shape[x.ndim - len(axes) :])
+    return _over_last("layer_norm", input, normalized_shape, weight, bias, eps, True)
 
 
 def rms_norm(
@@ -118,19 +140,25 @@ def rms_norm(
 
     ``eps`` is the machine epsilon of the dtype by default.
     """
-    x, axes = _last_axes("rms_norm", input, normalized_shape)
     if eps is None:
-        eps = float(np.finfo(x.dtype).eps)
-    y = normalise(x, axis=axes, eps=float(eps), centre=False)
-    return _affine(y, weight, None, x.shape[x.ndim - len(axes) :])
+        eps = float(np.finfo(as_tensor(input).dtype).eps)
+    return _over_last("rms_norm", input, normalized_shape, weight, None, eps, False)
 
 
-def _last_axes(name: str, input: Any, shape: Any) -> tuple[Tensor, tuple[int, ...]]:
+def _over_last(
+    name: str, input: Any, shape: Any, weight: Any, bias: Any, eps: float, centered: bool
+) -> Tensor:
+    """The last axes as channels of one group."""
     x = as_tensor(input)
     wanted = (int(shape),) if hasattr(shape, "__index__") else tuple(shape)
-    if not wanted or x.shape[x.ndim - len(wanted) :] != wanted or len(wanted) > x.ndim:
-        raise RuntimeError(f"F.{name}: input must end with the shape {wanted}, got shape {x.shape}")
-    return x, tuple(range(x.ndim - len(wanted), x.ndim))
+    before = x.ndim - len(wanted)
+    if not wanted or before < 0 or x.shape[before:] != wanted:
+        raise RuntimeError(f"F.{name}: input must end with the shape {wanted}, got {x.shape}")
+    count = math.prod(wanted)
+    rows = x.reshape(math.prod(x.shape[:before]), count)
+    weight, bias = (None if v is None else v.reshape(count) for v in _beside(x, weight, bias))
+    y = _group(rows, weight, bias, groups=1, eps=float(eps), centered=centered)
+    return y if y.shape == x.shape else y.reshape(x.shape)
 
 
 def group_norm(
@@ -152,20 +180,21 @@ def group_norm(
             f"F.group_norm: input must have channels (axis 1) in {num_groups} equal groups, got "
             f"shape {x.shape}"
         )
-    groups = x.reshape(x.shape[0], num_groups, -1)
-    y = normalise(groups, axis=(2,), eps=float(eps), centre=True).reshape(x.shape)
-    return _affine(y, weight, bias, _per_channel(x))
+    weight, bias = _beside(x, weight, bias)
+    return _group(x, weight, bias, groups=int(num_groups), eps=float(eps), centered=True)
 
 
-def _moments(x: Tensor, axes: tuple[int, ...]) -> tuple[Any, Any]:
-    """Means and unbiased variances for the running statistics."""
-    from ...ops import reduction
+def _update(momentum: float, statistics: Any, n: int) -> Any:
+    """Moves running statistics towards those of a batch, whose variance is then of n - 1."""
 
-    n = x.numel() // max(x.shape[1], 1)
-    return (
-        reduction.mean(x.data, axis=axes),
-        reduction.variance(x.data, axis=axes, ddof=1.0 if n > 1 else 0.0),
-    )
+    def update(mean: Any, variance: Any) -> None:
+        if statistics[0] is None:
+            return
+        for running, value in zip(statistics, (mean, variance * (n / max(n - 1, 1))), strict=True):
+            old = running.data
+            running.copy_((old + momentum * (value - old)).astype(old.dtype))
+
+    return update
 
 
 def batch_norm(
@@ -203,8 +232,6 @@ def batch_norm(
     x = as_tensor(input)
     if x.ndim < 2:
         raise ValueError(f"F.batch_norm: input must have channels (axis 1), got shape {x.shape}")
-    shape = _per_channel(x)
-    axes = (0, *range(2, x.ndim))
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("F.batch_norm: running statistics must be given unless training")
@@ -213,18 +240,16 @@ def batch_norm(
         shift = -as_tensor(running_mean) * factor
         if bias is not None:
             shift = shift + as_tensor(bias)
-        return x * factor.reshape(shape) + shift.reshape(shape)
-    if x.numel() == x.shape[1] and x.shape[1]:
+        return _scaled(x, factor.to(x.dtype), shift.to(x.dtype))
+    count = x.numel() // max(x.shape[1], 1)
+    if count == 1:
         raise ValueError(
             "F.batch_norm: there must be more than one value per channel in training, got shape "
             f"{x.shape}"
         )
-    if running_mean is not None and x.numel():
-        mean, variance = _moments(x, axes)
-        for running, value in ((running_mean, mean), (running_var, variance)):
-            running.copy_(running.data + momentum * (value - running.data))
-    y = normalise(x, axis=axes, eps=float(eps), centre=True)
-    return _affine(y, weight, bias, shape)
+    running = _update(momentum, (running_mean, running_var) if count else (None, None), count)
+    weight, bias = _beside(x, weight, bias)
+    return _batch(x, weight, bias, eps=float(eps), running=running)
 
 
 def instance_norm(
@@ -245,20 +270,18 @@ def instance_norm(
     x = as_tensor(input)
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    axes = tuple(range(2, x.ndim))
-    if x.numel() == x.shape[0] * x.shape[1] and x.numel():
+    if x.ndim < 2 or (x.numel() == x.shape[0] * x.shape[1] and x.numel()):
         raise ValueError(
             f"F.instance_norm: there must be more than one value per channel, got shape {x.shape}"
         )
     if running_mean is not None and x.numel():
         from ...ops import reduction
 
+        axes, n = tuple(range(2, x.ndim)), math.prod(x.shape[2:])
         mean = reduction.mean(x.data, axis=axes).mean(0)
-        variance = reduction.variance(x.data, axis=axes, ddof=1.0).mean(0)
-        for running, value in ((running_mean, mean), (running_var, variance)):
-            running.copy_(running.data + momentum * (value - running.data))
-    y = normalise(x, axis=axes, eps=float(eps), centre=True)
-    return _affine(y, weight, bias, _per_channel(x))
+        variance = reduction.variance(x.data, axis=axes).mean(0)
+        _update(momentum, (running_mean, running_var), n)(mean, variance)
+    return group_norm(x, max(x.shape[1], 1), weight, bias, eps)
 
 
 complete(globals())
