@@ -37,7 +37,10 @@ std::shared_ptr<void> begin_call(const char* op);
 void define_describe(py::module_& m);
 
 // Each family fills its submodule; module.cpp has one line for each as well.
+void bind_dropout(Family family);
+void bind_convolution(py::module_& m);
 void bind_elementwise(py::module_& m);
+void bind_embedding(Family family);
 void bind_hmm(Family family);
 void bind_kmeans(Family family);
 void bind_linear(Family family);

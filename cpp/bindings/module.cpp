@@ -44,10 +44,13 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   m.def("available_threads", [] { return available_threads(); });
   m.def("pool_trim", [] { pool_trim(); });
 
+  bind_convolution(m);
   bind_elementwise(m);
   bind_optim(m);
   bind_reduction(m);
 #define KERNELMILL_FAMILY(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name))
+  KERNELMILL_FAMILY(dropout);
+  KERNELMILL_FAMILY(embedding);
   KERNELMILL_FAMILY(hmm);
   KERNELMILL_FAMILY(kmeans);
   KERNELMILL_FAMILY(linear);

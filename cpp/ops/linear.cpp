@@ -1,48 +1,10 @@
 #include "ops/linear.hpp"
 
-#include "ops/elementwise_functions.hpp"  // row_<name>
-#include "ops/matmul.hpp"                 // matmul, Finish
-#include "ops/reduction.hpp"              // column sums
+#include "ops/linear_activations.hpp"  // kActivations
+#include "ops/matmul.hpp"              // matmul, Finish
+#include "ops/reduction.hpp"           // column sums
 
 namespace kernelmill::linear {
-namespace {
-
-template <class T>
-using Activate = void (*)(T*, index_t, T);
-
-template <class T, class F>
-KERNELMILL_INLINE void apply(T* values, index_t count, F f) {
-#pragma omp simd
-  for (index_t i = 0; i < count; ++i) values[i] = f(values[i]);
-}
-
-template <class T, T (*f)(T)>
-void activate(T* values, index_t count, T) {
-  apply(values, count, [](T x) { return f(x); });
-}
-template <class T, T (*f)(T, T)>
-void activate(T* values, index_t count, T parameter) {
-  apply(values, count, [parameter](T x) { return f(x, parameter); });
-}
-
-// In the order of ACTIVATIONS.
-template <class T>
-constexpr Activate<T> kActivations[] = {
-    nullptr,
-    activate<T, elementwise::row_relu<T>>,
-    activate<T, elementwise::row_logistic<T>>,
-    activate<T, elementwise::row_tanh<T>>,
-    activate<T, elementwise::row_gelu<T>>,
-    activate<T, elementwise::row_gelu_tanh<T>>,
-    activate<T, elementwise::row_silu<T>>,
-    activate<T, elementwise::row_leaky_relu<T>>,
-    activate<T, elementwise::row_elu<T>>,
-    activate<T, elementwise::row_selu<T>>,
-    activate<T, elementwise::row_softplus<T>>,
-    activate<T, elementwise::row_log_sigmoid<T>>,
-};
-
-}  // namespace
 
 template <class T>
 void forward(MatrixView<const T> x, MatrixView<const T> weight, std::span<const T> bias,

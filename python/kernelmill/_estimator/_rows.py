@@ -264,7 +264,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     _accepts_streams: ClassVar[bool] = True
     _accepts_missing: ClassVar[bool] = False
     _dtypes: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of the chunks of a stream
-    _squares: ClassVar[bool] = True
+    _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

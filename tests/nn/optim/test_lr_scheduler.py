@@ -36,10 +36,12 @@ def chain(kind):
         s = module.lr_scheduler
         if kind == "sequential":
             parts = [s.LinearLR(optimizer, 0.1, total_iters=10),
-                     s.CosineAnnealingLR(optimizer, 30, 0.01), s.ExponentialLR(optimizer, 0.9)]  # fmt: skip
+                     s.CosineAnnealingLR(optimizer, 30, 0.01),
+                     s.ExponentialLR(optimizer, 0.9)]  # fmt: skip
             return s.SequentialLR(optimizer, parts, [10, 40])
         if kind == "sequential restarts":
-            parts = [s.ConstantLR(optimizer, 0.5, 3), s.CosineAnnealingWarmRestarts(optimizer, 4, 2),
+            parts = [s.ConstantLR(optimizer, 0.5, 3),
+                     s.CosineAnnealingWarmRestarts(optimizer, 4, 2),
                      s.StepLR(optimizer, 7, 0.5)]  # fmt: skip
             return s.SequentialLR(optimizer, parts, [5, 50])
         parts = [s.ConstantLR(optimizer, 0.5, 4), s.ExponentialLR(optimizer, 0.97),
@@ -148,7 +150,9 @@ def test_first_and_last_step():
     assert found[0] == pytest.approx(0.0004)
     assert found[14] == pytest.approx(0.01)
     assert one.get_last_lr()[0] == pytest.approx(4e-8)
-    with pytest.raises(ValueError, match="step must be called at most 49 times"):
+    one.step()  # as a loop does that steps after each of 50 batches
+    assert one.get_last_lr()[0] == pytest.approx(4e-8)
+    with pytest.raises(ValueError, match="step must be called at most 50 times"):
         one.step()
     mine, _ = both("Adagrad")
     restarts = lr_scheduler.CosineAnnealingWarmRestarts(mine, T_0=1, T_mult=2)

@@ -95,12 +95,13 @@ class OneCycleLR(_MomentumCycle):
         return end + (start - end) / 2.0 * (1 + math.cos(math.pi * share))
 
     def get_lr(self) -> list[float]:
-        at = self.last_epoch
-        if at >= self.total_steps:
+        if self.last_epoch > self.total_steps:
             raise ValueError(
-                f"OneCycleLR: step must be called at most {self.total_steps - 1} times, got "
-                f"{at} (raise total_steps)"
+                f"OneCycleLR: step must be called at most {self.total_steps} times, got "
+                f"{self.last_epoch} (raise total_steps)"
             )
+        # A loop that steps after each batch steps once more than there are rates: the last one stays.
+        at = min(self.last_epoch, self.total_steps - 1)
         phase = next(
             (i for i in range(1, len(self._ends)) if at <= self._ends[i][0]), len(self._ends) - 1
         )

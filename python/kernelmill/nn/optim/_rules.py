@@ -63,7 +63,8 @@ class SGD(Optimizer):
         **torch: Any,
     ) -> None:
         chosen = {"lr": lr, "momentum": momentum, "dampening": dampening,
-                  "weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize}  # fmt: skip
+                  "weight_decay": weight_decay, "nesterov": nesterov,
+                  "maximize": maximize}  # fmt: skip
         right = not nesterov or (momentum > 0 and dampening == 0)
         self._check(
             chosen, "momentum", torch=torch,
@@ -116,7 +117,8 @@ class Adagrad(Optimizer):
         **torch: Any,
     ) -> None:
         chosen = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
-                  "initial_accumulator_value": initial_accumulator_value, "maximize": maximize}  # fmt: skip
+                  "initial_accumulator_value": initial_accumulator_value,
+                  "maximize": maximize}  # fmt: skip
         self._check(chosen, "lr_decay", "initial_accumulator_value", torch=torch)
         super().__init__(params, chosen)
 
