@@ -23,8 +23,11 @@ _LATER = {
         TransformerEncoderLayer attention multi_head_attention_forward scaled_dot_product_attention
     """,
     "the CTC loss is not available yet": "CTCLoss ctc_loss",
+    "averages of weights are not available yet": "swa_utils",
 }
 _ABSENT = {
+    "this optimiser is not supported": "ASGD Adafactor Adamax Muon RAdam Rprop",
+    "gradients are dense": "SparseAdam",
     "it needs several devices": "DataParallel SyncBatchNorm parallel",
     "quantised and 8-bit arithmetic is not supported": """
         grouped_mm intrinsic qat quantizable quantized scaled_grouped_mm scaled_mm
@@ -70,12 +73,12 @@ _ABSENT = {
     """,
     "clip_grad_norm_ does both steps": "clip_grads_with_norm_",
     "it is a module of torch's, whose functions are in the package above it": """
-        clip_grad common_types convert_parameters grad parameter stateless
+        clip_grad common_types convert_parameters init parameter stateless
     """,
     "it serves torch's own code": """
-        DType ScalingType SwizzleType assert_int_or_pair boolean_dispatch factory_kwargs
+        ScalingType SwizzleType assert_int_or_pair boolean_dispatch factory_kwargs
         handle_torch_function has_torch_function has_torch_function_unary
-        has_torch_function_variadic
+        has_torch_function_variadic swap_in_optimizer_params_and_state
     """,
 }
 GROUPS = {reason: names.split() for reason, names in {**_LATER, **_ABSENT}.items()}
