@@ -455,3 +455,58 @@ def test_state_of_a_torch_module_loads_and_gives_the_same_numbers(tmp_path):
     other.load_state_dict(nn.load_torch(tmp_path / "weights.pt"))
     np.testing.assert_array_equal(other(x).detach().numpy(), ours(x).detach().numpy())
     assert math.isfinite(float(other(x).sum().item()))
+
+
+CONVOLUTIONS = [
+    # (input, weight, arguments)
+    ((2, 3, 9), (4, 3, 3), {}),
+    ((2, 3, 9), (4, 3, 3), {"stride": 2, "padding": 1, "dilation": 2}),
+    ((2, 4, 7), (6, 2, 2), {"groups": 2, "padding": 2}),
+    ((2, 3, 6, 5), (4, 3, 3, 3), {"padding": 1}),
+    ((1, 3, 8, 7), (2, 3, 1, 1), {}),
+    ((2, 3, 8, 7), (2, 3, 3, 2), {"stride": (2, 1), "padding": (0, 1)}),
+    ((2, 4, 6, 6), (4, 1, 3, 3), {"groups": 4, "padding": 1}),
+    ((3, 6, 6), (4, 3, 3, 3), {"padding": "same"}),
+    ((1, 3, 6, 6), (4, 3, 4, 4), {"padding": "same"}),
+    ((1, 2, 4, 5, 4), (3, 2, 2, 3, 2), {"stride": 2, "padding": 1}),
+]
+TRANSPOSED = [
+    ((2, 3, 5), (3, 4, 3), {"stride": 2, "output_padding": 1}),
+    ((2, 4, 5), (4, 2, 3), {"groups": 2, "padding": 1}),
+    ((2, 3, 4, 3), (3, 2, 3, 3), {"stride": 2, "padding": 1, "output_padding": 1}),
+    ((2, 3, 4, 3), (3, 2, 2, 2), {"dilation": 2, "output_padding": 1}),
+    ((1, 2, 3, 2, 3), (2, 3, 2, 2, 2), {"stride": 2}),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same':UserWarning")
+@pytest.mark.parametrize(("shape", "weight", "options"), CONVOLUTIONS)
+def test_convolutions_equal_torch(shape, weight, options):
+    name = f"conv{len(weight) - 2}d"
+    compare(name, lambda x, w, b: getattr(F, name)(x, w, b, **options),
+            lambda x, w, b: getattr(TF, name)(x, w, b, **options), [shape, weight, weight[:1]])  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "weight", "options"), TRANSPOSED)
+def test_transposed_convolutions_equal_torch(shape, weight, options):
+    name = f"conv_transpose{len(weight) - 2}d"
+    out = (weight[1] * options.get("groups", 1),)
+    compare(name, lambda x, w, b: getattr(F, name)(x, w, b, **options),
+            lambda x, w, b: getattr(TF, name)(x, w, b, **options), [shape, weight, out])  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_convolution_layers_equal_torchs(mode):
+    for kind, x in (("Conv1d", (2, 4, 9)), ("Conv2d", (2, 4, 6, 7)), ("Conv3d", (1, 4, 5, 4, 5))):
+        if kind == "Conv3d" and mode == "reflect":
+            continue
+        options = {"padding": 2, "padding_mode": mode, "groups": 2}
+        theirs = getattr(torch.nn, kind)(4, 6, 3, **options).double()
+        ours = getattr(nn, kind)(4, 6, 3, dtype=np.float64, **options)
+        ours.load_state_dict(theirs.state_dict())
+        compare(kind, ours, theirs, [x])
+    theirs = torch.nn.ConvTranspose2d(4, 6, 3, 2).double()
+    ours = nn.ConvTranspose2d(4, 6, 3, 2, dtype=np.float64)
+    ours.load_state_dict(theirs.state_dict())
+    compare("ConvTranspose2d", lambda x: ours(x, output_size=(12, 12)),
+            lambda x: theirs(x, output_size=(12, 12)), [(2, 4, 5, 5)])  # fmt: skip

@@ -22,6 +22,9 @@ _PLACES = {
     "_files": "load_file load_torch save_file",
     "_summary": "Summary summary",
     "modules._module": "Module Parameter",
+    "modules._convolution": """
+        Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+    """,
     "modules._containers": """
         Identity ModuleDict ModuleList ParameterDict ParameterList Sequential
     """,

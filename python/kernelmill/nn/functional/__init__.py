@@ -14,6 +14,9 @@ _PLACES = {
         leaky_relu log_softmax logsigmoid mish normalize prelu relu relu6 selu sigmoid silu softmax
         softmin softplus softshrink softsign tanh tanhshrink threshold
     """,
+    "_convolution": """
+        conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
+    """,
     "_dense": """
         bilinear embedding embedding_bag linear one_hot pad
     """,

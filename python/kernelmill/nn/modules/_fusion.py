@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .. import _tape
-from ..functional._dense import dense
+from ..functional._dense import _slope, dense
+from ._convolution import LAYERS as CONVOLUTIONS
 from ._layers import Linear
 from ._simple import LAYERS
 
@@ -22,6 +23,7 @@ _ACTIVATIONS: dict[type, Callable[[Any], tuple[str, float]]] = {
     LAYERS["ELU"]: lambda layer: ("elu", float(layer.alpha)),
     LAYERS["LogSigmoid"]: lambda layer: ("log_sigmoid", 0.0),
 }
+_CONVOLUTIONS = tuple(CONVOLUTIONS[f"Conv{axes}d"] for axes in (1, 2, 3))
 
 
 def fuse(layers: list[Any]) -> Callable[[Any], Any] | None:
@@ -32,10 +34,14 @@ def fuse(layers: list[Any]) -> Callable[[Any], Any] | None:
     if len(layers) < 2 or _tape._anomalies:
         return None
     first, second = layers
-    if type(first) is not Linear:
+    convolution = type(first) in _CONVOLUTIONS
+    if not (convolution or type(first) is Linear):
         return None
     name = _ACTIVATIONS.get(type(second))
     if name is None or any(m._forward_hooks or m._forward_pre_hooks for m in layers):
         return None
     activation, parameter = name(second)
+    if convolution:
+        # The product keeps no value before the activation, so the slope must follow from the result.
+        return (lambda x: first.activated(x, activation)) if _slope(activation)[1] else None
     return lambda x: dense(x, first.weight, first.bias, activation, parameter)
