@@ -142,14 +142,19 @@ class MLPClassifier(ClassifierMixin, Perceptron):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : array-like of shape (n,) or (n, n_labels)
+            Classes, or 0 or 1 for each label.
         classes : array-like of shape (n_classes,), optional
             All classes that may come; needed in the first call.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
 
         Returns
         -------
         self : object
+            Itself.
 
         Raises
         ------
@@ -193,6 +198,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
@@ -207,10 +213,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
         log_proba : ndarray of shape (n, n_classes)
+            Minus infinity where a probability is 0.
         """
         with np.errstate(divide="ignore"):
             return np.log(self.predict_proba(X))
@@ -221,10 +229,12 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_labels)
+            Classes, or 0 or 1 for each label.
         """
         return self._labels(self._output(X))
 
@@ -347,12 +357,17 @@ class MLPRegressor(RegressorMixin, Perceptron):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As for :meth:`fit`.
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Values.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
 
         Returns
         -------
         self : object
+            Itself.
         """
         return self._partial(X, y, sample_weight, not hasattr(self, "coefs_"))
 
@@ -362,10 +377,12 @@ class MLPRegressor(RegressorMixin, Perceptron):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_outputs)
+            Values.
         """
         return self._values(self._output(X))
 

@@ -105,6 +105,7 @@ class Perceptron(Estimator):
         Returns
         -------
         self : object
+            Itself.
 
         Raises
         ------

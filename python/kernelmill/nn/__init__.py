@@ -5,6 +5,7 @@ keeps in ``torch`` and in ``torch.nn`` is here together. Everything is imported 
 """
 
 from .._lazy import lazy as _lazy
+from ._torch_names import refusal as _refusal
 
 _PLACES = {
     "_backward": "grad",
@@ -58,4 +59,4 @@ _PLACES = {
 }
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
 _NAMES.update({name: name for name in ("functional", "init", "optim", "utils")})
-__getattr__, __dir__, __all__ = _lazy(__name__, _NAMES)
+__getattr__, __dir__, __all__ = _lazy(__name__, _NAMES, _refusal)

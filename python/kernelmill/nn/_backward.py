@@ -9,6 +9,7 @@ from typing import Any
 
 from .._arrays import namespace
 from . import _tape
+from ._documents import complete
 from ._tape import (
     RESULT,
     Leaf,
@@ -273,7 +274,9 @@ def grad(
 
     Parameters
     ----------
-    outputs, inputs : Tensor or sequence of Tensor
+    outputs : Tensor or sequence of Tensor
+    inputs : Tensor or sequence of Tensor
+        What is differentiated by.
     grad_outputs : Tensor, array or sequence of them, optional
         Weights of the outputs, in their shapes; ones by default, where an output is one number.
     retain_graph : bool, optional
@@ -354,3 +357,6 @@ def recomputed(composition: Callable, inputs: int) -> Callable:
         return tuple(gradients) if len(gradients) > 1 else gradients[0]
 
     return twice
+
+
+complete(globals())

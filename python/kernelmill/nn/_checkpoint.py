@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ._documents import complete
 from ._random import Generator, current, using
 from ._tape import ALL, Node, Part, Rule, enable_grad, no_grad, recording
 from ._tensor import Tensor
@@ -84,3 +85,6 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         Tensor(one.data, Part(node, i, one.shape)) if isinstance(one, Tensor) else one
         for i, one in enumerate(result)
     )
+
+
+complete(globals())

@@ -17,10 +17,13 @@ _OPERANDS = {"other": (f"{_LIKE} or number", "The second operand; shapes broadca
 _TWO = ("Tensor of shape (N, d)", "A pair of vectors in each row.")
 _AXES = ("int or tuple of int", "Axes to reduce; all by default.")
 _CLASSES = ("Tensor of shape (C,)", "Weights of the classes.")
+_LEARNT = ("Tensor or iterable of Tensor", "Those without a gradient are ignored.")
 _SIGNS = (f"{_LIKE}, in the shape of the input", "1 or -1.")
 
 # argument, or function.argument: its type and meaning; defaults are read from the signature.
 PARAMETERS: dict[str, tuple[str, str]] = {
+    "*args": ("Any", "Ignored."),
+    "**kwargs": ("Any", "Ignored."),
     "*counts": ("int", "Numbers of copies along the last axes."),
     "*dims": ("int", "Axes, one by one or as a tuple."),
     "*inputs": ("Tensor", "The arguments of the function behind the layer."),
@@ -32,12 +35,16 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "alpha": ("float", "Limit towards minus infinity, negated."),
     "anchor": (_LIKE, "The examples that the others are compared with."),
     "approximate": ('{"none", "tanh"}', "Exact, or the approximation with the hyperbolic tangent."),
+    "**torch": ("bool", "Accepted and ignored: ``foreach``, ``fused``, ``capturable``."),
+    "amsgrad": ("bool", "Divide by the largest mean of squares so far."),
     "beta": ("float", "Where the loss changes from quadratic to linear."),
+    "betas": ("tuple of float", "Decay of the two moving means, of gradients and of squares."),
     "bias": ("bool", "Whether the layer has a bias."),
     "chunks": ("int", "Number of parts; fewer where the axis is too short."),
     "condition": (f"{_LIKE} of bool", "Where to take the first; shapes broadcast."),
     "correction": ("float", "The divisor is n minus this number."),
     "data": ("array-like", "Values."),
+    "decoupled_weight_decay": ("bool", "Decay the parameter itself, as `AdamW` does."),
     "delta": ("float", "Where the loss changes from quadratic to linear."),
     "descending": ("bool", "From the largest to the smallest."),
     "destination": ("int", "The new position of the axis."),
@@ -65,7 +72,9 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "input": (_LIKE, "The input."),
     "input1": (_LIKE, "The first of each pair."),
     "input2": (_LIKE, "The second of each pair."),
+    "include_last_offset": ("bool", "The last offset is the end of the last bag."),
     "k": ("int", "How many."),
+    "key": ("str", "The name."),
     "keepdim": ("bool", "Keep the reduced axes, with size 1."),
     "lambd": ("float", "Values up to this magnitude become 0."),
     "largest": ("bool", "The largest or the smallest."),
@@ -76,15 +85,19 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "mask": (f"{_LIKE} of bool", "Which elements; it broadcasts."),
     "max": ("float", "Upper end; no limit by default."),
     "max_val": ("float", "Upper end."),
+    "maximize": ("bool", "Ascend, not descend."),
     "min": ("float", "Lower end; no limit by default."),
     "min_val": ("float", "Lower end."),
+    "max_norm": ("float", "Rows that are used and longer are scaled to this norm."),
+    "metadata": ("dict of str to str", "Kept in the file."),
+    "mode": ("bool", "True for training, False for evaluation."),
     "module": ("Module or None", "The module."),
     "momentum": ("float", "Share of the new batch in the running statistics."),
     "name": ("str", "Name of the attribute."),
     "negative": (_LIKE, "Examples of another kind than the anchors."),
     "negative_slope": ("float", "The slope below 0."),
     "norm_type": ("float", "Which norm: p of the p-norm."),
-    "normalized_shape": ("int or tuple of int", "Sizes of the last axes, over which is normalised."),
+    "normalized_shape": ("int or tuple of int", "Sizes of the last axes, which are normalised."),
     "num_channels": ("int", "Number of channels (axis 1)."),
     "num_classes": ("int", "Number of classes; -1 for the largest index plus 1."),
     "num_embeddings": ("int", "Number of rows."),
@@ -94,6 +107,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "out_features": ("int", "Length of an output row."),
     "p": ("float", "Which norm: p of the p-norm."),
     "param": ("Parameter or None", "The parameter."),
+    "path": ("path-like", "The file."),
     "per_sample_weights": (_LIKE, "Factors of the rows, in the shape of the input."),
     "positive": (_LIKE, "Examples of the same kind."),
     "prefix": ("str", "Put before each name."),
@@ -125,11 +139,77 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "unflattened_size": ("tuple of int", "Sizes of the new axes; one may be -1."),
     "use_input_stats": ("bool", "Normalise by the input rather than by the running statistics."),
     "value": ("float", "The value."),
+    "values": ("iterable", "What to add."),
     "var": (f"{_LIKE}, in the shape of the input", "Variances."),
     "weight": ("Tensor", "Factors."),
+    "weight_decay": ("float", "Added times the parameter to the gradient."),
+    # schedules
+    "T_0": ("int", "Steps of the first cycle."),
+    "T_max": ("int", "Steps from the initial rate to the smallest."),
+    "T_mult": ("int", "Each cycle is so many times as long as the one before."),
+    "base_lr": ("float or list of float", "The smallest rate."),
+    "base_momentum": ("float or list of float", "The smallest momentum."),
+    "cooldown": ("int", "Steps after a reduction that do not count as bad."),
+    "cycle_momentum": ("bool", "Move the momentum against the rate, where there is one."),
+    "div_factor": ("float", "The initial rate is ``max_lr`` divided by it."),
+    "end_factor": ("float", "The last factor."),
+    "epochs": ("int", "Epochs, if ``total_steps`` is not given."),
+    "eta_min": ("float", "The smallest rate."),
+    "factor": ("float", "What the rate is multiplied by."),
+    "final_div_factor": ("float", "The last rate is the initial one divided by it."),
+    "gamma": ("float", "What the rate is multiplied by each time."),
+    "last_epoch": ("int", "The step to go on from; -1 for the start."),
+    "lr_lambda": ("callable or list of callable", "A factor for each number of a step."),
+    "max_lr": ("float or list of float", "The largest rate."),
+    "max_momentum": ("float or list of float", "The largest momentum."),
+    "milestones": ("list of int", "The steps where something changes."),
+    "min_lr": ("float or list of float", "The smallest rate."),
+    "optimizer": ("Optimizer", "The optimiser whose learning rates are set."),
+    "patience": ("int", "Steps without gain before a reduction."),
+    "pct_start": ("float", "Share of the steps in which the rate rises."),
+    "power": ("float", "The exponent."),
+    "scale_fn": ("callable", "Amplitude of a cycle, in place of ``mode``."),
+    "scale_mode": ('{"cycle", "iterations"}', "What ``scale_fn`` takes."),
+    "schedulers": ("list of LRScheduler", "The schedules, all of this optimiser."),
+    "start_factor": ("float", "The first factor."),
+    "step_size": ("int", "Steps between two changes."),
+    "step_size_down": ("int", "Steps down; ``step_size_up`` by default."),
+    "step_size_up": ("int", "Steps up."),
+    "steps_per_epoch": ("int", "Steps of an epoch, if ``total_steps`` is not given."),
+    "three_phase": ("bool", "Come down as slowly as up, then anneal."),
+    "threshold_mode": ('{"rel", "abs"}', "Whether the threshold is a share of the best."),
+    "total_iters": ("int", "Steps until the schedule ends."),
+    "total_steps": ("int", "Steps of the whole cycle."),
+    "CyclicLR.mode": ('{"triangular", "triangular2", "exp_range"}',
+                      "Cycles of one height, halved each time, or shrinking by ``gamma``."),
+    "OneCycleLR.anneal_strategy": ('{"cos", "linear"}', "The shape of the way down."),
+    "ReduceLROnPlateau.mode": ('{"min", "max"}', "Whether smaller or larger is better."),
+    "ReduceLROnPlateau.threshold": ("float", "The least gain that counts."),
+    "ReduceLROnPlateau.eps": ("float", "Smaller changes of the rate are not made."),
+    "scale_fn.x": ("float", "Number of the cycle, or of the step."),
+    "load_state_dict.state_dict": ("dict", "From :meth:`state_dict`."),
     "x1": _TWO,
     "x2": _TWO,
-    # one function
+    # one function or class
+    "ModuleDict.modules": ("mapping or iterable of pairs", "Names and modules."),
+    "ModuleList.modules": ("iterable of Module", "The modules."),
+    "ParameterDict.parameters": ("mapping or iterable of pairs", "Names and parameters."),
+    "ParameterList.values": ("iterable of Tensor", "The parameters."),
+    "append.value": ("Module or Tensor", "What to add."),
+    "apply.function": ("callable", "Called with a module."),
+    "insert.index": ("int", "Where."),
+    "insert.value": ("Module or Tensor", "What to add."),
+    "grad.outputs": ("Tensor or sequence of Tensor", "What is differentiated."),
+    "update.entries": ("mapping or iterable of pairs", "Names and entries."),
+    "register_forward_hook.hook": ("callable", "``hook(module, args, result)``."),
+    "register_forward_pre_hook.hook": ("callable", "``hook(module, args)``."),
+    "register_buffer.tensor": ("Tensor or None", "The values."),
+    "get_parameter.target": ("str", "The name."),
+    "get_submodule.target": ("str", "The name."),
+    "set_state.state": ("tuple of int", "The seed and the number of draws."),
+    "summary.*inputs": ("Tensor or array", "Run through the module to find shapes."),
+    "summary.**kwargs": ("Any", "Passed on to the module."),
+    "summary.model": ("Module", "The network."),
     "arange.start": ("float", "The first number; alone, the end of numbers from 0."),
     "arange.end": ("float", "The numbers stay below it."),
     "arange.step": ("float", "Difference of two numbers."),
@@ -138,6 +218,10 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "bernoulli.probability": (_LIKE, "Probabilities of a 1."),
     "celu.alpha": ("float", "Limit towards minus infinity, negated."),
     "contrastive_loss.target": (f"{_LIKE} of shape (N,)", "1 for similar pairs, else 0."),
+    "clip_grad_norm_.max_norm": ("float", "Largest norm afterwards."),
+    "clip_grad_value_.clip_value": ("float", "Largest magnitude afterwards."),
+    "clip_grad_norm_.parameters": _LEARNT,
+    "clip_grad_value_.parameters": _LEARNT,
     "cosine_embedding_loss.margin": ("float", "Largest cosine of a dissimilar pair without loss."),
     "cosine_embedding_loss.target": (f"{_LIKE} of shape (N,)", "1 for similar pairs, else -1."),
     "dirac_.groups": ("int", "Number of groups of channels."),
@@ -145,7 +229,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "eye.n": ("int", "Number of rows."),
     "from_numpy.array": ("ndarray", "Not copied."),
     "full.fill_value": ("float", "The value."),
-    "gather.index": (f"{_LIKE} of int", "Positions along ``dim``; as many axes as the tensor."),
+    "gather.index": (f"{_LIKE} of int", "Positions along ``dim``, as for :meth:`gather`."),
     "glu.dim": ("int", "The axis that is halved."),
     "hardtanh.max_val": ("float", "Upper end."),
     "heaviside.value": ("float", "The value at 0."),
@@ -159,6 +243,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "linspace.steps": ("int", "How many numbers."),
     "margin_ranking_loss.target": _SIGNS,
     "movedim.source": ("int", "The axis."),
+    "max_norm_.max_norm": ("float", "Largest norm of a unit afterwards."),
     "multi_margin_loss.input": ("Tensor of shape (N, C) or (C,)", "Scores."),
     "multi_margin_loss.p": ("{1, 2}", "The exponent of the margins."),
     "multi_margin_loss.target": ("Tensor of shape (N,) or (), integers", "Classes."),
@@ -184,7 +269,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "randint.low": ("int", "The smallest number."),
     "randperm.n": ("int", "How many numbers."),
     "reshape.*shape": ("int", "Sizes, one by one or as a tuple; one may be -1."),
-    "scatter_add.index": (f"{_LIKE} of int", "Positions along ``dim``; as many axes as the tensor."),
+    "scatter_add.index": (f"{_LIKE} of int", "Positions along ``dim``, as for :meth:`gather`."),
     "select.index": ("int", "The position."),
     "size.dim": ("int", "One axis; the whole shape by default."),
     "soft_margin_loss.target": _SIGNS,
@@ -262,6 +347,11 @@ _RETURNS: dict[str, tuple[str, str]] = {
         ("Tensor of bool", "Of the shape that the operands broadcast to."),
     "sum mean var std amax amin logsumexp norm prod":
         ("Tensor", "Without the reduced axes, or with size 1 there (``keepdim``)."),
+    "item": ("bool, int or float", "The element."),
+    "tolist": ("list or number", "The values."),
+    "numpy": ("ndarray", "The values."),
+    "dim numel": ("int", "The number."),
+    "size": ("tuple of int, or int", "The number of elements along axes."),
     "all any": ("Tensor of bool", "Without the reduced axes, or with size 1 there (``keepdim``)."),
     "argmax argmin": ("Tensor of int64", "Positions."),
     "argsort": ("Tensor of int64", "Positions, in the shape of the input."),
@@ -270,8 +360,8 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "matmul mm mv dot bmm": ("Tensor", "Of shape (..., n, m), without the axis of a vector."),
     "outer": ("Tensor", "Of shape (n, m)."),
     "trace": ("Tensor", "One number."),
-    """reshape view view_as reshape_as flatten unflatten permute transpose swapaxes movedim t squeeze
-    unsqueeze expand expand_as broadcast_to narrow select diagonal detach contiguous""":
+    """reshape view view_as reshape_as flatten unflatten permute transpose swapaxes movedim t
+    squeeze unsqueeze expand expand_as broadcast_to narrow select diagonal detach contiguous""":
         ("Tensor", _VIEW),
     "split chunk unbind": ("tuple of Tensor", "Views of the parts."),
     "repeat tile repeat_interleave": ("Tensor", "A copy, as large as needed."),
@@ -292,6 +382,25 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "glu": ("Tensor", "Half as long along the axis."),
     "embedding_bag": ("Tensor", "A row for each bag."),
     "cosine_similarity pairwise_distance": ("Tensor", "One number for each pair."),
+    "is_grad_enabled gradcheck gradgradcheck": ("bool", "True or False."),
+    "get_default_dtype": ("dtype", "float32 or float64."),
+    "no_grad enable_grad set_grad_enabled":
+        ("context manager", "Also a decorator of functions."),
+    "einsum": ("Tensor", "With the axes to the right of the arrow."),
+    "keys values items": ("iterable", "In the order in which they were added."),
+    "parameters buffers": ("iterator of Tensor", "In the order of their names in the state."),
+    "named_parameters named_buffers": ("iterator of (str, Tensor)", "Names as in the state."),
+    "modules children": ("iterator of Module", "In the order in which they were added."),
+    "named_children": ("iterator of (str, Module)", "In the order in which they were added."),
+    "pop": ("Module or Parameter", "The entry."),
+    "append extend insert": ("Module", "This container."),
+    "get_parameter": ("Parameter", "Itself, not a copy."),
+    "summary": ("Summary", "Print it."),
+    "draw get_state": ("tuple of int", "Two numbers."),
+    "initial_seed": ("int", "The seed."),
+    "state_dict": ("dict", "For :meth:`load_state_dict`."),
+    "get_lr get_last_lr": ("list of float", "A learning rate for each group of parameters."),
+    "scale_fn": ("float", "The amplitude, at most 1."),
     "extra_repr": ("str", "Shown in the brackets of ``repr``."),
     "forward": ("Tensor", "The output."),
     "linear bilinear": ("Tensor", "Of shape (..., out_features)."),
@@ -311,7 +420,9 @@ _HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
 def sections(text: str) -> dict[str, str]:
     """A docstring by its headings; what comes first is under ``""``."""
     parts = _HEADING.split(text)
-    return {"": parts[0].strip(), **{k: v.strip("\n") for k, v in zip(parts[1::2], parts[2::2], strict=True)}}
+    found = {"": parts[0].strip()}
+    found.update((k, v.strip("\n")) for k, v in zip(parts[1::2], parts[2::2], strict=True))
+    return found
 
 
 def entries(section: str) -> dict[str, str]:
@@ -346,7 +457,10 @@ def _default(value: Any) -> str:
 
 def parameters(name: str, signature: inspect.Signature, own: dict[str, str]) -> str:
     """A section of parameters: the docstring's own entries, then those that this module knows."""
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    stars: dict[Any, str] = {
+        inspect.Parameter.VAR_POSITIONAL: "*",
+        inspect.Parameter.VAR_KEYWORD: "**",
+    }
     heads = {one: head for head in own for one in head.split(", ")}
     lines: list[str] = []
     for argument, parameter in signature.parameters.items():
@@ -381,7 +495,7 @@ def documented(function: Any, signature: inspect.Signature | None = None) -> Non
         returned = RETURNS.get(name)
         if "reduction" in signature.parameters:
             returned = ("Tensor", _LOSS)
-        elif name.endswith("_") and kind == "Tensor":
+        elif name.endswith("_") and str(kind) in ("Tensor", "Any"):
             returned = ("Tensor", "The tensor itself.")
         elif str(kind) in _BY_TYPE:
             returned = (str(kind), _BY_TYPE[str(kind)])
@@ -392,6 +506,13 @@ def documented(function: Any, signature: inspect.Signature | None = None) -> Non
     if "Examples" not in parts and name in EXAMPLES.get(function.__module__.rpartition(".")[0], {}):
         parts["Examples"] = EXAMPLES[function.__module__.rpartition(".")[0]][name]
     function.__doc__ = assembled(parts)
+
+
+def arguments(function: Any, chosen: list[inspect.Parameter]) -> str:
+    """The section of parameters for some arguments of a documented function, or nothing."""
+    own = entries(sections(inspect.cleandoc(function.__doc__ or "")).get("Parameters", ""))
+    text = parameters(function.__name__, inspect.Signature(chosen), own)
+    return f"Parameters\n----------\n{text}\n\n" if text else ""
 
 
 def as_function(method: Any, function: Any) -> None:
@@ -421,6 +542,9 @@ def _complete_class(value: type) -> None:
     for name, member in list(vars(value).items()):
         function = getattr(member, "__func__", member)
         if inspect.isfunction(function) and not name.startswith("_"):
+            for base in value.__mro__[1:]:  # what it does anew, it does for the same reason
+                above = getattr(vars(base).get(name), "__doc__", None)
+                function.__doc__ = function.__doc__ or above
             documented(function)
     if value.__doc__ and not value.__name__.startswith("_"):
         documented(value)

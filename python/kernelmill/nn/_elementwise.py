@@ -20,6 +20,7 @@ from ..ops import elementwise as table
 from ..ops._op import _active
 from ..ops.elementwise_table import DERIVATIVES, ROWS
 from . import _tape
+from ._documents import complete
 from ._tape import RESULT, Node, Rule, recording
 
 _default = np.dtype(np.float32)
@@ -563,3 +564,6 @@ def binary_methods() -> dict[str, Callable]:
 def recorded(value: Any) -> bool:
     """Whether an operation on this tensor is recorded now."""
     return value._node is not None and recording.get()
+
+
+complete(globals())

@@ -57,7 +57,7 @@ _TENSORS = {
     "lt": ("([1, 2], 2)", "tensor([ True, False])"),
     "masked_fill": ("([1.0, 2.0], [True, False], 0.0)", "tensor([0., 2.])"),
     "masked_select": ("([1, 2, 3], [True, False, True])", "tensor([1, 3])"),
-    "matmul": ("([[1.0, 2.0]], [[3.0], [4.0]])", "tensor([[11.]], dtype=float64)"),
+    "matmul": ("(nn.ones(1, 2), nn.ones(2, 3))", "tensor([[2., 2., 2.]])"),
     "max": ("([[1.0, 3.0], [2.0, 0.0]])", "tensor(3.)"),
     "maximum": ("([1.0, 3.0], 2.0)", "tensor([2., 3.])"),
     "mean": ("([[1.0, 3.0], [2.0, 0.0]], dim=0)", "tensor([1.5, 1.5])"),
@@ -117,7 +117,6 @@ _TENSORS = {
 _FUNCTIONAL = {
     "alpha_dropout": ("([1.0, 2.0], training=False)", "tensor([1., 2.])"),
     "batch_norm": ("([[0.0], [2.0]], [0.0], [4.0], eps=0.0)", "tensor([[0.],\n        [1.]])"),
-    "bilinear": ("([1.0, 2.0], [3.0], [[[1.0], [1.0]]])", "tensor([9.], dtype=float64)"),
     "binary_cross_entropy": ("([0.5, 0.5], [0.0, 1.0])", "tensor(0.6931)"),
     "celu": ("([-1.0, 2.0])", "tensor([-0.6321,  2.    ])"),
     "contrastive_loss": ("([[0.0, 0.0]], [[0.6, 0.0]], [0])", "tensor(0.08)"),
@@ -181,6 +180,12 @@ _FUNCTIONAL = {
     "threshold": ("([-1.0, 2.0], 0.5, 9.0)", "tensor([9., 2.])"),
     "triplet_margin_loss": ("([[0.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.5]])", "tensor(0.5)"),
 }
+_OPTIMISER = """>>> from kernelmill import nn
+>>> model = nn.Linear(2, 1)
+>>> optimizer = nn.optim.{}(model.parameters())
+>>> nn.functional.mse_loss(model(nn.ones(4, 2)), nn.zeros(4, 1)).backward()
+>>> optimizer.step()"""
+_OPTIMISERS = ("Adadelta", "Adagrad", "AdamW", "Lion", "NAdam", "RMSprop")
 EXAMPLES = {
     package: {
         name: f">>> from {place} import {alias}\n>>> {alias.split()[-1]}.{name}{call}\n{result}"
@@ -191,3 +196,47 @@ EXAMPLES = {
         ("kernelmill.nn.functional", "kernelmill.nn", "functional as F", _FUNCTIONAL),
     )
 }
+_SCHEDULE = """>>> from kernelmill import nn
+>>> from kernelmill.nn.optim import lr_scheduler
+>>> optimizer = nn.optim.SGD([nn.ones(1, requires_grad=True)], lr=1.0, momentum=0.9)
+>>> schedule = lr_scheduler.{}
+>>> for _ in range(5):
+...     print(round(optimizer.param_groups[0]["lr"], 3))
+...     optimizer.step()
+...     schedule.step({})
+{}"""
+_SCHEDULES = {
+    "StepLR": ("StepLR(optimizer, step_size=2)", "1.0 1.0 0.1 0.1 0.01"),
+    "MultiStepLR": ("MultiStepLR(optimizer, milestones=[1, 3])", "1.0 0.1 0.1 0.01 0.01"),
+    "ExponentialLR": ("ExponentialLR(optimizer, gamma=0.5)", "1.0 0.5 0.25 0.125 0.062"),
+    "ConstantLR": ("ConstantLR(optimizer, factor=0.5, total_iters=2)", "0.5 0.5 1.0 1.0 1.0"),
+    "LinearLR": (
+        "LinearLR(optimizer, start_factor=0.5, total_iters=4)",
+        "0.5 0.625 0.75 0.875 1.0",
+    ),
+    "PolynomialLR": ("PolynomialLR(optimizer, total_iters=4)", "1.0 0.75 0.5 0.25 0.0"),
+    "CosineAnnealingLR": ("CosineAnnealingLR(optimizer, T_max=4)", "1.0 0.854 0.5 0.146 0.0"),
+    "LambdaLR": ("LambdaLR(optimizer, lambda step: 0.9**step)", "1.0 0.9 0.81 0.729 0.656"),
+    "MultiplicativeLR": (
+        "MultiplicativeLR(optimizer, lambda step: 0.9)",
+        "1.0 0.9 0.81 0.729 0.656",
+    ),
+    "CosineAnnealingWarmRestarts": (
+        "CosineAnnealingWarmRestarts(optimizer, T_0=2)",
+        "1.0 0.5 1.0 0.5 1.0",
+    ),
+    "OneCycleLR": (
+        "OneCycleLR(optimizer, max_lr=1.0, total_steps=6)",
+        "0.04 0.994 0.812 0.463 0.133",
+    ),
+    "CyclicLR": (
+        "CyclicLR(optimizer, base_lr=0.1, max_lr=1.0, step_size_up=2)",
+        "0.1 0.55 1.0 0.55 0.1",
+    ),
+    "ReduceLROnPlateau": ("ReduceLROnPlateau(optimizer, patience=1)", "1.0 1.0 1.0 0.1 0.1"),
+}
+EXAMPLES["kernelmill.nn.optim"] = {
+    name: _SCHEDULE.format(call, "1.0" if "Plateau" in call else "", rates.replace(" ", "\n"))
+    for name, (call, rates) in _SCHEDULES.items()
+}
+EXAMPLES["kernelmill.nn.optim"] |= {name: _OPTIMISER.format(name) for name in _OPTIMISERS}

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import to_host
+from ._documents import complete
 from ._tensor import Tensor, as_array
 
 
@@ -75,7 +76,14 @@ def load_file(path: Any) -> dict[str, Tensor]:
     Raises
     ------
     ValueError
-        If the file is damaged or no safetensors file.
+        If the file is damaged or is not a safetensors file.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.save_file({"a": nn.ones(2)}, "weights.safetensors")
+    >>> nn.load_file("weights.safetensors")
+    {'a': tensor([1., 1.])}
     """
     from safetensors import SafetensorError, deserialize
 
@@ -199,6 +207,12 @@ def load_torch(path: Any) -> Any:
     ------
     ValueError
         If the file is damaged, or holds anything but plain tensors.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> model = nn.Linear(2, 3)
+    >>> model.load_state_dict(nn.load_torch("weights.pt"))  # doctest: +SKIP
     """
     name = os.fspath(path)
     try:
@@ -218,3 +232,6 @@ def load_torch(path: Any) -> Any:
             f"nn.load_torch: path must name a file of tensors that torch.save wrote, got {name!r}: "
             f"{error}"
         ) from error
+
+
+complete(globals())

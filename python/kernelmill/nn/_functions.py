@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._documents import as_function
+from ._documents import as_function, complete
 from ._elementwise import arctan2, get_default_dtype, unified
 from ._elementwise import hypot as _hypot
 from ._shape import cat, stack
@@ -264,4 +264,6 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 concat = concatenate = cat
+
+complete(globals())
 __all__ = ["as_tensor", "stack", "tensor"]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._backward import grad
+from ._documents import complete
 from ._tape import no_grad
 from ._tensor import Tensor
 
@@ -114,10 +115,18 @@ def gradgradcheck(
 
     Parameters
     ----------
-    function, inputs, eps, atol, rtol, raise_exception
-        As for :func:`gradcheck`.
+    function : callable
+        Takes the inputs, gives a tensor or a tuple of them.
+    inputs : Tensor or tuple
+        Those that need a gradient are checked; they should be float64.
     grad_outputs : Tensor or tuple of Tensor, optional
         Weights of the outputs; random ones by default.
+    eps : float, default=1e-6
+        Step of the differences.
+    atol, rtol : float
+        Tolerances.
+    raise_exception : bool, default=True
+        Raise where they differ, instead of returning False.
 
     Examples
     --------
@@ -150,3 +159,6 @@ def gradgradcheck(
         return tuple(g for g in found if g is not None)
 
     return gradcheck(first, (*given, *weights), eps, atol, rtol, raise_exception)
+
+
+complete(globals())

@@ -13,6 +13,7 @@ import numpy as np
 from .._arrays import namespace
 from ..ops import matmul as products
 from . import _tape
+from ._documents import complete
 from ._elementwise import unified
 from ._shape import broadcast, getitem, putitem, reshape, swap_last
 from ._tape import ALL, RESULT, Node, Rule, sum_to
@@ -156,7 +157,8 @@ def einsum(equation: str, *operands: Any) -> Any:
     equation : str
         As for ``numpy.einsum``: ``"ij,jk->ik"``; ``...`` stands for axes that broadcast, and a
         letter that comes twice in a term for the diagonal.
-    operands : Tensor or array
+    *operands : Tensor or array
+        The factors.
 
     Examples
     --------
@@ -395,4 +397,6 @@ class Linalg:
 
 
 linalg = Linalg()
+
+complete(globals())
 __all__ = ["LinalgMethods", "einsum", "getitem", "linalg", "putitem"]

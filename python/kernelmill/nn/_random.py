@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..ops import random as numbers
+from ._documents import complete
 from ._elementwise import get_default_dtype
 from ._tensor import Tensor
 
@@ -235,3 +236,6 @@ def multinomial(weights: Any, num_samples: int, replacement: bool = False, *,
             keys = np.where(rows > 0, np.log(np.maximum(u, 2.0**-54)) / rows, -np.inf)
         drawn = np.argsort(-keys, axis=1, kind="stable")[:, :num_samples]
     return Tensor(drawn.reshape(*w.shape[:-1], num_samples))
+
+
+complete(globals())

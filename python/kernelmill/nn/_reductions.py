@@ -10,6 +10,7 @@ import numpy as np
 from .._arrays import namespace
 from ..ops import reduction
 from . import _tape
+from ._documents import complete
 from ._elementwise import _select, gate, raw, to_dtype
 from ._elementwise import get_default_dtype as _default
 from ._shape import axis_of, broadcast, gather_along, getitem, permute, reshape
@@ -385,5 +386,5 @@ class ReductionMethods:
         """Whether an element is true."""
         return _tape.Tensor(np.asarray(self.data.any(self._axes("any", dim), keepdims=keepdim)))
 
-
+complete(globals())
 __all__ = ["Extreme", "ReductionMethods", "permute"]

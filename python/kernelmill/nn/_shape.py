@@ -10,6 +10,7 @@ import numpy as np
 
 from .._arrays import namespace
 from . import _tape
+from ._documents import complete
 from ._tape import Node, Rule, sum_to
 
 # --- rules: given arrays they give arrays, given tensors tensors ----------------------------------
@@ -368,7 +369,15 @@ class ShapeMethods:
         index = _index(index)
         return gather_along(self, index, axis_of("gather", dim, self.ndim))
 
-    take_along_dim = lambda self, indices, dim: self.gather(dim, indices)  # noqa: E731
+    def take_along_dim(self, indices: Any, dim: int) -> Any:
+        """Like :meth:`gather`, with its arguments in the other order.
+
+        Parameters
+        ----------
+        indices : Tensor or array of int
+            Positions along ``dim``, with the axes of the tensor.
+        """
+        return self.gather(dim, indices)
 
     def scatter_add(self, dim: int, index: Any, src: Any) -> Any:
         """This tensor plus ``src`` added at the places that :meth:`gather` reads."""
@@ -487,3 +496,6 @@ def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
         shapes = sorted({t.shape for t in tensors})
         raise RuntimeError(f"nn.stack: tensors must have one shape, got {shapes or 'none'}")
     return cat([t.unsqueeze(dim) for t in tensors], axis_of("stack", dim, tensors[0].ndim + 1))
+
+
+complete(globals())

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ._documents import complete
 from ._tape import no_grad
 from ._tensor import Tensor
 
@@ -147,3 +148,6 @@ def summary(model: Any, *inputs: Any, **kwargs: Any) -> Summary:
         sum(p.numel() for p in parameters if p.requires_grad),
         sum(line.multiply_adds for line in lines),
     )
+
+
+complete(globals())

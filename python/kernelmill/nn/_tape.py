@@ -25,6 +25,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from .._arrays import namespace
+from ._documents import complete
 
 next_number = itertools.count(1).__next__  # atomic: threads may record at the same time
 recording: ContextVar[bool] = ContextVar("kernelmill_recording", default=True)
@@ -231,9 +232,15 @@ def _recording(name: str, fixed: bool | None, about: str, example: str) -> Calla
         return Recording(args[0] if fixed is None else fixed)
 
     make.__name__ = make.__qualname__ = name
+    arguments = "The function to decorate, or nothing." if fixed is not None else "True or False."
     make.__doc__ = f"""{about}
 
 Use it in a ``with`` statement or as a decorator. It holds for the current thread only.
+
+Parameters
+----------
+*args
+    {arguments}
 
 Examples
 --------
@@ -385,3 +392,6 @@ def _sum(g: Any, axes: tuple[int, ...]) -> Any:
     if isinstance(g, Tensor):
         return g.sum(axes)
     return reduction.sum(g, axes)
+
+
+complete(globals())

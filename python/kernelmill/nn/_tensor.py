@@ -9,6 +9,7 @@ import numpy as np
 
 from .._arrays import exchanged, is_cupy, namespace, to_host
 from . import _backward, _tape
+from ._documents import complete
 from ._elementwise import (
     apply,
     arithmetic,
@@ -237,8 +238,6 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
                 "(call detach() first)"
             )
         return type(self), (self.data, self.requires_grad)
-
-    # --- other forms of it ---
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = to_host(self.data)
@@ -494,6 +493,7 @@ def _in_place(method: str, name: str) -> Callable[..., Any]:
     def operate(self: Any, *others: Any) -> Any:
         return self._replace(method, getattr(self.detach(), name)(*others))
 
+    operate.__name__ = operate.__qualname__ = method
     operate.__doc__ = f"Like :meth:`{name}`, written into this tensor."
     return operate
 
@@ -519,8 +519,6 @@ _COMPARED = {
     "ge": "greater_equal", "logical_and": "logical_and", "logical_or": "logical_or",
 }  # fmt: skip
 
-_KINDS = {"isnan": "NaN", "isinf": "infinite", "isfinite": "finite"}
-
 
 def _method(name: str, about: str, function: Callable[..., Any]) -> None:
     function.__name__ = function.__qualname__ = name
@@ -528,9 +526,9 @@ def _method(name: str, about: str, function: Callable[..., Any]) -> None:
     setattr(Tensor, name, function)
 
 
-def _unary(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _unary(call: Callable[[str, Any], Any], rule: str) -> Callable[[Any], Any]:
     def method(self: Any) -> Any:
-        return call(self)
+        return call(rule, self)
 
     return method
 
@@ -544,31 +542,25 @@ def _binary(call: Callable[[str, Any, Any], Any], rule: str) -> Callable[[Any, A
 
 def _install() -> None:
     for name, rule in _METHODS.items():
-        call = lambda x, rule=rule: apply(rule, x)  # noqa: E731
-        _method(name, f"Apply ``{name}`` to each element.", _unary(call))
+        _method(name, f"Apply ``{name}`` to each element.", _unary(apply, rule))
     for name, rule in _OUTSIDE.items():
-        call = lambda x, rule=rule: raw(rule)(x._floating())  # noqa: E731
-        _method(name, f"Apply ``{name}`` to each element.", _unary(call))
+        call = lambda rule, x: raw(rule)(x._floating())  # noqa: E731
+        _method(name, f"Apply ``{name}`` to each element.", _unary(call, rule))
     for name, rule in _BINARY.items():
         many = apply if rule in ("maximum", "minimum") else arithmetic
         _method(name, f"Apply ``{rule}`` element by element.", _binary(many, rule))
     for name, rule in _COMPARED.items():
         _method(name, f"Apply ``{rule}`` element by element.", _binary(compare, rule))
-    for name in ("isnan", "isinf", "isfinite"):
-        call = lambda x, name=name: Tensor(getattr(namespace(x.data), name)(x.data))  # noqa: E731
-        _method(name, f"Which elements are {_KINDS[name]}.", _unary(call))
+    for name, kind in {"isnan": "NaN", "isinf": "infinite", "isfinite": "finite"}.items():
+        ask = lambda name, x: Tensor(getattr(namespace(x.data), name)(x.data))  # noqa: E731
+        _method(name, f"Which elements are {kind}.", _unary(ask, name))
     for name, dtype in _NAMES.items():
-        call = lambda x, dtype=dtype: x.to(dtype)  # noqa: E731
-        _method(name, f"Convert to {dtype}.", _unary(call))
+        _method(name, f"Convert to {dtype}.", _unary(lambda dtype, x: x.to(dtype), dtype))
     for name, function in binary_methods().items():
         function.__name__ = name
         setattr(Tensor, name, function)
-    for name, rule in {
-        "add": "add",
-        "sub": "subtract",
-        "mul": "multiply",
-        "truediv": "divide",
-    }.items():
+    for name in ("add", "sub", "mul", "truediv"):
+        rule = _BINARY.get(name, "divide")
         setattr(Tensor, f"__i{name}__", _augmented(f"__i{name}__", rule))
     for name in (
         "add",
@@ -649,5 +641,5 @@ def as_tensor(value: Any) -> Tensor:
     """A tensor over the value's memory; itself where it is one."""
     return value if isinstance(value, Tensor) else Tensor(value)
 
-
+complete(globals())
 __all__ = ["Tensor", "as_tensor", "common_dtype", "tensor"]

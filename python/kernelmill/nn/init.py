@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ._documents import complete
 from ._random import Generator, random_array
 from ._tape import written
 from ._tensor import Tensor
+from ._torch_names import refusal
 
 
 def _write(tensor: Tensor, values: Any) -> Tensor:
@@ -199,3 +201,10 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01,
     order = random_array("uniform", (rows, columns), np.float64, generator).argsort(axis=0)
     values[order < math.ceil(sparsity * rows)] = 0
     return _write(tensor, values)
+
+
+def __getattr__(name: str) -> Any:
+    raise refusal(__name__, name)
+
+
+complete(globals())

@@ -10,8 +10,10 @@ import numpy as np
 
 from .._arrays import namespace
 from . import _tape
+from ._documents import complete
 from ._elementwise import apply
 from ._tensor import Tensor
+from ._torch_names import refusal
 from .modules._module import Module, Parameter
 
 
@@ -303,3 +305,10 @@ def max_norm_(parameters: Any, max_norm: float, dim: int = 0) -> None:
         scale = np.where(norms > max_norm, max_norm / np.where(norms == 0, 1, norms), 1)
         p.data[...] = p.data * scale.astype(p.dtype)
     _tape.written(given)
+
+
+def __getattr__(name: str) -> Any:
+    raise refusal(__name__, name)
+
+
+complete(globals())

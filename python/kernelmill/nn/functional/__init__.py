@@ -6,6 +6,7 @@ no gradient is needed.
 """
 
 from ..._lazy import lazy
+from .._torch_names import refusal
 
 _PLACES = {
     "_activation": """
@@ -33,5 +34,7 @@ _PLACES = {
     "_norm": "batch_norm group_norm instance_norm layer_norm rms_norm",
 }
 __getattr__, __dir__, __all__ = lazy(
-    __name__, {name: module for module, names in _PLACES.items() for name in names.split()}
+    __name__,
+    {name: module for module, names in _PLACES.items() for name in names.split()},
+    refusal,
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..._arrays import namespace
 from ...ops import softmax as softmax_ops
+from .._documents import complete
 from .._elementwise import apply, gate, raw, to_dtype, where
 from .._elementwise import get_default_dtype as _default
 from .._random import Generator, random_array
@@ -288,3 +289,6 @@ def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> T
     if not math.isfinite(eps) or eps < 0:
         raise RuntimeError(f"F.normalize: eps must not be negative, got {eps}")
     return x / apply("maximum", x.norm(p, dim, keepdim=True), float(eps))
+
+
+complete(globals())

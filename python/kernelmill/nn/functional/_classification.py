@@ -11,6 +11,7 @@ from ..._arrays import beside
 from ...ops import reduction as reduction_ops
 from ...ops import softmax as ops
 from .._backward import recomputed
+from .._documents import complete
 from .._elementwise import apply, unified, where
 from .._shape import gather_along
 from .._tape import Node, Rule
@@ -324,3 +325,6 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     if reduction == "batchmean":
         return loss.sum() / max(x.shape[0] if x.ndim else 1, 1)
     return reduced("kl_div", loss, reduction)
+
+
+complete(globals())

@@ -13,6 +13,7 @@ from ...ops import elementwise
 from ...ops.elementwise_table import DERIVATIVES
 from ...ops.linear import ACTIVATIONS, backward, forward
 from .._backward import recomputed
+from .._documents import complete
 from .._elementwise import RULES, unified
 from .._linalg import einsum, matmul
 from .._shape import getitem, putitem, reshape, swap_last
@@ -146,6 +147,12 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Tensor:
     input1, input2 : Tensor of shape (..., in1_features), (..., in2_features)
     weight : Tensor of shape (out_features, in1_features, in2_features)
     bias : Tensor of shape (out_features,), optional
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.functional.bilinear(nn.ones(5, 2), nn.ones(5, 3), nn.ones(4, 2, 3)).shape
+    (5, 4)
     """
     y = einsum("...i,kij,...j->...k", as_tensor(input1), weight, as_tensor(input2))
     return y if bias is None else y + bias
@@ -258,16 +265,20 @@ def embedding_bag(
     weight : Tensor of shape (num_embeddings, embedding_dim)
     offsets : Tensor of shape (B,), integers, optional
         Where each bag starts.
+    max_norm : float, optional
+    norm_type : float, default=2
+    scale_grad_by_freq : bool, default=False
+        As for :func:`embedding`.
     mode : {"sum", "mean", "max"}
         An empty bag gives 0.
+    sparse : bool, default=False
+        Ignored; present for compatibility with torch. Gradients are dense.
     per_sample_weights : Tensor in the shape of ``input``, optional
         Factors of the rows, for ``"sum"``.
     include_last_offset : bool, default=False
         The last offset is the end of the last bag.
     padding_idx : int, optional
         Rows of this number do not count.
-    max_norm, norm_type, scale_grad_by_freq, sparse
-        As for :func:`embedding`.
 
     Returns
     -------
@@ -402,3 +413,6 @@ def pad(
         index = index[max(-width[0], 0) : len(index) - max(-width[1], 0)]
         x = x.index_select(axis, index)
     return x
+
+
+complete(globals())

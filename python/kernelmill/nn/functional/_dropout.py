@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._arrays import beside
 from ...ops import random as numbers
+from .._documents import complete
 from .._elementwise import where
 from .._random import Generator, current
 from .._tape import Node, Rule
@@ -141,3 +142,6 @@ def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, in
         return (*x.shape[:2], *(1,) * (x.ndim - 2))
 
     return _alpha("feature_alpha_dropout", input, p, training, shape, generator)
+
+
+complete(globals())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._documents import complete
 from .._elementwise import apply, unified, where
 from .._functions import cat
 from .._tensor import Tensor, as_tensor
@@ -296,8 +297,11 @@ def triplet_margin_loss(
 def contrastive_loss(
     x1: Any, x2: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """Squared distances of similar pairs (target 1); of others (0) the square of what they lack to
-    the margin (Hadsell et al. 2006)."""
+    """Squared distances of similar pairs, squared margins of others (Hadsell et al. 2006).
+
+    The loss is ``d^2 / 2`` for target 1 and ``max(0, margin - d)^2 / 2`` for target 0, where d is
+    the Euclidean distance.
+    """
     (a, b), _ = unified((as_tensor(x1), as_tensor(x2)))
     y = as_tensor(target).to(a.dtype)
     distance = (a - b).norm(2, -1)
@@ -336,3 +340,6 @@ def info_nce(
         right = np.zeros(len(q), np.int64)
     loss = -log_softmax(logits, 1).gather(1, right[:, None]).squeeze(1)
     return reduced("info_nce", loss, reduction)
+
+
+complete(globals())

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...ops import norm as ops
 from .._backward import recomputed
+from .._documents import complete
 from .._reductions import mean as _mean
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
@@ -281,3 +282,6 @@ def instance_norm(
         variance = reduction.variance(x.data, axis=axes).mean(0)
         _update(momentum, (running_mean, running_var), n)(mean, variance)
     return group_norm(x, max(x.shape[1], 1), weight, bias, eps)
+
+
+complete(globals())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from .._documents import complete
 from .._tensor import Tensor
 from ._fusion import fuse
 from ._module import Module, Parameter
@@ -256,3 +257,6 @@ class Identity(Module):
     def forward(self, input: Any) -> Any:
         """Return the input."""
         return input
+
+
+complete(globals())

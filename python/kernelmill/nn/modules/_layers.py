@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import functional as F
 from .. import init
+from .._documents import complete
 from .._elementwise import get_default_dtype
 from .._tensor import Tensor
 from ._module import Module, Parameter
@@ -173,7 +174,22 @@ class Embedding(Module):
 
     @classmethod
     def from_pretrained(cls, embeddings: Any, freeze: bool = True, **kwargs: Any) -> Any:
-        """A layer with a given table, which is not learnt where ``freeze`` is True."""
+        """Make a layer with a given table.
+
+        Parameters
+        ----------
+        embeddings : Tensor or array of shape (num_embeddings, embedding_dim)
+            The table; it is not copied.
+        freeze : bool, default=True
+            Do not learn it.
+        **kwargs
+            Further arguments of the layer.
+
+        Returns
+        -------
+        Embedding
+            The layer.
+        """
         table = embeddings if isinstance(embeddings, Tensor) else Tensor(embeddings)
         made = cls(table.shape[0], table.shape[1], dtype=table.dtype, **kwargs)
         made.weight = Parameter(table, requires_grad=not freeze)
@@ -202,8 +218,6 @@ class EmbeddingBag(Embedding):
     Parameters
     ----------
     num_embeddings, embedding_dim : int
-    max_norm, norm_type, scale_grad_by_freq
-        As for :class:`Embedding`.
     mode : {"mean", "sum", "max"}
     sparse : bool, default=False
         Ignored; present for compatibility with torch.
@@ -310,8 +324,8 @@ class RMSNorm(_Affine):
     Examples
     --------
     >>> from kernelmill import nn
-    >>> nn.RMSNorm(2)(nn.Tensor([[1.0, -1.0]])).tolist()
-    [[1.0, -1.0]]
+    >>> nn.RMSNorm(2)(nn.Tensor([[3.0, -3.0]])).detach()
+    tensor([[ 1., -1.]])
     """
 
     def __init__(
@@ -513,3 +527,4 @@ BatchNorm3d: Any
 InstanceNorm1d: Any
 InstanceNorm2d: Any
 InstanceNorm3d: Any
+complete(globals())

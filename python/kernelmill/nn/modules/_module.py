@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _tape
+from .._documents import complete
 from .._tensor import Handle, Tensor, as_array
 
 
@@ -92,7 +93,13 @@ class Module:
         keep(self, "_forward_hooks", [])
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes; written by subclasses."""
+        """Compute the output; subclasses write this method.
+
+        Parameters
+        ----------
+        *args, **kwargs
+            Whatever the subclass takes.
+        """
         raise NotImplementedError(f"{type(self).__name__}: forward must be written, got none")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -197,7 +204,13 @@ class Module:
     def named_modules(
         self, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """(name, module) for this module and all inside it, each once."""
+        """Iterate over this module and all inside it, with their names.
+
+        Yields
+        ------
+        pair : (str, Module)
+            Names have dots; that of this module is the prefix.
+        """
         yield from self._walk(prefix, set() if remove_duplicate else None)
 
     def _walk(self, prefix: str, seen: set[int] | None) -> Iterator[tuple[str, Module]]:
@@ -274,7 +287,13 @@ class Module:
     # --- state ---
 
     def state_dict(self, prefix: str = "") -> OrderedDict[str, Tensor]:
-        """All parameters and persistent buffers by name, over the same memory."""
+        """All parameters and persistent buffers by name, over the same memory.
+
+        Returns
+        -------
+        dict of str to Tensor
+            Changes of the tensors change the module.
+        """
         state: OrderedDict[str, Tensor] = OrderedDict()
         for path, module in self._walk(prefix.rstrip("."), None):
             dot = f"{path}." if path else ""
@@ -303,6 +322,7 @@ class Module:
         Returns
         -------
         result : named tuple of missing_keys, unexpected_keys
+            Names that did not match, with ``strict=False``.
 
         Raises
         ------
@@ -382,7 +402,13 @@ class Module:
         return self
 
     def to(self, *target: Any, dtype: Any = None, device: str | None = None) -> Module:
-        """Convert or move all float parameters and buffers, in place (see ``Tensor.to``)."""
+        """Convert or move all float parameters and buffers, in place.
+
+        Parameters
+        ----------
+        *target : dtype, str or Tensor
+            As for ``Tensor.to``.
+        """
         for tensor in itertools.chain(self.parameters(), self.buffers()):
             floats = tensor.dtype.kind == "f"
             devices = [
@@ -464,3 +490,6 @@ def _values(value: Any) -> Any:
         value = value.detach()
         value = value.cpu() if hasattr(value, "cpu") else value
     return as_array(value)
+
+
+complete(globals())

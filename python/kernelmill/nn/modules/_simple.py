@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import functional as F
 from .. import init
+from .._documents import arguments, complete
 from .._tensor import Tensor
 from ._layers import empty_parameter
 from ._module import Module
@@ -43,7 +44,7 @@ class Functional(Module):
         return {name: getattr(self, name) for name in self.signature.parameters}
 
     def forward(self, *inputs: Any) -> Tensor:
-        """Apply the function."""
+        """Apply the function behind the layer."""
         return type(self).function(*inputs, **self._options())
 
     def extra_repr(self) -> str:
@@ -60,15 +61,15 @@ class _Trained(Functional):
     """A function that does something in training only."""
 
     def forward(self, *inputs: Any) -> Tensor:
-        """Apply the function, in training."""
+        """Apply the function behind the layer, which does nothing in evaluation."""
         return type(self).function(*inputs, training=self.training, **self._options())
 
 
 _DOCUMENT = """{about}
 
-The layer of :func:`kernelmill.nn.functional.{function}`, whose arguments it takes.
+The layer of :func:`kernelmill.nn.functional.{function}`.
 
-Examples
+{parameters}Examples
 --------
 >>> from kernelmill import nn
 >>> {example}
@@ -86,7 +87,10 @@ def _layer(name: str, function: str, inputs: int, example: str, base: type = Fun
     return type(name, (base,), {
         "function": staticmethod(call),
         "signature": inspect.Signature(parameters),
-        "__doc__": _DOCUMENT.format(about=about, function=function, example=example),
+        "__signature__": inspect.Signature(parameters),
+        "__doc__": _DOCUMENT.format(
+            about=about, function=function, example=example, parameters=arguments(call, parameters)
+        ),
         "__module__": __name__,
     })  # fmt: skip
 
@@ -112,7 +116,7 @@ LOSSES = {
 }  # fmt: skip
 _OTHERS = {
     "CosineEmbeddingLoss": ("cosine_embedding_loss", 3,
-        "nn.CosineEmbeddingLoss()(nn.ones(2, 3), nn.ones(2, 3), nn.ones(2)).item()\n0.0"),
+        "nn.CosineEmbeddingLoss()(nn.eye(2), nn.eye(2), nn.ones(2)).item()\n0.0"),
     "ContrastiveLoss": ("contrastive_loss", 3,
         "nn.ContrastiveLoss()(nn.ones(2, 3), nn.ones(2, 3), nn.ones(2)).item()\n0.0"),
     "CosineSimilarity": ("cosine_similarity", 2,
@@ -261,12 +265,12 @@ class _Pad(Module):
 
     mode = "constant"
     axes = 1
+    value = 0.0
 
-    def __init__(self, padding: Any, value: float = 0.0) -> None:
+    def __init__(self, padding: Any) -> None:
         super().__init__()
         one = hasattr(padding, "__index__")
         self.padding = (int(padding),) * (2 * self.axes) if one else tuple(padding)
-        self.value = value
 
     def forward(self, input: Any) -> Tensor:
         """Pad."""
@@ -279,6 +283,12 @@ class _Pad(Module):
         return str(self.padding)
 
 
+class _ConstantPad(_Pad):
+    def __init__(self, padding: Any, value: float = 0.0) -> None:
+        super().__init__(padding)
+        self.value = value
+
+
 def _pads() -> dict[str, type]:
     made: dict[str, type] = {}
     modes = {"ZeroPad": "constant", "ConstantPad": "constant", "ReflectionPad": "reflect",
@@ -286,17 +296,19 @@ def _pads() -> dict[str, type]:
     for prefix, mode in modes.items():
         for axes in (1, 2, 3):
             name = f"{prefix}{axes}d"
+            constant = prefix == "ConstantPad"
             shape, grown = (1, 1, *(3,) * axes), (1, 1, *(5,) * axes)
-            arguments = "1, 2.0" if prefix == "ConstantPad" else "1"
+            given = "1, 2.0" if constant else "1"
             document = (
-                f"Padding of the last {axes} ax{'i' if axes == 1 else 'e'}s, mode {mode!r} of\n"
-                ":func:`kernelmill.nn.functional.pad`.\n\nParameters\n----------\n"
+                f"Pad the last ax{'is' if axes == 1 else f'es ({axes})'}, "
+                f"mode {mode!r} of :func:`kernelmill.nn.functional.pad`.\n\n"
+                "Parameters\n----------\n"
                 "padding : int or tuple of int\n    Before and after, last axis first.\n"
-                + ("value : float, default=0\n" if mode == "constant" else "")
+                + ("value : float, default=0\n    What is added.\n" if constant else "")
                 + f"\nExamples\n--------\n>>> from kernelmill import nn\n"
-                f">>> nn.{name}({arguments})(nn.ones{shape}).shape\n{grown}\n"
+                f">>> nn.{name}({given})(nn.ones{shape}).shape\n{grown}\n"
             )
-            made[name] = type(name, (_Pad,), {
+            made[name] = type(name, (_ConstantPad if constant else _Pad,), {
                 "mode": mode, "axes": axes, "__doc__": document, "__module__": __name__
             })  # fmt: skip
     return made
@@ -304,3 +316,4 @@ def _pads() -> dict[str, type]:
 
 LAYERS.update(_pads())
 globals().update(LAYERS)
+complete(globals())

@@ -4,6 +4,7 @@ A step of an optimiser is one op over all its parameters.
 """
 
 from ..._lazy import lazy as _lazy
+from .._torch_names import refusal as _refusal
 
 _PLACES = {
     "_optimizer": "Optimizer",
@@ -12,4 +13,4 @@ _PLACES = {
 }
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
 _NAMES["lr_scheduler"] = "lr_scheduler"
-__getattr__, __dir__, __all__ = _lazy(__name__, _NAMES)
+__getattr__, __dir__, __all__ = _lazy(__name__, _NAMES, _refusal)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from .._documents import complete
 from ._optimizer import Optimizer
 from ._schedule import LRScheduler, per_group
 
@@ -179,3 +180,6 @@ class CyclicLR(_MomentumCycle):
                 high, low = group["max_momentum"], group["base_momentum"]
                 self._set_momentum(group, high - (high - low) * height)
         return rates
+
+
+complete(globals())

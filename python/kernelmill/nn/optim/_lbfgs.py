@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...ops import matmul
+from .._documents import complete
 from .._tape import written
 from ._optimizer import Optimizer
 
@@ -277,3 +278,6 @@ def _cubic(a: Point, b: Point, lowest: float, highest: float) -> float:
     root = math.sqrt(square)
     t = b.t - (b.t - a.t) * ((b.slope + root - d) / (b.slope - a.slope + 2 * root))
     return min(max(t, lowest), highest)
+
+
+complete(globals())

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...ops import optim as rules
+from .._documents import complete
 from .._tape import enable_grad, written
 
 # Arguments by which torch chooses among its implementations; there is one here.
@@ -261,3 +262,6 @@ class Optimizer:
             array = np.asarray(value).astype(p.data.dtype, order="C")  # a copy
             return array if array.shape == p.data.shape or array.ndim else float(array)
         return copy.deepcopy(value)
+
+
+complete(globals())

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .._documents import complete
 from ._optimizer import Optimizer
 
 
@@ -122,6 +123,13 @@ class Adagrad(Optimizer):
         super().__init__(params, chosen)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own; their sums of squares start too.
+
+        Parameters
+        ----------
+        param_group : dict
+            Parameters under ``"params"``, and options.
+        """
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for p in group["params"]:
@@ -293,8 +301,8 @@ class AdamW(Adam):
     ----------
     params : iterable of Tensor, of (str, Tensor) pairs, or of dict
         Parameters, or groups of them with their own options.
-    lr, betas, eps, amsgrad, maximize, **torch
-        As for `Adam`.
+    lr : float, default=0.001
+        Learning rate.
     weight_decay : float, default=0.01
         Each step multiplies the parameter by ``1 - lr * weight_decay``.
     """
@@ -326,8 +334,6 @@ class NAdam(Adam):
         Parameters, or groups of them with their own options.
     lr : float, default=0.002
         Learning rate.
-    betas, eps, weight_decay, maximize, decoupled_weight_decay, **torch
-        As for `Adam`.
     momentum_decay : float, default=0.004
         The momentum of step t is ``betas[0] * (1 - 0.5 * 0.96 ** (t * momentum_decay))``.
     """
@@ -402,3 +408,6 @@ class Lion(Optimizer):
 
     def _counted(self, group: dict[str, Any], state: dict[str, Any]) -> dict[str, float]:
         return {}
+
+
+complete(globals())

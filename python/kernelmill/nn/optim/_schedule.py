@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .._documents import complete
 from ._optimizer import Optimizer
 
 
@@ -100,3 +101,6 @@ class LRScheduler:
             The saved state.
         """
         vars(self).update(state_dict)
+
+
+complete(globals())

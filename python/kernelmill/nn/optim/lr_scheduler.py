@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from .._documents import complete
 from ._cycles import CyclicLR, OneCycleLR
 from ._optimizer import Optimizer
 from ._schedule import LRScheduler, per_group
@@ -242,7 +243,27 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """One schedule until the first of the ``milestones``, the next one from there, and so forth."""
+    """One schedule until the first of the ``milestones``, the next one from there, and so forth.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> from kernelmill.nn.optim import lr_scheduler
+    >>> optimizer = nn.optim.SGD([nn.ones(1, requires_grad=True)], lr=1.0)
+    >>> parts = [
+    ...     lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...     lr_scheduler.ExponentialLR(optimizer, gamma=0.5),
+    ... ]
+    >>> schedule = lr_scheduler.SequentialLR(optimizer, parts, milestones=[2])
+    >>> for _ in range(4):
+    ...     print(optimizer.param_groups[0]["lr"])
+    ...     optimizer.step()
+    ...     schedule.step()
+    0.5
+    0.5
+    1.0
+    0.5
+    """
 
     def __init__(
         self,
@@ -307,7 +328,27 @@ def _undo(schedulers: Sequence[Any]) -> None:
 
 
 class ChainedScheduler(SequentialLR):
-    """All ``schedulers`` step together, each on the result of the one before."""
+    """All ``schedulers`` step together, each on the result of the one before.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> from kernelmill.nn.optim import lr_scheduler
+    >>> optimizer = nn.optim.SGD([nn.ones(1, requires_grad=True)], lr=1.0)
+    >>> parts = [
+    ...     lr_scheduler.ConstantLR(optimizer, factor=0.5, total_iters=2),
+    ...     lr_scheduler.ExponentialLR(optimizer, gamma=0.5),
+    ... ]
+    >>> schedule = lr_scheduler.ChainedScheduler(parts)
+    >>> for _ in range(4):
+    ...     print(optimizer.param_groups[0]["lr"])
+    ...     optimizer.step()
+    ...     schedule.step()
+    0.5
+    0.25
+    0.25
+    0.125
+    """
 
     def __init__(
         self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None
@@ -410,3 +451,6 @@ class ReduceLROnPlateau(LRScheduler):
                 if group["lr"] - reduced > self.eps:
                     group["lr"] = reduced
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+
+complete(globals())
