@@ -12,6 +12,7 @@ from typing import Any
 from ...ops import convolution as ops
 from ...ops.linear import ACTIVATIONS
 from .._backward import recomputed
+from .._documents import complete
 from .._elementwise import RULES, unified
 from .._shape import reshape
 from .._tape import RESULT, Node, Rule, sum_to
@@ -276,3 +277,5 @@ def _make(axes: int) -> list[Any]:
 conv1d, conv_transpose1d = _make(1)
 conv2d, conv_transpose2d = _make(2)
 conv3d, conv_transpose3d = _make(3)
+
+complete(globals())

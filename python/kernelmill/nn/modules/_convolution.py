@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import functional as F
 from .. import init
+from .._documents import complete
 from .._tensor import Tensor
 from ..functional._convolution import convolve, each
 from ._layers import empty_parameter, uniform_by_fan
@@ -208,3 +209,5 @@ def _layers() -> dict[str, type]:
 
 LAYERS = _layers()
 globals().update(LAYERS)
+
+complete(globals())
