@@ -13,8 +13,8 @@ from typing import Any
 from ._examples import EXAMPLES
 
 _LIKE = "Tensor or array"
-_OPERANDS = {"other": (f"{_LIKE} or number", "The second operand; shapes broadcast.")}
-_TWO = ("Tensor of shape (N, d)", "A pair of vectors in each row.")
+_OPERANDS = {"other": ("Tensor, array or number", "The second operand; shapes broadcast.")}
+_TWO = ("Tensor of shape (N, d)", "Vectors; row i of one and row i of the other are a pair.")
 _AXES = ("int or tuple of int", "Axes to reduce; all by default.")
 _CLASSES = ("Tensor of shape (C,)", "Weights of the classes.")
 _LEARNT = ("Tensor or iterable of Tensor", "Those without a gradient are ignored.")
@@ -27,12 +27,13 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "*counts": ("int", "Numbers of copies along the last axes."),
     "*dims": ("int", "Axes, one by one or as a tuple."),
     "*inputs": ("Tensor", "The arguments of the function behind the layer."),
-    "*others": (f"{_LIKE} or number", "Arguments of the function."),
+    "*others": ("Tensor, array or number", "Arguments of the function."),
     "*shape": ("int", "Sizes, one by one or as a tuple."),
     "*size": ("int", "Sizes, one by one or as a tuple."),
     "*sizes": ("int", "One number for each axis, one by one or as a tuple."),
+    "activation": ("str", "Name of the function in the elementwise table."),
     "affine": ("bool", "Learn a weight and a bias for each channel."),
-    "alpha": ("float", "Limit towards minus infinity, negated."),
+    "alpha": ("float", "The function tends to ``-alpha`` towards minus infinity."),
     "anchor": (_LIKE, "The examples that the others are compared with."),
     "approximate": ('{"none", "tanh"}', "Exact, or the approximation with the hyperbolic tangent."),
     "**torch": ("bool", "Accepted and ignored: ``foreach``, ``fused``, ``capturable``."),
@@ -50,21 +51,23 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "destination": ("int", "The new position of the axis."),
     "device": ('{"cpu", "cuda"}', "Where the values are to be."),
     "diagonal": ("int", "Which diagonal: 0 is the main one, positive ones lie above it."),
+    "dilation": ("int or tuple of int", "Distance of neighbouring taps."),
     "dim": ("int", "The axis; negative numbers count from the last."),
     "dim0": ("int", "The first axis."),
     "dim1": ("int", "The first axis."),
     "dim2": ("int", "The second axis."),
     "dims": ("int", "The axis."),
-    "dtype": ("dtype", "Of the parameters, or of the result; the usual one by default."),
+    "dtype": ("dtype", "Dtype of the parameters or the result; the default dtype if not given."),
     "elementwise_affine": ("bool", "Learn a weight for each element."),
     "embedding_dim": ("int", "Length of a row."),
     "end_dim": ("int", "The last axis to merge."),
     "eps": ("float", "Small number that keeps divisors away from 0."),
-    "exponent": (f"{_LIKE} or number", "The exponent."),
+    "exponent": ("Tensor, array or number", "The exponent."),
     "full": ("bool", "Add the terms that do not depend on the input."),
     "generator": ("Generator", "Source of random numbers; the seeded default one otherwise."),
     "in1_features": ("int", "Length of the first input."),
     "in2_features": ("int", "Length of the second input."),
+    "in_channels": ("int", "Number of input channels."),
     "in_features": ("int", "Length of an input row."),
     "index": (f"{_LIKE} of int", "Positions along the axis."),
     "init": ("float", "First value of the weights."),
@@ -74,6 +77,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "input2": (_LIKE, "The second of each pair."),
     "include_last_offset": ("bool", "The last offset is the end of the last bag."),
     "k": ("int", "How many."),
+    "kernel_size": ("int or tuple of int", "Size of the window."),
     "key": ("str", "The name."),
     "keepdim": ("bool", "Keep the reduced axes, with size 1."),
     "lambd": ("float", "Values up to this magnitude become 0."),
@@ -81,7 +85,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "length": ("int", "Length of the range."),
     "log_input": ("bool", "The input holds logarithms of means."),
     "log_target": ("bool", "The target holds logarithms of probabilities."),
-    "margin": ("float", "The difference that is asked for."),
+    "margin": ("float", "The least difference without loss."),
     "mask": (f"{_LIKE} of bool", "Which elements; it broadcasts."),
     "max": ("float", "Upper end; no limit by default."),
     "max_val": ("float", "Upper end."),
@@ -90,22 +94,26 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "min_val": ("float", "Lower end."),
     "max_norm": ("float", "Rows that are used and longer are scaled to this norm."),
     "metadata": ("dict of str to str", "Kept in the file."),
-    "mode": ("bool", "True for training, False for evaluation."),
     "module": ("Module or None", "The module."),
     "momentum": ("float", "Share of the new batch in the running statistics."),
     "name": ("str", "Name of the attribute."),
     "negative": (_LIKE, "Examples of another kind than the anchors."),
     "negative_slope": ("float", "The slope below 0."),
     "norm_type": ("float", "Which norm: p of the p-norm."),
-    "normalized_shape": ("int or tuple of int", "Sizes of the last axes, which are normalised."),
+    "normalized_shape": ("int or tuple of int", "Sizes of the last axes, which are normalised over."),
     "num_channels": ("int", "Number of channels (axis 1)."),
     "num_classes": ("int", "Number of classes; -1 for the largest index plus 1."),
     "num_embeddings": ("int", "Number of rows."),
     "num_groups": ("int", "Number of groups, which divides that of the channels."),
     "offset": ("int", "Which diagonal: 0 is the main one, positive ones lie above it."),
     "offsets": (f"{_LIKE} of int", "Where each bag starts, for input with one axis."),
+    "out_channels": ("int", "Number of output channels."),
+    "output_padding": ("int or tuple of int", "Places added behind the output."),
+    "output_size": ("tuple of int", "One of the sizes that the stride leaves open."),
     "out_features": ("int", "Length of an output row."),
     "p": ("float", "Which norm: p of the p-norm."),
+    "padding": ("int or tuple of int", "Values added at both ends."),
+    "padding_mode": ("str", "As for :func:`kernelmill.nn.functional.pad`."),
     "param": ("Parameter or None", "The parameter."),
     "path": ("path-like", "The file."),
     "per_sample_weights": (_LIKE, "Factors of the rows, in the shape of the input."),
@@ -131,6 +139,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "src": (_LIKE, "What is added."),
     "start": ("int", "Where the range starts."),
     "start_dim": ("int", "The first axis to merge."),
+    "stride": ("int or tuple of int", "Distance of neighbouring windows."),
     "target": (f"{_LIKE}, in the shape of the input", "What the input should be."),
     "temperature": ("float", "Divisor of the similarities."),
     "tensors": ("sequence of Tensor", "The tensors to join."),
@@ -216,7 +225,6 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "atan2.input": (_LIKE, "Ordinates."),
     "atan2.other": (_LIKE, "Abscissas."),
     "bernoulli.probability": (_LIKE, "Probabilities of a 1."),
-    "celu.alpha": ("float", "Limit towards minus infinity, negated."),
     "contrastive_loss.target": (f"{_LIKE} of shape (N,)", "1 for similar pairs, else 0."),
     "clip_grad_norm_.max_norm": ("float", "Largest norm afterwards."),
     "clip_grad_value_.clip_value": ("float", "Largest magnitude afterwards."),
@@ -229,7 +237,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "eye.n": ("int", "Number of rows."),
     "from_numpy.array": ("ndarray", "Not copied."),
     "full.fill_value": ("float", "The value."),
-    "gather.index": (f"{_LIKE} of int", "Positions along ``dim``, as for :meth:`gather`."),
+    "gather.index": (f"{_LIKE} of int", "Positions along ``dim``, one for each element."),
     "glu.dim": ("int", "The axis that is halved."),
     "hardtanh.max_val": ("float", "Upper end."),
     "heaviside.value": ("float", "The value at 0."),
@@ -269,19 +277,27 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "randint.low": ("int", "The smallest number."),
     "randperm.n": ("int", "How many numbers."),
     "reshape.*shape": ("int", "Sizes, one by one or as a tuple; one may be -1."),
+    "rms_norm.eps": ("float", "Added to the mean square; the machine epsilon by default."),
     "scatter_add.index": (f"{_LIKE} of int", "Positions along ``dim``, as for :meth:`gather`."),
     "select.index": ("int", "The position."),
     "size.dim": ("int", "One axis; the whole shape by default."),
     "soft_margin_loss.target": _SIGNS,
-    "softmax.dtype": ("dtype", "Convert the input first."),
     "softplus.beta": ("float", "Sharpness."),
     "softplus.threshold": ("float", "``beta x`` above it is passed on."),
     "squared_hinge_loss.target": _SIGNS,
     "squeeze.dim": ("int or tuple of int", "Only these axes; all by default."),
     "threshold.value": ("float", "What other values become."),
-    "where.other": (f"{_LIKE} or number", "The values elsewhere."),
-    "where.x": (f"{_LIKE} or number", "Values where the condition holds."),
-    "where.y": (f"{_LIKE} or number", "Values elsewhere."),
+    "where.other": ("Tensor, array or number", "The values elsewhere."),
+    "where.x": ("Tensor, array or number", "Values where the condition holds."),
+    "where.y": ("Tensor, array or number", "Values elsewhere."),
+    "EmbeddingBag.mode": ('{"mean", "sum", "max"}', "How the rows of a bag are combined."),
+    "as_tensor.value": ("array-like", "Values, or a tensor."),
+    "batch_norm.training": ("bool", "Normalise by the batch, not by the running statistics."),
+    "copy_.source": (_LIKE, "The values."),
+    "nll_loss.target": ("Tensor of shape (N, ...) or (), integers", "Classes."),
+    "pad.mode": ("str", "What the new places hold."),
+    "poisson_nll_loss.eps": ("float", "Added to the input before its logarithm is taken."),
+    "train.mode": ("bool", "True for training, False for evaluation."),
     "zero_grad.set_to_none": ("bool", "Drop the gradients; False makes them 0."),
 }  # fmt: skip
 _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -297,6 +313,10 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "weight": ("Tensor of shape (C,)", "Factors of the channels."),
         "bias": ("Tensor of shape (C,)", "Shifts of the channels."),
     },
+    "to": {"dtype": ("dtype", "The dtype to convert to.")},
+    "sum softmax log_softmax softmin": {"dtype": ("dtype", "Convert the input first.")},
+    "zeros_like ones_like": {"dtype": ("dtype", "That of the input by default.")},
+    "LayerNorm GroupNorm": {"eps": ("float", "Added to the variance.")},
     "layer_norm rms_norm": {
         "eps": ("float", "Added to the variance."),
         "weight": ("Tensor of shape normalized_shape", "Factors of the elements."),
@@ -376,7 +396,7 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "randperm": ("Tensor of int64", "Of shape (n,)."),
     "multinomial": ("Tensor of int64", "Of shape (num_samples,) or (n, num_samples)."),
     "to type_as cpu cuda float double long int bool":
-        ("Tensor or Module", "Converted; itself where nothing changes."),
+        ("Tensor", "Converted; itself where nothing changes."),
     "one_hot": ("Tensor of int64", "With one more axis, of the classes."),
     "pad": ("Tensor", "The padded tensor."),
     "glu": ("Tensor", "Half as long along the axis."),
@@ -395,6 +415,7 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "pop": ("Module or Parameter", "The entry."),
     "append extend insert": ("Module", "This container."),
     "get_parameter": ("Parameter", "Itself, not a copy."),
+    "get_submodule": ("Module", "Itself, not a copy."),
     "summary": ("Summary", "Print it."),
     "draw get_state": ("tuple of int", "Two numbers."),
     "initial_seed": ("int", "The seed."),
@@ -402,7 +423,7 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "get_lr get_last_lr": ("list of float", "A learning rate for each group of parameters."),
     "scale_fn": ("float", "The amplitude, at most 1."),
     "extra_repr": ("str", "Shown in the brackets of ``repr``."),
-    "forward": ("Tensor", "The output."),
+    "forward activated": ("Tensor", "The output."),
     "linear bilinear": ("Tensor", "Of shape (..., out_features)."),
     "embedding": ("Tensor", "Of shape (*input.shape, embedding_dim)."),
 }  # fmt: skip
@@ -469,14 +490,12 @@ def parameters(name: str, signature: inspect.Signature, own: dict[str, str]) -> 
         key = stars.get(parameter.kind, "") + argument
         known = PARAMETERS.get(f"{name}.{key}") or PARAMETERS.get(key)
         head = heads.get(key)
-        if head is not None:
-            entry = own.pop(head, "")
-            if entry and "\n" not in entry and known:
-                entry += f"\n    {known[1]}"
-            lines += [entry] if entry else []
-        elif known:
-            kind = known[0] + _default(parameter.default)
+        entry = "" if head is None else own[head]
+        if known and "\n" not in entry:  # each of several arguments has a meaning of its own
+            kind = entry.partition(" : ")[2] or known[0] + _default(parameter.default)
             lines.append(f"{key} : {kind}\n    {known[1]}")
+        elif entry and entry not in lines:
+            lines.append(entry)
     return "\n".join(lines)
 
 
@@ -497,7 +516,7 @@ def documented(function: Any, signature: inspect.Signature | None = None) -> Non
             returned = ("Tensor", _LOSS)
         elif name.endswith("_") and str(kind) in ("Tensor", "Any"):
             returned = ("Tensor", "The tensor itself.")
-        elif str(kind) in _BY_TYPE:
+        elif str(kind) in _BY_TYPE and name != "get_submodule":
             returned = (str(kind), _BY_TYPE[str(kind)])
         if returned and kind not in ("None", None):
             parts["Returns"] = f"{returned[0]}\n    {returned[1]}"
