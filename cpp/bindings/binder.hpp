@@ -46,6 +46,7 @@ void bind_matmul(Family family);
 void bind_mixture(Family family);
 void bind_optim(py::module_& m);
 void bind_pairwise(Family family);
+void bind_pool(Family family);
 void bind_random(Family family);
 void bind_reduction(py::module_& m);
 void bind_silhouette(Family family);

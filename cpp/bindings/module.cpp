@@ -55,6 +55,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   KERNELMILL_FAMILY(matmul);
   KERNELMILL_FAMILY(mixture);
   KERNELMILL_FAMILY(pairwise);
+  KERNELMILL_FAMILY(pool);
   KERNELMILL_FAMILY(random);
   KERNELMILL_FAMILY(silhouette);
 #undef KERNELMILL_FAMILY

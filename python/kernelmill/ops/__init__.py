@@ -21,6 +21,7 @@ FAMILIES = (
     "reduction",
     "optim",
     "convolution",
+    "pool",
     "random",
     "mixture",
     "hmm",
