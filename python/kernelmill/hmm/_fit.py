@@ -142,7 +142,9 @@ class FittedModel(SequenceModel):
             raise
 
     @fitting
-    def fit(self, X: Any, lengths: Any = None, sample_weight: Any = None) -> Any:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, lengths: Any = None
+    ) -> Any:
         """Fit the model.
 
         Parameters
@@ -151,12 +153,15 @@ class FittedModel(SequenceModel):
             Observations of one or more sequences, one after the other. Or a stream whose chunks are
             sequences: a list of 2-D arrays, an iterable of them, a function that returns an
             iterator, a Dask array with one sequence in each partition.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X, adding up to T; one sequence when left out. None for
-            streams.
+        y : array-like of shape (S,), optional
+            `lengths` by position, as in hmmlearn: ``fit(X, lengths)``. Ignored where `lengths` is
+            passed by name.
         sample_weight : array-like of shape (S,), optional
             Weight of each sequence. Those with zero weight are ignored; 2 counts as the sequence
             twice, given the same start. The start depends only on which weights are positive.
+        lengths : array-like of shape (S,), optional
+            Lengths of the sequences in X, adding up to T; one sequence when left out. None for
+            streams.
 
         Returns
         -------
@@ -178,6 +183,7 @@ class FittedModel(SequenceModel):
         far, ``interrupted_`` is True, and the next ``fit`` continues from them.
         """
         owner = type(self).__name__
+        lengths = y if lengths is None else lengths
         data = self._sequences(X, lengths, sample_weight, reset=True)
         start, known = self._prepared(data, self._start(data))
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}

@@ -19,7 +19,7 @@ from kernelmill.hmm._expectation import Chain
 from kernelmill.hmm._filter import Prediction, StateFilter
 from kernelmill.hmm._inputs import SequenceInput
 from kernelmill.hmm._monitor import ConvergenceMonitor
-from kernelmill.hmm._sequences import Sequences
+from kernelmill.hmm._sequences import Sequences, check_sequence_weight
 from kernelmill.ops import hmm, random
 
 ALGORITHMS = ("viterbi", "map")
@@ -103,20 +103,27 @@ class SequenceModel(SequenceInput):
         chain, emission = self._model()
         return self._sequences(X, lengths, reset=False), chain, emission
 
-    def score(self, X: Any, lengths: Any = None) -> float:
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, lengths: Any = None
+    ) -> float:
         """Compute the log-likelihood of X.
 
         Parameters
         ----------
         X : array-like of shape (T, d), or a stream of sequences
             Observations; see ``fit``.
+        y : array-like of shape (S,), optional
+            `lengths` by position, as in ``fit``.
+        sample_weight : array-like of shape (S,), optional
+            Weight of each sequence.
         lengths : array-like of shape (S,), optional
             Lengths of the sequences in X, adding up to T; one sequence when left out.
 
         Returns
         -------
         log_prob : float
-            ``log p(X)`` in nats, summed over sequences; -inf where one is impossible.
+            ``log p(X)`` in nats, summed over sequences with their weights; -inf where one is
+            impossible.
 
         Raises
         ------
@@ -129,8 +136,16 @@ class SequenceModel(SequenceInput):
         -----
         Costs about 2 T K^2 flops besides the densities.
         """
+        scores = self._scores(X, y if lengths is None else lengths)
+        weight = check_sequence_weight(type(self).__name__, sample_weight, len(scores))
+        if weight is None:
+            return float(scores.sum())
+        return float((weight[weight > 0] * scores[weight > 0]).sum())
+
+    def _scores(self, X: Any, lengths: Any) -> np.ndarray:
+        """Log-likelihood of each sequence, (S,)."""
         data, *model = self._ready(X, lengths)
-        return float(sum(part.sum() for part in data.map(_expectation.scores, *model)))
+        return np.concatenate(data.map(_expectation.scores, *model))
 
     def score_samples(self, X: Any, lengths: Any = None) -> tuple[float, Any]:
         """Compute the log-likelihood of X and the posterior probabilities of states.
