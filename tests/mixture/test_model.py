@@ -245,6 +245,27 @@ def test_messages(X, options, message):
         GaussianMixture(**{"n_components": 2, **options}).fit(X)
 
 
+@pytest.mark.parametrize("scale", [1e-12, 1.0])
+def test_rounding_of_given_matrices_is_no_asymmetry(X, scale, rng):
+    """Rotated precisions and covariances, in any unit; scikit-learn's fit of X is the oracle."""
+    R = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    rotated = np.linalg.inv(R) @ np.diag([2.0, 2.0, 2.0]) @ R  # what is not 2 is rounding
+    assert not np.allclose(rotated, rotated.T, rtol=1e-6, atol=0)
+    precisions = np.tile(rotated, (2, 1, 1))
+    options = {"weights_init": [0.5, 0.5], "reg_covar": 0.0, "max_iter": 1, "tol": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        start = {"means_init": X[:2] * scale, "precisions_init": precisions / scale**2}
+        model = GaussianMixture(2, **start, **options).fit(X * scale)
+        peer = Peer(2, means_init=X[:2], precisions_init=precisions, **options).fit(X)
+    size = np.abs(peer.covariances_).max()
+    np.testing.assert_allclose(model.covariances_ / scale**2, peer.covariances_, atol=1e-12 * size)
+    BayesianGaussianMixture(2, covariance_prior=rotated * scale**2, reg_covar=0.0).fit(X * scale)
+    asymmetric = np.eye(3) + np.diag([0.8, 0.0], 1)
+    with pytest.raises(ValueError, match=r"^GaussianMixture: precisions_init must be symmetric"):
+        GaussianMixture(1, precisions_init=scale * asymmetric[None]).fit(X)
+
+
 def test_more_messages(X):
     with pytest.raises(ValueError, match=r"must be at most the number of rows, got n_samples = 3 "):
         GaussianMixture(4).fit(X[:3])

@@ -21,6 +21,7 @@ from sklearn.exceptions import NotFittedError
 
 from kernelmill._estimator._parameters import Rule
 from kernelmill._estimator._validation import as_numbers
+from kernelmill._gaussian._parameters import symmetric
 from kernelmill.hmm._dirichlet import (
     dirichlet_draw,
     dirichlet_log_prior,
@@ -148,7 +149,7 @@ class Parameter:
                 f"fit, or assign all parameters)"
             )
         value = self.check(owner, name, value, self.shape(model, d))
-        if self.spelled(model).endswith("dd") and not np.allclose(value, value.swapaxes(-1, -2)):
+        if self.spelled(model).endswith("dd") and (value := symmetric(value)) is None:
             raise ValueError(f"{owner}: {name} must be symmetric, got another matrix")
         return value
 

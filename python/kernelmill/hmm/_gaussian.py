@@ -13,6 +13,7 @@ from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     covariance_shape,
     full_covariances,
+    symmetric,
 )
 from kernelmill.hmm._declared import (
     STARTPROB,
@@ -72,7 +73,8 @@ class Covariances(Parameter):
 class GaussianStates(RowsMixin):
     """States that are Gaussians.
 
-    ``covars_`` is as hmmlearn has it: assigned in the shape of the type, read as matrices.
+    ``covars_`` is read as matrices, as in hmmlearn, and assigned as these or in the shape of the
+    type.
     """
 
     _covars_: Any
@@ -108,32 +110,46 @@ def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.
     """Symmetric, positive definite covariances as new float64 in the shape of the type; or raises.
     """
     covars = as_numbers(covars, "covars_", owner)
-    shape = {"spherical": "(K,)", "diag": "(K, d)", "full": "(K, d, d)", "tied": "(d, d)"}
+    shape = {
+        "spherical": "(K,), (K, 1) or, multiples of the unit matrix, (K, d, d)",
+        "diag": "(K, d) or, diagonal matrices, (K, d, d)",
+        "full": "(K, d, d)",
+        "tied": "(d, d) or, equal matrices, (K, d, d)",
+    }
     if covariance_type not in COVARIANCE_TYPES:
         raise ValueError(
             f"{owner}: covariance_type must be one of {', '.join(COVARIANCE_TYPES)}, got "
             f"{covariance_type!r}"
         )
     d = covars.shape[-1] if covars.ndim else 0
+    if covariance_type == "spherical" and covars.shape == (K, 1):
+        covars = covars[:, 0]
+    elif covariance_type != "full" and covars.shape == (K, d, d) and d:  # what the getter returns
+        variances = np.diagonal(covars, axis1=1, axis2=2)
+        short = {"tied": covars[0], "diag": variances, "spherical": variances[:, 0]}
+        own = short[covariance_type].copy()
+        if np.array_equal(full_covariances(own, covariance_type, K, d), covars):
+            covars = own
     if covars.shape != covariance_shape(covariance_type, K, d):
         raise ValueError(
-            f"{owner}: {covariance_type} covars_ must have shape {shape[covariance_type]} with "
-            f"K = {K}, got {covars.shape}"
+            f"{owner}: {covariance_type} covars_ must have shape {shape[covariance_type]} (K = "
+            f"{K}), got {covars.shape}"
         )
     if covariance_type in ("spherical", "diag"):
         if not ((covars > 0) & np.isfinite(covars)).all():
             raise ValueError(f"{owner}: covars_ must be positive, got {covars.min():g}")
         return covars
-    matrices = covars.reshape(-1, d, d)
-    for j, matrix in enumerate(matrices):
-        good = np.isfinite(matrix).all() and np.allclose(matrix, matrix.T)
-        least = float(np.linalg.eigvalsh(matrix)[0]) if good else np.nan
+    own = np.empty(covars.shape).reshape(-1, d, d)
+    for j, matrix in enumerate(covars.reshape(-1, d, d)):
+        part = symmetric(matrix) if np.isfinite(matrix).all() else None
+        least = np.nan if part is None else float(np.linalg.eigvalsh(part)[0])
         if not least > 0:
-            got = f"a least eigenvalue of {least:g}" if good else "another matrix"
+            got = "another matrix" if part is None else f"a least eigenvalue of {least:g}"
             raise ValueError(
                 f"{owner}: covars_ must be symmetric, positive definite, got {got} for state {j}"
             )
-    return covars
+        own[j] = part
+    return own.reshape(covars.shape)
 
 
 class NormalStates(RowsMixin, EMModel):

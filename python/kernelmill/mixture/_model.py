@@ -23,6 +23,7 @@ from kernelmill._gaussian._parameters import (
     Gaussians,
     checked_precisions_cholesky,
     full_covariances,
+    symmetric,
 )
 from kernelmill._gaussian._passes import Moments, known_parts, step
 from kernelmill.mixture import _densities
@@ -150,7 +151,8 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
             return None
         least, what, which = array.min(), "positive", ""
         if self.covariance_type in ("full", "tied"):
-            if not np.allclose(array, np.swapaxes(array, -1, -2), rtol=1e-6, atol=0):
+            array = symmetric(array)
+            if array is None:
                 raise ValueError(f"{owner}: {name} must be symmetric, got an asymmetric matrix")
             least, what = np.linalg.eigvalsh(array).min(), "positive definite"
             which = " as the least eigenvalue"
