@@ -1,11 +1,13 @@
 """Fits of every kind of model: monotone, kept zeros, weights, starts, interruptions."""
 
 import logging
+import pickle
+import warnings
 
 import numpy as np
 import pytest
 from hmm_kinds import KINDS, assert_monotone, same_start
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import kernelmill
 from kernelmill.hmm import (
@@ -416,16 +418,64 @@ def test_new_parameters_reach_the_monitor(rng):
     assert model.monitor_.iter == 4
 
 
+def test_a_fit_that_ends_too_early_is_warned_of(kind, rng):
+    X = kind.rows(rng, 60)
+    message = "did not converge in n_iter=2 iterations"
+    with pytest.warns(ConvergenceWarning, match=message):
+        model = kind.make(3, n_iter=2, tol=1e-9, random_state=0).fit(X)
+    assert not model.monitor_.converged
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        done = kind.make(3, n_iter=500, tol=1e-2, random_state=0).fit(X)
+        assert done.monitor_.converged
+        kind.make(3, n_iter=2, tol=-np.inf, random_state=0).fit(X)  # as many as were asked for
+        kind.make(3, n_iter=0, random_state=0).fit(X)
+
+
 def test_an_overwritten_start_is_logged(rng, caplog):
+    """Whatever was assigned since the last fit, of this model or of a copy of it."""
     X = KINDS["GaussianHMM-diag"].rows(rng, 60)
     model = GaussianHMM(3, random_state=0)
-    model.transmat_ = np.full((3, 3), 1 / 3)
-    with caplog.at_level(logging.WARNING, "kernelmill"):
-        model.fit(X)
-        assert "transmat_ was assigned but fit initialises it again" in caplog.text
-        caplog.clear()
-        model.fit(X)
-        assert not caplog.records
+    for number in range(3):
+        model.transmat_ = np.full((3, 3), 1 / 3)
+        with caplog.at_level(logging.WARNING, "kernelmill"):
+            model.fit(X)
+            assert "transmat_ was assigned but fit initialises it again" in caplog.text
+            assert "pass a start as transmat_init" in caplog.text
+            caplog.clear()
+            model.fit(X)
+            if number:
+                model = pickle.loads(pickle.dumps(model)).fit(X)
+            assert not caplog.records
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_columns_without_values_are_refused(kind, as_stream, rng):
+    X = kind.rows(rng, 60).astype(float)
+    lengths = [20, 40]
+
+    def fit(X, weight=None):
+        model = kind.make(2, random_state=0)
+        if "Categorical" in kind.name:
+            model.set_params(n_features=9)
+        if as_stream:
+            return model.fit(np.split(X, [20]), sample_weight=weight)
+        return model.fit(X, lengths, weight)
+
+    blank = np.full_like(X, np.nan)
+    message = "X must have an observed value in every column, got none with positive weight in "
+    with pytest.raises(ValueError, match=f"{message}column 0"):
+        fit(blank)
+    beside = X.copy()
+    beside[20:] = np.nan
+    fit(beside)
+    with pytest.raises(ValueError, match=f"{message}column 0"):
+        fit(beside, [0.0, 1.0])
+    if X.shape[1] > 1 and kind.name != "MultinomialHMM":
+        partly = X.copy()
+        partly[:, 1] = np.nan
+        with pytest.raises(ValueError, match=f"{message}column 1"):
+            fit(partly)
 
 
 def test_too_few_numbers_are_logged(rng, caplog):

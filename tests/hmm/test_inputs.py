@@ -482,6 +482,10 @@ def test_the_monitor(caplog):
     assert not caplog.records
     monitor.report(-30.0)
     assert "the objective must not fall, got -30 after -7.9" in caplog.text
+    short = ConvergenceMonitor(0.5, 2, False)
+    short.report(-10.0)
+    short.report(-5.0)
+    assert not short.converged  # n_iter ends a fit, which has then not converged
     monitor._reset()
     assert (monitor.iter, monitor.history, monitor.objective) == (0, [], [])
     with pytest.raises(ValueError, match="malformed"):

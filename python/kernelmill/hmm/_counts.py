@@ -22,7 +22,7 @@ from kernelmill.hmm._declared import (
     State,
     broadcast_parameter,
     checked_at_least_zero,
-    letter_rules,
+    rules_of,
 )
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._emissions import MultinomialEmission, PoissonEmission
@@ -46,31 +46,9 @@ class MultinomialHMM(CountsMixin, EMModel):
     n_trials : int or array of shape (T,), optional
         Sum of each row of X. When left out rows may have any sums. `sample` needs a single number:
         this one, or the sum that all rows of ``fit`` had.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="ste"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat and emissionprob.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <chain>
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -111,7 +89,7 @@ class MultinomialHMM(CountsMixin, EMModel):
     >>> rng = np.random.default_rng(0)
     >>> p = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])[np.repeat([0, 1, 0], 30)]
     >>> X = rng.multinomial(5, p)
-    >>> model = MultinomialHMM(2, random_state=1).fit(X)
+    >>> model = MultinomialHMM(2, random_state=1, n_iter=50).fit(X)
     >>> model.n_trials_, np.sort(model.emissionprob_[:, 0]).round(1).tolist()
     (5, [0.1, 0.8])
     """
@@ -121,7 +99,7 @@ class MultinomialHMM(CountsMixin, EMModel):
     _widest = "emissionprob_"
     _parameters: ClassVar = {
         **EMModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "n_trials": rule.any_of(rule.integer(0), rule.array("(T,)"), rule.nothing()),
     }
 
@@ -140,6 +118,10 @@ class MultinomialHMM(CountsMixin, EMModel):
         init_params="ste",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        emissionprob_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):
@@ -215,35 +197,13 @@ class PoissonHMM(CountsMixin, EMModel):
     ----------
     n_components : int, default=1
         Number of states K.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
+    <chain>
     lambdas_prior : float or array of shape (K, d), default=0.0
         alpha of the gamma prior of ``lambdas_``: how many events it is worth.
     lambdas_weight : float or array of shape (K, d), default=0.0
         beta of that prior: how many rows it is worth.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="stl"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat and lambdas.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -292,7 +252,7 @@ class PoissonHMM(CountsMixin, EMModel):
     _widest = "lambdas_"
     _parameters: ClassVar = {
         **EMModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "lambdas_prior": NUMBER_OR_ARRAY,
         "lambdas_weight": NUMBER_OR_ARRAY,
     }
@@ -313,6 +273,10 @@ class PoissonHMM(CountsMixin, EMModel):
         init_params="stl",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        lambdas_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
+from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._parameters import Rule
 from kernelmill._estimator._validation import as_numbers
 from kernelmill._gaussian._parameters import symmetric
@@ -118,6 +119,11 @@ class Parameter:
         """The attributes that it consists of."""
         return (self.name,)
 
+    @property
+    def init(self) -> str:
+        """The constructor argument that holds its start."""
+        return f"{self.name.strip('_')}_init"
+
     def spelled(self, model: Any) -> str:
         """Its shape in letters; matrices (d, d) at its end are symmetric."""
         if isinstance(self.axes, str):
@@ -158,6 +164,13 @@ class Parameter:
     def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
         """Where a fit starts."""
         return {} if self.start is None else {self.name: self.start(model, data, numbers)}
+
+    def given(self, model: Any, data: Any) -> State | None:
+        """The start that the constructor was given, None where there is none."""
+        value = getattr(model, self.init)
+        if value is None:
+            return None
+        return {self.name: self.checked(model, self.init, value, data.width)}
 
     def assigned(self, model: Any) -> State:
         """The model's own values."""
@@ -254,6 +267,10 @@ class Posterior(Parameter):
     def names(self) -> tuple[str, ...]:
         return f"{self.name}_prior_", f"{self.name}_posterior_"
 
+    def given(self, model: Any, data: Any) -> State | None:
+        """Posteriors are started by `FittedModel._start_emissions`."""
+        return None
+
     def of(self, model: Any) -> np.ndarray:
         """The checked posterior."""
         name = self.names[1]
@@ -301,6 +318,17 @@ class Concentrations(Posterior):
         posterior = np.where(prior > 0, self.start(model, data, numbers) * mass, 0.0)
         return dict(zip(self.names, (prior, posterior), strict=True))
 
+    def given(self, model: Any, data: Any) -> State | None:
+        """The prior, and with it counts in the proportions that the constructor was given."""
+        value = getattr(model, self.init)
+        if value is None:
+            return None
+        prior = self.prior_of(model, data.width)
+        value = checked_distribution(type(model).__name__, self.init, value, prior.shape)
+        mass = data.n_sequences if prior.ndim == 1 else data.count / len(prior)
+        posterior = np.where(prior > 0, prior + mass * value, 0.0)
+        return dict(zip(self.names, (prior, posterior), strict=True))
+
     def complete(self, model: Any, state: State, d: int) -> State:
         """Prior and posterior must be 0 in the same places, too."""
         values = super().complete(model, state, d)
@@ -341,11 +369,19 @@ TRANSMAT_POSTERIOR = Concentrations(
 EMISSIONPROB_POSTERIOR = Concentrations("e", "emissionprob", "Kd", _start_drawn)
 
 
-def letter_rules(fitted: tuple[Parameter, ...]) -> dict[str, Rule]:
-    """The rules of ``params`` and ``init_params``."""
+def rules_of(fitted: tuple[Parameter, ...], points: tuple[Parameter, ...]) -> dict[str, Rule]:
+    """The rules of ``params``, ``init_params`` and the starts."""
     letters = "".join(dict.fromkeys(parameter.letter for parameter in fitted))
     accepted = Rule(
         lambda value: isinstance(value, str) and set(value) <= set(letters),
         f"a string of some of the characters {letters!r}",
     )
-    return {"params": accepted, "init_params": accepted}
+    starts = {p.init: rule.any_of(rule.array(_words(p)), rule.nothing()) for p in points}
+    return {"params": accepted, "init_params": accepted} | starts
+
+
+def _words(point: Parameter) -> str:
+    """Its shape in messages."""
+    if isinstance(point.axes, str):
+        return f"({', '.join(point.axes)}{',' * (len(point.axes) == 1)})"
+    return "that of its covariance_type"

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill.hmm._declared import EMISSIONPROB, STARTPROB, TRANSMAT, letter_rules
+from kernelmill.hmm._declared import EMISSIONPROB, STARTPROB, TRANSMAT, rules_of
 from kernelmill.hmm._emissions import CategoricalEmission
 from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._inputs import SymbolsMixin
@@ -29,35 +29,13 @@ class CategoricalHMM(CategoricalStates, EMModel):
     ----------
     n_components : int, default=1
         Number of states K.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
+    <chain>
     emissionprob_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``emissionprob_``.
     n_features : int, optional
         Number of symbols M; one more than the largest in X when left out.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="ste"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat and emissionprob.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -107,7 +85,7 @@ class CategoricalHMM(CategoricalStates, EMModel):
     _widest = "emissionprob_"
     _parameters: ClassVar = {
         **EMModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "emissionprob_prior": NUMBER_OR_ARRAY,
         "n_features": rule.any_of(rule.integer(1), rule.nothing()),
     }
@@ -128,6 +106,10 @@ class CategoricalHMM(CategoricalStates, EMModel):
         params="ste",
         init_params="ste",
         implementation="log",
+        startprob_init=None,
+        transmat_init=None,
+        emissionprob_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):

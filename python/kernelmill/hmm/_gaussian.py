@@ -22,7 +22,7 @@ from kernelmill.hmm._declared import (
     Parameter,
     State,
     broadcast_parameter,
-    letter_rules,
+    rules_of,
 )
 from kernelmill.hmm._emissions import GaussianEmission
 from kernelmill.hmm._fit import EMModel
@@ -44,6 +44,13 @@ class Covariances(Parameter):
     def put(self, model: Any, value: np.ndarray) -> None:
         """Set the model's own."""
         vars(model).update({self.name: value} | self.derived(model, {}))
+
+    def given(self, model: Any, data: Any) -> State | None:
+        value = getattr(model, self.init)
+        if value is None:
+            return None
+        value = model._typed_covars(self.init, value)
+        return {self.name: self.checked(model, self.init, value, data.width)}
 
     def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
         """The covariance of the data for all."""
@@ -98,18 +105,24 @@ class GaussianStates(RowsMixin):
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:
+        COVARS.put(self, self._typed_covars("covars_", covars))
+
+    def _typed_covars(self, name: str, covars: Any) -> np.ndarray:
+        """Covariances in the shape of the type; raises where they make no sense."""
         owner, K = type(self).__name__, int(self.n_components)
-        COVARS.put(self, checked_covars(owner, covars, self.covariance_type, K))
+        return checked_covars(owner, name, covars, self.covariance_type, K)
 
     def _emission(self, means: np.ndarray, covars: np.ndarray) -> GaussianEmission:
         gaussians = gaussians_of(means, covars, self.covariance_type, type(self).__name__)
         return GaussianEmission(gaussians, np.zeros(len(means)))
 
 
-def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.ndarray:
+def checked_covars(
+    owner: str, name: str, covars: Any, covariance_type: str, K: int
+) -> np.ndarray:
     """Symmetric, positive definite covariances as new float64 in the shape of the type; or raises.
     """
-    covars = as_numbers(covars, "covars_", owner)
+    covars = as_numbers(covars, name, owner)
     shape = {
         "spherical": "(K,), (K, 1) or, multiples of the unit matrix, (K, d, d)",
         "diag": "(K, d) or, diagonal matrices, (K, d, d)",
@@ -132,12 +145,12 @@ def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.
             covars = own
     if covars.shape != covariance_shape(covariance_type, K, d):
         raise ValueError(
-            f"{owner}: {covariance_type} covars_ must have shape {shape[covariance_type]} (K = "
+            f"{owner}: {covariance_type} {name} must have shape {shape[covariance_type]} (K = "
             f"{K}), got {covars.shape}"
         )
     if covariance_type in ("spherical", "diag"):
         if not ((covars > 0) & np.isfinite(covars)).all():
-            raise ValueError(f"{owner}: covars_ must be positive, got {covars.min():g}")
+            raise ValueError(f"{owner}: {name} must be positive, got {covars.min():g}")
         return covars
     own = np.empty(covars.shape).reshape(-1, d, d)
     for j, matrix in enumerate(covars.reshape(-1, d, d)):
@@ -146,7 +159,7 @@ def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.
         if not least > 0:
             got = "another matrix" if part is None else f"a least eigenvalue of {least:g}"
             raise ValueError(
-                f"{owner}: covars_ must be symmetric, positive definite, got {got} for state {j}"
+                f"{owner}: {name} must be symmetric, positive definite, got {got} for state {j}"
             )
         own[j] = part
     return own.reshape(covars.shape)
@@ -218,10 +231,7 @@ class GaussianHMM(GaussianStates, NormalStates):
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
         a point; ``min_covar v`` for a feature whose variance v in the data is below 1. Also added
         to the diagonal of the initial covariances.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
+    <chain>
     means_prior : float or array of shape (K, d), default=0
         Means of the normal prior of ``means_``.
     means_weight : float or array of shape (K,), default=0
@@ -232,28 +242,8 @@ class GaussianHMM(GaussianStates, NormalStates):
         hmmlearn.
     covars_weight : float or array of shape (K,), default=1
         Its weight: ``max(covars_weight - 1, 0)`` rows, for matrices ``max(covars_weight - d, 0)``.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="stmc"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat, means and covars.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn. The recursions scale, and switch to logarithms for
-        sequences where scaling would lose precision, so both give the same result.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -335,7 +325,7 @@ class GaussianHMM(GaussianStates, NormalStates):
     _fitted = _points = (STARTPROB, TRANSMAT, MEANS, COVARS)
     _parameters: ClassVar = {
         **NormalStates._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "covars_prior": NUMBER_OR_ARRAY,
         "covars_weight": NUMBER_OR_ARRAY,
     }
@@ -360,6 +350,11 @@ class GaussianHMM(GaussianStates, NormalStates):
         init_params="stmc",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        means_init=None,
+        covars_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):

@@ -15,7 +15,7 @@ from kernelmill.hmm._declared import (
     Parameter,
     State,
     broadcast_parameter,
-    letter_rules,
+    rules_of,
 )
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._emissions import MixtureEmission
@@ -68,10 +68,7 @@ class GMMHMM(NormalStates):
         Gaussians M in each state.
     min_covar : float, default=1e-3
         Lower bound of the variances, as in `GaussianHMM`.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
+    <chain>
     weights_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``weights_``.
     means_prior : float or array of shape (K, M, d), default=0.0
@@ -85,30 +82,11 @@ class GMMHMM(NormalStates):
     covars_weight : float or array, optional
         The scale beta of the inverse gamma prior, or the degrees of freedom of the inverse Wishart
         prior, (K, M) or, tied, (K,).
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
+    <algorithm>
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a Gaussian, one for each feature, a matrix a Gaussian, or one matrix for all
         Gaussians of a state.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="stmcw"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat, means, covars and weights.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <fit>
 
     Attributes
     ----------
@@ -166,7 +144,7 @@ class GMMHMM(NormalStates):
     _fitted = _points = (STARTPROB, TRANSMAT, WEIGHTS, MEANS, COVARS)
     _parameters: ClassVar = {
         **NormalStates._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "n_mix": rule.integer(1),
         "weights_prior": NUMBER_OR_ARRAY,
         "covars_prior": OPTIONAL,
@@ -197,6 +175,12 @@ class GMMHMM(NormalStates):
         init_params="stmcw",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        weights_init=None,
+        means_init=None,
+        covars_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):
@@ -211,7 +195,10 @@ class GMMHMM(NormalStates):
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:
-        COVARS.put(self, as_numbers(covars, "covars_", type(self).__name__))
+        COVARS.put(self, self._typed_covars("covars_", covars))
+
+    def _typed_covars(self, name: str, covars: Any) -> np.ndarray:
+        return as_numbers(covars, name, type(self).__name__)
 
     def _size(self, letter: str) -> int:
         return int(self.n_mix) if letter == "M" else super()._size(letter)

@@ -34,6 +34,7 @@ SHARED = {
     "n_components": rule.integer(1),
     "algorithm": rule.one_of(*ALGORITHMS),
     "random_state": rule.RANDOM_STATE,
+    "n_init": rule.integer(1),
     "n_iter": rule.integer(0),
     "tol": TOLERANCE,
     "verbose": rule.VERBOSE,

@@ -28,7 +28,7 @@ from kernelmill.hmm._declared import (
     State,
     broadcast_parameter,
     checked_parameter,
-    letter_rules,
+    rules_of,
 )
 from kernelmill.hmm._discrete import CategoricalStates
 from kernelmill.hmm._emissions import CategoricalEmission, GaussianEmission
@@ -45,6 +45,7 @@ from kernelmill.hmm._posterior import (
 )
 from kernelmill.hmm._sequence_model import OPTIONAL, SHARED
 from kernelmill.hmm._sequences import Sequences
+from kernelmill.ops import kmeans
 
 # The default scale, which is added to the covariance of the data where a fit starts.
 _SMALL = 1e-3
@@ -77,37 +78,13 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     ----------
     n_components : int, default=1
         Number of states K.
-    startprob_prior : float or array of shape (K,), optional
-        Parameters of the Dirichlet prior of the first state, 1 / K when left out. 0 rules a state
-        out.
-    transmat_prior : float or array of shape (K, K), optional
-        Parameters of the Dirichlet prior of each row of transitions, 1 / K when left out. 0 rules a
-        transition out.
+    <chain>
     emissionprob_prior : float or array of shape (K, M), optional
         Parameters of the Dirichlet prior of each row of emissions, 1 / M when left out.
     n_features : int, optional
         Number of symbols M; one more than the largest in X when left out.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=100
-        Maximum number of iterations.
-    tol : float, default=1e-6
-        Stop when an iteration raises the lower bound by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="ste"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat and emissionprob.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -153,7 +130,7 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     _widest = "emissionprob_posterior_"
     _parameters: ClassVar = {
         **VariationalModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "emissionprob_prior": OPTIONAL,
         "n_features": rule.any_of(rule.integer(1), rule.nothing()),
     }
@@ -174,6 +151,10 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
         init_params="ste",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        emissionprob_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):
@@ -211,12 +192,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     covariance_type : {"spherical", "diag", "full", "tied"}, default="full"
         A matrix a state, or one for all; ``"diag"`` and ``"spherical"`` restrict the scale of the
         Wishart posterior to diagonal matrices and to multiples of the unit matrix.
-    startprob_prior : float or array of shape (K,), optional
-        Parameters of the Dirichlet prior of the first state, 1 / K when left out. 0 rules a state
-        out.
-    transmat_prior : float or array of shape (K, K), optional
-        Parameters of the Dirichlet prior of each row of transitions, 1 / K when left out. 0 rules a
-        transition out.
+    <chain>
     means_prior : float or array of shape (K, d), optional
         Means m0 of the normal prior of the means; the mean of X when left out.
     beta_prior : float or array of shape (K,), optional
@@ -227,27 +203,8 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     scale_prior : float or array, optional
         Inverse scale Psi0 of the Wishart prior: (K,), (K, d), (K, d, d) or, tied, (d, d), or a
         multiple of the unit matrix; 1e-3 when left out. Also added to the initial covariances.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=100
-        Maximum number of iterations.
-    tol : float, default=1e-6
-        Stop when an iteration raises the lower bound by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="stmc"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat, means and covars.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -309,7 +266,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     _widest = "means_posterior_"
     _parameters: ClassVar = {
         **VariationalModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "covariance_type": rule.one_of(*COVARIANCE_TYPES),
         "means_prior": OPTIONAL,
         "beta_prior": OPTIONAL,
@@ -336,6 +293,11 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         init_params="stmc",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        means_init=None,
+        covars_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):
@@ -352,12 +314,16 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         state: State = {}
         if new & {"m", "c"}:
             rows = filled_rows(data.some_rows)
-            centers, labels = centers_of(rows, int(self.n_components), self.random_state)
+            if self.means_init is None:
+                centers, labels = centers_of(rows, int(self.n_components), self.random_state)
+            else:
+                centers = MEANS.checked(self, MEANS.init, self.means_init, data.width)
+                labels = kmeans.assign(rows, centers)[0]
             counts = np.bincount(labels, minlength=len(centers)) * (data.count / len(rows))
             if "m" in new:
                 state |= self._start_means(rows, centers, counts)
             if "c" in new:
-                state |= self._start_covariances(rows, counts)
+                state |= self._start_covariances(rows, counts, COVARS.given(self, data))
         return state
 
     def _prior(self, name: str, default: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -375,7 +341,9 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
             "beta_posterior_": beta + counts,
         }
 
-    def _start_covariances(self, rows: np.ndarray, counts: np.ndarray) -> State:
+    def _start_covariances(
+        self, rows: np.ndarray, counts: np.ndarray, given: State | None
+    ) -> State:
         d, kind = rows.shape[1], self.covariance_type
         shape = SCALE.shape(self, d)
         dof_prior = self._prior("dof_prior", d, DOF.shape(self))
@@ -384,7 +352,10 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         if np.ndim(scale) == 0:
             scale = repeated(float(scale) * np.eye(d), kind, shape)
         scale = broadcast_parameter(type(self).__name__, "scale_prior", scale, shape)
-        spread = repeated(overall_covariance(rows, 0.0), kind, shape) + scale
+        if given is None:
+            spread = repeated(overall_covariance(rows, 0.0), kind, shape) + scale
+        else:
+            spread = given[COVARS.name]
         return {
             "dof_prior_": dof_prior,
             "dof_posterior_": dof,

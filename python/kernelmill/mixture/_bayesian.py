@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._validation import refuse_unseen
 from kernelmill.mixture._densities import overall
 from kernelmill.mixture._model import MixtureBase
-from kernelmill.mixture._start import refuse_unseen
 from kernelmill.mixture._variational import Posterior, Prior, posterior_of
 
 _POSITIVE = rule.any_of(rule.real(0, above=True), rule.nothing())

@@ -7,13 +7,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import DensityMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting, warn
-from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._climb import Run, Step, climb, warn_unconverged
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
@@ -233,12 +232,7 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
                 finish=lambda run: run._replace(objective=run.state.bound),
             )
         self._learn(best, rows)
-        if not best.converged and 0 < max_iter <= best.n_iter:  # rather than stopped by a callback
-            warn(
-                f"{owner}: the best start did not converge in max_iter={max_iter} iterations "
-                f"(raise max_iter or tol, try other init_params, or look for degenerate data)",
-                ConvergenceWarning,
-            )
+        warn_unconverged(owner, best, "max_iter", max_iter)
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
