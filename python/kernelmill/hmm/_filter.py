@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,21 +12,7 @@ from kernelmill._arrays import to_host, unmasked
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import as_array
 from kernelmill.hmm._expectation import Chain
-
-
-class Prediction(NamedTuple):
-    """Prediction of the next step.
-
-    Attributes
-    ----------
-    states : ndarray of shape (K,)
-        Probabilities of the next state.
-    mean : ndarray of shape (m,)
-        Expected next observation; for categorical models the distribution of the next symbol.
-    """
-
-    states: np.ndarray
-    mean: np.ndarray
+from kernelmill.hmm._prediction import Prediction, predicted
 
 
 class StateFilter:
@@ -148,17 +134,23 @@ class StateFilter:
         self.n_updates += 1
         return self.probabilities.copy()  # the caller may write to it
 
-    def predict(self) -> Prediction:
-        """Predict the next state and observation.
+    def predict(self, steps: Any = 1, quantiles: Any = None) -> Prediction:
+        """Predict the state and observation some steps ahead.
+
+        Parameters
+        ----------
+        steps : int or array-like of shape (H,), default=1
+            How many steps ahead: 1 is the next observation.
+        quantiles : float or array-like of shape (Q,), optional
+            Levels of quantiles to compute, above 0 and below 1.
 
         Returns
         -------
         prediction : Prediction
-            ``states``, the probabilities of the next state, and ``mean``, the expected next
-            observation.
+            ``states``, ``mean``, ``variance`` and ``quantiles``; see the model's ``predict_next``.
         """
-        states = self._ahead()
-        return Prediction(states, states @ self._emission.means)
+        ahead, transmat = self._ahead(), self._chain.transmat
+        return predicted(self._owner, ahead, transmat, self._emission, steps, quantiles)
 
     def _ahead(self) -> np.ndarray:
         """Probabilities of the state of the next step."""
