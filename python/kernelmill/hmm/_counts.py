@@ -87,11 +87,34 @@ class MultinomialHMM(CountsMixin, EMModel):
     >>> import numpy as np
     >>> from kernelmill.hmm import MultinomialHMM
     >>> rng = np.random.default_rng(0)
-    >>> p = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])[np.repeat([0, 1, 0], 30)]
-    >>> X = rng.multinomial(5, p)
+    >>> states = np.repeat([0, 1, 0], 30)
+    >>> X = rng.multinomial(5, np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])[states])
     >>> model = MultinomialHMM(2, random_state=1, n_iter=50).fit(X)
-    >>> model.n_trials_, np.sort(model.emissionprob_[:, 0]).round(1).tolist()
-    (5, [0.1, 0.8])
+    >>> low, high = model.emissionprob_[:, 2].argsort()
+    >>> model.n_trials_, model.emissionprob_[[low, high], 0].round(1).tolist()
+    (5, [0.8, 0.1])
+
+    The states of X, their probabilities, and the likelihood of the model:
+
+    >>> (model.predict(X) == np.where(states, high, low)).mean() > 0.9
+    np.True_
+    >>> log_prob, path = model.decode(X, lengths=[60, 30])
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((90, 2), (90, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-183, 380, 398)
+
+    What comes next, for whole sequences and one row of counts at a time:
+
+    >>> model.predict_next(X, quantiles=0.9).quantiles
+    array([[5., 1., 1.]])
+    >>> model.filter().update([5, 0, 0])[[low, high]].round(2)
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.7, 0.3])
+    >>> X, states = model.sample(4, random_state=0)
+    >>> X.sum(axis=1)
+    array([5, 5, 5, 5])
     """
 
     _observe: ClassVar[Callable] = staticmethod(observe_multinomial)
@@ -240,10 +263,36 @@ class PoissonHMM(CountsMixin, EMModel):
     >>> import numpy as np
     >>> from kernelmill.hmm import PoissonHMM
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.poisson(np.repeat([2.0, 9.0, 2.0], 100))[:, None]
+    >>> states = np.repeat([0, 1, 0], 100)
+    >>> X = rng.poisson(np.where(states, 9.0, 2.0))[:, None]
     >>> model = PoissonHMM(2, random_state=0, n_iter=50).fit(X)
-    >>> np.sort(model.lambdas_[:, 0]).round().tolist()
+    >>> low, high = model.lambdas_[:, 0].argsort()
+    >>> model.lambdas_[[low, high], 0].round().tolist()
     [2.0, 9.0]
+
+    The states of X, their probabilities, and the likelihood of the model:
+
+    >>> (model.predict(X) == np.where(states, high, low)).mean() > 0.95
+    np.True_
+    >>> log_prob, path = model.decode(X, lengths=[200, 100])
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((300, 2), (300, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-613, 1237, 1255)
+
+    What comes next, with the counts that 10 and 90 % of cases do not exceed:
+
+    >>> prediction = model.predict_next(X, quantiles=[0.1, 0.9])
+    >>> prediction.mean.round(1), prediction.variance.round(1), prediction.quantiles
+    (array([[2.2]]), array([[2.5]]), array([[[0.],
+            [4.]]]))
+    >>> model.filter().update(3)[[low, high]].round()
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.7, 0.3])
+    >>> X, states = model.sample(5, random_state=0)
+    >>> X.shape
+    (5, 1)
     """
 
     lambdas_: np.ndarray

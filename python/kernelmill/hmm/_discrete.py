@@ -73,12 +73,35 @@ class CategoricalHMM(CategoricalStates, EMModel):
     --------
     >>> import numpy as np
     >>> from kernelmill.hmm import CategoricalHMM
-    >>> X = np.tile([0, 1, 0, 1, 2, 3, 2, 3], 20)[:, None]
-    >>> model = CategoricalHMM(2, random_state=1, n_iter=200, tol=1e-6).fit(X)
-    >>> model.predict(X[:8])[[0, 4]].tolist() in ([0, 1], [1, 0])
-    True
-    >>> (model.emissionprob_.max(axis=0) > 0.49).all()
-    np.True_
+    >>> rng = np.random.default_rng(0)
+    >>> X = (rng.integers(2, size=120) + np.repeat([0, 2, 0], 40))[:, None]
+    >>> model = CategoricalHMM(2, n_init=4, random_state=1, n_iter=200, tol=1e-6).fit(X)
+    >>> low, high = model.predict(X)[[0, 40]]
+    >>> model.emissionprob_[[low, high]].round(1)
+    array([[0.5, 0.5, 0. , 0. ],
+           [0. , 0. , 0.4, 0.6]])
+
+    Where states change, their probabilities, and the likelihood of the model:
+
+    >>> log_prob, path = model.decode(X, lengths=[80, 40])
+    >>> np.flatnonzero(np.diff(path)).tolist()
+    [39, 79]
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((120, 2), (120, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-93, 203, 228)
+
+    What comes next, for whole sequences and one symbol at a time:
+
+    >>> model.predict_next(X).mean.round(2)  # the distribution of the symbol
+    array([[0.46, 0.53, 0.01, 0.01]])
+    >>> model.filter().update(1)[[low, high]].round()
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.7, 0.3])
+    >>> symbols, states = model.sample(5, random_state=0)
+    >>> symbols.shape
+    (5, 1)
     """
 
     _fitted = _points = (STARTPROB, TRANSMAT, EMISSIONPROB)

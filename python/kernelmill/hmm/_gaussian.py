@@ -313,6 +313,9 @@ class GaussianHMM(GaussianStates, NormalStates):
 
     >>> model.predict_next(X).mean.round(1)
     array([[3.9]])
+    >>> model.predict_next(X, steps=5, quantiles=[0.1, 0.9]).quantiles.round()
+    array([[[2.],
+            [5.]]])
     >>> model.filter().update(X[0])[[low, high]].round(3)
     array([1., 0.])
     >>> model.get_stationary_distribution()[[low, high]].round(1)

@@ -133,12 +133,34 @@ class GMMHMM(NormalStates):
     >>> rng = np.random.default_rng(0)
     >>> centers = np.array([[-6.0, -2.0], [2.0, 6.0]])  # two to each state
     >>> state = np.repeat([0, 1, 0], 100)
-    >>> X = centers[state, rng.integers(2, size=300)] + rng.standard_normal(300)
-    >>> model = GMMHMM(2, n_mix=2, random_state=0, n_iter=50).fit(X[:, None])
-    >>> model.means_.shape
-    (2, 2, 1)
+    >>> X = (centers[state, rng.integers(2, size=300)] + rng.standard_normal(300))[:, None]
+    >>> model = GMMHMM(2, n_mix=2, random_state=0, n_iter=50).fit(X)
     >>> np.sort(model.means_.ravel()).round().tolist()
     [-6.0, -2.0, 2.0, 6.0]
+
+    The states of X, their probabilities, and the likelihood of the model:
+
+    >>> low, high = model.means_[:, :, 0].mean(axis=1).argsort()
+    >>> (model.predict(X) == np.where(state, high, low)).mean() > 0.95
+    np.True_
+    >>> log_prob, path = model.decode(X, lengths=[200, 100])
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((300, 2), (300, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-618, 1262, 1310)
+
+    What comes two steps later, and the states one observation at a time:
+
+    >>> model.predict_next(X, steps=2, quantiles=[0.1, 0.9]).quantiles.round()
+    array([[[-7.],
+            [-1.]]])
+    >>> model.filter().update(X[0])[[low, high]].round()
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.7, 0.3])
+    >>> X, states = model.sample(5, random_state=0)
+    >>> X.shape
+    (5, 1)
     """
 
     _fitted = _points = (STARTPROB, TRANSMAT, WEIGHTS, MEANS, COVARS)

@@ -119,10 +119,31 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     --------
     >>> import numpy as np
     >>> from kernelmill.hmm import VariationalCategoricalHMM
-    >>> X = np.tile([0, 1, 0, 1, 2, 3, 2, 3], 20)[:, None]
-    >>> model = VariationalCategoricalHMM(2, random_state=1).fit(X)
-    >>> bool(np.diff(model.monitor_.history).min() > -1e-9)
+    >>> rng = np.random.default_rng(0)
+    >>> X = (rng.integers(2, size=120) + np.repeat([0, 2, 0], 40))[:, None]
+    >>> model = VariationalCategoricalHMM(2, n_init=4, random_state=1).fit(X)
+    >>> bool(np.diff(model.monitor_.history).min() > -1e-9)  # the bound never falls
     True
+
+    Where states change, their probabilities, and the likelihood at the posterior means:
+
+    >>> log_prob, path = model.decode(X, lengths=[80, 40])
+    >>> np.flatnonzero(np.diff(path)).tolist()
+    [39, 79]
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((120, 2), (120, 2))
+    >>> model.monitor_.history[-1] < model.score(X)
+    True
+
+    What comes next, for whole sequences and one symbol at a time:
+
+    >>> model.predict_next(X).mean.shape  # the distribution of the symbol
+    (1, 4)
+    >>> model.filter().update(2).max().round()
+    np.float64(1.0)
+    >>> symbols, states = model.sample(5, random_state=0)
+    >>> symbols.shape
+    (5, 1)
     """
 
     _fitted: ClassVar = (STARTPROB_POSTERIOR, TRANSMAT_POSTERIOR, EMISSIONPROB_POSTERIOR)
@@ -257,8 +278,29 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     >>> rng = np.random.default_rng(0)
     >>> X = np.repeat([0.0, 5.0, 0.0], 60)[:, None] + rng.standard_normal((180, 1))
     >>> model = VariationalGaussianHMM(4, random_state=0).fit(X)
-    >>> int((model.transmat_posterior_.sum(axis=1) > 10).sum())  # states that the data need
-    2
+    >>> needed = np.flatnonzero(model.transmat_posterior_.sum(axis=1) > 10)  # by the data
+    >>> model.means_[needed, 0].round().astype(int).tolist()
+    [0, 5]
+
+    The states of X, their probabilities, and the likelihood at the posterior means:
+
+    >>> log_prob, path = model.decode(X, lengths=[120, 60])
+    >>> np.flatnonzero(np.diff(model.predict(X))).tolist()
+    [59, 119]
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((180, 4), (180, 4))
+    >>> model.monitor_.history[-1] < model.score(X)
+    True
+
+    What comes next, for whole sequences and one observation at a time:
+
+    >>> model.predict_next(X, quantiles=0.5).quantiles.round()
+    array([[0.]])
+    >>> model.filter().update(X[0])[needed].max().round()
+    np.float64(1.0)
+    >>> X, states = model.sample(5, random_state=0)
+    >>> X.shape
+    (5, 1)
     """
 
     _fitted: ClassVar = (STARTPROB_POSTERIOR, TRANSMAT_POSTERIOR, MEANS, BETA, DOF, SCALE)
