@@ -25,7 +25,9 @@ def filled_rows(rows: np.ndarray) -> np.ndarray:
     return np.where(known, rows, mean)
 
 
-def centers_of(rows: np.ndarray, k: int, random_state: Any) -> tuple[np.ndarray, np.ndarray]:
+def centers_of(
+    rows: np.ndarray, k: int, random_state: Any, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """k centers of rows and the center of each row; with fewer rows than centers some are drawn."""
     n, d = rows.shape
     if n >= k:
@@ -33,7 +35,8 @@ def centers_of(rows: np.ndarray, k: int, random_state: Any) -> tuple[np.ndarray,
             random_state = start_numbers(random_state)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centers
-            model = KMeans(k, n_init=N_INIT, random_state=random_state).fit(rows)
+            model = KMeans(k, n_init=N_INIT, random_state=random_state)
+            model.fit(rows, sample_weight=weight)
         return model.cluster_centers_, model.labels_
     numbers = start_numbers(random_state)
     spread = rows.std(axis=0) + np.finfo(np.float64).eps * np.abs(rows).max()
