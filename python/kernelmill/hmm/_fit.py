@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kernelmill._estimator._base import fitting
+from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill.hmm import _expectation
@@ -56,6 +56,10 @@ class FittedModel(SequenceModel):
     ) -> State:
         """Those items of the next state that change."""
         return {}
+
+    def _note(self, state: State, emission: Any, known: Known) -> str | None:
+        """What to warn of at the end of a fit that a prior or lower bound makes up much of."""
+        return None
 
     def _maximise(self, state: State, expected: Expected, emission: Any, known: Known) -> State:
         new = self._maximise_emissions(state, expected.emissions, emission, known)
@@ -169,6 +173,11 @@ class FittedModel(SequenceModel):
             If a parameter is out of its range, X, lengths or weights do not fit, or a sequence is
             impossible under the start.
 
+        Warns
+        -----
+        UserWarning
+            If a prior or lower bound of variances makes up more than a quarter of one.
+
         Notes
         -----
         Parameters that ``init_params`` leaves out start from the attributes as they are
@@ -201,8 +210,11 @@ class FittedModel(SequenceModel):
         def attributes(state: State, n_iter: int) -> dict[str, Any]:
             return self._attributes(state) | {"_monitor": monitor}
 
+        notes: dict[int, str | None] = {}
+
         def finish(run: Run) -> Run:
-            self._step(run.state)  # raises where the last update makes no sense
+            emission = self._step(run.state)[1]  # raises where the last update makes no sense
+            notes[id(run.state)] = self._note(run.state, emission, known)
             return run
 
         with (
@@ -218,6 +230,9 @@ class FittedModel(SequenceModel):
                 finish=finish,
             )
             self.__dict__.update(attributes(run.state, run.n_iter))
+        note = notes[id(run.state)]
+        if note is not None:
+            warn(note, UserWarning)
         return self
 
 

@@ -27,7 +27,15 @@ from kernelmill.hmm._declared import (
 from kernelmill.hmm._emissions import GaussianEmission
 from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._inputs import RowsMixin
-from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
+from kernelmill.hmm._normal import (
+    NormalPrior,
+    above_floor,
+    best,
+    floor_of,
+    gaussians_of,
+    log_prior,
+    note_of,
+)
 from kernelmill.hmm._normal_start import centers_of, filled_rows, overall_covariance, repeated
 from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY
 from kernelmill.hmm._sequences import Sequences
@@ -181,7 +189,8 @@ class NormalStates(RowsMixin, EMModel):
             # The best covariances above the floor are an improvement only from above it.
             gaussians = self._step(state)[1].gaussians
             state = state | self._as_state(gaussians.means, above_floor(gaussians, floor))
-        return state, known | {"gaussians": self._prior_of_gaussians(data.width), "floor": floor}
+        prior = self._prior_of_gaussians(data.width)
+        return state, known | {"gaussians": prior, "floor": floor, "dtype": data.rows.dtype}
 
     def _objective_emissions(self, state: State, emission: Any, known: Known) -> float:
         return log_prior(emission.gaussians, known["gaussians"])
@@ -192,8 +201,29 @@ class NormalStates(RowsMixin, EMModel):
         change = {"means": "m" in self.params, "covariances": "c" in self.params}
         if not any(change.values()):
             return {}
-        prior, floor = known["gaussians"], known["floor"]
-        return self._as_state(*best(statistics, emission.gaussians, prior, floor, **change))
+        known["update"] = statistics, emission.gaussians, known["gaussians"], known["floor"]
+        return self._as_state(*best(*known["update"], **change))  # type: ignore[arg-type]
+
+    def _scatter_name(self) -> str:
+        """The parameter of the scatter of `NormalPrior`."""
+        return "covars_prior"
+
+    def _place(self, group: int) -> str:
+        """Whose covariance is number `group`."""
+        return "all states" if self.covariance_type == "tied" else f"state {group}"
+
+    def _note(self, state: State, emission: Any, known: Known) -> str | None:
+        if "c" not in self.params or "update" not in known:
+            return None
+        return note_of(
+            type(self).__name__,
+            known["update"],
+            emission.gaussians,
+            (self._scatter_name(), "min_covar"),
+            self._place,
+            means="m" in self.params,
+            dtype=known["dtype"],
+        )
 
 
 def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:

@@ -234,6 +234,14 @@ class GMMHMM(NormalStates):
         gaussians = gaussians_of(means.reshape(K * M, d), covars, kind, type(self).__name__)
         return MixtureEmission(gaussians, weights)
 
+    def _scatter_name(self) -> str:
+        return "covars_prior" if self.covariance_type in ("full", "tied") else "covars_weight"
+
+    def _place(self, group: int) -> str:
+        state, number = divmod(group, int(self.n_mix))
+        tied = self.covariance_type == "tied"
+        return f"state {group}" if tied else f"Gaussian {number} of state {state}"
+
     def _prior_of_gaussians(self, d: int) -> NormalPrior:
         """The priors in the form of `kernelmill.hmm._normal`, each for K M Gaussians."""
         owner, (K, M, d) = type(self).__name__, MEANS.shape(self, d)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from kernelmill._gaussian._update import is_constant
 from kernelmill.cluster import KMeans
 from kernelmill.hmm._dirichlet import start_numbers
 
@@ -45,10 +46,16 @@ def centers_of(
 
 
 def overall_covariance(rows: np.ndarray, min_covar: float) -> np.ndarray:
-    """Covariance of all rows plus `min_covar` on the diagonal, (d, d)."""
+    """Covariance of all rows, (d, d), with up to `min_covar` more on its diagonal.
+
+    No feature gets more than a thousandth of its variance, so that data in small units start where
+    the same data in others do; only where it is constant `min_covar` is all there is.
+    """
     d = rows.shape[1]
     spread = np.cov(rows.T).reshape(d, d) if len(rows) > 1 else np.zeros((d, d))
-    return spread + min_covar * np.eye(d)
+    variance = np.diagonal(spread)
+    constant = is_constant(variance, rows.mean(axis=0))
+    return spread + np.diag(np.minimum(min_covar, np.where(constant, np.inf, 1e-3 * variance)))
 
 
 def repeated(covariance: np.ndarray, covariance_type: str, shape: tuple[int, ...]) -> np.ndarray:
