@@ -246,8 +246,8 @@ class GaussianHMM(GaussianStates, NormalStates):
         One variance a state, one for each feature, a matrix a state, or one matrix for all states.
     min_covar : float, default=1e-3
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
-        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. Also added
-        to the diagonal of the initial covariances.
+        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. The
+        diagonal of the initial covariances gets as much more, but at most a thousandth of v.
     startprob_prior : float or array of shape (K,), default=1.0
         Parameters of the Dirichlet prior of ``startprob_``.
     transmat_prior : float or array of shape (K, K), default=1.0

@@ -227,7 +227,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         tied.
     scale_prior : float or array, optional
         Inverse scale Psi0 of the Wishart prior: (K,), (K, d), (K, d, d) or, tied, (d, d), or a
-        multiple of the unit matrix; 1e-3 when left out. Also added to the initial covariances.
+        multiple of the unit matrix; 1e-3 when left out.
     algorithm : {"viterbi", "map"}, default="viterbi"
         How ``decode`` and ``predict`` find states: the most probable path, or the most probable
         state of each step.
