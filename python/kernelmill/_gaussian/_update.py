@@ -116,6 +116,8 @@ def regulariser_note(
     dtype : dtype
         That of the rows.
     """
+    if (of_data >= (1.0 - _UNNOTED) * variances).all():
+        return None
     d = means.shape[1]
     size = np.abs(means) if of_data.shape[1] == d else np.abs(means).max(axis=1, keepdims=True)
     share = 1.0 - of_data / variances
