@@ -249,7 +249,7 @@ def test_covariances_are_read_as_matrices(rng):
 @pytest.mark.parametrize("covariance", ["spherical", "diag", "full", "tied"])
 @pytest.mark.parametrize("cls", [GaussianHMM, VariationalGaussianHMM])
 def test_covariances_that_were_read_can_be_assigned(cls, covariance, K, rng):
-    X = rng.standard_normal((60, 3)) * [1.0, 2.0, 1e-6]
+    X = rng.standard_normal((60, 3)) * [1.0, 2.0, 0.5]
     model = cls(K, covariance, random_state=0, n_iter=2).fit(X)
     other = cls(K, covariance)
     other.startprob_, other.transmat_ = model.startprob_, model.transmat_

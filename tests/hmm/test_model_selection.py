@@ -171,7 +171,10 @@ def test_a_variational_fit_starts_where_it_is_told(rng):
         2, n_iter=0, startprob_init=[0.9, 0.1], means_init=means, covars_init=[np.eye(2)] * 2
     ).fit(X, LENGTHS)
     assert model.means_.tolist() == means
-    np.testing.assert_allclose(model.covars_, [np.eye(2)] * 2, rtol=1e-15)
+    # Beside the prior scale of 1e-3, with two degrees of freedom, stand the rows of each state.
+    counts = model.dof_posterior_[:, None, None] - 2.0
+    expected = (1e-3 + counts * 1.0) / (counts + 2.0) * np.eye(2)
+    np.testing.assert_allclose(model.covars_, expected, rtol=1e-12)
     # The prior is 1/2, and three sequences begin.
     np.testing.assert_allclose(model.startprob_posterior_, [0.5 + 2.7, 0.5 + 0.3], rtol=1e-15)
 

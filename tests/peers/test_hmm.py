@@ -231,9 +231,16 @@ def variational_start(name, X, names, **options):
 
 def test_variational_categorical(rng):
     X = rng.integers(0, 5, (150, 1))
-    options = {"n_iter": 15, "tol": -np.inf, "random_state": 3}
-    ours = hmm.VariationalCategoricalHMM(K, **options).fit(X, LENGTHS)
-    theirs = hmmlearn_vhmm.VariationalCategoricalHMM(K, **options).fit(X, LENGTHS)
+    start = variational_start(
+        "VariationalCategoricalHMM", X, ("startprob", "transmat", "emissionprob")
+    )
+    ours = hmm.VariationalCategoricalHMM(K, n_iter=15, tol=-np.inf, init_params="")
+    for name, value in start.items():
+        setattr(ours, name, np.copy(value))
+    ours.fit(X, LENGTHS)
+    theirs = hmmlearn_vhmm.VariationalCategoricalHMM(
+        K, n_iter=15, tol=-np.inf, random_state=3
+    ).fit(X, LENGTHS)
     names = ("emissionprob_", "emissionprob_posterior_", "transmat_posterior_")
     assert_equal_models(ours, theirs, X, names)
 

@@ -24,13 +24,14 @@ from kernelmill._estimator._parameters import Rule
 from kernelmill._estimator._validation import as_numbers
 from kernelmill._gaussian._parameters import symmetric
 from kernelmill.hmm._dirichlet import (
-    dirichlet_draw,
     dirichlet_log_prior,
     dirichlet_mode,
     dirichlet_start,
+    soft_shares,
     start_numbers,
 )
 from kernelmill.hmm._posterior import dirichlet_divergence, mean_of
+from kernelmill.hmm._symbol_start import start_counts
 
 State = dict[str, Any]  # attributes of a model by name
 Known = dict[str, Any]  # what a fit has to know beside its state, such as priors, by name
@@ -297,7 +298,7 @@ def _checked_concentration(owner: str, name: str, value: Any, shape: Any) -> np.
 class Concentrations(Posterior):
     """Parameters of Dirichlet posteriors; the model has their means as ``{name}_``.
 
-    ``start`` gives distributions, which are then filled with what there is to count.
+    ``start`` gives counts, which are added to the prior.
     """
 
     check: Callable = _checked_concentration
@@ -313,9 +314,7 @@ class Concentrations(Posterior):
     def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
         assert self.start is not None
         prior = self.prior_of(model, data.width)
-        # Each sequence begins once; the states share all other counts.
-        mass = data.n_sequences if prior.ndim == 1 else data.count / len(prior)
-        posterior = np.where(prior > 0, self.start(model, data, numbers) * mass, 0.0)
+        posterior = np.where(prior > 0, prior + self.start(model, data, numbers), 0.0)
         return dict(zip(self.names, (prior, posterior), strict=True))
 
     def given(self, model: Any, data: Any) -> State | None:
@@ -353,20 +352,22 @@ class Concentrations(Posterior):
         return {f"{self.name}_posterior_": prior + self.counts(expected)}
 
 
-def _start_drawn(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
-    """Distributions over symbols, drawn from their priors."""
-    numbers = start_numbers(model.random_state)
-    prior = EMISSIONPROB_POSTERIOR.prior_of(model, data.width)
-    return np.stack([dirichlet_draw(numbers, row) for row in prior])
+def _start_first_counts(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    return data.n_sequences * soft_shares(numbers, int(model.n_components))
+
+
+def _start_move_counts(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    K = int(model.n_components)
+    return data.count / K * soft_shares(numbers, K, K)
 
 
 STARTPROB_POSTERIOR = Concentrations(
-    "s", "startprob", "K", _start_first, counts=attrgetter("starts")
+    "s", "startprob", "K", _start_first_counts, counts=attrgetter("starts")
 )
 TRANSMAT_POSTERIOR = Concentrations(
-    "t", "transmat", "KK", _start_moves, counts=attrgetter("transitions")
+    "t", "transmat", "KK", _start_move_counts, counts=attrgetter("transitions")
 )
-EMISSIONPROB_POSTERIOR = Concentrations("e", "emissionprob", "Kd", _start_drawn)
+EMISSIONPROB_POSTERIOR = Concentrations("e", "emissionprob", "Kd", start_counts)
 
 
 def rules_of(fitted: tuple[Parameter, ...], points: tuple[Parameter, ...]) -> dict[str, Rule]:

@@ -64,7 +64,9 @@ def complete(model: Any) -> None:
         "n_iter": str(defaults["n_iter"]),
         "tol": f"{defaults['tol']:.0e}".replace("e-0", "e-"),
         "objective": "lower bound" if model._is_bound else "log-likelihood plus log prior",
-        "zeros": "" if model._is_bound else "Zeros of the first two stay zeros.",
+        "zeros": "Posteriors start at the prior updated with these."
+        if model._is_bound
+        else "Zeros of the first two stay zeros.",
         "letters": defaults["params"],
         "words": _listed(names),
         "inits": ", ".join(inits),

@@ -28,6 +28,7 @@ from kernelmill._arrays import beside, to_host
 from kernelmill._estimator._random import generator
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import Moments, log_joint, moments
+from kernelmill._gaussian._update import variances_of
 from kernelmill.hmm._observations import Counts, Symbols, Vectors
 from kernelmill.ops import hmm, matmul, mixture, random
 
@@ -61,14 +62,6 @@ def _inversion(cumulative: np.ndarray, rows: np.ndarray, uniforms: np.ndarray) -
     return places
 
 
-def _variances_of(gaussians: Gaussians) -> np.ndarray:
-    """Variances of the features, (k, d)."""
-    if gaussians.is_diagonal:
-        return gaussians.variances
-    variances = np.diagonal(gaussians.matrices, axis1=1, axis2=2)
-    return np.broadcast_to(variances, gaussians.means.shape)
-
-
 @dataclass(frozen=True)
 class _Normal:
     """Gaussian components of states."""
@@ -77,8 +70,13 @@ class _Normal:
     is_whole: ClassVar[bool] = False
     no_quantiles: ClassVar[str] = ""
 
+    @property
+    def _spreads(self) -> np.ndarray:
+        """Variances of the features, (k, d)."""
+        return np.broadcast_to(variances_of(self.gaussians), self.gaussians.means.shape)
+
     def _standardised(self, x: np.ndarray, j: int) -> np.ndarray:
-        deviations = np.sqrt(_variances_of(self.gaussians)[:, j])
+        deviations = np.sqrt(self._spreads[:, j])
         return (x[:, None] - self.gaussians.means[:, j]) / deviations
 
     def below(self, x: np.ndarray, j: int) -> np.ndarray:
@@ -100,7 +98,7 @@ class GaussianEmission(_Normal):
 
     @property
     def variances(self) -> np.ndarray:
-        return _variances_of(self.gaussians)
+        return self._spreads
 
     def shares(self, states: np.ndarray) -> np.ndarray:
         return states
@@ -144,7 +142,7 @@ class MixtureEmission(_Normal):
     @property
     def variances(self) -> np.ndarray:
         apart = self.gaussians.means - np.repeat(self.means, self.weights.shape[1], axis=0)
-        return self._mixed(_variances_of(self.gaussians) + apart**2)
+        return self._mixed(self._spreads + apart**2)
 
     def _mixed(self, values: np.ndarray) -> np.ndarray:
         """Means over the components of each state."""

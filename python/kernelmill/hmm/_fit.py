@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kernelmill._estimator._base import fitting
+from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Run, Step, climb, warn_unconverged
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import legacy_state, seed_of
@@ -34,6 +34,8 @@ class FittedModel(SequenceModel):
     itself: the other methods below, which are about emissions.
     """
 
+    # Runs of k-means in the first start, as in hmmlearn.
+    _n_kmeans = 10
     # Whether the monitor records the objective only, a bound of the log-likelihood.
     _is_bound: ClassVar[bool] = False
 
@@ -63,6 +65,10 @@ class FittedModel(SequenceModel):
     ) -> State:
         """Those items of the next state that change."""
         return {}
+
+    def _note(self, state: State, emission: Any, known: Known) -> str | None:
+        """What to warn of at the end of a fit that a prior or lower bound makes up much of."""
+        return None
 
     def _maximise(self, state: State, expected: Expected, emission: Any, known: Known) -> State:
         new = self._maximise_emissions(state, expected.emissions, emission, known)
@@ -109,6 +115,7 @@ class FittedModel(SequenceModel):
         """The model with the random numbers of one more start."""
         model = copy.copy(self)
         model.random_state = legacy_state(seed, number)
+        model._n_kmeans = 1  # the best of ten would be the same centers every time
         return model
 
     def _anew(self, letter: str) -> bool:
@@ -211,6 +218,11 @@ class FittedModel(SequenceModel):
             If a parameter is out of its range, X, lengths or weights do not fit, or a sequence is
             impossible under the start.
 
+        Warns
+        -----
+        UserWarning
+            If a prior or lower bound of variances makes up more than a quarter of one.
+
         Notes
         -----
         Parameters that ``init_params`` leaves out start from the attributes as they are
@@ -276,9 +288,12 @@ class FittedModel(SequenceModel):
                 if self.warm_start and hasattr(interrupt, "attributes"):  # `fitting` keeps them
                     interrupt.attributes = self._settled(interrupt.attributes)
                 raise
+            note = self._note(run.state, self._step(run.state)[1], known)
             self.__dict__.update(self._settled(self._attributes(run.state)))
         if self.tol > -np.inf:  # which asks for all iterations
             warn_unconverged(owner, run, "n_iter", n_iter)
+        if note is not None:
+            warn(note, UserWarning)
         return self
 
 

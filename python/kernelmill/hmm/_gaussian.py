@@ -27,7 +27,15 @@ from kernelmill.hmm._declared import (
 from kernelmill.hmm._emissions import GaussianEmission
 from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._inputs import RowsMixin
-from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
+from kernelmill.hmm._normal import (
+    NormalPrior,
+    above_floor,
+    best,
+    floor_of,
+    gaussians_of,
+    log_prior,
+    note_of,
+)
 from kernelmill.hmm._normal_start import centers_of, filled_rows, overall_covariance, repeated
 from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY
 from kernelmill.hmm._sequences import Sequences
@@ -194,7 +202,8 @@ class NormalStates(RowsMixin, EMModel):
             # The best covariances above the floor are an improvement only from above it.
             gaussians = self._step(state)[1].gaussians
             state = state | self._as_state(gaussians.means, above_floor(gaussians, floor))
-        return state, known | {"gaussians": self._prior_of_gaussians(data.width), "floor": floor}
+        prior = self._prior_of_gaussians(data.width)
+        return state, known | {"gaussians": prior, "floor": floor, "dtype": data.rows.dtype}
 
     def _objective_emissions(self, state: State, emission: Any, known: Known) -> float:
         return log_prior(emission.gaussians, known["gaussians"])
@@ -205,12 +214,33 @@ class NormalStates(RowsMixin, EMModel):
         change = {"means": "m" in self.params, "covariances": "c" in self.params}
         if not any(change.values()):
             return {}
-        prior, floor = known["gaussians"], known["floor"]
-        return self._as_state(*best(statistics, emission.gaussians, prior, floor, **change))
+        known["update"] = statistics, emission.gaussians, known["gaussians"], known["floor"]
+        return self._as_state(*best(*known["update"], **change))  # type: ignore[arg-type]
+
+    def _scatter_name(self) -> str:
+        """The parameter of the scatter of `NormalPrior`."""
+        return "covars_prior"
+
+    def _place(self, group: int) -> str:
+        """Whose covariance is number `group`."""
+        return "all states" if self.covariance_type == "tied" else f"state {group}"
+
+    def _note(self, state: State, emission: Any, known: Known) -> str | None:
+        if "c" not in self.params or "update" not in known:
+            return None
+        return note_of(
+            type(self).__name__,
+            known["update"],
+            emission.gaussians,
+            (self._scatter_name(), "min_covar"),
+            self._place,
+            means="m" in self.params,
+            dtype=known["dtype"],
+        )
 
 
 def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
-    return centers_of(filled_rows(data.some_rows), int(model.n_components), model.random_state)[0]
+    return centers_of(model, filled_rows(data.some_rows), int(model.n_components))[0]
 
 
 COVARIANCE_AXES = {"spherical": "K", "diag": "Kd", "full": "Kdd", "tied": "dd"}
@@ -229,8 +259,8 @@ class GaussianHMM(GaussianStates, NormalStates):
         One variance a state, one for each feature, a matrix a state, or one matrix for all states.
     min_covar : float, default=1e-3
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
-        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. Also added
-        to the diagonal of the initial covariances.
+        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. The
+        diagonal of the initial covariances gets as much more, but at most a thousandth of v.
     <chain>
     means_prior : float or array of shape (K, d), default=0
         Means of the normal prior of ``means_``.

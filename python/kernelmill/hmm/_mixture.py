@@ -33,13 +33,13 @@ def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
     """k-means of all rows gives the states, k-means of the rows of a state its Gaussians."""
     K, M, d = int(model.n_components), int(model.n_mix), data.width
     rows = filled_rows(data.some_rows)
-    centers, labels = centers_of(rows, K, model.random_state)
+    centers, labels = centers_of(model, rows, K)
     numbers = start_numbers(model.random_state)
     means = np.empty((K, M, d))
     for j in range(K):
         own = rows[labels == j]
         if len(own) >= M:
-            means[j] = centers_of(own, M, model.random_state)[0]
+            means[j] = centers_of(model, own, M)[0]
         else:
             spread = overall_covariance(rows, model.min_covar)
             means[j] = numbers.multivariate_normal(centers.mean(axis=0), spread, size=M)
@@ -242,6 +242,14 @@ class GMMHMM(NormalStates):
         covars = covars.reshape(K * M, *covars.shape[2:])
         gaussians = gaussians_of(means.reshape(K * M, d), covars, kind, type(self).__name__)
         return MixtureEmission(gaussians, weights)
+
+    def _scatter_name(self) -> str:
+        return "covars_prior" if self.covariance_type in ("full", "tied") else "covars_weight"
+
+    def _place(self, group: int) -> str:
+        state, number = divmod(group, int(self.n_mix))
+        tied = self.covariance_type == "tied"
+        return f"state {group}" if tied else f"Gaussian {number} of state {state}"
 
     def _prior_of_gaussians(self, d: int) -> NormalPrior:
         """The priors in the form of `kernelmill.hmm._normal`, each for K M Gaussians."""

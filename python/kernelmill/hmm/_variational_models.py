@@ -16,6 +16,7 @@ import numpy as np
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
+from kernelmill._gaussian._update import regulariser_note, variances_of
 from kernelmill.hmm._declared import (
     EMISSIONPROB,
     EMISSIONPROB_POSTERIOR,
@@ -223,7 +224,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         tied.
     scale_prior : float or array, optional
         Inverse scale Psi0 of the Wishart prior: (K,), (K, d), (K, d, d) or, tied, (d, d), or a
-        multiple of the unit matrix; 1e-3 when left out. Also added to the initial covariances.
+        multiple of the unit matrix; 1e-3 when left out.
     <algorithm>
     <fit>
 
@@ -357,7 +358,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         if new & {"m", "c"}:
             rows = filled_rows(data.some_rows)
             if self.means_init is None:
-                centers, labels = centers_of(rows, int(self.n_components), self.random_state)
+                centers, labels = centers_of(self, rows, int(self.n_components))
             else:
                 centers = MEANS.checked(self, MEANS.init, self.means_init, data.width)
                 labels = kmeans.assign(rows, centers)[0]
@@ -395,14 +396,14 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
             scale = repeated(float(scale) * np.eye(d), kind, shape)
         scale = broadcast_parameter(type(self).__name__, "scale_prior", scale, shape)
         if given is None:
-            spread = repeated(overall_covariance(rows, 0.0), kind, shape) + scale
+            spread = repeated(overall_covariance(rows, 0.0), kind, shape)
         else:
             spread = given[COVARS.name]
         return {
             "dof_prior_": dof_prior,
             "dof_posterior_": dof,
             "scale_prior_": np.array(scale),
-            "scale_posterior_": spread * _beside(dof, spread),
+            "scale_posterior_": scale + spread * _beside(dof - dof_prior, spread),
         }
 
     def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
@@ -420,7 +421,28 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
                     f"{owner}: scale_{part}_ must be positive definite, got {sizes.min():g} as its "
                     f"least eigenvalue"
                 )
-        return state, {}
+        return state, {"dtype": data.rows.dtype}
+
+    def _note(self, state: State, emission: Any, known: Known) -> str | None:
+        if "c" not in self.params:
+            return None
+        variances = variances_of(emission.gaussians)
+        (dof0, dof), (scale, _) = DOF.values(state), SCALE.values(state)
+        dof0, dof = np.atleast_1d(dof0), np.atleast_1d(dof)
+        if self.covariance_type in ("full", "tied"):
+            scale = np.diagonal(scale, axis1=-2, axis2=-1)
+        of_data = variances * dof[:, None] - scale.reshape(len(variances), -1)
+        counts = dof - dof0
+        return regulariser_note(
+            type(self).__name__,
+            of_data / np.maximum(counts, np.finfo(np.float64).tiny)[:, None],
+            variances,
+            emission.means[: len(variances)],
+            counts,
+            lambda j, p: "scale_prior",
+            lambda j: "all states" if self.covariance_type == "tied" else f"state {j}",
+            known["dtype"],
+        )
 
     def _attributes(self, state: State) -> dict[str, Any]:
         covars = {COVARS.name: _covariances(state)}

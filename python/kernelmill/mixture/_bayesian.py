@@ -287,6 +287,16 @@ class BayesianGaussianMixture(MixtureBase):
 
     # --- the model --------------------------------------------------------------------------------
 
+    def _without_regularisers(self, model, variances, counts):
+        nu = np.atleast_1d(model.degrees_of_freedom)[:, None]
+        parts: dict[str, Any] = {"reg_covar": float(self.reg_covar)}
+        rows = nu
+        if self.covariance_prior is not None:  # rather than the covariance of the data
+            scale = np.asarray(self.covariance_prior_)
+            parts["covariance_prior"] = np.diagonal(scale) if scale.ndim == 2 else scale
+            rows = np.maximum(nu - model.prior.degrees_of_freedom, np.finfo(np.float64).tiny)
+        return (variances * nu - sum(parts.values())) / rows, parts
+
     def _model(self):
         exact = self._exact()
         gaussians = self._gaussians(exact)
