@@ -271,3 +271,19 @@ def test_starts_without_random_numbers_run_once(rng):
     assert len(calls) == 1
     Counting(**model.set_params(means_init=None).get_params()).fit(X)
     assert len(calls) == 5
+
+
+def test_starts_differ(rng):
+    """Best of ten, k-means finds the same two centers of three blobs; one run finds either pair."""
+    X = np.repeat([[-10.0], [0.0], [10.5]], 20, axis=0) + 0.1 * rng.standard_normal((60, 1))
+    seen = []
+
+    class Recording(GaussianHMM):
+        def _start(self, *args):
+            state = super()._start(*args)
+            seen.append(bool(state["means_"].max() > 8.0))
+            return state
+
+    Recording(2, n_init=12, random_state=0, n_iter=1, tol=-np.inf).fit(X)
+    assert len(seen) == 12
+    assert len(set(seen)) == 2
