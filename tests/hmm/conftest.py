@@ -23,7 +23,7 @@ def em_kind(request):
 
 
 def pytest_collection_modifyitems(items):
-    """Most tests here cut fits short; what n_iter then warns of is tested in test_fit.py."""
+    """Most tests here cut fits short; what n_iter then warns of is tested in test_monitor.py."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:

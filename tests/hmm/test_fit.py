@@ -2,12 +2,11 @@
 
 import logging
 import pickle
-import warnings
 
 import numpy as np
 import pytest
 from hmm_kinds import KINDS, assert_monotone, same_start
-from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.exceptions import NotFittedError
 
 import kernelmill
 from kernelmill.hmm import (
@@ -373,65 +372,6 @@ def test_the_model_is_left_alone_until_the_fit_ends(kind, rng, monkeypatch):
     monkeypatch.setattr(type(model), "_maximise", maximise)
     model.fit(X)
     assert seen == [{"n_features_in_"}] * len(seen)
-
-
-def test_the_monitor_stops_a_fit(rng):
-    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
-    model = GaussianHMM(3, n_iter=100, tol=1e-2, random_state=0).fit(X)
-    assert model.monitor_.converged
-    assert 1 < model.monitor_.iter < 100
-    gains = np.diff(model.monitor_.objective)
-    assert gains[-1] < 1e-2
-    assert (gains[:-1] >= 1e-2).all()
-
-    class Threshold(ConvergenceMonitor):
-        @property
-        def converged(self):
-            return self.iter == self.n_iter or self.history[-1] >= self.tol
-
-    target = model.monitor_.history[2]
-    other = GaussianHMM(3, n_iter=100, random_state=0)
-    other.monitor_ = Threshold(target - 1e-9, 100, False)
-    other.fit(X)
-    assert other.monitor_.iter == 3
-    assert type(other.monitor_) is Threshold
-
-
-def test_a_failed_fit_leaves_the_users_monitor_as_it_was():
-    class Mine(ConvergenceMonitor):
-        pass
-
-    model = CategoricalHMM(1, n_iter=2, init_params="", tol=-np.inf)
-    model.startprob_, model.transmat_, model.emissionprob_ = [1.0], [[1.0]], [[1.0, 0.0]]
-    model.monitor_ = given = Mine(0.1, 2, False)
-    model.fit([[0], [0], [0]])
-    for _ in range(2):
-        assert model.monitor_ is given
-        assert given.history == given.objective == [0.0, 0.0]
-        with pytest.raises(ValueError, match="X must be possible"):
-            model.fit([[0], [1]])
-
-
-def test_new_parameters_reach_the_monitor(rng):
-    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
-    model = GaussianHMM(3, n_iter=2, tol=-np.inf, random_state=0).fit(X)
-    assert model.monitor_.n_iter == 2
-    model.set_params(n_iter=4).fit(X)
-    assert model.monitor_.iter == 4
-
-
-def test_a_fit_that_ends_too_early_is_warned_of(kind, rng):
-    X = kind.rows(rng, 60)
-    message = "did not converge in n_iter=2 iterations"
-    with pytest.warns(ConvergenceWarning, match=message):
-        model = kind.make(3, n_iter=2, tol=1e-9, random_state=0).fit(X)
-    assert not model.monitor_.converged
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        done = kind.make(3, n_iter=500, tol=1e-2, random_state=0).fit(X)
-        assert done.monitor_.converged
-        kind.make(3, n_iter=2, tol=-np.inf, random_state=0).fit(X)  # as many as were asked for
-        kind.make(3, n_iter=0, random_state=0).fit(X)
 
 
 def test_an_overwritten_start_is_logged(rng, caplog):

@@ -468,41 +468,6 @@ def test_float32_rows_stay_float32(rng):
         np.testing.assert_allclose(narrow.monitor_.history, wide_again.monitor_.history, rtol=1e-4)
 
 
-def test_the_monitor(caplog):
-    monitor = ConvergenceMonitor(0.5, 5, False)
-    assert not monitor.converged
-    monitor.report(-10.0)
-    monitor.report(-9.0)
-    assert not monitor.converged
-    assert "history=[-10.0, -9.0]" in repr(monitor)
-    monitor.report(-8.8, -8.0)
-    assert not monitor.converged
-    monitor.report(-8.9, -7.9)
-    assert monitor.converged
-    assert not caplog.records
-    monitor.report(-30.0)
-    assert "the objective must not fall, got -30 after -7.9" in caplog.text
-    short = ConvergenceMonitor(0.5, 2, False)
-    short.report(-10.0)
-    short.report(-5.0)
-    assert not short.converged  # n_iter ends a fit, which has then not converged
-    monitor._reset()
-    assert (monitor.iter, monitor.history, monitor.objective) == (0, [], [])
-    with pytest.raises(ValueError, match="malformed"):
-        ConvergenceMonitor.__kernelmill_restore__({"tol": 1.0})
-
-
-def test_a_monitor_of_the_users_is_not_saved_as_data(rng):
-    class Mine(ConvergenceMonitor):
-        pass
-
-    model = GaussianHMM(1)
-    model.monitor_ = Mine(0.1, 3, False)
-    model.fit(rng.standard_normal((10, 1)))
-    with pytest.raises(TypeError, match=r"GaussianHMM\._monitor must be data"):
-        kernelmill.save(model, io.BytesIO())
-
-
 @pytest.mark.parametrize(
     ("model", "message"),
     [
