@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from math import sqrt
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from sklearn import get_config
@@ -36,17 +36,25 @@ _HINTS = {
 }
 
 
-def largest(array: Any) -> float:
-    """The largest magnitude in an array: NaN where it holds NaN, 0 where it is empty.
+def largest(array: Any, skip_nan: bool = False) -> float:
+    """The largest magnitude in an array: NaN where it holds NaN, 0 where it holds nothing.
 
     Two passes without temporaries, for any strides.
     """
     if not array.size:
         return 0.0
     if type(array) is np.ndarray:  # without the layers of array.max()
-        top, bottom = np.maximum.reduce(array, axis=None), np.minimum.reduce(array, axis=None)
-        return max(float(top), -float(bottom))
-    return max(float(array.max()), -float(array.min()))
+        maximum, minimum = (np.fmax, np.fmin) if skip_nan else (np.maximum, np.minimum)
+        top, bottom = maximum.reduce(array, axis=None), minimum.reduce(array, axis=None)
+    elif skip_nan:
+        xp = namespace(array)
+        top, bottom = xp.fmax(array, -np.inf).max(), xp.fmin(array, np.inf).min()
+    else:
+        top, bottom = array.max(), array.min()
+    top, bottom = float(top), -float(bottom)
+    if skip_nan and not top >= -bottom:  # nothing but NaN
+        return 0.0
+    return max(top, bottom)
 
 
 def all_finite(array: Any) -> bool:
@@ -61,7 +69,7 @@ def _norm(array: np.ndarray) -> float:
         with np.errstate(all="ignore"):
             return sqrt(np.dot(flat, flat))
     # Not BLAS: its threads would go on spinning for 0.1 s, and take the cores of the fit.
-    return float(reduction.norm(array))
+    return float(reduction.norm(array.T if array.flags.f_contiguous else array))
 
 
 def check_values(
@@ -72,7 +80,7 @@ def check_values(
     first_row: int = 0,
     allow_nan: bool = False,
     whole: bool = False,
-    squared: bool = True,
+    squared: Any = True,
 ) -> bool:
     """Raise where X holds NaN, inf, or values whose squares overflow or underflow.
 
@@ -90,8 +98,9 @@ def check_values(
         Whether NaN is a missing entry rather than an error; inf is always an error.
     whole : bool, default=False
         Whether these are all rows of a fit; values of a chunk, or in ``predict``, may be tiny.
-    squared : bool, default=True
-        Whether the model squares what it is given, so that the range of magnitudes is limited.
+    squared : bool or dtype, default=True
+        Whether the model squares what it is given, so that the range of magnitudes is limited, and
+        in which dtype if not in that of X.
 
     Returns
     -------
@@ -110,9 +119,10 @@ def check_values(
     ``u^2`` must keep all its digits: beyond that a fit would be silently wrong.
     """
     stored = X.data if is_sparse(X) else X
-    double = stored.dtype.itemsize == 8
+    dtype = stored.dtype if isinstance(squared, bool) else np.dtype(squared)
+    double = dtype.itemsize == 8
     terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
-    least, most = _ROOTS.get(stored.dtype, (0.0, np.inf))
+    least, most = _ROOTS.get(dtype, (0.0, np.inf))
     if type(stored) is np.ndarray and stored.dtype in _ROOTS:
         # One pass settles nearly all: u is between |X| / sqrt(n) and |X|.
         size = _norm(stored)
@@ -120,41 +130,42 @@ def check_values(
             return False
     top, missing = largest(stored), False
     if not top < np.inf:
-        missing = _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
-        top = largest(namespace(stored).nan_to_num(stored, nan=0.0))
+        top = largest(stored, skip_nan=True)
+        if allow_nan and top < np.inf:
+            missing = True
+        else:
+            _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
     if not squared:
         return missing
     if top * sqrt(terms) > most or (whole and 0 < top < least):
         hint = "scale X" if double else "scale X, or pass float64"
-        what = f"small enough to be squared in {stored.dtype}"
+        what = f"small enough to be squared in {dtype}"
         if top < 1:
-            what = f"large enough to be squared in {stored.dtype}"
+            what = f"large enough to be squared in {dtype}"
         raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
     return missing
 
 
-def _first_bad(array: Any, allow_nan: bool) -> tuple[tuple[int, ...], int] | None:
+def _first_bad(array: Any, allow_nan: bool) -> tuple[tuple[int, ...], int]:
     """Place of the first value that is not finite (or NaN), and how many there are."""
-    first, count = None, 0
+    first: tuple[int, ...] = ()
+    count = 0
     for start in range(0, len(array), _SEARCH_ROWS):
         block = array[start : start + _SEARCH_ROWS]
         bad = np.isinf(block) if allow_nan else ~np.isfinite(block)
         number = int(bad.sum())
-        if number and first is None:
+        if number and not first:
             place = np.unravel_index(int(bad.argmax()), bad.shape)
             first = (start + int(place[0]), *map(int, place[1:]))
         count += number
-    return None if first is None else (first, count)
+    return first, count
 
 
 def _refuse_not_finite(
     X: Any, stored: Any, owner: str, names: Any, first_row: int, allow_nan: bool
-) -> bool:
-    """Raise for the first value that is inf, or NaN where that is not allowed; else True."""
-    bad = _first_bad(stored, allow_nan)
-    if bad is None:
-        return True
-    place, count = bad
+) -> NoReturn:
+    """Raise for the first value that is inf, or NaN where that is not allowed."""
+    place, count = _first_bad(stored, allow_nan)
     value = float(stored[place])
     if is_sparse(X):
         row = int(np.searchsorted(X.indptr, place[0], side="right")) - 1
@@ -215,7 +226,7 @@ def check_X(
     accept_sparse: bool = True,
     allow_nan: bool = False,
     min_rows: int = 1,
-    squared: bool = True,
+    squared: Any = True,
 ) -> tuple[Any, bool | None]:
     """Check X and keep or compare the names and number of its features.
 
@@ -234,7 +245,7 @@ def check_X(
         Whether NaN is a missing entry rather than an error; inf is always an error.
     min_rows : int, default=1
         Fewest rows.
-    squared : bool, default=True
+    squared : bool or dtype, default=True
         As in `check_values`.
 
     Returns
@@ -339,7 +350,7 @@ def chunk_check(
     *,
     accept_sparse: bool = True,
     allow_nan: bool = False,
-    squared: bool = True,
+    squared: Any = True,
 ) -> Any:
     """The ``validate`` of a source: `check_chunk` with all but the chunk filled in, picklable.
 
@@ -370,7 +381,7 @@ def check_chunk(
     names: Any,
     accept_sparse: bool,
     allow_nan: bool,
-    squared: bool,
+    squared: Any,
 ) -> Any:
     """Raise where a chunk of a stream cannot be used; `first_row` is its place in X."""
     if is_sparse(X) and not accept_sparse:

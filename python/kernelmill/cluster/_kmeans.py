@@ -74,9 +74,10 @@ class KMeans(CentersModel):
     init : {"k-means++", "k-means||", "random"}, array of shape (k, d) or callable, \
             default="k-means++"
         Initial centers. ``"k-means++"`` is the greedy variant with ``2 + floor(log k)`` candidates
-        per center; on a stream, where it would take k passes, ``"k-means||"`` with six is used
-        instead. ``"random"`` draws rows by weight. An array gives the centers. A callable is called
-        as ``init(X, n_clusters, random_state=RandomState)`` and returns an array.
+        per center; on a stream of more than 256 MiB, where it would take k passes, ``"k-means||"``
+        with six is used instead. ``"random"`` draws rows by weight. An array gives the centers. A
+        callable is called as ``init(X, n_clusters, random_state=RandomState)`` and returns an
+        array.
     n_init : int or "auto", default="auto"
         Number of starts; the one with the lowest inertia is kept. ``"auto"`` is 10 for ``"random"``
         and callables, 1 otherwise.
@@ -129,13 +130,20 @@ class KMeans(CentersModel):
     Notes
     -----
     float32 input stays float32, without a float64 copy; sums are float64. A cluster that loses all
-    its rows moves to the row farthest from its center. Several starts of a small problem run in
-    parallel, one thread each, with unchanged results. Supports scikit-learn's callbacks
-    (``set_callbacks``), which see the centers after each iteration and may stop the fit. A fit that
-    fails, or is interrupted without `warm_start`, leaves the model unchanged. ``predict``,
-    ``transform`` and ``score`` may be called from several threads. Cost at most 2 n k d flops an
-    iteration. Memory for labels and bounds: 12 n bytes for float32 rows, or up to 64 MB for
-    parallel starts.
+    its rows moves to the row of largest weight times squared distance to its center. Several starts
+    of a small problem run in parallel, one thread each, with unchanged results.
+
+    The result does not depend on how the rows are stored: a ``.npy`` file is its memory map, and a
+    memory map of up to 256 MiB is an array. Other streams of up to 256 MiB, as a dense array, have
+    the same starts as an array, and so the same centers up to rounding. Larger streams start from
+    ``"k-means||"``, or from ``"random"`` rows, which are drawn chunk by chunk: they depend on the
+    chunks, too.
+
+    Supports scikit-learn's callbacks (``set_callbacks``), which see the centers after each
+    iteration and may stop the fit. A fit that fails, or is interrupted without `warm_start`, leaves
+    the model unchanged. ``predict``, ``transform`` and ``score`` may be called from several
+    threads. Cost at most 2 n k d flops an iteration. Memory for labels and bounds: 12 n bytes for
+    float32 rows, or up to 64 MB for parallel starts.
 
     References
     ----------
