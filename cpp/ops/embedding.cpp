@@ -17,7 +17,9 @@ namespace {
 // Values of a task.
 constexpr index_t kTask = 1 << 15;
 
-index_t grain_of(index_t values) { return std::max<index_t>(1, kTask / std::max<index_t>(1, values)); }
+index_t grain_of(index_t values) {
+  return std::max<index_t>(1, kTask / std::max<index_t>(1, values));
+}
 
 void check(const char* op, std::span<const index_t> index, index_t rows) {
   for (const index_t i : index) {

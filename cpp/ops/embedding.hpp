@@ -36,14 +36,13 @@ template <class T>
 void bag_backward(MatrixView<const T> dout, MatrixView<const T> weight, const Bags<T>& bags,
                   MatrixView<T> dweight, std::span<T> dsample_weight);
 
-#define KERNELMILL_EMBEDDING(linkage, T)                                                        \
-  linkage template void forward<T>(MatrixView<const T>, std::span<const index_t>,               \
-                                   MatrixView<T>);                                              \
-  linkage template void backward<T>(MatrixView<const T>, std::span<const index_t>, index_t,     \
-                                    MatrixView<T>);                                             \
-  linkage template void bag<T>(MatrixView<const T>, const Bags<T>&, MatrixView<T>);             \
-  linkage template void bag_backward<T>(MatrixView<const T>, MatrixView<const T>,               \
-                                        const Bags<T>&, MatrixView<T>, std::span<T>);
+#define KERNELMILL_EMBEDDING(linkage, T)                                                          \
+  linkage template void forward<T>(MatrixView<const T>, std::span<const index_t>, MatrixView<T>); \
+  linkage template void backward<T>(MatrixView<const T>, std::span<const index_t>, index_t,       \
+                                    MatrixView<T>);                                               \
+  linkage template void bag<T>(MatrixView<const T>, const Bags<T>&, MatrixView<T>);               \
+  linkage template void bag_backward<T>(MatrixView<const T>, MatrixView<const T>, const Bags<T>&, \
+                                        MatrixView<T>, std::span<T>);
 KERNELMILL_EMBEDDING(extern, float)
 KERNELMILL_EMBEDDING(extern, double)
 

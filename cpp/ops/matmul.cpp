@@ -1,8 +1,8 @@
 // out = alpha * a b + beta * out as the tile product with a storing epilogue.
 #include "ops/matmul.hpp"
 
-#include <algorithm>  // std::clamp, std::copy_n, std::min, std::max
-#include <cstdlib>    // std::abs
+#include <algorithm>    // std::clamp, std::copy_n, std::min, std::max
+#include <type_traits>  // std::integral_constant
 #if defined(__AVX512F__)
 #include <immintrin.h>  // masked stores
 #endif
@@ -256,60 +256,102 @@ void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, const Store<T>&
   });
 }
 
-// Columns [j, j + cols) of a product with few rows: as the tiles do it, in registers, but from b
-// where it is, which is read only once. Transposing b on the way costs less than reading it.
+// Columns [j, j + cols) of a product with few rows, from b where it is, whose columns are adjacent
+// or of which there are few: as the tiles do it. Depth chunk by depth chunk, columns are copied
+// to a buffer first, each at once: read side by side, columns that are whole pages apart would
+// share one set of the first-level cache, which took four times as long.
 template <class T, int Rows>
 void multiply_panel(MatrixView<const T> a, MatrixView<const T> b, index_t j, index_t cols,
                     Store<T>& epilogue) {
   using P = Params<T>;
   using Vec = typename P::Vec;
+  constexpr index_t pitch = P::KC + P::lanes;
+  alignas(64) T buffer[P::lanes * pitch];
+  const T* rows[P::lanes];
+  for (index_t l = 0; l < P::lanes; ++l) rows[l] = buffer + l * pitch;
   const index_t k = a.cols;
   const tile::DepthChunks<T> chunks(k);
-  const T* columns[P::NR];
-  for (index_t c = 0; c < P::NR; ++c) columns[c] = &b(0, j + std::min(c, cols - 1));
-  const index_t next = b.cols > j + P::NR ? P::NR * b.col_stride : 0;
-  constexpr index_t ahead = 512 / sizeof(T);
   Vec total[Rows][P::NV] = {};
   for (index_t begin = 0; begin < k; begin += chunks.size) {
-    const index_t end = std::min(k, begin + chunks.size);
-    Vec acc[Rows][P::NV] = {};
-    index_t p = begin;
-    if (b.row_stride == 1) {
-      for (; p + P::lanes <= end; p += P::lanes) {
-        const index_t from = p + ahead < k ? p + ahead : next + p + ahead - k;
-        for (const T* column : columns) __builtin_prefetch(column + from);
-        KERNELMILL_UNROLL
-        for (int v = 0; v < P::NV; ++v) {
-          Vec rows[P::lanes];
-          tile::detail::transpose<T, P::lanes>(columns + v * P::lanes, p, rows);
-          KERNELMILL_UNROLL
-          for (int e = 0; e < P::lanes; ++e) {
-            KERNELMILL_UNROLL
-            for (int r = 0; r < Rows; ++r) acc[r][v] += a(r, p + e) * rows[e];
+    const index_t depth = std::min(chunks.size, k - begin);
+    for (int v = 0; v < P::NV; ++v) {
+      Vec acc[Rows] = {};
+      for (index_t l = 0; l < P::lanes; ++l) {
+        const T* const column = &b(begin, j + std::min(v * P::lanes + l, cols - 1));
+        T* const to = buffer + l * pitch;
+        if (b.row_stride == 1) {
+          std::copy_n(column, depth, to);
+          for (index_t p = 0; p < std::min(depth, k - begin - depth); p += 64 / sizeof(T)) {
+            __builtin_prefetch(column + depth + p);
           }
+        } else {
+          for (index_t p = 0; p < depth; ++p) to[p] = column[p * b.row_stride];
         }
       }
-    }
-    for (; p < end; ++p) {
-      Vec row[P::NV] = {};
-      if (b.row_stride != 1 && cols == P::NR) {
-        __builtin_prefetch(&b(std::min(p + 16, k - 1), j));
-        __builtin_prefetch(&b(std::min(p + 16, k - 1), j + 64 / index_t{sizeof(T)}));
-        for (int v = 0; v < P::NV; ++v) row[v] = load<Vec>(&b(p, j + v * P::lanes));
-      } else {
-        for (index_t c = 0; c < cols; ++c) row[c / P::lanes][c % P::lanes] = b(p, j + c);
+      index_t p = 0;
+      for (; p + P::lanes <= depth; p += P::lanes) {
+        Vec values[P::lanes];
+        tile::detail::transpose<T, P::lanes>(rows, p, values);
+        KERNELMILL_UNROLL
+        for (int e = 0; e < P::lanes; ++e) {
+          KERNELMILL_UNROLL
+          for (int r = 0; r < Rows; ++r) acc[r] += a(r, begin + p + e) * values[e];
+        }
       }
-      for (int r = 0; r < Rows; ++r) {
-        for (int v = 0; v < P::NV; ++v) acc[r][v] += a(r, p) * row[v];
+      for (; p < depth; ++p) {
+        Vec values;
+        for (index_t l = 0; l < P::lanes; ++l) values[l] = rows[l][p];
+        for (int r = 0; r < Rows; ++r) acc[r] += a(r, begin + p) * values;
       }
-    }
-    for (int r = 0; r < Rows; ++r) {
-      for (int v = 0; v < P::NV; ++v) {
-        total[r][v] = begin == 0 ? acc[r][v] : acc[r][v] + total[r][v];
-      }
+      for (int r = 0; r < Rows; ++r) total[r][v] = begin == 0 ? acc[r] : acc[r] + total[r][v];
     }
   }
   epilogue.template tile<Rows>(total, 0, j, cols);
+}
+
+// Whole panels of columns [j, j_end) of b whose rows are adjacent: these are read through, and the
+// sums wait in the first-level cache.
+template <class T, int Rows>
+void multiply_through(MatrixView<const T> a, MatrixView<const T> b, index_t j, index_t j_end,
+                      Store<T>& epilogue) {
+  using P = Params<T>;
+  using Vec = typename P::Vec;
+  constexpr int steps = 4;  // rows of b between a load and a store of the sums
+  const index_t width = j_end - j, k = a.cols;
+  const tile::DepthChunks<T> chunks(k);
+  Workspace<T> memory(static_cast<std::size_t>(2 * Rows * width));
+  T *const sums = memory.data(), *const totals = sums + Rows * width;
+  std::fill_n(totals, Rows * width, T{0});
+  for (index_t begin = 0; begin < k; begin += chunks.size) {
+    const index_t end = std::min(k, begin + chunks.size);
+    std::fill_n(sums, Rows * width, T{0});
+    const auto add = [&]<int Steps>(index_t p, std::integral_constant<int, Steps>) {
+      for (index_t c = 0; c < width; c += P::lanes) {
+        Vec row[Steps];
+        for (int e = 0; e < Steps; ++e) row[e] = load<Vec>(&b(p + e, j + c));
+        for (int r = 0; r < Rows; ++r) {
+          Vec sum = load<Vec>(sums + r * width + c);
+          for (int e = 0; e < Steps; ++e) sum += a(r, p + e) * row[e];
+          store(sums + r * width + c, sum);
+        }
+      }
+    };
+    index_t p = begin;
+    for (; p + steps <= end; p += steps) add(p, std::integral_constant<int, steps>{});
+    for (; p < end; ++p) add(p, std::integral_constant<int, 1>{});
+    for (index_t e = 0; e < Rows * width; ++e) {
+      totals[e] = begin == 0 ? sums[e] : sums[e] + totals[e];
+    }
+  }
+  for (index_t c = 0; c < width; c += P::NR) {
+    Vec total[Rows][P::NV];
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < P::NV; ++v) {
+        total[r][v] = load<Vec>(totals + r * width + c + v * P::lanes);
+      }
+    }
+    epilogue.template tile<Rows>(total, 0, j + c, P::NR);
+  }
 }
 
 // Whether multiply_few fits: few rows, b is adjacent along one side, and there are panels for the
@@ -326,16 +368,25 @@ void multiply_few(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& 
   constexpr index_t NR = Params<T>::NR;
   const index_t panels = ceil_div(b.cols, NR);
   const index_t grain = ceil_div(task_work / 2, std::max<index_t>(1, NR * a.cols));
-  parallel_for(panels, grain, [&](index_t, index_t begin, index_t end) {
-    Store<T> part = epilogue;
-    for (index_t j = begin * NR; j < std::min(end * NR, b.cols); j += NR) {
-      const index_t cols = std::min(NR, b.cols - j);
-      if (a.rows == 1) multiply_panel<T, 1>(a, b, j, cols, part);
-      if (a.rows == 2) multiply_panel<T, 2>(a, b, j, cols, part);
-      if (a.rows == 3) multiply_panel<T, 3>(a, b, j, cols, part);
-      if (a.rows == 4) multiply_panel<T, 4>(a, b, j, cols, part);
-    }
-  });
+  const auto run = [&]<int Rows>(std::integral_constant<int, Rows>) {
+    parallel_for(panels, grain, [&](index_t, index_t begin, index_t end) {
+      Store<T> part = epilogue;
+      index_t j = begin * NR;
+      const index_t j_end = std::min(end * NR, b.cols);
+      if (b.row_stride != 1) {
+        // As many columns as sums of 16 KiB.
+        constexpr index_t most = std::max<index_t>(1, (16 << 10) / sizeof(T) / Rows / NR) * NR;
+        for (index_t whole; (whole = std::min(most, (j_end - j) / NR * NR)) > 0; j += whole) {
+          multiply_through<T, Rows>(a, b, j, j + whole, part);
+        }
+      }
+      for (; j < j_end; j += NR) multiply_panel<T, Rows>(a, b, j, std::min(NR, j_end - j), part);
+    });
+  };
+  if (a.rows == 1) run(std::integral_constant<int, 1>{});
+  if (a.rows == 2) run(std::integral_constant<int, 2>{});
+  if (a.rows == 3) run(std::integral_constant<int, 3>{});
+  if (a.rows == 4) run(std::integral_constant<int, 4>{});
 }
 
 }  // namespace

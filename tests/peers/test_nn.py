@@ -484,7 +484,8 @@ TRANSPOSED = [
 def test_convolutions_equal_torch(shape, weight, options):
     name = f"conv{len(weight) - 2}d"
     compare(name, lambda x, w, b: getattr(F, name)(x, w, b, **options),
-            lambda x, w, b: getattr(TF, name)(x, w, b, **options), [shape, weight, weight[:1]])  # fmt: skip
+            lambda x, w, b: getattr(TF, name)(x, w, b, **options),
+            [shape, weight, weight[:1]])  # fmt: skip
 
 
 @pytest.mark.parametrize(("shape", "weight", "options"), TRANSPOSED)
@@ -492,7 +493,8 @@ def test_transposed_convolutions_equal_torch(shape, weight, options):
     name = f"conv_transpose{len(weight) - 2}d"
     out = (weight[1] * options.get("groups", 1),)
     compare(name, lambda x, w, b: getattr(F, name)(x, w, b, **options),
-            lambda x, w, b: getattr(TF, name)(x, w, b, **options), [shape, weight, out])  # fmt: skip
+            lambda x, w, b: getattr(TF, name)(x, w, b, **options),
+            [shape, weight, out])  # fmt: skip
 
 
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])

@@ -245,6 +245,7 @@ def minimise(model: Any, rows: Any, y: np.ndarray, layers: Layers, loss: str, re
     layers, loss, iterations, converged
     """
     from scipy.optimize import minimize
+    from threadpoolctl import threadpool_limits
 
     network = Network(layers, model.activation, loss)
     parameters = [*network.weights, *network.biases]
@@ -275,10 +276,11 @@ def minimise(model: Any, rows: Any, y: np.ndarray, layers: Layers, loss: str, re
         report(losses)
 
     start = np.concatenate([p.data.ravel() for p in parameters]).astype(np.float64)
-    found = minimize(
-        evaluate, start, method="L-BFGS-B", jac=True, callback=after,
-        options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
-    )  # fmt: skip
+    with threadpool_limits(1, user_api="blas"):  # SciPy's vectors are short
+        found = minimize(
+            evaluate, start, method="L-BFGS-B", jac=True, callback=after,
+            options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
+        )  # fmt: skip
     write(found.x)
     return network.layers(), float(found.fun), int(found.nit), losses, bool(found.success)
 

@@ -100,7 +100,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "negative": (_LIKE, "Examples of another kind than the anchors."),
     "negative_slope": ("float", "The slope below 0."),
     "norm_type": ("float", "Which norm: p of the p-norm."),
-    "normalized_shape": ("int or tuple of int", "Sizes of the last axes, which are normalised over."),
+    "normalized_shape": ("int or tuple of int", "Sizes of the last axes, which are normalised."),
     "num_channels": ("int", "Number of channels (axis 1)."),
     "num_classes": ("int", "Number of classes; -1 for the largest index plus 1."),
     "num_embeddings": ("int", "Number of rows."),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def _check(op: str, **arrays: np.ndarray) -> None:
 
 def _taps(
     kernel: Sequence[int], out: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
-) -> Iterator[tuple[tuple[int, ...], tuple]]:
+) -> Iterator[tuple[Any, Any]]:
     """Each tap, and what it reads of the padded input for all outputs."""
     for tap in itertools.product(*(range(k) for k in kernel)):
         reads = tuple(
@@ -178,7 +179,8 @@ def forward(
     for tap, reads in _taps(kernel, out, stride, dilation):
         patch = _grouped(padded[reads], groups, 1)
         y += np.einsum("ngc...,goc->ngo...", patch, w[(..., *tap)])
-    return _finished(op, y.reshape(len(x), len(weight), *out), bias, activation, parameter, x.dtype.type)
+    y = y.reshape(len(x), len(weight), *out)
+    return _finished(op, y, bias, activation, parameter, x.dtype.type)
 
 
 def input_gradient(
@@ -254,7 +256,7 @@ def input_gradient(
     for tap, reads in _taps(weight.shape[2:], out, stride, dilation):
         flows = np.einsum("ngo...,goc->ngc...", d, w[(..., *tap)])
         dx[reads] += flows.reshape(len(dout), channels, *out)
-    inner = tuple(slice(p, p + n) for n, p in zip(size, padding, strict=True))
+    inner: Any = tuple(slice(p, p + n) for n, p in zip(size, padding, strict=True))
     dx = dx[(..., *inner)]
     return _finished(op, dx, bias, activation, parameter, dout.dtype.type)
 

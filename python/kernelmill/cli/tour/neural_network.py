@@ -39,24 +39,27 @@ def rows(context: Context) -> Iterator[Row]:
     curves: dict[str, list[float]] = {"train": [], "held out": []}
     network, seconds = context.timed(functools.partial(_trained, A, a, B, b, curves))
     score = f"accuracy {1 - curves['held out'][-1]:.3f}"
-    yield Row("nn.Sequential", "digits, held out", A.shape, seconds, score, context.where())
+    yield Row("nn.Conv2d and others", "digits, held out", A.shape, seconds, score, context.where())
     if context.plot:
         _draw(context, network, curves)
 
 
 def _trained(A: Any, a: Any, B: Any, b: Any, curves: dict[str, list[float]]) -> Any:
-    """A network with batch normalisation and dropout, trained for 30 epochs."""
+    """A small convolutional network, trained for 12 epochs."""
     from ... import nn
     from ...nn import functional as F
 
+    A, B = (rows.reshape(-1, 1, 8, 8) for rows in (A, B))
     nn.manual_seed(0)
     network = nn.Sequential(
-        nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 10)
-    )
-    optimizer = nn.optim.AdamW(network.parameters(), lr=0.01)
-    epochs, batch = 30, 64
+        nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(),
+        nn.Conv2d(32, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.Dropout(0.2),
+        nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.Dropout(0.3), nn.Linear(64, 10),
+    )  # fmt: skip
+    optimizer = nn.optim.AdamW(network.parameters())
+    epochs, batch = 12, 64
     steps = epochs * -(-len(A) // batch)
-    schedule = nn.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=steps)
+    schedule = nn.optim.lr_scheduler.OneCycleLR(optimizer, 0.006, total_steps=steps)
     for _ in range(epochs):
         for places in np.array_split(nn.randperm(len(A)).numpy(), -(-len(A) // batch)):
             loss = F.cross_entropy(network(A[places]), a[places])
@@ -84,15 +87,15 @@ def _draw(context: Context, network: Any, curves: dict[str, list[float]]) -> Non
             textcoords="offset points", color=color, va="center",
         )  # fmt: skip
     axes.set(xlabel="Epoch", ylabel="Share of errors", xlim=(1, len(values) * 1.3))
-    axes.set_ylim(-0.002, 0.15)  # the first epochs are above
+    axes.set_ylim(-0.002, 0.12)  # the first epochs are above
     axes.set_title("Errors fall, and stay low on digits never seen", loc="left", color=INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=MUTED)
-    weight = network[0].weight.data.reshape(-1, 8, 8)
-    order = np.argsort(-np.abs(weight).sum((1, 2)))[:40]
-    for place, axes in zip(order, right.subplots(5, 8).ravel(), strict=True):
-        limit = np.abs(weight[place]).max()
-        axes.imshow(weight[place], cmap="RdBu", vmin=-limit, vmax=limit)
+    weight = network[0].weight.data[:, 0]
+    limit = np.abs(weight).max()
+    for kernel, axes in zip(weight, right.subplots(4, 8).ravel(), strict=True):
+        axes.imshow(kernel, cmap="RdBu", vmin=-limit, vmax=limit)
         axes.axis("off")
-    right.suptitle("What the first layer looks for", x=0.02, ha="left", color=INK, size="large")
-    context.save(figure, "digits-network", "learning curves and first weights of a network")
+    right.suptitle("The 32 filters of the first layer", x=0.02, ha="left", color=INK, size="large")
+    caption = "learning curves and first filters of a small convolutional network"
+    context.save(figure, "digits-network", caption)

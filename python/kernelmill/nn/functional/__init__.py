@@ -18,8 +18,9 @@ _PLACES = {
         conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
     """,
     "_dense": """
-        bilinear embedding embedding_bag linear one_hot pad
+        bilinear linear pad
     """,
+    "_embedding": "embedding embedding_bag one_hot",
     "_dropout": "alpha_dropout dropout dropout1d dropout2d dropout3d feature_alpha_dropout",
     "_loss": """
         contrastive_loss cosine_embedding_loss cosine_similarity gaussian_nll_loss

@@ -7,32 +7,38 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import beside
-from ...ops import random as numbers
+from ..._arrays import beside, namespace
+from ...ops import dropout as ops
 from .._documents import complete
-from .._elementwise import where
 from .._random import Generator, current
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
 
 
-def _kept(shape: tuple[int, ...], p: float, seed: int, stream: int) -> np.ndarray:
-    count = math.prod(shape)
-    return (numbers.uniform(seed, stream, 0, count, np.float32) >= p).reshape(shape)
+def _apply(
+    x: Any, p: float, seed: int, stream: int, scale: float, shift: float, dropped: float, axes: int
+) -> Any:
+    """``scale x + shift`` where kept; with ``axes`` the places of a channel stay together."""
+    if type(x) is not np.ndarray:  # the mask is drawn on the host
+        one = np.ones(x.shape, x.dtype)
+        kept = beside(_apply(one, p, seed, stream, 1.0, 0.0, 0.0, axes), x) != 0
+        return namespace(x).where(kept, x * scale + shift, x.dtype.type(dropped))
+    rows = math.prod(x.shape[: x.ndim - max(axes, 1)])
+    flat = x.reshape(rows, -1) if x.size else x.reshape(rows, 0)
+    y = ops.dropout(flat, p, seed, stream, scale, shift, dropped, axes > 0)
+    return y.reshape(x.shape)
 
 
-def _drop(x: Any, p: float, seed: int, stream: int, shape: tuple[int, ...]) -> Any:
-    """Kept elements divided by the share that is kept; the others are chosen to be 0."""
-    mask = beside(_kept(shape, p, seed, stream), x)
-    scale = x.dtype.type(1 / (1 - p)) if p < 1 else x.dtype.type(0)
-    return np.where(mask, x * scale, x.dtype.type(0))
+def _backward(g: Any, saved: tuple, node: Node) -> Any:
+    return _dropout(g, **{**node.options, "shift": 0.0, "dropped": 0.0})
 
 
-def _drop_backward(g: Any, saved: tuple, node: Node) -> Any:
-    return _dropout(g, **node.options)
+_dropout: Rule = Rule("dropout", _apply, _backward)
 
 
-_dropout: Rule = Rule("dropout", _drop, _drop_backward)
+def _plain(p: float) -> dict[str, float]:
+    """Kept entries are divided by the share that is kept."""
+    return {"scale": 1 / (1 - p) if p < 1 else 0.0, "shift": 0.0, "dropped": 0.0}
 
 
 def _checked(name: str, p: float) -> float:
@@ -76,7 +82,7 @@ def dropout(
     if not training or _checked("dropout", p) == 0:
         return x
     seed, stream = current(generator).draw()
-    return _dropout(x, p=float(p), seed=seed, stream=stream, shape=x.shape)
+    return _dropout(x, p=float(p), seed=seed, stream=stream, **_plain(p), axes=0)
 
 
 def _channels(name: str, input: Any, p: float, training: bool, axes: int,
@@ -89,8 +95,7 @@ def _channels(name: str, input: Any, p: float, training: bool, axes: int,
     if not training or _checked(name, p) == 0:
         return x
     seed, stream = current(generator).draw()
-    shape = (*x.shape[: x.ndim - axes], *(1,) * axes)
-    return _dropout(x, p=float(p), seed=seed, stream=stream, shape=shape)
+    return _dropout(x, p=float(p), seed=seed, stream=stream, **_plain(p), axes=axes)
 
 
 def dropout1d(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False,
@@ -114,34 +119,34 @@ def dropout3d(input: Any, p: float = 0.5, training: bool = True, inplace: bool =
 _ALPHA = -1.7580993408473766  # the limit of SELU towards minus infinity
 
 
-def _alpha(name: str, input: Any, p: float, training: bool, shape: Any,
-           generator: Generator | None) -> Tensor:  # fmt: skip
+def _alpha(
+    name: str, input: Any, p: float, training: bool, channels: bool, generator: Generator | None
+) -> Tensor:
     x = as_tensor(input)
     if not training or _checked(name, p) == 0:
         return x
     if p == 1:
         return x * 0.0
     seed, stream = current(generator).draw()
-    mask = beside(_kept(shape(x), float(p), seed, stream), x.data)
     # Mean 0 and variance 1 are kept (Klambauer et al. 2017).
     a = ((1 - p) * (1 + p * _ALPHA**2)) ** -0.5
-    return where(mask, x, _ALPHA) * a - a * _ALPHA * p
+    shift = -a * _ALPHA * p
+    axes = max(x.ndim - 2, 1) if channels else 0
+    return _dropout(x, p=float(p), seed=seed, stream=stream, scale=a, shift=shift,
+                    dropped=a * _ALPHA + shift, axes=axes)  # fmt: skip
 
 
 def alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False,
                   generator: Generator | None = None) -> Tensor:  # fmt: skip
     """Dropout that keeps mean 0 and variance 1, for networks with SELU."""
-    return _alpha("alpha_dropout", input, p, training, lambda x: x.shape, generator)
+    return _alpha("alpha_dropout", input, p, training, False, generator)
 
 
 def feature_alpha_dropout(input: Any, p: float = 0.5, training: bool = False, inplace: bool = False,
                           generator: Generator | None = None) -> Tensor:  # fmt: skip
     """:func:`alpha_dropout` of whole channels."""
 
-    def shape(x: Any) -> Any:
-        return (*x.shape[:2], *(1,) * (x.ndim - 2))
-
-    return _alpha("feature_alpha_dropout", input, p, training, shape, generator)
+    return _alpha("feature_alpha_dropout", input, p, training, True, generator)
 
 
 complete(globals())

@@ -42,6 +42,6 @@ def fuse(layers: list[Any]) -> Callable[[Any], Any] | None:
         return None
     activation, parameter = name(second)
     if convolution:
-        # The product keeps no value before the activation, so the slope must follow from the result.
+        # What the activation was given is not kept: its slope must follow from the result.
         return (lambda x: first.activated(x, activation)) if _slope(activation)[1] else None
     return lambda x: dense(x, first.weight, first.bias, activation, parameter)

@@ -100,7 +100,7 @@ class OneCycleLR(_MomentumCycle):
                 f"OneCycleLR: step must be called at most {self.total_steps} times, got "
                 f"{self.last_epoch} (raise total_steps)"
             )
-        # A loop that steps after each batch steps once more than there are rates: the last one stays.
+        # A loop that steps after each batch steps once more than there are rates.
         at = min(self.last_epoch, self.total_steps - 1)
         phase = next(
             (i for i in range(1, len(self._ends)) if at <= self._ends[i][0]), len(self._ends) - 1
