@@ -30,7 +30,7 @@ def _bias_gradient(g: Any) -> Any:
 
 
 def _forward(x: Any, w: Any, b: Any, activation: str, **geometry: Any) -> Any:
-    return ops.forward(x, w, b, activation=ACTIVATIONS.index(activation), **geometry)  # type: ignore[operator]
+    return ops.forward(x, w, b, activation=ACTIVATIONS.index(activation), **geometry)
 
 
 def _backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -83,13 +83,13 @@ def _weight_backward(h: Any, saved: tuple, node: Node) -> Any:
 
 input_gradient: Rule = Rule(
     "transposed convolution",
-    lambda g, w, b, **o: ops.input_gradient(g, w, b, **o),  # type: ignore[operator]
+    lambda g, w, b, **o: ops.input_gradient(g, w, b, **o),
     _input_backward,
     {0: (1,), 1: (0,)},
 )
 weight_gradient: Rule = Rule(
     "convolution's weight gradient",
-    lambda x, g, **o: ops.weight_gradient(x, g, **o),  # type: ignore[operator]
+    lambda x, g, **o: ops.weight_gradient(x, g, **o),
     _weight_backward,
     {0: (1,), 1: (0,)},
 )
@@ -277,5 +277,6 @@ def _make(axes: int) -> list[Any]:
 conv1d, conv_transpose1d = _make(1)
 conv2d, conv_transpose2d = _make(2)
 conv3d, conv_transpose3d = _make(3)
+
 
 complete(globals())

@@ -21,6 +21,7 @@ class Convolution(Module):
     axes = 1
     transposed = False
     output_padding: tuple[int, ...]
+    padding: Any
 
     def _make(
         self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any,
@@ -90,7 +91,7 @@ class _Conv(Convolution):
 
     def activated(self, input: Any, activation: str) -> Tensor:
         """Apply the layer and an activation in one pass."""
-        padding = self.padding
+        padding: Any = self.padding
         if self.padding_mode != "zeros":
             input = F.pad(input, self._widths(), _MODES[self.padding_mode])
             padding = 0
@@ -134,7 +135,7 @@ class _ConvTranspose(Convolution):
                     self.dilation,
                     self.kernel_size,
                     strict=True,
-                )  # fmt: skip
+                )
             )
             extra = tuple(w - m for w, m in zip(wanted, least, strict=True))
         function = getattr(F, f"conv_transpose{self.axes}d")
@@ -209,5 +210,6 @@ def _layers() -> dict[str, type]:
 
 LAYERS = _layers()
 globals().update(LAYERS)
+
 
 complete(globals())
