@@ -49,6 +49,7 @@ void bind_mixture(Family family);
 void bind_optim(py::module_& m);
 void bind_norm(Family family);
 void bind_pairwise(Family family);
+void bind_pool(Family family);
 void bind_random(Family family);
 void bind_reduction(py::module_& m);
 void bind_silhouette(Family family);

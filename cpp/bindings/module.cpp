@@ -58,6 +58,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   KERNELMILL_FAMILY(mixture);
   KERNELMILL_FAMILY(norm);
   KERNELMILL_FAMILY(pairwise);
+  KERNELMILL_FAMILY(pool);
   KERNELMILL_FAMILY(random);
   KERNELMILL_FAMILY(silhouette);
   KERNELMILL_FAMILY(softmax);

@@ -2,6 +2,7 @@
 // straight from padded planes.
 #include "ops/convolution.hpp"
 
+#include <numeric>   // std::iota
 #include <optional>  // std::optional
 #include <utility>   // std::move
 
@@ -96,25 +97,55 @@ void slide(const T* x, const std::vector<index_t>& taps, const std::vector<Run>&
   }
 }
 
-// The weights of one group, packed; as they are where there are few rows.
+// The weights of one group: element (i, p) is data[i * row_stride + offsets[p]]. Packed, or as they
+// are where there are few rows.
 template <class T>
 struct Weights {
+  const T* data;
+  index_t row_stride;
+  std::vector<index_t> offsets;
   tile::PackedA<T> a;
   bool few;
   std::vector<T> values;
 
-  // weight_of(i, p) is row i, tap p.
-  template <class Of>
-  Weights(index_t rows, index_t depth, Of weight_of) : a(rows, depth), few(rows <= 2) {
-    if (!few) {
-      a.pack(tile::Elements<Of>{weight_of}, 0, a.tiles());
-      return;
+  Weights(const T* from, index_t rows, index_t stride, std::vector<index_t> at)
+      : data(from),
+        row_stride(stride),
+        offsets(std::move(at)),
+        a(rows, static_cast<index_t>(offsets.size())),
+        few(rows <= 2) {
+    for (index_t i = 0; few && i < rows; ++i) {
+      for (const index_t offset : offsets) values.push_back(data[i * row_stride + offset]);
     }
-    for (index_t i = 0; i < rows; ++i) {
-      for (index_t p = 0; p < depth; ++p) values.push_back(weight_of(i, p));
+  }
+  void pack(index_t tile, index_t tile_end) {
+    const index_t depth = a.depth();
+    if (depth > 0 && offsets.back() - offsets.front() == depth - 1) {  // adjacent
+      const tile::Strided<T> rows{data + offsets.front(), row_stride, 1};
+      a.pack(rows, tile, tile_end);
+    } else {
+      const auto of = [this](index_t i, index_t p) {
+        return data[i * row_stride + offsets[static_cast<std::size_t>(p)]];
+      };
+      a.pack(tile::Elements<decltype(of)>{of}, tile, tile_end);
     }
   }
 };
+
+// All tiles of all weights, shared out.
+template <class T>
+void pack(std::vector<Weights<T>>& weights) {
+  if (weights.empty() || weights[0].few) return;
+  const index_t tiles = weights[0].a.tiles(), n = static_cast<index_t>(weights.size());
+  const index_t tile_size =
+      weights[0].a.rows() * weights[0].a.depth() / std::max<index_t>(1, tiles);
+  const index_t grain = std::max<index_t>(1, (1 << 14) / std::max<index_t>(1, tile_size));
+  parallel_for(n * tiles, grain, [&](index_t, index_t begin, index_t end) {
+    for (; begin < end; ++begin) {
+      weights[static_cast<std::size_t>(begin / tiles)].pack(begin % tiles, begin % tiles + 1);
+    }
+  });
+}
 
 // Positions that read and are stored in one way, for all groups.
 struct Part {
@@ -191,9 +222,11 @@ void forward(const Geometry& g, const T* x, const T* weight, const Ending<T>& en
   const index_t depth = channels * product(g.kernel);
   std::vector<Weights<T>> weights;
   for (index_t group = 0; group < g.groups; ++group) {
-    const T* const w = weight + group * outputs * depth;
-    weights.emplace_back(outputs, depth, [=](index_t i, index_t p) { return w[i * depth + p]; });
+    std::vector<index_t> offsets(static_cast<std::size_t>(depth));
+    std::iota(offsets.begin(), offsets.end(), index_t{0});
+    weights.emplace_back(weight + group * outputs * depth, outputs, depth, std::move(offsets));
   }
+  pack(weights);
   const index_t image = g.channels * product(g.in), out_image = g.outputs * product(g.out);
   const Boxes boxes(g.images, g.out, positions<T>(g, g.out, channels * product(g.stride)));
   run<T>(boxes, g.groups, weights,
@@ -287,14 +320,16 @@ void input_gradient(const Geometry& g, const T* dout, const T* weight, const End
   const std::vector<Phase> phases = Phase::all(g);
   std::vector<Weights<T>> weights;
   for (index_t group = 0; group < g.groups; ++group) {
-    const T* const w = weight + group * outputs * channels * taps;
     for (const Phase& phase : phases) {
-      const auto n = static_cast<index_t>(phase.numbers.size());
-      weights.emplace_back(channels, outputs * n, [=, &phase](index_t c, index_t p) {
-        return w[(p / n * channels + c) * taps + phase.numbers[static_cast<std::size_t>(p % n)]];
-      });
+      std::vector<index_t> offsets;
+      for (index_t o = 0; o < outputs; ++o) {
+        for (const index_t number : phase.numbers) offsets.push_back(o * channels * taps + number);
+      }
+      weights.emplace_back(weight + group * outputs * channels * taps, channels, taps,
+                           std::move(offsets));
     }
   }
+  pack(weights);
   const index_t image = g.outputs * product(g.out), in_image = g.channels * product(g.in);
   const Boxes boxes(g.images, g.in, positions<T>(g, g.in, ceil_div(outputs, product(g.stride))));
   run<T>(boxes, g.groups, weights,

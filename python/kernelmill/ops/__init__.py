@@ -25,6 +25,7 @@ FAMILIES = (
     "reduction",
     "optim",
     "convolution",
+    "pool",
     "random",
     "mixture",
     "hmm",

@@ -76,13 +76,13 @@ def _check(op: str, **arrays: np.ndarray) -> None:
 def _taps(
     kernel: Sequence[int], out: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> Iterator[tuple[Any, Any]]:
-    """Each tap, and what it reads of the padded input for all outputs."""
+    """Index of each tap, and of what it reads of the padded input for all outputs."""
     for tap in itertools.product(*(range(k) for k in kernel)):
         reads = tuple(
             slice(t * d, t * d + (n - 1) * s + 1, s)
             for t, d, n, s in zip(tap, dilation, out, stride, strict=True)
         )
-        yield tap, (slice(None), slice(None), *reads)
+        yield (..., *tap), (slice(None), slice(None), *reads)
 
 
 def _padded(x: np.ndarray, padding: Sequence[int]) -> np.ndarray:
@@ -178,9 +178,10 @@ def forward(
     y = np.zeros((len(x), groups, weight.shape[0] // groups, *out))
     for tap, reads in _taps(kernel, out, stride, dilation):
         patch = _grouped(padded[reads], groups, 1)
-        y += np.einsum("ngc...,goc->ngo...", patch, w[(..., *tap)])
-    y = y.reshape(len(x), len(weight), *out)
-    return _finished(op, y, bias, activation, parameter, x.dtype.type)
+        y += np.einsum("ngc...,goc->ngo...", patch, w[tap])
+    return _finished(
+        op, y.reshape(len(x), len(weight), *out), bias, activation, parameter, x.dtype.type
+    )
 
 
 def input_gradient(
@@ -254,10 +255,10 @@ def input_gradient(
     dx = np.zeros((len(dout), channels, *extents))
     w, d = _grouped(weight.astype(np.float64), groups, 0), _grouped(dout.astype(float), groups, 1)
     for tap, reads in _taps(weight.shape[2:], out, stride, dilation):
-        flows = np.einsum("ngo...,goc->ngc...", d, w[(..., *tap)])
+        flows = np.einsum("ngo...,goc->ngc...", d, w[tap])
         dx[reads] += flows.reshape(len(dout), channels, *out)
-    inner: Any = tuple(slice(p, p + n) for n, p in zip(size, padding, strict=True))
-    dx = dx[(..., *inner)]
+    inner = (slice(p, p + n) for n, p in zip(size, padding, strict=True))
+    dx = dx[(slice(None), slice(None), *inner)]
     return _finished(op, dx, bias, activation, parameter, dout.dtype.type)
 
 
@@ -320,7 +321,7 @@ def weight_gradient(
     for tap, reads in _taps(kernel, out, stride, dilation):
         patch = _grouped(padded[reads], groups, 1)
         patch = patch.reshape(*patch.shape[:3], d.shape[3])
-        dweight[(..., *tap)] = np.einsum("ngos,ngcs->goc", d, patch)
+        dweight[tap] = np.einsum("ngos,ngcs->goc", d, patch)
     return dweight.reshape(dout.shape[1], x.shape[1] // groups, *kernel).astype(x.dtype)
 
 
