@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterable
+from types import FunctionType
 from typing import Any
 
 from ._examples import EXAMPLES
@@ -100,7 +102,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "negative": (_LIKE, "Examples of another kind than the anchors."),
     "negative_slope": ("float", "The slope below 0."),
     "norm_type": ("float", "Which norm: p of the p-norm."),
-    "normalized_shape": ("int or tuple of int", "Sizes of the last axes: those normalised over."),
+    "normalized_shape": ("int or tuple of int", "Sizes of the last axes, which are normalised."),
     "num_channels": ("int", "Number of channels (axis 1)."),
     "num_classes": ("int", "Number of classes; -1 for the largest index plus 1."),
     "num_embeddings": ("int", "Number of rows."),
@@ -436,11 +438,18 @@ _BY_TYPE = {
 _LOSS = 'One number, or the losses of the elements where ``reduction`` is ``"none"``.'
 
 _HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
+_NONE = inspect.Parameter.empty
+_STARS: dict[Any, str] = {
+    inspect.Parameter.VAR_POSITIONAL: "*",
+    inspect.Parameter.VAR_KEYWORD: "**",
+}
 
 
 def sections(text: str) -> dict[str, str]:
     """A docstring by its headings; what comes first is under ``""``."""
-    parts = _HEADING.split(text)
+    if "\n" not in text:
+        return {"": text.strip()}
+    parts = _HEADING.split(inspect.cleandoc(text))
     found = {"": parts[0].strip()}
     found.update((k, v.strip("\n")) for k, v in zip(parts[1::2], parts[2::2], strict=True))
     return found
@@ -469,68 +478,85 @@ def assembled(parts: dict[str, str]) -> str:
 
 
 def _default(value: Any) -> str:
-    if value is inspect.Parameter.empty:
+    if value is _NONE:
         return ""
     if value is None:
         return ", optional"
     return f', default="{value}"' if isinstance(value, str) else f", default={value}"
 
 
-def parameters(name: str, signature: inspect.Signature, own: dict[str, str]) -> str:
+def _arguments(function: Any) -> list[tuple[str, Any]]:
+    """Arguments, with stars, and their defaults; four times as fast as ``inspect.signature``."""
+    made: Any = function.__init__ if isinstance(function, type) else function
+    code = getattr(made, "__code__", None)
+    if code is None or hasattr(function, "__signature__") or hasattr(made, "__wrapped__"):
+        return _listed(inspect.signature(function).parameters.values())
+    n, names, flags = code.co_argcount, code.co_varnames, code.co_flags
+    more = n + code.co_kwonlyargcount
+    defaults = made.__defaults__ or ()
+    found = [(a, _NONE) for a in names[: n - len(defaults)]]
+    found += zip(names[n - len(defaults) : n], defaults, strict=True)
+    if flags & inspect.CO_VARARGS:
+        found.append((f"*{names[more]}", _NONE))
+    found += [(a, (made.__kwdefaults__ or {}).get(a, _NONE)) for a in names[n:more]]
+    if flags & inspect.CO_VARKEYWORDS:
+        found.append((f"**{names[more + bool(flags & inspect.CO_VARARGS)]}", _NONE))
+    return found
+
+
+def _listed(chosen: Iterable[inspect.Parameter]) -> list[tuple[str, Any]]:
+    return [(_STARS.get(p.kind, "") + p.name, p.default) for p in chosen]
+
+
+def parameters(name: str, taken: list[tuple[str, Any]], section: str) -> str:
     """A section of parameters: the docstring's own entries, then those that this module knows."""
-    stars: dict[Any, str] = {
-        inspect.Parameter.VAR_POSITIONAL: "*",
-        inspect.Parameter.VAR_KEYWORD: "**",
-    }
+    own = entries(section)
     heads = {one: head for head in own for one in head.split(", ")}
     lines: list[str] = []
-    for argument, parameter in signature.parameters.items():
-        if argument in ("self", "cls"):
+    for key, default in taken:
+        if key in ("self", "cls"):
             continue
-        key = stars.get(parameter.kind, "") + argument
         known = PARAMETERS.get(f"{name}.{key}") or PARAMETERS.get(key)
         head = heads.get(key)
         entry = "" if head is None else own[head]
         if known and "\n" not in entry:  # each of several arguments has a meaning of its own
-            kind = entry.partition(" : ")[2] or known[0] + _default(parameter.default)
+            kind = entry.partition(" : ")[2] or known[0] + _default(default)
             lines.append(f"{key} : {kind}\n    {known[1]}")
         elif entry and entry not in lines:
             lines.append(entry)
     return "\n".join(lines)
 
 
-def documented(function: Any, signature: inspect.Signature | None = None) -> None:
+def documented(function: Any) -> None:
     """Complete one docstring in place."""
     text = function.__doc__
     if not text:
         return
     name = function.__name__
-    parts = sections(inspect.cleandoc(text))
-    if signature is None:
-        signature = inspect.signature(function)
-    parts["Parameters"] = parameters(name, signature, entries(parts.get("Parameters", "")))
-    if not isinstance(function, type) and not {"Returns", "Yields"} & set(parts):
-        kind = signature.return_annotation
+    parts, taken = sections(text), _arguments(function)
+    parts["Parameters"] = parameters(name, taken, parts.get("Parameters", ""))
+    if not isinstance(function, type) and "Returns" not in parts and "Yields" not in parts:
+        kind = str(function.__annotations__.get("return"))
         returned = RETURNS.get(name)
-        if "reduction" in signature.parameters:
+        if any(key == "reduction" for key, _ in taken):
             returned = ("Tensor", _LOSS)
-        elif name.endswith("_") and str(kind) in ("Tensor", "Any"):
+        elif name.endswith("_") and kind in ("Tensor", "Any"):
             returned = ("Tensor", "The tensor itself.")
-        elif str(kind) in _BY_TYPE and name != "get_submodule":
-            returned = (str(kind), _BY_TYPE[str(kind)])
-        if returned and kind not in ("None", None):
+        elif kind in _BY_TYPE and name != "get_submodule":
+            returned = (kind, _BY_TYPE[kind])
+        if returned and kind != "None":
             parts["Returns"] = f"{returned[0]}\n    {returned[1]}"
     elif "Returns" in parts and "\n" not in parts["Returns"] and name in RETURNS:
         parts["Returns"] += f"\n    {RETURNS[name][1]}"
-    if "Examples" not in parts and name in EXAMPLES.get(function.__module__.rpartition(".")[0], {}):
-        parts["Examples"] = EXAMPLES[function.__module__.rpartition(".")[0]][name]
+    if "Examples" not in parts:
+        parts["Examples"] = EXAMPLES.get(function.__module__.rpartition(".")[0], {}).get(name, "")
     function.__doc__ = assembled(parts)
 
 
 def arguments(function: Any, chosen: list[inspect.Parameter]) -> str:
     """The section of parameters for some arguments of a documented function, or nothing."""
-    own = entries(sections(inspect.cleandoc(function.__doc__ or "")).get("Parameters", ""))
-    text = parameters(function.__name__, inspect.Signature(chosen), own)
+    own = sections(function.__doc__ or "").get("Parameters", "")
+    text = parameters(function.__name__, _listed(chosen), own)
     return f"Parameters\n----------\n{text}\n\n" if text else ""
 
 
@@ -541,7 +567,7 @@ def as_function(method: Any, function: Any) -> None:
     function.__signature__ = signature.replace(
         parameters=[first, *list(signature.parameters.values())[1:]]
     )
-    parts = sections(inspect.cleandoc(method.__doc__ or ""))
+    parts = sections(method.__doc__ or "")
     rest = parts.get("Parameters", "")
     parts["Parameters"] = "\n".join(filter(None, [f"input : {_LIKE}\n    The tensor.", rest]))
     function.__doc__ = assembled(parts)
@@ -553,17 +579,17 @@ def complete(namespace: dict[str, Any]) -> None:
     for name, value in list(namespace.items()):
         if isinstance(value, type) and value.__module__ == here:
             _complete_class(value)
-        elif inspect.isfunction(value) and value.__module__ == here and not name.startswith("_"):
+        elif isinstance(value, FunctionType) and value.__module__ == here and name[0] != "_":
             documented(value)
 
 
 def _complete_class(value: type) -> None:
     for name, member in list(vars(value).items()):
         function = getattr(member, "__func__", member)
-        if inspect.isfunction(function) and not name.startswith("_"):
-            for base in value.__mro__[1:]:  # what it does anew, it does for the same reason
-                above = getattr(vars(base).get(name), "__doc__", None)
-                function.__doc__ = function.__doc__ or above
+        if name[0] != "_" and isinstance(function, FunctionType):
+            if not function.__doc__:  # what it does anew, it does for the same reason
+                above = (vars(base).get(name) for base in value.__mro__[1:])
+                function.__doc__ = next((f.__doc__ for f in above if f and f.__doc__), None)
             documented(function)
-    if value.__doc__ and not value.__name__.startswith("_"):
+    if value.__doc__ and value.__name__[0] != "_":
         documented(value)

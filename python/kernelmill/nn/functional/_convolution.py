@@ -278,4 +278,5 @@ conv1d, conv_transpose1d = _make(1)
 conv2d, conv_transpose2d = _make(2)
 conv3d, conv_transpose3d = _make(3)
 
+
 complete(globals())

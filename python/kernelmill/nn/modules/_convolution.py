@@ -211,4 +211,5 @@ def _layers() -> dict[str, type]:
 LAYERS = _layers()
 globals().update(LAYERS)
 
+
 complete(globals())
