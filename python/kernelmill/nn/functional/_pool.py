@@ -433,6 +433,7 @@ def global_avg_pool(input: Any) -> Tensor:
     Returns
     -------
     output : Tensor of shape (N, C, 1, ...)
+        Means.
 
     Examples
     --------

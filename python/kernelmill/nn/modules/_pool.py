@@ -40,7 +40,22 @@ class _MaxUnpool(Module):
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
 
     def forward(self, input: Any, indices: Any, output_size: Any = None) -> Tensor:
-        """Put values back."""
+        """Put values back.
+
+        Parameters
+        ----------
+        input : Tensor
+            Largest elements.
+        indices : Tensor of the same shape, integers
+            Where they were.
+        output_size : tuple of int, optional
+            Sizes of the result, where the pooling left them open.
+
+        Returns
+        -------
+        output : Tensor
+            Zeros but for the values.
+        """
         function = getattr(F, f"max_unpool{self.axes}d")
         return function(input, indices, self.kernel_size, self.stride, self.padding, output_size)
 
