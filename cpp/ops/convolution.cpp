@@ -48,7 +48,7 @@ struct Store {
       if (activate != nullptr) activate(target, NR, parameter);
       if (direct) continue;
       if (adjacent) {
-        std::copy_n(values, cols, row + to[j0]);
+        copy_run(values, cols, row + to[j0]);
       } else {
         for (index_t c = 0; c < cols; ++c) row[to[j0 + c]] = values[c];
       }
@@ -181,7 +181,7 @@ void run(const Boxes& boxes, index_t groups, const std::vector<Weights<T>>& weig
       out.to = part.columns.to.data();
       // Packed patches of a block stay in the L2 cache, unless the weights themselves leave it:
       // then every block of columns costs a pass over them.
-      constexpr index_t near = index_t{384} << 10;
+      constexpr index_t near = index_t{192} << 10;
       const index_t depth = std::max<index_t>(1, used.a.depth()), item = sizeof(T);
       const index_t fitting = near / (depth * item) / Params<T>::NR * Params<T>::NR;
       index_t step = std::clamp<index_t>(fitting, Params<T>::NR, Params<T>::NC);
