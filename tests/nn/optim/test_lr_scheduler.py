@@ -35,12 +35,13 @@ def chain(kind):
     def make(module, optimizer):
         s = module.lr_scheduler
         if kind == "sequential":
-            parts = [s.LinearLR(optimizer, 0.1, total_iters=10),
-                     s.CosineAnnealingLR(optimizer, 30, 0.01), s.ExponentialLR(optimizer, 0.9)]  # fmt: skip
+            warm_up = s.LinearLR(optimizer, 0.1, total_iters=10)
+            cosine = s.CosineAnnealingLR(optimizer, 30, 0.01)
+            parts = [warm_up, cosine, s.ExponentialLR(optimizer, 0.9)]
             return s.SequentialLR(optimizer, parts, [10, 40])
         if kind == "sequential restarts":
-            parts = [s.ConstantLR(optimizer, 0.5, 3), s.CosineAnnealingWarmRestarts(optimizer, 4, 2),
-                     s.StepLR(optimizer, 7, 0.5)]  # fmt: skip
+            restarts = s.CosineAnnealingWarmRestarts(optimizer, 4, 2)
+            parts = [s.ConstantLR(optimizer, 0.5, 3), restarts, s.StepLR(optimizer, 7, 0.5)]
             return s.SequentialLR(optimizer, parts, [5, 50])
         parts = [s.ConstantLR(optimizer, 0.5, 4), s.ExponentialLR(optimizer, 0.97),
                  s.StepLR(optimizer, 30, 0.5)]  # fmt: skip
