@@ -46,5 +46,6 @@ void bind_pairwise(Family family);
 void bind_random(Family family);
 void bind_reduction(py::module_& m);
 void bind_silhouette(Family family);
+void bind_values(Family family);
 
 }  // namespace kernelmill

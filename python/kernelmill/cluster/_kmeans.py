@@ -26,7 +26,6 @@ from kernelmill.cluster._lloyd import (
     Descent,
     FusedDescent,
     Partition,
-    descent_over,
     tolerance,
 )
 from kernelmill.cluster._statistics import sum_of
@@ -246,8 +245,11 @@ class KMeans(CentersModel):
         with Progress(
             self, self.verbose, runs=runs, iterations=max_iter, X=X, y=y, metadata=metadata
         ) as progress:
-            descent = descent_over(rows, tol, k, self.algorithm)
-            if not progress.listening and runs_together(rows, k, runs, init, descent):
+            descent: Descent = (FusedDescent if rows.is_dense else Descent)(
+                rows, tol, k, self.algorithm
+            )
+            together = runs > 1 and rows.is_dense and not (descent.bounded or progress.listening)
+            if together and runs_together(rows, k, runs, init):
                 starts = _seeding.start_rows(rows.X, rows.weight, init, k, seed, runs)
                 descent = _SmallRuns(descent, starts, min(max_iter, np.iinfo(np.int64).max))
 
@@ -290,8 +292,7 @@ class _SmallRuns(Descent):
     """
 
     def __init__(self, descent: Descent, starts: np.ndarray, max_iter: int) -> None:
-        super().__init__(descent.rows, descent.tol)
-        self._alone, self._starts = descent, starts
+        self.rows, self._alone, self._starts = descent.rows, descent, starts
         X, weight = descent.rows.X, descent.rows.weight
         self._ends = list(
             zip(*kmeans.restarts(X, starts, weight, max_iter, descent.tol), strict=True)
@@ -303,7 +304,7 @@ class _SmallRuns(Descent):
         self._end = self._ends[number]
         if self._end[-1] == EMPTY_CLUSTER:
             self._end = None
-            return self._alone.begin(_seeding.rows_at(self.rows.X, self._starts[number]))
+            return self._alone.begin(_seeding.rows_at(self.rows, self._starts[number]))
         return Partition(self._end[0])
 
     def advance(self, state: Partition, most: int) -> Step:
@@ -320,10 +321,8 @@ class _SmallRuns(Descent):
         return run._replace(objective=sum_of(self._end[2], self.rows.weight))
 
 
-def runs_together(rows: Rows, k: int, runs: int, init: Any, descent: Descent) -> bool:
-    """Whether to make all runs in one call: several small ones of dense rows on the CPU."""
-    if runs == 1 or not isinstance(descent, FusedDescent) or descent.bounded:
-        return False
+def runs_together(rows: Rows, k: int, runs: int, init: Any) -> bool:
+    """Whether to make several runs over dense rows in one call: small ones on the CPU."""
     if not isinstance(init, str) or init == "k-means||" or rows.xp is not np:
         return False
     n, d = rows.X.shape

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn import config_context
 
 from kernelmill._arrays import feature_names, kind, mapped_as_array, to_host
 from kernelmill._estimator._parameters import shown
@@ -129,9 +128,7 @@ class RowsMixin(SequenceInput):
 class _SelfChecked(SequenceInput):
     """`_observe` finds every value that is refused, and says more of it than checks of rows do."""
 
-    def _matrix(self, X: Any, reset: bool) -> tuple[Any, bool | None]:
-        with config_context(assume_finite=True):
-            return super()._matrix(X, reset)
+    _checks_values = False
 
     def _chunk_check(self, reset: bool) -> Callable:
         return functools.partial(_observable, observe=self._observer(reset))

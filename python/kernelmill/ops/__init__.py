@@ -21,6 +21,7 @@ FAMILIES = (
     "random",
     "mixture",
     "hmm",
+    "values",
 )
 
 __all__ = ["FAMILIES", "all_ops"]
