@@ -10,7 +10,7 @@ namespace kernelmill {
 namespace {
 
 constexpr index_t kTask = 1 << 16;  // elements: 256 or 512 KiB, 20 to 50 us from memory
-constexpr int kLanes = 64;          // of float64 8 registers at level 4: a comparison takes 4 cycles
+constexpr int kLanes = 64;  // of float64 8 registers at level 4: a comparison takes 4 cycles
 
 template <class T>
 struct Extent {

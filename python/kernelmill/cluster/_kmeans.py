@@ -252,6 +252,7 @@ class KMeans(CentersModel):
             if together and runs_together(rows, k, runs, init):
                 starts = _seeding.start_rows(rows.X, rows.weight, init, k, seed, runs)
                 descent = _SmallRuns(descent, starts, min(max_iter, np.iinfo(np.int64).max))
+                runs = len(descent.numbers)
 
             def begin(number):
                 if isinstance(descent, _SmallRuns):
@@ -289,36 +290,43 @@ class _SmallRuns(Descent):
     starts : ndarray of shape (runs, k), int64
         Row numbers of the initial centers.
     max_iter : int
+
+    Attributes
+    ----------
+    numbers : list of int
+        Starts that may be the best: the best of those that ended, and those to be repeated.
     """
 
     def __init__(self, descent: Descent, starts: np.ndarray, max_iter: int) -> None:
         self.rows, self._alone, self._starts = descent.rows, descent, starts
         X, weight = descent.rows.X, descent.rows.weight
-        self._ends = list(
-            zip(*kmeans.restarts(X, starts, weight, max_iter, descent.tol), strict=True)
+        self._centers, self._labels, squared, self._steps, status = kmeans.restarts(
+            X, starts, weight, max_iter, descent.tol
         )
-        self._end: Any = None
+        ended = np.flatnonzero(status != EMPTY_CLUSTER).tolist()
+        inertias = {i: sum_of(squared[i], weight) for i in ended}
+        self._best = min(inertias, key=inertias.__getitem__, default=-1)
+        self._inertia = inertias.get(self._best)
+        self.numbers = [i for i in range(len(starts)) if i == self._best or i not in inertias]
 
     def begin_known(self, number: int) -> Partition:
         """The final state of a start, or the initial one of a run that must be repeated."""
-        self._end = self._ends[number]
-        if self._end[-1] == EMPTY_CLUSTER:
-            self._end = None
-            return self._alone.begin(_seeding.rows_at(self.rows, self._starts[number]))
-        return Partition(self._end[0])
+        chosen = self.numbers[number]
+        if chosen == self._best:
+            return Partition(self._centers[chosen], self._labels[chosen])
+        return self._alone.begin(_seeding.rows_at(self.rows, self._starts[chosen]))
 
     def advance(self, state: Partition, most: int) -> Step:
         """All iterations of a run at once."""
-        if self._end is None:
+        if state.labels is None:
             return self._alone.advance(state, most)
-        centers, labels, _, steps, _ = self._end
-        return Step(Partition(centers, labels), None, True, int(steps))
+        return Step(state, None, True, int(self._steps[self._best]))
 
     def finish(self, run: Run) -> Run:
         """The run with labels and inertia."""
-        if self._end is None:
+        if run.state.labels is None:
             return self._alone.finish(run)
-        return run._replace(objective=sum_of(self._end[2], self.rows.weight))
+        return run._replace(objective=self._inertia)
 
 
 def runs_together(rows: Rows, k: int, runs: int, init: Any) -> bool:
