@@ -306,7 +306,7 @@ class _SmallRuns(Descent):
         ended = np.flatnonzero(status != EMPTY_CLUSTER).tolist()
         inertias = {i: sum_of(squared[i], weight) for i in ended}
         self._best = min(inertias, key=inertias.__getitem__, default=-1)
-        self._inertia = inertias.get(self._best)
+        self._inertia = inertias.get(self._best, np.inf)
         self.numbers = [i for i in range(len(starts)) if i == self._best or i not in inertias]
 
     def begin_known(self, number: int) -> Partition:

@@ -133,7 +133,6 @@ class BestOf:
 
 def sum_of(values: Any, sample_weight: Any = None) -> float:
     """Weighted sum in float64."""
-    xp = namespace(values)
     if sample_weight is None:
         return float(values.sum(dtype=np.float64))
-    return float(xp.dot(values.astype(np.float64), sample_weight.astype(np.float64)))
+    return float(namespace(values).dot(values.astype(np.float64), sample_weight.astype(np.float64)))
