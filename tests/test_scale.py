@@ -64,6 +64,15 @@ def _rows() -> dict[str, Scaled]:
             ),
             means,
         ),
+        "cluster.ConstrainedKMeans narrow sizes": Scaled(
+            lambda c: cluster.ConstrainedKMeans(
+                4 * K, size_min=9, size_max=11, n_init=2, random_state=0
+            ),
+            means,
+        ),
+        "cluster.KMeans empty clusters": Scaled(
+            lambda c: cluster.KMeans(4 * K, init=c * np.linspace([9, 9], [99, 99], 4 * K)), means
+        ),
     }
     for cls, powers, transformed in (
         (preprocessing.StandardScaler, {"mean_": 1, "scale_": 1}, 0),

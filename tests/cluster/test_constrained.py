@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.exceptions import ConvergenceWarning
 
 import kernelmill
 from kernelmill.cluster import ConstrainedKMeans, KMeans
@@ -73,6 +74,7 @@ def test_without_rules_it_is_kmeans(X):
     np.testing.assert_array_equal(loose.labels_, plain.labels_)
 
 
+@pytest.mark.filterwarnings("ignore:ConstrainedKMeans. the best start did not")
 @pytest.mark.parametrize("rules", ["pairs", "sizes"])
 def test_inertia_never_rises(X, truth, rng, rules):
     must, cannot = pairs(truth, rng, 150)
@@ -167,6 +169,59 @@ def test_sizes(X, rng):
     assert model.inertia_ >= KMeans(4, n_init=5, random_state=0).fit(X, sample_weight=w).inertia_
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-6, 1e-7, 1e-100, 1e100])
+def test_sizes_end_at_any_scale(scale):
+    """The labels are of least cost at their centers: none of 1e-12 of anything is forgiven."""
+    X = np.random.default_rng(0).normal(size=(100, 2)) * scale
+    model = ConstrainedKMeans(10, size_min=8, size_max=12, random_state=0).fit(X)
+    assert model.inertia_ == pytest.approx(24.128567796744576 * scale**2, rel=1e-9)
+    cost = ((X[:, None] - model.cluster_centers_) ** 2).sum(axis=2)
+    own, counts = cost[np.arange(100), model.labels_], np.bincount(model.labels_)
+    assert counts.min() >= 8
+    assert counts.max() <= 12
+    change = cost[:, model.labels_] - own[:, None]  # of row i in the place of row j
+    assert (change + change.T).min() >= -1e-9 * cost.max()
+    free = (counts[model.labels_] > 8)[:, None] & (counts < 12)
+    assert (cost - own[:, None])[free].min() >= -1e-9 * cost.max()
+
+
+def test_sizes_end_beside_outliers():
+    X = np.random.default_rng(0).normal(size=(110, 2))
+    X[-2:] = [[1e7, 0], [0, -1e7]]
+    model = ConstrainedKMeans(9, size_min=10, size_max=15, random_state=0).fit(X)
+    counts = np.bincount(model.labels_)
+    assert counts.min() >= 10
+    assert counts.max() <= 15
+    assert model.labels_[-1] != model.labels_[-2]
+    # Each outlier shares its cluster with nine others.
+    assert model.inertia_ == pytest.approx(2 * 1e14 * 9 / 10, rel=1e-5)
+
+
+def test_float32_rows_far_from_the_origin(X):
+    far = (X + 1e6).astype(np.float32)
+    options = {"init": far[:4].astype(float), "size_min": 45, "size_max": 60}
+    near = ConstrainedKMeans(4, **options).fit(far)
+    np.testing.assert_array_equal(
+        near.labels_, ConstrainedKMeans(4, **options).fit(far.astype(float)).labels_
+    )
+
+
+def test_a_limit_of_iterations_is_told(X):
+    with pytest.warns(ConvergenceWarning, match="ConstrainedKMeans: the best start did not conve"):
+        ConstrainedKMeans(4, init=X[:4], max_iter=1, size_min=45).fit(X)
+
+
+def test_groups_without_weight_go_where_they_are_near(X):
+    tiny = 1e-140 * X
+    w = np.ones(200)
+    w[:20] = 0
+    cannot = np.c_[np.arange(20), np.arange(20, 40)]
+    options = {"cannot_link": cannot, "init": X[50:54], "random_state": 0}
+    model = ConstrainedKMeans(4, **options).fit(X, sample_weight=w)
+    small = ConstrainedKMeans(4, **options | {"init": tiny[50:54]}).fit(tiny, sample_weight=w)
+    np.testing.assert_array_equal(small.labels_, model.labels_)
+
+
 def test_seeds_decide_the_names_of_clusters(X, truth):
     seeds = np.full(200, -1)
     seeds[:60] = truth[:60]
@@ -212,6 +267,7 @@ def test_threads_and_files(X, truth, rng, tmp_path):
     np.testing.assert_array_equal(again.must_link, must)
 
 
+@pytest.mark.filterwarnings("ignore:ConstrainedKMeans. the best start did not")
 def test_the_heavier_row_gets_the_nearer_cluster():
     X = np.array([[0.0], [1.0], [10.0], [0.0], [10.0]])
     for w, labels in (([1, 9, 1, 1, 1], [1, 0]), ([9, 1, 1, 1, 1], [0, 1])):

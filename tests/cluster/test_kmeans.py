@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans as Peer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import kernelmill
-from kernelmill.cluster import KMeans, MiniBatchKMeans
+from kernelmill.cluster import ConstrainedKMeans, KMeans, MiniBatchKMeans
 
 DTYPES = [np.float32, np.float64]
 
@@ -252,7 +252,7 @@ def test_empty_clusters_move_to_far_rows(blobs):
 @pytest.mark.parametrize("max_iter", [1, 2, 300])
 def test_empty_clusters_are_filled_as_in_scikit_learn(make, rng, data, n_empty, max_iter):
     X = make(400, 5, 8, spread=1.0)
-    w = rng.uniform(0.5, 2.0, 400)
+    w = np.full(400, 1.5)  # with unequal ones scikit-learn ranks rows by distance alone
     start = X[rng.choice(400, 8, replace=False)]
     start[:n_empty] = 1e5 * np.arange(1, 1 + n_empty)[:, None]
     pairs = [(X[:150], w[:150]), (X[150:], w[150:])]
@@ -270,6 +270,24 @@ def test_empty_clusters_are_filled_as_in_scikit_learn(make, rng, data, n_empty, 
     number = [np.argsort(order) for order in by_place]
     np.testing.assert_array_equal(number[0][ours.labels_], number[1][peer.labels_])
     assert ours.n_iter_ == peer.n_iter_
+
+
+@pytest.mark.parametrize("data", ["dense", "sparse", "chunks", "sizes", "links"])
+def test_empty_clusters_move_where_weight_is(data):
+    """The farthest rows have next to no weight: as centers they would gain nothing."""
+    X = np.array([[1.0], [1.0], [5.0], [5.0], [100.0], [100.0]])
+    w = np.array([1e8, 1e8, 1e8, 1e8, 1e-8, 1e-8])
+    model = KMeans(2, init=[[3.0], [1000.0]])
+    given, weight = X, w
+    if data == "sparse":
+        given = sp.csr_array(X)
+    elif data == "chunks":
+        given, weight = [(X[:3], w[:3]), (X[3:], w[3:])], None
+    elif data in ("sizes", "links"):
+        rules = {"sizes": {"size_max": 6}, "links": {"must_link": [(0, 1)]}}[data]
+        model = ConstrainedKMeans(2, init=[[3.0], [1000.0]], **rules)
+    centers = model.fit(given, sample_weight=weight).cluster_centers_
+    np.testing.assert_allclose(np.sort(centers.ravel()), [1, 5], rtol=1e-12)
 
 
 @pytest.mark.parametrize("data", ["dense", "sparse", "chunks"])
@@ -321,64 +339,6 @@ def test_csr_equals_dense(make, rng, dtype):
     seeded = KMeans(6, n_init=2, random_state=0).fit(sp.csr_array(X))
     same = KMeans(6, n_init=2, random_state=0).fit(X)
     assert seeded.inertia_ == pytest.approx(same.inertia_, rel=1e-3)
-
-
-def chunks_of(X, rows=70):
-    return [X[i : i + rows] for i in range(0, len(X), rows)]
-
-
-@pytest.mark.parametrize("kind", ["list", "pairs", "function", "npy", "sparse", "source", "dask"])
-def test_streams_equal_memory(make, rng, tmp_path, kind):
-    X = make(500, 5, 6)
-    w = rng.random(500) if kind == "pairs" else None
-    start = X[rng.choice(500, 6, replace=False)]
-    memory = KMeans(6, init=start).fit(X, sample_weight=w)
-    if kind == "list":
-        data = chunks_of(X)
-    elif kind == "pairs":
-        data = list(zip(chunks_of(X), chunks_of(w), strict=True))
-    elif kind == "function":
-        data = lambda: iter(chunks_of(X))  # noqa: E731
-    elif kind == "npy":
-        np.save(tmp_path / "X.npy", X)
-        data = kernelmill.stream.source(tmp_path / "X.npy", chunk_rows=64)
-    elif kind == "sparse":
-        data = [sp.csr_array(chunk) for chunk in chunks_of(X)]
-    elif kind == "source":
-        data = kernelmill.stream.source(X, chunk_rows=111)
-    else:
-        data = pytest.importorskip("dask.array").from_array(X, chunks=(100, 5))
-    model = KMeans(6, init=start).fit(data)
-    np.testing.assert_array_equal(model.labels_, memory.labels_)
-    np.testing.assert_allclose(model.cluster_centers_, memory.cluster_centers_, rtol=1e-10)
-    assert model.inertia_ == pytest.approx(memory.inertia_, rel=1e-10)
-    assert model.n_iter_ == memory.n_iter_
-    np.testing.assert_array_equal(model.predict(data), memory.labels_)
-    assert model.score(data) == pytest.approx(-memory.inertia_, rel=1e-10)
-
-
-@pytest.mark.parametrize("init", ["k-means++", "k-means||", "random", len])
-def test_streams_start_well(make, init):
-    X = make(2000, 4, 8)
-    if init is len:
-        init = lambda X, n_clusters, random_state: X[:n_clusters]  # noqa: E731
-    model = KMeans(8, init=init, random_state=0, n_init=3).fit(chunks_of(X, 300))
-    again = KMeans(8, init=init, random_state=0, n_init=3).fit(chunks_of(X, 300))
-    assert fitted(model) == fitted(again)
-    best = min(KMeans(8, n_init=10, random_state=s).fit(X).inertia_ for s in range(3))
-    assert model.inertia_ <= (1.1 if init in ("k-means++", "k-means||") else 5.0) * best
-
-
-def test_paths_and_large_maps_are_streamed(make, tmp_path, monkeypatch):
-    from kernelmill._estimator import _rows
-
-    X = make(500, 5, 6, np.float32)
-    np.save(tmp_path / "X.npy", X)
-    model = KMeans(6, random_state=0).fit(tmp_path / "X.npy")
-    assert model.labels_.shape == (500,)
-    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    monkeypatch.setattr(_rows, "MEMMAP_BYTES", 0)
-    np.testing.assert_array_equal(KMeans(6, random_state=0).fit(mapped).labels_, model.labels_)
 
 
 def test_transform_refuses_streams(blobs):

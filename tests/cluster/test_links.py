@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill.cluster import _links
 from kernelmill.cluster._links import (
@@ -158,6 +159,22 @@ def test_improve_obeys_and_never_costs_more(case, seed):
     # Free groups are at their cheapest.
     free = [g for g, near in enumerate(graph_of(edges, s)) if not len(near)]
     np.testing.assert_array_equal(after[free], cost[free].argmin(axis=1))
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1.0, 1e290])
+def test_a_costly_group_hides_no_gain(scale):
+    cost = scale * np.array([[1e14, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    near = graph_of([(1, 2)], 3)
+    labels = improve(np.array([0, 0, 1], dtype=np.int32), cost, near)
+    assert labels.tolist() == [1, 1, 0]
+
+
+def test_a_limit_of_improvements_is_told(monkeypatch):
+    monkeypatch.setattr(_links, "_CHAINS", 0)
+    start = np.array([0, 1, 0, 1], dtype=np.int32)
+    with pytest.warns(ConvergenceWarning, match="^Model: Labels that satisfy .* after 0 impr"):
+        labels = improve(start, np.eye(2)[start], graph_of([(0, 1)], 4), "Model")
+    assert labels.tolist() == start.tolist()
 
 
 @pytest.mark.parametrize("case", range(40))

@@ -65,17 +65,18 @@ def test_tolerance_is_the_mean_variance(blobs, rng, shift):
 def test_relocation_takes_the_farthest_rows():
     centers, dtype = np.zeros((4, 1)), np.dtype(float)
     squared, rows = np.array([100.0, 100.0, 98.01]), np.array([[10.0], [10.0], [9.9]])
-    far = Far(squared, rows, np.zeros(3, np.int32), np.ones(3))
+    far = Far(squared, squared, rows, np.zeros(3, np.int32), np.ones(3))
     moved = relocated_centers(centers, [1, 3], far, dtype)
     np.testing.assert_array_equal(moved.ravel(), [0.0, 10.0, 0.0, 9.9])  # equal rows only once
     np.testing.assert_array_equal(centers, 0)
-    assert relocated_centers(centers, [1], far._replace(squared=np.zeros(3)), dtype) is None
+    assert relocated_centers(centers, [1], far._replace(costs=np.zeros(3)), dtype) is None
     assert relocated_centers(centers, [1], far._replace(squared=np.full(3, 1e-31)), dtype) is None
 
 
 def test_relocation_takes_rows_out_of_their_means():
     centers = np.array([[2.0], [50.0], [9.0]])  # of the rows -1, 2, 5 and 9
     far = Far(
+        np.array([30.0, 40.0, 20.0]),
         np.array([30.0, 20.0, 10.0]),
         np.array([[9.0], [5.0], [-1.0]]),
         np.array([2, 0, 0], np.int32),

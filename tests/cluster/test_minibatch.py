@@ -9,7 +9,9 @@ import scipy.sparse as sp
 from sklearn.cluster import MiniBatchKMeans as Peer
 
 import kernelmill
-from kernelmill.cluster import KMeans, MiniBatchKMeans
+from kernelmill._estimator import _rows
+from kernelmill._estimator._rows import Rows
+from kernelmill.cluster import KMeans, MiniBatchKMeans, _minibatch
 from kernelmill.cluster._minibatch import reassigned
 
 
@@ -132,6 +134,55 @@ def test_streams(make, tmp_path):
         assert fitted(model) == fitted(again)
 
 
+@pytest.mark.parametrize("chunks", [5, 50])
+def test_sorted_chunks_are_no_worse_than_memory(chunks):
+    X = np.random.default_rng(0).normal(size=(500, 2)) * [10, 1]
+    X = X[np.argsort(X[:, 0])]
+    options = {"n_clusters": 8, "random_state": 0}
+    memory = MiniBatchKMeans(**options).fit(X)
+    listed = MiniBatchKMeans(**options).fit(np.split(X, chunks))
+    np.testing.assert_array_equal(listed.cluster_centers_, memory.cluster_centers_)
+    read_once = MiniBatchKMeans(**options).fit(iter(np.split(X, chunks)))
+    assert read_once.score(X) >= 1.2 * memory.score(X)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("kind", ["arrays", "CSR"])
+@pytest.mark.parametrize("kept", [True, False])
+def test_streams_give_the_bits_of_memory(make, rng, monkeypatch, weighted, kind, kept):
+    X, w = make(1500, 4, 6), rng.integers(3, size=1500).astype(float)
+    options = {"n_clusters": 6, "random_state": 0, "batch_size": 64, "init_size": 200}
+    given = sp.csr_array(X) if kind == "CSR" else X
+    memory = MiniBatchKMeans(**options).fit(given, sample_weight=w if weighted else None)
+    chunks = [
+        (given[i : i + 70], w[i : i + 70]) if weighted else given[i : i + 70]
+        for i in range(0, 1500, 70)
+    ]
+    if not kept:
+        monkeypatch.setattr(_rows, "MEMMAP_BYTES", 0)
+        monkeypatch.setattr(_minibatch, "CHUNK_BYTES", 200 * 4 * 8)  # three batches a pass
+    stream = MiniBatchKMeans(**options).fit(chunks)
+    np.testing.assert_array_equal(stream.cluster_centers_, memory.cluster_centers_)
+    np.testing.assert_array_equal(stream.labels_, memory.labels_)
+    np.testing.assert_array_equal(stream.counts_, memory.counts_)
+    assert stream.n_steps_ == memory.n_steps_
+    assert stream.inertia_ == pytest.approx(memory.inertia_, rel=1e-12)
+    if not kept:
+        options |= {"max_iter": 2, "max_no_improvement": None}
+        assert MiniBatchKMeans(**options).fit(chunks).n_steps_ == 6
+
+
+def test_rows_of_a_large_stream_are_checked(make, monkeypatch, tmp_path):
+    X = make(300, 3, 4)
+    X[170, 1] = np.nan
+    np.save(tmp_path / "X.npy", X)
+    monkeypatch.setattr(_rows, "MEMMAP_BYTES", 0)
+    monkeypatch.setattr("kernelmill.stream._readers.CHUNK_BYTES", 2000)
+    model = MiniBatchKMeans(4, compute_labels=False)
+    with pytest.raises(ValueError, match=r"MiniBatchKMeans: X must .* NaN at row 170, column 1"):
+        model.fit(tmp_path / "X.npy")
+
+
 def test_stopping_rules(make):
     X = make(2000, 4, 6)
     options = {"random_state": 0, "batch_size": 100, "max_iter": 3}
@@ -184,20 +235,51 @@ def test_save_and_load(blobs, tmp_path):
 def test_reassigned_counts():
     """An idle center gets a row of the batch, and the least weight of those that stay."""
     model = MiniBatchKMeans(4, reassignment_ratio=0.1)
-    X = np.arange(100.0)[:, None]
-    rows = np.arange(20, 60)
+    rows, batch = Rows(np.arange(100.0)[:, None], None, "MiniBatchKMeans"), np.arange(20, 60)
     centers, counts = np.full((4, 1), -1.0), np.array([100.0, 9.0, 50.0, 30.0])
-    moved, total, since = reassigned(model, X, rows, centers, counts, 0, seed=1, step=2)
+    moved, total, since = reassigned(model, rows, batch, centers, counts, 0, seed=1, step=2)
     assert since == 0
     assert total.tolist() == [100, 30, 50, 30]
     assert 20 <= moved[1, 0] < 60
     assert moved[[0, 2, 3], 0].tolist() == [-1, -1, -1]
     assert counts.tolist() == [100, 9, 50, 30]
-    # Not yet: fewer than 10 k rows since the last time, and no center without any.
-    kept, same, since = reassigned(model, X, rows[:20], centers, counts, 5, seed=1, step=2)
+    # Not yet: fewer than 10 k rows since the last time.
+    kept, same, since = reassigned(model, rows, batch[:20], centers, counts, 5, seed=1, step=2)
     assert kept is centers
     assert same is counts
     assert since == 25
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_idle_centers_move_by_weight_times_squared_distance(kind):
+    model = MiniBatchKMeans(2, reassignment_ratio=0.5)
+    X, w = np.array([[1.0], [1.0], [2.0], [4.0], [101.0]]), np.array([1.0, 1.0, 9.0, 1.0, 0.0])
+    rows = Rows(kind(np.tile(X, (4, 1))), np.tile(w, 4), "MiniBatchKMeans")
+    centers, counts = np.array([[1.0], [7.0]]), np.array([9.0, 0.0])
+    places = [
+        reassigned(model, rows, None, centers, counts, 0, seed=seed, step=0)[0][1, 0]
+        for seed in range(400)
+    ]
+    # Rows 2 and 4 have equal mass; four standard errors.
+    assert set(places) == {2.0, 4.0}
+    assert abs(places.count(2.0) - 200) < 4 * np.sqrt(400 / 4)
+    # All rows are where a center is already: nothing would be gained.
+    same = Rows(kind(np.full((20, 1), 1.0)), None, "MiniBatchKMeans")
+    moved, total, _ = reassigned(model, same, None, centers, counts, 0, seed=0, step=0)
+    np.testing.assert_array_equal(moved, centers)
+    np.testing.assert_array_equal(total, counts)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_few_rows_per_cluster_lose_no_cluster(seed):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(16, 2))
+    model = MiniBatchKMeans(16, random_state=seed).fit(X)
+    assert len(np.unique(model.labels_)) == 16
+    assert model.inertia_ < 1e-20
+    X = rng.normal(size=(1000, 2))
+    model = MiniBatchKMeans(500, random_state=seed).fit(X)
+    assert model.inertia_ <= 1.1 * KMeans(500, random_state=seed).fit(X).inertia_
 
 
 # --- iterators, which can be read once ------------------------------------------------------------
@@ -250,18 +332,20 @@ def test_an_iterator_gives_the_bits_of_one_pass(make):
     one = MiniBatchKMeans(4, **options).fit(iter(chunks))
     other = MiniBatchKMeans(4, **options).fit(chunk for chunk in chunks)
     np.testing.assert_array_equal(one.cluster_centers_, other.cluster_centers_)
-    listed = MiniBatchKMeans(4, max_iter=1, max_no_improvement=None, **options).fit(chunks)
-    np.testing.assert_array_equal(one.cluster_centers_, listed.cluster_centers_)
+    # Batches span chunks.
+    whole = MiniBatchKMeans(4, **options).fit(iter([X]))
+    np.testing.assert_array_equal(one.cluster_centers_, whole.cluster_centers_)
 
 
-def test_the_first_chunk_of_an_iterator_must_hold_the_start(make):
+def test_an_iterator_must_have_as_many_rows_as_clusters(make):
     X = make(100, 3, 4)
-    with pytest.raises(ValueError, match=r"=8 rows in the first chunk of an iter.*, got 5"):
-        MiniBatchKMeans(8).fit(iter([X[:5], X[5:]]))
+    # The start may span chunks.
+    assert MiniBatchKMeans(8, random_state=0).fit(iter([X[:5], X[5:]])).counts_.sum() == 100
     with pytest.raises(ValueError, match="X must yield at least one chunk, got none"):
         MiniBatchKMeans(8).fit(iter([]))
-    with pytest.raises(ValueError, match=r"=8 rows in the first chunk of an iter.*, got 0"):
-        MiniBatchKMeans(8).fit(iter([X[:0]]))
+    for chunks, n in (([X[:3], X[:4]], 7), ([X[:0]], 0)):
+        with pytest.raises(ValueError, match=rf"n_clusters must be .* got n_samples={n} and n_"):
+            MiniBatchKMeans(8).fit(iter(chunks))
     # Chunks without rows are passed over.
     assert MiniBatchKMeans(4, random_state=0).fit(iter([X[:0], X, X[:0]])).counts_.sum() == 100
 

@@ -64,6 +64,10 @@ def test_plus_plus_more_trials_are_better(make):
         ({"n_clusters": 2.5}, "n_clusters must be a whole number from 1 to .*, got 2.5"),
         ({"n_clusters": 2, "n_local_trials": 0}, ".* must be a whole number of at least 1, got 0"),
         ({"n_clusters": 2, "sample_weight": [1]}, "sample_weight must have shape"),
+        (
+            {"n_clusters": 2, "x_squared_norms": [1]},
+            r"x_squared_norms must have shape \(300,\), got \(1,\)",
+        ),
     ],
 )
 def test_plus_plus_errors(blobs, options, message):

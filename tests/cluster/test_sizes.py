@@ -1,9 +1,14 @@
 """Size limits: the labels are optimal, as linear programming finds them."""
 
+import itertools
+import math
+
 import numpy as np
 import pytest
 from scipy.optimize import linprog
+from sklearn.exceptions import ConvergenceWarning
 
+from kernelmill.cluster import _sizes
 from kernelmill.cluster._sizes import check_sizes, labels_within
 
 
@@ -47,6 +52,31 @@ def test_optimal(case, seed):
         )
         if start is not None:
             np.testing.assert_array_equal(start, given)
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1e-14, 1.0, 1e290])
+def test_outliers_and_scale_hide_no_gain(seed, scale):
+    """One row costs 1e14 times what the others do: these are still placed as without it."""
+    cost = np.random.default_rng(seed).random((40, 4)) * scale
+    cost[0] = [0, 1e14 * scale, 1e14 * scale, 1e14 * scale]
+    labels = labels_within(cost, 10, 10, np.arange(40, dtype=np.int32) % 4)
+    assert np.bincount(labels).tolist() == [10] * 4
+    assert labels[0] == 0
+    rest = [np.flatnonzero(labels == j) for j in range(4)]
+    for a, b in itertools.permutations(range(4), 2):  # no swap pays
+        for i, j in itertools.product(rest[a], rest[b]):
+            assert math.fsum([cost[i, b], cost[j, a], -cost[i, a], -cost[j, b]]) >= 0
+
+
+def test_a_limit_of_steps_is_told(monkeypatch):
+    cost = np.random.default_rng(0).random((30, 3))
+    start = np.zeros(30, np.int32)
+    best = labels_within(cost, 10, 10, start)
+    monkeypatch.setattr(_sizes, "_STEPS", 0)
+    with pytest.warns(ConvergenceWarning, match=r"^Model: Labels within .* after \d+ steps"):
+        labels = labels_within(cost, 10, 10, start, "Model")
+    assert np.bincount(labels).tolist() == [10] * 3
+    assert cost[np.arange(30), labels].sum() >= cost[np.arange(30), best].sum()
 
 
 def test_no_limits_is_the_nearest():

@@ -36,14 +36,14 @@ def test_top_keeps_order_and_ties():
 
 
 @pytest.mark.parametrize("sparse", [False, True])
-def test_farthest_rows(blobs, centers, sparse):
+def test_costliest_rows(blobs, centers, sparse):
     squared = assign(blobs, centers)[1]
-    w = np.ones(300)
-    w[squared.argmax()] = 0  # rows without weight do not count
-    order = np.argsort(-np.where(w > 0, squared, 0), kind="stable")[:7]
+    w = np.arange(300) % 7.0  # rows without weight do not count
+    order = np.argsort(-w * squared, kind="stable")[:7]
     data = sp.csr_array(blobs) if sparse else blobs
     opened = stream.source(data, w, chunk_rows=41)
     far = opened.map_reduce(farthest, centers, merge=BestOf(7), size=7)
+    np.testing.assert_allclose(far.costs, (w * squared)[order], rtol=1e-10)
     np.testing.assert_allclose(far.squared, squared[order], rtol=1e-10)
     np.testing.assert_array_equal(far.rows, blobs[order])
     np.testing.assert_array_equal(far.labels, assign(blobs, centers)[0][order])

@@ -8,7 +8,8 @@ to `map_reduce` (statistics that add up) or to `map` (one result per row), whate
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from kernelmill._arrays import (
     drop_column,
     feature_names,
     is_frame,
+    is_path,
     is_sparse,
     kind,
     memory_map_of,
@@ -34,6 +36,7 @@ from kernelmill._arrays import (
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import (
+    all_finite,
     check_features,
     check_shape,
     check_values,
@@ -42,7 +45,7 @@ from kernelmill._estimator._validation import (
 )
 
 # A memory map up to this size is read as an array: its pages are cheaper to keep than to read
-# again.
+# again. Other streams up to this size are kept where many random rows are needed.
 MEMMAP_BYTES = 256 << 20
 
 
@@ -145,7 +148,7 @@ class Rows:
             return np.concatenate(parts)
         return _run(np.empty((0, self.n_features), self.dtype), op, None, state, options)
 
-    def chunks(self) -> Iterator[Rows]:
+    def chunks(self) -> Generator[Rows, None, None]:
         """Rows in memory, one chunk after another: all of them at once where they are there."""
         if self.source is None:
             yield self
@@ -190,8 +193,32 @@ class Rows:
         """Weights of all rows on the host, by one pass over a stream."""
         if self.source is None:
             return to_host(self.weight)
-        weights = [to_host(chunk.weight) for chunk in self.chunks()]
-        return None if not weights or weights[0] is None else np.concatenate(weights)
+        weights = []
+        with contextlib.closing(self.chunks()) as chunks:
+            for chunk in chunks:
+                if chunk.weight is None:
+                    return None
+                weights.append(to_host(chunk.weight))
+        return np.concatenate(weights) if weights else None
+
+    def gather(self, indices: Any) -> Rows:
+        """Some rows in memory with their weights, by their numbers, in any order, with repeats."""
+        if self.source is None:
+            return self.part(self.xp.asarray(indices))
+        X, weight = self.source._take(np.asarray(indices))
+        if not all_finite(X.data if is_sparse(X) else X):
+            for _ in self.source:  # a pass names the entry, unless the model accepts it
+                pass
+        here = X if is_sparse(X) else to_device(X, self._device)
+        weight = None if weight is None else beside(weight, here)
+        return Rows(here, weight, self.owner, like=X, missing=self.missing)
+
+    def kept(self) -> Rows:
+        """These rows; a stream of at most `MEMMAP_BYTES`, as a dense array, in memory."""
+        size = self.count * self.n_features * self.dtype.itemsize
+        if not self.is_stream or size > MEMMAP_BYTES:
+            return self
+        return self.gather(np.arange(self.count))
 
     def sample(self, n: int, seed: int, stream: int) -> Rows:
         """Different rows drawn at random, in memory, with their weights; all of them if n is more.
@@ -205,13 +232,11 @@ class Rows:
         """
         if n >= self.count and self.source is None:
             return self
-        if self.source is None:
-            chosen = legacy_state(seed, stream).permutation(self.count)[:n]
-            return self.part(self.xp.asarray(np.sort(chosen)))
-        X, weight, _ = self.source.sample(min(n, self.count), legacy_state(seed, stream))
-        X = X if is_sparse(X) else to_device(X, self._device)
-        weight = None if weight is None else beside(weight, X)
-        return Rows(X, weight, self.owner, missing=self.missing)
+        from sklearn.utils.random import sample_without_replacement
+
+        count, state = self.count, legacy_state(seed, stream)
+        chosen = sample_without_replacement(count, min(n, count), random_state=state)
+        return self.gather(np.sort(chosen))
 
     def as_given(self, value: Any) -> Any:
         """A result on the device of the user's X; on the host from a stream."""
@@ -336,7 +361,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
     def _source(self, X: Any, sample_weight: Any, reset: bool, once: bool) -> Any:
         """X as a checked `Source`."""
-        from kernelmill.stream import source
+        from kernelmill.stream import open_npy, source
         from kernelmill.stream._source import READ_ONCE
 
         owner = type(self).__name__
@@ -351,7 +376,14 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
                 f"({READ_ONCE})"
             )
         check = self._chunk_check(reset)
-        opened = source(X, sample_weight, dtype=self._dtypes, validate=check, owner=owner)
+        whole = None
+        if is_path(X) and os.fspath(X).endswith(".npy"):
+            X = open_npy(X, owner)
+            if not is_stream(X):  # its memory map would be an array
+                whole = len(X) or None
+        opened = source(
+            X, sample_weight, chunk_rows=whole, dtype=self._dtypes, validate=check, owner=owner
+        )
         check_features(self, opened.feature_names, opened.n_features, reset)
         return opened
 

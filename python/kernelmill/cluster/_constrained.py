@@ -6,10 +6,11 @@ import operator
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting
+from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
@@ -197,6 +198,12 @@ class ConstrainedKMeans(CentersModel):
             If X is sparse or a stream.
         RuntimeError
             If ``device="cuda"`` and no GPU is available.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the best start did not converge in `max_iter` iterations, the labels may not be the
+            cheapest that satisfy the constraints, or X has fewer distinct rows than clusters.
         """
         rows = self._rows(X, sample_weight, reset=True)
         check_row_count("ConstrainedKMeans", rows.count, int(self.n_clusters))
@@ -245,6 +252,12 @@ class ConstrainedKMeans(CentersModel):
         self.labels_ = rows.as_given(best.state.labels)
         self.inertia_, self.n_iter_ = best.objective, best.n_iter
         warn_if_too_few(self, self.labels_)
+        if not best.converged and best.n_iter >= max_iter:  # rather than stopped by a callback
+            warn(
+                f"ConstrainedKMeans: the best start did not converge in max_iter={max_iter} "
+                f"iterations (raise max_iter or tol)",
+                ConvergenceWarning,
+            )
         return self
 
     def _problem(self, rows, seed):
@@ -367,7 +380,10 @@ class _LinkedRows:
         changed = bool(len(self.free_rows))
         if len(self.constrained):
             squared = pairwise.euclidean(self.mean, to_host(centers), squared=True)
-            heavy = np.where(self.weight > 0, self.weight, np.finfo(float).tiny)
+            # Groups of zero weight go where they are near, and push no other group away.
+            some = self.weight > 0
+            light = self.weight[some].min(initial=1.0) * 2.0**-100
+            heavy = np.where(some, self.weight, light)
             before = self.group_labels
             labels = self._feasible_labels(heavy[:, None] * squared)
             changed = changed or before is None or not np.array_equal(before, labels)
@@ -398,11 +414,11 @@ class _LinkedRows:
             )
         else:
             begin = self.group_labels[tied]
-        labels[tied] = _links.improve(begin, cost[tied], near)
+        labels[tied] = _links.improve(begin, cost[tied], near, "ConstrainedKMeans")
         return labels
 
     def relocated(self, before: Any, centers: Any, empty: np.ndarray) -> Any:
-        """Centers with empty ones moved to the farthest free rows, or None."""
+        """Centers with empty ones moved to the costliest free rows, or None."""
         if not len(self.free_rows):
             return None
         far = far_rows(self.free, before, len(empty))
@@ -441,12 +457,14 @@ class _SizedRows:
         """Assign all rows: sums, weights, inertia, and whether labels changed."""
         xp, k = namespace(self.X), len(centers)
         w = None if self.weight is None else to_host(self.weight).astype(np.float64)
-        squared = to_host(pairwise.euclidean(self.X, centers.astype(self.X.dtype), squared=True))
-        cost = squared.astype(np.float64)
+        # In float64: the spacing of float32 would move centers far from the origin.
+        cost = to_host(pairwise.euclidean(self.X.astype(np.float64), centers, squared=True))
         if w is not None:
             cost *= w[:, None]
         before = self.current
-        self.current = _sizes.labels_within(cost, self.low, self.high, before)
+        self.current = _sizes.labels_within(
+            cost, self.low, self.high, before, "ConstrainedKMeans"
+        )
         changed = before is None or not np.array_equal(before, self.current)
         labels = xp.asarray(self.current)
         weight = xp.ones(len(labels)) if w is None else xp.asarray(w)
@@ -459,7 +477,7 @@ class _SizedRows:
         return xp.stack(columns, axis=1), weights, inertia, changed
 
     def relocated(self, before: Any, centers: Any, empty: np.ndarray) -> Any:
-        """Centers with empty ones moved to the farthest rows, or None."""
+        """Centers with empty ones moved to the costliest rows, or None."""
         far = far_rows(self.rows, before, len(empty))
         return relocated_centers(centers, empty, far, self.X.dtype)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import numpy as np
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Run, Step, climb
-from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._progress import Progress, logger
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._threads import get_threads
@@ -73,9 +74,10 @@ class KMeans(CentersModel):
     init : {"k-means++", "k-means||", "random"}, array of shape (k, d) or callable, \
             default="k-means++"
         Initial centers. ``"k-means++"`` is the greedy variant with ``2 + floor(log k)`` candidates
-        per center; on a stream, where it would take k passes, ``"k-means||"`` with six is used
-        instead. ``"random"`` draws rows by weight. An array gives the centers. A callable is called
-        as ``init(X, n_clusters, random_state=RandomState)`` and returns an array.
+        per center; on a stream of more than 256 MiB, where it would take k passes, ``"k-means||"``
+        with six is used instead. ``"random"`` draws rows by weight. An array gives the centers. A
+        callable is called as ``init(X, n_clusters, random_state=RandomState)`` and returns an
+        array.
     n_init : int or "auto", default="auto"
         Number of starts; the one with the lowest inertia is kept. ``"auto"`` is 10 for ``"random"``
         and callables, 1 otherwise.
@@ -128,13 +130,20 @@ class KMeans(CentersModel):
     Notes
     -----
     float32 input stays float32, without a float64 copy; sums are float64. A cluster that loses all
-    its rows moves to the row farthest from its center. Several starts of a small problem run in
-    parallel, one thread each, with unchanged results. Supports scikit-learn's callbacks
-    (``set_callbacks``), which see the centers after each iteration and may stop the fit. A fit that
-    fails, or is interrupted without `warm_start`, leaves the model unchanged. ``predict``,
-    ``transform`` and ``score`` may be called from several threads. Cost at most 2 n k d flops an
-    iteration. Memory for labels and bounds: 12 n bytes for float32 rows, or up to 64 MB for
-    parallel starts.
+    its rows moves to the row of largest weight times squared distance to its center. Several starts
+    of a small problem run in parallel, one thread each, with unchanged results.
+
+    The result does not depend on how the rows are stored: a ``.npy`` file is its memory map, and a
+    memory map of up to 256 MiB is an array. Other streams of up to 256 MiB, as a dense array, have
+    the same starts as an array, and so the same centers up to rounding. Larger streams start from
+    ``"k-means||"``, or from ``"random"`` rows, which are drawn chunk by chunk: they depend on the
+    chunks, too.
+
+    Supports scikit-learn's callbacks (``set_callbacks``), which see the centers after each
+    iteration and may stop the fit. A fit that fails, or is interrupted without `warm_start`, leaves
+    the model unchanged. ``predict``, ``transform`` and ``score`` may be called from several
+    threads. Cost at most 2 n k d flops an iteration. Memory for labels and bounds: 12 n bytes for
+    float32 rows, or up to 64 MB for parallel starts.
 
     References
     ----------
@@ -304,15 +313,15 @@ class _SmallRuns(Descent):
             X, starts, weight, max_iter, descent.tol
         )
         ended = np.flatnonzero(status != EMPTY_CLUSTER).tolist()
-        inertias = {i: sum_of(squared[i], weight) for i in ended}
-        self._best = min(inertias, key=inertias.__getitem__, default=-1)
-        self._inertia = inertias.get(self._best, np.inf)
-        self.numbers = [i for i in range(len(starts)) if i == self._best or i not in inertias]
+        self._inertias = inertias = {i: sum_of(squared[i], weight) for i in ended}
+        best = min(inertias, key=inertias.__getitem__, default=-1)
+        every = logger.isEnabledFor(logging.DEBUG)  # reported one by one
+        self.numbers = [i for i in range(len(starts)) if every or i == best or i not in inertias]
 
     def begin_known(self, number: int) -> Partition:
         """The final state of a start, or the initial one of a run that must be repeated."""
-        chosen = self.numbers[number]
-        if chosen == self._best:
+        self._chosen = chosen = self.numbers[number]
+        if chosen in self._inertias:
             return Partition(self._centers[chosen], self._labels[chosen])
         return self._alone.begin(_seeding.rows_at(self.rows, self._starts[chosen]))
 
@@ -320,13 +329,13 @@ class _SmallRuns(Descent):
         """All iterations of a run at once."""
         if state.labels is None:
             return self._alone.advance(state, most)
-        return Step(state, None, True, int(self._steps[self._best]))
+        return Step(state, None, True, int(self._steps[self._chosen]))
 
     def finish(self, run: Run) -> Run:
         """The run with labels and inertia."""
         if run.state.labels is None:
             return self._alone.finish(run)
-        return run._replace(objective=self._inertia)
+        return run._replace(objective=self._inertias[self._chosen])
 
 
 def runs_together(rows: Rows, k: int, runs: int, init: Any) -> bool:

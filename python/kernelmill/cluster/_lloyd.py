@@ -84,14 +84,21 @@ def tolerance(rows: Rows, tol: float) -> float:
     return tol * max(inertia / total - float((offset * offset).sum()), 0.0) / rows.n_features
 
 
+def rounding(rows: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Squared distances from float64 rows to centers that equal them, at most, by rounding."""
+    return (rows**2).sum(axis=1) * (4 * np.finfo(dtype).eps) ** 2
+
+
 def relocated_centers(
     centers: Any, empty: Any, far: Far, dtype: np.dtype, weights: Any = None
 ) -> Any:
-    """Centers with the empty ones moved to the farthest rows; None if no row can be used.
+    """Centers with the empty ones moved to the costliest rows; None if no row can be used.
 
-    As in scikit-learn, distances are those to the centers of the last assignment, and a row that
-    becomes a center leaves the mean of its cluster. Rows that lie on their center within rounding,
-    equal one already taken or are alone in their cluster are skipped: nothing would be gained.
+    The cost of a row is its weight times its squared distance to the nearest center of the last
+    assignment. Without weights this is the choice of scikit-learn, which ranks by distance alone.
+    As there, a row that becomes a center leaves the mean of its cluster. Rows that lie on their
+    center within rounding, equal one already taken or are alone in their cluster are skipped:
+    nothing would be gained.
 
     Parameters
     ----------
@@ -100,7 +107,7 @@ def relocated_centers(
     empty : array of int
         Clusters without rows.
     far : Far
-        Rows to use, farthest first.
+        Rows to use, the costliest first.
     dtype : dtype
         Dtype of X.
     weights : array of shape (k,), optional
@@ -108,12 +115,10 @@ def relocated_centers(
     """
     if not len(far.rows):
         return None
-    scale = float((far.rows**2).sum(axis=1).max())
-    nothing = scale * (4 * np.finfo(dtype).eps) ** 2
     totals = None if weights is None else to_host(weights).astype(np.float64)
     moved = to_host(centers).copy()
     taken: list[int] = []
-    for row in np.flatnonzero(far.squared > nothing):
+    for row in np.flatnonzero((far.costs > 0) & (far.squared > rounding(far.rows, dtype))):
         if len(taken) == len(empty):
             break
         x, label, weight = far.rows[row], far.labels[row], far.weights[row]

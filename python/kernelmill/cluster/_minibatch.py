@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from kernelmill._arrays import beside, is_sparse, namespace, to_host
+from kernelmill._arrays import beside, namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb
@@ -19,9 +20,10 @@ from kernelmill._estimator._validation import zero_weights
 from kernelmill.cluster import _seeding
 from kernelmill.cluster._centers import CentersModel, check_row_count, refuse_overflow
 from kernelmill.cluster._kmeans import INIT, N_INIT, number_of_starts
-from kernelmill.cluster._lloyd import Descent, tolerance
-from kernelmill.cluster._statistics import assign, dense_rows, lloyd_pass, sum_of
+from kernelmill.cluster._lloyd import Descent, rounding, tolerance
+from kernelmill.cluster._statistics import assign, lloyd_pass, reservoir, sum_of
 from kernelmill.ops import kmeans, random
+from kernelmill.stream._source import CHUNK_BYTES, rechunk, rows_in
 
 # Streams of random numbers of one fit; starts use small numbers.
 _BATCHES = 1 << 20
@@ -42,12 +44,11 @@ def _updated(centers: Any, counts: Any, sums: Any, weights: Any) -> tuple[Any, A
     return moved, total
 
 
-def _step(X: Any, rows: Any, centers: Any, counts: Any, weight: Any) -> tuple[Any, Any, float]:
+def _step(rows: Rows, batch: Any, centers: Any, counts: Any) -> tuple[Any, Any, float]:
     """`kmeans.minibatch_step` for dense or CSR rows."""
-    if not is_sparse(X):
-        return kmeans.minibatch_step(X, rows, centers, counts, weight)
-    batch = None if weight is None else weight[rows]
-    sums, weights, inertia = lloyd_pass(X[rows], centers, batch)
+    if rows.is_dense:
+        return kmeans.minibatch_step(rows.X, batch, centers, counts, rows.weight)
+    sums, weights, inertia = rows.part(batch).map_reduce(lloyd_pass, centers)
     return *_updated(centers, counts, sums, weights), inertia
 
 
@@ -74,18 +75,17 @@ class Followed(NamedTuple):
 
 
 def reassigned(
-    model: Any, X: Any, rows: Any, centers: Any, counts: Any, since: int, seed: int, step: int
+    model: Any, rows: Rows, batch: Any, centers: Any, counts: Any, since: int, seed: int, step: int
 ) -> tuple[Any, Any, int]:
-    """Move centers with hardly any rows onto rows of the batch; `rows` None is all rows of X.
+    """Move centers with hardly any rows onto rows of a batch that are far from all others.
 
-    Every ``10 k`` rows, or at once while a center has had no row, as in scikit-learn. Returns the
-    centers, the counts, and the rows since the last move.
+    Every ``10 k`` rows, when a center of average size has been given ten. Rows are drawn by weight
+    times squared distance, never from where a center is. Returns the centers, the counts, and the
+    rows since the last move.
     """
-    n = X.shape[0] if rows is None else len(rows)
+    n = rows.count if batch is None else len(batch)
     since += n
-    if model.reassignment_ratio == 0:
-        return centers, counts, since
-    if since < 10 * model.n_clusters and bool((counts > 0).all()):
+    if model.reassignment_ratio == 0 or since < 10 * model.n_clusters:
         return centers, counts, since
     host_counts = to_host(counts)
     idle = np.flatnonzero(host_counts < model.reassignment_ratio * host_counts.max())
@@ -93,15 +93,21 @@ def reassigned(
     idle = idle[np.argsort(host_counts[idle], kind="stable")][: n // 2]
     if not len(idle):
         return centers, counts, 0
-    picked = generator(seed, _REASSIGN + step).choice(n, size=len(idle), replace=False)
-    if rows is not None:
-        picked = to_host(rows)[picked]
-    xp = namespace(centers)
+    others = np.delete(np.arange(len(centers)), idle)
+    kept = centers[namespace(centers).asarray(others)]
+    # More than needed, for some may be equal.
+    size, stream = 4 * len(idle) + 16, _REASSIGN + step
+    some = rows if batch is None else rows.part(batch)
+    drawn = some.map_reduce(reservoir, kept, size=size, seed=seed, stream=stream)[1]
+    drawn = drawn[np.sort(np.unique(drawn, axis=0, return_index=True)[1])]
+    away = assign(drawn, to_host(kept))[1] > rounding(drawn, rows.dtype)
+    drawn = drawn[away][: len(idle)]
+    idle = idle[: len(drawn)]
     centers, host_counts = centers.copy(), host_counts.copy()
-    centers[xp.asarray(idle)] = xp.asarray(dense_rows(X, picked))
-    others = np.delete(host_counts, idle)
+    xp = namespace(centers)
+    centers[xp.asarray(idle)] = xp.asarray(drawn)
     # Large enough not to be moved again at once.
-    host_counts[idle] = others.min() if len(others) else 0
+    host_counts[idle] = host_counts[others].min()
     return centers, xp.asarray(host_counts), 0
 
 
@@ -119,7 +125,8 @@ class MiniBatchKMeans(CentersModel):
             default="k-means++"
         Initial centers, from a random subset of `init_size` rows; see `KMeans`.
     max_iter : int, default=100
-        Maximum number of passes over the data.
+        Maximum number of passes over the data, each of n rows in batches; of a stream of more than
+        256 MiB at most this many blocks of 64 MiB are read, one a pass.
     batch_size : int, default=1024
         Rows of a batch.
     verbose : int, default=0
@@ -140,7 +147,9 @@ class MiniBatchKMeans(CentersModel):
         Number of starts; the best on the subset is used. ``"auto"`` is 3 for ``"random"`` and
         callables, 1 otherwise.
     reassignment_ratio : float, default=0.01
-        A center with less than this share of the largest center's weight moves to a random row.
+        Every ``10 k`` rows, centers with less than this share of the largest center's weight move
+        to rows of the batch, drawn by weight times squared distance to the other centers. 0 turns
+        this off.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute; see `KMeans`.
 
@@ -170,12 +179,17 @@ class MiniBatchKMeans(CentersModel):
 
     Notes
     -----
-    In memory, batches are drawn with replacement by weight. The chunks of a stream are shuffled and
-    cut into batches one after another, so chunks that differ from one another should be shuffled
-    beforehand. An iterator is read to its end in one pass: the start is made on its first chunk,
-    and there are no ``labels_``. Supports scikit-learn's callbacks and `kernelmill.callbacks`
-    (``set_callbacks``), which see the centers after each batch and may stop the fit. Cost 2 b k d
-    flops a batch of b rows.
+    Batches are drawn with replacement by weight, from all rows: of a stream of more than 256 MiB
+    many batches at a time, 64 MiB in one pass, so that neither the order of the rows nor the chunks
+    matter. Arrays, files and streams of the same rows give the same centers, bit for bit, where
+    `max_iter` does not end the fit.
+
+    An iterator is read to its end in one pass, and there are no ``labels_``. Its rows are shuffled
+    64 MiB at a time, and the start is made on the first of these blocks: a longer iterator should
+    not yield sorted rows.
+
+    Supports scikit-learn's callbacks and `kernelmill.callbacks` (``set_callbacks``), which see the
+    centers after each batch and may stop the fit. Cost 2 b k d flops a batch of b rows.
 
     References
     ----------
@@ -275,8 +289,9 @@ class MiniBatchKMeans(CentersModel):
         """
         rows = self._rows(X, sample_weight, reset=True, once=True)
         seed, once = seed_of(self.random_state), rows.is_stream and hasattr(X, "__next__")
-        sample, n, batches, n_steps = self._plan(rows, once, seed)
-        tol = tolerance(sample if once else rows, self.tol)
+        sample, n, total, batches, n_steps = self._plan(rows, once, seed)
+        rows = rows if once else sample
+        tol = tolerance(sample, self.tol)
         centers = self._start(sample, seed)
         patience = None if once else self.max_no_improvement
 
@@ -305,10 +320,7 @@ class MiniBatchKMeans(CentersModel):
             self.labels_ = rows.as_given(end.state.labels)
             self.inertia_ = end.objective
         else:
-            total = state.mass if once else state.mass * n / state.seen
-            if rows.weight is not None:  # batches are drawn by weight, and their rows count once
-                total = sum_of(rows.weight)
-            self.inertia_ = (state.smoothed or 0.0) * total
+            self.inertia_ = (state.smoothed or 0.0) * (state.mass if once else total)
         refuse_overflow("MiniBatchKMeans", self.inertia_, rows.dtype)
         return self
 
@@ -356,7 +368,7 @@ class MiniBatchKMeans(CentersModel):
             steps, since = self.n_steps_, self._rows_since_reassignment
         sums, weights, _ = rows.map_reduce(lloyd_pass, centers)
         centers, counts = _updated(centers, counts, sums, weights)
-        centers, counts, since = reassigned(self, rows.X, None, centers, counts, since, seed, steps)
+        centers, counts, since = reassigned(self, rows, None, centers, counts, since, seed, steps)
         self._store(Followed(centers, counts, steps + 1), rows, seed)
         self._rows_since_reassignment = since
         if self.compute_labels:
@@ -368,27 +380,24 @@ class MiniBatchKMeans(CentersModel):
     # --- parts of a fit ---------------------------------------------------------------------------
 
     def _plan(self, rows, once, seed):
-        """Rows for the start, rows of a pass, the batches, and their greatest number or None."""
-        size, passes = int(self.batch_size), int(self.max_iter)
+        """Rows for the start, n, their weight, the batches, and how many of them at most."""
+        size, passes, k = int(self.batch_size), int(self.max_iter), int(self.n_clusters)
+        block = rows_in(CHUNK_BYTES, rows.n_features, rows.dtype.itemsize)
         if once:
-            chunks = rows.chunks()
-            first = next(chunks, None)
+            blocks = _blocks(rows, max(block, self._init_size(size)))
+            first = next(blocks, None)
             n = 0 if first is None else first.count
-            if n < int(self.n_clusters):
-                raise ValueError(
-                    f"MiniBatchKMeans: X must have at least n_clusters={self.n_clusters} rows in "
-                    f"the first chunk of an iterator, got {n} (yield larger chunks)"
-                )
-            return first, n, _shuffled([itertools.chain([first], chunks)], size, seed), None
-        n = rows.count
-        check_row_count("MiniBatchKMeans", n, int(self.n_clusters))
-        if rows.is_stream:
-            sample = rows.sample(self._init_size(size), seed, _SUBSETS)
-            epochs = (rows.chunks() for _ in range(passes))
-            return sample, n, _shuffled(epochs, size, seed), passes * -(-n // size)
+            check_row_count("MiniBatchKMeans", n, k)
+            return first, n, None, _shuffled(itertools.chain([first], blocks), size, seed), None
+        rows, n = rows.kept(), rows.count
+        check_row_count("MiniBatchKMeans", n, k)
         size = min(size, n)
-        n_steps = max(1, passes * n // size)
-        return rows, n, itertools.islice(_drawn(rows, size, seed), n_steps), n_steps
+        ahead = max(1, block // size) if rows.is_stream else 1
+        n_steps = max(1, min(passes * n // size, passes * ahead if rows.is_stream else 1 << 62))
+        weight = rows.all_weights()
+        total = n if weight is None else sum_of(weight)
+        batches = itertools.islice(_drawn(rows, weight, size, ahead, seed), n_steps)
+        return rows, n, total, batches, n_steps
 
     def _init_size(self, batch):
         """Rows of the subset on which starts are made, before it is limited to n."""
@@ -415,7 +424,7 @@ class MiniBatchKMeans(CentersModel):
         def subset(stream):
             if size >= n:
                 return rows
-            return rows.part(rows.xp.asarray(np.sort(random.integers(seed, stream, 0, size, n))))
+            return rows.gather(np.sort(random.integers(seed, stream, 0, size, n)))
 
         best = least = None
         for number in range(starts):
@@ -427,20 +436,19 @@ class MiniBatchKMeans(CentersModel):
                 centers = _refined(some, centers)
             if starts == 1:
                 return centers
-            judged = subset(_VALIDATION)
-            inertia = sum_of(assign(judged.X, centers)[1], judged.weight)
+            inertia = float(subset(_VALIDATION).map_reduce(lloyd_pass, centers)[2])
             if least is None or inertia < least:
                 best, least = centers, inertia
         return best
 
-    def _follow(self, state, rows, batch, weight, *, n, tol, seed, patience):
+    def _follow(self, state, rows, batch, *, n, tol, seed, patience):
         """Update the centers from one batch."""
         before, steps = state.centers, state.steps
-        centers, counts, inertia = _step(rows.X, batch, before, state.counts, weight)
+        centers, counts, inertia = _step(rows, batch, before, state.counts)
         centers, counts, since = reassigned(
-            self, rows.X, batch, centers, counts, state.since, seed, steps
+            self, rows, batch, centers, counts, state.since, seed, steps
         )
-        total = len(batch) if weight is None else float(weight[batch].sum())
+        total = len(batch) if rows.weight is None else float(rows.weight[batch].sum())
         state = state._replace(
             centers=centers,
             counts=counts,
@@ -474,25 +482,42 @@ class MiniBatchKMeans(CentersModel):
         self.n_steps_, self._seed = state.steps, seed
 
 
-def _shuffled(passes: Iterable, size: int, seed: int) -> Iterator[tuple[Rows, Any, Any]]:
-    """Batches of a stream: chunk by chunk, shuffled and cut."""
-    for epoch, chunks in enumerate(passes):
-        for number, chunk in enumerate(chunks):
-            order = generator(seed, _CHUNKS + (epoch << 32) + number).permutation(chunk.count)
-            for first in range(0, len(order), size):
-                yield chunk, chunk.xp.asarray(order[first : first + size]), chunk.weight
+def _blocks(rows: Rows, size: int) -> Iterator[Rows]:
+    """The rows of a stream in memory, `size` at a time: blocks span chunks."""
+    with contextlib.closing(rows.chunks()) as chunks:
+        for X, weight in rechunk(((chunk.X, chunk.weight) for chunk in chunks), size):
+            yield Rows(X, weight, rows.owner)
 
 
-def _drawn(rows: Rows, size: int, seed: int) -> Iterator[tuple[Rows, Any, None]]:
-    """Batches of rows in memory, drawn with replacement by weight; each row then counts once."""
+def _shuffled(blocks: Iterable, size: int, seed: int) -> Iterator[tuple[Rows, Any]]:
+    """Batches of rows that are read once: block by block, shuffled and cut."""
+    for number, block in enumerate(blocks):
+        order = generator(seed, _CHUNKS + number).permutation(block.count)
+        for first in range(0, len(order), size):
+            yield block, block.xp.asarray(order[first : first + size])
+
+
+def _drawn(
+    rows: Rows, weight: Any, size: int, ahead: int, seed: int
+) -> Iterator[tuple[Rows, Any]]:
+    """Batches drawn with replacement by weight; each row then counts once.
+
+    Of a stream `ahead` batches are read in one pass.
+    """
     n, running = rows.count, None
-    if rows.weight is not None:
-        running = np.cumsum(to_host(rows.weight), dtype=np.float64)
-    for first in itertools.count(0, size):
+    if weight is not None:
+        running = np.cumsum(weight, dtype=np.float64)
+    for first in itertools.count(0, ahead * size):
         if running is None:
-            batch = random.integers(seed, _BATCHES, first, size, n)
+            batch = random.integers(seed, _BATCHES, first, ahead * size, n)
         else:
-            u = random.uniform(seed, _BATCHES, first, size)
+            u = random.uniform(seed, _BATCHES, first, ahead * size)
             batch = np.searchsorted(running, u * running[-1], side="right")
             batch = np.minimum(batch, n - 1)
-        yield rows, rows.xp.asarray(batch), None
+        if not rows.is_stream:
+            yield Rows(rows.X, None, rows.owner), rows.xp.asarray(batch)
+            continue
+        block = Rows(rows.gather(batch).X, None, rows.owner)
+        for place in range(0, len(batch), size):
+            yield block, block.xp.arange(place, place + size)
+        del block  # before the next one is read

@@ -72,10 +72,19 @@ def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any
     Returns
     -------
     array of shape (n_clusters, d), float64, on the device of the rows
+
+    Notes
+    -----
+    A stream that is small enough to be kept starts as its rows in memory would, whatever its
+    chunks.
     """
-    k = n_clusters
+    k, given = n_clusters, rows
+    if rows.is_stream and not is_given(init):
+        rows = rows.kept()
+        if rows.weight is not None and not bool((rows.weight > 0).any()):
+            raise zero_weights(rows.owner)
     if callable(init):
-        # A callable gets rows in memory: for a stream, a sample.
+        # A callable gets rows in memory: for a large stream, a sample.
         some = rows.sample(max(100 * k, 10_000), seed, stream) if rows.is_stream else rows
         made = init(_read_only(some.X), k, random_state=legacy_state(seed, stream))
         made = given_centers(made, k, rows.n_features, rows.owner)
@@ -84,12 +93,12 @@ def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any
     elif rows.is_stream:
         made = (random_from if init == "random" else scalable)(rows, k, seed, stream)
     elif init == "k-means++":
-        return plus_plus(rows, k, seed, stream)[0]
+        made = plus_plus(rows, k, seed, stream)[0]
     elif init == "random":
-        return rows_at(rows, random_rows(rows.count, rows.weight, k, seed, stream))
+        made = rows_at(rows, random_rows(rows.count, rows.weight, k, seed, stream))
     else:
         made = scalable(rows, k, seed, stream)
-    return beside(made, rows.X)
+    return made if type(made) is np.ndarray and given.xp is np else beside(made, given.X)
 
 
 def _read_only(X: Any) -> Any:
@@ -242,6 +251,7 @@ def kmeans_plusplus(
     n_clusters: int,
     *,
     sample_weight: Any = None,
+    x_squared_norms: Any = None,
     random_state: Any = None,
     n_local_trials: int | None = None,
 ) -> tuple[Any, Any]:
@@ -255,6 +265,8 @@ def kmeans_plusplus(
         Number of centers k, at most n.
     sample_weight : array-like of shape (n,), optional
         Weights of the rows.
+    x_squared_norms : array-like of shape (n,), optional
+        Ignored; present for API compatibility.
     random_state : int, RandomState, Generator or None
         Seed or generator; an int gives the same centers on every machine and at any number of
         threads.
@@ -271,7 +283,8 @@ def kmeans_plusplus(
     Raises
     ------
     ValueError
-        If X or the weights are not finite, or k is not between 1 and n.
+        If X or the weights are not finite, k is not between 1 and n, or there is not one norm for
+        each row.
 
     Notes
     -----
@@ -300,6 +313,11 @@ def kmeans_plusplus(
         raise ValueError(
             f"kmeans_plusplus: n_local_trials must be a whole number of at least 1, got "
             f"{n_local_trials!r}"
+        )
+    if x_squared_norms is not None and np.shape(x_squared_norms) != (rows.count,):
+        raise ValueError(
+            f"kmeans_plusplus: x_squared_norms must have shape ({rows.count},), got "
+            f"{np.shape(x_squared_norms)}"
         )
     seed = seed_of(random_state)
     indices = plus_plus(rows, n_clusters, seed, 0, n_local_trials)[1]

@@ -9,8 +9,14 @@ limits; until then the best path is followed (cycle cancelling, Klein 1967).
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from kernelmill._estimator._base import warn
+
+_STEPS = 100  # at most, for each row; each of them pays
 
 
 def check_sizes(
@@ -65,46 +71,62 @@ class _Edges:
             self.row[j] = rows[best]
         self.price[j, j] = 0.0
 
-    def follow(self, path: list[int]) -> None:
-        """Move the cheapest row along each edge of a path."""
+    def follow(self, path: list[int], must_gain: bool) -> bool:
+        """Move the cheapest row along each edge of a path; with `must_gain` only if that pays.
+
+        The gain is that of the labels in exact arithmetic (`math.fsum` rounds once), so labels that
+        must gain never return.
+        """
         moves = [(int(self.row[j, to]), j, to) for j, to in itertools.pairwise(path)]
+        if must_gain:
+            terms = [(self.cost[row, to], -self.cost[row, j]) for row, j, to in moves]
+            if not math.fsum(itertools.chain(*terms)) < 0:
+                return False
         for row, j, to in moves:
             self.labels[row] = to
             self.members[j] = self.members[j][self.members[j] != row]
             self.members[to] = np.append(self.members[to], row)
         for j in set(path):
             self._refresh(j)
+        return True
 
 
-def _shortest(price: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Floyd-Warshall: distances, first steps, and a node on a cycle of negative cost, or -1."""
+def _shortest(price: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Floyd-Warshall: distances, their rounding errors, first steps, a node of a negative cycle.
+
+    A path replaces another only where it is shorter by more than both errors, so no cycle is
+    negative by rounding. The node is -1 if there is none.
+    """
     k = len(price)
     distance = price.copy()
+    # Sums of at most k prices and their rounding: k + 1 roundings of the sum of their sizes.
+    error = (k + 1) * np.finfo(np.float64).eps * np.where(np.isfinite(price), np.abs(price), 0.0)
     step = np.tile(np.arange(k), (k, 1))
-    tiny = -1e-12 * max(1.0, float(np.abs(price[np.isfinite(price)]).max(initial=0.0)))
     for m in range(k):
         through = distance[:, m, None] + distance[m]
-        shorter = through < distance + tiny
-        distance[shorter] = through[shorter]
+        doubt = error[:, m, None] + error[m]
+        shorter = through + doubt < distance - error
+        distance[shorter], error[shorter] = through[shorter], doubt[shorter]
         step = np.where(shorter, step[:, m, None], step)
         # Stop at the first negative cycle, while the steps still describe it.
         if (distance.diagonal() < 0).any():
-            return distance, step, int(distance.diagonal().argmin())
-    return distance, step, -1
+            return distance, error, step, int(distance.diagonal().argmin())
+    return distance, error, step, -1
 
 
 def _path(step: np.ndarray, j: int, to: int) -> list[int]:
+    """Nodes from j to `to`; if the steps lead into a cycle, that cycle."""
     path = [j]
     while True:
         path.append(int(step[path[-1], to]))
         if path[-1] == to:
             return path
-        if len(path) > len(step) + 1:  # a cycle by rounding: the direct move always exists
-            return [j, to]
+        if path[-1] in path[:-1]:
+            return path[path.index(path[-1]) :]
 
 
 def labels_within(
-    cost: np.ndarray, low: int, high: int, start: np.ndarray | None = None
+    cost: np.ndarray, low: int, high: int, start: np.ndarray | None = None, owner: str = ""
 ) -> np.ndarray:
     """Labels of least total cost with ``low <= size <= high`` for every cluster.
 
@@ -117,26 +139,37 @@ def labels_within(
     start : ndarray of shape (n,), int32, optional
         Initial labels, such as those of the previous iteration; by default the cheapest of each
         row.
+    owner : str
+        Name of the caller in warnings.
 
     Returns
     -------
     ndarray of shape (n,), int32
 
+    Warns
+    -----
+    ConvergenceWarning
+        If the labels are within the limits but may not be optimal, after 100 n steps.
+
     Notes
     -----
-    Exact, up to ties. Each step moves rows along a path of clusters and costs O(k^3 + n); there are
-    about as many steps as rows outside the limits.
+    Exact, up to ties and rounding. Each step moves rows along a path of clusters and costs O(k^3 +
+    n); there are about as many steps as rows outside the limits. Each lowers the number of rows
+    outside, or the cost in exact arithmetic, so that labels never return.
     """
-    k = cost.shape[1]
+    n, k = cost.shape
     labels = (cost.argmin(axis=1) if start is None else start).astype(np.int32)
     edges = _Edges(cost, labels)
     counts = np.bincount(labels, minlength=k)
-    scale = 1e-12 * max(1.0, float(np.abs(cost).max(initial=0.0)))
-    while True:
-        distance, step, cycle = _shortest(edges.price)
-        if cycle >= 0:
-            edges.follow(_path(step, cycle, cycle))
-            continue
+    direct = np.tile(np.arange(k), (k, 1))
+    for number in itertools.count():
+        optimal = number < _STEPS * n
+        if optimal:
+            distance, error, step, cycle = _shortest(edges.price)
+            if cycle >= 0 and edges.follow(_path(step, cycle, cycle), must_gain=True):
+                continue
+        else:  # rows outside the limits still move, each at its least cost
+            distance, error, step, cycle = edges.price, np.zeros((k, k)), direct, -1
         # Change of the number of rows outside the limits at either end of a path.
         giving = np.where(counts > high, -1, np.where(counts <= low, 1, 0))
         taking = np.where(counts < low, -1, np.where(counts >= high, 1, 0))
@@ -144,10 +177,21 @@ def labels_within(
         np.fill_diagonal(outside, 3)
         outside = np.where(np.isfinite(distance), outside, 3)
         least = int(outside.min())
-        open_paths = np.where(outside == least, distance, np.inf)
-        j, to = np.unravel_index(int(open_paths.argmin()), open_paths.shape)
-        if least > 0 or (least == 0 and open_paths[j, to] >= -scale):
-            return labels
-        edges.follow(_path(step, int(j), int(to)))
+        open_paths = np.where(outside == least, distance + error, np.inf)
+        j, to = map(int, np.unravel_index(int(open_paths.argmin()), open_paths.shape))
+        if least > 0 or (least == 0 and not (optimal and open_paths[j, to] < 0)):
+            break
+        path = _path(step, j, to)
+        if (path[0], path[-1]) != (j, to):
+            path = [j, to]
+        if not edges.follow(path, must_gain=least == 0):
+            break
         counts[j] -= 1
         counts[to] += 1
+    if not optimal:
+        warn(
+            f"{owner}: Labels within size_min and size_max may not be of least cost after {number} "
+            f"steps (widen the limits)",
+            ConvergenceWarning,
+        )
+    return labels

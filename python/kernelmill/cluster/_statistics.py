@@ -42,8 +42,9 @@ def _top(score: np.ndarray, size: int) -> np.ndarray:
 
 
 class Far(NamedTuple):
-    """The rows farthest from their centers, farthest first."""
+    """The rows that cost most at their nearest centers, the costliest first."""
 
+    costs: np.ndarray  # (s,), float64: weight times squared distance
     squared: np.ndarray  # (s,), float64: squared distances to the nearest center
     rows: np.ndarray  # (s, d), float64
     labels: np.ndarray  # (s,): the nearest center
@@ -51,15 +52,15 @@ class Far(NamedTuple):
 
 
 def farthest(X: Any, centers: Any, sample_weight: Any = None, *, size: int) -> Far:
-    """The `size` rows of positive weight that are farthest from their nearest center."""
+    """The `size` rows of largest weight times squared distance to their nearest center."""
     labels, squared = map(to_host, assign(X, centers))
     squared = squared.astype(np.float64)
     weights = np.ones(len(squared))
     if sample_weight is not None:
         weights = to_host(sample_weight).astype(np.float64)
-        squared = np.where(weights > 0, squared, 0.0)
-    top = _top(squared, size)
-    return Far(squared[top], dense_rows(X, top), labels[top], weights[top])
+    costs = weights * squared
+    top = _top(costs, size)
+    return Far(costs[top], squared[top], dense_rows(X, top), labels[top], weights[top])
 
 
 def reservoir(

@@ -154,7 +154,7 @@ def _reader(X, owner):
 
         return DaskSource, X
     if what == "path" and os.fspath(X).endswith(".npy"):
-        what, X = "numpy", _open_npy(X, owner)
+        what, X = "numpy", open_npy(X, owner)
     if what == "numpy" and X.ndim == 2 and X.size and memory_map_of(X) is not None:
         return _readers.MemmapSource, X
     if what in ("array-like", "nested"):
@@ -179,7 +179,16 @@ def _as_array(X, owner):
         raise ValueError(f"{owner}: X must have rows of equal length, got {error}") from error
 
 
-def _open_npy(path, owner):
+def open_npy(path, owner):
+    """The memory map of a .npy file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is not a file of numbers in this format.
+    """
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
