@@ -389,7 +389,12 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
 
 def is_stream(X: Any) -> bool:
-    """Whether X is to be read chunk by chunk: a path, memory map, iterable, Dask or `Source`."""
+    """Whether X is to be read chunk by chunk: a path, memory map, iterable, Dask or `Source`.
+
+    A plain ndarray is not, even over the pages of a map: whoever made it so wants an array.
+    """
+    if type(X) is np.ndarray:
+        return False
     what = kind(X)
     if what == "numpy":
         return X.ndim == 2 and X.nbytes > MEMMAP_BYTES and memory_map_of(X) is not None
