@@ -272,6 +272,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     _accepts_streams: ClassVar[bool] = True
     _accepts_missing: ClassVar[bool] = False
     _dtypes: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of the chunks of a stream
+    _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
     _checks_values: ClassVar[bool] = True  # False where the model does so itself
     _squares: ClassVar[bool] = True
 
@@ -322,9 +323,8 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             if isinstance(sample_weight, str) and is_frame(X):
                 X, sample_weight = drop_column(X, sample_weight, owner)
             rows, names = X, None
-            if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS):
-                rows = as_matrix(X, owner, accept_sparse=self._accepts_sparse)
-                names = feature_names(X)
+            if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in self._as_is):
+                rows, names = self._matrix(X)
             check_shape(self, rows.shape, names, reset)
             missing = None
             if self._checks_values:
@@ -349,6 +349,11 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
             rows = to_device(rows, device)
         weight = None if weight is None else beside(weight, rows)
         return Rows(rows, weight, owner, like=like, missing=missing)
+
+    def _matrix(self, X: Any) -> tuple[Any, Any]:
+        """X in memory as a matrix, and the names of its columns."""
+        matrix = as_matrix(X, type(self).__name__, accept_sparse=self._accepts_sparse)
+        return matrix, feature_names(X)
 
     def _chunk_check(self, reset: bool) -> Callable:
         """The check of a chunk of a stream, ``check(X, first_row) -> X``; picklable."""
