@@ -54,5 +54,6 @@ void bind_random(Family family);
 void bind_reduction(py::module_& m);
 void bind_silhouette(Family family);
 void bind_softmax(Family family);
+void bind_values(Family family);
 
 }  // namespace kernelmill

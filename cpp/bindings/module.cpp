@@ -62,6 +62,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   KERNELMILL_FAMILY(random);
   KERNELMILL_FAMILY(silhouette);
   KERNELMILL_FAMILY(softmax);
+  KERNELMILL_FAMILY(values);
 #undef KERNELMILL_FAMILY
   define_describe(m);
 }

@@ -6,9 +6,9 @@
 // the arithmetic type.
 #pragma once
 
-#include <algorithm>    // std::fill, std::nth_element
+#include <algorithm>    // std::fill, std::max, std::nth_element
+#include <array>        // a column
 #include <cmath>        // std::isfinite
-#include <cstddef>      // std::ptrdiff_t
 #include <type_traits>  // std::common_type_t
 #include <limits>       // std::numeric_limits
 #include <vector>       // origins
@@ -77,30 +77,33 @@ template <class In, class Acc>  // for clang 15, as beside tile::Elements
 CenteredWithNorms(Centered<tile::Strided<In>, Acc>, Acc*, index_t, index_t)
     -> CenteredWithNorms<In, Acc>;
 
-// Appends the finite elements of column p of at most `most` rows, evenly spaced.
+// Writes the finite elements of column p of at most `most` rows, evenly spaced; where they end.
 template <class T>
-void sample_column(MatrixView<const T> rows, index_t p, index_t most, std::vector<T>& column) {
-  const index_t step = rows.rows <= most ? 1 : rows.rows / most;
+T* sample_column(MatrixView<const T> rows, index_t p, index_t most, T* column) {
+  const index_t step = std::max<index_t>(1, (rows.rows + most - 1) / most);
   for (index_t i = 0; i < rows.rows; i += step) {
-    if (std::isfinite(rows(i, p))) column.push_back(rows(i, p));
+    *column = rows(i, p);
+    column += std::isfinite(*column);
   }
+  return column;
 }
 
 // The origin for distances between rows of the given matrices: the lower median of each column of a
 // sample of `most` rows of each. A median, because one far row must not move the origin away from
 // the others; the lower one, because it is an element itself, so that subtracting it keeps small
 // integers, and their ties, exact. Always finite.
-template <class T, class... Matrices>
-std::vector<T> origin_of(index_t cols, index_t most, const Matrices&... rows) {
+template <class T, int most, class... Matrices>
+std::vector<T> origin_of(index_t cols, const Matrices&... rows) {
   std::vector<T> origin(static_cast<std::size_t>(cols), T{0});
-  std::vector<std::common_type_t<typename Matrices::value_type...>> column;
-  column.reserve(static_cast<std::size_t>(2 * most) * sizeof...(rows));
+  using Element = std::common_type_t<typename Matrices::value_type...>;
+  // One more than a sample, for an element that is not finite and written over.
+  std::array<Element, most * sizeof...(rows) + 1> column;
   for (index_t p = 0; p < cols; ++p) {
-    column.clear();
-    (sample_column(rows, p, most, column), ...);
-    if (column.empty()) continue;
-    const auto middle = column.begin() + static_cast<std::ptrdiff_t>((column.size() - 1) / 2);
-    std::nth_element(column.begin(), middle, column.end());
+    Element *const begin = column.data(), *end = begin;
+    ((end = sample_column(rows, p, most, end)), ...);
+    if (end == begin) continue;
+    Element* const middle = begin + (end - begin - 1) / 2;
+    std::nth_element(begin, middle, end);
     const T median = static_cast<T>(*middle);
     if (std::isfinite(median)) origin[static_cast<std::size_t>(p)] = median;
   }

@@ -14,12 +14,12 @@ using nearest::Statistics;
 template <class T>
 void assign(MatrixView<const T> x, MatrixView<const double> centers, std::span<std::int32_t> labels,
             std::span<T> squared_distances) {
-  const Centers<T> ready(centers);
   const index_t d = x.cols;
   const Workspace<double> copy(static_cast<std::size_t>(centers.rows * d));
   for (index_t j = 0; j < centers.rows; ++j) {
     for (index_t p = 0; p < d; ++p) copy.data()[j * d + p] = centers(j, p);
   }
+  const Centers<T> ready(copy.data(), centers.rows, d);
   const index_t grain = nearest::row_grain(x.rows, centers.rows, d);
   parallel_for(x.rows, grain, [&](index_t, index_t begin, index_t end) {
     const auto receive = [&](const nearest::Found<T>& found) {
@@ -39,7 +39,7 @@ template <class T>
 static Statistics pass(const Rows<T>& rows, index_t n, const double* c, index_t k,
                        std::span<const T> weight) {
   const index_t d = rows.x.cols, stride = rows.x.col_stride;
-  const Centers<T> ready(MatrixView<const double>{c, k, d, d, 1});
+  const Centers<T> ready(c, k, d);
   return ordered_reduce<Statistics>(
       n, nearest::row_grain(n, k, d), [&] { return Statistics(k, d); },
       [&](Statistics& total, index_t, index_t begin, index_t end) {

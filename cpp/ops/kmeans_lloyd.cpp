@@ -295,7 +295,7 @@ LloydSlice descend(MatrixView<const T> x, const KeptRows<T>& kept, double* cente
   std::vector<double> next(static_cast<std::size_t>(k * d));
   while (slice.steps < n_steps && slice.status == LloydStatus::running) {
     check_interrupt();  // of a run that is one chunk, or a chunk of a larger loop
-    const Centers<T> ready(MatrixView<const double>{centers, k, d, d, 1});
+    const Centers<T> ready(centers, k, d);
     if (bounds != nullptr) movement.separate(centers, d);
     const Step<T> step(x, kept, centers, k, ready, movement, labels, bounds, weight);
     const Statistics total = ordered_reduce<Statistics>(

@@ -56,27 +56,29 @@ struct Rows {
 template <class T>
 class Centers {
  public:
-  explicit Centers(MatrixView<const double> c)
-      : k(c.rows),
-        d(c.cols),
-        offset(origin_of<T>(c.cols, 64, c)),
-        norms(static_cast<std::size_t>(c.rows)),
-        packed(c.rows, c.cols) {
-    const auto moved = [&](index_t j, index_t p) {
-      return static_cast<T>(c(j, p) - static_cast<double>(offset[static_cast<std::size_t>(p)]));
-    };
-    for (index_t j = 0; j < k; ++j) {
-      double norm = 0;
+  Centers(const double* c, index_t k_, index_t d_)
+      : k(k_),
+        d(d_),
+        offset(origin_of<T, 32>(d, MatrixView<const double>{c, k, d, d, 1})),
+        norms(static_cast<std::size_t>(k)),
+        packed(k, d) {
+    const Workspace<T> scaled(static_cast<std::size_t>(k * d));
+    const T* const shift = offset.data();
+    for (index_t j = 0; j < k; ++j, c += d) {
+      T* const row = scaled.data() + j * d;
       for (index_t p = 0; p < d; ++p) {
-        const auto component = static_cast<double>(moved(j, p));
-        norm += component * component;
+        row[p] = T{-2} * static_cast<T>(c[p] - static_cast<double>(shift[p]));
       }
+      double norm = 0;  // the sums of several rows overlap, so vectors would gain nothing
+      for (index_t p = 0; p < d; ++p) {
+        norm += static_cast<double>(row[p]) * static_cast<double>(row[p]);
+      }
+      norm *= 0.25;
       norms[static_cast<std::size_t>(j)] = static_cast<T>(norm);
       radius = std::max(radius, norm);
     }
     radius = std::sqrt(radius);
-    packed.pack(tile::Elements{[&](index_t j, index_t p) { return T{-2} * moved(j, p); }}, 0,
-                packed.tiles());
+    packed.pack(tile::Strided<T>{scaled.data(), d, 1}, 0, packed.tiles());
   }
 
   // Twice the error bound of a score for a row at distance `distance` of some center: a gap of

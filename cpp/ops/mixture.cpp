@@ -145,7 +145,7 @@ template <class T>
 void mixture_moments(MatrixView<const T> x, MatrixView<const double> share,
                      MatrixView<const double> means, Second second, const MomentsOut& out) {
   const index_t k = means.rows;
-  const std::vector<T> origin = origin_of<T>(x.cols, 64, means);
+  const std::vector<T> origin = origin_of<T, 64>(x.cols, means);
   const FeaturePlan plan(x.cols, second);
   const std::vector<double> z_origin = plan.padded_origin(origin);
   const MomentSums total = ordered_reduce<MomentSums>(

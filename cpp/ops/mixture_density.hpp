@@ -119,7 +119,7 @@ class Density {
   explicit Density(const GaussiansView& g)
       : k_(g.means.rows),
         d_(g.means.cols),
-        origin_(origin_of<T>(d_, 64, g.means)),
+        origin_(origin_of<T, 64>(d_, g.means)),
         constants_(static_cast<std::size_t>(k_)),
         shifts_(static_cast<std::size_t>(k_ * d_)),
         affine_(g.diagonal || shared(g) ? k_ : 0, d_) {

@@ -45,13 +45,13 @@ constexpr index_t block_bytes = index_t{256} << 10;
 constexpr index_t task_entries = index_t{1} << 18;
 // Rows of each matrix that the origin is estimated from: a median of 128 lies within a tenth of the
 // spread of that of all. With 1024, finding it took half the time of (1000, 1003) x (1003, 1001).
-constexpr index_t origin_rows = 64;
+constexpr int origin_rows = 64;
 
 template <class T>
 void distances(MatrixView<const T> x, MatrixView<const T> y, MatrixView<T> out, bool squared) {
   using P = tile::Params<T>;
   const index_t d = x.cols;
-  const std::vector<T> origin = origin_of<T>(d, origin_rows, x, y);
+  const std::vector<T> origin = origin_of<T, origin_rows>(d, x, y);
   const index_t bytes = std::max<index_t>(d, 1) * static_cast<index_t>(sizeof(T));
   const index_t height =
       std::min(x.rows, std::clamp<index_t>(block_bytes / bytes, 8 * P::MR, 2048));

@@ -86,7 +86,7 @@ constexpr index_t segment_bytes = index_t{256} << 10;
 constexpr index_t packed_bytes = index_t{64} << 20;
 // Multiply-adds and square roots that are worth a task: about 100 us on one core.
 constexpr index_t task_work = index_t{1} << 23;
-constexpr index_t origin_rows = 256;
+constexpr int origin_rows = 256;
 
 struct Segment {
   index_t begin, end, cluster;  // rows, and the cluster of the first
@@ -123,7 +123,7 @@ struct Packed {
   Packed(const Segment& of, MatrixView<const T> y)
       : segment(of),
         rows(y.row_range(of.begin, of.end)),
-        origin(origin_of<T>(y.cols, origin_rows, rows)),
+        origin(origin_of<T, origin_rows>(y.cols, rows)),
         norms(static_cast<std::size_t>(rows.rows)),
         a(rows.rows, rows.cols) {}
 

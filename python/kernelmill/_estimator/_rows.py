@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Iterator
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,9 +18,11 @@ from sklearn.base import BaseEstimator
 
 from kernelmill._arrays import (
     FLOATS,
+    as_matrix,
     beside,
     check_weights,
     drop_column,
+    feature_names,
     is_frame,
     is_path,
     is_sparse,
@@ -35,7 +38,8 @@ from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import (
     all_finite,
     check_features,
-    check_X,
+    check_shape,
+    check_values,
     chunk_check,
     zero_weights,
 )
@@ -87,18 +91,22 @@ class Rows:
     ) -> None:
         self.X, self.weight, self.owner, self.source = X, weight, owner, source
         self.missing = missing
-        self._device, self._like = device, (X if like is None else like)
-        whole = X if source is None else source
-        self.dtype = whole.dtype
-        self.n_features = X.shape[1] if source is None else source.n_features
+        self._device = device
         self.is_stream = source is not None
-        self.is_dense = not self.is_stream and not is_sparse(X)
-        self.xp = namespace(X)
+        if self.is_stream:
+            self.dtype, self.n_features = source.dtype, source.n_features
+        else:
+            self.dtype, (self.count, self.n_features) = X.dtype, X.shape
+        plain = type(X) is np.ndarray  # the commonest, known without a call
+        self.is_dense = plain or not (self.is_stream or is_sparse(X))
+        self.xp = np if plain else namespace(X)
+        given = X if like is None else like
+        self._like = None if type(given) is np.ndarray else given
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Number of rows, by one pass over a stream where it is not known yet."""
-        return self.X.shape[0] if self.source is None else self.source.count_rows()
+        return self.source.count_rows()
 
     def map_reduce(
         self, op: Callable, *state: Any, merge: Callable | None = None, **options: Any
@@ -232,7 +240,7 @@ class Rows:
 
     def as_given(self, value: Any) -> Any:
         """A result on the device of the user's X; on the host from a stream."""
-        return beside(value, self._like)
+        return to_host(value) if self._like is None else beside(value, self._like)
 
 
 def _near(state: tuple, xp: Any) -> list:
@@ -264,6 +272,8 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     _accepts_streams: ClassVar[bool] = True
     _accepts_missing: ClassVar[bool] = False
     _dtypes: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of the chunks of a stream
+    _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
+    _checks_values: ClassVar[bool] = True  # False where the model does so itself
     _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
 
     def __sklearn_tags__(self):
@@ -312,7 +322,20 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         else:
             if isinstance(sample_weight, str) and is_frame(X):
                 X, sample_weight = drop_column(X, sample_weight, owner)
-            rows, missing = self._matrix(X, reset)
+            rows, names = X, None
+            if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in self._as_is):
+                rows, names = self._matrix(X)
+            check_shape(self, rows.shape, names, reset)
+            missing = None
+            if self._checks_values:
+                missing = check_values(
+                    rows,
+                    owner,
+                    getattr(self, "feature_names_in_", None),
+                    allow_nan=self._accepts_missing,
+                    whole=reset,
+                    squared=self._squares,
+                )
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
         if weight is not None and not bool((weight > 0).any()):
             raise zero_weights(owner)
@@ -327,16 +350,10 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         weight = None if weight is None else beside(weight, rows)
         return Rows(rows, weight, owner, like=like, missing=missing)
 
-    def _matrix(self, X: Any, reset: bool) -> tuple[Any, bool | None]:
-        """X in memory as a checked matrix, and whether entries are missing."""
-        return check_X(
-            self,
-            X,
-            reset=reset,
-            accept_sparse=self._accepts_sparse,
-            allow_nan=self._accepts_missing,
-            squared=self._squares,
-        )
+    def _matrix(self, X: Any) -> tuple[Any, Any]:
+        """X in memory as a matrix, and the names of its columns."""
+        matrix = as_matrix(X, type(self).__name__, accept_sparse=self._accepts_sparse)
+        return matrix, feature_names(X)
 
     def _chunk_check(self, reset: bool) -> Callable:
         """The check of a chunk of a stream, ``check(X, first_row) -> X``; picklable."""
@@ -377,7 +394,12 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
 
 def is_stream(X: Any) -> bool:
-    """Whether X is to be read chunk by chunk: a path, memory map, iterable, Dask or `Source`."""
+    """Whether X is to be read chunk by chunk: a path, memory map, iterable, Dask or `Source`.
+
+    A plain ndarray is not, even over the pages of a map: whoever made it so wants an array.
+    """
+    if type(X) is np.ndarray:
+        return False
     what = kind(X)
     if what == "numpy":
         return X.ndim == 2 and X.nbytes > MEMMAP_BYTES and memory_map_of(X) is not None

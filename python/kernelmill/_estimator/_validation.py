@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import functools
 from math import sqrt
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from sklearn import get_config
 
 from kernelmill._arrays import (
-    FLOATS,
-    as_matrix,
-    feature_names,
     is_sparse,
     namespace,
     to_host,
 )
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._parameters import shown
-from kernelmill.ops import reduction
+from kernelmill.ops import values
 
-_SMALL = 8192  # below, BLAS takes one thread, and its call is the quickest there is
 _SEARCH_ROWS = 65536  # rows of a block in the search for the first bad value
 # The roots of the least square that keeps all its digits, and of the largest square.
 _ROOTS = {
@@ -36,40 +32,24 @@ _HINTS = {
 }
 
 
-def largest(array: Any, skip_nan: bool = False) -> float:
-    """The largest magnitude in an array: NaN where it holds NaN, 0 where it holds nothing.
-
-    Two passes without temporaries, for any strides.
-    """
+def extent(array: Any) -> tuple[float, int]:
+    """The largest magnitude in an array, and how many entries are NaN, which have none."""
+    if isinstance(array, np.ndarray) and array.dtype in _ROOTS:
+        return values.extent(array if array.ndim == 2 else array.reshape(1, -1))
     if not array.size:
-        return 0.0
-    if type(array) is np.ndarray:  # without the layers of array.max()
-        maximum, minimum = (np.fmax, np.fmin) if skip_nan else (np.maximum, np.minimum)
-        top, bottom = maximum.reduce(array, axis=None), minimum.reduce(array, axis=None)
-    elif skip_nan:
+        return 0.0, 0
+    top, missing = max(float(array.max()), -float(array.min())), 0
+    if top != top:
         xp = namespace(array)
-        top, bottom = xp.fmax(array, -np.inf).max(), xp.fmin(array, np.inf).min()
-    else:
-        top, bottom = array.max(), array.min()
-    top, bottom = float(top), -float(bottom)
-    if skip_nan and not top >= -bottom:  # nothing but NaN
-        return 0.0
-    return max(top, bottom)
+        missing = int(xp.isnan(array).sum())
+        top = float(xp.abs(xp.nan_to_num(array, nan=0.0, posinf=np.inf, neginf=-np.inf)).max())
+    return top, missing
 
 
 def all_finite(array: Any) -> bool:
     """Whether no value is NaN or inf."""
-    return largest(array) < np.inf
-
-
-def _norm(array: np.ndarray) -> float:
-    """Root of the sum of squares; NaN or inf where the array holds such values."""
-    if array.size < _SMALL and array.flags.forc:
-        flat = array.reshape(-1, order="A")
-        with np.errstate(all="ignore"):
-            return sqrt(np.dot(flat, flat))
-    # Not BLAS: its threads would go on spinning for 0.1 s, and take the cores of the fit.
-    return float(reduction.norm(array.T if array.flags.f_contiguous else array))
+    top, missing = extent(array)
+    return top < np.inf and not missing
 
 
 def check_values(
@@ -81,7 +61,7 @@ def check_values(
     allow_nan: bool = False,
     whole: bool = False,
     squared: Any = True,
-) -> bool:
+) -> bool | None:
     """Raise where X holds NaN, inf, or values whose squares overflow or underflow.
 
     Parameters
@@ -104,8 +84,8 @@ def check_values(
 
     Returns
     -------
-    bool
-        Whether entries are missing.
+    bool or None
+        Whether entries are missing; None if not known.
 
     Raises
     ------
@@ -116,34 +96,31 @@ def check_values(
     -----
     Distances and densities square what they are given. With u the largest magnitude, ``(2 u)^2``
     summed over the features (float64: over X, where sums have no wider type) must not overflow, and
-    ``u^2`` must keep all its digits: beyond that a fit would be silently wrong.
+    ``u^2`` must keep all its digits: beyond that a fit would be silently wrong. Cost: one pass over
+    X, half a microsecond for a small ndarray; none under
+    ``sklearn.config_context(assume_finite=True)``.
     """
-    stored = X.data if is_sparse(X) else X
+    if get_config()["assume_finite"]:
+        return None if allow_nan else False
+    stored = X
+    if type(X) is np.ndarray and X.dtype in _ROOTS:  # nearly always: without the questions
+        top, missing = values.extent(X)
+    else:
+        stored = X.data if is_sparse(X) else X
+        top, missing = extent(stored)
+    if top == np.inf or (missing and not allow_nan):
+        raise _not_finite(X, stored, owner, names, first_row, allow_nan)
     dtype = stored.dtype if isinstance(squared, bool) else np.dtype(squared)
     double = dtype.itemsize == 8
     terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
     least, most = _ROOTS.get(dtype, (0.0, np.inf))
-    if type(stored) is np.ndarray and stored.dtype in _ROOTS:
-        # One pass settles nearly all: u is between |X| / sqrt(n) and |X|.
-        size = _norm(stored)
-        if size * sqrt(terms) < most and size >= least * sqrt(stored.size):
-            return False
-    top, missing = largest(stored), False
-    if not top < np.inf:
-        top = largest(stored, skip_nan=True)
-        if allow_nan and top < np.inf:
-            missing = True
-        else:
-            _refuse_not_finite(X, stored, owner, names, first_row, allow_nan)
-    if not squared:
-        return missing
-    if top * sqrt(terms) > most or (whole and 0 < top < least):
+    if squared and (top * sqrt(terms) > most or (whole and 0 < top < least)):
         hint = "scale X" if double else "scale X, or pass float64"
         what = f"small enough to be squared in {dtype}"
         if top < 1:
             what = f"large enough to be squared in {dtype}"
         raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
-    return missing
+    return bool(missing)
 
 
 def _first_bad(array: Any, allow_nan: bool) -> tuple[tuple[int, ...], int]:
@@ -161,10 +138,10 @@ def _first_bad(array: Any, allow_nan: bool) -> tuple[tuple[int, ...], int]:
     return first, count
 
 
-def _refuse_not_finite(
+def _not_finite(
     X: Any, stored: Any, owner: str, names: Any, first_row: int, allow_nan: bool
-) -> NoReturn:
-    """Raise for the first value that is inf, or NaN where that is not allowed."""
+) -> ValueError:
+    """The error for the first value that is inf, or NaN where that is not allowed."""
     place, count = _first_bad(stored, allow_nan)
     value = float(stored[place])
     if is_sparse(X):
@@ -179,7 +156,9 @@ def _refuse_not_finite(
     more = f" and {count - 1} more" if count > 1 else ""
     written = kind if kind == "NaN" or value > 0 else "-inf"
     what = "finite or NaN" if allow_nan else "finite"
-    raise ValueError(f"{owner}: X must be {what}, got {written} at {where}{more} ({_HINTS[kind]})")
+    return ValueError(
+        f"{owner}: X must be {what}, got {written} at {where}{more} ({_HINTS[kind]})"
+    )
 
 
 def as_array(value: Any, name: str, owner: str) -> np.ndarray:
@@ -218,77 +197,20 @@ def zero_weights(owner: str) -> ValueError:
     return ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
 
 
-def check_X(
-    estimator: Any,
-    X: Any,
-    *,
-    reset: bool,
-    accept_sparse: bool = True,
-    allow_nan: bool = False,
-    min_rows: int = 1,
-    squared: Any = True,
-) -> tuple[Any, bool | None]:
-    """Check X and keep or compare the names and number of its features.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Gets ``n_features_in_`` and ``feature_names_in_`` when `reset`; messages name its class.
-    X : array-like of shape (n, d)
-        ndarray, CuPy array, SciPy sparse matrix or array, pandas or polars DataFrame, pyarrow
-        Table, or nested lists.
-    reset : bool
-        True in ``fit``; False where X must fit what was learned.
-    accept_sparse : bool, default=True
-        Whether sparse X becomes CSR or an error.
-    allow_nan : bool, default=False
-        Whether NaN is a missing entry rather than an error; inf is always an error.
-    min_rows : int, default=1
-        Fewest rows.
-    squared : bool or dtype, default=True
-        As in `check_values`.
-
-    Returns
-    -------
-    X : ndarray, CSR matrix or CuPy array of shape (n, d), float32 or float64
-        `X` itself where it already is one of these.
-    missing : bool or None
-        Whether entries are missing; None if not known.
-
-    Raises
-    ------
-    ValueError
-        If X is not a finite numeric matrix, or has other features than in ``fit``.
-    TypeError
-        If X is sparse where `accept_sparse` is False, or holds objects that are not numbers.
-
-    Notes
-    -----
-    ``sklearn.config_context(assume_finite=True)`` skips the search for NaN and inf. Cost: one pass
-    over X; about 10 microseconds for a small ndarray.
-    """
-    owner = type(estimator).__name__
-    given = X
-    if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in FLOATS and X.dtype.isnative):
-        X = as_matrix(X, owner, accept_sparse=accept_sparse)
-    rows, d = X.shape
+def check_shape(estimator: Any, shape: tuple[int, int], names: Any, reset: bool) -> None:
+    """Refuse X without rows or features; keep or compare its features, see `check_features`."""
+    owner, (rows, d) = type(estimator).__name__, shape
     if d < 1:
         raise ValueError(
             f"{owner}: X must have features, got {d} feature(s) (shape=({rows}, {d})) while a "
             f"minimum of 1 is required."
         )
-    if rows < min_rows:
+    if rows < 1:
         raise ValueError(
-            f"{owner}: X must have at least {min_rows} row{'s' * (min_rows > 1)}, got {rows} "
-            f"sample(s) (shape=({rows}, {d})) while a minimum of {min_rows} is required."
+            f"{owner}: X must have at least 1 row, got {rows} sample(s) (shape=({rows}, {d})) "
+            f"while a minimum of 1 is required."
         )
-    check_features(estimator, None if X is given else feature_names(given), d, reset)
-    if get_config()["assume_finite"]:
-        return X, None if allow_nan else False
-    names = getattr(estimator, "feature_names_in_", None)
-    return X, check_values(
-        X, owner, names, allow_nan=allow_nan, whole=reset, squared=squared
-    )
+    check_features(estimator, names, d, reset)
 
 
 def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
@@ -360,8 +282,10 @@ def chunk_check(
         Name of the caller in errors.
     names : sequence of str, optional
         Column names for errors.
-    accept_sparse, allow_nan, squared : bool
-        As in `check_X`.
+    accept_sparse : bool, default=True
+        Whether a chunk may be CSR.
+    allow_nan, squared : bool
+        As in `check_values`.
     """
     return functools.partial(
         check_chunk,
@@ -389,10 +313,7 @@ def check_chunk(
             f"{owner}: X must be dense, got a sparse chunk of shape {X.shape} (X.toarray() makes "
             f"it dense)"
         )
-    if not get_config()["assume_finite"]:
-        check_values(
-            X, owner, names, first_row=first_row, allow_nan=allow_nan, squared=squared
-        )
+    check_values(X, owner, names, first_row=first_row, allow_nan=allow_nan, squared=squared)
     return X
 
 

@@ -142,11 +142,13 @@ def checked_precisions_cholesky(
         if covariance_type in ("full", "tied"):
             diagonal = np.diagonal(factor, axis1=-2, axis2=-1)
             what = "triangular matrices with a positive diagonal"
-            upper, lower = not np.tril(factor, -1).any(), not np.triu(factor, 1).any()
         else:
-            what, upper, lower = "positive numbers", True, True
-        if (upper or lower) and (diagonal > 0).all() and np.isfinite(factor).all():
-            return factor if upper else _upper_of(factor)
+            what = "positive numbers"
+        if (diagonal > 0).all() and np.isfinite(factor).all():
+            if diagonal is factor or not np.tril(factor, -1).any():
+                return factor
+            if not np.triu(factor, 1).any():
+                return _upper_of(factor)
         got = "other values"
     raise ValueError(
         f"{owner}: precisions_cholesky_ must be {what} for covariance_type={covariance_type!r}, "

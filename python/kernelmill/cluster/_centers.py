@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -251,7 +252,7 @@ def _distances(X: Any, centers: Any) -> Any:
 
 def refuse_overflow(owner: str, inertia: float, dtype: np.dtype) -> None:
     """Raise where squared distances overflow: the labels would be meaningless."""
-    if not np.isfinite(inertia):
+    if not isfinite(inertia):
         raise ValueError(
             f"{owner}: X must be small enough to be squared in {dtype}, got an inertia of "
             f"{inertia:g} (scale X{', or pass float64' if dtype == np.float32 else ''})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import operator
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import numpy as np
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Run, Step, climb
-from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._progress import Progress, logger
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._threads import get_threads
@@ -26,7 +27,6 @@ from kernelmill.cluster._lloyd import (
     Descent,
     FusedDescent,
     Partition,
-    descent_over,
     tolerance,
 )
 from kernelmill.cluster._statistics import sum_of
@@ -254,10 +254,14 @@ class KMeans(CentersModel):
         with Progress(
             self, self.verbose, runs=runs, iterations=max_iter, X=X, y=y, metadata=metadata
         ) as progress:
-            descent = descent_over(rows, tol, k, self.algorithm)
-            if not progress.listening and runs_together(rows, k, runs, init, descent):
+            descent: Descent = (FusedDescent if rows.is_dense else Descent)(
+                rows, tol, k, self.algorithm
+            )
+            together = runs > 1 and rows.is_dense and not (descent.bounded or progress.listening)
+            if together and runs_together(rows, k, runs, init):
                 starts = _seeding.start_rows(rows.X, rows.weight, init, k, seed, runs)
                 descent = _SmallRuns(descent, starts, min(max_iter, np.iinfo(np.int64).max))
+                runs = len(descent.numbers)
 
             def begin(number):
                 if isinstance(descent, _SmallRuns):
@@ -295,43 +299,47 @@ class _SmallRuns(Descent):
     starts : ndarray of shape (runs, k), int64
         Row numbers of the initial centers.
     max_iter : int
+
+    Attributes
+    ----------
+    numbers : list of int
+        Starts that may be the best: the best of those that ended, and those to be repeated.
     """
 
     def __init__(self, descent: Descent, starts: np.ndarray, max_iter: int) -> None:
-        super().__init__(descent.rows, descent.tol)
-        self._alone, self._starts = descent, starts
+        self.rows, self._alone, self._starts = descent.rows, descent, starts
         X, weight = descent.rows.X, descent.rows.weight
-        self._ends = list(
-            zip(*kmeans.restarts(X, starts, weight, max_iter, descent.tol), strict=True)
+        self._centers, self._labels, squared, self._steps, status = kmeans.restarts(
+            X, starts, weight, max_iter, descent.tol
         )
-        self._end: Any = None
+        ended = np.flatnonzero(status != EMPTY_CLUSTER).tolist()
+        self._inertias = inertias = {i: sum_of(squared[i], weight) for i in ended}
+        best = min(inertias, key=inertias.__getitem__, default=-1)
+        every = logger.isEnabledFor(logging.DEBUG)  # reported one by one
+        self.numbers = [i for i in range(len(starts)) if every or i == best or i not in inertias]
 
     def begin_known(self, number: int) -> Partition:
         """The final state of a start, or the initial one of a run that must be repeated."""
-        self._end = self._ends[number]
-        if self._end[-1] == EMPTY_CLUSTER:
-            self._end = None
-            return self._alone.begin(_seeding.rows_at(self.rows.X, self._starts[number]))
-        return Partition(self._end[0])
+        self._chosen = chosen = self.numbers[number]
+        if chosen in self._inertias:
+            return Partition(self._centers[chosen], self._labels[chosen])
+        return self._alone.begin(_seeding.rows_at(self.rows, self._starts[chosen]))
 
     def advance(self, state: Partition, most: int) -> Step:
         """All iterations of a run at once."""
-        if self._end is None:
+        if state.labels is None:
             return self._alone.advance(state, most)
-        centers, labels, _, steps, _ = self._end
-        return Step(Partition(centers, labels), None, True, int(steps))
+        return Step(state, None, True, int(self._steps[self._chosen]))
 
     def finish(self, run: Run) -> Run:
         """The run with labels and inertia."""
-        if self._end is None:
+        if run.state.labels is None:
             return self._alone.finish(run)
-        return run._replace(objective=sum_of(self._end[2], self.rows.weight))
+        return run._replace(objective=self._inertias[self._chosen])
 
 
-def runs_together(rows: Rows, k: int, runs: int, init: Any, descent: Descent) -> bool:
-    """Whether to make all runs in one call: several small ones of dense rows on the CPU."""
-    if runs == 1 or not isinstance(descent, FusedDescent) or descent.bounded:
-        return False
+def runs_together(rows: Rows, k: int, runs: int, init: Any) -> bool:
+    """Whether to make several runs over dense rows in one call: small ones on the CPU."""
     if not isinstance(init, str) or init == "k-means||" or rows.xp is not np:
         return False
     n, d = rows.X.shape

@@ -149,10 +149,14 @@ class Descent:
     rows : Rows
     tol : float
         Absolute tolerance.
+    k : int, optional
+        Number of clusters, which only the fused op needs, as it does the algorithm.
+    algorithm : {"lloyd", "elkan", "plain"}, optional
+        Whether to keep bounds where that is faster, always or never.
     """
 
-    def __init__(self, rows: Rows, tol: float) -> None:
-        self.rows, self.tol = rows, tol
+    def __init__(self, rows: Rows, tol: float, k: int = 0, algorithm: str = "") -> None:
+        self.rows, self.tol, self.bounded = rows, tol, False
 
     def begin(self, centers: Any) -> Partition:
         """The initial state of a start from these centers."""
@@ -189,22 +193,11 @@ class Descent:
 
 
 class FusedDescent(Descent):
-    """Lloyd's algorithm over dense rows in memory: many iterations in one call of the fused op.
+    """Lloyd's algorithm over dense rows in memory: many iterations in one call of the fused op."""
 
-    Parameters
-    ----------
-    rows : Rows
-        Dense.
-    tol : float
-    k : int
-        Number of clusters.
-    algorithm : {"lloyd", "elkan", "plain"}
-        Whether to keep bounds where that is faster, always or never.
-    """
-
-    def __init__(self, rows: Rows, tol: float, k: int, algorithm: str) -> None:
-        super().__init__(rows, tol)
-        n, d = rows.X.shape
+    def __init__(self, rows: Rows, tol: float, k: int, algorithm: str = "lloyd") -> None:
+        self.rows, self.tol = rows, tol
+        n, d = rows.count, rows.n_features
         self.bounded = choose_bounds(n, d, k, rows.dtype, algorithm)
         self._bounds = rows.xp.empty((n if self.bounded else 0, 2), dtype=rows.dtype)
         self._labels = rows.xp.empty(n, dtype=np.int32)
@@ -248,14 +241,9 @@ class FusedDescent(Descent):
         return kmeans.lloyd(X, centers, labels, self._bounds[:0], weight, steps - 1, 0.0)[0]
 
 
-def descent_over(rows: Rows, tol: float, k: int, algorithm: str = "lloyd") -> Descent:
-    """The descent that suits the rows."""
-    return FusedDescent(rows, tol, k, algorithm) if rows.is_dense else Descent(rows, tol)
-
-
 def lloyd(rows: Rows, centers: Any, *, max_iter: int, tol: float, algorithm: str = "lloyd") -> Run:
     """One start without progress reports, as part of another fit."""
-    descent = descent_over(rows, tol, len(centers), algorithm)
+    descent = (FusedDescent if rows.is_dense else Descent)(rows, tol, len(centers), algorithm)
     return climb(
         QUIET,
         lambda number: descent.begin(centers),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelmill._arrays import beside, is_sparse, namespace, to_host
+from kernelmill._arrays import beside, is_sparse, to_host
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
@@ -79,7 +79,7 @@ def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any
     chunks.
     """
     k, given = n_clusters, rows
-    if not is_given(init):
+    if rows.is_stream and not is_given(init):
         rows = rows.kept()
         if rows.weight is not None and not bool((rows.weight > 0).any()):
             raise zero_weights(rows.owner)
@@ -93,12 +93,12 @@ def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any
     elif rows.is_stream:
         made = (random_from if init == "random" else scalable)(rows, k, seed, stream)
     elif init == "k-means++":
-        made = rows_at(rows.X, plus_plus(rows.X, rows.weight, k, seed, stream))
+        made = plus_plus(rows, k, seed, stream)[0]
     elif init == "random":
-        made = rows_at(rows.X, random_rows(rows.count, rows.weight, k, seed, stream))
+        made = rows_at(rows, random_rows(rows.count, rows.weight, k, seed, stream))
     else:
         made = scalable(rows, k, seed, stream)
-    return beside(made, given.X)
+    return made if type(made) is np.ndarray and given.xp is np else beside(made, given.X)
 
 
 def _read_only(X: Any) -> Any:
@@ -122,22 +122,22 @@ def start_rows(
     return kmeans.plus_plus(X, np.reshape(u, (runs, n_clusters, t)), weight)[0]
 
 
-def rows_at(X: Any, indices: Any) -> Any:
-    """Rows of X as float64 centers."""
-    if is_sparse(X):
-        return dense_rows(X, indices)
-    return X[indices].astype(np.float64)
+def rows_at(rows: Rows, indices: Any) -> Any:
+    """Some rows in memory as float64 centers."""
+    return rows.take(indices).astype(np.float64)
 
 
 def plus_plus(
-    X: Any, weight: Any, n_clusters: int, seed: int, stream: int, t: int | None = None
-) -> Any:
-    """Row numbers chosen by greedy k-means++."""
+    rows: Rows, n_clusters: int, seed: int, stream: int, t: int | None = None
+) -> tuple[Any, Any]:
+    """Rows in memory chosen by greedy k-means++, as float64 centers, and their numbers."""
     t = t or trials(n_clusters)
     u = random.uniform(seed, stream, 0, n_clusters * t).reshape(n_clusters, t)
-    if is_sparse(X):
-        return _sparse_plus_plus(X, weight, u)
-    return kmeans.plus_plus(X, namespace(X).asarray(u), weight)[0]
+    if rows.is_dense:
+        indices = kmeans.plus_plus(rows.X, rows.xp.asarray(u), rows.weight)[0]
+        return rows.X[indices].astype(np.float64), indices
+    indices = _sparse_plus_plus(rows.X, rows.weight, u)
+    return dense_rows(rows.X, indices), indices
 
 
 def _sparse_plus_plus(X: Any, weight: Any, uniforms: np.ndarray) -> np.ndarray:
@@ -217,8 +217,8 @@ def scalable(rows: Rows, n_clusters: int, seed: int, stream: int) -> np.ndarray:
         more = np.resize(candidates, (n_clusters - len(candidates), candidates.shape[1]))
         return np.concatenate([candidates, more])
     weight = to_host(rows.map_reduce(lloyd_pass, candidates)[1])
-    centers = rows_at(candidates, plus_plus(candidates, weight, n_clusters, seed, stream))
     drawn_rows = Rows(candidates, weight, rows.owner)
+    centers = plus_plus(drawn_rows, n_clusters, seed, stream)[0]
     run = lloyd(drawn_rows, centers, max_iter=_CANDIDATE_ITERATIONS, tol=0.0, algorithm="plain")
     return run.state.centers
 
@@ -320,5 +320,5 @@ def kmeans_plusplus(
             f"{np.shape(x_squared_norms)}"
         )
     seed = seed_of(random_state)
-    indices = plus_plus(rows.X, rows.weight, n_clusters, seed, 0, n_local_trials)
+    indices = plus_plus(rows, n_clusters, seed, 0, n_local_trials)[1]
     return rows.take(indices), indices

@@ -13,20 +13,13 @@ import numpy as np
 from kernelmill._arrays import is_sparse, namespace, to_host
 from kernelmill.ops import kmeans, random
 
-
-def assign(X: Any, centers: Any) -> tuple[Any, Any]:
-    """`kmeans.assign`, as Dask can send it to its workers."""
-    return kmeans.assign(X, centers)
+assign = kmeans.assign
+lloyd_pass = kmeans.lloyd_step
 
 
 def labels_of(X: Any, centers: Any) -> Any:
     """The labels alone."""
     return assign(X, centers)[0]
-
-
-def lloyd_pass(X: Any, centers: Any, sample_weight: Any = None) -> tuple[Any, Any, float]:
-    """`kmeans.lloyd_step`: sums, weights and inertia."""
-    return kmeans.lloyd_step(X, centers, sample_weight)
 
 
 def dense_rows(X: Any, indices: Any) -> np.ndarray:
@@ -141,7 +134,6 @@ class BestOf:
 
 def sum_of(values: Any, sample_weight: Any = None) -> float:
     """Weighted sum in float64."""
-    xp = namespace(values)
     if sample_weight is None:
         return float(values.sum(dtype=np.float64))
-    return float(xp.dot(values.astype(np.float64), sample_weight.astype(np.float64)))
+    return float(namespace(values).dot(values.astype(np.float64), sample_weight.astype(np.float64)))

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn import config_context
 
 from kernelmill._arrays import feature_names, kind, mapped_as_array, to_host
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._rows import Estimator
-from kernelmill._estimator._validation import as_array, check_features
+from kernelmill._estimator._validation import as_array
 from kernelmill.hmm._observations import Symbols, as_symbols, observe_symbols, observe_vectors
 from kernelmill.hmm._sequences import Sequences, check_lengths, check_sequence_weight
 from kernelmill.stream import Source
@@ -129,9 +128,7 @@ class RowsMixin(SequenceInput):
 class _SelfChecked(SequenceInput):
     """`_observe` finds every value that is refused, and says more of it than checks of rows do."""
 
-    def _matrix(self, X: Any, reset: bool) -> tuple[Any, bool | None]:
-        with config_context(assume_finite=True):
-            return super()._matrix(X, reset)
+    _checks_values = False
 
     def _chunk_check(self, reset: bool) -> Callable:
         return functools.partial(_observable, observe=self._observer(reset))
@@ -157,6 +154,7 @@ class SymbolsMixin(_SelfChecked):
 
     # Chunks of symbols: it holds all of them whatever the first chunk is made of, and NaN.
     _dtypes = (np.dtype(np.float64),)
+    _as_is = ()
     _observe: ClassVar[Callable] = staticmethod(observe_symbols)
 
     def _n_columns(self) -> int:
@@ -181,13 +179,8 @@ class SymbolsMixin(_SelfChecked):
     def _observer(self, reset: bool = False) -> Callable:
         return functools.partial(super()._observer(), n_symbols=self._n_symbols(reset))
 
-    def _matrix(self, X: Any, reset: bool) -> tuple[Any, bool | None]:
-        owner = type(self).__name__
-        codes = as_symbols(X, owner)
-        if not len(codes):
-            raise ValueError(f"{owner}: X must have at least 1 row, got 0 sample(s)")
-        check_features(self, feature_names(X), 1, reset)
-        return codes[:, None], None
+    def _matrix(self, X: Any) -> tuple[Any, Any]:
+        return as_symbols(X, type(self).__name__)[:, None], feature_names(X)
 
     def _sequences(
         self, X: Any, lengths: Any = None, weight: Any = None, *, reset: bool

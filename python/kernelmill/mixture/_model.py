@@ -372,7 +372,8 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
 
     def _ready(self) -> tuple[Any, np.ndarray]:
         """Gaussians and offsets of the fitted model."""
-        check_is_fitted(self, ["weights_", "means_"])
+        if not {"weights_", "means_"} <= vars(self).keys():
+            check_is_fitted(self, ["weights_", "means_"])
         if "n_features_in_" not in vars(self):  # attributes set by the user, without a fit
             self.n_features_in_ = np.shape(self.means_)[1]
         model = self._model()

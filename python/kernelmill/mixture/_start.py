@@ -66,7 +66,7 @@ class Starter:
         variance = variance + reg_covar
         self._variance = np.where(variance > 0, variance, 1.0)
         self._filled = rows.X
-        self._gaps = rows.missing is not False and has_missing(rows.X)
+        self._gaps = has_missing(rows.X) if rows.missing is None else rows.missing
         if self._gaps:
             # For k-means only, which needs all entries: it gives the labels.
             xp = namespace(rows.X)

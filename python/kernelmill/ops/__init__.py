@@ -29,6 +29,7 @@ FAMILIES = (
     "random",
     "mixture",
     "hmm",
+    "values",
 )
 
 __all__ = ["FAMILIES", "all_ops"]

@@ -84,6 +84,9 @@ class Op(Dispatch):
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    def __reduce__(self) -> str:
+        return self.op_name  # pickled by name, so that Dask can send it to its workers
+
     def implementation(self, backend: str) -> Callable[..., Any]:
         """The function behind ``"numpy"``, ``"cpu"``, ``"cpu:<level>"`` or ``"cuda"``.
 

@@ -6,7 +6,6 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import numpy as np
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -49,7 +48,7 @@ class ColumnTransformer(TransformerMixin, Estimator):
     def _apply(self, X: Any, op: Callable, state: tuple, d: int | None = None) -> Any:
         """``op(X, *state)``: an array for rows in memory, a lazy `Source` for a stream."""
         # A Source stays one, also where its rows are in memory: a later step may need its weights.
-        if type(X) is not np.ndarray and is_stream(X):
+        if is_stream(X):
             opened = self._source(X, None, reset=False, once=True)
             return opened.apply(op, *state, n_features=d)
         return self._rows(X, reset=False).map(op, *state)
@@ -113,7 +112,7 @@ def _streams_unwrapped(wrapped: Callable) -> Callable:
 
     @functools.wraps(wrapped)
     def transform(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
-        if type(X) is not np.ndarray and is_stream(X):
+        if is_stream(X):
             return wrapped.__wrapped__(self, X, *args, **kwargs)  # type: ignore[attr-defined]
         return wrapped(self, X, *args, **kwargs)
 

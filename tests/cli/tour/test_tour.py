@@ -91,7 +91,8 @@ def test_pictures_are_there(ran):
 
     _, text, out = ran
     assert {path.name for path in out.iterdir()} == {
-        f"{name}.png" for name in ("digits", "digits-network", "photograph", "stock", "letters", "wine")
+        f"{name}.png"
+        for name in ("digits", "digits-network", "photograph", "stock", "letters", "wine")
     }
     for path in out.iterdir():
         assert path.name in text
