@@ -61,8 +61,14 @@ class SGD(Optimizer):
         maximize: bool = False,
         **torch: Any,
     ) -> None:
-        chosen = {"lr": lr, "momentum": momentum, "dampening": dampening,
-                  "weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize}  # fmt: skip
+        chosen = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+        }
         right = not nesterov or (momentum > 0 and dampening == 0)
         self._check(
             chosen, "momentum", torch=torch,
@@ -114,8 +120,14 @@ class Adagrad(Optimizer):
         maximize: bool = False,
         **torch: Any,
     ) -> None:
-        chosen = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
-                  "initial_accumulator_value": initial_accumulator_value, "maximize": maximize}  # fmt: skip
+        chosen = {
+            "lr": lr,
+            "lr_decay": lr_decay,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value,
+            "maximize": maximize,
+        }
         self._check(chosen, "lr_decay", "initial_accumulator_value", torch=torch)
         super().__init__(params, chosen)
 
@@ -167,8 +179,15 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         **torch: Any,
     ) -> None:
-        chosen = {"lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
-                  "weight_decay": weight_decay, "maximize": maximize}  # fmt: skip
+        chosen = {
+            "lr": lr,
+            "momentum": momentum,
+            "alpha": alpha,
+            "eps": eps,
+            "centered": centered,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+        }
         self._check(chosen, "alpha", "momentum", torch=torch)
         super().__init__(params, chosen)
 
@@ -211,8 +230,13 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         **torch: Any,
     ) -> None:
-        chosen = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay,
-                  "maximize": maximize}  # fmt: skip
+        chosen = {
+            "lr": lr,
+            "rho": rho,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "maximize": maximize,
+        }
         self._check(chosen, torch=torch, rho=(0 <= rho <= 1, "lie in [0, 1]"))
         super().__init__(params, chosen)
 
@@ -269,9 +293,15 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
         **torch: Any,
     ) -> None:
-        chosen = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-                  "amsgrad": amsgrad, "maximize": maximize,
-                  "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
+        chosen = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
         self._check(chosen, torch=torch)
         super().__init__(params, chosen)
 
@@ -345,9 +375,15 @@ class NAdam(Adam):
         maximize: bool = False,
         **torch: Any,
     ) -> None:
-        chosen = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
-                  "momentum_decay": momentum_decay, "maximize": maximize,
-                  "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
+        chosen = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "momentum_decay": momentum_decay,
+            "maximize": maximize,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
         self._check(chosen, "momentum_decay", torch=torch)
         Optimizer.__init__(self, params, chosen)
 
