@@ -303,8 +303,9 @@ Number number_of(PyObject* node) {
   return number ? PyLong_AsLongLong(number.get()) : -1;
 }
 
-bool has_base(PyObject* array) {
-  if (const Array* a = as_array(array)) return a->base != nullptr;
+// Whether the memory is another array's. A capsule is memory of the ops' pool, for one array.
+bool is_view(PyObject* array) {
+  if (const Array* a = as_array(array)) return a->base != nullptr && !PyCapsule_CheckExact(a->base);
   const Ref base(PyObject_GetAttr(array, name_base));
   PyErr_Clear();
   return !none(base.get());
@@ -475,7 +476,7 @@ class Pass {
         if (!d) return false;
       }
     }
-    const bool own = fresh && !has_base(d.get());
+    const bool own = fresh && !is_view(d.get());
     return send(parent, std::move(d), own);
   }
 

@@ -246,8 +246,13 @@ _last_write = 0
 _writes: dict[int, tuple[int, weakref.ref]] = {}  # id of the array that owns the memory
 
 
+def is_view(array: Any) -> bool:
+    """Whether its memory is another array's; a base of another kind is memory of the ops' pool."""
+    return hasattr(getattr(array, "base", None), "dtype")
+
+
 def _owner(array: Any) -> Any:
-    while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
+    while is_view(array):
         array = array.base
     return array
 
