@@ -139,7 +139,7 @@ class Rule:
             else:
                 arrays.append(value)
                 parents.append(None)
-        result = self.forward(*arrays, **options)
+        result = self.forward(*arrays, **options) if options else self.forward(*arrays)
         extras: tuple = ()
         if self.extras:
             result, extras = result
@@ -149,9 +149,10 @@ class Rule:
             _check_result(self, arrays, result)
         if not (needed and recording.get()):
             return tuple(map(Tensor, result)) if self.several else wrap(result, None)
+        whole = None not in parents
         saved = arrays if self.saves is None else [
             (result if i == RESULT else arrays[i])
-            if not users or any(parents[u] is not None for u in users)
+            if whole or not users or any(parents[u] is not None for u in users)
             else None
             for i, users in self.saves
         ]  # fmt: skip
