@@ -402,9 +402,9 @@ def arithmetic(name: str, x: Any, y: Any) -> Any:
     """One of the four operations, or power, remainder and floor division."""
     if name == "power":
         return _to_power(x, y)
-    if type(x) in (int, float) and isinstance(y, _tape.Tensor) and y.data.dtype.kind == "f":
-        if name in RULES:  # 1 - y, 1 / y
-            return RULES[name](x, y)
+    first = type(x) in (int, float) and isinstance(y, _tape.Tensor)
+    if first and y.data.dtype.kind == "f" and name in RULES:  # 1 - y, 1 / y
+        return RULES[name](x, y)
     for v in (x, y):
         known = isinstance(v, _tape.Tensor | list | tuple) or _is_number(v)
         if not (known or hasattr(v, "__array__") or is_cupy(v)):
