@@ -229,22 +229,23 @@ PyObject* wrap(PyObject*, PyObject* const* args, Py_ssize_t count) {
 }
 
 constexpr const char* kOperations[] = {"add", "subtract", "multiply", "divide"};
-constexpr int kMultiply = 2, kDivide = 3;
+constexpr int kAdd = 0, kMultiply = 2, kDivide = 3;
 
 PyObject* operate(int which, bool reverse, PyObject* self, PyObject* other) {
   PyObject *a = slot(self, known.data), *p = slot(self, known.node);
   PyObject *b = other, *q = Py_None;
   const Array* left = a == nullptr ? nullptr : as_array(a);
-  bool plain = left != nullptr && left->ndim > 0 && anomalies == 0 &&
+  bool plain = left != nullptr && anomalies == 0 &&
+               (!reverse || which == kAdd || which == kMultiply) &&
                (left->dtype == known.float32 || left->dtype == known.float64);
   if (plain) {
     if (PyObject_TypeCheck(other, known.tensor)) {
       b = slot(other, known.data);
       q = slot(other, known.node);
       const Array* right = as_array(b);
-      plain = right != nullptr && right->dtype == left->dtype && right->ndim > 0;
+      plain = right != nullptr && right->dtype == left->dtype;
     } else {
-      plain = Py_TYPE(other) == &PyFloat_Type && !reverse;
+      plain = PyFloat_CheckExact(other) || PyLong_CheckExact(other);
     }
   }
   if (!plain) {
@@ -303,8 +304,9 @@ Number number_of(PyObject* node) {
   return number ? PyLong_AsLongLong(number.get()) : -1;
 }
 
-bool has_base(PyObject* array) {
-  if (const Array* a = as_array(array)) return a->base != nullptr;
+// Whether the memory is another array's. A capsule is memory of the ops' pool, for one array.
+bool is_view(PyObject* array) {
+  if (const Array* a = as_array(array)) return a->base != nullptr && !PyCapsule_CheckExact(a->base);
   const Ref base(PyObject_GetAttr(array, name_base));
   PyErr_Clear();
   return !none(base.get());
@@ -475,7 +477,7 @@ class Pass {
         if (!d) return false;
       }
     }
-    const bool own = fresh && !has_base(d.get());
+    const bool own = fresh && !is_view(d.get());
     return send(parent, std::move(d), own);
   }
 

@@ -8,6 +8,7 @@ import pytest
 
 import kernelmill
 from kernelmill import nn
+from kernelmill.nn import _backward
 from kernelmill.nn import functional as F
 from kernelmill.nn._tape import Rule
 
@@ -281,3 +282,38 @@ def test_gradcheck_finds_wrong_gradients():
         nn.gradcheck(lambda x: x, nn.ones(2, requires_grad=True))
     with pytest.raises(ValueError, match="must need a gradient"):
         nn.gradcheck(lambda x: x, nn.ones(2))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_native_pass_gives_the_bits_of_the_python_pass(dtype):
+    """`_runtime.back` beside `run_back`, over several results, hooks, views and a checkpoint."""
+    rng = np.random.default_rng(3)
+    A, B = rng.standard_normal((300, 500)).astype(dtype), rng.standard_normal(500).astype(dtype)
+
+    def gradients(native):
+        a, b = nn.Tensor(A, requires_grad=True), nn.Tensor(B, requires_grad=True)
+        y = (a * b + a / (b * b + 1.0) - b) * 2.0 - a * 0.5
+        y.register_hook(lambda g: g * 0.5)
+        u, v = y.chunk(2, 0)
+        best, _ = y.max(1)
+        repeated = nn.checkpoint(lambda q: (q * q).sum(), a)
+        out = ((u * v).tanh() * u.T.T).sum() + repeated + (best * best).sum() + (a + a + a).sum()
+        if native:
+            out.backward()
+        else:
+            with nn.no_grad():
+                _backward.run_back([(out._node, np.ones((), dtype))], None, False, False)
+        return a.grad.data, b.grad.data
+
+    for got, want in zip(gradients(True), gradients(False), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_operators_obey_the_backend_and_leave_other_operands_to_python():
+    x = nn.Tensor(np.float32([1.0, 2.0]), requires_grad=True)
+    with kernelmill.backend("numpy"):
+        assert (x + x).tolist() == [2.0, 4.0]
+    assert (x + np.float64([1.0, 1.0])).dtype == np.float64
+    assert (2 - x).tolist() == [1.0, 0.0]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        x + "1"

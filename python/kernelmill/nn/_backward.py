@@ -19,6 +19,7 @@ from ._tape import (
     Rule,
     check_gradients,
     check_unwritten,
+    is_view,
     next_number,
     sum_to,
 )
@@ -36,7 +37,7 @@ def deliver(leaf: Leaf, g: Any, own: bool) -> None:
         if isinstance(g, _tape.Tensor):
             tensor.grad = g if old is None else old + g
         elif old is None:
-            tensor.grad = _tape.Tensor(g if own and g.base is None else g.copy())
+            tensor.grad = _tape.Tensor(g if own else g.copy())
         elif old._node is not None:
             tensor.grad = old + _tape.Tensor(g)
         else:
@@ -229,7 +230,7 @@ def run_back(
             fresh = d is not g
             if rule.broadcasts and d.shape != parent.shape:
                 d = sum_to(d, parent.shape)
-            send(parent, d, fresh and getattr(d, "base", None) is None)
+            send(parent, d, fresh and not is_view(d))
         if not (retain_graph or create_graph):
             node.saved = node.parents = None
     return reached

@@ -124,6 +124,8 @@ def unified(values: tuple[Any, ...], floating: bool = True) -> tuple[tuple[Any, 
 
 def _forward(name: str) -> Callable:
     run = getattr(table, name)
+    if len(ROWS[name].names) == 1:
+        return run
     return lambda *arrays: run(*_with_array_first(name, arrays))
 
 
@@ -201,6 +203,9 @@ RULES = {name: _elementwise_rule(name) for name, row in ROWS.items() if row.name
 
 def apply(name: str, *values: Any) -> Any:
     """A function of the table on tensors, arrays and numbers, converted to one dtype."""
+    first = values[0]
+    if len(values) == 1 and isinstance(first, _tape.Tensor) and first.data.dtype.kind == "f":
+        return RULES[name](first)
     values, _ = unified(values)
     return RULES[name](*_somewhere(values))
 
@@ -398,6 +403,9 @@ def arithmetic(name: str, x: Any, y: Any) -> Any:
     """One of the four operations, or power, remainder and floor division."""
     if name == "power":
         return _to_power(x, y)
+    first = type(x) in (int, float) and isinstance(y, _tape.Tensor)
+    if first and y.data.dtype.kind == "f" and name in RULES:  # 1 - y, 1 / y
+        return RULES[name](x, y)
     for v in (x, y):
         known = isinstance(v, _tape.Tensor | list | tuple) or _is_number(v)
         if not (known or hasattr(v, "__array__") or is_cupy(v)):

@@ -140,7 +140,7 @@ class Rule:
             else:
                 arrays.append(value)
                 parents.append(None)
-        result = self.forward(*arrays, **options)
+        result = self.forward(*arrays, **options) if options else self.forward(*arrays)
         extras: tuple = ()
         if self.extras:
             result, extras = result
@@ -150,9 +150,10 @@ class Rule:
             _check_result(self, arrays, result)
         if not (needed and recording.get()):
             return tuple(map(Tensor, result)) if self.several else wrap(result, None)
+        whole = None not in parents
         saved = arrays if self.saves is None else [
             (result if i == RESULT else arrays[i])
-            if not users or any(parents[u] is not None for u in users)
+            if whole or not users or any(parents[u] is not None for u in users)
             else None
             for i, users in self.saves
         ]  # fmt: skip
@@ -253,8 +254,13 @@ _last_write = 0
 _writes: dict[int, tuple[int, weakref.ref]] = {}  # id of the array that owns the memory
 
 
+def is_view(array: Any) -> bool:
+    """Whether its memory is another array's; a base of another kind is memory of the ops' pool."""
+    return hasattr(getattr(array, "base", None), "dtype")
+
+
 def _owner(array: Any) -> Any:
-    while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
+    while is_view(array):
         array = array.base
     return array
 
