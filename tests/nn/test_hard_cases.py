@@ -400,3 +400,36 @@ def test_accumulation_over_unequal_batches():
     sums = [F.cross_entropy(p, t, reduction="sum") for p, t in
             zip(parts, (target[:1], target[1:]), strict=True)]  # fmt: skip
     assert sum(s.item() for s in sums) / 4 == pytest.approx(whole)
+
+
+# --- convolution and pooling ----------------------------------------------------------------------
+
+
+def test_strided_dilated_padded_convolution_by_hand():
+    x, w = T([[[7.0, 3]], [[3, 2]]]), T([[[3.0, 6]], [[4, 2]]])
+    y = F.conv1d(x, w, padding=1, stride=2, dilation=2)
+    assert y.tolist() == [[[18], [6]], [[12], [4]]]
+    dx, dw = nn.grad(y.sum(), (x, w))
+    assert dw.tolist() == [[[0, 5]], [[0, 5]]]
+    assert dx.tolist() == [[[0, 8]], [[0, 8]]]
+
+
+def test_transposed_convolution_with_kernel_1_and_stride_2():
+    x = T([[[[-2.0, -0.5]]]])
+    y = F.conv_transpose2d(x, [[[[2.0]]]], stride=2)
+    assert y.tolist() == [[[[-4, 0, -1]]]]
+    (dx,) = nn.grad(y, x, np.array([[[[1.5, 0, 0.7]]]]))
+    equal(dx.data, [[[[3, 1.4]]]], 1e-12)
+    with pytest.raises(RuntimeError, match="output_padding must be smaller"):
+        F.conv_transpose2d(x, [[[[2.0]]]], stride=2, output_padding=2)
+
+
+def test_windows_over_the_edge():
+    y = F.max_pool1d([[1.0, 2, 3, 4, 5]], 2, stride=2, padding=1, ceil_mode=True)
+    assert y.tolist() == [[1, 3, 5]]
+    x = np.arange(49.0).reshape(1, 1, 7, 7)
+    y = F.avg_pool2d(x, 2, stride=3, ceil_mode=True)
+    assert y.tolist() == [[[[4, 7, 9.5], [25, 28, 30.5], [42.5, 45.5, 48]]]]
+    assert F.max_pool1d([[-1.0, -2.0]], 2, padding=1, stride=2).tolist() == [[-1, -2]]
+    with pytest.raises(ValueError, match="at most half a window"):
+        F.max_pool1d([[1.0, 2]], 2, padding=2)

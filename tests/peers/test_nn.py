@@ -512,3 +512,49 @@ def test_convolution_layers_equal_torchs(mode):
     ours.load_state_dict(theirs.state_dict())
     compare("ConvTranspose2d", lambda x: ours(x, output_size=(12, 12)),
             lambda x: theirs(x, output_size=(12, 12)), [(2, 4, 5, 5)])  # fmt: skip
+
+
+POOLS = [
+    ("max_pool1d", (2, 3, 9), (3,), {"stride": 2, "padding": 1}),
+    ("max_pool1d", (3, 9), (2,), {"ceil_mode": True}),
+    ("max_pool2d", (2, 3, 7, 6), ((3, 2),), {"stride": (2, 1), "dilation": (1, 2)}),
+    ("max_pool2d", (2, 3, 7, 7), (3,), {"stride": 2, "padding": 1, "ceil_mode": True}),
+    ("max_pool3d", (1, 2, 5, 4, 6), (2,), {}),
+    ("avg_pool1d", (2, 3, 9), (3,), {"stride": 2, "padding": 1}),
+    ("avg_pool2d", (1, 1, 7, 7), (2,), {"stride": 3, "ceil_mode": True}),
+    ("avg_pool2d", (2, 3, 7, 6), (3,), {"padding": 1, "count_include_pad": False}),
+    ("avg_pool2d", (2, 3, 6, 6), (2,), {"divisor_override": 3}),
+    ("avg_pool3d", (1, 2, 5, 4, 6), (2,), {"padding": 1, "ceil_mode": True}),
+    ("adaptive_avg_pool1d", (2, 3, 7), (3,), {}),
+    ("adaptive_avg_pool2d", (2, 3, 7, 5), ((3, None),), {}),
+    ("adaptive_avg_pool3d", (1, 2, 5, 4, 6), (2,), {}),
+    ("adaptive_max_pool1d", (2, 3, 7), (3,), {}),
+    ("adaptive_max_pool2d", (2, 3, 7, 5), ((3, 2),), {}),
+    ("interpolate", (2, 3, 5), (), {"scale_factor": 2.5}),
+    ("interpolate", (2, 3, 5), (), {"size": 3, "mode": "linear"}),
+    ("interpolate", (2, 3, 4, 5), (), {"size": (7, 3), "mode": "bilinear", "align_corners": True}),
+    ("interpolate", (2, 3, 4, 5), (), {"scale_factor": 2, "mode": "bilinear"}),
+    ("interpolate", (1, 2, 3, 4, 3), (), {"scale_factor": 2, "mode": "trilinear"}),
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "args", "options"), POOLS)
+def test_pools_equal_torch(name, shape, args, options):
+    compare(name, lambda x: getattr(F, name)(x, *args, **options),
+            lambda x: getattr(TF, name)(x, *args, **options), [shape])  # fmt: skip
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_indices_and_unpooling_equal_torch(axes):
+    shape = (2, 3, *(7,) * axes)
+    x = np.random.default_rng(0).normal(size=shape)
+    pool, unpool = f"max_pool{axes}d", f"max_unpool{axes}d"
+    y, i = getattr(F, pool)(x, 2, return_indices=True)
+    z, j = getattr(TF, pool)(torch.tensor(x), 2, return_indices=True)
+    np.testing.assert_array_equal(i.numpy(), j.numpy())
+    compare(unpool, lambda y: getattr(F, unpool)(y, i, 2, output_size=shape),
+            lambda z: getattr(TF, unpool)(z, j, 2, output_size=shape),
+            [tuple(y.shape)])  # fmt: skip
+    ours = getattr(nn, f"MaxPool{axes}d")(2, return_indices=True)(x)
+    back = getattr(nn, f"MaxUnpool{axes}d")(2)(*ours, output_size=shape)
+    np.testing.assert_array_equal(back.numpy(), getattr(TF, unpool)(z, j, 2, output_size=shape))

@@ -173,7 +173,7 @@ def test_frames_with_strings(frame):
     names = ("standardscaler__height", "onehotencoder__colour_red")
     display = DensityDisplay.from_estimator(mixture, mixed, features=names)
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == names
-    decode = make_pipeline(encode, GaussianHMM(3, covars_prior=0.1, random_state=0)).fit(mixed)
+    decode = make_pipeline(encode, GaussianHMM(3, covars_prior=0.05, random_state=0)).fit(mixed)
     with pytest.raises(ValueError, match=r"series must be numeric, got .*'colour'.* \(select the"):
         StatePathDisplay.from_estimator(decode, mixed)
     display = StatePathDisplay.from_estimator(decode, mixed, series=mixed[["height"]])

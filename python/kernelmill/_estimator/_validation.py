@@ -394,3 +394,12 @@ def check_chunk(
             X, owner, names, first_row=first_row, allow_nan=allow_nan, squared=squared
         )
     return X
+
+
+def refuse_unseen(weights: np.ndarray, owner: str) -> None:
+    """Raise for the first feature without observed values."""
+    if not (weights > 0).all():
+        raise ValueError(
+            f"{owner}: X must have an observed value in every column, got none with positive "
+            f"weight in column {int(np.argmin(weights > 0))} (drop the column)"
+        )

@@ -25,6 +25,11 @@ _PLACES = {
     "modules._convolution": """
         Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
     """,
+    "modules._pool": """
+        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
+        AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d
+        MaxUnpool2d MaxUnpool3d Upsample
+    """,
     "modules._containers": """
         Identity ModuleDict ModuleList ParameterDict ParameterList Sequential
     """,

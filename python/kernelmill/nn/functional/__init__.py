@@ -32,6 +32,11 @@ _PLACES = {
     "_classification": """
         binary_cross_entropy binary_cross_entropy_with_logits cross_entropy kl_div nll_loss
     """,
+    "_pool": """
+        adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
+        adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d global_avg_pool
+        interpolate max_pool1d max_pool2d max_pool3d max_unpool1d max_unpool2d max_unpool3d
+    """,
     "_norm": "batch_norm group_norm instance_norm layer_norm rms_norm",
 }
 __getattr__, __dir__, __all__ = lazy(

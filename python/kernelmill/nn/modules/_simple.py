@@ -76,7 +76,11 @@ The layer of :func:`kernelmill.nn.functional.{function}`.
 """
 
 
-def _layer(name: str, function: str, inputs: int, example: str, base: type = Functional) -> type:
+def layer(
+    name: str, function: str, inputs: int, example: str, base: type = Functional,
+    module: str = __name__,
+) -> type:  # fmt: skip
+    """The class of a function whose first arguments are tensors."""
     call = getattr(F, function)
     parameters = [
         p
@@ -91,7 +95,7 @@ def _layer(name: str, function: str, inputs: int, example: str, base: type = Fun
         "__doc__": _DOCUMENT.format(
             about=about, function=function, example=example, parameters=arguments(call, parameters)
         ),
-        "__module__": __name__,
+        "__module__": module,
     })  # fmt: skip
 
 
@@ -143,9 +147,9 @@ _OTHERS = {
     "Threshold": ("threshold", 1, "nn.Threshold(0.5, 9.0)(nn.zeros(1)).tolist()\n[9.0]"),
 }  # fmt: skip
 LAYERS: dict[str, type] = {
-    **{n: _layer(n, f, 1, _ONE.format(n)) for n, f in ACTIVATIONS.items()},
-    **{n: _layer(n, f, 2, _TWO.format(n)) for n, f in LOSSES.items()},
-    **{n: _layer(n, *rest) for n, rest in _OTHERS.items()},
+    **{n: layer(n, f, 1, _ONE.format(n)) for n, f in ACTIVATIONS.items()},
+    **{n: layer(n, f, 2, _TWO.format(n)) for n, f in LOSSES.items()},
+    **{n: layer(n, *rest) for n, rest in _OTHERS.items()},
 }
 
 
@@ -160,8 +164,7 @@ def _dropouts() -> dict[str, type]:
             name[-2], "(2, 3, 4)"
         )
         example = f"nn.{name}(0.2)(nn.ones{shape}).shape\n{shape}"
-        layer = _layer(name, function, 1, example, _Trained)
-        made[name] = layer
+        made[name] = layer(name, function, 1, example, _Trained)
     return made
 
 
