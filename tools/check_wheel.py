@@ -28,7 +28,7 @@ def check(path: Path) -> list[str]:
         print(f"{path.name}: {size / MEGABYTE:.2f} MB {what} (limit {limit // MEGABYTE} MB)")
         if size > limit:
             wrong.append(f"{path.name} must have at most {limit} bytes {what}, got {size}")
-    modules = ("_isa.", "_cpu_", "_cuda.")
+    modules = ("_isa.", "_runtime.", "_cpu_", "_cuda.")
     for entry in entries:
         name = Path(entry.filename).name
         shared = name.endswith((".dll", ".dylib")) or ".so" in name

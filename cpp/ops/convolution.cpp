@@ -17,6 +17,9 @@ using tile::load;
 using tile::Params;
 using tile::store;
 
+// Bytes of packed patches that stay in the L2 cache beside weights of up to kLarge bytes.
+constexpr index_t kNear = index_t{192} << 10, kLarge = index_t{512} << 10;
+
 // What `slide` may read beyond the last element.
 template <class T>
 constexpr index_t kSpare = 4 * Params<T>::lanes;
@@ -48,7 +51,7 @@ struct Store {
       if (activate != nullptr) activate(target, NR, parameter);
       if (direct) continue;
       if (adjacent) {
-        std::copy_n(values, cols, row + to[j0]);
+        copy_run(values, cols, row + to[j0]);
       } else {
         for (index_t c = 0; c < cols; ++c) row[to[j0 + c]] = values[c];
       }
@@ -181,11 +184,10 @@ void run(const Boxes& boxes, index_t groups, const std::vector<Weights<T>>& weig
       out.to = part.columns.to.data();
       // Packed patches of a block stay in the L2 cache, unless the weights themselves leave it:
       // then every block of columns costs a pass over them.
-      constexpr index_t near = index_t{384} << 10;
       const index_t depth = std::max<index_t>(1, used.a.depth()), item = sizeof(T);
-      const index_t fitting = near / (depth * item) / Params<T>::NR * Params<T>::NR;
-      index_t step = std::clamp<index_t>(fitting, Params<T>::NR, Params<T>::NC);
-      if (used.a.rows() * depth * item > near) step = Params<T>::NC;
+      const index_t fitting = kNear / (depth * item) / Params<T>::NR * Params<T>::NR;
+      index_t step = std::clamp<index_t>(fitting, 2 * Params<T>::NR, Params<T>::NC);
+      if (used.a.rows() * depth * item > kLarge) step = Params<T>::NC;
       for (index_t j = 0; j < part.columns.size(); j += step) {
         tile::product_tiles<T>(used.a, begin, end, patches, j,
                                std::min(part.columns.size(), j + step), out);
@@ -196,10 +198,12 @@ void run(const Boxes& boxes, index_t groups, const std::vector<Weights<T>>& weig
 }
 
 // Positions of a box: so many that its part of the input (`channels` values for each) stays in half
-// an L2 cache, and that there is work for all threads.
+// an L2 cache, and that there is work for all threads. Where the weights of a group leave the cache
+// (`weights` values), boxes are as wide as the product likes its blocks, since each reads them all.
 template <class T>
-index_t positions(const Geometry& g, const Triple& size, index_t channels) {
-  const index_t fitting = (index_t{256} << 10) / (channels * index_t{sizeof(T)});
+index_t positions(const Geometry& g, const Triple& size, index_t channels, index_t weights) {
+  index_t fitting = (index_t{256} << 10) / (channels * index_t{sizeof(T)});
+  if (weights * index_t{sizeof(T)} > kLarge) fitting = std::max<index_t>(fitting, Params<T>::NC);
   const index_t all = g.images * product(size) * g.groups;
   return std::max<index_t>(std::min(fitting, ceil_div(all, 4 * thread_limit())), 4 * Params<T>::NR);
 }
@@ -228,7 +232,8 @@ void forward(const Geometry& g, const T* x, const T* weight, const Ending<T>& en
   }
   pack(weights);
   const index_t image = g.channels * product(g.in), out_image = g.outputs * product(g.out);
-  const Boxes boxes(g.images, g.out, positions<T>(g, g.out, channels * product(g.stride)));
+  const Boxes boxes(g.images, g.out,
+                    positions<T>(g, g.out, channels * product(g.stride), outputs * depth));
   run<T>(boxes, g.groups, weights,
          [&](const Box& box, index_t group, index_t group_end, auto multiply) {
            const Window window(g, box);
@@ -331,7 +336,9 @@ void input_gradient(const Geometry& g, const T* dout, const T* weight, const End
   }
   pack(weights);
   const index_t image = g.outputs * product(g.out), in_image = g.channels * product(g.in);
-  const Boxes boxes(g.images, g.in, positions<T>(g, g.in, ceil_div(outputs, product(g.stride))));
+  const Boxes boxes(g.images, g.in,
+                    positions<T>(g, g.in, ceil_div(outputs, product(g.stride)),
+                                 channels * outputs * taps / product(g.stride)));
   run<T>(boxes, g.groups, weights,
          [&](const Box& box, index_t group, index_t group_end, auto multiply) {
            Triple first, length;

@@ -32,6 +32,53 @@ struct Add {
   }
 };
 
+// Adds the sums over all positions of x times dout, for a few taps at once.
+template <int taps, class T>
+void add_products(const T* x, const index_t* offsets, const T* dout, const std::vector<Run>& runs,
+                  T* sums) {
+  using Vec = typename Params<T>::Vec;
+  constexpr int lanes = Params<T>::lanes;
+  Vec acc[taps] = {};
+  for (const Run& run : runs) {
+    for (index_t j = 0; j < run.length; j += lanes) {
+      const T *d = dout + run.to + j, *at = x + run.from + j;
+      const index_t left = run.length - j;
+      T rest[lanes] = {};
+      if (left < lanes) {
+        for (index_t i = 0; i < left; ++i) rest[i] = d[i];
+        d = rest;
+      }
+      const Vec gradient = tile::load<Vec>(d);
+      KERNELMILL_UNROLL
+      for (int t = 0; t < taps; ++t) {
+        if (left >= lanes) {
+          acc[t] += gradient * tile::load<Vec>(at + offsets[t]);
+        } else {
+          T values[lanes] = {};  // what follows the row may be NaN
+          for (index_t i = 0; i < left; ++i) values[i] = at[offsets[t] + i];
+          acc[t] += gradient * tile::load<Vec>(values);
+        }
+      }
+    }
+  }
+  for (int t = 0; t < taps; ++t) {
+    T sum = acc[t][0];
+    for (int l = 1; l < lanes; ++l) sum += acc[t][l];
+    sums[t] += sum;
+  }
+}
+
+// The same for few outputs of a group, such as those of a depthwise convolution.
+template <class T>
+void add_products(const T* x, const std::vector<index_t>& offsets, const T* dout,
+                  const std::vector<Run>& runs, T* sums) {
+  constexpr index_t some = 4;
+  const auto n = static_cast<index_t>(offsets.size());
+  index_t t = 0;
+  for (; t + some <= n; t += some) add_products<some>(x, &offsets[t], dout, runs, sums + t);
+  for (; t < n; ++t) add_products<1>(x, &offsets[t], dout, runs, sums + t);
+}
+
 }  // namespace
 
 template <class T>
@@ -55,12 +102,20 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
       const index_t image = g.channels * product(g.in), out_image = g.outputs * product(g.out);
       const Source<T> source(x + box.image * image + group * channels * product(g.in), box.images,
                              image, channels, g.in, window.first, window.length, g.stride, 0);
-      const Columns columns(Window::runs(g, box, source.planes(), source.image_stride()));
+      const std::vector<Run> runs = Window::runs(g, box, source.planes(), source.image_stride());
       const std::vector<index_t> offsets = Window::taps(g, source.planes());
       // dout is the operand that is broadcast: rows are channels, the depth are positions.
       std::vector<index_t> rows;
       for (index_t o = 0; o < outputs; ++o) rows.push_back(o * product(g.out));
       const T* const gradients = dout + box.image * out_image + group * outputs * product(g.out);
+      if (g.groups > 1 && outputs <= 2) {
+        for (index_t o = 0; o < outputs; ++o) {
+          add_products(source.data(), offsets, gradients + o * product(g.out), runs,
+                       sums + o * depth);
+        }
+        continue;
+      }
+      const Columns columns(runs);
       const tile::PackedA<T> a(Taps<T>{gradients, columns.to.data(), rows.data()}, outputs,
                                columns.size());
       Add<T> out{dense(sums, outputs, depth)};

@@ -6,8 +6,8 @@
 #include <utility>    // std::index_sequence
 #include <vector>     // offsets
 
-#include "core/math.hpp"      // KERNELMILL_INLINE
-#include "core/parallel.hpp"  // parallel_for
+#include "core/parallel.hpp"              // parallel_for
+#include "ops/elementwise_functions.hpp"  // maximum, where
 
 namespace kernelmill::optim {
 namespace {
@@ -18,15 +18,8 @@ constexpr index_t kGrain = 1 << 14;
 namespace table {
 
 // What the rules call.
-template <class T>
-KERNELMILL_INLINE T where(bool condition, T x, T y) {
-  return condition ? x : y;
-}
-template <class T>
-KERNELMILL_INLINE T maximum(T x, T y) {
-  const T larger = x > y ? x : y;
-  return x != x ? x : larger;
-}
+using elementwise::maximum;
+using elementwise::where;
 using std::pow;
 using std::sqrt;
 

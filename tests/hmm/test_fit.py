@@ -1,7 +1,6 @@
 """Fits of every kind of model: monotone, kept zeros, weights, starts, interruptions."""
 
 import logging
-import pickle
 
 import numpy as np
 import pytest
@@ -372,52 +371,6 @@ def test_the_model_is_left_alone_until_the_fit_ends(kind, rng, monkeypatch):
     monkeypatch.setattr(type(model), "_maximise", maximise)
     model.fit(X)
     assert seen == [{"n_features_in_"}] * len(seen)
-
-
-def test_an_overwritten_start_is_logged(rng, caplog):
-    """Whatever was assigned since the last fit, of this model or of a copy of it."""
-    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
-    model = GaussianHMM(3, random_state=0)
-    for number in range(3):
-        model.transmat_ = np.full((3, 3), 1 / 3)
-        with caplog.at_level(logging.WARNING, "kernelmill"):
-            model.fit(X)
-            assert "transmat_ was assigned but fit initialises it again" in caplog.text
-            assert "pass a start as transmat_init" in caplog.text
-            caplog.clear()
-            model.fit(X)
-            if number:
-                model = pickle.loads(pickle.dumps(model)).fit(X)
-            assert not caplog.records
-
-
-@pytest.mark.parametrize("as_stream", [False, True])
-def test_columns_without_values_are_refused(kind, as_stream, rng):
-    X = kind.rows(rng, 60).astype(float)
-    lengths = [20, 40]
-
-    def fit(X, weight=None):
-        model = kind.make(2, random_state=0)
-        if "Categorical" in kind.name:
-            model.set_params(n_features=9)
-        if as_stream:
-            return model.fit(np.split(X, [20]), sample_weight=weight)
-        return model.fit(X, lengths, weight)
-
-    blank = np.full_like(X, np.nan)
-    message = "X must have an observed value in every column, got none with positive weight in "
-    with pytest.raises(ValueError, match=f"{message}column 0"):
-        fit(blank)
-    beside = X.copy()
-    beside[20:] = np.nan
-    fit(beside)
-    with pytest.raises(ValueError, match=f"{message}column 0"):
-        fit(beside, [0.0, 1.0])
-    if X.shape[1] > 1 and kind.name != "MultinomialHMM":
-        partly = X.copy()
-        partly[:, 1] = np.nan
-        with pytest.raises(ValueError, match=f"{message}column 1"):
-            fit(partly)
 
 
 def test_too_few_numbers_are_logged(rng, caplog):

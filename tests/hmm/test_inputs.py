@@ -579,3 +579,32 @@ def test_nested_lists_of_unequal_length():
     for covars in (uneven, "a", [["a"]]):
         with pytest.raises(ValueError, match=r"^GaussianHMM: covars_ must"):
             GaussianHMM().covars_ = covars
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_columns_without_values_are_refused(kind, as_stream, rng):
+    X = kind.rows(rng, 60).astype(float)
+    lengths = [20, 40]
+
+    def fit(X, weight=None):
+        model = kind.make(2, random_state=0)
+        if "Categorical" in kind.name:
+            model.set_params(n_features=9)
+        if as_stream:
+            return model.fit(np.split(X, [20]), sample_weight=weight)
+        return model.fit(X, lengths, weight)
+
+    blank = np.full_like(X, np.nan)
+    message = "X must have an observed value in every column, got none with positive weight in "
+    with pytest.raises(ValueError, match=f"{message}column 0"):
+        fit(blank)
+    beside = X.copy()
+    beside[20:] = np.nan
+    fit(beside)
+    with pytest.raises(ValueError, match=f"{message}column 0"):
+        fit(beside, [0.0, 1.0])
+    if X.shape[1] > 1 and kind.name != "MultinomialHMM":
+        partly = X.copy()
+        partly[:, 1] = np.nan
+        with pytest.raises(ValueError, match=f"{message}column 1"):
+            fit(partly)

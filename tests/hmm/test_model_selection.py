@@ -1,5 +1,10 @@
 """Models inside scikit-learn's tools: pipelines, clones, cross-validation, metadata routing."""
 
+import copy
+import io
+import logging
+import pickle
+
 import numpy as np
 import pytest
 import sklearn
@@ -9,6 +14,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
+import kernelmill
 from kernelmill.hmm import CategoricalHMM, GaussianHMM, PoissonHMM
 
 LENGTHS = [25, 15, 20]
@@ -126,11 +132,11 @@ def steps(rng, T=90):
 def test_a_clone_keeps_a_left_right_model(em_kind, rng):
     X = em_kind.rows(rng, 60)
     model = em_kind.make(3, random_state=0, **LEFT_RIGHT)
-    copy = clone(clone(model).fit(X)).fit(X)
+    cloned = clone(clone(model).fit(X)).fit(X)
     for name in ("startprob_", "transmat_"):
-        assert np.array_equal(getattr(copy, name), getattr(model.fit(X), name))
-    assert copy.transmat_[1, 0] == copy.transmat_[0, 2] == 0
-    assert copy.startprob_.tolist() == [1.0, 0.0, 0.0]
+        assert np.array_equal(getattr(cloned, name), getattr(model.fit(X), name))
+    assert cloned.transmat_[1, 0] == cloned.transmat_[0, 2] == 0
+    assert cloned.startprob_.tolist() == [1.0, 0.0, 0.0]
 
 
 def test_cross_validation_fits_the_left_right_model(rng):
@@ -220,6 +226,35 @@ def test_symbols_of_a_start(rng):
         assert model.score([[2]]) < 0
     with pytest.raises(ValueError, match="n_features must be 3 as emissionprob_init has it, got 4"):
         CategoricalHMM(2, emissionprob_init=table, n_features=4).fit(X)
+
+
+def test_what_a_fit_found_may_be_overwritten(kind, rng, caplog):
+    """Only what was assigned is worth a word, in a copy and in a loaded model, too."""
+    model = kind.make(2, random_state=0).fit(kind.rows(rng, 60))
+    file = io.BytesIO()
+    kernelmill.save(model, file)
+    file.seek(0)
+    with caplog.at_level(logging.WARNING, "kernelmill"):
+        for other in (model, copy.deepcopy(model), kernelmill.load(file)):
+            other.fit(kind.rows(rng, 60))
+    assert not caplog.records
+
+
+def test_an_overwritten_start_is_logged(rng, caplog):
+    """Whatever was assigned since the last fit, of this model or of a copy of it."""
+    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
+    model = GaussianHMM(3, random_state=0)
+    for number in range(3):
+        model.transmat_ = np.full((3, 3), 1 / 3)
+        with caplog.at_level(logging.WARNING, "kernelmill"):
+            model.fit(X)
+            assert "transmat_ was assigned but fit initialises it again" in caplog.text
+            assert "pass a start as transmat_init" in caplog.text
+            caplog.clear()
+            model.fit(X)
+            if number:
+                model = pickle.loads(pickle.dumps(model)).fit(X)
+            assert not caplog.records
 
 
 # --- several starts -------------------------------------------------------------------------------

@@ -160,8 +160,13 @@ class FittedModel(SequenceModel):
         attributes = dict(state)
         for parameter in self._fitted:
             attributes |= parameter.derived(self, state)
+        return attributes
+
+    def _marked(self, state: State) -> dict[str, Any]:
+        """These, and what tells later which of them the user has assigned since."""
+        attributes = self._attributes(state)
         arrays = {name: x for name, x in attributes.items() if isinstance(x, np.ndarray)}
-        return attributes | {"_learned": arrays}  # tells what the user assigns later
+        return attributes | {"_learned": arrays}
 
     @property
     def _own_monitor(self) -> ConvergenceMonitor | None:
@@ -280,7 +285,7 @@ class FittedModel(SequenceModel):
                     begin,
                     advance,
                     max_iter=n_iter,
-                    attributes=lambda state, n_iter: self._attributes(state),
+                    attributes=lambda state, n_iter: self._marked(state),
                     starts=starts,
                     finish=finish,
                 )
@@ -289,7 +294,7 @@ class FittedModel(SequenceModel):
                     interrupt.attributes = self._settled(interrupt.attributes)
                 raise
             note = self._note(run.state, self._step(run.state)[1], known)
-            self.__dict__.update(self._settled(self._attributes(run.state)))
+            self.__dict__.update(self._settled(self._marked(run.state)))
         if self.tol > -np.inf:  # which asks for all iterations
             warn_unconverged(owner, run, "n_iter", n_iter)
         if note is not None:

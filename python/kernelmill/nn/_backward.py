@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+from .. import _runtime
 from .._arrays import namespace
 from . import _tape
 from ._documents import complete
@@ -25,7 +26,7 @@ from ._tape import (
 _delivery = threading.Lock()  # two threads may reach one leaf
 
 
-def _deliver(leaf: Leaf, g: Any, own: bool) -> None:
+def deliver(leaf: Leaf, g: Any, own: bool) -> None:
     """Add a gradient to the ``grad`` of a leaf."""
     tensor = leaf.owner()
     if tensor is None:
@@ -39,7 +40,26 @@ def _deliver(leaf: Leaf, g: Any, own: bool) -> None:
         elif old._node is not None:
             tensor.grad = old + _tape.Tensor(g)
         else:
-            namespace(g).add(old.data, g, out=old.data)
+            add_into(old.data, g)
+
+
+def add_into(old: Any, g: Any) -> None:
+    """Add to an array in place."""
+    namespace(g).add(old, g, out=old)
+
+
+def hooked(node: Any, g: Any) -> Any:
+    """The gradient of a node after its hooks, which may keep it: it is shared from now on."""
+    for hook in list(node.hooks):
+        answer = hook(g if isinstance(g, _tape.Tensor) else _tape.Tensor(g))
+        if answer is not None:
+            g = answer if isinstance(g, _tape.Tensor) else _array(answer)
+    return g
+
+
+def rerun(node: Node, g: Any) -> list[tuple[Any, Any]]:
+    """Gradients of the nodes that a checkpoint made when it ran again."""
+    return node.rule.backward(g, _wrapped(node), node)
 
 
 def _wrapped(node: Node) -> tuple:
@@ -68,7 +88,8 @@ class _Masked:
         )
 
 
-def _freed(node: Node) -> RuntimeError:
+def freed(node: Node) -> RuntimeError:
+    """What to raise where a node was used before."""
     return RuntimeError(
         f"nn.backward: the graph must not have been freed, got one whose {node.rule.name} has been "
         "used (call backward(retain_graph=True) the first time)"
@@ -90,8 +111,8 @@ def _leading_to(roots: Sequence, targets: set[int]) -> set[int] | None:
             continue
         seen[node.number] = node
         if type(node) is Node and node.parents is None:
-            raise _freed(node)
-        if type(node) is Node and node.rule.name == "checkpoint":
+            raise freed(node)
+        if type(node) is Node and node.rule.reruns:
             return None  # what its function uses is seen when it runs again
         stack += [_origin(p) for p in getattr(node, "parents", None) or () if p is not None]
     wanted = set()
@@ -111,6 +132,8 @@ def run_back(
     retain_graph: bool,
 ) -> dict[int, Any]:
     """Send gradients from the roots to the leaves, or to the targets alone.
+
+    Arrays from one root to all leaves go the same way in ``cpp/runtime``.
 
     Parameters
     ----------
@@ -146,7 +169,7 @@ def run_back(
             grads[number] = old + g
             own.add(number)
         else:
-            namespace(old).add(old, g, out=old)
+            add_into(old, g)
 
     for node, g in roots:
         send(node, g, False)
@@ -154,17 +177,14 @@ def run_back(
         number = -heappop(heap)
         node, g = nodes.pop(number), grads.pop(number)
         if node.hooks is not None:
-            for hook in list(node.hooks):
-                answer = hook(g if create_graph else _tape.Tensor(g))
-                if answer is not None:
-                    g = answer if create_graph else _array(answer)
-                    own.discard(number)
+            g = hooked(node, g)
+            own.discard(number)
         if targets is not None and number in targets:
             reached[number] = g if create_graph else _tape.Tensor(g)
         kind = type(node)
         if kind is Leaf:
             if targets is None:
-                _deliver(node, g, number in own)
+                deliver(node, g, number in own)
             continue
         if kind is Part:
             origin = node.node
@@ -180,12 +200,12 @@ def run_back(
         if wanted is not None and number not in wanted and number < begun:
             continue
         if node.parents is None:
-            raise _freed(node)
+            raise freed(node)
         if number < _tape._last_write:
             check_unwritten(node)
         rule = node.rule
-        if rule.name == "checkpoint":
-            for part, d in rule.backward(g, _wrapped(node), node):
+        if rule.reruns:
+            for part, d in rerun(node, g):
                 send(part, d, False)
             if not (retain_graph or create_graph):
                 node.saved = node.parents = None
@@ -253,7 +273,10 @@ def backward(
     """Add the gradients of ``output`` to the ``grad`` of the leaves (see ``Tensor.backward``)."""
     seed = _seed("Tensor.backward", output, gradient, create_graph)
     with _tape.Recording(create_graph):
-        run_back([(output._node, seed)], None, create_graph, bool(retain_graph))
+        if create_graph or _tape._anomalies:
+            run_back([(output._node, seed)], None, create_graph, bool(retain_graph))
+        else:
+            _runtime.back(output._node, seed, bool(retain_graph))
 
 
 def _listed(value: Any) -> list:

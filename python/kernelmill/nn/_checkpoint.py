@@ -28,7 +28,7 @@ def _backward(g: Any, saved: tuple, node: Node) -> list[tuple[Any, Any]]:
     return [(outputs[i]._node, d) for i, d in g.items() if outputs[i]._node is not None]
 
 
-_rule: Rule = Rule("checkpoint", lambda: None, _backward, ALL)
+_rule: Rule = Rule("checkpoint", lambda: None, _backward, ALL, reruns=True)
 
 
 def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

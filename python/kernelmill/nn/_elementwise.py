@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import _runtime
 from .._arrays import is_cupy, namespace
 from ..ops import elementwise as table
-from ..ops._op import _active
 from ..ops.elementwise_table import DERIVATIVES, ROWS
-from . import _tape
+from . import _backward, _tape
 from ._documents import complete
-from ._tape import RESULT, Node, Rule, recording
+from ._tape import RESULT, Leaf, Node, Part, Rule, check_unwritten, recording, sum_to
 
 _default = np.dtype(np.float32)
 
@@ -122,23 +122,8 @@ def unified(values: tuple[Any, ...], floating: bool = True) -> tuple[tuple[Any, 
 # --- rows of the table ----------------------------------------------------------------------------
 
 
-def direct(op: Any) -> Callable:
-    """An op without the cost of choosing its implementation, where arrays are NumPy's."""
-    compiled: Callable | None = None
-
-    def run(x: Any, *rest: Any) -> Any:
-        nonlocal compiled
-        if type(x) is np.ndarray and _active.get() is None:
-            if compiled is None:
-                compiled = op.implementation("cpu")
-            return compiled(x, *rest)
-        return op(x, *rest)
-
-    return run
-
-
 def _forward(name: str) -> Callable:
-    run = direct(getattr(table, name))
+    run = getattr(table, name)
     return lambda *arrays: run(*_with_array_first(name, arrays))
 
 
@@ -153,62 +138,53 @@ def _with_array_first(name: str, arrays: tuple) -> tuple:
     return (namespace(like).asarray(arrays[0], dtype=like.dtype), *arrays[1:])
 
 
-_PASS, _NEGATED = "dout", "-dout"
-
-
 def _elementwise_rule(name: str) -> Rule:
     """The rule of one row."""
     row, derivatives = ROWS[name], DERIVATIVES[name]
     names = row.names
-    plans: list[tuple[str, Callable | None, tuple[str, ...]]] = []
+    found = [derivatives.get(argument) for argument in names]
+    expressions = ["0" if d is None else d.expression for d in found]
     users: dict[str, list[int]] = {}
-    for i, argument in enumerate(names):
-        found = derivatives.get(argument)
-        if found is None or found.expression == "0":
-            plans.append(("0", None, ()))
-            continue
-        op = None if found.row is None else direct(getattr(table, found.row))
-        plans.append((found.expression, op, found.arguments))
-        for used in found.arguments:
+    for i, d in enumerate(found):
+        for used in () if d is None or d.expression == "0" else d.arguments:
             if used != "dout":
                 users.setdefault(used, []).append(i)
     positions = {**{n: i for i, n in enumerate(names)}, "result": RESULT}
     order = list(users)
     saves = {positions[used]: tuple(users[used]) for used in order}
-    places = [
-        None if op is None else tuple(-1 if a == "dout" else order.index(a) for a in arguments)
-        for _, op, arguments in plans
-    ]
-    codes = [compile(expression, f"<d{name}>", "eval") for expression, _, _ in plans]
+    plan: tuple[Any, ...] = tuple(
+        None if d is None or d.expression == "0"
+        else True if d.row is None
+        else (getattr(table, d.row), tuple(map(["dout", *order].index, d.arguments)))
+        for d in found
+    )  # fmt: skip
+    codes = [compile(expression, f"<d{name}>", "eval") for expression in expressions]
 
     def backward(g: Any, saved: tuple, node: Node) -> Any:
-        gradients: list[Any] = []
-        for parent, (expression, op, _), at in zip(node.parents, plans, places, strict=True):
-            if parent is None or expression == "0":
-                gradients.append(None)
-            elif op is None:
-                gradients.append(g)
-            else:
-                gradients.append(op(*[g if k < 0 else saved[k] for k in at]))  # type: ignore[union-attr]
-        return tuple(gradients)
+        return tuple(
+            None if parent is None or step is None
+            else g if step is True
+            else step[0](*[saved[k - 1] if k else g for k in step[1]])
+            for parent, step in zip(node.parents, plan, strict=True)
+        )  # fmt: skip
 
     def twice(g: Any, saved: tuple, node: Node) -> Any:
         one = _tape.Tensor(namespace(g.data).ones((), g.data.dtype))
         values = {**dict(zip(order, saved, strict=True)), "dout": one}
         gradients: list[Any] = []
-        for parent, (expression, _, _), code in zip(node.parents, plans, codes, strict=True):
+        for parent, expression, code in zip(node.parents, expressions, codes, strict=True):
             if parent is None or expression == "0":
                 gradients.append(None)
-            elif expression == _PASS:
+            elif expression == "dout":
                 gradients.append(g)
             else:
                 gradients.append(gate(g, eval(code, {"__builtins__": {}, **_LANGUAGE}, values)))
         return tuple(gradients)
 
-    return Rule(name, _forward(name), backward, saves, twice=twice, broadcasts=True)
+    return Rule(name, _forward(name), backward, saves, twice=twice, broadcasts=True, plan=plan)
 
 
-_GUARDED = direct(getattr(table, str(DERIVATIVES["multiply"]["x"].row)))
+_GUARDED = getattr(table, str(DERIVATIVES["multiply"]["x"].row))
 gate: Rule = Rule(
     "gate",  # a gradient times a slope, nothing where the gradient is 0
     lambda g, slope: _GUARDED(g, slope),
@@ -484,52 +460,22 @@ _RULE_OF = {
         broadcasts=True,
     ),
 }
-_FAST = frozenset(("add", "subtract", "multiply", "divide"))
+def connect(tensor: type) -> None:
+    """Give the class its four fast operators, and the tape of ``cpp/runtime`` what it calls.
 
-
-def _fast(name: str, reverse: bool) -> Callable:
-    """An operator as a method, with the commonest case first: floats of one dtype, on the host."""
-    rule = RULES[name]
-    run = direct(getattr(table, name))
-    saved_by = _SAVED[name]
-
-    def method(self: Any, other: Any) -> Any:
-        a, p = self.data, self._node
-        dtype = a.dtype
-        if isinstance(other, _tape.Tensor):
-            b, q = other.data, other._node
-            plain = dtype is b.dtype and b.ndim
-        else:
-            b, q = other, None
-            plain = type(b) is float and not reverse
-        if not (plain and a.ndim and (dtype is _F32 or dtype is _F64)) or _tape._anomalies:
-            return arithmetic(name, other, self) if reverse else arithmetic(name, self, other)
-        result = run(a, b)
-        if (p is None and q is None) or not recording.get():
-            return _tape.wrap(result, None)
-        saved = saved_by(a, b, p, q, result)
-        return _tape.wrap(result, Node(rule, (p, q), saved, _NO_OPTIONS, result.shape))
-
-    return method
-
-
-_F32, _F64 = np.dtype(np.float32), np.dtype(np.float64)
-_NO_OPTIONS: dict[str, Any] = {}
-# What the rules save, in the order of `Rule.saves`; checked against it where they are made.
-_SAVED: dict[str, Callable] = {
-    "add": lambda a, b, p, q, result: (),
-    "subtract": lambda a, b, p, q, result: (),
-    "multiply": lambda a, b, p, q, result: (
-        b if p is not None else None, a if q is not None else None
-    ),
-    "divide": lambda a, b, p, q, result: (b, result if q is not None else None),
-}  # fmt: skip
-assert [RULES[n].saves for n in _SAVED] == [
-    (),
-    (),
-    ((1, (0,)), (0, (1,))),
-    ((1, (0, 1)), (-1, (1,))),
-]
+    An operator there does the commonest case, floats of one dtype in NumPy arrays, and leaves all
+    others to :func:`arithmetic`. What it saves for the backward pass is checked here.
+    """
+    fast = ("add", "subtract", "multiply", "divide")
+    assert [RULES[n].saves for n in fast] == [
+        (), (), ((1, (0,)), (0, (1,))), ((1, (0, 1)), (RESULT, (1,))),
+    ]  # fmt: skip
+    _runtime.connect(
+        tensor, Leaf, Part, Rule, np.dtype(np.float32), np.dtype(np.float64), recording,
+        arithmetic, _backward.deliver, _backward.hooked, _backward.freed, check_unwritten, sum_to,
+        _backward.add_into, _backward.rerun,
+        tuple(getattr(table, n) for n in fast), tuple(RULES[n] for n in fast),
+    )  # fmt: skip
 
 
 def raw(name: str) -> Rule:
@@ -538,16 +484,11 @@ def raw(name: str) -> Rule:
 
 
 def binary_methods() -> dict[str, Callable]:
-    """Python's operators as methods."""
+    """Python's operators as methods, but for the four of :func:`connect`."""
     methods: dict[str, Callable] = {}
     for method, name in {
-        "add": "add", "sub": "subtract", "mul": "multiply", "truediv": "divide",
         "pow": "power", "mod": "remainder", "floordiv": "floor_divide",
-    }.items():  # fmt: skip
-        if name in _FAST:
-            methods[f"__{method}__"] = _fast(name, False)
-            methods[f"__r{method}__"] = _fast(name, True)
-            continue
+    }.items():
         methods[f"__{method}__"] = lambda self, other, name=name: arithmetic(name, self, other)
         methods[f"__r{method}__"] = lambda self, other, name=name: arithmetic(name, other, self)
     for method, name in {

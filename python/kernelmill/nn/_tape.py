@@ -17,31 +17,22 @@ again; rules that call fused implementations have a second form for it.
 from __future__ import annotations
 
 import functools
-import itertools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from .. import _runtime
 from .._arrays import namespace
+from .._runtime import Node, next_number, wrap
 from ._documents import complete
 
-next_number = itertools.count(1).__next__  # atomic: threads may record at the same time
 recording: ContextVar[bool] = ContextVar("kernelmill_recording", default=True)
 layers: ContextVar[tuple[str, ...]] = ContextVar("kernelmill_layers", default=())
 RESULT = -1  # in `Rule.saves`: the result of the rule
 ALL: dict[int, tuple[int, ...]] = {}  # as `Rule.saves`: all inputs, however many there are
 Tensor: Any = None  # the class, set by _tensor.py
-
-
-def wrap(array: Any, node: Any) -> Any:
-    """A tensor over the result of an op, without the questions that users' data are asked."""
-    made = object.__new__(Tensor)
-    made.data = array
-    made.grad = None
-    made._node = node
-    return made
 
 
 class Leaf:
@@ -60,39 +51,6 @@ class Leaf:
         """Shape of the tensor."""
         tensor = self.owner()
         return self.first_shape if tensor is None else tensor.data.shape
-
-
-class Node:
-    """One call of a rule.
-
-    Attributes
-    ----------
-    rule : Rule
-    parents : tuple of (Leaf, Node, Part or None), or None
-        The nodes of the inputs, None for an input that needs no gradient; None altogether once the
-        node has been used and freed.
-    saved : tuple of arrays
-        As ``rule.saves`` says, then what the forward pass added.
-    options : dict
-        Keyword arguments of the call.
-    shape : tuple of int
-        Shape of the result.
-    number : int
-    layer : str
-        Where it was made; known in anomaly mode only.
-    """
-
-    __slots__ = ("hooks", "layer", "number", "options", "parents", "rule", "saved", "shape")
-
-    def __init__(self, rule: Rule, parents: Any, saved: Any, options: dict, shape: Any) -> None:
-        self.rule = rule
-        self.parents = parents
-        self.saved = saved
-        self.options = options
-        self.shape = shape
-        self.number = next_number()
-        self.hooks: list[Callable] | None = None
-        self.layer = ".".join(layers.get()) if _anomalies else ""
 
 
 class Part:
@@ -129,10 +87,16 @@ class Rule:
         The same in differentiable operations, on tensors; ``backward`` itself by default.
     broadcasts : bool
         Whether gradients may have the shape of the result; they are summed to that of the input.
+    reruns : bool
+        Whether ``backward`` records its function again and gives pairs of nodes and gradients.
+    plan : tuple, optional
+        ``backward`` as data, which costs less: for each input None for no gradient, True for g as
+        it is, or an op and the places of its arguments: 0 is g, k is ``saved[k - 1]``.
     """
 
     __slots__ = (
-        "backward", "broadcasts", "extras", "forward", "name", "saves", "several", "twice",
+        "backward", "broadcasts", "extras", "forward", "name", "plan", "reruns", "saves",
+        "several", "twice",
     )  # fmt: skip
 
     def __init__(
@@ -146,6 +110,8 @@ class Rule:
         extras: bool = False,
         several: bool = False,
         broadcasts: bool = False,
+        reruns: bool = False,
+        plan: tuple | None = None,
     ) -> None:
         self.name = name
         self.forward = forward
@@ -155,6 +121,8 @@ class Rule:
         self.extras = extras
         self.several = several
         self.broadcasts = broadcasts
+        self.reruns = reruns
+        self.plan = plan
 
     def __repr__(self) -> str:
         return f"<rule {self.name}>"
@@ -188,13 +156,15 @@ class Rule:
             else None
             for i, users in self.saves
         ]  # fmt: skip
+        shape = None if self.several else result.shape
+        node = Node(self, tuple(parents), (*saved, *extras), options, shape)
+        if _anomalies:
+            node.layer = ".".join(layers.get())
         if self.several:
-            node = Node(self, tuple(parents), (*saved, *extras), options, None)
             return tuple(
                 Tensor(one, Part(node, i, one.shape)) if one.dtype.kind == "f" else Tensor(one)
                 for i, one in enumerate(result)
             )
-        node = Node(self, tuple(parents), (*saved, *extras), options, result.shape)
         return wrap(result, node)
 
 
@@ -295,7 +265,7 @@ def written(tensors: Sequence[Any]) -> None:
     A node that saved one of them before cannot give a right gradient any more; it raises.
     """
     global _last_write
-    number = _last_write = next_number()
+    number = _last_write = _runtime.mark_write()
     for tensor in tensors:
         owner = _owner(tensor.data)
         key = id(owner)
@@ -346,10 +316,12 @@ def detect_anomaly() -> Iterator[None]:
     """
     global _anomalies
     _anomalies += 1
+    _runtime.watch(_anomalies)
     try:
         yield
     finally:
         _anomalies -= 1
+        _runtime.watch(_anomalies)
 
 
 def _has_nan(value: Any) -> bool:

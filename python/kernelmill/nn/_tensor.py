@@ -16,6 +16,7 @@ from ._elementwise import (
     binary_methods,
     common_dtype,
     compare,
+    connect,
     get_default_dtype,
     raw,
     recorded,
@@ -563,18 +564,8 @@ def _install() -> None:
         rule = _BINARY.get(name, "divide")
         setattr(Tensor, f"__i{name}__", _augmented(f"__i{name}__", rule))
     for name in (
-        "add",
-        "sub",
-        "mul",
-        "div",
-        "clamp",
-        "relu",
-        "sigmoid",
-        "tanh",
-        "exp",
-        "neg",
-        "sqrt",
-    ):
+        "add", "sub", "mul", "div", "clamp", "relu", "sigmoid", "tanh", "exp", "neg", "sqrt",
+    ):  # fmt: skip
         setattr(Tensor, f"{name}_", _in_place(f"{name}_", name))
 
 
@@ -614,6 +605,7 @@ _move: _tape.Rule = _tape.Rule(
     lambda g, saved, node: _move(g, device="cpu" if node.options["device"] == "cuda" else "cuda"),
 )
 _install()
+connect(Tensor)
 _tape.Tensor = Tensor
 
 

@@ -6,23 +6,23 @@ import functools
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
 from .. import _levels
 from .._arrays import is_csr, is_cupy
+from .._runtime import Dispatch
+from .._runtime import active as _active
 from ._signature import Signature
 
 registry: dict[str, Op] = {}
 
-# None: the array type decides. Else a key of `Op.implementation`.
-_active: ContextVar[str | None] = ContextVar("kernelmill_backend", default=None)
+# `_active` is None where the array type decides, else a key of `Op.implementation`.
 _BACKENDS = ("numpy", "cpu", "cuda")
 
 
-class Op:
+class Op(Dispatch):
     """A specification with its implementations. A call runs the one that fits the arguments.
 
     Parameters
@@ -66,22 +66,19 @@ class Op:
             array_free = self.signature.array_free
         self.specification = specification
         self.array_free = array_free
-        self._cpu: Callable[..., Any] | None = None
         self._others: dict[str, Callable[..., Any]] = {"numpy": specification}
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    # The first positional argument is the data. `Dispatch` calls `_cpu` itself where that is a
+    # NumPy array and no backend was asked for; all other calls come here.
+    def _choose(self, *args: Any, **kwargs: Any) -> Any:
         backend = _active.get()
+        first = args[0] if args else None
         if backend is None:
-            # The first positional argument is the data. `type(x) is ndarray` is the common case
-            # and the cheapest test there is.
-            if self.array_free or (args and type(args[0]) is np.ndarray):
-                run = self._cpu
-                if run is None:
-                    run = self._cpu = self.implementation("cpu")
-                return run(*args, **kwargs)
-            backend = self._backend_of(args[0] if args else None)
+            backend = "cpu" if self.array_free else self._backend_of(first)
+            if backend == "cpu":
+                self._cpu = self.implementation("cpu")
         elif backend == "cuda" or backend == "cpu":
-            self._refuse_mixed(backend, args[0] if args else None)
+            self._refuse_mixed(backend, first)
         return self.implementation(backend)(*args, **kwargs)
 
     def __repr__(self) -> str:

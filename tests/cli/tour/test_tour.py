@@ -39,7 +39,7 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    assert tour.families() == ["cluster", "hmm", "mixture", "preprocessing"]
+    assert tour.families() == ["cluster", "hmm", "mixture", "neural_network", "preprocessing"]
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -52,6 +52,9 @@ def test_every_family_has_a_row(ran):
         ("MarkovChain", "letters"),
         ("GaussianMixture", "wines  "),
         ("GaussianMixture", "2 measurements"),
+        ("MLPClassifier", "digits"),
+        ("MLPRegressor", "diabetes"),
+        ("nn, convolutions", "digits"),
         ("StandardScaler", "file with gaps"),
     ):
         _row(text, *words)
@@ -88,7 +91,7 @@ def test_pictures_are_there(ran):
 
     _, text, out = ran
     assert {path.name for path in out.iterdir()} == {
-        f"{name}.png" for name in ("digits", "photograph", "stock", "letters", "wine")
+        f"{name}.png" for name in ("digits", "digits-network", "photograph", "stock", "letters", "wine")
     }
     for path in out.iterdir():
         assert path.name in text

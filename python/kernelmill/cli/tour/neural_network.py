@@ -39,7 +39,7 @@ def rows(context: Context) -> Iterator[Row]:
     curves: dict[str, list[float]] = {"train": [], "held out": []}
     network, seconds = context.timed(functools.partial(_trained, A, a, B, b, curves))
     score = f"accuracy {1 - curves['held out'][-1]:.3f}"
-    yield Row("nn.Conv2d and others", "digits, held out", A.shape, seconds, score, context.where())
+    yield Row("nn, convolutions", "digits, held out", A.shape, seconds, score, context.where())
     if context.plot:
         _draw(context, network, curves)
 

@@ -1,0 +1,173 @@
+"""Networks beside torch: the cost of the tape, training steps, layers without weights."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ._harness import Case, Work, arrays_close, torch_peer
+
+STEPS = 20  # whose losses must agree
+RATE = 1e-4  # at 1e-3 the large network knows its batch by heart: losses of 1e-7 are rounding alone
+
+
+def _chain(length: int) -> Case:
+    """What recording and going back cost: the arithmetic is nothing."""
+
+    def run(x: Any, y: Any):
+        def both() -> Any:
+            z = x
+            for _ in range(length):
+                z = z + y
+            x.grad = None
+            z.sum().backward()
+            return x.grad.numpy()
+
+        return both
+
+    def ours(data: Any):
+        from kernelmill import nn
+
+        x, y = data
+        return run(nn.Tensor(x, requires_grad=True), nn.Tensor(y))
+
+    return Case(
+        f"chain of {length} additions of 16 numbers, both ways, float32",
+        lambda: [np.ones(16, np.float32)] * 2,
+        {"kernelmill": ours, "torch": torch_peer(lambda _, x, y: run(x.requires_grad_(), y))},
+        lambda data, ours, other: arrays_close(ours, other, 0.0),
+        want=1.5,
+    )
+
+
+def _mlp_data(sizes: tuple[int, ...], batch: int) -> list[np.ndarray]:
+    """A batch, its classes, then weights and biases."""
+    rng = np.random.default_rng(9)
+    data = [
+        rng.standard_normal((batch, sizes[0]), np.float32),
+        rng.integers(0, sizes[-1], batch),
+    ]
+    for i, o in pairwise(sizes):
+        bound = i**-0.5
+        data.append(rng.uniform(-bound, bound, (o, i)).astype(np.float32))
+        data.append(rng.uniform(-bound, bound, o).astype(np.float32))
+    return data
+
+
+def _step(library: Any, network: Any, optimiser: Any, x: Any, y: Any) -> Any:
+    """One step of training; the first call, which is checked, gives the losses of 20 more."""
+    loss_of = library.CrossEntropyLoss()
+    losses: list[float] = []
+
+    def step() -> Any:
+        optimiser.zero_grad()
+        loss = loss_of(network(x), y)
+        loss.backward()
+        optimiser.step()
+        return loss
+
+    def run() -> Any:
+        if not losses:
+            losses.extend(step().item() for _ in range(STEPS))
+            return np.array(losses)
+        return step()
+
+    return run
+
+
+def _network(library: Any, sizes: tuple[int, ...], weights: Any, tensor: Any) -> Any:
+    layers: list[Any] = []
+    for i, o in pairwise(sizes):
+        layers += [library.Linear(i, o), library.ReLU()]
+    network = library.Sequential(*layers[:-1])
+    names = [f"{2 * i}.{name}" for i in range(len(sizes) - 1) for name in ("weight", "bias")]
+    network.load_state_dict(dict(zip(names, map(tensor, weights), strict=True)))
+    return network
+
+
+def _training(sizes: tuple[int, ...], batch: int, want: float) -> Case:
+    def ours(data: Any):
+        from kernelmill import nn
+
+        x, y, *weights = data
+        network = _network(nn, sizes, weights, nn.tensor)
+        optimiser = nn.optim.Adam(network.parameters(), RATE)
+        return _step(nn, network, optimiser, nn.Tensor(x), nn.Tensor(y))
+
+    def torch(torch: Any, x: Any, y: Any, *weights: Any):
+        network = _network(torch.nn, sizes, weights, lambda w: w)
+        return _step(torch.nn, network, torch.optim.Adam(network.parameters(), RATE), x, y)
+
+    def fused(torch: Any, x: Any, y: Any, *weights: Any):
+        network = _network(torch.nn, sizes, weights, lambda w: w)
+        optimiser = torch.optim.Adam(network.parameters(), RATE, fused=True)
+        return _step(torch.nn, network, optimiser, x, y)
+
+    products = sum(i * o for i, o in pairwise(sizes))
+    flops = 2.0 * batch * (3 * products - sizes[0] * sizes[1])  # the input needs no gradient
+    return Case(
+        f"Adam step of an MLP {'-'.join(map(str, sizes))}, batch {batch}, float32",
+        lambda: _mlp_data(sizes, batch),
+        {"kernelmill": ours, "torch": torch_peer(torch), "torch (fused)": torch_peer(fused)},
+        lambda data, ours, other: arrays_close(ours, other, rtol=1e-4),
+        lambda data, result: Work(flops, 0.0, "products forward and backward"),
+        want=want,
+    )
+
+
+def _layer(name: str, n: int, backward: bool) -> Case:
+    """A function of all elements or rows; with ``backward`` its gradient too."""
+
+    def run(functional: Any, x: Any, g: Any):
+        more = {"softmax": (-1,), "layer_norm": ((n,),)}.get(name, ())
+
+        def forward() -> Any:
+            return (getattr(functional, name)(x, *more).detach().numpy(),)
+
+        def both() -> Any:
+            x.grad = None
+            y = getattr(functional, name)(x, *more)
+            y.backward(g)
+            return y.detach().numpy(), x.grad.numpy()
+
+        return both if backward else forward
+
+    def ours(data: Any):
+        from kernelmill import nn
+
+        x, g = data
+        return run(nn.functional, nn.Tensor(x, requires_grad=backward), g)
+
+    def torch(torch: Any, x: Any, g: Any):
+        return run(torch.nn.functional, x.clone().requires_grad_(backward), g)
+
+    def check(data: Any, ours: Any, other: Any) -> str:
+        found = (arrays_close(a, b, 1e-4, 1e-6) for a, b in zip(ours, other, strict=True))
+        return "; ".join(filter(None, found))
+
+    moved = 4.0 * n * n * (5 if backward else 2)
+    return Case(
+        f"{name} {n} x {n} {'both ways' if backward else 'forward'} float32",
+        lambda: [np.random.default_rng(s).standard_normal((n, n), np.float32) for s in (1, 2)],
+        {"kernelmill": ours, "torch": torch_peer(torch)},
+        check,
+        lambda data, result: Work(0.0, moved, "arguments and results read or written once"),
+        want=3.0,
+    )
+
+
+def cases(quick: bool) -> list[Case]:
+    """The tape alone, two networks, four functions."""
+    size = 64 if quick else 4096
+    return [
+        _chain(1000),
+        _training((784, 128, 10), 64, 2.0),
+        *([] if quick else [_training((784, 1024, 1024, 10), 256, 1.2)]),
+        *(
+            _layer(name, size, backward)
+            for name in ("softmax", "gelu", "layer_norm", "relu")
+            for backward in (False, True)
+        ),
+    ]
