@@ -439,6 +439,7 @@ _LOSS = 'One number, or the losses of the elements where ``reduction`` is ``"non
 
 _HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
 _NONE = inspect.Parameter.empty
+_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: classes written in C have their docstrings there
 _STARS: dict[Any, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
     inspect.Parameter.VAR_KEYWORD: "**",
@@ -580,7 +581,8 @@ def complete(namespace: dict[str, Any]) -> None:
     here = namespace["__name__"]
     for name, value in list(namespace.items()):
         if isinstance(value, type) and value.__module__ == here:
-            _complete_class(value)
+            if not value.__flags__ & _IMMUTABLE:
+                _complete_class(value)
         elif isinstance(value, FunctionType) and value.__module__ == here and name[0] != "_":
             documented(value)
 
