@@ -28,7 +28,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "**kwargs": ("Any", "Ignored."),
     "*counts": ("int", "Numbers of copies along the last axes."),
     "*dims": ("int", "Axes, one by one or as a tuple."),
-    "*inputs": ("Tensor", "The arguments of the function behind the layer."),
+    "*inputs": ("Tensor", "The tensors that the function takes."),
     "*others": ("Tensor, array or number", "Arguments of the function."),
     "*shape": ("int", "Sizes, one by one or as a tuple."),
     "*size": ("int", "Sizes, one by one or as a tuple."),
@@ -123,17 +123,17 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "prefix": ("str", "Put before each name."),
     "quantile": ("float in (0, 1)", "Which quantile."),
     "query": (_LIKE, "The examples to find the positive ones for."),
-    "recurse": ("bool", "Also those of the modules inside."),
+    "recurse": ("bool", "Include the modules inside."),
     "reduction": ('{"mean", "sum", "none"}', "How the losses of the elements are combined."),
     "remove_duplicate": ("bool", "Each object once, under its first name."),
     "repeats": ("int or array of int", "Number of copies, one for all or one for each element."),
-    "requires_grad": ("bool", "Whether gradients are wanted."),
+    "requires_grad": ("bool", "Whether to record operations, so that gradients can be computed."),
     "running_mean": ("Tensor of shape (C,)", "Updated in place in training."),
     "running_var": ("Tensor of shape (C,)", "Updated in place in training."),
     "scale_grad_by_freq": ("bool", "Divide the gradient of a row by how often it was used."),
     "seed": ("int", "Seed; the same seed gives the same numbers."),
     "shape": ("tuple of int", "Sizes."),
-    "shifts": ("int", "How far."),
+    "shifts": ("int", "How many places."),
     "size": ("int or tuple of int", "Sizes."),
     "sizes": ("sequence of int", "Sizes of the new axes; one may be -1."),
     "source": (_LIKE, "The tensor that is read."),
@@ -439,6 +439,7 @@ _LOSS = 'One number, or the losses of the elements where ``reduction`` is ``"non
 
 _HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
 _NONE = inspect.Parameter.empty
+_IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: classes written in C have their docstrings there
 _STARS: dict[Any, str] = {
     inspect.Parameter.VAR_POSITIONAL: "*",
     inspect.Parameter.VAR_KEYWORD: "**",
@@ -580,7 +581,8 @@ def complete(namespace: dict[str, Any]) -> None:
     here = namespace["__name__"]
     for name, value in list(namespace.items()):
         if isinstance(value, type) and value.__module__ == here:
-            _complete_class(value)
+            if not value.__flags__ & _IMMUTABLE:
+                _complete_class(value)
         elif isinstance(value, FunctionType) and value.__module__ == here and name[0] != "_":
             documented(value)
 

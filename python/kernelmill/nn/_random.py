@@ -37,7 +37,7 @@ class Generator:
         self.manual_seed(seed)
 
     def manual_seed(self, seed: int) -> Generator:
-        """Start again from a seed."""
+        """Restart from a seed."""
         if not hasattr(seed, "__index__"):
             raise TypeError(f"nn.Generator: seed must be an integer, got {seed!r}")
         self._seed = int(seed) % 2**64
@@ -53,7 +53,7 @@ class Generator:
         return self._seed, self._next
 
     def set_state(self, state: tuple[int, int]) -> Generator:
-        """Go on from a state that :meth:`get_state` gave."""
+        """Continue from a state that :meth:`get_state` returned."""
         seed, position = state
         self._seed, self._next = int(seed), int(position)
         return self

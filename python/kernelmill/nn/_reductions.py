@@ -272,11 +272,11 @@ class ReductionMethods:
         return deviation(self._floating(), axis=axes, ddof=float(correction), keepdims=keepdim)
 
     def amax(self, dim: Any = None, keepdim: bool = False) -> Any:
-        """The largest value; equal ones share the gradient."""
+        """The largest element; ties share the gradient equally."""
         return largest(self._floating(), axis=self._axes("amax", dim), keepdims=keepdim)
 
     def amin(self, dim: Any = None, keepdim: bool = False) -> Any:
-        """The smallest value; equal ones share the gradient."""
+        """The smallest element; ties share the gradient equally."""
         return smallest(self._floating(), axis=self._axes("amin", dim), keepdims=keepdim)
 
     def _chosen(self, name: str, dim: Any, keepdim: bool) -> Any:
@@ -297,11 +297,11 @@ class ReductionMethods:
         return Extreme(values, _tape.Tensor(indices))
 
     def max(self, dim: Any = None, keepdim: bool = False) -> Any:
-        """The largest value; with ``dim`` (values, indices), of equal ones the first."""
+        """The largest element; with ``dim``, values and indices along the axis (first of ties)."""
         return self._chosen("max", dim, keepdim)
 
     def min(self, dim: Any = None, keepdim: bool = False) -> Any:
-        """The smallest value; with ``dim`` (values, indices), of equal ones the first."""
+        """The smallest element; with ``dim``, values and indices along the axis (first of ties)."""
         return self._chosen("min", dim, keepdim)
 
     def _argument(self, name: str, dim: Any, keepdim: bool) -> Any:
@@ -312,11 +312,11 @@ class ReductionMethods:
         return _tape.Tensor(namespace(self.data).asarray(found))
 
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """Where the largest value is; of equal ones the first."""
+        """Index of the largest element; the first of ties."""
         return self._argument("argmax", dim, keepdim)
 
     def argmin(self, dim: int | None = None, keepdim: bool = False) -> Any:
-        """Where the smallest value is; of equal ones the first."""
+        """Index of the smallest element; the first of ties."""
         return self._argument("argmin", dim, keepdim)
 
     def logsumexp(self, dim: Any = None, keepdim: bool = False) -> Any:
@@ -354,7 +354,7 @@ class ReductionMethods:
         return cumprod(self, axis=axis_of("cumprod", dim, self.ndim))
 
     def argsort(self, dim: int = -1, descending: bool = False) -> Any:
-        """Places of the sorted values; the order of equal ones is kept."""
+        """Indices that sort an axis; the sort is stable."""
         axis = axis_of("argsort", dim, self.ndim)
         data = self.data
         if not descending:
@@ -364,13 +364,13 @@ class ReductionMethods:
         return _tape.Tensor(last - namespace(data).flip(flipped, axis))
 
     def sort(self, dim: int = -1, descending: bool = False) -> Any:
-        """(values, indices) in order along an axis; the order of equal values is kept."""
+        """Values and indices sorted along an axis; the sort is stable."""
         indices = self.argsort(dim, descending)
         axis = axis_of("sort", dim, self.ndim)
         return Extreme(gather_along(self, indices.data, axis), indices)
 
     def topk(self, k: int, dim: int = -1, largest: bool = True) -> Any:
-        """(values, indices) of the k largest or smallest along an axis, in order."""
+        """Values and indices of the k largest or smallest elements along an axis, sorted."""
         axis = axis_of("topk", dim, self.ndim)
         if not 0 <= k <= self.shape[axis]:
             raise RuntimeError(f"nn.topk: k must be at most {self.shape[axis]}, got {k}")

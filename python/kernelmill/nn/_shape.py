@@ -212,7 +212,7 @@ class ShapeMethods:
     view = reshape
 
     def view_as(self, other: Any) -> Any:
-        """Reshaped to the shape of another tensor."""
+        """Reshape to the shape of another tensor."""
         return reshape(self, shape=tuple(other.shape))
 
     reshape_as = view_as
@@ -231,7 +231,7 @@ class ShapeMethods:
         return reshape(self, shape=(*self.shape[:first], merged, *self.shape[last + 1 :]))
 
     def unflatten(self, dim: int, sizes: Sequence[int]) -> Any:
-        """One axis as several."""
+        """Split one axis into several."""
         axis = axis_of("unflatten", dim, self.ndim)
         sizes = list(sizes)
         if -1 in sizes:
@@ -240,7 +240,7 @@ class ShapeMethods:
         return reshape(self, shape=(*self.shape[:axis], *sizes, *self.shape[axis + 1 :]))
 
     def permute(self, *dims: Any) -> Any:
-        """The axes in another order."""
+        """Permute the axes."""
         axes = tuple(axis_of("permute", d, self.ndim) for d in _plain(dims))
         if sorted(axes) != list(range(self.ndim)):
             raise RuntimeError(
@@ -249,7 +249,7 @@ class ShapeMethods:
         return permute(self, axes=axes)
 
     def transpose(self, dim0: int, dim1: int) -> Any:
-        """Two axes exchanged."""
+        """Swap two axes."""
         axes = list(range(self.ndim))
         a, b = axis_of("transpose", dim0, self.ndim), axis_of("transpose", dim1, self.ndim)
         if axes:
@@ -259,7 +259,7 @@ class ShapeMethods:
     swapaxes = transpose
 
     def movedim(self, source: int, destination: int) -> Any:
-        """One axis moved to another place."""
+        """Move one axis to another position."""
         axes = list(range(self.ndim))
         axes.insert(
             axis_of("movedim", destination, self.ndim),
@@ -268,7 +268,7 @@ class ShapeMethods:
         return permute(self, axes=tuple(axes))
 
     def t(self) -> Any:
-        """A matrix transposed."""
+        """Transpose a matrix; vectors and numbers are returned as they are."""
         if self.ndim > 2:
             raise RuntimeError(f"nn.t: the tensor must have at most 2 axes, got {self.ndim}")
         return self if self.ndim < 2 else permute(self, axes=(1, 0))
@@ -284,7 +284,7 @@ class ShapeMethods:
         return swap_last(self)
 
     def squeeze(self, dim: Any = None) -> Any:
-        """Without the axes of size 1, or without those of ``dim`` that have size 1."""
+        """Remove all axes of size 1, or those of ``dim`` that have size 1."""
         rank = self.ndim
         if dim is None:
             chosen = set(range(rank))
@@ -294,12 +294,12 @@ class ShapeMethods:
         return reshape(self, shape=shape)
 
     def unsqueeze(self, dim: int) -> Any:
-        """A new axis of size 1."""
+        """Insert an axis of size 1."""
         axis = axis_of("unsqueeze", dim, self.ndim + 1)
         return reshape(self, shape=(*self.shape[:axis], 1, *self.shape[axis:]))
 
     def expand(self, *sizes: Any) -> Any:
-        """Axes of size 1 repeated without a copy; -1 keeps a size."""
+        """Broadcast axes of size 1 without a copy; -1 keeps a size."""
         wanted = list(_plain(sizes))
         added = len(wanted) - self.ndim
         for i, size in enumerate(wanted):
@@ -308,13 +308,13 @@ class ShapeMethods:
         return broadcast(self, shape=tuple(wanted))
 
     def expand_as(self, other: Any) -> Any:
-        """Expanded to the shape of another tensor."""
+        """Broadcast to the shape of another tensor."""
         return broadcast(self, shape=tuple(other.shape))
 
     broadcast_to = expand
 
     def repeat(self, *sizes: Any) -> Any:
-        """Copies side by side, so many along each axis."""
+        """Repeat the tensor along each axis."""
         counts = _plain(sizes)
         shape = (1,) * (len(counts) - self.ndim) + tuple(self.shape)
         if len(counts) < self.ndim:
@@ -332,40 +332,40 @@ class ShapeMethods:
         return self.repeat(*(1,) * (self.ndim - len(given)), *given)
 
     def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Any:
-        """Each element so many times, one after the other."""
+        """Repeat each element."""
         source: Any = self if dim is not None else reshape(self, shape=(-1,))
         axis = axis_of("repeat_interleave", 0 if dim is None else dim, source.ndim)
         index = np.repeat(np.arange(source.shape[axis]), np.asarray(_array(repeats)))
         return source.index_select(axis, index)
 
     def flip(self, *dims: Any) -> Any:
-        """These axes in reverse."""
+        """Reverse axes."""
         chosen = {axis_of("flip", d, self.ndim) for d in _plain(dims)}
         index = tuple(slice(None, None, -1 if i in chosen else 1) for i in range(self.ndim))
         return getitem(self, index=index)
 
     def roll(self, shifts: int, dims: int) -> Any:
-        """One axis shifted in a circle."""
+        """Shift the elements of an axis cyclically."""
         axis = axis_of("roll", dims, self.ndim)
         n = self.shape[axis]
         return self.index_select(axis, (np.arange(n) - shifts) % max(n, 1))
 
     def index_select(self, dim: int, index: Any) -> Any:
-        """Slices of one axis, by their numbers."""
+        """Select slices of an axis by index."""
         axis = axis_of("index_select", dim, self.ndim)
         return getitem(self, index=(*(slice(None),) * axis, _index(index)))
 
     def narrow(self, dim: int, start: int, length: int) -> Any:
-        """A range of one axis."""
+        """A contiguous range of an axis."""
         axis = axis_of("narrow", dim, self.ndim)
         return getitem(self, index=(*(slice(None),) * axis, slice(start, start + length)))
 
     def select(self, dim: int, index: int) -> Any:
-        """One place of one axis, which goes."""
+        """One slice of an axis, without the axis."""
         return getitem(self, index=(*(slice(None),) * axis_of("select", dim, self.ndim), index))
 
     def gather(self, dim: int, index: Any) -> Any:
-        """``out[i][j] = x[index[i][j]][j]`` for ``dim = 0``, and so on."""
+        """Gather along an axis: ``out[i][j] = x[index[i][j]][j]`` for ``dim=0``."""
         index = _index(index)
         return gather_along(self, index, axis_of("gather", dim, self.ndim))
 
@@ -380,7 +380,7 @@ class ShapeMethods:
         return self.gather(dim, indices)
 
     def scatter_add(self, dim: int, index: Any, src: Any) -> Any:
-        """This tensor plus ``src`` added at the places that :meth:`gather` reads."""
+        """This tensor with ``src`` added at the positions that :meth:`gather` would read."""
         index = _index(index)
         axis = axis_of("scatter_add", dim, self.ndim)
         cut = getitem(_tape.Tensor(src) if not isinstance(src, _tape.Tensor) else src,
@@ -388,14 +388,14 @@ class ShapeMethods:
         return self + putitem(cut, index=_along(self.shape, index, axis), shape=self.shape)
 
     def index_add(self, dim: int, index: Any, source: Any) -> Any:
-        """This tensor plus slices of ``source`` added at these places of one axis."""
+        """This tensor with slices of ``source`` added at positions along an axis."""
         axis = axis_of("index_add", dim, self.ndim)
         where = (*(slice(None),) * axis, _index(index))
         source = source if isinstance(source, _tape.Tensor) else _tape.Tensor(source)
         return self + putitem(source, index=where, shape=self.shape)
 
     def masked_select(self, mask: Any) -> Any:
-        """The elements where the mask is True, one after the other."""
+        """The elements where the mask is True, in order."""
         xp = namespace(self.data)
         return getitem(self, index=xp.broadcast_to(_index(mask), self.shape))
 
@@ -421,7 +421,7 @@ class ShapeMethods:
         return putitem(self, index=index, shape=(n, n))
 
     def split(self, split_size: Any, dim: int = 0) -> tuple[Any, ...]:
-        """Parts of one axis: of this size (the last may be smaller), or of these sizes."""
+        """Split an axis into parts of one size (the last may be smaller) or of given sizes."""
         axis = axis_of("split", dim, self.ndim)
         n = self.shape[axis]
         if hasattr(split_size, "__index__"):
@@ -436,12 +436,12 @@ class ShapeMethods:
         return split(self, axis=axis, sizes=sizes)
 
     def chunk(self, chunks: int, dim: int = 0) -> tuple[Any, ...]:
-        """About equal parts of one axis."""
+        """Split an axis into parts of about equal size."""
         n = self.shape[axis_of("chunk", dim, self.ndim)]
         return self.split(max(-(-n // chunks), 1), dim)
 
     def unbind(self, dim: int = 0) -> tuple[Any, ...]:
-        """The slices of one axis."""
+        """The slices along an axis, without the axis."""
         axis = axis_of("unbind", dim, self.ndim)
         shape = (*self.shape[:axis], *self.shape[axis + 1 :])
         return tuple(reshape(part, shape=shape) for part in self.split(1, axis))
@@ -452,11 +452,11 @@ class ShapeMethods:
         return iter(self.unbind(0)) if self.shape[0] else iter(())
 
     def clone(self) -> Any:
-        """A copy, on the tape."""
+        """A copy, through which gradients flow."""
         return copy(self)
 
     def contiguous(self) -> Any:
-        """Itself where its array is C-contiguous, else a copy that is."""
+        """The tensor itself if its array is C-contiguous, else a copy."""
         return self if self.data.flags.c_contiguous else copy(self)
 
 

@@ -1,4 +1,4 @@
-"""What a network is made of: layers, shapes, parameters and multiply-adds."""
+"""Tables of layers: shapes, parameters and multiply-adds."""
 
 from __future__ import annotations
 

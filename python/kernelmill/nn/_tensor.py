@@ -166,7 +166,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Say whether this tensor needs a gradient, and return it."""
+        """Set whether this tensor requires a gradient, and return it."""
         node = getattr(self, "_node", None)
         if node is not None and type(node) is not Leaf:
             if requires_grad:
@@ -291,11 +291,11 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         return format(self.item(), spec) if self.data.size == 1 and spec else repr(self)
 
     def detach(self) -> Tensor:
-        """The same values without the tape."""
+        """The same values, not recorded."""
         return Tensor(self.data)
 
     def to(self, *target: Any, dtype: Any = None, device: str | None = None) -> Tensor:
-        """Converted to a dtype, moved to ``"cpu"`` or ``"cuda"``; itself where it is that already.
+        """Convert to a dtype, or move to ``"cpu"`` or ``"cuda"``.
 
         Parameters
         ----------
@@ -322,15 +322,15 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         return result
 
     def type_as(self, other: Any) -> Tensor:
-        """Converted to the dtype of another tensor."""
+        """Convert to the dtype of another tensor."""
         return self.to(other.dtype)
 
     def cpu(self) -> Tensor:
-        """On the host."""
+        """Move to the CPU."""
         return self.to("cpu")
 
     def cuda(self) -> Tensor:
-        """On the GPU, as a CuPy array."""
+        """Move to the GPU, as a CuPy array."""
         return self.to("cuda")
 
     # --- gradients ---
@@ -343,7 +343,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         Parameters
         ----------
         gradient : Tensor or array, optional
-            Weights of the elements; 1 by default, for a tensor of one element.
+            Gradient of a loss with respect to this tensor; 1 by default, for one element.
         retain_graph : bool, optional
             Keep the graph for another pass; it is freed by default.
         create_graph : bool, default=False
@@ -357,17 +357,17 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         _backward.backward(self, gradient, retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call ``hook(grad)`` whenever a gradient of this tensor is known.
+        """Call ``hook(grad)`` whenever a gradient of this tensor has been computed.
 
         Parameters
         ----------
         hook : callable
-            What it returns, if not None, takes the place of the gradient.
+            Its result, if not None, replaces the gradient.
 
         Returns
         -------
         remove : callable
-            Takes the hook away again; it may also be called as ``remove.remove()``.
+            Removes the hook; it may also be called as ``remove.remove()``.
         """
         if self._node is None:
             raise RuntimeError("Tensor.register_hook: the tensor must need a gradient")
@@ -376,7 +376,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         return Handle(self._node.hooks, hook)
 
     def retain_grad(self) -> None:
-        """Keep the gradient of this tensor in ``grad`` though it is no leaf."""
+        """Keep the gradient of this tensor in ``grad`` although it is not a leaf."""
         if self.is_leaf:
             return
         import weakref
@@ -452,7 +452,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         return arithmetic("power", self, exponent)
 
     def clamp(self, min: Any = None, max: Any = None) -> Tensor:
-        """Limited to an interval; the gradient at an end is kept."""
+        """Limit each element to an interval; gradients pass at its ends."""
         low = -np.inf if min is None else min
         high = np.inf if max is None else max
         if self.data.dtype.kind != "f":
@@ -462,11 +462,11 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
     clip = clamp
 
     def masked_fill(self, mask: Any, value: Any) -> Tensor:
-        """A value where the mask is True."""
+        """Replace elements by a value where the mask is True."""
         return where(mask, value, self)
 
     def where(self, condition: Any, other: Any) -> Tensor:
-        """This where the condition holds, else the other."""
+        """This tensor where the condition holds, else the other."""
         return where(condition, self, other)
 
 
@@ -570,14 +570,14 @@ def _install() -> None:
 
 
 class Handle:
-    """What takes a hook away again."""
+    """Removes a hook."""
 
     def __init__(self, hooks: list, hook: Callable) -> None:
         self._hooks, self._hook = hooks, hook
         hooks.append(hook)
 
     def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
+        """Remove the hook; calling it again has no effect."""
         if self._hook in self._hooks:
             self._hooks.remove(self._hook)
 

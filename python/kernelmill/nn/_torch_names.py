@@ -3,16 +3,6 @@
 from __future__ import annotations
 
 _LATER = {
-    "pooling and resampling are not available yet": """
-        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
-        AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d
-        MaxUnpool2d MaxUnpool3d Upsample adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
-        adaptive_max_pool1d adaptive_max_pool1d_with_indices adaptive_max_pool2d
-        adaptive_max_pool2d_with_indices adaptive_max_pool3d adaptive_max_pool3d_with_indices
-        avg_pool1d avg_pool2d avg_pool3d interpolate max_pool1d max_pool1d_with_indices max_pool2d
-        max_pool2d_with_indices max_pool3d max_pool3d_with_indices max_unpool1d max_unpool2d
-        max_unpool3d
-    """,
     "recurrent layers are not available yet": """
         GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase rnn
     """,
@@ -50,6 +40,11 @@ _ABSENT = {
         channel_shuffle fold grid_sample local_response_norm lp_pool1d lp_pool2d lp_pool3d
         native_channel_shuffle pdist pixel_shuffle pixel_unshuffle rrelu
         triplet_margin_with_distance_loss unfold
+    """,
+    "return_indices=True gives the indices": """
+        adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
+        adaptive_max_pool3d_with_indices max_pool1d_with_indices max_pool2d_with_indices
+        max_pool3d_with_indices
     """,
     "pooling of random windows is not supported": """
         FractionalMaxPool2d FractionalMaxPool3d fractional_max_pool2d

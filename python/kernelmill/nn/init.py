@@ -91,7 +91,7 @@ def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0,
 
 def trunc_normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0,
                   b: float = 2.0, generator: Generator | None = None) -> Tensor:  # fmt: skip
-    """Normal numbers within an interval, by inversion of the distribution function."""
+    """Normal numbers truncated to an interval."""
     from scipy.special import ndtr, ndtri
 
     low, high = ndtr((a - mean) / std), ndtr((b - mean) / std)
@@ -195,7 +195,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
 
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01,
             generator: Generator | None = None) -> Tensor:  # fmt: skip
-    """Normal numbers, of which a share in each column is 0."""
+    """Normal numbers with a share of zeros in each column."""
     rows, columns = tensor.shape
     values = std * random_array("normal", (rows, columns), np.float64, generator)
     order = random_array("uniform", (rows, columns), np.float64, generator).argsort(axis=0)

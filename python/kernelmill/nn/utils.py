@@ -118,7 +118,7 @@ def parameters_to_vector(parameters: Iterable[Any]) -> Tensor:
 
 
 def vector_to_parameters(vec: Any, parameters: Iterable[Any]) -> None:
-    """Write one vector into the parameters.
+    """Copy a vector into the parameters.
 
     Raises
     ------
@@ -171,7 +171,7 @@ class _WeightNorm:
 
 
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
-    """Learn a weight's lengths and directions apart: ``g v / |v|`` (Salimans and Kingma 2016).
+    """Weight normalisation: a weight as ``g v / |v|`` (Salimans and Kingma 2016).
 
     Parameters
     ----------
@@ -200,7 +200,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
 
 
 def remove_weight_norm(module: Module, name: str = "weight") -> Module:
-    """Make the weight a parameter again."""
+    """Remove the normalisation; the weight is a parameter again."""
     for hook in list(module._forward_pre_hooks):
         if isinstance(hook, _Reparametrised) and hook.name == name:
             value = hook.compute(module).detach()

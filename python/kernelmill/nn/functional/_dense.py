@@ -166,7 +166,7 @@ _MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 def pad(
     input: Any, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
-    """Values added around a tensor.
+    """Pad a tensor.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ def dropout(
     inplace: bool = False,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Elements set to 0 with probability p; the others are divided by 1 - p.
+    """Set elements to 0 with probability p and divide the others by 1 - p.
 
     Parameters
     ----------

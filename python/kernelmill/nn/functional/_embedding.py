@@ -94,7 +94,7 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """Rows of a table.
+    """Look up rows of a table.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def _bag_maximum(rows: Tensor, bag_of: Any, shape: tuple[int, int]) -> Tensor:
 
 
 def one_hot(input: Any, num_classes: int = -1) -> Tensor:
-    """1 at the place of each index, else 0.
+    """One-hot encoding of indices.
 
     Examples
     --------

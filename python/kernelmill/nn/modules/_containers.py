@@ -196,7 +196,7 @@ class _Named(Module):
         return self._items.items()
 
     def pop(self, key: str) -> Any:
-        """Take an entry out."""
+        """Remove an entry and return it."""
         return self._items.pop(key)
 
     def update(self, entries: Any) -> None:

@@ -55,7 +55,7 @@ class Convolution(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new values."""
+        """Draw new initial values."""
         uniform_by_fan(self, init.fans(self.weight)[0])
 
     def extra_repr(self) -> str:

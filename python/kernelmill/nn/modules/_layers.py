@@ -56,7 +56,7 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new values."""
+        """Draw new initial values."""
         uniform_by_fan(self, self.in_features)
 
     def forward(self, input: Any) -> Tensor:
@@ -110,7 +110,7 @@ class Bilinear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new values."""
+        """Draw new initial values."""
         uniform_by_fan(self, self.in1_features)
 
     def forward(self, input1: Any, input2: Any) -> Tensor:
@@ -126,7 +126,7 @@ class Bilinear(Module):
 
 
 class Embedding(Module):
-    """Rows of a table, by number.
+    """A table of rows, looked up by index.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class Embedding(Module):
         return made
 
     def reset_parameters(self) -> None:
-        """Draw new values."""
+        """Draw new initial values."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
             self.weight.data[self.padding_idx] = 0

@@ -173,7 +173,7 @@ class Module:
         return sorted({*object.__dir__(self), *self._parameters, *self._modules, *self._buffers})
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Add a parameter; None keeps its name free of one."""
+        """Add a parameter, or register its name with None."""
         if param is None:
             self._parameters[name] = None
         else:
@@ -371,23 +371,23 @@ class Module:
     # --- all parameters at once ---
 
     def train(self, mode: bool = True) -> Module:
-        """Behave as in training (or not), this module and all inside it."""
+        """Set training or evaluation mode for this module and all inside it."""
         for module in self.modules():
             object.__setattr__(module, "training", bool(mode))
         return self
 
     def eval(self) -> Module:
-        """Behave as in evaluation."""
+        """Set evaluation mode."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Module:
-        """Whether the parameters are learnt; False freezes them."""
+        """Set whether the parameters are trained; False freezes them."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters."""
+        """Reset the gradients of all parameters."""
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
                 parameter.grad = None
@@ -423,19 +423,19 @@ class Module:
         return self
 
     def float(self) -> Module:
-        """In float32."""
+        """Convert to float32."""
         return self.to(np.float32)
 
     def double(self) -> Module:
-        """In float64."""
+        """Convert to float64."""
         return self.to(np.float64)
 
     def cpu(self) -> Module:
-        """On the host."""
+        """Move to the CPU."""
         return self.to("cpu")
 
     def cuda(self) -> Module:
-        """On the GPU."""
+        """Move to the GPU."""
         return self.to("cuda")
 
     # --- hooks ---
@@ -454,7 +454,7 @@ class Module:
         return type(self).__name__
 
     def extra_repr(self) -> str:
-        """What the printed form says in brackets; for subclasses."""
+        """Text in the brackets of ``repr``; subclasses override it."""
         return ""
 
     def __repr__(self) -> str:

@@ -44,7 +44,7 @@ class Functional(Module):
         return {name: getattr(self, name) for name in self.signature.parameters}
 
     def forward(self, *inputs: Any) -> Tensor:
-        """Apply the function behind the layer."""
+        """Apply the function of the layer."""
         return type(self).function(*inputs, **self._options())
 
     def extra_repr(self) -> str:
@@ -61,7 +61,7 @@ class _Trained(Functional):
     """A function that does something in training only."""
 
     def forward(self, *inputs: Any) -> Tensor:
-        """Apply the function behind the layer, which does nothing in evaluation."""
+        """Apply the function of the layer; in evaluation mode it does nothing."""
         return type(self).function(*inputs, training=self.training, **self._options())
 
 
@@ -195,7 +195,7 @@ class PReLU(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """The first weights again."""
+        """Set the weights to their initial value."""
         init.constant_(self.weight, self.init)
 
     def forward(self, input: Any) -> Tensor:
@@ -236,7 +236,7 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """One axis as several.
+    """Split one axis into several.
 
     Parameters
     ----------
