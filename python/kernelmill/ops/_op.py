@@ -19,9 +19,6 @@ from ._signature import Signature
 registry: dict[str, Op] = {}
 
 
-def _registered(name: str) -> Op:
-    return registry[name]
-
 
 # `_active` is None where the array type decides, else a key of `Op.implementation`.
 _BACKENDS = ("numpy", "cpu", "cuda")
@@ -85,9 +82,6 @@ class Op(Dispatch):
         elif backend == "cuda" or backend == "cpu":
             self._refuse_mixed(backend, first)
         return self.implementation(backend)(*args, **kwargs)
-
-    def __reduce__(self) -> tuple[Any, ...]:  # a copy of an op is the op
-        return _registered, (self.name,)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"

@@ -193,11 +193,11 @@ def maximum(
     indices = np.zeros((n, oa, ob, oc), np.int64)
     places = np.arange(a * b * c).reshape(a, b, c)
     for place, window in _each(x.shape, begin, end, step, (oa, ob, oc)):
-        values = x[window]
-        if values[:1].size:
-            values = values.reshape(n, -1)
-            best = values.argmax(1)
-            y[place] = values[np.arange(n), best]
+        inside = x[window]
+        if inside[:1].size:
+            inside = inside.reshape(n, -1)
+            best = inside.argmax(1)
+            y[place] = inside[np.arange(n), best]
             indices[place] = places[window[1:]].ravel()[best]
     return y, indices
 

@@ -17,7 +17,7 @@ def _row(text: str, *words: str) -> re.Match:
     """The seconds and score of the line that holds all the words."""
     line = next(line for line in text.splitlines() if all(word in line for word in words))
     found = re.search(
-        r"(?P<seconds>\d+\.\d{3})  +(?P<measure>ARI|PSNR|log L|bits) (?P<value>-?\d+\.\d+)", line
+        r"(?P<seconds>\d+\.\d{3})  +(?P<measure>ARI|PSNR|log L|bits|accuracy|R2) (?P<value>-?\d+\.\d+)", line
     )
     assert found, line
     return found
