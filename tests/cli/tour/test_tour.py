@@ -16,8 +16,9 @@ from kernelmill.cli.tour import Context
 def _row(text: str, *words: str) -> re.Match:
     """The seconds and score of the line that holds all the words."""
     line = next(line for line in text.splitlines() if all(word in line for word in words))
+    measure = "ARI|PSNR|log L|bits|accuracy|R2"
     found = re.search(
-        r"(?P<seconds>\d+\.\d{3})  +(?P<measure>ARI|PSNR|log L|bits|accuracy|R2) (?P<value>-?\d+\.\d+)", line
+        rf"(?P<seconds>\d+\.\d{{3}})  +(?P<measure>{measure}) (?P<value>-?\d+\.\d+)", line
     )
     assert found, line
     return found
