@@ -43,6 +43,17 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"family must be of {', '.join(families())}, got {', '.join(sorted(unknown))}")
 
+    chosen = arguments.family or families()
+    cases = [
+        (family, case)
+        for family in chosen
+        for case in importlib.import_module(f"benchmarks.{family}").cases(arguments.quick)
+        if arguments.match in case.name
+    ]
+    if not cases:
+        names = ", ".join(chosen)
+        parser.error(f"--match must be in the name of a case of {names}, got {arguments.match!r}")
+
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     if load is not None and load > BUSY:
         # OpenMP threads that wait in a loop lose 50-fold when another process has their processor,
@@ -59,11 +70,9 @@ def main(argv: list[str] | None = None) -> int:
         flush=True,
     )
     outcomes = []
-    for family in arguments.family or families():
-        for case in importlib.import_module(f"benchmarks.{family}").cases(arguments.quick):
-            if arguments.match in case.name:
-                outcomes.append(measure(family, case, limits, arguments.quick))
-                print(table(outcomes[-1:]), flush=True)
+    for family, case in cases:
+        outcomes.append(measure(family, case, limits, arguments.quick))
+        print(table(outcomes[-1:]), flush=True)
     if arguments.save:
         about = {
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

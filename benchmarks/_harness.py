@@ -230,6 +230,21 @@ def set_threads(n: int) -> None:
         pass
 
 
+def torch_peer(build: Callable[..., Callable[[], Any]]) -> Callable[[Any], Callable[[], Any]]:
+    """A system that gives ``build`` torch, with our number of threads, and the data as tensors."""
+
+    def prepare(data: Any) -> Callable[[], Any]:
+        import torch
+
+        import kernelmill
+
+        torch.set_num_threads(kernelmill.get_threads())
+        tensors = [torch.from_numpy(v) if isinstance(v, np.ndarray) else v for v in data]
+        return build(torch, *tensors)
+
+    return prepare
+
+
 def close(got: float, want: float, rtol: float, what: str) -> str:
     """Empty when two numbers agree to ``rtol`` relative to ``want``, else a sentence."""
     difference = abs(got - want)
@@ -248,6 +263,17 @@ def arrays_close(got: np.ndarray, want: np.ndarray, rtol: float, atol: float = 0
     if np.allclose(got, want, rtol=rtol, atol=atol, equal_nan=True):
         return ""
     return f"arrays differ by up to {np.nanmax(np.abs(got - want)):.3g}"
+
+
+def outputs_close(atol: float, rtol: float = 0.0) -> Callable[[Any, Any, Any], str]:
+    """A check of tuples of arrays, those of the peer converted to NumPy's."""
+
+    def check(_: Any, ours: Any, other: Any) -> str:
+        pairs = zip(ours, other, strict=True)
+        found = [arrays_close(np.asarray(b), np.asarray(a), rtol, atol) for a, b in pairs]
+        return "; ".join(filter(None, found))
+
+    return check
 
 
 def table(outcomes: Sequence[Outcome]) -> str:

@@ -25,10 +25,14 @@ def line(row):
     )
 
 
-if __name__ == "__main__":
-    table, output = sys.argv[1], Path(sys.argv[2])
-    rows = runpy.run_path(table, run_name="elementwise_table")["ROWS"].values()
-    text = "\n".join([f"// Written by {Path(__file__).name}.", *map(line, rows), ""])
-    if not output.is_file() or output.read_text() != text:  # an unchanged file recompiles nothing
+def write(table, output, rows, format_row):
+    """The rows of a table, formatted; an unchanged file is not touched and recompiles nothing."""
+    found = runpy.run_path(table, run_name=Path(table).stem)[rows].values()
+    text = "\n".join([f"// Written by {Path(sys.argv[0]).name}.", *map(format_row, found), ""])
+    if not output.is_file() or output.read_text() != text:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text)
+
+
+if __name__ == "__main__":
+    write(sys.argv[1], Path(sys.argv[2]), "ROWS", line)

@@ -116,6 +116,13 @@ def test_command_line_saves_json(tmp_path):
     assert result["floor_share"] > 0
 
 
+def test_command_line_refuses_a_match_without_a_case():
+    command = [sys.executable, "-m", "benchmarks", "matmul", "kmeans", "--match", "no such case"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "--match must be in the name of a case of matmul, kmeans, got 'no such" in ran.stderr
+
+
 def test_command_line_refuses_an_unknown_family():
     command = [sys.executable, "-m", "benchmarks", "no_such_family"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -43,7 +43,7 @@ NO_SUCH_FILE = {
     "cuda/ops/matmul.cu": "the plain product is cuBLAS, called through CuPy in the binding",
 }
 # Families whose ops are rows of a table, with docstrings made from one text.
-TABLES = ("elementwise", "reduction")
+TABLES = ("elementwise", "reduction", "optim")
 HEADINGS = ("Parameters", "Returns", "Raises")
 # What the contract of a family must speak about, and words that show it does.
 TOPICS = {
@@ -56,6 +56,7 @@ TOPICS = {
 TESTED_ELSEWHERE = {
     "_levels.py": "its choice is tested below, level by level, and in test_info.py",
     "ops/elementwise_table.py": "row by row in ops/test_elementwise.py",
+    "ops/optim_table.py": "rule by rule in ops/test_optim.py",
     "_version.py": "one constant, compared in test_info.py and cli/test_cli.py",
 }
 # Public estimators that skip parametrize_with_checks: none may without a sentence here.
@@ -332,7 +333,7 @@ def test_files_stay_short():
 def test_one_module_asks_what_an_array_is():
     """Libraries of arrays are told apart in _arrays.py and nowhere else."""
     asks = re.compile(
-        r"import cupy\b|\bissparse\(|__cuda_array_interface__|__dlpack__"
+        r"import cupy\b|\bissparse\(|__cuda_array_interface__|(?<!def )(?<!\.)__dlpack__"
         r"|__module__\.(partition|split)\(.*(cupy|pandas|polars|dask|scipy)"
     )
     for path in SOURCE.rglob("*.py"):

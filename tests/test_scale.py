@@ -23,6 +23,8 @@ NOT_SCALED = {
     "MarkovChain": SYMBOLS,
     "VariationalCategoricalHMM": SYMBOLS,
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
+    "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",
+    "MLPRegressor": "weights start at random with a deviation that does not depend on the rows",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
 }
 

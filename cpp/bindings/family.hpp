@@ -93,8 +93,8 @@ constexpr char code_of() {
   if constexpr (std::is_same_v<T, bool>) return '?';
 }
 
-// How a parameter of type P is read. `codes` lists what it consumes, two letters each: 'm' a
-// matrix of any strides, 'r' one whose columns are adjacent, 'd' a dense array, 'c' a CSR matrix,
+// How a parameter of type P is read. `codes` lists what it consumes, two letters each: 'm' an
+// array of any strides, 'r' one whose columns are adjacent, 'd' a dense array, 'c' a CSR matrix,
 // 's' a number, 'o' a result or inout array; then the element type.
 template <class P>
 struct Read {
@@ -122,6 +122,21 @@ struct Read<MatrixView<T>> {
   static MatrixView<T> from(Reader& reader) {
     const Value& value = reader.target();
     return dense(static_cast<T*>(value.data), value.shape[0], value.shape[1]);
+  }
+};
+
+// Of three axes: 'm' and 'o' as for matrices.
+template <class T>
+struct Read<CubeView<T>> {
+  static std::string codes() {
+    return {std::is_const_v<T> ? 'm' : 'o', code_of<std::remove_const_t<T>>()};
+  }
+  static CubeView<T> from(Reader& reader) {
+    const Value& v = std::is_const_v<T> ? reader.next() : reader.target();
+    const std::array<index_t, 3> shape{v.shape[0], v.shape[1], v.shape[2]};
+    std::array<index_t, 3> strides{v.shape[1] * v.shape[2], v.shape[2], 1};
+    if (std::is_const_v<T>) strides = {v.strides[0], v.strides[1], v.strides[2]};
+    return {static_cast<T*>(v.data), shape, strides};
   }
 };
 

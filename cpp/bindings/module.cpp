@@ -44,16 +44,24 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   m.def("available_threads", [] { return available_threads(); });
   m.def("pool_trim", [] { pool_trim(); });
 
+  bind_convolution(m);
   bind_elementwise(m);
+  bind_optim(m);
   bind_reduction(m);
 #define KERNELMILL_FAMILY(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name))
+  KERNELMILL_FAMILY(dropout);
+  KERNELMILL_FAMILY(embedding);
   KERNELMILL_FAMILY(hmm);
   KERNELMILL_FAMILY(kmeans);
+  KERNELMILL_FAMILY(linear);
   KERNELMILL_FAMILY(matmul);
   KERNELMILL_FAMILY(mixture);
+  KERNELMILL_FAMILY(norm);
   KERNELMILL_FAMILY(pairwise);
+  KERNELMILL_FAMILY(pool);
   KERNELMILL_FAMILY(random);
   KERNELMILL_FAMILY(silhouette);
+  KERNELMILL_FAMILY(softmax);
   KERNELMILL_FAMILY(values);
 #undef KERNELMILL_FAMILY
   define_describe(m);

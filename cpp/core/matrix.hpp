@@ -1,6 +1,7 @@
 // Views of memory that somebody else owns: pointer, sizes and element strides, nothing more.
 #pragma once
 
+#include <array>        // axes
 #include <cstdint>      // std::int64_t
 #include <type_traits>  // std::is_const_v, std::remove_const_t
 
@@ -39,5 +40,18 @@ template <class T>
 MatrixView<T> dense(T* data, index_t rows, index_t cols) {
   return {data, rows, cols, cols, 1};
 }
+
+// An array of three axes, any strides.
+template <class T>
+struct CubeView {
+  T* data = nullptr;
+  std::array<index_t, 3> shape{}, strides{};
+
+  operator CubeView<const T>() const
+    requires(!std::is_const_v<T>)
+  {
+    return {data, shape, strides};
+  }
+};
 
 }  // namespace kernelmill

@@ -1,54 +1,15 @@
 #include "ops/elementwise.hpp"
 
 #include <algorithm>    // std::fill_n, std::min
-#include <cmath>        // std::fabs, std::sqrt
 #include <cstdint>      // elements of 1, 4 and 8 bytes
 #include <type_traits>  // std::conditional_t
 #include <utility>      // std::index_sequence
 
-#include "core/math.hpp"      // the functions
-#include "core/parallel.hpp"  // parallel_for
+#include "core/parallel.hpp"              // parallel_for
+#include "ops/elementwise_functions.hpp"  // row_<name>
 
 namespace kernelmill::elementwise {
 namespace {
-
-// --- the rows ------------------------------------------------------------------------------------
-
-// What expressions may call besides core/math.hpp.
-template <class T>
-KERNELMILL_INLINE T where(bool condition, T x, T y) {
-  return condition ? x : y;
-}
-template <class T>
-KERNELMILL_INLINE T maximum(T x, T y) {
-  const T larger = x > y ? x : y;
-  return x != x ? x : larger;
-}
-template <class T>
-KERNELMILL_INLINE T minimum(T x, T y) {
-  const T smaller = x < y ? x : y;
-  return x != x ? x : smaller;
-}
-template <class T>
-KERNELMILL_INLINE T clip(T x, T low, T high) {
-  return minimum(maximum(x, low), high);
-}
-template <class T>
-KERNELMILL_INLINE T abs(T x) {
-  return std::fabs(x);
-}
-template <class T>
-KERNELMILL_INLINE T sqrt(T x) {
-  return std::sqrt(x);
-}
-
-#define KERNELMILL_ROW(name, names, kinds, types, result, parameters, expression) \
-  template <class T>                                                              \
-  KERNELMILL_INLINE result row_##name parameters {                                \
-    return expression;                                                            \
-  }
-#include "elementwise_rows.inc"
-#undef KERNELMILL_ROW
 
 template <auto F>
 struct Make;

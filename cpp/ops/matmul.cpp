@@ -1,8 +1,8 @@
 // out = alpha * a b + beta * out as the tile product with a storing epilogue.
 #include "ops/matmul.hpp"
 
-#include <algorithm>  // std::clamp, std::min, std::max
-#include <cstdlib>    // std::abs
+#include <algorithm>    // std::clamp, std::copy_n, std::min, std::max
+#include <type_traits>  // std::integral_constant
 #if defined(__AVX512F__)
 #include <immintrin.h>  // masked stores
 #endif
@@ -43,7 +43,7 @@ void store_some(T* target, const T* source, index_t count) {
   for (; c < count; ++c) target[c] = source[c];
 }
 
-// out = alpha * acc + beta * out.
+// out = alpha * acc + beta * out, or finish(alpha * acc).
 template <class T>
 struct Store {
   static constexpr tile::Hooks hooks{.prefetch = true};
@@ -52,6 +52,7 @@ struct Store {
 
   MatrixView<T> out;
   T alpha, beta;
+  Finish<T> finish{};
 
   void prefetch(index_t i0, index_t rows, index_t j0) const {
     if (out.col_stride != 1) return;
@@ -62,8 +63,8 @@ struct Store {
 
   template <int Rows>
   void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
-    const bool whole = cols == Params<T>::NR && out.col_stride == 1;
-    if (whole && beta == T{0}) {
+    const bool plain = beta == T{0} && out.col_stride == 1 && !finish.any();
+    if (cols == Params<T>::NR && plain) {
       T* row = &out(i0, j0);
       KERNELMILL_UNROLL
       for (int r = 0; r < Rows; ++r, row += out.row_stride) {
@@ -72,7 +73,7 @@ struct Store {
       return;
     }
 #if defined(__AVX512F__) && defined(__AVX512VL__)
-    if (beta == T{0} && out.col_stride == 1) {  // a narrow last panel
+    if (plain) {  // a narrow last panel
       T* row = &out(i0, j0);
       KERNELMILL_UNROLL
       for (int r = 0; r < Rows; ++r, row += out.row_stride) {
@@ -88,18 +89,25 @@ struct Store {
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < NV; ++v) store(&values[r][v * lanes], alpha * acc[r][v]);
     }
-    finish(values[0], Rows, i0, j0, cols);
+    write(values[0], Rows, i0, j0, cols);
   }
 
- private:
   // alpha * acc is rounded by now and beta * out is what fuses with the addition, for whole panels
   // and tails alike; else the bits of an element would depend on where its tile lies. Never
   // inlined: that would let alpha * acc fuse, and compile the same loops for every height.
-  [[gnu::noinline]] void finish(const T* values, int rows, index_t i0, index_t j0,
-                                index_t cols) const {
-    const bool whole = cols == Params<T>::NR && out.col_stride == 1;
-    for (index_t r = 0; r < rows; ++r, values += Params<T>::NR) {
-      T* const row = &out(i0 + r, j0);
+  // The values are alpha * acc, NR of them a row whatever cols is.
+  [[gnu::noinline]] void write(T* values, int rows, index_t i0, index_t j0, index_t cols) const {
+    const bool whole = cols == Params<T>::NR && out.col_stride == 1 && beta != T{0};
+    for (index_t i = i0; i < i0 + rows; ++i, values += Params<T>::NR) {
+      T* const row = &out(i, j0);
+      if (finish.bias.data != nullptr) {
+        for (index_t c = 0; c < cols; ++c) values[c] += finish.bias(i, j0 + c);
+      }
+      if (finish.before.data != nullptr) {
+        for (index_t c = 0; c < cols; ++c) finish.before(i, j0 + c) = values[c];
+      }
+      // Lanes beyond cols too: tails would take other instructions.
+      if (finish.activate != nullptr) finish.activate(values, Params<T>::NR, finish.parameter);
       if (whole) {
         for (int v = 0; v < NV; ++v) {
           store(row + v * lanes, load<Vec>(values + v * lanes) + beta * load<Vec>(row + v * lanes));
@@ -153,7 +161,8 @@ void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, 
     for (index_t block = begin; block < end; ++block) {
       const index_t i = a.rows * block / blocks, i_end = a.rows * (block + 1) / blocks;
       const Strided<T> rows{a.row(i), a.row_stride, a.col_stride};
-      Store<T> part{epilogue.out.row_range(i, i_end), epilogue.alpha, epilogue.beta};
+      Store<T> part{epilogue.out.row_range(i, i_end), epilogue.alpha, epilogue.beta,
+                    epilogue.finish.from(i, 0)};
       if (unpacked) {
         tile::product<T>(tile::RowsA<T>(rows.data, a.row_stride, i_end - i, a.cols), b, 0, n, part);
       } else {
@@ -165,14 +174,12 @@ void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, 
 
 // a's rows are broadcast, b's columns run along lanes.
 template <class T>
-void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha,
-                    T beta) {
+void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue) {
   using P = Params<T>;
   const index_t m = a.rows, n = b.cols, k = a.cols;
   const index_t wanted = task_count(m, n, k);
   const Strided<T> rows{a.data, a.row_stride, a.col_stride};
   const Strided<T> columns{b.data, b.col_stride, b.row_stride};
-  Store<T> epilogue{out, alpha, beta};
 
   if (n <= P::NC && m >= 4 * P::MC && m / P::MC >= wanted) {
     tile::PackedB<T> packed_b(n, k);
@@ -184,7 +191,8 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> 
   const index_t tiles = packed_a.tiles(), panels = ceil_div(n, P::NR);
   if (wanted == 1) {
     packed_a.pack(rows, 0, tiles);
-    tile::product<T>(packed_a, columns, 0, n, epilogue);
+    Store<T> whole = epilogue;
+    tile::product<T>(packed_a, columns, 0, n, whole);
     return;
   }
   tile::PackedB<T> packed_b(n, k);
@@ -216,8 +224,7 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> 
 // A small output of a great depth, such as the Gram matrix of a tall matrix: the depth chunks of
 // the tile product are computed in parallel and added in its order, so the bits are the same.
 template <class T>
-void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha,
-                   T beta) {
+void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue) {
   const index_t m = a.rows, n = b.cols, k = a.cols;
   const tile::DepthChunks<T> chunks(k);
   Workspace<T> memory(static_cast<std::size_t>(chunks.count * m * n));
@@ -228,43 +235,185 @@ void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> o
                    const index_t p = c * chunks.size, depth = std::min(chunks.size, k - p);
                    const Strided<T> rows{a.data + p * a.col_stride, a.row_stride, a.col_stride};
                    const Strided<T> columns{b.data + p * b.row_stride, b.col_stride, b.row_stride};
-                   Store<T> epilogue{dense(sums + c * m * n, m, n), T{1}, T{0}};
-                   tile::product<T>(tile::PackedA<T>(rows, m, depth), columns, 0, n, epilogue);
+                   Store<T> part{dense(sums + c * m * n, m, n), T{1}, T{0}};
+                   tile::product<T>(tile::PackedA<T>(rows, m, depth), columns, 0, n, part);
                  }
                });
-  for (index_t c = 1; c < chunks.count; ++c) {
-    for (index_t e = 0; e < m * n; ++e) sums[e] += sums[c * m * n + e];
-  }
-  for (index_t e = 0; e < m * n; ++e) sums[e] *= alpha;
-  asm volatile("" ::: "memory");  // rounded before the addition, as in Store
-  for (index_t i = 0; i < m; ++i) {
-    for (index_t j = 0; j < n; ++j) {
-      out(i, j) = beta == T{0} ? sums[i * n + j] : sums[i * n + j] + beta * out(i, j);
+  parallel_for(m, ceil_div(index_t{1} << 13, n), [&](index_t, index_t begin, index_t end) {
+    T values[Params<T>::NR] = {};
+    for (index_t i = begin; i < end; ++i) {
+      for (index_t j = 0; j < n; j += Params<T>::NR) {
+        const index_t cols = std::min<index_t>(Params<T>::NR, n - j);
+        const T* const first = sums + i * n + j;
+        std::copy_n(first, cols, values);
+        for (index_t c = 1; c < chunks.count; ++c) {
+          for (index_t e = 0; e < cols; ++e) values[e] += first[c * m * n + e];
+        }
+        for (index_t e = 0; e < cols; ++e) values[e] *= epilogue.alpha;
+        epilogue.write(values, 1, i, j, cols);
+      }
+    }
+  });
+}
+
+// Columns [j, j + cols) of a product with few rows, from b where it is, whose columns are adjacent
+// or of which there are few: as the tiles do it. Depth chunk by depth chunk, columns are copied
+// to a buffer first, each at once: read side by side, columns that are whole pages apart would
+// share one set of the first-level cache, which took four times as long.
+template <class T, int Rows>
+void multiply_panel(MatrixView<const T> a, MatrixView<const T> b, index_t j, index_t cols,
+                    Store<T>& epilogue) {
+  using P = Params<T>;
+  using Vec = typename P::Vec;
+  constexpr index_t pitch = P::KC + P::lanes;
+  alignas(64) T buffer[P::lanes * pitch];
+  const T* rows[P::lanes];
+  for (index_t l = 0; l < P::lanes; ++l) rows[l] = buffer + l * pitch;
+  const index_t k = a.cols;
+  const tile::DepthChunks<T> chunks(k);
+  Vec total[Rows][P::NV] = {};
+  for (index_t begin = 0; begin < k; begin += chunks.size) {
+    const index_t depth = std::min(chunks.size, k - begin);
+    for (int v = 0; v < P::NV; ++v) {
+      Vec acc[Rows] = {};
+      for (index_t l = 0; l < P::lanes; ++l) {
+        const T* const column = &b(begin, j + std::min(v * P::lanes + l, cols - 1));
+        T* const to = buffer + l * pitch;
+        if (b.row_stride == 1) {
+          std::copy_n(column, depth, to);
+          for (index_t p = 0; p < std::min(depth, k - begin - depth); p += 64 / sizeof(T)) {
+            __builtin_prefetch(column + depth + p);
+          }
+        } else {
+          for (index_t p = 0; p < depth; ++p) to[p] = column[p * b.row_stride];
+        }
+      }
+      index_t p = 0;
+      for (; p + P::lanes <= depth; p += P::lanes) {
+        Vec values[P::lanes];
+        tile::detail::transpose<T, P::lanes>(rows, p, values);
+        KERNELMILL_UNROLL
+        for (int e = 0; e < P::lanes; ++e) {
+          KERNELMILL_UNROLL
+          for (int r = 0; r < Rows; ++r) acc[r] += a(r, begin + p + e) * values[e];
+        }
+      }
+      for (; p < depth; ++p) {
+        Vec values;
+        for (index_t l = 0; l < P::lanes; ++l) values[l] = rows[l][p];
+        for (int r = 0; r < Rows; ++r) acc[r] += a(r, begin + p) * values;
+      }
+      for (int r = 0; r < Rows; ++r) total[r][v] = begin == 0 ? acc[r] : acc[r] + total[r][v];
     }
   }
+  epilogue.template tile<Rows>(total, 0, j, cols);
+}
+
+// Whole panels of columns [j, j_end) of b whose rows are adjacent: these are read through, and the
+// sums wait in the first-level cache.
+template <class T, int Rows>
+void multiply_through(MatrixView<const T> a, MatrixView<const T> b, index_t j, index_t j_end,
+                      Store<T>& epilogue) {
+  using P = Params<T>;
+  using Vec = typename P::Vec;
+  constexpr int steps = 4;  // rows of b between a load and a store of the sums
+  const index_t width = j_end - j, k = a.cols;
+  const tile::DepthChunks<T> chunks(k);
+  Workspace<T> memory(static_cast<std::size_t>(2 * Rows * width));
+  T *const sums = memory.data(), *const totals = sums + Rows * width;
+  std::fill_n(totals, Rows * width, T{0});
+  for (index_t begin = 0; begin < k; begin += chunks.size) {
+    const index_t end = std::min(k, begin + chunks.size);
+    std::fill_n(sums, Rows * width, T{0});
+    const auto add = [&]<int Steps>(index_t p, std::integral_constant<int, Steps>) {
+      for (index_t c = 0; c < width; c += P::lanes) {
+        Vec row[Steps];
+        for (int e = 0; e < Steps; ++e) row[e] = load<Vec>(&b(p + e, j + c));
+        for (int r = 0; r < Rows; ++r) {
+          Vec sum = load<Vec>(sums + r * width + c);
+          for (int e = 0; e < Steps; ++e) sum += a(r, p + e) * row[e];
+          store(sums + r * width + c, sum);
+        }
+      }
+    };
+    index_t p = begin;
+    for (; p + steps <= end; p += steps) add(p, std::integral_constant<int, steps>{});
+    for (; p < end; ++p) add(p, std::integral_constant<int, 1>{});
+    for (index_t e = 0; e < Rows * width; ++e) {
+      totals[e] = begin == 0 ? sums[e] : sums[e] + totals[e];
+    }
+  }
+  for (index_t c = 0; c < width; c += P::NR) {
+    Vec total[Rows][P::NV];
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < P::NV; ++v) {
+        total[r][v] = load<Vec>(totals + r * width + c + v * P::lanes);
+      }
+    }
+    epilogue.template tile<Rows>(total, 0, j + c, P::NR);
+  }
+}
+
+// Whether multiply_few fits: few rows, b is adjacent along one side, and there are panels for the
+// threads.
+template <class T>
+bool suits_few(MatrixView<const T> a, MatrixView<const T> b) {
+  return a.rows <= 4 && a.rows <= b.cols && (b.row_stride == 1 || b.col_stride == 1) &&
+         ceil_div(b.cols, Params<T>::NR) >=
+             std::min<index_t>(thread_limit(), task_count(a.rows, b.cols, a.cols));
+}
+
+template <class T>
+void multiply_few(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& epilogue) {
+  constexpr index_t NR = Params<T>::NR;
+  const index_t panels = ceil_div(b.cols, NR);
+  const index_t grain = ceil_div(task_work / 2, std::max<index_t>(1, NR * a.cols));
+  const auto run = [&]<int Rows>(std::integral_constant<int, Rows>) {
+    parallel_for(panels, grain, [&](index_t, index_t begin, index_t end) {
+      Store<T> part = epilogue;
+      index_t j = begin * NR;
+      const index_t j_end = std::min(end * NR, b.cols);
+      if (b.row_stride != 1) {
+        // As many columns as sums of 16 KiB.
+        constexpr index_t most = std::max<index_t>(1, (16 << 10) / sizeof(T) / Rows / NR) * NR;
+        for (index_t whole; (whole = std::min(most, (j_end - j) / NR * NR)) > 0; j += whole) {
+          multiply_through<T, Rows>(a, b, j, j + whole, part);
+        }
+      }
+      for (; j < j_end; j += NR) multiply_panel<T, Rows>(a, b, j, std::min(NR, j_end - j), part);
+    });
+  };
+  if (a.rows == 1) run(std::integral_constant<int, 1>{});
+  if (a.rows == 2) run(std::integral_constant<int, 2>{});
+  if (a.rows == 3) run(std::integral_constant<int, 3>{});
+  if (a.rows == 4) run(std::integral_constant<int, 4>{});
 }
 
 }  // namespace
 
 template <class T>
-void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha, T beta) {
+void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha, T beta,
+            const Finish<T>& finish) {
   if (a.cols != b.rows || out.rows != a.rows || out.cols != b.cols) {
     invalid("matmul", "shapes must be (m, k) x (k, n) -> (m, n), got (", a.rows, ", ", a.cols,
             ") x (", b.rows, ", ", b.cols, ") -> (", out.rows, ", ", out.cols, ")");
   }
   if (out.rows == 0 || out.cols == 0) return;
+  const index_t m = a.rows, n = b.cols, k = a.cols;
+  const Store<T> epilogue{out, alpha, beta, finish};
+  const Store<T> turned{out.transposed(), alpha, beta, finish.transposed()};
+  if (suits_few(a, b)) return multiply_few(a, b, epilogue);
+  if (suits_few(b.transposed(), a.transposed())) {
+    return multiply_few<T>(b.transposed(), a.transposed(), turned);
+  }
   // Lanes run along the contiguous side of out.
   if (out.row_stride == 1 && out.col_stride != 1) {
-    matmul(MatrixView<const T>(b.transposed()), MatrixView<const T>(a.transposed()),
-           out.transposed(), alpha, beta);
-    return;
+    return matmul<T>(b.transposed(), a.transposed(), turned.out, alpha, beta, turned.finish);
   }
-  const index_t m = a.rows, n = b.cols, k = a.cols;
   // The sums of all chunks must stay small beside the operands.
   const bool small_output = m * n <= (m + n) * Params<T>::KC / 4;
   if (small_output && k > 2 * Params<T>::KC && task_count(m, n, k) > 1) {
-    multiply_deep(a, b, out, alpha, beta);
-    return;
+    return multiply_deep(a, b, epilogue);
   }
   const index_t fitting = packed_bytes / (std::max<index_t>(k, 1) * index_t{sizeof(T)});
   const index_t step = std::max(min_rows, fitting);
@@ -273,17 +422,16 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T a
     const MatrixView<const T> columns{&b(0, j), k, j_end - j, b.row_stride, b.col_stride};
     for (index_t i = 0; i < m; i += step) {
       const index_t i_end = std::min(m, i + step);
-      multiply_block(
-          a.row_range(i, i_end), columns,
-          MatrixView<T>{&out(i, j), i_end - i, j_end - j, out.row_stride, out.col_stride}, alpha,
-          beta);
+      const MatrixView<T> block{&out(i, j), i_end - i, j_end - j, out.row_stride, out.col_stride};
+      multiply_block(a.row_range(i, i_end), columns,
+                     Store<T>{block, alpha, beta, finish.from(i, j)});
     }
   }
 }
 
 template void matmul<float>(MatrixView<const float>, MatrixView<const float>, MatrixView<float>,
-                            float, float);
+                            float, float, const Finish<float>&);
 template void matmul<double>(MatrixView<const double>, MatrixView<const double>, MatrixView<double>,
-                             double, double);
+                             double, double, const Finish<double>&);
 
 }  // namespace kernelmill

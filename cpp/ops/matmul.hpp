@@ -5,20 +5,43 @@
 
 namespace kernelmill {
 
+// What is done to the entries of a product before they are stored: activate(entry + bias).
+template <class T>
+struct Finish {
+  MatrixView<const T> bias{};  // of the shape of out, or null; strides of 0 repeat it
+  // Applies a function to adjacent values; null for none.
+  void (*activate)(T* values, index_t count, T parameter) = nullptr;
+  T parameter{};
+  MatrixView<T> before{};  // receives the entries before the activation, unless null
+
+  bool any() const { return bias.data != nullptr || activate != nullptr; }
+  // The same for the entries from (i, j) on.
+  Finish from(index_t i, index_t j) const {
+    Finish part = *this;
+    if (bias.data != nullptr) part.bias.data = &bias(i, j);
+    if (before.data != nullptr) part.before.data = &before(i, j);
+    return part;
+  }
+  Finish transposed() const {
+    return {bias.transposed(), activate, parameter, before.transposed()};
+  }
+};
+
 // out = alpha * a b + beta * out, for a (m x k), b (k x n) and out (m x n), none empty-checked:
 // k = 0 gives beta * out, m = 0 or n = 0 nothing. beta = 0 never reads out, so it may hold
 // anything; any other alpha or beta is plain arithmetic (alpha = 0 still spreads NaN and inf).
 // Any strides, also negative or zero ones of a and b, so transposes are views. out must not overlap
 // a or b. Parallel; the bits of out(i, j) depend on row i of a, column j of b, k, alpha and beta
-// alone, not on the other sizes or the thread count. Throws std::invalid_argument where shapes
-// clash. 2 m n k operations; needs room for a packed copy of a block of one operand.
+// alone, not on the other sizes or the thread count. With a finish, beta must be 0. Throws
+// std::invalid_argument where shapes clash. 2 m n k operations; needs room for a packed copy of a
+// block of one operand.
 template <class T>
 void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T alpha = T{1},
-            T beta = T{0});
+            T beta = T{0}, const Finish<T>& finish = {});
 
 extern template void matmul<float>(MatrixView<const float>, MatrixView<const float>,
-                                   MatrixView<float>, float, float);
+                                   MatrixView<float>, float, float, const Finish<float>&);
 extern template void matmul<double>(MatrixView<const double>, MatrixView<const double>,
-                                    MatrixView<double>, double, double);
+                                    MatrixView<double>, double, double, const Finish<double>&);
 
 }  // namespace kernelmill

@@ -14,6 +14,8 @@ _MODULES = (
     "markov",
     "metrics",
     "mixture",
+    "neural_network",
+    "nn",
     "ops",
     "plot",
     "preprocessing",

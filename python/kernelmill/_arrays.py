@@ -125,6 +125,13 @@ def kind(value: Any) -> str:
     return "chunks" if callable(value) or hasattr(value, "__iter__") else "other"
 
 
+def exchanged(value: Any) -> Any:
+    """A tensor of another library as a NumPy array over the same memory, where it exports that."""
+    if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray | np.generic):
+        return np.from_dlpack(value)
+    return value
+
+
 def mapped_as_array(value: Any) -> Any:
     """A memory map as a plain array over the same pages; anything else unchanged."""
     return value.view(np.ndarray) if isinstance(value, np.memmap) else value

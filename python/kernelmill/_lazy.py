@@ -9,7 +9,9 @@ from typing import Any
 
 
 def lazy(
-    package: str, names: Mapping[str, str]
+    package: str,
+    names: Mapping[str, str],
+    refusal: Callable[[str, str], AttributeError] | None = None,
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """``__getattr__``, ``__dir__`` and ``__all__`` of a package.
 
@@ -20,6 +22,8 @@ def lazy(
     names : dict of str to str
         The module of each public name, relative to the package. A name that is its own module is
         the module.
+    refusal : callable, optional
+        Makes the exception for a package and a name that it lacks.
 
     Returns
     -------
@@ -30,6 +34,8 @@ def lazy(
 
     def get(name: str) -> Any:
         if name not in names:
+            if refusal is not None:
+                raise refusal(package, name)
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         value: Any = importlib.import_module(f"{package}.{names[name]}")
         if name != names[name]:

@@ -143,6 +143,33 @@ def test_only_estimators_are_saved():
         dumps(_Foreign())
 
 
+def test_pipelines_and_searches_say_what_to_save():
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import PolynomialFeatures
+
+    from kernelmill.cluster import KMeans
+    from kernelmill.preprocessing import StandardScaler
+
+    X = np.random.default_rng(0).standard_normal((40, 2))
+    pipeline = make_pipeline(StandardScaler(), KMeans(2, random_state=0)).fit(X)
+    message = (
+        r"^save: model must be a KernelMill estimator, got Pipeline \(save a file for each of its "
+        r"KernelMill steps, pipeline\['standardscaler'\], pipeline\['kmeans'\], and make the "
+        r"pipeline again from what load returns\)$"
+    )
+    with pytest.raises(TypeError, match=message):
+        dumps(pipeline)
+    again = make_pipeline(*(loads(dumps(pipeline[name])) for name in ("standardscaler", "kmeans")))
+    assert np.array_equal(again.predict(X), pipeline.predict(X)), "the advice holds"
+    mixed = make_pipeline(PolynomialFeatures(), KMeans(2))
+    with pytest.raises(TypeError, match=r"pipeline\['kmeans'\], .* other steps from elsewhere\)$"):
+        dumps(mixed)
+    search = GridSearchCV(KMeans(random_state=0), {"n_clusters": [2, 3]}, cv=2).fit(X)
+    with pytest.raises(TypeError, match=r"got GridSearchCV \(save its best_estimator_\)"):
+        dumps(search)
+
+
 def test_attribute_that_hides_a_method_is_refused():
     broken = GoldenDummy()
     broken.__dict__["predict"] = 3

@@ -13,7 +13,7 @@ import sklearn
 from kernelmill._arrays import check_weights
 from kernelmill._estimator import _validation
 from kernelmill._estimator._rows import Estimator
-from kernelmill._estimator._validation import all_finite, chunk_check
+from kernelmill._estimator._validation import all_finite, check_values, chunk_check
 
 
 class Model(Estimator):
@@ -250,3 +250,21 @@ def test_sparse_chunks_may_be_refused():
     validate = chunk_check("Model", accept_sparse=False)
     with pytest.raises(TypeError, match=r"^Model: X must be dense, got a sparse chunk of shape"):
         validate(sp.csr_array(GOOD), 0)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_missing_values_do_not_hide_what_else_is_wrong(order):
+    X = np.array([[np.nan, 1.0], [2.0, np.nan], [-3.0, 0.5]], order=order)
+    assert check_values(X, "Owner", allow_nan=True)
+    assert check_values(np.full((3, 2), np.nan), "Owner", allow_nan=True)
+    for bad in (np.inf, -np.inf):
+        Y = X.copy(order="K")
+        Y[2, 1] = bad
+        with pytest.raises(ValueError, match=rf"finite or NaN, got {bad} at row 2, column 1"):
+            check_values(Y, "Owner", allow_nan=True)
+    with pytest.raises(ValueError, match="finite, got NaN at row 0, column 0 and 1 more"):
+        check_values(X, "Owner")
+    X[2, 0] = -1e200
+    with pytest.raises(ValueError, match=r"small enough to be squared in float64, got .* 1e"):
+        check_values(X, "Owner", allow_nan=True)
+    assert check_values(X, "Owner", allow_nan=True, squared=False)

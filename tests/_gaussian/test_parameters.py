@@ -13,6 +13,7 @@ from kernelmill._gaussian._parameters import (
     full_covariances,
     n_covariance_parameters,
     precisions_cholesky,
+    symmetric,
 )
 
 
@@ -74,6 +75,24 @@ def test_variances_must_be_positive(value):
         precisions_cholesky(np.array([[1.0, 1.0], [value, 1.0]]), "diag", "Model")
     with pytest.raises(NotPositiveDefinite, match="for component 1 "):
         precisions_cholesky(np.array([1.0, value]), "spherical", "Model")
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-9, 1.0, 1e200])
+def test_symmetry_depends_on_no_unit(scale, rng):
+    """|A - A'| beside sqrt(a_ii a_jj): rounding passes, whatever the unit of each feature."""
+    R = np.linalg.qr(rng.standard_normal((4, 4)))[0]
+    units = np.diag([1e-8, 1.0, 1e5, 1.0])
+    rounded = np.linalg.inv(R) @ np.diag([1.0, 1.0, 1.0, 1e4]) @ R
+    for good in (rounded, units @ rounded @ units, np.float64(np.float32(rounded))):
+        good = np.stack([scale * np.eye(4), scale * good])
+        own = symmetric(good)
+        assert np.array_equal(own, own.transpose(0, 2, 1))
+        size = scale * np.abs(good[1] / scale).max()
+        np.testing.assert_allclose(own, good, rtol=0, atol=1e-6 * size)
+    assert symmetric(good[:1]) is not None
+    assert symmetric(scale * np.array([[1.0, 0.8], [-0.8, 1.0]])) is None
+    assert symmetric(scale * np.array([[1.0, 1e-4], [0.0, 1.0]])) is None
+    assert symmetric(scale * (units @ np.triu(np.ones((4, 4))) @ units)) is None
 
 
 def test_all_types_are_listed():

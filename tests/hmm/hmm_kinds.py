@@ -86,8 +86,16 @@ KINDS = {kind.name: kind for kind in _kinds()}
 
 
 def slack(model, rows):
-    """How much rounding may lower the objective: 2 T K eps of its size, for two values."""
+    """How much rounding may lower the objective: 2 T K eps of its size, for two values.
+
+    Rows are whitened before means are subtracted, so a log density is also wrong by its deviation,
+    of size 1, times eps |m| / sigma.
+    """
     size = max(1.0, np.abs(model.monitor_.objective).max())
+    gaussians = getattr(model._model()[1], "gaussians", None)
+    if gaussians is not None:
+        shift = np.abs(gaussians.means).max() * np.abs(gaussians.precisions_cholesky).max()
+        size = max(size, shift)
     return 16 * rows * model.n_components * np.finfo(np.float64).eps * size
 
 

@@ -27,6 +27,37 @@ def test_updates_equal_the_forward_pass(kind, rng):
     np.testing.assert_allclose(prediction.mean, whole.mean[0], rtol=1e-8)
 
 
+@pytest.mark.parametrize("gap", [10.0, 60.0, 1e4])
+@pytest.mark.parametrize("chain", ["identity", "left-right", "rare", "dense"])
+def test_a_state_that_underflows_can_become_probable_again(chain, gap, rng):
+    """Every prefix has the likelihood of the specification in log space, and of `score`."""
+    start, moves, levels = {
+        "identity": ([0.5, 0.5], np.eye(2), np.repeat([0, 1], [20, 30])),
+        "left-right": (
+            [0.6, 0.4, 0.0],
+            [[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.0, 0.0, 1.0]],
+            np.repeat([1, 0, 2], [5, 20, 30]),
+        ),
+        "rare": ([1.0, 1e-300], [[1.0, 1e-300], [1e-305, 1.0]], np.repeat([0, 1, 0], 20)),
+        "dense": ([0.5, 0.5], [[0.9, 0.1], [0.2, 0.8]], np.repeat([0, 1, 0], 10)),
+    }[chain]
+    model = GaussianHMM(len(start))
+    model.startprob_, model.transmat_ = np.array(start), np.array(moves)
+    model.means_ = gap * np.arange(len(start))[:, None]
+    model.covars_ = np.ones((len(start), 1))
+    X = gap * levels[:, None] + rng.standard_normal((len(levels), 1))
+    filter = model.filter()
+    for t, x in enumerate(X, 1):
+        states = filter.update(x)
+        density = model._model()[1].log_density(model._observer()(X[:t]))[0]
+        followed, log_prob = hmm.forward.specification(density, *model._model()[0], np.array([t]))
+        np.testing.assert_allclose(states, followed[-1], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(states, model.predict_proba(X[:t])[-1], rtol=1e-9, atol=1e-12)
+        assert filter.log_prob == pytest.approx(log_prob[0], rel=1e-9)
+        assert filter.log_prob == pytest.approx(model.score(X[:t]), rel=1e-9)
+    np.testing.assert_allclose(filter.predict().states, model.predict_next(X).states[0], rtol=1e-9)
+
+
 def test_predictions_of_several_sequences(kind, rng):
     X, lengths = kind.rows(rng, 30), [12, 0, 1, 17]
     model = kind.make(2, n_iter=3, random_state=0).fit(X, lengths)

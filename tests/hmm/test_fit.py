@@ -1,6 +1,7 @@
 """Fits of every kind of model: monotone, kept zeros, weights, starts, interruptions."""
 
 import logging
+import pickle
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from sklearn.exceptions import NotFittedError
 
 import kernelmill
 from kernelmill.hmm import (
+    GMMHMM,
     CategoricalHMM,
     ConvergenceMonitor,
     GaussianHMM,
     MultinomialHMM,
     PoissonHMM,
+    VariationalGaussianHMM,
 )
 from kernelmill.hmm._dirichlet import dirichlet_mode, dirichlet_start
 
@@ -371,61 +374,50 @@ def test_the_model_is_left_alone_until_the_fit_ends(kind, rng, monkeypatch):
     assert seen == [{"n_features_in_"}] * len(seen)
 
 
-def test_the_monitor_stops_a_fit(rng):
-    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
-    model = GaussianHMM(3, n_iter=100, tol=1e-2, random_state=0).fit(X)
-    assert model.monitor_.converged
-    assert 1 < model.monitor_.iter < 100
-    gains = np.diff(model.monitor_.objective)
-    assert gains[-1] < 1e-2
-    assert (gains[:-1] >= 1e-2).all()
-
-    class Threshold(ConvergenceMonitor):
-        @property
-        def converged(self):
-            return self.iter == self.n_iter or self.history[-1] >= self.tol
-
-    target = model.monitor_.history[2]
-    other = GaussianHMM(3, n_iter=100, random_state=0)
-    other.monitor_ = Threshold(target - 1e-9, 100, False)
-    other.fit(X)
-    assert other.monitor_.iter == 3
-    assert type(other.monitor_) is Threshold
-
-
-def test_a_failed_fit_leaves_the_users_monitor_as_it_was():
-    class Mine(ConvergenceMonitor):
-        pass
-
-    model = CategoricalHMM(1, n_iter=2, init_params="", tol=-np.inf)
-    model.startprob_, model.transmat_, model.emissionprob_ = [1.0], [[1.0]], [[1.0, 0.0]]
-    model.monitor_ = given = Mine(0.1, 2, False)
-    model.fit([[0], [0], [0]])
-    for _ in range(2):
-        assert model.monitor_ is given
-        assert given.history == given.objective == [0.0, 0.0]
-        with pytest.raises(ValueError, match="X must be possible"):
-            model.fit([[0], [1]])
-
-
-def test_new_parameters_reach_the_monitor(rng):
-    X = KINDS["GaussianHMM-diag"].rows(rng, 60)
-    model = GaussianHMM(3, n_iter=2, tol=-np.inf, random_state=0).fit(X)
-    assert model.monitor_.n_iter == 2
-    model.set_params(n_iter=4).fit(X)
-    assert model.monitor_.iter == 4
-
-
 def test_an_overwritten_start_is_logged(rng, caplog):
+    """Whatever was assigned since the last fit, of this model or of a copy of it."""
     X = KINDS["GaussianHMM-diag"].rows(rng, 60)
     model = GaussianHMM(3, random_state=0)
-    model.transmat_ = np.full((3, 3), 1 / 3)
-    with caplog.at_level(logging.WARNING, "kernelmill"):
-        model.fit(X)
-        assert "transmat_ was assigned but fit initialises it again" in caplog.text
-        caplog.clear()
-        model.fit(X)
-        assert not caplog.records
+    for number in range(3):
+        model.transmat_ = np.full((3, 3), 1 / 3)
+        with caplog.at_level(logging.WARNING, "kernelmill"):
+            model.fit(X)
+            assert "transmat_ was assigned but fit initialises it again" in caplog.text
+            assert "pass a start as transmat_init" in caplog.text
+            caplog.clear()
+            model.fit(X)
+            if number:
+                model = pickle.loads(pickle.dumps(model)).fit(X)
+            assert not caplog.records
+
+
+@pytest.mark.parametrize("as_stream", [False, True])
+def test_columns_without_values_are_refused(kind, as_stream, rng):
+    X = kind.rows(rng, 60).astype(float)
+    lengths = [20, 40]
+
+    def fit(X, weight=None):
+        model = kind.make(2, random_state=0)
+        if "Categorical" in kind.name:
+            model.set_params(n_features=9)
+        if as_stream:
+            return model.fit(np.split(X, [20]), sample_weight=weight)
+        return model.fit(X, lengths, weight)
+
+    blank = np.full_like(X, np.nan)
+    message = "X must have an observed value in every column, got none with positive weight in "
+    with pytest.raises(ValueError, match=f"{message}column 0"):
+        fit(blank)
+    beside = X.copy()
+    beside[20:] = np.nan
+    fit(beside)
+    with pytest.raises(ValueError, match=f"{message}column 0"):
+        fit(beside, [0.0, 1.0])
+    if X.shape[1] > 1 and kind.name != "MultinomialHMM":
+        partly = X.copy()
+        partly[:, 1] = np.nan
+        with pytest.raises(ValueError, match=f"{message}column 1"):
+            fit(partly)
 
 
 def test_too_few_numbers_are_logged(rng, caplog):
@@ -547,3 +539,93 @@ def test_unsigned_symbols_do_not_wrap_to_missing_ones():
     model = CategoricalHMM(2, n_features=3, random_state=0).fit([[0], [1], [2]])
     with pytest.raises(ValueError, match="must hold symbols below 3"):
         model.score(np.array([[2**63 + 1]], dtype=np.uint64))
+
+
+# --- units ---------------------------------------------------------------------------------------
+
+
+def regimes(rng, T, low, high, stay=0.95):
+    """States of a chain of two, and normal numbers with one of two deviations."""
+    states = np.cumsum(rng.random(T) > stay) % 2
+    return states, np.where(states, high, low)[:, None] * rng.standard_normal((T, 1))
+
+
+@pytest.mark.parametrize("covariance", ["spherical", "diag", "full", "tied"])
+@pytest.mark.parametrize("c", [1e-3, 1e-6])
+def test_default_starts_do_not_depend_on_units(covariance, c, rng):
+    """Means, covariances and so the states of c X are those of X, with nothing scaled along."""
+    states = np.cumsum(rng.random(400) > 0.95) % 2
+    X = 6.0 * states[:, None] + rng.standard_normal((400, 2)) * [1.0, 20.0]
+    options = {"covariance_type": covariance, "random_state": 0, "n_iter": 0}
+    for make in (
+        lambda: GaussianHMM(2, **options),
+        lambda: GMMHMM(2, n_mix=2, **options),
+        lambda: VariationalGaussianHMM(2, scale_prior=1e-9 * c**2, **options),
+    ):
+        model, unit = make().fit(c * X), make().fit(X)
+        # X of unit size gets 1e-3 more; of c X a thousandth of the variance, which is above 1.
+        np.testing.assert_allclose(model._covars_ / c**2, unit._covars_, rtol=2e-3)
+        np.testing.assert_allclose(model.means_ / c, unit.means_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+@pytest.mark.parametrize("c", [1.0, 1e-3, 1e-5])
+def test_mixtures_find_clear_states_in_small_units(c, seed):
+    rng = np.random.default_rng(0)
+    states = np.cumsum(rng.random(400) > 0.95) % 2
+    X = c * (6.0 * states[:, None] + rng.standard_normal((400, 1)))
+    found = GMMHMM(2, n_mix=2, n_iter=50, random_state=seed).fit(X).predict(X)
+    assert max((found == states).mean(), (found != states).mean()) == 1.0
+
+
+def note_of(model, X):
+    with pytest.warns(UserWarning, match="makes up") as caught:
+        model.fit(X)
+    assert len(caught) == 1
+    return str(caught[0].message)
+
+
+@pytest.mark.parametrize("covariance", ["spherical", "diag", "full"])
+def test_a_prior_that_swamps_the_data_is_named(covariance, rng):
+    """Daily returns: the share that is named is what `covars_prior` adds to the variance."""
+    _, X = regimes(rng, 500, 0.006, 0.02)
+    options = {"random_state": 0, "n_iter": 300, "tol": 1e-9}
+    note = note_of(model := GaussianHMM(2, covariance, **options), X)
+    calm = int(model.covars_[:, 0, 0].argmin())
+    gamma = model.predict_proba(X)[:, calm]
+    of_data = gamma @ (X[:, 0] - model.means_[calm, 0]) ** 2 / gamma.sum()
+    share = 1.0 - of_data / model.covars_[calm, 0, 0]
+    assert share == pytest.approx(1e-2 / gamma.sum() / model.covars_[calm, 0, 0], rel=1e-3)
+    assert note == (
+        f"GaussianHMM: covars_prior makes up {share:.0%} of the variance in state {calm} (lower "
+        f"it, or scale X)"
+    )
+    GaussianHMM(2, covariance, covars_prior=1e-6, **options).fit(X)
+    GaussianHMM(2, covariance, **options).fit(100.0 * X)
+    GaussianHMM(2, covariance, params="stm", **options).fit(X)
+    GaussianHMM(2, covariance, **options).fit(X[:3])  # few rows are what priors are for
+    assert "scale_prior makes up" in note_of(
+        VariationalGaussianHMM(2, covariance, **options), 0.1 * X
+    )
+    VariationalGaussianHMM(2, covariance, **options).fit(X)
+
+
+@pytest.mark.parametrize("covariance", ["spherical", "diag", "full", "tied"])
+def test_a_floor_that_swamps_the_data_is_named(covariance, rng):
+    states = np.cumsum(rng.random(400) > 0.9) % 2
+    X = 100.0 * states[:, None] + 0.01 * rng.standard_normal((400, 1))
+    options = {"covariance_type": covariance, "random_state": 0, "n_iter": 50}
+    for model in (GaussianHMM(2, covars_prior=0, **options), GMMHMM(2, **options)):
+        assert ": min_covar makes up 9" in note_of(model, X)
+        model.set_params(min_covar=1e-6).fit(X)
+    strong = GMMHMM(2, covars_prior=1.0, covars_weight=9.0, **options)
+    scatter = "covars_prior" if covariance in ("full", "tied") else "covars_weight"
+    assert f"GMMHMM: {scatter} makes up" in note_of(strong, 1e-3 * X)
+
+
+def test_regularisers_of_constant_features_are_not_named(rng):
+    X = np.column_stack([rng.standard_normal(60), np.full(60, 7.1)])
+    for dtype in (np.float32, np.float64):
+        GaussianHMM(2, random_state=0).fit(X.astype(dtype))
+        GMMHMM(2, random_state=0).fit(X.astype(dtype))
+        VariationalGaussianHMM(2, random_state=0).fit(X.astype(dtype))

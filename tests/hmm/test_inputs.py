@@ -186,7 +186,7 @@ def test_assigned_parameters_are_checked(name, value, message, rng):
         (
             "diag",
             np.ones((3, 2)),
-            r"diag covars_ must have shape \(K, d\) with K = 2, got \(3, 2\)",
+            r"diag covars_ must have shape \(K, d\) or.* \(K = 2\), got \(3, 2\)",
         ),
         ("diag", np.array([[1.0, 0.0], [1.0, 1.0]]), "covars_ must be positive, got 0"),
         ("spherical", np.ones((2, 2)), r"spherical covars_ must have shape \(K,\)"),
@@ -197,6 +197,18 @@ def test_assigned_parameters_are_checked(name, value, message, rng):
             ".* got another matrix for state 1",
         ),
         ("tied", np.ones((2, 3)), r"tied covars_ must have shape \(d, d\)"),
+        ("tied", np.stack([np.eye(3), 2 * np.eye(3)]), r"tied .* equal matrices, .*\(2, 3, 3\)"),
+        ("diag", np.ones((2, 3, 3)), r"diag covars_ .* diagonal matrices, .* got \(2, 3, 3\)"),
+        (
+            "spherical",
+            np.tile(np.diag([1.0, 2.0]), (2, 1, 1)),
+            r"spherical covars_ .* multiples of the unit matrix, .* got \(2, 2, 2\)",
+        ),
+        (
+            "full",
+            1e-9 * np.array([np.eye(2), [[1.0, 0.8], [-0.8, 1.0]]]),
+            ".* got another matrix for state 1",
+        ),
     ],
 )
 def test_assigned_covariances_are_checked(covariance, value, message):
@@ -231,6 +243,36 @@ def test_covariances_are_read_as_matrices(rng):
         value[...] = -1
         model.fit(X)
         assert model.covars_.shape == (2, 3, 3)
+
+
+@pytest.mark.parametrize("K", [1, 2, 3])
+@pytest.mark.parametrize("covariance", ["spherical", "diag", "full", "tied"])
+@pytest.mark.parametrize("cls", [GaussianHMM, VariationalGaussianHMM])
+def test_covariances_that_were_read_can_be_assigned(cls, covariance, K, rng):
+    X = rng.standard_normal((60, 3)) * [1.0, 2.0, 0.5]
+    model = cls(K, covariance, random_state=0, n_iter=2).fit(X)
+    other = cls(K, covariance)
+    other.startprob_, other.transmat_ = model.startprob_, model.transmat_
+    setattr(other, "means_posterior_" if cls is VariationalGaussianHMM else "means_", model.means_)
+    readings = [model.covars_, model._covars_]
+    if covariance == "spherical":
+        readings.append(model._covars_[:, None])
+    for reading in readings:
+        other.covars_ = reading
+        assert np.array_equal(other._covars_, model._covars_)
+        assert other.score(X) == model.score(X)
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied"])
+def test_rounding_of_assigned_covariances_is_no_asymmetry(covariance, rng):
+    R = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    matrix = np.linalg.inv(R) @ np.diag([1e-9, 1e-3, 1e3]) @ R
+    assert not np.array_equal(matrix, matrix.T)
+    matrix = np.tile(matrix, (2, 1, 1)) if covariance == "full" else matrix
+    model = GaussianHMM(2, covariance)
+    model.means_, model.covars_ = np.zeros((2, 3)), np.asfortranarray(matrix)
+    assert np.array_equal(model.covars_, model.covars_.transpose(0, 2, 1))
+    np.testing.assert_allclose(model.covars_[0], matrix.reshape(-1, 3, 3)[0], rtol=1e-12)
 
 
 def test_models_must_be_fitted_first(kind, rng):
@@ -424,37 +466,6 @@ def test_float32_rows_stay_float32(rng):
         wide_again.fit(X)
         # Rows are rounded once and densities computed at float32, 60 of them.
         np.testing.assert_allclose(narrow.monitor_.history, wide_again.monitor_.history, rtol=1e-4)
-
-
-def test_the_monitor(caplog):
-    monitor = ConvergenceMonitor(0.5, 5, False)
-    assert not monitor.converged
-    monitor.report(-10.0)
-    monitor.report(-9.0)
-    assert not monitor.converged
-    assert "history=[-10.0, -9.0]" in repr(monitor)
-    monitor.report(-8.8, -8.0)
-    assert not monitor.converged
-    monitor.report(-8.9, -7.9)
-    assert monitor.converged
-    assert not caplog.records
-    monitor.report(-30.0)
-    assert "the objective must not fall, got -30 after -7.9" in caplog.text
-    monitor._reset()
-    assert (monitor.iter, monitor.history, monitor.objective) == (0, [], [])
-    with pytest.raises(ValueError, match="malformed"):
-        ConvergenceMonitor.__kernelmill_restore__({"tol": 1.0})
-
-
-def test_a_monitor_of_the_users_is_not_saved_as_data(rng):
-    class Mine(ConvergenceMonitor):
-        pass
-
-    model = GaussianHMM(1)
-    model.monitor_ = Mine(0.1, 3, False)
-    model.fit(rng.standard_normal((10, 1)))
-    with pytest.raises(TypeError, match=r"GaussianHMM\._monitor must be data"):
-        kernelmill.save(model, io.BytesIO())
 
 
 @pytest.mark.parametrize(

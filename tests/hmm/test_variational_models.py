@@ -10,12 +10,14 @@ from scipy.special import digamma, gammaln, multigammaln
 from scipy.stats import dirichlet, wishart
 
 from kernelmill.hmm import CategoricalHMM, VariationalCategoricalHMM, VariationalGaussianHMM
+from kernelmill.hmm._observations import Symbols
 from kernelmill.hmm._posterior import (
     dirichlet_divergence,
     expected_log,
     mean_divergence,
     wishart_divergence,
 )
+from kernelmill.hmm._symbol_start import successions
 
 LOPSIDED = np.tile([[1.0, 0.9], [0.0, 1.0]], (2, 1, 1))
 
@@ -132,6 +134,77 @@ def test_states_that_the_data_do_not_need_lose_their_mass(rng):
             visits = best.predict_proba(X).sum(axis=0)
             assert (visits > 5).sum() == 2
     assert max(bounds, key=bounds.get) == 2
+
+
+def switching(rng, T, stay=0.95):
+    """States of a chain of two."""
+    return np.cumsum(rng.random(T) > stay) % 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("M", "T"), [(4, 1000), (50, 1000), (200, 1000), (1000, 4000)])
+def test_states_of_disjoint_symbols_are_found_from_any_start(M, T, seed):
+    rng = np.random.default_rng(0)
+    states = switching(rng, T)
+    X = M // 2 * states + rng.integers(0, M // 2, T)
+    model = VariationalCategoricalHMM(2, n_features=M, random_state=seed).fit(X)
+    agree = (model.predict(X) == states).mean()
+    assert max(agree, 1.0 - agree) > 0.98
+
+
+@pytest.mark.parametrize("M", [1, 2, 50, 20_000])
+@pytest.mark.parametrize("K", [1, 2, 50])
+def test_symbols_start_at_the_prior_plus_counts(K, M, rng):
+    """The first bound is that of a posterior that could be: of the size of the last one."""
+    X = rng.integers(0, M, 2000)
+    model = VariationalCategoricalHMM(K, n_features=M, n_iter=1, random_state=0).fit(X)
+    bound = model.monitor_.history[0]
+    # T symbols of probability 1 / M in one of K states, and for each symbol and state that was
+    # seen the way from a pseudo-count of 1 / M; it was -4e92 with 50 symbols, -inf with 20,000.
+    seen = K * len(np.unique(X)) * np.log(M)
+    assert 0.0 >= bound > -2.0 * (2000.0 * (np.log(K) + np.log(M) + 1.0) + seen + K**2)
+    start = VariationalCategoricalHMM(K, n_features=M, n_iter=0, random_state=0).fit(X)
+    prior, posterior = start.emissionprob_prior_, start.emissionprob_posterior_
+    np.testing.assert_allclose((posterior - prior).sum(axis=0), np.bincount(X, minlength=M))
+    for name, size in (("startprob", 1.0), ("transmat", 2000.0)):
+        counts = getattr(start, f"{name}_posterior_") - getattr(start, f"{name}_prior_")
+        assert counts.min() > 0
+        assert counts.sum() == pytest.approx(size)
+
+
+@pytest.mark.parametrize("covariance", COVARIANCES)
+def test_many_gaussian_states_start_at_the_prior_plus_counts(covariance, rng):
+    X = KINDS["GaussianHMM-diag"].rows(rng, 500)
+    model = VariationalGaussianHMM(50, covariance, n_iter=1, random_state=0).fit(X)
+    assert 0.0 > model.monitor_.history[0] > -50.0 * 500
+
+
+def test_starts_count_symbols_within_sequences(rng):
+    lengths, K, M = np.array([5, 0, 1, 12, 2]), 2, 3
+    X = rng.integers(-1, M, lengths.sum())  # -1 is missing
+    expected, at = np.zeros((M, M + 1)), 0
+    for length in lengths:
+        for i, x in enumerate(X[at : at + length]):
+            after = X[at + i + 1] if i + 1 < length else -1
+            if x >= 0:
+                expected[x, after] += 1
+        at += length
+    for n_symbols in (M, 30):  # by table and by sorting
+        found = successions(Symbols(X, n_symbols), lengths, None, n_symbols).toarray()
+        assert np.array_equal(found[:M, [0, 1, 2, -1]], expected)
+        assert found.sum() == expected.sum()
+    starts = [
+        VariationalCategoricalHMM(K, n_features=M, n_iter=0, random_state=0).fit(*given)
+        for given in ((X, lengths), ([x[:, None] for x in np.split(X, np.cumsum(lengths)[:-1])],))
+    ]
+    posteriors = [start.emissionprob_posterior_ for start in starts]
+    np.testing.assert_allclose(*posteriors, rtol=1e-12)
+
+
+def test_symbols_without_neighbours_have_a_start():
+    X, lengths = np.arange(6) % 3, np.ones(6, dtype=int)
+    model = VariationalCategoricalHMM(4, random_state=0).fit(X, lengths)
+    assert np.isfinite(model.monitor_.history).all()
 
 
 def test_divergences_equal_integrals(rng):

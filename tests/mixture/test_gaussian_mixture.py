@@ -28,6 +28,7 @@ def fitted(model):
 def quiet_fit(model, *args, **kwargs):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", ".*: reg_covar makes up", UserWarning)
         return model.fit(*args, **kwargs)
 
 

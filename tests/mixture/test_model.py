@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -243,6 +244,54 @@ def test_a_failed_fit_leaves_the_model_as_it_was(X):
 def test_messages(X, options, message):
     with pytest.raises(ValueError, match=f"^GaussianMixture: .*{message}"):
         GaussianMixture(**{"n_components": 2, **options}).fit(X)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0])
+def test_rounding_of_given_matrices_is_no_asymmetry(X, scale, rng):
+    """Rotated precisions and covariances, in any unit; scikit-learn's fit of X is the oracle."""
+    R = np.linalg.qr(rng.standard_normal((3, 3)))[0]
+    rotated = np.linalg.inv(R) @ np.diag([2.0, 2.0, 2.0]) @ R  # what is not 2 is rounding
+    assert not np.allclose(rotated, rotated.T, rtol=1e-6, atol=0)
+    precisions = np.tile(rotated, (2, 1, 1))
+    options = {"weights_init": [0.5, 0.5], "reg_covar": 0.0, "max_iter": 1, "tol": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        start = {"means_init": X[:2] * scale, "precisions_init": precisions / scale**2}
+        model = GaussianMixture(2, **start, **options).fit(X * scale)
+        peer = Peer(2, means_init=X[:2], precisions_init=precisions, **options).fit(X)
+    size = np.abs(peer.covariances_).max()
+    np.testing.assert_allclose(model.covariances_ / scale**2, peer.covariances_, atol=1e-12 * size)
+    BayesianGaussianMixture(2, covariance_prior=rotated * scale**2, reg_covar=0.0).fit(X * scale)
+    asymmetric = np.eye(3) + np.diag([0.8, 0.0], 1)
+    with pytest.raises(ValueError, match=r"^GaussianMixture: precisions_init must be symmetric"):
+        GaussianMixture(1, precisions_init=scale * asymmetric[None]).fit(X)
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_a_regulariser_that_swamps_the_data_is_named(kind, rng):
+    X = 1e-3 * rng.normal(rng.choice([-4.0, 4.0], (300, 1)), 1.0, (300, 2))
+    for cls in (GaussianMixture, BayesianGaussianMixture):
+        options = {"covariance_type": kind, "random_state": 0, "max_iter": 300}
+        # Added to each variance, or to the prior's sum of squares, here worth some 150 rows.
+        reg = 1e-6 if cls is GaussianMixture else 3e-4
+        with pytest.warns(UserWarning, match=f"^{cls.__name__}: reg_covar makes up") as caught:
+            model = cls(2, reg_covar=reg, **options).fit(X)
+        assert len(caught) == 1
+        if cls is GaussianMixture:
+            share = float(re.search(r"(\d+)%", str(caught[0].message))[1])
+            variances = model.covariances_
+            if kind in ("full", "tied"):
+                variances = np.diagonal(variances, axis1=-2, axis2=-1)
+            assert share == pytest.approx(100.0 * reg / variances.min(), abs=0.5)
+        cls(2, reg_covar=1e-12, **options).fit(X)
+        cls(2, **options).fit(1e3 * X)
+        constant = np.column_stack([1e3 * X[:, 0], np.full(300, 7.1)])
+        cls(2, **options).fit(constant)
+        cls(2, **options).fit(constant.astype(np.float32))
+        cls(2, **options).fit(X[:4])  # few rows are what regularisers are for
+    scale = {"full": np.eye(2), "tied": np.eye(2), "diag": np.ones(2), "spherical": 1.0}[kind]
+    with pytest.warns(UserWarning, match=r"^Bayesian.*: covariance_prior makes up \d+%"):
+        BayesianGaussianMixture(2, covariance_prior=scale, **options).fit(X)
 
 
 def test_more_messages(X):

@@ -102,11 +102,22 @@ def _why_no_gpu() -> str:
 
 
 def _copy(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
     return value.copy(order="K") if isinstance(value, np.ndarray) else value
 
 
 def _as_tuple(outputs: Any) -> tuple:
+    if outputs is None:  # an op that only updates
+        return ()
     return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
+def joined(value: Any) -> Any:
+    """A list of arrays, or none, as one vector, so that it is one output."""
+    if value is None or isinstance(value, list):
+        return np.concatenate([np.zeros(0, np.float32), *(a.ravel() for a in value or [])])
+    return value
 
 
 def run(function: Callable[..., Any], case: Case, device: str = "cpu") -> tuple:
@@ -122,9 +133,10 @@ def run(function: Callable[..., Any], case: Case, device: str = "cpu") -> tuple:
             return cupy.asarray(a) if isinstance(a, np.ndarray) else a
 
         given, named = [move(a) for a in args], {k: move(v) for k, v in case.kwargs.items()}
-    outputs = (*_as_tuple(function(*given, **named)), *(given[i] for i in case.updated))
+    outputs = (*_as_tuple(function(*given, **named)), *(joined(given[i]) for i in case.updated))
     for i, (now, then) in enumerate(zip(args, before, strict=True)):
-        if i not in case.updated and isinstance(now, np.ndarray):
+        if i not in case.updated and isinstance(now, (np.ndarray, list)):
+            now, then = joined(now), joined(then)
             np.testing.assert_array_equal(now, then, err_msg=f"argument {i} was modified")
     for key, then in kwargs_before.items():
         if isinstance(then, np.ndarray):
@@ -166,8 +178,12 @@ def twin(name: str, backend: str) -> Callable[..., Any]:
 # --- layouts --------------------------------------------------------------------------------------
 
 
-def layouts(array: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+def layouts(array: Any) -> Iterator[tuple[str, Any]]:
     """The same values in memory of every awkward kind."""
+    if isinstance(array, list):
+        for laid in zip(*(layouts(item) for item in array), strict=False):
+            yield laid[0][0], [item for _, item in laid]
+        return
     readonly = array.copy()
     readonly.flags.writeable = False
     yield "read-only", readonly
@@ -311,10 +327,11 @@ def agreement_tests(family: str):
         case = generated[len(generated) // 2]
         want = run(ops.all_ops()[name].specification, case)
         for i, argument in enumerate(case.args):
-            if i in case.updated or not isinstance(argument, np.ndarray):
+            if i in case.updated or not isinstance(argument, (np.ndarray, list)):
                 continue
-            if not argument.ndim or not argument.size:  # there is one layout of a number
-                continue
+            parts = argument if isinstance(argument, list) else [argument]
+            if not all(part.ndim and part.size for part in parts):
+                continue  # there is one layout of a number
             for layout, laid in layouts(argument):
                 args = (*case.args[:i], laid, *case.args[i + 1 :])
                 odd = Case(case.name, args, case.kwargs, case.bounds, case.updated, case.compare)

@@ -197,7 +197,7 @@ def test_categorical(rng):
 def test_categorical_starts_where_hmmlearn_does(rng):
     """The same seed draws the same start, so a user's fits stay what they were."""
     X = rng.integers(0, 5, (150, 1))
-    options = {"random_state": 4, "n_iter": 20, "tol": 1e-4}
+    options = {"random_state": 4, "n_iter": 20, "tol": -np.inf}
     ours = hmm.CategoricalHMM(K, **options).fit(X, LENGTHS)
     theirs = hmmlearn_hmm.CategoricalHMM(K, **options).fit(X, LENGTHS)
     assert_equal_models(ours, theirs, X, ("emissionprob_",))
@@ -231,9 +231,16 @@ def variational_start(name, X, names, **options):
 
 def test_variational_categorical(rng):
     X = rng.integers(0, 5, (150, 1))
-    options = {"n_iter": 15, "tol": -np.inf, "random_state": 3}
-    ours = hmm.VariationalCategoricalHMM(K, **options).fit(X, LENGTHS)
-    theirs = hmmlearn_vhmm.VariationalCategoricalHMM(K, **options).fit(X, LENGTHS)
+    start = variational_start(
+        "VariationalCategoricalHMM", X, ("startprob", "transmat", "emissionprob")
+    )
+    ours = hmm.VariationalCategoricalHMM(K, n_iter=15, tol=-np.inf, init_params="")
+    for name, value in start.items():
+        setattr(ours, name, np.copy(value))
+    ours.fit(X, LENGTHS)
+    theirs = hmmlearn_vhmm.VariationalCategoricalHMM(
+        K, n_iter=15, tol=-np.inf, random_state=3
+    ).fit(X, LENGTHS)
     names = ("emissionprob_", "emissionprob_posterior_", "transmat_posterior_")
     assert_equal_models(ours, theirs, X, names)
 
@@ -276,12 +283,15 @@ def test_variational_gaussian(covariance, rng):
     ],
 )
 def test_parameters_and_defaults(name):
-    """Every parameter of hmmlearn's has the same default here; ours has two more."""
+    """Every parameter of hmmlearn's has the same default here; ours has some more."""
     theirs = getattr(hmmlearn_vhmm if name.startswith("Var") else hmmlearn_hmm, name)
     expected = theirs().get_params()
     found = getattr(hmm, name)().get_params()
     assert found.pop("device") is None
     assert found.pop("warm_start") is False
+    assert found.pop("n_init") == 1
+    starts = [name for name in found if name.endswith("_init")]
+    assert [found.pop(name) for name in starts] == [None] * len(starts)
     assert found == expected
 
 

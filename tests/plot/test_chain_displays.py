@@ -15,7 +15,8 @@ from sklearn.mixture import GaussianMixture
 
 from kernelmill.markov import MarkovChain
 from kernelmill.plot import DensityDisplay, StatePathDisplay, TransitionDisplay
-from kernelmill.plot._density import LEVELS, blend, full_covariances
+from kernelmill.plot._density import LEVELS, blend
+from kernelmill.plot._rows import full_covariances
 from kernelmill.plot._style import PALETTE, lighter
 
 
@@ -112,11 +113,11 @@ def test_covariances_of_every_shape():
         model = SimpleNamespace(covariances_=given)
         if kind:
             model.covariance_type = kind
-        assert np.array_equal(full_covariances(model, 3, 2), expected), kind
+        assert np.array_equal(full_covariances("Display", model, 3, 2), expected), kind
     hmm_like = SimpleNamespace(covars_=np.stack([tied] * 3), covariance_type="tied")
-    assert np.array_equal(full_covariances(hmm_like, 3, 2), np.stack([tied] * 3))
+    assert np.array_equal(full_covariances("Display", hmm_like, 3, 2), np.stack([tied] * 3))
     with pytest.raises(ValueError, match=r"covariances_ must be full, .* got shape \(5,\)"):
-        full_covariances(SimpleNamespace(covariances_=np.ones(5)), 3, 2)
+        full_covariances("Display", SimpleNamespace(covariances_=np.ones(5)), 3, 2)
 
 
 def test_density_of_frames_hidden_states_and_many_rows(X):
@@ -149,8 +150,13 @@ def test_density_refuses(X):
         with pytest.raises(ValueError, match="features must be two different columns of the 4"):
             DensityDisplay.from_estimator(model, X, features=features)
     one = GaussianMixture(1).fit(X[:, :1])
-    with pytest.raises(ValueError, match="at least two features"):
-        DensityDisplay.from_estimator(one, X[:, :1])
+    with pytest.raises(ValueError, match="features must be two different columns of the 1"):
+        DensityDisplay.from_estimator(one, X[:, :1], features=(0, 1))
+    layered = SimpleNamespace(means_=np.zeros((2, 3, 4)), covars_=np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"with means_ of shape \(2, 3, 4\)"):
+        DensityDisplay.from_predictions(layered, X, np.zeros(120, dtype=int))
+    with pytest.raises(ValueError, match="component_names must be a list of 3 names, got 1"):
+        DensityDisplay.from_estimator(model, X, component_names=["a"])
     with pytest.raises(ValueError, match=r"memberships must have shape \(120, 3\), got"):
         DensityDisplay.from_predictions(model, X, np.ones((120, 2)))
 
@@ -257,6 +263,13 @@ def test_path_of_frames_and_given_axes(rng):
         (([1.0], [0]), {"lengths": [2]}, "add up to them, got 1 rows and a sum of 2"),
         (([1.0], [0]), {"probabilities": [0.5]}, r"probabilities must have shape \(1, K\)"),
         (([], []), {}, "at least one row"),
+        (([1.0, 2], [0, 1]), {"state_names": ["a"]}, "state_names .* at least 2 names, got 1"),
+        (([1.0, 2], [0, 1]), {"state_names": "ab"}, "state_names .* 2 names, got the text 'ab'"),
+        (
+            ([1.0], [0]),
+            {"state_names": list("abc"), "probabilities": [[0.5, 0.5]]},
+            "state_names must be a list of 2 names, got 3",
+        ),
     ],
 )
 def test_path_refuses(arguments, options, message):
@@ -336,8 +349,12 @@ def test_transitions_of_hidden_models_and_paths():
 def test_transitions_refuse():
     with pytest.raises(ValueError, match="transmat must be a matrix, got shape"):
         TransitionDisplay([0.5, 0.5])
-    with pytest.raises(ValueError, match="a name for each of 2 states, got 1"):
+    with pytest.raises(ValueError, match="state_names must be a list of 2 names, got 1"):
         TransitionDisplay(np.eye(2), state_names=["a"])
+    with pytest.raises(ValueError, match="symbol_names must be a list of 2 names, got 3"):
+        TransitionDisplay(np.eye(2), symbol_names=list("abc"))
+    with pytest.raises(ValueError, match=r"weights must have shape \(2,\), got \(1,\)"):
+        TransitionDisplay(np.eye(2), weights=[1.0])
     with pytest.raises(ValueError, match="kind must be 'matrix' or 'graph', got 'tree'"):
         TransitionDisplay(np.eye(2)).plot(kind="tree")
 

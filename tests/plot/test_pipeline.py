@@ -26,6 +26,7 @@ from kernelmill.plot import (
     TransitionDisplay,
 )
 from kernelmill.plot._pipeline import feature_names, split, transform
+from kernelmill.stream import source
 
 pandas = pytest.importorskip("pandas")
 
@@ -172,8 +173,8 @@ def test_frames_with_strings(frame):
     names = ("standardscaler__height", "onehotencoder__colour_red")
     display = DensityDisplay.from_estimator(mixture, mixed, features=names)
     assert (display.ax_.get_xlabel(), display.ax_.get_ylabel()) == names
-    decode = make_pipeline(encode, GaussianHMM(3, covars_prior=0.1, random_state=0)).fit(mixed)
-    with pytest.raises(ValueError, match=r"series must be numeric, got dtype object \(select the"):
+    decode = make_pipeline(encode, GaussianHMM(3, covars_prior=0.05, random_state=0)).fit(mixed)
+    with pytest.raises(ValueError, match=r"series must be numeric, got .*'colour'.* \(select the"):
         StatePathDisplay.from_estimator(decode, mixed)
     display = StatePathDisplay.from_estimator(decode, mixed, series=mixed[["height"]])
     assert display.series.shape == (120, 1)
@@ -217,18 +218,19 @@ def test_text_in_a_sparse_pipeline():
 )
 def test_names_of_features(frame, steps, names, labels):
     seen = make_pipeline(*steps).fit_transform(frame) if steps else frame
-    assert feature_names(steps, frame, np.shape(seen)[1]) == (names, labels)
+    assert feature_names(steps, frame, source(seen)) == (names, labels)
     assert np.array_equal(transform("Display", steps, frame), seen)
 
 
 def test_names_of_features_without_a_frame(frame):
     scaler = StandardScaler().fit(frame.to_numpy())
     numbered = ["Feature 0", "Feature 1"]
-    assert feature_names([], frame.to_numpy(), 2) == (numbered, numbered)
+    rows = frame.to_numpy()
+    assert feature_names([], rows, source(rows)) == (numbered, numbered)
     labels = [f"{name} (after StandardScaler)" for name in numbered]
-    assert feature_names([scaler], frame.to_numpy(), 2) == (numbered, labels)
+    assert feature_names([scaler], rows, source(rows)) == (numbered, labels)
     # Fitted on a frame, shown with an array: the names of the fit.
-    assert feature_names([StandardScaler().fit(frame)], frame.to_numpy(), 2)[0] == list(frame)
+    assert feature_names([StandardScaler().fit(frame)], rows, source(rows))[0] == list(frame)
 
 
 DRAW = [

@@ -148,3 +148,26 @@ def test_frames(X):
     flagged = [f"missingindicator_{name}" for name in "adef"]
     assert out.columns.tolist() == [*"abcdef", *flagged]
     np.testing.assert_array_equal(out[flagged[0]], np.isnan(X[:, 0]))
+
+
+@pytest.mark.parametrize("mark", ["NA", None])
+def test_nullable_columns(mark):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, None, 3], "b": [None, 2.5, 2.5]}).convert_dtypes()
+    mark = pandas.NA if mark == "NA" else mark
+    model = SimpleImputer(missing_values=mark, add_indicator=True)
+    expected = SimpleImputer(add_indicator=True).fit_transform(frame)
+    np.testing.assert_array_equal(model.fit_transform(frame), expected)
+    np.testing.assert_array_equal(expected[:, :2], [[1, 2.5], [2, 2.5], [3, 2.5]])
+    with pytest.raises(ValueError, match=r"missing_values must be a number, NaN, pandas\.NA or"):
+        SimpleImputer(missing_values="a").fit([[1.0]])
+
+
+def test_callbacks_see_the_fit(X):
+    utils = pytest.importorskip("sklearn.callback.tests._utils")
+    callback = utils.RecordingCallback()
+    model = SimpleImputer(add_indicator=True).set_callbacks(callback).fit(X)
+    assert callback.count_hooks("on_fit_task_end") == 1
+    (end,) = (record for record in callback.record if record["name"] == "on_fit_task_end")
+    learned = end["kwargs"]["fitted_estimator"]
+    np.testing.assert_array_equal(learned.transform(X), model.transform(X))

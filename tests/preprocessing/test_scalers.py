@@ -306,3 +306,71 @@ def test_models_are_kept(model, X, tmp_path):
 def test_parameters(model, words):
     with pytest.raises(ValueError, match=words):
         model.fit(np.ones((3, 1)))
+
+
+def test_copy_is_accepted_and_x_is_never_modified(X):
+    before, scaler = X.copy(), StandardScaler().fit(X)
+    scaled = scaler.transform(X, copy=False)
+    np.testing.assert_array_equal(scaled, scaler.transform(X, copy=True))
+    np.testing.assert_array_equal(
+        scaler.inverse_transform(scaled, copy=False), scaler.inverse_transform(scaled)
+    )
+    np.testing.assert_array_equal(X, before)
+
+
+@pytest.mark.parametrize("value", [1.0, 100.0, 0.1])
+@pytest.mark.parametrize("container", [sp.csr_array, sp.csc_array])
+def test_weighted_constants_in_sparse_rows(value, container, rng):
+    """A column that is stored in every row has no zeros, whatever the weights add up to."""
+    rows = container(np.full((100, 1), value))
+    for weight in rng.random((20, 100)):
+        scaler = StandardScaler(with_mean=False).fit(rows, sample_weight=weight)
+        assert scaler.scale_[0] == 1.0
+        assert scaler.var_[0] < 1e-30 * value**2
+
+
+@pytest.mark.parametrize("exponent", [-120, -60, 60, 120])
+def test_float32_rows_of_any_magnitude(exponent, rng):
+    """Sums are float64, so squares that float32 does not hold do not matter."""
+    X = rng.normal(3, 1, size=(60, 3)).astype(np.float32)
+    expected = StandardScaler().fit(X)
+    scaler = StandardScaler().fit(np.ldexp(X, exponent))
+    np.testing.assert_array_equal(scaler.scale_, np.ldexp(expected.scale_, exponent))
+    np.testing.assert_array_equal(scaler.transform(np.ldexp(X, exponent)), expected.transform(X))
+    chunks = StandardScaler().fit([np.ldexp(X[:25], exponent), np.ldexp(X[25:], exponent)])
+    np.testing.assert_allclose(chunks.scale_, scaler.scale_, rtol=1e-13)
+    with pytest.raises(ValueError, match="small enough to be squared in float64"):
+        StandardScaler().fit(np.full((4, 2), 1e200))
+
+
+def test_callbacks_see_one_task(model, X):
+    utils = pytest.importorskip("sklearn.callback.tests._utils")
+    for method in ("fit", "partial_fit") if hasattr(model, "partial_fit") else ("fit",):
+        callback, fitted = utils.RecordingCallback(), clone(model)
+        fitted.set_callbacks(callback)
+        getattr(fitted, method)(X)
+        for hook in ("setup", "teardown", "on_fit_task_begin", "on_fit_task_end"):
+            assert callback.count_hooks(hook) == 1, hook
+        (end,) = (record for record in callback.record if record["name"] == "on_fit_task_end")
+        learned = end["kwargs"]["fitted_estimator"]
+        np.testing.assert_array_equal(learned.transform(X), fitted.transform(X))
+        if method == "partial_fit":
+            again = learned.partial_fit(X).transform(X)
+            np.testing.assert_array_equal(again, fitted.partial_fit(X).transform(X))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_layout_is_kept_and_makes_no_difference(model, X, dtype):
+    X = X.astype(dtype)
+    expected = model.fit(X).transform(X)
+    assert expected.flags.c_contiguous
+    columns = model.transform(np.asfortranarray(X))
+    assert columns.flags.f_contiguous
+    np.testing.assert_array_equal(columns, expected)
+    strided = model.transform(np.repeat(X, 2, axis=0)[::2])
+    assert strided.flags.c_contiguous
+    np.testing.assert_array_equal(strided, expected)
+    if hasattr(model, "inverse_transform"):
+        np.testing.assert_array_equal(
+            model.inverse_transform(columns), model.inverse_transform(expected)
+        )

@@ -91,6 +91,14 @@ def test_errors_name_the_column(form, options, message, tmp_path):
         stream.source(form(table(), tmp_path), **options)
 
 
+def test_columns_named_like_attributes_of_other_frames(form, tmp_path):
+    names = ["height", "width", "schema", "index", "get"]
+    data = dict(zip(names, np.random.default_rng(0).normal(size=(5, 60)), strict=True))
+    opened = stream.source(form(data, tmp_path))
+    assert opened.feature_names.tolist() == names
+    assert np.array_equal(rows_of(opened), np.column_stack([*data.values()]))
+
+
 @pytest.mark.parametrize("X", [np.ones((4, 2)), [np.ones((4, 2))], "Dask"])
 def test_arrays_have_no_columns_to_choose(X):
     if isinstance(X, str):

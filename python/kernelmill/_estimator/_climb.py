@@ -7,6 +7,9 @@ import operator
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from sklearn.exceptions import ConvergenceWarning
+
+from kernelmill._estimator._base import warn
 from kernelmill._estimator._progress import Progress
 
 
@@ -27,6 +30,16 @@ class Run(NamedTuple):
     history: list[float]  # objectives of the iterations that gave a number
     n_iter: int
     converged: bool  # rather than stopped by max_iter or a callback
+
+
+def warn_unconverged(owner: str, run: Run, name: str, most: int) -> None:
+    """Warn where the limit on iterations, the parameter of this name, has ended the best run."""
+    if not run.converged and 0 < most <= run.n_iter:  # rather than stopped by a callback
+        warn(
+            f"{owner}: the best start did not converge in {name}={most} iterations (raise {name} "
+            f"or tol, try another start, or look for degenerate data)",
+            ConvergenceWarning,
+        )
 
 
 def climb(

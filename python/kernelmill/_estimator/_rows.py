@@ -274,7 +274,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     _dtypes: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of the chunks of a stream
     _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
     _checks_values: ClassVar[bool] = True  # False where the model does so itself
-    _squares: ClassVar[bool] = True
+    _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -60,7 +60,7 @@ def check_values(
     first_row: int = 0,
     allow_nan: bool = False,
     whole: bool = False,
-    squared: bool = True,
+    squared: Any = True,
 ) -> bool | None:
     """Raise where X holds NaN, inf, or values whose squares overflow or underflow.
 
@@ -78,8 +78,9 @@ def check_values(
         Whether NaN is a missing entry rather than an error; inf is always an error.
     whole : bool, default=False
         Whether these are all rows of a fit; values of a chunk, or in ``predict``, may be tiny.
-    squared : bool, default=True
-        Whether the model squares what it is given, so that the range of magnitudes is limited.
+    squared : bool or dtype, default=True
+        Whether the model squares what it is given, so that the range of magnitudes is limited, and
+        in which dtype if not in that of X.
 
     Returns
     -------
@@ -109,14 +110,15 @@ def check_values(
         top, missing = extent(stored)
     if top == np.inf or (missing and not allow_nan):
         raise _not_finite(X, stored, owner, names, first_row, allow_nan)
-    double = stored.dtype.itemsize == 8
+    dtype = stored.dtype if isinstance(squared, bool) else np.dtype(squared)
+    double = dtype.itemsize == 8
     terms = 4.0 * X.shape[1] * (X.shape[0] if double else 1)
-    least, most = _ROOTS.get(stored.dtype, (0.0, np.inf))
+    least, most = _ROOTS.get(dtype, (0.0, np.inf))
     if squared and (top * sqrt(terms) > most or (whole and 0 < top < least)):
         hint = "scale X" if double else "scale X, or pass float64"
-        what = f"small enough to be squared in {stored.dtype}"
+        what = f"small enough to be squared in {dtype}"
         if top < 1:
-            what = f"large enough to be squared in {stored.dtype}"
+            what = f"large enough to be squared in {dtype}"
         raise ValueError(f"{owner}: X must be {what}, got values of up to {top:.3g} ({hint})")
     return bool(missing)
 
@@ -270,7 +272,7 @@ def chunk_check(
     *,
     accept_sparse: bool = True,
     allow_nan: bool = False,
-    squared: bool = True,
+    squared: Any = True,
 ) -> Any:
     """The ``validate`` of a source: `check_chunk` with all but the chunk filled in, picklable.
 
@@ -303,7 +305,7 @@ def check_chunk(
     names: Any,
     accept_sparse: bool,
     allow_nan: bool,
-    squared: bool,
+    squared: Any,
 ) -> Any:
     """Raise where a chunk of a stream cannot be used; `first_row` is its place in X."""
     if is_sparse(X) and not accept_sparse:
@@ -313,3 +315,12 @@ def check_chunk(
         )
     check_values(X, owner, names, first_row=first_row, allow_nan=allow_nan, squared=squared)
     return X
+
+
+def refuse_unseen(weights: np.ndarray, owner: str) -> None:
+    """Raise for the first feature without observed values."""
+    if not (weights > 0).all():
+        raise ValueError(
+            f"{owner}: X must have an observed value in every column, got none with positive "
+            f"weight in column {int(np.argmin(weights > 0))} (drop the column)"
+        )

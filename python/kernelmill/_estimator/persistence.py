@@ -22,6 +22,7 @@ import stat
 
 import numpy as np
 
+from kernelmill._estimator.registry import key_of
 from kernelmill._estimator.state import Decoder, Encoder
 
 FORMAT = "kernelmill-model"
@@ -76,6 +77,9 @@ def _pieces(model):
 
     encoder = Encoder()
     name = type(model).__name__
+    hint = _parts_to_save(model)
+    if hint:
+        raise TypeError(f"save: model must be a KernelMill estimator, got {name} ({hint})")
     document = {
         "checksum": "sha256:" + _NO_DIGEST.decode(),
         "format": FORMAT,
@@ -96,6 +100,23 @@ def _pieces(model):
         raise RuntimeError("save: safetensors must write its metadata first, got another layout")
     view = memoryview(blob)
     return view[: _DIGEST.start], _digest(blob), view[_DIGEST.stop :]
+
+
+def _parts_to_save(model):
+    """What to save instead of a pipeline or search, which hold code of other libraries."""
+    if key_of(type(model)) is not None:
+        return ""
+    if hasattr(model, "steps"):
+        own = [f"{name!r}" for name, step in model.steps if key_of(type(step)) is not None]
+        if own:
+            rest = "" if len(own) == len(model.steps) else ", with the other steps from elsewhere"
+            return (
+                f"save a file for each of its KernelMill steps, pipeline[{'], pipeline['.join(own)}"
+                f"], and make the pipeline again from what load returns{rest}"
+            )
+    if key_of(type(getattr(model, "best_estimator_", None))) is not None:
+        return "save its best_estimator_"
+    return ""
 
 
 def dumps(model):

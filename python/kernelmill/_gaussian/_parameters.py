@@ -24,6 +24,10 @@ from scipy.linalg.lapack import dtrtri
 COVARIANCE_TYPES = ("full", "tied", "diag", "spherical")
 
 
+# Asymmetry of a matrix A beside sqrt(a_ii a_jj) that counts as rounding: float32 matrices pass.
+_ASYMMETRY = 1e-5
+
+
 class NotPositiveDefinite(ValueError):
     """A covariance matrix is not positive definite."""
 
@@ -37,6 +41,22 @@ def n_covariance_parameters(covariance_type: str, k: int, d: int) -> int:
     """Free parameters of the covariances, for AIC and BIC."""
     matrix = d * (d + 1) // 2
     return {"full": k * matrix, "tied": matrix, "diag": k * d, "spherical": k}[covariance_type]
+
+
+def symmetric(matrices: np.ndarray) -> np.ndarray | None:
+    """The symmetric parts of matrices (..., d, d); None where one is not symmetric.
+
+    Differences are compared with sqrt(a_ii a_jj), which bounds the entries of a positive definite
+    matrix: the answer depends neither on the unit of a feature nor on how small an entry is.
+    """
+    transposed = np.swapaxes(matrices, -1, -2)
+    apart = np.abs(matrices - transposed)
+    if not apart.any():
+        return matrices
+    size = np.sqrt(np.abs(np.diagonal(matrices, axis1=-2, axis2=-1)))
+    if not (apart <= _ASYMMETRY * size[..., :, None] * size[..., None, :]).all():
+        return None
+    return (matrices + transposed) / 2
 
 
 def precisions_cholesky(covariances: np.ndarray, covariance_type: str, owner: str) -> np.ndarray:

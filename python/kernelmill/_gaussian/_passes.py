@@ -240,7 +240,7 @@ def _over_parts(parts: list[Part], gaussians: Gaussians, of_part: Callable) -> M
             squares[:, observed] += partial.squares
             squares[:, missing] += partial.weights[:, None] * gaussians.variances[:, missing]
             continue
-        spread, left = _completion(gaussians, observed)
+        spread, left = completion(gaussians, observed)
         sums += (spread @ partial.sums[:, :, None])[:, :, 0]
         if gaussians.covariance_type == "tied":
             left = left * partial.weights.sum()
@@ -251,7 +251,7 @@ def _over_parts(parts: list[Part], gaussians: Gaussians, of_part: Callable) -> M
     return Moments(weights, sums, squares, total)
 
 
-def _completion(gaussians: Gaussians, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def completion(gaussians: Gaussians, observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """G, (k or 1, d, o), and the remaining covariance, (k or 1, d, d), of a pattern."""
     sigma, d = gaussians.matrices, gaussians.d
     missing = np.setdiff1d(np.arange(d), observed)

@@ -12,6 +12,9 @@ likelihood does not depend on them, so EM stays monotone without NaN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from kernelmill._gaussian._parameters import Gaussians
@@ -19,6 +22,8 @@ from kernelmill._gaussian._passes import Moments
 
 # Share of the total weight below which a component is empty: such sums are rounding errors.
 EMPTY = 10 * np.finfo(np.float64).eps
+# Share of a variance that a prior or a lower bound may make up without a warning.
+_UNNOTED = 0.25
 
 
 def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: str) -> Gaussians:
@@ -66,6 +71,66 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
             covariances = variances + reg_covar
         covariances[~filled] = gaussians.covariances[~filled]
     return Gaussians.of(means, covariances, kind, owner)
+
+
+def is_constant(variance: Any, mean: Any, dtype: Any = np.float64) -> Any:
+    """Whether a variance is no more than the rounding of values about the mean."""
+    return variance <= (64 * float(np.finfo(dtype).eps) * np.abs(mean)) ** 2
+
+
+def variances_of(gaussians: Gaussians) -> np.ndarray:
+    """The diagonals of the covariances: (k, d), (k, 1) for spherical or (1, d) for tied ones."""
+    if gaussians.is_diagonal:
+        return gaussians.covariances.reshape(gaussians.k, -1)
+    return np.diagonal(gaussians.matrices, axis1=1, axis2=2)
+
+
+def regulariser_note(
+    owner: str,
+    of_data: np.ndarray,
+    variances: np.ndarray,
+    means: np.ndarray,
+    counts: np.ndarray,
+    name: Callable[[int, int], str],
+    place: Callable[[int], str],
+    dtype: Any,
+) -> str | None:
+    """The sentence to warn with where a prior or lower bound makes up much of a variance.
+
+    Absolute ones are made for data of unit size: for daily returns they may be all there is. Few
+    rows, and features that are constant, are what they are for, so these are passed over.
+
+    Parameters
+    ----------
+    owner : str
+        Name of the estimator.
+    of_data, variances : ndarray of shape (g, d), or (g, 1) for spherical covariances
+        Variances without and with what was added to them.
+    means : ndarray of shape (g, d)
+    counts : ndarray of shape (g,)
+        Rows of each group.
+    name : callable
+        ``name(group, feature)``: the parameter to blame.
+    place : callable
+        ``place(group)`` in words.
+    dtype : dtype
+        That of the rows.
+    """
+    if (of_data >= (1.0 - _UNNOTED) * variances).all():
+        return None
+    d = means.shape[1]
+    size = np.abs(means) if of_data.shape[1] == d else np.abs(means).max(axis=1, keepdims=True)
+    share = 1.0 - of_data / variances
+    share[is_constant(of_data, size, dtype) | (share > 1.0 - 1e-12)] = 0.0
+    share[counts < 2 * (d + 1)] = 0.0
+    j, p = (int(i) for i in np.unravel_index(share.argmax(), share.shape))
+    if not share[j, p] > _UNNOTED:
+        return None
+    feature = f" of feature {p}" if share.shape[1] > 1 else ""
+    return (
+        f"{owner}: {name(j, p)} makes up {share[j, p]:.0%} of the variance{feature} in {place(j)} "
+        f"(lower it, or scale X)"
+    )
 
 
 def moments_of(weights: np.ndarray, gaussians: Gaussians, reg_covar: float) -> Moments:

@@ -22,7 +22,7 @@ from kernelmill.hmm._declared import (
     State,
     broadcast_parameter,
     checked_at_least_zero,
-    letter_rules,
+    rules_of,
 )
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._emissions import MultinomialEmission, PoissonEmission
@@ -46,31 +46,9 @@ class MultinomialHMM(CountsMixin, EMModel):
     n_trials : int or array of shape (T,), optional
         Sum of each row of X. When left out rows may have any sums. `sample` needs a single number:
         this one, or the sum that all rows of ``fit`` had.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="ste"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat and emissionprob.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <chain>
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -109,11 +87,34 @@ class MultinomialHMM(CountsMixin, EMModel):
     >>> import numpy as np
     >>> from kernelmill.hmm import MultinomialHMM
     >>> rng = np.random.default_rng(0)
-    >>> p = np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])[np.repeat([0, 1, 0], 30)]
-    >>> X = rng.multinomial(5, p)
-    >>> model = MultinomialHMM(2, random_state=1).fit(X)
-    >>> model.n_trials_, np.sort(model.emissionprob_[:, 0]).round(1).tolist()
-    (5, [0.1, 0.8])
+    >>> states = np.repeat([0, 1, 0], 30)
+    >>> X = rng.multinomial(5, np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]])[states])
+    >>> model = MultinomialHMM(2, random_state=1, n_iter=50).fit(X)
+    >>> low, high = model.emissionprob_[:, 2].argsort()
+    >>> model.n_trials_, model.emissionprob_[[low, high], 0].round(1).tolist()
+    (5, [0.8, 0.1])
+
+    The states of X, their probabilities, and the likelihood of the model:
+
+    >>> (model.predict(X) == np.where(states, high, low)).mean() > 0.9
+    np.True_
+    >>> log_prob, path = model.decode(X, lengths=[60, 30])
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((90, 2), (90, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-183, 380, 398)
+
+    What comes next, for whole sequences and one row of counts at a time:
+
+    >>> model.predict_next(X, quantiles=0.9).quantiles
+    array([[5., 1., 1.]])
+    >>> model.filter().update([5, 0, 0])[[low, high]].round(2)
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.7, 0.3])
+    >>> X, states = model.sample(4, random_state=0)
+    >>> X.sum(axis=1)
+    array([5, 5, 5, 5])
     """
 
     _observe: ClassVar[Callable] = staticmethod(observe_multinomial)
@@ -121,7 +122,7 @@ class MultinomialHMM(CountsMixin, EMModel):
     _widest = "emissionprob_"
     _parameters: ClassVar = {
         **EMModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "n_trials": rule.any_of(rule.integer(0), rule.array("(T,)"), rule.nothing()),
     }
 
@@ -140,6 +141,10 @@ class MultinomialHMM(CountsMixin, EMModel):
         init_params="ste",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        emissionprob_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):
@@ -215,35 +220,13 @@ class PoissonHMM(CountsMixin, EMModel):
     ----------
     n_components : int, default=1
         Number of states K.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
+    <chain>
     lambdas_prior : float or array of shape (K, d), default=0.0
         alpha of the gamma prior of ``lambdas_``: how many events it is worth.
     lambdas_weight : float or array of shape (K, d), default=0.0
         beta of that prior: how many rows it is worth.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="stl"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat and lambdas.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -280,10 +263,36 @@ class PoissonHMM(CountsMixin, EMModel):
     >>> import numpy as np
     >>> from kernelmill.hmm import PoissonHMM
     >>> rng = np.random.default_rng(0)
-    >>> X = rng.poisson(np.repeat([2.0, 9.0, 2.0], 100))[:, None]
+    >>> states = np.repeat([0, 1, 0], 100)
+    >>> X = rng.poisson(np.where(states, 9.0, 2.0))[:, None]
     >>> model = PoissonHMM(2, random_state=0, n_iter=50).fit(X)
-    >>> np.sort(model.lambdas_[:, 0]).round().tolist()
+    >>> low, high = model.lambdas_[:, 0].argsort()
+    >>> model.lambdas_[[low, high], 0].round().tolist()
     [2.0, 9.0]
+
+    The states of X, their probabilities, and the likelihood of the model:
+
+    >>> (model.predict(X) == np.where(states, high, low)).mean() > 0.95
+    np.True_
+    >>> log_prob, path = model.decode(X, lengths=[200, 100])
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((300, 2), (300, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-613, 1237, 1255)
+
+    What comes next, with the counts that 10 and 90 % of cases do not exceed:
+
+    >>> prediction = model.predict_next(X, quantiles=[0.1, 0.9])
+    >>> prediction.mean.round(1), prediction.variance.round(1), prediction.quantiles
+    (array([[2.2]]), array([[2.5]]), array([[[0.],
+            [4.]]]))
+    >>> model.filter().update(3)[[low, high]].round()
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.7, 0.3])
+    >>> X, states = model.sample(5, random_state=0)
+    >>> X.shape
+    (5, 1)
     """
 
     lambdas_: np.ndarray
@@ -292,7 +301,7 @@ class PoissonHMM(CountsMixin, EMModel):
     _widest = "lambdas_"
     _parameters: ClassVar = {
         **EMModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "lambdas_prior": NUMBER_OR_ARRAY,
         "lambdas_weight": NUMBER_OR_ARRAY,
     }
@@ -313,6 +322,10 @@ class PoissonHMM(CountsMixin, EMModel):
         init_params="stl",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        lambdas_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):

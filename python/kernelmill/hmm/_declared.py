@@ -19,16 +19,19 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
+from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._parameters import Rule
 from kernelmill._estimator._validation import as_numbers
+from kernelmill._gaussian._parameters import symmetric
 from kernelmill.hmm._dirichlet import (
-    dirichlet_draw,
     dirichlet_log_prior,
     dirichlet_mode,
     dirichlet_start,
+    soft_shares,
     start_numbers,
 )
 from kernelmill.hmm._posterior import dirichlet_divergence, mean_of
+from kernelmill.hmm._symbol_start import start_counts
 
 State = dict[str, Any]  # attributes of a model by name
 Known = dict[str, Any]  # what a fit has to know beside its state, such as priors, by name
@@ -117,6 +120,11 @@ class Parameter:
         """The attributes that it consists of."""
         return (self.name,)
 
+    @property
+    def init(self) -> str:
+        """The constructor argument that holds its start."""
+        return f"{self.name.strip('_')}_init"
+
     def spelled(self, model: Any) -> str:
         """Its shape in letters; matrices (d, d) at its end are symmetric."""
         if isinstance(self.axes, str):
@@ -148,7 +156,7 @@ class Parameter:
                 f"fit, or assign all parameters)"
             )
         value = self.check(owner, name, value, self.shape(model, d))
-        if self.spelled(model).endswith("dd") and not np.allclose(value, value.swapaxes(-1, -2)):
+        if self.spelled(model).endswith("dd") and (value := symmetric(value)) is None:
             raise ValueError(f"{owner}: {name} must be symmetric, got another matrix")
         return value
 
@@ -157,6 +165,13 @@ class Parameter:
     def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
         """Where a fit starts."""
         return {} if self.start is None else {self.name: self.start(model, data, numbers)}
+
+    def given(self, model: Any, data: Any) -> State | None:
+        """The start that the constructor was given, None where there is none."""
+        value = getattr(model, self.init)
+        if value is None:
+            return None
+        return {self.name: self.checked(model, self.init, value, data.width)}
 
     def assigned(self, model: Any) -> State:
         """The model's own values."""
@@ -253,6 +268,10 @@ class Posterior(Parameter):
     def names(self) -> tuple[str, ...]:
         return f"{self.name}_prior_", f"{self.name}_posterior_"
 
+    def given(self, model: Any, data: Any) -> State | None:
+        """Posteriors are started by `FittedModel._start_emissions`."""
+        return None
+
     def of(self, model: Any) -> np.ndarray:
         """The checked posterior."""
         name = self.names[1]
@@ -279,7 +298,7 @@ def _checked_concentration(owner: str, name: str, value: Any, shape: Any) -> np.
 class Concentrations(Posterior):
     """Parameters of Dirichlet posteriors; the model has their means as ``{name}_``.
 
-    ``start`` gives distributions, which are then filled with what there is to count.
+    ``start`` gives counts, which are added to the prior.
     """
 
     check: Callable = _checked_concentration
@@ -295,9 +314,18 @@ class Concentrations(Posterior):
     def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
         assert self.start is not None
         prior = self.prior_of(model, data.width)
-        # Each sequence begins once; the states share all other counts.
+        posterior = np.where(prior > 0, prior + self.start(model, data, numbers), 0.0)
+        return dict(zip(self.names, (prior, posterior), strict=True))
+
+    def given(self, model: Any, data: Any) -> State | None:
+        """The prior, and with it counts in the proportions that the constructor was given."""
+        value = getattr(model, self.init)
+        if value is None:
+            return None
+        prior = self.prior_of(model, data.width)
+        value = checked_distribution(type(model).__name__, self.init, value, prior.shape)
         mass = data.n_sequences if prior.ndim == 1 else data.count / len(prior)
-        posterior = np.where(prior > 0, self.start(model, data, numbers) * mass, 0.0)
+        posterior = np.where(prior > 0, prior + mass * value, 0.0)
         return dict(zip(self.names, (prior, posterior), strict=True))
 
     def complete(self, model: Any, state: State, d: int) -> State:
@@ -324,27 +352,37 @@ class Concentrations(Posterior):
         return {f"{self.name}_posterior_": prior + self.counts(expected)}
 
 
-def _start_drawn(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
-    """Distributions over symbols, drawn from their priors."""
-    numbers = start_numbers(model.random_state)
-    prior = EMISSIONPROB_POSTERIOR.prior_of(model, data.width)
-    return np.stack([dirichlet_draw(numbers, row) for row in prior])
+def _start_first_counts(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    return data.n_sequences * soft_shares(numbers, int(model.n_components))
+
+
+def _start_move_counts(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
+    K = int(model.n_components)
+    return data.count / K * soft_shares(numbers, K, K)
 
 
 STARTPROB_POSTERIOR = Concentrations(
-    "s", "startprob", "K", _start_first, counts=attrgetter("starts")
+    "s", "startprob", "K", _start_first_counts, counts=attrgetter("starts")
 )
 TRANSMAT_POSTERIOR = Concentrations(
-    "t", "transmat", "KK", _start_moves, counts=attrgetter("transitions")
+    "t", "transmat", "KK", _start_move_counts, counts=attrgetter("transitions")
 )
-EMISSIONPROB_POSTERIOR = Concentrations("e", "emissionprob", "Kd", _start_drawn)
+EMISSIONPROB_POSTERIOR = Concentrations("e", "emissionprob", "Kd", start_counts)
 
 
-def letter_rules(fitted: tuple[Parameter, ...]) -> dict[str, Rule]:
-    """The rules of ``params`` and ``init_params``."""
+def rules_of(fitted: tuple[Parameter, ...], points: tuple[Parameter, ...]) -> dict[str, Rule]:
+    """The rules of ``params``, ``init_params`` and the starts."""
     letters = "".join(dict.fromkeys(parameter.letter for parameter in fitted))
     accepted = Rule(
         lambda value: isinstance(value, str) and set(value) <= set(letters),
         f"a string of some of the characters {letters!r}",
     )
-    return {"params": accepted, "init_params": accepted}
+    starts = {p.init: rule.any_of(rule.array(_words(p)), rule.nothing()) for p in points}
+    return {"params": accepted, "init_params": accepted} | starts
+
+
+def _words(point: Parameter) -> str:
+    """Its shape in messages."""
+    if isinstance(point.axes, str):
+        return f"({', '.join(point.axes)}{',' * (len(point.axes) == 1)})"
+    return "that of its covariance_type"

@@ -28,14 +28,9 @@ def dirichlet_start(numbers: np.random.RandomState, K: int, size: int | None = N
     return np.maximum(drawn, np.finfo(np.float64).tiny)
 
 
-def dirichlet_draw(numbers: np.random.RandomState, prior: np.ndarray) -> np.ndarray:
-    """A distribution drawn from a Dirichlet, positive where the prior is and 0 elsewhere."""
-    possible = prior > 0
-    p = np.zeros(len(prior))
-    drawn = numbers.dirichlet(prior[possible])
-    drawn = np.where(np.isfinite(drawn), drawn, 1.0 / max(1, possible.sum()))
-    p[possible] = np.maximum(drawn, np.finfo(np.float64).tiny)
-    return p
+def soft_shares(numbers: np.random.RandomState, K: int, size: int | None = None) -> np.ndarray:
+    """Distributions near the uniform one, which commit a fit to nothing: (K,) or (size, K)."""
+    return numbers.dirichlet(np.full(K, 10.0), size=size)
 
 
 def dirichlet_mode(

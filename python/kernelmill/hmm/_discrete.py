@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill.hmm._declared import EMISSIONPROB, STARTPROB, TRANSMAT, letter_rules
+from kernelmill.hmm._declared import EMISSIONPROB, STARTPROB, TRANSMAT, rules_of
 from kernelmill.hmm._emissions import CategoricalEmission
 from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._inputs import SymbolsMixin
@@ -29,35 +29,13 @@ class CategoricalHMM(CategoricalStates, EMModel):
     ----------
     n_components : int, default=1
         Number of states K.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
+    <chain>
     emissionprob_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``emissionprob_``.
     n_features : int, optional
         Number of symbols M; one more than the largest in X when left out.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="ste"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat and emissionprob.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -95,19 +73,42 @@ class CategoricalHMM(CategoricalStates, EMModel):
     --------
     >>> import numpy as np
     >>> from kernelmill.hmm import CategoricalHMM
-    >>> X = np.tile([0, 1, 0, 1, 2, 3, 2, 3], 20)[:, None]
-    >>> model = CategoricalHMM(2, random_state=1, n_iter=200, tol=1e-6).fit(X)
-    >>> model.predict(X[:8])[[0, 4]].tolist() in ([0, 1], [1, 0])
-    True
-    >>> (model.emissionprob_.max(axis=0) > 0.49).all()
-    np.True_
+    >>> rng = np.random.default_rng(0)
+    >>> X = (rng.integers(2, size=120) + np.repeat([0, 2, 0], 40))[:, None]
+    >>> model = CategoricalHMM(2, n_init=4, random_state=1, n_iter=200, tol=1e-6).fit(X)
+    >>> low, high = model.predict(X)[[0, 40]]
+    >>> model.emissionprob_[[low, high]].round(1)
+    array([[0.5, 0.5, 0. , 0. ],
+           [0. , 0. , 0.4, 0.6]])
+
+    Where states change, their probabilities, and the likelihood of the model:
+
+    >>> log_prob, path = model.decode(X, lengths=[80, 40])
+    >>> np.flatnonzero(np.diff(path)).tolist()
+    [39, 79]
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((120, 2), (120, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-93, 203, 228)
+
+    What comes next, for whole sequences and one symbol at a time:
+
+    >>> model.predict_next(X).mean.round(2)  # the distribution of the symbol
+    array([[0.46, 0.53, 0.01, 0.01]])
+    >>> model.filter().update(1)[[low, high]].round()
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.7, 0.3])
+    >>> symbols, states = model.sample(5, random_state=0)
+    >>> symbols.shape
+    (5, 1)
     """
 
     _fitted = _points = (STARTPROB, TRANSMAT, EMISSIONPROB)
     _widest = "emissionprob_"
     _parameters: ClassVar = {
         **EMModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "emissionprob_prior": NUMBER_OR_ARRAY,
         "n_features": rule.any_of(rule.integer(1), rule.nothing()),
     }
@@ -128,6 +129,10 @@ class CategoricalHMM(CategoricalStates, EMModel):
         params="ste",
         init_params="ste",
         implementation="log",
+        startprob_init=None,
+        transmat_init=None,
+        emissionprob_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):

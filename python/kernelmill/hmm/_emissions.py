@@ -6,8 +6,12 @@ An emission is small, immutable and picklable, so that passes can carry it to wh
     (T, K) float64, and what `statistics` can use again.
 ``statistics(observed, gamma, shares)``
     Sums over rows of what the M-step needs; they add up over chunks.
-``means``
-    (K, m): the expected observation in each state.
+``means``, ``variances``
+    (K, m): the expected observation in each state, and the variances of its entries.
+``shares(states)``, ``below(x, j)``, ``above(x, j)``
+    For quantiles: probabilities of C components from those of the states, (n, C), and for each
+    component the probability that entry j is at most, or above, x of shape (n,). `is_whole` says
+    whether entries are whole numbers, `no_quantiles` why there are none.
 ``sample(states, seed)``
     One observation for each state of a path.
 """
@@ -15,14 +19,16 @@ An emission is small, immutable and picklable, so that passes can carry it to wh
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import bdtr, ndtr, pdtr
 
 from kernelmill._arrays import beside, to_host
 from kernelmill._estimator._random import generator
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import Moments, log_joint, moments
+from kernelmill._gaussian._update import variances_of
 from kernelmill.hmm._observations import Counts, Symbols, Vectors
 from kernelmill.ops import hmm, matmul, mixture, random
 
@@ -57,15 +63,45 @@ def _inversion(cumulative: np.ndarray, rows: np.ndarray, uniforms: np.ndarray) -
 
 
 @dataclass(frozen=True)
-class GaussianEmission:
-    """One Gaussian a state; `offsets` is added to its log density (variational inference)."""
+class _Normal:
+    """Gaussian components of states."""
 
     gaussians: Gaussians
+    is_whole: ClassVar[bool] = False
+    no_quantiles: ClassVar[str] = ""
+
+    @property
+    def _spreads(self) -> np.ndarray:
+        """Variances of the features, (k, d)."""
+        return np.broadcast_to(variances_of(self.gaussians), self.gaussians.means.shape)
+
+    def _standardised(self, x: np.ndarray, j: int) -> np.ndarray:
+        deviations = np.sqrt(self._spreads[:, j])
+        return (x[:, None] - self.gaussians.means[:, j]) / deviations
+
+    def below(self, x: np.ndarray, j: int) -> np.ndarray:
+        return ndtr(self._standardised(x, j))
+
+    def above(self, x: np.ndarray, j: int) -> np.ndarray:
+        return ndtr(-self._standardised(x, j))
+
+
+@dataclass(frozen=True)
+class GaussianEmission(_Normal):
+    """One Gaussian a state; `offsets` is added to its log density (variational inference)."""
+
     offsets: np.ndarray
 
     @property
     def means(self) -> np.ndarray:
         return self.gaussians.means
+
+    @property
+    def variances(self) -> np.ndarray:
+        return self._spreads
+
+    def shares(self, states: np.ndarray) -> np.ndarray:
+        return states
 
     def log_density(self, observed: Vectors) -> tuple[Any, Any]:
         density = _densities(observed, self.gaussians, self.offsets)
@@ -94,16 +130,26 @@ class GaussianEmission:
 
 
 @dataclass(frozen=True)
-class MixtureEmission:
+class MixtureEmission(_Normal):
     """M Gaussians a state: component ``j * M + m`` is number m of state j."""
 
-    gaussians: Gaussians
     weights: np.ndarray  # (K, M)
 
     @property
     def means(self) -> np.ndarray:
-        K, M = self.weights.shape
-        return (self.weights[:, :, None] * self.gaussians.means.reshape(K, M, -1)).sum(axis=1)
+        return self._mixed(self.gaussians.means)
+
+    @property
+    def variances(self) -> np.ndarray:
+        apart = self.gaussians.means - np.repeat(self.means, self.weights.shape[1], axis=0)
+        return self._mixed(self._spreads + apart**2)
+
+    def _mixed(self, values: np.ndarray) -> np.ndarray:
+        """Means over the components of each state."""
+        return (self.weights[:, :, None] * values.reshape(*self.weights.shape, -1)).sum(axis=1)
+
+    def shares(self, states: np.ndarray) -> np.ndarray:
+        return (states[:, :, None] * self.weights).reshape(len(states), -1)
 
     def log_density(self, observed: Vectors) -> tuple[Any, Any]:
         K, M = self.weights.shape
@@ -134,10 +180,15 @@ class CategoricalEmission:
     """A distribution over symbols a state; the table need not be normalised."""
 
     log_table: np.ndarray  # (K, M)
+    no_quantiles: ClassVar[str] = "symbols have no order"
 
     @property
     def means(self) -> np.ndarray:
         return np.exp(self.log_table)
+
+    @property
+    def variances(self) -> np.ndarray:
+        return self.means * (1.0 - self.means)
 
     def log_density(self, observed: Symbols) -> tuple[Any, Any]:
         # One more row of zeros, which code -1 finds: where nothing was observed the density is 1.
@@ -159,10 +210,21 @@ class PoissonEmission:
     """Independent Poisson counts in d features, with rates (K, d)."""
 
     rates: np.ndarray
+    is_whole: ClassVar[bool] = True
+    no_quantiles: ClassVar[str] = ""
 
     @property
     def means(self) -> np.ndarray:
         return self.rates
+
+    variances = means
+
+    def shares(self, states: np.ndarray) -> np.ndarray:
+        return states
+
+    def below(self, x: np.ndarray, j: int) -> np.ndarray:
+        x = x[:, None]
+        return np.where(x < 0, 0.0, pdtr(np.maximum(x, 0.0), self.rates[:, j]))
 
     def log_density(self, observed: Counts | Symbols) -> tuple[Any, Any]:
         if isinstance(observed, Symbols):
@@ -202,10 +264,27 @@ class MultinomialEmission:
 
     probabilities: np.ndarray
     n_trials: int | None = None
+    is_whole: ClassVar[bool] = True
+
+    @property
+    def no_quantiles(self) -> str:
+        return "n_trials is not a single number" if self.n_trials is None else ""
 
     @property
     def means(self) -> np.ndarray:
         return self.probabilities * (1 if self.n_trials is None else self.n_trials)
+
+    @property
+    def variances(self) -> np.ndarray:
+        return self.means * np.maximum(1.0 - self.probabilities, 0.0)
+
+    def shares(self, states: np.ndarray) -> np.ndarray:
+        return states
+
+    def below(self, x: np.ndarray, j: int) -> np.ndarray:
+        x, n = x[:, None], self.n_trials
+        p = np.minimum(self.probabilities[:, j], 1.0)  # rows may be off by what models accept
+        return np.where(x < 0, 0.0, bdtr(np.clip(x, 0.0, n), n, p))
 
     def log_density(self, observed: Counts) -> tuple[Any, Any]:
         return _linear(observed, self.probabilities), None

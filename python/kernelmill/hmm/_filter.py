@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -11,21 +12,7 @@ from kernelmill._arrays import to_host, unmasked
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import as_array
 from kernelmill.hmm._expectation import Chain
-
-
-class Prediction(NamedTuple):
-    """Prediction of the next step.
-
-    Attributes
-    ----------
-    states : ndarray of shape (K,)
-        Probabilities of the next state.
-    mean : ndarray of shape (m,)
-        Expected next observation; for categorical models the distribution of the next symbol.
-    """
-
-    states: np.ndarray
-    mean: np.ndarray
+from kernelmill.hmm._prediction import Prediction, predicted
 
 
 class StateFilter:
@@ -33,7 +20,8 @@ class StateFilter:
 
     Made by the ``filter`` method of a model, with the parameters that the model has at that time.
     ``p(z_t | x_0, ..., x_t)`` is proportional to ``b_t(j) sum_i p(z_{t-1} = i | x_0, ...,
-    x_{t-1}) A(i, j)``, computed in log space.
+    x_{t-1}) A(i, j)``. The filter keeps its logarithm, so a state whose probability underflows can
+    become probable again.
 
     Parameters
     ----------
@@ -90,6 +78,7 @@ class StateFilter:
             The filter itself.
         """
         self.probabilities = self._chain.startprob.copy()
+        self._log_states = np.full_like(self.probabilities, -np.inf)
         self.log_prob = 0.0
         self.n_updates = 0
         return self
@@ -125,36 +114,70 @@ class StateFilter:
                 f"{self._owner}: x must have {self._n_columns} features, got {row.shape[1]}"
             )
         density = to_host(self._emission.log_density(self._observe(row))[0])[0]
-        before = self._chain.startprob if self.n_updates == 0 else self._ahead()
-        with np.errstate(divide="ignore"):
-            joint = np.log(before) + density
-        largest = joint.max()
-        if not largest > -np.inf:
+        largest = density.max()
+        if largest > -np.inf:  # relative to the largest, differences keep all digits
+            density = density - largest
+        joint = self._log_ahead() + density
+        shift = joint.max()
+        if not shift > -np.inf:
             raise ValueError(
                 f"{self._owner}: x must be possible in a state that can be reached, got a density "
-                f"of {largest:g} in all of them"
+                f"of {shift:g} in all of them"
             )
-        share = np.exp(joint - largest)
+        joint -= shift
+        share = np.exp(joint)
         total = share.sum()
         self.probabilities = share / total
-        self.log_prob += float(largest + np.log(total))
+        rest = np.log(total)
+        self._log_states = joint - rest
+        self.log_prob += float(largest + (shift + rest))
         self.n_updates += 1
         return self.probabilities.copy()  # the caller may write to it
 
-    def predict(self) -> Prediction:
-        """Predict the next state and observation.
+    def predict(self, steps: Any = 1, quantiles: Any = None) -> Prediction:
+        """Predict the state and observation some steps ahead.
+
+        Parameters
+        ----------
+        steps : int or array-like of shape (H,), default=1
+            How many steps ahead: 1 is the next observation.
+        quantiles : float or array-like of shape (Q,), optional
+            Levels of quantiles to compute, above 0 and below 1.
 
         Returns
         -------
         prediction : Prediction
-            ``states``, the probabilities of the next state, and ``mean``, the expected next
-            observation.
+            ``states``, ``mean``, ``variance`` and ``quantiles``; see the model's ``predict_next``.
         """
-        states = self._chain.startprob.copy() if self.n_updates == 0 else self._ahead()
-        return Prediction(states, states @ self._emission.means)
+        ahead, transmat = self._ahead(), self._chain.transmat
+        return predicted(self._owner, ahead, transmat, self._emission, steps, quantiles)
 
     def _ahead(self) -> np.ndarray:
+        """Probabilities of the state of the next step."""
+        if self.n_updates == 0:
+            return self._chain.startprob.copy()
         return self.probabilities @ self._chain.transmat
+
+    @functools.cached_property
+    def _log_transmat(self) -> np.ndarray:
+        with np.errstate(divide="ignore"):
+            return np.log(self._chain.transmat)
+
+    def _log_ahead(self) -> np.ndarray:
+        """Their logarithm, also where they underflow."""
+        ahead = self._ahead()
+        # Products below 2^-1022 lose digits; K of them are within rounding of what is above this.
+        if ahead.min() >= 2.0**-960:
+            return np.log(ahead)
+        with np.errstate(divide="ignore"):
+            logs = np.log(ahead)
+            if self.n_updates > 0:
+                low = ahead < 2.0**-960
+                moves = self._log_states[:, None] + self._log_transmat[:, low]
+                top = moves.max(axis=0)
+                shares = np.exp(moves - np.where(top > -np.inf, top, 0.0))
+                logs[low] = np.log(shares.sum(axis=0)) + top
+        return logs
 
     @property
     def _as_floats(self) -> bool:

@@ -6,18 +6,20 @@ names of attributes to new values; the model's own are set once, at the end.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+import copy
 from typing import Any, ClassVar
 
 import numpy as np
 
-from kernelmill._estimator._base import fitting
-from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._climb import Run, Step, climb, warn_unconverged
 from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._random import legacy_state, seed_of
+from kernelmill._estimator._validation import refuse_unseen
 from kernelmill.hmm import _expectation
 from kernelmill.hmm._declared import TRANSMAT, Distributions, Known, State
 from kernelmill.hmm._dirichlet import start_numbers
+from kernelmill.hmm._docstrings import complete
 from kernelmill.hmm._expectation import Chain, Expected
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
 from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY, SHARED, SequenceModel
@@ -32,8 +34,15 @@ class FittedModel(SequenceModel):
     itself: the other methods below, which are about emissions.
     """
 
+    # Runs of k-means in the first start, as in hmmlearn.
+    _n_kmeans = 10
     # Whether the monitor records the objective only, a bound of the log-likelihood.
     _is_bound: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "<fit>" in (cls.__doc__ or ""):  # none under -OO
+            complete(cls)
 
     def _start_emissions(self, data: Sequences, new: set[str]) -> State:
         """Items of a start; `new` has the characters of parameters that are initialised."""
@@ -57,6 +66,10 @@ class FittedModel(SequenceModel):
         """Those items of the next state that change."""
         return {}
 
+    def _note(self, state: State, emission: Any, known: Known) -> str | None:
+        """What to warn of at the end of a fit that a prior or lower bound makes up much of."""
+        return None
+
     def _maximise(self, state: State, expected: Expected, emission: Any, known: Known) -> State:
         new = self._maximise_emissions(state, expected.emissions, emission, known)
         for parameter in self._fitted:
@@ -64,15 +77,18 @@ class FittedModel(SequenceModel):
                 new |= parameter.best(state, expected, known)
         return state | new
 
-    def _start(self, data: Sequences) -> State:
+    def _check_data(self, data: Sequences) -> None:
+        """Raise, or warn, where the rows do not tell enough."""
+        refuse_unseen(data.observed_columns, data.rows.owner)
+
+    def _start(self, data: Sequences, new: set[str]) -> State:
         """Where a fit starts: new values, and the model's own where these are to be used."""
         numbers = start_numbers(self.random_state)
-        letters = dict.fromkeys(parameter.letter for parameter in self._fitted)
-        new = set(filter(self._needs, letters))
         state: State = {}
         for parameter in self._fitted:
             if parameter.letter in new:
-                state |= parameter.started(self, data, numbers)
+                given = parameter.given(self, data)
+                state |= parameter.started(self, data, numbers) if given is None else given
                 continue
             if self._widest in parameter.names and self._n_columns() != self.n_features_in_:
                 raise ValueError(
@@ -85,6 +101,22 @@ class FittedModel(SequenceModel):
         for parameter in self._fitted:
             state |= parameter.complete(self, state, data.width)
         return state
+
+    def _new_letters(self) -> set[str]:
+        """Characters of the parameters that a fit initialises."""
+        return set(filter(self._needs, dict.fromkeys(p.letter for p in self._fitted)))
+
+    def _is_drawn(self, letter: str) -> bool:
+        """Whether random numbers decide where the parameters of a letter start."""
+        points = [point for point in self._points if point.letter == letter]
+        return any(getattr(self, point.init) is None for point in points)
+
+    def _with_seed(self, seed: int, number: int) -> Any:
+        """The model with the random numbers of one more start."""
+        model = copy.copy(self)
+        model.random_state = legacy_state(seed, number)
+        model._n_kmeans = 1  # the best of ten would be the same centers every time
+        return model
 
     def _anew(self, letter: str) -> bool:
         """Whether the parameters of a letter are to be started even where there are some."""
@@ -108,12 +140,18 @@ class FittedModel(SequenceModel):
                 )
             why = f"{missing[0].lstrip('_')} was not"
         present += [name for name in points if vars(self).get(name) is not None]
-        if present and "_monitor" not in vars(self):
+        learned = vars(self).get("_learned", {})
+        values = {name: vars(self)[name] for name in present}
+        assigned = [
+            name for name, x in values.items() if np.ndim(x) and x is not learned.get(name)
+        ]
+        if assigned:
             logger.warning(
-                "%s: %s was assigned but fit initialises it again, because %s",
+                "%s: %s was assigned but fit initialises it again, because %s (pass a start as %s)",
                 type(self).__name__,
-                present[0].lstrip("_"),
+                assigned[0].lstrip("_"),
                 why,
+                " or ".join(point.init for point in self._points if point.letter == letter),
             )
         return True
 
@@ -122,27 +160,35 @@ class FittedModel(SequenceModel):
         attributes = dict(state)
         for parameter in self._fitted:
             attributes |= parameter.derived(self, state)
-        return attributes
+        arrays = {name: x for name, x in attributes.items() if isinstance(x, np.ndarray)}
+        return attributes | {"_learned": arrays}  # tells what the user assigns later
 
-    @contextlib.contextmanager
-    def _monitor_of_fit(self) -> Iterator[ConvergenceMonitor]:
-        """A new monitor, or the one of the user's own class, emptied unless the fit fails."""
+    @property
+    def _own_monitor(self) -> ConvergenceMonitor | None:
+        """The monitor of the user's own class."""
         monitor = vars(self).get("_monitor")
-        if monitor is None or type(monitor) is ConvergenceMonitor:
-            yield ConvergenceMonitor(self.tol, int(self.n_iter), self.verbose)
-            return
-        before = vars(monitor).copy()
+        return None if type(monitor) is ConvergenceMonitor else monitor
+
+    def _new_monitor(self) -> ConvergenceMonitor:
+        """The monitor of one start."""
+        if self._own_monitor is None:
+            return ConvergenceMonitor(self.tol, int(self.n_iter), self.verbose)
+        monitor = copy.copy(self._own_monitor)
         monitor._reset()
-        try:
-            yield monitor
-        except BaseException as error:
-            if not (self.warm_start and hasattr(error, "attributes")):  # what `fitting` keeps
-                vars(monitor).clear()
-                vars(monitor).update(before)
-            raise
+        return monitor
+
+    def _settled(self, attributes: dict[str, Any]) -> dict[str, Any]:
+        """Attributes of the end of a fit: the user's own monitor takes over what its copy holds."""
+        monitor = self._own_monitor
+        if monitor is None:
+            return attributes
+        vars(monitor).update(vars(attributes["_monitor"]))
+        return attributes | {"_monitor": monitor}
 
     @fitting
-    def fit(self, X: Any, lengths: Any = None, sample_weight: Any = None) -> Any:
+    def fit(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, lengths: Any = None
+    ) -> Any:
         """Fit the model.
 
         Parameters
@@ -151,12 +197,15 @@ class FittedModel(SequenceModel):
             Observations of one or more sequences, one after the other. Or a stream whose chunks are
             sequences: a list of 2-D arrays, an iterable of them, a function that returns an
             iterator, a Dask array with one sequence in each partition.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X, adding up to T; one sequence when left out. None for
-            streams.
+        y : array-like of shape (S,), optional
+            `lengths` by position, as in hmmlearn: ``fit(X, lengths)``. Ignored where `lengths` is
+            passed by name.
         sample_weight : array-like of shape (S,), optional
             Weight of each sequence. Those with zero weight are ignored; 2 counts as the sequence
             twice, given the same start. The start depends only on which weights are positive.
+        lengths : array-like of shape (S,), optional
+            Lengths of the sequences in X, adding up to T; one sequence when left out. None for
+            streams.
 
         Returns
         -------
@@ -169,6 +218,11 @@ class FittedModel(SequenceModel):
             If a parameter is out of its range, X, lengths or weights do not fit, or a sequence is
             impossible under the start.
 
+        Warns
+        -----
+        UserWarning
+            If a prior or lower bound of variances makes up more than a quarter of one.
+
         Notes
         -----
         Parameters that ``init_params`` leaves out start from the attributes as they are
@@ -178,10 +232,24 @@ class FittedModel(SequenceModel):
         far, ``interrupted_`` is True, and the next ``fit`` continues from them.
         """
         owner = type(self).__name__
+        lengths = y if lengths is None else lengths
         data = self._sequences(X, lengths, sample_weight, reset=True)
-        start, known = self._prepared(data, self._start(data))
+        new = self._new_letters()
+        self._check_data(data)
+        first, known = self._prepared(data, self._start(data, new))
+        starts = int(self.n_init) if any(map(self._is_drawn, new)) else 1
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         n_iter = int(self.n_iter)
+
+        seed: int | None = None
+
+        def begin(number: int) -> State:
+            nonlocal seed
+            state = first
+            if number > 0:
+                seed = seed_of(self.random_state) if seed is None else seed
+                state = self._prepared(data, self._with_seed(seed, number)._start(data, new))[0]
+            return state | {"_monitor": self._new_monitor()}
 
         def advance(state: State, most: int) -> Step:
             chain, emission = self._step(state)
@@ -195,29 +263,37 @@ class FittedModel(SequenceModel):
             objective = expected.log_prob + self._objective_emissions(state, emission, known)
             objective += sum(parameter.objective(state, known) for parameter in self._fitted)
             state = self._maximise(state, expected, emission, known)
+            monitor = state["_monitor"]
             monitor.report(objective if self._is_bound else expected.log_prob, objective)
             return Step(state, objective, monitor.converged)
-
-        def attributes(state: State, n_iter: int) -> dict[str, Any]:
-            return self._attributes(state) | {"_monitor": monitor}
 
         def finish(run: Run) -> Run:
             self._step(run.state)  # raises where the last update makes no sense
             return run
 
-        with (
-            self._monitor_of_fit() as monitor,
-            Progress(self, self.verbose, iterations=n_iter, X=X, metadata=metadata) as progress,
-        ):
-            run = climb(
-                progress,
-                lambda number: start,
-                advance,
-                max_iter=n_iter,
-                attributes=attributes,
-                finish=finish,
-            )
-            self.__dict__.update(attributes(run.state, run.n_iter))
+        with Progress(
+            self, self.verbose, runs=starts, iterations=n_iter, X=X, metadata=metadata
+        ) as progress:
+            try:
+                run = climb(
+                    progress,
+                    begin,
+                    advance,
+                    max_iter=n_iter,
+                    attributes=lambda state, n_iter: self._attributes(state),
+                    starts=starts,
+                    finish=finish,
+                )
+            except KeyboardInterrupt as interrupt:
+                if self.warm_start and hasattr(interrupt, "attributes"):  # `fitting` keeps them
+                    interrupt.attributes = self._settled(interrupt.attributes)
+                raise
+            note = self._note(run.state, self._step(run.state)[1], known)
+            self.__dict__.update(self._settled(self._attributes(run.state)))
+        if self.tol > -np.inf:  # which asks for all iterations
+            warn_unconverged(owner, run, "n_iter", n_iter)
+        if note is not None:
+            warn(note, UserWarning)
         return self
 
 
@@ -242,7 +318,8 @@ class EMModel(FittedModel):
         """Free parameters by letter."""
         return {parameter.letter: parameter.n_free(self, d) for parameter in self._fitted}
 
-    def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
+    def _check_data(self, data: Sequences) -> None:
+        super()._check_data(data)
         free = self._n_fit_scalars(data.width)
         needed = sum(count for letter, count in free.items() if letter in self.params)
         numbers = data.count * data.rows.n_features
@@ -253,6 +330,8 @@ class EMModel(FittedModel):
                 needed,
                 numbers,
             )
+
+    def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
         declared = [p for p in self._fitted if isinstance(p, Distributions)]
         return state, {p.name: p.prior_of(self, data.width) for p in declared}
 

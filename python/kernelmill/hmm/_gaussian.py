@@ -13,6 +13,7 @@ from kernelmill._gaussian._parameters import (
     COVARIANCE_TYPES,
     covariance_shape,
     full_covariances,
+    symmetric,
 )
 from kernelmill.hmm._declared import (
     STARTPROB,
@@ -21,12 +22,20 @@ from kernelmill.hmm._declared import (
     Parameter,
     State,
     broadcast_parameter,
-    letter_rules,
+    rules_of,
 )
 from kernelmill.hmm._emissions import GaussianEmission
 from kernelmill.hmm._fit import EMModel
 from kernelmill.hmm._inputs import RowsMixin
-from kernelmill.hmm._normal import NormalPrior, above_floor, best, floor_of, gaussians_of, log_prior
+from kernelmill.hmm._normal import (
+    NormalPrior,
+    above_floor,
+    best,
+    floor_of,
+    gaussians_of,
+    log_prior,
+    note_of,
+)
 from kernelmill.hmm._normal_start import centers_of, filled_rows, overall_covariance, repeated
 from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY
 from kernelmill.hmm._sequences import Sequences
@@ -43,6 +52,13 @@ class Covariances(Parameter):
     def put(self, model: Any, value: np.ndarray) -> None:
         """Set the model's own."""
         vars(model).update({self.name: value} | self.derived(model, {}))
+
+    def given(self, model: Any, data: Any) -> State | None:
+        value = getattr(model, self.init)
+        if value is None:
+            return None
+        value = model._typed_covars(self.init, value)
+        return {self.name: self.checked(model, self.init, value, data.width)}
 
     def started(self, model: Any, data: Any, numbers: np.random.RandomState) -> State:
         """The covariance of the data for all."""
@@ -72,7 +88,8 @@ class Covariances(Parameter):
 class GaussianStates(RowsMixin):
     """States that are Gaussians.
 
-    ``covars_`` is as hmmlearn has it: assigned in the shape of the type, read as matrices.
+    ``covars_`` is read as matrices, as in hmmlearn, and assigned as these or in the shape of the
+    type.
     """
 
     _covars_: Any
@@ -96,44 +113,64 @@ class GaussianStates(RowsMixin):
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:
+        COVARS.put(self, self._typed_covars("covars_", covars))
+
+    def _typed_covars(self, name: str, covars: Any) -> np.ndarray:
+        """Covariances in the shape of the type; raises where they make no sense."""
         owner, K = type(self).__name__, int(self.n_components)
-        COVARS.put(self, checked_covars(owner, covars, self.covariance_type, K))
+        return checked_covars(owner, name, covars, self.covariance_type, K)
 
     def _emission(self, means: np.ndarray, covars: np.ndarray) -> GaussianEmission:
         gaussians = gaussians_of(means, covars, self.covariance_type, type(self).__name__)
         return GaussianEmission(gaussians, np.zeros(len(means)))
 
 
-def checked_covars(owner: str, covars: Any, covariance_type: str, K: int) -> np.ndarray:
+def checked_covars(
+    owner: str, name: str, covars: Any, covariance_type: str, K: int
+) -> np.ndarray:
     """Symmetric, positive definite covariances as new float64 in the shape of the type; or raises.
     """
-    covars = as_numbers(covars, "covars_", owner)
-    shape = {"spherical": "(K,)", "diag": "(K, d)", "full": "(K, d, d)", "tied": "(d, d)"}
+    covars = as_numbers(covars, name, owner)
+    shape = {
+        "spherical": "(K,), (K, 1) or, multiples of the unit matrix, (K, d, d)",
+        "diag": "(K, d) or, diagonal matrices, (K, d, d)",
+        "full": "(K, d, d)",
+        "tied": "(d, d) or, equal matrices, (K, d, d)",
+    }
     if covariance_type not in COVARIANCE_TYPES:
         raise ValueError(
             f"{owner}: covariance_type must be one of {', '.join(COVARIANCE_TYPES)}, got "
             f"{covariance_type!r}"
         )
     d = covars.shape[-1] if covars.ndim else 0
+    if covariance_type == "spherical" and covars.shape == (K, 1):
+        covars = covars[:, 0]
+    elif covariance_type != "full" and covars.shape == (K, d, d) and d:  # what the getter returns
+        variances = np.diagonal(covars, axis1=1, axis2=2)
+        short = {"tied": covars[0], "diag": variances, "spherical": variances[:, 0]}
+        own = short[covariance_type].copy()
+        if np.array_equal(full_covariances(own, covariance_type, K, d), covars):
+            covars = own
     if covars.shape != covariance_shape(covariance_type, K, d):
         raise ValueError(
-            f"{owner}: {covariance_type} covars_ must have shape {shape[covariance_type]} with "
-            f"K = {K}, got {covars.shape}"
+            f"{owner}: {covariance_type} {name} must have shape {shape[covariance_type]} (K = "
+            f"{K}), got {covars.shape}"
         )
     if covariance_type in ("spherical", "diag"):
         if not ((covars > 0) & np.isfinite(covars)).all():
-            raise ValueError(f"{owner}: covars_ must be positive, got {covars.min():g}")
+            raise ValueError(f"{owner}: {name} must be positive, got {covars.min():g}")
         return covars
-    matrices = covars.reshape(-1, d, d)
-    for j, matrix in enumerate(matrices):
-        good = np.isfinite(matrix).all() and np.allclose(matrix, matrix.T)
-        least = float(np.linalg.eigvalsh(matrix)[0]) if good else np.nan
+    own = np.empty(covars.shape).reshape(-1, d, d)
+    for j, matrix in enumerate(covars.reshape(-1, d, d)):
+        part = symmetric(matrix) if np.isfinite(matrix).all() else None
+        least = np.nan if part is None else float(np.linalg.eigvalsh(part)[0])
         if not least > 0:
-            got = f"a least eigenvalue of {least:g}" if good else "another matrix"
+            got = "another matrix" if part is None else f"a least eigenvalue of {least:g}"
             raise ValueError(
-                f"{owner}: covars_ must be symmetric, positive definite, got {got} for state {j}"
+                f"{owner}: {name} must be symmetric, positive definite, got {got} for state {j}"
             )
-    return covars
+        own[j] = part
+    return own.reshape(covars.shape)
 
 
 class NormalStates(RowsMixin, EMModel):
@@ -165,7 +202,8 @@ class NormalStates(RowsMixin, EMModel):
             # The best covariances above the floor are an improvement only from above it.
             gaussians = self._step(state)[1].gaussians
             state = state | self._as_state(gaussians.means, above_floor(gaussians, floor))
-        return state, known | {"gaussians": self._prior_of_gaussians(data.width), "floor": floor}
+        prior = self._prior_of_gaussians(data.width)
+        return state, known | {"gaussians": prior, "floor": floor, "dtype": data.rows.dtype}
 
     def _objective_emissions(self, state: State, emission: Any, known: Known) -> float:
         return log_prior(emission.gaussians, known["gaussians"])
@@ -176,12 +214,33 @@ class NormalStates(RowsMixin, EMModel):
         change = {"means": "m" in self.params, "covariances": "c" in self.params}
         if not any(change.values()):
             return {}
-        prior, floor = known["gaussians"], known["floor"]
-        return self._as_state(*best(statistics, emission.gaussians, prior, floor, **change))
+        known["update"] = statistics, emission.gaussians, known["gaussians"], known["floor"]
+        return self._as_state(*best(*known["update"], **change))  # type: ignore[arg-type]
+
+    def _scatter_name(self) -> str:
+        """The parameter of the scatter of `NormalPrior`."""
+        return "covars_prior"
+
+    def _place(self, group: int) -> str:
+        """Whose covariance is number `group`."""
+        return "all states" if self.covariance_type == "tied" else f"state {group}"
+
+    def _note(self, state: State, emission: Any, known: Known) -> str | None:
+        if "c" not in self.params or "update" not in known:
+            return None
+        return note_of(
+            type(self).__name__,
+            known["update"],
+            emission.gaussians,
+            (self._scatter_name(), "min_covar"),
+            self._place,
+            means="m" in self.params,
+            dtype=known["dtype"],
+        )
 
 
 def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.ndarray:
-    return centers_of(filled_rows(data.some_rows), int(model.n_components), model.random_state)[0]
+    return centers_of(model, filled_rows(data.some_rows), int(model.n_components))[0]
 
 
 COVARIANCE_AXES = {"spherical": "K", "diag": "Kd", "full": "Kdd", "tied": "dd"}
@@ -200,12 +259,9 @@ class GaussianHMM(GaussianStates, NormalStates):
         One variance a state, one for each feature, a matrix a state, or one matrix for all states.
     min_covar : float, default=1e-3
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
-        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. Also added
-        to the diagonal of the initial covariances.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
+        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. The
+        diagonal of the initial covariances gets as much more, but at most a thousandth of v.
+    <chain>
     means_prior : float or array of shape (K, d), default=0
         Means of the normal prior of ``means_``.
     means_weight : float or array of shape (K,), default=0
@@ -216,28 +272,8 @@ class GaussianHMM(GaussianStates, NormalStates):
         hmmlearn.
     covars_weight : float or array of shape (K,), default=1
         Its weight: ``max(covars_weight - 1, 0)`` rows, for matrices ``max(covars_weight - d, 0)``.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="stmc"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat, means and covars.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn. The recursions scale, and switch to logarithms for
-        sequences where scaling would lose precision, so both give the same result.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -307,6 +343,9 @@ class GaussianHMM(GaussianStates, NormalStates):
 
     >>> model.predict_next(X).mean.round(1)
     array([[3.9]])
+    >>> model.predict_next(X, steps=5, quantiles=[0.1, 0.9]).quantiles.round()
+    array([[[2.],
+            [5.]]])
     >>> model.filter().update(X[0])[[low, high]].round(3)
     array([1., 0.])
     >>> model.get_stationary_distribution()[[low, high]].round(1)
@@ -319,7 +358,7 @@ class GaussianHMM(GaussianStates, NormalStates):
     _fitted = _points = (STARTPROB, TRANSMAT, MEANS, COVARS)
     _parameters: ClassVar = {
         **NormalStates._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "covars_prior": NUMBER_OR_ARRAY,
         "covars_weight": NUMBER_OR_ARRAY,
     }
@@ -344,6 +383,11 @@ class GaussianHMM(GaussianStates, NormalStates):
         init_params="stmc",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        means_init=None,
+        covars_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):

@@ -163,13 +163,16 @@ class SymbolsMixin(_SelfChecked):
     def _n_symbols(self, reset: bool) -> int | None:
         """How many symbols there are, None where X is to tell."""
         known = None if self.n_features is None else int(self.n_features)
-        if reset and (self._anew("e") or vars(self).get(self._widest) is None):
-            return known
-        width = self._width()
+        name, hint = self._widest, "add 'e' to init_params to initialise it again"
+        if reset and (self._anew("e") or vars(self).get(name) is None):
+            if self.emissionprob_init is None:
+                return known
+            name, hint = "emissionprob_init", "leave n_features out"
+        width = self._width() if name == self._widest else self._width_of(name)
         if reset and known not in (None, width):
             raise ValueError(
-                f"{type(self).__name__}: n_features must be {width} as {self._widest} has it, got "
-                f"{known} (add 'e' to init_params to initialise it again)"
+                f"{type(self).__name__}: n_features must be {width} as {name} has it, got {known} "
+                f"({hint})"
             )
         return width
 

@@ -15,7 +15,7 @@ from kernelmill.hmm._declared import (
     Parameter,
     State,
     broadcast_parameter,
-    letter_rules,
+    rules_of,
 )
 from kernelmill.hmm._dirichlet import start_numbers
 from kernelmill.hmm._emissions import MixtureEmission
@@ -33,13 +33,13 @@ def _start_means(model: Any, data: Any, numbers: np.random.RandomState) -> np.nd
     """k-means of all rows gives the states, k-means of the rows of a state its Gaussians."""
     K, M, d = int(model.n_components), int(model.n_mix), data.width
     rows = filled_rows(data.some_rows)
-    centers, labels = centers_of(rows, K, model.random_state)
+    centers, labels = centers_of(model, rows, K)
     numbers = start_numbers(model.random_state)
     means = np.empty((K, M, d))
     for j in range(K):
         own = rows[labels == j]
         if len(own) >= M:
-            means[j] = centers_of(own, M, model.random_state)[0]
+            means[j] = centers_of(model, own, M)[0]
         else:
             spread = overall_covariance(rows, model.min_covar)
             means[j] = numbers.multivariate_normal(centers.mean(axis=0), spread, size=M)
@@ -68,10 +68,7 @@ class GMMHMM(NormalStates):
         Gaussians M in each state.
     min_covar : float, default=1e-3
         Lower bound of the variances, as in `GaussianHMM`.
-    startprob_prior : float or array of shape (K,), default=1.0
-        Parameters of the Dirichlet prior of ``startprob_``.
-    transmat_prior : float or array of shape (K, K), default=1.0
-        Parameters of the Dirichlet prior of each row of ``transmat_``.
+    <chain>
     weights_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``weights_``.
     means_prior : float or array of shape (K, M, d), default=0.0
@@ -85,30 +82,11 @@ class GMMHMM(NormalStates):
     covars_weight : float or array, optional
         The scale beta of the inverse gamma prior, or the degrees of freedom of the inverse Wishart
         prior, (K, M) or, tied, (K,).
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
+    <algorithm>
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a Gaussian, one for each feature, a matrix a Gaussian, or one matrix for all
         Gaussians of a state.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=10
-        Maximum number of iterations.
-    tol : float, default=1e-2
-        Stop when an iteration raises the log-likelihood plus log prior by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="stmcw"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat, means, covars and weights.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <fit>
 
     Attributes
     ----------
@@ -155,18 +133,40 @@ class GMMHMM(NormalStates):
     >>> rng = np.random.default_rng(0)
     >>> centers = np.array([[-6.0, -2.0], [2.0, 6.0]])  # two to each state
     >>> state = np.repeat([0, 1, 0], 100)
-    >>> X = centers[state, rng.integers(2, size=300)] + rng.standard_normal(300)
-    >>> model = GMMHMM(2, n_mix=2, random_state=0, n_iter=50).fit(X[:, None])
-    >>> model.means_.shape
-    (2, 2, 1)
+    >>> X = (centers[state, rng.integers(2, size=300)] + rng.standard_normal(300))[:, None]
+    >>> model = GMMHMM(2, n_mix=2, random_state=0, n_iter=50).fit(X)
     >>> np.sort(model.means_.ravel()).round().tolist()
     [-6.0, -2.0, 2.0, 6.0]
+
+    The states of X, their probabilities, and the likelihood of the model:
+
+    >>> low, high = model.means_[:, :, 0].mean(axis=1).argsort()
+    >>> (model.predict(X) == np.where(state, high, low)).mean() > 0.95
+    np.True_
+    >>> log_prob, path = model.decode(X, lengths=[200, 100])
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((300, 2), (300, 2))
+    >>> round(model.score(X)), round(model.aic(X)), round(model.bic(X))
+    (-618, 1262, 1310)
+
+    What comes two steps later, and the states one observation at a time:
+
+    >>> model.predict_next(X, steps=2, quantiles=[0.1, 0.9]).quantiles.round()
+    array([[[-7.],
+            [-1.]]])
+    >>> model.filter().update(X[0])[[low, high]].round()
+    array([1., 0.])
+    >>> model.get_stationary_distribution()[[low, high]].round(1)
+    array([0.7, 0.3])
+    >>> X, states = model.sample(5, random_state=0)
+    >>> X.shape
+    (5, 1)
     """
 
     _fitted = _points = (STARTPROB, TRANSMAT, WEIGHTS, MEANS, COVARS)
     _parameters: ClassVar = {
         **NormalStates._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "n_mix": rule.integer(1),
         "weights_prior": NUMBER_OR_ARRAY,
         "covars_prior": OPTIONAL,
@@ -197,6 +197,12 @@ class GMMHMM(NormalStates):
         init_params="stmcw",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        weights_init=None,
+        means_init=None,
+        covars_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):
@@ -211,7 +217,10 @@ class GMMHMM(NormalStates):
 
     @covars_.setter
     def covars_(self, covars: Any) -> None:
-        COVARS.put(self, as_numbers(covars, "covars_", type(self).__name__))
+        COVARS.put(self, self._typed_covars("covars_", covars))
+
+    def _typed_covars(self, name: str, covars: Any) -> np.ndarray:
+        return as_numbers(covars, name, type(self).__name__)
 
     def _size(self, letter: str) -> int:
         return int(self.n_mix) if letter == "M" else super()._size(letter)
@@ -233,6 +242,14 @@ class GMMHMM(NormalStates):
         covars = covars.reshape(K * M, *covars.shape[2:])
         gaussians = gaussians_of(means.reshape(K * M, d), covars, kind, type(self).__name__)
         return MixtureEmission(gaussians, weights)
+
+    def _scatter_name(self) -> str:
+        return "covars_prior" if self.covariance_type in ("full", "tied") else "covars_weight"
+
+    def _place(self, group: int) -> str:
+        state, number = divmod(group, int(self.n_mix))
+        tied = self.covariance_type == "tied"
+        return f"state {group}" if tied else f"Gaussian {number} of state {state}"
 
     def _prior_of_gaussians(self, d: int) -> NormalPrior:
         """The priors in the form of `kernelmill.hmm._normal`, each for K M Gaussians."""

@@ -97,9 +97,10 @@ class ConvergenceMonitor:
 
     @property
     def converged(self) -> bool:
-        """Whether the fit should stop: ``n_iter`` iterations, or a gain below ``tol``."""
-        if self.iter >= self.n_iter:
-            return True
+        """Whether the last iteration raised the objective by less than ``tol``.
+
+        False where ``n_iter`` iterations ended the fit before that.
+        """
         if len(self.objective) < 2:
             return False
         return bool(self.objective[-1] - self.objective[-2] < self.tol)

@@ -21,13 +21,15 @@ best one has the eigenvectors of the free one in units of f, and its eigenvalues
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from kernelmill._gaussian._parameters import Gaussians, NotPositiveDefinite
 from kernelmill._gaussian._passes import Moments
-from kernelmill._gaussian._update import EMPTY
+from kernelmill._gaussian._update import EMPTY, is_constant, regulariser_note, variances_of
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,63 @@ def log_prior(gaussians: Gaussians, prior: NormalPrior) -> float:
     return float(-0.5 * (total + (prior.count * log_det + trace).sum()))
 
 
+def note_of(
+    owner: str,
+    update: tuple[Moments, Gaussians, NormalPrior, np.ndarray],
+    new: Gaussians,
+    names: tuple[str, str],
+    place: Callable[[int], str],
+    *,
+    means: bool,
+    dtype: Any,
+) -> str | None:
+    """What to warn of where a prior or the floor makes up much of a variance of `new`.
+
+    Parameters
+    ----------
+    owner : str
+    update : tuple
+        Moments, Gaussians, prior and floor from which `best` made `new`.
+    new : Gaussians
+    names : tuple of str
+        The parameters of the prior scatter and of the floor.
+    place : callable
+        ``place(group)`` in words.
+    means : bool
+        Whether the means were changed.
+    dtype : dtype
+        That of the rows.
+    """
+    moments, gaussians, prior, floor = update
+    k, d, groups = gaussians.k, gaussians.d, len(prior.scatter)
+    variances = variances_of(new)[:: max(1, k // groups)]
+    # Groups of fewer rows are passed over below.
+    if variances.min() > 4 * (floor.max() + prior.scatter.max() / (2 * (d + 1))):
+        return None
+    delta = moved_means(moments, gaussians, prior) if means else np.zeros((k, d))
+    of_data, of_prior = scatter_about(moments, gaussians, delta, prior), prior.scatter
+    n = moments.weights
+    if not gaussians.is_diagonal:
+        of_data, of_prior = (np.diagonal(x, axis1=1, axis2=2) for x in (of_data, of_prior))
+        of_data = of_data.reshape(groups, -1, d).sum(axis=1)
+        n = n.reshape(groups, -1).sum(axis=1)
+    if variances.shape[1] < d:
+        of_data, of_prior = (x.mean(axis=1, keepdims=True) for x in (of_data, of_prior))
+    n = np.maximum(n, np.finfo(np.float64).tiny)[:, None]
+    mass = n + prior.count.reshape(groups, -1)
+    by_prior = of_prior / mass > variances - (of_data + of_prior) / mass
+    return regulariser_note(
+        owner,
+        of_data / n,
+        variances,
+        new.means[:: k // groups],
+        n[:, 0],
+        lambda j, p: names[0 if by_prior[j, p] else 1],
+        place,
+        dtype,
+    )
+
+
 def floor_of(rows: np.ndarray, min_covar: float) -> np.ndarray:
     """The floor of each feature: `min_covar`, and less where the data vary less than 1.
 
@@ -199,5 +258,5 @@ def floor_of(rows: np.ndarray, min_covar: float) -> np.ndarray:
         values = np.where(known, rows, 0.0).astype(np.float64)
         mean = values.sum(axis=0) / count
         variance = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / count
-    constant = variance <= (64 * np.finfo(np.float64).eps * np.abs(mean)) ** 2
-    return min_covar * np.where(constant, 1.0, np.minimum(variance, 1.0))
+    return min_covar * np.where(is_constant(variance, mean), 1.0, np.minimum(variance, 1.0))
+

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from kernelmill._gaussian._update import is_constant
 from kernelmill.cluster import KMeans
 from kernelmill.hmm._dirichlet import start_numbers
-
-N_INIT = 10  # starts of k-means, as in hmmlearn
 
 
 def filled_rows(rows: np.ndarray) -> np.ndarray:
@@ -25,16 +24,20 @@ def filled_rows(rows: np.ndarray) -> np.ndarray:
     return np.where(known, rows, mean)
 
 
-def centers_of(rows: np.ndarray, k: int, random_state: Any) -> tuple[np.ndarray, np.ndarray]:
+def centers_of(
+    model: Any, rows: np.ndarray, k: int, weight: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """k centers of rows and the center of each row; with fewer rows than centers some are drawn."""
     n, d = rows.shape
+    random_state = model.random_state
     if n >= k:
         if isinstance(random_state, np.random.Generator):
             random_state = start_numbers(random_state)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than centers
-            model = KMeans(k, n_init=N_INIT, random_state=random_state).fit(rows)
-        return model.cluster_centers_, model.labels_
+            found = KMeans(k, n_init=model._n_kmeans, random_state=random_state)
+            found.fit(rows, sample_weight=weight)
+        return found.cluster_centers_, found.labels_
     numbers = start_numbers(random_state)
     spread = rows.std(axis=0) + np.finfo(np.float64).eps * np.abs(rows).max()
     more = rows[numbers.randint(n, size=k - n)] + spread * numbers.standard_normal((k - n, d))
@@ -42,10 +45,16 @@ def centers_of(rows: np.ndarray, k: int, random_state: Any) -> tuple[np.ndarray,
 
 
 def overall_covariance(rows: np.ndarray, min_covar: float) -> np.ndarray:
-    """Covariance of all rows plus `min_covar` on the diagonal, (d, d)."""
+    """Covariance of all rows, (d, d), with up to `min_covar` more on its diagonal.
+
+    No feature gets more than a thousandth of its variance, so that data in small units start where
+    the same data in others do; only where it is constant `min_covar` is all there is.
+    """
     d = rows.shape[1]
     spread = np.cov(rows.T).reshape(d, d) if len(rows) > 1 else np.zeros((d, d))
-    return spread + min_covar * np.eye(d)
+    variance = np.diagonal(spread)
+    constant = is_constant(variance, rows.mean(axis=0))
+    return spread + np.diag(np.minimum(min_covar, np.where(constant, np.inf, 1e-3 * variance)))
 
 
 def repeated(covariance: np.ndarray, covariance_type: str, shape: tuple[int, ...]) -> np.ndarray:

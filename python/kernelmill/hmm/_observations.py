@@ -74,6 +74,19 @@ class Counts(NamedTuple):
     constant: Any
 
 
+def observed_columns(observed: Vectors | Symbols | Counts) -> np.ndarray:
+    """Which columns of X have a value, (d,)."""
+    if isinstance(observed, Symbols):
+        return to_host((observed.codes >= 0).any())[None]
+    if isinstance(observed, Counts):
+        seen = np.ones(observed.X.shape) if observed.seen is None else observed.seen
+        return to_host((seen > 0).any(axis=0))
+    columns = np.full(observed.X.shape[1], observed.parts is None)
+    for part in observed.parts or ():
+        columns[part.observed] = True
+    return columns
+
+
 class _Bad(NamedTuple):
     """An entry that is refused, and how errors speak of it."""
 

@@ -16,10 +16,11 @@ from kernelmill.hmm import _expectation
 from kernelmill.hmm._declared import Parameter
 from kernelmill.hmm._emissions import PATHS
 from kernelmill.hmm._expectation import Chain
-from kernelmill.hmm._filter import Prediction, StateFilter
+from kernelmill.hmm._filter import StateFilter
 from kernelmill.hmm._inputs import SequenceInput
 from kernelmill.hmm._monitor import ConvergenceMonitor
-from kernelmill.hmm._sequences import Sequences
+from kernelmill.hmm._prediction import Prediction, predicted
+from kernelmill.hmm._sequences import Sequences, check_sequence_weight
 from kernelmill.ops import hmm, random
 
 ALGORITHMS = ("viterbi", "map")
@@ -34,6 +35,7 @@ SHARED = {
     "n_components": rule.integer(1),
     "algorithm": rule.one_of(*ALGORITHMS),
     "random_state": rule.RANDOM_STATE,
+    "n_init": rule.integer(1),
     "n_iter": rule.integer(0),
     "tol": TOLERANCE,
     "verbose": rule.VERBOSE,
@@ -103,20 +105,27 @@ class SequenceModel(SequenceInput):
         chain, emission = self._model()
         return self._sequences(X, lengths, reset=False), chain, emission
 
-    def score(self, X: Any, lengths: Any = None) -> float:
+    def score(
+        self, X: Any, y: Any = None, sample_weight: Any = None, *, lengths: Any = None
+    ) -> float:
         """Compute the log-likelihood of X.
 
         Parameters
         ----------
         X : array-like of shape (T, d), or a stream of sequences
             Observations; see ``fit``.
+        y : array-like of shape (S,), optional
+            `lengths` by position, as in ``fit``.
+        sample_weight : array-like of shape (S,), optional
+            Weight of each sequence.
         lengths : array-like of shape (S,), optional
             Lengths of the sequences in X, adding up to T; one sequence when left out.
 
         Returns
         -------
         log_prob : float
-            ``log p(X)`` in nats, summed over sequences; -inf where one is impossible.
+            ``log p(X)`` in nats, summed over sequences with their weights; -inf where one is
+            impossible.
 
         Raises
         ------
@@ -129,8 +138,16 @@ class SequenceModel(SequenceInput):
         -----
         Costs about 2 T K^2 flops besides the densities.
         """
+        scores = self._scores(X, y if lengths is None else lengths)
+        weight = check_sequence_weight(type(self).__name__, sample_weight, len(scores))
+        if weight is None:
+            return float(scores.sum())
+        return float((weight[weight > 0] * scores[weight > 0]).sum())
+
+    def _scores(self, X: Any, lengths: Any) -> np.ndarray:
+        """Log-likelihood of each sequence, (S,)."""
         data, *model = self._ready(X, lengths)
-        return float(sum(part.sum() for part in data.map(_expectation.scores, *model)))
+        return np.concatenate(data.map(_expectation.scores, *model))
 
     def score_samples(self, X: Any, lengths: Any = None) -> tuple[float, Any]:
         """Compute the log-likelihood of X and the posterior probabilities of states.
@@ -220,8 +237,10 @@ class SequenceModel(SequenceInput):
         """
         return self.decode(X, lengths)[1]
 
-    def predict_next(self, X: Any, lengths: Any = None) -> Prediction:
-        """Predict the next state and observation of each sequence.
+    def predict_next(
+        self, X: Any, lengths: Any = None, *, steps: Any = 1, quantiles: Any = None
+    ) -> Prediction:
+        """Predict the state and observation of each sequence some steps after its end.
 
         Parameters
         ----------
@@ -229,13 +248,26 @@ class SequenceModel(SequenceInput):
             Observations; see ``fit``.
         lengths : array-like of shape (S,), optional
             Lengths of the sequences in X.
+        steps : int or array-like of shape (H,), default=1
+            How many steps ahead: 1 is the next observation.
+        quantiles : float or array-like of shape (Q,), optional
+            Levels of quantiles to compute, above 0 and below 1.
 
         Returns
         -------
         prediction : Prediction
-            ``states`` of shape (S, K), the probabilities of the next state, and ``mean`` of shape
-            (S, m), the expected next observation; for categorical models the distribution of the
-            next symbol.
+            A named tuple of ``states`` of shape (S, K), the probabilities of the state; ``mean``
+            and ``variance`` of shape (S, m), those of the observation (for categorical models the
+            distribution of the symbol, and the variances of the symbols' indicators; for
+            multinomial models without a single ``n_trials`` those of one trial); and
+            ``quantiles`` of shape (S, Q, m), or (S, m) for one level, or None. If `steps` is an
+            array, an axis of size H follows the first. The parameters count as known.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit the model, `steps` or `quantiles` are out of their range, or
+            quantiles are asked for symbols, which have no order.
 
         See Also
         --------
@@ -243,7 +275,8 @@ class SequenceModel(SequenceInput):
         """
         data, *model = self._ready(X, lengths)
         states = np.concatenate(data.map(_expectation.last_filtered, *model))
-        return Prediction(states, states @ model[1].means)
+        chain, emission = model
+        return predicted(type(self).__name__, states, chain.transmat, emission, steps, quantiles)
 
     def filter(self) -> StateFilter:
         """Start filtering a sequence, one observation at a time.

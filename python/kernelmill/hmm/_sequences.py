@@ -16,6 +16,7 @@ from kernelmill._arrays import to_host
 from kernelmill._estimator._parameters import is_integer
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._validation import as_array
+from kernelmill.hmm._observations import observed_columns
 from kernelmill.stream._source import Fold, add_up
 
 # Entries of the (T, K) matrices of one group of sequences: 128 MiB each.
@@ -139,21 +140,30 @@ class Sequences:
     # --- rows ------------------------------------------------------------------------------------
 
     @functools.cached_property
-    def _chunks(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of a stream: how many rows the chunks have, and which of them have weight."""
-        sizes, weighted = zip(*self.rows.map_reduce(_size_of_chunk, merge=_extended), strict=True)
-        return np.array(sizes), self._some(np.array(weighted), self.rows.owner)
+    def _chunks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of a stream: rows of the chunks, which have weight, and which columns have values."""
+        summaries = self.rows.map_reduce(_summary_of_chunk, self._observe, merge=_extended)
+        sizes, weighted, columns = (np.array(part) for part in zip(*summaries, strict=True))
+        return sizes, self._some(weighted, self.rows.owner), columns
 
     @functools.cached_property
     def used(self) -> np.ndarray | None:
         """Which rows of the user's X have weight, as a mask; None for all of them."""
-        sizes, weighted = self._chunks
+        sizes, weighted, _ = self._chunks
         return None if weighted.all() else np.repeat(weighted, sizes)
 
     @functools.cached_property
     def n_sequences(self) -> int:
         """Sequences that have rows, and weight."""
         return int(self._chunks[1].sum() if self.rows.is_stream else (self._lengths > 0).sum())
+
+    @property
+    def observed_columns(self) -> np.ndarray:
+        """Which columns have a value in a sequence with weight, (d,)."""
+        if self.rows.is_stream:
+            _, weighted, columns = self._chunks
+            return columns[weighted].any(axis=0)
+        return np.any([observed_columns(group[0]) for group in self._groups], axis=0)
 
     @property
     def count(self) -> int:
@@ -213,8 +223,11 @@ def _ranges(lengths: np.ndarray, most: int) -> list[tuple[int, int]]:
     return [*ranges, (start, len(lengths))]
 
 
-def _size_of_chunk(X: Any, sample_weight: Any = None) -> list[tuple[int, bool]]:
-    return [(X.shape[0], sample_weight is None or bool(sample_weight[0] > 0))]
+def _summary_of_chunk(
+    X: Any, observe: Callable, sample_weight: Any = None
+) -> list[tuple[int, bool, np.ndarray]]:
+    weighted = sample_weight is None or bool(sample_weight[0] > 0)
+    return [(X.shape[0], weighted, observed_columns(observe(X)))]
 
 
 def _of_chunk(

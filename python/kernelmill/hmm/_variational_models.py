@@ -16,6 +16,7 @@ import numpy as np
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
+from kernelmill._gaussian._update import regulariser_note, variances_of
 from kernelmill.hmm._declared import (
     EMISSIONPROB,
     EMISSIONPROB_POSTERIOR,
@@ -28,7 +29,7 @@ from kernelmill.hmm._declared import (
     State,
     broadcast_parameter,
     checked_parameter,
-    letter_rules,
+    rules_of,
 )
 from kernelmill.hmm._discrete import CategoricalStates
 from kernelmill.hmm._emissions import CategoricalEmission, GaussianEmission
@@ -45,6 +46,7 @@ from kernelmill.hmm._posterior import (
 )
 from kernelmill.hmm._sequence_model import OPTIONAL, SHARED
 from kernelmill.hmm._sequences import Sequences
+from kernelmill.ops import kmeans
 
 # The default scale, which is added to the covariance of the data where a fit starts.
 _SMALL = 1e-3
@@ -77,37 +79,13 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     ----------
     n_components : int, default=1
         Number of states K.
-    startprob_prior : float or array of shape (K,), optional
-        Parameters of the Dirichlet prior of the first state, 1 / K when left out. 0 rules a state
-        out.
-    transmat_prior : float or array of shape (K, K), optional
-        Parameters of the Dirichlet prior of each row of transitions, 1 / K when left out. 0 rules a
-        transition out.
+    <chain>
     emissionprob_prior : float or array of shape (K, M), optional
         Parameters of the Dirichlet prior of each row of emissions, 1 / M when left out.
     n_features : int, optional
         Number of symbols M; one more than the largest in X when left out.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=100
-        Maximum number of iterations.
-    tol : float, default=1e-6
-        Stop when an iteration raises the lower bound by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="ste"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat and emissionprob.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -142,10 +120,31 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     --------
     >>> import numpy as np
     >>> from kernelmill.hmm import VariationalCategoricalHMM
-    >>> X = np.tile([0, 1, 0, 1, 2, 3, 2, 3], 20)[:, None]
-    >>> model = VariationalCategoricalHMM(2, random_state=1).fit(X)
-    >>> bool(np.diff(model.monitor_.history).min() > -1e-9)
+    >>> rng = np.random.default_rng(0)
+    >>> X = (rng.integers(2, size=120) + np.repeat([0, 2, 0], 40))[:, None]
+    >>> model = VariationalCategoricalHMM(2, n_init=4, random_state=1).fit(X)
+    >>> bool(np.diff(model.monitor_.history).min() > -1e-9)  # the bound never falls
     True
+
+    Where states change, their probabilities, and the likelihood at the posterior means:
+
+    >>> log_prob, path = model.decode(X, lengths=[80, 40])
+    >>> np.flatnonzero(np.diff(path)).tolist()
+    [39, 79]
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((120, 2), (120, 2))
+    >>> model.monitor_.history[-1] < model.score(X)
+    True
+
+    What comes next, for whole sequences and one symbol at a time:
+
+    >>> model.predict_next(X).mean.shape  # the distribution of the symbol
+    (1, 4)
+    >>> model.filter().update(2).max().round()
+    np.float64(1.0)
+    >>> symbols, states = model.sample(5, random_state=0)
+    >>> symbols.shape
+    (5, 1)
     """
 
     _fitted: ClassVar = (STARTPROB_POSTERIOR, TRANSMAT_POSTERIOR, EMISSIONPROB_POSTERIOR)
@@ -153,7 +152,7 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     _widest = "emissionprob_posterior_"
     _parameters: ClassVar = {
         **VariationalModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "emissionprob_prior": OPTIONAL,
         "n_features": rule.any_of(rule.integer(1), rule.nothing()),
     }
@@ -174,6 +173,10 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
         init_params="ste",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        emissionprob_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):
@@ -211,12 +214,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     covariance_type : {"spherical", "diag", "full", "tied"}, default="full"
         A matrix a state, or one for all; ``"diag"`` and ``"spherical"`` restrict the scale of the
         Wishart posterior to diagonal matrices and to multiples of the unit matrix.
-    startprob_prior : float or array of shape (K,), optional
-        Parameters of the Dirichlet prior of the first state, 1 / K when left out. 0 rules a state
-        out.
-    transmat_prior : float or array of shape (K, K), optional
-        Parameters of the Dirichlet prior of each row of transitions, 1 / K when left out. 0 rules a
-        transition out.
+    <chain>
     means_prior : float or array of shape (K, d), optional
         Means m0 of the normal prior of the means; the mean of X when left out.
     beta_prior : float or array of shape (K,), optional
@@ -226,28 +224,9 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         tied.
     scale_prior : float or array, optional
         Inverse scale Psi0 of the Wishart prior: (K,), (K, d), (K, d, d) or, tied, (d, d), or a
-        multiple of the unit matrix; 1e-3 when left out. Also added to the initial covariances.
-    algorithm : {"viterbi", "map"}, default="viterbi"
-        How ``decode`` and ``predict`` find states: the most probable path, or the most probable
-        state of each step.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator for starts and for ``sample``; pass an int for reproducible results.
-    n_iter : int, default=100
-        Maximum number of iterations.
-    tol : float, default=1e-6
-        Stop when an iteration raises the lower bound by less.
-    verbose : bool, default=False
-        Whether to show a progress bar.
-    params, init_params : str, default="stmc"
-        What ``fit`` updates, and what it initialises, one character each: those of startprob,
-        transmat, means and covars.
-    implementation : {"log", "scaling"}, default="log"
-        Accepted for compatibility with hmmlearn; both give the same result, see `GaussianHMM`.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None is where X is.
-    warm_start : bool, default=False
-        Whether ``fit`` continues from the current parameters, as if ``init_params`` were empty. An
-        interrupted fit (Ctrl-C) then keeps the parameters reached so far.
+        multiple of the unit matrix; 1e-3 when left out.
+    <algorithm>
+    <fit>
 
     Attributes
     ----------
@@ -300,8 +279,29 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     >>> rng = np.random.default_rng(0)
     >>> X = np.repeat([0.0, 5.0, 0.0], 60)[:, None] + rng.standard_normal((180, 1))
     >>> model = VariationalGaussianHMM(4, random_state=0).fit(X)
-    >>> int((model.transmat_posterior_.sum(axis=1) > 10).sum())  # states that the data need
-    2
+    >>> needed = np.flatnonzero(model.transmat_posterior_.sum(axis=1) > 10)  # by the data
+    >>> np.sort(model.means_[needed, 0]).round().tolist()
+    [0.0, 5.0]
+
+    The states of X, their probabilities, and the likelihood at the posterior means:
+
+    >>> log_prob, path = model.decode(X, lengths=[120, 60])
+    >>> np.flatnonzero(np.diff(model.predict(X))).tolist()
+    [59, 119]
+    >>> model.predict_proba(X).shape, model.score_samples(X)[1].shape
+    ((180, 4), (180, 4))
+    >>> model.monitor_.history[-1] < model.score(X)
+    True
+
+    What comes next, for whole sequences and one observation at a time:
+
+    >>> model.predict_next(X, quantiles=0.5).quantiles.round()
+    array([[0.]])
+    >>> model.filter().update(X[0])[needed].max().round()
+    np.float64(1.0)
+    >>> X, states = model.sample(5, random_state=0)
+    >>> X.shape
+    (5, 1)
     """
 
     _fitted: ClassVar = (STARTPROB_POSTERIOR, TRANSMAT_POSTERIOR, MEANS, BETA, DOF, SCALE)
@@ -309,7 +309,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     _widest = "means_posterior_"
     _parameters: ClassVar = {
         **VariationalModel._parameters,
-        **letter_rules(_fitted),
+        **rules_of(_fitted, _points),
         "covariance_type": rule.one_of(*COVARIANCE_TYPES),
         "means_prior": OPTIONAL,
         "beta_prior": OPTIONAL,
@@ -336,6 +336,11 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         init_params="stmc",
         implementation="log",
         *,
+        startprob_init=None,
+        transmat_init=None,
+        means_init=None,
+        covars_init=None,
+        n_init=1,
         device=None,
         warm_start=False,
     ):
@@ -352,12 +357,16 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         state: State = {}
         if new & {"m", "c"}:
             rows = filled_rows(data.some_rows)
-            centers, labels = centers_of(rows, int(self.n_components), self.random_state)
+            if self.means_init is None:
+                centers, labels = centers_of(self, rows, int(self.n_components))
+            else:
+                centers = MEANS.checked(self, MEANS.init, self.means_init, data.width)
+                labels = kmeans.assign(rows, centers)[0]
             counts = np.bincount(labels, minlength=len(centers)) * (data.count / len(rows))
             if "m" in new:
                 state |= self._start_means(rows, centers, counts)
             if "c" in new:
-                state |= self._start_covariances(rows, counts)
+                state |= self._start_covariances(rows, counts, COVARS.given(self, data))
         return state
 
     def _prior(self, name: str, default: Any, shape: tuple[int, ...]) -> np.ndarray:
@@ -375,7 +384,9 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
             "beta_posterior_": beta + counts,
         }
 
-    def _start_covariances(self, rows: np.ndarray, counts: np.ndarray) -> State:
+    def _start_covariances(
+        self, rows: np.ndarray, counts: np.ndarray, given: State | None
+    ) -> State:
         d, kind = rows.shape[1], self.covariance_type
         shape = SCALE.shape(self, d)
         dof_prior = self._prior("dof_prior", d, DOF.shape(self))
@@ -384,12 +395,15 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         if np.ndim(scale) == 0:
             scale = repeated(float(scale) * np.eye(d), kind, shape)
         scale = broadcast_parameter(type(self).__name__, "scale_prior", scale, shape)
-        spread = repeated(overall_covariance(rows, 0.0), kind, shape) + scale
+        if given is None:
+            spread = repeated(overall_covariance(rows, 0.0), kind, shape)
+        else:
+            spread = given[COVARS.name]
         return {
             "dof_prior_": dof_prior,
             "dof_posterior_": dof,
             "scale_prior_": np.array(scale),
-            "scale_posterior_": spread * _beside(dof, spread),
+            "scale_posterior_": scale + spread * _beside(dof - dof_prior, spread),
         }
 
     def _prepared(self, data: Sequences, state: State) -> tuple[State, Known]:
@@ -407,7 +421,28 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
                     f"{owner}: scale_{part}_ must be positive definite, got {sizes.min():g} as its "
                     f"least eigenvalue"
                 )
-        return state, {}
+        return state, {"dtype": data.rows.dtype}
+
+    def _note(self, state: State, emission: Any, known: Known) -> str | None:
+        if "c" not in self.params:
+            return None
+        variances = variances_of(emission.gaussians)
+        (dof0, dof), (scale, _) = DOF.values(state), SCALE.values(state)
+        dof0, dof = np.atleast_1d(dof0), np.atleast_1d(dof)
+        if self.covariance_type in ("full", "tied"):
+            scale = np.diagonal(scale, axis1=-2, axis2=-1)
+        of_data = variances * dof[:, None] - scale.reshape(len(variances), -1)
+        counts = dof - dof0
+        return regulariser_note(
+            type(self).__name__,
+            of_data / np.maximum(counts, np.finfo(np.float64).tiny)[:, None],
+            variances,
+            emission.means[: len(variances)],
+            counts,
+            lambda j, p: "scale_prior",
+            lambda j: "all states" if self.covariance_type == "tied" else f"state {j}",
+            known["dtype"],
+        )
 
     def _attributes(self, state: State) -> dict[str, Any]:
         covars = {COVARS.name: _covariances(state)}

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._validation import refuse_unseen
 from kernelmill.mixture._densities import overall
 from kernelmill.mixture._model import MixtureBase
-from kernelmill.mixture._start import refuse_unseen
 from kernelmill.mixture._variational import Posterior, Prior, posterior_of
 
 _POSITIVE = rule.any_of(rule.real(0, above=True), rule.nothing())
@@ -286,6 +286,16 @@ class BayesianGaussianMixture(MixtureBase):
         return origin + shift, variances if self.covariance_type == "diag" else variances.mean()
 
     # --- the model --------------------------------------------------------------------------------
+
+    def _without_regularisers(self, model, variances, counts):
+        nu = np.atleast_1d(model.degrees_of_freedom)[:, None]
+        parts: dict[str, Any] = {"reg_covar": float(self.reg_covar)}
+        rows = nu
+        if self.covariance_prior is not None:  # rather than the covariance of the data
+            scale = np.asarray(self.covariance_prior_)
+            parts["covariance_prior"] = np.diagonal(scale) if scale.ndim == 2 else scale
+            rows = np.maximum(nu - model.prior.degrees_of_freedom, np.finfo(np.float64).tiny)
+        return (variances * nu - sum(parts.values())) / rows, parts
 
     def _model(self):
         exact = self._exact()

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin, clone
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._targets import check_count, class_labels
 from kernelmill._estimator._validation import (
     SUM_TOLERANCE,
     as_array,
@@ -40,43 +40,6 @@ def _densities_of(X: Any, mixtures: list[Any]) -> Any:
     if not X.shape[0]:  # of a stream without rows
         return namespace(X).empty((0, len(mixtures)), dtype=X.dtype)
     return namespace(X).stack([model.score_samples(X) for model in mixtures], axis=1)
-
-
-def _checked_labels(y: Any) -> np.ndarray:
-    """Class labels as a vector.
-
-    Raises
-    ------
-    ValueError
-        If y is None, not finite, continuous, or of mixed types.
-    """
-    if y is None:
-        raise ValueError(
-            "MixtureClassifier: y must be given, got None (this classifier requires y to be "
-            "passed, but the target y is None)"
-        )
-    y = to_host(y)
-    if isinstance(y, list | tuple) or getattr(getattr(y, "dtype", None), "kind", "") == "O":
-        types = {"str" if isinstance(label, str) else type(label).__name__ for label in y}
-        if "str" in types and len(types) > 1:
-            raise ValueError(
-                f"MixtureClassifier: y must be all numbers or all strings, got "
-                f"{' and '.join(sorted(types))}"
-            )
-    y = as_array(y, "y", "MixtureClassifier")
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
-        raise ValueError(
-            "MixtureClassifier: y must be finite, got NaN or inf (Input y contains NaN, or Input y "
-            "contains infinity)"
-        )
-    try:
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-    except ValueError as error:
-        raise ValueError(
-            f"MixtureClassifier: y must be a vector of class labels, got something else ({error})"
-        ) from error
-    return y
 
 
 class MixtureClassifier(ClassifierMixin, Estimator):
@@ -236,12 +199,8 @@ class MixtureClassifier(ClassifierMixin, Estimator):
             If the mixture of a class has not converged.
         """
         rows = self._rows(X, sample_weight, reset=True)
-        y, weight = _checked_labels(y), rows.all_weights()
-        if len(y) != rows.count:
-            raise ValueError(
-                f"MixtureClassifier: y must have one class for each row of X, got {len(y)} for "
-                f"{rows.count} rows (inconsistent numbers of samples)"
-            )
+        y, weight = class_labels(y, rows.owner), rows.all_weights()
+        check_count(y, rows.count, rows.owner)
         used = np.arange(len(y)) if weight is None else np.flatnonzero(weight > 0)
         if not len(used):
             raise zero_weights(rows.owner)

@@ -7,13 +7,12 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import DensityMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
-from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._climb import Run, Step, climb, warn_unconverged
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
@@ -23,8 +22,10 @@ from kernelmill._gaussian._parameters import (
     Gaussians,
     checked_precisions_cholesky,
     full_covariances,
+    symmetric,
 )
 from kernelmill._gaussian._passes import Moments, known_parts, step
+from kernelmill._gaussian._update import regulariser_note, variances_of
 from kernelmill.mixture import _densities
 from kernelmill.mixture._start import INITS, Starter
 from kernelmill.mixture._thresholds import CONTAMINATION, OutlierScoresMixin, threshold
@@ -150,7 +151,8 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
             return None
         least, what, which = array.min(), "positive", ""
         if self.covariance_type in ("full", "tied"):
-            if not np.allclose(array, np.swapaxes(array, -1, -2), rtol=1e-6, atol=0):
+            array = symmetric(array)
+            if array is None:
                 raise ValueError(f"{owner}: {name} must be symmetric, got an asymmetric matrix")
             least, what = np.linalg.eigvalsh(array).min(), "positive definite"
             which = " as the least eigenvalue"
@@ -193,6 +195,8 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         -----
         ConvergenceWarning
             If the best start has not converged after `max_iter` iterations.
+        UserWarning
+            If `reg_covar` or a given prior makes up more than a quarter of a variance.
         """
         rows = self._rows(X, sample_weight, reset=True)
         self._check_row_count(rows)
@@ -231,12 +235,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
                 finish=lambda run: run._replace(objective=run.state.bound),
             )
         self._learn(best, rows)
-        if not best.converged and 0 < max_iter <= best.n_iter:  # rather than stopped by a callback
-            warn(
-                f"{owner}: the best start did not converge in max_iter={max_iter} iterations "
-                f"(raise max_iter or tol, try other init_params, or look for degenerate data)",
-                ConvergenceWarning,
-            )
+        note = self._note(best.state.model, rows)
+        if note is not None:
+            warn(note, UserWarning)
+        warn_unconverged(owner, best, "max_iter", max_iter)
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
@@ -263,6 +265,33 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         array([0, 0])
         """
         return self.fit(X, y, sample_weight=sample_weight).predict(X)
+
+    def _note(self, model: Any, rows: Rows) -> str | None:
+        """What to warn of where a regulariser makes up much of a variance."""
+        gaussians, tied = model.gaussians, self.covariance_type == "tied"
+        variances = variances_of(gaussians)
+        counts = model.weights * rows.count
+        counts = counts.sum(keepdims=True) if tied else counts
+        of_data, parts = self._without_regularisers(model, variances, counts)
+        return regulariser_note(
+            rows.owner,
+            of_data,
+            variances,
+            gaussians.means[: len(variances)],
+            counts,
+            lambda j, p: max(
+                parts, key=lambda name: np.broadcast_to(parts[name], variances.shape)[j, p]
+            ),
+            lambda j: "all components" if tied else f"component {j}",
+            rows.dtype,
+        )
+
+    def _without_regularisers(
+        self, model: Any, variances: np.ndarray, counts: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Variances of the data alone, and what each parameter adds to the sums."""
+        reg = float(self.reg_covar)
+        return variances - reg, {"reg_covar": reg}
 
     def _check_row_count(self, rows: Rows) -> None:
         """Raise where there are fewer rows than components."""

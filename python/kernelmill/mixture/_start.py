@@ -12,6 +12,7 @@ import numpy as np
 
 from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._validation import refuse_unseen
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._passes import Moments, has_missing, moments
 from kernelmill.cluster import _seeding
@@ -142,12 +143,3 @@ def feature_moments(rows: Rows, owner: str) -> tuple[np.ndarray, np.ndarray]:
     refuse_unseen(weights, owner)
     shift = sums / weights
     return origin + shift, np.maximum(squares / weights - shift**2, 0.0)
-
-
-def refuse_unseen(weights: np.ndarray, owner: str) -> None:
-    """Raise for the first feature without observed values."""
-    if not (weights > 0).all():
-        raise ValueError(
-            f"{owner}: X must have an observed value in every column, got none with positive "
-            f"weight in column {int(np.argmin(weights > 0))} (drop the column)"
-        )

@@ -133,6 +133,8 @@ class Op:
     def _backend_of(self, array: Any) -> str:
         if isinstance(array, np.ndarray):
             return "cpu"
+        if isinstance(array, (list, tuple)):  # ops over lists; an empty one is nowhere
+            return self._backend_of(array[0]) if array else "cpu"
         if is_cupy(array):
             return "cuda"
         if self.signature is not None and self.signature.takes_csr and is_csr(array):

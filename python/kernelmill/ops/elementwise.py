@@ -241,6 +241,6 @@ def derivative(name: str, argument: str) -> Derivative:
     >>> elementwise.derivative("tanh", "x")[1:]
     ('tanh_dx', ('dout', 'result'))
     >>> elementwise.derivative("exp", "x")[1:]
-    ('multiply', ('dout', 'result'))
+    ('exp_dx', ('dout', 'result'))
     """
     return DERIVATIVES[name][argument]

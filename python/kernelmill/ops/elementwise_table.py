@@ -79,6 +79,7 @@ class Derivative(NamedTuple):
     """What flows back to one argument: ``row`` applied to the values named in ``arguments``.
 
     ``row`` is None where ``dout`` passes on unchanged or nothing flows (``expression`` is ``"0"``).
+    The expression is linear in ``dout``; the row gives 0 wherever ``dout`` is 0.
     """
 
     expression: str
@@ -270,7 +271,10 @@ def _derive() -> tuple[tuple[Row, ...], dict[str, dict[str, Derivative]]]:
             if expression in ("dout", "0"):
                 found[row.name][argument] = Derivative(expression, None, ())
                 continue
-            form, variables = _shape(expression)
+            # 0 times a slope that is infinite is 0: a branch not taken has no gradient.
+            scales = "*" in expression or "/" in expression
+            fused = f"where(dout == 0, 0, {expression})" if scales else expression
+            form, variables = _shape(fused)
             key = form + "?" * ("condition" in variables)
             if key not in known:
                 kinds = {**dict(zip(row.names, row.kinds, strict=True)), "dout": "T", "result": "T"}
@@ -278,7 +282,7 @@ def _derive() -> tuple[tuple[Row, ...], dict[str, dict[str, Derivative]]]:
                 declared = ", ".join(n + ": bool" * (kinds[n] == "bool") for n in order)
                 name = f"{row.name}_d{argument}"
                 about = f"Gradient of :func:`{row.name}` with respect to {argument}"
-                rows.append(Row(name, about, expression, declared, notes=row.notes))
+                rows.append(Row(name, about, fused, declared, notes=row.notes))
                 known[key] = (name, variables, order)
             other, theirs, order = known[key]
             translate = dict(zip(theirs, variables, strict=True))

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import column_names, is_frame, to_host
 from ._pipeline import feature_names, split, transform
-from ._plane import MAX_POINTS, dense_rows, grid, plane, point_style, sample
+from ._plane import grid, plane, point_style, scatter
+from ._rows import MAX_POINTS, DrawnRows, ask, complete, gaussians_of, memberships_of, note_of
 from ._style import (
     INK,
     MOST_IN_LEGEND,
@@ -32,13 +34,21 @@ class ClusterDisplay(Display):
     points : array-like of shape (n_samples, 2)
         Coordinates of the rows in the plane.
     labels : array-like of shape (n_samples,)
-        Cluster of each row; -1 is drawn as noise.
+        Cluster of each row.
     centers : array-like of shape (n_clusters, 2), optional
         Centers in the plane.
     regions : tuple of (xs, ys, labels), optional
         Grid coordinates of shape (a,) and (b,), and predicted clusters of shape (b, a).
     axis_names : tuple of two str, default=("Feature 0", "Feature 1")
         Labels of the axes.
+    noise : int, str or None, default=-1
+        Label that is drawn as noise.
+    imputed : array-like of shape (n_samples,), bool, optional
+        Rows to draw hollow, because values of theirs are missing and have been filled in.
+    kind : {"cluster", "class"}, default="cluster"
+        What labels stand for, in the legend and the title.
+    note : str, optional
+        Text between the title and the axes.
     estimator_name : str, optional
         Name for the title.
 
@@ -66,6 +76,10 @@ class ClusterDisplay(Display):
         centers: Any = None,
         regions: tuple[Any, Any, Any] | None = None,
         axis_names: tuple[str, str] = ("Feature 0", "Feature 1"),
+        noise: Any = -1,
+        imputed: Any = None,
+        kind: str = "cluster",
+        note: str | None = None,
         estimator_name: str | None = None,
     ) -> None:
         self.points = np.asarray(points)
@@ -73,6 +87,8 @@ class ClusterDisplay(Display):
         self.centers = None if centers is None else np.asarray(centers)
         self.regions = regions
         self.axis_names = axis_names
+        self.noise, self.kind, self.note = noise, kind, note
+        self.imputed = np.zeros(len(self.points), bool) if imputed is None else np.asarray(imputed)
         self.estimator_name = estimator_name
 
     @classmethod
@@ -96,11 +112,13 @@ class ClusterDisplay(Display):
         estimator : estimator
             Fitted model with ``predict``, or with the ``labels_`` of X; or a fitted pipeline that
             ends with one. ``cluster_centers_`` are drawn if the model has them.
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features), or a stream
             Rows. A pipeline transforms them first; the plot shows the features that its model sees.
+            Rows with missing values (NaN) are drawn hollow at their conditional mean if the model
+            is a mixture, and left out otherwise; a note counts them.
         regions : bool, optional
-            Shade the plane by predicted cluster, which for k-means gives the Voronoi cells. By
-            default, done when the model has ``predict`` and sees two features.
+            Shade the plane by predicted cluster or class, which for k-means gives the Voronoi
+            cells. By default, done when the model has ``predict`` and sees two features.
         max_points : int, default=20_000
             Maximum number of rows to draw; a random sample is drawn if there are more.
         random_state : int, RandomState instance or None, default=0
@@ -141,15 +159,8 @@ class ClusterDisplay(Display):
         """
         steps, model = split(cls.__name__, estimator, "predict", "labels_")
         seen = transform(cls.__name__, steps, X)
-        predicts = hasattr(model, "predict")
-        labels = np.asarray(model.predict(seen) if predicts else model.labels_)
-        shape = np.shape(seen)
-        if len(shape) != 2 or len(labels) != shape[0]:
-            raise ValueError(
-                f"ClusterDisplay: X must be the matrix that the {len(labels)} labels belong to, "
-                f"got shape {shape}"
-            )
-        d = shape[1]
+        drawn = DrawnRows(cls.__name__, seen, max_points, random_state)
+        predicts, d = hasattr(model, "predict"), drawn.source.n_features
         if regions is None:
             regions = d == 2 and predicts
         if regions and (d != 2 or not predicts):
@@ -157,12 +168,17 @@ class ClusterDisplay(Display):
                 "ClusterDisplay: regions must be left out unless X has two features and the "
                 f"estimator has predict, got {d} features and {type(model).__name__}"
             )
-        chosen = sample(shape[0], max_points, random_state)
-        rows = dense_rows(seen, chosen)
-        names, axis_labels = feature_names(steps, X, d)
-        centers = getattr(model, "cluster_centers_", None)
+        labels = drawn.of(drawn.ask(model.predict) if predicts else to_host(model.labels_))
+        gaussians = gaussians_of(cls.__name__, model)
+        full = complete(
+            cls.__name__, drawn.rows, gaussians, lambda: memberships_of(model, drawn)
+        )
+        rows, imputed = full.rows, full.imputed.any(axis=1)
+        names, axis_labels = feature_names(steps, X, drawn.source)
+        centers = to_host(getattr(model, "cluster_centers_", None))
         if d == 1:
-            rows = np.column_stack([rows[:, 0], np.zeros(len(rows))])
+            # Heights without a meaning, as even as they can be, keep the rows apart.
+            rows = np.column_stack([rows[:, 0], np.arange(len(rows)) * 0.6180339887 % 1 - 0.5])
             if centers is not None:
                 centers = np.column_stack([centers, np.zeros(len(centers))])
             axis_names = (axis_labels[0], "")
@@ -171,12 +187,18 @@ class ClusterDisplay(Display):
             rows = (rows - origin) @ axes
             if centers is not None:
                 centers = (np.asarray(centers) - origin) @ axes
+        classifies = hasattr(model, "classes_")
+        rejects = getattr(model, "contamination", None) is not None
         display = cls(
             rows,
-            labels[chosen],
+            labels[full.kept],
             centers=centers,
             regions=_predicted_grid(model, rows, seen) if regions else None,
             axis_names=axis_names,
+            noise=(model.outlier_label if rejects else None) if classifies else -1,
+            imputed=imputed,
+            kind="class" if classifies else "cluster",
+            note=note_of(int(imputed.sum()), int((~full.kept).sum()), gaussians is not None),
             estimator_name=type(model).__name__,
         )
         return display.plot(ax=ax, **kwargs)
@@ -205,41 +227,45 @@ class ClusterDisplay(Display):
         """
         ax = self._axes(ax, (6.4, 5.2))
         shown = self.labels if self.regions is None else np.append(self.labels, self.regions[2])
-        clusters = np.unique(shown[~_is_noise(shown)])
+        clusters = np.unique(shown[shown != self.noise].tolist())
         colors = cluster_colors(len(clusters))
         if self.regions is not None:
             self._draw_regions(ax, clusters, colors)
         style = {**point_style(len(self.points)), "linewidths": 0, **kwargs}
-        noise = _is_noise(self.labels)
-        if noise.any():
-            ax.scatter(*self.points[noise].T, c=NOISE, label="noise", **style)
-        for cluster, color in zip(clusters, colors, strict=True):
-            members = self.points[self.labels == cluster]
-            ax.scatter(*members.T, color=color, label=f"{cluster}", **style)
+        groups = [*zip(clusters, clusters, colors, strict=True)]
+        if (self.labels == self.noise).any():
+            groups.insert(0, ("noise" if self.kind == "cluster" else "outlier", self.noise, NOISE))
+        for text, label, color in groups:
+            members = self.labels == label
+            scatter(
+                ax, self.points[members], color, self.imputed[members], label=f"{text}", **style
+            )
         if self.centers is not None:
             ax.scatter(
                 *self.centers.T, marker="X", s=110, c=INK, edgecolors="white", linewidths=1.5,
                 zorder=4, label="center",
             )  # fmt: skip
         if len(clusters) <= MOST_IN_LEGEND:
-            for handle in legend_beside(ax, title="Cluster").legend_handles:
+            for handle in legend_beside(ax, title=self.kind.title()).legend_handles:
                 handle.set_sizes([46])
                 handle.set_alpha(1)
         ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         if not self.axis_names[1]:
-            ax.set_yticks([])
+            ax.set(yticks=[], ylim=(-2, 2))
             ax.spines["left"].set_visible(False)
-        return self._finish(ax, counted(len(clusters), "cluster"))
+        return self._finish(ax, counted(len(clusters), self.kind), self.note)
 
     def _draw_regions(self, ax: Any, clusters: np.ndarray, colors: list[Any]) -> None:
         from matplotlib.colors import ListedColormap
 
         assert self.regions is not None
         xs, ys, cells = map(np.asarray, self.regions)
-        codes = np.searchsorted(clusters, cells).astype(np.float64)
+        codes = np.ma.masked_all(cells.shape)
+        for code, cluster in enumerate(clusters):
+            codes[cells == cluster] = code
         dx, dy = (xs[1] - xs[0]) / 2, (ys[1] - ys[0]) / 2
         ax.imshow(
-            np.ma.masked_array(codes, mask=_is_noise(cells)),
+            codes,
             extent=(xs[0] - dx, xs[-1] + dx, ys[0] - dy, ys[-1] + dy),
             origin="lower",
             cmap=ListedColormap([lighter(color, 0.78) for color in colors]),
@@ -252,15 +278,11 @@ class ClusterDisplay(Display):
         ax.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]))
 
 
-def _is_noise(labels: np.ndarray) -> np.ndarray:
-    return (labels == -1) & (labels.dtype.kind in "iO")
-
-
 def _predicted_grid(model: Any, points: np.ndarray, like: Any) -> tuple[Any, Any, Any]:
     """A grid around the points, and the cluster predicted at each place."""
     xs, ys, grid_points = grid(points.min(axis=0), points.max(axis=0), 0.06, GRID)
-    dtype = points.dtype if points.dtype.kind == "f" else np.float64
-    places: Any = grid_points.reshape(-1, 2).astype(dtype)
-    if hasattr(like, "columns"):
-        places = type(like)(dict(zip(like.columns, places.T, strict=True)))
-    return xs, ys, np.asarray(model.predict(places)).reshape(GRID, GRID)
+    places: Any = grid_points.reshape(-1, 2).astype(points.dtype)
+    if is_frame(like):
+        make = getattr(type(like), "from_pydict", type(like))  # pyarrow's, and the others'
+        places = make(dict(zip(column_names(like), places.T, strict=True)))
+    return xs, ys, ask(model.predict, places).reshape(GRID, GRID)

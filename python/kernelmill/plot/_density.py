@@ -1,4 +1,4 @@
-"""Density of a mixture in the plane: contours, ellipses, and rows coloured by membership."""
+"""Density of a mixture: contours, ellipses and rows in the plane, or curves over a histogram."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from ._pipeline import feature_names, split, transform
-from ._plane import MAX_POINTS, dense_rows, grid, plane, point_style, sample
+from ._plane import grid, plane, point_style, scatter
+from ._rows import MAX_POINTS, DrawnRows, complete, gaussians_of, note_of
 from ._style import (
     FAINT,
+    INK,
     MOST_IN_LEGEND,
     Display,
+    checked_names,
     cluster_colors,
     counted,
     legend_beside,
@@ -26,19 +29,19 @@ LEVELS = (0.1, 0.3, 0.5, 0.7, 0.86, 0.95, 0.99)
 
 
 class DensityDisplay(Display):
-    """Density of a Gaussian mixture in the plane, with the rows it was given.
+    """Density of a Gaussian mixture in the plane or of one feature, with the rows it was given.
 
     Create one with `from_estimator` or `from_predictions`, which compute the parameters.
 
     Parameters
     ----------
-    points : array-like of shape (n_samples, 2)
-        Coordinates of the rows in the plane.
+    points : array-like of shape (n_samples, 2) or (n_samples, 1)
+        Coordinates of the rows in the plane, or the values of one feature.
     memberships : array-like of shape (n_samples, n_components)
         Probability of each component for each row.
-    means : array-like of shape (n_components, 2)
+    means : array-like of shape (n_components, 2) or (n_components, 1)
         Means in the plane.
-    covariances : array-like of shape (n_components, 2, 2)
+    covariances : array-like of shape (n_components, 2, 2) or (n_components, 1, 1)
         Covariances in the plane.
     weights : array-like of shape (n_components,)
         Weights of the components.
@@ -46,15 +49,19 @@ class DensityDisplay(Display):
         Labels of the axes.
     component_names : sequence of str, optional
         Names for the legend; numbers by default.
+    imputed : array-like of shape (n_samples,), bool, optional
+        Rows to draw hollow, because values of theirs are missing and have been filled in.
+    note : str, optional
+        Text between the title and the axes.
     estimator_name : str, optional
         Name for the title.
 
     Attributes
     ----------
-    density : tuple of (xs, ys, values)
-        Grid coordinates of shape (a,) and (b,), and the density there, of shape (b, a).
+    density : tuple of (xs, ys, values), or (xs, values) of one feature
+        Grid coordinates of shape (a,) and (b,), and the density there, of shape (b, a) or (a,).
     levels_ : ndarray
-        Density on each contour.
+        Density on each contour; none for one feature.
     ax_ : matplotlib Axes
         Axes of the plot.
     figure_ : matplotlib Figure
@@ -93,6 +100,8 @@ class DensityDisplay(Display):
         *,
         axis_names: tuple[str, str] = ("Feature 0", "Feature 1"),
         component_names: Sequence[str] | None = None,
+        imputed: Any = None,
+        note: str | None = None,
         estimator_name: str | None = None,
     ) -> None:
         self.points = np.asarray(points, dtype=np.float64)
@@ -101,16 +110,19 @@ class DensityDisplay(Display):
         self.covariances = np.asarray(covariances, dtype=np.float64)
         self.weights = np.asarray(weights, dtype=np.float64)
         self.axis_names = axis_names
-        self.component_names = component_names
-        self.estimator_name = estimator_name
+        self.estimator_name, self.note = estimator_name, note
+        self.imputed = np.zeros(len(self.points), bool) if imputed is None else np.asarray(imputed)
         k = len(self.means)
+        self.component_names = checked_names(
+            "DensityDisplay", "component_names", component_names, k
+        )
         if self.memberships.shape != (len(self.points), k):
             raise ValueError(
                 f"DensityDisplay: memberships must have shape ({len(self.points)}, {k}), got "
                 f"{self.memberships.shape}"
             )
-        self.density = self._grid()
-        self.levels_ = self._levels()
+        self.density: tuple[np.ndarray, ...] = self._grid()
+        self.levels_ = self._levels() if self.means.shape[1] > 1 else np.empty(0)
 
     @classmethod
     def from_estimator(
@@ -134,9 +146,10 @@ class DensityDisplay(Display):
             and ``predict_proba``, such as a Gaussian mixture or a hidden Markov model with Gaussian
             states; or a fitted pipeline that ends with one. Without ``weights_``, the mean
             memberships are used.
-        X : array-like or DataFrame of shape (n_samples, n_features)
-            Rows with at least two features. A pipeline transforms them first; the plot shows the
-            features that its model sees.
+        X : array-like or DataFrame of shape (n_samples, n_features), or a stream
+            Rows. A pipeline transforms them first; the plot shows the features that its model sees.
+            One feature is shown as a histogram. Rows with missing values (NaN) are drawn hollow at
+            their conditional mean, rows without any value are left out; a note counts them.
         features : pair of int or str, optional
             Columns to show, of the features that the model sees. By default, both of two features
             or else the first two principal components.
@@ -158,8 +171,8 @@ class DensityDisplay(Display):
         Raises
         ------
         ValueError
-            If the estimator is not fitted or is not such a model, X has fewer than two features, or
-            ``features`` does not name two of them.
+            If the estimator is not fitted or is not such a model, or ``features`` does not name two
+            features.
         ImportError
             If matplotlib is not installed.
 
@@ -243,34 +256,42 @@ class DensityDisplay(Display):
         np.float64(1.0)
         """
         steps, model = split(cls.__name__, estimator, "means_")
-        seen = transform(cls.__name__, steps, X)
-        shape = np.shape(seen)
-        if len(shape) != 2 or shape[1] < 2:
+        gaussians = gaussians_of(cls.__name__, model)
+        if gaussians is None:
             raise ValueError(
-                f"DensityDisplay: X must be a matrix of at least two features, got shape {shape}"
+                "DensityDisplay: estimator must have means_ of shape (n_components, n_features) "
+                f"and covariances_ or covars_, got {type(model).__name__} with means_ of shape "
+                f"{np.shape(model.means_)}"
             )
-        means = np.asarray(model.means_, dtype=np.float64)
-        k, d = means.shape
+        seen = transform(cls.__name__, steps, X)
+        drawn = DrawnRows(cls.__name__, seen, max_points, random_state)
+        k = gaussians.k
         if memberships is None:
-            memberships = model.predict_proba(seen)
+            memberships = drawn.ask(model.predict_proba)
         memberships = np.asarray(memberships)
         if memberships.ndim == 1:
             memberships = np.eye(k)[memberships]
         weights: Any = getattr(model, "weights_", None)
         if np.shape(weights) != (k,):
             weights = memberships.mean(axis=0)
-        chosen = sample(shape[0], max_points, random_state)
-        rows = dense_rows(seen, chosen).astype(np.float64)
-        names, labels = feature_names(steps, X, d)
-        origin, axes, axis_names = plane(cls.__name__, rows, names, labels, features)
+        shares = drawn.of(memberships)
+        full = complete(cls.__name__, drawn.rows.astype(np.float64), gaussians, shares)
+        names, labels = feature_names(steps, X, drawn.source)
+        if gaussians.d == 1 and features is None:
+            origin, axes, axis_names = np.zeros(1), np.eye(1), (labels[0], "Density")
+        else:
+            origin, axes, axis_names = plane(cls.__name__, full.rows, names, labels, features)
+        imputed = full.imputed[:, (axes != 0).any(axis=1)].any(axis=1)
         display = cls(
-            (rows - origin) @ axes,
-            memberships[chosen],
-            (means - origin) @ axes,
-            axes.T @ full_covariances(model, k, d) @ axes,
+            (full.rows - origin) @ axes,
+            shares[full.kept],
+            (gaussians.means - origin) @ axes,
+            axes.T @ gaussians.covariances @ axes,
             weights,
             axis_names=axis_names,
             component_names=component_names,
+            imputed=imputed,
+            note=note_of(int(imputed.sum()), int((~full.kept).sum()), mixture=True),
             estimator_name=type(model).__name__,
         )
         return display.plot(ax=ax, **kwargs)
@@ -284,20 +305,22 @@ class DensityDisplay(Display):
         shading: bool = True,
         **kwargs: Any,
     ) -> DensityDisplay:
-        """Draw the density and the rows.
+        """Draw the density and the rows; of one feature, curves over a histogram.
 
         Parameters
         ----------
         ax : matplotlib Axes, optional
             Axes to draw on; a new figure is created by default.
         contours : bool, default=True
-            Draw lines of equal density, which enclose 10 to 99 % of the probability.
+            Draw lines of equal density, which enclose 10 to 99 % of the probability. For one
+            feature, the density of the mixture.
         ellipses : bool, default=True
-            Draw each component's ellipse of two standard deviations, in its colour.
+            Draw each component's ellipse of two standard deviations, in its colour. For one
+            feature, its density times its weight.
         shading : bool, default=True
-            Shade the plane by density.
+            Shade the plane by density. For one feature, the area below each component.
         **kwargs
-            Passed to ``ax.scatter`` for the rows.
+            Passed to ``ax.scatter`` for the rows; for one feature to ``ax.hist``.
 
         Returns
         -------
@@ -312,9 +335,47 @@ class DensityDisplay(Display):
         >>> len(display.plot(ellipses=False).ax_.patches)
         0
         """
-        ax = self._axes(ax, (6.6, 5.2))
-        xs, ys, values = self.density
+        ax = self._axes(ax, (6.6, 5.2) if self.means.shape[1] > 1 else (7.0, 4.2))
         colors = cluster_colors(len(self.means))
+        draw = self._draw_plane if self.means.shape[1] > 1 else self._draw_curves
+        draw(ax, colors, contours, ellipses, shading, kwargs)
+        if len(colors) <= MOST_IN_LEGEND:
+            from matplotlib.lines import Line2D
+
+            names = zip(self.component_names, self.weights, strict=True)
+            shares = [f"{name}  ({weight:.0%})" for name, weight in names]
+            marks = [Line2D([], [], color=c, marker="o", ls="none", markersize=7) for c in colors]
+            legend_beside(ax, marks, shares, title="Component (weight)")
+        ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
+        return self._finish(ax, counted(len(colors), "component"), self.note)
+
+    def _draw_curves(
+        self, ax: Any, colors: list[Any], contours: bool, ellipses: bool, shading: bool, kwargs: Any
+    ) -> None:
+        xs, values = self.density
+        x = self.points[:, 0]
+        # Scott (1979) for each component; within bounds, as outliers must not make a million bins.
+        used = self._used
+        width = 3.49 * np.sqrt(self.covariances[used, 0, 0])
+        width /= np.cbrt(np.maximum(self.weights[used] * len(x), 1))
+        bins = int(np.clip(np.ptp(x) / max(width.min(), 1e-300), 10, 100))
+        style = {"bins": bins, "color": "#D9DDE2", "edgecolor": "white", "linewidth": 0.6}
+        ax.hist(x, **{**style, "density": True, "zorder": 1, **kwargs})
+        for curve, color in zip(self._curves(xs), colors, strict=True):
+            if shading:
+                ax.fill_between(xs, 0, curve, color=color, alpha=0.14, linewidth=0, zorder=2)
+            if ellipses:
+                seen = np.where(curve > 1e-3 * values.max(), curve, np.nan)
+                ax.plot(xs, seen, color=color, linewidth=1.8, zorder=4)
+        if contours:
+            ax.plot(xs, values, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), zorder=3)
+        ax.set(xlim=(xs[0], xs[-1]))
+        ax.set_ylim(bottom=0)
+
+    def _draw_plane(
+        self, ax: Any, colors: list[Any], contours: bool, ellipses: bool, shading: bool, kwargs: Any
+    ) -> None:
+        xs, ys, values = self.density
         if shading:
             # Greys from near white outside to a middle grey, which leave colours to the rows.
             shades = [lighter("#8C98A8", x) for x in np.linspace(0.93, 0.45, len(self.levels_))]
@@ -327,34 +388,42 @@ class DensityDisplay(Display):
             )  # fmt: skip
         style: dict[str, Any] = {**point_style(len(self.points)), "linewidths": 0.4}
         style["edgecolors"] = "white" if len(self.points) < 2000 else "none"
-        ax.scatter(*self.points.T, c=blend(self.memberships, colors), **{**style, **kwargs})
+        each = blend(self.memberships, colors)
+        scatter(ax, self.points, each, self.imputed, **{**style, **kwargs})
         if ellipses:
-            for mean, covariance, color in zip(self.means, self.covariances, colors, strict=True):
+            for j in np.flatnonzero(self._used):
+                mean, covariance, color = self.means[j], self.covariances[j], colors[j]
                 ax.add_patch(_ellipse(mean, covariance, color))
                 ax.plot(
                     *mean, marker="X", markersize=11, color=color, markeredgecolor="white",
                     markeredgewidth=1.1, linestyle="none", zorder=5,
                 )  # fmt: skip
-        if len(colors) <= MOST_IN_LEGEND:
-            from matplotlib.lines import Line2D
-
-            names = self.component_names or range(len(colors))
-            shares = [f"{name}  ({w:.0%})" for name, w in zip(names, self.weights, strict=True)]
-            marks = [Line2D([], [], color=c, marker="o", ls="none", markersize=7) for c in colors]
-            legend_beside(ax, marks, shares, title="Component (weight)")
-        ax.set(xlabel=self.axis_names[0], ylabel=self.axis_names[1])
         ax.set(xlim=(xs[0], xs[-1]), ylim=(ys[0], ys[-1]))
-        return self._finish(ax, counted(len(colors), "component"))
 
-    def _grid(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    @property
+    def _used(self) -> np.ndarray:
+        """Components with a weight: others lie anywhere, and would stretch the axes."""
+        used = self.weights > 1e-3
+        return used if used.any() else ~used
+
+    def _curves(self, xs: np.ndarray) -> np.ndarray:
+        """Density of each component times its weight at values of one feature, (k, m)."""
+        # A component thinner than a thousandth of the axis is drawn as thick.
+        sd = np.maximum(np.sqrt(self.covariances[:, 0]), np.ptp(xs) / 1000)
+        height = self.weights[:, None] / (np.sqrt(2 * np.pi) * sd)
+        return height * np.exp(-(((xs - self.means) / sd) ** 2) / 2)
+
+    def _grid(self) -> tuple[np.ndarray, ...]:
         """The density on a grid that contains the points and all components."""
         spread = 3.1 * np.sqrt(np.maximum(np.diagonal(self.covariances, axis1=1, axis2=2), 0))
-        used = self.weights > 1e-3  # components with no weight must not stretch the plane
-        if not used.any():
-            used[:] = True
+        used = self._used
         corners = [self.points, (self.means - spread)[used], (self.means + spread)[used]]
         low = np.min([part.min(axis=0) for part in corners if len(part)], axis=0)
         high = np.max([part.max(axis=0) for part in corners if len(part)], axis=0)
+        if len(low) == 1:
+            pad = 0.04 * (high - low or 1)
+            xs = np.linspace(low - pad, high + pad, 4 * GRID + 1)[:, 0]
+            return xs, self._curves(xs).sum(axis=0)
         xs, ys, places = grid(low, high, 0.04, GRID)
         values = np.zeros((GRID, GRID))
         # A component thinner than a step of the grid is drawn one step wide.
@@ -375,27 +444,6 @@ class DensityDisplay(Display):
         inside /= inside[-1]
         at = np.minimum(np.searchsorted(inside, LEVELS), len(values) - 1)
         return np.unique(values[at])
-
-
-def full_covariances(estimator: Any, k: int, d: int) -> np.ndarray:
-    """Covariances of any type as matrices of shape (k, d, d)."""
-    covariances = getattr(estimator, "covariances_", None)
-    if covariances is None:
-        covariances = estimator.covars_
-    covariances = np.asarray(covariances, dtype=np.float64)
-    kind = getattr(estimator, "covariance_type", None)
-    if covariances.ndim == 3:  # full, or what hmmlearn gives for every type
-        return covariances
-    if kind == "tied" or (kind is None and covariances.shape == (d, d) and k != d):
-        return np.broadcast_to(covariances, (k, d, d))
-    if covariances.ndim == 2:
-        return covariances[:, :, None] * np.eye(d)
-    if covariances.shape == (k,):
-        return covariances[:, None, None] * np.eye(d)
-    raise ValueError(
-        f"DensityDisplay: covariances_ must be full, tied, diag or spherical for {k} components "
-        f"and {d} features, got shape {covariances.shape}"
-    )
 
 
 def blend(memberships: np.ndarray, colors: list[Any]) -> np.ndarray:

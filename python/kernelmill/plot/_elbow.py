@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import to_host
 from ._pipeline import split
-from ._plane import dense_rows, sample
+from ._rows import DrawnRows
 from ._style import FAINT, INK, PALETTE, Display
 
 # How far below the chord, in units of log inertia, a knee must be. 400 rows without clusters
@@ -60,15 +61,13 @@ def knee(k: Any, inertia: Any) -> int | None:
     return best if depth[best] > _LEAST_DEPTH else None
 
 
-def _score(X: Any, labels: Any, sample_size: int | None, random_state: Any) -> float:
+def _score(drawn: DrawnRows, labels: Any) -> float:
     from ..metrics import silhouette_score
 
-    n = len(labels)
-    chosen = sample(n, sample_size or n, random_state)
-    X, labels = dense_rows(X, chosen), np.asarray(labels)[chosen]
-    if not 2 <= len(np.unique(labels)) <= len(X) - 1:
+    labels = drawn.of(to_host(labels))
+    if not 2 <= len(np.unique(labels)) <= len(labels) - 1:
         return float("nan")
-    return silhouette_score(X, labels)
+    return silhouette_score(drawn.rows, labels)
 
 
 class ElbowDisplay(Display):
@@ -201,13 +200,15 @@ class ElbowDisplay(Display):
         steps, model = split(cls.__name__, estimator, "n_clusters", fitted=False)
         for step in steps:
             X = clone(step).fit_transform(X)
+        if silhouette:
+            drawn = DrawnRows(cls.__name__, X, silhouette_sample_size, random_state)
         inertias, silhouettes = [], []
         fit_params = {} if sample_weight is None else {"sample_weight": sample_weight}
         for number in numbers:
             fitted = clone(model).set_params(n_clusters=number).fit(X, **fit_params)
             inertias.append(float(fitted.inertia_))
             if silhouette:
-                silhouettes.append(_score(X, fitted.labels_, silhouette_sample_size, random_state))
+                silhouettes.append(_score(drawn, fitted.labels_))
         display = cls(
             numbers,
             inertias,

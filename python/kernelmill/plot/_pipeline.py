@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import column_names, is_frame
+
 
 def split(name: str, estimator: Any, *needs: str, fitted: bool = True) -> tuple[list[Any], Any]:
     """The transformers of a pipeline in order, and the model that they lead to.
@@ -82,7 +84,7 @@ def _check_fitted(name: str, estimator: Any) -> None:
         ) from error
 
 
-def feature_names(steps: list[Any], X: Any, width: int) -> tuple[list[str], list[str]]:
+def feature_names(steps: list[Any], X: Any, rows: Any) -> tuple[list[str], list[str]]:
     """Names of the features that the model sees, and labels for the axes that show them.
 
     Names are those of ``get_feature_names_out``. A scaler gives features the names that they had,
@@ -94,31 +96,31 @@ def feature_names(steps: list[Any], X: Any, width: int) -> tuple[list[str], list
         As `split` returns them.
     X : array-like or DataFrame
         Rows before the steps.
-    width : int
-        Number of features after the steps.
+    rows : Source
+        Rows after the steps.
 
     Returns
     -------
     names, labels : list of str
         One of each per feature.
     """
-    given = getattr(steps[0], "feature_names_in_", None) if steps else None
+    given = getattr(steps[0], "feature_names_in_", None) if steps else rows.feature_names
+    if given is None and is_frame(X):
+        given = column_names(X)
     if given is None:
-        given = getattr(X, "columns", None)
-    if given is None:
-        given = _numbered(*np.shape(X)[1:2])
+        given = _numbered(getattr(steps[0], "n_features_in_", 0) if steps else rows.n_features)
     names = given = [str(name) for name in given]
     try:
         for step in steps:
             names = [str(name) for name in step.get_feature_names_out(np.array(names, object))]
     except (AttributeError, ValueError):  # a step does not name its features, or not these
         names = []
-    if len(names) != width:
-        names = given = _numbered(width)
+    if len(names) != rows.n_features:
+        names = given = _numbered(rows.n_features)
     history = ", ".join(type(step).__name__ for step in steps)
     labels = [f"{name} (after {history})" if steps and name in given else name for name in names]
     return names, labels
 
 
-def _numbered(width: int = 0) -> list[str]:
+def _numbered(width: int) -> list[str]:
     return [f"Feature {j}" for j in range(width)]

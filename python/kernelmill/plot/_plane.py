@@ -1,26 +1,10 @@
-"""Rows in the plane: which of them are drawn, on which two axes, and the grid behind them."""
+"""Rows in the plane: on which two axes and how they are drawn, and the grid behind them."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-
-MAX_POINTS = 20_000  # more points only add ink
-
-
-def sample(n: int, most: int, random_state: Any) -> Any:
-    """Indices of at most ``most`` of n rows, drawn without replacement; all of them if they fit."""
-    if n <= most:
-        return slice(None)
-    from sklearn.utils import check_random_state
-
-    return check_random_state(random_state).permutation(n)[:most]
-
-
-def dense_rows(X: Any, chosen: Any) -> np.ndarray:
-    """The chosen rows of an array, frame or sparse matrix as a NumPy array."""
-    return X.tocsr()[chosen].toarray() if hasattr(X, "tocsr") else np.asarray(X)[chosen]
 
 
 def plane(
@@ -105,3 +89,12 @@ def point_style(n: int) -> dict[str, Any]:
         "alpha": 0.9 if n < 2000 else 0.6,
         "zorder": 2,
     }
+
+
+def scatter(ax: Any, points: np.ndarray, colors: Any, imputed: np.ndarray, **style: Any) -> None:
+    """Draw points in one colour or one each, those with imputed values as rings."""
+    each = np.ndim(colors) == 2
+    ax.scatter(*points[~imputed].T, color=colors[~imputed] if each else colors, **style)
+    if imputed.any():
+        ring = {"facecolors": "none", "edgecolors": colors[imputed] if each else [colors]}
+        ax.scatter(*points[imputed].T, **{**style, **ring, "linewidths": 0.9, "label": None})

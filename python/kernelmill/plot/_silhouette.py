@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import to_host
 from ._pipeline import split, transform
+from ._rows import DrawnRows
 from ._style import FAINT, INK, Display, cluster_colors
 
 
@@ -21,6 +23,8 @@ class SilhouetteDisplay(Display):
         Silhouette coefficient of each row.
     labels : array-like of shape (n_samples,)
         Cluster of each row.
+    n_samples : int, optional
+        Number of rows that these were drawn from, if they are a sample.
 
     Attributes
     ----------
@@ -43,14 +47,22 @@ class SilhouetteDisplay(Display):
     0.375
     """
 
-    def __init__(self, values: Any, labels: Any) -> None:
+    def __init__(self, values: Any, labels: Any, *, n_samples: int | None = None) -> None:
+        self.n_samples = n_samples
         self.values = np.asarray(values, dtype=np.float64)
         self.labels = np.asarray(labels)
         self.score_ = float(self.values.mean())
 
     @classmethod
     def from_estimator(
-        cls, estimator: Any, X: Any, *, ax: Any = None, **kwargs: Any
+        cls,
+        estimator: Any,
+        X: Any,
+        *,
+        sample_size: int | None = None,
+        random_state: Any = 0,
+        ax: Any = None,
+        **kwargs: Any,
     ) -> SilhouetteDisplay:
         """Plot the clusters that a fitted estimator assigns to the rows of X.
 
@@ -59,8 +71,12 @@ class SilhouetteDisplay(Display):
         estimator : estimator
             Fitted model with ``predict``, or with the ``labels_`` of X; or a fitted pipeline that
             ends with one.
-        X : array-like or DataFrame of shape (n_samples, n_features)
+        X : array-like or DataFrame of shape (n_samples, n_features), or a stream
             Rows. A pipeline transforms them first; distances are between the transformed rows.
+        sample_size : int, optional
+            As in `from_predictions`.
+        random_state : int, RandomState instance or None, default=0
+            As in `from_predictions`.
         ax : matplotlib Axes, optional
             Axes to draw on; a new figure is created by default.
         **kwargs
@@ -89,22 +105,36 @@ class SilhouetteDisplay(Display):
         0.8997
         """
         steps, model = split(cls.__name__, estimator, "predict", "labels_")
-        X = transform(cls.__name__, steps, X)
-        labels = model.predict(X) if hasattr(model, "predict") else model.labels_
-        return cls.from_predictions(X, labels, ax=ax, **kwargs)
+        drawn = DrawnRows(
+            cls.__name__, transform(cls.__name__, steps, X), sample_size, random_state
+        )
+        labels = drawn.ask(model.predict) if hasattr(model, "predict") else model.labels_
+        return cls._of(drawn, labels).plot(ax=ax, **kwargs)
 
     @classmethod
     def from_predictions(
-        cls, X: Any, labels: Any, *, ax: Any = None, **kwargs: Any
+        cls,
+        X: Any,
+        labels: Any,
+        *,
+        sample_size: int | None = None,
+        random_state: Any = 0,
+        ax: Any = None,
+        **kwargs: Any,
     ) -> SilhouetteDisplay:
         """Plot the given clusters of X.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like of shape (n_samples, n_features), or a stream
             Rows.
         labels : array-like of shape (n_samples,)
             Cluster of each row.
+        sample_size : int, optional
+            Maximum number of rows to use, drawn at random; the cost grows with its square. The
+            coefficients are those of these rows among themselves. All rows by default.
+        random_state : int, RandomState instance or None, default=0
+            Seed or generator for the sample; pass an int for reproducible results.
         ax : matplotlib Axes, optional
             Axes to draw on; a new figure is created by default.
         **kwargs
@@ -129,9 +159,15 @@ class SilhouetteDisplay(Display):
         >>> round(display.score_, 4)
         0.8997
         """
+        drawn = DrawnRows(cls.__name__, X, sample_size, random_state)
+        return cls._of(drawn, labels).plot(ax=ax, **kwargs)
+
+    @classmethod
+    def _of(cls, drawn: DrawnRows, labels: Any) -> SilhouetteDisplay:
         from ..metrics import silhouette_samples
 
-        return cls(silhouette_samples(X, labels), labels).plot(ax=ax, **kwargs)
+        labels = drawn.of(np.asarray(to_host(labels)))
+        return cls(silhouette_samples(drawn.rows, labels), labels, n_samples=drawn.count)
 
     def plot(self, ax: Any = None, **kwargs: Any) -> SilhouetteDisplay:
         """Draw one blade per cluster and the mean of all coefficients.
@@ -183,5 +219,7 @@ class SilhouetteDisplay(Display):
             ax.set_yticks([])
         ax.tick_params(axis="y", length=0)
         ax.spines["left"].set_visible(False)
-        ax.set(xlabel="Silhouette coefficient", ylabel="Cluster (rows)")
+        n, drawn_from = len(self.values), self.n_samples or 0
+        note = f", {n:,} of {drawn_from:,} drawn at random" if drawn_from > n else ""
+        ax.set(xlabel="Silhouette coefficient", ylabel=f"Cluster (rows{note})")
         return self._finish(ax)

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import as_matrix, column_names, is_frame, library, to_host
 from ._pipeline import split, transform
 from ._style import (
     INK,
     MOST_IN_LEGEND,
     Display,
+    checked_names,
     cluster_colors,
     counted,
     legend_beside,
@@ -74,17 +76,19 @@ class StatePathDisplay(Display):
         series_names: Sequence[str] | None = None,
         estimator_name: str | None = None,
     ) -> None:
-        self.series = np.asarray(series)
+        try:
+            # A frame may have missing values of its own kind.
+            values = as_matrix(series, "series") if is_frame(series) else to_host(series)
+            self.series = np.asarray(values)
+            if self.series.dtype.kind not in "biuf":
+                self.series = self.series.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"StatePathDisplay: series must be numeric, got {error} (select the columns to "
+                "draw)"
+            ) from error
         if self.series.ndim == 1:
             self.series = self.series[:, None]
-        if self.series.dtype.kind not in "biuf":
-            try:
-                self.series = self.series.astype(np.float64)
-            except (TypeError, ValueError) as error:
-                raise ValueError(
-                    f"StatePathDisplay: series must be numeric, got dtype {self.series.dtype} "
-                    "(select the columns to draw)"
-                ) from error
         T = len(self.series)
         self.states = np.asarray(states)
         self.probabilities = None if probabilities is None else np.asarray(probabilities)
@@ -114,9 +118,11 @@ class StatePathDisplay(Display):
                     f"{self.probabilities.shape}"
                 )
             self.n_states = max(self.n_states, self.probabilities.shape[1])
-        if state_names is not None:
-            self.n_states = max(self.n_states, len(state_names))
-        self.state_names = state_names or [str(j) for j in range(self.n_states)]
+        # States that the model has are known; of a path alone, some may not have been visited.
+        self.state_names = checked_names(
+            "StatePathDisplay", "state_names", state_names, self.n_states, probabilities is None
+        )
+        self.n_states = len(self.state_names)
 
     @classmethod
     def from_estimator(
@@ -181,14 +187,16 @@ class StatePathDisplay(Display):
         steps, model = split(cls.__name__, estimator, "predict")
         seen = transform(cls.__name__, steps, X)
         extra = () if lengths is None else (lengths,)
-        if times is None and hasattr(X, "columns") and hasattr(X, "index"):
+        if times is None and is_frame(X) and library(X) == "pandas":
             times = X.index
         shown = X if series is None else series
         display = cls(
             shown,
-            model.predict(seen, *extra),
+            to_host(model.predict(seen, *extra)),
             probabilities=(
-                model.predict_proba(seen, *extra) if hasattr(model, "predict_proba") else None
+                to_host(model.predict_proba(seen, *extra))
+                if hasattr(model, "predict_proba")
+                else None
             ),
             times=times,
             lengths=lengths,
@@ -373,4 +381,4 @@ class StatePathDisplay(Display):
 
 
 def _column_names(X: Any) -> list[str] | None:
-    return [str(name) for name in getattr(X, "columns", ())] or None
+    return [str(name) for name in column_names(X)] if is_frame(X) else None

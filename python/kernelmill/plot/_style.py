@@ -47,10 +47,17 @@ class Display:
         ax.tick_params(color=FAINT, labelcolor=INK)
         return ax
 
-    def _finish(self, ax: Any, title: str = "") -> Self:
-        """Title the axes, if the estimator is known, and record them."""
+    def _finish(self, ax: Any, title: str = "", note: str | None = None) -> Self:
+        """Title the axes, if the estimator is known, with a note below, and record them."""
+        pad = 6.0
+        if note:
+            ax.annotate(
+                note, (0, 1), xycoords="axes fraction", xytext=(0, 5), textcoords="offset points",
+                va="bottom", fontsize=8.5, color="#6B7480",
+            )  # fmt: skip
+            pad += 2 + 11 * len(note.splitlines())
         if self.estimator_name:
-            ax.set_title(f"{self.estimator_name}: {title}", loc="left")
+            ax.set_title(f"{self.estimator_name}: {title}", loc="left", pad=pad)
         self.ax_, self.figure_ = ax, ax.figure
         return self
 
@@ -63,8 +70,28 @@ def legend_beside(ax: Any, *handles_and_labels: Any, title: str) -> Any:
 
 
 def counted(n: int, noun: str) -> str:
-    """``"1 state"``, ``"2 states"``."""
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+    """``"1 state"``, ``"2 states"``, ``"2 classes"``."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def checked_names(owner: str, argument: str, names: Any, n: int, least: bool = False) -> list[str]:
+    """Names as text: n of them, or more if that is the least.
+
+    Raises
+    ------
+    ValueError
+        If there are not so many.
+    """
+    if names is None:
+        return [str(j) for j in range(n)]
+    given = None if isinstance(names, str) else [str(name) for name in names]
+    if given is None or len(given) < n or (len(given) > n and not least):
+        got = f"the text {names!r}" if given is None else len(given)
+        raise ValueError(
+            f"{owner}: {argument} must be a list of {'at least ' if least else ''}{n} "
+            f"name{'s' if n > 1 else ''}, got {got}"
+        )
+    return given
 
 
 def hide_spines(ax: Any) -> None:

@@ -13,8 +13,10 @@ from ._style import (
     INK,
     MOST_IN_LEGEND,
     Display,
+    checked_names,
     cluster_colors,
     hide_spines,
+    legend_beside,
     lighter,
 )
 
@@ -69,17 +71,15 @@ class TransitionDisplay(Display):
             )
         K, M = self.transmat.shape
         self.weights = None if weights is None else np.asarray(weights, dtype=np.float64)
-        self.state_names = [str(j) for j in range(K)] if state_names is None else list(state_names)
-        if symbol_names is not None:
-            self.symbol_names = list(symbol_names)
-        else:
-            self.symbol_names = self.state_names if K == M else [str(j) for j in range(M)]
-        self.estimator_name = estimator_name
-        if (len(self.state_names), len(self.symbol_names)) != (K, M):
+        if self.weights is not None and self.weights.shape != (K,):
             raise ValueError(
-                f"TransitionDisplay: state_names must have a name for each of {K} states, got "
-                f"{len(self.state_names)}"
+                f"TransitionDisplay: weights must have shape ({K},), got {self.weights.shape}"
             )
+        owner, self.estimator_name = type(self).__name__, estimator_name
+        self.state_names = checked_names(owner, "state_names", state_names, K)
+        if symbol_names is None and K == M:
+            symbol_names = self.state_names
+        self.symbol_names = checked_names(owner, "symbol_names", symbol_names, M)
 
     @classmethod
     def from_estimator(
@@ -241,15 +241,25 @@ class TransitionDisplay(Display):
             values = max(K, M) <= MOST_IN_LEGEND
         if kind == "matrix":
             size = float(np.clip(1.2 + 0.55 * max(K, M), 3.6, 9))
-            ax = self._axes(ax, (size + 1.1, size))
-            self._draw_matrix(ax, values, kwargs)
+            long, wide = (max(map(len, n)) for n in (self.state_names, self.symbol_names))
+            # Characters are about 0.08 inches wide; names of columns lean where they would touch.
+            slanted = wide > 3 and wide * 0.08 > 0.8 * (size - 1) / M
+            height = size + 0.055 * max(0, wide - 6) if slanted else size
+            ax = self._axes(ax, (size + 1.1 + 0.08 * max(0, long - 6), height))
+            self._draw_matrix(ax, values, slanted, kwargs)
         else:
+            own = ax is None
             ax = self._axes(ax, (5.6, 5.4))
             self._draw_graph(ax, values, kwargs)
+            if own and ax.get_legend() is not None:
+                ax.set_anchor("W")
+                ax.figure.set_size_inches(6.2 + 0.08 * max(map(len, self.state_names)), 5.4)
         hide_spines(ax)
         return self._finish(ax, "transitions")
 
-    def _draw_matrix(self, ax: Any, values: bool, options: dict[str, Any]) -> None:
+    def _draw_matrix(
+        self, ax: Any, values: bool, slanted: bool, options: dict[str, Any]
+    ) -> None:
         from matplotlib.colors import LinearSegmentedColormap
 
         shades = LinearSegmentedColormap.from_list(
@@ -259,7 +269,7 @@ class TransitionDisplay(Display):
         image = ax.imshow(self.transmat, **{**style, **options})
         K, M = self.transmat.shape
         ax.set_xticks(range(M), self.symbol_names)
-        if max(map(len, self.symbol_names)) > 3 and M > 4:
+        if slanted:
             ax.tick_params(axis="x", rotation=45)
             for tick in ax.get_xticklabels():
                 tick.set(ha="right", rotation_mode="anchor")
@@ -283,6 +293,8 @@ class TransitionDisplay(Display):
     def _draw_graph(self, ax: Any, values: bool, options: dict[str, Any]) -> None:
         from matplotlib.patches import Circle
 
+        from ._node_label import SMALLEST, NodeLabel
+
         K = len(self.transmat)
         # The first state on top, then clockwise; a pair side by side.
         angles = np.pi / 2 - 2 * np.pi * np.arange(K) / K if K > 2 else np.pi * (1 - np.arange(K))
@@ -295,7 +307,9 @@ class TransitionDisplay(Display):
             if i == j:
                 path, label_at = _loop(places[i], radii[i])
             else:
-                path, label_at = _arc(places[i], places[j], radii[i], radii[j])
+                near = min((i - j) % K, (j - i) % K) == 1
+                clear = np.inf if near else 1 - 1.3 * biggest
+                path, label_at = _arc(places[i], places[j], radii[i], radii[j], clear)
             p = float(self.transmat[i, j])
             _draw_arrow(ax, path, p, {"color": colors[i], **options})
             if values:
@@ -304,17 +318,26 @@ class TransitionDisplay(Display):
                     zorder=4, bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none",
                                     "alpha": 0.85},
                 )  # fmt: skip
-        for place, radius, color, name in zip(
-            places, radii, colors, self.state_names, strict=True
-        ):
-            style = {"facecolor": lighter(color, 0.72), "edgecolor": color, "linewidth": 2}
-            ax.add_patch(Circle(place, radius, zorder=3, **style))
-            if len(name) * 0.052 >= 1.8 * radius:  # too long: written inside the circle of states
-                place = place * (1 - (radius + 0.16) / max(np.hypot(*place), 1e-300))
-            ax.text(*place, name, ha="center", va="center", color=INK, fontsize=10, zorder=5)
         reach = 1.28 + 1.75 * biggest
         height = reach if K > 2 else 0.55 * reach
         ax.set(xlim=(-reach, reach), ylim=(-height, height), xticks=[], yticks=[], aspect="equal")
+        nodes = []
+        for place, radius, color in zip(places, radii, colors, strict=True):
+            style = {"facecolor": lighter(color, 0.72), "edgecolor": color, "linewidth": 2}
+            nodes.append(ax.add_patch(Circle(place, radius, zorder=3, **style)))
+        labels = [
+            NodeLabel(place, radius, name)
+            for place, radius, name in zip(places, radii, self.state_names, strict=True)
+        ]
+        for label in labels:
+            ax.add_artist(label)
+        box = ax.get_window_extent().size * 72 / ax.figure.dpi
+        unit = min(box / (2 * np.array([reach, height])))  # points; the layout may give more
+        if min(label.fitting(unit) for label in labels) < SMALLEST:
+            for j, label in enumerate(labels):
+                label.write(str(j))
+            texts = [f"{j}  {name}" for j, name in enumerate(self.state_names)]
+            legend_beside(ax, nodes, texts, title="State")
 
 
 def _name(state: Any) -> str:
@@ -345,12 +368,21 @@ def _draw_arrow(ax: Any, points: np.ndarray, p: float, options: dict[str, Any]) 
     ax.add_patch(FancyArrowPatch(path=path, **{**style, **options}))
 
 
-def _arc(a: np.ndarray, b: np.ndarray, r: float, s: float) -> tuple[np.ndarray, np.ndarray]:
-    """An arc from one circle to another, bent to the right, and its middle."""
+def _arc(
+    a: np.ndarray, b: np.ndarray, r: float, s: float, clear: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """An arc from one circle to another, bent to the right but less than `clear`, and its middle.
+
+    An arc that leaves the circle of radius `clear` around the origin would cross other nodes.
+    """
     direction = b - a
     length = float(np.hypot(*direction))
     right = np.array([direction[1], -direction[0]]) / length
-    control = (a + b) / 2 + (0.24 * length + 0.06) * right
+    middle = (a + b) / 2
+    bend = 0.24 * length + 0.06
+    if right @ middle > 0:
+        bend = min(bend, 2 * (clear - float(np.hypot(*middle))))
+    control = middle + bend * right
     # Ends lie on the circles, where the straight lines to the control point leave them.
     out, back = control - a, control - b
     start = a + out / np.hypot(*out) * (r + 0.02)

@@ -9,13 +9,32 @@ from typing import Any, ClassVar
 from sklearn.base import TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Estimator, is_stream
+
+
+def fitting_in_one_pass(method: Callable) -> Callable:
+    """`fitting` for a method without iterations: callbacks see one task."""
+
+    @fitting
+    @functools.wraps(method)
+    def fit(self: Any, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        with Progress(self, False, runs=0, X=X, y=y, metadata=metadata) as progress:
+            method(self, X, y, sample_weight)
+            learned = {n: v for n, v in vars(self).items() if n in self._private or n[-1] == "_"}
+            progress.end_fit(lambda: learned)
+        return self
+
+    return fit
 
 
 class ColumnTransformer(TransformerMixin, Estimator):
     """Base of scalers and imputers; subclasses name an op and its state in `_transformation`."""
 
     _accepts_missing: ClassVar[bool] = True
+    _private: ClassVar[tuple[str, ...]] = ()  # fitted attributes without a final underscore
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -55,13 +74,15 @@ class ColumnTransformer(TransformerMixin, Estimator):
             self._source(X, None, reset=True, once=False)  # raises
         return self.fit(X, y, sample_weight=sample_weight).transform(X)
 
-    def transform(self, X: Any) -> Any:
+    def transform(self, X: Any, copy: Any = None) -> Any:
         """Transform rows with what ``fit`` has learned.
 
         Parameters
         ----------
         X : array-like of shape (n, d), or a stream
             Rows; see ``fit``. Missing entries (NaN) of scalers stay missing.
+        copy : ignored
+            Ignored; present for API compatibility. X is never modified.
 
         Returns
         -------

@@ -17,9 +17,9 @@ _BLOCK_BYTES = 256 << 10
 _GPU_BLOCK_BYTES = 64 << 20  # a few launches for each block
 
 
-def row_blocks(X: Any) -> Iterator[slice]:
+def row_blocks(X: Any, factor: int = 1) -> Iterator[slice]:
     """Slices of rows whose float64 copies stay in cache."""
-    size = _BLOCK_BYTES if namespace(X) is np else _GPU_BLOCK_BYTES
+    size = factor * _BLOCK_BYTES if namespace(X) is np else _GPU_BLOCK_BYTES
     step = max(1, size // (8 * max(1, X.shape[1])))
     for start in range(0, X.shape[0], step):
         yield slice(start, start + step)
@@ -41,13 +41,27 @@ def dense_columns(X: Any, columns: slice) -> Any:
 
 
 def each_block(X: Any, function: Callable[[Any], Any], n_columns: int | None = None) -> Any:
-    """What a function makes of the blocks of a dense X in float64, in the dtype of X."""
-    xp = namespace(X)
-    out = xp.empty((X.shape[0], X.shape[1] if n_columns is None else n_columns), X.dtype)
+    """What a function makes of the blocks of a dense X in float64, in the dtype and layout of X.
+
+    It may change the block that it is given.
+    """
+    xp, d = namespace(X), X.shape[1] if n_columns is None else n_columns
+    order = "C" if X.flags.c_contiguous or not X.flags.f_contiguous else "F"
+    out = xp.empty((X.shape[0], d), X.dtype, order=order)
+    in_place = n_columns is None and X.dtype == np.float64
     # A result that is too large for float32 is inf, as in any arithmetic of that type.
     with np.errstate(over="ignore"):
-        for rows in row_blocks(X):
-            out[rows] = function(X[rows].astype(np.float64, order="C"))
+        # Columns that are short pieces of their own cost more than the cache gains: 63 ms for
+        # 10^6 x 20 in blocks of 256 KiB, 37 ms in 1 MiB.
+        for rows in row_blocks(X, 4 if order == "F" else 1):
+            if in_place:  # one copy less than by way of a block
+                block = out[rows]
+                block[...] = X[rows]
+            else:
+                block = X[rows].astype(np.float64, order=order)
+            result = function(block)
+            if not (in_place and result is block):
+                out[rows] = result
     return out
 
 
@@ -138,7 +152,9 @@ def _sparse_moments(X: Any, sample_weight: Any) -> Moments:
         return np.bincount(X.indices, weights=values, minlength=d)
 
     there = ~np.isnan(data)
-    zeros = np.maximum(total - add(weight), 0.0)
+    # Rounding must not leave a column that is stored in every row some weight of zeros.
+    full = np.bincount(X.indices, minlength=d) == X.shape[0]
+    zeros = np.where(full, 0.0, np.maximum(total - add(weight), 0.0))
     weight, data = weight * there, np.where(there, data, 0.0)
     n = add(weight) + zeros
     some = np.where(n > 0, n, 1.0)

@@ -9,8 +9,8 @@ from sklearn.base import OneToOneFeatureMixin
 
 from kernelmill._arrays import is_sparse, namespace, to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting, warn
-from kernelmill.preprocessing._base import ColumnTransformer
+from kernelmill._estimator._base import warn
+from kernelmill.preprocessing._base import ColumnTransformer, fitting_in_one_pass
 from kernelmill.preprocessing._columns import (
     Moments,
     dense_columns,
@@ -136,8 +136,8 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
 
     Parameters
     ----------
-    missing_values : float, default=nan
-        What stands for a missing entry.
+    missing_values : float, pandas.NA or None, default=nan
+        What stands for a missing entry. NaN, NA and None are the same.
     strategy : {"mean", "median", "most_frequent", "constant"}, default="mean"
         What takes the place of missing entries; of several most frequent values the least.
     fill_value : float or None, default=None
@@ -181,8 +181,12 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
     _flagged: Any
 
     _squares = False
+    _private = ("_flagged",)
     _parameters: ClassVar = {
-        "missing_values": rule.Rule(rule.is_real, "a number or NaN"),
+        "missing_values": rule.Rule(
+            lambda value: rule.is_real(value) or _is_nothing(value),
+            "a number, NaN, pandas.NA or None",
+        ),
         "strategy": rule.one_of("mean", "median", "most_frequent", "constant"),
         "fill_value": rule.any_of(rule.Rule(rule.is_real, "a number"), rule.nothing()),
         "copy": rule.boolean(),
@@ -208,14 +212,19 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
         self.keep_empty_features = keep_empty_features
 
     @property
+    def _mark(self) -> float:
+        """What stands for a missing entry in a matrix."""
+        return np.nan if _is_nothing(self.missing_values) else float(self.missing_values)
+
+    @property
     def _accepts_missing(self):  # type: ignore[override]
-        return self.missing_values != self.missing_values
+        return self._mark != self._mark
 
     @property
     def _accepts_sparse(self):  # type: ignore[override]
-        return self.missing_values != 0 and not self.add_indicator
+        return self._mark != 0 and not self.add_indicator
 
-    @fitting
+    @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
         """Find what takes the place of missing entries.
 
@@ -246,7 +255,7 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
             If features without any entry are left out.
         """
         rows = self._rows(X, sample_weight, reset=True, once=True)
-        missing = float(self.missing_values)
+        missing = self._mark
         learned = rows.map_reduce(
             learn,
             merge=merge_learned,
@@ -279,7 +288,7 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
         return len(self._kept()) + len(self._flagged)
 
     def _transformation(self):
-        state = float(self.missing_values), self.statistics_, self._kept(), self._flagged
+        state = self._mark, self.statistics_, self._kept(), self._flagged
         return filled, state
 
     def get_feature_names_out(self, input_features=None):
@@ -298,6 +307,11 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
         names = super().get_feature_names_out(input_features)
         flags = [f"missingindicator_{name}" for name in names[self._flagged]]
         return np.array([*names[self._kept()], *flags], dtype=object)
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether this is None or pandas.NA, which are NaN in a matrix."""
+    return value is None or type(value).__name__ == "NAType"
 
 
 def _values(strategy: str, learned: Learned, fill: float) -> np.ndarray:

@@ -10,8 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting
-from kernelmill.preprocessing._base import ColumnTransformer
+from kernelmill.preprocessing._base import ColumnTransformer, fitting_in_one_pass
 from kernelmill.preprocessing._columns import scaled, unscaled
 from kernelmill.preprocessing._quantiles import merge_summaries, quantiles, summarise
 
@@ -111,7 +110,7 @@ class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
     def _accepts_sparse(self):  # type: ignore[override]
         return not self.with_centering
 
-    @fitting
+    @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
         """Find median and quantile range of each feature.
 

@@ -10,9 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Rows
-from kernelmill.preprocessing._base import ColumnTransformer
+from kernelmill.preprocessing._base import ColumnTransformer, fitting_in_one_pass
 from kernelmill.preprocessing._columns import (
     Extremes,
     Moments,
@@ -94,6 +93,8 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
     [(3, 2)]
     """
 
+    _squares = np.float64  # whatever the dtype of X
+    _private = ("_mean_rest",)
     scale_: Any
     mean_: Any
     _mean_rest: Any  # what rounding took from the mean, for the next partial_fit
@@ -115,7 +116,7 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
     def _accepts_sparse(self):  # type: ignore[override]
         return not self.with_mean
 
-    @fitting
+    @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
         """Compute mean and standard deviation of each feature.
 
@@ -144,7 +145,7 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
         """
         return self._learn(self._rows(X, sample_weight, reset=True, once=True), None)
 
-    @fitting
+    @fitting_in_one_pass
     def partial_fit(self, X, y=None, sample_weight=None):
         """Add rows to what earlier calls have seen.
 
@@ -203,13 +204,15 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
     def _transformation(self):
         return scaled, (self.mean_ if self.with_mean else None, self.scale_)
 
-    def inverse_transform(self, X):
+    def inverse_transform(self, X, copy=None):
         """Undo ``transform``.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n, d), or a stream
             Scaled rows.
+        copy : ignored
+            Ignored; present for API compatibility. X is never modified.
 
         Returns
         -------
@@ -293,7 +296,7 @@ class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
         self.copy = copy
         self.clip = clip
 
-    @fitting
+    @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
         """Find the least and the greatest value of each feature.
 
@@ -318,7 +321,7 @@ class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
         """
         return self._learn(self._rows(X, sample_weight, reset=True, once=True), None)
 
-    @fitting
+    @fitting_in_one_pass
     def partial_fit(self, X, y=None, sample_weight=None):
         """Add rows to what earlier calls have seen.
 

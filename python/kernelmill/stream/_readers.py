@@ -29,7 +29,7 @@ class ArraySource(Source):
         native = native_dtype(X, owner)
         if is_sparse(X):
             X = X.tocsr()
-        rows = X.height if hasattr(X, "height") else X.shape[0]
+        rows = X.shape[0]
         super().__init__(
             owner=owner,
             accepted=accepted,

@@ -1,0 +1,290 @@
+// What a convolution reads: padded copies of parts of its input, in which every tap of the kernel
+// is one constant offset from the position of the output.
+//
+// With a stride s, elements at 0, s, 2 s, ... are adjacent in the copy, those at 1, s + 1, ...
+// follow (phases), so neighbouring outputs read neighbouring elements whatever the stride.
+#pragma once
+
+#include <algorithm>  // std::max, std::min, std::fill_n, std::copy_n
+#include <vector>     // offsets
+
+#include "core/tile.hpp"        // Packing, Params
+#include "core/workspace.hpp"   // Workspace
+#include "ops/convolution.hpp"  // Geometry
+
+namespace kernelmill::convolution {
+
+inline index_t floor_div(index_t a, index_t b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+inline index_t ceil_div(index_t a, index_t b) { return -floor_div(-a, b); }
+
+// Images [image, image + images), and of each the positions [begin, begin + count) of all axes.
+struct Box {
+  index_t image, images;
+  Triple begin, count;
+  index_t columns() const { return images * product(count); }
+};
+
+// Cuts the positions of all images into boxes of about `wanted` positions: whole images, or ranges
+// of the outermost axis, or of the innermost one where that is long.
+class Boxes {
+ public:
+  Boxes(index_t images, const Triple& size, index_t wanted) : images_(images), size_(size) {
+    const index_t image = product(size), row = size[1] * size[2];
+    if (image <= wanted) {
+      per_ = {std::max<index_t>(1, wanted / std::max<index_t>(1, image)), size[0], size[2]};
+    } else if (row <= 2 * wanted) {
+      per_ = {1, std::max<index_t>(1, wanted / row), size[2]};
+    } else {
+      per_ = {1, 1, std::max<index_t>(1, wanted / size[1])};
+    }
+    // Equal parts.
+    for (int a = 0; a < 3; ++a) {
+      const index_t whole = extent(a);
+      parts_[at(a)] = whole == 0 ? 0 : ceil_div(whole, std::min(whole, per_[at(a)]));
+    }
+  }
+  index_t count() const { return size_[1] == 0 ? 0 : product(parts_); }
+  Box operator[](index_t i) const {
+    const index_t w = i % parts_[2], a = i / parts_[2] % parts_[1], n = i / parts_[2] / parts_[1];
+    const auto range = [&](int axis, index_t part) {
+      const index_t begin = extent(axis) * part / parts_[at(axis)];
+      return std::pair(begin, extent(axis) * (part + 1) / parts_[at(axis)] - begin);
+    };
+    const auto [image, images] = range(0, n);
+    const auto [row, rows] = range(1, a);
+    const auto [column, columns] = range(2, w);
+    return {image, images, {row, 0, column}, {rows, size_[1], columns}};
+  }
+
+ private:
+  static std::size_t at(int a) { return static_cast<std::size_t>(a); }
+  // Images, outermost and innermost axis.
+  index_t extent(int a) const { return a == 0 ? images_ : a == 1 ? size_[0] : size_[2]; }
+
+  index_t images_;
+  Triple size_, per_, parts_;
+};
+
+// Where elements of a channel lie: `stride` phases of each axis, with `size` elements each.
+struct Planes {
+  Triple stride, size;
+
+  index_t plane() const { return product(stride) * product(size); }
+  // Of the element that is `at` after the first one. Offsets of multiples of the strides and of
+  // anything add up.
+  index_t offset(const Triple& at) const {
+    index_t phase = 0, place = 0;
+    for (std::size_t a = 0; a < 3; ++a) {
+      phase = phase * stride[a] + at[a] % stride[a];
+      place = place * size[a] + at[a] / stride[a];
+    }
+    return phase * product(size) + place;
+  }
+};
+
+// The elements [first, first + length) of some channels of some images, zeros outside the tensor.
+template <class T>
+class Source {
+ public:
+  // x: the first of the channels in the first of the images, whose spatial axes are `in`.
+  // `spare`: elements behind the last one that may be read.
+  Source(const T* x, index_t images, index_t image_stride, index_t channels, const Triple& in,
+         const Triple& first, const Triple& length, const Triple& stride, index_t spare)
+      : planes_{stride, {}} {
+    bool inside = spare == 0;
+    for (std::size_t a = 0; a < 3; ++a) {
+      planes_.size[a] = ceil_div(length[a], stride[a]);
+      inside = inside && stride[a] == 1 && first[a] >= 0 && first[a] + length[a] <= in[a];
+    }
+    if (inside) {  // read where it is
+      planes_.size = in;
+      data_ = x + planes_.offset(first);
+      image_stride_ = image_stride;
+      return;
+    }
+    image_stride_ = channels * planes_.plane();
+    copy_ = Workspace<T>(static_cast<std::size_t>(images * image_stride_ + spare));
+    data_ = copy_.data();
+    T* to = copy_.data();
+    for (index_t i = 0; i < images; ++i) {
+      for (index_t c = 0; c < channels; ++c, to += planes_.plane()) {
+        fill(x + i * image_stride + c * product(in), in, first, to);
+      }
+    }
+    std::fill_n(to, spare, T{0});
+  }
+
+  const T* data() const { return data_; }
+  const Planes& planes() const { return planes_; }
+  index_t image_stride() const { return image_stride_; }
+
+ private:
+  void fill(const T* x, const Triple& in, const Triple& first, T* to) const {
+    const auto [qa, qm, qw] = planes_.size;
+    const auto [sa, sm, sw] = planes_.stride;
+    for (index_t pa = 0; pa < sa; ++pa) {
+      for (index_t pm = 0; pm < sm; ++pm) {
+        for (index_t pw = 0; pw < sw; ++pw) {
+          // Elements [low, high) of a row are those of the tensor.
+          const index_t w = first[2] + pw;
+          const index_t low = std::clamp<index_t>(ceil_div(-w, sw), 0, qw);
+          const index_t high = std::clamp<index_t>(ceil_div(in[2] - w, sw), low, qw);
+          for (index_t ia = 0; ia < qa; ++ia) {
+            const index_t a = first[0] + pa + ia * sa;
+            for (index_t im = 0; im < qm; ++im, to += qw) {
+              const index_t m = first[1] + pm + im * sm;
+              if (a < 0 || a >= in[0] || m < 0 || m >= in[1]) {
+                std::fill_n(to, qw, T{0});
+                continue;
+              }
+              const T* const row = x + (a * in[1] + m) * in[2] + w;
+              std::fill_n(to, low, T{0});
+              if (sw == 1) {
+                std::copy_n(row + low, high - low, to + low);
+              } else {
+                for (index_t i = low; i < high; ++i) to[i] = row[i * sw];
+              }
+              std::fill_n(to + high, qw - high, T{0});
+            }
+          }
+        }
+      }
+    }
+  }
+
+  Planes planes_;
+  const T* data_;
+  index_t image_stride_;
+  Workspace<T> copy_;
+};
+
+// Positions in a row: where each reads (plus the offset of a tap) and where it is stored.
+struct Run {
+  index_t from, to, length, step;  // `from` goes up by 1, `to` by `step`
+};
+
+// The same for each position alone, which is what products take.
+struct Columns {
+  std::vector<index_t> from, to;
+
+  explicit Columns(const std::vector<Run>& runs) {
+    for (const Run& run : runs) {
+      for (index_t i = 0; i < run.length; ++i) {
+        from.push_back(run.from + i);
+        to.push_back(run.to + i * run.step);
+      }
+    }
+  }
+  index_t size() const { return static_cast<index_t>(from.size()); }
+};
+
+// What the outputs of a box read of x (images, channels, in), and where they lie in y.
+struct Window {
+  Triple first, length;
+
+  Window(const Geometry& g, const Box& box) {
+    for (std::size_t a = 0; a < 3; ++a) {
+      first[a] = box.begin[a] * g.stride[a] - g.padding[a];
+      length[a] = (box.count[a] - 1) * g.stride[a] + (g.kernel[a] - 1) * g.dilation[a] + 1;
+    }
+  }
+  // Offsets of the taps of all channels of a group.
+  static std::vector<index_t> taps(const Geometry& g, const Planes& planes) {
+    std::vector<index_t> offsets;
+    for (index_t c = 0; c < g.group_channels(); ++c) {
+      for (index_t a = 0; a < g.kernel[0]; ++a) {
+        for (index_t m = 0; m < g.kernel[1]; ++m) {
+          for (index_t w = 0; w < g.kernel[2]; ++w) {
+            const Triple at{a * g.dilation[0], m * g.dilation[1], w * g.dilation[2]};
+            offsets.push_back(c * planes.plane() + planes.offset(at));
+          }
+        }
+      }
+    }
+    return offsets;
+  }
+  static std::vector<Run> runs(const Geometry& g, const Box& box, const Planes& planes,
+                               index_t image_stride) {
+    std::vector<Run> runs;
+    for (index_t n = 0; n < box.images; ++n) {
+      for (index_t a = 0; a < box.count[0]; ++a) {
+        for (index_t m = 0; m < box.count[1]; ++m) {
+          const index_t from = planes.offset({a * g.stride[0], m * g.stride[1], 0});
+          const index_t row = (box.begin[0] + a) * g.out[1] + m;
+          runs.push_back({n * image_stride + from,
+                          n * g.outputs * product(g.out) + row * g.out[2] + box.begin[2],
+                          box.count[2], 1});
+        }
+      }
+    }
+    return runs;
+  }
+};
+
+// element(o, p) = data[columns[o] + taps[p]]: patches, packed without ever being a matrix.
+template <class T>
+struct Patches {
+  const T* data;
+  const index_t *columns, *taps;
+
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
+            index_t width) const {
+    using Vec = typename tile::Params<T>::Vec;
+    using Piece = typename tile::detail::Piece<T>::Vec;
+    constexpr int lanes = tile::Params<T>::lanes, piece = tile::detail::Piece<T>::size;
+    // Copies of a vector, of 16 bytes or of one element; runs of adjacent columns take as few as
+    // possible, the last one overlapping the one before.
+    struct Move {
+      const T* from;
+      index_t to;
+    };
+    std::array<Move, 2 * tile::Params<T>::NR> vectors, pieces, singles;
+    std::size_t n_vectors = 0, n_pieces = 0, n_singles = 0;
+    const index_t* const at = columns + outer;
+    for (index_t r = 0; r < count;) {
+      index_t end = r + 1;
+      while (end < count && at[end] == at[end - 1] + 1) ++end;
+      const index_t length = end - r, step = length >= lanes ? lanes : length >= piece ? piece : 1;
+      auto& moves = step == lanes ? vectors : step == piece ? pieces : singles;
+      auto& n = step == lanes ? n_vectors : step == piece ? n_pieces : n_singles;
+      for (index_t i = 0; i < length; i += step) {
+        const index_t place = r + std::min(i, length - step);
+        moves[n++] = {data + at[place], place};
+      }
+      r = end;
+    }
+    for (index_t p = 0; p < depth_count; ++p, panel += width) {
+      const index_t tap = taps[depth + p];
+      for (std::size_t i = 0; i < n_vectors; ++i) {
+        tile::store(panel + vectors[i].to, tile::load<Vec>(vectors[i].from + tap));
+      }
+      for (std::size_t i = 0; i < n_pieces; ++i) {
+        tile::store(panel + pieces[i].to, tile::load<Piece>(pieces[i].from + tap));
+      }
+      for (std::size_t i = 0; i < n_singles; ++i) panel[singles[i].to] = singles[i].from[tap];
+      for (index_t r = count; r < width; ++r) panel[r] = T{0};
+    }
+  }
+};
+
+// The same with the two exchanged: element(o, p) = data[taps[o] + columns[p]].
+template <class T>
+struct Taps {
+  const T* data;
+  const index_t *columns, *taps;
+
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, T* panel,
+            index_t width) const {
+    const T* rows[2 * tile::Params<T>::NR];
+    const index_t* const at = columns + depth;
+    for (index_t p = 0; p < depth_count;) {
+      index_t end = p + 1;
+      while (end < depth_count && at[end] == at[end - 1] + 1) ++end;
+      for (index_t r = 0; r < count; ++r) rows[r] = data + taps[outer + r] + at[p];
+      tile::pack_rows(rows, count, end - p, panel + p * width, width);
+      p = end;
+    }
+  }
+};
+
+}  // namespace kernelmill::convolution

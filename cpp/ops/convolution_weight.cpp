@@ -1,0 +1,100 @@
+// Gradient of the weights: the product of the gradients of all positions with their patches.
+#include "core/parallel.hpp"  // ordered_reduce
+#include "ops/convolution.hpp"
+#include "ops/convolution_planes.hpp"  // Source, Taps
+
+namespace kernelmill::convolution {
+namespace {
+
+using tile::Params;
+
+// Adds tiles to a dense matrix.
+template <class T>
+struct Add {
+  static constexpr tile::Hooks hooks{};
+  using Vec = typename Params<T>::Vec;
+  static constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
+
+  MatrixView<T> out;
+
+  template <int Rows>
+  void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
+    for (index_t r = 0; r < Rows; ++r) {
+      T* const row = &out(i0 + r, j0);
+      if (cols == Params<T>::NR) {
+        for (int v = 0; v < NV; ++v) {
+          tile::store(row + v * lanes, tile::load<Vec>(row + v * lanes) + acc[r][v]);
+        }
+      } else {
+        for (index_t c = 0; c < cols; ++c) row[c] += acc[r][c / lanes][c % lanes];
+      }
+    }
+  }
+};
+
+}  // namespace
+
+template <class T>
+void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
+  const index_t channels = g.group_channels(), outputs = g.group_outputs();
+  const index_t taps = product(g.kernel), depth = channels * taps, size = outputs * depth;
+  std::fill_n(dweight, g.groups * size, T{0});
+  // Boxes depend on sizes alone, and their sums are added in order. Positions run through whole
+  // rows of the innermost axis, so that they are adjacent in dout.
+  const index_t wanted =
+      std::max<index_t>(2 * Params<T>::KC,
+                        (index_t{256} << 10) / (channels * product(g.stride) * index_t{sizeof(T)}));
+  const Boxes boxes(g.images, g.out, wanted);
+  constexpr index_t most = 16;  // partial sums
+  const index_t grain =
+      g.groups > 1 ? std::max<index_t>(1, boxes.count()) : bounded_grain(boxes.count(), 1, most);
+  const auto add_boxes = [&](index_t group, index_t begin, index_t end, T* sums) {
+    for (index_t b = begin; b < end; ++b) {
+      const Box box = boxes[b];
+      const Window window(g, box);
+      const index_t image = g.channels * product(g.in), out_image = g.outputs * product(g.out);
+      const Source<T> source(x + box.image * image + group * channels * product(g.in), box.images,
+                             image, channels, g.in, window.first, window.length, g.stride, 0);
+      const Columns columns(Window::runs(g, box, source.planes(), source.image_stride()));
+      const std::vector<index_t> offsets = Window::taps(g, source.planes());
+      // dout is the operand that is broadcast: rows are channels, the depth are positions.
+      std::vector<index_t> rows;
+      for (index_t o = 0; o < outputs; ++o) rows.push_back(o * product(g.out));
+      const T* const gradients = dout + box.image * out_image + group * outputs * product(g.out);
+      const tile::PackedA<T> a(Taps<T>{gradients, columns.to.data(), rows.data()}, outputs,
+                               columns.size());
+      Add<T> out{dense(sums, outputs, depth)};
+      tile::product<T>(a, Taps<T>{source.data(), columns.from.data(), offsets.data()}, 0, depth,
+                       out);
+    }
+  };
+  if (g.groups > 1) {
+    parallel_for(g.groups, 1, [&](index_t group, index_t, index_t) {
+      add_boxes(group, 0, boxes.count(), dweight + group * size);
+    });
+    return;
+  }
+  if (chunk_count(boxes.count(), grain) <= 1) {
+    add_boxes(0, 0, boxes.count(), dweight);
+    return;
+  }
+  const auto make = [&] {
+    Workspace<T> sums(static_cast<std::size_t>(size));
+    std::fill_n(sums.data(), size, T{0});
+    return sums;
+  };
+  const Workspace<T> total = ordered_reduce<Workspace<T>>(
+      boxes.count(), grain, make,
+      [&](Workspace<T>& sums, index_t, index_t begin, index_t end) {
+        add_boxes(0, begin, end, sums.data());
+      },
+      [&](Workspace<T>& into, Workspace<T>&& from) {
+        for (index_t i = 0; i < size; ++i) into.data()[i] += from.data()[i];
+      });
+  std::copy_n(total.data(), size, dweight);
+}
+
+template void weight_gradient<float>(const Geometry&, const float*, const float*, float*);
+template void weight_gradient<double>(const Geometry&, const double*, const double*, double*);
+
+}  // namespace kernelmill::convolution

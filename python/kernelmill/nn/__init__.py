@@ -1,0 +1,67 @@
+"""Networks: tensors with gradients, layers, losses, initial values, optimisers.
+
+Names, arguments, defaults and the keys and layouts of ``state_dict`` are those of torch; what torch
+keeps in ``torch`` and in ``torch.nn`` is here together. Everything is imported when first used.
+"""
+
+from .._lazy import lazy as _lazy
+from ._torch_names import refusal as _refusal
+
+_PLACES = {
+    "_backward": "grad",
+    "_tape": "detect_anomaly enable_grad is_grad_enabled no_grad set_grad_enabled",
+    "_tensor": "Tensor as_tensor tensor",
+    "_elementwise": "get_default_dtype set_default_dtype where",
+    "_linalg": "einsum linalg",
+    "_shape": "cat stack",
+    "_random": """
+        Generator bernoulli manual_seed multinomial rand randint randn randperm
+    """,
+    "_checkpoint": "checkpoint",
+    "_gradcheck": "gradcheck gradgradcheck",
+    "_files": "load_file load_torch save_file",
+    "_summary": "Summary summary",
+    "modules._module": "Module Parameter",
+    "modules._convolution": """
+        Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
+    """,
+    "modules._pool": """
+        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
+        AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d
+        MaxUnpool2d MaxUnpool3d Upsample
+    """,
+    "modules._containers": """
+        Identity ModuleDict ModuleList ParameterDict ParameterList Sequential
+    """,
+    "modules._layers": """
+        BatchNorm1d BatchNorm2d BatchNorm3d Bilinear Embedding EmbeddingBag GroupNorm
+        InstanceNorm1d InstanceNorm2d InstanceNorm3d LayerNorm Linear RMSNorm
+    """,
+    "modules._simple": """
+        AlphaDropout BCELoss BCEWithLogitsLoss CELU CircularPad1d CircularPad2d CircularPad3d
+        ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss CosineEmbeddingLoss
+        CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d ELU
+        FeatureAlphaDropout Flatten GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid Hardswish
+        Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss LeakyReLU
+        LogCoshLoss LogSigmoid LogSoftmax MSELoss MarginRankingLoss Mish MultiLabelMarginLoss
+        MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PReLU PairwiseDistance PoissonNLLLoss
+        QuantileLoss ReLU ReLU6 ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
+        ReplicationPad2d ReplicationPad3d SELU SiLU Sigmoid SmoothL1Loss SoftMarginLoss Softmax
+        Softmin Softplus Softshrink Softsign SquaredHingeLoss Step Tanh Tanhshrink Threshold
+        TripletMarginLoss Unflatten ZeroPad1d ZeroPad2d ZeroPad3d
+    """,
+    "_functions": """
+        abs acos acosh add all amax amin any arange argmax argmin argsort asin asinh atan atan2
+        atanh bmm ceil chunk clamp clip clone concat concatenate cos cosh cumprod cumsum diag
+        diagonal div dot eq erf exp exp2 expm1 eye flatten flip floor from_numpy full gather ge gt
+        hypot index_select isfinite isinf isnan le linspace log log10 log1p log2 logical_and
+        logical_or logsumexp lt masked_fill masked_select matmul max maximum mean min minimum mm
+        movedim mul mv narrow ne neg norm ones ones_like outer permute pow prod reciprocal relu
+        remainder repeat_interleave reshape roll round rsqrt scatter_add sigmoid sign sin sinh sort
+        split sqrt square squeeze std sub sum t tan tanh tile topk trace transpose tril triu trunc
+        unbind unflatten unsqueeze var zeros zeros_like
+    """,
+}
+_NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
+_NAMES.update({name: name for name in ("functional", "init", "optim", "utils")})
+__getattr__, __dir__, __all__ = _lazy(__name__, _NAMES, _refusal)

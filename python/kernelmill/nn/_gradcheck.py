@@ -1,0 +1,164 @@
+"""Gradients against differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ._backward import grad
+from ._documents import complete
+from ._tape import no_grad
+from ._tensor import Tensor
+
+
+def _listed(value: Any) -> list[Tensor]:
+    return list(value) if isinstance(value, tuple | list) else [value]
+
+
+def _differences(function: Callable, inputs: list[Any], which: int, eps: float) -> list[np.ndarray]:
+    """The Jacobian of each output by central differences, (inputs, outputs)."""
+    x = inputs[which].data
+    rows: list[list[np.ndarray]] = []
+    with no_grad():
+        for index in np.ndindex(x.shape):
+            sides = []
+            for step in (eps, -eps):
+                moved = x.copy()
+                moved[index] += step
+                args = [Tensor(moved) if i == which else v for i, v in enumerate(inputs)]
+                sides.append([np.array(o.data, dtype=np.float64) for o in _listed(function(*args))])
+            rows.append([(a - b).ravel() / (2 * eps) for a, b in zip(*sides, strict=True)])
+    return [np.array([row[k] for row in rows]) for k in range(len(rows[0]))] if rows else []
+
+
+def gradcheck(
+    function: Callable[..., Any],
+    inputs: Any,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
+    """Whether gradients equal central differences.
+
+    Parameters
+    ----------
+    function : callable
+        Takes the inputs, gives a tensor or a tuple of them.
+    inputs : Tensor or tuple
+        Those that need a gradient are checked; they should be float64.
+    eps : float, default=1e-6
+        Step of the differences.
+    atol, rtol : float
+        Tolerances.
+    raise_exception : bool, default=True
+        Raise where they differ, instead of returning False.
+
+    Raises
+    ------
+    RuntimeError
+        If a gradient differs: it names the input and the output.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill import nn
+    >>> x = nn.Tensor(np.array([0.5, 2.0]), requires_grad=True)
+    >>> nn.gradcheck(lambda x: x.tanh(), x)
+    True
+    """
+    given = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
+    checked = [i for i, v in enumerate(given) if isinstance(v, Tensor) and v.requires_grad]
+    if not checked:
+        raise ValueError("nn.gradcheck: an input must need a gradient, got none that does")
+    for i in checked:
+        if given[i].dtype != np.float64:
+            raise ValueError(
+                f"nn.gradcheck: inputs must be float64, got {given[i].dtype} for input {i} "
+                "(differences of float32 have no digits left)"
+            )
+    outputs = [o for o in _listed(function(*given)) if o.requires_grad]
+    for i in checked:
+        numeric = _differences(function, given, i, eps)
+        for k, output in enumerate(outputs):
+            analytic = np.zeros((given[i].numel(), output.numel()))
+            for j in range(output.numel()):
+                weight = np.zeros(output.shape)
+                weight[np.unravel_index(j, output.shape)] = 1
+                (g,) = grad(output, given[i], Tensor(weight.astype(output.dtype)),
+                            retain_graph=True, allow_unused=True)  # fmt: skip
+                analytic[:, j] = 0 if g is None else g.data.ravel()
+            if numeric and not np.allclose(analytic, numeric[k], rtol=rtol, atol=atol):
+                if not raise_exception:
+                    return False
+                worst = np.abs(analytic - numeric[k]).max()
+                raise RuntimeError(
+                    f"nn.gradcheck: gradients must equal differences, got output {k} by input {i} "
+                    f"that differ by up to {worst:.3g}\nby the tape:\n{analytic}\n"
+                    f"by differences:\n{numeric[k]}"
+                )
+    return True
+
+
+def gradgradcheck(
+    function: Callable[..., Any],
+    inputs: Any,
+    grad_outputs: Any = None,
+    eps: float = 1e-6,
+    atol: float = 1e-5,
+    rtol: float = 1e-3,
+    raise_exception: bool = True,
+) -> bool:
+    """Whether the gradients of gradients equal central differences (see :func:`gradcheck`).
+
+    Parameters
+    ----------
+    function : callable
+        Takes the inputs, gives a tensor or a tuple of them.
+    inputs : Tensor or tuple
+        Those that need a gradient are checked; they should be float64.
+    grad_outputs : Tensor or tuple of Tensor, optional
+        Weights of the outputs; random ones by default.
+    eps : float, default=1e-6
+        Step of the differences.
+    atol, rtol : float
+        Tolerances.
+    raise_exception : bool, default=True
+        Raise where they differ, instead of returning False.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill import nn
+    >>> x = nn.Tensor(np.array([0.5, 2.0]), requires_grad=True)
+    >>> nn.gradgradcheck(lambda x: x.tanh(), x)
+    True
+    """
+    given = list(inputs) if isinstance(inputs, tuple | list) else [inputs]
+    places = [i for i, v in enumerate(given) if isinstance(v, Tensor) and v.requires_grad]
+    outputs = [o for o in _listed(function(*given)) if o.requires_grad]
+    if grad_outputs is None:
+        rng = np.random.default_rng(0)
+        weights = [Tensor(rng.normal(size=o.shape).astype(o.dtype), True) for o in outputs]
+    else:
+        weights = _listed(grad_outputs)
+
+    def first(*args: Any) -> Any:
+        values, factors = list(args[: len(given)]), list(args[len(given) :])
+        for i in places:  # differences are taken with inputs that need nothing themselves
+            if not values[i].requires_grad:
+                values[i] = Tensor(values[i].data, True)
+        from ._tape import enable_grad
+
+        with enable_grad():
+            results = [o for o in _listed(function(*values)) if o.requires_grad]
+            found = grad(results, [values[i] for i in places], factors, create_graph=True,
+                         allow_unused=True)  # fmt: skip
+        return tuple(g for g in found if g is not None)
+
+    return gradcheck(first, (*given, *weights), eps, atol, rtol, raise_exception)
+
+
+complete(globals())

@@ -1,0 +1,397 @@
+"""The tape: what was computed from what, and the way back.
+
+Every tensor that needs a gradient has a node: a :class:`Leaf` where the user made it, a
+:class:`Node` where a :class:`Rule` did. A node knows the nodes of its inputs, not the tensors, and
+a leaf knows its tensor weakly, so there are no cycles of references: a graph is freed with the last
+tensor that can reach it, at once.
+
+A node's number is larger than its parents'. So taking the largest number first visits every node
+after all that it flows into, and nodes below the smallest target cannot lead to one.
+
+There are two lanes back. In the *array lane* rules are given arrays and run fused
+implementations; the graph is freed as it is consumed. In the *tensor lane* (``create_graph=True``)
+the same arrays are wrapped as tensors on the tape, so what the rule computes can be differentiated
+again; rules that call fused implementations have a second form for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from .._arrays import namespace
+from ._documents import complete
+
+next_number = itertools.count(1).__next__  # atomic: threads may record at the same time
+recording: ContextVar[bool] = ContextVar("kernelmill_recording", default=True)
+layers: ContextVar[tuple[str, ...]] = ContextVar("kernelmill_layers", default=())
+RESULT = -1  # in `Rule.saves`: the result of the rule
+ALL: dict[int, tuple[int, ...]] = {}  # as `Rule.saves`: all inputs, however many there are
+Tensor: Any = None  # the class, set by _tensor.py
+
+
+def wrap(array: Any, node: Any) -> Any:
+    """A tensor over the result of an op, without the questions that users' data are asked."""
+    made = object.__new__(Tensor)
+    made.data = array
+    made.grad = None
+    made._node = node
+    return made
+
+
+class Leaf:
+    """The end of the tape: a tensor that the user made; gradients are added up in its ``grad``."""
+
+    __slots__ = ("first_shape", "hooks", "number", "owner")
+
+    def __init__(self, tensor: Any) -> None:
+        self.owner = weakref.ref(tensor)
+        self.number = next_number()
+        self.hooks: list[Callable] | None = None
+        self.first_shape = tensor.data.shape
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        tensor = self.owner()
+        return self.first_shape if tensor is None else tensor.data.shape
+
+
+class Node:
+    """One call of a rule.
+
+    Attributes
+    ----------
+    rule : Rule
+    parents : tuple of (Leaf, Node, Part or None), or None
+        The nodes of the inputs, None for an input that needs no gradient; None altogether once the
+        node has been used and freed.
+    saved : tuple of arrays
+        As ``rule.saves`` says, then what the forward pass added.
+    options : dict
+        Keyword arguments of the call.
+    shape : tuple of int
+        Shape of the result.
+    number : int
+    layer : str
+        Where it was made; known in anomaly mode only.
+    """
+
+    __slots__ = ("hooks", "layer", "number", "options", "parents", "rule", "saved", "shape")
+
+    def __init__(self, rule: Rule, parents: Any, saved: Any, options: dict, shape: Any) -> None:
+        self.rule = rule
+        self.parents = parents
+        self.saved = saved
+        self.options = options
+        self.shape = shape
+        self.number = next_number()
+        self.hooks: list[Callable] | None = None
+        self.layer = ".".join(layers.get()) if _anomalies else ""
+
+
+class Part:
+    """One of several results of a node."""
+
+    __slots__ = ("hooks", "index", "node", "number", "shape")
+
+    def __init__(self, node: Node, index: int, shape: Any) -> None:
+        self.node = node
+        self.index = index
+        self.shape = shape
+        self.number = next_number()
+        self.hooks: list[Callable] | None = None
+
+
+class Rule:
+    """A differentiable function.
+
+    Parameters
+    ----------
+    name : str
+        For messages.
+    forward : callable
+        ``forward(*arrays, **options)`` gives the result; with ``extras`` the result and a tuple of
+        arrays to save; with ``several`` the result is a tuple.
+    backward : callable
+        ``backward(g, saved, node)`` gives the gradient of each input (a single one, not a tuple,
+        where there is one input), None where ``node.parents`` has None. Arrays that it makes must
+        be new, or g or views of it.
+    saves : dict of int to tuple of int
+        Positions of inputs, or ``RESULT``, and the inputs whose gradients need them; an empty tuple
+        stands for all of them. ``ALL`` saves every input, of a rule with any number.
+    twice : callable, optional
+        The same in differentiable operations, on tensors; ``backward`` itself by default.
+    broadcasts : bool
+        Whether gradients may have the shape of the result; they are summed to that of the input.
+    """
+
+    __slots__ = (
+        "backward", "broadcasts", "extras", "forward", "name", "saves", "several", "twice",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable,
+        backward: Callable,
+        saves: dict[int, tuple[int, ...]] | None = None,
+        *,
+        twice: Callable | None = None,
+        extras: bool = False,
+        several: bool = False,
+        broadcasts: bool = False,
+    ) -> None:
+        self.name = name
+        self.forward = forward
+        self.backward = backward
+        self.saves = None if saves is ALL else tuple((saves or {}).items())
+        self.twice = twice or backward
+        self.extras = extras
+        self.several = several
+        self.broadcasts = broadcasts
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}>"
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """A tensor where one of the inputs is one, else an array."""
+        arrays, parents, tensors, needed = [], [], False, False
+        for value in inputs:
+            if isinstance(value, Tensor):
+                tensors = True
+                arrays.append(value.data)
+                node = value._node
+                parents.append(node)
+                needed = needed or node is not None
+            else:
+                arrays.append(value)
+                parents.append(None)
+        result = self.forward(*arrays, **options)
+        extras: tuple = ()
+        if self.extras:
+            result, extras = result
+        if not tensors:
+            return result
+        if _anomalies:
+            _check_result(self, arrays, result)
+        if not (needed and recording.get()):
+            return tuple(map(Tensor, result)) if self.several else wrap(result, None)
+        saved = arrays if self.saves is None else [
+            (result if i == RESULT else arrays[i])
+            if not users or any(parents[u] is not None for u in users)
+            else None
+            for i, users in self.saves
+        ]  # fmt: skip
+        if self.several:
+            node = Node(self, tuple(parents), (*saved, *extras), options, None)
+            return tuple(
+                Tensor(one, Part(node, i, one.shape)) if one.dtype.kind == "f" else Tensor(one)
+                for i, one in enumerate(result)
+            )
+        node = Node(self, tuple(parents), (*saved, *extras), options, result.shape)
+        return wrap(result, node)
+
+
+# --- recording or not -----------------------------------------------------------------------------
+
+
+class Recording:
+    """A context manager and decorator that turns recording on or off in this thread."""
+
+    def __init__(self, mode: bool) -> None:
+        self.mode = bool(mode)
+        self._tokens: list = []
+
+    def __enter__(self) -> None:
+        self._tokens.append(recording.set(self.mode))
+
+    def __exit__(self, *exc: object) -> None:
+        recording.reset(self._tokens.pop())
+
+    def __call__(self, function: Callable) -> Callable:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            with type(self)(self.mode):
+                return function(*args, **kwargs)
+
+        return wrapped
+
+
+def _recording(name: str, fixed: bool | None, about: str, example: str) -> Callable:
+    def make(*args: Any) -> Any:
+        if fixed is not None and len(args) == 1 and callable(args[0]):  # @no_grad
+            return Recording(fixed)(args[0])
+        if len(args) != (fixed is None):
+            raise TypeError(f"nn.{name}: must be called with {int(fixed is None)} arguments")
+        return Recording(args[0] if fixed is None else fixed)
+
+    make.__name__ = make.__qualname__ = name
+    arguments = "The function to decorate, or nothing." if fixed is not None else "True or False."
+    make.__doc__ = f"""{about}
+
+Use it in a ``with`` statement or as a decorator. It holds for the current thread only.
+
+Parameters
+----------
+*args
+    {arguments}
+
+Examples
+--------
+>>> from kernelmill import nn
+>>> x = nn.Tensor([1.0, 2.0], requires_grad=True)
+>>> {example}
+"""
+    return make
+
+
+no_grad = _recording(
+    "no_grad", False, "Record nothing: results need no gradient.",
+    "with nn.no_grad():\n...     (x * 2).requires_grad\nFalse",
+)  # fmt: skip
+enable_grad = _recording(
+    "enable_grad", True, "Record again, inside a block of :func:`no_grad`.",
+    "with nn.no_grad(), nn.enable_grad():\n...     (x * 2).requires_grad\nTrue",
+)  # fmt: skip
+set_grad_enabled = _recording(
+    "set_grad_enabled", None, "Record or not, as ``mode`` says.",
+    "with nn.set_grad_enabled(False):\n...     (x * 2).requires_grad\nFalse",
+)  # fmt: skip
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations are recorded now, in this thread.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.is_grad_enabled()
+    True
+    """
+    return recording.get()
+
+
+# --- writes behind the tape -----------------------------------------------------------------------
+
+_last_write = 0
+_writes: dict[int, tuple[int, weakref.ref]] = {}  # id of the array that owns the memory
+
+
+def _owner(array: Any) -> Any:
+    while getattr(array, "base", None) is not None and hasattr(array.base, "dtype"):
+        array = array.base
+    return array
+
+
+def written(tensors: Sequence[Any]) -> None:
+    """Say that the values of these tensors were changed in place.
+
+    A node that saved one of them before cannot give a right gradient any more; it raises.
+    """
+    global _last_write
+    number = _last_write = next_number()
+    for tensor in tensors:
+        owner = _owner(tensor.data)
+        key = id(owner)
+        _writes[key] = (number, weakref.ref(owner, functools.partial(_forget, key)))
+
+
+def _forget(key: int, _: Any) -> None:
+    _writes.pop(key, None)
+
+
+def check_unwritten(node: Node) -> None:
+    for array in node.saved:
+        if hasattr(array, "dtype"):
+            number, _ = _writes.get(id(_owner(array)), (0, None))
+            if number > node.number:
+                raise RuntimeError(
+                    f"nn.backward: an array that {node.rule.name} saved must keep its values until "
+                    "the backward pass, got one that was changed in place (call backward before "
+                    "the optimiser's step, or compute a new tensor)"
+                )
+
+
+# --- anomalies ------------------------------------------------------------------------------------
+
+_anomalies = 0
+
+
+@contextmanager
+def detect_anomaly() -> Iterator[None]:
+    """Stop at the first NaN, forward or backward, and name the operation and the layer.
+
+    Slow: every result and gradient is searched. It holds for all threads.
+
+    Raises
+    ------
+    RuntimeError
+        Where an operation gives NaN though its inputs have none.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> x = nn.Tensor([-1.0], requires_grad=True)
+    >>> with nn.detect_anomaly():
+    ...     y = x.log()
+    Traceback (most recent call last):
+        ...
+    RuntimeError: nn.log: the result must not be the first NaN, got NaN from inputs without NaN
+    """
+    global _anomalies
+    _anomalies += 1
+    try:
+        yield
+    finally:
+        _anomalies -= 1
+
+
+def _has_nan(value: Any) -> bool:
+    if isinstance(value, tuple | dict):
+        return any(map(_has_nan, value.values() if isinstance(value, dict) else value))
+    value = getattr(value, "data", value) if isinstance(value, Tensor) else value
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    return kind == "f" and bool(namespace(value).isnan(value).any())
+
+
+def _check_result(rule: Rule, arrays: Sequence, result: Any) -> None:
+    if _has_nan(result) and not any(map(_has_nan, arrays)):
+        layer = ".".join(layers.get())
+        raise RuntimeError(
+            f"nn.{rule.name}: the result must not be the first NaN, got NaN from inputs without NaN"
+            + (f" (in layer {layer})" if layer else "")
+        )
+
+
+def check_gradients(node: Node, g: Any, gradients: tuple) -> None:
+    if any(map(_has_nan, gradients)) and not _has_nan(g):
+        raise RuntimeError(
+            f"nn.{node.rule.name}: the gradient must not be the first NaN, got NaN from an "
+            "incoming gradient without NaN" + (f" (in layer {node.layer})" if node.layer else "")
+        )
+
+
+def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Sum a gradient over the axes that broadcasting added or stretched."""
+    added = g.ndim - len(shape)
+    axes = (*range(added), *(added + i for i, n in enumerate(shape) if n != g.shape[added + i]))
+    if axes:
+        g = _sum(g, axes)
+    return g.reshape(shape)
+
+
+def _sum(g: Any, axes: tuple[int, ...]) -> Any:
+    from ..ops import reduction
+
+    if isinstance(g, Tensor):
+        return g.sum(axes)
+    return reduction.sum(g, axes)
+
+
+complete(globals())

@@ -1,0 +1,645 @@
+"""The tensor: an array, its gradient and its node on the tape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .._arrays import exchanged, is_cupy, namespace, to_host
+from . import _backward, _tape
+from ._documents import complete
+from ._elementwise import (
+    apply,
+    arithmetic,
+    binary_methods,
+    common_dtype,
+    compare,
+    get_default_dtype,
+    raw,
+    recorded,
+    to_dtype,
+    where,
+)
+from ._linalg import LinalgMethods
+from ._reductions import ReductionMethods
+from ._shape import ShapeMethods, _index
+from ._tape import Leaf, written
+
+_NAMES = {"float": "float32", "double": "float64", "long": "int64", "int": "int32", "bool": "bool"}
+
+
+def as_array(data: Any, dtype: Any = None) -> Any:
+    """An array from anything that holds numbers, without a copy where it is one already."""
+    if isinstance(data, Tensor):
+        data = data.data
+    if not (isinstance(data, np.ndarray) or is_cupy(data)):
+        made = np.asarray(exchanged(data))
+        # Python numbers have no dtype of their own; those that NumPy made keep theirs.
+        if dtype is None and made.dtype == np.float64 and not hasattr(data, "dtype"):
+            made = made.astype(get_default_dtype())
+        data = made
+    if type(data) is not np.ndarray and isinstance(data, np.ndarray):
+        data = data.view(np.ndarray)
+    if data.dtype.kind not in "biuf":
+        raise TypeError(f"nn.Tensor: data must hold numbers or booleans, got dtype {data.dtype}")
+    wanted = data.dtype.newbyteorder("=") if dtype is None else np.dtype(dtype)
+    return data if data.dtype == wanted and data.dtype.isnative else data.astype(wanted)
+
+
+class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
+    """An array whose operations are recorded, so that gradients can be computed.
+
+    Names, arguments and defaults are those of torch.
+
+    Parameters
+    ----------
+    data : array-like
+        A NumPy or CuPy array is used as it is, not copied; lists of floats become float32 (see
+        :func:`set_default_dtype`).
+    requires_grad : bool, default=False
+        Record what is computed from this tensor.
+    dtype : dtype, optional
+        Convert to this dtype.
+
+    Attributes
+    ----------
+    data : ndarray
+        The values.
+    grad : Tensor or None
+        Where :meth:`backward` adds gradients.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> x = nn.Tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x ** 2).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    if TYPE_CHECKING:  # methods that `_install` makes from tables
+
+        def _unary(self) -> Tensor: ...
+        def _binary(self, other: Any) -> Tensor: ...
+
+        exp = expm1 = log = log1p = sqrt = rsqrt = reciprocal = square = tanh = erf = _unary
+        sigmoid = relu = sign = abs = neg = sin = cos = tan = asin = acos = atan = sinh = _unary
+        cosh = asinh = acosh = atanh = exp2 = log2 = log10 = floor = ceil = round = trunc = _unary
+        isnan = isinf = isfinite = double = long = _unary
+        relu_ = sigmoid_ = tanh_ = exp_ = neg_ = sqrt_ = _unary
+        add = sub = mul = div = remainder = maximum = minimum = _binary
+        eq = ne = lt = le = gt = ge = logical_and = logical_or = _binary
+        add_ = sub_ = mul_ = div_ = _binary
+        __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
+        __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __mod__ = __rmod__ = _binary
+        __floordiv__ = __rfloordiv__ = __and__ = __rand__ = __or__ = __ror__ = _binary
+        __xor__ = __rxor__ = __lt__ = __le__ = __gt__ = __ge__ = _binary
+        __iadd__ = __isub__ = __imul__ = __itruediv__ = _binary
+        __eq__ = __ne__ = _binary  # type: ignore[assignment]
+
+        def clamp_(self, min: Any = None, max: Any = None) -> Tensor: ...
+
+    __slots__ = ("__weakref__", "_node", "data", "grad")
+    __array_priority__ = 1000  # array + tensor is a tensor
+    __array_ufunc__ = None
+    data: Any
+    grad: Tensor | None
+
+    def __init__(self, data: Any, requires_grad: Any = False, dtype: Any = None) -> None:
+        self.grad = None
+        if type(data) is np.ndarray and dtype is None and data.dtype.kind in "biuf":
+            self.data = data if data.dtype.isnative else as_array(data)
+        else:
+            self.data = as_array(data, dtype)
+        # Rules pass the node of a result; users say True or False.
+        if requires_grad is False:
+            self._node = None
+        elif requires_grad is True:
+            self.requires_grad_()
+        else:
+            self._node = requires_grad
+
+    # --- what it is ---
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The size of each axis."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:  # type: ignore[override]
+        """The number of axes."""
+        return self.data.ndim
+
+    @property
+    def dtype(self) -> np.dtype:  # type: ignore[override]
+        """The dtype of the values."""
+        return self.data.dtype
+
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or ``"cuda"``."""
+        return "cuda" if is_cupy(self.data) else "cpu"
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one axis."""
+        return self.data.shape if dim is None else self.data.shape[dim]
+
+    def dim(self) -> int:
+        """The number of axes."""
+        return self.data.ndim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return int(self.data.size)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether what is computed from this tensor is recorded."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether this tensor needs a gradient, and return it."""
+        node = getattr(self, "_node", None)
+        if node is not None and type(node) is not Leaf:
+            if requires_grad:
+                return self
+            raise RuntimeError(
+                "Tensor.requires_grad_: a tensor that was computed must keep its gradient, got "
+                "False (detach() gives one without)"
+            )
+        if requires_grad and self.data.dtype.kind != "f":
+            raise RuntimeError(
+                "Tensor.requires_grad_: only float tensors have gradients, got dtype "
+                f"{self.data.dtype} (convert with to(float))"
+            )
+        self._node = (node or Leaf(self)) if requires_grad else None
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether the user made this tensor."""
+        return self._node is None or type(self._node) is Leaf
+
+    @property
+    def grad_fn(self) -> Any:
+        """The node that made this tensor; None for a leaf."""
+        return None if self.is_leaf else self._node
+
+    def __len__(self) -> int:
+        if not self.data.ndim:
+            raise TypeError("nn.Tensor: a tensor without axes must not be asked for its length")
+        return self.data.shape[0]
+
+    def __bool__(self) -> bool:
+        if self.data.size != 1:
+            raise RuntimeError(
+                "nn.Tensor: the truth of a tensor must be that of one element, got shape "
+                f"{self.data.shape} (use any() or all())"
+            )
+        return bool(self.data.item() if self.data.ndim else self.data[()])
+
+    def __repr__(self) -> str:
+        text = np.array2string(to_host(self.data), separator=", ", prefix="tensor(", precision=4)
+        usual = self.data.dtype in (get_default_dtype(), np.dtype(np.int64), np.dtype(bool))
+        about = "" if usual else f", dtype={self.data.dtype}"
+        if self._node is not None:
+            grown = type(self._node) is not Leaf
+            rule = getattr(getattr(self._node, "node", self._node), "rule", None)
+            about += f", grad_fn=<{rule.name}>" if grown and rule else ", requires_grad=True"
+        return f"{'tensor'}({text}{about})"
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # --- copies ---
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Tensor.__deepcopy__: only leaves of the tape can be copied, got a computed tensor "
+                "(call detach() first)"
+            )
+        made = type(self)(self.data.copy(), self.requires_grad)
+        memo[id(self)] = made
+        made.grad = None if self.grad is None else Tensor(self.grad.data.copy())
+        return made
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Tensor.__reduce__: only leaves of the tape can be pickled, got a computed tensor "
+                "(call detach() first)"
+            )
+        return type(self), (self.data, self.requires_grad)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = to_host(self.data)
+        return np.array(array, dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self.data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
+
+    def numpy(self) -> np.ndarray:
+        """The values as a NumPy array, the same memory where they are on the CPU.
+
+        Raises
+        ------
+        RuntimeError
+            If the tensor needs a gradient: detach it first.
+        """
+        if self._node is not None:
+            raise RuntimeError(
+                "Tensor.numpy: the tensor must not need a gradient (call detach() first)"
+            )
+        return to_host(self.data)
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        if self.data.size != 1:
+            raise RuntimeError(
+                f"Tensor.item: the tensor must have one element, got shape {self.data.shape}"
+            )
+        return self.data.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self.data.tolist()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.data.dtype.kind not in "iu":
+            raise TypeError(f"nn.Tensor: an index must be an integer, got dtype {self.data.dtype}")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.data.size == 1 and spec else repr(self)
+
+    def detach(self) -> Tensor:
+        """The same values without the tape."""
+        return Tensor(self.data)
+
+    def to(self, *target: Any, dtype: Any = None, device: str | None = None) -> Tensor:
+        """Converted to a dtype, moved to ``"cpu"`` or ``"cuda"``; itself where it is that already.
+
+        Parameters
+        ----------
+        *target : dtype, str or Tensor
+            A dtype, a device, both, or a tensor to be like.
+        """
+        for one in target:
+            if isinstance(one, Tensor):
+                dtype, device = one.dtype, one.device
+            elif isinstance(one, str) and one.partition(":")[0] in ("cpu", "cuda"):
+                device = one
+            else:
+                dtype = one
+        result: Any = self
+        if dtype is not None:
+            wanted = np.dtype(dtype)
+            floats = wanted.kind == "f" and self.data.dtype.kind == "f"
+            if floats:
+                result = to_dtype(self, wanted)
+            elif wanted != self.data.dtype:
+                result = Tensor(self.data.astype(wanted))
+        if device is not None and device.partition(":")[0] != result.device:
+            result = _move(result, device=device.partition(":")[0])
+        return result
+
+    def type_as(self, other: Any) -> Tensor:
+        """Converted to the dtype of another tensor."""
+        return self.to(other.dtype)
+
+    def cpu(self) -> Tensor:
+        """On the host."""
+        return self.to("cpu")
+
+    def cuda(self) -> Tensor:
+        """On the GPU, as a CuPy array."""
+        return self.to("cuda")
+
+    # --- gradients ---
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False
+    ) -> None:
+        """Add the gradients of this tensor to the ``grad`` of all leaves that it depends on.
+
+        Parameters
+        ----------
+        gradient : Tensor or array, optional
+            Weights of the elements; 1 by default, for a tensor of one element.
+        retain_graph : bool, optional
+            Keep the graph for another pass; it is freed by default.
+        create_graph : bool, default=False
+            Record the gradients themselves.
+
+        Raises
+        ------
+        RuntimeError
+            If the tensor depends on nothing that needs a gradient, or the graph was freed.
+        """
+        _backward.backward(self, gradient, retain_graph, create_graph)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Call ``hook(grad)`` whenever a gradient of this tensor is known.
+
+        Parameters
+        ----------
+        hook : callable
+            What it returns, if not None, takes the place of the gradient.
+
+        Returns
+        -------
+        remove : callable
+            Takes the hook away again; it may also be called as ``remove.remove()``.
+        """
+        if self._node is None:
+            raise RuntimeError("Tensor.register_hook: the tensor must need a gradient")
+        if self._node.hooks is None:
+            self._node.hooks = []
+        return Handle(self._node.hooks, hook)
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of this tensor in ``grad`` though it is no leaf."""
+        if self.is_leaf:
+            return
+        import weakref
+
+        owner = weakref.ref(self)
+
+        def keep(grad: Tensor) -> None:
+            tensor = owner()
+            if tensor is not None:
+                tensor.grad = grad if tensor.grad is None else tensor.grad + grad
+
+        self.register_hook(keep)
+
+    # --- changes in place ---
+
+    def _replace(self, name: str, value: Any) -> Tensor:
+        """Write values, where nothing on the tape can notice."""
+        if self._node is not None and (type(self._node) is not Leaf or recorded(self)):
+            raise RuntimeError(
+                f"Tensor.{name}: a tensor on the tape must not be changed in place (write "
+                "x = x + y, or use no_grad() for a leaf)"
+            )
+        self.data[...] = value.data if isinstance(value, Tensor) else value
+        written([self])
+        return self
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if self._node is not None and (type(self._node) is not Leaf or recorded(self)):
+            self._replace("__setitem__", value)
+        if isinstance(value, Tensor) and recorded(value):
+            raise RuntimeError(
+                "Tensor.__setitem__: a value on the tape must not be written into a tensor, which "
+                "would lose its gradient (use where(), cat() or stack())"
+            )
+        self.data[_index(index)] = value.data if isinstance(value, Tensor) else value
+        written([self])
+
+    def copy_(self, source: Any) -> Tensor:
+        """Take the values of another tensor."""
+        return self._replace("copy_", source)
+
+    def fill_(self, value: float) -> Tensor:
+        """Set all elements to one value."""
+        return self._replace("fill_", value)
+
+    def zero_(self) -> Tensor:
+        """Set all elements to 0."""
+        return self._replace("zero_", 0)
+
+    # --- new tensors like it ---
+
+    def new_zeros(self, *shape: Any) -> Tensor:
+        """Zeros of a shape, in this dtype."""
+        return self.new_full(shape[0] if isinstance(shape[0], tuple | list) else shape, 0)
+
+    def new_full(self, shape: Any, value: float) -> Tensor:
+        """One value in a shape, in this dtype."""
+        return Tensor(namespace(self.data).full(tuple(shape), value, self.data.dtype))
+
+    # --- functions of each element ---
+
+    def __neg__(self) -> Tensor:
+        return apply("negative", self) if self.data.dtype.kind == "f" else Tensor(-self.data)
+
+    def __abs__(self) -> Tensor:
+        return apply("abs", self) if self.data.dtype.kind == "f" else Tensor(abs(self.data))
+
+    def __invert__(self) -> Tensor:
+        return Tensor(~self.data)
+
+    def pow(self, exponent: Any) -> Tensor:
+        """Each element to a power."""
+        return arithmetic("power", self, exponent)
+
+    def clamp(self, min: Any = None, max: Any = None) -> Tensor:
+        """Limited to an interval; the gradient at an end is kept."""
+        low = -np.inf if min is None else min
+        high = np.inf if max is None else max
+        if self.data.dtype.kind != "f":
+            return Tensor(np.clip(self.data, min, max))
+        return apply("clip", self, low, high)
+
+    clip = clamp
+
+    def masked_fill(self, mask: Any, value: Any) -> Tensor:
+        """A value where the mask is True."""
+        return where(mask, value, self)
+
+    def where(self, condition: Any, other: Any) -> Tensor:
+        """This where the condition holds, else the other."""
+        return where(condition, self, other)
+
+
+def _augmented(method: str, name: str) -> Callable[[Any, Any], Any]:
+    def operate(self: Any, other: Any) -> Any:
+        plain = self._node is None and not (isinstance(other, Tensor) and recorded(other))
+        if plain or (type(self._node) is Leaf and not _tape.recording.get()):
+            return self._replace(method, arithmetic(name, self, other))
+        if type(self._node) is Leaf:
+            raise RuntimeError(
+                f"Tensor.{method}: a leaf that needs a gradient must not be changed in place (use "
+                "no_grad(), or write x = x + y)"
+            )
+        if getattr(self.data, "base", None) is not None and self._node is not None:
+            raise RuntimeError(
+                f"Tensor.{method}: a view of a tensor on the tape must not be changed in place, as "
+                "the tensor would not change with it (write x = x + y)"
+            )
+        return arithmetic(name, self, other)
+
+    return operate
+
+
+def _in_place(method: str, name: str) -> Callable[..., Any]:
+    def operate(self: Any, *others: Any) -> Any:
+        return self._replace(method, getattr(self.detach(), name)(*others))
+
+    operate.__name__ = operate.__qualname__ = method
+    operate.__doc__ = f"Like :meth:`{name}`, written into this tensor."
+    return operate
+
+
+_METHODS = {
+    "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt",
+    "rsqrt": "rsqrt", "reciprocal": "reciprocal", "square": "square", "tanh": "tanh",
+    "erf": "erf", "sigmoid": "logistic", "relu": "relu", "sign": "sign", "abs": "abs",
+    "neg": "negative",
+}  # fmt: skip
+_OUTSIDE = {
+    "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos",
+    "atan": "arctan", "sinh": "sinh", "cosh": "cosh", "asinh": "arcsinh", "acosh": "arccosh",
+    "atanh": "arctanh", "exp2": "exp2", "log2": "log2", "log10": "log10", "floor": "floor",
+    "ceil": "ceil", "round": "rint", "trunc": "trunc",
+}  # fmt: skip
+_BINARY = {
+    "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide",
+    "remainder": "remainder", "maximum": "maximum", "minimum": "minimum",
+}  # fmt: skip
+_COMPARED = {
+    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
+    "ge": "greater_equal", "logical_and": "logical_and", "logical_or": "logical_or",
+}  # fmt: skip
+
+
+def _method(name: str, about: str, function: Callable[..., Any]) -> None:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = about
+    setattr(Tensor, name, function)
+
+
+def _unary(call: Callable[[str, Any], Any], rule: str) -> Callable[[Any], Any]:
+    def method(self: Any) -> Any:
+        return call(rule, self)
+
+    return method
+
+
+def _binary(call: Callable[[str, Any, Any], Any], rule: str) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
+        return call(rule, self, other)
+
+    return method
+
+
+def _install() -> None:
+    for name, rule in _METHODS.items():
+        _method(name, f"Apply ``{name}`` to each element.", _unary(apply, rule))
+    for name, rule in _OUTSIDE.items():
+        call = lambda rule, x: raw(rule)(x._floating())  # noqa: E731
+        _method(name, f"Apply ``{name}`` to each element.", _unary(call, rule))
+    for name, rule in _BINARY.items():
+        many = apply if rule in ("maximum", "minimum") else arithmetic
+        _method(name, f"Apply ``{rule}`` element by element.", _binary(many, rule))
+    for name, rule in _COMPARED.items():
+        _method(name, f"Apply ``{rule}`` element by element.", _binary(compare, rule))
+    for name, kind in {"isnan": "NaN", "isinf": "infinite", "isfinite": "finite"}.items():
+        ask = lambda name, x: Tensor(getattr(namespace(x.data), name)(x.data))  # noqa: E731
+        _method(name, f"Which elements are {kind}.", _unary(ask, name))
+    for name, dtype in _NAMES.items():
+        _method(name, f"Convert to {dtype}.", _unary(lambda dtype, x: x.to(dtype), dtype))
+    for name, function in binary_methods().items():
+        function.__name__ = name
+        setattr(Tensor, name, function)
+    for name in ("add", "sub", "mul", "truediv"):
+        rule = _BINARY.get(name, "divide")
+        setattr(Tensor, f"__i{name}__", _augmented(f"__i{name}__", rule))
+    for name in (
+        "add",
+        "sub",
+        "mul",
+        "div",
+        "clamp",
+        "relu",
+        "sigmoid",
+        "tanh",
+        "exp",
+        "neg",
+        "sqrt",
+    ):
+        setattr(Tensor, f"{name}_", _in_place(f"{name}_", name))
+
+
+class Handle:
+    """What takes a hook away again."""
+
+    def __init__(self, hooks: list, hook: Callable) -> None:
+        self._hooks, self._hook = hooks, hook
+        hooks.append(hook)
+
+    def remove(self) -> None:
+        """Take the hook away; a second call does nothing."""
+        if self._hook in self._hooks:
+            self._hooks.remove(self._hook)
+
+    __call__ = remove
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+def _moved(x: Any, device: str) -> Any:
+    if device == "cpu":
+        return to_host(x)
+    from .._arrays import require_cuda, to_device
+
+    require_cuda("Tensor.to")
+    return to_device(x, "cuda")
+
+
+_move: _tape.Rule = _tape.Rule(
+    "to",
+    _moved,
+    lambda g, saved, node: _move(g, device="cpu" if node.options["device"] == "cuda" else "cuda"),
+)
+_install()
+_tape.Tensor = Tensor
+
+
+def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of the data.
+
+    Parameters
+    ----------
+    data : array-like
+    dtype : dtype, optional
+    requires_grad : bool, default=False
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.tensor([1, 2, 3]).dtype
+    dtype('int64')
+    """
+    made = as_array(data, dtype)
+    return Tensor(made.copy() if made is data or getattr(made, "base", None) is not None else made,
+                  requires_grad)  # fmt: skip
+
+
+def as_tensor(value: Any) -> Tensor:
+    """A tensor over the value's memory; itself where it is one."""
+    return value if isinstance(value, Tensor) else Tensor(value)
+
+complete(globals())
+__all__ = ["Tensor", "as_tensor", "common_dtype", "tensor"]

@@ -1,0 +1,90 @@
+"""Names of torch that do not exist here, each with the reason; `docs/from-torch.md` lists them."""
+
+from __future__ import annotations
+
+_LATER = {
+    "pooling and resampling are not available yet": """
+        AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
+        AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d
+        MaxUnpool2d MaxUnpool3d Upsample adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+        adaptive_max_pool1d adaptive_max_pool1d_with_indices adaptive_max_pool2d
+        adaptive_max_pool2d_with_indices adaptive_max_pool3d adaptive_max_pool3d_with_indices
+        avg_pool1d avg_pool2d avg_pool3d interpolate max_pool1d max_pool1d_with_indices max_pool2d
+        max_pool2d_with_indices max_pool3d max_pool3d_with_indices max_unpool1d max_unpool2d
+        max_unpool3d
+    """,
+    "recurrent layers are not available yet": """
+        GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase rnn
+    """,
+    "attention is not available yet": """
+        MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer attention multi_head_attention_forward scaled_dot_product_attention
+    """,
+    "the CTC loss is not available yet": "CTCLoss ctc_loss",
+    "averages of weights are not available yet": "swa_utils",
+}
+_ABSENT = {
+    "this optimiser is not supported": "ASGD Adafactor Adamax Muon RAdam Rprop",
+    "gradients are dense": "SparseAdam",
+    "it needs several devices": "DataParallel SyncBatchNorm parallel",
+    "quantised and 8-bit arithmetic is not supported": """
+        grouped_mm intrinsic qat quantizable quantized scaled_grouped_mm scaled_mm
+    """,
+    "layers take their sizes when they are made": """
+        LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
+        LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d
+        LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear UninitializedBuffer UninitializedParameter
+        skip_init
+    """,
+    "it is deprecated in torch": """
+        Container CrossMapLRN2d NLLLoss2d UpsamplingBilinear2d UpsamplingNearest2d clip_grad_norm
+        constant dirac eye kaiming_normal kaiming_uniform normal orthogonal sparse uniform upsample
+        upsample_bilinear upsample_nearest xavier_normal xavier_uniform
+    """,
+    "results are always new; use the function without the underscore": """
+        celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_
+    """,
+    "it is rarely used and can be composed of what is here": """
+        AdaptiveLogSoftmaxWithLoss ChannelShuffle Fold LPPool1d LPPool2d LPPool3d LocalResponseNorm
+        PixelShuffle PixelUnshuffle RReLU Softmax2d TripletMarginWithDistanceLoss Unfold affine_grid
+        channel_shuffle fold grid_sample local_response_norm lp_pool1d lp_pool2d lp_pool3d
+        native_channel_shuffle pdist pixel_shuffle pixel_unshuffle rrelu
+        triplet_margin_with_distance_loss unfold
+    """,
+    "pooling of random windows is not supported": """
+        FractionalMaxPool2d FractionalMaxPool3d fractional_max_pool2d
+        fractional_max_pool2d_with_indices fractional_max_pool3d fractional_max_pool3d_with_indices
+    """,
+    "a linear layer and cross_entropy do the same": """
+        LinearCrossEntropyLoss LinearCrossEntropyOptions linear_cross_entropy
+    """,
+    "module.register_buffer does it": "Buffer",
+    "arrays are channels first, in C order": """
+        conv_tbc convert_conv2d_weight_memory_format convert_conv3d_weight_memory_format
+        memory_format
+    """,
+    "layers are not folded into each other by the user": """
+        fuse_conv_bn_eval fuse_conv_bn_weights fuse_linear_bn_eval fuse_linear_bn_weights fusion
+    """,
+    "weight_norm and spectral_norm are the reparametrisations": """
+        parametrizations parametrize remove_spectral_norm
+    """,
+    "clip_grad_norm_ does both steps": "clip_grads_with_norm_",
+    "it is a module of torch's, whose functions are in the package above it": """
+        clip_grad common_types convert_parameters init parameter stateless
+    """,
+    "it serves torch's own code": """
+        ScalingType SwizzleType assert_int_or_pair boolean_dispatch factory_kwargs
+        handle_torch_function has_torch_function has_torch_function_unary
+        has_torch_function_variadic swap_in_optimizer_params_and_state
+    """,
+}
+GROUPS = {reason: names.split() for reason, names in {**_LATER, **_ABSENT}.items()}
+REASONS = {name: reason for reason, names in GROUPS.items() for name in names}
+
+
+def refusal(package: str, name: str) -> AttributeError:
+    """What is raised for a name that a package lacks; it says why torch's are missing."""
+    reason = REASONS.get(name)
+    why = "" if reason is None else f": {reason}"
+    return AttributeError(f"module {package!r} has no attribute {name!r}{why}")

@@ -1,0 +1,1 @@
+"""Layers, by name: see :mod:`kernelmill.nn`."""

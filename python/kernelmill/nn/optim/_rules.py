@@ -1,0 +1,413 @@
+"""First-order optimisers: each one is a rule of :mod:`kernelmill.ops.optim_table`.
+
+All accept torch's ``foreach``, ``fused`` and ``capturable``, which choose among torch's
+implementations, and ignore them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from .._documents import complete
+from ._optimizer import Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.001
+        Learning rate.
+    momentum, dampening : float, default=0
+        The momentum is ``momentum`` times itself plus ``1 - dampening`` times the gradient; at the
+        first step it is the gradient.
+    weight_decay : float, default=0
+        Added times the parameter to the gradient.
+    nesterov : bool, default=False
+        Look ahead along the momentum; needs momentum and no dampening.
+    maximize : bool, default=False
+        Ascend, not descend.
+    **torch : bool
+        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill import nn
+    >>> w = nn.Parameter(np.array([1.0]))
+    >>> optimizer = nn.optim.SGD([w], lr=0.25)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.item()
+    0.5
+    """
+
+    _rule = "sgd"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "momentum": momentum, "dampening": dampening,
+                  "weight_decay": weight_decay, "nesterov": nesterov,
+                  "maximize": maximize}  # fmt: skip
+        right = not nesterov or (momentum > 0 and dampening == 0)
+        self._check(
+            chosen, "momentum", torch=torch,
+            nesterov=(right, "come with a positive momentum and no dampening"),
+        )  # fmt: skip
+        super().__init__(params, chosen)
+
+    def _kept(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
+
+    def _counted(self, group: dict[str, Any], state: dict[str, Any]) -> dict[str, float]:
+        return {"step": 1.0 if state.get("momentum_buffer") is None else 2.0}
+
+
+class Adagrad(Optimizer):
+    """Steps divided by the root of the sum of squared gradients (Duchi et al. 2011).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.01
+        Learning rate.
+    lr_decay : float, default=0
+        Step t has the learning rate ``lr / (1 + (t - 1) * lr_decay)``.
+    weight_decay : float, default=0
+        Added times the parameter to the gradient.
+    initial_accumulator_value : float, default=0
+        Where the sum begins.
+    eps : float, default=1e-10
+        Added to the root.
+    maximize : bool, default=False
+        Ascend, not descend.
+    **torch : bool
+        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
+    """
+
+    _rule = "adagrad"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
+                  "initial_accumulator_value": initial_accumulator_value,
+                  "maximize": maximize}  # fmt: skip
+        self._check(chosen, "lr_decay", "initial_accumulator_value", torch=torch)
+        super().__init__(params, chosen)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own; their sums of squares start too.
+
+        Parameters
+        ----------
+        param_group : dict
+            Parameters under ``"params"``, and options.
+        """
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for p in group["params"]:
+            first = np.full_like(p.data, group["initial_accumulator_value"], order="C")
+            self.state[p] = {"step": 0.0, "sum": first}
+
+
+class RMSprop(Optimizer):
+    """Steps divided by a moving root mean square of the gradients (Tieleman and Hinton 2012).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.01
+        Learning rate.
+    alpha : float, default=0.99
+        Decay of the mean of squares.
+    eps : float, default=1e-8
+        Added to the root.
+    weight_decay : float, default=0
+        Added times the parameter to the gradient.
+    momentum : float, default=0
+        Momentum of the steps; 0 keeps none.
+    centered : bool, default=False
+        Divide by the deviation from the mean gradient.
+    maximize : bool, default=False
+        Ascend, not descend.
+    **torch : bool
+        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
+    """
+
+    _rule = "rmsprop"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "momentum": momentum, "alpha": alpha, "eps": eps, "centered": centered,
+                  "weight_decay": weight_decay, "maximize": maximize}  # fmt: skip
+        self._check(chosen, "alpha", "momentum", torch=torch)
+        super().__init__(params, chosen)
+
+    def _kept(self, group: dict[str, Any]) -> tuple[str, ...]:
+        more = ("momentum_buffer",) if group["momentum"] else ()
+        return ("square_avg", *more, *(("grad_avg",) if group["centered"] else ()))
+
+
+class Adadelta(Optimizer):
+    """Steps in units of earlier steps (Zeiler 2012).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=1.0
+        Factor of the steps.
+    rho : float, default=0.9
+        Decay of the means of squares.
+    eps : float, default=1e-6
+        Added under the roots.
+    weight_decay : float, default=0
+        Added times the parameter to the gradient.
+    maximize : bool, default=False
+        Ascend, not descend.
+    **torch : bool
+        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
+    """
+
+    _rule = "adadelta"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay,
+                  "maximize": maximize}  # fmt: skip
+        self._check(chosen, torch=torch, rho=(0 <= rho <= 1, "lie in [0, 1]"))
+        super().__init__(params, chosen)
+
+
+class Adam(Optimizer):
+    """Adaptive moments (Kingma and Ba 2015).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.001
+        Learning rate.
+    betas : tuple of float, default=(0.9, 0.999)
+        Decay of the first and the second moment.
+    eps : float, default=1e-8
+        Added to the root of the corrected second moment.
+    weight_decay : float, default=0
+        Added times the parameter to the gradient; with ``decoupled_weight_decay`` the parameter is
+        multiplied by ``1 - lr * weight_decay`` instead.
+    amsgrad : bool, default=False
+        Divide by the largest second moment so far.
+    maximize : bool, default=False
+        Ascend, not descend.
+    decoupled_weight_decay : bool, default=False
+        As in `AdamW`.
+    **torch : bool
+        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill import nn
+    >>> w = nn.Parameter(np.array([1.0]))
+    >>> optimizer = nn.optim.Adam([w], lr=0.125)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> round(w.item(), 6)
+    0.875
+    """
+
+    _rule = "adam"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                  "amsgrad": amsgrad, "maximize": maximize,
+                  "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
+        self._check(chosen, torch=torch)
+        super().__init__(params, chosen)
+
+    def _kept(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return super()._kept(group)[: 3 if group["amsgrad"] else 2]
+
+    def _options(self, group: dict[str, Any]) -> dict[str, float]:
+        beta1, beta2 = group["betas"]
+        decoupled = group.get("decoupled_weight_decay", False)
+        return {**super()._options(group), "beta1": beta1, "beta2": beta2, "decoupled": decoupled}
+
+
+class AdamW(Adam):
+    """Adaptive moments with decoupled decay of the weights (Loshchilov and Hutter 2019).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.001
+        Learning rate.
+    weight_decay : float, default=0.01
+        Each step multiplies the parameter by ``1 - lr * weight_decay``.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize,
+            decoupled_weight_decay=True, **torch,
+        )  # fmt: skip
+
+
+class NAdam(Adam):
+    """Adaptive moments with Nesterov's momentum (Dozat 2016).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.002
+        Learning rate.
+    momentum_decay : float, default=0.004
+        The momentum of step t is ``betas[0] * (1 - 0.5 * 0.96 ** (t * momentum_decay))``.
+    """
+
+    _rule = "nadam"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                  "momentum_decay": momentum_decay, "maximize": maximize,
+                  "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
+        self._check(chosen, "momentum_decay", torch=torch)
+        Optimizer.__init__(self, params, chosen)
+
+    def _kept(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return Optimizer._kept(self, group)
+
+    def _counted(self, group: dict[str, Any], state: dict[str, Any]) -> dict[str, float]:
+        own = super()._counted(group, state)
+        beta, decay, step = group["betas"][0], group["momentum_decay"], own["step"]
+        mu, mu_next = (beta * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
+        state["mu_product"] = product = state.get("mu_product", 1.0) * mu
+        return {**own, "mu": mu, "mu_next": mu_next, "mu_product": product}
+
+
+class Lion(Optimizer):
+    """Steps of one size along the sign of an interpolated momentum (Chen et al. 2023).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=1e-4
+        Learning rate, the size of a step in each direction.
+    betas : tuple of float, default=(0.9, 0.99)
+        Weight of the momentum in the step, and its decay.
+    weight_decay : float, default=0
+        Each step multiplies the parameter by ``1 - lr * weight_decay``.
+    maximize : bool, default=False
+        Ascend, not descend.
+    """
+
+    _rule = "lion"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        chosen = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize}
+        self._check(chosen)
+        super().__init__(params, chosen)
+
+    def _options(self, group: dict[str, Any]) -> dict[str, float]:
+        beta1, beta2 = group["betas"]
+        return {**super()._options(group), "beta1": beta1, "beta2": beta2}
+
+    def _counted(self, group: dict[str, Any], state: dict[str, Any]) -> dict[str, float]:
+        return {}
+
+
+complete(globals())

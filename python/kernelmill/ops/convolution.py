@@ -1,0 +1,329 @@
+"""Convolutions of one, two or three axes, and their gradients.
+
+With ``x`` of shape (images, channels, *size), ``weight`` (outputs, channels / groups, *kernel) and
+zeros outside ``x``::
+
+    y[n, o, s] = sum over c, k of weight[o, c, k] * x[n, group(o) * channels / groups + c,
+                                                      s * stride - padding + k * dilation]
+
+The sizes ``stride``, ``padding`` and ``dilation`` have one value for each spatial axis. NaN and
+infinity propagate, also times a weight of zero; padding contributes nothing but zeros times
+weights. Empty batches are allowed; an output without elements is refused. Deterministic: each
+element is one sum in a fixed order (channels, then taps; boxes of positions for weights), so
+results have the same bits at any thread count. Cost is 2 operations for each element of y, channel
+of its group and tap, for each of the three ops; patches are never stored, only packed in the cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import elementwise
+from ._op import Op, register
+from .linear import ACTIVATIONS
+
+_CUDA = "convolutions run on NumPy arrays only"
+
+
+def _out_sizes(
+    op: str,
+    size: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> list[int]:
+    for name, values, least in (
+        ("stride", stride, 1), ("padding", padding, 0), ("dilation", dilation, 1)
+    ):  # fmt: skip
+        if len(values) != len(size):
+            raise ValueError(f"{op}: {name} must have {len(size)} values, got {len(values)}")
+        if min(values) < least:
+            raise ValueError(f"{op}: {name} must be at least {least}, got {min(values)}")
+    out = []
+    for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+        room = n + 2 * p - d * (k - 1) - 1
+        if room < 0 or k < 1:
+            raise ValueError(
+                f"{op}: kernels must fit the padded input, got {k} with dilation {d} for an axis "
+                f"of {n} with padding {p}"
+            )
+        out.append(room // s + 1)
+    return out
+
+
+def _check(op: str, **arrays: np.ndarray) -> None:
+    (first, x), *others = arrays.items()
+    if x.dtype.name not in ("float32", "float64"):
+        raise ValueError(
+            f"{op}: {first} must be float32 or float64, got {x.dtype} (convert it with astype)"
+        )
+    if not 3 <= x.ndim <= 5:
+        raise ValueError(f"{op}: {first} must have 3 to 5 axes, got shape {x.shape}")
+    for name, a in others:
+        if a.dtype.name != x.dtype.name:
+            raise ValueError(
+                f"{op}: {name} must be {x.dtype.name} like the other arrays, got {a.dtype}"
+            )
+        if name != "bias" and a.ndim != x.ndim:
+            raise ValueError(f"{op}: {name} must have {x.ndim} axes, got shape {a.shape}")
+
+
+def _taps(
+    kernel: Sequence[int], out: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Iterator[tuple[Any, Any]]:
+    """Index of each tap, and of what it reads of the padded input for all outputs."""
+    for tap in itertools.product(*(range(k) for k in kernel)):
+        reads = tuple(
+            slice(t * d, t * d + (n - 1) * s + 1, s)
+            for t, d, n, s in zip(tap, dilation, out, stride, strict=True)
+        )
+        yield (..., *tap), (slice(None), slice(None), *reads)
+
+
+def _padded(x: np.ndarray, padding: Sequence[int]) -> np.ndarray:
+    return np.pad(x.astype(np.float64), [(0, 0), (0, 0), *((p, p) for p in padding)])
+
+
+def _finished(
+    op: str, y: np.ndarray, bias: np.ndarray | None, activation: int, parameter: float, dtype: type
+) -> np.ndarray:
+    if not 0 <= activation < len(ACTIVATIONS):
+        raise ValueError(f"{op}: activation must be in [0, 12), got {activation}")
+    if bias is not None:
+        if bias.shape != (y.shape[1],):
+            raise ValueError(f"{op}: bias must have shape ({y.shape[1]},), got {bias.shape}")
+        y = y + bias.astype(np.float64).reshape(-1, *[1] * (y.ndim - 2))
+    name = ACTIVATIONS[activation]
+    if activation:
+        more = (np.float64(parameter),) if name in ("leaky_relu", "elu") else ()
+        y = getattr(elementwise, name).specification(np.ascontiguousarray(y), *more)
+    with np.errstate(over="ignore"):
+        return y.astype(dtype)
+
+
+def _grouped(a: np.ndarray, groups: int, axis: int) -> np.ndarray:
+    return a.reshape(*a.shape[:axis], groups, a.shape[axis] // groups, *a.shape[axis + 1 :])
+
+
+def forward(
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+    activation: int = 0,
+    parameter: float = 0.0,
+) -> np.ndarray:
+    """Convolution, ``f(y + bias)``.
+
+    Parameters
+    ----------
+    x : ndarray of shape (images, channels, ...), float32 or float64
+        Input with one to three spatial axes, any strides.
+    weight : ndarray of shape (outputs, channels / groups, ...), dtype of x
+        Kernels.
+    bias : ndarray of shape (outputs,), dtype of x, or None
+        Added to every element of its output channel.
+    stride, padding, dilation : sequence of int
+        One value for each spatial axis.
+    groups : int, default=1
+        Output channels see only the input channels of their group.
+    activation : int in [0, 12), default=0
+        Place of f in `kernelmill.ops.linear.ACTIVATIONS`.
+    parameter : float, default=0.0
+        Slope of leaky_relu and alpha of elu.
+
+    Returns
+    -------
+    y : ndarray of shape (images, outputs, ...), dtype of x
+        New and C-contiguous.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or sizes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import convolution
+    >>> x, w = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, -1.0]]])
+    >>> convolution.forward(x, w, None, (1,), (0,), (1,))
+    array([[[-1., -1.]]])
+    """
+    op = "convolution.forward"
+    _check(op, x=x, weight=weight, **({} if bias is None else {"bias": bias}))
+    kernel = weight.shape[2:]
+    out = _out_sizes(op, x.shape[2:], kernel, stride, padding, dilation)
+    if groups < 1:
+        raise ValueError(f"{op}: groups must be at least 1, got {groups}")
+    if weight.shape[0] % groups:
+        raise ValueError(
+            f"{op}: weight must have a multiple of {groups} (groups) on its first axis, got shape "
+            f"{weight.shape}"
+        )
+    if x.shape[1] != weight.shape[1] * groups:
+        raise ValueError(
+            f"{op}: x must have {weight.shape[1] * groups} channels as weight and groups say, got "
+            f"{x.shape[1]}"
+        )
+    padded, w = _padded(x, padding), _grouped(weight.astype(np.float64), groups, 0)
+    y = np.zeros((len(x), groups, weight.shape[0] // groups, *out))
+    for tap, reads in _taps(kernel, out, stride, dilation):
+        patch = _grouped(padded[reads], groups, 1)
+        y += np.einsum("ngc...,goc->ngo...", patch, w[tap])
+    return _finished(
+        op, y.reshape(len(x), len(weight), *out), bias, activation, parameter, x.dtype.type
+    )
+
+
+def input_gradient(
+    dout: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+    activation: int = 0,
+    parameter: float = 0.0,
+) -> np.ndarray:
+    """Gradient with respect to the input: the transposed convolution ``f(dx + bias)``.
+
+    Parameters
+    ----------
+    dout : ndarray of shape (images, outputs, ...), float32 or float64
+        Gradient of y, or the input of a transposed convolution; any strides.
+    weight : ndarray of shape (outputs, channels / groups, ...), dtype of dout
+        Kernels.
+    bias : ndarray of shape (channels,), dtype of dout, or None
+        Added to every element of its channel.
+    size : sequence of int
+        Spatial extents of dx: any whose convolution has the extents of dout.
+    stride, padding, dilation : sequence of int
+        One value for each spatial axis.
+    groups : int, default=1
+        As in `forward`.
+    activation : int in [0, 12), default=0
+        Place of f in `kernelmill.ops.linear.ACTIVATIONS`.
+    parameter : float, default=0.0
+        Slope of leaky_relu and alpha of elu.
+
+    Returns
+    -------
+    dx : ndarray of shape (images, channels, *size), dtype of dout
+        New and C-contiguous.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or sizes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import convolution
+    >>> x, w = np.array([[[-2.0, -0.5]]]), np.array([[[2.0]]])
+    >>> convolution.input_gradient(x, w, None, (3,), (2,), (0,), (1,))
+    array([[[-4.,  0., -1.]]])
+    """
+    op = "convolution.input_gradient"
+    _check(op, dout=dout, weight=weight, **({} if bias is None else {"bias": bias}))
+    if len(size) != dout.ndim - 2:
+        raise ValueError(f"{op}: size must have {dout.ndim - 2} values, got {len(size)}")
+    out = _out_sizes(op, size, weight.shape[2:], stride, padding, dilation)
+    if dout.shape[1] != len(weight) or groups < 1 or len(weight) % groups:
+        raise ValueError(
+            f"{op}: dout must have {len(weight)} channels as weight says, a multiple of groups, "
+            f"got {dout.shape[1]} and groups {groups}"
+        )
+    if out != [*dout.shape[2:]]:
+        raise ValueError(
+            f"{op}: size must be one whose output has the extents of dout, got {[*size]} for shape "
+            f"{dout.shape}"
+        )
+    channels = weight.shape[1] * groups
+    extents = [n + 2 * p for n, p in zip(size, padding, strict=True)]
+    dx = np.zeros((len(dout), channels, *extents))
+    w, d = _grouped(weight.astype(np.float64), groups, 0), _grouped(dout.astype(float), groups, 1)
+    for tap, reads in _taps(weight.shape[2:], out, stride, dilation):
+        flows = np.einsum("ngo...,goc->ngc...", d, w[tap])
+        dx[reads] += flows.reshape(len(dout), channels, *out)
+    inner = (slice(p, p + n) for n, p in zip(size, padding, strict=True))
+    dx = dx[(slice(None), slice(None), *inner)]
+    return _finished(op, dx, bias, activation, parameter, dout.dtype.type)
+
+
+def weight_gradient(
+    x: np.ndarray,
+    dout: np.ndarray,
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+) -> np.ndarray:
+    """Gradient with respect to the weights.
+
+    Parameters
+    ----------
+    x : ndarray of shape (images, channels, ...), float32 or float64
+        Input, any strides.
+    dout : ndarray of shape (images, outputs, ...), dtype of x
+        Gradient of y, any strides.
+    kernel : sequence of int
+        Spatial extents of the weights.
+    stride, padding, dilation : sequence of int
+        One value for each spatial axis.
+    groups : int, default=1
+        As in `forward`.
+
+    Returns
+    -------
+    dweight : ndarray of shape (outputs, channels / groups, *kernel), dtype of x
+        New and C-contiguous.
+
+    Raises
+    ------
+    ValueError
+        If shapes, dtypes or sizes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import convolution
+    >>> x, dout = np.array([[[1.0, 2.0, 3.0]]]), np.array([[[1.0, 10.0]]])
+    >>> convolution.weight_gradient(x, dout, (2,), (1,), (0,), (1,))
+    array([[[21., 32.]]])
+    """
+    op = "convolution.weight_gradient"
+    _check(op, x=x, dout=dout)
+    if len(kernel) != x.ndim - 2:
+        raise ValueError(f"{op}: kernel must have {x.ndim - 2} values, got {len(kernel)}")
+    out = _out_sizes(op, x.shape[2:], kernel, stride, padding, dilation)
+    fits = groups >= 1 and x.shape[1] % groups == dout.shape[1] % groups == 0
+    if not fits or out != [*dout.shape[2:]] or len(x) != len(dout):
+        raise ValueError(
+            f"{op}: dout must be a gradient of the output for x, got shapes {x.shape} and "
+            f"{dout.shape} with groups {groups}"
+        )
+    padded, d = _padded(x, padding), _grouped(dout.astype(np.float64), groups, 1)
+    d = d.reshape(*d.shape[:3], -1) if d.size else np.zeros((*d.shape[:3], 0))
+    dweight = np.zeros((groups, dout.shape[1] // groups, x.shape[1] // groups, *kernel))
+    for tap, reads in _taps(kernel, out, stride, dilation):
+        patch = _grouped(padded[reads], groups, 1)
+        patch = patch.reshape(*patch.shape[:3], d.shape[3])
+        dweight[tap] = np.einsum("ngos,ngcs->goc", d, patch)
+    return dweight.reshape(dout.shape[1], x.shape[1] // groups, *kernel).astype(x.dtype)
+
+
+for _specification in (forward, input_gradient, weight_gradient):
+    globals()[_specification.__name__] = register(Op(_specification, cuda=_CUDA))

@@ -1,0 +1,283 @@
+"""The tape: what is recorded, the two lanes back, hooks, threads, anomalies."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import kernelmill
+from kernelmill import nn
+from kernelmill.nn import functional as F
+from kernelmill.nn._tape import Rule
+
+
+def T(a, grad=True):
+    return nn.Tensor(np.asarray(a, dtype=np.float64), requires_grad=grad)
+
+
+def test_gradients_add_up_and_do_not_share_memory():
+    x, y = T([1.0, 2.0]), T([3.0, 4.0])
+    (x + y).sum().backward()
+    assert x.grad.data is not y.grad.data
+    assert not np.shares_memory(x.grad.data, y.grad.data)
+    (x + y).sum().backward()
+    assert x.grad.tolist() == [2, 2]
+    z = (x * x).sum()
+    g = nn.Tensor(np.array(3.0))
+    z.backward(g)
+    assert g.item() == 3.0
+    assert x.grad.tolist() == [2 + 6, 2 + 12]
+
+
+def test_what_is_not_needed_is_not_recorded():
+    x, c = T([1.0]), T([2.0], grad=False)
+    assert not (c * c).requires_grad
+    assert (x * c).requires_grad
+    with nn.no_grad():
+        y = x * 2
+        assert not y.requires_grad
+        with nn.enable_grad():
+            assert (x * 2).requires_grad
+        assert not nn.is_grad_enabled()
+    assert nn.is_grad_enabled()
+    with nn.set_grad_enabled(False):
+        assert not (x * 2).requires_grad
+
+    @nn.no_grad()
+    def f(x):
+        return x * 2
+
+    assert not f(x).requires_grad
+    with pytest.raises(ValueError, match="inside"), nn.no_grad():
+        raise ValueError("inside")
+    assert nn.is_grad_enabled()
+
+
+def test_recording_is_a_matter_of_each_thread():
+    seen = []
+    with nn.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(nn.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_graphs_are_freed_unless_kept():
+    x = T([1.0, 2.0])
+    y = (x.exp() * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(RuntimeError, match="must not have been freed"):
+        y.backward()
+    assert np.allclose(x.grad.data, 2 * (np.exp(x.data) * (1 + x.data)))
+
+
+def test_grad_gives_gradients_of_any_node_and_visits_no_other():
+    x, w = T([1.0, 2.0]), T([3.0, 4.0])
+    h = x * w
+    y = (h * h).sum()
+    gh, gx = nn.grad(y, (h, x), retain_graph=True)
+    assert np.allclose(gh.data, 2 * h.data)
+    assert np.allclose(gx.data, 2 * h.data * w.data)
+    assert x.grad is None
+    assert w.grad is None
+    (gw,) = nn.grad(y, w)
+    assert np.allclose(gw.data, 2 * h.data * x.data)
+    z = T([1.0])
+    with pytest.raises(RuntimeError, match="input 0 that is not"):
+        nn.grad((x * 2).sum(), z)
+    assert nn.grad((x * 2).sum(), z, allow_unused=True) == (None,)
+    with pytest.raises(RuntimeError, match="inputs must need gradients"):
+        nn.grad((x * 2).sum(), T([1.0], grad=False))
+    with pytest.raises(ValueError, match="one entry for each of 1 outputs"):
+        nn.grad((x * 2).sum(), x, [None, None])
+
+
+def test_backward_says_what_it_needs():
+    with pytest.raises(RuntimeError, match="gradient must be given"):
+        (T([1.0, 2.0]) * 2).backward()
+    with pytest.raises(RuntimeError, match="must depend on a tensor that needs a gradient"):
+        T([1.0], grad=False).backward()
+    with pytest.raises(RuntimeError, match="output's shape"):
+        (T([1.0, 2.0]) * 2).backward(nn.ones(3))
+
+
+def test_one_of_several_results():
+    x = T(np.arange(6.0).reshape(3, 2))
+    a, b, c = x.split(1)
+    assert np.allclose(nn.grad((a * 2 + c).sum(), x)[0].data, [[2, 2], [0, 0], [1, 1]])
+    a, b, c = x.unbind()
+    (gb,) = nn.grad((b**2).sum(), b)
+    assert np.allclose(gb.data, 2 * b.data)
+    w, _ = nn.linalg.eigh(T([[2.0, 1.0], [1.0, 3.0]]))
+    with pytest.raises(NotImplementedError, match="second derivative"):
+        w.sum().backward(create_graph=True)
+
+
+def test_third_derivatives():
+    x = T([0.3, 0.7])
+    y = (x.tanh() * x.exp()).sum()
+    for _ in range(3):
+        (g,) = nn.grad(y, x, create_graph=True)
+        y = g.sum()
+    h = 1e-3
+
+    def f(x):
+        return np.tanh(x) * np.exp(x)
+
+    third = (f(x.data + 2 * h) - 2 * f(x.data + h) + 2 * f(x.data - h) - f(x.data - 2 * h)) / (
+        2 * h**3
+    )
+    assert np.allclose(g.data, third, rtol=1e-4)
+
+
+def test_a_fused_op_with_one_tensor_twice():
+    w = T([[1.0, 2.0], [3.0, 4.0]])
+    (g,) = nn.grad(F.linear(w, w).sum(), w, create_graph=True)
+    (f,) = nn.grad(F.linear(w, w).sum(), w)
+    assert np.allclose(g.data, f.data)
+    assert nn.gradgradcheck(lambda w: F.linear(w, w), w)
+
+
+def test_hooks_see_and_change_gradients():
+    x = T([1.0, 2.0])
+    seen = []
+    handle = x.register_hook(lambda g: seen.append(g.tolist()))
+    h = x * 2
+    h.register_hook(lambda g: g * 10)
+    h.retain_grad()
+    h.sum().backward()
+    assert seen == [[20, 20]]
+    assert x.grad.tolist() == [20, 20]
+    assert h.grad is not None
+    handle.remove()
+    handle.remove()
+    (x * 2).sum().backward()
+    assert len(seen) == 1
+    with pytest.raises(RuntimeError, match="must need a gradient"):
+        T([1.0], grad=False).register_hook(print)
+
+
+def test_anomaly_mode_names_the_operation_and_the_layer():
+    class Bad(nn.Module):
+        def forward(self, x):
+            return (x - 5).sqrt()
+
+    model = nn.Sequential(nn.Linear(2, 2), Bad())
+    with nn.detect_anomaly():
+        with pytest.raises(RuntimeError, match=r"nn\.sqrt.*in layer Sequential\.1 \(Bad\)"):
+            model(nn.zeros(1, 2))
+        nan = T([np.nan])
+        (nan * 2).sum()  # not the first
+        with pytest.raises(
+            RuntimeError, match=r"nn\.multiply: the result must not be the first NaN"
+        ):
+            T([0.0]) * T([np.inf], grad=False)
+        wrong = Rule("wrong", lambda x: x * 1.0, lambda g, saved, node: g * np.nan)
+        with pytest.raises(
+            RuntimeError, match=r"nn\.wrong: the gradient must not be the first NaN"
+        ):
+            wrong(T([1.0])).sum().backward()
+    assert np.isnan(model(nn.zeros(1, 2)).data).all()
+
+
+def test_checkpoint_equals_the_plain_way():
+    layer = nn.Linear(3, 3, dtype=np.float64)
+    x = T(np.arange(6.0).reshape(2, 3))
+
+    def f(x, scale):
+        return layer(x).tanh() * scale, x * 2
+
+    a, b = f(x, 2.0)
+    want = nn.grad((a * a).sum() + b.sum(), (x, layer.weight, layer.bias))
+    a, b = nn.checkpoint(f, x, 2.0)
+    got = nn.grad((a * a).sum() + b.sum(), (x, layer.weight, layer.bias), retain_graph=True)
+    for p, q in zip(want, got, strict=True):
+        assert np.allclose(p.data, q.data)
+    ((a * a).sum() + b.sum()).backward()
+    assert np.allclose(layer.weight.grad.data, want[1].data)
+    second = nn.gradgradcheck(lambda x: nn.checkpoint(lambda x: x.tanh() * x, x), x)
+    assert second
+    with nn.no_grad():
+        assert not nn.checkpoint(f, x, 2.0)[0].requires_grad
+
+
+def test_long_chains_need_no_deep_recursion():
+    x = T([1.0])
+    y = x
+    for _ in range(50_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad.item() == 1.0
+    del y
+
+
+def train(seed, results, threads=None):
+    g = nn.Generator(seed)
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(64, 20)), rng.integers(0, 3, 64)
+    w1 = nn.Tensor(rng.normal(size=(30, 20)), True)
+    w2 = nn.Tensor(rng.normal(size=(3, 30)), True)
+    for _ in range(10):
+        h = F.dropout(F.linear(X, w1).relu(), 0.3, generator=g)
+        loss = F.cross_entropy(F.linear(h, w2), y)
+        loss.backward()
+        with nn.no_grad():
+            for w in (w1, w2):
+                w -= 0.1 * w.grad
+                w.grad = None
+    results[seed] = (w1.data.tobytes(), w2.data.tobytes())
+
+
+def test_two_threads_train_two_models_at_once_and_bits_do_not_depend_on_threads():
+    alone, together = {}, {}
+    for seed in range(4):
+        train(seed, alone)
+    workers = [threading.Thread(target=train, args=(seed, together)) for seed in range(4)]
+    [w.start() for w in workers]
+    [w.join() for w in workers]
+    assert alone == together
+    for n in (1, 2, 7):
+        with kernelmill.threads(n):
+            again = {}
+            train(0, again)
+            assert again[0] == alone[0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_training_goes_on_after_fork():
+    alone = {}
+    train(1, alone)
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            inside = {}
+            train(1, inside)
+            os.write(write, b"1" if inside == alone else b"0")
+        finally:
+            os._exit(0)
+    os.close(write)
+    answer = os.read(read, 1)
+    os.waitpid(pid, 0)
+    assert answer == b"1"
+
+
+def test_gradcheck_finds_wrong_gradients():
+    wrong = Rule("wrong", lambda x: x * x, lambda g, saved, node: g * 2.0)
+    x = T([3.0, 1.0])
+    with pytest.raises(RuntimeError, match="output 0 by input 0"):
+        nn.gradcheck(wrong, x)
+    assert not nn.gradcheck(wrong, x, raise_exception=False)
+    second = Rule("second", lambda x: x * x * x, lambda g, saved, node: g * (3 * saved[0] ** 2),
+                  {0: ()},
+                  twice=lambda g, saved, node: g * (saved[0].detach() ** 2 * 3))  # fmt: skip
+    assert nn.gradcheck(second, x)
+    with pytest.raises(RuntimeError, match="gradients must equal differences"):
+        nn.gradgradcheck(second, x)
+    with pytest.raises(ValueError, match="must be float64"):
+        nn.gradcheck(lambda x: x, nn.ones(2, requires_grad=True))
+    with pytest.raises(ValueError, match="must need a gradient"):
+        nn.gradcheck(lambda x: x, nn.ones(2))

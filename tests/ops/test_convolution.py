@@ -1,0 +1,210 @@
+"""Convolutions against their specification, torch, and cases worked out by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from agreement import DTYPES, Case, agreement_tests, cases, eps
+
+from kernelmill.ops import convolution, linear
+
+# Images, channels and outputs of a group, groups, size, kernel, stride, padding, dilation.
+LAYERS = (
+    (2, 3, 4, 1, (9, 11), (3, 3), (1, 1), (1, 1), (1, 1)),
+    (1, 1, 1, 1, (1,), (1,), (1,), (0,), (1,)),
+    (3, 2, 5, 1, (37,), (5,), (1,), (2,), (1,)),
+    (2, 3, 2, 2, (41,), (3,), (3,), (1,), (2,)),
+    (1, 1, 3, 1, (2100,), (7,), (1,), (3,), (1,)),
+    (2, 16, 17, 1, (14, 14), (1, 1), (1, 1), (0, 0), (1, 1)),
+    (2, 4, 15, 1, (7, 7), (3, 3), (1, 1), (1, 1), (1, 1)),
+    (2, 3, 5, 1, (23, 20), (7, 7), (2, 2), (3, 3), (1, 1)),
+    (1, 5, 3, 2, (10, 13), (2, 3), (3, 2), (0, 2), (2, 1)),
+    (2, 1, 1, 6, (9, 70), (3, 3), (1, 1), (1, 1), (1, 1)),
+    (2, 1, 2, 3, (8, 9), (3, 5), (2, 2), (1, 2), (1, 1)),
+    (2, 2, 3, 1, (5, 6, 7), (2, 3, 3), (1, 2, 1), (1, 0, 1), (1, 1, 2)),
+    (1, 40, 3, 1, (6, 33), (3, 3), (1, 1), (0, 0), (1, 1)),
+    (1, 2, 3, 1, (8, 5), (1, 1), (3, 4), (0, 0), (1, 1)),
+    (0, 2, 3, 1, (8, 5), (3, 3), (1, 1), (1, 1), (1, 1)),
+)
+BIG = (
+    (3, 20, 30, 1, (28, 33), (3, 3), (1, 1), (1, 1), (1, 1)),
+    (2, 1, 1, 40, (30, 30), (3, 3), (1, 1), (1, 1), (1, 1)),
+    (1, 70, 90, 1, (9, 9), (3, 3), (2, 2), (1, 1), (1, 1)),
+)
+
+
+def sizes(layer):
+    _, _, _, _, size, kernel, stride, padding, dilation = layer
+    return [
+        (n + 2 * p - d * (k - 1) - 1) // s + 1
+        for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True)
+    ]
+
+
+def tensors(layer, dtype, integers, seed=1):
+    images, channels, outputs, groups, size, kernel, *_ = layer
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape):
+        values = rng.integers(-4, 5, shape) if integers else rng.normal(size=shape)
+        return values.astype(dtype)
+
+    return (
+        draw(images, channels * groups, *size),
+        draw(outputs * groups, channels, *kernel),
+        draw(images, outputs * groups, *sizes(layer)),
+        draw(outputs * groups),
+        draw(channels * groups),
+    )
+
+
+def case(name, op, args, layer, big=False):
+    """k roundings of a sum of |a b|, one more for the bias and some for an activation."""
+    if "integers" in name:
+        return Case(name, args, big=big)
+    wide = [np.abs(a).astype(np.float64) if isinstance(a, np.ndarray) else a for a in args]
+    if op is convolution.weight_gradient:
+        total = op.specification(*wide)
+        terms = args[1].size / max(1, args[1].shape[1])
+    else:
+        total = op.specification(*wide[: 8 if op is convolution.input_gradient else 7])
+        terms = args[1].size
+    return Case(name, args, bounds=((terms + 8) * 4 * eps(args[0]) * total,), big=big)
+
+
+def generate(op, arguments):
+    for dtype in DTYPES:
+        for layer in LAYERS:
+            for kind in ("integers", "normal"):
+                made = arguments(layer, tensors(layer, dtype, kind == "integers"))
+                yield case(f"{layer} {kind} {dtype.__name__}", op, made, layer)
+        for layer in BIG:
+            made = arguments(layer, tensors(layer, dtype, integers=False))
+            yield case(f"big {layer} {dtype.__name__}", op, made, layer, big=True)
+
+
+@cases("convolution.forward")
+def forward():
+    def arguments(layer, t):
+        return (t[0], t[1], None, *layer[6:], layer[3])
+
+    yield from generate(convolution.forward, arguments)
+    for dtype in DTYPES:
+        for layer in (LAYERS[0], LAYERS[9]):
+            for name in linear.ACTIVATIONS:
+                x, w, _, bias, _ = tensors(layer, dtype, integers=False)
+                args = (x, w, bias, *layer[6:], layer[3], linear.ACTIVATIONS.index(name), 0.5)
+                yield case(f"{name} {dtype.__name__}", convolution.forward, args, layer)
+
+
+@cases("convolution.input_gradient")
+def input_gradient():
+    def arguments(layer, t):
+        return (t[2], t[1], None, layer[4], *layer[6:], layer[3])
+
+    yield from generate(convolution.input_gradient, arguments)
+    for dtype in DTYPES:
+        layer = LAYERS[7]
+        _, w, dout, _, bias = tensors(layer, dtype, integers=False)
+        args = (dout, w, bias, layer[4], *layer[6:], layer[3], 1)
+        yield case(f"transposed {dtype.__name__}", convolution.input_gradient, args, layer)
+
+
+@cases("convolution.weight_gradient")
+def weight_gradient():
+    def arguments(layer, t):
+        return (t[0], t[2], layer[5], *layer[6:], layer[3])
+
+    yield from generate(convolution.weight_gradient, arguments)
+
+
+test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("convolution")
+
+
+@pytest.mark.parametrize("layer", [layer for layer in LAYERS if layer[0]], ids=str)
+def test_torch_agrees(layer):
+    torch = pytest.importorskip("torch")
+    x, w, dout, bias, _ = tensors(layer, np.float64, integers=False)
+    tx, tw = (torch.tensor(a, requires_grad=True) for a in (x, w))
+    run = getattr(torch.nn.functional, f"conv{len(layer[4])}d")
+    y = run(tx, tw, torch.tensor(bias), *layer[6:], layer[3])
+    y.backward(torch.tensor(dout))
+    more = (*layer[6:], layer[3])
+    got = convolution.forward(x, w, bias, *more)
+    np.testing.assert_allclose(got, y.detach().numpy(), rtol=1e-10, atol=1e-10)
+    got = convolution.input_gradient(dout, w, None, layer[4], *more)
+    np.testing.assert_allclose(got, tx.grad.numpy(), rtol=1e-10, atol=1e-10)
+    got = convolution.weight_gradient(x, dout, layer[5], *more)
+    np.testing.assert_allclose(got, tw.grad.numpy(), rtol=1e-10, atol=1e-10)
+
+
+def both(op):
+    return [op.implementation("cpu"), op.specification]
+
+
+@pytest.mark.parametrize("i", [0, 1])
+def test_strided_dilated_padded_by_hand(i):
+    x, w = np.array([[[7.0, 3]], [[3, 2]]]), np.array([[[3.0, 6]], [[4, 2]]])
+    y = both(convolution.forward)[i](x, w, None, (2,), (1,), (2,))
+    assert y.tolist() == [[[18], [6]], [[12], [4]]]
+    one = np.ones_like(y)
+    dx = both(convolution.input_gradient)[i](one, w, None, (2,), (2,), (1,), (2,))
+    dw = both(convolution.weight_gradient)[i](x, one, (2,), (2,), (1,), (2,))
+    assert dx.tolist() == [[[0, 8]], [[0, 8]]]
+    assert dw.tolist() == [[[0, 5]], [[0, 5]]]
+
+
+@pytest.mark.parametrize("i", [0, 1])
+def test_transposed_with_kernel_1_and_stride_2(i):
+    x, w = np.array([[[[-2.0, -0.5]]]]), np.array([[[[2.0]]]])
+    more = ((1, 2), (0, 0), (1, 1))
+    y = both(convolution.input_gradient)[i](x, w, None, (1, 3), *more)
+    assert y.tolist() == [[[[-4, 0, -1]]]]
+    dy = np.array([[[[1.5, 0, 0.7]]]])
+    np.testing.assert_allclose(
+        both(convolution.forward)[i](dy, w, None, *more), [[[[3.0, 1.4]]]], rtol=1e-14
+    )
+    # Places added at the end: with dilation 2 a tap reaches them.
+    got = both(convolution.input_gradient)[i](
+        np.ones((1, 1, 1, 2)), np.ones((1, 1, 1, 2)), None, (1, 6), (1, 2), (0, 0), (1, 2)
+    )
+    assert got.tolist() == [[[[1, 0, 2, 0, 1, 0]]]]
+
+
+def test_nan_reaches_its_windows_only():
+    x, w = np.zeros((1, 1, 9, 40)), np.zeros((3, 1, 3, 3))
+    x[0, 0, 4, 17] = np.nan
+    y = convolution.forward(x, w, None, (1, 1), (1, 1), (1, 1))
+    want = np.zeros((9, 40), bool)
+    want[3:6, 16:19] = True
+    for o in range(3):
+        np.testing.assert_array_equal(np.isnan(y[0, o]), want)
+
+
+@pytest.mark.parametrize("i", [0, 1])
+def test_wrong_calls_are_refused(i):
+    forward, back = both(convolution.forward)[i], both(convolution.input_gradient)[i]
+    weights = both(convolution.weight_gradient)[i]
+    x, w = np.zeros((2, 4, 9)), np.zeros((6, 2, 3))
+    one = ((1,), (0,), (1,))
+    for call, message in [
+        (lambda: forward(x, w, None, *one), "forward: x must have 2 channels as weight and groups"),
+        (lambda: forward(x, w, None, *one, 4), r"weight must have a multiple of 4 \(groups\)"),
+        (lambda: forward(x, w, None, *one, 0), "groups must be at least 1, got 0"),
+        (lambda: forward(x.astype(int), w, None, *one, 2), "x must be float32 or float64, got int"),
+        (lambda: forward(x, w.astype("f"), None, *one, 2), "weight must be float64 like the other"),
+        (lambda: forward(x[0], w, None, *one, 2), "x must have 3 to 5 axes, got shape"),
+        (lambda: forward(x, w[..., None], None, *one, 2), "weight must have 3 axes, got shape"),
+        (lambda: forward(x, w, None, (0,), (0,), (1,), 2), "stride must be at least 1, got 0"),
+        (lambda: forward(x, w, None, (1, 1), (0,), (1,), 2), "stride must have 1 values, got 2"),
+        (lambda: forward(x, w, None, (1,), (0,), (5,), 2), "kernels must fit the padded input"),
+        (lambda: forward(x, w, np.zeros(5), *one, 2), r"bias must have shape \(6,\), got \(5,\)"),
+        (lambda: forward(x, w, None, *one, 2, 12), r"activation must be in \[0, 12\), got 12"),
+        (lambda: back(np.zeros((2, 6, 7)), w, None, (8,), *one, 2), "size must be one whose"),
+        (lambda: back(np.zeros((2, 5, 7)), w, None, (9,), *one, 2), "dout must have 6 channels"),
+        (lambda: back(np.zeros((2, 6, 7)), w, None, (9, 1), *one, 2), "size must have 1 values"),
+        (lambda: weights(x, np.zeros((2, 6, 6)), (3,), *one, 2), "dout must be a gradient of the"),
+        (lambda: weights(x, np.zeros((2, 6, 7)), (3, 3), *one, 2), "kernel must have 1 values"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            call()
