@@ -171,7 +171,7 @@ def test_float32_and_files(wheel, tmp_path):
 def test_messages(wheel, options, message):
     with pytest.raises(ValueError, match=f"^MixtureClassifier: {message}"):
         MixtureClassifier(**options).fit(*wheel)
-    with pytest.raises(ValueError, match="y must have one class for each row of X, got 3 for"):
+    with pytest.raises(ValueError, match="y must have one entry for each row of X, got 3 for"):
         MixtureClassifier().fit(wheel[0], [0, 1, 0])
     with pytest.raises(ValueError, match="y must be finite"):
         MixtureClassifier().fit(wheel[0], np.full(600, np.nan))
@@ -225,7 +225,7 @@ def test_streams_equal_memory(wheel, rng, weighted):
 
 def test_streams_that_do_not_fit(wheel):
     X, y = wheel
-    with pytest.raises(ValueError, match="y must have one class for each row of X, got 600 for 10"):
+    with pytest.raises(ValueError, match="y must have one entry for each row of X, got 600 for 10"):
         MixtureClassifier().fit([X[:10]], y)
     with pytest.raises(ValueError, match="X must be readable more than once, got a list_iterator"):
         MixtureClassifier().fit(iter([X]), y)
