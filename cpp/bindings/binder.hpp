@@ -32,19 +32,12 @@ std::shared_ptr<void> begin_call(const char* op);
 
 // ----------------------------------------------------------------------------------------------
 
-// Adds `describe(name, arguments, results, refuse)`, through which Python gives an op its
-// signature: see Signature.encoded in python/kernelmill/ops/_signature.py.
-void define_describe(py::module_& m);
-
-// Each family fills its submodule; module.cpp has one line for each as well.
+// The tables, which have no signatures.
 void bind_elementwise(py::module_& m);
-void bind_hmm(Family family);
-void bind_kmeans(Family family);
-void bind_matmul(Family family);
-void bind_mixture(Family family);
-void bind_pairwise(Family family);
-void bind_random(Family family);
 void bind_reduction(py::module_& m);
-void bind_silhouette(Family family);
+
+// Adds a submodule for each family, and `describe(name, arguments, results, refuse)`, through which
+// Python gives an op its signature: see Signature.encoded in python/kernelmill/ops/_signature.py.
+void bind_families(py::module_& m);
 
 }  // namespace kernelmill
