@@ -281,9 +281,6 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T a
   }
 }
 
-template void matmul<float>(MatrixView<const float>, MatrixView<const float>, MatrixView<float>,
-                            float, float);
-template void matmul<double>(MatrixView<const double>, MatrixView<const double>, MatrixView<double>,
-                             double, double);
+KERNELMILL_FOR_FLOATS(matmul)
 
 }  // namespace kernelmill
