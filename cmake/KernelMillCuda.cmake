@@ -33,13 +33,13 @@ if(NOT cuda_sources OR NOT cuda_bindings)
   return()
 endif()
 find_package(CUDAToolkit REQUIRED)
-set_source_files_properties(${cuda_bindings} PROPERTIES COMPILE_OPTIONS -O1)  # as in CMakeLists.txt
 pybind11_add_module(_cuda MODULE NO_EXTRAS ${cuda_sources} ${cuda_bindings})
+set_target_properties(_cuda PROPERTIES ${unity})
 target_compile_definitions(_cuda PRIVATE KERNELMILL_MODULE=_cuda)
 target_include_directories(_cuda PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cuda" "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
 target_compile_options(_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:${cuda_code} -Xfatbin=-compress-all --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra>
-  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow>)
+  $<$<COMPILE_LANGUAGE:CXX>:-O1 -Wall -Wextra -Wshadow>)  # -O1 as in CMakeLists.txt
 if(KERNELMILL_WERROR)
   target_compile_options(_cuda PRIVATE
     $<$<COMPILE_LANGUAGE:CUDA>:-Werror=all-warnings> $<$<COMPILE_LANGUAGE:CXX>:-Werror>)

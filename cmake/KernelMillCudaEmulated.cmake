@@ -17,7 +17,7 @@ foreach(source IN LISTS emulated_cu)  # nvcc must not claim them, so they are in
 endforeach()
 pybind11_add_module(_cuda_emulated MODULE NO_EXTRAS ${emulated_sources} ${emulated_cpp}
                     "${host}/emulator.cpp")
-set_target_properties(_cuda_emulated PROPERTIES
+set_target_properties(_cuda_emulated PROPERTIES ${unity}
   OUTPUT_NAME _cuda LIBRARY_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/cuda_emulated")
 target_compile_definitions(_cuda_emulated PRIVATE KERNELMILL_MODULE=_cuda)
 target_include_directories(_cuda_emulated PRIVATE

@@ -467,7 +467,26 @@ Entry& Family::add(const char* name) {
   return *entry;
 }
 
-void define_describe(py::module_& m) {
+// Each is filled by its bind_<name>, in bindings/<name>.cpp.
+#define KERNELMILL_FAMILIES(F) \
+  F(hmm) F(kmeans) F(matmul) F(mixture) F(pairwise) F(random) F(silhouette)
+
+// Families without a CUDA implementation.
+#if defined(KERNELMILL_BINDINGS)
+#define KERNELMILL_HOST_FAMILIES(F) \
+  F(dropout) F(embedding) F(linear) F(norm) F(pool) F(softmax) F(values)
+#else
+#define KERNELMILL_HOST_FAMILIES(F)
+#endif
+
+#define KERNELMILL_DECLARE(name) void bind_##name(Family family);
+KERNELMILL_FAMILIES(KERNELMILL_DECLARE)
+KERNELMILL_HOST_FAMILIES(KERNELMILL_DECLARE)
+
+void bind_families(py::module_& m) {
+#define KERNELMILL_BIND(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name));
+  KERNELMILL_FAMILIES(KERNELMILL_BIND)
+  KERNELMILL_HOST_FAMILIES(KERNELMILL_BIND)
   m.def("describe", &describe, py::arg("name"), py::arg("arguments"), py::arg("results"),
         py::arg("refuse"));
 }

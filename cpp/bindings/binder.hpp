@@ -32,28 +32,14 @@ std::shared_ptr<void> begin_call(const char* op);
 
 // ----------------------------------------------------------------------------------------------
 
-// Adds `describe(name, arguments, results, refuse)`, through which Python gives an op its
-// signature: see Signature.encoded in python/kernelmill/ops/_signature.py.
-void define_describe(py::module_& m);
-
-// Each family fills its submodule; module.cpp has one line for each as well.
-void bind_dropout(Family family);
+// The tables, and families whose arguments no signature describes.
 void bind_convolution(py::module_& m);
 void bind_elementwise(py::module_& m);
-void bind_embedding(Family family);
-void bind_hmm(Family family);
-void bind_kmeans(Family family);
-void bind_linear(Family family);
-void bind_matmul(Family family);
-void bind_mixture(Family family);
 void bind_optim(py::module_& m);
-void bind_norm(Family family);
-void bind_pairwise(Family family);
-void bind_pool(Family family);
-void bind_random(Family family);
 void bind_reduction(py::module_& m);
-void bind_silhouette(Family family);
-void bind_softmax(Family family);
-void bind_values(Family family);
+
+// Adds a submodule for each family, and `describe(name, arguments, results, refuse)`, through which
+// Python gives an op its signature: see Signature.encoded in python/kernelmill/ops/_signature.py.
+void bind_families(py::module_& m);
 
 }  // namespace kernelmill

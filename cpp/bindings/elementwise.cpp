@@ -1,6 +1,7 @@
 #include "ops/elementwise.hpp"
 
 #include "bindings/common.hpp"
+#include "bindings/elementwise_define.hpp"  // define_rows
 
 #include <algorithm>  // std::max, std::min
 #include <cstring>    // std::memcpy
@@ -9,12 +10,11 @@ namespace kernelmill {
 
 namespace {
 
-using elementwise::kMostAxes;
 using elementwise::kMostInputs;
 using elementwise::Row;
 
 // Strides of an array in bytes for every axis of a shape that it is broadcast to.
-using Strides = std::array<index_t, kMostAxes>;
+using Strides = std::array<index_t, elementwise::kMostAxes>;
 
 // kDtypes when it is none of them.
 std::size_t dtype_of(const py::dtype& dtype) {
@@ -287,32 +287,18 @@ class Call {
   Dtype type_ = Dtype::float64;
   std::size_t rank_ = 0;
   index_t count_ = 1;
-  std::array<index_t, kMostAxes> shape_;
+  std::array<index_t, elementwise::kMostAxes> shape_;
   std::array<Argument, kMostInputs> arguments_;
 };
-
-template <class... Handles>
-void define(py::module_& family, const Row& row) {
-  [&]<std::size_t... i>(std::index_sequence<i...>) {
-    family.def(
-        row.name,
-        [&row](Handles... given, const py::object& out) {
-          const py::handle all[] = {given...};
-          return Call(row)(all, out);
-        },
-        py::arg(row.argument_name(i).c_str())..., py::arg("out") = py::none());
-  }(std::index_sequence_for<Handles...>{});
-}
 
 }  // namespace
 
 void bind_elementwise(py::module_& m) {
-  using H = py::handle;
   static_assert(kMostInputs == 4);
-  constexpr void (*definers[])(py::module_&, const Row&) = {define<H>, define<H, H>,
-                                                            define<H, H, H>, define<H, H, H, H>};
-  auto family = m.def_submodule("elementwise");
-  for (const Row& row : elementwise::rows()) definers[row.arity() - 1](family, row);
+  define_rows(m, elementwise::rows(),
+              [](const Row& row, std::span<const py::handle> given, const py::object& out) {
+                return Call(row)(given, out);
+              });
 }
 
 }  // namespace kernelmill

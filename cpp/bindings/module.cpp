@@ -48,21 +48,5 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   bind_elementwise(m);
   bind_optim(m);
   bind_reduction(m);
-#define KERNELMILL_FAMILY(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name))
-  KERNELMILL_FAMILY(dropout);
-  KERNELMILL_FAMILY(embedding);
-  KERNELMILL_FAMILY(hmm);
-  KERNELMILL_FAMILY(kmeans);
-  KERNELMILL_FAMILY(linear);
-  KERNELMILL_FAMILY(matmul);
-  KERNELMILL_FAMILY(mixture);
-  KERNELMILL_FAMILY(norm);
-  KERNELMILL_FAMILY(pairwise);
-  KERNELMILL_FAMILY(pool);
-  KERNELMILL_FAMILY(random);
-  KERNELMILL_FAMILY(silhouette);
-  KERNELMILL_FAMILY(softmax);
-  KERNELMILL_FAMILY(values);
-#undef KERNELMILL_FAMILY
-  define_describe(m);
+  bind_families(m);
 }

@@ -1,4 +1,4 @@
-// The argument `axis` of a reduction, for the bindings of both devices.
+// What the bindings of reductions share on both devices: the argument `axis`, and signatures.
 #pragma once
 
 #include <pybind11/pybind11.h>  // py::object
@@ -6,7 +6,8 @@
 #include <string>  // messages
 #include <vector>  // flags
 
-#include "core/error.hpp"  // invalid
+#include "core/error.hpp"           // invalid
+#include "ops/reduction_rules.hpp"  // Kind
 
 namespace kernelmill {
 
@@ -35,6 +36,33 @@ inline std::vector<bool> chosen_axes(const char* op, const py::object& axis, py:
     choose(axis);
   }
   return chosen;
+}
+
+// Defines every reduction; `reduce(kind, op, x, axis, ddof, keepdims, out)` runs one.
+template <class X, class Reduce>
+void define_reductions(py::module_& m, Reduce reduce) {
+  auto family = m.def_submodule("reduction");
+  for (const reduction::Kind kind : reduction::kKinds) {
+    const char* const name = reduction::kNames[static_cast<int>(kind)];
+    const std::string op = std::string("reduction.") + name;
+    const auto axis = py::arg("axis") = py::none();
+    const auto keepdims = py::arg("keepdims") = false;
+    const auto out = py::arg("out") = py::none();
+    const auto with_ddof = [=](const X& x, const py::object& a, double ddof, bool keep,
+                               const py::object& o) {
+      return reduce(kind, op.c_str(), x, a, ddof, keep, o);
+    };
+    if (kind == reduction::Kind::variance) {
+      family.def(name, with_ddof, py::arg("x"), axis, py::arg("ddof") = 0.0, keepdims, out);
+    } else {
+      family.def(
+          name,
+          [=](const X& x, const py::object& a, bool keep, const py::object& o) {
+            return with_ddof(x, a, 0.0, keep, o);
+          },
+          py::arg("x"), axis, keepdims, out);
+    }
+  }
 }
 
 }  // namespace kernelmill

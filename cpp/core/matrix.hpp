@@ -5,6 +5,11 @@
 #include <cstdint>      // std::int64_t
 #include <type_traits>  // std::is_const_v, std::remove_const_t
 
+// Compiles a function template for float and for double.
+#define KERNELMILL_FOR_FLOATS(function)               \
+  template decltype(function<float>) function<float>; \
+  template decltype(function<double>) function<double>;
+
 namespace kernelmill {
 
 // Sizes and offsets are 64-bit everywhere: n * d passes 2^31 on ordinary data.

@@ -92,15 +92,8 @@ double minibatch_step(MatrixView<const T> x, std::span<const std::int64_t> rows,
   return batch.inertia;
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                                  \
-  template void assign<T>(MatrixView<const T>, MatrixView<const double>, std::span<std::int32_t>,  \
-                          std::span<T>);                                                           \
-  template double lloyd_step<T>(MatrixView<const T>, MatrixView<const double>, std::span<const T>, \
-                                double*, double*);                                                 \
-  template double minibatch_step<T>(MatrixView<const T>, std::span<const std::int64_t>, double*,   \
-                                    double*, index_t, std::span<const T>);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+KERNELMILL_FOR_FLOATS(assign)
+KERNELMILL_FOR_FLOATS(lloyd_step)
+KERNELMILL_FOR_FLOATS(minibatch_step)
 
 }  // namespace kernelmill

@@ -138,13 +138,7 @@ double csr_lloyd_step(const CsrView<T>& x, MatrixView<const double> centers,
       [&](const auto& rows) { return step_over_rows(rows, centers, weight, sums, weights); });
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                \
-  template void csr_assign<T>(const CsrView<T>&, MatrixView<const double>,       \
-                              std::span<std::int32_t>, std::span<T>);            \
-  template double csr_lloyd_step<T>(const CsrView<T>&, MatrixView<const double>, \
-                                    std::span<const T>, double*, double*);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+KERNELMILL_FOR_FLOATS(csr_assign)
+KERNELMILL_FOR_FLOATS(csr_lloyd_step)
 
 }  // namespace kernelmill

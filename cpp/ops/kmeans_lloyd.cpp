@@ -372,14 +372,7 @@ void restarts(MatrixView<const T> x, MatrixView<const std::int64_t> starts,
   });
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                                 \
-  template LloydSlice lloyd<T>(MatrixView<const T>, double*, double*, index_t, std::int32_t*, T*, \
-                               std::span<const T>, index_t, double);                              \
-  template void restarts<T>(MatrixView<const T>, MatrixView<const std::int64_t>,                  \
-                            std::span<const T>, index_t, double, double*, std::int32_t*, T*,      \
-                            std::int64_t*, std::int32_t*);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+KERNELMILL_FOR_FLOATS(lloyd)
+KERNELMILL_FOR_FLOATS(restarts)
 
 }  // namespace kernelmill

@@ -117,9 +117,6 @@ void find(const Rows<T>& rows, index_t begin, index_t end, const Centers<T>& cen
   }
 }
 
-template void find<float>(const Rows<float>&, index_t, index_t, const Centers<float>&, bool,
-                          Receiver<float>);
-template void find<double>(const Rows<double>&, index_t, index_t, const Centers<double>&, bool,
-                           Receiver<double>);
+KERNELMILL_FOR_FLOATS(find)
 
 }  // namespace kernelmill::nearest

@@ -382,11 +382,6 @@ void plus_plus(MatrixView<const T> x, MatrixView<const double> uniforms, index_t
   });
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                    \
-  template void plus_plus<T>(MatrixView<const T>, MatrixView<const double>, index_t, \
-                             std::span<const T>, std::int64_t*, T*);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+KERNELMILL_FOR_FLOATS(plus_plus)
 
 }  // namespace kernelmill

@@ -429,9 +429,6 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T a
   }
 }
 
-template void matmul<float>(MatrixView<const float>, MatrixView<const float>, MatrixView<float>,
-                            float, float, const Finish<float>&);
-template void matmul<double>(MatrixView<const double>, MatrixView<const double>, MatrixView<double>,
-                             double, double, const Finish<double>&);
+KERNELMILL_FOR_FLOATS(matmul)
 
 }  // namespace kernelmill

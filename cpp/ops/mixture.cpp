@@ -215,15 +215,9 @@ double mixture_step(MatrixView<const T> x, const GaussiansView& gaussians,
   return total.log_likelihood;
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                                \
-  template void log_joint<T>(MatrixView<const T>, const GaussiansView&, T*);                     \
-  template void responsibilities<T>(MatrixView<const T>, T*, T*);                                \
-  template void mixture_moments<T>(MatrixView<const T>, MatrixView<const double>,                \
-                                   MatrixView<const double>, Second, const MomentsOut&);         \
-  template double mixture_step<T>(MatrixView<const T>, const GaussiansView&, std::span<const T>, \
-                                  const MomentsOut&);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+KERNELMILL_FOR_FLOATS(log_joint)
+KERNELMILL_FOR_FLOATS(responsibilities)
+KERNELMILL_FOR_FLOATS(mixture_moments)
+KERNELMILL_FOR_FLOATS(mixture_step)
 
 }  // namespace kernelmill

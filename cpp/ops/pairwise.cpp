@@ -98,9 +98,6 @@ void euclidean(MatrixView<const T> x, MatrixView<const T> y, MatrixView<T> out, 
   }
 }
 
-template void euclidean<float>(MatrixView<const float>, MatrixView<const float>, MatrixView<float>,
-                               bool);
-template void euclidean<double>(MatrixView<const double>, MatrixView<const double>,
-                                MatrixView<double>, bool);
+KERNELMILL_FOR_FLOATS(euclidean)
 
 }  // namespace kernelmill

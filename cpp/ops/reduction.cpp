@@ -360,7 +360,6 @@ void run(Kind kind, const T* x, const Axes& kept, const Axes& reduced, double dd
   }(std::make_index_sequence<std::size(kKinds)>());
 }
 
-template void run<float>(Kind, const float*, const Axes&, const Axes&, double, void*);
-template void run<double>(Kind, const double*, const Axes&, const Axes&, double, void*);
+KERNELMILL_FOR_FLOATS(run)
 
 }  // namespace kernelmill::reduction

@@ -199,9 +199,6 @@ void cluster_distance_sums(MatrixView<const T> x, MatrixView<const T> y,
   }
 }
 
-template void cluster_distance_sums<float>(MatrixView<const float>, MatrixView<const float>,
-                                           std::span<const std::int64_t>, MatrixView<double>);
-template void cluster_distance_sums<double>(MatrixView<const double>, MatrixView<const double>,
-                                            std::span<const std::int64_t>, MatrixView<double>);
+KERNELMILL_FOR_FLOATS(cluster_distance_sums)
 
 }  // namespace kernelmill

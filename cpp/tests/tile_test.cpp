@@ -2,13 +2,14 @@
 // order and results are compared bit for bit.
 #include <gtest/gtest.h>  // the test framework
 
-#include <array>        // combinations of layouts
-#include <cmath>        // std::isnan
-#include <limits>       // quiet_NaN
-#include <numeric>      // std::iota
-#include <string>       // failure messages
-#include <type_traits>  // std::conditional_t
-#include <vector>       // storage
+#include <array>             // combinations of layouts
+#include <cmath>             // std::isnan
+#include <initializer_list>  // thread limits
+#include <limits>            // quiet_NaN
+#include <numeric>           // std::iota
+#include <string>            // failure messages
+#include <type_traits>       // std::conditional_t
+#include <vector>            // storage
 
 #include "core/parallel.hpp"  // set_thread_limit
 #include "core/tile.hpp"      // the product under test
@@ -509,29 +510,37 @@ TYPED_TEST(TileProduct, BitsDoNotDependOnPosition) {
   }
 }
 
+// With each limit of threads; 0 is none.
 template <class T>
 void check_matmul(index_t m, index_t n, index_t k, Layout layout_a, Layout layout_b,
-                  Layout layout_out, T alpha, T beta) {
+                  Layout layout_out, T alpha, T beta,
+                  std::initializer_list<int> thread_limits = {0}) {
   SCOPED_TRACE(description(m, n, k, {layout_a, layout_b, layout_out}));
-  Matrix<T> a(m, k, layout_a), b(k, n, layout_b), out(m, n, layout_out);
+  Matrix<T> a(m, k, layout_a), b(k, n, layout_b), start(m, n, layout_out);
   a.fill(11);
   b.fill(12);
   std::vector<T> expected = reference(a.view, b.view);
-  if (beta != T{0}) out.fill(13);
+  if (beta != T{0}) start.fill(13);
   for (index_t i = 0; i < m; ++i) {
     for (index_t j = 0; j < n; ++j) {
       T& value = expected[i * n + j];
       value *= alpha;
-      if (beta != T{0}) value += beta * out.view(i, j);
+      if (beta != T{0}) value += beta * start.view(i, j);
     }
   }
-  kernelmill::matmul<T>(a.view, b.view, out.view, alpha, beta);
-  index_t wrong = 0;
-  for (index_t i = 0; i < m; ++i) {
-    for (index_t j = 0; j < n; ++j) wrong += out.view(i, j) == expected[i * n + j] ? 0 : 1;
+  for (const int limit : thread_limits) {
+    Matrix<T> out(m, n, layout_out);
+    if (beta != T{0}) out.fill(13);
+    kernelmill::set_thread_limit(limit);
+    kernelmill::matmul<T>(a.view, b.view, out.view, alpha, beta);
+    index_t wrong = 0;
+    for (index_t i = 0; i < m; ++i) {
+      for (index_t j = 0; j < n; ++j) wrong += out.view(i, j) == expected[i * n + j] ? 0 : 1;
+    }
+    EXPECT_EQ(wrong, 0) << "at most " << limit << " threads";
+    EXPECT_TRUE(out.margins_untouched());
   }
-  EXPECT_EQ(wrong, 0);
-  EXPECT_TRUE(out.margins_untouched());
+  kernelmill::set_thread_limit(0);
 }
 
 TYPED_TEST(Matmul, AllTailsIntoNan) {
@@ -565,39 +574,31 @@ TYPED_TEST(Matmul, NoDepthScalesTheOutput) {
 }
 
 TYPED_TEST(Matmul, LargeEnoughForSeveralTasks) {
-  for (int threads : {1, 2, 7}) {
-    kernelmill::set_thread_limit(threads);
-    for (auto [m, n, k] : {std::array<index_t, 3>{300, 500, 700},
-                           {2000, 37, 129},
-                           {9, 3001, 600},
-                           {17, 33, 40000},
-                           {1200, 5, 2100},
-                           {129, 129, 1025},
-                           {1, 1, 99999}}) {
-      check_matmul<TypeParam>(m, n, k, Layout::row_major, Layout::row_major, Layout::row_major, 1,
-                              0);
-      check_matmul<TypeParam>(m, n, k, Layout::column_major, Layout::padded, Layout::column_major,
-                              1, 2);
-    }
+  for (auto [m, n, k] : {std::array<index_t, 3>{300, 500, 700},
+                         {2000, 37, 129},
+                         {9, 3001, 600},
+                         {17, 33, 40000},
+                         {1200, 5, 2100},
+                         {129, 129, 1025},
+                         {1, 1, 99999}}) {
+    check_matmul<TypeParam>(m, n, k, Layout::row_major, Layout::row_major, Layout::row_major, 1, 0,
+                            {1, 2, 7});
+    check_matmul<TypeParam>(m, n, k, Layout::column_major, Layout::padded, Layout::column_major, 1,
+                            2, {1, 2, 7});
   }
-  kernelmill::set_thread_limit(0);
 }
 
 // Blocks are halved until there are enough for the threads, down to single tiles.
 TYPED_TEST(Matmul, FewTilesForManyThreads) {
-  for (int threads : {2, 7, 16, 64, 1000}) {
-    kernelmill::set_thread_limit(threads);
-    for (auto [m, n, k] : {std::array<index_t, 3>{9, 3001, 600},
-                           {120, 160, 3000},
-                           {280, 320, 600},
-                           {200, 150, 513},
-                           {20, 2000, 500},
-                           {2000, 20, 500}}) {
-      check_matmul<TypeParam>(m, n, k, Layout::row_major, Layout::row_major, Layout::row_major, 1,
-                              0);
-    }
+  for (auto [m, n, k] : {std::array<index_t, 3>{9, 3001, 600},
+                         {120, 160, 3000},
+                         {280, 320, 600},
+                         {200, 150, 513},
+                         {20, 2000, 500},
+                         {2000, 20, 500}}) {
+    check_matmul<TypeParam>(m, n, k, Layout::row_major, Layout::row_major, Layout::row_major, 1, 0,
+                            {2, 7, 16, 64, 1000});
   }
-  kernelmill::set_thread_limit(0);
 }
 
 // Values that do not sum exactly: neither the threads, nor the other rows and columns, nor the path

@@ -1,6 +1,7 @@
 #include "ops/elementwise.cuh"
 
 #include "bindings/common.hpp"
+#include "bindings/elementwise_define.hpp"  // define_rows
 
 #include <algorithm>  // std::find, std::max
 #include <cstring>    // std::memcpy
@@ -9,18 +10,17 @@ namespace kernelmill {
 
 namespace {
 
-using elementwise::kMostAxes;
 using elementwise::kMostInputs;
 using elementwise::Row;
 
 // kDtypes when it is none of them.
-std::size_t dtype_of(const std::string& name) {
+std::size_t place_of_dtype(const std::string& name) {
   if (name == "|b1") return 0;
   return static_cast<std::size_t>(std::find(std::begin(kDtypeNames), std::end(kDtypeNames), name) -
                                   kDtypeNames);
 }
 
-py::object apply(const Row& row, std::span<const py::object> given, const py::object& out) {
+py::object apply(const Row& row, std::span<const py::handle> given, const py::object& out) {
   struct Argument {
     bool is_array = false;
     DeviceArray array;
@@ -33,7 +33,8 @@ py::object apply(const Row& row, std::span<const py::object> given, const py::ob
     Argument& a = arguments[i];
     a.is_array = py::hasattr(given[i], "__cuda_array_interface__");
     if (!a.is_array) continue;
-    a.array = DeviceArray(row.op, row.argument_name(i), given[i]);
+    a.array =
+        DeviceArray(row.op, row.argument_name(i), py::reinterpret_borrow<py::object>(given[i]));
     rank = std::max(rank, a.array.shape.size());
     if (!row.typed(i)) continue;
     const bool first = typed == given.size();
@@ -41,7 +42,7 @@ py::object apply(const Row& row, std::span<const py::object> given, const py::ob
   }
   Dtype type = Dtype::float64;
   if (typed < given.size()) {
-    const std::size_t found = dtype_of(arguments[typed].array.dtype);
+    const std::size_t found = place_of_dtype(arguments[typed].array.dtype);
     if (found == kDtypes || row.loops[found] == nullptr) {
       invalid(row.op, row.argument_name(typed), " must be ", row.dtypes(), ", got ",
               arguments[typed].array.dtype, " (convert it with astype)");
@@ -56,7 +57,7 @@ py::object apply(const Row& row, std::span<const py::object> given, const py::ob
     if (!a.is_array) {
       // A 0-d array of the dtype on the host checks the number and holds its bits.
       const auto numpy = py::module_::import("numpy");
-      const py::object number = given[i];
+      const py::handle number = given[i];
       const bool whole = want == Dtype::int32 || want == Dtype::int64;
       const bool fits = want == Dtype::boolean ? PyBool_Check(number.ptr()) != 0
                         : whole                ? PyIndex_Check(number.ptr()) != 0
@@ -72,7 +73,7 @@ py::object apply(const Row& row, std::span<const py::object> given, const py::ob
       std::memcpy(&values[i], bytes.data(), bytes.size());
       continue;
     }
-    if (dtype_of(a.array.dtype) != static_cast<std::size_t>(want)) {
+    if (place_of_dtype(a.array.dtype) != static_cast<std::size_t>(want)) {
       const bool whole = want == Dtype::int32 || want == Dtype::int64;
       const bool truncates = whole && a.array.dtype.substr(0, 3) != "int";
       if (!a.array.shape.empty() || want == Dtype::boolean || truncates) {
@@ -112,7 +113,7 @@ py::object apply(const Row& row, std::span<const py::object> given, const py::ob
   };
   py::object target = out.is_none() ? fresh() : out;
   DeviceArray to(row.op, "out", target);
-  if (dtype_of(to.dtype) != static_cast<std::size_t>(result) || to.shape != shape) {
+  if (place_of_dtype(to.dtype) != static_cast<std::size_t>(result) || to.shape != shape) {
     invalid(row.op, "out must be a ", result_name, " array of the broadcast shape, got ",
             to.text());
   }
@@ -155,28 +156,11 @@ py::object apply(const Row& row, std::span<const py::object> given, const py::ob
   return out;
 }
 
-template <class... Objects>
-void define(py::module_& family, const Row& row) {
-  [&]<std::size_t... i>(std::index_sequence<i...>) {
-    family.def(
-        row.name,
-        [&row](const Objects&... given, const py::object& out) {
-          const py::object all[] = {given...};
-          return apply(row, all, out);
-        },
-        py::arg(row.argument_name(i).c_str())..., py::arg("out") = py::none());
-  }(std::index_sequence_for<Objects...>{});
-}
-
 }  // namespace
 
 void bind_elementwise(py::module_& m) {
-  using O = py::object;
   static_assert(kMostInputs == 4);
-  constexpr void (*definers[])(py::module_&, const Row&) = {define<O>, define<O, O>,
-                                                            define<O, O, O>, define<O, O, O, O>};
-  auto family = m.def_submodule("elementwise");
-  for (const Row& row : elementwise::rows()) definers[row.arity() - 1](family, row);
+  define_rows(m, elementwise::rows(), &apply);
 }
 
 }  // namespace kernelmill

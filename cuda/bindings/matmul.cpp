@@ -8,7 +8,7 @@ namespace {
 
 // A CuPy array as Python knows it, null when it was left out.
 template <class T>
-struct Operand {
+struct Factor {
   py::handle array;
   index_t cols;
 };
@@ -21,9 +21,9 @@ struct Product {
 }  // namespace
 
 template <class T>
-struct Read<Operand<T>> {
+struct Read<Factor<T>> {
   static std::string codes() { return {'m', code_of<T>()}; }
-  static Operand<T> from(Reader& reader) {
+  static Factor<T> from(Reader& reader) {
     const Value& value = reader.next();
     return {value.object, value.shape[1]};
   }
@@ -36,7 +36,7 @@ struct Read<Product<T>> {
 };
 
 template <class T>
-static void scaled_product(Operand<T> a, Operand<T> b, Operand<T> c, double alpha, double beta,
+static void scaled_product(Factor<T> a, Factor<T> b, Factor<T> c, double alpha, double beta,
                            Product<T> out) {
   const py::gil_scoped_acquire gil;
   if (beta != 0 && !c.array) {

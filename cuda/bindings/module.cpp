@@ -51,14 +51,5 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   m.attr("cuda_version") = CUDART_VERSION;
   bind_elementwise(m);
   bind_reduction(m);
-#define KERNELMILL_FAMILY(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name))
-  KERNELMILL_FAMILY(hmm);
-  KERNELMILL_FAMILY(kmeans);
-  KERNELMILL_FAMILY(matmul);
-  KERNELMILL_FAMILY(mixture);
-  KERNELMILL_FAMILY(pairwise);
-  KERNELMILL_FAMILY(random);
-  KERNELMILL_FAMILY(silhouette);
-#undef KERNELMILL_FAMILY
-  define_describe(m);
+  bind_families(m);
 }

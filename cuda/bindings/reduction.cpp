@@ -1,7 +1,7 @@
 #include "ops/reduction.cuh"
 
 #include "bindings/common.hpp"
-#include "bindings/reduction_axes.hpp"  // chosen_axes
+#include "bindings/reduction_axes.hpp"  // chosen_axes, define_reductions
 
 namespace kernelmill {
 
@@ -51,29 +51,6 @@ py::object reduce(Kind kind, const char* op, const py::object& x, const py::obje
 
 }  // namespace
 
-void bind_reduction(py::module_& m) {
-  auto family = m.def_submodule("reduction");
-  for (Kind kind : reduction::kKinds) {
-    const char* const name = reduction::kNames[static_cast<int>(kind)];
-    const std::string op = std::string("reduction.") + name;
-    const auto axis = py::arg("axis") = py::none();
-    const auto keepdims = py::arg("keepdims") = false;
-    const auto out = py::arg("out") = py::none();
-    if (kind == Kind::variance) {
-      family.def(
-          name,
-          [kind, op](const py::object& x, const py::object& a, double ddof, bool keep,
-                     const py::object& o) { return reduce(kind, op.c_str(), x, a, ddof, keep, o); },
-          py::arg("x"), axis, py::arg("ddof") = 0.0, keepdims, out);
-    } else {
-      family.def(
-          name,
-          [kind, op](const py::object& x, const py::object& a, bool keep, const py::object& o) {
-            return reduce(kind, op.c_str(), x, a, 0.0, keep, o);
-          },
-          py::arg("x"), axis, keepdims, out);
-    }
-  }
-}
+void bind_reduction(py::module_& m) { define_reductions<py::object>(m, &reduce); }
 
 }  // namespace kernelmill

@@ -161,11 +161,6 @@ void label_sums(const Call& call, const DeviceRows<T>& x, const T* weight,
   }
 }
 
-template void label_sums<float>(const Call&, const DeviceRows<float>&, const float*,
-                                const std::int32_t*, index_t, double*, double*,
-                                const LabelSumsSpace&);
-template void label_sums<double>(const Call&, const DeviceRows<double>&, const double*,
-                                 const std::int32_t*, index_t, double*, double*,
-                                 const LabelSumsSpace&);
+KERNELMILL_FOR_FLOATS(label_sums)
 
 }  // namespace kernelmill

@@ -44,7 +44,6 @@ void median_origin(const Call& call, const DeviceRows<double>& rows, index_t col
   launch(call, origin_kernel<T>, dim3(static_cast<unsigned>(columns)), kSample, rows, origin);
 }
 
-template void median_origin<float>(const Call&, const DeviceRows<double>&, index_t, float*);
-template void median_origin<double>(const Call&, const DeviceRows<double>&, index_t, double*);
+KERNELMILL_FOR_FLOATS(median_origin)
 
 }  // namespace kernelmill

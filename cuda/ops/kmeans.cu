@@ -362,20 +362,13 @@ double minibatch_step(const Call& call, const DeviceRows<T>& x, index_t stored, 
   return inertia;
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                                 \
-  template struct PreparedCenters<T>;                                                             \
-  template struct LloydSpace<T>;                                                                  \
-  template void assign<T>(const Call&, const DeviceRows<T>&, const DeviceRows<double>&, const T*, \
-                          const Assignment<T>&, const PreparedCenters<T>&);                       \
-  template double lloyd_step<T>(const Call&, const DeviceRows<T>&, const DeviceRows<double>&,     \
-                                const T*, double*, double*, const LloydSpace<T>&);                \
-  template LloydSlice lloyd<T>(const Call&, const DeviceRows<T>&, double*, double*, index_t,      \
-                               std::int32_t*, T*, const T*, index_t, double,                      \
-                               const LloydSpace<T>&);                                             \
-  template double minibatch_step<T>(const Call&, const DeviceRows<T>&, index_t, double*, double*, \
-                                    index_t, const T*, const LloydSpace<T>&);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+template struct PreparedCenters<float>;
+template struct PreparedCenters<double>;
+template struct LloydSpace<float>;
+template struct LloydSpace<double>;
+KERNELMILL_FOR_FLOATS(assign)
+KERNELMILL_FOR_FLOATS(lloyd_step)
+KERNELMILL_FOR_FLOATS(lloyd)
+KERNELMILL_FOR_FLOATS(minibatch_step)
 
 }  // namespace kernelmill

@@ -294,12 +294,8 @@ void plus_plus(const Call& call, const DeviceRows<T>& x, const double* uniforms,
   launch(call, round_kernel<T>, grid_for(x.n, kThreads), kThreads, space.closest, x.n, squared);
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                                \
-  template struct SeedingSpace<T>;                                                               \
-  template void plus_plus<T>(const Call&, const DeviceRows<T>&, const double*, index_t, index_t, \
-                             const T*, std::int64_t*, T*, const SeedingSpace<T>&);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+template struct SeedingSpace<float>;
+template struct SeedingSpace<double>;
+KERNELMILL_FOR_FLOATS(plus_plus)
 
 }  // namespace kernelmill

@@ -132,15 +132,10 @@ double step(const Call& call, const DeviceRows<T>& x, const Mixture& mixture, co
   return log_likelihood;
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                         \
-  template void share_rows<T>(const Call&, const T*, index_t, index_t, const T*, double*, \
-                              double*);                                                   \
-  template void responsibilities<T>(const Call&, const T*, index_t, index_t, T*, T*);     \
-  template struct StepSpace<T>;                                                           \
-  template double step<T>(const Call&, const DeviceRows<T>&, const Mixture&, const T*,    \
-                          const Moments&, const StepSpace<T>&);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+KERNELMILL_FOR_FLOATS(share_rows)
+KERNELMILL_FOR_FLOATS(responsibilities)
+template struct StepSpace<float>;
+template struct StepSpace<double>;
+KERNELMILL_FOR_FLOATS(step)
 
 }  // namespace kernelmill

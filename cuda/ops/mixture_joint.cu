@@ -339,15 +339,10 @@ void log_joint(const Call& call, const DeviceRows<T>& x, const Mixture& mixture,
   joint_rows(call, x, mixture, log_joint, space);
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                    \
-  template struct JointSpace<T>;                                                     \
-  template void prepare_joint<T>(const Call&, const Mixture&, const JointSpace<T>&); \
-  template void joint_rows<T>(const Call&, const DeviceRows<T>&, const Mixture&, T*, \
-                              const JointSpace<T>&);                                 \
-  template void log_joint<T>(const Call&, const DeviceRows<T>&, const Mixture&, T*,  \
-                             const JointSpace<T>&);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+template struct JointSpace<float>;
+template struct JointSpace<double>;
+KERNELMILL_FOR_FLOATS(prepare_joint)
+KERNELMILL_FOR_FLOATS(joint_rows)
+KERNELMILL_FOR_FLOATS(log_joint)
 
 }  // namespace kernelmill

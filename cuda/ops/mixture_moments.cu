@@ -331,14 +331,7 @@ void moments(const Call& call, const DeviceRows<T>& x, const double* share, cons
   finish_moments(call, means, k, x.d, covariance, to, space);
 }
 
-#define KERNELMILL_INSTANTIATE(T)                                                           \
-  template void add_moments<T>(const Call&, const DeviceRows<T>&, const T*, const double*,  \
-                               const double*, index_t, Covariance, bool, const Moments&,    \
-                               const MomentSpace&);                                         \
-  template void moments<T>(const Call&, const DeviceRows<T>&, const double*, const double*, \
-                           index_t, Covariance, const Moments&, const MomentSpace&);
-KERNELMILL_INSTANTIATE(float)
-KERNELMILL_INSTANTIATE(double)
-#undef KERNELMILL_INSTANTIATE
+KERNELMILL_FOR_FLOATS(add_moments)
+KERNELMILL_FOR_FLOATS(moments)
 
 }  // namespace kernelmill

@@ -64,9 +64,6 @@ void euclidean(const Call& call, const DeviceRows<T>& x, const DeviceRows<T>& y,
   }
 }
 
-template void euclidean<float>(const Call&, const DeviceRows<float>&, const DeviceRows<float>&,
-                               bool, float*);
-template void euclidean<double>(const Call&, const DeviceRows<double>&, const DeviceRows<double>&,
-                                bool, double*);
+KERNELMILL_FOR_FLOATS(euclidean)
 
 }  // namespace kernelmill

@@ -108,9 +108,7 @@ void integers(const Call& call, const Sequence& sequence, index_t n, std::uint64
   generate(call, Bounded{high}, sequence, n, out);
 }
 
-template void uniform<float>(const Call&, const Sequence&, index_t, float*);
-template void uniform<double>(const Call&, const Sequence&, index_t, double*);
-template void normal<float>(const Call&, const Sequence&, index_t, float*);
-template void normal<double>(const Call&, const Sequence&, index_t, double*);
+KERNELMILL_FOR_FLOATS(uniform)
+KERNELMILL_FOR_FLOATS(normal)
 
 }  // namespace kernelmill

@@ -158,9 +158,6 @@ void run(const Call& call, Kind kind, const T* x, const Axes& kept, const Axes& 
   }(std::make_index_sequence<std::size(kKinds)>());
 }
 
-template void run<float>(const Call&, Kind, const float*, const Axes&, const Axes&, double,
-                         const Cut&, const Space&, void*);
-template void run<double>(const Call&, Kind, const double*, const Axes&, const Axes&, double,
-                          const Cut&, const Space&, void*);
+KERNELMILL_FOR_FLOATS(run)
 
 }  // namespace kernelmill::reduction

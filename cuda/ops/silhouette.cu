@@ -72,11 +72,6 @@ void cluster_distance_sums(const Call& call, const DeviceRows<T>& x, const Devic
   }
 }
 
-template void cluster_distance_sums<float>(const Call&, const DeviceRows<float>&,
-                                           const DeviceRows<float>&, const index_t*, index_t,
-                                           double*);
-template void cluster_distance_sums<double>(const Call&, const DeviceRows<double>&,
-                                            const DeviceRows<double>&, const index_t*, index_t,
-                                            double*);
+KERNELMILL_FOR_FLOATS(cluster_distance_sums)
 
 }  // namespace kernelmill

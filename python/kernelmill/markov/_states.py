@@ -12,10 +12,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator._parameters import shown
-from kernelmill._estimator._validation import as_numbers
+from kernelmill._estimator._validation import SUM_TOLERANCE, as_numbers
 from kernelmill.markov._symbols import as_list
-
-_SUM_TOLERANCE = 1e-5  # of probabilities: float32 rows are accepted
 
 
 class CommunicatingClass(NamedTuple):
@@ -222,7 +220,7 @@ def checked_distribution(value: Any, name: str, shape: tuple[int, ...]) -> np.nd
         )
     sums = p.sum(axis=-1, keepdims=True)
     worst = int(abs(sums - 1).argmax())
-    if not abs(sums.flat[worst] - 1) <= _SUM_TOLERANCE:
+    if not abs(sums.flat[worst] - 1) <= SUM_TOLERANCE:
         where = f" in row {worst}" if p.ndim == 2 else ""
         raise ValueError(
             f"MarkovChain: {name} must sum to 1, got {sums.flat[worst]:.10g}{where} (divide by the "

@@ -13,7 +13,8 @@ Three recursions, written here in log space (implementations scale instead, see 
     v_t(j)         = log b_t(j) + max_i (v_{t-1}(i) + log A(i, j)),      v_0 = log pi + log b_0
 
 NaN in an argument reaches its own sequence and the sums over all sequences. Empty sequences and
-T = 0 are allowed, and add nothing. All ops are deterministic: sums run over chunks whose bounds
+T = 0 are allowed, and add nothing. Shapes, dtypes, lengths and symbols that do not fit raise
+ValueError. All ops are deterministic: sums run over chunks whose bounds
 depend on shapes and lengths alone and are combined in order, so results have the same bits at any
 thread count. Cost is counted in flops; sequences run in parallel.
 """
@@ -107,11 +108,6 @@ def forward(
     log_prob : ndarray of shape (S,), float64
         ``log p(x_0, ..., x_{T-1})`` in nats, -inf where a sequence is impossible, 0 where empty.
 
-    Raises
-    ------
-    ValueError
-        If shapes, dtypes or lengths do not fit.
-
     Notes
     -----
     Implementations take the largest log density out of each row and scale alpha at each step, as
@@ -175,11 +171,6 @@ def posteriors(
         ``sum_s v_s gamma_0(j)`` over the first rows of the sequences.
     transitions : ndarray of shape (K, K), float64
         ``sum_s v_s sum_t xi_t(i, j)``, exactly 0 where ``transmat`` is.
-
-    Raises
-    ------
-    ValueError
-        If shapes, dtypes or lengths do not fit.
 
     Notes
     -----
@@ -246,11 +237,6 @@ def viterbi(
     log_prob : ndarray of shape (S,), float64
         ``log p(x, states)`` in nats, -inf where a sequence is impossible, 0 where empty.
 
-    Raises
-    ------
-    ValueError
-        If shapes, dtypes or lengths do not fit.
-
     Notes
     -----
     One tie rule: the lowest state, at the end of a sequence and among equally good predecessors,
@@ -309,11 +295,6 @@ def sample_states(
     states : ndarray of shape (T,), int32
         Each path starts from pi.
 
-    Raises
-    ------
-    ValueError
-        If shapes, dtypes or lengths do not fit.
-
     Notes
     -----
     Number u picks the first state whose running sum of probabilities passes ``u * total``, so a
@@ -363,11 +344,6 @@ def symbol_counts(symbols: np.ndarray, gamma: np.ndarray, n_symbols: int) -> np.
     -------
     counts : ndarray of shape (K, M), float64
         They add up over chunks.
-
-    Raises
-    ------
-    ValueError
-        If shapes, dtypes or symbols do not fit.
 
     Notes
     -----

@@ -7,8 +7,10 @@ four of seven digits). Ties go to the lowest center index everywhere.
 NaN and infinity in X are not refused: such a row has any label within range and reaches what is
 summed over that cluster. Empty X gives empty results and sums of zero unless the op says otherwise.
 All ops are deterministic: sums run in float64 over chunks of rows whose bounds depend on the shapes
-alone and are combined in order, so results have the same bits at any thread count. Cost is counted
-in flops.
+alone and are combined in order, so results have the same bits at any thread count. Shapes and
+dtypes that do not fit raise ValueError. Cost is counted in flops.
+
+The algorithm is that of Lloyd (1982), "Least squares quantization in PCM".
 """
 
 from __future__ import annotations
@@ -44,11 +46,6 @@ def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     squared_distances : ndarray of shape (n,), dtype of X
         Squared Euclidean distance to it.
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     Implementations compare ``||c'||^2 - 2 x'.c'`` at the dtype of X after moving the origin to a
@@ -57,10 +54,6 @@ def assign(X: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cancellation. For CSR rows they use ``||x||^2 - 2 x.c + ||c||^2`` in float64; repeated columns
     add up, and the cost is 2 k flops a stored value. The distance of a row with NaN or inf is NaN
     or inf. Cost 2 n k d flops.
-
-    References
-    ----------
-    Lloyd (1982), "Least squares quantization in PCM".
     """
     squared = _squared_distances(X, centers)
     labels = squared.argmin(axis=1)
@@ -94,18 +87,9 @@ def lloyd_step(
     inertia : float
         ``sum_i w[i] ||X[i] - C[labels[i]]||^2``.
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     Labels as in `assign`. Cost 2 n k d + 3 n d flops.
-
-    References
-    ----------
-    Lloyd (1982), "Least squares quantization in PCM".
     """
     labels, _ = assign.specification(X, centers)
     w = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
@@ -165,11 +149,6 @@ def lloyd(
         0 when steps ran out, 1 when no label changed in the last step, 2 when ``shift <= tol``, 3
         when the last step left a cluster without weight (the caller moves it and goes on).
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     Labels are those of `assign` at the centers before the last update. Bounds change the work,
@@ -180,7 +159,7 @@ def lloyd(
 
     References
     ----------
-    Lloyd (1982), "Least squares quantization in PCM"; Hamerly (2010), "Making k-means even faster".
+    Hamerly (2010), "Making k-means even faster", for the bounds.
     """
     steps, shift, status = 0, np.inf, 0
     weights = np.zeros(len(centers))
@@ -255,8 +234,6 @@ def restarts(
 
     Raises
     ------
-    ValueError
-        If shapes or dtypes do not fit.
     IndexError
         If a row number is out of range.
 
@@ -264,10 +241,6 @@ def restarts(
     -----
     Each run has the bits of `lloyd` from ``X[starts[i]]`` and of `assign` after it. Empty X has no
     rows to start from. Cost 2 n k d flops for each step and for the labels.
-
-    References
-    ----------
-    Lloyd (1982), "Least squares quantization in PCM".
     """
     if starts.size and not (starts.min() >= 0 and starts.max() < len(X)):
         raise IndexError(
@@ -322,7 +295,7 @@ def plus_plus(
     Raises
     ------
     ValueError
-        If shapes or dtypes do not fit, X is empty, or no row has weight.
+        If X is empty or no row has weight.
 
     Notes
     -----
@@ -404,8 +377,6 @@ def minibatch_step(
 
     Raises
     ------
-    ValueError
-        If shapes or dtypes do not fit.
     IndexError
         If a row lies outside X.
 

@@ -1,7 +1,8 @@
 """The dense matrix product: the tile product with nothing done to its tiles.
 
-NaN and infinity propagate. An empty sum, k = 0, is 0. Deterministic: each entry is one sum in
-ascending k, so results have the same bits at any thread count. Cost is 2 m n k flops.
+NaN and infinity propagate. An empty sum, k = 0, is 0. Shapes and dtypes that do not fit raise
+ValueError. Deterministic: each entry is one sum in ascending k, so results have the same bits at
+any thread count. Cost is 2 m n k flops.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def matmul(
     Raises
     ------
     ValueError
-        If shapes or dtypes do not fit, or ``beta != 0`` without C.
+        If ``beta != 0`` without C.
 
     Notes
     -----

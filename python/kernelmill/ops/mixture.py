@@ -13,7 +13,10 @@ One P for all components is the tied covariance; a diagonal one with equal entri
 A row with NaN gets NaN, and so do sums over rows unless the op says otherwise. Empty X gives empty
 results and sums of zero. All ops are deterministic: what is summed over rows is summed over chunks
 whose bounds depend on the shapes alone, combined in order, so results have the same bits at any
-thread count. Cost is counted in flops.
+thread count. Shapes and dtypes that do not fit raise ValueError. Cost is counted in flops.
+
+References: Bishop (2006), "Pattern Recognition and Machine Learning", 9.2; Dempster, Laird, Rubin
+(1977), "Maximum likelihood from incomplete data via the EM algorithm", for the steps.
 """
 
 from __future__ import annotations
@@ -55,21 +58,12 @@ def full_log_joint(
     log_joint : ndarray of shape (n, k), dtype of X
         In nats.
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     Implementations multiply rows by P_j at the dtype of X after moving the origin to a median o of
     the means and subtract ``(m_j - o) P_j`` then, so the error of each whitened coordinate is a few
     eps times ``sum_p |X[i, p] - o_p| |P_j[p, q]|``. Cost n k d^2 flops, with a single P n d^2 + 3 n
     k d.
-
-    References
-    ----------
-    Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
     P = np.triu(precisions_cholesky)
     difference = X.astype(np.float64)[:, None, :] - means
@@ -108,19 +102,10 @@ def diag_log_joint(
     log_joint : ndarray of shape (n, k), dtype of X
         In nats.
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     Implementations sum squares of ``x P - m P`` at the dtype of X after moving the origin to a
     median of the means. Cost 4 n k d flops.
-
-    References
-    ----------
-    Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         white = (X.astype(np.float64)[:, None, :] - means) * precisions_cholesky
@@ -149,19 +134,10 @@ def responsibilities(log_joint: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     responsibilities : ndarray of shape (n, k), dtype of log_joint
         Rows sum to one.
 
-    Raises
-    ------
-    ValueError
-        If log_joint is not such a matrix.
-
     Notes
     -----
     The largest entry is taken out of each row first, so nothing overflows. A row that is -inf
     throughout has log_prob -inf and responsibilities 0. Cost about 20 flops an entry (one exp).
-
-    References
-    ----------
-    Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
     joint = log_joint.astype(np.float64)
     largest = joint.max(axis=1, keepdims=True)
@@ -203,21 +179,12 @@ def full_moments(
     squares : ndarray of shape (k, d, d), or (1, d, d) if pooled, float64
         ``sum_i r[i, j] (X[i] - m_j) (X[i] - m_j)'``, symmetric to the bit.
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     Implementations accumulate in float64 about one origin near the means and move the moments to
     each mean at the end of a chunk, so the error is a few float64 eps times the second moment about
     that origin. NaN and inf reach the moments of their feature. Cost n k d^2 flops, pooled n d^2 +
     2 n k d.
-
-    References
-    ----------
-    Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
     difference = X.astype(np.float64)[:, None, :] - means
     weighted = responsibilities[:, :, None] * difference
@@ -255,19 +222,10 @@ def diag_moments(
     squares : ndarray of shape (k, d), float64
         ``sum_i r[i, j] (X[i] - m_j)^2``, feature by feature.
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     Accumulated as in `full_moments`. NaN and inf reach the moments of their feature. Cost 4 n k d
     flops.
-
-    References
-    ----------
-    Bishop (2006), "Pattern Recognition and Machine Learning", 9.2.
     """
     difference = X.astype(np.float64)[:, None, :] - means
     weighted = responsibilities[:, :, None] * difference
@@ -312,21 +270,12 @@ def full_step(
     log_likelihood : float
         ``sum_i w[i] log_prob[i]``, in nats.
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     `full_log_joint`, `responsibilities` and `full_moments` in one pass over X, block by block: no n
     x k matrix. Rows with zero weight are ignored, whatever they hold; inf reaches the
     log-likelihood and the moments of its feature. The statistics add up over chunks of rows. Cost 2
     n k d^2 flops, with a single P 2 n d^2 + 6 n k d.
-
-    References
-    ----------
-    Dempster, Laird, Rubin (1977), "Maximum likelihood from incomplete data via the EM algorithm".
     """
     pooled = len(precisions_cholesky) == 1 and len(means) > 1
     joint = full_log_joint.specification(X, means, precisions_cholesky, offsets)
@@ -373,21 +322,12 @@ def diag_step(
     log_likelihood : float
         ``sum_i w[i] log_prob[i]``, in nats.
 
-    Raises
-    ------
-    ValueError
-        If shapes or dtypes do not fit.
-
     Notes
     -----
     `diag_log_joint`, `responsibilities` and `diag_moments` in one pass over X, block by block: no n
     x k matrix. Rows with zero weight are ignored, whatever they hold; inf reaches the
     log-likelihood and the moments of its feature. The statistics add up over chunks of rows. Cost 8
     n k d flops.
-
-    References
-    ----------
-    Dempster, Laird, Rubin (1977), "Maximum likelihood from incomplete data via the EM algorithm".
     """
     joint = diag_log_joint.specification(X, means, precisions_cholesky, offsets)
     weight, X, log_prob, share = _weighted(X, joint, sample_weight)

@@ -1,7 +1,8 @@
 """Distances between the rows of two matrices.
 
-NaN and infinity propagate as in the formula. Empty X or Y gives an empty result. Deterministic:
-the same bits at any thread count. Cost is 2 n m d flops.
+NaN and infinity propagate as in the formula. Empty X or Y gives an empty result. Widths or dtypes
+that differ raise ValueError. Deterministic: the same bits at any thread count. Cost is 2 n m d
+flops.
 """
 
 from __future__ import annotations
@@ -30,11 +31,6 @@ def euclidean(X: np.ndarray, Y: np.ndarray, squared: bool = False) -> np.ndarray
     -------
     D : ndarray of shape (n, m), dtype of X
         Distances, never negative, exactly zero between equal rows.
-
-    Raises
-    ------
-    ValueError
-        If the widths or dtypes differ.
 
     Notes
     -----

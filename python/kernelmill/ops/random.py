@@ -4,8 +4,9 @@ The generator is Philox4x32-10, a keyed bijection of 128-bit counters. The key i
 counter is (block number, stream); a block gives four 32-bit words that items take in order. So any
 slice of a sequence can be made anywhere: ``uniform(s, t, 0, 9)[5:]`` is ``uniform(s, t, 5, 4)``.
 
-There is no NaN or infinity; ``n = 0`` gives an empty array. Deterministic at any thread count. Cost
-is 10 rounds (20 integer products) a block, beside what an op adds.
+There is no NaN or infinity; ``n = 0`` gives an empty array. An argument out of its range raises
+ValueError. Deterministic at any thread count. Cost is 10 rounds (20 integer products) a block,
+beside what an op adds.
 """
 
 from __future__ import annotations
@@ -40,10 +41,6 @@ def philox4x32(counter: np.ndarray, seed: int, stream: int) -> np.ndarray:
     Ten rounds of ``c0, c1, c2, c3 <- hi(b c2) ^ c1 ^ k0, lo(b c2), hi(a c0) ^ c3 ^ k1, lo(a c0)``
     with ``a = 0xD2511F53``, ``b = 0xCD9E8D57``, and the key raised by ``(0x9E3779B9, 0xBB67AE85)``
     after each.
-
-    References
-    ----------
-    Salmon, Moraes, Dror, Shaw. Parallel random numbers: as easy as 1, 2, 3. SC 2011.
 
     Examples
     --------
@@ -95,20 +92,11 @@ def uniform(seed: int, stream: int, start: int, n: int, dtype=np.float64) -> np.
     u : ndarray of shape (n,)
         Items start, ..., start + n - 1.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range or dtype is another one.
-
     Notes
     -----
     float32: ``floor(w / 2^8) / 2^24`` with ``w`` word ``i mod 4`` of block ``i // 4``. float64:
     ``(2^26 floor(w / 2^5) + floor(w' / 2^6)) / 2^53`` with ``w, w'`` words ``2 (i mod 2)`` and ``2
     (i mod 2) + 1`` of block ``i // 2``. 1 is never reached. Every implementation gives these bits.
-
-    References
-    ----------
-    Salmon, Moraes, Dror, Shaw. Parallel random numbers: as easy as 1, 2, 3. SC 2011.
 
     Examples
     --------
@@ -149,11 +137,6 @@ def normal(seed: int, stream: int, start: int, n: int, dtype=np.float64) -> np.n
     -------
     z : ndarray of shape (n,)
         Items start, ..., start + n - 1.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range or dtype is another one.
 
     Notes
     -----
@@ -222,11 +205,6 @@ def integers(seed: int, stream: int, start: int, n: int, high: int) -> np.ndarra
     -------
     k : ndarray of shape (n,), int64
         Items start, ..., start + n - 1.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
 
     Notes
     -----

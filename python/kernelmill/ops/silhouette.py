@@ -1,7 +1,8 @@
 """Silhouette coefficients without an n x n matrix.
 
-NaN and infinity propagate. Empty X gives an empty result. Deterministic: the same bits at any
-thread count. Cost is 2 n m d flops and n m square roots.
+NaN and infinity propagate. Empty X gives an empty result. Widths or dtypes that differ raise
+ValueError. Deterministic: the same bits at any thread count. Cost is 2 n m d flops and n m square
+roots.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def cluster_distance_sums(X: np.ndarray, Y: np.ndarray, offsets: np.ndarray) -> 
     Raises
     ------
     ValueError
-        If widths or dtypes differ or offsets do not describe the rows of Y.
+        If offsets do not describe the rows of Y.
 
     Notes
     -----
