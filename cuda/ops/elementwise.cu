@@ -134,38 +134,45 @@ __global__ void __launch_bounds__(kThreads) apply_kernel(const Arguments<sizeof.
   apply<F, R, A...>(a, std::index_sequence_for<A...>{});
 }
 
+// Compiled once for all functions of as many arguments: that is half of what this file costs.
+template <int kInputs>
+void launch_kernel(const Call& call, std::span<const index_t> shape, std::span<const Operand> in,
+                   const std::uint64_t* values, const Operand& out,
+                   void (*kernel)(Arguments<kInputs>)) {
+  const Plan plan(shape, in, out);
+  if (plan.count == 0) return;
+  if (plan.rank > kAxes) {
+    invalid(call.op, "arguments must have at most ", kAxes,
+            " axes that cannot be merged on the GPU, got ", plan.rank);
+  }
+  Arguments<kInputs> a{};
+  a.count = plan.count;
+  a.rank = static_cast<int>(plan.rank);
+  a.adjacent = true;
+  std::copy_n(plan.shape.begin(), plan.rank, a.shape);
+  for (std::size_t o = 0; o < plan.operands; ++o) {
+    Access& to = o == 0 ? a.out : a.in[o - 1];
+    to.data = static_cast<char*>(plan.at[o].data);
+    if (to.data == nullptr) {
+      to.value = values[o - 1];
+      continue;
+    }
+    std::copy_n(plan.strides[o].begin(), plan.rank, to.strides);
+    a.adjacent &= plan.flat(o) && reinterpret_cast<std::uintptr_t>(to.data) %
+                                          static_cast<std::uintptr_t>(kPack * plan.at[o].item()) ==
+                                      0;
+  }
+  const index_t threads = a.adjacent ? div_up(a.count, kPack) : a.count;
+  launch(call, kernel, grid_for(threads, kThreads), kThreads, a);
+}
+
 template <class F, class Function = decltype(&F::operator())>
 struct Make;
 template <class F, class R, class... A>
 struct Make<F, R (F::*)(A...) const> {
   static void launch(const Call& call, std::span<const index_t> shape, std::span<const Operand> in,
                      const std::uint64_t* values, const Operand& out) {
-    const Plan plan(shape, in, out);
-    if (plan.count == 0) return;
-    if (plan.rank > kAxes) {
-      invalid(call.op, "arguments must have at most ", kAxes,
-              " axes that cannot be merged on the GPU, got ", plan.rank);
-    }
-    Arguments<sizeof...(A)> a{};
-    a.count = plan.count;
-    a.rank = static_cast<int>(plan.rank);
-    a.adjacent = true;
-    std::copy_n(plan.shape.begin(), plan.rank, a.shape);
-    for (std::size_t o = 0; o < plan.operands; ++o) {
-      Access& to = o == 0 ? a.out : a.in[o - 1];
-      to.data = static_cast<char*>(plan.at[o].data);
-      if (to.data == nullptr) {
-        to.value = values[o - 1];
-        continue;
-      }
-      std::copy_n(plan.strides[o].begin(), plan.rank, to.strides);
-      a.adjacent &=
-          plan.flat(o) && reinterpret_cast<std::uintptr_t>(to.data) %
-                                  static_cast<std::uintptr_t>(kPack * plan.at[o].item()) ==
-                              0;
-    }
-    const index_t threads = a.adjacent ? div_up(a.count, kPack) : a.count;
-    kernelmill::launch(call, apply_kernel<F, R, A...>, grid_for(threads, kThreads), kThreads, a);
+    launch_kernel<sizeof...(A)>(call, shape, in, values, out, &apply_kernel<F, R, A...>);
   }
 };
 
