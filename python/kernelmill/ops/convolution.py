@@ -12,6 +12,7 @@ weights. Empty batches are allowed; an output without elements is refused. Deter
 element is one sum in a fixed order (channels, then taps; boxes of positions for weights), so
 results have the same bits at any thread count. Cost is 2 operations for each element of y, channel
 of its group and tap, for each of the three ops; patches are never stored, only packed in the cache.
+Shapes, dtypes and values that do not fit raise ValueError.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Dropped entries are selected, not multiplied by 0, so NaN and inf among them leave no trace; kept
 ones propagate NaN. Empty input gives an empty result. Deterministic: the same bits at any thread
 count, on every device. Cost is that of :func:`kernelmill.ops.random.uniform` beside one pass over
-memory.
+memory. Shapes, dtypes and values that do not fit raise ValueError.
 """
 
 from __future__ import annotations

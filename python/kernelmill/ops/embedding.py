@@ -4,6 +4,7 @@ NaN and infinity propagate; the largest of a bag is NaN where one of its rows is
 indices give no rows, an empty bag is 0. Deterministic: the contributions to a row of the gradient
 are added in the order of their positions, in float64, so results have the same bits at any thread
 count. Cost is one pass over the rows that are named, and for a gradient over the whole table.
+Shapes, dtypes and values that do not fit raise ValueError.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ beside the deviation costs no digits, and float32 squares cannot overflow; float
 squares would are scaled first. NaN or inf makes what it is normalised with NaN. Empty input has
 mean NaN and an empty result. Deterministic: sums depend on shape and strides alone, so results have
 the same bits at any thread count. Cost is one pass over memory while a row, or a channel of the
-batch, fits the cache; each is read three times.
+batch, fits the cache; each is read three times. Shapes, dtypes and values that do not fit raise
+ValueError.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ below ``end[i]``; the tables of the three axes stand one after the other. `windo
 `adaptive_windows` make them, so that one loop serves every kind of pooling. NaN gives NaN, except
 in planes it is not in. Empty input: no planes give none. Deterministic: a plane is worked on by one
 thread, in order, so results have the same bits at any thread count. Cost: one pass over windows.
+Shapes, dtypes and values that do not fit raise ValueError.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ classes of a position makes all of its results NaN. Where all entries are -inf n
 mass: the softmax is 0, its logarithm -inf. Empty input gives empty results. float32 is added in
 float64. Deterministic: the classes of a position are added in an order that depends on shape and
 strides alone, so results have the same bits at any thread count. Cost is one exponential an entry
-and one pass over memory; the two or three passes of a position find it in the cache.
+and one pass over memory; the two or three passes of a position find it in the cache. Shapes, dtypes
+and values that do not fit raise ValueError.
 """
 
 from __future__ import annotations

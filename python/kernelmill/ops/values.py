@@ -1,7 +1,8 @@
 """Questions about the values of a matrix that must be answered before anything is computed from it.
 
 NaN is counted, never propagated. Empty X has the extent (0, 0). Deterministic: no result depends on
-the order of the elements. Cost is one pass over memory.
+the order of the elements. Cost is one pass over memory. Shapes, dtypes and values that do not fit
+raise ValueError.
 """
 
 from __future__ import annotations
