@@ -24,7 +24,7 @@ def row(rule):
     store = ["parameters[e] = parameter;"]
     for i, state in enumerate(rule.kept):
         setup += [f"constexpr bool has_{state} = (kept >> {i} & 1U) != 0;"]
-        setup += [f"[[maybe_unused]] T* const {state}_at = static_cast<T*>(states[{i}]);"]
+        setup += [f"[[maybe_unused]] T* const {state}_at = static_cast<T*>(kept_at[{i}]);"]
         load += [f"T {state} = T(0);", f"if constexpr (has_{state}) {state} = {state}_at[e];"]
         store += [f"if constexpr (has_{state}) {state}_at[e] = {state};"]
     load += [f"T {name};" for name in rule.locals]
@@ -41,7 +41,7 @@ def row(rule):
     {break_line.join(prepare)}
   }}
   template <unsigned kept, class T>
-  static void loop(T* parameters, const T* gradients, [[maybe_unused]] void* const* states,
+  static void loop(T* parameters, const T* gradients, [[maybe_unused]] void* const* kept_at,
                    const double* scalars, index_t begin, index_t end) {{
     {break_line.join(setup)}
 #pragma omp simd

@@ -191,7 +191,7 @@ void write_gradient(const Rows& rows, Segments<const T> dout, Segments<const T> 
 // A view whose places, or channels where there is one place, are adjacent: x itself or a copy.
 template <class T>
 CubeView<const T> adjacent(CubeView<const T> x, Workspace<T>& memory) {
-  const auto [n, c, k] = x.shape;
+  const index_t n = x.shape[0], c = x.shape[1], k = x.shape[2];  // a lambda takes no binding
   if ((k == 1 ? c : k) <= 1 || x.strides[k == 1 ? 1 : 2] == 1) return x;
   memory = Workspace<T>(static_cast<std::size_t>(n * c * k));
   T* const to = memory.data();

@@ -135,7 +135,7 @@ PyMemberDef dispatch_members[] = {
     {"array_free", T_BOOL, offsetof(Dispatch, array_free), 0, nullptr},
     {nullptr, 0, 0, 0, nullptr}};
 
-PyTypeObject DispatchType = {PyVarObject_HEAD_INIT(nullptr, 0)};
+PyTypeObject DispatchType{};  // filled at import
 
 // --- nodes --------------------------------------------------------------------------------------
 
@@ -144,7 +144,7 @@ struct Node {
   Number number;
 };
 
-PyTypeObject NodeType = {PyVarObject_HEAD_INIT(nullptr, 0)};
+PyTypeObject NodeType{};
 
 Node* as_node(PyObject* p) {
   return Py_TYPE(p) == &NodeType ? reinterpret_cast<Node*>(p) : nullptr;
@@ -591,7 +591,10 @@ bool ready(PyObject* module) {
   NodeType.tp_traverse = node_traverse;
   NodeType.tp_clear = node_clear;
   NodeType.tp_dealloc = node_dealloc;
-  if (PyType_Ready(&DispatchType) < 0 || PyType_Ready(&NodeType) < 0) return false;
+  for (PyTypeObject* type : {&DispatchType, &NodeType}) {
+    Py_SET_REFCNT(reinterpret_cast<PyObject*>(type), 1);  // static: never freed
+    if (PyType_Ready(type) < 0) return false;
+  }
   name_number = PyUnicode_InternFromString("number");
   name_shape = PyUnicode_InternFromString("shape");
   name_base = PyUnicode_InternFromString("base");
