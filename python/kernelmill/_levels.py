@@ -16,8 +16,6 @@ from types import ModuleType
 LEVELS = ("v4", "v3", "v2", "arm64")
 _X86_ORDER = ("v4", "v3", "v2")
 
-_forced_by_test: str | None = None  # set by tests through `_op.using_level`
-
 
 def built() -> tuple[str, ...]:
     """Levels whose module is installed, best first."""

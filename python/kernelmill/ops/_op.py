@@ -237,17 +237,6 @@ def backend(name: str) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def using_level(level: str) -> Iterator[None]:
-    """Run every op inside the block on the C++ code of one instruction-set level (for tests)."""
-    if level not in _levels.runnable():
-        raise ValueError(
-            f"using_level: level must be one of {', '.join(_levels.runnable())}, got {level!r}"
-        )
-    with _using(f"cpu:{level}"):
-        yield
-
-
-@contextmanager
 def _using(key: str) -> Iterator[None]:
     token = _active.set(key)
     try:
