@@ -35,6 +35,9 @@ def test_dtypes_follow_torch():
     assert (f + nn.Tensor(np.array(1.0))).dtype == np.float32  # no axes: no say among floats
     assert (f + np.float64(2)).dtype == np.float32
     assert i.sum().dtype == np.int64
+    assert (f * [0.1]).dtype == nn.matmul([[1.0, 2.0]], [[3.0], [4.0]]).dtype == np.float32
+    assert (d * [0.1]).item() == 0.1  # no digits are lost on the way
+    assert (i * [1]).dtype == np.int64
     assert i.to(f).dtype == np.float32
     assert f.double().dtype == np.float64
     assert f.long().dtype == np.int64

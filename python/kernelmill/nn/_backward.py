@@ -17,6 +17,7 @@ from ._tape import (
     Node,
     Part,
     Rule,
+    array_of,
     check_gradients,
     check_unwritten,
     is_view,
@@ -54,7 +55,7 @@ def hooked(node: Any, g: Any) -> Any:
     for hook in list(node.hooks):
         answer = hook(g if isinstance(g, _tape.Tensor) else _tape.Tensor(g))
         if answer is not None:
-            g = answer if isinstance(g, _tape.Tensor) else _array(answer)
+            g = answer if isinstance(g, _tape.Tensor) else array_of(answer)
     return g
 
 
@@ -236,9 +237,6 @@ def run_back(
     return reached
 
 
-def _array(value: Any) -> Any:
-    return value.data if isinstance(value, _tape.Tensor) else value
-
 
 def _seed(caller: str, output: Any, gradient: Any, create_graph: bool) -> Any:
     """The gradient that a backward pass starts with."""
@@ -256,7 +254,7 @@ def _seed(caller: str, output: Any, gradient: Any, create_graph: bool) -> Any:
             )
         g = xp.ones(output.data.shape, output.data.dtype)
     else:
-        g = _array(gradient)
+        g = array_of(gradient)
         g = xp.asarray(g, dtype=output.data.dtype)
         if g.shape != output.data.shape:
             raise RuntimeError(

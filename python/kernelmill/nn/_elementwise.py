@@ -109,11 +109,18 @@ def unified(values: tuple[Any, ...], floating: bool = True) -> tuple[tuple[Any, 
 
     With ``floating`` whole numbers become floats of the default dtype.
     """
-    values = tuple(
+    arrays = tuple(
         v if isinstance(v, _tape.Tensor) or _is_number(v) or is_cupy(v) else np.asarray(v)
         for v in values
     )
-    dtype = common_dtype(values)
+    # A list has no dtype of its own: like a number it counts for its kind only.
+    dtype = common_dtype(
+        tuple(
+            a.dtype.type(0).item() if isinstance(v, list | tuple) else a
+            for v, a in zip(values, arrays, strict=True)
+        )
+    )
+    values = arrays
     if floating and dtype.kind != "f":
         dtype = _default
     return tuple(to_dtype(v, dtype) if hasattr(v, "dtype") else v for v in values), dtype

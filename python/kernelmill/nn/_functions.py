@@ -10,7 +10,7 @@ import numpy as np
 from ._documents import as_function, complete
 from ._elementwise import arctan2, get_default_dtype, unified
 from ._elementwise import hypot as _hypot
-from ._shape import cat, stack
+from ._shape import cat, sizes_of, stack
 from ._tensor import Tensor, as_tensor, tensor
 
 _METHODS = [
@@ -152,16 +152,10 @@ def hypot(input: Any, other: Any) -> Tensor:
     return _hypot(x, y)
 
 
-def _size(size: tuple) -> tuple[int, ...]:
-    if len(size) == 1 and not hasattr(size[0], "__index__"):
-        size = tuple(size[0])
-    return tuple(int(n) for n in size)
-
-
 def _filled(value: float, name: str) -> Callable[..., Tensor]:
     def make(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         wanted = get_default_dtype() if dtype is None else np.dtype(dtype)
-        return Tensor(np.full(_size(size), value, wanted), requires_grad)
+        return Tensor(np.full(sizes_of(size), value, wanted), requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"""A tensor of {name}.
@@ -188,7 +182,7 @@ def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = 
     >>> nn.full((2,), 3.0).tolist()
     [3.0, 3.0]
     """
-    made = np.full(_size((size,)), fill_value, dtype)
+    made = np.full(sizes_of((size,)), fill_value, dtype)
     if dtype is None and made.dtype == np.float64:
         made = made.astype(get_default_dtype())
     return Tensor(made, requires_grad)

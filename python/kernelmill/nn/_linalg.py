@@ -16,11 +16,7 @@ from . import _tape
 from ._documents import complete
 from ._elementwise import unified
 from ._shape import broadcast, getitem, putitem, reshape, swap_last
-from ._tape import ALL, RESULT, Node, Rule, sum_to
-
-
-def _array(value: Any) -> Any:
-    return value.data if isinstance(value, _tape.Tensor) else value
+from ._tape import ALL, RESULT, Node, Rule, array_of, sum_to
 
 
 def _multiply(a: Any, b: Any) -> Any:
@@ -65,7 +61,7 @@ def _matrix_product(a: Any, b: Any) -> Any:
             f"shapes {tuple(a.shape)} and {tuple(b.shape)}"
         )
     if dtype.kind != "f":
-        result = _tape.Tensor(_array(a) @ _array(b))
+        result = _tape.Tensor(array_of(a) @ array_of(b))
     else:
         if not isinstance(a, _tape.Tensor) and not isinstance(b, _tape.Tensor):
             a = _tape.Tensor(a)
@@ -216,7 +212,7 @@ def _lower_half(x: Any) -> Any:
     """The lower triangle with half the diagonal."""
     n = x.shape[-1]
     mask = np.tril(np.ones((n, n))) - 0.5 * np.eye(n)
-    return x * namespace(_array(x)).asarray(mask, dtype=x.dtype)
+    return x * namespace(array_of(x)).asarray(mask, dtype=x.dtype)
 
 
 def _cholesky_backward(g: Any, saved: tuple, node: Node) -> Any:

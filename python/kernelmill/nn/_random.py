@@ -14,6 +14,7 @@ import numpy as np
 from ..ops import random as numbers
 from ._documents import complete
 from ._elementwise import get_default_dtype
+from ._shape import sizes_of
 from ._tensor import Tensor
 
 
@@ -112,12 +113,6 @@ def manual_seed(seed: int) -> Generator:
     return current().manual_seed(seed)
 
 
-def _size(size: tuple) -> tuple[int, ...]:
-    if len(size) == 1 and not hasattr(size[0], "__index__"):
-        size = tuple(size[0])
-    return tuple(int(n) for n in size)
-
-
 def random_array(
     kind: str, shape: tuple[int, ...], dtype: Any = None, generator: Generator | None = None
 ) -> np.ndarray:
@@ -137,7 +132,7 @@ def rand(*size: Any, generator: Generator | None = None, dtype: Any = None,
     >>> nn.rand(2, 3).shape
     (2, 3)
     """
-    return Tensor(random_array("uniform", _size(size), dtype, generator), requires_grad)
+    return Tensor(random_array("uniform", sizes_of(size), dtype, generator), requires_grad)
 
 
 def randn(*size: Any, generator: Generator | None = None, dtype: Any = None,
@@ -150,7 +145,7 @@ def randn(*size: Any, generator: Generator | None = None, dtype: Any = None,
     >>> nn.randn(2, 3).shape
     (2, 3)
     """
-    return Tensor(random_array("normal", _size(size), dtype, generator), requires_grad)
+    return Tensor(random_array("normal", sizes_of(size), dtype, generator), requires_grad)
 
 
 def randint(low: int, high: int | None = None, size: Any = (), *,
@@ -168,7 +163,7 @@ def randint(low: int, high: int | None = None, size: Any = (), *,
     if high <= low:
         raise RuntimeError(f"nn.randint: high must be above low, got {low} and {high}")
     seed, stream = current(generator).draw()
-    shape = _size((size,))
+    shape = sizes_of((size,))
     drawn = numbers.integers(seed, stream, 0, math.prod(shape), high - low)
     return Tensor(drawn.reshape(shape) + low)
 

@@ -14,11 +14,7 @@ from ._documents import complete
 from ._elementwise import _select, gate, raw, to_dtype
 from ._elementwise import get_default_dtype as _default
 from ._shape import axis_of, broadcast, gather_along, getitem, permute, reshape
-from ._tape import RESULT, Node, Rule
-
-
-def _array(value: Any) -> Any:
-    return value.data if isinstance(value, _tape.Tensor) else value
+from ._tape import RESULT, Node, Rule, array_of
 
 
 def _kept(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -59,7 +55,7 @@ mean: Rule = Rule(
 
 def _extreme_backward(g: Any, saved: tuple, node: Node) -> Any:
     """Elements that equal the result share its gradient."""
-    x, result = map(_array, saved)
+    x, result = map(array_of, saved)
     axis = node.options["axis"]
     mask = x == result.reshape(_kept(x.shape, axis))
     share = mask / np.maximum(mask.sum(axis, keepdims=True), 1)
@@ -87,7 +83,7 @@ variance: Rule = Rule("var", _reduce("variance"), _variance_backward, {0: ()})
 def _deviation_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, result = saved
     divisor = _count(node) - node.options["ddof"]
-    safe = _select(_array(result) == 0, 1.0, result)  # constant groups: 0 is a subgradient
+    safe = _select(array_of(result) == 0, 1.0, result)  # constant groups: 0 is a subgradient
     return _centred(x, node.options["axis"]) * _spread(
         g / safe * (1.0 / divisor if divisor > 0 else math.nan), node
     )
@@ -103,7 +99,7 @@ deviation: Rule = Rule(
 
 def _log_sum_exp_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, result = saved
-    safe = _select(_array(result) == -math.inf, 0.0, result)
+    safe = _select(array_of(result) == -math.inf, 0.0, result)
     return gate(_spread(g, node), raw("exp")(x - _spread(safe, node)))
 
 
@@ -114,7 +110,7 @@ log_sum_exp: Rule = Rule(
 
 def _norm_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, result = saved
-    safe = _select(_array(result) == 0, 1.0, result)
+    safe = _select(array_of(result) == 0, 1.0, result)
     return x * _spread(g / safe, node)
 
 
@@ -137,9 +133,9 @@ def _p_norm_backward(g: Any, saved: tuple, node: Node) -> Any:
 
     x, result = saved
     p = node.options["p"]
-    safe = _spread(_select(_array(result) == 0, 1.0, result), node)
+    safe = _spread(_select(array_of(result) == 0, 1.0, result), node)
     slope = power(raw("abs")(x) / safe, p - 1.0)
-    return gate(_spread(g, node), slope * np.sign(_array(x)))
+    return gate(_spread(g, node), slope * np.sign(array_of(x)))
 
 
 p_norm: Rule = Rule("norm", _p_norm_forward, _p_norm_backward, {0: (), RESULT: ()})
@@ -170,7 +166,7 @@ def _products_before(x: Any, axis: int) -> Any:
     from ._shape import concatenate
 
     n = x.shape[axis]
-    xp = namespace(_array(x))
+    xp = namespace(array_of(x))
     one = xp.ones((*x.shape[:axis], 1, *x.shape[axis + 1 :]), x.dtype)
     head = getitem(x, index=(*(slice(None),) * axis, slice(0, n - 1)))
     return cumprod(concatenate(one, head, axis=axis, sizes=(1, n - 1)), axis=axis)

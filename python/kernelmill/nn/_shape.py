@@ -11,13 +11,10 @@ import numpy as np
 from .._arrays import namespace
 from . import _tape
 from ._documents import complete
-from ._tape import Node, Rule, sum_to
+from ._tape import Node, Rule, array_of, sum_to
 
 # --- rules: given arrays they give arrays, given tensors tensors ----------------------------------
 
-
-def _array(value: Any) -> Any:
-    return value.data if isinstance(value, _tape.Tensor) else value
 
 
 reshape: Rule = Rule(
@@ -118,7 +115,7 @@ def _split_forward(x: Any, axis: int, sizes: tuple[int, ...]) -> Any:
 def _split_backward(g: dict[int, Any], saved: tuple, node: Node) -> Any:
     axis, sizes = node.options["axis"], node.options["sizes"]
     some = next(iter(g.values()))
-    xp = namespace(_array(some))
+    xp = namespace(array_of(some))
 
     def zeros(size: int) -> Any:
         shape = (*some.shape[:axis], size, *some.shape[axis + 1 :])
@@ -179,7 +176,7 @@ def axis_of(name: str, axis: Any, rank: int) -> int:
     return place
 
 
-def _plain(values: tuple) -> tuple:
+def sizes_of(values: tuple) -> tuple:
     """Sizes or axes given one by one or as a tuple."""
     if len(values) == 1 and not hasattr(values[0], "__index__"):
         values = tuple(values[0])
@@ -190,7 +187,7 @@ def _index(value: Any) -> Any:
     """An index with arrays in place of tensors, and lists as arrays."""
     if isinstance(value, tuple):
         return tuple(map(_index, value))
-    value = _array(value)
+    value = array_of(value)
     return np.asarray(value) if isinstance(value, list) else value
 
 
@@ -207,7 +204,7 @@ class ShapeMethods:
 
     def reshape(self, *shape: Any) -> Any:
         """The elements in another shape, in C order; one size may be -1."""
-        return reshape(self, shape=_plain(shape))
+        return reshape(self, shape=sizes_of(shape))
 
     view = reshape
 
@@ -241,7 +238,7 @@ class ShapeMethods:
 
     def permute(self, *dims: Any) -> Any:
         """Permute the axes."""
-        axes = tuple(axis_of("permute", d, self.ndim) for d in _plain(dims))
+        axes = tuple(axis_of("permute", d, self.ndim) for d in sizes_of(dims))
         if sorted(axes) != list(range(self.ndim)):
             raise RuntimeError(
                 f"nn.permute: dims must name each of {self.ndim} axes once, got {dims}"
@@ -289,7 +286,7 @@ class ShapeMethods:
         if dim is None:
             chosen = set(range(rank))
         else:
-            chosen = {axis_of("squeeze", d, rank) for d in _plain((dim,))}
+            chosen = {axis_of("squeeze", d, rank) for d in sizes_of((dim,))}
         shape = tuple(n for i, n in enumerate(self.shape) if not (i in chosen and n == 1))
         return reshape(self, shape=shape)
 
@@ -300,7 +297,7 @@ class ShapeMethods:
 
     def expand(self, *sizes: Any) -> Any:
         """Broadcast axes of size 1 without a copy; -1 keeps a size."""
-        wanted = list(_plain(sizes))
+        wanted = list(sizes_of(sizes))
         added = len(wanted) - self.ndim
         for i, size in enumerate(wanted):
             if size == -1:
@@ -315,7 +312,7 @@ class ShapeMethods:
 
     def repeat(self, *sizes: Any) -> Any:
         """Repeat the tensor along each axis."""
-        counts = _plain(sizes)
+        counts = sizes_of(sizes)
         shape = (1,) * (len(counts) - self.ndim) + tuple(self.shape)
         if len(counts) < self.ndim:
             raise RuntimeError(
@@ -328,19 +325,19 @@ class ShapeMethods:
 
     def tile(self, *counts: Any) -> Any:
         """Like :meth:`repeat`; missing counts are 1."""
-        given = _plain(counts)
+        given = sizes_of(counts)
         return self.repeat(*(1,) * (self.ndim - len(given)), *given)
 
     def repeat_interleave(self, repeats: Any, dim: int | None = None) -> Any:
         """Repeat each element."""
         source: Any = self if dim is not None else reshape(self, shape=(-1,))
         axis = axis_of("repeat_interleave", 0 if dim is None else dim, source.ndim)
-        index = np.repeat(np.arange(source.shape[axis]), np.asarray(_array(repeats)))
+        index = np.repeat(np.arange(source.shape[axis]), np.asarray(array_of(repeats)))
         return source.index_select(axis, index)
 
     def flip(self, *dims: Any) -> Any:
         """Reverse axes."""
-        chosen = {axis_of("flip", d, self.ndim) for d in _plain(dims)}
+        chosen = {axis_of("flip", d, self.ndim) for d in sizes_of(dims)}
         index = tuple(slice(None, None, -1 if i in chosen else 1) for i in range(self.ndim))
         return getitem(self, index=index)
 

@@ -35,6 +35,11 @@ ALL: dict[int, tuple[int, ...]] = {}  # as `Rule.saves`: all inputs, however man
 Tensor: Any = None  # the class, set by _tensor.py
 
 
+def array_of(value: Any) -> Any:
+    """The array of a tensor; anything else as it is."""
+    return value.data if isinstance(value, Tensor) else value
+
+
 class Leaf:
     """The end of the tape: a tensor that the user made; gradients are added up in its ``grad``."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import namespace
+from ..ops import optim as rules
 from . import _tape
 from ._documents import complete
 from ._elementwise import apply
@@ -22,21 +23,6 @@ def _with_gradients(parameters: Any) -> list[Any]:
     return [p for p in given if p.grad is not None]
 
 
-def _total_norm(arrays: list[Any], norm_type: float) -> float:
-    """The norm of all arrays together; sums in float64, scaled by the largest magnitude."""
-    largest = [float(abs(a).max()) for a in arrays if a.size]
-    big = max(largest, default=0.0)
-    if any(math.isnan(one) for one in largest):
-        return math.nan
-    if norm_type == math.inf or big == 0 or not math.isfinite(big):
-        return big
-    total = 0.0
-    for a in arrays:
-        scaled = abs(a).astype(np.float64) / big
-        total += float((scaled**norm_type).sum())
-    return big * total ** (1.0 / norm_type)
-
-
 def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Tensor:
     """The norm of several tensors as if they were one vector, without overflow.
 
@@ -46,7 +32,7 @@ def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Tensor:
     >>> nn.utils.get_total_norm([nn.Tensor([3.0]), nn.Tensor([4.0])]).item()
     5.0
     """
-    return Tensor(np.float64(_total_norm([t.data for t in tensors], float(norm_type))))
+    return Tensor(np.float64(rules.norm([t.data for t in tensors], float(norm_type))))
 
 
 def clip_grad_norm_(
@@ -83,7 +69,7 @@ def clip_grad_norm_(
     tensor([0.7071, 0.7071])
     """
     chosen = _with_gradients(parameters)
-    norm = _total_norm([p.grad.data for p in chosen], float(norm_type))
+    norm = rules.norm([p.grad.data for p in chosen], float(norm_type))
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(
             f"nn.utils.clip_grad_norm_: gradients must be finite, got a norm of {norm} "

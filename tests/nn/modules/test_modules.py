@@ -217,7 +217,14 @@ def test_normalisation_layers():
     layer.eval()(x)
     np.testing.assert_array_equal(layer.running_mean.data, before)
     layer.reset_running_stats()
+    layer.train()
+    x.requires_grad_()
+    (g,) = nn.grad((layer(x) ** 2).sum(), x, create_graph=True)
+    g.sum().backward()  # neither pass back counts as a batch
+    np.testing.assert_allclose(layer.running_mean.data, 0.1 * x.data.mean((0, 2)))
+    layer.reset_running_stats()
     assert layer.running_var.tolist() == [1] * 4
+    x = x.detach()
     plain = nn.BatchNorm1d(4, affine=False, track_running_stats=False, dtype=np.float64)
     assert not list(plain.state_dict())
     np.testing.assert_allclose(plain.eval()(x).data, y.data)

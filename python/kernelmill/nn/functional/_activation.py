@@ -156,8 +156,10 @@ def threshold(input: Any, threshold: float, value: float, inplace: bool = False)
 
 def heaviside(input: Any, value: float = 0.0) -> Tensor:
     """The step function: 0 below 0, 1 above, ``value`` at 0; its gradient is 0."""
-    x = as_tensor(input).detach()
-    return where(x.data > 0, 1.0, where(x.data == 0, value, x * 0.0))
+    x = as_tensor(input).data
+    xp, number = namespace(x), x.dtype.type
+    step = xp.where(x == 0, number(value), xp.where(x < 0, number(0), x))
+    return Tensor(xp.where(x > 0, number(1), step))  # NaN stays
 
 
 def glu(input: Any, dim: int = -1) -> Tensor:

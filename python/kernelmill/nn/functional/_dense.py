@@ -201,7 +201,7 @@ def pad(
         grown = tuple((max(a, 0), max(b, 0)) for a, b in widths)
         return _pad(x, widths=grown, value=0 if value is None else value)
     if mode not in _MODES:
-        raise NotImplementedError(
+        raise ValueError(
             f"F.pad: mode must be constant, reflect, replicate or circular, got {mode!r}"
         )
     for axis, width in enumerate(widths):

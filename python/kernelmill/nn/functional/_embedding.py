@@ -186,7 +186,7 @@ def embedding_bag(
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"F.embedding_bag: mode must be 'sum', 'mean' or 'max', got {mode!r}")
     if factors is not None and mode != "sum":
-        raise NotImplementedError(
+        raise ValueError(
             f"F.embedding_bag: per_sample_weights must be None unless mode is 'sum', got {mode!r}"
         )
     if index.ndim == 2:

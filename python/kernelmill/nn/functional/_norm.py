@@ -27,8 +27,6 @@ def _channels(x: Any) -> Any:
 
 
 def _group_forward(x: Any, weight: Any, bias: Any, groups: int, eps: float, centered: bool) -> Any:
-    if type(x) is not np.ndarray:
-        return _group_composed(x, weight, bias, groups, eps, centered), (None, None)
     y, mean, inverse = ops.group(_channels(x), weight, bias, groups, eps, centered)
     return y.reshape(x.shape), (mean, inverse)
 
@@ -74,12 +72,17 @@ _group: Rule = Rule(
     extras=True,
 )
 
+
+def _grouped(x: Tensor, weight: Any, bias: Any, groups: int, eps: float, centered: bool) -> Tensor:
+    """The op for NumPy's arrays, what it is composed of for others, such as those on a GPU."""
+    norm = _group if type(x.data) is np.ndarray else _group_composed
+    return norm(x, weight, bias, groups=groups, eps=float(eps), centered=centered)
+
+
 # --- channels of the batch ------------------------------------------------------------------------
 
 
 def _batch_forward(x: Any, weight: Any, bias: Any, eps: float, running: Any) -> Any:
-    if type(x) is not np.ndarray:
-        return _batch_composed(x, weight, bias, eps, running), (None, None)
     y, mean, variance, inverse = ops.batch(_channels(x), weight, bias, eps)
     running(mean, variance)
     return y.reshape(x.shape), (mean, inverse)
@@ -95,6 +98,9 @@ def _batch_backward(g: Any, saved: tuple, node: Node) -> Any:
 
 
 def _batch_composed(x: Any, weight: Any, bias: Any, eps: float, running: Any) -> Any:
+    if running is not None:
+        axes = (0, *range(2, x.ndim))
+        running(x.data.mean(axes), x.data.var(axes))
     return _scaled(_standard(x, (0, *range(2, x.ndim)), eps), weight, bias)
 
 
@@ -103,7 +109,8 @@ _batch: Rule = Rule(
     _batch_forward,
     _batch_backward,
     {0: (), 1: (), 2: ()},
-    twice=recomputed(_batch_composed, 3),
+    # The statistics were updated by the forward pass.
+    twice=recomputed(lambda x, w, b, eps, running: _batch_composed(x, w, b, eps, None), 3),
     extras=True,
 )
 
@@ -157,7 +164,7 @@ def _over_last(
     count = math.prod(wanted)
     rows = x.reshape(math.prod(x.shape[:before]), count)
     weight, bias = (None if v is None else v.reshape(count) for v in _beside(x, weight, bias))
-    y = _group(rows, weight, bias, groups=1, eps=float(eps), centered=centered)
+    y = _grouped(rows, weight, bias, 1, eps, centered)
     return y if y.shape == x.shape else y.reshape(x.shape)
 
 
@@ -181,7 +188,7 @@ def group_norm(
             f"shape {x.shape}"
         )
     weight, bias = _beside(x, weight, bias)
-    return _group(x, weight, bias, groups=int(num_groups), eps=float(eps), centered=True)
+    return _grouped(x, weight, bias, int(num_groups), eps, True)
 
 
 def _update(momentum: float, statistics: Any, n: int) -> Any:
@@ -249,7 +256,8 @@ def batch_norm(
         )
     running = _update(momentum, (running_mean, running_var) if count else (None, None), count)
     weight, bias = _beside(x, weight, bias)
-    return _batch(x, weight, bias, eps=float(eps), running=running)
+    norm = _batch if type(x.data) is np.ndarray else _batch_composed
+    return norm(x, weight, bias, eps=float(eps), running=running)
 
 
 def instance_norm(
