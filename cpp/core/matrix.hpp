@@ -28,6 +28,7 @@ struct MatrixView {
 
   T& operator()(index_t i, index_t j) const { return data[i * row_stride + j * col_stride]; }
   T* row(index_t i) const { return data + i * row_stride; }
+  bool rows_contiguous() const { return col_stride == 1 || cols <= 1; }
   MatrixView row_range(index_t begin, index_t end) const {
     return {data + begin * row_stride, end - begin, cols, row_stride, col_stride};
   }
