@@ -15,6 +15,7 @@ from ._op import op
 
 MODES = ("sum", "mean", "max")
 _COMPOSED = "composed from CuPy's take and scatter_add by kernelmill.nn"
+_HOST = "bags of embeddings run on NumPy arrays only"
 
 
 def _check(name: str, index: np.ndarray, rows: int) -> None:
@@ -116,7 +117,7 @@ def _bags(name: str, index: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 @op(
     "weight: T[v,d], index: i64[n], offsets: i64[b], sample_weight: T[n]?, mode: int[0,3),"
     " padding: int -> y: T[b,d]",
-    cuda=_COMPOSED,
+    cuda=_HOST,
 )
 def bag(
     weight: np.ndarray,
@@ -189,7 +190,7 @@ def _check_mode(name: str, sample_weight: np.ndarray | None, mode: int) -> None:
 @op(
     "dout: T[b,d], weight: T[v,d], index: i64[n], offsets: i64[b], sample_weight: T[n]?,"
     " mode: int[0,3), padding: int -> dweight: T[v,d], dsample_weight: T[n]",
-    cuda=_COMPOSED,
+    cuda=_HOST,
 )
 def bag_backward(
     dout: np.ndarray,

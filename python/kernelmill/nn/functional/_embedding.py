@@ -47,8 +47,6 @@ _embedding: Rule = Rule("embedding", _forward, _backward)
 def _bag_forward(
     weight: Any, factors: Any, index: Any, offsets: Any, mode: str, padding: int
 ) -> Any:
-    if type(weight) is not np.ndarray:
-        return _bag_composed(weight, factors, index, offsets, mode, padding)
     return ops.bag(weight, index, offsets, factors, ops.MODES.index(mode), padding)
 
 
