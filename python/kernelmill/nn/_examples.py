@@ -141,7 +141,7 @@ _FUNCTIONAL = {
     "hardsigmoid": ("([-1.0, 2.0])", "tensor([0.3333, 0.8333])"),
     "hardswish": ("([-1.0, 2.0])", "tensor([-0.3333,  1.6667])"),
     "hardtanh": ("([-3.0, 0.5])", "tensor([-1. ,  0.5])"),
-    "heaviside": ("([-1.0, 0.0, 2.0])", "tensor([-0.,  0.,  1.])"),
+    "heaviside": ("([-1.0, 0.0, 2.0])", "tensor([0., 0., 1.])"),
     "hinge_embedding_loss": ("([0.5, 0.5], [1.0, -1.0])", "tensor(0.5)"),
     "hinge_loss": ("([0.5, 2.0], [1.0, 1.0])", "tensor(0.25)"),
     "huber_loss": ('([1.0, 4.0], [1.5, 1.0], reduction="none")', "tensor([0.125, 2.5  ])"),
