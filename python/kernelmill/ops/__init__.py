@@ -30,6 +30,7 @@ FAMILIES = (
     "mixture",
     "hmm",
     "values",
+    "tree",
 )
 
 __all__ = ["FAMILIES", "all_ops"]
