@@ -204,7 +204,9 @@ def random_cuts(
             if not len(values) or values[0] == values[-1]:
                 continue
             low, high = values[0], values[-1]
-            t = low + u[f] * (high - low) if np.isfinite(high - low) else low / 2 + high / 2
+            with np.errstate(over="ignore", invalid="ignore"):
+                wide = high - low
+                t = low + u[f] * wide if np.isfinite(wide) else low / 2 + high / 2
             t = t if low <= t < high else low
             thresholds[i, f] = t
             cuts[i, f] = (values <= t).sum()
