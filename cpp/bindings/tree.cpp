@@ -11,7 +11,7 @@ using In = std::span<const T>;
 
 tree::Targets targets_of(MatrixView<const double> y, In<double> weight, In<index_t> classes,
                          In<double> rule) {
-  return {y,       weight, classes, static_cast<tree::Criterion>(static_cast<int>(rule[0])),
+  return {y,       weight,  classes, static_cast<tree::Criterion>(static_cast<int>(rule[0])),
           rule[1], rule[2], rule[3]};
 }
 
@@ -33,9 +33,9 @@ void split(DenseView<std::int32_t> order, DenseView<double> y, In<double> weight
            std::span<std::int32_t> feature, std::span<std::int32_t> cut,
            std::span<bool> missing_left, std::span<double> gain) {
   const MatrixView<const double> targets = dense(y.data, y.shape[0], y.shape[1]);
-  tree::split(targets_of(targets, weight, classes, rule),
-              entries_of(order), spans, dense(value.data, value.shape[0], value.shape[1]),
-              {allowed, cuts, monotonic, bounds}, {feature, cut, missing_left, gain});
+  tree::split(targets_of(targets, weight, classes, rule), entries_of(order), spans,
+              dense(value.data, value.shape[0], value.shape[1]), {allowed, cuts, monotonic, bounds},
+              {feature, cut, missing_left, gain});
 }
 
 void draw(DenseView<std::int32_t> order, MatrixView<const index_t> spans, In<index_t> keys,

@@ -191,8 +191,8 @@ void random_cuts(MatrixView<const T> X, std::span<const std::int32_t> rows, Entr
           return static_cast<double>(X(rows[static_cast<size_t>(entries[at] & kPosition)], f));
         };
         if (present == 0) continue;
-        const double low = value(0), high = value(present - 1), u = uniform_double(
-            words.w[2 * (f % 2)], words.w[2 * (f % 2) + 1]);
+        const double low = value(0), high = value(present - 1),
+                     u = uniform_double(words.w[2 * (f % 2)], words.w[2 * (f % 2) + 1]);
         if (!(low < high)) continue;
         double t = std::isfinite(high - low) ? low + u * (high - low) : low / 2 + high / 2;
         if (!(low <= t && t < high)) t = low;

@@ -76,11 +76,10 @@ struct Node {
 static_assert(sizeof(Node) == 16);
 
 template <class T>
-void apply(MatrixView<const T> X, std::span<const index_t> nodes,
-           std::span<const index_t> roots, MatrixView<std::int32_t> leaves);
+void apply(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
+           MatrixView<std::int32_t> leaves);
 template <class T>
-void predict(MatrixView<const T> X, std::span<const index_t> nodes,
-             std::span<const index_t> roots, MatrixView<const double> values,
-             MatrixView<double> sums);
+void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
+             MatrixView<const double> values, MatrixView<double> sums);
 
 }  // namespace kernelmill::tree

@@ -28,8 +28,9 @@ Forest checked(const char* op, std::span<const index_t> words, std::span<const i
                                     node.right < end - begin;
     }
     if (!fits) {
-      invalid(op, "nodes must name features of X, children behind their parent and values that "
-                  "exist, got others");
+      invalid(op,
+              "nodes must name features of X, children behind their parent and values that "
+              "exist, got others");
     }
   }
   return {nodes, roots};
@@ -94,8 +95,8 @@ void each_block(const Forest& forest, const MatrixView<const T>& X, F f) {
 }  // namespace
 
 template <class T>
-void apply(MatrixView<const T> X, std::span<const index_t> nodes,
-           std::span<const index_t> roots, MatrixView<std::int32_t> leaves) {
+void apply(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
+           MatrixView<std::int32_t> leaves) {
   const Forest forest = checked("tree.apply", nodes, roots, X.cols, INT32_MAX);
   each_block(forest, X,
              [&](index_t t, const Node*, index_t begin, const index_t* found, index_t n) {
@@ -106,9 +107,8 @@ void apply(MatrixView<const T> X, std::span<const index_t> nodes,
 }
 
 template <class T>
-void predict(MatrixView<const T> X, std::span<const index_t> nodes,
-             std::span<const index_t> roots, MatrixView<const double> values,
-             MatrixView<double> sums) {
+void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
+             MatrixView<const double> values, MatrixView<double> sums) {
   const Forest forest = checked("tree.predict", nodes, roots, X.cols, values.rows);
   std::fill_n(sums.data, sums.rows * sums.cols, 0.0);
   each_block(forest, X,
@@ -121,11 +121,11 @@ void predict(MatrixView<const T> X, std::span<const index_t> nodes,
              });
 }
 
-#define KERNELMILL_TREE(T)                                                              \
-  template void apply<T>(MatrixView<const T>, std::span<const index_t>,           \
-                         std::span<const index_t>, MatrixView<std::int32_t>);           \
-  template void predict<T>(MatrixView<const T>, std::span<const index_t>,         \
-                           std::span<const index_t>, MatrixView<const double>,          \
+#define KERNELMILL_TREE(T)                                                                        \
+  template void apply<T>(MatrixView<const T>, std::span<const index_t>, std::span<const index_t>, \
+                         MatrixView<std::int32_t>);                                               \
+  template void predict<T>(MatrixView<const T>, std::span<const index_t>,                         \
+                           std::span<const index_t>, MatrixView<const double>,                    \
                            MatrixView<double>);
 KERNELMILL_TREE(float)
 KERNELMILL_TREE(double)

@@ -92,8 +92,8 @@ class Sums {
       const double s = sum(k), t = One ? one_total_ : total_[static_cast<std::size_t>(k)];
       if (poisson_) {
         if (!(s > 0 && t - s > 0)) return kNoGain;
-        total += s * std::log(s / left_) + (t - s) * std::log((t - s) / right) -
-                 t * std::log(t / mass_);
+        total +=
+            s * std::log(s / left_) + (t - s) * std::log((t - s) / right) - t * std::log(t / mass_);
       } else {
         const double d = s * mass_ - t * left_;
         total += d * d * scale;
@@ -203,7 +203,7 @@ class Fenwick {
     }
   }
   struct Prefix {
-    index_t ranks;   // how many ranks lie below
+    index_t ranks;  // how many ranks lie below
     double w, sum;  // their sums
   };
   // The longest prefix whose weight is below `target`, or at most that with `equal`.
@@ -213,7 +213,8 @@ class Fenwick {
       const index_t next = p.ranks + step;
       if (next > n_) continue;
       const double w = p.w + w_[static_cast<std::size_t>(next)];
-      if (equal ? w <= target : w < target) p = {next, w, p.sum + s_[static_cast<std::size_t>(next)]};
+      if (equal ? w <= target : w < target)
+        p = {next, w, p.sum + s_[static_cast<std::size_t>(next)]};
     }
     return p;
   }

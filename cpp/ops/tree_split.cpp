@@ -150,7 +150,8 @@ void measure(const Targets& t, Spans spans, MatrixView<double> value, std::span<
   parallel_for(std::ssize(tasks), 1, [&](index_t, index_t begin, index_t end) {
     Ranked ranked;
     Fenwick tree;
-    for (auto task = static_cast<std::size_t>(begin); task < static_cast<std::size_t>(end); ++task) {
+    for (auto task = static_cast<std::size_t>(begin); task < static_cast<std::size_t>(end);
+         ++task) {
       for (index_t i = tasks[task].first; i < tasks[task].last; ++i) {
         const index_t start = spans(i, 0), stop = spans(i, 1);
         double total = 0, sum_w = 0;

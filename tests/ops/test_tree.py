@@ -80,7 +80,9 @@ def random_cuts():
     X = np.array([[1.0], [np.nextafter(1.0, 2)], [-1.5e308], [1.5e308]])
     order, rows = tree.sort_columns.specification(X), np.arange(4, dtype=np.int32)
     spans = np.repeat(np.array([[0, 4], [0, 2]]), 300, axis=0)
-    yield Case("neighbours", (X, rows, order, spans, np.arange(600), None, 5), big=True)
+    bounds = (None, 2.0**-51 * 1.5e308)
+    args = (X, rows, order, spans, np.arange(600), None, 5)
+    yield Case("neighbours", args, bounds=bounds, big=True)
 
 
 # Criterion, classes, outputs, alpha.

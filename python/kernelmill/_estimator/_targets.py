@@ -38,15 +38,18 @@ def check_count(y: Any, count: int, owner: str) -> None:
         )
 
 
-def class_labels(y: Any, owner: str, *, multilabel: bool = False) -> np.ndarray:
-    """Class labels as a vector, or as a matrix of 0 and 1 where several may hold.
+def class_labels(
+    y: Any, owner: str, *, multilabel: bool = False, multioutput: bool = False
+) -> np.ndarray:
+    """Class labels as a vector, as a matrix of 0 and 1 where several may hold, or by output.
 
     Parameters
     ----------
     y : array-like of shape (n,), or (n, n_labels) with ``multilabel``
     owner : str
         What errors call the caller.
-    multilabel : bool, default=False
+    multilabel, multioutput : bool, default=False
+        Whether y may have a column for each label, or for each output.
 
     Raises
     ------
@@ -63,14 +66,15 @@ def class_labels(y: Any, owner: str, *, multilabel: bool = False) -> np.ndarray:
     y = as_array(y, "y", owner)
     _finite(y, owner)
     try:
-        if not (multilabel and y.ndim == 2 and y.shape[1] > 1):
+        if not ((multilabel or multioutput) and y.ndim == 2 and y.shape[1] > 1):
             y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        for column in y.T if multioutput and y.ndim == 2 else [y]:
+            check_classification_targets(column)
     except ValueError as error:
         raise ValueError(
             f"{owner}: y must be a vector of class labels, got something else ({error})"
         ) from error
-    if y.ndim == 2 and not np.isin(y, (0, 1)).all():
+    if y.ndim == 2 and not multioutput and not np.isin(y, (0, 1)).all():
         raise ValueError(f"{owner}: y of two axes must hold 0 and 1 (several labels), got others")
     return y
 
