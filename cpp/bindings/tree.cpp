@@ -27,15 +27,15 @@ void measure(DenseView<double> y, In<double> weight, MatrixView<const index_t> s
 }
 
 void split(DenseView<std::int32_t> order, DenseView<double> y, In<double> weight,
-           MatrixView<const index_t> spans, DenseView<double> value, In<index_t> classes,
-           In<double> rule, MatrixView<const bool> allowed, MatrixView<const std::int32_t> cuts,
-           In<std::int32_t> monotonic, MatrixView<const double> bounds,
-           std::span<std::int32_t> feature, std::span<std::int32_t> cut,
-           std::span<bool> missing_left, std::span<double> gain) {
+           MatrixView<const index_t> spans, DenseView<double> value, In<double> total,
+           In<index_t> classes, In<double> rule, MatrixView<const bool> allowed,
+           MatrixView<const std::int32_t> cuts, In<std::int32_t> monotonic,
+           MatrixView<const double> bounds, std::span<std::int32_t> feature,
+           std::span<std::int32_t> cut, std::span<bool> missing_left, std::span<double> gain) {
   const MatrixView<const double> targets = dense(y.data, y.shape[0], y.shape[1]);
   tree::split(targets_of(targets, weight, classes, rule), entries_of(order), spans,
-              dense(value.data, value.shape[0], value.shape[1]), {allowed, cuts, monotonic, bounds},
-              {feature, cut, missing_left, gain});
+              dense(value.data, value.shape[0], value.shape[1]), total,
+              {allowed, cuts, monotonic, bounds}, {feature, cut, missing_left, gain});
 }
 
 void draw(DenseView<std::int32_t> order, MatrixView<const index_t> spans, In<index_t> keys,

@@ -60,7 +60,7 @@ struct Splits {
 };
 
 void split(const Targets& targets, Entries order, Spans spans, MatrixView<const double> value,
-           const Constraints& constraints, const Splits& splits);
+           std::span<const double> total, const Constraints& constraints, const Splits& splits);
 
 void partition(MatrixView<std::int32_t> order, std::span<std::int32_t> rows, MatrixView<double> y,
                std::span<double> weight, Spans spans, std::span<const std::int32_t> feature,

@@ -10,6 +10,9 @@
 namespace kernelmill::tree {
 namespace {
 
+// EQUAL of the specification.
+constexpr double kEqual = 0x1p-40;
+
 struct Best {
   double gain = kNoGain;
   index_t feature = -1, cut = 0;
@@ -22,6 +25,7 @@ struct Walk {
   const Constraints& constraints;
   const std::int32_t* entries;
   index_t n, present, feature, node, only;  // `only`: the cut to try, 0 for all
+  double slack;                             // gains this close are equal
 };
 
 template <class C>
@@ -66,7 +70,7 @@ void walk_along(C& criterion, const Walk& walk, bool missing_left, Best& best) {
       continue;
     }
     const double gain = criterion.gain();
-    if (gain > best.gain && allowed(criterion, walk)) {
+    if (gain > best.gain + walk.slack && allowed(criterion, walk)) {
       const bool goes_left = missing == 0 ? 2 * left > n : missing_left;
       best = {gain, walk.feature, cut, goes_left};
     }
@@ -76,7 +80,7 @@ void walk_along(C& criterion, const Walk& walk, bool missing_left, Best& best) {
 
 template <class C>
 void search(const Targets& targets, Entries order, Spans spans, MatrixView<const double> value,
-            const Constraints& constraints, const Splits& splits) {
+            std::span<const double> total, const Constraints& constraints, const Splits& splits) {
   const index_t d = order.rows;
   std::vector<double> mass(static_cast<std::size_t>(spans.rows));
   for (index_t i = 0; i < spans.rows; ++i) {
@@ -88,12 +92,16 @@ void search(const Targets& targets, Entries order, Spans spans, MatrixView<const
   }
   const std::vector<Task> tasks = tasks_of(spans, d, true);
   std::vector<Best> found(tasks.size());  // of tasks of one feature
+  const double outputs = static_cast<double>(std::max<index_t>(1, targets.y.cols));
+  const auto slack_of = [&](index_t i) {
+    return kEqual * outputs * total[static_cast<std::size_t>(i)];
+  };
   const auto store = [&](index_t i, const Best& best) {
     const auto at = static_cast<std::size_t>(i);
     splits.feature[at] = static_cast<std::int32_t>(best.feature);
     splits.cut[at] = static_cast<std::int32_t>(best.cut);
     splits.missing_left[at] = best.missing_left;
-    splits.gain[at] = best.gain / static_cast<double>(std::max<index_t>(1, targets.y.cols));
+    splits.gain[at] = best.gain / outputs;
   };
   parallel_for(std::ssize(tasks), 1, [&](index_t, index_t begin, index_t end) {
     C criterion(targets);
@@ -116,16 +124,18 @@ void search(const Targets& targets, Entries order, Spans spans, MatrixView<const
         const std::int32_t* const entries = order.row(f) + start;
         index_t present = n;
         while (present > 0 && (entries[present - 1] & kMissing) != 0) --present;
-        const Walk walk{targets, constraints, entries, n, present, f, i, only};
+        const double slack = slack_of(i);
+        const Walk walk{targets, constraints, entries, n, present, f, i, only, slack};
         // Both walks see each cut; with equal gains the lower cut wins, then missing right.
         Best own;
         walk_along(criterion, walk, false, own);
         if (present < n) {
           Best other;
           walk_along(criterion, walk, true, other);
-          if (other.gain > own.gain || (other.gain == own.gain && other.cut < own.cut)) own = other;
+          const bool close = other.gain >= own.gain - slack && other.cut < own.cut;
+          if (other.gain > own.gain + slack || close) own = other;
         }
-        if (own.gain > best.gain) best = own;
+        if (own.gain > best.gain + slack) best = own;
       });
       if (tasks[t].feature >= 0) {
         found[t] = best;
@@ -136,7 +146,9 @@ void search(const Targets& targets, Entries order, Spans spans, MatrixView<const
   });
   for (std::size_t t = 0; t < tasks.size(); ++t) {
     if (tasks[t].feature < 0) continue;
-    if (tasks[t].feature != 0 && found[t - 1].gain >= found[t].gain) found[t] = found[t - 1];
+    if (tasks[t].feature != 0 && found[t - 1].gain + slack_of(tasks[t].first) >= found[t].gain) {
+      found[t] = found[t - 1];
+    }
     if (tasks[t].feature == d - 1) store(tasks[t].first, found[t]);
   }
 }
@@ -212,8 +224,10 @@ void measure(const Targets& t, Spans spans, MatrixView<double> value, std::span<
 }
 
 void split(const Targets& t, Entries order, Spans spans, MatrixView<const double> value,
-           const Constraints& constraints, const Splits& splits) {
-  const auto run = [&]<class C>() { search<C>(t, order, spans, value, constraints, splits); };
+           std::span<const double> total, const Constraints& constraints, const Splits& splits) {
+  const auto run = [&]<class C>() {
+    search<C>(t, order, spans, value, total, constraints, splits);
+  };
   const bool binary = t.criterion == kGini && t.classes.size() == 1 && t.classes[0] == 2;
   if (t.criterion == kQuantile) {
     run.template operator()<Quantiles>();

@@ -137,12 +137,13 @@ def same_splits(args, kwargs, size):
         assert np.array_equal(np.isinf(gain), np.isinf(best)), (gain, best)
         found = np.isfinite(best)
         np.testing.assert_allclose(gain[found], best[found], rtol=0, atol=size)
-        for i, (g, w) in enumerate(zip(zip(*got[:3]), zip(*want[:3]), strict=True)):
+        order, spans = args[0], args[3]
+        for i in range(len(spans)):
+            g, w = ([int(output[i]) for output in outputs[:3]] for outputs in (got, want))
             if g == w:
                 continue
-            assert g[0] >= 0 and w[0] >= 0, (i, g, w)
-            order, spans = args[0], args[3]
-            assert g[0] < len(order) and 0 < g[1] < spans[i, 1] - spans[i, 0], (i, g, w)
+            assert 0 <= g[0] < len(order), (i, g, w)
+            assert 0 < g[1] < spans[i, 1] - spans[i, 0], (i, g, w)
             entry = order[g[0], spans[i, 0] + g[1]]
             assert entry < 0 or kwargs.get("cuts") is not None, (i, g, w)
             cuts = np.zeros((len(spans), len(order)), np.int32)
@@ -158,11 +159,13 @@ def same_splits(args, kwargs, size):
 def split():
     for name, X, order, rows, y, weight, spans, classes, rule in problems(SHAPES[:4]):
         width = int(classes.sum()) if len(classes) else y.shape[1]
-        value = tree.measure.specification(y, weight, spans, classes, rule, width)[0]
+        value, impurity, mass, _ = tree.measure.specification(
+            y, weight, spans, classes, rule, width
+        )
         size = 1e-11 * len(y) * (1 + np.abs(y).max())
-        args = (order, y, weight, spans, value, classes)
+        args = (order, y, weight, spans, value, impurity * mass, classes)
         rng = np.random.default_rng(len(y))
-        tight = rule + [0, 0, 3, 2.5]
+        tight = rule + np.array([0, 0, 3, 2.5])
         allowed = rng.random((len(spans), len(order))) < 0.6
         cuts = tree.random_cuts.specification(X, rows, order, spans, np.arange(len(spans)), None, 9)
         variants = [("", rule, {}), ("leaves", tight, {}), ("some", rule, {"allowed": allowed})]
@@ -179,8 +182,8 @@ def split():
             yield Case(f"{name} {variant}", given, kwargs, compare=compare)
     X, order, rows, y, weight, spans = grown(400, 60, gaps=False)
     rule = np.array([tree.SQUARED, 0.0, 1.0, 0.0])
-    value = tree.measure.specification(y, weight, spans, NONE, rule, 1)[0]
-    given = (order, y, weight, spans, value, NONE, rule)
+    value, impurity, mass, _ = tree.measure.specification(y, weight, spans, NONE, rule, 1)
+    given = (order, y, weight, spans, value, impurity * mass, NONE, rule)
     yield Case("big", given, compare=same_splits(given, {}, 1e-9), big=True)
 
 

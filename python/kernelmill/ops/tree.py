@@ -2,12 +2,13 @@
 
 Symbols: n positions, d features, o outputs, m nodes. A node is a span ``[start, stop)`` of
 positions: `rows` says which row lies at a position, `y` and `weight` are kept in the order of
-positions, and ``order[f]`` lists the positions of each span by rising value of feature f. So a split
-search is one walk over adjacent memory, a split is one stable partition, and nothing is ever sorted
-again. Many nodes, of one tree or of many, go through a call together.
+positions, and ``order[f]`` lists the positions of each span by rising value of feature f. So a
+split search is one walk over adjacent memory, a split is one stable partition, and nothing is ever
+sorted again. Many nodes, of one tree or of many, go through a call together.
 
-An entry of `order` is a position with two marks: `FIRST` where the value differs from the one before
-it in the span, `MISSING` where the value is NaN; those come last. Positions stay below 2**30.
+An entry of `order` is a position with two marks: `FIRST` where the value differs from the one
+before it in the span, `MISSING` where the value is NaN; those come last. Positions stay below
+2**30.
 
 ``rule`` holds the criterion and its limits: ``[criterion, alpha, min_leaf, min_weight]``. The
 criterion is an index into `CRITERIA`; alpha is the level of the quantile; a child has at least
@@ -33,6 +34,7 @@ GINI, ENTROPY, SQUARED, POISSON, QUANTILE = range(5)
 FIRST = -(2**31)
 MISSING = 2**30
 _POSITION = MISSING - 1
+EQUAL = 2.0**-40  # gains this close, as a share of a node's impurity, are equal
 _HOST = "trees grow on the CPU"
 # A node: 16 bytes. A leaf has feature -1 and the number of its values in `right`; an inner node has
 # its left child next to it, and the missing go left where `feature` has the bit MISSING.
@@ -313,7 +315,8 @@ def measure(
     --------
     >>> import numpy as np
     >>> from kernelmill.ops import tree
-    >>> y, none, rule = np.array([[1.0], [3.0]]), np.zeros(0), np.array([tree.SQUARED, 0.0, 1.0, 0.0])
+    >>> y, none = np.array([[1.0], [3.0]]), np.zeros(0)
+    >>> rule = np.array([tree.SQUARED, 0.0, 1.0, 0.0])
     >>> node = np.array([[0, 2]])
     >>> value, impurity, *_ = tree.measure(y, none, node, np.zeros(0, np.int64), rule, 1)
     >>> float(value[0, 0]), float(impurity[0])
@@ -334,8 +337,9 @@ def measure(
 
 @op(
     "order: i32[d,n], y: f64[n,o], weight: f64[w=n|0], spans: i64[m,2], value: f64[m,v],"
-    " classes: i64[c], rule: f64[4], allowed: bool[m,d]?, cuts: i32[m,d]?, monotonic: i32[d]?,"
-    " bounds: f64[m,2]? -> feature: i32[m], cut: i32[m], missing_left: bool[m], gain: f64[m]",
+    " total: f64[m], classes: i64[c], rule: f64[4], allowed: bool[m,d]?, cuts: i32[m,d]?,"
+    " monotonic: i32[d]?, bounds: f64[m,2]? -> feature: i32[m], cut: i32[m], missing_left: bool[m],"
+    " gain: f64[m]",
     cuda=_HOST,
 )
 def split(
@@ -344,6 +348,7 @@ def split(
     weight: np.ndarray,
     spans: np.ndarray,
     value: np.ndarray,
+    total: np.ndarray,
     classes: np.ndarray,
     rule: np.ndarray,
     allowed: np.ndarray | None = None,
@@ -361,6 +366,8 @@ def split(
         As in `measure`.
     value : ndarray of shape (m, v), float64
         What `measure` gave.
+    total : ndarray of shape (m,), float64
+        Weight times impurity of each node.
     allowed : ndarray of shape (m, d), bool, optional
         Features to look at; all when left out.
     cuts : ndarray of shape (m, d), int32, optional
@@ -385,7 +392,8 @@ def split(
 
     Notes
     -----
-    The largest gain wins, then the lowest feature, then the lowest cut, then missing right. A gain
+    The largest gain wins, then the lowest feature, then the lowest cut, then missing right; gains
+    that differ by at most 2**-40 of the total are equal, so that rounding decides nothing. A gain
     of 0 is a gain: an exclusive or of two features gains nothing at first. A cut lies between
     unequal values, or between the present and the missing, which go right then. With the Poisson
     criterion both children must have a positive sum. Cost O(n d), for quantiles O(n d log n).
@@ -398,7 +406,8 @@ def split(
     >>> rule, none = np.array([tree.SQUARED, 0.0, 1.0, 0.0]), np.zeros(0, np.int64)
     >>> node = np.array([[0, 3]])
     >>> feature, cut, _, gain = tree.split(
-    ...     tree.sort_columns(X), y, np.zeros(0), node, np.array([[6.0]]), none, rule)
+    ...     tree.sort_columns(X), y, np.zeros(0), node, np.array([[6.0]]), np.array([6.0]), none,
+    ...     rule)
     >>> int(feature[0]), int(cut[0]), float(gain[0])
     (0, 2, 6.0)
     """
@@ -410,6 +419,7 @@ def split(
         if stop - start < 2:
             continue
         _, whole = _measure(y[start:stop], w[start:stop], classes, rule)
+        slack = EQUAL * total[i]
         for f in range(d):
             if allowed is not None and not allowed[i, f]:
                 continue
@@ -430,7 +440,7 @@ def split(
                         limits = None if bounds is None else bounds[i]
                         if not _keeps(y[p], w[p], goes, classes, rule, monotonic[f], limits):
                             continue
-                    if found > gain[i]:
+                    if found > gain[i] + slack:
                         feature[i], cut[i], gain[i] = f, c, found
                         more = goes.sum() * 2 > len(entries)
                         missing_left[i] = left if present < len(entries) else more
@@ -591,8 +601,8 @@ def apply(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray) -> np.ndarray:
 
     Notes
     -----
-    A row goes left where ``x <= threshold`` in float64; a missing value follows the bit of the node.
-    Cost is the depth of the leaves.
+    A row goes left where ``x <= threshold`` in float64; a missing value follows the bit of the
+    node. Cost is the depth of the leaves.
 
     Examples
     --------

@@ -14,7 +14,6 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count
-from kernelmill.ops import tree as ops
 from kernelmill.tree._fitted import Tree, arrays_of, pruned, pruning_path
 from kernelmill.tree._growth import Field, Growth, Limits
 
@@ -106,7 +105,6 @@ class DecisionTree(Estimator):
         arrays = arrays_of(grown, self._n_classes, self._classification)
         self._arrays = pruned(arrays, self.ccp_alpha) if self.ccp_alpha > 0 else arrays
         self.max_features_ = limits.max_features
-        self.__dict__.pop("_tree", None)
         return self
 
     def _limits(
@@ -151,16 +149,7 @@ class DecisionTree(Estimator):
     def tree_(self):
         """The fitted tree."""
         check_is_fitted(self)
-        made = self.__dict__.get("_tree")
-        if made is None:
-            made = Tree(self._arrays, self.n_features_in_, self._n_classes)
-            self.__dict__["_tree"] = made
-        return made
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        state.pop("_tree", None)  # made again from the arrays
-        return state
+        return Tree(self._arrays, self.n_features_in_, self._n_classes)
 
     def __sklearn_is_fitted__(self):
         return "_arrays" in self.__dict__
@@ -257,6 +246,10 @@ class DecisionTree(Estimator):
         alphas, impurities, _ = pruning_path(whole._arrays)
         return Bunch(ccp_alphas=alphas, impurities=impurities)
 
+    def _compute_partial_dependence_recursion(self, grid, target_features):
+        """What scikit-learn's ``partial_dependence`` asks of a tree."""
+        return self.tree_.compute_partial_dependence(grid, target_features)
+
 
 def _share(value: Any, n: int) -> int:
     return int(value) if rule.is_integer(value) else int(np.ceil(value * n))
@@ -271,5 +264,3 @@ def _features(value: Any, d: int) -> int:
         return max(1, int(np.log2(d)))
     return min(d, int(value)) if rule.is_integer(value) else max(1, int(value * d))
 
-
-GINI, ENTROPY = ops.GINI, ops.ENTROPY

@@ -7,14 +7,16 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.tree import DecisionTreeClassifier as Peer
 from sklearn.utils.class_weight import compute_sample_weight
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._targets import class_labels
+from kernelmill.ops import tree as ops
 from kernelmill.tree import _base, _words
 from kernelmill.tree._base import DecisionTree
 
-_CRITERIA = {"gini": _base.GINI, "entropy": _base.ENTROPY, "log_loss": _base.ENTROPY}
+_CRITERIA = {"gini": ops.GINI, "entropy": ops.ENTROPY, "log_loss": ops.ENTROPY}
 _CLASS_WEIGHT = """class_weight : dict, list of dict, "balanced" or None, default=None
         Weights of the classes; ``"balanced"`` makes the weights of all classes equal. One dict for
         each output where there are several."""
@@ -43,6 +45,7 @@ class _Classifier(ClassifierMixin, DecisionTree):
     }
     criterion: str
     class_weight: Any
+    classes_: Any
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -68,7 +71,8 @@ class _Classifier(ClassifierMixin, DecisionTree):
             try:
                 weights = compute_sample_weight(self.class_weight, given)
             except ValueError as error:
-                raise ValueError(f"{owner}: class_weight must fit y, got others ({error})") from None
+                words = f"{owner}: class_weight must fit y, got others ({error})"
+                raise ValueError(words) from None
         return codes.astype(np.float64), classes, weights
 
     def predict_proba(self, X, check_input=True):
@@ -242,3 +246,6 @@ class ExtraTreeClassifier(_Classifier):
         self.class_weight = class_weight
         self.ccp_alpha = ccp_alpha
         self.monotonic_cst = monotonic_cst
+
+
+Peer.register(_Classifier)  # its tree_ is what plot_tree and its like read

@@ -15,13 +15,14 @@ ARRAYS = (
     "children_left", "children_right", "feature", "threshold", "missing_go_to_left", "impurity",
     "n_node_samples", "weighted_n_node_samples", "value",
 )  # fmt: skip
+_ROOT = np.zeros(1, np.int64)
 
 
 class Tree:
     """A fitted tree, read-only.
 
-    It has what scikit-learn's ``plot_tree``, ``export_text`` and ``export_graphviz`` read. Nodes are
-    numbered depth first: the left child of node i is node i + 1.
+    It has what scikit-learn's ``plot_tree``, ``export_text`` and ``export_graphviz`` read. Nodes
+    are numbered depth first: the left child of node i is node i + 1.
 
     Attributes
     ----------
@@ -52,6 +53,16 @@ class Tree:
     (3, 1.5, [6.0, 5.0, 8.0])
     """
 
+    children_left: np.ndarray
+    children_right: np.ndarray
+    feature: np.ndarray
+    threshold: np.ndarray
+    missing_go_to_left: np.ndarray
+    impurity: np.ndarray
+    n_node_samples: np.ndarray
+    weighted_n_node_samples: np.ndarray
+    value: np.ndarray
+
     def __init__(self, arrays: dict[str, np.ndarray], n_features: int, n_classes: Any) -> None:
         for name in ARRAYS:
             setattr(self, name, arrays[name])
@@ -61,15 +72,7 @@ class Tree:
         self.max_n_classes = int(self.n_classes.max())
         self.node_count = self.capacity = len(self.feature)
         self.n_leaves = int((self.children_left < 0).sum())
-        leaf = self.children_left < 0
-        self._roots = np.zeros(1, np.int64)
-        self._values = np.ascontiguousarray(self.value[leaf].reshape(self.n_leaves, -1))
-        nodes = np.zeros(self.node_count, ops.NODE)
-        nodes["threshold"] = self.threshold
-        nodes["right"] = np.where(leaf, np.cumsum(leaf) - 1, self.children_right)
-        side = self.missing_go_to_left.astype(np.int32) * ops.MISSING
-        nodes["feature"] = np.where(leaf, -1, self.feature | side)
-        self._nodes = nodes.view(np.int64).reshape(-1, 2)
+        self._nodes, self._values = arrays["nodes"], arrays["leaf_values"]
 
     @property
     def max_depth(self) -> int:
@@ -77,11 +80,11 @@ class Tree:
 
     def apply(self, X: np.ndarray) -> np.ndarray:
         """Number of the leaf of each row."""
-        return ops.apply(X, self._nodes, self._roots)[:, 0].astype(np.int64)
+        return ops.apply(X, self._nodes, _ROOT)[:, 0].astype(np.int64)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Values of the leaves, (n, n_outputs, max_n_classes) without axes of size 1."""
-        sums = ops.predict(X, self._nodes, self._roots, self._values)
+        sums = ops.predict(X, self._nodes, _ROOT, self._values)
         out = sums.reshape(len(X), self.n_outputs, self.max_n_classes)
         return out[:, 0] if self.n_outputs == 1 else out
 
@@ -128,6 +131,26 @@ class Tree:
         total = sums.sum()
         return sums / total if normalize and total > 0 else sums
 
+    def compute_partial_dependence(self, grid: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """Mean prediction where some features are given, by weight of training rows: (1, n_grid).
+
+        Friedman (2001), "Greedy function approximation: a gradient boosting machine", section 8.2.
+        """
+        weight = np.zeros((self.node_count, len(grid)))
+        weight[0] = 1.0
+        column = {int(f): j for j, f in enumerate(features)}
+        for node in np.flatnonzero(self.children_left >= 0):
+            left, right = self.children_left[node], self.children_right[node]
+            j = column.get(int(self.feature[node]))
+            if j is None:
+                mass = self.weighted_n_node_samples
+                share: Any = mass[left] / mass[node]
+            else:
+                share = grid[:, j] <= self.threshold[node]
+            weight[left], weight[right] = weight[node] * share, weight[node] * (1 - share)
+        leaf = self.children_left < 0
+        return self.value[leaf, 0, 0][None, :] @ weight[leaf]
+
     def __repr__(self) -> str:
         return f"<Tree of {self.node_count} nodes, {self.n_leaves} leaves>"
 
@@ -143,10 +166,22 @@ def arrays_of(grown: Grown, n_classes: np.ndarray, classification: bool) -> dict
             value[:, k, :c] = grown.value[:, first : first + c] / grown.mass[:, None]
             first += c
     values = (
-        grown.left, grown.right, grown.feature, grown.threshold, grown.missing_left.astype(np.uint8),
-        grown.impurity, grown.count, grown.mass, value,
+        grown.left, grown.right, grown.feature, grown.threshold,
+        grown.missing_left.astype(np.uint8), grown.impurity, grown.count, grown.mass, value,
     )  # fmt: skip
-    return dict(zip(ARRAYS, values, strict=True))
+    return walkable(dict(zip(ARRAYS, values, strict=True)))
+
+
+def walkable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays with what `ops.apply` and `ops.predict` walk: 16 bytes a node."""
+    leaf = arrays["children_left"] < 0
+    nodes = np.zeros(len(leaf), ops.NODE)
+    nodes["threshold"] = arrays["threshold"]
+    nodes["right"] = np.where(leaf, np.cumsum(leaf) - 1, arrays["children_right"])
+    side = arrays["missing_go_to_left"].astype(np.int32) * ops.MISSING
+    nodes["feature"] = np.where(leaf, -1, arrays["feature"] | side)
+    values = np.ascontiguousarray(arrays["value"][leaf].reshape(int(leaf.sum()), -1))
+    return arrays | {"nodes": nodes.view(np.int64).reshape(-1, 2), "leaf_values": values}
 
 
 def pruning_path(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -185,7 +220,7 @@ def pruning_path(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray,
     def link(node: int) -> tuple[float, int, int]:
         return float((risk[node] - below[node]) / (leaves[node] - 1)), node, int(leaves[node])
 
-    heap = [link(node) for node in inner]
+    heap = [link(int(node)) for node in inner]
     heapq.heapify(heap)
     alphas, impurities = [0.0], [float(below[0])]
     while heap:
@@ -223,11 +258,11 @@ def pruned(arrays: dict[str, np.ndarray], alpha: float) -> dict[str, np.ndarray]
         if kept[node] and splits[node]:
             kept[left[node]] = kept[right[node]] = True
     number = np.cumsum(kept) - 1
-    out = {name: array[kept] for name, array in arrays.items()}
+    out = {name: arrays[name][kept] for name in ARRAYS}
     leaf = ~splits[kept]
     out["children_left"] = np.where(leaf, -1, number[left[kept]]).astype(np.int32)
     out["children_right"] = np.where(leaf, -1, number[right[kept]]).astype(np.int32)
     out["feature"] = np.where(leaf, -2, out["feature"]).astype(np.int32)
     out["threshold"] = np.where(leaf, -2.0, out["threshold"])
     out["missing_go_to_left"] = np.where(leaf, 0, out["missing_go_to_left"]).astype(np.uint8)
-    return out
+    return walkable(out)

@@ -1,9 +1,9 @@
 """Growth of trees over the ops of `kernelmill.ops.tree`: which nodes to split, and in what order.
 
-A `Field` holds the rows of one or many trees in the order of positions. All open nodes of a level
-are measured, searched and split together; with a limit on leaves the node with the largest gain
-goes first, one at a time. Children get the numbers 2k + 1 and 2k + 2 of the k-th split, and the tree
-is renumbered depth first at the end, so that a left child stands next to its parent.
+A `Field` holds the rows of a tree in the order of positions. All open nodes of a level are
+measured, searched and split together; with a limit on leaves the node with the largest gain goes
+first, one at a time. The tree is renumbered depth first at the end, so that a left child stands
+next to its parent.
 """
 
 from __future__ import annotations
@@ -139,12 +139,8 @@ class _Nodes:
     threshold: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
     def part(self, chosen: Any) -> _Nodes:
-        kept = {k: None if v is None else v[chosen] for k, v in vars(self).items() if len_(v)}
-        return _Nodes(**(vars(self) | kept))
-
-
-def len_(array: np.ndarray | None) -> bool:
-    return array is not None and len(array) > 0
+        filled = {k: v for k, v in vars(self).items() if v is not None and len(v)}
+        return _Nodes(**(vars(self) | {k: v[chosen] for k, v in filled.items()}))
 
 
 class Growth:
@@ -168,20 +164,21 @@ class Growth:
             bounds = np.array([[-np.inf, np.inf]])
         nodes = self._open(root, np.zeros(1, np.int64), bounds)
         if self.limits.max_leaf_nodes is not None:
-            self._best_first(nodes)
+            self._best_first(nodes, self.limits.max_leaf_nodes)
         else:
             while len(nodes.number):
                 nodes = self._split(nodes)
         return self._finished()
 
-    def _best_first(self, nodes: _Nodes) -> None:
-        leaves, heap, serial = 1, [], 0
+    def _best_first(self, nodes: _Nodes, most: int) -> None:
+        heap: list[tuple[float, int, _Nodes]] = []
+        leaves, serial = 1, 0
         while True:
             for i in range(len(nodes.number)):
                 own = nodes.part(slice(i, i + 1))
                 heapq.heappush(heap, (-float(own.gain[0]), serial, own))
                 serial += 1
-            if not heap or leaves >= self.limits.max_leaf_nodes:
+            if not heap or leaves >= most:
                 return
             leaves += 1
             nodes = self._split(heapq.heappop(heap)[2])
@@ -206,9 +203,9 @@ class Growth:
         nodes = _Nodes(number, spans, depth, bounds).part(may)
         if not len(nodes.number):
             return nodes
-        return self._searched(nodes, value[may])
+        return self._searched(nodes, value[may], (impurity * mass)[may])
 
-    def _searched(self, nodes: _Nodes, value: np.ndarray) -> _Nodes:
+    def _searched(self, nodes: _Nodes, value: np.ndarray, total: np.ndarray) -> _Nodes:
         f, limits = self.field, self.limits
         allowed = cuts = thresholds = None
         if limits.max_features < len(f.order):
@@ -220,8 +217,8 @@ class Growth:
                 f.X, f.rows, f.order, nodes.spans, nodes.number, allowed, limits.seed
             )
         nodes.feature, nodes.cut, nodes.missing_left, nodes.gain = ops.split(
-            f.order, f.y, f.weight, nodes.spans, value, limits.classes, self._rule, allowed, cuts,
-            limits.monotonic, nodes.bounds,
+            f.order, f.y, f.weight, nodes.spans, value, total, limits.classes, self._rule, allowed,
+            cuts, limits.monotonic, nodes.bounds,
         )  # fmt: skip
         least = limits.min_impurity_decrease * self._total * _SLACK
         good = nodes.feature >= 0
@@ -256,19 +253,21 @@ class Growth:
         ends = nodes.spans[:, 0], middle, middle, nodes.spans[:, 1]
         spans = np.stack(ends, axis=1).reshape(-1, 2)
         depth = np.repeat(nodes.depth + 1, 2)
-        bounds = None if nodes.bounds is None else self._child_bounds(nodes, spans)
+        signs = self.limits.monotonic
+        bounds = None
+        if nodes.bounds is not None and signs is not None:
+            bounds = self._child_bounds(nodes.bounds, signs[nodes.feature], spans)
         return self._open(spans, depth, bounds)
 
-    def _child_bounds(self, nodes: _Nodes, spans: np.ndarray) -> np.ndarray:
+    def _child_bounds(self, own: np.ndarray, sign: np.ndarray, spans: np.ndarray) -> np.ndarray:
         """Children of a constrained feature keep to either side of the middle of their values."""
         f, limits = self.field, self.limits
         value, _, mass, _ = ops.measure(
             f.y, f.weight, spans, limits.classes, self._rule, self._width
         )
         level = _level(value, mass, limits.classes).reshape(-1, 2)
-        low, high = nodes.bounds[:, 0], nodes.bounds[:, 1]
+        low, high = own[:, 0], own[:, 1]
         middle = np.clip(level.mean(axis=1), low, high)
-        sign = limits.monotonic[nodes.feature]
         left = np.stack([np.where(sign < 0, middle, low), np.where(sign > 0, middle, high)], 1)
         right = np.stack([np.where(sign > 0, middle, low), np.where(sign < 0, middle, high)], 1)
         return np.stack([left, right], axis=1).reshape(-1, 2)
@@ -291,8 +290,8 @@ class Growth:
         children[0, inner] = place[moved[inner]]
         children[1, inner] = place[moved[inner] + 1]
         return Grown(
-            *children, feature[back], threshold[back], missing_left[back], impurity[back],
-            mass[back], count[back], value[back],
+            children[0], children[1], feature[back], threshold[back], missing_left[back],
+            impurity[back], mass[back], count[back], value[back],
         )  # fmt: skip
 
 

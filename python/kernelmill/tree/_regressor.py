@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
+from sklearn.tree import DecisionTreeRegressor as Peer
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._targets import numbers
@@ -177,3 +178,6 @@ class ExtraTreeRegressor(_Regressor):
         self.ccp_alpha = ccp_alpha
         self.monotonic_cst = monotonic_cst
         self.quantile = quantile
+
+
+Peer.register(_Regressor)  # its tree_ is what plot_tree and its like read

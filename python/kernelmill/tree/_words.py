@@ -38,14 +38,14 @@ ATTRIBUTES = """tree_ : Tree
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
         Column names of X, if it has string names."""
-NOTES = """All cuts between different values are tried, whatever the distance of the values: only the
-    order of a feature matters. The largest gain wins, then the lowest feature, then the lowest
+NOTES = """All cuts between different values are tried, however close the values are: only the order
+    of a feature matters. The largest gain wins, then the lowest feature, then the lowest
     threshold. A node is split while its targets differ and its rows can be told apart, even if the
     split gains nothing at first. A threshold lies between the values on both sides, in float64, and
     values equal to it go left. Missing values go to the side where they gain most; where training
     had none in a node, to the child with more rows. Sparse matrices become dense. Growing costs
-    O(n d depth) after a radix sort of each feature, with d entries of 4 bytes per row beside X. The
-    same bits come at any thread count.
+    O(n d depth) after a radix sort of each feature, with d entries of 4 bytes per row beside X.
+    Results have the same bits at any thread count.
 
     References
     ----------
