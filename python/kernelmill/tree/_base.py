@@ -51,6 +51,7 @@ class DecisionTree(Estimator):
     _accepts_streams = False
     _squares = False
     _classification: ClassVar[bool]
+    criterion: str
 
     def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Targets, numbers of classes or nothing, and weights of the rows by class."""
@@ -116,6 +117,7 @@ class DecisionTree(Estimator):
         return Limits(
             criterion=criterion,
             alpha=alpha,
+            unit=2.0 if self.criterion == "absolute_error" else 1.0,
             classes=classes,
             max_depth=self.max_depth,
             max_leaf_nodes=self.max_leaf_nodes,

@@ -28,6 +28,8 @@ class Limits:
     ----------
     criterion, alpha : int, float
         Index into `ops.CRITERIA`, and the level of a quantile.
+    unit : float
+        Factor of impurities: the absolute error is twice the pinball loss.
     classes : ndarray of shape (n_outputs,) or (0,), int64
         Numbers of classes.
     max_depth, max_leaf_nodes : int or None
@@ -45,6 +47,7 @@ class Limits:
     classes: np.ndarray
     max_features: int
     alpha: float = 0.5
+    unit: float = 1.0
     max_depth: int | None = None
     max_leaf_nodes: int | None = None
     min_samples_split: int = 2
@@ -194,7 +197,7 @@ class Growth:
         number = np.arange(self._nodes, self._nodes + len(spans))
         self._nodes += len(spans)
         count = spans[:, 1] - spans[:, 0]
-        self._parts.append((impurity, mass, count, value, depth))
+        self._parts.append((impurity * limits.unit, mass, count, value, depth))
         may = ~pure & (count >= max(limits.min_samples_split, 2 * limits.min_samples_leaf))
         if limits.min_weight_leaf > 0:
             may &= mass >= 2 * limits.min_weight_leaf * _SLACK
@@ -223,7 +226,7 @@ class Growth:
         least = limits.min_impurity_decrease * self._total * _SLACK
         good = nodes.feature >= 0
         if least > 0:
-            good &= nodes.gain >= least
+            good &= nodes.gain * limits.unit >= least
         found = nodes.part(good)
         if thresholds is not None:
             found.threshold = thresholds[good, found.feature]
