@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from kernelmill import cluster, hmm, mixture, preprocessing
+from kernelmill import cluster, hmm, mixture, preprocessing, tree
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -84,6 +84,14 @@ def _rows() -> dict[str, Scaled]:
     ):
         make = lambda c, cls=cls: cls()  # noqa: E731 - the loop's own class
         rows[f"preprocessing.{cls.__name__}"] = Scaled(make, powers, transformed=transformed)
+    for cls in (
+        tree.DecisionTreeClassifier,
+        tree.DecisionTreeRegressor,
+        tree.ExtraTreeClassifier,
+        tree.ExtraTreeRegressor,
+    ):
+        grown = lambda c, cls=cls: cls(random_state=0)  # noqa: E731 - the loop's own class
+        rows[f"tree.{cls.__name__}"] = Scaled(grown, {}, supervised=True)
     # A fixed number of steps: log densities of c X are larger, and so is the rounding of the gains
     # that decide when to stop.
     steps = {"max_iter": 3, "tol": 0.0, "random_state": 0}

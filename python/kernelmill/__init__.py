@@ -20,6 +20,7 @@ _MODULES = (
     "plot",
     "preprocessing",
     "stream",
+    "tree",
 )
 
 __getattr__, __dir__, __all__ = lazy(

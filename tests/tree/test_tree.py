@@ -30,7 +30,7 @@ def unique_splits(n=300, d=6, seed=0, classes=None):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, d)).astype(np.float32).astype(float)  # scikit-learn keeps float32
     signal = X[:, 0] + X[:, 1] * X[:, 2] + 0.5 * rng.normal(size=n)
-    weight = rng.integers(512, 2048, n) / 1024  # sums are exact: scikit-learn splits pure nodes else
+    weight = rng.integers(512, 2048, n) / 1024  # exact sums: else scikit-learn splits pure nodes
     y = signal if classes is None else np.digitize(signal, np.quantile(signal, classes))
     return X, y, weight
 

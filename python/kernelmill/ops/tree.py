@@ -18,8 +18,8 @@ perfect split gains ``weight of the node * impurity of the node``.
 
 y and weight must be finite; X may hold NaN. Empty input gives empty results. Deterministic: each
 span is walked in order by one thread, so results have the same bits at any thread count. Shapes and
-dtypes that do not fit raise ValueError. The trees are those of Breiman, Friedman, Olshen and Stone
-(1984), "Classification and Regression Trees".
+dtypes that do not fit raise ValueError. Cost is counted in entries looked at. The trees are those
+of Breiman, Friedman, Olshen and Stone (1984), "Classification and Regression Trees".
 """
 
 from __future__ import annotations
@@ -28,9 +28,21 @@ import numpy as np
 
 from ._op import op
 from .random import philox4x32, uniform
+from .tree_criteria import (
+    CRITERIA,
+    ENTROPY,
+    GINI,
+    POISSON,
+    QUANTILE,
+    SQUARED,
+    gain_of,
+    keeps,
+    measure_of,
+    weights_of,
+)
 
-CRITERIA = ("gini", "entropy", "squared_error", "poisson", "quantile")
-GINI, ENTROPY, SQUARED, POISSON, QUANTILE = range(5)
+__all__ = ["CRITERIA", "ENTROPY", "GINI", "POISSON", "QUANTILE", "SQUARED"]
+
 FIRST = -(2**31)
 MISSING = 2**30
 _POSITION = MISSING - 1
@@ -215,56 +227,6 @@ def random_cuts(
     return cuts, thresholds
 
 
-def _weights(weight: np.ndarray, n: int) -> np.ndarray:
-    return weight if len(weight) else np.ones(n)
-
-
-def _quantile(y: np.ndarray, w: np.ndarray, alpha: float) -> float:
-    """The weighted quantile: the middle of all that minimise the pinball loss."""
-    order = np.argsort(y, kind="stable")
-    y, cumulative = y[order], np.cumsum(w[order])
-    target = alpha * cumulative[-1]
-    lower = min(int(np.searchsorted(cumulative, target, side="left")), len(y) - 1)
-    upper = min(int(np.searchsorted(cumulative, target, side="right")), len(y) - 1)
-    return float(y[lower] + (y[upper] - y[lower]) / 2)
-
-
-def _xlogx(x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0, x * np.log(np.where(x > 0, x, 1.0)), 0.0)
-
-
-def _measure(
-    y: np.ndarray, w: np.ndarray, classes: np.ndarray, rule: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Values of a set of rows, and its weight times its impurity."""
-    criterion, alpha = int(rule[0]), float(rule[1])
-    outputs = y.shape[1]
-    values: list[np.ndarray] = []
-    total = 0.0
-    for k in range(outputs):
-        if len(classes):
-            counts = np.bincount(y[:, k].astype(np.int64), weights=w, minlength=int(classes[k]))
-            values.append(counts)
-            mass = counts.sum()
-            if criterion == GINI:
-                total += mass - (counts**2).sum() / mass
-            else:
-                total += (_xlogx(mass) - _xlogx(counts).sum()) / np.log(2.0)
-        elif criterion == QUANTILE:
-            q = _quantile(y[:, k], w, alpha)
-            values.append(np.array([q]))
-            over = y[:, k] - q
-            total += (w * np.where(over > 0, alpha * over, (alpha - 1) * over)).sum()
-        else:
-            mean = (w * y[:, k]).sum() / w.sum()
-            values.append(np.array([mean]))
-            if criterion == POISSON:
-                total += _xlogx(y[:, k]) @ w - w.sum() * float(_xlogx(np.array(mean)))
-            else:
-                total += (w * (y[:, k] - mean) ** 2).sum()
-    return np.concatenate(values) if values else np.zeros(0), total / max(1, outputs)
-
-
 @op(
     "y: f64[n,o], weight: f64[w=n|0], spans: i64[m,2], classes: i64[c], rule: f64[4],"
     " width: int[0,2**31) -> value: f64[m,width], impurity: f64[m], mass: f64[m], pure: bool[m]",
@@ -325,10 +287,10 @@ def measure(
     m = len(spans)
     value, impurity, mass = np.zeros((m, width)), np.zeros(m), np.zeros(m)
     pure = np.zeros(m, bool)
-    w = _weights(weight, len(y))
+    w = weights_of(weight, len(y))
     for i, (start, stop) in enumerate(spans):
         own = y[start:stop]
-        value[i], total = _measure(own, w[start:stop], classes, rule)
+        value[i], total = measure_of(own, w[start:stop], classes, rule)
         mass[i] = w[start:stop].sum()
         impurity[i] = total / mass[i]
         pure[i] = (own == own[0]).all()
@@ -362,7 +324,7 @@ def split(
     ----------
     order : ndarray of shape (d, n), int32
         Entries.
-    y, weight, spans, classes, rule
+    y, weight, spans, classes, rule :
         As in `measure`.
     value : ndarray of shape (m, v), float64
         What `measure` gave.
@@ -412,13 +374,13 @@ def split(
     (0, 2, 6.0)
     """
     m, d = len(spans), len(order)
-    w = _weights(weight, len(y))
+    w = weights_of(weight, len(y))
     feature, cut = np.full(m, -1, np.int32), np.zeros(m, np.int32)
     missing_left, gain = np.zeros(m, bool), np.full(m, -np.inf)
     for i, (start, stop) in enumerate(spans):
         if stop - start < 2:
             continue
-        _, whole = _measure(y[start:stop], w[start:stop], classes, rule)
+        _, whole = measure_of(y[start:stop], w[start:stop], classes, rule)
         slack = EQUAL * total[i]
         for f in range(d):
             if allowed is not None and not allowed[i, f]:
@@ -435,51 +397,16 @@ def split(
                     goes = np.zeros(len(entries), bool)
                     goes[:c] = True
                     goes[present:] = left
-                    found = _gain(y[p], w[p], goes, classes, rule, whole)
+                    found = gain_of(y[p], w[p], goes, classes, rule, whole)
                     if monotonic is not None and monotonic[f] and found > -np.inf:
                         limits = None if bounds is None else bounds[i]
-                        if not _keeps(y[p], w[p], goes, classes, rule, monotonic[f], limits):
+                        if not keeps(y[p], w[p], goes, classes, rule, monotonic[f], limits):
                             continue
                     if found > gain[i] + slack:
                         feature[i], cut[i], gain[i] = f, c, found
                         more = goes.sum() * 2 > len(entries)
                         missing_left[i] = left if present < len(entries) else more
     return feature, cut, missing_left, gain
-
-
-def _gain(
-    y: np.ndarray,
-    w: np.ndarray,
-    goes: np.ndarray,
-    classes: np.ndarray,
-    rule: np.ndarray,
-    whole: float,
-) -> float:
-    for side in (goes, ~goes):
-        if side.sum() < max(1, rule[2]) or w[side].sum() < rule[3]:
-            return -np.inf
-        if int(rule[0]) == POISSON and (w[side] @ y[side] <= 0).any():
-            return -np.inf
-    parts = [_measure(y[side], w[side], classes, rule)[1] for side in (goes, ~goes)]
-    return whole - parts[0] - parts[1]
-
-
-def _keeps(
-    y: np.ndarray,
-    w: np.ndarray,
-    goes: np.ndarray,
-    classes: np.ndarray,
-    rule: np.ndarray,
-    sign: int,
-    bounds: np.ndarray | None,
-) -> bool:
-    """Whether the children keep a monotonic constraint."""
-    left, right = (_measure(y[s], w[s], classes, rule)[0] for s in (goes, ~goes))
-    if len(classes):
-        left, right = left[1:] / left.sum(), right[1:] / right.sum()
-    low, high = (-np.inf, np.inf) if bounds is None else bounds
-    inside = low <= min(left[0], right[0]) and max(left[0], right[0]) <= high
-    return bool(inside and (right[0] - left[0]) * sign >= 0)
 
 
 @op(
@@ -637,7 +564,9 @@ def predict(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, values: np.ndar
 
     Parameters
     ----------
-    X, nodes, roots
+    X : ndarray of shape (n, d), float32 or float64
+        Rows, any strides.
+    nodes, roots :
         As in `apply`.
     values : ndarray of shape (l, s), float64
         Values of leaves, by the number that a leaf has in `right`.

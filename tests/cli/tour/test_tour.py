@@ -40,7 +40,8 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    assert tour.families() == ["cluster", "hmm", "mixture", "neural_network", "preprocessing"]
+    expected = ["cluster", "hmm", "mixture", "neural_network", "preprocessing", "tree"]
+    assert tour.families() == expected
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -57,6 +58,8 @@ def test_every_family_has_a_row(ran):
         ("MLPRegressor", "diabetes"),
         ("nn, convolutions", "digits"),
         ("StandardScaler", "file with gaps"),
+        ("decision tree", "breast cancer"),
+        ("quantile trees", "diabetes"),
     ):
         _row(text, *words)
 
@@ -93,7 +96,9 @@ def test_pictures_are_there(ran):
     _, text, out = ran
     assert {path.name for path in out.iterdir()} == {
         f"{name}.png"
-        for name in ("digits", "digits-network", "photograph", "stock", "letters", "wine")
+        for name in (
+            "breast-cancer-tree", "digits", "digits-network", "photograph", "stock", "letters", "wine",
+        )
     }
     for path in out.iterdir():
         assert path.name in text
