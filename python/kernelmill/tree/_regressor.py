@@ -162,7 +162,7 @@ class ExtraTreeRegressor(_Regressor):
     def __init__(
         self, *, criterion="squared_error", splitter="random", max_depth=None, min_samples_split=2,
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=1.0, random_state=None,
-        min_impurity_decrease=0.0, max_leaf_nodes=None, ccp_alpha=0.0, monotonic_cst=None,
+        max_leaf_nodes=None, min_impurity_decrease=0.0, ccp_alpha=0.0, monotonic_cst=None,
         quantile=0.5,
     ):  # fmt: skip
         self.criterion = criterion
