@@ -154,6 +154,19 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "var": (f"{_LIKE}, in the shape of the input", "Variances."),
     "weight": ("Tensor", "Factors."),
     "weight_decay": ("float", "Added times the parameter to the gradient."),
+    # recurrent layers
+    "batch_first": ("bool", "Input and output are (B, T, ...) rather than (T, B, ...)."),
+    "bidirectional": ("bool", "Read each sequence from its end too, with weights of its own."),
+    **dict.fromkeys(
+        ("RNN.dropout", "LSTM.dropout", "GRU.dropout", "RNNBase.dropout"),
+        ("float", "Probability of dropout between layers, in training."),
+    ),
+    "hidden_size": ("int", "Number of units."),
+    "input_size": ("int", "Number of features of each step."),
+    "RNNBase.mode": ("str", "RNN_TANH, RNN_RELU, LSTM or GRU."),
+    "nonlinearity": ('{"tanh", "relu"}', "f."),
+    "num_layers": ("int", "Each layer reads the outputs of the one below."),
+    "proj_size": ("int", "Size that states are projected to; 0 for no projection."),
     # schedules
     "T_0": ("int", "Steps of the first cycle."),
     "T_max": ("int", "Steps from the initial rate to the smallest."),
@@ -346,6 +359,14 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "val": ("float", "The value."),
     },
     "kaiming_uniform_ kaiming_normal_": {"a": ("float", "The slope of leaky_relu.")},
+    "clip_grad_value_ clip_grad_norm_ l1_penalty l2_penalty max_norm_ parameters_to_vector"
+    " vector_to_parameters": {
+        "parameters": ("Tensor or iterable of Tensor", "The parameters."),
+        "clip_value": ("float", "The largest magnitude."),
+        "max_norm": ("float", "The largest norm."),
+        "dim": ("int", "The axis of the units."),
+        "vec": (_LIKE, "As long as all parameters together."),
+    },
 }  # fmt: skip
 for _names, _words in _GROUPS.items():
     for _name in _names.split():
@@ -419,6 +440,9 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "get_parameter": ("Parameter", "Itself, not a copy."),
     "get_submodule": ("Module", "Itself, not a copy."),
     "summary": ("Summary", "Print it."),
+    "get_total_norm": ("Tensor", "The norm, in float64."),
+    "l1_penalty l2_penalty": ("Tensor", "The penalty, to be added to a loss."),
+    "parameters_to_vector": ("Tensor", "With one axis."),
     "draw get_state": ("tuple of int", "Two numbers."),
     "initial_seed": ("int", "The seed."),
     "state_dict": ("dict", "For :meth:`load_state_dict`."),

@@ -26,6 +26,7 @@ FAMILIES = (
     "optim",
     "convolution",
     "pool",
+    "recurrent",
     "random",
     "mixture",
     "hmm",
