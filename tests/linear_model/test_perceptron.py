@@ -126,6 +126,14 @@ def test_partial_fit_goes_on():
         Perceptron(early_stopping=True).partial_fit(X, y, classes=[0, 1, 2])
 
 
+def test_a_saved_model_goes_on(tmp_path):
+    X, y = blobs()
+    model = Perceptron(max_iter=2, tol=None).fit(X, y)
+    kernelmill.save(model, tmp_path / "perceptron.km")
+    again = kernelmill.load(tmp_path / "perceptron.km").partial_fit(X, y)
+    np.testing.assert_array_equal(again.coef_, model.partial_fit(X, y).coef_)
+
+
 def test_warm_starts_and_given_starts():
     X, y = blobs()
     first = Perceptron(max_iter=3, tol=None, warm_start=True, shuffle=False).fit(X, y)

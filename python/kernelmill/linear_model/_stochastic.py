@@ -303,16 +303,17 @@ class StochasticModel(LinearModel):
         state = self._fresh_state(k)
         state[:, _COLUMN["intercept"]] = self._initial(intercept, "intercept_init", (k,))
         if again:
-            last, intercepts = self._trained, state[:, _COLUMN["intercept"]]
-            known = np.array_equal(weights, self._shown(last.weights, rows.dtype))
-            known &= np.array_equal(intercepts, self._shown(last.column("intercept"), rows.dtype))
-            averaged = bool(self.average) and last.averages.shape == averages.shape
-            state = last.state.copy()
+            known_weights, known_state, known_averages = self._trained
+            intercepts, kept = state[:, _COLUMN["intercept"]], known_state[:, _COLUMN["intercept"]]
+            known = np.array_equal(weights, self._shown(known_weights, rows.dtype))
+            known &= np.array_equal(intercepts, self._shown(kept, rows.dtype))
+            averaged = bool(self.average) and known_averages.shape == averages.shape
+            state = known_state.copy()
             if averaged or known:  # unless the user has changed them
-                weights = last.weights
+                weights = known_weights
             else:
                 state[:, _COLUMN["intercept"]] = intercepts
-            averages = last.averages if averaged else averages
+            averages = known_averages if averaged else averages
             for name in ("shrinkage", "stopped", "without_gain"):
                 state[:, _COLUMN[name]] = 0.0
         state[:, _COLUMN["positive_weight"]], state[:, _COLUMN["negative_weight"]] = class_weights
@@ -355,7 +356,7 @@ class StochasticModel(LinearModel):
             "intercept_": self._shown(intercept, training.rows.dtype),
             "n_iter_": n_iter,
             "t_": step,
-            "_trained": trained,
+            "_trained": (trained.weights, trained.state, trained.averages),  # for partial_fit
         }
         if self._classifies:
             fitted["classes_"] = self.classes_
