@@ -29,4 +29,5 @@ def rows(context: Context) -> Iterator[Row]:
         _, seconds = context.timed(functools.partial(model.fit, A, a))
         measure = "R2" if name == "diabetes" else "accuracy"
         score = f"{measure} {model.score(B, b):.3f}"
-        yield Row(type(model).__name__, f"{name}, held out", A.shape, seconds, score, context.where())
+        data, where = f"{name}, held out", context.where()
+        yield Row(type(model).__name__, data, A.shape, seconds, score, where)
