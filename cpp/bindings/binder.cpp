@@ -475,7 +475,8 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F) \
-  F(dropout) F(embedding) F(linear) F(norm) F(pool) F(recurrent) F(softmax) F(tree) F(values)
+  F(dropout) F(embedding) F(linear) F(norm) F(pool) F(recurrent) F(sgd) F(softmax) F(tree) \
+  F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

@@ -11,6 +11,7 @@ _MODULES = (
     "callbacks",
     "cluster",
     "hmm",
+    "linear_model",
     "markov",
     "metrics",
     "mixture",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
@@ -100,3 +101,38 @@ def numbers(y: Any, owner: str, dtype: Any) -> np.ndarray:
         )
     _finite(y, owner)
     return np.ascontiguousarray(y, dtype=dtype)
+
+
+def held_out(
+    n: int, fraction: float, labels: Any, random_state: Any, owner: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of rows to train on, and of rows to judge by for early stopping.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    fraction : float
+        Share of the rows to judge by.
+    labels : ndarray of shape (n,) or None
+        Classes, which keep their shares in both parts.
+    random_state : RandomState
+    owner : str
+        What errors call the caller.
+
+    Raises
+    ------
+    ValueError
+        If a part would be too small.
+    """
+    count = int(np.ceil(n * fraction))
+    classes = 0 if labels is None else len(np.unique(labels))
+    if count < max(2, classes):
+        raise ValueError(
+            f"{owner}: validation_fraction must leave at least 2 rows to judge by, and one of each "
+            f"class, got {count} of {n} (raise it, or early_stopping=False)"
+        )
+    kept, held = train_test_split(
+        np.arange(n), test_size=count, random_state=random_state, stratify=labels
+    )
+    return kept, held

@@ -24,6 +24,7 @@ FAMILIES = (
     "elementwise",
     "reduction",
     "optim",
+    "sgd",
     "convolution",
     "pool",
     "recurrent",

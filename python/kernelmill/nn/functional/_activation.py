@@ -285,6 +285,29 @@ def gumbel_softmax(
     return soft + (one - soft.data)
 
 
+def rrelu(
+    input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
+    inplace: bool = False, generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """x where positive, else x times a slope that is drawn anew for each element (Xu et al. 2015).
+
+    Parameters
+    ----------
+    input : Tensor
+    lower, upper : float, default=1/8 and 1/3
+        Range of the slopes.
+    training : bool, default=False
+        False takes the middle of the range.
+    inplace : bool, default=False
+    generator : Generator, optional
+    """
+    x = as_tensor(input)
+    if not training:
+        return leaky_relu(x, (lower + upper) / 2)
+    slopes = lower + (upper - lower) * random_array("uniform", x.shape, x.dtype, generator)
+    return where(x >= 0, x, x * slopes.astype(x.dtype))
+
+
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:
     """Vectors along an axis divided by their p-norm, or by ``eps`` where that is larger."""
     x = as_tensor(input)
