@@ -10,7 +10,8 @@
 // with 1 and 2 it is 4.1 and 2.9 times.
 #include "ops/convolution_winograd.hpp"
 
-#include <atomic>  // whether all values are finite
+#include <atomic>   // whether all values are finite
+#include <cstdint>  // std::int32_t
 
 #include "core/parallel.hpp"           // parallel_for, thread_limit
 #include "ops/convolution_planes.hpp"  // copy_run, ceil_div, tile.hpp
@@ -21,6 +22,7 @@ namespace {
 
 using Params = tile::Params<float>;
 using Vec = Params::Vec;
+using Lanes [[gnu::vector_size(sizeof(Vec))]] = std::int32_t;
 using tile::load;
 using tile::store;
 
@@ -134,6 +136,13 @@ struct Rows {
   }
 };
 
+// Elements `by`, by + 1, ... of a vector and the next one.
+template <int by, int... I>
+[[gnu::always_inline]] inline Vec shifted(const Vec& a, const Vec& next,
+                                          std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a, next, (I + by)...);
+}
+
 // Stores tiles of one product below each other.
 struct Keep {
   static constexpr tile::Hooks hooks{};
@@ -164,7 +173,6 @@ class Convolution {
         lines_(ceil_div(s.out[0], m)),
         tiles_(ceil_div(s.out[1], m)),
         places_(ceil_div(tiles_ + (points - 1) / m, lanes) * lanes),
-        pitch_(std::max(places_ * m, s.padding[1] + s.in[1]) + 2 * lanes),
         memory_(static_cast<std::size_t>(both * s.outputs * s.channels)) {
     for (int f = 0; f < both; ++f) {
       weights_.emplace_back(s.outputs, s.channels, memory_.data() + f * s.outputs * s.channels);
@@ -246,13 +254,13 @@ class Convolution {
     for (int f = 0; f < both; ++f) {
       b.emplace_back(columns, s_.channels, inputs.data() + f * input_step);
     }
-    const index_t scratch = points * (pitch_ + m * (places_ + lanes));
-    const Workspace<float> memory(static_cast<std::size_t>(scratch + 7 * pitch_));
-    std::fill_n(memory.data(), scratch + 7 * pitch_, 0.0F);
+    const Workspace<float> memory(scratch_size(columns));
+    Scratch scratch = scratch_of(memory.data(), columns);
     for (index_t c = 0; c < s_.channels; ++c) {
       for (index_t n = line; n < line_end; ++n) {
-        transform_input(c, n, (n - line) * tiles_, b[0], input_step, memory.data());
+        transform_columns(c, n, (n - line) * tiles_, scratch);
       }
+      transform_rows(c, columns, b[0], input_step, scratch);
     }
     const tile::PackedA<float>& first = weights_[0];
     const index_t rows_at_once =
@@ -267,92 +275,129 @@ class Convolution {
         tile::product_tiles<float>(weights_[f], t, end, b[f], 0, columns, keep);
       }
       for (index_t o = row; o < first.tile_row(end); ++o) {
-        for (index_t n = line; n < line_end; ++n) {
-          finish(o, n, outputs.data() + (o - row) * padded + (n - line) * tiles_, output_step,
-                 memory.data());
-        }
+        finish(o, line, line_end, outputs.data() + (o - row) * padded, output_step, scratch);
       }
     }
   }
 
-  // One row of tiles of a channel, from column q on.
-  void transform_input(index_t c, index_t line, index_t q, const tile::PackedB<float>& b,
-                       index_t step, float* memory) const {
-    const index_t height = s_.in[0], width = s_.in[1];
+  // Memory of a thread, for one channel at a time.
+  struct Scratch {
+    float* rows;     // 6 rows of the input, transformed along the first axis
+    float* copies;   // 6 rows of the input, and zeros
+    float* dealt;    // elements (i, j) of all tiles of the block, next to each other
+    float* outputs;  // m rows of the result for each row of tiles
+    index_t dealt_step, output_step;
+  };
+  index_t margin() const { return s_.padding[1] + 2 * lanes; }
+  index_t copy_step() const { return s_.in[1] + 2 * margin(); }
+  index_t spread(index_t columns) const { return ceil_div(columns, lanes) * lanes + lanes; }
+  std::size_t scratch_size(index_t columns) const {
+    return static_cast<std::size_t>(points * places_ * m + 7 * copy_step() +
+                                    (both + m * m) * spread(columns));
+  }
+  Scratch scratch_of(float* memory, index_t columns) const {
+    Scratch s{};
+    s.rows = memory;
+    s.copies = s.rows + points * places_ * m;
+    s.dealt = s.copies + 7 * copy_step();
+    s.dealt_step = spread(columns);
+    s.outputs = s.dealt + both * s.dealt_step;
+    s.output_step = m * s.dealt_step;
+    std::fill(memory, s.dealt, 0.0F);
+    return s;
+  }
+
+  // B' along the first axis for a row of tiles, whose elements are then dealt out to the tiles,
+  // from column q on.
+  void transform_columns(index_t c, index_t line, index_t q, const Scratch& scratch) const {
+    const index_t height = s_.in[0], width = s_.in[1], left = s_.padding[1];
     const index_t plane = (line / lines_ * s_.groups + group_) * s_.channels + c;
-    float* const rows = memory;  // 6, along the other axis still as they were
-    float* const dealt = rows + points * pitch_;
-    float* const copies = dealt + points * m * (places_ + lanes);
     const float* from[points];
     for (index_t i = 0; i < points; ++i) {
       const index_t y = line % lines_ * m - s_.padding[0] + i;
-      from[i] = copies + points * pitch_;  // zeros
+      from[i] = scratch.copies + points * copy_step() + margin();  // zeros
       if (y < 0 || y >= height) continue;
       from[i] = x_ + (plane * height + y) * width;
-      if (x_end_ - from[i] >= width + lanes) continue;
-      std::copy_n(from[i], width, copies + i * pitch_);  // vectors would read beyond the end of x
-      from[i] = copies + i * pitch_;
+      if (from[i] - x_ >= left && x_end_ - from[i] >= width + lanes) continue;
+      float* const copy = scratch.copies + i * copy_step() + margin();
+      std::copy_n(from[i], width, copy);  // vectors would reach beyond the ends of x
+      from[i] = copy;
     }
-    for (index_t w = 0; w < width; w += lanes) {
+    const index_t pitch = places_ * m;
+    for (index_t w = left / lanes * lanes; w < std::min(pitch, width + left); w += lanes) {
       Vec d[points], v[points];
       KERNELMILL_UNROLL
-      for (int i = 0; i < points; ++i) d[i] = load<Vec>(from[i] + w);
+      for (int i = 0; i < points; ++i) d[i] = load<Vec>(from[i] + w - left);
       to_points(d, v);
+      if (w < left || w + lanes > width + left) {  // zeros outside
+        Lanes place;
+        for (index_t l = 0; l < lanes; ++l) place[l] = static_cast<std::int32_t>(w - left + l);
+        const auto inside = (place >= 0) & (place < static_cast<std::int32_t>(width));
+        for (int i = 0; i < points; ++i) v[i] = inside ? v[i] : Vec{};
+      }
       KERNELMILL_UNROLL
-      for (int i = 0; i < points; ++i) store(rows + i * pitch_ + s_.padding[1] + w, v[i]);
+      for (int i = 0; i < points; ++i) store(scratch.rows + i * pitch + w, v[i]);
     }
     for (index_t i = 0; i < points; ++i) {
-      float* const row = rows + i * pitch_;
-      store(row + s_.padding[1] + width, Vec{});  // what the last vector left there
-      for (index_t t = 0; t < places_; t += lanes) {
-        Vec v[m];
+      const auto take = [&](index_t t, Vec(&v)[m]) {
+        const float* const row = scratch.rows + i * pitch + t * m;
         KERNELMILL_UNROLL
-        for (int k = 0; k < m; ++k) v[k] = load<Vec>(row + t * m + k * lanes);
+        for (int k = 0; k < m; ++k) v[k] = load<Vec>(row + k * lanes);
         deal<m>(v);
+      };
+      float* const to = scratch.dealt + i * points * scratch.dealt_step + q;
+      Vec now[m], next[m];
+      take(0, now);
+      for (index_t t = 0; t < tiles_; t += lanes) {
+        take(std::min(t + lanes, places_ - lanes), next);
         KERNELMILL_UNROLL
-        for (int k = 0; k < m; ++k) store(dealt + (i * m + k) * (places_ + lanes) + t, v[k]);
+        for (int j = 0; j < m; ++j) store(to + j * scratch.dealt_step + t, now[j]);
+        store(to + m * scratch.dealt_step + t, shifted<1>(now[0], next[0], each));
+        store(to + (m + 1) * scratch.dealt_step + t, shifted<1>(now[1], next[1], each));
+        if constexpr (m == 2) {
+          store(to + 4 * scratch.dealt_step + t, shifted<2>(now[0], next[0], each));
+          store(to + 5 * scratch.dealt_step + t, shifted<2>(now[1], next[1], each));
+        }
+        KERNELMILL_UNROLL
+        for (int k = 0; k < m; ++k) now[k] = next[k];
       }
     }
+  }
+
+  // B' along the other axis, for all tiles of the block.
+  void transform_rows(index_t c, index_t columns, const tile::PackedB<float>& b, index_t step,
+                      const Scratch& scratch) const {
     const index_t chunk = b.chunks().size, p = c / chunk * chunk;
     const index_t depth = std::min(chunk, s_.channels - p);
-    for (index_t t = 0, count = 0; t < tiles_; t += count) {
-      const index_t at = (q + t) % NR;
-      count = std::min({lanes, tiles_ - t, NR - at});
-      float* const to = b.panel(q + t - at, p, depth) + (c - p) * NR + at;
-      // A whole vector may spill into what is written later: further columns, then the next
-      // channel.
-      const bool whole = at + lanes <= NR || c + 1 < p + depth;
+    for (index_t q = 0; q < columns; q += lanes) {
+      float* const to = b.panel(q / NR * NR, p, depth) + (c - p) * NR + q % NR;
+      KERNELMILL_UNROLL
       for (index_t i = 0; i < points; ++i) {
         Vec d[points], v[points];
         KERNELMILL_UNROLL
         for (int j = 0; j < points; ++j) {
-          d[j] = load<Vec>(dealt + (i * m + j % m) * (places_ + lanes) + t + j / m);
+          d[j] = load<Vec>(scratch.dealt + (i * points + j) * scratch.dealt_step + q);
         }
         to_points(d, v);
         KERNELMILL_UNROLL
-        for (int j = 0; j < points; ++j) {
-          float* const target = to + (i * points + j) * step;
-          if (whole) {
-            store(target, v[j]);
-          } else {
-            for (index_t l = 0; l < count; ++l) target[l] = v[j][l];
-          }
-        }
+        for (int j = 0; j < points; ++j) store(to + (i * points + j) * step, v[j]);
       }
     }
   }
 
-  // One row of tiles of an output channel.
-  void finish(index_t o, index_t line, const float* products, index_t step, float* rows) {
+  // An output channel of the block.
+  void finish(index_t o, index_t line, index_t line_end, const float* products, index_t step,
+              const Scratch& scratch) {
     const index_t width = s_.out[1], channel = group_ * s_.outputs + o;
+    const index_t columns = (line_end - line) * tiles_;
     const float shift = ending_.bias == nullptr ? 0.0F : ending_.bias[channel];
-    for (index_t t = 0; t < tiles_; t += lanes) {
+    for (index_t q = 0; q < columns; q += lanes) {
       Vec half_way[m][points];
       KERNELMILL_UNROLL
       for (int i = 0; i < points; ++i) {
         Vec v[points], y[m];
         KERNELMILL_UNROLL
-        for (int j = 0; j < points; ++j) v[j] = load<Vec>(products + (i * points + j) * step + t);
+        for (int j = 0; j < points; ++j) v[j] = load<Vec>(products + (i * points + j) * step + q);
         from_points<m>(v, y);
         KERNELMILL_UNROLL
         for (int j = 0; j < m; ++j) half_way[j][i] = y[j];
@@ -369,20 +414,24 @@ class Convolution {
       for (int i = 0; i < m; ++i) {
         collect<m>(y[i]);
         KERNELMILL_UNROLL
-        for (int j = 0; j < m; ++j) store(rows + i * pitch_ + t * m + j * lanes, y[i][j]);
+        for (int j = 0; j < m; ++j) {
+          store(scratch.outputs + i * scratch.output_step + q * m + j * lanes, y[i][j]);
+        }
       }
     }
-    Vec odd{};
-    const index_t first = line % lines_ * m, last = std::min<index_t>(first + m, s_.out[0]);
-    float* to =
-        y_ + ((line / lines_ * s_.groups * s_.outputs + channel) * s_.out[0] + first) * width;
     const auto activate = linear::kActivations<float>[ending_.activation];
-    for (index_t i = first; i < last; ++i, to += width) {
-      float* const row = rows + (i - first) * pitch_;
-      store(row + width, Vec{});
-      for (index_t w = 0; w < width; w += lanes) odd += 0.0F * load<Vec>(row + w);
-      if (activate != nullptr) activate(row, width, ending_.parameter);
-      copy_run(row, width, to);
+    Vec odd{};
+    for (index_t i = 0; i < m; ++i) {
+      float* const row = scratch.outputs + i * scratch.output_step;
+      store(row + columns * m, Vec{});
+      for (index_t w = 0; w < columns * m; w += lanes) odd += 0.0F * load<Vec>(row + w);
+      if (activate != nullptr) activate(row, columns * m, ending_.parameter);
+      for (index_t n = line; n < line_end; ++n) {
+        const index_t y = n % lines_ * m + i;
+        if (y >= s_.out[0]) continue;
+        const index_t plane = n / lines_ * s_.groups * s_.outputs + channel;
+        copy_run(row + (n - line) * tiles_ * m, width, y_ + (plane * s_.out[0] + y) * width);
+      }
     }
     for (index_t l = 0; l < lanes; ++l) {
       if (!(odd[l] == 0)) finite_.store(false, std::memory_order_relaxed);
@@ -393,9 +442,8 @@ class Convolution {
   const float *x_, *x_end_;
   Ending<float> ending_;
   float* y_;
-  // Rows of tiles of an image, tiles of a row, and these with what the last ones reach into; floats
-  // of a row of scratch memory.
-  index_t lines_, tiles_, places_, pitch_;
+  // Rows of tiles of an image, tiles of a row, and these with what the last ones reach into.
+  index_t lines_, tiles_, places_;
   index_t group_ = 0;
   Workspace<float> memory_;
   std::vector<tile::PackedA<float>> weights_;
@@ -408,15 +456,14 @@ bool tiles_pay(const Square& s) {
   if (s.kernel != 3 && s.kernel != 5) return false;
   const index_t m = points + 1 - s.kernel;
   const auto number = [](index_t n) { return static_cast<double>(n); };
-  const double lines = number(s.images * ceil_div(s.out[0], m)),
-               row = number(ceil_div(s.out[1], m));
-  const double tiles = lines * row, vectors = lines * number(ceil_div(s.out[1], m * lanes));
-  const double outputs = number(s.images * s.out[0] * s.out[1]);
-  // Operations on vectors: 36 products, about 400 to transform a vector of tiles one way or the
-  // other, about 20 for a weight.
-  const double one = 1 / number(s.channels) + 1 / number(s.outputs);
-  const double cost = both * tiles / number(lanes) + 400 * vectors * one + 20;
-  return 1.2 * cost < number(s.kernel * s.kernel) * outputs / number(lanes);
+  const double lines = number(s.images * ceil_div(s.out[0], m));
+  const double vectors = lines * number(ceil_div(s.out[1], m)) / number(lanes);
+  const double outputs = 1 / number(s.outputs), channels = 1 / number(s.channels);
+  // Operations on vectors for each channel and output: 36 products for a vector of tiles, about 600
+  // to transform it one way or the other, more where rows are short, about 25 for a weight.
+  const double cost =
+      both * vectors + 600 * vectors * (channels + outputs) + 150 * lines * outputs + 25;
+  return cost * number(lanes) < number(s.kernel * s.kernel * s.images * s.out[0] * s.out[1]);
 }
 
 bool tiled(const Square& s, const float* x, const float* weight, const Ending<float>& ending,
