@@ -12,6 +12,15 @@ weights. Empty batches are allowed; an output without elements is refused. Deter
 element is one sum in a fixed order (channels, then taps; boxes of positions for weights), so
 results have the same bits at any thread count. Cost is 2 operations for each element of y, channel
 of its group and tap, for each of the three ops; patches are never stored, only packed in the cache.
+
+In float32, where it takes less time, square kernels of 3 or 5 taps with stride and dilation 1 are
+computed from tiles of 6 x 6 inputs (Lavin and Gray, "Fast Algorithms for Convolutional Neural
+Networks", 2016). With C channels in a group the error of an element of y, or of the input
+gradient, is then at most ``2**-23 * (C + 30) * K`` times the sum over these channels of the
+largest ``abs(weight)`` times the largest ``abs(x)`` in the tile, with K = 600 for 3 taps and 1200
+for 5. For numbers of similar magnitude it is about twice that of plain sums. These are used
+wherever the tiles give a result that is not finite.
+
 Shapes, dtypes and values that do not fit raise ValueError.
 """
 
