@@ -233,9 +233,7 @@ class PackedB {
   }
 
   // Column j (the first of its panel) of the depth chunk that starts at p and is `depth` long.
-  Acc* panel(index_t j, index_t p, index_t depth) const {
-    return data_ + padded_ * p + j * depth;
-  }
+  Acc* panel(index_t j, index_t p, index_t depth) const { return data_ + padded_ * p + j * depth; }
 
  private:
   index_t padded_, k_;

@@ -6,8 +6,8 @@
 //
 //   a = exp(m - M)      l <- a l + sum_j exp(s_j - M)      o <- a o + sum_j exp(s_j - M) v_j
 //
-// In the end out = o / l and lse = M + log l. A query without keys keeps m = -inf and l = 0; where M
-// is -inf, 0 is subtracted instead, so that all terms are exp(-inf) = 0.
+// In the end out = o / l and lse = M + log l. A query without keys keeps m = -inf and l = 0; where
+// M is -inf, 0 is subtracted instead, so that all terms are exp(-inf) = 0.
 //
 // NR queries go through the keys together, one to a lane. A block of scores S' = K Q' becomes P' in
 // place and is then the packed operand of O' += V' P', whose other operand is V where it lies.
@@ -88,8 +88,8 @@ class Forward {
     }
     for (index_t c = 0; c < at.count; ++c) {
       const T l = total_[c], inverse = l == T{0} ? T{0} : T{1} / l;
-      T* const to = out.data + at.b * out.strides[0] + (at.i + c) * out.strides[1] +
-                    at.h * out.strides[2];
+      T* const to =
+          out.data + at.b * out.strides[0] + (at.i + c) * out.strides[1] + at.h * out.strides[2];
       for (index_t d = 0; d < f_; ++d) to[d] = sums_[d * NR + c] * inverse;
       // log(0) = -inf, and so is the top of a row without keys.
       lse[(at.b * in_.q.shape[2] + at.h) * in_.q.shape[1] + at.i + c] =
@@ -135,13 +135,13 @@ class Forward {
 
 // One query by itself, keys where they lie: what a decoder does step by step.
 template <class T>
-void forward_one(const Inputs<T>& in, const Queries& at, T* scores, float* drawn, const View<T>& out,
-                 T* lse) {
+void forward_one(const Inputs<T>& in, const Queries& at, T* scores, float* drawn,
+                 const View<T>& out, T* lse) {
   const index_t e = in.q.shape[3], f = in.v.shape[3], s = in.k.shape[1], t = in.q.shape[1];
   const index_t group = at.h / (in.q.shape[2] / in.k.shape[2]);
   const Range range = seen(in, at.i);
-  const T* const q = in.q.data + at.b * in.q.strides[0] + at.i * in.q.strides[1] +
-                     at.h * in.q.strides[2];
+  const T* const q =
+      in.q.data + at.b * in.q.strides[0] + at.i * in.q.strides[1] + at.h * in.q.strides[2];
   const T* const keys = in.k.data + at.b * in.k.strides[0] + group * in.k.strides[2];
   const T* const values = in.v.data + at.b * in.v.strides[0] + group * in.v.strides[2];
   constexpr T none = -std::numeric_limits<T>::infinity();
@@ -188,8 +188,7 @@ void forward_one(const Inputs<T>& in, const Queries& at, T* scores, float* drawn
       scores[j] *= drawn[j] >= least ? factor : T{0};
     }
   }
-  T* const to =
-      out.data + at.b * out.strides[0] + at.i * out.strides[1] + at.h * out.strides[2];
+  T* const to = out.data + at.b * out.strides[0] + at.i * out.strides[1] + at.h * out.strides[2];
   std::fill_n(to, f, T{0});
   const T inverse = total == T{0} ? T{0} : T{1} / total;
   for (index_t j = range.begin; j < range.end; ++j) {
@@ -233,26 +232,26 @@ void forward(const Inputs<T>& in, View<T> out, T* lse) {
   index_t most = panels;
   while (most > 4 && b * h * ((panels + most - 1) / most) < wanted) most = (most + 1) / 2;
   const index_t parts = (panels + most - 1) / most;
-  parallel_for(b * h * parts, std::max<index_t>(1, task_work / (std::min(t, most * NR) * work)),
-               [&](index_t, index_t first, index_t last) {
-                 Forward<T> pass(in);
-                 Workspace<T> rows(static_cast<std::size_t>(s * (e + f)));
-                 for (index_t task = first; task < last; ++task) {
-                   // The longest parts of a causal pass first.
-                   const index_t part = parts - 1 - task / (b * h), pair = task % (b * h);
-                   const index_t i0 = part * most * NR, i1 = std::min(t, i0 + most * NR);
-                   const index_t from = seen(in, i0).begin, to = std::max(from, seen(in, i1 - 1).end);
-                   Queries at{pair / h, pair % h, i0, 0};
-                   const index_t group = at.h / per_head;
-                   const Rows<T> keys = adjacent_rows(in.k, at.b, group, from, to, rows.data());
-                   const Rows<T> values =
-                       adjacent_rows(in.v, at.b, group, from, to, rows.data() + s * e);
-                   for (; at.i < i1; at.i += NR) {
-                     at.count = std::min(NR, i1 - at.i);
-                     pass.run(at, keys, values, out, lse);
-                   }
-                 }
-               });
+  parallel_for(
+      b * h * parts, std::max<index_t>(1, task_work / (std::min(t, most * NR) * work)),
+      [&](index_t, index_t first, index_t last) {
+        Forward<T> pass(in);
+        Workspace<T> rows(static_cast<std::size_t>(s * (e + f)));
+        for (index_t task = first; task < last; ++task) {
+          // The longest parts of a causal pass first.
+          const index_t part = parts - 1 - task / (b * h), pair = task % (b * h);
+          const index_t i0 = part * most * NR, i1 = std::min(t, i0 + most * NR);
+          const index_t from = seen(in, i0).begin, to = std::max(from, seen(in, i1 - 1).end);
+          Queries at{pair / h, pair % h, i0, 0};
+          const index_t group = at.h / per_head;
+          const Rows<T> keys = adjacent_rows(in.k, at.b, group, from, to, rows.data());
+          const Rows<T> values = adjacent_rows(in.v, at.b, group, from, to, rows.data() + s * e);
+          for (; at.i < i1; at.i += NR) {
+            at.count = std::min(NR, i1 - at.i);
+            pass.run(at, keys, values, out, lse);
+          }
+        }
+      });
 }
 
 template void forward<float>(const Inputs<float>&, View<float>, float*);

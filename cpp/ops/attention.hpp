@@ -38,10 +38,10 @@ void backward(const Inputs<T>& in, const Results<T>& results, View<T> dq, View<T
 template <class T>
 void bias_backward(const Inputs<T>& in, const Results<T>& results, View<T> dbias);
 
-#define KERNELMILL_ATTENTION(linkage, T)                                                     \
-  linkage template void forward<T>(const Inputs<T>&, View<T>, T*);                           \
-  linkage template void backward<T>(const Inputs<T>&, const Results<T>&, View<T>, View<T>,   \
-                                    View<T>);                                                \
+#define KERNELMILL_ATTENTION(linkage, T)                                                   \
+  linkage template void forward<T>(const Inputs<T>&, View<T>, T*);                         \
+  linkage template void backward<T>(const Inputs<T>&, const Results<T>&, View<T>, View<T>, \
+                                    View<T>);                                              \
   linkage template void bias_backward<T>(const Inputs<T>&, const Results<T>&, View<T>);
 KERNELMILL_ATTENTION(extern, float)
 KERNELMILL_ATTENTION(extern, double)

@@ -84,8 +84,7 @@ class Flow {
     pack_features(in_.q, at, in_.scale, queries_);
     pack_features(results_.dout, at, T{1}, gradients_);
     kept_.begin(at);
-    const T* const lse =
-        results_.lse + (at.b * in_.q.shape[2] + at.h) * in_.q.shape[1] + at.i;
+    const T* const lse = results_.lse + (at.b * in_.q.shape[2] + at.h) * in_.q.shape[1] + at.i;
     constexpr T all = std::numeric_limits<T>::infinity();
     for (index_t c = 0; c < width_; ++c) {
       lse_[c] = c < at.count && lse[c] != -all ? lse[c] : all;
@@ -108,7 +107,8 @@ class Flow {
   const T* dropped() {
     if (in_.p == 0) return p_;
     for (index_t j = 0; j < n_; ++j) {
-      for (index_t c = 0; c < width_; ++c) ds_[j * W + c] = p_[j * W + c] * kept_factors_[j * W + c];
+      for (index_t c = 0; c < width_; ++c)
+        ds_[j * W + c] = p_[j * W + c] * kept_factors_[j * W + c];
     }
     return ds_;
   }
@@ -149,8 +149,8 @@ class Flow {
 
 // Rows of a head, and the sums that become its gradient.
 template <class T>
-void write_rows(const T* from, index_t pitch, index_t begin, index_t end, T factor, const View<T>& to,
-                index_t b, index_t h) {
+void write_rows(const T* from, index_t pitch, index_t begin, index_t end, T factor,
+                const View<T>& to, index_t b, index_t h) {
   const index_t d = to.shape[3];
   for (index_t j = begin; j < end; ++j) {
     T* const row = to.data + b * to.strides[0] + j * to.strides[1] + h * to.strides[2];
@@ -324,8 +324,8 @@ void bias_backward(const Inputs<T>& in, const Results<T>& results, View<T> dbias
   });
 }
 
-#define KERNELMILL_ATTENTION_BACKWARD(T)                                                       \
-  template void backward<T>(const Inputs<T>&, const Results<T>&, View<T>, View<T>, View<T>);   \
+#define KERNELMILL_ATTENTION_BACKWARD(T)                                                     \
+  template void backward<T>(const Inputs<T>&, const Results<T>&, View<T>, View<T>, View<T>); \
   template void bias_backward<T>(const Inputs<T>&, const Results<T>&, View<T>);
 KERNELMILL_ATTENTION_BACKWARD(float)
 KERNELMILL_ATTENTION_BACKWARD(double)

@@ -205,7 +205,8 @@ class Kept {
     const index_t s = in_.k.shape[1], first = chunk * chunk_;
     length_ = std::min(chunk_, s - first);
     const index_t rows = (at_.b * in_.q.shape[2] + at_.h) * in_.q.shape[1] + at_.i;
-    const index_t calls = length_ == s ? 1 : at_.count, count = length_ == s ? at_.count * s : length_;
+    const index_t calls = length_ == s ? 1 : at_.count,
+                  count = length_ == s ? at_.count * s : length_;
     for (index_t c = 0; c < calls; ++c) {
       random::uniform<float>(
           in_.seed, in_.stream, static_cast<std::uint64_t>((rows + c) * s + first),

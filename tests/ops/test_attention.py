@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from agreement import DTYPES, Case, agreement_tests, cases, eps
 
-import kernelmill
 from kernelmill.ops import attention
 
 # b, t, s, h, g, e, f: around vectors, panels, blocks of 128 keys, and pieces of single queries.

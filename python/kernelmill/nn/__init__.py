@@ -30,6 +30,16 @@ _PLACES = {
         AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d
         MaxUnpool2d MaxUnpool3d Upsample
     """,
+    "_generate": "generate",
+    "modules._attention": """
+        AdditiveAttention HardAttention MultiheadAttention MultiplicativeAttention
+    """,
+    "modules._cache": "KVCache",
+    "modules._positions": "LearnedPositions RotaryEmbedding SinusoidalPositions alibi_slopes",
+    "modules._transformer": """
+        Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer
+    """,
     "modules._containers": """
         Identity ModuleDict ModuleList ParameterDict ParameterList Sequential
     """,
