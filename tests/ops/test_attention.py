@@ -7,13 +7,16 @@ from agreement import DTYPES, Case, agreement_tests, cases, eps
 from kernelmill.ops import attention
 
 # b, t, s, h, g, e, f: around vectors, panels, blocks of 128 keys, and pieces of single queries.
-SIZES = ((1, 1, 1, 1, 1, 1, 1), (2, 1, 5, 2, 1, 3, 2), (1, 3, 300, 2, 2, 8, 5), (2, 5, 7, 4, 2, 4, 4),
+SIZES = ((1, 1, 1, 1, 1, 1, 1), (2, 1, 5, 2, 1, 3, 2), (1, 3, 300, 2, 2, 8, 5),
+         (2, 5, 7, 4, 2, 4, 4),
          (1, 17, 33, 2, 1, 16, 16), (1, 40, 129, 1, 1, 31, 33), (2, 70, 64, 2, 2, 8, 40),
          (1, 130, 260, 3, 3, 5, 7), (1, 9, 3, 1, 1, 270, 2), (1, 0, 3, 1, 1, 2, 2),
-         (1, 33, 0, 2, 2, 2, 3), (1, 2, 0, 1, 1, 2, 2), (0, 3, 3, 1, 1, 2, 2), (1, 6, 4, 2, 1, 0, 2),
-         (1, 6, 4, 2, 1, 2, 0), (2, 3, 4, 0, 0, 2, 2), (4, 3, 3, 1, 1, 3, 3), (5, 6, 9, 2, 1, 4, 3))  # fmt: skip
+         (1, 33, 0, 2, 2, 2, 3), (1, 2, 0, 1, 1, 2, 2), (0, 3, 3, 1, 1, 2, 2),
+         (1, 6, 4, 2, 1, 0, 2), (1, 6, 4, 2, 1, 2, 0), (2, 3, 4, 0, 0, 2, 2),
+         (4, 3, 3, 1, 1, 3, 3), (5, 6, 9, 2, 1, 4, 3))  # fmt: skip
 OPTIONS = ("", "causal", "mask", "bias", "window", "causal window slopes", "mask bias dropout",
-           "dropout", "slopes offset causal", "row bias", "mask causal bias slopes window")  # fmt: skip
+           "dropout", "slopes offset causal", "row bias",
+           "mask causal bias slopes window")  # fmt: skip
 
 
 def arguments(rng, size, dtype, options):
@@ -44,7 +47,7 @@ def bounds(size, arrays, options, dout=None):
     `terms` bounds the absolute parts of scores, of their differences to the log-sum-exp; outputs
     are sums of at most s (or h t) terms that are each off by `relative`.
     """
-    b, t, s, h, g, e, f = size
+    _, t, s, h, g, e, f = size
     q, k, v = (np.abs(a.astype(np.float64)) for a in arrays)
     bias, slopes = options[0], options[2]
     u = eps(arrays[0]) / 2
@@ -96,7 +99,7 @@ def backward(with_bias):
     for name, size, arrays, options, big in generated():
         if with_bias and options[0] is None:
             continue
-        b, t, s, h, g, e, f = size
+        b, t, _, h, _, _, f = size
         dout = rng.normal(size=(b, t, h, f)).astype(arrays[0].dtype)
         out, lse = attention.forward.specification(*arrays, *options)
         limits = bounds(size, arrays, options, dout)

@@ -212,9 +212,9 @@ def generate(
 
     References
     ----------
-    Holtzman et al. (2020), "The curious case of neural text degeneration" (top_p). Wu et al. (2016),
-    "Google's neural machine translation system" (length penalty). Keskar et al. (2019), "CTRL"
-    (repetition).
+    Holtzman et al. (2020), "The curious case of neural text degeneration" (top_p). Wu et al.
+    (2016), "Google's neural machine translation system" (length penalty). Keskar et al. (2019),
+    "CTRL" (repetition).
 
     Examples
     --------
@@ -370,7 +370,7 @@ def _beams(
         # Enough to be left with `beams` running ones if each beam's end token is among them.
         most = min(total.size, 2 * beams)
         order = np.argsort(-total, axis=None, kind="stable")[:most]
-        running = []
+        running: list[tuple[int, int, float]] = []
         for rank, place in enumerate(order):
             beam, token = divmod(int(place), vocabulary)
             if token == eos:

@@ -245,8 +245,8 @@ def scaled_dot_product_attention(
     if q.ndim == 4 and k.shape[0] == v.shape[0] == q.shape[0]:
         return attend(q, k, v, bias, mask, **options)
     groups = k.shape[-3] if enable_gqa and lead else None
-    out = attend(*(_as_four(x, lead, groups if i else None) for i, x in enumerate((q, k, v))),
-                 bias, mask, **options)  # fmt: skip
+    query, key, value = _as_four(q, lead, None), *(_as_four(x, lead, groups) for x in (k, v))
+    out = attend(query, key, value, bias, mask, **options)
     return out.reshape(*lead, t, v.shape[-1])
 
 

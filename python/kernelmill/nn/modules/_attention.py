@@ -170,7 +170,8 @@ class MultiheadAttention(Module):
     def forward(
         self, query: Any, key: Any, value: Any, key_padding_mask: Any = None,
         need_weights: bool = True, attn_mask: Any = None, average_attn_weights: bool = True,
-        is_causal: bool = False, *, cache: Any = None, positions: Any = None,
+        is_causal: bool = False, *, cache: Any = None, is_memory: bool = False,
+        positions: Any = None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Apply the layer.
 
@@ -195,8 +196,10 @@ class MultiheadAttention(Module):
             is not read.
         cache : KVCache, optional
             Keys and values of earlier calls, to which those of this one are added; positions
-            continue behind them. Keys of another sequence than the query's are projected once.
-            Not in torch.
+            continue behind them. Not in torch.
+        is_memory : bool, default=False
+            Keys and values are the same at each call with this cache, such as an encoder's output:
+            they are projected once. Not in torch.
         positions : array-like of int of shape (N, L), optional
             Positions for ``rotary``, where they are not consecutive. Not in torch.
 
@@ -213,7 +216,6 @@ class MultiheadAttention(Module):
             If shapes do not fit.
         """
         itself = key is query and value is query
-        shared = value is key
         query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
         single = query.ndim == 2
         axis = 0 if self.batch_first else 1
@@ -229,7 +231,7 @@ class MultiheadAttention(Module):
             if need_weights:
                 q, k, v = (projected[:, :, i].transpose(1, 2) for i in range(3))
         else:
-            q, k, v, offset = self._heads(query, key, value, itself, shared, cache, positions)
+            q, k, v, offset = self._heads(query, key, value, itself, cache, is_memory, positions)
             s = k.shape[2]
         bias, mask, causal = self._masks(n, t, s, key_padding_mask, attn_mask, is_causal, offset)
         if not plain:
@@ -282,7 +284,7 @@ class MultiheadAttention(Module):
         return x if self.batch_first else x.transpose(0, 1)
 
     def _heads(
-        self, query: Tensor, key: Tensor, value: Tensor, itself: bool, shared: bool, cache: Any,
+        self, query: Tensor, key: Tensor, value: Tensor, itself: bool, cache: Any, is_memory: bool,
         positions: Any,
     ) -> tuple[Tensor, Tensor, Tensor, int]:  # fmt: skip
         """Queries, keys and values as (N, H, L, E), and the position of the first query."""
@@ -300,7 +302,7 @@ class MultiheadAttention(Module):
         if self._joined and itself:
             joint = self._split(F.linear(query, self.in_proj_weight, self.in_proj_bias), 3)
             q, k, v = (joint[:, :, i].transpose(1, 2) for i in range(3))
-        elif cache is not None and not itself:
+        elif cache is not None and is_memory:
             q = project(0, query)
             k, v = cache.fixed(self, lambda: (project(1, key), project(2, value)))
             return q, k, v, 0

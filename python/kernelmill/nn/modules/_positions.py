@@ -153,12 +153,10 @@ def _turn(x: Any, cos: Any, sin: Any, interleaved: bool) -> Any:
     xp, d = namespace(x), 2 * cos.shape[-1]
     y = xp.empty_like(x)
     y[..., d:] = x[..., d:]
-    if interleaved:
-        first, second = np.s_[..., 0:d:2], np.s_[..., 1:d:2]
-    else:
-        first, second = np.s_[..., : d // 2], np.s_[..., d // 2 : d]
-    y[first] = x[first] * cos - x[second] * sin
-    y[second] = x[second] * cos + x[first] * sin
+    cuts = (slice(0, d, 2), slice(1, d, 2)) if interleaved else (slice(d // 2), slice(d // 2, d))
+    first, second = (x[..., cut] for cut in cuts)
+    y[..., cuts[0]] = first * cos - second * sin
+    y[..., cuts[1]] = second * cos + first * sin
     return y
 
 

@@ -231,7 +231,7 @@ class TransformerDecoderLayer(_Layer):
             return self.multihead_attn(x, memory, memory, attn_mask=memory_mask,
                                        need_weights=False, is_causal=memory_is_causal,
                                        key_padding_mask=memory_key_padding_mask,
-                                       cache=cache)[0]  # fmt: skip
+                                       cache=cache, is_memory=True)[0]  # fmt: skip
 
         x = self._through(as_tensor(tgt), 1, itself)
         return self._through(self._through(x, 2, other), 3, self._feed)
