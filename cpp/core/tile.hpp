@@ -150,8 +150,8 @@ class TriangularA : public PackedA<Acc> {
 };
 
 // The same operand read where it is: for contiguous rows that few panels use, packing costs more
-// than it saves.
-template <class In, class Acc = In>
+// than it saves. `Near` says that they are in the first caches anyway.
+template <class In, class Acc = In, bool Near = false>
 class RowsA : public TiledRows<Acc> {
  public:
   RowsA(const In* data, index_t row_stride, index_t m, index_t k)
@@ -166,6 +166,7 @@ class RowsA : public TiledRows<Acc> {
   template <int Rows>
   Tile<Rows> tile(index_t i, index_t p, index_t depth) const {
     const In* const at = data_ + i * row_stride_ + p;
+    if constexpr (Near) return {at, row_stride_};
     // The rows of the next tile: the loop over p reads Rows lines at a time, which the hardware's
     // own prefetching does not follow.
     for (int r = Rows; r < 2 * Rows; ++r) {
@@ -178,6 +179,29 @@ class RowsA : public TiledRows<Acc> {
   static constexpr index_t line = 64 / sizeof(In);
   const In* data_;
   index_t row_stride_;
+};
+
+// The same for an operand whose columns are adjacent: element (i, p) is data[p * stride + i].
+template <class In, class Acc = In>
+class ColumnsA : public TiledRows<Acc> {
+ public:
+  ColumnsA(const In* data, index_t stride, index_t m, index_t k)
+      : TiledRows<Acc>(m, k), data_(data), stride_(stride) {}
+
+  template <int Rows>
+  struct Tile {
+    const In* at;
+    index_t stride;
+    Acc operator()(index_t q, int r) const { return static_cast<Acc>(at[q * stride + r]); }
+  };
+  template <int Rows>
+  Tile<Rows> tile(index_t i, index_t p, index_t) const {
+    return {data_ + p * stride_ + i, stride_};
+  }
+
+ private:
+  const In* data_;
+  index_t stride_;
 };
 
 // The k x n operand that runs along lanes, packed whole: panels of NR columns, the last one padded
@@ -193,14 +217,13 @@ class PackedB {
         chunks_(k),
         memory_(static_cast<std::size_t>(padded_ * k)),
         data_(memory_.data()) {}
-
-  // The same in memory of the caller, n rounded up to panels * k elements, which are to be packed
-  // where `panel` says.
-  PackedB(index_t n, index_t k, Acc* memory)
+  // The same in memory that somebody else owns, n rounded up to panels * k values: packed already, or
+  // to be packed where `panel` says.
+  PackedB(Acc* data, index_t n, index_t k)
       : padded_((n + Params<Acc>::NR - 1) / Params<Acc>::NR * Params<Acc>::NR),
         k_(k),
         chunks_(k),
-        data_(memory) {}
+        data_(data) {}
   const DepthChunks<Acc>& chunks() const { return chunks_; }
 
   // Columns [j_begin, j_end) become the packing's outer indices from `outer` on. j_begin must be a

@@ -252,7 +252,7 @@ class Convolution {
     const Workspace<float> inputs(static_cast<std::size_t>(both * input_step));
     std::vector<tile::PackedB<float>> b;
     for (int f = 0; f < both; ++f) {
-      b.emplace_back(columns, s_.channels, inputs.data() + f * input_step);
+      b.emplace_back(inputs.data() + f * input_step, columns, s_.channels);
     }
     const Workspace<float> memory(scratch_size(columns));
     Scratch scratch = scratch_of(memory.data(), columns);
