@@ -469,12 +469,12 @@ Entry& Family::add(const char* name) {
 
 // Each is filled by its bind_<name>, in bindings/<name>.cpp.
 #define KERNELMILL_FAMILIES(F) \
-  F(hmm) F(kmeans) F(matmul) F(mixture) F(pairwise) F(random) F(silhouette)
+  F(dropout) F(hmm) F(kmeans) F(matmul) F(mixture) F(norm) F(pairwise) F(random) F(silhouette) F(softmax)
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F) \
-  F(dropout) F(embedding) F(linear) F(norm) F(pool) F(softmax) F(values)
+  F(embedding) F(linear) F(pool) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif
