@@ -21,8 +21,8 @@ double cross_entropy(const Call& call, Scratch* scratch, CubeView<const T> logit
                      const index_t* target, const T* weight, index_t ignore_index,
                      double label_smoothing, T* losses, double* lse) {
   const auto& space = scratch->make<softmax::LossSpace>(logits.shape[0] * logits.shape[2]);
-  return softmax::cross_entropy<T>(
-      call, logits, {target, weight, ignore_index, label_smoothing}, losses, lse, space);
+  return softmax::cross_entropy<T>(call, logits, {target, weight, ignore_index, label_smoothing},
+                                   losses, lse, space);
 }
 
 template <class T>

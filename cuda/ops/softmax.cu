@@ -17,8 +17,8 @@ __device__ double infinity() { return std::numeric_limits<double>::infinity(); }
 template <class T>
 Team team_for(const CubeView<const T>& x) {
   const index_t sets = x.shape[2] > 1 ? x.strides[2] : x.strides[0];
-  return Team(x.shape[1], (sets < 0 ? -sets : sets) <
-                              (x.strides[1] < 0 ? -x.strides[1] : x.strides[1]));
+  return Team(x.shape[1],
+              (sets < 0 ? -sets : sets) < (x.strides[1] < 0 ? -x.strides[1] : x.strides[1]));
 }
 
 // The position of a thread; the last ones of a grid may have none.

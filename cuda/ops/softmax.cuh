@@ -31,7 +31,8 @@ struct LossSpace {
   double* total;
 };
 
-// Both throw for a target that is no class. Returns the sum of the weights of the targets that count.
+// Both throw for a target that is no class. Returns the sum of the weights of the targets that
+// count.
 template <class T>
 double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss, T* losses,
                      double* lse, const LossSpace& space);
