@@ -27,6 +27,8 @@ NOT_SCALED = {
     "MLPRegressor": "weights start at random with a deviation that does not depend on the rows",
     "SGDClassifier": "a rate suits one scale of the rows, which should be standardised",
     "SGDRegressor": "a rate suits one scale of the rows, which should be standardised",
+    "NeuralNetClassifier": "the network is the user's; steps have a length that does not scale",
+    "NeuralNetRegressor": "the network is the user's; steps have a length that does not scale",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
 }
 
