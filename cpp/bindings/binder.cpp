@@ -474,7 +474,7 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F) \
-  F(dropout) F(embedding) F(linear) F(norm) F(pool) F(softmax) F(values)
+  F(ctc) F(dropout) F(embedding) F(linear) F(norm) F(pool) F(softmax) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

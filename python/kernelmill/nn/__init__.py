@@ -19,6 +19,7 @@ _PLACES = {
     """,
     "_checkpoint": "checkpoint",
     "_gradcheck": "gradcheck gradgradcheck",
+    "functional._ctc": "ctc_decode",
     "_files": "load_file load_torch save_file",
     "_summary": "Summary summary",
     "modules._module": "Module Parameter",
@@ -38,8 +39,8 @@ _PLACES = {
         InstanceNorm1d InstanceNorm2d InstanceNorm3d LayerNorm Linear RMSNorm
     """,
     "modules._simple": """
-        AlphaDropout BCELoss BCEWithLogitsLoss CELU CircularPad1d CircularPad2d CircularPad3d
-        ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss CosineEmbeddingLoss
+        AlphaDropout BCELoss BCEWithLogitsLoss CELU CTCLoss CircularPad1d CircularPad2d
+        CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss CosineEmbeddingLoss
         CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d ELU
         FeatureAlphaDropout Flatten GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid Hardswish
         Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss LeakyReLU

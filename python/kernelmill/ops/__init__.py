@@ -26,6 +26,7 @@ FAMILIES = (
     "optim",
     "convolution",
     "pool",
+    "ctc",
     "random",
     "mixture",
     "hmm",
