@@ -107,6 +107,7 @@ class Binding {
     for (std::size_t i = 0; i < s_.out.size(); ++i) {
       if (!s_.out[i].array) results_[i] = number(s_.out[i], arguments_.out[i]);
     }
+    if (s_.out.empty()) return py::none();  // what it gives is in its inout arguments
     if (s_.out.size() == 1) return std::move(results_[0]);
     py::tuple all(s_.out.size());
     for (std::size_t i = 0; i < s_.out.size(); ++i) {
@@ -474,7 +475,7 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F) \
-  F(ctc) F(dropout) F(embedding) F(linear) F(norm) F(pool) F(softmax) F(values)
+  F(ctc) F(dropout) F(embedding) F(linear) F(norm) F(pool) F(recurrent) F(softmax) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

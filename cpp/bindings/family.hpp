@@ -25,7 +25,7 @@ struct _object;  // PyObject
 
 namespace kernelmill {
 
-constexpr int kMostArguments = 8;
+constexpr int kMostArguments = 10;
 constexpr int kMostAxes = 4;
 
 // One argument or result of a call, checked. Without initialisers, so that all of a call's are

@@ -31,6 +31,7 @@ _PLACES = {
         AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d
         MaxUnpool2d MaxUnpool3d Upsample
     """,
+    "modules._recurrent": "GRU GRUCell JordanRNN LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
     "modules._containers": """
         Identity ModuleDict ModuleList ParameterDict ParameterList Sequential
     """,

@@ -154,6 +154,19 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "var": (f"{_LIKE}, in the shape of the input", "Variances."),
     "weight": ("Tensor", "Factors."),
     "weight_decay": ("float", "Added times the parameter to the gradient."),
+    # recurrent layers
+    "batch_first": ("bool", "Input and output are (B, T, ...) rather than (T, B, ...)."),
+    "bidirectional": ("bool", "Read each sequence from its end too, with weights of its own."),
+    **dict.fromkeys(
+        ("RNN.dropout", "LSTM.dropout", "GRU.dropout", "RNNBase.dropout"),
+        ("float", "Probability of dropout between layers, in training."),
+    ),
+    "hidden_size": ("int", "Number of units."),
+    "input_size": ("int", "Number of features of each step."),
+    "RNNBase.mode": ("str", "RNN_TANH, RNN_RELU, LSTM or GRU."),
+    "nonlinearity": ('{"tanh", "relu"}', "f."),
+    "num_layers": ("int", "Each layer reads the outputs of the one below."),
+    "proj_size": ("int", "Size that states are projected to; 0 for no projection."),
     # schedules
     "T_0": ("int", "Steps of the first cycle."),
     "T_max": ("int", "Steps from the initial rate to the smallest."),

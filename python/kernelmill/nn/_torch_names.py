@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 _LATER = {
-    "recurrent layers are not available yet": """
-        GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase rnn
-    """,
     "attention is not available yet": """
         MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
         TransformerEncoderLayer attention multi_head_attention_forward scaled_dot_product_attention

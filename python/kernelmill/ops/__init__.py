@@ -27,6 +27,7 @@ FAMILIES = (
     "convolution",
     "pool",
     "ctc",
+    "recurrent",
     "random",
     "mixture",
     "hmm",
