@@ -204,8 +204,8 @@ MatrixView<const T> turned(const T* weight, index_t rows, index_t cols) {
 // --- rows: p are products of this step, b biases ---
 
 template <class T>
-void elman_row(index_t u, const T* __restrict p, const T* __restrict b, bool relu,
-               T* __restrict y, T* __restrict h) {
+void elman_row(index_t u, const T* __restrict p, const T* __restrict b, bool relu, T* __restrict y,
+               T* __restrict h) {
   if (relu) {
 #pragma omp simd
     for (index_t j = 0; j < u; ++j) {
@@ -249,7 +249,8 @@ void lstm_row(index_t u, const T* __restrict p, const T* __restrict b, T* __rest
 template <class T>
 void lstm_back(index_t u, const T* __restrict gates, const T* __restrict before,
                const T* __restrict dm, T* __restrict dc, T* __restrict da, T* __restrict m) {
-  const T *const i = gates, *const f = gates + u, *const g = gates + 2 * u, *const o = gates + 3 * u;
+  const T *const i = gates, *const f = gates + u, *const g = gates + 2 * u,
+                 *const o = gates + 3 * u;
 #pragma omp simd
   for (index_t j = 0; j < u; ++j) {
     const T tanh_c = tanh(f[j] * before[j] + i[j] * g[j]);
