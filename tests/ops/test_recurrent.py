@@ -46,7 +46,7 @@ def draws(shape, dtype, seed=1):
 
 
 def generate(op, arguments, updated):
-    """Cases of an op; ``arguments(shape, normal, weight, reverse)``, for each whether to reverse."""
+    """Cases of an op, whose arguments come from ``arguments(shape, normal, weight, reverse)``."""
     for dtype in DTYPES:
         for shape in (*SHAPES, *BIG):
             for reverse in (False, True):
@@ -192,5 +192,5 @@ def test_batch_sizes_that_do_not_fit_are_refused(i, sizes):
 @pytest.mark.parametrize("i", [0, 1])
 def test_weights_that_are_not_square_are_refused(i):
     gates, h, c = np.zeros((1, 4, 3)), np.zeros((1, 2)), np.zeros((1, 3))
-    with pytest.raises(ValueError, match="weight must be square .* a projection, got shape"):
+    with pytest.raises(ValueError, match=r"weight must be square .* a projection, got shape"):
         both(recurrent.lstm_forward)[i](gates, np.ones((4, 3, 2)), None, None, h, c, np.array([1]))

@@ -359,6 +359,14 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "val": ("float", "The value."),
     },
     "kaiming_uniform_ kaiming_normal_": {"a": ("float", "The slope of leaky_relu.")},
+    "clip_grad_value_ clip_grad_norm_ l1_penalty l2_penalty max_norm_ parameters_to_vector"
+    " vector_to_parameters": {
+        "parameters": ("Tensor or iterable of Tensor", "The parameters."),
+        "clip_value": ("float", "The largest magnitude."),
+        "max_norm": ("float", "The largest norm."),
+        "dim": ("int", "The axis of the units."),
+        "vec": (_LIKE, "As long as all parameters together."),
+    },
 }  # fmt: skip
 for _names, _words in _GROUPS.items():
     for _name in _names.split():
@@ -432,6 +440,9 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "get_parameter": ("Parameter", "Itself, not a copy."),
     "get_submodule": ("Module", "Itself, not a copy."),
     "summary": ("Summary", "Print it."),
+    "get_total_norm": ("Tensor", "The norm, in float64."),
+    "l1_penalty l2_penalty": ("Tensor", "The penalty, to be added to a loss."),
+    "parameters_to_vector": ("Tensor", "With one axis."),
     "draw get_state": ("tuple of int", "Two numbers."),
     "initial_seed": ("int", "The seed."),
     "state_dict": ("dict", "For :meth:`load_state_dict`."),

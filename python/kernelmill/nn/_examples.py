@@ -180,6 +180,31 @@ _FUNCTIONAL = {
     "threshold": ("([-1.0, 2.0], 0.5, 9.0)", "tensor([9., 2.])"),
     "triplet_margin_loss": ("([[0.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.5]])", "tensor(0.5)"),
 }
+_UTILS = {
+    "clip_grad_value_": """>>> from kernelmill import nn
+>>> p = nn.ones(2, requires_grad=True)
+>>> (p * 3).sum().backward()
+>>> nn.utils.clip_grad_value_(p, 1.0)
+>>> p.grad
+tensor([1., 1.])""",
+    "l2_penalty": """>>> from kernelmill import nn
+>>> nn.utils.l2_penalty([nn.Tensor([3.0, 4.0])]).item()
+12.5""",
+    "max_norm_": """>>> from kernelmill import nn
+>>> p = nn.Tensor([[3.0, 4.0], [0.0, 1.0]])
+>>> nn.utils.max_norm_(p, 2.5)
+>>> p.tolist()
+[[1.5, 2.0], [0.0, 1.0]]""",
+    "remove_weight_norm": """>>> from kernelmill import nn
+>>> layer = nn.utils.weight_norm(nn.Linear(2, 3))
+>>> sorted(name for name, _ in nn.utils.remove_weight_norm(layer).named_parameters())
+['bias', 'weight']""",
+    "vector_to_parameters": """>>> from kernelmill import nn
+>>> layer = nn.Linear(1, 1)
+>>> nn.utils.vector_to_parameters(nn.Tensor([2.0, 1.0]), layer.parameters())
+>>> layer(nn.Tensor([[3.0]])).item()
+7.0""",
+}
 _OPTIMISER = """>>> from kernelmill import nn
 >>> model = nn.Linear(2, 1)
 >>> optimizer = nn.optim.{}(model.parameters())
@@ -240,3 +265,4 @@ EXAMPLES["kernelmill.nn.optim"] = {
     for name, (call, rates) in _SCHEDULES.items()
 }
 EXAMPLES["kernelmill.nn.optim"] |= {name: _OPTIMISER.format(name) for name in _OPTIMISERS}
+EXAMPLES["kernelmill.nn.utils"] = _UTILS

@@ -339,8 +339,8 @@ def lstm_backward(
 
 
 @op(
-    "gates: inout T[n,3,u>=1], weight: T[3,u,u], bias: T[3,u]?, h: inout T[b,u], batch_sizes: i64[t],"
-    " reverse: bool -> y: T[n,u], q: T[n,u]",
+    "gates: inout T[n,3,u>=1], weight: T[3,u,u], bias: T[3,u]?, h: inout T[b,u],"
+    " batch_sizes: i64[t], reverse: bool -> y: T[n,u], q: T[n,u]",
     cuda=_COMPOSED,
 )
 def gru_forward(

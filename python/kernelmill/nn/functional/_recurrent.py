@@ -69,7 +69,7 @@ def _previous(y: Any, h: Any, sizes: Any, reverse: bool) -> Any:
 
 
 def _backward(g: dict[int, Any], saved: tuple, node: Node) -> Any:
-    x, h, c, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr, gates, kept, y = saved
+    x, h, c, weight_ih, weight_hh, _, _, weight_hr, gates, kept, y = saved
     kind, sizes, reverse = (node.options[name] for name in ("kind", "sizes", "reverse"))
     parts, dy = GATES[kind], g.get(0)
     needs = [p is not None for p in node.parents]
@@ -141,9 +141,8 @@ def unrolled(a: Any, states: tuple, sizes: Any, reverse: bool, cell: Callable[..
     steps = [(e - s, e, s) for e, s in zip(ends.tolist(), sizes.tolist(), strict=True) if s]
     for begin, end, size in reversed(steps) if reverse else steps:
         waiting = [s[size:] for s in states]  # sequences that have no such step
-        output, *new = cell(
-            getitem(a, index=slice(begin, end)), *(s if size == len(s) else s[:size] for s in states)
-        )
+        going = (s if size == len(s) else s[:size] for s in states)
+        output, *new = cell(getitem(a, index=slice(begin, end)), *going)
         outputs.append(output)
         states = tuple(
             cat([n, w]) if len(w) else n for n, w in zip(new, waiting, strict=True)
@@ -224,7 +223,7 @@ def recurrence(
     results : tuple of Tensor
         Outputs of shape (n, state size), then the final states.
     """
-    run = _rules[kind] if namespace(x.data) is np else _composed
+    run: Any = _rules[kind] if namespace(x.data) is np else _composed
     return run(x, h, c, *weights, kind=kind, sizes=sizes, reverse=reverse)
 
 

@@ -25,6 +25,9 @@ from ._module import Module
 class _Recurrent(Module):
     """What layers and cells share: weights of one kind of cell, and states."""
 
+    input_size: int
+    hidden_size: int
+
     def _add(
         self, kind: str, input_size: int, state_size: int, suffix: str, bias: bool, dtype: Any
     ) -> None:
@@ -73,11 +76,12 @@ class _Recurrent(Module):
 
 def _run(kind: str, x: Tensor, h: Any, c: Any, weights: tuple, sizes: Any, reverse: bool) -> tuple:
     """:func:`recurrence` after all arrays were brought to one dtype."""
-    present = [a for a in (x, h, c, *weights) if a is not None]
-    if any(a.dtype != x.dtype for a in present):
-        same = iter(unified(tuple(present))[0])
-        x, h, c, *weights = (None if a is None else next(same) for a in (x, h, c, *weights))
-    return recurrence(kind, x, h, c, tuple(weights), sizes, reverse)
+    given: list[Any] = [x, h, c, *weights]
+    if any(a is not None and a.dtype != x.dtype for a in given):
+        same = iter(unified(tuple(a for a in given if a is not None))[0])
+        given = [None if a is None else next(same) for a in given]
+    x, h, c, *rest = given
+    return recurrence(kind, x, h, c, tuple(rest), sizes, reverse)
 
 
 class RNNBase(_Recurrent):
@@ -161,32 +165,27 @@ class RNNBase(_Recurrent):
         h_n : Tensor, or a pair of them for an LSTM, of the shape of hx
             States after the last step of each sequence; of the reverse direction after the first.
         """
-        packed = input if isinstance(input, PackedSequence) else None
-        single, order = False, None
-        if packed is not None:
-            x, sizes = packed.data, packed.batch_sizes.data
-            batch = int(sizes[0]) if len(sizes) else 0
-            order = packed.sorted_indices
+        if isinstance(input, PackedSequence):
+            self._rows(input.data)
+            sizes, order = input.batch_sizes.data, input.sorted_indices
+            states = self._initial(hx, int(sizes[0]), False, order, input.data.dtype)
+            rows, finals = self._layers(input.data, states, sizes)
+            if order is not None:
+                finals = tuple(s.index_select(1, input.unsorted_indices) for s in finals)
+            output: Any = PackedSequence(rows, *input[1:])
         else:
             x = as_tensor(input)
             if x.ndim not in (2, 3):
                 raise self._refuse("input", "have 2 or 3 axes", f"shape {x.shape}")
+            self._rows(x)
             single = x.ndim == 2
             x = x.unsqueeze(1) if single else x.transpose(0, 1) if self.batch_first else x
             steps, batch = x.shape[:2]
             if steps == 0:
                 raise self._refuse("input", "have at least one step", f"shape {input.shape}")
-            sizes = np.full(steps, batch, np.int64)
-        self._rows(x)
-        rows = x if packed is not None else x.reshape(steps * batch, self.input_size)
-        states = self._initial(hx, batch, single, order, rows.dtype)
-        rows, finals = self._layers(rows, states, sizes)
-        finals = tuple(stack(s) for s in finals)
-        if order is not None:
-            finals = tuple(s.index_select(1, packed.unsorted_indices) for s in finals)
-        if packed is not None:
-            output: Any = PackedSequence(rows, *packed[1:])
-        else:
+            states = self._initial(hx, batch, single, None, x.dtype)
+            rows = x.reshape(steps * batch, self.input_size)
+            rows, finals = self._layers(rows, states, np.full(steps, batch, np.int64))
             output = rows.reshape(steps, batch, rows.shape[1])
             if single:
                 output, finals = output.squeeze(1), tuple(s.squeeze(1) for s in finals)
@@ -195,45 +194,40 @@ class RNNBase(_Recurrent):
         return output, finals if self.mode == "LSTM" else finals[0]
 
     def _initial(self, hx: Any, batch: int, single: bool, order: Any, dtype: Any) -> list[Any]:
-        """Initial states, each of shape (layers and directions, batch, size); c is None but for
-        LSTM."""
+        """Initial h and c of shape (layers and directions, batch, size); only an LSTM has c."""
         lstm = self.mode == "LSTM"
         if lstm and hx is not None and not (isinstance(hx, tuple | list) and len(hx) == 2):
             raise self._refuse("hx", "be a pair of initial states", type(hx).__name__)
-        given = [None, None] if hx is None else list(hx) if lstm else [hx]
         count = self.num_layers * (2 if self.bidirectional else 1)
-        states: list[Any] = []
-        for name, value, size in zip(
-            ("h_0", "c_0"), given, (self.proj_size or self.hidden_size, self.hidden_size),
-            strict=False,
-        ):  # fmt: skip
-            if value is None and not lstm and states:
-                break
-            shape = (count, size) if single else (count, batch, size)
-            state = self._state(name, value, shape, dtype)
-            state = state.unsqueeze(1) if single else state
-            if order is not None and value is not None:
-                state = state.index_select(1, order)
-            states.append(state)
-        return states if lstm else [states[0], None]
+        sizes = {"h_0": self.proj_size or self.hidden_size, "c_0": self.hidden_size}
+        given = (None, None) if hx is None else hx if lstm else (hx, None)
+        states: list[Any] = [None, None]
+        for i, (name, size) in enumerate(sizes.items()):
+            if i == 0 or lstm:
+                shape = (count, size) if single else (count, batch, size)
+                state = self._state(name, given[i], shape, dtype)
+                state = state.unsqueeze(1) if single else state
+                states[i] = state if order is None else state.index_select(1, order)
+        return states
 
-    def _layers(self, rows: Tensor, states: list[Any], sizes: Any) -> tuple[Tensor, list[list]]:
+    def _layers(self, rows: Tensor, states: list[Any], sizes: Any) -> tuple[Tensor, tuple]:
         """Outputs of the last layer, and the final states of all layers and directions."""
-        (h, c), finals, number = states, [], 0
+        h, c = states
+        finals: list[tuple] = []
         for layer, suffixes in enumerate(self._suffixes()):
             if layer and self.dropout and self.training:
                 rows = F.dropout(rows, self.dropout)
             outputs = []
             for suffix in suffixes:
-                result = _run(
+                number = len(finals)
+                output, *last = _run(
                     self._kind(), rows, h[number], None if c is None else c[number],
                     self._weights(suffix), sizes, suffix.endswith("_reverse"),
                 )  # fmt: skip
-                outputs.append(result[0])
-                finals.append(result[1:])
-                number += 1
+                outputs.append(output)
+                finals.append(tuple(last))
             rows = cat(outputs, 1) if len(outputs) > 1 else outputs[0]
-        return rows, [list(s) for s in zip(*finals, strict=True)]
+        return rows, tuple(stack(s) for s in zip(*finals, strict=True))
 
     def extra_repr(self) -> str:
         """Sizes, and what is not the default."""
@@ -482,7 +476,7 @@ class LSTMCell(RNNCellBase):
         return self._step(input, (None, None) if hx is None else hx, ("h_0", "c_0"))
 
 
-class JordanRNN(Module):
+class JordanRNN(_Recurrent):
     """A network whose output is fed back: ``h = f(W_ih x + b_ih + W_oh y)``, ``y = W_ho h + b_ho``.
 
     Unlike those of an Elman network, states have the size and the meaning of an output, so that
@@ -511,6 +505,9 @@ class JordanRNN(Module):
     ) -> None:  # fmt: skip
         super().__init__()
         _check_nonlinearity(self._get_name(), nonlinearity)
+        self._check_sizes(
+            input_size=input_size, hidden_size=hidden_size, output_size=output_size
+        )
         self.input_size, self.hidden_size, self.output_size = input_size, hidden_size, output_size
         self.nonlinearity, self.bias, self.batch_first = nonlinearity, bias, batch_first
         for name, rows, columns in (
@@ -522,8 +519,6 @@ class JordanRNN(Module):
             made = empty_parameter(rows, dtype=dtype) if bias else None
             self.register_parameter(f"bias_{name}", made)
         self.reset_parameters()
-
-    reset_parameters = _Recurrent.reset_parameters
 
     def forward(self, input: Any, y0: Any = None) -> tuple[Tensor, Tensor]:
         """Run the network over a batch of sequences.
@@ -543,9 +538,14 @@ class JordanRNN(Module):
             y after the last step.
         """
         x = as_tensor(input)
+        if x.ndim != 3:
+            raise self._refuse("input", "have 3 axes", f"shape {x.shape}")
+        self._rows(x)
         x = x.transpose(0, 1) if self.batch_first else x
         steps, batch = x.shape[:2]
-        y = zeros(batch, self.output_size, dtype=x.dtype) if y0 is None else as_tensor(y0)
+        if steps == 0:
+            raise self._refuse("input", "have at least one step", f"shape {input.shape}")
+        y = self._state("y0", y0, (batch, self.output_size), x.dtype)
 
         def cell(a: Any, y: Any) -> tuple:
             h = activated(self.nonlinearity, a + dense(y, self.weight_oh, None))

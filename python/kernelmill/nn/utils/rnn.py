@@ -81,7 +81,7 @@ class PackedSequence(_Packed):
         return super().__new__(cls, as_tensor(data), _whole(batch_sizes), *rest)
 
     def _with(self, data: Tensor) -> PackedSequence:
-        return PackedSequence(data, *self[1:])
+        return self._replace(data=data)
 
     def to(self, *args: Any, **kwargs: Any) -> PackedSequence:
         """Convert or move the data.
@@ -126,6 +126,7 @@ def invert_permutation(permutation: Any) -> Tensor | None:
     Parameters
     ----------
     permutation : Tensor or array of int, or None
+        Each number from 0 on once.
 
     Returns
     -------
