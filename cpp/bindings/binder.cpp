@@ -17,7 +17,7 @@ namespace kernelmill {
 
 namespace {
 
-constexpr int kMostSizes = 16;
+constexpr int kMostSizes = 24;
 
 struct Axis {
   int slot, other;  // -1 for none
@@ -320,7 +320,7 @@ class Binding {
   const Description& s_;
   Arguments arguments_{};
   std::array<index_t, kMostSizes> sizes_;
-  std::array<py::object, kMostArguments> results_;
+  std::array<py::object, kMostResults> results_;
   std::vector<py::object> kept_;  // copies and attributes
   unsigned missing_ = 0;          // leading axes, by slot
   int twofold_ = -1;              // whether T is float64; -1 before it is known
@@ -430,7 +430,7 @@ void describe(const std::string& name, const py::list& arguments, const py::list
   for (const py::handle t : arguments) s->in.push_back(item_of(t.cast<py::tuple>()));
   for (const py::handle t : results) s->out.push_back(item_of(t.cast<py::tuple>()));
   s->refuse = refuse;
-  if (s->in.size() > kMostArguments || s->out.size() > kMostArguments) {
+  if (s->in.size() > kMostArguments || s->out.size() > kMostResults) {
     throw std::runtime_error(name + ": the binder holds fewer arguments (kMostArguments)");
   }
   for (const Runner* runners : {entry.csr, entry.dense}) {
@@ -475,6 +475,7 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F) \
+  F(attention)                      \
   F(ctc) F(dropout) F(embedding) F(linear) F(norm) F(pool) F(recurrent) F(softmax) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)

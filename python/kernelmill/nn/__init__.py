@@ -32,6 +32,16 @@ _PLACES = {
         MaxUnpool2d MaxUnpool3d Upsample
     """,
     "modules._recurrent": "GRU GRUCell JordanRNN LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
+    "_generate": "generate",
+    "modules._attention": """
+        AdditiveAttention HardAttention MultiheadAttention MultiplicativeAttention
+    """,
+    "modules._cache": "KVCache",
+    "modules._positions": "LearnedPositions RotaryEmbedding SinusoidalPositions alibi_slopes",
+    "modules._transformer": """
+        Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer
+    """,
     "modules._containers": """
         Identity ModuleDict ModuleList ParameterDict ParameterList Sequential
     """,

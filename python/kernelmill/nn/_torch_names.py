@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 _LATER = {
-    "attention is not available yet": """
-        MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
-        TransformerEncoderLayer attention multi_head_attention_forward scaled_dot_product_attention
-    """,
     "averages of weights are not available yet": "swa_utils",
 }
 _ABSENT = {
+    "MultiheadAttention and scaled_dot_product_attention do the same": """
+        attention multi_head_attention_forward
+    """,
     "this optimiser is not supported": "ASGD Adafactor Adamax Muon RAdam Rprop",
     "gradients are dense": "SparseAdam",
     "it needs several devices": "DataParallel SyncBatchNorm parallel",

@@ -19,6 +19,7 @@ FAMILIES = (
     "linear",
     "softmax",
     "norm",
+    "attention",
     "dropout",
     "embedding",
     "elementwise",

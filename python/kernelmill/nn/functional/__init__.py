@@ -22,6 +22,7 @@ _PLACES = {
         bilinear linear pad
     """,
     "_embedding": "embedding embedding_bag one_hot",
+    "_attention": "scaled_dot_product_attention",
     "_dropout": "alpha_dropout dropout dropout1d dropout2d dropout3d feature_alpha_dropout",
     "_loss": """
         contrastive_loss cosine_embedding_loss cosine_similarity gaussian_nll_loss
