@@ -25,6 +25,8 @@ NOT_SCALED = {
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
     "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",
     "MLPRegressor": "weights start at random with a deviation that does not depend on the rows",
+    "NeuralNetClassifier": "the network is the user's; steps have a length that does not scale",
+    "NeuralNetRegressor": "the network is the user's; steps have a length that does not scale",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
 }
 

@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy(
         "threads": "_threads",
         "info": "_info",
         "load": "_estimator.persistence",
+        "register": "_estimator.registry",
         "save": "_estimator.persistence",
         "ModelFileError": "_estimator.persistence",
         **{name: name for name in _MODULES},

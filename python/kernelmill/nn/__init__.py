@@ -22,6 +22,11 @@ _PLACES = {
     "functional._ctc": "ctc_decode",
     "_files": "load_file load_torch save_file",
     "_summary": "Summary summary",
+    "_trainer": "Trainer",
+    "_trainer_checks": "find_learning_rate overfit_batch",
+    "_trainer_logs": "JSONLog TensorBoardLog",
+    "_trainer_state": "TrainerState",
+    "_estimators": "NeuralNetClassifier NeuralNetRegressor",
     "modules._module": "Module Parameter",
     "modules._convolution": """
         Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d
@@ -75,5 +80,5 @@ _PLACES = {
     """,
 }
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
-_NAMES.update({name: name for name in ("functional", "init", "optim", "utils")})
+_NAMES.update({name: name for name in ("data", "functional", "init", "optim", "utils")})
 __getattr__, __dir__, __all__ = _lazy(__name__, _NAMES, _refusal)

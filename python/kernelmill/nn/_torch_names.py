@@ -11,7 +11,15 @@ _ABSENT = {
     """,
     "this optimiser is not supported": "ASGD Adafactor Adamax Muon RAdam Rprop",
     "gradients are dense": "SparseAdam",
-    "it needs several devices": "DataParallel SyncBatchNorm parallel",
+    "it needs several devices": """
+        DataParallel DistributedSampler SyncBatchNorm distributed parallel
+    """,
+    "workers are threads of one process": "get_worker_info",
+    "data pipes are not supported; a data set may be any iterable": """
+        DFIterDataPipe DataChunk IterDataPipe MapDataPipe argument_validation datapipes
+        functional_datapipe graph graph_settings guaranteed_datapipes_determinism non_deterministic
+        runtime_validation runtime_validation_disabled
+    """,
     "quantised and 8-bit arithmetic is not supported": """
         grouped_mm intrinsic qat quantizable quantized scaled_grouped_mm scaled_mm
     """,
@@ -61,7 +69,8 @@ _ABSENT = {
     """,
     "clip_grad_norm_ does both steps": "clip_grads_with_norm_",
     "it is a module of torch's, whose functions are in the package above it": """
-        clip_grad common_types convert_parameters init parameter stateless
+        clip_grad common_types convert_parameters dataloader dataset init parameter sampler
+        stateless
     """,
     "it serves torch's own code": """
         ScalingType SwizzleType assert_int_or_pair boolean_dispatch factory_kwargs
