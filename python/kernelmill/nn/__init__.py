@@ -19,6 +19,7 @@ _PLACES = {
     """,
     "_checkpoint": "checkpoint",
     "_gradcheck": "gradcheck gradgradcheck",
+    "functional._ctc": "ctc_decode",
     "_files": "load_file load_torch save_file",
     "_summary": "Summary summary",
     "_trainer": "Trainer",
@@ -54,7 +55,7 @@ _PLACES = {
         InstanceNorm1d InstanceNorm2d InstanceNorm3d LayerNorm Linear RMSNorm
     """,
     "modules._simple": """
-        AlphaDropout BCELoss BCEWithLogitsLoss CELU ChannelShuffle CircularPad1d CircularPad2d
+        AlphaDropout BCELoss BCEWithLogitsLoss CELU CTCLoss ChannelShuffle CircularPad1d CircularPad2d
         CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss CosineEmbeddingLoss
         CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d ELU
         FeatureAlphaDropout Flatten Fold GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid Hardswish

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 _LATER = {
-    "the CTC loss is not available yet": "CTCLoss ctc_loss",
     "averages of weights are not available yet": "swa_utils",
 }
 _ABSENT = {

@@ -28,6 +28,7 @@ FAMILIES = (
     "sgd",
     "convolution",
     "pool",
+    "ctc",
     "recurrent",
     "random",
     "mixture",

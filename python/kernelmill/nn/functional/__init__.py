@@ -17,6 +17,7 @@ _PLACES = {
     "_convolution": """
         conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
     """,
+    "_ctc": "ctc_loss",
     "_dense": """
         bilinear linear pad
     """,

@@ -125,6 +125,8 @@ _OTHERS = {
         "nn.ContrastiveLoss()(nn.ones(2, 3), nn.ones(2, 3), nn.ones(2)).item()\n0.0"),
     "CosineSimilarity": ("cosine_similarity", 2,
         "nn.CosineSimilarity()(nn.ones(2, 3), nn.ones(2, 3)).shape\n(2,)"),
+    "CTCLoss": ("ctc_loss", 4,
+        "nn.CTCLoss()(nn.zeros(3, 1, 6), [[1]], [3], [1]).shape\n()"),
     "CrossEntropyLoss": ("cross_entropy", 2,
         "nn.CrossEntropyLoss()(nn.zeros(1, 2), nn.Tensor([1]))\ntensor(0.6931)"),
     "GaussianNLLLoss": ("gaussian_nll_loss", 3,
