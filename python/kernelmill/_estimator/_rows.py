@@ -8,6 +8,7 @@ to `map_reduce` (statistics that add up) or to `map` (one result per row), whate
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
@@ -350,6 +351,22 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         weight = None if weight is None else beside(weight, rows)
         return Rows(rows, weight, owner, like=like, missing=missing)
 
+    def _mapped(self, X: Any, op: Callable, state: tuple, d: int | None = None) -> Any:
+        """``op(X, *state)``, of d columns: an array for rows in memory, a lazy `Source` if not."""
+        # A Source stays one, also where its rows are in memory: a later step may need its weights.
+        if is_stream(X):
+            opened = self._source(X, None, reset=False, once=True)
+            return opened.apply(op, *state, n_features=d)
+        return self._rows(X, reset=False).map(op, *state)
+
+    def _refuse_stream(self, X: Any, hint: str) -> None:
+        """Raise where X is to be read chunk by chunk, before a chunk is read."""
+        if is_stream(X) and getattr(X, "in_memory", None) is None:
+            raise TypeError(
+                f"{type(self).__name__}: X must be an array or frame in memory, got "
+                f"{type(X).__name__} ({hint})"
+            )
+
     def _matrix(self, X: Any) -> tuple[Any, Any]:
         """X in memory as a matrix, and the names of its columns."""
         matrix = as_matrix(X, type(self).__name__, accept_sparse=self._accepts_sparse)
@@ -371,10 +388,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
         owner = type(self).__name__
         if not self._accepts_streams:
-            raise TypeError(
-                f"{owner}: X must be an array or frame in memory, got {type(X).__name__} "
-                f"(KMeans and MiniBatchKMeans read streams)"
-            )
+            self._refuse_stream(X, "KMeans and MiniBatchKMeans read streams")
         if not once and hasattr(X, "__next__"):
             raise ValueError(
                 f"{owner}: X must be readable more than once, got a {type(X).__name__} "
@@ -391,6 +405,17 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         )
         check_features(self, opened.feature_names, opened.n_features, reset)
         return opened
+
+
+def streams_unwrapped(method: Callable) -> Callable:
+    """A method that scikit-learn has wrapped for ``set_output``, but for its lazy results."""
+
+    @functools.wraps(method)
+    def transform(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        called = method.__wrapped__ if is_stream(X) else method  # type: ignore[attr-defined]
+        return called(self, X, *args, **kwargs)
+
+    return transform
 
 
 def is_stream(X: Any) -> bool:

@@ -12,12 +12,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse, namespace
 from kernelmill._estimator._base import warn
-from kernelmill._estimator._rows import Estimator, Rows, is_stream
+from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill.cluster._statistics import labels_of, lloyd_pass
 from kernelmill.ops import pairwise
 
 # Bytes of a block of distances in the transform of sparse rows.
 _BLOCK_BYTES = 8 << 20
+_EACH_CHUNK = "loop over kernelmill.stream.source(X) and transform each chunk"
 
 
 class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Estimator):
@@ -137,10 +138,8 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         >>> KMeans(1).fit([[0.0], [2.0]]).transform([[5.0]])
         array([[4.]])
         """
-        rows = self._fitted_rows(X)
-        if rows.is_stream:
-            raise self._refused_stream(X)
-        return rows.map(_distances, self._exact_centers())
+        self._refuse_stream(X, _EACH_CHUNK)
+        return self._fitted_rows(X).map(_distances, self._exact_centers())
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit and return the distance from each row to each center.
@@ -166,15 +165,8 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         array([[1.],
                [1.]])
         """
-        if is_stream(X) and getattr(X, "in_memory", None) is None:
-            raise self._refused_stream(X)
+        self._refuse_stream(X, _EACH_CHUNK)
         return self.fit(X, y, sample_weight=sample_weight).transform(X)
-
-    def _refused_stream(self, X: Any) -> TypeError:
-        return TypeError(
-            f"{type(self).__name__}: X must be in memory for transform, got {type(X).__name__} "
-            f"(loop over kernelmill.stream.source(X) and transform each chunk)"
-        )
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit and return the labels of the rows.

@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill.preprocessing._base import ColumnTransformer, fitting_in_one_pass
+from kernelmill.preprocessing._base import Scaler, fitting_in_one_pass
 from kernelmill.preprocessing._columns import scaled, unscaled
 from kernelmill.preprocessing._quantiles import merge_summaries, quantiles, summarise
 
 
-class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
+class RobustScaler(Scaler):
     """Subtract the median of each feature and divide by a range between quantiles.
 
     Parameters
@@ -154,18 +152,5 @@ class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
     def _transformation(self):
         return scaled, (self.center_, self.scale_)
 
-    def inverse_transform(self, X):
-        """Undo ``transform``.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Scaled rows.
-
-        Returns
-        -------
-        array of shape (n, d), dtype of X, or Source
-            ``X * scale_ + center_``; for a stream as ``transform`` does.
-        """
-        check_is_fitted(self)
-        return self._apply(X, unscaled, (self.center_, self.scale_))
+    def _inverse(self):
+        return unscaled, (self.center_, self.scale_)
