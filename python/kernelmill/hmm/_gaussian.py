@@ -259,8 +259,8 @@ class GaussianHMM(GaussianStates, NormalStates):
         One variance a state, one for each feature, a matrix a state, or one matrix for all states.
     min_covar : float, default=1e-3
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
-        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. The
-        diagonal of the initial covariances gets as much more, but at most a thousandth of v.
+        a point, but at most a thousandth of the variance of the feature in the data. The diagonal
+        of the initial covariances gets as much more.
     <chain>
     means_prior : float or array of shape (K, d), default=0
         Means of the normal prior of ``means_``.
