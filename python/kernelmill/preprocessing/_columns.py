@@ -102,7 +102,8 @@ def moments(X: Any, sample_weight: Any = None) -> Moments:
     total = Moments(zero, zero, zero, zero)
     for rows in row_blocks(X):
         weight = None if sample_weight is None else sample_weight[rows].astype(np.float64)
-        block = X[rows].astype(np.float64, order="F")  # sums go by layout
+        # Sums go by layout; columns are faster, but not for products with weights.
+        block = X[rows].astype(np.float64, order="F" if weight is None else "C")
         total = merge_moments(total, _block_moments(xp, block, weight))
     return total
 
@@ -212,9 +213,11 @@ def extremes(X: Any, sample_weight: Any = None) -> Extremes:
     xp = namespace(X)
     empty = xp.full(X.shape[1], np.nan)
     total = Extremes(empty, empty, 0)
-    if xp is np and len(X) and not np.isnan(least := reduction.min(X, 0)).any():
-        most = reduction.max(X, 0)
-        return Extremes(least.astype(np.float64), most.astype(np.float64), len(X))
+    if xp is np and len(X):
+        low, high = reduction.min(X, 0), reduction.max(X, 0)
+        if np.isnan(low).any():
+            low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+        return Extremes(low.astype(np.float64), high.astype(np.float64), len(X))
     for rows in row_blocks(X):
         block = X[rows]
         low, high = block.min(axis=0), block.max(axis=0)
