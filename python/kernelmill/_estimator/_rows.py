@@ -34,6 +34,7 @@ from kernelmill._arrays import (
     to_device,
     to_host,
 )
+from kernelmill._docstrings import Words, complete
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import (
@@ -276,6 +277,17 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
     _checks_values: ClassVar[bool] = True  # False where the model does so itself
     _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
+    _words: ClassVar[Words] = Words()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith("kernelmill."):
+            complete(cls, cls._words)
+
+    def _set_parameters(self, arguments: dict[str, Any]) -> None:
+        """Set the arguments of ``__init__``, its ``locals()``, as they are."""
+        del arguments["self"]
+        self.__dict__.update(arguments)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

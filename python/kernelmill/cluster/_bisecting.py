@@ -184,17 +184,7 @@ class BisectingKMeans(CentersModel):
         bisecting_strategy="biggest_inertia",
         device=None,
     ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.n_init = n_init
-        self.random_state = random_state
-        self.max_iter = max_iter
-        self.verbose = verbose
-        self.tol = tol
-        self.copy_x = copy_x
-        self.algorithm = algorithm
-        self.bisecting_strategy = bisecting_strategy
-        self.device = device
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):

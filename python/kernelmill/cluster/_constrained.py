@@ -157,19 +157,7 @@ class ConstrainedKMeans(CentersModel):
         random_state=None,
         device=None,
     ):
-        self.n_clusters = n_clusters
-        self.must_link = must_link
-        self.cannot_link = cannot_link
-        self.size_min = size_min
-        self.size_max = size_max
-        self.seeds = seeds
-        self.init = init
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.random_state = random_state
-        self.device = device
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):

@@ -195,17 +195,7 @@ class KMeans(CentersModel):
         warm_start=False,
         device=None,
     ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.random_state = random_state
-        self.copy_x = copy_x
-        self.algorithm = algorithm
-        self.warm_start = warm_start
-        self.device = device
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):

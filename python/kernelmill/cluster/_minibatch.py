@@ -247,19 +247,7 @@ class MiniBatchKMeans(CentersModel):
         reassignment_ratio=0.01,
         device=None,
     ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.verbose = verbose
-        self.compute_labels = compute_labels
-        self.random_state = random_state
-        self.tol = tol
-        self.max_no_improvement = max_no_improvement
-        self.init_size = init_size
-        self.n_init = n_init
-        self.reassignment_ratio = reassignment_ratio
-        self.device = device
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):

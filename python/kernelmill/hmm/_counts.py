@@ -148,7 +148,7 @@ class MultinomialHMM(CountsMixin, EMModel):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _checked_trials(self, data: Sequences) -> int | None:
         """The sum of all rows that are there, None where they differ; raises where not as given."""
@@ -329,7 +329,7 @@ class PoissonHMM(CountsMixin, EMModel):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _emission(self, rates: np.ndarray) -> PoissonEmission:
         return PoissonEmission(rates)

@@ -136,4 +136,4 @@ class CategoricalHMM(CategoricalStates, EMModel):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())

@@ -40,9 +40,9 @@ class FittedModel(SequenceModel):
     _is_bound: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
         if "<fit>" in (cls.__doc__ or ""):  # none under -OO
             complete(cls)
+        super().__init_subclass__(**options)
 
     def _start_emissions(self, data: Sequences, new: set[str]) -> State:
         """Items of a start; `new` has the characters of parameters that are initialised."""

@@ -391,7 +391,7 @@ class GaussianHMM(GaussianStates, NormalStates):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _prior_of_gaussians(self, d: int) -> NormalPrior:
         owner, K = type(self).__name__, int(self.n_components)

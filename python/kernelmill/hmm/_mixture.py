@@ -206,7 +206,7 @@ class GMMHMM(NormalStates):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     @property
     def covars_(self) -> np.ndarray:

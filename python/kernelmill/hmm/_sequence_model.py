@@ -64,10 +64,6 @@ class SequenceModel(SequenceInput):
 
     _parameters: ClassVar[dict[str, Any]] = SHARED
 
-    def _store(self, arguments: dict[str, Any]) -> None:
-        """Set what ``__init__`` was given, and nothing else, as scikit-learn asks."""
-        self.__dict__.update(item for item in arguments.items() if item[0] != "self")
-
     def _emission(self, *values: Any) -> Any:
         """The emission of the values of `_points`, start and transitions left out."""
         raise NotImplementedError

@@ -180,7 +180,7 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _width(self) -> int:
         """Symbols of the posterior, or of the point where only that was assigned."""
@@ -344,7 +344,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     @property
     def means_(self) -> np.ndarray:

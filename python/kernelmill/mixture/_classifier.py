@@ -153,15 +153,7 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         random_state=None,
         device=None,
     ):
-        self.n_components = n_components
-        self.covariance_type = covariance_type
-        self.reg_covar = reg_covar
-        self.mixture = mixture
-        self.priors = priors
-        self.contamination = contamination
-        self.outlier_label = outlier_label
-        self.random_state = random_state
-        self.device = device
+        self._set_parameters(locals())
 
     _accepts_missing = True
 

@@ -204,12 +204,7 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
         add_indicator=False,
         keep_empty_features=False,
     ):
-        self.missing_values = missing_values
-        self.strategy = strategy
-        self.fill_value = fill_value
-        self.copy = copy
-        self.add_indicator = add_indicator
-        self.keep_empty_features = keep_empty_features
+        self._set_parameters(locals())
 
     @property
     def _mark(self) -> float:

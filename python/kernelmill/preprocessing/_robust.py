@@ -98,11 +98,7 @@ class RobustScaler(Scaler):
         copy=True,
         unit_variance=False,
     ):
-        self.with_centering = with_centering
-        self.with_scaling = with_scaling
-        self.quantile_range = quantile_range
-        self.copy = copy
-        self.unit_variance = unit_variance
+        self._set_parameters(locals())
 
     @property
     def _accepts_sparse(self):  # type: ignore[override]

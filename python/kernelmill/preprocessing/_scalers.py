@@ -106,9 +106,7 @@ class StandardScaler(IncrementalScaler):
     }
 
     def __init__(self, *, copy=True, with_mean=True, with_std=True):
-        self.copy = copy
-        self.with_mean = with_mean
-        self.with_std = with_std
+        self._set_parameters(locals())
 
     @property
     def _accepts_sparse(self):  # type: ignore[override]
@@ -249,9 +247,7 @@ class MinMaxScaler(IncrementalScaler):
     }
 
     def __init__(self, feature_range=(0, 1), *, copy=True, clip=False):
-        self.feature_range = feature_range
-        self.copy = copy
-        self.clip = clip
+        self._set_parameters(locals())
 
     @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
