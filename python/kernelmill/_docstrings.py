@@ -11,7 +11,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from types import FunctionType
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 _HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
 _NONE = inspect.Parameter.empty
@@ -46,7 +46,7 @@ def entries(section: str) -> dict[str, str]:
 
 def assembled(parts: dict[str, str]) -> str:
     """A docstring from its sections, in numpydoc's order."""
-    first = ("Parameters", "Attributes", "Returns", "Yields")
+    first = ("Parameters", "Attributes", "Returns", "Yields", "Raises")
     order = dict.fromkeys((*first, *(name for name in parts if name != "Examples"), "Examples"))
     lines = [parts[""]]
     lines += [f"{k}\n{'-' * len(k)}\n{parts[k]}" for k in order if k and parts.get(k)]
@@ -118,7 +118,7 @@ def parameters(
         entry = "" if head is None else own[head]
         if known and "\n" not in entry:  # each of several arguments has a meaning of its own
             kind = entry.partition(" : ")[2] or known[0] + _default(default, known[0])
-            lines.append(f"{key} : {kind}\n{wrapped(known[1])}")
+            lines.append(f"{key} : {kind}".removesuffix(" : ") + f"\n{wrapped(known[1])}")
         elif entry and entry not in lines:
             lines.append(entry)
     return "\n".join(lines)
@@ -137,7 +137,7 @@ class Words(NamedTuple):
     attributes : dict
         The same for attributes. A docstring lists those that it leaves to the table in one line.
     raises : dict
-        What is raised, by the name of an argument of functions that say nothing about it.
+        What methods but ``fit`` raise, by the name of an argument.
     """
 
     arguments: Mapping[str, tuple[str, str]] = {}
@@ -150,6 +150,17 @@ class Words(NamedTuple):
         return self._replace(**{name: {**getattr(self, name), **more[name]} for name in more})
 
 
+class Documented:
+    """Base of classes whose docstrings are completed."""
+
+    _words: ClassVar[Words] = Words()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if cls.__module__.startswith("kernelmill."):
+            complete(cls, cls._words)
+
+
 def complete(value: Any, words: Words, owner: str = "estimator") -> None:
     """Complete the docstring of a function or class, and those of the methods of the class."""
     if isinstance(value, type):
@@ -160,17 +171,19 @@ def complete(value: Any, words: Words, owner: str = "estimator") -> None:
     if not value.__doc__:
         return
     is_class, name, parts = isinstance(value, type), value.__name__, sections(value.__doc__)
-    if is_class and "Parameters" not in parts:  # a base
-        return
     taken, table = arguments_of(value), words.parameters if is_class else words.arguments
-    parts["Parameters"] = parameters(name, taken, parts.get("Parameters", ""), table)
+    if not is_class or "Parameters" in parts:  # not in a base
+        parts["Parameters"] = parameters(name, taken, parts.get("Parameters", ""), table)
     if is_class:
         lines = parts.get("Attributes", "").splitlines()
         parts["Attributes"] = "\n".join(_attributes(line, words.attributes) for line in lines)
     elif name in ("fit", "partial_fit") and "Returns" not in parts:
         parts["Returns"] = f"self : {owner}\n    The fitted model."
-    elif "Raises" not in parts and "fit" not in name:
-        parts["Raises"] = "\n".join(words.raises[key] for key, _ in taken if key in words.raises)
+    elif "fit" not in name:
+        raised = entries(parts.get("Raises", ""))
+        for key in (key for key, _ in taken if key in words.raises):
+            raised = {**entries(words.raises[key]), **raised}
+        parts["Raises"] = "\n".join(raised.values())
     value.__doc__ = assembled(parts)
 
 

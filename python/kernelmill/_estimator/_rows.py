@@ -34,7 +34,7 @@ from kernelmill._arrays import (
     to_device,
     to_host,
 )
-from kernelmill._docstrings import Words, complete
+from kernelmill._docstrings import Documented, Words
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import (
@@ -45,6 +45,7 @@ from kernelmill._estimator._validation import (
     chunk_check,
     zero_weights,
 )
+from kernelmill._estimator._words import WORDS
 
 # A memory map up to this size is read as an array: its pages are cheaper to keep than to read
 # again. Other streams up to this size are kept where many random rows are needed.
@@ -263,7 +264,7 @@ def _run(
     return to_host(op(X, *_near(state, namespace(X)), **weighted, **options))
 
 
-class Estimator(CallbackSupportMixin, BaseEstimator):
+class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
     """Base of all models: makes `Rows` of what users pass.
 
     Subclasses declare what they accept, and whether they square it, which limits the magnitudes of
@@ -277,12 +278,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
     _checks_values: ClassVar[bool] = True  # False where the model does so itself
     _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
-    _words: ClassVar[Words] = Words()
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if cls.__module__.startswith("kernelmill."):
-            complete(cls, cls._words)
+    _words: ClassVar[Words] = WORDS
 
     def _set_parameters(self, arguments: dict[str, Any]) -> None:
         """Set the arguments of ``__init__``, its ``locals()``, as they are."""

@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from kernelmill._arrays import to_host, unmasked
+from kernelmill._docstrings import Documented
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import as_array
 from kernelmill.hmm._expectation import Chain
 from kernelmill.hmm._prediction import Prediction, predicted
+from kernelmill.hmm._words import WORDS
 
 # A step is a few microseconds, and methods of arrays take twice the time of these.
 add, maximum, minimum = np.add.reduce, np.maximum.reduce, np.minimum.reduce
 
 
-class StateFilter:
+class StateFilter(Documented):
     """Filters a sequence one observation at a time, in constant memory.
 
     Made by the ``filter`` method of a model, with the parameters that the model has at that time.
@@ -65,6 +67,8 @@ class StateFilter:
     >>> filter.predict().mean.round(3)
     array([0.676, 0.324])
     """
+
+    _words = WORDS
 
     def __init__(self, chain: Chain, emission: Any, observe: Callable, owner: str) -> None:
         self._chain = chain
@@ -142,13 +146,6 @@ class StateFilter:
 
     def predict(self, steps: Any = 1, quantiles: Any = None) -> Prediction:
         """Predict the state and observation some steps ahead.
-
-        Parameters
-        ----------
-        steps : int or array-like of shape (H,), default=1
-            How many steps ahead: 1 is the next observation.
-        quantiles : float or array-like of shape (Q,), optional
-            Levels of quantiles to compute, above 0 and below 1.
 
         Returns
         -------

@@ -212,11 +212,6 @@ class FittedModel(SequenceModel):
             Lengths of the sequences in X, adding up to T; one sequence when left out. None for
             streams.
 
-        Returns
-        -------
-        self : estimator
-            The model itself, fitted.
-
         Raises
         ------
         ValueError
@@ -349,13 +344,6 @@ class EMModel(FittedModel):
     def aic(self, X: Any, lengths: Any = None) -> float:
         """Compute Akaike's information criterion: lower is better.
 
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
-
         Returns
         -------
         aic : float
@@ -365,13 +353,6 @@ class EMModel(FittedModel):
 
     def bic(self, X: Any, lengths: Any = None) -> float:
         """Compute the Bayesian information criterion: lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
 
         Returns
         -------

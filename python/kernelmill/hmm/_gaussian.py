@@ -253,8 +253,6 @@ class GaussianHMM(GaussianStates, NormalStates):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a state, one for each feature, a matrix a state, or one matrix for all states.
     min_covar : float, default=1e-3
@@ -277,23 +275,13 @@ class GaussianHMM(GaussianStates, NormalStates):
 
     Attributes
     ----------
-    startprob_ : ndarray of shape (K,)
-        Probabilities of the first state.
-    transmat_ : ndarray of shape (K, K)
-        Probabilities of the next state (columns) given the state (rows).
+    startprob_, transmat_
     means_ : ndarray of shape (K, d)
         Means of the states.
     covars_ : ndarray of shape (K, d, d)
         Covariance matrices of the states. Assign it in the shape of the type: (K,), (K, d),
         (K, d, d) or, tied, (d, d).
-    monitor_ : ConvergenceMonitor
-        Log-likelihood and objective of each iteration.
-    n_features : int
-        Number of features d.
-    n_features_in_ : int
-        The same, after ``fit``.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    monitor_, n_features, n_features_in_, feature_names_in_
 
     See Also
     --------

@@ -52,10 +52,6 @@ class ColumnTransformer(TransformerMixin, Estimator):
         ----------
         X : array-like of shape (n, d), or a stream
             Rows; see ``fit``. An iterator, which can be read once, is refused.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
 
         Returns
         -------
@@ -73,8 +69,6 @@ class ColumnTransformer(TransformerMixin, Estimator):
         ----------
         X : array-like of shape (n, d), or a stream
             Rows; see ``fit``. Missing entries (NaN) of scalers stay missing.
-        copy : ignored
-            Ignored; present for API compatibility. X is never modified.
 
         Returns
         -------
@@ -118,8 +112,6 @@ class Scaler(OneToOneFeatureMixin, ColumnTransformer):
         ----------
         X : {array-like, sparse matrix} of shape (n, d), or a stream
             Scaled rows.
-        copy : ignored
-            Ignored; present for API compatibility. X is never modified.
 
         Returns
         -------
@@ -145,20 +137,6 @@ class IncrementalScaler(Scaler):
     @fitting_in_one_pass
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Add rows to what earlier calls have seen.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d), or a stream
-            More rows, as in ``fit``.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        self : estimator
-            The model itself, fitted.
 
         Raises
         ------

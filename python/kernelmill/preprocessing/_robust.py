@@ -24,8 +24,6 @@ class RobustScaler(Scaler):
         Whether to divide by the quantile range.
     quantile_range : tuple (low, high), default=(25.0, 75.0)
         Percentages between 0 and 100.
-    copy : bool, default=True
-        Ignored; present for API compatibility. X is never modified.
     unit_variance : bool, default=False
         Whether to divide the scale by the quantile range of the standard normal distribution, so
         that normal features get unit variance.
@@ -36,10 +34,7 @@ class RobustScaler(Scaler):
         Median of each feature.
     scale_ : array of shape (d,), float64, or None
         Quantile range of each feature, 1 where it is 0.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -107,20 +102,6 @@ class RobustScaler(Scaler):
     @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
         """Find median and quantile range of each feature.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows, as for `StandardScaler`.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        self : RobustScaler
-            The model itself, fitted.
 
         Raises
         ------

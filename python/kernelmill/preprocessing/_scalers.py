@@ -32,8 +32,6 @@ class StandardScaler(IncrementalScaler):
 
     Parameters
     ----------
-    copy : bool, default=True
-        Ignored; present for API compatibility. X is never modified.
     with_mean : bool, default=True
         Whether to subtract the mean; must be False for sparse X, which would become dense.
     with_std : bool, default=True
@@ -50,10 +48,7 @@ class StandardScaler(IncrementalScaler):
     n_samples_seen_ : int, float or array of shape (d,)
         Rows, or weight of the rows, without those where the feature is missing; an array where
         features differ.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -116,22 +111,6 @@ class StandardScaler(IncrementalScaler):
     def fit(self, X, y=None, sample_weight=None):
         """Compute mean and standard deviation of each feature.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows: NumPy or CuPy array, SciPy sparse matrix, pandas or polars frame, pyarrow Table,
-            nested lists; or anything `kernelmill.stream.source` takes: a path to ``.npy`` or
-            Parquet files, a lazy table, an iterable of chunks, an iterator, a Dask collection.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
-
-        Returns
-        -------
-        self : StandardScaler
-            The model itself, fitted.
-
         Raises
         ------
         ValueError
@@ -185,8 +164,6 @@ class MinMaxScaler(IncrementalScaler):
     ----------
     feature_range : tuple (min, max), default=(0, 1)
         Range of the transformed features.
-    copy : bool, default=True
-        Ignored; present for API compatibility. X is never modified.
     clip : bool, default=False
         Whether to clip values outside the range seen in ``fit``.
 
@@ -200,10 +177,7 @@ class MinMaxScaler(IncrementalScaler):
         Least and greatest value of each feature, and their difference.
     n_samples_seen_ : int
         Rows with a positive weight.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -257,15 +231,6 @@ class MinMaxScaler(IncrementalScaler):
         ----------
         X : array-like of shape (n, d), or a stream
             Rows, as for `StandardScaler`, but dense.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows: those with zero weight are ignored.
-
-        Returns
-        -------
-        self : MinMaxScaler
-            The model itself, fitted.
 
         Raises
         ------
