@@ -25,7 +25,7 @@ struct _object;  // PyObject
 
 namespace kernelmill {
 
-constexpr int kMostArguments = 16;
+constexpr int kMostArguments = 16, kMostResults = 8;
 constexpr int kMostAxes = 4;
 
 // One argument or result of a call, checked. Without initialisers, so that all of a call's are

@@ -217,8 +217,8 @@ class PackedB {
         chunks_(k),
         memory_(static_cast<std::size_t>(padded_ * k)),
         data_(memory_.data()) {}
-  // The same in memory that somebody else owns, n rounded up to panels * k values: packed already, or
-  // to be packed where `panel` says.
+  // The same in memory that somebody else owns, n rounded up to panels * k values: packed already,
+  // or to be packed where `panel` says.
   PackedB(Acc* data, index_t n, index_t k)
       : padded_((n + Params<Acc>::NR - 1) / Params<Acc>::NR * Params<Acc>::NR),
         k_(k),

@@ -21,10 +21,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _MODULE = sys.modules[__name__]
 # What NumPy has and CuPy 14.2 lacks.
 _MISSING = set(
-    "asmatrix block bmat einsum_path frompyfunc geomspace get_include histogram_bin_edges info "
-    "insert isnat matvec nanpercentile nanquantile nditer polyder polydiv polyint spacing unstack "
-    "vecdot vecmat errstate seterr geterr ndenumerate memmap matrix matrix_norm multi_dot svdvals "
-    "vector_norm getfield resize setfield setflags to_device ctypes byteswap".split()
+    ["asmatrix", "block", "bmat", "einsum_path", "frompyfunc", "geomspace", "get_include", "histogram_bin_edges", "info", "insert", "isnat", "matvec", "nanpercentile", "nanquantile", "nditer", "polyder", "polydiv", "polyint", "spacing", "unstack", "vecdot", "vecmat", "errstate", "seterr", "geterr", "ndenumerate", "memmap", "matrix", "matrix_norm", "multi_dot", "svdvals", "vector_norm", "getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "byteswap"]
 )
 _CONSTANTS = ("inf", "nan", "pi", "e", "euler_gamma", "newaxis")
 
@@ -222,7 +219,7 @@ def _operators() -> None:
 
         return run
 
-    for name in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split():
+    for name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"]:
         function = getattr(operator, f"__{name}__")
         setattr(ndarray, f"__{name}__", forward(function))
         setattr(ndarray, f"__r{name}__", backward(function))

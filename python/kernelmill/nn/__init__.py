@@ -55,9 +55,9 @@ _PLACES = {
         InstanceNorm1d InstanceNorm2d InstanceNorm3d LayerNorm Linear RMSNorm
     """,
     "modules._simple": """
-        AlphaDropout BCELoss BCEWithLogitsLoss CELU CTCLoss ChannelShuffle CircularPad1d CircularPad2d
-        CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss CosineEmbeddingLoss
-        CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d ELU
+        AlphaDropout BCELoss BCEWithLogitsLoss CELU CTCLoss ChannelShuffle CircularPad1d
+        CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss
+        CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d ELU
         FeatureAlphaDropout Flatten Fold GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid Hardswish
         Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss LeakyReLU
         LocalResponseNorm LogCoshLoss LogSigmoid LogSoftmax MSELoss MarginRankingLoss Mish

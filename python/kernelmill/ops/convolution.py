@@ -126,8 +126,8 @@ def _grouped(a: np.ndarray, groups: int, axis: int) -> np.ndarray:
 
 
 def _check_forward(
-    x: Any, weight: Any, bias: Any, stride: Sequence[int], padding: Sequence[int],
-    dilation: Sequence[int], groups: int, activation: int,
+    x: Any, weight: Any, bias: Any, stride: Sequence[int],
+    padding: Sequence[int], dilation: Sequence[int], groups: int, activation: int,
 ) -> list[int]:  # fmt: skip
     op = "convolution.forward"
     _check(op, x=x, weight=weight, **({} if bias is None else {"bias": bias}))
@@ -160,8 +160,8 @@ def _check_input_gradient(
     out = _out_sizes(op, size, weight.shape[2:], stride, padding, dilation)
     if dout.shape[1] != weight.shape[0] or groups < 1 or weight.shape[0] % groups:
         raise ValueError(
-            f"{op}: dout must have {weight.shape[0]} channels as weight says, a multiple of groups, "
-            f"got {dout.shape[1]} and groups {groups}"
+            f"{op}: dout must have {weight.shape[0]} channels as weight says, a multiple of "
+            f"groups, got {dout.shape[1]} and groups {groups}"
         )
     if out != [*dout.shape[2:]]:
         raise ValueError(
