@@ -57,10 +57,10 @@ _PLACES = {
     "modules._simple": """
         AlphaDropout BCELoss BCEWithLogitsLoss CELU CTCLoss ChannelShuffle CircularPad1d
         CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss
-        CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d ELU
-        FeatureAlphaDropout Flatten Fold GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid Hardswish
-        Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss LeakyReLU
-        LocalResponseNorm LogCoshLoss LogSigmoid LogSoftmax MSELoss MarginRankingLoss Mish
+        CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d
+        ELU FeatureAlphaDropout Flatten Fold GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid
+        Hardswish Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss
+        LeakyReLU LocalResponseNorm LogCoshLoss LogSigmoid LogSoftmax MSELoss MarginRankingLoss Mish
         MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PReLU PairwiseDistance
         PixelShuffle PixelUnshuffle PoissonNLLLoss QuantileLoss RReLU ReLU ReLU6 ReflectionPad1d
         ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d SELU SiLU
