@@ -98,12 +98,6 @@ def parameters(
 
     Parameters
     ----------
-    name : str
-        Of the function or class.
-    taken : list
-        What `arguments_of` gives.
-    section : str
-        The section of the docstring.
     words : dict
         Type and meaning of an argument, by ``function.argument`` or ``argument``.
     """

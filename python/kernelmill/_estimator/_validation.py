@@ -68,10 +68,6 @@ def check_values(
     ----------
     X : ndarray, CSR matrix or CuPy array of shape (n, d)
         Rows, or a chunk of them.
-    owner : str
-        Name of the caller in errors.
-    names : sequence of str, optional
-        Column names for errors.
     first_row : int, default=0
         Number of the first of these rows in all of X, for errors.
     allow_nan : bool, default=False
@@ -86,11 +82,6 @@ def check_values(
     -------
     bool or None
         Whether entries are missing; None if not known.
-
-    Raises
-    ------
-    ValueError
-        In one sentence that names the first bad row and column, or the largest value.
 
     Notes
     -----
@@ -162,13 +153,7 @@ def _not_finite(
 
 
 def as_array(value: Any, name: str, owner: str) -> np.ndarray:
-    """A small argument as an array on the host.
-
-    Raises
-    ------
-    ValueError
-        If it is nested lists of unequal length.
-    """
+    """A small argument as an array on the host."""
     try:
         return np.asarray(to_host(value))
     except ValueError as error:
@@ -178,13 +163,7 @@ def as_array(value: Any, name: str, owner: str) -> np.ndarray:
 
 
 def as_numbers(value: Any, name: str, owner: str) -> np.ndarray:
-    """A small argument as a new float64 array on the host.
-
-    Raises
-    ------
-    ValueError
-        If it holds anything but numbers, or is nested lists of unequal length.
-    """
+    """A small argument as a new float64 array on the host."""
     array = as_array(value, name, owner)
     try:
         return array.astype(np.float64)
@@ -278,10 +257,6 @@ def chunk_check(
 
     Parameters
     ----------
-    owner : str
-        Name of the caller in errors.
-    names : sequence of str, optional
-        Column names for errors.
     accept_sparse : bool, default=True
         Whether a chunk may be CSR.
     allow_nan, squared : bool

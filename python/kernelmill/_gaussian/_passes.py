@@ -104,14 +104,8 @@ def log_joint(
     ----------
     X : array of shape (n, d), float32 or float64
         NaN is a missing value.
-    gaussians : Gaussians
-    offsets : ndarray of shape (k,), float64
     missing : bool or list of Part, optional
         The result of `parts_of`, or whether X has missing values; None if not known.
-
-    Returns
-    -------
-    log_joint : array of shape (n, k), dtype and device of X
     """
     parts = _parts(X, missing)
     if parts is None:

@@ -105,7 +105,6 @@ def best(
         About the means of `gaussians`.
     gaussians : Gaussians
         Those of the pass; of type "full" where groups share covariances, each one repeated.
-    prior : NormalPrior
     floor : ndarray of shape (d,)
         f; 0 for no floor.
     means, covariances : bool
@@ -203,18 +202,14 @@ def note_of(
 
     Parameters
     ----------
-    owner : str
     update : tuple
         Moments, Gaussians, prior and floor from which `best` made `new`.
-    new : Gaussians
     names : tuple of str
         The parameters of the prior scatter and of the floor.
     place : callable
         ``place(group)`` in words.
     means : bool
         Whether the means were changed.
-    dtype : dtype
-        That of the rows.
     """
     moments, gaussians, prior, floor = update
     k, d, groups = gaussians.k, gaussians.d, len(prior.scatter)

@@ -26,11 +26,8 @@ def overall(
 
     Parameters
     ----------
-    X : array of shape (n, d)
-    origin : ndarray of shape (d,), float64
     full : bool
         Whether to return second moments of pairs of features.
-    sample_weight : array of shape (n,), optional
 
     Returns
     -------

@@ -180,15 +180,7 @@ def _as_array(X, owner):
 
 
 def open_npy(path, owner):
-    """The memory map of a .npy file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a file of numbers in this format.
-    """
+    """The memory map of a .npy file."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
