@@ -39,9 +39,9 @@ def entries(section: str) -> dict[str, str]:
         if line and not line.startswith(" "):
             head = line.partition(" : ")[0]
             found[head] = line
-        elif line:
+        elif head:
             found[head] += "\n" + line
-    return found
+    return {name: entry.rstrip() for name, entry in found.items()}
 
 
 def assembled(parts: dict[str, str]) -> str:
