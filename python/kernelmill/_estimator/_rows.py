@@ -82,15 +82,8 @@ class Rows:
     """
 
     def __init__(
-        self,
-        X: Any,
-        weight: Any,
-        owner: str,
-        *,
-        source: Any = None,
-        like: Any = None,
-        device: str | None = None,
-        missing: bool | None = None,
+        self, X: Any, weight: Any, owner: str, *, source: Any = None, like: Any = None,
+        device: str | None = None, missing: bool | None = None
     ) -> None:
         self.X, self.weight, self.owner, self.source = X, weight, owner, source
         self.missing = missing

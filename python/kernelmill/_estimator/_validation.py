@@ -53,14 +53,8 @@ def all_finite(array: Any) -> bool:
 
 
 def check_values(
-    X: Any,
-    owner: str,
-    names: Any = None,
-    *,
-    first_row: int = 0,
-    allow_nan: bool = False,
-    whole: bool = False,
-    squared: Any = True,
+    X: Any, owner: str, names: Any = None, *, first_row: int = 0, allow_nan: bool = False,
+    whole: bool = False, squared: Any = True
 ) -> bool | None:
     """Raise where X holds NaN, inf, or values whose squares overflow or underflow.
 
@@ -246,12 +240,8 @@ def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
 
 
 def chunk_check(
-    owner: str,
-    names: Any = None,
-    *,
-    accept_sparse: bool = True,
-    allow_nan: bool = False,
-    squared: Any = True,
+    owner: str, names: Any = None, *, accept_sparse: bool = True, allow_nan: bool = False,
+    squared: Any = True
 ) -> Any:
     """The ``validate`` of a source: `check_chunk` with all but the chunk filled in, picklable.
 
@@ -273,14 +263,8 @@ def chunk_check(
 
 
 def check_chunk(
-    X: Any,
-    first_row: int,
-    *,
-    owner: str,
-    names: Any,
-    accept_sparse: bool,
-    allow_nan: bool,
-    squared: Any,
+    X: Any, first_row: int, *, owner: str, names: Any, accept_sparse: bool, allow_nan: bool,
+    squared: Any
 ) -> Any:
     """Raise where a chunk of a stream cannot be used; `first_row` is its place in X."""
     if is_sparse(X) and not accept_sparse:

@@ -93,10 +93,7 @@ def _parts(X: Any, missing: Any) -> list[Part] | None:
 
 
 def log_joint(
-    X: Any,
-    gaussians: Gaussians,
-    offsets: np.ndarray,
-    missing: bool | list[Part] | None = None,
+    X: Any, gaussians: Gaussians, offsets: np.ndarray, missing: bool | list[Part] | None = None
 ) -> np.ndarray:
     """Log joint densities, as in `kernelmill.ops.mixture.full_log_joint`.
 
@@ -122,11 +119,8 @@ def log_joint(
 
 
 def step(
-    X: Any,
-    gaussians: Gaussians,
-    offsets: np.ndarray,
-    sample_weight: Any = None,
-    missing: bool | list[Part] | None = None,
+    X: Any, gaussians: Gaussians, offsets: np.ndarray, sample_weight: Any = None,
+    missing: bool | list[Part] | None = None
 ) -> Moments:
     """The E-step: `Moments` of the rows under the responsibilities, and the log-likelihood.
 
@@ -154,10 +148,7 @@ def step(
 
 
 def moments(
-    X: Any,
-    responsibilities: Any,
-    gaussians: Gaussians,
-    missing: bool | list[Part] | None = None,
+    X: Any, responsibilities: Any, gaussians: Gaussians, missing: bool | list[Part] | None = None
 ) -> Moments:
     """`Moments` of the rows under given responsibilities (n, k), float64; no log-likelihood."""
 

@@ -77,14 +77,8 @@ def variances_of(gaussians: Gaussians) -> np.ndarray:
 
 
 def regulariser_note(
-    owner: str,
-    of_data: np.ndarray,
-    variances: np.ndarray,
-    means: np.ndarray,
-    counts: np.ndarray,
-    name: Callable[[int, int], str],
-    place: Callable[[int], str],
-    dtype: Any,
+    owner: str, of_data: np.ndarray, variances: np.ndarray, means: np.ndarray, counts: np.ndarray,
+    name: Callable[[int, int], str], place: Callable[[int], str], dtype: Any
 ) -> str | None:
     """The sentence to warn with where a prior or lower bound makes up much of a variance.
 

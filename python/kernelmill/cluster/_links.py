@@ -104,11 +104,8 @@ class Unsatisfiable(ValueError):
 
 
 def first_labels(
-    cost: np.ndarray,
-    neighbours: list[np.ndarray],
-    rows: list[int],
-    rng: np.random.Generator,
-    owner: str,
+    cost: np.ndarray, neighbours: list[np.ndarray], rows: list[int], rng: np.random.Generator,
+    owner: str
 ) -> np.ndarray:
     """Labels of groups that satisfy all cannot-links, of small cost, found in bounded time.
 

@@ -217,13 +217,8 @@ _Caller.__name__ = "kmeans_plusplus"
 
 
 def kmeans_plusplus(
-    X: Any,
-    n_clusters: int,
-    *,
-    sample_weight: Any = None,
-    x_squared_norms: Any = None,
-    random_state: Any = None,
-    n_local_trials: int | None = None,
+    X: Any, n_clusters: int, *, sample_weight: Any = None, x_squared_norms: Any = None,
+    random_state: Any = None, n_local_trials: int | None = None
 ) -> tuple[Any, Any]:
     """Choose initial centers by greedy k-means++.
 

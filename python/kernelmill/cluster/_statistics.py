@@ -64,13 +64,7 @@ def farthest(X: Any, centers: Any, sample_weight: Any = None, *, size: int) -> F
 
 
 def reservoir(
-    X: Any,
-    centers: Any,
-    sample_weight: Any = None,
-    *,
-    size: int,
-    seed: int,
-    stream: int,
+    X: Any, centers: Any, sample_weight: Any = None, *, size: int, seed: int, stream: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw rows without replacement with probability proportional to w, or to w D^2.
 

@@ -118,26 +118,10 @@ class MultinomialHMM(CountsMixin, EMModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        n_trials=None,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="ste",
-        init_params="ste",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        emissionprob_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, n_trials=None, startprob_prior=1.0, transmat_prior=1.0,
+        algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2, verbose=False, params="ste",
+        init_params="ste", implementation="log", *, startprob_init=None, transmat_init=None,
+        emissionprob_init=None, n_init=1, device=None, warm_start=False
     ):
         self._set_parameters(locals())
 
@@ -288,27 +272,11 @@ class PoissonHMM(CountsMixin, EMModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        lambdas_prior=0.0,
-        lambdas_weight=0.0,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stl",
-        init_params="stl",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        lambdas_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, startprob_prior=1.0, transmat_prior=1.0, lambdas_prior=0.0,
+        lambdas_weight=0.0, algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2,
+        verbose=False, params="stl", init_params="stl", implementation="log", *,
+        startprob_init=None, transmat_init=None, lambdas_init=None, n_init=1, device=None,
+        warm_start=False
     ):
         self._set_parameters(locals())
 

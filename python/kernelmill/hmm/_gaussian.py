@@ -352,32 +352,11 @@ class GaussianHMM(GaussianStates, NormalStates):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        covariance_type="diag",
-        min_covar=1e-3,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        means_prior=0,
-        means_weight=0,
-        covars_prior=1e-2,
-        covars_weight=1,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stmc",
-        init_params="stmc",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        means_init=None,
-        covars_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, covariance_type="diag", min_covar=1e-3, startprob_prior=1.0,
+        transmat_prior=1.0, means_prior=0, means_weight=0, covars_prior=1e-2, covars_weight=1,
+        algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2, verbose=False, params="stmc",
+        init_params="stmc", implementation="log", *, startprob_init=None, transmat_init=None,
+        means_init=None, covars_init=None, n_init=1, device=None, warm_start=False
     ):
         self._set_parameters(locals())
 

@@ -164,35 +164,12 @@ class GMMHMM(NormalStates):
     _covars_: Any
 
     def __init__(
-        self,
-        n_components=1,
-        n_mix=1,
-        min_covar=1e-3,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        weights_prior=1.0,
-        means_prior=0.0,
-        means_weight=0.0,
-        covars_prior=None,
-        covars_weight=None,
-        algorithm="viterbi",
-        covariance_type="diag",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stmcw",
-        init_params="stmcw",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        weights_init=None,
-        means_init=None,
-        covars_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, n_mix=1, min_covar=1e-3, startprob_prior=1.0, transmat_prior=1.0,
+        weights_prior=1.0, means_prior=0.0, means_weight=0.0, covars_prior=None, covars_weight=None,
+        algorithm="viterbi", covariance_type="diag", random_state=None, n_iter=10, tol=1e-2,
+        verbose=False, params="stmcw", init_params="stmcw", implementation="log", *,
+        startprob_init=None, transmat_init=None, weights_init=None, means_init=None,
+        covars_init=None, n_init=1, device=None, warm_start=False
     ):
         self._set_parameters(locals())
 

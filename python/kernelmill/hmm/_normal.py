@@ -89,13 +89,8 @@ def scatter_about(
 
 
 def best(
-    moments: Moments,
-    gaussians: Gaussians,
-    prior: NormalPrior,
-    floor: np.ndarray,
-    *,
-    means: bool,
-    covariances: bool,
+    moments: Moments, gaussians: Gaussians, prior: NormalPrior, floor: np.ndarray, *, means: bool,
+    covariances: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means and covariances of the greatest expected log-likelihood plus log prior.
 
@@ -189,14 +184,8 @@ def log_prior(gaussians: Gaussians, prior: NormalPrior) -> float:
 
 
 def note_of(
-    owner: str,
-    update: tuple[Moments, Gaussians, NormalPrior, np.ndarray],
-    new: Gaussians,
-    names: tuple[str, str],
-    place: Callable[[int], str],
-    *,
-    means: bool,
-    dtype: Any,
+    owner: str, update: tuple[Moments, Gaussians, NormalPrior, np.ndarray], new: Gaussians,
+    names: tuple[str, str], place: Callable[[int], str], *, means: bool, dtype: Any
 ) -> str | None:
     """What to warn of where a prior or the floor makes up much of a variance of `new`.
 

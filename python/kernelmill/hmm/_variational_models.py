@@ -154,27 +154,11 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        startprob_prior=None,
-        transmat_prior=None,
-        emissionprob_prior=None,
-        n_features=None,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=100,
-        tol=1e-6,
-        verbose=False,
-        params="ste",
-        init_params="ste",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        emissionprob_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, startprob_prior=None, transmat_prior=None, emissionprob_prior=None,
+        n_features=None, algorithm="viterbi", random_state=None, n_iter=100, tol=1e-6,
+        verbose=False, params="ste", init_params="ste", implementation="log", *,
+        startprob_init=None, transmat_init=None, emissionprob_init=None, n_init=1, device=None,
+        warm_start=False
     ):
         self._set_parameters(locals())
 
@@ -307,31 +291,11 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        covariance_type="full",
-        startprob_prior=None,
-        transmat_prior=None,
-        means_prior=None,
-        beta_prior=None,
-        dof_prior=None,
-        scale_prior=None,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=100,
-        tol=1e-6,
-        verbose=False,
-        params="stmc",
-        init_params="stmc",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        means_init=None,
-        covars_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, covariance_type="full", startprob_prior=None, transmat_prior=None,
+        means_prior=None, beta_prior=None, dof_prior=None, scale_prior=None, algorithm="viterbi",
+        random_state=None, n_iter=100, tol=1e-6, verbose=False, params="stmc", init_params="stmc",
+        implementation="log", *, startprob_init=None, transmat_init=None, means_init=None,
+        covars_init=None, n_init=1, device=None, warm_start=False
     ):
         self._set_parameters(locals())
 

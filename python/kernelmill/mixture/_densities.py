@@ -101,10 +101,7 @@ def _by_blocks(X: Any, gaussians: Gaussians, offsets: np.ndarray, of: Callable, 
 
 
 def likelihood_of(
-    X: Any,
-    gaussians: Gaussians,
-    offsets: np.ndarray,
-    sample_weight: Any = None,
+    X: Any, gaussians: Gaussians, offsets: np.ndarray, sample_weight: Any = None
 ) -> tuple[float, float]:
     """Weighted sum of the log densities, and the weight."""
     log_prob = to_host(log_prob_of(X, gaussians, offsets)).astype(np.float64)
@@ -116,10 +113,7 @@ def likelihood_of(
 
 
 def scores_of(
-    X: Any,
-    gaussians: Gaussians,
-    offsets: np.ndarray,
-    sample_weight: Any = None,
+    X: Any, gaussians: Gaussians, offsets: np.ndarray, sample_weight: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log densities and weights of the rows."""
     log_prob = to_host(log_prob_of(X, gaussians, offsets))

@@ -48,13 +48,7 @@ class Starter:
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        how: str,
-        k: int,
-        covariance_type: str,
-        reg_covar: float,
-        seed: int,
+        self, rows: Rows, how: str, k: int, covariance_type: str, reg_covar: float, seed: int
     ) -> None:
         owner = rows.owner
         if rows.is_stream:

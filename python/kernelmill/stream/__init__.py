@@ -16,15 +16,8 @@ __all__ = ["CHUNK_BYTES", "Source", "source"]
 
 
 def source(
-    X,
-    sample_weight=None,
-    *,
-    columns=None,
-    exclude=None,
-    chunk_rows=None,
-    dtype=None,
-    validate=None,
-    owner="stream.source",
+    X, sample_weight=None, *, columns=None, exclude=None, chunk_rows=None, dtype=None,
+    validate=None, owner="stream.source"
 ):
     """Wrap any supported X as a `Source` of chunks.
 
