@@ -44,9 +44,6 @@ class MultinomialHMM(CountsMixin, EMModel):
     n_trials : int or array of shape (T,), optional
         Sum of each row of X. When left out rows may have any sums. `sample` needs a single number:
         this one, or the sum that all rows of ``fit`` had.
-    <chain>
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
@@ -193,13 +190,10 @@ class PoissonHMM(CountsMixin, EMModel):
 
     Parameters
     ----------
-    <chain>
     lambdas_prior : float or array of shape (K, d), default=0.0
         alpha of the gamma prior of ``lambdas_``: how many events it is worth.
     lambdas_weight : float or array of shape (K, d), default=0.0
         beta of that prior: how many rows it is worth.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------

@@ -27,11 +27,8 @@ class CategoricalHMM(CategoricalStates, EMModel):
 
     Parameters
     ----------
-    <chain>
     emissionprob_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``emissionprob_``.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------

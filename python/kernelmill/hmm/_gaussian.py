@@ -259,7 +259,6 @@ class GaussianHMM(GaussianStates, NormalStates):
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
         a point, but at most a thousandth of the variance of the feature in the data. The diagonal
         of the initial covariances gets as much more.
-    <chain>
     means_prior : float or array of shape (K, d), default=0
         Means of the normal prior of ``means_``.
     means_weight : float or array of shape (K,), default=0
@@ -270,8 +269,6 @@ class GaussianHMM(GaussianStates, NormalStates):
         hmmlearn.
     covars_weight : float or array of shape (K,), default=1
         Its weight: ``max(covars_weight - 1, 0)`` rows, for matrices ``max(covars_weight - d, 0)``.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------

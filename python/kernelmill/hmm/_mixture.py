@@ -66,7 +66,6 @@ class GMMHMM(NormalStates):
         Gaussians M in each state.
     min_covar : float, default=1e-3
         Lower bound of the variances, as in `GaussianHMM`.
-    <chain>
     weights_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``weights_``.
     means_prior : float or array of shape (K, M, d), default=0.0
@@ -80,11 +79,9 @@ class GMMHMM(NormalStates):
     covars_weight : float or array, optional
         The scale beta of the inverse gamma prior, or the degrees of freedom of the inverse Wishart
         prior, (K, M) or, tied, (K,).
-    <algorithm>
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a Gaussian, one for each feature, a matrix a Gaussian, or one matrix for all
         Gaussians of a state.
-    <fit>
 
     Attributes
     ----------
