@@ -11,6 +11,7 @@ _MODULES = (
     "callbacks",
     "cluster",
     "hmm",
+    "linear_model",
     "markov",
     "metrics",
     "mixture",
@@ -20,6 +21,7 @@ _MODULES = (
     "plot",
     "preprocessing",
     "stream",
+    "tree",
 )
 
 __getattr__, __dir__, __all__ = lazy(
@@ -31,6 +33,7 @@ __getattr__, __dir__, __all__ = lazy(
         "threads": "_threads",
         "info": "_info",
         "load": "_estimator.persistence",
+        "register": "_estimator.registry",
         "save": "_estimator.persistence",
         "ModelFileError": "_estimator.persistence",
         **{name: name for name in _MODULES},

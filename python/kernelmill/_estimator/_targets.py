@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.model_selection import train_test_split
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
 from kernelmill._arrays import to_host
@@ -38,8 +39,10 @@ def check_count(y: Any, count: int, owner: str) -> None:
         )
 
 
-def class_labels(y: Any, owner: str, *, multilabel: bool = False) -> np.ndarray:
-    """Class labels as a vector, or as a matrix of 0 and 1 where several may hold."""
+def class_labels(
+    y: Any, owner: str, *, multilabel: bool = False, multioutput: bool = False
+) -> np.ndarray:
+    """Class labels as a vector, as a matrix of 0 and 1 where several may hold, or by output."""
     y = _given(y, owner)
     if isinstance(y, list | tuple) or getattr(getattr(y, "dtype", None), "kind", "") == "O":
         types = {"str" if isinstance(label, str) else type(label).__name__ for label in y}
@@ -50,14 +53,15 @@ def class_labels(y: Any, owner: str, *, multilabel: bool = False) -> np.ndarray:
     y = as_array(y, "y", owner)
     _finite(y, owner)
     try:
-        if not (multilabel and y.ndim == 2 and y.shape[1] > 1):
+        if not ((multilabel or multioutput) and y.ndim == 2 and y.shape[1] > 1):
             y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        for column in y.T if multioutput and y.ndim == 2 else [y]:
+            check_classification_targets(column)
     except ValueError as error:
         raise ValueError(
             f"{owner}: y must be a vector of class labels, got something else ({error})"
         ) from error
-    if y.ndim == 2 and not np.isin(y, (0, 1)).all():
+    if y.ndim == 2 and not multioutput and not np.isin(y, (0, 1)).all():
         raise ValueError(f"{owner}: y of two axes must hold 0 and 1 (several labels), got others")
     return y
 
@@ -77,3 +81,132 @@ def numbers(y: Any, owner: str, dtype: Any) -> np.ndarray:
         )
     _finite(y, owner)
     return np.ascontiguousarray(y, dtype=dtype)
+
+
+def declare_classes(model: Any, classes: Any, first: bool) -> None:
+    """Take in ``classes`` of ``partial_fit``: needed in the first call, the same in later ones.
+
+    Raises
+    ------
+    ValueError
+        If they are missing or others.
+    """
+    owner = type(model).__name__
+    if first and classes is None:
+        raise ValueError(
+            f"{owner}: classes must be passed on the first call to partial_fit, got None"
+        )
+    if classes is None:
+        return
+    given = unique_labels(np.asarray(classes))
+    if first:
+        model.classes_ = given
+        model._declared = True
+    elif not np.array_equal(given, model.classes_):
+        raise ValueError(
+            f"{owner}: classes must be those of the first call, got {given.tolist()} and "
+            f"{model.classes_.tolist()} (`classes` is not the same as on last call)"
+        )
+
+
+def encode_classes(model: Any, y: Any, count: int, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Class numbers (n,), or a matrix of 0 and 1 where several may hold; and y as given.
+
+    Sets ``classes_`` and ``_multilabel`` of the model if `reset`, compares with them otherwise.
+
+    Raises
+    ------
+    ValueError
+        If y does not fit, or holds a class that is not known.
+    """
+    owner = type(model).__name__
+    y = class_labels(y, owner, multilabel=True)
+    check_count(y, count, owner)
+    if reset:
+        model._multilabel = y.ndim == 2
+        if not hasattr(model, "_declared"):
+            model.classes_ = np.arange(y.shape[1]) if y.ndim == 2 else unique_labels(y)
+    elif (y.ndim == 2) != model._multilabel:
+        raise ValueError(f"{owner}: y must have as many axes as in the first fit, got {y.ndim}")
+    if model._multilabel:
+        if y.shape[1] != len(model.classes_):
+            raise ValueError(
+                f"{owner}: y must have {len(model.classes_)} columns, got {y.shape[1]}"
+            )
+        return y, y
+    unknown = np.setdiff1d(np.unique(y), model.classes_)
+    if len(unknown):
+        raise ValueError(
+            f"{owner}: y must hold known classes only, got {unknown[:5].tolist()} beside "
+            f"{model.classes_[:20].tolist()} (`y` has classes not in `self.classes_`)"
+        )
+    return np.searchsorted(model.classes_, y).astype(np.int64), y
+
+
+def encode_values(
+    model: Any, y: Any, count: int, dtype: Any, outputs: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Targets of a regression as (n, n_outputs), and as given.
+
+    Parameters
+    ----------
+    model : estimator
+        Its ``_vector``, whether predictions are vectors, is set without `outputs`.
+    y : array-like of shape (n,) or (n, n_outputs)
+    count : int
+        Rows of X.
+    dtype : dtype
+    outputs : int or None
+        The number of columns that it must have, if known.
+
+    Raises
+    ------
+    ValueError
+        If y does not fit.
+    """
+    owner = type(model).__name__
+    y = numbers(y, owner, dtype)
+    check_count(y, count, owner)
+    found = 1 if y.ndim == 1 else y.shape[1]
+    if outputs is None:
+        model._vector = y.ndim == 1
+    elif found != outputs:
+        raise ValueError(
+            f"{owner}: y must have {outputs} columns as in the first fit, got {found}"
+        )
+    return y.reshape(len(y), found), y
+
+
+def held_out(
+    n: int, fraction: float, labels: Any, random_state: Any, owner: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of rows to train on, and of rows to judge by for early stopping.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    fraction : float
+        Share of the rows to judge by.
+    labels : ndarray of shape (n,) or None
+        Classes, which keep their shares in both parts.
+    random_state : RandomState
+    owner : str
+        What errors call the caller.
+
+    Raises
+    ------
+    ValueError
+        If a part would be too small.
+    """
+    count = int(np.ceil(n * fraction))
+    classes = 0 if labels is None else len(np.unique(labels))
+    if count < max(2, classes):
+        raise ValueError(
+            f"{owner}: validation_fraction must leave at least 2 rows to judge by, and one of each "
+            f"class, got {count} of {n} (raise it, or early_stopping=False)"
+        )
+    kept, held = train_test_split(
+        np.arange(n), test_size=count, random_state=random_state, stratify=labels
+    )
+    return kept, held

@@ -35,6 +35,7 @@ PUBLIC_MODULES = (
     "kernelmill.neural_network",
     "kernelmill.nn",
     "kernelmill.nn.optim",
+    "kernelmill.nn.optim.lr_scheduler",
     "kernelmill.preprocessing",
     "kernelmill.rl",
     "kernelmill.svm",
@@ -50,14 +51,15 @@ _registered: dict[str, type] = {}
 
 
 def register(cls=None, *, key=None):
-    """Let model files name a class outside KernelMill's public modules.
+    """Let model files name a class outside KernelMill's public modules, such as a network.
 
-    `load` restores a registered class only in a process that has registered it too.
+    `kernelmill.load` restores a registered class only in a process that has registered it too.
 
     Parameters
     ----------
     cls : type
-        The class; may be used as a decorator.
+        The class: an estimator, or a subclass of `kernelmill.nn.Module`. May be used as a
+        decorator.
     key : str, optional
         The name in files; ``"<module>.<qualified name>"`` by default.
 
@@ -70,6 +72,22 @@ def register(cls=None, *, key=None):
     ------
     ValueError
         If the key belongs to another class.
+
+    Examples
+    --------
+    >>> import io
+    >>> import kernelmill
+    >>> from kernelmill import nn
+    >>> @kernelmill.register(key="mine.Net")
+    ... class Net(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.layer = nn.Linear(2, 3)
+    >>> file = io.BytesIO()
+    >>> kernelmill.save(Net(), file)
+    >>> _ = file.seek(0)
+    >>> [*dict(kernelmill.load(file).named_parameters())]
+    ['layer.weight', 'layer.bias']
     """
     if cls is None:
         return lambda decorated: register(decorated, key=key)

@@ -114,6 +114,9 @@ class Encoder:
             for name, known in _TYPES.items():
                 if value is known:
                     return {"type": "type", "value": name}
+            key = registry.key_of(value)
+            if key is not None:
+                return {"type": "class", "value": key}
         elif isinstance(value, np.random.RandomState):
             state: Mapping[str, Any] = value.get_state(legacy=False)
             if state["bit_generator"] == "MT19937":
@@ -137,7 +140,8 @@ class Encoder:
         got = f"{kind.__module__}.{kind.__qualname__}" + (f" {called!r}" if called else "")
         raise TypeError(
             f"save: {where} must be data (numbers, text, arrays, CSR or CSC matrices, lists, dicts "
-            f"or KernelMill models), got {got} (a model file holds no code)"
+            f"or KernelMill models), got {got} (a model file holds no code; "
+            "kernelmill.register lets it name classes of your own)"
         )
 
     def _model(self, model, key, depth):
@@ -303,6 +307,11 @@ class Decoder:
         _need(node["value"] in _TYPES, "a type that is not a number's")
         return _TYPES[node["value"]]
 
+    def _class(self, node, depth):
+        cls = registry.class_of(node["value"]) if isinstance(node["value"], str) else None
+        _need(cls is not None, f"class {str(node['value'])[:100]!r}, which is not known here")
+        return cls
+
     def _shape(self, shape, count):
         """Check a declared shape against how many items there really are."""
         _need(isinstance(shape, list) and len(shape) <= 32, "a malformed shape")
@@ -429,6 +438,7 @@ _DECODERS = {
     "scalar": Decoder._scalar,
     "dtype": Decoder._dtype,
     "type": Decoder._type,
+    "class": Decoder._class,
     "array": Decoder._array,
     "text": Decoder._text,
     "object_array": Decoder._object_array,

@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import accuracy_score, r2_score
-from sklearn.utils.multiclass import unique_labels
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels, numbers
+from kernelmill._estimator._targets import declare_classes, encode_classes, encode_values
 from kernelmill.neural_network._perceptron import ATTRIBUTES, NOTES, PARAMETERS, Perceptron
 from kernelmill.neural_network._training import Epoch, Layers
 from kernelmill.ops import elementwise
@@ -107,32 +106,13 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         return not self._multilabel
 
     def _encoded(self, y: Any, rows: Rows, reset: bool) -> tuple[np.ndarray, np.ndarray, int]:
-        owner = rows.owner
-        y = class_labels(y, owner, multilabel=True)
-        check_count(y, rows.count, owner)
-        if reset:
-            self._multilabel = y.ndim == 2
-            if not hasattr(self, "_declared"):
-                self.classes_ = np.arange(y.shape[1]) if y.ndim == 2 else unique_labels(y)
-        elif (y.ndim == 2) != self._multilabel:
-            raise ValueError(f"{owner}: y must have as many axes as in the first fit, got {y.ndim}")
+        codes, y = encode_classes(self, y, rows.count, reset)
         if self._multilabel:
-            if y.shape[1] != len(self.classes_):
-                raise ValueError(
-                    f"{owner}: y must have {len(self.classes_)} columns, got {y.shape[1]}"
-                )
             self.out_activation_ = "logistic"
             return y.astype(rows.dtype), y, y.shape[1]
-        unknown = np.setdiff1d(np.unique(y), self.classes_)
-        if len(unknown):
-            raise ValueError(
-                f"{owner}: y must hold known classes only, got {unknown[:5].tolist()} beside "
-                f"{self.classes_[:20].tolist()} (`y` has classes not in `self.classes_`)"
-            )
-        codes = np.searchsorted(self.classes_, y)
         if len(self.classes_) > 2:
             self.out_activation_ = "softmax"
-            return codes.astype(np.int64), y, len(self.classes_)
+            return codes, y, len(self.classes_)
         self.out_activation_ = "logistic"
         return codes.astype(rows.dtype)[:, None], y, 1
 
@@ -162,20 +142,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             If the first call has no classes, or a label is none of them.
         """
         first = not hasattr(self, "coefs_")
-        if first and classes is None:
-            raise ValueError(
-                "MLPClassifier: classes must be passed on the first call to partial_fit, got None"
-            )
-        if classes is not None:
-            given = unique_labels(np.asarray(classes))
-            if not first and not np.array_equal(given, self.classes_):
-                raise ValueError(
-                    f"MLPClassifier: classes must be those of the first call, got {given.tolist()} "
-                    f"and {self.classes_.tolist()} (`classes` is not the same as on last call)"
-                )
-            if first:
-                self.classes_ = given
-                self._declared = True
+        declare_classes(self, classes, first)
         try:
             return self._partial(X, y, sample_weight, first)
         finally:
@@ -331,22 +298,15 @@ class MLPRegressor(RegressorMixin, Perceptron):
         return self.loss
 
     def _encoded(self, y: Any, rows: Rows, reset: bool) -> tuple[np.ndarray, np.ndarray, int]:
-        y = numbers(y, rows.owner, rows.dtype)
-        check_count(y, rows.count, rows.owner)
-        outputs = 1 if y.ndim == 1 else y.shape[1]
-        if reset:
-            self._vector = y.ndim == 1
-        elif outputs != self.n_outputs_:
-            raise ValueError(
-                f"{rows.owner}: y must have {self.n_outputs_} columns as in the first fit, got "
-                f"{outputs}"
-            )
+        targets, y = encode_values(
+            self, y, rows.count, rows.dtype, None if reset else self.n_outputs_
+        )
         if self.loss == "poisson" and (y < 0).any():
             raise ValueError(
                 f"{rows.owner}: y must not be negative for loss='poisson', got negative entries"
             )
         self.out_activation_ = "exp" if self.loss == "poisson" else "identity"
-        return y.reshape(len(y), outputs), y, outputs
+        return targets, y, targets.shape[1]
 
     def _attributes(self, state: Epoch, n_iter: int) -> dict[str, Any]:
         return {**super()._attributes(state, n_iter), "_vector": self._vector}

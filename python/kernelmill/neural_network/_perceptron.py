@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
@@ -16,15 +15,17 @@ from kernelmill._estimator._climb import climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._targets import held_out
 from kernelmill.neural_network._training import (
     ACTIVATIONS,
+    Descent,
     Epoch,
     Layers,
-    Trainer,
     initial_layers,
     minimise,
     predict,
 )
+from kernelmill.nn._trainer_loop import Patience
 
 _UNIT = rule.real(0, high=np.nextafter(1.0, 0.0))
 _SIZES = rule.Rule(
@@ -127,7 +128,7 @@ class Perceptron(Estimator):
         if self.early_stopping:
             rows, targets, validation = self._held_out(rows, targets, given, seed)
         start = self._start(layers, again)
-        trainer = Trainer(self, rows, targets, validation, seed, self._loss_name())
+        descent = Descent(self, rows, targets, validation, seed, self._loss_name())
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         with Progress(
             self, self.verbose, iterations=int(self.max_iter), unit="epoch", X=X, y=y,
@@ -136,7 +137,7 @@ class Perceptron(Estimator):
             run = climb(
                 progress,
                 lambda number: start,
-                trainer.advance,
+                descent.advance,
                 max_iter=int(self.max_iter),
                 attributes=self._attributes,
             )
@@ -167,11 +168,12 @@ class Perceptron(Estimator):
     def _start(self, layers: Layers, again: bool) -> Epoch:
         """The epoch to go on from."""
         rate = float(self.learning_rate_init)
+        patience = Patience(1.0 if self.early_stopping else -1.0, float(self.tol))
         if not again:
-            return Epoch(layers, None, rate)
+            return Epoch(layers, None, rate, patience=patience)
         return Epoch(
             layers, getattr(self, "_optimizer_state", None), getattr(self, "_rate", rate),
-            steps=self.t_, losses=list(getattr(self, "loss_curve_", ())),
+            steps=self.t_, losses=list(getattr(self, "loss_curve_", ())), patience=patience,
         )  # fmt: skip
 
     def _attributes(self, state: Epoch, n_iter: int) -> dict[str, Any]:
@@ -187,7 +189,7 @@ class Perceptron(Estimator):
             "loss_": state.losses[-1] if state.losses else np.inf,
             "loss_curve_": state.losses,
             "best_loss_": None if self.early_stopping else state.best_loss,
-            "best_validation_score_": state.best_score if self.early_stopping else None,
+            "best_validation_score_": state.patience.best if self.early_stopping else None,
             "validation_scores_": state.scores if self.early_stopping else None,
             "_optimizer_state": state.optimizer,
             "_rate": state.rate,
@@ -199,17 +201,9 @@ class Perceptron(Estimator):
 
     def _held_out(self, rows: Rows, targets: np.ndarray, given: np.ndarray, seed: int) -> Any:
         """Rows to train on, and rows to judge by."""
-        n = rows.count
-        stratify = given if self._stratified() and given.ndim == 1 else None
-        count = int(np.ceil(n * self.validation_fraction))
-        if count < max(2, 0 if stratify is None else len(self.classes_)):
-            raise ValueError(
-                f"{type(self).__name__}: validation_fraction must leave at least 2 rows to judge "
-                f"by, and one of each class, got {count} of {n} (raise it, or "
-                "early_stopping=False)"
-            )
-        kept, held = train_test_split(
-            np.arange(n), test_size=count, random_state=legacy_state(seed, 1), stratify=stratify
+        labels = given if self._stratified() and given.ndim == 1 else None
+        kept, held = held_out(
+            rows.count, self.validation_fraction, labels, legacy_state(seed, 1), rows.owner
         )
         weight = rows.all_weights()
         validation = (rows.take(held), given[held], None if weight is None else weight[held])
@@ -259,8 +253,8 @@ class Perceptron(Estimator):
         layers = self._new_layers(rows, seed) if first else self._own_layers()
         start = self._start(layers, not first)
         epochs = 0 if first else self.n_iter_
-        trainer = Trainer(self, rows, targets, None, seed, self._loss_name())
-        state = trainer.advance(
+        descent = Descent(self, rows, targets, None, seed, self._loss_name())
+        state = descent.advance(
             replace(start, epochs=epochs, best_loss=np.inf if first else self.best_loss_), 1
         ).state  # fmt: skip
         self.__dict__.update(self._attributes(state, epochs + 1), _seed=seed)

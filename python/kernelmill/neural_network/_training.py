@@ -12,6 +12,7 @@ from kernelmill._estimator._climb import Step
 from kernelmill._estimator._random import generator
 from kernelmill.nn import Parameter, Tensor, no_grad, optim
 from kernelmill.nn import functional as F
+from kernelmill.nn._trainer_loop import NotFinite, Patience, Steps, Totals, copied
 from kernelmill.nn.functional._dense import dense
 
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
@@ -107,9 +108,8 @@ class Epoch:
     steps: int = 0  # rows seen
     epochs: int = 0
     best_loss: float = np.inf
-    best_score: float = -np.inf
     best_layers: Layers | None = None
-    without_gain: int = 0
+    patience: Patience = field(default_factory=Patience)
     losses: list[float] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
 
@@ -127,17 +127,7 @@ def make_optimizer(model: Any, network: Network, rate: float, state: Any) -> Any
     return made
 
 
-def _copied(state: dict[str, Any]) -> dict[str, Any]:
-    """The state of an optimiser in memory of its own: the next epoch goes on in the old one."""
-    kept = {
-        key: {name: np.array(value) if hasattr(value, "shape") else value
-              for name, value in one.items()}
-        for key, one in state["state"].items()
-    }  # fmt: skip
-    return {"state": kept, "param_groups": state["param_groups"]}
-
-
-class Trainer:
+class Descent:
     """One epoch after another of the stochastic solvers.
 
     Parameters
@@ -168,30 +158,30 @@ class Trainer:
         order = np.arange(n)
         if model.shuffle:
             order = generator(self.seed, 2 + state.epochs).permutation(n)
-        total = weight_sum = 0.0
-        for start in range(0, n, self.batch):
-            places = order[start : start + self.batch]
-            X = self.rows.take(places)
+        penalty = 0.0
+
+        def forward(places: np.ndarray) -> tuple[Tensor, float]:
+            nonlocal penalty
             w = None if self.weight is None else self.weight[places]
-            loss = network.losses(X, self.y[places], w)
-            optimizer.zero_grad()
-            loss.backward()
+            loss = network.losses(self.rows.take(places), self.y[places], w)
             decayed["weight_decay"] = model.alpha / len(places)
             mass = float(len(places) if w is None else w.sum())
-            penalty = 0.5 * model.alpha * network.squares() / len(places)
-            total += (loss.item() + penalty) * mass
-            weight_sum += mass
-            optimizer.step()
-        loss_value = total / weight_sum if weight_sum else 0.0
-        if not np.isfinite(loss_value):
+            penalty += 0.5 * model.alpha * network.squares() / len(places) * mass
+            return loss, mass
+
+        batches = (order[start : start + self.batch] for start in range(0, n, self.batch))
+        try:
+            totals = Steps(optimizer, forward).run(batches, Totals())
+        except NotFinite as error:
             raise ValueError(
-                f"{type(model).__name__}: the loss must stay finite, got {loss_value} in epoch "
-                f"{state.epochs + 1} (scale X and y, or lower learning_rate_init)"
-            )
+                f"{type(model).__name__}: {error} of epoch {state.epochs + 1} (scale X and y, or "
+                "lower learning_rate_init)"
+            ) from None
+        loss_value = (totals.loss + penalty) / totals.count
         after = replace(
             state,
             layers=network.layers(),
-            optimizer=_copied(optimizer.state_dict()),
+            optimizer=copied(optimizer),
             steps=state.steps + n,
             epochs=state.epochs + 1,
             losses=[*state.losses, loss_value],
@@ -216,24 +206,21 @@ class Trainer:
     def _judged(self, state: Epoch) -> tuple[Epoch, bool]:
         """Count epochs without gain, and whether the fit is over."""
         model = self.model
-        loss = state.losses[-1]
+        value = loss = state.losses[-1]
+        state = replace(state, best_loss=min(loss, state.best_loss))
         if self.validation is not None:
             X, y, weight = self.validation
-            score = model._validation_score(X, y, weight, state.layers)
-            gained = score > state.best_score + model.tol
-            if score > state.best_score:
-                state = replace(state, best_score=score, best_layers=state.layers)
-            state = replace(
-                state, scores=[*state.scores, score], best_loss=min(loss, state.best_loss)
-            )
-        else:
-            gained = loss < state.best_loss - model.tol
-            state = replace(state, best_loss=min(loss, state.best_loss))
-        state = replace(state, without_gain=0 if gained else state.without_gain + 1)
-        if state.without_gain <= model.n_iter_no_change:
+            value = model._validation_score(X, y, weight, state.layers)
+            if value > state.patience.best:
+                state = replace(state, best_layers=state.layers)
+            state = replace(state, scores=[*state.scores, value])
+        state = replace(state, patience=state.patience.after(value))
+        if state.patience.since <= model.n_iter_no_change:
             return state, False
         if model.solver == "sgd" and model.learning_rate == "adaptive" and state.rate > _LEAST_RATE:
-            return replace(state, rate=state.rate / 5, without_gain=0), False
+            return replace(
+                state, rate=state.rate / 5, patience=replace(state.patience, since=0)
+            ), False
         return state, True
 
 

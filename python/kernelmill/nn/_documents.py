@@ -40,6 +40,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "approximate": ('{"none", "tanh"}', "Exact, or the approximation with the hyperbolic tangent."),
     "**torch": ("bool", "Accepted and ignored: ``foreach``, ``fused``, ``capturable``."),
     "amsgrad": ("bool", "Divide by the largest mean of squares so far."),
+    "ceil_mode": ("bool", "Keep windows that begin inside and end outside."),
     "beta": ("float", "Where the loss changes from quadratic to linear."),
     "betas": ("tuple of float", "Decay of the two moving means, of gradients and of squares."),
     "bias": ("bool", "Whether the layer has a bias."),
@@ -59,6 +60,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "dim1": ("int", "The first axis."),
     "dim2": ("int", "The second axis."),
     "dims": ("int", "The axis."),
+    "downscale_factor": ("int", "Pixels of a block along each axis."),
     "dtype": ("dtype", "Dtype of the parameters or the result; the default dtype if not given."),
     "elementwise_affine": ("bool", "Learn a weight for each element."),
     "embedding_dim": ("int", "Length of a row."),
@@ -148,12 +150,26 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "threshold": ("float", "The threshold."),
     "training": ("bool", "Whether anything is dropped."),
     "unflattened_size": ("tuple of int", "Sizes of the new axes; one may be -1."),
+    "upscale_factor": ("int", "Pixels of a block along each axis."),
     "use_input_stats": ("bool", "Normalise by the input rather than by the running statistics."),
     "value": ("float", "The value."),
     "values": ("iterable", "What to add."),
     "var": (f"{_LIKE}, in the shape of the input", "Variances."),
     "weight": ("Tensor", "Factors."),
     "weight_decay": ("float", "Added times the parameter to the gradient."),
+    # recurrent layers
+    "batch_first": ("bool", "Input and output are (B, T, ...) rather than (T, B, ...)."),
+    "bidirectional": ("bool", "Read each sequence from its end too, with weights of its own."),
+    **dict.fromkeys(
+        ("RNN.dropout", "LSTM.dropout", "GRU.dropout", "RNNBase.dropout"),
+        ("float", "Probability of dropout between layers, in training."),
+    ),
+    "hidden_size": ("int", "Number of units."),
+    "input_size": ("int", "Number of features of each step."),
+    "RNNBase.mode": ("str", "RNN_TANH, RNN_RELU, LSTM or GRU."),
+    "nonlinearity": ('{"tanh", "relu"}', "f."),
+    "num_layers": ("int", "Each layer reads the outputs of the one below."),
+    "proj_size": ("int", "Size that states are projected to; 0 for no projection."),
     # schedules
     "T_0": ("int", "Steps of the first cycle."),
     "T_max": ("int", "Steps from the initial rate to the smallest."),
@@ -241,6 +257,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "full.fill_value": ("float", "The value."),
     "gather.index": (f"{_LIKE} of int", "Positions along ``dim``, one for each element."),
     "glu.dim": ("int", "The axis that is halved."),
+    "channel_shuffle.groups": ("int", "Number of groups, which divides that of the channels."),
     "hardtanh.max_val": ("float", "Upper end."),
     "heaviside.value": ("float", "The value at 0."),
     "hinge_embedding_loss.input": (_LIKE, "Distances."),
@@ -346,6 +363,14 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "val": ("float", "The value."),
     },
     "kaiming_uniform_ kaiming_normal_": {"a": ("float", "The slope of leaky_relu.")},
+    "clip_grad_value_ clip_grad_norm_ l1_penalty l2_penalty max_norm_ parameters_to_vector"
+    " vector_to_parameters": {
+        "parameters": ("Tensor or iterable of Tensor", "The parameters."),
+        "clip_value": ("float", "The largest magnitude."),
+        "max_norm": ("float", "The largest norm."),
+        "dim": ("int", "The axis of the units."),
+        "vec": (_LIKE, "As long as all parameters together."),
+    },
 }  # fmt: skip
 for _names, _words in _GROUPS.items():
     for _name in _names.split():
@@ -360,7 +385,8 @@ _RETURNS: dict[str, tuple[str, str]] = {
     hardshrink hardsigmoid hardswish hardtanh heaviside leaky_relu log_softmax logsigmoid mish
     normalize prelu relu6 selu silu softmax softmin softplus softshrink softsign tanhshrink
     threshold gumbel_softmax dropout dropout1d dropout2d dropout3d alpha_dropout
-    feature_alpha_dropout batch_norm group_norm instance_norm layer_norm rms_norm""":
+    feature_alpha_dropout rrelu channel_shuffle local_response_norm batch_norm group_norm
+    instance_norm layer_norm rms_norm""":
         ("Tensor", _SAME),
     "isnan isinf isfinite": ("Tensor of bool", _SAME),
     "add sub mul div remainder maximum minimum where atan2 hypot":
@@ -401,6 +427,9 @@ _RETURNS: dict[str, tuple[str, str]] = {
         ("Tensor", "Converted; itself where nothing changes."),
     "one_hot": ("Tensor of int64", "With one more axis, of the classes."),
     "pad": ("Tensor", "The padded tensor."),
+    "lp_pool1d lp_pool2d lp_pool3d": ("Tensor", "One number for each window."),
+    "pixel_shuffle pixel_unshuffle": ("Tensor", "The same values."),
+    "pdist": ("Tensor of shape (n (n - 1) / 2,)", "Distances."),
     "glu": ("Tensor", "Half as long along the axis."),
     "embedding_bag": ("Tensor", "A row for each bag."),
     "cosine_similarity pairwise_distance": ("Tensor", "One number for each pair."),
@@ -419,6 +448,9 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "get_parameter": ("Parameter", "Itself, not a copy."),
     "get_submodule": ("Module", "Itself, not a copy."),
     "summary": ("Summary", "Print it."),
+    "get_total_norm": ("Tensor", "The norm, in float64."),
+    "l1_penalty l2_penalty": ("Tensor", "The penalty, to be added to a loss."),
+    "parameters_to_vector": ("Tensor", "With one axis."),
     "draw get_state": ("tuple of int", "Two numbers."),
     "initial_seed": ("int", "The seed."),
     "state_dict": ("dict", "For :meth:`load_state_dict`."),

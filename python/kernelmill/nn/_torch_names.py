@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 _LATER = {
-    "recurrent layers are not available yet": """
-        GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase rnn
-    """,
-    "attention is not available yet": """
-        MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
-        TransformerEncoderLayer attention multi_head_attention_forward scaled_dot_product_attention
-    """,
-    "the CTC loss is not available yet": "CTCLoss ctc_loss",
     "averages of weights are not available yet": "swa_utils",
 }
 _ABSENT = {
+    "MultiheadAttention and scaled_dot_product_attention do the same": """
+        attention multi_head_attention_forward
+    """,
     "this optimiser is not supported": "ASGD Adafactor Adamax Muon RAdam Rprop",
     "gradients are dense": "SparseAdam",
-    "it needs several devices": "DataParallel SyncBatchNorm parallel",
+    "it needs several devices": """
+        DataParallel DistributedSampler SyncBatchNorm distributed parallel
+    """,
+    "workers are threads of one process": "get_worker_info",
+    "data pipes are not supported; a data set may be any iterable": """
+        DFIterDataPipe DataChunk IterDataPipe MapDataPipe argument_validation datapipes
+        functional_datapipe graph graph_settings guaranteed_datapipes_determinism non_deterministic
+        runtime_validation runtime_validation_disabled
+    """,
     "quantised and 8-bit arithmetic is not supported": """
         grouped_mm intrinsic qat quantizable quantized scaled_grouped_mm scaled_mm
     """,
@@ -35,11 +38,7 @@ _ABSENT = {
         celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_
     """,
     "it is rarely used and can be composed of what is here": """
-        AdaptiveLogSoftmaxWithLoss ChannelShuffle Fold LPPool1d LPPool2d LPPool3d LocalResponseNorm
-        PixelShuffle PixelUnshuffle RReLU Softmax2d TripletMarginWithDistanceLoss Unfold affine_grid
-        channel_shuffle fold grid_sample local_response_norm lp_pool1d lp_pool2d lp_pool3d
-        native_channel_shuffle pdist pixel_shuffle pixel_unshuffle rrelu
-        triplet_margin_with_distance_loss unfold
+        affine_grid grid_sample native_channel_shuffle
     """,
     "return_indices=True gives the indices": """
         adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
@@ -66,7 +65,8 @@ _ABSENT = {
     """,
     "clip_grad_norm_ does both steps": "clip_grads_with_norm_",
     "it is a module of torch's, whose functions are in the package above it": """
-        clip_grad common_types convert_parameters init parameter stateless
+        clip_grad common_types convert_parameters dataloader dataset init parameter sampler
+        stateless
     """,
     "it serves torch's own code": """
         ScalingType SwizzleType assert_int_or_pair boolean_dispatch factory_kwargs

@@ -149,7 +149,7 @@ def read_ahead(chunks):
         stopped.set()
         slots.release()
         # It is at most in the middle of one item; a source that blocks for longer keeps its daemon.
-        thread.join(timeout=2.0)
+        thread.join(timeout=0.5)
 
 
 def rechunk(chunks, rows):

@@ -479,6 +479,17 @@ class Module:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
 
+    def __kernelmill_state__(self) -> dict[str, Any]:
+        from ._stored import stored
+
+        return stored(self)
+
+    @classmethod
+    def __kernelmill_restore__(cls, values: Any) -> Module:
+        from ._stored import restored
+
+        return restored(cls, values)
+
 
 def _tensor(value: Any) -> Tensor:
     return value if isinstance(value, Tensor) else Tensor(value)

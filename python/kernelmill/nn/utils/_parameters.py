@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import namespace
-from ..ops import optim as rules
-from . import _tape
-from ._documents import complete
-from ._elementwise import apply
-from ._tensor import Tensor
-from ._torch_names import refusal
-from .modules._module import Module, Parameter
+from ..._arrays import namespace
+from ...ops import optim as rules
+from .. import _tape
+from .._documents import complete
+from .._elementwise import apply
+from .._tensor import Tensor
+from ..modules._module import Module, Parameter
 
 
 def _with_gradients(parameters: Any) -> list[Any]:
@@ -98,7 +97,7 @@ def parameters_to_vector(parameters: Iterable[Any]) -> Tensor:
     >>> nn.utils.parameters_to_vector(nn.Linear(2, 3).parameters()).shape
     (9,)
     """
-    from ._shape import cat
+    from .._shape import cat
 
     return cat([p.reshape(-1) for p in parameters])
 
@@ -291,10 +290,6 @@ def max_norm_(parameters: Any, max_norm: float, dim: int = 0) -> None:
         scale = np.where(norms > max_norm, max_norm / np.where(norms == 0, 1, norms), 1)
         p.data[...] = p.data * scale.astype(p.dtype)
     _tape.written(given)
-
-
-def __getattr__(name: str) -> Any:
-    raise refusal(__name__, name)
 
 
 complete(globals())
