@@ -39,9 +39,9 @@ def entries(section: str) -> dict[str, str]:
         if line and not line.startswith(" "):
             head = line.partition(" : ")[0]
             found[head] = line
-        elif line:
+        elif head:
             found[head] += "\n" + line
-    return found
+    return {name: entry.rstrip() for name, entry in found.items()}
 
 
 def assembled(parts: dict[str, str]) -> str:
@@ -98,12 +98,6 @@ def parameters(
 
     Parameters
     ----------
-    name : str
-        Of the function or class.
-    taken : list
-        What `arguments_of` gives.
-    section : str
-        The section of the docstring.
     words : dict
         Type and meaning of an argument, by ``function.argument`` or ``argument``.
     """

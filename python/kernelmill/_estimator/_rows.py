@@ -82,15 +82,8 @@ class Rows:
     """
 
     def __init__(
-        self,
-        X: Any,
-        weight: Any,
-        owner: str,
-        *,
-        source: Any = None,
-        like: Any = None,
-        device: str | None = None,
-        missing: bool | None = None,
+        self, X: Any, weight: Any, owner: str, *, source: Any = None, like: Any = None,
+        device: str | None = None, missing: bool | None = None
     ) -> None:
         self.X, self.weight, self.owner, self.source = X, weight, owner, source
         self.missing = missing
@@ -124,8 +117,6 @@ class Rows:
             The model so far. Arrays are put beside X.
         merge : callable, optional
             ``merge(total, part) -> total``; by default the elementwise sum.
-        **options
-            Passed on as they are.
 
         Returns
         -------
@@ -224,15 +215,7 @@ class Rows:
         return self.gather(np.arange(self.count))
 
     def sample(self, n: int, seed: int, stream: int) -> Rows:
-        """Different rows drawn at random, in memory, with their weights; all of them if n is more.
-
-        Parameters
-        ----------
-        n : int
-            How many.
-        seed, stream : int
-            Seed, and stream of random numbers.
-        """
+        """Different rows drawn at random, in memory, with their weights; all if n is more."""
         if n >= self.count and self.source is None:
             return self
         from sklearn.utils.random import sample_without_replacement
@@ -298,23 +281,12 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
 
         Parameters
         ----------
-        X : anything `kernelmill.stream.source` takes, or Rows
         sample_weight : array-like of shape (n,), number, str or None
             A string names a column of a frame, which is then no feature.
         reset : bool
             True in ``fit``: keep the number and names of features rather than compare them.
         once : bool, optional
             Whether one pass is enough, so that an iterator can be read; not in ``fit`` by default.
-
-        Raises
-        ------
-        ValueError
-            If X is not finite and numeric, has other features than in ``fit``, or the weights do
-            not fit. In a stream this is found as chunks are read.
-        TypeError
-            If X is of a kind that the model does not accept.
-        RuntimeError
-            If ``device="cuda"`` and no GPU is available.
         """
         owner, device = type(self).__name__, getattr(self, "device", None)
         if isinstance(X, Rows):  # of a model that this one is a part of

@@ -42,21 +42,7 @@ def check_count(y: Any, count: int, owner: str) -> None:
 def class_labels(
     y: Any, owner: str, *, multilabel: bool = False, multioutput: bool = False
 ) -> np.ndarray:
-    """Class labels as a vector, as a matrix of 0 and 1 where several may hold, or by output.
-
-    Parameters
-    ----------
-    y : array-like of shape (n,), or (n, n_labels) with ``multilabel``
-    owner : str
-        What errors call the caller.
-    multilabel, multioutput : bool, default=False
-        Whether y may have a column for each label, or for each output.
-
-    Raises
-    ------
-    ValueError
-        If y is None, not finite, continuous, or of mixed types.
-    """
+    """Class labels as a vector, as a matrix of 0 and 1 where several may hold, or by output."""
     y = _given(y, owner)
     if isinstance(y, list | tuple) or getattr(getattr(y, "dtype", None), "kind", "") == "O":
         types = {"str" if isinstance(label, str) else type(label).__name__ for label in y}
@@ -81,13 +67,7 @@ def class_labels(
 
 
 def numbers(y: Any, owner: str, dtype: Any) -> np.ndarray:
-    """Targets of a regression, (n,) or (n, n_outputs), in the dtype of X.
-
-    Raises
-    ------
-    ValueError
-        If y is None, not numeric or not finite, or has more than two axes.
-    """
+    """Targets of a regression, (n,) or (n, n_outputs), in the dtype of X."""
     y = as_array(_given(y, owner), "y", owner)
     if y.dtype.kind == "O":
         try:

@@ -159,19 +159,8 @@ class BisectingKMeans(CentersModel):
     }
 
     def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="random",
-        n_init=1,
-        random_state=None,
-        max_iter=300,
-        verbose=0,
-        tol=1e-4,
-        copy_x=True,
-        algorithm="lloyd",
-        bisecting_strategy="biggest_inertia",
-        device=None,
+        self, n_clusters=8, *, init="random", n_init=1, random_state=None, max_iter=300, verbose=0,
+        tol=1e-4, copy_x=True, algorithm="lloyd", bisecting_strategy="biggest_inertia", device=None
     ):
         self._set_parameters(locals())
 

@@ -128,21 +128,9 @@ class ConstrainedKMeans(CentersModel):
     }
 
     def __init__(
-        self,
-        n_clusters=8,
-        *,
-        must_link=None,
-        cannot_link=None,
-        size_min=None,
-        size_max=None,
-        seeds=None,
-        init="k-means++",
-        n_init="auto",
-        max_iter=300,
-        tol=1e-4,
-        verbose=0,
-        random_state=None,
-        device=None,
+        self, n_clusters=8, *, must_link=None, cannot_link=None, size_min=None, size_max=None,
+        seeds=None, init="k-means++", n_init="auto", max_iter=300, tol=1e-4, verbose=0,
+        random_state=None, device=None
     ):
         self._set_parameters(locals())
 

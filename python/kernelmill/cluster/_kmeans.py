@@ -165,19 +165,8 @@ class KMeans(CentersModel):
     }
 
     def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="k-means++",
-        n_init="auto",
-        max_iter=300,
-        tol=1e-4,
-        verbose=0,
-        random_state=None,
-        copy_x=True,
-        algorithm="lloyd",
-        warm_start=False,
-        device=None,
+        self, n_clusters=8, *, init="k-means++", n_init="auto", max_iter=300, tol=1e-4, verbose=0,
+        random_state=None, copy_x=True, algorithm="lloyd", warm_start=False, device=None
     ):
         self._set_parameters(locals())
 

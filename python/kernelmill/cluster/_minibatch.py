@@ -219,21 +219,9 @@ class MiniBatchKMeans(CentersModel):
     }
 
     def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="k-means++",
-        max_iter=100,
-        batch_size=1024,
-        verbose=0,
-        compute_labels=True,
-        random_state=None,
-        tol=0.0,
-        max_no_improvement=10,
-        init_size=None,
-        n_init="auto",
-        reassignment_ratio=0.01,
-        device=None,
+        self, n_clusters=8, *, init="k-means++", max_iter=100, batch_size=1024, verbose=0,
+        compute_labels=True, random_state=None, tol=0.0, max_no_improvement=10, init_size=None,
+        n_init="auto", reassignment_ratio=0.01, device=None
     ):
         self._set_parameters(locals())
 

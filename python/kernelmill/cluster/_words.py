@@ -11,11 +11,9 @@ WORDS = COMMON.extended(
     parameters={
         "n_clusters": ("int", "Number of clusters k."),
         "max_iter": ("int", "Maximum number of iterations of each start."),
-        "device": (
-            '{None, "cpu", "cuda"}',
+        "device": ('{None, "cpu", "cuda"}',
             'Where to compute; None follows X. ``"cuda"`` moves NumPy input to the GPU once and '
-            "returns NumPy; it raises if there is no GPU.",
-        ),
+            "returns NumPy; it raises if there is no GPU."),
     },
     attributes={"cluster_centers_": ("array of shape (k, d), dtype of X", "Centers.")},
 )

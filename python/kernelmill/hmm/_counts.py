@@ -44,9 +44,6 @@ class MultinomialHMM(CountsMixin, EMModel):
     n_trials : int or array of shape (T,), optional
         Sum of each row of X. When left out rows may have any sums. `sample` needs a single number:
         this one, or the sum that all rows of ``fit`` had.
-    <chain>
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
@@ -118,26 +115,10 @@ class MultinomialHMM(CountsMixin, EMModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        n_trials=None,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="ste",
-        init_params="ste",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        emissionprob_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, n_trials=None, startprob_prior=1.0, transmat_prior=1.0,
+        algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2, verbose=False, params="ste",
+        init_params="ste", implementation="log", *, startprob_init=None, transmat_init=None,
+        emissionprob_init=None, n_init=1, device=None, warm_start=False
     ):
         self._set_parameters(locals())
 
@@ -209,13 +190,10 @@ class PoissonHMM(CountsMixin, EMModel):
 
     Parameters
     ----------
-    <chain>
     lambdas_prior : float or array of shape (K, d), default=0.0
         alpha of the gamma prior of ``lambdas_``: how many events it is worth.
     lambdas_weight : float or array of shape (K, d), default=0.0
         beta of that prior: how many rows it is worth.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
@@ -288,27 +266,11 @@ class PoissonHMM(CountsMixin, EMModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        lambdas_prior=0.0,
-        lambdas_weight=0.0,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stl",
-        init_params="stl",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        lambdas_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, startprob_prior=1.0, transmat_prior=1.0, lambdas_prior=0.0,
+        lambdas_weight=0.0, algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2,
+        verbose=False, params="stl", init_params="stl", implementation="log", *,
+        startprob_init=None, transmat_init=None, lambdas_init=None, n_init=1, device=None,
+        warm_start=False
     ):
         self._set_parameters(locals())
 

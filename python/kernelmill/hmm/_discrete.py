@@ -27,11 +27,8 @@ class CategoricalHMM(CategoricalStates, EMModel):
 
     Parameters
     ----------
-    <chain>
     emissionprob_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``emissionprob_``.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
@@ -103,26 +100,9 @@ class CategoricalHMM(CategoricalStates, EMModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        *,
-        emissionprob_prior=1.0,
-        n_features=None,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="ste",
-        init_params="ste",
-        implementation="log",
-        startprob_init=None,
-        transmat_init=None,
-        emissionprob_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, startprob_prior=1.0, transmat_prior=1.0, *, emissionprob_prior=1.0,
+        n_features=None, algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2, verbose=False,
+        params="ste", init_params="ste", implementation="log", startprob_init=None,
+        transmat_init=None, emissionprob_init=None, n_init=1, device=None, warm_start=False
     ):
         self._set_parameters(locals())

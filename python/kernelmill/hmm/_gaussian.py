@@ -259,7 +259,6 @@ class GaussianHMM(GaussianStates, NormalStates):
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
         a point, but at most a thousandth of the variance of the feature in the data. The diagonal
         of the initial covariances gets as much more.
-    <chain>
     means_prior : float or array of shape (K, d), default=0
         Means of the normal prior of ``means_``.
     means_weight : float or array of shape (K,), default=0
@@ -270,8 +269,6 @@ class GaussianHMM(GaussianStates, NormalStates):
         hmmlearn.
     covars_weight : float or array of shape (K,), default=1
         Its weight: ``max(covars_weight - 1, 0)`` rows, for matrices ``max(covars_weight - d, 0)``.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
@@ -352,32 +349,11 @@ class GaussianHMM(GaussianStates, NormalStates):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        covariance_type="diag",
-        min_covar=1e-3,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        means_prior=0,
-        means_weight=0,
-        covars_prior=1e-2,
-        covars_weight=1,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stmc",
-        init_params="stmc",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        means_init=None,
-        covars_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, covariance_type="diag", min_covar=1e-3, startprob_prior=1.0,
+        transmat_prior=1.0, means_prior=0, means_weight=0, covars_prior=1e-2, covars_weight=1,
+        algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2, verbose=False, params="stmc",
+        init_params="stmc", implementation="log", *, startprob_init=None, transmat_init=None,
+        means_init=None, covars_init=None, n_init=1, device=None, warm_start=False
     ):
         self._set_parameters(locals())
 

@@ -66,7 +66,6 @@ class GMMHMM(NormalStates):
         Gaussians M in each state.
     min_covar : float, default=1e-3
         Lower bound of the variances, as in `GaussianHMM`.
-    <chain>
     weights_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``weights_``.
     means_prior : float or array of shape (K, M, d), default=0.0
@@ -80,11 +79,9 @@ class GMMHMM(NormalStates):
     covars_weight : float or array, optional
         The scale beta of the inverse gamma prior, or the degrees of freedom of the inverse Wishart
         prior, (K, M) or, tied, (K,).
-    <algorithm>
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a Gaussian, one for each feature, a matrix a Gaussian, or one matrix for all
         Gaussians of a state.
-    <fit>
 
     Attributes
     ----------
@@ -164,35 +161,12 @@ class GMMHMM(NormalStates):
     _covars_: Any
 
     def __init__(
-        self,
-        n_components=1,
-        n_mix=1,
-        min_covar=1e-3,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        weights_prior=1.0,
-        means_prior=0.0,
-        means_weight=0.0,
-        covars_prior=None,
-        covars_weight=None,
-        algorithm="viterbi",
-        covariance_type="diag",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stmcw",
-        init_params="stmcw",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        weights_init=None,
-        means_init=None,
-        covars_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, n_mix=1, min_covar=1e-3, startprob_prior=1.0, transmat_prior=1.0,
+        weights_prior=1.0, means_prior=0.0, means_weight=0.0, covars_prior=None, covars_weight=None,
+        algorithm="viterbi", covariance_type="diag", random_state=None, n_iter=10, tol=1e-2,
+        verbose=False, params="stmcw", init_params="stmcw", implementation="log", *,
+        startprob_init=None, transmat_init=None, weights_init=None, means_init=None,
+        covars_init=None, n_init=1, device=None, warm_start=False
     ):
         self._set_parameters(locals())
 

@@ -89,13 +89,8 @@ def scatter_about(
 
 
 def best(
-    moments: Moments,
-    gaussians: Gaussians,
-    prior: NormalPrior,
-    floor: np.ndarray,
-    *,
-    means: bool,
-    covariances: bool,
+    moments: Moments, gaussians: Gaussians, prior: NormalPrior, floor: np.ndarray, *, means: bool,
+    covariances: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means and covariances of the greatest expected log-likelihood plus log prior.
 
@@ -105,7 +100,6 @@ def best(
         About the means of `gaussians`.
     gaussians : Gaussians
         Those of the pass; of type "full" where groups share covariances, each one repeated.
-    prior : NormalPrior
     floor : ndarray of shape (d,)
         f; 0 for no floor.
     means, covariances : bool
@@ -190,31 +184,21 @@ def log_prior(gaussians: Gaussians, prior: NormalPrior) -> float:
 
 
 def note_of(
-    owner: str,
-    update: tuple[Moments, Gaussians, NormalPrior, np.ndarray],
-    new: Gaussians,
-    names: tuple[str, str],
-    place: Callable[[int], str],
-    *,
-    means: bool,
-    dtype: Any,
+    owner: str, update: tuple[Moments, Gaussians, NormalPrior, np.ndarray], new: Gaussians,
+    names: tuple[str, str], place: Callable[[int], str], *, means: bool, dtype: Any
 ) -> str | None:
     """What to warn of where a prior or the floor makes up much of a variance of `new`.
 
     Parameters
     ----------
-    owner : str
     update : tuple
         Moments, Gaussians, prior and floor from which `best` made `new`.
-    new : Gaussians
     names : tuple of str
         The parameters of the prior scatter and of the floor.
     place : callable
         ``place(group)`` in words.
     means : bool
         Whether the means were changed.
-    dtype : dtype
-        That of the rows.
     """
     moments, gaussians, prior, floor = update
     k, d, groups = gaussians.k, gaussians.d, len(prior.scatter)

@@ -116,13 +116,7 @@ class MarkovChain(ChainSequences, BaseEstimator):
     }
 
     def __init__(
-        self,
-        order=1,
-        *,
-        smoothing=0.0,
-        start_smoothing=None,
-        classes=None,
-        random_state=None,
+        self, order=1, *, smoothing=0.0, start_smoothing=None, classes=None, random_state=None
     ):
         self.order = order
         self.smoothing = smoothing

@@ -207,13 +207,7 @@ class ChainStates(Documented):
 
 
 def checked_distribution(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Probabilities as float64 of this shape, divided by their sums.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another, or a row has negative entries or does not sum to one.
-    """
+    """Probabilities as float64 of this shape, divided by their sums."""
     p = as_numbers(value, name, "MarkovChain")
     if p.shape != shape:
         raise ValueError(f"MarkovChain: {name} must have shape {shape}, got {p.shape}")

@@ -10,10 +10,8 @@ WORDS = Words(
         "y": ("ignored", "Ignored; present for API compatibility."),
         "lengths": ("array-like of shape (S,), int, or None", "As in `fit`."),
         "sample_weight": ("array-like of shape (S,) or None", "A weight per sequence."),
-        "start": (
-            "state, array-like of shape (K,), or None",
-            "A state or a distribution over states; ``startprob_`` if None.",
-        ),
+        "start": ("state, array-like of shape (K,), or None",
+            "A state or a distribution over states; ``startprob_`` if None."),
         "n": ("int", "Number of steps, at least 0."),
     },
 )

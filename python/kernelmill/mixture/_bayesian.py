@@ -153,27 +153,11 @@ class BayesianGaussianMixture(MixtureBase):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        *,
-        covariance_type="full",
-        tol=1e-3,
-        reg_covar=1e-6,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        weight_concentration_prior_type="dirichlet_process",
-        weight_concentration_prior=None,
-        mean_precision_prior=None,
-        mean_prior=None,
-        degrees_of_freedom_prior=None,
-        covariance_prior=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        contamination=None,
-        device=None,
+        self, n_components=1, *, covariance_type="full", tol=1e-3, reg_covar=1e-6, max_iter=100,
+        n_init=1, init_params="kmeans", weight_concentration_prior_type="dirichlet_process",
+        weight_concentration_prior=None, mean_precision_prior=None, mean_prior=None,
+        degrees_of_freedom_prior=None, covariance_prior=None, random_state=None, warm_start=False,
+        verbose=0, verbose_interval=10, contamination=None, device=None
     ):
         self._set_parameters(locals())
 

@@ -139,17 +139,8 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        *,
-        covariance_type="full",
-        reg_covar=1e-6,
-        mixture=None,
-        priors=None,
-        contamination=None,
-        outlier_label=-1,
-        random_state=None,
-        device=None,
+        self, n_components=1, *, covariance_type="full", reg_covar=1e-6, mixture=None, priors=None,
+        contamination=None, outlier_label=-1, random_state=None, device=None
     ):
         self._set_parameters(locals())
 

@@ -184,26 +184,10 @@ class GaussianMixture(MixtureBase):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        *,
-        covariance_type="full",
-        tol=1e-3,
-        reg_covar=1e-6,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        weights_init=None,
-        means_init=None,
-        precisions_init=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        contamination=None,
-        learning_decay=0.7,
-        learning_offset=1.0,
-        device=None,
+        self, n_components=1, *, covariance_type="full", tol=1e-3, reg_covar=1e-6, max_iter=100,
+        n_init=1, init_params="kmeans", weights_init=None, means_init=None, precisions_init=None,
+        random_state=None, warm_start=False, verbose=0, verbose_interval=10, contamination=None,
+        learning_decay=0.7, learning_offset=1.0, device=None
     ):
         self._set_parameters(locals())
 

@@ -41,13 +41,7 @@ class Position(NamedTuple):
 
 
 def expectation(rows: Rows) -> Callable[[Any], tuple[Moments, float]]:
-    """The E-step over the rows: a function from a model to its moments and bound.
-
-    Raises
-    ------
-    ValueError
-        From that function, if densities overflow.
-    """
+    """The E-step over the rows: a function from a model to its moments and bound."""
     missing = known_parts(rows)
 
     def expect(model: Any) -> tuple[Moments, float]:

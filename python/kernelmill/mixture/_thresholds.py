@@ -28,7 +28,6 @@ def threshold(scores: np.ndarray, weight: np.ndarray, share: float) -> float:
 
     Parameters
     ----------
-    scores, weight : ndarray of shape (n,)
     share : float
         In (0, 0.5].
 

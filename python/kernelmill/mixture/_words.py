@@ -19,10 +19,8 @@ WORDS = COMMON.extended(
     },
     attributes={
         "converged_": ("bool", "Whether the best start converged."),
-        "offset_": (
-            "float",
-            "Log density below which a row is an outlier; only with `contamination`.",
-        ),
+        "offset_": ("float",
+            "Log density below which a row is an outlier; only with `contamination`."),
     },
     raises={"X": "ValueError\n    If X holds inf or has other features than in ``fit``."},
 )

@@ -56,18 +56,11 @@ class ClusterDisplay(Display):
     """
 
     def __init__(
-        self,
-        points: Any,
-        labels: Any,
-        *,
-        centers: Any = None,
+        self, points: Any, labels: Any, *, centers: Any = None,
         regions: tuple[Any, Any, Any] | None = None,
-        axis_names: tuple[str, str] = ("Feature 0", "Feature 1"),
-        noise: Any = -1,
-        imputed: Any = None,
-        kind: str = "cluster",
-        note: str | None = None,
-        estimator_name: str | None = None,
+        axis_names: tuple[str, str] = ("Feature 0", "Feature 1"), noise: Any = -1,
+        imputed: Any = None, kind: str = "cluster", note: str | None = None,
+        estimator_name: str | None = None
     ) -> None:
         self.points = np.asarray(points)
         self.labels = np.asarray(labels)
@@ -80,15 +73,8 @@ class ClusterDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        regions: bool | None = None,
-        max_points: int = MAX_POINTS,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, *, regions: bool | None = None, max_points: int = MAX_POINTS,
+        random_state: Any = 0, ax: Any = None, **kwargs: Any
     ) -> ClusterDisplay:
         """Plot the clusters that a fitted estimator assigns to the rows of X.
 

@@ -80,18 +80,10 @@ class DensityDisplay(Display):
     """
 
     def __init__(
-        self,
-        points: Any,
-        memberships: Any,
-        means: Any,
-        covariances: Any,
-        weights: Any,
-        *,
+        self, points: Any, memberships: Any, means: Any, covariances: Any, weights: Any, *,
         axis_names: tuple[str, str] = ("Feature 0", "Feature 1"),
-        component_names: Sequence[str] | None = None,
-        imputed: Any = None,
-        note: str | None = None,
-        estimator_name: str | None = None,
+        component_names: Sequence[str] | None = None, imputed: Any = None, note: str | None = None,
+        estimator_name: str | None = None
     ) -> None:
         self.points = np.asarray(points, dtype=np.float64)
         self.memberships = np.asarray(memberships, dtype=np.float64)
@@ -115,16 +107,9 @@ class DensityDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        features: tuple[Any, Any] | None = None,
-        component_names: Sequence[str] | None = None,
-        max_points: int = MAX_POINTS,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, *, features: tuple[Any, Any] | None = None,
+        component_names: Sequence[str] | None = None, max_points: int = MAX_POINTS,
+        random_state: Any = 0, ax: Any = None, **kwargs: Any
     ) -> DensityDisplay:
         """Plot a fitted mixture and the rows of X.
 
@@ -173,17 +158,9 @@ class DensityDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls,
-        estimator: Any,
-        X: Any,
-        memberships: Any,
-        *,
-        features: tuple[Any, Any] | None = None,
-        component_names: Sequence[str] | None = None,
-        max_points: int = MAX_POINTS,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, memberships: Any, *, features: tuple[Any, Any] | None = None,
+        component_names: Sequence[str] | None = None, max_points: int = MAX_POINTS,
+        random_state: Any = 0, ax: Any = None, **kwargs: Any
     ) -> DensityDisplay:
         """Plot a fitted mixture with memberships that are already known.
 
@@ -260,13 +237,8 @@ class DensityDisplay(Display):
         return display.plot(ax=ax, **kwargs)
 
     def plot(
-        self,
-        ax: Any = None,
-        *,
-        contours: bool = True,
-        ellipses: bool = True,
-        shading: bool = True,
-        **kwargs: Any,
+        self, ax: Any = None, *, contours: bool = True, ellipses: bool = True, shading: bool = True,
+        **kwargs: Any
     ) -> DensityDisplay:
         """Draw the density and the rows; of one feature, curves over a histogram.
 

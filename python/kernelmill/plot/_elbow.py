@@ -112,12 +112,8 @@ class ElbowDisplay(Display):
     """
 
     def __init__(
-        self,
-        n_clusters: Any,
-        inertias: Any,
-        *,
-        silhouettes: Any = None,
-        estimator_name: str | None = None,
+        self, n_clusters: Any, inertias: Any, *, silhouettes: Any = None,
+        estimator_name: str | None = None
     ) -> None:
         self.n_clusters = np.asarray(n_clusters)
         self.inertias = np.asarray(inertias, dtype=np.float64)
@@ -128,17 +124,9 @@ class ElbowDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        k: Iterable[int] = range(1, 11),
-        sample_weight: Any = None,
-        silhouette: bool = False,
-        silhouette_sample_size: int | None = 10_000,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, *, k: Iterable[int] = range(1, 11), sample_weight: Any = None,
+        silhouette: bool = False, silhouette_sample_size: int | None = 10_000,
+        random_state: Any = 0, ax: Any = None, **kwargs: Any
     ) -> ElbowDisplay:
         """Fit a clone for each number of clusters and plot the inertia.
 

@@ -50,14 +50,8 @@ class SilhouetteDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        sample_size: int | None = None,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, *, sample_size: int | None = None, random_state: Any = 0,
+        ax: Any = None, **kwargs: Any
     ) -> SilhouetteDisplay:
         """Plot the clusters that a fitted estimator assigns to the rows of X.
 
@@ -102,14 +96,8 @@ class SilhouetteDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls,
-        X: Any,
-        labels: Any,
-        *,
-        sample_size: int | None = None,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, X: Any, labels: Any, *, sample_size: int | None = None, random_state: Any = 0,
+        ax: Any = None, **kwargs: Any
     ) -> SilhouetteDisplay:
         """Plot the given clusters of X.
 

@@ -62,16 +62,9 @@ class StatePathDisplay(Display):
     """
 
     def __init__(
-        self,
-        series: Any,
-        states: Any,
-        *,
-        probabilities: Any = None,
-        times: Any = None,
-        lengths: Any = None,
-        state_names: Sequence[str] | None = None,
-        series_names: Sequence[str] | None = None,
-        estimator_name: str | None = None,
+        self, series: Any, states: Any, *, probabilities: Any = None, times: Any = None,
+        lengths: Any = None, state_names: Sequence[str] | None = None,
+        series_names: Sequence[str] | None = None, estimator_name: str | None = None
     ) -> None:
         try:
             # A frame may have missing values of its own kind.
@@ -123,16 +116,8 @@ class StatePathDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        lengths: Any = None,
-        *,
-        series: Any = None,
-        times: Any = None,
-        state_names: Sequence[str] | None = None,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, lengths: Any = None, *, series: Any = None, times: Any = None,
+        state_names: Sequence[str] | None = None, ax: Any = None, **kwargs: Any
     ) -> StatePathDisplay:
         """Decode X with a fitted model and plot it.
 
@@ -197,16 +182,8 @@ class StatePathDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls,
-        series: Any,
-        states: Any,
-        *,
-        probabilities: Any = None,
-        times: Any = None,
-        lengths: Any = None,
-        state_names: Sequence[str] | None = None,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, series: Any, states: Any, *, probabilities: Any = None, times: Any = None,
+        lengths: Any = None, state_names: Sequence[str] | None = None, ax: Any = None, **kwargs: Any
     ) -> StatePathDisplay:
         """Plot a series with the given states.
 

@@ -79,13 +79,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def checked_names(owner: str, argument: str, names: Any, n: int, least: bool = False) -> list[str]:
-    """Names as text: n of them, or more if that is the least.
-
-    Raises
-    ------
-    ValueError
-        If there are not so many.
-    """
+    """Names as text: n of them, or more if that is the least."""
     if names is None:
         return [str(j) for j in range(n)]
     given = None if isinstance(names, str) else [str(name) for name in names]

@@ -51,13 +51,8 @@ class TransitionDisplay(Display):
     """
 
     def __init__(
-        self,
-        transmat: Any,
-        *,
-        weights: Any = None,
-        state_names: Sequence[str] | None = None,
-        symbol_names: Sequence[str] | None = None,
-        estimator_name: str | None = None,
+        self, transmat: Any, *, weights: Any = None, state_names: Sequence[str] | None = None,
+        symbol_names: Sequence[str] | None = None, estimator_name: str | None = None
     ) -> None:
         self.transmat = np.asarray(transmat, dtype=np.float64)
         if self.transmat.ndim != 2 or not self.transmat.size:
@@ -78,12 +73,8 @@ class TransitionDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        *,
-        state_names: Sequence[str] | None = None,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, *, state_names: Sequence[str] | None = None, ax: Any = None,
+        **kwargs: Any
     ) -> TransitionDisplay:
         """Plot the transitions of a fitted Markov chain or hidden Markov model.
 
@@ -135,13 +126,8 @@ class TransitionDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls,
-        states: Any,
-        lengths: Any = None,
-        *,
-        state_names: Sequence[str] | None = None,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, states: Any, lengths: Any = None, *, state_names: Sequence[str] | None = None,
+        ax: Any = None, **kwargs: Any
     ) -> TransitionDisplay:
         """Plot how often each state follows each other one in the given paths.
 

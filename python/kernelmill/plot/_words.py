@@ -9,14 +9,10 @@ _NAMES = "sequence of str", "Names for the legend; numbers by default."
 
 WORDS = Words(
     arguments={
-        "max_points": (
-            "int",
-            "Maximum number of rows to draw; a random sample is drawn if there are more.",
-        ),
-        "random_state": (
-            "int, RandomState instance or None",
-            "Seed or generator for the sample; pass an int for reproducible results.",
-        ),
+        "max_points": ("int",
+            "Maximum number of rows to draw; a random sample is drawn if there are more."),
+        "random_state": ("int, RandomState instance or None",
+            "Seed or generator for the sample; pass an int for reproducible results."),
         "ax": ("matplotlib Axes", "Axes to draw on; a new figure is created by default."),
         "**kwargs": ("", "Passed to ``plot``."),
         "component_names": _NAMES,
@@ -27,10 +23,8 @@ WORDS = Words(
     parameters={
         "labels": (_ROWS, "Cluster of each row."),
         "axis_names": ("tuple of two str", "Labels of the axes."),
-        "imputed": (
-            f"{_ROWS}, bool",
-            "Rows to draw hollow, because values of theirs are missing and have been filled in.",
-        ),
+        "imputed": (f"{_ROWS}, bool",
+            "Rows to draw hollow, because values of theirs are missing and have been filled in."),
         "note": ("str", "Text between the title and the axes."),
         "estimator_name": ("str", "Name for the title."),
     },

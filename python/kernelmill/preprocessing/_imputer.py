@@ -190,14 +190,8 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
     }
 
     def __init__(
-        self,
-        *,
-        missing_values=np.nan,
-        strategy="mean",
-        fill_value=None,
-        copy=True,
-        add_indicator=False,
-        keep_empty_features=False,
+        self, *, missing_values=np.nan, strategy="mean", fill_value=None, copy=True,
+        add_indicator=False, keep_empty_features=False
     ):
         self._set_parameters(locals())
 
