@@ -141,8 +141,8 @@ def _check_forward(
 
 
 def _check_input_gradient(
-    dout: Any, weight: Any, bias: Any, size: Sequence[int], stride: Sequence[int], padding: Sequence[int],
-    dilation: Sequence[int], groups: int, activation: int,
+    dout: Any, weight: Any, bias: Any, size: Sequence[int], stride: Sequence[int],
+    padding: Sequence[int], dilation: Sequence[int], groups: int, activation: int,
 ) -> list[int]:  # fmt: skip
     op = "convolution.input_gradient"
     _check(op, dout=dout, weight=weight, **({} if bias is None else {"bias": bias}))
@@ -151,8 +151,8 @@ def _check_input_gradient(
     out = _out_sizes(op, size, weight.shape[2:], stride, padding, dilation)
     if dout.shape[1] != weight.shape[0] or groups < 1 or weight.shape[0] % groups:
         raise ValueError(
-            f"{op}: dout must have {weight.shape[0]} channels as weight says, a multiple of groups, "
-            f"got {dout.shape[1]} and groups {groups}"
+            f"{op}: dout must have {weight.shape[0]} channels as weight says, a multiple of "
+            f"groups, got {dout.shape[1]} and groups {groups}"
         )
     if out != [*dout.shape[2:]]:
         raise ValueError(

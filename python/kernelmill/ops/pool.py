@@ -4,9 +4,9 @@ Images and channels are one axis of planes, and missing spatial axes have size 1
 is a product of ranges: output i of an axis takes the elements ``begin[i], begin[i] + step, ...``
 below ``end[i]``; the tables of the three axes stand one after the other. `windows` and
 `adaptive_windows` make them, on the host for every device, so that one loop serves all pooling.
-NaN gives NaN, except in planes it is not in. Empty input: no planes give none. Deterministic: a plane is worked on by one
-thread, in order, so results have the same bits at any thread count. Cost: one pass over windows.
-Shapes, dtypes and values that do not fit raise ValueError.
+NaN gives NaN, except in planes it is not in. Empty input: no planes give none. Deterministic: a
+plane is worked on by one thread, in order, so results have the same bits at any thread count. Cost:
+one pass over windows. Shapes, dtypes and values that do not fit raise ValueError.
 """
 
 from __future__ import annotations
