@@ -19,6 +19,7 @@ PACKAGES = {
     "torch.nn.utils": "kernelmill.nn.utils",
     "torch.optim": "kernelmill.nn.optim",
     "torch.optim.lr_scheduler": "kernelmill.nn.optim.lr_scheduler",
+    "torch.optim.swa_utils": "kernelmill.nn.optim.swa_utils",
 }
 MARKED = re.compile(r"(<!-- names.*?-->\n).*?(<!-- /names -->)", re.S)
 

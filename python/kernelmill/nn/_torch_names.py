@@ -11,7 +11,6 @@ _LATER = {
         TransformerEncoderLayer attention multi_head_attention_forward scaled_dot_product_attention
     """,
     "the CTC loss is not available yet": "CTCLoss ctc_loss",
-    "averages of weights are not available yet": "swa_utils",
 }
 _ABSENT = {
     "this optimiser is not supported": "ASGD Adafactor Adamax Muon RAdam Rprop",
