@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 _LATER = {
-    "averages of weights are not available yet": "swa_utils",
 }
 _ABSENT = {
     "MultiheadAttention and scaled_dot_product_attention do the same": """
