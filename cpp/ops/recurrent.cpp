@@ -26,9 +26,9 @@ constexpr index_t near_bytes = index_t{1} << 20;
 // A thread takes as many sequences at a time through all steps: four tiles or so, whose products
 // still fit its cache, and no fewer than keep the multipliers busy.
 constexpr index_t most_sequences = 56, least_sequences = 4;
-// Rows of up to so many bytes are read where they are: with longer ones, lines of several rows would
-// share a set of the first-level cache. A step back of 32 sequences and 128 units took 3.4 instead of
-// 3.5 ms.
+// Rows of up to so many bytes are read where they are: with longer ones, lines of several rows
+// would share a set of the first-level cache. A step back of 32 sequences and 128 units took 3.4
+// instead of 3.5 ms.
 constexpr index_t near_stride = 2048;
 // With fewer steps packing the weights would take longer than the products.
 constexpr index_t packed_steps = 3;
