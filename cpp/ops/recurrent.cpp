@@ -243,19 +243,28 @@ void elman_back(index_t u, const T* __restrict y, const T* __restrict dy, const 
   }
 }
 
+// Gates apart: in one loop their functions have more constants than there are registers.
+template <class T>
+KERNELMILL_INLINE void logistic_gates(index_t count, const T* __restrict p, const T* __restrict b,
+                                      T* __restrict gates) {
+#pragma omp simd
+  for (index_t j = 0; j < count; ++j) gates[j] = logistic(gates[j] + (p[j] + b[j]));
+}
+
 template <class T>
 void lstm_row(index_t u, const T* __restrict p, const T* __restrict b, T* __restrict gates,
               T* __restrict c, T* __restrict before, T* __restrict m) {
-  T *const i = gates, *const f = gates + u, *const g = gates + 2 * u, *const o = gates + 3 * u;
+  T *const f = gates + u, *const g = gates + 2 * u, *const o = gates + 3 * u;
+  logistic_gates(2 * u, p, b, gates);
+  logistic_gates(u, p + 3 * u, b + 3 * u, o);
 #pragma omp simd
   for (index_t j = 0; j < u; ++j) {
-    i[j] = logistic(i[j] + (p[j] + b[j]));
-    f[j] = logistic(f[j] + (p[j + u] + b[j + u]));
-    g[j] = tanh(g[j] + (p[j + 2 * u] + b[j + 2 * u]));
-    o[j] = logistic(o[j] + (p[j + 3 * u] + b[j + 3 * u]));
-    before[j] = c[j];
-    c[j] = f[j] * c[j] + i[j] * g[j];
-    m[j] = o[j] * tanh(c[j]);
+    const T candidate = tanh(g[j] + (p[j + 2 * u] + b[j + 2 * u])), old = c[j];
+    const T cell = f[j] * old + gates[j] * candidate;
+    g[j] = candidate;
+    before[j] = old;
+    c[j] = cell;
+    m[j] = o[j] * tanh(cell);
   }
 }
 
@@ -280,14 +289,14 @@ void lstm_back(index_t u, const T* __restrict gates, const T* __restrict before,
 template <class T>
 void gru_row(index_t u, const T* __restrict p, const T* __restrict b, T* __restrict gates,
              T* __restrict h, T* __restrict y, T* __restrict q) {
-  T *const r = gates, *const z = gates + u, *const v = gates + 2 * u;
+  T *const z = gates + u, *const v = gates + 2 * u;
+  logistic_gates(2 * u, p, b, gates);
 #pragma omp simd
   for (index_t j = 0; j < u; ++j) {
-    q[j] = p[j + 2 * u] + b[j + 2 * u];
-    r[j] = logistic(r[j] + (p[j] + b[j]));
-    z[j] = logistic(z[j] + (p[j + u] + b[j + u]));
-    v[j] = tanh(v[j] + r[j] * q[j]);
-    h[j] = y[j] = v[j] + z[j] * (h[j] - v[j]);
+    const T inner = p[j + 2 * u] + b[j + 2 * u], value = tanh(v[j] + gates[j] * inner);
+    q[j] = inner;
+    v[j] = value;
+    h[j] = y[j] = value + z[j] * (h[j] - value);
   }
 }
 
