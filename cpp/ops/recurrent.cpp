@@ -26,6 +26,10 @@ constexpr index_t near_bytes = index_t{1} << 20;
 // A thread takes as many sequences at a time through all steps: four tiles or so, whose products
 // still fit its cache, and no fewer than keep the multipliers busy.
 constexpr index_t most_sequences = 56, least_sequences = 4;
+// Rows of up to so many bytes are read where they are: with longer ones, lines of several rows
+// would share a set of the first-level cache. A step back of 32 sequences and 128 units took 3.4
+// instead of 3.5 ms.
+constexpr index_t near_stride = 2048;
 // With fewer steps packing the weights would take longer than the products.
 constexpr index_t packed_steps = 3;
 
@@ -75,18 +79,27 @@ class Weights {
     if (!is_packed_) {
       return matmul<T>({rows, m, k, k, 1}, weight_, MatrixView<T>{out, m, n, width(), 1});
     }
-    const tile::PackedA<T> a(tile::Strided<T>{rows, k, 1}, m, k);
-    Padded<T> epilogue{out, width()};
-    if (!together) return tile::product<T>(a, packed_, 0, n, epilogue);
-    constexpr index_t NR = tile::Params<T>::NR;
-    const index_t grain = std::max<index_t>(1, task_work / 2 / std::max<index_t>(1, m * k * NR));
-    parallel_for(width() / NR, grain, [&](index_t, index_t begin, index_t end) {
-      Padded<T> part = epilogue;
-      tile::product<T>(a, packed_, begin * NR, std::min(n, end * NR), part);
-    });
+    if (k * index_t{sizeof(T)} <= near_stride) {
+      multiply_by(tile::RowsA<T>(rows, k, m, k), m, out, together);
+    } else {
+      multiply_by(tile::PackedA<T>(tile::Strided<T>{rows, k, 1}, m, k), m, out, together);
+    }
   }
 
  private:
+  template <class A>
+  void multiply_by(const A& a, index_t m, T* out, bool together) const {
+    const index_t k = weight_.rows, n = weight_.cols;
+    constexpr index_t NR = tile::Params<T>::NR;
+    // Together: panels of columns that are worth a task.
+    const index_t panels = std::max<index_t>(1, task_work / 2 / std::max<index_t>(1, m * k * NR));
+    parallel_for(width() / NR, together ? panels : width() / NR,
+                 [&](index_t, index_t begin, index_t end) {
+                   Padded<T> epilogue{out, width()};
+                   tile::product<T>(a, packed_, begin * NR, std::min(n, end * NR), epilogue);
+                 });
+  }
+
   MatrixView<const T> weight_;
   tile::PackedB<T> packed_;
   bool is_packed_ = false;
@@ -230,19 +243,28 @@ void elman_back(index_t u, const T* __restrict y, const T* __restrict dy, const 
   }
 }
 
+// Gates apart: in one loop their functions have more constants than there are registers.
+template <class T>
+KERNELMILL_INLINE void logistic_gates(index_t count, const T* __restrict p, const T* __restrict b,
+                                      T* __restrict gates) {
+#pragma omp simd
+  for (index_t j = 0; j < count; ++j) gates[j] = logistic(gates[j] + (p[j] + b[j]));
+}
+
 template <class T>
 void lstm_row(index_t u, const T* __restrict p, const T* __restrict b, T* __restrict gates,
               T* __restrict c, T* __restrict before, T* __restrict m) {
-  T *const i = gates, *const f = gates + u, *const g = gates + 2 * u, *const o = gates + 3 * u;
+  T *const f = gates + u, *const g = gates + 2 * u, *const o = gates + 3 * u;
+  logistic_gates(2 * u, p, b, gates);
+  logistic_gates(u, p + 3 * u, b + 3 * u, o);
 #pragma omp simd
   for (index_t j = 0; j < u; ++j) {
-    i[j] = logistic(i[j] + (p[j] + b[j]));
-    f[j] = logistic(f[j] + (p[j + u] + b[j + u]));
-    g[j] = tanh(g[j] + (p[j + 2 * u] + b[j + 2 * u]));
-    o[j] = logistic(o[j] + (p[j + 3 * u] + b[j + 3 * u]));
-    before[j] = c[j];
-    c[j] = f[j] * c[j] + i[j] * g[j];
-    m[j] = o[j] * tanh(c[j]);
+    const T candidate = tanh(g[j] + (p[j + 2 * u] + b[j + 2 * u])), old = c[j];
+    const T cell = f[j] * old + gates[j] * candidate;
+    g[j] = candidate;
+    before[j] = old;
+    c[j] = cell;
+    m[j] = o[j] * tanh(cell);
   }
 }
 
@@ -267,14 +289,14 @@ void lstm_back(index_t u, const T* __restrict gates, const T* __restrict before,
 template <class T>
 void gru_row(index_t u, const T* __restrict p, const T* __restrict b, T* __restrict gates,
              T* __restrict h, T* __restrict y, T* __restrict q) {
-  T *const r = gates, *const z = gates + u, *const v = gates + 2 * u;
+  T *const z = gates + u, *const v = gates + 2 * u;
+  logistic_gates(2 * u, p, b, gates);
 #pragma omp simd
   for (index_t j = 0; j < u; ++j) {
-    q[j] = p[j + 2 * u] + b[j + 2 * u];
-    r[j] = logistic(r[j] + (p[j] + b[j]));
-    z[j] = logistic(z[j] + (p[j + u] + b[j + u]));
-    v[j] = tanh(v[j] + r[j] * q[j]);
-    h[j] = y[j] = v[j] + z[j] * (h[j] - v[j]);
+    const T inner = p[j + 2 * u] + b[j + 2 * u], value = tanh(v[j] + gates[j] * inner);
+    q[j] = inner;
+    v[j] = value;
+    h[j] = y[j] = value + z[j] * (h[j] - value);
   }
 }
 
