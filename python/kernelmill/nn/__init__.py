@@ -31,9 +31,8 @@ _PLACES = {
         MaxUnpool2d MaxUnpool3d Upsample
     """,
     "_generate": "generate",
-    "modules._attention": """
-        AdditiveAttention HardAttention MultiheadAttention MultiplicativeAttention
-    """,
+    "modules._alignment": "AdditiveAttention HardAttention MultiplicativeAttention",
+    "modules._attention": "MultiheadAttention",
     "modules._cache": "KVCache",
     "modules._positions": "LearnedPositions RotaryEmbedding SinusoidalPositions alibi_slopes",
     "modules._transformer": """
