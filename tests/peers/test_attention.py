@@ -258,7 +258,8 @@ def test_masks_of_subsequent_places_are_equal():
 
 def test_rotations_and_filters_equal_those_written_in_torch():
     x = torch.tensor(np.random.default_rng(0).normal(size=(2, 3, 7, 6)))
-    angle = torch.arange(7.0, dtype=x.dtype)[:, None] / 10000 ** (torch.arange(0, 6, 2, dtype=x.dtype) / 6)
+    wave = torch.arange(0, 6, 2, dtype=x.dtype) / 6
+    angle = torch.arange(7.0, dtype=x.dtype)[:, None] / 10000**wave
     turned = torch.view_as_real(torch.view_as_complex(x.reshape(2, 3, 7, 3, 2)) *
                                 torch.polar(torch.ones_like(angle), angle)).flatten(-2)  # fmt: skip
     close(nn.RotaryEmbedding(6, interleaved=True)(x.numpy()), turned, "rotary")
