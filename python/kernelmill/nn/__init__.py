@@ -38,9 +38,8 @@ _PLACES = {
     """,
     "modules._recurrent": "GRU GRUCell JordanRNN LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
     "_generate": "generate",
-    "modules._attention": """
-        AdditiveAttention HardAttention MultiheadAttention MultiplicativeAttention
-    """,
+    "modules._alignment": "AdditiveAttention HardAttention MultiplicativeAttention",
+    "modules._attention": "MultiheadAttention",
     "modules._cache": "KVCache",
     "modules._positions": "LearnedPositions RotaryEmbedding SinusoidalPositions alibi_slopes",
     "modules._transformer": """
