@@ -1,4 +1,4 @@
-"""Plots of clusterings, mixtures and Markov models, in the style of scikit-learn's displays.
+"""Plots of models and training runs, in the style of scikit-learn's displays.
 
 They require matplotlib. Each is created by ``from_estimator`` or ``from_predictions``, which
 compute and draw, and can be drawn again with ``plot``. ``from_estimator`` also takes a pipeline,
@@ -13,6 +13,7 @@ __getattr__, __dir__, __all__ = lazy(
         "ClusterDisplay": "_clusters",
         "DensityDisplay": "_density",
         "ElbowDisplay": "_elbow",
+        "HistoryDisplay": "_history",
         "SilhouetteDisplay": "_silhouette",
         "StatePathDisplay": "_states",
         "TransitionDisplay": "_transitions",
