@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
 from kernelmill._arrays import to_host
+from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import as_array
 
 
@@ -96,6 +98,43 @@ def numbers(y: Any, owner: str, dtype: Any) -> np.ndarray:
         )
     _finite(y, owner)
     return np.ascontiguousarray(y, dtype=dtype)
+
+
+def hold_out(
+    model: Any, given: np.ndarray, count: int, seed: int, least: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the rows to train on, and of those to validate with, by ``validation_fraction``.
+
+    Parameters
+    ----------
+    model : estimator
+        Rows are stratified by ``classes_``, where it has any and y is a vector.
+    given : ndarray
+        Targets as given.
+    count : int
+        Number of rows.
+    seed : int
+        Seed of the draw.
+    least : int, default=2
+        Fewest rows to validate with.
+
+    Raises
+    ------
+    ValueError
+        If too few rows remain on either side.
+    """
+    stratify = given if hasattr(model, "classes_") and given.ndim == 1 else None
+    held = int(np.ceil(count * model.validation_fraction))
+    if held < max(least, 0 if stratify is None else len(model.classes_)) or held >= count:
+        raise ValueError(
+            f"{type(model).__name__}: validation_fraction must leave at least {least} rows to "
+            f"validate with, and one of each class, got {held} of {count} (raise it, or "
+            "early_stopping=False)"
+        )
+    kept, chosen = train_test_split(
+        np.arange(count), test_size=held, random_state=legacy_state(seed, 1), stratify=stratify
+    )
+    return kept, chosen
 
 
 def declare_classes(model: Any, classes: Any, first: bool) -> None:

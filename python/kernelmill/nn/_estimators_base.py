@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import check_weights, to_host
@@ -17,8 +16,9 @@ from .._estimator._base import fitting
 from .._estimator._climb import climb
 from .._estimator._progress import Progress
 from .._estimator._random import generator as numpy_generator
-from .._estimator._random import legacy_state, seed_of
+from .._estimator._random import seed_of
 from .._estimator._rows import Estimator
+from .._estimator._targets import hold_out
 from .._estimator._validation import all_finite
 from . import optim
 from ._random import Generator, using
@@ -377,7 +377,7 @@ class NeuralNet(Estimator):
         order = np.arange(count)
         held = None
         if self.early_stopping:
-            order, held = self._held_out(order, given, seed)
+            order, held = hold_out(self, given, count, seed, least=1)
         loader = self._loader(model, take, order, target, weight, self.shuffle)
         loader.generator.set_state((*_loader_seed(seed), len(self.history_) if again else 0))
         valid = None
@@ -455,21 +455,6 @@ class NeuralNet(Estimator):
     ) -> DataLoader:
         examples = _Examples(take, places, target, weight, self._dtype(model))
         return DataLoader(examples, int(self.batch_size), shuffle, generator=Generator(0))
-
-    def _held_out(self, order: np.ndarray, given: np.ndarray, seed: int) -> Any:
-        """Rows to train on, and rows to validate with."""
-        stratify = given if hasattr(self, "classes_") and given.ndim == 1 else None
-        count = int(np.ceil(len(order) * self.validation_fraction))
-        least = 1 if stratify is None else len(self.classes_)
-        if count < least or count >= len(order):
-            raise ValueError(
-                f"{type(self).__name__}: validation_fraction must leave rows to validate with, and "
-                f"one of each class, got {count} of {len(order)} (raise it, or "
-                "early_stopping=False)"
-            )
-        return train_test_split(
-            order, test_size=count, random_state=legacy_state(seed, 1), stratify=stratify
-        )
 
     def _forward(self, model: Any, weighted: bool) -> Callable[[Any], tuple]:
         criterion = self._make_criterion(weighted)
