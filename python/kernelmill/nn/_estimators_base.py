@@ -280,14 +280,9 @@ class NeuralNet(Estimator):
     ) -> tuple[Callable, int, Any]:
         """``take(places)``, the number of rows, and their weights."""
         owner = type(self).__name__
-        if not hasattr(X, "ndim") and not isinstance(X, list | tuple):
+        if _axes(X) <= 2:
             rows = self._rows(X, sample_weight, reset=reset)
             return rows.take, rows.count, rows.all_weights()
-        if isinstance(X, list | tuple) or X.ndim <= 2:
-            deep = isinstance(X, list | tuple) and np.ndim(X) > 2
-            if not deep:
-                rows = self._rows(X, sample_weight, reset=reset)
-                return rows.take, rows.count, rows.all_weights()
         X = np.asarray(to_host(X))
         if X.dtype.kind not in "biuf" or not len(X) or (X.dtype.kind == "f" and not all_finite(X)):
             raise ValueError(
@@ -501,6 +496,14 @@ class NeuralNet(Estimator):
         found = np.concatenate(parts)
         found = found.astype(given, copy=False) if given.kind == "f" else found
         return found.reshape(-1, 1) if found.ndim == 1 else found
+
+
+def _axes(X: Any) -> int:
+    """Number of axes; 2 for what is no array, such as a frame."""
+    depth = 0
+    while isinstance(X, list | tuple) and len(X):
+        X, depth = X[0], depth + 1
+    return depth + getattr(X, "ndim", 0 if depth else 2)
 
 
 def _loader_seed(seed: int) -> tuple[int]:
