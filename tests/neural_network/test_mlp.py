@@ -223,6 +223,21 @@ def test_sparse_rows_and_files(rng, tmp_path):
         other.partial_fit(X, y)
 
 
+def test_checkpoints_can_be_used(moons, tmp_path):
+    from kernelmill.callbacks import Checkpoint
+
+    X, y = moons
+    model = MLPClassifier(5, random_state=0, max_iter=3)
+    if not hasattr(model, "set_callbacks"):
+        pytest.skip("scikit-learn before 1.9 has no callbacks")
+    model.fit(X, np.where(y == "in", "a", "b"))  # whose classes the next fit does not have
+    model.set_callbacks(Checkpoint(tmp_path / "m", every=0)).fit(X, y)
+    np.testing.assert_array_equal(
+        kernelmill.load(tmp_path / "m").predict_proba(X), model.predict_proba(X)
+    )
+    assert set(kernelmill.load(tmp_path / "m").predict(X)) <= {"in", "out"}
+
+
 def test_in_a_grid_search(moons):
     X, y = moons
     search = GridSearchCV(

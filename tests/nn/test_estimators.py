@@ -263,6 +263,7 @@ def test_images_and_tokens(rng):
         model.predict(np.zeros((3, 2, 6, 6)))
     with pytest.raises(ValueError, match="X must be finite numbers"):
         model.fit(np.full((3, 1, 6, 6), np.nan), [0, 1, 0])
+    assert (model.predict(X[:5].tolist()) == model.predict(X[:5])).all()
     words = rng.integers(0, 9, (150, 5))
     y = (words == 3).any(1).astype(int)
     bag = nn.Sequential(nn.Embedding(9, 8), nn.Flatten(), nn.Linear(40, 2))

@@ -16,9 +16,9 @@ from .._estimator._base import fitting
 from .._estimator._climb import climb
 from .._estimator._progress import Progress
 from .._estimator._random import generator as numpy_generator
-from .._estimator._random import legacy_state, seed_of
+from .._estimator._random import seed_of
 from .._estimator._rows import Estimator
-from .._estimator._targets import held_out
+from .._estimator._targets import hold_out
 from .._estimator._validation import all_finite
 from . import optim
 from ._random import Generator, using
@@ -280,14 +280,9 @@ class NeuralNet(Estimator):
     ) -> tuple[Callable, int, Any]:
         """``take(places)``, the number of rows, and their weights."""
         owner = type(self).__name__
-        if not hasattr(X, "ndim") and not isinstance(X, list | tuple):
+        if _axes(X) <= 2:
             rows = self._rows(X, sample_weight, reset=reset)
             return rows.take, rows.count, rows.all_weights()
-        if isinstance(X, list | tuple) or X.ndim <= 2:
-            deep = isinstance(X, list | tuple) and np.ndim(X) > 2
-            if not deep:
-                rows = self._rows(X, sample_weight, reset=reset)
-                return rows.take, rows.count, rows.all_weights()
         X = np.asarray(to_host(X))
         if X.dtype.kind not in "biuf" or not len(X) or (X.dtype.kind == "f" and not all_finite(X)):
             raise ValueError(
@@ -377,9 +372,7 @@ class NeuralNet(Estimator):
         order = np.arange(count)
         held = None
         if self.early_stopping:
-            labels = given if hasattr(self, "classes_") and given.ndim == 1 else None
-            state, owner = legacy_state(seed, 1), type(self).__name__
-            order, held = held_out(count, self.validation_fraction, labels, state, owner)
+            order, held = hold_out(self, given, count, seed, least=1)
         loader = self._loader(model, take, order, target, weight, self.shuffle)
         loader.generator.set_state((*_loader_seed(seed), len(self.history_) if again else 0))
         valid = None
@@ -503,6 +496,14 @@ class NeuralNet(Estimator):
         found = np.concatenate(parts)
         found = found.astype(given, copy=False) if given.kind == "f" else found
         return found.reshape(-1, 1) if found.ndim == 1 else found
+
+
+def _axes(X: Any) -> int:
+    """Number of axes; 2 for what is no array, such as a frame."""
+    depth = 0
+    while isinstance(X, list | tuple) and len(X):
+        X, depth = X[0], depth + 1
+    return depth + getattr(X, "ndim", 0 if depth else 2)
 
 
 def _loader_seed(seed: int) -> tuple[int]:

@@ -137,11 +137,11 @@ class Steps:
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.before, self.after = before, after
         self._plain = accumulate == 1 and clip_norm is None and clip_value is None and not skip
-        self._closed = type(optimizer).__name__ == "LBFGS"
+        self._closed = getattr(optimizer, "_needs_closure", False)
         if self._closed and not self._plain:
             raise ValueError(
-                "Trainer: accumulate, clip_norm, clip_value and nonfinite must be the defaults for "
-                "LBFGS, which evaluates a batch several times, got others"
+                "nn.Trainer: accumulate, clip_norm, clip_value and nonfinite must be the defaults "
+                f"for {type(optimizer).__name__}, which evaluates a batch several times, got others"
             )
 
     def run(self, batches: Iterable[Any], totals: Totals) -> Totals:

@@ -58,6 +58,8 @@ class LBFGS(Optimizer):
     (13.0, True)
     """
 
+    _needs_closure = True
+
     def __init__(
         self,
         params: Iterable[Any],

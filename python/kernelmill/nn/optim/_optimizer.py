@@ -42,6 +42,7 @@ class Optimizer:
     """
 
     _rule: ClassVar[str] = ""
+    _needs_closure: ClassVar[bool] = False  # whether a step evaluates the loss by itself
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
