@@ -1,9 +1,9 @@
 """Plots of clusterings, mixtures, Markov models, forecasts and attention.
 
-They have the style of scikit-learn's displays, and require matplotlib. Displays of models are created
-by ``from_estimator`` or ``from_predictions``, which compute and draw; all can be drawn with ``plot``.
-``from_estimator`` also takes a pipeline, with the untransformed data. Nothing is shown: call
-``matplotlib.pyplot.show`` or save ``figure_``.
+They have the style of scikit-learn's displays, and require matplotlib. Displays of models are
+created by ``from_estimator`` or ``from_predictions``, which compute and draw; all can be drawn with
+``plot``. ``from_estimator`` also takes a pipeline, with the untransformed data. Nothing is shown:
+call ``matplotlib.pyplot.show`` or save ``figure_``.
 """
 
 from .._lazy import lazy

@@ -16,7 +16,7 @@ from kernelmill.cli.tour import Context
 def _row(text: str, *words: str) -> re.Match:
     """The seconds and score of the line that holds all the words."""
     line = next(line for line in text.splitlines() if all(word in line for word in words))
-    measure = "ARI|PSNR|log L|bits|accuracy|R2"
+    measure = "ARI|PSNR|log L|bits|accuracy|R2|nats|MAE"
     found = re.search(
         rf"(?P<seconds>\d+\.\d{{3}})  +(?P<measure>{measure}) (?P<value>-?\d+\.\d+)", line
     )
@@ -40,7 +40,9 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    assert tour.families() == ["cluster", "hmm", "mixture", "neural_network", "preprocessing"]
+    assert tour.families() == [
+        "cluster", "hmm", "mixture", "neural_network", "preprocessing", "sequences",
+    ]  # fmt: skip
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -57,6 +59,9 @@ def test_every_family_has_a_row(ran):
         ("MLPRegressor", "diabetes"),
         ("nn, convolutions", "digits"),
         ("StandardScaler", "file with gaps"),
+        ("nn, LSTM", "help texts"),
+        ("nn, GRU", "sunspots"),
+        ("nn, attention", "sentence"),
     ):
         _row(text, *words)
 
@@ -93,7 +98,10 @@ def test_pictures_are_there(ran):
     _, text, out = ran
     assert {path.name for path in out.iterdir()} == {
         f"{name}.png"
-        for name in ("digits", "digits-network", "photograph", "stock", "letters", "wine")
+        for name in (
+            "attention", "digits", "digits-network", "letters", "photograph", "stock", "sunspots",
+            "wine",
+        )  # fmt: skip
     }
     for path in out.iterdir():
         assert path.name in text
