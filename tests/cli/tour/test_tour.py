@@ -101,7 +101,7 @@ def test_pictures_are_there(ran):
         for name in (
             "attention", "digits", "digits-network", "letters", "photograph", "stock", "sunspots",
             "wine",
-        )  # fmt: skip
+        )
     }
     for path in out.iterdir():
         assert path.name in text
