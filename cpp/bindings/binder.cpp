@@ -29,7 +29,7 @@ struct Item {
   std::string name;
   py::object key;  // the interned name
   char code = 0;
-  bool array = false, optional = false, inout = false, csr = false, leading = false;
+  bool array = false, optional = false, inout = false, csr = false, leading = false, host = false;
   std::vector<Axis> axes;
   int slot = -1;  // of a number that is also a size
   index_t low = 0;
@@ -155,9 +155,12 @@ class Binding {
 
   bool accept_array(const Item& item, PyObject* object, Value& value) {
     ArrayInfo info{};
-    if (!read_array(entry_.name, item.name.c_str(), object, info)) {
+    py::object on_host;
+    if (!(item.host ? read_host_array(entry_.name, item.name.c_str(), object, info, on_host)
+                    : read_array(entry_.name, item.name.c_str(), object, info))) {
       return item.csr && entry_.csr[0].run != nullptr && accept_csr(item, object, value);
     }
+    if (on_host) object = keep(on_host);
     if (!right_type(item, info.code)) return false;
     if (item.leading && info.value.ndim + 1 == static_cast<int>(item.axes.size())) {
       missing_ |= 1U << item.axes[0].slot;
@@ -372,6 +375,7 @@ Item item_of(const py::tuple& t) {
   item.inout = flags[2].cast<bool>();
   item.csr = flags[3].cast<bool>();
   item.leading = flags[4].cast<bool>();
+  item.host = flags[5].cast<bool>();
   for (const py::handle axis : t[3].cast<py::list>()) {
     const auto a = axis.cast<py::tuple>();
     item.axes.push_back({a[0].cast<int>(), a[1].cast<int>(), a[2].cast<bool>(),
@@ -469,14 +473,15 @@ Entry& Family::add(const char* name) {
 }
 
 // Each is filled by its bind_<name>, in bindings/<name>.cpp.
-#define KERNELMILL_FAMILIES(F) \
-  F(hmm) F(kmeans) F(matmul) F(mixture) F(pairwise) F(random) F(silhouette)
+#define KERNELMILL_FAMILIES(F)                                                          \
+  F(dropout)                                                                            \
+  F(embedding)                                                                          \
+  F(hmm) F(kmeans) F(linear) F(matmul) F(mixture) F(norm) F(pairwise) F(pool) F(random) \
+      F(silhouette) F(softmax)
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
-#define KERNELMILL_HOST_FAMILIES(F) \
-  F(attention)                      \
-  F(ctc) F(dropout) F(embedding) F(linear) F(norm) F(pool) F(recurrent) F(softmax) F(values)
+#define KERNELMILL_HOST_FAMILIES(F) F(attention) F(ctc) F(recurrent) F(sgd) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

@@ -107,7 +107,11 @@ class PackedA : public TiledRows<Acc> {
   }
 
   // Reserves memory only; pack() must then cover every tile. Lets threads share the packing.
-  PackedA(index_t m, index_t k) : TiledRows<Acc>(m, k), memory_(static_cast<std::size_t>(m * k)) {}
+  PackedA(index_t m, index_t k)
+      : TiledRows<Acc>(m, k), memory_(static_cast<std::size_t>(m * k)), data_(memory_.data()) {}
+
+  // The same in memory of the caller, m * k elements.
+  PackedA(index_t m, index_t k, Element* memory) : TiledRows<Acc>(m, k), data_(memory) {}
 
   void pack(const Packing<Element> auto& packing, index_t tile_begin, index_t tile_end) {
     const index_t size = this->chunks().size;
@@ -115,7 +119,7 @@ class PackedA : public TiledRows<Acc> {
       const index_t depth = std::min(size, this->depth() - p);
       for (index_t t = tile_begin; t < tile_end; ++t) {
         const index_t i = this->tile_row(t), rows = this->tile_row(t + 1) - i;
-        packing.pack(i, rows, p, depth, memory_.data() + this->rows() * p + i * depth, rows);
+        packing.pack(i, rows, p, depth, data_ + this->rows() * p + i * depth, rows);
       }
     }
   }
@@ -129,11 +133,12 @@ class PackedA : public TiledRows<Acc> {
   };
   template <int Rows>
   Tile<Rows> tile(index_t i, index_t p, index_t depth) const {
-    return {memory_.data() + this->rows() * p + i * depth};
+    return {data_ + this->rows() * p + i * depth};
   }
 
  private:
   Workspace<Element> memory_;
+  Element* data_;
 };
 
 // Row i is zero from depth i + 1 on: half of the multiply-adds are left out.
@@ -212,12 +217,14 @@ class PackedB {
         chunks_(k),
         memory_(static_cast<std::size_t>(padded_ * k)),
         data_(memory_.data()) {}
-  // The same in memory that somebody else owns, of as many values, and that may be packed already.
+  // The same in memory that somebody else owns, n rounded up to panels * k values: packed already,
+  // or to be packed where `panel` says.
   PackedB(Acc* data, index_t n, index_t k)
       : padded_((n + Params<Acc>::NR - 1) / Params<Acc>::NR * Params<Acc>::NR),
         k_(k),
         chunks_(k),
         data_(data) {}
+  const DepthChunks<Acc>& chunks() const { return chunks_; }
 
   // Columns [j_begin, j_end) become the packing's outer indices from `outer` on. j_begin must be a
   // multiple of NR, j_end too unless it is the last column. Lets threads share the packing.

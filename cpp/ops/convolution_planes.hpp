@@ -156,6 +156,9 @@ class Source {
               std::fill_n(to, low, T{0});
               if (sw == 1) {
                 copy_run(row + low, high - low, to + low);
+              } else if (sw == 2) {  // known to the compiler: in vectors
+#pragma omp simd
+                for (index_t i = low; i < high; ++i) to[i] = row[2 * i];
               } else {
                 for (index_t i = low; i < high; ++i) to[i] = row[i * sw];
               }

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of the estimators over networks, with every exception and its reason."""
+"""scikit-learn's own checks of the estimators over networks; every exception has its reason."""
 
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -6,8 +6,9 @@ from kernelmill.nn import NeuralNetClassifier, NeuralNetRegressor
 
 _ORDER = "batches are drawn in an order that repeated rows change; test_estimators.py has one batch"
 EXPECTED_FAILURES = {
-    "check_do_not_raise_errors_in_init_or_set_params": "takes **kwargs for an argument; a name that "
-    "is none of module__* and the like is a TypeError at once, as for any function",
+    "check_do_not_raise_errors_in_init_or_set_params": (
+        "takes **kwargs for an argument; a name that is none of module__* is a TypeError at once"
+    ),
     "check_sample_weight_equivalence_on_dense_data": _ORDER,
     "check_sample_weight_equivalence_on_sparse_data": _ORDER,
 }

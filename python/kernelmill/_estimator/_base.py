@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 from kernelmill._estimator._parameters import check_parameters
 from kernelmill._estimator._progress import with_callbacks
 
-FEATURES = ("n_features_in_", "feature_names_in_")
+# What a fit takes from X and y before it iterates.
+FEATURES = ("n_features_in_", "feature_names_in_", "classes_", "n_outputs_", "out_activation_")
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
@@ -38,15 +39,18 @@ def check_count(y: Any, count: int, owner: str) -> None:
         )
 
 
-def class_labels(y: Any, owner: str, *, multilabel: bool = False) -> np.ndarray:
-    """Class labels as a vector, or as a matrix of 0 and 1 where several may hold.
+def class_labels(
+    y: Any, owner: str, *, multilabel: bool = False, multioutput: bool = False
+) -> np.ndarray:
+    """Class labels as a vector, as a matrix of 0 and 1 where several may hold, or by output.
 
     Parameters
     ----------
     y : array-like of shape (n,), or (n, n_labels) with ``multilabel``
     owner : str
         What errors call the caller.
-    multilabel : bool, default=False
+    multilabel, multioutput : bool, default=False
+        Whether y may have a column for each label, or for each output.
 
     Raises
     ------
@@ -63,14 +67,15 @@ def class_labels(y: Any, owner: str, *, multilabel: bool = False) -> np.ndarray:
     y = as_array(y, "y", owner)
     _finite(y, owner)
     try:
-        if not (multilabel and y.ndim == 2 and y.shape[1] > 1):
+        if not ((multilabel or multioutput) and y.ndim == 2 and y.shape[1] > 1):
             y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        for column in y.T if multioutput and y.ndim == 2 else [y]:
+            check_classification_targets(column)
     except ValueError as error:
         raise ValueError(
             f"{owner}: y must be a vector of class labels, got something else ({error})"
         ) from error
-    if y.ndim == 2 and not np.isin(y, (0, 1)).all():
+    if y.ndim == 2 and not multioutput and not np.isin(y, (0, 1)).all():
         raise ValueError(f"{owner}: y of two axes must hold 0 and 1 (several labels), got others")
     return y
 
@@ -190,3 +195,38 @@ def encode_values(
             f"{owner}: y must have {outputs} columns as in the first fit, got {found}"
         )
     return y.reshape(len(y), found), y
+
+
+def held_out(
+    n: int, fraction: float, labels: Any, random_state: Any, owner: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of rows to train on, and of rows to judge by for early stopping.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    fraction : float
+        Share of the rows to judge by.
+    labels : ndarray of shape (n,) or None
+        Classes, which keep their shares in both parts.
+    random_state : RandomState
+    owner : str
+        What errors call the caller.
+
+    Raises
+    ------
+    ValueError
+        If a part would be too small.
+    """
+    count = int(np.ceil(n * fraction))
+    classes = 0 if labels is None else len(np.unique(labels))
+    if count < max(2, classes):
+        raise ValueError(
+            f"{owner}: validation_fraction must leave at least 2 rows to judge by, and one of each "
+            f"class, got {count} of {n} (raise it, or early_stopping=False)"
+        )
+    kept, held = train_test_split(
+        np.arange(n), test_size=count, random_state=random_state, stratify=labels
+    )
+    return kept, held

@@ -35,6 +35,7 @@ PUBLIC_MODULES = (
     "kernelmill.neural_network",
     "kernelmill.nn",
     "kernelmill.nn.optim",
+    "kernelmill.nn.optim.lr_scheduler",
     "kernelmill.preprocessing",
     "kernelmill.rl",
     "kernelmill.svm",

@@ -40,9 +40,9 @@ class FittedModel(SequenceModel):
     _is_bound: ClassVar[bool] = False
 
     def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
         if "<fit>" in (cls.__doc__ or ""):  # none under -OO
             complete(cls)
+        super().__init_subclass__(**options)
 
     def _start_emissions(self, data: Sequences, new: set[str]) -> State:
         """Items of a start; `new` has the characters of parameters that are initialised."""
@@ -212,11 +212,6 @@ class FittedModel(SequenceModel):
             Lengths of the sequences in X, adding up to T; one sequence when left out. None for
             streams.
 
-        Returns
-        -------
-        self : estimator
-            The model itself, fitted.
-
         Raises
         ------
         ValueError
@@ -349,13 +344,6 @@ class EMModel(FittedModel):
     def aic(self, X: Any, lengths: Any = None) -> float:
         """Compute Akaike's information criterion: lower is better.
 
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
-
         Returns
         -------
         aic : float
@@ -365,13 +353,6 @@ class EMModel(FittedModel):
 
     def bic(self, X: Any, lengths: Any = None) -> float:
         """Compute the Bayesian information criterion: lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
 
         Returns
         -------

@@ -253,14 +253,12 @@ class GaussianHMM(GaussianStates, NormalStates):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a state, one for each feature, a matrix a state, or one matrix for all states.
     min_covar : float, default=1e-3
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
-        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. The
-        diagonal of the initial covariances gets as much more, but at most a thousandth of v.
+        a point, but at most a thousandth of the variance of the feature in the data. The diagonal
+        of the initial covariances gets as much more.
     <chain>
     means_prior : float or array of shape (K, d), default=0
         Means of the normal prior of ``means_``.
@@ -277,23 +275,13 @@ class GaussianHMM(GaussianStates, NormalStates):
 
     Attributes
     ----------
-    startprob_ : ndarray of shape (K,)
-        Probabilities of the first state.
-    transmat_ : ndarray of shape (K, K)
-        Probabilities of the next state (columns) given the state (rows).
+    startprob_, transmat_
     means_ : ndarray of shape (K, d)
         Means of the states.
     covars_ : ndarray of shape (K, d, d)
         Covariance matrices of the states. Assign it in the shape of the type: (K,), (K, d),
         (K, d, d) or, tied, (d, d).
-    monitor_ : ConvergenceMonitor
-        Log-likelihood and objective of each iteration.
-    n_features : int
-        Number of features d.
-    n_features_in_ : int
-        The same, after ``fit``.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    monitor_, n_features, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -391,7 +379,7 @@ class GaussianHMM(GaussianStates, NormalStates):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _prior_of_gaussians(self, d: int) -> NormalPrior:
         owner, K = type(self).__name__, int(self.n_components)

@@ -62,8 +62,6 @@ class GMMHMM(NormalStates):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     n_mix : int, default=1
         Gaussians M in each state.
     min_covar : float, default=1e-3
@@ -90,24 +88,14 @@ class GMMHMM(NormalStates):
 
     Attributes
     ----------
-    startprob_ : ndarray of shape (K,)
-        Probabilities of the first state.
-    transmat_ : ndarray of shape (K, K)
-        Probabilities of the next state (columns) given the state (rows).
+    startprob_, transmat_
     weights_ : ndarray of shape (K, M)
         Weights of the Gaussians in each state.
     means_ : ndarray of shape (K, M, d)
         Their means.
     covars_ : ndarray of shape (K, M), (K, M, d), (K, M, d, d) or (K, d, d)
         Their covariances: spherical, diag, full, tied.
-    monitor_ : ConvergenceMonitor
-        Log-likelihood and objective of each iteration.
-    n_features : int
-        Number of features d.
-    n_features_in_ : int
-        The same, after ``fit``.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    monitor_, n_features, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -206,7 +194,7 @@ class GMMHMM(NormalStates):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     @property
     def covars_(self) -> np.ndarray:

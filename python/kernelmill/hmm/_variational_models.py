@@ -77,13 +77,9 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     <chain>
     emissionprob_prior : float or array of shape (K, M), optional
         Parameters of the Dirichlet prior of each row of emissions, 1 / M when left out.
-    n_features : int, optional
-        Number of symbols M; one more than the largest in X when left out.
     <algorithm>
     <fit>
 
@@ -180,7 +176,7 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _width(self) -> int:
         """Symbols of the posterior, or of the point where only that was assigned."""
@@ -209,8 +205,6 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     covariance_type : {"spherical", "diag", "full", "tied"}, default="full"
         A matrix a state, or one for all; ``"diag"`` and ``"spherical"`` restrict the scale of the
         Wishart posterior to diagonal matrices and to multiples of the unit matrix.
@@ -248,12 +242,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         ``scale_posterior_ / dof_posterior_`` as matrices.
     monitor_ : ConvergenceMonitor
         The lower bound of ``log p(X)`` in each iteration.
-    n_features : int
-        Number of features d.
-    n_features_in_ : int
-        The same, after ``fit``.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -344,7 +333,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         device=None,
         warm_start=False,
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     @property
     def means_(self) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
@@ -16,6 +15,7 @@ from kernelmill._estimator._climb import climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._targets import held_out
 from kernelmill.neural_network._training import (
     ACTIVATIONS,
     Descent,
@@ -201,17 +201,9 @@ class Perceptron(Estimator):
 
     def _held_out(self, rows: Rows, targets: np.ndarray, given: np.ndarray, seed: int) -> Any:
         """Rows to train on, and rows to judge by."""
-        n = rows.count
-        stratify = given if self._stratified() and given.ndim == 1 else None
-        count = int(np.ceil(n * self.validation_fraction))
-        if count < max(2, 0 if stratify is None else len(self.classes_)):
-            raise ValueError(
-                f"{type(self).__name__}: validation_fraction must leave at least 2 rows to judge "
-                f"by, and one of each class, got {count} of {n} (raise it, or "
-                "early_stopping=False)"
-            )
-        kept, held = train_test_split(
-            np.arange(n), test_size=count, random_state=legacy_state(seed, 1), stratify=stratify
+        labels = given if self._stratified() and given.ndim == 1 else None
+        kept, held = held_out(
+            rows.count, self.validation_fraction, labels, legacy_state(seed, 1), rows.owner
         )
         weight = rows.all_weights()
         validation = (rows.take(held), given[held], None if weight is None else weight[held])

@@ -365,8 +365,12 @@ class NeuralNet(Estimator):
                 model = self._make_module(self.n_features_in_)
                 self._check_module(model)
         optimizer = self._make_optimizer(model)
-        if again and self._optimizer_state is not None:
+        if again and self._optimizer_state["name"] == type(optimizer).__name__:
+            chosen = {} if self.lr_scheduler is not None else dict(optimizer.param_groups[0])
             optimizer.load_state_dict(self._optimizer_state)
+            chosen.pop("params", None)
+            optimizer.param_groups[0].update(chosen)  # set_params counts, unless a schedule rules
+        name = type(optimizer).__name__
         weight = self._class_weighted(given, weight)
         forward, kind = self._forward(model, weight is not None), self._kind()
         target = target if target.dtype.kind == "i" else target.astype(_float_of(model))
@@ -403,7 +407,7 @@ class NeuralNet(Estimator):
         def attributes(state: Epoch, n_iter: int) -> dict[str, Any]:
             reached = copy.deepcopy(model)
             put(reached, state.best if state.best is not None else state.weights[0])
-            return self._fitted(state, reached, (seed, draws.get_state()[1]), schedule)
+            return self._fitted(state, reached, (seed, draws.get_state()[1]), name, schedule)
 
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         with (
@@ -419,14 +423,16 @@ class NeuralNet(Estimator):
         session.finish(run.state)
         optimizer.zero_grad()
         random = (seed, draws.get_state()[1])
-        self.__dict__.update(self._fitted(run.state, model.eval(), random, schedule))
+        self.__dict__.update(self._fitted(run.state, model.eval(), random, name, schedule))
         return self
 
-    def _fitted(self, state: Epoch, model: Any, random: Any, schedule: Any) -> dict[str, Any]:
+    def _fitted(
+        self, state: Epoch, model: Any, random: Any, optimizer: str, schedule: Any
+    ) -> dict[str, Any]:
         fitted = {
             "module_": model, "history_": state.history, "n_iter_": len(state.history),
             "best_epoch_": state.best_epoch, "n_outputs_": self.n_outputs_,
-            "_optimizer_state": state.weights[1], "_random": list(random),
+            "_optimizer_state": {"name": optimizer, **state.weights[1]}, "_random": list(random),
             "_schedule_state": None if schedule is None else dict(schedule.state_dict()),
         }  # fmt: skip
         for name in ("classes_", "_multilabel", "_vector"):

@@ -38,11 +38,7 @@ _ABSENT = {
         celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_
     """,
     "it is rarely used and can be composed of what is here": """
-        AdaptiveLogSoftmaxWithLoss ChannelShuffle Fold LPPool1d LPPool2d LPPool3d LocalResponseNorm
-        PixelShuffle PixelUnshuffle RReLU Softmax2d TripletMarginWithDistanceLoss Unfold affine_grid
-        channel_shuffle fold grid_sample local_response_norm lp_pool1d lp_pool2d lp_pool3d
-        native_channel_shuffle pdist pixel_shuffle pixel_unshuffle rrelu
-        triplet_margin_with_distance_loss unfold
+        affine_grid grid_sample native_channel_shuffle
     """,
     "return_indices=True gives the indices": """
         adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices

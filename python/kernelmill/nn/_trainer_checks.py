@@ -157,10 +157,12 @@ def find_learning_rate(
                 break
     found, curve = np.array(rates), np.array(losses)
     suggestion = math.nan
-    if len(curve) >= 3:
-        slope = np.gradient(curve, np.log(found))[: int(curve.argmin()) + 1]
-        if slope.min() < 0:
-            suggestion = float(found[int(slope.argmin())])
+    # The noise between batches is larger than what a tiny rate changes: slopes over many steps.
+    half = max(1, steps // 20)
+    weights = np.arange(-half, half + 1.0)
+    falls = np.convolve(curve, -weights, "valid") if len(curve) > 2 * half else np.zeros(0)
+    if falls.size and falls.max() > 0:
+        suggestion = float(found[half + int(falls.argmax())])
     return LearningRates(found, curve, suggestion)
 
 

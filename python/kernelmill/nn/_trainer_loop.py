@@ -25,6 +25,8 @@ class Totals:
         Number of counted items, or the sum of their weights.
     batches, steps, skipped : int
         Batches read, optimiser steps, and batches or steps left out as not finite.
+    ended : bool
+        Whether all batches were read.
     """
 
     loss: float = 0.0
@@ -32,6 +34,7 @@ class Totals:
     batches: int = 0
     steps: int = 0
     skipped: int = 0
+    ended: bool = False
 
     def mean(self) -> float:
         """The mean loss of a counted item; NaN without any."""
@@ -186,6 +189,7 @@ class Steps:
                 totals.steps += 1
             if after is not None:
                 after(totals)
+        totals.ended = True
         if micro and window:  # the last window is shorter
             if before is not None:
                 before(totals)

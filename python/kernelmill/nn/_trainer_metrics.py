@@ -40,7 +40,8 @@ def probabilities(outputs: np.ndarray, kind: str) -> np.ndarray:
 
         return softmax(outputs, 1).data
     if kind == "log_probabilities":
-        return np.exp(outputs)
+        p = np.exp(outputs)
+        return p / p.sum(1, keepdims=True)  # rounding of the network's dtype
     return elementwise.logistic(outputs) if kind == "binary_logits" else outputs
 
 

@@ -185,7 +185,7 @@ class Session:
         self.state, self._counting = state, totals
         self.model.train()
         try:
-            self.steps.run(self.train, totals)
+            self.steps.run(() if totals.ended else self.train, totals)
         except NotFinite as error:
             raise ValueError(
                 f"{self.owner}: {error} of epoch {state.epochs + 1} (scale the data or lower the "

@@ -25,6 +25,7 @@ FAMILIES = (
     "elementwise",
     "reduction",
     "optim",
+    "sgd",
     "convolution",
     "pool",
     "ctc",
@@ -33,6 +34,7 @@ FAMILIES = (
     "mixture",
     "hmm",
     "values",
+    "tree",
 )
 
 __all__ = ["FAMILIES", "all_ops"]

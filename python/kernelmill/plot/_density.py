@@ -45,16 +45,8 @@ class DensityDisplay(Display):
         Covariances in the plane.
     weights : array-like of shape (n_components,)
         Weights of the components.
-    axis_names : tuple of two str, default=("Feature 0", "Feature 1")
-        Labels of the axes.
     component_names : sequence of str, optional
         Names for the legend; numbers by default.
-    imputed : array-like of shape (n_samples,), bool, optional
-        Rows to draw hollow, because values of theirs are missing and have been filled in.
-    note : str, optional
-        Text between the title and the axes.
-    estimator_name : str, optional
-        Name for the title.
 
     Attributes
     ----------
@@ -62,10 +54,7 @@ class DensityDisplay(Display):
         Grid coordinates of shape (a,) and (b,), and the density there, of shape (b, a) or (a,).
     levels_ : ndarray
         Density on each contour; none for one feature.
-    ax_ : matplotlib Axes
-        Axes of the plot.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    ax_, figure_
 
     Notes
     -----
@@ -153,16 +142,6 @@ class DensityDisplay(Display):
         features : pair of int or str, optional
             Columns to show, of the features that the model sees. By default, both of two features
             or else the first two principal components.
-        component_names : sequence of str, optional
-            Names for the legend.
-        max_points : int, default=20_000
-            Maximum number of rows to draw; a random sample is drawn if there are more.
-        random_state : int, RandomState instance or None, default=0
-            Seed or generator for the sample; pass an int for reproducible results.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -173,8 +152,6 @@ class DensityDisplay(Display):
         ValueError
             If the estimator is not fitted or is not such a model, or ``features`` does not name two
             features.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -219,18 +196,6 @@ class DensityDisplay(Display):
         memberships : array-like of shape (n_samples, n_components) or (n_samples,), or None
             Probabilities, or the index of the component that each row belongs to. None computes
             them with ``predict_proba``.
-        features : pair of int or str, optional
-            As in `from_estimator`.
-        component_names : sequence of str, optional
-            Names for the legend.
-        max_points : int, default=20_000
-            Maximum number of rows to draw; a random sample is drawn if there are more.
-        random_state : int, RandomState instance or None, default=0
-            Seed or generator for the sample; pass an int for reproducible results.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -240,8 +205,6 @@ class DensityDisplay(Display):
         ------
         ValueError
             As in `from_estimator`.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -309,8 +272,6 @@ class DensityDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
         contours : bool, default=True
             Draw lines of equal density, which enclose 10 to 99 % of the probability. For one
             feature, the density of the mixture.

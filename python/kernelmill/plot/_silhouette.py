@@ -21,8 +21,6 @@ class SilhouetteDisplay(Display):
     ----------
     values : array-like of shape (n_samples,)
         Silhouette coefficient of each row.
-    labels : array-like of shape (n_samples,)
-        Cluster of each row.
     n_samples : int, optional
         Number of rows that these were drawn from, if they are a sample.
 
@@ -30,10 +28,7 @@ class SilhouetteDisplay(Display):
     ----------
     score_ : float
         Mean of the values.
-    ax_ : matplotlib Axes
-        Axes of the plot.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    ax_, figure_
 
     References
     ----------
@@ -77,10 +72,6 @@ class SilhouetteDisplay(Display):
             As in `from_predictions`.
         random_state : int, RandomState instance or None, default=0
             As in `from_predictions`.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -91,8 +82,6 @@ class SilhouetteDisplay(Display):
         ValueError
             If the estimator is not fitted or does not cluster, or there are fewer than 2 or more
             than n_samples - 1 clusters.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -133,12 +122,6 @@ class SilhouetteDisplay(Display):
         sample_size : int, optional
             Maximum number of rows to use, drawn at random; the cost grows with its square. The
             coefficients are those of these rows among themselves. All rows by default.
-        random_state : int, RandomState instance or None, default=0
-            Seed or generator for the sample; pass an int for reproducible results.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -148,8 +131,6 @@ class SilhouetteDisplay(Display):
         ------
         ValueError
             As `kernelmill.metrics.silhouette_samples`.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -174,8 +155,6 @@ class SilhouetteDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``ax.fill_betweenx`` for every cluster.
 

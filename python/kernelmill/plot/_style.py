@@ -6,6 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from kernelmill._docstrings import Documented
+from kernelmill.plot._words import WORDS
+
 # Okabe and Ito (2008), "Color universal design": eight colours that are told apart with every
 # common colour vision deficiency. Black is kept for marks and noise, yellow comes last: it is weak
 # on white.
@@ -16,9 +19,10 @@ FAINT = "#8A9096"
 MOST_IN_LEGEND = 12
 
 
-class Display:
+class Display(Documented):
     """Base of the displays: prepares the axes that ``plot`` draws on and records them."""
 
+    _words = WORDS
     ax_: Any
     figure_: Any
     estimator_name: str | None = None

@@ -38,15 +38,10 @@ class TransitionDisplay(Display):
         Names of the rows; numbers by default.
     symbol_names : sequence of str, optional
         Names of the columns, if they are not the states.
-    estimator_name : str, optional
-        Name for the title.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes of the plot.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    ax_, figure_
 
     Examples
     --------
@@ -100,10 +95,6 @@ class TransitionDisplay(Display):
             ``get_stationary_distribution``.
         state_names : sequence of str, optional
             Names to use instead.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -114,8 +105,6 @@ class TransitionDisplay(Display):
         ValueError
             If the estimator is not fitted or has no transitions, the number of names is wrong, or
             the graph of a chain of higher order is requested.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -160,14 +149,8 @@ class TransitionDisplay(Display):
         ----------
         states : array-like of shape (T,)
             States over time, such as those that ``predict`` of a hidden Markov model returns.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences.
         state_names : sequence of str, optional
             Names, in the order of the sorted states.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -177,8 +160,6 @@ class TransitionDisplay(Display):
         ------
         ValueError
             If shapes do not match or the number of names is wrong.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -203,8 +184,6 @@ class TransitionDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
         kind : {"matrix", "graph"}, default="matrix"
             A heat map, or states on a circle with arrows whose widths show the probabilities.
         values : bool, optional

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import namespace
+from ..._arrays import is_cupy, namespace
 from .._documents import complete
 from .._tensor import Tensor, as_array
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, Tensor | np.ndarray | np.generic) or hasattr(value, "__dlpack__")
+    return isinstance(value, Tensor | np.ndarray | np.generic) or is_cupy(value)
 
 
 def default_convert(data: Any) -> Any:

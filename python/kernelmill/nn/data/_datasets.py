@@ -142,8 +142,8 @@ class StackDataset(Dataset):
         lengths = {len(one) for one in (args or kwargs.values())}
         if len(lengths) != 1 or (args and kwargs):
             raise ValueError(
-                "StackDataset: datasets must be one or more of equal length, all by position or all "
-                f"by name, got lengths {sorted(lengths)}"
+                "StackDataset: datasets must be one or more of equal length, all by position or "
+                f"all by name, got lengths {sorted(lengths)}"
             )
 
     def __getitem__(self, index: int) -> Any:
@@ -328,15 +328,18 @@ class StreamDataset(IterableDataset):
 
     def _numbered(self) -> Iterator[tuple[Any, np.ndarray]]:
         """Chunks with, for each row, its number and its weight, NaN if there is none."""
-        start = 0
+        start = stop = 0
         for X, w in self.source:
             stop = start + X.shape[0]
+            if self.y is not None and stop > len(self.y):
+                stop = self.source.count_rows()
+                break
             weight = np.full(X.shape[0], math.nan) if w is None else to_host(w)
             yield X, np.column_stack([np.arange(start, stop, dtype=np.float64), weight])
             start = stop
-        if self.y is not None and start != len(self.y):
+        if self.y is not None and stop != len(self.y):
             raise ValueError(
-                f"StreamDataset: y must have one entry for each of {start} rows, got {len(self.y)}"
+                f"StreamDataset: y must have one entry for each of {stop} rows, got {len(self.y)}"
             )
 
     @staticmethod

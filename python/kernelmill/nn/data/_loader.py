@@ -170,7 +170,7 @@ class DataLoader:
             collate_fn = default_convert if batch_size is None else default_collate
         self.collate_fn = collate_fn
         self.epoch = self._position = self._skip = 0
-        self._begun = self._states()
+        self._begun: list[list[int]] = []  # states when the epoch under way began
 
     def _check(
         self, batch_size: Any, shuffle: Any, sampler: Any, batch_sampler: Any, drop_last: Any
@@ -218,7 +218,7 @@ class DataLoader:
             ``epoch``, ``position`` (batches given in it) and ``generators`` (their states when the
             epoch began); plain numbers.
         """
-        states = self._begun if self._position else self._states()
+        states = self._begun or self._states()
         return {"epoch": self.epoch, "position": self._position, "generators": states}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -249,7 +249,7 @@ class DataLoader:
             generator.set_state(state)
         self.epoch = int(state_dict["epoch"])
         self._skip = self._position = int(state_dict["position"])
-        self._begun = self._states()
+        self._begun = []
 
     # --- an epoch ---------------------------------------------------------------------------------
 
@@ -274,7 +274,7 @@ class DataLoader:
                 yield batch
         finally:
             getattr(batches, "close", lambda: None)()
-        self.epoch, self._position = self.epoch + 1, 0
+        self.epoch, self._position, self._begun = self.epoch + 1, 0, []
 
     def _read(self, skip: int) -> Iterator[Any]:
         # Data sets that only take rows draw no random numbers.

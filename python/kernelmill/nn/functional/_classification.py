@@ -189,8 +189,7 @@ def cross_entropy(
     x, t = as_tensor(input), as_tensor(target)
     if t.dtype.kind != "f":
         index, classes = _checked("cross_entropy", x, t, weight)
-        function = _cross_entropy if type(x.data) is np.ndarray else _cross_entropy_composed
-        return function(
+        return _cross_entropy(
             x, target=index, classes=classes, ignore=int(ignore_index),
             smoothing=float(label_smoothing), reduction=reduction,
         )  # fmt: skip

@@ -57,10 +57,6 @@ def _activated(z: Any, activation: str, parameter: float) -> Any:
 
 
 def _dense_forward(x: Any, weight: Any, bias: Any, activation: str, parameter: float) -> Any:
-    if type(x) is not np.ndarray:  # on a GPU
-        z = x @ weight.T if bias is None else x @ weight.T + bias
-        y = _activated(z, activation, parameter)
-        return y, (y if _slope(activation)[1] else z,)
     if activation == "identity":
         return forward(x, weight, bias)[0], (None,)
     by_result = _slope(activation)[1]
@@ -85,12 +81,6 @@ def _dense_backward(g: Any, saved: tuple, node: Node) -> Any:
         parameter = node.options["parameter"]
         g = op(*[g if n == "dout" else kept if n in ("x", "result") else parameter for n in names])
     needs = [p is not None for p in node.parents]
-    if type(g) is not np.ndarray:
-        return (
-            g @ weight if needs[0] else None,
-            g.T @ x if needs[1] else None,
-            g.sum(0) if needs[2] else None,
-        )
     found = backward(g, x, weight, not needs[0], not needs[1], not needs[2])
     return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))
 

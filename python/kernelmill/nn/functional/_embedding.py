@@ -27,17 +27,12 @@ def _rows(indices: Any, count: int, name: str) -> Any:
 
 
 def _forward(weight: Any, index: Any, padding: int) -> Any:
-    if type(weight) is not np.ndarray:
-        return weight[index]
     return ops.forward(weight, index.reshape(-1)).reshape(*index.shape, weight.shape[1])
 
 
 def _backward(g: Any, saved: tuple, node: Node) -> Any:
     index, padding = node.options["index"], node.options["padding"]
-    if type(g) is not np.ndarray:
-        g = g * (index != padding)[..., None].astype(g.dtype)
-        return putitem(g, index=index, shape=node.parents[0].shape)
-    rows = np.ascontiguousarray(g).reshape(index.size, g.shape[-1])
+    rows = g.reshape(index.size, g.shape[-1])
     return ops.backward(rows, index.reshape(-1), node.parents[0].shape[0], padding)
 
 

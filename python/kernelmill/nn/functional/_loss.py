@@ -294,6 +294,30 @@ def triplet_margin_loss(
     return reduced("triplet_margin_loss", apply("relu", near - far + margin), reduction)
 
 
+def triplet_margin_with_distance_loss(
+    anchor: Any, positive: Any, negative: Any, *, distance_function: Any = None,
+    margin: float = 1.0, swap: bool = False, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
+    """:func:`triplet_margin_loss` with a distance of one's own.
+
+    Parameters
+    ----------
+    anchor, positive, negative : Tensor of shape (..., d)
+    distance_function : callable, optional
+        Gives the distances of two tensors; :func:`pairwise_distance` by default.
+    margin : float, default=1
+    swap : bool, default=False
+        Use the distance from the positive to the negative example where that is smaller.
+    reduction : {"mean", "sum", "none"}
+    """
+    distance = pairwise_distance if distance_function is None else distance_function
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = apply("minimum", far, distance(positive, negative))
+    loss = apply("relu", near - far + margin)
+    return reduced("triplet_margin_with_distance_loss", loss, reduction)
+
+
 def contrastive_loss(
     x1: Any, x2: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:

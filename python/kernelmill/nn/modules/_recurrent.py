@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ..._arrays import namespace
 from .. import functional as F
 from .. import init
 from .._documents import complete
 from .._elementwise import unified
-from .._functions import zeros
 from .._shape import cat, stack
 from .._tensor import Tensor, as_tensor
 from ..functional._dense import dense
@@ -65,9 +65,9 @@ class _Recurrent(Module):
         if x.shape[-1] != self.input_size:
             raise self._refuse("input", f"have {self.input_size} features (last axis)", x.shape)
 
-    def _state(self, name: str, given: Any, shape: tuple[int, ...], dtype: Any) -> Tensor:
+    def _state(self, name: str, given: Any, shape: tuple[int, ...], x: Tensor) -> Tensor:
         if given is None:
-            return zeros(*shape, dtype=dtype)
+            return Tensor(namespace(x.data).zeros(shape, x.dtype))
         state = as_tensor(given)
         if state.shape != shape:
             raise self._refuse(name, f"have shape {shape}", state.shape)
@@ -168,7 +168,7 @@ class RNNBase(_Recurrent):
         if isinstance(input, PackedSequence):
             self._rows(input.data)
             sizes, order = input.batch_sizes.data, input.sorted_indices
-            states = self._initial(hx, int(sizes[0]), False, order, input.data.dtype)
+            states = self._initial(hx, int(sizes[0]), False, order, input.data)
             rows, finals = self._layers(input.data, states, sizes)
             if order is not None:
                 finals = tuple(s.index_select(1, input.unsorted_indices) for s in finals)
@@ -183,7 +183,7 @@ class RNNBase(_Recurrent):
             steps, batch = x.shape[:2]
             if steps == 0:
                 raise self._refuse("input", "have at least one step", f"shape {input.shape}")
-            states = self._initial(hx, batch, single, None, x.dtype)
+            states = self._initial(hx, batch, single, None, x)
             rows = x.reshape(steps * batch, self.input_size)
             rows, finals = self._layers(rows, states, np.full(steps, batch, np.int64))
             output = rows.reshape(steps, batch, rows.shape[1])
@@ -193,7 +193,7 @@ class RNNBase(_Recurrent):
                 output = output.transpose(0, 1)
         return output, finals if self.mode == "LSTM" else finals[0]
 
-    def _initial(self, hx: Any, batch: int, single: bool, order: Any, dtype: Any) -> list[Any]:
+    def _initial(self, hx: Any, batch: int, single: bool, order: Any, x: Tensor) -> list[Any]:
         """Initial h and c of shape (layers and directions, batch, size); only an LSTM has c."""
         lstm = self.mode == "LSTM"
         if lstm and hx is not None and not (isinstance(hx, tuple | list) and len(hx) == 2):
@@ -205,7 +205,7 @@ class RNNBase(_Recurrent):
         for i, (name, size) in enumerate(sizes.items()):
             if i == 0 or lstm:
                 shape = (count, size) if single else (count, batch, size)
-                state = self._state(name, given[i], shape, dtype)
+                state = self._state(name, given[i], shape, x)
                 state = state.unsqueeze(1) if single else state
                 states[i] = state if order is None else state.index_select(1, order)
         return states
@@ -377,7 +377,7 @@ class RNNCellBase(_Recurrent):
         self._rows(x)
         shape = (*x.shape[:-1], self.hidden_size)
         states = [
-            self._state(name, state, shape, x.dtype)
+            self._state(name, state, shape, x)
             for name, state in zip(names, given, strict=True)
         ]
         if x.ndim == 1:
@@ -545,7 +545,7 @@ class JordanRNN(_Recurrent):
         steps, batch = x.shape[:2]
         if steps == 0:
             raise self._refuse("input", "have at least one step", f"shape {input.shape}")
-        y = self._state("y0", y0, (batch, self.output_size), x.dtype)
+        y = self._state("y0", y0, (batch, self.output_size), x)
 
         def cell(a: Any, y: Any) -> tuple:
             h = activated(self.nonlinearity, a + dense(y, self.weight_oh, None))
