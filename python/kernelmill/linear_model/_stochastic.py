@@ -14,7 +14,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._random import generator, legacy_state, seed_of
+from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import hold_out
 from kernelmill._estimator._validation import as_numbers

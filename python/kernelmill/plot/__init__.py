@@ -1,9 +1,9 @@
 """Plots of models, training runs, forecasts and attention, in the style of scikit-learn's displays.
 
 They require matplotlib. Displays of models are created by ``from_estimator`` or
-``from_predictions``, which compute and draw; all can be drawn with ``plot``. ``from_estimator`` also
-takes a pipeline, with the untransformed data. Nothing is shown: call ``matplotlib.pyplot.show`` or
-save ``figure_``.
+``from_predictions``, which compute and draw; all can be drawn with ``plot``. ``from_estimator``
+also takes a pipeline, with the untransformed data. Nothing is shown: call
+``matplotlib.pyplot.show`` or save ``figure_``.
 """
 
 from .._lazy import lazy
