@@ -81,5 +81,5 @@ _PLACES = {
     """,
 }
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
-_NAMES.update({name: name for name in ("data", "functional", "init", "optim", "utils")})
+_NAMES.update({name: name for name in ("amp", "data", "functional", "init", "optim", "utils")})
 __getattr__, __dir__, __all__ = _lazy(__name__, _NAMES, _refusal)
