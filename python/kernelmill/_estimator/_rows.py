@@ -34,7 +34,7 @@ from kernelmill._arrays import (
     to_device,
     to_host,
 )
-from kernelmill._docstrings import Documented, Words
+from kernelmill._docstrings import Documented
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import (
@@ -45,7 +45,6 @@ from kernelmill._estimator._validation import (
     chunk_check,
     zero_weights,
 )
-from kernelmill._estimator._words import WORDS
 
 # A memory map up to this size is read as an array: its pages are cheaper to keep than to read
 # again. Other streams up to this size are kept where many random rows are needed.
@@ -261,8 +260,6 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
     _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
     _checks_values: ClassVar[bool] = True  # False where the model does so itself
     _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
-    _words: ClassVar[Words] = WORDS
-
     def _set_parameters(self, arguments: dict[str, Any]) -> None:
         """Set the arguments of ``__init__``, its ``locals()``, as they are."""
         del arguments["self"]

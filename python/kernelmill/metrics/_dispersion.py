@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .._docstrings import complete
 from ..ops import pairwise
 from ._clustering import check
+from ._words import SCORES
 
 
 def calinski_harabasz_score(X: Any, labels: Any) -> float:
@@ -16,25 +18,10 @@ def calinski_harabasz_score(X: Any, labels: Any) -> float:
     ``(sum_g n_g ||c_g - c||^2 / (k - 1)) / (sum_i ||x_i - c_labels[i]||^2 / (n - k))``, where c_g
     is the centroid of cluster g of k, n_g its number of rows and c the mean of all rows.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows.
-    labels : array-like of shape (n_samples,)
-        Cluster of each row: numbers or strings.
-
     Returns
     -------
     score : float
         Higher is better; 1.0 if the rows of every cluster coincide.
-
-    Raises
-    ------
-    ValueError
-        If X is not a finite numeric matrix, the number of labels differs from n_samples, or there
-        are fewer than 2 or more than n_samples - 1 distinct labels.
-    TypeError
-        If X is sparse.
 
     See Also
     --------
@@ -73,26 +60,11 @@ def davies_bouldin_score(X: Any, labels: Any) -> float:
     ``1/k sum_g max_{h != g} (S_g + S_h) / ||c_g - c_h||``, where S_g is the mean distance from the
     rows of cluster g to their centroid c_g.
 
-    Parameters
-    ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows.
-    labels : array-like of shape (n_samples,)
-        Cluster of each row: numbers or strings.
-
     Returns
     -------
     score : float
         Lower is better; 0 if the rows of every cluster coincide. Pairs of clusters with the same
         centroid are skipped, as in scikit-learn.
-
-    Raises
-    ------
-    ValueError
-        If X is not a finite numeric matrix, the number of labels differs from n_samples, or there
-        are fewer than 2 or more than n_samples - 1 distinct labels.
-    TypeError
-        If X is sparse.
 
     See Also
     --------
@@ -123,3 +95,7 @@ def davies_bouldin_score(X: Any, labels: Any) -> float:
     separation[separation == 0] = np.inf
     ratio = (spread[:, None] + spread) / separation
     return float(ratio.max(axis=1).mean())
+
+
+for _function in (calinski_harabasz_score, davies_bouldin_score):
+    complete(_function, SCORES)

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from .._docstrings import complete
 from ..ops import pairwise, silhouette
 from ._clustering import CHUNK_BYTES, Clustering, check
+from ._words import DISTANCES
 
 
 def inter_cluster_distances(X: Any, labels: Any, *, kind: str = "centroid") -> Any:
@@ -16,10 +18,6 @@ def inter_cluster_distances(X: Any, labels: Any, *, kind: str = "centroid") -> A
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows.
-    labels : array-like of shape (n_samples,)
-        Cluster of each row: numbers or strings.
     kind : {"centroid", "average", "single", "complete"}, default="centroid"
         Where c_g is the mean of cluster g and n_g its number of rows:
 
@@ -32,14 +30,6 @@ def inter_cluster_distances(X: Any, labels: Any, *, kind: str = "centroid") -> A
     -------
     D : ndarray of shape (k, k), float64
         Symmetric, zero on the diagonal; rows and columns in the order of the sorted labels.
-
-    Raises
-    ------
-    ValueError
-        If X is not a finite numeric matrix, the number of labels differs from n_samples, or kind is
-        unknown.
-    TypeError
-        If X is sparse.
 
     See Also
     --------
@@ -86,10 +76,6 @@ def intra_cluster_distances(X: Any, labels: Any, *, kind: str = "average") -> An
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows.
-    labels : array-like of shape (n_samples,)
-        Cluster of each row: numbers or strings.
     kind : {"average", "centroid", "diameter"}, default="average"
         Where c_g is the mean of cluster g and n_g its number of rows:
 
@@ -101,14 +87,6 @@ def intra_cluster_distances(X: Any, labels: Any, *, kind: str = "average") -> An
     -------
     spread : ndarray of shape (k,), float64
         In the order of the sorted labels; 0 for a cluster with one row.
-
-    Raises
-    ------
-    ValueError
-        If X is not a finite numeric matrix, the number of labels differs from n_samples, or kind is
-        unknown.
-    TypeError
-        If X is sparse.
 
     See Also
     --------
@@ -196,3 +174,7 @@ def _extreme(name: str, rows: Clustering, kind: str) -> np.ndarray:
             distances[first : last + 1], extreme.reduceat(by_cluster, edges, axis=0)
         )
     return distances
+
+
+for _function in (inter_cluster_distances, intra_cluster_distances):
+    complete(_function, DISTANCES)

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from .._docstrings import complete
 from ..ops import silhouette as ops
 from ._clustering import CHUNK_BYTES, Clustering, check
+from ._words import SCORES
 
 
 def silhouette_samples(X: Any, labels: Any, *, metric: str = "euclidean") -> Any:
@@ -24,8 +26,6 @@ def silhouette_samples(X: Any, labels: Any, *, metric: str = "euclidean") -> Any
         Rows. float32 is used as it is; other types are converted to float64.
     labels : array-like of shape (n_samples,)
         Cluster of each row: numbers or strings; -1 is a label like any other.
-    metric : {"euclidean"}, default="euclidean"
-        Distance between rows.
 
     Returns
     -------
@@ -37,8 +37,6 @@ def silhouette_samples(X: Any, labels: Any, *, metric: str = "euclidean") -> Any
     ValueError
         If X is not a finite numeric matrix, the number of labels differs from n_samples, there are
         fewer than 2 or more than n_samples - 1 distinct labels, or metric is unknown.
-    TypeError
-        If X is sparse.
 
     See Also
     --------
@@ -75,12 +73,6 @@ def silhouette_score(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features)
-        Rows.
-    labels : array-like of shape (n_samples,)
-        Cluster of each row.
-    metric : {"euclidean"}, default="euclidean"
-        Distance between rows.
     sample_size : int, optional
         Number of rows to draw at random without replacement; the score is that of these rows alone.
     random_state : int, RandomState instance or None, default=None
@@ -97,8 +89,6 @@ def silhouette_score(
     ValueError
         As in `silhouette_samples`, also for the sample; or if sample_size is not from 1 to
         n_samples.
-    TypeError
-        If X is sparse.
 
     Notes
     -----
@@ -161,3 +151,7 @@ def _samples(rows: Clustering) -> Any:
         score = (b - a) / xp.where(larger > 0, larger, 1)
         scores[rows.order[block]] = xp.where(others > 0, score, 0.0)
     return scores
+
+
+for _function in (silhouette_samples, silhouette_score):
+    complete(_function, SCORES)

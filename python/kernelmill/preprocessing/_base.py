@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Estimator, Rows, streams_unwrapped
+from kernelmill._estimator._words import WORDS
 
 
 def fitting_in_one_pass(method: Callable) -> Callable:
@@ -34,6 +35,9 @@ class ColumnTransformer(TransformerMixin, Estimator):
     """Base of scalers and imputers; subclasses name an op and its state in `_transformation`."""
 
     _accepts_missing: ClassVar[bool] = True
+    _words = WORDS.extended(
+        raises={"X": "ValueError\n    If X has infinite entries or other features than in ``fit``."}
+    )
     _private: ClassVar[tuple[str, ...]] = ()  # fitted attributes without a final underscore
 
     def __sklearn_tags__(self):
