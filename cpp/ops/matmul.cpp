@@ -72,8 +72,8 @@ struct Store {
       }
       return;
     }
-    // acc + bias, the same for all rows: what a dense layer adds. With alpha = 1 there is nothing to
-    // round before the addition.
+    // acc + bias, the same for all rows: what a dense layer adds. With alpha = 1 there is nothing
+    // to round before the addition.
     if (cols == Params<T>::NR && alpha == T{1} && beta == T{0} && out.col_stride == 1 &&
         finish.activate == nullptr && finish.before.data == nullptr &&
         finish.bias.row_stride == 0 && finish.bias.col_stride == 1) {
