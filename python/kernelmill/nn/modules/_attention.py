@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..._arrays import namespace
+from ...ops import linear as products
 from .. import functional as F
 from .. import init
 from .._backward import recomputed
@@ -53,6 +54,11 @@ _joint: Rule = Rule(
     "attention", _joint_forward, _joint_backward, {0: (), 1: ()},
     twice=recomputed(_joint_composed, 2), extras=True,
 )  # fmt: skip
+
+
+def array(tensor: Any) -> Any:
+    """The array of a tensor, or None."""
+    return None if tensor is None else tensor.data
 
 
 class MultiheadAttention(Module):
@@ -257,6 +263,49 @@ class MultiheadAttention(Module):
             out = out.squeeze(axis)
             weights = None if weights is None else weights.squeeze(0)
         return out, weights
+
+    @property
+    def simple(self) -> bool:
+        """Whether queries, keys and values come from one projection of batches that lead."""
+        return self._joined and self.batch_first and self.bias_k is None and not self.add_zero_attn
+
+    def evaluated(self, x: Any, padding: Any, causal: bool, cache: Any, positions: Any) -> Any:
+        """Self-attention of a `simple` layer with a cache, on arrays and without dropout.
+
+        Parameters
+        ----------
+        x : ndarray of shape (N, L, E)
+            The sequences.
+        padding : Tensor of bool or None
+            As ``key_padding_mask`` of :meth:`forward`.
+        causal : bool
+            Hide later keys.
+        cache : KVCache
+            Keys and values of earlier places.
+        positions : array-like of int or None
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        ndarray of shape (N * L, E)
+            The output.
+        """
+        n, t, d = x.shape
+        offset, last = cache.held(self), self.out_proj
+        rows = x.reshape(-1, d)
+        joint = products.forward(rows, self.in_proj_weight.data, array(self.in_proj_bias))[0]
+        joint = joint.reshape(n, t, 3, self.num_heads, self.head_dim)
+        q, k, v = (Tensor(joint[:, :, i].transpose(0, 2, 1, 3)) for i in range(3))
+        if self.rotary is not None:
+            q, k = (self.rotary(part, offset, positions) for part in (q, k))
+        k, v = cache.append(self, k, v)
+        added, mask, causal = self._masks(n, t, k.shape[2], padding, None, causal, offset)
+        slopes = alibi_slopes(self.num_heads, x.dtype).data if self.alibi else None
+        options = settings(self.head_dim, slopes=slopes, causal=causal, window=self.window,
+                           offset=offset)  # fmt: skip
+        given = (part.data.transpose(0, 2, 1, 3) for part in (q, k, v))
+        out = ops.forward(*given, array(added), mask, **options)[0]
+        return products.forward(out.reshape(n * t, d), last.weight.data, array(last.bias))[0]
 
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         shapes = f"{query.shape}, {key.shape} and {value.shape}"
