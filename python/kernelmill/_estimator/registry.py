@@ -131,6 +131,10 @@ def key_of(cls):
         module_name = ".".join(parts[:length])
         if _public_class(module_name, cls.__name__) is cls:
             return f"{module_name}.{cls.__name__}"
+    for module_name in PUBLIC_MODULES:  # a module below may list it too
+        below = module_name.startswith(".".join(parts[:2]) + ".")
+        if below and _public_class(module_name, cls.__name__) is cls:
+            return f"{module_name}.{cls.__name__}"
     return None
 
 
