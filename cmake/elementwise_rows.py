@@ -25,10 +25,11 @@ def line(row):
     )
 
 
-def write(table, output, rows, format_row):
-    """The rows of a table, formatted; an unchanged file is not touched and recompiles nothing."""
+def write(table, output, rows, format_row, format_all=lambda found: ""):
+    """Write the rows of a table; an unchanged file is not touched and recompiles nothing."""
     found = runpy.run_path(table, run_name=Path(table).stem)[rows].values()
-    text = "\n".join([f"// Written by {Path(sys.argv[0]).name}.", *map(format_row, found), ""])
+    head = f"// Written by {Path(sys.argv[0]).name}."
+    text = "\n".join([head, *map(format_row, found), format_all(found), ""])
     if not output.is_file() or output.read_text() != text:
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text)

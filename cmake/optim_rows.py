@@ -1,7 +1,8 @@
 """Writes optim_rows.inc: the rules of optim_table.py as C++ structs.
 
 ``python optim_rows.py <optim_table.py> <output>``. ``prepare`` makes the scalars of one array from
-its options, in double; ``loop`` moves elements, where `kept` has a bit for each state.
+its options, in double; ``loop`` moves elements, where `kept` has a bit for each state: a constant
+type or a number. KERNELMILL_RULES(F) calls F(name) for all.
 """
 
 import sys
@@ -23,10 +24,10 @@ def row(rule):
     load = ["T parameter = parameters[e];", "T gradient = scale * gradients[e];"]
     store = ["parameters[e] = parameter;"]
     for i, state in enumerate(rule.kept):
-        setup += [f"constexpr bool has_{state} = (kept >> {i} & 1U) != 0;"]
+        setup += [f"const bool has_{state} = (kept >> {i} & 1U) != 0;"]
         setup += [f"[[maybe_unused]] T* const {state}_at = static_cast<T*>(kept_at[{i}]);"]
-        load += [f"T {state} = T(0);", f"if constexpr (has_{state}) {state} = {state}_at[e];"]
-        store += [f"if constexpr (has_{state}) {state}_at[e] = {state};"]
+        load += [f"T {state} = T(0);", f"if (has_{state}) {state} = {state}_at[e];"]
+        store += [f"if (has_{state}) {state}_at[e] = {state};"]
     load += [f"T {name};" for name in rule.locals]
     statements = [LITERAL.sub(r"T(\1)", f"{statement};") for statement in rule.statements]
     optional = sum(1 << i for i, state in enumerate(rule.states) if state.endswith("?"))
@@ -40,11 +41,12 @@ def row(rule):
   static void prepare(const double* option, double* scalars) {{
     {break_line.join(prepare)}
   }}
-  template <unsigned kept, class T>
-  static void loop(T* parameters, const T* gradients, [[maybe_unused]] void* const* kept_at,
-                   const double* scalars, index_t begin, index_t end) {{
+  template <class Kept, class T>
+  KERNELMILL_LOOP static void loop([[maybe_unused]] Kept kept, T* parameters, const T* gradients,
+                                   [[maybe_unused]] void* const* kept_at, const double* scalars,
+                                   index_t begin, index_t end) {{
     {break_line.join(setup)}
-#pragma omp simd
+    KERNELMILL_SIMD
     for (index_t e = begin; e < end; ++e) {{
       {break_deeper.join([*load, *statements, *store])}
     }}
@@ -53,5 +55,10 @@ def row(rule):
 """
 
 
+def every(rules):
+    """The macro over all rules."""
+    return f"#define KERNELMILL_RULES(F) {' '.join(f'F({rule.name})' for rule in rules)}"
+
+
 if __name__ == "__main__":
-    write(sys.argv[1], Path(sys.argv[2]), "TABLE", row)
+    write(sys.argv[1], Path(sys.argv[2]), "TABLE", row, every)

@@ -58,6 +58,8 @@ TESTED_ELSEWHERE = {
     "_levels.py": "its choice is tested below, level by level, and in test_info.py",
     "ops/elementwise_table.py": "row by row in ops/test_elementwise.py",
     "ops/optim_table.py": "rule by rule in ops/test_optim.py",
+    "ops/tree_criteria.py": "criterion by criterion in ops/test_tree.py",
+    "ops/sgd_table.py": "loss by loss in ops/test_sgd.py",
     "_version.py": "one constant, compared in test_info.py and cli/test_cli.py",
 }
 # Public estimators that skip parametrize_with_checks: none may without a sentence here.

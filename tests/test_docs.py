@@ -94,7 +94,7 @@ def public_objects() -> dict[str, object]:
     found: dict[str, object] = {}
     methods: set[int] = set()  # an inherited one is checked once
     modules = ["kernelmill", *(f"kernelmill.{name}" for name in kernelmill._MODULES)]
-    inside = ("data", "functional", "init", "optim", "optim.lr_scheduler", "utils")
+    inside = ("data", "functional", "init", "optim", "optim.lr_scheduler", "utils", "utils.rnn")
     modules += [f"kernelmill.nn.{name}" for name in inside]
     for module_name in modules:
         module = importlib.import_module(module_name)

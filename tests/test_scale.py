@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from kernelmill import cluster, hmm, mixture, preprocessing
+from kernelmill import cluster, hmm, linear_model, mixture, preprocessing, tree
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -25,6 +25,8 @@ NOT_SCALED = {
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
     "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",
     "MLPRegressor": "weights start at random with a deviation that does not depend on the rows",
+    "SGDClassifier": "a rate suits one scale of the rows, which should be standardised",
+    "SGDRegressor": "a rate suits one scale of the rows, which should be standardised",
     "NeuralNetClassifier": "the network is the user's; steps have a length that does not scale",
     "NeuralNetRegressor": "the network is the user's; steps have a length that does not scale",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
@@ -86,6 +88,20 @@ def _rows() -> dict[str, Scaled]:
     ):
         make = lambda c, cls=cls: cls()  # noqa: E731 - the loop's own class
         rows[f"preprocessing.{cls.__name__}"] = Scaled(make, powers, transformed=transformed)
+    for cls in (
+        tree.DecisionTreeClassifier,
+        tree.DecisionTreeRegressor,
+        tree.ExtraTreeClassifier,
+        tree.ExtraTreeRegressor,
+    ):
+        grown = lambda c, cls=cls: cls(random_state=0)  # noqa: E731 - the loop's own class
+        rows[f"tree.{cls.__name__}"] = Scaled(grown, {}, supervised=True)
+    # An intercept moves by 1 whatever the scale of the rows.
+    rows["linear_model.Perceptron"] = Scaled(
+        lambda c: linear_model.Perceptron(fit_intercept=False, tol=None, max_iter=9),
+        {"coef_": 1},
+        supervised=True,
+    )
     # A fixed number of steps: log densities of c X are larger, and so is the rounding of the gains
     # that decide when to stop.
     steps = {"max_iter": 3, "tol": 0.0, "random_state": 0}

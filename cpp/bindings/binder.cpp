@@ -17,7 +17,7 @@ namespace kernelmill {
 
 namespace {
 
-constexpr int kMostSizes = 16;
+constexpr int kMostSizes = 24;
 
 struct Axis {
   int slot, other;  // -1 for none
@@ -29,7 +29,7 @@ struct Item {
   std::string name;
   py::object key;  // the interned name
   char code = 0;
-  bool array = false, optional = false, inout = false, csr = false, leading = false;
+  bool array = false, optional = false, inout = false, csr = false, leading = false, host = false;
   std::vector<Axis> axes;
   int slot = -1;  // of a number that is also a size
   index_t low = 0;
@@ -107,6 +107,7 @@ class Binding {
     for (std::size_t i = 0; i < s_.out.size(); ++i) {
       if (!s_.out[i].array) results_[i] = number(s_.out[i], arguments_.out[i]);
     }
+    if (s_.out.empty()) return py::none();  // what it gives is in its inout arguments
     if (s_.out.size() == 1) return std::move(results_[0]);
     py::tuple all(s_.out.size());
     for (std::size_t i = 0; i < s_.out.size(); ++i) {
@@ -154,9 +155,12 @@ class Binding {
 
   bool accept_array(const Item& item, PyObject* object, Value& value) {
     ArrayInfo info{};
-    if (!read_array(entry_.name, item.name.c_str(), object, info)) {
+    py::object on_host;
+    if (!(item.host ? read_host_array(entry_.name, item.name.c_str(), object, info, on_host)
+                    : read_array(entry_.name, item.name.c_str(), object, info))) {
       return item.csr && entry_.csr[0].run != nullptr && accept_csr(item, object, value);
     }
+    if (on_host) object = keep(on_host);
     if (!right_type(item, info.code)) return false;
     if (item.leading && info.value.ndim + 1 == static_cast<int>(item.axes.size())) {
       missing_ |= 1U << item.axes[0].slot;
@@ -319,7 +323,7 @@ class Binding {
   const Description& s_;
   Arguments arguments_{};
   std::array<index_t, kMostSizes> sizes_;
-  std::array<py::object, kMostArguments> results_;
+  std::array<py::object, kMostResults> results_;
   std::vector<py::object> kept_;  // copies and attributes
   unsigned missing_ = 0;          // leading axes, by slot
   int twofold_ = -1;              // whether T is float64; -1 before it is known
@@ -371,6 +375,7 @@ Item item_of(const py::tuple& t) {
   item.inout = flags[2].cast<bool>();
   item.csr = flags[3].cast<bool>();
   item.leading = flags[4].cast<bool>();
+  item.host = flags[5].cast<bool>();
   for (const py::handle axis : t[3].cast<py::list>()) {
     const auto a = axis.cast<py::tuple>();
     item.axes.push_back({a[0].cast<int>(), a[1].cast<int>(), a[2].cast<bool>(),
@@ -429,7 +434,7 @@ void describe(const std::string& name, const py::list& arguments, const py::list
   for (const py::handle t : arguments) s->in.push_back(item_of(t.cast<py::tuple>()));
   for (const py::handle t : results) s->out.push_back(item_of(t.cast<py::tuple>()));
   s->refuse = refuse;
-  if (s->in.size() > kMostArguments || s->out.size() > kMostArguments) {
+  if (s->in.size() > kMostArguments || s->out.size() > kMostResults) {
     throw std::runtime_error(name + ": the binder holds fewer arguments (kMostArguments)");
   }
   for (const Runner* runners : {entry.csr, entry.dense}) {
@@ -468,13 +473,16 @@ Entry& Family::add(const char* name) {
 }
 
 // Each is filled by its bind_<name>, in bindings/<name>.cpp.
-#define KERNELMILL_FAMILIES(F) \
-  F(hmm) F(kmeans) F(matmul) F(mixture) F(pairwise) F(random) F(silhouette)
+#define KERNELMILL_FAMILIES(F)                                                                 \
+  F(dropout)                                                                                   \
+  F(embedding)                                                                                 \
+  F(hmm)                                                                                       \
+  F(kmeans) F(linear) F(matmul) F(mixture) F(norm) F(pairwise) F(pool) F(random) F(silhouette) \
+      F(softmax)
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
-#define KERNELMILL_HOST_FAMILIES(F) \
-  F(dropout) F(embedding) F(linear) F(norm) F(pool) F(softmax) F(values)
+#define KERNELMILL_HOST_FAMILIES(F) F(attention) F(ctc) F(recurrent) F(sgd) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

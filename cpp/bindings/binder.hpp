@@ -24,9 +24,16 @@ struct ArrayInfo {
 
 // False when the object is no array of the device.
 bool read_array(const char* op, const char* name, PyObject* object, ArrayInfo& info);
+// The same for a table that is read on the host, made dense there; `kept` holds it where that takes
+// another array than the one given.
+bool read_host_array(const char* op, const char* name, PyObject* object, ArrayInfo& info,
+                     py::object& kept);
 // A dense copy with elements of type `code`.
 py::object dense_copy(PyObject* array, char code);
 py::object new_array(char code, int ndim, const index_t* shape, void*& data);
+// For ops over lists, whose arrays may have any number of axes.
+index_t size_of(PyObject* array);
+bool same_shape(PyObject* a, PyObject* b);
 // Lives as long as a call; parameters of the device's own types are read from it.
 std::shared_ptr<void> begin_call(const char* op);
 

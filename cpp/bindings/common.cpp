@@ -1,6 +1,6 @@
 #include "bindings/common.hpp"
 
-#include <algorithm>  // std::min
+#include <algorithm>  // std::min, std::equal
 #include <array>      // descriptors
 
 #include "core/memory.hpp"  // pool_allocate
@@ -74,6 +74,19 @@ bool read_array(const char*, const char*, PyObject* object, ArrayInfo& info) {
     info.in_place = info.in_place && array->strides[i] % size == 0;
   }
   return true;
+}
+
+bool read_host_array(const char* op, const char* name, PyObject* object, ArrayInfo& info,
+                     py::object&) {
+  return read_array(op, name, object, info);
+}
+
+index_t size_of(PyObject* array) { return py::reinterpret_borrow<py::array>(array).size(); }
+
+bool same_shape(PyObject* a, PyObject* b) {
+  const auto* const x = py::detail::array_proxy(a);
+  const auto* const y = py::detail::array_proxy(b);
+  return x->nd == y->nd && std::equal(x->dimensions, x->dimensions + x->nd, y->dimensions);
 }
 
 py::object dense_copy(PyObject* array, char code) {

@@ -25,7 +25,7 @@ struct _object;  // PyObject
 
 namespace kernelmill {
 
-constexpr int kMostArguments = 8;
+constexpr int kMostArguments = 16, kMostResults = 8;
 constexpr int kMostAxes = 4;
 
 // One argument or result of a call, checked. Without initialisers, so that all of a call's are
@@ -54,7 +54,8 @@ struct Value {
 
 struct Arguments {
   const char* op;  // "family.op", for messages
-  std::array<Value, kMostArguments> in, out;
+  std::array<Value, kMostArguments> in;
+  std::array<Value, kMostResults> out;
   void* device;  // what the device's own parameters are read from
 };
 
@@ -125,18 +126,21 @@ struct Read<MatrixView<T>> {
   }
 };
 
-// Of three axes: 'm' and 'o' as for matrices.
-template <class T>
-struct Read<CubeView<T>> {
+// Of N axes: 'm' and 'o' as for matrices.
+template <class T, int N>
+struct Read<StridedView<T, N>> {
   static std::string codes() {
     return {std::is_const_v<T> ? 'm' : 'o', code_of<std::remove_const_t<T>>()};
   }
-  static CubeView<T> from(Reader& reader) {
+  static StridedView<T, N> from(Reader& reader) {
     const Value& v = std::is_const_v<T> ? reader.next() : reader.target();
-    const std::array<index_t, 3> shape{v.shape[0], v.shape[1], v.shape[2]};
-    std::array<index_t, 3> strides{v.shape[1] * v.shape[2], v.shape[2], 1};
-    if (std::is_const_v<T>) strides = {v.strides[0], v.strides[1], v.strides[2]};
-    return {static_cast<T*>(v.data), shape, strides};
+    StridedView<T, N> view{static_cast<T*>(v.data)};
+    index_t dense = 1;
+    for (std::size_t a = N; a-- > 0; dense *= v.shape[a]) {
+      view.shape[a] = v.shape[a];
+      view.strides[a] = std::is_const_v<T> ? v.strides[a] : dense;
+    }
+    return view;
   }
 };
 
@@ -219,7 +223,7 @@ class Returned {
     while (!out_[at_].scalar) ++at_;
     return out_[at_++];
   }
-  std::array<Value, kMostArguments>& out_;
+  std::array<Value, kMostResults>& out_;
   std::size_t at_ = 0;
 };
 

@@ -1,4 +1,4 @@
-// Ops over lists of arrays check their arguments here.
+// Ops over lists of arrays check their arguments here, on both devices.
 #include "ops/optim.hpp"
 
 #include <sstream>  // names
@@ -15,6 +15,16 @@ using optim::Rule;
 std::vector<std::string> words(const char* text) {
   std::istringstream in(text);
   return {std::istream_iterator<std::string>(in), {}};
+}
+
+#if defined(KERNELMILL_BINDINGS)
+constexpr const char* kArray = "NumPy";
+#else
+constexpr const char* kArray = "CuPy";
+#endif
+
+std::string text_of(py::handle object, const char* attribute) {
+  return py::str(object.attr(attribute));
 }
 
 std::string type_name(py::handle object) {
@@ -36,12 +46,12 @@ ArrayInfo array_of(const char* op, const std::string& name, std::size_t i, py::h
   ArrayInfo info;
   const std::string place = name + "[" + std::to_string(i) + "]";
   if (!read_array(op, place.c_str(), object.ptr(), info)) {
-    throw py::type_error(std::string(op) + ": " + place + " must be a NumPy array, got " +
+    throw py::type_error(std::string(op) + ": " + place + " must be a " + kArray + " array, got " +
                          type_name(object));
   }
   if (info.code != 'f' && info.code != 'd') {
-    invalid(op, place, " must be float32 or float64, got ",
-            dtype_text(py::reinterpret_borrow<py::array>(object)), " (convert it with astype)");
+    invalid(op, place, " must be float32 or float64, got ", text_of(object, "dtype"),
+            " (convert it with astype)");
   }
   return info;
 }
@@ -57,9 +67,8 @@ class Lists {
     first_ = items_of(op_, "parameters", list);
     for (std::size_t i = 0; i < first_.size(); ++i) {
       const ArrayInfo info = updated("parameters", i, first_[i]);
-      arrays.push_back({info.value.data, nullptr, {}, 1, info.code == 'd', 0, nullptr});
-      const auto array = py::reinterpret_borrow<py::array>(first_[i]);
-      arrays.back().size = array.size();
+      const index_t size = size_of(first_[i].ptr());
+      arrays.push_back({info.value.data, nullptr, {}, size, info.code == 'd', 0, nullptr});
     }
   }
 
@@ -78,8 +87,8 @@ class Lists {
     const std::vector<py::handle> items = items_of(op_, name, list);
     for (std::size_t i = 0; i < items.size(); ++i) {
       const ArrayInfo info = array_of(op_, name, i, items[i]);
-      arrays.push_back({nullptr, nullptr, {}, 0, info.code == 'd', 0, nullptr});
-      arrays.back().size = py::reinterpret_borrow<py::array>(items[i]).size();
+      const index_t size = size_of(items[i].ptr());
+      arrays.push_back({nullptr, nullptr, {}, size, info.code == 'd', 0, nullptr});
       read(arrays.back(), info, items[i]);
     }
   }
@@ -118,20 +127,20 @@ class Lists {
 
   void like_first(const std::string& name, std::size_t i, const ArrayInfo& info,
                   py::handle object) const {
-    const auto array = py::reinterpret_borrow<py::array>(object);
-    const auto first = py::reinterpret_borrow<py::array>(first_[i]);
-    const bool same = array.ndim() == first.ndim() &&
-                      std::equal(first.shape(), first.shape() + first.ndim(), array.shape());
-    if (same && (info.code == 'd') == arrays[i].wide) return;
-    invalid(op_, name, "[", i, "] must be ", dtype_text(first), " of shape ", shape_text(first),
-            " like the parameter, got ", dtype_text(array), " of shape ", shape_text(array));
+    const py::handle first = first_[i];
+    if ((info.code == 'd') == arrays[i].wide && same_shape(first.ptr(), object.ptr())) return;
+    invalid(op_, name, "[", i, "] must be ", text_of(first, "dtype"), " of shape ",
+            text_of(first, "shape"), " like the parameter, got ", text_of(object, "dtype"),
+            " of shape ", text_of(object, "shape"));
   }
 
   void read(Array& array, const ArrayInfo& info, py::handle object) {
     array.gradient = info.value.data;
     if (info.dense && info.in_place) return;
     kept_.push_back(dense_copy(object.ptr(), info.code));
-    array.gradient = py::reinterpret_borrow<py::array>(kept_.back()).data();
+    ArrayInfo copied;
+    read_array(op_, "gradients", kept_.back().ptr(), copied);
+    array.gradient = copied.value.data;
   }
 
   const char* op_;
@@ -212,8 +221,9 @@ void step(const Rule& rule, const py::args& args, const py::kwargs& kwargs) {
   if (used != kwargs.size()) {
     throw py::type_error(std::string(rule.op) + ": unexpected keyword argument");
   }
+  const std::shared_ptr<void> device = begin_call(rule.op);
   const py::gil_scoped_release release;
-  optim::run(rule, lists.arrays);
+  optim::run(device.get(), rule, lists.arrays);
 }
 
 double norm(const py::object& arrays, double order) {
@@ -221,8 +231,9 @@ double norm(const py::object& arrays, double order) {
   if (!(order > 0)) invalid(op, "order must be above 0, got ", order);
   Lists lists(op);
   lists.alone("arrays", arrays);
+  const std::shared_ptr<void> device = begin_call(op);
   const py::gil_scoped_release release;
-  return optim::norm(lists.arrays, order);
+  return optim::norm(device.get(), lists.arrays, order);
 }
 
 }  // namespace

@@ -46,17 +46,19 @@ MatrixView<T> dense(T* data, index_t rows, index_t cols) {
   return {data, rows, cols, cols, 1};
 }
 
-// An array of three axes, any strides.
-template <class T>
-struct CubeView {
+// An array of N axes, any strides.
+template <class T, int N>
+struct StridedView {
   T* data = nullptr;
-  std::array<index_t, 3> shape{}, strides{};
+  std::array<index_t, N> shape{}, strides{};
 
-  operator CubeView<const T>() const
+  operator StridedView<const T, N>() const
     requires(!std::is_const_v<T>)
   {
     return {data, shape, strides};
   }
 };
+template <class T>
+using CubeView = StridedView<T, 3>;
 
 }  // namespace kernelmill

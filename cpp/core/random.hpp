@@ -12,7 +12,7 @@
 // Everything here also compiles for the device (nvcc), from this same text.
 #pragma once
 
-#include <cmath>    // std::sqrt, std::log
+#include <cmath>    // std::sqrt, std::log, std::ceil
 #include <cstdint>  // std::uint32_t, std::uint64_t
 
 #include "core/math.hpp"  // log, sincos_turns
@@ -74,6 +74,9 @@ class Philox {
 KERNELMILL_HOST_DEVICE inline float uniform_float(std::uint32_t word) {
   return static_cast<float>(static_cast<std::int32_t>(word >> 8)) * 0x1p-24f;
 }
+
+// Uniform floats from this on are at least p: they are multiples of 2^-24, so none lies between.
+inline float least_kept(double p) { return static_cast<float>(std::ceil(p * 0x1p24) * 0x1p-24); }
 
 // Uniform on {0, 1, ..., 2^53 - 1} / 2^53: 27 and 26 bits, each exact as a double. (64-bit integers
 // convert in no vector register before AVX-512DQ; 32-bit ones do everywhere.)

@@ -107,7 +107,11 @@ class PackedA : public TiledRows<Acc> {
   }
 
   // Reserves memory only; pack() must then cover every tile. Lets threads share the packing.
-  PackedA(index_t m, index_t k) : TiledRows<Acc>(m, k), memory_(static_cast<std::size_t>(m * k)) {}
+  PackedA(index_t m, index_t k)
+      : TiledRows<Acc>(m, k), memory_(static_cast<std::size_t>(m * k)), data_(memory_.data()) {}
+
+  // The same in memory of the caller, m * k elements.
+  PackedA(index_t m, index_t k, Element* memory) : TiledRows<Acc>(m, k), data_(memory) {}
 
   void pack(const Packing<Element> auto& packing, index_t tile_begin, index_t tile_end) {
     const index_t size = this->chunks().size;
@@ -115,7 +119,7 @@ class PackedA : public TiledRows<Acc> {
       const index_t depth = std::min(size, this->depth() - p);
       for (index_t t = tile_begin; t < tile_end; ++t) {
         const index_t i = this->tile_row(t), rows = this->tile_row(t + 1) - i;
-        packing.pack(i, rows, p, depth, memory_.data() + this->rows() * p + i * depth, rows);
+        packing.pack(i, rows, p, depth, data_ + this->rows() * p + i * depth, rows);
       }
     }
   }
@@ -129,11 +133,12 @@ class PackedA : public TiledRows<Acc> {
   };
   template <int Rows>
   Tile<Rows> tile(index_t i, index_t p, index_t depth) const {
-    return {memory_.data() + this->rows() * p + i * depth};
+    return {data_ + this->rows() * p + i * depth};
   }
 
  private:
   Workspace<Element> memory_;
+  Element* data_;
 };
 
 // Row i is zero from depth i + 1 on: half of the multiply-adds are left out.
@@ -145,8 +150,8 @@ class TriangularA : public PackedA<Acc> {
 };
 
 // The same operand read where it is: for contiguous rows that few panels use, packing costs more
-// than it saves.
-template <class In, class Acc = In>
+// than it saves. `Near` says that they are in the first caches anyway.
+template <class In, class Acc = In, bool Near = false>
 class RowsA : public TiledRows<Acc> {
  public:
   RowsA(const In* data, index_t row_stride, index_t m, index_t k)
@@ -161,6 +166,7 @@ class RowsA : public TiledRows<Acc> {
   template <int Rows>
   Tile<Rows> tile(index_t i, index_t p, index_t depth) const {
     const In* const at = data_ + i * row_stride_ + p;
+    if constexpr (Near) return {at, row_stride_};
     // The rows of the next tile: the loop over p reads Rows lines at a time, which the hardware's
     // own prefetching does not follow.
     for (int r = Rows; r < 2 * Rows; ++r) {
@@ -175,6 +181,29 @@ class RowsA : public TiledRows<Acc> {
   index_t row_stride_;
 };
 
+// The same for an operand whose columns are adjacent: element (i, p) is data[p * stride + i].
+template <class In, class Acc = In>
+class ColumnsA : public TiledRows<Acc> {
+ public:
+  ColumnsA(const In* data, index_t stride, index_t m, index_t k)
+      : TiledRows<Acc>(m, k), data_(data), stride_(stride) {}
+
+  template <int Rows>
+  struct Tile {
+    const In* at;
+    index_t stride;
+    Acc operator()(index_t q, int r) const { return static_cast<Acc>(at[q * stride + r]); }
+  };
+  template <int Rows>
+  Tile<Rows> tile(index_t i, index_t p, index_t) const {
+    return {data_ + p * stride_ + i, stride_};
+  }
+
+ private:
+  const In* data_;
+  index_t stride_;
+};
+
 // The k x n operand that runs along lanes, packed whole: panels of NR columns, the last one padded
 // with zeros. product packs B by itself, panel group by panel group; packing it before pays where
 // several calls share it, as the blocks of a large matrix product do.
@@ -186,7 +215,16 @@ class PackedB {
       : padded_((n + Params<Acc>::NR - 1) / Params<Acc>::NR * Params<Acc>::NR),
         k_(k),
         chunks_(k),
-        memory_(static_cast<std::size_t>(padded_ * k)) {}
+        memory_(static_cast<std::size_t>(padded_ * k)),
+        data_(memory_.data()) {}
+  // The same in memory that somebody else owns, n rounded up to panels * k values: packed already,
+  // or to be packed where `panel` says.
+  PackedB(Acc* data, index_t n, index_t k)
+      : padded_((n + Params<Acc>::NR - 1) / Params<Acc>::NR * Params<Acc>::NR),
+        k_(k),
+        chunks_(k),
+        data_(data) {}
+  const DepthChunks<Acc>& chunks() const { return chunks_; }
 
   // Columns [j_begin, j_end) become the packing's outer indices from `outer` on. j_begin must be a
   // multiple of NR, j_end too unless it is the last column. Lets threads share the packing.
@@ -196,20 +234,19 @@ class PackedB {
       const index_t depth = std::min(chunks_.size, k_ - p);
       for (index_t j = j_begin; j < j_end; j += NR) {
         packing.pack(outer + j - j_begin, std::min<index_t>(NR, j_end - j), p, depth,
-                     memory_.data() + padded_ * p + j * depth, NR);
+                     data_ + padded_ * p + j * depth, NR);
       }
     }
   }
 
   // Column j (the first of its panel) of the depth chunk that starts at p and is `depth` long.
-  Acc* panel(index_t j, index_t p, index_t depth) const {
-    return memory_.data() + padded_ * p + j * depth;
-  }
+  Acc* panel(index_t j, index_t p, index_t depth) const { return data_ + padded_ * p + j * depth; }
 
  private:
   index_t padded_, k_;
   DepthChunks<Acc> chunks_;
   Workspace<Acc> memory_;
+  Acc* data_;
 };
 
 // What an element of A does to a sum. For a number it is the product; an operand whose elements are

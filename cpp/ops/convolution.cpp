@@ -2,13 +2,15 @@
 // straight from padded planes.
 #include "ops/convolution.hpp"
 
-#include <numeric>   // std::iota
-#include <optional>  // std::optional
-#include <utility>   // std::move
+#include <numeric>      // std::iota
+#include <optional>     // std::optional
+#include <type_traits>  // std::is_same_v
+#include <utility>      // std::move
 
-#include "core/parallel.hpp"           // parallel_for, thread_limit
-#include "ops/convolution_planes.hpp"  // Source, Columns, Patches
-#include "ops/linear_activations.hpp"  // kActivations
+#include "core/parallel.hpp"             // parallel_for, thread_limit
+#include "ops/convolution_planes.hpp"    // Source, Columns, Patches
+#include "ops/convolution_winograd.hpp"  // tiled
+#include "ops/linear_activations.hpp"    // kActivations
 
 namespace kernelmill::convolution {
 namespace {
@@ -218,12 +220,35 @@ Store<T> storing(T* out, index_t row_stride, const Ending<T>& ending, index_t ch
           ending.parameter};
 }
 
+// Whether a convolution is a `Square`.
+bool flat(const Geometry& g) {
+  return g.stride == Triple{1, 1, 1} && g.dilation == Triple{1, 1, 1} && g.in[1] == 1 &&
+         g.kernel[1] == 1 && g.padding[1] == 0 && g.kernel[0] == g.kernel[2];
+}
+
 }  // namespace
 
 template <class T>
 void forward(const Geometry& g, const T* x, const T* weight, const Ending<T>& ending, T* y) {
   const index_t channels = g.group_channels(), outputs = g.group_outputs();
   const index_t depth = channels * product(g.kernel);
+  if constexpr (std::is_same_v<T, float>) {
+    if (flat(g)) {
+      const Square s{g.images,
+                     channels,
+                     outputs,
+                     g.groups,
+                     {g.in[0], g.in[2]},
+                     {g.out[0], g.out[2]},
+                     {g.padding[0], g.padding[2]},
+                     g.kernel[0],
+                     depth,
+                     g.kernel[0] * g.kernel[2],
+                     outputs * depth,
+                     false};
+      if (tiles_pay(s) && tiled(s, x, weight, ending, y)) return;
+    }
+  }
   std::vector<Weights<T>> weights;
   for (index_t group = 0; group < g.groups; ++group) {
     std::vector<index_t> offsets(static_cast<std::size_t>(depth));
@@ -322,6 +347,24 @@ void input_gradient(const Geometry& g, const T* dout, const T* weight, const End
                     T* dx) {
   const index_t channels = g.group_channels(), outputs = g.group_outputs();
   const index_t taps = product(g.kernel);
+  if constexpr (std::is_same_v<T, float>) {
+    const index_t reach = g.kernel[0] - 1;
+    if (flat(g) && g.padding[0] <= reach && g.padding[2] <= reach) {
+      const Square s{g.images,
+                     outputs,
+                     channels,
+                     g.groups,
+                     {g.out[0], g.out[2]},
+                     {g.in[0], g.in[2]},
+                     {reach - g.padding[0], reach - g.padding[2]},
+                     g.kernel[0],
+                     taps,
+                     channels * taps,
+                     outputs * channels * taps,
+                     true};
+      if (tiles_pay(s) && tiled(s, dout, weight, ending, dx)) return;
+    }
+  }
   const std::vector<Phase> phases = Phase::all(g);
   std::vector<Weights<T>> weights;
   for (index_t group = 0; group < g.groups; ++group) {

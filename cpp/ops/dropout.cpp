@@ -1,11 +1,11 @@
 #include "ops/dropout.hpp"
 
 #include <algorithm>  // std::min, std::max
-#include <cmath>      // std::ceil
 #include <span>       // std::span
 
 #include "core/error.hpp"     // invalid
 #include "core/parallel.hpp"  // parallel_for
+#include "core/random.hpp"    // least_kept
 #include "ops/random.hpp"     // uniform
 
 namespace kernelmill::dropout {
@@ -24,8 +24,7 @@ void dropout(MatrixView<const T> x, const Mask& mask, T scale, T shift, T droppe
     invalid("dropout.dropout", "p must be in [0, 1], got ", mask.p);
   }
   if (x.rows == 0 || x.cols == 0) return;
-  // Items are multiples of 2^-24, so no float lies between p and this.
-  const float least = static_cast<float>(std::ceil(mask.p * 0x1p24) * 0x1p-24);
+  const float least = least_kept(mask.p);
   const index_t width = mask.rows ? 1 : x.cols, per_item = mask.rows ? x.cols : 1;
   const index_t grain = std::max<index_t>(1, kTask / per_item);
   parallel_for(x.rows * width, grain, [&](index_t, index_t begin, index_t end) {

@@ -15,6 +15,11 @@ struct Finish {
   MatrixView<T> before{};  // receives the entries before the activation, unless null
 
   bool any() const { return bias.data != nullptr || activate != nullptr; }
+  // Nothing but one row of biases for all rows.
+  bool only_repeated_bias() const {
+    return bias.data != nullptr && bias.row_stride == 0 && bias.col_stride == 1 &&
+           activate == nullptr && before.data == nullptr;
+  }
   // The same for the entries from (i, j) on.
   Finish from(index_t i, index_t j) const {
     Finish part = *this;

@@ -23,38 +23,44 @@ using elementwise::where;
 using std::pow;
 using std::sqrt;
 
+#define KERNELMILL_LOOP
+#define KERNELMILL_SIMD _Pragma("omp simd")
 #include "optim_rows.inc"
 
 }  // namespace table
 
 template <class R, unsigned kept, class T>
 void loop(const Array& array, const double* scalars, index_t begin, index_t end) {
-  R::template loop<kept>(static_cast<T*>(array.parameter), static_cast<const T*>(array.gradient),
-                         array.states.data(), scalars, begin, end);
+  R::loop(std::integral_constant<unsigned, kept>{}, static_cast<T*>(array.parameter),
+          static_cast<const T*>(array.gradient), array.states.data(), scalars, begin, end);
 }
 
+using Loop = void (*)(const Array&, const double* scalars, index_t begin, index_t end);
+using Loops = std::array<std::array<Loop, 1 << kMostStates>, 2>;  // by `wide` and `kept`
+
 template <class R>
-constexpr Rule rule_of() {
-  Rule rule{R::name,     R::op,       R::states,   R::options, R::defaults,
-            R::optional, R::n_states, &R::prepare, {}};
+constexpr Loops loops_of() {
+  Loops loops{};
   constexpr unsigned all = (1U << R::n_states) - 1;
   [&]<std::size_t... kept>(std::index_sequence<kept...>) {
     (
         [&] {
           if constexpr ((kept | R::optional) == all) {
-            rule.loops[0][kept] = &loop<R, kept, float>;
-            rule.loops[1][kept] = &loop<R, kept, double>;
+            loops[0][kept] = &loop<R, kept, float>;
+            loops[1][kept] = &loop<R, kept, double>;
           }
         }(),
         ...);
   }(std::make_index_sequence<all + 1>{});
-  return rule;
+  return loops;
 }
 
-using namespace table;
-constexpr Rule kRules[] = {rule_of<sgd>(),      rule_of<adagrad>(), rule_of<rmsprop>(),
-                           rule_of<adadelta>(), rule_of<adam>(),    rule_of<nadam>(),
-                           rule_of<lion>(),     rule_of<ema>()};
+#define KERNELMILL_LOOPS(rule) loops_of<table::rule>(),
+constexpr Loops kLoops[] = {KERNELMILL_RULES(KERNELMILL_LOOPS)};
+#define KERNELMILL_NUMBER(rule) number_##rule,
+enum Number : std::size_t { KERNELMILL_RULES(KERNELMILL_NUMBER) };
+#define KERNELMILL_RULE(rule) rule_of<table::rule>(number_##rule),
+constexpr Rule kRules[] = {KERNELMILL_RULES(KERNELMILL_RULE)};
 
 // Where each array begins in the concatenation of all, and how long that is.
 std::vector<index_t> offsets_of(std::span<const Array> arrays) {
@@ -116,7 +122,7 @@ double reduce(std::span<const Array> arrays, Term term, Join join) {
 
 std::span<const Rule> rules() { return kRules; }
 
-void run(const Rule& rule, std::span<const Array> arrays) {
+void run(void*, const Rule& rule, std::span<const Array> arrays) {
   const std::vector<index_t> offsets = offsets_of(arrays);
   std::vector<double> scalars(arrays.size() * kMostScalars);
   for (std::size_t i = 0; i < arrays.size(); ++i) {
@@ -125,12 +131,12 @@ void run(const Rule& rule, std::span<const Array> arrays) {
   parallel_for(offsets.back(), kGrain, [&](index_t, index_t begin, index_t end) {
     each_part(offsets, begin, end, [&](std::size_t i, index_t first, index_t last) {
       const Array& array = arrays[i];
-      rule.loops[array.wide][array.kept](array, &scalars[i * kMostScalars], first, last);
+      kLoops[rule.number][array.wide][array.kept](array, &scalars[i * kMostScalars], first, last);
     });
   });
 }
 
-double norm(std::span<const Array> arrays, double order) {
+double norm(void*, std::span<const Array> arrays, double order) {
   const auto add = [](double a, double b) { return a + b; };
   if (order == 2) {
     // Squares of float32 fit float64; those of float64 may not, at either end.

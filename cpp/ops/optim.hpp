@@ -1,5 +1,5 @@
-// Twins of python/kernelmill/ops/optim.py: a loop per rule of optim_table.py, dtype and choice of
-// states.
+// The implementations of python/kernelmill/ops/optim.py on both devices: a loop for each rule of
+// optim_table.py.
 #pragma once
 
 #include <array>  // states
@@ -23,23 +23,28 @@ struct Array {
   const double* options;  // in the order of Rule::options
 };
 
-using Loop = void (*)(const Array&, const double* scalars, index_t begin, index_t end);
-
 struct Rule {
   const char *name, *op, *states, *options;  // names, separated by spaces
   std::span<const double> defaults;
   unsigned optional;  // a bit for each state that may be left out
-  int n_states;
   void (*prepare)(const double* options, double* scalars);
-  std::array<std::array<Loop, 1 << kMostStates>, 2> loops;  // by `wide` and `kept`
+  std::size_t number;  // its place among the rules
 };
+
+// The rule of a struct that cmake/optim_rows.py wrote.
+template <class R>
+constexpr Rule rule_of(std::size_t number) {
+  return {R::name, R::op, R::states, R::options, R::defaults, R::optional, &R::prepare, number};
+}
 
 std::span<const Rule> rules();
 
+// `device` is what begin_call gave. -------------------------------------------------------------
+
 // One step of all arrays.
-void run(const Rule& rule, std::span<const Array> arrays);
+void run(void* device, const Rule& rule, std::span<const Array> arrays);
 
 // The norm of the given order (above 0, or infinity) of the gradients of all arrays.
-double norm(std::span<const Array> arrays, double order);
+double norm(void* device, std::span<const Array> arrays, double order);
 
 }  // namespace kernelmill::optim

@@ -1,5 +1,7 @@
 #include "bindings/common.hpp"
 
+#include <pybind11/numpy.h>  // tables on the host
+
 #include <algorithm>  // std::min
 
 namespace kernelmill {
@@ -100,6 +102,37 @@ bool read_array(const char* op, const char* name, PyObject* object, ArrayInfo& i
   return true;
 }
 
+bool read_host_array(const char*, const char*, PyObject* object, ArrayInfo& info,
+                     py::object& kept) {
+  kept = py::reinterpret_borrow<py::object>(object);
+  if (py::hasattr(kept, "__cuda_array_interface__")) kept = kept.attr("get")();
+  if (!py::isinstance<py::array>(kept)) return false;
+  const auto dtype = kept.attr("dtype").attr("name").cast<std::string>();
+  for (const char code : kCodes) {
+    if (dtype == dtype_name(code)) info.code = code;
+  }
+  if (info.code == 0) return false;
+  const auto numpy = py::module_::import("numpy");
+  const py::array array = numpy.attr("require")(kept, dtype, "CA");
+  info.value.data = const_cast<void*>(array.data());
+  info.value.ndim = static_cast<int>(array.ndim());
+  info.dense = info.writeable = info.in_place = true;
+  for (int i = std::min(info.value.ndim, kMostAxes) - 1; i >= 0; --i) {
+    info.value.shape[static_cast<std::size_t>(i)] = array.shape(i);
+  }
+  kept = array;
+  return true;
+}
+
+index_t size_of(PyObject* array) {
+  return py::reinterpret_borrow<py::object>(array).attr("size").cast<index_t>();
+}
+
+bool same_shape(PyObject* a, PyObject* b) {
+  return py::reinterpret_borrow<py::object>(a).attr("shape").equal(
+      py::reinterpret_borrow<py::object>(b).attr("shape"));
+}
+
 py::object dense_copy(PyObject* array, char) {
   return cupy().attr("ascontiguousarray")(py::reinterpret_borrow<py::object>(array));
 }
@@ -110,6 +143,16 @@ py::object new_array(char code, int ndim, const index_t* shape, void*& data) {
   py::object array = cupy().attr("empty")(sizes, dtype_name(code));
   data = reinterpret_cast<void*>(array.attr("data").attr("ptr").cast<std::uintptr_t>());
   return array;
+}
+
+void multiply(const py::handle& a, const py::handle& b, const py::handle& out) {
+  const auto size = [](const py::handle& array) { return size_of(array.ptr()); };
+  if (size(out) == 0) return;
+  if (size(a) == 0) {
+    out.attr("fill")(0);
+  } else {
+    cupy().attr("matmul")(a, b, py::arg("out") = out);
+  }
 }
 
 Call current(const char* op) {

@@ -53,6 +53,43 @@ struct Result {
   T* data;
 };
 
+// out = a b by cuBLAS, through CuPy; factors of any strides, and without terms 0.
+void multiply(const py::handle& a, const py::handle& b, const py::handle& out);
+
+// A matrix that goes to such a product, and to kernels; without an array where it was left out.
+template <class T>
+struct Factor {
+  py::handle array;
+  MatrixView<const T> view;
+};
+
+template <class T>
+struct Read<Factor<T>> {
+  static std::string codes() { return {'m', code_of<T>()}; }
+  static Factor<T> from(Reader& reader) {
+    const Value& v = reader.next();
+    return {v.object,
+            {static_cast<const T*>(v.data), v.shape[0], v.shape[1], v.strides[0], v.strides[1]}};
+  }
+};
+
+// A result of such a product; dense.
+template <class T>
+struct Product {
+  py::handle array;
+  T* data;
+  index_t size;
+};
+
+template <class T>
+struct Read<Product<T>> {
+  static std::string codes() { return {'o', code_of<T>()}; }
+  static Product<T> from(Reader& reader) {
+    const Value& value = reader.target();
+    return {value.object, static_cast<T*>(value.data), value.shape[0] * value.shape[1]};
+  }
+};
+
 // CuPy's current stream, under the name of the op.
 Call current(const char* op);
 

@@ -59,15 +59,20 @@ py::object apply(const Row& row, std::span<const py::handle> given, const py::ob
       const auto numpy = py::module_::import("numpy");
       const py::handle number = given[i];
       const bool whole = want == Dtype::int32 || want == Dtype::int64;
-      const bool fits = want == Dtype::boolean ? PyBool_Check(number.ptr()) != 0
-                        : whole                ? PyIndex_Check(number.ptr()) != 0
-                                               : PyFloat_Check(number.ptr()) != 0 ||
-                                                     PyIndex_Check(number.ptr()) != 0 ||
-                                                     py::isinstance(number, numpy.attr("number"));
+      // NumPy's arrays have an __index__, but only those without axes are numbers.
+      const bool array =
+          py::isinstance(number, numpy.attr("ndarray")) && number.attr("ndim").cast<int>() > 0;
+      const bool fits = array                    ? false
+                        : want == Dtype::boolean ? PyBool_Check(number.ptr()) != 0
+                        : whole                  ? PyIndex_Check(number.ptr()) != 0
+                                                 : PyFloat_Check(number.ptr()) != 0 ||
+                                                       PyIndex_Check(number.ptr()) != 0 ||
+                                                       py::isinstance(number, numpy.attr("number"));
       if (!fits) {
         throw py::type_error(std::string(row.op) + ": " + row.argument_name(i) +
                              " must be an array or a number that fits " + name + ", got " +
-                             py::repr(number).cast<std::string>());
+                             (array ? "a NumPy array (move it with cupy.asarray)"
+                                    : py::repr(number).cast<std::string>()));
       }
       const auto bytes = numpy.attr("array")(number, name).attr("tobytes")().cast<std::string>();
       std::memcpy(&values[i], bytes.data(), bytes.size());

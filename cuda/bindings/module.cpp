@@ -49,7 +49,9 @@ PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   using namespace kernelmill;
   m.def("device_info", &device_info);
   m.attr("cuda_version") = CUDART_VERSION;
+  bind_convolution(m);
   bind_elementwise(m);
+  bind_optim(m);
   bind_reduction(m);
   bind_families(m);
 }

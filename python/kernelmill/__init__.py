@@ -11,6 +11,7 @@ _MODULES = (
     "callbacks",
     "cluster",
     "hmm",
+    "linear_model",
     "markov",
     "metrics",
     "mixture",
@@ -20,6 +21,7 @@ _MODULES = (
     "plot",
     "preprocessing",
     "stream",
+    "tree",
 )
 
 __getattr__, __dir__, __all__ = lazy(

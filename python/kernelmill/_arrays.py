@@ -175,13 +175,7 @@ def to_device(value: Any, device: str | None) -> Any:
 
 
 def require_cuda(owner: str) -> None:
-    """Raise unless a GPU can be used now.
-
-    Raises
-    ------
-    RuntimeError
-        If CuPy or a GPU is missing; there is no fallback to the CPU.
-    """
+    """Raise unless a GPU can be used now."""
     must = f"{owner}: device must be 'cpu' or None here, got 'cuda'"
     try:
         import cupy
@@ -250,13 +244,6 @@ def choose_columns(
         What the user asks for; at most one of them.
     weight : str or None
         Name of the column of weights, which may stand in `exclude`.
-    owner : str
-        What errors call the caller.
-
-    Raises
-    ------
-    ValueError
-        If a name is missing or repeated, or no column is left.
     """
     argument, asked = ("columns", columns) if exclude is None else ("exclude", exclude)
     asked = [asked] if isinstance(asked, str | int) else list(asked)
@@ -292,13 +279,7 @@ def _listing(names: Sequence) -> str:
 
 
 def drop_column(frame: Any, name: Any, owner: str) -> tuple[Any, np.ndarray]:
-    """Split a frame into all other columns and the column of weights.
-
-    Raises
-    ------
-    ValueError
-        If there is no column of that name.
-    """
+    """Split a frame into all other columns and the column of weights."""
     names = column_names(frame)
     if name not in names:
         raise ValueError(
@@ -451,13 +432,7 @@ def _two_axes(value: Any, owner: str, accept_sparse: bool) -> Any:
 
 
 def native_dtype(value: Any, owner: str) -> np.dtype:
-    """The dtype that holds every value of X without loss, before any conversion.
-
-    Raises
-    ------
-    ValueError
-        If X is not numeric; for a frame the message names the first bad column.
-    """
+    """The dtype that holds every value of X without loss, before any conversion."""
     if not is_frame(value):
         return _two_axes(value, owner, True).dtype
     dtypes = []
@@ -488,20 +463,10 @@ def as_matrix(
     ----------
     value : ndarray, CuPy array, sparse matrix, frame, nested lists or array-like
         Masked entries become NaN.
-    owner : str
-        Name of the caller in errors.
     dtypes : sequence of dtype
         Accepted dtypes. X keeps its own if accepted, otherwise it is converted to the first.
     accept_sparse : bool, default=True
         Whether sparse X becomes CSR rather than an error.
-
-    Raises
-    ------
-    ValueError
-        If X is not numeric and 2-D.
-    TypeError
-        If X is sparse where `accept_sparse` is False, is a numpy.matrix, or holds objects that are
-        not numbers.
     """
     if is_frame(value):
         return _frame_to_matrix(value, pick_dtype(native_dtype(value, owner), dtypes), owner)
@@ -529,21 +494,10 @@ def check_weights(
     ----------
     value : array-like of shape (n,), number or None
         A number is the weight of every row. None stays None.
-    n : int
-        Number of rows.
-    dtype : dtype
-        Dtype of the rows.
-    owner : str
-        Name of the caller in errors.
     like : array, optional
         The weights are moved to its device.
     first_row : int, default=0
         Number of the first of these rows in all of X, for errors.
-
-    Raises
-    ------
-    ValueError
-        If a weight is negative, NaN or inf, or the length is not n.
     """
     if value is None:
         return None

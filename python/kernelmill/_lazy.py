@@ -27,7 +27,6 @@ def lazy(
 
     Returns
     -------
-    getattr, dir : callable
     all : list of str
         The names, sorted.
     """

@@ -42,15 +42,7 @@ def runnable() -> tuple[str, ...]:
 
 
 def choose() -> tuple[str, str]:
-    """The level to run and one sentence that says why.
-
-    Raises
-    ------
-    ValueError
-        If ``KERNELMILL_ISA`` names a level that is unknown, not built or not supported here.
-    ImportError
-        If no level that is built runs on this processor.
-    """
+    """The level to run and one sentence that says why."""
     can_run = runnable()
     forced = os.environ.get("KERNELMILL_ISA", "")
     if forced:

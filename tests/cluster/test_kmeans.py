@@ -343,9 +343,9 @@ def test_csr_equals_dense(make, rng, dtype):
 
 def test_transform_refuses_streams(blobs):
     model = KMeans(5, random_state=0).fit(blobs)
-    with pytest.raises(TypeError, match="KMeans: X must be in memory for transform, got list"):
+    with pytest.raises(TypeError, match="KMeans: X must be an array or frame in memory, got list"):
         model.transform([blobs, blobs])
-    with pytest.raises(TypeError, match="KMeans: X must be in memory for transform, got list"):
+    with pytest.raises(TypeError, match="KMeans: X must be an array or frame in memory, got list"):
         KMeans(max_iter=-1).fit_transform([blobs, blobs])  # before the fit
 
 

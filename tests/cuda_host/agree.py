@@ -32,6 +32,8 @@ def on_device(twin, on_cpu):
     """Takes NumPy arrays where they lie, strides and in-place results and all; CSR runs in C++."""
 
     def move(value):
+        if isinstance(value, list):
+            return [move(item) for item in value]
         if not isinstance(value, np.ndarray):
             return value
         if value.dtype.isnative and value.flags.aligned:

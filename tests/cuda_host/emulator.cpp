@@ -8,6 +8,7 @@
 
 #include <cstdlib>    // std::getenv
 #include <memory>     // std::unique_ptr
+#include <mutex>      // std::mutex
 #include <random>     // std::mt19937
 #include <stdexcept>  // std::runtime_error
 #include <vector>     // fibers
@@ -136,6 +137,8 @@ cudaError_t run(dim3 grid, dim3 block, const std::function<void()>& kernel) {
       grid.y == 0 || grid.y > 65535u) {
     return cudaErrorInvalidConfiguration;
   }
+  static std::mutex one_at_a_time;  // several threads may call ops
+  const std::lock_guard lock(one_at_a_time);
   while (fibers.size() < threads) fibers.push_back(std::make_unique<Fiber>());
   gridDim = grid;
   blockDim = block;

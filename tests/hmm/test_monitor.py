@@ -26,6 +26,15 @@ def test_the_monitor(caplog):
     assert not caplog.records
     monitor.report(-30.0)
     assert "the objective must not fall, got -30 after -7.9" in caplog.text
+    caplog.clear()
+    for scale in (1e-12, 1.0, 1e12):  # of the weights of sequences, and of tol with them
+        scaled = ConvergenceMonitor(1e-2 * scale, 5, False)
+        scaled.report(-10.0 * scale)
+        scaled.report(-10.000001 * scale)  # rounding of float32 rows
+        assert not caplog.records
+        scaled.report(-10.001 * scale)
+        assert "must not fall" in caplog.text
+        caplog.clear()
     short = ConvergenceMonitor(0.5, 2, False)
     short.report(-10.0)
     short.report(-5.0)

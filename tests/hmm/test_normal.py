@@ -165,3 +165,5 @@ def test_the_floor_follows_small_units(rng):
         Gaussians.of(np.zeros((1, 4)), np.full((1, 4), 1e-12), "diag", "test"), floor
     )
     assert np.array_equal(raised_[0], floor)
+    for c in (1e-12, 1e-3, 1e12):  # in other units, and min_covar with them
+        np.testing.assert_allclose(floor_of(c * rows, 1e-3 * c**2), c**2 * floor, rtol=1e-12)

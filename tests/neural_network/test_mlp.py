@@ -86,6 +86,20 @@ def test_no_worse_than_scikit_learn_on_real_data(seed):
     assert ours.score(scale.transform(B), b) > 0.3
 
 
+def test_lbfgs_ends_where_scikit_learns_does_from_the_same_start():
+    X, y = load_diabetes(return_X_y=True)
+    X, y = StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
+    for seed in range(3):
+        options = {"solver": "lbfgs", "alpha": 100.0, "warm_start": True, "random_state": seed}
+        b = peers.MLPRegressor(max_iter=1, **options).fit(X, y)
+        a = MLPRegressor(max_iter=1, **options).fit(X, y)
+        a.coefs_ = [w.copy() for w in b.coefs_]
+        a.intercepts_ = [v.copy() for v in b.intercepts_]
+        a.set_params(max_iter=1000).fit(X, y), b.set_params(max_iter=1000).fit(X, y)
+        np.testing.assert_allclose(a.loss_, b.loss_, rtol=1e-4)
+        np.testing.assert_allclose(a.score(X, y), b.score(X, y), rtol=1e-2)
+
+
 def test_solvers_learn(moons):
     X, y = moons
     for solver, options in [("adam", {}), ("lbfgs", {}), ("sgd", {"learning_rate_init": 0.2}),

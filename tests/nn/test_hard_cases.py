@@ -433,3 +433,21 @@ def test_windows_over_the_edge():
     assert F.max_pool1d([[-1.0, -2.0]], 2, padding=1, stride=2).tolist() == [[-1, -2]]
     with pytest.raises(ValueError, match="at most half a window"):
         F.max_pool1d([[1.0, 2]], 2, padding=2)
+
+
+def test_ctc_without_a_path_and_with_an_empty_target():
+    def run(steps, target, zero=False):
+        z = T(np.zeros((steps, 1, 6)))
+        loss = F.ctc_loss(F.log_softmax(z, 2), [target], [steps], [len(target)], 5, "sum", zero)
+        return loss.item(), gradient(z, loss)
+
+    for zero in (False, True):
+        value, g = run(2, [1, 1], zero)
+        assert value == (0.0 if zero else math.inf)
+        equal(g, np.zeros((2, 1, 6)), 0)
+    for target in ([], [1, 1]):  # all blanks; the one path 1, blank, 1
+        value, g = run(3, target)
+        assert value == pytest.approx(3 * math.log(6), rel=1e-14)
+        equal(g.sum(2), np.zeros((3, 1)), 1e-15)
+        path = [5, 5, 5] if not target else [1, 5, 1]
+        equal(g[:, 0], np.full((3, 6), 1 / 6) - np.eye(6)[path], 1e-14)

@@ -107,6 +107,13 @@ def _copy(value: Any) -> Any:
     return value.copy(order="K") if isinstance(value, np.ndarray) else value
 
 
+def _got(value: Any) -> Any:
+    """Arrays of a GPU, in lists too, as NumPy."""
+    if isinstance(value, list):
+        return [_got(item) for item in value]
+    return value.get() if hasattr(value, "get") else value
+
+
 def _as_tuple(outputs: Any) -> tuple:
     if outputs is None:  # an op that only updates
         return ()
@@ -130,10 +137,13 @@ def run(function: Callable[..., Any], case: Case, device: str = "cpu") -> tuple:
         import cupy
 
         def move(a):
+            if isinstance(a, list):
+                return [move(item) for item in a]
             return cupy.asarray(a) if isinstance(a, np.ndarray) else a
 
         given, named = [move(a) for a in args], {k: move(v) for k, v in case.kwargs.items()}
-    outputs = (*_as_tuple(function(*given, **named)), *(joined(given[i]) for i in case.updated))
+    made = _as_tuple(function(*given, **named))
+    outputs = (*made, *(joined(_got(given[i])) for i in case.updated))
     for i, (now, then) in enumerate(zip(args, before, strict=True)):
         if i not in case.updated and isinstance(now, (np.ndarray, list)):
             now, then = joined(now), joined(then)
@@ -141,7 +151,7 @@ def run(function: Callable[..., Any], case: Case, device: str = "cpu") -> tuple:
     for key, then in kwargs_before.items():
         if isinstance(then, np.ndarray):
             np.testing.assert_array_equal(case.kwargs[key], then, err_msg=f"{key} was modified")
-    return tuple(o.get() if hasattr(o, "get") else o for o in outputs)
+    return tuple(map(_got, outputs))
 
 
 def compare(case: Case, got: tuple, want: tuple) -> None:

@@ -343,6 +343,37 @@ def test_cross_entropy_of_probabilities_equals_torch(reduction, smoothing):
                                        [S])  # fmt: skip
 
 
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("form", ["padded", "flat", "one sample"])
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_ctc_equals_torch(reduction, form, zero):
+    """Behind log_softmax; alone, torch's gradient has exp(log_probs) added to it.
+
+    torch has no second derivative of this loss, and NaN for the gradient of an impossible target.
+    """
+    target, steps, lengths = [[1, 2, 2, 3], [4, 4, 0, 0], [1, 1, 1, 1]], [9, 5, 6], [4, 2, 4]
+    samples = 3 if zero else 2  # the third is impossible
+    target, steps, lengths = (np.array(a[:samples]) for a in (target, steps, lengths))
+    if form == "flat":
+        target = np.concatenate([t[:n] for t, n in zip(target, lengths, strict=True)])
+    shape = (9, samples, 5)
+    if form == "one sample":
+        target, steps, lengths, shape = target[0], steps[0], lengths[0], (9, 5)
+    theirs = [torch.tensor(a) for a in (target, steps, lengths)]
+    options = {"reduction": reduction, "zero_infinity": zero}
+    compare("ctc", lambda x: F.ctc_loss(F.log_softmax(x, -1), target, steps, lengths, **options),
+            lambda x: TF.ctc_loss(TF.log_softmax(x, -1), *theirs, **options), [shape],
+            second=False)  # fmt: skip
+    if not zero:
+        (raw,) = arrays("ctc raw", [shape], "")
+        a, b = nn.Tensor(raw, True), torch.tensor(raw, requires_grad=True)
+        F.ctc_loss(a, target, steps, lengths, reduction="sum").backward()
+        TF.ctc_loss(b, *theirs, reduction="sum").backward()
+        inside = np.arange(9)[:, None] < steps
+        extra = np.where(inside.reshape(9, *shape[1:-1], 1), np.exp(raw), 0.0)
+        close(a.grad.data + extra, b.grad, "ctc raw")
+
+
 def test_losses_of_several_inputs_equal_torch():
     signs = np.array([1.0, -1, 1, -1])
     t = torch.tensor(signs)

@@ -41,7 +41,7 @@ def test_the_page_lists_them():
 
 @pytest.mark.parametrize(
     ("package", "name"),
-    [("nn", "LSTM"), ("nn.functional", "relu_"), ("nn.init", "normal"), ("nn.utils", "skip_init"),
+    [("nn", "Fold"), ("nn.functional", "relu_"), ("nn.init", "normal"), ("nn.utils", "skip_init"),
      ("nn.optim", "SparseAdam")],
 )  # fmt: skip
 def test_a_missing_name_says_why(package, name):

@@ -56,15 +56,7 @@ def fitting(method: Method) -> Method:
 
 
 def warn(message: str, category: type[Warning]) -> None:
-    """Warn, and report the user's line that called into this package or scikit-learn.
-
-    Parameters
-    ----------
-    message : str
-        One sentence.
-    category : type
-        Class of the warning.
-    """
+    """Warn, and report the user's line that called into this package or scikit-learn."""
     level = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(

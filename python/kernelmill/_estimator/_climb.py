@@ -43,15 +43,9 @@ def warn_unconverged(owner: str, run: Run, name: str, most: int) -> None:
 
 
 def climb(
-    progress: Progress,
-    begin: Callable[[int], Any],
-    advance: Callable[[Any, int], Step],
-    *,
-    max_iter: int,
-    attributes: Callable[[Any, int], dict[str, Any]],
-    starts: int = 1,
-    finish: Callable[[Run], Run] | None = None,
-    better: Callable[[float, float], bool] = operator.gt,
+    progress: Progress, begin: Callable[[int], Any], advance: Callable[[Any, int], Step], *,
+    max_iter: int, attributes: Callable[[Any, int], dict[str, Any]], starts: int = 1,
+    finish: Callable[[Run], Run] | None = None, better: Callable[[float, float], bool] = operator.gt
 ) -> Run:
     """Iterate from each start until it converges, and keep the best run.
 

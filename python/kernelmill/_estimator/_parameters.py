@@ -149,11 +149,6 @@ def check_parameters(estimator: Any) -> None:
     ----------
     estimator : object
         Its class has ``_parameters``, a dict from name to `Rule`.
-
-    Raises
-    ------
-    InvalidParameterError
-        For the first parameter that is not accepted.
     """
     cls: Any = type(estimator)
     defaults = _defaults(cls)

@@ -58,16 +58,9 @@ class Progress:
     """
 
     def __init__(
-        self,
-        estimator: Any,
-        verbose: Any,
-        *,
-        runs: int = 1,
-        iterations: int | None = None,
-        unit: str = "iteration",
-        X: Any = None,
-        y: Any = None,
-        metadata: dict[str, Any] | None = None,
+        self, estimator: Any, verbose: Any, *, runs: int = 1, iterations: int | None = None,
+        unit: str = "iteration", X: Any = None, y: Any = None,
+        metadata: dict[str, Any] | None = None
     ) -> None:
         self._name = type(estimator).__name__
         self._estimator = estimator

@@ -8,6 +8,7 @@ to `map_reduce` (statistics that add up) or to `map` (one result per row), whate
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Generator, Iterator
 from functools import cached_property
@@ -33,6 +34,7 @@ from kernelmill._arrays import (
     to_device,
     to_host,
 )
+from kernelmill._docstrings import Documented, Words
 from kernelmill._estimator._progress import CallbackSupportMixin
 from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import (
@@ -43,6 +45,7 @@ from kernelmill._estimator._validation import (
     chunk_check,
     zero_weights,
 )
+from kernelmill._estimator._words import WORDS
 
 # A memory map up to this size is read as an array: its pages are cheaper to keep than to read
 # again. Other streams up to this size are kept where many random rows are needed.
@@ -79,15 +82,8 @@ class Rows:
     """
 
     def __init__(
-        self,
-        X: Any,
-        weight: Any,
-        owner: str,
-        *,
-        source: Any = None,
-        like: Any = None,
-        device: str | None = None,
-        missing: bool | None = None,
+        self, X: Any, weight: Any, owner: str, *, source: Any = None, like: Any = None,
+        device: str | None = None, missing: bool | None = None
     ) -> None:
         self.X, self.weight, self.owner, self.source = X, weight, owner, source
         self.missing = missing
@@ -121,8 +117,6 @@ class Rows:
             The model so far. Arrays are put beside X.
         merge : callable, optional
             ``merge(total, part) -> total``; by default the elementwise sum.
-        **options
-            Passed on as they are.
 
         Returns
         -------
@@ -221,15 +215,7 @@ class Rows:
         return self.gather(np.arange(self.count))
 
     def sample(self, n: int, seed: int, stream: int) -> Rows:
-        """Different rows drawn at random, in memory, with their weights; all of them if n is more.
-
-        Parameters
-        ----------
-        n : int
-            How many.
-        seed, stream : int
-            Seed, and stream of random numbers.
-        """
+        """Different rows drawn at random, in memory, with their weights; all if n is more."""
         if n >= self.count and self.source is None:
             return self
         from sklearn.utils.random import sample_without_replacement
@@ -261,7 +247,7 @@ def _run(
     return to_host(op(X, *_near(state, namespace(X)), **weighted, **options))
 
 
-class Estimator(CallbackSupportMixin, BaseEstimator):
+class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
     """Base of all models: makes `Rows` of what users pass.
 
     Subclasses declare what they accept, and whether they square it, which limits the magnitudes of
@@ -275,6 +261,12 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
     _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
     _checks_values: ClassVar[bool] = True  # False where the model does so itself
     _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
+    _words: ClassVar[Words] = WORDS
+
+    def _set_parameters(self, arguments: dict[str, Any]) -> None:
+        """Set the arguments of ``__init__``, its ``locals()``, as they are."""
+        del arguments["self"]
+        self.__dict__.update(arguments)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -289,23 +281,12 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : anything `kernelmill.stream.source` takes, or Rows
         sample_weight : array-like of shape (n,), number, str or None
             A string names a column of a frame, which is then no feature.
         reset : bool
             True in ``fit``: keep the number and names of features rather than compare them.
         once : bool, optional
             Whether one pass is enough, so that an iterator can be read; not in ``fit`` by default.
-
-        Raises
-        ------
-        ValueError
-            If X is not finite and numeric, has other features than in ``fit``, or the weights do
-            not fit. In a stream this is found as chunks are read.
-        TypeError
-            If X is of a kind that the model does not accept.
-        RuntimeError
-            If ``device="cuda"`` and no GPU is available.
         """
         owner, device = type(self).__name__, getattr(self, "device", None)
         if isinstance(X, Rows):  # of a model that this one is a part of
@@ -350,6 +331,22 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         weight = None if weight is None else beside(weight, rows)
         return Rows(rows, weight, owner, like=like, missing=missing)
 
+    def _mapped(self, X: Any, op: Callable, state: tuple, d: int | None = None) -> Any:
+        """``op(X, *state)``, of d columns: an array for rows in memory, a lazy `Source` if not."""
+        # A Source stays one, also where its rows are in memory: a later step may need its weights.
+        if is_stream(X):
+            opened = self._source(X, None, reset=False, once=True)
+            return opened.apply(op, *state, n_features=d)
+        return self._rows(X, reset=False).map(op, *state)
+
+    def _refuse_stream(self, X: Any, hint: str) -> None:
+        """Raise where X is to be read chunk by chunk, before a chunk is read."""
+        if is_stream(X) and getattr(X, "in_memory", None) is None:
+            raise TypeError(
+                f"{type(self).__name__}: X must be an array or frame in memory, got "
+                f"{type(X).__name__} ({hint})"
+            )
+
     def _matrix(self, X: Any) -> tuple[Any, Any]:
         """X in memory as a matrix, and the names of its columns."""
         matrix = as_matrix(X, type(self).__name__, accept_sparse=self._accepts_sparse)
@@ -371,10 +368,7 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
 
         owner = type(self).__name__
         if not self._accepts_streams:
-            raise TypeError(
-                f"{owner}: X must be an array or frame in memory, got {type(X).__name__} "
-                f"(KMeans and MiniBatchKMeans read streams)"
-            )
+            self._refuse_stream(X, "KMeans and MiniBatchKMeans read streams")
         if not once and hasattr(X, "__next__"):
             raise ValueError(
                 f"{owner}: X must be readable more than once, got a {type(X).__name__} "
@@ -391,6 +385,17 @@ class Estimator(CallbackSupportMixin, BaseEstimator):
         )
         check_features(self, opened.feature_names, opened.n_features, reset)
         return opened
+
+
+def streams_unwrapped(method: Callable) -> Callable:
+    """A method that scikit-learn has wrapped for ``set_output``, but for its lazy results."""
+
+    @functools.wraps(method)
+    def transform(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
+        called = method.__wrapped__ if is_stream(X) else method  # type: ignore[attr-defined]
+        return called(self, X, *args, **kwargs)
+
+    return transform
 
 
 def is_stream(X: Any) -> bool:

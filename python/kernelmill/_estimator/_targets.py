@@ -40,21 +40,10 @@ def check_count(y: Any, count: int, owner: str) -> None:
         )
 
 
-def class_labels(y: Any, owner: str, *, multilabel: bool = False) -> np.ndarray:
-    """Class labels as a vector, or as a matrix of 0 and 1 where several may hold.
-
-    Parameters
-    ----------
-    y : array-like of shape (n,), or (n, n_labels) with ``multilabel``
-    owner : str
-        What errors call the caller.
-    multilabel : bool, default=False
-
-    Raises
-    ------
-    ValueError
-        If y is None, not finite, continuous, or of mixed types.
-    """
+def class_labels(
+    y: Any, owner: str, *, multilabel: bool = False, multioutput: bool = False
+) -> np.ndarray:
+    """Class labels as a vector, as a matrix of 0 and 1 where several may hold, or by output."""
     y = _given(y, owner)
     if isinstance(y, list | tuple) or getattr(getattr(y, "dtype", None), "kind", "") == "O":
         types = {"str" if isinstance(label, str) else type(label).__name__ for label in y}
@@ -65,26 +54,21 @@ def class_labels(y: Any, owner: str, *, multilabel: bool = False) -> np.ndarray:
     y = as_array(y, "y", owner)
     _finite(y, owner)
     try:
-        if not (multilabel and y.ndim == 2 and y.shape[1] > 1):
+        if not ((multilabel or multioutput) and y.ndim == 2 and y.shape[1] > 1):
             y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
+        for column in y.T if multioutput and y.ndim == 2 else [y]:
+            check_classification_targets(column)
     except ValueError as error:
         raise ValueError(
             f"{owner}: y must be a vector of class labels, got something else ({error})"
         ) from error
-    if y.ndim == 2 and not np.isin(y, (0, 1)).all():
+    if y.ndim == 2 and not multioutput and not np.isin(y, (0, 1)).all():
         raise ValueError(f"{owner}: y of two axes must hold 0 and 1 (several labels), got others")
     return y
 
 
 def numbers(y: Any, owner: str, dtype: Any) -> np.ndarray:
-    """Targets of a regression, (n,) or (n, n_outputs), in the dtype of X.
-
-    Raises
-    ------
-    ValueError
-        If y is None, not numeric or not finite, or has more than two axes.
-    """
+    """Targets of a regression, (n,) or (n, n_outputs), in the dtype of X."""
     y = as_array(_given(y, owner), "y", owner)
     if y.dtype.kind == "O":
         try:

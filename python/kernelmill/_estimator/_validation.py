@@ -53,14 +53,8 @@ def all_finite(array: Any) -> bool:
 
 
 def check_values(
-    X: Any,
-    owner: str,
-    names: Any = None,
-    *,
-    first_row: int = 0,
-    allow_nan: bool = False,
-    whole: bool = False,
-    squared: Any = True,
+    X: Any, owner: str, names: Any = None, *, first_row: int = 0, allow_nan: bool = False,
+    whole: bool = False, squared: Any = True
 ) -> bool | None:
     """Raise where X holds NaN, inf, or values whose squares overflow or underflow.
 
@@ -68,10 +62,6 @@ def check_values(
     ----------
     X : ndarray, CSR matrix or CuPy array of shape (n, d)
         Rows, or a chunk of them.
-    owner : str
-        Name of the caller in errors.
-    names : sequence of str, optional
-        Column names for errors.
     first_row : int, default=0
         Number of the first of these rows in all of X, for errors.
     allow_nan : bool, default=False
@@ -86,11 +76,6 @@ def check_values(
     -------
     bool or None
         Whether entries are missing; None if not known.
-
-    Raises
-    ------
-    ValueError
-        In one sentence that names the first bad row and column, or the largest value.
 
     Notes
     -----
@@ -162,13 +147,7 @@ def _not_finite(
 
 
 def as_array(value: Any, name: str, owner: str) -> np.ndarray:
-    """A small argument as an array on the host.
-
-    Raises
-    ------
-    ValueError
-        If it is nested lists of unequal length.
-    """
+    """A small argument as an array on the host."""
     try:
         return np.asarray(to_host(value))
     except ValueError as error:
@@ -178,13 +157,7 @@ def as_array(value: Any, name: str, owner: str) -> np.ndarray:
 
 
 def as_numbers(value: Any, name: str, owner: str) -> np.ndarray:
-    """A small argument as a new float64 array on the host.
-
-    Raises
-    ------
-    ValueError
-        If it holds anything but numbers, or is nested lists of unequal length.
-    """
+    """A small argument as a new float64 array on the host."""
     array = as_array(value, name, owner)
     try:
         return array.astype(np.float64)
@@ -267,21 +240,13 @@ def check_features(estimator: Any, names: Any, d: int, reset: bool) -> None:
 
 
 def chunk_check(
-    owner: str,
-    names: Any = None,
-    *,
-    accept_sparse: bool = True,
-    allow_nan: bool = False,
-    squared: Any = True,
+    owner: str, names: Any = None, *, accept_sparse: bool = True, allow_nan: bool = False,
+    squared: Any = True
 ) -> Any:
     """The ``validate`` of a source: `check_chunk` with all but the chunk filled in, picklable.
 
     Parameters
     ----------
-    owner : str
-        Name of the caller in errors.
-    names : sequence of str, optional
-        Column names for errors.
     accept_sparse : bool, default=True
         Whether a chunk may be CSR.
     allow_nan, squared : bool
@@ -298,14 +263,8 @@ def chunk_check(
 
 
 def check_chunk(
-    X: Any,
-    first_row: int,
-    *,
-    owner: str,
-    names: Any,
-    accept_sparse: bool,
-    allow_nan: bool,
-    squared: Any,
+    X: Any, first_row: int, *, owner: str, names: Any, accept_sparse: bool, allow_nan: bool,
+    squared: Any
 ) -> Any:
     """Raise where a chunk of a stream cannot be used; `first_row` is its place in X."""
     if is_sparse(X) and not accept_sparse:

@@ -66,14 +66,6 @@ def precisions_cholesky(covariances: np.ndarray, covariance_type: str, owner: st
     ----------
     covariances : ndarray, float64
         In the shape of the type; matrices symmetric.
-    covariance_type : {"full", "tied", "diag", "spherical"}
-    owner : str
-        Name of the caller in errors.
-
-    Raises
-    ------
-    NotPositiveDefinite
-        For the first covariance that is not positive definite.
     """
     if covariance_type in ("diag", "spherical"):
         bad = ~((covariances > 0) & (covariances < np.inf))
@@ -128,11 +120,6 @@ def checked_precisions_cholesky(
     Any F with ``F F^T`` the precision gives the same Gaussian, so lower triangles, which users
     assign from `numpy.linalg.cholesky`, are converted. Tied and diagonal factors have the same
     shape if k is d, but different zeros.
-
-    Raises
-    ------
-    ValueError
-        If the shape is wrong, or the matrices are not triangular with a positive diagonal.
     """
     expected = covariance_shape(covariance_type, k, d)
     what = f"of shape {expected}"
@@ -200,13 +187,7 @@ class Gaussians:
 
     @classmethod
     def of(cls, means, covariances, covariance_type: str, owner: str) -> Gaussians:
-        """Gaussians with these means and covariances.
-
-        Raises
-        ------
-        NotPositiveDefinite
-            If a covariance is not positive definite.
-        """
+        """Gaussians with these means and covariances."""
         means = np.asarray(means, dtype=np.float64)
         covariances = np.asarray(covariances, dtype=np.float64)
         factor = precisions_cholesky(covariances, covariance_type, owner)

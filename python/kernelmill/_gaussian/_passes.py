@@ -93,10 +93,7 @@ def _parts(X: Any, missing: Any) -> list[Part] | None:
 
 
 def log_joint(
-    X: Any,
-    gaussians: Gaussians,
-    offsets: np.ndarray,
-    missing: bool | list[Part] | None = None,
+    X: Any, gaussians: Gaussians, offsets: np.ndarray, missing: bool | list[Part] | None = None
 ) -> np.ndarray:
     """Log joint densities, as in `kernelmill.ops.mixture.full_log_joint`.
 
@@ -104,14 +101,8 @@ def log_joint(
     ----------
     X : array of shape (n, d), float32 or float64
         NaN is a missing value.
-    gaussians : Gaussians
-    offsets : ndarray of shape (k,), float64
     missing : bool or list of Part, optional
         The result of `parts_of`, or whether X has missing values; None if not known.
-
-    Returns
-    -------
-    log_joint : array of shape (n, k), dtype and device of X
     """
     parts = _parts(X, missing)
     if parts is None:
@@ -128,11 +119,8 @@ def log_joint(
 
 
 def step(
-    X: Any,
-    gaussians: Gaussians,
-    offsets: np.ndarray,
-    sample_weight: Any = None,
-    missing: bool | list[Part] | None = None,
+    X: Any, gaussians: Gaussians, offsets: np.ndarray, sample_weight: Any = None,
+    missing: bool | list[Part] | None = None
 ) -> Moments:
     """The E-step: `Moments` of the rows under the responsibilities, and the log-likelihood.
 
@@ -160,10 +148,7 @@ def step(
 
 
 def moments(
-    X: Any,
-    responsibilities: Any,
-    gaussians: Gaussians,
-    missing: bool | list[Part] | None = None,
+    X: Any, responsibilities: Any, gaussians: Gaussians, missing: bool | list[Part] | None = None
 ) -> Moments:
     """`Moments` of the rows under given responsibilities (n, k), float64; no log-likelihood."""
 

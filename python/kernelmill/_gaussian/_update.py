@@ -33,17 +33,8 @@ def maximise(moments: Moments, gaussians: Gaussians, reg_covar: float, owner: st
     ----------
     moments : Moments
         Moments about ``gaussians.means``.
-    gaussians : Gaussians
-        Gaussians of the pass.
     reg_covar : float
         Added to the diagonal of the covariances.
-    owner : str
-        Name of the caller in errors.
-
-    Raises
-    ------
-    NotPositiveDefinite
-        If a covariance is singular.
     """
     kind, d = gaussians.covariance_type, gaussians.d
     mass = float(moments.weights.sum())
@@ -86,14 +77,8 @@ def variances_of(gaussians: Gaussians) -> np.ndarray:
 
 
 def regulariser_note(
-    owner: str,
-    of_data: np.ndarray,
-    variances: np.ndarray,
-    means: np.ndarray,
-    counts: np.ndarray,
-    name: Callable[[int, int], str],
-    place: Callable[[int], str],
-    dtype: Any,
+    owner: str, of_data: np.ndarray, variances: np.ndarray, means: np.ndarray, counts: np.ndarray,
+    name: Callable[[int, int], str], place: Callable[[int], str], dtype: Any
 ) -> str | None:
     """The sentence to warn with where a prior or lower bound makes up much of a variance.
 
@@ -102,19 +87,14 @@ def regulariser_note(
 
     Parameters
     ----------
-    owner : str
-        Name of the estimator.
     of_data, variances : ndarray of shape (g, d), or (g, 1) for spherical covariances
         Variances without and with what was added to them.
-    means : ndarray of shape (g, d)
     counts : ndarray of shape (g,)
         Rows of each group.
     name : callable
         ``name(group, feature)``: the parameter to blame.
     place : callable
         ``place(group)`` in words.
-    dtype : dtype
-        That of the rows.
     """
     if (of_data >= (1.0 - _UNNOTED) * variances).all():
         return None
@@ -140,7 +120,6 @@ def moments_of(weights: np.ndarray, gaussians: Gaussians, reg_covar: float) -> M
     ----------
     weights : ndarray of shape (k,), float64
         Weights n_j of the components.
-    gaussians : Gaussians
     reg_covar : float
         Regularisation that `maximise` adds, which is subtracted here.
 

@@ -83,16 +83,10 @@ class BisectingKMeans(CentersModel):
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        Number of clusters k.
     init : {"k-means++", "k-means||", "random"} or callable, default="random"
         Initial centers of each split; a callable is called with ``n_clusters=2``.
     n_init : int, default=1
         Starts of each split; the one with the lowest inertia is kept.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
-    max_iter : int, default=300
-        Maximum number of iterations of each start.
     verbose : int, default=0
         Whether to show a progress bar over the splits.
     tol : float, default=1e-4
@@ -105,8 +99,6 @@ class BisectingKMeans(CentersModel):
     bisecting_strategy : {"biggest_inertia", "largest_cluster"}, default="biggest_inertia"
         Split the cluster with the largest inertia, or the one with the most rows of positive
         weight.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; see `KMeans`.
 
     Attributes
     ----------
@@ -118,10 +110,7 @@ class BisectingKMeans(CentersModel):
         Weighted sum of squared distances of the rows to the centers of their leaves.
     n_iter_ : int
         Total iterations of all splits.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -170,31 +159,10 @@ class BisectingKMeans(CentersModel):
     }
 
     def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="random",
-        n_init=1,
-        random_state=None,
-        max_iter=300,
-        verbose=0,
-        tol=1e-4,
-        copy_x=True,
-        algorithm="lloyd",
-        bisecting_strategy="biggest_inertia",
-        device=None,
+        self, n_clusters=8, *, init="random", n_init=1, random_state=None, max_iter=300, verbose=0,
+        tol=1e-4, copy_x=True, algorithm="lloyd", bisecting_strategy="biggest_inertia", device=None
     ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.n_init = n_init
-        self.random_state = random_state
-        self.max_iter = max_iter
-        self.verbose = verbose
-        self.tol = tol
-        self.copy_x = copy_x
-        self.algorithm = algorithm
-        self.bisecting_strategy = bisecting_strategy
-        self.device = device
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):
@@ -204,15 +172,8 @@ class BisectingKMeans(CentersModel):
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
             Rows in memory, as for `KMeans`.
-        y : ignored
-            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
-
-        Returns
-        -------
-        self : BisectingKMeans
-            The fitted model.
 
         Raises
         ------
@@ -330,8 +291,6 @@ class BisectingKMeans(CentersModel):
 
         Raises
         ------
-        ValueError
-            If X is not finite or has other features than in ``fit``.
         TypeError
             If X is a stream.
         """

@@ -12,12 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse, namespace
 from kernelmill._estimator._base import warn
-from kernelmill._estimator._rows import Estimator, Rows, is_stream
+from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill.cluster._statistics import labels_of, lloyd_pass
+from kernelmill.cluster._words import WORDS
 from kernelmill.ops import pairwise
 
 # Bytes of a block of distances in the transform of sparse rows.
 _BLOCK_BYTES = 8 << 20
+_EACH_CHUNK = "loop over kernelmill.stream.source(X) and transform each chunk"
 
 
 class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMixin, Estimator):
@@ -25,13 +27,13 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
 
     Attributes
     ----------
-    cluster_centers_ : array of shape (k, d), dtype of X
-        Centers.
+    cluster_centers_
     _centers64 : array of shape (k, d), float64, or None
         Centers before rounding to float32, which would change labels far from the origin.
     """
 
     _accepts_sparse = True
+    _words = WORDS
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -80,20 +82,10 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
     def predict(self, X: Any) -> Any:
         """Find the nearest center of each row.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows; see ``fit``.
-
         Returns
         -------
         labels : array of shape (n,), int32
             Index of the nearest center, the lowest in a tie.
-
-        Raises
-        ------
-        ValueError
-            If X is not finite or has other features than in ``fit``.
 
         Notes
         -----
@@ -110,11 +102,6 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
     def transform(self, X: Any) -> Any:
         """Return the Euclidean distance from each row to each center.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows in memory.
-
         Returns
         -------
         distances : array of shape (n, k), dtype of X
@@ -122,8 +109,6 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
 
         Raises
         ------
-        ValueError
-            If X is not finite or has other features than in ``fit``.
         TypeError
             If X is a stream.
 
@@ -137,22 +122,11 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         >>> KMeans(1).fit([[0.0], [2.0]]).transform([[5.0]])
         array([[4.]])
         """
-        rows = self._fitted_rows(X)
-        if rows.is_stream:
-            raise self._refused_stream(X)
-        return rows.map(_distances, self._exact_centers())
+        self._refuse_stream(X, _EACH_CHUNK)
+        return self._fitted_rows(X).map(_distances, self._exact_centers())
 
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit and return the distance from each row to each center.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows in memory.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
 
         Returns
         -------
@@ -166,27 +140,11 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
         array([[1.],
                [1.]])
         """
-        if is_stream(X) and getattr(X, "in_memory", None) is None:
-            raise self._refused_stream(X)
+        self._refuse_stream(X, _EACH_CHUNK)
         return self.fit(X, y, sample_weight=sample_weight).transform(X)
-
-    def _refused_stream(self, X: Any) -> TypeError:
-        return TypeError(
-            f"{type(self).__name__}: X must be in memory for transform, got {type(X).__name__} "
-            f"(loop over kernelmill.stream.source(X) and transform each chunk)"
-        )
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit and return the labels of the rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows; see ``fit``.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
 
         Returns
         -------
@@ -205,24 +163,10 @@ class CentersModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, ClusterMix
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the negative inertia of the rows: larger is better.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows; see ``fit``.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
         Returns
         -------
         score : float
             ``-sum_i w[i] min_j ||X[i] - C[j]||^2``.
-
-        Raises
-        ------
-        ValueError
-            If X is not finite or has other features than in ``fit``.
 
         Examples
         --------

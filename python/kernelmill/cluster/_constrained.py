@@ -35,8 +35,6 @@ class ConstrainedKMeans(CentersModel):
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        Number of clusters k.
     must_link : array of shape (m, 2), int, or None, default=None
         Pairs of row numbers, in the X given to ``fit``, of rows in the same cluster. Pairs chain:
         (0, 1) and (1, 2) join 0 and 2.
@@ -52,14 +50,8 @@ class ConstrainedKMeans(CentersModel):
         Initial centers; see `KMeans`.
     n_init : int or "auto", default="auto"
         Number of starts, as for `KMeans`.
-    max_iter : int, default=300
-        Maximum number of iterations of a start.
     tol : float, default=1e-4
         As for `KMeans`.
-    verbose : int, default=0
-        Whether to show a progress bar.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     device : {None, "cpu", "cuda"}, default=None
         Where to compute distances of unconstrained rows; constraints are solved on the CPU.
 
@@ -71,12 +63,7 @@ class ConstrainedKMeans(CentersModel):
         Labels, which satisfy the constraints.
     inertia_ : float
         Weighted sum of squared distances of the rows to the centers of their own clusters.
-    n_iter_ : int
-        Iterations of the best start.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_iter_, n_features_in_, feature_names_in_
 
     Raises
     ------
@@ -141,35 +128,11 @@ class ConstrainedKMeans(CentersModel):
     }
 
     def __init__(
-        self,
-        n_clusters=8,
-        *,
-        must_link=None,
-        cannot_link=None,
-        size_min=None,
-        size_max=None,
-        seeds=None,
-        init="k-means++",
-        n_init="auto",
-        max_iter=300,
-        tol=1e-4,
-        verbose=0,
-        random_state=None,
-        device=None,
+        self, n_clusters=8, *, must_link=None, cannot_link=None, size_min=None, size_max=None,
+        seeds=None, init="k-means++", n_init="auto", max_iter=300, tol=1e-4, verbose=0,
+        random_state=None, device=None
     ):
-        self.n_clusters = n_clusters
-        self.must_link = must_link
-        self.cannot_link = cannot_link
-        self.size_min = size_min
-        self.size_max = size_max
-        self.seeds = seeds
-        self.init = init
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.random_state = random_state
-        self.device = device
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):
@@ -183,11 +146,6 @@ class ConstrainedKMeans(CentersModel):
             Ignored; present for API compatibility. Known labels are passed as `seeds`.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows in centers and inertia; sizes count rows.
-
-        Returns
-        -------
-        self : ConstrainedKMeans
-            The fitted model.
 
         Raises
         ------

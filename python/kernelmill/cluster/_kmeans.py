@@ -69,8 +69,6 @@ class KMeans(CentersModel):
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        Number of clusters k.
     init : {"k-means++", "k-means||", "random"}, array of shape (k, d) or callable, \
             default="k-means++"
         Initial centers. ``"k-means++"`` is the greedy variant with ``2 + floor(log k)`` candidates
@@ -81,15 +79,9 @@ class KMeans(CentersModel):
     n_init : int or "auto", default="auto"
         Number of starts; the one with the lowest inertia is kept. ``"auto"`` is 10 for ``"random"``
         and callables, 1 otherwise.
-    max_iter : int, default=300
-        Maximum number of iterations of a start.
     tol : float, default=1e-4
         Stop when the centers move by at most ``tol`` times the mean variance of the features
         (squared Frobenius norm), or when no label changes.
-    verbose : int, default=0
-        Whether to show a progress bar; nothing else is printed.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     copy_x : bool, default=True
         Ignored; present for API compatibility. X is neither copied nor modified.
     algorithm : {"lloyd", "elkan", "plain"}, default="lloyd"
@@ -99,9 +91,6 @@ class KMeans(CentersModel):
     warm_start : bool, default=False
         Start from the centers of the previous fit instead of `init`. A fit interrupted by Ctrl-C
         then keeps the centers it has reached, and the next one continues from them.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; None follows X. ``"cuda"`` moves NumPy input to the GPU once and returns
-        NumPy; it raises if there is no GPU.
 
     Attributes
     ----------
@@ -112,12 +101,7 @@ class KMeans(CentersModel):
         Nearest center of each row.
     inertia_ : float
         Weighted sum of squared distances to the nearest centers.
-    n_iter_ : int
-        Iterations of the best start.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_iter_, n_features_in_, feature_names_in_
     interrupted_ : bool
         True after a fit with ``warm_start=True`` that Ctrl-C stopped; absent otherwise.
 
@@ -181,52 +165,14 @@ class KMeans(CentersModel):
     }
 
     def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="k-means++",
-        n_init="auto",
-        max_iter=300,
-        tol=1e-4,
-        verbose=0,
-        random_state=None,
-        copy_x=True,
-        algorithm="lloyd",
-        warm_start=False,
-        device=None,
+        self, n_clusters=8, *, init="k-means++", n_init="auto", max_iter=300, tol=1e-4, verbose=0,
+        random_state=None, copy_x=True, algorithm="lloyd", warm_start=False, device=None
     ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.n_init = n_init
-        self.max_iter = max_iter
-        self.tol = tol
-        self.verbose = verbose
-        self.random_state = random_state
-        self.copy_x = copy_x
-        self.algorithm = algorithm
-        self.warm_start = warm_start
-        self.device = device
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):
         """Find the centers.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows: NumPy or CuPy array of any strides, SciPy sparse matrix, pandas or polars frame,
-            pyarrow Table, nested lists; or anything `kernelmill.stream.source` takes: a path to
-            ``.npy`` or Parquet files, a memory map, an iterable of chunks, a Dask collection.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows, or the name of a column of a frame or Parquet file. A weight of 2
-            counts a row twice; rows with zero weight are ignored.
-
-        Returns
-        -------
-        self : KMeans
-            The fitted model.
 
         Raises
         ------

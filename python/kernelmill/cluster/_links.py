@@ -23,13 +23,7 @@ _CHAINS = 100  # improvements at most, for each group; each of them pays
 
 
 def pairs_of(pairs: Any, n: int, name: str, owner: str) -> np.ndarray:
-    """Pairs of row numbers as an int64 array of shape (m, 2).
-
-    Raises
-    ------
-    ValueError
-        If the shape is wrong or a row does not exist.
-    """
+    """Pairs of row numbers as an int64 array of shape (m, 2)."""
     if pairs is None:
         return np.empty((0, 2), dtype=np.int64)
     array = np.asarray(pairs)
@@ -110,13 +104,10 @@ class Unsatisfiable(ValueError):
 
 
 def first_labels(
-    cost: np.ndarray,
-    neighbours: list[np.ndarray],
-    rows: list[int],
-    rng: np.random.Generator,
-    owner: str,
+    cost: np.ndarray, neighbours: list[np.ndarray], rows: list[int], rng: np.random.Generator,
+    owner: str
 ) -> np.ndarray:
-    """Labels of groups that satisfy all cannot-links, of small cost.
+    """Labels of groups that satisfy all cannot-links, of small cost, found in bounded time.
 
     Parameters
     ----------
@@ -128,17 +119,6 @@ def first_labels(
         A row of each group, for errors.
     rng : Generator
         Generates the orders tried.
-    owner : str
-        Name of the caller in errors.
-
-    Returns
-    -------
-    ndarray of shape (s,), int32
-
-    Raises
-    ------
-    Unsatisfiable
-        If there are none, for a reason that the message gives, or none were found in bounded time.
 
     References
     ----------
@@ -308,10 +288,6 @@ def improve(
     ----------
     labels : ndarray of shape (s,), int32
         Labels that satisfy all cannot-links; not modified.
-    cost : ndarray of shape (s, k), float64
-    neighbours : list of s ndarrays
-    owner : str
-        Name of the caller in warnings.
 
     Returns
     -------

@@ -62,13 +62,7 @@ def steps_per_slice(n: int, d: int, k: int) -> int:
 
 
 def tolerance(rows: Rows, tol: float) -> float:
-    """`tol` times the mean variance of the features, as scikit-learn scales it; weighted.
-
-    Raises
-    ------
-    ValueError
-        If the sum of the weights is zero or overflows.
-    """
+    """`tol` times the mean variance of the features, as scikit-learn scales it; weighted."""
     if tol == 0:
         return 0.0
     # Variances about one of the rows lose few digits.
@@ -108,8 +102,6 @@ def relocated_centers(
         Clusters without rows.
     far : Far
         Rows to use, the costliest first.
-    dtype : dtype
-        Dtype of X.
     weights : array of shape (k,), optional
         Weights of the clusters; without them the means are not changed.
     """

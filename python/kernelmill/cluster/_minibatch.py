@@ -119,8 +119,6 @@ class MiniBatchKMeans(CentersModel):
 
     Parameters
     ----------
-    n_clusters : int, default=8
-        Number of clusters k.
     init : {"k-means++", "k-means||", "random"}, array of shape (k, d) or callable, \
             default="k-means++"
         Initial centers, from a random subset of `init_size` rows; see `KMeans`.
@@ -129,12 +127,8 @@ class MiniBatchKMeans(CentersModel):
         256 MiB at most this many blocks of 64 MiB are read, one a pass.
     batch_size : int, default=1024
         Rows of a batch.
-    verbose : int, default=0
-        Whether to show a progress bar.
     compute_labels : bool, default=True
         Whether ``fit`` ends with a pass that sets ``labels_`` and the exact ``inertia_``.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     tol : float, default=0.0
         Stop when a batch moves the centers by at most ``tol`` times the mean variance of the
         features; 0 turns this off.
@@ -150,13 +144,10 @@ class MiniBatchKMeans(CentersModel):
         Every ``10 k`` rows, centers with less than this share of the largest center's weight move
         to rows of the batch, drawn by weight times squared distance to the other centers. 0 turns
         this off.
-    device : {None, "cpu", "cuda"}, default=None
-        Where to compute; see `KMeans`.
 
     Attributes
     ----------
-    cluster_centers_ : array of shape (k, d), dtype of X
-        Centers.
+    cluster_centers_
     labels_ : array of shape (n,), int32
         Nearest center of each row; only with `compute_labels`.
     inertia_ : float
@@ -168,10 +159,7 @@ class MiniBatchKMeans(CentersModel):
         Passes over the data, rounded up.
     n_steps_ : int
         Number of batches.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -231,53 +219,15 @@ class MiniBatchKMeans(CentersModel):
     }
 
     def __init__(
-        self,
-        n_clusters=8,
-        *,
-        init="k-means++",
-        max_iter=100,
-        batch_size=1024,
-        verbose=0,
-        compute_labels=True,
-        random_state=None,
-        tol=0.0,
-        max_no_improvement=10,
-        init_size=None,
-        n_init="auto",
-        reassignment_ratio=0.01,
-        device=None,
+        self, n_clusters=8, *, init="k-means++", max_iter=100, batch_size=1024, verbose=0,
+        compute_labels=True, random_state=None, tol=0.0, max_no_improvement=10, init_size=None,
+        n_init="auto", reassignment_ratio=0.01, device=None
     ):
-        self.n_clusters = n_clusters
-        self.init = init
-        self.max_iter = max_iter
-        self.batch_size = batch_size
-        self.verbose = verbose
-        self.compute_labels = compute_labels
-        self.random_state = random_state
-        self.tol = tol
-        self.max_no_improvement = max_no_improvement
-        self.init_size = init_size
-        self.n_init = n_init
-        self.reassignment_ratio = reassignment_ratio
-        self.device = device
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y=None, sample_weight=None):
         """Find the centers batch by batch.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows, as for `KMeans`.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows, as for `KMeans`.
-
-        Returns
-        -------
-        self : MiniBatchKMeans
-            The fitted model.
 
         Raises
         ------
@@ -332,15 +282,6 @@ class MiniBatchKMeans(CentersModel):
         ----------
         X : {array-like, sparse matrix} of shape (n, d)
             The batch, in memory.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        self : MiniBatchKMeans
-            The fitted model.
 
         Raises
         ------

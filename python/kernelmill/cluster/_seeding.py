@@ -34,13 +34,7 @@ def is_given(init: Any) -> bool:
 
 
 def given_centers(init: Any, n_clusters: int, n_features: int, owner: str) -> np.ndarray:
-    """The user's centers as float64 of shape (k, d).
-
-    Raises
-    ------
-    ValueError
-        If the shape is wrong or a value is not finite.
-    """
+    """The user's centers as float64 of shape (k, d)."""
     if is_sparse(init):
         init = init.toarray()
     try:
@@ -59,19 +53,6 @@ def given_centers(init: Any, n_clusters: int, n_features: int, owner: str) -> np
 
 def start(rows: Rows, init: Any, n_clusters: int, seed: int, stream: int) -> Any:
     """Initial centers.
-
-    Parameters
-    ----------
-    rows : Rows
-    init : str, array or callable
-        Parameter of the estimator.
-    n_clusters : int
-    seed, stream : int
-        Seed, and stream of random numbers: one per start.
-
-    Returns
-    -------
-    array of shape (n_clusters, d), float64, on the device of the rows
 
     Notes
     -----
@@ -184,17 +165,6 @@ def random_rows(n: int, weight: Any, n_clusters: int, seed: int, stream: int) ->
 def scalable(rows: Rows, n_clusters: int, seed: int, stream: int) -> np.ndarray:
     """k-means||: a few passes that draw many rows each, then k-means on the rows drawn.
 
-    Parameters
-    ----------
-    rows : Rows
-    n_clusters : int
-    seed, stream : int
-        Seed, and stream of random numbers.
-
-    Returns
-    -------
-    ndarray of shape (n_clusters, d), float64
-
     Notes
     -----
     Each round draws exactly ``2 k`` rows with probability proportional to ``w D^2`` in one pass;
@@ -247,13 +217,8 @@ _Caller.__name__ = "kmeans_plusplus"
 
 
 def kmeans_plusplus(
-    X: Any,
-    n_clusters: int,
-    *,
-    sample_weight: Any = None,
-    x_squared_norms: Any = None,
-    random_state: Any = None,
-    n_local_trials: int | None = None,
+    X: Any, n_clusters: int, *, sample_weight: Any = None, x_squared_norms: Any = None,
+    random_state: Any = None, n_local_trials: int | None = None
 ) -> tuple[Any, Any]:
     """Choose initial centers by greedy k-means++.
 

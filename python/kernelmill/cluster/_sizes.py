@@ -22,13 +22,7 @@ _STEPS = 100  # at most, for each row; each of them pays
 def check_sizes(
     size_min: int | None, size_max: int | None, n: int, k: int, owner: str
 ) -> tuple[int, int]:
-    """The limits as numbers.
-
-    Raises
-    ------
-    ValueError
-        If n rows cannot be divided into k clusters within the limits.
-    """
+    """The limits as numbers."""
     low = 0 if size_min is None else int(size_min)
     high = n if size_max is None else min(int(size_max), n)
     if low * k > n:
@@ -139,12 +133,6 @@ def labels_within(
     start : ndarray of shape (n,), int32, optional
         Initial labels, such as those of the previous iteration; by default the cheapest of each
         row.
-    owner : str
-        Name of the caller in warnings.
-
-    Returns
-    -------
-    ndarray of shape (n,), int32
 
     Warns
     -----

@@ -64,34 +64,20 @@ def farthest(X: Any, centers: Any, sample_weight: Any = None, *, size: int) -> F
 
 
 def reservoir(
-    X: Any,
-    centers: Any,
-    sample_weight: Any = None,
-    *,
-    size: int,
-    seed: int,
-    stream: int,
+    X: Any, centers: Any, sample_weight: Any = None, *, size: int, seed: int, stream: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw rows without replacement with probability proportional to w, or to w D^2.
 
     Parameters
     ----------
-    X : ndarray or CSR matrix of shape (n, d)
-        A chunk.
     centers : ndarray of shape (m, d), float64, or None
         D is the distance to the nearest of them; None draws by weight alone.
-    sample_weight : ndarray of shape (n,), optional
-    size : int
-        Number of rows.
-    seed, stream : int
-        Seed, and stream of random numbers.
 
     Returns
     -------
     keys : ndarray of shape (s,), float64
         ``log(u) / mass``, largest first; the rows with the largest keys over all chunks are the
         sample.
-    rows : ndarray of shape (s, d), float64
 
     Notes
     -----

@@ -41,31 +41,19 @@ class MultinomialHMM(CountsMixin, EMModel):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     n_trials : int or array of shape (T,), optional
         Sum of each row of X. When left out rows may have any sums. `sample` needs a single number:
         this one, or the sum that all rows of ``fit`` had.
-    <chain>
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
-    startprob_ : ndarray of shape (K,)
-        Probabilities of the first state.
-    transmat_ : ndarray of shape (K, K)
-        Probabilities of the next state (columns) given the state (rows).
-    emissionprob_ : ndarray of shape (K, M)
-        Probabilities of the symbols in each state.
+    startprob_, transmat_, emissionprob_
     n_trials_ : int or None
         Sum of the rows that ``fit`` saw, None where it differs between them.
-    monitor_ : ConvergenceMonitor
-        Log-likelihood and objective of each iteration.
+    monitor_
     n_features : int
         Number of symbols M.
-    n_features_in_ : int
-        The same, after ``fit``.
+    n_features_in_
 
     See Also
     --------
@@ -127,28 +115,12 @@ class MultinomialHMM(CountsMixin, EMModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        n_trials=None,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="ste",
-        init_params="ste",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        emissionprob_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, n_trials=None, startprob_prior=1.0, transmat_prior=1.0,
+        algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2, verbose=False, params="ste",
+        init_params="ste", implementation="log", *, startprob_init=None, transmat_init=None,
+        emissionprob_init=None, n_init=1, device=None, warm_start=False
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _checked_trials(self, data: Sequences) -> int | None:
         """The sum of all rows that are there, None where they differ; raises where not as given."""
@@ -218,30 +190,17 @@ class PoissonHMM(CountsMixin, EMModel):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
-    <chain>
     lambdas_prior : float or array of shape (K, d), default=0.0
         alpha of the gamma prior of ``lambdas_``: how many events it is worth.
     lambdas_weight : float or array of shape (K, d), default=0.0
         beta of that prior: how many rows it is worth.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
-    startprob_ : ndarray of shape (K,)
-        Probabilities of the first state.
-    transmat_ : ndarray of shape (K, K)
-        Probabilities of the next state (columns) given the state (rows).
+    startprob_, transmat_
     lambdas_ : ndarray of shape (K, d)
         Expected counts of each feature in each state.
-    monitor_ : ConvergenceMonitor
-        Log-likelihood and objective of each iteration.
-    n_features : int
-        Number of features d.
-    n_features_in_ : int
-        The same, after ``fit``.
+    monitor_, n_features, n_features_in_
 
     See Also
     --------
@@ -307,29 +266,13 @@ class PoissonHMM(CountsMixin, EMModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        lambdas_prior=0.0,
-        lambdas_weight=0.0,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stl",
-        init_params="stl",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        lambdas_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, startprob_prior=1.0, transmat_prior=1.0, lambdas_prior=0.0,
+        lambdas_weight=0.0, algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2,
+        verbose=False, params="stl", init_params="stl", implementation="log", *,
+        startprob_init=None, transmat_init=None, lambdas_init=None, n_init=1, device=None,
+        warm_start=False
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _emission(self, rates: np.ndarray) -> PoissonEmission:
         return PoissonEmission(rates)

@@ -44,7 +44,6 @@ def dirichlet_mode(
     ----------
     prior : float or array
         Parameters of the Dirichlet distribution.
-    counts : ndarray
     before : ndarray
         The distributions so far: what is left of those without any mass.
     keep_zeros : bool

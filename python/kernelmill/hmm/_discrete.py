@@ -27,26 +27,12 @@ class CategoricalHMM(CategoricalStates, EMModel):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
-    <chain>
     emissionprob_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``emissionprob_``.
-    n_features : int, optional
-        Number of symbols M; one more than the largest in X when left out.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
-    startprob_ : ndarray of shape (K,)
-        Probabilities of the first state.
-    transmat_ : ndarray of shape (K, K)
-        Probabilities of the next state (columns) given the state (rows).
-    emissionprob_ : ndarray of shape (K, M)
-        Probabilities of the symbols in each state.
-    monitor_ : ConvergenceMonitor
-        Log-likelihood and objective of each iteration.
+    startprob_, transmat_, emissionprob_, monitor_
     n_features_in_ : int
         1, after ``fit``.
 
@@ -114,26 +100,9 @@ class CategoricalHMM(CategoricalStates, EMModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        *,
-        emissionprob_prior=1.0,
-        n_features=None,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="ste",
-        init_params="ste",
-        implementation="log",
-        startprob_init=None,
-        transmat_init=None,
-        emissionprob_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, startprob_prior=1.0, transmat_prior=1.0, *, emissionprob_prior=1.0,
+        n_features=None, algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2, verbose=False,
+        params="ste", init_params="ste", implementation="log", startprob_init=None,
+        transmat_init=None, emissionprob_init=None, n_init=1, device=None, warm_start=False
     ):
-        self._store(locals())
+        self._set_parameters(locals())

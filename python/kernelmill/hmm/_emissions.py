@@ -105,8 +105,8 @@ class GaussianEmission(_Normal):
 
     def log_density(self, observed: Vectors) -> tuple[Any, Any]:
         density = _densities(observed, self.gaussians, self.offsets)
-        if self.offsets.any():
-            for part in observed.parts or []:
+        if observed.parts and self.offsets.any():
+            for part in observed.parts:
                 if not len(part.observed):
                     density[part.rows] = 0.0
         return density, None

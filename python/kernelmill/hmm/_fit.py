@@ -19,11 +19,11 @@ from kernelmill._estimator._validation import refuse_unseen
 from kernelmill.hmm import _expectation
 from kernelmill.hmm._declared import TRANSMAT, Distributions, Known, State
 from kernelmill.hmm._dirichlet import start_numbers
-from kernelmill.hmm._docstrings import complete
 from kernelmill.hmm._expectation import Chain, Expected
 from kernelmill.hmm._monitor import ConvergenceMonitor, logger
 from kernelmill.hmm._sequence_model import NUMBER_OR_ARRAY, SHARED, SequenceModel
 from kernelmill.hmm._sequences import Sequences
+from kernelmill.hmm._words import POINTS
 from kernelmill.markov import MarkovChain
 
 
@@ -38,11 +38,6 @@ class FittedModel(SequenceModel):
     _n_kmeans = 10
     # Whether the monitor records the objective only, a bound of the log-likelihood.
     _is_bound: ClassVar[bool] = False
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if "<fit>" in (cls.__doc__ or ""):  # none under -OO
-            complete(cls)
 
     def _start_emissions(self, data: Sequences, new: set[str]) -> State:
         """Items of a start; `new` has the characters of parameters that are initialised."""
@@ -212,11 +207,6 @@ class FittedModel(SequenceModel):
             Lengths of the sequences in X, adding up to T; one sequence when left out. None for
             streams.
 
-        Returns
-        -------
-        self : estimator
-            The model itself, fitted.
-
         Raises
         ------
         ValueError
@@ -313,6 +303,7 @@ class EMModel(FittedModel):
     and zeros stay zeros. A state that is never left keeps its row.
     """
 
+    _words = POINTS
     _parameters: ClassVar[dict[str, Any]] = {
         **SHARED,
         "startprob_prior": NUMBER_OR_ARRAY,
@@ -349,13 +340,6 @@ class EMModel(FittedModel):
     def aic(self, X: Any, lengths: Any = None) -> float:
         """Compute Akaike's information criterion: lower is better.
 
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
-
         Returns
         -------
         aic : float
@@ -365,13 +349,6 @@ class EMModel(FittedModel):
 
     def bic(self, X: Any, lengths: Any = None) -> float:
         """Compute the Bayesian information criterion: lower is better.
-
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
 
         Returns
         -------

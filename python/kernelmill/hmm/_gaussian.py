@@ -253,15 +253,12 @@ class GaussianHMM(GaussianStates, NormalStates):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a state, one for each feature, a matrix a state, or one matrix for all states.
     min_covar : float, default=1e-3
         Lower bound of the variances (of the eigenvalues of matrices), so that no state collapses to
-        a point; ``min_covar v`` for a feature whose variance v in the data is below 1. The
-        diagonal of the initial covariances gets as much more, but at most a thousandth of v.
-    <chain>
+        a point, but at most a thousandth of the variance of the feature in the data. The diagonal
+        of the initial covariances gets as much more.
     means_prior : float or array of shape (K, d), default=0
         Means of the normal prior of ``means_``.
     means_weight : float or array of shape (K,), default=0
@@ -272,28 +269,16 @@ class GaussianHMM(GaussianStates, NormalStates):
         hmmlearn.
     covars_weight : float or array of shape (K,), default=1
         Its weight: ``max(covars_weight - 1, 0)`` rows, for matrices ``max(covars_weight - d, 0)``.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
-    startprob_ : ndarray of shape (K,)
-        Probabilities of the first state.
-    transmat_ : ndarray of shape (K, K)
-        Probabilities of the next state (columns) given the state (rows).
+    startprob_, transmat_
     means_ : ndarray of shape (K, d)
         Means of the states.
     covars_ : ndarray of shape (K, d, d)
         Covariance matrices of the states. Assign it in the shape of the type: (K,), (K, d),
         (K, d, d) or, tied, (d, d).
-    monitor_ : ConvergenceMonitor
-        Log-likelihood and objective of each iteration.
-    n_features : int
-        Number of features d.
-    n_features_in_ : int
-        The same, after ``fit``.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    monitor_, n_features, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -364,34 +349,13 @@ class GaussianHMM(GaussianStates, NormalStates):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        covariance_type="diag",
-        min_covar=1e-3,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        means_prior=0,
-        means_weight=0,
-        covars_prior=1e-2,
-        covars_weight=1,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stmc",
-        init_params="stmc",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        means_init=None,
-        covars_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, covariance_type="diag", min_covar=1e-3, startprob_prior=1.0,
+        transmat_prior=1.0, means_prior=0, means_weight=0, covars_prior=1e-2, covars_weight=1,
+        algorithm="viterbi", random_state=None, n_iter=10, tol=1e-2, verbose=False, params="stmc",
+        init_params="stmc", implementation="log", *, startprob_init=None, transmat_init=None,
+        means_init=None, covars_init=None, n_init=1, device=None, warm_start=False
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _prior_of_gaussians(self, d: int) -> NormalPrior:
         owner, K = type(self).__name__, int(self.n_components)

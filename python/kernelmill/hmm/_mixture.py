@@ -62,13 +62,10 @@ class GMMHMM(NormalStates):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     n_mix : int, default=1
         Gaussians M in each state.
     min_covar : float, default=1e-3
         Lower bound of the variances, as in `GaussianHMM`.
-    <chain>
     weights_prior : float or array of shape (K, M), default=1.0
         Parameters of the Dirichlet prior of each row of ``weights_``.
     means_prior : float or array of shape (K, M, d), default=0.0
@@ -82,32 +79,20 @@ class GMMHMM(NormalStates):
     covars_weight : float or array, optional
         The scale beta of the inverse gamma prior, or the degrees of freedom of the inverse Wishart
         prior, (K, M) or, tied, (K,).
-    <algorithm>
     covariance_type : {"spherical", "diag", "full", "tied"}, default="diag"
         One variance a Gaussian, one for each feature, a matrix a Gaussian, or one matrix for all
         Gaussians of a state.
-    <fit>
 
     Attributes
     ----------
-    startprob_ : ndarray of shape (K,)
-        Probabilities of the first state.
-    transmat_ : ndarray of shape (K, K)
-        Probabilities of the next state (columns) given the state (rows).
+    startprob_, transmat_
     weights_ : ndarray of shape (K, M)
         Weights of the Gaussians in each state.
     means_ : ndarray of shape (K, M, d)
         Their means.
     covars_ : ndarray of shape (K, M), (K, M, d), (K, M, d, d) or (K, d, d)
         Their covariances: spherical, diag, full, tied.
-    monitor_ : ConvergenceMonitor
-        Log-likelihood and objective of each iteration.
-    n_features : int
-        Number of features d.
-    n_features_in_ : int
-        The same, after ``fit``.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    monitor_, n_features, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -176,37 +161,14 @@ class GMMHMM(NormalStates):
     _covars_: Any
 
     def __init__(
-        self,
-        n_components=1,
-        n_mix=1,
-        min_covar=1e-3,
-        startprob_prior=1.0,
-        transmat_prior=1.0,
-        weights_prior=1.0,
-        means_prior=0.0,
-        means_weight=0.0,
-        covars_prior=None,
-        covars_weight=None,
-        algorithm="viterbi",
-        covariance_type="diag",
-        random_state=None,
-        n_iter=10,
-        tol=1e-2,
-        verbose=False,
-        params="stmcw",
-        init_params="stmcw",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        weights_init=None,
-        means_init=None,
-        covars_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, n_mix=1, min_covar=1e-3, startprob_prior=1.0, transmat_prior=1.0,
+        weights_prior=1.0, means_prior=0.0, means_weight=0.0, covars_prior=None, covars_weight=None,
+        algorithm="viterbi", covariance_type="diag", random_state=None, n_iter=10, tol=1e-2,
+        verbose=False, params="stmcw", init_params="stmcw", implementation="log", *,
+        startprob_init=None, transmat_init=None, weights_init=None, means_init=None,
+        covars_init=None, n_init=1, device=None, warm_start=False
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     @property
     def covars_(self) -> np.ndarray:

@@ -83,9 +83,9 @@ class ConvergenceMonitor:
         if self.objective:
             gain = objective - self.objective[-1]
             # A fall of this size is not rounding, not even that of log densities of float32 rows
-            # (6e-8). No model here falls, but a monitor may be used with a model whose parameters
-            # somebody changes between iterations.
-            if gain < -1e-6 * max(1.0, abs(objective)):
+            # (6e-8), nor too small for the user to care. No model here falls, but a monitor may be
+            # used with a model whose parameters somebody changes between iterations.
+            if gain < -1e-6 * max(self.tol, abs(objective), abs(self.objective[-1])):
                 logger.warning(
                     "ConvergenceMonitor: the objective must not fall, got %.10g after %.10g",
                     objective,

@@ -89,13 +89,8 @@ def scatter_about(
 
 
 def best(
-    moments: Moments,
-    gaussians: Gaussians,
-    prior: NormalPrior,
-    floor: np.ndarray,
-    *,
-    means: bool,
-    covariances: bool,
+    moments: Moments, gaussians: Gaussians, prior: NormalPrior, floor: np.ndarray, *, means: bool,
+    covariances: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Means and covariances of the greatest expected log-likelihood plus log prior.
 
@@ -105,7 +100,6 @@ def best(
         About the means of `gaussians`.
     gaussians : Gaussians
         Those of the pass; of type "full" where groups share covariances, each one repeated.
-    prior : NormalPrior
     floor : ndarray of shape (d,)
         f; 0 for no floor.
     means, covariances : bool
@@ -190,31 +184,21 @@ def log_prior(gaussians: Gaussians, prior: NormalPrior) -> float:
 
 
 def note_of(
-    owner: str,
-    update: tuple[Moments, Gaussians, NormalPrior, np.ndarray],
-    new: Gaussians,
-    names: tuple[str, str],
-    place: Callable[[int], str],
-    *,
-    means: bool,
-    dtype: Any,
+    owner: str, update: tuple[Moments, Gaussians, NormalPrior, np.ndarray], new: Gaussians,
+    names: tuple[str, str], place: Callable[[int], str], *, means: bool, dtype: Any
 ) -> str | None:
     """What to warn of where a prior or the floor makes up much of a variance of `new`.
 
     Parameters
     ----------
-    owner : str
     update : tuple
         Moments, Gaussians, prior and floor from which `best` made `new`.
-    new : Gaussians
     names : tuple of str
         The parameters of the prior scatter and of the floor.
     place : callable
         ``place(group)`` in words.
     means : bool
         Whether the means were changed.
-    dtype : dtype
-        That of the rows.
     """
     moments, gaussians, prior, floor = update
     k, d, groups = gaussians.k, gaussians.d, len(prior.scatter)
@@ -247,16 +231,19 @@ def note_of(
 
 
 def floor_of(rows: np.ndarray, min_covar: float) -> np.ndarray:
-    """The floor of each feature: `min_covar`, and less where the data vary less than 1.
-
-    A feature with variance v below 1 has the floor ``min_covar v``, so that data in small units
-    (daily returns) keep their shape; a constant feature has `min_covar`.
-    """
+    """The floor of each feature of rows with gaps, by which small units (daily returns) survive."""
     with np.errstate(invalid="ignore"):
         known = np.isfinite(rows)
         count = np.maximum(known.sum(axis=0), 1)
         values = np.where(known, rows, 0.0).astype(np.float64)
-        mean = values.sum(axis=0) / count
+        mean = np.zeros(values.shape[1])
+        for _ in range(2):  # the rounding of one sum may exceed what `is_constant` takes for it
+            mean += np.where(known, values - mean, 0.0).sum(axis=0) / count
         variance = (np.where(known, values - mean, 0.0) ** 2).sum(axis=0) / count
-    return min_covar * np.where(is_constant(variance, mean), 1.0, np.minimum(variance, 1.0))
+    return bounded_floor(min_covar, variance, mean)
+
+
+def bounded_floor(min_covar: float, variance: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """`min_covar` for each feature, but at most a thousandth of its variance where it varies."""
+    return np.minimum(min_covar, np.where(is_constant(variance, mean), np.inf, 1e-3 * variance))
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from kernelmill._gaussian._update import is_constant
 from kernelmill.cluster import KMeans
 from kernelmill.hmm._dirichlet import start_numbers
+from kernelmill.hmm._normal import bounded_floor
 
 
 def filled_rows(rows: np.ndarray) -> np.ndarray:
@@ -45,16 +45,10 @@ def centers_of(
 
 
 def overall_covariance(rows: np.ndarray, min_covar: float) -> np.ndarray:
-    """Covariance of all rows, (d, d), with up to `min_covar` more on its diagonal.
-
-    No feature gets more than a thousandth of its variance, so that data in small units start where
-    the same data in others do; only where it is constant `min_covar` is all there is.
-    """
+    """Covariance of all rows, (d, d), with the `bounded_floor` more on its diagonal."""
     d = rows.shape[1]
     spread = np.cov(rows.T).reshape(d, d) if len(rows) > 1 else np.zeros((d, d))
-    variance = np.diagonal(spread)
-    constant = is_constant(variance, rows.mean(axis=0))
-    return spread + np.diag(np.minimum(min_covar, np.where(constant, np.inf, 1e-3 * variance)))
+    return spread + np.diag(bounded_floor(min_covar, np.diagonal(spread), rows.mean(axis=0)))
 
 
 def repeated(covariance: np.ndarray, covariance_type: str, shape: tuple[int, ...]) -> np.ndarray:

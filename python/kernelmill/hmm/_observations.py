@@ -163,12 +163,7 @@ def as_symbols(X: Any, owner: str, first_row: int | np.ndarray | None = 0) -> An
 
 
 def observe_symbols(
-    X: Any,
-    *,
-    n_symbols: int | None,
-    owner: str,
-
-    first_row: int | np.ndarray | None = 0,
+    X: Any, *, n_symbols: int | None, owner: str, first_row: int | np.ndarray | None = 0
 ) -> Symbols:
     """Symbols below `n_symbols`, one more than the largest where it is None."""
     codes = as_symbols(X, owner, first_row)

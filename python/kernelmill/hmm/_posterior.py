@@ -51,12 +51,8 @@ def log_precision_sum(dof: np.ndarray, d: int) -> np.ndarray:
 
 
 def wishart_divergence(
-    dof: np.ndarray,
-    scale: np.ndarray,
-    dof_prior: np.ndarray,
-    scale_prior: np.ndarray,
-    d: int,
-    covariance_type: str,
+    dof: np.ndarray, scale: np.ndarray, dof_prior: np.ndarray, scale_prior: np.ndarray, d: int,
+    covariance_type: str
 ) -> float:
     """``KL(W(dof, scale) || W(dof_prior, scale_prior))``, summed over groups."""
     log_det = log_determinant(scale, d, covariance_type)

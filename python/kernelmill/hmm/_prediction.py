@@ -48,7 +48,6 @@ def predicted(
         Name of the model in messages.
     states : ndarray of shape (..., K)
         Probabilities of the next state.
-    transmat : ndarray of shape (K, K)
     emission : object
         See `kernelmill.hmm._emissions`.
     steps : int or array-like of int

@@ -21,6 +21,7 @@ from kernelmill.hmm._inputs import SequenceInput
 from kernelmill.hmm._monitor import ConvergenceMonitor
 from kernelmill.hmm._prediction import Prediction, predicted
 from kernelmill.hmm._sequences import Sequences, check_sequence_weight
+from kernelmill.hmm._words import WORDS
 from kernelmill.ops import hmm, random
 
 ALGORITHMS = ("viterbi", "map")
@@ -63,10 +64,7 @@ class SequenceModel(SequenceInput):
     _points: ClassVar[tuple[Parameter, ...]]
 
     _parameters: ClassVar[dict[str, Any]] = SHARED
-
-    def _store(self, arguments: dict[str, Any]) -> None:
-        """Set what ``__init__`` was given, and nothing else, as scikit-learn asks."""
-        self.__dict__.update(item for item in arguments.items() if item[0] != "self")
+    _words = WORDS
 
     def _emission(self, *values: Any) -> Any:
         """The emission of the values of `_points`, start and transitions left out."""
@@ -112,14 +110,10 @@ class SequenceModel(SequenceInput):
 
         Parameters
         ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
         y : array-like of shape (S,), optional
             `lengths` by position, as in ``fit``.
         sample_weight : array-like of shape (S,), optional
             Weight of each sequence.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X, adding up to T; one sequence when left out.
 
         Returns
         -------
@@ -152,13 +146,6 @@ class SequenceModel(SequenceInput):
     def score_samples(self, X: Any, lengths: Any = None) -> tuple[float, Any]:
         """Compute the log-likelihood of X and the posterior probabilities of states.
 
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
-
         Returns
         -------
         log_prob : float
@@ -171,13 +158,6 @@ class SequenceModel(SequenceInput):
 
     def predict_proba(self, X: Any, lengths: Any = None) -> Any:
         """Compute the posterior probabilities of states.
-
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
 
         Returns
         -------
@@ -193,10 +173,6 @@ class SequenceModel(SequenceInput):
 
         Parameters
         ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
         algorithm : {"viterbi", "map"}, optional
             ``"viterbi"`` finds the most probable path, ``"map"`` the most probable state of each
             step. The model's own ``algorithm`` when left out.
@@ -223,13 +199,6 @@ class SequenceModel(SequenceInput):
     def predict(self, X: Any, lengths: Any = None) -> Any:
         """Find the hidden states of X.
 
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
-
         Returns
         -------
         state_sequence : array of shape (T,), int32
@@ -241,17 +210,6 @@ class SequenceModel(SequenceInput):
         self, X: Any, lengths: Any = None, *, steps: Any = 1, quantiles: Any = None
     ) -> Prediction:
         """Predict the state and observation of each sequence some steps after its end.
-
-        Parameters
-        ----------
-        X : array-like of shape (T, d), or a stream of sequences
-            Observations; see ``fit``.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences in X.
-        steps : int or array-like of shape (H,), default=1
-            How many steps ahead: 1 is the next observation.
-        quantiles : float or array-like of shape (Q,), optional
-            Levels of quantiles to compute, above 0 and below 1.
 
         Returns
         -------

@@ -231,12 +231,8 @@ def _summary_of_chunk(
 
 
 def _of_chunk(
-    X: Any,
-    observe: Callable,
-    run: Callable,
-    state: tuple,
-    sample_weight: Any = None,
-    weighted: bool = True,
+    X: Any, observe: Callable, run: Callable, state: tuple, sample_weight: Any = None,
+    weighted: bool = True
 ) -> list[Any]:
     """The result of a pass over one chunk of a stream in a list; none where it has no weight."""
     weight = None

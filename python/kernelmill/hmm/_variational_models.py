@@ -46,6 +46,7 @@ from kernelmill.hmm._posterior import (
 )
 from kernelmill.hmm._sequence_model import OPTIONAL, SHARED
 from kernelmill.hmm._sequences import Sequences
+from kernelmill.hmm._words import POSTERIORS
 from kernelmill.ops import kmeans
 
 # The default scale, which is added to the covariance of the data where a fit starts.
@@ -56,6 +57,7 @@ class VariationalModel(FittedModel):
     """Base of the variational models."""
 
     _is_bound = True
+    _words = POSTERIORS
     _fitted: ClassVar[tuple[Posterior, ...]]
     _parameters: ClassVar[dict[str, Any]] = {
         **SHARED,
@@ -77,15 +79,8 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
-    <chain>
     emissionprob_prior : float or array of shape (K, M), optional
         Parameters of the Dirichlet prior of each row of emissions, 1 / M when left out.
-    n_features : int, optional
-        Number of symbols M; one more than the largest in X when left out.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
@@ -158,29 +153,13 @@ class VariationalCategoricalHMM(CategoricalStates, VariationalModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        startprob_prior=None,
-        transmat_prior=None,
-        emissionprob_prior=None,
-        n_features=None,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=100,
-        tol=1e-6,
-        verbose=False,
-        params="ste",
-        init_params="ste",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        emissionprob_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, startprob_prior=None, transmat_prior=None, emissionprob_prior=None,
+        n_features=None, algorithm="viterbi", random_state=None, n_iter=100, tol=1e-6,
+        verbose=False, params="ste", init_params="ste", implementation="log", *,
+        startprob_init=None, transmat_init=None, emissionprob_init=None, n_init=1, device=None,
+        warm_start=False
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     def _width(self) -> int:
         """Symbols of the posterior, or of the point where only that was assigned."""
@@ -209,12 +188,9 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
 
     Parameters
     ----------
-    n_components : int, default=1
-        Number of states K.
     covariance_type : {"spherical", "diag", "full", "tied"}, default="full"
         A matrix a state, or one for all; ``"diag"`` and ``"spherical"`` restrict the scale of the
         Wishart posterior to diagonal matrices and to multiples of the unit matrix.
-    <chain>
     means_prior : float or array of shape (K, d), optional
         Means m0 of the normal prior of the means; the mean of X when left out.
     beta_prior : float or array of shape (K,), optional
@@ -225,8 +201,6 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     scale_prior : float or array, optional
         Inverse scale Psi0 of the Wishart prior: (K,), (K, d), (K, d, d) or, tied, (d, d), or a
         multiple of the unit matrix; 1e-3 when left out.
-    <algorithm>
-    <fit>
 
     Attributes
     ----------
@@ -248,12 +222,7 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
         ``scale_posterior_ / dof_posterior_`` as matrices.
     monitor_ : ConvergenceMonitor
         The lower bound of ``log p(X)`` in each iteration.
-    n_features : int
-        Number of features d.
-    n_features_in_ : int
-        The same, after ``fit``.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -318,33 +287,13 @@ class VariationalGaussianHMM(GaussianStates, VariationalModel):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        covariance_type="full",
-        startprob_prior=None,
-        transmat_prior=None,
-        means_prior=None,
-        beta_prior=None,
-        dof_prior=None,
-        scale_prior=None,
-        algorithm="viterbi",
-        random_state=None,
-        n_iter=100,
-        tol=1e-6,
-        verbose=False,
-        params="stmc",
-        init_params="stmc",
-        implementation="log",
-        *,
-        startprob_init=None,
-        transmat_init=None,
-        means_init=None,
-        covars_init=None,
-        n_init=1,
-        device=None,
-        warm_start=False,
+        self, n_components=1, covariance_type="full", startprob_prior=None, transmat_prior=None,
+        means_prior=None, beta_prior=None, dof_prior=None, scale_prior=None, algorithm="viterbi",
+        random_state=None, n_iter=100, tol=1e-6, verbose=False, params="stmc", init_params="stmc",
+        implementation="log", *, startprob_init=None, transmat_init=None, means_init=None,
+        covars_init=None, n_init=1, device=None, warm_start=False
     ):
-        self._store(locals())
+        self._set_parameters(locals())
 
     @property
     def means_(self) -> np.ndarray:

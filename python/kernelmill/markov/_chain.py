@@ -116,13 +116,7 @@ class MarkovChain(ChainSequences, BaseEstimator):
     }
 
     def __init__(
-        self,
-        order=1,
-        *,
-        smoothing=0.0,
-        start_smoothing=None,
-        classes=None,
-        random_state=None,
+        self, order=1, *, smoothing=0.0, start_smoothing=None, classes=None, random_state=None
     ):
         self.order = order
         self.smoothing = smoothing
@@ -144,8 +138,6 @@ class MarkovChain(ChainSequences, BaseEstimator):
             any iterable of lists or arrays, or a function that returns an iterator. Iterators are
             read once and never held in memory. Symbols are integers, text, or any other hashable
             objects.
-        y : ignored
-            Ignored; present for API compatibility.
         lengths : array-like of shape (S,), int, or None, default=None
             Splits one long sequence into S.
         sample_weight : array-like of shape (S,) or None, default=None
@@ -182,10 +174,6 @@ class MarkovChain(ChainSequences, BaseEstimator):
         ----------
         sequences : array, str, list of sequences, or iterable of sequences
             As in `fit`. New symbols get new states.
-        y : ignored
-            Ignored; present for API compatibility.
-        lengths : array-like of shape (S,), int, or None, default=None
-            As in `fit`.
         sample_weight : array-like of shape (S,) or None, default=None
             As in `fit`.
 

@@ -42,12 +42,8 @@ class OrderSelection(NamedTuple):
 
 
 def select_order(
-    sequences: Any,
-    max_order: int = 5,
-    *,
-    criterion: str = "bic",
-    lengths: Any = None,
-    sample_weight: Any = None,
+    sequences: Any, max_order: int = 5, *, criterion: str = "bic", lengths: Any = None,
+    sample_weight: Any = None
 ) -> OrderSelection:
     """Choose the order of a Markov chain by an information criterion.
 

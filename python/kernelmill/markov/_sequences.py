@@ -105,13 +105,6 @@ class ChainSequences(ChainStructure):
     def score_samples(self, sequences, *, lengths=None):
         """Compute the log-likelihood of each sequence.
 
-        Parameters
-        ----------
-        sequences : array, str, list of sequences, or iterable of sequences
-            As in `fit`.
-        lengths : array-like of shape (S,), int, or None, default=None
-            As in `fit`.
-
         Returns
         -------
         log_prob : ndarray of shape (S,), float64
@@ -167,17 +160,6 @@ class ChainSequences(ChainStructure):
     def score(self, sequences, y=None, *, lengths=None, sample_weight=None):
         """Compute the log-likelihood of all sequences together.
 
-        Parameters
-        ----------
-        sequences : array, str, list of sequences, or iterable of sequences
-            As in `fit`.
-        y : ignored
-            Ignored; present for API compatibility.
-        lengths : array-like of shape (S,), int, or None, default=None
-            As in `fit`.
-        sample_weight : array-like of shape (S,) or None, default=None
-            A weight per sequence.
-
         Returns
         -------
         log_prob : float
@@ -228,15 +210,6 @@ class ChainSequences(ChainStructure):
     def aic(self, sequences, *, lengths=None, sample_weight=None):
         """Compute Akaike's information criterion; smaller is better.
 
-        Parameters
-        ----------
-        sequences : array, str, list of sequences, or iterable of sequences
-            As in `fit`.
-        lengths : array-like of shape (S,), int, or None, default=None
-            As in `fit`.
-        sample_weight : array-like of shape (S,) or None, default=None
-            A weight per sequence.
-
         Returns
         -------
         aic : float
@@ -255,15 +228,6 @@ class ChainSequences(ChainStructure):
 
     def bic(self, sequences, *, lengths=None, sample_weight=None):
         """Compute the Bayesian information criterion; smaller is better.
-
-        Parameters
-        ----------
-        sequences : array, str, list of sequences, or iterable of sequences
-            As in `fit`.
-        lengths : array-like of shape (S,), int, or None, default=None
-            As in `fit`.
-        sample_weight : array-like of shape (S,) or None, default=None
-            A weight per sequence.
 
         Returns
         -------
@@ -290,8 +254,6 @@ class ChainSequences(ChainStructure):
         sequences : array, str, list of sequences, or iterable of sequences
             As in `fit`; only the last n symbols of each matter. Sequences of fewer symbols, empty
             ones included, are treated as beginnings.
-        lengths : array-like of shape (S,), int, or None, default=None
-            As in `fit`.
 
         Returns
         -------
@@ -345,8 +307,6 @@ class ChainSequences(ChainStructure):
         ----------
         sequences : array, str, list of sequences, or iterable of sequences
             As in `predict_proba`.
-        lengths : array-like of shape (S,), int, or None, default=None
-            As in `fit`.
 
         Returns
         -------

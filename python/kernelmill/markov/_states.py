@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._docstrings import Documented
 from kernelmill._estimator._parameters import shown
 from kernelmill._estimator._validation import SUM_TOLERANCE, as_numbers
 from kernelmill.markov._symbols import as_list
+from kernelmill.markov._words import WORDS
 
 
 class CommunicatingClass(NamedTuple):
@@ -35,12 +37,13 @@ class CommunicatingClass(NamedTuple):
     period: int
 
 
-class ChainStates:
+class ChainStates(Documented):
     """States as rows of the transition matrix, and their communicating classes.
 
     A state is a window of the last ``_window`` symbols, stored as an integer in ``_codes``.
     """
 
+    _words = WORDS
     # Set by MarkovChain.
     classes_: Any
     states_: Any
@@ -204,13 +207,7 @@ class ChainStates:
 
 
 def checked_distribution(value: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Probabilities as float64 of this shape, divided by their sums.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another, or a row has negative entries or does not sum to one.
-    """
+    """Probabilities as float64 of this shape, divided by their sums."""
     p = as_numbers(value, name, "MarkovChain")
     if p.shape != shape:
         raise ValueError(f"MarkovChain: {name} must have shape {shape}, got {p.shape}")

@@ -79,11 +79,6 @@ class ChainStructure(ChainStates):
     def long_run_distribution(self, start: Any = None) -> np.ndarray:
         """Compute the long-run share of time spent in each state.
 
-        Parameters
-        ----------
-        start : state, array-like of shape (K,), or None, default=None
-            A state or a distribution over states; ``startprob_`` if None.
-
         Returns
         -------
         share : ndarray of shape (K,), float64
@@ -215,11 +210,6 @@ class ChainStructure(ChainStates):
     def n_step_transmat(self, n: int) -> np.ndarray:
         """Compute the transition probabilities over n steps.
 
-        Parameters
-        ----------
-        n : int
-            Number of steps, at least 0.
-
         Returns
         -------
         power : ndarray of shape (K, K), float64
@@ -250,13 +240,6 @@ class ChainStructure(ChainStates):
 
     def distribution(self, n: int, start: Any = None) -> np.ndarray:
         """Compute the distribution of the state after n steps.
-
-        Parameters
-        ----------
-        n : int
-            Number of steps, at least 0.
-        start : state, array-like of shape (K,), or None, default=None
-            A state or a distribution over states; ``startprob_`` if None.
 
         Returns
         -------

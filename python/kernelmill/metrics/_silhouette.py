@@ -68,12 +68,8 @@ def silhouette_samples(X: Any, labels: Any, *, metric: str = "euclidean") -> Any
 
 
 def silhouette_score(
-    X: Any,
-    labels: Any,
-    *,
-    metric: str = "euclidean",
-    sample_size: int | None = None,
-    random_state: Any = None,
+    X: Any, labels: Any, *, metric: str = "euclidean", sample_size: int | None = None,
+    random_state: Any = None
 ) -> float:
     """Mean silhouette coefficient of all rows.
 

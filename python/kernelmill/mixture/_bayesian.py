@@ -33,8 +33,6 @@ class BayesianGaussianMixture(MixtureBase):
         Added to the diagonal of `covariance_prior`; as part of the prior it leaves the bound exact.
     max_iter : int, default=100
         Maximum number of iterations of a start; 0 returns the start.
-    n_init : int, default=1
-        Number of starts; the one with the greatest ``lower_bound_`` is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         As in `GaussianMixture`.
     weight_concentration_prior_type : {"dirichlet_process", "dirichlet_distribution"}, \
@@ -52,17 +50,7 @@ class BayesianGaussianMixture(MixtureBase):
     covariance_prior : float or array-like, optional
         Array of shape (d, d), (d, d), (d,) or number, in the order of `covariance_type`; by default
         the unbiased covariance of X, its diagonal, or the mean of the diagonal.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
-    warm_start : bool, default=False
-        As in `GaussianMixture`.
-    verbose : int, default=0
-        Whether to show a progress bar; nothing else is printed.
-    verbose_interval : int, default=10
-        Ignored; present for API compatibility.
     contamination : float or None, default=None
-        As in `GaussianMixture`.
-    device : {None, "cpu", "cuda"}, default=None
         As in `GaussianMixture`.
 
     Attributes
@@ -85,23 +73,16 @@ class BayesianGaussianMixture(MixtureBase):
         The prior used.
     covariance_prior_ : ndarray or float
         The prior used, without `reg_covar`.
-    converged_ : bool
-        Whether the best start converged.
-    n_iter_ : int
-        Iterations of the best start.
+    converged_, n_iter_
     lower_bound_ : float
         Bound on the log evidence of all rows in its last iteration, before the last update. It
         includes all constants, so models with other k, priors or covariance types can be compared.
     lower_bounds_ : list of float
         The same for each of its iterations; it never decreases.
-    offset_ : float
-        Log density below which a row is an outlier; only with `contamination`.
+    offset_
     interrupted_ : bool
         As in `GaussianMixture`.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -172,47 +153,13 @@ class BayesianGaussianMixture(MixtureBase):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        *,
-        covariance_type="full",
-        tol=1e-3,
-        reg_covar=1e-6,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        weight_concentration_prior_type="dirichlet_process",
-        weight_concentration_prior=None,
-        mean_precision_prior=None,
-        mean_prior=None,
-        degrees_of_freedom_prior=None,
-        covariance_prior=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        contamination=None,
-        device=None,
+        self, n_components=1, *, covariance_type="full", tol=1e-3, reg_covar=1e-6, max_iter=100,
+        n_init=1, init_params="kmeans", weight_concentration_prior_type="dirichlet_process",
+        weight_concentration_prior=None, mean_precision_prior=None, mean_prior=None,
+        degrees_of_freedom_prior=None, covariance_prior=None, random_state=None, warm_start=False,
+        verbose=0, verbose_interval=10, contamination=None, device=None
     ):
-        self.n_components = n_components
-        self.covariance_type = covariance_type
-        self.tol = tol
-        self.reg_covar = reg_covar
-        self.max_iter = max_iter
-        self.n_init = n_init
-        self.init_params = init_params
-        self.weight_concentration_prior_type = weight_concentration_prior_type
-        self.weight_concentration_prior = weight_concentration_prior
-        self.mean_precision_prior = mean_precision_prior
-        self.mean_prior = mean_prior
-        self.degrees_of_freedom_prior = degrees_of_freedom_prior
-        self.covariance_prior = covariance_prior
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
-        self.contamination = contamination
-        self.device = device
+        self._set_parameters(locals())
 
     def _beginner(self, rows, seed):
         starter = self._starter(rows, seed)

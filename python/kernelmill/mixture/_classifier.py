@@ -23,6 +23,7 @@ from kernelmill._gaussian._parameters import COVARIANCE_TYPES
 from kernelmill.mixture._gaussian_mixture import GaussianMixture
 from kernelmill.mixture._model import MixtureBase
 from kernelmill.mixture._thresholds import CONTAMINATION, threshold, with_threshold
+from kernelmill.mixture._words import WORDS
 from kernelmill.ops import mixture as ops
 
 _MIXTURE = rule.Rule(
@@ -83,10 +84,7 @@ class MixtureClassifier(ClassifierMixin, Estimator):
         Probabilities of the classes.
     offset_ : ndarray of shape (n_classes,), float64
         Values of log p(x | c) below which a row is rejected; only with `contamination`.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -141,29 +139,13 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        *,
-        covariance_type="full",
-        reg_covar=1e-6,
-        mixture=None,
-        priors=None,
-        contamination=None,
-        outlier_label=-1,
-        random_state=None,
-        device=None,
+        self, n_components=1, *, covariance_type="full", reg_covar=1e-6, mixture=None, priors=None,
+        contamination=None, outlier_label=-1, random_state=None, device=None
     ):
-        self.n_components = n_components
-        self.covariance_type = covariance_type
-        self.reg_covar = reg_covar
-        self.mixture = mixture
-        self.priors = priors
-        self.contamination = contamination
-        self.outlier_label = outlier_label
-        self.random_state = random_state
-        self.device = device
+        self._set_parameters(locals())
 
     _accepts_missing = True
+    _words = WORDS
 
     @fitting
     def fit(self, X, y, sample_weight=None):
@@ -176,14 +158,6 @@ class MixtureClassifier(ClassifierMixin, Estimator):
             chunks and selects the rows of the class.
         y : array-like of shape (n,)
             Class labels, numbers or strings, in memory even if X is a stream.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows, or the name of a column of a frame or Parquet file. A weight of 2
-            counts a row twice; rows with zero weight are ignored.
-
-        Returns
-        -------
-        self : MixtureClassifier
-            The fitted model.
 
         Raises
         ------
@@ -300,20 +274,10 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     def predict(self, X: Any) -> np.ndarray:
         """Return the most probable class of each row.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing value.
-
         Returns
         -------
         labels : ndarray of shape (n,)
             Classes, the first in a tie; with `contamination`, `outlier_label` for rejected rows.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
         """
         densities = self._densities(X)
         codes = to_host(self._joint(densities).argmax(axis=1))
@@ -338,40 +302,20 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     def predict_proba(self, X: Any) -> Any:
         """Return the posterior probability of each class for each row.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing value.
-
         Returns
         -------
         probabilities : array of shape (n, n_classes), dtype of X
             Rows sum to one, also those of rejected rows.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
         """
         return ops.responsibilities(self._joint(self._densities(X)))[1]
 
     def predict_log_proba(self, X: Any) -> Any:
         """Return the log posterior probability of each class for each row.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing value.
-
         Returns
         -------
         log_probabilities : array of shape (n, n_classes), dtype of X
             Finite even where the probability underflows.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
         """
         joint = self._joint(self._densities(X))
         return joint - ops.responsibilities(joint)[0][:, None]
@@ -379,20 +323,10 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     def decision_function(self, X: Any) -> Any:
         """Return the log joint probability of each class, as scikit-learn's QDA does.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing value.
-
         Returns
         -------
         scores : array of shape (n, n_classes), or (n,) for two classes, dtype of X
             ``log P(c) + log p(x | c)``; for two classes the second minus the first.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
         """
         joint = self._joint(self._densities(X))
         return joint[:, 1] - joint[:, 0] if len(self.classes_) == 2 else joint
@@ -400,31 +334,16 @@ class MixtureClassifier(ClassifierMixin, Estimator):
     def score_samples(self, X: Any) -> Any:
         """Return the log density of each row under the mixture of all classes.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing value.
-
         Returns
         -------
         log_prob : array of shape (n,), dtype of X
             ``log sum_c P(c) p(x | c)``, in nats.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
         """
         return ops.responsibilities(self._joint(self._densities(X)))[0]
 
     @with_threshold
     def is_outlier(self, X: Any) -> np.ndarray:
         """Return which rows ``predict`` rejects.
-
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; NaN is a missing value.
 
         Returns
         -------

@@ -26,11 +26,8 @@ def overall(
 
     Parameters
     ----------
-    X : array of shape (n, d)
-    origin : ndarray of shape (d,), float64
     full : bool
         Whether to return second moments of pairs of features.
-    sample_weight : array of shape (n,), optional
 
     Returns
     -------
@@ -104,10 +101,7 @@ def _by_blocks(X: Any, gaussians: Gaussians, offsets: np.ndarray, of: Callable, 
 
 
 def likelihood_of(
-    X: Any,
-    gaussians: Gaussians,
-    offsets: np.ndarray,
-    sample_weight: Any = None,
+    X: Any, gaussians: Gaussians, offsets: np.ndarray, sample_weight: Any = None
 ) -> tuple[float, float]:
     """Weighted sum of the log densities, and the weight."""
     log_prob = to_host(log_prob_of(X, gaussians, offsets)).astype(np.float64)
@@ -119,10 +113,7 @@ def likelihood_of(
 
 
 def scores_of(
-    X: Any,
-    gaussians: Gaussians,
-    offsets: np.ndarray,
-    sample_weight: Any = None,
+    X: Any, gaussians: Gaussians, offsets: np.ndarray, sample_weight: Any = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Log densities and weights of the rows."""
     log_prob = to_host(log_prob_of(X, gaussians, offsets))

@@ -72,8 +72,6 @@ class GaussianMixture(MixtureBase):
         Added to the diagonal of the covariances, so that they stay positive definite.
     max_iter : int, default=100
         Maximum number of EM iterations of a start; 0 returns the start.
-    n_init : int, default=1
-        Number of starts; the one with the greatest ``lower_bound_`` is kept.
     init_params : {"kmeans", "k-means++", "random", "random_from_data"}, default="kmeans"
         Initial components: the clusters of k-means, the rows nearest to each of k rows chosen far
         apart (``"k-means++"``) or at random (``"random_from_data"``), or random responsibilities
@@ -85,15 +83,9 @@ class GaussianMixture(MixtureBase):
         Initial means.
     precisions_init : array-like, optional
         Initial inverse covariances, in the shape of ``precisions_``.
-    random_state : int, RandomState, Generator or None, default=None
-        Seed or generator; an int gives the same result, bit for bit, at any number of threads.
     warm_start : bool, default=False
         Whether ``fit`` continues from the previous fit, ignoring `n_init`. A fit interrupted by
         Ctrl-C then keeps the parameters it has reached, and the next one continues from them.
-    verbose : int, default=0
-        Whether to show a progress bar; nothing else is printed.
-    verbose_interval : int, default=10
-        Ignored; present for API compatibility.
     contamination : float or None, default=None
         Share of outliers among the training rows, at most 0.5. It sets ``offset_`` and makes
         ``decision_function`` and ``is_outlier`` available; ``predict`` still returns components.
@@ -118,24 +110,19 @@ class GaussianMixture(MixtureBase):
     precisions_cholesky_ : ndarray, dtype of X
         P with ``P P' = precision``, upper triangular; reciprocal standard deviations if covariances
         are diagonal.
-    converged_ : bool
-        Whether the best start converged.
+    converged_
     n_iter_ : int
         EM iterations of the best start.
     lower_bound_ : float
         Mean log-likelihood of the rows in its last iteration, before the last update.
     lower_bounds_ : list of float
         The same for each of its iterations.
-    offset_ : float
-        Log density below which a row is an outlier; only with `contamination`.
+    offset_
     n_batches_ : int
         Number of batches given to ``partial_fit``; absent after ``fit``.
     interrupted_ : bool
         True after a fit with ``warm_start=True`` that Ctrl-C stopped; absent otherwise.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -197,45 +184,12 @@ class GaussianMixture(MixtureBase):
     }
 
     def __init__(
-        self,
-        n_components=1,
-        *,
-        covariance_type="full",
-        tol=1e-3,
-        reg_covar=1e-6,
-        max_iter=100,
-        n_init=1,
-        init_params="kmeans",
-        weights_init=None,
-        means_init=None,
-        precisions_init=None,
-        random_state=None,
-        warm_start=False,
-        verbose=0,
-        verbose_interval=10,
-        contamination=None,
-        learning_decay=0.7,
-        learning_offset=1.0,
-        device=None,
+        self, n_components=1, *, covariance_type="full", tol=1e-3, reg_covar=1e-6, max_iter=100,
+        n_init=1, init_params="kmeans", weights_init=None, means_init=None, precisions_init=None,
+        random_state=None, warm_start=False, verbose=0, verbose_interval=10, contamination=None,
+        learning_decay=0.7, learning_offset=1.0, device=None
     ):
-        self.n_components = n_components
-        self.covariance_type = covariance_type
-        self.tol = tol
-        self.reg_covar = reg_covar
-        self.max_iter = max_iter
-        self.n_init = n_init
-        self.init_params = init_params
-        self.weights_init = weights_init
-        self.means_init = means_init
-        self.precisions_init = precisions_init
-        self.random_state = random_state
-        self.warm_start = warm_start
-        self.verbose = verbose
-        self.verbose_interval = verbose_interval
-        self.contamination = contamination
-        self.learning_decay = learning_decay
-        self.learning_offset = learning_offset
-        self.device = device
+        self._set_parameters(locals())
 
     # --- the model --------------------------------------------------------------------------------
 
@@ -326,15 +280,8 @@ class GaussianMixture(MixtureBase):
         ----------
         X : {array-like} of shape (n, d), or a stream
             The batch; more than one pass over it is made.
-        y : ignored
-            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows within the batch.
-
-        Returns
-        -------
-        self : GaussianMixture
-            The fitted model.
 
         Raises
         ------
@@ -395,22 +342,10 @@ class GaussianMixture(MixtureBase):
     def aic(self, X, sample_weight=None) -> float:
         """Return Akaike's information criterion: lower is better.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
         Returns
         -------
         aic : float
             ``-2 log-likelihood + 2 p`` for p free parameters.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
 
         Examples
         --------
@@ -424,22 +359,10 @@ class GaussianMixture(MixtureBase):
     def bic(self, X, sample_weight=None) -> float:
         """Return the Bayesian information criterion: lower is better.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
         Returns
         -------
         bic : float
             ``-2 log-likelihood + p log n`` for p free parameters and rows of weight n.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
 
         Examples
         --------

@@ -41,13 +41,7 @@ class Position(NamedTuple):
 
 
 def expectation(rows: Rows) -> Callable[[Any], tuple[Moments, float]]:
-    """The E-step over the rows: a function from a model to its moments and bound.
-
-    Raises
-    ------
-    ValueError
-        From that function, if densities overflow.
-    """
+    """The E-step over the rows: a function from a model to its moments and bound."""
     missing = known_parts(rows)
 
     def expect(model: Any) -> tuple[Moments, float]:
@@ -166,23 +160,6 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
     def fit(self, X, y=None, sample_weight=None):
         """Fit the mixture.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows: NumPy or CuPy array of any strides, pandas or polars frame, pyarrow Table, nested
-            lists; or anything `kernelmill.stream.source` takes: a path to ``.npy`` or Parquet
-            files, a memory map, an iterable of chunks, a Dask collection. NaN is a missing value.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows, or the name of a column of a frame or Parquet file. A weight of 2
-            counts a row twice; rows with zero weight are ignored.
-
-        Returns
-        -------
-        self : object
-            The fitted model.
-
         Raises
         ------
         ValueError
@@ -243,15 +220,6 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit the mixture and return the most probable component of each row.
-
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
 
         Returns
         -------
@@ -387,20 +355,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
     def predict(self, X: Any) -> Any:
         """Return the most probable component of each row.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``.
-
         Returns
         -------
         labels : array of shape (n,), int64
             Index of the component, the lowest in a tie.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
 
         Notes
         -----
@@ -417,20 +375,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
     def predict_proba(self, X: Any) -> Any:
         """Return the posterior probability of each component for each row.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``.
-
         Returns
         -------
         responsibilities : array of shape (n, k), dtype of X
             Rows sum to one.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
 
         Examples
         --------
@@ -453,11 +401,6 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
         log_prob : array of shape (n,), dtype of X
             In nats.
 
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
-
         Examples
         --------
         >>> from kernelmill.mixture import GaussianMixture
@@ -469,24 +412,10 @@ class MixtureBase(OutlierScoresMixin, DensityMixin, Estimator):
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return the weighted mean of the log densities of the rows.
 
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
         Returns
         -------
         score : float
             In nats per unit of weight; larger is better.
-
-        Raises
-        ------
-        ValueError
-            If X holds inf or has other features than in ``fit``.
 
         Examples
         --------

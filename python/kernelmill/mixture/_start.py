@@ -48,13 +48,7 @@ class Starter:
     """
 
     def __init__(
-        self,
-        rows: Rows,
-        how: str,
-        k: int,
-        covariance_type: str,
-        reg_covar: float,
-        seed: int,
+        self, rows: Rows, how: str, k: int, covariance_type: str, reg_covar: float, seed: int
     ) -> None:
         owner = rows.owner
         if rows.is_stream:
@@ -131,13 +125,7 @@ def origin_of(rows: Rows) -> np.ndarray:
 
 
 def feature_moments(rows: Rows, owner: str) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and variance of the observed values of each feature.
-
-    Raises
-    ------
-    ValueError
-        If a feature has no observed values.
-    """
+    """Mean and variance of the observed values of each feature."""
     origin = origin_of(rows)
     weights, sums, squares, _, _ = rows.map_reduce(overall, origin, False)
     refuse_unseen(weights, owner)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._docstrings import Documented
 from kernelmill._estimator import _parameters as rule
+from kernelmill.mixture._words import WORDS
 
 CONTAMINATION = rule.any_of(rule.real(0, above=True, high=0.5), rule.nothing())
 
@@ -26,7 +28,6 @@ def threshold(scores: np.ndarray, weight: np.ndarray, share: float) -> float:
 
     Parameters
     ----------
-    scores, weight : ndarray of shape (n,)
     share : float
         In (0, 0.5].
 
@@ -54,39 +55,34 @@ class with_threshold:
     """
 
     def __init__(self, method: Callable) -> None:
-        self._method = method
+        self.__func__ = method
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:
         if model is None:
-            return self._method
+            return self.__func__
         if model.contamination is None:
             raise AttributeError(
                 f"{type(model).__name__}: contamination must be a share of outliers for "
-                f"{self._method.__name__}, got None (set it and fit again)"
+                f"{self.__func__.__name__}, got None (set it and fit again)"
             )
-        return types.MethodType(self._method, model)
+        return types.MethodType(self.__func__, model)
 
 
-class OutlierScoresMixin:
+class OutlierScoresMixin(Documented):
     """Adds ``decision_function`` and ``is_outlier`` to a model with ``score_samples``.
 
     Attributes
     ----------
-    offset_ : float
-        Log density below which a row is an outlier; only with `contamination`.
+    offset_
     """
 
+    _words: ClassVar = WORDS
     contamination: Any
     offset_: float
 
     @with_threshold
     def decision_function(self, X: Any) -> Any:
         """Return the log density of each row minus the threshold.
-
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``.
 
         Returns
         -------
@@ -111,11 +107,6 @@ class OutlierScoresMixin:
     @with_threshold
     def is_outlier(self, X: Any) -> Any:
         """Return whether the log density of each row is below the threshold.
-
-        Parameters
-        ----------
-        X : {array-like} of shape (n, d), or a stream
-            Rows; see ``fit``.
 
         Returns
         -------

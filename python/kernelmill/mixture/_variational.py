@@ -156,13 +156,7 @@ class Posterior:
 
 
 def posterior_of(prior: Prior, moments: Moments, means: np.ndarray, owner: str) -> Posterior:
-    """The best q(pi, mu, L) given moments about some means; see the module's docstring.
-
-    Raises
-    ------
-    NotPositiveDefinite
-        If V is singular, which requires a singular V0.
-    """
+    """The best q(pi, mu, L) given moments about some means; see the module's docstring."""
     kind, counts = prior.covariance_type, moments.weights
     filled = counts > EMPTY * counts.sum()
     total = np.where(filled, counts, 1.0)

@@ -19,6 +19,7 @@ _PLACES = {
     """,
     "_checkpoint": "checkpoint",
     "_gradcheck": "gradcheck gradgradcheck",
+    "functional._ctc": "ctc_decode",
     "_files": "load_file load_torch save_file",
     "_summary": "Summary summary",
     "_trainer": "Trainer",
@@ -32,8 +33,18 @@ _PLACES = {
     """,
     "modules._pool": """
         AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
-        AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d MaxUnpool1d
-        MaxUnpool2d MaxUnpool3d Upsample
+        AdaptiveMaxPool3d AvgPool1d AvgPool2d AvgPool3d LPPool1d LPPool2d LPPool3d MaxPool1d
+        MaxPool2d MaxPool3d MaxUnpool1d MaxUnpool2d MaxUnpool3d Upsample
+    """,
+    "modules._recurrent": "GRU GRUCell JordanRNN LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
+    "_generate": "generate",
+    "modules._alignment": "AdditiveAttention HardAttention MultiplicativeAttention",
+    "modules._attention": "MultiheadAttention",
+    "modules._cache": "KVCache",
+    "modules._positions": "LearnedPositions RotaryEmbedding SinusoidalPositions alibi_slopes",
+    "modules._transformer": """
+        Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
+        TransformerEncoderLayer
     """,
     "modules._containers": """
         Identity ModuleDict ModuleList ParameterDict ParameterList Sequential
@@ -43,18 +54,20 @@ _PLACES = {
         InstanceNorm1d InstanceNorm2d InstanceNorm3d LayerNorm Linear RMSNorm
     """,
     "modules._simple": """
-        AlphaDropout BCELoss BCEWithLogitsLoss CELU CircularPad1d CircularPad2d CircularPad3d
-        ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss CosineEmbeddingLoss
-        CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d ELU
-        FeatureAlphaDropout Flatten GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid Hardswish
-        Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss LeakyReLU
-        LogCoshLoss LogSigmoid LogSoftmax MSELoss MarginRankingLoss Mish MultiLabelMarginLoss
-        MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PReLU PairwiseDistance PoissonNLLLoss
-        QuantileLoss ReLU ReLU6 ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d
-        ReplicationPad2d ReplicationPad3d SELU SiLU Sigmoid SmoothL1Loss SoftMarginLoss Softmax
-        Softmin Softplus Softshrink Softsign SquaredHingeLoss Step Tanh Tanhshrink Threshold
-        TripletMarginLoss Unflatten ZeroPad1d ZeroPad2d ZeroPad3d
+        AlphaDropout BCELoss BCEWithLogitsLoss CELU CTCLoss ChannelShuffle CircularPad1d
+        CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss
+        CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d
+        ELU FeatureAlphaDropout Flatten Fold GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid
+        Hardswish Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss
+        LeakyReLU LocalResponseNorm LogCoshLoss LogSigmoid LogSoftmax MSELoss MarginRankingLoss Mish
+        MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PReLU PairwiseDistance
+        PixelShuffle PixelUnshuffle PoissonNLLLoss QuantileLoss RReLU ReLU ReLU6 ReflectionPad1d
+        ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d SELU SiLU
+        Sigmoid SmoothL1Loss SoftMarginLoss Softmax Softmax2d Softmin Softplus Softshrink Softsign
+        SquaredHingeLoss Step Tanh Tanhshrink Threshold TripletMarginLoss
+        TripletMarginWithDistanceLoss Unflatten Unfold ZeroPad1d ZeroPad2d ZeroPad3d
     """,
+    "modules._adaptive": "AdaptiveLogSoftmaxWithLoss",
     "_functions": """
         abs acos acosh add all amax amin any arange argmax argmin argsort asin asinh atan atan2
         atanh bmm ceil chunk clamp clip clone concat concatenate cos cosh cumprod cumsum diag

@@ -372,7 +372,12 @@ def recomputed(composition: Callable, inputs: int) -> Callable:
         values = [alias(v) if isinstance(v, _tape.Tensor) else v for v in saved[:inputs]]
         places = [i for i, p in enumerate(node.parents) if p is not None]
         result = composition(*values, **node.options)
-        found = grad(result, [values[i] for i in places], g, create_graph=True, allow_unused=True)
+        if node.rule.several:
+            outputs = [result[i] for i in g if result[i]._node is not None]
+            g = [d for i, d in g.items() if result[i]._node is not None]
+        else:
+            outputs, g = [result], [g]
+        found = grad(outputs, [values[i] for i in places], g, create_graph=True, allow_unused=True)
         gradients: list = [None] * len(node.parents)
         for i, d in zip(places, found, strict=True):
             gradients[i] = d

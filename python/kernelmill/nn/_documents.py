@@ -7,10 +7,10 @@ returned, an example. What a docstring says itself is kept.
 from __future__ import annotations
 
 import inspect
-import re
-from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
+
+from kernelmill._docstrings import arguments_of, assembled, listed, parameters, sections
 
 from ._examples import EXAMPLES
 
@@ -40,6 +40,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "approximate": ('{"none", "tanh"}', "Exact, or the approximation with the hyperbolic tangent."),
     "**torch": ("bool", "Accepted and ignored: ``foreach``, ``fused``, ``capturable``."),
     "amsgrad": ("bool", "Divide by the largest mean of squares so far."),
+    "ceil_mode": ("bool", "Keep windows that begin inside and end outside."),
     "beta": ("float", "Where the loss changes from quadratic to linear."),
     "betas": ("tuple of float", "Decay of the two moving means, of gradients and of squares."),
     "bias": ("bool", "Whether the layer has a bias."),
@@ -59,6 +60,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "dim1": ("int", "The first axis."),
     "dim2": ("int", "The second axis."),
     "dims": ("int", "The axis."),
+    "downscale_factor": ("int", "Pixels of a block along each axis."),
     "dtype": ("dtype", "Dtype of the parameters or the result; the default dtype if not given."),
     "elementwise_affine": ("bool", "Learn a weight for each element."),
     "embedding_dim": ("int", "Length of a row."),
@@ -148,12 +150,26 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "threshold": ("float", "The threshold."),
     "training": ("bool", "Whether anything is dropped."),
     "unflattened_size": ("tuple of int", "Sizes of the new axes; one may be -1."),
+    "upscale_factor": ("int", "Pixels of a block along each axis."),
     "use_input_stats": ("bool", "Normalise by the input rather than by the running statistics."),
     "value": ("float", "The value."),
     "values": ("iterable", "What to add."),
     "var": (f"{_LIKE}, in the shape of the input", "Variances."),
     "weight": ("Tensor", "Factors."),
     "weight_decay": ("float", "Added times the parameter to the gradient."),
+    # recurrent layers
+    "batch_first": ("bool", "Input and output are (B, T, ...) rather than (T, B, ...)."),
+    "bidirectional": ("bool", "Read each sequence from its end too, with weights of its own."),
+    **dict.fromkeys(
+        ("RNN.dropout", "LSTM.dropout", "GRU.dropout", "RNNBase.dropout"),
+        ("float", "Probability of dropout between layers, in training."),
+    ),
+    "hidden_size": ("int", "Number of units."),
+    "input_size": ("int", "Number of features of each step."),
+    "RNNBase.mode": ("str", "RNN_TANH, RNN_RELU, LSTM or GRU."),
+    "nonlinearity": ('{"tanh", "relu"}', "f."),
+    "num_layers": ("int", "Each layer reads the outputs of the one below."),
+    "proj_size": ("int", "Size that states are projected to; 0 for no projection."),
     # schedules
     "T_0": ("int", "Steps of the first cycle."),
     "T_max": ("int", "Steps from the initial rate to the smallest."),
@@ -241,6 +257,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "full.fill_value": ("float", "The value."),
     "gather.index": (f"{_LIKE} of int", "Positions along ``dim``, one for each element."),
     "glu.dim": ("int", "The axis that is halved."),
+    "channel_shuffle.groups": ("int", "Number of groups, which divides that of the channels."),
     "hardtanh.max_val": ("float", "Upper end."),
     "heaviside.value": ("float", "The value at 0."),
     "hinge_embedding_loss.input": (_LIKE, "Distances."),
@@ -346,6 +363,14 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "val": ("float", "The value."),
     },
     "kaiming_uniform_ kaiming_normal_": {"a": ("float", "The slope of leaky_relu.")},
+    "clip_grad_value_ clip_grad_norm_ l1_penalty l2_penalty max_norm_ parameters_to_vector"
+    " vector_to_parameters": {
+        "parameters": ("Tensor or iterable of Tensor", "The parameters."),
+        "clip_value": ("float", "The largest magnitude."),
+        "max_norm": ("float", "The largest norm."),
+        "dim": ("int", "The axis of the units."),
+        "vec": (_LIKE, "As long as all parameters together."),
+    },
 }  # fmt: skip
 for _names, _words in _GROUPS.items():
     for _name in _names.split():
@@ -360,7 +385,8 @@ _RETURNS: dict[str, tuple[str, str]] = {
     hardshrink hardsigmoid hardswish hardtanh heaviside leaky_relu log_softmax logsigmoid mish
     normalize prelu relu6 selu silu softmax softmin softplus softshrink softsign tanhshrink
     threshold gumbel_softmax dropout dropout1d dropout2d dropout3d alpha_dropout
-    feature_alpha_dropout batch_norm group_norm instance_norm layer_norm rms_norm""":
+    feature_alpha_dropout rrelu channel_shuffle local_response_norm batch_norm group_norm
+    instance_norm layer_norm rms_norm""":
         ("Tensor", _SAME),
     "isnan isinf isfinite": ("Tensor of bool", _SAME),
     "add sub mul div remainder maximum minimum where atan2 hypot":
@@ -401,6 +427,9 @@ _RETURNS: dict[str, tuple[str, str]] = {
         ("Tensor", "Converted; itself where nothing changes."),
     "one_hot": ("Tensor of int64", "With one more axis, of the classes."),
     "pad": ("Tensor", "The padded tensor."),
+    "lp_pool1d lp_pool2d lp_pool3d": ("Tensor", "One number for each window."),
+    "pixel_shuffle pixel_unshuffle": ("Tensor", "The same values."),
+    "pdist": ("Tensor of shape (n (n - 1) / 2,)", "Distances."),
     "glu": ("Tensor", "Half as long along the axis."),
     "embedding_bag": ("Tensor", "A row for each bag."),
     "cosine_similarity pairwise_distance": ("Tensor", "One number for each pair."),
@@ -419,6 +448,9 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "get_parameter": ("Parameter", "Itself, not a copy."),
     "get_submodule": ("Module", "Itself, not a copy."),
     "summary": ("Summary", "Print it."),
+    "get_total_norm": ("Tensor", "The norm, in float64."),
+    "l1_penalty l2_penalty": ("Tensor", "The penalty, to be added to a loss."),
+    "parameters_to_vector": ("Tensor", "With one axis."),
     "draw get_state": ("tuple of int", "Two numbers."),
     "initial_seed": ("int", "The seed."),
     "state_dict": ("dict", "For :meth:`load_state_dict`."),
@@ -437,97 +469,7 @@ _BY_TYPE = {
 }
 _LOSS = 'One number, or the losses of the elements where ``reduction`` is ``"none"``.'
 
-_HEADING = re.compile(r"^(\w[\w ]*)\n-{3,}$", re.M)
-_NONE = inspect.Parameter.empty
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE: classes written in C have their docstrings there
-_STARS: dict[Any, str] = {
-    inspect.Parameter.VAR_POSITIONAL: "*",
-    inspect.Parameter.VAR_KEYWORD: "**",
-}
-
-
-def sections(text: str) -> dict[str, str]:
-    """A docstring by its headings; what comes first is under ``""``."""
-    if "\n" not in text:
-        return {"": text.strip()}
-    parts = _HEADING.split(inspect.cleandoc(text))
-    found = {"": parts[0].strip()}
-    found.update((k, v.strip("\n")) for k, v in zip(parts[1::2], parts[2::2], strict=True))
-    return found
-
-
-def entries(section: str) -> dict[str, str]:
-    """The entries of a section of parameters, by the names at their head."""
-    found: dict[str, str] = {}
-    head = ""
-    for line in section.splitlines():
-        if line and not line.startswith(" "):
-            head = line.partition(" : ")[0]
-            found[head] = line
-        elif line:
-            found[head] += "\n" + line
-    return found
-
-
-def assembled(parts: dict[str, str]) -> str:
-    """A docstring from its sections, in numpydoc's order."""
-    first = ("Parameters", "Attributes", "Returns", "Yields")
-    order = dict.fromkeys((*first, *(name for name in parts if name != "Examples"), "Examples"))
-    lines = [parts[""]]
-    lines += [f"{k}\n{'-' * len(k)}\n{parts[k]}" for k in order if k and parts.get(k)]
-    return "\n\n".join(lines) + "\n"
-
-
-def _default(value: Any) -> str:
-    if value is _NONE:
-        return ""
-    if value is None:
-        return ", optional"
-    return f', default="{value}"' if isinstance(value, str) else f", default={value}"
-
-
-def _arguments(function: Any) -> list[tuple[str, Any]]:
-    """Arguments, with stars, and their defaults; four times as fast as ``inspect.signature``."""
-    made: Any = function
-    if isinstance(function, type):
-        made = getattr(function, "__init__")  # noqa: B009
-    code = getattr(made, "__code__", None)
-    if code is None or hasattr(function, "__signature__") or hasattr(made, "__wrapped__"):
-        return _listed(inspect.signature(function).parameters.values())
-    n, names, flags = code.co_argcount, code.co_varnames, code.co_flags
-    more = n + code.co_kwonlyargcount
-    defaults = made.__defaults__ or ()
-    found = [(a, _NONE) for a in names[: n - len(defaults)]]
-    found += zip(names[n - len(defaults) : n], defaults, strict=True)
-    if flags & inspect.CO_VARARGS:
-        found.append((f"*{names[more]}", _NONE))
-    found += [(a, (made.__kwdefaults__ or {}).get(a, _NONE)) for a in names[n:more]]
-    if flags & inspect.CO_VARKEYWORDS:
-        found.append((f"**{names[more + bool(flags & inspect.CO_VARARGS)]}", _NONE))
-    return found
-
-
-def _listed(chosen: Iterable[inspect.Parameter]) -> list[tuple[str, Any]]:
-    return [(_STARS.get(p.kind, "") + p.name, p.default) for p in chosen]
-
-
-def parameters(name: str, taken: list[tuple[str, Any]], section: str) -> str:
-    """A section of parameters: the docstring's own entries, then those that this module knows."""
-    own = entries(section)
-    heads = {one: head for head in own for one in head.split(", ")}
-    lines: list[str] = []
-    for key, default in taken:
-        if key in ("self", "cls"):
-            continue
-        known = PARAMETERS.get(f"{name}.{key}") or PARAMETERS.get(key)
-        head = heads.get(key)
-        entry = "" if head is None else own[head]
-        if known and "\n" not in entry:  # each of several arguments has a meaning of its own
-            kind = entry.partition(" : ")[2] or known[0] + _default(default)
-            lines.append(f"{key} : {kind}\n    {known[1]}")
-        elif entry and entry not in lines:
-            lines.append(entry)
-    return "\n".join(lines)
 
 
 def documented(function: Any) -> None:
@@ -536,8 +478,8 @@ def documented(function: Any) -> None:
     if not text:
         return
     name = function.__name__
-    parts, taken = sections(text), _arguments(function)
-    parts["Parameters"] = parameters(name, taken, parts.get("Parameters", ""))
+    parts, taken = sections(text), arguments_of(function)
+    parts["Parameters"] = parameters(name, taken, parts.get("Parameters", ""), PARAMETERS)
     if not isinstance(function, type) and "Returns" not in parts and "Yields" not in parts:
         kind = str(function.__annotations__.get("return"))
         returned = RETURNS.get(name)
@@ -559,7 +501,7 @@ def documented(function: Any) -> None:
 def arguments(function: Any, chosen: list[inspect.Parameter]) -> str:
     """The section of parameters for some arguments of a documented function, or nothing."""
     own = sections(function.__doc__ or "").get("Parameters", "")
-    text = parameters(function.__name__, _listed(chosen), own)
+    text = parameters(function.__name__, listed(chosen), own, PARAMETERS)
     return f"Parameters\n----------\n{text}\n\n" if text else ""
 
 

@@ -119,6 +119,7 @@ _FUNCTIONAL = {
     "batch_norm": ("([[0.0], [2.0]], [0.0], [4.0], eps=0.0)", "tensor([[0.],\n        [1.]])"),
     "binary_cross_entropy": ("([0.5, 0.5], [0.0, 1.0])", "tensor(0.6931)"),
     "celu": ("([-1.0, 2.0])", "tensor([-0.6321,  2.    ])"),
+    "channel_shuffle": ("([[[1], [2], [3], [4]]], 2).flatten()", "tensor([1, 3, 2, 4])"),
     "contrastive_loss": ("([[0.0, 0.0]], [[0.6, 0.0]], [0])", "tensor(0.08)"),
     "cosine_embedding_loss": ("([[1.0, 0.0]], [[0.0, 1.0]], [1])", "tensor(1.)"),
     "cosine_similarity": ("([[1.0, 0.0]], [[1.0, 1.0]])", "tensor([0.7071])"),
@@ -132,6 +133,7 @@ _FUNCTIONAL = {
     ),
     "embedding_bag": ("([[0, 1]], [[1.0, 2.0], [3.0, 4.0]])", "tensor([[2., 3.]])"),
     "feature_alpha_dropout": ("([1.0, 2.0], training=False)", "tensor([1., 2.])"),
+    "fold": ("([[1.0], [2.0], [3.0], [4.0]], 2, 2)", "tensor([[[1., 2.],\n         [3., 4.]]])"),
     "gaussian_nll_loss": ("([0.0], [1.0], [1.0])", "tensor(0.5)"),
     "gelu": ("([-1.0, 2.0])", "tensor([-0.1587,  1.9545])"),
     "glu": ("([1.0, 2.0, 0.0, 0.0])", "tensor([0.5, 1. ])"),
@@ -154,8 +156,12 @@ _FUNCTIONAL = {
     "l1_loss": ("([1.0, 4.0], [1.5, 1.0])", "tensor(1.75)"),
     "layer_norm": ("([[1.0, 3.0]], 2, eps=0.0)", "tensor([[-1.,  1.]])"),
     "leaky_relu": ("([-1.0, 2.0])", "tensor([-0.01,  2.  ])"),
+    "local_response_norm": ("([[[2.0]]], 1, alpha=1.0, beta=1.0)", "tensor([[[0.4]]])"),
     "log_cosh_loss": ("([1.0, 4.0], [1.5, 1.0])", "tensor(1.2147)"),
     "log_softmax": ("([0.0, 0.0], dim=0)", "tensor([-0.6931, -0.6931])"),
+    "lp_pool1d": ("([[3.0, 4.0, 0.0, 1.0]], 2, 2)", "tensor([[5., 1.]])"),
+    "lp_pool2d": ("([[[3.0, 4.0]]], 2, (1, 2))", "tensor([[[5.]]])"),
+    "lp_pool3d": ("([[[[3.0, 4.0]]]], 2, (1, 1, 2))", "tensor([[[[5.]]]])"),
     "margin_ranking_loss": ("([1.0], [2.0], [1.0])", "tensor(1.)"),
     "mish": ("([-1.0, 2.0])", "tensor([-0.3034,  1.944 ])"),
     "multi_margin_loss": ("([[0.1, 0.2, 0.4]], [2])", "tensor(0.5)"),
@@ -164,11 +170,15 @@ _FUNCTIONAL = {
     "nll_loss": ("([[-0.5, -1.0]], [1])", "tensor(1.)"),
     "normalize": ("([[3.0, 4.0]])", "tensor([[0.6, 0.8]])"),
     "pairwise_distance": ("([[0.0, 3.0]], [[4.0, 0.0]])", "tensor([5.])"),
+    "pdist": ("([[0.0, 0.0], [3.0, 4.0], [3.0, 0.0]])", "tensor([5., 3., 4.])"),
+    "pixel_shuffle": ("([[[1]], [[2]], [[3]], [[4]]], 2)", "tensor([[[1, 2],\n         [3, 4]]])"),
+    "pixel_unshuffle": ("([[[1, 2], [3, 4]]], 2).flatten()", "tensor([1, 2, 3, 4])"),
     "poisson_nll_loss": ("([0.0], [2.0])", "tensor(1.)"),
     "prelu": ("([-1.0, 2.0], [0.5])", "tensor([-0.5,  2. ])"),
     "quantile_loss": ('([0.0, 0.0], [1.0, -1.0], 0.9, "none")', "tensor([0.9, 0.1])"),
     "relu6": ("([-1.0, 9.0])", "tensor([0., 6.])"),
     "rms_norm": ("([[3.0, -3.0]], 2)", "tensor([[ 1., -1.]])"),
+    "rrelu": ("([-1.0, 2.0], 0.25, 0.75)", "tensor([-0.5,  2. ])"),
     "smooth_l1_loss": ('([1.0, 4.0], [1.5, 1.0], reduction="none")', "tensor([0.125, 2.5  ])"),
     "soft_margin_loss": ('([0.0, 2.0], [1.0, 1.0], "none")', "tensor([0.6931, 0.1269])"),
     "softmin": ("([1.0, 1.0], dim=0)", "tensor([0.5, 0.5])"),
@@ -179,6 +189,36 @@ _FUNCTIONAL = {
     "tanhshrink": ("([-1.0, 2.0])", "tensor([-0.2384,  1.036 ])"),
     "threshold": ("([-1.0, 2.0], 0.5, 9.0)", "tensor([9., 2.])"),
     "triplet_margin_loss": ("([[0.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.5]])", "tensor(0.5)"),
+    "triplet_margin_with_distance_loss": (
+        "([[0.0, 0.0]], [[0.0, 1.0]], [[0.0, 1.5]])",
+        "tensor(0.5)",
+    ),
+    "unfold": ("([[[1, 2, 3]]], (1, 2))", "tensor([[1, 2],\n        [2, 3]])"),
+}
+_UTILS = {
+    "clip_grad_value_": """>>> from kernelmill import nn
+>>> p = nn.ones(2, requires_grad=True)
+>>> (p * 3).sum().backward()
+>>> nn.utils.clip_grad_value_(p, 1.0)
+>>> p.grad
+tensor([1., 1.])""",
+    "l2_penalty": """>>> from kernelmill import nn
+>>> nn.utils.l2_penalty([nn.Tensor([3.0, 4.0])]).item()
+12.5""",
+    "max_norm_": """>>> from kernelmill import nn
+>>> p = nn.Tensor([[3.0, 4.0], [0.0, 1.0]])
+>>> nn.utils.max_norm_(p, 2.5)
+>>> p.tolist()
+[[1.5, 2.0], [0.0, 1.0]]""",
+    "remove_weight_norm": """>>> from kernelmill import nn
+>>> layer = nn.utils.weight_norm(nn.Linear(2, 3))
+>>> sorted(name for name, _ in nn.utils.remove_weight_norm(layer).named_parameters())
+['bias', 'weight']""",
+    "vector_to_parameters": """>>> from kernelmill import nn
+>>> layer = nn.Linear(1, 1)
+>>> nn.utils.vector_to_parameters(nn.Tensor([2.0, 1.0]), layer.parameters())
+>>> layer(nn.Tensor([[3.0]])).item()
+7.0""",
 }
 _OPTIMISER = """>>> from kernelmill import nn
 >>> model = nn.Linear(2, 1)
@@ -240,3 +280,4 @@ EXAMPLES["kernelmill.nn.optim"] = {
     for name, (call, rates) in _SCHEDULES.items()
 }
 EXAMPLES["kernelmill.nn.optim"] |= {name: _OPTIMISER.format(name) for name in _OPTIMISERS}
+EXAMPLES["kernelmill.nn.utils"] = _UTILS

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import beside, to_host
 from ._backward import grad
 from ._documents import complete
 from ._tape import no_grad
@@ -28,7 +29,8 @@ def _differences(function: Callable, inputs: list[Any], which: int, eps: float) 
                 moved = x.copy()
                 moved[index] += step
                 args = [Tensor(moved) if i == which else v for i, v in enumerate(inputs)]
-                sides.append([np.array(o.data, dtype=np.float64) for o in _listed(function(*args))])
+                found = [to_host(o.data) for o in _listed(function(*args))]
+                sides.append([np.array(o, dtype=np.float64) for o in found])
             rows.append([(a - b).ravel() / (2 * eps) for a, b in zip(*sides, strict=True)])
     return [np.array([row[k] for row in rows]) for k in range(len(rows[0]))] if rows else []
 
@@ -87,9 +89,9 @@ def gradcheck(
             for j in range(output.numel()):
                 weight = np.zeros(output.shape)
                 weight[np.unravel_index(j, output.shape)] = 1
-                (g,) = grad(output, given[i], Tensor(weight.astype(output.dtype)),
-                            retain_graph=True, allow_unused=True)  # fmt: skip
-                analytic[:, j] = 0 if g is None else g.data.ravel()
+                weights = Tensor(beside(weight.astype(output.dtype), output.data))
+                (g,) = grad(output, given[i], weights, retain_graph=True, allow_unused=True)
+                analytic[:, j] = 0 if g is None else to_host(g.data).ravel()
             if numeric and not np.allclose(analytic, numeric[k], rtol=rtol, atol=atol):
                 if not raise_exception:
                     return False
@@ -141,7 +143,8 @@ def gradgradcheck(
     outputs = [o for o in _listed(function(*given)) if o.requires_grad]
     if grad_outputs is None:
         rng = np.random.default_rng(0)
-        weights = [Tensor(rng.normal(size=o.shape).astype(o.dtype), True) for o in outputs]
+        drawn = [rng.normal(size=o.shape).astype(o.dtype) for o in outputs]
+        weights = [Tensor(beside(w, o.data), True) for w, o in zip(drawn, outputs, strict=True)]
     else:
         weights = _listed(grad_outputs)
 

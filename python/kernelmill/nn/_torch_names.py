@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-_LATER = {
-    "recurrent layers are not available yet": """
-        GRU GRUCell LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase rnn
-    """,
-    "attention is not available yet": """
-        MultiheadAttention Transformer TransformerDecoder TransformerDecoderLayer TransformerEncoder
-        TransformerEncoderLayer attention multi_head_attention_forward scaled_dot_product_attention
-    """,
-    "the CTC loss is not available yet": "CTCLoss ctc_loss",
-    "averages of weights are not available yet": "swa_utils",
-}
 _ABSENT = {
+    "MultiheadAttention and scaled_dot_product_attention do the same": """
+        attention multi_head_attention_forward
+    """,
     "this optimiser is not supported": "ASGD Adafactor Adamax Muon RAdam Rprop",
     "gradients are dense": "SparseAdam",
     "it needs several devices": """
@@ -43,11 +35,7 @@ _ABSENT = {
         celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_
     """,
     "it is rarely used and can be composed of what is here": """
-        AdaptiveLogSoftmaxWithLoss ChannelShuffle Fold LPPool1d LPPool2d LPPool3d LocalResponseNorm
-        PixelShuffle PixelUnshuffle RReLU Softmax2d TripletMarginWithDistanceLoss Unfold affine_grid
-        channel_shuffle fold grid_sample local_response_norm lp_pool1d lp_pool2d lp_pool3d
-        native_channel_shuffle pdist pixel_shuffle pixel_unshuffle rrelu
-        triplet_margin_with_distance_loss unfold
+        affine_grid grid_sample native_channel_shuffle
     """,
     "return_indices=True gives the indices": """
         adaptive_max_pool1d_with_indices adaptive_max_pool2d_with_indices
@@ -83,7 +71,7 @@ _ABSENT = {
         has_torch_function_variadic swap_in_optimizer_params_and_state
     """,
 }
-GROUPS = {reason: names.split() for reason, names in {**_LATER, **_ABSENT}.items()}
+GROUPS = {reason: names.split() for reason, names in _ABSENT.items()}
 REASONS = {name: reason for reason, names in GROUPS.items() for name in names}
 
 

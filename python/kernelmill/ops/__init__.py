@@ -19,17 +19,22 @@ FAMILIES = (
     "linear",
     "softmax",
     "norm",
+    "attention",
     "dropout",
     "embedding",
     "elementwise",
     "reduction",
     "optim",
+    "sgd",
     "convolution",
     "pool",
+    "ctc",
+    "recurrent",
     "random",
     "mixture",
     "hmm",
     "values",
+    "tree",
 )
 
 __all__ = ["FAMILIES", "all_ops"]

@@ -50,12 +50,8 @@ class Op(Dispatch):
     """
 
     def __init__(
-        self,
-        specification: Callable[..., Any],
-        signature: str = "",
-        *,
-        array_free: bool = False,
-        cuda: str = "",
+        self, specification: Callable[..., Any], signature: str = "", *, array_free: bool = False,
+        cuda: str = ""
     ) -> None:
         functools.update_wrapper(self, specification)
         self.family = specification.__module__.rpartition(".")[2]

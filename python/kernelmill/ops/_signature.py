@@ -13,6 +13,7 @@
 ``pooled?1:k``     in results: 1 where the argument `pooled` is true, else k
 ``...|csr``        a SciPy CSR matrix of this shape is accepted as well
 ``inout T[n]``     updated in place: exact dtype, C-contiguous, writeable, never copied
+``host i64[r]``    a table that is read on the host: a NumPy array beside arrays of any device
 ``float`` ...      ``float``, ``bool``, ``int``, an integer in a range such as ``int[0,2**64)``, or
                    ``T`` for an argument that is the dtype itself
 ``...?``           may be left out (None)
@@ -58,8 +59,8 @@ _CODES = {
 }
 _SCALARS = {"float": "d", "int": "q", "bool": "?", "T": "T"}
 _ITEM = re.compile(
-    r"(?P<name>\w+): (?P<inout>inout )?(?P<type>\w+)(?P<bracket>\[[^\])]*[\])])?(?P<csr>\|csr)?"
-    r"(?P<optional>\?)?"
+    r"(?P<name>\w+): (?P<inout>inout )?(?P<host>host )?(?P<type>\w+)"
+    r"(?P<bracket>\[[^\])]*[\])])?(?P<csr>\|csr)?(?P<optional>\?)?"
 )
 _SIZE = re.compile(
     r"(?P<literal>\d+)|(?P<name>[a-zA-Z]\w*)"
@@ -108,6 +109,7 @@ class Item:
     optional: bool = False
     inout: bool = False
     csr: bool = False
+    host: bool = False
     low: int = -(2**63)
     high: int = 2**63 - 1  # included
     interval: str = ""
@@ -178,6 +180,7 @@ def _item(match: re.Match[str], parameter: inspect.Parameter | None) -> Item:
         optional=group["optional"] is not None,
         inout=group["inout"] is not None,
         csr=group["csr"] is not None,
+        host=group["host"] is not None,
         default=default,
     )
 
@@ -288,7 +291,7 @@ class Signature:
 
         def encode(item: Item) -> tuple:
             leading = bool(item.axes) and item.axes[0].leading
-            flags = item.kind == "array", item.optional, item.inout, item.csr, leading
+            flags = item.kind == "array", item.optional, item.inout, item.csr, leading, item.host
             scalar = slot(item.name) if item.kind in ("int", "bool") else -1
             default = None if item.default is inspect.Parameter.empty else item.default
             required = item.default is inspect.Parameter.empty
@@ -307,7 +310,9 @@ class Signature:
         """Checks one array; the dtype that T stands for from here on."""
         if item.csr and is_csr(value) and not cuda:
             self._check_csr(item, value)
-        elif not (is_cupy(value) if cuda else _is_ndarray(value)):
+        elif not (is_cupy(value) if cuda else _is_ndarray(value)) and not (
+            item.host and _is_ndarray(value)
+        ):
             kind = "CuPy" if cuda else "NumPy"
             hint = "move it with cupy.asarray" if cuda else "convert it with numpy.asarray"
             also = " or a SciPy CSR matrix" if item.csr and not cuda else ""

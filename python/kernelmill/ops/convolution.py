@@ -12,6 +12,15 @@ weights. Empty batches are allowed; an output without elements is refused. Deter
 element is one sum in a fixed order (channels, then taps; boxes of positions for weights), so
 results have the same bits at any thread count. Cost is 2 operations for each element of y, channel
 of its group and tap, for each of the three ops; patches are never stored, only packed in the cache.
+
+In float32, where it takes less time, square kernels of 3 or 5 taps with stride and dilation 1 are
+computed from tiles of 6 x 6 inputs (Lavin and Gray, "Fast Algorithms for Convolutional Neural
+Networks", 2016). With C channels in a group the error of an element of y, or of the input
+gradient, is then at most ``2**-23 * (C + 30) * K`` times the sum over these channels of the
+largest ``abs(weight)`` times the largest ``abs(x)`` in the tile, with K = 600 for 3 taps and 1200
+for 5. For numbers of similar magnitude it is about twice that of plain sums. These are used
+wherever the tiles give a result that is not finite.
+
 Shapes, dtypes and values that do not fit raise ValueError.
 """
 
@@ -26,8 +35,6 @@ import numpy as np
 from . import elementwise
 from ._op import Op, register
 from .linear import ACTIVATIONS
-
-_CUDA = "convolutions run on NumPy arrays only"
 
 
 def _out_sizes(
@@ -90,14 +97,17 @@ def _padded(x: np.ndarray, padding: Sequence[int]) -> np.ndarray:
     return np.pad(x.astype(np.float64), [(0, 0), (0, 0), *((p, p) for p in padding)])
 
 
-def _finished(
-    op: str, y: np.ndarray, bias: np.ndarray | None, activation: int, parameter: float, dtype: type
-) -> np.ndarray:
+def _check_ending(op: str, bias: np.ndarray | None, channels: int, activation: int) -> None:
     if not 0 <= activation < len(ACTIVATIONS):
         raise ValueError(f"{op}: activation must be in [0, 12), got {activation}")
+    if bias is not None and tuple(bias.shape) != (channels,):
+        raise ValueError(f"{op}: bias must have shape ({channels},), got {tuple(bias.shape)}")
+
+
+def _finished(
+    y: np.ndarray, bias: np.ndarray | None, activation: int, parameter: float, dtype: type
+) -> np.ndarray:
     if bias is not None:
-        if bias.shape != (y.shape[1],):
-            raise ValueError(f"{op}: bias must have shape ({y.shape[1]},), got {bias.shape}")
         y = y + bias.astype(np.float64).reshape(-1, *[1] * (y.ndim - 2))
     name = ACTIVATIONS[activation]
     if activation:
@@ -109,6 +119,75 @@ def _finished(
 
 def _grouped(a: np.ndarray, groups: int, axis: int) -> np.ndarray:
     return a.reshape(*a.shape[:axis], groups, a.shape[axis] // groups, *a.shape[axis + 1 :])
+
+
+# Each check returns the extents of y. The CUDA implementation, which has no signature either, calls
+# them too.
+
+
+def _check_forward(
+    x: Any, weight: Any, bias: Any, stride: Sequence[int],
+    padding: Sequence[int], dilation: Sequence[int], groups: int, activation: int,
+) -> list[int]:  # fmt: skip
+    op = "convolution.forward"
+    _check(op, x=x, weight=weight, **({} if bias is None else {"bias": bias}))
+    kernel = weight.shape[2:]
+    out = _out_sizes(op, x.shape[2:], kernel, stride, padding, dilation)
+    if groups < 1:
+        raise ValueError(f"{op}: groups must be at least 1, got {groups}")
+    if weight.shape[0] % groups:
+        raise ValueError(
+            f"{op}: weight must have a multiple of {groups} (groups) on its first axis, got shape "
+            f"{weight.shape}"
+        )
+    if x.shape[1] != weight.shape[1] * groups:
+        raise ValueError(
+            f"{op}: x must have {weight.shape[1] * groups} channels as weight and groups say, got "
+            f"{x.shape[1]}"
+        )
+    _check_ending(op, bias, weight.shape[0], activation)
+    return out
+
+
+def _check_input_gradient(
+    dout: Any, weight: Any, bias: Any, size: Sequence[int], stride: Sequence[int],
+    padding: Sequence[int], dilation: Sequence[int], groups: int, activation: int,
+) -> list[int]:  # fmt: skip
+    op = "convolution.input_gradient"
+    _check(op, dout=dout, weight=weight, **({} if bias is None else {"bias": bias}))
+    if len(size) != dout.ndim - 2:
+        raise ValueError(f"{op}: size must have {dout.ndim - 2} values, got {len(size)}")
+    out = _out_sizes(op, size, weight.shape[2:], stride, padding, dilation)
+    if dout.shape[1] != weight.shape[0] or groups < 1 or weight.shape[0] % groups:
+        raise ValueError(
+            f"{op}: dout must have {weight.shape[0]} channels as weight says, a multiple of "
+            f"groups, got {dout.shape[1]} and groups {groups}"
+        )
+    if out != [*dout.shape[2:]]:
+        raise ValueError(
+            f"{op}: size must be one whose output has the extents of dout, got {[*size]} for shape "
+            f"{dout.shape}"
+        )
+    _check_ending(op, bias, weight.shape[1] * groups, activation)
+    return out
+
+
+def _check_weight_gradient(
+    x: Any, dout: Any, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int],
+    dilation: Sequence[int], groups: int,
+) -> list[int]:  # fmt: skip
+    op = "convolution.weight_gradient"
+    _check(op, x=x, dout=dout)
+    if len(kernel) != x.ndim - 2:
+        raise ValueError(f"{op}: kernel must have {x.ndim - 2} values, got {len(kernel)}")
+    out = _out_sizes(op, x.shape[2:], kernel, stride, padding, dilation)
+    fits = groups >= 1 and x.shape[1] % groups == dout.shape[1] % groups == 0
+    if not fits or out != [*dout.shape[2:]] or x.shape[0] != dout.shape[0]:
+        raise ValueError(
+            f"{op}: dout must be a gradient of the output for x, got shapes {x.shape} and "
+            f"{dout.shape} with groups {groups}"
+        )
+    return out
 
 
 def forward(
@@ -159,30 +238,15 @@ def forward(
     >>> convolution.forward(x, w, None, (1,), (0,), (1,))
     array([[[-1., -1.]]])
     """
-    op = "convolution.forward"
-    _check(op, x=x, weight=weight, **({} if bias is None else {"bias": bias}))
+    out = _check_forward(x, weight, bias, stride, padding, dilation, groups, activation)
     kernel = weight.shape[2:]
-    out = _out_sizes(op, x.shape[2:], kernel, stride, padding, dilation)
-    if groups < 1:
-        raise ValueError(f"{op}: groups must be at least 1, got {groups}")
-    if weight.shape[0] % groups:
-        raise ValueError(
-            f"{op}: weight must have a multiple of {groups} (groups) on its first axis, got shape "
-            f"{weight.shape}"
-        )
-    if x.shape[1] != weight.shape[1] * groups:
-        raise ValueError(
-            f"{op}: x must have {weight.shape[1] * groups} channels as weight and groups say, got "
-            f"{x.shape[1]}"
-        )
     padded, w = _padded(x, padding), _grouped(weight.astype(np.float64), groups, 0)
     y = np.zeros((len(x), groups, weight.shape[0] // groups, *out))
     for tap, reads in _taps(kernel, out, stride, dilation):
         patch = _grouped(padded[reads], groups, 1)
         y += np.einsum("ngc...,goc->ngo...", patch, w[tap])
-    return _finished(
-        op, y.reshape(len(x), len(weight), *out), bias, activation, parameter, x.dtype.type
-    )
+    y = y.reshape(len(x), len(weight), *out)
+    return _finished(y, bias, activation, parameter, x.dtype.type)
 
 
 def input_gradient(
@@ -236,21 +300,9 @@ def input_gradient(
     >>> convolution.input_gradient(x, w, None, (3,), (2,), (0,), (1,))
     array([[[-4.,  0., -1.]]])
     """
-    op = "convolution.input_gradient"
-    _check(op, dout=dout, weight=weight, **({} if bias is None else {"bias": bias}))
-    if len(size) != dout.ndim - 2:
-        raise ValueError(f"{op}: size must have {dout.ndim - 2} values, got {len(size)}")
-    out = _out_sizes(op, size, weight.shape[2:], stride, padding, dilation)
-    if dout.shape[1] != len(weight) or groups < 1 or len(weight) % groups:
-        raise ValueError(
-            f"{op}: dout must have {len(weight)} channels as weight says, a multiple of groups, "
-            f"got {dout.shape[1]} and groups {groups}"
-        )
-    if out != [*dout.shape[2:]]:
-        raise ValueError(
-            f"{op}: size must be one whose output has the extents of dout, got {[*size]} for shape "
-            f"{dout.shape}"
-        )
+    out = _check_input_gradient(
+        dout, weight, bias, size, stride, padding, dilation, groups, activation
+    )
     channels = weight.shape[1] * groups
     extents = [n + 2 * p for n, p in zip(size, padding, strict=True)]
     dx = np.zeros((len(dout), channels, *extents))
@@ -260,7 +312,7 @@ def input_gradient(
         dx[reads] += flows.reshape(len(dout), channels, *out)
     inner = (slice(p, p + n) for n, p in zip(size, padding, strict=True))
     dx = dx[(slice(None), slice(None), *inner)]
-    return _finished(op, dx, bias, activation, parameter, dout.dtype.type)
+    return _finished(dx, bias, activation, parameter, dout.dtype.type)
 
 
 def weight_gradient(
@@ -305,17 +357,7 @@ def weight_gradient(
     >>> convolution.weight_gradient(x, dout, (2,), (1,), (0,), (1,))
     array([[[21., 32.]]])
     """
-    op = "convolution.weight_gradient"
-    _check(op, x=x, dout=dout)
-    if len(kernel) != x.ndim - 2:
-        raise ValueError(f"{op}: kernel must have {x.ndim - 2} values, got {len(kernel)}")
-    out = _out_sizes(op, x.shape[2:], kernel, stride, padding, dilation)
-    fits = groups >= 1 and x.shape[1] % groups == dout.shape[1] % groups == 0
-    if not fits or out != [*dout.shape[2:]] or len(x) != len(dout):
-        raise ValueError(
-            f"{op}: dout must be a gradient of the output for x, got shapes {x.shape} and "
-            f"{dout.shape} with groups {groups}"
-        )
+    out = _check_weight_gradient(x, dout, kernel, stride, padding, dilation, groups)
     padded, d = _padded(x, padding), _grouped(dout.astype(np.float64), groups, 1)
     d = d.reshape(*d.shape[:3], -1) if d.size else np.zeros((*d.shape[:3], 0))
     dweight = np.zeros((groups, dout.shape[1] // groups, x.shape[1] // groups, *kernel))
@@ -327,4 +369,4 @@ def weight_gradient(
 
 
 for _specification in (forward, input_gradient, weight_gradient):
-    globals()[_specification.__name__] = register(Op(_specification, cuda=_CUDA))
+    globals()[_specification.__name__] = register(Op(_specification))

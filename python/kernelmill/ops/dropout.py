@@ -16,8 +16,7 @@ from ._op import op
 
 @op(
     "x: T[n,k], p: float, seed: int[0,2**64), stream: int[0,2**64), scale: float, shift: float,"
-    " dropped: float, rows: bool -> y: T[n,k]",
-    cuda="composed from CuPy's elementwise ops and random.uniform by kernelmill.nn",
+    " dropped: float, rows: bool -> y: T[n,k]"
 )
 def dropout(
     x: np.ndarray,

@@ -14,8 +14,6 @@ import numpy as np
 from ._op import op
 
 MODES = ("sum", "mean", "max")
-_COMPOSED = "composed from CuPy's take and scatter_add by kernelmill.nn"
-_HOST = "bags of embeddings run on NumPy arrays only"
 
 
 def _check(name: str, index: np.ndarray, rows: int) -> None:
@@ -24,7 +22,7 @@ def _check(name: str, index: np.ndarray, rows: int) -> None:
         raise IndexError(f"embedding.{name}: index must be in [0, {rows}), got {wrong[0]}")
 
 
-@op("weight: T[v,d], index: i64[n] -> y: T[n,d]", cuda=_COMPOSED)
+@op("weight: T[v,d], index: i64[n] -> y: T[n,d]")
 def forward(weight: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Rows of a table, ``y_i = weight[index_i]``.
 
@@ -59,8 +57,7 @@ def forward(weight: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 @op(
-    "dout: T[n,d], index: i64[n], rows: int[0,2**63), padding: int -> dweight: T[rows,d]",
-    cuda=_COMPOSED,
+    "dout: T[n,d], index: i64[n], rows: int[0,2**63), padding: int -> dweight: T[rows,d]"
 )
 def backward(dout: np.ndarray, index: np.ndarray, rows: int, padding: int = -1) -> np.ndarray:
     """Gradient of the table: the sum of dout over the positions that name a row.
@@ -116,8 +113,7 @@ def _bags(name: str, index: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 @op(
     "weight: T[v,d], index: i64[n], offsets: i64[b], sample_weight: T[n]?, mode: int[0,3),"
-    " padding: int -> y: T[b,d]",
-    cuda=_HOST,
+    " padding: int -> y: T[b,d]"
 )
 def bag(
     weight: np.ndarray,
@@ -189,8 +185,7 @@ def _check_mode(name: str, sample_weight: np.ndarray | None, mode: int) -> None:
 
 @op(
     "dout: T[b,d], weight: T[v,d], index: i64[n], offsets: i64[b], sample_weight: T[n]?,"
-    " mode: int[0,3), padding: int -> dweight: T[v,d], dsample_weight: T[n]",
-    cuda=_HOST,
+    " mode: int[0,3), padding: int -> dweight: T[v,d], dsample_weight: T[n]"
 )
 def bag_backward(
     dout: np.ndarray,

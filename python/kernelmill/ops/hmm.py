@@ -138,11 +138,8 @@ def forward(
     " transitions: f64[K,K]"
 )
 def posteriors(
-    log_density: np.ndarray,
-    startprob: np.ndarray,
-    transmat: np.ndarray,
-    lengths: np.ndarray,
-    sequence_weight: np.ndarray | None = None,
+    log_density: np.ndarray, startprob: np.ndarray, transmat: np.ndarray, lengths: np.ndarray,
+    sequence_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The E-step: posterior probabilities of states, and expected starts and transitions.
 
@@ -212,10 +209,8 @@ def posteriors(
     " -> states: i32[T], log_prob: f64[S]"
 )
 def viterbi(
-    log_density: np.ndarray,
-    log_startprob: np.ndarray,
-    log_transmat: np.ndarray,
-    lengths: np.ndarray,
+    log_density: np.ndarray, log_startprob: np.ndarray, log_transmat: np.ndarray,
+    lengths: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The most probable path of states of each sequence.
 

@@ -106,13 +106,8 @@ def lloyd_step(
     " steps: int, shift: float, status: int"
 )
 def lloyd(
-    X: np.ndarray,
-    centers: np.ndarray,
-    labels: np.ndarray,
-    bounds: np.ndarray,
-    sample_weight: np.ndarray | None = None,
-    n_steps: int = 1,
-    tol: float = 0.0,
+    X: np.ndarray, centers: np.ndarray, labels: np.ndarray, bounds: np.ndarray,
+    sample_weight: np.ndarray | None = None, n_steps: int = 1, tol: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, int, float, int]:
     """A slice of Lloyd's algorithm over data in memory: up to n_steps of assign and update.
 
@@ -195,11 +190,8 @@ def lloyd(
     cuda="it serves data too small for the threads of a CPU (call kmeans.lloyd for each start)",
 )
 def restarts(
-    X: np.ndarray,
-    starts: np.ndarray,
-    sample_weight: np.ndarray | None = None,
-    max_steps: int = 300,
-    tol: float = 0.0,
+    X: np.ndarray, starts: np.ndarray, sample_weight: np.ndarray | None = None,
+    max_steps: int = 300, tol: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Lloyd's algorithm from several starts over data in memory, each run to its end.
 
@@ -344,11 +336,8 @@ def plus_plus(
     " -> new_centers: f64[k,d], new_weight_sums: f64[k], inertia: float"
 )
 def minibatch_step(
-    X: np.ndarray,
-    rows: np.ndarray,
-    centers: np.ndarray,
-    weight_sums: np.ndarray,
-    sample_weight: np.ndarray | None = None,
+    X: np.ndarray, rows: np.ndarray, centers: np.ndarray, weight_sums: np.ndarray,
+    sample_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """One mini-batch update: each center becomes the running mean of all rows it was ever given.
 

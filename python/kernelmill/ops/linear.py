@@ -28,7 +28,6 @@ ACTIVATIONS = (
     "softplus",
     "log_sigmoid",
 )
-_COMPOSED = "composed from CuPy's products and elementwise ops by kernelmill.nn"
 
 
 def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -37,8 +36,7 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 @op(
     "x: T[n,i], weight: T[o,i], bias: T[o]?, activation: int[0,12), parameter: float,"
-    " evaluate: bool -> y: T[n,o], z: T[evaluate?0:n,o]",
-    cuda=_COMPOSED,
+    " evaluate: bool -> y: T[n,o], z: T[evaluate?0:n,o]"
 )
 def forward(
     x: np.ndarray,
@@ -102,8 +100,7 @@ def forward(
 
 @op(
     "dout: T[n,o], x: T[n,i], weight: T[o,i], skip_x: bool, skip_weight: bool, skip_bias: bool"
-    " -> dx: T[skip_x?0:n,i], dweight: T[skip_weight?0:o,i], dbias: T[skip_bias?0:o]",
-    cuda=_COMPOSED,
+    " -> dx: T[skip_x?0:n,i], dweight: T[skip_weight?0:o,i], dbias: T[skip_bias?0:o]"
 )
 def backward(
     dout: np.ndarray,

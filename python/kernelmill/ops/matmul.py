@@ -14,11 +14,7 @@ from ._op import op
 
 @op("A: T[m,k], B: T[k,n], C: T[m,n]?, alpha: float, beta: float -> out: T[m,n]")
 def matmul(
-    A: np.ndarray,
-    B: np.ndarray,
-    C: np.ndarray | None = None,
-    alpha: float = 1.0,
-    beta: float = 0.0,
+    A: np.ndarray, B: np.ndarray, C: np.ndarray | None = None, alpha: float = 1.0, beta: float = 0.0
 ) -> np.ndarray:
     """General matrix product ``alpha * A @ B + beta * C``.
 

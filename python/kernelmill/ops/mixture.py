@@ -238,11 +238,8 @@ def diag_moments(
     " log_likelihood: float"
 )
 def full_step(
-    X: np.ndarray,
-    means: np.ndarray,
-    precisions_cholesky: np.ndarray,
-    offsets: np.ndarray,
-    sample_weight: np.ndarray | None = None,
+    X: np.ndarray, means: np.ndarray, precisions_cholesky: np.ndarray, offsets: np.ndarray,
+    sample_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """The E-step of a mixture with full or tied covariance: statistics, without responsibilities.
 
@@ -290,11 +287,8 @@ def full_step(
     " log_likelihood: float"
 )
 def diag_step(
-    X: np.ndarray,
-    means: np.ndarray,
-    precisions_cholesky: np.ndarray,
-    offsets: np.ndarray,
-    sample_weight: np.ndarray | None = None,
+    X: np.ndarray, means: np.ndarray, precisions_cholesky: np.ndarray, offsets: np.ndarray,
+    sample_weight: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """The E-step of a mixture with diagonal covariance: statistics, without responsibilities.
 

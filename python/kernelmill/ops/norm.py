@@ -20,8 +20,6 @@ import numpy as np
 
 from ._op import op
 
-_COMPOSED = "composed from CuPy's reductions and elementwise ops by kernelmill.nn"
-
 
 def _moments(x: np.ndarray, axis: tuple[int, ...], centered: bool, eps: float):
     """Mean, variance and 1 / sqrt(variance + eps) over axes of float64 values, kept with size 1."""
@@ -62,8 +60,7 @@ def _check_groups(op_name: str, c: int, groups: int) -> None:
 
 @op(
     "x: T[n,c,k], weight: T[c]?, bias: T[c]?, groups: int[0,2**63), eps: float, centered: bool"
-    " -> y: T[n,c,k], mean: f64[n,groups], inverse: f64[n,groups]",
-    cuda=_COMPOSED,
+    " -> y: T[n,c,k], mean: f64[n,groups], inverse: f64[n,groups]"
 )
 def group(
     x: np.ndarray,
@@ -125,8 +122,7 @@ def group(
 
 @op(
     "dout: T[n,c,k], x: T[n,c,k], mean: f64[n,groups], inverse: f64[n,groups], weight: T[c]?,"
-    " centered: bool -> dx: T[n,c,k], dweight: T[c], dbias: T[c]",
-    cuda=_COMPOSED,
+    " centered: bool -> dx: T[n,c,k], dweight: T[c], dbias: T[c]"
 )
 def group_backward(
     dout: np.ndarray,
@@ -191,8 +187,7 @@ def group_backward(
 
 @op(
     "x: T[n,c,k], weight: T[c]?, bias: T[c]?, eps: float"
-    " -> y: T[n,c,k], mean: f64[c], variance: f64[c], inverse: f64[c]",
-    cuda=_COMPOSED,
+    " -> y: T[n,c,k], mean: f64[c], variance: f64[c], inverse: f64[c]"
 )
 def batch(
     x: np.ndarray,
@@ -247,8 +242,7 @@ def batch(
 
 
 @op(
-    "x: T[n,c,k], mean: f64[c], inverse: f64[c], weight: T[c]?, bias: T[c]? -> y: T[n,c,k]",
-    cuda=_COMPOSED,
+    "x: T[n,c,k], mean: f64[c], inverse: f64[c], weight: T[c]?, bias: T[c]? -> y: T[n,c,k]"
 )
 def batch_evaluate(
     x: np.ndarray,
@@ -292,8 +286,7 @@ def batch_evaluate(
 
 @op(
     "dout: T[n,c,k], x: T[n,c,k], mean: f64[c], inverse: f64[c], weight: T[c]?, evaluate: bool"
-    " -> dx: T[n,c,k], dweight: T[c], dbias: T[c]",
-    cuda=_COMPOSED,
+    " -> dx: T[n,c,k], dweight: T[c], dbias: T[c]"
 )
 def batch_backward(
     dout: np.ndarray,

@@ -19,7 +19,6 @@ from ._op import Op, register
 from .elementwise import LANGUAGE
 from .optim_table import TABLE, Rule
 
-_CUDA = "the steps of optimisers run on NumPy arrays only"
 _DOCUMENT = """{about}: one step of all parameters, in place.
 
 Parameters
@@ -223,7 +222,7 @@ def _specification(rule: Rule) -> Callable[..., None]:
 
 
 for _rule in TABLE.values():
-    globals()[_rule.name] = register(Op(_specification(_rule), cuda=_CUDA))
+    globals()[_rule.name] = register(Op(_specification(_rule)))
 
 
 def _norm(arrays: Sequence[np.ndarray], order: float = 2.0) -> float:
@@ -271,7 +270,7 @@ def _norm(arrays: Sequence[np.ndarray], order: float = 2.0) -> float:
 
 
 _norm.__name__ = _norm.__qualname__ = "norm"
-norm = register(Op(_norm, cuda=_CUDA))
+norm = register(Op(_norm))
 __all__ = ["move", "norm", *TABLE]
 
 

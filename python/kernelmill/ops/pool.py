@@ -3,10 +3,10 @@
 Images and channels are one axis of planes, and missing spatial axes have size 1 in front. A window
 is a product of ranges: output i of an axis takes the elements ``begin[i], begin[i] + step, ...``
 below ``end[i]``; the tables of the three axes stand one after the other. `windows` and
-`adaptive_windows` make them, so that one loop serves every kind of pooling. NaN gives NaN, except
-in planes it is not in. Empty input: no planes give none. Deterministic: a plane is worked on by one
-thread, in order, so results have the same bits at any thread count. Cost: one pass over windows.
-Shapes, dtypes and values that do not fit raise ValueError.
+`adaptive_windows` make them, on the host for every device, so that one loop serves all pooling.
+NaN gives NaN, except in planes it is not in. Empty input: no planes give none. Deterministic: a
+plane is worked on by one thread, in order, so results have the same bits at any thread count. Cost:
+one pass over windows. Shapes, dtypes and values that do not fit raise ValueError.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._op import op
-
-_CUDA = "pools run on NumPy arrays only"
 
 
 class Windows(NamedTuple):
@@ -152,9 +150,8 @@ def _each(
 
 
 @op(
-    "x: T[n,a,b,c], begin: i64[r], end: i64[r], step: i64[3], oa: int[0,2**31), ob: int[0,2**31),"
-    " oc: int[0,2**31) -> y: T[n,oa,ob,oc], indices: i64[n,oa,ob,oc]",
-    cuda=_CUDA,
+    "x: T[n,a,b,c], begin: host i64[r], end: host i64[r], step: host i64[3], oa: int[0,2**31),"
+    " ob: int[0,2**31), oc: int[0,2**31) -> y: T[n,oa,ob,oc], indices: i64[n,oa,ob,oc]"
 )
 def maximum(
     x: np.ndarray, begin: np.ndarray, end: np.ndarray, step: np.ndarray, oa: int, ob: int, oc: int
@@ -211,8 +208,7 @@ def _checked(indices: np.ndarray, size: int, op: str) -> None:
 
 @op(
     "x: T[n,oa,ob,oc], indices: i64[n,oa,ob,oc], a: int[0,2**31), b: int[0,2**31),"
-    " c: int[0,2**31) -> y: T[n,a,b,c]",
-    cuda=_CUDA,
+    " c: int[0,2**31) -> y: T[n,a,b,c]"
 )
 def scatter(x: np.ndarray, indices: np.ndarray, a: int, b: int, c: int) -> np.ndarray:
     """Values put at places of planes of zeros: unpooling, and the gradient of `maximum`.
@@ -245,7 +241,7 @@ def scatter(x: np.ndarray, indices: np.ndarray, a: int, b: int, c: int) -> np.nd
     return y.reshape(len(x), a, b, c).astype(x.dtype)
 
 
-@op("x: T[n,a,b,c], indices: i64[n,oa,ob,oc] -> y: T[n,oa,ob,oc]", cuda=_CUDA)
+@op("x: T[n,a,b,c], indices: i64[n,oa,ob,oc] -> y: T[n,oa,ob,oc]")
 def gather(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Values at places of planes: the gradient of `scatter`.
 
@@ -279,9 +275,8 @@ def _divisors(count: np.ndarray, divisor: float, out: tuple[int, int, int]) -> n
 
 
 @op(
-    "x: T[n,a,b,c], begin: i64[r], end: i64[r], count: f64[r], divisor: float,"
-    " oa: int[0,2**31), ob: int[0,2**31), oc: int[0,2**31) -> y: T[n,oa,ob,oc]",
-    cuda=_CUDA,
+    "x: T[n,a,b,c], begin: host i64[r], end: host i64[r], count: host f64[r], divisor: float,"
+    " oa: int[0,2**31), ob: int[0,2**31), oc: int[0,2**31) -> y: T[n,oa,ob,oc]"
 )
 def average(
     x: np.ndarray,
@@ -329,9 +324,8 @@ def average(
 
 
 @op(
-    "dout: T[n,oa,ob,oc], begin: i64[r], end: i64[r], count: f64[r], divisor: float,"
-    " a: int[0,2**31), b: int[0,2**31), c: int[0,2**31) -> dx: T[n,a,b,c]",
-    cuda=_CUDA,
+    "dout: T[n,oa,ob,oc], begin: host i64[r], end: host i64[r], count: host f64[r], divisor: float,"
+    " a: int[0,2**31), b: int[0,2**31), c: int[0,2**31) -> dx: T[n,a,b,c]"
 )
 def average_gradient(
     dout: np.ndarray,

@@ -1,8 +1,9 @@
-"""Plots of models and training runs, in the style of scikit-learn's displays.
+"""Plots of models, training runs, forecasts and attention, in the style of scikit-learn's displays.
 
-They require matplotlib. Each is created by ``from_estimator`` or ``from_predictions``, which
-compute and draw, and can be drawn again with ``plot``. ``from_estimator`` also takes a pipeline,
-with the untransformed data. Nothing is shown: call ``matplotlib.pyplot.show`` or save ``figure_``.
+They require matplotlib. Displays of models are created by ``from_estimator`` or
+``from_predictions``, which compute and draw; all can be drawn with ``plot``. ``from_estimator``
+also takes a pipeline, with the untransformed data. Nothing is shown: call
+``matplotlib.pyplot.show`` or save ``figure_``.
 """
 
 from .._lazy import lazy
@@ -10,9 +11,11 @@ from .._lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "AttentionDisplay": "_attention",
         "ClusterDisplay": "_clusters",
         "DensityDisplay": "_density",
         "ElbowDisplay": "_elbow",
+        "ForecastDisplay": "_forecast",
         "HistoryDisplay": "_history",
         "SilhouetteDisplay": "_silhouette",
         "StatePathDisplay": "_states",

@@ -33,31 +33,18 @@ class ClusterDisplay(Display):
     ----------
     points : array-like of shape (n_samples, 2)
         Coordinates of the rows in the plane.
-    labels : array-like of shape (n_samples,)
-        Cluster of each row.
     centers : array-like of shape (n_clusters, 2), optional
         Centers in the plane.
     regions : tuple of (xs, ys, labels), optional
         Grid coordinates of shape (a,) and (b,), and predicted clusters of shape (b, a).
-    axis_names : tuple of two str, default=("Feature 0", "Feature 1")
-        Labels of the axes.
     noise : int, str or None, default=-1
         Label that is drawn as noise.
-    imputed : array-like of shape (n_samples,), bool, optional
-        Rows to draw hollow, because values of theirs are missing and have been filled in.
     kind : {"cluster", "class"}, default="cluster"
         What labels stand for, in the legend and the title.
-    note : str, optional
-        Text between the title and the axes.
-    estimator_name : str, optional
-        Name for the title.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes of the plot.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    ax_, figure_
 
     Examples
     --------
@@ -69,18 +56,11 @@ class ClusterDisplay(Display):
     """
 
     def __init__(
-        self,
-        points: Any,
-        labels: Any,
-        *,
-        centers: Any = None,
+        self, points: Any, labels: Any, *, centers: Any = None,
         regions: tuple[Any, Any, Any] | None = None,
-        axis_names: tuple[str, str] = ("Feature 0", "Feature 1"),
-        noise: Any = -1,
-        imputed: Any = None,
-        kind: str = "cluster",
-        note: str | None = None,
-        estimator_name: str | None = None,
+        axis_names: tuple[str, str] = ("Feature 0", "Feature 1"), noise: Any = -1,
+        imputed: Any = None, kind: str = "cluster", note: str | None = None,
+        estimator_name: str | None = None
     ) -> None:
         self.points = np.asarray(points)
         self.labels = np.asarray(labels)
@@ -93,15 +73,8 @@ class ClusterDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        regions: bool | None = None,
-        max_points: int = MAX_POINTS,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, *, regions: bool | None = None, max_points: int = MAX_POINTS,
+        random_state: Any = 0, ax: Any = None, **kwargs: Any
     ) -> ClusterDisplay:
         """Plot the clusters that a fitted estimator assigns to the rows of X.
 
@@ -119,14 +92,6 @@ class ClusterDisplay(Display):
         regions : bool, optional
             Shade the plane by predicted cluster or class, which for k-means gives the Voronoi
             cells. By default, done when the model has ``predict`` and sees two features.
-        max_points : int, default=20_000
-            Maximum number of rows to draw; a random sample is drawn if there are more.
-        random_state : int, RandomState instance or None, default=0
-            Seed or generator for the sample; pass an int for reproducible results.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -137,8 +102,6 @@ class ClusterDisplay(Display):
         ValueError
             If the estimator is not fitted or does not cluster, or if regions are requested and the
             model does not see exactly two features.
-        ImportError
-            If matplotlib is not installed.
 
         References
         ----------
@@ -208,8 +171,6 @@ class ClusterDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``ax.scatter`` for the rows.
 

@@ -45,16 +45,8 @@ class DensityDisplay(Display):
         Covariances in the plane.
     weights : array-like of shape (n_components,)
         Weights of the components.
-    axis_names : tuple of two str, default=("Feature 0", "Feature 1")
-        Labels of the axes.
     component_names : sequence of str, optional
         Names for the legend; numbers by default.
-    imputed : array-like of shape (n_samples,), bool, optional
-        Rows to draw hollow, because values of theirs are missing and have been filled in.
-    note : str, optional
-        Text between the title and the axes.
-    estimator_name : str, optional
-        Name for the title.
 
     Attributes
     ----------
@@ -62,10 +54,7 @@ class DensityDisplay(Display):
         Grid coordinates of shape (a,) and (b,), and the density there, of shape (b, a) or (a,).
     levels_ : ndarray
         Density on each contour; none for one feature.
-    ax_ : matplotlib Axes
-        Axes of the plot.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    ax_, figure_
 
     Notes
     -----
@@ -91,18 +80,10 @@ class DensityDisplay(Display):
     """
 
     def __init__(
-        self,
-        points: Any,
-        memberships: Any,
-        means: Any,
-        covariances: Any,
-        weights: Any,
-        *,
+        self, points: Any, memberships: Any, means: Any, covariances: Any, weights: Any, *,
         axis_names: tuple[str, str] = ("Feature 0", "Feature 1"),
-        component_names: Sequence[str] | None = None,
-        imputed: Any = None,
-        note: str | None = None,
-        estimator_name: str | None = None,
+        component_names: Sequence[str] | None = None, imputed: Any = None, note: str | None = None,
+        estimator_name: str | None = None
     ) -> None:
         self.points = np.asarray(points, dtype=np.float64)
         self.memberships = np.asarray(memberships, dtype=np.float64)
@@ -126,16 +107,9 @@ class DensityDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        features: tuple[Any, Any] | None = None,
-        component_names: Sequence[str] | None = None,
-        max_points: int = MAX_POINTS,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, *, features: tuple[Any, Any] | None = None,
+        component_names: Sequence[str] | None = None, max_points: int = MAX_POINTS,
+        random_state: Any = 0, ax: Any = None, **kwargs: Any
     ) -> DensityDisplay:
         """Plot a fitted mixture and the rows of X.
 
@@ -153,16 +127,6 @@ class DensityDisplay(Display):
         features : pair of int or str, optional
             Columns to show, of the features that the model sees. By default, both of two features
             or else the first two principal components.
-        component_names : sequence of str, optional
-            Names for the legend.
-        max_points : int, default=20_000
-            Maximum number of rows to draw; a random sample is drawn if there are more.
-        random_state : int, RandomState instance or None, default=0
-            Seed or generator for the sample; pass an int for reproducible results.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -173,8 +137,6 @@ class DensityDisplay(Display):
         ValueError
             If the estimator is not fitted or is not such a model, or ``features`` does not name two
             features.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -196,17 +158,9 @@ class DensityDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls,
-        estimator: Any,
-        X: Any,
-        memberships: Any,
-        *,
-        features: tuple[Any, Any] | None = None,
-        component_names: Sequence[str] | None = None,
-        max_points: int = MAX_POINTS,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, memberships: Any, *, features: tuple[Any, Any] | None = None,
+        component_names: Sequence[str] | None = None, max_points: int = MAX_POINTS,
+        random_state: Any = 0, ax: Any = None, **kwargs: Any
     ) -> DensityDisplay:
         """Plot a fitted mixture with memberships that are already known.
 
@@ -219,18 +173,6 @@ class DensityDisplay(Display):
         memberships : array-like of shape (n_samples, n_components) or (n_samples,), or None
             Probabilities, or the index of the component that each row belongs to. None computes
             them with ``predict_proba``.
-        features : pair of int or str, optional
-            As in `from_estimator`.
-        component_names : sequence of str, optional
-            Names for the legend.
-        max_points : int, default=20_000
-            Maximum number of rows to draw; a random sample is drawn if there are more.
-        random_state : int, RandomState instance or None, default=0
-            Seed or generator for the sample; pass an int for reproducible results.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -240,8 +182,6 @@ class DensityDisplay(Display):
         ------
         ValueError
             As in `from_estimator`.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -297,20 +237,13 @@ class DensityDisplay(Display):
         return display.plot(ax=ax, **kwargs)
 
     def plot(
-        self,
-        ax: Any = None,
-        *,
-        contours: bool = True,
-        ellipses: bool = True,
-        shading: bool = True,
-        **kwargs: Any,
+        self, ax: Any = None, *, contours: bool = True, ellipses: bool = True, shading: bool = True,
+        **kwargs: Any
     ) -> DensityDisplay:
         """Draw the density and the rows; of one feature, curves over a histogram.
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
         contours : bool, default=True
             Draw lines of equal density, which enclose 10 to 99 % of the probability. For one
             feature, the density of the mixture.

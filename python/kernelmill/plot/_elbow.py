@@ -83,8 +83,6 @@ class ElbowDisplay(Display):
         Inertia of each fit.
     silhouettes : array-like of shape (m,), optional
         Silhouette score of each fit; NaN where it is undefined (k = 1).
-    estimator_name : str, optional
-        Name for the title.
 
     Attributes
     ----------
@@ -96,8 +94,7 @@ class ElbowDisplay(Display):
         Axes of the inertia.
     silhouette_ax_ : matplotlib Axes or None
         Axes of the silhouette score, with its scale on the right.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    figure_
     line_ : matplotlib Line2D
         Line of the inertia.
 
@@ -115,12 +112,8 @@ class ElbowDisplay(Display):
     """
 
     def __init__(
-        self,
-        n_clusters: Any,
-        inertias: Any,
-        *,
-        silhouettes: Any = None,
-        estimator_name: str | None = None,
+        self, n_clusters: Any, inertias: Any, *, silhouettes: Any = None,
+        estimator_name: str | None = None
     ) -> None:
         self.n_clusters = np.asarray(n_clusters)
         self.inertias = np.asarray(inertias, dtype=np.float64)
@@ -131,17 +124,9 @@ class ElbowDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        k: Iterable[int] = range(1, 11),
-        sample_weight: Any = None,
-        silhouette: bool = False,
-        silhouette_sample_size: int | None = 10_000,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, *, k: Iterable[int] = range(1, 11), sample_weight: Any = None,
+        silhouette: bool = False, silhouette_sample_size: int | None = 10_000,
+        random_state: Any = 0, ax: Any = None, **kwargs: Any
     ) -> ElbowDisplay:
         """Fit a clone for each number of clusters and plot the inertia.
 
@@ -161,12 +146,6 @@ class ElbowDisplay(Display):
             Also plot the silhouette score.
         silhouette_sample_size : int or None, default=10_000
             Number of rows, drawn at random, that the score is computed from; None uses all.
-        random_state : int, RandomState instance or None, default=0
-            Seed or generator for the sample; pass an int for reproducible results.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -177,8 +156,6 @@ class ElbowDisplay(Display):
         ValueError
             If k is empty or contains a number below 1, or the model has no parameter
             ``n_clusters``.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -222,8 +199,6 @@ class ElbowDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``ax.plot`` for the inertia.
 

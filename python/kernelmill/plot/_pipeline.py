@@ -17,8 +17,6 @@ def split(name: str, estimator: Any, *needs: str, fitted: bool = True) -> tuple[
 
     Parameters
     ----------
-    name : str
-        The display, for messages.
     estimator : estimator
         Model, pipeline, or search over either.
     *needs : str
@@ -32,13 +30,6 @@ def split(name: str, estimator: Any, *needs: str, fitted: bool = True) -> tuple[
         What X passes through, without ``"passthrough"``.
     model : estimator
         The last step.
-
-    Raises
-    ------
-    NotFittedError
-        If the model is not fitted.
-    ValueError
-        If the model has none of the attributes.
     """
     steps: list[Any] = []
     model = estimator

@@ -14,10 +14,6 @@ def plane(
 
     Parameters
     ----------
-    name : str
-        The display, for messages.
-    rows : ndarray of shape (n, d)
-        The rows.
     names, labels : list of str
         Name and axis label of each feature.
     features : pair of int or str, optional
@@ -25,15 +21,8 @@ def plane(
 
     Returns
     -------
-    origin : ndarray of shape (d,)
     axes : ndarray of shape (d, 2)
         A row x is drawn at ``(x - origin) @ axes``.
-    axis_names : tuple of two str
-
-    Raises
-    ------
-    ValueError
-        If features are not two different columns.
     """
     d = rows.shape[1]
     if features is None and d > 2:
@@ -73,7 +62,6 @@ def grid(low: Any, high: Any, margin: float, steps: int) -> tuple[Any, Any, np.n
 
     Returns
     -------
-    xs, ys : ndarray of shape (steps,)
     places : ndarray of shape (steps, steps, 2)
         ``places[b, a]`` is ``(xs[a], ys[b])``.
     """

@@ -177,19 +177,12 @@ def complete(
 
     Parameters
     ----------
-    name : str
-        The display, for messages.
     rows : ndarray of shape (n, d)
         Rows; NaN is a missing value.
     gaussians : Gaussians or None
         Components of the model. Without them, and in rows without values, nothing is filled in.
     memberships : ndarray of shape (n, k) or callable
         Probability of each component for each row, given its observed values, or what returns it.
-
-    Raises
-    ------
-    ValueError
-        If no row is left.
     """
     missing = np.isnan(rows)
     if gaussians is not None and missing.any():

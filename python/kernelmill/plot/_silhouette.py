@@ -21,8 +21,6 @@ class SilhouetteDisplay(Display):
     ----------
     values : array-like of shape (n_samples,)
         Silhouette coefficient of each row.
-    labels : array-like of shape (n_samples,)
-        Cluster of each row.
     n_samples : int, optional
         Number of rows that these were drawn from, if they are a sample.
 
@@ -30,10 +28,7 @@ class SilhouetteDisplay(Display):
     ----------
     score_ : float
         Mean of the values.
-    ax_ : matplotlib Axes
-        Axes of the plot.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    ax_, figure_
 
     References
     ----------
@@ -55,14 +50,8 @@ class SilhouetteDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        *,
-        sample_size: int | None = None,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, *, sample_size: int | None = None, random_state: Any = 0,
+        ax: Any = None, **kwargs: Any
     ) -> SilhouetteDisplay:
         """Plot the clusters that a fitted estimator assigns to the rows of X.
 
@@ -77,10 +66,6 @@ class SilhouetteDisplay(Display):
             As in `from_predictions`.
         random_state : int, RandomState instance or None, default=0
             As in `from_predictions`.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -91,8 +76,6 @@ class SilhouetteDisplay(Display):
         ValueError
             If the estimator is not fitted or does not cluster, or there are fewer than 2 or more
             than n_samples - 1 clusters.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -113,14 +96,8 @@ class SilhouetteDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls,
-        X: Any,
-        labels: Any,
-        *,
-        sample_size: int | None = None,
-        random_state: Any = 0,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, X: Any, labels: Any, *, sample_size: int | None = None, random_state: Any = 0,
+        ax: Any = None, **kwargs: Any
     ) -> SilhouetteDisplay:
         """Plot the given clusters of X.
 
@@ -133,12 +110,6 @@ class SilhouetteDisplay(Display):
         sample_size : int, optional
             Maximum number of rows to use, drawn at random; the cost grows with its square. The
             coefficients are those of these rows among themselves. All rows by default.
-        random_state : int, RandomState instance or None, default=0
-            Seed or generator for the sample; pass an int for reproducible results.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -148,8 +119,6 @@ class SilhouetteDisplay(Display):
         ------
         ValueError
             As `kernelmill.metrics.silhouette_samples`.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -174,8 +143,6 @@ class SilhouetteDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
         **kwargs
             Passed to ``ax.fill_betweenx`` for every cluster.
 

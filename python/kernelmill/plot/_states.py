@@ -42,8 +42,6 @@ class StatePathDisplay(Display):
         Names for the legend; numbers by default.
     series_names : sequence of str, optional
         Names of the columns.
-    estimator_name : str, optional
-        Name for the title.
 
     Attributes
     ----------
@@ -53,8 +51,7 @@ class StatePathDisplay(Display):
         Axes of the series.
     probability_ax_ : matplotlib Axes or None
         Axes of the probabilities.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    figure_
 
     Examples
     --------
@@ -65,16 +62,9 @@ class StatePathDisplay(Display):
     """
 
     def __init__(
-        self,
-        series: Any,
-        states: Any,
-        *,
-        probabilities: Any = None,
-        times: Any = None,
-        lengths: Any = None,
-        state_names: Sequence[str] | None = None,
-        series_names: Sequence[str] | None = None,
-        estimator_name: str | None = None,
+        self, series: Any, states: Any, *, probabilities: Any = None, times: Any = None,
+        lengths: Any = None, state_names: Sequence[str] | None = None,
+        series_names: Sequence[str] | None = None, estimator_name: str | None = None
     ) -> None:
         try:
             # A frame may have missing values of its own kind.
@@ -126,16 +116,8 @@ class StatePathDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        X: Any,
-        lengths: Any = None,
-        *,
-        series: Any = None,
-        times: Any = None,
-        state_names: Sequence[str] | None = None,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, X: Any, lengths: Any = None, *, series: Any = None, times: Any = None,
+        state_names: Sequence[str] | None = None, ax: Any = None, **kwargs: Any
     ) -> StatePathDisplay:
         """Decode X with a fitted model and plot it.
 
@@ -146,19 +128,13 @@ class StatePathDisplay(Display):
             a fitted pipeline that ends with one.
         X : array-like or DataFrame of shape (T, d)
             Observations. A pipeline transforms them for its model; they are drawn as given.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences.
         series : array-like of shape (T,) or (T, c), optional
             Values to draw instead of X, such as prices where X contains their changes.
         times : array-like of shape (T,), optional
             Positions on the time axis; by default the index of a DataFrame, or else 0, 1, ...
-        state_names : sequence of str, optional
-            Names for the legend.
         ax : matplotlib Axes or pair of Axes, optional
             Axes to draw on. A single one is divided in two; a pair takes the series and the
             probabilities. A new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -169,8 +145,6 @@ class StatePathDisplay(Display):
         ValueError
             If the estimator is not fitted or does not predict, shapes do not match, or the values
             to draw are not numeric.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -208,16 +182,8 @@ class StatePathDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls,
-        series: Any,
-        states: Any,
-        *,
-        probabilities: Any = None,
-        times: Any = None,
-        lengths: Any = None,
-        state_names: Sequence[str] | None = None,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, series: Any, states: Any, *, probabilities: Any = None, times: Any = None,
+        lengths: Any = None, state_names: Sequence[str] | None = None, ax: Any = None, **kwargs: Any
     ) -> StatePathDisplay:
         """Plot a series with the given states.
 
@@ -231,14 +197,8 @@ class StatePathDisplay(Display):
             Posterior probabilities.
         times : array-like of shape (T,), optional
             Positions on the time axis.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences.
-        state_names : sequence of str, optional
-            Names for the legend.
         ax : matplotlib Axes or pair of Axes, optional
             As in `from_estimator`.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -248,8 +208,6 @@ class StatePathDisplay(Display):
         ------
         ValueError
             If shapes do not match or the series is not numeric.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------

@@ -6,6 +6,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from kernelmill._docstrings import Documented
+from kernelmill.plot._words import WORDS
+
 # Okabe and Ito (2008), "Color universal design": eight colours that are told apart with every
 # common colour vision deficiency. Black is kept for marks and noise, yellow comes last: it is weak
 # on white.
@@ -16,9 +19,10 @@ FAINT = "#8A9096"
 MOST_IN_LEGEND = 12
 
 
-class Display:
+class Display(Documented):
     """Base of the displays: prepares the axes that ``plot`` draws on and records them."""
 
+    _words = WORDS
     ax_: Any
     figure_: Any
     estimator_name: str | None = None
@@ -75,13 +79,7 @@ def counted(n: int, noun: str) -> str:
 
 
 def checked_names(owner: str, argument: str, names: Any, n: int, least: bool = False) -> list[str]:
-    """Names as text: n of them, or more if that is the least.
-
-    Raises
-    ------
-    ValueError
-        If there are not so many.
-    """
+    """Names as text: n of them, or more if that is the least."""
     if names is None:
         return [str(j) for j in range(n)]
     given = None if isinstance(names, str) else [str(name) for name in names]

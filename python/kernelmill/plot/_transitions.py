@@ -38,15 +38,10 @@ class TransitionDisplay(Display):
         Names of the rows; numbers by default.
     symbol_names : sequence of str, optional
         Names of the columns, if they are not the states.
-    estimator_name : str, optional
-        Name for the title.
 
     Attributes
     ----------
-    ax_ : matplotlib Axes
-        Axes of the plot.
-    figure_ : matplotlib Figure
-        Figure that contains the axes.
+    ax_, figure_
 
     Examples
     --------
@@ -56,13 +51,8 @@ class TransitionDisplay(Display):
     """
 
     def __init__(
-        self,
-        transmat: Any,
-        *,
-        weights: Any = None,
-        state_names: Sequence[str] | None = None,
-        symbol_names: Sequence[str] | None = None,
-        estimator_name: str | None = None,
+        self, transmat: Any, *, weights: Any = None, state_names: Sequence[str] | None = None,
+        symbol_names: Sequence[str] | None = None, estimator_name: str | None = None
     ) -> None:
         self.transmat = np.asarray(transmat, dtype=np.float64)
         if self.transmat.ndim != 2 or not self.transmat.size:
@@ -83,12 +73,8 @@ class TransitionDisplay(Display):
 
     @classmethod
     def from_estimator(
-        cls,
-        estimator: Any,
-        *,
-        state_names: Sequence[str] | None = None,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, estimator: Any, *, state_names: Sequence[str] | None = None, ax: Any = None,
+        **kwargs: Any
     ) -> TransitionDisplay:
         """Plot the transitions of a fitted Markov chain or hidden Markov model.
 
@@ -100,10 +86,6 @@ class TransitionDisplay(Display):
             ``get_stationary_distribution``.
         state_names : sequence of str, optional
             Names to use instead.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -114,8 +96,6 @@ class TransitionDisplay(Display):
         ValueError
             If the estimator is not fitted or has no transitions, the number of names is wrong, or
             the graph of a chain of higher order is requested.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -146,13 +126,8 @@ class TransitionDisplay(Display):
 
     @classmethod
     def from_predictions(
-        cls,
-        states: Any,
-        lengths: Any = None,
-        *,
-        state_names: Sequence[str] | None = None,
-        ax: Any = None,
-        **kwargs: Any,
+        cls, states: Any, lengths: Any = None, *, state_names: Sequence[str] | None = None,
+        ax: Any = None, **kwargs: Any
     ) -> TransitionDisplay:
         """Plot how often each state follows each other one in the given paths.
 
@@ -160,14 +135,8 @@ class TransitionDisplay(Display):
         ----------
         states : array-like of shape (T,)
             States over time, such as those that ``predict`` of a hidden Markov model returns.
-        lengths : array-like of shape (S,), optional
-            Lengths of the sequences.
         state_names : sequence of str, optional
             Names, in the order of the sorted states.
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
-        **kwargs
-            Passed to ``plot``.
 
         Returns
         -------
@@ -177,8 +146,6 @@ class TransitionDisplay(Display):
         ------
         ValueError
             If shapes do not match or the number of names is wrong.
-        ImportError
-            If matplotlib is not installed.
 
         Examples
         --------
@@ -203,8 +170,6 @@ class TransitionDisplay(Display):
 
         Parameters
         ----------
-        ax : matplotlib Axes, optional
-            Axes to draw on; a new figure is created by default.
         kind : {"matrix", "graph"}, default="matrix"
             A heat map, or states on a circle with arrows whose widths show the probabilities.
         values : bool, optional

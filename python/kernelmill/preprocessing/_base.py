@@ -6,12 +6,12 @@ import functools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from sklearn.base import TransformerMixin
+from sklearn.base import OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._rows import Estimator, is_stream
+from kernelmill._estimator._rows import Estimator, Rows, streams_unwrapped
 
 
 def fitting_in_one_pass(method: Callable) -> Callable:
@@ -45,14 +45,6 @@ class ColumnTransformer(TransformerMixin, Estimator):
         """``op`` and ``state`` of the transform ``op(X, *state)``."""
         raise NotImplementedError
 
-    def _apply(self, X: Any, op: Callable, state: tuple, d: int | None = None) -> Any:
-        """``op(X, *state)``: an array for rows in memory, a lazy `Source` for a stream."""
-        # A Source stays one, also where its rows are in memory: a later step may need its weights.
-        if is_stream(X):
-            opened = self._source(X, None, reset=False, once=True)
-            return opened.apply(op, *state, n_features=d)
-        return self._rows(X, reset=False).map(op, *state)
-
     def fit_transform(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Fit and transform the rows.
 
@@ -60,10 +52,6 @@ class ColumnTransformer(TransformerMixin, Estimator):
         ----------
         X : array-like of shape (n, d), or a stream
             Rows; see ``fit``. An iterator, which can be read once, is refused.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
 
         Returns
         -------
@@ -81,8 +69,6 @@ class ColumnTransformer(TransformerMixin, Estimator):
         ----------
         X : array-like of shape (n, d), or a stream
             Rows; see ``fit``. Missing entries (NaN) of scalers stay missing.
-        copy : ignored
-            Ignored; present for API compatibility. X is never modified.
 
         Returns
         -------
@@ -100,29 +86,62 @@ class ColumnTransformer(TransformerMixin, Estimator):
         """
         check_is_fitted(self)
         op, state = self._transformation()
-        return self._apply(X, op, state, self._columns_out())
+        return self._mapped(X, op, state, self._columns_out())
 
     def _columns_out(self) -> int | None:
         """Number of columns of the transform; None where it is that of X."""
         return None
 
 
-def _streams_unwrapped(wrapped: Callable) -> Callable:
-    """A transform whose lazy results scikit-learn does not try to make frames of."""
-
-    @functools.wraps(wrapped)
-    def transform(self: Any, X: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_stream(X):
-            return wrapped.__wrapped__(self, X, *args, **kwargs)  # type: ignore[attr-defined]
-        return wrapped(self, X, *args, **kwargs)
-
-    return transform
-
-
 # `TransformerMixin` has wrapped both when the class was made.
-ColumnTransformer.transform = _streams_unwrapped(  # type: ignore[method-assign]
-    ColumnTransformer.transform
-)
-ColumnTransformer.fit_transform = _streams_unwrapped(  # type: ignore[method-assign]
-    ColumnTransformer.fit_transform
-)
+for _name in ("transform", "fit_transform"):
+    setattr(ColumnTransformer, _name, streams_unwrapped(getattr(ColumnTransformer, _name)))
+
+
+class Scaler(OneToOneFeatureMixin, ColumnTransformer):
+    """Base of scalers: their transform can be undone."""
+
+    def _inverse(self) -> tuple[Callable, tuple]:
+        """``op`` and ``state`` of the inverse transform."""
+        raise NotImplementedError
+
+    def inverse_transform(self, X: Any, copy: Any = None) -> Any:
+        """Undo ``transform``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Scaled rows.
+
+        Returns
+        -------
+        array of shape (n, d), dtype of X, or Source
+            Rows before they were scaled, up to rounding and clipping; for a stream as ``transform``
+            does.
+        """
+        check_is_fitted(self)
+        return self._mapped(X, *self._inverse())
+
+
+class IncrementalScaler(Scaler):
+    """Base of scalers whose statistics add up."""
+
+    def _learned(self) -> Any:
+        """The statistics of all rows seen so far."""
+        raise NotImplementedError
+
+    def _learn(self, rows: Rows, before: Any) -> Any:
+        """Set the attributes from rows, and what `_learned` gave before them or None."""
+        raise NotImplementedError
+
+    @fitting_in_one_pass
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Add rows to what earlier calls have seen.
+
+        Raises
+        ------
+        ValueError
+            As in ``fit``, or if X has other features than before.
+        """
+        before = self._learned() if "n_samples_seen_" in vars(self) else None
+        return self._learn(self._rows(X, sample_weight, reset=before is None, once=True), before)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._arrays import is_sparse, namespace
+from kernelmill.ops import reduction
 
 _BLOCK_BYTES = 256 << 10
 _GPU_BLOCK_BYTES = 64 << 20  # a few launches for each block
@@ -101,7 +102,8 @@ def moments(X: Any, sample_weight: Any = None) -> Moments:
     total = Moments(zero, zero, zero, zero)
     for rows in row_blocks(X):
         weight = None if sample_weight is None else sample_weight[rows].astype(np.float64)
-        block = X[rows].astype(np.float64, order="C")  # sums go by layout
+        # Sums go by layout; columns are faster, but not for products with weights.
+        block = X[rows].astype(np.float64, order="F" if weight is None else "C")
         total = merge_moments(total, _block_moments(xp, block, weight))
     return total
 
@@ -110,6 +112,12 @@ def _block_moments(xp: Any, X: Any, weight: Any) -> Moments:
     first = X[0]
     centered = X - first
     mask = None
+    if xp is np and weight is None and not np.isnan(mean := reduction.mean(centered, 0)).any():
+        near = first + mean
+        step = near - first
+        offset = (first - (near - step)) + (mean - step)  # exact (Knuth's sum of two numbers)
+        n = np.full(X.shape[1], float(len(X)))
+        return Moments(n, near, offset, n * reduction.variance(centered, 0))
     if bool(xp.isnan(centered.sum())):
         mask = ~xp.isnan(X)
         # Of a column without entries nothing is used.
@@ -205,6 +213,11 @@ def extremes(X: Any, sample_weight: Any = None) -> Extremes:
     xp = namespace(X)
     empty = xp.full(X.shape[1], np.nan)
     total = Extremes(empty, empty, 0)
+    if xp is np and len(X):
+        low, high = reduction.min(X, 0), reduction.max(X, 0)
+        if np.isnan(low).any():
+            low, high = np.fmin.reduce(X, axis=0), np.fmax.reduce(X, axis=0)
+        return Extremes(low.astype(np.float64), high.astype(np.float64), len(X))
     for rows in row_blocks(X):
         block = X[rows]
         low, high = block.min(axis=0), block.max(axis=0)

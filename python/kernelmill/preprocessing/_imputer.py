@@ -142,8 +142,6 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
         What takes the place of missing entries; of several most frequent values the least.
     fill_value : float or None, default=None
         The value of strategy ``"constant"``; None is 0.
-    copy : bool, default=True
-        Ignored; present for API compatibility. X is never modified.
     add_indicator : bool, default=False
         Whether to append one column for each feature with missing entries in ``fit``: 1 where the
         entry was missing, 0 elsewhere. Dense X only.
@@ -155,10 +153,7 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
     ----------
     statistics_ : array of shape (d,), float64
         What takes the place of missing entries; NaN for features that are left out.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features_in_, feature_names_in_
 
     Notes
     -----
@@ -195,21 +190,10 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
     }
 
     def __init__(
-        self,
-        *,
-        missing_values=np.nan,
-        strategy="mean",
-        fill_value=None,
-        copy=True,
-        add_indicator=False,
-        keep_empty_features=False,
+        self, *, missing_values=np.nan, strategy="mean", fill_value=None, copy=True,
+        add_indicator=False, keep_empty_features=False
     ):
-        self.missing_values = missing_values
-        self.strategy = strategy
-        self.fill_value = fill_value
-        self.copy = copy
-        self.add_indicator = add_indicator
-        self.keep_empty_features = keep_empty_features
+        self._set_parameters(locals())
 
     @property
     def _mark(self) -> float:
@@ -227,20 +211,6 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
     @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
         """Find what takes the place of missing entries.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows, as for `StandardScaler`.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
-
-        Returns
-        -------
-        self : SimpleImputer
-            The model itself, fitted.
 
         Raises
         ------

@@ -160,7 +160,6 @@ def quantiles(summary: Summary, shares: Any) -> Any:
 
     Parameters
     ----------
-    summary : Summary
     shares : sequence of float
         In [0, 1].
 

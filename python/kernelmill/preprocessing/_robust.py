@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill.preprocessing._base import ColumnTransformer, fitting_in_one_pass
+from kernelmill.preprocessing._base import Scaler, fitting_in_one_pass
 from kernelmill.preprocessing._columns import scaled, unscaled
 from kernelmill.preprocessing._quantiles import merge_summaries, quantiles, summarise
 
 
-class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
+class RobustScaler(Scaler):
     """Subtract the median of each feature and divide by a range between quantiles.
 
     Parameters
@@ -26,8 +24,6 @@ class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
         Whether to divide by the quantile range.
     quantile_range : tuple (low, high), default=(25.0, 75.0)
         Percentages between 0 and 100.
-    copy : bool, default=True
-        Ignored; present for API compatibility. X is never modified.
     unit_variance : bool, default=False
         Whether to divide the scale by the quantile range of the standard normal distribution, so
         that normal features get unit variance.
@@ -38,10 +34,7 @@ class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
         Median of each feature.
     scale_ : array of shape (d,), float64, or None
         Quantile range of each feature, 1 where it is 0.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -92,19 +85,10 @@ class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
     }
 
     def __init__(
-        self,
-        *,
-        with_centering=True,
-        with_scaling=True,
-        quantile_range=(25.0, 75.0),
-        copy=True,
-        unit_variance=False,
+        self, *, with_centering=True, with_scaling=True, quantile_range=(25.0, 75.0), copy=True,
+        unit_variance=False
     ):
-        self.with_centering = with_centering
-        self.with_scaling = with_scaling
-        self.quantile_range = quantile_range
-        self.copy = copy
-        self.unit_variance = unit_variance
+        self._set_parameters(locals())
 
     @property
     def _accepts_sparse(self):  # type: ignore[override]
@@ -113,20 +97,6 @@ class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
     @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
         """Find median and quantile range of each feature.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows, as for `StandardScaler`.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        self : RobustScaler
-            The model itself, fitted.
 
         Raises
         ------
@@ -154,18 +124,5 @@ class RobustScaler(OneToOneFeatureMixin, ColumnTransformer):
     def _transformation(self):
         return scaled, (self.center_, self.scale_)
 
-    def inverse_transform(self, X):
-        """Undo ``transform``.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Scaled rows.
-
-        Returns
-        -------
-        array of shape (n, d), dtype of X, or Source
-            ``X * scale_ + center_``; for a stream as ``transform`` does.
-        """
-        check_is_fitted(self)
-        return self._apply(X, unscaled, (self.center_, self.scale_))
+    def _inverse(self):
+        return unscaled, (self.center_, self.scale_)

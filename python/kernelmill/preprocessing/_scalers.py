@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._rows import Rows
-from kernelmill.preprocessing._base import ColumnTransformer, fitting_in_one_pass
+from kernelmill.preprocessing._base import IncrementalScaler, fitting_in_one_pass
 from kernelmill.preprocessing._columns import (
     Extremes,
     Moments,
@@ -29,13 +27,11 @@ from kernelmill.preprocessing._columns import (
 _ULPS = 8
 
 
-class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
+class StandardScaler(IncrementalScaler):
     """Subtract the mean of each feature and divide by its standard deviation.
 
     Parameters
     ----------
-    copy : bool, default=True
-        Ignored; present for API compatibility. X is never modified.
     with_mean : bool, default=True
         Whether to subtract the mean; must be False for sparse X, which would become dense.
     with_std : bool, default=True
@@ -52,10 +48,7 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
     n_samples_seen_ : int, float or array of shape (d,)
         Rows, or weight of the rows, without those where the feature is missing; an array where
         features differ.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -108,9 +101,7 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
     }
 
     def __init__(self, *, copy=True, with_mean=True, with_std=True):
-        self.copy = copy
-        self.with_mean = with_mean
-        self.with_std = with_std
+        self._set_parameters(locals())
 
     @property
     def _accepts_sparse(self):  # type: ignore[override]
@@ -119,22 +110,6 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
     @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
         """Compute mean and standard deviation of each feature.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Rows: NumPy or CuPy array, SciPy sparse matrix, pandas or polars frame, pyarrow Table,
-            nested lists; or anything `kernelmill.stream.source` takes: a path to ``.npy`` or
-            Parquet files, a lazy table, an iterable of chunks, an iterator, a Dask collection.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows. A weight of 2 is the same as the row twice, 0 as no row.
-
-        Returns
-        -------
-        self : StandardScaler
-            The model itself, fitted.
 
         Raises
         ------
@@ -145,40 +120,14 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
         """
         return self._learn(self._rows(X, sample_weight, reset=True, once=True), None)
 
-    @fitting_in_one_pass
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Add rows to what earlier calls have seen.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            More rows, as in ``fit``.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        self : StandardScaler
-            The model itself, fitted.
-
-        Raises
-        ------
-        ValueError
-            As in ``fit``, or if X has other features than before.
-        """
-        before = None
-        if "n_samples_seen_" in vars(self):
-            seen = np.broadcast_to(to_host(self.n_samples_seen_), self.n_features_in_)
-            mean, var = (
-                np.zeros(len(seen)) if part is None else to_host(part)
-                for part in (self.mean_, self.var_)
-            )
-            mean, var = np.nan_to_num(mean), np.nan_to_num(var)  # of columns without entries
-            before = Moments(seen.astype(np.float64), mean, self._mean_rest, var * seen)
-        rows = self._rows(X, sample_weight, reset=before is None, once=True)
-        return self._learn(rows, before)
+    def _learned(self) -> Moments:
+        seen = np.broadcast_to(to_host(self.n_samples_seen_), self.n_features_in_)
+        mean, var = (
+            np.zeros(len(seen)) if part is None else to_host(part)
+            for part in (self.mean_, self.var_)
+        )
+        mean, var = np.nan_to_num(mean), np.nan_to_num(var)  # of columns without entries
+        return Moments(seen.astype(np.float64), mean, self._mean_rest, var * seen)
 
     def _learn(self, rows: Rows, before: Moments | None) -> Any:
         seen = to_host(rows.map_reduce(moments, merge=merge_moments))
@@ -204,34 +153,17 @@ class StandardScaler(OneToOneFeatureMixin, ColumnTransformer):
     def _transformation(self):
         return scaled, (self.mean_ if self.with_mean else None, self.scale_)
 
-    def inverse_transform(self, X, copy=None):
-        """Undo ``transform``.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            Scaled rows.
-        copy : ignored
-            Ignored; present for API compatibility. X is never modified.
-
-        Returns
-        -------
-        array of shape (n, d), dtype of X, or Source
-            ``X * scale_ + mean_``; for a stream as ``transform`` does.
-        """
-        check_is_fitted(self)
-        return self._apply(X, unscaled, (self.mean_ if self.with_mean else None, self.scale_))
+    def _inverse(self):
+        return unscaled, (self.mean_ if self.with_mean else None, self.scale_)
 
 
-class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
+class MinMaxScaler(IncrementalScaler):
     """Map the range of each feature linearly to a given range.
 
     Parameters
     ----------
     feature_range : tuple (min, max), default=(0, 1)
         Range of the transformed features.
-    copy : bool, default=True
-        Ignored; present for API compatibility. X is never modified.
     clip : bool, default=False
         Whether to clip values outside the range seen in ``fit``.
 
@@ -245,10 +177,7 @@ class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
         Least and greatest value of each feature, and their difference.
     n_samples_seen_ : int
         Rows with a positive weight.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names, if X was a frame with text names.
+    n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -292,9 +221,7 @@ class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
     }
 
     def __init__(self, feature_range=(0, 1), *, copy=True, clip=False):
-        self.feature_range = feature_range
-        self.copy = copy
-        self.clip = clip
+        self._set_parameters(locals())
 
     @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
@@ -304,15 +231,6 @@ class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
         ----------
         X : array-like of shape (n, d), or a stream
             Rows, as for `StandardScaler`, but dense.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows: those with zero weight are ignored.
-
-        Returns
-        -------
-        self : MinMaxScaler
-            The model itself, fitted.
 
         Raises
         ------
@@ -321,34 +239,9 @@ class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
         """
         return self._learn(self._rows(X, sample_weight, reset=True, once=True), None)
 
-    @fitting_in_one_pass
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Add rows to what earlier calls have seen.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d), or a stream
-            More rows, as in ``fit``.
-        y : ignored
-            Ignored; present for API compatibility.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows: those with zero weight are ignored.
-
-        Returns
-        -------
-        self : MinMaxScaler
-            The model itself, fitted.
-
-        Raises
-        ------
-        ValueError
-            If X has infinite entries or other features than before.
-        """
-        before = None
-        if "data_min_" in vars(self):
-            low, high = to_host((self.data_min_, self.data_max_))
-            before = Extremes(low, high, self.n_samples_seen_)
-        return self._learn(self._rows(X, sample_weight, reset=before is None, once=True), before)
+    def _learned(self) -> Extremes:
+        low, high = to_host((self.data_min_, self.data_max_))
+        return Extremes(low, high, self.n_samples_seen_)
 
     def _learn(self, rows: Rows, before: Extremes | None) -> Any:
         range_of_rows = to_host(rows.map_reduce(extremes, merge=merge_extremes))
@@ -365,18 +258,5 @@ class MinMaxScaler(OneToOneFeatureMixin, ColumnTransformer):
         low, high = self.feature_range if self.clip else (None, None)
         return stretched, (self.scale_, self.min_, low, high)
 
-    def inverse_transform(self, X):
-        """Undo ``transform``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d), or a stream
-            Scaled rows.
-
-        Returns
-        -------
-        array of shape (n, d), dtype of X, or Source
-            ``(X - min_) / scale_``; for a stream as ``transform`` does.
-        """
-        check_is_fitted(self)
-        return self._apply(X, shrunk, (self.scale_, self.min_))
+    def _inverse(self):
+        return shrunk, (self.scale_, self.min_)

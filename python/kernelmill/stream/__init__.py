@@ -16,15 +16,8 @@ __all__ = ["CHUNK_BYTES", "Source", "source"]
 
 
 def source(
-    X,
-    sample_weight=None,
-    *,
-    columns=None,
-    exclude=None,
-    chunk_rows=None,
-    dtype=None,
-    validate=None,
-    owner="stream.source",
+    X, sample_weight=None, *, columns=None, exclude=None, chunk_rows=None, dtype=None,
+    validate=None, owner="stream.source"
 ):
     """Wrap any supported X as a `Source` of chunks.
 
@@ -180,15 +173,7 @@ def _as_array(X, owner):
 
 
 def open_npy(path, owner):
-    """The memory map of a .npy file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is not a file of numbers in this format.
-    """
+    """The memory map of a .npy file."""
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:

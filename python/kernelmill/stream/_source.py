@@ -47,15 +47,6 @@ def add_up(total, part, in_place=False):
         Equal in structure and shapes.
     in_place : bool
         Whether arrays of `total` may be overwritten.
-
-    Returns
-    -------
-    same structure as `total`
-
-    Raises
-    ------
-    ValueError
-        If the structures or shapes differ.
     """
     if total is None and part is None:
         return None

@@ -16,7 +16,7 @@ from kernelmill.cli.tour import Context
 def _row(text: str, *words: str) -> re.Match:
     """The seconds and score of the line that holds all the words."""
     line = next(line for line in text.splitlines() if all(word in line for word in words))
-    measure = "ARI|PSNR|log L|bits|accuracy|R2"
+    measure = "ARI|AUC|PSNR|log L|bits|accuracy|coverage|R2|nats|MAE"
     found = re.search(
         rf"(?P<seconds>\d+\.\d{{3}})  +(?P<measure>{measure}) (?P<value>-?\d+\.\d+)", line
     )
@@ -40,7 +40,8 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    assert tour.families() == ["cluster", "hmm", "mixture", "neural_network", "preprocessing"]
+    expected = "cluster hmm linear_model mixture neural_network preprocessing sequences tree"
+    assert tour.families() == expected.split()
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -53,10 +54,17 @@ def test_every_family_has_a_row(ran):
         ("MarkovChain", "letters"),
         ("GaussianMixture", "wines  "),
         ("GaussianMixture", "2 measurements"),
+        ("Perceptron", "digits"),
+        ("SGDRegressor", "diabetes"),
         ("MLPClassifier", "digits"),
         ("MLPRegressor", "diabetes"),
         ("nn, convolutions", "digits"),
         ("StandardScaler", "file with gaps"),
+        ("nn, LSTM", "help texts"),
+        ("nn, GRU", "sunspots"),
+        ("nn, attention", "sentence"),
+        ("decision tree", "breast cancer"),
+        ("quantile trees", "diabetes"),
     ):
         _row(text, *words)
 
@@ -93,7 +101,10 @@ def test_pictures_are_there(ran):
     _, text, out = ran
     assert {path.name for path in out.iterdir()} == {
         f"{name}.png"
-        for name in ("digits", "digits-network", "photograph", "stock", "letters", "wine")
+        for name in (
+            *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
+            *("stock", "letters", "sunspots", "wine"),
+        )
     }
     for path in out.iterdir():
         assert path.name in text

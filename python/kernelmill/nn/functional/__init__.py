@@ -11,16 +11,18 @@ from .._torch_names import refusal
 _PLACES = {
     "_activation": """
         celu elu gelu glu gumbel_softmax hardshrink hardsigmoid hardswish hardtanh heaviside
-        leaky_relu log_softmax logsigmoid mish normalize prelu relu relu6 selu sigmoid silu softmax
-        softmin softplus softshrink softsign tanh tanhshrink threshold
+        leaky_relu log_softmax logsigmoid mish normalize prelu relu relu6 rrelu selu sigmoid silu
+        softmax softmin softplus softshrink softsign tanh tanhshrink threshold
     """,
     "_convolution": """
         conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
     """,
+    "_ctc": "ctc_loss",
     "_dense": """
         bilinear linear pad
     """,
     "_embedding": "embedding embedding_bag one_hot",
+    "_attention": "scaled_dot_product_attention",
     "_dropout": "alpha_dropout dropout dropout1d dropout2d dropout3d feature_alpha_dropout",
     "_loss": """
         contrastive_loss cosine_embedding_loss cosine_similarity gaussian_nll_loss
@@ -28,6 +30,7 @@ _PLACES = {
         margin_ranking_loss mse_loss multi_margin_loss multilabel_margin_loss
         multilabel_soft_margin_loss pairwise_distance poisson_nll_loss quantile_loss
         smooth_l1_loss soft_margin_loss squared_hinge_loss triplet_margin_loss
+        triplet_margin_with_distance_loss
     """,
     "_classification": """
         binary_cross_entropy binary_cross_entropy_with_logits cross_entropy kl_div nll_loss
@@ -36,6 +39,10 @@ _PLACES = {
         adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d
         adaptive_max_pool2d adaptive_max_pool3d avg_pool1d avg_pool2d avg_pool3d global_avg_pool
         interpolate max_pool1d max_pool2d max_pool3d max_unpool1d max_unpool2d max_unpool3d
+    """,
+    "_window": """
+        channel_shuffle fold local_response_norm lp_pool1d lp_pool2d lp_pool3d pdist pixel_shuffle
+        pixel_unshuffle unfold
     """,
     "_norm": "batch_norm group_norm instance_norm layer_norm rms_norm",
 }

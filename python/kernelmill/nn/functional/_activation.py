@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import namespace
+from ..._arrays import beside, namespace, to_host
 from ...ops import softmax as softmax_ops
 from .._documents import complete
 from .._elementwise import apply, gate, raw, to_dtype, where
@@ -180,29 +180,15 @@ def as_classes(x: Any, axis: int) -> Any:
     return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
 
 
-def _composed_softmax(x: Any, axis: int) -> Any:  # on a GPU
-    e = namespace(x).exp(x - x.max(axis, keepdims=True))
-    return e / e.sum(axis, keepdims=True)
-
-
-def _composed_log_softmax(x: Any, axis: int) -> Any:
-    moved = x - x.max(axis, keepdims=True)
-    return moved - namespace(x).log(namespace(x).exp(moved).sum(axis, keepdims=True))
-
-
-def _along(name: str, composed: Callable) -> Rule:
+def _along(name: str) -> Rule:
     """The rule of an op along one axis."""
     op, gradient = getattr(softmax_ops, name), getattr(softmax_ops, f"{name}_backward")
 
-    def on_host(x: Any, axis: int) -> Any:
-        if type(x) is not np.ndarray:
-            return composed(x, axis)
+    def forward(x: Any, axis: int) -> Any:
         return op(as_classes(x, axis)).reshape(x.shape)
 
     def backward(g: Any, saved: tuple, node: Node) -> Any:
         (y,), axis = saved, node.options["axis"]
-        if type(g) is not np.ndarray:
-            return twice(g, saved, node)
         return gradient(as_classes(g, axis), as_classes(y, axis)).reshape(y.shape)
 
     def twice(g: Any, saved: tuple, node: Node) -> Any:
@@ -212,11 +198,11 @@ def _along(name: str, composed: Callable) -> Rule:
             return weighted - y * total(weighted, axis=axis, keepdims=True)
         return g - gate(total(g, axis=axis, keepdims=True), raw("exp")(y))
 
-    return Rule(name, on_host, backward, {RESULT: ()}, twice=twice)
+    return Rule(name, forward, backward, {RESULT: ()}, twice=twice)
 
 
-_softmax = _along("softmax", _composed_softmax)
-_log_softmax = _along("log_softmax", _composed_log_softmax)
+_softmax = _along("softmax")
+_log_softmax = _along("log_softmax")
 
 
 def _over(rule: Rule, name: str, input: Any, dim: int | None, dtype: Any) -> Tensor:
@@ -275,14 +261,38 @@ def gumbel_softmax(
     """
     x = as_tensor(logits)
     u = np.maximum(random_array("uniform", x.shape, x.dtype, generator), 2.0**-33)
-    soft = softmax((x - np.log(-np.log(u)).astype(x.dtype)) / tau, dim)
+    soft = softmax((x - beside(np.log(-np.log(u)).astype(x.dtype), x.data)) / tau, dim)
     if not hard:
         return soft
     axis = axis_of("gumbel_softmax", dim, x.ndim)
-    picked = np.expand_dims(soft.data.argmax(axis), axis)
-    one = np.zeros_like(soft.data)
+    picked = np.expand_dims(to_host(soft.data.argmax(axis)), axis)
+    one = np.zeros(soft.shape, soft.dtype)
     np.put_along_axis(one, picked, 1, axis)
+    one = beside(one, soft.data)
     return soft + (one - soft.data)
+
+
+def rrelu(
+    input: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False,
+    inplace: bool = False, generator: Generator | None = None,
+) -> Tensor:  # fmt: skip
+    """x where positive, else x times a slope that is drawn anew for each element (Xu et al. 2015).
+
+    Parameters
+    ----------
+    input : Tensor
+    lower, upper : float, default=1/8 and 1/3
+        Range of the slopes.
+    training : bool, default=False
+        False takes the middle of the range.
+    inplace : bool, default=False
+    generator : Generator, optional
+    """
+    x = as_tensor(input)
+    if not training:
+        return leaky_relu(x, (lower + upper) / 2)
+    slopes = lower + (upper - lower) * random_array("uniform", x.shape, x.dtype, generator)
+    return where(x >= 0, x, x * slopes.astype(x.dtype))
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Tensor:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from ..._arrays import beside, namespace
 from ...ops import dropout as ops
 from .._documents import complete
 from .._random import Generator, current
@@ -19,10 +16,6 @@ def _apply(
     x: Any, p: float, seed: int, stream: int, scale: float, shift: float, dropped: float, axes: int
 ) -> Any:
     """``scale x + shift`` where kept; with ``axes`` the places of a channel stay together."""
-    if type(x) is not np.ndarray:  # the mask is drawn on the host
-        one = np.ones(x.shape, x.dtype)
-        kept = beside(_apply(one, p, seed, stream, 1.0, 0.0, 0.0, axes), x) != 0
-        return namespace(x).where(kept, x * scale + shift, x.dtype.type(dropped))
     rows = math.prod(x.shape[: x.ndim - max(axes, 1)])
     flat = x.reshape(rows, -1) if x.size else x.reshape(rows, 0)
     y = ops.dropout(flat, p, seed, stream, scale, shift, dropped, axes > 0)

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..._arrays import beside, to_host
 from .._documents import complete
 from .._elementwise import apply, unified, where
 from .._functions import cat
-from .._tensor import Tensor, as_tensor
+from .._tensor import Tensor, as_array, as_tensor
 from ._activation import log_softmax, logsigmoid, normalize, softplus
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -209,7 +210,7 @@ def multi_margin_loss(
     """Margins between the score of the right class and all others."""
     x = as_tensor(input)
     rows = x if x.ndim == 2 else x.unsqueeze(0)
-    index = np.atleast_1d(np.asarray(target))
+    index = np.atleast_1d(to_host(as_array(target)))
     if p not in (1, 2):
         raise ValueError(f"F.multi_margin_loss: p must be 1 or 2, got {p}")
     right = rows.gather(1, index[:, None])
@@ -218,7 +219,8 @@ def multi_margin_loss(
     if p == 2:
         loss = apply("square", loss)
     if weight is not None:
-        loss = loss * as_tensor(weight).data[index][:, None]
+        factors = as_tensor(weight).data
+        loss = loss * factors[beside(index, factors)][:, None]
     loss = where(others, loss, 0.0).sum(1) / rows.shape[1]
     return reduced("multi_margin_loss", loss if x.ndim == 2 else loss.squeeze(0), reduction)
 
@@ -227,7 +229,7 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
     """Margins between each right class and each other; targets are classes, ended by -1."""
     x = as_tensor(input)
     rows = x if x.ndim == 2 else x.unsqueeze(0)
-    index = np.atleast_2d(np.asarray(target))
+    index = np.atleast_2d(to_host(as_array(target)))
     valid = np.cumsum(index == -1, axis=1) == 0
     is_target = np.zeros(rows.shape, bool)
     for i, (row, ok) in enumerate(zip(index, valid, strict=True)):
@@ -292,6 +294,30 @@ def triplet_margin_loss(
     if swap:
         far = apply("minimum", far, pairwise_distance(positive, negative, p, eps))
     return reduced("triplet_margin_loss", apply("relu", near - far + margin), reduction)
+
+
+def triplet_margin_with_distance_loss(
+    anchor: Any, positive: Any, negative: Any, *, distance_function: Any = None,
+    margin: float = 1.0, swap: bool = False, reduction: str = "mean",
+) -> Tensor:  # fmt: skip
+    """:func:`triplet_margin_loss` with a distance of one's own.
+
+    Parameters
+    ----------
+    anchor, positive, negative : Tensor of shape (..., d)
+    distance_function : callable, optional
+        Gives the distances of two tensors; :func:`pairwise_distance` by default.
+    margin : float, default=1
+    swap : bool, default=False
+        Use the distance from the positive to the negative example where that is smaller.
+    reduction : {"mean", "sum", "none"}
+    """
+    distance = pairwise_distance if distance_function is None else distance_function
+    near, far = distance(anchor, positive), distance(anchor, negative)
+    if swap:
+        far = apply("minimum", far, distance(positive, negative))
+    loss = apply("relu", near - far + margin)
+    return reduced("triplet_margin_with_distance_loss", loss, reduction)
 
 
 def contrastive_loss(

@@ -74,9 +74,7 @@ _group: Rule = Rule(
 
 
 def _grouped(x: Tensor, weight: Any, bias: Any, groups: int, eps: float, centered: bool) -> Tensor:
-    """The op for NumPy's arrays, what it is composed of for others, such as those on a GPU."""
-    norm = _group if type(x.data) is np.ndarray else _group_composed
-    return norm(x, weight, bias, groups=groups, eps=float(eps), centered=centered)
+    return _group(x, weight, bias, groups=groups, eps=float(eps), centered=centered)
 
 
 # --- channels of the batch ------------------------------------------------------------------------
@@ -98,9 +96,7 @@ def _batch_backward(g: Any, saved: tuple, node: Node) -> Any:
 
 
 def _batch_composed(x: Any, weight: Any, bias: Any, eps: float, running: Any) -> Any:
-    if running is not None:
-        axes = (0, *range(2, x.ndim))
-        running(x.data.mean(axes), x.data.var(axes))
+    # The statistics were updated by the forward pass.
     return _scaled(_standard(x, (0, *range(2, x.ndim)), eps), weight, bias)
 
 
@@ -109,8 +105,7 @@ _batch: Rule = Rule(
     _batch_forward,
     _batch_backward,
     {0: (), 1: (), 2: ()},
-    # The statistics were updated by the forward pass.
-    twice=recomputed(lambda x, w, b, eps, running: _batch_composed(x, w, b, eps, None), 3),
+    twice=recomputed(_batch_composed, 3),
     extras=True,
 )
 
@@ -256,8 +251,7 @@ def batch_norm(
         )
     running = _update(momentum, (running_mean, running_var) if count else (None, None), count)
     weight, bias = _beside(x, weight, bias)
-    norm = _batch if type(x.data) is np.ndarray else _batch_composed
-    return norm(x, weight, bias, eps=float(eps), running=running)
+    return _batch(x, weight, bias, eps=float(eps), running=running)
 
 
 def instance_norm(

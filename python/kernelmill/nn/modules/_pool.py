@@ -25,6 +25,10 @@ def _layers() -> dict[str, type]:
             made[f"{name}{axes}d"] = layer(
                 f"{name}{axes}d", f"{function}{axes}d", 1, example, module=__name__
             )
+        example = f"nn.LPPool{axes}d(2, 3)(nn.ones(1, 2, {size})).shape\n{(1, 2, *(2,) * axes)}"
+        made[f"LPPool{axes}d"] = layer(
+            f"LPPool{axes}d", f"lp_pool{axes}d", 1, example, module=__name__
+        )
     return made
 
 

@@ -58,10 +58,10 @@ class Functional(Module):
 
 
 class _Trained(Functional):
-    """A function that does something in training only."""
+    """A function that draws random numbers in training."""
 
     def forward(self, *inputs: Any) -> Tensor:
-        """Apply the function of the layer; in evaluation mode it does nothing."""
+        """Apply the function of the layer; random in training only."""
         return type(self).function(*inputs, training=self.training, **self._options())
 
 
@@ -125,6 +125,8 @@ _OTHERS = {
         "nn.ContrastiveLoss()(nn.ones(2, 3), nn.ones(2, 3), nn.ones(2)).item()\n0.0"),
     "CosineSimilarity": ("cosine_similarity", 2,
         "nn.CosineSimilarity()(nn.ones(2, 3), nn.ones(2, 3)).shape\n(2,)"),
+    "CTCLoss": ("ctc_loss", 4,
+        "nn.CTCLoss()(nn.zeros(3, 1, 6), [[1]], [3], [1]).shape\n()"),
     "CrossEntropyLoss": ("cross_entropy", 2,
         "nn.CrossEntropyLoss()(nn.zeros(1, 2), nn.Tensor([1]))\ntensor(0.6931)"),
     "GaussianNLLLoss": ("gaussian_nll_loss", 3,
@@ -143,6 +145,19 @@ _OTHERS = {
         "nn.PairwiseDistance()(nn.ones(2, 3), nn.ones(2, 3)).shape\n(2,)"),
     "TripletMarginLoss": ("triplet_margin_loss", 3,
         "nn.TripletMarginLoss()(nn.ones(2, 3), nn.ones(2, 3), nn.zeros(2, 3)).item()\n0.0"),
+    "TripletMarginWithDistanceLoss": ("triplet_margin_with_distance_loss", 3,
+        "nn.TripletMarginWithDistanceLoss()(nn.ones(2, 3), nn.ones(2, 3), nn.zeros(2, 3)).item()\n"
+        "0.0"),
+    "ChannelShuffle": ("channel_shuffle", 1,
+        "nn.ChannelShuffle(2)(nn.ones(1, 4, 2, 2)).shape\n(1, 4, 2, 2)"),
+    "Fold": ("fold", 1, "nn.Fold(4, 2, stride=2)(nn.ones(1, 12, 4)).shape\n(1, 3, 4, 4)"),
+    "LocalResponseNorm": ("local_response_norm", 1,
+        "nn.LocalResponseNorm(2)(nn.ones(1, 4, 3)).shape\n(1, 4, 3)"),
+    "PixelShuffle": ("pixel_shuffle", 1,
+        "nn.PixelShuffle(2)(nn.ones(1, 8, 3, 3)).shape\n(1, 2, 6, 6)"),
+    "PixelUnshuffle": ("pixel_unshuffle", 1,
+        "nn.PixelUnshuffle(2)(nn.ones(1, 2, 6, 6)).shape\n(1, 8, 3, 3)"),
+    "Unfold": ("unfold", 1, "nn.Unfold(2)(nn.ones(1, 3, 4, 4)).shape\n(1, 12, 9)"),
     "GLU": ("glu", 1, "nn.GLU()(nn.ones(2, 4)).shape\n(2, 2)"),
     "Threshold": ("threshold", 1, "nn.Threshold(0.5, 9.0)(nn.zeros(1)).tolist()\n[9.0]"),
 }  # fmt: skip
@@ -169,6 +184,24 @@ def _dropouts() -> dict[str, type]:
 
 
 LAYERS.update(_dropouts())
+LAYERS["RReLU"] = layer("RReLU", "rrelu", 1, _ONE.format("RReLU"), _Trained)
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of (N, C, H, W) or (C, H, W).
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.Softmax2d()(nn.ones(1, 2, 1, 1)).flatten().tolist()
+    [0.5, 0.5]
+    """
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the layer."""
+        if input.ndim not in (3, 4):
+            raise ValueError(f"Softmax2d: input must have 3 or 4 axes, got shape {input.shape}")
+        return F.softmax(input, -3)
 
 
 class PReLU(Module):

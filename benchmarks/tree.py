@@ -1,0 +1,96 @@
+"""Exact decision trees beside scikit-learn: fits, predictions, one row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ._harness import Case, Work
+
+
+def _make(n: int, d: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, d), dtype=np.float32)
+    signal = X[:, 0] + X[:, 1] * X[:, 2] + np.sin(2 * X[:, 3]) + 0.7 * rng.standard_normal(n)
+    return X, (signal > 0).astype(int) if kind == "classifier" else signal
+
+
+def _model(module: Any, kind: str, **options: Any) -> Any:
+    name = "DecisionTreeClassifier" if kind == "classifier" else "DecisionTreeRegressor"
+    return getattr(module, name)(random_state=0, **options)
+
+
+def _modules() -> dict[str, Any]:
+    import sklearn.tree
+
+    from kernelmill import tree
+
+    return {"kernelmill": tree, "scikit-learn": sklearn.tree}
+
+
+def _fit(n: int, d: int, kind: str, label: str, **options: Any) -> Case:
+    def prepared(system: str) -> Any:
+        def prepare(data: Any) -> Any:
+            model = _model(_modules()[system], kind, **options)
+            return lambda: model.fit(*data)
+
+        return prepare
+
+    def check(data: Any, ours: Any, other: Any) -> str:
+        """Ties are broken otherwise, so trees differ: training score and size decide."""
+        a, b = (m.score(*data) for m in (ours, other))
+        leaves = ours.get_n_leaves(), other.get_n_leaves()
+        if a < b - 1e-3 or leaves[0] > 1.05 * leaves[1]:
+            return f"score {a} and {b}, leaves {leaves}"
+        return ""
+
+    return Case(
+        f"{kind} {label} n={n} d={d} float32",
+        lambda: _make(n, d, kind),
+        {system: prepared(system) for system in ("kernelmill", "scikit-learn")},
+        check,
+        lambda data, model: Work(
+            0.0, 8.0 * d * n * model.get_depth() / 2, "entries read and written, half the depth"
+        ),
+    )
+
+
+def _predict(n: int, rows: int, kind: str) -> Case:
+    def make() -> Any:
+        X, y = _make(n, 20, kind)
+        models = {name: _model(m, kind, max_depth=12).fit(X, y) for name, m in _modules().items()}
+        return X[:rows], models
+
+    def prepared(system: str) -> Any:
+        return lambda data: lambda: data[1][system].predict(data[0])
+
+    def check(data: Any, ours: Any, other: Any) -> str:
+        same = float(np.mean(ours == other))
+        return "" if same > 0.97 else f"equal predictions: {same}"
+
+    return Case(
+        f"predict {kind} of depth 12, {rows} rows of 20 float32",
+        make,
+        {system: prepared(system) for system in ("kernelmill", "scikit-learn")},
+        check,
+        lambda data, result: Work(0.0, data[0].nbytes, "the rows read"),
+    )
+
+
+def cases(quick: bool) -> list[Case]:
+    """Grown to the end and limited, small and large; predictions."""
+    if quick:
+        return [_fit(200, 4, "classifier", "grown"), _predict(200, 20, "regressor")]
+    return [
+        _fit(50_000, 20, "classifier", "fully grown"),
+        _fit(50_000, 20, "regressor", "fully grown"),
+        _fit(50_000, 20, "regressor", "8 deep", max_depth=8),
+        _fit(50_000, 20, "classifier", "entropy", criterion="entropy"),
+        _fit(200_000, 30, "regressor", "31 leaves", max_leaf_nodes=31),
+        _fit(100, 5, "classifier", "fully grown"),
+        _fit(1_000, 5, "regressor", "fully grown"),
+        _fit(2_000, 5, "regressor", "absolute error", criterion="absolute_error", max_depth=6),
+        _predict(50_000, 50_000, "regressor"),
+        _predict(50_000, 1, "regressor"),
+    ]

@@ -1,0 +1,260 @@
+// The forward pass.
+//
+// For one query let m be the largest score so far, l the sum of exp(s_j - m) and o the sum of
+// exp(s_j - m) v_j over the keys so far. A block of further keys with largest score m' moves m to
+// M = max(m, m'), and both sums are put on the new scale (Milakov and Gimelshein 2018):
+//
+//   a = exp(m - M)      l <- a l + sum_j exp(s_j - M)      o <- a o + sum_j exp(s_j - M) v_j
+//
+// In the end out = o / l and lse = M + log l. A query without keys keeps m = -inf and l = 0; where
+// M is -inf, 0 is subtracted instead, so that all terms are exp(-inf) = 0.
+//
+// NR queries go through the keys together, one to a lane. A block of scores S' = K Q' becomes P' in
+// place and is then the packed operand of O' += V' P', whose other operand is V where it lies.
+#include "ops/attention.hpp"
+
+#include <algorithm>  // std::max, std::min
+#include <limits>     // std::numeric_limits
+
+#include "core/math.hpp"      // exp, log
+#include "core/parallel.hpp"  // parallel_for, thread_limit
+#include "ops/attention_block.hpp"
+
+namespace kernelmill::attention {
+namespace {
+
+// O' <- a O' + tile, a of each lane.
+template <class T>
+struct RescaleTile {
+  static constexpr tile::Hooks hooks{};
+  using Vec = typename Params<T>::Vec;
+  static constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
+  T* to;
+  const T* factor;
+  template <int Rows>
+  void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t, index_t) {
+    T* row = to + i0 * Params<T>::NR;
+    Vec a[NV];
+    KERNELMILL_UNROLL
+    for (int v = 0; v < NV; ++v) a[v] = load<Vec>(factor + v * lanes);
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r, row += Params<T>::NR) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < NV; ++v) {
+        store(row + v * lanes, a[v] * load<Vec>(row + v * lanes) + acc[r][v]);
+      }
+    }
+  }
+};
+
+// One thread's memory for NR queries at a time.
+template <class T>
+class Forward {
+  static constexpr index_t NR = Params<T>::NR;
+
+ public:
+  explicit Forward(const Inputs<T>& in)
+      : in_(in),
+        e_(in.q.shape[3]),
+        f_(in.v.shape[3]),
+        pieces_(Pieces<T>::padded(e_ * NR) + Pieces<T>::padded(f_ * NR) + 3 * kKeys * NR),
+        queries_(pieces_.take(e_ * NR)),
+        sums_(pieces_.take(f_ * NR)),
+        block_(pieces_.take(kKeys * NR)),
+        scratch_(pieces_.take(kKeys * NR)),
+        factors_(pieces_.take(kKeys * NR)),
+        kept_(in, NR) {}
+
+  void run(const Queries& at, const Rows<T>& keys, const Rows<T>& values, const View<T>& out,
+           T* lse) {
+    pack_features(in_.q, at, in_.scale, queries_);
+    std::fill_n(sums_, f_ * NR, T{0});
+    std::fill_n(top_, NR, -std::numeric_limits<T>::infinity());
+    std::fill_n(total_, NR, T{0});
+    kept_.begin(at);
+    const index_t begin = seen(in_, at.i).begin, end = seen(in_, at.i + at.count - 1).end;
+    for (index_t j = begin / kKeys * kKeys; j < end; j += kKeys) {
+      // From a block's border on, so that a key's block does not depend on the query.
+      const index_t j0 = std::max(j, begin), n = std::min(j + kKeys, end) - j0;
+      score_block(in_, at, queries_, keys, j0, n, block_, NR, scratch_);
+      exponentiate(n);
+      if (in_.p > 0) {
+        kept_.factors(j0, n, factors_, NR);
+        for (index_t e = 0; e < n * NR; ++e) block_[e] *= factors_[e];
+      }
+      RescaleTile<T> to{sums_, rescale_};
+      tile::product<T>(tile::ColumnsA<T>(values.row(j0), values.stride, f_, n),
+                       tile::PackedB<T>(block_, NR, n), 0, at.count, to);
+    }
+    for (index_t c = 0; c < at.count; ++c) {
+      const T l = total_[c], inverse = l == T{0} ? T{0} : T{1} / l;
+      T* const to =
+          out.data + at.b * out.strides[0] + (at.i + c) * out.strides[1] + at.h * out.strides[2];
+      for (index_t d = 0; d < f_; ++d) to[d] = sums_[d * NR + c] * inverse;
+      // log(0) = -inf, and so is the top of a row without keys.
+      lse[(at.b * in_.q.shape[2] + at.h) * in_.q.shape[1] + at.i + c] =
+          top_[c] + kernelmill::log(l);
+    }
+  }
+
+ private:
+  // Scores become exp(s - M); M, l and the factor of the sums follow.
+  void exponentiate(index_t n) {
+    T shift[NR], top[NR], sum[NR];
+    for (index_t c = 0; c < NR; ++c) top[c] = top_[c];
+    for (index_t j = 0; j < n; ++j) {
+      for (index_t c = 0; c < NR; ++c) {
+        const T s = block_[j * NR + c];
+        top[c] = s > top[c] ? s : top[c];
+      }
+    }
+    for (index_t c = 0; c < NR; ++c) {
+      shift[c] = top[c] == -std::numeric_limits<T>::infinity() ? T{0} : top[c];
+      rescale_[c] = kernelmill::exp(top_[c] - shift[c]);
+      top_[c] = top[c];
+      sum[c] = T{0};
+    }
+    for (index_t j = 0; j < n; ++j) {
+#pragma omp simd
+      for (index_t c = 0; c < NR; ++c) {
+        const T p = kernelmill::exp(block_[j * NR + c] - shift[c]);
+        block_[j * NR + c] = p;
+        sum[c] += p;
+      }
+    }
+    for (index_t c = 0; c < NR; ++c) total_[c] = rescale_[c] * total_[c] + sum[c];
+  }
+
+  const Inputs<T>& in_;
+  index_t e_, f_;
+  Pieces<T> pieces_;
+  T *queries_, *sums_, *block_, *scratch_, *factors_;
+  Kept<T> kept_;
+  alignas(64) T top_[NR], total_[NR], rescale_[NR];
+};
+
+// One query by itself, keys where they lie: what a decoder does step by step.
+template <class T>
+void forward_one(const Inputs<T>& in, const Queries& at, T* scores, float* drawn,
+                 const View<T>& out, T* lse) {
+  const index_t e = in.q.shape[3], f = in.v.shape[3], s = in.k.shape[1], t = in.q.shape[1];
+  const index_t group = at.h / (in.q.shape[2] / in.k.shape[2]);
+  const Range range = seen(in, at.i);
+  const T* const q =
+      in.q.data + at.b * in.q.strides[0] + at.i * in.q.strides[1] + at.h * in.q.strides[2];
+  const T* const keys = in.k.data + at.b * in.k.strides[0] + group * in.k.strides[2];
+  const T* const values = in.v.data + at.b * in.v.strides[0] + group * in.v.strides[2];
+  constexpr T none = -std::numeric_limits<T>::infinity();
+  const bool adjacent = in.q.strides[3] == 1 && in.k.strides[3] == 1;
+  T top = none, total = T{0};
+  for (index_t j = range.begin; j < range.end; ++j) {
+    const T* const k = keys + j * in.k.strides[1];
+    T sum = T{0};
+    if (adjacent) {
+#pragma omp simd reduction(+ : sum)
+      for (index_t c = 0; c < e; ++c) sum += q[c] * k[c];
+    } else {
+      for (index_t c = 0; c < e; ++c) sum += q[c * in.q.strides[3]] * k[c * in.k.strides[3]];
+    }
+    sum *= in.scale;
+    if (in.bias.data != nullptr) {
+      const auto& x = in.bias.strides;
+      sum += in.bias.data[at.b * x[0] + at.h * x[1] + at.i * x[2] + j * x[3]];
+    }
+    if (in.slopes != nullptr) {
+      sum -= in.slopes[at.h] * static_cast<T>(std::abs(at.i + in.offset - j));
+    }
+    if (in.mask.data != nullptr) {
+      const auto& x = in.mask.strides;
+      if (!in.mask.data[at.b * x[0] + at.h * x[1] + at.i * x[2] + j * x[3]]) sum = none;
+    }
+    scores[j] = sum;
+    top = sum > top ? sum : top;
+  }
+  const T shift = top == none ? T{0} : top;
+#pragma omp simd reduction(+ : total)
+  for (index_t j = range.begin; j < range.end; ++j) {
+    scores[j] = kernelmill::exp(scores[j] - shift);
+    total += scores[j];
+  }
+  const index_t row = (at.b * in.q.shape[2] + at.h) * t + at.i;
+  lse[row] = top + kernelmill::log(total);
+  if (in.p > 0) {
+    const float least = least_kept(in.p);
+    const T factor = in.p < 1 ? static_cast<T>(1 / (1 - in.p)) : T{0};
+    random::uniform<float>(in.seed, in.stream, static_cast<std::uint64_t>(row * s),
+                           std::span(drawn, static_cast<std::size_t>(s)));
+    for (index_t j = range.begin; j < range.end; ++j) {
+      scores[j] *= drawn[j] >= least ? factor : T{0};
+    }
+  }
+  T* const to = out.data + at.b * out.strides[0] + at.i * out.strides[1] + at.h * out.strides[2];
+  std::fill_n(to, f, T{0});
+  const T inverse = total == T{0} ? T{0} : T{1} / total;
+  for (index_t j = range.begin; j < range.end; ++j) {
+    const T p = scores[j] * inverse;
+    const T* const v = values + j * in.v.strides[1];
+    if (in.v.strides[3] == 1) {
+#pragma omp simd
+      for (index_t c = 0; c < f; ++c) to[c] += p * v[c];
+    } else {
+      for (index_t c = 0; c < f; ++c) to[c] += p * v[c * in.v.strides[3]];
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+void forward(const Inputs<T>& in, View<T> out, T* lse) {
+  constexpr index_t NR = Params<T>::NR;
+  constexpr index_t few = 4;  // queries; a panel computes a whole vector of them
+  constexpr index_t task_work = index_t{1} << 18;
+  const index_t b = in.q.shape[0], t = in.q.shape[1], h = in.q.shape[2], e = in.q.shape[3];
+  const index_t s = in.k.shape[1], f = in.v.shape[3];
+  if (b * t * h == 0) return;
+  const index_t per_head = h / in.k.shape[2];
+  const index_t work = std::max<index_t>(1, s * (e + f));
+  if (t <= few) {
+    parallel_for(b * h * t, std::max<index_t>(1, task_work / 4 / work),
+                 [&](index_t, index_t begin, index_t end) {
+                   Workspace<T> scores(static_cast<std::size_t>(s));
+                   Workspace<float> drawn(in.p > 0 ? static_cast<std::size_t>(s) : 0);
+                   for (index_t r = begin; r < end; ++r) {
+                     const Queries at{r / (h * t), r / t % h, r % t, 1};
+                     forward_one(in, at, scores.data(), drawn.data(), out, lse);
+                   }
+                 });
+    return;
+  }
+  // A task packs keys and values once for all its queries. Bits do not depend on the tasks.
+  const index_t panels = (t + NR - 1) / NR, wanted = 4 * thread_limit();
+  index_t most = panels;
+  while (most > 4 && b * h * ((panels + most - 1) / most) < wanted) most = (most + 1) / 2;
+  const index_t parts = (panels + most - 1) / most;
+  parallel_for(
+      b * h * parts, std::max<index_t>(1, task_work / (std::min(t, most * NR) * work)),
+      [&](index_t, index_t first, index_t last) {
+        Forward<T> pass(in);
+        Workspace<T> rows(static_cast<std::size_t>(s * (e + f)));
+        for (index_t task = first; task < last; ++task) {
+          // The longest parts of a causal pass first.
+          const index_t part = parts - 1 - task / (b * h), pair = task % (b * h);
+          const index_t i0 = part * most * NR, i1 = std::min(t, i0 + most * NR);
+          const index_t from = seen(in, i0).begin, to = std::max(from, seen(in, i1 - 1).end);
+          Queries at{pair / h, pair % h, i0, 0};
+          const index_t group = at.h / per_head;
+          const Rows<T> keys = adjacent_rows(in.k, at.b, group, from, to, rows.data());
+          const Rows<T> values = adjacent_rows(in.v, at.b, group, from, to, rows.data() + s * e);
+          for (; at.i < i1; at.i += NR) {
+            at.count = std::min(NR, i1 - at.i);
+            pass.run(at, keys, values, out, lse);
+          }
+        }
+      });
+}
+
+template void forward<float>(const Inputs<float>&, View<float>, float*);
+template void forward<double>(const Inputs<double>&, View<double>, double*);
+
+}  // namespace kernelmill::attention

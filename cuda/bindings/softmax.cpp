@@ -1,0 +1,50 @@
+#include "ops/softmax.cuh"
+
+#include "bindings/device.hpp"
+
+namespace kernelmill {
+
+namespace {
+
+template <class T, bool logarithm>
+void forward(const Call& call, CubeView<const T> x, CubeView<T> y) {
+  softmax::forward<T>(call, x, logarithm, y);
+}
+
+template <class T, bool logarithm>
+void backward(const Call& call, CubeView<const T> dout, CubeView<const T> y, CubeView<T> dx) {
+  softmax::backward<T>(call, dout, y, logarithm, dx);
+}
+
+template <class T>
+double cross_entropy(const Call& call, Scratch* scratch, CubeView<const T> logits,
+                     const index_t* target, const T* weight, index_t ignore_index,
+                     double label_smoothing, T* losses, double* lse) {
+  const auto& space = scratch->make<softmax::LossSpace>(logits.shape[0] * logits.shape[2]);
+  return softmax::cross_entropy<T>(call, logits, {target, weight, ignore_index, label_smoothing},
+                                   losses, lse, space);
+}
+
+template <class T>
+void cross_entropy_backward(const Call& call, Scratch* scratch, const T* dout,
+                            CubeView<const T> logits, const double* lse, const index_t* target,
+                            const T* weight, index_t ignore_index, double label_smoothing,
+                            CubeView<T> dlogits) {
+  softmax::cross_entropy_backward<T>(call, dout, logits, lse,
+                                     {target, weight, ignore_index, label_smoothing}, dlogits,
+                                     scratch->make<RangeSpace>());
+}
+
+}  // namespace
+
+void bind_softmax(Family family) {
+  family.op<forward<float, false>, forward<double, false>>("softmax");
+  family.op<forward<float, true>, forward<double, true>>("log_softmax");
+  family.op<backward<float, false>, backward<double, false>>("softmax_backward");
+  family.op<backward<float, true>, backward<double, true>>("log_softmax_backward");
+  family.op<cross_entropy<float>, cross_entropy<double>>("cross_entropy");
+  family.op<cross_entropy_backward<float>, cross_entropy_backward<double>>(
+      "cross_entropy_backward");
+}
+
+}  // namespace kernelmill

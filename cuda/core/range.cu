@@ -1,0 +1,36 @@
+#include "core/range.hpp"
+
+#include "core/launch.cuh"  // launch
+
+namespace kernelmill {
+namespace {
+
+constexpr int kThreads = 256;
+
+__global__ void outside_kernel(const std::int64_t* values, index_t count, index_t high,
+                               bool any_allowed, index_t allowed, std::int64_t* first) {
+  for (index_t i = global_thread(); i < count; i += global_threads()) {
+    const index_t value = values[i];
+    if ((value >= 0 && value < high) || (any_allowed && value == allowed)) continue;
+    atomicMin(reinterpret_cast<long long*>(first), static_cast<long long>(i));
+  }
+}
+
+}  // namespace
+
+std::optional<index_t> outside(const Call& call, const std::int64_t* values, index_t count,
+                               index_t high, const RangeSpace& space,
+                               std::optional<index_t> allowed) {
+  if (count == 0) return {};
+  fill(call, space.first, 1, static_cast<std::int64_t>(count));
+  launch(call, outside_kernel, grid_for(count, kThreads), kThreads, values, count, high,
+         allowed.has_value(), allowed.value_or(0), space.first);
+  index_t first = 0;
+  download(call, &first, space.first, 1);
+  if (first == count) return {};
+  index_t value = 0;
+  download(call, &value, values + first, 1);
+  return value;
+}
+
+}  // namespace kernelmill

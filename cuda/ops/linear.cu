@@ -1,0 +1,29 @@
+#include "ops/linear.cuh"
+
+#include "core/launch.cuh"  // launch
+
+namespace kernelmill::linear {
+namespace {
+
+constexpr int kThreads = 256;
+
+template <class T>
+__global__ void finish_kernel(index_t count, index_t columns, const Ending<T> ending, T* z, T* y) {
+  for (index_t e = global_thread(); e < count; e += global_threads()) {
+    const T value = ending.add(z[e], e % columns);
+    if (z != y) z[e] = value;
+    y[e] = ending.activate(value);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void finish(const Call& call, index_t n, index_t columns, const Ending<T>& ending, T* z, T* y) {
+  launch(call, finish_kernel<T>, grid_for(n * columns, kThreads), kThreads, n * columns, columns,
+         ending, z, y);
+}
+
+KERNELMILL_FOR_FLOATS(finish)
+
+}  // namespace kernelmill::linear

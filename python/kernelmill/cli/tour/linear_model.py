@@ -1,0 +1,33 @@
+"""Linear models on the tour: classes told apart by planes, learnt row by row."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from ._context import Context, Row
+
+
+def rows(context: Context) -> Iterator[Row]:
+    """Digits by perceptrons, tumours by a sparse plane, diabetes by averaged steps."""
+    from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
+    from sklearn.model_selection import train_test_split
+    from sklearn.preprocessing import scale
+
+    from ...linear_model import Perceptron, SGDClassifier, SGDRegressor
+
+    if context.device == "cuda":
+        context.notes.append("Linear models ran on the CPU: their steps follow one another.")
+    logistic = SGDClassifier(loss="log_loss", penalty="l1", alpha=0.01, random_state=0)
+    for name, load, model in (
+        ("digits", load_digits, Perceptron(early_stopping=True)),
+        ("tumours", load_breast_cancer, logistic),
+        ("diabetes", load_diabetes, SGDRegressor(average=True, random_state=0)),
+    ):
+        X, y = load(return_X_y=True)
+        A, B, a, b = train_test_split(scale(X), y, random_state=0)
+        _, seconds = context.timed(functools.partial(model.fit, A, a))
+        measure = "R2" if name == "diabetes" else "accuracy"
+        score = f"{measure} {model.score(B, b):.3f}"
+        data, where = f"{name}, held out", context.where()
+        yield Row(type(model).__name__, data, A.shape, seconds, score, where)

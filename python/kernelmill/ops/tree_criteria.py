@@ -1,0 +1,96 @@
+"""Criteria of trees by their definitions, for the specifications in `tree`.
+
+A set of rows has targets y (n, o) and weights w (n,); `classes` and `rule` are those of the ops.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+CRITERIA = ("gini", "entropy", "squared_error", "poisson", "quantile")
+GINI, ENTROPY, SQUARED, POISSON, QUANTILE = range(5)
+
+
+def weights_of(weight: np.ndarray, n: int) -> np.ndarray:
+    return weight if len(weight) else np.ones(n)
+
+
+def _quantile(y: np.ndarray, w: np.ndarray, alpha: float) -> float:
+    """The weighted quantile: the middle of all that minimise the pinball loss."""
+    order = np.argsort(y, kind="stable")
+    y, cumulative = y[order], np.cumsum(w[order])
+    target = alpha * cumulative[-1]
+    lower = min(int(np.searchsorted(cumulative, target, side="left")), len(y) - 1)
+    upper = min(int(np.searchsorted(cumulative, target, side="right")), len(y) - 1)
+    return float(y[lower] + (y[upper] - y[lower]) / 2)
+
+
+def _xlogx(x: np.ndarray) -> np.ndarray:
+    return np.where(x > 0, x * np.log(np.where(x > 0, x, 1.0)), 0.0)
+
+
+def measure_of(
+    y: np.ndarray, w: np.ndarray, classes: np.ndarray, rule: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Values of a set of rows, and its weight times its impurity."""
+    criterion, alpha = int(rule[0]), float(rule[1])
+    outputs = y.shape[1]
+    values: list[np.ndarray] = []
+    total = 0.0
+    for k in range(outputs):
+        if len(classes):
+            counts = np.bincount(y[:, k].astype(np.int64), weights=w, minlength=int(classes[k]))
+            values.append(counts)
+            mass = counts.sum()
+            if criterion == GINI:
+                total += mass - (counts**2).sum() / mass
+            else:
+                total += (_xlogx(mass) - _xlogx(counts).sum()) / np.log(2.0)
+        elif criterion == QUANTILE:
+            q = _quantile(y[:, k], w, alpha)
+            values.append(np.array([q]))
+            over = y[:, k] - q
+            total += (w * np.where(over > 0, alpha * over, (alpha - 1) * over)).sum()
+        else:
+            mean = (w * y[:, k]).sum() / w.sum()
+            values.append(np.array([mean]))
+            if criterion == POISSON:
+                total += _xlogx(y[:, k]) @ w - w.sum() * float(_xlogx(np.array(mean)))
+            else:
+                total += (w * (y[:, k] - mean) ** 2).sum()
+    return np.concatenate(values) if values else np.zeros(0), total / max(1, outputs)
+
+
+def gain_of(
+    y: np.ndarray,
+    w: np.ndarray,
+    goes: np.ndarray,
+    classes: np.ndarray,
+    rule: np.ndarray,
+    whole: float,
+) -> float:
+    for side in (goes, ~goes):
+        if side.sum() < max(1, rule[2]) or w[side].sum() < rule[3]:
+            return -np.inf
+        if int(rule[0]) == POISSON and (w[side] @ y[side] <= 0).any():
+            return -np.inf
+    parts = [measure_of(y[side], w[side], classes, rule)[1] for side in (goes, ~goes)]
+    return whole - parts[0] - parts[1]
+
+
+def keeps(
+    y: np.ndarray,
+    w: np.ndarray,
+    goes: np.ndarray,
+    classes: np.ndarray,
+    rule: np.ndarray,
+    sign: int,
+    bounds: np.ndarray | None,
+) -> bool:
+    """Whether the children keep a monotonic constraint."""
+    left, right = (measure_of(y[s], w[s], classes, rule)[0] for s in (goes, ~goes))
+    if len(classes):
+        left, right = left[1:] / left.sum(), right[1:] / right.sum()
+    low, high = (-np.inf, np.inf) if bounds is None else bounds
+    inside = low <= min(left[0], right[0]) and max(left[0], right[0]) <= high
+    return bool(inside and (right[0] - left[0]) * sign >= 0)

@@ -1,0 +1,268 @@
+"""What all trees share: parameters, fit, and the methods that walk down."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils import Bunch
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._random import seed_of
+from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._targets import check_count
+from kernelmill.tree._fitted import Tree, arrays_of, pruned, pruning_path
+from kernelmill.tree._growth import Field, Growth, Limits
+
+_count = rule.any_of(
+    rule.integer(1),
+    rule.Rule(
+        lambda v: rule.is_real(v) and not rule.is_integer(v) and 0 < v <= 1, "a share in (0, 1]"
+    ),
+)
+PARAMETERS = {
+    "splitter": rule.one_of("best", "random"),
+    "max_depth": rule.any_of(rule.integer(1), rule.nothing()),
+    "min_samples_split": rule.any_of(
+        rule.integer(2),
+        rule.Rule(
+            lambda v: rule.is_real(v) and not rule.is_integer(v) and 0 < v <= 1, "a share in (0, 1]"
+        ),
+    ),
+    "min_samples_leaf": _count,
+    "min_weight_fraction_leaf": rule.real(0, high=0.5),
+    "max_features": rule.any_of(_count, rule.one_of("sqrt", "log2"), rule.nothing()),
+    "random_state": rule.RANDOM_STATE,
+    "max_leaf_nodes": rule.any_of(rule.integer(2), rule.nothing()),
+    "min_impurity_decrease": rule.real(0),
+    "ccp_alpha": rule.real(0),
+    "monotonic_cst": rule.any_of(rule.array("(n_features,) of -1, 0 and 1"), rule.nothing()),
+}
+
+
+class DecisionTree(Estimator):
+    """Base of the trees. A subclass encodes targets and says how to predict."""
+
+    _accepts_sparse = True
+    _accepts_missing = True
+    _accepts_streams = False
+    _squares = False
+    _classification: ClassVar[bool]
+    criterion: str
+
+    def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Targets, numbers of classes or nothing, and weights of the rows by class."""
+        raise NotImplementedError
+
+    def _criterion(self) -> tuple[int, float]:
+        """Index into `ops.CRITERIA`, and the level of a quantile."""
+        raise NotImplementedError
+
+    @fitting
+    def fit(self, X, y, sample_weight=None, check_input=True):
+        """Grow the tree.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows, float32 or float64; NaN is a missing value.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows; those of weight 0 are ignored.
+        check_input : bool, default=True
+            Ignored; present for API compatibility.
+
+        Returns
+        -------
+        self : object
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If X, y, weights or a parameter do not fit.
+        """
+        owner = type(self).__name__
+        rows = self._rows(X, sample_weight, reset=True)
+        targets, classes, class_weight = self._encoded(y, owner)
+        check_count(targets, rows.count, owner)
+        X = rows.X.toarray() if is_sparse(rows.X) else rows.X
+        weight = None if rows.weight is None else rows.weight.astype(np.float64)
+        if class_weight is not None:
+            weight = class_weight if weight is None else weight * class_weight
+        if weight is not None and not (weight > 0).all():
+            kept = weight > 0
+            if not kept.any():
+                raise ValueError(f"{owner}: weights must be above 0 for some row, got none")
+            X, targets, weight = X[kept], targets[kept], weight[kept]
+        self.n_outputs_ = targets.shape[1]
+        limits = self._limits(len(X), X.shape[1], weight, classes)
+        grown = Growth(Field.of(X, targets, weight), limits).grow()
+        self._n_classes = classes if len(classes) else np.ones(self.n_outputs_, np.int64)
+        arrays = arrays_of(grown, self._n_classes, self._classification)
+        self._arrays = pruned(arrays, self.ccp_alpha) if self.ccp_alpha > 0 else arrays
+        self.max_features_ = limits.max_features
+        return self
+
+    def _limits(
+        self, n: int, d: int, weight: np.ndarray | None, classes: np.ndarray
+    ) -> Limits:
+        criterion, alpha = self._criterion()
+        total = float(n if weight is None else weight.sum())
+        monotonic = self._monotonic(d, classes)
+        return Limits(
+            criterion=criterion,
+            alpha=alpha,
+            unit=2.0 if self.criterion == "absolute_error" else 1.0,
+            classes=classes,
+            max_depth=self.max_depth,
+            max_leaf_nodes=self.max_leaf_nodes,
+            min_samples_split=max(2, _share(self.min_samples_split, n)),
+            min_samples_leaf=_share(self.min_samples_leaf, n),
+            min_weight_leaf=self.min_weight_fraction_leaf * total,
+            min_impurity_decrease=self.min_impurity_decrease,
+            max_features=_features(self.max_features, d),
+            random=self.splitter == "random",
+            monotonic=monotonic,
+            seed=seed_of(self.random_state),
+        )
+
+    def _monotonic(self, d: int, classes: np.ndarray) -> np.ndarray | None:
+        if self.monotonic_cst is None:
+            return None
+        owner, signs = type(self).__name__, np.asarray(self.monotonic_cst)
+        if signs.shape != (d,) or not np.isin(signs, (-1, 0, 1)).all():
+            raise ValueError(
+                f"{owner}: monotonic_cst must be {d} numbers of -1, 0 and 1, got {signs.tolist()}"
+            )
+        if self.n_outputs_ > 1 or (len(classes) and classes[0] > 2):
+            what = "outputs" if self.n_outputs_ > 1 else "classes (multiclass)"
+            raise ValueError(
+                f"{owner}: monotonic_cst must be None for several {what}, got constraints "
+                f"(monotonic constraints are not supported with {what})"
+            )
+        return signs.astype(np.int32) if signs.any() else None
+
+    @property
+    def tree_(self):
+        """The fitted tree."""
+        check_is_fitted(self)
+        return Tree(self._arrays, self.n_features_in_, self._n_classes)
+
+    def __sklearn_is_fitted__(self):
+        return "_arrays" in self.__dict__
+
+    @property
+    def feature_importances_(self):
+        """Normalised decrease of impurity by each feature, ndarray of shape (d,)."""
+        return self.tree_.compute_feature_importances()
+
+    def _dense(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        rows = self._rows(X, reset=False)
+        return rows.X.toarray() if is_sparse(rows.X) else rows.X
+
+    def _leaf_values(self, X: Any) -> np.ndarray:
+        """(n, n_outputs, max_n_classes)"""
+        X = self._dense(X)
+        return self.tree_.predict(X).reshape(len(X), self.n_outputs_, -1)
+
+    def apply(self, X, check_input=True):
+        """Number of the leaf of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        check_input : bool, default=True
+            Ignored; present for API compatibility.
+
+        Returns
+        -------
+        leaves : ndarray of shape (n,), int64
+            Numbers of nodes.
+        """
+        return self.tree_.apply(self._dense(X))
+
+    def decision_path(self, X, check_input=True):
+        """The nodes that each row passes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        check_input : bool, default=True
+            Ignored; present for API compatibility.
+
+        Returns
+        -------
+        path : CSR matrix of shape (n, n_nodes)
+            1 where a row passes a node.
+        """
+        return self.tree_.decision_path(self._dense(X))
+
+    def get_depth(self):
+        """Depth of the tree: the most comparisons to a leaf.
+
+        Returns
+        -------
+        depth : int
+            0 where the root is a leaf.
+        """
+        return self.tree_.max_depth
+
+    def get_n_leaves(self):
+        """Number of leaves.
+
+        Returns
+        -------
+        leaves : int
+            At least 1.
+        """
+        return self.tree_.n_leaves
+
+    def cost_complexity_pruning_path(self, X, y, sample_weight=None):
+        """The effective alphas of minimal cost-complexity pruning, and the impurities they leave.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        path : Bunch
+            ``ccp_alphas`` and ``impurities``, ndarrays of shape (steps + 1,).
+        """
+        from sklearn.base import clone
+
+        whole = clone(self).set_params(ccp_alpha=0.0).fit(X, y, sample_weight)
+        alphas, impurities, _ = pruning_path(whole._arrays)
+        return Bunch(ccp_alphas=alphas, impurities=impurities)
+
+    def _compute_partial_dependence_recursion(self, grid, target_features):
+        """What scikit-learn's ``partial_dependence`` asks of a tree."""
+        return self.tree_.compute_partial_dependence(grid, target_features)
+
+
+def _share(value: Any, n: int) -> int:
+    return int(value) if rule.is_integer(value) else int(np.ceil(value * n))
+
+
+def _features(value: Any, d: int) -> int:
+    if value is None:
+        return max(1, d)
+    if value == "sqrt":
+        return max(1, int(np.sqrt(d)))
+    if value == "log2":
+        return max(1, int(np.log2(d)))
+    return min(d, int(value)) if rule.is_integer(value) else max(1, int(value * d))
+

@@ -1,0 +1,251 @@
+"""DecisionTreeClassifier and ExtraTreeClassifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.tree import DecisionTreeClassifier as Peer
+from sklearn.utils.class_weight import compute_sample_weight
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._targets import class_labels
+from kernelmill.ops import tree as ops
+from kernelmill.tree import _base, _words
+from kernelmill.tree._base import DecisionTree
+
+_CRITERIA = {"gini": ops.GINI, "entropy": ops.ENTROPY, "log_loss": ops.ENTROPY}
+_CLASS_WEIGHT = """class_weight : dict, list of dict, "balanced" or None, default=None
+        Weights of the classes; ``"balanced"`` makes the weights of all classes equal. One dict for
+        each output where there are several."""
+_CLASSES = """classes_ : ndarray of shape (n_classes,), or list of them
+        Labels of the classes; a list where there are several outputs.
+    n_classes_ : int or list of int
+        Numbers of classes."""
+
+
+def _is_class_weight(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(isinstance(item, Mapping) for item in value)
+    return isinstance(value, Mapping)
+
+
+class _Classifier(ClassifierMixin, DecisionTree):
+    _classification = True
+    _parameters: ClassVar[dict[str, rule.Rule]] = {
+        **_base.PARAMETERS,
+        "criterion": rule.one_of(*_CRITERIA),
+        "class_weight": rule.any_of(
+            rule.Rule(_is_class_weight, "a dict or a list of dicts"),
+            rule.one_of("balanced"),
+            rule.nothing(),
+        ),
+    }
+    criterion: str
+    class_weight: Any
+    classes_: Any
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _criterion(self) -> tuple[int, float]:
+        return _CRITERIA[self.criterion], 0.5
+
+    def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        given = class_labels(y, owner, multioutput=True)
+        columns = given.reshape(len(given), -1)
+        found = [np.unique(column, return_inverse=True) for column in columns.T]
+        labels = [own for own, _ in found]
+        codes = np.stack([code for _, code in found], axis=1)
+        classes = np.array([len(own) for own in labels], np.int64)
+        one = given.ndim == 1
+        self.classes_ = labels[0] if one else labels
+        self.n_classes_ = int(classes[0]) if one else classes.tolist()
+        weights = None
+        if self.class_weight is not None:
+            try:
+                weights = compute_sample_weight(self.class_weight, given)
+            except ValueError as error:
+                words = f"{owner}: class_weight must fit y, got others ({error})"
+                raise ValueError(words) from None
+        return codes.astype(np.float64), classes, weights
+
+    def predict_proba(self, X, check_input=True):
+        """Shares of the classes in the leaf of each row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        check_input : bool, default=True
+            Ignored; present for API compatibility.
+
+        Returns
+        -------
+        proba : ndarray of shape (n, n_classes), or list of them
+            By weight of the training rows; a list where there are several outputs.
+        """
+        shares = self._leaf_values(X)
+        if not isinstance(self.classes_, list):
+            return shares[:, 0]
+        return [shares[:, k, : len(own)] for k, own in enumerate(self.classes_)]
+
+    def predict_log_proba(self, X):
+        """Logarithms of `predict_proba`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        logs : ndarray of shape (n, n_classes), or list of them
+            -inf for a share of 0.
+        """
+        proba = self.predict_proba(X)
+        with np.errstate(divide="ignore"):
+            return [np.log(p) for p in proba] if isinstance(proba, list) else np.log(proba)
+
+    def predict(self, X, check_input=True):
+        """The class with the largest share in the leaf of each row, the first of equals.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        check_input : bool, default=True
+            Ignored; present for API compatibility.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,) or (n, n_outputs)
+            Labels of the classes.
+        """
+        proba = self.predict_proba(X)
+        if not isinstance(proba, list):
+            return self.classes_.take(proba.argmax(axis=1))
+        pairs = zip(self.classes_, proba, strict=True)
+        return np.stack([own.take(p.argmax(axis=1)) for own, p in pairs], axis=1)
+
+
+class DecisionTreeClassifier(_Classifier):
+    __doc__ = f"""Decision tree for classification.
+
+    Parameters
+    ----------
+    criterion : {{"gini", "entropy", "log_loss"}}, default="gini"
+        Impurity of a node; ``"entropy"`` and ``"log_loss"`` are the same.
+    {_words.PARAMETERS.format(splitter="best", max_features="None")}
+    {_CLASS_WEIGHT}
+    {_words.PRUNING.format(binary=" of two classes")}
+
+    Attributes
+    ----------
+    {_CLASSES}
+    {_words.ATTRIBUTES}
+
+    Notes
+    -----
+    {_words.NOTES}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from kernelmill.tree import DecisionTreeClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = DecisionTreeClassifier(max_depth=3).fit(X, y)
+    >>> model.score(X, y) > 0.97, model.get_depth(), model.get_n_leaves()
+    (True, 3, 5)
+    >>> model.predict([[5.1, 3.5, 1.4, 0.2]]).tolist()
+    [0]
+    >>> model.predict_proba([[5.1, 3.5, 1.4, 0.2]]).tolist()
+    [[1.0, 0.0, 0.0]]
+    >>> model.predict_log_proba(X).shape
+    (150, 3)
+    >>> model.apply(X[:1]).tolist(), model.decision_path(X[:1]).indices.tolist()
+    ([1], [0, 1])
+    >>> path = model.cost_complexity_pruning_path(X, y)
+    >>> len(path.ccp_alphas)
+    5
+    """  # fmt: skip
+
+    def __init__(
+        self, *, criterion="gini", splitter="best", max_depth=None, min_samples_split=2,
+        min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=None, random_state=None,
+        max_leaf_nodes=None, min_impurity_decrease=0.0, class_weight=None, ccp_alpha=0.0,
+        monotonic_cst=None,
+    ):  # fmt: skip
+        self.criterion = criterion
+        self.splitter = splitter
+        self.max_depth = max_depth
+        self.min_samples_split = min_samples_split
+        self.min_samples_leaf = min_samples_leaf
+        self.min_weight_fraction_leaf = min_weight_fraction_leaf
+        self.max_features = max_features
+        self.random_state = random_state
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_impurity_decrease = min_impurity_decrease
+        self.class_weight = class_weight
+        self.ccp_alpha = ccp_alpha
+        self.monotonic_cst = monotonic_cst
+
+
+class ExtraTreeClassifier(_Classifier):
+    __doc__ = f"""Extremely randomised tree for classification: thresholds are drawn.
+
+    For ensembles. Differs from `DecisionTreeClassifier` in two defaults.
+
+    Parameters
+    ----------
+    criterion : {{"gini", "entropy", "log_loss"}}, default="gini"
+        Impurity of a node; ``"entropy"`` and ``"log_loss"`` are the same.
+    {_words.PARAMETERS.format(splitter="random", max_features='"sqrt"')}
+    {_CLASS_WEIGHT}
+    {_words.PRUNING.format(binary=" of two classes")}
+
+    Attributes
+    ----------
+    {_CLASSES}
+    {_words.ATTRIBUTES}
+
+    Notes
+    -----
+    {_words.NOTES}
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from kernelmill.tree import ExtraTreeClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> ExtraTreeClassifier(random_state=0).fit(X, y).score(X, y)
+    1.0
+    """  # fmt: skip
+
+    def __init__(
+        self, *, criterion="gini", splitter="random", max_depth=None, min_samples_split=2,
+        min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features="sqrt", random_state=None,
+        max_leaf_nodes=None, min_impurity_decrease=0.0, class_weight=None, ccp_alpha=0.0,
+        monotonic_cst=None,
+    ):  # fmt: skip
+        self.criterion = criterion
+        self.splitter = splitter
+        self.max_depth = max_depth
+        self.min_samples_split = min_samples_split
+        self.min_samples_leaf = min_samples_leaf
+        self.min_weight_fraction_leaf = min_weight_fraction_leaf
+        self.max_features = max_features
+        self.random_state = random_state
+        self.max_leaf_nodes = max_leaf_nodes
+        self.min_impurity_decrease = min_impurity_decrease
+        self.class_weight = class_weight
+        self.ccp_alpha = ccp_alpha
+        self.monotonic_cst = monotonic_cst
+
+
+Peer.register(_Classifier)  # its tree_ is what plot_tree and its like read

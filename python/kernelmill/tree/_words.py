@@ -1,0 +1,53 @@
+"""Text that the docstrings of the trees share."""
+
+PARAMETERS = """splitter : {{"best", "random"}}, default="{splitter}"
+        ``"random"`` draws one threshold for each feature that is looked at, uniformly between its
+        extremes in the node.
+    max_depth : int or None, default=None
+        Most comparisons to a leaf.
+    min_samples_split : int or float, default=2
+        Fewest rows of a node that is split; a float is a share of the rows.
+    min_samples_leaf : int or float, default=1
+        Fewest rows of a leaf; a float is a share of the rows.
+    min_weight_fraction_leaf : float, default=0.0
+        Least share of the total weight in a leaf.
+    max_features : int, float, {{"sqrt", "log2"}} or None, default={max_features}
+        Features to look at in each node, drawn anew; more are drawn while all are constant there.
+    random_state : int, RandomState, Generator or None, default=None
+        Seed or generator; pass an int for reproducible results. Only draws of features and
+        thresholds are random.
+    max_leaf_nodes : int or None, default=None
+        Most leaves: the node whose split gains most is split first.
+    min_impurity_decrease : float, default=0.0
+        Least decrease of weighted impurity, as a share of the weight of all rows."""
+PRUNING = """ccp_alpha : float, default=0.0
+        Minimal cost-complexity pruning: subtrees whose effective alpha is at most this are cut off.
+    monotonic_cst : array-like of shape (d,) or None, default=None
+        1 where predictions must not fall with the feature, -1 where they must not rise, 0 for no
+        constraint. For one output{binary}."""
+ATTRIBUTES = """tree_ : Tree
+        The fitted tree; scikit-learn's ``plot_tree``, ``export_text`` and ``export_graphviz`` read
+        it.
+    feature_importances_ : ndarray of shape (d,)
+        Normalised decrease of impurity by each feature.
+    max_features_ : int
+        Features looked at in each node.
+    n_outputs_ : int
+        Number of outputs.
+    n_features_in_ : int
+        Number of features d.
+    feature_names_in_ : ndarray of shape (d,), object
+        Column names of X, if it has string names."""
+NOTES = """All cuts between different values are tried, however close the values are: only the order
+    of a feature matters. The largest gain wins, then the lowest feature, then the lowest
+    threshold. A node is split while its targets differ and its rows can be told apart, even if the
+    split gains nothing at first. A threshold lies between the values on both sides, in float64, and
+    values equal to it go left. Missing values go to the side where they gain most; where training
+    had none in a node, to the child with more rows. Sparse matrices become dense. Growing costs
+    O(n d depth) after a radix sort of each feature, with d entries of 4 bytes per row beside X.
+    Results have the same bits at any thread count.
+
+    References
+    ----------
+    Breiman, Friedman, Olshen and Stone (1984), "Classification and Regression Trees"; Geurts, Ernst
+    and Wehenkel (2006), "Extremely randomized trees", for random thresholds."""

@@ -1,0 +1,168 @@
+"""Attention against its specification, at the edges, and in the memory it takes."""
+
+import numpy as np
+import pytest
+from agreement import DTYPES, Case, agreement_tests, cases, eps
+
+from kernelmill.ops import attention
+
+# b, t, s, h, g, e, f: around vectors, panels, blocks of 128 keys, and pieces of single queries.
+SIZES = ((1, 1, 1, 1, 1, 1, 1), (2, 1, 5, 2, 1, 3, 2), (1, 3, 300, 2, 2, 8, 5),
+         (2, 5, 7, 4, 2, 4, 4),
+         (1, 17, 33, 2, 1, 16, 16), (1, 40, 129, 1, 1, 31, 33), (2, 70, 64, 2, 2, 8, 40),
+         (1, 130, 260, 3, 3, 5, 7), (1, 9, 3, 1, 1, 270, 2), (1, 0, 3, 1, 1, 2, 2),
+         (1, 33, 0, 2, 2, 2, 3), (1, 2, 0, 1, 1, 2, 2), (0, 3, 3, 1, 1, 2, 2),
+         (1, 6, 4, 2, 1, 0, 2), (1, 6, 4, 2, 1, 2, 0), (2, 3, 4, 0, 0, 2, 2),
+         (4, 3, 3, 1, 1, 3, 3), (5, 6, 9, 2, 1, 4, 3))  # fmt: skip
+OPTIONS = ("", "causal", "mask", "bias", "window", "causal window slopes", "mask bias dropout",
+           "dropout", "slopes offset causal", "row bias",
+           "mask causal bias slopes window")  # fmt: skip
+
+
+def arguments(rng, size, dtype, options):
+    b, t, s, h, g, e, f = size
+    q, k, v = (rng.normal(size=shape).astype(dtype)
+               for shape in ((b, t, h, e), (b, s, g, e), (b, s, g, f)))  # fmt: skip
+    bias = mask = slopes = None
+    if "row bias" in options:
+        bias = rng.normal(size=(1, h, 1, s)).astype(dtype)
+    elif "bias" in options:
+        bias = rng.normal(size=(b, 1, t, s)).astype(dtype)
+        bias[rng.random(bias.shape) < 0.1] = -np.inf
+    if "mask" in options:
+        mask = rng.random((b, h, t, s)) < 0.7
+        mask[:, :, t // 2 : t // 2 + 1] = False  # a query that sees nothing
+    if "slopes" in options:
+        slopes = (2.0 ** -np.arange(1, h + 1)).astype(dtype)
+    window = 0 if "window" not in options else max(1, s // 3)
+    dropout = (0.3, 5, 2**63) if "dropout" in options else (0.0, 0, 0)
+    return (q, k, v), (bias, mask, slopes, "causal" in options,
+                       window if "window" in options else -1, 2 if "offset" in options else 0,
+                       0.5, *dropout)  # fmt: skip
+
+
+def bounds(size, arrays, options, dout=None):
+    """First order: a score is off by a few eps of its terms, an exponential by that much of itself.
+
+    `terms` bounds the absolute parts of scores, of their differences to the log-sum-exp; outputs
+    are sums of at most s (or h t) terms that are each off by `relative`.
+    """
+    _, t, s, h, g, e, f = size
+    q, k, v = (np.abs(a.astype(np.float64)) for a in arrays)
+    bias, slopes = options[0], options[2]
+    u = eps(arrays[0]) / 2
+    terms = 0.5 * e * q.max(initial=0) * k.max(initial=0)
+    if bias is not None:
+        terms += np.abs(bias[np.isfinite(bias)]).max(initial=0)
+    if slopes is not None:
+        terms += float(slopes.max(initial=0)) * (t + s + 2)
+    score = u * (e + 4) * terms
+    relative = 2 * score + u * (s + terms + 20)
+    drop = 1 / (1 - options[7])
+    top = v.max(initial=0) * drop
+    if dout is None:
+        return (2 * relative * top, 2 * relative + score + u * (terms + np.log(s + 1)))
+    d = np.abs(dout.astype(np.float64)).max(initial=0)
+    dp = f * d * top
+    ds = (2 * relative + u * (f + 4)) * 2 * dp + 2 * relative * dp
+    per_head = h // max(g, 1)
+    rows = per_head * t  # sums over queries; shares of one query add up to at most drop
+    return (
+        0.5 * k.max(initial=0) * (ds + u * (s + 4) * dp) * 2,
+        0.5 * q.max(initial=0) * rows * (ds + u * (rows + 4) * dp) * 2,
+        d * drop * rows * (relative + u * (rows + 4)) * 2,
+        ds + u * dp,
+    )
+
+
+def generated():
+    for dtype in DTYPES:
+        rng = np.random.default_rng(3)
+        for size in SIZES:
+            for options in OPTIONS:
+                name = f"{size} {options} {dtype.__name__}"
+                yield name, size, *arguments(rng, size, dtype, options), False
+        for size, options in (((2, 300, 700, 2, 1, 24, 40), "causal mask bias dropout"),
+                              ((1, 150, 1300, 3, 3, 8, 8), "bias dropout"),
+                              ((1, 3, 9000, 4, 2, 16, 16), "dropout slopes")):  # fmt: skip
+            yield f"big {size}", size, *arguments(rng, size, dtype, options), True
+
+
+@cases("attention.forward")
+def forward_cases():
+    for name, size, arrays, options, big in generated():
+        yield Case(name, (*arrays, *options), bounds=bounds(size, arrays, options), big=big)
+
+
+def backward(with_bias):
+    rng = np.random.default_rng(4)
+    for name, size, arrays, options, big in generated():
+        if with_bias and options[0] is None:
+            continue
+        b, t, _, h, _, _, f = size
+        dout = rng.normal(size=(b, t, h, f)).astype(arrays[0].dtype)
+        out, lse = attention.forward.specification(*arrays, *options)
+        limits = bounds(size, arrays, options, dout)
+        if with_bias:
+            limits = (limits[3] * max(1, b * t * h),)
+        yield Case(name, (dout, *arrays, out, lse, *options), bounds=limits[:3], big=big)
+
+
+@cases("attention.backward")
+def backward_cases():
+    yield from backward(False)
+
+
+@cases("attention.bias_backward")
+def bias_cases():
+    yield from backward(True)
+
+
+test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("attention")
+
+
+def test_a_query_that_sees_nothing_has_zeros_and_no_gradient():
+    rng = np.random.default_rng(0)
+    for t in (2, 40):  # single queries, and panels
+        q = rng.normal(size=(1, t, 1, 4))
+        dout = rng.normal(size=(1, t, 1, 4))
+        for hide in ({"mask": np.zeros((1, 1, t, t), bool)}, {"offset": -t, "causal": True},
+                     {"bias": np.full((1, 1, t, t), -np.inf)}):  # fmt: skip
+            out, lse = attention.forward(q, q, q, **hide)
+            assert not out.any()
+            assert (lse == -np.inf).all()
+            for gradient in attention.backward(dout, q, q, q, out, lse, **hide):
+                assert not gradient.any()
+
+
+def test_nan_spreads_to_the_queries_that_see_it():
+    for t in (3, 40):
+        q = np.ones((1, t, 1, 2))
+        k = q.copy()
+        k[0, 2] = np.nan
+        out, lse = attention.forward(q, k, np.ones((1, t, 1, 2)), causal=True)
+        assert np.isfinite(out[0, :2]).all()
+        assert np.isnan(out[0, 2:]).all()
+        assert np.isnan(lse[0, 0, 2:]).all()
+
+
+def test_large_scores_do_not_overflow():
+    q = np.full((1, 40, 1, 4), 1e4, np.float32)
+    out, lse = attention.forward(q, q, np.ones((1, 40, 1, 3), np.float32))
+    np.testing.assert_allclose(out, 1, rtol=1e-6)
+    np.testing.assert_allclose(lse, 4e8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("op", [attention.forward, attention.forward.specification])
+def test_heads_and_probability_are_checked(op):
+    q, k = np.ones((1, 2, 3, 4)), np.ones((1, 2, 2, 4))
+    with pytest.raises(ValueError, match=r"heads of q must be a multiple .* got 3 and 2"):
+        op(q, k, k)
+    with pytest.raises(ValueError, match=r"attention\.forward: p must be in \[0, 1\], got 1.5"):
+        op(q, q, q, p=1.5)
+
+
+def test_every_probability_may_be_dropped():
+    q = np.ones((1, 40, 1, 4))
+    out, _ = attention.forward(q, q, q, p=1.0)
+    assert not out.any()
