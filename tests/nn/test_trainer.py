@@ -176,7 +176,8 @@ def test_losses_that_are_not_finite(problem, accumulate):
     optimizer = optim.SGD([one.weight], 0.1)
     skipping = nn.Trainer(1, nonfinite="skip", step=infinite).fit(one, None, optimizer, [1.0, 1.0])
     assert np.isfinite(one.weight.data).all()
-    assert skipping.history_[0]["skipped"] + skipping.n_steps_ >= 2
+    assert skipping.history_[0]["skipped"] == 2
+    assert skipping.n_steps_ == 0
     with pytest.raises(ValueError, match="train must have at least one batch"):
         nn.Trainer(1).fit(model, nn.CrossEntropyLoss(), optimizer, [])
 
@@ -332,9 +333,6 @@ def test_a_run_that_is_killed_again_and_again_has_the_same_bits(tmp_path):
         for row in state["history"]:
             del row["seconds"]
     assert repr(states[0]) == repr(states[1])
-    again = run_script(tmp_path, "parts", kill_at=1)  # a finished run has nothing to do
-    assert again.returncode == 0
-    assert whole.read_bytes() == parts.read_bytes()
 
 
 def test_more_epochs_go_on(problem, tmp_path):
@@ -353,6 +351,7 @@ def test_more_epochs_go_on(problem, tmp_path):
     whole = fit(10, False)
     fit(4, False)
     assert fit(10, True) == whole
+    assert fit(10, True) == whole  # a finished run has nothing to do
     fit(4, False)
     assert fit(10, path) == whole
     other = nn.Linear(3, 2)

@@ -19,7 +19,7 @@ from .._estimator._random import generator as numpy_generator
 from .._estimator._random import seed_of
 from .._estimator._rows import Estimator
 from .._estimator._targets import hold_out
-from .._estimator._validation import all_finite
+from .._estimator._validation import all_finite, zero_weights
 from . import optim
 from ._random import Generator, using
 from ._tape import no_grad
@@ -297,6 +297,8 @@ class NeuralNet(Estimator):
                 f"{self.n_features_in_} features as input"
             )
         weight = check_weights(sample_weight, len(X), np.dtype(np.float64), owner)
+        if weight is not None and not (weight > 0).any():
+            raise zero_weights(owner)
         return (lambda places: X[places]), len(X), weight
 
     def _dtype(self, model: Any) -> Any:

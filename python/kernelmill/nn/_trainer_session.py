@@ -155,6 +155,7 @@ class Session:
             self.monitor = Monitor(model, trainer.monitor_every)
         each_step = trainer.schedule_on == "step" and schedule is not None
         checkpoints = trainer.checkpoint is not None and trainer.checkpoint_every is not None
+        checkpoints = checkpoints and optimizer is not None  # rather than an evaluation alone
         if checkpoints and not hasattr(train, "state_dict"):
             raise ValueError(
                 f"{owner}: checkpoint_every must be None unless train is a DataLoader, whose "
