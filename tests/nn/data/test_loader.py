@@ -207,12 +207,12 @@ def test_closing_does_not_wait_for_a_worker_that_hangs():
 def test_ctrl_c_and_the_end_of_the_program_do_not_wait():
     """The program is interrupted while it waits for a sample that never comes."""
     code = (
-        "import time\n"
+        "import os, time\n"
         "from kernelmill.nn import data\n"
         "class Hanging(data.Dataset):\n"
         "    def __len__(self): return 8\n"
         "    def __getitem__(self, index):\n"
-        "        print('waiting', flush=True); time.sleep(600)\n"
+        "        os.write(1, b'waiting\\n'); time.sleep(600)\n"  # whole lines from either thread
         "try:\n"
         "    next(iter(data.DataLoader(Hanging(), num_workers=2)))\n"
         "except KeyboardInterrupt:\n"
@@ -231,6 +231,7 @@ def test_ctrl_c_and_the_end_of_the_program_do_not_wait():
     finally:
         child.kill()
         child.wait()
+        child.stdout.close()
 
 
 def test_streams():
