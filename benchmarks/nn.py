@@ -117,6 +117,54 @@ def _training(sizes: tuple[int, ...], batch: int, want: float) -> Case:
     )
 
 
+def _epochs(sizes: tuple[int, ...], batch: int, count: int) -> Case:
+    """What `nn.Trainer` adds to a loop by hand that also keeps the mean loss: at most 2 %."""
+
+    def prepared(data: Any, run: Any):
+        from kernelmill import nn
+
+        x, y, *weights = data
+        batches = [(nn.Tensor(x), nn.Tensor(y))] * count
+        network = _network(nn, sizes, weights, nn.tensor)
+        loss_of = nn.CrossEntropyLoss()
+        optimiser = nn.optim.Adam(network.parameters(), 1e-6)
+        first: list[float] = []
+
+        def epoch() -> Any:
+            mean = run(nn, network, loss_of, optimiser, batches)
+            first.append(mean)
+            return np.float64(first[0])
+
+        return epoch
+
+    def trained(nn: Any, network: Any, loss_of: Any, optimiser: Any, batches: Any) -> float:
+        trainer = nn.Trainer(1).fit(network, loss_of, optimiser, batches)
+        return trainer.history_[0]["train_loss"]
+
+    def by_hand(nn: Any, network: Any, loss_of: Any, optimiser: Any, batches: Any) -> float:
+        network.train()
+        total = rows = 0.0
+        for x, y in batches:
+            loss = loss_of(network(x), y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.item() * len(y)
+            rows += len(y)
+        return total / rows
+
+    return Case(
+        f"{count} steps of an MLP {'-'.join(map(str, sizes))}, batch {batch}: Trainer",
+        lambda: _mlp_data(sizes, batch),
+        {
+            "kernelmill": lambda data: prepared(data, trained),
+            "the loop by hand": lambda data: prepared(data, by_hand),
+        },
+        lambda data, ours, other: arrays_close(ours, other, 0.0),
+        want=0.98,
+    )
+
+
 def _layer(name: str, n: int, backward: bool) -> Case:
     """A function of all elements or rows; with ``backward`` its gradient too."""
 
@@ -165,6 +213,7 @@ def cases(quick: bool) -> list[Case]:
         _chain(1000),
         _training((784, 128, 10), 64, 2.0),
         *([] if quick else [_training((784, 1024, 1024, 10), 256, 1.2)]),
+        _epochs((784, 128, 10), 64, 20 if quick else 300),
         *(
             _layer(name, size, backward)
             for name in ("softmax", "gelu", "layer_norm", "relu")

@@ -20,6 +20,7 @@ PACKAGES = {
     "torch.optim": "kernelmill.nn.optim",
     "torch.optim.lr_scheduler": "kernelmill.nn.optim.lr_scheduler",
     "torch.utils.data": "kernelmill.nn.data",
+    "torch.optim.swa_utils": "kernelmill.nn.optim.swa_utils",
 }
 MARKED = re.compile(r"(<!-- names.*?-->\n).*?(<!-- /names -->)", re.S)
 

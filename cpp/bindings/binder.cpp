@@ -473,12 +473,11 @@ Entry& Family::add(const char* name) {
 }
 
 // Each is filled by its bind_<name>, in bindings/<name>.cpp.
-#define KERNELMILL_FAMILIES(F) \
-  F(dropout)                   \
-  F(embedding)                 \
-  F(hmm)                       \
-  F(kmeans)                    \
-  F(linear) F(matmul) F(mixture) F(norm) F(pairwise) F(pool) F(random) F(silhouette) F(softmax)
+// clang-format off
+#define KERNELMILL_FAMILIES(F)                                                           \
+  F(dropout) F(embedding) F(hmm) F(kmeans) F(linear) F(matmul) F(mixture) F(norm)        \
+  F(pairwise) F(pool) F(random) F(silhouette) F(softmax)
+// clang-format on
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)

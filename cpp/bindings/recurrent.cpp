@@ -35,8 +35,8 @@ void elman_forward(const T* weight, const T* bias, Sizes sizes, bool relu, bool 
 }
 
 template <class T>
-void elman_backward(std::span<const T> y, const T* dy, const T* weight, Sizes sizes, bool relu,
-                    bool reverse, MatrixView<T> dh, MatrixView<T> dgates) {
+void elman_backward(std::span<const T> y, MatrixView<const T> dy, const T* weight, Sizes sizes,
+                    bool relu, bool reverse, MatrixView<T> dh, MatrixView<T> dgates) {
   const Steps steps = checked("recurrent.elman_backward", sizes, reverse, dgates.rows, dh.rows);
   recurrent::elman_backward<T>(steps, y.data(), dy, weight, relu, dh, dgates.data);
 }
@@ -59,7 +59,7 @@ void lstm_forward(const T* weight, const T* bias, MatrixView<const T> projection
 }
 
 template <class T>
-void lstm_backward(const T* gates, DenseView<T> cells, const T* dy, const T* weight,
+void lstm_backward(const T* gates, DenseView<T> cells, MatrixView<const T> dy, const T* weight,
                    MatrixView<const T> projection, Sizes sizes, bool reverse, bool skip,
                    MatrixView<T> dh, MatrixView<T> dc, T* dgates, T* dstates, T* m) {
   constexpr const char* op = "recurrent.lstm_backward";
@@ -77,10 +77,11 @@ void gru_forward(const T* weight, const T* bias, Sizes sizes, bool reverse, T* g
 }
 
 template <class T>
-void gru_backward(const T* gates, const T* q, const T* previous, const T* dy, const T* weight,
-                  Sizes sizes, bool reverse, MatrixView<T> dh, T* dgates, MatrixView<T> dq) {
+void gru_backward(const T* gates, const T* q, const T* y, const T* h0, MatrixView<const T> dy,
+                  const T* weight, Sizes sizes, bool reverse, MatrixView<T> dh, T* dgates,
+                  MatrixView<T> dq) {
   const Steps steps = checked("recurrent.gru_backward", sizes, reverse, dq.rows, dh.rows);
-  recurrent::gru_backward<T>(steps, gates, q, previous, dy, weight, dh, dgates, dq.data);
+  recurrent::gru_backward<T>(steps, gates, q, y, h0, dy, weight, dh, dgates, dq.data);
 }
 
 }  // namespace

@@ -10,6 +10,9 @@
 #include <cstring>      // std::memcpy: unaligned vector loads and stores
 #include <type_traits>  // std::is_same_v
 #include <utility>      // std::index_sequence
+#if defined(__AVX512F__)
+#include <immintrin.h>  // masked copies
+#endif
 
 #include "core/matrix.hpp"       // index_t
 #include "core/tile_params.hpp"  // vector type and sizes
@@ -229,6 +232,18 @@ void pack_rows(const In** rows, index_t count, index_t depth, Acc* panel, index_
   detail::zero_columns(panel, count, width, depth);
 }
 
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+// Copies fewer values than a vector has.
+inline void copy_first(float* target, const float* source, index_t count) {
+  const auto mask = static_cast<__mmask16>(_bzhi_u32(0xffff, static_cast<unsigned>(count)));
+  _mm512_mask_storeu_ps(target, mask, _mm512_maskz_loadu_ps(mask, source));
+}
+inline void copy_first(double* target, const double* source, index_t count) {
+  const auto mask = static_cast<__mmask8>(_bzhi_u32(0xff, static_cast<unsigned>(count)));
+  _mm512_mask_storeu_pd(target, mask, _mm512_maskz_loadu_pd(mask, source));
+}
+#endif
+
 // Packs an operand whose outer index is contiguous: panel[p * width + r] = source[p * stride + r].
 template <class In, class Acc>
 void pack_columns(const In* source, index_t stride, index_t count, index_t depth, Acc* panel,
@@ -244,6 +259,14 @@ void pack_columns(const In* source, index_t stride, index_t count, index_t depth
     __builtin_prefetch(source + width + 64 / sizeof(In));
     index_t r = 0;
     for (; r + lanes <= count; r += lanes) store(panel + r, load_as<Vec>(source + r));
+#if defined(__AVX512F__) && defined(__AVX512VL__)
+    // Tiles have 13 or 14 rows: in pieces, the weight gradient of 2048 rows, 128 inputs and 512
+    // outputs took 3.10 instead of 2.99 ms.
+    if constexpr (std::is_same_v<In, Acc>) {
+      copy_first(panel + r, source + r, count - r);
+      r = count;
+    }
+#endif
     for (; r + piece <= count; r += piece) store(panel + r, load_as<Piece>(source + r));
     for (; r < count; ++r) panel[r] = static_cast<Acc>(source[r]);
     for (; r < width; ++r) panel[r] = Acc{0};

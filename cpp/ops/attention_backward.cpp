@@ -216,17 +216,20 @@ class Backward {
       pack_rows_of(in_.q, at, in_.scale, query_rows_);
       pack_rows_of(results_.dout, at, T{1}, gradient_rows_);
     }
-    // Whole blocks from `begin` on, since their panels are packed.
+    // Blocks begin where those of the packed panels do.
     for (index_t j = begin + (from - begin) / kKeys * kKeys; j < to; j += kKeys) {
-      const index_t n = std::min(kKeys, end - j), width = flow_.width();
+      const index_t n = std::min(kKeys, to - j), width = flow_.width();
       flow_.probabilities(keys, j, n);
       add(tile::RowsA<T, T, true>(flow_.dropped(), W, n, width), gradient_rows_, f_, width,
           dv_ + (j - begin) * f_pitch_, f_pitch_);
       const T* const ds = flow_.scores(values);
       add(tile::RowsA<T, T, true>(ds, W, n, width), query_rows_, e_, width,
           dk_ + (j - begin) * e_pitch_, e_pitch_);
-      add(tile::ColumnsA<T>(ds, W, at.count, n), panels_ + (j - begin) * e_pitch_, e_, n, dq_,
-          e_pitch_);
+      const index_t packed = std::min(kKeys, end - j);  // rows of a panel, n of them needed
+      for (index_t c = 0; c < e_; c += NR) {
+        add(tile::ColumnsA<T>(ds, W, at.count, n), panels_ + (j - begin) * e_pitch_ + c * packed,
+            std::min(NR, e_ - c), n, dq_ + c, e_pitch_);
+      }
     }
     write_rows(dq_, e_pitch_, at.i, at.i + at.count, in_.scale, part, at.b, at.h);
   }

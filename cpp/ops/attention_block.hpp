@@ -275,7 +275,8 @@ void adjust(const Inputs<T>& in, const Queries& at, index_t j0, index_t n, T* s,
         const auto place = static_cast<Place>(j);
         for (index_t c = 0; c < NR; ++c) {
           T& score = scores[j * stride + c];
-          score = (begin[c] <= place) & (place < end[c]) ? score : hidden;
+          const bool visible = (begin[c] <= place) & (place < end[c]);
+          score = visible ? score : hidden;
         }
       }
     }

@@ -229,9 +229,15 @@ struct Window {
         for (index_t m = 0; m < box.count[1]; ++m) {
           const index_t from = planes.offset({a * g.stride[0], m * g.stride[1], 0});
           const index_t row = (box.begin[0] + a) * g.out[1] + m;
-          runs.push_back({n * image_stride + from,
-                          n * g.outputs * product(g.out) + row * g.out[2] + box.begin[2],
-                          box.count[2], 1});
+          const Run run{n * image_stride + from,
+                        n * g.outputs * product(g.out) + row * g.out[2] + box.begin[2],
+                        box.count[2], 1};
+          if (!runs.empty() && runs.back().from + runs.back().length == run.from &&
+              runs.back().to + runs.back().length == run.to) {
+            runs.back().length += run.length;
+          } else {
+            runs.push_back(run);
+          }
         }
       }
     }

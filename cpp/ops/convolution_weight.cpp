@@ -32,51 +32,81 @@ struct Add {
   }
 };
 
-// Adds the sums over all positions of x times dout, for a few taps at once.
-template <int taps, class T>
-void add_products(const T* x, const index_t* offsets, const T* dout, const std::vector<Run>& runs,
-                  T* sums) {
+// Adds the sums over all positions of x times dout, for a few outputs and taps at once.
+template <int outputs, int taps, class T>
+void add_products(const T* x, const index_t* offsets, const T* dout, index_t dout_step,
+                  const std::vector<Run>& runs, T* sums, index_t row, index_t step) {
   using Vec = typename Params<T>::Vec;
   constexpr int lanes = Params<T>::lanes;
-  Vec acc[taps] = {};
+  Vec acc[outputs][taps] = {};
   for (const Run& run : runs) {
-    for (index_t j = 0; j < run.length; j += lanes) {
-      const T *d = dout + run.to + j, *at = x + run.from + j;
-      const index_t left = run.length - j;
-      T rest[lanes] = {};
-      if (left < lanes) {
-        for (index_t i = 0; i < left; ++i) rest[i] = d[i];
-        d = rest;
-      }
-      const Vec gradient = tile::load<Vec>(d);
+    const T *d = dout + run.to, *at = x + run.from;
+    for (index_t left = run.length; left > 0; left -= lanes, d += lanes, at += lanes) {
+      const auto some = [&](const T* from) {
+        if (left >= lanes) return tile::load<Vec>(from);
+        T values[lanes] = {};  // what follows may be NaN
+        for (index_t i = 0; i < left; ++i) values[i] = from[i];
+        return tile::load<Vec>(values);
+      };
+      Vec gradients[outputs];
+      KERNELMILL_UNROLL
+      for (int o = 0; o < outputs; ++o) gradients[o] = some(d + o * dout_step);
       KERNELMILL_UNROLL
       for (int t = 0; t < taps; ++t) {
-        if (left >= lanes) {
-          acc[t] += gradient * tile::load<Vec>(at + offsets[t]);
-        } else {
-          T values[lanes] = {};  // what follows the row may be NaN
-          for (index_t i = 0; i < left; ++i) values[i] = at[offsets[t] + i];
-          acc[t] += gradient * tile::load<Vec>(values);
-        }
+        const Vec input = some(at + offsets[t]);
+        KERNELMILL_UNROLL
+        for (int o = 0; o < outputs; ++o) acc[o][t] += gradients[o] * input;
       }
     }
   }
-  for (int t = 0; t < taps; ++t) {
-    T sum = acc[t][0];
-    for (int l = 1; l < lanes; ++l) sum += acc[t][l];
-    sums[t] += sum;
+  for (int o = 0; o < outputs; ++o) {
+    for (int t = 0; t < taps; ++t) {
+      T sum = acc[o][t][0];
+      for (int l = 1; l < lanes; ++l) sum += acc[o][t][l];
+      sums[o * row + t * step] += sum;
+    }
   }
 }
 
-// The same for few outputs of a group, such as those of a depthwise convolution.
+// The same for all outputs and taps of a group. For each place in a row of taps the input is copied
+// so that rows of outputs read one long run.
 template <class T>
-void add_products(const T* x, const std::vector<index_t>& offsets, const T* dout,
-                  const std::vector<Run>& runs, T* sums) {
-  constexpr index_t some = 4;
-  const auto n = static_cast<index_t>(offsets.size());
-  index_t t = 0;
-  for (; t + some <= n; t += some) add_products<some>(x, &offsets[t], dout, runs, sums + t);
-  for (; t < n; ++t) add_products<1>(x, &offsets[t], dout, runs, sums + t);
+void add_long_runs(const Geometry& g, const Box& box, const T* x, const T* dout, T* sums) {
+  const index_t outputs = g.group_outputs(), step = g.kernel[2], places = product(g.out);
+  const index_t row = g.group_channels() * product(g.kernel);
+  Geometry one = g;
+  one.kernel[2] = 1;
+  for (index_t k = 0; k < g.kernel[2]; ++k) {
+    one.padding[2] = g.padding[2] - k * g.dilation[2];
+    const Window window(one, box);
+    const Source<T> source(x, box.images, g.channels * product(g.in), g.group_channels(), g.in,
+                           window.first, window.length, g.stride, 0);
+    const std::vector<Run> runs = Window::runs(one, box, source.planes(), source.image_stride());
+    const std::vector<index_t> offsets = Window::taps(one, source.planes());
+    const auto n = static_cast<index_t>(offsets.size());
+    const auto add = [&]<int some, int taps>(index_t o, index_t t) {
+      add_products<some, taps>(source.data(), &offsets[t], dout + o * places, places, runs,
+                               sums + o * row + t * step + k, row, step);
+    };
+    constexpr index_t rows = 4, columns = 3;
+    for (index_t o = 0; o < outputs;) {
+      const bool wide = o + rows <= outputs;
+      for (index_t t = 0; t < n;) {
+        const bool several = t + columns <= n;
+        if (wide && several) {
+          add.template operator()<rows, columns>(o, t);
+        } else if (wide) {
+          add.template operator()<rows, 1>(o, t);
+        } else if (several) {
+          add.template operator()<1, columns>(o, t);
+        } else {
+          add.template operator()<1, 1>(o, t);
+        }
+        t += several ? columns : 1;
+      }
+      o += wide ? rows : 1;
+    }
+  }
 }
 
 }  // namespace
@@ -88,9 +118,10 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
   std::fill_n(dweight, g.groups * size, T{0});
   // Boxes depend on sizes alone, and their sums are added in order. Positions run through whole
   // rows of the innermost axis, so that they are adjacent in dout.
+  const bool few = outputs <= 2 || depth <= 32;
+  const index_t values = channels * product(g.stride) + (few ? outputs : 0);
   const index_t wanted =
-      std::max<index_t>(2 * Params<T>::KC,
-                        (index_t{256} << 10) / (channels * product(g.stride) * index_t{sizeof(T)}));
+      std::max<index_t>(2 * Params<T>::KC, (index_t{256} << 10) / (values * index_t{sizeof(T)}));
   const Boxes boxes(g.images, g.out, wanted);
   constexpr index_t most = 16;  // partial sums
   const index_t grain =
@@ -98,23 +129,21 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
   const auto add_boxes = [&](index_t group, index_t begin, index_t end, T* sums) {
     for (index_t b = begin; b < end; ++b) {
       const Box box = boxes[b];
-      const Window window(g, box);
       const index_t image = g.channels * product(g.in), out_image = g.outputs * product(g.out);
-      const Source<T> source(x + box.image * image + group * channels * product(g.in), box.images,
-                             image, channels, g.in, window.first, window.length, g.stride, 0);
+      const T* const inputs = x + box.image * image + group * channels * product(g.in);
+      const T* const gradients = dout + box.image * out_image + group * outputs * product(g.out);
+      if (few) {
+        add_long_runs(g, box, inputs, gradients, sums);
+        continue;
+      }
+      const Window window(g, box);
+      const Source<T> source(inputs, box.images, image, channels, g.in, window.first, window.length,
+                             g.stride, 0);
       const std::vector<Run> runs = Window::runs(g, box, source.planes(), source.image_stride());
       const std::vector<index_t> offsets = Window::taps(g, source.planes());
       // dout is the operand that is broadcast: rows are channels, the depth are positions.
       std::vector<index_t> rows;
       for (index_t o = 0; o < outputs; ++o) rows.push_back(o * product(g.out));
-      const T* const gradients = dout + box.image * out_image + group * outputs * product(g.out);
-      if (g.groups > 1 && outputs <= 2) {
-        for (index_t o = 0; o < outputs; ++o) {
-          add_products(source.data(), offsets, gradients + o * product(g.out), runs,
-                       sums + o * depth);
-        }
-        continue;
-      }
       const Columns columns(runs);
       const tile::PackedA<T> a(Taps<T>{gradients, columns.to.data(), rows.data()}, outputs,
                                columns.size());

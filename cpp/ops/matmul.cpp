@@ -72,6 +72,21 @@ struct Store {
       }
       return;
     }
+    // acc + bias, the same for all rows: what a dense layer adds. With alpha = 1 there is nothing
+    // to round before the addition.
+    if (cols == Params<T>::NR && alpha == T{1} && beta == T{0} && out.col_stride == 1 &&
+        finish.activate == nullptr && finish.before.data == nullptr &&
+        finish.bias.row_stride == 0 && finish.bias.col_stride == 1) {
+      const T* const bias = &finish.bias(i0, j0);
+      T* row = &out(i0, j0);
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r, row += out.row_stride) {
+        for (int v = 0; v < NV; ++v) {
+          store(row + v * lanes, acc[r][v] + load<Vec>(bias + v * lanes));
+        }
+      }
+      return;
+    }
 #if defined(__AVX512F__) && defined(__AVX512VL__)
     if (plain) {  // a narrow last panel
       T* row = &out(i0, j0);

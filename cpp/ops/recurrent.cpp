@@ -7,8 +7,9 @@
 // (core/tile.hpp), so either way gives the same bits.
 #include "ops/recurrent.hpp"
 
-#include <algorithm>  // std::clamp, std::copy_n, std::fill_n
-#include <vector>     // shares
+#include <algorithm>    // std::clamp, std::copy_n, std::fill_n
+#include <type_traits>  // std::is_invocable_v
+#include <vector>       // shares
 
 #include "core/math.hpp"       // logistic, tanh
 #include "core/parallel.hpp"   // parallel_for, thread_limit
@@ -26,6 +27,10 @@ constexpr index_t near_bytes = index_t{1} << 20;
 // A thread takes as many sequences at a time through all steps: four tiles or so, whose products
 // still fit its cache, and no fewer than keep the multipliers busy.
 constexpr index_t most_sequences = 56, least_sequences = 4;
+// Rows of up to so many bytes are read where they are: with longer ones, lines of several rows
+// would share a set of the first-level cache. A step back of 32 sequences and 128 units took 3.4
+// instead of 3.5 ms.
+constexpr index_t near_stride = 2048;
 // With fewer steps packing the weights would take longer than the products.
 constexpr index_t packed_steps = 3;
 
@@ -75,18 +80,27 @@ class Weights {
     if (!is_packed_) {
       return matmul<T>({rows, m, k, k, 1}, weight_, MatrixView<T>{out, m, n, width(), 1});
     }
-    const tile::PackedA<T> a(tile::Strided<T>{rows, k, 1}, m, k);
-    Padded<T> epilogue{out, width()};
-    if (!together) return tile::product<T>(a, packed_, 0, n, epilogue);
-    constexpr index_t NR = tile::Params<T>::NR;
-    const index_t grain = std::max<index_t>(1, task_work / 2 / std::max<index_t>(1, m * k * NR));
-    parallel_for(width() / NR, grain, [&](index_t, index_t begin, index_t end) {
-      Padded<T> part = epilogue;
-      tile::product<T>(a, packed_, begin * NR, std::min(n, end * NR), part);
-    });
+    if (k * index_t{sizeof(T)} <= near_stride) {
+      multiply_by(tile::RowsA<T>(rows, k, m, k), m, out, together);
+    } else {
+      multiply_by(tile::PackedA<T>(tile::Strided<T>{rows, k, 1}, m, k), m, out, together);
+    }
   }
 
  private:
+  template <class A>
+  void multiply_by(const A& a, index_t m, T* out, bool together) const {
+    const index_t k = weight_.rows, n = weight_.cols;
+    constexpr index_t NR = tile::Params<T>::NR;
+    // Together: panels of columns that are worth a task.
+    const index_t panels = std::max<index_t>(1, task_work / 2 / std::max<index_t>(1, m * k * NR));
+    parallel_for(width() / NR, together ? panels : width() / NR,
+                 [&](index_t, index_t begin, index_t end) {
+                   Padded<T> epilogue{out, width()};
+                   tile::product<T>(a, packed_, begin * NR, std::min(n, end * NR), epilogue);
+                 });
+  }
+
   MatrixView<const T> weight_;
   tile::PackedB<T> packed_;
   bool is_packed_ = false;
@@ -106,6 +120,32 @@ class OrZeros {
  private:
   Workspace<T> zeros_;
   const T* values_;
+};
+
+// Rows of a gradient that may be missing, or have any strides.
+template <class T>
+class Gradient {
+ public:
+  // `rows` is how many a step has at most.
+  Gradient(MatrixView<const T> values, index_t rows, index_t cols)
+      : values_(values),
+        cols_(cols),
+        copies_(static_cast<std::size_t>(values.rows_contiguous() ? 0 : rows * cols)),
+        zeros_(nullptr, values.data == nullptr ? cols : 0) {}
+  // Row `row`, which is row i of a step, with its values adjacent.
+  const T* row(index_t row, index_t i) const {
+    if (values_.data == nullptr) return zeros_.data();
+    if (values_.rows_contiguous()) return values_.row(row);
+    T* const copy = copies_.data() + i * cols_;
+    for (index_t j = 0; j < cols_; ++j) copy[j] = values_(row, j);
+    return copy;
+  }
+
+ private:
+  MatrixView<const T> values_;
+  index_t cols_;
+  Workspace<T> copies_;
+  OrZeros<T> zeros_;
 };
 
 // Sequences that one thread takes through all steps, or all of them together.
@@ -166,21 +206,39 @@ void for_shares(Steps steps, index_t sequences, const Weights<T>& weights, const
   });
 }
 
-// step(row, m) for each step in order: m rows of the share, the first of which is row `row`.
+// Rows of a share in the step that the states of another one come from; the other rows are initial.
+struct Before {
+  index_t row, rows;
+};
+
+// step(row, m, before) for each step in order: m rows of the share, the first of which is row
+// `row`.
 template <class Step>
 void for_steps(Steps steps, const Share& share, bool backward, const Step& step) {
-  const bool reverse = steps.reverse != backward;
+  const bool descending = steps.reverse != backward;
+  const index_t count = std::ssize(steps.sizes);
+  const auto size_of = [&](index_t t) {
+    return t < 0 || t == count ? index_t{0} : steps.sizes[static_cast<std::size_t>(t)];
+  };
   index_t row = 0;
-  if (reverse) {
+  if (descending) {
     for (const index_t size : steps.sizes) row += size;
   }
-  const auto count = std::ssize(steps.sizes);
   for (index_t s = 0; s < count; ++s) {
-    const index_t size = steps.sizes[static_cast<std::size_t>(reverse ? count - 1 - s : s)];
-    if (reverse) row -= size;
+    const index_t t = descending ? count - 1 - s : s, size = size_of(t);
+    if (descending) row -= size;
     const index_t m = std::min(size, share.end) - share.begin;
-    if (m > 0) step(row + share.begin, m);
-    if (!reverse) row += size;
+    if (m > 0) {
+      const index_t other = size_of(steps.reverse ? t + 1 : t - 1);
+      const index_t at = (steps.reverse ? row + size : row - other) + share.begin;
+      const Before before{at, std::min(other, share.end) - share.begin};
+      if constexpr (std::is_invocable_v<Step, index_t, index_t, Before>) {
+        step(row + share.begin, m, before);
+      } else {
+        step(row + share.begin, m);
+      }
+    }
+    if (!descending) row += size;
   }
 }
 
@@ -230,19 +288,28 @@ void elman_back(index_t u, const T* __restrict y, const T* __restrict dy, const 
   }
 }
 
+// Gates apart: in one loop their functions have more constants than there are registers.
+template <class T>
+KERNELMILL_INLINE void logistic_gates(index_t count, const T* __restrict p, const T* __restrict b,
+                                      T* __restrict gates) {
+#pragma omp simd
+  for (index_t j = 0; j < count; ++j) gates[j] = logistic(gates[j] + (p[j] + b[j]));
+}
+
 template <class T>
 void lstm_row(index_t u, const T* __restrict p, const T* __restrict b, T* __restrict gates,
               T* __restrict c, T* __restrict before, T* __restrict m) {
-  T *const i = gates, *const f = gates + u, *const g = gates + 2 * u, *const o = gates + 3 * u;
+  T *const f = gates + u, *const g = gates + 2 * u, *const o = gates + 3 * u;
+  logistic_gates(2 * u, p, b, gates);
+  logistic_gates(u, p + 3 * u, b + 3 * u, o);
 #pragma omp simd
   for (index_t j = 0; j < u; ++j) {
-    i[j] = logistic(i[j] + (p[j] + b[j]));
-    f[j] = logistic(f[j] + (p[j + u] + b[j + u]));
-    g[j] = tanh(g[j] + (p[j + 2 * u] + b[j + 2 * u]));
-    o[j] = logistic(o[j] + (p[j + 3 * u] + b[j + 3 * u]));
-    before[j] = c[j];
-    c[j] = f[j] * c[j] + i[j] * g[j];
-    m[j] = o[j] * tanh(c[j]);
+    const T candidate = tanh(g[j] + (p[j + 2 * u] + b[j + 2 * u])), old = c[j];
+    const T cell = f[j] * old + gates[j] * candidate;
+    g[j] = candidate;
+    before[j] = old;
+    c[j] = cell;
+    m[j] = o[j] * tanh(cell);
   }
 }
 
@@ -267,14 +334,14 @@ void lstm_back(index_t u, const T* __restrict gates, const T* __restrict before,
 template <class T>
 void gru_row(index_t u, const T* __restrict p, const T* __restrict b, T* __restrict gates,
              T* __restrict h, T* __restrict y, T* __restrict q) {
-  T *const r = gates, *const z = gates + u, *const v = gates + 2 * u;
+  T *const z = gates + u, *const v = gates + 2 * u;
+  logistic_gates(2 * u, p, b, gates);
 #pragma omp simd
   for (index_t j = 0; j < u; ++j) {
-    q[j] = p[j + 2 * u] + b[j + 2 * u];
-    r[j] = logistic(r[j] + (p[j] + b[j]));
-    z[j] = logistic(z[j] + (p[j + u] + b[j + u]));
-    v[j] = tanh(v[j] + r[j] * q[j]);
-    h[j] = y[j] = v[j] + z[j] * (h[j] - v[j]);
+    const T inner = p[j + 2 * u] + b[j + 2 * u], value = tanh(v[j] + gates[j] * inner);
+    q[j] = inner;
+    v[j] = value;
+    h[j] = y[j] = value + z[j] * (h[j] - value);
   }
 }
 
@@ -317,21 +384,20 @@ void elman_forward(Steps steps, const T* weight, const T* bias, bool relu, T* y,
 }
 
 template <class T>
-void elman_backward(Steps steps, const T* y, const T* dy, const T* weight, bool relu,
+void elman_backward(Steps steps, const T* y, MatrixView<const T> dy, const T* weight, bool relu,
                     MatrixView<T> dh, T* dgates) {
   const index_t u = dh.cols;
   const Weights<T> weights({weight, u, u, u, 1}, steps);
-  const OrZeros<T> none(nullptr, u);
   const index_t width = weights.width();
   for_shares(steps, dh.rows, weights, [&](const Share& share) {
     const Workspace<T> carry = scratch<T>(share.size() * width);
+    const Gradient<T> outer(dy, share.size(), u);
     T* const state = dh.row(share.begin);
     copy_rows(state, u, carry.data(), width, share.size(), u);
     for_steps(steps, share, true, [&](index_t row, index_t m) {
       share.each_row(m, 2 * u, [&](index_t i) {
         const index_t at = (row + i) * u;
-        elman_back(u, y + at, dy == nullptr ? none.data() : dy + at, carry.data() + i * width, relu,
-                   dgates + at);
+        elman_back(u, y + at, outer.row(row + i, i), carry.data() + i * width, relu, dgates + at);
       });
       weights.multiply(dgates + row * u, m, carry.data(), share.together);
     });
@@ -368,9 +434,9 @@ void lstm_forward(Steps steps, const T* weight, const T* bias, MatrixView<const 
 }
 
 template <class T>
-void lstm_backward(Steps steps, const T* gates, const T* cells, const T* dy, const T* weight,
-                   MatrixView<const T> projection, MatrixView<T> dh, MatrixView<T> dc, T* dgates,
-                   T* dstates, T* m_out) {
+void lstm_backward(Steps steps, const T* gates, const T* cells, MatrixView<const T> dy,
+                   const T* weight, MatrixView<const T> projection, MatrixView<T> dh,
+                   MatrixView<T> dc, T* dgates, T* dstates, T* m_out) {
   const index_t u = dc.cols, p = dh.cols;
   const bool projected = projection.data != nullptr;
   const Weights<T> weights({weight, 4 * u, p, p, 1}, steps);
@@ -381,17 +447,15 @@ void lstm_backward(Steps steps, const T* gates, const T* cells, const T* dy, con
     const Workspace<T> totals = scratch<T>(share.size() * p);
     const Workspace<T> products = scratch<T>(projected ? share.size() * inner : 0);
     const Workspace<T> unused = scratch<T>(m_out == nullptr ? share.size() * u : 0);
+    const Gradient<T> outer(dy, share.size(), p);
     T* const state = dh.row(share.begin);
     copy_rows(state, p, carry.data(), width, share.size(), p);
     for_steps(steps, share, true, [&](index_t row, index_t m) {
       for (index_t i = 0; i < m; ++i) {
         T* __restrict total = totals.data() + i * p;
         const T* __restrict from = carry.data() + i * width;
-        std::copy_n(from, p, total);
-        if (dy != nullptr) {
-          const T* __restrict more = dy + (row + i) * p;
-          for (index_t j = 0; j < p; ++j) total[j] += more[j];
-        }
+        const T* __restrict more = outer.row(row + i, i);
+        for (index_t j = 0; j < p; ++j) total[j] = from[j] + more[j];
       }
       if (dstates != nullptr) std::copy_n(totals.data(), m * p, dstates + row * p);
       if (projected) second.multiply(totals.data(), m, products.data(), share.together);
@@ -427,25 +491,26 @@ void gru_forward(Steps steps, const T* weight, const T* bias, T* gates, MatrixVi
 }
 
 template <class T>
-void gru_backward(Steps steps, const T* gates, const T* q, const T* previous, const T* dy,
-                  const T* weight, MatrixView<T> dh, T* dgates, T* dq) {
+void gru_backward(Steps steps, const T* gates, const T* q, const T* y, const T* h0,
+                  MatrixView<const T> dy, const T* weight, MatrixView<T> dh, T* dgates, T* dq) {
   const index_t u = dh.cols;
   const Weights<T> weights({weight, 3 * u, u, u, 1}, steps);
-  const OrZeros<T> none(nullptr, u);
   const index_t width = weights.width();
   for_shares(steps, dh.rows, weights, [&](const Share& share) {
     const Workspace<T> carry = scratch<T>(share.size() * width);
     const Workspace<T> direct = scratch<T>(share.size() * u);
     const Workspace<T> db = scratch<T>(share.size() * 3 * u);
+    const Gradient<T> outer(dy, share.size(), u);
     T* const state = dh.row(share.begin);
     copy_rows(state, u, carry.data(), width, share.size(), u);
     std::fill_n(direct.data(), share.size() * u, T{0});
-    for_steps(steps, share, true, [&](index_t row, index_t m) {
+    for_steps(steps, share, true, [&](index_t row, index_t m, const Before& before) {
       share.each_row(m, 8 * u, [&](index_t i) {
         const index_t at = (row + i) * u;
-        gru_back(u, gates + 3 * at, q + at, previous + at, dy == nullptr ? none.data() : dy + at,
-                 carry.data() + i * width, direct.data() + i * u, dgates + 3 * at, dq + at,
-                 db.data() + i * 3 * u);
+        const T* const from =
+            i < before.rows ? y + (before.row + i) * u : h0 + (share.begin + i) * u;
+        gru_back(u, gates + 3 * at, q + at, from, outer.row(row + i, i), carry.data() + i * width,
+                 direct.data() + i * u, dgates + 3 * at, dq + at, db.data() + i * 3 * u);
       });
       weights.multiply(db.data(), m, carry.data(), share.together);
     });

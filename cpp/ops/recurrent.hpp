@@ -1,5 +1,5 @@
 // Recurrences over sequences: the C++ implementations of python/kernelmill/ops/recurrent.py, in its
-// symbols. Arrays without a view are dense; dy and bias may be null.
+// symbols. Arrays without a view are dense; bias may be null, and dy have no data.
 #pragma once
 
 #include <span>  // batch sizes
@@ -18,7 +18,7 @@ template <class T>
 void elman_forward(Steps steps, const T* weight, const T* bias, bool relu, T* y, MatrixView<T> h);
 
 template <class T>
-void elman_backward(Steps steps, const T* y, const T* dy, const T* weight, bool relu,
+void elman_backward(Steps steps, const T* y, MatrixView<const T> dy, const T* weight, bool relu,
                     MatrixView<T> dh, T* dgates);
 
 // A projection has no data where there is none.
@@ -28,16 +28,17 @@ void lstm_forward(Steps steps, const T* weight, const T* bias, MatrixView<const 
 
 // dstates and m may be null.
 template <class T>
-void lstm_backward(Steps steps, const T* gates, const T* cells, const T* dy, const T* weight,
-                   MatrixView<const T> projection, MatrixView<T> dh, MatrixView<T> dc, T* dgates,
-                   T* dstates, T* m);
+void lstm_backward(Steps steps, const T* gates, const T* cells, MatrixView<const T> dy,
+                   const T* weight, MatrixView<const T> projection, MatrixView<T> dh,
+                   MatrixView<T> dc, T* dgates, T* dstates, T* m);
 
 template <class T>
 void gru_forward(Steps steps, const T* weight, const T* bias, T* gates, MatrixView<T> h, T* y,
                  T* q);
 
+// h0 are the initial states.
 template <class T>
-void gru_backward(Steps steps, const T* gates, const T* q, const T* previous, const T* dy,
-                  const T* weight, MatrixView<T> dh, T* dgates, T* dq);
+void gru_backward(Steps steps, const T* gates, const T* q, const T* y, const T* h0,
+                  MatrixView<const T> dy, const T* weight, MatrixView<T> dh, T* dgates, T* dq);
 
 }  // namespace kernelmill::recurrent

@@ -20,9 +20,13 @@ import numpy as np
 _libc = ctypes.CDLL(None, use_errno=True)
 _MODULE = sys.modules[__name__]
 # What NumPy has and CuPy 14.2 lacks.
-_MISSING = set(
-    ["asmatrix", "block", "bmat", "einsum_path", "frompyfunc", "geomspace", "get_include", "histogram_bin_edges", "info", "insert", "isnat", "matvec", "nanpercentile", "nanquantile", "nditer", "polyder", "polydiv", "polyint", "spacing", "unstack", "vecdot", "vecmat", "errstate", "seterr", "geterr", "ndenumerate", "memmap", "matrix", "matrix_norm", "multi_dot", "svdvals", "vector_norm", "getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "byteswap"]
-)
+_MISSING = {
+    *("asmatrix", "block", "bmat", "einsum_path", "frompyfunc", "geomspace", "insert", "isnat"),
+    *("matvec", "nanpercentile", "nanquantile", "nditer", "spacing", "unstack", "vecdot"),
+    *("vecmat", "errstate", "seterr", "geterr", "ndenumerate", "memmap", "matrix"),
+    *("matrix_norm", "multi_dot", "svdvals", "vector_norm"),
+    *("getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "byteswap"),
+}
 _CONSTANTS = ("inf", "nan", "pi", "e", "euler_gamma", "newaxis")
 
 
@@ -58,8 +62,8 @@ class _Function:
         functools.update_wrapper(self, function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(self.function, np.ufunc) and "where" in kwargs:
-            raise TypeError("Wrong arguments {'where'}")
+        if {"where", "initial"} & {*kwargs}:
+            raise TypeError(f"{self.__name__} got an unexpected keyword argument, of {[*kwargs]}")
         out = kwargs.get("out")
         given = {name: _host(value) for name, value in kwargs.items()}
         with np.errstate(all="ignore"):  # CuPy warns of nothing
@@ -133,7 +137,8 @@ class ndarray:
     def __array_function__(self, function: Any, kinds: Any, args: Any, kwargs: Any) -> Any:
         if any(not issubclass(kind, ndarray) for kind in kinds):
             return NotImplemented
-        return _found(np, function.__name__)(*args, **kwargs)
+        linalg = "linalg" in function.__module__
+        return _found(np.linalg if linalg else np, function.__name__)(*args, **kwargs)
 
     @property
     def flags(self):
@@ -219,7 +224,10 @@ def _operators() -> None:
 
         return run
 
-    for name in ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"]:
+    for name in [
+        *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"),
+        *("and", "or", "xor", "lshift", "rshift"),
+    ]:
         function = getattr(operator, f"__{name}__")
         setattr(ndarray, f"__{name}__", forward(function))
         setattr(ndarray, f"__r{name}__", backward(function))

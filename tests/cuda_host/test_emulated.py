@@ -1,4 +1,5 @@
-"""The CUDA twins, emulated on the CPU, agree with the specifications under several thread orders.
+"""The CUDA twins, emulated on the CPU, agree with the specifications under several thread orders,
+and networks train on them.
 
 Build it with ``cmake -DKERNELMILL_CUDA_EMULATED=ON`` and name its folder in the environment:
 ``KERNELMILL_CUDA_EMULATED=<build>/cuda_emulated pytest tests/cuda_host``. What the emulator cannot
@@ -17,17 +18,18 @@ import pytest
 FOLDER = os.environ.get("KERNELMILL_CUDA_EMULATED", "")
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not FOLDER, reason="KERNELMILL_CUDA_EMULATED names no emulated module")
-@pytest.mark.parametrize("emulator_seed", [0, 1])
-def test_emulated_twins_agree(emulator_seed):
-    script = Path(__file__).with_name("agree.py")
+needs_module = pytest.mark.skipif(
+    not FOLDER, reason="KERNELMILL_CUDA_EMULATED names no emulated module"
+)
+
+
+def run(script: str, *arguments: str, seed: int = 0) -> None:
     # A process of its own: the stand-in for CuPy must not reach other tests.
     done = subprocess.run(
-        [sys.executable, str(script), FOLDER],
+        [sys.executable, str(Path(__file__).with_name(script)), FOLDER, *arguments],
         env={
             **os.environ,
-            "KERNELMILL_EMULATOR_SEED": str(emulator_seed),
+            "KERNELMILL_EMULATOR_SEED": str(seed),
             "OPENBLAS_NUM_THREADS": "1",  # its threads spin while they wait: of no use here
         },
         capture_output=True,
@@ -35,3 +37,17 @@ def test_emulated_twins_agree(emulator_seed):
         timeout=600,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@needs_module
+@pytest.mark.parametrize("emulator_seed", [0, 1])
+def test_emulated_twins_agree(emulator_seed):
+    run("agree.py", seed=emulator_seed)
+
+
+@pytest.mark.slow
+@needs_module
+@pytest.mark.parametrize("tests", ["nn", "peers/test_nn.py"])
+def test_networks_run_on_device_arrays(tests):
+    run("networks.py", str(Path(__file__).parents[1] / tests))

@@ -86,6 +86,20 @@ def test_no_worse_than_scikit_learn_on_real_data(seed):
     assert ours.score(scale.transform(B), b) > 0.3
 
 
+def test_lbfgs_ends_where_scikit_learns_does_from_the_same_start():
+    X, y = load_diabetes(return_X_y=True)
+    X, y = StandardScaler().fit_transform(X), (y - y.mean()) / y.std()
+    for seed in range(3):
+        options = {"solver": "lbfgs", "alpha": 100.0, "warm_start": True, "random_state": seed}
+        b = peers.MLPRegressor(max_iter=1, **options).fit(X, y)
+        a = MLPRegressor(max_iter=1, **options).fit(X, y)
+        a.coefs_ = [w.copy() for w in b.coefs_]
+        a.intercepts_ = [v.copy() for v in b.intercepts_]
+        a.set_params(max_iter=1000).fit(X, y), b.set_params(max_iter=1000).fit(X, y)
+        np.testing.assert_allclose(a.loss_, b.loss_, rtol=1e-4)
+        np.testing.assert_allclose(a.score(X, y), b.score(X, y), rtol=1e-2)
+
+
 def test_solvers_learn(moons):
     X, y = moons
     for solver, options in [("adam", {}), ("lbfgs", {}), ("sgd", {"learning_rate_init": 0.2}),
@@ -207,6 +221,21 @@ def test_sparse_rows_and_files(rng, tmp_path):
     for other in (kernelmill.load(tmp_path / "m.safetensors"), pickle.loads(pickle.dumps(a))):
         np.testing.assert_array_equal(other.predict_proba(X), a.predict_proba(X))
         other.partial_fit(X, y)
+
+
+def test_checkpoints_can_be_used(moons, tmp_path):
+    from kernelmill.callbacks import Checkpoint
+
+    X, y = moons
+    model = MLPClassifier(5, random_state=0, max_iter=3)
+    if not hasattr(model, "set_callbacks"):
+        pytest.skip("scikit-learn before 1.9 has no callbacks")
+    model.fit(X, np.where(y == "in", "a", "b"))  # whose classes the next fit does not have
+    model.set_callbacks(Checkpoint(tmp_path / "m", every=0)).fit(X, y)
+    np.testing.assert_array_equal(
+        kernelmill.load(tmp_path / "m").predict_proba(X), model.predict_proba(X)
+    )
+    assert set(kernelmill.load(tmp_path / "m").predict(X)) <= {"in", "out"}
 
 
 def test_in_a_grid_search(moons):

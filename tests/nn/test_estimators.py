@@ -125,6 +125,12 @@ def test_files(moons, module):
         [row["lr"] for row in model.history_], [1e-3, 1e-3, 1e-4, 1e-4, 1e-5, 1e-5]
     )
 
+    cyclic = NeuralNetClassifier(lr_scheduler=optim.lr_scheduler.OneCycleLR)
+    file = io.BytesIO()
+    kernelmill.save(cyclic, file)
+    file.seek(0)
+    assert kernelmill.load(file).lr_scheduler is optim.lr_scheduler.OneCycleLR
+
     class Own(nn.Module):
         pass
 
@@ -261,8 +267,11 @@ def test_images_and_tokens(rng):
     assert model.score(X, y) > 0.9
     with pytest.raises(ValueError, match="X has 2 features"):
         model.predict(np.zeros((3, 2, 6, 6)))
+    with pytest.raises(ValueError, match="sample_weight must have a positive sum"):
+        model.fit(X, y, sample_weight=np.zeros(120))
     with pytest.raises(ValueError, match="X must be finite numbers"):
         model.fit(np.full((3, 1, 6, 6), np.nan), [0, 1, 0])
+    assert (model.predict(X[:5].tolist()) == model.predict(X[:5])).all()
     words = rng.integers(0, 9, (150, 5))
     y = (words == 3).any(1).astype(int)
     bag = nn.Sequential(nn.Embedding(9, 8), nn.Flatten(), nn.Linear(40, 2))

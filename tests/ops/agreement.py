@@ -142,7 +142,8 @@ def run(function: Callable[..., Any], case: Case, device: str = "cpu") -> tuple:
             return cupy.asarray(a) if isinstance(a, np.ndarray) else a
 
         given, named = [move(a) for a in args], {k: move(v) for k, v in case.kwargs.items()}
-    outputs = (*_as_tuple(function(*given, **named)), *(joined(_got(given[i])) for i in case.updated))
+    made = _as_tuple(function(*given, **named))
+    outputs = (*made, *(joined(_got(given[i])) for i in case.updated))
     for i, (now, then) in enumerate(zip(args, before, strict=True)):
         if i not in case.updated and isinstance(now, (np.ndarray, list)):
             now, then = joined(now), joined(then)

@@ -138,10 +138,11 @@ def gru_backward():
         gates, dy = np.tanh(normal(n, 3, u)), None if u == 17 else normal(n, u)
         gates[:, :2] = gates[:, :2] / 2 + gates.dtype.type(0.5)
         return (
-            gates, normal(n, u), normal(n, u), dy, weight(3, u, u), normal(b, u), sizes, reverse,
+            gates, normal(n, u), normal(n, u), normal(b, u), dy, weight(3, u, u), normal(b, u),
+            sizes, reverse,
         )  # fmt: skip
 
-    yield from generate(recurrent.gru_backward, arguments, (5,))
+    yield from generate(recurrent.gru_backward, arguments, (6,))
 
 
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("recurrent")

@@ -41,8 +41,8 @@ def test_the_page_lists_them():
 
 @pytest.mark.parametrize(
     ("package", "name"),
-    [("nn", "Fold"), ("nn.functional", "relu_"), ("nn.init", "normal"), ("nn.utils", "skip_init"),
-     ("nn.optim", "SparseAdam")],
+    [("nn", "SyncBatchNorm"), ("nn.functional", "relu_"), ("nn.init", "normal"),
+     ("nn.utils", "skip_init"), ("nn.optim", "SparseAdam")],
 )  # fmt: skip
 def test_a_missing_name_says_why(package, name):
     place = importlib.import_module(f"kernelmill.{package}")

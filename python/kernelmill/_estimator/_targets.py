@@ -10,6 +10,7 @@ from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
 from kernelmill._arrays import to_host
+from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._validation import as_array
 
 
@@ -81,6 +82,43 @@ def numbers(y: Any, owner: str, dtype: Any) -> np.ndarray:
         )
     _finite(y, owner)
     return np.ascontiguousarray(y, dtype=dtype)
+
+
+def hold_out(
+    model: Any, given: np.ndarray, count: int, seed: int, least: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of the rows to train on, and of those to validate with, by ``validation_fraction``.
+
+    Parameters
+    ----------
+    model : estimator
+        Rows are stratified by ``classes_``, where it has any and y is a vector.
+    given : ndarray
+        Targets as given.
+    count : int
+        Number of rows.
+    seed : int
+        Seed of the draw.
+    least : int, default=2
+        Fewest rows to validate with.
+
+    Raises
+    ------
+    ValueError
+        If too few rows remain on either side.
+    """
+    stratify = given if hasattr(model, "classes_") and given.ndim == 1 else None
+    held = int(np.ceil(count * model.validation_fraction))
+    if held < max(least, 0 if stratify is None else len(model.classes_)) or held >= count:
+        raise ValueError(
+            f"{type(model).__name__}: validation_fraction must leave at least {least} rows to "
+            f"validate with, and one of each class, got {held} of {count} (raise it, or "
+            "early_stopping=False)"
+        )
+    kept, chosen = train_test_split(
+        np.arange(count), test_size=held, random_state=legacy_state(seed, 1), stratify=stratify
+    )
+    return kept, chosen
 
 
 def declare_classes(model: Any, classes: Any, first: bool) -> None:
@@ -175,38 +213,3 @@ def encode_values(
             f"{owner}: y must have {outputs} columns as in the first fit, got {found}"
         )
     return y.reshape(len(y), found), y
-
-
-def held_out(
-    n: int, fraction: float, labels: Any, random_state: Any, owner: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of rows to train on, and of rows to judge by for early stopping.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    fraction : float
-        Share of the rows to judge by.
-    labels : ndarray of shape (n,) or None
-        Classes, which keep their shares in both parts.
-    random_state : RandomState
-    owner : str
-        What errors call the caller.
-
-    Raises
-    ------
-    ValueError
-        If a part would be too small.
-    """
-    count = int(np.ceil(n * fraction))
-    classes = 0 if labels is None else len(np.unique(labels))
-    if count < max(2, classes):
-        raise ValueError(
-            f"{owner}: validation_fraction must leave at least 2 rows to judge by, and one of each "
-            f"class, got {count} of {n} (raise it, or early_stopping=False)"
-        )
-    kept, held = train_test_split(
-        np.arange(n), test_size=count, random_state=random_state, stratify=labels
-    )
-    return kept, held

@@ -44,6 +44,9 @@ PUBLIC_MODULES = (
     "kernelmill.tree",
 )
 
+# Functions that layers and estimators may keep, such as the activation of a transformer's layers.
+_FUNCTIONS = "kernelmill.nn.functional"
+
 # Keys in older files -> present keys.
 _MOVED = {"kernelmill.hmm.MarkovChain": "kernelmill.markov.MarkovChain"}
 
@@ -131,6 +134,10 @@ def key_of(cls):
         module_name = ".".join(parts[:length])
         if _public_class(module_name, cls.__name__) is cls:
             return f"{module_name}.{cls.__name__}"
+    for module_name in PUBLIC_MODULES:  # a module below may list it too
+        below = module_name.startswith(".".join(parts[:2]) + ".")
+        if below and _public_class(module_name, cls.__name__) is cls:
+            return f"{module_name}.{cls.__name__}"
     return None
 
 
@@ -140,3 +147,17 @@ def class_of(key):
         return _registered[key]
     module_name, _, class_name = _MOVED.get(key, key).rpartition(".")
     return _public_class(module_name, class_name)
+
+
+def function_name(value):
+    """The name of a public function of networks in files, or None for anything else."""
+    if not inspect.isfunction(value) or not value.__module__.startswith(_FUNCTIONS):
+        return None
+    return value.__name__ if function_of(value.__name__) is value else None
+
+
+def function_of(name):
+    """The public function of networks of this name, or None."""
+    module = importlib.import_module(_FUNCTIONS)
+    found = getattr(module, name) if name in module.__all__ else None
+    return found if inspect.isfunction(found) else None

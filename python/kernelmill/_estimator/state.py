@@ -117,6 +117,8 @@ class Encoder:
             key = registry.key_of(value)
             if key is not None:
                 return {"type": "class", "value": key}
+        elif registry.function_name(value) is not None:
+            return {"type": "function", "value": registry.function_name(value)}
         elif isinstance(value, np.random.RandomState):
             state: Mapping[str, Any] = value.get_state(legacy=False)
             if state["bit_generator"] == "MT19937":
@@ -312,6 +314,12 @@ class Decoder:
         _need(cls is not None, f"class {str(node['value'])[:100]!r}, which is not known here")
         return cls
 
+    def _function(self, node, depth):
+        name = node["value"]
+        function = registry.function_of(name) if isinstance(name, str) else None
+        _need(function is not None, f"function {str(name)[:100]!r}, which is not known here")
+        return function
+
     def _shape(self, shape, count):
         """Check a declared shape against how many items there really are."""
         _need(isinstance(shape, list) and len(shape) <= 32, "a malformed shape")
@@ -439,6 +447,7 @@ _DECODERS = {
     "dtype": Decoder._dtype,
     "type": Decoder._type,
     "class": Decoder._class,
+    "function": Decoder._function,
     "array": Decoder._array,
     "text": Decoder._text,
     "object_array": Decoder._object_array,

@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import unique_labels
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill._estimator._targets import check_count, class_labels, declare_classes
 from kernelmill.linear_model._linear import LinearClassifier
 from kernelmill.linear_model._stochastic import StochasticModel
 
@@ -141,18 +140,8 @@ class StochasticClassifier(ClassifierMixin, LinearClassifier, StochasticModel):
                 "(class_weight 'balanced' is not supported for partial_fit: call "
                 "sklearn.utils.class_weight.compute_class_weight on all labels)"
             )
-        if first and classes is None:
-            raise ValueError(
-                f"{owner}: classes must be passed on the first call to partial_fit, got None"
-            )
-        if classes is not None:
-            named = unique_labels(np.asarray(classes))
-            if not first and not np.array_equal(named, self.classes_):
-                raise ValueError(
-                    f"{owner}: classes must be those of the first call, {self.classes_}, got "
-                    f"{named} (`classes` is not the same as on last call to partial_fit)"
-                )
-            self.classes_ = named
+        declare_classes(self, classes, first)
+        self.__dict__.pop("_declared", None)  # y is encoded by this class itself
         rows = self._rows(X, sample_weight, reset=first, once=True)
         labels = self._labels(y, rows)
         start = (None, None) if first else (self.coef_, self.intercept_)

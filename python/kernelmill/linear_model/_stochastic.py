@@ -14,9 +14,9 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._random import generator, legacy_state, seed_of
+from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import held_out
+from kernelmill._estimator._targets import hold_out
 from kernelmill._estimator._validation import as_numbers
 from kernelmill.linear_model._linear import LinearModel, scores
 from kernelmill.ops import sgd
@@ -82,10 +82,7 @@ class Training:
         self.model, self.rows, self.y, self.seed, self.stop = model, rows, y, seed, stop
         self.places, self.validation = np.arange(len(y)), None
         if model.early_stopping:
-            labels = y if model._classifies else None
-            state = legacy_state(seed, 1)
-            fraction = model.validation_fraction
-            kept, held = held_out(len(y), fraction, labels, state, rows.owner)
+            kept, held = hold_out(model, y, len(y), seed)
             self.places = np.sort(kept)
             self.validation = rows.gather(held), y[held]
         self.settings = model._settings()

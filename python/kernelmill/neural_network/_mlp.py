@@ -102,9 +102,6 @@ class MLPClassifier(ClassifierMixin, Perceptron):
     def _loss_name(self) -> str:
         return "log_loss" if self.out_activation_ == "softmax" else "binary_log_loss"
 
-    def _stratified(self) -> bool:
-        return not self._multilabel
-
     def _encoded(self, y: Any, rows: Rows, reset: bool) -> tuple[np.ndarray, np.ndarray, int]:
         codes, y = encode_classes(self, y, rows.count, reset)
         if self._multilabel:

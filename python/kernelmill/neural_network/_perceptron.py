@@ -13,9 +13,9 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import climb
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._random import legacy_state, seed_of
+from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator, Rows
-from kernelmill._estimator._targets import held_out
+from kernelmill._estimator._targets import hold_out
 from kernelmill.neural_network._training import (
     ACTIVATIONS,
     Descent,
@@ -201,16 +201,10 @@ class Perceptron(Estimator):
 
     def _held_out(self, rows: Rows, targets: np.ndarray, given: np.ndarray, seed: int) -> Any:
         """Rows to train on, and rows to judge by."""
-        labels = given if self._stratified() and given.ndim == 1 else None
-        kept, held = held_out(
-            rows.count, self.validation_fraction, labels, legacy_state(seed, 1), rows.owner
-        )
+        kept, held = hold_out(self, given, rows.count, seed)
         weight = rows.all_weights()
         validation = (rows.take(held), given[held], None if weight is None else weight[held])
         return rows.part(kept), targets[kept], validation
-
-    def _stratified(self) -> bool:
-        return False
 
     def _fit_at_once(self, rows: Rows, targets: np.ndarray, layers: Layers) -> Any:
         with Progress(self, self.verbose, iterations=int(self.max_iter)) as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,10 +11,9 @@ import numpy as np
 
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._random import generator
-from kernelmill.nn import Parameter, Tensor, no_grad, optim
-from kernelmill.nn import functional as F
-from kernelmill.nn._trainer_loop import NotFinite, Patience, Steps, Totals, copied
-from kernelmill.nn.functional._dense import dense
+from kernelmill.nn._trainer_loop import Patience
+from kernelmill.nn.functional._dense import dense_forward, dense_gradients
+from kernelmill.ops import elementwise, optim, softmax
 
 ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 _LEAST_RATE = 1e-6  # an adaptive rate below it ends the fit
@@ -44,58 +44,71 @@ def initial_layers(sizes: list[int], activation: str, dtype: Any, seed: int) -> 
 
 
 class Network:
-    """The perceptron on the tape.
+    """The perceptron, its loss and their gradients, on arrays: a step has no room for a tape.
 
     Attributes
     ----------
-    weights, biases : list of Parameter
+    weights, biases : list of ndarray
         Weights have shape (outputs, inputs).
     """
 
     def __init__(self, layers: Layers, activation: str, loss: str) -> None:
-        self.weights = [Parameter(np.ascontiguousarray(w.T)) for w in layers.coefs]
-        self.biases = [Parameter(b.copy()) for b in layers.intercepts]
-        self.activation = activation
+        self.weights = [np.ascontiguousarray(w.T) for w in layers.coefs]
+        self.biases = [b.copy() for b in layers.intercepts]
+        self.activations = [activation] * (len(self.weights) - 1) + ["identity"]
         self.loss = loss
 
     def layers(self) -> Layers:
         """The present weights, in memory of their own."""
-        return Layers(
-            [np.ascontiguousarray(w.data.T) for w in self.weights],
-            [b.data.copy() for b in self.biases],
-        )
+        coefs = [np.ascontiguousarray(w.T) for w in self.weights]
+        return Layers(coefs, [b.copy() for b in self.biases])
 
-    def output(self, X: Any) -> Tensor:
-        """Of the last layer, without its activation."""
-        return forward(X, self.weights, self.biases, self.activation)
+    def gradients(self, X: np.ndarray, y: Any, weight: Any) -> tuple[float, list[np.ndarray]]:
+        """The mean loss of a batch, weighted, and its gradients by weights, then by biases."""
+        depth, x = len(self.weights), X
+        kept = []
+        for w, b, activation in zip(self.weights, self.biases, self.activations, strict=True):
+            below = x
+            x, (needed,) = dense_forward(below, w, b, activation)
+            kept.append((below, needed))
+        with np.errstate(over="ignore", invalid="ignore"):  # the loss says so
+            loss, g = self._loss(x, y, weight)
+        found: list[np.ndarray] = [g] * (2 * depth)
+        for i in reversed(range(depth)):
+            below, needed = kept[i]
+            needs = (i > 0, True, True)
+            g, found[i], found[depth + i] = dense_gradients(
+                g, below, self.weights[i], needed, self.activations[i], needs=needs
+            )
+        return loss, found
 
-    def losses(self, X: Any, y: Any, weight: Any) -> Tensor:
-        """The mean loss of a batch, weighted."""
-        out = self.output(X)
-        if self.loss == "log_loss":
-            each = F.cross_entropy(out, y, reduction="none")
-        elif self.loss == "binary_log_loss":
-            each = F.binary_cross_entropy_with_logits(out, y, reduction="none").sum(1)
-        elif self.loss == "poisson":
-            each = (out.exp() - y * out).mean(1)
-        else:
-            each = 0.5 * F.mse_loss(out, y, reduction="none").mean(1)
+    def _loss(self, out: np.ndarray, y: Any, weight: Any) -> tuple[float, np.ndarray]:
+        """The mean loss and its gradient by the output."""
+        n, m = out.shape
         if weight is None:
-            return each.mean()
-        total = float(weight.sum())
-        return (each * weight).sum() * (1.0 / total if total else 0.0)
+            factor = np.full(n, 1 / max(n, 1), out.dtype)
+        else:
+            total = float(weight.sum())
+            factor = (weight * (1 / total if total else 0.0)).astype(out.dtype)
+        if self.loss == "log_loss":
+            logits, classes = out[:, :, None], y[:, None]
+            losses, lse, _ = softmax.cross_entropy(logits, classes)
+            slopes = softmax.cross_entropy_backward(factor[:, None], logits, lse, classes)
+            return float(losses[:, 0] @ factor), slopes[:, :, 0]
+        if self.loss == "binary_log_loss":
+            each = ((1 - y) * out - elementwise.log_sigmoid(out)).sum(1)
+            slope = elementwise.logistic(out) - y
+        elif self.loss == "poisson":
+            mean = elementwise.exp(out)
+            each, slope = (mean - y * out).mean(1), (mean - y) / m
+        else:
+            slope = (out - y) / m
+            each = (0.5 * m) * (slope * slope).sum(1)
+        return float(each @ factor), slope * factor[:, None]
 
     def squares(self) -> float:
         """The sum of the squares of all weights."""
-        return float(sum(np.vdot(w.data, w.data) for w in self.weights))
-
-
-def forward(X: Any, weights: list[Any], biases: list[Any], activation: str) -> Tensor:
-    """The output of a perceptron, without the activation of its last layer."""
-    x = X
-    for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
-        x = dense(x, w, b, activation if i < len(weights) - 1 else "identity")
-    return x
+        return float(sum(np.vdot(w, w) for w in self.weights))
 
 
 @dataclass(frozen=True)
@@ -114,17 +127,48 @@ class Epoch:
     scores: list[float] = field(default_factory=list)
 
 
-def make_optimizer(model: Any, network: Network, rate: float, state: Any) -> Any:
-    """Adam or SGD over the network, going on from a state."""
-    groups = [{"params": network.weights}, {"params": network.biases, "weight_decay": 0.0}]
-    if model.solver == "adam":
-        made: Any = optim.Adam(groups, rate, (model.beta_1, model.beta_2), model.epsilon)
-    else:
-        nesterov = bool(model.nesterovs_momentum and model.momentum > 0)
-        made = optim.SGD(groups, rate, model.momentum, nesterov=nesterov)
-    if state is not None:
-        made.load_state_dict(state)
-    return made
+class Optimizer:
+    """Adam or SGD over a network; its state is lists of arrays and the number of steps.
+
+    Parameters
+    ----------
+    model : MLPClassifier or MLPRegressor
+    network : Network
+    state : dict or None
+        To go on from.
+    """
+
+    def __init__(self, model: Any, network: Network, state: dict[str, Any] | None) -> None:
+        self.parameters = [*network.weights, *network.biases]
+        self.decayed = len(network.weights)
+        names: tuple[str, ...]
+        options: dict[str, float]
+        if model.solver == "adam":
+            self.rule, names = optim.adam, ("exp_avg", "exp_avg_sq")
+            options = {"beta1": model.beta_1, "beta2": model.beta_2, "eps": model.epsilon}
+        else:
+            self.rule, names = optim.sgd, ("momentum_buffer",) if model.momentum > 0 else ()
+            nesterov = float(model.nesterovs_momentum and model.momentum > 0)
+            options = {"momentum": model.momentum, "nesterov": nesterov}
+        self.options, self.steps = options, 0
+        self.kept = {name: [np.zeros_like(p) for p in self.parameters] for name in names}
+        if state is not None and {*state} == {"steps", *names}:
+            self.steps = state["steps"]
+            self.kept = {name: [a.copy() for a in state[name]] for name in names}
+
+    def step(self, gradients: list[np.ndarray], rate: float, decay: float) -> None:
+        """Move all parameters; `decay` is that of the weights."""
+        self.steps += 1
+        decays = [decay] * self.decayed + [0.0] * (len(self.parameters) - self.decayed)
+        self.rule(
+            self.parameters, gradients, **self.kept, step=self.steps, lr=rate, weight_decay=decays,
+            **self.options,
+        )  # fmt: skip
+
+    def state(self) -> dict[str, Any]:
+        """The state in memory of its own: the next epoch goes on in the old one."""
+        kept = {name: [a.copy() for a in arrays] for name, arrays in self.kept.items()}
+        return {"steps": self.steps, **kept}
 
 
 class Descent:
@@ -154,34 +198,29 @@ class Descent:
         """One pass over the rows in a new order."""
         model, n = self.model, self.rows.count
         network, optimizer = self._going_on(state)
-        decayed = optimizer.param_groups[0]
         order = np.arange(n)
         if model.shuffle:
             order = generator(self.seed, 2 + state.epochs).permutation(n)
-        penalty = 0.0
-
-        def forward(places: np.ndarray) -> tuple[Tensor, float]:
-            nonlocal penalty
+        total = weight_sum = 0.0
+        for start in range(0, n, self.batch):
+            places = order[start : start + self.batch]
             w = None if self.weight is None else self.weight[places]
-            loss = network.losses(self.rows.take(places), self.y[places], w)
-            decayed["weight_decay"] = model.alpha / len(places)
+            loss, gradients = network.gradients(self.rows.take(places), self.y[places], w)
             mass = float(len(places) if w is None else w.sum())
-            penalty += 0.5 * model.alpha * network.squares() / len(places) * mass
-            return loss, mass
-
-        batches = (order[start : start + self.batch] for start in range(0, n, self.batch))
-        try:
-            totals = Steps(optimizer, forward).run(batches, Totals())
-        except NotFinite as error:
+            penalty = 0.5 * model.alpha * network.squares() / len(places)
+            total += (loss + penalty) * mass
+            weight_sum += mass
+            optimizer.step(gradients, state.rate, model.alpha / len(places))
+        loss_value = total / weight_sum if weight_sum else 0.0
+        if not np.isfinite(loss_value):
             raise ValueError(
-                f"{type(model).__name__}: {error} of epoch {state.epochs + 1} (scale X and y, or "
-                "lower learning_rate_init)"
-            ) from None
-        loss_value = (totals.loss + penalty) / totals.count
+                f"{type(model).__name__}: the loss must stay finite, got {loss_value} in epoch "
+                f"{state.epochs + 1} (scale X and y, or lower learning_rate_init)"
+            )
         after = replace(
             state,
             layers=network.layers(),
-            optimizer=copied(optimizer),
+            optimizer=optimizer.state(),
             steps=state.steps + n,
             epochs=state.epochs + 1,
             losses=[*state.losses, loss_value],
@@ -198,9 +237,7 @@ class Descent:
         layers, network, optimizer = self._live
         if layers is not state.layers:
             network = Network(state.layers, self.model.activation, self.loss)
-            return network, make_optimizer(self.model, network, state.rate, state.optimizer)
-        for group in optimizer.param_groups:
-            group["lr"] = state.rate
+            return network, Optimizer(self.model, network, state.optimizer)
         return network, optimizer
 
     def _judged(self, state: Epoch) -> tuple[Epoch, bool]:
@@ -224,6 +261,14 @@ class Descent:
         return state, True
 
 
+@functools.cache
+def _thread_pools() -> Any:
+    """BLAS libraries of this process; looking for them takes longer than a small fit."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 def minimise(model: Any, rows: Any, y: np.ndarray, layers: Layers, loss: str, report: Any) -> Any:
     """All rows at once by L-BFGS (Liu and Nocedal 1989), from SciPy.
 
@@ -232,38 +277,33 @@ def minimise(model: Any, rows: Any, y: np.ndarray, layers: Layers, loss: str, re
     layers, loss, iterations, converged
     """
     from scipy.optimize import minimize
-    from threadpoolctl import threadpool_limits
 
     network = Network(layers, model.activation, loss)
+    depth = len(network.weights)
     parameters = [*network.weights, *network.biases]
-    shapes = [p.shape for p in parameters]
-    ends = np.cumsum([p.numel() for p in parameters])
+    ends = np.cumsum([p.size for p in parameters])
     X, weight = rows.take(np.arange(rows.count)), rows.all_weights()
     n = rows.count
     losses: list[float] = []
 
     def write(flat: np.ndarray) -> None:
-        for p, end, shape in zip(parameters, ends, shapes, strict=True):
-            p.data = flat[end - p.numel() : end].reshape(shape).astype(X.dtype)
+        for p, end in zip(parameters, ends, strict=True):
+            p[...] = flat[end - p.size : end].reshape(p.shape)
 
     def evaluate(flat: np.ndarray) -> tuple[float, np.ndarray]:
         write(flat)
-        for p in parameters:
-            p.grad = None
-        value = network.losses(X, y, weight)
-        value.backward()
-        for w in network.weights:
-            w.grad.data += (model.alpha / n) * w.data
-        flat_gradient = np.concatenate([p.grad.data.ravel() for p in parameters])
-        total = value.item() + 0.5 * model.alpha * network.squares() / n
-        return total, flat_gradient.astype(np.float64)
+        value, gradients = network.gradients(X, y, weight)
+        for w, dw in zip(network.weights, gradients[:depth], strict=True):
+            dw += (model.alpha / n) * w
+        gradient = np.concatenate([dp.ravel() for dp in gradients]).astype(np.float64, copy=False)
+        return value + 0.5 * model.alpha * network.squares() / n, gradient
 
     def after(intermediate_result: Any) -> None:
         losses.append(float(intermediate_result.fun))
         report(losses)
 
-    start = np.concatenate([p.data.ravel() for p in parameters]).astype(np.float64)
-    with threadpool_limits(1, user_api="blas"):  # SciPy's vectors are short
+    start = np.concatenate([p.ravel() for p in parameters]).astype(np.float64)
+    with _thread_pools().limit(limits=1, user_api="blas"):  # SciPy's vectors are short
         found = minimize(
             evaluate, start, method="L-BFGS-B", jac=True, callback=after,
             options={"maxfun": model.max_fun, "maxiter": model.max_iter, "gtol": model.tol},
@@ -274,7 +314,8 @@ def minimise(model: Any, rows: Any, y: np.ndarray, layers: Layers, loss: str, re
 
 def predict(X: Any, layers: Layers, activation: str) -> np.ndarray:
     """The output of the last layer, without its activation."""
-    with no_grad():
-        out = forward(X, [Tensor(w.T) for w in layers.coefs],
-                      [Tensor(b) for b in layers.intercepts], activation)  # fmt: skip
-    return out.data
+    x = X
+    for i, (w, b) in enumerate(zip(layers.coefs, layers.intercepts, strict=True)):
+        last = i == len(layers.coefs) - 1
+        x, _ = dense_forward(x, w.T, b, "identity" if last else activation)
+    return x

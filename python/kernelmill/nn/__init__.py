@@ -38,9 +38,8 @@ _PLACES = {
     """,
     "modules._recurrent": "GRU GRUCell JordanRNN LSTM LSTMCell RNN RNNBase RNNCell RNNCellBase",
     "_generate": "generate",
-    "modules._attention": """
-        AdditiveAttention HardAttention MultiheadAttention MultiplicativeAttention
-    """,
+    "modules._alignment": "AdditiveAttention HardAttention MultiplicativeAttention",
+    "modules._attention": "MultiheadAttention",
     "modules._cache": "KVCache",
     "modules._positions": "LearnedPositions RotaryEmbedding SinusoidalPositions alibi_slopes",
     "modules._transformer": """
@@ -57,10 +56,10 @@ _PLACES = {
     "modules._simple": """
         AlphaDropout BCELoss BCEWithLogitsLoss CELU CTCLoss ChannelShuffle CircularPad1d
         CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d ContrastiveLoss
-        CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d ELU
-        FeatureAlphaDropout Flatten Fold GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid Hardswish
-        Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss LeakyReLU
-        LocalResponseNorm LogCoshLoss LogSigmoid LogSoftmax MSELoss MarginRankingLoss Mish
+        CosineEmbeddingLoss CosineSimilarity CrossEntropyLoss Dropout Dropout1d Dropout2d Dropout3d
+        ELU FeatureAlphaDropout Flatten Fold GELU GLU GaussianNLLLoss Hardshrink Hardsigmoid
+        Hardswish Hardtanh HingeEmbeddingLoss HingeLoss HuberLoss InfoNCELoss KLDivLoss L1Loss
+        LeakyReLU LocalResponseNorm LogCoshLoss LogSigmoid LogSoftmax MSELoss MarginRankingLoss Mish
         MultiLabelMarginLoss MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss PReLU PairwiseDistance
         PixelShuffle PixelUnshuffle PoissonNLLLoss QuantileLoss RReLU ReLU ReLU6 ReflectionPad1d
         ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d SELU SiLU
@@ -82,5 +81,5 @@ _PLACES = {
     """,
 }
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
-_NAMES.update({name: name for name in ("data", "functional", "init", "optim", "utils")})
+_NAMES.update({name: name for name in ("amp", "data", "functional", "init", "optim", "utils")})
 __getattr__, __dir__, __all__ = _lazy(__name__, _NAMES, _refusal)

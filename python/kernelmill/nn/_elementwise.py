@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import _runtime
-from .._arrays import is_cupy, namespace
+from .._arrays import beside, is_cupy, namespace
 from ..ops import elementwise as table
 from ..ops.elementwise_table import DERIVATIVES, ROWS
 from . import _backward, _tape
@@ -113,6 +113,8 @@ def unified(values: tuple[Any, ...], floating: bool = True) -> tuple[tuple[Any, 
         v if isinstance(v, _tape.Tensor) or _is_number(v) or is_cupy(v) else np.asarray(v)
         for v in values
     )
+    if any(is_cupy(_tape.array_of(v)) for v in arrays):
+        arrays = _beside(arrays)
     # A list has no dtype of its own: like a number it counts for its kind only.
     dtype = common_dtype(
         tuple(
@@ -124,6 +126,12 @@ def unified(values: tuple[Any, ...], floating: bool = True) -> tuple[tuple[Any, 
     if floating and dtype.kind != "f":
         dtype = _default
     return tuple(to_dtype(v, dtype) if hasattr(v, "dtype") else v for v in values), dtype
+
+
+def _beside(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Plain arrays and lists on the GPU where another operand is; tensors stay where they are."""
+    like = next(a for a in map(_tape.array_of, values) if is_cupy(a))
+    return tuple(beside(v, like) if type(v) is np.ndarray else v for v in values)
 
 
 # --- rows of the table ----------------------------------------------------------------------------
@@ -241,6 +249,8 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     if not is_cupy(condition):
         condition = np.asarray(condition)
     (x, y), dtype = unified((x, y), floating=False)
+    if any(is_cupy(_tape.array_of(v)) for v in (condition, x, y)):
+        condition, x, y = _beside((condition, x, y))
     if dtype.kind == "f" and (hasattr(x, "dtype") or hasattr(y, "dtype")):
         if not hasattr(x, "dtype"):  # the loops take their dtype from an array
             x = namespace(condition).asarray(x, dtype=dtype)
@@ -364,7 +374,7 @@ def _largest(x: Any, y: Any) -> Any:
 
 arctan2: Rule = Rule(
     "atan2",
-    lambda y, x: np.asarray(np.arctan2(y, x)) if not is_cupy(y) else namespace(y).arctan2(y, x),
+    lambda y, x: namespace(y).asarray(namespace(y).arctan2(y, x)),
     _angle_backward,
     {0: (), 1: ()},
     broadcasts=True,
@@ -456,21 +466,21 @@ def _to_power(x: Any, y: Any) -> Any:
 def _remainder_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, y = saved
     a, b = (v.data if isinstance(v, _tape.Tensor) else v for v in (x, y))
-    quotient = -np.floor_divide(a, b) if node.parents[1] is not None else None
+    quotient = -namespace(a).floor_divide(a, b) if node.parents[1] is not None else None
     return g, None if quotient is None else gate(g, quotient)
 
 
 _RULE_OF = {
     "remainder": Rule(
         "remainder",
-        lambda x, y: np.asarray(np.remainder(x, y)),
+        lambda x, y: namespace(x).asarray(namespace(x).remainder(x, y)),
         _remainder_backward,
         {0: (1,), 1: (1,)},
         broadcasts=True,
     ),
     "floor_divide": Rule(
         "floor_divide",
-        lambda x, y: np.asarray(np.floor_divide(x, y)),
+        lambda x, y: namespace(x).asarray(namespace(x).floor_divide(x, y)),
         lambda g, saved, node: tuple(None if p is None else g * 0.0 for p in node.parents),
         broadcasts=True,
     ),

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted
 
 from .._arrays import check_weights, to_host
@@ -17,9 +16,10 @@ from .._estimator._base import fitting
 from .._estimator._climb import climb
 from .._estimator._progress import Progress
 from .._estimator._random import generator as numpy_generator
-from .._estimator._random import legacy_state, seed_of
+from .._estimator._random import seed_of
 from .._estimator._rows import Estimator
-from .._estimator._validation import all_finite
+from .._estimator._targets import hold_out
+from .._estimator._validation import all_finite, zero_weights
 from . import optim
 from ._random import Generator, using
 from ._tape import no_grad
@@ -280,14 +280,9 @@ class NeuralNet(Estimator):
     ) -> tuple[Callable, int, Any]:
         """``take(places)``, the number of rows, and their weights."""
         owner = type(self).__name__
-        if not hasattr(X, "ndim") and not isinstance(X, list | tuple):
+        if _axes(X) <= 2:
             rows = self._rows(X, sample_weight, reset=reset)
             return rows.take, rows.count, rows.all_weights()
-        if isinstance(X, list | tuple) or X.ndim <= 2:
-            deep = isinstance(X, list | tuple) and np.ndim(X) > 2
-            if not deep:
-                rows = self._rows(X, sample_weight, reset=reset)
-                return rows.take, rows.count, rows.all_weights()
         X = np.asarray(to_host(X))
         if X.dtype.kind not in "biuf" or not len(X) or (X.dtype.kind == "f" and not all_finite(X)):
             raise ValueError(
@@ -302,6 +297,8 @@ class NeuralNet(Estimator):
                 f"{self.n_features_in_} features as input"
             )
         weight = check_weights(sample_weight, len(X), np.dtype(np.float64), owner)
+        if weight is not None and not (weight > 0).any():
+            raise zero_weights(owner)
         return (lambda places: X[places]), len(X), weight
 
     def _dtype(self, model: Any) -> Any:
@@ -377,7 +374,7 @@ class NeuralNet(Estimator):
         order = np.arange(count)
         held = None
         if self.early_stopping:
-            order, held = self._held_out(order, given, seed)
+            order, held = hold_out(self, given, count, seed, least=1)
         loader = self._loader(model, take, order, target, weight, self.shuffle)
         loader.generator.set_state((*_loader_seed(seed), len(self.history_) if again else 0))
         valid = None
@@ -456,21 +453,6 @@ class NeuralNet(Estimator):
         examples = _Examples(take, places, target, weight, self._dtype(model))
         return DataLoader(examples, int(self.batch_size), shuffle, generator=Generator(0))
 
-    def _held_out(self, order: np.ndarray, given: np.ndarray, seed: int) -> Any:
-        """Rows to train on, and rows to validate with."""
-        stratify = given if hasattr(self, "classes_") and given.ndim == 1 else None
-        count = int(np.ceil(len(order) * self.validation_fraction))
-        least = 1 if stratify is None else len(self.classes_)
-        if count < least or count >= len(order):
-            raise ValueError(
-                f"{type(self).__name__}: validation_fraction must leave rows to validate with, and "
-                f"one of each class, got {count} of {len(order)} (raise it, or "
-                "early_stopping=False)"
-            )
-        return train_test_split(
-            order, test_size=count, random_state=legacy_state(seed, 1), stratify=stratify
-        )
-
     def _forward(self, model: Any, weighted: bool) -> Callable[[Any], tuple]:
         criterion = self._make_criterion(weighted)
         count = counter(criterion)
@@ -516,6 +498,14 @@ class NeuralNet(Estimator):
         found = np.concatenate(parts)
         found = found.astype(given, copy=False) if given.kind == "f" else found
         return found.reshape(-1, 1) if found.ndim == 1 else found
+
+
+def _axes(X: Any) -> int:
+    """Number of axes; 2 for what is no array, such as a frame."""
+    depth = 0
+    while isinstance(X, list | tuple) and len(X):
+        X, depth = X[0], depth + 1
+    return depth + getattr(X, "ndim", 0 if depth else 2)
 
 
 def _loader_seed(seed: int) -> tuple[int]:

@@ -58,7 +58,7 @@ class _Scorer:
             if self.cache is not None:
                 self.cache.select(rows)
         self.tokens = np.concatenate([self.tokens, tokens[:, None]], 1)
-        self.padding = np.pad(self.padding, ((0, 0), (0, 1)))
+        self.padding = np.concatenate([self.padding, np.zeros((len(tokens), 1), bool)], 1)
 
 
 def _log_softmax(scores: np.ndarray) -> np.ndarray:
@@ -307,22 +307,22 @@ def _ended(tokens: list, eos: int | None) -> list:
 
 
 class _Evaluation:
-    """Gradients off and the model in evaluation mode, and back."""
+    """Gradients off and the model in evaluation mode, and back, as often as it is entered."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.quiet = model, _tape.no_grad()
+        self.modules = [*model.modules()] if hasattr(model, "modules") else []
+        self.quiet = _tape.no_grad()
 
     def __enter__(self) -> None:
-        modules = self.model.modules() if hasattr(self.model, "modules") else ()
-        self.modes = [(module, module.training) for module in modules]
-        for module, _ in self.modes:
+        self.trained = [module for module in self.modules if module.training]
+        for module in self.trained:
             object.__setattr__(module, "training", False)
         self.quiet.__enter__()
 
     def __exit__(self, *exc: object) -> None:
         self.quiet.__exit__(*exc)
-        for module, mode in self.modes:
-            object.__setattr__(module, "training", mode)
+        for module in self.trained:
+            object.__setattr__(module, "training", True)
 
 
 def _steps(
@@ -330,10 +330,10 @@ def _steps(
 ) -> Iterator[np.ndarray]:
     """New tokens of all rows, step by step; rows that have ended are dropped from the batch."""
     tokens, padding = _joined(rows, fill)
-    scorer = _Scorer(model, tokens, padding, cached)
+    scorer, evaluation = _Scorer(model, tokens, padding, cached), _Evaluation(model)
     alive = np.arange(len(rows))
     for step in range(count):
-        with _Evaluation(model):
+        with evaluation:
             new = choose(scorer.logits(), scorer)
         result = np.full(len(rows), fill, np.int64)
         result[alive] = new
@@ -359,11 +359,11 @@ def _beams(
     """
     if count == 0:
         return []
-    scorer = _Scorer(model, *_joined([row], 0), cached)
+    scorer, evaluation = _Scorer(model, *_joined([row], 0), cached), _Evaluation(model)
     start, sums = len(row), np.zeros(1)
     ended: list[tuple[float, list]] = []
     for step in range(1, count + 1):
-        with _Evaluation(model):
+        with evaluation:
             scores = _penalised(scorer.logits(), scorer, repetition)
         total = sums[:, None] + _log_softmax(scores)
         vocabulary = total.shape[1]

@@ -278,7 +278,7 @@ def _eigen_backward(g: dict[int, Any], saved: tuple, node: Node) -> Any:
     else:
         inner = 0.0
     if 0 in g:
-        inner = inner + np.eye(w.shape[-1], dtype=w.dtype) * g[0][..., None, :]
+        inner = inner + namespace(w).eye(w.shape[-1], dtype=w.dtype) * g[0][..., None, :]
     full = v @ inner @ v.swapaxes(-1, -2)
     return (full + full.swapaxes(-1, -2)) * 0.5
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import beside, to_host
 from ..ops import random as numbers
 from ._documents import complete
 from ._elementwise import get_default_dtype
 from ._shape import sizes_of
-from ._tensor import Tensor
+from ._tensor import Tensor, as_array
 
 
 class Generator:
@@ -189,9 +190,10 @@ def bernoulli(probability: Any, *, generator: Generator | None = None) -> Tensor
     >>> nn.bernoulli(nn.ones(2)).tolist()
     [1.0, 1.0]
     """
-    p = np.asarray(probability)
+    given = as_array(probability)
+    p = to_host(given)
     drawn = random_array("uniform", p.shape, p.dtype, generator)
-    return Tensor((drawn < p).astype(p.dtype))
+    return Tensor(beside((drawn < p).astype(p.dtype), given))
 
 
 def multinomial(weights: Any, num_samples: int, replacement: bool = False, *,
@@ -204,7 +206,8 @@ def multinomial(weights: Any, num_samples: int, replacement: bool = False, *,
     >>> nn.multinomial(nn.Tensor([0.0, 1.0]), 3, replacement=True).tolist()
     [1, 1, 1]
     """
-    w = np.asarray(weights, dtype=np.float64)
+    given = as_array(weights)
+    w = to_host(given).astype(np.float64)
     rows = w.reshape(-1, w.shape[-1])
     if not np.isfinite(rows).all() or (rows < 0).any() or (rows.sum(-1) <= 0).any():
         raise RuntimeError(
@@ -230,7 +233,7 @@ def multinomial(weights: Any, num_samples: int, replacement: bool = False, *,
         with np.errstate(divide="ignore"):
             keys = np.where(rows > 0, np.log(np.maximum(u, 2.0**-54)) / rows, -np.inf)
         drawn = np.argsort(-keys, axis=1, kind="stable")[:, :num_samples]
-    return Tensor(drawn.reshape(*w.shape[:-1], num_samples))
+    return Tensor(beside(drawn.reshape(*w.shape[:-1], num_samples), given))
 
 
 complete(globals())

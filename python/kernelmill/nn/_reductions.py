@@ -120,7 +120,8 @@ euclidean: Rule = Rule("norm", _reduce("norm"), _norm_backward, {0: (), RESULT: 
 def _p_norm_forward(x: Any, axis: tuple[int, ...], keepdims: bool, p: float) -> Any:
     xp = namespace(x)
     size = abs(x)
-    big = size.max(axis, keepdims=True, initial=0)
+    some = all(x.shape[a] for a in axis)
+    big = (size.max if some else size.sum)(axis, keepdims=True)
     scale = xp.where((big > 0) & (big < math.inf), big, x.dtype.type(1))
     result = scale * ((size / scale) ** p).sum(axis, keepdims=True) ** (1 / p)
     if not keepdims:
@@ -282,7 +283,7 @@ class ReductionMethods:
             return apply({"max": "maximum", "min": "minimum"}[name], self, dim)
         if dim is None:
             if self.data.dtype.kind != "f":
-                return _tape.Tensor(np.asarray(getattr(self.data, name)()))
+                return _tape.Tensor(namespace(self.data).asarray(getattr(self.data, name)()))
             return self.amax() if name == "max" else self.amin()
         axis = axis_of(name, dim, self.ndim)
         indices = getattr(self, f"arg{name}")(axis, keepdim=True).data
@@ -376,11 +377,16 @@ class ReductionMethods:
 
     def all(self, dim: Any = None, keepdim: bool = False) -> Any:
         """Whether all elements are true."""
-        return _tape.Tensor(np.asarray(self.data.all(self._axes("all", dim), keepdims=keepdim)))
+        return self._truth("all", dim, keepdim)
 
     def any(self, dim: Any = None, keepdim: bool = False) -> Any:
         """Whether an element is true."""
-        return _tape.Tensor(np.asarray(self.data.any(self._axes("any", dim), keepdims=keepdim)))
+        return self._truth("any", dim, keepdim)
+
+    def _truth(self, name: str, dim: Any, keepdim: bool) -> Any:
+        found = getattr(self.data, name)(self._axes(name, dim), keepdims=keepdim)
+        return _tape.Tensor(namespace(self.data).asarray(found))
+
 
 complete(globals())
 __all__ = ["Extreme", "ReductionMethods", "permute"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import namespace
+from .._arrays import beside, is_cupy, namespace, to_host
+from ..ops import embedding
 from . import _tape
 from ._documents import complete
 from ._tape import Node, Rule, array_of, sum_to
@@ -61,7 +62,16 @@ def _is_basic(index: Any) -> bool:
 
 
 def _get(x: Any, index: Any) -> Any:
-    return namespace(x).asarray(x[index])
+    return namespace(x).asarray(x[_beside(index, x)])
+
+
+def _beside(index: Any, like: Any) -> Any:
+    """An index whose arrays are on the device of what it is for."""
+    if not is_cupy(like):
+        return index
+    if isinstance(index, tuple):
+        return tuple(_beside(part, like) for part in index)
+    return beside(index, like) if isinstance(index, np.ndarray) else index
 
 
 def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
@@ -70,8 +80,12 @@ def _put(g: Any, index: Any, shape: tuple[int, ...]) -> Any:
     result = xp.zeros(shape, g.dtype)
     if _is_basic(index):
         result[index] = g
-    else:
-        xp.add.at(result, index, g)
+    elif xp is np:
+        np.add.at(result, index, g)
+    else:  # CuPy adds in any order
+        count = math.prod(shape)
+        places = xp.arange(count).reshape(shape)[_beside(index, g)]
+        result = embedding.backward(g.reshape(-1, 1), places.reshape(-1), count).reshape(shape)
     return result
 
 
@@ -332,7 +346,7 @@ class ShapeMethods:
         """Repeat each element."""
         source: Any = self if dim is not None else reshape(self, shape=(-1,))
         axis = axis_of("repeat_interleave", 0 if dim is None else dim, source.ndim)
-        index = np.repeat(np.arange(source.shape[axis]), np.asarray(array_of(repeats)))
+        index = np.repeat(np.arange(source.shape[axis]), to_host(array_of(repeats)))
         return source.index_select(axis, index)
 
     def flip(self, *dims: Any) -> Any:
@@ -394,7 +408,7 @@ class ShapeMethods:
     def masked_select(self, mask: Any) -> Any:
         """The elements where the mask is True, in order."""
         xp = namespace(self.data)
-        return getitem(self, index=xp.broadcast_to(_index(mask), self.shape))
+        return getitem(self, index=xp.broadcast_to(_beside(_index(mask), self.data), self.shape))
 
     def diagonal(self, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
         """The diagonal of two axes, as the last axis."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._arrays import exchanged, is_cupy, namespace, to_host
+from .._arrays import beside, exchanged, is_cupy, namespace, to_host
 from . import _backward, _tape
 from ._documents import complete
 from ._elementwise import (
@@ -399,7 +399,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
                 f"Tensor.{name}: a tensor on the tape must not be changed in place (write "
                 "x = x + y, or use no_grad() for a leaf)"
             )
-        self.data[...] = value.data if isinstance(value, Tensor) else value
+        self.data[...] = value.data if isinstance(value, Tensor) else beside(value, self.data)
         written([self])
         return self
 
@@ -411,7 +411,8 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
                 "Tensor.__setitem__: a value on the tape must not be written into a tensor, which "
                 "would lose its gradient (use where(), cat() or stack())"
             )
-        self.data[_index(index)] = value.data if isinstance(value, Tensor) else value
+        taken = value.data if isinstance(value, Tensor) else beside(value, self.data)
+        self.data[_index(index)] = taken
         written([self])
 
     def copy_(self, source: Any) -> Tensor:

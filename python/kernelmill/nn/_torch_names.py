@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-_LATER = {
-    "averages of weights are not available yet": "swa_utils",
-}
 _ABSENT = {
     "MultiheadAttention and scaled_dot_product_attention do the same": """
         attention multi_head_attention_forward
@@ -74,7 +71,7 @@ _ABSENT = {
         has_torch_function_variadic swap_in_optimizer_params_and_state
     """,
 }
-GROUPS = {reason: names.split() for reason, names in {**_LATER, **_ABSENT}.items()}
+GROUPS = {reason: names.split() for reason, names in _ABSENT.items()}
 REASONS = {name: reason for reason, names in GROUPS.items() for name in names}
 
 

@@ -157,10 +157,11 @@ def find_learning_rate(
                 break
     found, curve = np.array(rates), np.array(losses)
     suggestion = math.nan
-    # The noise between batches is larger than what a tiny rate changes: slopes over many steps.
+    # The noise between batches is larger than what a tiny rate changes: falls over many steps.
+    # A convolution turns the weights round, so it gives minus the slope of a line through them.
     half = max(1, steps // 20)
     weights = np.arange(-half, half + 1.0)
-    falls = np.convolve(curve, -weights, "valid") if len(curve) > 2 * half else np.zeros(0)
+    falls = np.convolve(curve, weights, "valid") if len(curve) > 2 * half else np.zeros(0)
     if falls.size and falls.max() > 0:
         suggestion = float(found[half + int(falls.argmax())])
     return LearningRates(found, curve, suggestion)

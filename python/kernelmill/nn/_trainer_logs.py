@@ -64,6 +64,8 @@ class JSONLog:
         step, epoch : int
             Steps taken and epochs finished before; without steps, begin a new file.
         """
+        from .._estimator.persistence import write_atomically
+
         kept = []
         if step and os.path.exists(self.path):
             with open(self.path, encoding="utf-8") as file:
@@ -74,9 +76,8 @@ class JSONLog:
                         break
                     if row.get("step", 0) <= step and row.get("epoch", 0) <= epoch:
                         kept.append(line)
-        self._file = open(self.path, "w", encoding="utf-8")  # noqa: SIM115 - closed by close()
-        self._file.writelines(kept)
-        self._file.flush()
+        write_atomically(self.path, [line.encode() for line in kept])
+        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Add a line.

@@ -137,11 +137,11 @@ class Steps:
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.before, self.after = before, after
         self._plain = accumulate == 1 and clip_norm is None and clip_value is None and not skip
-        self._closed = type(optimizer).__name__ == "LBFGS"
+        self._closed = getattr(optimizer, "_needs_closure", False)
         if self._closed and not self._plain:
             raise ValueError(
-                "Trainer: accumulate, clip_norm, clip_value and nonfinite must be the defaults for "
-                "LBFGS, which evaluates a batch several times, got others"
+                "nn.Trainer: accumulate, clip_norm, clip_value and nonfinite must be the defaults "
+                f"for {type(optimizer).__name__}, which evaluates a batch several times, got others"
             )
 
     def run(self, batches: Iterable[Any], totals: Totals) -> Totals:
@@ -184,9 +184,9 @@ class Steps:
                     before(totals)
                 if plain:
                     optimizer.step()
+                    totals.steps += 1
                 else:
                     self._step(1.0 if summed or accumulate == 1 else 1.0 / window, totals)
-                totals.steps += 1
             if after is not None:
                 after(totals)
         totals.ended = True
@@ -194,7 +194,6 @@ class Steps:
             if before is not None:
                 before(totals)
             self._step(1.0 if summed else 1.0 / window, totals)
-            totals.steps += 1
             if after is not None:
                 after(totals)
         return totals
@@ -218,6 +217,7 @@ class Steps:
         if self.clip_norm is not None and norm > self.clip_norm:
             scale *= self.clip_norm / (norm + 1e-6)  # as torch's clip_grad_norm_
         self.optimizer.step(scale=scale)
+        totals.steps += 1
 
     def _run_closed(self, batches: Iterable[Any], totals: Totals) -> Totals:
         """Steps of an optimiser that evaluates the loss by itself."""

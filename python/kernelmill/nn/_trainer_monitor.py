@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .._arrays import namespace
 from ..ops import optim as rules
 from ._tensor import Tensor
+from .optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Monitor:
@@ -88,14 +88,14 @@ class Average:
     """
 
     def __init__(self, model: Any, decay: float) -> None:
-        self.parameters, self.decay = [*model.parameters()], decay
+        self.parameters = [*model.parameters()]
         self.arrays = [p.data.copy() for p in self.parameters]
+        self._averages = [Tensor(array) for array in self.arrays]
+        self._move = get_ema_multi_avg_fn(decay)
 
     def update(self) -> None:
         """Take in the parameters after a step."""
-        for mean, p in zip(self.arrays, self.parameters, strict=True):
-            namespace(mean).multiply(mean, self.decay, out=mean)
-            mean += (1.0 - self.decay) * p.data
+        self._move(self._averages, self.parameters, 0)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from ._trainer_loop import NotFinite, Patience, Steps, Totals, copied
 from ._trainer_metrics import scores
 from ._trainer_monitor import Average, Monitor
 from ._trainer_state import TrainerState
+from .optim.lr_scheduler import ReduceLROnPlateau
 
 _EMPTY = inspect.Parameter.empty
 
@@ -154,6 +155,7 @@ class Session:
             self.monitor = Monitor(model, trainer.monitor_every)
         each_step = trainer.schedule_on == "step" and schedule is not None
         checkpoints = trainer.checkpoint is not None and trainer.checkpoint_every is not None
+        checkpoints = checkpoints and optimizer is not None  # rather than an evaluation alone
         if checkpoints and not hasattr(train, "state_dict"):
             raise ValueError(
                 f"{owner}: checkpoint_every must be None unless train is a DataLoader, whose "
@@ -215,7 +217,7 @@ class Session:
                 best_epoch = row["epoch"]
                 best = copies(self.model) if self.keeps_best else None
         if self.schedule is not None and not self._each_step:
-            plateau = type(self.schedule).__name__ == "ReduceLROnPlateau"
+            plateau = isinstance(self.schedule, ReduceLROnPlateau)
             self.schedule.step(*([row[self.monitored]] if plateau else []))
         row["seconds"] = time.perf_counter() - began
         finished = trainer.patience is not None and patience.since >= trainer.patience
@@ -348,6 +350,11 @@ class Session:
             for mean, array in zip(self.average.arrays, values["average"], strict=True):
                 mean[...] = array
         current().set_state(values["generator"])
+        if values["totals"] is not None and not hasattr(self.train, "load_state_dict"):
+            raise ValueError(
+                f"{self.owner}: train must be a DataLoader to go on in the middle of an epoch, got "
+                f"{type(self.train).__name__}"
+            )
         best, since = values["patience"]
         self.totals = None if values["totals"] is None else Totals(**values["totals"])
         self.state = Epoch(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import beside
 from ._documents import complete
 from ._random import Generator, random_array
 from ._tape import written
@@ -18,7 +19,7 @@ from ._torch_names import refusal
 
 
 def _write(tensor: Tensor, values: Any) -> Tensor:
-    tensor.data[...] = values
+    tensor.data[...] = beside(values, tensor.data)
     written([tensor])
     return tensor
 

@@ -150,8 +150,8 @@ def _check_forward(
 
 
 def _check_input_gradient(
-    dout: Any, weight: Any, bias: Any, size: Sequence[int], stride: Sequence[int], padding: Sequence[int],
-    dilation: Sequence[int], groups: int, activation: int,
+    dout: Any, weight: Any, bias: Any, size: Sequence[int], stride: Sequence[int],
+    padding: Sequence[int], dilation: Sequence[int], groups: int, activation: int,
 ) -> list[int]:  # fmt: skip
     op = "convolution.input_gradient"
     _check(op, dout=dout, weight=weight, **({} if bias is None else {"bias": bias}))

@@ -405,14 +405,15 @@ def gru_forward(
 
 
 @op(
-    "gates: T[n,3,u>=1], q: T[n,u], previous: T[n,u], dy: T[n,u]?, weight: T[3,u,u],"
+    "gates: T[n,3,u>=1], q: T[n,u], y: T[n,u], h0: T[b,u], dy: T[n,u]?, weight: T[3,u,u],"
     " dh: inout T[b,u], batch_sizes: i64[t], reverse: bool -> dgates: T[n,3,u], dq: T[n,u]",
     cuda=_COMPOSED,
 )
 def gru_backward(
     gates: np.ndarray,
     q: np.ndarray,
-    previous: np.ndarray,
+    y: np.ndarray,
+    h0: np.ndarray,
     dy: np.ndarray | None,
     weight: np.ndarray,
     dh: np.ndarray,
@@ -427,10 +428,10 @@ def gru_backward(
     ----------
     gates : ndarray of shape (n, 3, u), float32 or float64
         r, z and v of the forward pass.
-    q : ndarray of shape (n, u), dtype of gates
-        q of the forward pass.
-    previous : ndarray of shape (n, u), dtype of gates
-        h before each step.
+    q, y : ndarray of shape (n, u), dtype of gates
+        What the forward pass gave.
+    h0 : ndarray of shape (b, u), dtype of gates
+        Initial states.
     dy : ndarray of shape (n, u), dtype of gates, or None
         Gradient of y; None for zeros.
     weight : ndarray of shape (3, u, u), dtype of gates
@@ -454,7 +455,11 @@ def gru_backward(
     ValueError
         If shapes, dtypes or batch sizes do not fit.
     """
-    W, a, Q, before, dout, carry = _wide(weight, gates, q, previous, dy, dh)
+    W, a, Q, dout, carry = _wide(weight, gates, q, dy, dh)
+    before, state = _wide(y, h0)
+    for rows, to in _steps("gru_backward", batch_sizes, len(gates), len(dh), reverse):
+        after = before[rows].copy()  # what was after each step becomes what was before it
+        before[rows], state[to] = state[to], after
     W = W.reshape(-1, dh.shape[1])
     da, dq = np.zeros_like(a), np.zeros_like(Q)
     for rows, to in _steps("gru_backward", batch_sizes, len(gates), len(dh), not reverse):

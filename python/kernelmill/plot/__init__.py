@@ -1,8 +1,8 @@
-"""Plots of clusterings, mixtures, Markov models, forecasts and attention.
+"""Plots of models, training runs, forecasts and attention, in the style of scikit-learn's displays.
 
-They have the style of scikit-learn's displays, and require matplotlib. Displays of models are created
-by ``from_estimator`` or ``from_predictions``, which compute and draw; all can be drawn with ``plot``.
-``from_estimator`` also takes a pipeline, with the untransformed data. Nothing is shown: call
+They require matplotlib. Displays of models are created by ``from_estimator`` or
+``from_predictions``, which compute and draw; all can be drawn with ``plot``. ``from_estimator``
+also takes a pipeline, with the untransformed data. Nothing is shown: call
 ``matplotlib.pyplot.show`` or save ``figure_``.
 """
 
@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy(
         "DensityDisplay": "_density",
         "ElbowDisplay": "_elbow",
         "ForecastDisplay": "_forecast",
+        "HistoryDisplay": "_history",
         "SilhouetteDisplay": "_silhouette",
         "StatePathDisplay": "_states",
         "TransitionDisplay": "_transitions",

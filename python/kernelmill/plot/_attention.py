@@ -11,7 +11,6 @@ from .._arrays import to_host
 from ._style import FAINT, INK, PALETTE, Display, checked_names, hide_spines
 
 _WIDTH = 0.602  # of a character of the fixed-width font that comes with matplotlib, in font sizes
-_LINE = 1.9  # distance of lines, in font sizes
 
 
 class AttentionDisplay(Display):
@@ -112,12 +111,9 @@ class AttentionDisplay(Display):
         from matplotlib.patches import Rectangle
 
         size = float(kwargs.pop("fontsize", 9.0))
-        figure = ax.figure
-        box = ax.get_position()
-        # Inches of the axes; a layout that is constrained may still change them a little.
-        inches = figure.get_figure(root=True).get_size_inches() if hasattr(
-            figure, "get_figure") else figure.get_size_inches()  # fmt: skip
-        columns = max(int(box.width * inches[0] * 72 / (_WIDTH * size)), max(map(len, self.keys)))
+        # In points; a constrained layout may still widen the axes a little.
+        points = ax.get_window_extent().width * 72 / ax.figure.dpi
+        columns = max(int(points / (_WIDTH * size)), *map(len, self.keys), 1)
         line = column = 0
         places = []
         for word in self.keys:

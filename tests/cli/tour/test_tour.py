@@ -16,7 +16,7 @@ from kernelmill.cli.tour import Context
 def _row(text: str, *words: str) -> re.Match:
     """The seconds and score of the line that holds all the words."""
     line = next(line for line in text.splitlines() if all(word in line for word in words))
-    measure = "ARI|AUC|PSNR|log L|bits|accuracy|coverage|R2"
+    measure = "ARI|AUC|PSNR|log L|bits|accuracy|coverage|R2|nats|MAE"
     found = re.search(
         rf"(?P<seconds>\d+\.\d{{3}})  +(?P<measure>{measure}) (?P<value>-?\d+\.\d+)", line
     )
@@ -40,7 +40,7 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    expected = "cluster hmm linear_model mixture neural_network preprocessing tree"
+    expected = "cluster hmm linear_model mixture neural_network preprocessing sequences tree"
     assert tour.families() == expected.split()
     for words in (
         ("KMeans", "handwritten digits"),
@@ -60,6 +60,9 @@ def test_every_family_has_a_row(ran):
         ("MLPRegressor", "diabetes"),
         ("nn, convolutions", "digits"),
         ("StandardScaler", "file with gaps"),
+        ("nn, LSTM", "help texts"),
+        ("nn, GRU", "sunspots"),
+        ("nn, attention", "sentence"),
         ("decision tree", "breast cancer"),
         ("quantile trees", "diabetes"),
     ):
@@ -99,8 +102,8 @@ def test_pictures_are_there(ran):
     assert {path.name for path in out.iterdir()} == {
         f"{name}.png"
         for name in (
-            *("breast-cancer-tree", "digits", "digits-network", "photograph"),
-            *("stock", "letters", "wine"),
+            *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
+            *("stock", "letters", "sunspots", "wine"),
         )
     }
     for path in out.iterdir():

@@ -17,14 +17,22 @@ ARGUMENTS = {
     "LayerNorm": (3,), "RMSNorm": (3,), "GroupNorm": (2, 4), "Threshold": (0.1, 2.0),
     "Unflatten": (1, (2, 3)), "QuantileLoss": (0.5,), "ModuleList": ([nn.Linear(2, 2)],),
     "ModuleDict": ({"a": nn.Linear(2, 2)},), "ParameterList": ([nn.Parameter([1.0])],),
-    "ParameterDict": ({"a": nn.Parameter([1.0])},), "Sequential": (nn.Linear(2, 2), nn.ReLU()),
+    "ParameterDict": ({"a": nn.Parameter([1.0])},),
+    "AdaptiveLogSoftmaxWithLoss": (8, 6, [2, 4]), "Transformer": (4, 2, 1, 1, 8),
+    "TransformerEncoder": (nn.TransformerEncoderLayer(4, 2, 8), 2),
+    "TransformerDecoder": (nn.TransformerDecoderLayer(4, 2, 8), 2),
+    "TransformerEncoderLayer": (4, 2, 8), "TransformerDecoderLayer": (4, 2, 8),
+    "Sequential": (nn.Linear(2, 2), nn.ReLU()),
 }  # fmt: skip
+
+
+BASES = {"Module", "RNNBase", "RNNCellBase"}  # not layers themselves
 
 
 def classes():
     for name in nn.__all__:
         value = getattr(nn, name)
-        if inspect.isclass(value) and issubclass(value, nn.Module) and value is not nn.Module:
+        if inspect.isclass(value) and issubclass(value, nn.Module) and name not in BASES:
             yield name
 
 

@@ -108,14 +108,15 @@ def test_saved_states_go_both_ways(name, options):
         other.step()
     ours2, theirs2 = pair()
     for p, q, p2, q2 in zip(ours, theirs, ours2, theirs2, strict=True):
-        p2.data[...] = q.detach().numpy()
-        q2.data.copy_(torch.tensor(p.data))
+        with nn.no_grad():
+            p2.copy_(q.detach().numpy())
+        q2.data.copy_(torch.tensor(np.asarray(p.data)))
     mine2, other2 = getattr(optim, name)(ours2), getattr(torch.optim, name)(theirs2)
     mine2.load_state_dict(other.state_dict())
     saved = mine.state_dict()
     for kept in saved["state"].values():
         for key, value in kept.items():
-            kept[key] = torch.tensor(value)
+            kept[key] = torch.tensor(np.asarray(value))
     other2.load_state_dict(saved)
     for _ in range(10):
         give_gradients(ours, theirs, rng)

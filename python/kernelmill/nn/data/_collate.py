@@ -80,7 +80,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 def _collated(batch: Sequence[Any], join: Any) -> Any:
     first = batch[0]
-    if isinstance(first, bool | int | float) or _is_array(first):
+    if isinstance(first, bool | int | float):
+        return join([np.asarray(one) for one in batch])  # float64 and int64, as in torch
+    if _is_array(first):
         return join([as_array(one) for one in batch])
     if isinstance(first, Mapping):
         return {key: _collated([one[key] for one in batch], join) for key in first}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -184,8 +185,12 @@ class Subset(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
+    @functools.cached_property
+    def _places(self) -> np.ndarray:
+        return np.asarray(self.indices, dtype=np.int64)
+
     def _batched(self, indices: Any) -> list[Tensor]:
-        return self.dataset._batch(np.asarray(self.indices)[np.asarray(indices)])
+        return self.dataset._batch(self._places[np.asarray(indices)])
 
 
 class ConcatDataset(Dataset):

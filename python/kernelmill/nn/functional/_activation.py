@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import namespace
+from ..._arrays import beside, namespace, to_host
 from ...ops import softmax as softmax_ops
 from .._documents import complete
 from .._elementwise import apply, gate, raw, to_dtype, where
@@ -261,13 +261,14 @@ def gumbel_softmax(
     """
     x = as_tensor(logits)
     u = np.maximum(random_array("uniform", x.shape, x.dtype, generator), 2.0**-33)
-    soft = softmax((x - np.log(-np.log(u)).astype(x.dtype)) / tau, dim)
+    soft = softmax((x - beside(np.log(-np.log(u)).astype(x.dtype), x.data)) / tau, dim)
     if not hard:
         return soft
     axis = axis_of("gumbel_softmax", dim, x.ndim)
-    picked = np.expand_dims(soft.data.argmax(axis), axis)
-    one = np.zeros_like(soft.data)
+    picked = np.expand_dims(to_host(soft.data.argmax(axis)), axis)
+    one = np.zeros(soft.shape, soft.dtype)
     np.put_along_axis(one, picked, 1, axis)
+    one = beside(one, soft.data)
     return soft + (one - soft.data)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import beside
+from ..._arrays import beside, namespace
 from ...ops import reduction as reduction_ops
 from ...ops import softmax as ops
 from .._backward import recomputed
@@ -62,7 +62,7 @@ def _checked(name: str, x: Tensor, target: Any, weight: Any) -> tuple[Any, Any]:
     count = x.shape[0 if x.ndim == 1 else 1]
     classes = None
     if weight is not None:
-        classes = as_tensor(weight).data.astype(x.dtype)
+        classes = beside(as_tensor(weight).data.astype(x.dtype), x.data)
         if classes.shape != (count,):
             raise ValueError(f"F.{name}: weight must have shape ({count},), got {classes.shape}")
     return beside(t.astype(np.int64, copy=False), x.data), classes
@@ -85,7 +85,7 @@ def _weighted_nll(
     picked = gather_along(rows, index[:, None], 1).squeeze(1)
     factors = keep.astype(rows.dtype)
     if classes is not None:
-        factors = factors * beside(classes, rows.data)[index]
+        factors = factors * classes[index]
     loss = where(factors != 0, -picked * factors, 0.0)
     if smoothing:
         spread = rows
@@ -113,14 +113,15 @@ def _cross_entropy_forward(
         return summed, (index, lse, 1.0)
     # Without a target the mean is 0 / 0, and its gradient 0.
     divided = summed / summed.dtype.type(total) if total else summed + math.nan
-    return np.asarray(divided), (index, lse, 1.0 / total if total else 0.0)
+    return namespace(x).asarray(divided), (index, lse, 1.0 / total if total else 0.0)
 
 
 def _cross_entropy_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, index, lse, scale = saved
     options = node.options
     logits = as_classes(x, 0 if x.ndim == 1 else 1)
-    dout = g.reshape(index.shape) if g.size == index.size else np.broadcast_to(g, index.shape)
+    whole = g.size == index.size
+    dout = g.reshape(index.shape) if whole else namespace(g).broadcast_to(g, index.shape)
     if scale != 1.0:
         dout = dout * x.dtype.type(scale)
     return ops.cross_entropy_backward(
@@ -213,9 +214,10 @@ def cross_entropy(
 
 
 def _bce_forward(p: Any, y: Any) -> Any:
+    xp = namespace(p)
     with np.errstate(divide="ignore"):
-        a = np.maximum(np.log(p), -100)  # torch's floor: a certain mistake costs 100, not infinity
-        b = np.maximum(np.log1p(-p), -100)
+        a = xp.maximum(xp.log(p), -100)  # torch's floor: a certain mistake costs 100, not infinity
+        b = xp.maximum(xp.log1p(-p), -100)
     return -(y * a + (1 - y) * b)
 
 
@@ -223,8 +225,10 @@ def _bce_backward(g: Any, saved: tuple, node: Node) -> Any:
     p, y = saved
     width = p * (1.0 - p)
     tiny = 1e-12
-    data = width.data if isinstance(width, Tensor) else width
-    floor = where(data < tiny, tiny, width) if isinstance(width, Tensor) else np.maximum(data, tiny)
+    if isinstance(width, Tensor):
+        floor = where(width.data < tiny, tiny, width)
+    else:
+        floor = namespace(width).maximum(width, tiny)
     dp = g * ((p - y) / floor) if node.parents[0] is not None else None
     dy = None
     if node.parents[1] is not None:

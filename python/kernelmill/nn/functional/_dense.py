@@ -56,7 +56,10 @@ def _activated(z: Any, activation: str, parameter: float) -> Any:
     return RULES[activation](z, *more)
 
 
-def _dense_forward(x: Any, weight: Any, bias: Any, activation: str, parameter: float) -> Any:
+def dense_forward(
+    x: Any, weight: Any, bias: Any, activation: str, parameter: float = 0.0
+) -> Any:
+    """Of arrays: the result, and a tuple of what the gradient of the activation needs."""
     if activation == "identity":
         return forward(x, weight, bias)[0], (None,)
     by_result = _slope(activation)[1]
@@ -68,21 +71,30 @@ def _dense_forward(x: Any, weight: Any, bias: Any, activation: str, parameter: f
 def _slope(activation: str) -> tuple[Any, bool]:
     """The op behind an activation's gradient, and whether it is a function of the result alone."""
     if activation == "identity":
-        return None, True
+        return (None, ()), True
     found = DERIVATIVES[activation]["x"]
     return (getattr(elementwise, str(found.row)), found.arguments), "x" not in found.arguments
 
 
+def dense_gradients(
+    g: Any, x: Any, weight: Any, kept: Any, activation: str, parameter: float = 0.0,
+    needs: Any = (True, True, True),
+) -> tuple[Any, ...]:  # fmt: skip
+    """Of arrays: the gradients of the input, the weight and the bias, None where not needed."""
+    (slope, names), _ = _slope(activation)
+    if slope is not None:
+        g = slope(
+            *[g if n == "dout" else kept if n in ("x", "result") else parameter for n in names]
+        )
+    found = backward(g, x, weight, *[not needed for needed in needs])
+    return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))
+
+
 def _dense_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, weight, _, kept = saved
-    slope, _ = _slope(node.options["activation"])
-    if slope is not None:
-        op, names = slope
-        parameter = node.options["parameter"]
-        g = op(*[g if n == "dout" else kept if n in ("x", "result") else parameter for n in names])
     needs = [p is not None for p in node.parents]
-    found = backward(g, x, weight, not needs[0], not needs[1], not needs[2])
-    return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))
+    options = node.options
+    return dense_gradients(g, x, weight, kept, options["activation"], options["parameter"], needs)
 
 
 def _composed(x: Any, weight: Any, bias: Any, activation: str, parameter: float) -> Any:
@@ -93,7 +105,7 @@ def _composed(x: Any, weight: Any, bias: Any, activation: str, parameter: float)
 
 _dense: Rule = Rule(
     "linear",
-    _dense_forward,
+    dense_forward,
     _dense_backward,
     {0: (), 1: (), 2: ()},
     twice=recomputed(_composed, 3),

@@ -6,16 +6,17 @@ from typing import Any
 
 import numpy as np
 
+from ..._arrays import beside, namespace, to_host
 from ...ops import embedding as ops
 from .._backward import recomputed
 from .._documents import complete
 from .._shape import getitem, putitem
 from .._tape import Node, Rule, written
-from .._tensor import Tensor, as_tensor
+from .._tensor import Tensor, as_array, as_tensor
 
 
 def _rows(indices: Any, count: int, name: str) -> Any:
-    index = indices.data if isinstance(indices, Tensor) else np.asarray(indices)
+    index = as_array(indices)
     if index.dtype.kind not in "iu":
         raise RuntimeError(f"F.{name}: input must be integers, got {index.dtype}")
     if index.size and (index.min() < 0 or index.max() >= count):
@@ -36,7 +37,13 @@ def _backward(g: Any, saved: tuple, node: Node) -> Any:
     return ops.backward(rows, index.reshape(-1), node.parents[0].shape[0], padding)
 
 
-_embedding: Rule = Rule("embedding", _forward, _backward)
+def _twice(g: Any, saved: tuple, node: Node) -> Any:
+    index, padding = node.options["index"], node.options["padding"]
+    g = g * (index != padding)[..., None].astype(g.dtype)
+    return putitem(g, index=index, shape=node.parents[0].shape)
+
+
+_embedding: Rule = Rule("embedding", _forward, _backward, twice=_twice)
 
 
 def _bag_forward(
@@ -57,7 +64,8 @@ def _bag_composed(
     weight: Any, factors: Any, index: Any, offsets: Any, mode: str, padding: int
 ) -> Any:
     """The same in differentiable operations."""
-    bag_of = np.searchsorted(offsets, np.arange(len(index)), side="right") - 1
+    xp = namespace(index)
+    bag_of = xp.searchsorted(offsets, xp.arange(len(index)), side="right") - 1
     keep = index != padding
     index, bag_of = index[keep], bag_of[keep]
     rows = getitem(weight, index=index)
@@ -68,7 +76,7 @@ def _bag_composed(
         rows = rows * getitem(factors, index=keep).reshape(-1, 1)
     sums = putitem(rows, index=bag_of, shape=shape)
     if mode == "mean":
-        counts = np.maximum(np.bincount(bag_of, minlength=shape[0]), 1).astype(rows.dtype)
+        counts = xp.maximum(xp.bincount(bag_of, minlength=shape[0]), 1).astype(rows.dtype)
         sums = sums / counts[:, None]
     return sums
 
@@ -115,10 +123,10 @@ def embedding(
     """
     weight = as_tensor(weight)
     count = weight.shape[0]
-    index = _rows(input, count, "embedding")
+    index = beside(_rows(input, count, "embedding"), weight.data)
     padding = -1 if padding_idx is None else int(padding_idx) % count
     if max_norm is not None:
-        _shorten(weight, np.unique(index), max_norm, norm_type)
+        _shorten(weight, namespace(index).unique(index), max_norm, norm_type)
     if scale_grad_by_freq:
         weight = _by_frequency(weight, index)
     return _embedding(weight, index=index, padding=padding)
@@ -126,9 +134,10 @@ def embedding(
 
 def _shorten(weight: Tensor, used: Any, max_norm: float, norm_type: float) -> None:
     rows = weight.data[used]
-    norms = np.linalg.norm(rows, norm_type, axis=1, keepdims=True)
+    xp = namespace(rows)
+    norms = xp.linalg.norm(rows, norm_type, axis=1, keepdims=True)
     if (norms > max_norm).any():
-        weight.data[used] = np.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)
+        weight.data[used] = xp.where(norms > max_norm, rows * (max_norm / (norms + 1e-7)), rows)
         written([weight])
 
 
@@ -174,7 +183,7 @@ def embedding_bag(
     output : Tensor of shape (B, embedding_dim)
     """
     weight = as_tensor(weight)
-    index = _rows(input, weight.shape[0], "embedding_bag")
+    index = beside(_rows(input, weight.shape[0], "embedding_bag"), weight.data)
     factors = None if per_sample_weights is None else as_tensor(per_sample_weights)
     if mode not in ("sum", "mean", "max"):
         raise ValueError(f"F.embedding_bag: mode must be 'sum', 'mean' or 'max', got {mode!r}")
@@ -185,15 +194,15 @@ def embedding_bag(
     if index.ndim == 2:
         if offsets is not None:
             raise ValueError("F.embedding_bag: offsets must be None where input has two axes")
-        offsets = np.arange(index.shape[0]) * index.shape[1]
+        offsets = beside(np.arange(index.shape[0]) * index.shape[1], weight.data)
         index = index.reshape(-1)
         factors = None if factors is None else factors.reshape(-1)
     else:
         if offsets is None:
             raise ValueError("F.embedding_bag: offsets must be given where input has one axis")
-        offsets = np.asarray(offsets)[: -1 if include_last_offset else None]
+        offsets = beside(as_array(offsets)[: -1 if include_last_offset else None], weight.data)
     if max_norm is not None:
-        _shorten(weight, np.unique(index), max_norm, norm_type)
+        _shorten(weight, namespace(index).unique(index), max_norm, norm_type)
     padding = -1 if padding_idx is None else int(padding_idx) % weight.shape[0]
     if scale_grad_by_freq:
         weight = _by_frequency(weight, index)
@@ -203,23 +212,26 @@ def embedding_bag(
 
 def _by_frequency(weight: Tensor, index: Any) -> Tensor:
     """The same table, whose gradient is divided by how often each row is used."""
-    often = np.maximum(np.bincount(index.reshape(-1), minlength=weight.shape[0]), 1)[:, None]
+    xp = namespace(index)
+    often = xp.maximum(xp.bincount(index.reshape(-1), minlength=weight.shape[0]), 1)[:, None]
     scale = (1.0 / often).astype(weight.dtype)
     return weight * scale + weight.detach() * (1.0 - scale)
 
 
 def _bag_maximum(rows: Tensor, bag_of: Any, shape: tuple[int, int]) -> Tensor:
+    # What is picked is found on the host: CuPy lacks minimum.at of int64.
+    values, bag_of = to_host(rows.data), to_host(bag_of)
     best = np.full(shape, -np.inf, rows.dtype)
-    np.maximum.at(best, bag_of, rows.data)
+    np.maximum.at(best, bag_of, values)
     first = np.full(shape, len(bag_of))  # the first row of each bag that has the maximum
-    place = np.where(rows.data == best[bag_of], np.arange(len(bag_of))[:, None], len(bag_of))
+    place = np.where(values == best[bag_of], np.arange(len(bag_of))[:, None], len(bag_of))
     np.minimum.at(first, bag_of, place)
     empty = first == len(bag_of)
     columns = np.broadcast_to(np.arange(shape[1]), shape)
     if not len(bag_of):
-        return Tensor(np.zeros(shape, rows.dtype))
+        return Tensor(beside(np.zeros(shape, rows.dtype), rows.data))
     picked = getitem(rows, index=(np.where(empty, 0, first), columns))
-    return picked * (~empty).astype(rows.dtype)
+    return picked * beside((~empty).astype(rows.dtype), rows.data)
 
 
 def one_hot(input: Any, num_classes: int = -1) -> Tensor:
@@ -234,7 +246,8 @@ def one_hot(input: Any, num_classes: int = -1) -> Tensor:
     index = as_tensor(input).data
     count = int(index.max()) + 1 if num_classes == -1 else num_classes
     index = _rows(index, count, "one_hot")
-    return Tensor((index[..., None] == np.arange(count)).astype(np.int64))
+    classes = namespace(index).arange(count)
+    return Tensor((index[..., None] == classes).astype(np.int64))
 
 
 complete(globals())

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ..._arrays import beside, to_host
 from .._documents import complete
 from .._elementwise import apply, unified, where
 from .._functions import cat
-from .._tensor import Tensor, as_tensor
+from .._tensor import Tensor, as_array, as_tensor
 from ._activation import log_softmax, logsigmoid, normalize, softplus
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -209,7 +210,7 @@ def multi_margin_loss(
     """Margins between the score of the right class and all others."""
     x = as_tensor(input)
     rows = x if x.ndim == 2 else x.unsqueeze(0)
-    index = np.atleast_1d(np.asarray(target))
+    index = np.atleast_1d(to_host(as_array(target)))
     if p not in (1, 2):
         raise ValueError(f"F.multi_margin_loss: p must be 1 or 2, got {p}")
     right = rows.gather(1, index[:, None])
@@ -218,7 +219,8 @@ def multi_margin_loss(
     if p == 2:
         loss = apply("square", loss)
     if weight is not None:
-        loss = loss * as_tensor(weight).data[index][:, None]
+        factors = as_tensor(weight).data
+        loss = loss * factors[beside(index, factors)][:, None]
     loss = where(others, loss, 0.0).sum(1) / rows.shape[1]
     return reduced("multi_margin_loss", loss if x.ndim == 2 else loss.squeeze(0), reduction)
 
@@ -227,7 +229,7 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
     """Margins between each right class and each other; targets are classes, ended by -1."""
     x = as_tensor(input)
     rows = x if x.ndim == 2 else x.unsqueeze(0)
-    index = np.atleast_2d(np.asarray(target))
+    index = np.atleast_2d(to_host(as_array(target)))
     valid = np.cumsum(index == -1, axis=1) == 0
     is_target = np.zeros(rows.shape, bool)
     for i, (row, ok) in enumerate(zip(index, valid, strict=True)):

@@ -53,19 +53,22 @@ def _forward(
     return (y, state, cell), (gates, cells, y)
 
 
-def _previous(y: Any, h: Any, sizes: Any, reverse: bool) -> Any:
-    """The state before each step."""
-    if len(y) == len(sizes) * len(h):  # all sequences have the same length
-        after = y[len(h) :] if reverse else y[: len(y) - len(h)]
-        return np.concatenate([after, h] if reverse else [h, after])
+def _state_weights(d: Any, y: Any, h: Any, sizes: Any, reverse: bool, weight: Any) -> Any:
+    """The gradient of weights whose products with the states before each step have gradient d."""
+    n, b = len(y), len(h)
+    if n == len(sizes) * b:  # all sequences have the same length: nothing is gathered
+        first, others = (d[n - b :], d[: n - b]) if reverse else (d[:b], d[b:])
+        pairs = (others, y[b:] if reverse else y[: n - b]), (first, h)
+        made = [linear.backward(*pair, weight, True, False, True)[1] for pair in pairs]
+        return made[0] + made[1]
     ends = np.cumsum(sizes)
     step = np.repeat(np.arange(len(sizes)), sizes)
-    sequence = np.arange(len(y)) - (ends - sizes)[step]
+    sequence = np.arange(n) - (ends - sizes)[step]
     before = step + (1 if reverse else -1)
     exists = sequence < np.append(sizes, 0)[before]  # step -1 is one of no rows, too
-    first = (ends - sizes)[np.where(exists, before, 0)]
-    rows = np.where(exists, first + sequence, len(y) + sequence)
-    return np.concatenate([y, h])[rows]
+    rows = (ends - sizes)[np.where(exists, before, 0)] + sequence
+    previous = np.concatenate([y, h])[np.where(exists, rows, n + sequence)]
+    return linear.backward(d, previous, weight, True, False, True)[1]
 
 
 def _backward(g: dict[int, Any], saved: tuple, node: Node) -> Any:
@@ -77,14 +80,13 @@ def _backward(g: dict[int, Any], saved: tuple, node: Node) -> Any:
         None if a is None else np.zeros_like(a) if i not in g else g[i].copy()
         for i, a in ((1, h), (2, c))
     )
-    before = _previous(y, h, sizes, reverse) if parts == 3 or needs[4] else None
     dprojection = dq = None
     if parts == 1:
         da = recurrent.elman_backward(y, dy, weight_hh, dh, sizes, kind == "relu", reverse)
     else:
         w = _parted(weight_hh, parts)
         if parts == 3:
-            da, dq = recurrent.gru_backward(gates, kept, before, dy, w, dh, sizes, reverse)
+            da, dq = recurrent.gru_backward(gates, kept, y, h, dy, w, dh, sizes, reverse)
         else:
             da, dstates, m = recurrent.lstm_backward(
                 gates, kept, dy, w, weight_hr, dh, dc, sizes, reverse, not needs[7]
@@ -96,19 +98,19 @@ def _backward(g: dict[int, Any], saved: tuple, node: Node) -> Any:
         da, x, weight_ih, not needs[0], not needs[3], not (needs[5] or needs[6])
     )
     found = [dx, dh, dc, dweight_ih, None, dbias, None, dprojection]
-    if dq is None:
-        if needs[4]:
-            found[4] = linear.backward(da, before, weight_hh, True, False, True)[1]
-        found[6] = dbias.copy() if needs[6] else None
-    elif needs[4] or needs[6]:
+    if needs[4]:
         # The reset gate stands between the last third of the products and the inputs' ones.
         u = len(weight_hh) // 3
-        halves = ((da[:, : 2 * u], slice(2 * u)), (dq, slice(2 * u, None)))
-        made = [
-            linear.backward(d, before, weight_hh[rows], True, not needs[4], not needs[6])
-            for d, rows in halves
-        ]
-        found[4], found[6] = (np.concatenate([m[i] for m in made]) for i in (1, 2))
+        both = [(da, weight_hh)] if dq is None else [
+            (da[:, : 2 * u], weight_hh[: 2 * u]), (dq, weight_hh[2 * u :])
+        ]  # fmt: skip
+        made = [_state_weights(d, y, h, sizes, reverse, rows) for d, rows in both]
+        found[4] = made[0] if dq is None else np.concatenate(made)
+    if needs[6]:
+        found[6] = dbias.copy()
+        if dq is not None:
+            last = slice(2 * dq.shape[1], None)
+            found[6][last] = linear.backward(dq, y, weight_hh[last], True, True, False)[2]
     return tuple(d if needed else None for d, needed in zip(found, needs, strict=True))
 
 

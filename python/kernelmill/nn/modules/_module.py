@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..._arrays import beside
 from .. import _tape
 from .._documents import complete
 from .._tensor import Handle, Tensor, as_array
@@ -364,7 +365,7 @@ class Module:
             if assign:
                 own[name].data = value.astype(own[name].dtype, copy=False)
             else:
-                own[name].data[...] = value
+                own[name].data[...] = beside(value, own[name].data)
         _tape.written([own[name] for name in given if name in own])
         return LoadResult(missing, unexpected)
 

@@ -12,5 +12,5 @@ _PLACES = {
     "_lbfgs": "LBFGS",
 }
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
-_NAMES["lr_scheduler"] = "lr_scheduler"
+_NAMES |= {name: name for name in ("lr_scheduler", "swa_utils")}
 __getattr__, __dir__, __all__ = _lazy(__name__, _NAMES, _refusal)

@@ -58,6 +58,8 @@ class LBFGS(Optimizer):
     (13.0, True)
     """
 
+    _needs_closure = True
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -135,7 +137,7 @@ class LBFGS(Optimizer):
 
         first, loss, gradient = evaluate()
         for iteration in range(1, group["max_iter"] + 1):
-            if np.abs(gradient).max(initial=0.0) <= small_gradient:
+            if not gradient.size or np.abs(gradient).max() <= small_gradient:
                 break
             state["n_iter"] = state.get("n_iter", 0) + 1
             direction = self._direction(gradient, state, group["history_size"])

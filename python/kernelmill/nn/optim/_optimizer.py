@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
-import numpy as np
-
+from ..._arrays import beside, is_cupy, namespace, to_host
 from ...ops import optim as rules
 from .._documents import complete
 from .._tape import enable_grad, written
+from .._tensor import Tensor, as_array
 
 # Arguments by which torch chooses among its implementations; there is one here.
 _IGNORED = {"foreach", "fused", "capturable"}
@@ -42,6 +42,7 @@ class Optimizer:
     """
 
     _rule: ClassVar[str] = ""
+    _needs_closure: ClassVar[bool] = False  # whether a step evaluates the loss by itself
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -109,7 +110,7 @@ class Optimizer:
             group["param_names"] = [p[0] for p in members]
         known = {id(p) for other in self.param_groups for p in other["params"]}
         for p in group["params"]:
-            if not isinstance(getattr(p, "data", None), np.ndarray):
+            if not isinstance(p, Tensor):
                 raise TypeError(f"{name}: params must be tensors, got {type(p).__name__}")
             if id(p) in known:
                 raise ValueError(f"{name}: params must name each parameter once, got one twice")
@@ -189,7 +190,7 @@ class Optimizer:
                 gradients.append(p.grad.data)
                 for name, arrays in states.items():
                     if state.get(name) is None:
-                        state[name] = np.zeros_like(p.data)
+                        state[name] = namespace(p.data).zeros_like(p.data)
                     arrays.append(state[name])
                 for name, value in shared.items():
                     options[name].append(value)
@@ -258,9 +259,10 @@ class Optimizer:
             return [Optimizer._loaded(item, p) for item in value]
         if getattr(value, "shape", None) == () and p.data.shape != ():
             return float(value)
-        if hasattr(value, "__array__"):
-            array = np.asarray(value).astype(p.data.dtype, order="C")  # a copy
-            return array if array.shape == p.data.shape or array.ndim else float(array)
+        if hasattr(value, "__array__") or is_cupy(value):
+            array = to_host(as_array(value)).astype(p.data.dtype, order="C")  # a copy
+            alike = array.shape == p.data.shape or array.ndim
+            return beside(array, p.data) if alike else float(array)
         return copy.deepcopy(value)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import namespace
+from ..._arrays import beside, namespace
 from ...ops import optim as rules
 from .. import _tape
 from .._documents import complete
 from .._elementwise import apply
-from .._tensor import Tensor
+from .._tensor import Tensor, as_array
 from ..modules._module import Module, Parameter
 
 
@@ -110,7 +110,7 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Any]) -> None:
     ValueError
         If it has another length; nothing is written then.
     """
-    values = vec.data if isinstance(vec, Tensor) else np.asarray(vec)
+    values = as_array(vec)
     chosen = list(parameters)
     count = sum(p.numel() for p in chosen)
     if values.shape != (count,):
@@ -119,7 +119,8 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Any]) -> None:
         )
     start = 0
     for p in chosen:
-        p.data[...] = values[start : start + p.numel()].reshape(p.shape)
+        own = values[start : start + p.numel()].reshape(p.shape)
+        p.data[...] = beside(own, p.data)
         start += p.numel()
     _tape.written(chosen)
 
@@ -215,7 +216,7 @@ class _SpectralNorm:
 
 
 def _unit(x: Any, eps: float) -> Any:
-    return x / max(float(np.linalg.norm(x)), eps)
+    return x / max(float(namespace(x).linalg.norm(x)), eps)
 
 
 def spectral_norm(
@@ -242,8 +243,9 @@ def spectral_norm(
     (1, 3)
     """
     weight = module.get_parameter(name)
-    matrix = np.moveaxis(weight.data, dim, 0).reshape(weight.shape[dim], -1)
-    u = _unit(np.ones(matrix.shape[0], matrix.dtype), eps)
+    xp = namespace(weight.data)
+    matrix = xp.moveaxis(weight.data, dim, 0).reshape(weight.shape[dim], -1)
+    u = _unit(xp.ones(matrix.shape[0], matrix.dtype), eps)
     for _ in range(15):
         v = _unit(matrix.T @ u, eps)
         u = _unit(matrix @ v, eps)
@@ -287,7 +289,8 @@ def max_norm_(parameters: Any, max_norm: float, dim: int = 0) -> None:
     for p in given:
         axes = tuple(i for i in range(p.ndim) if i != dim % p.ndim)
         norms = Tensor(p.data).norm(2, axes, keepdim=True).data
-        scale = np.where(norms > max_norm, max_norm / np.where(norms == 0, 1, norms), 1)
+        xp = namespace(norms)
+        scale = xp.where(norms > max_norm, max_norm / xp.where(norms == 0, 1, norms), 1)
         p.data[...] = p.data * scale.astype(p.dtype)
     _tape.written(given)
 
