@@ -139,6 +139,19 @@ class IncrementalScaler(Scaler):
         raise NotImplementedError
 
     @fitting_in_one_pass
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        """Compute the statistics of each feature.
+
+        Raises
+        ------
+        ValueError
+            If X or the weights are not finite (NaN in X apart).
+        TypeError
+            If X is sparse and the scaler shifts features, which would make it dense.
+        """
+        return self._learn(self._rows(X, sample_weight, reset=True, once=True), None)
+
+    @fitting_in_one_pass
     def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
         """Add rows to what earlier calls have seen.
 

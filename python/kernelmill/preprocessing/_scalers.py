@@ -9,7 +9,7 @@ import numpy as np
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._rows import Rows
-from kernelmill.preprocessing._base import IncrementalScaler, fitting_in_one_pass
+from kernelmill.preprocessing._base import IncrementalScaler
 from kernelmill.preprocessing._columns import (
     Extremes,
     Moments,
@@ -106,19 +106,6 @@ class StandardScaler(IncrementalScaler):
     @property
     def _accepts_sparse(self):  # type: ignore[override]
         return not self.with_mean
-
-    @fitting_in_one_pass
-    def fit(self, X, y=None, sample_weight=None):
-        """Compute mean and standard deviation of each feature.
-
-        Raises
-        ------
-        ValueError
-            If X or the weights are not finite (NaN in X apart).
-        TypeError
-            If X is sparse and `with_mean` is True.
-        """
-        return self._learn(self._rows(X, sample_weight, reset=True, once=True), None)
 
     def _learned(self) -> Moments:
         seen = np.broadcast_to(to_host(self.n_samples_seen_), self.n_features_in_)
@@ -222,22 +209,6 @@ class MinMaxScaler(IncrementalScaler):
 
     def __init__(self, feature_range=(0, 1), *, copy=True, clip=False):
         self._set_parameters(locals())
-
-    @fitting_in_one_pass
-    def fit(self, X, y=None, sample_weight=None):
-        """Find the least and the greatest value of each feature.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, d), or a stream
-            Rows, as for `StandardScaler`, but dense.
-
-        Raises
-        ------
-        ValueError
-            If X has infinite entries.
-        """
-        return self._learn(self._rows(X, sample_weight, reset=True, once=True), None)
 
     def _learned(self) -> Extremes:
         low, high = to_host((self.data_min_, self.data_max_))
