@@ -1,6 +1,8 @@
 // cpp/bindings/optim.cpp checks the lists; here they are put in order for the device.
 #include "ops/optim.cuh"
 
+#include <algorithm>  // std::max
+
 #include "bindings/device.hpp"
 
 namespace kernelmill::optim {

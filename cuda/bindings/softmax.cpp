@@ -17,19 +17,17 @@ void backward(const Call& call, CubeView<const T> dout, CubeView<const T> y, Cub
 }
 
 template <class T>
-double cross_entropy(const Call& call, Scratch* scratch, CubeView<const T> logits,
-                     const index_t* target, const T* weight, index_t ignore_index,
-                     double label_smoothing, T* losses, double* lse) {
+double loss(const Call& call, Scratch* scratch, CubeView<const T> logits, const index_t* target,
+            const T* weight, index_t ignore_index, double label_smoothing, T* losses, double* lse) {
   const auto& space = scratch->make<softmax::LossSpace>(logits.shape[0] * logits.shape[2]);
   return softmax::cross_entropy<T>(call, logits, {target, weight, ignore_index, label_smoothing},
                                    losses, lse, space);
 }
 
 template <class T>
-void cross_entropy_backward(const Call& call, Scratch* scratch, const T* dout,
-                            CubeView<const T> logits, const double* lse, const index_t* target,
-                            const T* weight, index_t ignore_index, double label_smoothing,
-                            CubeView<T> dlogits) {
+void loss_backward(const Call& call, Scratch* scratch, const T* dout, CubeView<const T> logits,
+                   const double* lse, const index_t* target, const T* weight, index_t ignore_index,
+                   double label_smoothing, CubeView<T> dlogits) {
   softmax::cross_entropy_backward<T>(call, dout, logits, lse,
                                      {target, weight, ignore_index, label_smoothing}, dlogits,
                                      scratch->make<RangeSpace>());
@@ -42,9 +40,8 @@ void bind_softmax(Family family) {
   family.op<forward<float, true>, forward<double, true>>("log_softmax");
   family.op<backward<float, false>, backward<double, false>>("softmax_backward");
   family.op<backward<float, true>, backward<double, true>>("log_softmax_backward");
-  family.op<cross_entropy<float>, cross_entropy<double>>("cross_entropy");
-  family.op<cross_entropy_backward<float>, cross_entropy_backward<double>>(
-      "cross_entropy_backward");
+  family.op<loss<float>, loss<double>>("cross_entropy");
+  family.op<loss_backward<float>, loss_backward<double>>("cross_entropy_backward");
 }
 
 }  // namespace kernelmill

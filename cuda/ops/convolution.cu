@@ -5,7 +5,8 @@
 
 #include <algorithm>  // std::clamp
 
-#include "core/launch.cuh"  // launch
+#include "core/launch.cuh"        // launch
+#include "ops/linear_ending.cuh"  // activate
 
 namespace kernelmill::convolution {
 namespace {
@@ -94,7 +95,7 @@ __global__ void __launch_bounds__(kThreads)
         }
       }
       x[((columns.first + image) * s.channels + channel) * plane + place] =
-          ending.activate(ending.add(sum, channel));
+          linear::activate(ending, linear::add_bias(ending, sum, channel));
     }
   }
 }
@@ -117,7 +118,7 @@ __global__ void __launch_bounds__(kThreads)
     finish_kernel(const Shape s, const Columns columns, const T* products,
                   const linear::Ending<T> ending, T* y) {
   each_output(s, columns, y, [&](index_t from, index_t o, T& to) {
-    to = ending.activate(ending.add(products[from], o));
+    to = linear::activate(ending, linear::add_bias(ending, products[from], o));
   });
 }
 

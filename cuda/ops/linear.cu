@@ -1,6 +1,7 @@
 #include "ops/linear.cuh"
 
-#include "core/launch.cuh"  // launch
+#include "core/launch.cuh"        // launch
+#include "ops/linear_ending.cuh"  // activate
 
 namespace kernelmill::linear {
 namespace {
@@ -10,9 +11,9 @@ constexpr int kThreads = 256;
 template <class T>
 __global__ void finish_kernel(index_t count, index_t columns, const Ending<T> ending, T* z, T* y) {
   for (index_t e = global_thread(); e < count; e += global_threads()) {
-    const T value = ending.add(z[e], e % columns);
+    const T value = add_bias(ending, z[e], e % columns);
     if (z != y) z[e] = value;
-    y[e] = ending.activate(value);
+    y[e] = activate(ending, value);
   }
 }
 

@@ -29,8 +29,8 @@ struct Items {
 constexpr index_t kChunk = 4096;  // elements of a block
 
 struct ItemSpace {
-  ItemSpace(Arena& arena, index_t items, index_t chunks)
-      : items(arena.take<Item>(items)),
+  ItemSpace(Arena& arena, index_t count, index_t chunks)
+      : items(arena.take<Item>(count)),
         parts{arena.take<double>(chunks), arena.take<double>(chunks)} {}
   Item* items;
   double* parts[2];
