@@ -45,9 +45,21 @@ def swap_last(x: Any) -> Any:
     return permute(x, axes=(*range(n - 2), n - 1, n - 2))
 
 
+_SMALL = 4096  # elements that are filled sooner than NumPy makes a view of them (4 us)
+
+
+def expanded(x: Any, shape: tuple[int, ...]) -> Any:
+    """An array in a larger shape: a view, or a copy where that takes less time."""
+    if type(x) is np.ndarray and math.prod(shape) <= _SMALL:
+        filled = np.empty(shape, x.dtype)
+        filled[...] = x
+        return filled
+    return namespace(x).broadcast_to(x, shape)
+
+
 broadcast: Rule = Rule(
     "expand",
-    lambda x, shape: namespace(x).broadcast_to(x, shape),
+    expanded,
     lambda g, saved, node: sum_to(g, node.parents[0].shape),
 )
 
