@@ -73,7 +73,7 @@ class Forward {
     std::fill_n(total_, NR, T{0});
     kept_.begin(at);
     const index_t begin = seen(in_, at.i).begin, end = seen(in_, at.i + at.count - 1).end;
-    for (index_t j = begin / kKeys * kKeys; j < end; j += kKeys) {
+    for (index_t j = begin / kKeys * kKeys; begin < end && j < end; j += kKeys) {
       // From a block's border on, so that a key's block does not depend on the query.
       const index_t j0 = std::max(j, begin), n = std::min(j + kKeys, end) - j0;
       score_block(in_, at, queries_, keys, j0, n, block_, NR, scratch_);

@@ -210,8 +210,9 @@ class Backward {
                index_t end, const View<T>& part) {
     std::fill_n(dq_, at.count * e_pitch_, T{0});
     const index_t from = std::max(begin, seen(in_, at.i).begin);
-    const index_t to = std::min(end, seen(in_, at.i + at.count - 1).end);
-    if (from < to) {
+    const index_t last = std::min(end, seen(in_, at.i + at.count - 1).end);
+    const index_t to = from < last ? last : begin;  // nothing is seen: no block at all
+    if (from < last) {
       flow_.begin(at);
       pack_rows_of(in_.q, at, in_.scale, query_rows_);
       pack_rows_of(results_.dout, at, T{1}, gradient_rows_);
@@ -310,8 +311,8 @@ void bias_backward(const Inputs<T>& in, const Results<T>& results, View<T> dbias
           for (index_t i = i0; i < i1; i += W) {
             const Queries at{x, y, i, std::min(W, i1 - i)};
             flow.begin(at);
-            const index_t end = seen(in, i + at.count - 1).end;
-            for (index_t j = seen(in, i).begin / kKeys * kKeys; j < end; j += kKeys) {
+            const index_t begin = seen(in, i).begin, end = seen(in, i + at.count - 1).end;
+            for (index_t j = begin / kKeys * kKeys; begin < end && j < end; j += kKeys) {
               const index_t n = std::min(kKeys, s - j);
               flow.probabilities(keys, j, n);
               const T* const ds = flow.scores(values);
