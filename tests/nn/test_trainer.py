@@ -574,6 +574,11 @@ def test_other_batches_and_steps(problem):
     for batch in ((T(X), T(X), T(y)), {"a": T(X), "b": T(X), "target": T(y)}):
         trainer = nn.Trainer(3).fit(model, nn.CrossEntropyLoss(), optimizer, [batch])
         assert trainer.history_[-1]["train_loss"] < trainer.history_[0]["train_loss"]
+    listed = nn.Trainer(1).fit(nn.Linear(3, 2), nn.CrossEntropyLoss(), optimizer, [(X, y.tolist())])
+    assert listed.history_[0]["train_loss"] > 0
+    for batch in (T(X), [T(X)], {"x": T(X)}):
+        with pytest.raises(ValueError, match="a batch must be a list of the inputs"):
+            nn.Trainer(1).fit(model, nn.CrossEntropyLoss(), optimizer, [batch])
     only = nn.Trainer(1, step=lambda model, batch: model(batch, batch).square().mean())
     assert only.fit(model, None, optimizer, [T(X)]).n_steps_ == 1
     with pytest.raises(ValueError, match="step must return"):
