@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -93,8 +93,9 @@ class CharacterModel(nn.Module):
 
 
 def train_characters(
-    model: Any, codes: np.ndarray, epochs: int, batch: int = 32, steps: int = 32, lr: float = 0.01
-) -> list[float]:
+    model: Any, codes: np.ndarray, epochs: int, batch: int = 32, steps: int = 32, lr: float = 0.01,
+    report: Callable[[int, float], None] | None = None,
+) -> None:  # fmt: skip
     """Backpropagation through time, cut after some steps: the state goes on, its gradient ends."""
     columns = codes[: len(codes) // batch * batch].reshape(batch, -1)
     starts = range(0, columns.shape[1] - 1, steps)
@@ -102,9 +103,8 @@ def train_characters(
     schedule = nn.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, total_steps=epochs * len(starts), pct_start=0.1
     )
-    losses = []
-    for _ in range(epochs):
-        state = None
+    for epoch in range(1, epochs + 1):
+        state, total = None, 0.0
         for start in starts:
             chunk = columns[:, start : start + steps + 1]
             if state is not None:
@@ -116,8 +116,9 @@ def train_characters(
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-            losses.append(loss.item())
-    return losses
+            total += loss.item()
+        if report is not None:
+            report(epoch, total / len(starts))
 
 
 def nats(model: Any, codes: np.ndarray, batch: int = 8, steps: int = 256) -> float:
