@@ -162,7 +162,7 @@ def _epochs(sizes: tuple[int, ...], batch: int, count: int) -> Case:
 
         x, y, *weights = data
         batches = [(nn.Tensor(x), nn.Tensor(y))] * count
-        network = _network(nn, sizes, weights, nn.tensor)
+        network = _network(nn, _mlp(nn, *sizes), weights, nn.tensor)
         loss_of = nn.CrossEntropyLoss()
         optimiser = nn.optim.Adam(network.parameters(), 1e-6)
         first: list[float] = []
@@ -192,7 +192,7 @@ def _epochs(sizes: tuple[int, ...], batch: int, count: int) -> Case:
 
     return Case(
         f"{count} steps of an MLP {'-'.join(map(str, sizes))}, batch {batch}: Trainer",
-        lambda: _mlp_data(sizes, batch),
+        lambda: _data(_mlp, sizes, (batch, sizes[0])),
         {
             "kernelmill": lambda data: prepared(data, trained),
             "the loop by hand": lambda data: prepared(data, by_hand),
