@@ -164,7 +164,10 @@ class Reduction {
   void run() {
     if (results_ == 0) return;
     const bool adjacent = reduced_.sizes.size() == 1 && reduced_.strides[0] == sizeof(T);
-    along_ = adjacent ? elements_ >= 4 * kLanes : results_ < 8;
+    // Copying runs is a quarter of the work of exchanging axes: (64, 32, 28, 28) to (32,).
+    const bool runs =
+        reduced_.strides.back() == sizeof(T) && reduced_.sizes.back() >= index_t{kLanes};
+    along_ = adjacent ? elements_ >= 4 * kLanes : runs || results_ < 8;
     // Bounds of tasks depend on shapes and strides alone.
     index_t per_task = results_, depth = elements_;
     if (along_) {
@@ -211,8 +214,7 @@ class Reduction {
         const index_t count = std::min(kRows * kLanes, last - at), rows = count / kLanes;
         const T* from = &element(base + (adjacent ? at * static_cast<index_t>(sizeof(T)) : 0));
         if (!adjacent) {
-          walk(reduced_, at, at + count,
-               [&](index_t i, index_t offset) { buffer[i] = element(base + offset); });
+          copy_runs(base, at, count, buffer);
           from = buffer;
         }
         std::fill_n(origin, kLanes, static_cast<double>(element(base)));
@@ -229,6 +231,18 @@ class Reduction {
           fold(lanes, rest, at + rows * kLanes, states[o - begin]);
         }
       }
+    }
+  }
+  // Elements at, ..., at + count - 1 of a result, by whole runs where the last axis is adjacent.
+  void copy_runs(index_t base, index_t at, index_t count, T* to) const {
+    if (reduced_.strides.back() != static_cast<index_t>(sizeof(T))) {
+      walk(reduced_, at, at + count,
+           [&](index_t i, index_t offset) { to[i] = element(base + offset); });
+      return;
+    }
+    for (index_t run = 0; count > 0; at += run, to += run, count -= run) {
+      run = std::min(count, reduced_.sizes.back() - at % reduced_.sizes.back());
+      std::copy_n(&element(base + reduced_.offset(at)), run, to);
     }
   }
   // Merges lanes of one result: element r of lane l is number at + r kLanes + l.
