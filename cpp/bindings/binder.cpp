@@ -472,10 +472,12 @@ Entry& Family::add(const char* name) {
 }
 
 // Each is filled by its bind_<name>, in bindings/<name>.cpp.
-#define KERNELMILL_FAMILIES(F)                                                             \
-  F(dropout)                                                                               \
-  F(embedding) F(hmm) F(kmeans) F(linear) F(matmul) F(mixture) F(norm) F(pairwise) F(pool) \
-      F(random) F(silhouette) F(softmax)
+#define KERNELMILL_FAMILIES(F) \
+  F(dropout)                   \
+  F(embedding)                 \
+  F(hmm)                       \
+  F(kmeans)                    \
+  F(linear) F(matmul) F(mixture) F(norm) F(pairwise) F(pool) F(random) F(silhouette) F(softmax)
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
