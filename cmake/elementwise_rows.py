@@ -26,7 +26,7 @@ def line(row):
 
 
 def write(table, output, rows, format_row, format_all=lambda found: ""):
-    """The rows of a table and what is said of all; an unchanged file is left, to recompile nothing."""
+    """The rows of a table and what is said of all; an unchanged file is left as it is."""
     found = runpy.run_path(table, run_name=Path(table).stem)[rows].values()
     head = f"// Written by {Path(sys.argv[0]).name}."
     text = "\n".join([head, *map(format_row, found), format_all(found), ""])
