@@ -93,7 +93,8 @@ class StochasticClassifier(ClassifierMixin, LinearClassifier, StochasticModel):
         again = self.warm_start and hasattr(self, "coef_")
         rows = self._rows(X, sample_weight, reset=True)
         labels = self._labels(y, rows)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
+        self.classes_ = np.unique(labels)  # without the inverse, which takes a sort
+        codes = np.searchsorted(self.classes_, labels)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
