@@ -98,16 +98,13 @@ struct Queries {
   index_t b, h, i, count;
 };
 
-// Panels [panel][features][NR] of rows of x: the operand of a product over features.
+// Rows of x as the packed operand of a product over features.
 template <class T>
 void pack_features(const View<const T>& x, const Queries& at, T factor, T* to) {
-  constexpr index_t NR = Params<T>::NR;
   const index_t d = x.shape[3];
   const Strided<T> rows{x.data + at.b * x.strides[0] + at.h * x.strides[2], x.strides[1],
                         x.strides[3]};
-  for (index_t c = 0; c < at.count; c += NR) {
-    rows.pack(at.i + c, std::min(NR, at.count - c), 0, d, to + c * d, NR);
-  }
+  tile::PackedB<T>(to, at.count, d).pack(rows, at.i, 0, at.count);
   if (factor != T{1}) {
     for (index_t e = 0; e < rounded<T>(at.count) * d; ++e) to[e] *= factor;
   }
