@@ -1,4 +1,4 @@
-"""The steps of an epoch, and when to stop: shared by the trainer and the perceptrons."""
+"""The steps of an epoch, and when to stop: for the trainer and the estimators over networks."""
 
 from __future__ import annotations
 
