@@ -122,7 +122,7 @@ class GradScaler:
             )
         gradients = self._check(optimizer)
         for g in gradients:
-            g.data *= g.dtype.type(1.0 / self._scale)
+            g.data = g.data * g.dtype.type(1.0 / self._scale)
         written(gradients)
         self._unscaled.add(id(optimizer))
 
