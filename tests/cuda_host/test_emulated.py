@@ -22,7 +22,7 @@ needs_module = pytest.mark.skipif(
     not FOLDER, reason="KERNELMILL_CUDA_EMULATED names no emulated module"
 )
 
-# Attention, recurrent layers, the CTC loss, loaders and the trainer have no kernels of their own yet.
+# Attention, recurrent layers, the CTC loss and the trainer have no kernels of their own yet.
 NETWORKS = (
     "peers/test_nn.py nn/utils/test_parameters.py",
     "nn/functional/test_gradients.py nn/modules/test_modules.py nn/test_amp.py",
