@@ -2,8 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>    // std::fabs, std::sqrt
-#include <cstring>  // std::strcmp
+#include <algorithm>  // std::count
+#include <cmath>      // std::fabs, std::sqrt
+#include <cstring>    // std::strcmp
 
 #include "tests/guarded.hpp"
 
@@ -20,6 +21,11 @@ const optim::Rule& rule(const char* name) {
 template <class T>
 optim::Array array_of(Guarded<T>& p, Guarded<T>& g, index_t n, const double* options) {
   return {p.data(), g.data(), {}, n, sizeof(T) == 8, 0, options};
+}
+
+std::size_t count_of(const std::string& names) {
+  const auto spaces = std::count(names.begin(), names.end(), ' ');
+  return names.empty() ? 0 : static_cast<std::size_t>(spaces) + 1;
 }
 
 // Options in the order of the rule: its defaults, but for the learning rate.
@@ -55,7 +61,7 @@ TEST(Optim, ListsOfOddSizesAndBothTypesMoveInOneCall) {
     arrays.push_back(array_of(floats[i], slopes[i], 0, options.data()));  // empty ones in between
     arrays.push_back(array_of(doubles[i], steeps[i], n, options.data()));
   }
-  optim::run(sgd, arrays);
+  optim::run(nullptr, sgd, arrays);
   for (std::size_t i = 0; i < floats.size(); ++i) {
     for (index_t e = 0; e < kSizes[i]; ++e) {
       EXPECT_NEAR(floats[i][e], before[i][e] - 0.5f * slopes[i][e], 1e-6);
@@ -63,7 +69,7 @@ TEST(Optim, ListsOfOddSizesAndBothTypesMoveInOneCall) {
     }
     EXPECT_TRUE(floats[i].intact() && doubles[i].intact());
   }
-  optim::run(sgd, {});
+  optim::run(nullptr, sgd, {});
 }
 
 TEST(Optim, EveryRuleKeepsWithinItsArrays) {
@@ -72,13 +78,13 @@ TEST(Optim, EveryRuleKeepsWithinItsArrays) {
     for (const index_t n : {index_t{0}, index_t{1}, index_t{17}, index_t{40'000}}) {
       auto p = Guarded<float>::normal(n, 1), g = Guarded<float>::normal(n, 2);
       std::vector<Guarded<float>> states;
-      for (int s = 0; s < one.n_states; ++s) states.emplace_back(n, 0.0f);
+      for (std::size_t s = 0; s < count_of(one.states); ++s) states.emplace_back(n, 0.0f);
       optim::Array array = array_of(p, g, n, options.data());
       for (std::size_t s = 0; s < states.size(); ++s) {
         array.states[s] = states[s].data();
         array.kept |= 1U << s;
       }
-      optim::run(one, {&array, 1});
+      optim::run(nullptr, one, {&array, 1});
       EXPECT_TRUE(p.intact() && g.intact()) << one.name;
       for (const auto& state : states) EXPECT_TRUE(state.intact()) << one.name;
       for (index_t e = 0; e < n; ++e) EXPECT_TRUE(std::isfinite(p[e])) << one.name;
@@ -95,10 +101,10 @@ TEST(Optim, NormsOfParts) {
   for (index_t e = 0; e < 20'000; ++e) squares += b[e] * b[e];
   const std::vector<optim::Array> arrays{array_of(a, a, 33, &none), array_of(b, b, 0, &none),
                                          array_of(b, b, 20'000, &none)};
-  EXPECT_NEAR(optim::norm(arrays, 2), std::sqrt(squares), 1e-10);
-  EXPECT_EQ(optim::norm({}, 2), 0);
+  EXPECT_NEAR(optim::norm(nullptr, arrays, 2), std::sqrt(squares), 1e-10);
+  EXPECT_EQ(optim::norm(nullptr, {}, 2), 0);
   for (index_t e = 0; e < 20'000; ++e) b[e] *= 1e200;
-  EXPECT_TRUE(std::isfinite(optim::norm(arrays, 2)));
+  EXPECT_TRUE(std::isfinite(optim::norm(nullptr, arrays, 2)));
 }
 
 }  // namespace
