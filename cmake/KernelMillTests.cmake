@@ -1,7 +1,7 @@
 # One test program and one benchmark program per file and level, e.g. tile_test_v3. They share the code
 # under test as two archives per level; a program that includes nothing of ops/ waits for core alone.
 # Level generic builds what can differ there: not core, nor ops without vectors of the level.
-set(same_when_generic "/(elementwise|math|random|reduction)(_test)?\\.cpp$")
+set(same_when_generic "/(dropout|elementwise|linear|math|random|reduction)(_test)?\\.cpp$")
 find_package(Threads REQUIRED)
 
 function(kernelmill_compute target level)

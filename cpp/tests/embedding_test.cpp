@@ -44,7 +44,7 @@ TYPED_TEST(Embedding, BagsOfEachKind) {
     auto weight = Guarded<T>::normal(3 * d, 1), g = Guarded<T>::normal(4 * d, 2);
     for (const auto mode : {embedding::Mode::sum, embedding::Mode::mean, embedding::Mode::max}) {
       const embedding::Bags<T> bags{index, offsets, {}, mode, -1};
-      Guarded<T> y(4 * d, T(NAN)), dw(3 * d, T(NAN)), df(0, T(0));
+      Guarded<T> y(4 * d, T(NAN)), dw(3 * d, T(NAN)), df(5, T(NAN));
       embedding::bag<T>(weight.matrix(3, d), bags, y.matrix(4, d));
       embedding::bag_backward<T>(g.matrix(4, d), weight.matrix(3, d), bags, dw.matrix(3, d),
                                  df.span());
@@ -57,7 +57,7 @@ TYPED_TEST(Embedding, BagsOfEachKind) {
         EXPECT_EQ(y[d + p], T(0)) << "an empty bag";
         EXPECT_EQ(dw[p], g[2 * d + p]) << "the one row of the third bag";
       }
-      EXPECT_TRUE(y.intact() && dw.intact());
+      EXPECT_TRUE(y.intact() && dw.intact() && df.intact());
     }
   }
 }
