@@ -221,7 +221,7 @@ class ClusterDisplay(Display):
 
         assert self.regions is not None
         xs, ys, cells = map(np.asarray, self.regions)
-        codes = np.ma.masked_all(cells.shape)
+        codes = np.ma.array(np.zeros(cells.shape), mask=True)  # matplotlib reads what is masked
         for code, cluster in enumerate(clusters):
             codes[cells == cluster] = code
         dx, dy = (xs[1] - xs[0]) / 2, (ys[1] - ys[0]) / 2
