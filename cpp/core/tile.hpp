@@ -499,6 +499,17 @@ void product_tiles(const A& a, index_t tile_begin, index_t tile_end, const B& b,
   }
 }
 
+// One depth chunk of a product by itself, `cols` columns: sums of the chunks before wait in
+// `partial`, rows of A times whole panels. For operands that are packed chunk by chunk, so that
+// both are in the near caches when they are multiplied. Tiles come panel by panel.
+template <class Acc, class A, Epilogue<Acc> E>
+void product_chunk(const A& a, const PackedB<Acc>& b, index_t cols, Acc* partial, bool first,
+                   bool last, E& epilogue) {
+  detail::run_tiles(detail::Pass<Acc, A>{&a, b.panel(0, 0, a.depth()), 0, a.depth(), 0, cols,
+                                         partial, 0, a.rows(), first, last},
+                    0, a.tiles(), epilogue);
+}
+
 // All of A times columns [j_begin, j_end) of B, on this thread; see product_tiles.
 template <class Acc, class A, class B, Epilogue<Acc> E>
 void product(const A& a, const B& b, index_t j_begin, index_t j_end, E& epilogue) {

@@ -71,8 +71,11 @@ class Part:
         self.hooks: list[Callable] | None = None
 
 
-class Rule:
+class Rule(_runtime.Rule):
     """A differentiable function.
+
+    A call gives a tensor where one of the inputs is one, else an array. Rules of one result are
+    called by compiled code that does what :meth:`apply` says.
 
     Parameters
     ----------
@@ -132,7 +135,7 @@ class Rule:
     def __repr__(self) -> str:
         return f"<rule {self.name}>"
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    def apply(self, *inputs: Any, **options: Any) -> Any:
         """A tensor where one of the inputs is one, else an array."""
         arrays, parents, tensors, needed = [], [], False, False
         for value in inputs:

@@ -82,11 +82,34 @@ class KVCache:
                 "KVCache: gradients must be off, got operations that are recorded (call the model "
                 "under nn.no_grad())"
             )
+        keys, values = self.extended(owner, key.data, value.data)
+        return Tensor(keys), Tensor(values)
+
+    def extended(self, owner: Any, key: Any, value: Any) -> tuple[Any, Any]:
+        """The same for arrays.
+
+        Parameters
+        ----------
+        owner : object
+            The layer.
+        key, value : ndarray of shape (N, H, T, E)
+            Of the new positions.
+
+        Returns
+        -------
+        key, value : ndarray of shape (N, H, S, E)
+            Of all positions so far.
+
+        Raises
+        ------
+        RuntimeError
+            If the batch is not the one before.
+        """
         entry = self._layers.get(id(owner))
         if entry is None:
-            entry = self._layers[id(owner)] = [owner, key.data[:, :, :0], value.data[:, :, :0], 0]
+            entry = self._layers[id(owner)] = [owner, key[:, :, :0], value[:, :, :0], 0]
         used, after = entry[3], entry[3] + key.shape[2]
-        for place, new in ((1, key.data), (2, value.data)):
+        for place, new in ((1, key), (2, value)):
             old = entry[place]
             if old.shape[:2] != new.shape[:2] or old.shape[3] != new.shape[3]:
                 raise RuntimeError(
@@ -100,7 +123,7 @@ class KVCache:
                 entry[place] = old = grown
             old[:, :, used:after] = new
         entry[3] = after
-        return Tensor(entry[1][:, :, :after]), Tensor(entry[2][:, :, :after])
+        return entry[1][:, :, :after], entry[2][:, :, :after]
 
     def fixed(self, owner: Any, make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Any, Any]:
         """Keys and values that do not grow, such as those of an encoder's output.
