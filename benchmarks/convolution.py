@@ -74,7 +74,7 @@ def _case(name: str, kind: str) -> Case:
         but for one sum in 1,000 at the most (Higham and Mary 2019). On depthwise weights, n =
         50,176, we are 0.0006 and torch is 0.009 from float64; this is 1.7, a wrong tap 200.
         """
-        x, w, d = data
+        _, w, d = data
         n = {
             "forward": w[0].size,
             "input gradient": w.size // w.shape[1] // groups,

@@ -37,6 +37,17 @@ concept Packing = requires(const P& packing, index_t i, Acc* panel) {
   packing.pack(i, i, i, i, panel, i);  // outer, count, depth, depth_count, panel, width
 };
 
+// How many values of depth a panel takes before the next one: all of them, unless the packing says
+// that its operand lies across the depth. Then panels walk memory together, row by row: one after
+// the other, each would visit a page for every value or two of depth.
+template <class P>
+index_t depth_block(const P& packing, index_t depth) {
+  if constexpr (requires { packing.across(); }) {
+    if (packing.across()) return 16;
+  }
+  return depth;
+}
+
 // As many elements of `In` as V has lanes, converted to those of V.
 template <class V, class In>
 [[gnu::always_inline]] inline V load_as(const In* source) {
@@ -314,6 +325,8 @@ template <class In>
 struct Strided {
   const In* data;
   index_t outer_stride, depth_stride;
+
+  bool across() const { return outer_stride == 1 && depth_stride != 1; }
 
   template <class Acc>
   void pack(index_t outer, index_t count, index_t depth, index_t depth_count, Acc* panel,

@@ -114,16 +114,21 @@ struct Store {
   // The values are alpha * acc, NR of them a row whatever cols is.
   [[gnu::noinline]] void write(T* values, int rows, index_t i0, index_t j0, index_t cols) const {
     const bool whole = cols == Params<T>::NR && out.col_stride == 1 && beta != T{0};
+    for (int r = 0; r < rows && finish.bias.data != nullptr; ++r) {
+      T* const sums = values + r * Params<T>::NR;
+      for (index_t c = 0; c < cols; ++c) sums[c] += finish.bias(i0 + r, j0 + c);
+    }
+    for (int r = 0; r < rows && finish.before.data != nullptr; ++r) {
+      const T* const sums = values + r * Params<T>::NR;
+      for (index_t c = 0; c < cols; ++c) finish.before(i0 + r, j0 + c) = sums[c];
+    }
+    // Lanes beyond cols too: tails would take other instructions. All rows at once: their chains
+    // of instructions overlap.
+    if (finish.activate != nullptr) {
+      finish.activate(values, rows * Params<T>::NR, finish.parameter);
+    }
     for (index_t i = i0; i < i0 + rows; ++i, values += Params<T>::NR) {
       T* const row = &out(i, j0);
-      if (finish.bias.data != nullptr) {
-        for (index_t c = 0; c < cols; ++c) values[c] += finish.bias(i, j0 + c);
-      }
-      if (finish.before.data != nullptr) {
-        for (index_t c = 0; c < cols; ++c) finish.before(i, j0 + c) = values[c];
-      }
-      // Lanes beyond cols too: tails would take other instructions.
-      if (finish.activate != nullptr) finish.activate(values, Params<T>::NR, finish.parameter);
       if (whole) {
         for (int v = 0; v < NV; ++v) {
           store(row + v * lanes, load<Vec>(values + v * lanes) + beta * load<Vec>(row + v * lanes));
@@ -399,11 +404,12 @@ void add_columns(const T* x, const T* column, index_t stride, index_t depth,
   }
 }
 
-// Columns [j, j + cols) of a product with few rows, x[p * Rows + r], from b where it is, whose
-// columns are adjacent or of which there are few: as the tiles do it.
+// Columns [j, j + cols) of a product with few rows, from b where it is, whose columns are adjacent
+// or of which there are few: as the tiles do it. Makes `rows` <= Rows rows from `row` on, which are
+// x[p * Rows + r].
 template <class T, int Rows>
-void multiply_panel(const T* x, MatrixView<const T> b, index_t j, index_t cols,
-                    Store<T>& epilogue) {
+void multiply_panel(const T* x, index_t row, index_t rows, MatrixView<const T> b, index_t j,
+                    index_t cols, Store<T>& epilogue) {
   using P = Params<T>;
   using Vec = typename P::Vec;
   constexpr index_t line = 64 / sizeof(T);
@@ -444,7 +450,11 @@ void multiply_panel(const T* x, MatrixView<const T> b, index_t j, index_t cols,
       }
     }
   }
-  epilogue.template tile<Rows>(total, 0, j, cols);
+  if (rows == Rows) return epilogue.template tile<Rows>(total, row, j, cols);
+  for (int r = 0; r < rows; ++r) {
+    for (int v = 0; v < P::NV; ++v) total[r][v] *= epilogue.alpha;
+  }
+  epilogue.write(reinterpret_cast<T*>(total), static_cast<int>(rows), row, j, cols);
 }
 
 // Whole panels of columns [j, j_end) of b whose rows are adjacent: these are read through, and the
@@ -492,11 +502,16 @@ void multiply_through(MatrixView<const T> a, MatrixView<const T> b, index_t j, i
   }
 }
 
+// Rows of b that are adjacent are read for so many rows of a at most; columns for so many.
+constexpr index_t few_through = 4, few_rows = 16;
+
 // Whether multiply_few fits: few rows, b is adjacent along one side, and there are panels for the
 // threads.
 template <class T>
 bool suits_few(MatrixView<const T> a, MatrixView<const T> b) {
-  return a.rows <= 4 && a.rows <= b.cols && (b.row_stride == 1 || b.col_stride == 1) &&
+  const bool adjacent =
+      b.row_stride == 1 ? a.rows <= few_rows : b.col_stride == 1 && a.rows <= few_through;
+  return adjacent && a.rows <= b.cols &&
          ceil_div(b.cols, Params<T>::NR) >=
              std::min<index_t>(thread_limit(), task_count(a.rows, b.cols, a.cols));
 }
@@ -506,31 +521,41 @@ void multiply_few(MatrixView<const T> a, MatrixView<const T> b, const Store<T>& 
   constexpr index_t NR = Params<T>::NR;
   const index_t panels = ceil_div(b.cols, NR);
   const index_t grain = ceil_div(few_work, std::max<index_t>(1, NR * a.cols));
-  Workspace<T> values(static_cast<std::size_t>(a.rows * a.cols));
-  for (index_t p = 0; p < a.cols; ++p) {
-    for (index_t r = 0; r < a.rows; ++r) values.data()[p * a.rows + r] = a(r, p);
-  }
   const auto run = [&]<int Rows>(std::integral_constant<int, Rows>) {
+    // Block by block of Rows rows, the last one filled with zeros.
+    const index_t blocks = ceil_div(a.rows, Rows);
+    Workspace<T> values(static_cast<std::size_t>(blocks * Rows * a.cols));
+    for (index_t r = 0; r < blocks * Rows; ++r) {
+      T* const to = values.data() + r / Rows * Rows * a.cols + r % Rows;
+      for (index_t p = 0; p < a.cols; ++p) to[p * Rows] = r < a.rows ? a(r, p) : T{0};
+    }
     parallel_for(panels, grain, [&](index_t, index_t begin, index_t end) {
       Store<T> part = epilogue;
       index_t j = begin * NR;
       const index_t j_end = std::min(end * NR, b.cols);
-      if (b.row_stride != 1) {
-        // As many columns as sums of 16 KiB.
-        constexpr index_t most = std::max<index_t>(1, (16 << 10) / sizeof(T) / Rows / NR) * NR;
-        for (index_t whole; (whole = std::min(most, (j_end - j) / NR * NR)) > 0; j += whole) {
-          multiply_through<T, Rows>(a, b, j, j + whole, part);
+      if constexpr (Rows <= few_through) {
+        if (b.row_stride != 1) {
+          // As many columns as sums of 16 KiB.
+          constexpr index_t most = std::max<index_t>(1, (16 << 10) / sizeof(T) / Rows / NR) * NR;
+          for (index_t whole; (whole = std::min(most, (j_end - j) / NR * NR)) > 0; j += whole) {
+            multiply_through<T, Rows>(a, b, j, j + whole, part);
+          }
         }
       }
       for (; j < j_end; j += NR) {
-        multiply_panel<T, Rows>(values.data(), b, j, std::min(NR, j_end - j), part);
+        for (index_t row = 0; row < a.rows; row += Rows) {
+          multiply_panel<T, Rows>(values.data() + row * a.cols, row,
+                                  std::min<index_t>(Rows, a.rows - row), b, j,
+                                  std::min(NR, j_end - j), part);
+        }
       }
     });
   };
-  if (a.rows == 1) run(std::integral_constant<int, 1>{});
-  if (a.rows == 2) run(std::integral_constant<int, 2>{});
-  if (a.rows == 3) run(std::integral_constant<int, 3>{});
-  if (a.rows == 4) run(std::integral_constant<int, 4>{});
+  if (a.rows == 1) return run(std::integral_constant<int, 1>{});
+  if (a.rows == 2) return run(std::integral_constant<int, 2>{});
+  if (a.rows == 3) return run(std::integral_constant<int, 3>{});
+  if (a.rows == 4) return run(std::integral_constant<int, 4>{});
+  run(std::integral_constant<int, 8>{});
 }
 
 }  // namespace

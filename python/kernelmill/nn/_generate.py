@@ -269,7 +269,9 @@ def generate(
             ]  # fmt: skip
         else:
             with _Evaluation(model):
-                made = [*_steps(model, chosen, max_new_tokens, choose, eos_token_id, fill, use_cache)]
+                made = list(
+                    _steps(model, chosen, max_new_tokens, choose, eos_token_id, fill, use_cache)
+                )
             found = [_ended([step[i] for step in made], eos_token_id) for i in range(len(batch))]
         for i, new in zip(batch, found, strict=True):
             added[i] = np.concatenate([rows[i], np.asarray(new, dtype=np.int64)])

@@ -86,7 +86,8 @@ def _variance_backward(g: Any, saved: tuple, node: Node) -> Any:
     )
 
 
-variance: Rule = Rule("var", _reduce("variance"), _variance_backward, {0: ()})
+_variance_of = _reduce("variance")
+variance: Rule = Rule("var", _variance_of, _variance_backward, {0: ()})
 
 
 def _deviation_backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -100,7 +101,7 @@ def _deviation_backward(g: Any, saved: tuple, node: Node) -> Any:
 
 deviation: Rule = Rule(
     "std",
-    lambda x, **options: np.sqrt(_reduce("variance")(x, **options)),
+    lambda x, axis, ddof, keepdims: np.sqrt(_variance_of(x, axis, ddof, keepdims)),
     _deviation_backward,
     {0: (), RESULT: ()},
 )
