@@ -352,13 +352,14 @@ void multiply_deep(MatrixView<const T> a, MatrixView<const T> b, const Store<T>&
 // Adds the products of `depth` values of each row, x[p * Rows + r], with a panel of columns that
 // are `stride` apart and whose values are adjacent. Columns are transposed 16 bytes at a time:
 // 48 instructions of two ports for 16 x 16 floats, where whole vectors took 64 of one port.
+// What is `ahead` of what is read goes to the second cache: the first has too few requests under
+// way to keep memory busy.
 template <class T, int Rows>
-void add_columns(const T* x, const T* column, index_t stride, index_t depth,
+void add_columns(const T* x, const T* column, index_t stride, index_t depth, index_t ahead,
                  typename Params<T>::Vec (&acc)[Rows][Params<T>::NV]) {
   using P = Params<T>;
   using Vec = typename P::Vec;
   constexpr int piece = tile::detail::Piece<T>::size, pieces = P::lanes / piece;
-  constexpr index_t ahead = 512 / sizeof(T);  // how far columns are fetched before their use
   // Column q * piece + r is at first[q] + offset[r]. The compiler must not know how these are
   // related: it would keep the addresses of all columns, which do not fit the registers.
   const T* first[P::NV * pieces];
@@ -373,7 +374,7 @@ void add_columns(const T* x, const T* column, index_t stride, index_t depth,
     KERNELMILL_UNROLL
     for (int r = 0; r < piece; ++r) asm("" : "+r"(offset[r]));
     KERNELMILL_UNROLL
-    for (int q = 0; q < P::NV * pieces; ++q) __builtin_prefetch(first[q] + fetched);
+    for (int q = 0; q < P::NV * pieces; ++q) __builtin_prefetch(first[q] + fetched, 0, 2);
     fetched = p / piece % piece == piece - 1 ? p + ahead : fetched + stride;
     KERNELMILL_UNROLL
     for (int v = 0; v < P::NV; ++v) {
@@ -426,7 +427,9 @@ void multiply_panel(const T* x, index_t row, index_t rows, MatrixView<const T> b
     const index_t end = std::min(k, begin + chunks.size);
     Vec acc[Rows][P::NV] = {};
     if (direct) {
-      add_columns<T, Rows>(x + begin * Rows, &b(begin, j), b.col_stride, end - begin, acc);
+      // The columns of the next panel, or 1 KiB further where they are long.
+      const index_t ahead = k <= 512 ? P::NR * b.col_stride : 1024 / index_t{sizeof(T)};
+      add_columns<T, Rows>(x + begin * Rows, &b(begin, j), b.col_stride, end - begin, ahead, acc);
     }
     for (index_t at = begin; !direct && at < end; at += copied) {
       const index_t depth = std::min(copied, end - at);
@@ -442,7 +445,7 @@ void multiply_panel(const T* x, index_t row, index_t rows, MatrixView<const T> b
           for (index_t p = 0; p < depth; ++p) to[p] = column[p * b.row_stride];
         }
       }
-      add_columns<T, Rows>(x + at * Rows, buffer, pitch, depth, acc);
+      add_columns<T, Rows>(x + at * Rows, buffer, pitch, depth, 0, acc);
     }
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < P::NV; ++v) {

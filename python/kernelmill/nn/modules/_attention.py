@@ -303,20 +303,21 @@ class MultiheadAttention(Module):
         own, offset = self._parameters, cache.held(self)
         joint = products.forward(x.reshape(n * t, d), own["in_proj_weight"].data,  # type: ignore[union-attr]
                                  array(own["in_proj_bias"]))[0]  # fmt: skip
-        joint = joint.reshape(n, t, 3, self.num_heads, self.head_dim).transpose(2, 0, 3, 1, 4)
-        q, k, v = joint[0], joint[1], joint[2]
+        joint = joint.reshape(n, t, 3, self.num_heads, self.head_dim)
+        q, k, v = joint[:, :, 0], joint[:, :, 1], joint[:, :, 2]
         if self.rotary is not None:
-            q, k = (self.rotary(Tensor(part), offset, positions).data for part in (q, k))
+            turned = (self.rotary(Tensor(heads_first(x)), offset, positions) for x in (q, k))
+            q, k = (heads_first(x.data) for x in turned)
         k, v = cache.extended(self, k, v)
         added = mask = slopes = None
         if padding is not None:
-            added, mask, causal = self._masks(n, t, k.shape[2], padding, None, causal, offset)
+            added, mask, causal = self._masks(n, t, k.shape[1], padding, None, causal, offset)
             added = array(added)
         if self.alibi:
             slopes = alibi_slopes(self.num_heads, x.dtype).data
         window = -1 if self.window is None else int(self.window)
-        out = ops.forward(heads_first(q), heads_first(k), heads_first(v), added, mask, slopes,
-                          causal, window, offset, 1 / math.sqrt(self.head_dim))[0]  # fmt: skip
+        out = ops.forward(q, k, v, added, mask, slopes, causal, window, offset,
+                          1 / math.sqrt(self.head_dim))[0]  # fmt: skip
         return products.forward(out.reshape(n * t, d), *values_of(self._modules["out_proj"]))[0]
 
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
