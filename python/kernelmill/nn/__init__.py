@@ -11,6 +11,7 @@ _PLACES = {
     "_backward": "grad",
     "_tape": "detect_anomaly enable_grad is_grad_enabled no_grad set_grad_enabled",
     "_tensor": "Tensor as_tensor tensor",
+    "amp": "autocast",
     "_elementwise": "get_default_dtype set_default_dtype where",
     "_linalg": "einsum linalg",
     "_shape": "cat stack",

@@ -11,7 +11,7 @@ from .._arrays import namespace
 from ..ops import reduction
 from . import _tape
 from ._documents import complete
-from ._elementwise import _select, gate, raw, to_dtype
+from ._elementwise import _select, gate, raw, to_dtype, widened
 from ._elementwise import get_default_dtype as _default
 from ._shape import axis_of, broadcast, expanded, gather_along, getitem, permute, reshape
 from ._tape import RESULT, Node, Rule, array_of
@@ -315,7 +315,8 @@ class ReductionMethods:
     def _argument(self, name: str, dim: Any, keepdim: bool) -> Any:
         if self.data.dtype.kind == "f":
             axis = None if dim is None else axis_of(name, dim, self.ndim)
-            return _tape.Tensor(getattr(reduction, name)(self.data, axis=axis, keepdims=keepdim))
+            data = widened(self.data)
+            return _tape.Tensor(getattr(reduction, name)(data, axis=axis, keepdims=keepdim))
         found = getattr(self.data, name)(dim, keepdims=keepdim)
         return _tape.Tensor(namespace(self.data).asarray(found))
 

@@ -11,6 +11,7 @@ from .._arrays import beside, exchanged, is_cupy, namespace, to_host
 from . import _backward, _tape
 from ._documents import complete
 from ._elementwise import (
+    HALF,
     apply,
     arithmetic,
     binary_methods,
@@ -28,7 +29,21 @@ from ._reductions import ReductionMethods
 from ._shape import ShapeMethods, _index
 from ._tape import Leaf, written
 
-_NAMES = {"float": "float32", "double": "float64", "long": "int64", "int": "int32", "bool": "bool"}
+_NAMES = {
+    "half": "float16", "float": "float32", "double": "float64", "long": "int64", "int": "int32",
+    "bool": "bool",
+}  # fmt: skip
+_USUAL = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "bool", "uint8")))
+
+
+def dtype_of(name: Any) -> np.dtype:
+    """A dtype of NumPy's; bfloat16 is refused with the reason."""
+    if str(name).rpartition(".")[2].rstrip("'>") == "bfloat16":
+        raise TypeError(
+            "nn.Tensor: dtype must be one of NumPy's, got bfloat16, which it lacks (float16 has 16 "
+            "bits)"
+        )
+    return np.dtype(name)
 
 
 def as_array(data: Any, dtype: Any = None) -> Any:
@@ -45,7 +60,9 @@ def as_array(data: Any, dtype: Any = None) -> Any:
         data = data.view(np.ndarray)
     if data.dtype.kind not in "biuf":
         raise TypeError(f"nn.Tensor: data must hold numbers or booleans, got dtype {data.dtype}")
-    wanted = data.dtype.newbyteorder("=") if dtype is None else np.dtype(dtype)
+    wanted = data.dtype.newbyteorder("=") if dtype is None else dtype_of(dtype)
+    if wanted == HALF:
+        _tape.use_half()
     return data if data.dtype == wanted and data.dtype.isnative else data.astype(wanted)
 
 
@@ -88,7 +105,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         exp = expm1 = log = log1p = sqrt = rsqrt = reciprocal = square = tanh = erf = _unary
         sigmoid = relu = sign = abs = neg = sin = cos = tan = asin = acos = atan = sinh = _unary
         cosh = asinh = acosh = atanh = exp2 = log2 = log10 = floor = ceil = round = trunc = _unary
-        isnan = isinf = isfinite = double = long = _unary
+        isnan = isinf = isfinite = half = double = long = bfloat16 = _unary
         relu_ = sigmoid_ = tanh_ = exp_ = neg_ = sqrt_ = _unary
         add = sub = mul = div = remainder = maximum = minimum = _binary
         eq = ne = lt = le = gt = ge = logical_and = logical_or = _binary
@@ -110,8 +127,8 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
 
     def __init__(self, data: Any, requires_grad: Any = False, dtype: Any = None) -> None:
         self.grad = None
-        if type(data) is np.ndarray and dtype is None and data.dtype.kind in "biuf":
-            self.data = data if data.dtype.isnative else as_array(data)
+        if type(data) is np.ndarray and dtype is None and data.dtype in _USUAL:
+            self.data = data
         else:
             self.data = as_array(data, dtype)
         # Rules pass the node of a result; users say True or False.
@@ -311,7 +328,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
                 dtype = one
         result: Any = self
         if dtype is not None:
-            wanted = np.dtype(dtype)
+            wanted = dtype_of(dtype)
             floats = wanted.kind == "f" and self.data.dtype.kind == "f"
             if floats:
                 result = to_dtype(self, wanted)
@@ -558,6 +575,8 @@ def _install() -> None:
         _method(name, f"Which elements are {kind}.", _unary(ask, name))
     for name, dtype in _NAMES.items():
         _method(name, f"Convert to {dtype}.", _unary(lambda dtype, x: x.to(dtype), dtype))
+    _method("bfloat16", "Not supported: NumPy has no such dtype.",
+            _unary(lambda dtype, x: x.to(dtype), "bfloat16"))  # fmt: skip
     for name, function in binary_methods().items():
         function.__name__ = name
         setattr(Tensor, name, function)

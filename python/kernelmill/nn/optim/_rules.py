@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._documents import complete
+from .._elementwise import widened
 from ._optimizer import Optimizer
 
 
@@ -133,7 +134,9 @@ class Adagrad(Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for p in group["params"]:
-            first = np.full_like(p.data, group["initial_accumulator_value"], order="C")
+            first = np.full_like(
+                widened(p.data), group["initial_accumulator_value"], order="C"
+            )
             self.state[p] = {"step": 0.0, "sum": first}
 
 
