@@ -241,11 +241,23 @@ gate: Rule = Rule(
 RULES = {name: _elementwise_rule(name) for name, row in ROWS.items() if row.name in DERIVATIVES}
 
 
+# What whole numbers have as well, and keep their dtype.
+_EXACT: dict[str, Callable[..., Any]] = {
+    "sign": np.sign, "square": np.square, "maximum": np.maximum, "minimum": np.minimum,
+    "relu": lambda x: x * (x > 0),
+}  # fmt: skip
+
+
 def apply(name: str, *values: Any) -> Any:
     """A function of the table on tensors, arrays and numbers, converted to one dtype."""
     first = values[0]
     if len(values) == 1 and isinstance(first, _tape.Tensor) and first.data.dtype.kind == "f":
         return RULES[name](first)
+    if name in _EXACT:
+        values, dtype = unified(values, floating=False)
+        if dtype.kind != "f":
+            arrays = [v.data if isinstance(v, _tape.Tensor) else v for v in values]
+            return _tape.Tensor(namespace(arrays[0]).asarray(_EXACT[name](*arrays)))
     values, _ = unified(values)
     return RULES[name](*_somewhere(values))
 

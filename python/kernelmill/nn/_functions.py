@@ -12,6 +12,7 @@ from ._elementwise import arctan2, get_default_dtype, unified
 from ._elementwise import hypot as _hypot
 from ._shape import cat, sizes_of, stack
 from ._tensor import Tensor, as_tensor, tensor
+from ._torch_names import ALIASES
 
 _METHODS = [
     "abs",
@@ -40,6 +41,7 @@ _METHODS = [
     "cumprod",
     "cumsum",
     "diag",
+    "detach",
     "diagonal",
     "div",
     "dot",
@@ -54,6 +56,7 @@ _METHODS = [
     "gather",
     "ge",
     "gt",
+    "index_add",
     "index_select",
     "isfinite",
     "isinf",
@@ -96,6 +99,7 @@ _METHODS = [
     "round",
     "rsqrt",
     "scatter_add",
+    "select",
     "sigmoid",
     "sign",
     "sin",
@@ -109,6 +113,7 @@ _METHODS = [
     "sub",
     "sum",
     "t",
+    "take_along_dim",
     "tan",
     "tanh",
     "tile",
@@ -258,6 +263,15 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 concat = concatenate = cat
+
+
+def __getattr__(name: str) -> Any:
+    from .. import nn
+
+    if name in ALIASES:
+        return getattr(nn, ALIASES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 complete(globals())
 __all__ = ["as_tensor", "stack", "tensor"]

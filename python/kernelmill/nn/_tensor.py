@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,11 @@ from ._linalg import LinalgMethods
 from ._reductions import ReductionMethods
 from ._shape import ShapeMethods, _index
 from ._tape import Leaf, written
+from ._torch_names import ALIASES, absent
 
 _NAMES = {
     "half": "float16", "float": "float32", "double": "float64", "long": "int64", "int": "int32",
-    "bool": "bool",
+    "bool": "bool", "byte": "uint8", "char": "int8", "short": "int16",
 }  # fmt: skip
 _USUAL = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "bool", "uint8")))
 
@@ -106,8 +108,9 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         sigmoid = relu = sign = abs = neg = sin = cos = tan = asin = acos = atan = sinh = _unary
         cosh = asinh = acosh = atanh = exp2 = log2 = log10 = floor = ceil = round = trunc = _unary
         isnan = isinf = isfinite = half = double = long = bfloat16 = _unary
+        byte = char = short = _unary
         relu_ = sigmoid_ = tanh_ = exp_ = neg_ = sqrt_ = _unary
-        add = sub = mul = div = remainder = maximum = minimum = _binary
+        mul = div = remainder = maximum = minimum = _binary
         eq = ne = lt = le = gt = ge = logical_and = logical_or = _binary
         add_ = sub_ = mul_ = div_ = _binary
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
@@ -173,6 +176,49 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         """The number of elements."""
         return int(self.data.size)
 
+    nelement, ndimension = numel, dim
+
+    def element_size(self) -> int:
+        """Bytes of an element."""
+        return self.data.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return self.data.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.data.nbytes
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the values are on a GPU."""
+        return is_cupy(self.data)
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the values are on the CPU."""
+        return not is_cupy(self.data)
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in C order without gaps."""
+        return bool(self.data.flags.c_contiguous)
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative numbers."""
+        return self.data.dtype.kind in "if"
+
+    def is_same_size(self, other: Any) -> bool:
+        """Whether another tensor has this shape."""
+        return self.data.shape == tuple(other.shape)
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Distances of neighbours along the axes, in elements, or along one."""
+        steps = tuple(s // self.data.itemsize for s in self.data.strides)
+        return steps if dim is None else steps[dim]
+
     @property
     def requires_grad(self) -> bool:
         """Whether what is computed from this tensor is recorded."""
@@ -235,6 +281,9 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
 
     def __hash__(self) -> int:
         return id(self)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(absent("'Tensor' object", name))
 
     # --- copies ---
 
@@ -444,7 +493,59 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         """Set all elements to 0."""
         return self._replace("zero_", 0)
 
+    def _drawn(self, name: str, kind: str, make: Any, generator: Any) -> Tensor:
+        from ._random import random_array
+
+        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype(np.float64)
+        return self._replace(name, make(random_array(kind, self.shape, dtype, generator)))
+
+    def uniform_(self, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
+        """Draw all elements from a uniform distribution."""
+        return self._drawn("uniform_", "uniform", lambda u: low + (high - low) * u, generator)
+
+    def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+        """Draw all elements from a normal distribution."""
+        return self._drawn("normal_", "normal", lambda z: mean + std * z, generator)
+
+    def bernoulli_(self, p: float = 0.5, *, generator: Any = None) -> Tensor:
+        """Draw zeros and ones, ones with a probability."""
+        return self._drawn("bernoulli_", "uniform", lambda u: u < p, generator)
+
+    def exponential_(self, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+        """Draw all elements from an exponential distribution with this rate."""
+        return self._drawn("exponential_", "uniform", lambda u: -np.log1p(-u) / lambd, generator)
+
+    def random_(self, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:
+        """Draw integers from ``low`` to ``high - 1``; with one limit, below it."""
+        if high is None:
+            low, high = (0, low) if low else (0, 2**24 if self.dtype.kind == "f" else 127)
+        if high <= low:
+            raise RuntimeError(f"Tensor.random_: high must be above low, got {low} and {high}")
+        count = high - low
+        return self._drawn(
+            "random_", "uniform", lambda u: low + np.floor(u.astype(np.float64) * count), generator
+        )
+
+    def fill_diagonal_(self, fill_value: float) -> Tensor:
+        """Set the elements with equal indices to one value."""
+        places = (np.arange(min(self.shape)),) * self.ndim
+        self[places] = fill_value
+        return self
+
     # --- new tensors like it ---
+
+    def new_empty(self, *shape: Any) -> Tensor:
+        """A tensor of a shape, in this dtype, of whatever memory holds."""
+        sizes = shape[0] if isinstance(shape[0], tuple | list) else shape
+        return Tensor(namespace(self.data).empty(tuple(sizes), self.data.dtype))
+
+    def new_ones(self, *shape: Any) -> Tensor:
+        """Ones of a shape, in this dtype."""
+        return self.new_full(shape[0] if isinstance(shape[0], tuple | list) else shape, 1)
+
+    def new_tensor(self, data: Any) -> Tensor:
+        """A copy of data, in this dtype."""
+        return Tensor(beside(as_array(data, self.data.dtype), self.data).copy())
 
     def new_zeros(self, *shape: Any) -> Tensor:
         """Zeros of a shape, in this dtype."""
@@ -483,6 +584,14 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         """Replace elements by a value where the mask is True."""
         return where(mask, value, self)
 
+    def add(self, other: Any, *, alpha: float = 1) -> Tensor:
+        """Add another operand, times ``alpha``."""
+        return arithmetic("add", self, other if alpha == 1 else as_tensor(other) * alpha)
+
+    def sub(self, other: Any, *, alpha: float = 1) -> Tensor:
+        """Subtract another operand, times ``alpha``."""
+        return arithmetic("subtract", self, other if alpha == 1 else as_tensor(other) * alpha)
+
     def where(self, condition: Any, other: Any) -> Tensor:
         """This tensor where the condition holds, else the other."""
         return where(condition, self, other)
@@ -509,12 +618,67 @@ def _augmented(method: str, name: str) -> Callable[[Any, Any], Any]:
 
 
 def _in_place(method: str, name: str) -> Callable[..., Any]:
-    def operate(self: Any, *others: Any) -> Any:
-        return self._replace(method, getattr(self.detach(), name)(*others))
+    def operate(self: Any, *others: Any, **options: Any) -> Any:
+        return self._replace(method, getattr(self.detach(), name)(*others, **options))
 
     operate.__name__ = operate.__qualname__ = method
     operate.__doc__ = f"Like :meth:`{name}`, written into this tensor."
     return operate
+
+
+# Functions of other modules, whose first argument is the tensor.
+_ELSEWHERE = {
+    "_pointwise": """
+        addcdiv addcmul allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or
+        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign deg2rad digamma equal erfc
+        erfinv float_power floor_divide fmax fmin fmod frac gcd heaviside isclose isneginf isposinf
+        isreal lcm ldexp lerp lgamma logaddexp logaddexp2 logical_not logical_xor logit nan_to_num
+        nextafter positive rad2deg sgn signbit sinc xlogy
+    """,
+    "_arrangement": """
+        argwhere bincount diag_embed diagflat dsplit fliplr flipud histc hsplit index_copy
+        index_fill index_put masked_scatter nonzero ravel rot90 scatter scatter_reduce
+        split_with_sizes take tensor_split unfold unique unique_consecutive vsplit
+    """,
+    "_creation": """
+        is_floating_point is_nonzero
+    """,
+    "_statistics": """
+        aminmax corrcoef count_nonzero cov cummax cummin diff dist kthvalue logcumsumexp median mode
+        msort nanmean nanmedian nanquantile nansum quantile renorm
+    """,
+    "_products": """
+        addbmm addmm addmv addr baddbmm cross det inner inverse kron logdet matrix_exp matrix_power
+        pinverse qr slogdet svd vdot
+    """,
+    "functional": "hardshrink log_softmax prelu softmax",
+    "_functions": "atan2 hypot",
+    "_random": "bernoulli multinomial",
+}
+
+
+# Methods that have a form with an underscore, which writes into the tensor.
+_WRITTEN = """
+    abs acos add addcdiv addcmul addmm asin atan atan2 ceil clamp clamp_max clamp_min clip copysign
+    cos cosh cumprod cumsum div erf erfinv exp exp2 expm1 floor floor_divide fmod frac index_add
+    index_copy index_fill index_put lerp log log10 log1p log2 logit masked_fill masked_scatter mul
+    nan_to_num neg pow reciprocal relu remainder round rsqrt scatter scatter_add scatter_reduce
+    sigmoid sign sin sinh sqrt square sub tan tanh tril triu trunc
+"""
+
+
+class _Elsewhere:
+    """A method that is a function of a module which is imported when it is first used."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        from importlib import import_module
+
+        function = getattr(import_module(f".{self.module}", __package__), self.name)
+        setattr(Tensor, self.name, function)
+        return function if owner is None else function.__get__(owner, kind)
 
 
 _METHODS = {
@@ -530,7 +694,7 @@ _OUTSIDE = {
     "ceil": "ceil", "round": "rint", "trunc": "trunc",
 }  # fmt: skip
 _BINARY = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide",
+    "mul": "multiply", "div": "divide",
     "remainder": "remainder", "maximum": "maximum", "minimum": "minimum",
 }  # fmt: skip
 _COMPARED = {
@@ -563,7 +727,10 @@ def _install() -> None:
     for name, rule in _METHODS.items():
         _method(name, f"Apply ``{name}`` to each element.", _unary(apply, rule))
     for name, rule in _OUTSIDE.items():
-        call = lambda rule, x: raw(rule)(x._floating())  # noqa: E731
+        kept = rule in ("floor", "ceil", "rint", "trunc")  # whole numbers are rounded
+        call = lambda rule, x, kept=kept: (  # noqa: E731
+            x if kept and x.data.dtype.kind != "f" else raw(rule)(x._floating())
+        )
         _method(name, f"Apply ``{name}`` to each element.", _unary(call, rule))
     for name, rule in _BINARY.items():
         many = apply if rule in ("maximum", "minimum") else arithmetic
@@ -581,11 +748,16 @@ def _install() -> None:
         function.__name__ = name
         setattr(Tensor, name, function)
     for name in ("add", "sub", "mul", "truediv"):
-        rule = _BINARY.get(name, "divide")
+        rule = {"add": "add", "sub": "subtract"}.get(name) or _BINARY.get(name, "divide")
         setattr(Tensor, f"__i{name}__", _augmented(f"__i{name}__", rule))
-    for name in (
-        "add", "sub", "mul", "div", "clamp", "relu", "sigmoid", "tanh", "exp", "neg", "sqrt",
-    ):  # fmt: skip
+    for module, names in _ELSEWHERE.items():
+        for name in names.split():
+            setattr(Tensor, name, _Elsewhere(module, name))
+    for name, other in ALIASES.items():
+        method = inspect.getattr_static(Tensor, other, None)
+        if method is not None:
+            setattr(Tensor, name, method)
+    for name in _WRITTEN.split():
         setattr(Tensor, f"{name}_", _in_place(f"{name}_", name))
 
 

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+# Other names of functions, of tensors' methods too.
+ALIASES = {
+    "absolute": "abs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin", "arcsinh": "asinh",
+    "arctan": "atan", "arctan2": "atan2", "arctanh": "atanh", "divide": "div", "fix": "trunc",
+    "ger": "outer", "greater": "gt", "greater_equal": "ge", "less": "lt", "less_equal": "le",
+    "moveaxis": "movedim", "multiply": "mul", "negative": "neg", "not_equal": "ne",
+    "row_stack": "vstack", "subtract": "sub", "swapaxes": "transpose", "swapdims": "transpose",
+    "trapz": "trapezoid", "true_divide": "div",
+}  # fmt: skip
 _ABSENT = {
     "MultiheadAttention and scaled_dot_product_attention do the same": """
         attention multi_head_attention_forward
@@ -72,11 +81,21 @@ _ABSENT = {
     """,
 }
 GROUPS = {reason: names.split() for reason, names in _ABSENT.items()}
+_PATTERNS: list[tuple[str, str]] = []
 REASONS = {name: reason for reason, names in GROUPS.items() for name in names}
+
+
+def reason_of(name: str) -> str | None:
+    """Why a name of torch's is missing here; None where nothing is known."""
+    return REASONS.get(name)
 
 
 def refusal(package: str, name: str) -> AttributeError:
     """What is raised for a name that a package lacks; it says why torch's are missing."""
-    reason = REASONS.get(name)
-    why = "" if reason is None else f": {reason}"
-    return AttributeError(f"module {package!r} has no attribute {name!r}{why}")
+    return AttributeError(absent(f"module {package!r}", name))
+
+
+def absent(owner: str, name: str) -> str:
+    """A sentence that says that a name is missing, and why if torch has it."""
+    reason = reason_of(name)
+    return f"{owner} has no attribute {name!r}" + ("" if reason is None else f": {reason}")

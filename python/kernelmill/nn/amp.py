@@ -82,6 +82,24 @@ class autocast(Setting):
         super().__init__(_tape.autocast, bool(enabled))
 
 
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """Whether :class:`autocast` is on in this thread.
+
+    Parameters
+    ----------
+    device_type : str, optional
+        Ignored; present for compatibility with torch.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> with nn.autocast("cpu"):
+    ...     nn.is_autocast_enabled()
+    True
+    """
+    return _tape.autocast.get()
+
+
 def is_autocast_available(device_type: str) -> bool:
     """Whether :class:`autocast` works for tensors of a device: for all of them.
 
