@@ -27,7 +27,9 @@ def _raised(name: str, tensors: tuple[Any, ...], rank: Any) -> Any:
 def _listed(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
     """Tensors given one by one or as a sequence."""
     one = len(tensors) == 1 and isinstance(tensors[0], tuple | list)
-    return tuple(tensors[0]) if one else tensors
+    if one and all(hasattr(t, "dtype") or isinstance(t, tuple | list) for t in tensors[0]):
+        return tuple(tensors[0])
+    return tensors
 
 
 def atleast_1d(*tensors: Any) -> Any:
@@ -282,7 +284,10 @@ def scatter_reduce(
     flat = np.ravel_multi_index(np.broadcast_arrays(*where_), x.shape).ravel()[order]
     rank = np.arange(flat.size) - np.searchsorted(flat, flat)
     depth = int(counts.max(initial=0))
-    neutral = {"prod": 1.0, "amax": -math.inf, "amin": math.inf}[reduce]
+    ends = (-math.inf, math.inf) if x.dtype.kind == "f" else (
+        int(np.iinfo(x.dtype).min), int(np.iinfo(x.dtype).max)
+    )  # fmt: skip
+    neutral = {"prod": 1, "amax": ends[0], "amin": ends[1]}[reduce]
     table = np.full((math.prod(x.shape), depth + 1), neutral, x.dtype)
     filled = np.zeros(table.shape, bool)
     filled[flat, rank + 1] = True

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ._documents import as_function, complete
-from ._elementwise import arctan2, get_default_dtype, unified
+from ._elementwise import arctan2 as _arctan2
+from ._elementwise import get_default_dtype, unified
 from ._elementwise import hypot as _hypot
 from ._shape import cat, sizes_of, stack
 from ._tensor import Tensor, as_tensor, tensor
@@ -148,7 +149,7 @@ globals().update(FUNCTIONS)
 def atan2(input: Any, other: Any) -> Tensor:
     """The angle of the point (other, input)."""
     (y, x), _ = unified((as_tensor(input), other))
-    return arctan2(y, x)
+    return _arctan2(y, x)
 
 
 def hypot(input: Any, other: Any) -> Tensor:
