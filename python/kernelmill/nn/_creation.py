@@ -36,6 +36,11 @@ def full_like(
     return made.requires_grad_(requires_grad)
 
 
+def fill(input: Any, value: Any) -> Tensor:
+    """One value in the shape and dtype of a tensor."""
+    return full_like(input, value)
+
+
 def _drawn_like(kind: str, input: Any, dtype: Any, generator: Any, requires_grad: bool) -> Tensor:
     x = as_tensor(input)
     wanted = x.dtype if dtype is None else dtype_of(dtype)

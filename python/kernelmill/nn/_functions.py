@@ -59,6 +59,8 @@ _METHODS = [
     "gt",
     "index_add",
     "index_select",
+    "is_same_size",
+    "is_signed",
     "isfinite",
     "isinf",
     "isnan",

@@ -351,6 +351,8 @@ class Linalg:
     1.0
     """
 
+    LinAlgError = np.linalg.LinAlgError
+
     @staticmethod
     def inv(A: Any) -> Any:
         """The inverse."""

@@ -441,6 +441,12 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
             self._node.hooks = []
         return Handle(self._node.hooks, hook)
 
+    def polygamma(self, n: int) -> Tensor:
+        """The n-th derivative of ``digamma`` of each element."""
+        from ._pointwise import polygamma
+
+        return polygamma(n, self)
+
     def retain_grad(self) -> None:
         """Keep the gradient of this tensor in ``grad`` although it is not a leaf."""
         if self.is_leaf:
