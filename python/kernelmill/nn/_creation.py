@@ -14,6 +14,7 @@ from ._shape import sizes_of
 from ._tape import array_of
 from ._tensor import Tensor, as_tensor, dtype_of
 
+
 def empty(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor whose values are whatever memory holds."""
     wanted = get_default_dtype() if dtype is None else dtype_of(dtype)

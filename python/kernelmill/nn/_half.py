@@ -18,28 +18,18 @@ from typing import Any
 
 import numpy as np
 
-from . import _tape
 from ._documents import complete
 from ._elementwise import HALF, narrowed, to_dtype, widened
 from ._tape import Node, Rule, autocast, sum_to
 
 MOVES = frozenset(
-    """
-    alias checkpoint clone concatenate expand getitem pack pad permute reshape split to unfold
-    """.split()
+    ["alias", "checkpoint", "clone", "concatenate", "expand", "getitem", "pack", "pad", "permute", "reshape", "split", "to", "unfold"]
 )
 LOWER = frozenset(
-    """
-    attention convolution einsum gru linear lstm matmul rnn_relu rnn_tanh
-    scaled_dot_product_attention
-    """.split()
+    ["attention", "convolution", "einsum", "gru", "linear", "lstm", "matmul", "rnn_relu", "rnn_tanh", "scaled_dot_product_attention"]
 ) | {"transposed convolution", "convolution's weight gradient"}
 FULL = frozenset(
-    """
-    arccos arcsin binary_cross_entropy cosh cross_entropy ctc_loss cumprod cumsum exp exp2 expm1
-    group_norm log log10 log1p log2 log_sigmoid log_softmax logsumexp mean norm power prod
-    reciprocal rsqrt sinh softmax softplus square std sum tan var
-    """.split()
+    ["arccos", "arcsin", "binary_cross_entropy", "cosh", "cross_entropy", "ctc_loss", "cumprod", "cumsum", "exp", "exp2", "expm1", "group_norm", "log", "log10", "log1p", "log2", "log_sigmoid", "log_softmax", "logsumexp", "mean", "norm", "power", "prod", "reciprocal", "rsqrt", "sinh", "softmax", "softplus", "square", "std", "sum", "tan", "var"]
 )
 _SINGLE = np.dtype(np.float32)
 _forms: dict[Rule, Rule] = {}
