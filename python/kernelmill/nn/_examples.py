@@ -231,7 +231,10 @@ _OPTIMISER = """>>> from kernelmill import nn
 >>> optimizer = nn.optim.{}(model.parameters())
 >>> nn.functional.mse_loss(model(nn.ones(4, 2)), nn.zeros(4, 1)).backward()
 >>> optimizer.step()"""
-_OPTIMISERS = ("Adadelta", "Adagrad", "AdamW", "Lion", "NAdam", "RMSprop")
+_OPTIMISERS = (
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "AdamW", "Adamax", "Lion", "NAdam", "RAdam",
+    "RMSprop", "Rprop",
+)  # fmt: skip
 EXAMPLES = {
     package: {
         name: f">>> from {place} import {alias}\n>>> {alias.split()[-1]}.{name}{call}\n{result}"

@@ -17,7 +17,7 @@ _ABSENT = {
     "MultiheadAttention and scaled_dot_product_attention do the same": """
         attention multi_head_attention_forward
     """,
-    "this optimiser is not supported": "ASGD Adafactor Adamax Muon RAdam Rprop",
+    "this optimiser is not supported": "Muon",
     "gradients are dense": "SparseAdam",
     "it needs several devices": """
         DataParallel DistributedSampler SyncBatchNorm distributed parallel

@@ -30,6 +30,15 @@ CHOICES = {
     "AdamW": ({}, {"lr": 0.1, "eps": 0.5, "weight_decay": 0.5}, {"amsgrad": True}),
     "NAdam": ({}, {"lr": 0.1, "eps": 0.5, "momentum_decay": 0.5, "weight_decay": 0.5},
               {"decoupled_weight_decay": True, "weight_decay": 0.5, "maximize": True}),
+    "RAdam": ({}, {"lr": 0.1, "eps": 0.5, "betas": (0.5, 0.75), "weight_decay": 0.5},
+              {"decoupled_weight_decay": True, "weight_decay": 0.5, "maximize": True}),
+    "Adamax": ({}, {"lr": 0.1, "eps": 0.5, "betas": (0.5, 0.75), "weight_decay": 0.5},
+               {"maximize": True}),
+    "Rprop": ({}, {"lr": 0.1, "etas": (0.3, 1.7), "step_sizes": (1e-3, 2.0)}, {"maximize": True}),
+    "ASGD": ({}, {"lr": 0.1, "lambd": 0.1, "alpha": 0.5, "t0": 20, "weight_decay": 0.1},
+             {"maximize": True, "t0": 0}),
+    "Adafactor": ({}, {"lr": 0.1, "weight_decay": 0.5, "beta2_decay": -0.5, "d": 1.5},
+                  {"maximize": True, "eps": (1e-3, 0.1)}),
 }  # fmt: skip
 EVERY = [(name, options) for name, many in CHOICES.items() for options in many]
 

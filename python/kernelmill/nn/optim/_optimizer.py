@@ -267,7 +267,8 @@ class Optimizer:
         if getattr(value, "shape", None) == () and p.data.shape != ():
             return float(value)
         if hasattr(value, "__array__") or is_cupy(value):
-            array = to_host(as_array(value)).astype(widened(p.data[:0]).dtype, order="C")  # a copy
+            dtype = np.float32 if p.data.dtype == np.float16 else p.data.dtype
+            array = to_host(as_array(value)).astype(dtype, order="C")  # a copy
             alike = array.shape == p.data.shape or array.ndim
             return beside(array, p.data) if alike else float(array)
         return copy.deepcopy(value)
