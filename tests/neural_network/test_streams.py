@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -17,9 +19,10 @@ V = X @ RNG.normal(size=(4, 2))
 W = RNG.uniform(0.5, 2, len(X))
 EDGES = (0, 50, 51, 180, 230)
 
+SMALL = {"hidden_layer_sizes": 8, "max_iter": 3, "batch_size": 32}
 MODELS = {
-    "MLPClassifier": (lambda **o: MLPClassifier(hidden_layer_sizes=8, max_iter=3, batch_size=32, **o), Y),
-    "MLPRegressor": (lambda **o: MLPRegressor(hidden_layer_sizes=8, max_iter=3, batch_size=32, **o), V),
+    "MLPClassifier": (lambda **o: MLPClassifier(**SMALL, **o), Y),
+    "MLPRegressor": (lambda **o: MLPRegressor(**SMALL, **o), V),
     "NeuralNetClassifier": (
         lambda **o: nn.NeuralNetClassifier(max_epochs=3, batch_size=32, module__hidden=8, **o), Y
     ),
@@ -30,7 +33,7 @@ MODELS = {
 
 
 def chunks(weights=None):
-    for a, b in zip(EDGES, EDGES[1:], strict=False):
+    for a, b in itertools.pairwise(EDGES):
         yield X[a:b] if weights is None else (X[a:b], weights[a:b])
 
 

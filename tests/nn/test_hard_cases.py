@@ -459,10 +459,11 @@ def test_graphs_are_freed_without_the_collector():
             layer = nn.Linear(10, 10)
             layer.register_forward_hook(lambda m, args, y, layer=layer: None)
             y = layer(nn.ones(2, 10))
-            y.register_hook(lambda g, y=y.detach(): None)
+            held = y.detach()
+            y.register_hook(lambda g, held=held: None)
             y.sum().backward()
             layer._forward_hooks.clear()
-            del layer, y
+            del layer, y, held
         assert len(gc.get_objects()) - count < 60
         total = nn.zeros(1)
         alive = []

@@ -293,7 +293,8 @@ EXACT = {
                                              o.tensor([[10, 20, 30, 40]])),
     "whole numbers": lambda o: (
         o.tensor(-K).sign(), o.tensor(K).square(), o.tensor(K - 5).relu(), o.tensor(K).floor(),
-        o.tensor(K).maximum(o.tensor(5)), o.tensor(K).amax(1), o.tensor(K).amin(), o.tensor(K).max(),
+        o.tensor(K).maximum(o.tensor(5)), o.tensor(K).amax(1), o.tensor(K).amin(),
+        o.tensor(K).max(),
     ),
     "in place": lambda o: (
         o.tensor(X).clamp_(0, 1), o.tensor(K).masked_fill_(o.tensor(B), 0),

@@ -86,9 +86,9 @@ _PLACES = {
         vsplit vstack
     """,
     "_creation": """
-        asarray empty empty_like fill from_dlpack full_like get_rng_state initial_seed is_floating_point
-        is_nonzero is_tensor logspace normal numel promote_types rand_like randint_like randn_like
-        result_type scalar_tensor set_rng_state
+        asarray empty empty_like fill from_dlpack full_like get_rng_state initial_seed
+        is_floating_point is_nonzero is_tensor logspace normal numel promote_types rand_like
+        randint_like randn_like result_type scalar_tensor set_rng_state
     """,
     "_statistics": """
         aminmax cdist corrcoef count_nonzero cov cummax cummin cumulative_trapezoid diff dist
@@ -103,12 +103,13 @@ _PLACES = {
         abs acos acosh add all amax amin any arange argmax argmin argsort asin asinh atan atan2
         atanh bmm ceil chunk clamp clip clone concat concatenate cos cosh cumprod cumsum detach diag
         diagonal div dot eq erf exp exp2 expm1 eye flatten flip floor from_numpy full gather ge gt
-        hypot index_add index_select is_same_size is_signed isfinite isinf isnan le linspace log log10 log1p log2 logical_and
-        logical_or logsumexp lt masked_fill masked_select matmul max maximum mean min minimum mm
-        movedim mul mv narrow ne neg norm ones ones_like outer permute pow prod reciprocal relu
-        remainder repeat_interleave reshape roll round rsqrt scatter_add select sigmoid sign sin sinh sort
-        split sqrt square squeeze std sub sum t take_along_dim tan tanh tile topk trace transpose tril triu trunc
-        unbind unflatten unsqueeze var zeros zeros_like
+        hypot index_add index_select is_same_size is_signed isfinite isinf isnan le linspace log
+        log10 log1p log2 logical_and logical_or logsumexp lt masked_fill masked_select matmul max
+        maximum mean min minimum mm movedim mul mv narrow ne neg norm ones ones_like outer permute
+        pow prod reciprocal relu remainder repeat_interleave reshape roll round rsqrt scatter_add
+        select sigmoid sign sin sinh sort split sqrt square squeeze std sub sum t take_along_dim tan
+        tanh tile topk trace transpose tril triu trunc unbind unflatten unsqueeze var zeros
+        zeros_like
     """,
 }
 # What torch has twice is the function of `nn.functional`, or another name of a function.

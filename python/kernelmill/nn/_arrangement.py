@@ -1,4 +1,4 @@
-"""More functions that arrange elements, under torch's names: joins, parts, places, grids, orders."""
+"""More functions that arrange elements, under torch's names: joins, places, grids, orders."""
 
 from __future__ import annotations
 

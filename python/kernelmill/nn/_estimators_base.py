@@ -94,9 +94,9 @@ ATTRIBUTES = """module_ : Module
         Size of the second axis of X.
     feature_names_in_ : ndarray of str, dtype object
         Column names of X, if it has string names."""
-NOTES = """X may have more than two axes (images, sequences), or be a stream of rows whose targets are
-    in memory; up to 256 MiB of a stream are kept, and train the model of the same rows in memory,
-    and more are shuffled in windows of 64 MiB. Features should be scaled. Early
+NOTES = """X may have more than two axes (images, sequences), or be a stream of rows whose
+    targets are in memory. Up to 256 MiB of a stream are kept and train the model of the same rows
+    in memory; more are shuffled in windows of 64 MiB. Features should be scaled. Early
     stopping works in pipelines and grid searches, as the rows to validate with are held out inside
     ``fit``. The same ``random_state`` gives the same bits at any number of threads.
     `kernelmill.save` takes a network of KernelMill's layers, and of classes of your own that

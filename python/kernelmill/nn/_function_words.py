@@ -33,7 +33,7 @@ PARAMETERS = {
     "dx": ("float", "Distance of the points, where they are not given."),
     "elements": (_LIKE, "What is looked for."),
     "equal_nan": ("bool", "Whether NaN equals NaN."),
-    "ext_tensor": ("array", "Anything that has ``__dlpack__``."),
+    "ext_tensor": ("array", "Anything that speaks DLPack."),
     "fweights": ("Tensor of int, optional", "How often each observation was made."),
     "include_self": ("bool", "Whether the input's own value takes part."),
     "increasing": ("bool", "The lowest power first."),

@@ -23,13 +23,22 @@ from ._elementwise import HALF, narrowed, to_dtype, widened
 from ._tape import Node, Rule, autocast, sum_to
 
 MOVES = frozenset(
-    ["alias", "checkpoint", "clone", "concatenate", "expand", "getitem", "pack", "pad", "permute", "reshape", "split", "to", "unfold"]
+    """
+    alias checkpoint clone concatenate expand getitem pack pad permute reshape split to unfold
+    """.split()  # noqa: SIM905
 )
 LOWER = frozenset(
-    ["attention", "convolution", "einsum", "gru", "linear", "lstm", "matmul", "rnn_relu", "rnn_tanh", "scaled_dot_product_attention"]
+    """
+    attention convolution einsum gru linear lstm matmul rnn_relu rnn_tanh
+    scaled_dot_product_attention
+    """.split()  # noqa: SIM905
 ) | {"transposed convolution", "convolution's weight gradient"}
 FULL = frozenset(
-    ["arccos", "arcsin", "binary_cross_entropy", "cosh", "cross_entropy", "ctc_loss", "cumprod", "cumsum", "exp", "exp2", "expm1", "group_norm", "log", "log10", "log1p", "log2", "log_sigmoid", "log_softmax", "logsumexp", "mean", "norm", "power", "prod", "reciprocal", "rsqrt", "sinh", "softmax", "softplus", "square", "std", "sum", "tan", "var"]
+    """
+    arccos arcsin binary_cross_entropy cosh cross_entropy ctc_loss cumprod cumsum exp exp2 expm1
+    group_norm log log10 log1p log2 log_sigmoid log_softmax logcumsumexp logsumexp mean norm power
+    prod reciprocal rsqrt sinh softmax softplus square std sum tan var
+    """.split()  # noqa: SIM905
 )
 _SINGLE = np.dtype(np.float32)
 _forms: dict[Rule, Rule] = {}

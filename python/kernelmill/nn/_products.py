@@ -363,7 +363,7 @@ def det(input: Any) -> Tensor:
 
 
 def logdet(input: Any) -> Tensor:
-    """The logarithm of the determinant: NaN where that is negative, minus infinity where it is 0."""
+    """The logarithm of the determinant: NaN where it is negative, minus infinity where 0."""
     sign, size = linalg.slogdet(input)
     return where(sign.data < 0, math.nan, size)
 

@@ -299,8 +299,8 @@ def _panels(name: str, y: Any, x: Any, dx: float, dim: int) -> tuple[Tensor, int
     y = as_tensor(y)._floating()
     axis = axis_of(name, dim, y.ndim)
     lead = (slice(None),) * axis
-    pairs = (getitem(y, index=(*lead, s)) for s in (slice(1, None), slice(0, max(y.shape[axis] - 1, 0))))
-    right, left = pairs
+    right = getitem(y, index=(*lead, slice(1, None)))
+    left = getitem(y, index=(*lead, slice(0, max(y.shape[axis] - 1, 0))))
     width: Any = dx
     if x is not None:
         x = as_tensor(x)
@@ -334,7 +334,7 @@ def cov(input: Any, *, correction: int = 1, fweights: Any = None, aweights: Any 
     rows: Any = x.reshape(1, -1) if x.ndim < 2 else x
     weight = None
     if fweights is not None or aweights is not None:
-        f, a = (1.0 if w is None else as_tensor(w).data.astype(np.float64)
+        f, a = (np.ones(1) if w is None else as_tensor(w).data.astype(np.float64)
                 for w in (fweights, aweights))  # fmt: skip
         weight = beside(np.broadcast_to(f * a, rows.shape[1:]).astype(x.dtype), x.data)
     count = rows.shape[1] if weight is None else float(weight.sum())

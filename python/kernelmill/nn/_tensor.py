@@ -26,6 +26,8 @@ from ._elementwise import (
     where,
 )
 from ._linalg import LinalgMethods
+from ._memory import MemoryMethods
+from ._methods import BINARY, COMPARED, ELSEWHERE, METHODS, OUTSIDE, WRITTEN, Elsewhere
 from ._reductions import ReductionMethods
 from ._shape import ShapeMethods, _index
 from ._tape import Leaf, written
@@ -68,7 +70,7 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     return data if data.dtype == wanted and data.dtype.isnative else data.astype(wanted)
 
 
-class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
+class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
     """An array whose operations are recorded, so that gradients can be computed.
 
     Names, arguments and defaults are those of torch.
@@ -175,49 +177,6 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
     def numel(self) -> int:
         """The number of elements."""
         return int(self.data.size)
-
-    nelement, ndimension = numel, dim
-
-    def element_size(self) -> int:
-        """Bytes of an element."""
-        return self.data.itemsize
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element."""
-        return self.data.itemsize
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements."""
-        return self.data.nbytes
-
-    @property
-    def is_cuda(self) -> bool:
-        """Whether the values are on a GPU."""
-        return is_cupy(self.data)
-
-    @property
-    def is_cpu(self) -> bool:
-        """Whether the values are on the CPU."""
-        return not is_cupy(self.data)
-
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in C order without gaps."""
-        return bool(self.data.flags.c_contiguous)
-
-    def is_signed(self) -> bool:
-        """Whether the dtype has negative numbers."""
-        return self.data.dtype.kind in "if"
-
-    def is_same_size(self, other: Any) -> bool:
-        """Whether another tensor has this shape."""
-        return self.data.shape == tuple(other.shape)
-
-    def stride(self, dim: int | None = None) -> Any:
-        """Distances of neighbours along the axes, in elements, or along one."""
-        steps = tuple(s // self.data.itemsize for s in self.data.strides)
-        return steps if dim is None else steps[dim]
 
     @property
     def requires_grad(self) -> bool:
@@ -441,12 +400,6 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
             self._node.hooks = []
         return Handle(self._node.hooks, hook)
 
-    def polygamma(self, n: int) -> Tensor:
-        """The n-th derivative of ``digamma`` of each element."""
-        from ._pointwise import polygamma
-
-        return polygamma(n, self)
-
     def retain_grad(self) -> None:
         """Keep the gradient of this tensor in ``grad`` although it is not a leaf."""
         if self.is_leaf:
@@ -498,68 +451,6 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
     def zero_(self) -> Tensor:
         """Set all elements to 0."""
         return self._replace("zero_", 0)
-
-    def _drawn(self, name: str, kind: str, make: Any, generator: Any) -> Tensor:
-        from ._random import random_array
-
-        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype(np.float64)
-        return self._replace(name, make(random_array(kind, self.shape, dtype, generator)))
-
-    def uniform_(self, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Tensor:
-        """Draw all elements from a uniform distribution."""
-        return self._drawn("uniform_", "uniform", lambda u: low + (high - low) * u, generator)
-
-    def normal_(self, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
-        """Draw all elements from a normal distribution."""
-        return self._drawn("normal_", "normal", lambda z: mean + std * z, generator)
-
-    def bernoulli_(self, p: float = 0.5, *, generator: Any = None) -> Tensor:
-        """Draw zeros and ones, ones with a probability."""
-        return self._drawn("bernoulli_", "uniform", lambda u: u < p, generator)
-
-    def exponential_(self, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
-        """Draw all elements from an exponential distribution with this rate."""
-        return self._drawn("exponential_", "uniform", lambda u: -np.log1p(-u) / lambd, generator)
-
-    def random_(self, low: int = 0, high: int | None = None, *, generator: Any = None) -> Tensor:
-        """Draw integers from ``low`` to ``high - 1``; with one limit, below it."""
-        if high is None:
-            low, high = (0, low) if low else (0, 2**24 if self.dtype.kind == "f" else 127)
-        if high <= low:
-            raise RuntimeError(f"Tensor.random_: high must be above low, got {low} and {high}")
-        count = high - low
-        return self._drawn(
-            "random_", "uniform", lambda u: low + np.floor(u.astype(np.float64) * count), generator
-        )
-
-    def fill_diagonal_(self, fill_value: float) -> Tensor:
-        """Set the elements with equal indices to one value."""
-        places = (np.arange(min(self.shape)),) * self.ndim
-        self[places] = fill_value
-        return self
-
-    # --- new tensors like it ---
-
-    def new_empty(self, *shape: Any) -> Tensor:
-        """A tensor of a shape, in this dtype, of whatever memory holds."""
-        sizes = shape[0] if isinstance(shape[0], tuple | list) else shape
-        return Tensor(namespace(self.data).empty(tuple(sizes), self.data.dtype))
-
-    def new_ones(self, *shape: Any) -> Tensor:
-        """Ones of a shape, in this dtype."""
-        return self.new_full(shape[0] if isinstance(shape[0], tuple | list) else shape, 1)
-
-    def new_tensor(self, data: Any) -> Tensor:
-        """A copy of data, in this dtype."""
-        return Tensor(beside(as_array(data, self.data.dtype), self.data).copy())
-
-    def new_zeros(self, *shape: Any) -> Tensor:
-        """Zeros of a shape, in this dtype."""
-        return self.new_full(shape[0] if isinstance(shape[0], tuple | list) else shape, 0)
-
-    def new_full(self, shape: Any, value: float) -> Tensor:
-        """One value in a shape, in this dtype."""
-        return Tensor(namespace(self.data).full(tuple(shape), value, self.data.dtype))
 
     # --- functions of each element ---
 
@@ -632,83 +523,6 @@ def _in_place(method: str, name: str) -> Callable[..., Any]:
     return operate
 
 
-# Functions of other modules, whose first argument is the tensor.
-_ELSEWHERE = {
-    "_pointwise": """
-        addcdiv addcmul allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or
-        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign deg2rad digamma equal erfc
-        erfinv float_power floor_divide fmax fmin fmod frac gcd heaviside isclose isneginf isposinf
-        isreal lcm ldexp lerp lgamma logaddexp logaddexp2 logical_not logical_xor logit nan_to_num
-        nextafter positive rad2deg sgn signbit sinc xlogy
-    """,
-    "_arrangement": """
-        argwhere bincount diag_embed diagflat dsplit fliplr flipud histc hsplit index_copy
-        index_fill index_put masked_scatter nonzero ravel rot90 scatter scatter_reduce
-        split_with_sizes take tensor_split unfold unique unique_consecutive vsplit
-    """,
-    "_creation": """
-        is_floating_point is_nonzero
-    """,
-    "_statistics": """
-        aminmax corrcoef count_nonzero cov cummax cummin diff dist kthvalue logcumsumexp median mode
-        msort nanmean nanmedian nanquantile nansum quantile renorm
-    """,
-    "_products": """
-        addbmm addmm addmv addr baddbmm cross det inner inverse kron logdet matrix_exp matrix_power
-        pinverse qr slogdet svd vdot
-    """,
-    "functional": "hardshrink log_softmax prelu softmax",
-    "_functions": "atan2 hypot",
-    "_random": "bernoulli multinomial",
-}
-
-
-# Methods that have a form with an underscore, which writes into the tensor.
-_WRITTEN = """
-    abs acos add addcdiv addcmul addmm asin atan atan2 ceil clamp clamp_max clamp_min clip copysign
-    cos cosh cumprod cumsum div erf erfinv exp exp2 expm1 floor floor_divide fmod frac index_add
-    index_copy index_fill index_put lerp log log10 log1p log2 logit masked_fill masked_scatter mul
-    nan_to_num neg pow reciprocal relu remainder round rsqrt scatter scatter_add scatter_reduce
-    sigmoid sign sin sinh sqrt square sub tan tanh tril triu trunc
-"""
-
-
-class _Elsewhere:
-    """A method that is a function of a module which is imported when it is first used."""
-
-    def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = module, name
-
-    def __get__(self, owner: Any, kind: type) -> Any:
-        from importlib import import_module
-
-        function = getattr(import_module(f".{self.module}", __package__), self.name)
-        setattr(Tensor, self.name, function)
-        return function if owner is None else function.__get__(owner, kind)
-
-
-_METHODS = {
-    "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt",
-    "rsqrt": "rsqrt", "reciprocal": "reciprocal", "square": "square", "tanh": "tanh",
-    "erf": "erf", "sigmoid": "logistic", "relu": "relu", "sign": "sign", "abs": "abs",
-    "neg": "negative",
-}  # fmt: skip
-_OUTSIDE = {
-    "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos",
-    "atan": "arctan", "sinh": "sinh", "cosh": "cosh", "asinh": "arcsinh", "acosh": "arccosh",
-    "atanh": "arctanh", "exp2": "exp2", "log2": "log2", "log10": "log10", "floor": "floor",
-    "ceil": "ceil", "round": "rint", "trunc": "trunc",
-}  # fmt: skip
-_BINARY = {
-    "mul": "multiply", "div": "divide",
-    "remainder": "remainder", "maximum": "maximum", "minimum": "minimum",
-}  # fmt: skip
-_COMPARED = {
-    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
-    "ge": "greater_equal", "logical_and": "logical_and", "logical_or": "logical_or",
-}  # fmt: skip
-
-
 def _method(name: str, about: str, function: Callable[..., Any]) -> None:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = about
@@ -730,18 +544,18 @@ def _binary(call: Callable[[str, Any, Any], Any], rule: str) -> Callable[[Any, A
 
 
 def _install() -> None:
-    for name, rule in _METHODS.items():
+    for name, rule in METHODS.items():
         _method(name, f"Apply ``{name}`` to each element.", _unary(apply, rule))
-    for name, rule in _OUTSIDE.items():
+    for name, rule in OUTSIDE.items():
         kept = rule in ("floor", "ceil", "rint", "trunc")  # whole numbers are rounded
         call = lambda rule, x, kept=kept: (  # noqa: E731
             x if kept and x.data.dtype.kind != "f" else raw(rule)(x._floating())
         )
         _method(name, f"Apply ``{name}`` to each element.", _unary(call, rule))
-    for name, rule in _BINARY.items():
+    for name, rule in BINARY.items():
         many = apply if rule in ("maximum", "minimum") else arithmetic
         _method(name, f"Apply ``{rule}`` element by element.", _binary(many, rule))
-    for name, rule in _COMPARED.items():
+    for name, rule in COMPARED.items():
         _method(name, f"Apply ``{rule}`` element by element.", _binary(compare, rule))
     for name, kind in {"isnan": "NaN", "isinf": "infinite", "isfinite": "finite"}.items():
         ask = lambda name, x: Tensor(getattr(namespace(x.data), name)(x.data))  # noqa: E731
@@ -754,16 +568,16 @@ def _install() -> None:
         function.__name__ = name
         setattr(Tensor, name, function)
     for name in ("add", "sub", "mul", "truediv"):
-        rule = {"add": "add", "sub": "subtract"}.get(name) or _BINARY.get(name, "divide")
+        rule = {"add": "add", "sub": "subtract"}.get(name) or BINARY.get(name, "divide")
         setattr(Tensor, f"__i{name}__", _augmented(f"__i{name}__", rule))
-    for module, names in _ELSEWHERE.items():
+    for module, names in ELSEWHERE.items():
         for name in names.split():
-            setattr(Tensor, name, _Elsewhere(module, name))
+            setattr(Tensor, name, Elsewhere(module, name))
     for name, other in ALIASES.items():
         method = inspect.getattr_static(Tensor, other, None)
         if method is not None:
             setattr(Tensor, name, method)
-    for name in _WRITTEN.split():
+    for name in WRITTEN.split():
         setattr(Tensor, f"{name}_", _in_place(f"{name}_", name))
 
 

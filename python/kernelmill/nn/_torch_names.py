@@ -88,7 +88,7 @@ _ABSENT = {
         const_data_ptr data_ptr storage storage_offset storage_type untyped_storage is_set_to set_
         resize resize_ resize_as resize_as_ as_subclass new dim_order layout
     """,
-    "a tensor has __dlpack__ itself": "to_dlpack",
+    "a tensor speaks DLPack itself": "to_dlpack",
     "use set_default_dtype": "set_default_tensor_type",
     "arrays have NumPy's precision": """
         get_float32_matmul_precision set_float32_matmul_precision set_flush_denormal
@@ -126,7 +126,8 @@ _ABSENT = {
     """,
     "clip_grad_norm_ does both steps": "clip_grads_with_norm_",
     "it is a module of torch's, whose functions are in the package above it": """
-        autocast_mode clip_grad common_types grad_scaler convert_parameters dataloader dataset init parameter sampler
+        autocast_mode clip_grad common_types convert_parameters dataloader dataset grad_scaler init
+        parameter sampler
         stateless
     """,
     "it serves torch's own code": """

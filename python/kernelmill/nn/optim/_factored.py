@@ -86,15 +86,18 @@ class Adafactor(Optimizer):
             factor = -scale if group["maximize"] else scale
             for p in group["params"]:
                 if p.grad is not None:
-                    self._move(p, widened(p.grad.data) * factor, group)
+                    self._move(p, widened(p.grad.data), factor, group)
                     moved.append(p)
         written(moved)
         return loss
 
-    def _move(self, p: Any, g: Any, group: dict[str, Any]) -> None:
+    def _move(self, p: Any, gradient: Any, factor: float, group: dict[str, Any]) -> None:
         value, state = widened(p.data), self.state[p]
         xp, dtype = namespace(value), value.dtype
+        g = gradient * dtype.type(factor)
         state["step"] = step = state.get("step", 0.0) + 1.0
+        if not g.size:
+            return
         least = float(np.finfo(dtype).eps) if group["eps"][0] is None else group["eps"][0]
         fresh = step ** group["beta2_decay"]
         rate = max(group["eps"][1], _size(value)) * min(group["lr"], step**-0.5)

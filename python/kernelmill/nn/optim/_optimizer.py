@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..._arrays import beside, is_cupy, namespace, to_host
 from ...ops import optim as rules
 from .._documents import complete
