@@ -213,6 +213,85 @@ class Rows:
             return self
         return self.gather(np.arange(self.count))
 
+    def read(self) -> Rows:
+        """These rows in memory by one pass, as of an iterator: at most `MEMMAP_BYTES` of them.
+
+        Raises
+        ------
+        ValueError
+            If there are more.
+        """
+        parts, weights, size = [], [], 0
+        with contextlib.closing(self.chunks()) as chunks:
+            for chunk in chunks:
+                rows = chunk.take(np.arange(chunk.count))
+                parts.append(rows)
+                weights.append(chunk.weight)
+                size += rows.nbytes
+                if size > MEMMAP_BYTES:
+                    raise ValueError(
+                        f"{self.owner}: X must be readable more than once where it is larger than "
+                        f"{MEMMAP_BYTES >> 20} MiB, got an iterator (pass a function that returns "
+                        "one)"
+                    )
+        X = np.empty((0, self.n_features), self.dtype) if not parts else self.xp.concatenate(parts)
+        weighted = bool(weights) and weights[0] is not None
+        weight = self.xp.concatenate(weights) if weighted else None
+        return Rows(X, weight, self.owner, like=X, missing=self.missing)
+
+    def batches(
+        self, size: int, order: Callable[[int], np.ndarray] | None = None,
+        chosen: np.ndarray | None = None,
+    ) -> Iterator[tuple[Any, np.ndarray, Any]]:  # fmt: skip
+        """Dense batches of rows, their numbers and their weights, on the host from a stream.
+
+        Parameters
+        ----------
+        size : int
+            Rows of a batch; the last may be smaller.
+        order : callable, optional
+            ``order(n)`` is a permutation of n rows. A stream is shuffled in windows of
+            `CHUNK_BYTES`, one after the other.
+        chosen : ndarray of bool, optional
+            Which rows take part, by their numbers.
+        """
+        if self.source is None:
+            places = np.arange(self.count) if chosen is None else np.flatnonzero(chosen)
+            places = places if order is None else places[order(len(places))]
+            weight = self.all_weights()
+            for start in range(0, len(places), size):
+                some = places[start : start + size]
+                yield self.take(some), some, None if weight is None else weight[some]
+            return
+        from kernelmill.stream import CHUNK_BYTES
+        from kernelmill.stream._source import rechunk
+
+        def numbered() -> Iterator[tuple[Any, np.ndarray]]:
+            start = 0
+            for chunk in self.chunks():
+                X, w = to_host(chunk.X), to_host(chunk.weight)
+                numbers = np.arange(start, start + chunk.count, dtype=np.float64)
+                start += chunk.count
+                more = np.column_stack([numbers, np.full(chunk.count, np.nan) if w is None else w])
+                if chosen is not None:
+                    own = chosen[int(numbers[0]) : start] if chunk.count else numbers > 0
+                    if len(own) < chunk.count:
+                        raise ValueError(
+                            f"{self.owner}: there must be {len(chosen)} rows, got {start} or more"
+                        )
+                    X, more = X[own], more[own]
+                yield X, more
+
+        def shuffled() -> Iterator[tuple[Any, np.ndarray]]:
+            bytes_of_row = max(1, self.n_features * self.dtype.itemsize)
+            for X, more in rechunk(numbered(), max(size, CHUNK_BYTES // bytes_of_row)):
+                taken = order(X.shape[0])  # type: ignore[misc]
+                yield X[taken], more[taken]
+
+        for X, more in rechunk(numbered() if order is None else shuffled(), size):
+            weight = None if np.isnan(more[0, 1]) else more[:, 1].astype(self.dtype)
+            yield X.toarray() if is_sparse(X) else X, more[:, 0].astype(np.int64), weight
+
     def sample(self, n: int, seed: int, stream: int) -> Rows:
         """Different rows drawn at random, in memory, with their weights; all if n is more."""
         if n >= self.count and self.source is None:

@@ -34,6 +34,7 @@ FAMILIES = (
     "mixture",
     "hmm",
     "values",
+    "half",
     "tree",
 )
 

@@ -189,7 +189,7 @@ def _composed(
 
 _rules = {
     kind: Rule(
-        kind,
+        kind if GATES[kind] > 1 else f"rnn_{kind}",
         _forward,
         _backward,
         {i: () for i in range(8)},
