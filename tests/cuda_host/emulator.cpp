@@ -29,19 +29,28 @@ struct Copy {
 
 enum class State { ready, at_block_barrier, at_warp_barrier, done };
 
+// Runs one thread after another: a thread keeps its fiber only while it waits.
 struct Fiber {
   ucontext_t context;  // to start it; from then on `resume`: swapcontext asks the kernel each time
   jmp_buf resume;
   bool started = false;
   std::unique_ptr<char[]> stack = std::make_unique<char[]>(kStack);
+};
+
+struct Thread {
+  unsigned number = 0;
   State state = State::done;
-  unsigned thread = 0;
-  std::vector<Copy> open;                 // not committed
-  std::vector<std::vector<Copy>> groups;  // committed, oldest first
+  Fiber* fiber = nullptr;
+  std::vector<Copy> copies;       // that have not landed
+  std::vector<std::size_t> ends;  // of those that were committed, by group
 };
 
 std::vector<std::unique_ptr<Fiber>> fibers;
-Fiber* current = nullptr;
+std::vector<Fiber*> idle;
+std::vector<Thread> threads(kMostThreads);
+std::vector<Thread*> order;  // of this round
+std::size_t place = 0;       // of the next thread in it
+Thread* current = nullptr;
 jmp_buf scheduler;
 const std::function<void()>* body = nullptr;
 unsigned char slots[kMostThreads / 32][32][16];
@@ -54,77 +63,110 @@ std::mt19937& generator() {
   return made;
 }
 
-void start() {
+void run_current() {
+  threadIdx = dim3(current->number);
   (*body)();
   current->state = State::done;
-  _longjmp(scheduler, 1);
+}
+
+// What a fiber does: threads that have not begun, as long as one is next, without the scheduler.
+void run_threads() {
+  while (true) {
+    run_current();
+    Fiber* const self = current->fiber;
+    while (place < order.size() && order[place]->state == State::ready && !order[place]->fiber) {
+      current->fiber = nullptr;
+      current = order[place++];
+      current->fiber = self;
+      run_current();
+    }
+    if (_setjmp(self->resume) == 0) _longjmp(scheduler, 1);
+  }
 }
 
 void wait(State state) {
-  Fiber* const self = current;
-  self->state = state;
+  Fiber* const self = current->fiber;
+  current->state = state;
   if (_setjmp(self->resume) == 0) _longjmp(scheduler, 1);
+  threadIdx = dim3(current->number);
 }
 
-// Runs a fiber until it waits or ends. Nothing with a destructor may live in this frame.
-void resume(Fiber* fiber) {
-  current = fiber;
-  if (_setjmp(scheduler) != 0) return;
-  if (fiber->started) _longjmp(fiber->resume, 1);
-  fiber->started = true;
-  setcontext(&fiber->context);
+Fiber* idle_fiber() {
+  if (idle.empty()) {
+    fibers.push_back(std::make_unique<Fiber>());
+    Fiber* const made = fibers.back().get();
+    getcontext(&made->context);
+    made->context.uc_stack.ss_sp = made->stack.get();
+    made->context.uc_stack.ss_size = kStack;
+    made->context.uc_link = nullptr;
+    makecontext(&made->context, run_threads, 0);
+    return made;
+  }
+  Fiber* const taken = idle.back();
+  idle.pop_back();
+  return taken;
+}
+
+// Runs a thread, and others behind it, until one waits or all have ended. Nothing with a destructor
+// may live in this frame.
+void resume(Thread* thread) {
+  current = thread;
+  if (current->fiber == nullptr) current->fiber = idle_fiber();
+  if (_setjmp(scheduler) != 0) {
+    if (current->state == State::done) {
+      idle.push_back(current->fiber);
+      current->fiber = nullptr;
+    }
+    return;
+  }
+  if (current->fiber->started) _longjmp(current->fiber->resume, 1);
+  current->fiber->started = true;
+  setcontext(&current->fiber->context);
 }
 
 // Lets everyone go on who waits with all others of the group that can still come.
 bool release(unsigned begin, unsigned end, State barrier) {
   bool any = false;
   for (unsigned t = begin; t < end; ++t) {
-    const State state = fibers[t]->state;
+    const State state = threads[t].state;
     if (state == barrier) any = true;
     if (state != barrier && state != State::done) return false;
   }
   if (!any) return false;
   for (unsigned t = begin; t < end; ++t) {
-    if (fibers[t]->state == barrier) fibers[t]->state = State::ready;
+    if (threads[t].state == barrier) threads[t].state = State::ready;
   }
   return true;
 }
 
-void run_block(unsigned threads) {
-  std::vector<unsigned> order(threads);
-  for (unsigned t = 0; t < threads; ++t) {
-    order[t] = t;
-    Fiber& fiber = *fibers[t];
-    fiber.thread = t;
-    fiber.state = State::ready;
-    fiber.started = false;
-    fiber.open.clear();
-    fiber.groups.clear();
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.get();
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = nullptr;
-    makecontext(&fiber.context, start, 0);
+void run_block(unsigned count) {
+  order.resize(count);
+  for (unsigned t = 0; t < count; ++t) {
+    Thread& thread = threads[t];
+    thread.number = t;
+    thread.state = State::ready;
+    thread.fiber = nullptr;  // lost where a block failed
+    thread.copies.clear();
+    thread.ends.clear();
+    order[t] = &thread;
   }
   while (true) {
     std::shuffle(order.begin(), order.end(), generator());
     bool ran = false, left = false;
-    for (unsigned t : order) {
-      Fiber& fiber = *fibers[t];
-      if (fiber.state == State::ready) {
-        threadIdx = dim3(t);
-        resume(&fiber);
-        ran = true;
-      }
-      left = left || fiber.state != State::done;
+    for (place = 0; place < count;) {
+      Thread* const thread = order[place++];
+      if (thread->state != State::ready) continue;
+      resume(thread);
+      ran = true;
     }
+    for (unsigned t = 0; t < count; ++t) left = left || threads[t].state != State::done;
     if (!left) return;
     bool released = false;
-    for (unsigned w = 0; w < threads; w += 32) {
-      const bool warp = release(w, std::min(threads, w + 32), State::at_warp_barrier);
+    for (unsigned w = 0; w < count; w += 32) {
+      const bool warp = release(w, std::min(count, w + 32), State::at_warp_barrier);
       released = released || warp;
     }
-    if (!released) released = release(0, threads, State::at_block_barrier);
+    if (!released) released = release(0, count, State::at_block_barrier);
     if (!released && !ran) throw std::runtime_error("emulator: a barrier was not reached by all");
   }
 }
@@ -132,21 +174,20 @@ void run_block(unsigned threads) {
 }  // namespace
 
 cudaError_t run(dim3 grid, dim3 block, const std::function<void()>& kernel) {
-  const unsigned threads = block.x;
-  if (threads == 0 || threads > kMostThreads || grid.x == 0 || grid.x > 2147483647u ||
+  const unsigned count = block.x;
+  if (count == 0 || count > kMostThreads || grid.x == 0 || grid.x > 2147483647u ||
       grid.y == 0 || grid.y > 65535u) {
     return cudaErrorInvalidConfiguration;
   }
   static std::mutex one_at_a_time;  // several threads may call ops
   const std::lock_guard lock(one_at_a_time);
-  while (fibers.size() < threads) fibers.push_back(std::make_unique<Fiber>());
   gridDim = grid;
   blockDim = block;
   body = &kernel;
   for (unsigned y = 0; y < grid.y; ++y) {
     for (unsigned x = 0; x < grid.x; ++x) {
       blockIdx = dim3(x, y);
-      run_block(threads);
+      run_block(count);
     }
   }
   return cudaSuccess;
@@ -154,8 +195,8 @@ cudaError_t run(dim3 grid, dim3 block, const std::function<void()>& kernel) {
 
 void block_barrier() { wait(State::at_block_barrier); }
 void warp_barrier() { wait(State::at_warp_barrier); }
-int lane() { return static_cast<int>(current->thread % 32); }
-unsigned char* warp_slot(int at) { return slots[current->thread / 32][at]; }
+int lane() { return static_cast<int>(current->number % 32); }
+unsigned char* warp_slot(int at) { return slots[current->number / 32][at]; }
 
 }  // namespace emulator
 
@@ -166,18 +207,17 @@ void __pipeline_memcpy_async(void* to, const void* from, std::size_t bytes) {
   if ((bytes != 4 && bytes != 8 && bytes != 16) || misaligned(to) || misaligned(from)) {
     throw std::runtime_error("emulator: cp.async needs 4, 8 or 16 aligned bytes");
   }
-  emulator::current->open.push_back({to, from, bytes});
+  emulator::current->copies.push_back({to, from, bytes});
 }
 
-void __pipeline_commit() {
-  emulator::current->groups.push_back(std::move(emulator::current->open));
-  emulator::current->open.clear();
-}
+void __pipeline_commit() { emulator::current->ends.push_back(emulator::current->copies.size()); }
 
 void __pipeline_wait_prior(std::size_t groups) {
-  auto& waiting = emulator::current->groups;
-  while (waiting.size() > groups) {
-    for (const auto& copy : waiting.front()) std::memcpy(copy.to, copy.from, copy.bytes);
-    waiting.erase(waiting.begin());
-  }
+  auto& [number, state, fiber, copies, ends] = *emulator::current;
+  if (ends.size() <= groups) return;
+  const std::size_t landed = ends[ends.size() - groups - 1];
+  for (std::size_t c = 0; c < landed; ++c) std::memcpy(copies[c].to, copies[c].from, copies[c].bytes);
+  copies.erase(copies.begin(), copies.begin() + static_cast<std::ptrdiff_t>(landed));
+  ends.erase(ends.begin(), ends.end() - static_cast<std::ptrdiff_t>(groups));
+  for (std::size_t& end : ends) end -= landed;
 }

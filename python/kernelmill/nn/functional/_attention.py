@@ -106,8 +106,7 @@ _attention: Rule = Rule(
 
 def attend(q: Any, k: Any, v: Any, bias: Any = None, mask: Any = None, **options: Any) -> Any:
     """Attention of tensors of four axes, with the arguments of `ops.attention.forward`."""
-    run = _attention if type(q.data) is np.ndarray else _composed
-    return run(q, k, v, bias, mask=mask, **options)
+    return _attention(q, k, v, bias, mask=mask, **options)
 
 
 def settings(
