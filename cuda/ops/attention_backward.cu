@@ -174,6 +174,7 @@ __global__ void __launch_bounds__(kThreads)
           if (j >= seen.end || j + kOthers<T> <= seen.begin) continue;
           Tiled<T> shares, ds;
           flows<false>(g, at, adjust, i, j, memory, shares, ds);
+          __syncthreads();  // what was kept is no longer read
 #pragma unroll
           for (int r = 0; r < Tile::kPerA; ++r) {
 #pragma unroll
