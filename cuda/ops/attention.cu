@@ -7,7 +7,7 @@ namespace kernelmill::attention {
 namespace {
 
 template <class T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 3 : 2)
     forward_kernel(const Problem<T> p, index_t tiles, View<T> out, T* lse) {
   using Tile = Scores<T>;
   __shared__ Memory<T> memory;

@@ -24,7 +24,9 @@ struct Carry {
       return false;
     }
     waiting = T(0);
-    if (dy.data != nullptr) total += dy(at.first + row, unit);
+    if (dy.data != nullptr) {
+      total += dy.data[(at.first + row) * dy.row_stride + unit * dy.col_stride];
+    }
     return true;
   }
 };

@@ -30,7 +30,7 @@ def _forward(
 
 
 def _backward(g: Any, saved: tuple, node: Node) -> Any:
-    dx = elementwise.multiply(saved[1], g[:, None])
+    dx = elementwise.multiply(saved[1], g[:, None].astype(saved[1].dtype, copy=False))
     if not g.all():  # nothing flows, not even where a NaN stands
         dx[:, g == 0] = 0.0
     return dx

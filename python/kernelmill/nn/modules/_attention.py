@@ -20,6 +20,7 @@ from ..functional._attention import (
     attend,
     attention_weights,
     ops,
+    placed,
     settings,
 )
 from ._layers import Linear, empty_parameter
@@ -253,8 +254,7 @@ class MultiheadAttention(Module):
             out = (weights @ v).transpose(1, 2)
             weights = weights.mean(1) if average_attn_weights else weights
         elif projected is not None:
-            run = _joint if type(query.data) is np.ndarray else _joint_composed
-            out = run(projected, bias, mask=mask, **options)
+            out = _joint(projected, bias, **placed(mask, options, query.data))
         else:
             out = attend(q, k, v, bias, mask, **options).transpose(1, 2)
         out = out.reshape(n, t, self.embed_dim)
