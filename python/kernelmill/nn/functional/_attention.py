@@ -110,6 +110,11 @@ def attend(q: Any, k: Any, v: Any, bias: Any = None, mask: Any = None, **options
     return _attention(q, k, v, bias, **placed(mask, options, q.data))
 
 
+def tensor_beside(mask: Any, like: Any) -> Tensor:
+    """A tensor as it is; of anything else, one over an array on the device of `like`."""
+    return mask if isinstance(mask, Tensor) else as_tensor(beside(mask, like))
+
+
 def placed(mask: Any, options: dict[str, Any], like: Any) -> dict[str, Any]:
     """The options with the mask, arrays beside those of the tensors."""
     slopes = beside(options["slopes"], like)
@@ -238,7 +243,7 @@ def scaled_dot_product_attention(
     _checked("scaled_dot_product_attention", dropout_p)
     bias = mask = None
     if attn_mask is not None:
-        given = as_tensor(attn_mask)
+        given = tensor_beside(attn_mask, q.data)
         _check_mask(name, given, (*lead, t, s))
         if given.dtype == bool:
             mask = _four_axes(given.data, lead)

@@ -22,6 +22,7 @@ from ..functional._attention import (
     ops,
     placed,
     settings,
+    tensor_beside,
 )
 from ._layers import Linear, empty_parameter
 from ._module import Module
@@ -370,7 +371,7 @@ class MultiheadAttention(Module):
         name = "MultiheadAttention"
         added, hide = None, None
         if mask is not None and not causal:
-            given = as_tensor(mask)
+            given = tensor_beside(mask, self.out_proj.weight.data)
             if given.ndim == 3 and given.shape == (n * self.num_heads, t, s):
                 given = given.reshape(n, self.num_heads, t, s)
             elif given.shape != (t, s):
@@ -385,7 +386,7 @@ class MultiheadAttention(Module):
             else:
                 added = given
         if padding is not None:
-            given = as_tensor(padding)
+            given = tensor_beside(padding, self.out_proj.weight.data)
             if given.shape not in ((n, s), (s,)):
                 raise RuntimeError(
                     f"{name}: key_padding_mask must have shape {(n, s)}, got {tuple(given.shape)}"
