@@ -87,8 +87,8 @@ template <class T>
 void bias_backward(const Call& call, Scratch* scratch, Features<T> dout, Features<T> q,
                    Features<T> k, Features<T> v, Features<T> out, const T* lse, View<const T> bias,
                    View<const bool> mask, const T* slopes, bool causal, index_t window,
-                   index_t offset, double scale, double p, std::uint64_t seed,
-                   std::uint64_t stream, View<T> dbias) {
+                   index_t offset, double scale, double p, std::uint64_t seed, std::uint64_t stream,
+                   View<T> dbias) {
   attention::bias_backward<T>(call,
                               inputs<T>(call, q.view, k.view, v.view, bias, mask, slopes, causal,
                                         window, offset, scale, p, seed, stream),

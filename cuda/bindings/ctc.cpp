@@ -1,8 +1,8 @@
 // Targets and lengths are read on the host, where they are checked without waiting for the device.
 #include "ops/ctc.cuh"
 
-#include <limits>     // std::numeric_limits
-#include <string>     // messages
+#include <limits>  // std::numeric_limits
+#include <string>  // messages
 
 #include "bindings/device.hpp"
 #include "core/error.hpp"  // invalid
@@ -23,8 +23,9 @@ std::vector<index_t> checked(const Call& call, const char* name, Lengths lengths
   return {lengths.begin(), lengths.end()};
 }
 
-Targets targets_of(const Call& call, index_t steps, index_t classes, MatrixView<const index_t> given,
-                   Lengths input_lengths, Lengths target_lengths, index_t blank) {
+Targets targets_of(const Call& call, index_t steps, index_t classes,
+                   MatrixView<const index_t> given, Lengths input_lengths, Lengths target_lengths,
+                   index_t blank) {
   if (blank < 0 || blank >= classes) {
     invalid(call.op, "blank must be in [0, ", classes, "), got ", blank);
   }
@@ -32,8 +33,11 @@ Targets targets_of(const Call& call, index_t steps, index_t classes, MatrixView<
   if (classes > limit) {
     invalid(call.op, "log_probs must have at most ", limit, " classes on a GPU, got ", classes);
   }
-  Targets targets{{}, checked(call, "input_lengths", input_lengths, steps),
-                  checked(call, "target_lengths", target_lengths, given.cols), given.cols, blank};
+  Targets targets{{},
+                  checked(call, "input_lengths", input_lengths, steps),
+                  checked(call, "target_lengths", target_lengths, given.cols),
+                  given.cols,
+                  blank};
   targets.labels.resize(static_cast<std::size_t>(given.rows * given.cols));
   std::vector<std::int32_t> after(static_cast<std::size_t>(classes), -1);  // where a class stands
   for (index_t n = 0; n < given.rows; ++n) {

@@ -86,8 +86,9 @@ void forward(const Call& call, const Inputs<T>& in, View<T> out, T* lse) {
   const index_t tiles = div_up(p.queries(), kOwned), blocks = p.batch() * p.heads() * tiles;
   if (blocks == 0) return;
   const index_t chunks = std::max<index_t>(1, div_up(in.v.shape[3], kChunk));
-  launch(call, forward_kernel<T>, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(chunks)),
-         kThreads, p, tiles, out, lse);
+  launch(call, forward_kernel<T>,
+         dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(chunks)), kThreads, p, tiles,
+         out, lse);
 }
 
 KERNELMILL_FOR_FLOATS(forward)

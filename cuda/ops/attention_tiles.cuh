@@ -1,8 +1,8 @@
-// What the passes of attention share. A block owns kOwned queries or keys of one head and walks over
-// tiles of the others. A tile of scores is the tile product of core/tile.cuh over features; a thread
-// keeps kPer x kPerOther of them in registers, and the 8 threads that share its rows lie in its own
-// warp, so maxima and sums of a row need no shared memory. Rows of scores then go through shared
-// memory, each warp's own, to be multiplied with rows of values.
+// What the passes of attention share. A block owns kOwned queries or keys of one head and walks
+// over tiles of the others. A tile of scores is the tile product of core/tile.cuh over features; a
+// thread keeps kPer x kPerOther of them in registers, and the 8 threads that share its rows lie in
+// its own warp, so maxima and sums of a row need no shared memory. Rows of scores then go through
+// shared memory, each warp's own, to be multiplied with rows of values.
 #pragma once
 
 #include <algorithm>  // std::max
@@ -170,10 +170,9 @@ template <bool kOwnKeys, class T>
 __device__ void to_scores(const Adjust<T>& adjust, index_t own, index_t other, Tiled<T>& tile) {
   using Tile = Scores<T>;
   const Problem<T>& p = adjust.p;
-  const bool plain =
-      adjust.bias == nullptr && adjust.mask == nullptr && p.in.slopes == nullptr &&
-      (kOwnKeys ? p.all_seen(other, kOthers<T>, own, kOwned)
-                : p.all_seen(own, kOwned, other, kOthers<T>));
+  const bool plain = adjust.bias == nullptr && adjust.mask == nullptr && p.in.slopes == nullptr &&
+                     (kOwnKeys ? p.all_seen(other, kOthers<T>, own, kOwned)
+                               : p.all_seen(own, kOwned, other, kOthers<T>));
 #pragma unroll
   for (int a = 0; a < Tile::kPerA; ++a) {
 #pragma unroll
@@ -286,8 +285,8 @@ __device__ void multiply_rows(const Memory<T>& memory, Chunk<T>& acc) {
     for (int k = 0; k < size; ++k) {
 #pragma unroll
       for (int c = 0; c < packs; ++c) {
-        const Pack<T> b = *reinterpret_cast<const Pack<T>*>(own_b + (q + k) * kChunkPitch<T> +
-                                                            8 * size * c);
+        const Pack<T> b =
+            *reinterpret_cast<const Pack<T>*>(own_b + (q + k) * kChunkPitch<T> + 8 * size * c);
 #pragma unroll
         for (int e = 0; e < size; ++e) {
 #pragma unroll

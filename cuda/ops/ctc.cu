@@ -138,7 +138,8 @@ __global__ void __launch_bounds__(kGather) gather_kernel(const Samples<T> all, T
   T* const to = gradient + static_cast<index_t>(blockIdx.x) * classes;
   for (index_t k = threadIdx.x; k < classes; k += kGather) to[k] = T(0);
   if (t >= sample.steps || all.log_p[n] == minus_infinity()) return;
-  const double *const blanks = sample.rows + (t + 1) * all.width(), *const labels = blanks + sample.s + 1;
+  const double *const blanks = sample.rows + (t + 1) * all.width(), *const labels =
+                                                                        blanks + sample.s + 1;
   double sum = 0;
   for (index_t i = threadIdx.x; i <= sample.s; i += kGather) sum += blanks[i];
   sum = block_sum<kGather>(sum, shared);  // all threads have written their zeros
@@ -173,11 +174,10 @@ void losses(const Call& call, CubeView<const T> log_probs, const Targets& target
   upload(call, space.labels, targets.labels.data(), n * targets.most);
   upload(call, space.input_lengths, targets.input_lengths.data(), n);
   upload(call, space.target_lengths, targets.target_lengths.data(), n);
-  const Samples<T> all{log_probs,    space.labels, space.input_lengths, space.target_lengths,
-                       targets.most, targets.blank, space.rows,         space.log_p,
+  const Samples<T> all{log_probs,    space.labels,  space.input_lengths, space.target_lengths,
+                       targets.most, targets.blank, space.rows,          space.log_p,
                        space.passes, space.ahead};
-  const int threads =
-      power_of_two(std::clamp<index_t>(targets.most + 1, 32, kMostThreads));
+  const int threads = power_of_two(std::clamp<index_t>(targets.most + 1, 32, kMostThreads));
   launch(call, passes_kernel<T>, dim3(static_cast<unsigned>(n)), threads, all, gradient != nullptr,
          losses);
   if (gradient == nullptr || steps == 0) return;

@@ -25,10 +25,10 @@ struct Space {
   Space(Arena& arena, const Targets& targets, index_t steps, bool gradient);
   Label* labels;
   index_t *input_lengths, *target_lengths;
-  index_t rows;      // of a sample
-  double* log_p;     // (n)
-  double* passes;    // (n, rows, 2 most + 1): alpha, then gamma
-  double* ahead;     // (n, 2, 2 most + 1): beta of two steps
+  index_t rows;    // of a sample
+  double* log_p;   // (n)
+  double* passes;  // (n, rows, 2 most + 1): alpha, then gamma
+  double* ahead;   // (n, 2, 2 most + 1): beta of two steps
 };
 
 // log_probs (T, N, C). losses holds N values; gradient (T, N, C) is dense, or null where only the

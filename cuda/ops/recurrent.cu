@@ -102,7 +102,8 @@ template <class T, class Run>
 void each_step(const Call& call, const Steps& steps, const Sizes& s, T* y, T* h,
                const ForwardSpace<T>& space, Run run) {
   const index_t p = s.width, stride = padded<T>(p);
-  for (T* copy : space.states) pack(call, Source<T>{h, 1, s.sequences, p, 0, p, 1}, s.sequences, copy);
+  for (T* copy : space.states)
+    pack(call, Source<T>{h, 1, s.sequences, p, 0, p, 1}, s.sequences, copy);
   bool second = false;
   for (const Step& at : steps) {
     const DeviceRows<T> now{space.states[second], at.rows, stride, stride};
@@ -149,8 +150,14 @@ void lstm_forward(const Call& call, const Steps& steps, const Sizes& s, const T*
   }
   each_step(call, steps, s, to.y, to.h, space,
             [&](const Step& at, const auto& now, const auto& states) {
-              const LstmCell<T> cell{states, hidden, hidden_stride, bias,
-                                     to.gates + at.first * 4 * u, to.c, to.cells + at.first * u, u};
+              const LstmCell<T> cell{states,
+                                     hidden,
+                                     hidden_stride,
+                                     bias,
+                                     to.gates + at.first * 4 * u,
+                                     to.c,
+                                     to.cells + at.first * u,
+                                     u};
               step(call, now, space.weight, at.rows, u, cell);
               if (!s.projected) return;
               const DeviceRows<T> rows{hidden, at.rows, hidden_stride, hidden_stride};

@@ -181,15 +181,19 @@ void lstm_backward(const Call& call, const Steps& steps, const Sizes& s, const T
     const Carry<T> carry{to.dh, dy, at, p};
     T* const now = to.dgates + at.first * 4 * u;
     T* const dstates = to.dstates == nullptr ? nullptr : to.dstates + at.first * p;
-    const LstmBack<T> cell{
-        carry, s.projected, gates + at.first * 4 * u,
-        cells + at.first * u, to.dc, now,
-        dstates, to.m == nullptr ? nullptr : to.m + at.first * u, u};
+    const LstmBack<T> cell{carry,
+                           s.projected,
+                           gates + at.first * 4 * u,
+                           cells + at.first * u,
+                           to.dc,
+                           now,
+                           dstates,
+                           to.m == nullptr ? nullptr : to.m + at.first * u,
+                           u};
     const DeviceRows<T> flows{last, arrived, 4 * u, 4 * u};
     const index_t count = std::max(arrived, at.rows);
     if (s.projected) {
-      step(call, flows, space.weight, count, p,
-           Receive<T>{carry, space.totals, dstates, stride});
+      step(call, flows, space.weight, count, p, Receive<T>{carry, space.totals, dstates, stride});
       if (at.rows > 0) {
         step(call, DeviceRows<T>{space.totals, at.rows, stride, stride}, space.projection, at.rows,
              u, cell);
@@ -215,9 +219,16 @@ void gru_backward(const Call& call, const Steps& steps, const Sizes& s, const Gr
     const DeviceRows<T> last{space.flows[second], arrived, stride, stride};
     second = !second;
     step(call, last, space.weight, std::max(arrived, at.rows), u,
-         GruBack<T>{{dh, dy, at, u}, from.gates + at.first * 3 * u, from.q + at.first * u,
-                    from.y + before.first * u, from.h0, before.rows, dgates + at.first * 3 * u,
-                    dq + at.first * u, space.flows[second], stride});
+         GruBack<T>{{dh, dy, at, u},
+                    from.gates + at.first * 3 * u,
+                    from.q + at.first * u,
+                    from.y + before.first * u,
+                    from.h0,
+                    before.rows,
+                    dgates + at.first * 3 * u,
+                    dq + at.first * u,
+                    space.flows[second],
+                    stride});
   });
 }
 
