@@ -22,7 +22,9 @@ from ..functional._attention import (
     attention_weights,
     heads_first,
     ops,
+    placed,
     settings,
+    tensor_beside,
 )
 from ._layers import Linear, empty_parameter
 from ._module import Module
@@ -261,8 +263,7 @@ class MultiheadAttention(Module):
             out = (weights @ v).transpose(1, 2)
             weights = weights.mean(1) if average_attn_weights else weights
         elif projected is not None:
-            run = _joint if type(query.data) is np.ndarray else _joint_composed
-            out = run(projected, bias, mask=mask, **options)
+            out = _joint(projected, bias, **placed(mask, options, query.data))
         else:
             out = attend(q, k, v, bias, mask, **options).transpose(1, 2)
         out = out.reshape(n, t, self.embed_dim)
@@ -383,7 +384,7 @@ class MultiheadAttention(Module):
         name = "MultiheadAttention"
         added, hide = None, None
         if mask is not None and not causal:
-            given = as_tensor(mask)
+            given = tensor_beside(mask, self.out_proj.weight.data)
             if given.ndim == 3 and given.shape == (n * self.num_heads, t, s):
                 given = given.reshape(n, self.num_heads, t, s)
             elif given.shape != (t, s):
@@ -398,7 +399,7 @@ class MultiheadAttention(Module):
             else:
                 added = given
         if padding is not None:
-            given = as_tensor(padding)
+            given = tensor_beside(padding, self.out_proj.weight.data)
             if given.shape not in ((n, s), (s,)):
                 raise RuntimeError(
                     f"{name}: key_padding_mask must have shape {(n, s)}, got {tuple(given.shape)}"
