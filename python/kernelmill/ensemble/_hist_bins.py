@@ -1,0 +1,135 @@
+"""Features as codes of one byte: thresholds, levels, and blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelmill._estimator._random import generator
+from kernelmill.ops import histogram as ops
+
+SAMPLE = 200_000  # rows that thresholds are taken from
+_WIDTH = 16  # most features of a block: their histograms fill the first-level cache
+_NONE = np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Thresholds of numeric features, levels of categorical ones.
+
+    Attributes
+    ----------
+    edges : ndarray of shape (d, max_bins), float64
+        Rising.
+    count : ndarray of shape (d,), int32
+        How many there are.
+    categorical : ndarray of shape (d,), bool
+        Which features are categorical.
+    """
+
+    edges: np.ndarray
+    count: np.ndarray
+    categorical: np.ndarray
+
+    @classmethod
+    def of(
+        cls, X: np.ndarray, weight: np.ndarray, categorical: np.ndarray, max_bins: int, seed: int,
+        owner: str,
+    ) -> Bins:  # fmt: skip
+        """Bins of about equal weight, from a sample of the rows where there are many."""
+        levels = {int(f): _levels(X[:, f], int(f), max_bins, owner) for f in categorical.nonzero()[0]}
+        if len(X) > SAMPLE:
+            chosen = np.sort(generator(seed, 2).choice(len(X), SAMPLE, replace=False))
+            X, weight = X[chosen], weight[chosen] if len(weight) else weight
+        edges, count = ops.edges(X, weight, max_bins - 1)
+        edges = np.concatenate([edges, np.full((len(edges), 1), np.inf)], axis=1)
+        for f, own in levels.items():
+            edges[f], count[f] = np.inf, len(own)
+            edges[f, : len(own)] = own
+        return cls(edges, count, categorical)
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Number of codes of each feature: the missing one, bins or levels, unseen levels."""
+        unseen = self.categorical & (self.count < 255)
+        return (self.count + np.where(self.categorical, 1 + unseen, 2)).astype(np.int32)
+
+    def encoded(self, X: np.ndarray) -> np.ndarray:
+        """Codes of rows in blocks of features, (blocks, n, width)."""
+        d = X.shape[1]
+        blocks = -(-d // _WIDTH)
+        return ops.encode(X, self.edges, self.count, self.categorical, blocks, -(-d // blocks))
+
+    def with_codes(self, X: np.ndarray) -> np.ndarray:
+        """Rows with codes in the columns of categorical features, as predictions read them."""
+        chosen = self.categorical.nonzero()[0]
+        if not len(chosen):
+            return X
+        X = X.copy()
+        part = np.ascontiguousarray(X[:, chosen])
+        blocks = -(-len(chosen) // _WIDTH)
+        codes = ops.encode(
+            part, self.edges[chosen], self.count[chosen], self.categorical[chosen], blocks, _WIDTH
+        )
+        flat = codes.transpose(1, 0, 2).reshape(len(X), -1)
+        X[:, chosen] = flat[:, : len(chosen)]
+        return X
+
+
+def _levels(x: np.ndarray, f: int, max_bins: int, owner: str) -> np.ndarray:
+    levels = np.unique(x[~np.isnan(x)]).astype(np.float64)
+    if len(levels) > max_bins:
+        raise ValueError(
+            f"{owner}: categorical_features must name features with at most max_bins={max_bins} "
+            f"levels, got {len(levels)} in feature {f} (it is expected to have a cardinality <= "
+            f"{max_bins})"
+        )
+    return levels
+
+
+def chosen_categories(model: Any, names: Any, d: int, from_dtype: list[int]) -> np.ndarray:
+    """Which features are categorical, as a mask, by ``categorical_features``."""
+    owner, given = type(model).__name__, model.categorical_features
+    mask = np.zeros(d, bool)
+    if given is None:
+        return mask
+    if isinstance(given, str):  # "from_dtype", by its rule
+        mask[from_dtype] = True
+        return mask
+    listed = np.asarray(given)
+    if listed.size == 0:
+        return mask
+    if listed.dtype.kind not in "biUO":
+        raise ValueError(
+            f"{owner}: categorical_features must be an array of bool, int or str, got dtype "
+            f"{listed.dtype}"
+        )
+    if listed.dtype.kind in "UO":
+        if names is None:
+            raise ValueError(
+                f"{owner}: categorical_features must hold positions or a mask where X has no "
+                "column names, got names (it was passed as an array of strings, which requires a "
+                "frame)"
+            )
+        unknown = sorted(set(map(str, listed)) - set(names))
+        if unknown:
+            raise ValueError(
+                f"{owner}: categorical_features must name columns of X, got {unknown[0]!r}"
+            )
+        return np.isin(names, list(map(str, listed)))
+    if listed.dtype.kind == "b":
+        if listed.shape != (d,):
+            raise ValueError(
+                f"{owner}: categorical_features must have shape ({d},) as a mask, got "
+                f"{listed.shape}"
+            )
+        return listed.copy()
+    if listed.min() < 0 or listed.max() >= d:
+        raise ValueError(
+            f"{owner}: categorical_features must be positions in [0, {d - 1}], got {listed.min()} "
+            f"to {listed.max()}"
+        )
+    mask[listed] = True
+    return mask
