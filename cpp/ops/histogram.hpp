@@ -38,14 +38,13 @@ void encode(MatrixView<const T> X, MatrixView<const double> edges,
             index_t width, std::uint8_t* codes);
 
 enum class Loss { squared, absolute, quantile, huber, log_cosh, poisson, gamma, log, multinomial };
-constexpr index_t kLosses = 9;
 
-void slopes(index_t loss, std::span<const double> y, MatrixView<const double> raw,
-            std::span<const double> weight, double parameter, bool unit,
+void slopes(std::span<const double> y, MatrixView<const double> raw,
+            std::span<const double> weight, index_t loss, double parameter, bool unit,
             MatrixView<double> gradient, MatrixView<double> hessian);
 
-double deviance(index_t loss, std::span<const double> y, MatrixView<const double> raw,
-                std::span<const double> weight, double parameter);
+double deviance(std::span<const double> y, MatrixView<const double> raw,
+                std::span<const double> weight, index_t loss, double parameter);
 
 // What governs growth, in the order of `rule`.
 struct Rule {

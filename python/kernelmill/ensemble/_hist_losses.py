@@ -47,7 +47,7 @@ class Loss:
             return self._called(y, raw, weight)
         parameter = self._width(y, raw) if self.name == "huber" else self.level
         unit = self._unit and not len(weight)
-        return ops.slopes(self.code, y, raw, weight, parameter, unit)
+        return ops.slopes(y, raw, weight, self.code, parameter, unit)
 
     def _called(
         self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray
@@ -76,7 +76,7 @@ class Loss:
         """The weighted mean of the loss."""
         assert self.code is not None
         parameter = self._width(y, raw) if self.name == "huber" else self.level
-        return ops.deviance(self.code, y, raw, weight, parameter)
+        return ops.deviance(y, raw, weight, self.code, parameter)
 
     def start(self, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """The best constant scores, (k,)."""

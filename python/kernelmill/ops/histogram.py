@@ -171,25 +171,25 @@ def encode(
 
 
 @op(
-    "loss: int[0,10), y: f64[n], raw: f64[k,n], weight: f64[w=n|0], parameter: float, unit: bool"
+    "y: f64[n], raw: f64[k,n], weight: f64[w=n|0], loss: int[0,9), parameter: float, unit: bool"
     " -> gradient: f64[k,n], hessian: f64[k,unit?1:n]",
     cuda=_HOST,
 )
 def slopes(
-    loss: int, y: np.ndarray, raw: np.ndarray, weight: np.ndarray, parameter: float, unit: bool
+    y: np.ndarray, raw: np.ndarray, weight: np.ndarray, loss: int, parameter: float, unit: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """First and second derivatives of a loss by the scores.
 
     Parameters
     ----------
-    loss : int
-        Index into `LOSSES`.
     y : ndarray of shape (n,), float64
         Targets; numbers of classes for log loss.
     raw : ndarray of shape (k, n), float64
         Scores: one row of them, or one for each class of the multinomial loss.
     weight : ndarray of shape (n,) or (0,), float64
         Weights; none stand for ones.
+    loss : int
+        Index into `LOSSES`.
     parameter : float
         Level of the quantile, or half width of Huber's square.
     unit : bool
@@ -220,7 +220,7 @@ def slopes(
     >>> import numpy as np
     >>> from kernelmill.ops import histogram
     >>> squared, y, raw = histogram.LOSSES.index("squared_error"), np.array([1.0]), np.ones((1, 1))
-    >>> gradient, _ = histogram.slopes(squared, y, 3 * raw, np.zeros(0), 0.0, True)
+    >>> gradient, _ = histogram.slopes(y, 3 * raw, np.zeros(0), squared, 0.0, True)
     >>> float(gradient[0, 0])
     2.0
     """
@@ -232,18 +232,18 @@ def slopes(
 
 
 @op(
-    "loss: int[0,10), y: f64[n], raw: f64[k,n], weight: f64[w=n|0], parameter: float"
+    "y: f64[n], raw: f64[k,n], weight: f64[w=n|0], loss: int[0,9), parameter: float"
     " -> mean: float",
     cuda=_HOST,
 )
 def deviance(
-    loss: int, y: np.ndarray, raw: np.ndarray, weight: np.ndarray, parameter: float
+    y: np.ndarray, raw: np.ndarray, weight: np.ndarray, loss: int, parameter: float
 ) -> float:
     """Weighted mean of a loss.
 
     Parameters
     ----------
-    loss, y, raw, weight, parameter :
+    y, raw, weight, loss, parameter :
         As in `slopes`.
 
     Returns
@@ -265,7 +265,7 @@ def deviance(
     >>> import numpy as np
     >>> from kernelmill.ops import histogram
     >>> y, raw = np.array([1.0, 2.0]), np.array([[3.0, 2.0]])
-    >>> float(histogram.deviance(0, y, raw, np.zeros(0), 0.0))
+    >>> float(histogram.deviance(y, raw, np.zeros(0), 0, 0.0))
     1.0
     """
     _check_classes("deviance", loss, y, len(raw))
@@ -278,8 +278,6 @@ def deviance(
 
 
 def _check_classes(name: str, loss: int, y: np.ndarray, k: int) -> None:
-    if loss >= len(LOSSES):
-        raise ValueError(f"histogram.{name}: loss must be below {len(LOSSES)}, got {loss}")
     if LOSSES[loss] == "multinomial" and len(y) and not (y.min() >= 0 and y.max() < k):
         raise ValueError(
             f"histogram.{name}: y must hold classes below {k}, got {y.min():g} to {y.max():g}"
