@@ -77,7 +77,7 @@ KERNELMILL_INLINE double loss_of(double x, double y, double a) {
   if constexpr (loss == Loss::log_cosh) return size + log1p(expm1(-2 * size) / 2);
   if constexpr (loss == Loss::poisson) return exp(x) - y * x;
   if constexpr (loss == Loss::gamma) return x + y * exp(-x);
-  return (x > 0 ? x : 0.0) + log1p(exp(-size)) - y * x;
+  return (x > 0 ? x : 0.0) + log1p(exp(-std::fabs(x))) - y * x;
 }
 
 template <Loss loss>

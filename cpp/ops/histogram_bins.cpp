@@ -194,8 +194,12 @@ void encode(MatrixView<const T> X, MatrixView<const double> edges,
   // Thresholds in the type of X: x <= t holds for a number x of that type exactly if it holds for
   // the largest such number that is not above t. Levels must be met exactly, in float64.
   Workspace<T> memory(static_cast<std::size_t>(d * kCodes));
+  Workspace<double> exact(static_cast<std::size_t>(d * kCodes));
   T* const padded = memory.data();
   for (index_t f = 0; f < d; ++f) {
+    for (index_t j = 0; j < count[static_cast<std::size_t>(f)]; ++j) {
+      exact.data()[f * kCodes + j] = edges(f, j);
+    }
     for (index_t j = 0; j < kCodes; ++j) {
       padded[f * kCodes + j] = j < count[static_cast<std::size_t>(f)]
                                    ? rounded_down<T>(edges(f, j))
@@ -224,7 +228,7 @@ void encode(MatrixView<const T> X, MatrixView<const double> edges,
         for (index_t i = 0; i < rows; ++i) {
           // Levels rounded to T may be equal, so the place is looked for in float64.
           const double value = static_cast<double>(x[i]);
-          const double* const levels = edges.row(f);
+          const double* const levels = exact.data() + f * kCodes;
           const index_t place = std::lower_bound(levels, levels + known, value) - levels;
           const bool met = place < known && levels[place] == value;
           at[i] = met ? static_cast<std::int32_t>(place) + 1 : unseen;

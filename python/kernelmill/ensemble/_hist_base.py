@@ -220,10 +220,15 @@ class HistGradientBoosting(Estimator):
         by_class = self._class_weight(given)
         if by_class is not None:
             weight = weight * by_class if len(weight) else by_class
-        X, kept = rows.X, slice(None)
+        X = rows.X
         if len(weight) and not (weight > 0).all():
             kept = weight > 0
             X, targets, given, weight = X[kept], targets[kept], given[kept], weight[kept]
+            if self._classification and targets.min() == targets.max():
+                raise ValueError(
+                    f"{owner}: sample_weight must be above 0 for rows of at least two classes, got 1 "
+                    "class"
+                )
         if again and self.max_iter < self.n_iter_:
             raise ValueError(
                 f"{owner}: max_iter must be at least the rounds that are there with warm_start, got "

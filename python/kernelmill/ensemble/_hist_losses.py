@@ -85,13 +85,11 @@ class Loss:
             return np.array([np.average(y, weights=w)])
         if self.name in ("poisson", "gamma"):
             return np.log([np.average(y, weights=w)])
-        if self.name == "log_loss":
-            p = float(np.average(y, weights=w))
-            return np.array([np.log(p) - np.log1p(-p)])
-        if self.name == "multinomial":
-            mass = np.bincount(y.astype(np.int64), w, self.classes)
-            logs = np.log(mass / mass.sum())
-            return logs - logs.mean()
+        if self.name in ("log_loss", "multinomial"):
+            mass = np.bincount(y.astype(np.int64), w, max(2, self.classes))
+            # A class that only rows to validate with have: as if it had a rounding error of weight.
+            logs = np.log(np.maximum(mass / mass.sum(), 2.0**-52))
+            return logs - logs.mean() if self.name == "multinomial" else logs[1:] - logs[0]
         if self.name in ("absolute_error", "quantile", "huber"):
             level = self.level if self.name == "quantile" else 0.5
             rows = np.arange(len(y), dtype=np.int32)

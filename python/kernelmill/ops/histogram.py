@@ -679,7 +679,7 @@ def _check_nodes(
     name: str, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, d: int, k: int
 ) -> None:
     own = np.ascontiguousarray(nodes).view(NODE)[:, 0] if len(nodes) else np.zeros(0, NODE)
-    ends = [*roots[1:], len(nodes)]
+    ends = [*roots[1:], len(nodes)][: len(roots)]
     fits = k > 0
     for begin, end in zip(roots, ends, strict=True):
         fits = fits and 0 <= begin < end <= len(nodes)
