@@ -85,8 +85,9 @@ struct Search {
       const double H = std::max(node.H, 1.0), ratio = node.G / H;
       feigned = 8 * (1 + ratio * ratio) * node.rows / H;
     }
-    if (!(gain > std::max(kEqual * score, feigned)) || !(gain * m.unit > m.min_gain)) return false;
-    if (!(gain > best.gain)) return false;
+    if (!(gain > std::max(kEqual * score, feigned)) || !(gain > best.gain)) return false;
+    // The unit of a gain may underflow.
+    if (m.min_gain > 0 && !(gain * m.unit > m.min_gain)) return false;
     best.gain = gain;
     best.left = left;
     best.left_value = m.value(left.G, left.H, bounds.low, bounds.high);

@@ -2,7 +2,7 @@
 
 #include <algorithm>  // std::max, std::min
 #include <bit>        // std::bit_width
-#include <cmath>      // std::floor, std::frexp, std::ldexp, std::rint, std::sqrt
+#include <cmath>      // std::floor, std::frexp, std::ldexp, std::rint
 
 #include "core/parallel.hpp"  // parallel_for, ordered_reduce
 
@@ -13,7 +13,7 @@ constexpr double kLargestGradient = 8191, kLargestHessian = 16383;
 constexpr index_t kChunk = 1 << 14;
 
 struct Sizes {
-  double top = 0, squares = 0, most = 0, sum = 0;
+  double top = 0, size = 0, most = 0, sum = 0;
 };
 
 Sizes sizes_of(std::span<const double> gradient, std::span<const double> hessian) {
@@ -22,12 +22,12 @@ Sizes sizes_of(std::span<const double> gradient, std::span<const double> hessian
       std::ssize(gradient), kChunk, [] { return Sizes(); },
       [&](Sizes& own, index_t, index_t begin, index_t end) {
         constexpr index_t lanes = 8;
-        double top[lanes] = {}, squares[lanes] = {}, most[lanes] = {}, sum[lanes] = {};
+        double top[lanes] = {}, sizes[lanes] = {}, most[lanes] = {}, sum[lanes] = {};
         const double *g = gradient.data(), *h = hessian.data();
         const auto take = [&](index_t i, index_t l) {
           const double size = std::fabs(g[i]);
           top[l] = size > top[l] ? size : top[l];
-          squares[l] += size * size;
+          sizes[l] += size;
           if (!each) return;
           most[l] = h[i] > most[l] ? h[i] : most[l];
           sum[l] += h[i];
@@ -40,14 +40,14 @@ Sizes sizes_of(std::span<const double> gradient, std::span<const double> hessian
         for (index_t l = 0; l < lanes; ++l) {
           own.top = std::max(own.top, top[l]);
           own.most = std::max(own.most, most[l]);
-          own.squares += squares[l];
+          own.size += sizes[l];
           own.sum += sum[l];
         }
       },
       [](Sizes& into, Sizes&& from) {
         into.top = std::max(into.top, from.top);
         into.most = std::max(into.most, from.most);
-        into.squares += from.squares;
+        into.size += from.size;
         into.sum += from.sum;
       });
   if (!each && !hessian.empty()) all.most = hessian[0];
@@ -83,7 +83,7 @@ Steps steps_of(std::span<const double> gradient, std::span<const double> hessian
   const auto rows = static_cast<double>(std::max<index_t>(n, 1));
   Steps steps;
   const bool small =
-      16 * (sizes.top / kLargestGradient) <= std::sqrt(sizes.squares / rows) &&
+      16 * (sizes.top / kLargestGradient) <= sizes.size / rows &&
       (one || 16 * (sizes.most / kLargestHessian) <= sizes.sum / rows);
   steps.coarse = static_cast<double>(n) >= coarse && small && sizes.top > 0 && sizes.most > 0;
   if (steps.coarse) {

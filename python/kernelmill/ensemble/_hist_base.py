@@ -543,7 +543,7 @@ class Boosting:
             del self.grown[number - self.first * self.k :]
             self.grown.append(Grown(split, stats, sides, self._cover(split)))
             alive = alive or count > 1 or bool((value != 0).any())
-        stage = replace(stage, rounds=stage.rounds + 1, best=stage.rounds + 1)
+        stage = replace(stage, rounds=stage.rounds + 1)
         finished = False
         if self.model.do_early_stopping_:
             stage = self._scored(stage)

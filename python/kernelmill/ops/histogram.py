@@ -360,7 +360,7 @@ def grow(
     Steps are the largest power of two with which n rows still sum exactly in float64: about
     ``2**(log2(n) - 52)`` of the largest entry. From ``coarse`` rows on they are 1/8191 of the
     largest gradient and 1/16383 of the largest hessian, rounded up or down at random by a hash of
-    the row, so that sums have no bias, if that is at most 1/16 of their root mean square and mean;
+    the row, so that sums have no bias, if that is at most 1/16 of their mean sizes;
     gains must then exceed what the rounding may feign, ``4 (1 + (G/H)^2) rows / H`` in steps. (Shi
     et al., 2022, "Quantized training of gradient boosting decision trees", do with fewer bits.)
 

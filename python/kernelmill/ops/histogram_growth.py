@@ -82,7 +82,7 @@ def in_steps(
     top, most = np.abs(gradient).max(initial=0.0), hessian.max(initial=0.0)
     u, v = noise(np.arange(n), seed)
     gradient_step, hessian_step = top / COARSE[0], most / COARSE[1]
-    small = 16 * gradient_step <= math.sqrt((gradient**2).sum() / max(n, 1)) and (
+    small = 16 * gradient_step <= np.abs(gradient).sum() / max(n, 1) and (
         one or 16 * hessian_step <= hessian.sum() / max(n, 1)
     )
     if n >= coarse and small and top > 0 and most > 0:
@@ -197,7 +197,9 @@ class Growth:
                 continue
             children = sum(float(self.lowers(*s[:2], v)) for s, v in zip(sides, values, strict=True))
             gain = children - float(node)
-            if gain <= max(EQUAL * abs(children), feigned) or gain * unit <= rule.min_gain:
+            if gain <= max(EQUAL * abs(children), feigned):
+                continue
+            if rule.min_gain > 0 and gain * unit <= rule.min_gain:
                 continue
             if best is not None and gain <= best.gain:
                 continue
