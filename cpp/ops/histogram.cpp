@@ -154,14 +154,22 @@ struct Of {
 template <class F>
 void for_loss(Loss loss, F f) {
   switch (loss) {
-    case Loss::squared: return f(Of<Loss::squared>{});
-    case Loss::absolute: return f(Of<Loss::absolute>{});
-    case Loss::quantile: return f(Of<Loss::quantile>{});
-    case Loss::huber: return f(Of<Loss::huber>{});
-    case Loss::log_cosh: return f(Of<Loss::log_cosh>{});
-    case Loss::poisson: return f(Of<Loss::poisson>{});
-    case Loss::gamma: return f(Of<Loss::gamma>{});
-    default: return f(Of<Loss::log>{});
+    case Loss::squared:
+      return f(Of<Loss::squared>{});
+    case Loss::absolute:
+      return f(Of<Loss::absolute>{});
+    case Loss::quantile:
+      return f(Of<Loss::quantile>{});
+    case Loss::huber:
+      return f(Of<Loss::huber>{});
+    case Loss::log_cosh:
+      return f(Of<Loss::log_cosh>{});
+    case Loss::poisson:
+      return f(Of<Loss::poisson>{});
+    case Loss::gamma:
+      return f(Of<Loss::gamma>{});
+    default:
+      return f(Of<Loss::log>{});
   }
 }
 
@@ -169,22 +177,20 @@ void check_spans(const char* op, std::span<const std::int32_t> rows,
                  const MatrixView<const std::int32_t>& spans, index_t n) {
   bool fits = true;
   for (index_t i = 0; i < spans.rows; ++i) {
-    fits = fits && 0 <= spans(i, 0) && spans(i, 0) <= spans(i, 1) &&
-           spans(i, 1) <= std::ssize(rows);
+    fits =
+        fits && 0 <= spans(i, 0) && spans(i, 0) <= spans(i, 1) && spans(i, 1) <= std::ssize(rows);
   }
   bool inside = true;
   for (const std::int32_t row : rows) inside &= (row >= 0) & (row < n);
   if (!fits || !inside) {
-    invalid(op, "spans and rows must lie in ", rows.size(), " places and ", n,
-            " rows, got others");
+    invalid(op, "spans and rows must lie in ", rows.size(), " places and ", n, " rows, got others");
   }
 }
 
 }  // namespace
 
-void slopes(Doubles y, MatrixView<const double> raw, Doubles weight, index_t loss,
-            double parameter, bool unit, MatrixView<double> gradient,
-            MatrixView<double> hessian) {
+void slopes(Doubles y, MatrixView<const double> raw, Doubles weight, index_t loss, double parameter,
+            bool unit, MatrixView<double> gradient, MatrixView<double> hessian) {
   check_loss("histogram.slopes", loss, y, raw);
   if (unit) {
     for (index_t k = 0; k < hessian.rows; ++k) hessian(k, 0) = 1;

@@ -39,9 +39,9 @@ void encode(MatrixView<const T> X, MatrixView<const double> edges,
 
 enum class Loss { squared, absolute, quantile, huber, log_cosh, poisson, gamma, log, multinomial };
 
-void slopes(std::span<const double> y, MatrixView<const double> raw,
-            std::span<const double> weight, index_t loss, double parameter, bool unit,
-            MatrixView<double> gradient, MatrixView<double> hessian);
+void slopes(std::span<const double> y, MatrixView<const double> raw, std::span<const double> weight,
+            index_t loss, double parameter, bool unit, MatrixView<double> gradient,
+            MatrixView<double> hessian);
 
 double deviance(std::span<const double> y, MatrixView<const double> raw,
                 std::span<const double> weight, index_t loss, double parameter);

@@ -243,10 +243,10 @@ void encode(MatrixView<const T> X, MatrixView<const double> edges,
   });
 }
 
-#define KERNELMILL_HISTOGRAM(T)                                                                  \
-  template void edges<T>(MatrixView<const T>, std::span<const double>, index_t,                  \
-                         MatrixView<double>, std::span<std::int32_t>);                           \
-  template void encode<T>(MatrixView<const T>, MatrixView<const double>,                         \
+#define KERNELMILL_HISTOGRAM(T)                                                                   \
+  template void edges<T>(MatrixView<const T>, std::span<const double>, index_t,                   \
+                         MatrixView<double>, std::span<std::int32_t>);                            \
+  template void encode<T>(MatrixView<const T>, MatrixView<const double>,                          \
                           std::span<const std::int32_t>, std::span<const bool>, index_t, index_t, \
                           std::uint8_t*);
 KERNELMILL_HISTOGRAM(float)

@@ -43,8 +43,8 @@ void unpack(const std::uint64_t* words, index_t count, index_t stride, double* o
     const auto low = static_cast<std::int32_t>(static_cast<std::uint32_t>(word) << 6) >> 6;
     const std::int64_t rest = word - low;
     const auto middle = static_cast<std::int32_t>((rest >> kFieldBits) & ((1 << kFieldBits) - 1));
-    const auto high = static_cast<std::int32_t>(static_cast<std::uint64_t>(rest) >>
-                                                (2 * kFieldBits));
+    const auto high =
+        static_cast<std::int32_t>(static_cast<std::uint64_t>(rest) >> (2 * kFieldBits));
     G[c] += static_cast<double>(low);
     H[c] += static_cast<double>(middle);
     C[c] += static_cast<double>(high);

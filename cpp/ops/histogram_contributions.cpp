@@ -1,11 +1,11 @@
 // Shapley values of features along the paths of trees.
 //
 // On the way to a leaf each feature i that is split has a share z of the cover that goes the leaf's
-// way at its splits, and an indicator o of whether the row does. The worth of a set S of features is
-// the sum over leaves of their value times prod_{i in S} o_i prod_{i not in S} z_i, so with m features
-// on the path, phi_i gains value (o_i - z_i) sum_k k! (m - 1 - k)! / m! q_k, where q_k are the
-// coefficients of prod_{j != i} (z_j + o_j t). The product over all j is formed once, and one factor
-// is divided out for each i.
+// way at its splits, and an indicator o of whether the row does. The worth of a set S of features
+// is the sum over leaves of their value times prod_{i in S} o_i prod_{i not in S} z_i, so with m
+// features on the path, phi_i gains value (o_i - z_i) sum_k k! (m - 1 - k)! / m! q_k, where q_k are
+// the coefficients of prod_{j != i} (z_j + o_j t). The product over all j is formed once, and one
+// factor is divided out for each i.
 #include <algorithm>  // std::min, std::max
 #include <vector>     // std::vector
 
@@ -37,8 +37,8 @@ struct Path {
 };
 
 // The paths to all leaves of a tree. Covers are above 0.
-void collect(const Forest& forest, std::size_t t, std::span<const double> cover,
-             std::size_t scores, std::vector<Path>& paths) {
+void collect(const Forest& forest, std::size_t t, std::span<const double> cover, std::size_t scores,
+             std::vector<Path>& paths) {
   struct Due {
     index_t node;
     std::vector<Visit> visits;
@@ -158,8 +158,7 @@ void contributions(MatrixView<const T> X, std::span<const index_t> nodes,
             total[l] += weight[static_cast<std::size_t>(j)] * rest[l];
           }
         }
-        double* const to =
-            sums + (static_cast<index_t>(path.score) * (d + 1) + e.feature) * kLanes;
+        double* const to = sums + (static_cast<index_t>(path.score) * (d + 1) + e.feature) * kLanes;
         for (index_t l = 0; l < kLanes; ++l) to[l] += path.value * (o[l] - e.share) * total[l];
       }
     }

@@ -47,8 +47,7 @@ struct Search {
 
   double constrained(const Sums& left) const {
     const Sums right{node.G - left.G, node.H - left.H, node.rows - left.rows};
-    if (std::min(left.rows, right.rows) < least_rows ||
-        std::min(left.H, right.H) < least_hessian) {
+    if (std::min(left.rows, right.rows) < least_rows || std::min(left.H, right.H) < least_hessian) {
       return -1;
     }
     const double a = m.value(left.G, left.H, bounds.low, bounds.high);
@@ -91,8 +90,7 @@ struct Search {
     best.gain = gain;
     best.left = left;
     best.left_value = m.value(left.G, left.H, bounds.low, bounds.high);
-    best.right_value =
-        m.value(node.G - left.G, node.H - left.H, bounds.low, bounds.high);
+    best.right_value = m.value(node.G - left.G, node.H - left.H, bounds.low, bounds.high);
     return true;
   }
 };
@@ -171,7 +169,11 @@ void look(const Measures& measures, const double* histogram, index_t stride, ind
           bool categorical, int sign, const Sums& node, const Bounds& bounds, std::int32_t f,
           Cut& best) {
   // Sums of hessians are whole, so half a step is above none and below one.
-  const Search search{measures, node, bounds, sign, std::max(measures.min_leaf, 1.0),
+  const Search search{measures,
+                      node,
+                      bounds,
+                      sign,
+                      std::max(measures.min_leaf, 1.0),
                       std::max(measures.min_hessian, 0.5)};
   const auto look = categorical ? look_at_levels : look_at_numbers;
   look(search, histogram, histogram + stride, histogram + 2 * stride, count, f, best);

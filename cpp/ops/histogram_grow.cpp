@@ -239,12 +239,13 @@ class Growth {
     Workspace<double> partial[2];
     for (int s = 0; s < 2; ++s) {
       if (parts[s] == 1) continue;
-      partial[s] = Workspace<double>(static_cast<std::size_t>((parts[s] - 1) * shape_.size() + kCodes));
+      partial[s] =
+          Workspace<double>(static_cast<std::size_t>((parts[s] - 1) * shape_.size() + kCodes));
       parallel_for(blocks * parts[s], 1, [&](index_t, index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
           const index_t part = t / blocks;
-          double* const out = part == 0 ? slots_.at(slot[s])
-                                        : partial[s].data() + (part - 1) * shape_.size();
+          double* const out =
+              part == 0 ? slots_.at(slot[s]) : partial[s].data() + (part - 1) * shape_.size();
           built(s, t % blocks, part, out);
         }
       });
@@ -417,8 +418,8 @@ class Growth {
     }
     exact_.resize(leaves_.size());
     const bool one = hessian_.size() == 1;
-    const index_t grain = std::max<index_t>(
-        1, std::ssize(ends) * 8192 / std::max<index_t>(1, std::ssize(rows_)));
+    const index_t grain =
+        std::max<index_t>(1, std::ssize(ends) * 8192 / std::max<index_t>(1, std::ssize(rows_)));
     parallel_for(std::ssize(ends), grain, [&](index_t, index_t begin, index_t end) {
       for (index_t e = begin; e < end; ++e) {
         const Leaf& own = leaf(ends[static_cast<std::size_t>(e)]);
@@ -453,8 +454,8 @@ class Growth {
     }
     const Sums& sums = exact_[static_cast<std::size_t>(i)];
     const double size = std::max(0.0, std::fabs(sums.G) - rule_.l1);
-    const double best = sums.H + rule_.l2 > 0 ? -std::copysign(size, sums.G) / (sums.H + rule_.l2)
-                                              : 0.0;
+    const double best =
+        sums.H + rule_.l2 > 0 ? -std::copysign(size, sums.G) / (sums.H + rule_.l2) : 0.0;
     return std::min(std::max(best, own.bounds.low * scale_), own.bounds.high * scale_);
   }
 

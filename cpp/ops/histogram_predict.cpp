@@ -1,10 +1,10 @@
 // Walks down trees, over codes and over rows.
 //
-// Trees of few leaves are not walked. Their leaves are numbered from left to right, and a row begins
-// with a mask of all leaves. Each test that sends it right clears the leaves on the left of that
-// node, whether the row would come there or not; the lowest leaf that is left is its own (Lucchese et
-// al., 2015, "QuickScorer"). So a test is one comparison and one AND for as many rows as a register
-// holds, without a load that depends on another.
+// Trees of few leaves are not walked. Their leaves are numbered from left to right, and a row
+// begins with a mask of all leaves. Each test that sends it right clears the leaves on the left of
+// that node, whether the row would come there or not; the lowest leaf that is left is its own
+// (Lucchese et al., 2015, "QuickScorer"). So a test is one comparison and one AND for as many rows
+// as a register holds, without a load that depends on another.
 #include <algorithm>  // std::min, std::fill_n
 #include <bit>        // std::countr_zero
 #include <cmath>      // std::nextafter
@@ -91,7 +91,9 @@ MaskTree<T, Mask> masks_of(const Forest& forest, std::size_t t) {
     made.tests.push_back({static_cast<Mask>(~left),
                           code ? static_cast<T>(v) : rounded_down<T>(node.threshold),
                           node.feature & kFeature,
-                          code ? 2 : (node.feature & kMissing) != 0 ? 0 : 1});
+                          code                             ? 2
+                          : (node.feature & kMissing) != 0 ? 0
+                                                           : 1});
   }
   return made;
 }
@@ -217,8 +219,8 @@ Forest checked(const char* op, std::span<const index_t> words, std::span<const i
     for (index_t v = begin; fits && v < end; ++v) {
       const Node& node = forest.nodes[v];
       if (node.feature < 0) continue;
-      fits = (node.feature & kFeature) < d && node.right > v - begin + 1 &&
-             node.right < end - begin;
+      fits =
+          (node.feature & kFeature) < d && node.right > v - begin + 1 && node.right < end - begin;
       if ((node.feature & kCategory) != 0) {
         fits = fits && node.threshold >= 0 && node.threshold < static_cast<double>(sides.rows);
       }

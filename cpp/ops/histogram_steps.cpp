@@ -82,9 +82,8 @@ Steps steps_of(std::span<const double> gradient, std::span<const double> hessian
   const Sizes sizes = sizes_of(gradient, hessian);
   const auto rows = static_cast<double>(std::max<index_t>(n, 1));
   Steps steps;
-  const bool small =
-      16 * (sizes.top / kLargestGradient) <= sizes.size / rows &&
-      (one || 16 * (sizes.most / kLargestHessian) <= sizes.sum / rows);
+  const bool small = 16 * (sizes.top / kLargestGradient) <= sizes.size / rows &&
+                     (one || 16 * (sizes.most / kLargestHessian) <= sizes.sum / rows);
   steps.coarse = static_cast<double>(n) >= coarse && small && sizes.top > 0 && sizes.most > 0;
   if (steps.coarse) {
     steps.gradient = sizes.top / kLargestGradient;

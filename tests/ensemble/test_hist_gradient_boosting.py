@@ -1,4 +1,4 @@
-"""Histogram boosting: cases on which other libraries failed, theorems, and scikit-learn beside it."""
+"""Histogram boosting: inputs on which other libraries failed, theorems, scikit-learn beside it."""
 
 import io
 import pickle
@@ -301,9 +301,8 @@ def test_the_training_loss_never_rises(loss):
 def test_the_training_loss_of_classes_never_rises():
     X, y = load_iris(return_X_y=True)
     for target in (y, (y > 1).astype(int)):
-        losses = [
-            log_loss(target, p) for p in Classifier(max_iter=30).fit(X, target).staged_predict_proba(X)
-        ]
+        stages = Classifier(max_iter=30).fit(X, target).staged_predict_proba(X)
+        losses = [log_loss(target, p) for p in stages]
         assert np.diff(losses).max() < 0
 
 

@@ -5,7 +5,8 @@ import pytest
 from agreement import DTYPES, Case, agreement_tests, cases
 
 from kernelmill.ops import histogram
-from kernelmill.ops.histogram_growth import expectation, in_steps, noise
+from kernelmill.ops.histogram_growth import in_steps, noise
+from kernelmill.ops.histogram_walks import expectation
 
 NONE = np.zeros(0)
 SHAPES = ((1, 1), (3, 2), (40, 3), (300, 5), (120, 20))
@@ -130,7 +131,8 @@ RULE = np.array([0.1, 0.5, 0.0, 2, 1e-3, 0, 1.0, 0.0, 1e9])
 
 
 def rule(**changed):
-    names = "rate l2 l1 min_leaf min_hessian max_depth share min_gain coarse".split()
+    names = ["rate", "l2", "l1", "min_leaf", "min_hessian", "max_depth"]
+    names += ["share", "min_gain", "coarse"]
     own = RULE.copy()
     for name, value in changed.items():
         own[names.index(name)] = value
@@ -397,7 +399,8 @@ def test_what_does_not_fit_is_refused():
     for op in (histogram.deviance, histogram.deviance.specification):
         with pytest.raises(ValueError, match="y must hold classes below 3"):
             op(-y, raw, NONE, multinomial, 0.0)
-    split, sides = np.array([[7, 1, 0, 1, 2, 0, 9, 0]] + [[-1] * 8] * 2, np.int32), np.zeros((3, 32))
+    split = np.array([[7, 1, 0, 1, 2, 0, 9, 0]] + [[-1] * 8] * 2, np.int32)
+    sides = np.zeros((3, 32))
     for op in (histogram.walk, histogram.walk.specification):
         for wrong in (split, split[:1] * 0, np.where(split == 7, 0, split)[:2]):
             with pytest.raises(ValueError, match="split must name features of the codes"):

@@ -145,7 +145,7 @@ class HistGradientBoosting(Estimator):
         levels = {}
         for j, name in enumerate(names):
             own = levels_of(frame, j)
-            if given is None or own is None and isinstance(given, str):
+            if given is None or (own is None and isinstance(given, str)):
                 continue
             if not isinstance(given, str):
                 listed = np.asarray(given)
@@ -226,13 +226,13 @@ class HistGradientBoosting(Estimator):
             X, targets, given, weight = X[kept], targets[kept], given[kept], weight[kept]
             if self._classification and targets.min() == targets.max():
                 raise ValueError(
-                    f"{owner}: sample_weight must be above 0 for rows of at least two classes, got 1 "
-                    "class"
+                    f"{owner}: sample_weight must be above 0 for rows of at least two classes, got "
+                    "1 class"
                 )
         if again and self.max_iter < self.n_iter_:
             raise ValueError(
-                f"{owner}: max_iter must be at least the rounds that are there with warm_start, got "
-                f"{self.max_iter} and {self.n_iter_} (it must be larger than or equal to n_iter_)"
+                f"{owner}: max_iter must be at least the rounds of the last fit with warm_start, "
+                f"got {self.max_iter} and {self.n_iter_} (it must be larger than or equal to n_iter_)"
             )
         seed = seed_of(self.random_state)
         loss = self._loss(owner)

@@ -20,20 +20,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from . import histogram_walks as walks
 from ._op import op
-from .histogram_growth import Growth, add_up, expectation
-from .histogram_losses import LOSSES, losses_of, slopes_of
+from .histogram_growth import Growth
+from .histogram_losses import LOSSES, check_classes, losses_of, slopes_of
 
-__all__ = ["LOSSES", "NODE"]
+__all__ = ["CATEGORY", "LOSSES", "MISSING", "NODE"]
 
+CATEGORY, MISSING, NODE = walks.CATEGORY, walks.MISSING, walks.NODE
 _HOST = "boosting runs on the CPU"
-MISSING = 2**30
-CATEGORY = 2**29
-_FEATURE = CATEGORY - 1
-# A node: 16 bytes. A leaf has feature -1 and its value in `threshold`; an inner node has its left
-# child next to it. The missing go left where `feature` has the bit MISSING. With the bit CATEGORY
-# the threshold is the number of a row of `sides`, and the feature holds codes.
-NODE = np.dtype([("threshold", "f8"), ("feature", "i4"), ("right", "i4")])
 
 
 @op(
@@ -224,7 +219,7 @@ def slopes(
     >>> float(gradient[0, 0])
     2.0
     """
-    _check_classes("slopes", loss, y, len(raw))
+    check_classes("slopes", loss, y, len(raw))
     gradient, hessian = slopes_of(LOSSES[loss], y, raw, parameter)
     if len(weight):
         gradient, hessian = gradient * weight, hessian * weight
@@ -268,20 +263,13 @@ def deviance(
     >>> float(histogram.deviance(y, raw, np.zeros(0), 0, 0.0))
     1.0
     """
-    _check_classes("deviance", loss, y, len(raw))
+    check_classes("deviance", loss, y, len(raw))
     if not len(y):
         return 0.0
     each = losses_of(LOSSES[loss], y, raw, parameter)
     if not len(weight):
         return float(each.sum() / len(y))
     return float((each * weight).sum() / weight.sum())
-
-
-def _check_classes(name: str, loss: int, y: np.ndarray, k: int) -> None:
-    if LOSSES[loss] == "multinomial" and len(y) and not (y.min() >= 0 and y.max() < k):
-        raise ValueError(
-            f"histogram.{name}: y must hold classes below {k}, got {y.min():g} to {y.max():g}"
-        )
 
 
 @op(
@@ -438,7 +426,7 @@ def quantiles(
     >>> histogram.quantiles(r, one, rows, np.array([[0, 3], [0, 2]], np.int32), 0.5).tolist()
     [2.0, 2.0]
     """
-    _check_spans("quantiles", rows, spans, len(residual))
+    walks.check_spans("quantiles", rows, spans, len(residual))
     value = np.zeros(len(spans))
     for i, (start, stop) in enumerate(spans):
         own = rows[start:stop]
@@ -481,10 +469,6 @@ def add(rows: np.ndarray, spans: np.ndarray, value: np.ndarray, raw: np.ndarray)
     ValueError
         If spans or rows lie outside.
 
-    Notes
-    -----
-    Cost O(n).
-
     Examples
     --------
     >>> import numpy as np
@@ -494,18 +478,9 @@ def add(rows: np.ndarray, spans: np.ndarray, value: np.ndarray, raw: np.ndarray)
     >>> raw.tolist()
     [7.0, 7.0, 5.0]
     """
-    _check_spans("add", rows, spans, len(raw))
+    walks.check_spans("add", rows, spans, len(raw))
     for (start, stop), own in zip(spans, value, strict=True):
         raw[rows[start:stop]] += own
-
-
-def _check_spans(name: str, rows: np.ndarray, spans: np.ndarray, n: int) -> None:
-    inside = (spans[:, 0] >= 0) & (spans[:, 0] <= spans[:, 1]) & (spans[:, 1] <= len(rows))
-    if not inside.all() or (len(rows) and not (rows.min() >= 0 and rows.max() < n)):
-        raise ValueError(
-            f"histogram.{name}: spans and rows must lie in {len(rows)} places and {n} rows, got "
-            f"others"
-        )
 
 
 @op(
@@ -614,10 +589,10 @@ def predict(
     >>> histogram.predict(X, words, root, none, np.zeros(1)).ravel().tolist()
     [3.0, 4.0]
     """
-    _check_nodes("predict", nodes, roots, sides, X.shape[1], len(start))
+    walks.check_nodes("predict", nodes, roots, sides, X.shape[1], len(start))
     raw = np.tile(start, (len(X), 1))
     for t, root in enumerate(roots):
-        raw[:, t % len(start)] += add_up(X, nodes, int(root), sides)
+        raw[:, t % len(start)] += walks.add_up(X, nodes, int(root), sides)
     return raw
 
 
@@ -667,31 +642,9 @@ def contributions(
     >>> histogram.contributions(X, words, root, none, cover, np.zeros(1)).ravel().tolist()
     [0.5, 3.5]
     """
-    _check_nodes("contributions", nodes, roots, sides, X.shape[1], len(start))
+    walks.check_nodes("contributions", nodes, roots, sides, X.shape[1], len(start))
     phi = np.zeros((len(X), len(start), X.shape[1] + 1))
     phi[:, :, -1] = start
     for t, root in enumerate(roots):
-        phi[:, t % len(start)] += expectation(X, nodes, int(root), sides, cover)
+        phi[:, t % len(start)] += walks.expectation(X, nodes, int(root), sides, cover)
     return phi
-
-
-def _check_nodes(
-    name: str, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, d: int, k: int
-) -> None:
-    own = np.ascontiguousarray(nodes).view(NODE)[:, 0] if len(nodes) else np.zeros(0, NODE)
-    ends = [*roots[1:], len(nodes)][: len(roots)]
-    fits = k > 0
-    for begin, end in zip(roots, ends, strict=True):
-        fits = fits and 0 <= begin < end <= len(nodes)
-        for i in range(begin, end) if fits else ():
-            feature, right = int(own["feature"][i]), int(own["right"][i])
-            if feature < 0:
-                continue
-            fits = fits and (feature & _FEATURE) < d and i - begin + 1 < right < end - begin
-            if feature & CATEGORY:
-                fits = fits and 0 <= own["threshold"][i] < len(sides)
-    if not fits:
-        raise ValueError(
-            f"histogram.{name}: nodes must name features of X, children behind their parent and "
-            "sides that exist, got others"
-        )

@@ -1,4 +1,4 @@
-"""What `histogram.grow` and the walks mean: steps, histograms, cuts, growth, expectations."""
+"""What `histogram.grow` means: steps, histograms, cuts, growth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from .random import philox4x32
 
 EQUAL = 2.0**-40  # a gain below this share of what the children gain is rounding
 COARSE = (8191.0, 16383.0)  # largest multiples of coarse steps
-_MISSING, _CATEGORY = 2**30, 2**29
 
 
 class Rule(NamedTuple):
@@ -195,7 +194,8 @@ class Growth:
             values = [float(self.value(*s[:2], leaf.low, leaf.high)) for s in sides]
             if sign * values[0] > sign * values[1]:
                 continue
-            children = sum(float(self.lowers(*s[:2], v)) for s, v in zip(sides, values, strict=True))
+            pairs = zip(sides, values, strict=True)
+            children = sum(float(self.lowers(*s[:2], v)) for s, v in pairs)
             gain = children - float(node)
             if gain <= max(EQUAL * abs(children), feigned):
                 continue
@@ -286,77 +286,3 @@ class Growth:
 
         emit(root)
         return split, stats, sides, count
-
-
-def _goes_left(node: Any, X: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    feature = int(node["feature"])
-    x = X[:, feature & (_CATEGORY - 1)].astype(np.float64)
-    if feature & _CATEGORY:
-        with np.errstate(invalid="ignore"):
-            code = np.where((x >= 0) & (x < 256), x, 0).astype(int)
-        return (sides[int(node["threshold"])][code // 8] >> (code % 8)) & 1 == 1
-    return np.where(np.isnan(x), feature & _MISSING != 0, x <= node["threshold"])
-
-
-def _nodes(words: np.ndarray) -> Any:
-    node = np.dtype([("threshold", "f8"), ("feature", "i4"), ("right", "i4")])
-    return np.ascontiguousarray(words).view(node)[:, 0]
-
-
-def add_up(X: np.ndarray, words: np.ndarray, root: int, sides: np.ndarray) -> np.ndarray:
-    """The value of the leaf of each row in one tree."""
-    nodes, out = _nodes(words), np.zeros(len(X))
-
-    def down(at: int, own: np.ndarray) -> None:
-        node = nodes[root + at]
-        if node["feature"] < 0:
-            out[own] = node["threshold"]
-            return
-        left = _goes_left(node, X[own], sides)
-        down(at + 1, own[left])
-        down(int(node["right"]), own[~left])
-
-    down(0, np.arange(len(X)))
-    return out
-
-
-def expectation(
-    X: np.ndarray, words: np.ndarray, root: int, sides: np.ndarray, cover: np.ndarray
-) -> np.ndarray:
-    """Shapley values by all sets of the features of a tree, (n, d + 1)."""
-    nodes, n = _nodes(words), len(X)
-    used: set[int] = set()
-
-    def collect(at: int) -> None:
-        if nodes[root + at]["feature"] >= 0:
-            used.add(int(nodes[root + at]["feature"]) & (_CATEGORY - 1))
-            collect(at + 1)
-            collect(int(nodes[root + at]["right"]))
-
-    collect(0)
-
-    def worth(at: int, known: frozenset[int]) -> np.ndarray:
-        node = nodes[root + at]
-        if node["feature"] < 0:
-            return np.full(n, node["threshold"])
-        right = int(node["right"])
-        a, b = worth(at + 1, known), worth(right, known)
-        if int(node["feature"]) & (_CATEGORY - 1) in known:
-            return np.where(_goes_left(node, X, sides), a, b)
-        p, q = cover[root + at + 1], cover[root + right]
-        return (p * a + q * b) / (p + q)
-
-    features, phi = sorted(used), np.zeros((n, X.shape[1] + 1))
-    sets = {
-        s: worth(0, frozenset(s))
-        for r in range(len(features) + 1)
-        for s in itertools.combinations(features, r)
-    }
-    m = len(features)
-    for f in features:
-        for s, value in sets.items():
-            if f not in s:
-                share = math.factorial(len(s)) * math.factorial(m - len(s) - 1) / math.factorial(m)
-                phi[:, f] += share * (sets[tuple(sorted((*s, f)))] - value)
-    phi[:, -1] = sets[()]
-    return phi

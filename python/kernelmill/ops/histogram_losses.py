@@ -70,3 +70,11 @@ def losses_of(loss: str, y: np.ndarray, raw: np.ndarray, parameter: float) -> np
         return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))) - y * x
     top = raw.max(axis=0)
     return top + np.log(np.exp(raw - top).sum(axis=0)) - raw[y.astype(int), np.arange(len(y))]
+
+
+def check_classes(name: str, loss: int, y: np.ndarray, k: int) -> None:
+    """Raise unless y holds classes, where the loss takes them."""
+    if LOSSES[loss] == "multinomial" and len(y) and not (y.min() >= 0 and y.max() < k):
+        raise ValueError(
+            f"histogram.{name}: y must hold classes below {k}, got {y.min():g} to {y.max():g}"
+        )
