@@ -232,7 +232,7 @@ class HistGradientBoosting(Estimator):
         if again and self.max_iter < self.n_iter_:
             raise ValueError(
                 f"{owner}: max_iter must be at least the rounds of the last fit with warm_start, "
-                f"got {self.max_iter} and {self.n_iter_} (it must be larger than or equal to n_iter_)"
+                f"got {self.max_iter} and {self.n_iter_} (larger than or equal to n_iter_)"
             )
         seed = seed_of(self.random_state)
         loss = self._loss(owner)
