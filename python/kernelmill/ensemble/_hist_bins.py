@@ -39,8 +39,8 @@ class Bins:
         owner: str,
     ) -> Bins:  # fmt: skip
         """Bins of about equal weight, from a sample of the rows where there are many."""
-        chosen = categorical.nonzero()[0].tolist()
-        levels = {f: _levels(X[:, f], f, max_bins, owner) for f in chosen}
+        features = categorical.nonzero()[0].tolist()
+        levels = {f: _levels(X[:, f], f, max_bins, owner) for f in features}
         if len(X) > SAMPLE:
             chosen = np.sort(generator(seed, 2).choice(len(X), SAMPLE, replace=False))
             X, weight = X[chosen], weight[chosen] if len(weight) else weight

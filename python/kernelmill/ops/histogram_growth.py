@@ -131,7 +131,7 @@ class Growth:
 
     def open(self, rows: np.ndarray, depth: int, parent: Leaf | None = None) -> Leaf:
         sums = np.array([self.g[rows].sum(), self.h[rows].sum(), len(rows)])
-        groups = parent.groups if parent is not None else None
+        groups: Any = parent.groups if parent is not None else None
         if self.groups is not None and parent is None:
             groups = np.ones(len(self.groups), bool)
         return Leaf(rows, depth, sums, groups=groups)
@@ -142,7 +142,7 @@ class Growth:
         rule, d = self.rule, len(self.counts)
         if len(leaf.rows) < 2 * rule.min_leaf or 0 < rule.max_depth <= leaf.depth:
             return
-        allowed = np.ones(d, bool)
+        allowed: Any = np.ones(d, bool)
         if self.groups is not None:
             allowed = self.groups[leaf.groups].any(axis=0)
         most = max(1, math.ceil(rule.share * allowed.sum()))
@@ -176,7 +176,9 @@ class Growth:
                     codes = np.arange(1, cut + 1)
                     tried.append((cut, left, np.append(codes, 0) if left else codes))
         best = None
-        node = self.lowers(*leaf.sums[:2], self.value(*leaf.sums[:2], leaf.low, leaf.high))
+        node = self.lowers(
+            leaf.sums[0], leaf.sums[1], self.value(leaf.sums[0], leaf.sums[1], leaf.low, leaf.high)
+        )
         sign = 0 if self.monotonic is None else int(self.monotonic[f])
         feigned = 0.0
         if self.coarse:
@@ -191,11 +193,11 @@ class Growth:
                 continue
             if min(s[1] for s in sides) < least or min(s[1] for s in sides) <= 0:
                 continue
-            values = [float(self.value(*s[:2], leaf.low, leaf.high)) for s in sides]
+            values = [float(self.value(s[0], s[1], leaf.low, leaf.high)) for s in sides]
             if sign * values[0] > sign * values[1]:
                 continue
             pairs = zip(sides, values, strict=True)
-            children = sum(float(self.lowers(*s[:2], v)) for s, v in pairs)
+            children = sum(float(self.lowers(s[0], s[1], v)) for s, v in pairs)
             gain = children - float(node)
             if gain <= max(EQUAL * abs(children), feigned):
                 continue
@@ -244,9 +246,10 @@ class Growth:
         self.look(root)
         waiting, count = [root], 1
         while count + 2 <= nodes:
-            best = max((w for w in waiting if w.cut), key=lambda w: w.cut.gain, default=None)
-            if best is None:
+            able = [(w.cut.gain, -i, w) for i, w in enumerate(waiting) if w.cut is not None]
+            if not able:
                 break
+            best = max(able)[2]
             waiting.remove(best)
             self.split(best)
             count += 2
