@@ -116,6 +116,7 @@ class HistGradientBoosting(Estimator):
     _accepts_streams = False
     _checks_values = False  # infinity is a value like any other
     _classification: ClassVar[bool]
+    n_iter_: int
 
     def _encoded(self, y: Any, owner: str, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         """Targets as the loss takes them, float64, and as given."""
@@ -145,7 +146,7 @@ class HistGradientBoosting(Estimator):
         levels = {}
         for j, name in enumerate(names):
             own = levels_of(frame, j)
-            if given is None or (own is None and isinstance(given, str)):
+            if given is None:
                 continue
             if not isinstance(given, str):
                 listed = np.asarray(given)
@@ -157,6 +158,8 @@ class HistGradientBoosting(Estimator):
                     own = distinct(frame, j)
                     if own.dtype.kind in "biuf":
                         continue  # a column of numbers is one already
+            if own is None:
+                continue
             if len(own) > self.max_bins:
                 raise ValueError(
                     f"{type(self).__name__}: categorical_features must have at most max_bins="
