@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn import ensemble as peer
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
 from sklearn.metrics import log_loss
@@ -476,6 +477,48 @@ def test_the_specification_runs_a_whole_fit():
     with kernelmill.backend("numpy"):
         got = model.fit(X, y).predict(X)
     np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_streams_give_the_same_model(stop, tmp_path):
+    X, y = noisy(500)
+    X[::9, 2], X[3, 1] = np.nan, np.inf
+    X[:, 4] = np.round(X[:, 4])
+    w = np.random.default_rng(0).integers(0, 3, 500).astype(float)
+    options = {"max_iter": 8, "categorical_features": [4], "random_state": 0}
+    options |= {"early_stopping": stop, "scoring": "r2"}
+    plain = Regressor(**options).fit(X, y, w)
+    chunks = [(X[:200], w[:200]), (X[200:], w[200:])]
+    pytest.importorskip("dask")
+    import dask.array
+
+    path = tmp_path / "rows.npy"
+    np.save(path, X)
+    lazy = dask.array.from_array(X, chunks=(170, 5))
+    for source, weight in ((chunks, None), (path, w), (lazy, w)):
+        model = Regressor(**options).fit(source, y, weight)
+        np.testing.assert_array_equal(model.predict(X), plain.predict(X))
+        np.testing.assert_array_equal(model.validation_score_, plain.validation_score_)
+    np.testing.assert_array_equal(model.predict(lazy), plain.predict(X))
+    np.testing.assert_array_equal(
+        model.predict_contributions([X[:200], X[200:]]), plain.predict_contributions(X)
+    )
+    with pytest.raises(TypeError, match="predict reads streams"):
+        next(model.staged_predict([X[:200], X[200:]]))
+    with pytest.raises(TypeError, match="must be dense"):
+        Regressor().fit([scipy.sparse.csr_matrix(np.nan_to_num(X[:300])) for _ in range(2)], y)
+
+
+def test_bins_of_a_sample(monkeypatch):
+    monkeypatch.setattr("kernelmill.ensemble._hist_bins.SAMPLE", 300)
+    X, y = noisy(900)
+    options = {"max_iter": 5, "random_state": 0, "max_bins": 40}
+    plain = Regressor(**options).fit(X, y)
+    assert plain.score(X, y) > 0.3
+    parts = Regressor(**options).fit([X[:500], X[500:]], y)
+    np.testing.assert_array_equal(parts.predict(X), plain.predict(X))
+    assert not np.array_equal(Regressor(**options | {"random_state": 1}).fit(X, y).predict(X),
+                              plain.predict(X))  # fmt: skip
 
 
 # --- beside scikit-learn --------------------------------------------------------------------------

@@ -340,6 +340,24 @@ def test_subtraction_is_exact():
         assert again[0][0, :3].tolist() == wide[0][i, :3].tolist()
 
 
+def test_histograms_that_are_not_kept_are_built_again():
+    """With many features waiting leaves keep no histogram; the tree is that of each node alone."""
+    rng = np.random.default_rng(0)
+    n, d = 700, 2000
+    codes = rng.integers(1, 255, (d // 16, n, 16)).astype(np.uint8)
+    counts, mask = np.full(d, 256, np.int32), np.zeros(d, bool)
+    gradient, rows = rng.normal(size=n), np.zeros(n, np.int32)
+    args = (counts, mask, gradient, np.ones(1), rule(min_leaf=5), None, None, 0, rows, 79)
+    split, _, _, count = histogram.grow(codes, *args)
+    inner = np.flatnonzero(split[:count, 0] >= 0)
+    assert len(inner) > 30
+    for i in inner[::6]:
+        own = np.sort(rows[split[i, 5] : split[i, 6]])
+        alone = (counts, mask, gradient[own], *args[3:8], np.zeros(len(own), np.int32), 3)
+        again = histogram.grow(np.ascontiguousarray(codes[:, own]), *alone)
+        assert again[0][0, :3].tolist() == split[i, :3].tolist()
+
+
 def test_shapley_values_by_all_orders():
     """Against the definition: the mean gain of worth over all orders of the features."""
     import itertools

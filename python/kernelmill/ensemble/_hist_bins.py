@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator._random import generator
+from kernelmill._estimator._rows import Rows
 from kernelmill.ops import histogram as ops
 
 SAMPLE = 200_000  # rows that thresholds are taken from
@@ -35,15 +37,18 @@ class Bins:
 
     @classmethod
     def of(
-        cls, X: np.ndarray, weight: np.ndarray, categorical: np.ndarray, max_bins: int, seed: int,
+        cls, rows: Rows, weight: np.ndarray, categorical: np.ndarray, max_bins: int, seed: int,
         owner: str,
     ) -> Bins:  # fmt: skip
         """Bins of about equal weight, from a sample of the rows where there are many."""
-        features = categorical.nonzero()[0].tolist()
-        levels = {f: _levels(X[:, f], f, max_bins, owner) for f in features}
-        if len(X) > SAMPLE:
-            chosen = np.sort(generator(seed, 2).choice(len(X), SAMPLE, replace=False))
-            X, weight = X[chosen], weight[chosen] if len(weight) else weight
+        levels = _levels(rows, categorical.nonzero()[0], max_bins, owner)
+        X, n = rows.X, rows.count
+        if rows.is_stream or n > SAMPLE:
+            chosen = np.arange(n)
+            if n > SAMPLE:
+                chosen = np.sort(generator(seed, 2).choice(n, SAMPLE, replace=False))
+                weight = weight[chosen] if len(weight) else weight
+            X = rows.gather(chosen).X
         edges, count = ops.edges(X, weight, max_bins - 1)
         edges = np.concatenate([edges, np.full((len(edges), 1), np.inf)], axis=1)
         for f, own in levels.items():
@@ -56,6 +61,11 @@ class Bins:
         """Number of codes of each feature: the missing one, bins or levels, unseen levels."""
         unseen = self.categorical & (self.count < 255)
         return (self.count + np.where(self.categorical, 1 + unseen, 2)).astype(np.int32)
+
+    def encoded_rows(self, rows: Rows) -> np.ndarray:
+        """Codes of all rows: those of a stream need one byte a feature."""
+        parts = [self.encoded(chunk.X) for chunk in rows.chunks()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
     def encoded(self, X: np.ndarray) -> np.ndarray:
         """Codes of rows in blocks of features, (blocks, n, width)."""
@@ -79,15 +89,33 @@ class Bins:
         return X
 
 
-def _levels(x: np.ndarray, f: int, max_bins: int, owner: str) -> np.ndarray:
-    levels = np.unique(x[~np.isnan(x)]).astype(np.float64)
-    if len(levels) > max_bins:
-        raise ValueError(
-            f"{owner}: categorical_features must name features with at most max_bins={max_bins} "
-            f"levels, got {len(levels)} in feature {f} (it is expected to have a cardinality <= "
-            f"{max_bins})"
-        )
+def _levels(
+    rows: Rows, features: np.ndarray, max_bins: int, owner: str
+) -> dict[int, np.ndarray]:
+    """The levels of categorical features, rising."""
+    levels = {int(f): np.zeros(0) for f in features}
+    for chunk in rows.chunks() if levels else ():
+        for f, own in levels.items():
+            x = chunk.X[:, f]
+            found = np.unique(x[~np.isnan(x)]).astype(np.float64)
+            levels[f] = np.union1d(own, found)
+            if len(levels[f]) > max_bins:
+                raise ValueError(
+                    f"{owner}: categorical_features must name features with at most max_bins="
+                    f"{max_bins} levels, got {len(levels[f])} in feature {f} (it is expected to "
+                    f"have a cardinality <= {max_bins})"
+                )
     return levels
+
+
+def dense_chunk(X: Any, first_row: int) -> Any:
+    """The check of a chunk of a stream: any numbers will do, infinity too."""
+    if is_sparse(X):
+        raise TypeError(
+            f"HistGradientBoosting: X must be dense, got a sparse chunk of shape {X.shape} "
+            "(X.toarray() makes it dense)"
+        )
+    return X
 
 
 def chosen_categories(model: Any, names: Any, d: int, from_dtype: list[int]) -> np.ndarray:

@@ -122,3 +122,14 @@ class Trees:
     def state(self) -> dict[str, Any]:
         """The arrays, for a fitted model."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def scores_of(X: np.ndarray, trees: Trees, start: np.ndarray, bins: Bins) -> np.ndarray:
+    """Scores of rows, (n, k)."""
+    return trees.scores(bins.with_codes(X), start)
+
+
+def contributions_of(X: np.ndarray, trees: Trees, start: np.ndarray, bins: Bins) -> np.ndarray:
+    """What features add to the scores of rows, (n, k, d + 1)."""
+    X = bins.with_codes(X)
+    return ops.contributions(X, trees.nodes, trees.roots, trees.sides, trees.cover, start)
