@@ -1,6 +1,6 @@
 #include "ops/histogram_cuts.hpp"
 
-#include <algorithm>  // std::max, std::stable_sort
+#include <algorithm>  // std::max, std::sort
 #include <utility>    // std::pair
 
 namespace kernelmill::histogram {
@@ -132,25 +132,43 @@ void look_at_numbers(const Search& search, const double* G, const double* H, con
 
 void look_at_levels(const Search& search, const double* G, const double* H, const double* rows,
                     index_t count, std::int32_t f, Cut& best) {
+  // Rare levels are one, under the lowest code of them.
+  const double least = search.m.min_leaf / 2;
+  // The order of levels is chosen from the same rows as the cut, so gains of noise are larger.
+  Measures softer = search.m;
+  softer.l2 += (search.m.min_leaf - 1) / 2 * search.node.H / search.node.rows;
+  const Search soft{softer,      search.node,       search.bounds,
+                    search.sign, search.least_rows, search.least_hessian};
+  const auto rare = [&](index_t code) { return rows[code] > 0 && rows[code] < least; };
   std::pair<double, index_t> order[kCodes];
-  index_t present = 0;
-  for (index_t code = 0; code < count; ++code) {
-    if (rows[code] == 0) continue;
-    const double ratio = G[code] / (H[code] + search.m.l2);
+  index_t present = 0, pool = -1;
+  Sums pooled;
+  const auto enter = [&](index_t code, double g, double h) {
+    const double ratio = g / (h + softer.l2);
     order[present++] = {ratio == ratio ? ratio : 0.0, code};
+  };
+  for (index_t code = 0; code < count; ++code) {
+    if (rare(code)) {
+      pool = pool < 0 ? code : pool;
+      pooled.G += G[code];
+      pooled.H += H[code];
+      pooled.rows += rows[code];
+    } else if (rows[code] > 0) {
+      enter(code, G[code], H[code]);
+    }
   }
-  std::stable_sort(order, order + present,
-                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  if (pool >= 0) enter(pool, pooled.G, pooled.H);
+  std::sort(order, order + present, [](const auto& a, const auto& b) { return a < b; });
   Candidates c;
   double g = 0, h = 0, r = 0;
   for (index_t j = 0; j + 1 < present; ++j) {
     const index_t code = order[j].second;
-    c.G[j] = g += G[code];
-    c.H[j] = h += H[code];
-    c.rows[j] = r += rows[code];
+    c.G[j] = g += code == pool ? pooled.G : G[code];
+    c.H[j] = h += code == pool ? pooled.H : H[code];
+    c.rows[j] = r += code == pool ? pooled.rows : rows[code];
   }
   if (present < 2) return;
-  search.score(c, 0, present - 1, {});
+  soft.score(c, 0, present - 1, {});
   const index_t j = Search::first_best(c, 0, present - 1);
   if (j == present - 1) return;
   const Sums sums{c.G[j], c.H[j], c.rows[j]};
@@ -159,7 +177,13 @@ void look_at_levels(const Search& search, const double* G, const double* H, cons
   best.code = -1;
   const bool larger = sums.rows > search.node.rows - sums.rows;
   best.sides.fill(larger ? ~std::uint64_t{0} : 0);
-  for (index_t p = 0; p < present; ++p) set(best, order[p].second, p <= j);
+  for (index_t p = 0; p < present; ++p) {
+    const index_t own = order[p].second;
+    set(best, own, p <= j);
+    for (index_t code = own; own == pool && code < count; ++code) {
+      if (rare(code)) set(best, code, p <= j);
+    }
+  }
   best.missing_left = best.goes_left(0);
 }
 

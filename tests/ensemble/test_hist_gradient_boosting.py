@@ -562,6 +562,18 @@ def test_coarse_steps_cost_no_quality():
     assert np.corrcoef(left, b)[0, 1] ** 2 > theirs - 0.01
 
 
+@pytest.mark.parametrize("levels", [20, 120])
+def test_levels_of_noise_cost_no_quality(levels):
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, levels, (6000, 2))
+    X = np.concatenate([codes, rng.normal(size=(6000, 2))], axis=1)
+    y = rng.normal(size=levels)[codes[:, 0]] + X[:, 2] * X[:, 3] + rng.normal(size=6000)
+    A, B, a, b = X[:3000], X[3000:], y[:3000], y[3000:]
+    options = {"categorical_features": [0, 1], "max_iter": 60}
+    ours = Regressor(**options).fit(A, a).score(B, b)
+    assert ours > peer.HistGradientBoostingRegressor(**options).fit(A, a).score(B, b) - 0.01
+
+
 def test_contributions_add_up():
     X, y = noisy()
     X[::5, 1] = np.nan

@@ -159,6 +159,8 @@ def grow():
         ("plain", rule(), {}),
         ("unit", rule(l2=0), {"unit": True}),
         ("levels", rule(), {"categorical": True}),
+        ("rare levels", rule(min_leaf=24), {"categorical": True}),
+        ("all levels", rule(min_leaf=1), {"categorical": True}),
         ("lasso", rule(l1=2.0), {}),
         ("leaves", rule(min_leaf=30, min_hessian=20), {}),
         ("deep", rule(max_depth=2), {}),

@@ -12,8 +12,8 @@ histogram of a node is that of its parent less its sibling's, bit for bit, and r
 bits at any thread count. See `grow` for the steps.
 
 Rows are finite numbers or NaN, infinity included; targets, gradients and weights must be finite.
-Empty input gives empty results. Deterministic. Shapes and dtypes that do not fit raise ValueError.
-Cost is counted in rows times features looked at.
+Empty input gives empty results. Deterministic. What does not fit raises ValueError. Cost is counted
+in rows times features looked at.
 """
 
 from __future__ import annotations
@@ -205,7 +205,7 @@ def slopes(
 
     Notes
     -----
-    With residual ``r = raw - y`` the losses are: squared error ``r^2 / 2``; absolute error ``|r|``;
+    With ``r = raw - y`` the losses are: squared error ``r^2 / 2``; absolute error ``|r|``;
     pinball ``max(-a r, (1 - a) r)``; Huber ``r^2 / 2`` up to ``|r| = a``, straight beyond; log cosh
     ``log cosh r``; Poisson ``exp(raw) - y raw``; gamma ``raw + y exp(-raw)``; log loss ``log(1 +
     exp(raw)) - y raw``; multinomial ``log sum exp raw - raw[y]``. Cost O(n k).
@@ -341,16 +341,17 @@ def grow(
     missing right; a gain must be above min_gain and 2**-40 of what the children gain. Rows with a
     missing code go to the side where they gain most, or apart from all others; where a node has
     none, and for codes that it lacks, to the child with more rows. Levels are ordered by
-    ``G / (H + l2)`` and cut once (Fisher 1958, "On grouping for maximum homogeneity"). Under a
-    monotonic constraint the values of children are clipped to bounds, and both keep to either side
-    of the middle of their values.
+    ``G / (H + l2)`` and cut once (Fisher 1958, "On grouping for maximum homogeneity"). Against
+    noise, those of fewer than min_leaf / 2 rows count as one, and l2 is raised by the hessian of
+    (min_leaf - 1) / 2 mean rows of the node, in order and gain. Under a monotonic constraint values
+    of children are clipped to bounds, and keep to either side of their middle.
 
     Steps are the largest power of two with which n rows still sum exactly in float64: about
     ``2**(log2(n) - 52)`` of the largest entry. From ``coarse`` rows on they are 1/8191 of the
     largest gradient and 1/16383 of the largest hessian, rounded up or down at random by a hash of
-    the row, so that sums have no bias, if that is at most 1/16 of their mean sizes;
-    gains must then exceed what the rounding may feign, ``4 (1 + (G/H)^2) rows / H`` in steps. (Shi
-    et al., 2022, "Quantized training of gradient boosting decision trees", do with fewer bits.)
+    the row, so that sums have no bias, if that is at most 1/16 of their mean sizes; gains must then
+    exceed what the rounding may feign, ``4 (1 + (G/H)^2) rows / H`` in steps. (Shi et al., 2022,
+    "Quantized training of gradient boosting decision trees", do with fewer bits.)
 
     Cost: rows of the smaller child of each split times d, and 256 d for each node.
 
@@ -405,8 +406,7 @@ def quantiles(
     Returns
     -------
     value : ndarray of shape (m,), float64
-        The number with the least pinball loss, in the middle where there are several; 0 for an
-        empty span.
+        The number with the least pinball loss, the middle of several; 0 for an empty span.
 
     Raises
     ------

@@ -118,16 +118,18 @@ class Growth:
     def threshold(self, G: Any) -> Any:
         return np.sign(G) * np.maximum(np.abs(G) - self.l1, 0.0)
 
-    def value(self, G: Any, H: Any, low: float, high: float) -> Any:
-        """The best value within bounds, in steps."""
+    def value(self, G: Any, H: Any, low: float, high: float, more: float = 0.0) -> Any:
+        """The best value within bounds, in steps; `more` is added to the penalty."""
+        H = H + self.l2 + more
         with np.errstate(divide="ignore", invalid="ignore"):
-            value = np.where(H + self.l2 > 0, -self.threshold(G) / (H + self.l2), 0.0)
+            value = np.where(H > 0, -self.threshold(G) / H, 0.0)
         scale = self.gradient_step / self.hessian_step if self.hessian_step else 1.0
         return np.clip(value, low / scale, high / scale)
 
-    def lowers(self, G: Any, H: Any, value: Any) -> Any:
+    def lowers(self, G: Any, H: Any, value: Any, more: float = 0.0) -> Any:
         """Twice what a leaf of this value lowers the objective, in steps."""
-        return -(2 * G * value + (H + self.l2) * value * value + 2 * self.l1 * np.abs(value))
+        H = H + self.l2 + more
+        return -(2 * G * value + H * value * value + 2 * self.l1 * np.abs(value))
 
     def open(self, rows: np.ndarray, depth: int, parent: Leaf | None = None) -> Leaf:
         sums = np.array([self.g[rows].sum(), self.h[rows].sum(), len(rows)])
@@ -163,13 +165,21 @@ class Growth:
             + [np.bincount(code, minlength=count)]
         )
         tried = []  # codes that go left, in the order of ties
+        more = 0.0
         if self.categorical[f]:
-            present = np.flatnonzero(own[2])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = own[0, present] / (own[1, present] + self.l2)
-            present = present[np.argsort(np.where(np.isnan(ratio), 0.0, ratio), kind="stable")]
-            for cut in range(1, len(present)):
-                tried.append((-1, bool((present[:cut] == 0).any()), present[:cut]))
+            more = (rule.min_leaf - 1) / 2 * leaf.sums[1] / leaf.sums[2]
+            rare = (own[2] > 0) & (own[2] < rule.min_leaf / 2)
+            groups = [np.array([c]) for c in np.flatnonzero((own[2] > 0) & ~rare)]
+            if rare.any():
+                groups.append(np.flatnonzero(rare))
+            order = []
+            for codes in groups:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    ratio = own[0, codes].sum() / (own[1, codes].sum() + self.l2 + more)
+                order.append((0.0 if np.isnan(ratio) else float(ratio), int(codes[0]), codes))
+            order.sort(key=lambda group: group[:2])
+            for cut in range(1, len(order)):
+                tried.append((-1, False, np.concatenate([codes for *_, codes in order[:cut]])))
         else:
             for left in (False, True) if own[2, 0] else (False,):
                 for cut in range(1, count if own[2, 0] and not left else count - 1):
@@ -193,11 +203,11 @@ class Growth:
                 continue
             if min(s[1] for s in sides) < least or min(s[1] for s in sides) <= 0:
                 continue
-            values = [float(self.value(s[0], s[1], leaf.low, leaf.high)) for s in sides]
+            values = [float(self.value(s[0], s[1], leaf.low, leaf.high, more)) for s in sides]
             if sign * values[0] > sign * values[1]:
                 continue
             pairs = zip(sides, values, strict=True)
-            children = sum(float(self.lowers(s[0], s[1], v)) for s, v in pairs)
+            children = sum(float(self.lowers(s[0], s[1], v, more)) for s, v in pairs)
             gain = children - float(node)
             if gain <= max(EQUAL * abs(children), feigned):
                 continue
@@ -216,7 +226,8 @@ class Growth:
             goes[codes] = True
             if self.categorical[f]:
                 missing_left = bool(goes[0])
-            best = Cut(gain, f, cut, missing_left, goes, (values[0], values[1]))
+            plain = [float(self.value(s[0], s[1], leaf.low, leaf.high)) for s in sides]
+            best = Cut(gain, f, cut, missing_left, goes, (plain[0], plain[1]))
         return best
 
     def split(self, leaf: Leaf) -> None:
