@@ -36,6 +36,7 @@ FAMILIES = (
     "values",
     "half",
     "tree",
+    "histogram",
 )
 
 __all__ = ["FAMILIES", "all_ops"]
