@@ -1,0 +1,684 @@
+// Whole trees. Rows of a tree are kept in the order of its nodes, with their targets and weights
+// beside them; a feature is looked at through the ranks of its values, gathered for the rows of a
+// node. So what is not drawn costs nothing, and nothing is sorted in advance but ranks.
+#include <algorithm>  // std::min, std::max, std::sort, std::push_heap
+#include <cmath>      // std::isfinite, std::floor
+#include <memory>     // std::unique_ptr
+#include <vector>     // nodes
+
+#include "core/error.hpp"     // invalid
+#include "core/parallel.hpp"  // parallel_for, check_interrupt
+#include "core/random.hpp"    // Philox, uniform_double
+#include "ops/tree_criteria.hpp"
+#include "ops/tree_sort.hpp"
+#include "ops/tree_sums.hpp"
+
+namespace kernelmill::tree {
+namespace {
+
+// A node with more rows times features is searched by several threads, a feature each; what a
+// search takes over from feature to feature then starts anew, at any number of threads.
+constexpr index_t kManyEntries = index_t{1} << 17;
+// Trees up to this size grow on one thread each, about 200 ms.
+constexpr index_t kWholeTree = index_t{1} << 22;
+// Subtrees of this size are tasks.
+constexpr index_t kFewestEntries = index_t{1} << 13, kMostEntries = index_t{1} << 20;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// Limits are compared with sums of rounded numbers: what reaches them exactly counts.
+constexpr double kSlack = 1 - kEqual;
+
+// splitmix64: the key of a child, which no other node has.
+std::uint64_t child_key(std::uint64_t key, std::uint64_t side) {
+  std::uint64_t z = 2 * key + side + 0x9E3779B97F4A7C15u;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+// A fitted node; children count from the first node of its `Grower`.
+struct Built {
+  double threshold, impurity, mass;
+  index_t count;
+  std::int32_t feature, left, right;
+  bool missing_left;
+};
+constexpr std::int32_t kLeaf = -1, kPart = -2;  // `feature` of nodes that are no splits
+
+// A node that may be split.
+struct Open {
+  index_t start, stop, depth;
+  std::uint64_t key;
+  double low, high;  // bounds of its value
+  std::int32_t node;
+  Split split{};
+};
+
+// Rows of one tree.
+struct Plot {
+  Workspace<std::int32_t> rows;
+  Workspace<double> y, weight;
+  index_t n = 0;
+  Targets targets{};
+  double min_weight = 0, min_gain = 0;
+  std::uint64_t seed = 0;
+
+  Plot(const Field& f, index_t tree)
+      : rows(static_cast<std::size_t>(f.y.rows)),
+        y(static_cast<std::size_t>(f.y.rows * f.y.cols)),
+        weight(static_cast<std::size_t>(f.weight.rows == 0 ? 0 : f.y.rows)) {
+    const bool weighted = f.weight.rows != 0;
+    const index_t outputs = f.y.cols;
+    const double* const given = weighted ? f.weight.row(tree) : nullptr;
+    double total = 0;
+    for (index_t i = 0; i < f.y.rows; ++i) {
+      if (weighted && !(given[i] > 0)) continue;
+      rows.data()[n] = static_cast<std::int32_t>(i);
+      for (index_t k = 0; k < outputs; ++k) y.data()[n * outputs + k] = f.y(i, k);
+      if (weighted) weight.data()[n] = given[i];
+      total += weighted ? given[i] : 1.0;
+      ++n;
+    }
+    if (n == 0) invalid("tree.grow", "weight must be above 0 for some row of each tree, got none");
+    min_weight = f.rule.min_weight * total;
+    min_gain = f.rule.min_gain * total * kSlack;
+    targets = {dense<const double>(y.data(), n, outputs),
+               {weight.data(), static_cast<std::size_t>(weighted ? n : 0)},
+               f.classes,
+               f.rule.criterion,
+               f.rule.alpha,
+               f.rule.min_leaf,
+               min_weight};
+    seed = static_cast<std::uint64_t>(f.seeds[static_cast<std::size_t>(tree)]);
+  }
+};
+
+// One feature of one node at a time; a thread has one.
+class FeatureSearch {
+ public:
+  FeatureSearch(const Field& field, const Plot& plot, index_t most)
+      : f_(field), p_(plot), ranks_(static_cast<std::size_t>(most)) {}
+
+  struct Found {
+    Split split{kNoGain};
+    bool varies = false;
+  };
+
+  // By sums, if `sums` are given, which belong to the rows of the node; else by a walker.
+  Found find(const Open& node, index_t feature, const SumNode* sums, const Sum* each,
+             Walker* walker, double floor, double slack) {
+    const index_t n = node.stop - node.start;
+    const std::int32_t* const column = f_.ranks.row(feature);
+    const std::int32_t* const rows = p_.rows.data() + node.start;
+    std::int32_t* const ranks = ranks_.data();
+    std::int32_t lo = kMissing, hi = 0;
+    for (index_t j = 0; j < n; ++j) {
+      const std::int32_t rank = column[rows[j]];
+      ranks[j] = rank;
+      lo = std::min(lo, rank);
+      hi = std::max(hi, rank);
+    }
+    Found found;
+    if (lo == hi) return found;
+    found.varies = true;
+    const bool gaps = hi == kMissing;
+    if (gaps) {
+      hi = 0;
+      for (index_t j = 0; j < n; ++j) hi = std::max(hi, ranks[j] == kMissing ? 0 : ranks[j]);
+    }
+    std::int32_t only = -1;  // the rank to cut behind
+    if (f_.rule.random) {
+      if (lo == hi) return found;
+      only = drawn_cut(node, feature, lo, hi, found.split.threshold);
+    }
+    found.split.feature = feature;
+    if (sums != nullptr) {
+      by_sums(*sums, each, n, gaps, lo, hi, only, floor, found.split);
+    } else {
+      by_walk(node, feature, *walker, only, slack, found.split);
+    }
+    return found;
+  }
+
+ private:
+  std::int32_t drawn_cut(const Open& node, index_t feature, std::int32_t lo, std::int32_t hi,
+                         double& t) const {
+    const Philox philox(p_.seed, node.key);
+    const auto words =
+        philox.block((std::uint64_t{1} << 32) + static_cast<std::uint64_t>(feature / 2));
+    const index_t at = 2 * (feature % 2);
+    const double u = uniform_double(words.w[at], words.w[at + 1]);
+    const double low = f_.value(feature, lo), high = f_.value(feature, hi);
+    // Volatile: not fused with the sum, so that every level gives the same threshold.
+    const volatile double step = u * (high - low);
+    t = std::isfinite(high - low) ? low + step : low / 2 + high / 2;
+    if (!(low <= t && t < high)) t = low;
+    std::int32_t below = lo, above = hi;  // value(below) <= t < value(above)
+    while (above - below > 1) {
+      const std::int32_t middle = below + (above - below) / 2;
+      (f_.value(feature, middle) <= t ? below : above) = middle;
+    }
+    return below;
+  }
+
+  void by_sums(const SumNode& node, const Sum* each, index_t n, bool gaps, std::int32_t lo,
+               std::int32_t hi, std::int32_t only, double floor, Split& split) {
+    const std::int32_t* ranks = ranks_.data();
+    index_t present = n;
+    Sum missing{0, 0, 0, 0}, all{0, 0, 0, 0};
+    if (gaps) {
+      present_.resize(static_cast<std::size_t>(n));
+      present_ranks_.resize(static_cast<std::size_t>(n));
+      present = 0;
+      for (index_t j = 0; j < n; ++j) {
+        if (ranks[j] == kMissing) {
+          missing.add(each[j]);
+          continue;
+        }
+        all.add(each[j]);
+        present_[static_cast<std::size_t>(present)] = each[j];
+        present_ranks_[static_cast<std::size_t>(present++)] = ranks[j];
+      }
+      ranks = present_ranks_.data();
+      each = present_.data();
+    }
+    const auto search = [&](const Sum& base, SumCut& best) {
+      if (only < 0) {
+        sums_.run(node, ranks, each, present, base, lo, hi, floor, best);
+        return;
+      }
+      Sum left = base;
+      for (index_t j = 0; j < present; ++j) {
+        if (ranks[j] <= only) left.add(each[j]);
+      }
+      SumSearch::consider(node, left, only, best);
+    };
+    // Both see each cut; with equal gains the lower cut wins, then missing right.
+    SumCut own{kNoGain}, other{kNoGain};
+    search({0, 0, 0, 0}, own);
+    bool left = 2 * own.left > node.n;
+    if (gaps) {
+      if (only < 0) SumSearch::consider(node, all, hi, own);
+      search(missing, other);
+      const bool close = other.gain >= own.gain - node.slack && other.rank < own.rank;
+      left = other.gain > own.gain + node.slack || close;
+      if (left) own = other;
+    }
+    split.gain = own.gain;
+    split.rank = own.rank;
+    split.missing_left = left;
+  }
+
+  void by_walk(const Open& node, index_t feature, Walker& walker, std::int32_t only, double slack,
+               Split& split) {
+    const index_t n = node.stop - node.start;
+    sorted_.resize(static_cast<std::size_t>(2 * n));
+    entries_.resize(static_cast<std::size_t>(n));
+    for (index_t j = 0; j < n; ++j) {
+      sorted_[static_cast<std::size_t>(j)] = {static_cast<std::uint32_t>(ranks_.data()[j]),
+                                              static_cast<std::uint32_t>(j)};
+    }
+    const auto* const in = sorted(sorted_.data(), sorted_.data() + n, n);
+    index_t present = 0, cut = 0;
+    for (index_t j = 0; j < n; ++j) {
+      const bool first = j == 0 || in[j].key != in[j - 1].key;
+      entries_[static_cast<std::size_t>(j)] =
+          static_cast<std::int32_t>(in[j].item + node.start) | (first ? kFirst : 0);
+      present += in[j].key != static_cast<std::uint32_t>(kMissing);
+      cut += only >= 0 && in[j].key <= static_cast<std::uint32_t>(only);
+    }
+    const int sign =
+        f_.monotonic.empty() ? 0 : f_.monotonic[static_cast<std::size_t>(feature)];
+    const Cut found =
+        walker.walk({entries_.data(), n, present, cut, sign, node.low, node.high, slack});
+    split.gain = found.gain;
+    split.missing_left = found.missing_left;
+    if (found.left > 0) split.rank = static_cast<std::int32_t>(in[found.left - 1].key);
+  }
+
+  const Field& f_;
+  const Plot& p_;
+  Workspace<std::int32_t> ranks_;
+  SumSearch sums_;
+  std::vector<Sum> present_;
+  std::vector<std::int32_t> present_ranks_, entries_;
+  std::vector<Keyed<std::uint32_t>> sorted_;
+};
+
+// Nodes of a tree, or of a part of one.
+class Grower {
+ public:
+  Grower(const Field& field, Plot& plot, index_t most)
+      : f_(field),
+        p_(plot),
+        search_(field, plot, most),
+        each_(static_cast<std::size_t>(most)),
+        moved_(static_cast<std::size_t>(most * std::max<index_t>(1, field.y.cols))),
+        moved_rows_(static_cast<std::size_t>(most)),
+        sides_(static_cast<std::size_t>(most)) {
+    const Rule& r = field.rule;
+    const bool binary =
+        r.criterion == kGini && field.classes.size() == 1 && field.classes[0] == 2;
+    by_sums_ = field.monotonic.empty() &&
+               (binary || (r.criterion == kSquared && field.y.cols == 1));
+    if (!by_sums_) walker_ = walker_of(plot.targets);
+    width_ = field.y.cols;
+    if (!field.classes.empty()) {
+      width_ = 0;
+      for (const index_t c : field.classes) width_ += c;
+    }
+    drawn_ = r.max_features < field.ranks.rows;
+    for (index_t j = 0; j < field.ranks.rows; ++j) features_.push_back(j);
+  }
+
+  std::vector<Built> nodes;
+  std::vector<double> values;  // of the nodes
+  index_t width() const { return width_; }
+
+  // A new node, measured. Whether it may be split.
+  bool open(index_t start, index_t stop, index_t depth, std::uint64_t key, double low, double high,
+            std::vector<Open>& to) {
+    const auto number = static_cast<std::int32_t>(nodes.size());
+    values.resize(values.size() + static_cast<std::size_t>(width_));
+    const Measure m = measure(p_.targets, start, stop, values.data() + values.size() - width_);
+    const index_t count = stop - start;
+    if (!f_.monotonic.empty()) clip(m.mass, low, high, values.data() + number * width_);
+    nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, false});
+    const Rule& r = f_.rule;
+    const auto rows = static_cast<double>(count);
+    if (m.pure || rows < std::max(r.min_split, 2 * r.min_leaf) ||
+        (p_.min_weight > 0 && m.mass < 2 * p_.min_weight * kSlack) ||
+        static_cast<double>(depth) >= r.max_depth) {
+      return false;
+    }
+    to.push_back({start, stop, depth, key, low, high, number});
+    return true;
+  }
+
+  // The best split of a node; whether there is one.
+  bool find(Open& node) {
+    const Built& own = nodes[static_cast<std::size_t>(node.node)];
+    const double* const value = values.data() + node.node * width_;
+    slack_ = kEqual * own.impurity * own.mass;
+    if (by_sums_) {
+      describe(node, own, value);
+    } else {
+      walker_->begin({node.start, node.stop, value, own.mass});
+    }
+    node.split = {kNoGain};
+    if (drawn_) {
+      draw(node);
+    } else {
+      look(node, features_.data(), f_.ranks.rows);
+    }
+    return node.split.rank >= 0 && !(p_.min_gain > 0 && node.split.gain < p_.min_gain);
+  }
+
+  // Moves the rows of a node to its children, which are opened. `node` may lie in `to`.
+  void split(Open node, std::vector<Open>& to) {
+    const Split s = node.split;
+    const index_t n = node.stop - node.start, outputs = f_.y.cols;
+    const std::int32_t* const column = f_.ranks.row(s.feature);
+    std::int32_t* const rows = p_.rows.data() + node.start;
+    double* const y = p_.y.data() + node.start * outputs;
+    double* const weight =
+        p_.targets.weight.empty() ? nullptr : p_.weight.data() + node.start;
+    std::int32_t last = 0, first = kMissing;  // ranks beside the cut
+    index_t left = 0, right = 0;
+    std::uint8_t* const goes = sides_.data();
+    for (index_t j = 0; j < n; ++j) {
+      const std::int32_t rank = column[rows[j]];
+      const bool below = rank <= s.rank;
+      last = std::max(last, below ? rank : 0);
+      first = std::min(first, below ? kMissing : rank);
+      goes[j] = below | (s.missing_left & (rank == kMissing));
+    }
+    // Both are written and one is kept: sides are hard to predict.
+    std::int32_t* const other = moved_rows_.data();
+    for (index_t j = 0; j < n; ++j) {
+      const std::int32_t row = rows[j];
+      rows[left] = row;
+      other[right] = row;
+      left += goes[j];
+      right += 1 - goes[j];
+    }
+    std::copy_n(other, right, rows + left);
+    divide(y, n, outputs);
+    if (weight != nullptr) divide(weight, n, 1);
+    Built& built = nodes[static_cast<std::size_t>(node.node)];
+    built.feature = static_cast<std::int32_t>(s.feature);
+    built.missing_left = s.missing_left;
+    built.threshold = f_.rule.random ? s.threshold : middle(s.feature, last, first);
+    const index_t middle_of = node.start + left, depth = node.depth + 1;
+    double low[2] = {node.low, node.low}, high[2] = {node.high, node.high};
+    if (!f_.monotonic.empty()) {
+      const int sign = f_.monotonic[static_cast<std::size_t>(s.feature)];
+      const double a = level(node.start, middle_of), b = level(middle_of, node.stop);
+      const double mean = std::clamp((a + b) / 2, node.low, node.high);
+      if (sign > 0) high[0] = low[1] = mean;
+      if (sign < 0) low[0] = high[1] = mean;
+    }
+    nodes[static_cast<std::size_t>(node.node)].left = static_cast<std::int32_t>(nodes.size());
+    open(node.start, middle_of, depth, child_key(node.key, 1), low[0], high[0], to);
+    nodes[static_cast<std::size_t>(node.node)].right = static_cast<std::int32_t>(nodes.size());
+    open(middle_of, node.stop, depth, child_key(node.key, 2), low[1], high[1], to);
+  }
+
+  // All below the nodes in `stack`; those of at most `part` rows times features go to `parts`.
+  void depth_first(std::vector<Open>& stack, index_t part, std::vector<Open>* parts) {
+    const index_t features = std::min(f_.rule.max_features, f_.ranks.rows);
+    index_t looked = 0;
+    while (!stack.empty()) {
+      Open node = stack.back();
+      stack.pop_back();
+      const index_t entries = (node.stop - node.start) * features;
+      if (parts != nullptr && entries <= part) {
+        parts->push_back(node);
+        continue;
+      }
+      looked += entries;
+      if (looked > (index_t{1} << 16)) {
+        check_interrupt();
+        looked = 0;
+      }
+      if (!find(node)) continue;
+      fresh_.clear();
+      split(node, fresh_);
+      // The left child first: its rows are those last moved.
+      for (std::size_t i = fresh_.size(); i-- > 0;) stack.push_back(fresh_[i]);
+    }
+  }
+
+  // The node whose split gains most is split first, the first of equals.
+  void best_first(std::vector<Open>& fresh, index_t most) {
+    struct Waiting {
+      double gain;
+      index_t serial;
+      Open node;
+      bool operator<(const Waiting& other) const {
+        return gain != other.gain ? gain < other.gain : serial > other.serial;
+      }
+    };
+    std::vector<Waiting> heap;
+    index_t leaves = 1, serial = 0;
+    while (true) {
+      for (Open& node : fresh) {
+        check_interrupt();
+        if (!find(node)) continue;
+        heap.push_back({node.split.gain, serial++, node});
+        std::push_heap(heap.begin(), heap.end());
+      }
+      if (heap.empty() || leaves >= most) return;
+      std::pop_heap(heap.begin(), heap.end());
+      const Open node = heap.back().node;
+      heap.pop_back();
+      fresh.clear();
+      split(node, fresh);
+      ++leaves;
+    }
+  }
+
+ private:
+  void describe(const Open& node, const Built& own, const double* value) {
+    const Targets& t = p_.targets;
+    const index_t n = node.stop - node.start;
+    const bool classes = !f_.classes.empty();
+    const double center = classes ? 0.0 : value[0];
+    const double* const y = t.y.data + node.start;
+    const double* const w = t.weight.empty() ? nullptr : t.weight.data() + node.start;
+    double low = 0, high = 0;
+    Sum* const each = each_.data();
+    for (index_t j = 0; j < n; ++j) {
+      const double off = y[j] - center, mass = w == nullptr ? 1.0 : w[j];
+      low = std::min(low, off);
+      high = std::max(high, off);
+      const double s = mass * off;
+      each[j] = {mass, s, 1.0, s > 0 ? s : 0.0};
+    }
+    sums_ = {own.mass,
+             classes ? value[1] : 0.0,
+             static_cast<double>(n),
+             classes ? 2.0 : 1.0,
+             low,
+             high,
+             slack_,
+             std::max(1.0, f_.rule.min_leaf),
+             p_.min_weight};
+  }
+
+  // The best of some features, which rise; whether one of them varies.
+  bool look(Open& node, const index_t* features, index_t count) {
+    const index_t n = node.stop - node.start;
+    const SumNode* const sums = by_sums_ ? &sums_ : nullptr;
+    bool varies = false;
+    const auto take = [&](const FeatureSearch::Found& found) {
+      varies = varies || found.varies;
+      if (found.split.gain > node.split.gain + slack_) {
+        node.split = found.split;
+      }
+    };
+    if (n * count <= kManyEntries) {
+      for (index_t i = 0; i < count; ++i) {
+        take(search_.find(node, features[i], sums, each_.data(), walker_.get(), node.split.gain,
+                          slack_));
+      }
+      return varies;
+    }
+    std::vector<FeatureSearch::Found> found(static_cast<std::size_t>(count));
+    parallel_for(count, 1, [&](index_t, index_t begin, index_t end) {
+      FeatureSearch own(f_, p_, n);
+      std::unique_ptr<Walker> walker;
+      if (!by_sums_) {
+        walker = walker_of(p_.targets);
+        const Built& built = nodes[static_cast<std::size_t>(node.node)];
+        walker->begin(
+            {node.start, node.stop, values.data() + node.node * width_, built.mass});
+      }
+      for (index_t i = begin; i < end; ++i) {
+        found[static_cast<std::size_t>(i)] =
+            own.find(node, features[i], sums, each_.data(), walker.get(), kNoGain, slack_);
+      }
+    });
+    for (const auto& one : found) take(one);
+    return varies;
+  }
+
+  // Some features, drawn without replacement; more while all are constant.
+  void draw(Open& node) {
+    const Philox philox(p_.seed, node.key);
+    PhiloxWords words{};
+    const index_t d = f_.ranks.rows;
+    swapped_.clear();
+    chosen_.clear();
+    bool varies = false;
+    for (index_t i = 0; i < d && (i < f_.rule.max_features || !varies); ++i) {
+      if (i % 4 == 0) words = philox.block(static_cast<std::uint64_t>(i / 4));
+      const auto left = static_cast<std::uint64_t>(d - i);
+      const index_t j = i + static_cast<index_t>((words.w[i % 4] * left) >> 32);
+      std::swap(features_[static_cast<std::size_t>(i)], features_[static_cast<std::size_t>(j)]);
+      swapped_.push_back(j);
+      chosen_.push_back(features_[static_cast<std::size_t>(i)]);
+      if (i + 1 < f_.rule.max_features) continue;
+      std::sort(chosen_.begin(), chosen_.end());
+      varies = look(node, chosen_.data(), std::ssize(chosen_));
+      chosen_.clear();
+    }
+    for (index_t i = std::ssize(swapped_); i-- > 0;) {
+      std::swap(features_[static_cast<std::size_t>(i)],
+                features_[static_cast<std::size_t>(swapped_[static_cast<std::size_t>(i)])]);
+    }
+  }
+
+  // What goes left first, in order.
+  void divide(double* given, index_t n, index_t width) {
+    const std::uint8_t* const goes = sides_.data();
+    double* const other = moved_.data();
+    index_t left = 0, right = 0;
+    for (index_t j = 0; j < n; ++j) {
+      for (index_t k = 0; k < width; ++k) {
+        const double value = given[j * width + k];
+        given[left * width + k] = value;
+        other[right * width + k] = value;
+      }
+      left += goes[j];
+      right += 1 - goes[j];
+    }
+    std::copy_n(other, right * width, given + left * width);
+  }
+
+  // Between the last value on the left and the first on the right; infinity before the missing.
+  double middle(index_t feature, std::int32_t last, std::int32_t first) const {
+    if (first == kMissing) return kInfinity;
+    const double low = f_.value(feature, last), high = f_.value(feature, first);
+    const double t = low / 2 + high / 2;  // the sum may overflow
+    return low <= t && t < high ? t : low;
+  }
+
+  // What a monotonic constraint compares: the value, or the share of the second class.
+  double level(index_t start, index_t stop) {
+    level_.resize(static_cast<std::size_t>(width_));
+    const Measure m = measure(p_.targets, start, stop, level_.data());
+    return f_.classes.empty() ? level_[0] : level_[1] / m.mass;
+  }
+
+  void clip(double mass, double low, double high, double* value) const {
+    if (f_.classes.empty()) {
+      value[0] = std::clamp(value[0], low, high);
+    } else {
+      const double share = std::clamp(value[1] / mass, low, high);
+      value[0] = mass * (1 - share);
+      value[1] = mass * share;
+    }
+  }
+
+  const Field& f_;
+  Plot& p_;
+  FeatureSearch search_;
+  Workspace<Sum> each_;
+  Workspace<double> moved_;
+  Workspace<std::int32_t> moved_rows_;
+  Workspace<std::uint8_t> sides_;
+  std::unique_ptr<Walker> walker_;
+  SumNode sums_{};
+  double slack_ = 0;
+  bool by_sums_ = false, drawn_ = false;
+  index_t width_ = 0;
+  std::vector<index_t> features_, swapped_, chosen_;
+  std::vector<double> level_;
+  std::vector<Open> fresh_;
+};
+
+// Writes a tree depth first. Nodes of kind `kPart` stand for the root of another grower.
+index_t emit(const Grower& top, const std::vector<std::unique_ptr<Grower>>& parts,
+             const Grown& grown, index_t tree) {
+  struct Next {
+    const Grower* grower;
+    index_t node, parent;  // parent: whose right child it is, or -1
+  };
+  Node* const nodes = grown.nodes + tree * grown.capacity;
+  double* const stats = grown.stats + tree * grown.capacity * 3;
+  double* const values = grown.value + tree * grown.capacity * grown.width;
+  index_t at = 0;
+  std::int32_t leaves = 0;
+  std::vector<Next> stack{{&top, 0, -1}};
+  while (!stack.empty()) {
+    Next next = stack.back();
+    stack.pop_back();
+    const Built* own = &next.grower->nodes[static_cast<std::size_t>(next.node)];
+    if (own->feature == kPart) {
+      next = {parts[static_cast<std::size_t>(own->left)].get(), 0, next.parent};
+      own = next.grower->nodes.data();
+    }
+    if (at == grown.capacity) {
+      invalid("tree.grow", "nodes must have room for a whole tree, got ", grown.capacity);
+    }
+    if (next.parent >= 0) nodes[next.parent].right = static_cast<std::int32_t>(at);
+    stats[3 * at] = own->impurity;
+    stats[3 * at + 1] = own->mass;
+    stats[3 * at + 2] = static_cast<double>(own->count);
+    std::copy_n(next.grower->values.data() + next.node * grown.width, grown.width,
+                values + at * grown.width);
+    if (own->feature < 0) {
+      nodes[at] = {-2.0, -1, leaves++};
+    } else {
+      nodes[at] = {own->threshold, own->feature | (own->missing_left ? kMissing : 0), 0};
+      stack.push_back({next.grower, own->right, at});
+      stack.push_back({next.grower, own->left, -1});
+    }
+    ++at;
+  }
+  return at;
+}
+
+index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alone) {
+  Plot plot(field, tree);
+  const index_t features = std::min(field.rule.max_features, field.ranks.rows);
+  std::vector<std::unique_ptr<Grower>> parts;
+  Grower top(field, plot, plot.n);
+  std::vector<Open> stack, small;
+  top.open(0, plot.n, 0, 0, -kInfinity, kInfinity, stack);
+  if (field.rule.max_leaf_nodes > 0) {
+    top.best_first(stack, static_cast<index_t>(field.rule.max_leaf_nodes));
+  } else {
+    const index_t part = std::clamp(plot.n * features / 64, kFewestEntries, kMostEntries);
+    top.depth_first(stack, part, alone ? &small : nullptr);
+    parts.resize(small.size());
+    for (std::size_t i = 0; i < small.size(); ++i) {
+      Built& node = top.nodes[static_cast<std::size_t>(small[i].node)];
+      node.feature = kPart;
+      node.left = static_cast<std::int32_t>(i);
+    }
+    parallel_for(std::ssize(small), 1, [&](index_t, index_t begin, index_t end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        const Open& root = small[i];
+        parts[i] = std::make_unique<Grower>(field, plot, root.stop - root.start);
+        std::vector<Open> own;
+        parts[i]->open(root.start, root.stop, root.depth, root.key, root.low, root.high, own);
+        parts[i]->depth_first(own, 0, nullptr);
+      }
+    });
+  }
+  return emit(top, parts, grown, tree);
+}
+
+void check_targets(const Field& f, index_t width) {
+  const index_t outputs = f.y.cols;
+  bool fits = f.classes.empty() || std::ssize(f.classes) == outputs;
+  index_t sum = f.classes.empty() ? outputs : 0;
+  for (const index_t c : f.classes) sum += c;
+  fits = fits && sum == width;
+  for (index_t k = 0; fits && k < std::ssize(f.classes); ++k) {
+    const auto most = static_cast<double>(f.classes[static_cast<std::size_t>(k)]);
+    bool own = true;
+    for (index_t i = 0; i < f.y.rows; ++i) {
+      const double y = f.y(i, k);
+      own &= y >= 0 && y < most && y == std::floor(y);
+    }
+    fits = own;
+  }
+  if (!fits) {
+    invalid("tree.grow",
+            "y must hold numbers of classes, and classes and value fit it, got others");
+  }
+}
+
+}  // namespace
+
+void grow(const Field& field, const Grown& grown) {
+  check_targets(field, grown.width);
+  const index_t trees = std::ssize(field.seeds), d = field.ranks.rows;
+  const index_t entries = field.y.rows * std::min(field.rule.max_features, d);
+  const auto one = [&](index_t tree, bool alone) {
+    grown.sizes[static_cast<std::size_t>(tree)] = grow_tree(field, grown, tree, alone);
+  };
+  // A tree is the same however it is grown.
+  if (entries <= kWholeTree && trees >= thread_limit()) {
+    parallel_for(trees, 1, [&](index_t, index_t begin, index_t end) {
+      for (index_t tree = begin; tree < end; ++tree) one(tree, false);
+    });
+  } else {
+    for (index_t tree = 0; tree < trees; ++tree) one(tree, entries > kFewestEntries);
+  }
+}
+
+}  // namespace kernelmill::tree
