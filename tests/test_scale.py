@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from kernelmill import cluster, hmm, linear_model, mixture, preprocessing, tree
+from kernelmill import cluster, ensemble, hmm, linear_model, mixture, preprocessing, tree
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -96,6 +96,14 @@ def _rows() -> dict[str, Scaled]:
     ):
         grown = lambda c, cls=cls: cls(random_state=0)  # noqa: E731 - the loop's own class
         rows[f"tree.{cls.__name__}"] = Scaled(grown, {}, supervised=True)
+    for cls in (
+        ensemble.RandomForestClassifier,
+        ensemble.RandomForestRegressor,
+        ensemble.ExtraTreesClassifier,
+        ensemble.ExtraTreesRegressor,
+    ):
+        forest = lambda c, cls=cls: cls(3, random_state=0)  # noqa: E731 - the loop's own class
+        rows[f"ensemble.{cls.__name__}"] = Scaled(forest, {}, supervised=True)
     # An intercept moves by 1 whatever the scale of the rows.
     rows["linear_model.Perceptron"] = Scaled(
         lambda c: linear_model.Perceptron(fit_intercept=False, tol=None, max_iter=9),
