@@ -101,8 +101,15 @@ def _rows() -> dict[str, Scaled]:
         ensemble.RandomForestRegressor,
         ensemble.ExtraTreesClassifier,
         ensemble.ExtraTreesRegressor,
+        ensemble.AdaBoostClassifier,
+        ensemble.AdaBoostRegressor,
+        ensemble.GradientBoostingClassifier,
+        ensemble.GradientBoostingRegressor,
+        ensemble.IsolationForest,
     ):
-        forest = lambda c, cls=cls: cls(3, random_state=0)  # noqa: E731 - the loop's own class
+        forest = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            n_estimators=3, random_state=0
+        )
         rows[f"ensemble.{cls.__name__}"] = Scaled(forest, {}, supervised=True)
     # An intercept moves by 1 whatever the scale of the rows.
     rows["linear_model.Perceptron"] = Scaled(

@@ -40,9 +40,9 @@ struct Forest {
   const Node* tree(index_t t) const { return nodes + roots[static_cast<std::size_t>(t)]; }
   // Whether a node of a tree of some size can be left, or read.
   bool fits(const Node& node, index_t at, index_t size) const {
-    return node.feature < 0 ? 0 <= node.right && node.right < values
-                            : (node.feature & kFeature) < features && node.right > at + 1 &&
-                                  node.right < size;
+    return node.feature < 0
+               ? 0 <= node.right && node.right < values
+               : (node.feature & kFeature) < features && node.right > at + 1 && node.right < size;
   }
   [[noreturn]] static void refuse(const char* op) {
     invalid(op,
@@ -51,7 +51,8 @@ struct Forest {
   }
 };
 
-// --- a few rows: the nodes as they are ------------------------------------------------------------
+// --- a few rows: the nodes as they are
+// ------------------------------------------------------------
 
 // Walks go down side by side: the load of the next node takes longer than a comparison.
 constexpr index_t kAbreast = 8;
@@ -84,9 +85,11 @@ void walk_rows(const char* op, const Forest& forest, const MatrixView<const T>& 
   }
 }
 
-// --- many rows: trees rewritten for walks without branches ----------------------------------------
+// --- many rows: trees rewritten for walks without branches
+// ----------------------------------------
 
-// Children stand side by side. A leaf is its own left child, and all values are below its threshold.
+// Children stand side by side. A leaf is its own left child, and all values are below its
+// threshold.
 template <class T>
 struct Packed {
   T threshold;
@@ -301,8 +304,7 @@ void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<co
   template void apply<T>(MatrixView<const T>, std::span<const index_t>, std::span<const index_t>, \
                          MatrixView<std::int32_t>);                                               \
   template void predict<T>(MatrixView<const T>, std::span<const index_t>,                         \
-                           std::span<const index_t>, std::span<const double>,                     \
-                           MatrixView<double>);
+                           std::span<const index_t>, std::span<const double>, MatrixView<double>);
 KERNELMILL_TREE(float)
 KERNELMILL_TREE(double)
 

@@ -109,8 +109,8 @@ Measure measure(const Targets& t, index_t start, index_t stop, double* value) {
         sum += t.criterion == kGini ? x * x : x > 0 ? x * std::log(x) : 0;
       }
       if (!same) {
-        total += t.criterion == kGini ? sum_w - sum / sum_w
-                                      : (sum_w * std::log(sum_w) - sum) / kLog2;
+        total +=
+            t.criterion == kGini ? sum_w - sum / sum_w : (sum_w * std::log(sum_w) - sum) / kLog2;
       }
       value += classes;
       continue;
@@ -139,8 +139,8 @@ Measure measure(const Targets& t, index_t start, index_t stop, double* value) {
     *value = origin + sum / sum_w;
     for (index_t p = start; p < stop && !same; ++p) {
       const double y = t.y(p, k), off = y - *value;
-      total += t.w(p) * (t.criterion == kPoisson ? (y > 0 ? y * std::log(y / *value) : 0) - off
-                                                 : off * off);
+      total += t.w(p) *
+               (t.criterion == kPoisson ? (y > 0 ? y * std::log(y / *value) : 0) - off : off * off);
     }
     ++value;
   }

@@ -87,7 +87,8 @@ void SumSearch::search(std::size_t depth, const std::int32_t* ranks, const Sum* 
   double* const gains = level.gains.data();
   std::uint8_t* const open = level.open.data();
   std::fill_n(bin, bins, Sum{0, 0, 0, 0});
-  for (index_t i = 0; i < n; ++i) bin[static_cast<std::uint32_t>(ranks[i] - lo) >> shift].add(rows[i]);
+  for (index_t i = 0; i < n; ++i)
+    bin[static_cast<std::uint32_t>(ranks[i] - lo) >> shift].add(rows[i]);
   Sum left = base;
   for (index_t b = 0; b < bins; ++b) {
     left.add(bin[b]);

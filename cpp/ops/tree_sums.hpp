@@ -36,11 +36,11 @@ struct Sum {
 
 // What `SumSearch` needs to know of a node.
 struct SumNode {
-  double W, T;        // weight, and weighted y
-  double n;           // rows
-  double scale;       // factor of the gain
-  double low, high;   // least and largest y, not above and not below 0
-  double slack;       // gains this close are equal
+  double W, T;       // weight, and weighted y
+  double n;          // rows
+  double scale;      // factor of the gain
+  double low, high;  // least and largest y, not above and not below 0
+  double slack;      // gains this close are equal
   double min_leaf, min_weight;
 
   double gain(double w, double s) const {
@@ -57,8 +57,8 @@ struct SumCut {
 
 class SumSearch {
  public:
-  // The best cut between different ranks of n rows with ranks in [lo, hi], where rows that add up to
-  // `base` go left besides. Cuts whose gain is below that of `best` or `floor` are passed over.
+  // The best cut between different ranks of n rows with ranks in [lo, hi], where rows that add up
+  // to `base` go left besides. Cuts whose gain is below that of `best` or `floor` are passed over.
   void run(const SumNode& node, const std::int32_t* ranks, const Sum* rows, index_t n, Sum base,
            std::int32_t lo, std::int32_t hi, double floor, SumCut& best) {
     node_ = &node;
@@ -69,8 +69,7 @@ class SumSearch {
   // The cut behind all present rows.
   static void consider(const SumNode& node, const Sum& left, std::int32_t rank, SumCut& best) {
     if (left.n < node.min_leaf || node.n - left.n < node.min_leaf) return;
-    if (node.min_weight > 0 &&
-        (left.w < node.min_weight || node.W - left.w < node.min_weight)) {
+    if (node.min_weight > 0 && (left.w < node.min_weight || node.W - left.w < node.min_weight)) {
       return;
     }
     const double gain = node.gain(left.w, left.s);

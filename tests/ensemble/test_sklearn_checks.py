@@ -4,8 +4,13 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kernelmill.ensemble import (
+    AdaBoostClassifier,
+    AdaBoostRegressor,
     ExtraTreesClassifier,
     ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -15,12 +20,18 @@ MODELS = [
     RandomForestRegressor(n_estimators=5),
     ExtraTreesClassifier(n_estimators=5),
     ExtraTreesRegressor(n_estimators=5),
+    AdaBoostClassifier(n_estimators=5),
+    AdaBoostRegressor(n_estimators=5),
+    GradientBoostingClassifier(n_estimators=5),
+    GradientBoostingRegressor(n_estimators=5),
+    IsolationForest(n_estimators=5),
 ]
-_BAGS = "a bag draws rows: other rows, other bags, even where weights make the data the same"
+_BAGS = "rows are drawn: other rows, other draws, even where weights make the data the same"
+_DRAWS = (RandomForestClassifier, RandomForestRegressor, AdaBoostRegressor, IsolationForest)
 
 
 def exceptions(estimator):
-    if not getattr(estimator, "bootstrap", False):
+    if not isinstance(estimator, _DRAWS):
         return {}
     kinds = ("dense", "sparse")
     return {f"check_sample_weight_equivalence_on_{kind}_data": _BAGS for kind in kinds}

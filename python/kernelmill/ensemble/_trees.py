@@ -104,8 +104,8 @@ class Trees:
             parts.append(own.decision_path(X))
         return scipy.sparse.hstack(parts, format="csr"), self.begins.copy()
 
-    def importances(self, d: int) -> np.ndarray:
-        """Mean over trees of the normalised decreases of impurity, normalised."""
+    def decreases(self, d: int) -> np.ndarray:
+        """Decrease of weighted impurity by each feature in each tree, per weight: (trees, d)."""
         words = self.nodes.view(ops.NODE).reshape(-1)
         inner = np.flatnonzero(words["feature"] >= 0)
         number = np.searchsorted(self.begins, inner, side="right") - 1
@@ -114,6 +114,11 @@ class Trees:
         gain = np.maximum(own[inner] - own[inner + 1] - own[right], 0.0)
         feature = words["feature"][inner] & ~ops.MISSING
         sums = np.bincount(number * d + feature, gain, minlength=len(self) * d).reshape(-1, d)
+        return sums / self.stats[self.roots, 1:2]
+
+    def importances(self, d: int) -> np.ndarray:
+        """Mean over trees of the normalised decreases of impurity, normalised."""
+        sums = self.decreases(d)
         total = sums.sum(axis=1, keepdims=True)
         sums = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
         mean = sums.mean(axis=0)
