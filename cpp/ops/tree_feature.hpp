@@ -198,8 +198,7 @@ class FeatureSearch {
       present += in[j].key != static_cast<std::uint32_t>(kMissing);
       cut += only >= 0 && in[j].key <= static_cast<std::uint32_t>(only);
     }
-    const int sign =
-        f_.monotonic.empty() ? 0 : f_.monotonic[static_cast<std::size_t>(feature)];
+    const int sign = f_.monotonic.empty() ? 0 : f_.monotonic[static_cast<std::size_t>(feature)];
     const Cut found =
         walker.walk({entries_.data(), n, present, cut, sign, node.low, node.high, slack});
     split.gain = found.gain;

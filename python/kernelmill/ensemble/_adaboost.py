@@ -121,7 +121,7 @@ class Planted:
         """The member, fitted with weights."""
         seeds = np.array([seed_of(member.random_state)])
         (grown,) = self._nursery.grow(self._field, weight[None], seeds)
-        vars(member).update(self._kept)
+        member.__dict__.update(self._kept)
         member._arrays = arrays_of(grown, member._n_classes, member._classification)
         member.max_features_ = self._limits.max_features
         return member

@@ -184,9 +184,9 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
             alpha = self.learning_rate * (
                 np.log1p(-error) - np.log(error) + np.log(self.n_classes_ - 1)
             )
-            after = state.logs + np.where(wrong, alpha, 0.0)
+            moved = state.logs + np.where(wrong, alpha, 0.0)
             made = (*state.weights, float(alpha)), (*state.errors, error)
-            return Step(_State(members, *made, after - after.max()))
+            return Step(_State(members, *made, moved - moved.max()))
 
         with Progress(self, False, iterations=self.n_estimators, unit="member", X=X, y=y) as bar:
             run = climb(

@@ -170,8 +170,8 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
                 return Step(state, finished=True, taken=1)
             log_b = np.log(error) - np.log1p(-error)
             made = (*state.weights, float(-self.learning_rate * log_b)), (*state.errors, error)
-            after = state.logs + self.learning_rate * (1 - loss) * log_b
-            step = _State(members, *made, after - after.max())
+            moved = state.logs + self.learning_rate * (1 - loss) * log_b
+            step = _State(members, *made, moved - moved.max())
             return Step(step, finished=error >= 0.5)
 
         with Progress(self, False, iterations=self.n_estimators, unit="member", X=X, y=y) as bar:

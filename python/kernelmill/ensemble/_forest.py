@@ -40,7 +40,7 @@ _SLICE = 10_000_000
 class Forest(TreeModel):
     """Base of the forests. A subclass encodes targets and says how to predict."""
 
-    _tree: ClassVar[type]
+    _tree: ClassVar[Any]
     _cuts: ClassVar[bool] = False  # whether thresholds are drawn
     n_estimators: int
     bootstrap: bool

@@ -272,7 +272,7 @@ class GradientBoosting(Estimator):
         for trees in old:
             for k, grown in enumerate(trees):
                 add(grown, X, raw, k)
-                if held is not None:
+                if held is not None and kept is not None:
                     add(grown, held[0], kept, k)
         past = getattr(self, "train_score_", np.zeros(0)) if old else np.zeros(0)
         outside = tuple(zip(self.oob_improvement_, self.oob_scores_, strict=True)) if (

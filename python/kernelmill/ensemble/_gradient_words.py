@@ -60,9 +60,9 @@ ATTRIBUTES = """estimators_ : ndarray of shape (n_estimators_, columns), object
         Number of features d.
     feature_names_in_ : ndarray of shape (d,), object
         Column names of X, if it has string names."""
-NOTES = """Each stage fits a tree to minus the gradient of the loss by squared error, over ranks of the
-    features that are computed once, and then gives each leaf the value that lowers the loss of its
-    rows: its minimiser, or one step of Newton's method. All cuts are looked at, so nothing is
+NOTES = """Each stage fits a tree to minus the gradient of the loss by squared error, over ranks of
+    the features that are computed once, and then gives each leaf the value that lowers the loss of
+    its rows: its minimiser, or one step of Newton's method. All cuts are looked at, so nothing is
     binned; for many rows a histogram is faster. Results have the same bits at any thread count.
 
     References

@@ -1,4 +1,4 @@
-"""Growth of trees by `kernelmill.ops.tree.grow`: what is learnt, when a node is a leaf, the result."""
+"""Growth of trees by `kernelmill.ops.tree.grow`: targets, limits, and what has grown."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ class Field:
 
     @classmethod
     def of(cls, X: np.ndarray, y: np.ndarray) -> Field:
-        return cls(*ops.rank_columns(X), targets_of(y))
+        ranks, values = ops.rank_columns(X)
+        return cls(ranks, values, targets_of(y))
 
 
 def targets_of(y: np.ndarray) -> np.ndarray:

@@ -103,7 +103,7 @@ def test_pictures_are_there(ran):
         f"{name}.png"
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
-            *("stock", "letters", "sunspots", "wine"),
+            *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
         )
     }
     for path in out.iterdir():
