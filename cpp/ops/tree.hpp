@@ -13,6 +13,8 @@ enum Criterion { kGini, kEntropy, kSquared, kPoisson, kQuantile };
 constexpr std::int32_t kMissing = 1 << 30;  // rank of a missing value; mark of a node
 constexpr std::int32_t kFeature = kMissing - 1;
 
+constexpr std::uint16_t kNarrowMissing = 0xFFFF;
+
 template <class T>
 void rank_columns(MatrixView<const T> X, MatrixView<std::int32_t> ranks, MatrixView<T> values);
 
@@ -26,6 +28,7 @@ struct Rule {
 // What is learnt, and where trees are written. One of the two pointers to values is null.
 struct Field {
   MatrixView<const std::int32_t> ranks;
+  const std::uint16_t* narrow;  // the same in 16 bits, or null; kNarrowMissing for the missing
   const float* values_single;
   const double* values_double;
   MatrixView<const double> y;

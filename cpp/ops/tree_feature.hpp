@@ -2,8 +2,9 @@
 #pragma once
 
 #include <algorithm>  // std::min, std::max
-#include <cmath>      // std::isfinite
-#include <vector>     // scratch
+#include <cmath>        // std::isfinite, std::floor
+#include <type_traits>  // std::is_same_v
+#include <vector>       // scratch
 
 #include "core/error.hpp"   // invalid
 #include "core/random.hpp"  // Philox, uniform_double
@@ -25,44 +26,76 @@ struct Open {
   Split split{};
 };
 
-// Rows of one tree.
+// Rows of one tree: with targets and weights, or with both in `units`, where these can hold them.
 struct Plot {
   Workspace<std::int32_t> rows;
+  Workspace<Units> units;
   Workspace<double> y, weight;
   index_t n = 0;
   Targets targets{};
   double min_weight = 0, min_gain = 0;
   std::uint64_t seed = 0;
+  bool by_units = false;
 
-  Plot(const Field& f, index_t tree)
-      : rows(static_cast<std::size_t>(f.y.rows)),
-        y(static_cast<std::size_t>(f.y.rows * f.y.cols)),
-        weight(static_cast<std::size_t>(f.weight.rows == 0 ? 0 : f.y.rows)) {
-    const bool weighted = f.weight.rows != 0;
-    const index_t outputs = f.y.cols;
-    const double* const given = weighted ? f.weight.row(tree) : nullptr;
+  Plot(const Field& f, index_t tree) : rows(static_cast<std::size_t>(f.y.rows)) {
+    const double* const given = f.weight.rows != 0 ? f.weight.row(tree) : nullptr;
     double total = 0;
+    bool whole = true;
     for (index_t i = 0; i < f.y.rows; ++i) {
-      if (weighted && !(given[i] > 0)) continue;
+      const double w = given == nullptr ? 1.0 : given[i];
       rows.data()[n] = static_cast<std::int32_t>(i);
-      for (index_t k = 0; k < outputs; ++k) y.data()[n * outputs + k] = f.y(i, k);
-      if (weighted) weight.data()[n] = given[i];
-      total += weighted ? given[i] : 1.0;
-      ++n;
+      n += w > 0;
+      total += w > 0 ? w : 0.0;
+      whole &= w == std::floor(w);
     }
     if (n == 0) invalid("tree.grow", "weight must be above 0 for some row of each tree, got none");
+    const bool binary = f.rule.criterion == kGini && f.classes.size() == 1 && f.classes[0] == 2;
+    by_units = binary && whole && f.monotonic.empty() &&
+               std::max(total, static_cast<double>(n)) <= static_cast<double>(Units::kMost);
     min_weight = f.rule.min_weight * total;
     min_gain = f.rule.min_gain * total * kSlack;
+    seed = static_cast<std::uint64_t>(f.seeds[static_cast<std::size_t>(tree)]);
+    if (by_units) {
+      units = Workspace<Units>(static_cast<std::size_t>(n));
+      for (index_t j = 0; j < n; ++j) {
+        const index_t i = rows.data()[j];
+        units.data()[j] = Units::of(given == nullptr ? 1 : static_cast<std::uint64_t>(given[i]),
+                                    f.y(i, 0) == 1.0);
+      }
+      return;
+    }
+    const index_t outputs = f.y.cols;
+    y = Workspace<double>(static_cast<std::size_t>(n * outputs));
+    if (given != nullptr) weight = Workspace<double>(static_cast<std::size_t>(n));
+    for (index_t j = 0; j < n; ++j) {
+      const index_t i = rows.data()[j];
+      for (index_t k = 0; k < outputs; ++k) y.data()[j * outputs + k] = f.y(i, k);
+      if (given != nullptr) weight.data()[j] = given[i];
+    }
     targets = {dense<const double>(y.data(), n, outputs),
-               {weight.data(), static_cast<std::size_t>(weighted ? n : 0)},
+               {weight.data(), static_cast<std::size_t>(given == nullptr ? 0 : n)},
                f.classes,
                f.rule.criterion,
                f.rule.alpha,
                f.rule.min_leaf,
                min_weight};
-    seed = static_cast<std::uint64_t>(f.seeds[static_cast<std::size_t>(tree)]);
   }
 };
+
+// Ranks of some rows.
+inline void gather(const Field& f, index_t feature, const std::int32_t* rows, index_t n,
+                   std::int32_t* to) {
+  if (f.narrow == nullptr) {
+    const std::int32_t* const column = f.ranks.row(feature);
+    for (index_t j = 0; j < n; ++j) to[j] = column[rows[j]];
+    return;
+  }
+  const std::uint16_t* const column = f.narrow + feature * f.ranks.cols;
+  for (index_t j = 0; j < n; ++j) {
+    const std::uint16_t rank = column[rows[j]];
+    to[j] = rank == kNarrowMissing ? kMissing : static_cast<std::int32_t>(rank);
+  }
+}
 
 // One feature of one node at a time; a thread has one.
 class FeatureSearch {
@@ -75,19 +108,17 @@ class FeatureSearch {
     bool varies = false;
   };
 
-  // By sums, if `sums` are given, which belong to the rows of the node; else by a walker.
-  Found find(const Open& node, index_t feature, const SumNode* sums, const Sum* each,
+  // By sums of the rows of the node, if they are given; else by a walker.
+  template <class Row>
+  Found find(const Open& node, index_t feature, const SumNode& sums, const Row* each,
              Walker* walker, double floor, double slack) {
     const index_t n = node.stop - node.start;
-    const std::int32_t* const column = f_.ranks.row(feature);
-    const std::int32_t* const rows = p_.rows.data() + node.start;
     std::int32_t* const ranks = ranks_.data();
+    gather(f_, feature, p_.rows.data() + node.start, n, ranks);
     std::int32_t lo = kMissing, hi = 0;
     for (index_t j = 0; j < n; ++j) {
-      const std::int32_t rank = column[rows[j]];
-      ranks[j] = rank;
-      lo = std::min(lo, rank);
-      hi = std::max(hi, rank);
+      lo = std::min(lo, ranks[j]);
+      hi = std::max(hi, ranks[j]);
     }
     Found found;
     if (lo == hi) return found;
@@ -103,8 +134,8 @@ class FeatureSearch {
       only = drawn_cut(node, feature, lo, hi, found.split.threshold);
     }
     found.split.feature = feature;
-    if (sums != nullptr) {
-      by_sums(*sums, each, n, gaps, lo, hi, only, floor, found.split);
+    if (walker == nullptr) {
+      by_sums(sums, each, n, gaps, lo, hi, only, floor, found.split);
     } else {
       by_walk(node, feature, *walker, only, slack, found.split);
     }
@@ -132,11 +163,14 @@ class FeatureSearch {
     return below;
   }
 
-  void by_sums(const SumNode& node, const Sum* each, index_t n, bool gaps, std::int32_t lo,
+  template <class Row>
+  void by_sums(const SumNode& node, const Row* each, index_t n, bool gaps, std::int32_t lo,
                std::int32_t hi, std::int32_t only, double floor, Split& split) {
     const std::int32_t* ranks = ranks_.data();
+    std::vector<Row>& present_ = scratch<Row>().present;
+    SumSearch<Row>& sums_ = scratch<Row>().search;
     index_t present = n;
-    Sum missing{0, 0, 0, 0}, all{0, 0, 0, 0};
+    Row missing{}, all{};
     if (gaps) {
       present_.resize(static_cast<std::size_t>(n));
       present_ranks_.resize(static_cast<std::size_t>(n));
@@ -158,19 +192,21 @@ class FeatureSearch {
         sums_.run(node, ranks, each, present, base, lo, hi, floor, best);
         return;
       }
-      Sum left = base;
+      Row own{};
       for (index_t j = 0; j < present; ++j) {
-        if (ranks[j] <= only) left.add(each[j]);
+        if (ranks[j] <= only) own.add(each[j]);
       }
-      SumSearch::consider(node, left, only, best);
+      Sum left = base;
+      left.add(wide(own));
+      consider(node, left, only, best);
     };
     // Both see each cut; with equal gains the lower cut wins, then missing right.
     SumCut own{kNoGain}, other{kNoGain};
     search({0, 0, 0, 0}, own);
     bool left = 2 * own.left > node.n;
     if (gaps) {
-      if (only < 0) SumSearch::consider(node, all, hi, own);
-      search(missing, other);
+      if (only < 0) consider(node, wide(all), hi, own);
+      search(wide(missing), other);
       const bool close = other.gain >= own.gain - node.slack && other.rank < own.rank;
       left = other.gain > own.gain + node.slack || close;
       if (left) own = other;
@@ -208,9 +244,23 @@ class FeatureSearch {
 
   const Field& f_;
   const Plot& p_;
+  template <class Row>
+  struct Scratch {
+    SumSearch<Row> search;
+    std::vector<Row> present;
+  };
+  template <class Row>
+  Scratch<Row>& scratch() {
+    if constexpr (std::is_same_v<Row, Units>) {
+      return units_;
+    } else {
+      return doubles_;
+    }
+  }
+
   Workspace<std::int32_t> ranks_;
-  SumSearch sums_;
-  std::vector<Sum> present_;
+  Scratch<Sum> doubles_;
+  Scratch<Units> units_;
   std::vector<std::int32_t> present_ranks_, entries_;
   std::vector<Keyed<std::uint32_t>> sorted_;
 };

@@ -47,15 +47,15 @@ class Grower {
       : f_(field),
         p_(plot),
         search_(field, plot, most),
-        each_(static_cast<std::size_t>(most)),
         moved_(static_cast<std::size_t>(most * std::max<index_t>(1, field.y.cols))),
-        moved_rows_(static_cast<std::size_t>(most)),
+        ranks_(static_cast<std::size_t>(most)),
         sides_(static_cast<std::size_t>(most)) {
     const Rule& r = field.rule;
     const bool binary = r.criterion == kGini && field.classes.size() == 1 && field.classes[0] == 2;
-    by_sums_ =
-        field.monotonic.empty() && (binary || (r.criterion == kSquared && field.y.cols == 1));
+    by_sums_ = field.monotonic.empty() &&
+               (binary || (r.criterion == kSquared && field.y.cols == 1));
     if (!by_sums_) walker_ = walker_of(plot.targets);
+    if (by_sums_ && !plot.by_units) each_ = Workspace<Sum>(static_cast<std::size_t>(most));
     width_ = field.y.cols;
     if (!field.classes.empty()) {
       width_ = 0;
@@ -74,7 +74,9 @@ class Grower {
             std::vector<Open>& to) {
     const auto number = static_cast<std::int32_t>(nodes.size());
     values.resize(values.size() + static_cast<std::size_t>(width_));
-    const Measure m = measure(p_.targets, start, stop, values.data() + values.size() - width_);
+    double* const value = values.data() + values.size() - width_;
+    const Measure m = p_.by_units ? measure_units(start, stop, value)
+                                  : measure(p_.targets, start, stop, value);
     const index_t count = stop - start;
     if (!f_.monotonic.empty()) clip(m.mass, low, high, values.data() + number * width_);
     nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, false});
@@ -94,7 +96,10 @@ class Grower {
     const Built& own = nodes[static_cast<std::size_t>(node.node)];
     const double* const value = values.data() + node.node * width_;
     slack_ = kEqual * own.impurity * own.mass;
-    if (by_sums_) {
+    if (p_.by_units) {
+      const auto rows = static_cast<double>(node.stop - node.start);
+      sums_ = {own.mass, value[1], rows, 2.0, 0.0, 1.0, slack_, least_rows(), p_.min_weight};
+    } else if (by_sums_) {
       describe(node, own, value);
     } else {
       walker_->begin({node.start, node.stop, value, own.mass});
@@ -112,32 +117,27 @@ class Grower {
   void split(Open node, std::vector<Open>& to) {
     const Split s = node.split;
     const index_t n = node.stop - node.start, outputs = f_.y.cols;
-    const std::int32_t* const column = f_.ranks.row(s.feature);
     std::int32_t* const rows = p_.rows.data() + node.start;
-    double* const y = p_.y.data() + node.start * outputs;
-    double* const weight = p_.targets.weight.empty() ? nullptr : p_.weight.data() + node.start;
+    std::int32_t* const ranks = ranks_.data();
+    gather(f_, s.feature, rows, n, ranks);
     std::int32_t last = 0, first = kMissing;  // ranks beside the cut
-    index_t left = 0, right = 0;
+    index_t left = 0;
     std::uint8_t* const goes = sides_.data();
     for (index_t j = 0; j < n; ++j) {
-      const std::int32_t rank = column[rows[j]];
+      const std::int32_t rank = ranks[j];
       const bool below = rank <= s.rank;
       last = std::max(last, below ? rank : 0);
       first = std::min(first, below ? kMissing : rank);
       goes[j] = below | (s.missing_left & (rank == kMissing));
-    }
-    // Both are written and one is kept: sides are hard to predict.
-    std::int32_t* const other = moved_rows_.data();
-    for (index_t j = 0; j < n; ++j) {
-      const std::int32_t row = rows[j];
-      rows[left] = row;
-      other[right] = row;
       left += goes[j];
-      right += 1 - goes[j];
     }
-    std::copy_n(other, right, rows + left);
-    divide(y, n, outputs);
-    if (weight != nullptr) divide(weight, n, 1);
+    divide(rows, n, 1);
+    if (p_.by_units) {
+      divide(p_.units.data() + node.start, n, 1);
+    } else {
+      divide(p_.y.data() + node.start * outputs, n, outputs);
+      if (!p_.targets.weight.empty()) divide(p_.weight.data() + node.start, n, 1);
+    }
     Built& built = nodes[static_cast<std::size_t>(node.node)];
     built.feature = static_cast<std::int32_t>(s.feature);
     built.missing_left = s.missing_left;
@@ -235,14 +235,25 @@ class Grower {
              low,
              high,
              slack_,
-             std::max(1.0, f_.rule.min_leaf),
+             least_rows(),
              p_.min_weight};
+  }
+  double least_rows() const { return std::max(1.0, f_.rule.min_leaf); }
+
+  Measure measure_units(index_t start, index_t stop, double* value) const {
+    Units sum{};
+    for (index_t j = start; j < stop; ++j) sum.add(p_.units.data()[j]);
+    const Sum all = wide(sum);
+    value[0] = all.w - all.s;
+    value[1] = all.s;
+    const bool pure = all.s == 0 || all.s == all.w;
+    const double squares = value[0] * value[0] + value[1] * value[1];
+    return {pure ? 0.0 : (all.w - squares / all.w) / all.w, all.w, pure};
   }
 
   // The best of some features, which rise; whether one of them varies.
   bool look(Open& node, const index_t* features, index_t count) {
     const index_t n = node.stop - node.start;
-    const SumNode* const sums = by_sums_ ? &sums_ : nullptr;
     bool varies = false;
     const auto take = [&](const FeatureSearch::Found& found) {
       varies = varies || found.varies;
@@ -252,8 +263,7 @@ class Grower {
     };
     if (n * count <= kManyEntries) {
       for (index_t i = 0; i < count; ++i) {
-        take(search_.find(node, features[i], sums, each_.data(), walker_.get(), node.split.gain,
-                          slack_));
+        take(find_in(search_, node, features[i], walker_.get(), node.split.gain));
       }
       return varies;
     }
@@ -268,11 +278,18 @@ class Grower {
       }
       for (index_t i = begin; i < end; ++i) {
         found[static_cast<std::size_t>(i)] =
-            own.find(node, features[i], sums, each_.data(), walker.get(), kNoGain, slack_);
+            find_in(own, node, features[i], walker.get(), kNoGain);
       }
     });
     for (const auto& one : found) take(one);
     return varies;
+  }
+
+  FeatureSearch::Found find_in(FeatureSearch& search, const Open& node, index_t feature,
+                               Walker* walker, double floor) const {
+    return p_.by_units ? search.find(node, feature, sums_, p_.units.data() + node.start, walker,
+                                     floor, slack_)
+                       : search.find(node, feature, sums_, each_.data(), walker, floor, slack_);
   }
 
   // Some features, drawn without replacement; more while all are constant.
@@ -301,14 +318,26 @@ class Grower {
     }
   }
 
-  // What goes left first, in order.
-  void divide(double* given, index_t n, index_t width) {
+  // What goes left first, in order. Both are written and one is kept: sides are hard to predict.
+  template <class V>
+  void divide(V* given, index_t n, index_t width) {
     const std::uint8_t* const goes = sides_.data();
-    double* const other = moved_.data();
+    V* const other = reinterpret_cast<V*>(moved_.data());
     index_t left = 0, right = 0;
+    if (width == 1) {
+      for (index_t j = 0; j < n; ++j) {
+        const V value = given[j];
+        given[left] = value;
+        other[right] = value;
+        left += goes[j];
+        right += 1 - goes[j];
+      }
+      std::copy_n(other, right, given + left);
+      return;
+    }
     for (index_t j = 0; j < n; ++j) {
       for (index_t k = 0; k < width; ++k) {
-        const double value = given[j * width + k];
+        const V value = given[j * width + k];
         given[left * width + k] = value;
         other[right * width + k] = value;
       }
@@ -348,7 +377,7 @@ class Grower {
   FeatureSearch search_;
   Workspace<Sum> each_;
   Workspace<double> moved_;
-  Workspace<std::int32_t> moved_rows_;
+  Workspace<std::int32_t> ranks_;
   Workspace<std::uint8_t> sides_;
   std::unique_ptr<Walker> walker_;
   SumNode sums_{};
@@ -454,10 +483,27 @@ void check_targets(const Field& f, index_t width) {
   }
 }
 
+// Ranks in 16 bits, where they fit and are many: columns then stay in the cache.
+Workspace<std::uint16_t> narrowed(const Field& f) {
+  const index_t n = f.ranks.cols, d = f.ranks.rows;
+  if (n >= kNarrowMissing || n * d < (index_t{1} << 14)) return {};
+  Workspace<std::uint16_t> to(static_cast<std::size_t>(n * d));
+  parallel_for(d, 1 + (index_t{1} << 16) / n, [&](index_t, index_t begin, index_t end) {
+    for (index_t i = begin * n; i < end * n; ++i) {
+      const std::int32_t rank = f.ranks.data[i];
+      to.data()[i] = rank == kMissing ? kNarrowMissing : static_cast<std::uint16_t>(rank);
+    }
+  });
+  return to;
+}
+
 }  // namespace
 
-void grow(const Field& field, const Grown& grown) {
-  check_targets(field, grown.width);
+void grow(const Field& given, const Grown& grown) {
+  check_targets(given, grown.width);
+  Field field = given;
+  const Workspace<std::uint16_t> narrow = narrowed(given);
+  field.narrow = narrow.data();
   const index_t trees = std::ssize(field.seeds), d = field.ranks.rows;
   const index_t entries = field.y.rows * std::min(field.rule.max_features, d);
   const auto one = [&](index_t tree, bool alone) {

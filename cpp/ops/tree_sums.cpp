@@ -14,9 +14,10 @@ constexpr int kFewestBits = 4, kMostBits = 9;
 
 // The slot of a row is the number of rows with a lower rank: n^2 comparisons, 8 to 64 of them an
 // instruction, are faster than a sort.
-void SumSearch::few(const std::int32_t* ranks, const Sum* rows, index_t n, Sum base) {
+template <class Row>
+void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base) {
   std::int32_t slot[kFew], rank_of[kFew], own[kFew];
-  Sum sums[kFew];
+  Row sums[kFew];
   for (index_t i = 0; i < n; ++i) own[i] = ranks[i];
   for (index_t i = n; i < kFew; ++i) own[i] = INT32_MAX;
   const index_t padded = (n + 15) / 16 * 16;
@@ -25,7 +26,7 @@ void SumSearch::few(const std::int32_t* ranks, const Sum* rows, index_t n, Sum b
     std::int32_t below = 0;
     for (index_t j = 0; j < padded; ++j) below += own[j] < mine;
     slot[i] = below;
-    sums[i] = {0, 0, 0, 0};
+    sums[i] = Row{};
   }
   for (index_t i = 0; i < n; ++i) {
     sums[slot[i]].add(rows[i]);
@@ -35,8 +36,9 @@ void SumSearch::few(const std::int32_t* ranks, const Sum* rows, index_t n, Sum b
   std::int32_t rank[kFew];
   index_t cuts = 0;
   for (index_t i = 0; i < n; ++i) {
-    if (sums[i].n == 0) continue;
-    base.add(sums[i]);
+    const Sum own_sum = wide(sums[i]);
+    if (own_sum.n == 0) continue;
+    base.add(own_sum);
     w[cuts] = base.w;
     s[cuts] = base.s;
     left[cuts] = base.n;
@@ -57,8 +59,9 @@ void SumSearch::few(const std::int32_t* ranks, const Sum* rows, index_t n, Sum b
   }
 }
 
-void SumSearch::search(std::size_t depth, const std::int32_t* ranks, const Sum* rows, index_t n,
-                       Sum base, std::int32_t lo, std::int32_t hi) {
+template <class Row>
+void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const Row* rows,
+                            index_t n, Sum base, std::int32_t lo, std::int32_t hi) {
   if (lo == hi || n < 2) return;
   if (n <= kFew) {
     few(ranks, rows, n, base);
@@ -82,16 +85,16 @@ void SumSearch::search(std::size_t depth, const std::int32_t* ranks, const Sum* 
     level.lowest.resize(size);
     level.highest.resize(size);
   }
-  Sum* const bin = level.bins.data();
+  Row* const bin = level.bins.data();
   Sum* const after = level.after.data();
   double* const gains = level.gains.data();
   std::uint8_t* const open = level.open.data();
-  std::fill_n(bin, bins, Sum{0, 0, 0, 0});
+  std::fill_n(bin, bins, Row{});
   for (index_t i = 0; i < n; ++i)
     bin[static_cast<std::uint32_t>(ranks[i] - lo) >> shift].add(rows[i]);
   Sum left = base;
   for (index_t b = 0; b < bins; ++b) {
-    left.add(bin[b]);
+    left.add(wide(bin[b]));
     after[b] = left;
   }
   double top = -1.0;
@@ -111,16 +114,17 @@ void SumSearch::search(std::size_t depth, const std::int32_t* ranks, const Sum* 
     // Rounding may cost a corner some units of the last place.
     const double limit = least > 0 ? least * (1 - 0x1p-40) * node.W / node.scale : -1.0;
     for (index_t b = 0; b < bins; ++b) {
+      const Sum own = wide(bin[b]);
       const double bw = after[b].w, bs = after[b].s;
-      const double aw = bw - bin[b].w, as = bs - bin[b].s;
-      const double P = bin[b].p, N = bin[b].s - P;
+      const double aw = bw - own.w, as = bs - own.s;
+      const double P = own.p, N = own.s - P;
       const auto beats = [&](double w, double s) {
         const double d = s * node.W - node.T * w;
         return d * d > limit * w * (node.W - w);
       };
       const bool may = beats(aw + P * up, as + P) | beats(bw - N * down, as + P) |
                        beats(bw - P * up, as + N) | beats(aw + N * down, as + N) | (limit < 0);
-      open[b] = may & (bin[b].n > 1);
+      open[b] = may & (own.n > 1);
     }
     for (index_t b = 0; b < bins; ++b) any |= open[b] != 0;
   }
@@ -134,7 +138,7 @@ void SumSearch::search(std::size_t depth, const std::int32_t* ranks, const Sum* 
     std::int32_t next = 0;
     for (index_t b = 0; b < bins; ++b) {
       place[b] = next;
-      if (open[b]) next += static_cast<std::int32_t>(bin[b].n);
+      if (open[b]) next += static_cast<std::int32_t>(wide(bin[b]).n);
     }
     for (index_t i = 0; i < n; ++i) {
       const auto b = static_cast<std::uint32_t>(ranks[i] - lo) >> shift;
@@ -147,7 +151,7 @@ void SumSearch::search(std::size_t depth, const std::int32_t* ranks, const Sum* 
   std::size_t begin = 0;
   for (index_t b = 0; b < bins; ++b) {
     if (any && open[b]) {
-      const auto count = static_cast<index_t>(bin[b].n);
+      const auto count = static_cast<index_t>(wide(bin[b]).n);
       const std::int32_t* const own = level.ranks.data() + begin;
       std::int32_t first = own[0], last = own[0];
       for (index_t i = 1; i < count; ++i) {
@@ -167,5 +171,8 @@ void SumSearch::search(std::size_t depth, const std::int32_t* ranks, const Sum* 
     }
   }
 }
+
+template class SumSearch<Sum>;
+template class SumSearch<Units>;
 
 }  // namespace kernelmill::tree

@@ -34,6 +34,29 @@ struct Sum {
   }
 };
 
+inline Sum wide(const Sum& sum) { return sum; }
+
+// The same for two classes and weights that are whole numbers, as bags have: a quarter of the
+// memory. 21 bits each of rows, weight, and weight of the second class, whose y is 1.
+struct Units {
+  static constexpr int kBits = 21;
+  static constexpr std::uint64_t kMost = (std::uint64_t{1} << kBits) - 1;
+
+  std::uint64_t bits;
+
+  static Units of(std::uint64_t weight, bool second) {
+    return {1 | weight << kBits | (second ? weight : 0) << (2 * kBits)};
+  }
+  void add(const Units& other) { bits += other.bits; }
+};
+inline Sum wide(const Units& units) {
+  const auto part = [&](int at) {
+    return static_cast<double>(
+        static_cast<std::int64_t>(units.bits >> (at * Units::kBits) & Units::kMost));
+  };
+  return {part(1), part(2), part(0), part(2)};
+}
+
 // What `SumSearch` needs to know of a node.
 struct SumNode {
   double W, T;       // weight, and weighted y
@@ -55,39 +78,43 @@ struct SumCut {
   double left = 0;         // rows that go left
 };
 
+// The cut behind all present rows.
+inline void consider(const SumNode& node, const Sum& left, std::int32_t rank, SumCut& best) {
+  if (left.n < node.min_leaf || node.n - left.n < node.min_leaf) return;
+  if (node.min_weight > 0 && (left.w < node.min_weight || node.W - left.w < node.min_weight)) {
+    return;
+  }
+  const double gain = node.gain(left.w, left.s);
+  if (gain > best.gain + node.slack) best = {gain, rank, left.n};
+}
+
+// `Row` is `Sum` or `Units`.
+template <class Row>
 class SumSearch {
  public:
   // The best cut between different ranks of n rows with ranks in [lo, hi], where rows that add up
   // to `base` go left besides. Cuts whose gain is below that of `best` or `floor` are passed over.
-  void run(const SumNode& node, const std::int32_t* ranks, const Sum* rows, index_t n, Sum base,
+  void run(const SumNode& node, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,
            std::int32_t lo, std::int32_t hi, double floor, SumCut& best) {
     node_ = &node;
     floor_ = floor;
     best_ = &best;
     search(0, ranks, rows, n, base, lo, hi);
   }
-  // The cut behind all present rows.
-  static void consider(const SumNode& node, const Sum& left, std::int32_t rank, SumCut& best) {
-    if (left.n < node.min_leaf || node.n - left.n < node.min_leaf) return;
-    if (node.min_weight > 0 && (left.w < node.min_weight || node.W - left.w < node.min_weight)) {
-      return;
-    }
-    const double gain = node.gain(left.w, left.s);
-    if (gain > best.gain + node.slack) best = {gain, rank, left.n};
-  }
 
  private:
   // Scratch of one depth of recursion.
   struct Level {
-    std::vector<Sum> bins, after, moved;
+    std::vector<Row> bins, moved;
+    std::vector<Sum> after;
     std::vector<double> gains;
     std::vector<std::uint8_t> open;
     std::vector<std::int32_t> ranks, place, lowest, highest;
   };
 
-  void search(std::size_t depth, const std::int32_t* ranks, const Sum* rows, index_t n, Sum base,
+  void search(std::size_t depth, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,
               std::int32_t lo, std::int32_t hi);
-  void few(const std::int32_t* ranks, const Sum* rows, index_t n, Sum base);
+  void few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base);
 
   const SumNode* node_ = nullptr;
   double floor_ = 0;
