@@ -1,7 +1,7 @@
 // The rows of one tree, and the search for a split of one feature of one node.
 #pragma once
 
-#include <algorithm>  // std::min, std::max
+#include <algorithm>    // std::min, std::max
 #include <cmath>        // std::isfinite, std::floor
 #include <type_traits>  // std::is_same_v
 #include <vector>       // scratch

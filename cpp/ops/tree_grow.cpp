@@ -33,9 +33,11 @@ std::uint64_t child_key(std::uint64_t key, std::uint64_t side) {
 
 // A fitted node; children count from the first node of its `Grower`.
 struct Built {
-  double threshold, impurity, mass;
+  double threshold;  // of a drawn cut
+  double impurity, mass;
   index_t count;
   std::int32_t feature, left, right;
+  std::int32_t last, first;  // ranks beside the cut
   bool missing_left;
 };
 constexpr std::int32_t kLeaf = -1, kPart = -2;  // `feature` of nodes that are no splits
@@ -52,8 +54,8 @@ class Grower {
         sides_(static_cast<std::size_t>(most)) {
     const Rule& r = field.rule;
     const bool binary = r.criterion == kGini && field.classes.size() == 1 && field.classes[0] == 2;
-    by_sums_ = field.monotonic.empty() &&
-               (binary || (r.criterion == kSquared && field.y.cols == 1));
+    by_sums_ =
+        field.monotonic.empty() && (binary || (r.criterion == kSquared && field.y.cols == 1));
     if (!by_sums_) walker_ = walker_of(plot.targets);
     if (by_sums_ && !plot.by_units) each_ = Workspace<Sum>(static_cast<std::size_t>(most));
     width_ = field.y.cols;
@@ -75,11 +77,11 @@ class Grower {
     const auto number = static_cast<std::int32_t>(nodes.size());
     values.resize(values.size() + static_cast<std::size_t>(width_));
     double* const value = values.data() + values.size() - width_;
-    const Measure m = p_.by_units ? measure_units(start, stop, value)
-                                  : measure(p_.targets, start, stop, value);
+    const Measure m =
+        p_.by_units ? measure_units(start, stop, value) : measure(p_.targets, start, stop, value);
     const index_t count = stop - start;
     if (!f_.monotonic.empty()) clip(m.mass, low, high, values.data() + number * width_);
-    nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, false});
+    nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, 0, 0, false});
     const Rule& r = f_.rule;
     const auto rows = static_cast<double>(count);
     if (m.pure || rows < std::max(r.min_split, 2 * r.min_leaf) ||
@@ -131,17 +133,19 @@ class Grower {
       goes[j] = below | (s.missing_left & (rank == kMissing));
       left += goes[j];
     }
-    divide(rows, n, 1);
     if (p_.by_units) {
-      divide(p_.units.data() + node.start, n, 1);
+      divide_units(rows, p_.units.data() + node.start, n);
     } else {
+      divide(rows, n, 1);
       divide(p_.y.data() + node.start * outputs, n, outputs);
       if (!p_.targets.weight.empty()) divide(p_.weight.data() + node.start, n, 1);
     }
     Built& built = nodes[static_cast<std::size_t>(node.node)];
     built.feature = static_cast<std::int32_t>(s.feature);
     built.missing_left = s.missing_left;
-    built.threshold = f_.rule.random ? s.threshold : middle(s.feature, last, first);
+    built.threshold = s.threshold;
+    built.last = last;
+    built.first = first;
     const index_t middle_of = node.start + left, depth = node.depth + 1;
     double low[2] = {node.low, node.low}, high[2] = {node.high, node.high};
     if (!f_.monotonic.empty()) {
@@ -277,8 +281,7 @@ class Grower {
         walker->begin({node.start, node.stop, values.data() + node.node * width_, built.mass});
       }
       for (index_t i = begin; i < end; ++i) {
-        found[static_cast<std::size_t>(i)] =
-            find_in(own, node, features[i], walker.get(), kNoGain);
+        found[static_cast<std::size_t>(i)] = find_in(own, node, features[i], walker.get(), kNoGain);
       }
     });
     for (const auto& one : found) take(one);
@@ -318,6 +321,25 @@ class Grower {
     }
   }
 
+  void divide_units(std::int32_t* rows, Units* units, index_t n) {
+    const std::uint8_t* const goes = sides_.data();
+    std::int32_t* const other_rows = ranks_.data();
+    Units* const other = reinterpret_cast<Units*>(moved_.data());
+    index_t left = 0, right = 0;
+    for (index_t j = 0; j < n; ++j) {
+      const std::int32_t row = rows[j];
+      const Units unit = units[j];
+      rows[left] = row;
+      units[left] = unit;
+      other_rows[right] = row;
+      other[right] = unit;
+      left += goes[j];
+      right += 1 - goes[j];
+    }
+    std::copy_n(other_rows, right, rows + left);
+    std::copy_n(other, right, units + left);
+  }
+
   // What goes left first, in order. Both are written and one is kept: sides are hard to predict.
   template <class V>
   void divide(V* given, index_t n, index_t width) {
@@ -345,14 +367,6 @@ class Grower {
       right += 1 - goes[j];
     }
     std::copy_n(other, right * width, given + left * width);
-  }
-
-  // Between the last value on the left and the first on the right; infinity before the missing.
-  double middle(index_t feature, std::int32_t last, std::int32_t first) const {
-    if (first == kMissing) return kInfinity;
-    const double low = f_.value(feature, last), high = f_.value(feature, first);
-    const double t = low / 2 + high / 2;  // the sum may overflow
-    return low <= t && t < high ? t : low;
   }
 
   // What a monotonic constraint compares: the value, or the share of the second class.
@@ -389,8 +403,17 @@ class Grower {
   std::vector<Open> fresh_;
 };
 
-// Writes a tree depth first. Nodes of kind `kPart` stand for the root of another grower.
-index_t emit(const Grower& top, const std::vector<std::unique_ptr<Grower>>& parts,
+// Between the last value on the left and the first on the right; infinity before the missing.
+double middle(const Field& f, const Built& node) {
+  if (node.first == kMissing) return kInfinity;
+  const double low = f.value(node.feature, node.last), high = f.value(node.feature, node.first);
+  const double t = low / 2 + high / 2;  // the sum may overflow
+  return low <= t && t < high ? t : low;
+}
+
+// Writes a tree depth first. Thresholds are looked up here, where many loads overlap. Nodes of kind
+// `kPart` stand for the root of another grower.
+index_t emit(const Field& f, const Grower& top, const std::vector<std::unique_ptr<Grower>>& parts,
              const Grown& grown, index_t tree) {
   struct Next {
     const Grower* grower;
@@ -422,7 +445,8 @@ index_t emit(const Grower& top, const std::vector<std::unique_ptr<Grower>>& part
     if (own->feature < 0) {
       nodes[at] = {-2.0, -1, leaves++};
     } else {
-      nodes[at] = {own->threshold, own->feature | (own->missing_left ? kMissing : 0), 0};
+      const double threshold = f.rule.random ? own->threshold : middle(f, *own);
+      nodes[at] = {threshold, own->feature | (own->missing_left ? kMissing : 0), 0};
       stack.push_back({next.grower, own->right, at});
       stack.push_back({next.grower, own->left, -1});
     }
@@ -459,7 +483,7 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
       }
     });
   }
-  return emit(top, parts, grown, tree);
+  return emit(field, top, parts, grown, tree);
 }
 
 void check_targets(const Field& f, index_t width) {

@@ -106,10 +106,9 @@ class SumSearch {
   // Scratch of one depth of recursion.
   struct Level {
     std::vector<Row> bins, moved;
-    std::vector<Sum> after;
-    std::vector<double> gains;
+    std::vector<double> w, s, n, gains;
     std::vector<std::uint8_t> open;
-    std::vector<std::int32_t> ranks, place, lowest, highest;
+    std::vector<std::int32_t> ranks, place, chosen;
   };
 
   void search(std::size_t depth, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,
