@@ -99,6 +99,21 @@ def _rows() -> dict[str, Scaled]:
     for cls in (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor):
         boosted = lambda c, cls=cls: cls(max_iter=5)  # noqa: E731 - the loop's own class
         rows[f"ensemble.{cls.__name__}"] = Scaled(boosted, {}, supervised=True)
+    for cls in (
+        ensemble.RandomForestClassifier,
+        ensemble.RandomForestRegressor,
+        ensemble.ExtraTreesClassifier,
+        ensemble.ExtraTreesRegressor,
+        ensemble.AdaBoostClassifier,
+        ensemble.AdaBoostRegressor,
+        ensemble.GradientBoostingClassifier,
+        ensemble.GradientBoostingRegressor,
+        ensemble.IsolationForest,
+    ):
+        forest = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            n_estimators=3, random_state=0
+        )
+        rows[f"ensemble.{cls.__name__}"] = Scaled(forest, {}, supervised=True)
     # An intercept moves by 1 whatever the scale of the rows.
     rows["linear_model.Perceptron"] = Scaled(
         lambda c: linear_model.Perceptron(fit_intercept=False, tol=None, max_iter=9),

@@ -105,7 +105,8 @@ def test_pictures_are_there(ran):
         f"{name}.png"
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
-            *("stock", "letters", "sunspots", "wine", "boosting-contributions"),
+            *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
+            "boosting-contributions",
         )
     }
     for path in out.iterdir():
