@@ -104,9 +104,10 @@ class Rows:
         return self.source.count_rows()
 
     def map_reduce(
-        self, op: Callable, *state: Any, merge: Callable | None = None, **options: Any
-    ) -> Any:
-        """Add up, or merge, ``op(X, *state, sample_weight=w, **options)`` over all rows.
+        self, op: Callable, *state: Any, merge: Callable | None = None,
+        along: tuple[np.ndarray, ...] = (), **options: Any,
+    ) -> Any:  # fmt: skip
+        """Add up, or merge, ``op(X, *along, *state, sample_weight=w, **options)`` over all rows.
 
         Parameters
         ----------
@@ -114,6 +115,9 @@ class Rows:
             A function at module level: Dask sends it to its workers. Its arrays are beside X.
         *state
             The model so far. Arrays are put beside X.
+        along : tuple of ndarray, optional
+            Arrays on the host with an entry for each row, such as targets, of which `op` gets the
+            entries of its rows. Chunks of a stream are then read here, not on workers.
         merge : callable, optional
             ``merge(total, part) -> total``; by default the elementwise sum.
 
@@ -123,7 +127,17 @@ class Rows:
             What `op` returns. From a stream it is on the host.
         """
         if self.source is None:
-            return op(self.X, *_near(state, self.xp), sample_weight=self.weight, **options)
+            given = _near((*along, *state), self.xp)
+            return op(self.X, *given, sample_weight=self.weight, **options)
+        if along:
+            from kernelmill.stream._source import Fold
+
+            fold, start = Fold(merge), 0
+            for chunk in self.chunks():
+                own = [values[start : start + chunk.count] for values in along]
+                start += chunk.count
+                fold.add(to_host(chunk.map_reduce(op, *own, *state, **options)))
+            return fold.total
         return self.source.map_reduce(_run, op, self._device, state, options, merge=merge)
 
     def map(self, op: Callable, *state: Any, **options: Any) -> Any:
@@ -181,6 +195,24 @@ class Rows:
         return Rows(
             None, None, self.owner, source=source(chunks, owner=self.owner), device=self._device
         )
+
+    def weighted(self, factors: np.ndarray) -> Rows:
+        """These rows with their weights times factors of shape (n,), lazily from a stream."""
+        if self.source is None:
+            weight = beside(np.asarray(factors, dtype=self.dtype), self.X)
+            weight = weight if self.weight is None else self.weight * weight
+            return Rows(self.X, weight, self.owner, like=self._like, missing=self.missing)
+        from kernelmill.stream import source
+
+        def chunks() -> Iterator[Any]:
+            start = 0
+            for chunk in self.chunks():
+                part = chunk.weighted(factors[start : start + chunk.count])
+                start += chunk.count
+                yield part.X, part.weight
+
+        opened = source(chunks, owner=self.owner)
+        return Rows(None, None, self.owner, source=opened, device=self._device)
 
     def all_weights(self) -> np.ndarray | None:
         """Weights of all rows on the host, by one pass over a stream."""
