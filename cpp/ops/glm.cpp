@@ -103,6 +103,24 @@ double dot(const double* a, const double* b, index_t d) {
   return sum;
 }
 
+// to += sum_r f_r z_r, four rows at a time.
+void add_rows(const double* z, index_t rows, index_t stride, const double* f, double* to,
+              index_t columns) {
+  index_t r = 0;
+  for (; r + 4 <= rows; r += 4, z += 4 * stride) {
+    const double *const z1 = z + stride, *const z2 = z1 + stride, *const z3 = z2 + stride;
+    const double f0 = f[r], f1 = f[r + 1], f2 = f[r + 2], f3 = f[r + 3];
+#pragma omp simd
+    for (index_t p = 0; p < columns; ++p) {
+      to[p] += (f0 * z[p] + f1 * z1[p]) + (f2 * z2[p] + f3 * z3[p]);
+    }
+  }
+  for (; r < rows; ++r, z += stride) {
+#pragma omp simd
+    for (index_t p = 0; p < columns; ++p) to[p] += f[r] * z[p];
+  }
+}
+
 void weigh(index_t rows, const double* w, double* values) {
 #pragma omp simd
   for (index_t r = 0; r < rows; ++r) {
@@ -195,14 +213,8 @@ void dense_block(const X& x, const double* y, const Model& model, std::span<cons
   weights_of(weight, begin, rows, b.w);
   lose(model, rows, y + begin, b, second);
   for (index_t r = 0; r < rows; ++r) sums.value += b.value[r];
-  for (index_t r = 0; r < rows; ++r) {
-    const double* const z = b.z + r * stride;
-    for (index_t j = 0; j < k; ++j) {
-      const double slope = b.slope[j * kBlockRows + r];
-      double* const g = sums.gradient() + j * (d + 1);
-#pragma omp simd
-      for (index_t p = 0; p <= d; ++p) g[p] += slope * z[p];
-    }
+  for (index_t j = 0; j < k; ++j) {
+    add_rows(b.z, rows, stride, b.slope + j * kBlockRows, sums.gradient() + j * (d + 1), d + 1);
   }
   if (!second) return;
   if (k == 1) {

@@ -30,17 +30,14 @@ struct Columns {
 
   void pack(index_t outer, index_t count, index_t depth, index_t depth_count, double* panel,
             index_t width) const {
-    if (w == nullptr) {
-      tile::pack_columns(z + depth * stride + outer, stride, count, depth_count, panel, width);
-      return;
-    }
     const double* row = z + depth * stride + outer;
     for (index_t p = 0; p < depth_count; ++p, row += stride, panel += width) {
       index_t r = 0;
+      const double factor = w == nullptr ? 1.0 : w[depth + p];
       for (; r + lanes <= width; r += lanes) {  // z has zeros beyond its end
-        tile::store(panel + r, w[depth + p] * tile::load<Vec>(row + r));
+        tile::store(panel + r, factor * tile::load<Vec>(row + r));
       }
-      for (; r < width; ++r) panel[r] = r < count ? w[depth + p] * row[r] : 0.0;
+      for (; r < width; ++r) panel[r] = r < count ? factor * row[r] : 0.0;
     }
   }
 };

@@ -17,6 +17,8 @@ _PILOT = 64  # rows whose mean is the origin of the sums
 # Stored entries of a column this much farther from zero than they spread lose digits in sums about
 # zero: three of sixteen at 1e3 / 2.
 _FAR = 300.0
+# Sums of squares outside may have overflowed, or lost digits to underflow.
+_LEAST, _MOST = 1e-280, 1e300
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,11 @@ def moments_of(
                 origin[:d] = pilot(chunk.X)
                 if targets is not None and len(targets):
                     origin[d:] = targets.mean(0)
-        part = chunk.map_reduce(moments.products, Y, origin)
+        with np.errstate(invalid="ignore", over="ignore"):
+            part = chunk.map_reduce(moments.products, Y, origin)
+        size = np.abs(np.diag(part)[:d])
+        if not (size.max(initial=1.0) < _MOST and size.min(initial=1.0) > _LEAST):
+            chunk.check()
         total = part if total is None else total + part
         count += chunk.count
     if targets is not None:

@@ -82,10 +82,12 @@ class Rows:
 
     def __init__(
         self, X: Any, weight: Any, owner: str, *, source: Any = None, like: Any = None,
-        device: str | None = None, missing: bool | None = None
-    ) -> None:
+        device: str | None = None, missing: bool | None = None,
+        check: Callable[[], Any] | None = None,
+    ) -> None:  # fmt: skip
         self.X, self.weight, self.owner, self.source = X, weight, owner, source
         self.missing = missing
+        self._check = check
         self._device = device
         self.is_stream = source is not None
         if self.is_stream:
@@ -97,6 +99,16 @@ class Rows:
         self.xp = np if plain else namespace(X)
         given = X if like is None else like
         self._like = None if type(given) is np.ndarray else given
+
+    def check(self) -> None:
+        """Check the values, where ``_rows(..., deferred=True)`` has left that to the model.
+
+        For a model whose first pass gives sums that show whether values are out of range: it calls
+        this where they are, or before anything else is done with X.
+        """
+        if self._check is not None:
+            self._check()
+            self._check = None
 
     @cached_property
     def count(self) -> int:
@@ -201,7 +213,10 @@ class Rows:
         if self.source is None:
             weight = beside(np.asarray(factors, dtype=self.dtype), self.X)
             weight = weight if self.weight is None else self.weight * weight
-            return Rows(self.X, weight, self.owner, like=self._like, missing=self.missing)
+            like, check = self._like, self._check
+            return Rows(
+                self.X, weight, self.owner, like=like, missing=self.missing, check=check
+            )
         from kernelmill.stream import source
 
         def chunks() -> Iterator[Any]:
@@ -304,8 +319,9 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
         return tags
 
     def _rows(
-        self, X: Any, sample_weight: Any = None, *, reset: bool, once: bool | None = None
-    ) -> Rows:
+        self, X: Any, sample_weight: Any = None, *, reset: bool, once: bool | None = None,
+        deferred: bool = False,
+    ) -> Rows:  # fmt: skip
         """X and its weights, checked, as `Rows`.
 
         Parameters
@@ -316,6 +332,8 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
             True in ``fit``: keep the number and names of features rather than compare them.
         once : bool, optional
             Whether one pass is enough, so that an iterator can be read; not in ``fit`` by default.
+        deferred : bool, default=False
+            Whether values in memory are checked by `Rows.check`, which the model must call.
         """
         owner, device = type(self).__name__, getattr(self, "device", None)
         if isinstance(X, Rows):  # of a model that this one is a part of
@@ -327,7 +345,7 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
             opened = self._source(X, sample_weight, reset, not reset if once is None else once)
             if opened.in_memory is None:
                 return Rows(None, None, owner, source=opened, device=device)
-            rows, missing = opened.in_memory, None
+            rows, missing, check = opened.in_memory, None, None
             weight = next((w for _, w in opened), None)
         else:
             if isinstance(sample_weight, str) and is_frame(X):
@@ -336,16 +354,14 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
             if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in self._as_is):
                 rows, names = self._matrix(X)
             check_shape(self, rows.shape, names, reset)
-            missing = None
+            missing = check = None
             if self._checks_values:
-                missing = check_values(
-                    rows,
-                    owner,
-                    getattr(self, "feature_names_in_", None),
-                    allow_nan=self._accepts_missing,
-                    whole=reset,
-                    squared=self._squares,
-                )
+                check = functools.partial(
+                    check_values, rows, owner, getattr(self, "feature_names_in_", None),
+                    allow_nan=self._accepts_missing, whole=reset, squared=self._squares,
+                )  # fmt: skip
+                if not deferred:
+                    missing, check = check(), None
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
         if weight is not None and not bool((weight > 0).any()):
             raise zero_weights(owner)
@@ -358,7 +374,7 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
                 )
             rows = to_device(rows, device)
         weight = None if weight is None else beside(weight, rows)
-        return Rows(rows, weight, owner, like=like, missing=missing)
+        return Rows(rows, weight, owner, like=like, missing=missing, check=check)
 
     def _mapped(self, X: Any, op: Callable, state: tuple, d: int | None = None) -> Any:
         """``op(X, *state)``, of d columns: an array for rows in memory, a lazy `Source` if not."""

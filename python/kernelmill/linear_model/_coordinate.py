@@ -20,7 +20,8 @@ from kernelmill.ops import coordinate, glm
 
 MOST_PRODUCTS = 768  # features whose products are made at once where a working set is possible
 _WORK = 2e8  # flops of one call of the op: at most 100 ms
-_FIRST = 64  # least size of a working set
+_FIRST, _LEAST = 384, 64  # sizes of a working set, at first and at least
+_MOST_MEMBERS = 6144  # features whose products are kept: 300 MB
 _INNER = 0.3  # share of the gap to which a working set is solved
 
 
@@ -106,9 +107,11 @@ class WorkingSets:
             self.x_mean = self.shift - slope[0, :d] / self.weight
         self.centred_Y = Y - self.y_mean
         self.square = float((self.w @ (self.centred_Y**2)).sum())
-        self._set: np.ndarray | None = None
-        self._products: Products | None = None
         self.place = np.arange(d) if order is None else np.argsort(order)
+        self._members = np.zeros(0, dtype=np.int64)  # features whose products are there
+        self._where = np.full(d, -1)
+        self._columns = np.zeros((0, rows.count))  # centred and weighted
+        self._G = np.zeros((0, 0))
 
     def _pass(self, b: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Half the squared residuals of ``(x - mean) b``, and minus X'(residuals)."""
@@ -138,25 +141,49 @@ class WorkingSets:
         side = np.maximum(at.gradient, 0) if penalty.positive else at.gradient
         score = np.sqrt((side * side).sum(1))
         active = at.coef.any(1)
+        many = int(active.sum())
         calling = int((score > penalty.l1).sum())
-        size = max(_FIRST, 2 * int(active.sum()), min(calling, 4 * max(_FIRST, int(active.sum()))))
+        size = min(max(_FIRST, 2 * many), max(many + calling, _LEAST))
         score[active] = np.inf
         d = len(score)
-        if size >= d:
-            chosen = np.arange(d)
-        else:
-            chosen = np.argpartition(-score, size - 1)[:size]
-        if self._set is not None and np.isin(chosen, self._set).all() and len(self._set) < 2 * size:
-            return self._set
+        chosen = np.arange(d) if size >= d else np.argpartition(-score, size - 1)[:size]
         return chosen[np.argsort(self.place[chosen])]
 
-    def _products_of(self, chosen: np.ndarray) -> Products:
-        if self._products is None or chosen is not self._set:
-            X = self.rows.X[:, chosen]
-            part = Rows(X, self.rows.weight, self.rows.owner)
-            moments = moments_of(part, self.centred_Y, centred=self.centred)
-            self._set, self._products = chosen, Products(moments.xx, moments.xy, self.square)
-        return self._products
+    def _grow(self, chosen: np.ndarray) -> None:
+        """Make the products of features that are not there yet."""
+        if len(self._members) + len(chosen) > _MOST_MEMBERS:  # begin again with these alone
+            self._members = np.zeros(0, dtype=np.int64)
+            self._where[:] = -1
+            self._columns, self._G = self._columns[:0], self._G[:0, :0]
+        new = chosen[self._where[chosen] < 0]
+        if not len(new):
+            return
+        old, total = len(self._members), len(self._members) + len(new)
+        if total > len(self._columns):
+            room = np.empty((max(total, 2 * old), self.rows.count))
+            room[:old] = self._columns[:old]
+            self._columns = room
+        X = self.rows.X[:, new]
+        part = self._columns[old:total]
+        np.copyto(part, (X.toarray() if is_sparse(X) else X).T)
+        part -= self.x_mean[new, None]
+        if self.rows.weight is not None:
+            part *= np.sqrt(self.w)
+        G = np.empty((total, total))
+        G[:old, :old] = self._G
+        G[old:] = part @ self._columns[:total].T
+        G[:old, old:] = G[old:, :old].T
+        self._G = G
+        self._members = np.concatenate([self._members, new])
+        self._where[new] = np.arange(old, total)
+
+    def _products_of(self, chosen: np.ndarray, at: Position) -> tuple[Products, Position]:
+        """The problem in the members, of which the chosen may move, and where it stands."""
+        self._grow(chosen)
+        coef = np.ascontiguousarray(at.coef[self._members])
+        gradient = np.ascontiguousarray(at.gradient[self._members])
+        Q = gradient + self._G @ coef
+        return Products(self._G, Q, self.square, self._where[chosen]), Position(coef, gradient)
 
     def advance(self, at: Position, penalty: Penalty, tol: float, most: int) -> Position:
         """One working set, solved, and one pass over the rows."""
@@ -169,15 +196,14 @@ class WorkingSets:
             if gap <= tol * self.square:
                 return replace(at, gap=gap)
         chosen = self._chosen(at, penalty)
-        products = self._products_of(chosen)
-        inner = products.start(at.coef[chosen])
+        products, inner = self._products_of(chosen, at)
         limit = max(tol, min(1.0, _INNER * gap / self.square)) * (_INNER if len(chosen) else 1)
         while inner.sweeps < most:
             inner = products.advance(inner, penalty, limit, most - inner.sweeps)
             if inner.gap <= limit * self.square:
                 break
         coef = np.zeros_like(at.coef)
-        coef[chosen] = inner.coef
+        coef[self._members] = inner.coef
         gradient, residual = self.gradient(coef)
         gap = gap_of(coef, gradient, residual, penalty, self._squares)
         return Position(coef, gradient, gap, at.sweeps + max(1, inner.sweeps))

@@ -93,7 +93,7 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
         ValueError
             If X or y do not fit, or an iterator cannot be read again and has to be.
         """
-        rows = self._rows(X, sample_weight, reset=True, once=not hasattr(X, "__next__") or None)
+        rows = self._rows(X, sample_weight, reset=True, once=True, deferred=True)
         y = targets_of(y, rows)
         Y = y.reshape(len(y), -1)
         if not rows.is_stream and rows.count <= rows.n_features and not self.positive:

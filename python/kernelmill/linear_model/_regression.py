@@ -67,12 +67,9 @@ class LinearRegressor(RegressorMixin, LinearModel):
     ) -> None:  # fmt: skip
         """Set coefficients (m, d), in the dtype of X, and the intercept that goes with them."""
         coef = np.ascontiguousarray(coef, dtype=rows.dtype)
+        self.coef_ = coef[0] if vector else coef
         if self.fit_intercept if fit_intercept is None else fit_intercept:
             intercept = y_mean - coef.astype(np.float64) @ x_mean
-        else:
-            intercept = np.zeros(len(coef))
-        self.coef_ = coef[0] if vector else coef
-        if (self.fit_intercept if fit_intercept is None else fit_intercept) or not vector:
             self.intercept_ = float(intercept[0]) if vector else intercept
         else:
             self.intercept_ = 0.0
@@ -91,7 +88,11 @@ class LinearRegressor(RegressorMixin, LinearModel):
             Predictions, computed in float64.
         """
         found = self._linear(X)
-        return found.ravel() if np.ndim(self.intercept_) == 0 else found
+        return found.ravel() if self._vector() else found
+
+    def _vector(self) -> bool:
+        """Whether predictions are a vector."""
+        return np.ndim(self.intercept_) == 0 and (is_sparse(self.coef_) or np.ndim(self.coef_) == 1)
 
     def _linear(self, X: Any) -> np.ndarray:
         from sklearn.utils.validation import check_is_fitted

@@ -136,8 +136,10 @@ def ridge(
     d = rows.n_features
     if not rows.is_stream and not positive:
         if rows.count < d and rows.count <= MOST_PRODUCTS and (alpha > 0).all():
+            rows.check()
             return _by_rows(rows, Y, alpha, centred)
         if d > MOST_PRODUCTS:
+            rows.check()
             return _by_products(rows, Y, alpha, centred, 1e-10, max_iter)
     moments = moments_of(rows, Y, centred=centred)
     coef = None if positive else penalised(moments, alpha)
@@ -267,7 +269,7 @@ default="auto"
         ValueError
             If X or y do not fit.
         """
-        rows = self._rows(X, sample_weight, reset=True)
+        rows = self._rows(X, sample_weight, reset=True, deferred=True)
         y = targets_of(y, rows)
         Y = y.reshape(len(y), -1)
         alpha = alphas_of(self.alpha, Y.shape[1], rows.owner)
@@ -382,7 +384,7 @@ default="auto"
         ValueError
             If X or y do not fit.
         """
-        rows = self._rows(X, sample_weight, reset=True)
+        rows = self._rows(X, sample_weight, reset=True, deferred=True)
         Y, weight = self._encoded(y, rows, sample_weight)
         if weight is not None:
             rows = rows.weighted(weight)
@@ -545,10 +547,11 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         owner = type(self).__name__
         if not len(alphas) or not (alphas >= 0).all() or not np.isfinite(alphas).all():
             raise ValueError(f"{owner}: alphas must be numbers of at least 0, got {self.alphas!r}")
-        rows = self._rows(X, sample_weight, reset=True)
+        rows = self._rows(X, sample_weight, reset=True, deferred=True)
         y = targets_of(y, rows)
         Y = y.reshape(len(y), -1)
         if self.cv is not None:
+            rows.check()
             return self._searched(X, y, sample_weight, rows, alphas)
         if self.alpha_per_target and y.ndim == 1:
             raise ValueError(f"{owner}: alpha_per_target=True needs several outputs, got one")

@@ -106,6 +106,7 @@ def from_factor(R: np.ndarray, d: int, count: int, still: np.ndarray) -> Solutio
 
 def wide(rows: Rows, targets: np.ndarray, centred: bool) -> tuple[Solution, Any, Any]:
     """Fewer rows than features: by the rows in memory, and the means of features and targets."""
+    rows.check()
     held = rows.gather(np.arange(rows.count)) if rows.is_stream else rows
     X = held.X.toarray() if is_sparse(held.X) else held.X
     X = X.astype(np.float64)
