@@ -95,7 +95,7 @@ def pilot(X: Any) -> np.ndarray:
     some = X[: step * _PILOT : step]
     if not is_sparse(X):
         return some.mean(0, dtype=np.float64)
-    stored = some.getnnz(0) == some.shape[0]
+    stored = np.bincount(some.indices, minlength=X.shape[1]) >= some.shape[0]
     if not stored.any():
         return np.zeros(X.shape[1])
     some = some.toarray().astype(np.float64)

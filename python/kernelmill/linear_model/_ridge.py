@@ -215,8 +215,8 @@ default="auto"
     Attributes
     ----------
     coef_, intercept_
-    n_iter_ : None
-        Present for API compatibility.
+    n_iter_ : int
+        1; present for API compatibility.
     solver_ : str
         ``"cholesky"``, of the products of features, or of rows where there are fewer of them.
     n_features_in_, feature_names_in_
@@ -278,7 +278,7 @@ default="auto"
             max_iter=self.max_iter,
         )  # fmt: skip
         self._set_model(coef, x_mean, y_mean, rows, y.ndim == 1)
-        self.n_iter_, self.solver_ = None, "cholesky"
+        self.n_iter_, self.solver_ = 1, "cholesky"
         return self
 
 
@@ -327,8 +327,8 @@ default="auto"
     intercept_ : ndarray of shape (1,) or (n_classes,)
         Intercepts.
     classes_
-    n_iter_ : None
-        Present for API compatibility.
+    n_iter_ : int
+        1; present for API compatibility.
     solver_ : str
         As in `Ridge`.
     n_features_in_, feature_names_in_
@@ -397,7 +397,7 @@ default="auto"
         self.intercept_ = np.zeros(len(coef))
         if self.fit_intercept:
             self.intercept_ = y_mean - self.coef_.astype(np.float64) @ x_mean
-        self.n_iter_, self.solver_ = None, "cholesky"
+        self.n_iter_, self.solver_ = 1, "cholesky"
         return self
 
 
@@ -568,8 +568,8 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
             scores = self._scored(kept, Y, weight)
         if not np.isfinite(scores).any(0).all():
             raise ValueError(
-                f"{owner}: alphas must leave the rows left out a prediction, got only penalties "
-                "with which each row decides its own (raise alphas)"
+                f"{owner}: alphas must leave a prediction for rows left out, got none that does for "
+                f"n_samples = {len(Y)} (raise alphas, or pass more rows)"
             )
         best = np.where(np.isfinite(scores), scores, -np.inf).argmax(0)
         chosen = alphas[best]
