@@ -60,6 +60,7 @@ TESTED_ELSEWHERE = {
     "ops/optim_table.py": "rule by rule in ops/test_optim.py",
     "ops/tree_criteria.py": "criterion by criterion in ops/test_tree.py",
     "ops/sgd_table.py": "loss by loss in ops/test_sgd.py",
+    "ops/glm_table.py": "loss by loss in ops/test_glm.py",
     "_version.py": "one constant, compared in test_info.py and cli/test_cli.py",
 }
 # Public estimators that skip parametrize_with_checks: none may without a sentence here.

@@ -29,19 +29,19 @@ using elementwise::clip;
 using elementwise::maximum;
 using elementwise::where;
 
-#define KERNELMILL_GLM(name, value_text, slope_text, curvature_text)                          \
-  void name(index_t rows, const double* targets, const double* predictors,                    \
-            [[maybe_unused]] double a, double* value, double* slope, double* curvature) {     \
-    _Pragma("omp simd") for (index_t r = 0; r < rows; ++r) {                                  \
-      [[maybe_unused]] const double y = targets[r], p = predictors[r];                        \
-      value[r] = value_text;                                                                  \
-      slope[r] = slope_text;                                                                  \
-    }                                                                                         \
-    if (curvature == nullptr) return;                                                         \
-    _Pragma("omp simd") for (index_t r = 0; r < rows; ++r) {                                  \
-      [[maybe_unused]] const double y = targets[r], p = predictors[r];                        \
-      curvature[r] = curvature_text;                                                          \
-    }                                                                                         \
+#define KERNELMILL_GLM(name, value_text, slope_text, curvature_text)                      \
+  void name(index_t rows, const double* targets, const double* predictors,                \
+            [[maybe_unused]] double a, double* value, double* slope, double* curvature) { \
+    _Pragma("omp simd") for (index_t r = 0; r < rows; ++r) {                              \
+      [[maybe_unused]] const double y = targets[r], p = predictors[r];                    \
+      value[r] = value_text;                                                              \
+      slope[r] = slope_text;                                                              \
+    }                                                                                     \
+    if (curvature == nullptr) return;                                                     \
+    _Pragma("omp simd") for (index_t r = 0; r < rows; ++r) {                              \
+      [[maybe_unused]] const double y = targets[r], p = predictors[r];                    \
+      curvature[r] = curvature_text;                                                      \
+    }                                                                                     \
   }
 #include "glm_rows.inc"
 #undef KERNELMILL_GLM
@@ -90,10 +90,10 @@ struct Block {
         spare(curvature + kBlockRows),
         share(spare + kBlockRows) {}
   Workspace<double> memory;
-  double *z, *p, *slope;     // [rows][stride], [k][rows], [k][rows]
-  double *value, *w;         // [rows]
+  double *z, *p, *slope;      // [rows][stride], [k][rows], [k][rows]
+  double *value, *w;          // [rows]
   double *curvature, *spare;  // [rows]
-  double* share;             // [rows][pairs]
+  double* share;              // [rows][pairs]
 };
 
 double dot(const double* a, const double* b, index_t d) {

@@ -98,8 +98,7 @@ struct Problem {
 };
 
 struct Sums {
-  explicit Sums(index_t columns)
-      : size(columns * columns), memory(static_cast<std::size_t>(size)) {
+  explicit Sums(index_t columns) : size(columns * columns), memory(static_cast<std::size_t>(size)) {
     std::fill_n(memory.data(), size, 0.0);
   }
   index_t size;

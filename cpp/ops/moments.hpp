@@ -1,6 +1,7 @@
 // Second moments of rows z = (x - o, y - o', 1) under weights w, summed in float64:
 //
-//   S = sum_i w_i z_i z_i',   so S_(p,p) is the weight, S_(p,.) the sums, and the rest the products.
+//   S = sum_i w_i z_i z_i',   so S_(p,p) is the weight, S_(p,.) the sums, and the rest the
+//   products.
 //
 // x enters as float64 about an origin o, so that offsets of columns cost no digits: the moments
 // about the mean follow from S by one correction, which is small where o is near the mean. Only

@@ -89,10 +89,16 @@ def _about_means(total: np.ndarray, origin: np.ndarray, count: int, d: int) -> M
     return Moments(count, weight, origin + shift, scatter, d, total, origin)
 
 
-def pilot(X: Any) -> np.ndarray:
+def pilot(X: Any, weight: Any = None) -> np.ndarray:
     """An origin near the means: that of a few rows, float64; of sparse rows mostly zeros."""
-    step = max(1, X.shape[0] // _PILOT)
-    some = X[: step * _PILOT : step]
+    if weight is None:
+        step = max(1, X.shape[0] // _PILOT)
+        some = X[: step * _PILOT : step]
+    else:
+        counted = np.flatnonzero(weight)
+        some = X[counted[:: max(1, len(counted) // _PILOT)][:_PILOT]]
+        if not len(counted):
+            return np.zeros(X.shape[1])
     if not is_sparse(X):
         return some.mean(0, dtype=np.float64)
     stored = np.bincount(some.indices, minlength=X.shape[1]) >= some.shape[0]
@@ -138,7 +144,7 @@ def moments_of(
         if origin is None:
             origin = np.zeros(d + Y.shape[1])
             if centred:
-                origin[:d] = pilot(chunk.X)
+                origin[:d] = pilot(chunk.X, chunk.weight)
                 if targets is not None and len(targets):
                     origin[d:] = targets.mean(0)
         with np.errstate(invalid="ignore", over="ignore"):

@@ -142,13 +142,17 @@ class Rows:
             given = _near((*along, *state), self.xp)
             return op(self.X, *given, sample_weight=self.weight, **options)
         if along:
+            from kernelmill._estimator._targets import check_count
             from kernelmill.stream._source import Fold
 
             fold, start = Fold(merge), 0
             for chunk in self.chunks():
                 own = [values[start : start + chunk.count] for values in along]
                 start += chunk.count
+                if len(own[0]) < chunk.count:
+                    check_count(along[0], start, self.owner)
                 fold.add(to_host(chunk.map_reduce(op, *own, *state, **options)))
+            check_count(along[0], start, self.owner)
             return fold.total
         return self.source.map_reduce(_run, op, self._device, state, options, merge=merge)
 

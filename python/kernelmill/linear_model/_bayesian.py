@@ -213,7 +213,7 @@ class BayesianRidge(_EvidenceRegressor):
         penalty = 1.0 if self.lambda_init is None else float(self.lambda_init)
         weight, d = moments.weight, moments.d
         scores: list[float] = []
-        before, taken = None, 0
+        before = None
 
         def posterior() -> tuple[np.ndarray, float]:
             found = alpha * right / (penalty + alpha * values)
@@ -228,7 +228,9 @@ class BayesianRidge(_EvidenceRegressor):
                 - weight * math.log(2 * math.pi)
             )  # fmt: skip
 
-        for taken in range(1, self.max_iter + 1):
+        self.n_iter_ = 0
+        while self.n_iter_ < self.max_iter:
+            self.n_iter_ += 1
             found, error = posterior()
             if self.compute_score:
                 scores.append(score(found, error))
@@ -245,7 +247,7 @@ class BayesianRidge(_EvidenceRegressor):
         if self.compute_score:
             scores.append(score(found, error))
         self.scores_ = np.array(scores) if self.compute_score else []
-        self.n_iter_, self.alpha_, self.lambda_ = taken, alpha, penalty
+        self.alpha_, self.lambda_ = alpha, penalty
         self.sigma_ = (V / (alpha * values + penalty)) @ V.T
         self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(d)
         self._set_model((V @ found)[None], moments.x_mean, moments.y_mean, rows, True)
@@ -363,7 +365,7 @@ class ARDRegression(_EvidenceRegressor):
         alpha = 1 / (total / weight + _EPS)
         precisions = np.ones(d)
         kept = np.ones(d, dtype=bool)
-        coef, before, taken = np.zeros(d), None, 0
+        coef, before = np.zeros(d), None
         scores: list[float] = []
 
         def posterior() -> tuple[np.ndarray, float]:
@@ -375,7 +377,9 @@ class ARDRegression(_EvidenceRegressor):
             log = 2 * float(np.log(root).sum() - np.log(np.diag(factor[0])).sum())
             return root[:, None] * inverse, log
 
-        for taken in range(1, self.max_iter + 1):
+        self.n_iter_ = 0
+        while self.n_iter_ < self.max_iter:
+            self.n_iter_ += 1
             sigma, log = posterior()
             coef = np.zeros(d)
             coef[kept] = alpha * (sigma @ q[kept])
@@ -405,7 +409,7 @@ class ARDRegression(_EvidenceRegressor):
             coef[kept] = alpha * (sigma @ q[kept])
         else:
             sigma = np.zeros((0, 0))
-        self.scores_, self.n_iter_ = scores, taken
+        self.scores_ = scores
         self.alpha_, self.lambda_, self.sigma_ = alpha, precisions, sigma
         self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(d)
         self._set_model(coef[None], moments.x_mean, moments.y_mean, rows, True)
@@ -438,9 +442,9 @@ class BayesianLinearRegression(LinearRegressor):
     intercept_ : float
         Intercept, 0.0 where none is learnt.
     covariance_ : ndarray of shape (d, d)
-        Covariance of the coefficients.
+        Covariance of the coefficients; infinite for one row or two.
     noise_variance_ : float
-        Mean of the variance of the noise.
+        Mean of the variance of the noise; infinite for one row or two.
     shape_, rate_ : float
         Of the posterior of the precision of the noise.
     log_evidence_ : float
@@ -545,7 +549,9 @@ class BayesianLinearRegression(LinearRegressor):
         self._total, self._origin, self.n_samples_seen_ = total, moments.origin, count
         inverse = scipy.linalg.cho_solve((factor, True), np.eye(d), check_finite=False)
         self.noise_variance_ = self.rate_ / (self.shape_ - 1) if self.shape_ > 1 else math.inf
-        self.covariance_ = self.noise_variance_ * inverse
+        known = math.isfinite(self.noise_variance_)
+        inverse = self.noise_variance_ * inverse if known else np.full_like(inverse, np.inf)
+        self.covariance_ = inverse
         log = 0.5 * d * math.log(self.alpha) - float(np.log(np.diag(factor)).sum())
         log += self.shape * math.log(self.rate) - self.shape_ * math.log(self.rate_)
         log += float(scipy.special.gammaln(self.shape_) - scipy.special.gammaln(self.shape))

@@ -1,9 +1,9 @@
 """Solvers of the lasso's family: coordinate descent on products of features, with working sets.
 
-Minimised is ``1/2 sum w |y - X b|^2 + l1 |b| + l2 / 2 |b|^2`` of centred rows. Where all products of
-features fit, one pass makes them, and no other is needed. Else a working set of features has its
-products made, and one pass over the rows says which features it lacks, and how far the objective
-is above its least (the duality gap).
+Minimised is ``1/2 sum w |y - X b|^2 + l1 |b| + l2 / 2 |b|^2`` of centred rows. Where all products
+of features fit, one pass makes them, and no other is needed. Else a working set of features has its
+products made, and one pass over the rows says which features it lacks, and how far the objective is
+above its least (the duality gap).
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class WorkingSets:
         self.w = np.ones(rows.count) if w is None else w.astype(np.float64)
         self.weight = float(self.w.sum())
         self.x_mean, self.y_mean = np.zeros(d), np.zeros(m)
-        self.shift = pilot(rows.X) if centred else np.zeros(d)
+        self.shift = pilot(rows.X, rows.weight) if centred else np.zeros(d)
         if centred:
             self.y_mean = self.w @ Y / self.weight
             _, slope = self._pass(np.zeros(d), np.ones(rows.count))  # sum w (0 - 1) (x - shift)
@@ -121,7 +121,7 @@ class WorkingSets:
         )
 
     def gradient(self, coef: np.ndarray) -> tuple[np.ndarray, float]:
-        """``X'(Y - X B)`` of centred rows and the sum of squared residuals, by one pass a target."""
+        """``X'(Y - X B)`` of centred rows and the squared residuals, by one pass a target."""
         d, m = coef.shape
         found, total = np.empty((d, m)), 0.0
         for t in range(m):
@@ -178,12 +178,12 @@ class WorkingSets:
         self._where[new] = np.arange(old, total)
 
     def _products_of(self, chosen: np.ndarray, at: Position) -> tuple[Products, Position]:
-        """The problem in the members, of which the chosen may move, and where it stands."""
+        """The problem in the chosen features, which hold all that is not 0, and where it stands."""
         self._grow(chosen)
-        coef = np.ascontiguousarray(at.coef[self._members])
-        gradient = np.ascontiguousarray(at.gradient[self._members])
-        Q = gradient + self._G @ coef
-        return Products(self._G, Q, self.square, self._where[chosen]), Position(coef, gradient)
+        where = self._where[chosen]
+        coef, gradient = at.coef[chosen], at.gradient[chosen]
+        G = self._G[np.ix_(where, where)]
+        return Products(G, gradient + G @ coef, self.square), Position(coef, gradient)
 
     def advance(self, at: Position, penalty: Penalty, tol: float, most: int) -> Position:
         """One working set, solved, and one pass over the rows."""
@@ -203,7 +203,7 @@ class WorkingSets:
             if inner.gap <= limit * self.square:
                 break
         coef = np.zeros_like(at.coef)
-        coef[self._members] = inner.coef
+        coef[chosen] = inner.coef
         gradient, residual = self.gradient(coef)
         gap = gap_of(coef, gradient, residual, penalty, self._squares)
         return Position(coef, gradient, gap, at.sweeps + max(1, inner.sweeps))
@@ -271,7 +271,7 @@ def alphas_of(
 ) -> np.ndarray:
     """Penalties of a path, largest first: given, or so many evenly spaced in the logarithm."""
     if isinstance(alphas, int | np.integer):
-        if largest <= np.finfo(np.float64).resolution:
+        if not largest > 0:
             return np.full(alphas, np.finfo(np.float64).resolution)
         return np.geomspace(largest, largest * eps, num=alphas)
     given = np.sort(np.asarray(alphas, dtype=np.float64).ravel())[::-1]

@@ -106,6 +106,9 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
                 R = solve.triangular(rows, Y, moments)
                 d = moments.d
                 found = solve.from_factor(R, d, moments.count, solve.constant_columns(moments))
+                if found.rank == d and not self.positive:
+                    coef = solve.refined(rows, Y, moments, R, found.coef)
+                    found = found._replace(coef=coef)
                 if self.positive:
                     coef = [scipy.optimize.nnls(R[:, :d], b)[0] for b in R[:, d:].T]
                     found = found._replace(coef=np.array(coef))

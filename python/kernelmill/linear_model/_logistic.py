@@ -47,6 +47,8 @@ def log_logistic(p: np.ndarray) -> np.ndarray:
 class ProbabilisticClassifier(ClassifierMixin, LinearClassifier):
     """Base of classifiers with probabilities: the logistic function of their scores."""
 
+    _squares: ClassVar = np.float64
+
     def predict_proba(self, X):
         """Probabilities of the classes.
 
@@ -304,8 +306,8 @@ class LogisticRegression(ProbabilisticClassifier):
         # A loss below log 2 of every row: all are on their side of the plane.
         if free and at.loss < np.log(2) * objective.least_weight:
             warn(
-                f"{owner}: the classes can be separated by a plane, so that without a penalty there "
-                "is no finite optimum, and the coefficients only grow with max_iter and 1 / tol "
+                f"{owner}: the classes can be separated by a plane, so without a penalty there is "
+                "no finite optimum, and the coefficients only grow with max_iter and 1 / tol "
                 "(lower C)",
                 ConvergenceWarning,
             )

@@ -1,9 +1,9 @@
 """Minimisation of the penalised loss of a generalised linear model.
 
-Minimised is ``F = sum w l(y, W x + b) + l1 |W|_1 + l2 / 2 |W|^2``. Where the Hessian fits, each step
-is Newton's: one pass gives value, gradient and Hessian, and with an L1 penalty the quadratic model
-is minimised by coordinate descent. Else directions are those of L-BFGS in scaled features, one
-gradient a step. Steps that do not lower F are halved.
+Minimised is ``F = sum w l(y, W x + b) + l1 |W|_1 + l2 / 2 |W|^2``. Where the Hessian fits, each
+step is Newton's: one pass gives value, gradient and Hessian, and with an L1 penalty the quadratic
+model is minimised by coordinate descent. Else directions are those of L-BFGS in scaled features,
+one gradient a step. Steps that do not lower F are halved.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HISTORY = 12  # steps that L-BFGS remembers
 _LEAST_STEP = 1e-12
 _ARMIJO = 1e-4
 _ROUNDING = 1e-14  # of F, from one evaluation to the next
-_MODEL_SWEEPS = 1000
+_EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Objective:
         d = self.d = rows.n_features
         self.newton = k * (d + 1) <= MOST_PARAMETERS if newton is None else newton
         first = rows if not rows.is_stream else next(iter(rows.chunks()))
-        self.shift = pilot(first.X) if intercept else np.zeros(d)
+        self.shift = pilot(first.X, first.weight) if intercept else np.zeros(d)
         weights = rows.all_weights()
         self.weight = float(rows.count if weights is None else weights.sum(dtype=np.float64))
         positive = None if weights is None else weights[weights > 0]
@@ -98,7 +98,10 @@ class Objective:
 
     def intercepts(self, at: Point) -> np.ndarray:
         """Intercepts of rows that are not shifted."""
-        return at.intercept - at.coef @ self.shift if self.intercept else at.intercept
+        if not self.intercept:
+            return at.intercept
+        found = at.intercept - at.coef @ self.shift
+        return found - found.mean() if self.k > 1 else found  # the same of all changes nothing
 
     def evaluated(self, at: Point, second: bool) -> Point:
         """The point with its value and gradient, and its Hessian if asked for."""
@@ -145,7 +148,7 @@ class Objective:
             direction, gain = self._model_step(at) if self.l1 > 0 else self._newton_step(at)
         else:
             direction, gain = self._quasi_step(at)
-        enough = tol * tol * self.unit * self.weight
+        enough = tol * tol * self.unit * self.weight + 4 * _EPS * abs(at.value)
         if not self.newton:
             enough *= 1e-2  # the last step is not a quadratic one
         last = gain <= enough

@@ -87,10 +87,12 @@ def enet_path(
         Numbers. Several outputs share their features, as in `MultiTaskElasticNet`.
     l1_ratio : float, default=0.5
         Share of the L1 penalty, above 0 where `alphas` is a number.
+    eps : float, default=1e-3
+        The least penalty as a share of the largest, where `alphas` is a number.
     alphas : int or array-like, default=100
         Penalties, or how many, evenly spaced in the logarithm from the least that leaves no
         coefficient.
-    precompute, Xy, copy_X, check_input : ignored
+    precompute, Xy, copy_X : ignored
         Present for API compatibility.
     coef_init : array-like of shape (d,) or (n_outputs, d), optional
         Coefficients to start from.
@@ -100,6 +102,8 @@ def enet_path(
         Whether to return the numbers of sweeps as well.
     positive : bool, default=False
         Whether no coefficient may be negative.
+    check_input : bool, default=True
+        Ignored; present for API compatibility.
     tol : float, default=1e-4
         The duality gap that ends the descent, as a share of the mean square of y.
     max_iter : int, default=1000
@@ -408,7 +412,7 @@ class ElasticNetCV(_Chosen):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(60, 4))
     >>> model = ElasticNetCV(l1_ratio=[0.5, 0.9]).fit(X, X[:, 0] + 0.1 * rng.normal(size=60))
-    >>> model.l1_ratio_, model.mse_path_.shape, model.coef_.round(1).tolist()
+    >>> model.l1_ratio_, model.mse_path_.shape, abs(model.coef_).round(1).tolist()
     (0.9, (2, 100, 5), [1.0, 0.0, 0.0, 0.0])
     """
 
@@ -473,7 +477,7 @@ class LassoCV(_Chosen):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.normal(size=(60, 4))
     >>> model = LassoCV().fit(X, X[:, 0] + 0.1 * rng.normal(size=60))
-    >>> model.coef_.round(1).tolist(), model.alphas_.shape, 0 < model.alpha_ < 0.1
+    >>> abs(model.coef_).round(1).tolist(), model.alphas_.shape, 0 < model.alpha_ < 0.1
     ([1.0, 0.0, 0.0, 0.0], (100,), True)
     """
 

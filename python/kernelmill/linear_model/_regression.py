@@ -36,7 +36,7 @@ def fitting_at_once(method: Callable) -> Callable:
 
 
 def predicted(X: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
-    """``X coef' + intercept`` of shape (n, m), float64 for float32 rows too, without a copy of X."""
+    """``X coef' + intercept`` of shape (n, m), in float64 for float32 rows, without a copy of X."""
     if is_sparse(X):
         return np.asarray(X @ coef.T) + intercept
     if X.dtype == np.float64:
@@ -59,7 +59,7 @@ def targets_of(y: Any, rows: Rows) -> np.ndarray:
 class LinearRegressor(RegressorMixin, LinearModel):
     """Base of the regressions: ``coef_ x + intercept_``."""
 
-    _several: ClassVar[bool] = True  # whether y may have several columns
+    _squares: ClassVar = np.float64  # of float32 rows, too
 
     def _set_model(
         self, coef: np.ndarray, x_mean: np.ndarray, y_mean: np.ndarray, rows: Rows, vector: bool,

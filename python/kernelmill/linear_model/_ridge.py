@@ -28,6 +28,7 @@ SOLVERS = ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs
 # Features whose products fit memory easily: 128 MB.
 MOST_PRODUCTS = 4096
 _BLOCK_ROWS = 4096
+_LEAST_RECIPROCAL = 1e-7  # condition number of penalised products that leaves nine digits
 
 
 def penalised(moments: Moments, alpha: np.ndarray) -> np.ndarray | None:
@@ -47,7 +48,7 @@ def penalised(moments: Moments, alpha: np.ndarray) -> np.ndarray | None:
             return None
         norm = np.abs(K).sum(0).max(initial=0.0)
         reciprocal = scipy.linalg.lapack.dpocon(factor[0], norm, uplo="L")[0] if d else 1.0
-        if not reciprocal * solve.WELL_CONDITIONED**2 > 1:
+        if not reciprocal > _LEAST_RECIPROCAL:
             return None
         right = moments.xy[:, those] / s[:, None]
         coef[those] = (scipy.linalg.cho_solve(factor, right, check_finite=False) / s[:, None]).T
@@ -62,7 +63,8 @@ def from_triangle(R: np.ndarray, d: int, alpha: np.ndarray) -> np.ndarray:
         those = alpha == value
         stacked = np.vstack([A, np.sqrt(value) * np.eye(d)])
         right = np.vstack([B[:, those], np.zeros((d, int(those.sum())))])
-        coef[those] = scipy.linalg.lstsq(stacked, right, cond=solve.EPS * d, check_finite=False)[0].T
+        found = scipy.linalg.lstsq(stacked, right, cond=solve.EPS * d, check_finite=False)[0]
+        coef[those] = found.T
     return coef
 
 
@@ -286,6 +288,7 @@ class _ClassTargets(ClassifierMixin, LinearClassifier):
     """Targets 1 and -1 for classes, and what is made of the scores."""
 
     class_weight: Any
+    _squares: ClassVar = np.float64
 
     def _encoded(self, y: Any, rows: Rows, sample_weight: Any) -> tuple[np.ndarray, Any]:
         """Targets (n, k), and weights with those of the classes."""
@@ -456,6 +459,9 @@ class _Identity(BaseEstimator):
     def __init__(self, classes: Any = None) -> None:
         self.classes = classes
 
+    def fit(self, X: Any, y: Any) -> Any:
+        return self
+
     def decision_function(self, X: Any) -> Any:
         return X
 
@@ -568,8 +574,8 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
             scores = self._scored(kept, Y, weight)
         if not np.isfinite(scores).any(0).all():
             raise ValueError(
-                f"{owner}: alphas must leave a prediction for rows left out, got none that does for "
-                f"n_samples = {len(Y)} (raise alphas, or pass more rows)"
+                f"{owner}: alphas must leave a prediction for rows left out, got none that does "
+                f"for n_samples = {len(Y)} (raise alphas, or pass more rows)"
             )
         best = np.where(np.isfinite(scores), scores, -np.inf).argmax(0)
         chosen = alphas[best]
@@ -595,9 +601,11 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
             return float(scorer(_Identity(), p, t, **options))
 
         if self.alpha_per_target:
-            return np.array([[score(p[:, j], Y[:, j]) for j in range(Y.shape[1])] for p in predictions])
-        one = Y.shape[1] == 1
-        return np.array([[score(p[:, 0] if one else p, Y[:, 0] if one else Y)] for p in predictions])
+            several = range(Y.shape[1])
+            return np.array([[score(p[:, j], Y[:, j]) for j in several] for p in predictions])
+        if Y.shape[1] == 1:
+            return np.array([[score(p[:, 0], Y[:, 0])] for p in predictions])
+        return np.array([[score(p, Y)] for p in predictions])
 
     def _searched(self, X: Any, y: Any, weight: Any, rows: Rows, alphas: np.ndarray) -> Any:
         if rows.is_stream:
@@ -612,6 +620,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
             scoring=self.scoring,
         )  # fmt: skip
         search.fit(rows.X, y, sample_weight=rows.weight)
-        self.coef_, self.intercept_ = search.best_estimator_.coef_, search.best_estimator_.intercept_
-        self.alpha_, self.best_score_ = float(search.best_estimator_.alpha), search.best_score_
+        best = search.best_estimator_
+        self.coef_, self.intercept_ = best.coef_, best.intercept_
+        self.alpha_, self.best_score_ = float(best.alpha), search.best_score_
         return self

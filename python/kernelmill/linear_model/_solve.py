@@ -13,8 +13,8 @@ from kernelmill._estimator._moments import Moments
 from kernelmill._estimator._rows import Rows
 
 EPS = float(np.finfo(np.float64).eps)
-# Normal equations lose the square of the condition number: up to here more than ten digits remain.
-WELL_CONDITIONED = 1e5
+# Normal equations lose the square of the condition number: up to here ten digits remain.
+WELL_CONDITIONED = 1e3
 _BLOCK_ROWS = 4096
 
 
@@ -102,6 +102,26 @@ def from_factor(R: np.ndarray, d: int, count: int, still: np.ndarray) -> Solutio
     if rank < d:
         condition = np.inf
     return Solution(coef.T, rank, singular[: min(d, count)], condition)
+
+
+def refined(
+    rows: Rows, targets: np.ndarray, moments: Moments, R: np.ndarray, coef: np.ndarray
+) -> np.ndarray:
+    """Coefficients (m, d) after a step for the residuals that they leave (Bjorck, 1967)."""
+    d = moments.d
+    slope = np.zeros((d, targets.shape[1]))
+    start = 0
+    for chunk in rows.chunks():
+        for i in range(0, chunk.count, _BLOCK_ROWS):
+            X = chunk.X[i : i + _BLOCK_ROWS]
+            X = (X.toarray() if is_sparse(X) else X).astype(np.float64) - moments.x_mean
+            rest = targets[start + i : start + i + len(X)] - moments.y_mean - X @ coef.T
+            if chunk.weight is not None:
+                rest *= chunk.weight[i : i + _BLOCK_ROWS].astype(np.float64)[:, None]
+            slope += X.T @ rest
+        start += chunk.count
+    half = scipy.linalg.solve_triangular(R[:d, :d], slope, trans="T", check_finite=False)
+    return coef + scipy.linalg.solve_triangular(R[:d, :d], half, check_finite=False).T
 
 
 def wide(rows: Rows, targets: np.ndarray, centred: bool) -> tuple[Solution, Any, Any]:
