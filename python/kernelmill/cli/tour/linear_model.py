@@ -43,6 +43,6 @@ def rows(context: Context) -> Iterator[Row]:
             score += f", {int((model.coef_ != 0).sum())} features"
         if isinstance(model, BayesianRidge):
             mean, band = model.predict(B, return_std=True)
-            score += f", in band {float((abs(b - mean) < 1.96 * band).mean()):.0%}"
+            score += f", band {float((abs(b - mean) < 1.96 * band).mean()):.0%}"
         data, where = f"{name}, held out", context.where()
         yield Row(type(model).__name__, data, A.shape, seconds, score, where)
