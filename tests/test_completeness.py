@@ -63,6 +63,7 @@ TESTED_ELSEWHERE = {
     "ops/histogram_walks.py": "tree by tree in ops/test_histogram.py",
     "ops/histogram_losses.py": "loss by loss in ops/test_histogram.py",
     "ops/sgd_table.py": "loss by loss in ops/test_sgd.py",
+    "ops/glm_table.py": "loss by loss in ops/test_glm.py",
     "_version.py": "one constant, compared in test_info.py and cli/test_cli.py",
 }
 # Public estimators that skip parametrize_with_checks: none may without a sentence here.

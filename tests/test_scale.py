@@ -29,6 +29,13 @@ NOT_SCALED = {
     "SGDRegressor": "a rate suits one scale of the rows, which should be standardised",
     "NeuralNetClassifier": "the network is the user's; steps have a length that does not scale",
     "NeuralNetRegressor": "the network is the user's; steps have a length that does not scale",
+    "ARDRegression": "its first precisions are 1, as scikit-learn's, in units of the coefficients",
+    "ElasticNet": "its penalties scale by different powers, and a ratio near 1 loses the digits",
+    "ElasticNetCV": "see ElasticNet",
+    "MultiTaskElasticNet": "its optimum is ElasticNet's for one output, and y here is a vector",
+    "MultiTaskElasticNetCV": "see ElasticNetCV",
+    "MultiTaskLasso": "its optimum is Lasso's for one output, and y here is a vector",
+    "MultiTaskLassoCV": "see MultiTaskLasso",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
 }
 
@@ -42,6 +49,8 @@ class Scaled:
     log_densities: int = 0  # in `score`: each row's is shifted by -log c for each of its features
     supervised: bool = False
     transformed: int | None = None  # power of c in what `transform` gives, in place of `predict`
+    rounded: bool = False  # whether predictions are numbers that round
+    least: float = 0.0  # of the targets
 
 
 def square(c: float) -> float:
@@ -120,6 +129,7 @@ def _rows() -> dict[str, Scaled]:
         {"coef_": 1},
         supervised=True,
     )
+    rows |= _linear_rows()
     # A fixed number of steps: log densities of c X are larger, and so is the rounding of the gains
     # that decide when to stop.
     steps = {"max_iter": 3, "tol": 0.0, "random_state": 0}
@@ -172,6 +182,45 @@ def _rows() -> dict[str, Scaled]:
     return rows
 
 
+def _linear_rows() -> dict[str, Scaled]:
+    lm = linear_model
+    tight = {"tol": 1e-13}
+
+    def times(factor, c):
+        return min(factor * square(c), 1e308)
+
+    made = {
+        "LinearRegression": lambda c: lm.LinearRegression(),
+        "Ridge": lambda c: lm.Ridge(times(3.0, c)),
+        "RidgeCV": lambda c: lm.RidgeCV([square(c), times(9.0, c)]),
+        "Lasso": lambda c: lm.Lasso(0.1 * c, **tight),
+        "LassoCV": lambda c: lm.LassoCV(alphas=7, **tight),
+        "BayesianRidge": lambda c: lm.BayesianRidge(
+            lambda_init=square(c), lambda_2=1e-6 / max(square(c), 1e-308), max_iter=20, tol=0.0
+        ),
+        "BayesianLinearRegression": lambda c: lm.BayesianLinearRegression(alpha=times(3.0, c)),
+        "LogCoshRegressor": lambda c: lm.LogCoshRegressor(alpha=0.1 * square(c), tol=1e-7),
+        "PoissonRegressor": lambda c: lm.PoissonRegressor(alpha=0.1 * square(c), tol=1e-7),
+        "GammaRegressor": lambda c: lm.GammaRegressor(alpha=0.1 * square(c), tol=1e-7),
+        "TweedieRegressor": lambda c: lm.TweedieRegressor(
+            power=1.5, alpha=0.1 * square(c), tol=1e-7
+        ),
+    }
+    regressions = {
+        f"linear_model.{name}": Scaled(
+            make, {"coef_": -1}, supervised=True, rounded=True,
+            least=1.0 if name.startswith(("Gamma", "Tweedie")) else 0.0,
+        )
+        for name, make in made.items()
+    }  # fmt: skip
+    for name, make in {
+        "RidgeClassifier": lambda c: lm.RidgeClassifier(times(3.0, c)),
+        "LogisticRegression": lambda c: lm.LogisticRegression(C=1 / max(square(c), 1e-308)),
+    }.items():
+        regressions[f"linear_model.{name}"] = Scaled(make, {"coef_": -1}, supervised=True)
+    return regressions
+
+
 SCALED = _rows()
 
 
@@ -182,7 +231,7 @@ def data() -> np.ndarray:
 
 
 def fitted(row: Scaled, X: np.ndarray, c: float):
-    y = (np.arange(N) // 5 % K,) if row.supervised else ()
+    y = (np.arange(N) // 5 % K + row.least,) if row.supervised else ()
     return row.make(c).fit(X, *y)
 
 
@@ -190,7 +239,10 @@ def agree(row: Scaled, model, X: np.ndarray, c: float, rtol: float) -> None:
     """`model`, of X, is the model of X / c, scaled."""
     unit = data().astype(X.dtype)
     plain = fitted(row, unit, 1.0)
-    if row.transformed is None:
+    if row.rounded:
+        got, want = model.predict(X), plain.predict(unit)
+        np.testing.assert_allclose(got, want, rtol=0, atol=30 * rtol)
+    elif row.transformed is None:
         np.testing.assert_array_equal(model.predict(X), plain.predict(unit))
     else:
         size = np.longdouble(c) ** row.transformed
