@@ -481,7 +481,8 @@ Entry& Family::add(const char* name) {
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
-#define KERNELMILL_HOST_FAMILIES(F) F(attention) F(ctc) F(recurrent) F(sgd) F(tree) F(values)
+#define KERNELMILL_HOST_FAMILIES(F) \
+  F(attention) F(ctc) F(neighbors) F(recurrent) F(sgd) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

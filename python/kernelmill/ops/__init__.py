@@ -35,6 +35,7 @@ FAMILIES = (
     "hmm",
     "values",
     "tree",
+    "neighbors",
 )
 
 __all__ = ["FAMILIES", "all_ops"]
