@@ -9,9 +9,7 @@ namespace {
 using neighbors::Measure;
 using Indices = std::span<const index_t>;
 
-Measure measure_of(index_t metric, double p) {
-  return {static_cast<neighbors::Metric>(metric), p};
-}
+Measure measure_of(index_t metric, double p) { return {static_cast<neighbors::Metric>(metric), p}; }
 
 template <class T>
 neighbors::TreeArrays<T> tree_of(Indices order, const DenseView<T>& points,

@@ -136,8 +136,8 @@ void fill_level(int level, index_t d, const Levels& levels, double* boxes) {
     double* const to = here + item / kFan * 2 * d * kFan + item % kFan;
     for (index_t p = 0; p < 2 * d; ++p) {
       const double* const side = group + p * kFan;
-      to[p * kFan] = p < d ? *std::min_element(side, side + kFan)
-                           : *std::max_element(side, side + kFan);
+      to[p * kFan] =
+          p < d ? *std::min_element(side, side + kFan) : *std::max_element(side, side + kFan);
     }
   }
 }
@@ -154,13 +154,14 @@ void grow(MatrixView<const T> x, index_t leaves, index_t groups, std::span<index
   }
   const Levels levels(leaves);
   if (groups != levels.groups()) {
-    invalid("neighbors.grow", "groups must be ", levels.groups(), " for ", leaves,
-            " leaves, got ", groups);
+    invalid("neighbors.grow", "groups must be ", levels.groups(), " for ", leaves, " leaves, got ",
+            groups);
   }
   Grower<T>(x, leaves, order).run();
   parallel_for(leaves, 512, [&](index_t, index_t a, index_t b) {
     for (index_t l = a; l < b; ++l) {
-      std::sort(order.data() + leaf_begin(l, n, leaves), order.data() + leaf_begin(l + 1, n, leaves));
+      std::sort(order.data() + leaf_begin(l, n, leaves),
+                order.data() + leaf_begin(l + 1, n, leaves));
     }
   });
   for (index_t g = 0; g < groups; ++g) {

@@ -69,9 +69,7 @@ struct Hamming : Exact {
   [[gnu::always_inline]] void add(Vec& sum, const Vec& t) const {
     sum += t != 0 ? Vec{} + 1.0 : Vec{};
   }
-  double finish(double sum, index_t d) const {
-    return d == 0 ? 0.0 : sum / static_cast<double>(d);
-  }
+  double finish(double sum, index_t d) const { return d == 0 ? 0.0 : sum / static_cast<double>(d); }
 };
 struct NanEuclidean : Exact {
   double finish(double sum, index_t) const { return std::sqrt(sum); }
@@ -108,14 +106,21 @@ inline void block_distances(const NanEuclidean&, const double* q, const T* block
       sum += t == t ? t * t : Vec{};
       present += t == t ? Vec{} + 1.0 : Vec{};
     }
-    tile::store(out + l, sum * (static_cast<double>(d) / present));  // 0 times infinity: NaN
+    tile::store(out + l, sum * static_cast<double>(d) / present);  // 0 / 0: NaN
   }
 }
 
-// Packs rows [begin, begin + count) as a block.
+// Packs at most kWidth rows as a block: row l is row_of(l).
+template <class T, class RowOf>
+void pack_block(MatrixView<const T> y, index_t count, T* block, RowOf row_of) {
+  for (index_t l = 0; l < count; ++l) {
+    const T* from = y.row(row_of(l));
+    for (index_t p = 0; p < y.cols; ++p, from += y.col_stride) block[p * kWidth + l] = *from;
+  }
+}
 template <class T>
 void pack_block(MatrixView<const T> y, index_t begin, index_t count, T* block) {
-  tile::Strided<T>{y.data, y.row_stride, y.col_stride}.pack(begin, count, 0, y.cols, block, kWidth);
+  pack_block(y, count, block, [begin](index_t l) { return begin + l; });
 }
 
 // A row as doubles.
@@ -330,8 +335,6 @@ inline bool is_euclidean(const Measure& measure) {
 }
 
 // Queries of a task: enough that the blocks of y, which each task packs for itself, are used often.
-inline index_t scan_grain(index_t n) {
-  return std::clamp<index_t>(n / 64, 8, 128);
-}
+inline index_t scan_grain(index_t n) { return std::clamp<index_t>(n / 64, 8, 128); }
 
 }  // namespace kernelmill::neighbors

@@ -321,18 +321,17 @@ class LeafScan {
   double limit_, min_samples_;
   index_t n_;
   bool negative_ = false;
-  std::vector<double> weight_, sums_;     // by position
-  std::vector<char> core_;                // by position
-  std::vector<index_t> first_core_;       // of each leaf, -1 without
-  std::vector<char> solid_;               // of each leaf
-  Components components_;                 // of positions
+  std::vector<double> weight_, sums_;  // by position
+  std::vector<char> core_;             // by position
+  std::vector<index_t> first_core_;    // of each leaf, -1 without
+  std::vector<char> solid_;            // of each leaf
+  Components components_;              // of positions
 };
 
 // The same from pairs, query by query.
 template <class T>
-void by_pairs(MatrixView<const T> x, double eps, double min_samples,
-              std::span<const double> weight, Measure measure, std::span<index_t> labels,
-              std::span<bool> core) {
+void by_pairs(MatrixView<const T> x, double eps, double min_samples, std::span<const double> weight,
+              Measure measure, std::span<index_t> labels, std::span<bool> core) {
   const index_t n = x.rows;
   struct State {
     std::span<const double> weight;
@@ -341,7 +340,8 @@ void by_pairs(MatrixView<const T> x, double eps, double min_samples,
     Components components;
     std::span<index_t> labels;
     std::vector<index_t> border;
-  } state{weight, std::vector<double>(static_cast<std::size_t>(n)), core, Components(n), labels, {}};
+  } state{weight, std::vector<double>(static_cast<std::size_t>(n)), core, Components(n), labels,
+          {}};
   const char* const op = "neighbors.dbscan";
   visit(x, x, eps, measure, {}, TreeArrays<T>{}, op,
         {&state,
@@ -374,18 +374,17 @@ void by_pairs(MatrixView<const T> x, double eps, double min_samples,
       copies.data()[b * d + p] = x(state.border[static_cast<std::size_t>(b)], p);
     }
   }
-  visit(MatrixView<const T>{copies.data(), others, d, d, 1}, x, eps, measure, {}, TreeArrays<T>{},
-        op,
-        {&state,
-         [](void* self, index_t b, index_t row, double) {
-           State& s = *static_cast<State*>(self);
-           if (!s.core[static_cast<std::size_t>(row)]) return;
-           const index_t theirs = s.labels[static_cast<std::size_t>(row)];
-           index_t& label =
-               s.labels[static_cast<std::size_t>(s.border[static_cast<std::size_t>(b)])];
-           if (label < 0 || theirs < label) label = theirs;
-         },
-         nullptr});
+  visit(
+      MatrixView<const T>{copies.data(), others, d, d, 1}, x, eps, measure, {}, TreeArrays<T>{}, op,
+      {&state,
+       [](void* self, index_t b, index_t row, double) {
+         State& s = *static_cast<State*>(self);
+         if (!s.core[static_cast<std::size_t>(row)]) return;
+         const index_t theirs = s.labels[static_cast<std::size_t>(row)];
+         index_t& label = s.labels[static_cast<std::size_t>(s.border[static_cast<std::size_t>(b)])];
+         if (label < 0 || theirs < label) label = theirs;
+       },
+       nullptr});
 }
 
 }  // namespace

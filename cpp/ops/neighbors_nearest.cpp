@@ -165,7 +165,8 @@ class Shortlists {
     for (index_t r = 0; r < k_; ++r) {
       const Found& one = found_.data()[r];
       indices[r] = r < n ? one.index : -1;
-      distances[r] = r < n ? metric.finish(one.distance, x_.cols) : std::numeric_limits<double>::quiet_NaN();
+      distances[r] =
+          r < n ? metric.finish(one.distance, x_.cols) : std::numeric_limits<double>::quiet_NaN();
     }
   }
 
@@ -203,7 +204,8 @@ class Shortlists {
     limit = std::min(limit, static_cast<T>(worst - norm + 2 * candidates_.error(norm + worst)));
     for (index_t c = 0; c < k_; ++c) {
       row[c] = found_.data()[c].index;
-      low[c] = static_cast<T>(found_.data()[c].distance - norm - f) - candidates_.twice_error(row[c]);
+      low[c] =
+          static_cast<T>(found_.data()[c].distance - norm - f) - candidates_.twice_error(row[c]);
     }
     count = k_;
   }
@@ -282,9 +284,8 @@ void nearest(MatrixView<const T> x, MatrixView<const T> y, index_t k, Measure me
       by_tiles({{}, measure.metric}, x, y, k, own, indices, distances)) {
     return;
   }
-  with_metric(measure, "neighbors.nearest", [&](const auto& metric) {
-    by_scan(metric, x, y, k, own, indices, distances);
-  });
+  with_metric(measure, "neighbors.nearest",
+              [&](const auto& metric) { by_scan(metric, x, y, k, own, indices, distances); });
 }
 
 KERNELMILL_FOR_FLOATS(nearest)

@@ -7,6 +7,7 @@
 #include "core/tile.hpp"       // product_tiles
 #include "core/workspace.hpp"  // packed queries
 #include "ops/centered.hpp"    // centered, origin_of
+#include "ops/neighbors_blocks.hpp"
 
 #if defined(__AVX2__)
 #include <immintrin.h>  // masks of comparisons
@@ -67,7 +68,8 @@ struct Epilogue {
       }
       any |= at_most(least, tile::load<Vec>(limit + j0 + v * P::lanes));
     }
-    if (any == 0) [[likely]] return;
+    if (any == 0) [[likely]]
+      return;
     Vec rows[Rows][P::NV];  // a copy, so that the sums themselves stay in registers
     for (int r = 0; r < Rows; ++r) {
       for (int v = 0; v < P::NV; ++v) rows[r][v] = acc[r][v] + low_norm[i0 + r];
@@ -162,7 +164,8 @@ void Candidates<T>::pack(index_t number) {
   if (packed_part_ < 0) packed_ = Workspace<T>(static_cast<std::size_t>(chunk_rows_ * y_.cols));
   tile::PackedA<T> a(rows, y_.cols, packed_.data());
   const Doubled<T> packing{centered(y_.row_range(begin, begin + rows), origin_)};
-  parallel_for(a.tiles(), 16, [&](index_t, index_t t, index_t t_end) { a.pack(packing, t, t_end); });
+  parallel_for(a.tiles(), 16,
+               [&](index_t, index_t t, index_t t_end) { a.pack(packing, t, t_end); });
   packed_part_ = number;
 }
 
@@ -190,35 +193,16 @@ template <class T>
 void squared_distances(MatrixView<const T> x, index_t query, MatrixView<const T> y,
                        const index_t* rows, index_t count, double* out) {
   const index_t d = x.cols;
-  index_t c = 0;
-  // Four at a time: the sum of one row waits for each of its additions.
-  for (; c + 4 <= count; c += 4) {
-    const T *a = y.row(rows[c]), *b = y.row(rows[c + 1]), *e = y.row(rows[c + 2]),
-            *f = y.row(rows[c + 3]), *q = x.row(query);
-    double s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    for (index_t p = 0; p < d; ++p, q += x.col_stride) {
-      const index_t at = p * y.col_stride;
-      const double v = static_cast<double>(*q);
-      const double t0 = static_cast<double>(a[at]) - v, t1 = static_cast<double>(b[at]) - v;
-      const double t2 = static_cast<double>(e[at]) - v, t3 = static_cast<double>(f[at]) - v;
-      s0 += t0 * t0;
-      s1 += t1 * t1;
-      s2 += t2 * t2;
-      s3 += t3 * t3;
-    }
-    out[c] = s0;
-    out[c + 1] = s1;
-    out[c + 2] = s2;
-    out[c + 3] = s3;
-  }
-  for (; c < count; ++c) {
-    const T *a = y.row(rows[c]), *q = x.row(query);
-    double sum = 0;
-    for (index_t p = 0; p < d; ++p, q += x.col_stride, a += y.col_stride) {
-      const double t = static_cast<double>(*a) - static_cast<double>(*q);
-      sum += t * t;
-    }
-    out[c] = sum;
+  const Workspace<double> q(static_cast<std::size_t>(d));
+  const Workspace<T> block(static_cast<std::size_t>(d * kWidth));
+  copy_row(x, query, q.data());
+  // As a block: the same sums, to the last bit, as a search by differences has.
+  for (index_t c = 0; c < count; c += kWidth) {
+    const index_t size = std::min(kWidth, count - c);
+    pack_block(y, size, block.data(), [&](index_t l) { return rows[c + l]; });
+    alignas(64) double distance[kWidth];
+    block_distances(Euclidean{}, q.data(), block.data(), d, size, distance);
+    std::copy_n(distance, size, out + c);
   }
 }
 

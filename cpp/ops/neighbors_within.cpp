@@ -39,7 +39,8 @@ void by_tree(const M& metric, MatrixView<const T> x, const Tree<T>& tree, double
           if (!(near[l] <= limit)) continue;
           // The query itself must be left out one by one.
           if (!each && skip < 0 && far[l] <= limit) {
-            visitor.whole(visitor.self, i, tree.item_begin(level, item + 1) - tree.item_begin(level, item));
+            visitor.whole(visitor.self, i,
+                          tree.item_begin(level, item + 1) - tree.item_begin(level, item));
           } else if (level > 0) {
             stack[waiting++] = {level - 1, item};
           } else {
@@ -136,8 +137,7 @@ void visit(MatrixView<const T> x, MatrixView<const T> y, double radius, Measure 
     });
     return;
   }
-  if (is_euclidean(measure) && x.cols > kFewFeatures && y.rows > 64 &&
-      radius < kInfinity &&
+  if (is_euclidean(measure) && x.cols > kFewFeatures && y.rows > 64 && radius < kInfinity &&
       by_tiles(x, y, reduced_limit(Euclidean{{}, measure.metric}, radius, x.cols), own, visitor)) {
     return;
   }

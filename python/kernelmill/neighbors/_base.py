@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,9 @@ SEARCH: dict[str, rule.Rule] = {
     "p": rule.any_of(
         rule.real(0, above=True), rule.Rule(lambda v: v == np.inf, "infinity"), rule.nothing()
     ),
-    "metric_params": rule.any_of(rule.Rule(lambda v: isinstance(v, dict), "a dict"), rule.nothing()),
+    "metric_params": rule.any_of(
+        rule.Rule(lambda value: isinstance(value, dict), "a dict"), rule.nothing()
+    ),
     "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
 }
 WEIGHTS = rule.any_of(rule.one_of("uniform", "distance", None), rule.function("(distances)"))
@@ -246,7 +249,7 @@ def len_of(X: Any) -> int:
 def as_lists(offsets: np.ndarray, values: np.ndarray) -> np.ndarray:
     """An array of arrays."""
     found = np.empty(len(offsets) - 1, object)
-    found[:] = [values[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    found[:] = [values[a:b] for a, b in itertools.pairwise(offsets)]
     return found
 
 

@@ -56,7 +56,8 @@ class KNeighborsRegressor(KNeighborsMixin, _Averagers):
     >>> model = KNeighborsRegressor(2).fit([[0.0], [1.0], [2.0]], [0.0, 10.0, 20.0])
     >>> model.predict([[0.2], [1.9]])
     array([ 5., 15.])
-    >>> KNeighborsRegressor(3, weights="distance").fit([[1.0], [2], [3]], [1.0, 2, 3]).predict([[1.0]])
+    >>> model = KNeighborsRegressor(3, weights="distance").fit([[1.0], [2], [3]], [1.0, 2, 3])
+    >>> model.predict([[1.0]])
     array([1.])
     """
 

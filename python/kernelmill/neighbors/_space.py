@@ -96,7 +96,7 @@ class Space(NamedTuple):
     def moved_queries(self, X: Any) -> Any:
         """Queries in the coordinates of the search, in the dtype of the rows."""
         if self.code is None:
-            return X
+            return X.astype(self.rows.dtype, copy=False)
         return np.asarray(_move(X, self.metric, self.moved), self.rows.dtype)
 
     def nearest(self, Q: Any, k: int, own: np.ndarray | None = None) -> tuple:
@@ -320,6 +320,8 @@ def space_of(
         points = _on_sphere(X)
         return space._replace(rows=points, tree=grown(points[:, :3]))
     if space.code is None:
+        if callable(metric):  # its sums shall not be those of float32
+            space = space._replace(rows=X.astype(np.float64))
         if tree and metric != "precomputed":
             raise ValueError(f"{owner}: metric {metric!r} must have algorithm='brute' or 'auto'")
         return space
@@ -405,9 +407,9 @@ def _on_sphere(X: np.ndarray) -> np.ndarray:
 
 
 def _directions(X: np.ndarray, centered: bool) -> np.ndarray:
-    """Rows of length 1. Those without a direction have one of their own: at distance 1 from others."""
+    """Rows of length 1; those without a direction get one of their own, at distance 1 to others."""
     if centered:
-        flat = (X == X[:, :1]).all(axis=1)
+        flat = (X[:, :1] == X).all(axis=1)
         X = np.where(flat[:, None], 0.0, X - X.mean(axis=1, keepdims=True))
     top = np.abs(X).max(axis=1, initial=0)
     none = top == 0

@@ -14,7 +14,7 @@ A metric is a number, an index into `METRICS`. The distance of rows x and y, wit
 ====================  ============================================================================
 
 Distances are summed in float64 in ascending order of the features, whatever the dtype of the rows.
-Neighbours are ordered by distance, and equal distances by index: the lowest comes first.
+Neighbours are ordered by that sum, and equal sums by index: the lowest comes first.
 
 A tree (`grow`) makes searches fast where there are few features: `order`, `points` and `boxes`
 belong together, and change no bit of a result. It serves all but ``hamming`` and
@@ -57,8 +57,8 @@ def groups_of(leaves: int) -> int:
             return groups
 
 
-def distances_of(X: np.ndarray, Y: np.ndarray, metric: int, p: float) -> np.ndarray:
-    """All distances, float64 (n, m)."""
+def sums_of(X: np.ndarray, Y: np.ndarray, metric: int, p: float) -> np.ndarray:
+    """What distances are made of, and ordered by: float64 (n, m)."""
     n, m, d = len(X), len(Y), X.shape[1]
     total, both = np.zeros((n, m)), np.zeros((n, m))
     for j in range(d):
@@ -74,14 +74,24 @@ def distances_of(X: np.ndarray, Y: np.ndarray, metric: int, p: float) -> np.ndar
             total += t if metric == MANHATTAN else t**p if metric == MINKOWSKI else t * t
     if metric == NAN_EUCLIDEAN:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.sqrt(total * (d / both))
-    if metric == EUCLIDEAN:
-        return np.sqrt(total)
+            return total * d / both
+    return total
+
+
+def finished(sums: np.ndarray, metric: int, p: float, d: int) -> np.ndarray:
+    """Distances from what `sums_of` gives for d features."""
+    if metric in (EUCLIDEAN, NAN_EUCLIDEAN):
+        return np.sqrt(sums)
     if metric == HAMMING:
-        return total / max(d, 1)
+        return sums / max(d, 1)
     if metric == HALF_SQUARED:
-        return total / 2
-    return total ** (1 / p) if metric == MINKOWSKI else total
+        return sums / 2
+    return sums ** (1 / p) if metric == MINKOWSKI else sums
+
+
+def distances_of(X: np.ndarray, Y: np.ndarray, metric: int, p: float) -> np.ndarray:
+    """All distances, float64 (n, m)."""
+    return finished(sums_of(X, Y, metric, p), metric, p, X.shape[1])
 
 
 def first_of(D: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -103,8 +113,8 @@ def _without_own(D: np.ndarray, own: np.ndarray | None) -> np.ndarray:
 
 
 @op(
-    "X: T[n,d], leaves: int[1,2**40), groups: int[1,2**40) -> order: i64[n], points: T[leaves,d,32],"
-    " boxes: f64[groups,2,d,8]",
+    "X: T[n,d], leaves: int[1,2**40), groups: int[1,2**40) -> order: i64[n],"
+    " points: T[leaves,d,32], boxes: f64[groups,2,d,8]",
     cuda=_HOST,
 )
 def grow(X: np.ndarray, leaves: int, groups: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -242,7 +252,8 @@ def nearest(
     array([[1, 2, 3]])
     """
     _check_tree("nearest", len(Y), order, points, boxes)
-    return first_of(_without_own(distances_of(X, Y, metric, p), own), k)
+    indices, sums = first_of(_without_own(sums_of(X, Y, metric, p), own), k)
+    return indices, finished(sums, metric, p, X.shape[1])
 
 
 @op(
@@ -340,7 +351,7 @@ def lists(
     """
     _check_tree("lists", len(Y), order, points, boxes)
     D = _without_own(distances_of(X, Y, metric, p), own)
-    near = D <= radius
+    near = radius >= D
     if offsets[0] != 0 or not np.array_equal(np.diff(offsets), near.sum(axis=1)):
         raise ValueError(
             "neighbors.lists: offsets must be the sums of what within counts, got others"
@@ -527,12 +538,13 @@ def donors(
         If an entry is not in X.
     """
     n, d = X.shape
-    if not (((0 <= rows) & (rows < n)).all() and ((0 <= cols) & (cols < d)).all()):
+    if not (((rows >= 0) & (rows < n)).all() and ((cols >= 0) & (cols < d)).all()):
         raise ValueError(
             f"neighbors.donors: rows and cols must be entries of X, got others for {n} rows of {d}"
         )
-    D = distances_of(X, Y, NAN_EUCLIDEAN, 2.0)[rows]
-    return first_of(np.where(np.isnan(Y.T[cols]), np.nan, D), k)
+    sums = sums_of(X, Y, NAN_EUCLIDEAN, 2.0)[rows]
+    indices, sums = first_of(np.where(np.isnan(Y.T[cols]), np.nan, sums), k)
+    return indices, np.sqrt(sums)
 
 
 def _check_tree(
