@@ -74,7 +74,7 @@ def test_within_a_radius(rng, weights, several):
 def test_rows_without_neighbours(rng):
     X, y = blobs(rng)
     far = [[90.0, 0, 0]]
-    with pytest.raises(ValueError, match=r"X must have neighbours within the radius 1\.0, got none"):
+    with pytest.raises(ValueError, match=r"neighbours within the radius 1\.0, got none"):
         RadiusNeighborsClassifier().fit(X, y).predict(far)
     with pytest.raises(TypeError, match="outlier_label must be of the type of y"):
         RadiusNeighborsClassifier(outlier_label="far").fit(X, y)
