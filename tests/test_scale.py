@@ -23,6 +23,7 @@ NOT_SCALED = {
     "MarkovChain": SYMBOLS,
     "VariationalCategoricalHMM": SYMBOLS,
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
+    "AgglomerativeClustering": "does not predict: see cluster/test_agglomerative.py",
     "KernelDensity": "does not predict: see neighbors/test_models.py",
     "NearestNeighbors": "does not predict: see neighbors/test_search.py",
     "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",

@@ -482,7 +482,7 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F) \
-  F(attention) F(ctc) F(neighbors) F(recurrent) F(sgd) F(tree) F(values)
+  F(attention) F(ctc) F(linkage) F(neighbors) F(recurrent) F(sgd) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

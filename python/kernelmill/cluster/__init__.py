@@ -5,6 +5,7 @@ from .._lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "AgglomerativeClustering": "_agglomerative",
         "BisectingKMeans": "_bisecting",
         "ConstrainedKMeans": "_constrained",
         "DBSCAN": "_dbscan",

@@ -36,6 +36,7 @@ FAMILIES = (
     "values",
     "tree",
     "neighbors",
+    "linkage",
 )
 
 __all__ = ["FAMILIES", "all_ops"]
