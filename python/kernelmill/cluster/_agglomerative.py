@@ -283,8 +283,8 @@ def check_memory(needed: int, owner: str) -> None:
     free = int(found[1]) * 1024 if found else needed
     if needed > free:
         raise MemoryError(
-            f"{owner}: the distances of all pairs must fit the free memory of {free >> 20} MiB, got "
-            f"{needed >> 20} MiB (linkage 'ward' and 'single' without connectivity need none)"
+            f"{owner}: the distances of all pairs must fit the free memory of {free >> 20} MiB, "
+            f"got {needed >> 20} MiB (linkage 'ward' and 'single' without connectivity need none)"
         )
 
 
