@@ -12,7 +12,16 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from kernelmill import cluster, ensemble, hmm, linear_model, mixture, preprocessing, tree
+from kernelmill import (
+    cluster,
+    ensemble,
+    hmm,
+    linear_model,
+    mixture,
+    neighbors,
+    preprocessing,
+    tree,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -23,6 +32,9 @@ NOT_SCALED = {
     "MarkovChain": SYMBOLS,
     "VariationalCategoricalHMM": SYMBOLS,
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
+    "AgglomerativeClustering": "does not predict: see cluster/test_agglomerative.py",
+    "KernelDensity": "does not predict: see neighbors/test_models.py",
+    "NearestNeighbors": "does not predict: see neighbors/test_search.py",
     "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",
     "MLPRegressor": "weights start at random with a deviation that does not depend on the rows",
     "SGDClassifier": "a rate suits one scale of the rows, which should be standardised",
@@ -94,6 +106,7 @@ def _rows() -> dict[str, Scaled]:
         (preprocessing.MinMaxScaler, {"data_min_": 1, "data_max_": 1, "data_range_": 1}, 0),
         (preprocessing.RobustScaler, {"center_": 1, "scale_": 1}, 0),
         (preprocessing.SimpleImputer, {"statistics_": 1}, 1),
+        (preprocessing.KNNImputer, {}, 1),
     ):
         make = lambda c, cls=cls: cls()  # noqa: E731 - the loop's own class
         rows[f"preprocessing.{cls.__name__}"] = Scaled(make, powers, transformed=transformed)
@@ -123,6 +136,30 @@ def _rows() -> dict[str, Scaled]:
             n_estimators=3, random_state=0
         )
         rows[f"ensemble.{cls.__name__}"] = Scaled(forest, {}, supervised=True)
+    rows |= {
+        "cluster.DBSCAN": Scaled(lambda c: cluster.DBSCAN(0.75 * c), {"components_": 1}),
+        "neighbors.KNeighborsClassifier": Scaled(
+            lambda c: neighbors.KNeighborsClassifier(weights="distance"), {}, supervised=True
+        ),
+        "neighbors.KNeighborsRegressor": Scaled(
+            lambda c: neighbors.KNeighborsRegressor(), {}, supervised=True
+        ),
+        "neighbors.RadiusNeighborsClassifier": Scaled(
+            lambda c: neighbors.RadiusNeighborsClassifier(1.5 * c), {}, supervised=True
+        ),
+        "neighbors.RadiusNeighborsRegressor": Scaled(
+            lambda c: neighbors.RadiusNeighborsRegressor(1.5 * c), {}, supervised=True
+        ),
+        "neighbors.LocalOutlierFactor": Scaled(
+            lambda c: neighbors.LocalOutlierFactor(novelty=True), {"negative_outlier_factor_": 0}
+        ),
+        "neighbors.MLkNN": Scaled(lambda c: neighbors.MLkNN(), {}, supervised=True),
+        "neighbors.NearestCentroid": Scaled(
+            lambda c: neighbors.NearestCentroid(),
+            {"centroids_": 1, "deviations_": 0, "within_class_std_dev_": 1},
+            supervised=True,
+        ),
+    }
     # An intercept moves by 1 whatever the scale of the rows.
     rows["linear_model.Perceptron"] = Scaled(
         lambda c: linear_model.Perceptron(fit_intercept=False, tol=None, max_iter=9),

@@ -484,7 +484,7 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F) \
-  F(coordinate) F(glm) F(half) F(histogram) F(moments) F(sgd) F(tree) F(values)
+  F(coordinate) F(glm) F(half) F(histogram) F(linkage) F(moments) F(neighbors) F(sgd) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

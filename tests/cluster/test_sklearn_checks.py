@@ -3,7 +3,14 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kernelmill.cluster import BisectingKMeans, ConstrainedKMeans, KMeans, MiniBatchKMeans
+from kernelmill.cluster import (
+    DBSCAN,
+    AgglomerativeClustering,
+    BisectingKMeans,
+    ConstrainedKMeans,
+    KMeans,
+    MiniBatchKMeans,
+)
 
 _SHUFFLED = (
     "random starts pick rows by their place, and the check shuffles the repeated rows; from the "
@@ -35,8 +42,10 @@ EXPECTED_FAILURES = {
         BisectingKMeans(),
         ConstrainedKMeans(),
         ConstrainedKMeans(3, size_max=1000),
+        DBSCAN(),
+        AgglomerativeClustering(),
     ],
-    expected_failed_checks=lambda model: EXPECTED_FAILURES[type(model).__name__],
+    expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),
 )
 def test_scikit_learn(estimator, check):
     check(estimator)

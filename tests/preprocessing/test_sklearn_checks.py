@@ -3,7 +3,13 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kernelmill.preprocessing import MinMaxScaler, RobustScaler, SimpleImputer, StandardScaler
+from kernelmill.preprocessing import (
+    KNNImputer,
+    MinMaxScaler,
+    RobustScaler,
+    SimpleImputer,
+    StandardScaler,
+)
 
 EXPECTED_FAILURES: dict = {}
 
@@ -21,6 +27,8 @@ EXPECTED_FAILURES: dict = {}
         SimpleImputer(strategy="median"),
         SimpleImputer(strategy="most_frequent", add_indicator=True),
         SimpleImputer(strategy="constant", fill_value=3.0),
+        KNNImputer(),
+        KNNImputer(weights="distance", add_indicator=True),
     ],
     expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),
 )

@@ -5,8 +5,10 @@ from .._lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "AgglomerativeClustering": "_agglomerative",
         "BisectingKMeans": "_bisecting",
         "ConstrainedKMeans": "_constrained",
+        "DBSCAN": "_dbscan",
         "KMeans": "_kmeans",
         "MiniBatchKMeans": "_minibatch",
         "kmeans_plusplus": "_seeding",

@@ -40,6 +40,8 @@ FAMILIES = (
     "half",
     "tree",
     "histogram",
+    "neighbors",
+    "linkage",
 )
 
 __all__ = ["FAMILIES", "all_ops"]

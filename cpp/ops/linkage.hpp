@@ -1,0 +1,30 @@
+// Twins of python/kernelmill/ops/linkage.py.
+#pragma once
+
+#include <span>  // std::span
+
+#include "core/matrix.hpp"   // MatrixView
+#include "ops/neighbors.hpp"  // Measure
+
+namespace kernelmill::linkage {
+
+enum Linkage { kComplete, kAverage, kSingle, kWard };
+
+// The merges of a hierarchy: n - 1 of them, by height.
+struct Merges {
+  MatrixView<index_t> children;
+  std::span<double> heights;
+  std::span<index_t> sizes;
+};
+
+template <class T>
+void single(MatrixView<const T> x, neighbors::Measure measure, const Merges& merges);
+
+template <class T>
+void ward(MatrixView<const T> x, const Merges& merges);
+
+// distances holds those of (0, 1), (0, 2), ..., (n - 2, n - 1), and then holds the heights at
+// which they come together.
+void chain(index_t n, Linkage linkage, std::span<double> distances, const Merges& merges);
+
+}  // namespace kernelmill::linkage

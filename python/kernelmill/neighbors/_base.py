@@ -1,0 +1,321 @@
+"""What models that search for neighbours share: parameters, rows, searches and graphs."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._rows import Estimator
+from kernelmill.neighbors._space import Space, effective, space_of
+from kernelmill.neighbors._words import WORDS
+
+SEARCH: dict[str, rule.Rule] = {
+    "algorithm": rule.one_of("auto", "ball_tree", "kd_tree", "brute"),
+    "leaf_size": rule.integer(1),
+    "metric": rule.any_of(
+        rule.Rule(lambda value: isinstance(value, str), "the name of a metric"),
+        rule.function("(x, y)"),
+    ),
+    "p": rule.any_of(
+        rule.real(0, above=True), rule.Rule(lambda v: v == np.inf, "infinity"), rule.nothing()
+    ),
+    "metric_params": rule.any_of(
+        rule.Rule(lambda value: isinstance(value, dict), "a dict"), rule.nothing()
+    ),
+    "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
+}
+WEIGHTS = rule.any_of(rule.one_of("uniform", "distance", None), rule.function("(distances)"))
+
+
+class Searcher(Estimator):
+    """Base of the models that keep rows to search.
+
+    Attributes
+    ----------
+    _space : Space
+        The rows.
+    """
+
+    _words = WORDS
+    _accepts_sparse = True
+    _accepts_streams = False
+    metric: Any
+    algorithm: str
+    p: Any
+    metric_params: Any
+
+    @property
+    def _accepts_missing(self):  # type: ignore[override]
+        return self.metric == "nan_euclidean"
+
+    @property
+    def _squares(self):  # type: ignore[override]
+        return not (self.metric == "precomputed" or callable(self.metric))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self.metric == "precomputed"
+        tags.input_tags.allow_nan = self.metric == "nan_euclidean"
+        return tags
+
+    def _fit_rows(self, X: Any, k: int | None = None) -> Any:
+        """Keep the rows of X; the `Rows` of X."""
+        owner = type(self).__name__
+        metric, params = effective(self.metric, self.p, self.metric_params, owner)
+        rows = self._rows(X, reset=True)
+        if metric == "precomputed":
+            check_distances(rows.X, owner)
+        space = space_of(rows.X, metric, params, self.algorithm, owner, k)
+        self.effective_metric_, self.effective_metric_params_ = metric, params
+        self.n_samples_fit_ = rows.count
+        self._searched = space._asdict()
+        return rows
+
+    @property
+    def _space(self) -> Space:
+        check_is_fitted(self, "_searched")
+        return Space(**self._searched)
+
+    @property
+    def _fit_method(self) -> str:
+        return self._space.method
+
+    def _queries(self, X: Any, itself: bool = False) -> tuple[Any, np.ndarray | None]:
+        """Rows in the coordinates of the search, and what each of them must not find."""
+        space = self._space
+        if X is None:
+            return space.rows, None if itself else np.arange(space.count)
+        rows = self._rows(X, reset=False)
+        if space.metric == "precomputed":
+            refuse_negative(rows.X, type(self).__name__)
+        return space.moved_queries(rows.X), None
+
+    def _nearest(self, X: Any, k: int, itself: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and indices; X of None is that of ``fit``, where a row may find `itself`."""
+        space, owner = self._space, type(self).__name__
+        if not rule.is_integer(k):
+            raise TypeError(
+                f"{owner}: n_neighbors must be a whole number, got {k!r} (n_neighbors does not "
+                f"take {type(k)} value, enter integer value)"
+            )
+        if k < 1:
+            raise ValueError(f"{owner}: n_neighbors must be at least 1, got {k}")
+        alone = X is None and not itself
+        most = space.count - alone
+        if k > most:
+            left = " other than the query" if alone else ""
+            raise ValueError(
+                f"{owner}: n_neighbors must be at most the number of rows{left}, {most}, got {k} "
+                f"(Expected n_neighbors <= n_samples_fit, but n_neighbors = {k}, n_samples_fit = "
+                f"{space.count}, n_samples = {space.count if X is None else len_of(X)})"
+            )
+        Q, own = self._queries(X, itself)
+        return space.nearest(Q, int(k), own)
+
+    def _within(
+        self, X: Any, radius: float, itself: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Offsets, indices and distances; X of None is that of ``fit``, as in `_nearest`."""
+        space = self._space  # before X is looked at
+        Q, own = self._queries(X, itself)
+        return space.lists(Q, float(radius), own)
+
+
+class KNeighborsMixin:
+    """The k nearest rows of those in ``fit``."""
+
+    n_neighbors: Any
+
+    def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
+        """Find the k nearest rows of ``fit``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), optional
+            Rows; those of ``fit`` by default, where no row is its own neighbour.
+
+        Returns
+        -------
+        distances : ndarray of shape (n, k), float64
+            Ascending; left out if `return_distance` is False.
+        indices : ndarray of shape (n, k), int64
+            Rows of ``fit``; of equal distances the lowest comes first.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than k rows.
+        """
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        distances, indices = self._nearest(X, k)  # type: ignore[attr-defined]
+        return (distances, indices) if return_distance else indices
+
+    def kneighbors_graph(self, X=None, n_neighbors=None, mode="connectivity"):
+        """The k nearest rows as a sparse matrix.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), optional
+            Rows; those of ``fit`` by default, where no row is its own neighbour.
+
+        Returns
+        -------
+        graph : CSR matrix of shape (n, n_fit)
+            The nearest come first in each row.
+        """
+        owner = type(self).__name__
+        check_mode(mode, owner)
+        return nearest_graph(self.kneighbors(X, n_neighbors), mode, self.n_samples_fit_)
+
+
+class RadiusNeighborsMixin:
+    """The rows of ``fit`` within a radius."""
+
+    radius: Any
+
+    def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
+        """Find the rows of ``fit`` within a radius.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), optional
+            Rows; those of ``fit`` by default, where no row is its own neighbour.
+        sort_results : bool, default=False
+            Whether to order them by distance rather than by index.
+
+        Returns
+        -------
+        distances : ndarray of shape (n,) of ndarrays, float64
+            Left out if `return_distance` is False.
+        indices : ndarray of shape (n,) of ndarrays, int64
+            Rows of ``fit``.
+        """
+        owner = type(self).__name__
+        if sort_results and not return_distance:
+            raise ValueError(
+                f"{owner}: return_distance must be True if sort_results is, got False"
+            )
+        radius = self.radius if radius is None else radius
+        offsets, indices, distances = self._within(X, radius)  # type: ignore[attr-defined]
+        if sort_results:
+            order = sorted_within(offsets, indices, distances)
+            indices, distances = indices[order], distances[order]
+        found = as_lists(offsets, indices)
+        return (as_lists(offsets, distances), found) if return_distance else found
+
+    def radius_neighbors_graph(self, X=None, radius=None, mode="connectivity", sort_results=False):
+        """The rows within a radius as a sparse matrix.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), optional
+            Rows; those of ``fit`` by default, where no row is its own neighbour.
+        sort_results : bool, default=False
+            Whether to order the entries of a row by distance rather than by index.
+
+        Returns
+        -------
+        graph : CSR matrix of shape (n, n_fit)
+            Distances of 0 are stored.
+        """
+        owner = type(self).__name__
+        check_mode(mode, owner)
+        radius = self.radius if radius is None else radius
+        offsets, indices, distances = self._within(X, radius)  # type: ignore[attr-defined]
+        if sort_results:
+            order = sorted_within(offsets, indices, distances)
+            indices, distances = indices[order], distances[order]
+        return as_graph(offsets, indices, distances, mode, self.n_samples_fit_)
+
+
+def sorted_within(
+    offsets: np.ndarray, indices: np.ndarray, distances: np.ndarray
+) -> np.ndarray:
+    """The order of entries by query, then by distance, then by index."""
+    query = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    return np.lexsort((indices, distances, query))
+
+
+def len_of(X: Any) -> int:
+    return X.shape[0] if hasattr(X, "shape") else len(X)
+
+
+def as_lists(offsets: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """An array of arrays."""
+    found = np.empty(len(offsets) - 1, object)
+    found[:] = [values[a:b] for a, b in itertools.pairwise(offsets)]
+    return found
+
+
+def nearest_graph(found: tuple, mode: str, count: int) -> Any:
+    """A graph from the distances and indices of the k nearest."""
+    distances, indices = found
+    n, k = indices.shape
+    return as_graph(np.arange(0, n * k + 1, k), indices.ravel(), distances.ravel(), mode, count)
+
+
+def as_graph(
+    offsets: np.ndarray, indices: np.ndarray, distances: np.ndarray, mode: str, count: int
+) -> Any:
+    """A CSR matrix of ones or distances."""
+    data = np.ones(len(indices)) if mode == "connectivity" else distances
+    return scipy.sparse.csr_matrix((data, indices, offsets), shape=(len(offsets) - 1, count))
+
+
+def check_mode(mode: str, owner: str) -> None:
+    """Refuse what a graph cannot hold."""
+    if mode not in ("connectivity", "distance"):
+        raise ValueError(f"{owner}: mode must be 'connectivity' or 'distance', got {mode!r}")
+
+
+def check_distances(X: Any, owner: str) -> None:
+    """Refuse what is no square matrix of distances."""
+    if X.shape[0] != X.shape[1]:
+        raise ValueError(
+            f"{owner}: X must be square for metric='precomputed', got shape {X.shape} (Precomputed "
+            "matrix must be square)"
+        )
+    refuse_negative(X, owner)
+
+
+def refuse_negative(X: Any, owner: str) -> None:
+    """Refuse a distance below 0."""
+    stored = X.data if is_sparse(X) else X
+    if stored.size and stored.min() < 0:
+        raise ValueError(
+            f"{owner}: X must have no negative entry for metric='precomputed', got "
+            f"{float(stored.min()):g} (Negative values in data)"
+        )
+
+
+def weights_of(distances: np.ndarray, weights: Any, owner: str) -> np.ndarray | None:
+    """Weights of neighbours that are at these distances, or None for equal ones.
+
+    Inverse distances are relative to the least in a row, so that neither small nor large distances
+    leave the range of floats.
+    """
+    if weights in (None, "uniform"):
+        return None
+    if callable(weights):
+        given = np.asarray(weights(distances), np.float64)
+        if given.shape != distances.shape:
+            raise ValueError(
+                f"{owner}: weights must give an array of shape {distances.shape}, got {given.shape}"
+            )
+        return given
+    least = distances.min(axis=1, keepdims=True, initial=np.inf)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(least == 0, distances == 0, least / distances)
+
+
+class Neighbourhoods(Searcher):
+    """Models that predict from the k nearest rows, or from those within a radius."""
+
+    _parameters: ClassVar = {**SEARCH, "weights": WEIGHTS}
+    weights: Any

@@ -1,0 +1,210 @@
+"""KernelDensity."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._random import generator, seed_of
+from kernelmill.neighbors._base import SEARCH, Searcher
+from kernelmill.neighbors._space import effective, space_of
+from kernelmill.ops import neighbors as ops
+
+_LOG_TWO_PI = math.log(2 * math.pi)
+
+
+class KernelDensity(Searcher):
+    """Density of rows as a sum of kernels around them.
+
+    Parameters
+    ----------
+    bandwidth : float or {"scott", "silverman"}, default=1.0
+        Unit of the distances: a number, ``n^(-1 / (d + 4))`` or ``(n (d + 2) / 4)^(-1 / (d + 4))``.
+    algorithm : {"auto", "ball_tree", "kd_tree", "brute"}, default="auto"
+        Ignored; present for API compatibility. Sums are exact, over all rows.
+    kernel : {"gaussian", "tophat", "epanechnikov", "exponential", "linear", "cosine"}, \
+default="gaussian"
+        With z the distance by the bandwidth: ``exp(-z^2 / 2)``, 1, ``1 - z^2``, ``exp(-z)``,
+        ``1 - z`` and ``cos(pi z / 2)``, the last four of the five without ``exp`` for z < 1 only.
+    metric : str, default="euclidean"
+        As for `NearestNeighbors`. The norm of the density is that of the Euclidean distance.
+    atol : float, default=0
+        Ignored; present for API compatibility.
+    rtol : float, default=0
+        Ignored; present for API compatibility.
+    breadth_first : bool, default=True
+        Ignored; present for API compatibility.
+
+    Attributes
+    ----------
+    bandwidth_ : float
+        The unit in use.
+    n_features_in_, feature_names_in_
+
+    Notes
+    -----
+    Sums are taken relative to their largest term: the log density of a row far from all others is
+    finite, whatever the bandwidth, with the kernels that do not end.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.neighbors import KernelDensity
+    >>> model = KernelDensity(bandwidth=0.5).fit([[0.0], [0.0], [3.0]])
+    >>> np.exp(model.score_samples([[0.0], [3.0]])).round(3)
+    array([0.532, 0.266])
+    >>> model.score([[0.0]]) > model.score([[2.0]])
+    True
+    >>> model.sample(2, random_state=0).shape
+    (2, 1)
+    """
+
+    _accepts_sparse = False
+    _parameters: ClassVar = {
+        **{name: SEARCH[name] for name in ("algorithm", "leaf_size", "metric_params")},
+        "bandwidth": rule.any_of(rule.real(0, above=True), rule.one_of("scott", "silverman")),
+        "kernel": rule.one_of(*ops.KERNELS),
+        "metric": rule.Rule(lambda value: isinstance(value, str), "the name of a metric"),
+        "atol": rule.real(0),
+        "rtol": rule.real(0),
+        "breadth_first": rule.boolean(),
+    }
+    p = None
+
+    def __init__(
+        self, *, bandwidth=1.0, algorithm="auto", kernel="gaussian", metric="euclidean", atol=0,
+        rtol=0, breadth_first=True, leaf_size=40, metric_params=None
+    ):
+        self._set_parameters(locals())
+
+    @fitting
+    def fit(self, X, y=None, sample_weight=None):
+        """Keep the rows.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite, or does not suit the metric.
+        """
+        owner = type(self).__name__
+        metric, params = effective(self.metric, None, self.metric_params, owner)
+        rows = self._rows(X, sample_weight, reset=True)
+        space = space_of(rows.X, metric, params, "brute", owner)
+        if space.code in (None, ops.NAN_EUCLIDEAN) or metric == "haversine":
+            raise ValueError(
+                f"{owner}: metric must be Euclidean, of Minkowski's family or hamming, perhaps "
+                f"after a change of coordinates, got {metric!r}"
+            )
+        weight = None if rows.weight is None else rows.weight.astype(np.float64)
+        if weight is not None and not (weight > 0).all():
+            space = space._replace(rows=space.rows[weight > 0])
+            weight = weight[weight > 0]
+        self._searched = space._asdict()
+        self._weight = weight
+        self._mass = float(space.count if weight is None else weight.sum())
+        self.bandwidth_ = self._bandwidth(self._mass, rows.n_features)
+        return self
+
+    def _bandwidth(self, n: float, d: int) -> float:
+        """Rows count by their weight, so that a weight of 2 is a row twice."""
+        if self.bandwidth == "scott":
+            return n ** (-1 / (d + 4))
+        if self.bandwidth == "silverman":
+            return (n * (d + 2) / 4) ** (-1 / (d + 4))
+        return float(self.bandwidth)
+
+    def score_samples(self, X):
+        """The logarithm of the density at each row.
+
+        Returns
+        -------
+        density : ndarray of shape (n,), float64
+            -inf where no kernel reaches.
+        """
+        space = self._space
+        Q = space.moved_queries(self._rows(X, reset=False).X)
+        kernel = ops.KERNELS.index(self.kernel)
+        logs = ops.log_density(
+            Q, space.rows, self._weight, kernel, self.bandwidth_, *space.arguments
+        )
+        return logs - log_norm(self.kernel, self.bandwidth_, self.n_features_in_) - math.log(
+            self._mass
+        )
+
+    def score(self, X, y=None):
+        """The sum of the log densities of all rows.
+
+        Returns
+        -------
+        score : float
+            Log-likelihood.
+        """
+        return float(np.sum(self.score_samples(X)))
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the density, of a Gaussian or tophat kernel.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, d), float64
+            Rows.
+
+        Raises
+        ------
+        NotImplementedError
+            If the kernel is another.
+        """
+        check_is_fitted(self, "_searched")
+        if self.kernel not in ("gaussian", "tophat"):
+            raise NotImplementedError(
+                f"KernelDensity: kernel must be 'gaussian' or 'tophat' to sample, got "
+                f"{self.kernel!r}"
+            )
+        rng = generator(seed_of(random_state), 0)
+        rows: Any = self._space.rows
+        weight = self._weight
+        share = None if weight is None else weight / weight.sum()
+        center = rows[rng.choice(len(rows), n_samples, p=share)].astype(np.float64)
+        d = rows.shape[1]
+        step = rng.standard_normal((n_samples, d))
+        if self.kernel == "tophat":  # uniform in the ball
+            length = np.sqrt((step**2).sum(axis=1, keepdims=True))
+            step *= rng.uniform(size=(n_samples, 1)) ** (1 / d) / length
+        return center + self.bandwidth_ * step
+
+
+def log_norm(kernel: str, bandwidth: float, d: int) -> float:
+    """Logarithm of the integral of a kernel over d dimensions."""
+    ball = d / 2 * math.log(math.pi) - math.lgamma(d / 2 + 1)  # volume of the unit ball
+    if kernel == "gaussian":
+        norm = d / 2 * _LOG_TWO_PI
+    elif kernel == "tophat":
+        norm = ball
+    elif kernel == "epanechnikov":
+        norm = ball + math.log(2 / (d + 2))
+    elif kernel == "exponential":
+        norm = ball + math.lgamma(d + 1)
+    elif kernel == "linear":
+        norm = ball - math.log(d + 1)
+    else:
+        norm = ball + math.log(d * _cosine_moment(d - 1))
+    return norm + d * math.log(bandwidth)
+
+
+def _cosine_moment(power: int) -> float:
+    """Integral of ``z^power cos(pi z / 2)`` from 0 to 1."""
+    nodes, weights = np.polynomial.legendre.leggauss(64 + power)
+    z = (nodes + 1) / 2
+    return float((weights / 2 * z**power * np.cos(np.pi / 2 * z)).sum())
+
+

@@ -1,0 +1,298 @@
+"""Searches against brute force in float64, for all metrics; ties; inputs on which others failed."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scipy.spatial.distance import cdist
+from sklearn.metrics.pairwise import haversine_distances, nan_euclidean_distances
+
+import kernelmill
+from kernelmill.neighbors import (
+    KNeighborsRegressor,
+    NearestNeighbors,
+    kneighbors_graph,
+    radius_neighbors_graph,
+)
+
+MATRIX = np.array([[2.0, 0.5, 0.0], [0.5, 1.0, 0.2], [0.0, 0.2, 3.0]])
+METRICS = {
+    "euclidean": ({}, lambda X, Y: cdist(X, Y)),
+    "sqeuclidean": ({}, lambda X, Y: cdist(X, Y, "sqeuclidean")),
+    "manhattan": ({}, lambda X, Y: cdist(X, Y, "cityblock")),
+    "chebyshev": ({}, lambda X, Y: cdist(X, Y, "chebyshev")),
+    "minkowski": ({"p": 3}, lambda X, Y: cdist(X, Y, "minkowski", p=3)),
+    "minkowski weighted": (
+        {"p": 1.5, "metric_params": {"w": [1.0, 2.0, 0.5]}},
+        lambda X, Y: cdist(X, Y, "minkowski", p=1.5, w=[1.0, 2.0, 0.5]),
+    ),
+    "seuclidean": (
+        {"metric_params": {"V": [1.0, 4.0, 0.25]}},
+        lambda X, Y: cdist(X, Y, "seuclidean", V=[1.0, 4.0, 0.25]),
+    ),
+    "mahalanobis": (
+        {"metric_params": {"VI": MATRIX}}, lambda X, Y: cdist(X, Y, "mahalanobis", VI=MATRIX),
+    ),
+    "cosine": ({}, lambda X, Y: cdist(X, Y, "cosine")),
+    "correlation": ({}, lambda X, Y: cdist(X, Y, "correlation")),
+    "hamming": ({}, lambda X, Y: cdist(X, Y, "hamming")),
+    "canberra": ({}, lambda X, Y: cdist(X, Y, "canberra")),
+    "nan_euclidean": ({}, nan_euclidean_distances),
+    "callable": ({}, lambda X, Y: cdist(X, Y, "cityblock")),
+}  # fmt: skip
+
+
+def brute(D, k):
+    """The k least of each row, equal ones by index."""
+    order = np.argsort(D, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(D, order, axis=1), order
+
+
+def agree(got, D, exact):
+    """Distances to within rounding; indices too where no two distances are nearly equal."""
+    distances, indices = got
+    want, order = brute(D, distances.shape[1])
+    # Cosines near 1 have no more digits than this.
+    np.testing.assert_allclose(distances, want, rtol=1e-9, atol=1e-14)
+    if exact:
+        np.testing.assert_array_equal(indices, order)
+    else:
+        own = np.take_along_axis(D, indices, axis=1)
+        np.testing.assert_allclose(own, want, rtol=1e-9, atol=1e-14)
+        for row in indices:
+            assert len(set(row.tolist())) == len(row)
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_every_metric(rng, name, dtype):
+    options, distances = METRICS[name]
+    metric = (lambda a, b: np.abs(a - b).sum()) if name == "callable" else name.partition(" ")[0]
+    for whole in (True, False):
+        X, Y = rng.normal(size=(40, 3)).astype(dtype), rng.normal(size=(150, 3)).astype(dtype)
+        if whole:
+            X, Y = np.round(2 * X), np.round(2 * Y)
+        if name in ("cosine", "correlation"):
+            X, Y = X + np.arange(3, dtype=dtype) * 7, Y + np.arange(3, dtype=dtype) * 7
+        if name == "nan_euclidean":
+            X[::3, 0] = np.nan
+            Y[::4, 1] = np.nan
+        D = distances(X.astype(float), Y.astype(float))
+        exact = whole and name in (
+            "euclidean", "sqeuclidean", "manhattan", "chebyshev", "hamming", "callable"
+        )  # fmt: skip
+        for algorithm in ("auto", "brute"):
+            model = NearestNeighbors(algorithm=algorithm, metric=metric, **options).fit(Y)
+            for k in (1, 5, 150):
+                agree(model.kneighbors(X, k), D, exact)
+            radius = float(np.quantile(D, 0.1)) * (1 if exact else 1 + 1e-9)
+            found, near = model.radius_neighbors(X, radius)
+            for i in range(len(X)):
+                np.testing.assert_array_equal(near[i], np.flatnonzero(D[i] <= radius))
+                np.testing.assert_allclose(found[i], D[i][near[i]], rtol=1e-9, atol=1e-14)
+
+
+def test_haversine(rng):
+    X, Y = (np.stack([rng.uniform(-1.5, 1.5, n), rng.uniform(-3.1, 3.1, n)], 1) for n in (40, 500))
+    Y[:20] = X[:20] + rng.normal(size=(20, 2)) * 1e-9  # a centimetre on the Earth
+    Y[20:30] = [1.57, 3.14159]
+    D = haversine_distances(X, Y)
+    model = NearestNeighbors(metric="haversine").fit(Y)
+    for k in (1, 7, 500):
+        distances, indices = model.kneighbors(X, k)
+        want, order = brute(D, k)
+        np.testing.assert_allclose(distances, want, rtol=1e-9, atol=1e-16)
+        if k < 500:
+            np.testing.assert_array_equal(indices, order)
+    near = model.radius_neighbors(X, 0.5, return_distance=False)
+    for i in range(len(X)):
+        np.testing.assert_array_equal(near[i], np.flatnonzero(D[i] <= 0.5))
+
+
+def test_antipodes_and_the_date_line():
+    """locationtech/spatial4j#104, georust/geo#1535, scikit-learn/scikit-learn#19567"""
+    a, b = np.deg2rad([[-12.0, -94.0]]), np.deg2rad([[12.0, 86.0]])
+    distance = NearestNeighbors(metric="haversine").fit(b).kneighbors(a, 1)[0][0, 0]
+    np.testing.assert_allclose(distance, math.pi, rtol=1e-7)  # half a bit under the root
+    points = np.deg2rad([[0.0, 179.0], [0.0, 170.0], [89.0, 10.0], [89.0, -170.0]])
+    model = NearestNeighbors(metric="haversine").fit(points)
+    assert model.kneighbors(np.deg2rad([[0.0, -179.0]]), 1, False)[0, 0] == 0
+    distance, found = model.kneighbors(np.deg2rad([[89.5, 10.0]]), 2)
+    assert found[0].tolist() == [2, 3]
+    np.testing.assert_allclose(np.rad2deg(distance[0]), [0.5, 1.5])
+
+
+def test_distances_from_expanded_squares():
+    """spotify/annoy#314, facebookresearch/faiss#297, scikit-learn/scikit-learn#13410"""
+    a, b = np.float32([[0.7125930]]), np.float32([[0.7123166]])
+    for d in (1, 1000):
+        ones = np.ones((1, d), np.float32)
+        A, B = (a, b) if d == 1 else (ones, np.float32(1.001) * ones)
+        want = np.sqrt(((A.astype(float) - B) ** 2).sum())
+        rows = np.vstack([np.repeat(A, 70, axis=0), B])
+        distances, indices = NearestNeighbors(algorithm="brute").fit(rows).kneighbors(A, 71)
+        assert indices[0].tolist() == list(range(71))
+        assert not distances[0, :70].any()
+        np.testing.assert_allclose(distances[0, 70], want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("d", [8, 40, 300])
+def test_many_features_far_from_the_origin(rng, dtype, d):
+    """The choice is exact, though squares of single numbers are larger than the distances."""
+    centers = rng.normal(size=(5, d)) * 1000
+    X = (centers[rng.integers(0, 5, 900)] + rng.normal(size=(900, d)) * 0.01).astype(dtype)
+    Q = X[:90] + (rng.normal(size=(90, d)) * 0.003).astype(dtype)
+    D = cdist(Q.astype(float), X.astype(float))
+    distances, indices = NearestNeighbors().fit(X).kneighbors(Q, 12)
+    want = brute(D, 12)[0]
+    np.testing.assert_allclose(distances, want, rtol=1e-12)
+    near = np.take_along_axis(D, indices, axis=1)
+    np.testing.assert_allclose(near, want, rtol=1e-14)
+    radius = float(np.median(D[:, :50]))
+    found = NearestNeighbors(radius=radius).fit(X).radius_neighbors(Q, return_distance=False)
+    for i in range(len(Q)):
+        np.testing.assert_array_equal(found[i], np.flatnonzero(D[i] <= radius))
+
+
+def test_more_neighbours_than_rows():
+    """facebookresearch/faiss#1206, facebookresearch/faiss#3830, scikit-learn/scikit-learn#29715"""
+    model = NearestNeighbors(n_neighbors=4).fit([[0.0], [1.0]])
+    with pytest.raises(ValueError, match="at most the number of rows, 2, got 4"):
+        model.kneighbors([[0.0]])
+    with pytest.raises(ValueError, match="number of rows other than the query, 1, got 2"):
+        model.kneighbors(n_neighbors=2)
+    with pytest.raises(ValueError, match="X must have at least 1 row"):
+        NearestNeighbors().fit(np.zeros((0, 3)))
+
+
+@pytest.mark.parametrize("d", [3, 20])
+def test_a_row_does_not_depend_on_its_company(rng, d):
+    X, Q = (rng.normal(size=(n, d)).astype(np.float32) for n in (2000, 70))
+    model = NearestNeighbors(n_neighbors=7).fit(X)
+    distances, indices = model.kneighbors(Q)
+    for n in (1, 19, 20, 33):
+        part = model.kneighbors(Q[:n])
+        np.testing.assert_array_equal(part[0], distances[:n])
+        np.testing.assert_array_equal(part[1], indices[:n])
+    for threads in (1, 2, 7):
+        with kernelmill.threads(threads):
+            again = model.kneighbors(Q)
+        np.testing.assert_array_equal(again[0], distances)
+        np.testing.assert_array_equal(again[1], indices)
+
+
+def test_a_cut_through_equal_coordinates():
+    """Vectorized/Python-KD-Tree#9"""
+    model = NearestNeighbors(n_neighbors=2, algorithm="kd_tree").fit([[7.0, 3], [5, 3], [2, 3]])
+    distances, indices = model.kneighbors([[5.0, 3]])
+    assert indices.tolist() == [[1, 0]]
+    assert distances.tolist() == [[0, 2]]
+    same = NearestNeighbors(n_neighbors=3, algorithm="kd_tree").fit(np.ones((5000, 2)))
+    assert same.kneighbors(np.ones((2, 2)), return_distance=False).tolist() == [[0, 1, 2]] * 2
+    line = np.zeros((3000, 2))
+    line[:, 1] = np.arange(3000) % 10
+    found = NearestNeighbors(n_neighbors=4, algorithm="kd_tree").fit(line).kneighbors(line[:10])[1]
+    assert found.tolist() == [[i, i + 10, i + 20, i + 30] for i in range(10)]
+
+
+def test_who_is_my_own_neighbour():
+    """scikit-learn/scikit-learn#29873, scikit-learn/scikit-learn#16512"""
+    X = np.array([[1.0, 2], [1, 2], [3, 4], [3, 4], [5, 0], [5, 0]])
+    for algorithm in ("brute", "kd_tree"):
+        model = NearestNeighbors(n_neighbors=2, algorithm=algorithm).fit(X)
+        assert model.kneighbors(X)[1].tolist() == [[0, 1]] * 2 + [[2, 3]] * 2 + [[4, 5]] * 2
+        assert model.kneighbors(n_neighbors=1)[1].ravel().tolist() == [1, 0, 3, 2, 5, 4]
+        found = model.radius_neighbors(radius=0.5, return_distance=False)
+        assert [row.tolist() for row in found] == [[1], [0], [3], [2], [5], [4]]
+
+
+def test_exact_match_with_distance_weights():
+    """scikit-learn/scikit-learn#3760, paiml/aprender#2198"""
+    model = KNeighborsRegressor(3, weights="distance").fit([[1.0], [2], [3]], [1.0, 2, 3])
+    assert model.predict([[1.0]]) == [1.0]
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "manhattan", "cosine"])
+def test_sparse_rows(metric):
+    X = sp.random(300, 60, 0.1, random_state=0, format="csr")
+    X = sp.vstack([X[5:10], X[5:]], format="csr")
+    Q = sp.random(40, 60, 0.1, random_state=1, format="csr")
+    D = cdist(Q.toarray(), X.toarray(), {"manhattan": "cityblock"}.get(metric, metric))
+    D = np.nan_to_num(D, nan=1.0)  # rows of zeros
+    agree(NearestNeighbors(metric=metric).fit(X).kneighbors(Q, 6), D, metric != "cosine")
+    with pytest.raises(ValueError, match="metric must be one of euclidean"):
+        NearestNeighbors(metric="hamming").fit(X)
+
+
+def test_precomputed_distances(rng):
+    X = rng.normal(size=(60, 3))
+    D = cdist(X, X)
+    model = NearestNeighbors(n_neighbors=4, metric="precomputed").fit(D)
+    np.testing.assert_array_equal(model.kneighbors(D)[1], brute(D, 4)[1])
+    other = NearestNeighbors(n_neighbors=4).fit(X)
+    np.testing.assert_array_equal(model.kneighbors()[1], other.kneighbors()[1])
+    with pytest.raises(ValueError, match="must be square"):
+        model.fit(D[:5])
+
+
+def test_graphs(rng):
+    import sklearn.neighbors as peer
+
+    X = rng.normal(size=(80, 3))
+    for mode in ("connectivity", "distance"):
+        for itself in (True, False, "auto"):
+            got = kneighbors_graph(X, 4, mode=mode, include_self=itself)
+            want = peer.kneighbors_graph(X, 4, mode=mode, include_self=itself)
+            np.testing.assert_allclose(got.toarray(), want.toarray())
+            got = radius_neighbors_graph(X, 1.0, mode=mode, include_self=itself)
+            want = peer.radius_neighbors_graph(X, 1.0, mode=mode, include_self=itself)
+            np.testing.assert_allclose(got.toarray(), want.toarray())
+    model = NearestNeighbors().fit(X)
+    assert kneighbors_graph(model, 2).nnz == 160
+    ordered = model.radius_neighbors_graph(X, 1.0, "distance", sort_results=True)
+    for row in ordered:
+        assert (np.diff(row.data) >= 0).all()
+    with pytest.raises(ValueError, match="metric must be that of the model"):
+        kneighbors_graph(model, 2, metric="cosine")
+    with pytest.raises(ValueError, match="mode must be"):
+        kneighbors_graph(X, 2, mode="other")
+
+
+def test_scaled_rows_have_the_same_neighbours(rng):
+    X = rng.normal(size=(400, 3))
+    want = NearestNeighbors().fit(X).kneighbors()
+    for c in (2.0**-300, 1e-9, 1e9, 2.0**300):
+        got = NearestNeighbors().fit(c * X).kneighbors()
+        np.testing.assert_array_equal(got[1], want[1])
+        np.testing.assert_allclose(got[0], c * want[0], rtol=1e-12)
+
+
+def test_refusals(rng):
+    X = rng.normal(size=(30, 3))
+    for options, words in (
+        ({"metric": "nothing"}, "metric must be one of"),
+        ({"metric": "haversine"}, "X must have 2 features"),
+        ({"metric": "cosine", "algorithm": "kd_tree"}, "must have algorithm='brute'"),
+        ({"metric": "canberra", "algorithm": "ball_tree"}, "must have algorithm='brute'"),
+        ({"metric": "seuclidean", "metric_params": {"V": [1.0]}}, "V must be 3 variances"),
+        ({"metric": "mahalanobis", "metric_params": {"VI": np.ones(3)}}, "V and VI must be"),
+        ({"metric": "mahalanobis", "metric_params": {"VI": -MATRIX}}, "no negative eigenvalue"),
+        ({"p": 3, "metric_params": {"w": [1.0]}}, "w must be 3 numbers"),
+        ({"p": 0}, "p must be"),
+        ({"n_neighbors": 0}, "n_neighbors must be a whole number"),
+    ):
+        with pytest.raises(ValueError, match=f"^NearestNeighbors: .*{words}"):
+            NearestNeighbors(**options).fit(X)
+    with pytest.raises(TypeError, match="n_neighbors must be a whole number"):
+        NearestNeighbors().fit(X).kneighbors(X, 1.5)
+
+
+def test_saved_and_loaded(rng, tmp_path):
+    X = rng.normal(size=(300, 3))
+    for options in ({}, {"metric": "mahalanobis"}, {"metric": "cosine"}):
+        model = NearestNeighbors(**options).fit(X)
+        kernelmill.save(model, tmp_path / "model")
+        again = kernelmill.load(tmp_path / "model")
+        np.testing.assert_array_equal(again.kneighbors(X)[1], model.kneighbors(X)[1])
