@@ -35,6 +35,8 @@ FAMILIES = (
     "hmm",
     "values",
     "tree",
+    "kernels",
+    "svm",
 )
 
 __all__ = ["FAMILIES", "all_ops"]
