@@ -489,7 +489,8 @@ Entry& Family::add(const char* name) {
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
-#define KERNELMILL_HOST_FAMILIES(F) F(attention) F(ctc) F(kernels) F(recurrent) F(sgd) F(svm) F(tree) F(values)
+#define KERNELMILL_HOST_FAMILIES(F) \
+  F(attention) F(ctc) F(kernels) F(recurrent) F(sgd) F(svm) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

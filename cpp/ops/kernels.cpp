@@ -95,7 +95,8 @@ class KernelTile {
       value[l] = sum - T{2} * value[l];
       good &= value[l] > tau * sum + tiny ? 1 : 0;  // false for NaN, and where norms are infinite
     }
-    if (good != 0) [[likely]] return;
+    if (good != 0) [[likely]]
+      return;
     const T* const x = left_.row(i);
     for (index_t l = 0; l < cols; ++l) {
       if (value[l] > tau * (norm + norms[l]) + tiny) continue;
@@ -246,11 +247,10 @@ void apply(MatrixView<const T> x, MatrixView<const T> y, MatrixView<const double
   apply_of<T>(columns, Left<T>{x, norms.data()}, coef, out);
 }
 
-#define KERNELMILL_KERNELS(T)                                                                \
-  template std::unique_ptr<Columns<T>> columns_of(MatrixView<const T>, const Function&);     \
-  template void matrix(MatrixView<const T>, MatrixView<const T>, const Function&,            \
-                       MatrixView<T>);                                                       \
-  template void apply(MatrixView<const T>, MatrixView<const T>, MatrixView<const double>,    \
+#define KERNELMILL_KERNELS(T)                                                                     \
+  template std::unique_ptr<Columns<T>> columns_of(MatrixView<const T>, const Function&);          \
+  template void matrix(MatrixView<const T>, MatrixView<const T>, const Function&, MatrixView<T>); \
+  template void apply(MatrixView<const T>, MatrixView<const T>, MatrixView<const double>,         \
                       const Function&, MatrixView<double>);
 KERNELMILL_KERNELS(float)
 KERNELMILL_KERNELS(double)

@@ -3,7 +3,8 @@
 //
 //   linear     x.y                          sigmoid    tanh(gamma x.y + coef0)
 //   poly       (gamma x.y + coef0)^degree   laplacian  exp(-gamma sum_p |x_p - y_p|)
-//   rbf        exp(-gamma |x - y|^2)        chi2       exp(-gamma sum_p (x_p - y_p)^2 / (x_p + y_p))
+//   rbf        exp(-gamma |x - y|^2)        chi2       exp(-gamma sum_p (x_p - y_p)^2 / (x_p +
+//   y_p))
 //
 // The first four are functions of the product x.y (and of squared norms), so a block of them is one
 // tile product with the function as its epilogue. Distances are expanded about an origin near the

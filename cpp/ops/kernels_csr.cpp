@@ -32,7 +32,9 @@ class Rows {
   index_t begin(index_t i) const { return starts_[static_cast<std::size_t>(i)]; }
   index_t end(index_t i) const { return starts_[static_cast<std::size_t>(i) + 1]; }
   std::int32_t column(index_t e) const { return columns_[static_cast<std::size_t>(e)]; }
-  double value(index_t e) const { return static_cast<double>(values_[static_cast<std::size_t>(e)]); }
+  double value(index_t e) const {
+    return static_cast<double>(values_[static_cast<std::size_t>(e)]);
+  }
   double norm(index_t i) const { return norms_[static_cast<std::size_t>(i)]; }
 
   const index_t rows, cols;
@@ -211,11 +213,10 @@ void apply(const CsrView<T>& x, const CsrView<T>& y, MatrixView<const double> co
   apply_of<T>(SparseColumns<T>(y, f), Rows<T>(x), coef, out);
 }
 
-#define KERNELMILL_KERNELS(T)                                                              \
-  template std::unique_ptr<Columns<T>> columns_of(const CsrView<T>&, const Function&);     \
-  template void matrix(const CsrView<T>&, const CsrView<T>&, const Function&,              \
-                       MatrixView<T>);                                                     \
-  template void apply(const CsrView<T>&, const CsrView<T>&, MatrixView<const double>,      \
+#define KERNELMILL_KERNELS(T)                                                                 \
+  template std::unique_ptr<Columns<T>> columns_of(const CsrView<T>&, const Function&);        \
+  template void matrix(const CsrView<T>&, const CsrView<T>&, const Function&, MatrixView<T>); \
+  template void apply(const CsrView<T>&, const CsrView<T>&, MatrixView<const double>,         \
                       const Function&, MatrixView<double>);
 KERNELMILL_KERNELS(float)
 KERNELMILL_KERNELS(double)

@@ -39,7 +39,8 @@ template <class T>
     }
     case Kind::sigmoid:
 #pragma omp simd
-      for (index_t l = 0; l < count; ++l) values[l] = kernelmill::tanh<T>(gamma * values[l] + coef0);
+      for (index_t l = 0; l < count; ++l)
+        values[l] = kernelmill::tanh<T>(gamma * values[l] + coef0);
       return;
     default:
 #pragma omp simd

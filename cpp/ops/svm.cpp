@@ -246,8 +246,8 @@ class Problem {
     const bool whole = static_cast<index_t>(chosen_.size()) == m_;
     const double share = m_ <= 64 ? 1e-9 : 0.5;
     const double fine = whole ? share * tol_ : std::max(share * tol_, 0.1 * state_[violation]);
-    const double most = std::min(100.0 * static_cast<double>(chosen_.size()) + 1000,
-                                 most_steps_ - state_[steps]);
+    const double most =
+        std::min(100.0 * static_cast<double>(chosen_.size()) + 1000, most_steps_ - state_[steps]);
     const auto outcome = block.solve(fine, most);
     changes_.assign(chosen_.size(), 0.0);
     for (std::size_t a = 0; a < order.size(); ++a) {
@@ -350,9 +350,10 @@ void check(const Solving<T>& s, index_t n, index_t d) {
   const auto variables = static_cast<index_t>(s.rows.size());
   const bool given = s.settings[kind] < 0;
   if (given ? n != d : s.cache.cols != n || s.cache.rows < std::min(s.working.cols, n)) {
-    invalid("svm.solve", "cache must have a column for each row of X and a place for each row of a "
-            "working set, or X be square if it is the kernel, got (", s.cache.rows, ", ",
-            s.cache.cols, ") for X of shape (", n, ", ", d, ")");
+    invalid("svm.solve",
+            "cache must have a column for each row of X and a place for each row of a "
+            "working set, or X be square if it is the kernel, got (",
+            s.cache.rows, ", ", s.cache.cols, ") for X of shape (", n, ", ", d, ")");
   }
   index_t last = 0;
   bool good = s.spans[0] == 0 && s.spans[s.spans.size() - 1] == variables;
@@ -365,8 +366,8 @@ void check(const Solving<T>& s, index_t n, index_t d) {
     if (row < 0 || row >= n) invalid("svm.solve", "rows must be in [0, ", n, "), got ", row);
   }
   for (index_t p = 0; p < s.working.rows; ++p) {
-    const index_t own = s.spans[static_cast<std::size_t>(p) + 1] -
-                        s.spans[static_cast<std::size_t>(p)];
+    const index_t own =
+        s.spans[static_cast<std::size_t>(p) + 1] - s.spans[static_cast<std::size_t>(p)];
     for (index_t a = 0; a < s.working.cols; ++a) {
       if (s.working(p, a) >= own) {
         invalid("svm.solve", "working must hold numbers of variables, got others");

@@ -11,19 +11,19 @@
 //   down_t = -(g_t + w [b_t > 0] - w [b_t <= 0]) >= rho   for each t that may fall, b_t > l_t,
 //
 // that is when the violation max up - min down (of one group) is at most 0. Moving t from j to i,
-// b_i += t, b_j -= t, changes D by  -t (up_i - down_j) + t^2 a_ij / 2,  a_ij = K_ii + K_jj - 2 K_ij,
-// until a bound, or 0 where w bends the objective. i is the largest up; j is the down_j < up_i with
-// the largest gain (up_i - down_j)^2 / a_ij (R.-E. Fan, P.-H. Chen and C.-J. Lin, "Working set
-// selection using second order information", JMLR 6, 2005). A curvature that is not positive means
-// that the gain only grows until the bound, so the step goes there; that is all that an indefinite
-// kernel needs to end.
+// b_i += t, b_j -= t, changes D by  -t (up_i - down_j) + t^2 a_ij / 2,  a_ij = K_ii + K_jj - 2
+// K_ij, until a bound, or 0 where w bends the objective. i is the largest up; j is the down_j <
+// up_i with the largest gain (up_i - down_j)^2 / a_ij (R.-E. Fan, P.-H. Chen and C.-J. Lin,
+// "Working set selection using second order information", JMLR 6, 2005). A curvature that is not
+// positive means that the gain only grows until the bound, so the step goes there; that is all that
+// an indefinite kernel needs to end.
 //
 // A round takes a working set: the variables that violate most, up and down, and beside them the
-// newest of the round before (T. Joachims, "Making large-scale SVM learning practical", 1999). Their
-// kernel rows come from a cache of the caller's or are computed together, one tile product. SMO runs
-// on that block, in the near caches, until its violation is a tenth of the whole one's; then
-// g += K_rows' (change of b), in double, is one pass over those rows. Rows may be float: they are
-// then exactly those of a kernel that differs by their rounding, and nothing else is rounded to
+// newest of the round before (T. Joachims, "Making large-scale SVM learning practical", 1999).
+// Their kernel rows come from a cache of the caller's or are computed together, one tile product.
+// SMO runs on that block, in the near caches, until its violation is a tenth of the whole one's;
+// then g += K_rows' (change of b), in double, is one pass over those rows. Rows may be float: they
+// are then exactly those of a kernel that differs by their rounding, and nothing else is rounded to
 // float.
 #pragma once
 
@@ -48,9 +48,9 @@ struct Solving {
   std::span<const double> settings;
   index_t most_rounds;
   std::span<double> beta, gradient;
-  MatrixView<T> cache;                   // rows of K, or none where X is K
-  MatrixView<index_t> slots;             // the row in each place of the cache or -1, and its age
-  MatrixView<std::int32_t> working;      // the last working set of each problem, then -1
+  MatrixView<T> cache;               // rows of K, or none where X is K
+  MatrixView<index_t> slots;         // the row in each place of the cache or -1, and its age
+  MatrixView<std::int32_t> working;  // the last working set of each problem, then -1
   MatrixView<double> state;
 };
 

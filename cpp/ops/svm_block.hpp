@@ -44,8 +44,8 @@ class Block {
   T* row(index_t i) { return kernel_.data() + i * size; }
 
   struct Outcome {
-    double steps = 0, gain = 0;      // pairs moved, decrease of the objective
-    double curvature = infinity;     // least a_ij / (|K_ii| + |K_jj| + 2 |K_ij|) of a pair moved
+    double steps = 0, gain = 0;   // pairs moved, decrease of the objective
+    double curvature = infinity;  // least a_ij / (|K_ii| + |K_jj| + 2 |K_ij|) of a pair moved
   };
 
   // Until the violation is at most `tol` or `most` pairs have moved.

@@ -3,7 +3,7 @@
 A problem is to minimise ``1/2 b'K b + q'b + w |b|_1`` where ``lower <= b <= upper``, with
 ``lower <= 0 <= upper``, and the sum of b is fixed; where ``grouped`` the sums over the variables
 with ``upper > 0`` and over the others are. The gradient ``g = K b + q`` is state, so q is not an
-argument. Row and column of K of a variable are those of a row of X, so two variables may share one.
+argument. The row and column of K of a variable are those of a row of X, which may be shared.
 
 Multipliers, gradients and everything else but the rows of K are float64. NaN or infinity in K ends a
 problem as stalled. Empty problems end at once. Shapes, dtypes and numbers that do not fit raise

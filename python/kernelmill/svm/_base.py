@@ -36,6 +36,7 @@ class SupportVectorMachine(Estimator):
     _accepts_streams = False
     _words = _words.WORDS
     _center: ClassVar[bool] = True  # whether the sum of multipliers is 0, for linear kernels
+    _single: ClassVar[bool] = True  # whether rows of the kernel may be float32
 
     kernel: Any
     gamma: Any
@@ -86,7 +87,7 @@ class SupportVectorMachine(Estimator):
             origin = np.average(X, axis=0, weights=weights)
         return Training(
             type(self).__name__, kernel, X if given is None else given, origin, problems,
-            self.tol, self.cache_size, self.max_iter,
+            self.tol, self.cache_size, self.max_iter, self._single,
         )  # fmt: skip
 
     def _fitted_kernel(self, X: Any, kept: np.ndarray, weights: np.ndarray) -> Kernel:

@@ -304,7 +304,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
                 owners.append(column)
         if problems:
             inner = Training(
-                training.owner, training.kernel, training.X, training.origin, problems,
+                training.owner, training.asked, training.X, training.origin, problems,
                 self.tol, self.cache_size, self.max_iter,
             )  # fmt: skip
             solved = inner.settled()

@@ -49,6 +49,7 @@ class OneClassSVM(OutlierMixin, SingleMachine):
 
     _parameters: ClassVar = {**PARAMETERS, "nu": NU}
     _center = False
+    _single = False  # which rows lie on the border is told by the last digits
 
     def __init__(
         self, *, kernel="rbf", degree=3, gamma="scale", coef0=0.0, tol=1e-3, nu=0.5,
@@ -72,6 +73,11 @@ class OneClassSVM(OutlierMixin, SingleMachine):
 
     def _problem(self, y: np.ndarray, weights: np.ndarray, scale: float) -> _problems.Problem:
         return _problems.one_class(np.arange(len(y), dtype=np.int32), weights, self.nu, scale)
+
+    def _constant_of(self, problem: _problems.Problem, b: np.ndarray, g: np.ndarray) -> float:
+        # The largest that the tolerance allows: no row is left out whose multiplier could grow.
+        most = float(problem.up(b, g).max())
+        return most if np.isfinite(most) else super()._constant_of(problem, b, g)
 
     def score_samples(self, X):
         """Sums of kernel values with the support vectors.

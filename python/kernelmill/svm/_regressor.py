@@ -28,6 +28,10 @@ class SingleMachine(SupportVectorMachine):
         """Multipliers of the rows."""
         return beta
 
+    def _constant_of(self, problem: _problems.Problem, b: np.ndarray, g: np.ndarray) -> float:
+        """The constant of the decision function."""
+        return float(np.mean(problem.multipliers(b, g)))
+
     def _solve(self, X: Any, y: Any, sample_weight: Any, targets: np.ndarray, rows: Any) -> Any:
         owner, weights = rows.owner, self._weights(rows)
         kept = np.flatnonzero(weights > 0)
@@ -49,7 +53,7 @@ class SingleMachine(SupportVectorMachine):
         self, training: Training, solved: Solved, kernel: Any, X: Any, kept: np.ndarray
     ) -> dict[str, Any]:
         ((problem, b, g),) = training.parts(solved)
-        rho = float(np.mean(problem.multipliers(b, g)))
+        rho = self._constant_of(problem, b, g)
         multipliers = self._signed(b, len(kept))
         support = np.flatnonzero(multipliers)
         found = self._remember(kernel, X, kept, support, training.origin)

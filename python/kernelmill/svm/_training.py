@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-
 from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill._arrays import is_sparse
@@ -19,6 +18,7 @@ from kernelmill.ops import svm as ops
 from kernelmill.svm._problems import Problem
 
 _WORKING = 512  # variables of a working set
+_SMALL = 512  # rows whose kernel is float64 in any case
 _SLICE = 2e9  # operations of one call, about 100 ms
 _SAMPLE = 64  # rows whose gradients are checked in float64
 _LARGEST = 1e30  # values of K that float32 rows may hold
@@ -56,21 +56,32 @@ class Training:
         Memory for rows of K, in MB.
     most_steps : int
         Pairs moved in each problem, or -1.
+    single : bool, default=True
+        Whether rows of K may be float32.
     """
 
     def __init__(
         self, owner: str, kernel: Kernel, X: Any, origin: np.ndarray | None,
-        problems: list[Problem], tol: float, cache_size: float, most_steps: int
+        problems: list[Problem], tol: float, cache_size: float, most_steps: int,
+        single: bool = True,
     ) -> None:  # fmt: skip
-        self.owner, self.kernel, self.origin = owner, kernel, origin
+        self.owner, self.origin = owner, origin
+        self.kernel = self.asked = kernel
         self.X, self.problems, self.tol = X, problems, tol
         self.bytes = int(cache_size * 2**20)
         self.most_steps = np.inf if most_steps < 0 else most_steps
         self.spans = np.concatenate([[0], np.cumsum([len(p.rows) for p in problems])])
         self.spans = self.spans.astype(np.int64)
-        self.single = not kernel.is_given and (
-            float(np.abs(kernel.diagonal(X)).max()) < _LARGEST
-        )  # whether rows of K are float32
+        # Whether rows of K are float32.
+        self.single = single and not kernel.is_given and X.shape[0] > _SMALL
+        self.single &= float(np.abs(kernel.diagonal(X)).max()) < _LARGEST
+        self.unit = 1.0  # of the rows, where the kernel may choose one: float32 has small exponents
+        if kernel.moves and X.shape[1]:
+            values = X.data if is_sparse(X) else X
+            top = max(float(np.abs(values.max(initial=0))), float(np.abs(values.min(initial=0))))
+            self.unit = 2.0 ** np.frexp(top)[1] if top > 0 else 1.0
+            power = 2 if kernel.name == "rbf" else 1
+            self.kernel = kernel = replace(kernel, gamma=kernel.gamma * self.unit**power)
         self._prepare()
 
     # --- rows of K --------------------------------------------------------------------------------
@@ -80,7 +91,7 @@ class Training:
         X = self.X if chosen is None else self.X[chosen]
         if self.origin is not None and not is_sparse(X):
             X = X - self.origin.astype(np.result_type(X.dtype, dtype))
-        return X.astype(dtype, copy=False)
+        return (X if self.unit == 1 else X * X.dtype.type(1 / self.unit)).astype(dtype, copy=False)
 
     def _prepare(self) -> None:
         """Decide whether all problems read one matrix K, and make it."""

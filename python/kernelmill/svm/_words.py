@@ -12,7 +12,7 @@ WORDS = COMMON.extended(
             "row."),
         "fit.X": (_ROWS,
             "Rows: NumPy array of any strides, SciPy sparse matrix, pandas or polars frame; CSR is "
-            "never made dense. For ``kernel=\"precomputed\"`` the symmetric kernel matrix, (n, n)."),
+            "never made dense. For ``kernel=\"precomputed\"`` the symmetric kernel matrix."),
         "fit.y": ("array-like of shape (n,)", "Targets."),
         "fit.sample_weight": ("array-like of shape (n,)",
             "Weights of the rows, factors of C. A weight of 2 counts a row twice; rows with zero "

@@ -40,7 +40,7 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    expected = "cluster hmm linear_model mixture neural_network preprocessing sequences tree"
+    expected = "cluster hmm linear_model mixture neural_network preprocessing sequences svm tree"
     assert tour.families() == expected.split()
     for words in (
         ("KMeans", "handwritten digits"),
@@ -55,6 +55,7 @@ def test_every_family_has_a_row(ran):
         ("GaussianMixture", "wines  "),
         ("GaussianMixture", "2 measurements"),
         ("Perceptron", "digits"),
+        ("SVC", "digits"),
         ("SGDRegressor", "diabetes"),
         ("MLPClassifier", "digits"),
         ("MLPRegressor", "diabetes"),
