@@ -31,7 +31,7 @@ def targets(cls, X, y):
 
 
 def options(cls, **more):
-    nu = {NuSVC: 0.7, NuSVR: 0.3, OneClassSVM: 0.3}.get(cls)
+    nu = {NuSVC: 0.7071, NuSVR: 0.3, OneClassSVM: 0.3}.get(cls)
     return more if nu is None else {"nu": nu, **more}
 
 

@@ -101,7 +101,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
         self._set_parameters(locals())
 
     @property
-    def _squares(self) -> bool:  # type: ignore[override]
+    def _squares(self) -> bool:
         return self.kernel != "precomputed"
 
     def __sklearn_tags__(self):

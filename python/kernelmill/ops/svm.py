@@ -5,8 +5,8 @@ A problem is to minimise ``1/2 b'K b + q'b + w |b|_1`` where ``lower <= b <= upp
 with ``upper > 0`` and over the others are. The gradient ``g = K b + q`` is state, so q is not an
 argument. The row and column of K of a variable are those of a row of X, which may be shared.
 
-Multipliers, gradients and everything else but the rows of K are float64. NaN or infinity in K ends a
-problem as stalled. Empty problems end at once. Shapes, dtypes and numbers that do not fit raise
+Multipliers, gradients and everything else but the rows of K are float64. NaN or infinity in K ends
+a problem as stalled. Empty problems end at once. Shapes, dtypes and numbers that do not fit raise
 ValueError. Deterministic: the same bits at any thread count. Cost of a round: 2 n d flops for each
 kernel row that is not in the cache, 2 m flops for each multiplier that moved, and about 6 q for
 each of the pairs that move inside a working set of q variables.
@@ -154,7 +154,7 @@ def _cached(
     slots: np.ndarray
 ) -> np.ndarray:  # fmt: skip
     """Rows of K, float64, after those that the cache lacks have been put there."""
-    function = (int(given["kind"]), *(given[name] for name in ("gamma", "coef0", "degree")))
+    kind, gamma, coef0, degree = (given[name] for name in SETTINGS[:4])
     clock = int(slots[:, 1].max(initial=0)) + 1
     known = {int(row): place for place, row in enumerate(slots[:, 0]) if row >= 0}
     missing = [int(r) for r in dict.fromkeys(numbers.tolist()) if r not in known]
@@ -164,7 +164,7 @@ def _cached(
     order = np.lexsort((np.arange(len(slots)), slots[:, 1]))
     for row, place in zip(missing, order, strict=False):
         slots[place] = row, clock
-        cache[place] = _values(X[[row]], X, *function).astype(cache.dtype)
+        cache[place] = _values(X[[row]], X, int(kind), gamma, coef0, degree).astype(cache.dtype)
     places = {int(row): place for place, row in enumerate(slots[:, 0])}
     return cache[[places[int(row)] for row in numbers]].astype(np.float64)
 

@@ -48,7 +48,7 @@ class SupportVectorMachine(Estimator):
     support_vectors_: Any
 
     @property
-    def _squares(self) -> bool:  # type: ignore[override]
+    def _squares(self) -> bool:
         return self.kernel != "precomputed"
 
     def __sklearn_tags__(self):

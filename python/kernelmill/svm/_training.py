@@ -95,7 +95,7 @@ class Training:
 
     def _prepare(self) -> None:
         """Decide whether all problems read one matrix K, and make it."""
-        self.dtype = np.dtype(np.float32 if self.single else np.float64)
+        self.dtype: Any = np.dtype(np.float32 if self.single else np.float64)
         if self.kernel.is_given:
             self.dtype = np.dtype(self.X.dtype)
         n = self.X.shape[0]
@@ -180,6 +180,7 @@ class Training:
         return 1 if most == 1 else max(1, int(_SLICE / cost))
 
     def _solve_shared(self, after: Solved, most: int) -> None:
+        assert self.shared is not None
         problem = self.problems[0]
         longest = int(np.diff(self.spans).max())
         width = max(2, min(_WORKING, longest))
