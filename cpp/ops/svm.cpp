@@ -160,7 +160,7 @@ class Problem {
     return b_[t] > l_[t] ? -(g_[t] + (b_[t] > 0 ? w_ : -w_)) : infinity;
   }
 
-  void find_extremes() {
+  [[gnu::noinline]] void find_extremes() {
     up_[0] = up_[1] = -infinity;
     down_[0] = down_[1] = infinity;
     for (index_t t = 0; t < m_; ++t) {
@@ -171,7 +171,7 @@ class Problem {
   }
 
   // The working set, in chosen_.
-  void choose() {
+  [[gnu::noinline]] void choose() {
     chosen_.clear();
     if (m_ <= most_) {
       for (index_t t = 0; t < m_; ++t) chosen_.push_back(static_cast<std::int32_t>(t));
@@ -218,7 +218,7 @@ class Problem {
   }
 
   // SMO on the working set; the changes of b are in changes_.
-  auto solve_block() {
+  typename Block<T>::Outcome solve_block() {
     std::vector<std::size_t> order;  // places in chosen_ by group
     for (index_t k = 0; k < 2; ++k) {
       for (std::size_t a = 0; a < chosen_.size(); ++a) {
@@ -231,17 +231,18 @@ class Problem {
     const auto place = [first](index_t a) {
       return a < first ? a : Block<T>::padded(first) + a - first;
     };
+    std::vector<std::int32_t> columns(static_cast<std::size_t>(block.size), 0);
     for (std::size_t a = 0; a < order.size(); ++a) {
       const index_t t = chosen_[order[a]], i = place(static_cast<index_t>(a));
       block.g[i] = g_[t];
       block.b[i] = b_[t];
       block.lower[i] = l_[t];
       block.upper[i] = u_[t];
-      const T* const from = rows_of_[order[a]];
-      T* const to = block.row(i);
-      for (std::size_t c = 0; c < order.size(); ++c) {
-        to[place(static_cast<index_t>(c))] = from[rows_[chosen_[order[c]]]];
-      }
+      columns[static_cast<std::size_t>(i)] = rows_[t];
+    }
+    for (std::size_t a = 0; a < order.size(); ++a) {
+      gather(rows_of_[order[a]], columns.data(), block.row(place(static_cast<index_t>(a))),
+             block.size);
     }
     const bool whole = static_cast<index_t>(chosen_.size()) == m_;
     const double share = m_ <= 64 ? 1e-9 : 0.5;
@@ -257,6 +258,12 @@ class Problem {
       b = now;
     }
     return outcome;
+  }
+
+  [[gnu::noinline]] static void gather(const T* from, const std::int32_t* columns, T* to,
+                                       index_t count) {
+#pragma omp simd
+    for (index_t c = 0; c < count; ++c) to[c] = from[columns[c]];
   }
 
   // g += K' (change of b).
@@ -276,7 +283,7 @@ class Problem {
     });
   }
 
-  static void add(const std::vector<const T*>& rows, const std::vector<double>& by, index_t column,
+  [[gnu::noinline]] static void add(const std::vector<const T*>& rows, const std::vector<double>& by, index_t column,
                   double* g, index_t count) {
     std::size_t a = 0;
     for (; a + 4 <= rows.size(); a += 4) {

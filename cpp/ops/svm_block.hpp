@@ -38,7 +38,11 @@ class Block {
         down_(up_ + size),
         diagonal_(down_ + size) {
     std::fill(g, g + 7 * size, 0.0);
-    std::fill(kernel_.data(), kernel_.data() + size * size, T{0});
+    for (index_t k = 0; k < 2; ++k) {  // variables that cannot move have rows of their own
+      for (index_t i = starts_[k] + (k == 0 ? first : second); i < starts_[k + 1]; ++i) {
+        std::fill(row(i), row(i) + size, T{0});
+      }
+    }
   }
 
   T* row(index_t i) { return kernel_.data() + i * size; }
@@ -112,7 +116,7 @@ class Block {
   }
 
   // g += moved (K_to - K_from) over group k, and its extremes.
-  Extremes advance(index_t k, double moved, index_t from, index_t to) {
+  [[gnu::noinline]] Extremes advance(index_t k, double moved, index_t from, index_t to) {
     const T *const plus = row(to), *const minus = row(from);
     Vec best = Vec{} - infinity, least = Vec{} + infinity, at{}, place{};
     for (int l = 0; l < lanes; ++l) place[l] = static_cast<double>(starts_[k] + l);
@@ -140,9 +144,10 @@ class Block {
   }
 
   // The j of the largest gain with i, the first.
-  index_t partner(index_t k, index_t i, double up) const {
+  [[gnu::noinline]] index_t partner(index_t k, index_t i, double up) const {
     const T* const row_i = kernel_.data() + i * size;
-    Vec best = Vec{} - 1.0, at{}, place{};
+    // The largest gain so far is best / best_a.
+    Vec best = Vec{} - 1.0, best_a = Vec{} + 1.0, at{}, place{};
     const Vec zero{};
     for (int l = 0; l < lanes; ++l) place[l] = static_cast<double>(starts_[k] + l);
     const double k_ii = diagonal_[i], size_ii = std::abs(k_ii);
@@ -155,9 +160,10 @@ class Block {
       const Vec most = (k_jj > zero ? k_jj : -k_jj) + 2 * (k_ij > zero ? k_ij : -k_ij) + size_ii;
       Vec floor = most * 1e-12;
       floor = floor > tiny ? floor : Vec{} + tiny;
-      const Vec gain = difference * difference / (a > floor ? a : floor);
-      const auto better = gain > best;
+      const Vec curvature = a > floor ? a : floor, gain = difference * difference;
+      const auto better = gain * best_a > best * curvature;
       best = better ? gain : best;
+      best_a = better ? curvature : best_a;
       at = better ? place : at;
       place += static_cast<double>(lanes);
     }
@@ -165,8 +171,9 @@ class Block {
     index_t found = starts_[k];
     for (int l = 0; l < lanes; ++l) {
       const auto where = static_cast<index_t>(at[l]);
-      if (best[l] > most || (best[l] == most && where < found)) {
-        most = best[l];
+      const double gain = best[l] / best_a[l];
+      if (gain > most || (gain == most && where < found)) {
+        most = gain;
         found = where;
       }
     }
