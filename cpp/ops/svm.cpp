@@ -1,6 +1,8 @@
 #include "ops/svm.hpp"
 
 #include <algorithm>  // std::fill, std::max, std::min, std::nth_element, std::sort
+#include <array>      // the state of a large working set
+#include <cmath>      // std::isfinite
 #include <limits>     // infinity
 #include <memory>     // std::unique_ptr
 #include <numeric>    // std::iota
@@ -15,6 +17,9 @@ namespace kernelmill::svm {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
+// Variables whose kernel matrix (1 MiB of float) stays in the near caches while pairs move. A larger
+// working set is a problem of its own, over the kernel matrix of its variables.
+constexpr index_t most_near = 512;
 
 // Rows of K, from the cache or from X itself.
 template <class T>
@@ -131,7 +136,7 @@ class Problem {
       state_[status] = converged;
       return;
     }
-    if (state_[steps] >= most_steps_) {
+    if (state_[steps] >= most_steps_ || !finite_) {
       state_[status] = stalled;
       return;
     }
@@ -139,7 +144,8 @@ class Problem {
     std::vector<std::int32_t> numbers;
     for (const std::int32_t t : chosen_) numbers.push_back(rows_[t]);
     kernel.take(numbers, rows_of_);
-    const auto outcome = solve_block();
+    const bool large = static_cast<index_t>(chosen_.size()) > most_near;
+    const Outcome outcome = large ? solve_problem() : solve_block();
     state_[rounds] += 1;
     state_[steps] += outcome.steps;
     state_[gain] += outcome.gain;
@@ -152,6 +158,8 @@ class Problem {
   }
 
  private:
+  using Outcome = typename Block<T>::Outcome;
+
   index_t group(index_t t) const { return grouped_ && !(u_[t] > 0) ? 1 : 0; }
   double up(index_t t) const {
     return b_[t] < u_[t] ? -(g_[t] + (b_[t] >= 0 ? w_ : -w_)) : -infinity;
@@ -163,7 +171,9 @@ class Problem {
   [[gnu::noinline]] void find_extremes() {
     up_[0] = up_[1] = -infinity;
     down_[0] = down_[1] = infinity;
+    finite_ = true;
     for (index_t t = 0; t < m_; ++t) {
+      finite_ = finite_ && std::isfinite(g_[t]);
       const index_t k = group(t);
       up_[k] = std::max(up_[k], up(t));
       down_[k] = std::min(down_[k], down(t));
@@ -190,6 +200,7 @@ class Problem {
     }
     std::fill(working_, working_ + most_, -1);
     std::copy(chosen_.begin(), chosen_.end(), working_);
+    std::sort(chosen_.begin(), chosen_.end());  // near in memory
   }
 
   // Adds the `count` variables of the largest positive score, in descending order.
@@ -217,8 +228,60 @@ class Problem {
     }
   }
 
+  // The violation at which the working set is left.
+  double fine() const {
+    const double share = m_ <= 64 ? 1e-9 : 0.5;
+    if (static_cast<index_t>(chosen_.size()) == m_) return share * tol_;
+    return std::max(share * tol_, 0.1 * state_[violation]);
+  }
+  double most_moves() const {
+    return std::min(100.0 * static_cast<double>(chosen_.size()) + 1000,
+                    most_steps_ - state_[steps]);
+  }
+
+  // Rounds on a large working set; the changes of b are in changes_.
+  Outcome solve_problem() {
+    const std::size_t q = chosen_.size();
+    std::vector<std::int32_t> columns, numbers(q), nearest(most_near, -1);
+    std::vector<double> low, high, beta, slope;
+    for (const std::int32_t t : chosen_) {
+      columns.push_back(rows_[t]);
+      low.push_back(l_[t]);
+      high.push_back(u_[t]);
+      beta.push_back(b_[t]);
+      slope.push_back(g_[t]);
+    }
+    std::iota(numbers.begin(), numbers.end(), 0);
+    const auto size = static_cast<index_t>(q);
+    Workspace<T> memory(q * q);
+    const MatrixView<T> kernel = dense(memory.data(), size, size);
+    parallel_for(size, 64, [&](index_t, index_t begin, index_t end) {
+      for (index_t a = begin; a < end; ++a) {
+        gather(rows_of_[static_cast<std::size_t>(a)], columns.data(), kernel.row(a), size);
+      }
+    });
+    std::array<double, state_columns> state{};
+    state[curvature] = infinity;
+    state[scale] = 1;
+    const std::array<index_t, 2> spans{0, size};
+    const std::array<double, settings_count> settings{
+        -1, 1, 0, 1, fine(), w_, grouped_ ? 1.0 : 0.0, most_moves()};
+    const Solving<T> part{numbers, spans, low, high, settings, 0, beta, slope, {}, {},
+                          dense(nearest.data(), 1, most_near),
+                          dense(state.data(), 1, index_t{state_columns})};
+    KernelRows<T> rows(nullptr, kernel, part, size);
+    Problem problem(part, 0);
+    while (problem.running()) problem.round(rows);
+    changes_.assign(q, 0.0);
+    for (std::size_t a = 0; a < q; ++a) {
+      changes_[a] = beta[a] - b_[chosen_[a]];
+      b_[chosen_[a]] = beta[a];
+    }
+    return {state[steps], state[gain], state[curvature]};
+  }
+
   // SMO on the working set; the changes of b are in changes_.
-  typename Block<T>::Outcome solve_block() {
+  Outcome solve_block() {
     std::vector<std::size_t> order;  // places in chosen_ by group
     for (index_t k = 0; k < 2; ++k) {
       for (std::size_t a = 0; a < chosen_.size(); ++a) {
@@ -244,12 +307,7 @@ class Problem {
       gather(rows_of_[order[a]], columns.data(), block.row(place(static_cast<index_t>(a))),
              block.size);
     }
-    const bool whole = static_cast<index_t>(chosen_.size()) == m_;
-    const double share = m_ <= 64 ? 1e-9 : 0.5;
-    const double fine = whole ? share * tol_ : std::max(share * tol_, 0.1 * state_[violation]);
-    const double most =
-        std::min(100.0 * static_cast<double>(chosen_.size()) + 1000, most_steps_ - state_[steps]);
-    const auto outcome = block.solve(fine, most);
+    const Outcome outcome = block.solve(fine(), most_moves());
     changes_.assign(chosen_.size(), 0.0);
     for (std::size_t a = 0; a < order.size(); ++a) {
       const double now = block.b[place(static_cast<index_t>(a))];
@@ -315,6 +373,7 @@ class Problem {
   bool grouped_;
   double most_steps_;
   double up_[2] = {}, down_[2] = {};
+  bool finite_ = true;
   std::vector<Run> runs_;
   std::vector<std::int32_t> chosen_;
   std::vector<const T*> rows_of_;

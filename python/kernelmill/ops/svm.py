@@ -82,7 +82,7 @@ class _Problem:
         if not self["violation"] > self.tol:
             self["status"] = CONVERGED
             return np.zeros(0, np.int64)
-        if self["steps"] >= self.most_steps:
+        if self["steps"] >= self.most_steps or not np.isfinite(self.gradient).all():
             self["status"] = STALLED
             return np.zeros(0, np.int64)
         if len(self.rows) <= len(self.working):
@@ -98,7 +98,7 @@ class _Problem:
         chosen += [t for t in self.working if t >= 0 and t not in chosen]
         self.working[:] = -1
         self.working[: len(chosen[:size])] = chosen[:size]
-        return np.array(chosen[:size])
+        return np.sort(chosen[:size])
 
     def solve(self, chosen: np.ndarray, K: np.ndarray) -> None:
         """SMO on the working set, whose kernel matrix is K."""
@@ -247,7 +247,8 @@ def solve(
     -(g - w)`` of one that may fall, with the signs of w turned below 0 and above 0. Else it chooses
     a working set: all variables if they are few; else those of the largest violation, half of the
     set (all of it in the first round), first up and then down, equals by their numbers, and then
-    variables of the last set in its order. SMO on this block ends at half of the tolerance (at
+    variables of the last set in its order. Within the set equals go by their numbers, too; more than
+    512 variables are solved as a problem of their own. SMO on this block ends at half of the tolerance (at
     1e-9 of it with at most 64 variables), or at a tenth of the violation of the whole problem if
     that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends as stalled
     where no multiplier moves, where 20 rounds gained less than 1e-15 of all before, or at
