@@ -89,7 +89,7 @@ class Binding {
         return false;
       }
     }
-    return true;
+    return one_kind();
   }
 
   py::object run() {
@@ -122,6 +122,14 @@ class Binding {
     ~Released() { PyEval_RestoreThread(state); }
     PyThreadState* state;
   };
+
+  // CSR matrices stand beside CSR matrices: the function reads all such arguments alike.
+  bool one_kind() const {
+    for (std::size_t i = 0; sparse_ && i < s_.in.size(); ++i) {
+      if (s_.in[i].csr && arguments_.in[i].indptr == nullptr) return false;
+    }
+    return true;
+  }
 
   std::size_t place(PyObject* keyword) const {
     for (std::size_t i = 0; i < s_.in.size(); ++i) {
@@ -484,7 +492,7 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F) \
-  F(coordinate) F(glm) F(half) F(histogram) F(linkage) F(moments) F(neighbors) F(sgd) F(tree) F(values)
+  F(coordinate) F(glm) F(half) F(histogram) F(kernels) F(linkage) F(moments) F(neighbors) F(sgd) F(svm) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

@@ -11,6 +11,7 @@ _MODULES = (
     "callbacks",
     "cluster",
     "hmm",
+    "kernel_ridge",
     "linear_model",
     "markov",
     "metrics",
@@ -21,6 +22,7 @@ _MODULES = (
     "plot",
     "preprocessing",
     "stream",
+    "svm",
     "tree",
 )
 

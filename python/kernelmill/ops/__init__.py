@@ -42,6 +42,8 @@ FAMILIES = (
     "histogram",
     "neighbors",
     "linkage",
+    "kernels",
+    "svm",
 )
 
 __all__ = ["FAMILIES", "all_ops"]

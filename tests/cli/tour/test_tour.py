@@ -41,7 +41,7 @@ def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
     expected = "boosting cluster hmm linear_model mixture neural_network preprocessing sequences"
-    assert tour.families() == [*expected.split(), "tree"]
+    assert tour.families() == [*expected.split(), "svm", "tree"]
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -55,6 +55,7 @@ def test_every_family_has_a_row(ran):
         ("GaussianMixture", "wines  "),
         ("GaussianMixture", "2 measurements"),
         ("Perceptron", "digits"),
+        ("SVC", "digits"),
         ("SGDRegressor", "diabetes"),
         ("MLPClassifier", "digits"),
         ("MLPRegressor", "diabetes"),
