@@ -44,9 +44,9 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 _STEPS = np.arange(-37, 37.25, 0.5)
 _DENSITY = 0.5 * expit(_STEPS) * expit(-_STEPS)
-# Relative rise of psi that ends Newton's method. Where psi is flat to rounding, f is right to about
-# 1e-8, and one further step squares that.
-_FLAT = 1e-14
+# Twice the rise of psi that Newton's model predicts for its last step. The error of f is then the
+# square of 1e-6, which log q feels in the first order, through its determinant.
+_LAST = 1e-12
 
 
 def averaged(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
@@ -123,15 +123,17 @@ class _Binary(Estimator):
             g = y - p
             b = w * f + g
             new = b - root * _factor.solve(L, root * (K @ b))
-            step, rise = 1.0, height(K @ new, new)
-            while rise < best and step > 1e-6:
+            move = new - a
+            lead = K @ move
+            done = not (g - a) @ lead > _LAST
+            step, rise = 1.0, height(f + lead, new)
+            while rise < best and not done and step > 1e-6:
                 step /= 2
-                middle = a + step * (new - a)
-                rise = height(K @ middle, middle)
-            done = not rise - best > _FLAT * abs(rise)
-            if rise >= best:
-                a = a + step * (new - a)
-                f, best = K @ a, rise
+                rise = height(f + step * lead, a + step * move)
+            if rise < best and not done:
+                break  # psi is flat to rounding
+            a = a + step * move
+            f, best = K @ a, rise
             if done:
                 break
         else:

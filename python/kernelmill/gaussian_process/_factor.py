@@ -132,8 +132,25 @@ def maximise(
     bounds: np.ndarray,
     optimizer: Any,
     owner: str,
+    *,
+    max_iter: int = 15000,
+    count: Callable[[int], None] = lambda n: None,
 ) -> tuple[np.ndarray, float]:
-    """Parameters where a function of logarithms is largest, near a start, and its value there."""
+    """Parameters where a function is largest, near a start, and its value there.
+
+    Parameters
+    ----------
+    objective : callable
+        The function and its gradient.
+    start, bounds : ndarray of shape (p,) and (p, 2)
+    optimizer : str or callable
+    owner : str
+        Name of the caller in messages.
+    max_iter : int, default=15000
+        Most iterations of L-BFGS.
+    count : callable, optional
+        Is told their number.
+    """
 
     def negative(theta: np.ndarray, eval_gradient: bool = True) -> Any:
         value, gradient = objective(theta)
@@ -144,7 +161,9 @@ def maximise(
         return np.asarray(theta), -float(least)
     if not len(start):
         return start, objective(start)[0]
-    found = minimize(negative, start, method="L-BFGS-B", jac=True, bounds=bounds)
+    found = minimize(negative, start, method="L-BFGS-B", jac=True, bounds=bounds,
+                     options={"maxiter": max_iter})
+    count(int(found.nit))
     if not found.success and found.status == 1:
         from sklearn.exceptions import ConvergenceWarning
 
