@@ -21,13 +21,13 @@ and ``u = s2 - R K s2``, which is what a move of the mode changes,
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import expit, log_expit, ndtr
 from sklearn.base import ClassifierMixin
-from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
@@ -66,56 +66,58 @@ def averaged(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
     return value
 
 
-class _Binary(Estimator):
-    """The process of two classes, 0 and 1, over rows that are checked."""
+@dataclasses.dataclass
+class _Process:
+    """The process of two classes, 0 and 1, and where Newton's method has led it."""
 
-    _parameters: ClassVar[dict[str, rule.Rule]] = {}
+    owner: str
+    X: np.ndarray
+    y: np.ndarray
+    max_iter: int
+    warm_start: bool
+    kernel: Kernel
+    mode: np.ndarray  # a
+    root: np.ndarray | None = None  # W^(1/2)
+    L: np.ndarray | None = None
+    g: np.ndarray | None = None
+    value: float = -math.inf
 
-    def __init__(
-        self, kernel=None, optimizer="fmin_l_bfgs_b", n_restarts_optimizer=0,
-        max_iter_predict=100, warm_start=False, random_state=None, owner="",
-    ):  # fmt: skip
-        self._set_parameters(locals())
-
-    def fit(self, X, y):
-        if len(np.unique(y)) < 2:  # of one class in OneVsRest: never so here
-            raise ValueError(f"{self.owner}: y must have both classes, got one")
-        self.classes_ = np.array([0, 1])
-        self.X_train_, self.y_train_ = X, np.asarray(y, dtype=np.float64)
+    def optimise(self, optimizer: Any, restarts: int, seed: int) -> None:
+        """Take the hyperparameters of the largest log marginal likelihood."""
         kernel = self.kernel
-        self._mode = np.zeros(len(X))
-        if self.optimizer is not None and kernel.n_dims:
-            starts, bounds = [kernel.theta], kernel.bounds
-            if self.n_restarts_optimizer:
-                low, high = _factor.check_bounds(kernel, None, self.owner).T
-                draw = legacy_state(seed_of(self.random_state), 0)
-                starts += [draw.uniform(low, high) for _ in range(self.n_restarts_optimizer)]
+        starts, bounds = [kernel.theta], kernel.bounds
+        if restarts:
+            low, high = _factor.check_bounds(kernel, None, self.owner).T
+            draw = legacy_state(seed, 0)
+            starts += [draw.uniform(low, high) for _ in range(restarts)]
 
-            def objective(theta):
-                return self._likelihood(kernel.clone_with_theta(theta))
+        def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            return self.likelihood(kernel.clone_with_theta(theta))
 
-            found = [
-                _factor.maximise(objective, start, bounds, self.optimizer, self.owner)
-                for start in starts
-            ]
-            kernel = kernel.clone_with_theta(max(found, key=lambda pair: pair[1])[0])
-            _factor.warn_at_bounds(kernel, self.owner)
-        self.kernel_ = kernel
-        K = kernel._forward(X, X, 0)[0]
-        self.log_marginal_likelihood_value_, self._a, self._root, self.L_, self._g = self._climb(K)
+        found = [
+            _factor.maximise(objective, start, bounds, optimizer, self.owner) for start in starts
+        ]
+        self.kernel = kernel.clone_with_theta(max(found, key=lambda pair: pair[1])[0])
+        _factor.warn_at_bounds(self.kernel, self.owner)
+
+    def settle(self) -> _Process:
+        """Find the mode for the hyperparameters."""
+        K = self.kernel._forward(self.X, self.X, 0)[0]
+        self.value, _, self.root, self.L, self.g = self._climb(K)
+        self.L = np.tril(self.L)
         return self
 
     def _climb(self, K: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """log q(y), a, W^(1/2), L and g at the mode."""
-        sign, y = 2 * self.y_train_ - 1, self.y_train_
-        f = self._mode if self.warm_start else np.zeros(len(K))
-        a = np.zeros(len(K))
+        sign, y = 2 * self.y - 1, self.y
+        a = self.mode if self.warm_start else np.zeros(len(K))
+        f = K @ a
 
         def height(f: np.ndarray, a: np.ndarray) -> float:
             return float(log_expit(sign * f).sum() - 0.5 * a @ f)
 
         best = -math.inf
-        for _ in range(self.max_iter_predict):
+        for _ in range(self.max_iter):
             p = expit(f)
             w = p * (1 - p)
             root = np.sqrt(w)
@@ -141,10 +143,10 @@ class _Binary(Estimator):
 
             warn(
                 f"{self.owner}: Newton's iteration must end within max_iter_predict = "
-                f"{self.max_iter_predict} steps, but did not (raise it)",
+                f"{self.max_iter} steps, but did not (raise it)",
                 ConvergenceWarning,
             )
-        self._mode = f
+        self.mode = a
         p = expit(f)
         root = np.sqrt(p * (1 - p))
         L = self._b_factor(K, root)
@@ -154,8 +156,9 @@ class _Binary(Estimator):
         B = root[:, None] * K * root
         return _factor.factor(B, 1.0, self.owner)[0]  # eigenvalues are at least 1
 
-    def _likelihood(self, kernel: Kernel, gradient: bool = True) -> tuple[float, np.ndarray]:
-        X = self.X_train_
+    def likelihood(self, kernel: Kernel, gradient: bool = True) -> tuple[float, np.ndarray]:
+        """The log marginal likelihood of a kernel, and its gradient in theta."""
+        X = self.X
         K = kernel._forward(X, X, 0)[0]
         try:
             value, a, root, L, g = self._climb(K)
@@ -165,7 +168,7 @@ class _Binary(Estimator):
             return value, np.zeros(0)
         C = _factor.half_solve(L, root[:, None] * K)
         w = root * root
-        t = w * (1 - 2 * expit(self._mode))  # dW / df
+        t = w * (1 - 2 * (self.y - g))  # dW / df
         s2 = -0.5 * (np.einsum("ii->i", K) - np.einsum("ij,ij->j", C, C)) * t
         u = s2 - root * _factor.solve(L, root * (K @ s2))
         upper = _factor.inverse(L).T
@@ -180,27 +183,15 @@ class _Binary(Estimator):
 
     def latent(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of f."""
+        assert self.g is not None and self.root is not None and self.L is not None
         mean, square = np.empty(len(X)), np.empty(len(X))
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            K = self.kernel_._forward(X[rows], self.X_train_, None)[0]
-            mean[rows] = K @ self._g  # a = g at the mode
-            V = _factor.half_solve(self.L_, (K * self._root).T)
-            square[rows] = self.kernel_._diag(X[rows]) - np.einsum("ij,ij->j", V, V)
+            K = self.kernel._forward(X[rows], self.X, None)[0]
+            mean[rows] = K @ self.g  # a = g at the mode
+            V = _factor.half_solve(self.L, (K * self.root).T)
+            square[rows] = self.kernel._diag(X[rows]) - np.einsum("ij,ij->j", V, V)
         return mean, np.maximum(square, 0)
-
-    def predict(self, X):
-        return (self.latent(X)[0] > 0).astype(np.int64)
-
-    def predict_proba(self, X):
-        mean, square = self.latent(X)
-        one = averaged(mean, square)
-        return np.stack([1 - one, one], axis=1)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "classifier"
-        return tags
 
 
 class GaussianProcessClassifier(ClassifierMixin, Estimator):
@@ -224,10 +215,8 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
 
     Attributes
     ----------
-    base_estimator_ : object
-        The fitted process, or the ensemble of them.
-    kernel_ : Kernel or list of Kernel
-        Kernel with the hyperparameters of the fit, one for each process.
+    kernel_ : Kernel
+        Kernel with the hyperparameters of the fit; a `CompoundKernel` of several processes.
     log_marginal_likelihood_value_ : float
         Log marginal likelihood, the mean over processes.
     classes_ : ndarray of shape (n_classes,)
@@ -308,28 +297,41 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
                 "more distinct classes; got 1 class)"
             )
         X = rows.X.astype(np.float64, copy=self.copy_X_train)
-        kernel = self._kernel()
-        kernel._check(X.shape[1])
-        binary = _Binary(
-            kernel, self.optimizer, self.n_restarts_optimizer, self.max_iter_predict,
-            self.warm_start, seed_of(self.random_state), owner,
-        )  # fmt: skip
-        if self.n_classes_ > 2:
-            one_vs_rest = self.multi_class == "one_vs_rest"
-            binary = (OneVsRestClassifier if one_vs_rest else OneVsOneClassifier)(binary)
-        self.base_estimator_ = binary.fit(X, codes)
-        self.log_marginal_likelihood_value_ = float(
-            np.mean([p.log_marginal_likelihood_value_ for p in self._processes()])
-        )
+        self._kernel()._check(X.shape[1])
+        seed, states = seed_of(self.random_state), []
+        for rest, one in self._splits():
+            inside = (codes == rest) | (codes == one) if rest is not None else slice(None)
+            own = X[inside]
+            process = _Process(
+                owner, own, (codes[inside] == one).astype(np.float64), self.max_iter_predict,
+                bool(self.warm_start), self._kernel(), np.zeros(len(own)),
+            )  # fmt: skip
+            if self.optimizer is not None and process.kernel.n_dims:
+                process.optimise(self.optimizer, self.n_restarts_optimizer, seed)
+            states.append(vars(process.settle()))
+        self._states = states
+        self.log_marginal_likelihood_value_ = float(np.mean([s["value"] for s in states]))
         return self
 
-    def _processes(self) -> list[_Binary]:
-        return getattr(self.base_estimator_, "estimators_", [self.base_estimator_])
+    def _splits(self) -> list[tuple[int | None, int]]:
+        """The classes of each process: the second against the first, or against all others."""
+        k = self.n_classes_
+        if k == 2:
+            return [(None, 1)]
+        if self.multi_class == "one_vs_rest":
+            return [(None, i) for i in range(k)]
+        return [(i, j) for i in range(k) for j in range(i + 1, k)]
+
+    def _processes(self) -> list[_Process]:
+        return [_Process(**state) for state in self._states]
+
+    def __sklearn_is_fitted__(self):
+        return "_states" in vars(self)
 
     @property
     def kernel_(self) -> Any:
         """Kernel of the fit; several if there are several processes."""
-        found = [process.kernel_ for process in self._processes()]
+        found = [process.kernel for process in self._processes()]
         if len(found) == 1:
             return found[0]
         from kernelmill.gaussian_process.kernels._kernel import CompoundKernel
@@ -351,7 +353,23 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
             Class labels.
         """
         X = self._query(X)
-        return self.classes_[self.base_estimator_.predict(X)]
+        processes = self._processes()
+        if self.n_classes_ == 2:
+            return self.classes_[(processes[0].latent(X)[0] > 0).astype(np.int64)]
+        if self.multi_class == "one_vs_rest":
+            return self.classes_[self._each(X).argmax(1)]
+        votes = np.zeros((len(X), self.n_classes_))
+        for (i, j), process in zip(self._splits(), processes, strict=True):
+            one = averaged(*process.latent(X))
+            # Votes first; sums of confidences, less than 1 in all, decide between equal votes.
+            share = (2 * one - 1) / (2 * self.n_classes_)
+            votes[:, j] += (one > 0.5) + share
+            votes[:, i] += (one <= 0.5) - share
+        return self.classes_[votes.argmax(1)]
+
+    def _each(self, X: np.ndarray) -> np.ndarray:
+        """Probability of each process's class."""
+        return np.stack([averaged(*process.latent(X)) for process in self._processes()], axis=1)
 
     def predict_proba(self, X):
         """Probabilities of the classes.
@@ -373,7 +391,10 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
                 "'one_vs_one' (one_vs_one multi-class mode does not support predicting probability "
                 "estimates.)"
             )
-        return self.base_estimator_.predict_proba(X)
+        one = self._each(X)
+        if self.n_classes_ == 2:
+            return np.concatenate([1 - one, one], axis=1)
+        return one / one.sum(1, keepdims=True)
 
     def latent_mean_and_variance(self, X):
         """Mean and variance of the latent function, with two classes.
@@ -397,7 +418,7 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
                 f"{self.n_classes_} (Returning the mean and variance of the latent function f is "
                 "only supported for binary classification)"
             )
-        return self.base_estimator_.latent(X)
+        return self._processes()[0].latent(X)
 
     def log_marginal_likelihood(self, theta=None, eval_gradient=False, clone_kernel=True):
         """Approximate log marginal likelihood of the labels of the fit.
@@ -429,7 +450,7 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
                 raise ValueError(f"{owner}: theta must be given with eval_gradient=True, got None")
             return self.log_marginal_likelihood_value_
         processes, theta = self._processes(), np.asarray(theta, dtype=np.float64)
-        p, k = processes[0].kernel_.n_dims, len(processes)
+        p, k = processes[0].kernel.n_dims, len(processes)
         if theta.shape not in ((p,), (k * p,)):
             raise ValueError(
                 f"{owner}: theta must have {p} entries, or {k * p}, got {len(theta)}"
@@ -437,12 +458,12 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         each = np.broadcast_to(theta, (k, p)) if len(theta) == p else theta.reshape(k, p)
         values, gradients = [], []
         for process, own in zip(processes, each, strict=True):
-            kernel = process.kernel_.clone_with_theta(own)
-            value, gradient = process._likelihood(kernel, gradient=eval_gradient)
+            kernel = process.kernel.clone_with_theta(own)
+            value, gradient = process.likelihood(kernel, gradient=eval_gradient)
             values.append(value)
             gradients.append(gradient)
             if not clone_kernel:
-                process.kernel_ = kernel
+                self._states[len(values) - 1]["kernel"] = kernel
         if not eval_gradient:
             return float(np.mean(values))
         total = np.mean(gradients, axis=0) if len(theta) == p else np.concatenate(gradients) / k
