@@ -10,6 +10,7 @@ from ._version import __version__ as __version__
 _MODULES = (
     "callbacks",
     "cluster",
+    "gaussian_process",
     "hmm",
     "kernel_ridge",
     "linear_model",

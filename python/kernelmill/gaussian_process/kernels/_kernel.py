@@ -1,0 +1,675 @@
+"""What a covariance function is, and its algebra: sums, products and powers.
+
+Gradients are pulled back. A kernel gets ``A = dL/dK`` and returns ``dL/dtheta`` or ``dL/dX``; a
+product hands ``A * K2`` to its first factor. So no array of n x n x p entries is ever made, and a
+loss that needs K by blocks of rows gets its gradient by the same blocks.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Rows of a block of K: 256 x 5,000 doubles are 10 MB, and a product with them is still efficient.
+BLOCK = 256
+
+
+class Hyperparameter(NamedTuple):
+    """A parameter of a kernel that a fit may change.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    bounds : ndarray of shape (n_elements, 2) or "fixed"
+        Least and largest values.
+    n_elements : int
+        Number of values.
+    """
+
+    name: str
+    bounds: Any
+    n_elements: int
+
+    @property
+    def fixed(self) -> bool:
+        """Whether fits leave it alone."""
+        return isinstance(self.bounds, str)
+
+
+class Kernel:
+    """Base of covariance functions.
+
+    A kernel is called as ``kernel(X)``, ``kernel(X, Y)`` or ``kernel(X, eval_gradient=True)``; the
+    gradient is that in `theta`, the logarithms of the hyperparameters, not in the hyperparameters.
+    """
+
+    _names: tuple[str, ...] = ()  # of hyperparameters, sorted
+
+    # -- parameters, in scikit-learn's manner --------------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Arguments of the constructor.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Include those of the kernels that this one is made of, as ``k1__length_scale``.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        names = [n for n in inspect.signature(type(self).__init__).parameters if n != "self"]
+        params: dict[str, Any] = {}
+        for name in sorted(names):
+            value = params[name] = getattr(self, name)
+            if deep and isinstance(value, Kernel):
+                params |= {f"{name}__{k}": v for k, v in value.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Kernel:
+        """Set arguments of the constructor.
+
+        Parameters
+        ----------
+        **params
+            Values by name; ``k1__length_scale`` sets that of the kernel ``k1``.
+
+        Returns
+        -------
+        self : Kernel
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        known = self.get_params(deep=False)
+        for name, value in params.items():
+            head, _, rest = name.partition("__")
+            if head not in known:
+                raise ValueError(
+                    f"{type(self).__name__}: parameters must be some of {', '.join(known)}, got "
+                    f"{name!r}"
+                )
+            if rest:
+                getattr(self, head).set_params(**{rest: value})
+            else:
+                setattr(self, head, value)
+        return self
+
+    def clone_with_theta(self, theta: Any) -> Kernel:
+        """A copy with other hyperparameters.
+
+        Parameters
+        ----------
+        theta : array-like of shape (p,)
+            Logarithms of the hyperparameters.
+
+        Returns
+        -------
+        kernel : Kernel
+            The copy.
+        """
+        from copy import deepcopy
+
+        copy = deepcopy(self)
+        copy.theta = np.asarray(theta, dtype=np.float64)
+        return copy
+
+    def _leaves(self) -> Iterator[Kernel]:
+        """The kernels with parameters of their own, from left to right."""
+        yield self
+
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """All hyperparameters, those of ``k1`` first."""
+        found = []
+        for name in self._names:
+            value, bounds = np.atleast_1d(getattr(self, name)), getattr(self, f"{name}_bounds")
+            if not isinstance(bounds, str):
+                bounds = np.atleast_2d(np.asarray(bounds, dtype=np.float64))
+                if len(bounds) == 1:
+                    bounds = np.repeat(bounds, len(value), axis=0)
+                if bounds.shape != (len(value), 2):
+                    raise ValueError(
+                        f"{type(self).__name__}: {name}_bounds must be one pair or {len(value)} "
+                        f"pairs, got an array of shape {bounds.shape}"
+                    )
+            elif bounds != "fixed":
+                raise ValueError(
+                    f"{type(self).__name__}: {name}_bounds must be pairs of numbers or 'fixed', "
+                    f"got {bounds!r}"
+                )
+            found.append(Hyperparameter(name, bounds, len(value)))
+        return found
+
+    @property
+    def n_dims(self) -> int:
+        """Number p of entries of `theta`."""
+        return len(self.theta)
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Logarithms of the hyperparameters that are not fixed, ndarray of shape (p,).
+
+        Assigning sets the hyperparameters.
+        """
+        values = [
+            np.atleast_1d(np.asarray(getattr(leaf, h.name), dtype=np.float64))
+            for leaf in self._leaves()
+            for h in leaf.hyperparameters
+            if not h.fixed
+        ]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(np.concatenate(values)) if values else np.zeros(0)
+
+    @theta.setter
+    def theta(self, theta: Any) -> None:
+        theta, at = np.exp(np.asarray(theta, dtype=np.float64)), 0
+        if len(theta) != self.n_dims:
+            raise ValueError(
+                f"{type(self).__name__}: theta must have {self.n_dims} entries, got {len(theta)}"
+            )
+        for leaf in self._leaves():
+            for h in leaf.hyperparameters:
+                if not h.fixed:
+                    value = theta[at : at + h.n_elements]
+                    at += h.n_elements
+                    scalar = np.ndim(getattr(leaf, h.name)) == 0
+                    setattr(leaf, h.name, float(value[0]) if scalar else value)
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Bounds of `theta`, ndarray of shape (p, 2)."""
+        found = [h.bounds for k in self._leaves() for h in k.hyperparameters if not h.fixed]
+        return np.log(np.concatenate(found)) if found else np.zeros((0, 2))
+
+    def _named(self) -> list[str]:
+        """A name for each entry of `theta`, for messages."""
+        return [
+            f"{type(leaf).__name__}.{h.name}"
+            for leaf in self._leaves()
+            for h in leaf.hyperparameters
+            if not h.fixed
+            for _ in range(h.n_elements)
+        ]
+
+    def _check(self, d: int) -> None:
+        """Raise unless the parameters make a kernel of rows with d features."""
+        for name in self._names:
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            if not (np.isfinite(value) & (value >= 0)).all() or value.ndim > 1:
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be finite numbers of at least 0, got "
+                    f"{getattr(self, name)!r}"
+                )
+
+    # -- values and gradients ------------------------------------------------------------------
+
+    def _forward(self, X: np.ndarray, Y: np.ndarray, at: int | None) -> tuple[np.ndarray, Any]:
+        """K (n, m), and what the pulls need. Row i of X is row ``at + i`` of Y unless `at` is None.
+        """
+        raise NotImplementedError
+
+    def _derivatives(
+        self, X: np.ndarray, Y: np.ndarray, at: int | None, saved: Any
+    ) -> Iterator[np.ndarray]:
+        """``dK / dtheta_q``, (n, m), one after another."""
+        raise NotImplementedError
+
+    def _pull(
+        self, X: np.ndarray, Y: np.ndarray, at: int | None, saved: Any, A: np.ndarray
+    ) -> np.ndarray:
+        """``sum_ij A_ij dK_ij / dtheta``, (p,)."""
+        return np.array([np.vdot(A, D) for D in self._derivatives(X, Y, at, saved)])
+
+    def _pull_rows(self, X: np.ndarray, Y: np.ndarray, saved: Any, A: np.ndarray) -> np.ndarray:
+        """``sum_j A_ij dK(x_i, y_j) / dx_i``, (n, d), for Y that does not move with X."""
+        raise NotImplementedError
+
+    def _diag(self, X: np.ndarray) -> np.ndarray:
+        """``K(x_i, x_i)``, (n,)."""
+        raise NotImplementedError
+
+    def _pull_diag(self, X: np.ndarray, a: np.ndarray) -> np.ndarray:
+        """``sum_i a_i dK(x_i, x_i) / dtheta``, (p,)."""
+        raise NotImplementedError
+
+    def _pull_diag_rows(self, X: np.ndarray, a: np.ndarray) -> np.ndarray:
+        """``a_i d/dx_i K(x_i, x_i)``, (n, d)."""
+        return np.zeros_like(X)  # the diagonal of a stationary kernel is constant
+
+    def __call__(self, X: Any, Y: Any = None, eval_gradient: bool = False) -> Any:
+        """The covariances of all rows of X with those of Y, or of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            First rows.
+        Y : array-like of shape (m, d), optional
+            Second rows; those of X by default.
+        eval_gradient : bool, default=False
+            Return the gradient too; only without Y.
+
+        Returns
+        -------
+        K : ndarray of shape (n, m), float64
+            Covariances.
+        gradient : ndarray of shape (n, n, p), float64
+            Derivatives by `theta`, the logarithms of the hyperparameters. Only if asked for: fits
+            use sums of them, which take no such memory.
+
+        Raises
+        ------
+        ValueError
+            If both Y and `eval_gradient` are given.
+        """
+        if Y is not None and eval_gradient:
+            raise ValueError(
+                f"{type(self).__name__}: Y must be None with eval_gradient=True, got an array "
+                "(Gradient can only be evaluated when Y is None.)"
+            )
+        X = _rows(X)
+        Y, at = (X, 0) if Y is None else (_rows(Y), None)
+        self._check(X.shape[1])
+        K, saved = self._forward(X, Y, at)
+        if not eval_gradient:
+            return K
+        gradient = np.empty((*K.shape, self.n_dims))
+        for q, D in enumerate(self._derivatives(X, Y, at, saved)):
+            gradient[:, :, q] = D
+        return K, gradient
+
+    def diag(self, X: Any) -> np.ndarray:
+        """The diagonal of ``kernel(X)``, without the rest.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        variances : ndarray of shape (n,), float64
+            Covariance of each row with itself.
+        """
+        X = _rows(X)
+        self._check(X.shape[1])
+        return self._diag(X)
+
+    def is_stationary(self) -> bool:
+        """Whether covariances depend on differences of rows only.
+
+        Returns
+        -------
+        stationary : bool
+            True if so.
+        """
+        return all(leaf.is_stationary() for leaf in self._leaves())
+
+    @property
+    def requires_vector_input(self) -> bool:
+        """True: rows are vectors of numbers."""
+        return True
+
+    # -- algebra -------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Kernel:
+        return Sum(self, _kernel(other))
+
+    def __radd__(self, other: Any) -> Kernel:
+        return Sum(_kernel(other), self)
+
+    def __mul__(self, other: Any) -> Kernel:
+        return Product(self, _kernel(other))
+
+    def __rmul__(self, other: Any) -> Kernel:
+        return Product(_kernel(other), self)
+
+    def __pow__(self, exponent: float) -> Kernel:
+        return Exponentiation(self, exponent)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return False
+        a, b = self.get_params(), other.get_params()  # type: ignore[attr-defined]
+        return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = [f"{h.name}={_shown(getattr(self, h.name))}" for h in self.hyperparameters]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    same = a == b
+    return same if isinstance(same, bool) else bool(np.array_equal(a, b))
+
+
+def _shown(value: Any) -> str:
+    if np.ndim(value) == 0:
+        return f"{value:.3g}"
+    return "[" + ", ".join(f"{v:.3g}" for v in np.asarray(value)) + "]"
+
+
+def _rows(X: Any) -> np.ndarray:
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim == 1:
+        X = X[:, None]
+    if X.ndim != 2:
+        raise ValueError(f"Kernel: X must be a matrix, got an array of shape {X.shape}")
+    return X
+
+
+def _kernel(value: Any) -> Kernel:
+    """A kernel, or the constant kernel of a number."""
+    if isinstance(value, Real):
+        from kernelmill.gaussian_process.kernels._simple import ConstantKernel
+
+        return ConstantKernel(float(value))
+    return as_kernel(value)
+
+
+def as_kernel(kernel: Any) -> Kernel:
+    """A kernel of ours, made from one of scikit-learn's where it is one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(kernel, Kernel):
+        return kernel
+    from kernelmill.gaussian_process import kernels
+
+    cls = type(kernel)
+    own = getattr(kernels, cls.__name__, None)
+    if not cls.__module__.startswith("sklearn.gaussian_process") or own is None:
+        raise TypeError(
+            "Kernel: kernels must be made of those in kernelmill.gaussian_process.kernels, got "
+            f"{cls.__module__}.{cls.__name__} (derive from Kernel for one of your own)"
+        )
+    params = {
+        name: as_kernel(value) if hasattr(value, "clone_with_theta") else value
+        for name, value in kernel.get_params(deep=False).items()
+    }
+    return own(**params)
+
+
+class _Pair(Kernel):
+    """Two kernels and an operation."""
+
+    _sign = ""
+
+    def __init__(self, k1: Kernel, k2: Kernel) -> None:
+        self.k1 = k1
+        self.k2 = k2
+
+    def _leaves(self) -> Iterator[Kernel]:
+        yield from self.k1._leaves()
+        yield from self.k2._leaves()
+
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """All hyperparameters, those of ``k1`` first."""
+        return [
+            h._replace(name=f"{name}__{h.name}")
+            for name, kernel in (("k1", self.k1), ("k2", self.k2))
+            for h in kernel.hyperparameters
+        ]
+
+    def _check(self, d: int) -> None:
+        self.k1._check(d)
+        self.k2._check(d)
+
+
+    def __repr__(self) -> str:
+        return f"{self.k1!r} {self._sign} {self.k2!r}"
+
+
+class Sum(_Pair):
+    """Sum of two kernels: ``K1 + K2``, written ``k1 + k2``.
+
+    Parameters
+    ----------
+    k1 : Kernel
+        First kernel.
+    k2 : Kernel
+        Second kernel.
+
+    Examples
+    --------
+    >>> from kernelmill.gaussian_process.kernels import RBF, WhiteKernel
+    >>> RBF(2.0) + WhiteKernel(0.1)
+    RBF(length_scale=2) + WhiteKernel(noise_level=0.1)
+    """
+
+    _sign = "+"
+
+    def _forward(self, X, Y, at):
+        K1, saved1 = self.k1._forward(X, Y, at)
+        K2, saved2 = self.k2._forward(X, Y, at)
+        return K1 + K2, (saved1, saved2)
+
+    def _derivatives(self, X, Y, at, saved):
+        yield from self.k1._derivatives(X, Y, at, saved[0])
+        yield from self.k2._derivatives(X, Y, at, saved[1])
+
+    def _pull(self, X, Y, at, saved, A):
+        return np.concatenate(
+            [self.k1._pull(X, Y, at, saved[0], A), self.k2._pull(X, Y, at, saved[1], A)]
+        )
+
+    def _pull_rows(self, X, Y, saved, A):
+        return self.k1._pull_rows(X, Y, saved[0], A) + self.k2._pull_rows(X, Y, saved[1], A)
+
+    def _diag(self, X):
+        return self.k1._diag(X) + self.k2._diag(X)
+
+    def _pull_diag(self, X, a):
+        return np.concatenate([self.k1._pull_diag(X, a), self.k2._pull_diag(X, a)])
+
+    def _pull_diag_rows(self, X, a):
+        return self.k1._pull_diag_rows(X, a) + self.k2._pull_diag_rows(X, a)
+
+
+class Product(_Pair):
+    """Product of two kernels, entry by entry: ``K1 * K2``, written ``k1 * k2``.
+
+    Parameters
+    ----------
+    k1 : Kernel
+        First kernel.
+    k2 : Kernel
+        Second kernel.
+
+    Examples
+    --------
+    >>> from kernelmill.gaussian_process.kernels import RBF
+    >>> 4.0 * RBF(2.0)
+    ConstantKernel(constant_value=4) * RBF(length_scale=2)
+    """
+
+    _sign = "*"
+
+    def _forward(self, X, Y, at):
+        K1, saved1 = self.k1._forward(X, Y, at)
+        K2, saved2 = self.k2._forward(X, Y, at)
+        return K1 * K2, (saved1, saved2, K1, K2)
+
+    def _derivatives(self, X, Y, at, saved):
+        saved1, saved2, K1, K2 = saved
+        yield from (D * K2 for D in self.k1._derivatives(X, Y, at, saved1))
+        yield from (K1 * D for D in self.k2._derivatives(X, Y, at, saved2))
+
+    def _pull(self, X, Y, at, saved, A):
+        saved1, saved2, K1, K2 = saved
+        return np.concatenate(
+            [self.k1._pull(X, Y, at, saved1, A * K2), self.k2._pull(X, Y, at, saved2, A * K1)]
+        )
+
+    def _pull_rows(self, X, Y, saved, A):
+        saved1, saved2, K1, K2 = saved
+        first = self.k1._pull_rows(X, Y, saved1, A * K2)
+        return first + self.k2._pull_rows(X, Y, saved2, A * K1)
+
+    def _diag(self, X):
+        return self.k1._diag(X) * self.k2._diag(X)
+
+    def _pull_diag(self, X, a):
+        return np.concatenate(
+            [
+                self.k1._pull_diag(X, a * self.k2._diag(X)),
+                self.k2._pull_diag(X, a * self.k1._diag(X)),
+            ]
+        )
+
+    def _pull_diag_rows(self, X, a):
+        first = self.k1._pull_diag_rows(X, a * self.k2._diag(X))
+        return first + self.k2._pull_diag_rows(X, a * self.k1._diag(X))
+
+    def __repr__(self):
+        shown = [f"({k!r})" if isinstance(k, Sum) else repr(k) for k in (self.k1, self.k2)]
+        return " * ".join(shown)
+
+
+class Exponentiation(Kernel):
+    """A kernel to a power, entry by entry: ``K ** exponent``.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        The kernel.
+    exponent : float
+        The power. Whole numbers give a positive semi-definite kernel.
+
+    Examples
+    --------
+    >>> from kernelmill.gaussian_process.kernels import DotProduct
+    >>> DotProduct(1.0) ** 2
+    DotProduct(sigma_0=1) ** 2
+    """
+
+    def __init__(self, kernel: Kernel, exponent: float) -> None:
+        self.kernel = kernel
+        self.exponent = exponent
+
+    def _leaves(self):
+        yield from self.kernel._leaves()
+
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """All hyperparameters."""
+        return [h._replace(name=f"kernel__{h.name}") for h in self.kernel.hyperparameters]
+
+    def _check(self, d):
+        self.kernel._check(d)
+        if not isinstance(self.exponent, Real) or not math.isfinite(self.exponent):
+            raise ValueError(
+                f"Exponentiation: exponent must be a finite number, got {self.exponent!r}"
+            )
+
+    def _slope(self, K):
+        return self.exponent * K ** (self.exponent - 1)
+
+    def _forward(self, X, Y, at):
+        K, saved = self.kernel._forward(X, Y, at)
+        return K**self.exponent, (saved, K)
+
+    def _derivatives(self, X, Y, at, saved):
+        slope = self._slope(saved[1])
+        return (slope * D for D in self.kernel._derivatives(X, Y, at, saved[0]))
+
+    def _pull(self, X, Y, at, saved, A):
+        return self.kernel._pull(X, Y, at, saved[0], A * self._slope(saved[1]))
+
+    def _pull_rows(self, X, Y, saved, A):
+        return self.kernel._pull_rows(X, Y, saved[0], A * self._slope(saved[1]))
+
+    def _diag(self, X):
+        return self.kernel._diag(X) ** self.exponent
+
+    def _pull_diag(self, X, a):
+        return self.kernel._pull_diag(X, a * self._slope(self.kernel._diag(X)))
+
+    def _pull_diag_rows(self, X, a):
+        return self.kernel._pull_diag_rows(X, a * self._slope(self.kernel._diag(X)))
+
+    def __repr__(self):
+        inner = f"({self.kernel!r})" if isinstance(self.kernel, _Pair) else repr(self.kernel)
+        return f"{inner} ** {self.exponent}"
+
+
+class CompoundKernel(Kernel):
+    """The kernels of several processes.
+
+    Parameters
+    ----------
+    kernels : list of Kernel
+        The kernels.
+
+    Examples
+    --------
+    >>> from kernelmill.gaussian_process.kernels import CompoundKernel, RBF
+    >>> CompoundKernel([RBF(1.0), RBF(2.0)])([[0.0], [1.0]]).shape
+    (2, 2, 2)
+    """
+
+    def __init__(self, kernels: list[Kernel]) -> None:
+        self.kernels = kernels
+
+    def _leaves(self):
+        for kernel in self.kernels:
+            yield from kernel._leaves()
+
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """All hyperparameters, those of the first kernel first."""
+        return [h for kernel in self.kernels for h in kernel.hyperparameters]
+
+    def _check(self, d):
+        for kernel in self.kernels:
+            kernel._check(d)
+
+    def _forward(self, X, Y, at):
+        return np.stack([kernel._forward(X, Y, at)[0] for kernel in self.kernels], -1), None
+
+    def _diag(self, X):
+        return np.stack([kernel._diag(X) for kernel in self.kernels], -1)
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        """The covariances of each kernel.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            First rows.
+        Y : array-like of shape (m, d), optional
+            Second rows; those of X by default.
+        eval_gradient : bool, default=False
+            Return the gradients too; only without Y.
+
+        Returns
+        -------
+        K : ndarray of shape (n, m, n_kernels), float64
+            Covariances.
+        gradient : ndarray of shape (n, n, p, n_kernels), float64
+            Derivatives by ``theta`` of each, if asked for.
+        """
+        found = [kernel(X, Y, eval_gradient) for kernel in self.kernels]
+        if eval_gradient:
+            return tuple(np.stack(part, -1) for part in zip(*found, strict=True))
+        return np.stack(found, -1)
+
+    def __repr__(self):
+        return f"CompoundKernel({', '.join(map(repr, self.kernels))})"
