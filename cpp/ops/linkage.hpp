@@ -3,7 +3,7 @@
 
 #include <span>  // std::span
 
-#include "core/matrix.hpp"   // MatrixView
+#include "core/matrix.hpp"    // MatrixView
 #include "ops/neighbors.hpp"  // Measure
 
 namespace kernelmill::linkage {

@@ -17,8 +17,8 @@ namespace kernelmill::svm {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-// Variables whose kernel matrix (1 MiB of float) stays in the near caches while pairs move. A larger
-// working set is a problem of its own, over the kernel matrix of its variables.
+// Variables whose kernel matrix (1 MiB of float) stays in the near caches while pairs move. A
+// larger working set is a problem of its own, over the kernel matrix of its variables.
 constexpr index_t most_near = 512;
 
 // Rows of K, from the cache or from X itself.
@@ -266,7 +266,16 @@ class Problem {
     const std::array<index_t, 2> spans{0, size};
     const std::array<double, settings_count> settings{
         -1, 1, 0, 1, fine(), w_, grouped_ ? 1.0 : 0.0, most_moves()};
-    const Solving<T> part{numbers, spans, low, high, settings, 0, beta, slope, {}, {},
+    const Solving<T> part{numbers,
+                          spans,
+                          low,
+                          high,
+                          settings,
+                          0,
+                          beta,
+                          slope,
+                          {},
+                          {},
                           dense(nearest.data(), 1, most_near),
                           dense(state.data(), 1, index_t{state_columns})};
     KernelRows<T> rows(nullptr, kernel, part, size);
@@ -341,8 +350,9 @@ class Problem {
     });
   }
 
-  [[gnu::noinline]] static void add(const std::vector<const T*>& rows, const std::vector<double>& by, index_t column,
-                  double* g, index_t count) {
+  [[gnu::noinline]] static void add(const std::vector<const T*>& rows,
+                                    const std::vector<double>& by, index_t column, double* g,
+                                    index_t count) {
     std::size_t a = 0;
     for (; a + 4 <= rows.size(); a += 4) {
       const T *const r0 = rows[a] + column, *const r1 = rows[a + 1] + column;

@@ -194,7 +194,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
                     return _likelihood(model, X[part], targets[part], there, owner)
 
                 theta, _ = _factor.maximise(coarse, start, bounds, self.optimizer, owner)
-                start = max(start, theta, key=lambda t: objective(t)[0])  # noqa: PLW2901
+                start = max(start, theta, key=lambda t: objective(t)[0])
             theta, value = _factor.maximise(objective, start, bounds, self.optimizer, owner)
             if value > best[0]:
                 best = value, theta

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin

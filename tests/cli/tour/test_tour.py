@@ -40,8 +40,8 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    expected = "boosting cluster hmm linear_model mixture neural_network preprocessing sequences"
-    assert tour.families() == [*expected.split(), "svm", "tree"]
+    expected = "boosting cluster hmm linear_model mixture neighbors neural_network preprocessing"
+    assert tour.families() == [*expected.split(), "sequences", "svm", "tree"]
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
