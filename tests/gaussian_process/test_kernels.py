@@ -50,7 +50,7 @@ def test_values_are_scikit_learns(name):
     np.testing.assert_allclose(kernel(X, Y), peer(X, Y), rtol=1e-13, atol=1e-15)
     np.testing.assert_allclose(kernel.diag(X), peer.diag(X), rtol=1e-13)
     assert kernel.is_stationary() == peer.is_stationary()
-    assert ours.Kernel.__subclasses__() and clone(kernel) == kernel
+    assert clone(kernel) == kernel
 
 
 @pytest.mark.parametrize("name", MAKE)
@@ -86,7 +86,7 @@ def test_gradients_are_central_differences(name):
 def test_gradients_are_in_logarithms():
     X = [[1.0, 2], [3, 4], [5, 6]]
     K, gradient = ours.RBF(2.0)(X, eval_gradient=True)
-    assert K[0, 1] == pytest.approx(math.exp(-1)) and K[0, 2] == pytest.approx(math.exp(-4))
+    np.testing.assert_allclose(K[0, 1:], [math.exp(-1), math.exp(-4)])
     assert gradient[0, 1, 0] == pytest.approx(0.735759, abs=1e-6)
     assert gradient[0, 2, 0] == pytest.approx(0.146525, abs=1e-6)
     gradient = (2.0 * ours.RBF(2.0))(X, eval_gradient=True)[1]

@@ -11,7 +11,7 @@ import sklearn.gaussian_process as peers
 import sklearn.gaussian_process.kernels as theirs
 
 import kernelmill
-from kernelmill.gaussian_process import GaussianProcessRegressor
+from kernelmill.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from kernelmill.gaussian_process import kernels as ours
 from kernelmill.gaussian_process.kernels import (
     RBF,
@@ -150,7 +150,8 @@ def test_shapes_of_several_targets(normalize):
     rng = np.random.default_rng(0)
     X, Y, Z = rng.normal(size=(7, 3)), rng.normal(size=(7, 2)), rng.normal(size=(4, 3))
     model = GaussianProcessRegressor(RBF(1.0), normalize_y=normalize, optimizer=None)
-    assert model.predict(Z).shape == (4,) and model.sample_y(Z, 5).shape == (4, 5)
+    assert model.predict(Z).shape == (4,)
+    assert model.sample_y(Z, 5).shape == (4, 5)
     model.fit(X, Y)
     assert [a.shape for a in model.predict(Z, return_std=True)] == [(4, 2), (4, 2)]
     assert model.predict(Z, return_cov=True)[1].shape == (4, 4, 2)
@@ -190,8 +191,8 @@ def test_refusals():
         GaussianProcessRegressor(n_targets=2).fit(X, y)
     with pytest.raises(RuntimeError, match="only one of return_std and return_cov"):
         GaussianProcessRegressor().fit(X, y).predict(X, return_std=True, return_cov=True)
+    kernel = RBF(1.0, (1e-5, np.inf))
     with pytest.raises(ValueError, match="bounds of hyperparameters must be finite"):
-        kernel = RBF(1.0, (1e-5, np.inf))
         GaussianProcessRegressor(kernel, n_restarts_optimizer=1).fit(X, y)
 
 
@@ -203,3 +204,21 @@ def test_an_optimizer_of_ones_own():
     X, y, _ = data(10)
     model = GaussianProcessRegressor(1.5 * RBF(2.0), optimizer=halfway, alpha=0.1).fit(X, y)
     np.testing.assert_allclose(np.exp(model.kernel_.theta), [1.5, 2.0])
+
+
+@pytest.mark.parametrize("c", [1e-12, 1e-3, 1e6, 1e12])
+def test_scaled_rows_and_length_scales(c):
+    X, y, Z = data()
+    options = {"optimizer": None, "alpha": 0.01}
+    model = GaussianProcessRegressor(RBF([1.0, 2.0, 0.5]), **options).fit(X, y)
+    scaled = GaussianProcessRegressor(RBF([c, 2 * c, 0.5 * c]), **options).fit(c * X, y)
+    for a, b in zip(scaled.predict(c * Z, True), model.predict(Z, True), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    labels = GaussianProcessClassifier(RBF(1.0), optimizer=None).fit(X, y > 0)
+    others = GaussianProcessClassifier(RBF(c), optimizer=None).fit(c * X, y > 0)
+    np.testing.assert_allclose(others.predict_proba(c * Z), labels.predict_proba(Z), rtol=1e-9)
+    # Targets times c, with the variances along.
+    kernel = ConstantKernel(c * c) * RBF([1.0, 2.0, 0.5])
+    taller = GaussianProcessRegressor(kernel, optimizer=None, alpha=0.01 * c * c).fit(X, c * y)
+    for a, b in zip(taller.predict(Z, True), model.predict(Z, True), strict=True):
+        np.testing.assert_allclose(a / c, b, rtol=1e-9, atol=1e-12)

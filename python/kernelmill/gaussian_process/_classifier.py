@@ -183,7 +183,9 @@ class _Process:
 
     def latent(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of f."""
-        assert self.g is not None and self.root is not None and self.L is not None
+        assert self.g is not None
+        assert self.root is not None
+        assert self.L is not None
         mean, square = np.empty(len(X)), np.empty(len(X))
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
@@ -227,7 +229,8 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
 
     Notes
     -----
-    Probabilities integrate the logistic function over the latent Gaussian, to about 1e-11. Cost is O(n^3) for a step; computations are in float64.
+    Probabilities integrate the logistic function over the latent Gaussian, to about 1e-11. Cost is
+    O(n^3) for a step; computations are in float64.
 
     References
     ----------
@@ -306,9 +309,10 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
                 owner, own, (codes[inside] == one).astype(np.float64), self.max_iter_predict,
                 bool(self.warm_start), self._kernel(), np.zeros(len(own)),
             )  # fmt: skip
-            if self.optimizer is not None and process.kernel.n_dims:
-                process.optimise(self.optimizer, self.n_restarts_optimizer, seed)
-            states.append(vars(process.settle()))
+            with _factor.lapack_threads(len(own)):
+                if self.optimizer is not None and process.kernel.n_dims:
+                    process.optimise(self.optimizer, self.n_restarts_optimizer, seed)
+                states.append(vars(process.settle()))
         self._states = states
         self.log_marginal_likelihood_value_ = float(np.mean([s["value"] for s in states]))
         return self

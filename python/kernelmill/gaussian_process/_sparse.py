@@ -14,7 +14,8 @@ O(m^2) memory beside a chunk. With ``S = Kmm + P / s`` and ``v = S^-1 q``,
     dF/dKmm = (Kmm^-1 - S^-1 - v v' / s^2 - Kmm^-1 P Kmm^-1 / s) / 2,
 
 and a second pass pulls ``dF/dKmn = 2 dF/dP Kmn + dF/dq y'`` back to the hyperparameters and to Z.
-The sums are taken of ``L^-1 Kmn``, ``L L' = Kmm``, which loses no digits of a badly conditioned Kmm.
+The sums are taken of ``L^-1 Kmn``, ``L L' = Kmm``, which loses no digits of a badly conditioned
+Kmm.
 
 Titsias (2009), "Variational learning of inducing variables in sparse Gaussian processes".
 """
@@ -165,7 +166,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
         self._shape = y.shape[1:]
         self._mean = targets.mean(0) if self.normalize_y else np.zeros(targets.shape[1])
         spread = targets.std(0)
-        self._scale = np.where(spread > 0, spread, 1.0) if self.normalize_y else np.ones(len(spread))
+        spread = spread if self.normalize_y else np.ones(len(spread))
+        self._scale = np.where(spread > 0, spread, 1.0)
         targets = (targets - self._mean) / self._scale
         kernel = self._kernel()
         kernel._check(rows.n_features)
@@ -174,10 +176,11 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
         noise = 0.1 * variance if self.noise_variance is None else float(self.noise_variance)
         data = _Data(rows, targets, owner)
         self.n_iter_ = 0
-        if self.optimizer is not None:
-            kernel, noise, Z = self._optimised(kernel, noise, Z, data, variance, owner)
+        with _factor.lapack_threads(len(Z)):
+            if self.optimizer is not None:
+                kernel, noise, Z = self._optimised(kernel, noise, Z, data, variance, owner)
+            bound = _Bound(kernel, noise, Z, data)
         self.kernel_, self.noise_variance_, self.inducing_inputs_ = kernel, noise, Z
-        bound = _Bound(kernel, noise, Z, data)
         self.lower_bound_, self.jitter_ = bound.value, bound.jitter
         # k(x, Z) Kmm^-1 u: means are k(x, Z) w, and variances lose what two factors explain.
         self._weights = _factor.half_solve(bound.L, bound.c / noise, transposed=True)
@@ -189,8 +192,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
             Z = np.array(self.inducing_inputs, dtype=np.float64)
             if Z.ndim != 2 or Z.shape[1] != rows.n_features or not np.isfinite(Z).all():
                 raise ValueError(
-                    f"{owner}: inducing_inputs must be finite, of shape (m, {rows.n_features}), got "
-                    f"an array of shape {Z.shape}"
+                    f"{owner}: inducing_inputs must be finite, of shape (m, {rows.n_features}), "
+                    f"got an array of shape {Z.shape}"
                 )
             return Z
         from kernelmill.cluster import KMeans
@@ -201,7 +204,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
         sample = np.unique(np.asarray(sample, dtype=np.float64), axis=0)
         if len(sample) <= self.n_inducing:
             return sample
-        fitted = KMeans(self.n_inducing, n_init=1, max_iter=20, tol=0, random_state=seed).fit(sample)
+        model = KMeans(self.n_inducing, n_init=1, max_iter=20, tol=0, random_state=seed)
+        fitted = model.fit(sample)
         return fitted.cluster_centers_.astype(np.float64)
 
     def _optimised(

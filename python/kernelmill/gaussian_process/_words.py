@@ -35,8 +35,9 @@ WORDS = Words(
         "optimizer": (
             '"fmin_l_bfgs_b", callable or None',
             "How the log marginal likelihood is maximised over the kernel's hyperparameters; None "
-            "keeps them. A callable takes ``(objective, start, bounds)`` and returns the best theta "
-            "and the objective there, which is minus the log marginal likelihood and its gradient.",
+            "keeps them. A callable takes ``(objective, start, bounds)`` and returns the best "
+            "theta and the objective there, which is minus the log marginal likelihood and its "
+            "gradient.",
         ),
         "n_restarts_optimizer": (
             "int",
