@@ -338,7 +338,7 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         found = [process.kernel for process in self._processes()]
         if len(found) == 1:
             return found[0]
-        from kernelmill.gaussian_process.kernels._kernel import CompoundKernel
+        from kernelmill.gaussian_process.kernels import CompoundKernel
 
         return CompoundKernel(found)
 

@@ -5,19 +5,19 @@ from ..._lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "CompoundKernel": "_kernel",
+        "CompoundKernel": "_algebra",
         "ConstantKernel": "_simple",
         "DotProduct": "_simple",
         "ExpSineSquared": "_stationary",
-        "Exponentiation": "_kernel",
+        "Exponentiation": "_algebra",
         "Hyperparameter": "_kernel",
         "Kernel": "_kernel",
         "Matern": "_stationary",
         "PairwiseKernel": "_simple",
-        "Product": "_kernel",
+        "Product": "_algebra",
         "RBF": "_stationary",
         "RationalQuadratic": "_stationary",
-        "Sum": "_kernel",
+        "Sum": "_algebra",
         "WhiteKernel": "_simple",
     },
 )
