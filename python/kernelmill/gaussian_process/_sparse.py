@@ -228,7 +228,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
             except ValueError:
                 return -math.inf, np.zeros(len(theta))
             dtheta, dnoise, dZ = bound.gradient(moves)
-            found = [dtheta] if fixed else [dtheta, [dnoise]]
+            found = [dtheta] if fixed else [dtheta, np.array([dnoise])]
             if moves:
                 found.append((dZ * unit).ravel())
             return bound.value, np.concatenate(found)

@@ -342,7 +342,7 @@ class Kernel:
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return False
-        a, b = self.get_params(), other.get_params()  # type: ignore[attr-defined]
+        a, b = self.get_params(), other.get_params()
         return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
 
     __hash__ = None  # type: ignore[assignment]

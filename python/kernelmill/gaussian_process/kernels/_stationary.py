@@ -95,7 +95,8 @@ class _Stationary(Kernel):
 
     def _pull(self, X, Y, at, saved, A):
         s, K = saved
-        own, found = self._own(s, K), []
+        own = self._own(s, K)
+        found: list[Any] = []
         for name in self._names:
             if not self._free(name):
                 continue
