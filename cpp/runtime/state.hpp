@@ -59,7 +59,8 @@ inline struct Known {
 } known;
 
 inline PyObject* active;  // the context variable of `kernelmill.backend`
-inline PyObject *name_number, *name_shape, *name_base, *name_hooks, *name_node, *name_index, *name_choose;
+inline PyObject *name_number, *name_shape, *name_base, *name_hooks, *name_node, *name_index,
+    *name_choose;
 inline PyObject* name_apply;
 inline PyObject *no_arrays, *no_options;
 inline Number last_number, last_write;
@@ -82,8 +83,8 @@ inline Ref value_of(PyObject* variable) {
 
 // What a node saves: `arrays` and the result as `Rule.saves` says, where a gradient that is wanted
 // needs them, then the extras.
-inline Ref saved_of(PyObject* rule, PyObject* const* arrays, PyObject* const* nodes, Py_ssize_t count,
-             PyObject* result, PyObject* extras) {
+inline Ref saved_of(PyObject* rule, PyObject* const* arrays, PyObject* const* nodes,
+                    Py_ssize_t count, PyObject* result, PyObject* extras) {
   PyObject* const saves = slot(rule, known.saves);
   const Py_ssize_t all = saves == Py_None ? count : PyTuple_GET_SIZE(saves);
   const Py_ssize_t more = extras == nullptr ? 0 : PyTuple_GET_SIZE(extras);
