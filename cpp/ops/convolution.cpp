@@ -11,6 +11,7 @@
 #include "ops/convolution_planes.hpp"    // Source, Columns, Patches
 #include "ops/convolution_winograd.hpp"  // tiled
 #include "ops/linear_activations.hpp"    // kActivations
+#include "ops/matmul.hpp"                // images times kernels of one element
 
 namespace kernelmill::convolution {
 namespace {
@@ -226,12 +227,44 @@ bool flat(const Geometry& g) {
          g.kernel[1] == 1 && g.padding[1] == 0 && g.kernel[0] == g.kernel[2];
 }
 
+// Whether each position is read by itself: a product of the weights with each image.
+bool pointwise(const Geometry& g) {
+  constexpr Triple one{1, 1, 1}, none{0, 0, 0};
+  return g.kernel == one && g.stride == one && g.padding == none;
+}
+
+// to = ending(weight from) for each image and group, where a row is a channel.
+template <class T>
+void multiply_images(const Geometry& g, MatrixView<const T> weight, const T* from,
+                     const Ending<T>& ending, T* to) {
+  const index_t places = product(g.out), count = g.images * g.groups;
+  const auto one = [&](index_t i) {
+    const index_t group = i % g.groups, channel = group * weight.rows;
+    const MatrixView<const T> used{weight.data + group * weight.rows * weight.cols, weight.rows,
+                                   weight.cols, weight.row_stride, weight.col_stride};
+    Finish<T> finish{{}, linear::kActivations<T>[ending.activation], ending.parameter, {}};
+    if (ending.bias != nullptr) {
+      finish.bias = {ending.bias + channel, weight.rows, places, 1, 0};
+    }
+    matmul<T>(used, {from + i * weight.cols * places, weight.cols, places, places, 1},
+              dense(to + i * weight.rows * places, weight.rows, places), T{1}, T{0}, finish);
+  };
+  if (count < thread_limit()) {
+    for (index_t i = 0; i < count; ++i) one(i);
+    return;
+  }
+  parallel_for(count, 1, [&](index_t i, index_t, index_t) { one(i); });
+}
+
 }  // namespace
 
 template <class T>
 void forward(const Geometry& g, const T* x, const T* weight, const Ending<T>& ending, T* y) {
   const index_t channels = g.group_channels(), outputs = g.group_outputs();
   const index_t depth = channels * product(g.kernel);
+  if (pointwise(g)) {
+    return multiply_images<T>(g, {weight, outputs, channels, channels, 1}, x, ending, y);
+  }
   if constexpr (std::is_same_v<T, float>) {
     if (flat(g)) {
       const Square s{g.images,
@@ -347,6 +380,9 @@ void input_gradient(const Geometry& g, const T* dout, const T* weight, const End
                     T* dx) {
   const index_t channels = g.group_channels(), outputs = g.group_outputs();
   const index_t taps = product(g.kernel);
+  if (pointwise(g)) {
+    return multiply_images<T>(g, {weight, channels, outputs, 1, channels}, dout, ending, dx);
+  }
   if constexpr (std::is_same_v<T, float>) {
     const index_t reach = g.kernel[0] - 1;
     if (flat(g) && g.padding[0] <= reach && g.padding[2] <= reach) {

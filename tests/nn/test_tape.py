@@ -8,9 +8,10 @@ import pytest
 
 import kernelmill
 from kernelmill import nn
-from kernelmill.nn import _backward
+from kernelmill.nn import _backward, _reductions
 from kernelmill.nn import functional as F
 from kernelmill.nn._tape import Rule
+from kernelmill.nn.functional import _dense as dense
 
 
 def T(a, grad=True):
@@ -307,6 +308,43 @@ def test_the_native_pass_gives_the_bits_of_the_python_pass(dtype):
 
     for got, want in zip(gradients(True), gradients(False), strict=True):
         np.testing.assert_array_equal(got, want)
+
+
+def test_compiled_calls_of_rules_record_what_python_calls_do():
+    """A rule beside its `apply`: results, parents, what is saved, options."""
+    x = nn.Tensor(np.float32([[1.0, -2.0], [3.0, 4.0]]), requires_grad=True)
+    w = nn.Tensor(np.float32([[0.5, 2.0]]), requires_grad=True)
+    plain = nn.Tensor(np.float32([[0.5, 2.0]]))
+    given = {"activation": "relu", "parameter": 0.0}
+    calls = [
+        (dense._dense, (x, w, None), given), (dense._dense, (x, plain, None), given),
+        (dense._dense, (plain, w, None), given), (dense._dense, (plain, plain, None), given),
+        (dense._dense, (x.data, w.data, None), given),
+        (_reductions.total, (x,), {"axis": (0,), "keepdims": False}),
+        (_reductions.largest, (x,), {"axis": (0, 1), "keepdims": True}),
+    ]  # fmt: skip
+    for quiet in (False, True):
+        for rule, inputs, options in calls:
+            with nn.set_grad_enabled(not quiet):
+                a, b = rule(*inputs, **options), rule.apply(*inputs, **options)
+            assert type(a) is type(b)
+            if not isinstance(a, nn.Tensor):
+                np.testing.assert_array_equal(a, b)
+                continue
+            np.testing.assert_array_equal(a.data, b.data)
+            assert (a._node is None) == (b._node is None)
+            if a._node is None:
+                continue
+            one, other = a._node, b._node
+            assert (one.rule, one.options, one.shape) == (other.rule, other.options, other.shape)
+            assert all(p is q for p, q in zip(one.parents, other.parents, strict=True))
+            assert len(one.saved) == len(other.saved)
+            for p, q in zip(one.saved, other.saved, strict=True):
+                assert (p is None) == (q is None)
+                if p is not None:
+                    np.testing.assert_array_equal(p, q)
+    with pytest.raises(RuntimeError, match="must have the weight's number of features"):
+        nn.functional.linear(x, nn.ones(2, 3))
 
 
 def test_operators_obey_the_backend_and_leave_other_operands_to_python():

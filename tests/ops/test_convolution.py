@@ -25,11 +25,16 @@ LAYERS = (
     (1, 40, 3, 1, (6, 33), (3, 3), (1, 1), (0, 0), (1, 1)),
     (1, 2, 3, 1, (8, 5), (1, 1), (3, 4), (0, 0), (1, 1)),
     (0, 2, 3, 1, (8, 5), (3, 3), (1, 1), (1, 1), (1, 1)),
+    (1, 9, 20, 1, (5, 16), (1, 1), (1, 1), (0, 0), (1, 1)),
+    (3, 5, 4, 2, (6, 7), (1, 1), (1, 1), (0, 0), (1, 1)),
 )
 BIG = (
     (3, 20, 30, 1, (28, 33), (3, 3), (1, 1), (1, 1), (1, 2)),
     (2, 1, 1, 40, (30, 30), (3, 3), (1, 1), (1, 1), (1, 1)),
     (1, 70, 90, 1, (9, 9), (3, 3), (2, 2), (1, 1), (1, 1)),
+    # Weight gradients tap by tap: strided and dilated, and read where they are.
+    (6, 9, 18, 1, (40, 37), (3, 2), (2, 1), (1, 1), (1, 2)),
+    (5, 17, 33, 1, (32, 33), (2, 3), (1, 1), (0, 0), (1, 1)),
 )
 # Computed by tiles in float32.
 TILED = (
@@ -109,7 +114,7 @@ def forward():
 
     yield from generate(convolution.forward, arguments)
     for dtype in DTYPES:
-        for layer in (LAYERS[0], LAYERS[9]):
+        for layer in (LAYERS[0], LAYERS[9], LAYERS[-1]):
             for name in linear.ACTIVATIONS:
                 x, w, _, bias, _ = tensors(layer, dtype, integers=False)
                 args = (x, w, bias, *layer[6:], layer[3], linear.ACTIVATIONS.index(name), 0.5)

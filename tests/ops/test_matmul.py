@@ -42,6 +42,20 @@ def product():
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("matmul")
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("k", [3, 64, 300, 1024])
+def test_the_bits_of_a_row_do_not_depend_on_the_rows_beside_it(dtype, k):
+    """Single rows, few, tiles and parts each have loops of their own; so have layouts of B."""
+    rng = np.random.default_rng(2)
+    A = rng.normal(size=(700, k)).astype(dtype)
+    for n in (5, 33, 200):
+        for B in (rng.normal(size=(k, n)), rng.normal(size=(n, k)).T):
+            B = B.astype(dtype, order="K")
+            whole = matmul.matmul(A, B)
+            for count in (1, 2, 3, 4, 5, 8, 11, 16, 17, 40, 200):
+                np.testing.assert_array_equal(matmul.matmul(A[:count], B), whole[:count])
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

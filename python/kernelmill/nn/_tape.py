@@ -315,7 +315,11 @@ def written(tensors: Sequence[Any]) -> None:
     for tensor in tensors:
         owner = _owner(tensor.data)
         key = id(owner)
-        _writes[key] = (number, weakref.ref(owner, functools.partial(_forget, key)))
+        known = _writes.get(key)
+        if known is not None and known[1]() is owner:
+            _writes[key] = (number, known[1])
+        else:
+            _writes[key] = (number, weakref.ref(owner, functools.partial(_forget, key)))
 
 
 def _forget(key: int, _: Any) -> None:

@@ -120,10 +120,13 @@ def _cross_entropy_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, index, lse, scale = saved
     options = node.options
     logits = as_classes(x, 0 if x.ndim == 1 else 1)
-    whole = g.size == index.size
-    dout = g.reshape(index.shape) if whole else namespace(g).broadcast_to(g, index.shape)
-    if scale != 1.0:
-        dout = dout * x.dtype.type(scale)
+    factor = x.dtype.type(scale)
+    if g.size == index.size:
+        dout = g.reshape(index.shape) * factor
+    elif type(g) is np.ndarray:
+        dout = np.full(index.shape, g.reshape(()) * factor)
+    else:
+        dout = namespace(g).broadcast_to(g * factor, index.shape)
     return ops.cross_entropy_backward(
         dout, logits, lse, index, options["classes"], options["ignore"], options["smoothing"]
     ).reshape(x.shape)

@@ -175,34 +175,34 @@ class Optimizer:
         loss = self._closed(closure)
         # One call, unless groups keep different states.
         calls: dict[tuple[str, ...], tuple[list, list, dict[str, list], dict[str, list]]] = {}
-        moved = []
+        moved: list[Any] = []
         halves: list[tuple[Any, Any]] = []  # (float16 array, the float32 one that is moved)
         for group in self.param_groups:
+            members = [p for p in group["params"] if p.grad is not None]
+            if not members:
+                continue
             kept = self._kept(group)
-            shared = self._options(group)
-            shared["scale"] = -scale if group.get("maximize") else scale
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                if kept not in calls:
-                    calls[kept] = ([], [], {name: [] for name in kept}, defaultdict(list))
-                parameters, gradients, states, options = calls[kept]
-                state = self.state[p]
-                own = self._counted(group, state)
-                moved.append(p)
-                value = widened(p.data)
-                if value is not p.data:
-                    halves.append((p.data, value))
-                parameters.append(value)
+            if kept not in calls:
+                calls[kept] = ([], [], {name: [] for name in kept}, defaultdict(list))
+            parameters, gradients, states, options = calls[kept]
+            for p in members:
+                data, state = widened(p.data), self.state[p]
+                if data is not p.data:
+                    halves.append((p.data, data))
+                for name, value in self._counted(group, state).items():
+                    options[name].append(value)
+                parameters.append(data)
                 gradients.append(widened(p.grad.data))
                 for name, arrays in states.items():
-                    if state.get(name) is None:
-                        state[name] = namespace(value).zeros_like(value)
-                    arrays.append(state[name])
-                for name, value in shared.items():
-                    options[name].append(value)
-                for name, value in own.items():
-                    options[name].append(value)
+                    array = state.get(name)
+                    if array is None:
+                        array = state[name] = namespace(data).zeros_like(data)
+                    arrays.append(array)
+            shared = self._options(group)
+            shared["scale"] = -scale if group.get("maximize") else scale
+            for name, value in shared.items():
+                options[name] += [value] * len(members)
+            moved += members
         run = getattr(rules, self._rule)
         for parameters, gradients, states, options in calls.values():
             run(parameters, gradients, **states, **options)
