@@ -38,7 +38,7 @@ def _case(n: int, wide: bool) -> Case:
         {"kernelmill": ours, "numpy": numpy, "torch": torch_peer(peer)},
         _same,
         lambda data, _: Work(0.0, 6.0 * n, "both arrays moved once"),
-        source,
+        "float32",
     )
 
 

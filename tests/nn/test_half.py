@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import gc
+import importlib
 import pickle
 import threading
 
@@ -11,6 +13,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from kernelmill import nn
+from kernelmill.nn import _half, _tape
 from kernelmill.nn import functional as F
 
 HALF = np.float16
@@ -152,6 +155,21 @@ def test_autocast_says_what_is_stored_how():
         nn.autocast("cpu", dtype=np.float64)
 
 
+def test_the_tables_name_rules_that_exist():
+    """A rule under another name would run as if it were in no table."""
+    modules = ("_arrangement", "_checkpoint", "_pointwise", "_products", "_statistics",
+               "functional._ctc", "functional._pool", "modules._attention", "modules._positions",
+               "modules._recurrent", "utils.rnn")  # fmt: skip
+    for name in modules:
+        importlib.import_module(f"kernelmill.nn.{name}")
+    nn.ones(1).half()
+    names = {rule.name for rule in gc.get_objects() if issubclass(type(rule), _tape.Rule)}
+    for table in (_half.MOVES, _half.LOWER, _half.FULL):
+        assert not table - names
+    assert not _half.MOVES & (_half.LOWER | _half.FULL)
+    assert not _half.LOWER & _half.FULL
+
+
 def test_a_loss_of_halves_does_not_overflow_or_vanish():
     """Sums are float32 inside: 70,000 ones are no infinity, and 1e-5 squared is no zero."""
     assert nn.ones(70_000).half().mean().item() == 1.0
@@ -232,6 +250,17 @@ def test_halves_are_saved_copied_and_converted(tmp_path):
     for refused in (lambda: x.bfloat16(), lambda: model.bfloat16(), lambda: x.to("bfloat16")):
         with pytest.raises(TypeError, match="must be one of NumPy's, got bfloat16"):
             refused()
+
+
+def test_any_array_of_halves_is_one():
+    """Pickles and files give dtypes that equal NumPy's but are other objects."""
+    h = normal(3)
+    for array in (pickle.loads(pickle.dumps(h)), h.astype(">f2"), np.asfortranarray(h)):
+        x = nn.Tensor(array)
+        assert (x * 3.0).tolist() == (h.astype(np.float32) * 3).astype(HALF).tolist()
+        single = pickle.loads(pickle.dumps(np.ones((2, 3), np.float32)))
+        with nn.autocast("cpu"):
+            assert F.linear(nn.Tensor(single), single).dtype == HALF
 
 
 def test_digits_in_mixed_precision():

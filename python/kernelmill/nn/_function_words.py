@@ -193,7 +193,7 @@ _RETURNS = {
     "bincount histc": ("Tensor", "The counts."),
     """empty empty_like full_like rand_like randn_like randint_like normal logspace scalar_tensor
     asarray from_dlpack fill new_empty new_ones new_tensor""": ("Tensor", "The new tensor."),
-    "numel element_size": ("int", "The number."),
+    "numel nelement element_size ndimension": ("int", "The number."),
     "stride": ("tuple of int, or int", "Steps in elements."),
     "result_type promote_types": ("dtype", "One of NumPy's."),
     "get_rng_state": ("tuple of int", "The seed and the number of draws."),

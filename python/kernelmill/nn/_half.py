@@ -44,18 +44,21 @@ _SINGLE = np.dtype(np.float32)
 _forms: dict[Rule, Rule] = {}
 
 
-def form_of(rule: Rule, inputs: tuple[Any, ...]) -> tuple[Rule, tuple[Any, ...]]:
-    """The form of a rule for these inputs, and the inputs as it takes them."""
-    if type(rule) is _Stored:
-        return rule, inputs
-    name = rule.name
-    if autocast.get():
-        if name in LOWER:
-            inputs = tuple(_in(v, _SINGLE, HALF) for v in inputs)
-        elif name in FULL:
-            inputs = tuple(_in(v, HALF, _SINGLE) for v in inputs)
-    if name in MOVES or not any(getattr(v, "dtype", None) == HALF for v in inputs):
-        return rule, inputs
+def form_of(rule: Rule, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, tuple[Any, ...]]:
+    """Another form of a rule for these inputs, or None, and the inputs as it takes them."""
+    if autocast.get() and type(rule) is not _Stored:
+        source, target = (_SINGLE, HALF) if rule.name in LOWER else (HALF, _SINGLE)
+        if (source is _SINGLE or rule.name in FULL) and any(
+            getattr(a, "dtype", None) == source for a in arrays
+        ):
+            return rule, tuple(_in(v, source, target) for v in inputs)
+    for a in arrays:
+        if getattr(a, "dtype", None) is HALF:
+            break
+    else:
+        return None, inputs
+    if type(rule) is _Stored or rule.name in MOVES:
+        return None, inputs
     form = _forms.get(rule)
     if form is None:
         form = _forms[rule] = _Stored(rule)

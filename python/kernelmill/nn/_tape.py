@@ -43,8 +43,8 @@ def array_of(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
 
 
-# Chooses the form of a rule for its inputs; None while nothing is stored in 16 bits.
-_form_of: Callable[[Rule, tuple], tuple[Rule, tuple]] | None = None
+# Chooses another form of a rule for its inputs; None while nothing is stored in 16 bits.
+_form_of: Callable[[Rule, tuple, list], tuple[Rule | None, tuple]] | None = None
 
 
 def use_half() -> None:
@@ -153,10 +153,6 @@ class Rule(_runtime.Rule):
 
     def apply(self, *inputs: Any, **options: Any) -> Any:
         """A tensor where one of the inputs is one, else an array."""
-        if _form_of is not None:
-            form, inputs = _form_of(self, inputs)
-            if form is not self:
-                return form(*inputs, **options)
         arrays, parents, tensors, needed = [], [], False, False
         for value in inputs:
             if isinstance(value, Tensor):
@@ -168,6 +164,10 @@ class Rule(_runtime.Rule):
             else:
                 arrays.append(value)
                 parents.append(None)
+        if _form_of is not None:
+            form, inputs = _form_of(self, inputs, arrays)
+            if form is not None:
+                return form(*inputs, **options)
         result = self.forward(*arrays, **options) if options else self.forward(*arrays)
         extras: tuple = ()
         if self.extras:

@@ -67,6 +67,9 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     wanted = data.dtype.newbyteorder("=") if dtype is None else dtype_of(dtype)
     if wanted == HALF:
         _tape.use_half()
+        wanted = HALF
+        if data.dtype == HALF and data.dtype is not HALF:  # as of an array that was pickled
+            return data.view(HALF)
     return data if data.dtype == wanted and data.dtype.isnative else data.astype(wanted)
 
 
