@@ -100,7 +100,7 @@ ELSEWHERE = (
     "test_a_network_learns_to_align",
 )
 if __name__ == "__main__":
-    gc.set_threshold(50_000)  # graphs have no cycles, and looking for them takes a tenth of the time
+    gc.set_threshold(50_000)  # graphs have no cycles; looking for them takes a tenth of the time
     chosen = sys.argv[2:] or [str(HERE.parent / "nn")]
     left_out = ["-k", " and ".join(f"not ({name})" for name in ELSEWHERE)]
     sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *left_out, *chosen]))
