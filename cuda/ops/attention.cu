@@ -6,6 +6,9 @@
 namespace kernelmill::attention {
 namespace {
 
+// A tile of 64 queries computes them all.
+constexpr index_t kFew = 8;
+
 template <class T>
 __global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 3 : 2)
     forward_kernel(const Problem<T> p, index_t tiles, View<T> out, T* lse) {
@@ -85,6 +88,7 @@ void forward(const Call& call, const Inputs<T>& in, View<T> out, T* lse) {
   const Problem<T> p(in);
   const index_t tiles = div_up(p.queries(), kOwned), blocks = p.batch() * p.heads() * tiles;
   if (blocks == 0) return;
+  if (p.queries() <= kFew) return forward_few<T>(call, in, out, lse);
   const index_t chunks = std::max<index_t>(1, div_up(in.v.shape[3], kChunk));
   launch(call, forward_kernel<T>,
          dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(chunks)), kThreads, p, tiles,

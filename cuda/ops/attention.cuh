@@ -39,6 +39,9 @@ struct BackwardSpace {
 
 template <class T>
 void forward(const Call& call, const Inputs<T>& in, View<T> out, T* lse);
+// The same, a block for each query, of which there is at least one.
+template <class T>
+void forward_few(const Call& call, const Inputs<T>& in, View<T> out, T* lse);
 template <class T>
 void backward(const Call& call, const Inputs<T>& in, const Results<T>& results, View<T> dq,
               View<T> dk, View<T> dv, const BackwardSpace<T>& space);

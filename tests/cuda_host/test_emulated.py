@@ -24,7 +24,8 @@ needs_module = pytest.mark.skipif(
 
 # The trainer has no kernels of its own.
 NETWORKS = (
-    "peers/test_nn.py nn/utils/test_parameters.py",
+    "peers/test_nn.py peers/test_recurrent.py peers/test_attention.py::test_transformers"
+    " nn/utils/test_parameters.py",
     "nn/functional nn/modules/test_modules.py nn/modules/test_attention.py nn/test_amp.py",
     "nn/modules/test_recurrent.py nn/optim nn/test_hard_cases.py nn/test_tape.py nn/test_tensor.py",
 )
