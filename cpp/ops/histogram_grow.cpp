@@ -70,7 +70,7 @@ class Slots {
 };
 
 // Rows of a task that partitions, or that adds to a histogram of its own.
-constexpr index_t kPartRows = 1 << 15, kBuildRows = 1 << 15, kMostParts = 16;
+constexpr index_t kPartRows = 1 << 15, kBuildRows = 1 << 16, kMostParts = 16;
 
 class Growth {
  public:

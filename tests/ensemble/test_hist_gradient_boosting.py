@@ -3,6 +3,7 @@
 import io
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 import scipy.sparse
@@ -639,9 +640,12 @@ def test_what_does_not_fit_is_refused():
 
 
 @pytest.mark.parametrize("model", [Regressor("huber", alpha=0.8), Classifier()])
-def test_saved_models_predict_the_same(model):
+def test_saved_models_predict_the_same(model, tmp_path):
     X, y = noisy(100)
     model.fit(X, y if isinstance(model, Regressor) else y > 0)
+    joblib.dump(model, tmp_path / "model")
+    mapped = joblib.load(tmp_path / "model", mmap_mode="r")
+    np.testing.assert_array_equal(mapped.predict(X), model.predict(X))
     file = io.BytesIO()
     kernelmill.save(model, file)
     file.seek(0)
