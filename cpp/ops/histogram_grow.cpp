@@ -389,8 +389,9 @@ class Growth {
         __builtin_prefetch(codes + rows[std::min(i + ahead, n - 1)] * width);
         const std::int32_t row = rows[i];
         const std::uint8_t side = goes_left[codes[row * width]];
-        // Both are written and one is kept: sides are hard to predict.
-        *left = side ? row : *left;
+        // Both are written and one is kept: sides are hard to predict. Places up to this row's have
+        // been read, so that on the left may be one of them.
+        *left = row;
         *right = row;
         left += side;
         right += !side;
