@@ -142,9 +142,6 @@ void look_at_numbers(const Search& search, const double* G, const double* H, con
     best.feature = f;
     best.code = sparse ? codes[j - 1] : static_cast<std::int32_t>(j);
     best.missing_left = missing ? left : sums.rows > search.node.rows - sums.rows;
-    best.sides = {};
-    set(best, 0, best.missing_left);
-    for (index_t code = 1; code <= best.code; ++code) set(best, code, true);
   }
 }
 
@@ -206,6 +203,16 @@ void look_at_levels(const Search& search, const double* G, const double* H, cons
 }
 
 }  // namespace
+
+void fill_sides(Cut& cut) {
+  if (cut.code < 0) return;
+  for (index_t w = 0; w < 4; ++w) {
+    const index_t own = cut.code + 1 - 64 * w;  // codes of this word that go left
+    cut.sides[static_cast<std::size_t>(w)] =
+        own >= 64 ? ~std::uint64_t{0} : own > 0 ? (std::uint64_t{1} << own) - 1 : 0;
+  }
+  set(cut, 0, cut.missing_left);
+}
 
 void look(const Measures& measures, const double* histogram, index_t stride, index_t count,
           bool categorical, int sign, const Sums& node, const Bounds& bounds, std::int32_t f,

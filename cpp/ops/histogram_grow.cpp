@@ -313,6 +313,7 @@ class Growth {
       for (const Cut& cut : cuts[s]) {
         if (cut.feature >= 0 && cut.gain > members[s]->cut.gain) members[s]->cut = cut;
       }
+      if (members[s] != nullptr) fill_sides(members[s]->cut);
       if (slot[s] < 0) continue;
       if (looks[s] && members[s]->cut.feature >= 0 && !slots_.crowded()) {
         members[s]->histogram = slot[s];
