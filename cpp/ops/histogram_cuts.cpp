@@ -208,8 +208,9 @@ void fill_sides(Cut& cut) {
   if (cut.code < 0) return;
   for (index_t w = 0; w < 4; ++w) {
     const index_t own = cut.code + 1 - 64 * w;  // codes of this word that go left
-    cut.sides[static_cast<std::size_t>(w)] =
-        own >= 64 ? ~std::uint64_t{0} : own > 0 ? (std::uint64_t{1} << own) - 1 : 0;
+    cut.sides[static_cast<std::size_t>(w)] = own >= 64 ? ~std::uint64_t{0}
+                                             : own > 0 ? (std::uint64_t{1} << own) - 1
+                                                       : 0;
   }
   set(cut, 0, cut.missing_left);
 }
