@@ -151,7 +151,7 @@ void look_at_levels(const Search& search, const double* G, const double* H, cons
   const double least = search.m.min_leaf / 2;
   // The order of levels is chosen from the same rows as the cut, so gains of noise are larger.
   Measures softer = search.m;
-  softer.l2 += (search.m.min_leaf - 1) / 2 * search.node.H / search.node.rows;
+  softer.l2 += (search.m.min_leaf - 1) * search.node.H / search.node.rows;
   const Search soft{softer,      search.node,       search.bounds,
                     search.sign, search.least_rows, search.least_hessian};
   const auto rare = [&](index_t code) { return rows[code] > 0 && rows[code] < least; };
