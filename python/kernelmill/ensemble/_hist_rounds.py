@@ -10,12 +10,12 @@ import numpy as np
 from sklearn.metrics import check_scoring
 
 from kernelmill._estimator._climb import Step, climb
+from kernelmill._estimator._patience import Patience
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator
 from kernelmill._estimator._rows import Rows
 from kernelmill.ensemble._hist_losses import Loss
 from kernelmill.ensemble._hist_trees import Grown, Trees, scores_of
-from kernelmill.nn._trainer_loop import Patience
 from kernelmill.ops import histogram as ops
 
 _NONE = np.zeros(0)
