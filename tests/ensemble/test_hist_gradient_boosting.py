@@ -442,6 +442,29 @@ def test_warm_start_goes_on():
     assert len(stopping.train_score_) == 10
 
 
+def test_an_interrupted_fit_is_a_model_and_goes_on():
+    X, y = noisy(200)
+    calls = 0
+
+    def interrupted(y, raw):
+        nonlocal calls
+        calls += 1
+        if calls == 12:
+            raise KeyboardInterrupt
+        return squared(y, raw)
+
+    model = Regressor(interrupted, max_iter=20, warm_start=True)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, y)
+    assert model.interrupted_
+    assert 0 < model.n_iter_ < 20
+    assert model.score(X, y) > 0.2
+    np.testing.assert_allclose(
+        model.fit(X, y).predict(X), Regressor(max_iter=20).fit(X, y).predict(X), rtol=1e-6
+    )
+    assert not hasattr(model, "interrupted_")
+
+
 def test_shares_of_features_are_drawn_by_the_seed():
     X, y = noisy()
     a, b, c = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import check_scoring
 
-from kernelmill._estimator._climb import Step, climb
+from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._patience import Patience
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator
@@ -25,6 +25,13 @@ _COARSE = 1 << 14  # rows from which gradients are rounded to coarse steps
 # splits each, mean log losses are 8 to 40 per cent lower with 1 than with 0.001.)
 _LEAST_HESSIAN, _LEAST_OF_ROWS = 1e-3, 0.05  # at any rate, and for each further row of a leaf
 _SCORED = 10_000  # training rows that a metric is computed on
+
+
+# What a fit sets before its first round; all of it belongs to a usable model.
+STARTED = (
+    "_edges", "_edge_count", "_is_categorical", "_baseline", "_levels", "is_categorical_",
+    "do_early_stopping_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,9 +134,14 @@ class Boosting:
         )
         with progress:
             run = climb(
-                progress, self.begin, self.advance, max_iter=most, attributes=self.attributes
+                progress, self.begin, self.advance, max_iter=most, attributes=self.attributes,
+                finish=self.finish if progress.listening else None,
             )
         vars(model).update(self.attributes(run.state, run.n_iter))
+
+    def finish(self, run: Run) -> Run:
+        """With the loss after the last round."""
+        return run if self.loss.code is None else run._replace(objective=self._objective())
 
     def begin(self, number: int) -> Stage:
         """Before the first round."""
@@ -236,7 +248,8 @@ class Boosting:
         trees = self.before.joined(Trees.of(grown, self.bins)) if self.first else (
             Trees.of(grown, self.bins)
         )
-        return {
+        kept = {name: vars(self.model)[name] for name in STARTED if name in vars(self.model)}
+        return kept | {
             "_trees": trees.state(),
             "n_iter_": rounds,
             "train_score_": np.array(stage.train),
