@@ -88,22 +88,31 @@ std::int32_t cut(const Entry* sorted, index_t n, index_t cuts, double* out) {
   const auto value = [&](index_t i) {
     return static_cast<double>(value_of<T>(key_of<T>(sorted[i])));
   };
-  index_t different = 0;
-  double total = 0;
-  for (index_t i = 0; i < n; ++i) {
-    different += i == 0 || key_of<T>(sorted[i]) != key_of<T>(sorted[i - 1]);
-    total += weight_of(sorted[i]);
+  const auto ends = [&](index_t i) { return key_of<T>(sorted[i]) != key_of<T>(sorted[i + 1]); };
+  constexpr bool weighted = std::is_same_v<Entry, Weighted<T>>;
+  index_t different = n > 0;
+  for (index_t i = 0; i + 1 < n && different <= cuts + 1; ++i) different += ends(i);
+  double total = static_cast<double>(n);
+  if constexpr (weighted) {
+    total = 0;
+    for (index_t i = 0; i < n; ++i) total += weight_of(sorted[i]);
   }
   std::int32_t count = 0;
   double below = 0;
   index_t next = 1;  // the threshold that is due
   const auto share = static_cast<double>(cuts + 1);
+  const auto wanted = [&] { return total * (static_cast<double>(next) / share - 0x1p-40); };
   for (index_t i = 0; i + 1 < n; ++i) {
-    below += weight_of(sorted[i]);
-    if (key_of<T>(sorted[i]) == key_of<T>(sorted[i + 1])) continue;
+    if (different > cuts + 1) {
+      if (next > cuts) break;
+      if constexpr (!weighted) i = std::max(i, static_cast<index_t>(std::ceil(wanted())) - 1);
+      if (i + 1 >= n) break;
+    }
+    below = weighted ? below + weight_of(sorted[i]) : static_cast<double>(i + 1);
+    if (!ends(i)) continue;
     if (different > cuts + 1) {
       const index_t due = next;
-      while (next <= cuts && below >= total * (static_cast<double>(next) / share - 0x1p-40)) ++next;
+      while (next <= cuts && below >= wanted()) ++next;
       if (next == due) continue;
     }
     out[count++] = middle_of(value(i), value(i + 1));
@@ -155,22 +164,33 @@ template <class T>
 void edges(MatrixView<const T> X, std::span<const double> weight, index_t cuts,
            MatrixView<double> edges, std::span<std::int32_t> count) {
   if (X.cols == 0) return;
-  const index_t grain = 1 + (index_t{1} << 11) / std::max<index_t>(1, X.rows);
+  // Features are copied some at a time: each pass over rows reads whole lines of X.
+  constexpr index_t together = 4;
+  const index_t few = 1 + (index_t{1} << 11) / std::max<index_t>(1, X.rows);
+  const index_t grain = (few + together - 1) / together * together;
+  const auto n = static_cast<std::size_t>(X.rows);
   parallel_for(X.cols, grain, [&](index_t, index_t begin, index_t end) {
-    for (index_t f = begin; f < end; ++f) {
-      std::int32_t& own = count[static_cast<std::size_t>(f)];
-      if (weight.empty()) {
-        own = column<T, Key<T>>(X.rows, cuts, edges.row(f), [&](index_t i, Key<T>& to) {
-          const T x = X(i, f);
-          to = key_of(x);
-          return x == x;
-        });
-      } else {
-        own = column<T, Weighted<T>>(X.rows, cuts, edges.row(f), [&](index_t i, Weighted<T>& to) {
-          const T x = X(i, f);
-          to = {key_of(x), weight[static_cast<std::size_t>(i)]};
-          return x == x;
-        });
+    Workspace<T> memory(together * n);
+    for (index_t first = begin; first < end; first += together) {
+      const index_t some = std::min(together, end - first);
+      for (index_t i = 0; i < X.rows; ++i) {
+        for (index_t j = 0; j < some; ++j) memory.data()[j * X.rows + i] = X(i, first + j);
+      }
+      for (index_t j = 0; j < some; ++j) {
+        const T* const x = memory.data() + j * X.rows;
+        std::int32_t& own = count[static_cast<std::size_t>(first + j)];
+        double* const out = edges.row(first + j);
+        if (weight.empty()) {
+          own = column<T, Key<T>>(X.rows, cuts, out, [&](index_t i, Key<T>& to) {
+            to = key_of(x[i]);
+            return x[i] == x[i];
+          });
+        } else {
+          own = column<T, Weighted<T>>(X.rows, cuts, out, [&](index_t i, Weighted<T>& to) {
+            to = {key_of(x[i]), weight[static_cast<std::size_t>(i)]};
+            return x[i] == x[i];
+          });
+        }
       }
     }
   });

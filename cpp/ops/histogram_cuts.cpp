@@ -103,12 +103,30 @@ void set(Cut& cut, index_t code, bool left) {
 
 void look_at_numbers(const Search& search, const double* G, const double* H, const double* rows,
                      index_t count, std::int32_t f, Cut& best) {
+  // Codes with rows, where many have none: a cut behind an empty one is the cut before it.
+  std::int32_t codes[kCodes];
+  index_t present = 0;
+  const bool sparse = search.node.rows < static_cast<double>(count);
+  for (index_t j = 1; sparse && j < count; ++j) {
+    codes[present] = static_cast<std::int32_t>(j);
+    present += rows[j] > 0;
+  }
   Candidates c;
   double g = 0, h = 0, r = 0;
-  for (index_t j = 1; j < count; ++j) {
-    c.G[j] = g += G[j];
-    c.H[j] = h += H[j];
-    c.rows[j] = r += rows[j];
+  if (sparse) {
+    count = present + 1;
+    for (index_t j = 1; j < count; ++j) {
+      const index_t code = codes[j - 1];
+      c.G[j] = g += G[code];
+      c.H[j] = h += H[code];
+      c.rows[j] = r += rows[code];
+    }
+  } else {
+    for (index_t j = 1; j < count; ++j) {
+      c.G[j] = g += G[j];
+      c.H[j] = h += H[j];
+      c.rows[j] = r += rows[j];
+    }
   }
   const bool missing = rows[0] > 0;
   for (const bool left : {false, true}) {
@@ -122,11 +140,8 @@ void look_at_numbers(const Search& search, const double* G, const double* H, con
     const Sums sums{c.G[j] + more.G, c.H[j] + more.H, c.rows[j] + more.rows};
     if (!search.take(c.score[j], sums, best)) continue;
     best.feature = f;
-    best.code = static_cast<std::int32_t>(j);
+    best.code = sparse ? codes[j - 1] : static_cast<std::int32_t>(j);
     best.missing_left = missing ? left : sums.rows > search.node.rows - sums.rows;
-    best.sides = {};
-    set(best, 0, best.missing_left);
-    for (index_t code = 1; code <= j; ++code) set(best, code, true);
   }
 }
 
@@ -136,7 +151,7 @@ void look_at_levels(const Search& search, const double* G, const double* H, cons
   const double least = search.m.min_leaf / 2;
   // The order of levels is chosen from the same rows as the cut, so gains of noise are larger.
   Measures softer = search.m;
-  softer.l2 += (search.m.min_leaf - 1) / 2 * search.node.H / search.node.rows;
+  softer.l2 += (search.m.min_leaf - 1) * search.node.H / search.node.rows;
   const Search soft{softer,      search.node,       search.bounds,
                     search.sign, search.least_rows, search.least_hessian};
   const auto rare = [&](index_t code) { return rows[code] > 0 && rows[code] < least; };
@@ -188,6 +203,17 @@ void look_at_levels(const Search& search, const double* G, const double* H, cons
 }
 
 }  // namespace
+
+void fill_sides(Cut& cut) {
+  if (cut.code < 0) return;
+  for (index_t w = 0; w < 4; ++w) {
+    const index_t own = cut.code + 1 - 64 * w;  // codes of this word that go left
+    cut.sides[static_cast<std::size_t>(w)] = own >= 64 ? ~std::uint64_t{0}
+                                             : own > 0 ? (std::uint64_t{1} << own) - 1
+                                                       : 0;
+  }
+  set(cut, 0, cut.missing_left);
+}
 
 void look(const Measures& measures, const double* histogram, index_t stride, index_t count,
           bool categorical, int sign, const Sums& node, const Bounds& bounds, std::int32_t f,

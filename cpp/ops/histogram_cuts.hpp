@@ -55,6 +55,9 @@ struct Cut {
   }
 };
 
+// Sets the sides of a cut of numbers; `look` leaves this to the best of all features.
+void fill_sides(Cut& cut);
+
 // Replaces `best` where a cut of feature f gains more. `histogram` is that of the feature.
 void look(const Measures& measures, const double* histogram, index_t stride, index_t count,
           bool categorical, int sign, const Sums& node, const Bounds& bounds, std::int32_t f,

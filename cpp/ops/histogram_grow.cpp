@@ -70,7 +70,7 @@ class Slots {
 };
 
 // Rows of a task that partitions, or that adds to a histogram of its own.
-constexpr index_t kPartRows = 1 << 15, kBuildRows = 1 << 15, kMostParts = 16;
+constexpr index_t kPartRows = 1 << 15, kBuildRows = 1 << 16, kMostParts = 16;
 
 class Growth {
  public:
@@ -313,6 +313,7 @@ class Growth {
       for (const Cut& cut : cuts[s]) {
         if (cut.feature >= 0 && cut.gain > members[s]->cut.gain) members[s]->cut = cut;
       }
+      if (members[s] != nullptr) fill_sides(members[s]->cut);
       if (slot[s] < 0) continue;
       if (looks[s] && members[s]->cut.feature >= 0 && !slots_.crowded()) {
         members[s]->histogram = slot[s];
@@ -389,8 +390,9 @@ class Growth {
         __builtin_prefetch(codes + rows[std::min(i + ahead, n - 1)] * width);
         const std::int32_t row = rows[i];
         const std::uint8_t side = goes_left[codes[row * width]];
-        // Both are written and one is kept: sides are hard to predict.
-        *left = side ? row : *left;
+        // Both are written and one is kept: sides are hard to predict. Places up to this row's have
+        // been read, so that on the left may be one of them.
+        *left = row;
         *right = row;
         left += side;
         right += !side;

@@ -182,7 +182,7 @@ def grow():
         yield Case(f"{n} {d}", grow_args(n, d, rule(), 5), updated=(9,), bounds=bounds)
     for n in (0, 5):
         yield Case(f"{n} one leaf", grow_args(max(n, 1), 2, rule(), 1), updated=(9,), bounds=bounds)
-    # More than 2**15 rows: parts of rows have histograms of their own.
+    # More than 2**16 rows: parts of rows have histograms of their own.
     for coarse in (0.0, 1e9):
         args = grow_args(70_000, 3, rule(coarse=coarse, min_leaf=20), 6)
         yield Case(f"many {coarse}", args, updated=(9,), bounds=(None, 1e-8), big=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -100,7 +101,7 @@ class HistGradientBoosting(Estimator):
     # --- X ----------------------------------------------------------------------------------------
 
     def _chunk_check(self, reset: bool) -> Any:
-        return dense_chunk
+        return functools.partial(dense_chunk, owner=type(self).__name__)
 
     def _matrix(self, X: Any) -> tuple[Any, Any]:
         """X as numbers: levels of frames' categorical columns are numbered as in the first fit."""

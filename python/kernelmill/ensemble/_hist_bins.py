@@ -108,12 +108,12 @@ def _levels(
     return levels
 
 
-def dense_chunk(X: Any, first_row: int) -> Any:
+def dense_chunk(X: Any, first_row: int, owner: str) -> Any:
     """The check of a chunk of a stream: any numbers will do, infinity too."""
     if is_sparse(X):
         raise TypeError(
-            f"HistGradientBoosting: X must be dense, got a sparse chunk of shape {X.shape} "
-            "(X.toarray() makes it dense)"
+            f"{owner}: X must be dense, got a sparse chunk of shape {X.shape} (X.toarray() makes "
+            "it dense)"
         )
     return X
 

@@ -9,19 +9,29 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import check_scoring
 
-from kernelmill._estimator._climb import Step, climb
+from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._patience import Patience
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator
 from kernelmill._estimator._rows import Rows
 from kernelmill.ensemble._hist_losses import Loss
 from kernelmill.ensemble._hist_trees import Grown, Trees, scores_of
-from kernelmill.nn._trainer_loop import Patience
 from kernelmill.ops import histogram as ops
 
 _NONE = np.zeros(0)
 _COARSE = 1 << 14  # rows from which gradients are rounded to coarse steps
-_LEAST_HESSIAN = 1e-3  # of a leaf, as a share of a row's mean hessian at the start
+# Least sum of hessians of a leaf, in hessians of a mean row at the start: where probabilities are
+# near 0 and 1, hessians vanish and steps of Newton overshoot. (On four sets of scikit-learn, 8
+# splits each, mean log losses are 8 to 40 per cent lower with 1 than with 0.001.)
+_LEAST_HESSIAN, _LEAST_OF_ROWS = 1e-3, 0.05  # at any rate, and for each further row of a leaf
 _SCORED = 10_000  # training rows that a metric is computed on
+
+
+# What a fit sets before its first round; all of it belongs to a usable model.
+STARTED = (
+    "_edges", "_edge_count", "_is_categorical", "_baseline", "_levels", "is_categorical_",
+    "do_early_stopping_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,10 +98,11 @@ class Boosting:
         if model.max_depth is not None:
             leaves = min(leaves, 2 ** min(int(model.max_depth), 40))
         self.nodes = 2 * leaves - 1
+        least = max(_LEAST_HESSIAN, _LEAST_OF_ROWS * (model.min_samples_leaf - 1))
         _, hessian = loss.slopes(y, np.repeat(self.start[:, None], n, axis=1), weight)
         self.rule = np.array([
             model.learning_rate, model.l2_regularization, model.l1_regularization,
-            model.min_samples_leaf, _LEAST_HESSIAN * float(hessian.mean()), model.max_depth or 0,
+            model.min_samples_leaf, least * float(hessian.mean()), model.max_depth or 0,
             model.max_features, model.min_gain_to_split, _COARSE,
         ])  # fmt: skip
         self.scorer = None
@@ -123,9 +134,14 @@ class Boosting:
         )
         with progress:
             run = climb(
-                progress, self.begin, self.advance, max_iter=most, attributes=self.attributes
+                progress, self.begin, self.advance, max_iter=most, attributes=self.attributes,
+                finish=self.finish if progress.listening else None,
             )
         vars(model).update(self.attributes(run.state, run.n_iter))
+
+    def finish(self, run: Run) -> Run:
+        """With the loss after the last round."""
+        return run if self.loss.code is None else run._replace(objective=self._objective())
 
     def begin(self, number: int) -> Stage:
         """Before the first round."""
@@ -232,7 +248,8 @@ class Boosting:
         trees = self.before.joined(Trees.of(grown, self.bins)) if self.first else (
             Trees.of(grown, self.bins)
         )
-        return {
+        kept = {name: vars(self.model)[name] for name in STARTED if name in vars(self.model)}
+        return kept | {
             "_trees": trees.state(),
             "n_iter_": rounds,
             "train_score_": np.array(stage.train),

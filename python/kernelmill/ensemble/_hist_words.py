@@ -65,9 +65,9 @@ NOTES = """A split needs a positive gain, so an exclusive or of two features, wh
     first, is not found. A value equal to a threshold goes left. Missing values go to the side where
     they gain most, or apart from all others; where a node had none in training, and for levels that
     it lacked, to the child with more rows. Levels are ordered by gradient over hessian and cut
-    once. The sum of hessians of a leaf must be at least 0.001 of a row's mean hessian at the start;
-    there are no limits in absolute units, so weights and targets may have any scale. Rows with zero
-    weight are ignored.
+    once. The hessians of a leaf must add up to those of ``0.05 (min_samples_leaf - 1)`` mean rows
+    at the start, and of 0.001 at least; there are no limits in absolute units, so weights and
+    targets may have any scale. Rows with zero weight are ignored.
 
     From 16 384 rows on, gradients are rounded at random to 14 bits where that adds less than a
     thousandth to their variance; sums are exact, and so are the values of leaves. Results have the

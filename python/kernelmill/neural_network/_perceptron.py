@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import climb
+from kernelmill._estimator._patience import Patience
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator, Rows
@@ -25,7 +26,6 @@ from kernelmill.neural_network._training import (
     minimise,
     predict,
 )
-from kernelmill.nn._trainer_loop import Patience
 
 _UNIT = rule.real(0, high=np.nextafter(1.0, 0.0))
 _SIZES = rule.Rule(

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from kernelmill._estimator._climb import Step
+from kernelmill._estimator._patience import Patience
 from kernelmill._estimator._random import generator
-from kernelmill.nn._trainer_loop import Patience
 from kernelmill.nn.functional._dense import dense_forward, dense_gradients
 from kernelmill.ops import elementwise, optim, softmax
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from .._arrays import to_host
 from .._estimator._climb import Step
+from .._estimator._patience import Patience
 from ._random import current
 from ._tape import array_of, no_grad
 from ._tensor import Tensor
-from ._trainer_loop import NotFinite, Patience, Steps, Totals, copied
+from ._trainer_loop import NotFinite, Steps, Totals, copied
 from ._trainer_metrics import scores
 from ._trainer_monitor import Average, Monitor
 from ._trainer_state import TrainerState

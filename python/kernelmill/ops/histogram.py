@@ -343,8 +343,8 @@ def grow(
     none, and for codes that it lacks, to the child with more rows. Levels are ordered by
     ``G / (H + l2)`` and cut once (Fisher 1958, "On grouping for maximum homogeneity"). Against
     noise, those of fewer than min_leaf / 2 rows count as one, and l2 is raised by the hessian of
-    (min_leaf - 1) / 2 mean rows of the node, in order and gain. Under a monotonic constraint values
-    of children are clipped to bounds, and keep to either side of their middle.
+    min_leaf - 1 mean rows of the node, in order and gain. Under a monotonic constraint values of
+    children are clipped to bounds, and keep to either side of their middle.
 
     Steps are the largest power of two with which n rows still sum exactly in float64: about
     ``2**(log2(n) - 52)`` of the largest entry. From ``coarse`` rows on they are 1/8191 of the

@@ -167,7 +167,7 @@ class Growth:
         tried = []  # codes that go left, in the order of ties
         more = 0.0
         if self.categorical[f]:
-            more = (rule.min_leaf - 1) / 2 * leaf.sums[1] / leaf.sums[2]
+            more = (rule.min_leaf - 1) * leaf.sums[1] / leaf.sums[2]
             rare = (own[2] > 0) & (own[2] < rule.min_leaf / 2)
             groups = [np.array([c]) for c in np.flatnonzero((own[2] > 0) & ~rare)]
             if rare.any():
