@@ -134,11 +134,11 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
       const double P = own.p, N = own.s - P;
       const auto beats = [&](double w, double s) {
         const double d = s * node.W - node.T * w;
-        return d * d > limit * w * (node.W - w);
+        return int{d * d > limit * w * (node.W - w)};  // int: combined without branches
       };
-      const bool may = beats(aw + P * up, as + P) | beats(bw - N * down, as + P) |
-                       beats(bw - P * up, as + N) | beats(aw + N * down, as + N) | (limit < 0);
-      open[b] = may & (own.n > 1);
+      const int may = beats(aw + P * up, as + P) | beats(bw - N * down, as + P) |
+                       beats(bw - P * up, as + N) | beats(aw + N * down, as + N) | int{limit < 0};
+      open[b] = static_cast<std::uint8_t>(may & int{own.n > 1});
     }
     for (index_t b = 0; b < bins; ++b) any |= open[b] != 0;
   }
