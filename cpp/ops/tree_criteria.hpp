@@ -22,11 +22,11 @@
 //                   a Fenwick tree over the ranks of y; a walk asks for costs computed beforehand
 #pragma once
 
-#include <algorithm>  // std::sort, std::fill_n
-#include <cmath>      // std::log
-#include <limits>     // infinity
+#include <algorithm>    // std::sort, std::fill_n
+#include <cmath>        // std::log
+#include <limits>       // infinity
 #include <type_traits>  // std::conditional_t
-#include <vector>     // sums
+#include <vector>       // sums
 
 #include "ops/tree_measure.hpp"
 
