@@ -22,10 +22,11 @@
 //                   a Fenwick tree over the ranks of y; a walk asks for costs computed beforehand
 #pragma once
 
-#include <algorithm>  // std::sort, std::fill_n
-#include <cmath>      // std::log
-#include <limits>     // infinity
-#include <vector>     // sums
+#include <algorithm>    // std::sort, std::fill_n
+#include <cmath>        // std::log
+#include <limits>       // infinity
+#include <type_traits>  // std::conditional_t
+#include <vector>       // sums
 
 #include "ops/tree_measure.hpp"
 
@@ -175,6 +176,73 @@ class Classes {
   const double* total_ = nullptr;
   double mass_ = 0, left_ = 0, whole_ = 0;
   std::vector<double> left_of_;
+};
+
+// One output and weights that are whole numbers: a row changes the sums over classes by a few
+// operations, however many classes there are, and without rounding for Gini.
+template <bool gini>
+class Tallies {
+ public:
+  explicit Tallies(const Targets& targets)
+      : y_(targets.y.data),
+        w_(targets.weight.empty() ? nullptr : targets.weight.data()),
+        h_(targets.xlogx),
+        all_(static_cast<std::size_t>(targets.classes[0])),
+        left_of_(all_.size()) {}
+  void begin(const NodeView& node) {
+    mass_ = static_cast<index_t>(node.mass);
+    whole_ = 0;
+    for (std::size_t c = 0; c < all_.size(); ++c) {
+      all_[c] = static_cast<index_t>(node.value[c]);
+      whole_ += of(all_[c]);
+    }
+  }
+  void clear() {
+    left_ = 0;
+    sum_left_ = 0;
+    sum_right_ = whole_;
+    std::fill(left_of_.begin(), left_of_.end(), index_t{0});
+  }
+  void add(index_t p) {
+    const auto c = static_cast<std::size_t>(y_[p]);
+    const index_t w = w_ == nullptr ? 1 : static_cast<index_t>(w_[p]);
+    const index_t l = left_of_[c], r = all_[c] - l;
+    sum_left_ += of(l + w) - of(l);
+    sum_right_ += of(r - w) - of(r);
+    left_of_[c] = l + w;
+    left_ += w;
+  }
+  double left_mass() const { return static_cast<double>(left_); }
+  double mass() const { return static_cast<double>(mass_); }
+  double gain() const {
+    const index_t right = mass_ - left_;
+    if constexpr (gini) {
+      return static_cast<double>(sum_left_) / static_cast<double>(left_) +
+             static_cast<double>(sum_right_) / static_cast<double>(right) -
+             static_cast<double>(whole_) / static_cast<double>(mass_);
+    } else {
+      return (sum_left_ - of(left_) + sum_right_ - of(right) - whole_ + of(mass_)) / kLog2;
+    }
+  }
+  double side(bool right) const {
+    return right ? static_cast<double>(all_[1] - left_of_[1]) / static_cast<double>(mass_ - left_)
+                 : static_cast<double>(left_of_[1]) / static_cast<double>(left_);
+  }
+
+ private:
+  using Number = std::conditional_t<gini, index_t, double>;
+  Number of(index_t x) const {
+    if constexpr (gini) {
+      return x * x;
+    } else {
+      return h_[x];
+    }
+  }
+
+  const double *y_, *w_, *h_;
+  index_t mass_ = 0, left_ = 0;
+  Number whole_ = 0, sum_left_ = 0, sum_right_ = 0;
+  std::vector<index_t> all_, left_of_;
 };
 
 // Running sums by rank.

@@ -79,7 +79,22 @@ struct Plot {
                f.rule.alpha,
                f.rule.min_leaf,
                min_weight};
+    // Sums of squares of weights stay whole up to 2**53.
+    targets.whole = whole && total < 0x1p26;
+    if (targets.whole && f.rule.criterion == kEntropy && total < kTabled) {
+      const auto size = static_cast<std::size_t>(total) + 1;
+      xlogx = Workspace<double>(size);
+      xlogx.data()[0] = 0;
+      for (std::size_t x = 1; x < size; ++x) {
+        xlogx.data()[x] = static_cast<double>(x) * std::log(static_cast<double>(x));
+      }
+      targets.xlogx = xlogx.data();
+    }
   }
+
+ private:
+  static constexpr double kTabled = 0x1p18;
+  Workspace<double> xlogx;
 };
 
 // Ranks of some rows.
@@ -221,11 +236,7 @@ class FeatureSearch {
     const index_t n = node.stop - node.start;
     sorted_.resize(static_cast<std::size_t>(2 * n));
     entries_.resize(static_cast<std::size_t>(n));
-    for (index_t j = 0; j < n; ++j) {
-      sorted_[static_cast<std::size_t>(j)] = {static_cast<std::uint32_t>(ranks_.data()[j]),
-                                              static_cast<std::uint32_t>(j)};
-    }
-    const auto* const in = sorted(sorted_.data(), sorted_.data() + n, n);
+    const auto* const in = sort_ranks(ranks_.data(), n, sorted_.data(), places_);
     index_t present = 0, cut = 0;
     for (index_t j = 0; j < n; ++j) {
       const bool first = j == 0 || in[j].key != in[j - 1].key;
@@ -262,6 +273,7 @@ class FeatureSearch {
   Scratch<Sum> doubles_;
   Scratch<Units> units_;
   std::vector<std::int32_t> present_ranks_, entries_;
+  std::vector<std::uint32_t> places_;
   std::vector<Keyed<std::uint32_t>> sorted_;
 };
 

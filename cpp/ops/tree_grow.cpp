@@ -96,15 +96,20 @@ class Grower {
   // The best split of a node; whether there is one.
   bool find(Open& node) {
     const Built& own = nodes[static_cast<std::size_t>(node.node)];
-    const double* const value = values.data() + node.node * width_;
+    value_ = values.data() + node.node * width_;
+    if (!f_.monotonic.empty()) {  // what is stored is clipped to bounds
+      level_.resize(static_cast<std::size_t>(width_));
+      measure(p_.targets, node.start, node.stop, level_.data());
+      value_ = level_.data();
+    }
     slack_ = kEqual * own.impurity * own.mass;
     if (p_.by_units) {
       const auto rows = static_cast<double>(node.stop - node.start);
-      sums_ = {own.mass, value[1], rows, 2.0, 0.0, 1.0, slack_, least_rows(), p_.min_weight};
+      sums_ = {own.mass, value_[1], rows, 2.0, 0.0, 1.0, slack_, least_rows(), p_.min_weight};
     } else if (by_sums_) {
-      describe(node, own, value);
+      describe(node, own, value_);
     } else {
-      walker_->begin({node.start, node.stop, value, own.mass});
+      walker_->begin({node.start, node.stop, value_, own.mass});
     }
     node.split = {kNoGain};
     if (drawn_) {
@@ -278,7 +283,7 @@ class Grower {
       if (!by_sums_) {
         walker = walker_of(p_.targets);
         const Built& built = nodes[static_cast<std::size_t>(node.node)];
-        walker->begin({node.start, node.stop, values.data() + node.node * width_, built.mass});
+        walker->begin({node.start, node.stop, value_, built.mass});
       }
       for (index_t i = begin; i < end; ++i) {
         found[static_cast<std::size_t>(i)] = find_in(own, node, features[i], walker.get(), kNoGain);
@@ -396,6 +401,7 @@ class Grower {
   std::unique_ptr<Walker> walker_;
   SumNode sums_{};
   double slack_ = 0;
+  const double* value_ = nullptr;  // of the node that is searched
   bool by_sums_ = false, drawn_ = false;
   index_t width_ = 0;
   std::vector<index_t> features_, swapped_, chosen_;

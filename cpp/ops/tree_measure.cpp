@@ -151,6 +151,12 @@ Measure measure(const Targets& t, index_t start, index_t stop, double* value) {
 std::unique_ptr<Walker> walker_of(const Targets& t) {
   const bool binary = t.criterion == kGini && t.classes.size() == 1 && t.classes[0] == 2;
   if (t.criterion == kQuantile) return std::make_unique<WalkerOf<Quantiles>>(t);
+  if (t.classes.size() == 1 && t.whole && t.criterion == kGini) {
+    return std::make_unique<WalkerOf<Tallies<true>>>(t);
+  }
+  if (t.classes.size() == 1 && t.xlogx != nullptr) {
+    return std::make_unique<WalkerOf<Tallies<false>>>(t);
+  }
   if (!t.classes.empty() && !binary) return std::make_unique<WalkerOf<Classes>>(t);
   if (t.y.cols != 1) return std::make_unique<WalkerOf<Sums<false, true>>>(t);
   if (t.weight.empty()) return std::make_unique<WalkerOf<Sums<true, false>>>(t);

@@ -14,6 +14,8 @@ struct Targets {
   std::span<const index_t> classes;
   Criterion criterion;
   double alpha, min_leaf, min_weight;
+  bool whole = false;             // weights are whole numbers
+  const double* xlogx = nullptr;  // x log x up to the weight of all, if it is tabled
 
   double w(index_t position) const {
     return weight.empty() ? 1.0 : weight[static_cast<std::size_t>(position)];

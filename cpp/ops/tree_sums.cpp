@@ -2,22 +2,17 @@
 
 #include <algorithm>  // std::max, std::fill_n
 #include <bit>        // std::bit_width
-#include <cstring>    // std::memcpy
+
+#include "ops/tree_sort.hpp"  // count_lower
 
 namespace kernelmill::tree {
 namespace {
 
-// Up to this many rows all cuts are looked at.
-constexpr index_t kFew = 64;
-// Vectors of the compiler: its own choice of the loop to vectorise was three times slower.
-constexpr index_t kLanes = 16;
-typedef std::int32_t Lanes __attribute__((vector_size(kLanes * 4)));
 constexpr int kFewestBits = 4, kMostBits = 9;
 
 }  // namespace
 
-// The slot of a row is the number of rows with a lower rank: n^2 comparisons, 8 to 64 of them an
-// instruction, are faster than a sort.
+// Every cut between a few rows. The slot of a row is the number of rows with a lower rank.
 template <class Row>
 void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base) {
   std::int32_t slot[kFew], rank_of[kFew], own[kFew];
@@ -26,14 +21,7 @@ void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, 
     own[i] = ranks[i];
     sums[i] = Row{};
   }
-  const index_t padded = (n + kLanes - 1) / kLanes * kLanes;
-  for (index_t i = n; i < padded; ++i) own[i] = 0;
-  for (index_t i = 0; i < padded; i += kLanes) {
-    Lanes mine, below{};
-    std::memcpy(&mine, own + i, sizeof(mine));
-    for (index_t j = 0; j < n; ++j) below -= mine > Lanes{} + own[j];  // true is -1
-    std::memcpy(slot + i, &below, sizeof(below));
-  }
+  count_lower(own, n, slot);
   for (index_t i = 0; i < n; ++i) {
     sums[slot[i]].add(rows[i]);
     rank_of[slot[i]] = own[i];
@@ -134,11 +122,11 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
       const double P = own.p, N = own.s - P;
       const auto beats = [&](double w, double s) {
         const double d = s * node.W - node.T * w;
-        return d * d > limit * w * (node.W - w);
+        return int{d * d > limit * w * (node.W - w)};  // int: combined without branches
       };
-      const bool may = beats(aw + P * up, as + P) | beats(bw - N * down, as + P) |
-                       beats(bw - P * up, as + N) | beats(aw + N * down, as + N) | (limit < 0);
-      open[b] = may & (own.n > 1);
+      const int may = beats(aw + P * up, as + P) | beats(bw - N * down, as + P) |
+                      beats(bw - P * up, as + N) | beats(aw + N * down, as + N) | int{limit < 0};
+      open[b] = static_cast<std::uint8_t>(may & int{own.n > 1});
     }
     for (index_t b = 0; b < bins; ++b) any |= open[b] != 0;
   }

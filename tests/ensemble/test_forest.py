@@ -337,3 +337,59 @@ def test_a_row_alone_is_predicted_as_among_many():
 def test_errors(model, message):
     with pytest.raises(ValueError, match=f"^RandomForestRegressor: {message}"):
         model.fit(*data())
+
+
+# --- theorems, and scikit-learn's own ensembles over these trees ----------------------------------
+
+
+@pytest.mark.parametrize("cls", [RandomForestClassifier, RandomForestRegressor])
+def test_rising_maps_constants_and_duplicates_change_nothing(cls):
+    X, y = data_for(cls)
+    model = cls(5, max_features=None, random_state=0)
+    plain = clone(model).fit(X, y)
+    want = raw(plain, X)
+    mapped = clone(model).fit(np.exp(X), y)  # rows of no bag may lie on the other side of a middle
+    for a, b in zip(plain.estimators_, mapped.estimators_, strict=True):
+        np.testing.assert_array_equal(a.tree_.feature, b.tree_.feature)
+        np.testing.assert_array_equal(a.tree_.n_node_samples, b.tree_.n_node_samples)
+    more = np.hstack([X, np.full((len(X), 1), 7.0), X[:, :2]])
+    np.testing.assert_array_equal(raw(clone(model).fit(more, y), more), want)
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_without_bags_there_is_no_training_error(cls):
+    X, y = data_for(cls)
+    model = cls(5, bootstrap=False, random_state=0).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), y, rtol=1e-12)
+
+
+@pytest.mark.parametrize("classes", [None, [0.5], [0.3, 0.6]])
+def test_whole_and_broken_weights_grow_the_same_trees(classes):
+    """Weights that are whole numbers take another way, for two classes and for more."""
+    X, y = data(400, classes=classes)
+    X[::3, 1] = np.round(X[::3, 1])
+    X[::7, 2] = np.nan
+    w = np.random.default_rng(0).integers(1, 4, len(X)).astype(float)
+    cls = RandomForestRegressor if classes is None else RandomForestClassifier
+    for criterion in ("squared_error",) if classes is None else ("gini", "entropy"):
+        model = cls(4, criterion=criterion, random_state=0)
+        whole = clone(model).fit(X, y, w)
+        broken = clone(model).fit(X, y, w * 0.375)
+        np.testing.assert_allclose(raw(whole, X), raw(broken, X), rtol=1e-9)
+        for a, b in zip(whole.estimators_, broken.estimators_, strict=True):
+            np.testing.assert_array_equal(a.tree_.feature, b.tree_.feature)
+            np.testing.assert_array_equal(a.tree_.threshold, b.tree_.threshold)
+
+
+def test_scikit_learns_ensembles_over_these_trees():
+    from kernelmill.tree import DecisionTreeClassifier
+
+    X, y = load_breast_cancer(return_X_y=True)
+    tree = DecisionTreeClassifier(max_depth=4)
+    both = [("tree", tree), ("forest", RandomForestClassifier(5, random_state=0))]
+    for model in (
+        peer.BaggingClassifier(tree, 5, max_features=0.5, random_state=0),
+        peer.VotingClassifier(both),
+        peer.StackingClassifier(both, cv=3),
+    ):
+        assert model.fit(X, y).score(X, y) > 0.95

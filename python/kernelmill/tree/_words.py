@@ -44,8 +44,8 @@ NOTES = """All cuts between different values are tried, however close the values
     split gains nothing at first. A threshold lies between the values on both sides, in float64, and
     values equal to it go left. Missing values go to the side where they gain most; where training
     had none in a node, to the child with more rows. Sparse matrices become dense. Growing costs
-    O(n d depth) after a radix sort of each feature, with d entries of 4 bytes per row beside X.
-    Results have the same bits at any thread count.
+    O(n d depth) after a radix sort of each feature, beside X with a rank of 4 bytes and a sorted
+    value per entry. Results have the same bits at any thread count.
 
     References
     ----------
