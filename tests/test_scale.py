@@ -204,6 +204,7 @@ def _linear_rows() -> dict[str, Scaled]:
         "LogisticRegressionCV": lambda c: lm.LogisticRegressionCV(
             Cs=[1 / max(square(c), 1e-308), 9 / max(square(c), 1e-307)], cv=3
         ),
+        "RidgeClassifierCV": lambda c: lm.RidgeClassifierCV([square(c), times(9.0, c)]),
         "RidgeClassifier": lambda c: lm.RidgeClassifier(times(3.0, c)),
         "LogisticRegression": lambda c: lm.LogisticRegression(C=1 / max(square(c), 1e-308)),
     }.items():

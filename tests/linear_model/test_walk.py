@@ -15,6 +15,7 @@ MODELS = {
     "Ridge": km.Ridge(0.5),
     "RidgeCV": km.RidgeCV(),
     "RidgeClassifier": km.RidgeClassifier(),
+    "RidgeClassifierCV": km.RidgeClassifierCV(),
     "Lasso": km.Lasso(0.05, tol=1e-12),
     "ElasticNet": km.ElasticNet(0.05, tol=1e-14),
     "MultiTaskLasso": km.MultiTaskLasso(0.05, tol=1e-12),

@@ -31,6 +31,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Ridge": "_ridge",
         "RidgeCV": "_ridge",
         "RidgeClassifier": "_ridge",
+        "RidgeClassifierCV": "_ridge",
         "SGDClassifier": "_sgd_classifier",
         "SGDRegressor": "_sgd_regressor",
         "TweedieRegressor": "_generalised",

@@ -19,6 +19,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill.ops import coordinate, glm
 
 MOST_PRODUCTS = 768  # features whose products are made at once where a working set is possible
+FOR_PATHS = 3  # times as many pay for a path, most of whose features are needed in the end
 _WORK = 2e8  # flops of one call of the op: at most 100 ms
 _FIRST, _LEAST = 384, 64  # sizes of a working set, at first and at least
 _MOST_MEMBERS = 6144  # features whose products are kept: 300 MB
@@ -227,11 +228,14 @@ class WorkingSets:
 
 
 def problem(
-    rows: Rows, Y: np.ndarray, centred: bool, order: Any = None
+    rows: Rows, Y: np.ndarray, centred: bool, order: Any = None, most: int | None = None
 ) -> tuple[Products | WorkingSets, np.ndarray, np.ndarray, float]:
-    """The problem, the means of features and targets, and the weight of the rows."""
+    """The problem, the means of features and targets, and the weight of the rows.
+
+    All products of up to `most` features are made, by default `MOST_PRODUCTS`.
+    """
     d = rows.n_features
-    if rows.is_stream or d <= MOST_PRODUCTS:
+    if rows.is_stream or d <= (MOST_PRODUCTS if most is None else most):
         moments = moments_of(rows, Y, centred=centred)
         return of_moments(moments, order), moments.x_mean, moments.y_mean, moments.weight
     sets = WorkingSets(rows, Y, centred, order)
