@@ -51,7 +51,8 @@ TEST_P(Moments, AgreeWithPlainLoops) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Widths, Moments,
-                         ::testing::Values(0, 1, 2, 3, 4, 5, 7, 8, 12, 13, 15, 16, 29, 45, 61, 600));
+                         ::testing::Values(0, 1, 2, 3, 4, 5, 7, 8, 12, 13, 15, 16, 29, 45, 61,
+                                           600));
 
 }  // namespace
 }  // namespace kernelmill

@@ -180,3 +180,31 @@ def test_rows_are_left_as_they_were(name):
     X, y = problem(name)
     X.flags.writeable = y.flags.writeable = False
     agree(fit(name, np.asfortranarray(X), y), fit(name, X, y), 1e-12)
+
+
+@pytest.mark.parametrize("kind", [km.RidgeClassifier, km.LogisticRegression])
+def test_classes_of_a_stream_are_weighted(kind):
+    X, y = problem("Classifier")
+    w = np.random.default_rng(1).uniform(0.5, 2, N)
+    chunks = [(X[i : i + 70], w[i : i + 70]) for i in range(0, N, 70)]
+    streamed = kind(class_weight="balanced").fit(lambda: iter(chunks), y)
+    agree(streamed, kind(class_weight="balanced").fit(X, y, sample_weight=w), 1e-8)
+
+
+def test_dask_collections_are_read():
+    array = pytest.importorskip("dask.array", reason="needs dask")
+    X, y = problem("LinearRegression")
+    rows = array.from_array(X, chunks=(100, D))
+    for name in ("LinearRegression", "Ridge", "Lasso", "BayesianRidge"):
+        agree(fit(name, rows, y), fit(name, X, y), 1e-9)
+
+
+def test_a_large_memory_map_is_read_in_chunks(tmp_path, monkeypatch):
+    from kernelmill._estimator import _rows
+
+    monkeypatch.setattr(_rows, "MEMMAP_BYTES", 1000)
+    X, y = problem("LinearRegression")
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for name in ("LinearRegression", "LogCoshRegressor", "ElasticNet"):
+        agree(fit(name, mapped, y), fit(name, X, y), 1e-8)
