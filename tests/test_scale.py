@@ -237,6 +237,11 @@ def _linear_rows() -> dict[str, Scaled]:
         return min(factor * square(c), 1e308)
 
     made = {
+        "HuberRegressor": lambda c: lm.HuberRegressor(alpha=times(0.1, c)),
+        "Lars": lambda c: lm.Lars(),
+        "LassoLars": lambda c: lm.LassoLars(0.1 * c),
+        "OrthogonalMatchingPursuit": lambda c: lm.OrthogonalMatchingPursuit(),
+        "QuantileRegressor": lambda c: lm.QuantileRegressor(alpha=0.1 * c),
         "LinearRegression": lambda c: lm.LinearRegression(),
         "Ridge": lambda c: lm.Ridge(times(3.0, c)),
         "RidgeCV": lambda c: lm.RidgeCV([square(c), times(9.0, c)]),
@@ -261,6 +266,10 @@ def _linear_rows() -> dict[str, Scaled]:
         for name, make in made.items()
     }  # fmt: skip
     for name, make in {
+        "LogisticRegressionCV": lambda c: lm.LogisticRegressionCV(
+            Cs=[1 / max(square(c), 1e-308), 9 / max(square(c), 1e-307)], cv=3
+        ),
+        "RidgeClassifierCV": lambda c: lm.RidgeClassifierCV([square(c), times(9.0, c)]),
         "RidgeClassifier": lambda c: lm.RidgeClassifier(times(3.0, c)),
         "LogisticRegression": lambda c: lm.LogisticRegression(C=1 / max(square(c), 1e-308)),
     }.items():

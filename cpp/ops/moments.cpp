@@ -1,6 +1,7 @@
 #include "ops/moments.hpp"
 
 #include <algorithm>    // std::any_of, std::max, std::min, std::swap
+#include <cmath>        // std::sqrt
 #include <type_traits>  // std::is_same_v
 #include <vector>       // one row's entries
 
@@ -65,6 +66,61 @@ struct AddTo {
   }
 };
 
+// Columns of whole panels.
+index_t panel_columns(index_t columns) { return (columns + NR - 1) / NR * NR; }
+
+// A block of rows z as panels [panel][rows][NR], and memory that is needed next.
+struct Panels {
+  const double* data;
+  index_t rows, columns;
+  const char* next;
+  index_t next_bytes;
+};
+
+// Rows of a tile of products: a part of a panel, so that both operands are read from the panels.
+constexpr int kTileRows =
+    static_cast<int>(NR) <= 6 ? static_cast<int>(NR) : static_cast<int>(NR) / 2;
+
+// The operand that is broadcast: element (p, r) of a tile of columns.
+struct FromPanel {
+  const double* at;
+  double operator()(index_t p, int r) const { return at[p * NR + r]; }
+};
+
+// to += z z' on and below the diagonal, tile by tile. What is needed next is fetched meanwhile:
+// rows that are read in bursts would keep memory waiting between them.
+void multiply_panels(const Panels& z, double* to, index_t stride) {
+  const index_t width = panel_columns(z.columns), groups = width / kTileRows;
+  const index_t tiles = groups * (groups + 1) / 2 * kTileRows / NR + 1;
+  const index_t ahead = (z.next_bytes / tiles + 63) / 64 * 64;
+  index_t fetched = 0;
+  for (index_t j = 0; j < z.columns; j += NR) {
+    const double* const panel = z.data + j * z.rows;
+    const index_t cols = std::min(NR, z.columns - j);
+    for (index_t i = j; i < z.columns; i += kTileRows) {
+      for (const index_t end = std::min(z.next_bytes, fetched + ahead); fetched < end;
+           fetched += 64) {
+        __builtin_prefetch(z.next + fetched, 0, 2);
+      }
+      Vec acc[kTileRows][NV];
+      const FromPanel left{z.data + i / NR * NR * z.rows + i % NR};
+      tile::multiply<double, kTileRows>(left, panel, z.rows, acc);
+      const int tall = static_cast<int>(std::min<index_t>(kTileRows, z.columns - i));
+      for (int r = 0; r < tall; ++r) {
+        KERNELMILL_UNROLL
+        for (int v = 0; v < NV; ++v) {
+          double* const at = to + (i + r) * stride + j + v * lanes;
+          if (v * lanes + lanes <= cols) {
+            tile::store(at, tile::load<Vec>(at) + acc[r][v]);
+          } else {
+            for (index_t l = 0; l < cols - v * lanes; ++l) at[l] += acc[r][v][l];
+          }
+        }
+      }
+    }
+  }
+}
+
 index_t first_tile(const tile::PackedA<double>& a, index_t row) {
   index_t t = 0;
   while (t < a.tiles() && a.tile_row(t + 1) <= row) ++t;
@@ -74,6 +130,7 @@ index_t first_tile(const tile::PackedA<double>& a, index_t row) {
 // Everything about one call: where rows come from, and how z is made of them.
 template <class X, class T>
 struct Problem {
+  static constexpr bool dense = !std::is_same_v<X, CsrView<T>>;
   X x;
   MatrixView<const double> y;
   std::span<const double> origin;
@@ -120,6 +177,35 @@ void reduce(index_t n, index_t columns, double* out, const Body& body) {
   std::copy_n(sums.memory.data(), sums.size, out);
 }
 
+// Rows about their origin as panels, for rows whose elements are adjacent.
+template <class T>
+void fill_panels(const Problem<MatrixView<const T>, T>& problem, index_t begin, index_t rows,
+                 const double* origin, double* panels) {
+  const index_t d = problem.x.cols, m = problem.y.cols, columns = problem.columns();
+  const index_t whole = d / NR * NR, size = NR * rows;
+  for (index_t r = 0; r < rows; ++r) {
+    const T* const x = problem.x.row(begin + r);
+    const double root =
+        problem.weight.empty()
+            ? 1.0
+            : std::sqrt(static_cast<double>(problem.weight[static_cast<std::size_t>(begin + r)]));
+    double* to = panels + r * NR;
+    for (index_t j = 0; j < whole; j += NR, to += size) {
+#pragma omp simd
+      for (index_t l = 0; l < NR; ++l) {
+        to[l] = root * (static_cast<double>(x[j + l]) - origin[j + l]);
+      }
+    }
+    for (index_t j = whole; j < columns; ++j) {
+      const double value = j < d       ? static_cast<double>(x[j]) - origin[j]
+                           : j < d + m ? problem.y(begin + r, j - d) - origin[j]
+                                       : 1.0;
+      panels[j / NR * size + r * NR + j % NR] = root * value;
+    }
+    for (index_t j = columns; j % NR != 0; ++j) panels[j / NR * size + r * NR + j % NR] = 0.0;
+  }
+}
+
 // Each chunk of rows adds to sums of its own.
 template <class P>
 void by_rows(const P& problem, double* out) {
@@ -130,6 +216,17 @@ void by_rows(const P& problem, double* out) {
     double* const w = problem.weight.empty() ? nullptr : z + kBlockRows * stride;
     for (index_t i = begin; i < end; i += kBlockRows) {
       const index_t rows = std::min(kBlockRows, end - i);
+      if constexpr (P::dense) {
+        const auto& x = problem.x;
+        if (x.col_stride == 1) {
+          fill_panels(problem, i, rows, problem.origin.data(), z);
+          const index_t bytes = std::min(kBlockRows, end - i - rows) * x.row_stride *
+                                static_cast<index_t>(sizeof(*x.data));
+          const char* const next = reinterpret_cast<const char*>(x.row(i + rows));
+          multiply_panels({z, rows, columns, next, x.row_stride > 0 ? bytes : 0}, sums, columns);
+          continue;
+        }
+      }
       problem.fill(i, rows, z, w);
       add_products(z, rows, columns, w, sums, columns);
     }
@@ -237,14 +334,16 @@ void run(const X& x, MatrixView<const double> y, std::span<const double> origin,
 
 void add_products(const double* z, index_t rows, index_t columns, const double* w, double* to,
                   index_t stride) {
-  const index_t length = padded(columns);
-  const tile::PackedA<double> a(tile::Strided<double>{z, 1, length}, columns, rows);
-  const Columns b{z, length, w};
-  AddTo epilogue{to, stride};
-  for (index_t j = 0; j < columns; j += NR) {
-    const index_t end = std::min(columns, j + NR);
-    tile::product_tiles<double>(a, first_tile(a, j), a.tiles(), b, j, end, epilogue);
+  const index_t length = padded(columns), width = panel_columns(columns);
+  Workspace<double> panels(static_cast<std::size_t>(width * rows));
+  for (index_t r = 0; r < rows; ++r) {
+    const double root = w == nullptr ? 1.0 : std::sqrt(w[r]);
+    for (index_t j = 0; j < width; j += lanes) {
+      double* const at = panels.data() + j / NR * NR * rows + r * NR + j % NR;
+      tile::store(at, root * tile::load<Vec>(z + r * length + j));
+    }
   }
+  multiply_panels({panels.data(), rows, columns, nullptr, 0}, to, stride);
 }
 
 void mirror(double* products, index_t columns) {

@@ -18,7 +18,8 @@ inline index_t padded(index_t columns) {
 }
 
 // to (columns x columns, rows `stride` apart) += sum_r w_r z_r z_r' on and below the diagonal, for
-// at most kBlockRows rows z of `padded(columns)` entries, zeros at their ends. Null w is 1.
+// at most kBlockRows rows z of `padded(columns)` entries, zeros at their ends. w is not negative,
+// null for 1.
 void add_products(const double* z, index_t rows, index_t columns, const double* w, double* to,
                   index_t stride);
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 from sklearn import linear_model as sk
 
-from kernelmill.linear_model import Ridge, RidgeClassifier, RidgeCV, _ridge
+from kernelmill.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV, _ridge
 
 
 def problem(n, d, seed=0, outputs=1):
@@ -123,6 +123,19 @@ def test_classes():
             np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
             want = theirs.decision_function(X)
             np.testing.assert_allclose(ours.decision_function(X), want, atol=1e-10)
+
+
+def test_classes_choose_a_penalty():
+    X, Y = problem(90, 4)
+    y = np.digitize(Y[:, 0], [0.0, 3.0])
+    for labels in (y, y > 0):
+        for options in ({}, {"class_weight": "balanced"}, {"cv": 3, "scoring": "accuracy"}):
+            ours = RidgeClassifierCV([0.01, 1, 100], **options).fit(X, labels)
+            theirs = sk.RidgeClassifierCV([0.01, 1, 100], **options).fit(X, labels)
+            assert ours.alpha_ == theirs.alpha_
+            np.testing.assert_allclose(ours.coef_, np.atleast_2d(theirs.coef_), atol=1e-9)
+    with pytest.raises(ValueError, match="scoring must be None"):
+        RidgeClassifierCV(scoring="accuracy").fit(X, y)
 
 
 def test_bad_penalties_are_refused():

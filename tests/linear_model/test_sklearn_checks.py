@@ -10,19 +10,26 @@ from kernelmill.linear_model import (
     ElasticNet,
     ElasticNetCV,
     GammaRegressor,
+    HuberRegressor,
+    Lars,
     Lasso,
     LassoCV,
+    LassoLars,
     LinearRegression,
     LogCoshRegressor,
     LogisticRegression,
+    LogisticRegressionCV,
     MultiTaskElasticNet,
     MultiTaskElasticNetCV,
     MultiTaskLasso,
     MultiTaskLassoCV,
+    OrthogonalMatchingPursuit,
     Perceptron,
     PoissonRegressor,
+    QuantileRegressor,
     Ridge,
     RidgeClassifier,
+    RidgeClassifierCV,
     RidgeCV,
     SGDClassifier,
     SGDRegressor,
@@ -30,6 +37,10 @@ from kernelmill.linear_model import (
 )
 
 _ORDER = "rows are visited in an order that repeated rows change; test_sgd.py fixes the order"
+_VANISHING = (
+    "15 rows of 10 features are fitted without residuals: the best scale is 0, which is approached "
+    "over many steps; test_walk.py has rows enough"
+)
 _EQUIVALENCE = (
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
@@ -42,20 +53,27 @@ MODELS = [
     ElasticNet(),
     ElasticNetCV(),
     GammaRegressor(),
+    HuberRegressor(),
+    Lars(),
     Lasso(),
     LassoCV(),
+    LassoLars(),
     LinearRegression(),
     LogCoshRegressor(),
     LogisticRegression(),
+    LogisticRegressionCV(cv=3),
     MultiTaskElasticNet(),
     MultiTaskElasticNetCV(),
     MultiTaskLasso(),
     MultiTaskLassoCV(),
+    OrthogonalMatchingPursuit(),
     Perceptron(),
     PoissonRegressor(),
+    QuantileRegressor(),
     Ridge(),
     RidgeCV(),
     RidgeClassifier(),
+    RidgeClassifierCV(),
     SGDClassifier(max_iter=200),
     SGDRegressor(max_iter=200),
     TweedieRegressor(),
@@ -63,6 +81,8 @@ MODELS = [
 
 
 def _expected(model):
+    if isinstance(model, HuberRegressor):
+        return {_EQUIVALENCE[0]: _VANISHING}
     reason = EXPECTED_FAILURES.get(type(model).__name__)
     return dict.fromkeys(_EQUIVALENCE, reason) if reason else {}
 

@@ -15,6 +15,7 @@ MODELS = {
     "Ridge": km.Ridge(0.5),
     "RidgeCV": km.RidgeCV(),
     "RidgeClassifier": km.RidgeClassifier(),
+    "RidgeClassifierCV": km.RidgeClassifierCV(),
     "Lasso": km.Lasso(0.05, tol=1e-12),
     "ElasticNet": km.ElasticNet(0.05, tol=1e-14),
     "MultiTaskLasso": km.MultiTaskLasso(0.05, tol=1e-12),
@@ -24,6 +25,10 @@ MODELS = {
     "GammaRegressor": km.GammaRegressor(alpha=0.01, tol=1e-8),
     "TweedieRegressor": km.TweedieRegressor(power=1.5, alpha=0.01, tol=1e-8),
     "LogCoshRegressor": km.LogCoshRegressor(tol=1e-8),
+    "HuberRegressor": km.HuberRegressor(tol=1e-9, max_iter=1000),
+    "OrthogonalMatchingPursuit": km.OrthogonalMatchingPursuit(n_nonzero_coefs=3),
+    "Lars": km.Lars(n_nonzero_coefs=3),
+    "LassoLars": km.LassoLars(0.05),
     "BayesianRidge": km.BayesianRidge(),
     "ARDRegression": km.ARDRegression(),
     "BayesianLinearRegression": km.BayesianLinearRegression(),
@@ -64,7 +69,7 @@ def agree(a, b, rtol):
 def test_a_stream_is_the_rows_at_once(name):
     X, y = problem(name)
     chunks = [X[:50], X[50:51], X[51:200], X[200:]]
-    agree(fit(name, lambda: iter(chunks), y), fit(name, X, y), 1e-9)
+    agree(fit(name, lambda: iter(chunks), y), fit(name, X, y), 1e-8)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -72,7 +77,7 @@ def test_a_weighted_stream_is_the_weighted_rows(name):
     X, y = problem(name)
     w = np.random.default_rng(1).integers(0, 4, N).astype(float)
     chunks = [(X[i : i + 60], w[i : i + 60]) for i in range(0, N, 60)]
-    agree(fit(name, lambda: iter(chunks), y), fit(name, X, y, sample_weight=w), 1e-9)
+    agree(fit(name, lambda: iter(chunks), y), fit(name, X, y, sample_weight=w), 1e-8)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -175,3 +180,31 @@ def test_rows_are_left_as_they_were(name):
     X, y = problem(name)
     X.flags.writeable = y.flags.writeable = False
     agree(fit(name, np.asfortranarray(X), y), fit(name, X, y), 1e-12)
+
+
+@pytest.mark.parametrize("kind", [km.RidgeClassifier, km.LogisticRegression])
+def test_classes_of_a_stream_are_weighted(kind):
+    X, y = problem("Classifier")
+    w = np.random.default_rng(1).uniform(0.5, 2, N)
+    chunks = [(X[i : i + 70], w[i : i + 70]) for i in range(0, N, 70)]
+    streamed = kind(class_weight="balanced").fit(lambda: iter(chunks), y)
+    agree(streamed, kind(class_weight="balanced").fit(X, y, sample_weight=w), 1e-8)
+
+
+def test_dask_collections_are_read():
+    array = pytest.importorskip("dask.array", reason="needs dask")
+    X, y = problem("LinearRegression")
+    rows = array.from_array(X, chunks=(100, D))
+    for name in ("LinearRegression", "Ridge", "Lasso", "BayesianRidge"):
+        agree(fit(name, rows, y), fit(name, X, y), 1e-9)
+
+
+def test_a_large_memory_map_is_read_in_chunks(tmp_path, monkeypatch):
+    from kernelmill._estimator import _rows
+
+    monkeypatch.setattr(_rows, "MEMMAP_BYTES", 1000)
+    X, y = problem("LinearRegression")
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    for name in ("LinearRegression", "LogCoshRegressor", "ElasticNet"):
+        agree(fit(name, mapped, y), fit(name, X, y), 1e-8)

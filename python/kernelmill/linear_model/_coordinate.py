@@ -19,6 +19,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill.ops import coordinate, glm
 
 MOST_PRODUCTS = 768  # features whose products are made at once where a working set is possible
+FOR_PATHS = 3  # times as many pay for a path, most of whose features are needed in the end
 _WORK = 2e8  # flops of one call of the op: at most 100 ms
 _FIRST, _LEAST = 384, 64  # sizes of a working set, at first and at least
 _MOST_MEMBERS = 6144  # features whose products are kept: 300 MB
@@ -42,6 +43,7 @@ class Position:
     gradient: np.ndarray  # (d, m), X' (Y - X B)
     gap: float = np.inf
     sweeps: int = 0
+    residual: float | None = None  # sum of squared residuals, where it is known
 
 
 def gap_of(
@@ -69,7 +71,7 @@ class Products:
     """A problem in the products of its features."""
 
     def __init__(self, G: np.ndarray, Q: np.ndarray, square: float, order: Any = None) -> None:
-        self.G, self.Q, self.square = np.ascontiguousarray(G), np.ascontiguousarray(Q), square
+        self.G, self.Q, self.square = G, np.ascontiguousarray(Q), square
         self.order = np.arange(len(G)) if order is None else order
 
     def start(self, coef: np.ndarray | None = None) -> Position:
@@ -111,7 +113,7 @@ class WorkingSets:
         self._members = np.zeros(0, dtype=np.int64)  # features whose products are there
         self._where = np.full(d, -1)
         self._columns = np.zeros((0, rows.count))  # centred and weighted
-        self._G = np.zeros((0, 0))
+        self._products = np.zeros((0, 0))  # with room for more, as the columns
 
     def _pass(self, b: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
         """Half the squared residuals of ``(x - mean) b``, and minus X'(residuals)."""
@@ -134,7 +136,8 @@ class WorkingSets:
         """Zeros, or given coefficients (d, m)."""
         if coef is None:
             coef = np.zeros((self.rows.n_features, self.Y.shape[1]))
-        return Position(coef, self.gradient(coef)[0])
+        gradient, residual = self.gradient(coef)
+        return Position(coef, gradient, residual=residual)
 
     def _chosen(self, at: Position, penalty: Penalty) -> np.ndarray:
         """The coefficients that are not 0, and the features that call most for one."""
@@ -147,56 +150,63 @@ class WorkingSets:
         score[active] = np.inf
         d = len(score)
         chosen = np.arange(d) if size >= d else np.argpartition(-score, size - 1)[:size]
-        return chosen[np.argsort(self.place[chosen])]
+        lacking = int((self._where[chosen] < 0).sum())
+        if lacking and len(self._members):  # in one go with those that may be called next
+            spare = min(d, size + max(_LEAST, len(self._members) // 4))
+            chosen = np.arange(d) if spare >= d else np.argpartition(-score, spare - 1)[:spare]
+        return chosen
 
     def _grow(self, chosen: np.ndarray) -> None:
         """Make the products of features that are not there yet."""
         if len(self._members) + len(chosen) > _MOST_MEMBERS:  # begin again with these alone
             self._members = np.zeros(0, dtype=np.int64)
             self._where[:] = -1
-            self._columns, self._G = self._columns[:0], self._G[:0, :0]
         new = chosen[self._where[chosen] < 0]
         if not len(new):
             return
         old, total = len(self._members), len(self._members) + len(new)
         if total > len(self._columns):
-            room = np.empty((max(total, 2 * old), self.rows.count))
-            room[:old] = self._columns[:old]
-            self._columns = room
+            room = min(self.rows.n_features, max(total, 2 * old))
+            columns, products = np.empty((room, self.rows.count)), np.empty((room, room))
+            columns[:old] = self._columns[:old]
+            products[:old, :old] = self._products[:old, :old]
+            self._columns, self._products = columns, products
         X = self.rows.X[:, new]
         part = self._columns[old:total]
         np.copyto(part, (X.toarray() if is_sparse(X) else X).T)
         part -= self.x_mean[new, None]
         if self.rows.weight is not None:
             part *= np.sqrt(self.w)
-        G = np.empty((total, total))
-        G[:old, :old] = self._G
-        G[old:] = part @ self._columns[:total].T
-        G[:old, old:] = G[old:, :old].T
-        self._G = G
+        self._products[old:total, :total] = part @ self._columns[:total].T
+        self._products[:old, old:total] = self._products[old:total, :old].T
         self._members = np.concatenate([self._members, new])
         self._where[new] = np.arange(old, total)
 
-    def _products_of(self, chosen: np.ndarray, at: Position) -> tuple[Products, Position]:
-        """The problem in the chosen features, which hold all that is not 0, and where it stands."""
+    def _problem(
+        self, chosen: np.ndarray, at: Position
+    ) -> tuple[np.ndarray, Products, Position]:
+        """The features that may move, which hold all that is not 0, and the problem in them."""
         self._grow(chosen)
-        where = self._where[chosen]
+        count = len(self._members)
+        if count <= 2 * len(chosen):  # all whose products are there: nothing is copied
+            chosen, G = self._members, self._products[:count, :count]
+        else:
+            where = self._where[chosen]
+            G = self._products[np.ix_(where, where)]
         coef, gradient = at.coef[chosen], at.gradient[chosen]
-        G = self._G[np.ix_(where, where)]
-        return Products(G, gradient + G @ coef, self.square), Position(coef, gradient)
+        order = np.argsort(self.place[chosen], kind="stable")
+        products = Products(G, gradient + G @ coef, self.square, order)
+        return chosen, products, Position(coef, gradient)
 
     def advance(self, at: Position, penalty: Penalty, tol: float, most: int) -> Position:
         """One working set, solved, and one pass over the rows."""
-        residual = self.square if not at.coef.any() else None
         gap = at.gap
         if not np.isfinite(gap):
-            if residual is None:
-                _, residual = self.gradient(at.coef)
+            residual = self.square if at.residual is None else at.residual
             gap = gap_of(at.coef, at.gradient, residual, penalty, self._squares)
             if gap <= tol * self.square:
                 return replace(at, gap=gap)
-        chosen = self._chosen(at, penalty)
-        products, inner = self._products_of(chosen, at)
+        chosen, products, inner = self._problem(self._chosen(at, penalty), at)
         limit = max(tol, min(1.0, _INNER * gap / self.square)) * (_INNER if len(chosen) else 1)
         while inner.sweeps < most:
             inner = products.advance(inner, penalty, limit, most - inner.sweeps)
@@ -206,7 +216,7 @@ class WorkingSets:
         coef[chosen] = inner.coef
         gradient, residual = self.gradient(coef)
         gap = gap_of(coef, gradient, residual, penalty, self._squares)
-        return Position(coef, gradient, gap, at.sweeps + max(1, inner.sweeps))
+        return Position(coef, gradient, gap, at.sweeps + max(1, inner.sweeps), residual)
 
     def _squares(self) -> np.ndarray:
         """Sums of the squares of centred columns, which matter without a penalty only."""
@@ -218,11 +228,14 @@ class WorkingSets:
 
 
 def problem(
-    rows: Rows, Y: np.ndarray, centred: bool, order: Any = None
+    rows: Rows, Y: np.ndarray, centred: bool, order: Any = None, most: int | None = None
 ) -> tuple[Products | WorkingSets, np.ndarray, np.ndarray, float]:
-    """The problem, the means of features and targets, and the weight of the rows."""
+    """The problem, the means of features and targets, and the weight of the rows.
+
+    All products of up to `most` features are made, by default `MOST_PRODUCTS`.
+    """
     d = rows.n_features
-    if rows.is_stream or d <= MOST_PRODUCTS:
+    if rows.is_stream or d <= (MOST_PRODUCTS if most is None else most):
         moments = moments_of(rows, Y, centred=centred)
         return of_moments(moments, order), moments.x_mean, moments.y_mean, moments.weight
     sets = WorkingSets(rows, Y, centred, order)

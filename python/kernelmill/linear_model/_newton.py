@@ -17,10 +17,11 @@ import scipy.linalg
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._moments import pilot
 from kernelmill._estimator._rows import Rows
-from kernelmill.ops import coordinate, glm
+from kernelmill.ops import coordinate, glm, moments
 
 LOSS = {name: number for number, name in enumerate(glm.LOSSES)}
 MOST_PARAMETERS = 1200  # of a Hessian
+_WIDE, _MANY = 100, 2e8  # classes times features, and products of a Hessian, for L-BFGS
 _HISTORY = 12  # steps that L-BFGS remembers
 _LEAST_STEP = 1e-12
 _ARMIJO = 1e-4
@@ -73,7 +74,9 @@ class Objective:
         self.l1, self.l2, self.intercept = l1, l2, intercept
         self.parameter, self.unit = parameter, unit
         d = self.d = rows.n_features
-        self.newton = k * (d + 1) <= MOST_PARAMETERS if newton is None else newton
+        if newton is None:
+            newton = k * (d + 1) <= MOST_PARAMETERS and not self._many_products()
+        self.newton = newton
         first = rows if not rows.is_stream else next(iter(rows.chunks()))
         self.shift = pilot(first.X, first.weight) if intercept else np.zeros(d)
         weights = rows.all_weights()
@@ -81,6 +84,36 @@ class Objective:
         positive = None if weights is None else weights[weights > 0]
         self.least_weight = 1.0 if positive is None else float(positive.min())
         self._scale = None if self.newton else self._spread()
+        self._factor = None
+        if not self.newton and self.l2 > 0 and d < MOST_PARAMETERS:
+            self._factor = self._cholesky()
+
+    def _many_products(self) -> bool:
+        """Whether a Hessian costs more than some steps of L-BFGS from a good first matrix."""
+        each = self.k * self.k * self.d * self.d
+        wide = self.k > 2 and (self.k + 1) * self.d > _WIDE and self.l1 == 0 and self.l2 > 0
+        return wide and self.rows.count * each > _MANY
+
+    def _cholesky(self) -> tuple[np.ndarray, bool]:
+        """Of the Hessian of each output where all shares of the softmax are equal."""
+        total = self._total()
+        curvature = (1 / self.k) if self.k > 1 else 0.25
+        H = curvature * total
+        H.flat[:: len(H) + 1] += np.append(np.full(self.d, self.l2), 0.0)
+        if not self.intercept:
+            H[-1] = H[:, -1] = 0.0
+            H[-1, -1] = 1.0
+        H.flat[:: len(H) + 1] += 1e-12 * np.diag(H)
+        return scipy.linalg.cho_factor(H, lower=True, check_finite=False)
+
+    def _total(self) -> np.ndarray:
+        """Second moments of the rows about the shift, the weight in the corner."""
+        total: Any = None
+        for chunk in self.rows.chunks():
+            empty = np.empty((chunk.count, 0))
+            part = chunk.map_reduce(moments.products, empty, self.shift)
+            total = part if total is None else total + part
+        return total
 
     def _spread(self) -> np.ndarray:
         """Root mean squares of the shifted columns, for L-BFGS."""
@@ -176,9 +209,8 @@ class Objective:
     def _remembered(self, before: Point, after: Point) -> Point:
         if self.newton:
             return after
-        s = (self._flat(after.coef, after.intercept) - self._flat(before.coef, before.intercept))
-        s *= self._factors()
-        u = (after.gradient - before.gradient).ravel() / self._factors()
+        s = self._flat(after.coef, after.intercept) - self._flat(before.coef, before.intercept)
+        u = (after.gradient - before.gradient).ravel()
         if s @ u <= 1e-12 * np.sqrt((s @ s) * (u @ u)):
             return after
         return replace(after, history=(*before.history[-_HISTORY + 1 :], (s, u)))
@@ -186,9 +218,6 @@ class Objective:
     @staticmethod
     def _flat(coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
         return np.hstack([coef, intercept[:, None]]).ravel()
-
-    def _factors(self) -> np.ndarray:
-        return np.tile(np.append(self._scale, 1.0), self.k)
 
     def _newton_step(self, at: Point) -> tuple[np.ndarray, float]:
         """The step, and half of Newton's decrement."""
@@ -239,9 +268,8 @@ class Objective:
         return step.reshape(at.gradient.shape), max(gain, 0.0)
 
     def _quasi_step(self, at: Point) -> tuple[np.ndarray, float]:
-        """L-BFGS's direction in scaled features, and the gain that it promises."""
-        factors = self._factors()
-        q = at.gradient.ravel() / factors
+        """L-BFGS's direction, and the gain that it promises."""
+        q = at.gradient.ravel()
         rates = []
         for s, u in reversed(at.history):
             rate = (s @ q) / (s @ u)
@@ -249,13 +277,21 @@ class Objective:
             q = q - rate * u
         if at.history:
             s, u = at.history[-1]
-            q = q * ((s @ u) / (u @ u))
+            q = self._first(q) * ((s @ u) / (u @ self._first(u)))
         else:
-            q = q / (self.weight * max(self.unit, 1e-300) + self.l2 / float((factors**2).min()))
+            q = self._first(q)
         for (s, u), rate in zip(at.history, reversed(rates), strict=True):
             q = q + s * (rate - (u @ q) / (s @ u))
-        step = -q / factors
-        return step.reshape(at.gradient.shape), -float(step @ at.gradient.ravel()) / 2
+        return -q.reshape(at.gradient.shape), float(q @ at.gradient.ravel()) / 2
+
+    def _first(self, slope: np.ndarray) -> np.ndarray:
+        """The inverse of the first matrix of L-BFGS times a vector."""
+        if self._factor is not None:
+            columns = slope.reshape(self.k, -1).T
+            return scipy.linalg.cho_solve(self._factor, columns, check_finite=False).T.ravel()
+        scale = np.append(self._scale, 1.0)
+        size = self.unit * self.weight * scale * scale
+        return slope / np.tile(np.maximum(size + self.l2, 1e-300), self.k)
 
 
 def _squares(X: Any, shift: np.ndarray, sample_weight: Any = None) -> np.ndarray:

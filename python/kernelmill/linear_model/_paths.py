@@ -147,7 +147,8 @@ def enet_path(
     Y = y.reshape(len(y), -1)
     if positive and Y.shape[1] > 1:
         raise ValueError(f"{owner}: positive must be False for several outputs, got True")
-    made, _, _, weight = coordinate.problem(rows, Y, False)
+    most = coordinate.FOR_PATHS * coordinate.MOST_PRODUCTS
+    made, _, _, weight = coordinate.problem(rows, Y, False, most=most)
     if rule.is_integer(alphas):
         if not l1_ratio > 0:
             raise ValueError(
@@ -306,7 +307,7 @@ class _Chosen(LinearRegressor):
 
     def _whole(self, rows: Rows, Y: np.ndarray) -> Any:
         """The moments of all rows, or the problem in working sets."""
-        if rows.n_features <= coordinate.MOST_PRODUCTS:
+        if rows.n_features <= coordinate.FOR_PATHS * coordinate.MOST_PRODUCTS:
             return moments_of(rows, Y, centred=self.fit_intercept)
         return coordinate.WorkingSets(rows, Y, self.fit_intercept)
 

@@ -624,3 +624,118 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         self.coef_, self.intercept_ = best.coef_, best.intercept_
         self.alpha_, self.best_score_ = float(best.alpha), search.best_score_
         return self
+
+
+class RidgeClassifierCV(_ClassTargets):
+    """Ridge classification whose penalty is chosen by leaving one row out, in closed form.
+
+    Parameters
+    ----------
+    alphas : array-like of shape (n_alphas,), default=(0.1, 1.0, 10.0)
+        Penalties to choose from.
+    scoring : str, callable or None, default=None
+        Score of the rows left out, with `cv`; else the negative mean squared error of the targets 1
+        and -1 is used, and this must be None.
+    cv : int, splitter, iterable or None, default=None
+        None leaves out one row at a time; else how rows are split.
+    store_cv_results : bool, default=False
+        Whether to keep ``cv_results_``.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
+        Coefficients.
+    intercept_ : ndarray of shape (1,) or (n_classes,)
+        Intercepts.
+    classes_, alpha_
+    best_score_ : float
+        The score of the penalty.
+    cv_results_ : ndarray of shape (n, n_targets, n_alphas)
+        Squared errors of the rows left out; only with ``store_cv_results``.
+    n_features_in_, feature_names_in_
+
+    See Also
+    --------
+    RidgeCV : The regression.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.linear_model import RidgeClassifierCV
+    >>> X = np.random.default_rng(0).normal(size=(60, 3))
+    >>> model = RidgeClassifierCV().fit(X, X[:, 0] > 0)
+    >>> model.alpha_ in (0.1, 1.0, 10.0), model.score(X, X[:, 0] > 0) > 0.9
+    (True, True)
+    """
+
+    _words = WORDS
+    _parameters: ClassVar = {
+        "alphas": rule.array("(n_alphas,)"),
+        "fit_intercept": rule.boolean(),
+        "scoring": rule.Rule(lambda v: v is None or isinstance(v, str) or callable(v), "a scorer"),
+        "class_weight": RidgeClassifier._parameters["class_weight"],
+        "store_cv_results": rule.boolean(),
+    }
+
+    def __init__(
+        self, alphas=(0.1, 1.0, 10.0), *, fit_intercept=True, scoring=None, cv=None,
+        class_weight=None, store_cv_results=False,
+    ):  # fmt: skip
+        self.alphas = alphas
+        self.fit_intercept = fit_intercept
+        self.scoring = scoring
+        self.cv = cv
+        self.class_weight = class_weight
+        self.store_cv_results = store_cv_results
+
+    @fitting_at_once
+    def fit(self, X, y, sample_weight=None):
+        """Choose the penalty, and fit with it.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            Class labels, numbers or strings, in memory even if X is a stream.
+
+        Raises
+        ------
+        ValueError
+            If X, y or alphas do not fit.
+        """
+        rows = self._rows(X, sample_weight, reset=True)
+        Y, weight = self._encoded(y, rows, sample_weight)
+        if self.cv is not None:
+            return self._searched(rows, y)
+        if self.scoring is not None:
+            raise ValueError(
+                f"{rows.owner}: scoring must be None where rows are left out one at a time, got "
+                f"{self.scoring!r} (pass cv)"
+            )
+        if weight is not None:
+            rows = rows.weighted(weight)
+        inner = RidgeCV(
+            self.alphas, fit_intercept=self.fit_intercept, store_cv_results=self.store_cv_results
+        ).fit(rows, Y)
+        self.coef_ = inner.coef_
+        self.intercept_ = np.broadcast_to(inner.intercept_, (len(inner.coef_),)).copy()
+        self.alpha_, self.best_score_ = inner.alpha_, inner.best_score_
+        if self.store_cv_results:
+            self.cv_results_ = inner.cv_results_
+        return self
+
+    def _searched(self, rows: Rows, y: Any) -> Any:
+        if rows.is_stream:
+            raise TypeError(f"{rows.owner}: X must be in memory where cv is given, got a stream")
+        if self.store_cv_results:
+            raise ValueError(
+                f"{rows.owner}: cv must be None with store_cv_results, got {self.cv!r} "
+                "(cv!=None and store_cv_results=True are incompatible)"
+            )
+        model = RidgeClassifier(fit_intercept=self.fit_intercept, class_weight=self.class_weight)
+        grid = {"alpha": list(np.ravel(self.alphas))}
+        search = GridSearchCV(model, grid, cv=self.cv, scoring=self.scoring)
+        search.fit(rows.X, y, sample_weight=rows.weight)
+        best = search.best_estimator_
+        self.coef_, self.intercept_ = best.coef_, best.intercept_
+        self.alpha_, self.best_score_ = float(best.alpha), search.best_score_
+        return self

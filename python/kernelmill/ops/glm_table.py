@@ -2,8 +2,8 @@
 
 A loss, its derivative and a curvature are expressions in the target ``y``, the linear predictor
 ``p`` and a parameter ``a``, in the language of :mod:`kernelmill.ops.elementwise_table`, valid
-Python and C. The curvature is the second derivative, or an expectation of it that is never negative
-where the second derivative may be. ``cmake/glm_rows.py`` writes the C++ functions from these rows
+Python and C. The curvature is the second derivative, or where that may be negative or zero, another
+one with which steps lower the loss. ``cmake/glm_rows.py`` writes the C++ functions from these rows
 and the specification evaluates them.
 
 This module imports nothing but the standard library: the build reads it.
@@ -51,11 +51,11 @@ LOSSES = (
         "where(abs(2 * a - 3) < 1, (2 - a) * exp((2 - a) * p) - (1 - a) * y * exp((1 - a) * p),"
         " exp((2 - a) * p))",
     ),
-    Loss(  # linear beyond a
+    Loss(  # linear beyond a; there the curvature is that of the parabola above it with its slope
         "huber",
         "where(abs(p - y) <= a, 0.5 * (p - y) * (p - y), a * abs(p - y) - 0.5 * a * a)",
         "clip(p - y, -a, a)",
-        "where(abs(p - y) <= a, 1, 0)",
+        "a / maximum(abs(p - y), a)",
     ),
     Loss(
         "log_cosh",

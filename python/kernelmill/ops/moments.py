@@ -39,7 +39,7 @@ def products(
         What is taken off the columns of X and of Y. The nearer to the means, the fewer digits the
         moments about the means lose: (distance / deviation)^2 of those of float64.
     sample_weight : ndarray of shape (n,), dtype of X, optional
-        Weights, 1 when left out.
+        Weights of at least 0, 1 when left out.
 
     Returns
     -------

@@ -1,0 +1,245 @@
+"""Logistic regression with penalties chosen by cross-validation."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import check_cv
+from sklearn.utils.class_weight import compute_sample_weight
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill.linear_model._logistic import LogisticRegression, minimised
+from kernelmill.linear_model._regression import fitting_at_once
+
+_CS = rule.Rule(
+    lambda v: (rule.is_integer(v) and v >= 1) or (np.ndim(v) == 1 and len(v) > 0),
+    "a whole number of at least 1 or an array of numbers above 0",
+)
+_RATIOS = rule.Rule(
+    lambda v: np.ndim(v) == 1 and len(v) > 0 and all(0 <= r <= 1 for r in v),
+    "a list of numbers between 0 and 1",
+)
+
+
+class LogisticRegressionCV(LogisticRegression):
+    """Logistic regression with the strength and the kind of the penalty chosen by cross-validation.
+
+    Parameters
+    ----------
+    Cs : int or list of float, default=10
+        Inverse strengths of the penalty, or how many, evenly spaced in the logarithm from 1e-4 to
+        1e4.
+    l1_ratios : list of float, default=(0.0,)
+        Shares of the L1 penalty to choose from.
+    cv : int, splitter, iterable or None, default=None
+        How rows are split; 5 stratified folds by default.
+    dual : bool, default=False
+        Ignored; present for API compatibility.
+    scoring : str, callable or None, default=None
+        Score of the rows left out; the accuracy by default.
+    solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}, default="lbfgs"
+        Ignored, as in `LogisticRegression`.
+    tol : float, default=1e-4
+        As in `LogisticRegression`.
+    max_iter : int, default=100
+        Most steps of a fit.
+    n_jobs : int or None, default=None
+        Ignored; present for API compatibility.
+    verbose : int, default=0
+        Ignored; present for API compatibility.
+    refit : bool, default=True
+        Whether to fit all rows with the penalty whose mean score is the best; else the coefficients
+        of the best penalty of each fold, and these penalties, are averaged.
+    intercept_scaling : float, default=1.0
+        Ignored: the intercept is not penalised.
+
+    Attributes
+    ----------
+    classes_
+    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
+        Coefficients.
+    intercept_ : ndarray of shape (1,) or (n_classes,), dtype of X
+        Intercepts.
+    C_, l1_ratio_ : float
+        What was chosen.
+    Cs_ : ndarray of shape (n_cs,)
+        Inverse strengths.
+    l1_ratios_ : ndarray of shape (n_l1_ratios,)
+        Shares of the L1 penalty.
+    scores_ : ndarray of shape (n_folds, n_l1_ratios, n_cs)
+        Scores of the rows left out.
+    coefs_paths_ : ndarray of shape (n_folds, n_l1_ratios, n_cs, 1 or n_classes, d + 1)
+        Coefficients, the intercept last; of d columns without one.
+    n_iter_ : ndarray of shape (n_folds, n_l1_ratios, n_cs)
+        Number of steps.
+    n_features_in_, feature_names_in_
+
+    See Also
+    --------
+    LogisticRegression : With a given penalty.
+
+    Notes
+    -----
+    Each fit starts from the one with the next weaker inverse strength. Attributes have the shapes
+    of scikit-learn's with ``use_legacy_attributes=False``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.linear_model import LogisticRegressionCV
+    >>> X = np.random.default_rng(0).normal(size=(90, 3))
+    >>> model = LogisticRegressionCV(Cs=5, cv=3).fit(X, X[:, 0] > 0)
+    >>> model.scores_.shape, model.coefs_paths_.shape, model.C_ in model.Cs_
+    ((3, 1, 5), (3, 1, 5, 1, 4), True)
+    """
+
+    _parameters: ClassVar = {
+        **{k: v for k, v in LogisticRegression._parameters.items() if k not in ("C", "l1_ratio")},
+        "Cs": _CS,
+        "l1_ratios": _RATIOS,
+        "refit": rule.boolean(),
+    }
+    warm_start = False
+
+    def __init__(
+        self, *, Cs=10, l1_ratios=(0.0,), fit_intercept=True, cv=None, dual=False, scoring=None,
+        solver="lbfgs", tol=1e-4, max_iter=100, class_weight=None, n_jobs=None, verbose=0,
+        refit=True, intercept_scaling=1.0, random_state=None,
+    ):  # fmt: skip
+        self.Cs = Cs
+        self.l1_ratios = l1_ratios
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.dual = dual
+        self.scoring = scoring
+        self.solver = solver
+        self.tol = tol
+        self.max_iter = max_iter
+        self.class_weight = class_weight
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.refit = refit
+        self.intercept_scaling = intercept_scaling
+        self.random_state = random_state
+
+    @fitting_at_once
+    def fit(self, X, y, sample_weight=None):
+        """Fit all penalties to each fold, choose, and fit with what was chosen.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            Class labels, numbers or strings.
+
+        Raises
+        ------
+        ValueError
+            If X or y do not fit.
+        """
+        self._refuse_stream(X, "rows are split into folds; LogisticRegression reads streams")
+        rows = self._rows(X, sample_weight, reset=True)
+        labels = class_labels(y, rows.owner)
+        check_count(labels, rows.count, rows.owner)
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
+                "has to be greater than one)"
+            )
+        self.Cs_ = np.sort(self._strengths())
+        self.l1_ratios_ = np.asarray(self.l1_ratios, dtype=np.float64)
+        given = rows.weight
+        if self.class_weight is not None:
+            rows = rows.weighted(compute_sample_weight(self.class_weight, labels))
+        codes = np.searchsorted(self.classes_, labels).astype(np.float64)
+        folds = list(check_cv(self.cv, labels, classifier=True).split(np.empty(len(codes)), labels))
+        k, d = 1 if len(self.classes_) == 2 else len(self.classes_), rows.n_features
+        shape = len(folds), len(self.l1_ratios_), len(self.Cs_)
+        self.scores_, self.n_iter_ = np.empty(shape), np.empty(shape, dtype=np.int32)
+        self.coefs_paths_ = np.empty((*shape, k, d + bool(self.fit_intercept)))
+        for f, (train, test) in enumerate(folds):
+            weight = None if given is None else given[test]
+            self._follow(rows.part(train), codes[train], f, (rows.X[test], labels[test], weight))
+        self._choose(rows, codes)
+        return self
+
+    def _strengths(self) -> np.ndarray:
+        if rule.is_integer(self.Cs):
+            return np.logspace(-4, 4, int(self.Cs))
+        found = np.asarray(self.Cs, dtype=np.float64)
+        if not (found > 0).all():
+            raise ValueError(f"{type(self).__name__}: Cs must be numbers above 0, got {self.Cs!r}")
+        return found
+
+    def _follow(self, rows: Rows, codes: np.ndarray, f: int, held: tuple[Any, Any, Any]) -> None:
+        """Fit all penalties to a fold, and score the rows left out."""
+        X, labels, weight = held
+        options = {} if weight is None else {"sample_weight": weight}
+        model = LogisticRegression()
+        model.classes_, model.n_features_in_ = self.classes_, rows.n_features
+        scorer = check_scoring(model, scoring=self.scoring)
+        for r, ratio in enumerate(self.l1_ratios_):
+            start = None, None
+            for c, C in enumerate(self.Cs_):
+                objective = self._objective(rows, codes, len(self.classes_), float(C), float(ratio))
+                at, taken, _ = minimised(
+                    objective, objective.start(*start), self.tol, self.max_iter, None, None,
+                    rows.owner,
+                )  # fmt: skip
+                start = at.coef, objective.intercepts(at)
+                model.coef_ = at.coef.astype(rows.dtype)
+                model.intercept_ = start[1].astype(rows.dtype)
+                self.scores_[f, r, c] = scorer(model, X, labels, **options)
+                self.n_iter_[f, r, c] = taken
+                both = np.hstack([at.coef, start[1][:, None]])
+                self.coefs_paths_[f, r, c] = both if self.fit_intercept else at.coef
+
+    def _choose(self, rows: Rows, codes: np.ndarray) -> None:
+        if self.refit:
+            r, c = np.unravel_index(self.scores_.mean(0).argmax(), self.scores_.shape[1:])
+            self.C_, self.l1_ratio_ = float(self.Cs_[c]), float(self.l1_ratios_[r])
+            objective = self._objective(
+                rows, codes, len(self.classes_), self.C_, self.l1_ratio_
+            )
+            at = objective.start()
+            at, taken, converged = minimised(
+                objective, at, self.tol, self.max_iter, None, None, rows.owner
+            )
+            self._judge(objective, at, converged, taken)
+            coef, intercept = at.coef, objective.intercepts(at)
+        else:
+            flat = self.scores_.reshape(len(self.scores_), -1).argmax(1)
+            r, c = np.unravel_index(flat, self.scores_.shape[1:])
+            self.C_ = float(self.Cs_[c].mean())
+            self.l1_ratio_ = float(self.l1_ratios_[r].mean())
+            mean = self.coefs_paths_[np.arange(len(flat)), r, c].mean(0)
+            coef = mean[:, : rows.n_features]
+            intercept = mean[:, -1] if self.fit_intercept else np.zeros(len(mean))
+        self.coef_ = np.ascontiguousarray(coef, dtype=rows.dtype)
+        self.intercept_ = intercept.astype(rows.dtype)
+
+    def score(self, X, y, sample_weight=None):
+        """Score with `scoring`, the accuracy by default.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : array-like of shape (n,)
+            Class labels.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            The score.
+        """
+        if self.scoring is None:
+            return super().score(X, y, sample_weight=sample_weight)
+        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return float(check_scoring(self, scoring=self.scoring)(self, X, y, **options))

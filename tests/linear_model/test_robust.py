@@ -1,0 +1,84 @@
+"""Huber's regression: the least of its objective, its scale, and residuals that vanish."""
+
+import numpy as np
+import pytest
+from sklearn import linear_model as sk
+from sklearn.exceptions import ConvergenceWarning
+
+from kernelmill.linear_model import HuberRegressor
+from kernelmill.linear_model._robust import best_scale
+
+
+def problem(seed=0, n=200, d=4):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)) + 3
+    return X, X @ rng.normal(size=d) + rng.standard_t(1.5, size=n), rng.uniform(0, 2, n)
+
+
+def objective(model, X, y, w):
+    z = np.abs(y - X @ model.coef_ - model.intercept_) / model.scale_
+    loss = np.where(z < model.epsilon, z * z, 2 * model.epsilon * z - model.epsilon**2)
+    return (w * model.scale_ * (1 + loss)).sum() + model.alpha * (model.coef_**2).sum()
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("options", [{}, {"epsilon": 2.0}, {"alpha": 5.0}], ids=str)
+@pytest.mark.parametrize("weighted", [True, False])
+def test_it_is_no_worse_than_scikit_learns(intercept, options, weighted):
+    X, y, w = problem()
+    w = w if weighted else np.ones(len(y))
+    options = {"fit_intercept": intercept, **options}
+    ours = HuberRegressor(**options).fit(X, y, sample_weight=w)
+    theirs = sk.HuberRegressor(**options, tol=1e-8, max_iter=10_000).fit(X, y, sample_weight=w)
+    a, b = objective(ours, X, y, w), objective(theirs, X, y, w)
+    assert a <= b * (1 + 1e-9)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-3)
+    assert ours.scale_ == pytest.approx(theirs.scale_, rel=1e-3)
+    assert (ours.outliers_ != theirs.outliers_).sum() <= 1
+    assert ours.n_iter_ < 60
+
+
+@pytest.mark.parametrize("c", [1e-4, 1.0, 10.0, 1e4])
+def test_most_residuals_vanish(c):
+    X, y = c * np.array([[15.0], [75], [150]]), [1.0, 2, 3]
+    model = HuberRegressor(alpha=0.0).fit(X, y)
+    assert model.coef_[0] * c == pytest.approx(2 / 135, abs=1e-5)
+    assert model.intercept_ == pytest.approx(7 / 9, abs=1e-3)
+    if c == 1:
+        model = HuberRegressor().fit(X, y)
+        assert model.coef_[0] == pytest.approx(2 / 135, abs=1e-4)
+
+
+def test_a_constant_target():
+    model = HuberRegressor().fit([[15.0], [75], [150]], [5, 5, 5])
+    assert model.coef_[0] == pytest.approx(0, abs=1e-12)
+    assert model.intercept_ == pytest.approx(5)
+    assert not model.outliers_.any()
+
+
+@pytest.mark.parametrize("factor", [1e-5, 1e5])
+def test_the_size_of_the_columns_does_not_matter(factor):
+    X, y, _ = problem(n=60)
+    plain = HuberRegressor(alpha=0.0).fit(X, y)
+    scaled = HuberRegressor(alpha=0.0).fit(factor * X, y)
+    np.testing.assert_allclose(scaled.coef_ * factor, plain.coef_, rtol=1e-6)
+    assert scaled.scale_ == pytest.approx(plain.scale_)
+
+
+def test_the_best_scale():
+    rng = np.random.default_rng(0)
+    sizes, w = np.abs(rng.standard_t(2, 50)), rng.uniform(0, 2, 50)
+
+    def value(s):
+        z = sizes / s
+        return (w * s * (1 + np.where(z < 1.35, z * z, 2.7 * z - 1.35**2))).sum()
+
+    best = best_scale(sizes, w, 1.35)
+    assert all(value(best) <= value(best * f) for f in (0.9, 0.999, 1.001, 1.1))
+    assert best_scale(np.zeros(5), np.ones(5), 1.35) == 0
+
+
+def test_too_few_steps_warn():
+    X, y, _ = problem()
+    with pytest.warns(ConvergenceWarning, match="max_iter=1 steps"):
+        HuberRegressor(max_iter=1).fit(X, y)
