@@ -24,6 +24,7 @@ NOT_SCALED = {
     "VariationalCategoricalHMM": SYMBOLS,
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
     "AgglomerativeClustering": "does not predict: see cluster/test_agglomerative.py",
+    "HDBSCAN": "does not predict: see cluster/test_hdbscan.py",
     "KernelDensity": "does not predict: see neighbors/test_models.py",
     "NearestNeighbors": "does not predict: see neighbors/test_search.py",
     "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",

@@ -5,6 +5,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kernelmill.cluster import (
     DBSCAN,
+    HDBSCAN,
     AgglomerativeClustering,
     BisectingKMeans,
     ConstrainedKMeans,
@@ -43,6 +44,7 @@ EXPECTED_FAILURES = {
         ConstrainedKMeans(),
         ConstrainedKMeans(3, size_max=1000),
         DBSCAN(),
+        HDBSCAN(),
         AgglomerativeClustering(),
     ],
     expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),

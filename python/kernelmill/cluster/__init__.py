@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy(
         "BisectingKMeans": "_bisecting",
         "ConstrainedKMeans": "_constrained",
         "DBSCAN": "_dbscan",
+        "HDBSCAN": "_hdbscan",
         "KMeans": "_kmeans",
         "MiniBatchKMeans": "_minibatch",
         "kmeans_plusplus": "_seeding",
