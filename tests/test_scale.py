@@ -103,6 +103,12 @@ def _rows() -> dict[str, Scaled]:
         rows[f"tree.{cls.__name__}"] = Scaled(grown, {}, supervised=True)
     rows |= {
         "cluster.DBSCAN": Scaled(lambda c: cluster.DBSCAN(0.75 * c), {"components_": 1}),
+        "cluster.MeanShift": Scaled(
+            lambda c: cluster.MeanShift(bandwidth=4.0 * c), {"cluster_centers_": 1}
+        ),
+        "cluster.MeanShift estimated": Scaled(
+            lambda c: cluster.MeanShift(bin_seeding=True), {"cluster_centers_": 1}
+        ),
         "neighbors.KNeighborsClassifier": Scaled(
             lambda c: neighbors.KNeighborsClassifier(weights="distance"), {}, supervised=True
         ),

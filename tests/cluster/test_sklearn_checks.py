@@ -10,6 +10,7 @@ from kernelmill.cluster import (
     BisectingKMeans,
     ConstrainedKMeans,
     KMeans,
+    MeanShift,
     MiniBatchKMeans,
 )
 
@@ -45,6 +46,8 @@ EXPECTED_FAILURES = {
         ConstrainedKMeans(3, size_max=1000),
         DBSCAN(),
         HDBSCAN(),
+        MeanShift(),
+        MeanShift(bandwidth=2.0, bin_seeding=True),
         AgglomerativeClustering(),
     ],
     expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),

@@ -89,7 +89,7 @@ class HDBSCAN(ClusterMixin, Searcher):
     >>> model = HDBSCAN(min_cluster_size=5).fit(X)
     >>> np.bincount(model.labels_ + 1)
     array([ 1, 20, 20])
-    >>> model.dbscan_clustering(0.3, min_cluster_size=5).max()
+    >>> int(model.dbscan_clustering(0.3, min_cluster_size=5).max())
     0
     """
 
