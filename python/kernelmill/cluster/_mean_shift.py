@@ -35,6 +35,8 @@ def estimate_bandwidth(X, *, quantile=0.3, n_samples=None, random_state=0, n_job
         Rows to draw; all by default.
     random_state : int, RandomState, Generator or None, default=0
         Seed of the draw.
+    n_jobs : int, optional
+        Ignored; present for API compatibility.
 
     Returns
     -------
@@ -156,8 +158,8 @@ class MeanShift(ClusterMixin, Estimator):
         if not len(centers):
             raise ValueError(
                 f"{owner}: seeds must have rows within the bandwidth {width}, got none (No point "
-                "was within bandwidth of any seed. Try a different seeding strategy or increase the "
-                "bandwidth.)"
+                "was within bandwidth of any seed. Try a different seeding strategy or increase "
+                "the bandwidth.)"
             )
         self.cluster_centers_ = distinct(centers, counts, width)
         self._width = width
