@@ -34,6 +34,7 @@ NOT_SCALED = {
     "VariationalCategoricalHMM": SYMBOLS,
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
     "AgglomerativeClustering": "does not predict: see cluster/test_agglomerative.py",
+    "HDBSCAN": "does not predict: see cluster/test_hdbscan.py",
     "KernelDensity": "does not predict: see neighbors/test_models.py",
     "NearestNeighbors": "does not predict: see neighbors/test_search.py",
     "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",
@@ -145,6 +146,12 @@ def _rows() -> dict[str, Scaled]:
         rows[f"ensemble.{cls.__name__}"] = Scaled(forest, {}, supervised=True)
     rows |= {
         "cluster.DBSCAN": Scaled(lambda c: cluster.DBSCAN(0.75 * c), {"components_": 1}),
+        "cluster.MeanShift": Scaled(
+            lambda c: cluster.MeanShift(bandwidth=4.0 * c), {"cluster_centers_": 1}
+        ),
+        "cluster.MeanShift estimated": Scaled(
+            lambda c: cluster.MeanShift(bin_seeding=True), {"cluster_centers_": 1}
+        ),
         "neighbors.KNeighborsClassifier": Scaled(
             lambda c: neighbors.KNeighborsClassifier(weights="distance"), {}, supervised=True
         ),

@@ -7,9 +7,10 @@ namespace kernelmill {
 namespace {
 
 template <class T>
-void single(MatrixView<const T> X, index_t, index_t metric, double p, MatrixView<index_t> children,
-            std::span<double> heights, std::span<index_t> sizes) {
-  linkage::single(X, {static_cast<neighbors::Metric>(metric), p}, {children, heights, sizes});
+void single(MatrixView<const T> X, index_t, index_t metric, double p, std::span<const double> least,
+            MatrixView<index_t> children, std::span<double> heights, std::span<index_t> sizes) {
+  linkage::single(X, {static_cast<neighbors::Metric>(metric), p}, least,
+                  {children, heights, sizes});
 }
 
 template <class T>

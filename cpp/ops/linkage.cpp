@@ -104,7 +104,7 @@ class Points {
 
 // Prim's algorithm: of the points outside, each knows its nearest one inside.
 template <class M>
-std::vector<Merge> spanning_tree(const M& metric, Points points) {
+std::vector<Merge> spanning_tree(const M& metric, Points points, std::span<const double> floors) {
   const index_t n = points.count(), d = points.d();
   std::vector<Merge> edges;
   edges.reserve(static_cast<std::size_t>(std::max<index_t>(n - 1, 0)));
@@ -112,6 +112,13 @@ std::vector<Merge> spanning_tree(const M& metric, Points points) {
   const Workspace<double> nearest(padded);
   const Workspace<index_t> from(padded);
   const Workspace<double> q(static_cast<std::size_t>(d));
+  // Least sums of the points, by place.
+  const Workspace<double> floor(padded);
+  std::fill_n(floor.data(), padded, 0.0);
+  for (index_t i = 0; i < static_cast<index_t>(floors.size()); ++i) {
+    floor.data()[i] =
+        std::max(0.0, neighbors::reduced_limit(metric, floors[static_cast<std::size_t>(i)], d));
+  }
   std::fill_n(nearest.data(), padded, kInfinity);
   std::fill_n(from.data(), padded, index_t{0});
   index_t inside = 0;  // place of the point that was added last
@@ -121,6 +128,8 @@ std::vector<Merge> spanning_tree(const M& metric, Points points) {
     points.copy(inside, q.data());
     points.remove(inside);
     const index_t last = points.count();
+    const Vec low_own = Vec{} + floor.data()[inside];
+    floor.data()[inside] = floor.data()[last];
     nearest.data()[inside] = nearest.data()[last];
     from.data()[inside] = from.data()[last];
     nearest.data()[last] = kInfinity;
@@ -133,7 +142,11 @@ std::vector<Merge> spanning_tree(const M& metric, Points points) {
       index_t* const origin = from.data() + b * kWidth;
       Vec low = tile::load<Vec>(distance);
       for (index_t l = 0; l < kWidth; l += kLanes) {
-        const Vec now = tile::load<Vec>(distance + l), before = tile::load<Vec>(own + l);
+        Vec now = tile::load<Vec>(distance + l);
+        const Vec before = tile::load<Vec>(own + l);
+        const Vec theirs = tile::load<Vec>(floor.data() + b * kWidth + l);
+        now = now < low_own ? low_own : now;
+        now = now < theirs ? theirs : now;
         using Number [[gnu::vector_size(sizeof(Vec))]] = index_t;
         const auto nearer = now < before;
         const Vec best = nearer ? now : before;
@@ -270,12 +283,13 @@ void check_merges(const char* op, index_t n, const Merges& merges) {
 }  // namespace
 
 template <class T>
-void single(MatrixView<const T> x, neighbors::Measure measure, const Merges& merges) {
+void single(MatrixView<const T> x, neighbors::Measure measure, std::span<const double> least,
+            const Merges& merges) {
   check_merges("linkage.single", x.rows, merges);
   if (x.rows < 2) return;
   neighbors::with_metric(measure, "linkage.single", [&](const auto& metric) {
     if constexpr (!std::is_same_v<std::decay_t<decltype(metric)>, neighbors::NanEuclidean>) {
-      std::vector<Merge> edges = spanning_tree(metric, Points(x));
+      std::vector<Merge> edges = spanning_tree(metric, Points(x), least);
       write(edges, merges);
     }
   });

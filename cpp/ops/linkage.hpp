@@ -17,8 +17,10 @@ struct Merges {
   std::span<index_t> sizes;
 };
 
+// Distances are raised to the least of both rows, unless least is empty.
 template <class T>
-void single(MatrixView<const T> x, neighbors::Measure measure, const Merges& merges);
+void single(MatrixView<const T> x, neighbors::Measure measure, std::span<const double> least,
+            const Merges& merges);
 
 template <class T>
 void ward(MatrixView<const T> x, const Merges& merges);

@@ -186,7 +186,9 @@ void lists(MatrixView<const T> x, MatrixView<const T> y, double radius, Measure 
                         },
                         nullptr};
   visit(x, y, radius, measure, own, tree, "neighbors.lists", visitor);
-  const auto [next, index, distance, offset] = all;
+  const index_t *const next = all.next, *const offset = all.offset;
+  index_t* const index = all.index;
+  double* const distance = all.distance;
   for (index_t i = 0; i < n; ++i) {
     if (next[i] != offset[i + 1]) refuse();
   }

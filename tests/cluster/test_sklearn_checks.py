@@ -5,10 +5,12 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kernelmill.cluster import (
     DBSCAN,
+    HDBSCAN,
     AgglomerativeClustering,
     BisectingKMeans,
     ConstrainedKMeans,
     KMeans,
+    MeanShift,
     MiniBatchKMeans,
 )
 
@@ -43,6 +45,9 @@ EXPECTED_FAILURES = {
         ConstrainedKMeans(),
         ConstrainedKMeans(3, size_max=1000),
         DBSCAN(),
+        HDBSCAN(),
+        MeanShift(),
+        MeanShift(bandwidth=2.0, bin_seeding=True),
         AgglomerativeClustering(),
     ],
     expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),

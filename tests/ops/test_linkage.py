@@ -31,6 +31,13 @@ def single():
                 args = (X, n - 1, metric, 3.0)
                 heights = linkage.single.specification(*args)[1]
                 yield Case(f"{n} {d} {metric}", args, bounds=bounds(n, heights))
+                # One row alone has a large floor: more of them would make ties.
+                least = np.zeros(n)
+                least[n // 2] = heights[-1] * 2
+                args = (X, n - 1, metric, 3.0, least)
+                if n == 2:
+                    heights = linkage.single.specification(*args)[1]
+                    yield Case(f"{n} {d} {metric} floor", args, bounds=bounds(n, heights))
         yield Case("no rows", (np.zeros((0, 2), dtype), 0))
         yield Case("one row", (np.zeros((1, 2), dtype), 0))
     X = rows_of(400, 3, np.float64)
@@ -63,6 +70,17 @@ def chain():
 
 
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("linkage")
+
+
+@pytest.mark.parametrize("k", [2, 5, 30])
+def test_floors_raise_distances(rng, k):
+    """Merges at equal heights come in some order: heights and sizes of parts below one decide."""
+    X = rng.normal(size=(200, 3))
+    D = neighbors.distances_of(X, X, 0, 2.0)
+    least = np.sort(D, axis=1)[:, k - 1]
+    heights = linkage.single(X, 199, 0, 2.0, least)[1]
+    want = linkage.single.specification(X, 199, 0, 2.0, least)[1]
+    np.testing.assert_allclose(heights, want, rtol=1e-13)
 
 
 def test_refusals():

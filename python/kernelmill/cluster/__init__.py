@@ -9,8 +9,11 @@ __getattr__, __dir__, __all__ = lazy(
         "BisectingKMeans": "_bisecting",
         "ConstrainedKMeans": "_constrained",
         "DBSCAN": "_dbscan",
+        "HDBSCAN": "_hdbscan",
         "KMeans": "_kmeans",
+        "MeanShift": "_mean_shift",
         "MiniBatchKMeans": "_minibatch",
+        "estimate_bandwidth": "_mean_shift",
         "kmeans_plusplus": "_seeding",
     },
 )

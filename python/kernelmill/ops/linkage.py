@@ -68,12 +68,16 @@ def lance_williams(linkage: int) -> Callable:
 
 
 @op(
-    "X: T[n,d], m: int[0,2**40), metric: int[0,8), p: float"
+    "X: T[n,d], m: int[0,2**40), metric: int[0,8), p: float, least: f64[n]?"
     " -> children: i64[m,2], heights: f64[m], sizes: i64[m]",
     cuda=_HOST,
 )
 def single(
-    X: np.ndarray, m: int, metric: int = neighbors.EUCLIDEAN, p: float = 2.0
+    X: np.ndarray,
+    m: int,
+    metric: int = neighbors.EUCLIDEAN,
+    p: float = 2.0,
+    least: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Single linkage: clusters are as near as their nearest rows.
 
@@ -87,6 +91,9 @@ def single(
         Index into `neighbors.METRICS`, but for ``nan_euclidean``.
     p : float, default=2
         Exponent of ``minkowski``.
+    least : ndarray of shape (n,), float64, optional
+        Distances of a row are at least this (mutual reachability, where it is the distance to the
+        k-th neighbour).
 
     Returns
     -------
@@ -111,6 +118,8 @@ def single(
     """
     _check_merges("single", X, m)
     D = neighbors.distances_of(X, X, metric, p)
+    if least is not None:
+        D = np.maximum(D, np.maximum(least[:, None], least))
     return greedy(D, lance_williams(SINGLE))
 
 

@@ -1,0 +1,226 @@
+"""HDBSCAN: clusters that last over many densities."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.spatial.distance import squareform
+from sklearn.base import ClusterMixin
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill.cluster._agglomerative import check_memory, condensed, cut
+from kernelmill.cluster._lifetimes import lifetimes, members, selected
+from kernelmill.neighbors._base import SEARCH, Searcher
+from kernelmill.neighbors._space import Space
+from kernelmill.ops import linkage as ops
+from kernelmill.ops import neighbors
+
+# Metrics whose distances grow with the square of the rows.
+_SQUARED = ("sqeuclidean", "cosine", "correlation")
+
+
+class HDBSCAN(ClusterMixin, Searcher):
+    """Clusters that last over many densities; rows without a cluster are noise.
+
+    The core distance of a row is that to its `min_samples`-th neighbour, itself included. The
+    mutual reachability distance of two rows is the largest of both core distances and their own
+    distance. Its single linkage is the hierarchy of DBSCAN's clusters over all radii; parts of
+    fewer than `min_cluster_size` rows are no clusters but leave one. Of nested clusters those with
+    the larger stability are chosen: the sum over rows of how long, in 1 / radius, they stay.
+
+    Parameters
+    ----------
+    min_cluster_size : int, default=5
+        Fewest rows of a cluster.
+    min_samples : int, default=None
+        Neighbours that the core distance looks at; None is `min_cluster_size`.
+    cluster_selection_epsilon : float, default=0.0
+        Clusters that part below this radius are taken together.
+    max_cluster_size : int, default=None
+        Most rows of a cluster, for ``"eom"``.
+    metric : str or callable, default="euclidean"
+        As for `kernelmill.neighbors.NearestNeighbors`.
+    alpha : float, default=1.0
+        Divides distances, not core distances.
+    leaf_size : int, default=40
+        Ignored; present for API compatibility.
+    cluster_selection_method : {"eom", "leaf"}, default="eom"
+        By stability ("excess of mass"), or all clusters that have no others within.
+    allow_single_cluster : bool, default=False
+        Whether all rows may be one cluster.
+    store_centers : {"centroid", "medoid", "both"}, default=None
+        Which centers to compute.
+    copy : bool, default=False
+        Ignored; present for API compatibility. X is never modified.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n,), int64
+        Clusters, numbered by their first row; -1 for noise.
+    probabilities_ : ndarray of shape (n,), float64
+        How long a row stays in its cluster, by the longest in it; 0 for noise.
+    centroids_ : ndarray of shape (n_clusters, d), float64
+        Means, weighted by `probabilities_`, if stored.
+    medoids_ : ndarray of shape (n_clusters, d), float64
+        Rows with the least weighted sum of distances, if stored.
+    n_features_in_, feature_names_in_
+
+    Notes
+    -----
+    Memory O(n d) for metrics that `kernelmill.ops.linkage.single` knows; others, and sparse rows,
+    need the distances of all pairs. Equal rows are never parted. Mutual reachability makes many
+    equal distances. Merges at one distance are one event here, so the result does not depend on
+    their order; elsewhere it does, and clusters of few rows may differ. Cost about n^2 d.
+
+    References
+    ----------
+    Campello, Moulavi, Sander (2013), "Density-based clustering based on hierarchical density
+    estimates".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.cluster import HDBSCAN
+    >>> X = np.r_[np.linspace(0, 1, 20), np.linspace(5, 9, 20), 30.0][:, None]
+    >>> model = HDBSCAN(min_cluster_size=5).fit(X)
+    >>> np.bincount(model.labels_ + 1)
+    array([ 1, 20, 20])
+    >>> int(model.dbscan_clustering(0.3, min_cluster_size=5).max())
+    0
+    """
+
+    _parameters: ClassVar = {
+        **{name: SEARCH[name] for name in SEARCH if name != "p"},
+        "min_cluster_size": rule.integer(2),
+        "min_samples": rule.any_of(rule.integer(1), rule.nothing()),
+        "cluster_selection_epsilon": rule.real(0),
+        "max_cluster_size": rule.any_of(rule.integer(1), rule.nothing()),
+        "alpha": rule.real(0, above=True),
+        "cluster_selection_method": rule.one_of("eom", "leaf"),
+        "allow_single_cluster": rule.boolean(),
+        "store_centers": rule.one_of("centroid", "medoid", "both", None),
+        "copy": rule.boolean(),
+    }
+    p = None
+
+    def __init__(
+        self, min_cluster_size=5, min_samples=None, cluster_selection_epsilon=0.0,
+        max_cluster_size=None, metric="euclidean", metric_params=None, alpha=1.0, algorithm="auto",
+        leaf_size=40, n_jobs=None, cluster_selection_method="eom", allow_single_cluster=False,
+        store_centers=None, copy=False
+    ):
+        self._set_parameters(locals())
+
+    @fitting
+    def fit(self, X, y=None):
+        """Find the clusters.
+
+        Raises
+        ------
+        ValueError
+            If X is not finite, does not suit the metric, or has too few rows.
+        MemoryError
+            If the distances of all pairs are needed and do not fit the free memory.
+        """
+        owner = type(self).__name__
+        least = self.min_cluster_size if self.min_samples is None else self.min_samples
+        rows = self._fit_rows(X, int(least))
+        n = rows.count
+        if n < 2:
+            raise ValueError(
+                f"{owner}: X must have at least 2 rows, got {n} (n_samples={n} while a minimum of "
+                "2 is required)"
+            )
+        if least > n:
+            raise ValueError(
+                f"{owner}: min_samples must be at most the number of rows, {n}, got {least}"
+            )
+        space = self._space
+        core = space.nearest(space.rows, int(least))[0][:, -1].copy()
+        self._merges = self._hierarchy(space, core)
+        self._core = core
+        tree = lifetimes(*self._merges[:2], self._merges[2], int(self.min_cluster_size))
+        chosen = selected(
+            tree, self.cluster_selection_method, self.max_cluster_size,
+            float(self.cluster_selection_epsilon), bool(self.allow_single_cluster)
+        )
+        self.labels_, self.probabilities_ = members(
+            tree, chosen, n, float(self.cluster_selection_epsilon)
+        )
+        if self.store_centers is not None:
+            self._store_centers(rows.X, space, owner)
+        del self._searched
+        return self
+
+    def _hierarchy(self, space: Space, core: np.ndarray) -> tuple:
+        """Single linkage of the mutual reachability distances."""
+        n, alpha = space.count, float(self.alpha)
+        known = space.code not in (None, neighbors.NAN_EUCLIDEAN) and space.metric != "haversine"
+        if known and (alpha == 1 or space.code != neighbors.HAMMING):
+            unit = np.sqrt(alpha) if space.metric in _SQUARED else alpha
+            X = space.rows if alpha == 1 else space.rows / space.rows.dtype.type(unit)
+            return ops.single(X, n - 1, *space.arguments, core)
+        check_memory(4 * n * n, type(self).__name__)
+        if space.metric == "haversine":
+            space = space._replace(rows=space.rows[:, 3:])
+        D = condensed(space) / alpha
+        first, second = np.triu_indices(n, 1)
+        np.maximum(D, np.maximum(core[first], core[second]), out=D)
+        return ops.chain(D, n - 1, ops.SINGLE)
+
+    def _store_centers(self, X: Any, space: Space, owner: str) -> None:
+        if space.metric == "precomputed" or is_sparse(X):
+            raise ValueError(f"{owner}: store_centers must be None without dense rows")
+        count = self.labels_.max() + 1
+        means, middles = np.zeros((count, X.shape[1])), np.zeros((count, X.shape[1]))
+        for c in range(count):
+            own, weight = X[self.labels_ == c].astype(np.float64), self.probabilities_
+            weight = weight[self.labels_ == c]
+            means[c] = np.average(own, axis=0, weights=weight)
+            if self.store_centers in ("medoid", "both"):
+                part = space._replace(rows=space.rows[self.labels_ == c], tree=None)
+                D = squareform(condensed(part)) if len(own) > 1 else np.zeros((1, 1))
+                middles[c] = own[(D @ weight).argmin()]
+        if self.store_centers in ("centroid", "both"):
+            self.centroids_ = means
+        if self.store_centers in ("medoid", "both"):
+            self.medoids_ = middles
+
+    def fit_predict(self, X, y=None):
+        """Find the clusters, and return `labels_`.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,), int64
+            Clusters; -1 for noise.
+        """
+        return self.fit(X).labels_
+
+    def dbscan_clustering(self, cut_distance, min_cluster_size=5):
+        """The clusters at one radius, without their borders.
+
+        Parameters
+        ----------
+        cut_distance : float
+            Radius.
+        min_cluster_size : int, default=5
+            Fewest rows of a cluster.
+
+        Returns
+        -------
+        labels : ndarray of shape (n,), int64
+            Clusters, numbered by their first row; -1 for rows in smaller ones.
+        """
+        check_is_fitted(self, "labels_")
+        children, heights, _ = self._merges
+        n = len(heights) + 1
+        labels = cut(children, n, n - int(np.searchsorted(heights, cut_distance, side="right")))
+        large = np.bincount(labels)[labels] >= min_cluster_size
+        out = np.full(n, -1)
+        _, first, number = np.unique(labels[large], return_index=True, return_inverse=True)
+        out[large] = np.argsort(np.argsort(first))[number.reshape(-1)]
+        return out
