@@ -17,8 +17,8 @@ namespace kernelmill::svm {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-// Variables whose kernel matrix (1 MiB of float) stays in the near caches while pairs move. A larger
-// working set is a problem of its own, over the kernel matrix of its variables.
+// Variables whose kernel matrix (1 MiB of float) stays in the near caches while pairs move. A
+// larger working set is a problem of its own, over the kernel matrix of its variables.
 constexpr index_t most_near = 512;
 
 // Rows of K, from the cache or from X itself.
@@ -183,17 +183,19 @@ class Problem {
   // The working set, in chosen_.
   [[gnu::noinline]] void choose() {
     chosen_.clear();
-    if (m_ <= most_) {
+    if (m_ <= std::min(most_, most_near)) {
       for (index_t t = 0; t < m_; ++t) chosen_.push_back(static_cast<std::int32_t>(t));
       return;
     }
     std::vector<char> taken(static_cast<std::size_t>(m_), 0);
-    const bool first = working_[0] < 0;
-    const index_t fresh = first ? most_ : most_ / 2;
+    // A few at first: an easy problem needs no more.
+    const auto before = static_cast<index_t>(state_[rounds]);
+    const index_t size = std::min(most_, most_near * std::max<index_t>(1, before / 4));
+    const index_t fresh = before == 0 ? size : size / 2;
     worst([this](index_t t) { return up(t) - down_[group(t)]; }, fresh / 2, taken);
     worst([this](index_t t) { return up_[group(t)] - down(t); }, fresh - fresh / 2, taken);
     for (index_t a = 0; a < most_ && working_[a] >= 0; ++a) {
-      if (static_cast<index_t>(chosen_.size()) == most_) break;
+      if (static_cast<index_t>(chosen_.size()) == size) break;
       char& known = taken[static_cast<std::size_t>(working_[a])];
       if (known == 0) chosen_.push_back(working_[a]);
       known = 1;
@@ -266,7 +268,16 @@ class Problem {
     const std::array<index_t, 2> spans{0, size};
     const std::array<double, settings_count> settings{
         -1, 1, 0, 1, fine(), w_, grouped_ ? 1.0 : 0.0, most_moves()};
-    const Solving<T> part{numbers, spans, low, high, settings, 0, beta, slope, {}, {},
+    const Solving<T> part{numbers,
+                          spans,
+                          low,
+                          high,
+                          settings,
+                          0,
+                          beta,
+                          slope,
+                          {},
+                          {},
                           dense(nearest.data(), 1, most_near),
                           dense(state.data(), 1, index_t{state_columns})};
     KernelRows<T> rows(nullptr, kernel, part, size);
@@ -341,8 +352,9 @@ class Problem {
     });
   }
 
-  [[gnu::noinline]] static void add(const std::vector<const T*>& rows, const std::vector<double>& by, index_t column,
-                  double* g, index_t count) {
+  [[gnu::noinline]] static void add(const std::vector<const T*>& rows,
+                                    const std::vector<double>& by, index_t column, double* g,
+                                    index_t count) {
     std::size_t a = 0;
     for (; a + 4 <= rows.size(); a += 4) {
       const T *const r0 = rows[a] + column, *const r1 = rows[a + 1] + column;

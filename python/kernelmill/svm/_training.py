@@ -17,7 +17,7 @@ from kernelmill._kernels import Kernel
 from kernelmill.ops import svm as ops
 from kernelmill.svm._problems import Problem
 
-_WORKING = 512  # variables of a working set
+_WORKING = 4096  # most variables of a working set
 _SMALL = 512  # rows whose kernel is float64 in any case
 _SLICE = 2e9  # operations of one call, about 100 ms
 _SAMPLE = 64  # rows whose gradients are checked in float64
@@ -205,8 +205,10 @@ class Training:
             whole = len(numbers) == self.X.shape[0]
             X = self.rows_as(self.dtype, None if whole else numbers)
             n = len(numbers)
-            places = max(2, self.bytes // max(1, n * self.dtype.itemsize))
-            width = max(2, min(_WORKING, len(problem.rows), places))
+            item = self.dtype.itemsize  # a quarter of the memory is for the block of a working set
+            places = max(2, self.bytes * 3 // 4 // max(1, n * item))
+            width = min(_WORKING, len(problem.rows), places, int((self.bytes / 4 / item) ** 0.5))
+            width = max(2, width)
             places = min(n, max(places, width))
             self._part = k, (
                 X, own.astype(np.int32), np.empty((places, n), self.dtype),
