@@ -251,9 +251,9 @@ def solve(
     first round) are those of the largest violation, first up and then down, equals by their
     numbers, and then variables of the last set in its order. A set has at most 512 variables, and
     after r rounds at most 512 times r / 4. Within the set equals go by their numbers, too; more
-    than 512 variables are solved as a problem of their own. SMO on this block ends at half of the tolerance (at
-    1e-9 of it with at most 64 variables), or at a tenth of the violation of the whole problem if
-    that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends as stalled
+    than 512 variables are solved as a problem of their own. SMO on this block ends at half of the
+    tolerance (at 1e-9 of it with at most 64 variables), or at a tenth of the violation of the whole
+    problem if that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends as stalled
     where no multiplier moves, where 20 rounds gained less than 1e-15 of all before, or at
     ``most_steps``.
     """

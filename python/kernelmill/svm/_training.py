@@ -124,10 +124,14 @@ class Training:
         beta = np.concatenate([
             np.zeros(len(p.rows)) if p.start is None else p.start for p in self.problems
         ])
+        return Solved(beta, self.gradient(beta), self.begin_state())
+
+    def begin_state(self) -> np.ndarray:
+        """The state of problems of which no round was taken."""
         state = np.zeros((len(self.problems), len(ops.STATE)))
         state[:, _COLUMN["curvature"]] = np.inf
         state[:, _COLUMN["scale"]] = [p.scale for p in self.problems]
-        return Solved(beta, self.gradient(beta), state)
+        return state
 
     def gradient(self, beta: np.ndarray) -> np.ndarray:
         """``K b + q`` of all problems from scratch, in the present precision of rows."""
@@ -257,9 +261,23 @@ class Training:
         return Solved(beta, self.gradient(beta), state)
 
 
-    def settled(self) -> Solved:
+    def begin_from(self, before: Training, solved: Solved) -> Solved:
+        """The multipliers of the same problems at another price, scaled, with their gradients."""
+        own, other = (np.concatenate([p.q for p in t.problems]) for t in (self, before))
+        sizes = [
+            np.concatenate([p.upper - p.lower for p in t.problems]) for t in (self, before)
+        ]
+        ratio = float(sizes[0].sum() / sizes[1].sum())
+        beta = np.concatenate([
+            np.clip(b * ratio, p.lower, p.upper)
+            for p, b in zip(self.problems, np.split(solved.beta, self.spans[1:-1]), strict=True)
+        ])
+        state = self.begin_state()
+        return Solved(beta, ratio * (solved.gradient - other) + own, state)
+
+    def settled(self, start: Solved | None = None) -> Solved:
         """The solution, without progress or callbacks."""
-        solved = self.begin()
+        solved = self.begin() if start is None else start
         while True:
             while (solved.column("status") == ops.RUNNING).any():
                 solved = self.advance(solved, 2**62).state
