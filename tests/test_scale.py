@@ -30,6 +30,8 @@ NOT_SCALED = {
     "NeuralNetClassifier": "the network is the user's; steps have a length that does not scale",
     "NeuralNetRegressor": "the network is the user's; steps have a length that does not scale",
     "KernelRidge": "predictions agree up to rounding, not bit by bit, and alpha has a unit",
+    "SVCCV": "an SVC whose grid is the user's",
+    "SVRCV": "an SVR whose grid is the user's",
     "SVR": "predictions agree up to the tolerance, not bit by bit: svm/test_machines.py",
     "NuSVR": "predictions agree up to the tolerance, not bit by bit: svm/test_machines.py",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",

@@ -253,9 +253,9 @@ def solve(
     after r rounds at most 512 times r / 4. Within the set equals go by their numbers, too; more
     than 512 variables are solved as a problem of their own. SMO on this block ends at half of the
     tolerance (at 1e-9 of it with at most 64 variables), or at a tenth of the violation of the whole
-    problem if that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends as stalled
-    where no multiplier moves, where 20 rounds gained less than 1e-15 of all before, or at
-    ``most_steps``.
+    problem if that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends
+    as stalled where no multiplier moves, where 20 rounds gained less than 1e-15 of all before, at
+    ``most_steps``, or where a gradient is not finite.
     """
     given = dict(zip(SETTINGS, settings.tolist(), strict=True))
     _check(X, rows, spans, cache, working, given)

@@ -20,7 +20,7 @@ from kernelmill.svm._classifier import SVC
 from kernelmill.svm._regressor import SVR
 from kernelmill.svm._training import Training
 
-_DOUBLE = 2048  # rows whose kernel is searched in float64
+_DOUBLE = 512  # rows whose kernel is searched in float64
 _PRICES = (0.01, 0.1, 1.0, 10.0, 100.0)
 _SEARCH: dict[str, rule.Rule] = {
     "Cs": rule.array("(n_prices,)"),
@@ -58,7 +58,7 @@ class _ValueFold(RegressorMixin, _Fold):
 
 
 class _Search:
-    """One matrix K for each gamma, shared by all folds and prices; prices rise, with warm starts."""
+    """One matrix K for each gamma serves all folds and prices; prices rise, with warm starts."""
 
     Cs: Any
     gammas: Any
@@ -66,6 +66,10 @@ class _Search:
     scoring: Any
     C_: float
     gamma_: float
+
+    def _row_order(self) -> np.ndarray:
+        """The order of rows in K: variables of a problem should follow one another."""
+        raise NotImplementedError
 
     def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
         raise NotImplementedError
@@ -77,7 +81,8 @@ class _Search:
     def _candidates(self, owner: str) -> tuple[np.ndarray, list]:
         prices = np.asarray(self.Cs, dtype=np.float64).ravel()
         gammas = list(np.asarray(self.gammas, dtype=object).ravel())
-        good = len(prices) and len(gammas) and np.isfinite(prices).all() and (prices > 0).all()
+        good: Any = len(prices) and len(gammas) and np.isfinite(prices).all()
+        good = good and (prices > 0).all()
         for gamma in gammas:
             good = good and (gamma in ("scale", "auto") or (rule.is_real(gamma) and gamma > 0))
         if not good:
@@ -96,10 +101,12 @@ class _Search:
         scores = np.empty((len(prices), len(gammas), len(splits)))
         order = np.argsort(prices, kind="stable")
         widths = []
+        order_of_rows = self._row_order()
+        self._place = np.argsort(order_of_rows)  # of each row of X in K
         for g, given in enumerate(gammas):
             kernel = self._kernel_with(given, X)
             widths.append(kernel.gamma)
-            K = self._matrix(kernel, X)
+            K = self._gram(kernel, X[order_of_rows])
             before: Any = None
             for c in order:
                 problems = [self._fold_problems(train, float(prices[c])) for train, _ in splits]
@@ -113,7 +120,7 @@ class _Search:
                 parts = training.parts(solved)
                 for f, (_, test) in enumerate(splits):
                     own = [parts.pop(0) for _ in problems[f]]
-                    fold = self._answer(K, test, own)
+                    fold = self._answer(K, self._place[test], own)
                     scores[c, g, f] = scorer(fold, X[test], targets[test])
         mean = scores.mean(axis=2)
         if not np.isfinite(mean).any():
@@ -145,7 +152,7 @@ class _Search:
         finally:
             del self.gamma
 
-    def _matrix(self: Any, kernel: Kernel, X: Any) -> np.ndarray:
+    def _gram(self: Any, kernel: Kernel, X: Any) -> np.ndarray:
         n = X.shape[0]
         dtype = np.float32 if n > _DOUBLE else np.float64
         whole = Training(
@@ -182,7 +189,7 @@ class SVCCV(_Search, SVC):
 
     Notes
     -----
-    For each gamma one kernel matrix, of 4 n^2 bytes (8 n^2 up to 2048 rows), serves all folds and
+    For each gamma one kernel matrix, of 4 n^2 bytes, serves all folds and
     all prices; each price starts from the multipliers of the one before, and the folds are solved
     side by side. Scores are those of scikit-learn's `GridSearchCV` over `SVC` up to the tolerance.
 
@@ -234,7 +241,7 @@ class SVCCV(_Search, SVC):
         self._all_weights = self._weights(rows)
         self._class_weights(rows, labels, self._codes)
         self._search(rows.X, labels, labels, True)
-        for name in ("_codes", "_all_weights"):
+        for name in ("_codes", "_all_weights", "_place"):
             delattr(self, name)
         return self._fit(X, y, sample_weight)
 
@@ -242,6 +249,9 @@ class SVCCV(_Search, SVC):
         self, rows: np.ndarray, signs: np.ndarray, weights: np.ndarray, scale: float
     ) -> _problems.Problem:
         return _problems.classes(rows, signs, self.C_ * weights)
+
+    def _row_order(self) -> np.ndarray:
+        return np.argsort(self._codes, kind="stable")
 
     def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
         train = train[self._all_weights[train] > 0]
@@ -261,7 +271,8 @@ class SVCCV(_Search, SVC):
         for i, j in _pairs.pairs(len(self.classes_)):
             own = (codes == i) | (codes == j)
             signs = np.where(codes[own] == i, 1.0, -1.0)
-            found.append(_problems.classes(train[own].astype(np.int32), signs, C * weights[own]))
+            rows = self._place[train[own]].astype(np.int32)
+            found.append(_problems.classes(rows, signs, C * weights[own]))
         return found
 
     def _answer(self, K: np.ndarray, test: np.ndarray, parts: list) -> _ClassFold:
@@ -337,7 +348,7 @@ class SVRCV(_Search, SVR):
         self._given_targets = targets.reshape(len(targets), -1)[:, 0]
         self._all_weights = self._weights(rows)
         self._search(rows.X, self._given_targets, self._given_targets, False)
-        for name in ("_given_targets", "_all_weights"):
+        for name in ("_given_targets", "_all_weights", "_place"):
             delattr(self, name)
         return self._fit(X, y, sample_weight)
 
@@ -345,12 +356,16 @@ class SVRCV(_Search, SVR):
         rows = np.arange(len(y), dtype=np.int32)
         return _problems.values(rows, y, self.C_ * weights, self.epsilon)
 
+    def _row_order(self) -> np.ndarray:
+        return np.arange(len(self._given_targets))
+
     def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
         train = train[self._all_weights[train] > 0]
         bounds = C * self._all_weights[train]
         return [
             _problems.values(
-                train.astype(np.int32), self._given_targets[train], bounds, self.epsilon
+                self._place[train].astype(np.int32), self._given_targets[train], bounds,
+                self.epsilon,
             )
         ]
 

@@ -18,6 +18,7 @@ from kernelmill.ops import svm as ops
 from kernelmill.svm._problems import Problem
 
 _WORKING = 4096  # most variables of a working set
+_BLOCK = 512  # the same where rows of K cost nothing
 _SMALL = 512  # rows whose kernel is float64 in any case
 _SLICE = 2e9  # operations of one call, about 100 ms
 _SAMPLE = 64  # rows whose gradients are checked in float64
@@ -187,7 +188,7 @@ class Training:
         assert self.shared is not None
         problem = self.problems[0]
         longest = int(np.diff(self.spans).max())
-        width = max(2, min(_WORKING, longest))
+        width = max(2, min(_BLOCK, longest))
         if self._part[0] != 0:
             rows = np.concatenate([p.rows for p in self.problems]).astype(np.int32)
             lower = np.concatenate([p.lower for p in self.problems])
