@@ -49,7 +49,7 @@ def data_kinds():
     yield "csr", scipy.sparse.csr_matrix(np.where(X > 1.5, X, 0)), y
     yield "equal rows", np.repeat(X[:30], 3, axis=0), np.repeat(y[:30], 3)
     yield "constant column", np.concatenate([X, np.ones((len(X), 1))], axis=1), y
-    yield "unscaled", X * [1, 10, 0.1], y
+    yield "unscaled", X * [1, 1e3, 1e-3], y
     yield "few", X[:6], y[:6]
     yield "two", X[:2], y[:2]
     yield "contradictions", np.concatenate([X[:20], X[:20]]), np.concatenate([y[:20], 1 - y[:20]])
