@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import kernelmill
 from kernelmill._kernels import kernel_of
-from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
+from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM, _training
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2")
 MACHINES = (SVC, NuSVC, SVR, NuSVR, OneClassSVM)
@@ -217,6 +217,29 @@ def test_nu_bounds_errors_and_support():
     assert len(model.support_) >= 0.4 * len(X)
     with pytest.raises(ValueError, match=r"^NuSVC: nu must be at most .*infeasible"):
         NuSVC(nu=0.9).fit(X, np.arange(400) < 20)
+
+
+@pytest.mark.parametrize("cls", [SVC, SVR])
+def test_shrinking_changes_the_time_alone(cls, monkeypatch):
+    X, y = blobs(n=2500, d=4)
+    z, shrunk, grow = targets(cls, X, y), [], _training.Training._grow
+
+    def counted(self, *args):
+        shrunk.append(len(self._active[0]))
+        grow(self, *args)
+
+    monkeypatch.setattr(_training.Training, "_grow", counted)
+    monkeypatch.setattr(_training, "_SLICE", 1.0)  # a round a slice, so that shrinking has its chance
+    given = {"C": 100.0, "gamma": 0.3, "tol": TOL}
+    model = cls(**given, cache_size=20).fit(X, z)
+    assert shrunk
+    assert max(shrunk) < len(X)
+    whole = cls(**given, cache_size=20, shrinking=False).fit(X, z)
+    assert np.max(model.dual_gap_) <= 2 * TOL * 100 * len(X)
+    gap, size = primal_gap(model, X, z, 100.0)
+    assert gap <= 2 * TOL * 100 * len(X) + 1e-7 * size
+    size = np.abs(values(whole, X)).max()
+    np.testing.assert_allclose(values(model, X), values(whole, X), atol=5 * TOL * size)
 
 
 def test_max_iter_ends_and_says_so():

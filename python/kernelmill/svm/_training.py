@@ -18,6 +18,7 @@ from kernelmill.ops import svm as ops
 from kernelmill.svm._problems import Problem
 
 _WORKING = 4096  # most variables of a working set
+_SHRINKS = 4  # most times that a problem is shrunk
 _BLOCK = 512  # the same where rows of K cost nothing
 _SMALL = 512  # rows whose kernel is float64 in any case
 _SLICE = 2e9  # operations of one call, about 100 ms
@@ -59,17 +60,19 @@ class Training:
         Pairs moved in each problem, or -1.
     single : bool, default=True
         Whether rows of K may be float32.
+    shrinking : bool, default=True
+        Whether settled variables are left out for a while.
     """
 
     def __init__(
         self, owner: str, kernel: Kernel, X: Any, origin: np.ndarray | None,
         problems: list[Problem], tol: float, cache_size: float, most_steps: int,
-        single: bool = True,
+        single: bool = True, shrinking: bool = True,
     ) -> None:  # fmt: skip
         self.owner, self.origin = owner, origin
         self.kernel = self.asked = kernel
         self.X, self.problems, self.tol = X, problems, tol
-        self.bytes = int(cache_size * 2**20)
+        self.bytes, self.shrinking = int(cache_size * 2**20), shrinking
         self.most_steps = np.inf if most_steps < 0 else most_steps
         self.spans = np.concatenate([[0], np.cumsum([len(p.rows) for p in problems])])
         self.spans = self.spans.astype(np.int64)
@@ -204,31 +207,77 @@ class Training:
         self._part = 0, (rows, lower, upper, working)
 
     def _solve_one(self, after: Solved, k: int, most: int) -> None:
-        problem = self.problems[k]
+        """Rounds of one problem, over all of its variables or over those that are not settled."""
+        problem, part = self.problems[k], slice(int(self.spans[k]), int(self.spans[k + 1]))
+        beta, gradient, state = after.beta[part], after.gradient[part], after.state[k : k + 1]
         if self._part[0] != k:
-            numbers, own = np.unique(problem.rows, return_inverse=True)
-            whole = len(numbers) == self.X.shape[0]
-            X = self.rows_as(self.dtype, None if whole else numbers)
-            n = len(numbers)
-            item = self.dtype.itemsize  # a quarter of the memory is for the block of a working set
-            places = max(2, self.bytes * 3 // 4 // max(1, n * item))
-            width = min(_WORKING, len(problem.rows), places, int((self.bytes / 4 / item) ** 0.5))
-            width = max(2, width)
-            places = min(n, max(places, width))
-            self._part = k, (
-                X, own.astype(np.int32), np.empty((places, n), self.dtype),
-                np.tile(np.array([-1, 0], np.int64), (places, 1)),
-                np.full((1, width), -1, np.int32),
-            )  # fmt: skip
+            self._part = k, self._memory(problem.rows)
+            self._active: Any = None
+            self._shrinks = 0
         X, rows, cache, slots, working = self._part[1]
-        part = slice(int(self.spans[k]), int(self.spans[k + 1]))
+        own = slice(None) if self._active is None else self._active[0]
+        b, g = np.ascontiguousarray(beta[own]), np.ascontiguousarray(gradient[own])
         span = np.array([0, len(rows)], np.int64)
-        kind = self.kernel.settings[0]
         ops.solve(
-            X, rows, span, problem.lower, problem.upper, self._settings(problem, kind),
-            self._rounds(len(rows), X.shape[0], working.shape[1], most), after.beta[part],
-            after.gradient[part], cache, slots, working, after.state[k : k + 1],
+            X, rows, span, np.ascontiguousarray(problem.lower[own]),
+            np.ascontiguousarray(problem.upper[own]),
+            self._settings(problem, self.kernel.settings[0]),
+            self._rounds(len(rows), X.shape[0], working.shape[1], most), b, g, cache, slots,
+            working, state,
         )  # fmt: skip
+        beta[own], gradient[own] = b, g
+        running = state[0, _COLUMN["status"]] == ops.RUNNING
+        if self._active is not None:
+            if not running:
+                self._grow(problem, beta, gradient, state)
+        elif running and state[0, _COLUMN["rounds"]] >= 8 * (self._shrinks + 1):
+            self._shrink(problem, beta, gradient)
+
+    def _memory(self, chosen: np.ndarray) -> tuple:
+        """Rows of X, their numbers for each variable, and the caller's arrays of the op."""
+        numbers, own = np.unique(chosen, return_inverse=True)
+        n, item = len(numbers), self.dtype.itemsize
+        X = self.rows_as(self.dtype, None if n == self.X.shape[0] else numbers)
+        # A quarter of the memory is for the block of a working set.
+        places = max(2, self.bytes * 3 // 4 // max(1, n * item))
+        width = min(_WORKING, len(chosen), places, int((self.bytes / 4 / item) ** 0.5))
+        width = max(2, width)
+        places = min(n, max(places, width))
+        return (
+            X, own.astype(np.int32), np.empty((places, n), self.dtype),
+            np.tile(np.array([-1, 0], np.int64), (places, 1)), np.full((1, width), -1, np.int32),
+        )  # fmt: skip
+
+    def _shrink(self, problem: Problem, b: np.ndarray, g: np.ndarray) -> None:
+        """Go on without the variables at a bound that no violating pair could have."""
+        if not self.shrinking or problem.grouped or self._shrinks >= _SHRINKS or len(b) < _SMALL:
+            return
+        up, down = problem.up(b, g), problem.down(b, g)
+        settled = (np.isinf(down) & (up < down.min())) | (np.isinf(up) & (down > up.max()))
+        if problem.w > 0:
+            settled |= (b == 0) & (up < down.min()) & (down > up.max())
+        active = np.flatnonzero(~settled)
+        if len(active) > 0.75 * len(b) or len(active) < 2:
+            return
+        self._shrinks += 1
+        self._active = active, b.copy()
+        self._part = self._part[0], self._memory(problem.rows[active])
+
+    def _grow(
+        self, problem: Problem, b: np.ndarray, g: np.ndarray, state: np.ndarray
+    ) -> None:
+        """All variables again: gradients of the settled ones follow what has changed since."""
+        active, before = self._active
+        rest = np.ones(len(b), bool)
+        rest[active] = False
+        changed = np.flatnonzero(b != before)
+        if len(changed):
+            change = (b - before)[changed][:, None]
+            g[rest] += self.product(problem.rows[rest], problem.rows[changed], change)
+        if state[0, _COLUMN["steps"]] < self.most_steps:
+            state[0, _COLUMN["status"]] = state[0, _COLUMN["idle"]] = 0.0
+        self._active = None
+        self._part = self._part[0], self._memory(problem.rows)
 
     # --- precision --------------------------------------------------------------------------------
 
