@@ -191,7 +191,7 @@ class Problem {
     // A few at first: an easy problem needs no more.
     const auto before = static_cast<index_t>(state_[rounds]);
     const index_t size = std::min(most_, most_near * std::max<index_t>(1, before / 4));
-    const index_t fresh = before == 0 ? size : size / 2;
+    const index_t fresh = before == 0 ? size : std::max<index_t>(2, size / 2);
     worst([this](index_t t) { return up(t) - down_[group(t)]; }, fresh / 2, taken);
     worst([this](index_t t) { return up_[group(t)] - down(t); }, fresh - fresh / 2, taken);
     for (index_t a = 0; a < most_ && working_[a] >= 0; ++a) {

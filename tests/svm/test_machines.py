@@ -154,12 +154,13 @@ def test_same_bits_at_any_thread_count(cls):
         assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("tiny", [1e-3, 0.5])
 @pytest.mark.parametrize("cls", MACHINES)
-def test_a_small_cache_gives_the_same_model(cls):
-    X, y = blobs(n=1500, d=5, k=3 if cls in (SVC, NuSVC) else 2)
+def test_a_small_cache_gives_the_same_model(cls, tiny):
+    X, y = blobs(n=600 if tiny < 0.1 else 1500, d=5, k=3 if cls in (SVC, NuSVC) else 2)
     z = targets(cls, X, y)
     large, small = (
-        cls(**options(cls, cache_size=c, tol=1e-4)).fit(X, z) for c in (200, 0.5)
+        cls(**options(cls, cache_size=c, tol=1e-4)).fit(X, z) for c in (200, tiny)
     )
     size = np.abs(values(large, X)).max()
     np.testing.assert_allclose(values(large, X), values(small, X), atol=2e-3 * size)
@@ -229,7 +230,7 @@ def test_shrinking_changes_the_time_alone(cls, monkeypatch):
         grow(self, *args)
 
     monkeypatch.setattr(_training.Training, "_grow", counted)
-    monkeypatch.setattr(_training, "_SLICE", 1.0)  # a round a slice, so that shrinking has its chance
+    monkeypatch.setattr(_training, "_SLICE", 1.0)  # a round a slice: shrinking has its chance
     given = {"C": 100.0, "gamma": 0.3, "tol": TOL}
     model = cls(**given, cache_size=20).fit(X, z)
     assert shrunk

@@ -40,8 +40,8 @@ WORDS = COMMON.extended(
             "1 / d."),
         "coef0": ("float", "Constant of ``\"poly\"`` and ``\"sigmoid\"``."),
         "shrinking": ("bool",
-            "Whether variables that have settled at a bound are left out for a while, and looked at "
-            "again in the end; this changes the time alone."),
+            "Whether variables that have settled at a bound are left out for a while, and looked "
+            "at again in the end; this changes the time alone."),
         "tol": ("float",
             "Largest violation of the optimality conditions, in units of the decision function."),
         "cache_size": ("float", "Memory for rows of the kernel matrix, in MB."),
