@@ -1,6 +1,7 @@
 #include "ops/kernels.hpp"
 
 #include <algorithm>  // std::clamp, std::copy, std::max, std::min
+#include <cstring>    // std::memcpy
 #include <limits>     // std::numeric_limits
 
 #include "core/parallel.hpp"   // parallel_for
@@ -80,7 +81,12 @@ class KernelTile {
     }
     finish(f_, values, rows * NR);
     for (index_t r = 0; r < rows; ++r) {
-      std::copy(values + r * NR, values + r * NR + cols, out_[i0 + r] + (j0 - begin_));
+      T* const to = out_[i0 + r] + (j0 - begin_);
+      if (cols == NR) {
+        std::memcpy(to, values + r * NR, NR * sizeof(T));
+      } else {
+        std::copy(values + r * NR, values + r * NR + cols, to);
+      }
     }
   }
 

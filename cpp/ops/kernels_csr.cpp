@@ -20,7 +20,7 @@ template <class T>
 class Rows {
  public:
   explicit Rows(const CsrView<T>& given) : rows(given.rows), cols(given.cols) {
-    given.visit([this](const auto& x) { take(x); });
+    given.visit([this](const auto& x) { this->take(x); });
     norms_.resize(static_cast<std::size_t>(rows));
     for (index_t i = 0; i < rows; ++i) {
       double norm = 0;
@@ -51,7 +51,6 @@ class Rows {
       std::sort(order.begin(), order.end(), [&](index_t a, index_t b) {
         return x.indices[a] != x.indices[b] ? x.indices[a] < x.indices[b] : a < b;
       });
-      const std::size_t start = columns_.size();
       for (std::size_t at = 0; at < order.size();) {
         const auto column = x.indices[order[at]];
         double sum = 0;
@@ -61,7 +60,6 @@ class Rows {
         columns_.push_back(static_cast<std::int32_t>(column));
         values_.push_back(static_cast<T>(sum));
       }
-      static_cast<void>(start);
       starts_.push_back(static_cast<index_t>(columns_.size()));
     }
   }

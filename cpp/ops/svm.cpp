@@ -183,17 +183,19 @@ class Problem {
   // The working set, in chosen_.
   [[gnu::noinline]] void choose() {
     chosen_.clear();
-    if (m_ <= most_) {
+    if (m_ <= std::min(most_, most_near)) {
       for (index_t t = 0; t < m_; ++t) chosen_.push_back(static_cast<std::int32_t>(t));
       return;
     }
     std::vector<char> taken(static_cast<std::size_t>(m_), 0);
-    const bool first = working_[0] < 0;
-    const index_t fresh = first ? most_ : most_ / 2;
+    // A few at first: an easy problem needs no more.
+    const auto before = static_cast<index_t>(state_[rounds]);
+    const index_t size = std::min(most_, most_near * std::max<index_t>(1, before / 4));
+    const index_t fresh = before == 0 ? size : std::max<index_t>(2, size / 2);
     worst([this](index_t t) { return up(t) - down_[group(t)]; }, fresh / 2, taken);
     worst([this](index_t t) { return up_[group(t)] - down(t); }, fresh - fresh / 2, taken);
     for (index_t a = 0; a < most_ && working_[a] >= 0; ++a) {
-      if (static_cast<index_t>(chosen_.size()) == most_) break;
+      if (static_cast<index_t>(chosen_.size()) == size) break;
       char& known = taken[static_cast<std::size_t>(working_[a])];
       if (known == 0) chosen_.push_back(working_[a]);
       known = 1;

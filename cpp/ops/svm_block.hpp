@@ -5,6 +5,7 @@
 #include <algorithm>  // std::max, std::min
 #include <cmath>      // std::abs
 #include <limits>     // infinity, epsilon
+#include <vector>     // factors
 
 #include "core/matrix.hpp"     // index_t
 #include "core/tile_pack.hpp"  // load, load_as, store
@@ -59,7 +60,7 @@ class Block {
       diagonal_[i] = static_cast<double>(row(i)[i]);
       refresh(i);
     }
-    double moved = 0;
+    double moved = 0, next = 20 * static_cast<double>(size);
     index_t from = 0, to = 0;
     while (true) {
       index_t i = 0, group = 0;
@@ -75,6 +76,13 @@ class Block {
         }
       }
       if (!(worst > tol) || outcome.steps >= most) return outcome;
+      if (outcome.steps >= next) {
+        next = outcome.steps + 20 * static_cast<double>(size);
+        if (straighten(outcome)) {
+          moved = 0;
+          continue;
+        }
+      }
       const index_t j = partner(group, i, best);
       const double difference = best + (g[j] + down_[j]);
       const double k_ij = static_cast<double>(row(i)[j]);
@@ -100,11 +108,148 @@ class Block {
     }
   }
 
+  // Pairs creep where K is badly conditioned: then Newton's step in the free variables, from where
+  // they are towards the least of D with the sums as they are, until the first bound, and again
+  // without the variable that met it. Whether b has changed.
+  bool straighten(Outcome& outcome) {
+    bool changed = false;
+    for (index_t repeat = 0; repeat < most_free; ++repeat) {
+      std::vector<index_t> free;
+      for (index_t i = 0; i < size; ++i) {
+        if (b[i] > lower[i] && b[i] < upper[i] && (w_ == 0 || b[i] != 0)) free.push_back(i);
+      }
+      if (free.size() < 2 || static_cast<index_t>(free.size()) > most_free) return changed;
+      std::vector<double> d = direction(free);
+      if (d.empty()) return changed;
+      std::vector<double> change(static_cast<std::size_t>(size), 0.0);  // K d
+      double slope = 0, bend = 0, t = infinity;
+      for (std::size_t f = 0; f < free.size(); ++f) {
+        const T* const from = row(free[f]);
+        for (index_t i = 0; i < size; ++i) {
+          change[static_cast<std::size_t>(i)] += d[f] * static_cast<double>(from[i]);
+        }
+      }
+      std::size_t first = free.size();
+      for (std::size_t f = 0; f < free.size(); ++f) {
+        const index_t i = free[f];
+        slope += d[f] * slope_of(i);
+        bend += d[f] * change[static_cast<std::size_t>(i)];
+        const double end =
+            d[f] > 0 ? (b[i] < 0 && w_ > 0 ? 0 : upper[i]) : (b[i] > 0 && w_ > 0 ? 0 : lower[i]);
+        const double room = d[f] == 0 ? infinity : (end - b[i]) / d[f];
+        if (room < t) {
+          t = room;
+          first = f;
+        }
+      }
+      if (!(slope < 0)) return changed;
+      if (bend > 0 && -slope / bend < t) {
+        t = -slope / bend;
+        first = free.size();
+      }
+      const double gain = -t * (slope + t * bend / 2);
+      if (!std::isfinite(t) || !(gain > 0)) return changed;
+      for (std::size_t f = 0; f < free.size(); ++f) {
+        const index_t i = free[f];
+        const double moved = std::clamp(b[i] + t * d[f], lower[i], upper[i]);
+        b[i] = f != first ? moved
+               : d[f] > 0 ? (b[i] < 0 && w_ > 0 ? 0 : upper[i])
+                          : (b[i] > 0 && w_ > 0 ? 0 : lower[i]);
+        refresh(i);
+      }
+      for (index_t i = 0; i < size; ++i) g[i] += t * change[static_cast<std::size_t>(i)];
+      outcome.gain += gain;
+      changed = true;
+      if (first == free.size()) return changed;
+    }
+    return changed;
+  }
+
   static double least_curvature(double size) {
     return std::max(size * 1e-12, std::numeric_limits<double>::min());
   }
 
  private:
+  static constexpr index_t most_free =
+      256;  // a factorisation costs about as much as the pairs before
+
+  double slope_of(index_t i) const { return g[i] + (w_ == 0 ? 0.0 : b[i] > 0 ? w_ : -w_); }
+
+  // -(K_ff + lambda I)^-1 (slope - mu of each group), with mu such that the sums stay; empty where
+  // there is no factor. lambda is the rounding of K.
+  std::vector<double> direction(const std::vector<index_t>& free) {
+    const std::size_t n = free.size();
+    std::vector<double> factor(n * n);
+    double largest = 0;
+    for (std::size_t a = 0; a < n; ++a) {
+      const T* const from = row(free[a]);
+      for (std::size_t c = 0; c < n; ++c) factor[a * n + c] = static_cast<double>(from[free[c]]);
+      largest = std::max(largest, std::abs(factor[a * n + a]));
+    }
+    const double lambda = 4 * static_cast<double>(std::numeric_limits<T>::epsilon()) * largest *
+                          static_cast<double>(n);
+    for (std::size_t a = 0; a < n; ++a) {  // Cholesky, row by row
+      for (std::size_t c = 0; c <= a; ++c) {
+        double sum = factor[a * n + c] + (a == c ? lambda : 0.0);
+        const double *const left = &factor[a * n], *const right = &factor[c * n];
+#pragma omp simd reduction(- : sum)
+        for (std::size_t k = 0; k < c; ++k) sum -= left[k] * right[k];
+        if (a == c && !(sum > 0)) return {};
+        factor[a * n + c] = a == c ? std::sqrt(sum) : sum / factor[c * n + c];
+      }
+    }
+    std::vector<double> by[3];  // solutions for the slopes, and for the ones of each group
+    for (std::size_t r = 0; r < 3; ++r) {
+      by[r].resize(n);
+      for (std::size_t a = 0; a < n; ++a) {
+        by[r][a] = r == 0 ? slope_of(free[a]) : in_group(free[a], r - 1);
+      }
+      for (std::size_t a = 0; a < n; ++a) {
+        for (std::size_t k = 0; k < a; ++k) by[r][a] -= factor[a * n + k] * by[r][k];
+        by[r][a] /= factor[a * n + a];
+      }
+      for (std::size_t a = n; a-- > 0;) {
+        by[r][a] /= factor[a * n + a];
+        for (std::size_t k = 0; k < a; ++k) by[r][k] -= factor[a * n + k] * by[r][a];
+      }
+    }
+    double sums[2][3] = {};
+    for (std::size_t a = 0; a < n; ++a) {
+      for (std::size_t k = 0; k < 2; ++k) {
+        for (std::size_t r = 0; r < 3; ++r) sums[k][r] += in_group(free[a], k) * by[r][a];
+      }
+    }
+    // mu solves sums[k][0] = sum_l sums[k][l + 1] mu_l for the groups that have free variables.
+    double mu[2] = {};
+    const double determinant = sums[0][1] * sums[1][2] - sums[0][2] * sums[1][1];
+    if (sums[1][2] == 0) {
+      mu[0] = sums[0][0] / sums[0][1];
+    } else if (sums[0][1] == 0) {
+      mu[1] = sums[1][0] / sums[1][2];
+    } else {
+      mu[0] = (sums[0][0] * sums[1][2] - sums[0][2] * sums[1][0]) / determinant;
+      mu[1] = (sums[0][1] * sums[1][0] - sums[1][1] * sums[0][0]) / determinant;
+    }
+    std::vector<double> d(n);
+    for (std::size_t a = 0; a < n; ++a) {
+      d[a] = mu[0] * by[1][a] + mu[1] * by[2][a] - by[0][a];
+      if (!std::isfinite(d[a])) return {};
+    }
+    // The sums again, which a large d has lost to rounding.
+    for (std::size_t k = 0; k < 2; ++k) {
+      double sum = 0, count = 0;
+      for (std::size_t a = 0; a < n; ++a) {
+        sum += in_group(free[a], k) * d[a];
+        count += in_group(free[a], k);
+      }
+      for (std::size_t a = 0; a < n && count > 0; ++a) d[a] -= in_group(free[a], k) * sum / count;
+    }
+    return d;
+  }
+  double in_group(index_t i, std::size_t k) const {
+    return i >= starts_[k] && i < starts_[k + 1] ? 1.0 : 0.0;
+  }
+
   struct Extremes {
     double up, down;  // max up, min down
     index_t place;    // of max up, the first

@@ -233,7 +233,7 @@ constexpr Py_ssize_t kMostInputs = 8;
 // `Rule.apply`, for rules of one result.
 PyObject* rule_call(PyObject* self, PyObject* args, PyObject* options) {
   const Py_ssize_t count = PyTuple_GET_SIZE(args);
-  if (known.tensor == nullptr || anomalies != 0 || count > kMostInputs ||
+  if (known.tensor == nullptr || anomalies != 0 || forms || count > kMostInputs ||
       slot(self, known.several) == Py_True) {
     const Ref apply(PyObject_GetAttr(self, name_apply));
     return apply ? PyObject_Call(apply.get(), args, options) : nullptr;
@@ -501,6 +501,11 @@ PyObject* watch(PyObject*, PyObject* number) {
   Py_RETURN_NONE;
 }
 
+PyObject* use_forms(PyObject*, PyObject*) {
+  forms = true;
+  Py_RETURN_NONE;
+}
+
 // Where the instances of a class keep a slot; -1 with an error set.
 Py_ssize_t place(PyTypeObject* type, const char* name) {
   const Ref found(PyObject_GetAttrString(reinterpret_cast<PyObject*>(type), name));
@@ -553,6 +558,7 @@ PyMethodDef functions[] = {
     {"connect", connect, METH_VARARGS, "Learn the classes and functions of the tape."},
     {"mark_write", mark_write, METH_NOARGS, "Number a change in place."},
     {"next_number", next_number, METH_NOARGS, "A number larger than all before."},
+    {"use_forms", use_forms, METH_NOARGS, "Let `Rule.apply` choose the forms of rules from now on."},
     {"watch", watch, METH_O, "Leave operators to Python where the number is not 0."},
     {"wrap", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(wrap)), METH_FASTCALL,
      "A tensor over the result of an op, without the questions that users' data are asked."},

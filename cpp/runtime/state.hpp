@@ -65,6 +65,7 @@ inline PyObject* name_apply;
 inline PyObject *no_arrays, *no_options;
 inline Number last_number, last_write;
 inline int anomalies;
+inline bool forms;  // whether `Rule.apply` chooses the form of a rule for its inputs
 
 inline PyObject*& slot(PyObject* object, Py_ssize_t offset) {
   return *reinterpret_cast<PyObject**>(reinterpret_cast<char*>(object) + offset);

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import kernelmill
 from kernelmill._kernels import kernel_of
-from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
+from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM, _training
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2")
 MACHINES = (SVC, NuSVC, SVR, NuSVR, OneClassSVM)
@@ -49,7 +49,7 @@ def data_kinds():
     yield "csr", scipy.sparse.csr_matrix(np.where(X > 1.5, X, 0)), y
     yield "equal rows", np.repeat(X[:30], 3, axis=0), np.repeat(y[:30], 3)
     yield "constant column", np.concatenate([X, np.ones((len(X), 1))], axis=1), y
-    yield "unscaled", X * [1, 10, 0.1], y
+    yield "unscaled", X * [1, 1e3, 1e-3], y
     yield "few", X[:6], y[:6]
     yield "two", X[:2], y[:2]
     yield "contradictions", np.concatenate([X[:20], X[:20]]), np.concatenate([y[:20], 1 - y[:20]])
@@ -154,12 +154,13 @@ def test_same_bits_at_any_thread_count(cls):
         assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("tiny", [1e-3, 0.5])
 @pytest.mark.parametrize("cls", MACHINES)
-def test_a_small_cache_gives_the_same_model(cls):
-    X, y = blobs(n=1500, d=5, k=3 if cls in (SVC, NuSVC) else 2)
+def test_a_small_cache_gives_the_same_model(cls, tiny):
+    X, y = blobs(n=600 if tiny < 0.1 else 1500, d=5, k=3 if cls in (SVC, NuSVC) else 2)
     z = targets(cls, X, y)
     large, small = (
-        cls(**options(cls, cache_size=c, tol=1e-4)).fit(X, z) for c in (200, 0.5)
+        cls(**options(cls, cache_size=c, tol=1e-4)).fit(X, z) for c in (200, tiny)
     )
     size = np.abs(values(large, X)).max()
     np.testing.assert_allclose(values(large, X), values(small, X), atol=2e-3 * size)
@@ -217,6 +218,29 @@ def test_nu_bounds_errors_and_support():
     assert len(model.support_) >= 0.4 * len(X)
     with pytest.raises(ValueError, match=r"^NuSVC: nu must be at most .*infeasible"):
         NuSVC(nu=0.9).fit(X, np.arange(400) < 20)
+
+
+@pytest.mark.parametrize("cls", [SVC, SVR])
+def test_shrinking_changes_the_time_alone(cls, monkeypatch):
+    X, y = blobs(n=2500, d=4)
+    z, shrunk, grow = targets(cls, X, y), [], _training.Training._grow
+
+    def counted(self, *args):
+        shrunk.append(len(self._active[0]))
+        grow(self, *args)
+
+    monkeypatch.setattr(_training.Training, "_grow", counted)
+    monkeypatch.setattr(_training, "_SLICE", 1.0)  # a round a slice: shrinking has its chance
+    given = {"C": 100.0, "gamma": 0.3, "tol": TOL}
+    model = cls(**given, cache_size=20).fit(X, z)
+    assert shrunk
+    assert max(shrunk) < len(X)
+    whole = cls(**given, cache_size=20, shrinking=False).fit(X, z)
+    assert np.max(model.dual_gap_) <= 2 * TOL * 100 * len(X)
+    gap, size = primal_gap(model, X, z, 100.0)
+    assert gap <= 2 * TOL * 100 * len(X) + 1e-7 * size
+    size = np.abs(values(whole, X)).max()
+    np.testing.assert_allclose(values(model, X), values(whole, X), atol=5 * TOL * size)
 
 
 def test_max_iter_ends_and_says_so():

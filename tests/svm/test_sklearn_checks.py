@@ -3,7 +3,7 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
+from kernelmill.svm import SVC, SVCCV, SVR, SVRCV, NuSVC, NuSVR, OneClassSVM
 
 EXPECTED_FAILURES = {
     "NuSVC": {
@@ -15,7 +15,10 @@ EXPECTED_FAILURES = {
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
-    [SVC(), NuSVC(nu=0.2), SVR(), NuSVR(), OneClassSVM()],
+    [
+        SVC(), NuSVC(nu=0.2), SVR(), NuSVR(), OneClassSVM(), SVCCV(Cs=[1.0], cv=3),
+        SVRCV(Cs=[1.0], cv=3),
+    ],
     expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),
 )
 def test_scikit_learn(estimator, check):

@@ -54,6 +54,7 @@ def use_half() -> None:
         from ._half import form_of
 
         _form_of = form_of
+        _runtime.use_forms()
 
 
 class Leaf:

@@ -47,6 +47,7 @@ STATE = (
     "scale",  # factor of tol, given by the caller
 )
 RUNNING, CONVERGED, STALLED = 0, 1, 2
+_NEAR = 512  # most variables of a block
 _IDLE = 20  # rounds without gain that end a problem
 
 
@@ -85,10 +86,11 @@ class _Problem:
         if self["steps"] >= self.most_steps or not np.isfinite(self.gradient).all():
             self["status"] = STALLED
             return np.zeros(0, np.int64)
-        if len(self.rows) <= len(self.working):
+        if len(self.rows) <= min(len(self.working), _NEAR):
             return np.arange(len(self.rows))
-        size = len(self.working)
-        fresh = size if self.working[0] < 0 else size // 2
+        before = int(self["rounds"])
+        size = min(len(self.working), _NEAR * max(1, before // 4))
+        fresh = max(2, size // 2) if before else size
         chosen: list[int] = []
         with np.errstate(invalid="ignore"):
             scores = up - least[self.group], most[self.group] - down
@@ -245,14 +247,16 @@ def solve(
     A round ends a problem as converged where its violation, the largest ``up_i - down_j`` (of one
     group), is at most ``tol scale``; ``up = -(g + w)`` of a multiplier that may grow and ``down =
     -(g - w)`` of one that may fall, with the signs of w turned below 0 and above 0. Else it chooses
-    a working set: all variables if they are few; else those of the largest violation, half of the
-    set (all of it in the first round), first up and then down, equals by their numbers, and then
-    variables of the last set in its order. Within the set equals go by their numbers, too; more than
-    512 variables are solved as a problem of their own. SMO on this block ends at half of the tolerance (at
-    1e-9 of it with at most 64 variables), or at a tenth of the violation of the whole problem if
-    that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends as stalled
-    where no multiplier moves, where 20 rounds gained less than 1e-15 of all before, or at
-    ``most_steps``.
+    a working set: all variables if they are at most 512; else half of the set, two at least (all of
+    it in the first round), are those of the largest violation, first up and then down, equals by
+    their numbers, and then come variables of the last set in its order. A set has at most 512
+    variables, and after r rounds at most 512 times r / 4. Within the set equals go by their
+    numbers, too; more than 512 variables are solved as a problem of their own. Pairs that creep
+    are helped by Newton's steps. SMO on this block ends at half of the
+    tolerance (at 1e-9 of it with at most 64 variables), or at a tenth of the violation of the whole
+    problem if that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends
+    as stalled where no multiplier moves, where 20 rounds gained less than 1e-15 of all before, at
+    ``most_steps``, or where a gradient is not finite.
     """
     given = dict(zip(SETTINGS, settings.tolist(), strict=True))
     _check(X, rows, spans, cache, working, given)

@@ -10,5 +10,7 @@ __getattr__, __dir__, __all__ = lazy(
         "SVR": "_regressor",
         "NuSVR": "_regressor",
         "OneClassSVM": "_one_class",
+        "SVCCV": "_search",
+        "SVRCV": "_search",
     },
 )

@@ -40,6 +40,7 @@ class SupportVectorMachine(Estimator):
 
     kernel: Any
     gamma: Any
+    shrinking: bool
     tol: float
     cache_size: float
     max_iter: int
@@ -87,7 +88,7 @@ class SupportVectorMachine(Estimator):
             origin = np.average(X, axis=0, weights=weights)
         return Training(
             type(self).__name__, kernel, X if given is None else given, origin, problems,
-            self.tol, self.cache_size, self.max_iter, self._single,
+            self.tol, self.cache_size, self.max_iter, self._single, self.shrinking,
         )  # fmt: skip
 
     def _fitted_kernel(self, X: Any, kept: np.ndarray, weights: np.ndarray) -> Kernel:

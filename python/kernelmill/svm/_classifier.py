@@ -86,6 +86,9 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
             If the fit ended before its tolerance was met, or the kernel is not positive
             semi-definite.
         """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         if self.break_ties and self.decision_function_shape == "ovo":
             raise ValueError(
                 f"{type(self).__name__}: break_ties must be False when decision_function_shape is "

@@ -92,6 +92,9 @@ class _Regressor(RegressorMixin, SingleMachine):
             If the fit ended before its tolerance was met, or the kernel is not positive
             semi-definite.
         """
+        return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         rows = self._checked(self._rows(X, sample_weight, reset=True))
         targets = numbers(y, rows.owner, np.float64)
         check_count(targets, rows.count, rows.owner)

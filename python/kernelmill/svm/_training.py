@@ -17,7 +17,9 @@ from kernelmill._kernels import Kernel
 from kernelmill.ops import svm as ops
 from kernelmill.svm._problems import Problem
 
-_WORKING = 512  # variables of a working set
+_WORKING = 4096  # most variables of a working set
+_SHRINKS = 4  # most times that a problem is shrunk
+_BLOCK = 512  # the same where rows of K cost nothing
 _SMALL = 512  # rows whose kernel is float64 in any case
 _SLICE = 2e9  # operations of one call, about 100 ms
 _SAMPLE = 64  # rows whose gradients are checked in float64
@@ -58,17 +60,19 @@ class Training:
         Pairs moved in each problem, or -1.
     single : bool, default=True
         Whether rows of K may be float32.
+    shrinking : bool, default=True
+        Whether settled variables are left out for a while.
     """
 
     def __init__(
         self, owner: str, kernel: Kernel, X: Any, origin: np.ndarray | None,
         problems: list[Problem], tol: float, cache_size: float, most_steps: int,
-        single: bool = True,
+        single: bool = True, shrinking: bool = True,
     ) -> None:  # fmt: skip
         self.owner, self.origin = owner, origin
         self.kernel = self.asked = kernel
         self.X, self.problems, self.tol = X, problems, tol
-        self.bytes = int(cache_size * 2**20)
+        self.bytes, self.shrinking = int(cache_size * 2**20), shrinking
         self.most_steps = np.inf if most_steps < 0 else most_steps
         self.spans = np.concatenate([[0], np.cumsum([len(p.rows) for p in problems])])
         self.spans = self.spans.astype(np.int64)
@@ -124,10 +128,14 @@ class Training:
         beta = np.concatenate([
             np.zeros(len(p.rows)) if p.start is None else p.start for p in self.problems
         ])
+        return Solved(beta, self.gradient(beta), self.begin_state())
+
+    def begin_state(self) -> np.ndarray:
+        """The state of problems of which no round was taken."""
         state = np.zeros((len(self.problems), len(ops.STATE)))
         state[:, _COLUMN["curvature"]] = np.inf
         state[:, _COLUMN["scale"]] = [p.scale for p in self.problems]
-        return Solved(beta, self.gradient(beta), state)
+        return state
 
     def gradient(self, beta: np.ndarray) -> np.ndarray:
         """``K b + q`` of all problems from scratch, in the present precision of rows."""
@@ -183,7 +191,7 @@ class Training:
         assert self.shared is not None
         problem = self.problems[0]
         longest = int(np.diff(self.spans).max())
-        width = max(2, min(_WORKING, longest))
+        width = max(2, min(_BLOCK, longest))
         if self._part[0] != 0:
             rows = np.concatenate([p.rows for p in self.problems]).astype(np.int32)
             lower = np.concatenate([p.lower for p in self.problems])
@@ -199,29 +207,77 @@ class Training:
         self._part = 0, (rows, lower, upper, working)
 
     def _solve_one(self, after: Solved, k: int, most: int) -> None:
-        problem = self.problems[k]
+        """Rounds of one problem, over all of its variables or over those that are not settled."""
+        problem, part = self.problems[k], slice(int(self.spans[k]), int(self.spans[k + 1]))
+        beta, gradient, state = after.beta[part], after.gradient[part], after.state[k : k + 1]
         if self._part[0] != k:
-            numbers, own = np.unique(problem.rows, return_inverse=True)
-            whole = len(numbers) == self.X.shape[0]
-            X = self.rows_as(self.dtype, None if whole else numbers)
-            n = len(numbers)
-            places = max(2, self.bytes // max(1, n * self.dtype.itemsize))
-            width = max(2, min(_WORKING, len(problem.rows), places))
-            places = min(n, max(places, width))
-            self._part = k, (
-                X, own.astype(np.int32), np.empty((places, n), self.dtype),
-                np.tile(np.array([-1, 0], np.int64), (places, 1)),
-                np.full((1, width), -1, np.int32),
-            )  # fmt: skip
+            self._part = k, self._memory(problem.rows)
+            self._active: Any = None
+            self._shrinks = 0
         X, rows, cache, slots, working = self._part[1]
-        part = slice(int(self.spans[k]), int(self.spans[k + 1]))
+        own = slice(None) if self._active is None else self._active[0]
+        b, g = np.ascontiguousarray(beta[own]), np.ascontiguousarray(gradient[own])
         span = np.array([0, len(rows)], np.int64)
-        kind = self.kernel.settings[0]
         ops.solve(
-            X, rows, span, problem.lower, problem.upper, self._settings(problem, kind),
-            self._rounds(len(rows), X.shape[0], working.shape[1], most), after.beta[part],
-            after.gradient[part], cache, slots, working, after.state[k : k + 1],
+            X, rows, span, np.ascontiguousarray(problem.lower[own]),
+            np.ascontiguousarray(problem.upper[own]),
+            self._settings(problem, self.kernel.settings[0]),
+            self._rounds(len(rows), X.shape[0], working.shape[1], most), b, g, cache, slots,
+            working, state,
         )  # fmt: skip
+        beta[own], gradient[own] = b, g
+        running = state[0, _COLUMN["status"]] == ops.RUNNING
+        if self._active is not None:
+            if not running:
+                self._grow(problem, beta, gradient, state)
+        elif running and state[0, _COLUMN["rounds"]] >= 8 * (self._shrinks + 1):
+            self._shrink(problem, beta, gradient)
+
+    def _memory(self, chosen: np.ndarray) -> tuple:
+        """Rows of X, their numbers for each variable, and the caller's arrays of the op."""
+        numbers, own = np.unique(chosen, return_inverse=True)
+        n, item = len(numbers), self.dtype.itemsize
+        X = self.rows_as(self.dtype, None if n == self.X.shape[0] else numbers)
+        # A quarter of the memory is for the block of a working set.
+        places = max(2, self.bytes * 3 // 4 // max(1, n * item))
+        width = min(_WORKING, len(chosen), places, int((self.bytes / 4 / item) ** 0.5))
+        width = max(2, width)
+        places = min(n, max(places, width))
+        return (
+            X, own.astype(np.int32), np.empty((places, n), self.dtype),
+            np.tile(np.array([-1, 0], np.int64), (places, 1)), np.full((1, width), -1, np.int32),
+        )  # fmt: skip
+
+    def _shrink(self, problem: Problem, b: np.ndarray, g: np.ndarray) -> None:
+        """Go on without the variables at a bound that no violating pair could have."""
+        if not self.shrinking or problem.grouped or self._shrinks >= _SHRINKS or len(b) < _SMALL:
+            return
+        up, down = problem.up(b, g), problem.down(b, g)
+        settled = (np.isinf(down) & (up < down.min())) | (np.isinf(up) & (down > up.max()))
+        if problem.w > 0:
+            settled |= (b == 0) & (up < down.min()) & (down > up.max())
+        active = np.flatnonzero(~settled)
+        if len(active) > 0.75 * len(b) or len(active) < 2:
+            return
+        self._shrinks += 1
+        self._active = active, b.copy()
+        self._part = self._part[0], self._memory(problem.rows[active])
+
+    def _grow(
+        self, problem: Problem, b: np.ndarray, g: np.ndarray, state: np.ndarray
+    ) -> None:
+        """All variables again: gradients of the settled ones follow what has changed since."""
+        active, before = self._active
+        rest = np.ones(len(b), bool)
+        rest[active] = False
+        changed = np.flatnonzero(b != before)
+        if len(changed):
+            change = (b - before)[changed][:, None]
+            g[rest] += self.product(problem.rows[rest], problem.rows[changed], change)
+        if state[0, _COLUMN["steps"]] < self.most_steps:
+            state[0, _COLUMN["status"]] = state[0, _COLUMN["idle"]] = 0.0
+        self._active = None
+        self._part = self._part[0], self._memory(problem.rows)
 
     # --- precision --------------------------------------------------------------------------------
 
@@ -255,9 +311,23 @@ class Training:
         return Solved(beta, self.gradient(beta), state)
 
 
-    def settled(self) -> Solved:
+    def begin_from(self, before: Training, solved: Solved) -> Solved:
+        """The multipliers of the same problems at another price, scaled, with their gradients."""
+        own, other = (np.concatenate([p.q for p in t.problems]) for t in (self, before))
+        sizes = [
+            np.concatenate([p.upper - p.lower for p in t.problems]) for t in (self, before)
+        ]
+        ratio = float(sizes[0].sum() / sizes[1].sum())
+        beta = np.concatenate([
+            np.clip(b * ratio, p.lower, p.upper)
+            for p, b in zip(self.problems, np.split(solved.beta, self.spans[1:-1]), strict=True)
+        ])
+        state = self.begin_state()
+        return Solved(beta, ratio * (solved.gradient - other) + own, state)
+
+    def settled(self, start: Solved | None = None) -> Solved:
         """The solution, without progress or callbacks."""
-        solved = self.begin()
+        solved = self.begin() if start is None else start
         while True:
             while (solved.column("status") == ops.RUNNING).any():
                 solved = self.advance(solved, 2**62).state

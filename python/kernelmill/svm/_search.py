@@ -1,0 +1,376 @@
+"""SVCCV and SVRCV: machines whose price and kernel width are chosen by cross-validation."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.metrics import check_scoring
+from sklearn.model_selection import check_cv
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._targets import check_count, class_labels, numbers
+from kernelmill._kernels import Kernel, kernel_of
+from kernelmill.svm import _pairs, _problems
+from kernelmill.svm._classifier import SVC
+from kernelmill.svm._regressor import SVR
+from kernelmill.svm._training import Training
+
+_DOUBLE = 512  # rows whose kernel is searched in float64
+_PRICES = (0.01, 0.1, 1.0, 10.0, 100.0)
+_SEARCH: dict[str, rule.Rule] = {
+    "Cs": rule.array("(n_prices,)"),
+    "gammas": rule.array("(n_gammas,)"),
+    "cv": rule.Rule(lambda value: True, "a number of folds or a splitter"),
+    "scoring": rule.Rule(
+        lambda v: v is None or isinstance(v, str) or callable(v), "None, a name or a function"
+    ),
+}
+
+
+class _Fold(BaseEstimator):
+    """Answers for the rows of one fold, for a scorer."""
+
+    def __init__(self, decision: Any = None, predicted: Any = None, classes: Any = None) -> None:
+        self.decision, self.predicted, self.classes = decision, predicted, classes
+        self.classes_ = classes
+
+    def fit(self, X: Any, y: Any) -> _Fold:
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return self.predicted
+
+    def decision_function(self, X: Any) -> Any:
+        return self.decision
+
+
+class _ClassFold(ClassifierMixin, _Fold):
+    pass
+
+
+class _ValueFold(RegressorMixin, _Fold):
+    pass
+
+
+class _Search:
+    """One matrix K for each gamma serves all folds and prices; prices rise, with warm starts."""
+
+    Cs: Any
+    gammas: Any
+    cv: Any
+    scoring: Any
+    C_: float
+    gamma_: float
+
+    def _row_order(self) -> np.ndarray:
+        """The order of rows in K: variables of a problem should follow one another."""
+        raise NotImplementedError
+
+    def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
+        raise NotImplementedError
+
+    def _answer(self, K: np.ndarray, test: np.ndarray, parts: list) -> Any:
+        """What a fold's machines say about rows held out."""
+        raise NotImplementedError
+
+    def _candidates(self, owner: str) -> tuple[np.ndarray, list]:
+        prices = np.asarray(self.Cs, dtype=np.float64).ravel()
+        gammas = list(np.asarray(self.gammas, dtype=object).ravel())
+        good: Any = len(prices) and len(gammas) and np.isfinite(prices).all()
+        good = good and (prices > 0).all()
+        for gamma in gammas:
+            good = good and (gamma in ("scale", "auto") or (rule.is_real(gamma) and gamma > 0))
+        if not good:
+            raise ValueError(
+                f"{owner}: Cs and gammas must be numbers above 0 (or 'scale' and 'auto'), got "
+                f"{self.Cs!r} and {self.gammas!r}"
+            )
+        return prices, gammas
+
+    def _search(self: Any, X: Any, y: Any, targets: Any, classifier: bool) -> None:
+        """Score all candidates and keep the best; sets ``cv_results_`` and the like."""
+        owner = type(self).__name__
+        prices, gammas = self._candidates(owner)
+        splits = list(check_cv(self.cv, y, classifier=classifier).split(X, y))
+        scorer = check_scoring(_ClassFold() if classifier else _ValueFold(), self.scoring)
+        scores = np.empty((len(prices), len(gammas), len(splits)))
+        order = np.argsort(prices, kind="stable")
+        widths = []
+        order_of_rows = self._row_order()
+        self._place = np.argsort(order_of_rows)  # of each row of X in K
+        for g, given in enumerate(gammas):
+            kernel = self._kernel_with(given, X)
+            widths.append(kernel.gamma)
+            K = self._gram(kernel, X[order_of_rows])
+            before: Any = None
+            for c in order:
+                problems = [self._fold_problems(train, float(prices[c])) for train, _ in splits]
+                training = Training(
+                    owner, Kernel("precomputed"), K, None, [p for own in problems for p in own],
+                    self.tol, self.cache_size, self.max_iter,
+                )  # fmt: skip
+                start = None if before is None else training.begin_from(*before)
+                solved = training.settled(start)
+                before = training, solved
+                parts = training.parts(solved)
+                for f, (_, test) in enumerate(splits):
+                    own = [parts.pop(0) for _ in problems[f]]
+                    fold = self._answer(K, self._place[test], own)
+                    scores[c, g, f] = scorer(fold, X[test], targets[test])
+        mean = scores.mean(axis=2)
+        if not np.isfinite(mean).any():
+            raise ValueError(f"{owner}: scoring must give finite scores, got none")
+        table: dict[str, Any] = {
+            "param_C": np.repeat(prices, len(gammas)),
+            "param_gamma": np.array(gammas * len(prices), dtype=object),
+        }
+        table["params"] = [
+            {"C": float(C), "gamma": gamma}
+            for C, gamma in zip(table["param_C"], table["param_gamma"], strict=True)
+        ]
+        for f in range(len(splits)):
+            table[f"split{f}_test_score"] = scores[:, :, f].ravel()
+        table["mean_test_score"] = mean.ravel()
+        table["std_test_score"] = scores.std(axis=2).ravel()
+        table["rank_test_score"] = rankdata(-mean.ravel(), method="min").astype(np.int32)
+        best = int(np.nanargmax(mean))
+        self.cv_results_, self.best_index_, self.n_splits_ = table, best, len(splits)
+        self.best_score_ = float(mean.ravel()[best])
+        self.best_params_ = table["params"][best]
+        self.C_ = float(prices[best // len(gammas)])
+        self.gamma_ = float(widths[best % len(gammas)])
+
+    def _kernel_with(self: Any, gamma: Any, X: Any) -> Kernel:
+        self.gamma = gamma
+        try:
+            return kernel_of(self, X, self._all_weights)
+        finally:
+            del self.gamma
+
+    def _gram(self: Any, kernel: Kernel, X: Any) -> np.ndarray:
+        n = X.shape[0]
+        dtype = np.float32 if n > _DOUBLE else np.float64
+        whole = Training(
+            type(self).__name__, kernel, X,
+            None if is_sparse(X) or not kernel.moves else X.mean(axis=0), [], self.tol,
+            self.cache_size, self.max_iter,
+        )  # fmt: skip
+        rows = whole.rows_as(dtype)
+        return whole.kernel.matrix(rows, rows, type(self).__name__)
+
+    def _fitted_kernel(self: Any, X: Any, kept: Any, weights: Any) -> Kernel:
+        return Kernel(self.kernel, self.gamma_, float(self.coef0), float(self.degree))
+
+
+class SVCCV(_Search, SVC):
+    """Support vector classification with C and gamma chosen by cross-validation.
+
+    Parameters
+    ----------
+    kernel : {"linear", "poly", "rbf", "sigmoid", "laplacian", "chi2"}, default="rbf"
+        Kernel function.
+    random_state : int, RandomState, Generator or None, default=None
+        Draws the folds of the calibration of probabilities.
+
+    Attributes
+    ----------
+    C_, gamma_, best_index_, best_params_, best_score_, cv_results_, n_splits_
+    classes_, class_weight_, coef_, dual_coef_, dual_gap_, fit_status_, intercept_, n_iter_
+    n_support_, shape_fit_, support_, support_vectors_, n_features_in_, feature_names_in_
+
+    See Also
+    --------
+    SVC : The machine that is fitted to all rows in the end.
+
+    Notes
+    -----
+    For each gamma one kernel matrix, of 4 n^2 bytes, serves all folds and
+    all prices; each price starts from the multipliers of the one before, and the folds are solved
+    side by side. Scores are those of scikit-learn's `GridSearchCV` over `SVC` up to the tolerance.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from kernelmill.svm import SVCCV
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = SVCCV(Cs=[0.1, 1.0, 10.0], gammas=[0.1, 1.0]).fit(X, y)
+    >>> model.cv_results_["mean_test_score"].shape
+    (6,)
+    >>> model.best_score_ > 0.95
+    True
+    """
+
+    _parameters: ClassVar = {
+        **{k: v for k, v in SVC._parameters.items() if k not in ("C", "gamma")},
+        **_SEARCH,
+        "kernel": rule.one_of("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2"),
+    }
+
+    def __init__(
+        self, *, Cs=_PRICES, gammas=("scale",), cv=5, scoring=None, kernel="rbf", degree=3,
+        coef0=0.0, shrinking=True, probability=False, tol=1e-3, cache_size=200,
+        class_weight=None, verbose=False, max_iter=-1, decision_function_shape="ovr",
+        break_ties=False, random_state=None,
+    ):  # fmt: skip
+        self._set_parameters(locals())
+
+    @fitting
+    def fit(self, X, y, sample_weight=None):
+        """Choose C and gamma, then fit all rows.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            Class labels, numbers or strings.
+
+        Raises
+        ------
+        ValueError
+            If X, y, weights or a parameter do not fit.
+        """
+        rows = self._checked(self._rows(X, sample_weight, reset=True))
+        labels = class_labels(y, rows.owner)
+        check_count(labels, rows.count, rows.owner)
+        self.classes_, self._codes = np.unique(labels, return_inverse=True)
+        self._refuse_one_class(rows.owner)
+        self._all_weights = self._weights(rows)
+        self._class_weights(rows, labels, self._codes)
+        self._search(rows.X, labels, labels, True)
+        for name in ("_codes", "_all_weights", "_place"):
+            delattr(self, name)
+        return self._fit(X, y, sample_weight)
+
+    def _pair(
+        self, rows: np.ndarray, signs: np.ndarray, weights: np.ndarray, scale: float
+    ) -> _problems.Problem:
+        return _problems.classes(rows, signs, self.C_ * weights)
+
+    def _row_order(self) -> np.ndarray:
+        return np.argsort(self._codes, kind="stable")
+
+    def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
+        train = train[self._all_weights[train] > 0]
+        train = train[np.argsort(self._codes[train], kind="stable")]
+        codes, weights = self._codes[train], self._all_weights[train]
+        shares = np.bincount(codes, weights, len(self.classes_))
+        if not (shares > 0).all():
+            raise ValueError(
+                f"{type(self).__name__}: cv must leave rows of each class to train on, got none "
+                f"of class {self.classes_[int(np.argmin(shares))]!r}"
+            )
+        factors = self.class_weight_
+        if isinstance(self.class_weight, str):
+            factors = shares.sum() / (len(shares) * shares)
+        weights = weights * factors[codes]
+        found = []
+        for i, j in _pairs.pairs(len(self.classes_)):
+            own = (codes == i) | (codes == j)
+            signs = np.where(codes[own] == i, 1.0, -1.0)
+            rows = self._place[train[own]].astype(np.int32)
+            found.append(_problems.classes(rows, signs, C * weights[own]))
+        return found
+
+    def _answer(self, K: np.ndarray, test: np.ndarray, parts: list) -> _ClassFold:
+        k = len(self.classes_)
+        decisions = np.empty((len(test), len(parts)))
+        held = K[test]
+        for column, (problem, b, g) in enumerate(parts):
+            coef = np.zeros(K.shape[0])
+            coef[problem.rows] = b
+            decisions[:, column] = held @ coef + problem.multipliers(b, g)[0]
+        labels = self.classes_[self._labels(decisions)]
+        scores = -decisions.ravel() if k == 2 else _pairs.one_against_rest(decisions, k)
+        return _ClassFold(scores, labels, self.classes_)
+
+
+class SVRCV(_Search, SVR):
+    """Support vector regression with C and gamma chosen by cross-validation.
+
+    Parameters
+    ----------
+    kernel : {"linear", "poly", "rbf", "sigmoid", "laplacian", "chi2"}, default="rbf"
+        Kernel function.
+    epsilon : float, default=0.1
+        Half width of the tube of free errors.
+
+    Attributes
+    ----------
+    C_, gamma_, best_index_, best_params_, best_score_, cv_results_, n_splits_
+    coef_, dual_coef_, dual_gap_, fit_status_, intercept_, n_iter_, n_support_, shape_fit_
+    support_, support_vectors_
+    n_features_in_, feature_names_in_
+
+    See Also
+    --------
+    SVR : The machine that is fitted to all rows in the end.
+    SVCCV : The same for classes; its notes hold here.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.svm import SVRCV
+    >>> X = np.linspace(0, 6, 60)[:, None]
+    >>> model = SVRCV(Cs=[1.0, 100.0], epsilon=0.01).fit(X[::-1], np.sin(X).ravel())
+    >>> model.cv_results_["rank_test_score"].shape
+    (2,)
+    """
+
+    _parameters: ClassVar = {
+        **{k: v for k, v in SVR._parameters.items() if k not in ("C", "gamma")},
+        **_SEARCH,
+        "kernel": rule.one_of("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2"),
+    }
+
+    def __init__(
+        self, *, Cs=_PRICES, gammas=("scale",), cv=5, scoring=None, kernel="rbf", degree=3,
+        coef0=0.0, tol=1e-3, epsilon=0.1, shrinking=True, cache_size=200, verbose=False,
+        max_iter=-1,
+    ):  # fmt: skip
+        self._set_parameters(locals())
+
+    @fitting
+    def fit(self, X, y, sample_weight=None):
+        """Choose C and gamma, then fit all rows.
+
+        Raises
+        ------
+        ValueError
+            If X, y, weights or a parameter do not fit.
+        """
+        rows = self._checked(self._rows(X, sample_weight, reset=True))
+        targets = numbers(y, rows.owner, np.float64)
+        check_count(targets, rows.count, rows.owner)
+        self._given_targets = targets.reshape(len(targets), -1)[:, 0]
+        self._all_weights = self._weights(rows)
+        self._search(rows.X, self._given_targets, self._given_targets, False)
+        for name in ("_given_targets", "_all_weights", "_place"):
+            delattr(self, name)
+        return self._fit(X, y, sample_weight)
+
+    def _problem(self, y: np.ndarray, weights: np.ndarray, scale: float) -> _problems.Problem:
+        rows = np.arange(len(y), dtype=np.int32)
+        return _problems.values(rows, y, self.C_ * weights, self.epsilon)
+
+    def _row_order(self) -> np.ndarray:
+        return np.arange(len(self._given_targets))
+
+    def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
+        train = train[self._all_weights[train] > 0]
+        bounds = C * self._all_weights[train]
+        return [
+            _problems.values(
+                self._place[train].astype(np.int32), self._given_targets[train], bounds,
+                self.epsilon,
+            )
+        ]
+
+    def _answer(self, K: np.ndarray, test: np.ndarray, parts: list) -> _ValueFold:
+        ((problem, b, g),) = parts
+        coef = np.zeros(K.shape[0])
+        coef[problem.rows] = b
+        return _ValueFold(None, K[test] @ coef + problem.multipliers(b, g)[0])
