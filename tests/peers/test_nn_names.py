@@ -41,12 +41,23 @@ def test_the_page_lists_them():
 
 @pytest.mark.parametrize(
     ("package", "name"),
-    [("nn", "SyncBatchNorm"), ("nn.functional", "relu_"), ("nn.init", "normal"),
-     ("nn.utils", "skip_init"), ("nn.optim", "SparseAdam")],
+    [("nn", "get_num_threads"), ("nn", "SyncBatchNorm"), ("nn.linalg", "eig"),
+     ("nn.functional", "relu_"), ("nn.init", "normal"), ("nn.utils", "skip_init"),
+     ("nn.optim", "SparseAdam")],
 )  # fmt: skip
 def test_a_missing_name_says_why(package, name):
-    place = importlib.import_module(f"kernelmill.{package}")
+    place = names.place(f"kernelmill.{package}")
     with pytest.raises(AttributeError, match=f"kernelmill.{package}.*{name}.*: {REASONS[name]}"):
         getattr(place, name)
     with pytest.raises(AttributeError, match=r"has no attribute 'nonsense'$"):
         getattr(place, "nonsense")  # noqa: B009
+
+
+@pytest.mark.parametrize("name", ["to_sparse", "storage", "q_scale", "conj", "gather_"])
+def test_a_missing_method_says_why(name):
+    from kernelmill import nn
+
+    with pytest.raises(AttributeError, match=rf"^'Tensor' object has no attribute '{name}': \w+"):
+        getattr(nn.ones(1), name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'nonsense'$"):
+        _ = nn.ones(1).nonsense
