@@ -110,7 +110,7 @@ def _predict(n: int, rows: int, trees: int = TREES, want: float | None = None) -
 def cases(quick: bool) -> list[Case]:
     """Large and small fits; predictions of many rows and of one."""
     if quick:
-        return [_fit(200, 4, 5), _predict(500, 40, 5)]
+        return [_fit(1_000, 4, 10), _predict(500, 40, 5)]
     return [
         _fit(200_000, 30, want=1.5),
         _fit(1_000, 10),
