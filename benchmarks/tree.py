@@ -114,7 +114,8 @@ def _ensemble(name: str, n: int, d: int, rows: int, **options: Any) -> list[Case
     def check(data: Any, ours: Any, other: Any) -> str:
         X, y = _make(20_000, d, kind)
         a, b = ours.score(X[-4000:], y[-4000:]), other.score(X[-4000:], y[-4000:])
-        return "" if a > b - 0.01 else f"score {a} and {b}"
+        # Small forests over few rows differ by their draws alone.
+        return "" if a > b - 0.01 - 2 / np.sqrt(n) else f"score {a} and {b}"
 
     def predicting() -> Any:
         X, y = _make(n, d, kind)
@@ -124,7 +125,7 @@ def _ensemble(name: str, n: int, d: int, rows: int, **options: Any) -> list[Case
     def same(data: Any, ours: Any, other: Any) -> str:
         share = float(np.mean(ours == other))
         close = share if kind == "classifier" else float(np.corrcoef(ours, other)[0, 1])
-        return "" if close > 0.9 else f"agreement: {close}"
+        return "" if close > (0.9 if n > 10_000 else 0.6) else f"agreement: {close}"
 
     words = f"{name} {' '.join(f'{k}={v}' for k, v in options.items())}"
     fit = Case(
