@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -170,7 +171,8 @@ class Training:
             k = int(np.flatnonzero(after.column("status") == ops.RUNNING)[0])
             self._solve_one(after, k, most)
         finished = not (after.column("status") == ops.RUNNING).any()
-        return Step(after, lambda: self.objective(after), finished, 1)
+        objective: Any = functools.partial(self.objective, after)
+        return Step(after, objective() if finished else objective, finished, 1)
 
     def objective(self, solved: Solved) -> float:
         """Sum of the dual objectives."""
