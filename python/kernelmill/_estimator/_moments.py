@@ -156,6 +156,7 @@ def moments_of(
         count += chunk.count
     if targets is not None:
         check_count(targets, count, rows.owner)
+    assert origin is not None  # there is a row
     if not centred:
         return Moments(
             count, float(total[-1, -1]), np.zeros(len(total) - 1), total[:-1, :-1], d, total, origin

@@ -246,7 +246,7 @@ class BayesianRidge(_EvidenceRegressor):
         found, error = posterior()
         if self.compute_score:
             scores.append(score(found, error))
-        self.scores_ = np.array(scores) if self.compute_score else []
+        self.scores_: Any = np.array(scores) if self.compute_score else []
         self.alpha_, self.lambda_ = alpha, penalty
         self.sigma_ = (V / (alpha * values + penalty)) @ V.T
         self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(d)
@@ -302,8 +302,7 @@ class ARDRegression(_EvidenceRegressor):
 
     References
     ----------
-    MacKay (1994), "Bayesian nonlinear modeling for the prediction competition". Tipping (2001),
-    "Sparse Bayesian learning and the relevance vector machine".
+    Tipping (2001), "Sparse Bayesian learning and the relevance vector machine".
 
     Examples
     --------
@@ -464,7 +463,7 @@ class BayesianLinearRegression(LinearRegressor):
 
     References
     ----------
-    Bishop (2006), "Pattern Recognition and Machine Learning", 3.3 and exercise 3.12.
+    Bishop (2006), "Pattern Recognition and Machine Learning", 3.3.
 
     Examples
     --------
@@ -482,6 +481,9 @@ class BayesianLinearRegression(LinearRegressor):
     (True, (5, 2))
     """
 
+    n_samples_seen_: int
+    _origin: np.ndarray
+    _total: np.ndarray
     _words = WORDS
     _parameters: ClassVar = {
         "alpha": rule.real(0, above=True),

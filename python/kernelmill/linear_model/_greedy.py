@@ -153,7 +153,8 @@ def angles(
     zero and leaves.
     """
     d = len(q)
-    coef, active, signs = np.zeros(d), [], np.zeros(d)
+    active: list[int] = []
+    coef, signs = np.zeros(d), np.zeros(d)
     side = np.maximum if positive else (lambda a, b: np.abs(a))
     level = float(side(q, 0).max(initial=0.0))
     start = level
@@ -166,7 +167,8 @@ def angles(
             size[active] = -np.inf
             joins = np.flatnonzero(size >= level * (1 - 1e-10) - 1e-13 * start)
             for j in joins:
-                sub = G[np.ix_([*active, j], [*active, j])]
+                both = np.array([*active, int(j)])
+                sub = G[np.ix_(both, both)]
                 if np.linalg.cond(sub) < 1e12:
                     active.append(int(j))
                     signs[j] = np.sign(gradient[j])

@@ -101,8 +101,10 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
         else:
             moments = moments_of(rows, Y, centred=self.fit_intercept)
             x_mean, y_mean = moments.x_mean, moments.y_mean
-            found = None if self.positive else solve.from_moments(moments)
-            if found is None:
+            fast = None if self.positive else solve.from_moments(moments)
+            if fast is not None:
+                found = fast
+            else:
                 R = solve.triangular(rows, Y, moments)
                 d = moments.d
                 found = solve.from_factor(R, d, moments.count, solve.constant_columns(moments))
@@ -110,8 +112,8 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
                     coef = solve.refined(rows, Y, moments, R, found.coef)
                     found = found._replace(coef=coef)
                 if self.positive:
-                    coef = [scipy.optimize.nnls(R[:, :d], b)[0] for b in R[:, d:].T]
-                    found = found._replace(coef=np.array(coef))
+                    each = [scipy.optimize.nnls(R[:, :d], b)[0] for b in R[:, d:].T]
+                    found = found._replace(coef=np.array(each))
         self._set_model(found.coef, x_mean, y_mean, rows, y.ndim == 1)
         self.rank_, self.singular_ = found.rank, found.singular
         self.condition_ = found.condition

@@ -266,7 +266,7 @@ class LogisticRegression(ProbabilisticClassifier):
             rows = rows.weighted(compute_sample_weight(self.class_weight, labels))
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
         objective = self._objective(rows, codes, len(self.classes_), self.C, self.l1_ratio)
-        start = None, None
+        start: tuple[Any, Any] = (None, None)
         if before is not None and np.shape(before) == (objective.k, objective.d):
             start = np.asarray(before, dtype=np.float64), self.intercept_.astype(np.float64)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}

@@ -183,7 +183,7 @@ class LogisticRegressionCV(LogisticRegression):
         model.classes_, model.n_features_in_ = self.classes_, rows.n_features
         scorer = check_scoring(model, scoring=self.scoring)
         for r, ratio in enumerate(self.l1_ratios_):
-            start = None, None
+            start: tuple[Any, Any] = (None, None)
             for c, C in enumerate(self.Cs_):
                 objective = self._objective(rows, codes, len(self.classes_), float(C), float(ratio))
                 at, taken, _ = minimised(

@@ -37,8 +37,8 @@ class Point:
     intercept: np.ndarray  # (k,), about the shift
     value: float = np.inf  # F
     loss: float = np.inf  # without penalties
-    gradient: np.ndarray | None = None  # (k, d + 1), of the smooth part of F
-    hessian: np.ndarray | None = None  # (q, q)
+    gradient: Any = None  # (k, d + 1), of the smooth part of F
+    hessian: Any = None  # (q, q), or None
     history: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     stuck: bool = False
 
@@ -83,8 +83,8 @@ class Objective:
         self.weight = float(rows.count if weights is None else weights.sum(dtype=np.float64))
         positive = None if weights is None else weights[weights > 0]
         self.least_weight = 1.0 if positive is None else float(positive.min())
-        self._scale = None if self.newton else self._spread()
-        self._factor = None
+        self._scale: Any = None if self.newton else self._spread()
+        self._factor: Any = None
         if not self.newton and self.l2 > 0 and d < MOST_PARAMETERS:
             self._factor = self._cholesky()
 

@@ -244,7 +244,7 @@ class _Chosen(LinearRegressor):
     """The choice of the penalties by the squared error of rows left out."""
 
     _words = WORDS
-    _model: ClassVar[type]
+    _model: ClassVar[Any]
     _together: ClassVar[bool] = False
     positive = False
     precompute = "auto"

@@ -1,4 +1,4 @@
-"""Ridge regression, and classification by it; penalties chosen by leaving one row out."""
+"""Ridge regression, and classification by it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import numpy as np
 import scipy.linalg
 import scipy.optimize
 import scipy.sparse.linalg
-from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin
-from sklearn.metrics import check_scoring
-from sklearn.model_selection import GridSearchCV
+from sklearn.base import ClassifierMixin, MultiOutputMixin
 from sklearn.utils.class_weight import compute_sample_weight
 
 from kernelmill._arrays import is_sparse
@@ -27,7 +25,6 @@ from kernelmill.linear_model._words import WORDS
 SOLVERS = ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs")
 # Features whose products fit memory easily: 128 MB.
 MOST_PRODUCTS = 4096
-_BLOCK_ROWS = 4096
 _LEAST_RECIPROCAL = 1e-7  # condition number of penalised products that leaves nine digits
 
 
@@ -284,7 +281,7 @@ default="auto"
         return self
 
 
-class _ClassTargets(ClassifierMixin, LinearClassifier):
+class ClassTargets(ClassifierMixin, LinearClassifier):
     """Targets 1 and -1 for classes, and what is made of the scores."""
 
     class_weight: Any
@@ -308,7 +305,7 @@ class _ClassTargets(ClassifierMixin, LinearClassifier):
         return np.where(own, 1.0, -1.0), weight
 
 
-class RidgeClassifier(_ClassTargets):
+class RidgeClassifier(ClassTargets):
     """Classification by ridge regression of targets 1, for the own class, and -1.
 
     Parameters
@@ -401,341 +398,4 @@ default="auto"
         if self.fit_intercept:
             self.intercept_ = y_mean - self.coef_.astype(np.float64) @ x_mean
         self.n_iter_, self.solver_ = 1, "cholesky"
-        return self
-
-
-class LeftOut:
-    """Residuals of rows that are left out one at a time, for any number of penalties.
-
-    With eigenvectors V and eigenvalues v of the weighted, centred products C, z = V'(x - mean) and
-    t = V'X'y, a row of weight w has the leverage ``h = w (1/W + sum z^2 / (v + alpha))``, its
-    residual is ``e = y - mean - sum z t / (v + alpha)``, and without it ``e / (1 - h)``.
-    """
-
-    def __init__(self, rows: Rows, Y: np.ndarray, centred: bool) -> None:
-        self.rows, self.Y, self.centred = rows, Y, centred
-        self.moments = moments_of(rows, Y, centred=centred)
-        values, self.vectors = scipy.linalg.eigh(self.moments.xx, check_finite=False)
-        self.values = np.maximum(values, 0.0)
-        self.right = self.vectors.T @ self.moments.xy
-
-    def coef(self, alpha: float) -> np.ndarray:
-        """Coefficients (m, d)."""
-        return (self.vectors @ (self.right / self._shrunk(alpha)[:, None])).T
-
-    def _shrunk(self, alpha: float) -> np.ndarray:
-        total = self.values + alpha
-        least = total.max(initial=0.0) * solve.EPS * len(total)
-        return np.where(total > least, total, np.inf)
-
-    def residuals(self, alphas: np.ndarray) -> np.ndarray:
-        """(n_alphas, n, m) in the order of the rows."""
-        found = np.empty((len(alphas), len(self.Y), self.Y.shape[1]))
-        inverse = np.array([1 / self._shrunk(a) for a in alphas])  # (a, d)
-        start = 0
-        for chunk in self.rows.chunks():
-            for i in range(0, chunk.count, _BLOCK_ROWS):
-                X = chunk.X[i : i + _BLOCK_ROWS]
-                X = X.toarray() if is_sparse(X) else X
-                at = slice(start + i, start + i + len(X))
-                z = (X.astype(np.float64) - self.moments.x_mean) @ self.vectors
-                w = 1.0 if chunk.weight is None else chunk.weight[i : i + len(X)].astype("f8")
-                leverage = (z * z) @ inverse.T
-                if self.centred:
-                    leverage += 1 / self.moments.weight
-                kept = 1 - w * leverage.T  # (a, rows)
-                centred = self.Y[at] - self.moments.y_mean
-                for a, factors in enumerate(inverse):
-                    fitted = z @ (factors[:, None] * self.right)
-                    with np.errstate(divide="ignore", invalid="ignore"):
-                        found[a, at] = (centred - fitted) / kept[a][:, None]
-            start += chunk.count
-        return found
-
-
-class _Identity(BaseEstimator):
-    """An estimator whose predictions are its rows, for scorers."""
-
-    def __init__(self, classes: Any = None) -> None:
-        self.classes = classes
-
-    def fit(self, X: Any, y: Any) -> Any:
-        return self
-
-    def decision_function(self, X: Any) -> Any:
-        return X
-
-    def predict(self, X: Any) -> Any:
-        return X
-
-
-class RidgeCV(MultiOutputMixin, LinearRegressor):
-    """Ridge regression whose penalty is chosen by leaving one row out, in closed form.
-
-    Parameters
-    ----------
-    alphas : array-like of shape (n_alphas,), default=(0.1, 1.0, 10.0)
-        Penalties to choose from.
-    scoring : str, callable or None, default=None
-        Score of the predictions of the rows left out; the negative mean squared error by default.
-    cv : int, splitter, iterable or None, default=None
-        None leaves out one row at a time; else how rows are split.
-    gcv_mode : {"auto", "svd", "eigen"} or None, default=None
-        Ignored: the eigenvectors of the products are used.
-    store_cv_results : bool, default=False
-        Whether to keep ``cv_results_``.
-    alpha_per_target : bool, default=False
-        Whether each output has a penalty of its own.
-
-    Attributes
-    ----------
-    coef_, intercept_
-    alpha_ : float or ndarray of shape (n_outputs,)
-        The penalty that was chosen.
-    best_score_ : float or ndarray of shape (n_outputs,)
-        Its score.
-    cv_results_ : ndarray of shape (n, n_alphas) or (n, n_outputs, n_alphas)
-        Squared errors of the rows left out, or their predictions where `scoring` is given; only
-        with ``store_cv_results``.
-    n_features_in_, feature_names_in_
-
-    See Also
-    --------
-    Ridge : With a given penalty.
-
-    Notes
-    -----
-    Leaving out a row of weight 2 leaves out both of its copies; errors are averaged with the
-    weights. One factorisation serves all penalties, and a second pass gives all residuals.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.linear_model import RidgeCV
-    >>> X, y = np.arange(5.0)[:, None], np.array([0.0, 1.0, 0.0, 1.0, 5.0])
-    >>> model = RidgeCV([0.1, 1.0, 10.0]).fit(X, y)
-    >>> model.alpha_, round(model.best_score_, 4), model.predict([[2.0]]).round(6).tolist()
-    (10.0, -4.7485, [1.4])
-    """
-
-    _words = WORDS
-    _parameters: ClassVar = {
-        "alphas": rule.array("(n_alphas,)"),
-        "fit_intercept": rule.boolean(),
-        "scoring": rule.Rule(lambda v: v is None or isinstance(v, str) or callable(v), "a scorer"),
-        "gcv_mode": rule.one_of("auto", "svd", "eigen", None),
-        "store_cv_results": rule.boolean(),
-        "alpha_per_target": rule.boolean(),
-    }
-
-    def __init__(
-        self, alphas=(0.1, 1.0, 10.0), *, fit_intercept=True, scoring=None, cv=None, gcv_mode=None,
-        store_cv_results=False, alpha_per_target=False,
-    ):  # fmt: skip
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.scoring = scoring
-        self.cv = cv
-        self.gcv_mode = gcv_mode
-        self.store_cv_results = store_cv_results
-        self.alpha_per_target = alpha_per_target
-
-    @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
-        """Choose the penalty, and fit with it.
-
-        Raises
-        ------
-        ValueError
-            If X, y or alphas do not fit.
-        """
-        alphas = np.atleast_1d(np.asarray(self.alphas, dtype=np.float64)).ravel()
-        owner = type(self).__name__
-        if not len(alphas) or not (alphas >= 0).all() or not np.isfinite(alphas).all():
-            raise ValueError(f"{owner}: alphas must be numbers of at least 0, got {self.alphas!r}")
-        rows = self._rows(X, sample_weight, reset=True, deferred=True)
-        y = targets_of(y, rows)
-        Y = y.reshape(len(y), -1)
-        if self.cv is not None:
-            rows.check()
-            return self._searched(X, y, sample_weight, rows, alphas)
-        if self.alpha_per_target and y.ndim == 1:
-            raise ValueError(f"{owner}: alpha_per_target=True needs several outputs, got one")
-        left = LeftOut(rows, Y, self.fit_intercept)
-        residuals = left.residuals(alphas)
-        weight = rows.all_weights()
-        if self.scoring is None:
-            errors = residuals**2
-            per_output = -np.average(errors, axis=1, weights=weight)  # (a, m)
-            kept = errors
-            scores = per_output if self.alpha_per_target else per_output.mean(1, keepdims=True)
-        else:
-            kept = Y - residuals
-            scores = self._scored(kept, Y, weight)
-        if not np.isfinite(scores).any(0).all():
-            raise ValueError(
-                f"{owner}: alphas must leave a prediction for rows left out, got none that does "
-                f"for n_samples = {len(Y)} (raise alphas, or pass more rows)"
-            )
-        best = np.where(np.isfinite(scores), scores, -np.inf).argmax(0)
-        chosen = alphas[best]
-        coef = np.empty((Y.shape[1], rows.n_features))
-        for a in np.unique(best):
-            those = best == a if self.alpha_per_target else slice(None)
-            coef[those] = left.coef(float(alphas[a]))[those]
-        self._set_model(coef, left.moments.x_mean, left.moments.y_mean, rows, y.ndim == 1)
-        per = self.alpha_per_target
-        self.alpha_ = chosen if per else float(chosen[0])
-        top = scores[best, np.arange(len(best))]
-        self.best_score_ = top if per else float(top[0])
-        if self.store_cv_results:
-            table = np.moveaxis(kept, 0, -1)
-            self.cv_results_ = table[:, 0] if y.ndim == 1 else table
-        return self
-
-    def _scored(self, predictions: np.ndarray, Y: np.ndarray, weight: Any) -> np.ndarray:
-        scorer = check_scoring(_Identity(), scoring=self.scoring, allow_none=False)
-        options = {} if weight is None else {"sample_weight": weight}
-
-        def score(p: np.ndarray, t: np.ndarray) -> float:
-            return float(scorer(_Identity(), p, t, **options))
-
-        if self.alpha_per_target:
-            several = range(Y.shape[1])
-            return np.array([[score(p[:, j], Y[:, j]) for j in several] for p in predictions])
-        if Y.shape[1] == 1:
-            return np.array([[score(p[:, 0], Y[:, 0])] for p in predictions])
-        return np.array([[score(p, Y)] for p in predictions])
-
-    def _searched(self, X: Any, y: Any, weight: Any, rows: Rows, alphas: np.ndarray) -> Any:
-        if rows.is_stream:
-            raise TypeError(f"{rows.owner}: X must be in memory where cv is given, got a stream")
-        if self.store_cv_results or self.alpha_per_target:
-            raise ValueError(
-                f"{rows.owner}: cv must be None with store_cv_results or alpha_per_target, got "
-                f"{self.cv!r} (cv!=None and store_cv_results=True are incompatible)"
-            )
-        search = GridSearchCV(
-            Ridge(fit_intercept=self.fit_intercept), {"alpha": list(alphas)}, cv=self.cv,
-            scoring=self.scoring,
-        )  # fmt: skip
-        search.fit(rows.X, y, sample_weight=rows.weight)
-        best = search.best_estimator_
-        self.coef_, self.intercept_ = best.coef_, best.intercept_
-        self.alpha_, self.best_score_ = float(best.alpha), search.best_score_
-        return self
-
-
-class RidgeClassifierCV(_ClassTargets):
-    """Ridge classification whose penalty is chosen by leaving one row out, in closed form.
-
-    Parameters
-    ----------
-    alphas : array-like of shape (n_alphas,), default=(0.1, 1.0, 10.0)
-        Penalties to choose from.
-    scoring : str, callable or None, default=None
-        Score of the rows left out, with `cv`; else the negative mean squared error of the targets 1
-        and -1 is used, and this must be None.
-    cv : int, splitter, iterable or None, default=None
-        None leaves out one row at a time; else how rows are split.
-    store_cv_results : bool, default=False
-        Whether to keep ``cv_results_``.
-
-    Attributes
-    ----------
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts.
-    classes_, alpha_
-    best_score_ : float
-        The score of the penalty.
-    cv_results_ : ndarray of shape (n, n_targets, n_alphas)
-        Squared errors of the rows left out; only with ``store_cv_results``.
-    n_features_in_, feature_names_in_
-
-    See Also
-    --------
-    RidgeCV : The regression.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.linear_model import RidgeClassifierCV
-    >>> X = np.random.default_rng(0).normal(size=(60, 3))
-    >>> model = RidgeClassifierCV().fit(X, X[:, 0] > 0)
-    >>> model.alpha_ in (0.1, 1.0, 10.0), model.score(X, X[:, 0] > 0) > 0.9
-    (True, True)
-    """
-
-    _words = WORDS
-    _parameters: ClassVar = {
-        "alphas": rule.array("(n_alphas,)"),
-        "fit_intercept": rule.boolean(),
-        "scoring": rule.Rule(lambda v: v is None or isinstance(v, str) or callable(v), "a scorer"),
-        "class_weight": RidgeClassifier._parameters["class_weight"],
-        "store_cv_results": rule.boolean(),
-    }
-
-    def __init__(
-        self, alphas=(0.1, 1.0, 10.0), *, fit_intercept=True, scoring=None, cv=None,
-        class_weight=None, store_cv_results=False,
-    ):  # fmt: skip
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.scoring = scoring
-        self.cv = cv
-        self.class_weight = class_weight
-        self.store_cv_results = store_cv_results
-
-    @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
-        """Choose the penalty, and fit with it.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Class labels, numbers or strings, in memory even if X is a stream.
-
-        Raises
-        ------
-        ValueError
-            If X, y or alphas do not fit.
-        """
-        rows = self._rows(X, sample_weight, reset=True)
-        Y, weight = self._encoded(y, rows, sample_weight)
-        if self.cv is not None:
-            return self._searched(rows, y)
-        if self.scoring is not None:
-            raise ValueError(
-                f"{rows.owner}: scoring must be None where rows are left out one at a time, got "
-                f"{self.scoring!r} (pass cv)"
-            )
-        if weight is not None:
-            rows = rows.weighted(weight)
-        inner = RidgeCV(
-            self.alphas, fit_intercept=self.fit_intercept, store_cv_results=self.store_cv_results
-        ).fit(rows, Y)
-        self.coef_ = inner.coef_
-        self.intercept_ = np.broadcast_to(inner.intercept_, (len(inner.coef_),)).copy()
-        self.alpha_, self.best_score_ = inner.alpha_, inner.best_score_
-        if self.store_cv_results:
-            self.cv_results_ = inner.cv_results_
-        return self
-
-    def _searched(self, rows: Rows, y: Any) -> Any:
-        if rows.is_stream:
-            raise TypeError(f"{rows.owner}: X must be in memory where cv is given, got a stream")
-        if self.store_cv_results:
-            raise ValueError(
-                f"{rows.owner}: cv must be None with store_cv_results, got {self.cv!r} "
-                "(cv!=None and store_cv_results=True are incompatible)"
-            )
-        model = RidgeClassifier(fit_intercept=self.fit_intercept, class_weight=self.class_weight)
-        grid = {"alpha": list(np.ravel(self.alphas))}
-        search = GridSearchCV(model, grid, cv=self.cv, scoring=self.scoring)
-        search.fit(rows.X, y, sample_weight=rows.weight)
-        best = search.best_estimator_
-        self.coef_, self.intercept_ = best.coef_, best.intercept_
-        self.alpha_, self.best_score_ = float(best.alpha), search.best_score_
         return self
