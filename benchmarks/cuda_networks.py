@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.cuda_networks [--json FILE] [--quick]`` on a machine with a GPU, CuPy and,
 for the comparison, torch with CUDA. It runs the agreement cases of every op on the GPU, then trains
-a perceptron and a convolutional network in both libraries from the same weights on the same
-batches, in float32 without TF32, and compares the losses of the first steps. A time is that of one
+a perceptron, a convolutional network, an LSTM, a causal transformer and a CTC loss behind a
+bidirectional LSTM in both libraries from the same weights on the same batches, in float32 without
+TF32, and compares the losses of the first steps. A time is that of one
 step (forward, backward, Adam) between two synchronisations, least and median over rounds that
 alternate between the libraries.
 """
@@ -28,37 +29,94 @@ from kernelmill import nn
 
 TESTS = Path(__file__).resolve().parents[1] / "tests" / "ops"
 SEED = 11
-# name: (batch, shape of one example, classes)
-NETWORKS = {"mlp": (512, (784,), 10), "cnn": (128, (3, 32, 32), 10)}
+CLASSES = {"mlp": 10, "cnn": 10, "lstm": 96, "gpt": 96, "ctc": 30}
+# Features of the hidden layers, examples of a batch, steps of a sequence and labels of a target.
+SIZES = {
+    "mlp": (1024, 512, 0, 0),
+    "cnn": (32, 128, 0, 0),
+    "lstm": (512, 64, 128, 0),
+    "gpt": (512, 16, 256, 0),
+    "ctc": (256, 32, 200, 20),
+}
 
 
-def layers(library: Any, name: str) -> list[Any]:
-    """The layers of a network, of kernelmill.nn or torch.nn."""
-    n = library
+def network(library: Any, name: str, width: int, steps: int = 0) -> Any:
+    """A network of kernelmill.nn or torch.nn."""
+    n, classes = library, CLASSES[name]
     if name == "mlp":
-        return [n.Linear(784, 1024), n.ReLU(), n.Linear(1024, 1024), n.ReLU(), n.Linear(1024, 10)]
-    return [
-        n.Conv2d(3, 32, 3, padding=1), n.BatchNorm2d(32), n.ReLU(), n.MaxPool2d(2),
-        n.Conv2d(32, 64, 3, padding=1), n.BatchNorm2d(64), n.ReLU(), n.MaxPool2d(2),
-        n.Flatten(), n.Linear(64 * 8 * 8, 10),
-    ]  # fmt: skip
+        return n.Sequential(n.Linear(784, width), n.ReLU(), n.Linear(width, width), n.ReLU(),
+                            n.Linear(width, classes))  # fmt: skip
+    if name == "cnn":
+        return n.Sequential(
+            n.Conv2d(3, width, 3, padding=1), n.BatchNorm2d(width), n.ReLU(), n.MaxPool2d(2),
+            n.Conv2d(width, 2 * width, 3, padding=1), n.BatchNorm2d(2 * width), n.ReLU(),
+            n.MaxPool2d(2), n.Flatten(), n.Linear(2 * width * 8 * 8, classes),
+        )  # fmt: skip
+
+    class Recurrent(n.Module):
+        def __init__(self, both: bool) -> None:
+            super().__init__()
+            self.embed = n.Linear(40, width) if both else n.Embedding(classes, width)
+            self.layers = n.LSTM(width, width, 1 if both else 2, bidirectional=both)
+            self.out = n.Linear(width * (1 + both), classes)
+
+        def forward(self, x: Any) -> Any:
+            return self.out(self.layers(self.embed(x))[0])
+
+    class Transformer(n.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.place = n.Embedding(classes, width), n.Embedding(steps, width)
+            layer = n.TransformerEncoderLayer(
+                width, 8, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True
+            )
+            self.layers, self.out = n.TransformerEncoder(layer, 4), n.Linear(width, classes)
+            mask = n.Transformer.generate_square_subsequent_mask(steps)
+            self.register_buffer("mask", mask, persistent=False)
+
+        def forward(self, x: Any) -> Any:
+            x = self.embed(x) + self.place.weight
+            return self.out(self.layers(x, mask=self.mask, is_causal=True))
+
+    return Transformer() if name == "gpt" else Recurrent(name == "ctc")
 
 
-def batches(name: str, quick: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+def loss_of(library: Any, name: str, model: Any, x: Any, y: Any) -> Any:
+    """The loss of a batch, by functions of kernelmill.nn or torch.nn."""
+    F, logits = library.functional, model(x)
+    if name != "ctc":
+        return F.cross_entropy(logits.reshape(-1, CLASSES[name]), y.reshape(-1))
+    steps, batch, _ = logits.shape
+    lengths = np.full(batch, steps), np.full(batch, y.shape[1])
+    return F.ctc_loss(F.log_softmax(logits, -1), y, *(tuple(map(int, a)) for a in lengths))
+
+
+def batches(name: str, batch: int, steps: int, labels: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Some batches of random examples."""
-    batch, shape, classes = NETWORKS[name]
-    batch = batch // 16 if quick else batch
-    rng = np.random.default_rng(SEED)
-    return [
-        (rng.normal(size=(batch, *shape)).astype(np.float32), rng.integers(0, classes, batch))
-        for _ in range(4)
-    ]
+    rng, classes = np.random.default_rng(SEED), CLASSES[name]
+
+    def numbers(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    def one() -> tuple[np.ndarray, np.ndarray]:
+        if name == "ctc":
+            return numbers(steps, batch, 40), rng.integers(1, classes, (batch, labels))
+        if name in ("lstm", "gpt"):  # classes of places that tell the next one
+            shape = (steps, batch) if name == "lstm" else (batch, steps)
+            x = rng.integers(0, classes, shape)
+            return x, (3 * x + 1) % classes
+        shape = (784,) if name == "mlp" else (3, 32, 32)
+        return numbers(batch, *shape), rng.integers(0, classes, batch)
+
+    return [one() for _ in range(4)]
 
 
-def our_step(name: str, data: list, weights: dict | None, device: Any) -> tuple[Callable, dict]:
+def our_step(
+    name: str, data: list, width: int, steps: int, weights: dict | None, device: Any
+) -> tuple[Callable, dict]:
     """A function of the number of the step that trains and returns the loss, and its weights."""
     nn.manual_seed(SEED)
-    model = nn.Sequential(*layers(nn, name))
+    model = network(nn, name, width, steps)
     if weights is not None:
         model.load_state_dict(weights)
     start = {key: np.array(value.numpy()) for key, value in model.state_dict().items()}
@@ -68,9 +126,8 @@ def our_step(name: str, data: list, weights: dict | None, device: Any) -> tuple[
     placed = [(nn.Tensor(device(x)), nn.Tensor(device(y))) for x, y in data]
 
     def step(i: int) -> Any:
-        x, y = placed[i % len(placed)]
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(x), y)
+        loss = loss_of(nn, name, model, *placed[i % len(placed)])
         loss.backward()
         optimizer.step()
         return loss
@@ -78,18 +135,19 @@ def our_step(name: str, data: list, weights: dict | None, device: Any) -> tuple[
     return step, start
 
 
-def torch_step(torch: Any, name: str, data: list, weights: dict) -> Callable:
+def torch_step(
+    torch: Any, name: str, data: list, width: int, steps: int, weights: dict
+) -> Callable:
     """The same in torch."""
-    model = torch.nn.Sequential(*layers(torch.nn, name))
+    model = network(torch.nn, name, width, steps)
     model.load_state_dict({key: torch.tensor(value) for key, value in weights.items()})
     model.cuda()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     placed = [(torch.tensor(x).cuda(), torch.tensor(y).cuda()) for x, y in data]
 
     def step(i: int) -> Any:
-        x, y = placed[i % len(placed)]
         optimizer.zero_grad()
-        loss = torch.nn.functional.cross_entropy(model(x), y)
+        loss = loss_of(torch.nn, name, model, *placed[i % len(placed)])
         loss.backward()
         optimizer.step()
         return loss
@@ -108,12 +166,13 @@ def timed(step: Callable, first: int, count: int, synchronize: Callable) -> floa
 
 
 def measure(cupy: Any, torch: Any, name: str, quick: bool) -> dict[str, Any]:
-    data = batches(name, quick)
-    ours, weights = our_step(name, data, None, cupy.asarray)
+    width, batch, length, labels = SIZES[name]
+    data = batches(name, batch // 16 if quick else batch, length, labels)
+    ours, weights = our_step(name, data, width, length, None, cupy.asarray)
     steps = {"kernelmill": ours}
     sync = {"kernelmill": cupy.cuda.runtime.deviceSynchronize}
     if torch is not None:
-        steps["torch"] = torch_step(torch, name, data, weights)
+        steps["torch"] = torch_step(torch, name, data, width, length, weights)
         sync["torch"] = torch.cuda.synchronize
     losses = {key: [float(step(i)) for i in range(20)] for key, step in steps.items()}
     seconds: dict[str, list[float]] = {key: [] for key in steps}
@@ -123,7 +182,7 @@ def measure(cupy: Any, torch: Any, name: str, quick: bool) -> dict[str, Any]:
             seconds[key].append(timed(step, 20 + round_ * count, count, sync[key]))
     found: dict[str, Any] = {
         "network": name,
-        "batch": len(data[0][0]),
+        "width, batch, steps, labels": [width, batch // 16 if quick else batch, length, labels],
         "losses": losses,
         "seconds": {k: {"least": min(v), "median": statistics.median(v)}
                     for k, v in seconds.items()},
@@ -180,7 +239,7 @@ def main(arguments: list[str] | None = None) -> int:
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
         "agreement": agreement(),
-        "networks": [measure(cupy, torch, name, options.quick) for name in NETWORKS],
+        "networks": [measure(cupy, torch, name, options.quick) for name in SIZES],
     }
     text = json.dumps(report, indent=2)
     print(text)

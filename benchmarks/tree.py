@@ -1,4 +1,4 @@
-"""Exact decision trees beside scikit-learn: fits, predictions, one row."""
+"""Exact trees, forests and boosting beside their peers: fits, predictions, one row."""
 
 from __future__ import annotations
 
@@ -78,10 +78,81 @@ def _predict(n: int, rows: int, kind: str) -> Case:
     )
 
 
+def _ensembles() -> dict[str, Any]:
+    import sklearn.ensemble
+
+    from kernelmill import ensemble
+
+    found = {"kernelmill": ensemble, "scikit-learn": sklearn.ensemble}
+    try:
+        import sklearnex.ensemble
+
+        found["scikit-learn-intelex"] = sklearnex.ensemble
+    except ImportError:
+        pass
+    return found
+
+
+def _ensemble(name: str, n: int, d: int, rows: int, **options: Any) -> list[Case]:
+    """A fit, and predictions of other rows; accuracies or R^2 decide."""
+    kind = "classifier" if name.endswith("Classifier") else "regressor"
+    systems = {s: m for s, m in _ensembles().items() if hasattr(m, name)}
+    if "Forest" not in name:
+        systems.pop("scikit-learn-intelex", None)
+
+    def made(system: str) -> Any:
+        more = {} if system == "kernelmill" or "Forest" not in name else {"n_jobs": 2}
+        return getattr(systems[system], name)(random_state=0, **options, **more)
+
+    def fitting(system: str) -> Any:
+        def prepare(data: Any) -> Any:
+            model = made(system)
+            return lambda: model.fit(*data)
+
+        return prepare
+
+    def check(data: Any, ours: Any, other: Any) -> str:
+        X, y = _make(20_000, d, kind)
+        a, b = ours.score(X[-4000:], y[-4000:]), other.score(X[-4000:], y[-4000:])
+        return "" if a > b - 0.01 else f"score {a} and {b}"
+
+    def predicting() -> Any:
+        X, y = _make(n, d, kind)
+        X_new = np.random.default_rng(1).standard_normal((rows, d), dtype=np.float32)
+        return X_new, {system: made(system).fit(X, y) for system in systems}
+
+    def same(data: Any, ours: Any, other: Any) -> str:
+        share = float(np.mean(ours == other))
+        close = share if kind == "classifier" else float(np.corrcoef(ours, other)[0, 1])
+        return "" if close > 0.9 else f"agreement: {close}"
+
+    words = f"{name} {' '.join(f'{k}={v}' for k, v in options.items())}"
+    fit = Case(
+        f"{words} n={n} d={d} float32",
+        lambda: _make(n, d, kind),
+        {system: fitting(system) for system in systems},
+        check,
+        lambda data, model: Work(0.0, 4.0 * d * n, "the rows read once"),
+    )
+    predict = Case(
+        f"predict {words}, {rows} rows of {d} float32",
+        predicting,
+        {s: lambda data, s=s: lambda: data[1][s].predict(data[0]) for s in systems},
+        same,
+        lambda data, result: Work(0.0, data[0].nbytes, "the rows read"),
+    )
+    return [fit, predict] if rows else [fit]
+
+
 def cases(quick: bool) -> list[Case]:
     """Grown to the end and limited, small and large; predictions."""
     if quick:
-        return [_fit(200, 4, "classifier", "grown"), _predict(200, 20, "regressor")]
+        return [
+            _fit(200, 4, "classifier", "grown"),
+            _predict(200, 20, "regressor"),
+            *_ensemble("RandomForestClassifier", 300, 5, 50, n_estimators=10),
+            *_ensemble("AdaBoostClassifier", 300, 5, 0, n_estimators=3),
+        ]
     return [
         _fit(50_000, 20, "classifier", "fully grown"),
         _fit(50_000, 20, "regressor", "fully grown"),
@@ -93,4 +164,10 @@ def cases(quick: bool) -> list[Case]:
         _fit(2_000, 5, "regressor", "absolute error", criterion="absolute_error", max_depth=6),
         _predict(50_000, 50_000, "regressor"),
         _predict(50_000, 1, "regressor"),
+        *_ensemble("RandomForestClassifier", 50_000, 20, 200_000, n_estimators=100),
+        *_ensemble("RandomForestClassifier", 1_000, 20, 1, n_estimators=100),
+        *_ensemble("RandomForestRegressor", 20_000, 20, 20_000, n_estimators=20),
+        *_ensemble("ExtraTreesClassifier", 50_000, 20, 0, n_estimators=50),
+        *_ensemble("AdaBoostClassifier", 50_000, 20, 0, n_estimators=50),
+        *_ensemble("GradientBoostingRegressor", 20_000, 20, 20_000, n_estimators=50),
     ]

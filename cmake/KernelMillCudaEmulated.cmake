@@ -24,3 +24,4 @@ target_include_directories(_cuda_emulated PRIVATE
   "${host}/include" "${CMAKE_CURRENT_SOURCE_DIR}/cuda" "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
 # Kernels read shared memory as packs of 16 bytes, which device compilers allow.
 target_compile_options(_cuda_emulated PRIVATE -O1 -fno-strict-aliasing -Wno-unknown-pragmas)
+set_source_files_properties("${host}/emulator.cpp" PROPERTIES COMPILE_OPTIONS -O2)

@@ -75,6 +75,20 @@ def decoder_nats(model, codes, context) -> float:
     return total / count
 
 
+def sample(model, codes, count, context=None) -> list[int]:
+    """More characters; a transformer sees no more than the context that it was trained with."""
+    draws = nn.Generator(1)
+    if context is None:
+        return nn.generate(model, codes, count, temperature=0.6, generator=draws).tolist()
+    codes, half = [*codes], context // 2
+    while count > 0:
+        seen = codes[-half:]
+        new = nn.generate(model, seen, min(half, count), temperature=0.6, generator=draws)
+        codes += new.tolist()[len(seen) :]
+        count -= half
+    return codes
+
+
 def main() -> float:
     """Train, print a sample, and return nats per character held out."""
     parser = argparse.ArgumentParser(description="Character models of Python's help texts.")
@@ -115,7 +129,7 @@ def main() -> float:
         train_decoder(model, codes, unseen, given.steps, context, 32, 4e-3, report)
         value = decoder_nats(model, unseen, context)
     start = [places[c] for c in "The "]
-    tokens = nn.generate(model, start, 300, temperature=0.6, generator=1).tolist()
+    tokens = sample(model, start, 400, None if given.model == "lstm" else context)
     print(f"{value:.3f} nats per character held out\n")
     print("".join(names[i] for i in tokens))
     return value

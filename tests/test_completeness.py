@@ -59,7 +59,11 @@ TESTED_ELSEWHERE = {
     "ops/elementwise_table.py": "row by row in ops/test_elementwise.py",
     "ops/optim_table.py": "rule by rule in ops/test_optim.py",
     "ops/tree_criteria.py": "criterion by criterion in ops/test_tree.py",
+    "ops/histogram_growth.py": "through ops/test_histogram.py, and beside another definition there",
+    "ops/histogram_walks.py": "tree by tree in ops/test_histogram.py",
+    "ops/histogram_losses.py": "loss by loss in ops/test_histogram.py",
     "ops/sgd_table.py": "loss by loss in ops/test_sgd.py",
+    "ops/glm_table.py": "loss by loss in ops/test_glm.py",
     "_version.py": "one constant, compared in test_info.py and cli/test_cli.py",
 }
 # Public estimators that skip parametrize_with_checks: none may without a sentence here.

@@ -12,7 +12,17 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from kernelmill import cluster, hmm, linear_model, mixture, neighbors, preprocessing, tree
+from kernelmill import (
+    cluster,
+    ensemble,
+    hmm,
+    linear_model,
+    mixture,
+    neighbors,
+    preprocessing,
+    svm,
+    tree,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -33,6 +43,19 @@ NOT_SCALED = {
     "SGDRegressor": "a rate suits one scale of the rows, which should be standardised",
     "NeuralNetClassifier": "the network is the user's; steps have a length that does not scale",
     "NeuralNetRegressor": "the network is the user's; steps have a length that does not scale",
+    "ARDRegression": "its first precisions are 1, as scikit-learn's, in units of the coefficients",
+    "ElasticNet": "its penalties scale by different powers, and a ratio near 1 loses the digits",
+    "ElasticNetCV": "see ElasticNet",
+    "MultiTaskElasticNet": "its optimum is ElasticNet's for one output, and y here is a vector",
+    "MultiTaskElasticNetCV": "see ElasticNetCV",
+    "MultiTaskLasso": "its optimum is Lasso's for one output, and y here is a vector",
+    "MultiTaskLassoCV": "see MultiTaskLasso",
+    "GaussianProcessClassifier": "length scales have the unit of the rows: its tests scale both",
+    "GaussianProcessRegressor": "length scales have the unit of the rows: its tests scale both",
+    "SparseGaussianProcessRegressor": "see GaussianProcessRegressor",
+    "KernelRidge": "predictions agree up to rounding, not bit by bit, and alpha has a unit",
+    "SVR": "predictions agree up to the tolerance, not bit by bit: svm/test_machines.py",
+    "NuSVR": "predictions agree up to the tolerance, not bit by bit: svm/test_machines.py",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
 }
 
@@ -46,6 +69,8 @@ class Scaled:
     log_densities: int = 0  # in `score`: each row's is shifted by -log c for each of its features
     supervised: bool = False
     transformed: int | None = None  # power of c in what `transform` gives, in place of `predict`
+    rounded: bool = False  # whether predictions are numbers that round
+    least: float = 0.0  # of the targets
 
 
 def square(c: float) -> float:
@@ -101,6 +126,24 @@ def _rows() -> dict[str, Scaled]:
     ):
         grown = lambda c, cls=cls: cls(random_state=0)  # noqa: E731 - the loop's own class
         rows[f"tree.{cls.__name__}"] = Scaled(grown, {}, supervised=True)
+    for cls in (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor):
+        boosted = lambda c, cls=cls: cls(max_iter=5)  # noqa: E731 - the loop's own class
+        rows[f"ensemble.{cls.__name__}"] = Scaled(boosted, {}, supervised=True)
+    for cls in (
+        ensemble.RandomForestClassifier,
+        ensemble.RandomForestRegressor,
+        ensemble.ExtraTreesClassifier,
+        ensemble.ExtraTreesRegressor,
+        ensemble.AdaBoostClassifier,
+        ensemble.AdaBoostRegressor,
+        ensemble.GradientBoostingClassifier,
+        ensemble.GradientBoostingRegressor,
+        ensemble.IsolationForest,
+    ):
+        forest = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            n_estimators=3, random_state=0
+        )
+        rows[f"ensemble.{cls.__name__}"] = Scaled(forest, {}, supervised=True)
     rows |= {
         "cluster.DBSCAN": Scaled(lambda c: cluster.DBSCAN(0.75 * c), {"components_": 1}),
         "cluster.MeanShift": Scaled(
@@ -131,12 +174,16 @@ def _rows() -> dict[str, Scaled]:
             supervised=True,
         ),
     }
+    for cls, given in ((svm.SVC, {}), (svm.NuSVC, {"nu": 0.2}), (svm.OneClassSVM, {"nu": 0.2})):
+        made = lambda c, cls=cls, given=given: cls(**given)  # noqa: E731 - the loop's own class
+        rows[f"svm.{cls.__name__}"] = Scaled(made, {}, supervised=True)
     # An intercept moves by 1 whatever the scale of the rows.
     rows["linear_model.Perceptron"] = Scaled(
         lambda c: linear_model.Perceptron(fit_intercept=False, tol=None, max_iter=9),
         {"coef_": 1},
         supervised=True,
     )
+    rows |= _linear_rows()
     # A fixed number of steps: log densities of c X are larger, and so is the rounding of the gains
     # that decide when to stop.
     steps = {"max_iter": 3, "tol": 0.0, "random_state": 0}
@@ -189,6 +236,45 @@ def _rows() -> dict[str, Scaled]:
     return rows
 
 
+def _linear_rows() -> dict[str, Scaled]:
+    lm = linear_model
+    tight = {"tol": 1e-13}
+
+    def times(factor, c):
+        return min(factor * square(c), 1e308)
+
+    made = {
+        "LinearRegression": lambda c: lm.LinearRegression(),
+        "Ridge": lambda c: lm.Ridge(times(3.0, c)),
+        "RidgeCV": lambda c: lm.RidgeCV([square(c), times(9.0, c)]),
+        "Lasso": lambda c: lm.Lasso(0.1 * c, **tight),
+        "LassoCV": lambda c: lm.LassoCV(alphas=7, **tight),
+        "BayesianRidge": lambda c: lm.BayesianRidge(
+            lambda_init=square(c), lambda_2=1e-6 / max(square(c), 1e-308), max_iter=20, tol=0.0
+        ),
+        "BayesianLinearRegression": lambda c: lm.BayesianLinearRegression(alpha=times(3.0, c)),
+        "LogCoshRegressor": lambda c: lm.LogCoshRegressor(alpha=0.1 * square(c), tol=1e-7),
+        "PoissonRegressor": lambda c: lm.PoissonRegressor(alpha=0.1 * square(c), tol=1e-7),
+        "GammaRegressor": lambda c: lm.GammaRegressor(alpha=0.1 * square(c), tol=1e-7),
+        "TweedieRegressor": lambda c: lm.TweedieRegressor(
+            power=1.5, alpha=0.1 * square(c), tol=1e-7
+        ),
+    }
+    regressions = {
+        f"linear_model.{name}": Scaled(
+            make, {"coef_": -1}, supervised=True, rounded=True,
+            least=1.0 if name.startswith(("Gamma", "Tweedie")) else 0.0,
+        )
+        for name, make in made.items()
+    }  # fmt: skip
+    for name, make in {
+        "RidgeClassifier": lambda c: lm.RidgeClassifier(times(3.0, c)),
+        "LogisticRegression": lambda c: lm.LogisticRegression(C=1 / max(square(c), 1e-308)),
+    }.items():
+        regressions[f"linear_model.{name}"] = Scaled(make, {"coef_": -1}, supervised=True)
+    return regressions
+
+
 SCALED = _rows()
 
 
@@ -199,7 +285,7 @@ def data() -> np.ndarray:
 
 
 def fitted(row: Scaled, X: np.ndarray, c: float):
-    y = (np.arange(N) // 5 % K,) if row.supervised else ()
+    y = (np.arange(N) // 5 % K + row.least,) if row.supervised else ()
     return row.make(c).fit(X, *y)
 
 
@@ -207,7 +293,10 @@ def agree(row: Scaled, model, X: np.ndarray, c: float, rtol: float) -> None:
     """`model`, of X, is the model of X / c, scaled."""
     unit = data().astype(X.dtype)
     plain = fitted(row, unit, 1.0)
-    if row.transformed is None:
+    if row.rounded:
+        got, want = model.predict(X), plain.predict(unit)
+        np.testing.assert_allclose(got, want, rtol=0, atol=30 * rtol)
+    elif row.transformed is None:
         np.testing.assert_array_equal(model.predict(X), plain.predict(unit))
     else:
         size = np.longdouble(c) ** row.transformed

@@ -10,13 +10,19 @@ import inspect
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "from-torch.md"
 PACKAGES = {
+    "torch": "kernelmill.nn",
+    "torch.Tensor": "kernelmill.nn.Tensor",
+    "torch.linalg": "kernelmill.nn.linalg",
+    "torch.amp": "kernelmill.nn.amp",
     "torch.nn": "kernelmill.nn",
     "torch.nn.functional": "kernelmill.nn.functional",
     "torch.nn.init": "kernelmill.nn.init",
     "torch.nn.utils": "kernelmill.nn.utils",
+    "torch.nn.utils.prune": "kernelmill.nn.utils.prune",
     "torch.optim": "kernelmill.nn.optim",
     "torch.optim.lr_scheduler": "kernelmill.nn.optim.lr_scheduler",
     "torch.utils.data": "kernelmill.nn.data",
@@ -25,9 +31,26 @@ PACKAGES = {
 MARKED = re.compile(r"(<!-- names.*?-->\n).*?(<!-- /names -->)", re.S)
 
 
+def place(name: str) -> Any:
+    """A module, or what a module holds."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError:
+        owner, _, last = name.rpartition(".")
+        return getattr(importlib.import_module(owner), last)
+
+
 def public(name: str) -> list[str]:
     """Classes, functions and submodules of a package of torch, without what it only imports."""
-    package = importlib.import_module(name)
+    package = place(name)
+    if name == "torch.Tensor":
+        return sorted(n for n in dir(package) if not n.startswith("_"))
+    if name == "torch":  # functions alone: classes and submodules are asked for by themselves
+        return sorted(
+            n for n in dir(package)
+            if not n.startswith("_") and not n[0].isupper() and callable(getattr(package, n))
+            and not inspect.isclass(getattr(package, n))
+        )  # fmt: skip
     names = []
     for one, value in sorted(vars(package).items()):
         if inspect.ismodule(value):
@@ -43,20 +66,24 @@ def public(name: str) -> list[str]:
 
 def lists() -> str:
     """The two sections of the page."""
-    from kernelmill.nn._torch_names import GROUPS
+    from kernelmill.nn._torch_names import reason_of
 
+    for theirs in PACKAGES:
+        place(theirs)  # some packages know their submodules only once these are imported
     here, absent = [], {}
     for theirs, ours in PACKAGES.items():
-        place = importlib.import_module(ours)
+        owner = place(ours)
         names = public(theirs)
-        found = [n for n in names if hasattr(place, n)]
+        found = [n for n in names if hasattr(owner, n)]
         text = f"**{theirs}**: " + ", ".join(f"`{n}`" for n in found)
         here.append(textwrap.fill(text, 116, break_long_words=False, break_on_hyphens=False))
         absent.update(dict.fromkeys(n for n in names if n not in found))
+    groups: dict[str | None, list[str]] = {}
+    for name in sorted(absent):
+        groups.setdefault(reason_of(name), []).append(name)
     rows = [
         f"| {reason} | {', '.join(f'`{n}`' for n in kept)} |"
-        for reason, group in GROUPS.items()
-        if (kept := [n for n in group if n in absent])
+        for reason, kept in sorted(groups.items(), key=str)
     ]
     return "\n".join([
         "## Names that exist", "", "\n\n".join(here), "",

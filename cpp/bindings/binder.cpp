@@ -89,7 +89,7 @@ class Binding {
         return false;
       }
     }
-    return true;
+    return one_kind();
   }
 
   py::object run() {
@@ -122,6 +122,14 @@ class Binding {
     ~Released() { PyEval_RestoreThread(state); }
     PyThreadState* state;
   };
+
+  // CSR matrices stand beside CSR matrices: the function reads all such arguments alike.
+  bool one_kind() const {
+    for (std::size_t i = 0; sparse_ && i < s_.in.size(); ++i) {
+      if (s_.in[i].csr && arguments_.in[i].indptr == nullptr) return false;
+    }
+    return true;
+  }
 
   std::size_t place(PyObject* keyword) const {
     for (std::size_t i = 0; i < s_.in.size(); ++i) {
@@ -174,10 +182,12 @@ class Binding {
     for (std::size_t i = 0; i < item.axes.size(); ++i) {
       if (!fits(item.axes[i], info.value.shape[i])) return false;
     }
+    const std::size_t last = item.axes.empty() ? 0 : item.axes.size() - 1;
     if (item.inout) {
       if (!info.in_place || !info.dense || !info.writeable) return false;
     } else if (!info.in_place || (item.layout == 'd' && !info.dense) ||
-               (item.layout == 'r' && info.value.shape[1] > 1 && info.value.strides[1] != 1)) {
+               (item.layout == 'r' && info.value.shape[last] > 1 &&
+                info.value.strides[last] != 1)) {
       const py::object copy = dense_copy(object, info.code);
       ArrayInfo copied;
       read_array(entry_.name, item.name.c_str(), keep(copy), copied);
@@ -475,14 +485,17 @@ Entry& Family::add(const char* name) {
 // Each is filled by its bind_<name>, in bindings/<name>.cpp.
 // clang-format off
 #define KERNELMILL_FAMILIES(F)                                                           \
-  F(dropout) F(embedding) F(hmm) F(kmeans) F(linear) F(matmul) F(mixture) F(norm)        \
-  F(pairwise) F(pool) F(random) F(silhouette) F(softmax)
+  F(attention) F(ctc) F(dropout) F(embedding) F(hmm) F(kmeans) F(linear) F(matmul)       \
+  F(mixture) F(norm) F(pairwise) F(pool) F(random) F(recurrent) F(silhouette) F(softmax)
 // clang-format on
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
-#define KERNELMILL_HOST_FAMILIES(F) \
-  F(attention) F(ctc) F(linkage) F(neighbors) F(recurrent) F(sgd) F(tree) F(values)
+#define KERNELMILL_HOST_FAMILIES(F)                                                        \
+  F(coordinate)                                                                            \
+  F(glm)                                                                                   \
+  F(half) F(histogram) F(kernels) F(linkage) F(moments) F(neighbors) F(sgd) F(svm) F(tree) \
+      F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

@@ -117,9 +117,13 @@ class PackedA : public TiledRows<Acc> {
     const index_t size = this->chunks().size;
     for (index_t p = 0; p < this->depth(); p += size) {
       const index_t depth = std::min(size, this->depth() - p);
-      for (index_t t = tile_begin; t < tile_end; ++t) {
-        const index_t i = this->tile_row(t), rows = this->tile_row(t + 1) - i;
-        packing.pack(i, rows, p, depth, data_ + this->rows() * p + i * depth, rows);
+      const index_t step = std::max<index_t>(1, depth_block(packing, depth));
+      for (index_t q = 0; q < depth; q += step) {
+        for (index_t t = tile_begin; t < tile_end; ++t) {
+          const index_t i = this->tile_row(t), rows = this->tile_row(t + 1) - i;
+          packing.pack(i, rows, p + q, std::min(step, depth - q),
+                       data_ + this->rows() * p + i * depth + q * rows, rows);
+        }
       }
     }
   }
@@ -232,9 +236,12 @@ class PackedB {
     constexpr int NR = Params<Acc>::NR;
     for (index_t p = 0; p < k_; p += chunks_.size) {
       const index_t depth = std::min(chunks_.size, k_ - p);
-      for (index_t j = j_begin; j < j_end; j += NR) {
-        packing.pack(outer + j - j_begin, std::min<index_t>(NR, j_end - j), p, depth,
-                     data_ + padded_ * p + j * depth, NR);
+      const index_t step = std::max<index_t>(1, depth_block(packing, depth));
+      for (index_t q = 0; q < depth; q += step) {
+        for (index_t j = j_begin; j < j_end; j += NR) {
+          packing.pack(outer + j - j_begin, std::min<index_t>(NR, j_end - j), p + q,
+                       std::min(step, depth - q), data_ + padded_ * p + j * depth + q * NR, NR);
+        }
       }
     }
   }
@@ -497,6 +504,17 @@ void product_tiles(const A& a, index_t tile_begin, index_t tile_end, const B& b,
       group.run(packed, 0, j, group_end, epilogue);
     }
   }
+}
+
+// One depth chunk of a product by itself, `cols` columns: sums of the chunks before wait in
+// `partial`, rows of A times whole panels. For operands that are packed chunk by chunk, so that
+// both are in the near caches when they are multiplied. Tiles come panel by panel.
+template <class Acc, class A, Epilogue<Acc> E>
+void product_chunk(const A& a, const PackedB<Acc>& b, index_t cols, Acc* partial, bool first,
+                   bool last, E& epilogue) {
+  detail::run_tiles(detail::Pass<Acc, A>{&a, b.panel(0, 0, a.depth()), 0, a.depth(), 0, cols,
+                                         partial, 0, a.rows(), first, last},
+                    0, a.tiles(), epilogue);
 }
 
 // All of A times columns [j_begin, j_end) of B, on this thread; see product_tiles.

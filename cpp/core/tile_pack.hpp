@@ -37,6 +37,17 @@ concept Packing = requires(const P& packing, index_t i, Acc* panel) {
   packing.pack(i, i, i, i, panel, i);  // outer, count, depth, depth_count, panel, width
 };
 
+// How many values of depth a panel takes before the next one: all of them, unless the packing says
+// that its operand lies across the depth. Then panels walk memory together, row by row: one after
+// the other, each would visit a page for every value or two of depth.
+template <class P>
+index_t depth_block(const P& packing, index_t depth) {
+  if constexpr (requires { packing.across(); }) {
+    if (packing.across()) return 16;
+  }
+  return depth;
+}
+
 // As many elements of `In` as V has lanes, converted to those of V.
 template <class V, class In>
 [[gnu::always_inline]] inline V load_as(const In* source) {
@@ -64,15 +75,44 @@ template <class V, int... I>
   return __builtin_shufflevector(low, high, I...);
 }
 
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+// Four pieces side by side. Insertions from memory run on two ports; the shuffles that gcc 12 makes
+// of `concatenate` on one, where they wait for those of the transpose.
+[[gnu::always_inline]] inline auto four_pieces(const float* a, const float* b, const float* c,
+                                               const float* d) {
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(a));
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(b), 1);
+  v = _mm512_insertf32x4(v, _mm_loadu_ps(c), 2);
+  return reinterpret_cast<Params<float>::Vec>(_mm512_insertf32x4(v, _mm_loadu_ps(d), 3));
+}
+[[gnu::always_inline]] inline auto four_pieces(const double* a, const double* b, const double* c,
+                                               const double* d) {
+  __m512d v = _mm512_castpd128_pd512(_mm_loadu_pd(a));
+  v = _mm512_insertf64x2(v, _mm_loadu_pd(b), 1);
+  v = _mm512_insertf64x2(v, _mm_loadu_pd(c), 2);
+  return reinterpret_cast<Params<double>::Vec>(_mm512_insertf64x2(v, _mm_loadu_pd(d), 3));
+}
+constexpr bool inserts_pieces = true;
+#else
+constexpr bool inserts_pieces = false;
+#endif
+
 // The pieces of rows[0], rows[size], rows[2 * size], ... side by side in one vector.
 template <class Acc, int Count, class In>
 [[gnu::always_inline]] inline auto load_pieces(const In* const* rows, index_t offset) {
+  constexpr int size = Piece<Acc>::size;
   if constexpr (Count == 1) {
     return load_as<typename Piece<Acc>::Vec>(rows[0] + offset);
   } else {
-    return concatenate(load_pieces<Acc, Count / 2>(rows, offset),
-                       load_pieces<Acc, Count / 2>(rows + Count / 2 * Piece<Acc>::size, offset),
-                       std::make_integer_sequence<int, Count * Piece<Acc>::size>{});
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+    if constexpr (Count == 4 && std::is_same_v<In, Acc>) {
+      return four_pieces(rows[0] + offset, rows[size] + offset, rows[2 * size] + offset,
+                         rows[3 * size] + offset);
+    } else
+#endif
+      return concatenate(load_pieces<Acc, Count / 2>(rows, offset),
+                         load_pieces<Acc, Count / 2>(rows + Count / 2 * size, offset),
+                         std::make_integer_sequence<int, Count * size>{});
   }
 }
 
@@ -123,7 +163,8 @@ template <class Acc, int First, int Step, class V, int... I>
 }
 
 // Transposes `lanes` rows by Depth: out[e] holds depth offset + e of all rows. Depth is one piece,
-// or `lanes`, which takes fewer instructions per element and reads whole cache lines.
+// or `lanes`, which reads whole cache lines and, without insertions, takes fewer instructions per
+// element.
 template <class Acc, int Depth, class In, class V = typename Params<Acc>::Vec>
 [[gnu::always_inline]] inline void transpose(const In* const* rows, index_t offset,
                                              V (&out)[Depth]) {
@@ -131,11 +172,17 @@ template <class Acc, int Depth, class In, class V = typename Params<Acc>::Vec>
   constexpr int lanes = Params<Acc>::lanes;
   constexpr int pieces = lanes / piece;
   constexpr std::make_integer_sequence<int, lanes> all{};
-  if constexpr (Depth == piece) {
-    V in[piece];
+  if constexpr (Depth == piece || (inserts_pieces && std::is_same_v<In, Acc>)) {
+    V in[Depth];  // in[e + r]: the pieces at depth e of rows r, r + piece, ...
     KERNELMILL_UNROLL
-    for (int r = 0; r < piece; ++r) in[r] = load_pieces<Acc, pieces>(rows + r, offset);
-    transpose_lanes<Acc>(in, out);
+    for (int r = 0; r < piece; ++r) {
+      KERNELMILL_UNROLL
+      for (int e = 0; e < Depth; e += piece) {
+        in[e + r] = load_pieces<Acc, pieces>(rows + r, offset + e);
+      }
+    }
+    KERNELMILL_UNROLL
+    for (int e = 0; e < Depth; e += piece) transpose_lanes<Acc>(in + e, out + e);
   } else {
     static_assert(Depth == lanes && (pieces == 2 || pieces == 4));
     V in[lanes], part[lanes];
@@ -278,6 +325,8 @@ template <class In>
 struct Strided {
   const In* data;
   index_t outer_stride, depth_stride;
+
+  bool across() const { return outer_stride == 1 && depth_stride != 1; }
 
   template <class Acc>
   void pack(index_t outer, index_t count, index_t depth, index_t depth_count, Acc* panel,

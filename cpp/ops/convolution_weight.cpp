@@ -1,4 +1,10 @@
 // Gradient of the weights: the product of the gradients of all positions with their patches.
+//
+// The operand of one tap is that of the next one shifted, so inputs are packed once for all taps:
+// for each tile of channels, the channels of one element after those of the other. Packing patches
+// took a tenth to a fifth of the time.
+#include <algorithm>  // std::max_element
+
 #include "core/parallel.hpp"  // ordered_reduce
 #include "ops/convolution.hpp"
 #include "ops/convolution_planes.hpp"  // Source, Taps
@@ -30,6 +36,50 @@ struct Add {
       }
     }
   }
+};
+
+// Channels of the elements of all planes, packed tile by tile: element (i, p) is channel i at
+// places[p] + shift.
+template <class T>
+class ShiftedA : public tile::TiledRows<T> {
+ public:
+  // `length` elements of each channel and image are packed, those of the images one after the
+  // other.
+  ShiftedA(const Source<T>& source, index_t channels, index_t images, index_t length,
+           const std::vector<index_t>& places)
+      : tile::TiledRows<T>(channels, static_cast<index_t>(places.size())),
+        places_(places.data()),
+        all_(images * length),
+        memory_(static_cast<std::size_t>(channels * all_)) {
+    const T* rows[2 * Params<T>::NR];
+    for (index_t t = 0; t < this->tiles(); ++t) {
+      const index_t i = this->tile_row(t), height = this->tile_row(t + 1) - i;
+      T* to = memory_.data() + i * all_;
+      for (index_t n = 0; n < images; ++n, to += length * height) {
+        for (index_t r = 0; r < height; ++r) {
+          rows[r] = source.data() + n * source.image_stride() + (i + r) * source.planes().plane();
+        }
+        tile::pack_rows(rows, height, length, to, height);
+      }
+    }
+  }
+  void shift(index_t by) { shift_ = by; }
+
+  template <int Rows>
+  struct Tile {
+    const T* at;
+    const index_t* places;
+    T operator()(index_t q, int r) const { return at[places[q] * Rows + r]; }
+  };
+  template <int Rows>
+  Tile<Rows> tile(index_t i, index_t p, index_t) const {
+    return {memory_.data() + i * all_ + shift_ * Rows, places_ + p};
+  }
+
+ private:
+  const index_t* places_;
+  index_t all_, shift_ = 0;
+  Workspace<T> memory_;
 };
 
 // Adds the sums over all positions of x times dout, for a few outputs and taps at once.
@@ -115,10 +165,13 @@ template <class T>
 void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
   const index_t channels = g.group_channels(), outputs = g.group_outputs();
   const index_t taps = product(g.kernel), depth = channels * taps, size = outputs * depth;
-  std::fill_n(dweight, g.groups * size, T{0});
+  if (g.groups * size == 0) return;
   // Boxes depend on sizes alone, and their sums are added in order. Positions run through whole
   // rows of the innermost axis, so that they are adjacent in dout.
   const bool few = outputs <= 2 || depth <= 32;
+  // Otherwise tiles would be low, or the sums would take longer to be put in order than to be made.
+  const bool by_taps =
+      !few && taps > 1 && channels >= 8 && g.images * product(g.out) >= index_t{1} << 12;
   const index_t values = channels * product(g.stride) + (few ? outputs : 0);
   const index_t wanted =
       std::max<index_t>(2 * Params<T>::KC, (index_t{256} << 10) / (values * index_t{sizeof(T)}));
@@ -139,12 +192,27 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
       const Window window(g, box);
       const Source<T> source(inputs, box.images, image, channels, g.in, window.first, window.length,
                              g.stride, 0);
-      const std::vector<Run> runs = Window::runs(g, box, source.planes(), source.image_stride());
       const std::vector<index_t> offsets = Window::taps(g, source.planes());
-      // dout is the operand that is broadcast: rows are channels, the depth are positions.
       std::vector<index_t> rows;
       for (index_t o = 0; o < outputs; ++o) rows.push_back(o * product(g.out));
-      const Columns columns(runs);
+      if (by_taps) {
+        // From the first element that is read to behind the last one.
+        const Columns one(Window::runs(g, {0, 1, box.begin, box.count}, source.planes(), 0));
+        const index_t length = *std::max_element(one.from.begin(), one.from.end()) +
+                               *std::max_element(offsets.begin(), offsets.begin() + taps) + 1;
+        const Columns columns(Window::runs(g, box, source.planes(), length));
+        ShiftedA<T> a(source, channels, box.images, length, columns.from);
+        tile::PackedB<T> packed(outputs, columns.size());
+        packed.pack(Taps<T>{gradients, columns.to.data(), rows.data()}, 0, 0, outputs);
+        for (index_t t = 0; t < taps; ++t) {
+          a.shift(offsets[static_cast<std::size_t>(t)]);
+          Add<T> out{dense(sums + t * channels * outputs, channels, outputs)};
+          tile::product<T>(a, packed, 0, outputs, out);
+        }
+        continue;
+      }
+      const Columns columns(Window::runs(g, box, source.planes(), source.image_stride()));
+      // dout is the operand that is broadcast: rows are channels, the depth are positions.
       const tile::PackedA<T> a(Taps<T>{gradients, columns.to.data(), rows.data()}, outputs,
                                columns.size());
       Add<T> out{dense(sums, outputs, depth)};
@@ -152,21 +220,38 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
                        out);
     }
   };
-  if (g.groups > 1) {
-    parallel_for(g.groups, 1, [&](index_t group, index_t, index_t) {
-      add_boxes(group, 0, boxes.count(), dweight + group * size);
-    });
-    return;
-  }
-  if (chunk_count(boxes.count(), grain) <= 1) {
-    add_boxes(0, 0, boxes.count(), dweight);
-    return;
-  }
   const auto make = [&] {
     Workspace<T> sums(static_cast<std::size_t>(size));
     std::fill_n(sums.data(), size, T{0});
     return sums;
   };
+  // By taps, sums are (taps, channels, outputs).
+  const auto write = [&](const T* sums, T* to) {
+    if (!by_taps) {
+      std::copy_n(sums, size, to);
+      return;
+    }
+    // A line of sums at a time, so that it is read once.
+    constexpr index_t line = 64 / sizeof(T);
+    parallel_for(ceil_div(outputs, line), std::max<index_t>(1, (1 << 10) / depth),
+                 [&](index_t, index_t begin, index_t end) {
+                   for (index_t o = begin * line; o < std::min(outputs, end * line); o += line) {
+                     const index_t count = std::min(line, outputs - o);
+                     for (index_t p = 0; p < depth; ++p) {
+                       const T* const from = sums + (p % taps * channels + p / taps) * outputs + o;
+                       for (index_t l = 0; l < count; ++l) to[(o + l) * depth + p] = from[l];
+                     }
+                   }
+                 });
+  };
+  if (g.groups > 1) {
+    parallel_for(g.groups, 1, [&](index_t group, index_t, index_t) {
+      const Workspace<T> sums = make();
+      add_boxes(group, 0, boxes.count(), sums.data());
+      write(sums.data(), dweight + group * size);
+    });
+    return;
+  }
   const Workspace<T> total = ordered_reduce<Workspace<T>>(
       boxes.count(), grain, make,
       [&](Workspace<T>& sums, index_t, index_t begin, index_t end) {
@@ -175,7 +260,7 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
       [&](Workspace<T>& into, Workspace<T>&& from) {
         for (index_t i = 0; i < size; ++i) into.data()[i] += from.data()[i];
       });
-  std::copy_n(total.data(), size, dweight);
+  write(total.data(), dweight);
 }
 
 template void weight_gradient<float>(const Geometry&, const float*, const float*, float*);

@@ -165,6 +165,9 @@ class MomentSums {
     log_likelihood += other.log_likelihood;
   }
 
+  // Products of component j with all features.
+  const double* row(index_t j) const { return memory_.data() + j * plan_->width(); }
+
   // Moments about the means from those about the origin.
   template <class T>
   void finish(MatrixView<const double> means, const std::vector<T>& origin,

@@ -1,4 +1,4 @@
-// Twins of python/kernelmill/ops/tree.py, where spans, entries, marks and rules are described.
+// Twins of python/kernelmill/ops/tree.py, where ranks, rules and nodes are described.
 #pragma once
 
 #include <cstdint>  // std::int32_t
@@ -10,62 +10,40 @@ namespace kernelmill::tree {
 
 enum Criterion { kGini, kEntropy, kSquared, kPoisson, kQuantile };
 
-constexpr std::int32_t kFirst = INT32_MIN;
-constexpr std::int32_t kMissing = 1 << 30;
-constexpr std::int32_t kPosition = kMissing - 1;
+constexpr std::int32_t kMissing = 1 << 30;  // rank of a missing value; mark of a node
+constexpr std::int32_t kFeature = kMissing - 1;
 
-using Spans = MatrixView<const index_t>;
-using Entries = MatrixView<const std::int32_t>;
+constexpr std::uint16_t kNarrowMissing = 0xFFFF;
 
 template <class T>
-void sort_columns(MatrixView<const T> X, MatrixView<std::int32_t> order);
+void rank_columns(MatrixView<const T> X, MatrixView<std::int32_t> ranks, MatrixView<T> values);
 
-void draw(Entries order, Spans spans, std::span<const index_t> keys, index_t max_features,
-          std::uint64_t seed, MatrixView<bool> allowed);
-
-// Without rows `allowed` allows all features.
-template <class T>
-void random_cuts(MatrixView<const T> X, std::span<const std::int32_t> rows, Entries order,
-                 Spans spans, std::span<const index_t> keys, MatrixView<const bool> allowed,
-                 std::uint64_t seed, MatrixView<std::int32_t> cuts, MatrixView<double> thresholds);
-
-// What is learnt, in the order of positions.
-struct Targets {
-  MatrixView<const double> y;
-  std::span<const double> weight;  // empty: ones
-  std::span<const index_t> classes;
+struct Rule {
   Criterion criterion;
-  double alpha, min_leaf, min_weight;
+  double alpha, min_leaf, min_weight, min_split, max_depth, max_leaf_nodes, min_gain;
+  index_t max_features;
+  bool random;
+};
 
-  double w(index_t position) const {
-    return weight.empty() ? 1.0 : weight[static_cast<std::size_t>(position)];
+// What is learnt, and where trees are written. One of the two pointers to values is null.
+struct Field {
+  MatrixView<const std::int32_t> ranks;
+  const std::uint16_t* narrow;  // the same in 16 bits, or null; kNarrowMissing for the missing
+  const float* values_single;
+  const double* values_double;
+  MatrixView<const double> y;
+  MatrixView<const double> weight;  // without rows: ones
+  std::span<const index_t> classes;
+  Rule rule;
+  std::span<const std::int32_t> monotonic;  // empty: none
+  std::span<const index_t> seeds;           // one per tree
+
+  // Value of a rank of feature f.
+  double value(index_t f, index_t rank) const {
+    const index_t at = f * ranks.cols + rank;
+    return values_single != nullptr ? static_cast<double>(values_single[at]) : values_double[at];
   }
 };
-
-void measure(const Targets& targets, Spans spans, MatrixView<double> value,
-             std::span<double> impurity, std::span<double> mass, std::span<bool> pure);
-
-// Views without rows stand for what was left out.
-struct Constraints {
-  MatrixView<const bool> allowed;
-  MatrixView<const std::int32_t> cuts;
-  std::span<const std::int32_t> monotonic;
-  MatrixView<const double> bounds;
-};
-
-struct Splits {
-  std::span<std::int32_t> feature, cut;
-  std::span<bool> missing_left;
-  std::span<double> gain;
-};
-
-void split(const Targets& targets, Entries order, Spans spans, MatrixView<const double> value,
-           std::span<const double> total, const Constraints& constraints, const Splits& splits);
-
-void partition(MatrixView<std::int32_t> order, std::span<std::int32_t> rows, MatrixView<double> y,
-               std::span<double> weight, Spans spans, std::span<const std::int32_t> feature,
-               std::span<const std::int32_t> cut, std::span<const bool> missing_left,
-               std::span<index_t> middle);
 
 // A leaf has feature -1 and the number of its values in `right`. An inner node has its left child
 // next to it; `right` counts from the root.
@@ -75,11 +53,22 @@ struct Node {
 };
 static_assert(sizeof(Node) == 16);
 
+// Room for trees: `capacity` nodes each.
+struct Grown {
+  index_t capacity, width;
+  Node* nodes;    // [trees, capacity]
+  double* stats;  // [trees, capacity, 3]: impurity, weight, rows
+  double* value;  // [trees, capacity, width]
+  std::span<index_t> sizes;
+};
+
+void grow(const Field& field, const Grown& grown);
+
 template <class T>
 void apply(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
            MatrixView<std::int32_t> leaves);
 template <class T>
 void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
-             MatrixView<const double> values, MatrixView<double> sums);
+             std::span<const double> values, MatrixView<double> sums);
 
 }  // namespace kernelmill::tree

@@ -27,18 +27,12 @@
 #include <limits>     // infinity
 #include <vector>     // sums
 
-#include "ops/tree.hpp"
+#include "ops/tree_measure.hpp"
 
 namespace kernelmill::tree {
 
 constexpr double kNoGain = -std::numeric_limits<double>::infinity();
 constexpr double kLog2 = 0.6931471805599453;
-
-struct NodeView {
-  index_t start, stop;
-  const double* value;  // what `measure` gave
-  double mass;
-};
 
 // Sums of one or several outputs: squared error, Poisson deviance, and Gini of two classes, whose y
 // is the number of the class.

@@ -58,14 +58,16 @@ struct {
   PyObject *float32, *float64;
   PyObject* recording;
   PyObject *arithmetic, *deliver, *hooked, *freed, *check, *sum_to, *add_into, *rerun;
-  PyObject* rules[4];                                 // of add, subtract, multiply, divide
-  PyObject* operations[4];                            // and their ops
-  Py_ssize_t data, grad, node;                        // slots of a tensor
-  Py_ssize_t backward, broadcasts, plan, rerun_slot;  // slots of a rule
+  PyObject* rules[4];                          // of add, subtract, multiply, divide
+  PyObject* operations[4];                     // and their ops
+  Py_ssize_t data, grad, node;                 // slots of a tensor
+  Py_ssize_t forward, saves, extras, several;  // slots of a rule
+  Py_ssize_t backward, broadcasts, plan, rerun_slot;
 } known;
 
 PyObject* active;  // the context variable of `kernelmill.backend`
 PyObject *name_number, *name_shape, *name_base, *name_hooks, *name_node, *name_index, *name_choose;
+PyObject* name_apply;
 PyObject *no_arrays, *no_options;
 Number last_number, last_write;
 int anomalies;
@@ -290,6 +292,98 @@ PyMethodDef operators[] = {{"__add__", method<0, false>, METH_O, nullptr},
                            {"__rmul__", method<2, true>, METH_O, nullptr},
                            {"__truediv__", method<3, false>, METH_O, nullptr},
                            {"__rtruediv__", method<3, true>, METH_O, nullptr}};
+
+// --- rules --------------------------------------------------------------------------------------
+
+constexpr Py_ssize_t kMostInputs = 8;
+
+// What a node saves: `arrays` and the result as `Rule.saves` says, where a gradient that is wanted
+// needs them, then the extras.
+Ref saved_of(PyObject* rule, PyObject* const* arrays, PyObject* const* nodes, Py_ssize_t count,
+             PyObject* result, PyObject* extras) {
+  PyObject* const saves = slot(rule, known.saves);
+  const Py_ssize_t all = saves == Py_None ? count : PyTuple_GET_SIZE(saves);
+  const Py_ssize_t more = extras == nullptr ? 0 : PyTuple_GET_SIZE(extras);
+  if (all + more == 0) return Ref::of(no_arrays);
+  Ref made(PyTuple_New(all + more));
+  if (!made) return made;
+  for (Py_ssize_t k = 0; k < all; ++k) {
+    PyObject* value = k < count ? arrays[k] : Py_None;
+    if (saves != Py_None) {
+      PyObject* const pair = PyTuple_GET_ITEM(saves, k);
+      const Py_ssize_t place = PyLong_AsSsize_t(PyTuple_GET_ITEM(pair, 0));
+      PyObject* const users = PyTuple_GET_ITEM(pair, 1);
+      bool used = PyTuple_GET_SIZE(users) == 0;
+      for (Py_ssize_t u = 0; !used && u < PyTuple_GET_SIZE(users); ++u) {
+        const Py_ssize_t user = PyLong_AsSsize_t(PyTuple_GET_ITEM(users, u));
+        used = user >= 0 && user < count && nodes[user] != Py_None;
+      }
+      if (place >= count) {
+        PyErr_Format(PyExc_IndexError, "%R: saves input %zd of %zd", rule, place, count);
+        return Ref();
+      }
+      value = !used ? Py_None : place < 0 ? result : arrays[place];
+    }
+    PyTuple_SET_ITEM(made.get(), k, Py_NewRef(value));
+  }
+  for (Py_ssize_t k = 0; k < more; ++k) {
+    PyTuple_SET_ITEM(made.get(), all + k, Py_NewRef(PyTuple_GET_ITEM(extras, k)));
+  }
+  return made;
+}
+
+// `Rule.apply`, for rules of one result.
+PyObject* rule_call(PyObject* self, PyObject* args, PyObject* options) {
+  const Py_ssize_t count = PyTuple_GET_SIZE(args);
+  if (known.tensor == nullptr || anomalies != 0 || count > kMostInputs ||
+      slot(self, known.several) == Py_True) {
+    const Ref apply(PyObject_GetAttr(self, name_apply));
+    return apply ? PyObject_Call(apply.get(), args, options) : nullptr;
+  }
+  std::array<Ref, kMostInputs> held_arrays, held_nodes;
+  std::array<PyObject*, kMostInputs> arrays, nodes;
+  bool tensors = false, needed = false;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    arrays[at] = PyTuple_GET_ITEM(args, i);
+    nodes[at] = Py_None;
+    if (!PyObject_TypeCheck(arrays[at], known.tensor)) continue;
+    tensors = true;
+    nodes[at] = slot(arrays[at], known.node);
+    arrays[at] = slot(arrays[at], known.data);
+    held_arrays[at] = Ref::of(arrays[at]);
+    held_nodes[at] = Ref::of(nodes[at]);
+    needed = needed || nodes[at] != Py_None;
+  }
+  Ref result(PyObject_VectorcallDict(slot(self, known.forward), arrays.data(),
+                                     static_cast<std::size_t>(count), options));
+  if (!result) return nullptr;
+  Ref extras;
+  if (slot(self, known.extras) == Py_True) {
+    if (!PyTuple_CheckExact(result.get()) || PyTuple_GET_SIZE(result.get()) != 2) {
+      PyErr_Format(PyExc_TypeError, "%R: forward must give a result and extras", self);
+      return nullptr;
+    }
+    extras = Ref::of(PyTuple_GET_ITEM(result.get(), 1));
+    result = Ref::of(PyTuple_GET_ITEM(result.get(), 0));
+  }
+  if (!tensors) return Py_NewRef(result.get());
+  if (!needed) return wrapped(result.get(), Py_None);
+  const Ref record = value_of(known.recording);
+  if (!record) return nullptr;
+  if (record.get() != Py_True) return wrapped(result.get(), Py_None);
+  const Ref saved = saved_of(self, arrays.data(), nodes.data(), count, result.get(), extras.get());
+  const Ref parents(PyTuple_New(count)), shape(PyObject_GetAttr(result.get(), name_shape));
+  const Ref own(options == nullptr ? PyDict_New() : PyDict_Copy(options));
+  if (!saved || !parents || !shape || !own) return nullptr;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyTuple_SET_ITEM(parents.get(), i, Py_NewRef(nodes[static_cast<std::size_t>(i)]));
+  }
+  const Ref node(make_node(self, parents.get(), saved.get(), own.get(), shape.get()));
+  return node ? wrapped(result.get(), node.get()) : nullptr;
+}
+
+PyTypeObject RuleType{};  // filled at import; `Rule` derives from it
 
 // --- the way back -------------------------------------------------------------------------------
 
@@ -537,6 +631,10 @@ PyObject* connect(PyObject*, PyObject* args) {
   k.data = place(k.tensor, "data");
   k.grad = place(k.tensor, "grad");
   k.node = place(k.tensor, "_node");
+  k.forward = place(k.rule, "forward");
+  k.saves = place(k.rule, "saves");
+  k.extras = place(k.rule, "extras");
+  k.several = place(k.rule, "several");
   k.backward = place(k.rule, "backward");
   k.broadcasts = place(k.rule, "broadcasts");
   k.plan = place(k.rule, "plan");
@@ -591,7 +689,13 @@ bool ready(PyObject* module) {
   NodeType.tp_traverse = node_traverse;
   NodeType.tp_clear = node_clear;
   NodeType.tp_dealloc = node_dealloc;
-  for (PyTypeObject* type : {&DispatchType, &NodeType}) {
+  RuleType.tp_name = "kernelmill._runtime.Rule";
+  RuleType.tp_doc = "A callable that records what `forward` makes, or calls its method `apply`.";
+  RuleType.tp_basicsize = sizeof(PyObject);
+  RuleType.tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE;
+  RuleType.tp_call = rule_call;
+  RuleType.tp_new = PyType_GenericNew;
+  for (PyTypeObject* type : {&DispatchType, &NodeType, &RuleType}) {
     Py_SET_REFCNT(reinterpret_cast<PyObject*>(type), 1);  // static: never freed
     if (PyType_Ready(type) < 0) return false;
   }
@@ -602,6 +706,7 @@ bool ready(PyObject* module) {
   name_node = PyUnicode_InternFromString("node");
   name_index = PyUnicode_InternFromString("index");
   name_choose = PyUnicode_InternFromString("_choose");
+  name_apply = PyUnicode_InternFromString("apply");
   no_arrays = PyTuple_New(0);
   no_options = PyDict_New();
   active = PyContextVar_New("kernelmill_backend", Py_None);
@@ -610,7 +715,8 @@ bool ready(PyObject* module) {
   array_type = reinterpret_cast<PyTypeObject*>(PyObject_GetAttrString(numpy.get(), "ndarray"));
   return array_type != nullptr && active != nullptr &&
          PyModule_AddObjectRef(module, "active", active) == 0 &&
-         PyModule_AddType(module, &DispatchType) == 0 && PyModule_AddType(module, &NodeType) == 0;
+         PyModule_AddType(module, &DispatchType) == 0 && PyModule_AddType(module, &NodeType) == 0 &&
+         PyModule_AddType(module, &RuleType) == 0;
 }
 
 }  // namespace

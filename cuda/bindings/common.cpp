@@ -117,8 +117,12 @@ bool read_host_array(const char*, const char*, PyObject* object, ArrayInfo& info
   info.value.data = const_cast<void*>(array.data());
   info.value.ndim = static_cast<int>(array.ndim());
   info.dense = info.writeable = info.in_place = true;
+  index_t step = 1;
   for (int i = std::min(info.value.ndim, kMostAxes) - 1; i >= 0; --i) {
-    info.value.shape[static_cast<std::size_t>(i)] = array.shape(i);
+    const auto at = static_cast<std::size_t>(i);
+    info.value.shape[at] = array.shape(i);
+    info.value.strides[at] = step;
+    step *= array.shape(i);
   }
   kept = array;
   return true;

@@ -58,4 +58,18 @@ struct Read<DeviceRows<T>> {
   }
 };
 
+// An array whose last axis is adjacent: made dense where it is not.
+template <class T, int N>
+struct AdjacentView {
+  StridedView<T, N> view;
+};
+
+template <class T, int N>
+struct Read<AdjacentView<const T, N>> {
+  static std::string codes() { return {'r', code_of<T>()}; }
+  static AdjacentView<const T, N> from(Reader& reader) {
+    return {Read<StridedView<const T, N>>::from(reader)};
+  }
+};
+
 }  // namespace kernelmill

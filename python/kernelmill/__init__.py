@@ -10,7 +10,9 @@ from ._version import __version__ as __version__
 _MODULES = (
     "callbacks",
     "cluster",
+    "gaussian_process",
     "hmm",
+    "kernel_ridge",
     "linear_model",
     "markov",
     "metrics",
@@ -21,6 +23,7 @@ _MODULES = (
     "plot",
     "preprocessing",
     "stream",
+    "svm",
     "tree",
 )
 

@@ -294,6 +294,69 @@ def drop_column(frame: Any, name: Any, owner: str) -> tuple[Any, np.ndarray]:
     return select_columns(frame, [other for other in names if other != name]), column
 
 
+def levels_of(frame: Any, position: int) -> np.ndarray | None:
+    """The levels of a categorical column of a frame, or None where it has another dtype.
+
+    Those of the dtype with pandas, those that occur with polars and pyarrow.
+    """
+    origin = library(frame)
+    if origin == "pandas":
+        own = frame.dtypes.iloc[position]
+        if type(own).__name__ != "CategoricalDtype":
+            return None
+        return own.categories.to_numpy()
+    if origin == "polars":
+        if str(frame.dtypes[position]).partition("(")[0] not in ("Categorical", "Enum"):
+            return None
+    elif "dictionary" not in str(frame.schema[position].type):
+        return None
+    return distinct(frame, position)
+
+
+def _column_values(frame: Any, position: int) -> Any:
+    """Entries of a column as Python objects, None or NaN where they are missing."""
+    if library(frame) == "pandas":
+        column = frame.iloc[:, position]
+        return [None if gone else v for v, gone in zip(column, column.isna(), strict=True)]
+    if library(frame) == "polars":
+        return frame.to_series(position).to_list()
+    return frame.column(position).to_pylist()
+
+
+def distinct(frame: Any, position: int) -> np.ndarray:
+    """The different entries of a column, sorted, without missing ones."""
+    found = {v for v in _column_values(frame, position) if v is not None and v == v}
+    return np.array(sorted(found), dtype=object if any(map(is_path, found)) else None)
+
+
+def numbered(frame: Any, levels: dict[int, np.ndarray]) -> Any:
+    """A frame with some columns as numbers of levels: NaN for missing, their count for unknown."""
+    columns = {}
+    for position, own in levels.items():
+        place = {level: float(i) for i, level in enumerate(own.tolist())}
+        if levels_of(frame, position) is not None and library(frame) == "pandas":
+            column = frame.iloc[:, position].cat
+            given = [place.get(level, len(own)) for level in column.categories.tolist()]
+            columns[position] = np.array([*given, np.nan])[column.codes.to_numpy()]
+        else:
+            values = _column_values(frame, position)
+            numbers = [np.nan if v is None or v != v else place.get(v, len(own)) for v in values]
+            columns[position] = np.array(numbers, dtype=np.float64)
+    if library(frame) == "pandas":
+        frame = frame.copy(deep=False)
+        for position, column in columns.items():
+            frame.isetitem(position, column)
+        return frame
+    names = column_names(frame)
+    if library(frame) == "polars":
+        series = sys.modules["polars"].Series
+        return frame.with_columns(*(series(names[p], c) for p, c in columns.items()))
+    for position, column in columns.items():
+        entry = sys.modules["pyarrow"].array(column, from_pandas=True)
+        frame = frame.set_column(position, names[position], entry)
+    return frame
+
+
 def slice_rows(value: Any, start: int, stop: int) -> Any:
     """Rows start to stop of anything `as_matrix` takes, without a copy where possible."""
     if library(value) == "pandas":

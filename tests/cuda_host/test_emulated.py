@@ -22,11 +22,11 @@ needs_module = pytest.mark.skipif(
     not FOLDER, reason="KERNELMILL_CUDA_EMULATED names no emulated module"
 )
 
-# Attention, recurrent layers, the CTC loss and the trainer have no kernels of their own yet.
+# The trainer has no kernels of its own.
 NETWORKS = (
     "peers/test_nn.py nn/utils/test_parameters.py",
-    "nn/functional/test_gradients.py nn/modules/test_modules.py nn/test_amp.py",
-    "nn/optim nn/test_hard_cases.py nn/test_tape.py nn/test_tensor.py",
+    "nn/functional nn/modules/test_modules.py nn/modules/test_attention.py nn/test_amp.py",
+    "nn/modules/test_recurrent.py nn/optim nn/test_hard_cases.py nn/test_tape.py nn/test_tensor.py",
 )
 
 
@@ -58,3 +58,9 @@ def test_emulated_twins_agree(emulator_seed):
 @pytest.mark.parametrize("tests", NETWORKS)
 def test_networks_run_on_device_arrays(tests):
     run("networks.py", *(str(Path(__file__).parents[1] / name) for name in tests.split()))
+
+
+@pytest.mark.slow
+@needs_module
+def test_networks_train_as_on_the_cpu():
+    run("steps.py")

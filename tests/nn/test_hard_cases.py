@@ -5,6 +5,7 @@ import gc
 import math
 import pickle
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -39,6 +40,32 @@ def test_norm_of_a_zero_vector_has_gradient_zero():
     equal(gradient(a, nn.hypot(a * 0.0, 0.0)), [0, 0], 0)
 
 
+def test_distances_of_equal_points_have_finite_gradients():
+    """The same root of a sum of squares, inside other functions; and its second derivative."""
+    zero, rows = np.zeros((2, 3)), np.ones((2, 3))
+    for function in (
+        lambda x: F.normalize(x, dim=1),
+        lambda x: F.cosine_similarity(x, rows),
+        lambda x: F.cosine_embedding_loss(x, x, [1, -1]),
+        lambda x: F.pairwise_distance(x, zero, eps=0.0),
+        lambda x: F.pdist(x),
+        lambda x: nn.cdist(x, zero),
+        lambda x: nn.dist(x, zero),
+        lambda x: nn.renorm(x, 2, 0, 1.0),
+        lambda x: F.triplet_margin_loss(x, zero, zero, eps=0.0, swap=True),
+        lambda x: F.contrastive_loss(x, zero, [1.0, 0.0]),
+        lambda x: F.layer_norm(x, 3),
+        lambda x: x.std(1),
+        lambda x: nn.corrcoef(x + np.array([[1.0, 2, 3], [3.0, 1, 2]])),
+    ):  # fmt: skip
+        x = T(zero)
+        assert np.isfinite(gradient(x, function(x))).all()
+    x = T(zero)
+    (g,) = nn.grad((x * x).sum(), x, create_graph=True)  # 0 for each row
+    penalty = ((g.norm(2, 1) - 1.0) ** 2).mean()
+    equal(gradient(x, penalty), zero, 0)
+
+
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3, math.inf])
 def test_every_norm_of_a_zero_vector_has_a_finite_gradient(p):
     x = T([0.0, 0, 0])
@@ -59,6 +86,25 @@ def test_a_branch_that_was_not_taken_has_no_gradient():
         assert g.data[0] == 0
         with pytest.raises(RuntimeError, match="must not have been freed"):
             nn.grad(y.sum(), x)
+
+
+def test_the_safe_form_of_a_branch_and_the_name_of_the_unsafe_function():
+    x = T([0.0, 2, 3])
+    y = nn.where(x > 2, nn.where(x > 2, x, 1.0).log2(), 2 * x)
+    equal(gradient(x, y), [2, 2, 1 / (3 * math.log(2))])
+    with pytest.raises(RuntimeError, match=r"nn\.log2: .* the first NaN"), nn.detect_anomaly():
+        T([-1.0]).log2()
+
+
+def test_limits_and_windows_select_too():
+    x = T([np.inf, -np.inf, 0.5])
+    equal(gradient(x, x.clamp(-1, 1)), [0, 0, 1], 0)
+    equal(gradient(x, F.hardtanh(x)), [0, 0, 1], 0)
+    equal(gradient(x, F.relu6(x)), [0, 0, 1], 0)
+    x = T([[[-np.inf, 2.0, np.inf, 1.0]]])
+    equal(gradient(x, F.max_pool1d(x, 2)), [[[0, 1, 1, 0]]], 0)
+    (g,) = nn.grad(F.max_pool1d(x, 2), x, np.array([[[0.0, 3.0]]]))
+    equal(g.data, [[[0, 0, 3, 0]]], 0)
 
 
 def test_masks_select_instead_of_multiplying():
@@ -126,6 +172,11 @@ def test_tiny_arguments_of_an_angle():
     dy, dx = nn.grad(nn.atan2(y, x).sum(), (y, x))
     equal([dy.item(), dx.item()], [5e24, -5e24], 1e-5)
     assert nn.hypot(nn.Tensor(np.float32([3e30])), np.float32([4e30])).item() == pytest.approx(5e30)
+    for size in (1e-25, 1e25):
+        x = nn.Tensor(np.float32([3 * size]), requires_grad=True)
+        y = nn.Tensor(np.float32([4 * size]), requires_grad=True)
+        found = nn.grad(nn.hypot(x, y).sum(), (x, y))
+        equal([d.item() for d in found], [0.6, 0.8], 1e-6)
 
 
 @pytest.mark.parametrize(("reduction", "scale"), [("sum", 1), ("mean", 0.5), ("none", 1)])
@@ -143,6 +194,22 @@ def test_second_derivatives_know_the_reduction(reduction, scale):
         assert nn.gradgradcheck(lambda x, loss=loss: loss(x, target, reduction=reduction), x)
     x = T(rng.normal(size=4))
     assert nn.gradgradcheck(lambda x: F.soft_margin_loss(x, signs, reduction=reduction), x)
+    pairs = [T(rng.normal(size=(2, 3))) for _ in range(3)]
+    options, share = {"reduction": reduction}, rng.uniform(size=(2, 3))
+    for loss in (
+        lambda a, b, c: F.triplet_margin_loss(a, b, c, **options),
+        lambda a, b, c: F.cosine_embedding_loss(a, b, [1, -1], **options),
+        lambda a, b, c: F.contrastive_loss(a, b, [1.0, 0.0], 3.0, **options),
+        lambda a, b, c: F.info_nce(a, b, c, **options),
+        lambda a, b, c: F.nll_loss(F.log_softmax(a, 1), [0, 2], **options),
+        lambda a, b, c: F.gaussian_nll_loss(a, b, c * c + 0.1, **options),
+        lambda a, b, c: F.quantile_loss(a, b, 0.3, **options),
+        lambda a, b, c: F.multilabel_soft_margin_loss(a, share, **options),
+        lambda a, b, c: F.binary_cross_entropy_with_logits(
+            a, share, pos_weight=[2.0, 1.0, 0.5], **options),
+        lambda a, b, c: F.squared_hinge_loss(a, np.sign(b.data), **options),
+    ):  # fmt: skip
+        assert nn.gradgradcheck(loss, tuple(pairs))
     z = T(rng.normal(size=(3, 4)))
     assert nn.gradgradcheck(
         lambda z: F.cross_entropy(z, [0, 3, -100], reduction=reduction, label_smoothing=0.1), z
@@ -305,11 +372,12 @@ def test_clipping_enormous_gradients():
     norm = nn.utils.clip_grad_norm_([p], 1.0)
     assert norm.item() == pytest.approx(1e21, rel=1e-6)
     equal(p.grad.data, np.full(100, 0.1), 1e-6)
-    p.grad.data[0] = np.inf
-    before = p.grad.data.copy()
-    with pytest.raises(RuntimeError, match="must be finite"):
-        nn.utils.clip_grad_norm_([p], 1.0, error_if_nonfinite=True)
-    np.testing.assert_array_equal(p.grad.data, before)
+    for bad in (np.inf, np.nan):
+        p.grad.data[0] = bad
+        before = p.grad.data.copy()
+        with pytest.raises(RuntimeError, match="must be finite"):
+            nn.utils.clip_grad_norm_([p], 1.0, error_if_nonfinite=True)
+        np.testing.assert_array_equal(p.grad.data, before)
 
 
 # --- state and memory -----------------------------------------------------------------------------
@@ -333,14 +401,18 @@ def test_ties_survive_loading_copying_pickling_and_files(tmp_path):
     loaded.load_state_dict(nn.load_file(tmp_path / "m.safetensors"))
     one_name = Tied()
     one_name.load_state_dict({"emb.weight": model.emb.weight})
-    for m in (model, loaded, one_name, copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+    saved = model.emb.weight.data.copy()
+    for m in (loaded, one_name, copy.deepcopy(model), pickle.loads(pickle.dumps(model)), model):
         assert m.out.weight is m.emb.weight
         assert len(list(m.parameters())) == 1
         assert list(m.state_dict()) == ["emb.weight", "out.weight"]
         assert m.summary().parameters == 15
-        np.testing.assert_array_equal(m.out.weight.data, model.emb.weight.data)
+        np.testing.assert_array_equal(m.out.weight.data, saved)
         m(nn.Tensor([1])).sum().backward()
         assert m.emb.weight.grad is not None
+        before, g = m.emb.weight.data.copy(), m.emb.weight.grad.data.copy()
+        nn.optim.SGD(m.parameters(), lr=0.5).step()  # one step, not one for each name
+        np.testing.assert_allclose(m.out.weight.data, before - 0.5 * g, rtol=1e-6)
 
 
 def test_recomputation_draws_the_same_dropout():
@@ -383,7 +455,27 @@ def test_graphs_are_freed_without_the_collector():
             loss = (w * 2).sum()
             total += loss.item()
             loss.backward()
+        for _ in range(50):  # a hook that holds its module
+            layer = nn.Linear(10, 10)
+            layer.register_forward_hook(lambda m, args, y, layer=layer: None)
+            y = layer(nn.ones(2, 10))
+            held = y.detach()
+            y.register_hook(lambda g, held=held: None)
+            y.sum().backward()
+            layer._forward_hooks.clear()
+            del layer, y, held
         assert len(gc.get_objects()) - count < 60
+        total = nn.zeros(1)
+        alive = []
+        for _ in range(20):  # a total of losses on the tape keeps nothing that was saved
+            x = T(np.ones(1000))
+            y = x.tanh()
+            alive.append(weakref.ref(y.data))
+            loss = (y * y).sum()
+            loss.backward()
+            total = total + loss
+            del x, y, loss
+        assert sum(ref() is not None for ref in alive) == 0
     finally:
         gc.enable()
 

@@ -221,7 +221,8 @@ def _zeros(o):
 
 
 def _transposed(o):
-    if o.ndim == 2:
+    symmetric = o.ndim == 2 and o.shape[0] == o.shape[1] and np.allclose(o, o.T)
+    if o.ndim == 2 and not symmetric:
         return np.ascontiguousarray(o.T).reshape(o.shape)
     return o[::-1].copy()
 

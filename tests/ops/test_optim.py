@@ -61,7 +61,8 @@ def settings(rule):
     """Options that let every term count."""
     large = {"eps": 0.3, "weight_decay": 0.125, "lr": 0.25, "momentum": 0.5, "dampening": 0.25,
              "lr_decay": 0.125, "beta1": 0.75, "beta2": 0.625, "alpha": 0.75, "rho": 0.75,
-             "decay": 0.75, "mu": 0.5, "mu_next": 0.75, "mu_product": 0.375}  # fmt: skip
+             "decay": 0.75, "eta": 0.25, "lambd": 0.5, "step_size_max": 1.25,
+             "mu": 0.5, "mu_next": 0.75, "mu_product": 0.375}  # fmt: skip
     yield {}
     yield {name: large[name] for name in rule.options if name in large} | {"step": 3}
     for flag in ("nesterov", "decoupled"):

@@ -82,10 +82,12 @@ class Rows:
 
     def __init__(
         self, X: Any, weight: Any, owner: str, *, source: Any = None, like: Any = None,
-        device: str | None = None, missing: bool | None = None
-    ) -> None:
+        device: str | None = None, missing: bool | None = None,
+        check: Callable[[], Any] | None = None,
+    ) -> None:  # fmt: skip
         self.X, self.weight, self.owner, self.source = X, weight, owner, source
         self.missing = missing
+        self._check = check
         self._device = device
         self.is_stream = source is not None
         if self.is_stream:
@@ -98,15 +100,26 @@ class Rows:
         given = X if like is None else like
         self._like = None if type(given) is np.ndarray else given
 
+    def check(self) -> None:
+        """Check the values, where ``_rows(..., deferred=True)`` has left that to the model.
+
+        For a model whose first pass gives sums that show whether values are out of range: it calls
+        this where they are, or before anything else is done with X.
+        """
+        if self._check is not None:
+            self._check()
+            self._check = None
+
     @cached_property
     def count(self) -> int:
         """Number of rows, by one pass over a stream where it is not known yet."""
         return self.source.count_rows()
 
     def map_reduce(
-        self, op: Callable, *state: Any, merge: Callable | None = None, **options: Any
-    ) -> Any:
-        """Add up, or merge, ``op(X, *state, sample_weight=w, **options)`` over all rows.
+        self, op: Callable, *state: Any, merge: Callable | None = None,
+        along: tuple[np.ndarray, ...] = (), **options: Any,
+    ) -> Any:  # fmt: skip
+        """Add up, or merge, ``op(X, *along, *state, sample_weight=w, **options)`` over all rows.
 
         Parameters
         ----------
@@ -114,6 +127,9 @@ class Rows:
             A function at module level: Dask sends it to its workers. Its arrays are beside X.
         *state
             The model so far. Arrays are put beside X.
+        along : tuple of ndarray, optional
+            Arrays on the host with an entry for each row, such as targets, of which `op` gets the
+            entries of its rows. Chunks of a stream are then read here, not on workers.
         merge : callable, optional
             ``merge(total, part) -> total``; by default the elementwise sum.
 
@@ -123,7 +139,21 @@ class Rows:
             What `op` returns. From a stream it is on the host.
         """
         if self.source is None:
-            return op(self.X, *_near(state, self.xp), sample_weight=self.weight, **options)
+            given = _near((*along, *state), self.xp)
+            return op(self.X, *given, sample_weight=self.weight, **options)
+        if along:
+            from kernelmill._estimator._targets import check_count
+            from kernelmill.stream._source import Fold
+
+            fold, start = Fold(merge), 0
+            for chunk in self.chunks():
+                own = [values[start : start + chunk.count] for values in along]
+                start += chunk.count
+                if len(own[0]) < chunk.count:
+                    check_count(along[0], start, self.owner)
+                fold.add(to_host(chunk.map_reduce(op, *own, *state, **options)))
+            check_count(along[0], start, self.owner)
+            return fold.total
         return self.source.map_reduce(_run, op, self._device, state, options, merge=merge)
 
     def map(self, op: Callable, *state: Any, **options: Any) -> Any:
@@ -182,6 +212,27 @@ class Rows:
             None, None, self.owner, source=source(chunks, owner=self.owner), device=self._device
         )
 
+    def weighted(self, factors: np.ndarray) -> Rows:
+        """These rows with their weights times factors of shape (n,), lazily from a stream."""
+        if self.source is None:
+            weight = beside(np.asarray(factors, dtype=self.dtype), self.X)
+            weight = weight if self.weight is None else self.weight * weight
+            like, check = self._like, self._check
+            return Rows(
+                self.X, weight, self.owner, like=like, missing=self.missing, check=check
+            )
+        from kernelmill.stream import source
+
+        def chunks() -> Iterator[Any]:
+            start = 0
+            for chunk in self.chunks():
+                part = chunk.weighted(factors[start : start + chunk.count])
+                start += chunk.count
+                yield part.X, part.weight
+
+        opened = source(chunks, owner=self.owner)
+        return Rows(None, None, self.owner, source=opened, device=self._device)
+
     def all_weights(self) -> np.ndarray | None:
         """Weights of all rows on the host, by one pass over a stream."""
         if self.source is None:
@@ -212,6 +263,85 @@ class Rows:
         if not self.is_stream or size > MEMMAP_BYTES:
             return self
         return self.gather(np.arange(self.count))
+
+    def read(self) -> Rows:
+        """These rows in memory by one pass, as of an iterator: at most `MEMMAP_BYTES` of them.
+
+        Raises
+        ------
+        ValueError
+            If there are more.
+        """
+        parts, weights, size = [], [], 0
+        with contextlib.closing(self.chunks()) as chunks:
+            for chunk in chunks:
+                rows = chunk.take(np.arange(chunk.count))
+                parts.append(rows)
+                weights.append(chunk.weight)
+                size += rows.nbytes
+                if size > MEMMAP_BYTES:
+                    raise ValueError(
+                        f"{self.owner}: X must be readable more than once where it is larger than "
+                        f"{MEMMAP_BYTES >> 20} MiB, got an iterator (pass a function that returns "
+                        "one)"
+                    )
+        X = np.empty((0, self.n_features), self.dtype) if not parts else self.xp.concatenate(parts)
+        weighted = bool(weights) and weights[0] is not None
+        weight = self.xp.concatenate(weights) if weighted else None
+        return Rows(X, weight, self.owner, like=X, missing=self.missing)
+
+    def batches(
+        self, size: int, order: Callable[[int], np.ndarray] | None = None,
+        chosen: np.ndarray | None = None,
+    ) -> Iterator[tuple[Any, np.ndarray, Any]]:  # fmt: skip
+        """Dense batches of rows, their numbers and their weights, on the host from a stream.
+
+        Parameters
+        ----------
+        size : int
+            Rows of a batch; the last may be smaller.
+        order : callable, optional
+            ``order(n)`` is a permutation of n rows. A stream is shuffled in windows of
+            `CHUNK_BYTES`, one after the other.
+        chosen : ndarray of bool, optional
+            Which rows take part, by their numbers.
+        """
+        if self.source is None:
+            places = np.arange(self.count) if chosen is None else np.flatnonzero(chosen)
+            places = places if order is None else places[order(len(places))]
+            weight = self.all_weights()
+            for start in range(0, len(places), size):
+                some = places[start : start + size]
+                yield self.take(some), some, None if weight is None else weight[some]
+            return
+        from kernelmill.stream import CHUNK_BYTES
+        from kernelmill.stream._source import rechunk
+
+        def numbered() -> Iterator[tuple[Any, np.ndarray]]:
+            start = 0
+            for chunk in self.chunks():
+                X, w = to_host(chunk.X), to_host(chunk.weight)
+                numbers = np.arange(start, start + chunk.count, dtype=np.float64)
+                start += chunk.count
+                more = np.column_stack([numbers, np.full(chunk.count, np.nan) if w is None else w])
+                if chosen is not None:
+                    own = chosen[int(numbers[0]) : start] if chunk.count else numbers > 0
+                    if len(own) < chunk.count:
+                        raise ValueError(
+                            f"{self.owner}: there must be {len(chosen)} rows, got {start} or more"
+                        )
+                    X, more = X[own], more[own]
+                yield X, more
+
+        def shuffled() -> Iterator[tuple[Any, np.ndarray]]:
+            bytes_of_row = max(1, self.n_features * self.dtype.itemsize)
+            for X, more in rechunk(numbered(), max(size, CHUNK_BYTES // bytes_of_row)):
+                taken = order(X.shape[0])  # type: ignore[misc]
+                yield X[taken], more[taken]
+
+        for X, more in rechunk(numbered() if order is None else shuffled(), size):
+            weight = None if np.isnan(more[0, 1]) else more[:, 1].astype(self.dtype)
+            yield X.toarray() if is_sparse(X) else X, more[:, 0].astype(np.int64), weight
 
     def sample(self, n: int, seed: int, stream: int) -> Rows:
         """Different rows drawn at random, in memory, with their weights; all if n is more."""
@@ -272,8 +402,9 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
         return tags
 
     def _rows(
-        self, X: Any, sample_weight: Any = None, *, reset: bool, once: bool | None = None
-    ) -> Rows:
+        self, X: Any, sample_weight: Any = None, *, reset: bool, once: bool | None = None,
+        deferred: bool = False,
+    ) -> Rows:  # fmt: skip
         """X and its weights, checked, as `Rows`.
 
         Parameters
@@ -284,6 +415,8 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
             True in ``fit``: keep the number and names of features rather than compare them.
         once : bool, optional
             Whether one pass is enough, so that an iterator can be read; not in ``fit`` by default.
+        deferred : bool, default=False
+            Whether values in memory are checked by `Rows.check`, which the model must call.
         """
         owner, device = type(self).__name__, getattr(self, "device", None)
         if isinstance(X, Rows):  # of a model that this one is a part of
@@ -295,7 +428,7 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
             opened = self._source(X, sample_weight, reset, not reset if once is None else once)
             if opened.in_memory is None:
                 return Rows(None, None, owner, source=opened, device=device)
-            rows, missing = opened.in_memory, None
+            rows, missing, check = opened.in_memory, None, None
             weight = next((w for _, w in opened), None)
         else:
             if isinstance(sample_weight, str) and is_frame(X):
@@ -304,16 +437,14 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
             if not (type(X) is np.ndarray and X.ndim == 2 and X.dtype in self._as_is):
                 rows, names = self._matrix(X)
             check_shape(self, rows.shape, names, reset)
-            missing = None
+            missing = check = None
             if self._checks_values:
-                missing = check_values(
-                    rows,
-                    owner,
-                    getattr(self, "feature_names_in_", None),
-                    allow_nan=self._accepts_missing,
-                    whole=reset,
-                    squared=self._squares,
-                )
+                check = functools.partial(
+                    check_values, rows, owner, getattr(self, "feature_names_in_", None),
+                    allow_nan=self._accepts_missing, whole=reset, squared=self._squares,
+                )  # fmt: skip
+                if not deferred:
+                    missing, check = check(), None
             weight = check_weights(sample_weight, rows.shape[0], rows.dtype, owner)
         if weight is not None and not bool((weight > 0).any()):
             raise zero_weights(owner)
@@ -326,7 +457,7 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
                 )
             rows = to_device(rows, device)
         weight = None if weight is None else beside(weight, rows)
-        return Rows(rows, weight, owner, like=like, missing=missing)
+        return Rows(rows, weight, owner, like=like, missing=missing, check=check)
 
     def _mapped(self, X: Any, op: Callable, state: tuple, d: int | None = None) -> Any:
         """``op(X, *state)``, of d columns: an array for rows in memory, a lazy `Source` if not."""

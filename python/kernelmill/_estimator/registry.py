@@ -18,6 +18,7 @@ PUBLIC_MODULES = (
     "kernelmill.ensemble",
     "kernelmill.explain",
     "kernelmill.gaussian_process",
+    "kernelmill.gaussian_process.kernels",
     "kernelmill.generative",
     "kernelmill.graph",
     "kernelmill.hmm",

@@ -55,7 +55,6 @@ class Perceptron(Estimator):
     out_activation_: Any
 
     _accepts_sparse = True
-    _accepts_streams = False
     _squares = False
     _parameters: ClassVar = {
         "hidden_layer_sizes": _SIZES,
@@ -96,10 +95,10 @@ class Perceptron(Estimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
             Rows, float32 or float64; others become float64.
         y : array-like of shape (n,) or (n, n_outputs)
-            Targets.
+            Targets, in memory even if X is a stream.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
 
@@ -151,7 +150,9 @@ class Perceptron(Estimator):
         return self
 
     def _prepared(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Any:
-        rows = self._rows(X, sample_weight, reset=reset)
+        once = hasattr(X, "__next__")
+        rows = self._rows(X, sample_weight, reset=reset, once=once)
+        rows = rows.read() if once else rows.kept()
         targets, given, outputs = self._encoded(y, rows, reset)
         self.n_outputs_ = outputs
         return rows, targets, given
@@ -202,11 +203,17 @@ class Perceptron(Estimator):
     def _held_out(self, rows: Rows, targets: np.ndarray, given: np.ndarray, seed: int) -> Any:
         """Rows to train on, and rows to judge by."""
         kept, held = hold_out(self, given, rows.count, seed)
+        kept = np.sort(kept) if rows.is_stream else kept
         weight = rows.all_weights()
         validation = (rows.take(held), given[held], None if weight is None else weight[held])
         return rows.part(kept), targets[kept], validation
 
     def _fit_at_once(self, rows: Rows, targets: np.ndarray, layers: Layers) -> Any:
+        if rows.is_stream:
+            raise ValueError(
+                f"{type(self).__name__}: solver must be 'adam' or 'sgd' for rows that do not fit "
+                "into memory, got 'lbfgs'"
+            )
         with Progress(self, self.verbose, iterations=int(self.max_iter)) as progress:
             progress.begin_run()
 
@@ -260,12 +267,23 @@ class Perceptron(Estimator):
         """Of the last layer, without its activation, (n, n_outputs)."""
         if layers is None:
             check_is_fitted(self)
-            rows = self._rows(X, reset=False)
-            X, layers = rows.take(np.arange(rows.count)), self._own_layers()
-        return predict(X.astype(layers.coefs[0].dtype, copy=False), layers, self.activation)
+            rows, layers = self._rows(X, reset=False), self._own_layers()
+            parts = [
+                predict(_as_weights(X, layers), layers, self.activation)
+                for X in (chunk.take(np.arange(chunk.count)) for chunk in rows.chunks())
+            ]
+            if len(parts) == 1:
+                return parts[0]
+            return np.concatenate([np.empty((0, self.n_outputs_), layers.coefs[0].dtype), *parts])
+        return predict(_as_weights(X, layers), layers, self.activation)
 
     def _validation_score(self, X: Any, y: Any, weight: Any, layers: Layers) -> float:
         raise NotImplementedError
+
+
+def _as_weights(X: Any, layers: Layers) -> Any:
+    """Rows in the dtype of the weights."""
+    return X.astype(layers.coefs[0].dtype, copy=False)
 
 
 PARAMETERS = """hidden_layer_sizes : int or sequence of int, default=(100,)
@@ -341,7 +359,9 @@ ATTRIBUTES = """coefs_ : list of ndarray of shape (inputs, outputs)
     feature_names_in_ : ndarray of shape (d,), object
         Column names of X, if it has string names."""
 NOTES = """Data should be scaled: use `sklearn.preprocessing.StandardScaler` or
-    `kernelmill.preprocessing.StandardScaler`. float32 rows are trained in float32. With a
+    `kernelmill.preprocessing.StandardScaler`. float32 rows are trained in float32. X may be a
+    stream, whose targets are in memory; the model is that of the same rows in memory, unless they
+    are more than 256 MiB, which are shuffled in windows of 64 MiB. With a
     ``random_state`` the result has the same bits at any thread count."""
 
 

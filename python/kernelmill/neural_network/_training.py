@@ -189,23 +189,18 @@ class Descent:
     def __init__(self, model: Any, rows: Any, y: np.ndarray, validation: Any, seed: int, loss: str):
         self.model, self.rows, self.y = model, rows, y
         self.validation, self.seed, self.loss = validation, seed, loss
-        self.weight = rows.all_weights()
         self._live: tuple[Any, Any, Any] = (None, None, None)
-        n = rows.count
+        n = len(y)
         self.batch = min(200, n) if model.batch_size == "auto" else min(int(model.batch_size), n)
 
     def advance(self, state: Epoch, most: int) -> Step:
         """One pass over the rows in a new order."""
-        model, n = self.model, self.rows.count
+        model, n = self.model, len(self.y)
         network, optimizer = self._going_on(state)
-        order = np.arange(n)
-        if model.shuffle:
-            order = generator(self.seed, 2 + state.epochs).permutation(n)
+        order = generator(self.seed, 2 + state.epochs).permutation if model.shuffle else None
         total = weight_sum = 0.0
-        for start in range(0, n, self.batch):
-            places = order[start : start + self.batch]
-            w = None if self.weight is None else self.weight[places]
-            loss, gradients = network.gradients(self.rows.take(places), self.y[places], w)
+        for X, places, w in self.rows.batches(self.batch, order):
+            loss, gradients = network.gradients(X, self.y[places], w)
             mass = float(len(places) if w is None else w.sum())
             penalty = 0.5 * model.alpha * network.squares() / len(places)
             total += (loss + penalty) * mass

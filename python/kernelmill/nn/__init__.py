@@ -5,12 +5,14 @@ keeps in ``torch`` and in ``torch.nn`` is here together. Everything is imported 
 """
 
 from .._lazy import lazy as _lazy
+from ._torch_names import ALIASES as _ALIASES
 from ._torch_names import refusal as _refusal
 
 _PLACES = {
     "_backward": "grad",
     "_tape": "detect_anomaly enable_grad is_grad_enabled no_grad set_grad_enabled",
     "_tensor": "Tensor as_tensor tensor",
+    "amp": "autocast is_autocast_enabled",
     "_elementwise": "get_default_dtype set_default_dtype where",
     "_linalg": "einsum linalg",
     "_shape": "cat stack",
@@ -68,18 +70,59 @@ _PLACES = {
         TripletMarginWithDistanceLoss Unflatten Unfold ZeroPad1d ZeroPad2d ZeroPad3d
     """,
     "modules._adaptive": "AdaptiveLogSoftmaxWithLoss",
+    "_pointwise": """
+        addcdiv addcmul allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or
+        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign deg2rad digamma equal erfc
+        erfinv float_power floor_divide fmax fmin fmod frac gcd heaviside isclose isin isneginf
+        isposinf isreal lcm ldexp lerp lgamma logaddexp logaddexp2 logical_not logical_xor logit
+        nan_to_num nextafter polygamma positive rad2deg rsub sgn signbit sinc xlogy
+    """,
+    "_arrangement": """
+        argwhere atleast_1d atleast_2d atleast_3d bincount block_diag broadcast_shapes
+        broadcast_tensors broadcast_to bucketize cartesian_prod column_stack combinations diag_embed
+        diagflat dsplit dstack fliplr flipud histc hsplit hstack index_copy index_fill index_put
+        masked_scatter meshgrid nonzero ravel rot90 scatter scatter_reduce searchsorted
+        split_with_sizes take tensor_split tril_indices triu_indices unique unique_consecutive
+        vsplit vstack
+    """,
+    "_creation": """
+        asarray empty empty_like fill from_dlpack full_like get_rng_state initial_seed
+        is_floating_point is_nonzero is_tensor logspace normal numel promote_types rand_like
+        randint_like randn_like result_type scalar_tensor set_rng_state
+    """,
+    "_statistics": """
+        aminmax cdist corrcoef count_nonzero cov cummax cummin cumulative_trapezoid diff dist
+        kthvalue logcumsumexp median mode msort nanmean nanmedian nanquantile nansum quantile renorm
+        std_mean trapezoid var_mean
+    """,
+    "_products": """
+        addbmm addmm addmv addr baddbmm chain_matmul cross det inner inverse kron logdet matrix_exp
+        matrix_power pinverse qr slogdet svd tensordot vander vdot
+    """,
     "_functions": """
         abs acos acosh add all amax amin any arange argmax argmin argsort asin asinh atan atan2
-        atanh bmm ceil chunk clamp clip clone concat concatenate cos cosh cumprod cumsum diag
+        atanh bmm ceil chunk clamp clip clone concat concatenate cos cosh cumprod cumsum detach diag
         diagonal div dot eq erf exp exp2 expm1 eye flatten flip floor from_numpy full gather ge gt
-        hypot index_select isfinite isinf isnan le linspace log log10 log1p log2 logical_and
-        logical_or logsumexp lt masked_fill masked_select matmul max maximum mean min minimum mm
-        movedim mul mv narrow ne neg norm ones ones_like outer permute pow prod reciprocal relu
-        remainder repeat_interleave reshape roll round rsqrt scatter_add sigmoid sign sin sinh sort
-        split sqrt square squeeze std sub sum t tan tanh tile topk trace transpose tril triu trunc
-        unbind unflatten unsqueeze var zeros zeros_like
+        hypot index_add index_select is_same_size is_signed isfinite isinf isnan le linspace log
+        log10 log1p log2 logical_and logical_or logsumexp lt masked_fill masked_select matmul max
+        maximum mean min minimum mm movedim mul mv narrow ne neg norm ones ones_like outer permute
+        pow prod reciprocal relu remainder repeat_interleave reshape roll round rsqrt scatter_add
+        select sigmoid sign sin sinh sort split sqrt square squeeze std sub sum t take_along_dim tan
+        tanh tile topk trace transpose tril triu trunc unbind unflatten unsqueeze var zeros
+        zeros_like
     """,
 }
+# What torch has twice is the function of `nn.functional`, or another name of a function.
+_PLACES["functional"] = """
+    adaptive_avg_pool1d adaptive_max_pool1d alpha_dropout avg_pool1d batch_norm bilinear
+    binary_cross_entropy_with_logits celu channel_shuffle conv1d conv2d conv3d conv_transpose1d
+    conv_transpose2d conv_transpose3d cosine_embedding_loss cosine_similarity ctc_loss dropout
+    embedding embedding_bag feature_alpha_dropout group_norm hardshrink hinge_embedding_loss
+    instance_norm kl_div layer_norm log_softmax margin_ranking_loss max_pool1d max_pool2d max_pool3d
+    pairwise_distance pdist pixel_shuffle pixel_unshuffle poisson_nll_loss prelu rms_norm rrelu selu
+    softmax threshold triplet_margin_loss
+"""
+_PLACES["_functions"] += " ".join(_ALIASES)
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}
 _NAMES.update({name: name for name in ("amp", "data", "functional", "init", "optim", "utils")})
 __getattr__, __dir__, __all__ = _lazy(__name__, _NAMES, _refusal)

@@ -68,7 +68,7 @@ def _wrapped(node: Node) -> tuple:
     """What a node saved, as tensors on the tape where they were."""
     saved = list(node.saved)
     saves = node.rule.saves
-    places = range(len(saved)) if saves is None else [i for i, _ in saves]
+    places = range(len(node.parents)) if saves is None else [i for i, _ in saves]
     for place, i in enumerate(places):
         origin = node if i == RESULT else node.parents[i]
         if hasattr(saved[place], "dtype") and saved[place].dtype.kind == "f":
@@ -271,7 +271,7 @@ def backward(
 ) -> None:
     """Add the gradients of ``output`` to the ``grad`` of the leaves (see ``Tensor.backward``)."""
     seed = _seed("Tensor.backward", output, gradient, create_graph)
-    with _tape.Recording(create_graph):
+    with _tape.Recording(create_graph), _tape.as_stored():
         if create_graph or _tape._anomalies:
             run_back([(output._node, seed)], None, create_graph, bool(retain_graph))
         else:
@@ -346,7 +346,7 @@ def grad(
     targets = {one._node.number: one._node for one in ins}
     # A target that is one of several results of a node is reached through that node's number.
     keep = create_graph if retain_graph is None else retain_graph
-    with _tape.Recording(create_graph):
+    with _tape.Recording(create_graph), _tape.as_stored():
         reached = run_back(roots, targets, create_graph, keep)
     results = tuple(reached.get(one._node.number) for one in ins)
     if not allow_unused and any(result is None for result in results):

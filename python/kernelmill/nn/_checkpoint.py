@@ -7,7 +7,7 @@ from typing import Any
 
 from ._documents import complete
 from ._random import Generator, current, using
-from ._tape import ALL, Node, Part, Rule, enable_grad, no_grad, recording
+from ._tape import ALL, Node, Part, Rule, Setting, autocast, enable_grad, no_grad, recording
 from ._tensor import Tensor
 
 
@@ -15,7 +15,8 @@ def _run(options: dict, tensors: Any) -> Any:
     args = list(options["args"])
     for place, value in zip(options["places"], tensors, strict=True):
         args[place] = value if isinstance(value, Tensor) else Tensor(value)
-    with using(Generator().set_state(options["state"])):
+    casts = Setting(autocast, options["autocast"])
+    with casts, using(Generator().set_state(options["state"])):
         return options["function"](*args, **options["kwargs"])
 
 
@@ -69,6 +70,7 @@ def checkpoint(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         "kwargs": kwargs,
         "places": places,
         "state": current().fork().get_state(),
+        "autocast": autocast.get(),
     }
     with no_grad():
         result = _run(options, [args[i] for i in places])

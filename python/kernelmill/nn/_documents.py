@@ -12,6 +12,7 @@ from typing import Any
 
 from kernelmill._docstrings import arguments_of, assembled, listed, parameters, sections
 
+from . import _function_words as more
 from ._examples import EXAMPLES
 
 _LIKE = "Tensor or array"
@@ -375,6 +376,7 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
 for _names, _words in _GROUPS.items():
     for _name in _names.split():
         PARAMETERS.update({f"{_name}.{key}": value for key, value in _words.items()})
+PARAMETERS = more.PARAMETERS | PARAMETERS
 
 _SAME = "Of the shape of the input."
 _VIEW = "A view of the same values where possible, else a copy."
@@ -462,6 +464,7 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "embedding": ("Tensor", "Of shape (*input.shape, embedding_dim)."),
 }  # fmt: skip
 RETURNS = {name: value for names, value in _RETURNS.items() for name in names.split()}
+RETURNS = more.RETURNS | RETURNS
 _BY_TYPE = {
     "Module": "This module.",
     "Generator": "The generator.",

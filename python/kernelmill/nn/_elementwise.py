@@ -18,6 +18,7 @@ import numpy as np
 from .. import _runtime
 from .._arrays import beside, is_cupy, namespace
 from ..ops import elementwise as table
+from ..ops import half
 from ..ops.elementwise_table import DERIVATIVES, ROWS
 from . import _backward, _tape
 from ._documents import complete
@@ -62,9 +63,31 @@ def set_default_dtype(dtype: Any) -> None:
 
 # --- one dtype for the operands -------------------------------------------------------------------
 
+HALF = np.dtype(np.float16)
+
+
+def widened(x: Any) -> Any:
+    """A float16 array as float32; anything else as it is."""
+    if getattr(x, "dtype", None) != HALF:
+        return x
+    if type(x) is np.ndarray and x.flags.c_contiguous and x.size:
+        return half.widen(x.reshape(-1, 1).view(np.uint8)).reshape(x.shape)
+    return x.astype(np.float32)
+
+
+def narrowed(x: Any) -> Any:
+    """A float array as float16, infinite where it is too large; others as they are."""
+    if x.dtype.kind != "f":
+        return x
+    if type(x) is np.ndarray and x.dtype == np.float32 and x.flags.c_contiguous and x.size:
+        return half.narrow(x.reshape(-1)).view(HALF).reshape(x.shape)
+    with np.errstate(over="ignore"):
+        return x.astype(HALF)
+
+
 cast: Rule = Rule(
     "to",
-    lambda x, dtype, source: x.astype(dtype, copy=False),
+    lambda x, dtype, source: narrowed(x) if dtype == HALF else x.astype(dtype, copy=False),
     lambda g, saved, node: cast(g, dtype=node.options["source"], source=node.options["dtype"]),
 )
 
@@ -73,6 +96,8 @@ def to_dtype(x: Any, dtype: np.dtype) -> Any:
     """A tensor or array of this dtype; itself where it has it."""
     if x.dtype == dtype:
         return x
+    if dtype == HALF:
+        _tape.use_half()
     return cast(x, dtype=dtype, source=x.dtype)
 
 
@@ -216,11 +241,23 @@ gate: Rule = Rule(
 RULES = {name: _elementwise_rule(name) for name, row in ROWS.items() if row.name in DERIVATIVES}
 
 
+# What whole numbers have as well, and keep their dtype.
+_EXACT: dict[str, Callable[..., Any]] = {
+    "sign": np.sign, "square": np.square, "maximum": np.maximum, "minimum": np.minimum,
+    "relu": lambda x: x * (x > 0),
+}  # fmt: skip
+
+
 def apply(name: str, *values: Any) -> Any:
     """A function of the table on tensors, arrays and numbers, converted to one dtype."""
     first = values[0]
     if len(values) == 1 and isinstance(first, _tape.Tensor) and first.data.dtype.kind == "f":
         return RULES[name](first)
+    if name in _EXACT:
+        values, dtype = unified(values, floating=False)
+        if dtype.kind != "f":
+            arrays = [v.data if isinstance(v, _tape.Tensor) else v for v in values]
+            return _tape.Tensor(namespace(arrays[0]).asarray(_EXACT[name](*arrays)))
     values, _ = unified(values)
     return RULES[name](*_somewhere(values))
 

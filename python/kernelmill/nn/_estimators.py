@@ -134,7 +134,7 @@ class NeuralNetClassifier(ClassifierMixin, NeuralNet):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...)
+        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...), or a stream
             Rows.
         y : array-like of shape (n,) or (n, n_labels)
             Classes, or 0 or 1 for each label.
@@ -164,7 +164,7 @@ class NeuralNetClassifier(ClassifierMixin, NeuralNet):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...)
+        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...), or a stream
             Rows.
 
         Returns
@@ -184,7 +184,7 @@ class NeuralNetClassifier(ClassifierMixin, NeuralNet):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...)
+        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...), or a stream
             Rows.
 
         Returns
@@ -200,7 +200,7 @@ class NeuralNetClassifier(ClassifierMixin, NeuralNet):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...)
+        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...), or a stream
             Rows.
 
         Returns
@@ -293,7 +293,7 @@ class NeuralNetRegressor(RegressorMixin, NeuralNet):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...)
+        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...), or a stream
             Rows.
         y : array-like of shape (n,) or (n, n_outputs)
             Values.
@@ -312,7 +312,7 @@ class NeuralNetRegressor(RegressorMixin, NeuralNet):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...)
+        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...), or a stream
             Rows.
 
         Returns

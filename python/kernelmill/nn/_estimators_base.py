@@ -21,13 +21,13 @@ from .._estimator._rows import Estimator
 from .._estimator._targets import hold_out
 from .._estimator._validation import all_finite, zero_weights
 from . import optim
-from ._random import Generator, using
+from ._random import Generator, randperm, using
 from ._tape import no_grad
 from ._tensor import Tensor
 from ._trainer import Trainer
 from ._trainer_metrics import kind_of
 from ._trainer_session import Epoch, Session, copied, copies, counter, put
-from .data import DataLoader, Dataset
+from .data import DataLoader, Dataset, StreamDataset
 from .modules._containers import Sequential
 from .modules._layers import Linear
 from .modules._module import Module
@@ -94,7 +94,9 @@ ATTRIBUTES = """module_ : Module
         Size of the second axis of X.
     feature_names_in_ : ndarray of str, dtype object
         Column names of X, if it has string names."""
-NOTES = """X may have more than two axes (images, sequences). Features should be scaled. Early
+NOTES = """X may have more than two axes (images, sequences), or be a stream of rows whose
+    targets are in memory. Up to 256 MiB of a stream are kept and train the model of the same rows
+    in memory; more are shuffled in windows of 64 MiB. Features should be scaled. Early
     stopping works in pipelines and grid searches, as the rows to validate with are held out inside
     ``fit``. The same ``random_state`` gives the same bits at any number of threads.
     `kernelmill.save` takes a network of KernelMill's layers, and of classes of your own that
@@ -138,6 +140,40 @@ class _Examples(Dataset):
         return [Tensor(X.astype(self.dtype, copy=False)), Tensor(self.target[places]), weight]
 
 
+class _Streamed(StreamDataset):
+    """Rows of a stream that is too large to be kept, with their targets and weights."""
+
+    def __init__(
+        self, rows: Any, places: np.ndarray, target: np.ndarray, factors: Any, dtype: Any
+    ) -> None:
+        self.rows, self.target, self.factors, self.dtype = rows, target, factors, dtype
+        self.chosen = np.zeros(len(target), bool)
+        self.chosen[places] = True
+
+    def __len__(self) -> int:
+        return int(self.chosen.sum())
+
+    def _batches(self, size: int, generator: Generator | None) -> Any:
+        order = None
+        if generator is not None:
+            def order(n: int) -> np.ndarray:
+                return randperm(n, generator=generator).data
+
+        seen = 0
+        for X, places, weight in self.rows.batches(size, order, self.chosen):
+            if self.factors is not None:
+                own = self.factors[places]
+                weight = own if weight is None else weight * own
+            seen += len(places)
+            X = X.astype(self.dtype, copy=False)
+            yield [Tensor(X), Tensor(self.target[places]), weight]
+        if seen != len(self):
+            raise ValueError(
+                f"{self.rows.owner}: y must have one entry for each row of X, got "
+                f"{len(self.target)} (inconsistent numbers of samples)"
+            )
+
+
 class NeuralNet(Estimator):
     """What the classifier and the regressor share."""
 
@@ -149,7 +185,6 @@ class NeuralNet(Estimator):
     classes_: Any
 
     _accepts_sparse = True
-    _accepts_streams = False
     _squares = False
     _parameters: ClassVar = {
         "module": _CLASS,
@@ -277,11 +312,15 @@ class NeuralNet(Estimator):
 
     def _taken(
         self, X: Any, sample_weight: Any = None, *, reset: bool
-    ) -> tuple[Callable, int, Any]:
-        """``take(places)``, the number of rows, and their weights."""
+    ) -> tuple[Any, int, Any]:
+        """``take(places)``, or large `Rows` of a stream; the number of rows, and their weights."""
         owner = type(self).__name__
         if _axes(X) <= 2:
-            rows = self._rows(X, sample_weight, reset=reset)
+            once = hasattr(X, "__next__")
+            rows = self._rows(X, sample_weight, reset=reset, once=once)
+            rows = rows.read() if once else rows.kept()
+            if rows.is_stream:
+                return rows, rows.count, None
             return rows.take, rows.count, rows.all_weights()
         X = np.asarray(to_host(X))
         if X.dtype.kind not in "biuf" or not len(X) or (X.dtype.kind == "f" and not all_finite(X)):
@@ -314,10 +353,10 @@ class NeuralNet(Estimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...)
+        X : {array-like, sparse matrix} of shape (n, d) or (n, d, ...), or a stream
             Rows.
         y : array-like of shape (n,) or (n, n_outputs)
-            Targets.
+            Targets, in memory even if X is a stream.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows; rows with zero weight are ignored.
 
@@ -369,7 +408,8 @@ class NeuralNet(Estimator):
             optimizer.param_groups[0].update(chosen)  # set_params counts, unless a schedule rules
         name = type(optimizer).__name__
         weight = self._class_weighted(given, weight)
-        forward, kind = self._forward(model, weight is not None), self._kind()
+        known = None if not callable(take) and weight is None else weight is not None
+        forward, kind = self._forward(model, known), self._kind()
         target = target if target.dtype.kind == "i" else target.astype(_float_of(model))
         order = np.arange(count)
         held = None
@@ -450,10 +490,23 @@ class NeuralNet(Estimator):
     def _loader(
         self, model: Any, take: Any, places: Any, target: Any, weight: Any, shuffle: bool
     ) -> DataLoader:
-        examples = _Examples(take, places, target, weight, self._dtype(model))
+        kind = _Examples if callable(take) else _Streamed
+        examples = kind(take, places, target, weight, self._dtype(model))
         return DataLoader(examples, int(self.batch_size), shuffle, generator=Generator(0))
 
-    def _forward(self, model: Any, weighted: bool) -> Callable[[Any], tuple]:
+    def _forward(self, model: Any, weighted: bool | None) -> Callable[[Any], tuple]:
+        """The loss of a batch; None for weights that a stream may have."""
+        if weighted is None:
+            one, other = self._forward(model, False), None
+
+            def either(batch: Any) -> tuple:
+                nonlocal other
+                if batch[2] is None:
+                    return one(batch)
+                other = self._forward(model, True) if other is None else other
+                return other(batch)
+
+            return either
         criterion = self._make_criterion(weighted)
         count = counter(criterion)
         shaped = self._shaped
@@ -487,14 +540,20 @@ class NeuralNet(Estimator):
     def _outputs(self, X: Any) -> np.ndarray:
         """Of the network, for all rows, batch by batch, in the dtype of X where that is a float."""
         check_is_fitted(self)
-        take, count, _ = self._taken(X, reset=False)
-        given = take(np.arange(0)).dtype
         dtype, size, parts = self._dtype(self.module_), int(self.batch_size), []
+        if _axes(X) <= 2:
+            rows = self._rows(X, reset=False)
+            given, batches = rows.dtype, (x for x, _, _ in rows.batches(size))
+        else:
+            take, count, _ = self._taken(X, reset=False)
+            given = take(np.arange(0)).dtype
+            starts = range(0, count, size)
+            batches = (take(np.arange(i, min(i + size, count))) for i in starts)
         with no_grad(), using(Generator(0)):
-            for start in range(0, count, size):
-                x = take(np.arange(start, min(start + size, count))).astype(dtype, copy=False)
-                out = self.module_(Tensor(x))
-                parts.append(to_host(out.data))
+            for x in batches:
+                parts.append(to_host(self.module_(Tensor(x.astype(dtype, copy=False))).data))
+        if not parts:
+            raise ValueError(f"{type(self).__name__}: X must have at least 1 row, got 0")
         found = np.concatenate(parts)
         found = found.astype(given, copy=False) if given.kind == "f" else found
         return found.reshape(-1, 1) if found.ndim == 1 else found

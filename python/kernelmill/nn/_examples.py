@@ -1,5 +1,7 @@
 """Examples of functions that differ in little but their name: a call, and what it gives."""
 
+from ._function_words import EXAMPLES as _MORE
+
 _TENSORS = {
     "abs": ("([-1.0, 2.0])", "tensor([1., 2.])"),
     "acos": ("([0.0, 1.0])", "tensor([1.5708, 0.    ])"),
@@ -27,6 +29,10 @@ _TENSORS = {
     "cosh": ("([0.0, 1.0])", "tensor([1.    , 1.5431])"),
     "cumprod": ("([1.0, 2.0, 3.0], 0)", "tensor([1., 2., 6.])"),
     "cumsum": ("([1.0, 2.0, 3.0], 0)", "tensor([1., 3., 6.])"),
+    "detach": ("(nn.ones(2, requires_grad=True)).requires_grad", "False"),
+    "index_add": ("([0.0, 0.0], 0, [1, 1], [1.0, 2.0])", "tensor([0., 3.])"),
+    "select": ("([[1, 2], [3, 4]], 0, 1)", "tensor([3, 4])"),
+    "take_along_dim": ("([[1, 2], [3, 4]], [[1], [0]], 1)", "tensor([[2],\n        [3]])"),
     "diag": ("([1, 2])", "tensor([[1, 0],\n        [0, 2]])"),
     "diagonal": ("([[1, 2], [3, 4]])", "tensor([1, 4])"),
     "div": ("([1.0, 2.0], 2.0)", "tensor([0.5, 1. ])"),
@@ -225,14 +231,17 @@ _OPTIMISER = """>>> from kernelmill import nn
 >>> optimizer = nn.optim.{}(model.parameters())
 >>> nn.functional.mse_loss(model(nn.ones(4, 2)), nn.zeros(4, 1)).backward()
 >>> optimizer.step()"""
-_OPTIMISERS = ("Adadelta", "Adagrad", "AdamW", "Lion", "NAdam", "RMSprop")
+_OPTIMISERS = (
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "AdamW", "Adamax", "Lion", "NAdam", "RAdam",
+    "RMSprop", "Rprop",
+)  # fmt: skip
 EXAMPLES = {
     package: {
         name: f">>> from {place} import {alias}\n>>> {alias.split()[-1]}.{name}{call}\n{result}"
         for name, (call, result) in table.items()
     }
     for package, place, alias, table in (
-        ("kernelmill.nn", "kernelmill", "nn", _TENSORS),
+        ("kernelmill.nn", "kernelmill", "nn", _TENSORS | _MORE),
         ("kernelmill.nn.functional", "kernelmill.nn", "functional as F", _FUNCTIONAL),
     )
 }

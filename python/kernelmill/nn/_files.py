@@ -46,7 +46,7 @@ def save_file(
     from safetensors.numpy import save
 
     arrays = {
-        name: np.ascontiguousarray(to_host(as_array(value))) for name, value in state_dict.items()
+        name: np.asarray(to_host(as_array(value)), order="C") for name, value in state_dict.items()
     }
     target = os.fspath(path)
     beside = f"{target}.{os.getpid()}.tmp"

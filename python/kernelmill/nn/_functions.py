@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from ._documents import as_function, complete
-from ._elementwise import arctan2, get_default_dtype, unified
+from ._elementwise import arctan2 as _arctan2
+from ._elementwise import get_default_dtype, unified
 from ._elementwise import hypot as _hypot
 from ._shape import cat, sizes_of, stack
 from ._tensor import Tensor, as_tensor, tensor
+from ._torch_names import ALIASES
 
 _METHODS = [
     "abs",
@@ -40,6 +42,7 @@ _METHODS = [
     "cumprod",
     "cumsum",
     "diag",
+    "detach",
     "diagonal",
     "div",
     "dot",
@@ -54,7 +57,10 @@ _METHODS = [
     "gather",
     "ge",
     "gt",
+    "index_add",
     "index_select",
+    "is_same_size",
+    "is_signed",
     "isfinite",
     "isinf",
     "isnan",
@@ -96,6 +102,7 @@ _METHODS = [
     "round",
     "rsqrt",
     "scatter_add",
+    "select",
     "sigmoid",
     "sign",
     "sin",
@@ -109,6 +116,7 @@ _METHODS = [
     "sub",
     "sum",
     "t",
+    "take_along_dim",
     "tan",
     "tanh",
     "tile",
@@ -143,7 +151,7 @@ globals().update(FUNCTIONS)
 def atan2(input: Any, other: Any) -> Tensor:
     """The angle of the point (other, input)."""
     (y, x), _ = unified((as_tensor(input), other))
-    return arctan2(y, x)
+    return _arctan2(y, x)
 
 
 def hypot(input: Any, other: Any) -> Tensor:
@@ -258,6 +266,15 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 concat = concatenate = cat
+
+
+def __getattr__(name: str) -> Any:
+    from .. import nn
+
+    if name in ALIASES:
+        return getattr(nn, ALIASES[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 complete(globals())
 __all__ = ["as_tensor", "stack", "tensor"]

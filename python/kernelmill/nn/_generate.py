@@ -49,7 +49,7 @@ class _Scorer:
             more["positions"] = places[:, -new.shape[1] :]
         scores = self.model(Tensor(new), **more)
         scores = scores[0] if isinstance(scores, tuple) else scores
-        return np.asarray(scores.numpy(), dtype=np.float64)[:, -1]
+        return scores.numpy()[:, -1].astype(np.float64)
 
     def append(self, tokens: np.ndarray, rows: np.ndarray | None = None) -> None:
         """Take these rows on, in this order, with a token more."""
@@ -268,7 +268,10 @@ def generate(
                 for row in chosen
             ]  # fmt: skip
         else:
-            made = [*_steps(model, chosen, max_new_tokens, choose, eos_token_id, fill, use_cache)]
+            with _Evaluation(model):
+                made = list(
+                    _steps(model, chosen, max_new_tokens, choose, eos_token_id, fill, use_cache)
+                )
             found = [_ended([step[i] for step in made], eos_token_id) for i in range(len(batch))]
         for i, new in zip(batch, found, strict=True):
             added[i] = np.concatenate([rows[i], np.asarray(new, dtype=np.int64)])
@@ -312,6 +315,7 @@ class _Evaluation:
     def __init__(self, model: Any) -> None:
         self.modules = [*model.modules()] if hasattr(model, "modules") else []
         self.quiet = _tape.no_grad()
+        self.trained: list[Any] = []
 
     def __enter__(self) -> None:
         self.trained = [module for module in self.modules if module.training]

@@ -351,6 +351,8 @@ class Linalg:
     1.0
     """
 
+    LinAlgError = np.linalg.LinAlgError
+
     @staticmethod
     def inv(A: Any) -> Any:
         """The inverse."""
@@ -385,6 +387,19 @@ class Linalg:
     def eigh(A: Any) -> Any:
         """(eigenvalues, eigenvectors) of symmetric matrices, in rising order."""
         return eigen(_tensor(A))
+
+    def __getattr__(self, name: str) -> Any:
+        from ._products import LINALG
+        from ._torch_names import refusal
+
+        if name not in LINALG:
+            raise refusal("kernelmill.nn.linalg", name)
+        return LINALG[name]
+
+    def __dir__(self) -> list[str]:
+        from ._products import LINALG
+
+        return sorted({*object.__dir__(self), *LINALG})
 
     @staticmethod
     def norm(A: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:

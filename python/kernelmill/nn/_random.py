@@ -120,7 +120,13 @@ def random_array(
     """Uniform numbers on [0, 1) or standard normal ones."""
     seed, stream = current(generator).draw()
     wanted = np.dtype(get_default_dtype() if dtype is None else dtype)
-    return getattr(numbers, kind)(seed, stream, 0, math.prod(shape), wanted.type).reshape(shape)
+    drawn = np.dtype(np.float32) if wanted == np.float16 else wanted
+    made = getattr(numbers, kind)(seed, stream, 0, math.prod(shape), drawn.type).reshape(shape)
+    if drawn == wanted:
+        return made
+    if kind == "uniform":  # below 1 after rounding, too
+        made = np.floor(made * 2.0**11) * 2.0**-11
+    return made.astype(wanted)
 
 
 def rand(*size: Any, generator: Generator | None = None, dtype: Any = None,

@@ -11,7 +11,7 @@ from .._arrays import namespace
 from ..ops import reduction
 from . import _tape
 from ._documents import complete
-from ._elementwise import _select, gate, raw, to_dtype
+from ._elementwise import _select, gate, raw, to_dtype, widened
 from ._elementwise import get_default_dtype as _default
 from ._shape import axis_of, broadcast, expanded, gather_along, getitem, permute, reshape
 from ._tape import RESULT, Node, Rule, array_of
@@ -86,7 +86,8 @@ def _variance_backward(g: Any, saved: tuple, node: Node) -> Any:
     )
 
 
-variance: Rule = Rule("var", _reduce("variance"), _variance_backward, {0: ()})
+_variance_of = _reduce("variance")
+variance: Rule = Rule("var", _variance_of, _variance_backward, {0: ()})
 
 
 def _deviation_backward(g: Any, saved: tuple, node: Node) -> Any:
@@ -100,7 +101,7 @@ def _deviation_backward(g: Any, saved: tuple, node: Node) -> Any:
 
 deviation: Rule = Rule(
     "std",
-    lambda x, **options: np.sqrt(_reduce("variance")(x, **options)),
+    lambda x, axis, ddof, keepdims: np.sqrt(_variance_of(x, axis, ddof, keepdims)),
     _deviation_backward,
     {0: (), RESULT: ()},
 )
@@ -281,11 +282,18 @@ class ReductionMethods:
 
     def amax(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The largest element; ties share the gradient equally."""
-        return largest(self._floating(), axis=self._axes("amax", dim), keepdims=keepdim)
+        return self._extreme("amax", largest, dim, keepdim)
 
     def amin(self, dim: Any = None, keepdim: bool = False) -> Any:
         """The smallest element; ties share the gradient equally."""
-        return smallest(self._floating(), axis=self._axes("amin", dim), keepdims=keepdim)
+        return self._extreme("amin", smallest, dim, keepdim)
+
+    def _extreme(self, name: str, rule: Any, dim: Any, keepdim: bool) -> Any:
+        axes = self._axes(name, dim)
+        if self.data.dtype.kind == "f":
+            return rule(self, axis=axes, keepdims=keepdim)
+        found = getattr(self.data, name[1:])(axes, keepdims=keepdim)
+        return _tape.Tensor(namespace(self.data).asarray(found))
 
     def _chosen(self, name: str, dim: Any, keepdim: bool) -> Any:
         if isinstance(dim, _tape.Tensor) or hasattr(dim, "dtype"):
@@ -293,8 +301,6 @@ class ReductionMethods:
 
             return apply({"max": "maximum", "min": "minimum"}[name], self, dim)
         if dim is None:
-            if self.data.dtype.kind != "f":
-                return _tape.Tensor(namespace(self.data).asarray(getattr(self.data, name)()))
             return self.amax() if name == "max" else self.amin()
         axis = axis_of(name, dim, self.ndim)
         indices = getattr(self, f"arg{name}")(axis, keepdim=True).data
@@ -315,7 +321,8 @@ class ReductionMethods:
     def _argument(self, name: str, dim: Any, keepdim: bool) -> Any:
         if self.data.dtype.kind == "f":
             axis = None if dim is None else axis_of(name, dim, self.ndim)
-            return _tape.Tensor(getattr(reduction, name)(self.data, axis=axis, keepdims=keepdim))
+            data = widened(self.data)
+            return _tape.Tensor(getattr(reduction, name)(data, axis=axis, keepdims=keepdim))
         found = getattr(self.data, name)(dim, keepdims=keepdim)
         return _tape.Tensor(namespace(self.data).asarray(found))
 

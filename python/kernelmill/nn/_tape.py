@@ -19,9 +19,11 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
+
+import numpy as np
 
 from .. import _runtime
 from .._arrays import namespace
@@ -29,6 +31,7 @@ from .._runtime import Node, next_number, wrap
 from ._documents import complete
 
 recording: ContextVar[bool] = ContextVar("kernelmill_recording", default=True)
+autocast: ContextVar[bool] = ContextVar("kernelmill_autocast", default=False)
 layers: ContextVar[tuple[str, ...]] = ContextVar("kernelmill_layers", default=())
 RESULT = -1  # in `Rule.saves`: the result of the rule
 ALL: dict[int, tuple[int, ...]] = {}  # as `Rule.saves`: all inputs, however many there are
@@ -38,6 +41,19 @@ Tensor: Any = None  # the class, set by _tensor.py
 def array_of(value: Any) -> Any:
     """The array of a tensor; anything else as it is."""
     return value.data if isinstance(value, Tensor) else value
+
+
+# Chooses the form of a rule for its inputs; None while nothing is stored in 16 bits.
+_form_of: Callable[[Rule, tuple], tuple[Rule, tuple]] | None = None
+
+
+def use_half() -> None:
+    """From now on tensors may be float16 (see `_half.py`)."""
+    global _form_of
+    if _form_of is None:
+        from ._half import form_of
+
+        _form_of = form_of
 
 
 class Leaf:
@@ -71,8 +87,11 @@ class Part:
         self.hooks: list[Callable] | None = None
 
 
-class Rule:
+class Rule(_runtime.Rule):
     """A differentiable function.
+
+    A call gives a tensor where one of the inputs is one, else an array. Rules of one result are
+    called by compiled code that does what :meth:`apply` says.
 
     Parameters
     ----------
@@ -132,8 +151,12 @@ class Rule:
     def __repr__(self) -> str:
         return f"<rule {self.name}>"
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    def apply(self, *inputs: Any, **options: Any) -> Any:
         """A tensor where one of the inputs is one, else an array."""
+        if _form_of is not None:
+            form, inputs = _form_of(self, inputs)
+            if form is not self:
+                return form(*inputs, **options)
         arrays, parents, tensors, needed = [], [], False, False
         for value in inputs:
             if isinstance(value, Tensor):
@@ -177,26 +200,38 @@ class Rule:
 # --- recording or not -----------------------------------------------------------------------------
 
 
-class Recording:
-    """A context manager and decorator that turns recording on or off in this thread."""
+class Setting:
+    """A context manager and decorator that sets a variable of this thread."""
 
-    def __init__(self, mode: bool) -> None:
-        self.mode = bool(mode)
+    def __init__(self, variable: ContextVar, value: Any) -> None:
+        self.variable, self.value = variable, value
         self._tokens: list = []
 
     def __enter__(self) -> None:
-        self._tokens.append(recording.set(self.mode))
+        self._tokens.append(self.variable.set(self.value))
 
     def __exit__(self, *exc: object) -> None:
-        recording.reset(self._tokens.pop())
+        self.variable.reset(self._tokens.pop())
 
     def __call__(self, function: Callable) -> Callable:
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)(self.mode):
+            with Setting(self.variable, self.value):
                 return function(*args, **kwargs)
 
         return wrapped
+
+
+class Recording(Setting):
+    """Turns recording on or off in this thread."""
+
+    def __init__(self, mode: bool) -> None:
+        super().__init__(recording, bool(mode))
+
+
+def as_stored() -> Any:
+    """A context without automatic casts, for backward passes: gradients have their dtypes."""
+    return Setting(autocast, False) if autocast.get() else nullcontext()
 
 
 def _recording(name: str, fixed: bool | None, about: str, example: str) -> Callable:
@@ -374,6 +409,8 @@ def _sum(g: Any, axes: tuple[int, ...]) -> Any:
 
     if isinstance(g, Tensor):
         return g.sum(axes)
+    if g.dtype == np.float16:  # added up before it is rounded
+        return reduction.sum(g.astype(np.float32), axes).astype(g.dtype)
     return reduction.sum(g, axes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from .._arrays import beside, exchanged, is_cupy, namespace, to_host
 from . import _backward, _tape
 from ._documents import complete
 from ._elementwise import (
+    HALF,
     apply,
     arithmetic,
     binary_methods,
@@ -24,11 +26,28 @@ from ._elementwise import (
     where,
 )
 from ._linalg import LinalgMethods
+from ._memory import MemoryMethods
+from ._methods import BINARY, COMPARED, ELSEWHERE, METHODS, OUTSIDE, WRITTEN, Elsewhere
 from ._reductions import ReductionMethods
 from ._shape import ShapeMethods, _index
 from ._tape import Leaf, written
+from ._torch_names import ALIASES, absent
 
-_NAMES = {"float": "float32", "double": "float64", "long": "int64", "int": "int32", "bool": "bool"}
+_NAMES = {
+    "half": "float16", "float": "float32", "double": "float64", "long": "int64", "int": "int32",
+    "bool": "bool", "byte": "uint8", "char": "int8", "short": "int16",
+}  # fmt: skip
+_USUAL = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "bool", "uint8")))
+
+
+def dtype_of(name: Any) -> np.dtype:
+    """A dtype of NumPy's; bfloat16 is refused with the reason."""
+    if str(name).rpartition(".")[2].rstrip("'>") == "bfloat16":
+        raise TypeError(
+            "nn.Tensor: dtype must be one of NumPy's, got bfloat16, which it lacks (float16 has 16 "
+            "bits)"
+        )
+    return np.dtype(name)
 
 
 def as_array(data: Any, dtype: Any = None) -> Any:
@@ -45,11 +64,13 @@ def as_array(data: Any, dtype: Any = None) -> Any:
         data = data.view(np.ndarray)
     if data.dtype.kind not in "biuf":
         raise TypeError(f"nn.Tensor: data must hold numbers or booleans, got dtype {data.dtype}")
-    wanted = data.dtype.newbyteorder("=") if dtype is None else np.dtype(dtype)
+    wanted = data.dtype.newbyteorder("=") if dtype is None else dtype_of(dtype)
+    if wanted == HALF:
+        _tape.use_half()
     return data if data.dtype == wanted and data.dtype.isnative else data.astype(wanted)
 
 
-class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
+class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
     """An array whose operations are recorded, so that gradients can be computed.
 
     Names, arguments and defaults are those of torch.
@@ -88,9 +109,10 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         exp = expm1 = log = log1p = sqrt = rsqrt = reciprocal = square = tanh = erf = _unary
         sigmoid = relu = sign = abs = neg = sin = cos = tan = asin = acos = atan = sinh = _unary
         cosh = asinh = acosh = atanh = exp2 = log2 = log10 = floor = ceil = round = trunc = _unary
-        isnan = isinf = isfinite = double = long = _unary
+        isnan = isinf = isfinite = half = double = long = bfloat16 = _unary
+        byte = char = short = _unary
         relu_ = sigmoid_ = tanh_ = exp_ = neg_ = sqrt_ = _unary
-        add = sub = mul = div = remainder = maximum = minimum = _binary
+        mul = div = remainder = maximum = minimum = _binary
         eq = ne = lt = le = gt = ge = logical_and = logical_or = _binary
         add_ = sub_ = mul_ = div_ = _binary
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
@@ -110,8 +132,8 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
 
     def __init__(self, data: Any, requires_grad: Any = False, dtype: Any = None) -> None:
         self.grad = None
-        if type(data) is np.ndarray and dtype is None and data.dtype.kind in "biuf":
-            self.data = data if data.dtype.isnative else as_array(data)
+        if type(data) is np.ndarray and dtype is None and data.dtype in _USUAL:
+            self.data = data
         else:
             self.data = as_array(data, dtype)
         # Rules pass the node of a result; users say True or False.
@@ -219,6 +241,9 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
     def __hash__(self) -> int:
         return id(self)
 
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(absent("'Tensor' object", name))
+
     # --- copies ---
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
@@ -311,7 +336,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
                 dtype = one
         result: Any = self
         if dtype is not None:
-            wanted = np.dtype(dtype)
+            wanted = dtype_of(dtype)
             floats = wanted.kind == "f" and self.data.dtype.kind == "f"
             if floats:
                 result = to_dtype(self, wanted)
@@ -427,16 +452,6 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         """Set all elements to 0."""
         return self._replace("zero_", 0)
 
-    # --- new tensors like it ---
-
-    def new_zeros(self, *shape: Any) -> Tensor:
-        """Zeros of a shape, in this dtype."""
-        return self.new_full(shape[0] if isinstance(shape[0], tuple | list) else shape, 0)
-
-    def new_full(self, shape: Any, value: float) -> Tensor:
-        """One value in a shape, in this dtype."""
-        return Tensor(namespace(self.data).full(tuple(shape), value, self.data.dtype))
-
     # --- functions of each element ---
 
     def __neg__(self) -> Tensor:
@@ -466,6 +481,14 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods):
         """Replace elements by a value where the mask is True."""
         return where(mask, value, self)
 
+    def add(self, other: Any, *, alpha: float = 1) -> Tensor:
+        """Add another operand, times ``alpha``."""
+        return arithmetic("add", self, other if alpha == 1 else as_tensor(other) * alpha)
+
+    def sub(self, other: Any, *, alpha: float = 1) -> Tensor:
+        """Subtract another operand, times ``alpha``."""
+        return arithmetic("subtract", self, other if alpha == 1 else as_tensor(other) * alpha)
+
     def where(self, condition: Any, other: Any) -> Tensor:
         """This tensor where the condition holds, else the other."""
         return where(condition, self, other)
@@ -492,34 +515,12 @@ def _augmented(method: str, name: str) -> Callable[[Any, Any], Any]:
 
 
 def _in_place(method: str, name: str) -> Callable[..., Any]:
-    def operate(self: Any, *others: Any) -> Any:
-        return self._replace(method, getattr(self.detach(), name)(*others))
+    def operate(self: Any, *others: Any, **options: Any) -> Any:
+        return self._replace(method, getattr(self.detach(), name)(*others, **options))
 
     operate.__name__ = operate.__qualname__ = method
     operate.__doc__ = f"Like :meth:`{name}`, written into this tensor."
     return operate
-
-
-_METHODS = {
-    "exp": "exp", "expm1": "expm1", "log": "log", "log1p": "log1p", "sqrt": "sqrt",
-    "rsqrt": "rsqrt", "reciprocal": "reciprocal", "square": "square", "tanh": "tanh",
-    "erf": "erf", "sigmoid": "logistic", "relu": "relu", "sign": "sign", "abs": "abs",
-    "neg": "negative",
-}  # fmt: skip
-_OUTSIDE = {
-    "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos",
-    "atan": "arctan", "sinh": "sinh", "cosh": "cosh", "asinh": "arcsinh", "acosh": "arccosh",
-    "atanh": "arctanh", "exp2": "exp2", "log2": "log2", "log10": "log10", "floor": "floor",
-    "ceil": "ceil", "round": "rint", "trunc": "trunc",
-}  # fmt: skip
-_BINARY = {
-    "add": "add", "sub": "subtract", "mul": "multiply", "div": "divide",
-    "remainder": "remainder", "maximum": "maximum", "minimum": "minimum",
-}  # fmt: skip
-_COMPARED = {
-    "eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal", "gt": "greater",
-    "ge": "greater_equal", "logical_and": "logical_and", "logical_or": "logical_or",
-}  # fmt: skip
 
 
 def _method(name: str, about: str, function: Callable[..., Any]) -> None:
@@ -543,30 +544,40 @@ def _binary(call: Callable[[str, Any, Any], Any], rule: str) -> Callable[[Any, A
 
 
 def _install() -> None:
-    for name, rule in _METHODS.items():
+    for name, rule in METHODS.items():
         _method(name, f"Apply ``{name}`` to each element.", _unary(apply, rule))
-    for name, rule in _OUTSIDE.items():
-        call = lambda rule, x: raw(rule)(x._floating())  # noqa: E731
+    for name, rule in OUTSIDE.items():
+        kept = rule in ("floor", "ceil", "rint", "trunc")  # whole numbers are rounded
+        call = lambda rule, x, kept=kept: (  # noqa: E731
+            x if kept and x.data.dtype.kind != "f" else raw(rule)(x._floating())
+        )
         _method(name, f"Apply ``{name}`` to each element.", _unary(call, rule))
-    for name, rule in _BINARY.items():
+    for name, rule in BINARY.items():
         many = apply if rule in ("maximum", "minimum") else arithmetic
         _method(name, f"Apply ``{rule}`` element by element.", _binary(many, rule))
-    for name, rule in _COMPARED.items():
+    for name, rule in COMPARED.items():
         _method(name, f"Apply ``{rule}`` element by element.", _binary(compare, rule))
     for name, kind in {"isnan": "NaN", "isinf": "infinite", "isfinite": "finite"}.items():
         ask = lambda name, x: Tensor(getattr(namespace(x.data), name)(x.data))  # noqa: E731
         _method(name, f"Which elements are {kind}.", _unary(ask, name))
     for name, dtype in _NAMES.items():
         _method(name, f"Convert to {dtype}.", _unary(lambda dtype, x: x.to(dtype), dtype))
+    _method("bfloat16", "Not supported: NumPy has no such dtype.",
+            _unary(lambda dtype, x: x.to(dtype), "bfloat16"))  # fmt: skip
     for name, function in binary_methods().items():
         function.__name__ = name
         setattr(Tensor, name, function)
     for name in ("add", "sub", "mul", "truediv"):
-        rule = _BINARY.get(name, "divide")
+        rule = {"add": "add", "sub": "subtract"}.get(name) or BINARY.get(name, "divide")
         setattr(Tensor, f"__i{name}__", _augmented(f"__i{name}__", rule))
-    for name in (
-        "add", "sub", "mul", "div", "clamp", "relu", "sigmoid", "tanh", "exp", "neg", "sqrt",
-    ):  # fmt: skip
+    for module, names in ELSEWHERE.items():
+        for name in names.split():
+            setattr(Tensor, name, Elsewhere(module, name))
+    for name, other in ALIASES.items():
+        method = inspect.getattr_static(Tensor, other, None)
+        if method is not None:
+            setattr(Tensor, name, method)
+    for name in WRITTEN.split():
         setattr(Tensor, f"{name}_", _in_place(f"{name}_", name))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .._arrays import namespace
 from ..ops import optim as rules
+from ._elementwise import widened
 
 
 @dataclass
@@ -209,7 +210,7 @@ class Steps:
             limit = self.clip_value / scale
             for g in found:
                 namespace(g).clip(g, -limit, limit, out=g)
-        norm = float(rules.norm(found, 2.0)) * scale
+        norm = float(rules.norm([widened(g) for g in found], 2.0)) * scale
         if not math.isfinite(norm):
             self._refuse("norm of the gradients", norm, totals)
             totals.skipped += 1

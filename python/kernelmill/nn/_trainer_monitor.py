@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..ops import optim as rules
+from ._elementwise import widened
 from ._tensor import Tensor
 from .optim.swa_utils import get_ema_multi_avg_fn
 
@@ -68,10 +69,10 @@ class Monitor:
         """A row, once the gradients are there."""
         row: dict[str, Any] = {"step": step, "weights": {}, "gradients": {}, "zeros": {}}
         for name, p in self.model.named_parameters():
-            row["weights"][name] = float(rules.norm([p.data], 2.0))
+            row["weights"][name] = float(rules.norm([widened(p.data)], 2.0))
             row["zeros"][name] = float((p.data == 0).mean()) if p.data.size else 0.0
             if p.grad is not None:
-                row["gradients"][name] = float(rules.norm([p.grad.data], 2.0))
+                row["gradients"][name] = float(rules.norm([widened(p.grad.data)], 2.0))
         row["activations"] = self._activations
         self.rows.append(row)
         return row

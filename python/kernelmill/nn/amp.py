@@ -1,8 +1,12 @@
-"""Loss scaling, as in ``torch.amp``: ``from kernelmill.nn import amp``.
+"""Mixed precision, as in ``torch.amp``: ``from kernelmill.nn import amp``.
+
+Inside :class:`autocast` products take and give float16, and what needs the range of float32, such
+as losses and softmax, takes and gives that. Arithmetic is float32 everywhere, so what is saved is
+memory: on a CPU it is no faster. Parameters stay float32, and so do their gradients.
 
 Small gradients are lost in a format of few exponents. So the loss is multiplied by a large number
 before the backward pass, gradients are divided by it before the step, and a step whose gradients
-overflowed is skipped.
+overflowed is skipped (:class:`GradScaler`).
 """
 
 from __future__ import annotations
@@ -10,9 +14,106 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..ops import optim as rules
+from . import _tape
 from ._documents import complete
-from ._tape import written
+from ._tape import Setting, written
+from ._tensor import dtype_of
+
+
+class autocast(Setting):
+    """Products in float16, all that needs more range in float32: a context or a decorator.
+
+    It holds for this thread. Backward passes belong outside of it, and ignore it.
+
+    Parameters
+    ----------
+    device_type : str, default="cpu"
+        Ignored; present for compatibility with torch. Tensors are computed where they are.
+    dtype : dtype, optional
+        Must be float16, the default. NumPy has no bfloat16.
+    enabled : bool, default=True
+        False turns casts off, inside another block too.
+    cache_enabled : bool, optional
+        Ignored; present for compatibility with torch.
+
+    Raises
+    ------
+    TypeError
+        If dtype is another one.
+
+    Notes
+    -----
+    Products are dense layers, convolutions, recurrent layers, attention, ``@`` and einsum. float32
+    is taken by exponentials, logarithms and powers, sums, means and norms, softmax, normalisation
+    and losses. All else computes in the dtype it is given; of two, in the wider. float64 stays.
+
+    References
+    ----------
+    Micikevicius et al. (2018), "Mixed precision training".
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> layer, x = nn.Linear(3, 2), nn.ones(4, 3)
+    >>> with nn.amp.autocast():
+    ...     y = layer(x)
+    ...     loss = (y ** 2).mean()
+    >>> y.dtype.name, loss.dtype.name
+    ('float16', 'float32')
+    >>> loss.backward()
+    >>> layer.weight.grad.dtype.name
+    'float32'
+    """
+
+    def __init__(
+        self,
+        device_type: str = "cpu",
+        dtype: Any = None,
+        enabled: bool = True,
+        cache_enabled: bool | None = None,
+    ) -> None:
+        if dtype is not None and dtype_of(dtype) != np.float16:
+            raise TypeError(f"amp.autocast: dtype must be float16, got {np.dtype(dtype)}")
+        if enabled:
+            _tape.use_half()
+        super().__init__(_tape.autocast, bool(enabled))
+
+
+def is_autocast_enabled(device_type: str | None = None) -> bool:
+    """Whether :class:`autocast` is on in this thread.
+
+    Parameters
+    ----------
+    device_type : str, optional
+        Ignored; present for compatibility with torch.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> with nn.autocast("cpu"):
+    ...     nn.is_autocast_enabled()
+    True
+    """
+    return _tape.autocast.get()
+
+
+def is_autocast_available(device_type: str) -> bool:
+    """Whether :class:`autocast` works for tensors of a device: for all of them.
+
+    Parameters
+    ----------
+    device_type : str
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> nn.amp.is_autocast_available("cpu")
+    True
+    """
+    return device_type in ("cpu", "cuda")
 
 
 class GradScaler:
@@ -97,6 +198,11 @@ class GradScaler:
         gradients = self._gradients(optimizer)
         if not gradients:
             raise ValueError("GradScaler: the optimizer must have gradients, got none")
+        if any(g.dtype == np.float16 for g in gradients):
+            raise ValueError(
+                "GradScaler: gradients must not be float16, got some that are (keep parameters in "
+                "float32, and use autocast)"
+            )
         largest = rules.norm([g.data for g in gradients], math.inf)
         self._overflowed[id(optimizer)] = not math.isfinite(largest)
         return gradients
@@ -225,11 +331,6 @@ class GradScaler:
         for name in ("growth_factor", "backoff_factor", "growth_interval"):
             setattr(self, f"_{name}", state_dict[name])
         self._growth_tracker = state_dict["_growth_tracker"]
-
-
-def __getattr__(name: str) -> Any:
-    why = ": operations compute in the dtype of their tensors" if name == "autocast" else ""
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{why}")
 
 
 complete(globals())

@@ -26,6 +26,9 @@ FAMILIES = (
     "reduction",
     "optim",
     "sgd",
+    "moments",
+    "glm",
+    "coordinate",
     "convolution",
     "pool",
     "ctc",
@@ -34,9 +37,13 @@ FAMILIES = (
     "mixture",
     "hmm",
     "values",
+    "half",
     "tree",
+    "histogram",
     "neighbors",
     "linkage",
+    "kernels",
+    "svm",
 )
 
 __all__ = ["FAMILIES", "all_ops"]

@@ -243,6 +243,12 @@ class Signature:
         bound.apply_defaults()
         dtype = ""
         sizes: dict[str, int] = {}
+        rows = [item.name for item in self.arguments if item.csr]
+        if len({is_csr(bound.arguments[name]) for name in rows}) > 1:
+            raise ValueError(
+                f"{self.name}: {' and '.join(rows)} must all be arrays or all be CSR matrices, got "
+                "both"
+            )
         for item in self.arguments:
             value = bound.arguments[item.name]
             if item.kind == "array":
@@ -267,9 +273,10 @@ class Signature:
         @functools.wraps(function)
         def specification(*args: Any, **kwargs: Any) -> Any:
             values = self.bind(args, kwargs)
-            if self.takes_csr and is_csr(values[0]):
-                # Repeated columns add up in float64, as in the compiled loops.
-                values[0] = values[0].astype(np.float64).toarray().astype(values[0].dtype)
+            for i, item in enumerate(self.arguments):
+                if item.csr and is_csr(values[i]):
+                    # Repeated columns add up in float64, as in the compiled loops.
+                    values[i] = values[i].astype(np.float64).toarray().astype(values[i].dtype)
             return function(*values)
 
         return specification

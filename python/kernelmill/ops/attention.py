@@ -24,7 +24,6 @@ import numpy as np
 from . import dropout
 from ._op import op
 
-_LATER = "blocks are not written for the GPU yet; kernelmill.nn composes attention of CuPy's ops"
 _INPUTS = "q: T[b,t,h,e], k: T[b,s,g,e], v: T[b,s,g,f]"
 _OPTIONS = (
     "mask: bool[mb=b|1,mh=h|1,mt=t|1,ms=s|1]?, slopes: T[h]?, causal: bool, window: int,"
@@ -76,7 +75,7 @@ def _kept(shape: tuple[int, ...], p: float, seed: int, stream: int) -> np.ndarra
     return dropout.dropout.specification(ones, p, seed, stream, scale).reshape(shape)
 
 
-@op(f"{_INPUTS}, {_BIAS}?, {_OPTIONS} -> out: T[b,t,h,f], lse: T[b,h,t]", cuda=_LATER)
+@op(f"{_INPUTS}, {_BIAS}?, {_OPTIONS} -> out: T[b,t,h,f], lse: T[b,h,t]")
 def forward(
     q: np.ndarray,
     k: np.ndarray,
@@ -181,7 +180,6 @@ def _flows(dout, q, k, v, out, lse, bias, mask, slopes, causal, window, offset, 
 @op(
     f"dout: T[b,t,h,f], {_INPUTS}, out: T[b,t,h,f], lse: T[b,h,t], {_BIAS}?, {_OPTIONS}"
     " -> dq: T[b,t,h,e], dk: T[b,s,g,e], dv: T[b,s,g,f]",
-    cuda=_LATER,
 )
 def backward(
     dout: np.ndarray,
@@ -260,7 +258,6 @@ def backward(
 @op(
     f"dout: T[b,t,h,f], {_INPUTS}, out: T[b,t,h,f], lse: T[b,h,t], {_BIAS}, {_OPTIONS}"
     " -> dbias: T[bb,bh,bt,bs]",
-    cuda=_LATER,
 )
 def bias_backward(
     dout: np.ndarray,

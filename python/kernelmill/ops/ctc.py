@@ -32,10 +32,9 @@ import numpy as np
 
 from ._op import op
 
-_COMPOSED = "composed of CuPy's operations by kernelmill.nn"
 _SIGNATURE = (
-    "log_probs: T[t,n,c>=1], target: i64[n,m], input_lengths: i64[n], target_lengths: i64[n],"
-    " blank: int -> losses: T[n]"
+    "log_probs: T[t,n,c>=1], target: host i64[n,m], input_lengths: host i64[n],"
+    " target_lengths: host i64[n], blank: int -> losses: T[n]"
 )
 
 
@@ -99,7 +98,7 @@ def _forward_backward(log_y: np.ndarray, labels: np.ndarray, blank: int):
     return log_p, occupied
 
 
-@op(_SIGNATURE, cuda=_COMPOSED)
+@op(_SIGNATURE)
 def forward(
     log_probs: np.ndarray,
     target: np.ndarray,
@@ -152,7 +151,7 @@ def forward(
     return losses
 
 
-@op(_SIGNATURE + ", gradient: T[t,n,c]", cuda=_COMPOSED)
+@op(_SIGNATURE + ", gradient: T[t,n,c]")
 def gradient(
     log_probs: np.ndarray,
     target: np.ndarray,

@@ -70,6 +70,10 @@ _EXAMPLES = {
     "adadelta": (", [np.zeros(2)], [np.zeros(2)], eps=1.0", "array([-0.95346259,  1.69030851])"),
     "adam": (", [np.zeros(2)], [np.zeros(2)], lr=0.1", "array([-0.1,  0.1])"),
     "nadam": (", [np.zeros(2)], [np.zeros(2)], lr=0.1", "array([-0.14736842,  0.14736842])"),
+    "radam": (", [np.zeros(2)], [np.zeros(2)], lr=0.1", "array([-0.1,  0.2])"),
+    "adamax": (", [np.zeros(2)], [np.zeros(2)], lr=0.1", "array([-0.1,  0.1])"),
+    "rprop": (", [np.zeros(2)], [np.full(2, 0.1)]", "array([-0.1,  0.1])"),
+    "asgd": (", [np.zeros(2)], eta=0.1", "array([-0.1,  0.2])"),
     "lion": (", [np.zeros(2)], lr=0.1", "array([-0.1,  0.1])"),
     "ema": (", decay=0.5", "array([ 0.5, -1. ])"),
 }

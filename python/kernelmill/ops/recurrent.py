@@ -26,8 +26,6 @@ import numpy as np
 
 from ._op import op
 
-_COMPOSED = "composed from CuPy's products and elementwise ops by kernelmill.nn"
-
 
 def _steps(
     name: str, batch_sizes: np.ndarray, rows: int, b: int, reverse: bool
@@ -56,9 +54,8 @@ def _sigma(x: np.ndarray) -> np.ndarray:
 
 
 @op(
-    "y: inout T[n,u>=1], weight: T[u,u], bias: T[u]?, h: inout T[b,u], batch_sizes: i64[t],"
+    "y: inout T[n,u>=1], weight: T[u,u], bias: T[u]?, h: inout T[b,u], batch_sizes: host i64[t],"
     " relu: bool, reverse: bool -> ",
-    cuda=_COMPOSED,
 )
 def elman_forward(
     y: np.ndarray,
@@ -119,9 +116,8 @@ def elman_forward(
 
 
 @op(
-    "y: T[n,u>=1], dy: T[n,u]?, weight: T[u,u], dh: inout T[b,u], batch_sizes: i64[t], relu: bool,"
-    " reverse: bool -> dgates: T[n,u]",
-    cuda=_COMPOSED,
+    "y: T[n,u>=1], dy: T[n,u]?, weight: T[u,u], dh: inout T[b,u], batch_sizes: host i64[t],"
+    " relu: bool, reverse: bool -> dgates: T[n,u]",
 )
 def elman_backward(
     y: np.ndarray,
@@ -174,9 +170,8 @@ def elman_backward(
 
 @op(
     "gates: inout T[n,4,u>=1], weight: T[4,u,p>=1], bias: T[4,u]?, projection: T[p,u]?,"
-    " h: inout T[b,p], c: inout T[b,u], batch_sizes: i64[t], reverse: bool"
+    " h: inout T[b,p], c: inout T[b,u], batch_sizes: host i64[t], reverse: bool"
     " -> y: T[n,p], cells: T[n,u]",
-    cuda=_COMPOSED,
 )
 def lstm_forward(
     gates: np.ndarray,
@@ -259,10 +254,9 @@ def _check_projection(name: str, weight: np.ndarray, projection: np.ndarray | No
 
 @op(
     "gates: T[n,4,u>=1], cells: T[n,u], dy: T[n,p>=1]?, weight: T[4,u,p], projection: T[p,u]?,"
-    " dh: inout T[b,p], dc: inout T[b,u], batch_sizes: i64[t], reverse: bool,"
+    " dh: inout T[b,p], dc: inout T[b,u], batch_sizes: host i64[t], reverse: bool,"
     " skip_projection: bool"
     " -> dgates: T[n,4,u], dstates: T[skip_projection?0:n,p], m: T[skip_projection?0:n,u]",
-    cuda=_COMPOSED,
 )
 def lstm_backward(
     gates: np.ndarray,
@@ -340,8 +334,7 @@ def lstm_backward(
 
 @op(
     "gates: inout T[n,3,u>=1], weight: T[3,u,u], bias: T[3,u]?, h: inout T[b,u],"
-    " batch_sizes: i64[t], reverse: bool -> y: T[n,u], q: T[n,u]",
-    cuda=_COMPOSED,
+    " batch_sizes: host i64[t], reverse: bool -> y: T[n,u], q: T[n,u]",
 )
 def gru_forward(
     gates: np.ndarray,
@@ -406,8 +399,8 @@ def gru_forward(
 
 @op(
     "gates: T[n,3,u>=1], q: T[n,u], y: T[n,u], h0: T[b,u], dy: T[n,u]?, weight: T[3,u,u],"
-    " dh: inout T[b,u], batch_sizes: i64[t], reverse: bool -> dgates: T[n,3,u], dq: T[n,u]",
-    cuda=_COMPOSED,
+    " dh: inout T[b,u], batch_sizes: host i64[t], reverse: bool"
+    " -> dgates: T[n,3,u], dq: T[n,u]",
 )
 def gru_backward(
     gates: np.ndarray,

@@ -11,10 +11,6 @@ CRITERIA = ("gini", "entropy", "squared_error", "poisson", "quantile")
 GINI, ENTROPY, SQUARED, POISSON, QUANTILE = range(5)
 
 
-def weights_of(weight: np.ndarray, n: int) -> np.ndarray:
-    return weight if len(weight) else np.ones(n)
-
-
 def _quantile(y: np.ndarray, w: np.ndarray, alpha: float) -> float:
     """The weighted quantile: the middle of all that minimise the pinball loss."""
     order = np.argsort(y, kind="stable")
@@ -78,6 +74,12 @@ def gain_of(
     return whole - parts[0] - parts[1]
 
 
+def level_of(y: np.ndarray, w: np.ndarray, classes: np.ndarray, rule: np.ndarray) -> float:
+    """What a monotonic constraint compares: the value, or the share of the second class."""
+    value = measure_of(y, w, classes, rule)[0]
+    return float(value[1] / w.sum() if len(classes) else value[0])
+
+
 def keeps(
     y: np.ndarray,
     w: np.ndarray,
@@ -85,12 +87,10 @@ def keeps(
     classes: np.ndarray,
     rule: np.ndarray,
     sign: int,
-    bounds: np.ndarray | None,
+    bounds: tuple[float, float] | None,
 ) -> bool:
     """Whether the children keep a monotonic constraint."""
-    left, right = (measure_of(y[s], w[s], classes, rule)[0] for s in (goes, ~goes))
-    if len(classes):
-        left, right = left[1:] / left.sum(), right[1:] / right.sum()
+    left, right = (level_of(y[s], w[s], classes, rule) for s in (goes, ~goes))
     low, high = (-np.inf, np.inf) if bounds is None else bounds
-    inside = low <= min(left[0], right[0]) and max(left[0], right[0]) <= high
-    return bool(inside and (right[0] - left[0]) * sign >= 0)
+    inside = low <= min(left, right) and max(left, right) <= high
+    return bool(inside and (right - left) * sign >= 0)

@@ -15,7 +15,7 @@ from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count
 from kernelmill.tree._fitted import Tree, arrays_of, pruned, pruning_path
-from kernelmill.tree._growth import Field, Growth, Limits
+from kernelmill.tree._growth import Field, Limits, Nursery
 
 _count = rule.any_of(
     rule.integer(1),
@@ -24,7 +24,6 @@ _count = rule.any_of(
     ),
 )
 PARAMETERS = {
-    "splitter": rule.one_of("best", "random"),
     "max_depth": rule.any_of(rule.integer(1), rule.nothing()),
     "min_samples_split": rule.any_of(
         rule.integer(2),
@@ -43,8 +42,8 @@ PARAMETERS = {
 }
 
 
-class DecisionTree(Estimator):
-    """Base of the trees. A subclass encodes targets and says how to predict."""
+class TreeModel(Estimator):
+    """What trees and forests share: a subclass encodes targets and says how to predict."""
 
     _accepts_sparse = True
     _accepts_missing = True
@@ -60,6 +59,81 @@ class DecisionTree(Estimator):
     def _criterion(self) -> tuple[int, float]:
         """Index into `ops.CRITERIA`, and the level of a quantile."""
         raise NotImplementedError
+
+    def _random_cuts(self) -> bool:
+        """Whether thresholds are drawn."""
+        raise NotImplementedError
+
+    def _leaf_values(self, X: Any) -> np.ndarray:
+        """(n, n_outputs, max_n_classes): shares of the classes, or predictions."""
+        raise NotImplementedError
+
+    def _limits(self, n: int, d: int, classes: np.ndarray) -> Limits:
+        criterion, alpha = self._criterion()
+        monotonic = self._monotonic(d, classes)
+        return Limits(
+            criterion=criterion,
+            alpha=alpha,
+            unit=2.0 if self.criterion == "absolute_error" else 1.0,
+            classes=classes,
+            max_depth=self.max_depth,
+            max_leaf_nodes=self.max_leaf_nodes,
+            min_samples_split=max(2, _share(self.min_samples_split, n)),
+            min_samples_leaf=_share(self.min_samples_leaf, n),
+            min_weight_fraction=self.min_weight_fraction_leaf,
+            min_impurity_decrease=self.min_impurity_decrease,
+            max_features=_features(self.max_features, d),
+            random=self._random_cuts(),
+            monotonic=monotonic,
+        )
+
+    def _monotonic(self, d: int, classes: np.ndarray) -> np.ndarray | None:
+        if self.monotonic_cst is None:
+            return None
+        owner, signs = type(self).__name__, np.asarray(self.monotonic_cst)
+        if signs.shape != (d,) or not np.isin(signs, (-1, 0, 1)).all():
+            raise ValueError(
+                f"{owner}: monotonic_cst must be {d} numbers of -1, 0 and 1, got {signs.tolist()}"
+            )
+        if self.n_outputs_ > 1 or (len(classes) and classes[0] > 2):
+            what = "outputs" if self.n_outputs_ > 1 else "classes (multiclass)"
+            raise ValueError(
+                f"{owner}: monotonic_cst must be None for several {what}, got constraints "
+                f"(monotonic constraints are not supported with {what})"
+            )
+        return signs.astype(np.int32) if signs.any() else None
+
+    def _dense(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        rows = self._rows(X, reset=False)
+        return rows.X.toarray() if is_sparse(rows.X) else rows.X
+
+    def _training(
+        self, X: Any, y: Any, sample_weight: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """Rows, targets, weights if any, and numbers of classes or nothing."""
+        owner = type(self).__name__
+        rows = self._rows(X, sample_weight, reset=True)
+        targets, classes, class_weight = self._encoded(y, owner)
+        check_count(targets, rows.count, owner)
+        X = rows.X.toarray() if is_sparse(rows.X) else rows.X
+        weight = None if rows.weight is None else rows.weight.astype(np.float64)
+        if class_weight is not None:
+            weight = class_weight if weight is None else weight * class_weight
+        if weight is not None and not (weight > 0).any():
+            raise ValueError(f"{owner}: weights must be above 0 for some row, got none")
+        self.n_outputs_ = targets.shape[1]
+        self._n_classes = classes if len(classes) else np.ones(self.n_outputs_, np.int64)
+        return X, targets, weight, classes
+
+
+class DecisionTree(TreeModel):
+    """Base of the single trees."""
+
+    splitter: str
+
+    def _random_cuts(self) -> bool:
+        return self.splitter == "random"
 
     @fitting
     def fit(self, X, y, sample_weight=None, check_input=True):
@@ -86,66 +160,18 @@ class DecisionTree(Estimator):
         ValueError
             If X, y, weights or a parameter do not fit.
         """
-        owner = type(self).__name__
-        rows = self._rows(X, sample_weight, reset=True)
-        targets, classes, class_weight = self._encoded(y, owner)
-        check_count(targets, rows.count, owner)
-        X = rows.X.toarray() if is_sparse(rows.X) else rows.X
-        weight = None if rows.weight is None else rows.weight.astype(np.float64)
-        if class_weight is not None:
-            weight = class_weight if weight is None else weight * class_weight
+        X, targets, weight, classes = self._training(X, y, sample_weight)
         if weight is not None and not (weight > 0).all():
             kept = weight > 0
-            if not kept.any():
-                raise ValueError(f"{owner}: weights must be above 0 for some row, got none")
             X, targets, weight = X[kept], targets[kept], weight[kept]
-        self.n_outputs_ = targets.shape[1]
-        limits = self._limits(len(X), X.shape[1], weight, classes)
-        grown = Growth(Field.of(X, targets, weight), limits).grow()
-        self._n_classes = classes if len(classes) else np.ones(self.n_outputs_, np.int64)
+        limits = self._limits(len(X), X.shape[1], classes)
+        seeds = np.array([seed_of(self.random_state)])
+        given = None if weight is None else weight[None]
+        (grown,) = Nursery(limits).grow(Field.of(X, targets), given, seeds)
         arrays = arrays_of(grown, self._n_classes, self._classification)
         self._arrays = pruned(arrays, self.ccp_alpha) if self.ccp_alpha > 0 else arrays
         self.max_features_ = limits.max_features
         return self
-
-    def _limits(
-        self, n: int, d: int, weight: np.ndarray | None, classes: np.ndarray
-    ) -> Limits:
-        criterion, alpha = self._criterion()
-        total = float(n if weight is None else weight.sum())
-        monotonic = self._monotonic(d, classes)
-        return Limits(
-            criterion=criterion,
-            alpha=alpha,
-            unit=2.0 if self.criterion == "absolute_error" else 1.0,
-            classes=classes,
-            max_depth=self.max_depth,
-            max_leaf_nodes=self.max_leaf_nodes,
-            min_samples_split=max(2, _share(self.min_samples_split, n)),
-            min_samples_leaf=_share(self.min_samples_leaf, n),
-            min_weight_leaf=self.min_weight_fraction_leaf * total,
-            min_impurity_decrease=self.min_impurity_decrease,
-            max_features=_features(self.max_features, d),
-            random=self.splitter == "random",
-            monotonic=monotonic,
-            seed=seed_of(self.random_state),
-        )
-
-    def _monotonic(self, d: int, classes: np.ndarray) -> np.ndarray | None:
-        if self.monotonic_cst is None:
-            return None
-        owner, signs = type(self).__name__, np.asarray(self.monotonic_cst)
-        if signs.shape != (d,) or not np.isin(signs, (-1, 0, 1)).all():
-            raise ValueError(
-                f"{owner}: monotonic_cst must be {d} numbers of -1, 0 and 1, got {signs.tolist()}"
-            )
-        if self.n_outputs_ > 1 or (len(classes) and classes[0] > 2):
-            what = "outputs" if self.n_outputs_ > 1 else "classes (multiclass)"
-            raise ValueError(
-                f"{owner}: monotonic_cst must be None for several {what}, got constraints "
-                f"(monotonic constraints are not supported with {what})"
-            )
-        return signs.astype(np.int32) if signs.any() else None
 
     @property
     def tree_(self):
@@ -160,11 +186,6 @@ class DecisionTree(Estimator):
     def feature_importances_(self):
         """Normalised decrease of impurity by each feature, ndarray of shape (d,)."""
         return self.tree_.compute_feature_importances()
-
-    def _dense(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
-        rows = self._rows(X, reset=False)
-        return rows.X.toarray() if is_sparse(rows.X) else rows.X
 
     def _leaf_values(self, X: Any) -> np.ndarray:
         """(n, n_outputs, max_n_classes)"""

@@ -14,13 +14,13 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._targets import class_labels
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _base, _words
-from kernelmill.tree._base import DecisionTree
+from kernelmill.tree._base import DecisionTree, TreeModel
 
-_CRITERIA = {"gini": ops.GINI, "entropy": ops.ENTROPY, "log_loss": ops.ENTROPY}
-_CLASS_WEIGHT = """class_weight : dict, list of dict, "balanced" or None, default=None
+CRITERIA = {"gini": ops.GINI, "entropy": ops.ENTROPY, "log_loss": ops.ENTROPY}
+CLASS_WEIGHT = """class_weight : dict, list of dict, "balanced" or None, default=None
         Weights of the classes; ``"balanced"`` makes the weights of all classes equal. One dict for
         each output where there are several."""
-_CLASSES = """classes_ : ndarray of shape (n_classes,), or list of them
+CLASSES = """classes_ : ndarray of shape (n_classes,), or list of them
         Labels of the classes; a list where there are several outputs.
     n_classes_ : int or list of int
         Numbers of classes."""
@@ -32,17 +32,19 @@ def _is_class_weight(value: Any) -> bool:
     return isinstance(value, Mapping)
 
 
-class _Classifier(ClassifierMixin, DecisionTree):
+def weights_of_classes(*names: str) -> rule.Rule:
+    """The rule of ``class_weight``."""
+    return rule.any_of(
+        rule.Rule(_is_class_weight, "a dict or a list of dicts"),
+        rule.one_of(*names),
+        rule.nothing(),
+    )
+
+
+class ClassTrees(ClassifierMixin, TreeModel):
+    """Targets and predictions of classifiers."""
+
     _classification = True
-    _parameters: ClassVar[dict[str, rule.Rule]] = {
-        **_base.PARAMETERS,
-        "criterion": rule.one_of(*_CRITERIA),
-        "class_weight": rule.any_of(
-            rule.Rule(_is_class_weight, "a dict or a list of dicts"),
-            rule.one_of("balanced"),
-            rule.nothing(),
-        ),
-    }
     criterion: str
     class_weight: Any
     classes_: Any
@@ -54,7 +56,7 @@ class _Classifier(ClassifierMixin, DecisionTree):
         return tags
 
     def _criterion(self) -> tuple[int, float]:
-        return _CRITERIA[self.criterion], 0.5
+        return CRITERIA[self.criterion], 0.5
 
     def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         given = class_labels(y, owner, multioutput=True)
@@ -66,14 +68,44 @@ class _Classifier(ClassifierMixin, DecisionTree):
         one = given.ndim == 1
         self.classes_ = labels[0] if one else labels
         self.n_classes_ = int(classes[0]) if one else classes.tolist()
-        weights = None
-        if self.class_weight is not None:
-            try:
-                weights = compute_sample_weight(self.class_weight, given)
-            except ValueError as error:
-                words = f"{owner}: class_weight must fit y, got others ({error})"
-                raise ValueError(words) from None
+        weights = self._weights_by_class(given, owner)
         return codes.astype(np.float64), classes, weights
+
+    def _weights_by_class(self, y: np.ndarray, owner: str) -> np.ndarray | None:
+        if self.class_weight is None:
+            return None
+        try:
+            return compute_sample_weight(self.class_weight, y)
+        except ValueError as error:
+            words = f"{owner}: class_weight must fit y, got others ({error})"
+            raise ValueError(words) from None
+
+    def _proba(self, X: Any) -> Any:
+        shares = self._leaf_values(X)
+        if not isinstance(self.classes_, list):
+            return shares[:, 0]
+        return [shares[:, k, : len(own)] for k, own in enumerate(self.classes_)]
+
+    def _log_proba(self, X: Any) -> Any:
+        proba = self._proba(X)
+        with np.errstate(divide="ignore"):
+            return [np.log(p) for p in proba] if isinstance(proba, list) else np.log(proba)
+
+    def _labels(self, X: Any) -> np.ndarray:
+        proba = self._proba(X)
+        if not isinstance(proba, list):
+            return self.classes_.take(proba.argmax(axis=1))
+        pairs = zip(self.classes_, proba, strict=True)
+        return np.stack([own.take(p.argmax(axis=1)) for own, p in pairs], axis=1)
+
+
+class _Classifier(ClassTrees, DecisionTree):
+    _parameters: ClassVar[dict[str, rule.Rule]] = {
+        **_base.PARAMETERS,
+        "splitter": rule.one_of("best", "random"),
+        "criterion": rule.one_of(*CRITERIA),
+        "class_weight": weights_of_classes("balanced"),
+    }
 
     def predict_proba(self, X, check_input=True):
         """Shares of the classes in the leaf of each row.
@@ -90,10 +122,7 @@ class _Classifier(ClassifierMixin, DecisionTree):
         proba : ndarray of shape (n, n_classes), or list of them
             By weight of the training rows; a list where there are several outputs.
         """
-        shares = self._leaf_values(X)
-        if not isinstance(self.classes_, list):
-            return shares[:, 0]
-        return [shares[:, k, : len(own)] for k, own in enumerate(self.classes_)]
+        return self._proba(X)
 
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
@@ -108,9 +137,7 @@ class _Classifier(ClassifierMixin, DecisionTree):
         logs : ndarray of shape (n, n_classes), or list of them
             -inf for a share of 0.
         """
-        proba = self.predict_proba(X)
-        with np.errstate(divide="ignore"):
-            return [np.log(p) for p in proba] if isinstance(proba, list) else np.log(proba)
+        return self._log_proba(X)
 
     def predict(self, X, check_input=True):
         """The class with the largest share in the leaf of each row, the first of equals.
@@ -127,11 +154,7 @@ class _Classifier(ClassifierMixin, DecisionTree):
         labels : ndarray of shape (n,) or (n, n_outputs)
             Labels of the classes.
         """
-        proba = self.predict_proba(X)
-        if not isinstance(proba, list):
-            return self.classes_.take(proba.argmax(axis=1))
-        pairs = zip(self.classes_, proba, strict=True)
-        return np.stack([own.take(p.argmax(axis=1)) for own, p in pairs], axis=1)
+        return self._labels(X)
 
 
 class DecisionTreeClassifier(_Classifier):
@@ -142,12 +165,12 @@ class DecisionTreeClassifier(_Classifier):
     criterion : {{"gini", "entropy", "log_loss"}}, default="gini"
         Impurity of a node; ``"entropy"`` and ``"log_loss"`` are the same.
     {_words.PARAMETERS.format(splitter="best", max_features="None")}
-    {_CLASS_WEIGHT}
+    {CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
 
     Attributes
     ----------
-    {_CLASSES}
+    {CLASSES}
     {_words.ATTRIBUTES}
 
     Notes
@@ -206,12 +229,12 @@ class ExtraTreeClassifier(_Classifier):
     criterion : {{"gini", "entropy", "log_loss"}}, default="gini"
         Impurity of a node; ``"entropy"`` and ``"log_loss"`` are the same.
     {_words.PARAMETERS.format(splitter="random", max_features='"sqrt"')}
-    {_CLASS_WEIGHT}
+    {CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
 
     Attributes
     ----------
-    {_CLASSES}
+    {CLASSES}
     {_words.ATTRIBUTES}
 
     Notes

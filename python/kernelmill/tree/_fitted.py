@@ -157,19 +157,34 @@ class Tree:
 
 def arrays_of(grown: Grown, n_classes: np.ndarray, classification: bool) -> dict[str, np.ndarray]:
     """What a fitted estimator keeps of a tree."""
-    v, most = len(grown.left), int(n_classes.max())
-    value = grown.value[:, :, None]
-    if classification:
-        value = np.zeros((v, len(n_classes), most))
-        first = 0
-        for k, c in enumerate(n_classes):
-            value[:, k, :c] = grown.value[:, first : first + c] / grown.mass[:, None]
-            first += c
+    nodes = grown.nodes.view(ops.NODE).reshape(-1)
+    leaf = nodes["feature"] < 0
+    feature = np.where(leaf, -2, nodes["feature"] & ~ops.MISSING).astype(np.int32)
+    side = ~leaf & ((nodes["feature"] & ops.MISSING) != 0)
+    left = np.where(leaf, -1, np.arange(1, len(leaf) + 1)).astype(np.int32)
+    right = np.where(leaf, -1, nodes["right"]).astype(np.int32)
+    impurity, mass, count = grown.stats.T.copy()
+    value = shaped(grown.value, n_classes, classification)
     values = (
-        grown.left, grown.right, grown.feature, grown.threshold,
-        grown.missing_left.astype(np.uint8), grown.impurity, grown.count, grown.mass, value,
+        left, right, feature, nodes["threshold"].copy(), side.astype(np.uint8), impurity,
+        count.astype(np.int64), mass, value,
     )  # fmt: skip
-    return walkable(dict(zip(ARRAYS, values, strict=True)))
+    arrays = dict(zip(ARRAYS, values, strict=True))
+    own = np.ascontiguousarray(value[leaf].reshape(int(leaf.sum()), -1))
+    return arrays | {"nodes": grown.nodes, "leaf_values": own}
+
+
+def shaped(value: np.ndarray, n_classes: np.ndarray, classification: bool) -> np.ndarray:
+    """Values of nodes as (v, n_outputs, max_n_classes): shares of classes, or predictions."""
+    if not classification:
+        return value[:, :, None]
+    out = np.zeros((len(value), len(n_classes), int(n_classes.max())))
+    first = 0
+    for k, c in enumerate(n_classes):
+        own = value[:, first : first + c]
+        out[:, k, :c] = own / own.sum(axis=1, keepdims=True)
+        first += c
+    return out
 
 
 def walkable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

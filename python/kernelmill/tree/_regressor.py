@@ -12,9 +12,9 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._targets import numbers
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _base, _words
-from kernelmill.tree._base import DecisionTree
+from kernelmill.tree._base import DecisionTree, TreeModel
 
-_CRITERIA = {
+CRITERIA = {
     "squared_error": ops.SQUARED,
     "friedman_mse": ops.SQUARED,
     "absolute_error": ops.QUANTILE,
@@ -31,15 +31,12 @@ _QUANTILE = """quantile : float, default=0.5
         Level of the criterion ``"quantile"``."""
 
 
-class _Regressor(RegressorMixin, DecisionTree):
+class ValueTrees(RegressorMixin, TreeModel):
+    """Targets and predictions of regressors."""
+
     _classification = False
-    _parameters: ClassVar[dict[str, rule.Rule]] = {
-        **_base.PARAMETERS,
-        "criterion": rule.one_of(*_CRITERIA),
-        "quantile": rule.Rule(lambda v: rule.is_real(v) and 0 < v < 1, "a number in (0, 1)"),
-    }
     criterion: str
-    quantile: float
+    quantile: float = 0.5
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -47,7 +44,7 @@ class _Regressor(RegressorMixin, DecisionTree):
         return tags
 
     def _criterion(self) -> tuple[int, float]:
-        return _CRITERIA[self.criterion], self.quantile if self.criterion == "quantile" else 0.5
+        return CRITERIA[self.criterion], self.quantile if self.criterion == "quantile" else 0.5
 
     def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         given = numbers(y, owner, np.float64)
@@ -59,6 +56,19 @@ class _Regressor(RegressorMixin, DecisionTree):
             )
         self._one = given.ndim == 1
         return targets, np.zeros(0, np.int64), None
+
+    def _predictions(self, X: Any) -> np.ndarray:
+        values = self._leaf_values(X)[:, :, 0]
+        return values[:, 0] if self.n_outputs_ == 1 else values
+
+
+class _Regressor(ValueTrees, DecisionTree):
+    _parameters: ClassVar[dict[str, rule.Rule]] = {
+        **_base.PARAMETERS,
+        "splitter": rule.one_of("best", "random"),
+        "criterion": rule.one_of(*CRITERIA),
+        "quantile": rule.Rule(lambda v: rule.is_real(v) and 0 < v < 1, "a number in (0, 1)"),
+    }
 
     def predict(self, X, check_input=True):
         """What the leaf of each row predicts.
@@ -75,8 +85,7 @@ class _Regressor(RegressorMixin, DecisionTree):
         y : ndarray of shape (n,) or (n, n_outputs), float64
             Means, medians or quantiles.
         """
-        values = self._leaf_values(X)[:, :, 0]
-        return values[:, 0] if self.n_outputs_ == 1 else values
+        return self._predictions(X)
 
 
 class DecisionTreeRegressor(_Regressor):

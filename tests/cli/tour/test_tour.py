@@ -40,8 +40,8 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    expected = "cluster hmm linear_model mixture neural_network preprocessing sequences tree"
-    assert tour.families() == expected.split()
+    expected = "boosting cluster gaussian_process hmm linear_model mixture neighbors neural_network"
+    assert tour.families() == [*expected.split(), "preprocessing", "sequences", "svm", "tree"]
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -55,6 +55,7 @@ def test_every_family_has_a_row(ran):
         ("GaussianMixture", "wines  "),
         ("GaussianMixture", "2 measurements"),
         ("Perceptron", "digits"),
+        ("SVC", "digits"),
         ("SGDRegressor", "diabetes"),
         ("MLPClassifier", "digits"),
         ("MLPRegressor", "diabetes"),
@@ -65,6 +66,8 @@ def test_every_family_has_a_row(ran):
         ("nn, attention", "sentence"),
         ("decision tree", "breast cancer"),
         ("quantile trees", "diabetes"),
+        ("boosting", "breast cancer"),
+        ("boosted quantiles", "diabetes"),
     ):
         _row(text, *words)
 
@@ -103,7 +106,8 @@ def test_pictures_are_there(ran):
         f"{name}.png"
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
-            *("stock", "letters", "sunspots", "wine"),
+            *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
+            *("boosting-contributions", "sunspots-process"),
         )
     }
     for path in out.iterdir():

@@ -33,6 +33,7 @@ cudaError_t run(dim3 grid, dim3 block, const std::function<void()>& kernel);
 void block_barrier();
 void warp_barrier();
 unsigned char* warp_slot(int lane);  // 16 bytes that the lanes of this warp exchange values in
+void exchanged();
 int lane();
 
 template <class T>
@@ -41,7 +42,7 @@ T exchange(T value, int from) {
   std::memcpy(warp_slot(lane()), &value, sizeof(T));
   warp_barrier();
   std::memcpy(&value, warp_slot(from), sizeof(T));
-  warp_barrier();
+  exchanged();
   return value;
 }
 

@@ -19,7 +19,7 @@ def jittered(module, seed=1):
     """Biases and norms that are not 0 and 1."""
     rng = np.random.default_rng(seed)
     for parameter in module.parameters():
-        parameter.data[...] += 0.3 * rng.normal(size=parameter.shape)
+        parameter.data[...] += nn.Tensor(0.3 * rng.normal(size=parameter.shape)).data
     return module
 
 
@@ -180,7 +180,7 @@ def test_scores_are_those_of_the_papers(kind):
         scores = q.data @ (k.data @ state["key_proj.weight"].T).swapaxes(1, 2)
     else:
         scores = q.data @ k.data.swapaxes(1, 2) / 2
-    shares = np.where(mask[:, None], np.exp(scores), 0)
+    shares = np.where(nn.Tensor(mask).data[:, None], np.exp(scores), 0)
     shares /= shares.sum(-1, keepdims=True)
     np.testing.assert_allclose(weights.data, shares, atol=1e-13)
     np.testing.assert_allclose(context.data, shares @ k.data, atol=1e-13)

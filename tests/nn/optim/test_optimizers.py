@@ -30,7 +30,18 @@ CHOICES = {
     "AdamW": ({}, {"lr": 0.1, "eps": 0.5, "weight_decay": 0.5}, {"amsgrad": True}),
     "NAdam": ({}, {"lr": 0.1, "eps": 0.5, "momentum_decay": 0.5, "weight_decay": 0.5},
               {"decoupled_weight_decay": True, "weight_decay": 0.5, "maximize": True}),
+    "RAdam": ({}, {"lr": 0.1, "eps": 0.5, "betas": (0.5, 0.75), "weight_decay": 0.5},
+              {"decoupled_weight_decay": True, "weight_decay": 0.5, "maximize": True}),
+    "Adamax": ({}, {"lr": 0.1, "eps": 0.5, "betas": (0.5, 0.75), "weight_decay": 0.5},
+               {"maximize": True}),
+    "Rprop": ({}, {"lr": 0.1, "etas": (0.3, 1.7), "step_sizes": (1e-3, 2.0)}, {"maximize": True}),
+    "ASGD": ({}, {"lr": 0.1, "lambd": 0.1, "alpha": 0.5, "t0": 20, "weight_decay": 0.1},
+             {"maximize": True, "t0": 0}),
 }  # fmt: skip
+FACTORED = ({}, {"lr": 0.1, "weight_decay": 0.5, "beta2_decay": -0.5, "d": 1.5},
+            {"maximize": True, "eps": (1e-3, 0.1)})  # fmt: skip
+# torch keeps the rate of the one, and saves the product of momenta of the other, in float32.
+EXACT = {"ASGD": 2e-6, "NAdam": 1e-7}
 EVERY = [(name, options) for name, many in CHOICES.items() for options in many]
 
 
@@ -69,7 +80,7 @@ def test_steps_equal_torch(name, options):
         give_gradients(ours, theirs, rng, some=step % 3 == 1)
         mine.step()
         other.step()
-    assert_same(ours, theirs, 1e-10)
+    assert_same(ours, theirs, EXACT[name] if name == "ASGD" else 1e-10)
     state, want = mine.state_dict(), other.state_dict()
     assert [*state] == [*want]
     assert state["param_groups"][0]["params"] == want["param_groups"][0]["params"]
@@ -124,7 +135,7 @@ def test_saved_states_go_both_ways(name, options):
             p2.grad, q2.grad = p.grad, q.grad
         for optimizer in (mine, other, mine2, other2):
             optimizer.step()
-    rtol = 1e-7 if name == "NAdam" else 1e-10  # torch saves the product of momenta in float32
+    rtol = EXACT.get(name, 1e-10)
     assert_same(ours, theirs, rtol)
     assert_same(ours2, theirs, rtol)
     assert_same(ours, theirs2, rtol)
@@ -155,6 +166,28 @@ def test_groups_equal_torch():
 def lion(p, g, m, lr, betas, decay):
     direction = np.sign(betas[0] * m + (1 - betas[0]) * g)
     return p * (1 - lr * decay) - lr * direction, betas[1] * m + (1 - betas[1]) * g
+
+
+@pytest.mark.parametrize("options", FACTORED)
+def test_adafactor_equals_torch(options):
+    """Alone, as torch divides by the size of an empty parameter."""
+    rng = np.random.default_rng(3)
+    values = [np.asarray(rng.normal(size=s)) for s in SHAPES if 0 not in s]
+    ours = [nn.Parameter(v.copy()) for v in values]
+    theirs = [torch.nn.Parameter(torch.tensor(v)) for v in values]
+    mine, other = optim.Adafactor(ours, **options), torch.optim.Adafactor(theirs, **options)
+    for step in range(60):
+        give_gradients(ours, theirs, rng, some=step % 3 == 1)
+        mine.step()
+        other.step()
+        if step == 30:
+            mine.load_state_dict(other.state_dict())
+    assert_same(ours, theirs, 1e-10)
+    for p, q in zip(ours, theirs, strict=True):
+        assert mine.state[p].keys() == other.state[q].keys()
+    empty = nn.Parameter(np.zeros((0, 2)))
+    empty.grad = nn.Tensor(np.zeros((0, 2)))
+    optim.Adafactor([empty]).step()
 
 
 def test_lion_equals_its_definition():

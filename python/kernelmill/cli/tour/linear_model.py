@@ -1,4 +1,4 @@
-"""Linear models on the tour: classes told apart by planes, learnt row by row."""
+"""Linear models on the tour: planes between classes and lines through numbers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,40 @@ from ._context import Context, Row
 
 
 def rows(context: Context) -> Iterator[Row]:
-    """Digits by perceptrons, tumours by a sparse plane, diabetes by averaged steps."""
+    """Digits by perceptrons, tumours by planes, diabetes by lines and their band."""
     from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
     from sklearn.model_selection import train_test_split
     from sklearn.preprocessing import scale
 
-    from ...linear_model import Perceptron, SGDClassifier, SGDRegressor
+    from ...linear_model import (
+        BayesianRidge,
+        LassoCV,
+        LogisticRegression,
+        Perceptron,
+        SGDClassifier,
+        SGDRegressor,
+    )
 
     if context.device == "cuda":
-        context.notes.append("Linear models ran on the CPU: their steps follow one another.")
+        context.notes.append("Linear models ran on the CPU.")
     logistic = SGDClassifier(loss="log_loss", penalty="l1", alpha=0.01, random_state=0)
     for name, load, model in (
         ("digits", load_digits, Perceptron(early_stopping=True)),
         ("tumours", load_breast_cancer, logistic),
+        ("tumours", load_breast_cancer, LogisticRegression()),
         ("diabetes", load_diabetes, SGDRegressor(average=True, random_state=0)),
+        ("diabetes", load_diabetes, LassoCV()),
+        ("diabetes", load_diabetes, BayesianRidge()),
     ):
         X, y = load(return_X_y=True)
         A, B, a, b = train_test_split(scale(X), y, random_state=0)
         _, seconds = context.timed(functools.partial(model.fit, A, a))
         measure = "R2" if name == "diabetes" else "accuracy"
         score = f"{measure} {model.score(B, b):.3f}"
+        if isinstance(model, LassoCV):
+            score += f", {int((model.coef_ != 0).sum())} features"
+        if isinstance(model, BayesianRidge):
+            mean, band = model.predict(B, return_std=True)
+            score += f", band {float((abs(b - mean) < 1.96 * band).mean()):.0%}"
         data, where = f"{name}, held out", context.where()
         yield Row(type(model).__name__, data, A.shape, seconds, score, where)

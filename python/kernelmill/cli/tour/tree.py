@@ -40,6 +40,40 @@ def rows(context: Context) -> Iterator[Row]:
     yield Row("quantile trees", "diabetes, held out", C.shape, seconds, score, context.where())
 
 
+    yield from _forests(context, data, (A, B, a, b), (C, D, c, d))
+
+
+def _forests(context: Context, data: Any, classes: Any, values: Any) -> Iterator[Row]:
+    """A forest with its importances, a forest's band of quantiles, and outliers."""
+    from sklearn.metrics import roc_auc_score
+
+    from ...ensemble import RandomForestClassifier, RandomForestRegressor
+
+    A, B, a, b = classes
+    model = RandomForestClassifier(oob_score=True, random_state=0)
+    _, seconds = context.timed(functools.partial(model.fit, A, a))
+    score = f"AUC {roc_auc_score(b, model.predict_proba(B)[:, 1]):.3f}"
+    yield Row("random forest", "breast cancer, held out", A.shape, seconds, score, context.where())
+    if context.plot:
+        _draw_importances(context, model, data)
+    C, D, c, d = values
+    bands = RandomForestRegressor(min_samples_leaf=10, keep_targets=True, random_state=0)
+    _, seconds = context.timed(functools.partial(bands.fit, C, c))
+    low, high = bands.predict_quantiles(D, [0.1, 0.9]).T
+    score = f"coverage {((low <= d) & (d <= high)).mean():.2f}"
+    yield Row("quantile forest", "diabetes, held out", C.shape, seconds, score, context.where())
+
+
+def _draw_importances(context: Context, model: Any, data: Any) -> None:
+    order = model.feature_importances_.argsort()[-12:]
+    figure = context.figure(7, 4)
+    axes = figure.subplots()
+    axes.barh([data.feature_names[f] for f in order], model.feature_importances_[order])
+    axes.set_xlabel("share of the decrease of impurity")
+    axes.set_title("What a forest looks at", loc="left", color=INK)
+    context.save(figure, "breast-cancer-forest", "importances of a random forest of breast tumours")
+
+
 def _draw(context: Context, model: Any, data: Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from sklearn.tree import plot_tree

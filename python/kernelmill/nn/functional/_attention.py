@@ -52,7 +52,7 @@ def hidden(
         seen &= np.abs(distance) <= window
     if mask is None:
         return None if seen.all() else beside(~seen, x)
-    return ~(beside(seen, x) & mask)
+    return ~(beside(seen, x) & beside(mask, x))
 
 
 def masked_softmax(scores: Any, hide: Any) -> Any:
@@ -60,8 +60,9 @@ def masked_softmax(scores: Any, hide: Any) -> Any:
     xp = namespace(scores.data)
     if hide is not None:
         scores = scores.masked_fill(hide, -math.inf)
-    top = scores.data.max(-1, keepdims=True, initial=-math.inf)
-    shares = (scores - xp.where(top == -math.inf, 0, top).astype(top.dtype)).exp()
+    some = scores.shape[-1] > 0
+    top = scores.data.max(-1, keepdims=True) if some else xp.zeros((*scores.shape[:-1], 1))
+    shares = (scores - xp.where(top == -math.inf, 0, top).astype(scores.dtype)).exp()
     total = shares.sum(-1, keepdim=True)
     return shares / total.masked_fill(total.data == 0, 1.0)
 
@@ -80,7 +81,7 @@ def attention_weights(
         scores = scores + bias
     if slopes is not None:
         distance = np.abs(np.arange(t)[:, None] + offset - np.arange(s)).astype(q.dtype)
-        scores = scores - slopes[:, None, None] * beside(distance, q.data)
+        scores = scores - beside(slopes, q.data)[:, None, None] * beside(distance, q.data)
     shares = masked_softmax(scores, hidden(q.data, t, s, mask, causal, window, offset))
     if p > 0:
         shares = _dropout(shares, p=p, seed=seed, stream=stream, **_plain(p), axes=0)
@@ -106,8 +107,18 @@ _attention: Rule = Rule(
 
 def attend(q: Any, k: Any, v: Any, bias: Any = None, mask: Any = None, **options: Any) -> Any:
     """Attention of tensors of four axes, with the arguments of `ops.attention.forward`."""
-    run = _attention if type(q.data) is np.ndarray else _composed
-    return run(q, k, v, bias, mask=mask, **options)
+    return _attention(q, k, v, bias, **placed(mask, options, q.data))
+
+
+def tensor_beside(mask: Any, like: Any) -> Tensor:
+    """A tensor as it is; of anything else, one over an array on the device of `like`."""
+    return mask if isinstance(mask, Tensor) else as_tensor(beside(mask, like))
+
+
+def placed(mask: Any, options: dict[str, Any], like: Any) -> dict[str, Any]:
+    """The options with the mask, arrays beside those of the tensors."""
+    slopes = beside(options["slopes"], like)
+    return {**options, "mask": beside(mask, like), "slopes": slopes}
 
 
 def settings(
@@ -232,7 +243,7 @@ def scaled_dot_product_attention(
     _checked("scaled_dot_product_attention", dropout_p)
     bias = mask = None
     if attn_mask is not None:
-        given = as_tensor(attn_mask)
+        given = tensor_beside(attn_mask, q.data)
         _check_mask(name, given, (*lead, t, s))
         if given.dtype == bool:
             mask = _four_axes(given.data, lead)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import beside, is_cupy, namespace, to_host
+from ..._arrays import beside, namespace, to_host
 from ...ops import ctc as ops
 from ...ops import elementwise
 from .._backward import recomputed
@@ -30,7 +30,7 @@ def _forward(
 
 
 def _backward(g: Any, saved: tuple, node: Node) -> Any:
-    dx = elementwise.multiply(saved[1], g[:, None])
+    dx = elementwise.multiply(saved[1], g[:, None].astype(saved[1].dtype, copy=False))
     if not g.all():  # nothing flows, not even where a NaN stands
         dx[:, g == 0] = 0.0
     return dx
@@ -180,9 +180,7 @@ def ctc_loss(
         "target_lengths": target_sizes,
         "blank": int(blank),
     }
-    needed = recorded(x)
-    compute = _composed if is_cupy(x.data) else _losses
-    losses = compute(x, **options, needed=needed)
+    losses = _losses(x, **options, needed=recorded(x))
     if zero_infinity:
         losses = where(losses.data == math.inf, 0.0, losses)
     if reduction == "mean":

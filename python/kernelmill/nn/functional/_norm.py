@@ -14,6 +14,7 @@ import numpy as np
 from ...ops import norm as ops
 from .._backward import recomputed
 from .._documents import complete
+from .._elementwise import HALF, widened
 from .._reductions import mean as _mean
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
@@ -111,8 +112,16 @@ _batch: Rule = Rule(
 
 
 def _beside(x: Tensor, *values: Any) -> list[Any]:
-    """Weights and biases in the dtype of the input."""
-    return [None if v is None else as_tensor(v).to(x.dtype) for v in values]
+    """Weights and biases in the dtype of the input; beside float16 they may be float32."""
+    like = np.dtype(np.float32) if x.dtype == HALF else x.dtype
+    given = [None if v is None else as_tensor(v) for v in values]
+    return [v if v is None or v.dtype == x.dtype else v.to(like) for v in given]
+
+
+def _single(x: Any) -> Tensor:
+    """A tensor whose arithmetic is not rounded to float16."""
+    x = as_tensor(x)
+    return x.float() if x.dtype == HALF else x
 
 
 def layer_norm(
@@ -237,12 +246,13 @@ def batch_norm(
     if not training:
         if running_mean is None or running_var is None:
             raise ValueError("F.batch_norm: running statistics must be given unless training")
-        inverse = (as_tensor(running_var) + eps).rsqrt()
-        factor = inverse if weight is None else inverse * as_tensor(weight)
-        shift = -as_tensor(running_mean) * factor
+        inverse = (_single(running_var) + eps).rsqrt()
+        factor = inverse if weight is None else inverse * _single(weight)
+        shift = -_single(running_mean) * factor
         if bias is not None:
-            shift = shift + as_tensor(bias)
-        return _scaled(x, factor.to(x.dtype), shift.to(x.dtype))
+            shift = shift + _single(bias)
+        wide = _single(x)
+        return _scaled(wide, factor.to(wide.dtype), shift.to(wide.dtype)).to(x.dtype)
     count = x.numel() // max(x.shape[1], 1)
     if count == 1:
         raise ValueError(
@@ -280,8 +290,9 @@ def instance_norm(
         from ...ops import reduction
 
         axes, n = tuple(range(2, x.ndim)), math.prod(x.shape[2:])
-        mean = reduction.mean(x.data, axis=axes).mean(0)
-        variance = reduction.variance(x.data, axis=axes).mean(0)
+        wide = widened(x.data)
+        mean = reduction.mean(wide, axis=axes).mean(0)
+        variance = reduction.variance(wide, axis=axes).mean(0)
         _update(momentum, (running_mean, running_var), n)(mean, variance)
     return group_norm(x, max(x.shape[1], 1), weight, bias, eps)
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...ops import pool as ops
 from .._documents import complete
+from .._elementwise import widened
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
 from ._convolution import each
@@ -54,7 +55,8 @@ def _maximum(name: str, axes: int, input: Any, windows: Any) -> tuple[Tensor, Te
     x = as_tensor(input)
     _check_axes(name, x, axes)
     table = windows(x.shape[x.ndim - axes :])
-    y, indices = ops.maximum(_planes(x.data, axes), table.begin, table.end, table.step, *table.out)
+    planes = _planes(widened(x.data), axes)
+    y, indices = ops.maximum(planes, table.begin, table.end, table.step, *table.out)
     y, indices = _back(y, x.data, axes), _back(indices, x.data, axes)
     return _largest(x, y=y, indices=indices, size=x.shape[x.ndim - axes :]), Tensor(indices)
 

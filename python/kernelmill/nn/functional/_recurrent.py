@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._arrays import namespace
+from ..._arrays import beside, to_host
 from ...ops import linear, recurrent
 from .._backward import recomputed
 from .._documents import complete
@@ -67,7 +67,8 @@ def _state_weights(d: Any, y: Any, h: Any, sizes: Any, reverse: bool, weight: An
     before = step + (1 if reverse else -1)
     exists = sequence < np.append(sizes, 0)[before]  # step -1 is one of no rows, too
     rows = (ends - sizes)[np.where(exists, before, 0)] + sequence
-    previous = np.concatenate([y, h])[np.where(exists, rows, n + sequence)]
+    index = beside(np.where(exists, rows, n + sequence), y)
+    previous = np.concatenate([y, h])[index]
     return linear.backward(d, previous, weight, True, False, True)[1]
 
 
@@ -189,7 +190,7 @@ def _composed(
 
 _rules = {
     kind: Rule(
-        kind,
+        kind if GATES[kind] > 1 else f"rnn_{kind}",
         _forward,
         _backward,
         {i: () for i in range(8)},
@@ -225,8 +226,8 @@ def recurrence(
     results : tuple of Tensor
         Outputs of shape (n, state size), then the final states.
     """
-    run: Any = _rules[kind] if namespace(x.data) is np else _composed
-    return run(x, h, c, *weights, kind=kind, sizes=sizes, reverse=reverse)
+    sizes = to_host(sizes)  # read here, step by step, on every device
+    return _rules[kind](x, h, c, *weights, kind=kind, sizes=sizes, reverse=reverse)
 
 
 complete(globals())

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._arrays import to_host
 from .._documents import complete
 from .._random import multinomial
 from .._tensor import Tensor, as_tensor
@@ -258,7 +259,7 @@ class HardAttention(MultiplicativeAttention):
         some = p.sum(1) > 0
         place = p.argmax(1)
         if self.training and some.any():
-            place[some] = multinomial(p[some], 1, replacement=True).data[:, 0]
+            place[some] = to_host(multinomial(p[some], 1, replacement=True).data)[:, 0]
         place, some = place.reshape(n, t), some.reshape(n, t)
         chosen = weights.gather(2, place[..., None]).squeeze(2)
         self.log_probability = chosen.masked_fill(~some, 1.0).log().sum(1)

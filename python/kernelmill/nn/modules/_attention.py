@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,11 @@ from ..functional._attention import (
     _composed,
     attend,
     attention_weights,
+    heads_first,
     ops,
+    placed,
     settings,
+    tensor_beside,
 )
 from ._layers import Linear, empty_parameter
 from ._module import Module
@@ -59,6 +63,12 @@ _joint: Rule = Rule(
 def array(tensor: Any) -> Any:
     """The array of a tensor, or None."""
     return None if tensor is None else tensor.data
+
+
+def values_of(layer: Any) -> tuple:
+    """The arrays of a layer's weight and bias."""
+    own = layer._parameters
+    return own["weight"].data, array(own["bias"])
 
 
 class MultiheadAttention(Module):
@@ -253,8 +263,7 @@ class MultiheadAttention(Module):
             out = (weights @ v).transpose(1, 2)
             weights = weights.mean(1) if average_attn_weights else weights
         elif projected is not None:
-            run = _joint if type(query.data) is np.ndarray else _joint_composed
-            out = run(projected, bias, mask=mask, **options)
+            out = _joint(projected, bias, **placed(mask, options, query.data))
         else:
             out = attend(q, k, v, bias, mask, **options).transpose(1, 2)
         out = out.reshape(n, t, self.embed_dim)
@@ -267,7 +276,8 @@ class MultiheadAttention(Module):
     @property
     def simple(self) -> bool:
         """Whether queries, keys and values come from one projection of batches that lead."""
-        return self._joined and self.batch_first and self.bias_k is None and not self.add_zero_attn
+        added = self._parameters["bias_k"] is not None or self.add_zero_attn
+        return self._joined and self.batch_first and not added
 
     def evaluated(self, x: Any, padding: Any, causal: bool, cache: Any, positions: Any) -> Any:
         """Self-attention of a `simple` layer with a cache, on arrays and without dropout.
@@ -291,21 +301,25 @@ class MultiheadAttention(Module):
             The output.
         """
         n, t, d = x.shape
-        offset, last = cache.held(self), self.out_proj
-        rows = x.reshape(-1, d)
-        joint = products.forward(rows, self.in_proj_weight.data, array(self.in_proj_bias))[0]
+        own, offset = self._parameters, cache.held(self)
+        joint = products.forward(x.reshape(n * t, d), own["in_proj_weight"].data,  # type: ignore[union-attr]
+                                 array(own["in_proj_bias"]))[0]  # fmt: skip
         joint = joint.reshape(n, t, 3, self.num_heads, self.head_dim)
-        q, k, v = (Tensor(joint[:, :, i].transpose(0, 2, 1, 3)) for i in range(3))
+        q, k, v = joint[:, :, 0], joint[:, :, 1], joint[:, :, 2]
         if self.rotary is not None:
-            q, k = (self.rotary(part, offset, positions) for part in (q, k))
-        k, v = cache.append(self, k, v)
-        added, mask, causal = self._masks(n, t, k.shape[2], padding, None, causal, offset)
-        slopes = alibi_slopes(self.num_heads, x.dtype).data if self.alibi else None
-        options = settings(self.head_dim, slopes=slopes, causal=causal, window=self.window,
-                           offset=offset)  # fmt: skip
-        given = (part.data.transpose(0, 2, 1, 3) for part in (q, k, v))
-        out = ops.forward(*given, array(added), mask, **options)[0]
-        return products.forward(out.reshape(n * t, d), last.weight.data, array(last.bias))[0]
+            turned = (self.rotary(Tensor(heads_first(x)), offset, positions) for x in (q, k))
+            q, k = (heads_first(x.data) for x in turned)
+        k, v = cache.extended(self, k, v)
+        added = mask = slopes = None
+        if padding is not None:
+            added, mask, causal = self._masks(n, t, k.shape[1], padding, None, causal, offset)
+            added = array(added)
+        if self.alibi:
+            slopes = alibi_slopes(self.num_heads, x.dtype).data
+        window = -1 if self.window is None else int(self.window)
+        out = ops.forward(q, k, v, added, mask, slopes, causal, window, offset,
+                          1 / math.sqrt(self.head_dim))[0]  # fmt: skip
+        return products.forward(out.reshape(n * t, d), *values_of(self._modules["out_proj"]))[0]
 
     def _check(self, query: Tensor, key: Tensor, value: Tensor) -> None:
         shapes = f"{query.shape}, {key.shape} and {value.shape}"
@@ -370,7 +384,7 @@ class MultiheadAttention(Module):
         name = "MultiheadAttention"
         added, hide = None, None
         if mask is not None and not causal:
-            given = as_tensor(mask)
+            given = tensor_beside(mask, self.out_proj.weight.data)
             if given.ndim == 3 and given.shape == (n * self.num_heads, t, s):
                 given = given.reshape(n, self.num_heads, t, s)
             elif given.shape != (t, s):
@@ -385,7 +399,7 @@ class MultiheadAttention(Module):
             else:
                 added = given
         if padding is not None:
-            given = as_tensor(padding)
+            given = tensor_beside(padding, self.out_proj.weight.data)
             if given.shape not in ((n, s), (s,)):
                 raise RuntimeError(
                     f"{name}: key_padding_mask must have shape {(n, s)}, got {tuple(given.shape)}"

@@ -9,6 +9,7 @@ from ..._arrays import namespace
 from .. import _tape
 from .._documents import complete
 from .._tensor import Tensor
+from ..functional._attention import heads_first
 
 
 class KVCache:
@@ -82,25 +83,49 @@ class KVCache:
                 "KVCache: gradients must be off, got operations that are recorded (call the model "
                 "under nn.no_grad())"
             )
+        found = self.extended(owner, heads_first(key.data), heads_first(value.data))
+        return Tensor(heads_first(found[0])), Tensor(heads_first(found[1]))
+
+    def extended(self, owner: Any, key: Any, value: Any) -> tuple[Any, Any]:
+        """The same for arrays whose heads stand behind the positions, as they are kept.
+
+        Parameters
+        ----------
+        owner : object
+            The layer.
+        key, value : ndarray of shape (N, T, H, E)
+            Of the new positions.
+
+        Returns
+        -------
+        key, value : ndarray of shape (N, S, H, E)
+            Of all positions so far.
+
+        Raises
+        ------
+        RuntimeError
+            If the batch is not the one before.
+        """
         entry = self._layers.get(id(owner))
         if entry is None:
-            entry = self._layers[id(owner)] = [owner, key.data[:, :, :0], value.data[:, :, :0], 0]
-        used, after = entry[3], entry[3] + key.shape[2]
-        for place, new in ((1, key.data), (2, value.data)):
+            entry = self._layers[id(owner)] = [owner, key[:, :0], value[:, :0], 0]
+        used, after = entry[3], entry[3] + key.shape[1]
+        for place, new in ((1, key), (2, value)):
             old = entry[place]
-            if old.shape[:2] != new.shape[:2] or old.shape[3] != new.shape[3]:
+            shape, given = old.shape, new.shape
+            if shape[0] != given[0] or shape[2:] != given[2:]:
                 raise RuntimeError(
-                    f"KVCache: keys and values must be of the batch before, {old.shape[0]} x "
-                    f"{old.shape[1]} x {old.shape[3]}, got shape {new.shape}"
+                    f"KVCache: keys and values must be of the batch before, {shape[0]} x "
+                    f"{shape[2]} x {shape[3]}, got {given[0]} x {given[2]} x {given[3]}"
                 )
-            if after > old.shape[2]:  # twice as long each time, so that copies cost O(1) a token
-                room = (*new.shape[:2], max(2 * old.shape[2], after, 32), new.shape[3])
+            if after > shape[1]:  # twice as long each time, so that copies cost O(1) a token
+                room = (given[0], max(2 * shape[1], after, 32), *given[2:])
                 grown = namespace(new).empty(room, new.dtype)
-                grown[:, :, :used] = old[:, :, :used]
+                grown[:, :used] = old[:, :used]
                 entry[place] = old = grown
-            old[:, :, used:after] = new
+            old[:, used:after] = new
         entry[3] = after
-        return Tensor(entry[1][:, :, :after]), Tensor(entry[2][:, :, :after])
+        return entry[1][:, :after], entry[2][:, :after]
 
     def fixed(self, owner: Any, make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Any, Any]:
         """Keys and values that do not grow, such as those of an encoder's output.

@@ -41,6 +41,23 @@ class Parameter(Tensor):
         return f"Parameter containing:\n{super().__repr__()}"
 
 
+class Computed:
+    """A hook that sets an attribute of a module from its parameters before each forward pass.
+
+    Subclasses have a ``name`` and write ``compute``. Copies and pickles of the module leave the
+    attribute out and compute it again.
+    """
+
+    name: Any
+
+    def compute(self, module: Module) -> Tensor:
+        """The value of the attribute, from the module."""
+        raise NotImplementedError
+
+    def __call__(self, module: Module, args: tuple) -> None:
+        object.__setattr__(module, self.name, self.compute(module))
+
+
 class LoadResult(NamedTuple):
     """What :meth:`Module.load_state_dict` could not match."""
 
@@ -423,6 +440,14 @@ class Module:
                 tensor.grad = tensor.grad.detach().to(moved)
         return self
 
+    def half(self) -> Module:
+        """Convert to float16: half the memory; arithmetic stays float32."""
+        return self.to(np.float16)
+
+    def bfloat16(self) -> Module:
+        """Not supported: NumPy has no such dtype."""
+        return self.to("bfloat16")
+
     def float(self) -> Module:
         """Convert to float32."""
         return self.to(np.float32)
@@ -475,10 +500,14 @@ class Module:
         return summary(self, *inputs, **kwargs)
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__.copy()
+        computed = {hook.name for hook in self._forward_pre_hooks if isinstance(hook, Computed)}
+        return {name: value for name, value in self.__dict__.items() if name not in computed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        for hook in self._forward_pre_hooks:
+            if isinstance(hook, Computed):
+                hook(self, ())
 
     def __kernelmill_state__(self) -> dict[str, Any]:
         from ._stored import stored

@@ -134,14 +134,15 @@ class LearnedPositions(Module):
             The sum.
         """
         x = as_tensor(input)
+        end = offset + x.shape[-2]
+        if positions is None and offset >= 0 and end <= self.num_positions:
+            return x + self.weight[offset:end]
         places = _places(x.shape[-2], offset, positions)
         if places.size and (places.min() < 0 or places.max() >= self.num_positions):
             raise ValueError(
                 f"LearnedPositions: positions must lie in [0, {self.num_positions}), got "
                 f"{places.min()} to {places.max()}"
             )
-        if positions is None:
-            return x + self.weight[offset : offset + x.shape[-2]]
         return x + F.embedding(places, self.weight)
 
     def extra_repr(self) -> str:

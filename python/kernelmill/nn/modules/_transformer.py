@@ -17,7 +17,7 @@ from .._documents import complete
 from .._elementwise import get_default_dtype
 from .._tensor import Tensor, as_tensor
 from ..functional._dense import dense
-from ._attention import MultiheadAttention, array
+from ._attention import MultiheadAttention, values_of
 from ._containers import ModuleList
 from ._layers import LayerNorm, Linear
 from ._module import Module
@@ -133,45 +133,42 @@ class TransformerEncoderLayer(_Layer):
         attention = parts["self_attn"]
         if type(attention) is not MultiheadAttention or not attention.simple:
             return False
-        dense_layers = (parts["linear1"], parts["linear2"], attention.out_proj)
-        normed = (parts["norm1"], parts["norm2"])
+        last = attention._modules["out_proj"]
+        for layer, kind in (
+            (attention, MultiheadAttention), (last, Linear), (parts["linear1"], Linear),
+            (parts["linear2"], Linear), (parts["norm1"], LayerNorm), (parts["norm2"], LayerNorm),
+        ):  # fmt: skip
+            if type(layer) is not kind or layer._forward_hooks or layer._forward_pre_hooks:
+                return False
+        data = x.data
         return (
-            all(type(m) is Linear for m in dense_layers)
-            and all(type(m) is LayerNorm for m in normed)
-            and not any(
-                m._forward_hooks or m._forward_pre_hooks
-                for m in (attention, *dense_layers, *normed)
-            )
-            and type(x.data) is np.ndarray
-            and x.ndim == 3
-            and x.dtype == self.linear1.weight.dtype
+            type(data) is np.ndarray
+            and data.ndim == 3
+            and data.dtype == last._parameters["weight"].data.dtype
             and getattr(self.activation, "__name__", "") in _FUSED
         )
 
     def _evaluated(self, x: Any, padding: Any, causal: bool, cache: Any, positions: Any) -> Any:
         """The layer as ops of arrays, (N, L, E) to (N, L, E)."""
-        attention, first, second = self.self_attn, self.linear1, self.linear2
+        parts: dict[str, Any] = self._modules
+        attention, first, second = parts["self_attn"], parts["linear1"], parts["linear2"]
         activation = products.ACTIVATIONS.index(_FUSED[self.activation.__name__])
+        n, t, d = x.shape
+        rows, ahead = x.reshape(n * t, d), self.norm_first
 
-        def norm(layer: Any, rows: Any) -> Any:
-            weight = layer.weight.data
-            made = norms.group(rows[:, :, None], weight, array(layer.bias), 1, layer.eps)
-            return made[0][:, :, 0]
+        def normed(layer: Any, values: Any) -> Any:
+            wide = values.reshape(n * t, d, 1)
+            return norms.group(wide, *values_of(layer), 1, layer.eps)[0].reshape(n * t, d)
 
-        def attend(rows: Any) -> Any:
-            return attention.evaluated(rows.reshape(x.shape), padding, causal, cache, positions)
-
-        def feed(rows: Any) -> Any:
-            units = products.forward(rows, first.weight.data, array(first.bias), activation)[0]
-            return products.forward(units, second.weight.data, array(second.bias))[0]
-
-        rows = x.reshape(-1, x.shape[2])
-        for layer, branch in ((self.norm1, attend), (self.norm2, feed)):
-            if self.norm_first:
-                rows = rows + branch(norm(layer, rows))
-            else:
-                rows = norm(layer, rows + branch(rows))
-        return rows.reshape(x.shape)
+        before = normed(parts["norm1"], rows) if ahead else rows
+        rows = rows + attention.evaluated(before.reshape(n, t, d), padding, causal, cache,
+                                          positions)  # fmt: skip
+        if not ahead:
+            rows = normed(parts["norm1"], rows)
+        before = normed(parts["norm2"], rows) if ahead else rows
+        units = products.forward(before, *values_of(first), activation)[0]
+        rows = rows + products.forward(units, *values_of(second))[0]
+        return (rows if ahead else normed(parts["norm2"], rows)).reshape(n, t, d)
 
     def forward(
         self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None,

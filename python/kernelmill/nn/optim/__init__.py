@@ -8,7 +8,8 @@ from .._torch_names import refusal as _refusal
 
 _PLACES = {
     "_optimizer": "Optimizer",
-    "_rules": "Adadelta Adagrad Adam AdamW Lion NAdam RMSprop SGD",
+    "_rules": "ASGD Adadelta Adagrad Adam AdamW Adamax Lion NAdam RAdam RMSprop Rprop SGD",
+    "_factored": "Adafactor",
     "_lbfgs": "LBFGS",
 }
 _NAMES = {name: module for module, names in _PLACES.items() for name in names.split()}

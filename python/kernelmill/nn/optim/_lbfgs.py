@@ -83,6 +83,11 @@ class LBFGS(Optimizer):
         known = line_search_fn in (None, "strong_wolfe")
         self._check(chosen, line_search_fn=(known, "be None or 'strong_wolfe'"))
         super().__init__(params, chosen)
+        if any(p.dtype == np.float16 for p in self._params):
+            raise TypeError(
+                "LBFGS: params must be float32 or float64, got float16, whose steps are too coarse "
+                "for its line search"
+            )
         if len(self.param_groups) != 1:
             raise ValueError(
                 f"LBFGS: params must be one group, got {len(self.param_groups)} (its step mixes "

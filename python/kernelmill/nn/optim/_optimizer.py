@@ -7,9 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..._arrays import beside, is_cupy, namespace, to_host
 from ...ops import optim as rules
 from .._documents import complete
+from .._elementwise import narrowed, widened
 from .._tape import enable_grad, written
 from .._tensor import Tensor, as_array
 
@@ -173,6 +176,7 @@ class Optimizer:
         # One call, unless groups keep different states.
         calls: dict[tuple[str, ...], tuple[list, list, dict[str, list], dict[str, list]]] = {}
         moved = []
+        halves: list[tuple[Any, Any]] = []  # (float16 array, the float32 one that is moved)
         for group in self.param_groups:
             kept = self._kept(group)
             shared = self._options(group)
@@ -186,11 +190,14 @@ class Optimizer:
                 state = self.state[p]
                 own = self._counted(group, state)
                 moved.append(p)
-                parameters.append(p.data)
-                gradients.append(p.grad.data)
+                value = widened(p.data)
+                if value is not p.data:
+                    halves.append((p.data, value))
+                parameters.append(value)
+                gradients.append(widened(p.grad.data))
                 for name, arrays in states.items():
                     if state.get(name) is None:
-                        state[name] = namespace(p.data).zeros_like(p.data)
+                        state[name] = namespace(value).zeros_like(value)
                     arrays.append(state[name])
                 for name, value in shared.items():
                     options[name].append(value)
@@ -199,6 +206,8 @@ class Optimizer:
         run = getattr(rules, self._rule)
         for parameters, gradients, states, options in calls.values():
             run(parameters, gradients, **states, **options)
+        for stored, value in halves:
+            stored[...] = narrowed(value)
         written(moved)
         return loss
 
@@ -260,7 +269,8 @@ class Optimizer:
         if getattr(value, "shape", None) == () and p.data.shape != ():
             return float(value)
         if hasattr(value, "__array__") or is_cupy(value):
-            array = to_host(as_array(value)).astype(p.data.dtype, order="C")  # a copy
+            dtype = np.float32 if p.data.dtype == np.float16 else p.data.dtype
+            array = to_host(as_array(value)).astype(dtype, order="C")  # a copy
             alike = array.shape == p.data.shape or array.ndim
             return beside(array, p.data) if alike else float(array)
         return copy.deepcopy(value)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .._documents import complete
+from .._elementwise import widened
 from ._optimizer import Optimizer
 
 
@@ -133,7 +134,9 @@ class Adagrad(Optimizer):
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         for p in group["params"]:
-            first = np.full_like(p.data, group["initial_accumulator_value"], order="C")
+            first = np.full_like(
+                widened(p.data), group["initial_accumulator_value"], order="C"
+            )
             self.state[p] = {"step": 0.0, "sum": first}
 
 
@@ -368,6 +371,180 @@ class NAdam(Adam):
         mu, mu_next = (beta * (1 - 0.5 * 0.96 ** (t * decay)) for t in (step, step + 1))
         state["mu_product"] = product = state.get("mu_product", 1.0) * mu
         return {**own, "mu": mu, "mu_next": mu_next, "mu_product": product}
+
+
+class RAdam(Adam):
+    """Adaptive moments, rectified while few gradients are known (Liu et al. 2020).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.001
+        Learning rate.
+    weight_decay : float, default=0
+        Added times the parameter to the gradient; with ``decoupled_weight_decay`` the parameter is
+        multiplied by ``1 - lr * weight_decay`` instead.
+    """
+
+    _rule = "radam"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                  "maximize": maximize,
+                  "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
+        self._check(chosen, torch=torch)
+        Optimizer.__init__(self, params, chosen)
+
+    def _kept(self, group: dict[str, Any]) -> tuple[str, ...]:
+        return Optimizer._kept(self, group)
+
+
+class Adamax(Optimizer):
+    """Adaptive moments with the largest gradient in place of the mean square (Kingma and Ba 2015).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.002
+        Learning rate.
+    eps : float, default=1e-8
+        Added to the magnitude of each gradient.
+    """
+
+    _rule = "adamax"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+                  "maximize": maximize}  # fmt: skip
+        self._check(chosen, torch=torch)
+        super().__init__(params, chosen)
+
+    def _options(self, group: dict[str, Any]) -> dict[str, float]:
+        beta1, beta2 = group["betas"]
+        return {**super()._options(group), "beta1": beta1, "beta2": beta2}
+
+
+class ASGD(Optimizer):
+    """Gradient descent whose places are averaged (Polyak and Juditsky 1992).
+
+    The mean of the places is ``state[p]["ax"]``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.01
+        The first learning rate.
+    lambd : float, default=1e-4
+        Decay of the learning rate and of the parameter.
+    alpha : float, default=0.75
+        Step t has the learning rate ``lr / (1 + lambd * lr * t) ** alpha``.
+    t0 : float, default=1e6
+        The step from which places are averaged.
+    """
+
+    _rule = "asgd"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay,
+                  "maximize": maximize}  # fmt: skip
+        self._check(chosen, torch=torch)
+        super().__init__(params, chosen)
+
+    def _counted(self, group: dict[str, Any], state: dict[str, Any]) -> dict[str, float]:
+        own = super()._counted(group, state)
+        lr, step = group["lr"], own["step"]
+        own |= {"eta": state.get("eta", lr), "mu": state.get("mu", 1.0)}
+        state["eta"] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
+        state["mu"] = 1.0 / max(1.0, step - group["t0"])
+        return own
+
+
+class Rprop(Optimizer):
+    """Steps that grow while the sign of the gradient stays, for whole batches (Riedmiller 1993).
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
+        Parameters, or groups of them with their own options.
+    lr : float, default=0.01
+        The first step in each direction.
+    etas : tuple of float, default=(0.5, 1.2)
+        Factors of a step where the sign changed, and where it stayed.
+    step_sizes : tuple of float, default=(1e-6, 50)
+        The smallest and the largest step.
+    """
+
+    _rule = "rprop"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        maximize: bool = False,
+        **torch: Any,
+    ) -> None:
+        chosen = {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize}
+        right = 0.0 < etas[0] < 1.0 < etas[1]
+        self._check(chosen, torch=torch, etas=(right, "lie below and above 1"))
+        super().__init__(params, chosen)
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters with options of their own; their steps start too.
+
+        Parameters
+        ----------
+        param_group : dict
+            Parameters under ``"params"``, and options.
+        """
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        for p in group["params"]:
+            value = widened(p.data)
+            first = np.full_like(value, group["lr"], order="C")
+            self.state[p] = {"step": 0.0, "prev": np.zeros_like(value), "step_size": first}
+
+    def _options(self, group: dict[str, Any]) -> dict[str, float]:
+        (etaminus, etaplus), (least, most) = group["etas"], group["step_sizes"]
+        return {"etaminus": etaminus, "etaplus": etaplus, "step_size_min": least,
+                "step_size_max": most}  # fmt: skip
 
 
 class Lion(Optimizer):

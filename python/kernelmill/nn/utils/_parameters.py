@@ -12,9 +12,9 @@ from ..._arrays import beside, namespace
 from ...ops import optim as rules
 from .. import _tape
 from .._documents import complete
-from .._elementwise import apply
+from .._elementwise import apply, widened
 from .._tensor import Tensor, as_array
-from ..modules._module import Module, Parameter
+from ..modules._module import Computed, Module, Parameter
 
 
 def _with_gradients(parameters: Any) -> list[Any]:
@@ -31,7 +31,7 @@ def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Tensor:
     >>> nn.utils.get_total_norm([nn.Tensor([3.0]), nn.Tensor([4.0])]).item()
     5.0
     """
-    return Tensor(np.float64(rules.norm([t.data for t in tensors], float(norm_type))))
+    return Tensor(np.float64(rules.norm([widened(t.data) for t in tensors], float(norm_type))))
 
 
 def clip_grad_norm_(
@@ -68,7 +68,7 @@ def clip_grad_norm_(
     tensor([0.7071, 0.7071])
     """
     chosen = _with_gradients(parameters)
-    norm = rules.norm([p.grad.data for p in chosen], float(norm_type))
+    norm = rules.norm([widened(p.grad.data) for p in chosen], float(norm_type))
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(
             f"nn.utils.clip_grad_norm_: gradients must be finite, got a norm of {norm} "
@@ -128,14 +128,11 @@ def vector_to_parameters(vec: Any, parameters: Iterable[Any]) -> None:
 # --- weights computed from other parameters -------------------------------------------------------
 
 
-class _Reparametrised:
-    """A hook that sets a weight before each forward pass."""
+class _Reparametrised(Computed):
+    """A hook that sets a weight by a function of the module."""
 
     def __init__(self, name: str, compute: Any) -> None:
-        self.name, self.compute = name, compute
-
-    def __call__(self, module: Module, args: tuple) -> None:
-        object.__setattr__(module, self.name, self.compute(module))
+        self.name, self.compute = name, compute  # type: ignore[method-assign]
 
 
 def _replace(module: Module, name: str, new: dict[str, Any], hook: _Reparametrised) -> Module:

@@ -1,0 +1,9 @@
+#include "ops/coordinate.hpp"
+
+#include "bindings/family.hpp"
+
+namespace kernelmill {
+
+void bind_coordinate(Family family) { family.op<coordinate::descent>("descent"); }
+
+}  // namespace kernelmill

@@ -1,0 +1,30 @@
+// Fitted trees, checked.
+#pragma once
+
+#include <span>  // std::span
+
+#include "ops/histogram.hpp"
+
+namespace kernelmill::histogram {
+
+struct Forest {
+  const Node* nodes;
+  index_t count;
+  std::span<const index_t> roots;
+  MatrixView<const std::uint8_t> sides;
+
+  index_t end(std::size_t tree) const { return tree + 1 < roots.size() ? roots[tree + 1] : count; }
+  bool goes_left(const Node& node, double x) const {
+    if ((node.feature & kCategory) == 0) {
+      return x != x ? (node.feature & kMissing) != 0 : x <= node.threshold;
+    }
+    const auto code = static_cast<index_t>(x >= 0 && x < 256 ? x : 0);
+    return ((sides(static_cast<index_t>(node.threshold), code / 8) >> (code % 8)) & 1) != 0;
+  }
+};
+
+// Raises unless nodes name what exists; `scores` is their number.
+Forest checked(const char* op, std::span<const index_t> words, std::span<const index_t> roots,
+               MatrixView<const std::uint8_t> sides, index_t d, std::size_t scores);
+
+}  // namespace kernelmill::histogram

@@ -1,0 +1,477 @@
+#include "ops/svm.hpp"
+
+#include <algorithm>  // std::fill, std::max, std::min, std::nth_element, std::sort
+#include <array>      // the state of a large working set
+#include <cmath>      // std::isfinite
+#include <limits>     // infinity
+#include <memory>     // std::unique_ptr
+#include <numeric>    // std::iota
+#include <vector>     // working sets
+
+#include "core/error.hpp"     // invalid
+#include "core/parallel.hpp"  // parallel_for
+#include "ops/kernels.hpp"    // Columns
+#include "ops/svm_block.hpp"
+
+namespace kernelmill::svm {
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+// Variables whose kernel matrix (1 MiB of float) stays in the near caches while pairs move. A
+// larger working set is a problem of its own, over the kernel matrix of its variables.
+constexpr index_t most_near = 512;
+
+// Rows of K, from the cache or from X itself.
+template <class T>
+class KernelRows {
+ public:
+  KernelRows(const kernels::Columns<T>* columns, MatrixView<const T> given, const Solving<T>& s,
+             index_t n)
+      : columns_(columns), given_(given), cache_(s.cache), slots_(s.slots) {
+    if (columns == nullptr) return;
+    places_.assign(static_cast<std::size_t>(n), -1);
+    for (index_t p = 0; p < slots_.rows; ++p) {
+      const index_t row = slots_(p, 0);
+      if (row >= 0 && row < n) places_[static_cast<std::size_t>(row)] = p;
+      clock_ = std::max(clock_, slots_(p, 1));
+    }
+  }
+
+  // Pointers to the rows of these numbers, which stay valid until the next call.
+  void take(const std::vector<std::int32_t>& numbers, std::vector<const T*>& out) {
+    out.resize(numbers.size());
+    if (columns_ == nullptr) {
+      for (std::size_t a = 0; a < numbers.size(); ++a) out[a] = given_.row(numbers[a]);
+      return;
+    }
+    ++clock_;
+    std::vector<std::int32_t> missing;
+    for (const std::int32_t number : numbers) {
+      index_t& place = places_[static_cast<std::size_t>(number)];
+      if (place >= 0) {
+        slots_(place, 1) = clock_;
+      } else if (place == -1) {
+        place = -2;
+        missing.push_back(number);
+      }
+    }
+    const std::vector<index_t> oldest = free(static_cast<index_t>(missing.size()));
+    std::vector<T*> targets;
+    for (std::size_t a = 0; a < missing.size(); ++a) {
+      const index_t place = oldest[a], before = slots_(place, 0);
+      if (before >= 0) places_[static_cast<std::size_t>(before)] = -1;
+      slots_(place, 0) = missing[a];
+      slots_(place, 1) = clock_;
+      places_[static_cast<std::size_t>(missing[a])] = place;
+      targets.push_back(cache_.row(place));
+    }
+    if (!missing.empty()) {
+      columns_->rows(missing.data(), static_cast<index_t>(missing.size()), targets.data());
+    }
+    for (std::size_t a = 0; a < numbers.size(); ++a) {
+      out[a] = cache_.row(places_[static_cast<std::size_t>(numbers[a])]);
+    }
+  }
+
+ private:
+  // The places used least recently, in that order, the first of equals first.
+  std::vector<index_t> free(index_t count) const {
+    std::vector<index_t> order(static_cast<std::size_t>(slots_.rows));
+    std::iota(order.begin(), order.end(), index_t{0});
+    const auto older = [this](index_t a, index_t b) {
+      return slots_(a, 1) != slots_(b, 1) ? slots_(a, 1) < slots_(b, 1) : a < b;
+    };
+    if (count < slots_.rows) {
+      std::nth_element(order.begin(), order.begin() + count, order.end(), older);
+    }
+    std::sort(order.begin(), order.begin() + count, older);
+    order.resize(static_cast<std::size_t>(count));
+    return order;
+  }
+
+  const kernels::Columns<T>* columns_;
+  MatrixView<const T> given_;
+  MatrixView<T> cache_;
+  MatrixView<index_t> slots_;
+  std::vector<index_t> places_;  // of each row in the cache, or -1
+  index_t clock_ = 0;
+};
+
+// A stretch of variables whose rows follow one another.
+struct Run {
+  index_t begin, end;
+  std::int32_t row;
+};
+
+template <class T>
+class Problem {
+ public:
+  Problem(const Solving<T>& s, index_t p)
+      : begin_(s.spans[static_cast<std::size_t>(p)]),
+        m_(s.spans[static_cast<std::size_t>(p) + 1] - begin_),
+        rows_(s.rows.data() + begin_),
+        l_(s.lower.data() + begin_),
+        u_(s.upper.data() + begin_),
+        b_(s.beta.data() + begin_),
+        g_(s.gradient.data() + begin_),
+        working_(s.working.row(p)),
+        most_(s.working.cols),
+        state_(s.state.row(p)),
+        w_(s.settings[width]),
+        tol_(s.settings[tol] * state_[scale]),
+        grouped_(s.settings[grouped] != 0),
+        most_steps_(s.settings[most_steps]) {
+    for (index_t t = 0; t < m_; ++t) {
+      if (runs_.empty() || rows_[t] != rows_[t - 1] + 1) runs_.push_back({t, t, rows_[t]});
+      runs_.back().end = t + 1;
+    }
+  }
+
+  bool running() const { return state_[status] == 0; }
+
+  void round(KernelRows<T>& kernel) {
+    find_extremes();
+    state_[violation] = std::max({up_[0] - down_[0], up_[1] - down_[1], 0.0});
+    if (!(state_[violation] > tol_)) {
+      state_[status] = converged;
+      return;
+    }
+    if (state_[steps] >= most_steps_ || !finite_) {
+      state_[status] = stalled;
+      return;
+    }
+    choose();
+    std::vector<std::int32_t> numbers;
+    for (const std::int32_t t : chosen_) numbers.push_back(rows_[t]);
+    kernel.take(numbers, rows_of_);
+    const bool large = static_cast<index_t>(chosen_.size()) > most_near;
+    const Outcome outcome = large ? solve_problem() : solve_block();
+    state_[rounds] += 1;
+    state_[steps] += outcome.steps;
+    state_[gain] += outcome.gain;
+    state_[curvature] = std::min(state_[curvature], outcome.curvature);
+    // Nothing moved, or what is gained is below the rounding of the objective, again and again.
+    const bool nothing = outcome.steps == 0;
+    state_[idle] = outcome.gain > 1e-15 * state_[gain] ? 0 : state_[idle] + 1;
+    if (nothing || state_[idle] >= 20) state_[status] = stalled;
+    update();
+  }
+
+ private:
+  using Outcome = typename Block<T>::Outcome;
+
+  index_t group(index_t t) const { return grouped_ && !(u_[t] > 0) ? 1 : 0; }
+  double up(index_t t) const {
+    return b_[t] < u_[t] ? -(g_[t] + (b_[t] >= 0 ? w_ : -w_)) : -infinity;
+  }
+  double down(index_t t) const {
+    return b_[t] > l_[t] ? -(g_[t] + (b_[t] > 0 ? w_ : -w_)) : infinity;
+  }
+
+  [[gnu::noinline]] void find_extremes() {
+    up_[0] = up_[1] = -infinity;
+    down_[0] = down_[1] = infinity;
+    finite_ = true;
+    for (index_t t = 0; t < m_; ++t) {
+      finite_ = finite_ && std::isfinite(g_[t]);
+      const index_t k = group(t);
+      up_[k] = std::max(up_[k], up(t));
+      down_[k] = std::min(down_[k], down(t));
+    }
+  }
+
+  // The working set, in chosen_.
+  [[gnu::noinline]] void choose() {
+    chosen_.clear();
+    if (m_ <= most_) {
+      for (index_t t = 0; t < m_; ++t) chosen_.push_back(static_cast<std::int32_t>(t));
+      return;
+    }
+    std::vector<char> taken(static_cast<std::size_t>(m_), 0);
+    const bool first = working_[0] < 0;
+    const index_t fresh = first ? most_ : most_ / 2;
+    worst([this](index_t t) { return up(t) - down_[group(t)]; }, fresh / 2, taken);
+    worst([this](index_t t) { return up_[group(t)] - down(t); }, fresh - fresh / 2, taken);
+    for (index_t a = 0; a < most_ && working_[a] >= 0; ++a) {
+      if (static_cast<index_t>(chosen_.size()) == most_) break;
+      char& known = taken[static_cast<std::size_t>(working_[a])];
+      if (known == 0) chosen_.push_back(working_[a]);
+      known = 1;
+    }
+    std::fill(working_, working_ + most_, -1);
+    std::copy(chosen_.begin(), chosen_.end(), working_);
+    std::sort(chosen_.begin(), chosen_.end());  // near in memory
+  }
+
+  // Adds the `count` variables of the largest positive score, in descending order.
+  template <class Score>
+  void worst(Score&& score, index_t count, std::vector<char>& taken) {
+    struct Candidate {
+      double score;
+      std::int32_t variable;
+      bool operator<(const Candidate& other) const {
+        return score != other.score ? score > other.score : variable < other.variable;
+      }
+    };
+    std::vector<Candidate> found;
+    for (index_t t = 0; t < m_; ++t) {
+      if (taken[static_cast<std::size_t>(t)] != 0) continue;
+      const double value = score(t);
+      if (value > tol_) found.push_back({value, static_cast<std::int32_t>(t)});
+    }
+    const auto end = found.begin() + std::min(count, static_cast<index_t>(found.size()));
+    if (end != found.end()) std::nth_element(found.begin(), end, found.end());
+    std::sort(found.begin(), end);
+    for (auto at = found.begin(); at != end; ++at) {
+      chosen_.push_back(at->variable);
+      taken[static_cast<std::size_t>(at->variable)] = 1;
+    }
+  }
+
+  // The violation at which the working set is left.
+  double fine() const {
+    const double share = m_ <= 64 ? 1e-9 : 0.5;
+    if (static_cast<index_t>(chosen_.size()) == m_) return share * tol_;
+    return std::max(share * tol_, 0.1 * state_[violation]);
+  }
+  double most_moves() const {
+    return std::min(100.0 * static_cast<double>(chosen_.size()) + 1000,
+                    most_steps_ - state_[steps]);
+  }
+
+  // Rounds on a large working set; the changes of b are in changes_.
+  Outcome solve_problem() {
+    const std::size_t q = chosen_.size();
+    std::vector<std::int32_t> columns, numbers(q), nearest(most_near, -1);
+    std::vector<double> low, high, beta, slope;
+    for (const std::int32_t t : chosen_) {
+      columns.push_back(rows_[t]);
+      low.push_back(l_[t]);
+      high.push_back(u_[t]);
+      beta.push_back(b_[t]);
+      slope.push_back(g_[t]);
+    }
+    std::iota(numbers.begin(), numbers.end(), 0);
+    const auto size = static_cast<index_t>(q);
+    Workspace<T> memory(q * q);
+    const MatrixView<T> kernel = dense(memory.data(), size, size);
+    parallel_for(size, 64, [&](index_t, index_t begin, index_t end) {
+      for (index_t a = begin; a < end; ++a) {
+        gather(rows_of_[static_cast<std::size_t>(a)], columns.data(), kernel.row(a), size);
+      }
+    });
+    std::array<double, state_columns> state{};
+    state[curvature] = infinity;
+    state[scale] = 1;
+    const std::array<index_t, 2> spans{0, size};
+    const std::array<double, settings_count> settings{
+        -1, 1, 0, 1, fine(), w_, grouped_ ? 1.0 : 0.0, most_moves()};
+    const Solving<T> part{numbers,
+                          spans,
+                          low,
+                          high,
+                          settings,
+                          0,
+                          beta,
+                          slope,
+                          {},
+                          {},
+                          dense(nearest.data(), 1, most_near),
+                          dense(state.data(), 1, index_t{state_columns})};
+    KernelRows<T> rows(nullptr, kernel, part, size);
+    Problem problem(part, 0);
+    while (problem.running()) problem.round(rows);
+    changes_.assign(q, 0.0);
+    for (std::size_t a = 0; a < q; ++a) {
+      changes_[a] = beta[a] - b_[chosen_[a]];
+      b_[chosen_[a]] = beta[a];
+    }
+    return {state[steps], state[gain], state[curvature]};
+  }
+
+  // SMO on the working set; the changes of b are in changes_.
+  Outcome solve_block() {
+    std::vector<std::size_t> order;  // places in chosen_ by group
+    for (index_t k = 0; k < 2; ++k) {
+      for (std::size_t a = 0; a < chosen_.size(); ++a) {
+        if (group(chosen_[a]) == k) order.push_back(a);
+      }
+    }
+    index_t first = 0;
+    for (const std::int32_t t : chosen_) first += group(t) == 0 ? 1 : 0;
+    Block<T> block(first, static_cast<index_t>(chosen_.size()) - first, w_);
+    const auto place = [first](index_t a) {
+      return a < first ? a : Block<T>::padded(first) + a - first;
+    };
+    std::vector<std::int32_t> columns(static_cast<std::size_t>(block.size), 0);
+    for (std::size_t a = 0; a < order.size(); ++a) {
+      const index_t t = chosen_[order[a]], i = place(static_cast<index_t>(a));
+      block.g[i] = g_[t];
+      block.b[i] = b_[t];
+      block.lower[i] = l_[t];
+      block.upper[i] = u_[t];
+      columns[static_cast<std::size_t>(i)] = rows_[t];
+    }
+    for (std::size_t a = 0; a < order.size(); ++a) {
+      gather(rows_of_[order[a]], columns.data(), block.row(place(static_cast<index_t>(a))),
+             block.size);
+    }
+    const Outcome outcome = block.solve(fine(), most_moves());
+    changes_.assign(chosen_.size(), 0.0);
+    for (std::size_t a = 0; a < order.size(); ++a) {
+      const double now = block.b[place(static_cast<index_t>(a))];
+      double& b = b_[chosen_[order[a]]];
+      changes_[order[a]] = now - b;
+      b = now;
+    }
+    return outcome;
+  }
+
+  [[gnu::noinline]] static void gather(const T* from, const std::int32_t* columns, T* to,
+                                       index_t count) {
+#pragma omp simd
+    for (index_t c = 0; c < count; ++c) to[c] = from[columns[c]];
+  }
+
+  // g += K' (change of b).
+  void update() {
+    std::vector<const T*> rows;
+    std::vector<double> by;
+    for (std::size_t a = 0; a < chosen_.size(); ++a) {
+      if (changes_[a] == 0) continue;
+      rows.push_back(rows_of_[a]);
+      by.push_back(changes_[a]);
+    }
+    parallel_for(m_, 1024, [&](index_t, index_t begin, index_t end) {
+      for (const Run& run : runs_) {
+        const index_t from = std::max(begin, run.begin), to = std::min(end, run.end);
+        if (from < to) add(rows, by, run.row + (from - run.begin), g_ + from, to - from);
+      }
+    });
+  }
+
+  [[gnu::noinline]] static void add(const std::vector<const T*>& rows,
+                                    const std::vector<double>& by, index_t column, double* g,
+                                    index_t count) {
+    std::size_t a = 0;
+    for (; a + 4 <= rows.size(); a += 4) {
+      const T *const r0 = rows[a] + column, *const r1 = rows[a + 1] + column;
+      const T *const r2 = rows[a + 2] + column, *const r3 = rows[a + 3] + column;
+      const double b0 = by[a], b1 = by[a + 1], b2 = by[a + 2], b3 = by[a + 3];
+#pragma omp simd
+      for (index_t l = 0; l < count; ++l) {
+        g[l] += (b0 * static_cast<double>(r0[l]) + b1 * static_cast<double>(r1[l])) +
+                (b2 * static_cast<double>(r2[l]) + b3 * static_cast<double>(r3[l]));
+      }
+    }
+    for (; a < rows.size(); ++a) {
+      const T* const r = rows[a] + column;
+      const double b = by[a];
+#pragma omp simd
+      for (index_t l = 0; l < count; ++l) g[l] += b * static_cast<double>(r[l]);
+    }
+  }
+
+  index_t begin_, m_;
+  const std::int32_t* rows_;
+  const double *l_, *u_;
+  double *b_, *g_;
+  std::int32_t* working_;
+  index_t most_;
+  double* state_;
+  double w_, tol_;
+  bool grouped_;
+  double most_steps_;
+  double up_[2] = {}, down_[2] = {};
+  bool finite_ = true;
+  std::vector<Run> runs_;
+  std::vector<std::int32_t> chosen_;
+  std::vector<const T*> rows_of_;
+  std::vector<double> changes_;
+};
+
+template <class T>
+index_t run(const kernels::Columns<T>* columns, MatrixView<const T> given, const Solving<T>& s,
+            index_t n) {
+  const index_t problems = s.state.rows;
+  const auto solve_one = [&](index_t p, KernelRows<T>& kernel) {
+    Problem<T> problem(s, p);
+    for (index_t r = 0; r < s.most_rounds && problem.running(); ++r) {
+      check_interrupt();
+      problem.round(kernel);
+    }
+  };
+  if (columns == nullptr) {  // problems share what they only read
+    parallel_for(problems, 1, [&](index_t p, index_t, index_t) {
+      KernelRows<T> kernel(columns, given, s, n);
+      solve_one(p, kernel);
+    });
+  } else {
+    KernelRows<T> kernel(columns, given, s, n);
+    for (index_t p = 0; p < problems; ++p) solve_one(p, kernel);
+  }
+  index_t going = 0;
+  for (index_t p = 0; p < problems; ++p) going += s.state(p, status) == 0 ? 1 : 0;
+  return going;
+}
+
+template <class T>
+kernels::Function function_of(const Solving<T>& s) {
+  return {static_cast<kernels::Kind>(static_cast<int>(s.settings[kind])), s.settings[gamma],
+          s.settings[coef0], s.settings[degree]};
+}
+
+template <class T>
+void check(const Solving<T>& s, index_t n, index_t d) {
+  const auto variables = static_cast<index_t>(s.rows.size());
+  const bool given = s.settings[kind] < 0;
+  if (given ? n != d : s.cache.cols != n || s.cache.rows < std::min(s.working.cols, n)) {
+    invalid("svm.solve",
+            "cache must have a column for each row of X and a place for each row of a "
+            "working set, or X be square if it is the kernel, got (",
+            s.cache.rows, ", ", s.cache.cols, ") for X of shape (", n, ", ", d, ")");
+  }
+  index_t last = 0;
+  bool good = s.spans[0] == 0 && s.spans[s.spans.size() - 1] == variables;
+  for (const index_t span : s.spans) {
+    good = good && span >= last && span <= variables;
+    last = span;
+  }
+  if (!good) invalid("svm.solve", "spans must rise from 0 to ", variables, ", got others");
+  for (const std::int32_t row : s.rows) {
+    if (row < 0 || row >= n) invalid("svm.solve", "rows must be in [0, ", n, "), got ", row);
+  }
+  for (index_t p = 0; p < s.working.rows; ++p) {
+    const index_t own =
+        s.spans[static_cast<std::size_t>(p) + 1] - s.spans[static_cast<std::size_t>(p)];
+    for (index_t a = 0; a < s.working.cols; ++a) {
+      if (s.working(p, a) >= own) {
+        invalid("svm.solve", "working must hold numbers of variables, got others");
+      }
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+index_t solve(MatrixView<const T> x, const Solving<T>& s) {
+  check(s, x.rows, x.cols);
+  if (s.settings[kind] < 0) return run<T>(nullptr, x, s, x.rows);
+  const auto columns = kernels::columns_of(x, function_of(s));
+  return run(columns.get(), x, s, x.rows);
+}
+
+template <class T>
+index_t solve(const CsrView<T>& x, const Solving<T>& s) {
+  check(s, x.rows, s.settings[kind] < 0 ? -1 : x.cols);
+  const auto columns = kernels::columns_of(x, function_of(s));
+  return run<T>(columns.get(), {}, s, x.rows);
+}
+
+template index_t solve(MatrixView<const float>, const Solving<float>&);
+template index_t solve(MatrixView<const double>, const Solving<double>&);
+template index_t solve(const CsrView<float>&, const Solving<float>&);
+template index_t solve(const CsrView<double>&, const Solving<double>&);
+
+}  // namespace kernelmill::svm

@@ -1,0 +1,268 @@
+// The rows of one tree, and the search for a split of one feature of one node.
+#pragma once
+
+#include <algorithm>    // std::min, std::max
+#include <cmath>        // std::isfinite, std::floor
+#include <type_traits>  // std::is_same_v
+#include <vector>       // scratch
+
+#include "core/error.hpp"   // invalid
+#include "core/random.hpp"  // Philox, uniform_double
+#include "ops/tree_criteria.hpp"
+#include "ops/tree_sort.hpp"
+#include "ops/tree_sums.hpp"
+
+namespace kernelmill::tree {
+
+// Limits are compared with sums of rounded numbers: what reaches them exactly counts.
+constexpr double kSlack = 1 - kEqual;
+
+// A node that may be split.
+struct Open {
+  index_t start, stop, depth;
+  std::uint64_t key;
+  double low, high;  // bounds of its value
+  std::int32_t node;
+  Split split{};
+};
+
+// Rows of one tree: with targets and weights, or with both in `units`, where these can hold them.
+struct Plot {
+  Workspace<std::int32_t> rows;
+  Workspace<Units> units;
+  Workspace<double> y, weight;
+  index_t n = 0;
+  Targets targets{};
+  double min_weight = 0, min_gain = 0;
+  std::uint64_t seed = 0;
+  bool by_units = false;
+
+  Plot(const Field& f, index_t tree) : rows(static_cast<std::size_t>(f.y.rows)) {
+    const double* const given = f.weight.rows != 0 ? f.weight.row(tree) : nullptr;
+    double total = 0;
+    bool whole = true;
+    for (index_t i = 0; i < f.y.rows; ++i) {
+      const double w = given == nullptr ? 1.0 : given[i];
+      rows.data()[n] = static_cast<std::int32_t>(i);
+      n += w > 0;
+      total += w > 0 ? w : 0.0;
+      whole &= w == std::floor(w);
+    }
+    if (n == 0) invalid("tree.grow", "weight must be above 0 for some row of each tree, got none");
+    const bool binary = f.rule.criterion == kGini && f.classes.size() == 1 && f.classes[0] == 2;
+    by_units = binary && whole && f.monotonic.empty() &&
+               std::max(total, static_cast<double>(n)) <= static_cast<double>(Units::kMost);
+    min_weight = f.rule.min_weight * total;
+    min_gain = f.rule.min_gain * total * kSlack;
+    seed = static_cast<std::uint64_t>(f.seeds[static_cast<std::size_t>(tree)]);
+    if (by_units) {
+      units = Workspace<Units>(static_cast<std::size_t>(n));
+      for (index_t j = 0; j < n; ++j) {
+        const index_t i = rows.data()[j];
+        units.data()[j] = Units::of(given == nullptr ? 1 : static_cast<std::uint64_t>(given[i]),
+                                    f.y(i, 0) == 1.0);
+      }
+      return;
+    }
+    const index_t outputs = f.y.cols;
+    y = Workspace<double>(static_cast<std::size_t>(n * outputs));
+    if (given != nullptr) weight = Workspace<double>(static_cast<std::size_t>(n));
+    for (index_t j = 0; j < n; ++j) {
+      const index_t i = rows.data()[j];
+      for (index_t k = 0; k < outputs; ++k) y.data()[j * outputs + k] = f.y(i, k);
+      if (given != nullptr) weight.data()[j] = given[i];
+    }
+    targets = {dense<const double>(y.data(), n, outputs),
+               {weight.data(), static_cast<std::size_t>(given == nullptr ? 0 : n)},
+               f.classes,
+               f.rule.criterion,
+               f.rule.alpha,
+               f.rule.min_leaf,
+               min_weight};
+  }
+};
+
+// Ranks of some rows.
+inline void gather(const Field& f, index_t feature, const std::int32_t* rows, index_t n,
+                   std::int32_t* to) {
+  if (f.narrow == nullptr) {
+    const std::int32_t* const column = f.ranks.row(feature);
+    for (index_t j = 0; j < n; ++j) to[j] = column[rows[j]];
+    return;
+  }
+  const std::uint16_t* const column = f.narrow + feature * f.ranks.cols;
+  for (index_t j = 0; j < n; ++j) {
+    const std::uint16_t rank = column[rows[j]];
+    to[j] = rank == kNarrowMissing ? kMissing : static_cast<std::int32_t>(rank);
+  }
+}
+
+// One feature of one node at a time; a thread has one.
+class FeatureSearch {
+ public:
+  FeatureSearch(const Field& field, const Plot& plot, index_t most)
+      : f_(field), p_(plot), ranks_(static_cast<std::size_t>(most)) {}
+
+  struct Found {
+    Split split{kNoGain};
+    bool varies = false;
+  };
+
+  // By sums of the rows of the node, if they are given; else by a walker.
+  template <class Row>
+  Found find(const Open& node, index_t feature, const SumNode& sums, const Row* each,
+             Walker* walker, double floor, double slack) {
+    const index_t n = node.stop - node.start;
+    std::int32_t* const ranks = ranks_.data();
+    gather(f_, feature, p_.rows.data() + node.start, n, ranks);
+    std::int32_t lo = kMissing, hi = 0;
+    for (index_t j = 0; j < n; ++j) {
+      lo = std::min(lo, ranks[j]);
+      hi = std::max(hi, ranks[j]);
+    }
+    Found found;
+    if (lo == hi) return found;
+    found.varies = true;
+    const bool gaps = hi == kMissing;
+    if (gaps) {
+      hi = 0;
+      for (index_t j = 0; j < n; ++j) hi = std::max(hi, ranks[j] == kMissing ? 0 : ranks[j]);
+    }
+    std::int32_t only = -1;  // the rank to cut behind
+    if (f_.rule.random) {
+      if (lo == hi) return found;
+      only = drawn_cut(node, feature, lo, hi, found.split.threshold);
+    }
+    found.split.feature = feature;
+    if (walker == nullptr) {
+      by_sums(sums, each, n, gaps, lo, hi, only, floor, found.split);
+    } else {
+      by_walk(node, feature, *walker, only, slack, found.split);
+    }
+    return found;
+  }
+
+ private:
+  std::int32_t drawn_cut(const Open& node, index_t feature, std::int32_t lo, std::int32_t hi,
+                         double& t) const {
+    const Philox philox(p_.seed, node.key);
+    const auto words =
+        philox.block((std::uint64_t{1} << 32) + static_cast<std::uint64_t>(feature / 2));
+    const index_t at = 2 * (feature % 2);
+    const double u = uniform_double(words.w[at], words.w[at + 1]);
+    const double low = f_.value(feature, lo), high = f_.value(feature, hi);
+    // Volatile: not fused with the sum, so that every level gives the same threshold.
+    const volatile double step = u * (high - low);
+    t = std::isfinite(high - low) ? low + step : low / 2 + high / 2;
+    if (!(low <= t && t < high)) t = low;
+    std::int32_t below = lo, above = hi;  // value(below) <= t < value(above)
+    while (above - below > 1) {
+      const std::int32_t middle = below + (above - below) / 2;
+      (f_.value(feature, middle) <= t ? below : above) = middle;
+    }
+    return below;
+  }
+
+  template <class Row>
+  void by_sums(const SumNode& node, const Row* each, index_t n, bool gaps, std::int32_t lo,
+               std::int32_t hi, std::int32_t only, double floor, Split& split) {
+    const std::int32_t* ranks = ranks_.data();
+    std::vector<Row>& present_ = scratch<Row>().present;
+    SumSearch<Row>& sums_ = scratch<Row>().search;
+    index_t present = n;
+    Row missing{}, all{};
+    if (gaps) {
+      present_.resize(static_cast<std::size_t>(n));
+      present_ranks_.resize(static_cast<std::size_t>(n));
+      present = 0;
+      for (index_t j = 0; j < n; ++j) {
+        if (ranks[j] == kMissing) {
+          missing.add(each[j]);
+          continue;
+        }
+        all.add(each[j]);
+        present_[static_cast<std::size_t>(present)] = each[j];
+        present_ranks_[static_cast<std::size_t>(present++)] = ranks[j];
+      }
+      ranks = present_ranks_.data();
+      each = present_.data();
+    }
+    const auto search = [&](const Sum& base, SumCut& best) {
+      if (only < 0) {
+        sums_.run(node, ranks, each, present, base, lo, hi, floor, best);
+        return;
+      }
+      Row own{};
+      for (index_t j = 0; j < present; ++j) {
+        if (ranks[j] <= only) own.add(each[j]);
+      }
+      Sum left = base;
+      left.add(wide(own));
+      consider(node, left, only, best);
+    };
+    // Both see each cut; with equal gains the lower cut wins, then missing right.
+    SumCut own{kNoGain}, other{kNoGain};
+    search({0, 0, 0, 0}, own);
+    bool left = 2 * own.left > node.n;
+    if (gaps) {
+      if (only < 0) consider(node, wide(all), hi, own);
+      search(wide(missing), other);
+      const bool close = other.gain >= own.gain - node.slack && other.rank < own.rank;
+      left = other.gain > own.gain + node.slack || close;
+      if (left) own = other;
+    }
+    split.gain = own.gain;
+    split.rank = own.rank;
+    split.missing_left = left;
+  }
+
+  void by_walk(const Open& node, index_t feature, Walker& walker, std::int32_t only, double slack,
+               Split& split) {
+    const index_t n = node.stop - node.start;
+    sorted_.resize(static_cast<std::size_t>(2 * n));
+    entries_.resize(static_cast<std::size_t>(n));
+    for (index_t j = 0; j < n; ++j) {
+      sorted_[static_cast<std::size_t>(j)] = {static_cast<std::uint32_t>(ranks_.data()[j]),
+                                              static_cast<std::uint32_t>(j)};
+    }
+    const auto* const in = sorted(sorted_.data(), sorted_.data() + n, n);
+    index_t present = 0, cut = 0;
+    for (index_t j = 0; j < n; ++j) {
+      const bool first = j == 0 || in[j].key != in[j - 1].key;
+      entries_[static_cast<std::size_t>(j)] =
+          static_cast<std::int32_t>(in[j].item + node.start) | (first ? kFirst : 0);
+      present += in[j].key != static_cast<std::uint32_t>(kMissing);
+      cut += only >= 0 && in[j].key <= static_cast<std::uint32_t>(only);
+    }
+    const int sign = f_.monotonic.empty() ? 0 : f_.monotonic[static_cast<std::size_t>(feature)];
+    const Cut found =
+        walker.walk({entries_.data(), n, present, cut, sign, node.low, node.high, slack});
+    split.gain = found.gain;
+    split.missing_left = found.missing_left;
+    if (found.left > 0) split.rank = static_cast<std::int32_t>(in[found.left - 1].key);
+  }
+
+  const Field& f_;
+  const Plot& p_;
+  template <class Row>
+  struct Scratch {
+    SumSearch<Row> search;
+    std::vector<Row> present;
+  };
+  template <class Row>
+  Scratch<Row>& scratch() {
+    if constexpr (std::is_same_v<Row, Units>) {
+      return units_;
+    } else {
+      return doubles_;
+    }
+  }
+
+  Workspace<std::int32_t> ranks_;
+  Scratch<Sum> doubles_;
+  Scratch<Units> units_;
+  std::vector<std::int32_t> present_ranks_, entries_;
+  std::vector<Keyed<std::uint32_t>> sorted_;
+};
+
+}  // namespace kernelmill::tree

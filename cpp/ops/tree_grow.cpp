@@ -1,0 +1,546 @@
+// Whole trees. Rows of a tree are kept in the order of its nodes, with their targets and weights
+// beside them; a feature is looked at through the ranks of its values, gathered for the rows of a
+// node. So what is not drawn costs nothing, and nothing is sorted in advance but ranks.
+#include <algorithm>  // std::min, std::max, std::sort, std::push_heap
+#include <cmath>      // std::floor
+#include <memory>     // std::unique_ptr
+#include <vector>     // nodes
+
+#include "core/error.hpp"     // invalid
+#include "core/parallel.hpp"  // parallel_for, check_interrupt
+#include "core/random.hpp"    // Philox
+#include "ops/tree_feature.hpp"
+
+namespace kernelmill::tree {
+namespace {
+
+// A node with more rows times features is searched by several threads, a feature each; what a
+// search takes over from feature to feature then starts anew, at any number of threads.
+constexpr index_t kManyEntries = index_t{1} << 17;
+// Trees up to this size grow on one thread each, about 200 ms.
+constexpr index_t kWholeTree = index_t{1} << 22;
+// Subtrees of this size are tasks.
+constexpr index_t kFewestEntries = index_t{1} << 13, kMostEntries = index_t{1} << 20;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+// splitmix64: the key of a child, which no other node has.
+std::uint64_t child_key(std::uint64_t key, std::uint64_t side) {
+  std::uint64_t z = 2 * key + side + 0x9E3779B97F4A7C15u;
+  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+  return z ^ (z >> 31);
+}
+
+// A fitted node; children count from the first node of its `Grower`.
+struct Built {
+  double threshold;  // of a drawn cut
+  double impurity, mass;
+  index_t count;
+  std::int32_t feature, left, right;
+  std::int32_t last, first;  // ranks beside the cut
+  bool missing_left;
+};
+constexpr std::int32_t kLeaf = -1, kPart = -2;  // `feature` of nodes that are no splits
+
+// Nodes of a tree, or of a part of one.
+class Grower {
+ public:
+  Grower(const Field& field, Plot& plot, index_t most)
+      : f_(field),
+        p_(plot),
+        search_(field, plot, most),
+        moved_(static_cast<std::size_t>(most * std::max<index_t>(1, field.y.cols))),
+        ranks_(static_cast<std::size_t>(most)),
+        sides_(static_cast<std::size_t>(most)) {
+    const Rule& r = field.rule;
+    const bool binary = r.criterion == kGini && field.classes.size() == 1 && field.classes[0] == 2;
+    by_sums_ =
+        field.monotonic.empty() && (binary || (r.criterion == kSquared && field.y.cols == 1));
+    if (!by_sums_) walker_ = walker_of(plot.targets);
+    if (by_sums_ && !plot.by_units) each_ = Workspace<Sum>(static_cast<std::size_t>(most));
+    width_ = field.y.cols;
+    if (!field.classes.empty()) {
+      width_ = 0;
+      for (const index_t c : field.classes) width_ += c;
+    }
+    drawn_ = r.max_features < field.ranks.rows;
+    for (index_t j = 0; j < field.ranks.rows; ++j) features_.push_back(j);
+  }
+
+  std::vector<Built> nodes;
+  std::vector<double> values;  // of the nodes
+  index_t width() const { return width_; }
+
+  // A new node, measured. Whether it may be split.
+  bool open(index_t start, index_t stop, index_t depth, std::uint64_t key, double low, double high,
+            std::vector<Open>& to) {
+    const auto number = static_cast<std::int32_t>(nodes.size());
+    values.resize(values.size() + static_cast<std::size_t>(width_));
+    double* const value = values.data() + values.size() - width_;
+    const Measure m =
+        p_.by_units ? measure_units(start, stop, value) : measure(p_.targets, start, stop, value);
+    const index_t count = stop - start;
+    if (!f_.monotonic.empty()) clip(m.mass, low, high, values.data() + number * width_);
+    nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, 0, 0, false});
+    const Rule& r = f_.rule;
+    const auto rows = static_cast<double>(count);
+    if (m.pure || rows < std::max(r.min_split, 2 * r.min_leaf) ||
+        (p_.min_weight > 0 && m.mass < 2 * p_.min_weight * kSlack) ||
+        static_cast<double>(depth) >= r.max_depth) {
+      return false;
+    }
+    to.push_back({start, stop, depth, key, low, high, number});
+    return true;
+  }
+
+  // The best split of a node; whether there is one.
+  bool find(Open& node) {
+    const Built& own = nodes[static_cast<std::size_t>(node.node)];
+    const double* const value = values.data() + node.node * width_;
+    slack_ = kEqual * own.impurity * own.mass;
+    if (p_.by_units) {
+      const auto rows = static_cast<double>(node.stop - node.start);
+      sums_ = {own.mass, value[1], rows, 2.0, 0.0, 1.0, slack_, least_rows(), p_.min_weight};
+    } else if (by_sums_) {
+      describe(node, own, value);
+    } else {
+      walker_->begin({node.start, node.stop, value, own.mass});
+    }
+    node.split = {kNoGain};
+    if (drawn_) {
+      draw(node);
+    } else {
+      look(node, features_.data(), f_.ranks.rows);
+    }
+    return node.split.rank >= 0 && !(p_.min_gain > 0 && node.split.gain < p_.min_gain);
+  }
+
+  // Moves the rows of a node to its children, which are opened. `node` may lie in `to`.
+  void split(Open node, std::vector<Open>& to) {
+    const Split s = node.split;
+    const index_t n = node.stop - node.start, outputs = f_.y.cols;
+    std::int32_t* const rows = p_.rows.data() + node.start;
+    std::int32_t* const ranks = ranks_.data();
+    gather(f_, s.feature, rows, n, ranks);
+    std::int32_t last = 0, first = kMissing;  // ranks beside the cut
+    index_t left = 0;
+    std::uint8_t* const goes = sides_.data();
+    for (index_t j = 0; j < n; ++j) {
+      const std::int32_t rank = ranks[j];
+      const bool below = rank <= s.rank;
+      last = std::max(last, below ? rank : 0);
+      first = std::min(first, below ? kMissing : rank);
+      goes[j] = below | (s.missing_left & (rank == kMissing));
+      left += goes[j];
+    }
+    if (p_.by_units) {
+      divide_units(rows, p_.units.data() + node.start, n);
+    } else {
+      divide(rows, n, 1);
+      divide(p_.y.data() + node.start * outputs, n, outputs);
+      if (!p_.targets.weight.empty()) divide(p_.weight.data() + node.start, n, 1);
+    }
+    Built& built = nodes[static_cast<std::size_t>(node.node)];
+    built.feature = static_cast<std::int32_t>(s.feature);
+    built.missing_left = s.missing_left;
+    built.threshold = s.threshold;
+    built.last = last;
+    built.first = first;
+    const index_t middle_of = node.start + left, depth = node.depth + 1;
+    double low[2] = {node.low, node.low}, high[2] = {node.high, node.high};
+    if (!f_.monotonic.empty()) {
+      const int sign = f_.monotonic[static_cast<std::size_t>(s.feature)];
+      const double a = level(node.start, middle_of), b = level(middle_of, node.stop);
+      const double mean = std::clamp((a + b) / 2, node.low, node.high);
+      if (sign > 0) high[0] = low[1] = mean;
+      if (sign < 0) low[0] = high[1] = mean;
+    }
+    nodes[static_cast<std::size_t>(node.node)].left = static_cast<std::int32_t>(nodes.size());
+    open(node.start, middle_of, depth, child_key(node.key, 1), low[0], high[0], to);
+    nodes[static_cast<std::size_t>(node.node)].right = static_cast<std::int32_t>(nodes.size());
+    open(middle_of, node.stop, depth, child_key(node.key, 2), low[1], high[1], to);
+  }
+
+  // All below the nodes in `stack`; those of at most `part` rows times features go to `parts`.
+  void depth_first(std::vector<Open>& stack, index_t part, std::vector<Open>* parts) {
+    const index_t features = std::min(f_.rule.max_features, f_.ranks.rows);
+    index_t looked = 0;
+    while (!stack.empty()) {
+      Open node = stack.back();
+      stack.pop_back();
+      const index_t entries = (node.stop - node.start) * features;
+      if (parts != nullptr && entries <= part) {
+        parts->push_back(node);
+        continue;
+      }
+      looked += entries;
+      if (looked > (index_t{1} << 16)) {
+        check_interrupt();
+        looked = 0;
+      }
+      if (!find(node)) continue;
+      fresh_.clear();
+      split(node, fresh_);
+      // The left child first: its rows are those last moved.
+      for (std::size_t i = fresh_.size(); i-- > 0;) stack.push_back(fresh_[i]);
+    }
+  }
+
+  // The node whose split gains most is split first, the first of equals.
+  void best_first(std::vector<Open>& fresh, index_t most) {
+    struct Waiting {
+      double gain;
+      index_t serial;
+      Open node;
+      bool operator<(const Waiting& other) const {
+        return gain != other.gain ? gain < other.gain : serial > other.serial;
+      }
+    };
+    std::vector<Waiting> heap;
+    index_t leaves = 1, serial = 0;
+    while (true) {
+      for (Open& node : fresh) {
+        check_interrupt();
+        if (!find(node)) continue;
+        heap.push_back({node.split.gain, serial++, node});
+        std::push_heap(heap.begin(), heap.end());
+      }
+      if (heap.empty() || leaves >= most) return;
+      std::pop_heap(heap.begin(), heap.end());
+      const Open node = heap.back().node;
+      heap.pop_back();
+      fresh.clear();
+      split(node, fresh);
+      ++leaves;
+    }
+  }
+
+ private:
+  void describe(const Open& node, const Built& own, const double* value) {
+    const Targets& t = p_.targets;
+    const index_t n = node.stop - node.start;
+    const bool classes = !f_.classes.empty();
+    const double center = classes ? 0.0 : value[0];
+    const double* const y = t.y.data + node.start;
+    const double* const w = t.weight.empty() ? nullptr : t.weight.data() + node.start;
+    double low = 0, high = 0;
+    Sum* const each = each_.data();
+    for (index_t j = 0; j < n; ++j) {
+      const double off = y[j] - center, mass = w == nullptr ? 1.0 : w[j];
+      low = std::min(low, off);
+      high = std::max(high, off);
+      const double s = mass * off;
+      each[j] = {mass, s, 1.0, s > 0 ? s : 0.0};
+    }
+    sums_ = {own.mass,
+             classes ? value[1] : 0.0,
+             static_cast<double>(n),
+             classes ? 2.0 : 1.0,
+             low,
+             high,
+             slack_,
+             least_rows(),
+             p_.min_weight};
+  }
+  double least_rows() const { return std::max(1.0, f_.rule.min_leaf); }
+
+  Measure measure_units(index_t start, index_t stop, double* value) const {
+    Units sum{};
+    for (index_t j = start; j < stop; ++j) sum.add(p_.units.data()[j]);
+    const Sum all = wide(sum);
+    value[0] = all.w - all.s;
+    value[1] = all.s;
+    const bool pure = all.s == 0 || all.s == all.w;
+    const double squares = value[0] * value[0] + value[1] * value[1];
+    return {pure ? 0.0 : (all.w - squares / all.w) / all.w, all.w, pure};
+  }
+
+  // The best of some features, which rise; whether one of them varies.
+  bool look(Open& node, const index_t* features, index_t count) {
+    const index_t n = node.stop - node.start;
+    bool varies = false;
+    const auto take = [&](const FeatureSearch::Found& found) {
+      varies = varies || found.varies;
+      if (found.split.gain > node.split.gain + slack_) {
+        node.split = found.split;
+      }
+    };
+    if (n * count <= kManyEntries) {
+      for (index_t i = 0; i < count; ++i) {
+        take(find_in(search_, node, features[i], walker_.get(), node.split.gain));
+      }
+      return varies;
+    }
+    std::vector<FeatureSearch::Found> found(static_cast<std::size_t>(count));
+    parallel_for(count, 1, [&](index_t, index_t begin, index_t end) {
+      FeatureSearch own(f_, p_, n);
+      std::unique_ptr<Walker> walker;
+      if (!by_sums_) {
+        walker = walker_of(p_.targets);
+        const Built& built = nodes[static_cast<std::size_t>(node.node)];
+        walker->begin({node.start, node.stop, values.data() + node.node * width_, built.mass});
+      }
+      for (index_t i = begin; i < end; ++i) {
+        found[static_cast<std::size_t>(i)] = find_in(own, node, features[i], walker.get(), kNoGain);
+      }
+    });
+    for (const auto& one : found) take(one);
+    return varies;
+  }
+
+  FeatureSearch::Found find_in(FeatureSearch& search, const Open& node, index_t feature,
+                               Walker* walker, double floor) const {
+    return p_.by_units ? search.find(node, feature, sums_, p_.units.data() + node.start, walker,
+                                     floor, slack_)
+                       : search.find(node, feature, sums_, each_.data(), walker, floor, slack_);
+  }
+
+  // Some features, drawn without replacement; more while all are constant.
+  void draw(Open& node) {
+    const Philox philox(p_.seed, node.key);
+    PhiloxWords words{};
+    const index_t d = f_.ranks.rows;
+    swapped_.clear();
+    chosen_.clear();
+    bool varies = false;
+    for (index_t i = 0; i < d && (i < f_.rule.max_features || !varies); ++i) {
+      if (i % 4 == 0) words = philox.block(static_cast<std::uint64_t>(i / 4));
+      const auto left = static_cast<std::uint64_t>(d - i);
+      const index_t j = i + static_cast<index_t>((words.w[i % 4] * left) >> 32);
+      std::swap(features_[static_cast<std::size_t>(i)], features_[static_cast<std::size_t>(j)]);
+      swapped_.push_back(j);
+      chosen_.push_back(features_[static_cast<std::size_t>(i)]);
+      if (i + 1 < f_.rule.max_features) continue;
+      std::sort(chosen_.begin(), chosen_.end());
+      varies = look(node, chosen_.data(), std::ssize(chosen_));
+      chosen_.clear();
+    }
+    for (index_t i = std::ssize(swapped_); i-- > 0;) {
+      std::swap(features_[static_cast<std::size_t>(i)],
+                features_[static_cast<std::size_t>(swapped_[static_cast<std::size_t>(i)])]);
+    }
+  }
+
+  void divide_units(std::int32_t* rows, Units* units, index_t n) {
+    const std::uint8_t* const goes = sides_.data();
+    std::int32_t* const other_rows = ranks_.data();
+    Units* const other = reinterpret_cast<Units*>(moved_.data());
+    index_t left = 0, right = 0;
+    for (index_t j = 0; j < n; ++j) {
+      const std::int32_t row = rows[j];
+      const Units unit = units[j];
+      rows[left] = row;
+      units[left] = unit;
+      other_rows[right] = row;
+      other[right] = unit;
+      left += goes[j];
+      right += 1 - goes[j];
+    }
+    std::copy_n(other_rows, right, rows + left);
+    std::copy_n(other, right, units + left);
+  }
+
+  // What goes left first, in order. Both are written and one is kept: sides are hard to predict.
+  template <class V>
+  void divide(V* given, index_t n, index_t width) {
+    const std::uint8_t* const goes = sides_.data();
+    V* const other = reinterpret_cast<V*>(moved_.data());
+    index_t left = 0, right = 0;
+    if (width == 1) {
+      for (index_t j = 0; j < n; ++j) {
+        const V value = given[j];
+        given[left] = value;
+        other[right] = value;
+        left += goes[j];
+        right += 1 - goes[j];
+      }
+      std::copy_n(other, right, given + left);
+      return;
+    }
+    for (index_t j = 0; j < n; ++j) {
+      for (index_t k = 0; k < width; ++k) {
+        const V value = given[j * width + k];
+        given[left * width + k] = value;
+        other[right * width + k] = value;
+      }
+      left += goes[j];
+      right += 1 - goes[j];
+    }
+    std::copy_n(other, right * width, given + left * width);
+  }
+
+  // What a monotonic constraint compares: the value, or the share of the second class.
+  double level(index_t start, index_t stop) {
+    level_.resize(static_cast<std::size_t>(width_));
+    const Measure m = measure(p_.targets, start, stop, level_.data());
+    return f_.classes.empty() ? level_[0] : level_[1] / m.mass;
+  }
+
+  void clip(double mass, double low, double high, double* value) const {
+    if (f_.classes.empty()) {
+      value[0] = std::clamp(value[0], low, high);
+    } else {
+      const double share = std::clamp(value[1] / mass, low, high);
+      value[0] = mass * (1 - share);
+      value[1] = mass * share;
+    }
+  }
+
+  const Field& f_;
+  Plot& p_;
+  FeatureSearch search_;
+  Workspace<Sum> each_;
+  Workspace<double> moved_;
+  Workspace<std::int32_t> ranks_;
+  Workspace<std::uint8_t> sides_;
+  std::unique_ptr<Walker> walker_;
+  SumNode sums_{};
+  double slack_ = 0;
+  bool by_sums_ = false, drawn_ = false;
+  index_t width_ = 0;
+  std::vector<index_t> features_, swapped_, chosen_;
+  std::vector<double> level_;
+  std::vector<Open> fresh_;
+};
+
+// Between the last value on the left and the first on the right; infinity before the missing.
+double middle(const Field& f, const Built& node) {
+  if (node.first == kMissing) return kInfinity;
+  const double low = f.value(node.feature, node.last), high = f.value(node.feature, node.first);
+  const double t = low / 2 + high / 2;  // the sum may overflow
+  return low <= t && t < high ? t : low;
+}
+
+// Writes a tree depth first. Thresholds are looked up here, where many loads overlap. Nodes of kind
+// `kPart` stand for the root of another grower.
+index_t emit(const Field& f, const Grower& top, const std::vector<std::unique_ptr<Grower>>& parts,
+             const Grown& grown, index_t tree) {
+  struct Next {
+    const Grower* grower;
+    index_t node, parent;  // parent: whose right child it is, or -1
+  };
+  Node* const nodes = grown.nodes + tree * grown.capacity;
+  double* const stats = grown.stats + tree * grown.capacity * 3;
+  double* const values = grown.value + tree * grown.capacity * grown.width;
+  index_t at = 0;
+  std::int32_t leaves = 0;
+  std::vector<Next> stack{{&top, 0, -1}};
+  while (!stack.empty()) {
+    Next next = stack.back();
+    stack.pop_back();
+    const Built* own = &next.grower->nodes[static_cast<std::size_t>(next.node)];
+    if (own->feature == kPart) {
+      next = {parts[static_cast<std::size_t>(own->left)].get(), 0, next.parent};
+      own = next.grower->nodes.data();
+    }
+    if (at == grown.capacity) {
+      invalid("tree.grow", "nodes must have room for a whole tree, got ", grown.capacity);
+    }
+    if (next.parent >= 0) nodes[next.parent].right = static_cast<std::int32_t>(at);
+    stats[3 * at] = own->impurity;
+    stats[3 * at + 1] = own->mass;
+    stats[3 * at + 2] = static_cast<double>(own->count);
+    std::copy_n(next.grower->values.data() + next.node * grown.width, grown.width,
+                values + at * grown.width);
+    if (own->feature < 0) {
+      nodes[at] = {-2.0, -1, leaves++};
+    } else {
+      const double threshold = f.rule.random ? own->threshold : middle(f, *own);
+      nodes[at] = {threshold, own->feature | (own->missing_left ? kMissing : 0), 0};
+      stack.push_back({next.grower, own->right, at});
+      stack.push_back({next.grower, own->left, -1});
+    }
+    ++at;
+  }
+  return at;
+}
+
+index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alone) {
+  Plot plot(field, tree);
+  const index_t features = std::min(field.rule.max_features, field.ranks.rows);
+  std::vector<std::unique_ptr<Grower>> parts;
+  Grower top(field, plot, plot.n);
+  std::vector<Open> stack, small;
+  top.open(0, plot.n, 0, 0, -kInfinity, kInfinity, stack);
+  if (field.rule.max_leaf_nodes > 0) {
+    top.best_first(stack, static_cast<index_t>(field.rule.max_leaf_nodes));
+  } else {
+    const index_t part = std::clamp(plot.n * features / 64, kFewestEntries, kMostEntries);
+    top.depth_first(stack, part, alone ? &small : nullptr);
+    parts.resize(small.size());
+    for (std::size_t i = 0; i < small.size(); ++i) {
+      Built& node = top.nodes[static_cast<std::size_t>(small[i].node)];
+      node.feature = kPart;
+      node.left = static_cast<std::int32_t>(i);
+    }
+    parallel_for(std::ssize(small), 1, [&](index_t, index_t begin, index_t end) {
+      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+        const Open& root = small[i];
+        parts[i] = std::make_unique<Grower>(field, plot, root.stop - root.start);
+        std::vector<Open> own;
+        parts[i]->open(root.start, root.stop, root.depth, root.key, root.low, root.high, own);
+        parts[i]->depth_first(own, 0, nullptr);
+      }
+    });
+  }
+  return emit(field, top, parts, grown, tree);
+}
+
+void check_targets(const Field& f, index_t width) {
+  const index_t outputs = f.y.cols;
+  bool fits = f.classes.empty() || std::ssize(f.classes) == outputs;
+  index_t sum = f.classes.empty() ? outputs : 0;
+  for (const index_t c : f.classes) sum += c;
+  fits = fits && sum == width;
+  for (index_t k = 0; fits && k < std::ssize(f.classes); ++k) {
+    const auto most = static_cast<double>(f.classes[static_cast<std::size_t>(k)]);
+    bool own = true;
+    for (index_t i = 0; i < f.y.rows; ++i) {
+      const double y = f.y(i, k);
+      own &= y >= 0 && y < most && y == std::floor(y);
+    }
+    fits = own;
+  }
+  if (!fits) {
+    invalid("tree.grow",
+            "y must hold numbers of classes, and classes and value fit it, got others");
+  }
+}
+
+// Ranks in 16 bits, where they fit and are many: columns then stay in the cache.
+Workspace<std::uint16_t> narrowed(const Field& f) {
+  const index_t n = f.ranks.cols, d = f.ranks.rows;
+  if (n >= kNarrowMissing || n * d < (index_t{1} << 14)) return {};
+  Workspace<std::uint16_t> to(static_cast<std::size_t>(n * d));
+  parallel_for(d, 1 + (index_t{1} << 16) / n, [&](index_t, index_t begin, index_t end) {
+    for (index_t i = begin * n; i < end * n; ++i) {
+      const std::int32_t rank = f.ranks.data[i];
+      to.data()[i] = rank == kMissing ? kNarrowMissing : static_cast<std::uint16_t>(rank);
+    }
+  });
+  return to;
+}
+
+}  // namespace
+
+void grow(const Field& given, const Grown& grown) {
+  check_targets(given, grown.width);
+  Field field = given;
+  const Workspace<std::uint16_t> narrow = narrowed(given);
+  field.narrow = narrow.data();
+  const index_t trees = std::ssize(field.seeds), d = field.ranks.rows;
+  const index_t entries = field.y.rows * std::min(field.rule.max_features, d);
+  const auto one = [&](index_t tree, bool alone) {
+    grown.sizes[static_cast<std::size_t>(tree)] = grow_tree(field, grown, tree, alone);
+  };
+  // A tree is the same however it is grown.
+  if (entries <= kWholeTree && trees >= thread_limit()) {
+    parallel_for(trees, 1, [&](index_t, index_t begin, index_t end) {
+      for (index_t tree = begin; tree < end; ++tree) one(tree, false);
+    });
+  } else {
+    for (index_t tree = 0; tree < trees; ++tree) one(tree, entries > kFewestEntries);
+  }
+}
+
+}  // namespace kernelmill::tree

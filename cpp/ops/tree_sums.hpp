@@ -1,0 +1,124 @@
+// The best cut of one feature for squared error and the Gini index of two classes, without sorting.
+//
+// The gain of a split is a convex function of what goes left, its weight w and its sum s:
+//
+//   g(w, s) = (s W - T w)^2 / (W w (W - w)) = s^2 / w + (T - s)^2 / (W - w) - T^2 / W,
+//
+// a sum of perspectives of squares. Rows are added up by bins of adjacent ranks. A cut inside a bin
+// takes some of its rows, so its (w, s) lies in a polygon that is known from the sums of the bin,
+// and its gain is at most that of a corner. Only bins with a corner that beats the best gain known
+// are looked into, in the same way. Small sets are looked at cut by cut. The answer is exact.
+//
+// The polygon: with P and N the sums of the positive and of the negative s of a bin from (a, sa) to
+// (b, sb), and s <= ymax w, s >= ymin w for every row, rows with the largest y first lead along
+// slope ymax to sa + P, rows with the smallest first along ymin to sa + N; from the other end the
+// same. So there are four corners besides the ends, (a + P / ymax, sa + P), (b - N / ymin, sa + P),
+// (b - P / ymax, sa + N), (a + N / ymin, sa + N).
+#pragma once
+
+#include <cstdint>  // std::uint32_t
+#include <vector>   // levels
+
+#include "ops/tree_measure.hpp"
+
+namespace kernelmill::tree {
+
+// Of some rows: weight, weighted y, rows, and weighted y of those where it is positive.
+struct Sum {
+  double w, s, n, p;
+  void add(const Sum& other) {
+    w += other.w;
+    s += other.s;
+    n += other.n;
+    p += other.p;
+  }
+};
+
+inline Sum wide(const Sum& sum) { return sum; }
+
+// The same for two classes and weights that are whole numbers, as bags have: a quarter of the
+// memory. 21 bits each of rows, weight, and weight of the second class, whose y is 1.
+struct Units {
+  static constexpr int kBits = 21;
+  static constexpr std::uint64_t kMost = (std::uint64_t{1} << kBits) - 1;
+
+  std::uint64_t bits;
+
+  static Units of(std::uint64_t weight, bool second) {
+    return {1 | weight << kBits | (second ? weight : 0) << (2 * kBits)};
+  }
+  void add(const Units& other) { bits += other.bits; }
+};
+inline Sum wide(const Units& units) {
+  const auto part = [&](int at) {
+    return static_cast<double>(
+        static_cast<std::int64_t>(units.bits >> (at * Units::kBits) & Units::kMost));
+  };
+  return {part(1), part(2), part(0), part(2)};
+}
+
+// What `SumSearch` needs to know of a node.
+struct SumNode {
+  double W, T;       // weight, and weighted y
+  double n;          // rows
+  double scale;      // factor of the gain
+  double low, high;  // least and largest y, not above and not below 0
+  double slack;      // gains this close are equal
+  double min_leaf, min_weight;
+
+  double gain(double w, double s) const {
+    const double d = s * W - T * w;
+    return d * d * scale / (W * w * (W - w));
+  }
+};
+
+struct SumCut {
+  double gain;
+  std::int32_t rank = -1;  // ranks of at most this go left
+  double left = 0;         // rows that go left
+};
+
+// The cut behind all present rows.
+inline void consider(const SumNode& node, const Sum& left, std::int32_t rank, SumCut& best) {
+  if (left.n < node.min_leaf || node.n - left.n < node.min_leaf) return;
+  if (node.min_weight > 0 && (left.w < node.min_weight || node.W - left.w < node.min_weight)) {
+    return;
+  }
+  const double gain = node.gain(left.w, left.s);
+  if (gain > best.gain + node.slack) best = {gain, rank, left.n};
+}
+
+// `Row` is `Sum` or `Units`.
+template <class Row>
+class SumSearch {
+ public:
+  // The best cut between different ranks of n rows with ranks in [lo, hi], where rows that add up
+  // to `base` go left besides. Cuts whose gain is below that of `best` or `floor` are passed over.
+  void run(const SumNode& node, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,
+           std::int32_t lo, std::int32_t hi, double floor, SumCut& best) {
+    node_ = &node;
+    floor_ = floor;
+    best_ = &best;
+    search(0, ranks, rows, n, base, lo, hi);
+  }
+
+ private:
+  // Scratch of one depth of recursion.
+  struct Level {
+    std::vector<Row> bins, moved;
+    std::vector<double> w, s, n, gains;
+    std::vector<std::uint8_t> open;
+    std::vector<std::int32_t> ranks, place, chosen;
+  };
+
+  void search(std::size_t depth, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,
+              std::int32_t lo, std::int32_t hi);
+  void few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base);
+
+  const SumNode* node_ = nullptr;
+  double floor_ = 0;
+  SumCut* best_ = nullptr;
+  std::vector<std::unique_ptr<Level>> levels_;
+};
+
+}  // namespace kernelmill::tree

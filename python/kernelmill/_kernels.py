@@ -1,0 +1,175 @@
+"""Kernel functions of models: their parameters, their values, and what they need of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator import _parameters as rule
+from kernelmill.ops import kernels
+
+NAMES = (*kernels.KINDS, "precomputed")
+_BLOCK = 1 << 20  # entries of rows at a time
+KERNEL = rule.any_of(
+    rule.one_of(*NAMES),
+    rule.Rule(callable, "a function (X, Y) -> array of shape (len(X), len(Y))"),
+)
+GAMMA = rule.any_of(rule.one_of("scale", "auto"), rule.real(0))
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A kernel function with its parameters.
+
+    Attributes
+    ----------
+    name : str
+        One of NAMES, or ``"callable"``.
+    gamma, coef0, degree : float
+        Its parameters.
+    function : callable or None
+        ``function(X, Y) -> K``, for ``"callable"``.
+    """
+
+    name: str
+    gamma: float = 1.0
+    coef0: float = 0.0
+    degree: float = 3.0
+    function: Callable[..., Any] | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """Whether values come from the user rather than from an op."""
+        return self.name in ("precomputed", "callable")
+
+    @property
+    def moves(self) -> bool:
+        """Whether the value changes by nothing when both rows are moved alike."""
+        return self.name in ("rbf", "laplacian")
+
+    @property
+    def settings(self) -> tuple[int, float, float, float]:
+        """The last arguments of the ops."""
+        return kernels.KINDS.index(self.name), self.gamma, self.coef0, self.degree
+
+    def matrix(self, X: Any, Y: Any, owner: str) -> np.ndarray:
+        """Values between all rows of X and of Y; X itself where it is precomputed."""
+        if self.name == "precomputed":
+            return X
+        if self.function is None:
+            return kernels.matrix(X, Y, *self.settings)
+        K = np.asarray(self.function(X, Y), dtype=np.float64)
+        if K.shape != (X.shape[0], Y.shape[0]) or not np.isfinite(K).all():
+            raise ValueError(
+                f"{owner}: kernel must return finite numbers of shape {(X.shape[0], Y.shape[0])} "
+                f"for rows of these numbers, got {K.shape}"
+            )
+        return K
+
+    def apply(self, X: Any, Y: Any, coef: np.ndarray, owner: str) -> np.ndarray:
+        """``K(X, Y) @ coef`` in float64, with coef of shape (len(Y), k)."""
+        if not len(coef):
+            return np.zeros((X.shape[0], coef.shape[1]))
+        if self.is_given:
+            return self.matrix(X, Y, owner) @ coef
+        return kernels.apply(X, Y, coef, *self.settings)
+
+    def diagonal(self, X: Any) -> np.ndarray:
+        """``k(x, x)`` for all rows, float64."""
+        if self.name == "precomputed":
+            return np.asarray(X.diagonal(), dtype=np.float64)
+        if self.function is not None or self.moves or self.name == "chi2":
+            return np.ones(X.shape[0])
+        squares = X.multiply(X).sum(axis=1) if is_sparse(X) else np.einsum(
+            "ij,ij->i", X, X, dtype=np.float64
+        )  # fmt: skip
+        inner = np.asarray(squares, dtype=np.float64).ravel()
+        if self.name == "linear":
+            return inner
+        with np.errstate(over="ignore"):
+            inner = self.gamma * inner + self.coef0
+            return np.tanh(inner) if self.name == "sigmoid" else inner**self.degree
+
+
+def kernel_of(
+    model: Any, X: Any, weight: np.ndarray | None = None, fitted: float | None = None
+) -> Kernel:
+    """The kernel of a model with parameters ``kernel, gamma, coef0, degree``.
+
+    Parameters
+    ----------
+    X : {ndarray, CSR matrix} of shape (n, d)
+        Rows of the fit, for ``gamma="scale"``.
+    weight : ndarray of shape (n,), optional
+        Their weights.
+    fitted : float, optional
+        The gamma of the fit, once it is known.
+    """
+    if callable(model.kernel):
+        return Kernel("callable", function=model.kernel)
+    gamma = fitted
+    if gamma is None:
+        gamma = 1.0 if model.kernel == "precomputed" else _gamma_of(model.gamma, X, weight)
+    return Kernel(model.kernel, gamma, float(model.coef0), float(model.degree))
+
+
+def _gamma_of(given: Any, X: Any, weight: np.ndarray | None) -> float:
+    if not isinstance(given, str):
+        return float(given)
+    if given == "auto":
+        return 1.0 / X.shape[1]
+    with np.errstate(over="ignore"):
+        spread = variance(X, weight) * X.shape[1]
+    return 1.0 / spread if 0 < spread < np.inf else 1.0
+
+
+def variance(X: Any, weight: np.ndarray | None = None) -> float:
+    """Variance over all entries of X in float64, zeros of a CSR matrix included."""
+    n, d = X.shape
+    total = float(n if weight is None else weight.sum()) * d
+    if is_sparse(X):
+        X = X if X.has_canonical_format else _summed(X)
+        each = None if weight is None else np.repeat(weight, np.diff(X.indptr))
+        values = X.data.astype(np.float64)
+        mean = float(values.sum() if each is None else values @ each) / total
+        squares = (values - mean) ** 2
+        stored = float(len(values) if each is None else each.sum())
+        inside = float(squares.sum() if each is None else squares @ each)
+        return (inside + (total - stored) * mean**2) / total
+    rows = max(1, _BLOCK // max(1, d))
+    parts = [slice(i, i + rows) for i in range(0, n, rows)]
+
+    def summed(function: Callable[[np.ndarray], np.ndarray]) -> float:
+        whole = 0.0
+        for part in parts:
+            sums = function(X[part]).sum(axis=1, dtype=np.float64)
+            whole += float(sums.sum() if weight is None else sums @ weight[part])
+        return whole
+
+    mean = summed(lambda block: block) / total
+    return summed(lambda block: (block.astype(np.float64) - mean) ** 2) / total
+
+
+def _summed(X: Any) -> Any:
+    X = X.copy()
+    X.sum_duplicates()
+    return X
+
+
+def canonical(X: Any) -> Any:
+    """A CSR matrix without repeated columns; anything else as it is."""
+    return _summed(X) if is_sparse(X) and not X.has_canonical_format else X
+
+
+def check_square(X: Any, owner: str) -> None:
+    """Raise unless a precomputed kernel of a fit is square."""
+    if X.shape[0] != X.shape[1]:
+        raise ValueError(
+            f"{owner}: X must be a square matrix for kernel='precomputed', one row and one column "
+            f"for each training row, got shape {X.shape} (Precomputed matrix must be a square "
+            "matrix)"
+        )

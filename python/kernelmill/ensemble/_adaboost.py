@@ -1,0 +1,142 @@
+"""What both kinds of AdaBoost share: members, stages, and trees that grow over shared ranks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._random import generator, seed_of
+from kernelmill._estimator._rows import Estimator
+from kernelmill.tree._base import DecisionTree
+from kernelmill.tree._fitted import arrays_of
+from kernelmill.tree._growth import Field, Nursery
+
+PARAMETERS = {
+    "estimator": rule.any_of(
+        rule.Rule(lambda v: hasattr(v, "fit") and hasattr(v, "predict"), "an estimator"),
+        rule.nothing(),
+    ),
+    "n_estimators": rule.integer(1),
+    "learning_rate": rule.real(0, above=True),
+    "random_state": rule.RANDOM_STATE,
+}
+
+
+class AdaBoost(Estimator):
+    """Base of both. A subclass says how a member changes the weights."""
+
+    _accepts_sparse = True
+    _accepts_missing = True
+    _accepts_streams = False
+    _squares = False
+    _parameters: ClassVar[dict[str, rule.Rule]]
+    estimator: Any
+    n_estimators: int
+    learning_rate: float
+    random_state: Any
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.estimator is None or isinstance(
+            self.estimator, DecisionTree
+        )
+        return tags
+
+    def _default(self) -> Any:
+        raise NotImplementedError
+
+    def _set_estimator(self) -> None:
+        self.estimator_ = self._default() if self.estimator is None else self.estimator
+        self._seed = seed_of(self.random_state)
+
+    def _member(self, number: int) -> Any:
+        """An unfitted member."""
+        member = clone(self.estimator_)
+        if "random_state" in member.get_params(deep=False):
+            member.set_params(random_state=int(generator(self._seed, number).integers(2**31)))
+        return member
+
+    @property
+    def feature_importances_(self):
+        """Mean of the importances of the members by their weights, (d,)."""
+        check_is_fitted(self, "estimators_")
+        if not hasattr(self.estimators_[0], "feature_importances_"):
+            raise AttributeError(
+                f"{type(self).__name__}: estimator must have feature_importances_, got "
+                f"{type(self.estimators_[0]).__name__}"
+            )
+        weights = self.estimator_weights_[: len(self.estimators_)]
+        own = [member.feature_importances_ for member in self.estimators_]
+        return weights @ np.array(own) / weights.sum()
+
+    def _used(self, X: Any) -> Any:
+        """X as members take it."""
+        check_is_fitted(self, "estimators_")
+        rows = self._rows(X, reset=False)
+        if is_sparse(rows.X) and isinstance(self.estimators_[0], DecisionTree):
+            return rows.X.toarray()
+        return rows.X
+
+    def _stages(self, X: Any, one: Any) -> Iterator[tuple[Any, float]]:
+        """``one(member, X)`` and the weight of each member."""
+        used = self._used(X)
+        for member, weight in zip(self.estimators_, self.estimator_weights_, strict=False):
+            yield one(member, used), float(weight)
+
+
+class Planted:
+    """Members that are trees of this package, grown over ranks made once.
+
+    Parameters
+    ----------
+    member : DecisionTree
+        An unfitted tree, of exactly the public classes.
+    X : ndarray of shape (n, d)
+    y : ndarray of shape (n,)
+        Targets as given.
+    weight : ndarray of shape (n,)
+        For the error of a tree that has none.
+    """
+
+    def __init__(self, member: DecisionTree, X: np.ndarray, y: np.ndarray) -> None:
+        self._template = member
+        member.fit(X[:1], y[:1])  # parameters are checked; encodings are set below
+        targets, classes, _ = member._encoded(y, type(member).__name__)
+        member.n_outputs_ = 1
+        member._n_classes = classes if len(classes) else np.ones(1, np.int64)
+        self._limits = member._limits(len(X), X.shape[1], classes)
+        self._field = Field.of(X, targets)
+        self._nursery = Nursery(self._limits)
+        self._kept = {
+            name: value for name, value in vars(member).items() if name.endswith("_")
+        } | {"_n_classes": member._n_classes}
+
+    def fit(self, member: DecisionTree, weight: np.ndarray) -> DecisionTree:
+        """The member, fitted with weights."""
+        seeds = np.array([seed_of(member.random_state)])
+        (grown,) = self._nursery.grow(self._field, weight[None], seeds)
+        member.__dict__.update(self._kept)
+        member._arrays = arrays_of(grown, member._n_classes, member._classification)
+        member.max_features_ = self._limits.max_features
+        return member
+
+
+def plantable(member: Any, X: Any) -> bool:
+    """Whether members can grow over shared ranks."""
+    return (
+        isinstance(member, DecisionTree)
+        and type(member).__module__.startswith("kernelmill.tree.")
+        and not is_sparse(X)
+        and member.ccp_alpha == 0
+        and getattr(member, "class_weight", None) is None
+    )
+
+
+def takes_weights(member: Any) -> bool:
+    return has_fit_parameter(member, "sample_weight")

@@ -1,0 +1,341 @@
+"""What all forests share: bags of rows, growth, out-of-bag estimates, leaves."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._climb import Step, climb
+from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._random import generator, seed_of
+from kernelmill._threads import get_threads
+from kernelmill.ensemble._trees import Members, Trees, cut_back, joined
+from kernelmill.tree import _base
+from kernelmill.tree._base import TreeModel
+from kernelmill.tree._fitted import arrays_of
+from kernelmill.tree._growth import Field, Grown, Limits, Nursery
+
+_share = rule.Rule(
+    lambda v: rule.is_real(v) and not rule.is_integer(v) and 0 < v <= 1, "a share in (0, 1]"
+)
+PARAMETERS = {
+    **_base.PARAMETERS,
+    "n_estimators": rule.integer(1),
+    "bootstrap": rule.boolean(),
+    "oob_score": rule.any_of(rule.boolean(), rule.function("(y_true, y_pred) -> float")),
+    "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
+    "verbose": rule.VERBOSE,
+    "warm_start": rule.boolean(),
+    "max_samples": rule.any_of(rule.integer(1), _share, rule.nothing()),
+}
+# Rows looked at in a slice of about 100 ms, for Ctrl-C and callbacks.
+_SLICE = 10_000_000
+
+
+class Forest(TreeModel):
+    """Base of the forests. A subclass encodes targets and says how to predict."""
+
+    _tree: ClassVar[Any]
+    _cuts: ClassVar[bool] = False  # whether thresholds are drawn
+    n_estimators: int
+    bootstrap: bool
+    oob_score: Any
+    max_samples: Any
+    warm_start: bool
+    verbose: Any
+    random_state: Any
+    ccp_alpha: float
+
+    def _random_cuts(self) -> bool:
+        return self._cuts
+
+    def _subsample_weights(self, targets: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
+        """Weights of the rows of one bag by class."""
+        return None
+
+    def _set_oob(self, sums: np.ndarray, votes: np.ndarray, targets: np.ndarray) -> None:
+        """Out-of-bag attributes from sums of predictions (n, n_outputs, classes)."""
+        raise NotImplementedError
+
+    @fitting
+    def fit(self, X, y, sample_weight=None):
+        """Grow the trees.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows, float32 or float64; NaN is a missing value.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Targets.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows; a bag multiplies them by how often it holds a row. Rows of weight
+            0 are ignored.
+
+        Returns
+        -------
+        self : object
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If X, y, weights or a parameter do not fit.
+        """
+        owner = type(self).__name__
+        if self.oob_score and not self.bootstrap:
+            raise ValueError(
+                f"{owner}: oob_score must be False for bootstrap=False, got {self.oob_score} "
+                "(out-of-bag estimates need bags)"
+            )
+        if self.max_samples is not None and not self.bootstrap:
+            raise ValueError(
+                f"{owner}: max_samples must be None for bootstrap=False, got {self.max_samples}"
+            )
+        X, targets, weight, classes = self._training(X, y, sample_weight)
+        old: list[Grown] = []
+        if self.warm_start and hasattr(self, "_trees"):
+            held = Trees(self._trees)
+            old = [
+                held.grown(t, self._n_classes, self._classification) for t in range(len(held))
+            ]
+            if self.n_estimators < len(old):
+                raise ValueError(
+                    f"{owner}: n_estimators must be at least {len(old)}, the number of trees that "
+                    f"warm_start keeps, got {self.n_estimators}"
+                )
+            if self.n_estimators == len(old):
+                warn(
+                    f"{owner}: n_estimators must grow for warm_start to add trees, got "
+                    f"{self.n_estimators} again (Warm-start fitting without increasing "
+                    "n_estimators does not fit new trees.)",
+                    UserWarning,
+                )
+        else:
+            self._seed = seed_of(self.random_state)
+        limits = self._limits(len(X), X.shape[1], classes)
+        grown = self._grow(X, targets, weight, limits, old)
+        self.__dict__.update(self._attributes(grown, 0))
+        self._counted = len(X), self._bag_size(len(X))
+        for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
+            self.__dict__.pop(name, None)
+        if self.oob_score:
+            self._out_of_bag(X, targets)
+        return self
+
+    def _grow(
+        self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, limits: Limits,
+        old: list[Grown],
+    ) -> list[Grown]:
+        field, nursery = Field.of(X, targets), Nursery(limits)
+        n, d = X.shape
+        levels = np.log2(n + 2) if limits.max_depth is None else limits.max_depth
+        entries = max(1.0, n * min(limits.max_features, d) * float(levels))
+        threads = get_threads()
+        batch = max(threads, int(_SLICE * threads / entries))
+
+        def advance(trees: list[Grown], most: int) -> Step:
+            first = len(trees)
+            numbers = range(first, min(first + batch, first + most))
+            weights = None
+            if weight is not None or self.bootstrap:
+                weights = np.empty((len(numbers), n))
+                for i, t in enumerate(numbers):
+                    weights[i] = self._bag_weights(t, n, targets, weight)
+            seeds = np.array([self._tree_seed(t) for t in numbers])
+            own = nursery.grow(field, weights, seeds)
+            if self.ccp_alpha > 0:
+                kind = self._n_classes, self._classification
+                own = [cut_back(tree, *kind, self.ccp_alpha) for tree in own]
+            grown = trees + own
+            return Step(grown, finished=len(grown) == self.n_estimators, taken=len(own))
+
+        left = self.n_estimators - len(old)
+        if not left:
+            return old
+        with Progress(self, self.verbose, iterations=left, unit="tree", X=X) as progress:
+            run = climb(
+                progress, lambda number: old, advance, max_iter=left, attributes=self._attributes
+            )
+        return run.state
+
+    def _attributes(self, trees: list[Grown], count: int) -> dict[str, Any]:
+        return {"_trees": joined(trees, self._n_classes, self._classification)} if trees else {}
+
+    # --- bags -------------------------------------------------------------------------------------
+
+    def _bag_size(self, n: int) -> int:
+        if not self.bootstrap:
+            return 0
+        if self.max_samples is None:
+            return n
+        if rule.is_integer(self.max_samples):
+            if self.max_samples > n:
+                raise ValueError(
+                    f"{type(self).__name__}: max_samples must be at most the number of rows {n}, "
+                    f"got {self.max_samples}"
+                )
+            return int(self.max_samples)
+        return max(1, round(n * self.max_samples))
+
+    def _tree_seed(self, tree: int) -> int:
+        return int(generator(self._seed, 2 * tree).integers(2**31))
+
+    def _bag(self, tree: int, n: int, size: int) -> np.ndarray:
+        """How often the bag of a tree holds each row."""
+        drawn = generator(self._seed, 2 * tree + 1).integers(0, n, size, dtype=np.int32)
+        return np.bincount(drawn, minlength=n)
+
+    def _bag_weights(
+        self, tree: int, n: int, targets: np.ndarray, weight: np.ndarray | None
+    ) -> np.ndarray:
+        own = np.ones(n) if weight is None else weight
+        if self.bootstrap:
+            counts = self._bag(tree, n, self._bag_size(n))
+            by_class = self._subsample_weights(targets, counts)
+            own = own * counts if by_class is None else own * counts * by_class
+            if not (own > 0).any():  # no row of the bag has weight: all rows stand in for it
+                own = np.ones(n) if weight is None else weight
+        return own
+
+    def _out_of_bag(self, X: np.ndarray, targets: np.ndarray) -> None:
+        trees, (n, size) = Trees(self._trees), self._counted
+        sums, votes = np.zeros((n, trees.value.shape[1])), np.zeros(n, np.int64)
+        for t in range(len(trees)):
+            out = np.flatnonzero(self._bag(t, n, size) == 0)
+            if len(out):
+                sums[out] += trees.sums_of(X[out], t)
+                votes[out] += 1
+        if not votes.all():
+            warn(
+                f"{type(self).__name__}: n_estimators must be larger for all rows to have "
+                f"out-of-bag estimates, got {len(trees)} ({int((votes == 0).sum())} rows are in "
+                "every bag; theirs are NaN)",
+                UserWarning,
+            )
+        with np.errstate(invalid="ignore"):
+            mean = sums.reshape(n, self.n_outputs_, -1) / votes[:, None, None]
+        self._set_oob(mean, votes, targets)
+
+    # --- use --------------------------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self):
+        return "_trees" in self.__dict__
+
+    def _held(self) -> Trees:
+        check_is_fitted(self)
+        return Trees(self._trees)
+
+    def _leaf_values(self, X: Any) -> np.ndarray:
+        trees = self._held()
+        sums = trees.sums(self._dense(X))
+        sums /= len(trees)
+        return sums.reshape(len(sums), self.n_outputs_, -1)
+
+    @property
+    def estimators_(self):
+        """The trees, as estimators that are made when they are asked for: a read-only sequence."""
+        return Members(len(self._held()), self._member)
+
+    @property
+    def estimator_(self):
+        """An unfitted tree with the parameters of those that grow."""
+        return self._tree(**self._tree_parameters())
+
+    def _tree_parameters(self) -> dict[str, Any]:
+        own = self.get_params(deep=False)
+        names = self._tree._get_param_names()
+        kept = {name: own[name] for name in names if name in own}
+        if kept.get("class_weight") == "balanced_subsample":
+            kept["class_weight"] = "balanced"
+        return {**kept, "random_state": None}
+
+    def _member(self, number: int) -> Any:
+        tree = self._tree(**{**self._tree_parameters(), "random_state": self._tree_seed(number)})
+        grown = self._held().grown(number, self._n_classes, self._classification)
+        tree._arrays = arrays_of(grown, self._n_classes, self._classification)
+        for name in ("n_features_in_", "n_outputs_", "_n_classes", "classes_", "n_classes_"):
+            if name in self.__dict__:
+                setattr(tree, name, self.__dict__[name])
+        tree.max_features_ = _base._features(self.max_features, self.n_features_in_)
+        return tree
+
+    @property
+    def estimators_samples_(self):
+        """Rows in the bag of each tree, with repetitions: a list of ndarrays."""
+        check_is_fitted(self)
+        n, size = self._counted
+        if not size:
+            return [np.arange(n) for _ in range(len(self._held()))]
+        return [np.repeat(np.arange(n), self._bag(t, n, size)) for t in range(len(self._held()))]
+
+    @property
+    def feature_importances_(self):
+        """Mean over trees of the normalised decrease of impurity by each feature, (d,)."""
+        return self._held().importances(self.n_features_in_)
+
+    def apply(self, X):
+        """Number of the leaf of each row in each tree.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        leaves : ndarray of shape (n, n_estimators), int64
+            Numbers of nodes.
+        """
+        return self._held().leaves(self._dense(X)).astype(np.int64)
+
+    def decision_path(self, X):
+        """The nodes that each row passes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        path : CSR matrix of shape (n, n_nodes)
+            1 where a row passes a node; tree beside tree.
+        n_nodes_ptr : ndarray of shape (n_estimators + 1,)
+            Columns of tree i begin at entry i.
+        """
+        return self._held().path(self._dense(X))
+
+    def proximity(self, X, Y=None):
+        """Share of the trees in which two rows have the same leaf.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        Y : {array-like, sparse matrix} of shape (m, d), optional
+            Rows to compare with; X itself when left out.
+
+        Returns
+        -------
+        shares : ndarray of shape (n, m)
+            1 for rows that no tree tells apart.
+
+        Notes
+        -----
+        Breiman (2001), "Random forests". Memory O(n m).
+        """
+        trees = self._held()
+        one = self._members_of_leaves(trees, X)
+        other = one if Y is None else self._members_of_leaves(trees, Y)
+        return np.asarray((one @ other.T).toarray()) / len(trees)
+
+    def _members_of_leaves(self, trees: Trees, X: Any) -> scipy.sparse.csr_matrix:
+        leaves = trees.leaves(self._dense(X)) + trees.roots
+        n, t = leaves.shape
+        data, begins = np.ones(n * t), np.arange(0, n * t + 1, t)
+        return scipy.sparse.csr_matrix((data, leaves.ravel(), begins), (n, len(trees.nodes)))

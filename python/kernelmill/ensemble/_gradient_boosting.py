@@ -1,0 +1,410 @@
+"""What both kinds of gradient boosting over exact trees share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._climb import Step, climb
+from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._random import generator, seed_of
+from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._targets import check_count, hold_out
+from kernelmill.ensemble._gradient_losses import loss_of
+from kernelmill.ensemble._trees import Trees, cut_back, joined
+from kernelmill.ops import tree as ops
+from kernelmill.tree import _base
+from kernelmill.tree._fitted import arrays_of
+from kernelmill.tree._growth import Field, Grown, Limits, Nursery
+from kernelmill.tree._regressor import DecisionTreeRegressor
+
+_ONE = np.ones(1, np.int64)
+_ROOT = np.zeros(1, np.int64)
+_share = rule.Rule(lambda v: rule.is_real(v) and 0 < v <= 1, "a number in (0, 1]")
+PARAMETERS = {
+    **{k: v for k, v in _base.PARAMETERS.items() if k != "monotonic_cst"},
+    "learning_rate": rule.real(0),
+    "n_estimators": rule.integer(1),
+    "subsample": _share,
+    "criterion": rule.one_of("friedman_mse", "squared_error", "deprecated"),
+    "init": rule.any_of(
+        rule.one_of("zero"),
+        rule.Rule(lambda v: hasattr(v, "fit") and hasattr(v, "predict"), "an estimator"),
+        rule.nothing(),
+    ),
+    "verbose": rule.VERBOSE,
+    "warm_start": rule.boolean(),
+    "validation_fraction": rule.Rule(
+        lambda v: rule.is_real(v) and 0 < v < 1, "a number in (0, 1)"
+    ),
+    "n_iter_no_change": rule.any_of(rule.integer(1), rule.nothing()),
+    "tol": rule.real(0),
+}
+
+
+class _State(NamedTuple):
+    stages: tuple[tuple[Grown, ...], ...]  # trees of each stage, a column each
+    raw: np.ndarray  # of the training rows
+    held: np.ndarray | None  # of the rows to validate with
+    scores: tuple[float, ...]  # training losses
+    losses: tuple[float, ...]  # losses of the rows to validate with
+    outside: tuple[tuple[float, float], ...]  # of the rows left out: improvement, loss
+
+
+class GradientBoosting(Estimator):
+    """Base of both. A subclass encodes targets and says what raw predictions mean."""
+
+    _accepts_sparse = True
+    _accepts_missing = True
+    _accepts_streams = False
+    _squares = False
+    _parameters: ClassVar[dict[str, rule.Rule]]
+    loss: str
+    learning_rate: float
+    n_estimators: int
+    subsample: float
+    min_samples_split: Any
+    min_samples_leaf: Any
+    min_weight_fraction_leaf: float
+    max_depth: Any
+    max_features: Any
+    max_leaf_nodes: Any
+    min_impurity_decrease: float
+    ccp_alpha: float
+    init: Any
+    random_state: Any
+    verbose: Any
+    warm_start: bool
+    validation_fraction: float
+    n_iter_no_change: Any
+    tol: float
+
+    def _targets(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, int]:
+        """Targets for the loss, targets as given, and the number of classes or 0."""
+        raise NotImplementedError
+
+    def _raw_of(self, model: Any, X: Any) -> np.ndarray:
+        """Raw predictions of a fitted `init`."""
+        raise NotImplementedError
+
+    @fitting
+    def fit(self, X, y, sample_weight=None):
+        """Fit the stages.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows, float32 or float64; NaN is a missing value.
+        y : array-like of shape (n,)
+            Targets.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows; those of weight 0 are ignored.
+
+        Returns
+        -------
+        self : object
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If X, y, weights or a parameter do not fit.
+        """
+        owner = type(self).__name__
+        rows = self._rows(X, sample_weight, reset=True)
+        targets, given, classes = self._targets(y, owner)
+        check_count(targets, rows.count, owner)
+        dense = rows.X.toarray() if is_sparse(rows.X) else rows.X
+        weight = np.ones(len(dense)) if rows.weight is None else rows.weight.astype(np.float64)
+        kept = np.flatnonzero(weight > 0)
+        if len(kept) < len(dense):
+            dense, targets, given, weight = dense[kept], targets[kept], given[kept], weight[kept]
+        if classes and len(np.unique(targets)) < 2:
+            raise ValueError(
+                f"{owner}: y must hold at least 2 classes, got 1 (with weight above 0; it "
+                "contains 1 class after sample_weight trimmed samples with zero weights)"
+            )
+        weight = weight / weight.max()
+        loss = loss_of(self.loss, getattr(self, "alpha", 0.9), classes)
+        old = self._old_stages(owner)
+        if not old:
+            self._seed = seed_of(self.random_state)
+        held = None
+        if self.n_iter_no_change is not None:
+            train, chosen = hold_out(self, given, len(dense), self._seed)
+            held = dense[chosen], targets[chosen], weight[chosen]
+            dense, targets, weight = dense[train], targets[train], weight[train]
+            given = given[train]
+        self._start(dense, given, targets, weight, loss, old)
+        state = self._climb(dense, targets, weight, loss, held, old)
+        self.__dict__.update(self._attributes(state, 0))
+        return self
+
+    def _old_stages(self, owner: str) -> tuple[tuple[Grown, ...], ...]:
+        if not (self.warm_start and "_columns" in self.__dict__):
+            return ()
+        held = [Trees(arrays) for arrays in self._columns]
+        if self.n_estimators < len(held[0]):
+            raise ValueError(
+                f"{owner}: n_estimators must be at least {len(held[0])}, the number of stages that "
+                f"warm_start keeps, got {self.n_estimators}"
+            )
+        return tuple(
+            tuple(trees.grown(t, _ONE, False) for trees in held) for t in range(len(held[0]))
+        )
+
+    def _start(
+        self, X: np.ndarray, given: np.ndarray, targets: np.ndarray, weight: np.ndarray,
+        loss: Any, old: tuple,
+    ) -> None:
+        """Sets what raw predictions begin with."""
+        if old:
+            return
+        self.init_ = None
+        self._base = np.zeros(loss.columns)
+        if self.init is None:
+            self._base = loss.base(targets, weight)
+        elif self.init != "zero":
+            model = clone(self.init)
+            uneven = not (weight == weight[0]).all()
+            try:
+                self.init_ = model.fit(X, given, sample_weight=weight) if uneven else model.fit(
+                    X, given
+                )
+            except TypeError as error:
+                raise ValueError(
+                    f"{type(self).__name__}: init must take sample_weight in fit, got "
+                    f"{type(model).__name__} (The initial estimator does not support sample "
+                    "weights.)"
+                ) from error
+
+    def _begin(self, X: np.ndarray) -> np.ndarray:
+        """Raw predictions before the first stage."""
+        raw = np.tile(self._base, (len(X), 1))
+        return raw if self.init_ is None else raw + self._raw_of(self.init_, X)
+
+    def _limits(self, n: int, d: int) -> Limits:
+        return Limits(
+            criterion=ops.SQUARED,
+            classes=np.zeros(0, np.int64),
+            max_depth=self.max_depth,
+            max_leaf_nodes=self.max_leaf_nodes,
+            min_samples_split=max(2, _base._share(self.min_samples_split, n)),
+            min_samples_leaf=_base._share(self.min_samples_leaf, n),
+            min_weight_fraction=self.min_weight_fraction_leaf,
+            min_impurity_decrease=self.min_impurity_decrease,
+            max_features=_base._features(self.max_features, d),
+        )
+
+    def _climb(
+        self, X: np.ndarray, y: np.ndarray, weight: np.ndarray, loss: Any,
+        held: tuple[np.ndarray, ...] | None, old: tuple[tuple[Grown, ...], ...],
+    ) -> _State:
+        n = len(X)
+        field = Field.of(X, y)
+        limits = self._limits(n, X.shape[1])
+        self.max_features_ = limits.max_features
+        nursery = Nursery(limits)
+        bag = max(1, int(self.subsample * n))
+        plain = self.subsample == 1 and (weight == weight[0]).all()
+
+        def grow(gradient: np.ndarray, w: np.ndarray, seed: int) -> Grown:
+            field.y = np.ascontiguousarray(gradient[:, None])
+            (grown,) = nursery.grow(field, None if plain else w[None], np.array([seed]))
+            return cut_back(grown, _ONE, False, self.ccp_alpha) if self.ccp_alpha else grown
+
+        def add(grown: Grown, rows: np.ndarray, raw: np.ndarray, k: int) -> None:
+            raw[:, k] += self.learning_rate * _values_at(grown, rows)
+
+        def advance(state: _State, most: int) -> Step:
+            stage = len(state.stages)
+            draws = generator(self._seed, 2 * stage + 1)
+            w, inside = weight, None
+            if self.subsample < 1:
+                inside = np.zeros(n, bool)
+                inside[draws.choice(n, bag, replace=False)] = True
+                w = np.where(inside, weight, 0.0)
+            raw = state.raw
+            gradient = loss.gradient(y, raw, w)
+            after, trees = raw.copy(), []
+            for k in range(loss.columns):
+                grown = grow(gradient[:, k], w, int(draws.integers(2**31)))
+                leaf, count = _leaves_of(grown, X)
+                values = loss.leaves(y, raw, gradient, w, k, leaf, count)
+                if values is None:
+                    values = grown.value[_leaf_nodes(grown), 0]
+                else:
+                    grown.value[_leaf_nodes(grown), 0] = values
+                after[:, k] += self.learning_rate * values[leaf]
+                trees.append(grown)
+            train = w if inside is None else w[inside]
+            own = (y, after) if inside is None else (y[inside], after[inside])
+            outside = state.outside
+            if inside is not None:
+                out = ~inside
+                if out.any():
+                    was = loss.of(y[out], raw[out], weight[out])
+                    now = loss.of(y[out], after[out], weight[out])
+                else:
+                    was = now = float("nan")
+                outside = (*outside, (was - now, now))
+            losses, kept = state.losses, state.held
+            if held is not None and kept is not None:
+                kept = kept.copy()
+                for k, grown in enumerate(trees):
+                    add(grown, held[0], kept, k)
+                losses = (*losses, loss.of(held[1], kept, held[2]))
+            score = loss.of(*own, train)
+            step = _State(
+                (*state.stages, tuple(trees)), after, kept, (*state.scores, score), losses, outside
+            )
+            return Step(step, score, finished=self._stops(losses))
+
+        raw = self._begin(X)
+        kept = None if held is None else self._begin(held[0])
+        for trees in old:
+            for k, grown in enumerate(trees):
+                add(grown, X, raw, k)
+                if held is not None and kept is not None:
+                    add(grown, held[0], kept, k)
+        past = getattr(self, "train_score_", np.zeros(0)) if old else np.zeros(0)
+        outside = tuple(zip(self.oob_improvement_, self.oob_scores_, strict=True)) if (
+            old and hasattr(self, "oob_scores_")
+        ) else ()
+        begin = _State(old, raw, kept, tuple(past), (), outside)
+        left = self.n_estimators - len(old)
+        if not left:
+            return begin
+        with Progress(self, self.verbose, iterations=left, unit="stage", X=X, y=y) as progress:
+            run = climb(
+                progress, lambda number: begin, advance, max_iter=left, attributes=self._attributes
+            )
+        state = run.state
+        if state.losses and self.n_iter_no_change is not None:
+            best = len(old) + int(np.argmin(state.losses)) + 1
+            state = state._replace(
+                stages=state.stages[:best], scores=state.scores[:best],
+                outside=state.outside[:best],
+            )  # fmt: skip
+        return state
+
+    def _stops(self, losses: tuple[float, ...]) -> bool:
+        """Whether the last losses have not improved by ``tol`` on those before."""
+        patience = self.n_iter_no_change
+        if patience is None or len(losses) <= patience:
+            return False
+        return min(losses[-patience:]) + self.tol * abs(losses[0]) > min(losses[:-patience])
+
+    def _attributes(self, state: _State, count: int) -> dict[str, Any]:
+        if not state.stages:
+            return {}
+        columns = [joined(trees, _ONE, False) for trees in zip(*state.stages, strict=True)]
+        own: dict[str, Any] = {
+            "_columns": columns,
+            "n_estimators_": len(state.stages),
+            "train_score_": np.array(state.scores),
+        }
+        if state.outside:
+            gained, losses = np.array(state.outside).T
+            own |= {
+                "oob_improvement_": gained,
+                "oob_scores_": losses,
+                "oob_score_": float(losses[-1]),
+            }
+        return own
+
+    # --- use --------------------------------------------------------------------------------------
+
+    def __sklearn_is_fitted__(self):
+        return "_columns" in self.__dict__
+
+    def _dense(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        rows = self._rows(X, reset=False)
+        return rows.X.toarray() if is_sparse(rows.X) else rows.X
+
+    def _raw(self, X: Any) -> np.ndarray:
+        X = self._dense(X)
+        raw = self._begin(X)
+        for k, arrays in enumerate(self._columns):
+            raw[:, k] += self.learning_rate * Trees(arrays).sums(X)[:, 0]
+        return raw
+
+    def _staged_raw(self, X: Any) -> Iterator[np.ndarray]:
+        X = self._dense(X)
+        raw = self._begin(X)
+        columns = [Trees(arrays) for arrays in self._columns]
+        for t in range(self.n_estimators_):
+            raw = raw.copy()
+            for k, trees in enumerate(columns):
+                raw[:, k] += self.learning_rate * trees.sums_of(X, t)[:, 0]
+            yield raw
+
+    @property
+    def estimators_(self):
+        """The trees, ndarray of shape (n_estimators_, columns), made when they are asked for."""
+        check_is_fitted(self)
+        out = np.empty((self.n_estimators_, len(self._columns)), object)
+        for k, arrays in enumerate(self._columns):
+            trees = Trees(arrays)
+            for t in range(self.n_estimators_):
+                tree = DecisionTreeRegressor(
+                    max_depth=self.max_depth, max_features=self.max_features,
+                    max_leaf_nodes=self.max_leaf_nodes,
+                )  # fmt: skip
+                tree._arrays = arrays_of(trees.grown(t, _ONE, False), _ONE, False)
+                tree.n_features_in_, tree.n_outputs_ = self.n_features_in_, 1
+                tree._n_classes, tree.max_features_ = _ONE, self.max_features_
+                out[t, k] = tree
+        return out
+
+    @property
+    def feature_importances_(self):
+        """Decrease of squared error of the gradients by each feature, normalised, (d,)."""
+        check_is_fitted(self)
+        own = [Trees(arrays).decreases(self.n_features_in_) for arrays in self._columns]
+        sums = np.mean([part for column in own for part in column], axis=0)
+        return sums / sums.sum() if sums.sum() > 0 else sums
+
+    def apply(self, X):
+        """Number of the leaf of each row in each tree.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        leaves : ndarray of shape (n, n_estimators) or (n, n_estimators, n_classes), int64
+            Numbers of nodes.
+        """
+        X = self._dense(X)
+        leaves = [Trees(arrays).leaves(X).astype(np.int64) for arrays in self._columns]
+        return self._leaves_shaped(np.stack(leaves, axis=2))
+
+    def _leaves_shaped(self, leaves: np.ndarray) -> np.ndarray:
+        return leaves
+
+
+def _leaves_of(grown: Grown, X: np.ndarray) -> tuple[np.ndarray, int]:
+    """The number of the leaf of each row among leaves, and how many there are."""
+    nodes = ops.apply(X, grown.nodes, _ROOT)[:, 0]
+    right = grown.nodes.view(ops.NODE).reshape(-1)["right"]
+    return right[nodes].astype(np.int64), (len(right) + 1) // 2
+
+
+def _leaf_nodes(grown: Grown) -> np.ndarray:
+    return np.flatnonzero(grown.nodes.view(ops.NODE).reshape(-1)["feature"] < 0)
+
+
+def _values_at(grown: Grown, X: np.ndarray) -> np.ndarray:
+    values = np.ascontiguousarray(grown.value[_leaf_nodes(grown)])
+    return ops.predict(X, grown.nodes, _ROOT, values)[:, 0]

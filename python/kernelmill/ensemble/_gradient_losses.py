@@ -1,0 +1,233 @@
+"""Losses of gradient boosting over exact trees: start, gradient, and what leaves add.
+
+Raw predictions are (n, k), with one column but for three or more classes. Weights w are (n,).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logsumexp, softmax
+
+_TIE = 2.0**-40  # sums of weights are rounded
+
+
+def quantiles_of_groups(
+    y: np.ndarray, w: np.ndarray, group: np.ndarray, count: int, level: float
+) -> np.ndarray:
+    """Weighted quantiles of groups of rows: the middle of all that minimise the pinball loss.
+
+    Parameters
+    ----------
+    y, w : ndarray of shape (n,)
+        Values and weights.
+    group : ndarray of shape (n,), int64
+        Number of the group of each row.
+    count : int
+        Number of groups.
+    level : float
+        Of the quantile.
+
+    Returns
+    -------
+    values : ndarray of shape (count,)
+        0 for empty groups.
+    """
+    kept = w > 0
+    y, w, group = y[kept], w[kept], group[kept]
+    order = np.lexsort((y, group))
+    y, w, group = y[order], w[order], group[order]
+    begin = np.searchsorted(group, np.arange(count))
+    end = np.searchsorted(group, np.arange(count), side="right")
+    out = np.zeros(count)
+    for g in np.flatnonzero(end > begin):
+        below = np.cumsum(w[begin[g] : end[g]])
+        target, slack = level * below[-1], _TIE * below[-1]
+        own = y[begin[g] : end[g]]
+        low = min(int(np.searchsorted(below, target - slack)), len(own) - 1)
+        tie = below[low] <= target + slack and low + 1 < len(own)
+        out[g] = own[low] + (own[low + 1] - own[low]) / 2 if tie else own[low]
+    return out
+
+
+class Loss:
+    """One output, squared error."""
+
+    columns = 1
+
+    def base(self, y: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """The best constant, (k,)."""
+        origin = y[0]
+        return np.array([origin + np.average(y - origin, weights=w)])
+
+    def gradient(self, y: np.ndarray, raw: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """Minus the derivative by raw predictions, (n, k); w are for scales."""
+        return y[:, None] - raw
+
+    def leaves(
+        self, y: np.ndarray, raw: np.ndarray, gradient: np.ndarray, w: np.ndarray, k: int,
+        leaf: np.ndarray, count: int
+    ) -> np.ndarray | None:
+        """What the leaves of a tree for column k add; None: what the tree predicts already."""
+        return None
+
+    def of(self, y: np.ndarray, raw: np.ndarray, w: np.ndarray) -> float:
+        """Mean loss."""
+        return float(np.average((y - raw[:, 0]) ** 2, weights=w))
+
+
+class Absolute(Loss):
+    """Absolute error."""
+
+    def base(self, y, w):
+        return quantiles_of_groups(y, w, np.zeros(len(y), np.int64), 1, 0.5)
+
+    def gradient(self, y, raw, w):
+        return np.sign(y[:, None] - raw)
+
+    def leaves(self, y, raw, gradient, w, k, leaf, count):
+        return quantiles_of_groups(y - raw[:, 0], w, leaf, count, 0.5)
+
+    def of(self, y, raw, w):
+        return float(np.average(np.abs(y - raw[:, 0]), weights=w))
+
+
+class Quantile(Absolute):
+    """Pinball loss of a level."""
+
+    def __init__(self, level: float) -> None:
+        self._level = level
+
+    def base(self, y, w):
+        return quantiles_of_groups(y, w, np.zeros(len(y), np.int64), 1, self._level)
+
+    def gradient(self, y, raw, w):
+        over = y[:, None] - raw
+        return np.where(over > 0, self._level, np.where(over < 0, self._level - 1, 0.0))
+
+    def leaves(self, y, raw, gradient, w, k, leaf, count):
+        return quantiles_of_groups(y - raw[:, 0], w, leaf, count, self._level)
+
+    def of(self, y, raw, w):
+        over = y - raw[:, 0]
+        loss = np.where(over > 0, self._level * over, (self._level - 1) * over)
+        return float(np.average(loss, weights=w))
+
+
+class Huber(Loss):
+    """Squared error near 0, absolute beyond the quantile of the level of the absolute errors."""
+
+    def __init__(self, level: float) -> None:
+        self._level = level
+        self._delta = 0.0  # of the last gradient
+
+    def base(self, y, w):
+        return quantiles_of_groups(y, w, np.zeros(len(y), np.int64), 1, 0.5)
+
+    def _scale(self, off, w):
+        return quantiles_of_groups(np.abs(off), w, np.zeros(len(off), np.int64), 1, self._level)[0]
+
+    def gradient(self, y, raw, w):
+        off = y - raw[:, 0]
+        self._delta = self._scale(off, w)
+        return np.clip(off, -self._delta, self._delta)[:, None]
+
+    def leaves(self, y, raw, gradient, w, k, leaf, count):
+        off = y - raw[:, 0]
+        median = quantiles_of_groups(off, w, leaf, count, 0.5)
+        rest = np.clip(off - median[leaf], -self._delta, self._delta)
+        return median + _means(rest, w, leaf, count)
+
+    def of(self, y, raw, w):
+        off = np.abs(y - raw[:, 0])
+        delta = self._delta or self._scale(off, w)
+        loss = np.where(off <= delta, off**2 / 2, delta * (off - delta / 2))
+        return float(np.average(loss, weights=w))
+
+
+class Logistic(Loss):
+    """Two classes, y in {0, 1}: half the deviance."""
+
+    def base(self, y, w):
+        p = np.average(y, weights=w)
+        return np.array([np.log(p) - np.log1p(-p)])
+
+    def gradient(self, y, raw, w):
+        return y[:, None] - expit(raw)
+
+    def leaves(self, y, raw, gradient, w, k, leaf, count):
+        p = expit(raw[:, 0])
+        return _newton(gradient[:, 0], p * (1 - p), w, leaf, count)
+
+    def of(self, y, raw, w):
+        f = raw[:, 0]
+        return float(np.average(np.logaddexp(0, f) - y * f, weights=w)) * 2
+
+
+class Multinomial(Loss):
+    """Three or more classes, y their numbers."""
+
+    def __init__(self, classes: int) -> None:
+        self.columns = classes
+
+    def base(self, y, w):
+        share = np.bincount(y.astype(np.int64), w, self.columns)
+        logs = np.log(share)
+        return logs - logs.mean()
+
+    def gradient(self, y, raw, w):
+        gradient = -softmax(raw, axis=1)
+        gradient[np.arange(len(y)), y.astype(np.int64)] += 1
+        return gradient
+
+    def leaves(self, y, raw, gradient, w, k, leaf, count):
+        p = softmax(raw, axis=1)[:, k]
+        step = _newton(gradient[:, k], p * (1 - p), w, leaf, count)
+        return step * (self.columns - 1) / self.columns
+
+    def of(self, y, raw, w):
+        own = raw[np.arange(len(y)), y.astype(np.int64)]
+        return float(np.average(logsumexp(raw, axis=1) - own, weights=w))
+
+
+class Exponential(Loss):
+    """Two classes, y in {0, 1}: the loss of AdaBoost."""
+
+    def base(self, y, w):
+        p = np.average(y, weights=w)
+        return np.array([(np.log(p) - np.log1p(-p)) / 2])
+
+    def gradient(self, y, raw, w):
+        sign = 2 * y - 1
+        return (sign * np.exp(-sign * raw[:, 0]))[:, None]
+
+    def leaves(self, y, raw, gradient, w, k, leaf, count):
+        return _newton(gradient[:, 0], np.abs(gradient[:, 0]), w, leaf, count)
+
+    def of(self, y, raw, w):
+        return float(np.average(np.exp(-(2 * y - 1) * raw[:, 0]), weights=w))
+
+
+def _means(x: np.ndarray, w: np.ndarray, leaf: np.ndarray, count: int) -> np.ndarray:
+    mass = np.bincount(leaf, w, count)
+    return np.divide(np.bincount(leaf, w * x, count), mass, out=np.zeros(count), where=mass > 0)
+
+
+def _newton(
+    g: np.ndarray, h: np.ndarray, w: np.ndarray, leaf: np.ndarray, count: int
+) -> np.ndarray:
+    """One step of Newton's method in each leaf; none where it has no curvature left."""
+    over, under = np.bincount(leaf, w * g, count), np.bincount(leaf, w * h, count)
+    mass = np.bincount(leaf, w, count)
+    return np.divide(over, under, out=np.zeros(count), where=under > 2.0**-100 * mass)
+
+
+def loss_of(name: str, alpha: float, classes: int) -> Any:
+    """The loss of a model."""
+    if name == "log_loss":
+        return Logistic() if classes == 2 else Multinomial(classes)
+    if name in ("huber", "quantile"):
+        return Huber(alpha) if name == "huber" else Quantile(alpha)
+    kinds = {"exponential": Exponential, "squared_error": Loss, "absolute_error": Absolute}
+    return kinds[name]()

@@ -1,0 +1,387 @@
+"""What both models of histogram boosting share: parameters, fit, scores, contributions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._arrays import (
+    as_matrix,
+    column_names,
+    distinct,
+    feature_names,
+    is_frame,
+    levels_of,
+    numbered,
+)
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._random import seed_of
+from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._targets import check_count, hold_out
+from kernelmill.ensemble._hist_bins import Bins, chosen_categories, dense_chunk
+from kernelmill.ensemble._hist_losses import Loss
+from kernelmill.ensemble._hist_rounds import Boosting, Labelled
+from kernelmill.ensemble._hist_trees import Trees, contributions_of, scores_of
+
+_NONE = np.zeros(0)
+
+PARAMETERS = {
+    "learning_rate": rule.real(0, above=True),
+    "max_iter": rule.integer(1),
+    "max_leaf_nodes": rule.any_of(rule.integer(2), rule.nothing()),
+    "max_depth": rule.any_of(rule.integer(1), rule.nothing()),
+    "min_samples_leaf": rule.integer(1),
+    "l2_regularization": rule.real(0),
+    "l1_regularization": rule.real(0),
+    "min_gain_to_split": rule.real(0),
+    "max_features": rule.real(0, above=True, high=1.0),
+    "max_bins": rule.Rule(
+        lambda v: rule.is_integer(v) and 2 <= v <= 255, "a whole number from 2 to 255"
+    ),
+    "categorical_features": rule.any_of(
+        rule.one_of("from_dtype"), rule.array("(n_features,) or of positions or names"),
+        rule.nothing(),
+    ),
+    "monotonic_cst": rule.any_of(
+        rule.Rule(lambda v: isinstance(v, Mapping), "a dict of -1, 0 and 1 by names"),
+        rule.array("(n_features,) of -1, 0 and 1"),
+        rule.nothing(),
+    ),
+    "interaction_cst": rule.any_of(
+        rule.one_of("pairwise", "no_interactions"),
+        rule.Rule(
+            lambda v: isinstance(v, list | tuple) and len(v) > 0
+            and all(isinstance(group, list | tuple | set | frozenset) for group in v),
+            "a list of sets of positions",
+        ),
+        rule.nothing(),
+    ),
+    "warm_start": rule.boolean(),
+    "early_stopping": rule.any_of(rule.one_of("auto"), rule.boolean()),
+    "scoring": rule.any_of(
+        rule.Rule(lambda v: isinstance(v, str), "the name of a scorer"),
+        rule.function("(estimator, X, y)"), rule.nothing(),
+    ),
+    "validation_fraction": rule.any_of(
+        rule.integer(1),
+        rule.Rule(lambda v: rule.is_real(v) and 0 < v < 1, "a share in (0, 1)"),
+        rule.nothing(),
+    ),
+    "n_iter_no_change": rule.integer(1),
+    "tol": rule.real(0),
+    "verbose": rule.VERBOSE,
+    "random_state": rule.RANDOM_STATE,
+}  # fmt: skip
+
+
+class HistGradientBoosting(Estimator):
+    """Base of both models. A subclass encodes targets and turns scores into predictions."""
+
+    _accepts_missing = True
+    _checks_values = False  # infinity is a value like any other
+    _classification: ClassVar[bool]
+    n_iter_: int
+
+    def _encoded(self, y: Any, owner: str, reset: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Targets as the loss takes them, float64, and as given."""
+        raise NotImplementedError
+
+    def _loss(self, owner: str) -> Loss:
+        """The loss, once targets are known."""
+        raise NotImplementedError
+
+    def _class_weight(self, given: np.ndarray) -> np.ndarray | None:
+        return None
+
+    # --- X ----------------------------------------------------------------------------------------
+
+    def _chunk_check(self, reset: bool) -> Any:
+        return dense_chunk
+
+    def _matrix(self, X: Any) -> tuple[Any, Any]:
+        """X as numbers: levels of frames' categorical columns are numbered as in the first fit."""
+        if is_frame(X):
+            if "_levels" not in self.__dict__:
+                self._levels = self._found_levels(X)
+            if len(column_names(X)) > max(self._levels, default=-1):
+                X, names = numbered(X, self._levels), feature_names(X)
+                return as_matrix(X, type(self).__name__, accept_sparse=False), names
+        return super()._matrix(X)
+
+    def _found_levels(self, frame: Any) -> dict[int, np.ndarray]:
+        given, names = self.categorical_features, column_names(frame)
+        levels = {}
+        for j, name in enumerate(names):
+            own = levels_of(frame, j)
+            if given is None:
+                continue
+            if not isinstance(given, str):
+                listed = np.asarray(given)
+                mask = listed.dtype.kind == "b"
+                if not (listed[j] if mask and len(listed) == len(names) else j in listed.tolist()
+                        or name in listed.tolist()):  # fmt: skip
+                    continue
+                if own is None:
+                    own = distinct(frame, j)
+                    if own.dtype.kind in "biuf":
+                        continue  # a column of numbers is one already
+            if own is None:
+                continue
+            if len(own) > self.max_bins:
+                raise ValueError(
+                    f"{type(self).__name__}: categorical_features must have at most max_bins="
+                    f"{self.max_bins} levels, got {len(own)} in column {name!r} (it is expected to "
+                    f"have a cardinality <= {self.max_bins})"
+                )
+            levels[j] = own
+        return levels
+
+    def _categories(self, d: int) -> np.ndarray:
+        names = getattr(self, "feature_names_in_", None)
+        levels = self.__dict__.get("_levels", {})
+        mask = chosen_categories(self, names, d, list(levels))
+        mask[list(levels)] = True
+        return mask
+
+    # --- fit --------------------------------------------------------------------------------------
+
+    @fitting
+    def fit(
+        self, X, y, sample_weight=None, *, X_val=None, y_val=None, sample_weight_val=None,
+        eval_set=None,
+    ):  # fmt: skip
+        """Grow trees, each for what the others left over.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, d), or a stream
+            Rows; NaN is a missing value.
+        y : array-like of shape (n,)
+            Targets, in memory even if X is a stream.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the rows; those of weight 0 are ignored.
+        X_val, y_val : array-like, optional
+            Rows and targets to validate with, in place of a part of X.
+        sample_weight_val : array-like, optional
+            Weights of these rows.
+        eval_set : tuple (X, y) or list of one, optional
+            Another way to give ``X_val`` and ``y_val``.
+
+        Returns
+        -------
+        self : object
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If X, y, weights or a parameter do not fit.
+        """
+        owner = type(self).__name__
+        again = self.warm_start and "_trees" in self.__dict__
+        if not again:
+            self.__dict__.pop("_levels", None)
+        if eval_set is not None:
+            X_val, y_val = _evaluation(eval_set, X_val, owner)
+        data = self._labelled(X, y, sample_weight, owner, reset=not again)
+        if len(data.weight) and not (data.weight > 0).all():
+            data = data.part(np.flatnonzero(data.weight > 0))
+            if self._classification and data.y.min() == data.y.max():
+                raise ValueError(
+                    f"{owner}: sample_weight must be above 0 for rows of at least two classes, got "
+                    "1 class"
+                )
+        if again and self.max_iter < self.n_iter_:
+            raise ValueError(
+                f"{owner}: max_iter must be at least the rounds of the last fit with warm_start, "
+                f"got {self.max_iter} and {self.n_iter_} (larger than or equal to n_iter_)"
+            )
+        seed = seed_of(self.random_state)
+        loss = self._loss(owner)
+        stopping, n = self.early_stopping, len(data.y)
+        self.do_early_stopping_ = n > 10_000 if stopping == "auto" else bool(stopping)
+        held = None
+        if X_val is not None:
+            if y_val is None:
+                raise ValueError(f"{owner}: y_val must be given with X_val, got None")
+            held = self._labelled(
+                X_val, y_val, sample_weight_val, f"{owner} (validation)", reset=False
+            )
+            self.do_early_stopping_ = self.do_early_stopping_ or stopping == "auto"
+        elif self.do_early_stopping_ and self.validation_fraction is not None:
+            train, chosen = self._parts(data.given, n, seed)
+            held, data = data.part(np.sort(chosen)), data.part(np.sort(train))
+        if n > 2**31 - 1:
+            raise ValueError(f"{owner}: X must have fewer than 2**31 rows, got {n}")
+        if not again:
+            mask = self._categories(data.rows.n_features)
+            bins = Bins.of(data.rows, data.weight, mask, int(self.max_bins), seed, owner)
+            self._edges, self._edge_count, self._is_categorical = (
+                bins.edges, bins.count, bins.categorical
+            )  # fmt: skip
+            self.is_categorical_ = mask if mask.any() else None
+            self._baseline = loss.start(data.y, data.weight)
+            self._trees = Trees.none().state()
+            self.train_score_ = self.validation_score_ = _NONE
+            self.n_iter_ = 0
+        self.n_trees_per_iteration_ = len(self._baseline)
+        Boosting(self, loss, data, held, seed).run()
+        return self
+
+    def _labelled(
+        self, X: Any, y: Any, sample_weight: Any, owner: str, reset: bool
+    ) -> Labelled:
+        """Rows with their targets, and weights by row and class."""
+        rows = self._rows(X, sample_weight, reset=reset)
+        targets, given = self._encoded(y, owner, reset)
+        check_count(targets, rows.count, owner)
+        own = rows.all_weights()
+        weight = _NONE if own is None else own.astype(np.float64)
+        by_class = self._class_weight(given)
+        if by_class is not None:
+            weight = weight * by_class if len(weight) else by_class
+        return Labelled(rows, targets, given, weight)
+
+    def _parts(self, given: np.ndarray, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        if rule.is_integer(self.validation_fraction):
+            return hold_out(_Fraction(self, self.validation_fraction / n), given, n, seed)
+        return hold_out(self, given, n, seed)
+
+    @property
+    def _bins(self) -> Bins:
+        return Bins(self._edges, self._edge_count, self._is_categorical)
+
+    def _signs(self, d: int) -> np.ndarray | None:
+        """Monotonic constraints."""
+        owner, given = type(self).__name__, self.monotonic_cst
+        if given is None:
+            return None
+        if isinstance(given, Mapping):
+            names = getattr(self, "feature_names_in_", None)
+            if names is None:
+                raise ValueError(
+                    f"{owner}: monotonic_cst must be an array where X has no column names, got a "
+                    "dict"
+                )
+            unknown = sorted(set(given) - set(names))
+            if unknown:
+                raise ValueError(
+                    f"{owner}: monotonic_cst must name columns of X, got {unknown[0]!r}"
+                )
+            given = [given.get(name, 0) for name in names]
+        signs = np.asarray(given)
+        if signs.shape != (d,) or not np.isin(signs, (-1, 0, 1)).all():
+            raise ValueError(
+                f"{owner}: monotonic_cst must be {d} numbers of -1, 0 and 1, got {signs.tolist()}"
+            )
+        if (signs[self._is_categorical] != 0).any():
+            raise ValueError(
+                f"{owner}: monotonic_cst must be 0 for categorical features, got others (levels "
+                "have no order)"
+            )
+        if len(self._baseline) > 1 and signs.any():
+            raise ValueError(
+                f"{owner}: monotonic_cst must be None for more than two classes, got constraints "
+                "(monotonic constraints are not supported for multiclass classification)"
+            )
+        return signs.astype(np.int32) if signs.any() else None
+
+    def _groups(self, d: int) -> np.ndarray | None:
+        """Interaction constraints as a mask, (q, d)."""
+        given = self.interaction_cst
+        if given is None:
+            return None
+        if isinstance(given, str):
+            if given == "no_interactions":
+                return np.eye(d, dtype=bool)
+            first, second = np.triu_indices(d, min(1, d - 1))
+            groups = np.zeros((len(first), d), bool)
+            groups[np.arange(len(first)), first] = groups[np.arange(len(first)), second] = True
+            return groups
+        groups = np.zeros((len(given) + 1, d), bool)
+        for q, group in enumerate(given):
+            for f in group:
+                if not (rule.is_integer(f) and 0 <= f < d):
+                    raise ValueError(
+                        f"{type(self).__name__}: interaction_cst must hold positions in [0, "
+                        f"{d - 1}], got {f!r}"
+                    )
+                groups[q, f] = True
+        groups[-1] = ~groups.any(axis=0)  # those not listed are one more group
+        return groups if groups[-1].any() else groups[:-1]
+
+    # --- scores -----------------------------------------------------------------------------------
+
+    def _fitted(self) -> Trees:
+        check_is_fitted(self, "_trees")
+        return Trees(**self._trees)
+
+    def __sklearn_is_fitted__(self):
+        return "_trees" in self.__dict__
+
+    def _mapped_rows(self, op: Any, X: Any) -> np.ndarray:
+        """``op(rows, trees, start, bins)``, over the chunks of a stream."""
+        trees = self._fitted()
+        rows = self._rows(X, reset=False)
+        if not rows.is_stream:
+            return op(rows.X, trees, self._baseline, self._bins)
+        return rows.map(op, trees, self._baseline, self._bins)
+
+    def _raw(self, X: Any) -> np.ndarray:
+        """Scores, (n, k)."""
+        known = self.__dict__.get("_known_scores")
+        return self._mapped_rows(scores_of, X) if known is None else known
+
+    def _staged_raw(self, X: Any) -> Iterator[np.ndarray]:
+        trees, k = self._fitted(), self.n_trees_per_iteration_
+        self._refuse_stream(X, "predict reads streams")
+        X = self._bins.with_codes(self._rows(X, reset=False).X)
+        raw = np.tile(self._baseline, (len(X), 1))
+        nothing = np.zeros(k)
+        for i in range(self.n_iter_):
+            raw = raw + trees.part(k * i, k * i + k).scores(X, nothing)
+            yield raw
+
+    def predict_contributions(self, X):
+        """What each feature adds to the raw prediction: Shapley values along the paths of trees.
+
+        Parameters
+        ----------
+        X : array-like or frame of shape (n, d), or a stream
+            Rows.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n, d + 1) or (n, d + 1, n_classes)
+            The last column is the expected raw prediction. Columns add up to the raw prediction:
+            the decision function, or the prediction before the inverse link.
+        """
+        phi = self._mapped_rows(contributions_of, X)
+        return phi[:, 0] if phi.shape[1] == 1 else np.ascontiguousarray(phi.transpose(0, 2, 1))
+
+    @property
+    def feature_importances_(self):
+        """Share of each feature in what all splits gain, ndarray of shape (d,)."""
+        return self._fitted().importances(self.n_features_in_)
+
+
+class _Fraction:
+    """A model with another share to validate with."""
+
+    def __init__(self, model: Any, share: float) -> None:
+        self.validation_fraction = min(share, 1.0)
+        if hasattr(model, "classes_"):
+            self.classes_ = model.classes_
+
+
+def _evaluation(eval_set: Any, X_val: Any, owner: str) -> tuple[Any, Any]:
+    if X_val is not None:
+        raise ValueError(f"{owner}: eval_set must be None where X_val is given, got both")
+    one = eval_set[0] if isinstance(eval_set, list) and len(eval_set) == 1 else eval_set
+    if not (isinstance(one, tuple | list) and len(one) == 2):
+        raise ValueError(f"{owner}: eval_set must be one pair (X, y), got something else")
+    return one[0], one[1]

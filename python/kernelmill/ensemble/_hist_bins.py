@@ -1,0 +1,164 @@
+"""Features as codes of one byte: thresholds, levels, and blocks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator._random import generator
+from kernelmill._estimator._rows import Rows
+from kernelmill.ops import histogram as ops
+
+SAMPLE = 200_000  # rows that thresholds are taken from
+_WIDTH = 16  # most features of a block: their histograms fill the first-level cache
+_NONE = np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Thresholds of numeric features, levels of categorical ones.
+
+    Attributes
+    ----------
+    edges : ndarray of shape (d, max_bins), float64
+        Rising.
+    count : ndarray of shape (d,), int32
+        How many there are.
+    categorical : ndarray of shape (d,), bool
+        Which features are categorical.
+    """
+
+    edges: np.ndarray
+    count: np.ndarray
+    categorical: np.ndarray
+
+    @classmethod
+    def of(
+        cls, rows: Rows, weight: np.ndarray, categorical: np.ndarray, max_bins: int, seed: int,
+        owner: str,
+    ) -> Bins:  # fmt: skip
+        """Bins of about equal weight, from a sample of the rows where there are many."""
+        levels = _levels(rows, categorical.nonzero()[0], max_bins, owner)
+        X, n = rows.X, rows.count
+        if rows.is_stream or n > SAMPLE:
+            chosen = np.arange(n)
+            if n > SAMPLE:
+                chosen = np.sort(generator(seed, 2).choice(n, SAMPLE, replace=False))
+                weight = weight[chosen] if len(weight) else weight
+            X = rows.gather(chosen).X
+        edges, count = ops.edges(X, weight, max_bins - 1)
+        edges = np.concatenate([edges, np.full((len(edges), 1), np.inf)], axis=1)
+        for f, own in levels.items():
+            edges[f], count[f] = np.inf, len(own)
+            edges[f, : len(own)] = own
+        return cls(edges, count, categorical)
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Number of codes of each feature: the missing one, bins or levels, unseen levels."""
+        unseen = self.categorical & (self.count < 255)
+        return (self.count + np.where(self.categorical, 1 + unseen, 2)).astype(np.int32)
+
+    def encoded_rows(self, rows: Rows) -> np.ndarray:
+        """Codes of all rows: those of a stream need one byte a feature."""
+        parts = [self.encoded(chunk.X) for chunk in rows.chunks()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def encoded(self, X: np.ndarray) -> np.ndarray:
+        """Codes of rows in blocks of features, (blocks, n, width)."""
+        d = X.shape[1]
+        blocks = -(-d // _WIDTH)
+        return ops.encode(X, self.edges, self.count, self.categorical, blocks, -(-d // blocks))
+
+    def with_codes(self, X: np.ndarray) -> np.ndarray:
+        """Rows with codes in the columns of categorical features, as predictions read them."""
+        chosen = self.categorical.nonzero()[0]
+        if not len(chosen):
+            return X
+        X = X.copy()
+        part = np.ascontiguousarray(X[:, chosen])
+        blocks = -(-len(chosen) // _WIDTH)
+        codes = ops.encode(
+            part, self.edges[chosen], self.count[chosen], self.categorical[chosen], blocks, _WIDTH
+        )
+        flat = codes.transpose(1, 0, 2).reshape(len(X), -1)
+        X[:, chosen] = flat[:, : len(chosen)]
+        return X
+
+
+def _levels(
+    rows: Rows, features: np.ndarray, max_bins: int, owner: str
+) -> dict[int, np.ndarray]:
+    """The levels of categorical features, rising."""
+    levels = {int(f): np.zeros(0) for f in features}
+    for chunk in rows.chunks() if levels else ():
+        for f, own in levels.items():
+            x = chunk.X[:, f]
+            found = np.unique(x[~np.isnan(x)]).astype(np.float64)
+            levels[f] = np.union1d(own, found)
+            if len(levels[f]) > max_bins:
+                raise ValueError(
+                    f"{owner}: categorical_features must name features with at most max_bins="
+                    f"{max_bins} levels, got {len(levels[f])} in feature {f} (it is expected to "
+                    f"have a cardinality <= {max_bins})"
+                )
+    return levels
+
+
+def dense_chunk(X: Any, first_row: int) -> Any:
+    """The check of a chunk of a stream: any numbers will do, infinity too."""
+    if is_sparse(X):
+        raise TypeError(
+            f"HistGradientBoosting: X must be dense, got a sparse chunk of shape {X.shape} "
+            "(X.toarray() makes it dense)"
+        )
+    return X
+
+
+def chosen_categories(model: Any, names: Any, d: int, from_dtype: list[int]) -> np.ndarray:
+    """Which features are categorical, as a mask, by ``categorical_features``."""
+    owner, given = type(model).__name__, model.categorical_features
+    mask = np.zeros(d, bool)
+    if given is None:
+        return mask
+    if isinstance(given, str):  # "from_dtype", by its rule
+        mask[from_dtype] = True
+        return mask
+    listed = np.asarray(given)
+    if listed.size == 0:
+        return mask
+    if listed.dtype.kind not in "biUO":
+        raise ValueError(
+            f"{owner}: categorical_features must be an array of bool, int or str, got dtype "
+            f"{listed.dtype}"
+        )
+    if listed.dtype.kind in "UO":
+        if names is None:
+            raise ValueError(
+                f"{owner}: categorical_features must hold positions or a mask where X has no "
+                "column names, got names (it was passed as an array of strings, which requires a "
+                "frame)"
+            )
+        unknown = sorted(set(map(str, listed)) - set(names))
+        if unknown:
+            raise ValueError(
+                f"{owner}: categorical_features must name columns of X, got {unknown[0]!r}"
+            )
+        return np.isin(names, list(map(str, listed)))
+    if listed.dtype.kind == "b":
+        if listed.shape != (d,):
+            raise ValueError(
+                f"{owner}: categorical_features must have shape ({d},) as a mask, got "
+                f"{listed.shape}"
+            )
+        return listed.copy()
+    if listed.min() < 0 or listed.max() >= d:
+        raise ValueError(
+            f"{owner}: categorical_features must be positions in [0, {d - 1}], got {listed.min()} "
+            f"to {listed.max()}"
+        )
+    mask[listed] = True
+    return mask

@@ -1,0 +1,146 @@
+"""Trees of an ensemble side by side in a few arrays, and what is asked of all of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from kernelmill.ops import tree as ops
+from kernelmill.tree._fitted import Tree, arrays_of, pruned, shaped
+from kernelmill.tree._growth import Grown
+
+# What an ensemble keeps; `begins` are the roots and the end, `leaves` the same of the leaf values.
+NAMES = ("nodes", "stats", "value", "leaf_values", "begins")
+
+
+def cut_back(grown: Grown, n_classes: np.ndarray, classification: bool, alpha: float) -> Grown:
+    """A tree after minimal cost-complexity pruning."""
+    arrays = pruned(arrays_of(grown, n_classes, classification), alpha)
+    mass = arrays["weighted_n_node_samples"]
+    stats = np.stack([arrays["impurity"], mass, arrays["n_node_samples"].astype(float)], axis=1)
+    value = arrays["value"]
+    if classification:
+        parts = [value[:, k, :c] * mass[:, None] for k, c in enumerate(n_classes)]
+        value = np.concatenate(parts, axis=1)
+    else:
+        value = value[:, :, 0]
+    return Grown(arrays["nodes"], stats, np.ascontiguousarray(value))
+
+
+def joined(trees: Iterable[Grown], n_classes: np.ndarray, classification: bool) -> dict[str, Any]:
+    """The arrays of some trees, at least one, in `NAMES`."""
+    trees = list(trees)
+    begins = np.cumsum([0, *(len(tree.nodes) for tree in trees)])
+    nodes = np.concatenate([tree.nodes for tree in trees])
+    value = shaped(np.concatenate([tree.value for tree in trees]), n_classes, classification)
+    value = value.reshape(len(nodes), -1)
+    words = nodes.view(ops.NODE).reshape(-1)
+    leaf = words["feature"] < 0
+    # Leaves are numbered tree after tree, in the order of nodes.
+    words["right"][leaf] = np.arange(int(leaf.sum()))
+    stats = np.concatenate([tree.stats for tree in trees])
+    return dict(zip(NAMES, (nodes, stats, value, value[leaf], begins), strict=True))
+
+
+class Trees:
+    """The trees of a fitted ensemble, read-only.
+
+    Parameters
+    ----------
+    arrays : dict
+        Of `joined`.
+    """
+
+    def __init__(self, arrays: dict[str, Any]) -> None:
+        self.nodes, self.stats, self.value, self.leaf_values, self.begins = (
+            arrays[name] for name in NAMES
+        )
+        self.roots = self.begins[:-1]
+
+    def __len__(self) -> int:
+        return len(self.roots)
+
+    def sums(self, X: np.ndarray) -> np.ndarray:
+        """Sums over trees of the values of the leaves of each row."""
+        return ops.predict(X, self.nodes, self.roots, self.leaf_values)
+
+    def leaves(self, X: np.ndarray) -> np.ndarray:
+        """Number of the leaf of each row in each tree, (n, trees), int32."""
+        return ops.apply(X, self.nodes, self.roots)
+
+    def leaf_numbers(self, nodes: np.ndarray) -> np.ndarray:
+        """Rows of `leaf_values` of leaves."""
+        return self.nodes.view(ops.NODE).reshape(-1)["right"][nodes]
+
+    def sums_of(self, X: np.ndarray, tree: int) -> np.ndarray:
+        """Values of the leaves of each row in one tree."""
+        own = self.nodes[self.begins[tree] : self.begins[tree + 1]]
+        return ops.predict(X, own, np.zeros(1, np.int64), self.leaf_values)
+
+    def grown(self, tree: int, n_classes: np.ndarray, classification: bool) -> Grown:
+        """One tree as it grew."""
+        part = slice(self.begins[tree], self.begins[tree + 1])
+        nodes = self.nodes[part].copy()
+        words = nodes.view(ops.NODE).reshape(-1)
+        leaf = words["feature"] < 0
+        words["right"][leaf] = np.arange(int(leaf.sum()))
+        value = self.value[part]
+        if classification:
+            most = int(n_classes.max())
+            own = value.reshape(len(value), len(n_classes), most) * self.stats[part, 1:2, None]
+            value = np.concatenate([own[:, k, :c] for k, c in enumerate(n_classes)], axis=1)
+        return Grown(nodes, self.stats[part], np.ascontiguousarray(value))
+
+    def path(self, X: np.ndarray) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
+        """The nodes that each row passes, tree beside tree, and where each tree begins."""
+        n_classes = np.ones(self.value.shape[1], np.int64)
+        parts = []
+        for t in range(len(self)):
+            grown = self.grown(t, n_classes, False)
+            own = Tree(arrays_of(grown, n_classes, False), X.shape[1], n_classes)
+            parts.append(own.decision_path(X))
+        return scipy.sparse.hstack(parts, format="csr"), self.begins.copy()
+
+    def decreases(self, d: int) -> np.ndarray:
+        """Decrease of weighted impurity by each feature in each tree, per weight: (trees, d)."""
+        words = self.nodes.view(ops.NODE).reshape(-1)
+        inner = np.flatnonzero(words["feature"] >= 0)
+        number = np.searchsorted(self.begins, inner, side="right") - 1
+        own = self.stats[:, 0] * self.stats[:, 1]
+        right = words["right"][inner] + self.begins[number]
+        gain = np.maximum(own[inner] - own[inner + 1] - own[right], 0.0)
+        feature = words["feature"][inner] & ~ops.MISSING
+        sums = np.bincount(number * d + feature, gain, minlength=len(self) * d).reshape(-1, d)
+        return sums / self.stats[self.roots, 1:2]
+
+    def importances(self, d: int) -> np.ndarray:
+        """Mean over trees of the normalised decreases of impurity, normalised."""
+        sums = self.decreases(d)
+        total = sums.sum(axis=1, keepdims=True)
+        sums = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
+        mean = sums.mean(axis=0)
+        return mean / mean.sum() if mean.sum() > 0 else mean
+
+
+class Members(Sequence):
+    """The trees of an ensemble as estimators, made when they are asked for."""
+
+    def __init__(self, count: int, make: Callable[[int], Any]) -> None:
+        self._count, self._make = count, make
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._make(i) for i in range(*index.indices(self._count))]
+        i = int(index) + (self._count if index < 0 else 0)
+        if not 0 <= i < self._count:
+            raise IndexError(f"estimators_: index must be below {self._count}, got {index}")
+        return self._make(i)
+
+    def __repr__(self) -> str:
+        return f"<{self._count} trees>"

@@ -1,0 +1,479 @@
+"""GaussianProcessClassifier: the Laplace approximation, and one process for each class or pair.
+
+Labels are y in {0, 1}, f the function at the rows, s the logistic function. The posterior of f has
+its mode where
+
+    psi(f) = sum_i log s((2 y_i - 1) f_i) - a'K a / 2,     f = K a,
+
+is largest. It is concave; Newton's step with ``W = diag(s(f)(1 - s(f)))``,
+``B = I + W^(1/2) K W^(1/2) = L L'``, g = y - s(f) and ``b = W f + g`` is
+``a = b - W^(1/2) B^-1 W^(1/2) K b``, and is halved until psi rises. Then
+
+    log q(y) = psi(f) - sum_i log L_ii.
+
+With ``R = W^(1/2) B^-1 W^(1/2)``, ``C = L^-1 W^(1/2) K``, ``s2 = -(diag K - diag C'C) / 2 dW/df``
+and ``u = s2 - R K s2``, which is what a move of the mode changes,
+
+    d log q / dK = (a a' - R) / 2 + (u g' + g u') / 2.
+
+(Rasmussen and Williams (2006), algorithms 3.1 and 5.1.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.special import expit, log_expit, ndtr
+from sklearn.base import ClassifierMixin
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._random import legacy_state, seed_of
+from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._targets import encode_classes
+from kernelmill.gaussian_process import _factor
+from kernelmill.gaussian_process._regressor import _CHUNK
+from kernelmill.gaussian_process._words import PARAMETERS, WORDS
+from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel
+
+# Nodes and weights of Gauss and Hermite, and of the trapezoidal rule for the logistic density.
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+_STEPS = np.arange(-37, 37.25, 0.5)
+_DENSITY = 0.5 * expit(_STEPS) * expit(-_STEPS)
+# Twice the rise of psi that Newton's model predicts for its last step. The error of f is then the
+# square of 1e-6, which log q feels in the first order, through its determinant.
+_LAST = 1e-12
+
+
+def averaged(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
+    """``E s(f)`` of a Gaussian f.
+
+    Below a deviation of 1 by quadrature over f: s is smooth there. Above it,
+    ``E s(f) = E P(T < f)`` for logistic T, integrated over T: the Gaussian distribution function is
+    smooth. Both are right to about 1e-11.
+    """
+    std = np.sqrt(square)
+    value = np.empty_like(mean)
+    narrow = std < 1
+    at = mean[narrow, None] + std[narrow, None] * _NODES
+    value[narrow] = expit(at) @ _WEIGHTS
+    wide = ~narrow
+    value[wide] = ndtr((mean[wide, None] - _STEPS) / std[wide, None]) @ _DENSITY
+    return value
+
+
+@dataclasses.dataclass
+class _Process:
+    """The process of two classes, 0 and 1, and where Newton's method has led it."""
+
+    owner: str
+    X: np.ndarray
+    y: np.ndarray
+    max_iter: int
+    warm_start: bool
+    kernel: Kernel
+    mode: np.ndarray  # a
+    root: np.ndarray | None = None  # W^(1/2)
+    L: np.ndarray | None = None
+    g: np.ndarray | None = None
+    value: float = -math.inf
+
+    def optimise(self, optimizer: Any, restarts: int, seed: int) -> None:
+        """Take the hyperparameters of the largest log marginal likelihood."""
+        kernel = self.kernel
+        starts, bounds = [kernel.theta], kernel.bounds
+        if restarts:
+            low, high = _factor.check_bounds(kernel, None, self.owner).T
+            draw = legacy_state(seed, 0)
+            starts += [draw.uniform(low, high) for _ in range(restarts)]
+
+        def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            return self.likelihood(kernel.clone_with_theta(theta))
+
+        found = [
+            _factor.maximise(objective, start, bounds, optimizer, self.owner) for start in starts
+        ]
+        self.kernel = kernel.clone_with_theta(max(found, key=lambda pair: pair[1])[0])
+        _factor.warn_at_bounds(self.kernel, self.owner)
+
+    def settle(self) -> _Process:
+        """Find the mode for the hyperparameters."""
+        K = self.kernel._forward(self.X, self.X, 0)[0]
+        self.value, _, self.root, self.L, self.g = self._climb(K)
+        self.L = np.tril(self.L)
+        return self
+
+    def _climb(self, K: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """log q(y), a, W^(1/2), L and g at the mode."""
+        sign, y = 2 * self.y - 1, self.y
+        a = self.mode if self.warm_start else np.zeros(len(K))
+        f = K @ a
+
+        def height(f: np.ndarray, a: np.ndarray) -> float:
+            return float(log_expit(sign * f).sum() - 0.5 * a @ f)
+
+        best = -math.inf
+        for _ in range(self.max_iter):
+            p = expit(f)
+            w = p * (1 - p)
+            root = np.sqrt(w)
+            L = self._b_factor(K, root)
+            g = y - p
+            b = w * f + g
+            new = b - root * _factor.solve(L, root * (K @ b))
+            move = new - a
+            lead = K @ move
+            done = not (g - a) @ lead > _LAST
+            step, rise = 1.0, height(f + lead, new)
+            while rise < best and not done and step > 1e-6:
+                step /= 2
+                rise = height(f + step * lead, a + step * move)
+            if rise < best and not done:
+                break  # psi is flat to rounding
+            a = a + step * move
+            f, best = K @ a, rise
+            if done:
+                break
+        else:
+            from sklearn.exceptions import ConvergenceWarning
+
+            warn(
+                f"{self.owner}: Newton's iteration must end within max_iter_predict = "
+                f"{self.max_iter} steps, but did not (raise it)",
+                ConvergenceWarning,
+            )
+        self.mode = a
+        p = expit(f)
+        root = np.sqrt(p * (1 - p))
+        L = self._b_factor(K, root)
+        return best - 0.5 * _factor.log_determinant(L), a, root, L, y - p
+
+    def _b_factor(self, K: np.ndarray, root: np.ndarray) -> np.ndarray:
+        B = root[:, None] * K * root
+        return _factor.factor(B, 1.0, self.owner)[0]  # eigenvalues are at least 1
+
+    def likelihood(self, kernel: Kernel, gradient: bool = True) -> tuple[float, np.ndarray]:
+        """The log marginal likelihood of a kernel, and its gradient in theta."""
+        X = self.X
+        K = kernel._forward(X, X, 0)[0]
+        try:
+            value, a, root, L, g = self._climb(K)
+        except ValueError:
+            return -math.inf, np.zeros(kernel.n_dims)
+        if not gradient:
+            return value, np.zeros(0)
+        C = _factor.half_solve(L, root[:, None] * K)
+        w = root * root
+        t = w * (1 - 2 * (self.y - g))  # dW / df
+        s2 = -0.5 * (np.einsum("ii->i", K) - np.einsum("ij,ij->j", C, C)) * t
+        u = s2 - root * _factor.solve(L, root * (K @ s2))
+        upper = _factor.inverse(L).T
+
+        def block(rows: slice, columns: slice) -> np.ndarray:
+            R = root[rows, None] * upper[rows, columns] * root[columns]
+            A = np.outer(a[rows], a[columns]) - R
+            A += np.outer(u[rows], g[columns]) + np.outer(g[rows], u[columns])
+            return 0.5 * A
+
+        return value, _factor.contract(kernel, X, block)
+
+    def latent(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of f."""
+        assert self.g is not None
+        assert self.root is not None
+        assert self.L is not None
+        mean, square = np.empty(len(X)), np.empty(len(X))
+        for start in range(0, len(X), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            K = self.kernel._forward(X[rows], self.X, None)[0]
+            mean[rows] = K @ self.g  # a = g at the mode
+            V = _factor.half_solve(self.L, (K * self.root).T)
+            square[rows] = self.kernel._diag(X[rows]) - np.einsum("ij,ij->j", V, V)
+        return mean, np.maximum(square, 0)
+
+
+class GaussianProcessClassifier(ClassifierMixin, Estimator):
+    """Gaussian process classification by the Laplace approximation.
+
+    A logistic function of a Gaussian process gives the probability of the second of two classes.
+    More classes have a process for each, or for each pair.
+
+    Parameters
+    ----------
+    kernel : Kernel, optional
+        Covariance function; ``1.0 * RBF(1.0)`` with fixed parameters by default.
+    max_iter_predict : int, default=100
+        Most steps of Newton's method to the mode.
+    warm_start : bool, default=False
+        Start Newton's method at the mode for the hyperparameters before.
+    multi_class : {"one_vs_rest", "one_vs_one"}, default="one_vs_rest"
+        What more than two classes are split into. Pairs are faster, and have no probabilities.
+    n_jobs : int, optional
+        Ignored; present for API compatibility.
+
+    Attributes
+    ----------
+    kernel_ : Kernel
+        Kernel with the hyperparameters of the fit; a `CompoundKernel` of several processes.
+    log_marginal_likelihood_value_ : float
+        Log marginal likelihood, the mean over processes.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    n_classes_ : int
+        Their number.
+    n_features_in_, feature_names_in_
+
+    Notes
+    -----
+    Probabilities integrate the logistic function over the latent Gaussian, to about 1e-11. Cost is
+    O(n^3) for a step; computations are in float64.
+
+    References
+    ----------
+    Williams and Barber (1998), "Bayesian classification with Gaussian processes".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from kernelmill.gaussian_process import GaussianProcessClassifier
+    >>> from kernelmill.gaussian_process.kernels import RBF
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = GaussianProcessClassifier(1.0 * RBF(1.0)).fit(X, y)
+    >>> model.score(X, y) > 0.97, model.predict_proba(X[:2]).shape
+    (True, (2, 3))
+    """
+
+    _words = WORDS
+    _accepts_streams = False
+    _squares = False
+    _parameters: ClassVar[dict[str, rule.Rule]] = {
+        **PARAMETERS,
+        "max_iter_predict": rule.integer(1),
+        "warm_start": rule.boolean(),
+        "copy_X_train": rule.boolean(),
+        "multi_class": rule.one_of("one_vs_rest", "one_vs_one"),
+    }
+
+    def __init__(
+        self, kernel=None, *, optimizer="fmin_l_bfgs_b", n_restarts_optimizer=0,
+        max_iter_predict=100, warm_start=False, copy_X_train=True, random_state=None,
+        multi_class="one_vs_rest", n_jobs=None,
+    ):  # fmt: skip
+        self._set_parameters(locals())
+
+    def _kernel(self) -> Kernel:
+        from copy import deepcopy
+
+        if self.kernel is None:
+            from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
+
+            return ConstantKernel(1.0, "fixed") * RBF(1.0, "fixed")
+        return deepcopy(as_kernel(self.kernel))
+
+    @fitting
+    def fit(self, X, y):
+        """Fit the process.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            Class labels.
+
+        Raises
+        ------
+        ValueError
+            If X, y or a parameter does not fit, or there is only one class.
+        """
+        owner = type(self).__name__
+        rows = self._rows(X, reset=True)
+        codes, given = encode_classes(self, y, rows.count, True)
+        if given.ndim > 1:
+            raise ValueError(f"{owner}: y must be a vector of class labels, got two axes")
+        self.n_classes_ = len(self.classes_)
+        if self.n_classes_ < 2:
+            raise ValueError(
+                f"{owner}: y must have at least 2 classes, got {self.n_classes_} (requires 2 or "
+                "more distinct classes; got 1 class)"
+            )
+        X = rows.X.astype(np.float64, copy=self.copy_X_train)
+        self._kernel()._check(X.shape[1])
+        seed, states = seed_of(self.random_state), []
+        for rest, one in self._splits():
+            inside = (codes == rest) | (codes == one) if rest is not None else slice(None)
+            own = X[inside]
+            process = _Process(
+                owner, own, (codes[inside] == one).astype(np.float64), self.max_iter_predict,
+                bool(self.warm_start), self._kernel(), np.zeros(len(own)),
+            )  # fmt: skip
+            with _factor.lapack_threads(len(own)):
+                if self.optimizer is not None and process.kernel.n_dims:
+                    process.optimise(self.optimizer, self.n_restarts_optimizer, seed)
+                states.append(vars(process.settle()))
+        self._states = states
+        self.log_marginal_likelihood_value_ = float(np.mean([s["value"] for s in states]))
+        return self
+
+    def _splits(self) -> list[tuple[int | None, int]]:
+        """The classes of each process: the second against the first, or against all others."""
+        k = self.n_classes_
+        if k == 2:
+            return [(None, 1)]
+        if self.multi_class == "one_vs_rest":
+            return [(None, i) for i in range(k)]
+        return [(i, j) for i in range(k) for j in range(i + 1, k)]
+
+    def _processes(self) -> list[_Process]:
+        return [_Process(**state) for state in self._states]
+
+    def __sklearn_is_fitted__(self):
+        return "_states" in vars(self)
+
+    @property
+    def kernel_(self) -> Any:
+        """Kernel of the fit; several if there are several processes."""
+        found = [process.kernel for process in self._processes()]
+        if len(found) == 1:
+            return found[0]
+        from kernelmill.gaussian_process.kernels import CompoundKernel
+
+        return CompoundKernel(found)
+
+    def _query(self, X: Any) -> np.ndarray:
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        return self._rows(X, reset=False).X.astype(np.float64, copy=False)
+
+    def predict(self, X):
+        """The most probable class of each row.
+
+        Returns
+        -------
+        y : ndarray of shape (m,)
+            Class labels.
+        """
+        X = self._query(X)
+        processes = self._processes()
+        if self.n_classes_ == 2:
+            return self.classes_[(processes[0].latent(X)[0] > 0).astype(np.int64)]
+        if self.multi_class == "one_vs_rest":
+            return self.classes_[self._each(X).argmax(1)]
+        votes = np.zeros((len(X), self.n_classes_))
+        for (i, j), process in zip(self._splits(), processes, strict=True):
+            one = averaged(*process.latent(X))
+            # Votes first; sums of confidences, less than 1 in all, decide between equal votes.
+            share = (2 * one - 1) / (2 * self.n_classes_)
+            votes[:, j] += (one > 0.5) + share
+            votes[:, i] += (one <= 0.5) - share
+        return self.classes_[votes.argmax(1)]
+
+    def _each(self, X: np.ndarray) -> np.ndarray:
+        """Probability of each process's class."""
+        return np.stack([averaged(*process.latent(X)) for process in self._processes()], axis=1)
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (m, n_classes)
+            In the order of ``classes_``.
+
+        Raises
+        ------
+        ValueError
+            With ``multi_class="one_vs_one"`` and more than two classes.
+        """
+        X = self._query(X)
+        if self.n_classes_ > 2 and self.multi_class == "one_vs_one":
+            raise ValueError(
+                f"{type(self).__name__}: multi_class must be 'one_vs_rest' for probabilities, got "
+                "'one_vs_one' (one_vs_one multi-class mode does not support predicting probability "
+                "estimates.)"
+            )
+        one = self._each(X)
+        if self.n_classes_ == 2:
+            return np.concatenate([1 - one, one], axis=1)
+        return one / one.sum(1, keepdims=True)
+
+    def latent_mean_and_variance(self, X):
+        """Mean and variance of the latent function, with two classes.
+
+        Returns
+        -------
+        mean : ndarray of shape (m,)
+            Means.
+        variance : ndarray of shape (m,)
+            Variances.
+
+        Raises
+        ------
+        ValueError
+            With more classes.
+        """
+        X = self._query(X)
+        if self.n_classes_ > 2:
+            raise ValueError(
+                f"{type(self).__name__}: the latent function is one with 2 classes, got "
+                f"{self.n_classes_} (Returning the mean and variance of the latent function f is "
+                "only supported for binary classification)"
+            )
+        return self._processes()[0].latent(X)
+
+    def log_marginal_likelihood(self, theta=None, eval_gradient=False, clone_kernel=True):
+        """Approximate log marginal likelihood of the labels of the fit.
+
+        Parameters
+        ----------
+        theta : array-like of shape (p,) or (n_processes * p,), optional
+            Logarithms of the hyperparameters, for all processes or for each; those of the fit by
+            default.
+
+        Returns
+        -------
+        value : float
+            The mean over processes.
+        gradient : ndarray of the shape of theta
+            Its gradient, if asked for.
+
+        Raises
+        ------
+        ValueError
+            If the gradient is asked for without theta, or theta has a wrong length.
+        """
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        owner = type(self).__name__
+        if theta is None:
+            if eval_gradient:
+                raise ValueError(f"{owner}: theta must be given with eval_gradient=True, got None")
+            return self.log_marginal_likelihood_value_
+        processes, theta = self._processes(), np.asarray(theta, dtype=np.float64)
+        p, k = processes[0].kernel.n_dims, len(processes)
+        if theta.shape not in ((p,), (k * p,)):
+            raise ValueError(
+                f"{owner}: theta must have {p} entries, or {k * p}, got {len(theta)}"
+            )
+        each = np.broadcast_to(theta, (k, p)) if len(theta) == p else theta.reshape(k, p)
+        values, gradients = [], []
+        for process, own in zip(processes, each, strict=True):
+            kernel = process.kernel.clone_with_theta(own)
+            value, gradient = process.likelihood(kernel, gradient=eval_gradient)
+            values.append(value)
+            gradients.append(gradient)
+            if not clone_kernel:
+                self._states[len(values) - 1]["kernel"] = kernel
+        if not eval_gradient:
+            return float(np.mean(values))
+        total = np.mean(gradients, axis=0) if len(theta) == p else np.concatenate(gradients) / k
+        return float(np.mean(values)), total
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = True
+        return tags

@@ -1,0 +1,230 @@
+"""Cholesky factors that say what they needed, and sums over the entries of a kernel matrix."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+from scipy.linalg import lapack
+from scipy.optimize import minimize
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import warn
+from kernelmill.gaussian_process.kernels._kernel import BLOCK, Kernel
+
+# What is added to a diagonal that is not numerically positive, relative to its mean. Rounding in a
+# factorisation moves eigenvalues by about n eps: 1e-12 for 5,000 rows.
+_FIRST, _LAST = 1e-12, 1e-4
+
+
+# Up to this many rows LAPACK runs on one thread: an evaluation takes under 10 ms there, and waiting
+# for a second thread on a busy machine took 20 times as long as the work (n = 200, two cores).
+_ALONE = 512
+
+
+@functools.cache
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+def lapack_threads(n: int) -> AbstractContextManager:
+    """A context in which LAPACK uses as many threads as n rows are worth."""
+    return _controller().limit(limits=1) if n <= _ALONE else contextlib.nullcontext()
+
+
+def factor(K: np.ndarray, noise: Any, owner: str) -> tuple[np.ndarray, float]:
+    """The lower Cholesky factor of ``K + diag(noise)``, and the jitter that it took.
+
+    Parameters
+    ----------
+    K : ndarray of shape (n, n), float64
+        Overwritten.
+    noise : float or ndarray of shape (n,)
+    owner : str
+        Name of the caller in errors.
+
+    Returns
+    -------
+    L : ndarray of shape (n, n)
+        In Fortran's order; what is above the diagonal is not set.
+    jitter : float
+        What was added to the diagonal, 0 if nothing.
+
+    Raises
+    ------
+    ValueError
+        If a jitter of 1e-4 of the diagonal is not enough.
+    """
+    diagonal = np.einsum("ii->i", K)
+    diagonal += noise
+    mean = float(diagonal.mean()) if len(K) else 0.0
+    if not np.isfinite(mean):
+        raise ValueError(
+            f"{owner}: the kernel must be finite for these rows, got {mean} on its diagonal "
+            "(check the kernel's parameters, or scale X)"
+        )
+    given, jitter = diagonal.copy(), 0.0
+    # The factor overwrites the lower triangle of K.T, which is the upper one of K; a failed attempt
+    # is undone from the other half.
+    while True:
+        L, info = lapack.dpotrf(K.T, lower=1, overwrite_a=1, clean=0)
+        if info == 0:
+            return L, jitter
+        pivot = L[info - 1, info - 1]  # what remained of the diagonal
+        jitter = mean * _FIRST if jitter == 0 else 10 * jitter
+        if not jitter <= mean * _LAST * 1.0001:
+            raise ValueError(
+                f"{owner}: the kernel matrix must be positive definite, got a pivot of {pivot:.3g} "
+                f"in row {info - 1} with jitter up to {jitter / 10:.3g} on a diagonal of mean "
+                f"{mean:.3g} (raise alpha, add a WhiteKernel, or remove rows that are nearly equal)"
+            )
+        np.copyto(K, K.T, where=np.triu(np.ones(K.shape, dtype=bool), 1))
+        diagonal[...] = given + jitter
+
+
+def solve(L: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``(L L')^-1 b``"""
+    return lapack.dpotrs(L, b, lower=1)[0]
+
+
+def half_solve(L: np.ndarray, b: np.ndarray, *, transposed: bool = False) -> np.ndarray:
+    """``L^-1 b``, or ``L'^-1 b``"""
+    if not b.size:
+        return np.zeros(b.shape)
+    return lapack.dtrtrs(L, b, lower=1, trans=int(transposed))[0]
+
+
+def inverse(L: np.ndarray) -> np.ndarray:
+    """``(L L')^-1``, of which only the lower triangle is set; overwrites L."""
+    return lapack.dpotri(L, lower=1, overwrite_c=1)[0]
+
+
+def log_determinant(L: np.ndarray) -> float:
+    """``log det(L L')``"""
+    return 2 * float(np.log(np.einsum("ii->i", L)).sum())
+
+
+def contract(
+    kernel: Kernel, X: np.ndarray, weights: Callable[[slice, slice], np.ndarray]
+) -> np.ndarray:
+    """``sum_ij A_ij dK_ij / dtheta`` of a symmetric A, by blocks of rows.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    X : ndarray of shape (n, d)
+    weights : callable
+        ``weights(rows, columns)`` gives that block of A, a new array. Only entries on and above the
+        diagonal are asked for, and only they need to be right.
+
+    Returns
+    -------
+    gradient : ndarray of shape (p,)
+    """
+    n, total = len(X), np.zeros(kernel.n_dims)
+    for start in range(0, n, BLOCK):
+        rows, columns = slice(start, min(start + BLOCK, n)), slice(start, n)
+        A = weights(rows, columns)
+        height = rows.stop - start
+        A[:, height:] *= 2  # each stands for its mirror image, too
+        corner = A[:, :height]
+        corner += np.triu(corner, 1)
+        corner[np.tril_indices(height, -1)] = 0
+        saved = kernel._forward(X[rows], X[columns], 0)[1]
+        total += kernel._pull(X[rows], X[columns], 0, saved, A)
+    return total
+
+
+OPTIMIZER = rule.any_of(
+    rule.one_of("fmin_l_bfgs_b"), rule.function("(objective, start, bounds)"), rule.nothing()
+)
+
+
+def maximise(
+    objective: Callable[[np.ndarray], tuple[float, np.ndarray]],
+    start: np.ndarray,
+    bounds: np.ndarray,
+    optimizer: Any,
+    owner: str,
+    *,
+    max_iter: int = 15000,
+    count: Callable[[int], None] = lambda n: None,
+) -> tuple[np.ndarray, float]:
+    """Parameters where a function is largest, near a start, and its value there.
+
+    Parameters
+    ----------
+    objective : callable
+        The function and its gradient.
+    start, bounds : ndarray of shape (p,) and (p, 2)
+    optimizer : str or callable
+    owner : str
+        Name of the caller in messages.
+    max_iter : int, default=15000
+        Most iterations of L-BFGS.
+    count : callable, optional
+        Is told their number.
+    """
+
+    def negative(theta: np.ndarray, eval_gradient: bool = True) -> Any:
+        value, gradient = objective(theta)
+        return (-value, -gradient) if eval_gradient else -value
+
+    if callable(optimizer):
+        theta, least = optimizer(negative, start, bounds=bounds)
+        return np.asarray(theta), -float(least)
+    if not len(start):
+        return start, objective(start)[0]
+    found = minimize(negative, start, method="L-BFGS-B", jac=True, bounds=bounds,
+                     options={"maxiter": max_iter})
+    count(int(found.nit))
+    if not found.success and found.status == 1:
+        from sklearn.exceptions import ConvergenceWarning
+
+        warn(
+            f"{owner}: lbfgs failed to converge in {found.nit} iterations (scale X and y, or give "
+            "an optimizer)",
+            ConvergenceWarning,
+        )
+    return found.x, -float(found.fun)
+
+
+def warn_at_bounds(kernel: Kernel, owner: str) -> None:
+    """Warn of hyperparameters that a fit left at a bound."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    bounds = kernel.bounds
+    names = kernel._named()
+    for q, value in enumerate(kernel.theta):
+        for side, bound in zip(("lower", "upper"), bounds[q], strict=True):
+            if np.isclose(value, bound):
+                warn(
+                    f"{owner}: {names[q]} must lie inside its bounds for a fit to be trusted, got "
+                    f"{np.exp(value):.4g}, which is close to the specified {side} bound (move the "
+                    "bound, or fix the parameter)",
+                    ConvergenceWarning,
+                )
+
+
+def check_bounds(kernel: Kernel, start: Any, owner: str) -> np.ndarray:
+    """Bounds of theta, all finite.
+
+    Raises
+    ------
+    ValueError
+        If one is infinite: restarts are drawn between them.
+    """
+    bounds = kernel.bounds
+    if not np.isfinite(bounds).all():
+        raise ValueError(
+            f"{owner}: bounds of hyperparameters must be finite to draw n_restarts_optimizer "
+            "starts, got an infinite one (Multiple optimizer restarts requires that all bounds "
+            "are finite.)"
+        )
+    return bounds

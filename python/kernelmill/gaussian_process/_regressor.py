@@ -1,0 +1,430 @@
+"""GaussianProcessRegressor: exact inference by one Cholesky factor.
+
+With K the covariances of the rows, S the noise, ``L L' = K + S`` and ``a = (K + S)^-1 y``,
+
+    log p(y) = -y'a / 2 - sum_i log L_ii - n log(2 pi) / 2,
+    d log p(y) / dK = (a a' - (K + S)^-1) / 2,
+
+and the kernel pulls that back to its hyperparameters by blocks of rows. An evaluation costs n^3
+flops: a third for L, two thirds for the inverse. At a row x with ``v = L^-1 k(X, x)``, the mean is
+``k(x, X) a`` and the variance ``k(x, x) - v'v``.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import MultiOutputMixin, RegressorMixin
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._random import legacy_state, seed_of
+from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._targets import check_count, numbers
+from kernelmill.gaussian_process import _factor
+from kernelmill.gaussian_process._words import PARAMETERS, WORDS
+from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel
+
+# From this many rows on, the search for hyperparameters starts from where it ends on a quarter of
+# the rows: there an evaluation costs a 64th, and most of them are far from the end.
+_COARSE = 1000
+_CHUNK = 1000  # rows of a prediction at a time: memory is that times n
+
+
+class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
+    """Gaussian process regression.
+
+    The prior of the function is a Gaussian process with a kernel as covariance; the targets are its
+    values with Gaussian noise. Hyperparameters maximise the log marginal likelihood.
+
+    Parameters
+    ----------
+    kernel : Kernel, optional
+        Covariance function, of `kernelmill.gaussian_process.kernels`; scikit-learn's are taken too.
+        ``1.0 * RBF(1.0)`` with fixed parameters by default.
+    alpha : float or array-like of shape (n,), default=1e-10
+        Variance of the noise of each target, added to the diagonal; in the unit of y squared, after
+        normalisation.
+    normalize_y : bool, default=False
+        Centre and scale the targets of the fit; predictions are scaled back.
+    n_targets : int, optional
+        Number of targets of the prior, before a fit; 1 by default.
+
+    Attributes
+    ----------
+    X_train_
+    y_train_ : ndarray of shape (n,) or (n, n_targets)
+        Targets of the fit, normalised.
+    kernel_
+    L_ : ndarray of shape (n, n)
+        Lower Cholesky factor of the covariances of the targets.
+    alpha_ : ndarray of shape (n,) or (n, n_targets)
+        Weights of the rows in means.
+    jitter_, log_marginal_likelihood_value_, n_features_in_, feature_names_in_
+
+    Notes
+    -----
+    An evaluation of the log marginal likelihood with its gradient takes n^3 flops and one matrix of
+    n^2 numbers beside blocks. From 1,000 rows on, L-BFGS first runs on a quarter of the rows, drawn
+    at random, and goes on from there with all of them. Where the kernel matrix is not numerically
+    positive definite, a jitter relative to its diagonal is added, kept in ``jitter_``, and warned
+    of. Computations are in float64. For more rows than about 10,000 see
+    `SparseGaussianProcessRegressor`.
+
+    References
+    ----------
+    Rasmussen and Williams (2006), "Gaussian processes for machine learning", algorithm 2.1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.gaussian_process import GaussianProcessRegressor
+    >>> from kernelmill.gaussian_process.kernels import RBF, WhiteKernel
+    >>> X = np.linspace(0, 10, 100)[:, None]
+    >>> y = np.sin(X[:, 0]) + 0.1 * np.random.default_rng(0).normal(size=100)
+    >>> model = GaussianProcessRegressor(RBF() + WhiteKernel(1e-2)).fit(X, y)
+    >>> mean, std = model.predict([[np.pi / 2], [20.0]], return_std=True)
+    >>> float(mean[0].round(1)), bool(std[1] > 2 * std[0])
+    (1.0, True)
+    >>> model.sample_y([[1.0], [2.0]], n_samples=3, random_state=0).shape
+    (2, 3)
+    """
+
+    _words = WORDS
+    _accepts_streams = False
+    _squares = False
+    _parameters: ClassVar[dict[str, rule.Rule]] = {
+        **PARAMETERS,
+        "alpha": rule.any_of(rule.real(0), rule.array("(n,)")),
+        "normalize_y": rule.boolean(),
+        "copy_X_train": rule.boolean(),
+        "n_targets": rule.any_of(rule.integer(1), rule.nothing()),
+    }
+
+    def __init__(
+        self, kernel=None, *, alpha=1e-10, optimizer="fmin_l_bfgs_b", n_restarts_optimizer=0,
+        normalize_y=False, copy_X_train=True, n_targets=None, random_state=None,
+    ):  # fmt: skip
+        self._set_parameters(locals())
+
+    def _kernel(self) -> Kernel:
+        if self.kernel is None:
+            from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
+
+            return ConstantKernel(1.0, "fixed") * RBF(1.0, "fixed")
+        return deepcopy(as_kernel(self.kernel))
+
+    @fitting
+    def fit(self, X, y):
+        """Fit the process.
+
+        Raises
+        ------
+        ValueError
+            If X, y or a parameter does not fit, or the kernel matrix is not positive definite.
+        """
+        owner = type(self).__name__
+        rows = self._rows(X, reset=True)
+        y = numbers(y, owner, np.float64)
+        check_count(y, rows.count, owner)
+        targets = y.reshape(len(y), -1)
+        if self.n_targets is not None and targets.shape[1] != self.n_targets:
+            raise ValueError(
+                f"{owner}: y must have n_targets = {self.n_targets} columns, got {targets.shape[1]}"
+                " (The number of targets seen in `y` is different from the parameter `n_targets`.)"
+            )
+        noise = self._noise(rows.count, owner)
+        self._mean = targets.mean(0) if self.normalize_y else np.zeros(targets.shape[1])
+        self._scale = np.ones(targets.shape[1])
+        if self.normalize_y:
+            spread = targets.std(0)
+            self._scale = np.where(spread > 0, spread, 1.0)
+        targets = (targets - self._mean) / self._scale
+        X = rows.X.astype(np.float64, copy=self.copy_X_train)
+        kernel = self._kernel()
+        kernel._check(X.shape[1])
+        with _factor.lapack_threads(len(X)):
+            if self.optimizer is not None and kernel.n_dims:
+                kernel = self._optimised(kernel, X, targets, noise, owner)
+            self.L_, self.jitter_, weights, value = _posterior(kernel, X, targets, noise, owner)
+        self.kernel_ = kernel
+        self._warn_of_jitter(owner)
+        self.log_marginal_likelihood_value_ = value
+        self.X_train_ = X
+        self.y_train_ = targets.reshape(y.shape)
+        self.alpha_ = weights.reshape(y.shape)
+        return self
+
+    def _noise(self, n: int, owner: str) -> Any:
+        if np.ndim(self.alpha) == 0:
+            return float(self.alpha)
+        noise = np.asarray(self.alpha, dtype=np.float64)
+        if noise.shape not in ((n,), (1,)) or not (noise >= 0).all():
+            raise ValueError(
+                f"{owner}: alpha must be a number or one number of at least 0 for each of {n} rows,"
+                f" got an array of shape {noise.shape} (alpha must be a scalar or an array with "
+                "same number of entries as y)"
+            )
+        return noise
+
+    def _optimised(
+        self, kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str
+    ) -> Kernel:
+        """The kernel with the hyperparameters of the largest log marginal likelihood."""
+        seed, n = seed_of(self.random_state), len(X)
+
+        def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            return _likelihood(kernel.clone_with_theta(theta), X, targets, noise, owner)
+
+        starts, bounds = [kernel.theta], kernel.bounds
+        if self.n_restarts_optimizer:
+            low, high = _factor.check_bounds(kernel, None, owner).T
+            draw = legacy_state(seed, 0)
+            starts += [draw.uniform(low, high) for _ in range(self.n_restarts_optimizer)]
+        best: tuple[float, np.ndarray] = (-math.inf, kernel.theta)
+        for start in starts:
+            if n >= _COARSE and self.optimizer == "fmin_l_bfgs_b":
+                part = np.sort(legacy_state(seed, 1).permutation(n)[: n // 4])
+                there = noise if np.ndim(noise) == 0 or len(noise) == 1 else noise[part]
+
+                def coarse(theta, part=part, there=there):
+                    model = kernel.clone_with_theta(theta)
+                    return _likelihood(model, X[part], targets[part], there, owner)
+
+                theta, _ = _factor.maximise(coarse, start, bounds, self.optimizer, owner)
+                start = max(start, theta, key=lambda t: objective(t)[0])
+            theta, value = _factor.maximise(objective, start, bounds, self.optimizer, owner)
+            if value > best[0]:
+                best = value, theta
+        found = kernel.clone_with_theta(best[1])
+        _factor.warn_at_bounds(found, owner)
+        return found
+
+    def _warn_of_jitter(self, owner: str) -> None:
+        if self.jitter_ > 0:
+            warn(
+                f"{owner}: the kernel matrix must be positive definite, got one that needed "
+                f"{self.jitter_:.3g} more on its diagonal (are rows repeated? raise alpha or add a "
+                "WhiteKernel)",
+                RuntimeWarning,
+            )
+
+    def log_marginal_likelihood(self, theta=None, eval_gradient=False, clone_kernel=True):
+        """Log marginal likelihood of the targets of the fit.
+
+        Returns
+        -------
+        value : float
+            Log marginal likelihood, summed over targets.
+        gradient : ndarray of shape (p,)
+            Its gradient in `theta`, if asked for.
+
+        Raises
+        ------
+        ValueError
+            If the gradient is asked for without theta.
+        """
+        self._check_fitted()
+        if theta is None:
+            if eval_gradient:
+                raise ValueError(
+                    f"{type(self).__name__}: theta must be given with eval_gradient=True, got None "
+                    "(Gradient can only be evaluated for theta!=None)"
+                )
+            return self.log_marginal_likelihood_value_
+        owner = type(self).__name__
+        kernel = self.kernel_.clone_with_theta(theta)
+        if not clone_kernel:
+            self.kernel_ = kernel
+        targets = self.y_train_.reshape(len(self.y_train_), -1)
+        noise = self._noise(len(targets), owner)
+        value, gradient = _likelihood(
+            kernel, self.X_train_, targets, noise, owner, gradient=eval_gradient
+        )
+        return (value, gradient) if eval_gradient else value
+
+    def _check_fitted(self) -> None:
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False  # before a fit, predictions are those of the prior
+        return tags
+
+    def _query(self, X: Any) -> np.ndarray:
+        """Rows to predict, float64."""
+        fitted = "X_train_" in vars(self)
+        return self._rows(X, reset=not fitted).X.astype(np.float64, copy=False)
+
+    def predict(self, X, return_std=False, return_cov=False):
+        """Means of the posterior, or of the prior before a fit.
+
+        Returns
+        -------
+        mean : ndarray of shape (m,) or (m, n_targets)
+            Means.
+        std : ndarray of shape (m,) or (m, n_targets)
+            Standard deviations of the function, without noise outside the kernel, if asked for.
+        cov : ndarray of shape (m, m) or (m, m, n_targets)
+            Covariances, if asked for.
+
+        Raises
+        ------
+        RuntimeError
+            If both are asked for.
+        """
+        if return_std and return_cov:
+            raise RuntimeError(
+                f"{type(self).__name__}: only one of return_std and return_cov may be True, got "
+                "both (At most one of return_std or return_cov can be requested.)"
+            )
+        if "X_train_" not in vars(self):
+            return self._prior(X, return_std, return_cov)
+        X = self._query(X)
+        targets = self.y_train_.shape[1:]
+        mean = np.empty((len(X), len(self._scale)))
+        square = np.empty(len(X))
+        weights = self.alpha_.reshape(len(self.alpha_), -1)
+        halves = []
+        for start in range(0, len(X), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            K, _ = self.kernel_._forward(X[rows], self.X_train_, None)
+            mean[rows] = K @ weights * self._scale + self._mean
+            if return_std or return_cov:
+                V = _factor.half_solve(self.L_, K.T)
+                prior = self.kernel_._diag(X[rows])
+                # What is left may be rounding: eps of the prior is the most that is known of it.
+                least = np.finfo(float).eps * prior
+                square[rows] = np.maximum(prior - np.einsum("ij,ij->j", V, V), least)
+                if return_cov:
+                    halves.append(V)
+        mean = mean.reshape(len(X), *targets)
+        if return_std:
+            std = np.sqrt(square)[:, None] * self._scale
+            return mean, std.reshape(len(X), *targets)
+        if return_cov:
+            V = np.concatenate(halves, axis=1) if halves else np.zeros((len(self.L_), 0))
+            cov = self.kernel_._forward(X, X, 0)[0] - V.T @ V
+            np.einsum("ii->i", cov)[...] = square
+            cov = cov[:, :, None] * self._scale**2
+            return mean, cov.reshape(len(X), len(X), *targets)
+        return mean
+
+    def _prior(self, X: Any, return_std: bool, return_cov: bool) -> Any:
+        X, kernel = self._query(X), self._kernel()
+        kernel._check(X.shape[1])
+        targets = () if self.n_targets in (None, 1) else (self.n_targets,)
+        mean = np.zeros((len(X), *targets))
+        spread = np.ones(targets)
+        if return_cov:
+            cov = kernel._forward(X, X, 0)[0]
+            return mean, np.multiply.outer(cov, spread)
+        if return_std:
+            return mean, np.multiply.outer(np.sqrt(kernel._diag(X)), spread)
+        return mean
+
+    def predict_gradient(self, X, return_std=False):
+        """Gradients of the mean, and of the standard deviation, in the features.
+
+        Returns
+        -------
+        dmean : ndarray of shape (m, d) or (m, d, n_targets)
+            Derivatives of the means.
+        dstd : ndarray of shape (m, d) or (m, d, n_targets)
+            Derivatives of the standard deviations, if asked for.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from kernelmill.gaussian_process import GaussianProcessRegressor
+        >>> from kernelmill.gaussian_process.kernels import RBF
+        >>> X = np.linspace(0, 6, 20)[:, None]
+        >>> model = GaussianProcessRegressor(RBF(), alpha=1e-6).fit(X, np.sin(X[:, 0]))
+        >>> bool(abs(model.predict_gradient([[0.5]])[0, 0] - np.cos(0.5)) < 1e-3)
+        True
+        """
+        self._check_fitted()
+        X = self._query(X)
+        targets = self.y_train_.shape[1:]
+        weights = self.alpha_.reshape(len(self.alpha_), -1)
+        dmean = np.empty((*X.shape, len(self._scale)))
+        dstd = np.empty(X.shape)
+        for start in range(0, len(X), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            x = X[rows]
+            K, saved = self.kernel_._forward(x, self.X_train_, None)
+            for t, scale in enumerate(self._scale):
+                A = np.broadcast_to(weights[:, t] * scale, K.shape)
+                dmean[rows, :, t] = self.kernel_._pull_rows(x, self.X_train_, saved, A)
+            if return_std:
+                # d(k - v'v) = dk - 2 dk(x, X) (K + S)^-1 k(X, x), and dstd is half of it by std.
+                inner = _factor.solve(self.L_, K.T).T
+                change = self.kernel_._pull_diag_rows(x, np.ones(len(x)))
+                change -= 2 * self.kernel_._pull_rows(x, self.X_train_, saved, inner)
+                prior = self.kernel_._diag(x)
+                square = prior - np.einsum("ij,ij->i", K, inner)
+                std = np.sqrt(np.maximum(square, np.finfo(float).eps * prior))
+                dstd[rows] = change / (2 * std[:, None])
+        shape = (*X.shape, *targets)
+        dmean = dmean.reshape(shape)
+        if return_std:
+            return dmean, (dstd[:, :, None] * self._scale).reshape(shape)
+        return dmean
+
+    def sample_y(self, X, n_samples=1, random_state=0):
+        """Draw functions from the posterior, or from the prior before a fit.
+
+        Returns
+        -------
+        samples : ndarray of shape (m, n_samples) or (m, n_targets, n_samples)
+            Values of the functions at the rows.
+        """
+        mean, cov = self.predict(X, return_cov=True)
+        draw = legacy_state(seed_of(random_state), 0)
+        several = mean.reshape(len(mean), -1)
+        covs = cov.reshape(len(mean), len(mean), -1)
+        samples = np.empty((*several.shape, n_samples))
+        for t in range(several.shape[1]):
+            values, vectors = np.linalg.eigh(covs[:, :, t])
+            root = vectors * np.sqrt(np.maximum(values, 0))
+            noise = draw.standard_normal((len(mean), n_samples))
+            samples[:, t] = several[:, t, None] + root @ noise
+        return samples.reshape(*mean.shape, n_samples)
+
+
+def _posterior(
+    kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str
+) -> tuple[np.ndarray, float, np.ndarray, float]:
+    """L, the jitter, the weights of the rows and the log marginal likelihood."""
+    L, jitter = _factor.factor(kernel._forward(X, X, 0)[0], noise, owner)
+    weights = _factor.solve(L, targets)
+    n, t = targets.shape
+    value = -0.5 * float(np.vdot(targets, weights))
+    value -= t * (0.5 * _factor.log_determinant(L) + 0.5 * n * math.log(2 * math.pi))
+    return L, jitter, weights, value
+
+
+def _likelihood(
+    kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str,
+    gradient: bool = True,
+) -> tuple[float, np.ndarray]:  # fmt: skip
+    """The log marginal likelihood and its gradient in theta."""
+    try:
+        L, _, weights, value = _posterior(kernel, X, targets, noise, owner)
+    except ValueError:
+        # Hyperparameters without a factor have no likelihood; a search turns back.
+        return -math.inf, np.zeros(kernel.n_dims)
+    if not gradient:
+        return value, np.zeros(0)
+    upper = _factor.inverse(L).T  # rows of it are adjacent, from the diagonal on
+    t = targets.shape[1]
+
+    def block(rows: slice, columns: slice) -> np.ndarray:
+        return 0.5 * (weights[rows] @ weights[columns].T - t * upper[rows, columns])
+
+    return value, _factor.contract(kernel, X, block)

@@ -1,0 +1,403 @@
+"""What a covariance function is, and its algebra: sums, products and powers.
+
+Gradients are pulled back. A kernel gets ``A = dL/dK`` and returns ``dL/dtheta`` or ``dL/dX``; a
+product hands ``A * K2`` to its first factor. So no array of n x n x p entries is ever made, and a
+loss that needs K by blocks of rows gets its gradient by the same blocks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kernelmill.gaussian_process import kernels
+
+# Rows of a block of K: 256 x 5,000 doubles are 10 MB, and a product with them is still efficient.
+BLOCK = 256
+
+
+class Hyperparameter(NamedTuple):
+    """A parameter of a kernel that a fit may change.
+
+    Parameters
+    ----------
+    name : str
+        Name of the parameter.
+    bounds : ndarray of shape (n_elements, 2) or "fixed"
+        Least and largest values.
+    n_elements : int
+        Number of values.
+    """
+
+    name: str
+    bounds: Any
+    n_elements: int
+
+    @property
+    def fixed(self) -> bool:
+        """Whether fits leave it alone."""
+        return isinstance(self.bounds, str)
+
+
+class Kernel:
+    """Base of covariance functions.
+
+    A kernel is called as ``kernel(X)``, ``kernel(X, Y)`` or ``kernel(X, eval_gradient=True)``; the
+    gradient is that in `theta`, the logarithms of the hyperparameters, not in the hyperparameters.
+    """
+
+    _names: tuple[str, ...] = ()  # of hyperparameters, sorted
+
+    # -- parameters, in scikit-learn's manner --------------------------------------------------
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Arguments of the constructor.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Include those of the kernels that this one is made of, as ``k1__length_scale``.
+
+        Returns
+        -------
+        params : dict
+            Values by name.
+        """
+        names = [n for n in inspect.signature(type(self).__init__).parameters if n != "self"]
+        params: dict[str, Any] = {}
+        for name in sorted(names):
+            value = params[name] = getattr(self, name)
+            if deep and isinstance(value, Kernel):
+                params |= {f"{name}__{k}": v for k, v in value.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Kernel:
+        """Set arguments of the constructor.
+
+        Parameters
+        ----------
+        **params
+            Values by name; ``k1__length_scale`` sets that of the kernel ``k1``.
+
+        Returns
+        -------
+        self : Kernel
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If there is no such parameter.
+        """
+        known = self.get_params(deep=False)
+        for name, value in params.items():
+            head, _, rest = name.partition("__")
+            if head not in known:
+                raise ValueError(
+                    f"{type(self).__name__}: parameters must be some of {', '.join(known)}, got "
+                    f"{name!r}"
+                )
+            if rest:
+                getattr(self, head).set_params(**{rest: value})
+            else:
+                setattr(self, head, value)
+        return self
+
+    def clone_with_theta(self, theta: Any) -> Kernel:
+        """A copy with other hyperparameters.
+
+        Parameters
+        ----------
+        theta : array-like of shape (p,)
+            Logarithms of the hyperparameters.
+
+        Returns
+        -------
+        kernel : Kernel
+            The copy.
+        """
+        from copy import deepcopy
+
+        copy = deepcopy(self)
+        copy.theta = np.asarray(theta, dtype=np.float64)
+        return copy
+
+    def _leaves(self) -> Iterator[Kernel]:
+        """The kernels with parameters of their own, from left to right."""
+        yield self
+
+    @property
+    def hyperparameters(self) -> list[Hyperparameter]:
+        """All hyperparameters, those of ``k1`` first."""
+        found = []
+        for name in self._names:
+            value, bounds = np.atleast_1d(getattr(self, name)), getattr(self, f"{name}_bounds")
+            if not isinstance(bounds, str):
+                bounds = np.atleast_2d(np.asarray(bounds, dtype=np.float64))
+                if len(bounds) == 1:
+                    bounds = np.repeat(bounds, len(value), axis=0)
+                if bounds.shape != (len(value), 2):
+                    raise ValueError(
+                        f"{type(self).__name__}: {name}_bounds must be one pair or {len(value)} "
+                        f"pairs, got an array of shape {bounds.shape}"
+                    )
+            elif bounds != "fixed":
+                raise ValueError(
+                    f"{type(self).__name__}: {name}_bounds must be pairs of numbers or 'fixed', "
+                    f"got {bounds!r}"
+                )
+            found.append(Hyperparameter(name, bounds, len(value)))
+        return found
+
+    @property
+    def n_dims(self) -> int:
+        """Number p of entries of `theta`."""
+        return len(self.theta)
+
+    @property
+    def theta(self) -> np.ndarray:
+        """Logarithms of the hyperparameters that are not fixed, ndarray of shape (p,).
+
+        Assigning sets the hyperparameters.
+        """
+        values = [
+            np.atleast_1d(np.asarray(getattr(leaf, h.name), dtype=np.float64))
+            for leaf in self._leaves()
+            for h in leaf.hyperparameters
+            if not h.fixed
+        ]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(np.concatenate(values)) if values else np.zeros(0)
+
+    @theta.setter
+    def theta(self, theta: Any) -> None:
+        theta, at = np.exp(np.asarray(theta, dtype=np.float64)), 0
+        if len(theta) != self.n_dims:
+            raise ValueError(
+                f"{type(self).__name__}: theta must have {self.n_dims} entries, got {len(theta)}"
+            )
+        for leaf in self._leaves():
+            for h in leaf.hyperparameters:
+                if not h.fixed:
+                    value = theta[at : at + h.n_elements]
+                    at += h.n_elements
+                    scalar = np.ndim(getattr(leaf, h.name)) == 0
+                    setattr(leaf, h.name, float(value[0]) if scalar else value)
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Bounds of `theta`, ndarray of shape (p, 2)."""
+        found = [h.bounds for k in self._leaves() for h in k.hyperparameters if not h.fixed]
+        return np.log(np.concatenate(found)) if found else np.zeros((0, 2))
+
+    def _named(self) -> list[str]:
+        """A name for each entry of `theta`, for messages."""
+        return [
+            f"{type(leaf).__name__}.{h.name}"
+            for leaf in self._leaves()
+            for h in leaf.hyperparameters
+            if not h.fixed
+            for _ in range(h.n_elements)
+        ]
+
+    def _check(self, d: int) -> None:
+        """Raise unless the parameters make a kernel of rows with d features."""
+        for name in self._names:
+            value = np.asarray(getattr(self, name), dtype=np.float64)
+            if not (np.isfinite(value) & (value >= 0)).all() or value.ndim > 1:
+                raise ValueError(
+                    f"{type(self).__name__}: {name} must be finite numbers of at least 0, got "
+                    f"{getattr(self, name)!r}"
+                )
+
+    # -- values and gradients ------------------------------------------------------------------
+
+    def _forward(self, X: np.ndarray, Y: np.ndarray, at: int | None) -> tuple[np.ndarray, Any]:
+        """K (n, m), and what the pulls need. Row i of X is row ``at + i`` of Y unless `at` is None.
+        """
+        raise NotImplementedError
+
+    def _derivatives(
+        self, X: np.ndarray, Y: np.ndarray, at: int | None, saved: Any
+    ) -> Iterator[np.ndarray]:
+        """``dK / dtheta_q``, (n, m), one after another."""
+        raise NotImplementedError
+
+    def _pull(
+        self, X: np.ndarray, Y: np.ndarray, at: int | None, saved: Any, A: np.ndarray
+    ) -> np.ndarray:
+        """``sum_ij A_ij dK_ij / dtheta``, (p,)."""
+        return np.array([np.vdot(A, D) for D in self._derivatives(X, Y, at, saved)])
+
+    def _pull_rows(self, X: np.ndarray, Y: np.ndarray, saved: Any, A: np.ndarray) -> np.ndarray:
+        """``sum_j A_ij dK(x_i, y_j) / dx_i``, (n, d), for Y that does not move with X."""
+        raise NotImplementedError
+
+    def _diag(self, X: np.ndarray) -> np.ndarray:
+        """``K(x_i, x_i)``, (n,)."""
+        raise NotImplementedError
+
+    def _pull_diag(self, X: np.ndarray, a: np.ndarray) -> np.ndarray:
+        """``sum_i a_i dK(x_i, x_i) / dtheta``, (p,)."""
+        raise NotImplementedError
+
+    def _pull_diag_rows(self, X: np.ndarray, a: np.ndarray) -> np.ndarray:
+        """``a_i d/dx_i K(x_i, x_i)``, (n, d)."""
+        return np.zeros_like(X)  # the diagonal of a stationary kernel is constant
+
+    def __call__(self, X: Any, Y: Any = None, eval_gradient: bool = False) -> Any:
+        """The covariances of all rows of X with those of Y, or of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            First rows.
+        Y : array-like of shape (m, d), optional
+            Second rows; those of X by default.
+        eval_gradient : bool, default=False
+            Return the gradient too; only without Y.
+
+        Returns
+        -------
+        K : ndarray of shape (n, m), float64
+            Covariances.
+        gradient : ndarray of shape (n, n, p), float64
+            Derivatives by `theta`, the logarithms of the hyperparameters. Only if asked for: fits
+            use sums of them, which take no such memory.
+
+        Raises
+        ------
+        ValueError
+            If both Y and `eval_gradient` are given.
+        """
+        if Y is not None and eval_gradient:
+            raise ValueError(
+                f"{type(self).__name__}: Y must be None with eval_gradient=True, got an array "
+                "(Gradient can only be evaluated when Y is None.)"
+            )
+        X = _rows(X)
+        Y, at = (X, 0) if Y is None else (_rows(Y), None)
+        self._check(X.shape[1])
+        K, saved = self._forward(X, Y, at)
+        if not eval_gradient:
+            return K
+        gradient = np.empty((*K.shape, self.n_dims))
+        for q, D in enumerate(self._derivatives(X, Y, at, saved)):
+            gradient[:, :, q] = D
+        return K, gradient
+
+    def diag(self, X: Any) -> np.ndarray:
+        """The diagonal of ``kernel(X)``, without the rest.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, d)
+            Rows.
+
+        Returns
+        -------
+        variances : ndarray of shape (n,), float64
+            Covariance of each row with itself.
+        """
+        X = _rows(X)
+        self._check(X.shape[1])
+        return self._diag(X)
+
+    def is_stationary(self) -> bool:
+        """Whether covariances depend on differences of rows only.
+
+        Returns
+        -------
+        stationary : bool
+            True if so.
+        """
+        return all(leaf.is_stationary() for leaf in self._leaves())
+
+    @property
+    def requires_vector_input(self) -> bool:
+        """True: rows are vectors of numbers."""
+        return True
+
+    # -- algebra -------------------------------------------------------------------------------
+
+    def __add__(self, other: Any) -> Kernel:
+        return kernels.Sum(self, _kernel(other))
+
+    def __radd__(self, other: Any) -> Kernel:
+        return kernels.Sum(_kernel(other), self)
+
+    def __mul__(self, other: Any) -> Kernel:
+        return kernels.Product(self, _kernel(other))
+
+    def __rmul__(self, other: Any) -> Kernel:
+        return kernels.Product(_kernel(other), self)
+
+    def __pow__(self, exponent: float) -> Kernel:
+        return kernels.Exponentiation(self, exponent)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return False
+        a, b = self.get_params(), other.get_params()
+        return a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        shown = [f"{h.name}={_shown(getattr(self, h.name))}" for h in self.hyperparameters]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _equal(a: Any, b: Any) -> bool:
+    same = a == b
+    return same if isinstance(same, bool) else bool(np.array_equal(a, b))
+
+
+def _shown(value: Any) -> str:
+    if np.ndim(value) == 0:
+        return f"{value:.3g}"
+    return "[" + ", ".join(f"{v:.3g}" for v in np.asarray(value)) + "]"
+
+
+def _rows(X: Any) -> np.ndarray:
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim == 1:
+        X = X[:, None]
+    if X.ndim != 2:
+        raise ValueError(f"Kernel: X must be a matrix, got an array of shape {X.shape}")
+    return X
+
+
+def _kernel(value: Any) -> Kernel:
+    """A kernel, or the constant kernel of a number."""
+    if isinstance(value, Real):
+        return kernels.ConstantKernel(float(value))
+    return as_kernel(value)
+
+
+def as_kernel(kernel: Any) -> Kernel:
+    """A kernel of ours, made from one of scikit-learn's where it is one.
+
+    Raises
+    ------
+    TypeError
+        If it is neither.
+    """
+    if isinstance(kernel, Kernel):
+        return kernel
+    cls = type(kernel)
+    own = getattr(kernels, cls.__name__, None)
+    if not cls.__module__.startswith("sklearn.gaussian_process") or own is None:
+        raise TypeError(
+            "Kernel: kernels must be made of those in kernelmill.gaussian_process.kernels, got "
+            f"{cls.__module__}.{cls.__name__} (derive from Kernel for one of your own)"
+        )
+    params = {
+        name: as_kernel(value) if hasattr(value, "clone_with_theta") else value
+        for name, value in kernel.get_params(deep=False).items()
+    }
+    return own(**params)

@@ -1,0 +1,289 @@
+"""Kernels that are not functions of a distance: constants, noise, products, and those of pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernelmill.gaussian_process.kernels._kernel import Kernel
+
+_BOUNDS = (1e-5, 1e5)
+
+
+class ConstantKernel(Kernel):
+    """Constant kernel: ``K(x, y) = constant_value``.
+
+    As a factor it is the variance of a kernel; as a term, that of an unknown mean.
+
+    Parameters
+    ----------
+    constant_value : float, default=1.0
+        The constant.
+    constant_value_bounds : pair of float or "fixed", default=(1e-5, 1e5)
+        Its bounds in fits.
+
+    Examples
+    --------
+    >>> from kernelmill.gaussian_process.kernels import ConstantKernel
+    >>> ConstantKernel(2.0)([[0.0], [1.0]])
+    array([[2., 2.],
+           [2., 2.]])
+    """
+
+    _names = ("constant_value",)
+
+    def __init__(self, constant_value=1.0, constant_value_bounds=_BOUNDS):
+        self.constant_value = constant_value
+        self.constant_value_bounds = constant_value_bounds
+
+    def _forward(self, X, Y, at):
+        return np.full((len(X), len(Y)), float(self.constant_value)), None
+
+    def _derivatives(self, X, Y, at, saved):
+        if self.n_dims:
+            yield np.full((len(X), len(Y)), float(self.constant_value))
+
+    def _pull(self, X, Y, at, saved, A):
+        return np.full(self.n_dims, self.constant_value * A.sum())
+
+    def _pull_rows(self, X, Y, saved, A):
+        return np.zeros_like(X)
+
+    def _diag(self, X):
+        return np.full(len(X), float(self.constant_value))
+
+    def _pull_diag(self, X, a):
+        return np.full(self.n_dims, self.constant_value * a.sum())
+
+    def is_stationary(self):
+        """Whether covariances depend on differences of rows only: yes.
+
+        Returns
+        -------
+        stationary : bool
+            True.
+        """
+        return True
+
+    def __repr__(self):
+        return f"ConstantKernel(constant_value={self.constant_value:.3g})"
+
+
+class WhiteKernel(Kernel):
+    """Noise: ``K(X)`` is ``noise_level`` times the identity, and ``K(X, Y)`` is 0.
+
+    Parameters
+    ----------
+    noise_level : float, default=1.0
+        Variance of the noise.
+    noise_level_bounds : pair of float or "fixed", default=(1e-5, 1e5)
+        Its bounds in fits.
+
+    Notes
+    -----
+    Rows are compared by their places, not by their values: in ``K(X)`` equal rows have noise of
+    their own, and ``K(X, X)`` is 0.
+
+    Examples
+    --------
+    >>> from kernelmill.gaussian_process.kernels import WhiteKernel
+    >>> WhiteKernel(0.5)([[0.0], [0.0]])
+    array([[0.5, 0. ],
+           [0. , 0.5]])
+    """
+
+    _names = ("noise_level",)
+
+    def __init__(self, noise_level=1.0, noise_level_bounds=_BOUNDS):
+        self.noise_level = noise_level
+        self.noise_level_bounds = noise_level_bounds
+
+    def _forward(self, X, Y, at):
+        K = np.zeros((len(X), len(Y)))
+        if at is not None:
+            np.einsum("ii->i", K[:, at : at + len(X)])[...] = self.noise_level
+        return K, None
+
+    def _derivatives(self, X, Y, at, saved):
+        if self.n_dims:
+            yield self._forward(X, Y, at)[0]
+
+    def _pull(self, X, Y, at, saved, A):
+        trace = 0.0 if at is None else np.trace(A[:, at : at + len(X)])
+        return np.full(self.n_dims, self.noise_level * trace)
+
+    def _pull_rows(self, X, Y, saved, A):
+        return np.zeros_like(X)
+
+    def _diag(self, X):
+        return np.full(len(X), float(self.noise_level))
+
+    def _pull_diag(self, X, a):
+        return np.full(self.n_dims, self.noise_level * a.sum())
+
+    def is_stationary(self):
+        """Whether covariances depend on differences of rows only: yes.
+
+        Returns
+        -------
+        stationary : bool
+            True.
+        """
+        return True
+
+
+class DotProduct(Kernel):
+    """Linear kernel: ``K(x, y) = sigma_0^2 + x'y``.
+
+    Parameters
+    ----------
+    sigma_0 : float, default=1.0
+        Deviation of the intercept.
+    sigma_0_bounds : pair of float or "fixed", default=(1e-5, 1e5)
+        Its bounds in fits.
+
+    Examples
+    --------
+    >>> from kernelmill.gaussian_process.kernels import DotProduct
+    >>> DotProduct(1.0)([[1.0], [2.0]])
+    array([[2., 3.],
+           [3., 5.]])
+    """
+
+    _names = ("sigma_0",)
+
+    def __init__(self, sigma_0=1.0, sigma_0_bounds=_BOUNDS):
+        self.sigma_0 = sigma_0
+        self.sigma_0_bounds = sigma_0_bounds
+
+    def _forward(self, X, Y, at):
+        return X @ Y.T + self.sigma_0**2, None
+
+    def _derivatives(self, X, Y, at, saved):
+        if self.n_dims:
+            yield np.full((len(X), len(Y)), 2.0 * self.sigma_0**2)
+
+    def _pull(self, X, Y, at, saved, A):
+        return np.full(self.n_dims, 2 * self.sigma_0**2 * A.sum())
+
+    def _pull_rows(self, X, Y, saved, A):
+        return A @ Y
+
+    def _diag(self, X):
+        return np.einsum("ij,ij->i", X, X) + self.sigma_0**2
+
+    def _pull_diag(self, X, a):
+        return np.full(self.n_dims, 2 * self.sigma_0**2 * a.sum())
+
+    def _pull_diag_rows(self, X, a):
+        return 2 * a[:, None] * X
+
+    def is_stationary(self):
+        """Whether covariances depend on differences of rows only: no.
+
+        Returns
+        -------
+        stationary : bool
+            False.
+        """
+        return False
+
+
+class PairwiseKernel(Kernel):
+    """A kernel of scikit-learn's ``pairwise_kernels``.
+
+    Parameters
+    ----------
+    gamma : float, default=1.0
+        Its parameter ``gamma``.
+    gamma_bounds : pair of float or "fixed", default=(1e-5, 1e5)
+        Bounds in fits.
+    metric : {"linear", "additive_chi2", "chi2", "poly", "polynomial", "rbf", "laplacian", \
+"sigmoid", "cosine"} or callable, default="linear"
+        The kernel.
+    pairwise_kernels_kwargs : dict, optional
+        Further arguments.
+
+    Notes
+    -----
+    Derivatives are central differences, with a relative error of about 1e-10.
+
+    Examples
+    --------
+    >>> from kernelmill.gaussian_process.kernels import PairwiseKernel
+    >>> PairwiseKernel(metric="cosine")([[1.0, 0.0], [0.0, 2.0]])
+    array([[1., 0.],
+           [0., 1.]])
+    """
+
+    _names = ("gamma",)
+    _STEP = 6e-6  # the cube root of eps: errors of rounding and of the formula are equal
+
+    def __init__(
+        self, gamma=1.0, gamma_bounds=_BOUNDS, metric="linear", pairwise_kernels_kwargs=None
+    ):
+        self.gamma = gamma
+        self.gamma_bounds = gamma_bounds
+        self.metric = metric
+        self.pairwise_kernels_kwargs = pairwise_kernels_kwargs
+
+    def _at(self, X: np.ndarray, Y: np.ndarray, gamma: Any) -> np.ndarray:
+        from sklearn.metrics.pairwise import pairwise_kernels
+
+        options = self.pairwise_kernels_kwargs or {}
+        return pairwise_kernels(
+            X, Y, metric=self.metric, gamma=gamma, filter_params=True, **options
+        )
+
+    def _forward(self, X, Y, at):
+        return self._at(X, Y, self.gamma), None
+
+    def _derivatives(self, X, Y, at, saved):
+        if self.n_dims:
+            h = self._STEP
+            up, down = (self._at(X, Y, self.gamma * np.exp(s)) for s in (h, -h))
+            yield (up - down) / (2 * h)
+
+    def _pull_rows(self, X, Y, saved, A):
+        gradient = np.empty_like(X)
+        for p in range(X.shape[1]):
+            h = self._STEP * np.maximum(np.abs(X[:, p]), np.abs(Y[:, p]).max(initial=0) + 1e-300)
+            move = np.zeros_like(X)
+            move[:, p] = h
+            change = self._at(X + move, Y, self.gamma) - self._at(X - move, Y, self.gamma)
+            gradient[:, p] = (A * change).sum(1) / (2 * h)
+        return gradient
+
+    def _each(self, X: np.ndarray, gamma: Any) -> np.ndarray:
+        return np.array([self._at(x[None], x[None], gamma)[0, 0] for x in X])
+
+    def _diag(self, X):
+        return self._each(X, self.gamma)
+
+    def _pull_diag(self, X, a):
+        if not self.n_dims:
+            return np.zeros(0)
+        h = self._STEP
+        up, down = (self._each(X, self.gamma * np.exp(s)) for s in (h, -h))
+        return np.array([a @ (up - down) / (2 * h)])
+
+    def _pull_diag_rows(self, X, a):
+        gradient = np.empty_like(X)
+        for p in range(X.shape[1]):
+            h = self._STEP * np.maximum(np.abs(X[:, p]).max(initial=0), 1e-300)
+            move = np.zeros_like(X)
+            move[:, p] = h
+            change = self._each(X + move, self.gamma) - self._each(X - move, self.gamma)
+            gradient[:, p] = a * change / (2 * h)
+        return gradient
+
+    def is_stationary(self):
+        """Whether covariances depend on differences of rows only.
+
+        Returns
+        -------
+        stationary : bool
+            True for ``"rbf"`` and ``"laplacian"``.
+        """
+        return self.metric in ("rbf", "laplacian")

@@ -1,0 +1,284 @@
+"""Solvers of the lasso's family: coordinate descent on products of features, with working sets.
+
+Minimised is ``1/2 sum w |y - X b|^2 + l1 |b| + l2 / 2 |b|^2`` of centred rows. Where all products
+of features fit, one pass makes them, and no other is needed. Else a working set of features has its
+products made, and one pass over the rows says which features it lacks, and how far the objective is
+above its least (the duality gap).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator._moments import Moments, moments_of, pilot
+from kernelmill._estimator._rows import Rows
+from kernelmill.ops import coordinate, glm
+
+MOST_PRODUCTS = 768  # features whose products are made at once where a working set is possible
+_WORK = 2e8  # flops of one call of the op: at most 100 ms
+_FIRST, _LEAST = 384, 64  # sizes of a working set, at first and at least
+_MOST_MEMBERS = 6144  # features whose products are kept: 300 MB
+_INNER = 0.3  # share of the gap to which a working set is solved
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Penalties of the problem as the op takes them."""
+
+    l1: float
+    l2: float
+    positive: bool = False
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a descent stands; never changed in place."""
+
+    coef: np.ndarray  # (d, m)
+    gradient: np.ndarray  # (d, m), X' (Y - X B)
+    gap: float = np.inf
+    sweeps: int = 0
+
+
+def gap_of(
+    coef: np.ndarray, gradient: np.ndarray, residual: float, penalty: Penalty, squares: Any
+) -> float:
+    """The duality gap as `ops.coordinate` defines it."""
+    side = np.maximum(gradient, 0) if penalty.positive else gradient
+    norms = np.sqrt((side * side).sum(1))
+    sizes = np.sqrt((coef * coef).sum(1))
+    product = (gradient * coef).sum(1)
+    if penalty.l1 == 0 and penalty.l2 == 0:
+        squares = squares()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return float(np.where(squares > 0, norms * norms / (2 * squares), 0.0).sum())
+    top = float(norms.max(initial=0.0))
+    scale = penalty.l1 / top if penalty.l2 == 0 and top > penalty.l1 else 1.0
+    gap = 0.5 * (1 - scale) ** 2 * residual
+    gap += (penalty.l1 * sizes + penalty.l2 / 2 * sizes**2 - scale * product).sum()
+    if penalty.l2 > 0:
+        gap += (np.maximum(scale * norms - penalty.l1, 0) ** 2).sum() / (2 * penalty.l2)
+    return float(gap)
+
+
+class Products:
+    """A problem in the products of its features."""
+
+    def __init__(self, G: np.ndarray, Q: np.ndarray, square: float, order: Any = None) -> None:
+        self.G, self.Q, self.square = np.ascontiguousarray(G), np.ascontiguousarray(Q), square
+        self.order = np.arange(len(G)) if order is None else order
+
+    def start(self, coef: np.ndarray | None = None) -> Position:
+        """Zeros, or given coefficients (d, m)."""
+        if coef is None or not coef.any():
+            return Position(np.zeros_like(self.Q), self.Q.copy())
+        return Position(coef.copy(), self.Q - self.G @ coef)
+
+    def advance(self, at: Position, penalty: Penalty, tol: float, most: int) -> Position:
+        """At most so many sweeps, or a slice of them."""
+        coef, gradient = at.coef.copy(), at.gradient.copy()
+        d, m = coef.shape
+        sweeps = max(1, min(most, int(_WORK / max(1, 4 * d * d * m))))
+        taken, gap = coordinate.descent(
+            self.G, self.Q, self.order, coef, gradient, np.full(d, penalty.l1),
+            np.full(d, penalty.l2), self.square, tol * self.square, sweeps, penalty.positive,
+        )  # fmt: skip
+        return Position(coef, gradient, gap, at.sweeps + taken)
+
+
+class WorkingSets:
+    """A problem over rows in memory, in the products of a few features at a time."""
+
+    def __init__(self, rows: Rows, Y: np.ndarray, centred: bool, order: Any = None) -> None:
+        self.rows, self.Y, self.centred = rows, Y, centred
+        d, m = rows.n_features, Y.shape[1]
+        w = rows.weight
+        self.w = np.ones(rows.count) if w is None else w.astype(np.float64)
+        self.weight = float(self.w.sum())
+        self.x_mean, self.y_mean = np.zeros(d), np.zeros(m)
+        self.shift = pilot(rows.X, rows.weight) if centred else np.zeros(d)
+        if centred:
+            self.y_mean = self.w @ Y / self.weight
+            _, slope = self._pass(np.zeros(d), np.ones(rows.count))  # sum w (0 - 1) (x - shift)
+            self.x_mean = self.shift - slope[0, :d] / self.weight
+        self.centred_Y = Y - self.y_mean
+        self.square = float((self.w @ (self.centred_Y**2)).sum())
+        self.place = np.arange(d) if order is None else np.argsort(order)
+        self._members = np.zeros(0, dtype=np.int64)  # features whose products are there
+        self._where = np.full(d, -1)
+        self._columns = np.zeros((0, rows.count))  # centred and weighted
+        self._G = np.zeros((0, 0))
+
+    def _pass(self, b: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+        """Half the squared residuals of ``(x - mean) b``, and minus X'(residuals)."""
+        offset = np.array([(self.shift - self.x_mean) @ b])
+        return self.rows.map_reduce(
+            glm.gradient, b[None], offset, self.shift, 0, 0.0, along=(y,)
+        )
+
+    def gradient(self, coef: np.ndarray) -> tuple[np.ndarray, float]:
+        """``X'(Y - X B)`` of centred rows and the squared residuals, by one pass a target."""
+        d, m = coef.shape
+        found, total = np.empty((d, m)), 0.0
+        for t in range(m):
+            value, slope = self._pass(coef[:, t], np.ascontiguousarray(self.centred_Y[:, t]))
+            found[:, t] = -(slope[0, :d] + slope[0, d] * (self.shift - self.x_mean))
+            total += 2 * value
+        return found, total
+
+    def start(self, coef: np.ndarray | None = None) -> Position:
+        """Zeros, or given coefficients (d, m)."""
+        if coef is None:
+            coef = np.zeros((self.rows.n_features, self.Y.shape[1]))
+        return Position(coef, self.gradient(coef)[0])
+
+    def _chosen(self, at: Position, penalty: Penalty) -> np.ndarray:
+        """The coefficients that are not 0, and the features that call most for one."""
+        side = np.maximum(at.gradient, 0) if penalty.positive else at.gradient
+        score = np.sqrt((side * side).sum(1))
+        active = at.coef.any(1)
+        many = int(active.sum())
+        calling = int((score > penalty.l1).sum())
+        size = min(max(_FIRST, 2 * many), max(many + calling, _LEAST))
+        score[active] = np.inf
+        d = len(score)
+        chosen = np.arange(d) if size >= d else np.argpartition(-score, size - 1)[:size]
+        return chosen[np.argsort(self.place[chosen])]
+
+    def _grow(self, chosen: np.ndarray) -> None:
+        """Make the products of features that are not there yet."""
+        if len(self._members) + len(chosen) > _MOST_MEMBERS:  # begin again with these alone
+            self._members = np.zeros(0, dtype=np.int64)
+            self._where[:] = -1
+            self._columns, self._G = self._columns[:0], self._G[:0, :0]
+        new = chosen[self._where[chosen] < 0]
+        if not len(new):
+            return
+        old, total = len(self._members), len(self._members) + len(new)
+        if total > len(self._columns):
+            room = np.empty((max(total, 2 * old), self.rows.count))
+            room[:old] = self._columns[:old]
+            self._columns = room
+        X = self.rows.X[:, new]
+        part = self._columns[old:total]
+        np.copyto(part, (X.toarray() if is_sparse(X) else X).T)
+        part -= self.x_mean[new, None]
+        if self.rows.weight is not None:
+            part *= np.sqrt(self.w)
+        G = np.empty((total, total))
+        G[:old, :old] = self._G
+        G[old:] = part @ self._columns[:total].T
+        G[:old, old:] = G[old:, :old].T
+        self._G = G
+        self._members = np.concatenate([self._members, new])
+        self._where[new] = np.arange(old, total)
+
+    def _products_of(self, chosen: np.ndarray, at: Position) -> tuple[Products, Position]:
+        """The problem in the chosen features, which hold all that is not 0, and where it stands."""
+        self._grow(chosen)
+        where = self._where[chosen]
+        coef, gradient = at.coef[chosen], at.gradient[chosen]
+        G = self._G[np.ix_(where, where)]
+        return Products(G, gradient + G @ coef, self.square), Position(coef, gradient)
+
+    def advance(self, at: Position, penalty: Penalty, tol: float, most: int) -> Position:
+        """One working set, solved, and one pass over the rows."""
+        residual = self.square if not at.coef.any() else None
+        gap = at.gap
+        if not np.isfinite(gap):
+            if residual is None:
+                _, residual = self.gradient(at.coef)
+            gap = gap_of(at.coef, at.gradient, residual, penalty, self._squares)
+            if gap <= tol * self.square:
+                return replace(at, gap=gap)
+        chosen = self._chosen(at, penalty)
+        products, inner = self._products_of(chosen, at)
+        limit = max(tol, min(1.0, _INNER * gap / self.square)) * (_INNER if len(chosen) else 1)
+        while inner.sweeps < most:
+            inner = products.advance(inner, penalty, limit, most - inner.sweeps)
+            if inner.gap <= limit * self.square:
+                break
+        coef = np.zeros_like(at.coef)
+        coef[chosen] = inner.coef
+        gradient, residual = self.gradient(coef)
+        gap = gap_of(coef, gradient, residual, penalty, self._squares)
+        return Position(coef, gradient, gap, at.sweeps + max(1, inner.sweeps))
+
+    def _squares(self) -> np.ndarray:
+        """Sums of the squares of centred columns, which matter without a penalty only."""
+        X = self.rows.X
+        if is_sparse(X):
+            squares = np.asarray(X.multiply(X).T @ self.w).ravel()
+            return np.maximum(squares - self.weight * self.x_mean**2, 0)
+        return np.einsum("i,ij,ij->j", self.w, X - self.x_mean, X - self.x_mean)
+
+
+def problem(
+    rows: Rows, Y: np.ndarray, centred: bool, order: Any = None
+) -> tuple[Products | WorkingSets, np.ndarray, np.ndarray, float]:
+    """The problem, the means of features and targets, and the weight of the rows."""
+    d = rows.n_features
+    if rows.is_stream or d <= MOST_PRODUCTS:
+        moments = moments_of(rows, Y, centred=centred)
+        return of_moments(moments, order), moments.x_mean, moments.y_mean, moments.weight
+    sets = WorkingSets(rows, Y, centred, order)
+    return sets, sets.x_mean, sets.y_mean, sets.weight
+
+
+def of_moments(moments: Moments, order: Any = None) -> Products:
+    """The problem in the products of all features; columns that only round are zeros."""
+    from kernelmill.linear_model._solve import constant_columns
+
+    G, Q = moments.xx, moments.xy
+    still = constant_columns(moments)
+    if still.any():
+        G, Q = G.copy(), Q.copy()
+        G[still] = G[:, still] = Q[still] = 0.0
+    squares = np.diag(moments.yy)
+    size = (np.abs(moments.origin[moments.d :]) + np.abs(moments.y_mean)) * 2.3e-16
+    constant = squares <= 4 * moments.weight * size * size
+    if constant.any():
+        Q = np.where(constant, 0.0, Q)
+        squares = np.where(constant, 0.0, squares)
+    return Products(G, Q, float(squares.sum()), order)
+
+
+def solve(
+    made: Products | WorkingSets, at: Position, penalty: Penalty, tol: float, max_iter: int
+) -> Position:
+    """Advance until the gap is at most ``tol`` of the sum of squares, without callbacks."""
+    at = replace(at, gap=np.inf, sweeps=0)
+    while at.sweeps < max_iter:
+        before = at.sweeps
+        at = made.advance(at, penalty, tol, max_iter - at.sweeps)
+        if at.gap <= tol * made.square or at.sweeps == before:
+            break
+    return at
+
+
+def largest_alpha(gradient: np.ndarray, weight: float, l1_ratio: float, positive: bool) -> float:
+    """The least penalty with which all coefficients are zero."""
+    side = np.maximum(gradient, 0) if positive else gradient
+    return float(np.sqrt((side * side).sum(1)).max(initial=0.0)) / (weight * l1_ratio)
+
+
+def alphas_of(
+    alphas: Any, largest: float, eps: float, owner: str
+) -> np.ndarray:
+    """Penalties of a path, largest first: given, or so many evenly spaced in the logarithm."""
+    if isinstance(alphas, int | np.integer):
+        if not largest > 0:
+            return np.full(alphas, np.finfo(np.float64).resolution)
+        return np.geomspace(largest, largest * eps, num=alphas)
+    given = np.sort(np.asarray(alphas, dtype=np.float64).ravel())[::-1]
+    if not len(given) or not (given >= 0).all():
+        raise ValueError(f"{owner}: alphas must be numbers of at least 0, got {alphas!r}")
+    return given
+
+
+def dense(X: Any) -> Any:
+    return X.toarray() if is_sparse(X) else X

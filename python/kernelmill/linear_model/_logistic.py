@@ -1,0 +1,319 @@
+"""Logistic regression."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.class_weight import compute_sample_weight
+
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._climb import Step, climb
+from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill.linear_model._linear import LinearClassifier
+from kernelmill.linear_model._newton import MOST_PARAMETERS, Objective, Point
+from kernelmill.linear_model._words import WORDS
+
+CLASS_WEIGHT = rule.any_of(
+    rule.one_of("balanced", None), rule.Rule(lambda value: isinstance(value, dict), "a dict")
+)
+SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
+_MARGIN = 0.5  # features whose gradient is this share of the L1 penalty join the working set
+
+
+def logistic(p: np.ndarray) -> np.ndarray:
+    """Shares of the classes (n, k) for scores (n, 1) of two classes, or (n, k)."""
+    if p.shape[1] == 1:
+        e = np.exp(-np.abs(p))
+        upper = np.where(p > 0, 1.0, e) / (1 + e)
+        return np.hstack([np.where(p > 0, e, 1.0) / (1 + e), upper])
+    e = np.exp(p - p.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def log_logistic(p: np.ndarray) -> np.ndarray:
+    """Logarithms of the same, finite where the shares underflow."""
+    if p.shape[1] == 1:
+        return -np.logaddexp(0, np.hstack([p, -p]))
+    p = p - p.max(1, keepdims=True)
+    return p - np.log(np.exp(p).sum(1, keepdims=True))
+
+
+class ProbabilisticClassifier(ClassifierMixin, LinearClassifier):
+    """Base of classifiers with probabilities: the logistic function of their scores."""
+
+    _squares: ClassVar = np.float64
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Rows.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes), float64
+            In the order of ``classes_``.
+        """
+        return logistic(self._scores(X).astype(np.float64))
+
+    def predict_log_proba(self, X):
+        """Logarithms of the probabilities, finite where these underflow.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Rows.
+
+        Returns
+        -------
+        logarithms : ndarray of shape (n, n_classes), float64
+            In the order of ``classes_``.
+        """
+        return log_logistic(self._scores(X).astype(np.float64))
+
+
+def minimised(
+    objective: Objective, at: Point, tol: float, max_iter: int, progress: Progress | None,
+    attributes: Any, owner: str,
+) -> tuple[Point, int, bool]:  # fmt: skip
+    """The least of an objective: the point, the steps, and whether it converged."""
+    sparse = objective.l1 > 0 and not objective.newton
+
+    def advance(point: Point, most: int) -> Step:
+        step = working_step(objective, point, tol) if sparse else objective.advance(point, tol)
+        return step
+
+    if progress is None:
+        taken, finished = 0, False
+        while taken < max_iter and not finished:
+            at, _, finished, more = advance(at, max_iter - taken)
+            taken += more
+        return at, taken, finished
+    run = climb(
+        progress, lambda number: at, advance, max_iter=max_iter, attributes=attributes
+    )
+    return run.state, run.n_iter, run.converged
+
+
+def working_step(objective: Objective, at: Point, tol: float) -> Step:
+    """One working set of features of a problem with an L1 penalty: its least, and what it lacks."""
+    slope = at.gradient[:, :-1]
+    active = (at.coef != 0).any(0)
+    calling = np.abs(slope).max(0)
+    violated = np.where(active, 0.0, calling - objective.l1)
+    size = max(50, 2 * int(active.sum()))
+    size = min(size, max(1, MOST_PARAMETERS // objective.k - 1), objective.d)
+    score = np.where(active, np.inf, calling)
+    chosen = np.sort(np.argpartition(-score, size - 1)[:size])
+    part = Rows(objective.rows.X[:, chosen], objective.rows.weight, objective.rows.owner)
+    inner = Objective(
+        part, objective.y, "multinomial" if objective.k > 1 else "log_loss", objective.k,
+        l1=objective.l1, l2=objective.l2, intercept=objective.intercept, newton=True,
+    )  # fmt: skip
+    point = inner.start(at.coef[:, chosen], objective.intercepts(at))
+    for _ in range(100):
+        point, _, finished, _ = inner.advance(point, tol)
+        if finished:
+            break
+    coef = np.zeros_like(at.coef)
+    coef[:, chosen] = point.coef
+    intercept = inner.intercepts(point)
+    moved = intercept + coef @ objective.shift if objective.intercept else intercept
+    after = objective.evaluated(Point(coef, moved), False)
+    outside = np.ones(objective.d, dtype=bool)
+    outside[chosen] = False
+    beyond = np.abs(after.gradient[:, :-1]).max(0)[outside].max(initial=0.0) - objective.l1
+    done = beyond <= 1e-6 * objective.l1 or not bool((violated > 0).any() or outside.any())
+    return Step(after, -after.value, done)
+
+
+class LogisticRegression(ProbabilisticClassifier):
+    """Logistic regression of two classes or several, with an L2, L1 or elastic-net penalty.
+
+    Minimises ``sum w l + (l1_ratio |coef|_1 + (1 - l1_ratio) / 2 |coef|^2) / C``, with the log-loss
+    l of the logistic function for two classes, and of the softmax for more.
+
+    Parameters
+    ----------
+    C : float, default=1.0
+        Inverse of the strength of the penalty; ``np.inf`` for none.
+    l1_ratio : float, default=0.0
+        Share of the L1 penalty, between 0 (only L2) and 1 (only L1).
+    dual : bool, default=False
+        Ignored; present for API compatibility.
+    tol : float, default=1e-4
+        Ends the fit where what is left to gain is below ``tol**2`` for each unit of weight; the
+        last step, quadratic, goes beyond that.
+    intercept_scaling : float, default=1
+        Ignored: the intercept is not penalised.
+    solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}, default="lbfgs"
+        Ignored: all penalties are there for all classes, and how the optimum is found is chosen by
+        the shape of X.
+    max_iter : int, default=100
+        Most steps.
+
+    Attributes
+    ----------
+    classes_
+    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
+        Coefficients.
+    intercept_ : ndarray of shape (1,) or (n_classes,), dtype of X
+        Intercepts.
+    n_iter_ : ndarray of shape (1,)
+        Number of steps.
+    n_features_in_, feature_names_in_
+
+    See Also
+    --------
+    SGDClassifier : With ``loss="log_loss"``, trained row by row.
+    RidgeClassifier : Least squares of the classes.
+
+    Notes
+    -----
+    Up to 1200 parameters each step is Newton's, of value, gradient and Hessian in one pass over the
+    rows; with an L1 penalty the quadratic model is minimised by coordinate descent. Beyond that the
+    directions are those of L-BFGS, with an L1 penalty in working sets of features. Features are
+    shifted and scaled inside, which changes the time and not the optimum. Rows may be a CSR matrix,
+    or a stream, which is read once a step. Without a penalty, classes that a plane separates have
+    no finite optimum; a warning says so.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.linear_model import LogisticRegression
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> model = LogisticRegression(C=10.0).fit(X, ["no", "no", "yes", "yes"])
+    >>> model.predict([[0.2], [2.7]]).tolist(), model.predict_proba([[1.5]]).round(3).tolist()
+    (['no', 'yes'], [[0.5, 0.5]])
+    >>> model.predict_log_proba(X).shape, model.decision_function(X).shape
+    ((4, 2), (4,))
+    """
+
+    _words = WORDS
+    _parameters: ClassVar = {
+        "C": rule.Rule(lambda v: rule.is_real(v) and v > 0, "a number above 0"),
+        "l1_ratio": rule.real(0, high=1),
+        "dual": rule.boolean(),
+        "tol": rule.real(0, above=True),
+        "fit_intercept": rule.boolean(),
+        "intercept_scaling": rule.real(0, above=True),
+        "class_weight": CLASS_WEIGHT,
+        "random_state": rule.RANDOM_STATE,
+        "solver": rule.one_of(*SOLVERS),
+        "max_iter": rule.integer(0),
+        "verbose": rule.VERBOSE,
+        "warm_start": rule.boolean(),
+    }
+
+    def __init__(
+        self, *, C=1.0, l1_ratio=0.0, dual=False, tol=1e-4, fit_intercept=True,
+        intercept_scaling=1, class_weight=None, random_state=None, solver="lbfgs", max_iter=100,
+        verbose=0, warm_start=False,
+    ):  # fmt: skip
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.dual = dual
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
+        self.max_iter = max_iter
+        self.verbose = verbose
+        self.warm_start = warm_start
+
+    @fitting
+    def fit(self, X, y, sample_weight=None):
+        """Find the coefficients.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            Class labels, numbers or strings, in memory even if X is a stream.
+
+        Raises
+        ------
+        ValueError
+            If X or y do not fit.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_iter` steps were not enough, or there is no penalty and the classes can be
+            separated.
+        """
+        rows = self._rows(X, sample_weight, reset=True)
+        labels = class_labels(y, rows.owner)
+        if not rows.is_stream:
+            check_count(labels, rows.count, rows.owner)
+        before = getattr(self, "coef_", None) if self.warm_start else None
+        self.classes_ = np.unique(labels)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
+                "has to be greater than one)"
+            )
+        if self.class_weight is not None:
+            rows = rows.weighted(compute_sample_weight(self.class_weight, labels))
+        codes = np.searchsorted(self.classes_, labels).astype(np.float64)
+        objective = self._objective(rows, codes, len(self.classes_), self.C, self.l1_ratio)
+        start = None, None
+        if before is not None and np.shape(before) == (objective.k, objective.d):
+            start = np.asarray(before, dtype=np.float64), self.intercept_.astype(np.float64)
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+
+        def attributes(at: Point, n_iter: int) -> dict[str, Any]:
+            return {
+                "coef_": np.ascontiguousarray(at.coef, dtype=rows.dtype),
+                "intercept_": objective.intercepts(at).astype(rows.dtype),
+                "n_iter_": np.array([n_iter], dtype=np.int32),
+                "classes_": self.classes_,
+            }
+
+        with Progress(
+            self, self.verbose, iterations=self.max_iter, X=X, y=y, metadata=metadata
+        ) as progress:
+            at, taken, converged = minimised(
+                objective, objective.start(*start), self.tol, self.max_iter, progress, attributes,
+                rows.owner,
+            )  # fmt: skip
+        self._judge(objective, at, converged, taken)
+        self.__dict__.update(attributes(at, taken))
+        return self
+
+    def _objective(
+        self, rows: Rows, codes: np.ndarray, n_classes: int, C: float, l1_ratio: float
+    ) -> Objective:
+        k = 1 if n_classes == 2 else n_classes
+        strength = 0.0 if np.isinf(C) else 1.0 / C
+        return Objective(
+            rows, codes, "log_loss" if k == 1 else "multinomial", k, l1=strength * l1_ratio,
+            l2=strength * (1 - l1_ratio), intercept=self.fit_intercept,
+        )  # fmt: skip
+
+    def _judge(self, objective: Objective, at: Point, converged: bool, taken: int) -> None:
+        owner = type(self).__name__
+        free = objective.l1 == 0 and objective.l2 == 0
+        # A loss below log 2 of every row: all are on their side of the plane.
+        if free and at.loss < np.log(2) * objective.least_weight:
+            warn(
+                f"{owner}: the classes can be separated by a plane, so without a penalty there is "
+                "no finite optimum, and the coefficients only grow with max_iter and 1 / tol "
+                "(lower C)",
+                ConvergenceWarning,
+            )
+        elif not converged and taken >= self.max_iter:
+            warn(
+                f"{owner}: the objective did not converge in max_iter={self.max_iter} steps (raise "
+                "max_iter or tol)",
+                ConvergenceWarning,
+            )

@@ -1,0 +1,272 @@
+"""Minimisation of the penalised loss of a generalised linear model.
+
+Minimised is ``F = sum w l(y, W x + b) + l1 |W|_1 + l2 / 2 |W|^2``. Where the Hessian fits, each
+step is Newton's: one pass gives value, gradient and Hessian, and with an L1 penalty the quadratic
+model is minimised by coordinate descent. Else directions are those of L-BFGS in scaled features,
+one gradient a step. Steps that do not lower F are halved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.linalg
+
+from kernelmill._estimator._climb import Step
+from kernelmill._estimator._moments import pilot
+from kernelmill._estimator._rows import Rows
+from kernelmill.ops import coordinate, glm
+
+LOSS = {name: number for number, name in enumerate(glm.LOSSES)}
+MOST_PARAMETERS = 1200  # of a Hessian
+_HISTORY = 12  # steps that L-BFGS remembers
+_LEAST_STEP = 1e-12
+_ARMIJO = 1e-4
+_ROUNDING = 1e-14  # of F, from one evaluation to the next
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a minimisation stands; never changed in place."""
+
+    coef: np.ndarray  # (k, d)
+    intercept: np.ndarray  # (k,), about the shift
+    value: float = np.inf  # F
+    loss: float = np.inf  # without penalties
+    gradient: np.ndarray | None = None  # (k, d + 1), of the smooth part of F
+    hessian: np.ndarray | None = None  # (q, q)
+    history: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    stuck: bool = False
+
+
+class Objective:
+    """The problem, and the steps towards its least.
+
+    Parameters
+    ----------
+    rows : Rows
+    y : ndarray of shape (n,), float64
+        Targets, in memory.
+    loss : str
+        One of `ops.glm.LOSSES`.
+    k : int
+        Outputs.
+    l1, l2 : float
+        Penalties.
+    intercept : bool
+        Whether there are intercepts, which are not penalised.
+    parameter : float
+        Of the loss.
+    unit : float
+        What counts as one unit of loss for each unit of weight.
+    """
+
+    def __init__(
+        self, rows: Rows, y: np.ndarray, loss: str, k: int = 1, *, l1: float = 0.0,
+        l2: float = 0.0, intercept: bool = True, parameter: float = 0.0, unit: float = 1.0,
+        newton: bool | None = None,
+    ) -> None:  # fmt: skip
+        self.rows, self.y, self.loss, self.k = rows, y, LOSS[loss], k
+        self.l1, self.l2, self.intercept = l1, l2, intercept
+        self.parameter, self.unit = parameter, unit
+        d = self.d = rows.n_features
+        self.newton = k * (d + 1) <= MOST_PARAMETERS if newton is None else newton
+        first = rows if not rows.is_stream else next(iter(rows.chunks()))
+        self.shift = pilot(first.X, first.weight) if intercept else np.zeros(d)
+        weights = rows.all_weights()
+        self.weight = float(rows.count if weights is None else weights.sum(dtype=np.float64))
+        positive = None if weights is None else weights[weights > 0]
+        self.least_weight = 1.0 if positive is None else float(positive.min())
+        self._scale = None if self.newton else self._spread()
+
+    def _spread(self) -> np.ndarray:
+        """Root mean squares of the shifted columns, for L-BFGS."""
+        total = self.rows.map_reduce(_squares, self.shift)
+        return np.sqrt(np.where(total > 0, total / self.weight, 1.0))
+
+    def start(self, coef: Any = None, intercept: Any = None) -> Point:
+        """Zeros, or given coefficients and intercepts of rows that are not shifted."""
+        if coef is None:
+            coef = np.zeros((self.k, self.d))
+        if intercept is None:
+            intercept = np.zeros(self.k)
+        at = Point(coef, intercept + coef @ self.shift if self.intercept else intercept)
+        return self.evaluated(at, self.newton)
+
+    def intercepts(self, at: Point) -> np.ndarray:
+        """Intercepts of rows that are not shifted."""
+        if not self.intercept:
+            return at.intercept
+        found = at.intercept - at.coef @ self.shift
+        return found - found.mean() if self.k > 1 else found  # the same of all changes nothing
+
+    def evaluated(self, at: Point, second: bool) -> Point:
+        """The point with its value and gradient, and its Hessian if asked for."""
+        op = glm.hessian if second else glm.gradient
+        loss, slope, *more = self.rows.map_reduce(
+            op, at.coef, at.intercept, self.shift, self.loss, self.parameter, along=(self.y,)
+        )
+        slope = np.asarray(slope).copy()
+        slope[:, :-1] += self.l2 * at.coef
+        if not self.intercept:
+            slope[:, -1] = 0.0
+        hessian = self._hessian(more[0]) if second else None
+        value = loss + self._penalty(at.coef)
+        return replace(at, value=value, loss=loss, gradient=slope, hessian=hessian)
+
+    def _penalty(self, coef: np.ndarray) -> float:
+        return float(self.l1 * np.abs(coef).sum() + self.l2 / 2 * (coef * coef).sum())
+
+    def _hessian(self, blocks: np.ndarray) -> np.ndarray:
+        """(k, k, d + 1, d + 1) as a matrix, with the L2 penalty and without flat directions."""
+        k, columns = self.k, self.d + 1
+        H = np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).reshape(k * columns, k * columns)
+        diagonal = np.einsum("ii->i", H)
+        diagonal += np.tile(np.append(np.full(self.d, self.l2), 0.0), k)
+        if not self.intercept:
+            last = np.arange(self.d, k * columns, columns)
+            H[last] = H[:, last] = 0.0
+            diagonal[last] = 1.0
+        if k > 1:
+            # Adding the same to all classes changes nothing: such directions are made steep.
+            view = H.reshape(k, columns, k, columns)
+            size = diagonal.reshape(k, columns).mean(0)
+            those = range(columns) if self.l2 == 0 and self.l1 == 0 else (self.d,)
+            for p in those:
+                if p < self.d or self.intercept:
+                    view[:, p, :, p] += size[p] / k
+        return H
+
+    # Steps.
+
+    def advance(self, at: Point, tol: float) -> Step:
+        """One step; finished where what is left to gain is below ``tol**2`` units."""
+        if self.newton:
+            direction, gain = self._model_step(at) if self.l1 > 0 else self._newton_step(at)
+        else:
+            direction, gain = self._quasi_step(at)
+        enough = tol * tol * self.unit * self.weight + 4 * _EPS * abs(at.value)
+        if not self.newton:
+            enough *= 1e-2  # the last step is not a quadratic one
+        last = gain <= enough
+        if not np.isfinite(gain):
+            return Step(replace(at, stuck=True), -at.value, True)
+        after = self._moved(at, direction, gain, second=self.newton and not last)
+        return Step(after, -after.value, last or after.stuck)
+
+    def _moved(self, at: Point, direction: np.ndarray, gain: float, second: bool) -> Point:
+        size = 1.0
+        while size >= _LEAST_STEP:
+            there = replace(
+                at, coef=at.coef + size * direction[:, :-1],
+                intercept=at.intercept + size * direction[:, -1],
+            )  # fmt: skip
+            there = self.evaluated(there, second and size == 1.0)
+            bound = at.value - _ARMIJO * size * gain + _ROUNDING * abs(at.value)
+            if there.value <= bound:
+                if second and there.hessian is None:
+                    there = self.evaluated(there, True)
+                return self._remembered(at, there)
+            size /= 2
+        return replace(at, stuck=True)
+
+    def _remembered(self, before: Point, after: Point) -> Point:
+        if self.newton:
+            return after
+        s = (self._flat(after.coef, after.intercept) - self._flat(before.coef, before.intercept))
+        s *= self._factors()
+        u = (after.gradient - before.gradient).ravel() / self._factors()
+        if s @ u <= 1e-12 * np.sqrt((s @ s) * (u @ u)):
+            return after
+        return replace(after, history=(*before.history[-_HISTORY + 1 :], (s, u)))
+
+    @staticmethod
+    def _flat(coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+        return np.hstack([coef, intercept[:, None]]).ravel()
+
+    def _factors(self) -> np.ndarray:
+        return np.tile(np.append(self._scale, 1.0), self.k)
+
+    def _newton_step(self, at: Point) -> tuple[np.ndarray, float]:
+        """The step, and half of Newton's decrement."""
+        slope = at.gradient.ravel()
+        H = at.hessian
+        scale = np.sqrt(np.diag(H))
+        scale = np.where(scale > 0, scale, 1.0)
+        K = H / np.multiply.outer(scale, scale)
+        right = -slope / scale
+        try:
+            factor = scipy.linalg.cho_factor(K, lower=True, check_finite=False)
+            if np.diag(factor[0]).min(initial=1.0) < 1e-7:
+                raise scipy.linalg.LinAlgError
+            step = scipy.linalg.cho_solve(factor, right, check_finite=False)
+        except scipy.linalg.LinAlgError:
+            if not np.isfinite(K).all():
+                return np.zeros_like(at.gradient), np.nan
+            values, vectors = scipy.linalg.eigh(K, check_finite=False)
+            kept = values > values[-1] * 1e-13 * len(values)
+            step = vectors[:, kept] @ ((vectors[:, kept].T @ right) / values[kept])
+        return (step / scale).reshape(at.gradient.shape), float(step @ right) / 2
+
+    def _model_step(self, at: Point) -> tuple[np.ndarray, float]:
+        """The step to the least of the quadratic model with the L1 penalty, and its gain."""
+        k, columns = self.k, self.d + 1
+        flat = self._flat(at.coef, at.intercept)
+        H, slope = at.hessian.copy(), at.gradient.ravel()
+        # The L2 penalty is a part of H and of the gradient already.
+        target = (H @ flat - slope)[:, None]
+        coef, residual = flat[:, None].copy(), -slope[:, None].copy()
+        l1 = np.tile(np.append(np.full(self.d, self.l1), 0.0), k)
+        gain, tol = np.inf, 1e-3 * self.unit * self.weight
+        for _ in range(12):
+            coordinate.descent(
+                H, target, np.arange(k * columns), coef, residual, l1, np.zeros(k * columns),
+                np.inf, -np.inf, 20, False,
+            )  # fmt: skip
+            step = coef[:, 0] - flat
+            model = slope @ step + step @ (H @ step) / 2
+            gain = -float(model + (l1 * (np.abs(coef[:, 0]) - np.abs(flat))).sum())
+            wrong = np.where(
+                coef[:, 0] != 0, np.abs(residual[:, 0] - l1 * np.sign(coef[:, 0])),
+                np.maximum(np.abs(residual[:, 0]) - l1, 0.0),
+            )  # fmt: skip
+            left = (wrong**2 / np.maximum(np.diag(H), 1e-300)).sum() / 2
+            if left <= max(1e-3 * gain, 0.0) or left <= 1e-20 * tol:
+                break
+        return step.reshape(at.gradient.shape), max(gain, 0.0)
+
+    def _quasi_step(self, at: Point) -> tuple[np.ndarray, float]:
+        """L-BFGS's direction in scaled features, and the gain that it promises."""
+        factors = self._factors()
+        q = at.gradient.ravel() / factors
+        rates = []
+        for s, u in reversed(at.history):
+            rate = (s @ q) / (s @ u)
+            rates.append(rate)
+            q = q - rate * u
+        if at.history:
+            s, u = at.history[-1]
+            q = q * ((s @ u) / (u @ u))
+        else:
+            q = q / (self.weight * max(self.unit, 1e-300) + self.l2 / float((factors**2).min()))
+        for (s, u), rate in zip(at.history, reversed(rates), strict=True):
+            q = q + s * (rate - (u @ q) / (s @ u))
+        step = -q / factors
+        return step.reshape(at.gradient.shape), -float(step @ at.gradient.ravel()) / 2
+
+
+def _squares(X: Any, shift: np.ndarray, sample_weight: Any = None) -> np.ndarray:
+    from kernelmill._arrays import is_sparse
+
+    w = np.ones(X.shape[0]) if sample_weight is None else np.asarray(sample_weight, dtype="f8")
+    if is_sparse(X):
+        squares = np.asarray(X.multiply(X).T @ w).ravel()
+        return squares - 2 * shift * np.asarray(X.T @ w).ravel() + w.sum() * shift**2
+    total = np.zeros(X.shape[1])
+    for i in range(0, len(X), 4096):
+        z = X[i : i + 4096] - shift
+        total += w[i : i + 4096] @ (z * z)
+    return total

@@ -1,0 +1,108 @@
+"""What regressions share: targets, one fit without iterations, predictions in float64."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import RegressorMixin
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import check_count, numbers
+from kernelmill.linear_model._linear import LinearModel
+
+_BLOCK = 1 << 16  # elements of float32 rows that are made float64 at a time
+
+
+def fitting_at_once(method: Callable) -> Callable:
+    """`fitting` for a method without iterations: callbacks see one task."""
+
+    @fitting
+    @functools.wraps(method)
+    def fit(self: Any, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        verbose = False
+        with Progress(self, verbose, runs=0, X=X, y=y, metadata=metadata) as progress:
+            method(self, X, y, sample_weight)
+            progress.end_fit(lambda: {n: v for n, v in vars(self).items() if n[-1] == "_"})
+        return self
+
+    return fit
+
+
+def predicted(X: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
+    """``X coef' + intercept`` of shape (n, m), in float64 for float32 rows, without a copy of X."""
+    if is_sparse(X):
+        return np.asarray(X @ coef.T) + intercept
+    if X.dtype == np.float64:
+        return X @ coef.T + intercept
+    result = np.empty((len(X), len(coef)))
+    step = max(1, _BLOCK // max(1, X.shape[1]))
+    for i in range(0, len(X), step):
+        result[i : i + step] = X[i : i + step].astype(np.float64) @ coef.T
+    return result + intercept
+
+
+def targets_of(y: Any, rows: Rows) -> np.ndarray:
+    """Targets of a regression as float64, (n,) or (n, m); those of a stream are counted later."""
+    y = numbers(y, rows.owner, np.float64)
+    if not rows.is_stream:
+        check_count(y, rows.count, rows.owner)
+    return y
+
+
+class LinearRegressor(RegressorMixin, LinearModel):
+    """Base of the regressions: ``coef_ x + intercept_``."""
+
+    _squares: ClassVar = np.float64  # of float32 rows, too
+
+    def _set_model(
+        self, coef: np.ndarray, x_mean: np.ndarray, y_mean: np.ndarray, rows: Rows, vector: bool,
+        fit_intercept: bool | None = None,
+    ) -> None:  # fmt: skip
+        """Set coefficients (m, d), in the dtype of X, and the intercept that goes with them."""
+        coef = np.ascontiguousarray(coef, dtype=rows.dtype)
+        self.coef_ = coef[0] if vector else coef
+        if self.fit_intercept if fit_intercept is None else fit_intercept:
+            intercept = y_mean - coef.astype(np.float64) @ x_mean
+            self.intercept_ = float(intercept[0]) if vector else intercept
+        else:
+            self.intercept_ = 0.0
+
+    def predict(self, X):
+        """Predicted numbers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n,) or (n, n_outputs), float64
+            Predictions, computed in float64.
+        """
+        found = self._linear(X)
+        return found.ravel() if self._vector() else found
+
+    def _vector(self) -> bool:
+        """Whether predictions are a vector."""
+        return np.ndim(self.intercept_) == 0 and (is_sparse(self.coef_) or np.ndim(self.coef_) == 1)
+
+    def _linear(self, X: Any) -> np.ndarray:
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self)
+        coef = self.coef_.toarray() if is_sparse(self.coef_) else np.asarray(self.coef_)
+        coef = np.atleast_2d(coef).astype(np.float64)
+        intercept = np.atleast_1d(np.asarray(self.intercept_, dtype=np.float64))
+        return self._rows(X, reset=False).map(predicted, coef, intercept)
+
+
+TARGETS = """y : array-like of shape (n,) or (n, n_outputs)
+            Numbers, in memory even if X is a stream."""

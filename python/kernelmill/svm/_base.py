@@ -1,0 +1,178 @@
+"""What all support vector machines share: parameters, rows, kernel, and decisions."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from kernelmill._arrays import is_sparse, to_host
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._kernels import GAMMA, KERNEL, Kernel, canonical, check_square, kernel_of
+from kernelmill.svm import _words
+from kernelmill.svm._training import Training
+
+PARAMETERS: dict[str, rule.Rule] = {
+    "kernel": KERNEL,
+    "degree": rule.real(0),
+    "gamma": GAMMA,
+    "coef0": rule.Rule(lambda v: rule.is_real(v) and np.isfinite(v), "a finite number"),
+    "tol": rule.real(0, above=True),
+    "cache_size": rule.real(0, above=True),
+    "verbose": rule.VERBOSE,
+    "shrinking": rule.boolean(),
+    "max_iter": rule.integer(-1),
+}
+C = rule.real(0, above=True)
+NU = rule.real(0, above=True, high=1)
+
+
+class SupportVectorMachine(Estimator):
+    """Base of the machines. A subclass states its dual problems and reads their solutions."""
+
+    _accepts_sparse = True
+    _accepts_streams = False
+    _words = _words.WORDS
+    _center: ClassVar[bool] = True  # whether the sum of multipliers is 0, for linear kernels
+    _single: ClassVar[bool] = True  # whether rows of the kernel may be float32
+
+    kernel: Any
+    gamma: Any
+    tol: float
+    cache_size: float
+    max_iter: int
+    dual_coef_: Any
+    support_: Any
+    support_vectors_: Any
+
+    @property
+    def _squares(self) -> bool:
+        return self.kernel != "precomputed"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.pairwise = self.kernel == "precomputed"
+        return tags
+
+    def _checked(self, rows: Rows) -> Rows:
+        """Rows of a fit on the host, dense where they are a kernel."""
+        X = to_host(rows.X) if not is_sparse(rows.X) else canonical(rows.X)
+        if self.kernel == "precomputed":
+            check_square(X, rows.owner)
+            X = X.toarray() if is_sparse(X) else X
+        if self.kernel == "chi2" and self._lowest(X) < 0:
+            raise ValueError(
+                f"{rows.owner}: X must not be negative for kernel='chi2', got {self._lowest(X):g}"
+            )
+        return Rows(X, rows.weight, rows.owner)
+
+    @staticmethod
+    def _lowest(X: Any) -> float:
+        values = X.data if is_sparse(X) else X
+        return float(values.min()) if values.size else 0.0
+
+    def _weights(self, rows: Rows) -> np.ndarray:
+        weight = to_host(rows.weight)
+        return np.ones(rows.count) if weight is None else weight.astype(np.float64)
+
+    def _training(
+        self, kernel: Kernel, X: Any, given: Any, problems: Any, weights: Any
+    ) -> Training:
+        """The training on these rows, whose kernel values are `given` if they are."""
+        origin = None
+        centered = kernel.moves or (kernel.name == "linear" and self._center)
+        if centered and not is_sparse(X):
+            origin = np.average(X, axis=0, weights=weights)
+        return Training(
+            type(self).__name__, kernel, X if given is None else given, origin, problems,
+            self.tol, self.cache_size, self.max_iter, self._single,
+        )  # fmt: skip
+
+    def _fitted_kernel(self, X: Any, kept: np.ndarray, weights: np.ndarray) -> Kernel:
+        given = self.gamma
+        if isinstance(given, str) and self.kernel != "precomputed" and not callable(self.kernel):
+            return kernel_of(self, X[kept], weights[kept])
+        return kernel_of(self, X)
+
+    def _given_values(self, kernel: Kernel, X: Any, kept: np.ndarray, owner: str) -> Any:
+        """Values of K between the rows of the fit that count, where the user gives them."""
+        if kernel.name == "precomputed":
+            return X[np.ix_(kept, kept)]
+        return kernel.matrix(X[kept], X[kept], owner) if kernel.name == "callable" else None
+
+    def _remember(
+        self, kernel: Kernel, X: Any, kept: np.ndarray, support: np.ndarray, origin: Any
+    ) -> dict[str, Any]:
+        """Attributes that predictions read; `support` numbers the rows in `kept`."""
+        rows = kept[support]
+        precomputed = kernel.name == "precomputed"
+        return {
+            "support_": rows.astype(np.int32),
+            "support_vectors_": np.empty((0, 0)) if precomputed else X[rows],
+            "shape_fit_": X.shape,
+            "fit_status_": 0,
+            "_gamma": kernel.gamma,
+            "_origin": origin if kernel.name == "linear" else None,
+        }
+
+    def _kernel_sums(self, X: Any, coef: np.ndarray, own: Any = None) -> np.ndarray:
+        """``K(X, support vectors) @ coef``; `own` is a slice of the support vectors."""
+        X, owner = canonical(to_host(X) if not is_sparse(X) else X), type(self).__name__
+        kernel = kernel_of(self, X, fitted=self._gamma)
+        own = slice(None) if own is None else own
+        if kernel.name == "precomputed":
+            columns = X[:, self.support_[own]]
+            return np.asarray(columns @ coef, dtype=np.float64)
+        vectors = self.support_vectors_[own]
+        if is_sparse(X) != is_sparse(vectors):
+            if is_sparse(X):
+                import scipy.sparse
+
+                vectors = scipy.sparse.csr_matrix(vectors)
+            else:
+                vectors = vectors.toarray()
+        if vectors.dtype != X.dtype:
+            wide = np.result_type(vectors.dtype, X.dtype)
+            X, vectors = X.astype(wide), vectors.astype(wide)
+        if kernel.name == "linear" and self._center:
+            return self._linear_sums(X, vectors, coef)
+        return kernel.apply(X, vectors, coef, owner)
+
+    def _linear_sums(self, X: Any, vectors: Any, coef: np.ndarray) -> np.ndarray:
+        """The same for a linear kernel, about the origin of the fit."""
+        if self._origin is None or is_sparse(X):
+            shift = 0.0 if self._origin is None else self._origin @ self._weighted(vectors, coef)
+            return np.asarray(X @ self._weighted(vectors, coef)) - shift
+        origin = self._origin.astype(np.float64)
+        return (X.astype(np.float64) - origin) @ self._weighted(vectors, coef)
+
+    def _weighted(self, vectors: Any, coef: np.ndarray) -> np.ndarray:
+        """Weights of features, ``sum_j coef_j (x_j - origin)``, of shape (d, k)."""
+        if is_sparse(vectors) or self._origin is None:
+            return np.asarray(vectors.T @ coef)
+        return (vectors.astype(np.float64) - self._origin).T @ coef
+
+    def _shift(self, coef: np.ndarray, own: Any = None) -> np.ndarray:
+        """What an intercept about the origin of the fit loses in X itself, of shape (k,)."""
+        if self.kernel != "linear" or self._origin is None:
+            return np.zeros(coef.shape[1])
+        vectors = self.support_vectors_[slice(None) if own is None else own]
+        return self._origin @ self._weighted(vectors, coef)
+
+    def _refuse_columns(self, X: Any) -> None:
+        """Explain a wrong number of columns of a precomputed kernel."""
+        if self.kernel != "precomputed" or not hasattr(X, "shape") or len(X.shape) != 2:
+            return
+        if X.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"{type(self).__name__}: X must have a column for each training row with "
+                f"kernel='precomputed', got {X.shape[1]} columns for {self.n_features_in_} rows "
+                f"(X.shape[1] should be equal to the number of samples at training time)"
+            )
+
+    def _mapped_rows(self, X: Any, op: Any, *state: Any) -> Any:
+        check_is_fitted(self)
+        self._refuse_columns(X)
+        return self._rows(X, reset=False).map(op, *state)

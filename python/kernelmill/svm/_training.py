@@ -1,0 +1,317 @@
+"""Solving the dual problems of a fit: slices of `ops.svm.solve`, shared rows, and precision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator._base import warn
+from kernelmill._estimator._climb import Step, climb
+from kernelmill._estimator._progress import Progress
+from kernelmill._kernels import Kernel
+from kernelmill.ops import svm as ops
+from kernelmill.svm._problems import Problem
+
+_WORKING = 512  # variables of a working set
+_SMALL = 512  # rows whose kernel is float64 in any case
+_SLICE = 2e9  # operations of one call, about 100 ms
+_SAMPLE = 64  # rows whose gradients are checked in float64
+_LARGEST = 1e30  # values of K that float32 rows may hold
+_COLUMN = {name: i for i, name in enumerate(ops.STATE)}
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Multipliers and gradients of all problems, one after another; never changed in place."""
+
+    beta: np.ndarray
+    gradient: np.ndarray
+    state: np.ndarray
+
+    def column(self, name: str) -> np.ndarray:
+        """One column of the state of all problems."""
+        return self.state[:, _COLUMN[name]]
+
+
+class Training:
+    """The problems of one fit.
+
+    Parameters
+    ----------
+    owner : str
+        Name of the model.
+    kernel : Kernel
+    X : {ndarray, CSR matrix} of shape (n, d)
+        Rows; the kernel matrix where it is given.
+    origin : ndarray of shape (d,), or None
+        Taken off the rows.
+    problems : list of Problem
+    tol : float
+    cache_size : float
+        Memory for rows of K, in MB.
+    most_steps : int
+        Pairs moved in each problem, or -1.
+    single : bool, default=True
+        Whether rows of K may be float32.
+    """
+
+    def __init__(
+        self, owner: str, kernel: Kernel, X: Any, origin: np.ndarray | None,
+        problems: list[Problem], tol: float, cache_size: float, most_steps: int,
+        single: bool = True,
+    ) -> None:  # fmt: skip
+        self.owner, self.origin = owner, origin
+        self.kernel = self.asked = kernel
+        self.X, self.problems, self.tol = X, problems, tol
+        self.bytes = int(cache_size * 2**20)
+        self.most_steps = np.inf if most_steps < 0 else most_steps
+        self.spans = np.concatenate([[0], np.cumsum([len(p.rows) for p in problems])])
+        self.spans = self.spans.astype(np.int64)
+        # Whether rows of K are float32.
+        self.single = single and not kernel.is_given and X.shape[0] > _SMALL
+        self.single &= float(np.abs(kernel.diagonal(X)).max()) < _LARGEST
+        self.unit = 1.0  # of the rows, where the kernel may choose one: float32 has small exponents
+        if kernel.moves and X.shape[1]:
+            values = X.data if is_sparse(X) else X
+            top = max(float(np.abs(values.max(initial=0))), float(np.abs(values.min(initial=0))))
+            self.unit = 2.0 ** np.frexp(top)[1] if top > 0 else 1.0
+            power = 2 if kernel.name == "rbf" else 1
+            self.kernel = kernel = replace(kernel, gamma=kernel.gamma * self.unit**power)
+        self._prepare()
+
+    # --- rows of K --------------------------------------------------------------------------------
+
+    def rows_as(self, dtype: Any, chosen: Any = None) -> Any:
+        """Rows of X about the origin, all or some of them."""
+        X = self.X if chosen is None else self.X[chosen]
+        if self.origin is not None and not is_sparse(X):
+            X = X - self.origin.astype(np.result_type(X.dtype, dtype))
+        return (X if self.unit == 1 else X * X.dtype.type(1 / self.unit)).astype(dtype, copy=False)
+
+    def _prepare(self) -> None:
+        """Decide whether all problems read one matrix K, and make it."""
+        self.dtype: Any = np.dtype(np.float32 if self.single else np.float64)
+        if self.kernel.is_given:
+            self.dtype = np.dtype(self.X.dtype)
+        n = self.X.shape[0]
+        self.shared = None
+        self._part: tuple[int, Any] = (-1, None)
+        if self.kernel.is_given:
+            self.shared = np.ascontiguousarray(self.X)
+        elif len(self.problems) > 1 and n * n * self.dtype.itemsize <= max(self.bytes, 1 << 20):
+            work = self.rows_as(self.dtype)
+            self.shared = self.kernel.matrix(work, work, self.owner)
+
+    def _settings(self, problem: Problem, kind: int) -> np.ndarray:
+        _, gamma, coef0, degree = (
+            (0, 1.0, 0.0, 1.0) if self.kernel.is_given else self.kernel.settings
+        )
+        given = {
+            "kind": kind, "gamma": gamma, "coef0": coef0, "degree": degree, "tol": self.tol,
+            "width": problem.w, "grouped": problem.grouped, "most_steps": self.most_steps,
+        }  # fmt: skip
+        return np.array([float(given[name]) for name in ops.SETTINGS])
+
+    # --- the loop ---------------------------------------------------------------------------------
+
+    def begin(self) -> Solved:
+        """The starts of all problems, with their gradients."""
+        beta = np.concatenate([
+            np.zeros(len(p.rows)) if p.start is None else p.start for p in self.problems
+        ])
+        state = np.zeros((len(self.problems), len(ops.STATE)))
+        state[:, _COLUMN["curvature"]] = np.inf
+        state[:, _COLUMN["scale"]] = [p.scale for p in self.problems]
+        return Solved(beta, self.gradient(beta), state)
+
+    def gradient(self, beta: np.ndarray) -> np.ndarray:
+        """``K b + q`` of all problems from scratch, in the present precision of rows."""
+        gradient = np.concatenate([p.q for p in self.problems]) + 0.0
+        for k, problem in enumerate(self.problems):
+            part = slice(self.spans[k], self.spans[k + 1])
+            used = np.flatnonzero(beta[part])
+            if len(used):
+                coef = beta[part][used][:, None]
+                gradient[part] += self.product(problem.rows, problem.rows[used], coef)
+        return gradient
+
+    def product(
+        self, rows: np.ndarray, used: np.ndarray, coef: np.ndarray, dtype: Any = None
+    ) -> np.ndarray:
+        """Values of ``K[rows, used] @ coef``, in the present precision of rows by default."""
+        dtype = self.dtype if dtype is None else dtype
+        if self.kernel.is_given:
+            return (self.X[np.ix_(rows, used)].astype(np.float64) @ coef).ravel()
+        left, right = self.rows_as(dtype, rows), self.rows_as(dtype, used)
+        return self.kernel.apply(left, right, coef, self.owner).ravel()
+
+    def advance(self, before: Solved, most: int) -> Step:
+        """Some rounds: of all problems where they share K, else of the first that goes on."""
+        after = replace(
+            before, beta=before.beta.copy(), gradient=before.gradient.copy(),
+            state=before.state.copy(),
+        )  # fmt: skip
+        if self.shared is not None:
+            self._solve_shared(after, most)
+        else:
+            k = int(np.flatnonzero(after.column("status") == ops.RUNNING)[0])
+            self._solve_one(after, k, most)
+        finished = not (after.column("status") == ops.RUNNING).any()
+        return Step(after, lambda: self.objective(after), finished, 1)
+
+    def objective(self, solved: Solved) -> float:
+        """Sum of the dual objectives."""
+        return sum(p.objective(b, g) for p, b, g in self.parts(solved))
+
+    def parts(self, solved: Solved) -> list[tuple[Problem, np.ndarray, np.ndarray]]:
+        """Each problem with its multipliers and gradient."""
+        cuts = self.spans[1:-1]
+        beta, gradient = np.split(solved.beta, cuts), np.split(solved.gradient, cuts)
+        return list(zip(self.problems, beta, gradient, strict=True))
+
+    def _rounds(self, variables: int, columns: int, width: int, most: int) -> int:
+        d = 1 if self.shared is not None else self.X.shape[1]
+        cost = width * (variables + columns * (2 * d + 20)) + 100 * width * width
+        return 1 if most == 1 else max(1, int(_SLICE / cost))
+
+    def _solve_shared(self, after: Solved, most: int) -> None:
+        assert self.shared is not None
+        problem = self.problems[0]
+        longest = int(np.diff(self.spans).max())
+        width = max(2, min(_WORKING, longest))
+        if self._part[0] != 0:
+            rows = np.concatenate([p.rows for p in self.problems]).astype(np.int32)
+            lower = np.concatenate([p.lower for p in self.problems])
+            upper = np.concatenate([p.upper for p in self.problems])
+            self._part = 0, (rows, lower, upper, np.full((len(self.problems), width), -1, np.int32))
+        rows, lower, upper, working = self._part[1]
+        working = working.copy()
+        ops.solve(
+            self.shared, rows, self.spans, lower, upper, self._settings(problem, -1),
+            self._rounds(int(self.spans[-1]), 0, width, most), after.beta, after.gradient,
+            np.zeros((0, 0), self.shared.dtype), np.zeros((0, 2), np.int64), working, after.state,
+        )  # fmt: skip
+        self._part = 0, (rows, lower, upper, working)
+
+    def _solve_one(self, after: Solved, k: int, most: int) -> None:
+        problem = self.problems[k]
+        if self._part[0] != k:
+            numbers, own = np.unique(problem.rows, return_inverse=True)
+            whole = len(numbers) == self.X.shape[0]
+            X = self.rows_as(self.dtype, None if whole else numbers)
+            n = len(numbers)
+            places = max(2, self.bytes // max(1, n * self.dtype.itemsize))
+            width = max(2, min(_WORKING, len(problem.rows), places))
+            places = min(n, max(places, width))
+            self._part = k, (
+                X, own.astype(np.int32), np.empty((places, n), self.dtype),
+                np.tile(np.array([-1, 0], np.int64), (places, 1)),
+                np.full((1, width), -1, np.int32),
+            )  # fmt: skip
+        X, rows, cache, slots, working = self._part[1]
+        part = slice(int(self.spans[k]), int(self.spans[k + 1]))
+        span = np.array([0, len(rows)], np.int64)
+        kind = self.kernel.settings[0]
+        ops.solve(
+            X, rows, span, problem.lower, problem.upper, self._settings(problem, kind),
+            self._rounds(len(rows), X.shape[0], working.shape[1], most), after.beta[part],
+            after.gradient[part], cache, slots, working, after.state[k : k + 1],
+        )  # fmt: skip
+
+    # --- precision --------------------------------------------------------------------------------
+
+    def refine(self, solved: Solved) -> Solved | None:
+        """None if float32 rows were good enough; else a start in float64, with its gradients.
+
+        The gradients of some rows are computed anew in float64; they must differ by less than a
+        quarter of the tolerance.
+        """
+        if not self.single:
+            return None
+        worst = 0.0
+        for problem, b, g in self.parts(solved):
+            used = np.flatnonzero(b)
+            chosen = np.unique(np.linspace(0, len(b) - 1, min(_SAMPLE, len(b))).astype(np.int64))
+            if not len(used) or not np.isfinite(g).all():
+                worst = 0.0 if np.isfinite(g).all() else np.inf
+                continue
+            exact = problem.q[chosen] + self.product(
+                problem.rows[chosen], problem.rows[used], b[used][:, None], np.float64
+            )
+            worst = max(worst, float(np.abs(exact - g[chosen]).max()) / problem.scale)
+        if worst <= self.tol / 4:
+            return None
+        self.single = False
+        self._prepare()
+        beta = solved.beta
+        state = solved.state.copy()
+        for name in ("status", "idle"):
+            state[:, _COLUMN[name]] = 0.0
+        return Solved(beta, self.gradient(beta), state)
+
+
+    def settled(self) -> Solved:
+        """The solution, without progress or callbacks."""
+        solved = self.begin()
+        while True:
+            while (solved.column("status") == ops.RUNNING).any():
+                solved = self.advance(solved, 2**62).state
+            start = self.refine(solved)
+            if start is None:
+                return solved
+            solved = start
+
+
+def solve(
+    model: Any, training: Training, attributes: Callable[[Solved, int], dict[str, Any]], data: tuple
+) -> Solved:
+    """Solve all problems of a fit; `data` is what the user gave: X, y and weights."""
+    X, y, sample_weight = data
+    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+    with Progress(
+        model, model.verbose, runs=2, unit="slice", X=X, y=y, metadata=metadata
+    ) as progress:
+
+        def climbed(start: Solved) -> Solved:
+            return climb(
+                progress, lambda number: start, training.advance, max_iter=2**62,
+                attributes=attributes,
+            ).state  # fmt: skip
+
+        solved = climbed(training.begin())
+        start = training.refine(solved)
+        if start is not None:
+            solved = climbed(start)
+    _warn(training, solved)
+    return solved
+
+
+def _warn(training: Training, solved: Solved) -> None:
+    owner = training.owner
+    curvature = solved.column("curvature")
+    noise = 64 * float(np.finfo(training.dtype).eps)
+    if (curvature < -noise).any():
+        warn(
+            f"{owner}: the kernel is not positive semi-definite: K_ii + K_jj - 2 K_ij was "
+            f"{curvature.min():.2g} of its terms for some pair of rows (the result meets the "
+            "first-order conditions, and may be one of several)",
+            ConvergenceWarning,
+        )
+    stalled = solved.column("status") == ops.STALLED
+    if not stalled.any():
+        return
+    violation = solved.column("violation")[stalled].max()
+    if (solved.column("steps")[stalled] >= training.most_steps).any():
+        what, hint = f"max_iter={int(training.most_steps)} ended the fit", "raise max_iter"
+    else:
+        what, hint = "steps no longer change the multipliers", "scale X, or lower C or gamma"
+    warn(
+        f"{owner}: {what} before the tolerance was met, with a violation of {violation:.3g} "
+        f"({hint}; dual_gap_ says how far the fit got)",
+        ConvergenceWarning,
+    )

@@ -1,0 +1,148 @@
+"""AdaBoost: against scikit-learn, by hand, and cases from public bug reports."""
+
+import warnings
+
+import numpy as np
+import pytest
+import sklearn.ensemble as peer
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier as OtherTree
+
+import kernelmill
+from kernelmill.ensemble import AdaBoostClassifier, AdaBoostRegressor
+from kernelmill.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+
+def single(load):
+    X, y = load(return_X_y=True)
+    return X.astype(np.float32).astype(float), y  # scikit-learn's trees keep float32
+
+
+@pytest.mark.parametrize("load", [load_iris, load_breast_cancer])
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_classifier_is_scikit_learns(load, rate):
+    X, y = single(load)
+    ours = AdaBoostClassifier(n_estimators=20, learning_rate=rate, random_state=0).fit(X, y)
+    theirs = peer.AdaBoostClassifier(n_estimators=20, learning_rate=rate, random_state=0).fit(X, y)
+    np.testing.assert_allclose(ours.estimator_errors_, theirs.estimator_errors_, rtol=1e-9)
+    np.testing.assert_allclose(ours.estimator_weights_, theirs.estimator_weights_, rtol=1e-9)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-9)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    own = np.array([member.feature_importances_ for member in ours.estimators_])
+    mean = np.average(own, axis=0, weights=ours.estimator_weights_)  # stumps may tie
+    np.testing.assert_allclose(ours.feature_importances_, mean, atol=1e-12)
+    for a, b in zip(ours.staged_score(X, y), theirs.staged_score(X, y), strict=True):
+        assert a == pytest.approx(b)
+
+
+def test_trees_over_shared_ranks_are_trees_fitted_alone():
+    X, y = single(load_breast_cancer)
+    w = np.random.default_rng(0).integers(1, 5, len(X)) / 4
+    shared = AdaBoostClassifier(DecisionTreeClassifier(max_depth=2), n_estimators=8)
+    alone = AdaBoostClassifier(Subclass(max_depth=2), n_estimators=8)
+    for model in (shared, alone):
+        model.set_params(random_state=0).fit(X, y, w)
+    np.testing.assert_array_equal(shared.predict_proba(X), alone.predict_proba(X))
+
+
+class Subclass(DecisionTreeClassifier):
+    """A tree of the user's own."""
+
+
+def test_any_estimator():
+    X, y = single(load_iris)
+    labels = np.array(["a", "b", "c"])[y]
+    for base in (LogisticRegression(max_iter=500), OtherTree(max_depth=2)):
+        model = AdaBoostClassifier(base, n_estimators=5, random_state=0).fit(X, labels)
+        assert model.score(X, labels) > 0.8
+        assert len({id(member) for member in model.estimators_}) == len(model.estimators_)
+    with pytest.raises(ValueError, match="estimator must take sample_weight"):
+        AdaBoostClassifier(KNeighborsClassifier()).fit(X, labels)
+    X, y = load_diabetes(return_X_y=True)
+    for base in (Ridge(), None):
+        assert AdaBoostRegressor(base, n_estimators=9, random_state=0).fit(X, y).score(X, y) > 0.35
+
+
+@pytest.mark.parametrize("depth", [1, 3, 10])
+def test_a_large_step(depth):
+    """Weights spread over hundreds of orders of magnitude; nothing overflows."""
+    X, y = load_iris(return_X_y=True)
+    base = DecisionTreeClassifier(max_depth=depth)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = AdaBoostClassifier(base, n_estimators=30, learning_rate=3.0).fit(X, y)
+        for values in (model.estimator_weights_, model.estimator_errors_, model.predict_proba(X),
+                       model.feature_importances_):  # fmt: skip
+            assert np.isfinite(values).all()
+        for proba in model.staged_predict_proba(X):
+            assert np.isfinite(proba).all()
+    if depth == 10:
+        assert len(model.estimators_) == 1  # it makes no error
+        assert model.score(X, y) == 1.0
+
+
+def test_weights_are_repetitions_and_zero_weights_are_absent():
+    X, y = single(load_iris)
+    w = np.random.default_rng(0).integers(0, 3, len(X))
+    model = AdaBoostClassifier(n_estimators=6, random_state=0)
+    weighted = clone(model).fit(X, y, w)
+    repeated = clone(model).fit(np.repeat(X, w, axis=0), np.repeat(y, w))
+    np.testing.assert_allclose(weighted.predict_proba(X), repeated.predict_proba(X), rtol=1e-9)
+    tiny = clone(model).fit(X, y, w * 1e-12)
+    np.testing.assert_allclose(weighted.predict_proba(X), tiny.predict_proba(X), rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", ["linear", "square", "exponential"])
+def test_regressor(loss):
+    X, y = load_diabetes(return_X_y=True)
+    model = AdaBoostRegressor(n_estimators=25, loss=loss, random_state=0).fit(X, y)
+    theirs = peer.AdaBoostRegressor(n_estimators=25, loss=loss, random_state=0).fit(X, y)
+    assert model.score(X, y) > theirs.score(X, y) - 0.05
+    found = np.stack([member.predict(X) for member in model.estimators_], axis=1)
+    weights = model.estimator_weights_
+    for i in range(0, len(X), 40):
+        order = np.argsort(found[i])
+        below = np.cumsum(weights[order])
+        want = found[i, order[np.searchsorted(below, below[-1] / 2)]]
+        assert model.predict(X[i : i + 1])[0] == want
+    *_, last = model.staged_predict(X)
+    np.testing.assert_array_equal(last, model.predict(X))
+    exact = AdaBoostRegressor(DecisionTreeRegressor(), random_state=0).fit(X[:9], np.arange(9.0))
+    assert np.isfinite(exact.predict(X[:9])).all()
+    scaled = AdaBoostRegressor(n_estimators=25, loss=loss, random_state=0).fit(X, y * 2.0**-40)
+    np.testing.assert_allclose(scaled.predict(X), model.predict(X) * 2.0**-40, rtol=1e-9)
+
+
+def test_threads_and_files(tmp_path):
+    X, y = single(load_breast_cancer)
+    model = AdaBoostClassifier(n_estimators=5, random_state=0)
+    results = []
+    for threads in (1, 2, 7):
+        with kernelmill.threads(threads):
+            results.append(clone(model).fit(X, y).predict_proba(X))
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+    kernelmill.save(model.fit(X, y), tmp_path / "model.km")
+    loaded = kernelmill.load(tmp_path / "model.km")
+    np.testing.assert_array_equal(loaded.predict_proba(X), results[0])
+
+
+def test_errors():
+    X, y = load_iris(return_X_y=True)
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="learning_rate must be a number above 0"):
+        AdaBoostClassifier(learning_rate=0).fit(X, y)
+    with pytest.raises(ValueError, match="estimator must be better than chance"):
+        AdaBoostClassifier(Worst()).fit(X, rng.integers(0, 2, len(X)))
+    with pytest.raises(AttributeError, match="estimator must have feature_importances_"):
+        _ = AdaBoostClassifier(LogisticRegression(max_iter=500)).fit(X, y).feature_importances_
+
+
+class Worst(DecisionTreeClassifier):
+    """Predicts the other class."""
+
+    def fit(self, X, y, sample_weight=None, check_input=True):
+        return super().fit(X, 1 - y, sample_weight)

@@ -1,0 +1,217 @@
+"""Gradient boosting: against scikit-learn, theorems, and cases from public bug reports."""
+
+import numpy as np
+import pytest
+import sklearn.ensemble as peer
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import train_test_split
+
+import kernelmill
+from kernelmill.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+from kernelmill.ensemble._gradient_losses import quantiles_of_groups
+
+LOSSES = ("squared_error", "absolute_error", "huber", "quantile")
+
+
+def data(n=400, seed=0, classes=None):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 5)).astype(np.float32).astype(float)  # scikit-learn keeps float32
+    y = X[:, 0] + X[:, 1] * X[:, 2] + 0.3 * rng.normal(size=n)
+    w = rng.integers(512, 2048, n) / 1024
+    return X, y if classes is None else np.digitize(y, classes), w
+
+
+OPTIONS = ({}, {"max_leaf_nodes": 5, "learning_rate": 0.3}, {"min_samples_leaf": 9, "init": "zero"})
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("loss", "classes"),
+    [("squared_error", None), ("log_loss", [0]), ("exponential", [0]), ("log_loss", [-0.5, 0.5])],
+)
+def test_it_is_scikit_learns_where_the_best_splits_are_unique(loss, classes, weighted, options):
+    X, y, w = data(classes=classes)
+    names = ("GradientBoostingRegressor",) if classes is None else ("GradientBoostingClassifier",)
+    options = {"loss": loss, "n_estimators": 12, "random_state": 0, **options}
+    ours, theirs = (
+        getattr(module, names[0])(**options).fit(X, y, w if weighted else None)
+        for module in (kernelmill.ensemble, peer)
+    )
+    if classes is None:
+        np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-9)
+        stages = ours.staged_predict(X), theirs.staged_predict(X)
+    else:
+        got, want = ours.predict_proba(X), theirs.predict_proba(X)
+        np.testing.assert_allclose(got, want, atol=1e-9)
+        np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+        got, want = ours.decision_function(X), theirs.decision_function(X)
+        np.testing.assert_allclose(got, want, atol=1e-9)
+        stages = ours.staged_predict_proba(X), theirs.staged_predict_proba(X)
+    for a, b in zip(*stages, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-9)
+    np.testing.assert_allclose(ours.train_score_, theirs.train_score_, rtol=1e-9)
+    assert ours.estimators_.shape == theirs.estimators_.shape
+    assert ours.apply(X).shape == theirs.apply(X).shape
+    importances = theirs.feature_importances_
+    np.testing.assert_allclose(ours.feature_importances_, importances, atol=0.02)
+    tree = ours.estimators_[3, 0]
+    np.testing.assert_allclose(tree.predict(X), theirs.estimators_[3, 0].predict(X), atol=1e-9)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_of_regression_fall(loss):
+    X, y, w = data()
+    ours = GradientBoostingRegressor(loss=loss, n_estimators=60, random_state=0).fit(X, y, w)
+    theirs = peer.GradientBoostingRegressor(loss=loss, n_estimators=60, random_state=0)
+    theirs.fit(X, y, w)
+    assert ours.train_score_[-1] < 1.05 * theirs.train_score_[-1]
+    if loss != "huber":  # whose scale moves
+        assert (np.diff(ours.train_score_) <= 1e-12).all()
+    below = (y <= ours.predict(X)) @ w / w.sum()
+    if loss == "quantile":
+        assert below == pytest.approx(0.9, abs=0.04)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_units_and_offsets(loss):
+    X, y, _ = data()
+    model = GradientBoostingRegressor(loss=loss, n_estimators=8, random_state=0)
+    want = clone(model).fit(X, y).predict(X)
+    small = clone(model).fit(X, y * 2.0**-40).predict(X)
+    np.testing.assert_allclose(small, want * 2.0**-40, rtol=1e-9)
+    moved = clone(model).fit(X, y + 64).predict(X)
+    np.testing.assert_allclose(moved, want + 64, rtol=1e-6)
+    np.testing.assert_array_equal(clone(model).fit(X * 2.0**30, y).predict(X * 2.0**30), want)
+
+
+@pytest.mark.parametrize("loss", [*LOSSES, "log_loss", "exponential"])
+def test_weights_are_repetitions_and_may_be_small(loss):
+    X, y, _ = data(120)
+    w = np.random.default_rng(1).integers(0, 3, len(X))
+    if loss in LOSSES:
+        model = GradientBoostingRegressor(loss=loss, n_estimators=6, random_state=0)
+    else:
+        model, y = GradientBoostingClassifier(loss=loss, n_estimators=6, random_state=0), y > 0
+    raw = lambda m: m.predict_proba(X) if loss not in LOSSES else m.predict(X)  # noqa: E731
+    weighted = raw(clone(model).fit(X, y, w))
+    repeated = raw(clone(model).fit(np.repeat(X, w, axis=0), np.repeat(y, w)))
+    np.testing.assert_allclose(weighted, repeated, rtol=1e-7)
+    for factor in (1e-4, 1e-9):
+        np.testing.assert_allclose(weighted, raw(clone(model).fit(X, y, w * factor)), rtol=1e-7)
+
+
+def test_weighted_quantiles_minimise_their_loss():
+    rng = np.random.default_rng(0)
+    one = lambda y, w, q: quantiles_of_groups(  # noqa: E731
+        np.array(y, float), np.array(w, float), np.zeros(len(y), int), 1, q
+    )[0]
+    assert one([0, 10], [1, 3], 0.5) == 10
+    assert one([1, 2, 3], [1, 1, 10], 0.9) == 3
+    for _ in range(200):
+        n, q = int(rng.integers(1, 9)), rng.uniform(0.05, 0.95)
+        y, w = rng.integers(0, 6, n), rng.integers(1, 5, n)
+        value = one(y, w, q)
+        assert y.min() <= value <= y.max()
+
+        def cost(c, y=y, w=w, q=q):
+            return w @ np.where(y > c, q * (y - c), (q - 1) * (y - c))
+
+        assert cost(value) <= min(cost(c) for c in y) + 1e-12
+    constant = np.zeros((2, 1))
+    model = GradientBoostingRegressor(loss="absolute_error").fit(constant, [0, 10], [1, 3])
+    np.testing.assert_array_equal(model.predict(constant), [10, 10])
+
+
+@pytest.mark.parametrize("patience", [10, 100])
+def test_the_best_stage_is_kept(patience):
+    X, y, _ = data(300)
+    noisy = y + 2 * np.random.default_rng(1).normal(size=len(y))
+    model = GradientBoostingRegressor(
+        n_estimators=150, learning_rate=0.3, n_iter_no_change=patience, tol=0.0, random_state=0
+    ).fit(X, noisy)
+    whole = GradientBoostingRegressor(
+        n_estimators=model.n_estimators_, learning_rate=0.3, random_state=0
+    )
+    assert model.n_estimators_ < 60
+    assert len(model.train_score_) == model.n_estimators_ == len([*model.staged_predict(X)])
+    assert whole.fit(X, noisy).n_estimators_ == model.n_estimators_
+
+
+def test_both_patiences_predict_the_same():
+    X, y, _ = data(300)
+    noisy = y + 2 * np.random.default_rng(1).normal(size=len(y))
+    models = [
+        GradientBoostingRegressor(
+            n_estimators=150, learning_rate=0.3, n_iter_no_change=k, tol=0.0, random_state=0
+        ).fit(X, noisy)
+        for k in (10, 100)
+    ]
+    np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+
+
+def test_subsamples_and_steps():
+    X, y, _ = data()
+    model = GradientBoostingRegressor(n_estimators=30, subsample=0.5, random_state=0).fit(X, y)
+    assert model.oob_improvement_.shape == model.oob_scores_.shape == (30,)
+    assert model.oob_score_ == model.oob_scores_[-1]
+    assert model.oob_improvement_[0] > 0
+    steps = GradientBoostingRegressor(
+        n_estimators=4, subsample=0.5, warm_start=True, random_state=0
+    )
+    for count in (4, 11, 30):
+        steps.set_params(n_estimators=count).fit(X, y)
+    np.testing.assert_allclose(steps.predict(X), model.predict(X), rtol=1e-12)
+    assert len(steps.train_score_) == 30
+    with pytest.raises(ValueError, match="n_estimators must be at least 30"):
+        steps.set_params(n_estimators=3).fit(X, y)
+
+
+def test_init_estimators():
+    X, y, w = data()
+    model = GradientBoostingRegressor(init=LinearRegression(), n_estimators=5).fit(X, y, w)
+    theirs = peer.GradientBoostingRegressor(
+        init=LinearRegression(), n_estimators=5, random_state=0
+    ).fit(X, y, w)
+    # scikit-learn predicts with `init` from rows of float32, once it is fitted.
+    np.testing.assert_allclose(model.predict(X), theirs.predict(X), atol=1e-5)
+    for classes in ([0], [-0.5, 0.5]):
+        X, y, _ = data(classes=classes)
+        options = {"init": LogisticRegression(), "n_estimators": 5}
+        ours = GradientBoostingClassifier(**options).fit(X, y)
+        other = peer.GradientBoostingClassifier(**options, random_state=0).fit(X, y)
+        np.testing.assert_allclose(ours.predict_proba(X), other.predict_proba(X), atol=1e-5)
+
+
+def test_threads_files_and_quality(tmp_path):
+    X, y = load_breast_cancer(return_X_y=True)
+    A, B, a, b = train_test_split(X, y, random_state=0)
+    model = GradientBoostingClassifier(n_estimators=40, subsample=0.7, random_state=0)
+    results = []
+    for threads in (1, 2, 7):
+        with kernelmill.threads(threads):
+            results.append(clone(model).fit(A, a).predict_proba(B))
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+    assert model.fit(A, a).score(B, b) > 0.94
+    kernelmill.save(model, tmp_path / "model.km")
+    loaded = kernelmill.load(tmp_path / "model.km")
+    np.testing.assert_array_equal(loaded.predict_proba(B), results[0])
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "message"),
+    [
+        (GradientBoostingRegressor(subsample=0.0), None, r"subsample must be a number in \(0, 1\]"),
+        (GradientBoostingRegressor(alpha=1.0), None, r"alpha must be a number in \(0, 1\)"),
+        (GradientBoostingRegressor(loss="log_loss"), None, "loss must be one of"),
+        (GradientBoostingClassifier(loss="exponential"), [-1, 1], "loss='exponential' must have 2"),
+        (GradientBoostingClassifier(), [9], "y must hold at least 2 classes"),
+    ],
+)
+def test_errors(model, y, message):
+    X, targets, _ = data(classes=y)
+    with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
+        model.fit(X, targets)

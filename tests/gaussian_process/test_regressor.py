@@ -1,0 +1,224 @@
+"""Regression: beside scikit-learn, known values, gradients, degenerate data, jitter."""
+
+from __future__ import annotations
+
+import io
+import math
+
+import numpy as np
+import pytest
+import sklearn.gaussian_process as peers
+import sklearn.gaussian_process.kernels as theirs
+
+import kernelmill
+from kernelmill.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from kernelmill.gaussian_process import kernels as ours
+from kernelmill.gaussian_process.kernels import (
+    RBF,
+    ConstantKernel,
+    DotProduct,
+    PairwiseKernel,
+    WhiteKernel,
+)
+
+KERNELS = {
+    "noise": lambda m: m.RBF(1.0) + m.WhiteKernel(0.1),
+    "ARD": lambda m: 2.0 * m.RBF([1.0, 1.0, 1.0]) + m.WhiteKernel(1.0),
+    "Matern": lambda m: m.Matern(1.0, nu=2.5) * m.ConstantKernel(1.0) + m.WhiteKernel(0.1),
+}
+
+
+def data(n=60, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 3))
+    return X, np.sin(X[:, 0]) + 0.1 * rng.normal(size=n), rng.normal(size=(7, 3))
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("name", KERNELS)
+def test_scikit_learn(name, normalize, several):
+    X, y, Z = data()
+    y = np.stack([y, y * y], axis=1) if several else y
+    options = {"normalize_y": normalize, "optimizer": None}
+    model = GaussianProcessRegressor(KERNELS[name](ours), **options).fit(X, y)
+    peer = peers.GaussianProcessRegressor(KERNELS[name](theirs), **options).fit(X, y)
+    theta = peer.kernel_.theta
+    value, gradient = model.log_marginal_likelihood(theta, eval_gradient=True)
+    expected, slope = peer.log_marginal_likelihood(theta, eval_gradient=True)
+    # Both are sums of n terms of a factor of condition about 1e3.
+    assert value == pytest.approx(expected, rel=1e-10)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-8, atol=1e-8)
+    for kind in ({}, {"return_std": True}, {"return_cov": True}):
+        found, wanted = model.predict(Z, **kind), peer.predict(Z, **kind)
+        pairs = zip(found, wanted, strict=True) if kind else [(found, wanted)]
+        for a, b in pairs:
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11, strict=True)
+    assert model.sample_y(Z, 5).shape == peer.sample_y(Z, 5).shape
+
+
+def test_optimum():
+    X, y, _ = data()
+    model = GaussianProcessRegressor(KERNELS["noise"](ours)).fit(X, y)
+    peer = peers.GaussianProcessRegressor(KERNELS["noise"](theirs)).fit(X, y)
+    best = peer.log_marginal_likelihood_value_
+    assert model.log_marginal_likelihood_value_ >= best - 1e-6 * abs(best)
+    # A larger set begins on a quarter of its rows.
+    X, y, _ = data(1100)
+    model = GaussianProcessRegressor(KERNELS["noise"](ours), random_state=0).fit(X, y)
+    value, gradient = model.log_marginal_likelihood(model.kernel_.theta, eval_gradient=True)
+    assert value == pytest.approx(model.log_marginal_likelihood_value_, rel=1e-12)
+    # L-BFGS-B stops where a step gains less than 2e-9 of the value.
+    assert np.abs(gradient).max() < 1e-3 * abs(value)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_restarts_never_do_worse():
+    X, y, _ = data(40)
+    kernel = RBF(1e-4) + WhiteKernel(0.1)  # far from the best
+    one = GaussianProcessRegressor(kernel, random_state=0)
+    several = GaussianProcessRegressor(kernel, n_restarts_optimizer=4, random_state=0)
+    a, b = one.fit(X, y), several.fit(X, y)
+    assert b.log_marginal_likelihood_value_ >= a.log_marginal_likelihood_value_
+
+
+def test_gradients_in_the_rows():
+    X, y, Z = data()
+    for name in KERNELS:
+        model = GaussianProcessRegressor(KERNELS[name](ours), optimizer=None, normalize_y=True)
+        model.fit(X, np.stack([y, y + X[:, 1]], axis=1))
+        mean, std = model.predict_gradient(Z, return_std=True)
+        for p in range(3):
+            step = 1e-5 * np.eye(3)[p]
+            above, below = (model.predict(Z + s, return_std=True) for s in (step, -step))
+            np.testing.assert_allclose(mean[:, p], (above[0] - below[0]) / 2e-5, atol=1e-7)
+            np.testing.assert_allclose(std[:, p], (above[1] - below[1]) / 2e-5, atol=1e-7)
+
+
+def test_variances_near_nothing():
+    x = np.arange(0, 5, 0.5)[:, None]
+    kernel = 0.1 * DotProduct(1.0) ** 2
+    model = GaussianProcessRegressor(kernel, alpha=1e-10, optimizer=None)
+    model.fit(x, np.sin((x[:, 0] - 2.5) ** 2))
+    mean, std = model.predict([[2.2], [5.0]], return_std=True)
+    # K has a condition of 1e12: its factor leaves four digits.
+    np.testing.assert_allclose(mean, [0.547195, -0.578420], rtol=2e-4)
+    np.testing.assert_allclose(std**2, [2.28715e-11, 1.38333e-10], rtol=1e-3)
+    cov = model.predict([[2.2], [5.0]], return_cov=True)[1]
+    np.testing.assert_allclose(np.diag(cov), std**2, rtol=1e-14)
+    grid = np.linspace(-1, 6, 200)[:, None]
+    assert (model.predict(grid, return_std=True)[1] > 0).all()
+
+
+def test_readings_at_one_place():
+    model = GaussianProcessRegressor(RBF(1.0), alpha=0.1, optimizer=None)
+    model.fit([[0.0], [0.0], [1.0]], [0.0, 0.2, 1.0])
+    mean, std = model.predict([[0.0], [0.5], [3.0]], return_std=True)
+    np.testing.assert_allclose(mean, [0.131541, 0.552531, 0.163098], atol=1e-6)
+    np.testing.assert_allclose(std, [0.215653, 0.270120, 0.988793], atol=1e-6)
+    assert model.log_marginal_likelihood() == pytest.approx(-2.529328, abs=1e-6)
+    same = GaussianProcessRegressor(RBF(1.0), alpha=[0.05, 0.1], optimizer=None)
+    same.fit([[0.0], [1.0]], [0.1, 1.0])
+    for a, b in zip(same.predict([[0.5]], True), model.predict([[0.5]], True), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_equal_rows_need_a_jitter(scale):
+    kernel = ConstantKernel(scale, "fixed") * RBF(1.0, "fixed")
+    model = GaussianProcessRegressor(kernel, alpha=0.0)
+    with pytest.warns(RuntimeWarning, match="needed .* more on its diagonal") as caught:
+        model.fit([[0.0], [0.0], [1.0]], [0.1, 0.1, 1.0])
+    assert len(caught) == 1
+    assert model.jitter_ == pytest.approx(1e-12 * scale)  # relative to the kernel's diagonal
+    drawn = model.sample_y([[0.3], [0.3]], 3)
+    # Rows of the covariance are equal up to rounding of the prior variance.
+    np.testing.assert_allclose(drawn[0], drawn[1], atol=1e-6 * math.sqrt(scale))
+
+
+def test_no_factor_says_why():
+    kernel = DotProduct(0.0, "fixed") * ConstantKernel(-1.0, "fixed")
+    with pytest.raises(ValueError, match="constant_value must be finite numbers of at least 0"):
+        GaussianProcessRegressor(kernel).fit([[1.0], [2.0]], [0.0, 1.0])
+    far = PairwiseKernel(metric=lambda a, b, gamma: 1.0 + float(a[0] != b[0]))  # eigenvalue -1
+    with pytest.raises(ValueError, match=r"got a pivot of -3 in row 1 with jitter up to 0.0001 on"):
+        GaussianProcessRegressor(far, optimizer=None).fit([[1.0], [20.0]], [0.0, 1.0])
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_shapes_of_several_targets(normalize):
+    rng = np.random.default_rng(0)
+    X, Y, Z = rng.normal(size=(7, 3)), rng.normal(size=(7, 2)), rng.normal(size=(4, 3))
+    model = GaussianProcessRegressor(RBF(1.0), normalize_y=normalize, optimizer=None)
+    assert model.predict(Z).shape == (4,)
+    assert model.sample_y(Z, 5).shape == (4, 5)
+    model.fit(X, Y)
+    assert [a.shape for a in model.predict(Z, return_std=True)] == [(4, 2), (4, 2)]
+    assert model.predict(Z, return_cov=True)[1].shape == (4, 4, 2)
+    assert model.sample_y(Z, 5).shape == (4, 2, 5)
+    prior = GaussianProcessRegressor(n_targets=2)
+    assert [a.shape for a in prior.predict(Z, return_std=True)] == [(4, 2), (4, 2)]
+    assert prior.sample_y(Z, 5).shape == (4, 2, 5)
+
+
+def test_chunks_of_predictions():
+    X, y, _ = data()
+    model = GaussianProcessRegressor(KERNELS["noise"](ours), optimizer=None).fit(X, y)
+    Z = np.random.default_rng(5).normal(size=(2300, 3))
+    mean, std = model.predict(Z, return_std=True)
+    for part in (slice(0, 3), slice(998, 1003), slice(2290, 2300)):
+        a, b = model.predict(Z[part], return_std=True)
+        np.testing.assert_allclose(mean[part], a, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(std[part], b, rtol=1e-9)
+
+
+def test_files():
+    X, y, Z = data(20)
+    model = GaussianProcessRegressor(KERNELS["ARD"](ours), optimizer=None).fit(X, y)
+    file = io.BytesIO()
+    kernelmill.save(model, file)
+    file.seek(0)
+    loaded = kernelmill.load(file)
+    assert loaded.kernel_ == model.kernel_
+    np.testing.assert_array_equal(loaded.predict(Z), model.predict(Z))
+
+
+def test_refusals():
+    X, y, _ = data(10)
+    with pytest.raises(ValueError, match="alpha must be a number or one number"):
+        GaussianProcessRegressor(alpha=np.ones(3)).fit(X, y)
+    with pytest.raises(ValueError, match="y must have n_targets = 2 columns, got 1"):
+        GaussianProcessRegressor(n_targets=2).fit(X, y)
+    with pytest.raises(RuntimeError, match="only one of return_std and return_cov"):
+        GaussianProcessRegressor().fit(X, y).predict(X, return_std=True, return_cov=True)
+    kernel = RBF(1.0, (1e-5, np.inf))
+    with pytest.raises(ValueError, match="bounds of hyperparameters must be finite"):
+        GaussianProcessRegressor(kernel, n_restarts_optimizer=1).fit(X, y)
+
+
+def test_an_optimizer_of_ones_own():
+    def halfway(objective, start, bounds):
+        value, _ = objective(start)
+        return start, value
+
+    X, y, _ = data(10)
+    model = GaussianProcessRegressor(1.5 * RBF(2.0), optimizer=halfway, alpha=0.1).fit(X, y)
+    np.testing.assert_allclose(np.exp(model.kernel_.theta), [1.5, 2.0])
+
+
+@pytest.mark.parametrize("c", [1e-12, 1e-3, 1e6, 1e12])
+def test_scaled_rows_and_length_scales(c):
+    X, y, Z = data()
+    options = {"optimizer": None, "alpha": 0.01}
+    model = GaussianProcessRegressor(RBF([1.0, 2.0, 0.5]), **options).fit(X, y)
+    scaled = GaussianProcessRegressor(RBF([c, 2 * c, 0.5 * c]), **options).fit(c * X, y)
+    for a, b in zip(scaled.predict(c * Z, True), model.predict(Z, True), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+    labels = GaussianProcessClassifier(RBF(1.0), optimizer=None).fit(X, y > 0)
+    others = GaussianProcessClassifier(RBF(c), optimizer=None).fit(c * X, y > 0)
+    np.testing.assert_allclose(others.predict_proba(c * Z), labels.predict_proba(Z), rtol=1e-9)
+    # Targets times c, with the variances along.
+    kernel = ConstantKernel(c * c) * RBF([1.0, 2.0, 0.5])
+    taller = GaussianProcessRegressor(kernel, optimizer=None, alpha=0.01 * c * c).fit(X, c * y)
+    for a, b in zip(taller.predict(Z, True), model.predict(Z, True), strict=True):
+        np.testing.assert_allclose(a / c, b, rtol=1e-9, atol=1e-12)

@@ -1,0 +1,120 @@
+"""Inducing inputs: the bound, its gradient, its limits, streams."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+import kernelmill
+from kernelmill._estimator._rows import Rows
+from kernelmill.gaussian_process import GaussianProcessRegressor, SparseGaussianProcessRegressor
+from kernelmill.gaussian_process._sparse import _Bound, _Data
+from kernelmill.gaussian_process.kernels import RBF, DotProduct, Matern, RationalQuadratic
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+def bound(Z, y, noise=0.1):
+    model = SparseGaussianProcessRegressor(
+        RBF(1.0), inducing_inputs=Z, noise_variance=noise, optimizer=None
+    )
+    return model.fit(np.arange(4.0)[:, None], y)
+
+
+def test_known_bounds():
+    first, second = [1.0, 0, 1, 2], [0.0, 1, 1, 0]
+    Z, X = [[0.5], [2.5]], np.arange(4.0)[:, None]
+    assert bound(Z, first).lower_bound_ == pytest.approx(-15.026640, abs=1e-6)
+    assert bound(Z, second).lower_bound_ == pytest.approx(-9.811949, abs=1e-6)
+    both = np.stack([first, second], axis=1)
+    assert bound(Z, both).lower_bound_ == pytest.approx(-15.026640 - 9.811949, abs=2e-6)
+    assert bound(X, first).lower_bound_ == pytest.approx(-5.987221, abs=1e-6)
+    assert bound(X, second).lower_bound_ == pytest.approx(-4.072766, abs=1e-6)
+    values = [bound([[0.5], [2.5], *more], first).lower_bound_ for more in ([], [[1]], [[1], [3]])]
+    assert sorted(values) == values
+    assert values[-1] < -5.987221
+
+
+def test_inducing_inputs_at_the_rows_are_exact():
+    X, y = np.arange(4.0)[:, None], [1.0, 0, 1, 2]
+    exact = GaussianProcessRegressor(RBF(1.0), alpha=0.1, optimizer=None).fit(X, y)
+    for found, wanted in zip(
+        bound(X, y).predict([[0.3], [9.0]], return_std=True),
+        exact.predict([[0.3], [9.0]], return_std=True),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    "kernel",
+    [1.3 * RBF([1.0, 2.0]), Matern(1.2) * 2.0 + DotProduct(0.5), RationalQuadratic(1.0, 0.7)],
+)
+def test_gradients(kernel):
+    rng = np.random.default_rng(0)
+    X, Z, noise = rng.normal(size=(80, 2)), rng.normal(size=(6, 2)), 0.2
+    Y = np.stack([np.sin(X[:, 0]), X[:, 1]], axis=1) + 0.1 * rng.normal(size=(80, 2))
+    data = _Data(Rows(X, None, "test"), Y, "test")
+
+    def value(theta, log_noise, Z):
+        return _Bound(kernel.clone_with_theta(theta), np.exp(log_noise), Z, data).value
+
+    at = (kernel.theta, np.log(noise), Z)
+    found = _Bound(kernel, noise, Z, data).gradient(True)
+    h = 1e-5
+    for part, gradient in enumerate(found):
+        for place in np.ndindex(np.shape(at[part])):
+            sides = []
+            for sign in (h, -h):
+                moved = [np.array(a, dtype=float) for a in at]
+                moved[part][place] += sign
+                sides.append(value(*moved))
+            change = (sides[0] - sides[1]) / (2 * h)
+            assert np.asarray(gradient)[place] == pytest.approx(change, rel=1e-6, abs=2e-6)
+
+
+def test_learns_and_never_falls():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 10, (1500, 1))
+    y = np.sin(X[:, 0]) + 0.1 * rng.normal(size=1500)
+    start = SparseGaussianProcessRegressor(n_inducing=15, random_state=0, optimizer=None).fit(X, y)
+    model = SparseGaussianProcessRegressor(n_inducing=15, random_state=0, max_iter=30).fit(X, y)
+    assert model.lower_bound_ > start.lower_bound_
+    assert model.noise_variance_ == pytest.approx(0.01, rel=0.1)  # 1500 draws: 4 % and the fit
+    exact = GaussianProcessRegressor(
+        model.kernel_, alpha=model.noise_variance_, optimizer=None
+    ).fit(X, y)
+    assert model.lower_bound_ <= exact.log_marginal_likelihood_value_
+    assert model.lower_bound_ > exact.log_marginal_likelihood_value_ - 5
+    assert model.inducing_inputs_.shape == (15, 1)
+
+
+def test_streams(tmp_path):
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(400, 2)), rng.normal(size=400)
+    Z = X[:8] + 0.1
+    make = SparseGaussianProcessRegressor(RBF(1.0), inducing_inputs=Z, max_iter=3, normalize_y=True)
+    memory = make.fit(X, y)
+    expected = memory.predict(X[:50], return_std=True), memory.lower_bound_
+    parts = [X[:150], X[150:]]
+    streamed = make.fit(lambda: iter(parts), y)
+    assert streamed.lower_bound_ == pytest.approx(expected[1], rel=1e-9)
+    for a, b in zip(
+        streamed.predict(lambda: iter([X[:50]]), return_std=True), expected[0], strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9)
+
+
+def test_files():
+    X = np.arange(4.0)[:, None]
+    model, file = bound(X, [1.0, 0, 1, 2]), io.BytesIO()
+    kernelmill.save(model, file)
+    file.seek(0)
+    np.testing.assert_array_equal(kernelmill.load(file).predict(X), model.predict(X))
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r"inducing_inputs must be finite, of shape \(m, 1\)"):
+        bound([[1.0, 2.0]], [1.0, 0, 1, 2])

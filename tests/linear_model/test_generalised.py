@@ -1,0 +1,100 @@
+"""Generalised linear models: scikit-learn's optimum, raw columns, and the smooth robust loss."""
+
+import warnings
+
+import numpy as np
+import pytest
+from sklearn import linear_model as sk
+
+from kernelmill.linear_model import (
+    GammaRegressor,
+    LogCoshRegressor,
+    PoissonRegressor,
+    TweedieRegressor,
+)
+
+
+def problem(seed=0, n=150, d=5):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)) + rng.normal(size=d)
+    mean = np.exp(0.3 * (X - X.mean(0)) @ rng.normal(size=d) + 0.5)
+    return X, mean, rng
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("power", [0, 1, 1.5, 2, 3])
+def test_it_is_scikit_learns(alpha, intercept, weighted, power):
+    X, mean, rng = problem()
+    y = rng.poisson(mean) if power in (1, 1.5) else rng.gamma(2, mean / 2)
+    w = rng.uniform(0, 2, len(y)) if weighted else None
+    given = {"alpha": alpha, "fit_intercept": intercept}
+    ours, theirs = (
+        {1: m.PoissonRegressor, 2: m.GammaRegressor}[power](**given)
+        if power in (1, 2)
+        else m.TweedieRegressor(power=power, link="log" if power < 0 else "auto", **given)
+        for m in (__import__("kernelmill").linear_model, sk)
+    )
+    ours.set_params(tol=1e-7).fit(X, y, sample_weight=w)
+    theirs.set_params(tol=1e-9, max_iter=10_000).fit(X, y, sample_weight=w)
+    # L-BFGS leaves some 1e-6; the deviance explained tells who is nearer.
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-4)
+    np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-3)
+    if power != -1:
+        assert ours.score(X, y, w) == pytest.approx(theirs.score(X, y, w), abs=1e-6)
+
+
+def test_counts_with_raw_columns():
+    X = [[10, 1], [100, 0], [500, 1], [900, 0], [1500, 1], [2200, 0], [3000, 1], [3100, 0]]
+    y = [1, 0, 2, 4, 3, 9, 15, 14]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = PoissonRegressor(alpha=0).fit(X, y)
+    np.testing.assert_allclose(model.coef_, [0.00084845, -0.027812], rtol=1e-4)
+    assert model.intercept_ == pytest.approx(0.135566, abs=1e-5)
+    assert model.predict(X).sum() == pytest.approx(48)
+
+
+def test_targets_out_of_range_are_refused():
+    X = np.arange(4.0)[:, None]
+    for model, y in (
+        (PoissonRegressor(), [1, 2, -1, 3]),
+        (GammaRegressor(), [1, 2, 0, 3]),
+        (TweedieRegressor(power=1.5), [1, 2, -1, 3]),
+    ):
+        with pytest.raises(ValueError, match="out of the valid range"):
+            model.fit(X, y)
+    with pytest.raises(ValueError, match="all zeros"):
+        PoissonRegressor().fit(X, np.zeros(4))
+    with pytest.raises(ValueError, match="power must be"):
+        TweedieRegressor(power=0.5).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="link must be 'log'"):
+        TweedieRegressor(power=1, link="identity").fit(X, X[:, 0])
+
+
+def test_a_warm_start_goes_on():
+    X, mean, rng = problem()
+    y = rng.poisson(mean)
+    model = PoissonRegressor(warm_start=True).fit(X, y)
+    first = model.n_iter_
+    model.fit(X, y)
+    assert model.n_iter_ < first
+
+
+def test_log_cosh_is_the_optimum_of_its_loss():
+    X, _, rng = problem()
+    y = X[:, 0] + rng.standard_t(2, len(X))
+    for scale, alpha in ((1.0, 0.0), (0.3, 0.1), (5.0, 0.01)):
+        model = LogCoshRegressor(scale=scale, alpha=alpha, tol=1e-8).fit(X, y)
+        slope = scale * np.tanh((y - model.predict(X)) / scale)
+        np.testing.assert_allclose(X.T @ slope / len(y), alpha * model.coef_, atol=1e-7)
+        assert slope.mean() == pytest.approx(0, abs=1e-7)
+
+
+def test_log_cosh_leaves_outliers_alone():
+    X, _, _ = problem()
+    y = X @ np.arange(5.0)
+    y[::10] += 1e6
+    model = LogCoshRegressor(scale=0.1).fit(X, y)
+    np.testing.assert_allclose(model.coef_, np.arange(5.0), atol=0.1)

@@ -1,0 +1,175 @@
+"""Logistic regression: scikit-learn's optimum or a better one, penalties, and hard inputs."""
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse
+from sklearn import linear_model as sk
+from sklearn.exceptions import ConvergenceWarning
+
+from kernelmill.linear_model import LogisticRegression, _newton
+
+
+def problem(n=200, d=6, k=3, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)) * np.geomspace(0.1, 10, d) + 5 * rng.normal(size=d)
+    score = (X - X.mean(0)) / X.std(0) @ rng.normal(size=(d, k)) + rng.gumbel(size=(n, k))
+    return X, score.argmax(1)
+
+
+def objective(model, X, y, C, ratio, w=None):
+    logs = model.predict_log_proba(X)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
+    coef = np.asarray(model.coef_, dtype=float)
+    penalty = ratio * np.abs(coef).sum() + (1 - ratio) / 2 * (coef**2).sum()
+    return -np.sum(logs * (1 if w is None else w)) + (0 if np.isinf(C) else penalty / C)
+
+
+@pytest.fixture(params=["newton", "l-bfgs"])
+def way(request, monkeypatch):
+    if request.param == "l-bfgs":
+        monkeypatch.setattr(_newton, "MOST_PARAMETERS", 0)
+    return request.param
+
+
+@pytest.mark.parametrize("k", [2, 4])
+@pytest.mark.parametrize("C", [np.inf, 1.0, 1e-3])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_it_is_scikit_learns(way, k, C, intercept, weighted):
+    X, y = problem(k=k)
+    w = np.random.default_rng(1).uniform(0, 2, len(y)) if weighted else None
+    tol = 1e-6 if way == "newton" else 1e-8
+    ours = LogisticRegression(C=C, fit_intercept=intercept, tol=tol, max_iter=5000)
+    ours.fit(X, y, sample_weight=w)
+    theirs = sk.LogisticRegression(
+        C=C, fit_intercept=intercept, solver="newton-cholesky", tol=1e-10, max_iter=1000
+    ).fit(X, y, sample_weight=w)
+    rtol = 1e-7 if way == "newton" else 1e-4
+    size = np.abs(theirs.coef_).max()
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=rtol * size)
+    a, b = (objective(m, X, y, C, 0, w) for m in (ours, theirs))
+    assert a <= b * (1 + 1e-10 if way == "newton" else 1 + 1e-8)
+    np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=10 * rtol)
+    assert ours.coef_.shape == theirs.coef_.shape
+    assert ours.intercept_.shape == theirs.intercept_.shape
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("ratio", [1.0, 0.4])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_conditions_of_the_optimum(way, k, ratio, sparse, monkeypatch):
+    if way == "l-bfgs":  # working sets of this size
+        monkeypatch.setattr(_newton, "MOST_PARAMETERS", 40)
+    X, y = problem(120, 30, k)
+    X = (X - X.mean(0)) / X.std(0)
+    X = np.where(np.random.default_rng(1).random(X.shape) < 0.6, X, 0) if sparse else X
+    rows = scipy.sparse.csr_matrix(X) if sparse else X
+    C = 0.3
+    model = LogisticRegression(C=C, l1_ratio=ratio, tol=1e-8).fit(rows, y)
+    own = y[:, None] == model.classes_
+    shares = model.predict_proba(X)
+    slope = (own - shares).T @ X if k > 2 else (own - shares)[:, 1:].T @ X
+    slope = slope - (1 - ratio) / C * model.coef_
+    wrong = np.where(
+        model.coef_ != 0,
+        slope - ratio / C * np.sign(model.coef_),
+        np.maximum(np.abs(slope) - ratio / C, 0),
+    )
+    assert np.abs(wrong).max() < 1e-4 / C
+    assert (model.coef_ == 0).any()
+    np.testing.assert_allclose((own - shares).sum(0), 0, atol=1e-4)  # intercepts
+
+
+def test_classes_are_weighted():
+    X, y = problem()
+    labels = np.array(["c", "a", "b"])[y]
+    ours = LogisticRegression(class_weight="balanced", tol=1e-7).fit(X, labels)
+    theirs = sk.LogisticRegression(class_weight="balanced", solver="newton-cholesky", tol=1e-10)
+    theirs.fit(X, labels)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-7)
+    np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    given = LogisticRegression(class_weight={"a": 2.0}, tol=1e-7).fit(X, labels)
+    want = LogisticRegression(tol=1e-7).fit(X, labels, sample_weight=1 + (labels == "a"))
+    np.testing.assert_allclose(given.coef_, want.coef_, atol=1e-9)
+
+
+def test_a_feature_of_1e100():
+    model = LogisticRegression().fit([[0], [1e100]], [0, 1])
+    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.intercept_).all()
+    assert model.predict([[0], [1e100]]).tolist() == [0, 1]
+
+
+def test_a_class_without_weight():
+    X = np.arange(6.0)[:, None]
+    w = [1, 1, 0, 0, 1, 1]
+    model = LogisticRegression().fit(X, [0, 0, 1, 1, 2, 2], sample_weight=w)
+    got = model.predict_proba([[0], [2.5], [4]])
+    want = [[0.956869, 0, 0.043131], [0.5, 0, 0.5], [0.134743, 0, 0.865257]]
+    np.testing.assert_allclose(got, want, atol=1e-4)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_separable_classes_are_warned_of(k):
+    X = np.array([[-2.0], [-1], [1], [2]]) if k == 2 else np.repeat(np.eye(3), 2, 0) * 3
+    y = [0, 0, 1, 1] if k == 2 else [0, 0, 1, 1, 2, 2]
+    with pytest.warns(ConvergenceWarning, match="separated by a plane") as caught:
+        model = LogisticRegression(C=np.inf).fit(X, y)
+    assert len(caught) == 1
+    assert np.isfinite(model.coef_).all()
+    assert np.isfinite(model.predict_log_proba(X)).all()
+    np.testing.assert_array_equal(model.predict(X), y)
+
+
+def test_a_penalised_fit_of_separable_classes_is_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LogisticRegression().fit([[-2.0], [-1], [1], [2]], [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_columns_that_depend_on_each_other(way, k):
+    X, y = problem(k=k)
+    twice = np.column_stack([X, X[:, 0], np.ones(len(X))])
+    for C in (np.inf, 1.0):
+        model = LogisticRegression(C=C, tol=1e-8, max_iter=5000).fit(twice, y)
+        assert np.isfinite(model.coef_).all()
+        if np.isinf(C):
+            plain = LogisticRegression(C=C, tol=1e-8, max_iter=5000).fit(X, y)
+            a, b = model.predict_proba(twice), plain.predict_proba(X)
+            np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_scores_and_probabilities():
+    X, y = problem(k=2)
+    model = LogisticRegression().fit(X, y)
+    score = model.decision_function(X)
+    np.testing.assert_allclose(model.predict_proba(X)[:, 1], 1 / (1 + np.exp(-score)))
+    far = X * 1e6
+    logs = model.predict_log_proba(far)
+    assert np.isfinite(logs).all()
+    np.testing.assert_allclose(np.exp(logs).sum(1), 1)
+
+
+def test_a_warm_start_goes_on():
+    X, y = problem()
+    with pytest.warns(ConvergenceWarning, match="max_iter=2 steps"):
+        model = LogisticRegression(max_iter=2, warm_start=True, tol=1e-9).fit(X, y)
+    model.set_params(max_iter=100).fit(X, y)
+    fresh = LogisticRegression(tol=1e-9).fit(X, y)
+    assert model.n_iter_ < fresh.n_iter_
+    np.testing.assert_allclose(model.coef_, fresh.coef_, atol=1e-8)
+
+
+def test_unscaled_columns_converge_with_the_defaults():
+    X, y = problem(500, 8, 2)
+    X = X * np.geomspace(1e-4, 1e5, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LogisticRegression().fit(X, y)
+
+
+def test_one_class_is_refused():
+    with pytest.raises(ValueError, match="at least 2 classes"):
+        LogisticRegression().fit([[1.0], [2.0]], [3, 3])

@@ -1,0 +1,256 @@
+"""Theorems of support vector machines: optimality, weights, scale, threads, other libraries."""
+
+from __future__ import annotations
+
+import io
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse
+import sklearn.svm
+from sklearn.exceptions import ConvergenceWarning
+
+import kernelmill
+from kernelmill._kernels import kernel_of
+from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
+
+KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2")
+MACHINES = (SVC, NuSVC, SVR, NuSVR, OneClassSVM)
+TOL = 1e-3
+
+
+def blobs(n=90, d=3, k=2, seed=0, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % k
+    return np.abs(rng.normal(size=(n, d)) + y[:, None] * 0.7 + 1).astype(dtype), y
+
+
+def targets(cls, X, y):
+    return np.sin(2 * X[:, 0]) + 0.1 * y if cls in (SVR, NuSVR) else y
+
+
+def options(cls, **more):
+    nu = {NuSVC: 0.7071, NuSVR: 0.3, OneClassSVM: 0.3}.get(cls)
+    return more if nu is None else {"nu": nu, **more}
+
+
+def values(model, X):
+    """Predictions, or decisions of all pairs of classes."""
+    if hasattr(model, "decision_function_shape"):
+        model.decision_function_shape = "ovo"
+    return model.decision_function(X) if hasattr(model, "decision_function") else model.predict(X)
+
+
+def data_kinds():
+    X, y = blobs()
+    yield "dense", X, y
+    yield "float32", X.astype(np.float32), y
+    yield "csr", scipy.sparse.csr_matrix(np.where(X > 1.5, X, 0)), y
+    yield "equal rows", np.repeat(X[:30], 3, axis=0), np.repeat(y[:30], 3)
+    yield "constant column", np.concatenate([X, np.ones((len(X), 1))], axis=1), y
+    yield "unscaled", X * [1, 10, 0.1], y
+    yield "few", X[:6], y[:6]
+    yield "two", X[:2], y[:2]
+    yield "contradictions", np.concatenate([X[:20], X[:20]]), np.concatenate([y[:20], 1 - y[:20]])
+
+
+def primal_gap(model, X, y, C):
+    """Primal minus dual objective of a machine with price C, from its decision function alone."""
+    K = kernel_of(model, X, fitted=model._gamma).matrix(X, X, "test")
+    b = np.zeros(X.shape[0])
+    b[model.support_] = model.dual_coef_[0]
+    f = values(model, X)
+    norm = b @ K @ b
+    if isinstance(model, SVC):
+        signs = np.where(y == model.classes_[1], 1.0, -1.0)
+        loss, dual = np.maximum(0, 1 - signs * f), np.abs(b).sum() - norm / 2
+    else:
+        loss = np.maximum(0, np.abs(y - f) - model.epsilon)
+        dual = y @ b - model.epsilon * np.abs(b).sum() - norm / 2
+    assert np.abs(b).max() <= C * (1 + 1e-12)
+    assert abs(b.sum()) <= 1e-9 * max(1.0, np.abs(b).sum())
+    return norm / 2 + C * loss.sum() - dual, abs(dual)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("cls", [SVC, SVR])
+def test_the_duality_gap_is_small_and_is_what_dual_gap_says(cls, kernel):
+    for name, X, y in data_kinds():
+        if kernel == "poly" and name == "unscaled":
+            continue  # of values of 1e9: a tolerance of 1e-3 of a decision is below its rounding
+        dense = X.toarray() if scipy.sparse.issparse(X) else X
+        z = targets(cls, dense, y)
+        for C in (0.3, 20.0):
+            model = cls(kernel=kernel, C=C, degree=2, coef0=0.1, gamma=0.1).fit(X, z)
+            gap, size = primal_gap(model, X, z, C)
+            # A violation of tol costs each multiplier at most that.
+            allowed = 2 * TOL * C * len(y) + 1e-7 * size
+            if kernel != "sigmoid":  # no duality without a positive semi-definite kernel
+                assert -1e-6 * (1 + size) <= gap <= allowed, (name, C, gap)
+            assert np.max(model.dual_gap_) <= allowed, (name, C)
+            assert model.fit_status_ == 0, (name, C)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("cls", MACHINES)
+def test_the_same_as_libsvm(cls):
+    for k in (2, 4) if cls in (SVC, NuSVC) else (2,):
+        X, y = blobs(n=600, k=k)
+        z = targets(cls, X, y)
+        for kernel in ("linear", "poly", "rbf"):
+            given = options(cls, kernel=kernel, gamma=0.5, degree=2, coef0=1.0)
+            ours = cls(**given, tol=1e-5).fit(X, z)
+            peer = getattr(sklearn.svm, cls.__name__)(**given, tol=1e-6).fit(X, z)
+            found, want = values(ours, X), values(peer, X)
+            np.testing.assert_allclose(found, want, rtol=0, atol=3e-3 * np.abs(want).max())
+            if cls in (SVC, NuSVC):
+                assert (ours.predict(X) != peer.predict(X)).mean() < 0.01
+            assert ours.dual_coef_.shape[0] == peer.dual_coef_.shape[0]
+            np.testing.assert_allclose(
+                ours.intercept_, peer.intercept_, atol=5e-3 * np.abs(want).max()
+            )
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+@pytest.mark.parametrize("kernel", ["linear", "rbf", "laplacian"])
+def test_weights_equal_repetition(cls, kernel):
+    X, y = blobs(n=80)
+    counts = np.random.default_rng(1).integers(0, 3, 80)
+    z = targets(cls, X, y)
+    make = lambda: cls(**options(cls, kernel=kernel, tol=1e-6))  # noqa: E731
+    weighted = make().fit(X, z, sample_weight=counts.astype(float))
+    repeated = make().fit(np.repeat(X, counts, axis=0), np.repeat(z, counts))
+    size = np.abs(values(weighted, X)).max()
+    np.testing.assert_allclose(values(weighted, X), values(repeated, X), atol=2e-5 * size)
+    assert counts[weighted.support_].all()
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+def test_dense_and_sparse_are_the_same_model(cls):
+    X, y = blobs(n=100, d=20, k=3 if cls in (SVC, NuSVC) else 2)
+    X = np.where(X > 2, X, 0)
+    sparse = scipy.sparse.csr_matrix(X)
+    for kernel in (*KERNELS[:3], "laplacian"):
+        make = lambda kernel=kernel: cls(**options(cls, kernel=kernel, tol=1e-5, gamma=0.05))  # noqa: E731
+        z = targets(cls, X, y)
+        one, other = make().fit(X, z), make().fit(sparse, z)
+        np.testing.assert_allclose(values(one, X), values(other, sparse), atol=1e-3)
+        np.testing.assert_allclose(values(other, X), values(other, sparse), atol=1e-9)
+        assert scipy.sparse.issparse(other.support_vectors_)
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+def test_same_bits_at_any_thread_count(cls):
+    X, y = blobs(n=1500, d=5, k=3 if cls in (SVC, NuSVC) else 2)
+    z = targets(cls, X, y)
+    for cache_size in (200, 1):  # 1 MB: pairs with rows of their own, and rows computed again
+        found = []
+        for threads in (1, 2, 7):
+            with kernelmill.threads(threads):
+                model = cls(**options(cls, cache_size=cache_size)).fit(X, z)
+                found.append((model.dual_coef_.tobytes(), values(model, X).tobytes()))
+        assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+def test_a_small_cache_gives_the_same_model(cls):
+    X, y = blobs(n=1500, d=5, k=3 if cls in (SVC, NuSVC) else 2)
+    z = targets(cls, X, y)
+    large, small = (
+        cls(**options(cls, cache_size=c, tol=1e-4)).fit(X, z) for c in (200, 0.5)
+    )
+    size = np.abs(values(large, X)).max()
+    np.testing.assert_allclose(values(large, X), values(small, X), atol=2e-3 * size)
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+def test_a_model_is_saved_whole(cls):
+    X, y = blobs(k=3 if cls in (SVC, NuSVC) else 2)
+    z = targets(cls, X, y)
+    for rows in (X, scipy.sparse.csr_matrix(X)):
+        for kernel in ("rbf", "linear"):
+            model = cls(**options(cls, kernel=kernel)).fit(rows, z)
+            file = io.BytesIO()
+            kernelmill.save(model, file)
+            file.seek(0)
+            loaded = kernelmill.load(file)
+            assert values(loaded, rows).tobytes() == values(model, rows).tobytes()
+
+
+@pytest.mark.parametrize("cls", [SVR, NuSVR])
+def test_a_scaled_regression_is_the_same(cls):
+    X, y = blobs()
+    z = targets(cls, X, y)
+    want = cls(tol=1e-5).fit(X, z).predict(X)
+    for c in (1e-6, 2.0**-20, 1e6):
+        found = cls(tol=1e-5).fit(c * X, z).predict(c * X)
+        np.testing.assert_allclose(found, want, atol=1e-4)
+
+
+def test_moving_all_rows_changes_nothing():
+    X, y = blobs(n=700)
+    for kernel in ("linear", "rbf", "laplacian"):
+        want = SVC(kernel=kernel, tol=1e-5).fit(X, y).decision_function(X)
+        found = SVC(kernel=kernel, tol=1e-5).fit(X + 1e5, y).decision_function(X + 1e5)
+        np.testing.assert_allclose(found, want, atol=1e-3)
+
+
+def test_one_class_leaves_out_at_most_nu():
+    X, _ = blobs(n=900)
+    for nu in (0.01, 0.1, 0.5, 1.0):
+        for kernel in ("rbf", "laplacian", "linear"):
+            model = OneClassSVM(nu=nu, kernel=kernel).fit(X)
+            assert (model.predict(X) == -1).mean() <= nu
+            assert len(model.support_) >= nu * len(X) - 1e-9
+            np.testing.assert_allclose(model.dual_coef_.sum(), nu * len(X))
+            np.testing.assert_allclose(
+                model.score_samples(X) - model.offset_, model.decision_function(X)
+            )
+
+
+def test_nu_bounds_errors_and_support():
+    X, y = blobs(n=400)
+    model = NuSVC(nu=0.4).fit(X, y)
+    assert (model.predict(X) != y).mean() <= 0.4
+    assert len(model.support_) >= 0.4 * len(X)
+    with pytest.raises(ValueError, match=r"^NuSVC: nu must be at most .*infeasible"):
+        NuSVC(nu=0.9).fit(X, np.arange(400) < 20)
+
+
+def test_max_iter_ends_and_says_so():
+    X, y = blobs(n=300)
+    with pytest.warns(ConvergenceWarning, match="max_iter=7 ended the fit"):
+        model = SVC(max_iter=7).fit(X, y)
+    assert model.n_iter_[0] == 7
+    assert model.fit_status_ == 1
+    assert model.dual_gap_[0] > 1
+
+
+def test_float32_rows_are_left_where_they_are_too_coarse():
+    """Narrow Gaussians of rows that nearly coincide: their distances have no digits in float32."""
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(400, 2)), rng.normal(size=(400, 2)) + 3e4])
+    y = np.arange(800) % 2
+    given = {"C": 1e3, "gamma": 0.5}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        ours = SVC(**given).fit(X, y)
+    assert ours.dual_gap_[0] < 800 * 1e3 * 2e-3
+    gap, size = primal_gap(ours, X, y, 1e3)
+    assert gap <= 2 * TOL * 1e3 * 800 + 1e-7 * size
+
+
+def test_the_kernel_may_be_a_function_or_a_matrix():
+    X, y = blobs(k=3)
+    kernel = lambda A, B: (A @ B.T + 1) ** 2  # noqa: E731
+    want = SVC(kernel="poly", degree=2, gamma=1.0, coef0=1.0, tol=1e-6).fit(X, y)
+    called = SVC(kernel=kernel, tol=1e-6).fit(X, y)
+    given = SVC(kernel="precomputed", tol=1e-6).fit(kernel(X, X), y)
+    for found in (called.decision_function(X), given.decision_function(kernel(X, X))):
+        np.testing.assert_allclose(found, want.decision_function(X), atol=1e-4)
+    with pytest.raises(ValueError, match=r"^SVC: kernel must return finite numbers of shape"):
+        SVC(kernel=lambda A, B: A).fit(X, y)
+    with pytest.raises(ValueError, match=r"^SVC: X must not be negative for kernel='chi2'"):
+        SVC(kernel="chi2").fit(-X, y)

@@ -1,0 +1,22 @@
+"""scikit-learn's own checks, with every exception and its reason."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM
+
+EXPECTED_FAILURES = {
+    "NuSVC": {
+        "check_class_weight_classifiers": "nu is refused where it asks more of a class than its "
+        "weight, 1e-4 against 1000, allows",
+    }
+}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(
+    [SVC(), NuSVC(nu=0.2), SVR(), NuSVR(), OneClassSVM()],
+    expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),
+)
+def test_scikit_learn(estimator, check):
+    check(estimator)
