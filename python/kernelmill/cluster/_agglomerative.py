@@ -115,7 +115,7 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
         self._set_parameters(locals())
 
     @property
-    def _squares(self):  # type: ignore[override]
+    def _squares(self):
         return self.metric != "precomputed"
 
     def __sklearn_tags__(self):
@@ -179,7 +179,7 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
         return self
 
     def _hierarchy(self, space: Space, X: Any, owner: str) -> tuple:
-        kind, n = ops.LINKAGES.index(self.linkage), space.count
+        kind, n = ops.LINKAGES.index(self.linkage), space.n_rows
         self.n_connected_components_ = 1
         if self.connectivity is not None:
             check_memory(8 * n * n, owner)
@@ -235,7 +235,7 @@ def _space(X: np.ndarray, metric: Any, params: dict, owner: str) -> Space:
 
 def condensed(space: Space) -> np.ndarray:
     """Distances of rows (0, 1), (0, 2), ..., (n - 2, n - 1)."""
-    n = space.count
+    n = space.n_rows
     D = np.empty(n * (n - 1) // 2)
     rows, start = space.rows, 0
     step = max(1, _BLOCK_BYTES // (8 * n))

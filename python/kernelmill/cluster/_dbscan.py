@@ -156,7 +156,7 @@ def by_lists(
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
-    n = space.count
+    n = space.n_rows
     offsets, near, _ = space.lists(space.rows, eps)
     query = np.repeat(np.arange(n), np.diff(offsets))
     mass = np.bincount(query, None if weight is None else weight[near], n)

@@ -143,7 +143,8 @@ class HDBSCAN(ClusterMixin, Searcher):
         core = space.nearest(space.rows, int(least))[0][:, -1].copy()
         self._merges = self._hierarchy(space, core)
         self._core = core
-        tree = lifetimes(*self._merges[:2], self._merges[2], int(self.min_cluster_size))
+        children, heights, sizes = self._merges
+        tree = lifetimes(children, heights, sizes, int(self.min_cluster_size))
         chosen = selected(
             tree, self.cluster_selection_method, self.max_cluster_size,
             float(self.cluster_selection_epsilon), bool(self.allow_single_cluster)
@@ -158,7 +159,7 @@ class HDBSCAN(ClusterMixin, Searcher):
 
     def _hierarchy(self, space: Space, core: np.ndarray) -> tuple:
         """Single linkage of the mutual reachability distances."""
-        n, alpha = space.count, float(self.alpha)
+        n, alpha = space.n_rows, float(self.alpha)
         known = space.code not in (None, neighbors.NAN_EUCLIDEAN) and space.metric != "haversine"
         if known and (alpha == 1 or space.code != neighbors.HAMMING):
             unit = np.sqrt(alpha) if space.metric in _SQUARED else alpha

@@ -57,7 +57,7 @@ def estimate_bandwidth(X, *, quantile=0.3, n_samples=None, random_state=0, n_job
         chosen = legacy_state(seed_of(random_state), 0).permutation(len(rows))[:n_samples]
         model = NearestNeighbors().fit(rows[chosen])
     space = model._space
-    k = max(1, int(space.count * quantile))
+    k = max(1, int(space.n_rows * quantile))
     return float(space.nearest(space.rows, k)[0][:, -1].mean())
 
 

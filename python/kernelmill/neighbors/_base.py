@@ -55,7 +55,7 @@ class Searcher(Estimator):
         return self.metric == "nan_euclidean"
 
     @property
-    def _squares(self):  # type: ignore[override]
+    def _squares(self):
         return not (self.metric == "precomputed" or callable(self.metric))
 
     def __sklearn_tags__(self):
@@ -90,7 +90,7 @@ class Searcher(Estimator):
         """Rows in the coordinates of the search, and what each of them must not find."""
         space = self._space
         if X is None:
-            return space.rows, None if itself else np.arange(space.count)
+            return space.rows, None if itself else np.arange(space.n_rows)
         rows = self._rows(X, reset=False)
         if space.metric == "precomputed":
             refuse_negative(rows.X, type(self).__name__)
@@ -107,13 +107,13 @@ class Searcher(Estimator):
         if k < 1:
             raise ValueError(f"{owner}: n_neighbors must be at least 1, got {k}")
         alone = X is None and not itself
-        most = space.count - alone
+        most = space.n_rows - alone
         if k > most:
             left = " other than the query" if alone else ""
             raise ValueError(
                 f"{owner}: n_neighbors must be at most the number of rows{left}, {most}, got {k} "
                 f"(Expected n_neighbors <= n_samples_fit, but n_neighbors = {k}, n_samples_fit = "
-                f"{space.count}, n_samples = {space.count if X is None else len_of(X)})"
+                f"{space.n_rows}, n_samples = {space.n_rows if X is None else len_of(X)})"
             )
         Q, own = self._queries(X, itself)
         return space.nearest(Q, int(k), own)
@@ -131,6 +131,7 @@ class KNeighborsMixin:
     """The k nearest rows of those in ``fit``."""
 
     n_neighbors: Any
+    n_samples_fit_: int
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         """Find the k nearest rows of ``fit``.
@@ -178,6 +179,7 @@ class RadiusNeighborsMixin:
     """The rows of ``fit`` within a radius."""
 
     radius: Any
+    n_samples_fit_: int
 
     def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
         """Find the rows of ``fit`` within a radius.

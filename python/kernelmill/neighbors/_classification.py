@@ -278,9 +278,8 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
         """
         shares, alone = self._shares(X)
         if alone.any():
-            for share, own, label in zip(
-                shares, self._by_output(), self._outside_labels, strict=True
-            ):
+            outside: Any = self._outside_labels
+            for share, own, label in zip(shares, self._by_output(), outside, strict=True):
                 place = np.flatnonzero(own == label)
                 if len(place):
                     share[np.ix_(alone, place)] = 1

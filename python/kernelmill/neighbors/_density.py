@@ -106,7 +106,7 @@ default="gaussian"
             weight = weight[weight > 0]
         self._searched = space._asdict()
         self._weight = weight
-        self._mass = float(space.count if weight is None else weight.sum())
+        self._mass = float(space.n_rows if weight is None else weight.sum())
         self.bandwidth_ = self._bandwidth(self._mass, rows.n_features)
         return self
 

@@ -16,7 +16,7 @@ from kernelmill.neighbors._unsupervised import NearestNeighbors
 from kernelmill.neighbors._words import WORDS
 
 
-def _model(X: Any, kind: type, name: str, options: dict) -> Any:
+def _model(X: Any, kind: Any, name: str, options: dict) -> Any:
     """A fitted model: X itself if it is one."""
     if not isinstance(X, kind):
         return NearestNeighbors(**options).fit(X)
@@ -99,8 +99,8 @@ def radius_neighbors_graph(
     options = {"metric": metric, "p": p, "metric_params": metric_params}
     check_mode(mode, "radius_neighbors_graph")
     model = _model(X, RadiusNeighborsMixin, "radius_neighbors_graph", options)
-    found = model._within(None, radius, _itself(include_self, mode))
-    return as_graph(*found, mode, model.n_samples_fit_)
+    offsets, found, distances = model._within(None, radius, _itself(include_self, mode))
+    return as_graph(offsets, found, distances, mode, model.n_samples_fit_)
 
 
 for _function in (kneighbors_graph, radius_neighbors_graph):

@@ -71,7 +71,7 @@ class Space(NamedTuple):
     moved: dict
 
     @property
-    def count(self) -> int:
+    def n_rows(self) -> int:
         return self.rows.shape[0]
 
     @property
@@ -185,7 +185,7 @@ class Space(NamedTuple):
 
     def _blocks(self, Q: Any, k: int | None) -> Iterator[tuple[int, np.ndarray]]:
         """First row and distances of blocks of queries; float64, and the caller's to change."""
-        step = max(1, _BLOCK_BYTES // (8 * max(self.count, 1)))
+        step = max(1, _BLOCK_BYTES // (8 * max(self.n_rows, 1)))
         measure = _block_measure(self)
         for start in range(0, Q.shape[0], step):
             yield start, np.array(measure(Q[start : start + step], k), np.float64)
@@ -376,8 +376,8 @@ def _factor(X: np.ndarray, params: dict, owner: str) -> np.ndarray:
     else:
         V = params.get("V")
         V = np.cov(X.T.astype(np.float64)).reshape(d, d) if V is None else np.asarray(V, np.float64)
-        VI = None if V.shape != (d, d) else np.linalg.pinv(V, hermitian=True)
-    if VI is None or VI.shape != (d, d) or not np.allclose(VI, VI.T):
+        VI = np.linalg.pinv(V, hermitian=True) if V.shape == (d, d) else V
+    if VI.shape != (d, d) or not np.allclose(VI, VI.T):
         raise ValueError(f"{owner}: V and VI must be symmetric matrices of {d} rows, got others")
     values, vectors = scipy.linalg.eigh(VI)
     if values[0] < -1e-8 * abs(values[-1]):

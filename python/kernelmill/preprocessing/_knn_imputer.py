@@ -185,7 +185,7 @@ class KNNImputer(OneToOneFeatureMixin, ColumnTransformer):
         self._flagged = gaps if self.add_indicator else np.empty(0, np.int64)
         return self
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X, y=None):  # type: ignore[override]
         """Fit and transform the rows.
 
         Parameters
