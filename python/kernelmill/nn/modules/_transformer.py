@@ -133,7 +133,7 @@ class TransformerEncoderLayer(_Layer):
         attention = parts["self_attn"]
         if type(attention) is not MultiheadAttention or not attention.simple:
             return False
-        last = attention._modules["out_proj"]
+        last: Any = attention._modules["out_proj"]
         for layer, kind in (
             (attention, MultiheadAttention), (last, Linear), (parts["linear1"], Linear),
             (parts["linear2"], Linear), (parts["norm1"], LayerNorm), (parts["norm2"], LayerNorm),
