@@ -386,3 +386,27 @@ def test_signals_are_handled_inside_an_operation(n):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert inside > 1
+
+
+def test_first_calls_of_several_threads_do_not_wait_for_each_other():
+    """What a module needs is found when it is loaded, not under a lock that outlives the GIL."""
+    code = (
+        "import sys, threading\n"
+        "import numpy as np\n"
+        "from kernelmill import ops\n"
+        "from kernelmill.ops import elementwise, matmul, random\n"
+        "sys.setswitchinterval(1e-6)\n"
+        "barrier, x = threading.Barrier(8), np.ones((3, 3))\n"
+        "def run(i):\n"
+        "    barrier.wait()\n"
+        "    (lambda: matmul.matmul(x, x), lambda: elementwise.exp(x),\n"
+        "     lambda: random.uniform(1, 0, 0, 5, np.float32))[i % 3]()\n"
+        "threads = [threading.Thread(target=run, args=(i,)) for i in range(8)]\n"
+        "[t.start() for t in threads], [t.join() for t in threads]\n"
+        "print('done')\n"
+    )
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.stdout == "done\n", done.stderr

@@ -17,6 +17,12 @@ namespace kernelmill {
 
 namespace {
 
+// NumPy's types, set when the module is loaded: a static of a function would be locked while a call
+// into Python may pass the GIL on, and a second thread could wait for that lock with the GIL.
+struct {
+  PyObject *single, *twofold, *dtype;
+} floats;
+
 constexpr int kMostSizes = 24;
 
 struct Axis {
@@ -294,12 +300,10 @@ class Binding {
   }
 
   bool accept_dtype(const Item& item, PyObject* object) {
-    static const auto* const numpy = new py::module_(py::module_::import("numpy"));
-    static PyObject* const single = numpy->attr("float32").cast<py::object>().release().ptr();
-    static PyObject* const twofold = numpy->attr("float64").cast<py::object>().release().ptr();
-    if (object == single || object == twofold)
-      return right_type(item, object == single ? 'f' : 'd');
-    const py::object dtype = numpy->attr("dtype")(py::reinterpret_borrow<py::object>(object));
+    if (object == floats.single || object == floats.twofold)
+      return right_type(item, object == floats.single ? 'f' : 'd');
+    const auto made = py::reinterpret_borrow<py::object>(floats.dtype);
+    const py::object dtype = made(py::reinterpret_borrow<py::object>(object));
     const auto name = dtype.attr("name").cast<std::string>();
     return right_type(item, name == "float32" ? 'f' : name == "float64" ? 'd' : 0);
   }
@@ -491,11 +495,10 @@ Entry& Family::add(const char* name) {
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
-#define KERNELMILL_HOST_FAMILIES(F)                                                        \
-  F(coordinate)                                                                            \
-  F(glm)                                                                                   \
-  F(half) F(histogram) F(kernels) F(linkage) F(moments) F(neighbors) F(sgd) F(svm) F(tree) \
-      F(values)
+#define KERNELMILL_HOST_FAMILIES(F) \
+  F(coordinate)                     \
+  F(glm)                            \
+  F(half) F(histogram) F(kernels) F(linkage) F(moments) F(neighbors) F(sgd) F(svm) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif
@@ -505,6 +508,10 @@ KERNELMILL_FAMILIES(KERNELMILL_DECLARE)
 KERNELMILL_HOST_FAMILIES(KERNELMILL_DECLARE)
 
 void bind_families(py::module_& m) {
+  const auto numpy = py::module_::import("numpy");
+  floats = {numpy.attr("float32").cast<py::object>().release().ptr(),
+            numpy.attr("float64").cast<py::object>().release().ptr(),
+            numpy.attr("dtype").cast<py::object>().release().ptr()};
 #define KERNELMILL_BIND(name) bind_##name(Family(m.def_submodule(#name).ptr(), #name));
   KERNELMILL_FAMILIES(KERNELMILL_BIND)
   KERNELMILL_HOST_FAMILIES(KERNELMILL_BIND)

@@ -25,10 +25,12 @@ struct NumPy {
   PyObject* descriptor(char code) const { return descriptors[kCodes.find(code)]; }
 };
 
-const NumPy& numpy() {
-  static const auto* const numpy = new NumPy;
-  return *numpy;
-}
+// Set when the module is loaded. A static of a function would be locked while NumPy's table is
+// found, which may pass the GIL on: a second thread could then wait for that lock with the GIL, for
+// ever.
+const NumPy* loaded = nullptr;
+
+const NumPy& numpy() { return *loaded; }
 
 // The code of an unusual descriptor, and whether it is of native byte order.
 char code_of(PyObject* descr, bool& native) {
@@ -46,6 +48,8 @@ constexpr index_t size_of(char code) {
 }
 
 }  // namespace
+
+void load_numpy() { loaded = new NumPy; }
 
 bool read_array(const char*, const char*, PyObject* object, ArrayInfo& info) {
   const NumPy& np = numpy();

@@ -14,6 +14,9 @@
 
 namespace kernelmill {
 
+// Finds NumPy's functions; before the first call of an op.
+void load_numpy();
+
 inline std::string shape_text(const py::array& a) {
   std::string text = "(";
   for (py::ssize_t i = 0; i < a.ndim(); ++i) {

@@ -1,7 +1,7 @@
 // The extension module of every instruction-set level: `_cpu_v2`, `_cpu_v3`, `_cpu_v4`,
 // `_cpu_arm64`. What a level adds is in cpp/isa/module.c.
 
-#include "bindings/binder.hpp"
+#include "bindings/common.hpp"  // load_numpy, bind_families
 
 #include "core/memory.hpp"    // pool_trim
 #include "core/parallel.hpp"  // thread limits, interrupts
@@ -48,5 +48,6 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   bind_elementwise(m);
   bind_optim(m);
   bind_reduction(m);
+  load_numpy();
   bind_families(m);
 }

@@ -107,7 +107,7 @@ def test_pictures_are_there(ran):
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
             *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
-            *("boosting-contributions", "sunspots-process"),
+            *("boosting-contributions", "sunspots-process", "time-zones"),
         )
     }
     for path in out.iterdir():

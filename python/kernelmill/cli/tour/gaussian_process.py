@@ -35,7 +35,7 @@ def rows(context: Context) -> Iterator[Row]:
     mean, std = model.predict(X, return_std=True)
     inside = np.abs(roots - mean)[ahead] < 1.2816 * std[ahead]
     yield Row(
-        "GaussianProcessRegressor", f"sunspots {SINCE} to {UNTIL - 1}", X[fitted].shape, seconds,
+        "Gaussian process", f"sunspots {SINCE} to {UNTIL - 1}", X[fitted].shape, seconds,
         f"80 % band holds {inside.mean():.2f}", context.where(),
     )  # fmt: skip
     if context.plot:
@@ -48,7 +48,7 @@ def rows(context: Context) -> Iterator[Row]:
     _, seconds = context.timed(functools.partial(classifier.fit, scaler.transform(A), a))
     score = f"accuracy {classifier.score(scaler.transform(B), b):.3f}"
     yield Row(
-        "GaussianProcessClassifier", "wine, held out", A.shape, seconds, score, context.where()
+        "Gaussian process", "wine, held out", A.shape, seconds, score, context.where()
     )
 
 
