@@ -348,6 +348,12 @@ class GradientBoosting(Estimator):
             yield raw
 
     @property
+    def n_trees_per_iteration_(self):
+        """Trees of a stage: one, or one for each class of several."""
+        check_is_fitted(self)
+        return len(self._columns)
+
+    @property
     def estimators_(self):
         """The trees, ndarray of shape (n_estimators_, columns), made when they are asked for."""
         check_is_fitted(self)
