@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from kernelmill.kernel_ridge import KernelRidge
@@ -75,3 +76,13 @@ def test_weights_of_unknown_classes_name_the_model(model):
     words = f"{model.__name__}: class_weight must fit y, got others"
     with pytest.raises(ValueError, match=words):
         model(class_weight={"other": 2.0}).fit(X, np.where(Y > 0, "yes", "no"))
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, pd.NA])
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series])
+def test_missing_labels_are_named(missing, kind):
+    labels = np.where(Y > 0, "yes", "no").astype(object)
+    labels[3] = missing
+    y = kind(list(labels)) if kind is not np.array else labels
+    with pytest.raises(ValueError, match=r"a label for each row, got \S+ at row 3"):
+        LogisticRegression().fit(X, y)

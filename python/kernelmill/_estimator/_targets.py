@@ -38,6 +38,31 @@ def _finite(y: np.ndarray, owner: str) -> None:
     )
 
 
+def _is_missing(label: Any) -> bool:
+    if isinstance(label, float):
+        return label != label
+    return type(label).__name__ in ("NoneType", "NAType", "NaTType")
+
+
+def _one_kind(y: Any, owner: str) -> None:
+    """Raise unless labels are all numbers or all strings, and none is missing."""
+    types, first = set(), None
+    for i, label in enumerate(y):
+        if _is_missing(label):
+            first = i if first is None else first
+        else:
+            types.add("str" if isinstance(label, str) else type(label).__name__)
+    if "str" in types and len(types) > 1:
+        raise ValueError(
+            f"{owner}: y must be all numbers or all strings, got {' and '.join(sorted(types))}"
+        )
+    if first is not None:
+        raise ValueError(
+            f"{owner}: y must have a label for each row, got {y[first]} at row {first} (Input y "
+            "contains NaN: drop such rows first)"
+        )
+
+
 def weights_by_class(class_weight: Any, labels: np.ndarray, owner: str) -> np.ndarray:
     """The weight of each row by its class.
 
@@ -67,13 +92,11 @@ def class_labels(
 ) -> np.ndarray:
     """Class labels as a vector, as a matrix of 0 and 1 where several may hold, or by output."""
     y = _given(y, owner)
-    if isinstance(y, list | tuple) or getattr(getattr(y, "dtype", None), "kind", "") == "O":
-        types = {"str" if isinstance(label, str) else type(label).__name__ for label in y}
-        if "str" in types and len(types) > 1:
-            raise ValueError(
-                f"{owner}: y must be all numbers or all strings, got {' and '.join(sorted(types))}"
-            )
+    if isinstance(y, list | tuple):  # as an array they would all be strings
+        _one_kind(y, owner)
     y = as_array(y, "y", owner)
+    if y.dtype.kind == "O" and y.ndim == 1:
+        _one_kind(y, owner)
     _finite(y, owner)
     try:
         if not ((multilabel or multioutput) and y.ndim == 2 and y.shape[1] > 1):
