@@ -54,6 +54,7 @@ def test_it_is_scikit_learns_where_the_best_splits_are_unique(loss, classes, wei
         np.testing.assert_allclose(a, b, atol=1e-9)
     np.testing.assert_allclose(ours.train_score_, theirs.train_score_, rtol=1e-9)
     assert ours.estimators_.shape == theirs.estimators_.shape
+    assert ours.n_trees_per_iteration_ == theirs.n_trees_per_iteration_
     assert ours.apply(X).shape == theirs.apply(X).shape
     importances = theirs.feature_importances_
     np.testing.assert_allclose(ours.feature_importances_, importances, atol=0.02)

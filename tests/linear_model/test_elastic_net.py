@@ -280,3 +280,18 @@ def test_bad_penalties_are_refused():
         MultiTaskLasso().fit(X, y)
     with pytest.raises(ValueError, match="multi-task"):
         LassoCV().fit(X, np.column_stack([y, y]))
+
+
+@pytest.mark.parametrize("model", [ElasticNet, ElasticNetCV, Lasso, LassoCV])
+def test_path_is_that_of_the_function(model):
+    X, y = problem()
+    function = lasso_path if "Lasso" in model.__name__ else enet_path
+    for got, expected in zip(model.path(X, y, alphas=5), function(X, y, alphas=5), strict=True):
+        assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("model", [MultiTaskElasticNet, MultiTaskLasso])
+def test_sparse_coefficients_of_several_tasks(model):
+    X, Y = problem(outputs=2)
+    fitted = model(alpha=0.1).fit(X, Y)
+    assert np.array_equal(fitted.sparse_coef_.toarray(), fitted.coef_)

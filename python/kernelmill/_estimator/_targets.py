@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import column_or_1d
 
@@ -24,11 +25,57 @@ def _given(y: Any, owner: str) -> Any:
 
 
 def _finite(y: np.ndarray, owner: str) -> None:
-    if y.dtype.kind == "f" and not np.isfinite(y).all():
+    if y.dtype.kind != "f" or np.isfinite(y).all():
+        return
+    bad = ~np.isfinite(y)
+    first = np.unravel_index(int(bad.argmax()), y.shape)
+    kind, what = ("NaN", "NaN") if np.isnan(y[first]) else (str(y[first]), "infinity")
+    place = ", ".join(f"{axis} {i}" for axis, i in zip(("row", "column"), first, strict=False))
+    more = f" and {bad.sum() - 1} more" if bad.sum() > 1 else ""
+    raise ValueError(
+        f"{owner}: y must be finite, got {kind} at {place}{more} (Input y contains {what}: drop "
+        "such rows first)"
+    )
+
+
+def _is_missing(label: Any) -> bool:
+    if isinstance(label, float):
+        return label != label
+    return type(label).__name__ in ("NoneType", "NAType", "NaTType")
+
+
+def _one_kind(y: Any, owner: str) -> None:
+    """Raise unless labels are all numbers or all strings, and none is missing."""
+    types, first = set(), None
+    for i, label in enumerate(y):
+        if _is_missing(label):
+            first = i if first is None else first
+        else:
+            types.add("str" if isinstance(label, str) else type(label).__name__)
+    if "str" in types and len(types) > 1:
         raise ValueError(
-            f"{owner}: y must be finite, got NaN or inf (Input y contains NaN, or Input y contains "
-            "infinity)"
+            f"{owner}: y must be all numbers or all strings, got {' and '.join(sorted(types))}"
         )
+    if first is not None:
+        raise ValueError(
+            f"{owner}: y must have a label for each row, got {y[first]} at row {first} (Input y "
+            "contains NaN: drop such rows first)"
+        )
+
+
+def weights_by_class(class_weight: Any, labels: np.ndarray, owner: str) -> np.ndarray:
+    """The weight of each row by its class.
+
+    Raises
+    ------
+    ValueError
+        If ``class_weight`` names classes that ``labels`` does not hold.
+    """
+    try:
+        return compute_sample_weight(class_weight, labels)
+    except ValueError as error:
+        words = f"{owner}: class_weight must fit y, got others ({error})"
+        raise ValueError(words) from None
 
 
 def check_count(y: Any, count: int, owner: str) -> None:
@@ -45,13 +92,11 @@ def class_labels(
 ) -> np.ndarray:
     """Class labels as a vector, as a matrix of 0 and 1 where several may hold, or by output."""
     y = _given(y, owner)
-    if isinstance(y, list | tuple) or getattr(getattr(y, "dtype", None), "kind", "") == "O":
-        types = {"str" if isinstance(label, str) else type(label).__name__ for label in y}
-        if "str" in types and len(types) > 1:
-            raise ValueError(
-                f"{owner}: y must be all numbers or all strings, got {' and '.join(sorted(types))}"
-            )
+    if isinstance(y, list | tuple):  # as an array they would all be strings
+        _one_kind(y, owner)
     y = as_array(y, "y", owner)
+    if y.dtype.kind == "O" and y.ndim == 1:
+        _one_kind(y, owner)
     _finite(y, owner)
     try:
         if not ((multilabel or multioutput) and y.ndim == 2 and y.shape[1] > 1):
@@ -82,6 +127,16 @@ def numbers(y: Any, owner: str, dtype: Any) -> np.ndarray:
         )
     _finite(y, owner)
     return np.ascontiguousarray(y, dtype=dtype)
+
+
+def check_squares(y: np.ndarray, owner: str) -> None:
+    """Raise where sums of squares of float64 targets about any of them may overflow."""
+    top = max(float(y.max()), -float(y.min())) if y.size else 0.0
+    if top > (np.finfo(np.float64).max / (4.0 * y.size + 1.0)) ** 0.5:
+        raise ValueError(
+            f"{owner}: y must be small enough to be squared in float64, got values of up to "
+            f"{top:.3g} (scale y)"
+        )
 
 
 def hold_out(

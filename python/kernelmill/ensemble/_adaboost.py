@@ -13,6 +13,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator
+from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.tree._base import DecisionTree
 from kernelmill.tree._fitted import arrays_of
 from kernelmill.tree._growth import Field, Nursery
@@ -28,7 +29,7 @@ PARAMETERS = {
 }
 
 
-class AdaBoost(Estimator):
+class AdaBoost(AsSequence, Estimator):
     """Base of both. A subclass says how a member changes the weights."""
 
     _accepts_sparse = True

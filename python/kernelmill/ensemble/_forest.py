@@ -14,6 +14,7 @@ from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._threads import get_threads
+from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.ensemble._trees import Members, Trees, cut_back, joined
 from kernelmill.tree import _base
 from kernelmill.tree._base import TreeModel
@@ -37,7 +38,7 @@ PARAMETERS = {
 _SLICE = 10_000_000
 
 
-class Forest(TreeModel):
+class Forest(AsSequence, TreeModel):
     """Base of the forests. A subclass encodes targets and says how to predict."""
 
     _tree: ClassVar[Any]

@@ -17,6 +17,7 @@ from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, hold_out
+from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.ensemble._gradient_losses import loss_of
 from kernelmill.ensemble._trees import Trees, cut_back, joined
 from kernelmill.ops import tree as ops
@@ -58,7 +59,7 @@ class _State(NamedTuple):
     outside: tuple[tuple[float, float], ...]  # of the rows left out: improvement, loss
 
 
-class GradientBoosting(Estimator):
+class GradientBoosting(AsSequence, Estimator):
     """Base of both. A subclass encodes targets and says what raw predictions mean."""
 
     _accepts_sparse = True
@@ -346,6 +347,12 @@ class GradientBoosting(Estimator):
             for k, trees in enumerate(columns):
                 raw[:, k] += self.learning_rate * trees.sums_of(X, t)[:, 0]
             yield raw
+
+    @property
+    def n_trees_per_iteration_(self):
+        """Trees of a stage: one, or one for each class of several."""
+        check_is_fitted(self)
+        return len(self._columns)
 
     @property
     def estimators_(self):

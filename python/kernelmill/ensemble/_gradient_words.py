@@ -43,6 +43,8 @@ ATTRIBUTES = """estimators_ : ndarray of shape (n_estimators_, columns), object
         The trees, `DecisionTreeRegressor`; made when they are asked for.
     n_estimators_ : int
         Number of stages.
+    n_trees_per_iteration_ : int
+        Trees of a stage: one, or one for each class of several.
     init_ : estimator or None
         The fitted ``init``, if it is an estimator.
     train_score_ : ndarray of shape (n_estimators_,)

@@ -15,6 +15,7 @@ from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator
+from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.ensemble._trees import Members, Trees, joined
 from kernelmill.ops import tree as ops
 from kernelmill.tree._fitted import arrays_of
@@ -28,7 +29,7 @@ _ONE = np.ones(1, np.int64)
 _BATCH = 32  # trees a call
 
 
-class IsolationForest(OutlierMixin, Estimator):
+class IsolationForest(AsSequence, OutlierMixin, Estimator):
     """Isolation forest: rows that random splits separate early are outliers.
 
     Parameters

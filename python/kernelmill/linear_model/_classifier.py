@@ -49,7 +49,11 @@ class StochasticClassifier(ClassifierMixin, LinearClassifier, StochasticModel):
         """Factors of the steps of each model for its own class, and for the others."""
         if self.class_weight is None:
             return 1.0, 1.0
-        weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        try:
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        except ValueError as error:
+            words = f"{type(self).__name__}: class_weight must fit y, got others ({error})"
+            raise ValueError(words) from None
         return (weights[1], weights[0]) if len(weights) == 2 else (weights, 1.0)
 
     def _labels(self, y: Any, rows: Rows) -> np.ndarray:

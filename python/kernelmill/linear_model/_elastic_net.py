@@ -51,6 +51,11 @@ class _Descending(LinearRegressor):
     _together: ClassVar[bool] = False  # whether several outputs share their features
     positive = False
 
+    @property
+    def sparse_coef_(self):
+        """The coefficients as a CSR matrix."""
+        return scipy.sparse.csr_matrix(self.coef_)
+
     def _order(self, d: int) -> np.ndarray | None:
         if self.selection == "cyclic":
             return None
@@ -145,6 +150,23 @@ class _Descending(LinearRegressor):
         return run, (x_mean, y_mean, weight)
 
 
+def _lasso_path(X, y, **params):
+    """Coefficients for many penalties: `lasso_path`.
+
+    Parameters
+    ----------
+    X, y, **params
+        What `lasso_path` takes.
+
+    Returns
+    -------
+    alphas, coefs, dual_gaps, n_iters : see `lasso_path`
+    """
+    from kernelmill.linear_model._paths import lasso_path
+
+    return lasso_path(X, y, **params)
+
+
 class ElasticNet(MultiOutputMixin, _Descending):
     """Least squares with a penalty of the sizes and of the squares of the coefficients.
 
@@ -209,10 +231,22 @@ class ElasticNet(MultiOutputMixin, _Descending):
         self.random_state = random_state
         self.selection = selection
 
-    @property
-    def sparse_coef_(self):
-        """The coefficients as a CSR matrix."""
-        return scipy.sparse.csr_matrix(self.coef_)
+    @staticmethod
+    def path(X, y, **params):
+        """Coefficients for many penalties: `enet_path`.
+
+        Parameters
+        ----------
+        X, y, **params
+            What `enet_path` takes.
+
+        Returns
+        -------
+        alphas, coefs, dual_gaps, n_iters : see `enet_path`
+        """
+        from kernelmill.linear_model._paths import enet_path
+
+        return enet_path(X, y, **params)
 
 
 class Lasso(ElasticNet):
@@ -256,6 +290,7 @@ class Lasso(ElasticNet):
     """
 
     l1_ratio = 1.0
+    path = staticmethod(_lasso_path)
     _parameters: ClassVar = {k: v for k, v in PARAMETERS.items() if k != "l1_ratio"}
 
     def __init__(
@@ -294,6 +329,8 @@ class MultiTaskElasticNet(_Descending):
         Coefficients.
     intercept_ : ndarray of shape (n_outputs,)
         Intercepts.
+    sparse_coef_ : CSR matrix of shape (n_outputs, d)
+        The coefficients in sparse form.
     dual_gap_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
@@ -311,6 +348,7 @@ class MultiTaskElasticNet(_Descending):
     ([0.93, -0.93], (2, 2))
     """
 
+    path = staticmethod(ElasticNet.path)
     _together: ClassVar[bool] = True
     _parameters: ClassVar = {k: v for k, v in PARAMETERS.items() if k != "positive"}
 
@@ -362,6 +400,8 @@ class MultiTaskLasso(MultiTaskElasticNet):
         Coefficients.
     intercept_ : ndarray of shape (n_outputs,)
         Intercepts.
+    sparse_coef_ : CSR matrix of shape (n_outputs, d)
+        The coefficients in sparse form.
     dual_gap_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
@@ -379,6 +419,7 @@ class MultiTaskLasso(MultiTaskElasticNet):
     """
 
     l1_ratio = 1.0
+    path = staticmethod(_lasso_path)
     _parameters: ClassVar = {
         k: v for k, v in PARAMETERS.items() if k not in ("positive", "l1_ratio")
     }

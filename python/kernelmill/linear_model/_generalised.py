@@ -37,9 +37,9 @@ def _median(y: np.ndarray, weights: Any) -> float:
     return float(y[order[np.searchsorted(total, 0.5 * total[-1])]])
 
 
-def vector(y: Any, rows: Rows) -> np.ndarray:
+def vector(y: Any, rows: Rows, squared: bool = True) -> np.ndarray:
     """Targets (n,)."""
-    y = targets_of(y, rows)
+    y = targets_of(y, rows, squared)
     try:
         return np.ascontiguousarray(column_or_1d(y, warn=True))
     except ValueError as error:
@@ -52,6 +52,7 @@ class GeneralisedRegressor(LinearRegressor):
     """Minimises ``sum w l(y, coef.x + intercept) / W + alpha / 2 |coef|^2``."""
 
     _words = WORDS
+    _squares_targets: ClassVar[bool] = True
 
     def _loss(self, y: np.ndarray, mean: float, weights: Any) -> tuple[str, float, float, float]:
         """Name and parameter of the loss, its unit, and the predictor that gives the mean."""
@@ -83,7 +84,7 @@ class GeneralisedRegressor(LinearRegressor):
         before = getattr(self, "coef_", None) if self.warm_start else None
         rows = self._rows(X, sample_weight, reset=True)
         factor = self._factor()
-        y = vector(y, rows) / factor
+        y = vector(y, rows, self._squares_targets) / factor
         weights = rows.all_weights()
         mean = float(np.average(y, weights=weights))
         name, parameter, unit, start = self._loss(y, mean, weights)
@@ -246,6 +247,7 @@ class PoissonRegressor(TweedieModel):
     """
 
     _parameters: ClassVar = PARAMETERS
+    _squares_targets: ClassVar[bool] = False
 
     def __init__(
         self, *, alpha=1.0, fit_intercept=True, solver="lbfgs", max_iter=100, tol=1e-4,
@@ -301,6 +303,7 @@ class GammaRegressor(TweedieModel):
     """
 
     _parameters: ClassVar = PARAMETERS
+    _squares_targets: ClassVar[bool] = False
 
     def __init__(
         self, *, alpha=1.0, fit_intercept=True, solver="lbfgs", max_iter=100, tol=1e-4,

@@ -7,14 +7,13 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.class_weight import compute_sample_weight
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
 from kernelmill.linear_model._linear import LinearClassifier
 from kernelmill.linear_model._newton import MOST_PARAMETERS, Objective, Point
 from kernelmill.linear_model._words import WORDS
@@ -263,7 +262,7 @@ class LogisticRegression(ProbabilisticClassifier):
                 "has to be greater than one)"
             )
         if self.class_weight is not None:
-            rows = rows.weighted(compute_sample_weight(self.class_weight, labels))
+            rows = rows.weighted(weights_by_class(self.class_weight, labels, rows.owner))
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
         objective = self._objective(rows, codes, len(self.classes_), self.C, self.l1_ratio)
         start: tuple[Any, Any] = (None, None)

@@ -7,11 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
-from sklearn.utils.class_weight import compute_sample_weight
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
 from kernelmill.linear_model._logistic import LogisticRegression, minimised
 from kernelmill.linear_model._regression import fitting_at_once
 
@@ -154,7 +153,7 @@ class LogisticRegressionCV(LogisticRegression):
         self.l1_ratios_ = np.asarray(self.l1_ratios, dtype=np.float64)
         given = rows.weight
         if self.class_weight is not None:
-            rows = rows.weighted(compute_sample_weight(self.class_weight, labels))
+            rows = rows.weighted(weights_by_class(self.class_weight, labels, rows.owner))
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
         folds = list(check_cv(self.cv, labels, classifier=True).split(np.empty(len(codes)), labels))
         k, d = 1 if len(self.classes_) == 2 else len(self.classes_), rows.n_features

@@ -418,6 +418,7 @@ class ElasticNetCV(_Chosen):
     """
 
     _model = ElasticNet
+    path = staticmethod(enet_path)
     _parameters: ClassVar = {**_CV_PARAMETERS, "l1_ratio": _RATIO}
 
     def __init__(
@@ -483,6 +484,7 @@ class LassoCV(_Chosen):
     """
 
     _model = Lasso
+    path = staticmethod(lasso_path)
     _parameters: ClassVar = _CV_PARAMETERS
 
     def __init__(
@@ -561,6 +563,7 @@ class MultiTaskElasticNetCV(_SeveralTasks):
     """
 
     _model = MultiTaskElasticNet
+    path = staticmethod(enet_path)
     _parameters: ClassVar = {**_SEVERAL, "l1_ratio": _RATIO}
 
     def __init__(
@@ -620,6 +623,7 @@ class MultiTaskLassoCV(_SeveralTasks):
     """
 
     _model = MultiTaskLasso
+    path = staticmethod(lasso_path)
     _parameters: ClassVar = _SEVERAL
 
     def __init__(

@@ -118,7 +118,7 @@ default="highs"
             If X or y do not fit, or the solver fails.
         """
         rows = self._rows(X, sample_weight, reset=True)
-        y = vector(y, rows)
+        y = vector(y, rows, squared=False)
         w = np.ones(len(y)) if rows.weight is None else rows.weight.astype(np.float64)
         used = w > 0
         A, y, w = rows.X[used].astype(np.float64), y[used], w[used]

@@ -10,13 +10,12 @@ import scipy.linalg
 import scipy.optimize
 import scipy.sparse.linalg
 from sklearn.base import ClassifierMixin, MultiOutputMixin
-from sklearn.utils.class_weight import compute_sample_weight
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._linear import LinearClassifier
 from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
@@ -301,7 +300,7 @@ class ClassTargets(ClassifierMixin, LinearClassifier):
         own = y[:, None] == (self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
         weight = None
         if self.class_weight is not None:
-            weight = compute_sample_weight(self.class_weight, y)
+            weight = weights_by_class(self.class_weight, y, rows.owner)
         return np.where(own, 1.0, -1.0), weight
 
 
