@@ -222,3 +222,14 @@ def test_scaled_rows_and_length_scales(c):
     taller = GaussianProcessRegressor(kernel, optimizer=None, alpha=0.01 * c * c).fit(X, c * y)
     for a, b in zip(taller.predict(Z, True), model.predict(Z, True), strict=True):
         np.testing.assert_allclose(a / c, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("model", [GaussianProcessClassifier, GaussianProcessRegressor])
+def test_a_compound_kernel_is_no_kernel_of_one_process(model):
+    kernel = ours.CompoundKernel([ours.RBF(), ours.Matern()])
+    with pytest.raises(ValueError, match="must be that of one process, got a CompoundKernel"):
+        model(kernel).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_a_pairwise_kernel_shows_its_metric():
+    assert repr(ours.PairwiseKernel(metric="rbf")) == "PairwiseKernel(gamma=1, metric=rbf)"

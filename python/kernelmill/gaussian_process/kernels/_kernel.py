@@ -379,6 +379,15 @@ def _kernel(value: Any) -> Kernel:
     return as_kernel(value)
 
 
+def refuse_compound(kernel: Kernel, owner: str) -> None:
+    """Raise where a kernel is that of several processes, which one process cannot have."""
+    if isinstance(kernel, kernels.CompoundKernel):
+        raise ValueError(
+            f"{owner}: kernel must be that of one process, got a CompoundKernel (kernel cannot be "
+            "a CompoundKernel; add or multiply its kernels)"
+        )
+
+
 def as_kernel(kernel: Any) -> Kernel:
     """A kernel of ours, made from one of scikit-learn's where it is one.
 
