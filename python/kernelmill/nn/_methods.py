@@ -56,10 +56,10 @@ OUTSIDE = {
     "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos",
     "atan": "arctan", "sinh": "sinh", "cosh": "cosh", "asinh": "arcsinh", "acosh": "arccosh",
     "atanh": "arctanh", "exp2": "exp2", "log2": "log2", "log10": "log10", "floor": "floor",
-    "ceil": "ceil", "round": "rint", "trunc": "trunc",
+    "ceil": "ceil", "trunc": "trunc",
 }  # fmt: skip
 BINARY = {
-    "mul": "multiply", "div": "divide",
+    "mul": "multiply",
     "remainder": "remainder", "maximum": "maximum", "minimum": "minimum",
 }  # fmt: skip
 COMPARED = {

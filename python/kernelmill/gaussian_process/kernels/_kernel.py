@@ -405,6 +405,8 @@ def as_kernel(kernel: Any) -> Kernel:
             "Kernel: kernels must be made of those in kernelmill.gaussian_process.kernels, got "
             f"{cls.__module__}.{cls.__name__} (derive from Kernel for one of your own)"
         )
+    if cls.__name__ == "ConstantKernel" and isinstance(kernel.constant_value, Kernel):
+        return kernel.constant_value  # what scikit-learn makes of ours in a sum or product
     params = {
         name: as_kernel(value) if hasattr(value, "clone_with_theta") else value
         for name, value in kernel.get_params(deep=False).items()
