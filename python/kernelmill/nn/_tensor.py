@@ -111,13 +111,11 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
 
         exp = expm1 = log = log1p = sqrt = rsqrt = reciprocal = square = tanh = erf = _unary
         sigmoid = relu = sign = abs = neg = sin = cos = tan = asin = acos = atan = sinh = _unary
-        cosh = asinh = acosh = atanh = exp2 = log2 = log10 = floor = ceil = trunc = _unary
-        isnan = isinf = isfinite = half = double = long = bfloat16 = _unary
-        byte = char = short = _unary
+        cosh = asinh = acosh = atanh = exp2 = log2 = log10 = floor = ceil = round = trunc = _unary
+        isnan = isinf = isfinite = half = double = long = bfloat16 = byte = char = short = _unary
         relu_ = sigmoid_ = tanh_ = exp_ = neg_ = sqrt_ = _unary
-        mul = remainder = maximum = minimum = _binary
-        eq = ne = lt = le = gt = ge = logical_and = logical_or = _binary
-        add_ = sub_ = mul_ = div_ = _binary
+        mul = div = remainder = maximum = minimum = _binary
+        eq = ne = lt = le = gt = ge = logical_and = logical_or = add_ = sub_ = mul_ = div_ = _binary
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
         __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __mod__ = __rmod__ = _binary
         __floordiv__ = __rfloordiv__ = __and__ = __rand__ = __or__ = __ror__ = _binary
@@ -491,46 +489,6 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
     def sub(self, other: Any, *, alpha: float = 1) -> Tensor:
         """Subtract another operand, times ``alpha``."""
         return arithmetic("subtract", self, other if alpha == 1 else as_tensor(other) * alpha)
-
-    def div(self, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-        """Divide by another operand.
-
-        Parameters
-        ----------
-        rounding_mode : {"trunc", "floor"}, optional
-            Round the quotient towards 0, or down.
-        """
-        if rounding_mode == "floor":
-            return arithmetic("floor_divide", self, other)
-        if rounding_mode not in (None, "trunc"):
-            raise RuntimeError(
-                f"nn.div: rounding_mode must be 'trunc', 'floor' or None, got {rounding_mode!r}"
-            )
-        quotient = arithmetic("divide", self, other)
-        if rounding_mode is None:
-            return quotient
-        whole = as_tensor(other).dtype.kind != "f" and self.dtype.kind != "f"
-        if not whole:
-            return quotient.trunc()
-        down = arithmetic("floor_divide", self, other)  # exact, also for large integers
-        return down + ((down < 0) & (down * other != self))
-
-    def round(self, *, decimals: int = 0) -> Tensor:
-        """Round to the nearest number, halves to the even one.
-
-        Parameters
-        ----------
-        decimals : int
-            Digits behind the point that are kept; below 0 tens, hundreds and so on.
-        """
-        if decimals == 0:
-            return self if self.data.dtype.kind != "f" else raw("rint")(self._floating())
-        if self.data.dtype.kind != "f":
-            raise RuntimeError("nn.round: decimals must be 0 for integers, got another")
-        scale = 10.0 ** abs(decimals)
-        if decimals > 0:
-            return (self * scale).round() / scale
-        return (self / scale).round() * scale
 
     def where(self, condition: Any, other: Any) -> Tensor:
         """This tensor where the condition holds, else the other."""
