@@ -8,6 +8,7 @@ from scipy.spatial.distance import cdist
 
 import kernelmill
 from kernelmill.cluster import DBSCAN
+from kernelmill.neighbors import NearestNeighbors
 from kernelmill.ops import neighbors as ops
 
 
@@ -175,3 +176,13 @@ def test_refusals(rng):
     with pytest.raises(ValueError, match="no negative entry for metric='precomputed', got -1"):
         DBSCAN(metric="precomputed").fit(-np.ones((3, 3)))
     assert ops.dbscan.cuda
+
+
+def test_a_sparse_graph_of_distances(rng):
+    X = np.concatenate([rng.normal(size=(30, 2)), 9 + rng.normal(size=(30, 2))])
+    graph = NearestNeighbors(radius=0.9).fit(X).radius_neighbors_graph(mode="distance")
+    model = DBSCAN(eps=0.8, metric="precomputed").fit(graph)
+    expected = DBSCAN(eps=0.8).fit(X)
+    np.testing.assert_array_equal(model.labels_, expected.labels_)
+    queries = NearestNeighbors(radius=0.9).fit(X).radius_neighbors_graph(X, mode="distance")
+    np.testing.assert_array_equal(model.predict(queries), expected.predict(X))

@@ -11,7 +11,11 @@ import sklearn.gaussian_process as peers
 import sklearn.gaussian_process.kernels as theirs
 
 import kernelmill
-from kernelmill.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
+from kernelmill.gaussian_process import (
+    GaussianProcessClassifier,
+    GaussianProcessRegressor,
+    SparseGaussianProcessRegressor,
+)
 from kernelmill.gaussian_process import kernels as ours
 from kernelmill.gaussian_process.kernels import (
     RBF,
@@ -222,3 +226,26 @@ def test_scaled_rows_and_length_scales(c):
     taller = GaussianProcessRegressor(kernel, optimizer=None, alpha=0.01 * c * c).fit(X, c * y)
     for a, b in zip(taller.predict(Z, True), model.predict(Z, True), strict=True):
         np.testing.assert_allclose(a / c, b, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "model", [GaussianProcessClassifier, GaussianProcessRegressor, SparseGaussianProcessRegressor]
+)
+def test_a_compound_kernel_is_no_kernel_of_one_process(model):
+    kernel = ours.CompoundKernel([ours.RBF(), ours.Matern()])
+    with pytest.raises(ValueError, match="must be that of one process, got a CompoundKernel"):
+        model(kernel).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_a_pairwise_kernel_shows_its_metric():
+    assert repr(ours.PairwiseKernel(metric="rbf")) == "PairwiseKernel(gamma=1, metric=rbf)"
+
+
+@pytest.mark.parametrize("join", [lambda a, b: a + b, lambda a, b: a * b])
+def test_kernels_of_both_libraries_join_in_any_order(rng, join):
+    X = rng.normal(size=(20, 2))
+    y = X[:, 0]
+    made = [join(a.RBF(2.0), b.Matern()) for a, b in [(theirs, ours), (ours, theirs), (ours, ours)]]
+    found = [GaussianProcessRegressor(k, alpha=0.1, optimizer=None).fit(X, y) for k in made]
+    for model in found[:2]:
+        np.testing.assert_array_equal(model.predict(X), found[2].predict(X))

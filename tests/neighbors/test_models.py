@@ -284,3 +284,14 @@ def test_saved_models_and_threads(rng, make, tmp_path):
     found.append(kernelmill.load(tmp_path / "model").predict(X))
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
+
+
+def test_sparse_labels(rng):
+    X, Y = rng.normal(size=(60, 3)), (rng.random((60, 4)) < 0.4).astype(int)
+    dense, sparse = MLkNN(5).fit(X, Y), MLkNN(5).fit(X, sp.csr_matrix(Y))
+    np.testing.assert_array_equal(dense.predict_proba(X), sparse.predict_proba(X))
+
+
+def test_a_path_is_no_rows():
+    with pytest.raises(TypeError, match="got str .this model needs all rows at once"):
+        KNeighborsClassifier().fit("rows.npy", [0, 1])

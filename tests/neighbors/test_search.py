@@ -1,6 +1,7 @@
 """Searches against brute force in float64, for all metrics; ties; inputs on which others failed."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -296,3 +297,41 @@ def test_saved_and_loaded(rng, tmp_path):
         kernelmill.save(model, tmp_path / "model")
         again = kernelmill.load(tmp_path / "model")
         np.testing.assert_array_equal(again.kneighbors(X)[1], model.kneighbors(X)[1])
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "manhattan", "cosine"])
+def test_dense_queries_of_sparse_rows(rng, metric):
+    X = rng.normal(size=(30, 4)) * (rng.random((30, 4)) < 0.6) + np.eye(4)[0]
+    model = NearestNeighbors(n_neighbors=3, metric=metric).fit(sp.csr_matrix(X))
+    expected = model.kneighbors(sp.csr_matrix(X[:5]))
+    for found, other in zip(model.kneighbors(X[:5]), expected, strict=True):
+        np.testing.assert_array_equal(found, other)
+
+
+def test_sparse_distances_that_are_not_stored_are_no_neighbours(rng):
+    X = rng.normal(size=(40, 2))
+    full = NearestNeighbors(n_neighbors=4).fit(X)
+    graph = full.kneighbors_graph(X, 6, mode="distance")
+    model = NearestNeighbors(n_neighbors=4, metric="precomputed").fit(graph)
+    for found, other in zip(model.kneighbors(), full.kneighbors(), strict=True):
+        np.testing.assert_allclose(found, other)
+    assert all(len(near) < 6 for near in model.radius_neighbors(radius=9.0)[1])
+    with pytest.raises(ValueError, match=r"7 distances stored in each row.*row 0"):
+        model.kneighbors(n_neighbors=7)
+
+
+def test_metrics_of_scipy_and_of_booleans(rng):
+    X = rng.random((20, 5))
+    X[rng.random(X.shape) < 0.4] = 0
+    X[:, 0] = 0.5
+    for metric, other in [("jensenshannon", None), ("sokalmichener", "rogerstanimoto")]:
+        own = X if other is None else X > 0
+        D = cdist(own, own, other or metric)
+        found = NearestNeighbors(n_neighbors=3, metric=metric).fit(own).kneighbors(own)[0]
+        np.testing.assert_allclose(found, np.sort(D, axis=1)[:, :3], atol=1e-7)
+    first = NearestNeighbors(metric="p", p=3).fit(X).kneighbors(X)[0]
+    second = NearestNeighbors(metric="minkowski", p=3).fit(X).kneighbors(X)[0]
+    np.testing.assert_array_equal(first, second)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        NearestNeighbors(metric="jaccard").fit(X > 0).kneighbors(X > 0)

@@ -243,3 +243,14 @@ def test_a_model_learns_to_continue(model):
         optimizer.step()
     assert loss.item() < 0.3
     assert nn.generate(small, pattern[:8], 20).tolist() == pattern[:28].tolist()
+
+
+@pytest.mark.parametrize("prompt", [[], [[], [1]], np.zeros((0, 0), int), np.zeros((1, 0), int)])
+def test_empty_prompts_are_refused(prompt):
+    with pytest.raises(ValueError, match="prompt must have at least one token a row, got none"):
+        nn.generate(lambda x: nn.zeros(*x.shape, 5), prompt)
+
+
+def test_scores_without_an_axis_of_positions_are_refused():
+    with pytest.raises(ValueError, match=r"scores of shape \(N, T, vocabulary\), got \(1, 5\)"):
+        nn.generate(lambda x: nn.zeros(len(x), 5), [1])

@@ -183,3 +183,44 @@ def test_every_public_name_and_method_stands():
         assert getattr(nn, name) is not None
     with pytest.raises(AttributeError):
         _ = nn.nothing
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda m, x, n: m.roll(x, (1, 2), (0, 1)),
+        lambda m, x, n: m.roll(x, 3),
+        lambda m, x, n: m.div(x, 0.3, rounding_mode="trunc"),
+        lambda m, x, n: m.div(x, 0.3, rounding_mode="floor"),
+        lambda m, x, n: m.div(n, -2, rounding_mode="trunc"),
+        lambda m, x, n: m.round(x, decimals=1),
+        lambda m, x, n: m.round(1000 * x, decimals=-2),
+        lambda m, x, n: m.sort(x, stable=True, dim=0)[1],
+        lambda m, x, n: m.argsort(x, stable=True),
+        lambda m, x, n: m.index_add(x, 0, n[:2] + 7, x[:2], alpha=2),
+        lambda m, x, n: m.where(x > 0)[1],
+        lambda m, x, n: m.linalg.norm(x),
+        lambda m, x, n: m.linalg.norm(x, 2),
+        lambda m, x, n: m.linalg.norm(x, "nuc"),
+        lambda m, x, n: m.linalg.norm(x, 1, 1),
+    ],
+)
+def test_options_of_functions_beside_torch(rng, call):
+    import torch
+
+    x, n = rng.normal(size=(4, 5)).astype(np.float32), np.array([-7, -6, 6, 7])
+    found, expected = call(nn, nn.tensor(x), nn.tensor(n)), call(
+        torch, torch.tensor(x), torch.tensor(n)
+    )
+    np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+    assert found.numpy().dtype == expected.numpy().dtype
+
+
+def test_options_that_do_not_fit():
+    x = nn.ones(2, 3)
+    with pytest.raises(RuntimeError, match="rounding_mode must be 'trunc', 'floor' or None"):
+        x.div(2, rounding_mode="up")
+    with pytest.raises(RuntimeError, match="shifts must be one for each of 1 dims, got 2"):
+        x.roll((1, 2), 0)
+    with pytest.raises(RuntimeError, match="must be asked of two axes"):
+        nn.linalg.norm(nn.ones(2, 2, 2), 2)

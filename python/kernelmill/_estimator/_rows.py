@@ -496,7 +496,7 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
 
         owner = type(self).__name__
         if not self._accepts_streams:
-            self._refuse_stream(X, "KMeans and MiniBatchKMeans read streams")
+            self._refuse_stream(X, "this model needs all rows at once: load them first")
         if not once and hasattr(X, "__next__"):
             raise ValueError(
                 f"{owner}: X must be readable more than once, got a {type(X).__name__} "

@@ -8,10 +8,11 @@ import numpy as np
 from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill.neighbors._base import SEARCH, Searcher
-from kernelmill.neighbors._space import Space, space_of
+from kernelmill.neighbors._space import Space, filled, space_of
 from kernelmill.ops import neighbors as ops
 
 
@@ -134,8 +135,9 @@ class DBSCAN(ClusterMixin, Searcher):
         owner = type(self).__name__
         metric, params = self.effective_metric_, self.effective_metric_params_
         if metric == "precomputed":
-            space = Space(rows.X[:, core], metric, params, None, {})
-            found = space.nearest(rows.X[:, core], 1)
+            D = rows.X[:, core]
+            D = filled(D) if is_sparse(D) else D
+            found = Space(D, metric, params, None, {}).nearest(D, 1)
         else:
             space = space_of(self.components_, metric, params, self.algorithm, owner)
             found = space.nearest(space.moved_queries(rows.X), 1)

@@ -37,7 +37,7 @@ from kernelmill._estimator._targets import encode_classes
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._regressor import _CHUNK
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
-from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel
+from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel, refuse_compound
 
 # Nodes and weights of Gauss and Hermite, and of the trapezoidal rule for the logistic density.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
@@ -272,7 +272,9 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
             from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
 
             return ConstantKernel(1.0, "fixed") * RBF(1.0, "fixed")
-        return deepcopy(as_kernel(self.kernel))
+        kernel = as_kernel(self.kernel)
+        refuse_compound(kernel, type(self).__name__)
+        return deepcopy(kernel)
 
     @fitting
     def fit(self, X, y):

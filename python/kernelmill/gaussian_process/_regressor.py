@@ -26,7 +26,7 @@ from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
-from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel
+from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel, refuse_compound
 
 # From this many rows on, the search for hyperparameters starts from where it ends on a quarter of
 # the rows: there an evaluation costs a 64th, and most of them are far from the end.
@@ -115,7 +115,9 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
             from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
 
             return ConstantKernel(1.0, "fixed") * RBF(1.0, "fixed")
-        return deepcopy(as_kernel(self.kernel))
+        kernel = as_kernel(self.kernel)
+        refuse_compound(kernel, type(self).__name__)
+        return deepcopy(kernel)
 
     @fitting
     def fit(self, X, y):

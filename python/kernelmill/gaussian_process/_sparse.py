@@ -37,7 +37,7 @@ from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._regressor import _CHUNK
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
-from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel
+from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel, refuse_compound
 
 
 class _Sums(NamedTuple):
@@ -142,7 +142,9 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
             from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
 
             return ConstantKernel(1.0) * RBF(1.0)
-        return deepcopy(as_kernel(self.kernel))
+        kernel = as_kernel(self.kernel)
+        refuse_compound(kernel, type(self).__name__)
+        return deepcopy(kernel)
 
     @fitting
     def fit(self, X, y):

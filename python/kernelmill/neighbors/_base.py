@@ -116,7 +116,15 @@ class Searcher(Estimator):
                 f"{space.n_rows}, n_samples = {space.n_rows if X is None else len_of(X)})"
             )
         Q, own = self._queries(X, itself)
-        return space.nearest(Q, int(k), own)
+        found = space.nearest(Q, int(k), own)
+        if space.metric == "precomputed" and is_sparse(Q) and np.isnan(found[0]).any():
+            row = int(np.isnan(found[0]).any(axis=1).argmax())
+            raise ValueError(
+                f"{owner}: X must have {k} distances stored in each row, got fewer in row {row} "
+                f"({k} neighbors are required for some samples; a distance that a sparse matrix "
+                "does not store is that of no neighbour)"
+            )
+        return found
 
     def _within(
         self, X: Any, radius: float, itself: bool = False

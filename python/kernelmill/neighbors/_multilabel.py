@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._targets import check_count, class_labels
@@ -77,7 +78,7 @@ class MLkNN(KNeighborsMixin, ClassifierMixin, Searcher):
 
         Parameters
         ----------
-        y : array-like of shape (n, n_labels), or (n,)
+        y : {array-like, sparse matrix} of shape (n, n_labels), or array-like of shape (n,)
             1 where a row has a label, 0 elsewhere; or one class for each row.
 
         Raises
@@ -87,7 +88,7 @@ class MLkNN(KNeighborsMixin, ClassifierMixin, Searcher):
         """
         owner, k = type(self).__name__, int(self.n_neighbors)
         rows = self._fit_rows(X, k)
-        given = class_labels(y, owner, multilabel=True)
+        given = class_labels(y.toarray() if is_sparse(y) else y, owner, multilabel=True)
         check_count(given, rows.count, owner)
         self._vector = given.ndim == 1
         self.classes_ = np.unique(given) if self._vector else np.arange(given.shape[1])

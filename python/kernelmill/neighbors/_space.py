@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse
+import scipy.spatial.distance
 
 from kernelmill._arrays import is_sparse
 from kernelmill.ops import neighbors as ops
@@ -21,6 +23,8 @@ _NAMES = {
     "l1": "manhattan",
     "cityblock": "manhattan",
     "infinity": "chebyshev",
+    "p": "minkowski",
+    "sokalmichener": "rogerstanimoto",
     "wminkowski": "minkowski",
 }
 _CODES = {name: code for code, name in enumerate(ops.METRICS)}
@@ -33,9 +37,11 @@ _MOVED = {
 }
 # Metrics of scikit-learn and SciPy that are computed in blocks.
 _BLOCKS = (
-    "braycurtis", "canberra", "dice", "jaccard", "jensenshannon", "kulczynski1", "rogerstanimoto",
-    "russellrao", "sokalmichener", "sokalsneath", "sqrt_abs", "yule",
+    "braycurtis", "canberra", "dice", "jaccard", "jensenshannon", "rogerstanimoto",
+    "russellrao", "sokalsneath", "yule",
 )  # fmt: skip
+# Those that scikit-learn does not know.
+_CDIST = ("jensenshannon",)
 _SPARSE = ("euclidean", "sqeuclidean", "manhattan", "cosine")
 KNOWN = tuple(
     sorted({*_CODES, *_NAMES, *_MOVED, *_BLOCKS, "haversine", "precomputed"} - {"half_sqeuclidean"})
@@ -96,7 +102,10 @@ class Space(NamedTuple):
     def moved_queries(self, X: Any) -> Any:
         """Queries in the coordinates of the search, in the dtype of the rows."""
         if self.code is None:
-            return X.astype(self.rows.dtype, copy=False)
+            X = X.astype(self.rows.dtype, copy=False)
+            if is_sparse(self.rows) and not is_sparse(X) and self.metric != "precomputed":
+                return scipy.sparse.csr_matrix(X)
+            return X
         return np.asarray(_move(X, self.metric, self.moved), self.rows.dtype)
 
     def nearest(self, Q: Any, k: int, own: np.ndarray | None = None) -> tuple:
@@ -188,7 +197,12 @@ class Space(NamedTuple):
         step = max(1, _BLOCK_BYTES // (8 * max(self.n_rows, 1)))
         measure = _block_measure(self)
         for start in range(0, Q.shape[0], step):
-            yield start, np.array(measure(Q[start : start + step], k), np.float64)
+            D = np.array(measure(Q[start : start + step], k), np.float64)
+            if self.metric == "precomputed" and Q is self.rows and is_sparse(Q):
+                own = np.arange(start, start + len(D))
+                mine = D[own - start, own]
+                D[own - start, own] = np.where(np.isnan(mine), 0, mine)
+            yield start, D
 
 
 def _joined(parts: list, dtype: Any = np.int64) -> np.ndarray:
@@ -214,14 +228,28 @@ def _block_measure(space: Space) -> Callable:
     """``measure(queries, k)``: their distances to all rows."""
     rows, metric, params = space.rows, space.metric, space.params
     if metric == "precomputed":
-        return lambda Q, k: Q.toarray() if is_sparse(Q) else Q
+        return lambda Q, k: filled(Q) if is_sparse(Q) else Q
     if is_sparse(rows) and metric in ("euclidean", "sqeuclidean"):
         return _SparseMeasure(rows, metric == "sqeuclidean")
     from sklearn.metrics import pairwise_distances
+    from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 
     if is_sparse(rows) and metric == "cosine":
         return lambda Q, k: pairwise_distances(Q, rows, metric="cosine")
+    if metric in _CDIST:
+        return lambda Q, k: scipy.spatial.distance.cdist(Q, rows, metric, **params)
+    if metric in PAIRWISE_BOOLEAN_FUNCTIONS:
+        known = rows != 0
+        return lambda Q, k: pairwise_distances(Q != 0, known, metric=metric, **params)
     return lambda Q, k: pairwise_distances(Q, rows, metric=metric, **params)
+
+
+def filled(X: Any) -> np.ndarray:
+    """Sparse distances as an array, with NaN for those that are not stored."""
+    D = np.full(X.shape, np.nan)
+    entries = X.tocoo()
+    D[entries.row, entries.col] = entries.data
+    return D
 
 
 class _SparseMeasure:

@@ -72,10 +72,10 @@ _PLACES = {
     "modules._adaptive": "AdaptiveLogSoftmaxWithLoss",
     "_pointwise": """
         addcdiv addcmul allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or
-        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign deg2rad digamma equal erfc
+        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign deg2rad digamma div equal erfc
         erfinv float_power floor_divide fmax fmin fmod frac gcd heaviside isclose isin isneginf
         isposinf isreal lcm ldexp lerp lgamma logaddexp logaddexp2 logical_not logical_xor logit
-        nan_to_num nextafter polygamma positive rad2deg rsub sgn signbit sinc xlogy
+        nan_to_num nextafter polygamma positive rad2deg round rsub sgn signbit sinc xlogy
     """,
     "_arrangement": """
         argwhere atleast_1d atleast_2d atleast_3d bincount block_diag broadcast_shapes
@@ -102,11 +102,11 @@ _PLACES = {
     "_functions": """
         abs acos acosh add all amax amin any arange argmax argmin argsort asin asinh atan atan2
         atanh bmm ceil chunk clamp clip clone concat concatenate cos cosh cumprod cumsum detach diag
-        diagonal div dot eq erf exp exp2 expm1 eye flatten flip floor from_numpy full gather ge gt
+        diagonal dot eq erf exp exp2 expm1 eye flatten flip floor from_numpy full gather ge gt
         hypot index_add index_select is_same_size is_signed isfinite isinf isnan le linspace log
         log10 log1p log2 logical_and logical_or logsumexp lt masked_fill masked_select matmul max
         maximum mean min minimum mm movedim mul mv narrow ne neg norm ones ones_like outer permute
-        pow prod reciprocal relu remainder repeat_interleave reshape roll round rsqrt scatter_add
+        pow prod reciprocal relu remainder repeat_interleave reshape roll rsqrt scatter_add
         select sigmoid sign sin sinh sort split sqrt square squeeze std sub sum t take_along_dim tan
         tanh tile topk trace transpose tril triu trunc unbind unflatten unsqueeze var zeros
         zeros_like

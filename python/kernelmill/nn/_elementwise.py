@@ -272,8 +272,10 @@ def _somewhere(values: tuple) -> tuple:
     return (_tape.Tensor(first), *values[1:])
 
 
-def where(condition: Any, x: Any, y: Any) -> Any:
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     """Elements of ``x`` where the condition holds, else of ``y``.
+
+    With the condition alone, where it holds: an index for each axis.
 
     Examples
     --------
@@ -281,6 +283,10 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     >>> nn.where(nn.Tensor([True, False]), 1.0, 2.0).tolist()
     [1.0, 2.0]
     """
+    if x is None and y is None:
+        from ._arrangement import nonzero
+
+        return nonzero(condition, as_tuple=True)
     if isinstance(condition, _tape.Tensor):
         condition = condition.data
     if not is_cupy(condition):

@@ -49,6 +49,11 @@ class _Scorer:
             more["positions"] = places[:, -new.shape[1] :]
         scores = self.model(Tensor(new), **more)
         scores = scores[0] if isinstance(scores, tuple) else scores
+        if scores.ndim != 3:
+            raise ValueError(
+                "nn.generate: model must give scores of shape (N, T, vocabulary), got "
+                f"{tuple(scores.shape)}"
+            )
         return scores.numpy()[:, -1].astype(np.float64)
 
     def append(self, tokens: np.ndarray, rows: np.ndarray | None = None) -> None:
@@ -104,7 +109,7 @@ def _prompts(prompt: Any, pad: int | None) -> tuple[list[np.ndarray], bool]:
             f"nn.generate: prompt must be tokens of shape (N, T) or (T,), got {array.dtype} of "
             f"shape {array.shape}"
         )
-    rows = array.astype(np.int64).reshape(-1, array.shape[-1])
+    rows = array.astype(np.int64)[None] if array.ndim == 1 else array.astype(np.int64)
     kept = [row if pad is None else _unpadded(row, pad) for row in rows]
     return kept, array.ndim == 1
 

@@ -402,9 +402,25 @@ class Linalg:
         return sorted({*object.__dir__(self), *LINALG})
 
     @staticmethod
-    def norm(A: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False) -> Any:
-        """The norm of vectors, see ``Tensor.norm``."""
-        return _tensor(A).norm(ord, dim, keepdim)
+    def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False) -> Any:
+        """The norm of vectors or of matrices.
+
+        Without ``ord`` it is the root of the sum of squares. With it, two axes (or a matrix without
+        ``dim``) have the norm of a matrix, see ``linalg.matrix_norm``, and others that of vectors,
+        see ``Tensor.norm``.
+        """
+        A = _tensor(A)
+        axes = tuple(range(A.ndim)) if dim is None else dim
+        if ord is None:
+            return A.norm(2, dim, keepdim)
+        if isinstance(axes, (tuple, list)) and len(axes) == 2:
+            return linalg.matrix_norm(A, ord, axes, keepdim)
+        if isinstance(ord, str) or (dim is None and A.ndim > 2):
+            raise RuntimeError(
+                f"nn.linalg.norm: ord={ord!r} must be asked of two axes or, if a number, of "
+                f"vectors, got dim={dim!r} and shape {A.shape}"
+            )
+        return A.norm(ord, dim, keepdim)
 
 
 linalg = Linalg()

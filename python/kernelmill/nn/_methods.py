@@ -11,10 +11,10 @@ from . import _tape
 ELSEWHERE = {
     "_pointwise": """
         addcdiv addcmul allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or
-        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign deg2rad digamma equal erfc
+        bitwise_right_shift bitwise_xor clamp_max clamp_min copysign deg2rad digamma div equal erfc
         erfinv float_power floor_divide fmax fmin fmod frac gcd heaviside isclose isneginf isposinf
         isreal lcm ldexp lerp lgamma logaddexp logaddexp2 logical_not logical_xor logit nan_to_num
-        nextafter positive rad2deg sgn signbit sinc xlogy
+        nextafter positive rad2deg round sgn signbit sinc xlogy
     """,
     "_arrangement": """
         argwhere bincount diag_embed diagflat dsplit fliplr flipud histc hsplit index_copy
@@ -56,10 +56,10 @@ OUTSIDE = {
     "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin", "acos": "arccos",
     "atan": "arctan", "sinh": "sinh", "cosh": "cosh", "asinh": "arcsinh", "acosh": "arccosh",
     "atanh": "arctanh", "exp2": "exp2", "log2": "log2", "log10": "log10", "floor": "floor",
-    "ceil": "ceil", "round": "rint", "trunc": "trunc",
+    "ceil": "ceil", "trunc": "trunc",
 }  # fmt: skip
 BINARY = {
-    "mul": "multiply", "div": "divide",
+    "mul": "multiply",
     "remainder": "remainder", "maximum": "maximum", "minimum": "minimum",
 }  # fmt: skip
 COMPARED = {

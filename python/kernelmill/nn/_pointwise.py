@@ -181,6 +181,51 @@ def fmod(input: Any, other: Any) -> Tensor:
     return smooth + (exact - smooth.detach())  # the gradient of x - q y, the value of fmod
 
 
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """Divide by another operand.
+
+    Parameters
+    ----------
+    other : Tensor, array or number
+        The second operand.
+    rounding_mode : {"trunc", "floor"}, optional
+        Round the quotient towards 0, or down.
+    """
+    x: Any = as_tensor(input)
+    if rounding_mode == "floor":
+        return arithmetic("floor_divide", x, other)
+    if rounding_mode not in (None, "trunc"):
+        raise RuntimeError(
+            f"nn.div: rounding_mode must be 'trunc', 'floor' or None, got {rounding_mode!r}"
+        )
+    quotient = arithmetic("divide", x, other)
+    if rounding_mode is None:
+        return quotient
+    if as_tensor(other).dtype.kind == "f" or x.dtype.kind == "f":
+        return quotient.trunc()
+    down = arithmetic("floor_divide", x, other)  # exact, also for large integers
+    return down + ((down < 0) & (down * other != x))
+
+
+def round(input: Any, *, decimals: int = 0) -> Tensor:
+    """Round to the nearest number, halves to the even one.
+
+    Parameters
+    ----------
+    decimals : int
+        Digits behind the point that are kept; below 0 tens, hundreds and so on.
+    """
+    x: Any = as_tensor(input)
+    if x.data.dtype.kind != "f":
+        if decimals:
+            raise RuntimeError(f"nn.round: decimals must be 0 for integers, got {decimals}")
+        return x
+    scale = 10.0 ** abs(decimals)
+    if decimals < 0:
+        return raw("rint")(x / scale) * scale
+    return raw("rint")(x * scale) / scale if decimals else raw("rint")(x._floating())
+
+
 def floor_divide(input: Any, other: Any) -> Tensor:
     """The quotient, rounded down."""
     return arithmetic("floor_divide", as_tensor(input), other)

@@ -368,8 +368,14 @@ class ReductionMethods:
         """Running products along an axis."""
         return cumprod(self, axis=axis_of("cumprod", dim, self.ndim))
 
-    def argsort(self, dim: int = -1, descending: bool = False) -> Any:
-        """Indices that sort an axis; the sort is stable."""
+    def argsort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
+        """Indices that sort an axis.
+
+        Parameters
+        ----------
+        stable : bool
+            Ignored: the sort always is.
+        """
         axis = axis_of("argsort", dim, self.ndim)
         data = self.data
         if not descending:
@@ -378,8 +384,14 @@ class ReductionMethods:
         flipped = namespace(data).flip(data, axis).argsort(axis, kind="stable")
         return _tape.Tensor(last - namespace(data).flip(flipped, axis))
 
-    def sort(self, dim: int = -1, descending: bool = False) -> Any:
-        """Values and indices sorted along an axis; the sort is stable."""
+    def sort(self, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
+        """Values and indices sorted along an axis.
+
+        Parameters
+        ----------
+        stable : bool
+            Ignored: the sort always is.
+        """
         indices = self.argsort(dim, descending)
         axis = axis_of("sort", dim, self.ndim)
         return Extreme(gather_along(self, indices.data, axis), indices)

@@ -367,8 +367,30 @@ class ShapeMethods:
         index = tuple(slice(None, None, -1 if i in chosen else 1) for i in range(self.ndim))
         return getitem(self, index=index)
 
-    def roll(self, shifts: int, dims: int) -> Any:
-        """Shift the elements of an axis cyclically."""
+    def roll(self, shifts: Any, dims: Any = None) -> Any:
+        """Shift the elements of axes cyclically.
+
+        Parameters
+        ----------
+        shifts : int or tuple of int
+            How many places, for each axis.
+        dims : int or tuple of int, optional
+            The axes; by default the elements are shifted in order, as if there were one axis.
+        """
+        if dims is None:
+            flat: Any = self.reshape(-1)
+            return flat.roll(shifts, 0).reshape(self.shape)
+        if isinstance(shifts, (tuple, list)) or isinstance(dims, (tuple, list)):
+            steps = shifts if isinstance(shifts, (tuple, list)) else (shifts,)
+            axes = dims if isinstance(dims, (tuple, list)) else (dims,)
+            if len(steps) != len(axes):
+                raise RuntimeError(
+                    f"nn.roll: shifts must be one for each of {len(axes)} dims, got {len(steps)}"
+                )
+            moved: Any = self
+            for step, axis in zip(steps, axes, strict=True):
+                moved = moved.roll(step, axis)
+            return moved
         axis = axis_of("roll", dims, self.ndim)
         n = self.shape[axis]
         return self.index_select(axis, (np.arange(n) - shifts) % max(n, 1))
@@ -410,11 +432,18 @@ class ShapeMethods:
                       index=tuple(slice(0, n) for n in index.shape))  # fmt: skip
         return self + putitem(cut, index=_along(self.shape, index, axis), shape=self.shape)
 
-    def index_add(self, dim: int, index: Any, source: Any) -> Any:
-        """This tensor with slices of ``source`` added at positions along an axis."""
+    def index_add(self, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
+        """This tensor with slices of ``source`` added at positions along an axis.
+
+        Parameters
+        ----------
+        alpha : float
+            Factor of ``source``.
+        """
         axis = axis_of("index_add", dim, self.ndim)
         where = (*(slice(None),) * axis, _index(index))
         source = source if isinstance(source, _tape.Tensor) else _tape.Tensor(source)
+        source = source if alpha == 1 else source * alpha
         return self + putitem(source, index=where, shape=self.shape)
 
     def masked_select(self, mask: Any) -> Any:

@@ -112,12 +112,10 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
         exp = expm1 = log = log1p = sqrt = rsqrt = reciprocal = square = tanh = erf = _unary
         sigmoid = relu = sign = abs = neg = sin = cos = tan = asin = acos = atan = sinh = _unary
         cosh = asinh = acosh = atanh = exp2 = log2 = log10 = floor = ceil = round = trunc = _unary
-        isnan = isinf = isfinite = half = double = long = bfloat16 = _unary
-        byte = char = short = _unary
+        isnan = isinf = isfinite = half = double = long = bfloat16 = byte = char = short = _unary
         relu_ = sigmoid_ = tanh_ = exp_ = neg_ = sqrt_ = _unary
         mul = div = remainder = maximum = minimum = _binary
-        eq = ne = lt = le = gt = ge = logical_and = logical_or = _binary
-        add_ = sub_ = mul_ = div_ = _binary
+        eq = ne = lt = le = gt = ge = logical_and = logical_or = add_ = sub_ = mul_ = div_ = _binary
         __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = _binary
         __truediv__ = __rtruediv__ = __pow__ = __rpow__ = __mod__ = __rmod__ = _binary
         __floordiv__ = __rfloordiv__ = __and__ = __rand__ = __or__ = __ror__ = _binary

@@ -379,6 +379,15 @@ def _kernel(value: Any) -> Kernel:
     return as_kernel(value)
 
 
+def refuse_compound(kernel: Kernel, owner: str) -> None:
+    """Raise where a kernel is that of several processes, which one process cannot have."""
+    if isinstance(kernel, kernels.CompoundKernel):
+        raise ValueError(
+            f"{owner}: kernel must be that of one process, got a CompoundKernel (kernel cannot be "
+            "a CompoundKernel; add or multiply its kernels)"
+        )
+
+
 def as_kernel(kernel: Any) -> Kernel:
     """A kernel of ours, made from one of scikit-learn's where it is one.
 
@@ -396,6 +405,8 @@ def as_kernel(kernel: Any) -> Kernel:
             "Kernel: kernels must be made of those in kernelmill.gaussian_process.kernels, got "
             f"{cls.__module__}.{cls.__name__} (derive from Kernel for one of your own)"
         )
+    if cls.__name__ == "ConstantKernel" and isinstance(kernel.constant_value, Kernel):
+        return kernel.constant_value  # what scikit-learn makes of ours in a sum or product
     params = {
         name: as_kernel(value) if hasattr(value, "clone_with_theta") else value
         for name, value in kernel.get_params(deep=False).items()

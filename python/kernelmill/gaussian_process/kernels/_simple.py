@@ -228,6 +228,9 @@ class PairwiseKernel(Kernel):
         self.metric = metric
         self.pairwise_kernels_kwargs = pairwise_kernels_kwargs
 
+    def __repr__(self):
+        return f"{super().__repr__()[:-1]}, metric={self.metric})"
+
     def _at(self, X: np.ndarray, Y: np.ndarray, gamma: Any) -> np.ndarray:
         from sklearn.metrics.pairwise import pairwise_kernels
 
