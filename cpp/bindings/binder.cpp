@@ -491,17 +491,15 @@ Entry& Family::add(const char* name) {
 #define KERNELMILL_FAMILIES(F)                                                           \
   F(attention) F(ctc) F(dropout) F(embedding) F(hmm) F(kmeans) F(linear) F(matmul)       \
   F(mixture) F(norm) F(pairwise) F(pool) F(random) F(recurrent) F(silhouette) F(softmax)
-// clang-format on
-
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
-#define KERNELMILL_HOST_FAMILIES(F) \
-  F(coordinate)                     \
-  F(glm)                            \
-  F(half) F(histogram) F(kernels) F(linkage) F(moments) F(neighbors) F(sgd) F(svm) F(tree) F(values)
+#define KERNELMILL_HOST_FAMILIES(F)                                                        \
+  F(coordinate) F(glm) F(half) F(histogram) F(kernels) F(linkage) F(moments) F(neighbors)  \
+  F(sgd) F(svm) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif
+// clang-format on
 
 #define KERNELMILL_DECLARE(name) void bind_##name(Family family);
 KERNELMILL_FAMILIES(KERNELMILL_DECLARE)

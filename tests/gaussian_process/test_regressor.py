@@ -63,6 +63,7 @@ def test_scikit_learn(name, normalize, several):
 
 def test_optimum():
     X, y, _ = data()
+    assert GaussianProcessRegressor()._kernel() == ConstantKernel() * RBF()  # as scikit-learn's
     model = GaussianProcessRegressor(KERNELS["noise"](ours)).fit(X, y)
     peer = peers.GaussianProcessRegressor(KERNELS["noise"](theirs)).fit(X, y)
     best = peer.log_marginal_likelihood_value_
@@ -193,8 +194,9 @@ def test_refusals():
         GaussianProcessRegressor(alpha=np.ones(3)).fit(X, y)
     with pytest.raises(ValueError, match="y must have n_targets = 2 columns, got 1"):
         GaussianProcessRegressor(n_targets=2).fit(X, y)
+    model = GaussianProcessRegressor(optimizer=None).fit(X, y)
     with pytest.raises(RuntimeError, match="only one of return_std and return_cov"):
-        GaussianProcessRegressor().fit(X, y).predict(X, return_std=True, return_cov=True)
+        model.predict(X, return_std=True, return_cov=True)
     kernel = RBF(1.0, (1e-5, np.inf))
     with pytest.raises(ValueError, match="bounds of hyperparameters must be finite"):
         GaussianProcessRegressor(kernel, n_restarts_optimizer=1).fit(X, y)

@@ -44,7 +44,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
     ----------
     kernel : Kernel, optional
         Covariance function, of `kernelmill.gaussian_process.kernels`; scikit-learn's are taken too.
-        ``1.0 * RBF(1.0)`` with fixed parameters by default.
+        ``ConstantKernel() * RBF()`` by default.
     alpha : float or array-like of shape (n,), default=1e-10
         Variance of the noise of each target, added to the diagonal; in the unit of y squared, after
         normalisation.
@@ -114,7 +114,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         if self.kernel is None:
             from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
 
-            return ConstantKernel(1.0, "fixed") * RBF(1.0, "fixed")
+            return ConstantKernel() * RBF()
         kernel = as_kernel(self.kernel)
         refuse_compound(kernel, type(self).__name__)
         return deepcopy(kernel)
