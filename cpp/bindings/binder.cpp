@@ -491,6 +491,7 @@ Entry& Family::add(const char* name) {
 #define KERNELMILL_FAMILIES(F)                                                           \
   F(attention) F(ctc) F(dropout) F(embedding) F(hmm) F(kmeans) F(linear) F(matmul)       \
   F(mixture) F(norm) F(pairwise) F(pool) F(random) F(recurrent) F(silhouette) F(softmax)
+
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F)                                                        \
