@@ -155,12 +155,17 @@ def _lasso_path(X, y, **params):
 
     Parameters
     ----------
-    X, y, **params
+    X : {array-like, sparse matrix} of shape (n, d), or a stream
+        Rows.
+    y : array-like of shape (n,) or (n, n_outputs)
+        Numbers.
+    **params
         What `lasso_path` takes.
 
     Returns
     -------
-    alphas, coefs, dual_gaps, n_iters : see `lasso_path`
+    path : tuple
+        What `lasso_path` returns.
     """
     from kernelmill.linear_model._paths import lasso_path
 
@@ -237,12 +242,17 @@ class ElasticNet(MultiOutputMixin, _Descending):
 
         Parameters
         ----------
-        X, y, **params
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Rows.
+        y : array-like of shape (n,) or (n, n_outputs)
+            Numbers.
+        **params
             What `enet_path` takes.
 
         Returns
         -------
-        alphas, coefs, dual_gaps, n_iters : see `enet_path`
+        path : tuple
+            What `enet_path` returns.
         """
         from kernelmill.linear_model._paths import enet_path
 
