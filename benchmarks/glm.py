@@ -27,7 +27,9 @@ def _numbers(n: int, d: int, counts: bool = False) -> Any:
 
 def _system(package: str, model: str, **options: Any) -> Callable[[Any], Any]:
     def prepare(data: Any) -> Callable[[], Any]:
-        kind = getattr(__import__(f"{package}.linear_model", fromlist=[model]), model)
+        kind = getattr(__import__(f"{package}.linear_model", fromlist=[model]), model, None)
+        if kind is None:
+            raise ImportError(f"{package} has no {model}")
 
         def run() -> Any:
             with warnings.catch_warnings():
