@@ -15,6 +15,7 @@ from kernelmill.gaussian_process import (
     GaussianProcessClassifier,
     GaussianProcessRegressor,
     SparseGaussianProcessRegressor,
+    _factor,
 )
 from kernelmill.gaussian_process import kernels as ours
 from kernelmill.gaussian_process.kernels import (
@@ -24,6 +25,7 @@ from kernelmill.gaussian_process.kernels import (
     PairwiseKernel,
     WhiteKernel,
 )
+from kernelmill.gaussian_process.kernels._kernel import own_kernel
 
 KERNELS = {
     "noise": lambda m: m.RBF(1.0) + m.WhiteKernel(0.1),
@@ -63,7 +65,7 @@ def test_scikit_learn(name, normalize, several):
 
 def test_optimum():
     X, y, _ = data()
-    assert GaussianProcessRegressor()._kernel() == ConstantKernel() * RBF()  # as scikit-learn's
+    assert own_kernel(None, "") == ConstantKernel() * RBF()  # as scikit-learn's
     model = GaussianProcessRegressor(KERNELS["noise"](ours)).fit(X, y)
     peer = peers.GaussianProcessRegressor(KERNELS["noise"](theirs)).fit(X, y)
     best = peer.log_marginal_likelihood_value_
@@ -251,3 +253,17 @@ def test_kernels_of_both_libraries_join_in_any_order(rng, join):
     found = [GaussianProcessRegressor(k, alpha=0.1, optimizer=None).fit(X, y) for k in made]
     for model in found[:2]:
         np.testing.assert_array_equal(model.predict(X), found[2].predict(X))
+
+
+def test_a_bad_start_on_a_part_of_the_rows_is_left(monkeypatch):
+    X, y, _ = data(1000)
+    starts = []
+
+    def maximise(objective, start, bounds, optimizer, owner):
+        starts.append(start)
+        value = objective(start)[0]
+        return (start + 5, value) if len(starts) == 1 else (start, value)
+
+    monkeypatch.setattr(_factor, "maximise", maximise)
+    GaussianProcessRegressor(RBF(1.0) + WhiteKernel(0.1), random_state=0).fit(X, y)
+    np.testing.assert_array_equal(starts[1], starts[0])

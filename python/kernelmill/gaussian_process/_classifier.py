@@ -28,6 +28,8 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import expit, log_expit, ndtr
 from sklearn.base import ClassifierMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
@@ -37,7 +39,8 @@ from kernelmill._estimator._targets import encode_classes
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._regressor import _CHUNK
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
-from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel, refuse_compound
+from kernelmill.gaussian_process.kernels import CompoundKernel
+from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
 
 # Nodes and weights of Gauss and Hermite, and of the trapezoidal rule for the logistic density.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
@@ -87,7 +90,7 @@ class _Process:
         kernel = self.kernel
         starts, bounds = [kernel.theta], kernel.bounds
         if restarts:
-            low, high = _factor.check_bounds(kernel, None, self.owner).T
+            low, high = _factor.check_bounds(kernel, self.owner).T
             draw = legacy_state(seed, 0)
             starts += [draw.uniform(low, high) for _ in range(restarts)]
 
@@ -139,8 +142,6 @@ class _Process:
             if done:
                 break
         else:
-            from sklearn.exceptions import ConvergenceWarning
-
             warn(
                 f"{self.owner}: Newton's iteration must end within max_iter_predict = "
                 f"{self.max_iter} steps, but did not (raise it)",
@@ -265,17 +266,6 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
     ):  # fmt: skip
         self._set_parameters(locals())
 
-    def _kernel(self) -> Kernel:
-        from copy import deepcopy
-
-        if self.kernel is None:
-            from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
-
-            return ConstantKernel(1.0, "fixed") * RBF(1.0, "fixed")
-        kernel = as_kernel(self.kernel)
-        refuse_compound(kernel, type(self).__name__)
-        return deepcopy(kernel)
-
     @fitting
     def fit(self, X, y):
         """Fit the process.
@@ -302,14 +292,15 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
                 "more distinct classes; got 1 class)"
             )
         X = rows.X.astype(np.float64, copy=self.copy_X_train)
-        self._kernel()._check(X.shape[1])
+        kernel = own_kernel(self.kernel, owner, "fixed")
+        kernel._check(X.shape[1])
         seed, states = seed_of(self.random_state), []
         for rest, one in self._splits():
             inside = (codes == rest) | (codes == one) if rest is not None else slice(None)
             own = X[inside]
             process = _Process(
                 owner, own, (codes[inside] == one).astype(np.float64), self.max_iter_predict,
-                bool(self.warm_start), self._kernel(), np.zeros(len(own)),
+                bool(self.warm_start), kernel, np.zeros(len(own)),
             )  # fmt: skip
             with _factor.lapack_threads(len(own)):
                 if self.optimizer is not None and process.kernel.n_dims:
@@ -340,13 +331,9 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         found = [process.kernel for process in self._processes()]
         if len(found) == 1:
             return found[0]
-        from kernelmill.gaussian_process.kernels import CompoundKernel
-
         return CompoundKernel(found)
 
     def _query(self, X: Any) -> np.ndarray:
-        from sklearn.utils.validation import check_is_fitted
-
         check_is_fitted(self)
         return self._rows(X, reset=False).X.astype(np.float64, copy=False)
 
@@ -447,8 +434,6 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         ValueError
             If the gradient is asked for without theta, or theta has a wrong length.
         """
-        from sklearn.utils.validation import check_is_fitted
-
         check_is_fitted(self)
         owner = type(self).__name__
         if theta is None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import lapack
 from scipy.optimize import minimize
+from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
@@ -185,8 +186,6 @@ def maximise(
                      options={"maxiter": max_iter})
     count(int(found.nit))
     if not found.success and found.status == 1:
-        from sklearn.exceptions import ConvergenceWarning
-
         warn(
             f"{owner}: lbfgs failed to converge in {found.nit} iterations (scale X and y, or give "
             "an optimizer)",
@@ -197,8 +196,6 @@ def maximise(
 
 def warn_at_bounds(kernel: Kernel, owner: str) -> None:
     """Warn of hyperparameters that a fit left at a bound."""
-    from sklearn.exceptions import ConvergenceWarning
-
     bounds = kernel.bounds
     names = kernel._named()
     for q, value in enumerate(kernel.theta):
@@ -212,7 +209,7 @@ def warn_at_bounds(kernel: Kernel, owner: str) -> None:
                 )
 
 
-def check_bounds(kernel: Kernel, start: Any, owner: str) -> np.ndarray:
+def check_bounds(kernel: Kernel, owner: str) -> np.ndarray:
     """Bounds of theta, all finite.
 
     Raises

@@ -13,11 +13,11 @@ flops: a third for L, two thirds for the inverse. At a row x with ``v = L^-1 k(X
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
@@ -26,7 +26,7 @@ from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
-from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel, refuse_compound
+from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
 
 # From this many rows on, the search for hyperparameters starts from where it ends on a quarter of
 # the rows: there an evaluation costs a 64th, and most of them are far from the end.
@@ -110,15 +110,6 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
     ):  # fmt: skip
         self._set_parameters(locals())
 
-    def _kernel(self) -> Kernel:
-        if self.kernel is None:
-            from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
-
-            return ConstantKernel() * RBF()
-        kernel = as_kernel(self.kernel)
-        refuse_compound(kernel, type(self).__name__)
-        return deepcopy(kernel)
-
     @fitting
     def fit(self, X, y):
         """Fit the process.
@@ -146,7 +137,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
             self._scale = np.where(spread > 0, spread, 1.0)
         targets = (targets - self._mean) / self._scale
         X = rows.X.astype(np.float64, copy=self.copy_X_train)
-        kernel = self._kernel()
+        kernel = own_kernel(self.kernel, owner)
         kernel._check(X.shape[1])
         with _factor.lapack_threads(len(X)):
             if self.optimizer is not None and kernel.n_dims:
@@ -181,9 +172,13 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
             return _likelihood(kernel.clone_with_theta(theta), X, targets, noise, owner)
 
+        def height(theta: np.ndarray) -> float:
+            model = kernel.clone_with_theta(theta)
+            return _likelihood(model, X, targets, noise, owner, gradient=False)[0]
+
         starts, bounds = [kernel.theta], kernel.bounds
         if self.n_restarts_optimizer:
-            low, high = _factor.check_bounds(kernel, None, owner).T
+            low, high = _factor.check_bounds(kernel, owner).T
             draw = legacy_state(seed, 0)
             starts += [draw.uniform(low, high) for _ in range(self.n_restarts_optimizer)]
         best: tuple[float, np.ndarray] = (-math.inf, kernel.theta)
@@ -229,7 +224,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         ValueError
             If the gradient is asked for without theta.
         """
-        self._check_fitted()
+        check_is_fitted(self)
         if theta is None:
             if eval_gradient:
                 raise ValueError(
@@ -247,11 +242,6 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
             kernel, self.X_train_, targets, noise, owner, gradient=eval_gradient
         )
         return (value, gradient) if eval_gradient else value
-
-    def _check_fitted(self) -> None:
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -318,7 +308,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         return mean
 
     def _prior(self, X: Any, return_std: bool, return_cov: bool) -> Any:
-        X, kernel = self._query(X), self._kernel()
+        X, kernel = self._query(X), own_kernel(self.kernel, type(self).__name__)
         kernel._check(X.shape[1])
         targets = () if self.n_targets in (None, 1) else (self.n_targets,)
         mean = np.zeros((len(X), *targets))
@@ -350,7 +340,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         >>> bool(abs(model.predict_gradient([[0.5]])[0, 0] - np.cos(0.5)) < 1e-3)
         True
         """
-        self._check_fitted()
+        check_is_fitted(self)
         X = self._query(X)
         targets = self.y_train_.shape[1:]
         weights = self.alpha_.reshape(len(self.alpha_), -1)

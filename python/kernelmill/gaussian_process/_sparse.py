@@ -23,11 +23,11 @@ Titsias (2009), "Variational learning of inducing variables in sparse Gaussian p
 from __future__ import annotations
 
 import math
-from copy import deepcopy
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
@@ -37,7 +37,7 @@ from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._regressor import _CHUNK
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
-from kernelmill.gaussian_process.kernels._kernel import Kernel, as_kernel, refuse_compound
+from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
 
 
 class _Sums(NamedTuple):
@@ -137,15 +137,6 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
     ):  # fmt: skip
         self._set_parameters(locals())
 
-    def _kernel(self) -> Kernel:
-        if self.kernel is None:
-            from kernelmill.gaussian_process.kernels import RBF, ConstantKernel
-
-            return ConstantKernel(1.0) * RBF(1.0)
-        kernel = as_kernel(self.kernel)
-        refuse_compound(kernel, type(self).__name__)
-        return deepcopy(kernel)
-
     @fitting
     def fit(self, X, y):
         """Fit the process.
@@ -171,7 +162,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
         spread = spread if self.normalize_y else np.ones(len(spread))
         self._scale = np.where(spread > 0, spread, 1.0)
         targets = (targets - self._mean) / self._scale
-        kernel = self._kernel()
+        kernel = own_kernel(self.kernel, owner)
         kernel._check(rows.n_features)
         Z = self._start(rows, owner)
         variance = float(targets.var(0).mean()) or 1.0
@@ -259,8 +250,6 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
         std : ndarray of shape (m,) or (m, n_targets)
             Standard deviations of the function, without noise, if asked for.
         """
-        from sklearn.utils.validation import check_is_fitted
-
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
         state = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from copy import deepcopy
 from numbers import Real
 from typing import Any, NamedTuple
 
@@ -120,8 +121,6 @@ class Kernel:
         kernel : Kernel
             The copy.
         """
-        from copy import deepcopy
-
         copy = deepcopy(self)
         copy.theta = np.asarray(theta, dtype=np.float64)
         return copy
@@ -379,13 +378,32 @@ def _kernel(value: Any) -> Kernel:
     return as_kernel(value)
 
 
-def refuse_compound(kernel: Kernel, owner: str) -> None:
-    """Raise where a kernel is that of several processes, which one process cannot have."""
+def own_kernel(given: Any, owner: str, bounds: Any = (1e-5, 1e5)) -> Kernel:
+    """A copy of the kernel given to a model, which its fit may change.
+
+    Parameters
+    ----------
+    given : Kernel, or scikit-learn's, or None
+        ``1.0 * RBF(1.0)`` where there is none.
+    owner : str
+        Name of the model in errors.
+    bounds : pair of float or "fixed"
+        Those of the kernel that is made where there is none.
+
+    Raises
+    ------
+    ValueError
+        If it is a `CompoundKernel`, which one process cannot have.
+    """
+    if given is None:
+        return kernels.ConstantKernel(1.0, bounds) * kernels.RBF(1.0, bounds)
+    kernel = as_kernel(given)
     if isinstance(kernel, kernels.CompoundKernel):
         raise ValueError(
             f"{owner}: kernel must be that of one process, got a CompoundKernel (kernel cannot be "
             "a CompoundKernel; add or multiply its kernels)"
         )
+    return deepcopy(kernel)
 
 
 def as_kernel(kernel: Any) -> Kernel:
@@ -403,7 +421,7 @@ def as_kernel(kernel: Any) -> Kernel:
     if not cls.__module__.startswith("sklearn.gaussian_process") or own is None:
         raise TypeError(
             "Kernel: kernels must be made of those in kernelmill.gaussian_process.kernels, got "
-            f"{cls.__module__}.{cls.__name__} (derive from Kernel for one of your own)"
+            f"{cls.__module__}.{cls.__name__} (PairwiseKernel takes a function of two rows)"
         )
     if cls.__name__ == "ConstantKernel" and isinstance(kernel.constant_value, Kernel):
         return kernel.constant_value  # what scikit-learn makes of ours in a sum or product
