@@ -105,7 +105,7 @@ class _Process:
 
     def settle(self) -> _Process:
         """Find the mode for the hyperparameters."""
-        K = self.kernel._forward(self.X, self.X, 0)[0]
+        K = self.kernel._forward(self.X, self.X, True)[0]
         self.value, _, self.root, self.L, self.g = self._climb(K)
         self.L = np.tril(self.L)
         return self
@@ -160,7 +160,7 @@ class _Process:
     def likelihood(self, kernel: Kernel, gradient: bool = True) -> tuple[float, np.ndarray]:
         """The log marginal likelihood of a kernel, and its gradient in theta."""
         X = self.X
-        K = kernel._forward(X, X, 0)[0]
+        K = kernel._forward(X, X, True)[0]
         try:
             value, a, root, L, g = self._climb(K)
         except ValueError:
@@ -190,7 +190,7 @@ class _Process:
         mean, square = np.empty(len(X)), np.empty(len(X))
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            K = self.kernel._forward(X[rows], self.X, None)[0]
+            K = self.kernel._forward(X[rows], self.X, False)[0]
             mean[rows] = K @ self.g  # a = g at the mode
             V = _factor.half_solve(self.L, (K * self.root).T)
             square[rows] = self.kernel._diag(X[rows]) - np.einsum("ij,ij->j", V, V)

@@ -137,8 +137,8 @@ def contract(
         corner = A[:, :height]
         corner += np.triu(corner, 1)
         corner[np.tril_indices(height, -1)] = 0
-        saved = kernel._forward(X[rows], X[columns], 0)[1]
-        total += kernel._pull(X[rows], X[columns], 0, saved, A)
+        saved = kernel._forward(X[rows], X[columns], True)[1]
+        total += kernel._pull(X[rows], X[columns], True, saved, A)
     return total
 
 

@@ -285,7 +285,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         halves = []
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
-            K, _ = self.kernel_._forward(X[rows], self.X_train_, None)
+            K, _ = self.kernel_._forward(X[rows], self.X_train_, False)
             mean[rows] = K @ weights * self._scale + self._mean
             if return_std or return_cov:
                 V = _factor.half_solve(self.L_, K.T)
@@ -301,7 +301,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
             return mean, std.reshape(len(X), *targets)
         if return_cov:
             V = np.concatenate(halves, axis=1) if halves else np.zeros((len(self.L_), 0))
-            cov = self.kernel_._forward(X, X, 0)[0] - V.T @ V
+            cov = self.kernel_._forward(X, X, True)[0] - V.T @ V
             np.einsum("ii->i", cov)[...] = square
             cov = cov[:, :, None] * self._scale**2
             return mean, cov.reshape(len(X), len(X), *targets)
@@ -314,7 +314,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         mean = np.zeros((len(X), *targets))
         spread = np.ones(targets)
         if return_cov:
-            cov = kernel._forward(X, X, 0)[0]
+            cov = kernel._forward(X, X, True)[0]
             return mean, np.multiply.outer(cov, spread)
         if return_std:
             return mean, np.multiply.outer(np.sqrt(kernel._diag(X)), spread)
@@ -349,7 +349,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
             x = X[rows]
-            K, saved = self.kernel_._forward(x, self.X_train_, None)
+            K, saved = self.kernel_._forward(x, self.X_train_, False)
             for t, scale in enumerate(self._scale):
                 A = np.broadcast_to(weights[:, t] * scale, K.shape)
                 dmean[rows, :, t] = self.kernel_._pull_rows(x, self.X_train_, saved, A)
@@ -393,7 +393,7 @@ def _posterior(
     kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str
 ) -> tuple[np.ndarray, float, np.ndarray, float]:
     """L, the jitter, the weights of the rows and the log marginal likelihood."""
-    L, jitter = _factor.factor(kernel._forward(X, X, 0)[0], noise, owner)
+    L, jitter = _factor.factor(kernel._forward(X, X, True)[0], noise, owner)
     weights = _factor.solve(L, targets)
     n, t = targets.shape
     value = -0.5 * float(np.vdot(targets, weights))

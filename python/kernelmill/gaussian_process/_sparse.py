@@ -273,7 +273,7 @@ def _predicted(
     for start in range(0, len(X), _CHUNK):
         rows = slice(start, start + _CHUNK)
         x = np.asarray(X[rows], dtype=np.float64)
-        K, _ = kernel._forward(x, Z, None)
+        K, _ = kernel._forward(x, Z, False)
         out[rows, :-1] = K @ weights
         if variances:
             V = _factor.half_solve(L, K.T)
@@ -316,11 +316,11 @@ class _Bound:
 
     def __init__(self, kernel: Kernel, noise: float, Z: np.ndarray, data: _Data) -> None:
         self.kernel, self.noise, self.Z, self.data = kernel, noise, Z, data
-        self.L, self.jitter = _factor.factor(kernel._forward(Z, Z, 0)[0], 0.0, data.owner)
+        self.L, self.jitter = _factor.factor(kernel._forward(Z, Z, True)[0], 0.0, data.owner)
         m, t, n = len(Z), data.targets.shape[1], data.count
         sums = _Sums(np.zeros((m, m)), np.zeros((m, t)), 0.0)
         for x, y in data.chunks():
-            K, _ = kernel._forward(x, Z, None)
+            K, _ = kernel._forward(x, Z, False)
             V = _factor.half_solve(self.L, K.T)
             sums = _Sums(
                 sums.VV + V @ V.T, sums.Vy + V @ y, sums.diagonal + float(kernel._diag(x).sum())
@@ -353,21 +353,21 @@ class _Bound:
             + float(np.vdot(self.c, sums.VV @ self.c)) / s**3
             + t * (sums.diagonal - float(np.trace(sums.VV))) / s
         )
-        saved = kernel._forward(Z, Z, 0)[1]
-        dtheta = kernel._pull(Z, Z, 0, saved, dKmm)
+        saved = kernel._forward(Z, Z, True)[1]
+        dtheta = kernel._pull(Z, Z, True, saved, dKmm)
         dZ = np.zeros_like(Z)
         if moves:
-            own = kernel._forward(Z, Z, None)[1]
+            own = kernel._forward(Z, Z, False)[1]
             inner = dKmm - np.diag(np.diag(dKmm))  # its diagonal moves in both arguments
             dZ = 2 * kernel._pull_rows(Z, Z, own, inner)
             dZ += kernel._pull_diag_rows(Z, np.diag(dKmm))
         for x, y in data.chunks():
-            K, saved = kernel._forward(x, Z, None)
+            K, saved = kernel._forward(x, Z, False)
             A = 2 * K @ dP + y @ dq.T
-            dtheta += kernel._pull(x, Z, None, saved, A)
+            dtheta += kernel._pull(x, Z, False, saved, A)
             dtheta += kernel._pull_diag(x, np.full(len(x), -0.5 * t / s))
             if moves:
-                turned = kernel._forward(Z, x, None)[1]
+                turned = kernel._forward(Z, x, False)[1]
                 dZ += kernel._pull_rows(Z, x, turned, np.ascontiguousarray(A.T))
         return dtheta, dnoise, dZ
 

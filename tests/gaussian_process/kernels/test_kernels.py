@@ -69,11 +69,11 @@ def test_gradients_are_central_differences(name):
     # What fits use: sums of them, over rows, over the diagonal, and by the rows themselves.
     rng = np.random.default_rng(2)
     A, B, a = rng.normal(size=(12, 12)), rng.normal(size=(12, 5)), rng.normal(size=12)
-    pulled = kernel._pull(X, X, 0, kernel._forward(X, X, 0)[1], A)
+    pulled = kernel._pull(X, X, True, kernel._forward(X, X, True)[1], A)
     np.testing.assert_allclose(pulled, np.einsum("ij,ijp->p", A, gradient), rtol=1e-11, atol=1e-12)
     own = np.einsum("i,iip->p", a, gradient)
     np.testing.assert_allclose(kernel._pull_diag(X, a), own, rtol=1e-11, atol=1e-10)
-    found = kernel._pull_rows(X, Y, kernel._forward(X, Y, None)[1], B)
+    found = kernel._pull_rows(X, Y, kernel._forward(X, Y, False)[1], B)
     diagonal = kernel._pull_diag_rows(X, a)
     for p in range(3):
         step = H * np.eye(3)[p]

@@ -61,18 +61,18 @@ class Sum(_Pair):
 
     _sign = "+"
 
-    def _forward(self, X, Y, at):
-        K1, saved1 = self.k1._forward(X, Y, at)
-        K2, saved2 = self.k2._forward(X, Y, at)
+    def _forward(self, X, Y, own):
+        K1, saved1 = self.k1._forward(X, Y, own)
+        K2, saved2 = self.k2._forward(X, Y, own)
         return K1 + K2, (saved1, saved2)
 
-    def _derivatives(self, X, Y, at, saved):
-        yield from self.k1._derivatives(X, Y, at, saved[0])
-        yield from self.k2._derivatives(X, Y, at, saved[1])
+    def _derivatives(self, X, Y, own, saved):
+        yield from self.k1._derivatives(X, Y, own, saved[0])
+        yield from self.k2._derivatives(X, Y, own, saved[1])
 
-    def _pull(self, X, Y, at, saved, A):
+    def _pull(self, X, Y, own, saved, A):
         return np.concatenate(
-            [self.k1._pull(X, Y, at, saved[0], A), self.k2._pull(X, Y, at, saved[1], A)]
+            [self.k1._pull(X, Y, own, saved[0], A), self.k2._pull(X, Y, own, saved[1], A)]
         )
 
     def _pull_rows(self, X, Y, saved, A):
@@ -107,20 +107,20 @@ class Product(_Pair):
 
     _sign = "*"
 
-    def _forward(self, X, Y, at):
-        K1, saved1 = self.k1._forward(X, Y, at)
-        K2, saved2 = self.k2._forward(X, Y, at)
+    def _forward(self, X, Y, own):
+        K1, saved1 = self.k1._forward(X, Y, own)
+        K2, saved2 = self.k2._forward(X, Y, own)
         return K1 * K2, (saved1, saved2, K1, K2)
 
-    def _derivatives(self, X, Y, at, saved):
+    def _derivatives(self, X, Y, own, saved):
         saved1, saved2, K1, K2 = saved
-        yield from (D * K2 for D in self.k1._derivatives(X, Y, at, saved1))
-        yield from (K1 * D for D in self.k2._derivatives(X, Y, at, saved2))
+        yield from (D * K2 for D in self.k1._derivatives(X, Y, own, saved1))
+        yield from (K1 * D for D in self.k2._derivatives(X, Y, own, saved2))
 
-    def _pull(self, X, Y, at, saved, A):
+    def _pull(self, X, Y, own, saved, A):
         saved1, saved2, K1, K2 = saved
         return np.concatenate(
-            [self.k1._pull(X, Y, at, saved1, A * K2), self.k2._pull(X, Y, at, saved2, A * K1)]
+            [self.k1._pull(X, Y, own, saved1, A * K2), self.k2._pull(X, Y, own, saved2, A * K1)]
         )
 
     def _pull_rows(self, X, Y, saved, A):
@@ -187,16 +187,16 @@ class Exponentiation(Kernel):
     def _slope(self, K):
         return self.exponent * K ** (self.exponent - 1)
 
-    def _forward(self, X, Y, at):
-        K, saved = self.kernel._forward(X, Y, at)
+    def _forward(self, X, Y, own):
+        K, saved = self.kernel._forward(X, Y, own)
         return K**self.exponent, (saved, K)
 
-    def _derivatives(self, X, Y, at, saved):
+    def _derivatives(self, X, Y, own, saved):
         slope = self._slope(saved[1])
-        return (slope * D for D in self.kernel._derivatives(X, Y, at, saved[0]))
+        return (slope * D for D in self.kernel._derivatives(X, Y, own, saved[0]))
 
-    def _pull(self, X, Y, at, saved, A):
-        return self.kernel._pull(X, Y, at, saved[0], A * self._slope(saved[1]))
+    def _pull(self, X, Y, own, saved, A):
+        return self.kernel._pull(X, Y, own, saved[0], A * self._slope(saved[1]))
 
     def _pull_rows(self, X, Y, saved, A):
         return self.kernel._pull_rows(X, Y, saved[0], A * self._slope(saved[1]))
@@ -246,8 +246,8 @@ class CompoundKernel(Kernel):
         for kernel in self.kernels:
             kernel._check(d)
 
-    def _forward(self, X, Y, at):
-        return np.stack([kernel._forward(X, Y, at)[0] for kernel in self.kernels], -1), None
+    def _forward(self, X, Y, own):
+        return np.stack([kernel._forward(X, Y, own)[0] for kernel in self.kernels], -1), None
 
     def _diag(self, X):
         return np.stack([kernel._diag(X) for kernel in self.kernels], -1)

@@ -215,22 +215,21 @@ class Kernel:
 
     # -- values and gradients ------------------------------------------------------------------
 
-    def _forward(self, X: np.ndarray, Y: np.ndarray, at: int | None) -> tuple[np.ndarray, Any]:
-        """K (n, m), and what the pulls need. Row i of X is row ``at + i`` of Y unless `at` is None.
-        """
+    def _forward(self, X: np.ndarray, Y: np.ndarray, own: bool) -> tuple[np.ndarray, Any]:
+        """K (n, m), and what the pulls need. With `own`, row i of X is row i of Y itself."""
         raise NotImplementedError
 
     def _derivatives(
-        self, X: np.ndarray, Y: np.ndarray, at: int | None, saved: Any
+        self, X: np.ndarray, Y: np.ndarray, own: bool, saved: Any
     ) -> Iterator[np.ndarray]:
         """``dK / dtheta_q``, (n, m), one after another."""
         raise NotImplementedError
 
     def _pull(
-        self, X: np.ndarray, Y: np.ndarray, at: int | None, saved: Any, A: np.ndarray
+        self, X: np.ndarray, Y: np.ndarray, own: bool, saved: Any, A: np.ndarray
     ) -> np.ndarray:
         """``sum_ij A_ij dK_ij / dtheta``, (p,)."""
-        return np.array([np.vdot(A, D) for D in self._derivatives(X, Y, at, saved)])
+        return np.array([np.vdot(A, D) for D in self._derivatives(X, Y, own, saved)])
 
     def _pull_rows(self, X: np.ndarray, Y: np.ndarray, saved: Any, A: np.ndarray) -> np.ndarray:
         """``sum_j A_ij dK(x_i, y_j) / dx_i``, (n, d), for Y that does not move with X."""
@@ -279,13 +278,13 @@ class Kernel:
                 "(Gradient can only be evaluated when Y is None.)"
             )
         X = _rows(X)
-        Y, at = (X, 0) if Y is None else (_rows(Y), None)
+        Y, own = (X, True) if Y is None else (_rows(Y), False)
         self._check(X.shape[1])
-        K, saved = self._forward(X, Y, at)
+        K, saved = self._forward(X, Y, own)
         if not eval_gradient:
             return K
         gradient = np.empty((*K.shape, self.n_dims))
-        for q, D in enumerate(self._derivatives(X, Y, at, saved)):
+        for q, D in enumerate(self._derivatives(X, Y, own, saved)):
             gradient[:, :, q] = D
         return K, gradient
 

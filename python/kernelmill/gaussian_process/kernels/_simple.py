@@ -37,14 +37,14 @@ class ConstantKernel(Kernel):
         self.constant_value = constant_value
         self.constant_value_bounds = constant_value_bounds
 
-    def _forward(self, X, Y, at):
+    def _forward(self, X, Y, own):
         return np.full((len(X), len(Y)), float(self.constant_value)), None
 
-    def _derivatives(self, X, Y, at, saved):
+    def _derivatives(self, X, Y, own, saved):
         if self.n_dims:
             yield np.full((len(X), len(Y)), float(self.constant_value))
 
-    def _pull(self, X, Y, at, saved, A):
+    def _pull(self, X, Y, own, saved, A):
         return np.full(self.n_dims, self.constant_value * A.sum())
 
     def _pull_rows(self, X, Y, saved, A):
@@ -99,18 +99,18 @@ class WhiteKernel(Kernel):
         self.noise_level = noise_level
         self.noise_level_bounds = noise_level_bounds
 
-    def _forward(self, X, Y, at):
+    def _forward(self, X, Y, own):
         K = np.zeros((len(X), len(Y)))
-        if at is not None:
-            np.einsum("ii->i", K[:, at : at + len(X)])[...] = self.noise_level
+        if own:
+            np.einsum("ii->i", K[:, : len(X)])[...] = self.noise_level
         return K, None
 
-    def _derivatives(self, X, Y, at, saved):
+    def _derivatives(self, X, Y, own, saved):
         if self.n_dims:
-            yield self._forward(X, Y, at)[0]
+            yield self._forward(X, Y, own)[0]
 
-    def _pull(self, X, Y, at, saved, A):
-        trace = 0.0 if at is None else np.trace(A[:, at : at + len(X)])
+    def _pull(self, X, Y, own, saved, A):
+        trace = np.trace(A) if own else 0.0
         return np.full(self.n_dims, self.noise_level * trace)
 
     def _pull_rows(self, X, Y, saved, A):
@@ -157,14 +157,14 @@ class DotProduct(Kernel):
         self.sigma_0 = sigma_0
         self.sigma_0_bounds = sigma_0_bounds
 
-    def _forward(self, X, Y, at):
+    def _forward(self, X, Y, own):
         return X @ Y.T + self.sigma_0**2, None
 
-    def _derivatives(self, X, Y, at, saved):
+    def _derivatives(self, X, Y, own, saved):
         if self.n_dims:
             yield np.full((len(X), len(Y)), 2.0 * self.sigma_0**2)
 
-    def _pull(self, X, Y, at, saved, A):
+    def _pull(self, X, Y, own, saved, A):
         return np.full(self.n_dims, 2 * self.sigma_0**2 * A.sum())
 
     def _pull_rows(self, X, Y, saved, A):
@@ -239,10 +239,10 @@ class PairwiseKernel(Kernel):
             X, Y, metric=self.metric, gamma=gamma, filter_params=True, **options
         )
 
-    def _forward(self, X, Y, at):
+    def _forward(self, X, Y, own):
         return self._at(X, Y, self.gamma), None
 
-    def _derivatives(self, X, Y, at, saved):
+    def _derivatives(self, X, Y, own, saved):
         if self.n_dims:
             h = self._STEP
             up, down = (self._at(X, Y, self.gamma * np.exp(s)) for s in (h, -h))

@@ -48,7 +48,7 @@ class _Stationary(Kernel):
         raise NotImplementedError
 
     def _slope(self, s: np.ndarray, K: np.ndarray) -> np.ndarray:
-        """g of squared distances; 0 at distance 0 where it is infinite."""
+        """g of squared distances; any finite number at distance 0, where differences are 0."""
         raise NotImplementedError
 
     def _check(self, d):
@@ -65,7 +65,7 @@ class _Stationary(Kernel):
                 f"{type(self).__name__}: length_scale must be above 0, got {self.length_scale!r}"
             )
 
-    def _forward(self, X, Y, at):
+    def _forward(self, X, Y, own):
         scale = np.asarray(self.length_scale, dtype=np.float64)
         s = _squares(X / scale, Y / scale)
         K = self._value(s)
@@ -78,7 +78,7 @@ class _Stationary(Kernel):
     def _free(self, name: str) -> bool:
         return not isinstance(getattr(self, f"{name}_bounds"), str)
 
-    def _derivatives(self, X, Y, at, saved):
+    def _derivatives(self, X, Y, own, saved):
         s, K = saved
         own = self._own(s, K)
         for name in self._names:
@@ -93,7 +93,7 @@ class _Stationary(Kernel):
                 for p, scale in enumerate(self.length_scale):
                     yield G * ((X[:, p, None] - Y[:, p]) / scale) ** 2
 
-    def _pull(self, X, Y, at, saved, A):
+    def _pull(self, X, Y, own, saved, A):
         s, K = saved
         own = self._own(s, K)
         found: list[Any] = []
@@ -245,10 +245,9 @@ class Matern(_Stationary):
             return 3 * elementwise.exp(-a)
         if self.nu == 2.5:
             return (5 / 3) * (1 + a) * elementwise.exp(-a)
-        limit = self.nu / (self.nu - 1) if self.nu > 1 else 0.0
         # t^(nu - 1) K_(nu - 1)(t), and K_(-v) = K_v.
         if self.nu >= 1:
-            return 2 * self.nu * self._bessel(a, self.nu - 1, limit / (2 * self.nu))
+            return 2 * self.nu * self._bessel(a, self.nu - 1, 0.0)
         power = np.divide(1, a, out=np.zeros_like(a), where=a > 0) ** (2 - 2 * self.nu)
         return 2 * self.nu * power * self._bessel(a, 1 - self.nu, 0.0)
 
@@ -355,13 +354,13 @@ class ExpSineSquared(_Stationary):
                 f"{self.length_scale!r} and {self.periodicity!r}"
             )
 
-    def _forward(self, X, Y, at):
+    def _forward(self, X, Y, own):
         angle = np.sqrt(_squares(X, Y)) * (math.pi / self.periodicity)
         sine = np.sin(angle)
         K = elementwise.exp(-2 / self.length_scale**2 * sine * sine)
         return K, (angle, sine, K)
 
-    def _derivatives(self, X, Y, at, saved):
+    def _derivatives(self, X, Y, own, saved):
         angle, sine, K = saved
         factor = 4 / self.length_scale**2 * K
         if self._free("length_scale"):
@@ -369,8 +368,8 @@ class ExpSineSquared(_Stationary):
         if self._free("periodicity"):
             yield factor * sine * np.cos(angle) * angle
 
-    def _pull(self, X, Y, at, saved, A):
-        return Kernel._pull(self, X, Y, at, saved, A)
+    def _pull(self, X, Y, own, saved, A):
+        return Kernel._pull(self, X, Y, own, saved, A)
 
     def _pull_rows(self, X, Y, saved, A):
         # dK / dx = -K 4 / l^2 sin cos pi / (p r) (x - y), and sin(a) / a tends to 1.
