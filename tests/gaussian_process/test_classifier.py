@@ -117,3 +117,19 @@ def test_refusals():
         model.log_marginal_likelihood(eval_gradient=True)
     with pytest.raises(ValueError, match="theta must have 0 entries"):
         model.log_marginal_likelihood([1.0, 2.0, 3.0])
+
+
+def test_equal_votes_are_decided_by_confidences(monkeypatch):
+    X, y = iris((0, 1, 2))
+    model = GaussianProcessClassifier(optimizer=None, multi_class="one_vs_one").fit(X, y)
+
+    class Said:
+        def __init__(self, probability):
+            self.logit = np.log(probability / (1 - probability))
+
+        def latent(self, X):
+            return np.full(len(X), self.logit), np.zeros(len(X))
+
+    # 1 beats 0 clearly; 0 beats 2 and 2 beats 1 narrowly: a vote each.
+    monkeypatch.setattr(model, "_processes", lambda: [Said(0.9), Said(0.4), Said(0.6)])
+    assert (model.predict(X) == 1).all()

@@ -12,6 +12,7 @@ flops: a third for L, two thirds for the inverse. At a row x with ``v = L^-1 k(X
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, ClassVar
 
@@ -168,13 +169,13 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
     ) -> Kernel:
         """The kernel with the hyperparameters of the largest log marginal likelihood."""
         seed, n = seed_of(self.random_state), len(X)
+        noise = np.broadcast_to(noise, n)
 
-        def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            return _likelihood(kernel.clone_with_theta(theta), X, targets, noise, owner)
-
-        def height(theta: np.ndarray) -> float:
+        def likelihood(
+            theta: np.ndarray, rows: Any = slice(None), gradient: bool = True
+        ) -> tuple[float, np.ndarray]:
             model = kernel.clone_with_theta(theta)
-            return _likelihood(model, X, targets, noise, owner, gradient=False)[0]
+            return _likelihood(model, X[rows], targets[rows], noise[rows], owner, gradient)
 
         starts, bounds = [kernel.theta], kernel.bounds
         if self.n_restarts_optimizer:
@@ -185,15 +186,10 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         for start in starts:
             if n >= _COARSE and self.optimizer == "fmin_l_bfgs_b":
                 part = np.sort(legacy_state(seed, 1).permutation(n)[: n // 4])
-                there = noise if np.ndim(noise) == 0 or len(noise) == 1 else noise[part]
-
-                def coarse(theta, part=part, there=there):
-                    model = kernel.clone_with_theta(theta)
-                    return _likelihood(model, X[part], targets[part], there, owner)
-
+                coarse = functools.partial(likelihood, rows=part)
                 theta, _ = _factor.maximise(coarse, start, bounds, self.optimizer, owner)
-                start = max(start, theta, key=lambda t: objective(t)[0])
-            theta, value = _factor.maximise(objective, start, bounds, self.optimizer, owner)
+                start = max(start, theta, key=lambda at: likelihood(at, gradient=False)[0])
+            theta, value = _factor.maximise(likelihood, start, bounds, self.optimizer, owner)
             if value > best[0]:
                 best = value, theta
         found = kernel.clone_with_theta(best[1])
