@@ -337,4 +337,25 @@ inline bool is_euclidean(const Measure& measure) {
 // Queries of a task: enough that the blocks of y, which each task packs for itself, are used often.
 inline index_t scan_grain(index_t n) { return std::clamp<index_t>(n / 64, 8, 128); }
 
+// The distances of rows [begin, begin + n) of x to all rows of y, a block of y at a time:
+// use(i, from, distance, count) for row begin + i and rows [from, from + count) of y.
+template <class M, class T, class Use>
+void scan(const M& metric, MatrixView<const T> x, index_t begin, index_t n, MatrixView<const T> y,
+          const Use& use) {
+  const index_t d = x.cols;
+  const Workspace<double> q(static_cast<std::size_t>(n * d));
+  const Workspace<T> block(static_cast<std::size_t>(d * kWidth));
+  for (index_t i = 0; i < n; ++i) copy_row(x, begin + i, q.data() + i * d);
+  for (index_t from = 0; from < y.rows; from += kWidth) {
+    if (from % (64 * kWidth) == 0) check_interrupt();
+    const index_t count = std::min(kWidth, y.rows - from);
+    pack_block(y, from, count, block.data());
+    for (index_t i = 0; i < n; ++i) {
+      alignas(64) double distance[kWidth];
+      block_distances(metric, q.data() + i * d, block.data(), d, count, distance);
+      use(i, from, distance, count);
+    }
+  }
+}
+
 }  // namespace kernelmill::neighbors

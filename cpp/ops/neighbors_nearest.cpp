@@ -97,33 +97,21 @@ template <class M, class T>
 void by_scan(const M& metric, MatrixView<const T> x, MatrixView<const T> y, index_t k,
              std::span<const index_t> own, MatrixView<index_t> indices,
              MatrixView<double> distances) {
-  const index_t d = x.cols;
   parallel_for(x.rows, scan_grain(x.rows), [&](index_t, index_t begin, index_t end) {
     const index_t n = end - begin;
-    const Workspace<double> q(static_cast<std::size_t>(n * d));
     const Workspace<Found> found(static_cast<std::size_t>(n * k));
-    const Workspace<T> block(static_cast<std::size_t>(d * kWidth));
     std::vector<Nearest> nearest;
+    for (index_t i = 0; i < n; ++i) nearest.emplace_back(found.data() + i * k, k);
+    scan(metric, x, begin, n, y,
+         [&](index_t i, index_t from, const double* distance, index_t count) {
+           Nearest& mine = nearest[static_cast<std::size_t>(i)];
+           const index_t skip = own.empty() ? -1 : own[static_cast<std::size_t>(begin + i)];
+           for (index_t l = 0; l < count; ++l) {
+             if (distance[l] <= mine.worst() && from + l != skip) mine.add(distance[l], from + l);
+           }
+         });
     for (index_t i = 0; i < n; ++i) {
-      copy_row(x, begin + i, q.data() + i * d);
-      nearest.emplace_back(found.data() + i * k, k);
-    }
-    for (index_t from = 0; from < y.rows; from += kWidth) {
-      if (from % (64 * kWidth) == 0) check_interrupt();
-      const index_t count = std::min(kWidth, y.rows - from);
-      pack_block(y, from, count, block.data());
-      for (index_t i = 0; i < n; ++i) {
-        alignas(64) double distance[kWidth];
-        block_distances(metric, q.data() + i * d, block.data(), d, count, distance);
-        Nearest& mine = nearest[static_cast<std::size_t>(i)];
-        const index_t skip = own.empty() ? -1 : own[static_cast<std::size_t>(begin + i)];
-        for (index_t l = 0; l < count; ++l) {
-          if (distance[l] <= mine.worst() && from + l != skip) mine.add(distance[l], from + l);
-        }
-      }
-    }
-    for (index_t i = 0; i < n; ++i) {
-      write(metric, d, nearest[static_cast<std::size_t>(i)], found.data() + i * k, k,
+      write(metric, x.cols, nearest[static_cast<std::size_t>(i)], found.data() + i * k, k,
             indices.row(begin + i), distances.row(begin + i));
     }
   });

@@ -68,25 +68,14 @@ class LogSum {
 template <class M, class T>
 void densities(const M& metric, MatrixView<const T> x, MatrixView<const T> y, const double* weight,
                index_t kernel, double bandwidth, double* out) {
-  const index_t d = x.cols;
   parallel_for(x.rows, scan_grain(x.rows), [&](index_t, index_t begin, index_t end) {
     const index_t n = end - begin;
-    const Workspace<double> q(static_cast<std::size_t>(n * d));
-    const Workspace<T> block(static_cast<std::size_t>(d * kWidth));
     std::vector<LogSum> sums(static_cast<std::size_t>(n), LogSum(kernel, bandwidth));
-    for (index_t i = 0; i < n; ++i) copy_row(x, begin + i, q.data() + i * d);
-    for (index_t from = 0; from < y.rows; from += kWidth) {
-      if (from % (64 * kWidth) == 0) check_interrupt();
-      const index_t count = std::min(kWidth, y.rows - from);
-      pack_block(y, from, count, block.data());
-      for (index_t i = 0; i < n; ++i) {
-        alignas(64) double distance[kWidth];
-        block_distances(metric, q.data() + i * d, block.data(), d, count, distance);
-        for (index_t l = 0; l < count; ++l) distance[l] = metric.finish(distance[l], d);
-        sums[static_cast<std::size_t>(i)].add(distance, weight == nullptr ? nullptr : weight + from,
-                                              count);
-      }
-    }
+    scan(metric, x, begin, n, y, [&](index_t i, index_t from, double* distance, index_t count) {
+      for (index_t l = 0; l < count; ++l) distance[l] = metric.finish(distance[l], x.cols);
+      sums[static_cast<std::size_t>(i)].add(distance, weight == nullptr ? nullptr : weight + from,
+                                            count);
+    });
     for (index_t i = 0; i < n; ++i) out[begin + i] = sums[static_cast<std::size_t>(i)].value();
   });
 }

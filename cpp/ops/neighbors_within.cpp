@@ -62,27 +62,16 @@ void by_tree(const M& metric, MatrixView<const T> x, const Tree<T>& tree, double
 template <class M, class T>
 void by_scan(const M& metric, MatrixView<const T> x, MatrixView<const T> y, double limit,
              std::span<const index_t> own, const Visitor& visitor) {
-  const index_t d = x.cols;
   parallel_for(x.rows, scan_grain(x.rows), [&](index_t, index_t begin, index_t end) {
-    const index_t n = end - begin;
-    const Workspace<double> q(static_cast<std::size_t>(n * d));
-    const Workspace<T> block(static_cast<std::size_t>(d * kWidth));
-    for (index_t i = 0; i < n; ++i) copy_row(x, begin + i, q.data() + i * d);
-    for (index_t from = 0; from < y.rows; from += kWidth) {
-      if (from % (64 * kWidth) == 0) check_interrupt();
-      const index_t count = std::min(kWidth, y.rows - from);
-      pack_block(y, from, count, block.data());
-      for (index_t i = 0; i < n; ++i) {
-        alignas(64) double distance[kWidth];
-        block_distances(metric, q.data() + i * d, block.data(), d, count, distance);
-        const index_t skip = own.empty() ? -1 : own[static_cast<std::size_t>(begin + i)];
-        for (index_t l = 0; l < count; ++l) {
-          if (distance[l] <= limit && from + l != skip) {
-            visitor.found(visitor.self, begin + i, from + l, distance[l]);
-          }
-        }
-      }
-    }
+    scan(metric, x, begin, end - begin, y,
+         [&](index_t i, index_t from, const double* distance, index_t count) {
+           const index_t skip = own.empty() ? -1 : own[static_cast<std::size_t>(begin + i)];
+           for (index_t l = 0; l < count; ++l) {
+             if (distance[l] <= limit && from + l != skip) {
+               visitor.found(visitor.self, begin + i, from + l, distance[l]);
+             }
+           }
+         });
   });
 }
 
