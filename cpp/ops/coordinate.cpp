@@ -11,6 +11,7 @@
 namespace kernelmill::coordinate {
 namespace {
 
+// Sweeps over what moved, between two over all coordinates, which see what joins.
 constexpr index_t kActiveSweeps = 9;
 
 class Descent {

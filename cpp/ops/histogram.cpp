@@ -12,6 +12,7 @@
 namespace kernelmill::histogram {
 namespace {
 
+// Rows whose scores stay in the first-level cache, and rows of a task.
 constexpr index_t kRows = 1024, kGrain = 8 * kRows;
 using Doubles = std::span<const double>;
 using Scores = MatrixView<const double>;

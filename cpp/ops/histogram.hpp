@@ -10,6 +10,8 @@
 
 namespace kernelmill::histogram {
 
+// Bits of Node::feature: missing values go left, and the split is one of levels; the rest is the
+// number of the feature. A code is a byte.
 constexpr std::int32_t kMissing = 1 << 30, kCategory = 1 << 29, kFeature = kCategory - 1;
 constexpr index_t kCodes = 256;
 

@@ -156,6 +156,7 @@ T rounded_down(double x) {
   return std::nextafter(near, -std::numeric_limits<T>::infinity());
 }
 
+// Rows of a task: a column of them and their places stay in the first-level cache.
 constexpr index_t kChunk = 1024;
 
 }  // namespace

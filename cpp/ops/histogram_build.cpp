@@ -9,6 +9,7 @@ namespace {
 
 // Rows of a leaf lie apart, and reorder buffers see few of them ahead.
 constexpr index_t kAhead = 32;
+// Features of a block: sums for 16 x 256 codes are 32 KiB, and stay in the first-level cache.
 constexpr index_t kMostWidth = 16;
 
 template <int W>

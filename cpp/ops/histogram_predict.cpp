@@ -21,6 +21,7 @@
 namespace kernelmill::histogram {
 namespace {
 
+// Rows that walk a tree side by side, so that their loads overlap.
 constexpr index_t kAbreast = 8;
 // Rows whose masks stay in registers, and fewest rows for which masks are worth making.
 constexpr index_t kMaskRows = 64, kFewRows = 32;

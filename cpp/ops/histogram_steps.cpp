@@ -9,6 +9,8 @@
 namespace kernelmill::histogram {
 namespace {
 
+// kWordRows of them fill the 26 bits of a field: 4095 x 8191 < 2^25, and a sign; 4095 x 16383 <
+// 2^26.
 constexpr double kLargestGradient = 8191, kLargestHessian = 16383;
 constexpr index_t kChunk = 1 << 14;
 

@@ -16,6 +16,7 @@
 
 namespace kernelmill::kernels {
 
+// Entries of a row of K that are used while they are in the near cache.
 constexpr index_t columns_at_once = 1024;
 
 template <class T, class Source, class Left>

@@ -93,6 +93,7 @@ struct Plot {
   }
 
  private:
+  // Total weights up to which x log x is a table: 2 MiB, made once, against a logarithm a cut.
   static constexpr double kTabled = 0x1p18;
   Workspace<double> xlogx;
 };
