@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_sample_weight
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import class_labels
+from kernelmill._estimator._targets import class_labels, weights_by_class
 from kernelmill.ensemble import _hist_base, _hist_words
 from kernelmill.ensemble._hist_base import HistGradientBoosting
 from kernelmill.ensemble._hist_losses import Loss, named
@@ -75,9 +74,7 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
         if reset:
             self.classes_, codes = np.unique(given, return_inverse=True)
             if len(self.classes_) < 2:
-                raise ValueError(
-                    f"{owner}: y must hold at least two classes, got 1 class"
-                )
+                raise ValueError(f"{owner}: y must hold at least two classes, got 1 class")
         else:
             unknown = np.setdiff1d(given, self.classes_)
             if len(unknown):
@@ -90,12 +87,7 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def _class_weight(self, given: np.ndarray) -> np.ndarray | None:
         if self.class_weight is None:
             return None
-        try:
-            return compute_sample_weight(self.class_weight, given)
-        except ValueError as error:
-            raise ValueError(
-                f"{type(self).__name__}: class_weight must fit y, got others ({error})"
-            ) from None
+        return weights_by_class(self.class_weight, given, type(self).__name__)
 
     def _loss(self, owner: str) -> Loss:
         k = len(self.classes_)

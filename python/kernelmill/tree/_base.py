@@ -286,4 +286,3 @@ def _features(value: Any, d: int) -> int:
     if value == "log2":
         return max(1, int(np.log2(d)))
     return min(d, int(value)) if rule.is_integer(value) else max(1, int(value * d))
-
