@@ -19,6 +19,7 @@ from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.tree._base import DecisionTree
 from kernelmill.tree._fitted import arrays_of
 from kernelmill.tree._growth import Field, Nursery
+from kernelmill.tree._words import WORDS
 
 PARAMETERS = {
     "estimator": rule.any_of(
@@ -57,6 +58,14 @@ class AdaBoost(AsSequence, Estimator):
     """Base of both. A subclass says how a member changes the weights."""
 
     _metric: ClassVar[Any]  # of `score`
+    _words = WORDS.extended(
+        arguments={
+            "fit.X": WORDS.arguments["X"],
+            "fit.sample_weight": (
+                WORDS.arguments["sample_weight"][0], "Weights of the rows to begin with."
+            ),
+        }
+    )  # fmt: skip
     _accepts_sparse = True
     _accepts_missing = True
     _accepts_streams = False
@@ -147,12 +156,8 @@ class AdaBoost(AsSequence, Estimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         y : array-like of shape (n,)
             Targets.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
 
         Yields
         ------

@@ -52,10 +52,7 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
         Labels of the classes.
     n_classes_ : int
         Number of classes.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     Notes
     -----
@@ -107,12 +104,8 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         y : array-like of shape (n,)
             Labels of the classes.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows to begin with.
 
         Returns
         -------
@@ -206,11 +199,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     def staged_decision_function(self, X):
         """`decision_function` of the first member, the first two, and so on.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Yields
         ------
         decisions : ndarray of shape (n,) or (n, n_classes)
@@ -220,11 +208,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def decision_function(self, X):
         """Mean vote of the members by weight.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------
@@ -238,11 +221,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     def predict(self, X):
         """The class with the largest vote, the first of equals.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         labels : ndarray of shape (n,)
@@ -252,11 +230,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def staged_predict(self, X):
         """`predict` after each member.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------
@@ -269,11 +242,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     def predict_proba(self, X):
         """Probabilities of the classes, from the votes.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes)
@@ -283,11 +251,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def staged_predict_proba(self, X):
         """`predict_proba` after each member.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------
@@ -299,11 +262,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------

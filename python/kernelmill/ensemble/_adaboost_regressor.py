@@ -47,10 +47,7 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
         Weights in the median, and mean losses.
     feature_importances_ : ndarray of shape (d,)
         Mean of the importances of the members by their weights.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     Notes
     -----
@@ -97,12 +94,8 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         y : array-like of shape (n,)
             Targets.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows to begin with.
 
         Returns
         -------
@@ -169,11 +162,6 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
     def predict(self, X):
         """Weighted median of what the members predict.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         y : ndarray of shape (n,)
@@ -184,11 +172,6 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
 
     def staged_predict(self, X):
         """`predict` after each member.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------

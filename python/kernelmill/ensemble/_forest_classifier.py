@@ -81,11 +81,6 @@ class _ForestClassifier(Forest, ClassTrees):
     def predict(self, X):
         """The class with the largest mean share, the first of equals.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         labels : ndarray of shape (n,) or (n, n_outputs)
@@ -96,11 +91,6 @@ class _ForestClassifier(Forest, ClassTrees):
     def predict_proba(self, X):
         """Mean over trees of the shares of the classes in the leaf of each row.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes), or list of them
@@ -110,11 +100,6 @@ class _ForestClassifier(Forest, ClassTrees):
 
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------

@@ -79,11 +79,6 @@ class _ForestRegressor(Forest, ValueTrees):
     def predict(self, X):
         """Mean over trees of what the leaf of each row predicts.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_outputs), float64
@@ -96,8 +91,6 @@ class _ForestRegressor(Forest, ValueTrees):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         quantiles : array-like of shape (q,), default=(0.05, 0.5, 0.95)
             Levels in [0, 1].
 

@@ -25,6 +25,7 @@ from kernelmill.tree import _base
 from kernelmill.tree._fitted import arrays_of
 from kernelmill.tree._growth import Field, Grown, Limits, Nursery
 from kernelmill.tree._regressor import DecisionTreeRegressor
+from kernelmill.tree._words import WORDS
 
 _ONE = np.ones(1, np.int64)
 _ROOT = np.zeros(1, np.int64)
@@ -62,6 +63,7 @@ class _State(NamedTuple):
 class GradientBoosting(AsSequence, Estimator):
     """Base of both. A subclass encodes targets and says what raw predictions mean."""
 
+    _words = WORDS
     _accepts_sparse = True
     _accepts_missing = True
     _accepts_streams = False
@@ -101,12 +103,8 @@ class GradientBoosting(AsSequence, Estimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows, float32 or float64; NaN is a missing value.
         y : array-like of shape (n,)
             Targets.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows; those of weight 0 are ignored.
 
         Returns
         -------
@@ -382,11 +380,6 @@ class GradientBoosting(AsSequence, Estimator):
 
     def apply(self, X):
         """Number of the leaf of each row in each tree.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------

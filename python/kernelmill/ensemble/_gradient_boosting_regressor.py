@@ -74,11 +74,6 @@ class GradientBoostingRegressor(RegressorMixin, GradientBoosting):
     def predict(self, X):
         """Predictions.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         y : ndarray of shape (n,)
@@ -88,11 +83,6 @@ class GradientBoostingRegressor(RegressorMixin, GradientBoosting):
 
     def staged_predict(self, X):
         """`predict` after each stage.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------

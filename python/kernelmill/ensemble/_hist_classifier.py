@@ -108,11 +108,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def predict(self, X):
         """Predict classes.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Returns
         -------
         labels : ndarray of shape (n,)
@@ -123,11 +118,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def predict_proba(self, X):
         """Probabilities of the classes.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes)
@@ -137,11 +127,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
 
     def decision_function(self, X):
         """Raw predictions: log odds, or scores of the classes.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
 
         Returns
         -------
@@ -154,11 +139,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def staged_predict(self, X) -> Iterator[np.ndarray]:
         """Predict classes after each round.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Yields
         ------
         labels : ndarray of shape (n,)
@@ -170,11 +150,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def staged_predict_proba(self, X) -> Iterator[np.ndarray]:
         """Probabilities of the classes after each round.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Yields
         ------
         proba : ndarray of shape (n, n_classes)
@@ -185,11 +160,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
 
     def staged_decision_function(self, X) -> Iterator[np.ndarray]:
         """Raw predictions after each round.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
 
         Yields
         ------

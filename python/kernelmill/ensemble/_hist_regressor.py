@@ -101,11 +101,6 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
     def predict(self, X):
         """Predict targets.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Returns
         -------
         y : ndarray of shape (n,), float64
@@ -115,11 +110,6 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
 
     def staged_predict(self, X) -> Iterator[np.ndarray]:
         """Predict targets after each round.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
 
         Yields
         ------

@@ -105,13 +105,6 @@ class _Classifier(ClassTrees, DecisionTree):
     def predict_proba(self, X, check_input=True):
         """Shares of the classes in the leaf of each row.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes), or list of them
@@ -122,11 +115,6 @@ class _Classifier(ClassTrees, DecisionTree):
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         logs : ndarray of shape (n, n_classes), or list of them
@@ -136,13 +124,6 @@ class _Classifier(ClassTrees, DecisionTree):
 
     def predict(self, X, check_input=True):
         """The class with the largest share in the leaf of each row, the first of equals.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
 
         Returns
         -------

@@ -73,13 +73,6 @@ class _Regressor(ValueTrees, DecisionTree):
     def predict(self, X, check_input=True):
         """What the leaf of each row predicts.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
-
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_outputs), float64
