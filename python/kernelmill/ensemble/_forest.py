@@ -15,7 +15,7 @@ from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._threads import get_threads
 from kernelmill.ensemble._as_sequence import AsSequence
-from kernelmill.ensemble._trees import Members, Trees, cut_back, joined, kept_trees
+from kernelmill.ensemble._trees import Members, Trees, cut_back, joined, kept_trees, set_before
 from kernelmill.tree import _base
 from kernelmill.tree._base import TreeModel
 from kernelmill.tree._fitted import arrays_of
@@ -33,6 +33,8 @@ PARAMETERS = {
 }
 # Rows looked at in a slice of about 100 ms, for Ctrl-C and callbacks.
 _SLICE = 10_000_000
+# What a fit sets before its first tree.
+_STARTED = ("_seed", "_counted", "_n_classes", "_one", "n_outputs_", "classes_", "n_classes_")
 
 
 class Forest(AsSequence, TreeModel):
@@ -97,9 +99,10 @@ class Forest(AsSequence, TreeModel):
         if not old:
             self._seed = seed_of(self.random_state)
         limits = self._limits(len(X), X.shape[1], classes)
+        self._counted = len(X), self._bag_size(len(X))
         grown = self._grow(X, targets, weight, limits, old)
         self.__dict__.update(self._attributes(grown, 0))
-        self._counted = len(X), self._bag_size(len(X))
+        self._keep(X, targets, weight)
         for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
             self.__dict__.pop(name, None)
         if self.oob_score:
@@ -143,7 +146,13 @@ class Forest(AsSequence, TreeModel):
         return run.state
 
     def _attributes(self, trees: list[Grown], count: int) -> dict[str, Any]:
-        return {"_trees": joined(trees, self._n_classes, self._classification)} if trees else {}
+        if not trees:
+            return {}
+        arrays = joined(trees, self._n_classes, self._classification)
+        return set_before(self, _STARTED) | {"_trees": arrays}
+
+    def _keep(self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
+        """What a subclass keeps of the training rows."""
 
     # --- bags -------------------------------------------------------------------------------------
 

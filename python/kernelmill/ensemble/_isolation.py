@@ -16,7 +16,7 @@ from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill.ensemble._as_sequence import AsSequence
-from kernelmill.ensemble._trees import Members, Trees, joined, kept_trees
+from kernelmill.ensemble._trees import Members, Trees, joined, kept_trees, set_before
 from kernelmill.ops import tree as ops
 from kernelmill.tree._base import SHARE
 from kernelmill.tree._fitted import arrays_of
@@ -26,6 +26,8 @@ from kernelmill.tree._words import WORDS
 
 _ONE = np.ones(1, np.int64)
 _BATCH = 32  # trees a call
+# What a fit sets before its first tree.
+_STARTED = ("_seed", "_drawn", "_weight", "max_samples_", "offset_")
 
 
 class IsolationForest(AsSequence, OutlierMixin, Estimator):
@@ -160,10 +162,9 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         count = int(features) if rule.is_integer(features) else max(1, int(features * d))
         if count > d:
             raise ValueError(f"{owner}: max_features must be at most {d}, got {features}")
-        self._drawn, self._weight = (n, d, count), weight
+        self._drawn, self._weight, self.offset_ = (n, d, count), weight, -0.5
         trees = self._grow(rows.X, old)
         self.__dict__.update(self._attributes(trees, 0))
-        self.offset_ = -0.5
         if self.contamination != "auto":
             dense = rows.X.toarray() if is_sparse(rows.X) else rows.X
             self.offset_ = float(np.percentile(self._scores(dense), 100 * self.contamination))
@@ -251,7 +252,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         if not trees:
             return {}
         arrays = joined(trees, _ONE, False)
-        return {"_trees": arrays, "_depths": _depths(arrays)}
+        return set_before(self, _STARTED) | {"_trees": arrays, "_depths": _depths(arrays)}
 
     def _tree_seed(self, tree: int) -> int:
         return int(generator(self._seed, 2 * tree).integers(2**31))

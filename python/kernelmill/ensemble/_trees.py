@@ -46,6 +46,11 @@ def joined(trees: Iterable[Grown], n_classes: np.ndarray, classification: bool) 
     return dict(zip(NAMES, (nodes, stats, value, value[leaf], begins), strict=True))
 
 
+def set_before(model: Any, names: Iterable[str]) -> dict[str, Any]:
+    """What a fit has set before its first tree: without it an interrupted one is no model."""
+    return {name: vars(model)[name] for name in names if name in vars(model)}
+
+
 def kept_trees(model: Any, n_classes: np.ndarray, classification: bool) -> list[Grown]:
     """The trees of the last fit that ``warm_start`` keeps, or none."""
     if not (model.warm_start and "_trees" in vars(model)):
