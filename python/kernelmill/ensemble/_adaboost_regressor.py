@@ -136,14 +136,13 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
             elif self.loss == "exponential":
                 loss = -np.expm1(-loss)
             error = float(weights @ loss)
-            if error <= 0:
-                return Step(state.after(member, 1.0, 0.0, state.logs), finished=True)
-            if error >= 0.5 and number:
+            if error <= 0 or (error >= 0.5 and not number):  # the first one stays, alone
+                return Step(state.after(member, 1.0, error, state.logs), finished=True)
+            if error >= 0.5:
                 return Step(state, finished=True, taken=1)
             log_b = np.log(error) - np.log1p(-error)
             moved = state.logs + self.learning_rate * (1 - loss) * log_b
-            after = state.after(member, float(-self.learning_rate * log_b), error, moved)
-            return Step(after, finished=error >= 0.5)
+            return Step(state.after(member, float(-self.learning_rate * log_b), error, moved))
 
         self._climb(X, y, begin, advance)
         return self
