@@ -31,11 +31,26 @@ def test_classifier_is_scikit_learns(load, rate):
     np.testing.assert_allclose(ours.estimator_weights_, theirs.estimator_weights_, rtol=1e-9)
     np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), rtol=1e-9)
     np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+    got, want = ours.decision_function(X), theirs.decision_function(X)
+    np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
     own = np.array([member.feature_importances_ for member in ours.estimators_])
     mean = np.average(own, axis=0, weights=ours.estimator_weights_)  # stumps may tie
     np.testing.assert_allclose(ours.feature_importances_, mean, atol=1e-12)
     for a, b in zip(ours.staged_score(X, y), theirs.staged_score(X, y), strict=True):
         assert a == pytest.approx(b)
+
+
+def test_ties_and_chance():
+    x, y = np.arange(4.0)[:, None], np.array([0, 0, 1, 0])
+    model = AdaBoostClassifier(n_estimators=2).fit(x, y)
+    model.estimator_weights_ = np.ones(2)
+    votes = np.stack([member.predict(x) for member in model.estimators_])
+    tied = votes[0] != votes[1]
+    assert tied.any()
+    np.testing.assert_array_equal(model.decision_function(x)[tied], 0.0)
+    np.testing.assert_array_equal(model.predict(x)[tied], 0)  # the first of equals
+    with pytest.raises(ValueError, match=r"better than chance on X, got an error of 0\.5"):
+        AdaBoostClassifier().fit(np.zeros((4, 1)), [0, 1, 0, 1])
 
 
 def test_trees_over_shared_ranks_are_trees_fitted_alone():
@@ -114,6 +129,49 @@ def test_regressor(loss):
     assert np.isfinite(exact.predict(X[:9])).all()
     scaled = AdaBoostRegressor(n_estimators=25, loss=loss, random_state=0).fit(X, y * 2.0**-40)
     np.testing.assert_allclose(scaled.predict(X), model.predict(X) * 2.0**-40, rtol=1e-9)
+
+
+LOSSES = {
+    "linear": lambda share: share,
+    "square": lambda share: share**2,
+    "exponential": lambda share: 1 - np.exp(-share),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("rate", [0.5, 1.0])
+def test_weights_of_members_are_those_of_the_definition(loss, rate):
+    X, y = load_diabetes(return_X_y=True)
+    w = np.random.default_rng(0).integers(1, 5, len(y)) / 4
+    model = AdaBoostRegressor(n_estimators=12, learning_rate=rate, loss=loss, random_state=0)
+    model.fit(X, y, w)
+    assert len(model.estimators_) > 2
+    each = zip(model.estimators_, model.estimator_weights_, model.estimator_errors_, strict=True)
+    for member, weight, error in each:
+        w = w / w.sum()
+        off = np.abs(member.predict(X) - y)
+        lost = LOSSES[loss](off / off.max())
+        assert error == pytest.approx(w @ lost, rel=1e-9)
+        b = error / (1 - error)
+        assert weight == pytest.approx(-rate * np.log(b), rel=1e-9)
+        w = w * b ** (rate * (1 - lost))
+
+
+def test_members_no_better_than_a_half():
+    x = np.zeros((6, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for seed in range(9):  # the first member is at least a half off, and stays
+            model = AdaBoostRegressor(random_state=seed).fit(x, [0, 1] * 3)
+            assert len(model.estimators_) == 1
+            assert model.estimator_errors_[0] >= 0.5
+            assert model.estimator_weights_.tolist() == [1.0]
+            assert np.ptp(model.predict(x)) == 0
+    X = load_diabetes().data
+    noise = np.random.default_rng(0).choice([-1.0, 1.0], len(X))
+    model = AdaBoostRegressor(n_estimators=60, random_state=0).fit(X, noise)
+    assert 1 < len(model.estimators_) < 60
+    assert (model.estimator_errors_ < 0.5).all()
 
 
 def test_threads_and_files(tmp_path):

@@ -238,6 +238,14 @@ def test_quantiles():
         both.predict_quantiles(X, [2.0])
 
 
+def test_a_quantile_that_the_weight_reaches_exactly():
+    for n in (5, 10, 22, 49):
+        y = np.random.default_rng(0).permutation(n).astype(float)
+        one = RandomForestRegressor(1, bootstrap=False, keep_targets=True).fit(np.zeros((n, 1)), y)
+        levels = np.arange(1, n + 1) / n
+        np.testing.assert_array_equal(one.predict_quantiles([[0.0]], levels)[0], np.arange(n))
+
+
 WEIGHT = np.random.default_rng(0).integers(1, 3, 400).astype(float)
 
 

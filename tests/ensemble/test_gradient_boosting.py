@@ -9,6 +9,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import train_test_split
 
 import kernelmill
+from kernelmill._estimator._targets import hold_out
 from kernelmill.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
 from kernelmill.ensemble._gradient_losses import quantiles_of_groups
 
@@ -34,10 +35,10 @@ OPTIONS = ({}, {"max_leaf_nodes": 5, "learning_rate": 0.3}, {"min_samples_leaf":
 )
 def test_it_is_scikit_learns_where_the_best_splits_are_unique(loss, classes, weighted, options):
     X, y, w = data(classes=classes)
-    names = ("GradientBoostingRegressor",) if classes is None else ("GradientBoostingClassifier",)
+    name = "GradientBoostingRegressor" if classes is None else "GradientBoostingClassifier"
     options = {"loss": loss, "n_estimators": 12, "random_state": 0, **options}
     ours, theirs = (
-        getattr(module, names[0])(**options).fit(X, y, w if weighted else None)
+        getattr(module, name)(**options).fit(X, y, w if weighted else None)
         for module in (kernelmill.ensemble, peer)
     )
     if classes is None:
@@ -100,7 +101,7 @@ def test_weights_are_repetitions_and_may_be_small(loss):
     weighted = raw(clone(model).fit(X, y, w))
     repeated = raw(clone(model).fit(np.repeat(X, w, axis=0), np.repeat(y, w)))
     np.testing.assert_allclose(weighted, repeated, rtol=1e-7)
-    for factor in (1e-4, 1e-9):
+    for factor in (1e-4, 1e-9, 1e-200):
         np.testing.assert_allclose(weighted, raw(clone(model).fit(X, y, w * factor)), rtol=1e-7)
 
 
@@ -111,6 +112,7 @@ def test_weighted_quantiles_minimise_their_loss():
     )[0]
     assert one([0, 10], [1, 3], 0.5) == 10
     assert one([1, 2, 3], [1, 1, 10], 0.9) == 3
+    assert one([0, 10], [1, 1], 0.5) == 5  # the middle of all that minimise it
     for _ in range(200):
         n, q = int(rng.integers(1, 9)), rng.uniform(0.05, 0.95)
         y, w = rng.integers(0, 6, n), rng.integers(1, 5, n)
@@ -128,29 +130,39 @@ def test_weighted_quantiles_minimise_their_loss():
 
 @pytest.mark.parametrize("patience", [10, 100])
 def test_the_best_stage_is_kept(patience):
-    X, y, _ = data(300)
-    noisy = y + 2 * np.random.default_rng(1).normal(size=len(y))
-    model = GradientBoostingRegressor(
-        n_estimators=150, learning_rate=0.3, n_iter_no_change=patience, tol=0.0, random_state=0
-    ).fit(X, noisy)
-    whole = GradientBoostingRegressor(
-        n_estimators=model.n_estimators_, learning_rate=0.3, random_state=0
-    )
-    assert model.n_estimators_ < 60
-    assert len(model.train_score_) == model.n_estimators_ == len([*model.staged_predict(X)])
-    assert whole.fit(X, noisy).n_estimators_ == model.n_estimators_
-
-
-def test_both_patiences_predict_the_same():
-    X, y, _ = data(300)
-    noisy = y + 2 * np.random.default_rng(1).normal(size=len(y))
-    models = [
-        GradientBoostingRegressor(
-            n_estimators=150, learning_rate=0.3, n_iter_no_change=k, tol=0.0, random_state=0
-        ).fit(X, noisy)
-        for k in (10, 100)
+    X, y, w = data(300)
+    noisy = y + 2 * np.random.default_rng(3).normal(size=len(y))
+    whole = GradientBoostingRegressor(n_estimators=150, learning_rate=0.3, random_state=0)
+    model = clone(whole).set_params(n_iter_no_change=patience, tol=0.0).fit(X, noisy, w)
+    train, held = hold_out(model, noisy, len(X), model._seed)
+    whole.fit(X[train], noisy[train], w[train])
+    losses = [
+        np.average((noisy[held] - p) ** 2, weights=w[held]) for p in whole.staged_predict(X[held])
     ]
-    np.testing.assert_array_equal(models[0].predict(X), models[1].predict(X))
+    best = int(np.argmin(losses)) + 1
+    assert model.n_estimators_ == len(model.train_score_) == best
+    assert 5 < best < 60
+    *_, last = model.staged_predict(X)
+    np.testing.assert_allclose(model.predict(X), last, rtol=1e-9)
+    np.testing.assert_allclose(last, [*whole.staged_predict(X)][best - 1], rtol=1e-12)
+
+
+def test_a_gain_below_the_tolerance_does_not_count():
+    X, y, _ = data(300)
+    model = GradientBoostingRegressor(n_estimators=40, n_iter_no_change=3, random_state=0)
+    assert model.set_params(tol=0.0).fit(X, y).n_estimators_ > 4
+    assert model.set_params(tol=1.0).fit(X, y).n_estimators_ <= 4
+
+
+def test_pruning_of_each_tree():
+    X, y, _ = data()
+    model = GradientBoostingRegressor(n_estimators=4, random_state=0)
+    leaves = [
+        [tree.get_n_leaves() for tree in clone(model).set_params(ccp_alpha=a).fit(X, y)[:, 0]]
+        for a in (0.0, 0.05, 1e9)
+    ]
+    assert sum(leaves[0]) > sum(leaves[1]) > 4
+    assert leaves[2] == [1] * 4
 
 
 def test_subsamples_and_steps():
@@ -178,9 +190,9 @@ def test_init_estimators():
     ).fit(X, y, w)
     # scikit-learn predicts with `init` from rows of float32, once it is fitted.
     np.testing.assert_allclose(model.predict(X), theirs.predict(X), atol=1e-5)
-    for classes in ([0], [-0.5, 0.5]):
+    for loss, classes in (("log_loss", [0]), ("exponential", [0]), ("log_loss", [-0.5, 0.5])):
         X, y, _ = data(classes=classes)
-        options = {"init": LogisticRegression(), "n_estimators": 5}
+        options = {"loss": loss, "init": LogisticRegression(), "n_estimators": 5}
         ours = GradientBoostingClassifier(**options).fit(X, y)
         other = peer.GradientBoostingClassifier(**options, random_state=0).fit(X, y)
         np.testing.assert_allclose(ours.predict_proba(X), other.predict_proba(X), atol=1e-5)

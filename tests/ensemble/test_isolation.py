@@ -68,6 +68,28 @@ def test_weights_are_rates():
     np.testing.assert_array_equal(plain.score_samples(X), same.score_samples(X))
 
 
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_rows_are_drawn_at_their_rates(bootstrap):
+    X = data()
+    weight = np.where(np.arange(len(X)) < 303, 9.0, 1.0)
+    model = IsolationForest(max_samples=20, bootstrap=bootstrap, random_state=0)
+    drawn = np.concatenate(model.fit(X, sample_weight=weight).estimators_samples_)
+    assert len(drawn) == 2000
+    assert (drawn < 303).mean() == pytest.approx(0.9, abs=0.03)
+
+
+def test_rows_of_a_tree_and_the_last_inlier():
+    X = data(95)
+    sizes = [
+        IsolationForest(n_estimators=2, max_samples=m).fit(np.vstack([X] * 4)).max_samples_
+        for m in ("auto", 0.5, 30)
+    ]
+    assert sizes == [256, 202, 30]
+    model = IsolationForest(contamination=0.01, random_state=0).fit(X)
+    # The percentile is the second lowest score, and a row at `offset_` is no outlier.
+    assert (model.decision_function(X) == 0).sum() == (model.predict(X) == -1).sum() == 1
+
+
 def test_steps_threads_sparse_files_and_units(tmp_path):
     X = data()
     model = IsolationForest(n_estimators=70, random_state=0)

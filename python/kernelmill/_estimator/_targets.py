@@ -129,6 +129,16 @@ def numbers(y: Any, owner: str, dtype: Any) -> np.ndarray:
     return np.ascontiguousarray(y, dtype=dtype)
 
 
+def vector(y: Any, owner: str) -> np.ndarray:
+    """Targets of a regression with one output, (n,), float64."""
+    y = numbers(y, owner, np.float64)
+    if y.ndim == 1:
+        return y
+    if y.shape[1] != 1:
+        raise ValueError(f"{owner}: y must be a vector, got shape {y.shape}")
+    return column_or_1d(y, warn=True)
+
+
 def check_squares(y: np.ndarray, owner: str) -> None:
     """Raise where sums of squares of float64 targets about any of them may overflow."""
     top = max(float(y.max()), -float(y.min())) if y.size else 0.0

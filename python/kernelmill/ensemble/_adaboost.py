@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._climb import climb
+from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
-from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.tree._base import DecisionTree
 from kernelmill.tree._fitted import arrays_of
 from kernelmill.tree._growth import Field, Nursery
+from kernelmill.tree._words import WORDS
 
 PARAMETERS = {
     "estimator": rule.any_of(
@@ -29,9 +32,40 @@ PARAMETERS = {
 }
 
 
+class State(NamedTuple):
+    """Where a fit stands after some members."""
+
+    logs: np.ndarray  # logarithms of the weights of the rows, the largest 0
+    members: tuple[Any, ...] = ()
+    weights: tuple[float, ...] = ()  # of the members
+    errors: tuple[float, ...] = ()
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The weights of the rows, of sum 1."""
+        weights = np.exp(self.logs)
+        return weights / weights.sum()
+
+    def after(self, member: Any, weight: float, error: float, logs: np.ndarray) -> State:
+        """With one more member, and other weights of the rows."""
+        return State(
+            logs - logs.max(), (*self.members, member), (*self.weights, weight),
+            (*self.errors, error),
+        )  # fmt: skip
+
+
 class AdaBoost(AsSequence, Estimator):
     """Base of both. A subclass says how a member changes the weights."""
 
+    _metric: ClassVar[Any]  # of `score`
+    _words = WORDS.extended(
+        arguments={
+            "fit.X": WORDS.arguments["X"],
+            "fit.sample_weight": (
+                WORDS.arguments["sample_weight"][0], "Weights of the rows to begin with."
+            ),
+        }
+    )  # fmt: skip
     _accepts_sparse = True
     _accepts_missing = True
     _accepts_streams = False
@@ -55,6 +89,33 @@ class AdaBoost(AsSequence, Estimator):
     def _set_estimator(self) -> None:
         self.estimator_ = self._default() if self.estimator is None else self.estimator
         self._seed = seed_of(self.random_state)
+
+    def _begin(self, rows: Rows, targets: np.ndarray) -> tuple[np.ndarray, Planted | None, State]:
+        """Numbers of the rows with weight, members over their ranks if they can be, the start."""
+        weight = np.ones(rows.count) if rows.weight is None else rows.weight.astype(np.float64)
+        kept = np.flatnonzero(weight > 0)
+        first, given = self._member(0), rows.X[kept]
+        shared = Planted(first, given, targets[kept]) if plantable(first, given) else None
+        logs = np.log(weight[kept])
+        return kept, shared, State(logs - logs.max())
+
+    def _climb(self, X: Any, y: Any, begin: State, advance: Any) -> None:
+        """Fit the members one after another."""
+        with Progress(self, False, iterations=self.n_estimators, unit="member", X=X, y=y) as bar:
+            run = climb(
+                bar, lambda number: begin, advance, max_iter=self.n_estimators,
+                attributes=self._attributes,
+            )  # fmt: skip
+        self.__dict__.update(self._attributes(run.state, run.n_iter))
+
+    def _attributes(self, state: State, count: int) -> dict[str, Any]:
+        if not state.members:
+            return {}
+        return {
+            "estimators_": list(state.members),
+            "estimator_weights_": np.array(state.weights),
+            "estimator_errors_": np.array(state.errors),
+        }
 
     def _member(self, number: int) -> Any:
         """An unfitted member."""
@@ -90,6 +151,22 @@ class AdaBoost(AsSequence, Estimator):
         for member, weight in zip(self.estimators_, self.estimator_weights_, strict=False):
             yield one(member, used), float(weight)
 
+    def staged_score(self, X, y, sample_weight=None):
+        """`score` after each member.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,)
+            Targets.
+
+        Yields
+        ------
+        score : float
+            One for each stage.
+        """
+        for found in self.staged_predict(X):
+            yield self._metric(y, found, sample_weight=sample_weight)
+
 
 class Planted:
     """Members that are trees of this package, grown over ranks made once.
@@ -101,8 +178,6 @@ class Planted:
     X : ndarray of shape (n, d)
     y : ndarray of shape (n,)
         Targets as given.
-    weight : ndarray of shape (n,)
-        For the error of a tree that has none.
     """
 
     def __init__(self, member: DecisionTree, X: np.ndarray, y: np.ndarray) -> None:
@@ -137,7 +212,3 @@ def plantable(member: Any, X: Any) -> bool:
         and member.ccp_alpha == 0
         and getattr(member, "class_weight", None) is None
     )
-
-
-def takes_weights(member: Any) -> bool:
-    return has_fit_parameter(member, "sample_weight")

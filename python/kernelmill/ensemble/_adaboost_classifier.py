@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._climb import Step, climb
-from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._climb import Step
 from kernelmill._estimator._targets import check_count, class_labels
-from kernelmill.ensemble._adaboost import (
-    PARAMETERS,
-    AdaBoost,
-    Planted,
-    plantable,
-    takes_weights,
-)
+from kernelmill.ensemble._adaboost import PARAMETERS, AdaBoost, State
 from kernelmill.tree import DecisionTreeClassifier
-
-
-class _State(NamedTuple):
-    members: tuple[Any, ...]
-    weights: tuple[float, ...]  # of the members
-    errors: tuple[float, ...]
-    logs: np.ndarray  # logarithms of the weights of the rows, the largest 0
 
 
 class AdaBoostClassifier(ClassifierMixin, AdaBoost):
@@ -66,10 +52,7 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
         Labels of the classes.
     n_classes_ : int
         Number of classes.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     Notes
     -----
@@ -104,6 +87,7 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     [(569,), (569, 2), (569,)]
     """
 
+    _metric = staticmethod(accuracy_score)
     _parameters: ClassVar[dict[str, rule.Rule]] = PARAMETERS
 
     def __init__(
@@ -120,12 +104,8 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         y : array-like of shape (n,)
             Labels of the classes.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows to begin with.
 
         Returns
         -------
@@ -145,23 +125,16 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
         self.classes_, codes = np.unique(labels, return_inverse=True)
         self.n_classes_ = len(self.classes_)
         self._set_estimator()
-        if not takes_weights(self.estimator_):
+        if not has_fit_parameter(self.estimator_, "sample_weight"):
             raise ValueError(
                 f"{owner}: estimator must take sample_weight in fit, got "
                 f"{type(self.estimator_).__name__}"
             )
-        weight = np.ones(rows.count) if rows.weight is None else rows.weight.astype(np.float64)
-        kept = np.flatnonzero(weight > 0)
+        kept, shared, begin = self._begin(rows, labels)
         given, labels, codes = rows.X[kept], labels[kept], codes[kept]
-        first = self._member(0)
-        shared = Planted(first, given, labels) if plantable(first, given) else None
-        logs = np.log(weight[kept])
-        begin = _State((), (), (), logs - logs.max())
 
-        def advance(state: _State, most: int) -> Step:
-            number = len(state.members)
-            weights = np.exp(state.logs)
-            weights /= weights.sum()
+        def advance(state: State, most: int) -> Step:
+            number, weights = len(state.members), state.shares
             member = self._member(number)
             if shared is not None:
                 member = shared.fit(member, weights)
@@ -177,26 +150,15 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
                         "random, ensemble can not be fit.)"
                     )
                 return Step(state, finished=True, taken=1)
-            members = (*state.members, member)
             if error <= 0:
-                after = _State(members, (*state.weights, 1.0), (*state.errors, 0.0), state.logs)
-                return Step(after, finished=True)
+                return Step(state.after(member, 1.0, 0.0, state.logs), finished=True)
             alpha = self.learning_rate * (
                 np.log1p(-error) - np.log(error) + np.log(self.n_classes_ - 1)
             )
             moved = state.logs + np.where(wrong, alpha, 0.0)
-            made = (*state.weights, float(alpha)), (*state.errors, error)
-            return Step(_State(members, *made, moved - moved.max()))
+            return Step(state.after(member, float(alpha), error, moved))
 
-        with Progress(self, False, iterations=self.n_estimators, unit="member", X=X, y=y) as bar:
-            run = climb(
-                bar,
-                lambda number: begin,
-                advance,
-                max_iter=self.n_estimators,
-                attributes=lambda state, count: _attributes(state),
-            )
-        self.__dict__.update(_attributes(run.state))
+        self._climb(X, y, begin, advance)
         return self
 
     def _codes(self, member: Any, X: Any) -> np.ndarray:
@@ -237,11 +199,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     def staged_decision_function(self, X):
         """`decision_function` of the first member, the first two, and so on.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Yields
         ------
         decisions : ndarray of shape (n,) or (n, n_classes)
@@ -251,11 +208,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def decision_function(self, X):
         """Mean vote of the members by weight.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------
@@ -269,11 +221,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     def predict(self, X):
         """The class with the largest vote, the first of equals.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         labels : ndarray of shape (n,)
@@ -283,11 +230,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def staged_predict(self, X):
         """`predict` after each member.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------
@@ -300,11 +242,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     def predict_proba(self, X):
         """Probabilities of the classes, from the votes.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes)
@@ -314,11 +251,6 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def staged_predict_proba(self, X):
         """`predict_proba` after each member.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------
@@ -331,44 +263,9 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         logs : ndarray of shape (n, n_classes)
             Finite.
         """
         return np.log(self.predict_proba(X))
-
-    def staged_score(self, X, y, sample_weight=None):
-        """Accuracy after each member.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        y : array-like of shape (n,)
-            Labels.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Yields
-        ------
-        score : float
-            One for each stage.
-        """
-        for labels in self.staged_predict(X):
-            yield accuracy_score(y, labels, sample_weight=sample_weight)
-
-
-def _attributes(state: _State) -> dict[str, Any]:
-    if not state.members:
-        return {}
-    return {
-        "estimators_": list(state.members),
-        "estimator_weights_": np.array(state.weights),
-        "estimator_errors_": np.array(state.errors),
-    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -10,19 +10,11 @@ from sklearn.metrics import r2_score
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._climb import Step, climb
-from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._climb import Step
 from kernelmill._estimator._random import generator
-from kernelmill._estimator._targets import check_count, numbers
-from kernelmill.ensemble._adaboost import PARAMETERS, AdaBoost, Planted, plantable
+from kernelmill._estimator._targets import check_count, vector
+from kernelmill.ensemble._adaboost import PARAMETERS, AdaBoost, State
 from kernelmill.tree import DecisionTreeRegressor
-
-
-class _State(NamedTuple):
-    members: tuple[Any, ...]
-    weights: tuple[float, ...]
-    errors: tuple[float, ...]
-    logs: np.ndarray  # logarithms of the weights of the rows, the largest 0
 
 
 class AdaBoostRegressor(RegressorMixin, AdaBoost):
@@ -55,10 +47,7 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
         Weights in the median, and mean losses.
     feature_importances_ : ndarray of shape (d,)
         Mean of the importances of the members by their weights.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     Notes
     -----
@@ -83,6 +72,7 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
     True
     """
 
+    _metric = staticmethod(r2_score)
     _parameters: ClassVar[dict[str, rule.Rule]] = {
         **PARAMETERS,
         "loss": rule.one_of("linear", "square", "exponential"),
@@ -104,12 +94,8 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         y : array-like of shape (n,)
             Targets.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows to begin with.
 
         Returns
         -------
@@ -123,27 +109,15 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
         """
         owner = type(self).__name__
         rows = self._rows(X, sample_weight, reset=True)
-        targets = numbers(y, owner, np.float64)
-        if targets.ndim == 2 and targets.shape[1] != 1:
-            raise ValueError(f"{owner}: y must be a vector, got shape {targets.shape}")
-        if targets.ndim == 2:
-            from sklearn.utils.validation import column_or_1d
-
-            targets = column_or_1d(targets, warn=True)
+        targets = vector(y, owner)
         check_count(targets, rows.count, owner)
         self._set_estimator()
-        weight = np.ones(rows.count) if rows.weight is None else rows.weight.astype(np.float64)
-        kept = np.flatnonzero(weight > 0)
+        kept, shared, begin = self._begin(rows, targets)
         given, targets = rows.X[kept], targets[kept]
-        first = self._member(0)
-        shared = Planted(first, given, targets) if plantable(first, given) else None
-        logs = np.log(weight[kept])
-        begin = _State((), (), (), logs - logs.max())
 
-        def advance(state: _State, most: int) -> Step:
-            number, n = len(state.members), len(targets)
-            weights = np.exp(state.logs)
-            weights /= weights.sum()
+        def advance(state: State, most: int) -> Step:
+            number, n, weights = len(state.members), len(targets), state.shares
+            # Stream `number` is that of the seed of the member.
             drawn = generator(self._seed, 2**32 + number).choice(n, n, p=weights)
             member = self._member(number)
             if shared is not None:
@@ -162,27 +136,15 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
             elif self.loss == "exponential":
                 loss = -np.expm1(-loss)
             error = float(weights @ loss)
-            members = (*state.members, member)
-            if error <= 0:
-                after = _State(members, (*state.weights, 1.0), (*state.errors, 0.0), state.logs)
-                return Step(after, finished=True)
-            if error >= 0.5 and number:
+            if error <= 0 or (error >= 0.5 and not number):  # the first one stays, alone
+                return Step(state.after(member, 1.0, error, state.logs), finished=True)
+            if error >= 0.5:
                 return Step(state, finished=True, taken=1)
             log_b = np.log(error) - np.log1p(-error)
-            made = (*state.weights, float(-self.learning_rate * log_b)), (*state.errors, error)
             moved = state.logs + self.learning_rate * (1 - loss) * log_b
-            step = _State(members, *made, moved - moved.max())
-            return Step(step, finished=error >= 0.5)
+            return Step(state.after(member, float(-self.learning_rate * log_b), error, moved))
 
-        with Progress(self, False, iterations=self.n_estimators, unit="member", X=X, y=y) as bar:
-            run = climb(
-                bar,
-                lambda number: begin,
-                advance,
-                max_iter=self.n_estimators,
-                attributes=lambda state, count: _attributes(state),
-            )
-        self.__dict__.update(_attributes(run.state))
+        self._climb(X, y, begin, advance)
         return self
 
     def _found(self, member: Any, X: Any) -> np.ndarray:
@@ -199,11 +161,6 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
     def predict(self, X):
         """Weighted median of what the members predict.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         y : ndarray of shape (n,)
@@ -214,11 +171,6 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
 
     def staged_predict(self, X):
         """`predict` after each member.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------
@@ -235,33 +187,3 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
             weights.append(weight)
             if stages or len(columns) == len(self.estimators_):
                 yield self._medians(np.stack(columns, axis=1), np.array(weights))
-
-    def staged_score(self, X, y, sample_weight=None):
-        """R^2 after each member.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        y : array-like of shape (n,)
-            Targets.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Yields
-        ------
-        score : float
-            One for each stage.
-        """
-        for found in self.staged_predict(X):
-            yield r2_score(y, found, sample_weight=sample_weight)
-
-
-def _attributes(state: _State) -> dict[str, Any]:
-    if not state.members:
-        return {}
-    return {
-        "estimators_": list(state.members),
-        "estimator_weights_": np.array(state.weights),
-        "estimator_errors_": np.array(state.errors),
-    }

@@ -15,15 +15,12 @@ from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._threads import get_threads
 from kernelmill.ensemble._as_sequence import AsSequence
-from kernelmill.ensemble._trees import Members, Trees, cut_back, joined
+from kernelmill.ensemble._trees import Members, Trees, cut_back, joined, kept_trees, set_before
 from kernelmill.tree import _base
 from kernelmill.tree._base import TreeModel
 from kernelmill.tree._fitted import arrays_of
 from kernelmill.tree._growth import Field, Grown, Limits, Nursery
 
-_share = rule.Rule(
-    lambda v: rule.is_real(v) and not rule.is_integer(v) and 0 < v <= 1, "a share in (0, 1]"
-)
 PARAMETERS = {
     **_base.PARAMETERS,
     "n_estimators": rule.integer(1),
@@ -32,10 +29,12 @@ PARAMETERS = {
     "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
     "verbose": rule.VERBOSE,
     "warm_start": rule.boolean(),
-    "max_samples": rule.any_of(rule.integer(1), _share, rule.nothing()),
+    "max_samples": rule.any_of(rule.integer(1), _base.SHARE, rule.nothing()),
 }
 # Rows looked at in a slice of about 100 ms, for Ctrl-C and callbacks.
 _SLICE = 10_000_000
+# What a fit sets before its first tree.
+_STARTED = ("_seed", "_counted", "_n_classes", "_one", "n_outputs_", "classes_", "n_classes_")
 
 
 class Forest(AsSequence, TreeModel):
@@ -69,8 +68,6 @@ class Forest(AsSequence, TreeModel):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows, float32 or float64; NaN is a missing value.
         y : array-like of shape (n,) or (n, n_outputs)
             Targets.
         sample_weight : array-like of shape (n,), optional
@@ -98,30 +95,14 @@ class Forest(AsSequence, TreeModel):
                 f"{owner}: max_samples must be None for bootstrap=False, got {self.max_samples}"
             )
         X, targets, weight, classes = self._training(X, y, sample_weight)
-        old: list[Grown] = []
-        if self.warm_start and hasattr(self, "_trees"):
-            held = Trees(self._trees)
-            old = [
-                held.grown(t, self._n_classes, self._classification) for t in range(len(held))
-            ]
-            if self.n_estimators < len(old):
-                raise ValueError(
-                    f"{owner}: n_estimators must be at least {len(old)}, the number of trees that "
-                    f"warm_start keeps, got {self.n_estimators}"
-                )
-            if self.n_estimators == len(old):
-                warn(
-                    f"{owner}: n_estimators must grow for warm_start to add trees, got "
-                    f"{self.n_estimators} again (Warm-start fitting without increasing "
-                    "n_estimators does not fit new trees.)",
-                    UserWarning,
-                )
-        else:
+        old = kept_trees(self, self._n_classes, self._classification)
+        if not old:
             self._seed = seed_of(self.random_state)
         limits = self._limits(len(X), X.shape[1], classes)
+        self._counted = len(X), self._bag_size(len(X))
         grown = self._grow(X, targets, weight, limits, old)
         self.__dict__.update(self._attributes(grown, 0))
-        self._counted = len(X), self._bag_size(len(X))
+        self._keep(X, targets, weight)
         for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
             self.__dict__.pop(name, None)
         if self.oob_score:
@@ -165,7 +146,13 @@ class Forest(AsSequence, TreeModel):
         return run.state
 
     def _attributes(self, trees: list[Grown], count: int) -> dict[str, Any]:
-        return {"_trees": joined(trees, self._n_classes, self._classification)} if trees else {}
+        if not trees:
+            return {}
+        arrays = joined(trees, self._n_classes, self._classification)
+        return set_before(self, _STARTED) | {"_trees": arrays}
+
+    def _keep(self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
+        """What a subclass keeps of the training rows."""
 
     # --- bags -------------------------------------------------------------------------------------
 
@@ -282,11 +269,6 @@ class Forest(AsSequence, TreeModel):
     def apply(self, X):
         """Number of the leaf of each row in each tree.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         leaves : ndarray of shape (n, n_estimators), int64
@@ -296,11 +278,6 @@ class Forest(AsSequence, TreeModel):
 
     def decision_path(self, X):
         """The nodes that each row passes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------
@@ -316,8 +293,6 @@ class Forest(AsSequence, TreeModel):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         Y : {array-like, sparse matrix} of shape (m, d), optional
             Rows to compare with; X itself when left out.
 

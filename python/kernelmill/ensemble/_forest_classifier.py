@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.metrics import accuracy_score
 
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._targets import weights_by_class
 from kernelmill.ensemble import _words
 from kernelmill.ensemble._forest import PARAMETERS, Forest
 from kernelmill.tree._classifier import (
@@ -39,16 +40,13 @@ class _ForestClassifier(Forest, ClassTrees):
     }
 
     def _weights_by_class(self, y: np.ndarray, owner: str) -> np.ndarray | None:
-        if isinstance(self.class_weight, str) and self.class_weight == "balanced_subsample":
-            if self.bootstrap:
-                return None
-            # Without bags the subsample is all rows.
-            balanced = type(self)(class_weight="balanced")
-            return balanced._weights_by_class(y, owner)
-        return super()._weights_by_class(y, owner)
+        if self.class_weight != "balanced_subsample":
+            return super()._weights_by_class(y, owner)
+        # Without bags the subsample is all rows.
+        return None if self.bootstrap else weights_by_class("balanced", y, owner)
 
     def _subsample_weights(self, targets: np.ndarray, counts: np.ndarray) -> np.ndarray | None:
-        if not isinstance(self.class_weight, str) or self.class_weight != "balanced_subsample":
+        if self.class_weight != "balanced_subsample":
             return None
         weights = np.ones(len(targets))
         for codes in targets.T.astype(np.int64):
@@ -83,11 +81,6 @@ class _ForestClassifier(Forest, ClassTrees):
     def predict(self, X):
         """The class with the largest mean share, the first of equals.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         labels : ndarray of shape (n,) or (n, n_outputs)
@@ -98,11 +91,6 @@ class _ForestClassifier(Forest, ClassTrees):
     def predict_proba(self, X):
         """Mean over trees of the shares of the classes in the leaf of each row.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes), or list of them
@@ -112,11 +100,6 @@ class _ForestClassifier(Forest, ClassTrees):
 
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import r2_score
@@ -11,6 +11,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill.ensemble import _words
 from kernelmill.ensemble._forest import PARAMETERS, Forest
 from kernelmill.ensemble._trees import Trees
+from kernelmill.tree._growth import Grown
 from kernelmill.tree._regressor import (
     CRITERIA,
     DecisionTreeRegressor,
@@ -38,16 +39,13 @@ class _ForestRegressor(Forest, ValueTrees):
     }
     keep_targets: bool
 
-    def _grow(self, X, targets, weight, limits, old):
-        grown = super()._grow(X, targets, weight, limits, old)
-        self.__dict__.pop("_kept", None)
-        if self.keep_targets:
-            self.__dict__.update(self._attributes(grown, 0))
-            self._keep(X, targets, weight)
-        return grown
+    def _attributes(self, trees: list[Grown], count: int) -> dict[str, Any]:
+        return {"_kept": None, **super()._attributes(trees, count)}
 
     def _keep(self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
         """Rows by leaf of all trees, with their shares of the leaf."""
+        if not self.keep_targets:
+            return
         trees, n = Trees(self._trees), len(X)
         leaves = trees.leaves(X)
         rows, shares, counts = [], [], np.zeros(len(trees.leaf_values), np.int64)
@@ -79,11 +77,6 @@ class _ForestRegressor(Forest, ValueTrees):
     def predict(self, X):
         """Mean over trees of what the leaf of each row predicts.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_outputs), float64
@@ -96,8 +89,6 @@ class _ForestRegressor(Forest, ValueTrees):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         quantiles : array-like of shape (q,), default=(0.05, 0.5, 0.95)
             Levels in [0, 1].
 
@@ -127,9 +118,10 @@ class _ForestRegressor(Forest, ValueTrees):
         True
         """
         owner, trees = type(self).__name__, self._held()
-        if "_kept" not in self.__dict__:
+        if self._kept is None:
             raise ValueError(
-                f"{owner}: keep_targets must be True in fit for predict_quantiles, got False"
+                f"{owner}: keep_targets must be True in fit for predict_quantiles, got a forest "
+                "without targets"
             )
         levels = np.atleast_1d(np.asarray(quantiles, np.float64))
         if levels.ndim != 1 or not ((levels >= 0) & (levels <= 1)).all():

@@ -19,15 +19,18 @@ from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, hold_out
 from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.ensemble._gradient_losses import loss_of
-from kernelmill.ensemble._trees import Trees, cut_back, joined
+from kernelmill.ensemble._trees import Trees, cut_back, joined, set_before
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _base
 from kernelmill.tree._fitted import arrays_of
 from kernelmill.tree._growth import Field, Grown, Limits, Nursery
 from kernelmill.tree._regressor import DecisionTreeRegressor
+from kernelmill.tree._words import WORDS
 
 _ONE = np.ones(1, np.int64)
 _ROOT = np.zeros(1, np.int64)
+# What a fit sets before its first stage.
+_STARTED = ("_seed", "_base", "init_", "max_features_", "classes_", "n_classes_")
 _share = rule.Rule(lambda v: rule.is_real(v) and 0 < v <= 1, "a number in (0, 1]")
 PARAMETERS = {
     **{k: v for k, v in _base.PARAMETERS.items() if k != "monotonic_cst"},
@@ -62,6 +65,7 @@ class _State(NamedTuple):
 class GradientBoosting(AsSequence, Estimator):
     """Base of both. A subclass encodes targets and says what raw predictions mean."""
 
+    _words = WORDS
     _accepts_sparse = True
     _accepts_missing = True
     _accepts_streams = False
@@ -101,12 +105,8 @@ class GradientBoosting(AsSequence, Estimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows, float32 or float64; NaN is a missing value.
         y : array-like of shape (n,)
             Targets.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows; those of weight 0 are ignored.
 
         Returns
         -------
@@ -307,7 +307,7 @@ class GradientBoosting(AsSequence, Estimator):
         if not state.stages:
             return {}
         columns = [joined(trees, _ONE, False) for trees in zip(*state.stages, strict=True)]
-        own: dict[str, Any] = {
+        own = set_before(self, _STARTED) | {
             "_columns": columns,
             "n_estimators_": len(state.stages),
             "train_score_": np.array(state.scores),
@@ -382,11 +382,6 @@ class GradientBoosting(AsSequence, Estimator):
 
     def apply(self, X):
         """Number of the leaf of each row in each tree.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------

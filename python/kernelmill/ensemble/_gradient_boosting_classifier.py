@@ -111,11 +111,6 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
     def decision_function(self, X):
         """Raw predictions: logarithms of odds, or of unnormalised probabilities.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         decisions : ndarray of shape (n,) or (n, n_classes)
@@ -125,11 +120,6 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
 
     def staged_decision_function(self, X):
         """`decision_function` after each stage.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------
@@ -142,11 +132,6 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
     def predict(self, X):
         """The most probable class, the first of equals.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         labels : ndarray of shape (n,)
@@ -156,11 +141,6 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
 
     def staged_predict(self, X):
         """`predict` after each stage.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------
@@ -173,11 +153,6 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
     def predict_proba(self, X):
         """Probabilities of the classes.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes)
@@ -187,11 +162,6 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
 
     def staged_predict_proba(self, X):
         """`predict_proba` after each stage.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------
@@ -203,11 +173,6 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
 
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------

@@ -6,10 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import column_or_1d
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import numbers
+from kernelmill._estimator._targets import vector
 from kernelmill.ensemble import _gradient_words as _words
 from kernelmill.ensemble._gradient_boosting import PARAMETERS, GradientBoosting
 
@@ -66,11 +65,7 @@ class GradientBoostingRegressor(RegressorMixin, GradientBoosting):
         self._set_parameters(locals())
 
     def _targets(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, int]:
-        given = numbers(y, owner, np.float64)
-        if given.ndim == 2:
-            if given.shape[1] != 1:
-                raise ValueError(f"{owner}: y must be a vector, got shape {given.shape}")
-            given = column_or_1d(given, warn=True)
+        given = vector(y, owner)
         return given, given, 0
 
     def _raw_of(self, model: Any, X: Any) -> np.ndarray:
@@ -78,11 +73,6 @@ class GradientBoostingRegressor(RegressorMixin, GradientBoosting):
 
     def predict(self, X):
         """Predictions.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------
@@ -93,11 +83,6 @@ class GradientBoostingRegressor(RegressorMixin, GradientBoosting):
 
     def staged_predict(self, X):
         """`predict` after each stage.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Yields
         ------

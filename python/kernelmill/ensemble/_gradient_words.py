@@ -58,10 +58,7 @@ ATTRIBUTES = """estimators_ : ndarray of shape (n_estimators_, columns), object
         Decrease of the squared error of gradients by each feature, normalised.
     max_features_ : int
         Features looked at in each node.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names."""
+    n_features_in_, feature_names_in_"""
 NOTES = """Each stage fits a tree to minus the gradient of the loss by squared error, over ranks of
     the features that are computed once, and then gives each leaf the value that lowers the loss of
     its rows: its minimiser, or one step of Newton's method. All cuts are looked at, so nothing is

@@ -27,6 +27,7 @@ from kernelmill.ensemble._hist_bins import Bins, chosen_categories, dense_chunk
 from kernelmill.ensemble._hist_losses import Loss
 from kernelmill.ensemble._hist_rounds import Boosting, Labelled
 from kernelmill.ensemble._hist_trees import Trees, contributions_of, scores_of
+from kernelmill.ensemble._hist_words import WORDS
 
 _NONE = np.zeros(0)
 
@@ -82,6 +83,7 @@ PARAMETERS = {
 class HistGradientBoosting(Estimator):
     """Base of both models. A subclass encodes targets and turns scores into predictions."""
 
+    _words = WORDS
     _accepts_missing = True
     _checks_values = False  # infinity is a value like any other
     _classification: ClassVar[bool]
@@ -163,8 +165,6 @@ class HistGradientBoosting(Estimator):
             Rows; NaN is a missing value.
         y : array-like of shape (n,)
             Targets, in memory even if X is a stream.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows; those of weight 0 are ignored.
         X_val, y_val : array-like, optional
             Rows and targets to validate with, in place of a part of X.
         sample_weight_val : array-like, optional

@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_sample_weight
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import class_labels
+from kernelmill._estimator._targets import class_labels, weights_by_class
 from kernelmill.ensemble import _hist_base, _hist_words
 from kernelmill.ensemble._hist_base import HistGradientBoosting
 from kernelmill.ensemble._hist_losses import Loss, named
@@ -75,9 +74,7 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
         if reset:
             self.classes_, codes = np.unique(given, return_inverse=True)
             if len(self.classes_) < 2:
-                raise ValueError(
-                    f"{owner}: y must hold at least two classes, got 1 class"
-                )
+                raise ValueError(f"{owner}: y must hold at least two classes, got 1 class")
         else:
             unknown = np.setdiff1d(given, self.classes_)
             if len(unknown):
@@ -90,12 +87,7 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def _class_weight(self, given: np.ndarray) -> np.ndarray | None:
         if self.class_weight is None:
             return None
-        try:
-            return compute_sample_weight(self.class_weight, given)
-        except ValueError as error:
-            raise ValueError(
-                f"{type(self).__name__}: class_weight must fit y, got others ({error})"
-            ) from None
+        return weights_by_class(self.class_weight, given, type(self).__name__)
 
     def _loss(self, owner: str) -> Loss:
         k = len(self.classes_)
@@ -116,11 +108,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def predict(self, X):
         """Predict classes.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Returns
         -------
         labels : ndarray of shape (n,)
@@ -131,11 +118,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def predict_proba(self, X):
         """Probabilities of the classes.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes)
@@ -145,11 +127,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
 
     def decision_function(self, X):
         """Raw predictions: log odds, or scores of the classes.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
 
         Returns
         -------
@@ -162,11 +139,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def staged_predict(self, X) -> Iterator[np.ndarray]:
         """Predict classes after each round.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Yields
         ------
         labels : ndarray of shape (n,)
@@ -178,11 +150,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def staged_predict_proba(self, X) -> Iterator[np.ndarray]:
         """Probabilities of the classes after each round.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Yields
         ------
         proba : ndarray of shape (n, n_classes)
@@ -193,11 +160,6 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
 
     def staged_decision_function(self, X) -> Iterator[np.ndarray]:
         """Raw predictions after each round.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
 
         Yields
         ------

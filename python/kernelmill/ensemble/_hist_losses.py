@@ -126,5 +126,3 @@ def named(loss: Any, level: float, classes: int, owner: str) -> Loss:
     if loss == "log_loss" and classes > 2:
         return Loss("multinomial", level, classes, owner)
     return Loss(loss, level, 1, owner)
-
-

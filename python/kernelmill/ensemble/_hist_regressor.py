@@ -7,10 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import column_or_1d
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import numbers
+from kernelmill._estimator._targets import vector
 from kernelmill.ensemble import _hist_base, _hist_words
 from kernelmill.ensemble._hist_base import HistGradientBoosting
 from kernelmill.ensemble._hist_losses import Loss, named
@@ -81,11 +80,7 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
         self._set_parameters(locals())
 
     def _encoded(self, y: Any, owner: str, reset: bool) -> tuple[np.ndarray, np.ndarray]:
-        y = numbers(y, owner, np.float64)
-        if y.ndim == 2:
-            if y.shape[1] != 1:
-                raise ValueError(f"{owner}: y must be a vector, got shape {y.shape}")
-            y = column_or_1d(y, warn=True)
+        y = vector(y, owner)
         if self.loss == "poisson" and (y.min(initial=0) < 0 or not y.sum() > 0):
             raise ValueError(
                 f"{owner}: y must be at least 0 and not all 0 for loss='poisson', got {y.min()}"
@@ -106,11 +101,6 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
     def predict(self, X):
         """Predict targets.
 
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
-
         Returns
         -------
         y : ndarray of shape (n,), float64
@@ -120,11 +110,6 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
 
     def staged_predict(self, X) -> Iterator[np.ndarray]:
         """Predict targets after each round.
-
-        Parameters
-        ----------
-        X : array-like or frame of shape (n, d)
-            Rows.
 
         Yields
         ------

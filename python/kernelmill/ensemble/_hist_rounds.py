@@ -16,6 +16,7 @@ from kernelmill._estimator._random import generator
 from kernelmill._estimator._rows import Rows
 from kernelmill.ensemble._hist_losses import Loss
 from kernelmill.ensemble._hist_trees import Grown, Trees, scores_of
+from kernelmill.ensemble._trees import set_before
 from kernelmill.ops import histogram as ops
 
 _NONE = np.zeros(0)
@@ -248,8 +249,7 @@ class Boosting:
         trees = self.before.joined(Trees.of(grown, self.bins)) if self.first else (
             Trees.of(grown, self.bins)
         )
-        kept = {name: vars(self.model)[name] for name in STARTED if name in vars(self.model)}
-        return kept | {
+        return set_before(self.model, STARTED) | {
             "_trees": trees.state(),
             "n_iter_": rounds,
             "train_score_": np.array(stage.train),

@@ -1,5 +1,10 @@
 """Text that the docstrings of histogram boosting share."""
 
+from __future__ import annotations
+
+from kernelmill.tree._words import WORDS as _TREES
+
+WORDS = _TREES.extended(arguments={"X": ("array-like or frame of shape (n, d)", "Rows.")})
 PARAMETERS = """learning_rate : float, default=0.1
         Factor of the values of leaves.
     max_iter : int, default=100
@@ -57,10 +62,7 @@ ATTRIBUTES = """n_iter_ : int
         Which features are categorical.
     feature_importances_ : ndarray of shape (d,)
         Share of each feature in what all splits gain.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names."""
+    n_features_in_, feature_names_in_"""
 NOTES = """A split needs a positive gain, so an exclusive or of two features, which gains nothing at
     first, is not found. A value equal to a threshold goes left. Missing values go to the side where
     they gain most, or apart from all others; where a node had none in training, and for levels that

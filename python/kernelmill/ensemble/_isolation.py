@@ -16,17 +16,18 @@ from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill.ensemble._as_sequence import AsSequence
-from kernelmill.ensemble._trees import Members, Trees, joined
+from kernelmill.ensemble._trees import Members, Trees, joined, kept_trees, set_before
 from kernelmill.ops import tree as ops
+from kernelmill.tree._base import SHARE
 from kernelmill.tree._fitted import arrays_of
 from kernelmill.tree._growth import Field, Grown, Limits, Nursery
 from kernelmill.tree._regressor import ExtraTreeRegressor
+from kernelmill.tree._words import WORDS
 
-_share = rule.Rule(
-    lambda v: rule.is_real(v) and not rule.is_integer(v) and 0 < v <= 1, "a share in (0, 1]"
-)
 _ONE = np.ones(1, np.int64)
 _BATCH = 32  # trees a call
+# What a fit sets before its first tree.
+_STARTED = ("_seed", "_drawn", "_weight", "max_samples_", "offset_")
 
 
 class IsolationForest(AsSequence, OutlierMixin, Estimator):
@@ -66,10 +67,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         Rows of each tree.
     offset_ : float
         Rows whose score is below this are outliers.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
 
     Notes
     -----
@@ -97,18 +95,19 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
     True
     """
 
+    _words = WORDS
     _accepts_sparse = True
     _accepts_missing = True
     _accepts_streams = False
     _squares = False
     _parameters: ClassVar[dict[str, rule.Rule]] = {
         "n_estimators": rule.integer(1),
-        "max_samples": rule.any_of(rule.one_of("auto"), rule.integer(1), _share),
+        "max_samples": rule.any_of(rule.one_of("auto"), rule.integer(1), SHARE),
         "contamination": rule.any_of(
             rule.one_of("auto"),
             rule.Rule(lambda v: rule.is_real(v) and 0 < v <= 0.5, "a share in (0, 0.5]"),
         ),
-        "max_features": rule.any_of(rule.integer(1), _share),
+        "max_features": rule.any_of(rule.integer(1), SHARE),
         "bootstrap": rule.boolean(),
         "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
         "random_state": rule.RANDOM_STATE,
@@ -136,10 +135,6 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows, float32 or float64; NaN is a missing value.
-        y : ignored
-            Ignored; present for API compatibility.
         sample_weight : array-like of shape (n,), optional
             Rates at which rows are drawn.
 
@@ -159,40 +154,26 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         weight = None if rows.weight is None else rows.weight.astype(np.float64)
         if weight is not None and (weight == weight[0]).all():
             weight = None
-        old: list[Grown] = []
-        if self.warm_start and "_trees" in self.__dict__:
-            held = Trees(self._trees)
-            old = [held.grown(t, _ONE, False) for t in range(len(held))]
-            if self.n_estimators < len(old):
-                raise ValueError(
-                    f"{owner}: n_estimators must be at least {len(old)}, the number of trees that "
-                    f"warm_start keeps, got {self.n_estimators}"
-                )
-            if self.n_estimators == len(old):
-                warn(
-                    f"{owner}: n_estimators must grow for warm_start to add trees, got "
-                    f"{self.n_estimators} again (Warm-start fitting without increasing "
-                    "n_estimators does not fit new trees.)",
-                    UserWarning,
-                )
-        else:
+        old = kept_trees(self, _ONE, False)
+        if not old:
             self._seed = seed_of(self.random_state)
         self.max_samples_ = self._rows_of_a_tree(n, weight)
         features = self.max_features
         count = int(features) if rule.is_integer(features) else max(1, int(features * d))
         if count > d:
             raise ValueError(f"{owner}: max_features must be at most {d}, got {features}")
-        self._drawn = n, d, min(count, d)
-        self._weight = weight
+        self._drawn, self._weight, self.offset_ = (n, d, count), weight, -0.5
         trees = self._grow(rows.X, old)
         self.__dict__.update(self._attributes(trees, 0))
-        del self._weight
-        self._counts = weight
-        self.offset_ = -0.5
         if self.contamination != "auto":
             dense = rows.X.toarray() if is_sparse(rows.X) else rows.X
             self.offset_ = float(np.percentile(self._scores(dense), 100 * self.contamination))
         return self
+
+    @property
+    def _depth(self) -> int:
+        """Most comparisons to a leaf."""
+        return int(np.ceil(np.log2(max(self.max_samples_, 2))))
 
     def _rows_of_a_tree(self, n: int, weight: np.ndarray | None) -> int:
         if self.max_samples == "auto":
@@ -211,9 +192,9 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
             wanted = min(wanted, int((weight > 0).sum()))
         return wanted
 
-    def _samples(self, tree: int, weight: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _samples(self, tree: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows and features of a tree."""
-        n, d, features = self._drawn
+        (n, d, features), weight = self._drawn, self._weight
         draws = generator(self._seed, 2 * tree + 1)
         if weight is None:
             rows = draws.choice(n, self.max_samples_, replace=self.bootstrap)
@@ -228,14 +209,13 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
 
     def _grow(self, X: Any, old: list[Grown]) -> list[Grown]:
         _, d, features = self._drawn
-        depth = int(np.ceil(np.log2(max(self.max_samples_, 2))))
-        limits = Limits(ops.SQUARED, np.zeros(0, np.int64), 1, max_depth=depth, random=True)
+        limits = Limits(ops.SQUARED, np.zeros(0, np.int64), 1, max_depth=self._depth, random=True)
         nursery = Nursery(limits)
 
         def advance(trees: list[Grown], most: int) -> Step:
             first = len(trees)
             numbers = range(first, first + min(most, _BATCH))
-            drawn = [self._samples(t, self._weight) for t in numbers]
+            drawn = [self._samples(t) for t in numbers]
             union = np.unique(np.concatenate([rows for rows, _ in drawn]))
             own = X[union]
             dense = own.toarray() if is_sparse(own) else own
@@ -272,7 +252,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         if not trees:
             return {}
         arrays = joined(trees, _ONE, False)
-        return {"_trees": arrays, "_depths": _depths(arrays)}
+        return set_before(self, _STARTED) | {"_trees": arrays, "_depths": _depths(arrays)}
 
     def _tree_seed(self, tree: int) -> int:
         return int(generator(self._seed, 2 * tree).integers(2**31))
@@ -289,8 +269,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
     @property
     def estimator_(self):
         """An unfitted tree with the parameters of those that grow."""
-        depth = int(np.ceil(np.log2(max(self.max_samples_, 2))))
-        return ExtraTreeRegressor(max_features=1, max_depth=depth)
+        return ExtraTreeRegressor(max_features=1, max_depth=self._depth)
 
     def _member(self, number: int) -> ExtraTreeRegressor:
         tree = self.estimator_.set_params(random_state=self._tree_seed(number))
@@ -312,7 +291,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
     def _all_samples(self, which: int) -> list[np.ndarray]:
         check_is_fitted(self)
         count = len(Trees(self._trees))
-        return [self._samples(t, self._counts)[which] for t in range(count)]
+        return [self._samples(t)[which] for t in range(count)]
 
     def _scores(self, X: np.ndarray) -> np.ndarray:
         trees = Trees(self._trees)
@@ -322,11 +301,6 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
 
     def score_samples(self, X):
         """Scores of rows: -1 for the most isolated, about -0.5 or more for usual ones.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------
@@ -340,11 +314,6 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
     def decision_function(self, X):
         """Scores of rows less ``offset_``: negative for outliers.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         scores : ndarray of shape (n,)
@@ -354,11 +323,6 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
 
     def predict(self, X):
         """-1 for outliers, 1 for others.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
 
         Returns
         -------

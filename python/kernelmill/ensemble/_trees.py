@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from kernelmill._estimator._base import warn
 from kernelmill.ops import tree as ops
 from kernelmill.tree._fitted import Tree, arrays_of, pruned, shaped
 from kernelmill.tree._growth import Grown
@@ -43,6 +44,31 @@ def joined(trees: Iterable[Grown], n_classes: np.ndarray, classification: bool) 
     words["right"][leaf] = np.arange(int(leaf.sum()))
     stats = np.concatenate([tree.stats for tree in trees])
     return dict(zip(NAMES, (nodes, stats, value, value[leaf], begins), strict=True))
+
+
+def set_before(model: Any, names: Iterable[str]) -> dict[str, Any]:
+    """What a fit has set before its first tree: without it an interrupted one is no model."""
+    return {name: vars(model)[name] for name in names if name in vars(model)}
+
+
+def kept_trees(model: Any, n_classes: np.ndarray, classification: bool) -> list[Grown]:
+    """The trees of the last fit that ``warm_start`` keeps, or none."""
+    if not (model.warm_start and "_trees" in vars(model)):
+        return []
+    held, owner = Trees(model._trees), type(model).__name__
+    if model.n_estimators < len(held):
+        raise ValueError(
+            f"{owner}: n_estimators must be at least {len(held)}, the number of trees that "
+            f"warm_start keeps, got {model.n_estimators}"
+        )
+    if model.n_estimators == len(held):
+        warn(
+            f"{owner}: n_estimators must grow for warm_start to add trees, got "
+            f"{model.n_estimators} again (Warm-start fitting without increasing n_estimators does "
+            "not fit new trees.)",
+            UserWarning,
+        )
+    return [held.grown(t, n_classes, classification) for t in range(len(held))]
 
 
 class Trees:

@@ -47,10 +47,7 @@ ATTRIBUTES = """estimators_ : sequence of estimators
         Mean over trees of the normalised decrease of impurity by each feature.
     n_outputs_ : int
         Number of outputs.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names.
+    n_features_in_, feature_names_in_
     oob_score_ : float
         Score of the out-of-bag estimates, over rows that have one; with ``oob_score``."""
 NOTES = """Splits are exact: every cut between different values of the features that are drawn is

@@ -16,21 +16,15 @@ from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count
 from kernelmill.tree._fitted import Tree, arrays_of, pruned, pruning_path
 from kernelmill.tree._growth import Field, Limits, Nursery
+from kernelmill.tree._words import WORDS
 
-_count = rule.any_of(
-    rule.integer(1),
-    rule.Rule(
-        lambda v: rule.is_real(v) and not rule.is_integer(v) and 0 < v <= 1, "a share in (0, 1]"
-    ),
+SHARE = rule.Rule(
+    lambda v: rule.is_real(v) and not rule.is_integer(v) and 0 < v <= 1, "a share in (0, 1]"
 )
+_count = rule.any_of(rule.integer(1), SHARE)
 PARAMETERS = {
     "max_depth": rule.any_of(rule.integer(1), rule.nothing()),
-    "min_samples_split": rule.any_of(
-        rule.integer(2),
-        rule.Rule(
-            lambda v: rule.is_real(v) and not rule.is_integer(v) and 0 < v <= 1, "a share in (0, 1]"
-        ),
-    ),
+    "min_samples_split": rule.any_of(rule.integer(2), SHARE),
     "min_samples_leaf": _count,
     "min_weight_fraction_leaf": rule.real(0, high=0.5),
     "max_features": rule.any_of(_count, rule.one_of("sqrt", "log2"), rule.nothing()),
@@ -45,6 +39,7 @@ PARAMETERS = {
 class TreeModel(Estimator):
     """What trees and forests share: a subclass encodes targets and says how to predict."""
 
+    _words = WORDS
     _accepts_sparse = True
     _accepts_missing = True
     _accepts_streams = False
@@ -141,14 +136,8 @@ class DecisionTree(TreeModel):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows, float32 or float64; NaN is a missing value.
         y : array-like of shape (n,) or (n, n_outputs)
             Targets.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows; those of weight 0 are ignored.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
 
         Returns
         -------
@@ -195,13 +184,6 @@ class DecisionTree(TreeModel):
     def apply(self, X, check_input=True):
         """Number of the leaf of each row.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
-
         Returns
         -------
         leaves : ndarray of shape (n,), int64
@@ -211,13 +193,6 @@ class DecisionTree(TreeModel):
 
     def decision_path(self, X, check_input=True):
         """The nodes that each row passes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
 
         Returns
         -------
@@ -251,12 +226,8 @@ class DecisionTree(TreeModel):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
         y : array-like of shape (n,) or (n, n_outputs)
             Targets.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
 
         Returns
         -------
@@ -286,4 +257,3 @@ def _features(value: Any, d: int) -> int:
     if value == "log2":
         return max(1, int(np.log2(d)))
     return min(d, int(value)) if rule.is_integer(value) else max(1, int(value * d))
-

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.tree import DecisionTreeClassifier as Peer
-from sklearn.utils.class_weight import compute_sample_weight
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import class_labels
+from kernelmill._estimator._targets import class_labels, weights_by_class
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _base, _words
 from kernelmill.tree._base import DecisionTree, TreeModel
@@ -74,11 +73,7 @@ class ClassTrees(ClassifierMixin, TreeModel):
     def _weights_by_class(self, y: np.ndarray, owner: str) -> np.ndarray | None:
         if self.class_weight is None:
             return None
-        try:
-            return compute_sample_weight(self.class_weight, y)
-        except ValueError as error:
-            words = f"{owner}: class_weight must fit y, got others ({error})"
-            raise ValueError(words) from None
+        return weights_by_class(self.class_weight, y, owner)
 
     def _proba(self, X: Any) -> Any:
         shares = self._leaf_values(X)
@@ -110,13 +105,6 @@ class _Classifier(ClassTrees, DecisionTree):
     def predict_proba(self, X, check_input=True):
         """Shares of the classes in the leaf of each row.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes), or list of them
@@ -127,11 +115,6 @@ class _Classifier(ClassTrees, DecisionTree):
     def predict_log_proba(self, X):
         """Logarithms of `predict_proba`.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-
         Returns
         -------
         logs : ndarray of shape (n, n_classes), or list of them
@@ -141,13 +124,6 @@ class _Classifier(ClassTrees, DecisionTree):
 
     def predict(self, X, check_input=True):
         """The class with the largest share in the leaf of each row, the first of equals.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
 
         Returns
         -------
@@ -204,19 +180,7 @@ class DecisionTreeClassifier(_Classifier):
         max_leaf_nodes=None, min_impurity_decrease=0.0, class_weight=None, ccp_alpha=0.0,
         monotonic_cst=None,
     ):  # fmt: skip
-        self.criterion = criterion
-        self.splitter = splitter
-        self.max_depth = max_depth
-        self.min_samples_split = min_samples_split
-        self.min_samples_leaf = min_samples_leaf
-        self.min_weight_fraction_leaf = min_weight_fraction_leaf
-        self.max_features = max_features
-        self.random_state = random_state
-        self.max_leaf_nodes = max_leaf_nodes
-        self.min_impurity_decrease = min_impurity_decrease
-        self.class_weight = class_weight
-        self.ccp_alpha = ccp_alpha
-        self.monotonic_cst = monotonic_cst
+        self._set_parameters(locals())
 
 
 class ExtraTreeClassifier(_Classifier):
@@ -256,19 +220,7 @@ class ExtraTreeClassifier(_Classifier):
         max_leaf_nodes=None, min_impurity_decrease=0.0, class_weight=None, ccp_alpha=0.0,
         monotonic_cst=None,
     ):  # fmt: skip
-        self.criterion = criterion
-        self.splitter = splitter
-        self.max_depth = max_depth
-        self.min_samples_split = min_samples_split
-        self.min_samples_leaf = min_samples_leaf
-        self.min_weight_fraction_leaf = min_weight_fraction_leaf
-        self.max_features = max_features
-        self.random_state = random_state
-        self.max_leaf_nodes = max_leaf_nodes
-        self.min_impurity_decrease = min_impurity_decrease
-        self.class_weight = class_weight
-        self.ccp_alpha = ccp_alpha
-        self.monotonic_cst = monotonic_cst
+        self._set_parameters(locals())
 
 
 Peer.register(_Classifier)  # its tree_ is what plot_tree and its like read

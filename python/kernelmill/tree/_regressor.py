@@ -73,13 +73,6 @@ class _Regressor(ValueTrees, DecisionTree):
     def predict(self, X, check_input=True):
         """What the leaf of each row predicts.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d)
-            Rows.
-        check_input : bool, default=True
-            Ignored; present for API compatibility.
-
         Returns
         -------
         y : ndarray of shape (n,) or (n, n_outputs), float64
@@ -124,19 +117,7 @@ class DecisionTreeRegressor(_Regressor):
         max_leaf_nodes=None, min_impurity_decrease=0.0, ccp_alpha=0.0, monotonic_cst=None,
         quantile=0.5,
     ):  # fmt: skip
-        self.criterion = criterion
-        self.splitter = splitter
-        self.max_depth = max_depth
-        self.min_samples_split = min_samples_split
-        self.min_samples_leaf = min_samples_leaf
-        self.min_weight_fraction_leaf = min_weight_fraction_leaf
-        self.max_features = max_features
-        self.random_state = random_state
-        self.max_leaf_nodes = max_leaf_nodes
-        self.min_impurity_decrease = min_impurity_decrease
-        self.ccp_alpha = ccp_alpha
-        self.monotonic_cst = monotonic_cst
-        self.quantile = quantile
+        self._set_parameters(locals())
 
 
 class ExtraTreeRegressor(_Regressor):
@@ -174,19 +155,7 @@ class ExtraTreeRegressor(_Regressor):
         max_leaf_nodes=None, min_impurity_decrease=0.0, ccp_alpha=0.0, monotonic_cst=None,
         quantile=0.5,
     ):  # fmt: skip
-        self.criterion = criterion
-        self.splitter = splitter
-        self.max_depth = max_depth
-        self.min_samples_split = min_samples_split
-        self.min_samples_leaf = min_samples_leaf
-        self.min_weight_fraction_leaf = min_weight_fraction_leaf
-        self.max_features = max_features
-        self.random_state = random_state
-        self.max_leaf_nodes = max_leaf_nodes
-        self.min_impurity_decrease = min_impurity_decrease
-        self.ccp_alpha = ccp_alpha
-        self.monotonic_cst = monotonic_cst
-        self.quantile = quantile
+        self._set_parameters(locals())
 
 
 Peer.register(_Regressor)  # its tree_ is what plot_tree and its like read

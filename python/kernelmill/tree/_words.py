@@ -1,5 +1,25 @@
-"""Text that the docstrings of the trees share."""
+"""Text that the docstrings of trees and of their ensembles share."""
 
+from __future__ import annotations
+
+from kernelmill._docstrings import Words
+from kernelmill._estimator._words import WORDS as COMMON
+
+_ROWS = "{array-like, sparse matrix} of shape (n, d)"
+_WEIGHTS = "array-like of shape (n,)"
+_IGNORED = "Ignored; present for API compatibility."
+WORDS = Words(
+    arguments={
+        "X": (_ROWS, "Rows."),
+        "fit.X": (_ROWS, "Rows, float32 or float64; NaN is a missing value."),
+        "y": ("ignored", _IGNORED),
+        "sample_weight": (_WEIGHTS, "Weights of the rows."),
+        "fit.sample_weight": (_WEIGHTS,
+            "Weights of the rows; those of weight 0 are ignored."),
+        "check_input": ("bool", _IGNORED),
+    },
+    attributes=COMMON.attributes,
+)  # fmt: skip
 PARAMETERS = """splitter : {{"best", "random"}}, default="{splitter}"
         ``"random"`` draws one threshold for each feature that is looked at, uniformly between its
         extremes in the node.
@@ -34,10 +54,7 @@ ATTRIBUTES = """tree_ : Tree
         Features looked at in each node.
     n_outputs_ : int
         Number of outputs.
-    n_features_in_ : int
-        Number of features d.
-    feature_names_in_ : ndarray of shape (d,), object
-        Column names of X, if it has string names."""
+    n_features_in_, feature_names_in_"""
 NOTES = """All cuts between different values are tried, however close the values are: only the order
     of a feature matters. The largest gain wins, then the lowest feature, then the lowest
     threshold. A node is split while its targets differ and its rows can be told apart, even if the

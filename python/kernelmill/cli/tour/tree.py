@@ -38,8 +38,6 @@ def rows(context: Context) -> Iterator[Row]:
         inside &= keeps(d, bound.predict(D))
     score = f"coverage {inside.mean():.2f}"
     yield Row("quantile trees", "diabetes, held out", C.shape, seconds, score, context.where())
-
-
     yield from _forests(context, data, (A, B, a, b), (C, D, c, d))
 
 
