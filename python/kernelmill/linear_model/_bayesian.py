@@ -171,18 +171,7 @@ class BayesianRidge(_EvidenceRegressor):
         alpha_init=None, lambda_init=None, compute_score=False, fit_intercept=True, copy_X=True,
         verbose=False,
     ):  # fmt: skip
-        self.max_iter = max_iter
-        self.tol = tol
-        self.alpha_1 = alpha_1
-        self.alpha_2 = alpha_2
-        self.lambda_1 = lambda_1
-        self.lambda_2 = lambda_2
-        self.alpha_init = alpha_init
-        self.lambda_init = lambda_init
-        self.compute_score = compute_score
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -328,17 +317,7 @@ class ARDRegression(_EvidenceRegressor):
         self, *, max_iter=300, tol=1e-3, alpha_1=1e-6, alpha_2=1e-6, lambda_1=1e-6, lambda_2=1e-6,
         compute_score=False, threshold_lambda=1e4, fit_intercept=True, copy_X=True, verbose=False,
     ):  # fmt: skip
-        self.max_iter = max_iter
-        self.tol = tol
-        self.alpha_1 = alpha_1
-        self.alpha_2 = alpha_2
-        self.lambda_1 = lambda_1
-        self.lambda_2 = lambda_2
-        self.compute_score = compute_score
-        self.threshold_lambda = threshold_lambda
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -493,10 +472,7 @@ class BayesianLinearRegression(LinearRegressor):
     }
 
     def __init__(self, *, alpha=1.0, shape=1e-3, rate=1e-3, fit_intercept=True):
-        self.alpha = alpha
-        self.shape = shape
-        self.rate = rate
-        self.fit_intercept = fit_intercept
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

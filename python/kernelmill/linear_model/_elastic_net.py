@@ -224,17 +224,7 @@ class ElasticNet(MultiOutputMixin, _Descending):
         copy_X=True, tol=1e-4, warm_start=False, positive=False, random_state=None,
         selection="cyclic",
     ):  # fmt: skip
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.copy_X = copy_X
-        self.tol = tol
-        self.warm_start = warm_start
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
     @staticmethod
     def path(X, y, **params):
@@ -307,16 +297,7 @@ class Lasso(ElasticNet):
         self, alpha=1.0, *, fit_intercept=True, precompute=False, copy_X=True, max_iter=1000,
         tol=1e-4, warm_start=False, positive=False, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 class MultiTaskElasticNet(_Descending):
@@ -366,15 +347,7 @@ class MultiTaskElasticNet(_Descending):
         self, alpha=1.0, *, l1_ratio=0.5, fit_intercept=True, copy_X=True, max_iter=1000,
         tol=1e-4, warm_start=False, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -438,11 +411,4 @@ class MultiTaskLasso(MultiTaskElasticNet):
         self, alpha=1.0, *, fit_intercept=True, copy_X=True, max_iter=1000, tol=1e-4,
         warm_start=False, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())

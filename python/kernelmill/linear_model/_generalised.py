@@ -253,13 +253,7 @@ class PoissonRegressor(TweedieModel):
         self, *, alpha=1.0, fit_intercept=True, solver="lbfgs", max_iter=100, tol=1e-4,
         warm_start=False, verbose=0,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     def _power(self) -> float:
         return 1.0
@@ -309,13 +303,7 @@ class GammaRegressor(TweedieModel):
         self, *, alpha=1.0, fit_intercept=True, solver="lbfgs", max_iter=100, tol=1e-4,
         warm_start=False, verbose=0,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     def _power(self) -> float:
         return 2.0
@@ -377,15 +365,7 @@ class TweedieRegressor(TweedieModel):
         self, *, power=0.0, alpha=1.0, fit_intercept=True, link="auto", solver="lbfgs",
         max_iter=100, tol=1e-4, warm_start=False, verbose=0,
     ):  # fmt: skip
-        self.power = power
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.link = link
-        self.solver = solver
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     def _power(self) -> float:
         return float(self.power)
@@ -450,13 +430,7 @@ class LogCoshRegressor(GeneralisedRegressor):
         self, *, scale=1.0, alpha=1e-4, fit_intercept=True, max_iter=100, tol=1e-4,
         warm_start=False, verbose=0,
     ):  # fmt: skip
-        self.scale = scale
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     def _factor(self) -> float:
         return float(self.scale)

@@ -100,10 +100,7 @@ class OrthogonalMatchingPursuit(MultiOutputMixin, LinearRegressor):
     def __init__(
         self, *, n_nonzero_coefs=None, tol=None, fit_intercept=True, precompute="auto"
     ):  # fmt: skip
-        self.n_nonzero_coefs = n_nonzero_coefs
-        self.tol = tol
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -312,15 +309,7 @@ class Lars(_LeastAngles):
         self, *, fit_intercept=True, verbose=False, precompute="auto", n_nonzero_coefs=500,
         eps=2.220446049250313e-16, copy_X=True, fit_path=True, jitter=None, random_state=None,
     ):  # fmt: skip
-        self.fit_intercept = fit_intercept
-        self.verbose = verbose
-        self.precompute = precompute
-        self.n_nonzero_coefs = n_nonzero_coefs
-        self.eps = eps
-        self.copy_X = copy_X
-        self.fit_path = fit_path
-        self.jitter = jitter
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -400,17 +389,7 @@ class LassoLars(_LeastAngles):
         eps=2.220446049250313e-16, copy_X=True, fit_path=True, positive=False, jitter=None,
         random_state=None,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.verbose = verbose
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.eps = eps
-        self.copy_X = copy_X
-        self.fit_path = fit_path
-        self.positive = positive
-        self.jitter = jitter
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

@@ -78,11 +78,7 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
     def __init__(
         self, *, fit_intercept=True, copy_X=True, tol=1e-6, n_jobs=None, positive=False
     ):  # fmt: skip
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.tol = tol
-        self.n_jobs = n_jobs
-        self.positive = positive
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

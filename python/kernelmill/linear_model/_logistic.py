@@ -217,18 +217,7 @@ class LogisticRegression(ProbabilisticClassifier):
         intercept_scaling=1, class_weight=None, random_state=None, solver="lbfgs", max_iter=100,
         verbose=0, warm_start=False,
     ):  # fmt: skip
-        self.C = C
-        self.l1_ratio = l1_ratio
-        self.dual = dual
-        self.tol = tol
-        self.fit_intercept = fit_intercept
-        self.intercept_scaling = intercept_scaling
-        self.class_weight = class_weight
-        self.random_state = random_state
-        self.solver = solver
-        self.max_iter = max_iter
-        self.verbose = verbose
-        self.warm_start = warm_start
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y, sample_weight=None):

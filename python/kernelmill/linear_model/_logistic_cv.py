@@ -109,21 +109,7 @@ class LogisticRegressionCV(LogisticRegression):
         solver="lbfgs", tol=1e-4, max_iter=100, class_weight=None, n_jobs=None, verbose=0,
         refit=True, intercept_scaling=1.0, random_state=None,
     ):  # fmt: skip
-        self.Cs = Cs
-        self.l1_ratios = l1_ratios
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.dual = dual
-        self.scoring = scoring
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.class_weight = class_weight
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self.refit = refit
-        self.intercept_scaling = intercept_scaling
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

@@ -426,20 +426,7 @@ class ElasticNetCV(_Chosen):
         max_iter=1000, tol=1e-4, cv=None, copy_X=True, verbose=0, n_jobs=None, positive=False,
         random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.l1_ratio = l1_ratio
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.tol = tol
-        self.cv = cv
-        self.copy_X = copy_X
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 class LassoCV(_Chosen):
@@ -492,19 +479,7 @@ class LassoCV(_Chosen):
         tol=1e-4, copy_X=True, cv=None, verbose=False, n_jobs=None, positive=False,
         random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.tol = tol
-        self.copy_X = copy_X
-        self.cv = cv
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 _SEVERAL = {k: v for k, v in _CV_PARAMETERS.items() if k != "positive"}
@@ -570,18 +545,7 @@ class MultiTaskElasticNetCV(_SeveralTasks):
         self, *, l1_ratio=0.5, eps=1e-3, alphas=100, fit_intercept=True, max_iter=1000, tol=1e-4,
         cv=None, copy_X=True, verbose=0, n_jobs=None, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.l1_ratio = l1_ratio
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.cv = cv
-        self.copy_X = copy_X
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 class MultiTaskLassoCV(_SeveralTasks):
@@ -630,17 +594,7 @@ class MultiTaskLassoCV(_SeveralTasks):
         self, *, eps=1e-3, alphas=100, fit_intercept=True, max_iter=1000, tol=1e-4, copy_X=True,
         cv=None, verbose=False, n_jobs=None, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.copy_X = copy_X
-        self.cv = cv
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 complete(enet_path, WORDS)

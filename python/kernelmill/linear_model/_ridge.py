@@ -249,14 +249,7 @@ default="auto"
         self, alpha=1.0, *, fit_intercept=True, copy_X=True, max_iter=None, tol=1e-4,
         solver="auto", positive=False, random_state=None,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.solver = solver
-        self.positive = positive
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -359,15 +352,7 @@ default="auto"
         self, alpha=1.0, *, fit_intercept=True, copy_X=True, max_iter=None, tol=1e-4,
         class_weight=None, solver="auto", positive=False, random_state=None,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.class_weight = class_weight
-        self.solver = solver
-        self.positive = positive
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

@@ -74,9 +74,6 @@ class LeftOut:
 class _Identity(BaseEstimator):
     """An estimator whose predictions are its rows, for scorers."""
 
-    def __init__(self, classes: Any = None) -> None:
-        self.classes = classes
-
     def fit(self, X: Any, y: Any) -> Any:
         return self
 
@@ -150,13 +147,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         self, alphas=(0.1, 1.0, 10.0), *, fit_intercept=True, scoring=None, cv=None, gcv_mode=None,
         store_cv_results=False, alpha_per_target=False,
     ):  # fmt: skip
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.scoring = scoring
-        self.cv = cv
-        self.gcv_mode = gcv_mode
-        self.store_cv_results = store_cv_results
-        self.alpha_per_target = alpha_per_target
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -299,12 +290,7 @@ class RidgeClassifierCV(ClassTargets):
         self, alphas=(0.1, 1.0, 10.0), *, fit_intercept=True, scoring=None, cv=None,
         class_weight=None, store_cv_results=False,
     ):  # fmt: skip
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.scoring = scoring
-        self.cv = cv
-        self.class_weight = class_weight
-        self.store_cv_results = store_cv_results
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

@@ -118,12 +118,7 @@ class HuberRegressor(LinearRegressor):
         self, *, epsilon=1.35, max_iter=100, alpha=1e-4, warm_start=False, fit_intercept=True,
         tol=1e-5,
     ):  # fmt: skip
-        self.epsilon = epsilon
-        self.max_iter = max_iter
-        self.alpha = alpha
-        self.warm_start = warm_start
-        self.fit_intercept = fit_intercept
-        self.tol = tol
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y, sample_weight=None):
