@@ -19,11 +19,27 @@ from kernelmill._estimator._random import generator, seed_of
 from kernelmill.linear_model._generalised import vector
 from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
 from kernelmill.linear_model._solve import constant_columns
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import IGNORED, ONE_TARGET
 
 _EPS = float(np.finfo(np.float64).eps)
 _PRIORS = {name: rule.real(0) for name in ("alpha_1", "alpha_2", "lambda_1", "lambda_2")}
 _HALF_LOG = 0.5 * math.log(2 * math.pi)
+_WORDS = ONE_TARGET.extended(
+    parameters={
+        "tol": ("float", "The sum of the changes of the coefficients, as a share of the sum of "
+            "their sizes where that is below one, that ends the fit."),
+        "alpha_1": ("float", "Shape of the prior of alpha."),
+        "alpha_2": ("float", "Rate of the prior of alpha."),
+        "lambda_1": ("float", "Shape of the prior of lambda."),
+        "lambda_2": ("float", "Rate of the prior of lambda."),
+        "verbose": ("bool", IGNORED),
+    },
+    attributes={
+        "coef_": ("ndarray of shape (d,), dtype of X", "Means of the coefficients."),
+        "X_offset_": ("ndarray of shape (d,)", "Means of the features."),
+        "X_scale_": ("ndarray of shape (d,)", "Ones; present for API compatibility."),
+    },
+)
 
 
 def spreads(X: Any, mean: np.ndarray, covariance: np.ndarray, columns: Any = None) -> np.ndarray:
@@ -53,7 +69,7 @@ def cleaned(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
 class _EvidenceRegressor(LinearRegressor):
     """Base of the models with a precision of the noise and one, or several, of the coefficients."""
 
-    _words = WORDS
+    _words = _WORDS
 
     def predict(self, X, return_std=False):
         """Means of the predictive distribution, and its standard deviations.
@@ -93,42 +109,23 @@ class BayesianRidge(_EvidenceRegressor):
 
     Parameters
     ----------
-    max_iter : int, default=300
-        Most iterations.
-    tol : float, default=1e-3
-        The sum of the changes of the coefficients, as a share of the sum of their sizes where that
-        is below one, that ends the fit.
-    alpha_1, alpha_2 : float, default=1e-6
-        Shape and rate of the prior of alpha.
-    lambda_1, lambda_2 : float, default=1e-6
-        Shape and rate of the prior of lambda.
     alpha_init : float or None, default=None
         First alpha; one over the variance of y by default.
     lambda_init : float or None, default=None
         First lambda; 1 by default.
     compute_score : bool, default=False
         Whether to keep the evidence of each iteration.
-    verbose : bool, default=False
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Means of the coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
+    coef_, intercept_
     alpha_, lambda_ : float
         Precisions of the noise and of the coefficients.
     sigma_ : ndarray of shape (d, d)
         Covariance of the coefficients.
     scores_ : ndarray of shape (n_iter_ + 1,)
         Logarithms of the evidence, where asked for.
-    n_iter_
-    X_offset_ : ndarray of shape (d,)
-        Means of the features.
-    X_scale_ : ndarray of shape (d,)
-        Ones; present for API compatibility.
-    n_features_in_, feature_names_in_
+    n_iter_, X_offset_, X_scale_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -176,11 +173,6 @@ class BayesianRidge(_EvidenceRegressor):
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Learn the precisions and the posterior of the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
 
         Raises
         ------
@@ -248,28 +240,14 @@ class ARDRegression(_EvidenceRegressor):
 
     Parameters
     ----------
-    max_iter : int, default=300
-        Most iterations.
-    tol : float, default=1e-3
-        The sum of the changes of the coefficients, as a share of the sum of their sizes where that
-        is below one, that ends the fit.
-    alpha_1, alpha_2 : float, default=1e-6
-        Shape and rate of the prior of alpha.
-    lambda_1, lambda_2 : float, default=1e-6
-        Shape and rate of the priors of lambda.
     compute_score : bool, default=False
         Whether to keep the objective of each iteration.
     threshold_lambda : float, default=1e4
         Coefficients with a larger precision become zero.
-    verbose : bool, default=False
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Means of the coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
+    coef_, intercept_
     alpha_ : float
         Precision of the noise.
     lambda_ : ndarray of shape (d,)
@@ -278,12 +256,7 @@ class ARDRegression(_EvidenceRegressor):
         Covariance of the coefficients that are not zero.
     scores_ : list of float
         Objectives, where asked for.
-    n_iter_
-    X_offset_ : ndarray of shape (d,)
-        Means of the features.
-    X_scale_ : ndarray of shape (d,)
-        Ones; present for API compatibility.
-    n_features_in_, feature_names_in_
+    n_iter_, X_offset_, X_scale_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -322,11 +295,6 @@ class ARDRegression(_EvidenceRegressor):
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Learn the precisions and the posterior of the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
 
         Raises
         ------
@@ -415,10 +383,7 @@ class BayesianLinearRegression(LinearRegressor):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Means of the coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
+    coef_, intercept_
     covariance_ : ndarray of shape (d, d)
         Covariance of the coefficients; infinite for one row or two.
     noise_variance_ : float
@@ -463,7 +428,7 @@ class BayesianLinearRegression(LinearRegressor):
     n_samples_seen_: int
     _origin: np.ndarray
     _total: np.ndarray
-    _words = WORDS
+    _words = _WORDS
     _parameters: ClassVar = {
         "alpha": rule.real(0, above=True),
         "shape": rule.real(0, above=True),
@@ -477,11 +442,6 @@ class BayesianLinearRegression(LinearRegressor):
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Find the posterior.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty, Position
 from kernelmill.linear_model._regression import LinearRegressor, targets_of
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import DESCENT, SEVERAL_TASKS
 
 SELECTION = rule.one_of("cyclic", "random")
 PARAMETERS: dict[str, rule.Rule] = {
@@ -47,7 +47,7 @@ def warn_gap(owner: str, gap: float, limit: float, max_iter: int) -> None:
 class _Descending(LinearRegressor):
     """The fit of one problem by coordinate descent, reported sweep by sweep."""
 
-    _words = WORDS
+    _words = DESCENT
     _together: ClassVar[bool] = False  # whether several outputs share their features
     positive = False
 
@@ -183,8 +183,6 @@ class ElasticNet(MultiOutputMixin, _Descending):
     ----------
     max_iter : int, default=1000
         Most sweeps over all coordinates.
-    tol : float, default=1e-4
-        The duality gap that ends the descent, as a share of the mean square of centred y.
 
     Attributes
     ----------
@@ -259,8 +257,6 @@ class Lasso(ElasticNet):
     ----------
     max_iter : int, default=1000
         Most sweeps over all coordinates.
-    tol : float, default=1e-4
-        The duality gap that ends the descent, as a share of the mean square of centred y.
 
     Attributes
     ----------
@@ -311,18 +307,10 @@ class MultiTaskElasticNet(_Descending):
     ----------
     max_iter : int, default=1000
         Most sweeps over all coordinates.
-    tol : float, default=1e-4
-        The duality gap that ends the descent, as a share of the mean square of centred y.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (n_outputs,)
-        Intercepts.
-    sparse_coef_ : CSR matrix of shape (n_outputs, d)
-        The coefficients in sparse form.
-    dual_gap_, n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, sparse_coef_, dual_gap_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -340,6 +328,7 @@ class MultiTaskElasticNet(_Descending):
     """
 
     path = staticmethod(ElasticNet.path)
+    _words = SEVERAL_TASKS
     _together: ClassVar[bool] = True
     _parameters: ClassVar = {k: v for k, v in PARAMETERS.items() if k != "positive"}
 
@@ -374,18 +363,10 @@ class MultiTaskLasso(MultiTaskElasticNet):
     ----------
     max_iter : int, default=1000
         Most sweeps over all coordinates.
-    tol : float, default=1e-4
-        The duality gap that ends the descent, as a share of the mean square of centred y.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (n_outputs,)
-        Intercepts.
-    sparse_coef_ : CSR matrix of shape (n_outputs, d)
-        The coefficients in sparse form.
-    dual_gap_, n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, sparse_coef_, dual_gap_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------

@@ -16,7 +16,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._logistic import minimised
 from kernelmill.linear_model._newton import Objective, Point
 from kernelmill.linear_model._regression import LinearRegressor, targets_of
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import ONE_TARGET
 
 PARAMETERS: dict[str, rule.Rule] = {
     "alpha": rule.real(0),
@@ -51,7 +51,7 @@ def vector(y: Any, rows: Rows, squared: bool = True) -> np.ndarray:
 class GeneralisedRegressor(LinearRegressor):
     """Minimises ``sum w l(y, coef.x + intercept) / W + alpha / 2 |coef|^2``."""
 
-    _words = WORDS
+    _words = ONE_TARGET
     _squares_targets: ClassVar[bool] = True
 
     def _loss(self, y: np.ndarray, mean: float, weights: Any) -> tuple[str, float, float, float]:
@@ -65,11 +65,6 @@ class GeneralisedRegressor(LinearRegressor):
     @fitting
     def fit(self, X, y, sample_weight=None):
         """Find the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
 
         Raises
         ------
@@ -222,11 +217,7 @@ class PoissonRegressor(TweedieModel):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
-    n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -272,11 +263,7 @@ class GammaRegressor(TweedieModel):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
-    n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -328,11 +315,7 @@ class TweedieRegressor(TweedieModel):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
-    n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -393,18 +376,12 @@ class LogCoshRegressor(GeneralisedRegressor):
     ----------
     scale : float, default=1.0
         Residuals well below count by their squares, those above by their sizes.
-    alpha : float, default=1e-4
-        Strength of the penalty.
     tol : float, default=1e-4
         Ends the fit where what is left to gain is below ``tol**2 scale**2`` for each row.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
-    n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------

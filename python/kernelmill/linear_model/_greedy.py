@@ -12,7 +12,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import moments_of
 from kernelmill.linear_model._coordinate import of_moments
 from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import IGNORED, WORDS
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -221,7 +221,19 @@ def angles(
 class _LeastAngles(MultiOutputMixin, LinearRegressor):
     """Base of both paths."""
 
-    _words = WORDS
+    _words = WORDS.extended(
+        parameters={
+            "verbose": ("bool or int", IGNORED),
+            "precompute": ('bool, "auto" or array', "Ignored: products of features are used."),
+            "eps": ("float", IGNORED),
+            "fit_path": ("bool", "Whether to keep the path."),
+            "jitter": ("float or None", IGNORED),
+        },
+        attributes={
+            "active_": ("list of int or list of such", "Features used at the end."),
+            "n_iter_": ("int or list of int", "Number of steps."),
+        },
+    )
     _lasso: ClassVar[bool] = False
     positive = False
 
@@ -254,18 +266,8 @@ class Lars(_LeastAngles):
 
     Parameters
     ----------
-    verbose : bool or int, default=False
-        Ignored; present for API compatibility.
-    precompute : bool, "auto" or array, default="auto"
-        Ignored: products of features are used.
     n_nonzero_coefs : int, default=500
         Most features.
-    eps : float, default=2.220446049250313e-16
-        Ignored; present for API compatibility.
-    fit_path : bool, default=True
-        Whether to keep the path.
-    jitter : float or None, default=None
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
@@ -274,11 +276,7 @@ class Lars(_LeastAngles):
         Products of the features used with the residuals, over n.
     coef_path_ : ndarray of shape (d, n_steps + 1) or list of such
         Coefficients along the path.
-    active_ : list of int or list of such
-        Features used at the end.
-    n_iter_ : int or list of int
-        Number of steps.
-    n_features_in_, feature_names_in_
+    active_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -330,18 +328,8 @@ class LassoLars(_LeastAngles):
     ----------
     alpha : float, default=1.0
         Strength of the penalty, as in `Lasso`.
-    verbose : bool or int, default=False
-        Ignored; present for API compatibility.
-    precompute : bool, "auto" or array, default="auto"
-        Ignored: products of features are used.
     max_iter : int, default=500
         Most steps.
-    eps : float, default=2.220446049250313e-16
-        Ignored; present for API compatibility.
-    fit_path : bool, default=True
-        Whether to keep the path.
-    jitter : float or None, default=None
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
@@ -350,11 +338,7 @@ class LassoLars(_LeastAngles):
         Penalties at the knots of the path.
     coef_path_ : ndarray of shape (d, n_steps + 1) or list of such
         Coefficients at the knots.
-    active_ : list of int or list of such
-        Features used at the end.
-    n_iter_ : int or list of int
-        Number of steps.
-    n_features_in_, feature_names_in_
+    active_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------

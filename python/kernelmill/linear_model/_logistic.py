@@ -16,7 +16,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
 from kernelmill.linear_model._linear import LinearClassifier
 from kernelmill.linear_model._newton import MOST_PARAMETERS, Objective, Point
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import CLASSES
 
 CLASS_WEIGHT = rule.any_of(
     rule.one_of("balanced", None), rule.Rule(lambda value: isinstance(value, dict), "a dict")
@@ -161,9 +161,7 @@ class LogisticRegression(ProbabilisticClassifier):
 
     Attributes
     ----------
-    classes_
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
+    classes_, coef_
     intercept_ : ndarray of shape (1,) or (n_classes,), dtype of X
         Intercepts.
     n_iter_ : ndarray of shape (1,)
@@ -196,7 +194,7 @@ class LogisticRegression(ProbabilisticClassifier):
     ((4, 2), (4,))
     """
 
-    _words = WORDS
+    _words = CLASSES
     _parameters: ClassVar = {
         "C": rule.Rule(lambda v: rule.is_real(v) and v > 0, "a number above 0"),
         "l1_ratio": rule.real(0, high=1),
@@ -222,11 +220,6 @@ class LogisticRegression(ProbabilisticClassifier):
     @fitting
     def fit(self, X, y, sample_weight=None):
         """Find the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Class labels, numbers or strings, in memory even if X is a stream.
 
         Raises
         ------

@@ -58,9 +58,7 @@ class LogisticRegressionCV(LogisticRegression):
 
     Attributes
     ----------
-    classes_
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
+    classes_, coef_
     intercept_ : ndarray of shape (1,) or (n_classes,), dtype of X
         Intercepts.
     C_, l1_ratio_ : float

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import column_or_1d
 
-from kernelmill._docstrings import complete
+from kernelmill._docstrings import Words, complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._moments import Moments, moments_of
@@ -30,7 +30,7 @@ from kernelmill.linear_model._regression import (
     predicted,
     targets_of,
 )
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import DESCENT, IGNORED, SEVERAL_TASKS, WORDS
 
 _ALPHAS = rule.Rule(
     lambda v: (rule.is_integer(v) and v >= 1) or (np.ndim(v) == 1 and len(v) > 0),
@@ -81,29 +81,10 @@ def enet_path(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix} of shape (n, d), or a stream
-        Rows; centre them, and y, where an intercept is wanted.
     y : array-like of shape (n,) or (n, n_outputs)
         Numbers. Several outputs share their features, as in `MultiTaskElasticNet`.
     l1_ratio : float, default=0.5
         Share of the L1 penalty, above 0 where `alphas` is a number.
-    eps : float, default=1e-3
-        The least penalty as a share of the largest, where `alphas` is a number.
-    alphas : int or array-like, default=100
-        Penalties, or how many, evenly spaced in the logarithm from the least that leaves no
-        coefficient.
-    precompute, Xy, copy_X : ignored
-        Present for API compatibility.
-    coef_init : array-like of shape (d,) or (n_outputs, d), optional
-        Coefficients to start from.
-    verbose : bool, default=False
-        Ignored; present for API compatibility.
-    return_n_iter : bool, default=False
-        Whether to return the numbers of sweeps as well.
-    positive : bool, default=False
-        Whether no coefficient may be negative.
-    check_input : bool, default=True
-        Ignored; present for API compatibility.
     tol : float, default=1e-4
         The duality gap that ends the descent, as a share of the mean square of y.
     max_iter : int, default=1000
@@ -180,24 +161,8 @@ def lasso_path(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix} of shape (n, d), or a stream
-        Rows; centre them, and y, where an intercept is wanted.
     y : array-like of shape (n,) or (n, n_outputs)
         Numbers. Several outputs share their features, as in `MultiTaskLasso`.
-    eps : float, default=1e-3
-        The least penalty as a share of the largest, where `alphas` is a number.
-    alphas : int or array-like, default=100
-        Penalties, or how many.
-    precompute, Xy, copy_X : ignored
-        Present for API compatibility.
-    coef_init : array-like of shape (d,) or (n_outputs, d), optional
-        Coefficients to start from.
-    verbose : bool, default=False
-        Ignored; present for API compatibility.
-    return_n_iter : bool, default=False
-        Whether to return the numbers of sweeps as well.
-    positive : bool, default=False
-        Whether no coefficient may be negative.
     **params
         ``tol`` and ``max_iter`` of `enet_path`.
 
@@ -232,6 +197,27 @@ def lasso_path(
     )  # fmt: skip
 
 
+_PATH_WORDS = Words(
+    arguments={
+        "X": ("{array-like, sparse matrix} of shape (n, d), or a stream",
+            "Rows; centre them, and y, where an intercept is wanted."),
+        "eps": ("float", "The least penalty as a share of the largest, where `alphas` is a "
+            "number."),
+        "alphas": ("int or array-like", "Penalties, or how many, evenly spaced in the logarithm "
+            "from the least that leaves no coefficient."),
+        **{name: ("ignored", IGNORED) for name in ("precompute", "Xy", "copy_X")},
+        "coef_init": ("array-like of shape (d,) or (n_outputs, d)",
+            "Coefficients to start from."),
+        "verbose": ("bool", IGNORED),
+        "return_n_iter": ("bool", "Whether to return the numbers of sweeps as well."),
+        "positive": WORDS.parameters["positive"],
+        "check_input": ("bool", IGNORED),
+    },
+)
+complete(enet_path, _PATH_WORDS)
+complete(lasso_path, _PATH_WORDS)
+
+
 def squared_error(part: Moments, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     """Weighted mean squared error (m,) of rows by their moments, for coefficients (d, m)."""
     d, m = part.d, coef.shape[1]
@@ -243,7 +229,7 @@ def squared_error(part: Moments, coef: np.ndarray, intercept: np.ndarray) -> np.
 class _Chosen(LinearRegressor):
     """The choice of the penalties by the squared error of rows left out."""
 
-    _words = WORDS
+    _words = DESCENT
     _model: ClassVar[Any]
     _together: ClassVar[bool] = False
     positive = False
@@ -381,10 +367,6 @@ class ElasticNetCV(_Chosen):
         Shares of the L1 penalty to choose from.
     max_iter : int, default=1000
         Most sweeps for a penalty.
-    tol : float, default=1e-4
-        The duality gap that ends a descent, as a share of the mean square of centred y.
-    verbose : bool or int, default=0
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
@@ -436,10 +418,6 @@ class LassoCV(_Chosen):
     ----------
     max_iter : int, default=1000
         Most sweeps for a penalty.
-    tol : float, default=1e-4
-        The duality gap that ends a descent, as a share of the mean square of centred y.
-    verbose : bool or int, default=False
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
@@ -486,6 +464,7 @@ _SEVERAL = {k: v for k, v in _CV_PARAMETERS.items() if k != "positive"}
 
 
 class _SeveralTasks(MultiOutputMixin, _Chosen):
+    _words = SEVERAL_TASKS
     _together: ClassVar[bool] = True
 
     def __sklearn_tags__(self):
@@ -503,18 +482,10 @@ class MultiTaskElasticNetCV(_SeveralTasks):
         Shares of the penalty of the norms to choose from.
     max_iter : int, default=1000
         Most sweeps for a penalty.
-    tol : float, default=1e-4
-        The duality gap that ends a descent, as a share of the mean square of centred y.
-    verbose : bool or int, default=0
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (n_outputs,)
-        Intercepts.
-    alpha_
+    coef_, intercept_, alpha_
     l1_ratio_ : float
         The share that was chosen.
     alphas_ : ndarray of shape (n_alphas,) or (n_l1_ratio, n_alphas)
@@ -555,18 +526,10 @@ class MultiTaskLassoCV(_SeveralTasks):
     ----------
     max_iter : int, default=1000
         Most sweeps for a penalty.
-    tol : float, default=1e-4
-        The duality gap that ends a descent, as a share of the mean square of centred y.
-    verbose : bool or int, default=False
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (n_outputs,)
-        Intercepts.
-    alpha_
+    coef_, intercept_, alpha_
     alphas_ : ndarray of shape (n_alphas,)
         Penalties, the largest first.
     mse_path_ : ndarray of shape (n_alphas, n_folds)
@@ -595,7 +558,3 @@ class MultiTaskLassoCV(_SeveralTasks):
         cv=None, verbose=False, n_jobs=None, random_state=None, selection="cyclic",
     ):  # fmt: skip
         self._set_parameters(locals())
-
-
-complete(enet_path, WORDS)
-complete(lasso_path, WORDS)

@@ -19,7 +19,7 @@ from kernelmill._estimator._targets import check_count, class_labels, weights_by
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._linear import LinearClassifier
 from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import CLASSES, WORDS
 
 SOLVERS = ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs")
 # Features whose products fit memory easily: 128 MB.
@@ -277,6 +277,7 @@ class ClassTargets(ClassifierMixin, LinearClassifier):
     """Targets 1 and -1 for classes, and what is made of the scores."""
 
     class_weight: Any
+    _words = CLASSES
     _squares: ClassVar = np.float64
 
     def _encoded(self, y: Any, rows: Rows, sample_weight: Any) -> tuple[np.ndarray, Any]:
@@ -314,11 +315,7 @@ default="auto"
 
     Attributes
     ----------
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts.
-    classes_
+    coef_, intercept_, classes_
     n_iter_ : int
         1; present for API compatibility.
     solver_ : str
@@ -340,7 +337,6 @@ default="auto"
     (['right', 'left'], (4,))
     """
 
-    _words = WORDS
     _parameters: ClassVar = {
         **_PARAMETERS,
         "class_weight": rule.any_of(
@@ -357,11 +353,6 @@ default="auto"
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Find the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Class labels, numbers or strings, in memory even if X is a stream.
 
         Raises
         ------

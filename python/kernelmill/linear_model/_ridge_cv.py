@@ -252,11 +252,7 @@ class RidgeClassifierCV(ClassTargets):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts.
-    classes_, alpha_
+    coef_, intercept_, classes_, alpha_
     best_score_ : float
         The score of the penalty.
     cv_results_ : ndarray of shape (n, n_targets, n_alphas)
@@ -277,7 +273,6 @@ class RidgeClassifierCV(ClassTargets):
     (True, True)
     """
 
-    _words = WORDS
     _parameters: ClassVar = {
         "alphas": rule.array("(n_alphas,)"),
         "fit_intercept": rule.boolean(),
@@ -295,11 +290,6 @@ class RidgeClassifierCV(ClassTargets):
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Choose the penalty, and fit with it.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Class labels, numbers or strings, in memory even if X is a stream.
 
         Raises
         ------
