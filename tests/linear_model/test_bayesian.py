@@ -46,15 +46,11 @@ def test_relevance_is_scikit_learns(intercept):
     X, y = problem()
     options = {"fit_intercept": intercept, "compute_score": True, "tol": 1e-8}
     ours, theirs = ARDRegression(**options).fit(X, y), sk.ARDRegression(**options).fit(X, y)
-    if not intercept:  # scikit-learn starts from the variance about the mean
-        options["tol"] = 1e-4
-    rtol = 1e-7 if intercept else 1e-3
     for name in ("coef_", "intercept_", "alpha_"):
-        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=rtol, atol=rtol)
-    if intercept:
-        np.testing.assert_allclose(ours.scores_, theirs.scores_, rtol=1e-8)
-        for a, b in zip(ours.predict(X, True), theirs.predict(X, True), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-7)
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(ours.scores_, theirs.scores_, rtol=1e-8)
+    for a, b in zip(ours.predict(X, True), theirs.predict(X, True), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7)
 
 
 def test_the_band_is_narrowest_at_the_mean():

@@ -16,9 +16,9 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._moments import Moments, _about_means, moments_of
 from kernelmill._estimator._random import generator, seed_of
+from kernelmill.linear_model._coordinate import of_moments
 from kernelmill.linear_model._generalised import vector
 from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
-from kernelmill.linear_model._solve import constant_columns
 from kernelmill.linear_model._words import IGNORED, ONE_TARGET
 
 _EPS = float(np.finfo(np.float64).eps)
@@ -55,21 +55,40 @@ def spreads(X: Any, mean: np.ndarray, covariance: np.ndarray, columns: Any = Non
 
 def cleaned(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
     """Products of features, with the target, and of the target; what only rounds is zero."""
-    G, q, square = moments.xx, moments.xy[:, 0], float(moments.yy[0, 0])
-    still = constant_columns(moments)
-    if still.any():
-        G, q = G.copy(), q.copy()
-        G[still] = G[:, still] = q[still] = 0.0
-    size = (abs(float(moments.origin[-1])) + abs(float(moments.y_mean[0]))) * _EPS
-    if square <= 4 * moments.weight * size * size:
-        q, square = np.zeros_like(q), 0.0
-    return G, q, square
+    made = of_moments(moments)
+    return made.G, made.Q[:, 0], made.square
 
 
 class _EvidenceRegressor(LinearRegressor):
     """Base of the models with a precision of the noise and one, or several, of the coefficients."""
 
     _words = _WORDS
+
+    @fitting_at_once
+    def fit(self, X, y, sample_weight=None):
+        """Learn the precisions and the posterior of the coefficients.
+
+        Raises
+        ------
+        ValueError
+            If X or y do not fit.
+        """
+        rows = self._rows(X, sample_weight, reset=True)
+        y = vector(y, rows)
+        moments = moments_of(rows, y[:, None], centred=self.fit_intercept)
+        weights = rows.all_weights()
+        variance = float(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights))
+        coef = self._learnt(moments, variance)
+        self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(moments.d)
+        self._set_model(coef[None], moments.x_mean, moments.y_mean, rows, True)
+        return self
+
+    def _learnt(self, moments: Moments, variance: float) -> np.ndarray:
+        """Set what is learnt but the model itself, and return the coefficients (d,).
+
+        `variance` is that of the target, from which the precision of the noise starts.
+        """
+        raise NotImplementedError
 
     def predict(self, X, return_std=False):
         """Means of the predictive distribution, and its standard deviations.
@@ -170,26 +189,13 @@ class BayesianRidge(_EvidenceRegressor):
     ):  # fmt: skip
         self._set_parameters(locals())
 
-    @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
-        """Learn the precisions and the posterior of the coefficients.
-
-        Raises
-        ------
-        ValueError
-            If X or y do not fit.
-        """
-        rows = self._rows(X, sample_weight, reset=True)
-        y = vector(y, rows)
-        moments = moments_of(rows, y[:, None], centred=self.fit_intercept)
+    def _learnt(self, moments: Moments, variance: float) -> np.ndarray:
         G, q, square = cleaned(moments)
         values, V = scipy.linalg.eigh(G, check_finite=False)
         values = np.where(values > values.max(initial=0.0) * len(values) * _EPS, values, 0.0)
         right = np.where(values > 0, V.T @ q, 0.0)
         best = right / np.where(values > 0, values, 1.0)
         left = max(square - float(right @ best), 0.0)
-        variance = float(np.average((y - np.average(y, weights=rows.all_weights())) ** 2,
-                                    weights=rows.all_weights()))  # fmt: skip
         alpha = 1 / (variance + _EPS) if self.alpha_init is None else float(self.alpha_init)
         penalty = 1.0 if self.lambda_init is None else float(self.lambda_init)
         weight, d = moments.weight, moments.d
@@ -230,9 +236,7 @@ class BayesianRidge(_EvidenceRegressor):
         self.scores_: Any = np.array(scores) if self.compute_score else []
         self.alpha_, self.lambda_ = alpha, penalty
         self.sigma_ = (V / (alpha * values + penalty)) @ V.T
-        self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(d)
-        self._set_model((V @ found)[None], moments.x_mean, moments.y_mean, rows, True)
-        return self
+        return V @ found
 
 
 class ARDRegression(_EvidenceRegressor):
@@ -292,23 +296,10 @@ class ARDRegression(_EvidenceRegressor):
     ):  # fmt: skip
         self._set_parameters(locals())
 
-    @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
-        """Learn the precisions and the posterior of the coefficients.
-
-        Raises
-        ------
-        ValueError
-            If X or y do not fit.
-        """
-        rows = self._rows(X, sample_weight, reset=True)
-        y = vector(y, rows)
-        moments = moments_of(rows, y[:, None], centred=self.fit_intercept)
+    def _learnt(self, moments: Moments, variance: float) -> np.ndarray:
         G, q, square = cleaned(moments)
         d, weight = moments.d, moments.weight
-        mean = moments.y_mean[0]
-        total = square if self.fit_intercept else max(square - weight * mean * mean, 0.0)
-        alpha = 1 / (total / weight + _EPS)
+        alpha = 1 / (variance + _EPS)
         precisions = np.ones(d)
         kept = np.ones(d, dtype=bool)
         coef, before = np.zeros(d), None
@@ -357,9 +348,7 @@ class ARDRegression(_EvidenceRegressor):
             sigma = np.zeros((0, 0))
         self.scores_ = scores
         self.alpha_, self.lambda_, self.sigma_ = alpha, precisions, sigma
-        self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(d)
-        self._set_model(coef[None], moments.x_mean, moments.y_mean, rows, True)
-        return self
+        return coef
 
     def _columns(self) -> Any:
         return np.flatnonzero(self.lambda_ < self.threshold_lambda)

@@ -108,7 +108,7 @@ class GeneralisedRegressor(LinearRegressor):
             metadata=metadata,
         ) as progress:  # fmt: skip
             at, taken, converged = minimised(
-                objective, at, self.tol, self.max_iter, progress, attributes, rows.owner
+                objective, at, self.tol, self.max_iter, progress, attributes
             )
         if not converged and taken >= self.max_iter:
             warn(

@@ -80,15 +80,14 @@ class ProbabilisticClassifier(ClassifierMixin, LinearClassifier):
 
 
 def minimised(
-    objective: Objective, at: Point, tol: float, max_iter: int, progress: Progress | None,
-    attributes: Any, owner: str,
+    objective: Objective, at: Point, tol: float, max_iter: int, progress: Progress | None = None,
+    attributes: Any = None,
 ) -> tuple[Point, int, bool]:  # fmt: skip
     """The least of an objective: the point, the steps, and whether it converged."""
     sparse = objective.l1 > 0 and not objective.newton
 
     def advance(point: Point, most: int) -> Step:
-        step = working_step(objective, point, tol) if sparse else objective.advance(point, tol)
-        return step
+        return working_step(objective, point, tol) if sparse else objective.advance(point, tol)
 
     if progress is None:
         taken, finished = 0, False
@@ -264,9 +263,8 @@ class LogisticRegression(ProbabilisticClassifier):
             self, self.verbose, iterations=self.max_iter, X=X, y=y, metadata=metadata
         ) as progress:
             at, taken, converged = minimised(
-                objective, objective.start(*start), self.tol, self.max_iter, progress, attributes,
-                rows.owner,
-            )  # fmt: skip
+                objective, objective.start(*start), self.tol, self.max_iter, progress, attributes
+            )
         self._judge(objective, at, converged, taken)
         self.__dict__.update(attributes(at, taken))
         return self

@@ -170,9 +170,8 @@ class LogisticRegressionCV(LogisticRegression):
             for c, C in enumerate(self.Cs_):
                 objective = self._objective(rows, codes, len(self.classes_), float(C), float(ratio))
                 at, taken, _ = minimised(
-                    objective, objective.start(*start), self.tol, self.max_iter, None, None,
-                    rows.owner,
-                )  # fmt: skip
+                    objective, objective.start(*start), self.tol, self.max_iter
+                )
                 start = at.coef, objective.intercepts(at)
                 model.coef_ = at.coef.astype(rows.dtype)
                 model.intercept_ = start[1].astype(rows.dtype)
@@ -188,9 +187,8 @@ class LogisticRegressionCV(LogisticRegression):
             objective = self._objective(
                 rows, codes, len(self.classes_), self.C_, self.l1_ratio_
             )
-            at = objective.start()
             at, taken, converged = minimised(
-                objective, at, self.tol, self.max_iter, None, None, rows.owner
+                objective, objective.start(), self.tol, self.max_iter
             )
             self._judge(objective, at, converged, taken)
             coef, intercept = at.coef, objective.intercepts(at)

@@ -69,7 +69,6 @@ class _PathRows(Estimator):
     """Makes rows of what the functions are given."""
 
     _accepts_sparse = True
-    _accepts_streams = True
 
 
 def enet_path(
@@ -130,18 +129,7 @@ def enet_path(
         raise ValueError(f"{owner}: positive must be False for several outputs, got True")
     most = coordinate.FOR_PATHS * coordinate.MOST_PRODUCTS
     made, _, _, weight = coordinate.problem(rows, Y, False, most=most)
-    if rule.is_integer(alphas):
-        if not l1_ratio > 0:
-            raise ValueError(
-                f"{owner}: alphas must be given for l1_ratio=0, got a number of them (automatic "
-                "alpha grid generation is not supported for l1_ratio=0)"
-            )
-        gradient = made.start().gradient
-        alphas = int(alphas)
-        largest = coordinate.largest_alpha(gradient, weight, l1_ratio, positive)
-        grid = coordinate.alphas_of(alphas, largest, eps, owner)
-    else:
-        grid = coordinate.alphas_of(alphas, 0.0, eps, owner)
+    grid = coordinate.alphas_of(made, weight, alphas, l1_ratio, positive, eps, owner)
     start = None
     if coef_init is not None:
         start = np.ascontiguousarray(np.atleast_2d(np.asarray(coef_init, dtype=np.float64)).T)
@@ -233,7 +221,6 @@ class _Chosen(LinearRegressor):
     _model: ClassVar[Any]
     _together: ClassVar[bool] = False
     positive = False
-    precompute = "auto"
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -267,7 +254,13 @@ class _Chosen(LinearRegressor):
         Y = y.reshape(len(y), -1)
         ratios = np.atleast_1d(np.asarray(getattr(self, "l1_ratio", 1.0), dtype=np.float64))
         whole = self._whole(rows, Y)
-        grids = [self._grid(whole, rows.owner, r) for r in ratios]
+        made = coordinate.of_moments(whole) if isinstance(whole, Moments) else whole
+        grids = [
+            coordinate.alphas_of(
+                made, whole.weight, self.alphas, ratio, self.positive, self.eps, rows.owner
+            )
+            for ratio in ratios
+        ]
         folds = list(check_cv(self.cv).split(np.empty(rows.count), y))
         errors = np.empty((len(ratios), len(folds), len(grids[0])))
         for f, (train, test) in enumerate(folds):
@@ -296,19 +289,6 @@ class _Chosen(LinearRegressor):
         if rows.n_features <= coordinate.FOR_PATHS * coordinate.MOST_PRODUCTS:
             return moments_of(rows, Y, centred=self.fit_intercept)
         return coordinate.WorkingSets(rows, Y, self.fit_intercept)
-
-    def _grid(self, whole: Any, owner: str, l1_ratio: float) -> np.ndarray:
-        if not rule.is_integer(self.alphas):
-            return coordinate.alphas_of(self.alphas, 0.0, self.eps, owner)
-        if not l1_ratio > 0:
-            raise ValueError(
-                f"{owner}: alphas must be given for l1_ratio=0, got a number of them (automatic "
-                "alpha grid generation is not supported for l1_ratio=0)"
-            )
-        made = coordinate.of_moments(whole) if isinstance(whole, Moments) else whole
-        gradient = made.start().gradient
-        largest = coordinate.largest_alpha(gradient, whole.weight, l1_ratio, self.positive)
-        return coordinate.alphas_of(int(self.alphas), largest, self.eps, owner)
 
     def _errors(
         self, rows: Rows, Y: np.ndarray, whole: Any, train: np.ndarray, test: np.ndarray,
