@@ -87,6 +87,15 @@ def check_count(y: Any, count: int, owner: str) -> None:
         )
 
 
+def check_classes(classes: np.ndarray, owner: str) -> None:
+    """Raise unless there is something to tell apart."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"{owner}: y must hold at least 2 classes, got 1 class (the number of classes has to "
+            "be greater than one)"
+        )
+
+
 def class_labels(
     y: Any, owner: str, *, multilabel: bool = False, multioutput: bool = False
 ) -> np.ndarray:
@@ -137,6 +146,16 @@ def check_squares(y: np.ndarray, owner: str) -> None:
             f"{owner}: y must be small enough to be squared in float64, got values of up to "
             f"{top:.3g} (scale y)"
         )
+
+
+def targets_of(y: Any, rows: Any, squared: bool = True) -> np.ndarray:
+    """Targets of a regression as float64, (n,) or (n, m); those of a stream are counted later."""
+    y = numbers(y, rows.owner, np.float64)
+    if squared:
+        check_squares(y, rows.owner)
+    if not rows.is_stream:
+        check_count(y, rows.count, rows.owner)
+    return y
 
 
 def hold_out(

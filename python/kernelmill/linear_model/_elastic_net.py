@@ -15,9 +15,10 @@ from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty, Position
-from kernelmill.linear_model._regression import LinearRegressor, targets_of
+from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import DESCENT, SEVERAL_TASKS
 
 SELECTION = rule.one_of("cyclic", "random")

@@ -13,9 +13,10 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model._logistic import minimised
 from kernelmill.linear_model._newton import Objective, Point
-from kernelmill.linear_model._regression import LinearRegressor, targets_of
+from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import ONE_TARGET
 
 PARAMETERS: dict[str, rule.Rule] = {

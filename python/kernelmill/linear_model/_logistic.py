@@ -13,14 +13,16 @@ from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
+from kernelmill._estimator._targets import (
+    check_classes,
+    check_count,
+    class_labels,
+    weights_by_class,
+)
 from kernelmill.linear_model._linear import LinearClassifier
 from kernelmill.linear_model._newton import MOST_PARAMETERS, Objective, Point
 from kernelmill.linear_model._words import CLASSES
 
-CLASS_WEIGHT = rule.any_of(
-    rule.one_of("balanced", None), rule.Rule(lambda value: isinstance(value, dict), "a dict")
-)
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
 _MARGIN = 0.5  # features whose gradient is this share of the L1 penalty join the working set
 
@@ -201,7 +203,7 @@ class LogisticRegression(ProbabilisticClassifier):
         "tol": rule.real(0, above=True),
         "fit_intercept": rule.boolean(),
         "intercept_scaling": rule.real(0, above=True),
-        "class_weight": CLASS_WEIGHT,
+        "class_weight": rule.CLASS_WEIGHT,
         "random_state": rule.RANDOM_STATE,
         "solver": rule.one_of(*SOLVERS),
         "max_iter": rule.integer(0),
@@ -237,11 +239,7 @@ class LogisticRegression(ProbabilisticClassifier):
             check_count(labels, rows.count, rows.owner)
         before = getattr(self, "coef_", None) if self.warm_start else None
         self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
-                "has to be greater than one)"
-            )
+        check_classes(self.classes_, rows.owner)
         if self.class_weight is not None:
             rows = rows.weighted(weights_by_class(self.class_weight, labels, rows.owner))
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)

@@ -10,7 +10,12 @@ from sklearn.model_selection import check_cv
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
+from kernelmill._estimator._targets import (
+    check_classes,
+    check_count,
+    class_labels,
+    weights_by_class,
+)
 from kernelmill.linear_model._logistic import LogisticRegression, minimised
 from kernelmill.linear_model._regression import fitting_at_once
 
@@ -128,11 +133,7 @@ class LogisticRegressionCV(LogisticRegression):
         labels = class_labels(y, rows.owner)
         check_count(labels, rows.count, rows.owner)
         self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
-                "has to be greater than one)"
-            )
+        check_classes(self.classes_, rows.owner)
         self.Cs_ = np.sort(self._strengths())
         self.l1_ratios_ = np.asarray(self.l1_ratios, dtype=np.float64)
         given = rows.weight

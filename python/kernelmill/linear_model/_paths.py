@@ -15,6 +15,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty
 from kernelmill.linear_model._elastic_net import (
@@ -28,7 +29,6 @@ from kernelmill.linear_model._regression import (
     LinearRegressor,
     fitting_at_once,
     predicted,
-    targets_of,
 )
 from kernelmill.linear_model._words import DESCENT, IGNORED, SEVERAL_TASKS, WORDS
 

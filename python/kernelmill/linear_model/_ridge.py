@@ -15,10 +15,16 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
+from kernelmill._estimator._targets import (
+    check_classes,
+    check_count,
+    class_labels,
+    targets_of,
+    weights_by_class,
+)
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._linear import LinearClassifier
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
+from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
 from kernelmill.linear_model._words import CLASSES, WORDS
 
 SOLVERS = ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs")
@@ -286,11 +292,7 @@ class ClassTargets(ClassifierMixin, LinearClassifier):
         if not rows.is_stream:
             check_count(y, rows.count, rows.owner)
         self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
-                "has to be greater than one)"
-            )
+        check_classes(self.classes_, rows.owner)
         own = y[:, None] == (self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
         weight = None
         if self.class_weight is not None:
@@ -337,12 +339,7 @@ default="auto"
     (['right', 'left'], (4,))
     """
 
-    _parameters: ClassVar = {
-        **_PARAMETERS,
-        "class_weight": rule.any_of(
-            rule.one_of("balanced", None), rule.Rule(lambda v: isinstance(v, dict), "a dict")
-        ),
-    }
+    _parameters: ClassVar = {**_PARAMETERS, "class_weight": rule.CLASS_WEIGHT}
 
     def __init__(
         self, alpha=1.0, *, fit_intercept=True, copy_X=True, max_iter=None, tol=1e-4,

@@ -14,8 +14,9 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import moments_of
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _solve as solve
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
+from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
 from kernelmill.linear_model._ridge import ClassTargets, Ridge, RidgeClassifier
 from kernelmill.linear_model._words import WORDS
 
@@ -277,7 +278,7 @@ class RidgeClassifierCV(ClassTargets):
         "alphas": rule.array("(n_alphas,)"),
         "fit_intercept": rule.boolean(),
         "scoring": rule.Rule(lambda v: v is None or isinstance(v, str) or callable(v), "a scorer"),
-        "class_weight": RidgeClassifier._parameters["class_weight"],
+        "class_weight": rule.CLASS_WEIGHT,
         "store_cv_results": rule.boolean(),
     }
 

@@ -14,7 +14,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill._estimator._targets import check_classes, check_count, class_labels
 from kernelmill._kernels import Kernel
 from kernelmill.ops import svm as ops
 from kernelmill.svm import _pairs, _problems
@@ -22,9 +22,6 @@ from kernelmill.svm._base import NU, PARAMETERS, C, SupportVectorMachine
 from kernelmill.svm._training import Solved, Training, solve
 
 _FOLDS = 5  # of the calibration
-CLASS_WEIGHT = rule.any_of(
-    rule.one_of("balanced", None), rule.Rule(lambda value: isinstance(value, dict), "a dict")
-)
 
 
 def _has_probabilities(model):
@@ -39,7 +36,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
     _parameters: ClassVar = {
         **PARAMETERS,
         "probability": rule.boolean(),
-        "class_weight": CLASS_WEIGHT,
+        "class_weight": rule.CLASS_WEIGHT,
         "decision_function_shape": rule.one_of("ovr", "ovo"),
         "break_ties": rule.boolean(),
         "random_state": rule.RANDOM_STATE,
@@ -98,7 +95,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         labels = class_labels(y, rows.owner)
         check_count(labels, rows.count, rows.owner)
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        self._refuse_one_class(rows.owner)
+        check_classes(self.classes_, rows.owner)
         weights = self._class_weights(rows, labels, codes)
         order = np.argsort(codes, kind="stable")
         kept = order[weights[order] > 0]
@@ -118,13 +115,6 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         if self.probability:
             self._calibrate(training, codes, weights, scale)
         return self
-
-    def _refuse_one_class(self, owner: str) -> None:
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{owner}: y must hold at least 2 classes, got 1 class (the number of classes has "
-                "to be greater than one)"
-            )
 
     def _class_weights(
         self, rows: Rows, labels: np.ndarray, codes: np.ndarray
