@@ -63,14 +63,22 @@ def _one_kind(y: Any, owner: str) -> None:
         )
 
 
-def weights_by_class(class_weight: Any, labels: np.ndarray, owner: str) -> np.ndarray:
-    """The weight of each row by its class.
+def weights_by_class(
+    class_weight: Any, labels: np.ndarray, owner: str, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """The weight of each row by its class; balanced are the sums of `weights` if there are any.
 
     Raises
     ------
     ValueError
         If ``class_weight`` names classes that ``labels`` does not hold.
     """
+    if isinstance(class_weight, str) and weights is not None:  # a weight of 2 is a row twice
+        check_count(labels, len(weights), owner)
+        _, codes = np.unique(labels, return_inverse=True)
+        sums = np.bincount(codes, weights)
+        factors = sums.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1.0))
+        return factors[codes]
     try:
         return compute_sample_weight(class_weight, labels)
     except ValueError as error:

@@ -241,7 +241,8 @@ class LogisticRegression(ProbabilisticClassifier):
         self.classes_ = np.unique(labels)
         check_classes(self.classes_, rows.owner)
         if self.class_weight is not None:
-            rows = rows.weighted(weights_by_class(self.class_weight, labels, rows.owner))
+            own = weights_by_class(self.class_weight, labels, rows.owner, rows.all_weights())
+            rows = rows.weighted(own)
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
         objective = self._objective(rows, codes, len(self.classes_), self.C, self.l1_ratio)
         start: tuple[Any, Any] = (None, None)

@@ -138,7 +138,8 @@ class LogisticRegressionCV(LogisticRegression):
         self.l1_ratios_ = np.asarray(self.l1_ratios, dtype=np.float64)
         given = rows.weight
         if self.class_weight is not None:
-            rows = rows.weighted(weights_by_class(self.class_weight, labels, rows.owner))
+            own = weights_by_class(self.class_weight, labels, rows.owner, rows.all_weights())
+            rows = rows.weighted(own)
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
         folds = list(check_cv(self.cv, labels, classifier=True).split(np.empty(len(codes)), labels))
         k, d = 1 if len(self.classes_) == 2 else len(self.classes_), rows.n_features
@@ -183,7 +184,8 @@ class LogisticRegressionCV(LogisticRegression):
 
     def _choose(self, rows: Rows, codes: np.ndarray) -> None:
         if self.refit:
-            r, c = np.unravel_index(self.scores_.mean(0).argmax(), self.scores_.shape[1:])
+            best = self.scores_.mean(0).T  # of equal scores the strongest penalty's
+            c, r = np.unravel_index(best.argmax(), best.shape)
             self.C_, self.l1_ratio_ = float(self.Cs_[c]), float(self.l1_ratios_[r])
             objective = self._objective(
                 rows, codes, len(self.classes_), self.C_, self.l1_ratio_
@@ -194,11 +196,11 @@ class LogisticRegressionCV(LogisticRegression):
             self._judge(objective, at, converged, taken)
             coef, intercept = at.coef, objective.intercepts(at)
         else:
-            flat = self.scores_.reshape(len(self.scores_), -1).argmax(1)
-            r, c = np.unravel_index(flat, self.scores_.shape[1:])
+            each = self.scores_.transpose(0, 2, 1)
+            c, r = np.unravel_index(each.reshape(len(each), -1).argmax(1), each.shape[1:])
             self.C_ = float(self.Cs_[c].mean())
             self.l1_ratio_ = float(self.l1_ratios_[r].mean())
-            mean = self.coefs_paths_[np.arange(len(flat)), r, c].mean(0)
+            mean = self.coefs_paths_[np.arange(len(each)), r, c].mean(0)
             coef = mean[:, : rows.n_features]
             intercept = mean[:, -1] if self.fit_intercept else np.zeros(len(mean))
         self.coef_ = np.ascontiguousarray(coef, dtype=rows.dtype)

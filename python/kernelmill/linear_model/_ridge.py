@@ -286,18 +286,18 @@ class ClassTargets(ClassifierMixin, LinearClassifier):
     _words = CLASSES
     _squares: ClassVar = np.float64
 
-    def _encoded(self, y: Any, rows: Rows, sample_weight: Any) -> tuple[np.ndarray, Any]:
-        """Targets (n, k), and weights with those of the classes."""
+    def _encoded(self, y: Any, rows: Rows) -> tuple[np.ndarray, Rows]:
+        """Targets (n, k), and the rows with the weights of the classes."""
         y = class_labels(y, rows.owner)
         if not rows.is_stream:
             check_count(y, rows.count, rows.owner)
         self.classes_ = np.unique(y)
         check_classes(self.classes_, rows.owner)
         own = y[:, None] == (self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
-        weight = None
         if self.class_weight is not None:
-            weight = weights_by_class(self.class_weight, y, rows.owner)
-        return np.where(own, 1.0, -1.0), weight
+            weights = rows.all_weights()
+            rows = rows.weighted(weights_by_class(self.class_weight, y, rows.owner, weights))
+        return np.where(own, 1.0, -1.0), rows
 
 
 class RidgeClassifier(ClassTargets):
@@ -357,9 +357,7 @@ default="auto"
             If X or y do not fit.
         """
         rows = self._rows(X, sample_weight, reset=True, deferred=True)
-        Y, weight = self._encoded(y, rows, sample_weight)
-        if weight is not None:
-            rows = rows.weighted(weight)
+        Y, rows = self._encoded(y, rows)
         alpha = alphas_of(self.alpha, Y.shape[1], rows.owner)
         coef, x_mean, y_mean = ridge(
             rows, Y, alpha, centred=self.fit_intercept, positive=self.positive,

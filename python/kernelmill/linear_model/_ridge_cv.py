@@ -298,7 +298,7 @@ class RidgeClassifierCV(ClassTargets):
             If X, y or alphas do not fit.
         """
         rows = self._rows(X, sample_weight, reset=True)
-        Y, weight = self._encoded(y, rows, sample_weight)
+        Y, weighted = self._encoded(y, rows)
         if self.cv is not None:
             return self._searched(rows, y)
         if self.scoring is not None:
@@ -306,11 +306,9 @@ class RidgeClassifierCV(ClassTargets):
                 f"{rows.owner}: scoring must be None where rows are left out one at a time, got "
                 f"{self.scoring!r} (pass cv)"
             )
-        if weight is not None:
-            rows = rows.weighted(weight)
         inner = RidgeCV(
             self.alphas, fit_intercept=self.fit_intercept, store_cv_results=self.store_cv_results
-        ).fit(rows, Y)
+        ).fit(weighted, Y)
         self.coef_ = inner.coef_
         self.intercept_ = np.broadcast_to(inner.intercept_, (len(inner.coef_),)).copy()
         self.alpha_, self.best_score_ = inner.alpha_, inner.best_score_
