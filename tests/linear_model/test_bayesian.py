@@ -33,6 +33,20 @@ def test_the_evidence_is_scikit_learns(intercept, n, d):
             np.testing.assert_allclose(a, b, rtol=1e-8)
 
 
+@pytest.mark.parametrize("kind", ["BayesianRidge", "ARDRegression"])
+def test_priors_are_scikit_learns(kind):
+    X, y = problem(20)
+    given = {"alpha_1": 3.0, "alpha_2": 0.5, "lambda_1": 2.0, "lambda_2": 7.0, "tol": 1e-10}
+    if kind == "BayesianRidge":
+        given |= {"alpha_init": 0.3, "lambda_init": 5.0}
+    for more in ({}, {"max_iter": 2}):  # which tells where the precisions start
+        theirs = getattr(sk, kind)(**given, **more).fit(X, y)
+        ours = {"BayesianRidge": BayesianRidge, "ARDRegression": ARDRegression}[kind]
+        ours = ours(**given, **more).fit(X, y)
+        for name in ("coef_", "alpha_", "lambda_"):
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-7)
+
+
 def test_weights_of_the_evidence_are_scikit_learns():
     X, y = problem()
     w = np.random.default_rng(1).uniform(0.1, 2, len(y))

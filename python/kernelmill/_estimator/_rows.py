@@ -390,6 +390,7 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
     _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
     _checks_values: ClassVar[bool] = True  # False where the model does so itself
     _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
+
     def _set_parameters(self, arguments: dict[str, Any]) -> None:
         """Set the arguments of ``__init__``, its ``locals()``, as they are."""
         del arguments["self"]

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import d2_tweedie_score
 from sklearn.utils.validation import column_or_1d
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import targets_of
-from kernelmill.linear_model._logistic import minimised
+from kernelmill.linear_model._logistic import minimised, warn_steps
 from kernelmill.linear_model._newton import Objective, Point
 from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import ONE_TARGET
@@ -112,11 +111,7 @@ class GeneralisedRegressor(LinearRegressor):
                 objective, at, self.tol, self.max_iter, progress, attributes
             )
         if not converged and taken >= self.max_iter:
-            warn(
-                f"{rows.owner}: the objective did not converge in max_iter={self.max_iter} steps "
-                "(raise max_iter or tol)",
-                ConvergenceWarning,
-            )
+            warn_steps(rows.owner, self.max_iter)
         self.__dict__.update(attributes(at, taken))
         return self
 

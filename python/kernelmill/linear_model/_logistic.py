@@ -103,6 +103,15 @@ def minimised(
     return run.state, run.n_iter, run.converged
 
 
+def warn_steps(owner: str, max_iter: int) -> None:
+    """Warn where the steps were not enough."""
+    warn(
+        f"{owner}: the objective did not converge in max_iter={max_iter} steps (raise max_iter or "
+        "tol)",
+        ConvergenceWarning,
+    )
+
+
 def working_step(objective: Objective, at: Point, tol: float) -> Step:
     """One working set of features of a problem with an L1 penalty: its least, and what it lacks."""
     slope = at.gradient[:, :-1]
@@ -290,8 +299,4 @@ class LogisticRegression(ProbabilisticClassifier):
                 ConvergenceWarning,
             )
         elif not converged and taken >= self.max_iter:
-            warn(
-                f"{owner}: the objective did not converge in max_iter={self.max_iter} steps (raise "
-                "max_iter or tol)",
-                ConvergenceWarning,
-            )
+            warn_steps(owner, self.max_iter)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._generalised import vector
+from kernelmill.linear_model._logistic import warn_steps
 from kernelmill.linear_model._newton import Objective, Point
 from kernelmill.linear_model._regression import LinearRegressor, predicted
 from kernelmill.linear_model._words import ONE_TARGET
@@ -188,11 +188,7 @@ class HuberRegressor(LinearRegressor):
                 attributes=attributes,
             )  # fmt: skip
         if not run.converged and 0 < self.max_iter <= run.n_iter:
-            warn(
-                f"{rows.owner}: the objective did not converge in max_iter={self.max_iter} steps "
-                "(raise max_iter or tol)",
-                ConvergenceWarning,
-            )
+            warn_steps(rows.owner, self.max_iter)
         self.__dict__.update(attributes(run.state, run.n_iter))
         return self
 

@@ -86,11 +86,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         return self._fit(X, y, sample_weight)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
-        if self.break_ties and self.decision_function_shape == "ovo":
-            raise ValueError(
-                f"{type(self).__name__}: break_ties must be False when decision_function_shape is "
-                "'ovo', got True"
-            )
+        self._check_ties()
         rows = self._checked(self._rows(X, sample_weight, reset=True))
         labels = class_labels(y, rows.owner)
         check_count(labels, rows.count, rows.owner)
@@ -115,6 +111,13 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         if self.probability:
             self._calibrate(training, codes, weights, scale)
         return self
+
+    def _check_ties(self) -> None:
+        if self.break_ties and self.decision_function_shape == "ovo":
+            raise ValueError(
+                f"{type(self).__name__}: break_ties must be False when decision_function_shape is "
+                "'ovo', got True"
+            )
 
     def _class_weights(
         self, rows: Rows, labels: np.ndarray, codes: np.ndarray
@@ -259,11 +262,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
             if ``break_ties=True``.
         """
         check_is_fitted(self)
-        if self.break_ties and self.decision_function_shape == "ovo":
-            raise ValueError(
-                f"{type(self).__name__}: break_ties must be False when decision_function_shape is "
-                "'ovo', got True"
-            )
+        self._check_ties()
         return self.classes_[self._labels(self._mapped_rows(X, self._decisions))]
 
     # --- probabilities ----------------------------------------------------------------------------

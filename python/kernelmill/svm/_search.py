@@ -189,9 +189,9 @@ class SVCCV(_Search, SVC):
 
     Notes
     -----
-    For each gamma one kernel matrix, of 4 n^2 bytes, serves all folds and
-    all prices; each price starts from the multipliers of the one before, and the folds are solved
-    side by side. Scores are those of scikit-learn's `GridSearchCV` over `SVC` up to the tolerance.
+    For each gamma one kernel matrix, of 4 n^2 bytes, serves all folds and all prices; each price
+    starts from the multipliers of the one before, and the folds are solved side by side. Scores are
+    those of scikit-learn's `GridSearchCV` over `SVC` up to the tolerance.
 
     Examples
     --------
