@@ -144,3 +144,16 @@ def test_the_prior_of_ridge():
     theirs = sk.Ridge(3.0).fit(X, y)
     np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-9)
     assert model.intercept_ == pytest.approx(theirs.intercept_)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_evidence_of_one_more_row_is_its_predicted_density(intercept):
+    X, y = problem(15, 2)
+    model = BayesianLinearRegression(shape=2.0, rate=3.0, fit_intercept=intercept)
+    model.fit(X[:14], y[:14])
+    before, free = model.log_evidence_, 2 * model.shape_
+    assert free == 4.0 + 14 - intercept  # a flat prior takes one of the rows
+    mean, band = model.predict(X[14:], return_std=True)
+    scale = band / np.sqrt(free / (free - 2))
+    want = scipy.stats.t.logpdf(y[14], free, mean[0], scale[0])
+    assert model.partial_fit(X[14:], y[14:]).log_evidence_ - before == pytest.approx(want)
