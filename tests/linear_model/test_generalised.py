@@ -80,6 +80,18 @@ def test_a_warm_start_goes_on():
     first = model.n_iter_
     model.fit(X, y)
     assert model.n_iter_ < first
+    model = LogCoshRegressor(scale=0.01, warm_start=True, tol=1e-6).fit(X, y)
+    assert model.n_iter_ > 1
+    assert model.fit(X, y).n_iter_ == 1
+
+
+@pytest.mark.parametrize(("power", "same"), [(1, PoissonRegressor), (2, GammaRegressor)])
+def test_powers_with_a_name(power, same):
+    X, mean, rng = problem()
+    y = rng.gamma(2, mean / 2)
+    ours, want = TweedieRegressor(power=power).fit(X, y), same().fit(X, y)
+    np.testing.assert_array_equal(ours.coef_, want.coef_)
+    np.testing.assert_array_equal(ours.predict(X), want.predict(X))
 
 
 def test_log_cosh_is_the_optimum_of_its_loss():

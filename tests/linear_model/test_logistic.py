@@ -13,6 +13,7 @@ from kernelmill.linear_model import (
     LogisticRegressionCV,
     RidgeClassifier,
     RidgeClassifierCV,
+    _logistic,
     _newton,
 )
 
@@ -65,8 +66,9 @@ def test_it_is_scikit_learns(way, k, C, intercept, weighted):
 @pytest.mark.parametrize("ratio", [1.0, 0.4])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_the_conditions_of_the_optimum(way, k, ratio, sparse, monkeypatch):
-    if way == "l-bfgs":  # working sets of this size
+    if way == "l-bfgs":  # working sets of about this size
         monkeypatch.setattr(_newton, "MOST_PARAMETERS", 40)
+        monkeypatch.setattr(_logistic, "_LEAST", 4)
     X, y = problem(120, 30, k)
     X = (X - X.mean(0)) / X.std(0)
     X = np.where(np.random.default_rng(1).random(X.shape) < 0.6, X, 0) if sparse else X
@@ -85,6 +87,36 @@ def test_the_conditions_of_the_optimum(way, k, ratio, sparse, monkeypatch):
     assert np.abs(wrong).max() < 1e-4 / C
     assert (model.coef_ == 0).any()
     np.testing.assert_allclose((own - shares).sum(0), 0, atol=1e-4)  # intercepts
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_working_set_holds_all_that_is_not_zero(k, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 60))
+    y = (X @ rng.normal(size=(60, k)) * 0.5 + rng.gumbel(size=(300, k))).argmax(1)
+    options = {"C": 1.0, "l1_ratio": 1.0, "tol": 1e-8}
+    want = LogisticRegression(**options).fit(X, y)
+    assert (want.coef_ != 0).any(0).sum() > 40
+    monkeypatch.setattr(_newton, "MOST_PARAMETERS", 40)
+    for least in (5, 50):
+        monkeypatch.setattr(_logistic, "_LEAST", least)
+        model = LogisticRegression(**options).fit(X, y)
+        np.testing.assert_allclose(model.coef_, want.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_working_sets_of_a_stream(weighted, sparse, monkeypatch):
+    monkeypatch.setattr(_newton, "MOST_PARAMETERS", 20)
+    X, y = problem(120, 30, 2)
+    rows = scipy.sparse.csr_matrix(np.where(X.mean(0) < X, X, 0)) if sparse else X
+    w = np.random.default_rng(1).uniform(0, 2, len(y)) if weighted else None
+    parts = [slice(0, 50), slice(50, 120)]
+    chunks = [(rows[p], w[p]) if weighted else rows[p] for p in parts]
+    options = {"C": 0.3, "l1_ratio": 1.0, "tol": 1e-8}
+    want = LogisticRegression(**options).fit(rows, y, sample_weight=w)
+    got = LogisticRegression(**options).fit(lambda: iter(chunks), y)
+    np.testing.assert_allclose(got.coef_, want.coef_, atol=1e-5 * np.abs(want.coef_).max())
 
 
 def test_classes_are_weighted():
@@ -128,10 +160,12 @@ def test_separable_classes_are_warned_of(k):
     np.testing.assert_array_equal(model.predict(X), y)
 
 
-def test_a_penalised_fit_of_separable_classes_is_silent():
+def test_other_fits_are_silent():
+    X, y = problem(60, 3, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        LogisticRegression().fit([[-2.0], [-1], [1], [2]], [0, 0, 1, 1])
+        LogisticRegression().fit([[-2.0], [-1], [1], [2]], [0, 0, 1, 1])  # separable
+        LogisticRegression(C=np.inf).fit(X, y, sample_weight=np.full(60, 1e-3))  # small
 
 
 @pytest.mark.parametrize("k", [2, 3])

@@ -212,6 +212,20 @@ class Rows:
             None, None, self.owner, source=source(chunks, owner=self.owner), device=self._device
         )
 
+    def columns(self, chosen: np.ndarray) -> Rows:
+        """Some features of these rows, by their numbers; lazily from a stream."""
+        if self.source is None:
+            return Rows(self.X[:, chosen], self.weight, self.owner)
+        from kernelmill.stream import source
+
+        def chunks() -> Iterator[Any]:
+            for chunk in self.chunks():
+                X = chunk.X[:, chosen]
+                yield X if chunk.weight is None else (X, chunk.weight)
+
+        opened = source(chunks, owner=self.owner)
+        return Rows(None, None, self.owner, source=opened, device=self._device)
+
     def weighted(self, factors: np.ndarray) -> Rows:
         """These rows with their weights times factors of shape (n,), lazily from a stream."""
         if self.source is None:

@@ -19,12 +19,13 @@ from kernelmill._estimator._targets import (
     class_labels,
     weights_by_class,
 )
+from kernelmill.linear_model import _newton
 from kernelmill.linear_model._linear import LinearClassifier
-from kernelmill.linear_model._newton import MOST_PARAMETERS, Objective, Point
+from kernelmill.linear_model._newton import Objective, Point
 from kernelmill.linear_model._words import CLASSES
 
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
-_MARGIN = 0.5  # features whose gradient is this share of the L1 penalty join the working set
+_LEAST = 50  # features of a first working set, and that may join a later one
 
 
 def logistic(p: np.ndarray) -> np.ndarray:
@@ -117,14 +118,15 @@ def working_step(objective: Objective, at: Point, tol: float) -> Step:
     slope = at.gradient[:, :-1]
     active = (at.coef != 0).any(0)
     calling = np.abs(slope).max(0)
-    violated = np.where(active, 0.0, calling - objective.l1)
-    size = max(50, 2 * int(active.sum()))
-    size = min(size, max(1, MOST_PARAMETERS // objective.k - 1), objective.d)
+    # All that are not 0, and others that call for it, as many as a Hessian holds if that is more.
+    many, room = int(active.sum()), max(1, _newton.MOST_PARAMETERS // objective.k - 1)
+    size = max(min(2 * many, room), many + max(min(_LEAST, room), many // 4))
+    size = min(size, objective.d)
     score = np.where(active, np.inf, calling)
     chosen = np.sort(np.argpartition(-score, size - 1)[:size])
-    part = Rows(objective.rows.X[:, chosen], objective.rows.weight, objective.rows.owner)
     inner = Objective(
-        part, objective.y, "multinomial" if objective.k > 1 else "log_loss", objective.k,
+        objective.rows.columns(chosen), objective.y,
+        "multinomial" if objective.k > 1 else "log_loss", objective.k,
         l1=objective.l1, l2=objective.l2, intercept=objective.intercept, newton=True,
     )  # fmt: skip
     point = inner.start(at.coef[:, chosen], objective.intercepts(at))
@@ -140,8 +142,7 @@ def working_step(objective: Objective, at: Point, tol: float) -> Step:
     outside = np.ones(objective.d, dtype=bool)
     outside[chosen] = False
     beyond = np.abs(after.gradient[:, :-1]).max(0)[outside].max(initial=0.0) - objective.l1
-    done = beyond <= 1e-6 * objective.l1 or not bool((violated > 0).any() or outside.any())
-    return Step(after, -after.value, done)
+    return Step(after, -after.value, finished and beyond <= 1e-6 * objective.l1)
 
 
 class LogisticRegression(ProbabilisticClassifier):
