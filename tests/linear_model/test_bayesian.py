@@ -33,6 +33,20 @@ def test_the_evidence_is_scikit_learns(intercept, n, d):
             np.testing.assert_allclose(a, b, rtol=1e-8)
 
 
+@pytest.mark.parametrize("kind", ["BayesianRidge", "ARDRegression"])
+def test_priors_are_scikit_learns(kind):
+    X, y = problem(20)
+    given = {"alpha_1": 3.0, "alpha_2": 0.5, "lambda_1": 2.0, "lambda_2": 7.0, "tol": 1e-10}
+    if kind == "BayesianRidge":
+        given |= {"alpha_init": 0.3, "lambda_init": 5.0}
+    for more in ({}, {"max_iter": 2}):  # which tells where the precisions start
+        theirs = getattr(sk, kind)(**given, **more).fit(X, y)
+        ours = {"BayesianRidge": BayesianRidge, "ARDRegression": ARDRegression}[kind]
+        ours = ours(**given, **more).fit(X, y)
+        for name in ("coef_", "alpha_", "lambda_"):
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-7)
+
+
 def test_weights_of_the_evidence_are_scikit_learns():
     X, y = problem()
     w = np.random.default_rng(1).uniform(0.1, 2, len(y))
@@ -46,15 +60,11 @@ def test_relevance_is_scikit_learns(intercept):
     X, y = problem()
     options = {"fit_intercept": intercept, "compute_score": True, "tol": 1e-8}
     ours, theirs = ARDRegression(**options).fit(X, y), sk.ARDRegression(**options).fit(X, y)
-    if not intercept:  # scikit-learn starts from the variance about the mean
-        options["tol"] = 1e-4
-    rtol = 1e-7 if intercept else 1e-3
     for name in ("coef_", "intercept_", "alpha_"):
-        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=rtol, atol=rtol)
-    if intercept:
-        np.testing.assert_allclose(ours.scores_, theirs.scores_, rtol=1e-8)
-        for a, b in zip(ours.predict(X, True), theirs.predict(X, True), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-7)
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=1e-7, atol=1e-7)
+    np.testing.assert_allclose(ours.scores_, theirs.scores_, rtol=1e-8)
+    for a, b in zip(ours.predict(X, True), theirs.predict(X, True), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-7)
 
 
 def test_the_band_is_narrowest_at_the_mean():
@@ -134,3 +144,16 @@ def test_the_prior_of_ridge():
     theirs = sk.Ridge(3.0).fit(X, y)
     np.testing.assert_allclose(model.coef_, theirs.coef_, rtol=1e-9)
     assert model.intercept_ == pytest.approx(theirs.intercept_)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_evidence_of_one_more_row_is_its_predicted_density(intercept):
+    X, y = problem(15, 2)
+    model = BayesianLinearRegression(shape=2.0, rate=3.0, fit_intercept=intercept)
+    model.fit(X[:14], y[:14])
+    before, free = model.log_evidence_, 2 * model.shape_
+    assert free == 4.0 + 14 - intercept  # a flat prior takes one of the rows
+    mean, band = model.predict(X[14:], return_std=True)
+    scale = band / np.sqrt(free / (free - 2))
+    want = scipy.stats.t.logpdf(y[14], free, mean[0], scale[0])
+    assert model.partial_fit(X[14:], y[14:]).log_evidence_ - before == pytest.approx(want)

@@ -103,6 +103,23 @@ def test_several_tasks(way, ratio):
     np.testing.assert_array_equal(ours.coef_.any(0), theirs.coef_.any(0))
 
 
+def test_products_of_features_that_were_used_before_are_given_up(monkeypatch):
+    X, y = problem(30, 80)
+    want = lasso_path(X, y, alphas=10, tol=TIGHT)[1]
+    kept, grow = [], _coordinate.WorkingSets._grow
+
+    def counted(self, chosen):
+        grow(self, chosen)
+        kept.append((len(self._members), len(chosen)))
+
+    for name, value in (("MOST_PRODUCTS", 0), ("_FIRST", 3), ("_LEAST", 2), ("_MOST_MEMBERS", 9)):
+        monkeypatch.setattr(_coordinate, name, value)
+    monkeypatch.setattr(_coordinate.WorkingSets, "_grow", counted)
+    np.testing.assert_allclose(lasso_path(X, y, alphas=10, tol=TIGHT)[1], want, atol=1e-5)
+    assert all(members <= max(9, chosen) for members, chosen in kept)
+    assert any(members > 9 for members, _ in kept)
+
+
 def test_several_outputs_are_several_problems():
     X, Y = problem(outputs=2)
     both = Lasso(0.1).fit(X, Y)
@@ -137,6 +154,17 @@ def test_no_penalty(way):
         net = ElasticNet(alpha=0.1, l1_ratio=0.0, tol=1e-14, max_iter=10**5).fit(X, y)
     np.testing.assert_allclose(lasso.coef_, sk.LinearRegression().fit(X, y).coef_, atol=1e-6)
     np.testing.assert_allclose(net.coef_, Ridge(0.1 * len(y)).fit(X, y).coef_, atol=1e-6)
+
+
+def test_gaps_without_a_penalty_are_those_of_dense_rows(way):
+    X, y = problem()
+    X, w = np.where(X > 1, X, 0), np.random.default_rng(1).uniform(0, 2, len(y))
+    options = {"alpha": 0.0, "tol": 0.0, "max_iter": 2}
+    gaps = []
+    for rows in (X, scipy.sparse.csr_matrix(X)):
+        with pytest.warns(ConvergenceWarning):
+            gaps.append(Lasso(**options).fit(rows, y, sample_weight=w).dual_gap_)
+    assert gaps[1] == pytest.approx(gaps[0], rel=1e-6)
 
 
 def test_the_first_alpha_of_a_path():

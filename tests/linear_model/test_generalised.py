@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import linear_model as sk
 
+from kernelmill import linear_model
 from kernelmill.linear_model import (
     GammaRegressor,
     LogCoshRegressor,
@@ -33,16 +34,15 @@ def test_it_is_scikit_learns(alpha, intercept, weighted, power):
     ours, theirs = (
         {1: m.PoissonRegressor, 2: m.GammaRegressor}[power](**given)
         if power in (1, 2)
-        else m.TweedieRegressor(power=power, link="log" if power < 0 else "auto", **given)
-        for m in (__import__("kernelmill").linear_model, sk)
+        else m.TweedieRegressor(power=power, **given)
+        for m in (linear_model, sk)
     )
     ours.set_params(tol=1e-7).fit(X, y, sample_weight=w)
     theirs.set_params(tol=1e-9, max_iter=10_000).fit(X, y, sample_weight=w)
     # L-BFGS leaves some 1e-6; the deviance explained tells who is nearer.
     np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-4)
     np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-3)
-    if power != -1:
-        assert ours.score(X, y, w) == pytest.approx(theirs.score(X, y, w), abs=1e-6)
+    assert ours.score(X, y, w) == pytest.approx(theirs.score(X, y, w), abs=1e-6)
 
 
 def test_counts_with_raw_columns():
@@ -80,6 +80,18 @@ def test_a_warm_start_goes_on():
     first = model.n_iter_
     model.fit(X, y)
     assert model.n_iter_ < first
+    model = LogCoshRegressor(scale=0.01, warm_start=True, tol=1e-6).fit(X, y)
+    assert model.n_iter_ > 1
+    assert model.fit(X, y).n_iter_ == 1
+
+
+@pytest.mark.parametrize(("power", "same"), [(1, PoissonRegressor), (2, GammaRegressor)])
+def test_powers_with_a_name(power, same):
+    X, mean, rng = problem()
+    y = rng.gamma(2, mean / 2)
+    ours, want = TweedieRegressor(power=power).fit(X, y), same().fit(X, y)
+    np.testing.assert_array_equal(ours.coef_, want.coef_)
+    np.testing.assert_array_equal(ours.predict(X), want.predict(X))
 
 
 def test_log_cosh_is_the_optimum_of_its_loss():

@@ -7,6 +7,7 @@ import pytest
 from sklearn import linear_model as sk
 
 from kernelmill.linear_model import Lars, Lasso, LassoLars, OrthogonalMatchingPursuit
+from kernelmill.linear_model._greedy import pursuit
 
 
 def problem(n=100, d=15, seed=0):
@@ -80,3 +81,15 @@ def test_equal_columns_do_not_stop_the_path():
     np.testing.assert_allclose(
         model.predict(X), Lasso(1e-3, tol=1e-12).fit(X, y).predict(X), atol=1e-4
     )
+
+
+def test_pursuit_ends_where_features_depend_on_those_before():
+    X, y = problem()
+    X = np.hstack([X, X @ np.random.default_rng(1).normal(size=(15, 5))])
+    model = OrthogonalMatchingPursuit(n_nonzero_coefs=20).fit(X, y)
+    assert model.n_iter_ == 15
+    want = sk.LinearRegression().fit(X, y).predict(X)
+    np.testing.assert_allclose(model.predict(X), want, atol=1e-9)
+    # Equal features whose products with the target differ by rounding.
+    coef, count = pursuit(np.ones((2, 2)), np.array([1.0, 1.0 + 1e-12]), 1.0, 2, None)
+    assert (count, coef.tolist()) == (1, [0.0, 1.0 + 1e-12])

@@ -68,6 +68,16 @@ def test_equal_columns():
     assert model.rank_ == 1
 
 
+def test_of_all_best_coefficients_the_shortest_are_returned():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.normal(size=40)
+    X = X @ [[1, 10, 0, 0, 3], [0, 0, 1, 0, 100], [0, 0, 0, 2, 1]]
+    model = LinearRegression().fit(X, y)
+    want = np.linalg.lstsq(X - X.mean(0), y - y.mean(), rcond=1e-10)[0]
+    np.testing.assert_allclose(model.coef_, want, atol=1e-10)
+    assert model.rank_ == 3
+
+
 def test_fewer_rows_than_features():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(8, 30)), rng.normal(size=8)

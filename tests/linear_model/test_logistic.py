@@ -8,7 +8,14 @@ import scipy.sparse
 from sklearn import linear_model as sk
 from sklearn.exceptions import ConvergenceWarning
 
-from kernelmill.linear_model import LogisticRegression, _newton
+from kernelmill.linear_model import (
+    LogisticRegression,
+    LogisticRegressionCV,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    _logistic,
+    _newton,
+)
 
 
 def problem(n=200, d=6, k=3, seed=0):
@@ -59,8 +66,9 @@ def test_it_is_scikit_learns(way, k, C, intercept, weighted):
 @pytest.mark.parametrize("ratio", [1.0, 0.4])
 @pytest.mark.parametrize("sparse", [False, True])
 def test_the_conditions_of_the_optimum(way, k, ratio, sparse, monkeypatch):
-    if way == "l-bfgs":  # working sets of this size
+    if way == "l-bfgs":  # working sets of about this size
         monkeypatch.setattr(_newton, "MOST_PARAMETERS", 40)
+        monkeypatch.setattr(_logistic, "_LEAST", 4)
     X, y = problem(120, 30, k)
     X = (X - X.mean(0)) / X.std(0)
     X = np.where(np.random.default_rng(1).random(X.shape) < 0.6, X, 0) if sparse else X
@@ -79,6 +87,36 @@ def test_the_conditions_of_the_optimum(way, k, ratio, sparse, monkeypatch):
     assert np.abs(wrong).max() < 1e-4 / C
     assert (model.coef_ == 0).any()
     np.testing.assert_allclose((own - shares).sum(0), 0, atol=1e-4)  # intercepts
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_working_set_holds_all_that_is_not_zero(k, monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 60))
+    y = (X @ rng.normal(size=(60, k)) * 0.5 + rng.gumbel(size=(300, k))).argmax(1)
+    options = {"C": 1.0, "l1_ratio": 1.0, "tol": 1e-8}
+    want = LogisticRegression(**options).fit(X, y)
+    assert (want.coef_ != 0).any(0).sum() > 40
+    monkeypatch.setattr(_newton, "MOST_PARAMETERS", 40)
+    for least in (5, 50):
+        monkeypatch.setattr(_logistic, "_LEAST", least)
+        model = LogisticRegression(**options).fit(X, y)
+        np.testing.assert_allclose(model.coef_, want.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_working_sets_of_a_stream(weighted, sparse, monkeypatch):
+    monkeypatch.setattr(_newton, "MOST_PARAMETERS", 20)
+    X, y = problem(120, 30, 2)
+    rows = scipy.sparse.csr_matrix(np.where(X.mean(0) < X, X, 0)) if sparse else X
+    w = np.random.default_rng(1).uniform(0, 2, len(y)) if weighted else None
+    parts = [slice(0, 50), slice(50, 120)]
+    chunks = [(rows[p], w[p]) if weighted else rows[p] for p in parts]
+    options = {"C": 0.3, "l1_ratio": 1.0, "tol": 1e-8}
+    want = LogisticRegression(**options).fit(rows, y, sample_weight=w)
+    got = LogisticRegression(**options).fit(lambda: iter(chunks), y)
+    np.testing.assert_allclose(got.coef_, want.coef_, atol=1e-5 * np.abs(want.coef_).max())
 
 
 def test_classes_are_weighted():
@@ -122,10 +160,12 @@ def test_separable_classes_are_warned_of(k):
     np.testing.assert_array_equal(model.predict(X), y)
 
 
-def test_a_penalised_fit_of_separable_classes_is_silent():
+def test_other_fits_are_silent():
+    X, y = problem(60, 3, 2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        LogisticRegression().fit([[-2.0], [-1], [1], [2]], [0, 0, 1, 1])
+        LogisticRegression().fit([[-2.0], [-1], [1], [2]], [0, 0, 1, 1])  # separable
+        LogisticRegression(C=np.inf).fit(X, y, sample_weight=np.full(60, 1e-3))  # small
 
 
 @pytest.mark.parametrize("k", [2, 3])
@@ -173,3 +213,53 @@ def test_unscaled_columns_converge_with_the_defaults():
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="at least 2 classes"):
         LogisticRegression().fit([[1.0], [2.0]], [3, 3])
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("refit", [True, False])
+@pytest.mark.parametrize("options", [{}, {"fit_intercept": False}, {"class_weight": "balanced"}],
+                         ids=str)  # fmt: skip
+def test_cross_validation_is_scikit_learns(k, refit, options):
+    X, y = problem(k=k)
+    X = (X - X.mean(0)) / X.std(0)
+    w = np.random.default_rng(1).uniform(0.1, 2, len(y))
+    given = {"Cs": 4, "cv": 3, "refit": refit, "scoring": "neg_log_loss", **options}
+    ours = LogisticRegressionCV(**given, tol=1e-7).fit(X, y, sample_weight=w)
+    theirs = sk.LogisticRegressionCV(
+        **given, l1_ratios=(0.0,), solver="newton-cholesky", tol=1e-10, use_legacy_attributes=False
+    ).fit(X, y, sample_weight=w)
+    np.testing.assert_allclose(ours.Cs_, theirs.Cs_)
+    np.testing.assert_allclose(ours.scores_, theirs.scores_, rtol=1e-5)
+    size = np.abs(theirs.coefs_paths_).max()
+    np.testing.assert_allclose(ours.coefs_paths_, theirs.coefs_paths_, atol=1e-5 * size)
+    assert (ours.C_, ours.l1_ratio_) == (pytest.approx(theirs.C_), theirs.l1_ratio_)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-5 * size)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=1e-5 * size)
+    assert ours.score(X, y, w) == pytest.approx(theirs.score(X, y, sample_weight=w), rel=1e-5)
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_of_equal_scores_the_strongest_penalty_is_chosen(refit):
+    X, y = problem(60, 4, 2)
+    scores = iter(2 * [0, 0, 1, 0, 1, 0])  # of each fold, ratio and C
+    model = LogisticRegressionCV(
+        Cs=[0.1, 1.0, 10.0], l1_ratios=(0.0, 0.5), cv=2, scoring=lambda *_: next(scores),
+        refit=refit,
+    ).fit(X, y)  # fmt: skip
+    assert (model.C_, model.l1_ratio_) == (1.0, 0.5)
+
+
+@pytest.mark.parametrize("model", [LogisticRegression, RidgeClassifier, RidgeClassifierCV])
+def test_balanced_classes_of_weighted_rows_are_those_of_repeated_rows(model):
+    X, y = problem()
+    w = np.random.default_rng(1).integers(0, 4, len(y)) * (1 + y)
+    repeated = np.repeat(X, w, 0), np.repeat(y, w)
+    # One penalty to choose: leaving out one of equal rows is not leaving out all of them.
+    options = {"alphas": [1.0]} if model is RidgeClassifierCV else {}
+    a = model(class_weight="balanced", **options).fit(X, y, sample_weight=w)
+    b = model(class_weight="balanced", **options).fit(*repeated)
+    np.testing.assert_allclose(a.coef_, b.coef_, atol=1e-8 * np.abs(b.coef_).max())
+    np.testing.assert_allclose(a.intercept_, b.intercept_, atol=1e-7)
+    without = w * (y > 0)  # a class has no weight
+    given = model(class_weight="balanced").fit(X, y, sample_weight=without)
+    assert np.isfinite(given.coef_).all()

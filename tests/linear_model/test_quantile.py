@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn import linear_model as sk
+from sklearn.metrics import r2_score
 
 from kernelmill.linear_model import QuantileRegressor
 
@@ -39,6 +40,14 @@ def test_an_exact_line():
     x = np.random.default_rng(0).normal(size=10_000)
     model = QuantileRegressor(alpha=0.0).fit(x[:, None], 86.4 * x)
     assert model.coef_[0] == pytest.approx(86.4, abs=1e-6)
+
+
+def test_the_score_of_several_is_the_mean_of_each():
+    X, y, w = problem()
+    levels = [0.2, 0.6]
+    model = QuantileRegressor(quantile=levels, alpha=0.1).fit(X, y)
+    each = [r2_score(y, f, sample_weight=w) for f in model.predict(X).T]
+    assert model.score(X, y, w) == pytest.approx(np.mean(each))
 
 
 def test_several_quantiles_do_not_cross():

@@ -105,6 +105,21 @@ def test_penalties_of_each_target_and_scores():
     assert ours.alpha_ == theirs.alpha_
 
 
+def test_scores_of_each_target_and_of_weighted_rows():
+    X, Y = problem(40, 6, outputs=2)
+    Y[:, 1] = 10 * np.random.default_rng(2).normal(size=40)  # wants a strong penalty
+    w = np.random.default_rng(1).uniform(0.01, 3, 40)
+    for options in ({"alpha_per_target": True}, {}):
+        given = {"alphas": [0.01, 1, 100], "scoring": "neg_mean_absolute_error", **options}
+        ours = RidgeCV(**given, store_cv_results=True).fit(X, Y, sample_weight=w)
+        theirs = sk.RidgeCV(**given, store_cv_results=True).fit(X, Y, sample_weight=w)
+        np.testing.assert_array_equal(ours.alpha_, theirs.alpha_)
+        # Left out are all copies of a row, as in scikit-learn; the scores are of our predictions.
+        errors = np.average(np.abs(ours.cv_results_ - Y[:, :, None]), 0, w)  # (outputs, alphas)
+        best = -errors.min(1) if options else -errors.mean(0).min()
+        np.testing.assert_allclose(ours.best_score_, best)
+
+
 def test_no_penalty_is_right_or_refused():
     X, Y = problem(12, 3)
     residuals = RidgeCV([0.0], store_cv_results=True).fit(X, Y[:, 0]).cv_results_[:, 0]

@@ -65,8 +65,9 @@ def test_the_size_of_the_columns_does_not_matter(factor):
     assert scaled.scale_ == pytest.approx(plain.scale_)
 
 
-def test_the_best_scale():
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("seed", range(20))
+def test_the_best_scale(seed):
+    rng = np.random.default_rng(seed)
     sizes, w = np.abs(rng.standard_t(2, 50)), rng.uniform(0, 2, 50)
 
     def value(s):

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import kernelmill
 from kernelmill._kernels import kernel_of
-from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM, _training
+from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM, _pairs, _training
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2")
 MACHINES = (SVC, NuSVC, SVR, NuSVR, OneClassSVM)
@@ -111,6 +111,19 @@ def test_the_same_as_libsvm(cls):
             np.testing.assert_allclose(
                 ours.intercept_, peer.intercept_, atol=5e-3 * np.abs(want).max()
             )
+
+
+@pytest.mark.parametrize("break_ties", [False, True])
+def test_scores_of_classes_are_libsvms(break_ties):
+    X, y = blobs(n=300, k=4)
+    given = {"gamma": 0.5, "break_ties": break_ties}
+    ours, peer = SVC(**given, tol=1e-6).fit(X, y), sklearn.svm.SVC(**given, tol=1e-6).fit(X, y)
+    np.testing.assert_allclose(ours.decision_function(X), peer.decision_function(X), atol=1e-4)
+    assert (ours.predict(X) == peer.predict(X)).mean() > 0.99
+
+
+def test_a_decision_of_zero_is_for_the_first_class():
+    np.testing.assert_array_equal(_pairs.votes(np.zeros((1, 3)), 3), [[2, 1, 0]])
 
 
 @pytest.mark.parametrize("cls", MACHINES)

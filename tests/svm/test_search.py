@@ -20,11 +20,11 @@ def classes(k=3, n=240):
     return rng.normal(size=(n, 4)) + 1.2 * np.eye(4)[y], y
 
 
-@pytest.mark.parametrize("scoring", [None, "balanced_accuracy", "roc_auc"])
-@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize(
+    ("scoring", "k"),
+    [(None, 2), (None, 3), ("balanced_accuracy", 2), ("balanced_accuracy", 3), ("roc_auc", 2)],
+)
 def test_the_scores_of_a_grid_search(scoring, k):
-    if scoring == "roc_auc" and k == 3:
-        return
     X, y = classes(k)
     for given in ({}, {"class_weight": "balanced"}, {"kernel": "laplacian"}):
         for cv in (4, StratifiedKFold(3, shuffle=True, random_state=0)):

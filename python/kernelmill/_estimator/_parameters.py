@@ -119,6 +119,9 @@ def _is_random_state(value: Any) -> bool:
 RANDOM_STATE = Rule(
     _is_random_state, "None, a whole number in [0, 2**32), a RandomState or a Generator"
 )
+CLASS_WEIGHT = any_of(
+    one_of("balanced", None), Rule(lambda value: isinstance(value, dict), "a dict")
+)
 DEVICE = Rule(
     lambda value: value in (None, "cpu", "cuda") and not isinstance(value, np.ndarray),
     "None (the device of the data), 'cpu' or 'cuda' (KernelMill runs on CPUs and NVIDIA GPUs)",

@@ -212,6 +212,20 @@ class Rows:
             None, None, self.owner, source=source(chunks, owner=self.owner), device=self._device
         )
 
+    def columns(self, chosen: np.ndarray) -> Rows:
+        """Some features of these rows, by their numbers; lazily from a stream."""
+        if self.source is None:
+            return Rows(self.X[:, chosen], self.weight, self.owner)
+        from kernelmill.stream import source
+
+        def chunks() -> Iterator[Any]:
+            for chunk in self.chunks():
+                X = chunk.X[:, chosen]
+                yield X if chunk.weight is None else (X, chunk.weight)
+
+        opened = source(chunks, owner=self.owner)
+        return Rows(None, None, self.owner, source=opened, device=self._device)
+
     def weighted(self, factors: np.ndarray) -> Rows:
         """These rows with their weights times factors of shape (n,), lazily from a stream."""
         if self.source is None:
@@ -390,6 +404,7 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
     _as_is: ClassVar[tuple[np.dtype, ...]] = FLOATS  # of arrays that `_matrix` need not convert
     _checks_values: ClassVar[bool] = True  # False where the model does so itself
     _squares: ClassVar[Any] = True  # or the dtype of the squares, where it is not that of X
+
     def _set_parameters(self, arguments: dict[str, Any]) -> None:
         """Set the arguments of ``__init__``, its ``locals()``, as they are."""
         del arguments["self"]

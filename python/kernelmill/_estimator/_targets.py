@@ -63,14 +63,22 @@ def _one_kind(y: Any, owner: str) -> None:
         )
 
 
-def weights_by_class(class_weight: Any, labels: np.ndarray, owner: str) -> np.ndarray:
-    """The weight of each row by its class.
+def weights_by_class(
+    class_weight: Any, labels: np.ndarray, owner: str, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """The weight of each row by its class; balanced are the sums of `weights` if there are any.
 
     Raises
     ------
     ValueError
         If ``class_weight`` names classes that ``labels`` does not hold.
     """
+    if isinstance(class_weight, str) and weights is not None:  # a weight of 2 is a row twice
+        check_count(labels, len(weights), owner)
+        _, codes = np.unique(labels, return_inverse=True)
+        sums = np.bincount(codes, weights)
+        factors = sums.sum() / (np.count_nonzero(sums) * np.where(sums > 0, sums, 1.0))
+        return factors[codes]
     try:
         return compute_sample_weight(class_weight, labels)
     except ValueError as error:
@@ -84,6 +92,15 @@ def check_count(y: Any, count: int, owner: str) -> None:
         raise ValueError(
             f"{owner}: y must have one entry for each row of X, got {len(y)} for {count} rows "
             "(inconsistent numbers of samples)"
+        )
+
+
+def check_classes(classes: np.ndarray, owner: str) -> None:
+    """Raise unless there is something to tell apart."""
+    if len(classes) < 2:
+        raise ValueError(
+            f"{owner}: y must hold at least 2 classes, got 1 class (the number of classes has to "
+            "be greater than one)"
         )
 
 
@@ -147,6 +164,16 @@ def check_squares(y: np.ndarray, owner: str) -> None:
             f"{owner}: y must be small enough to be squared in float64, got values of up to "
             f"{top:.3g} (scale y)"
         )
+
+
+def targets_of(y: Any, rows: Any, squared: bool = True) -> np.ndarray:
+    """Targets of a regression as float64, (n,) or (n, m); those of a stream are counted later."""
+    y = numbers(y, rows.owner, np.float64)
+    if squared:
+        check_squares(y, rows.owner)
+    if not rows.is_stream:
+        check_count(y, rows.count, rows.owner)
+    return y
 
 
 def hold_out(

@@ -13,7 +13,7 @@ from kernelmill._arrays import is_sparse, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._rows import Estimator
-from kernelmill._estimator._targets import check_count, check_squares, numbers
+from kernelmill._estimator._targets import targets_of
 from kernelmill._estimator._words import WORDS
 from kernelmill._kernels import NAMES, Kernel, canonical, check_square
 
@@ -145,9 +145,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
         """
         rows = self._rows(X, sample_weight, reset=True)
         owner = rows.owner
-        targets = numbers(y, owner, np.float64)
-        check_count(targets, rows.count, owner)
-        check_squares(targets, owner)
+        targets = targets_of(y, rows)
         outputs = targets.reshape(rows.count, -1)
         alpha = np.asarray(self.alpha, dtype=np.float64)
         if alpha.size not in (1, outputs.shape[1]) or not (alpha >= 0).all():

@@ -16,14 +16,30 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._moments import Moments, _about_means, moments_of
 from kernelmill._estimator._random import generator, seed_of
+from kernelmill.linear_model._coordinate import of_moments
 from kernelmill.linear_model._generalised import vector
 from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
-from kernelmill.linear_model._solve import constant_columns
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import IGNORED, ONE_TARGET
 
 _EPS = float(np.finfo(np.float64).eps)
 _PRIORS = {name: rule.real(0) for name in ("alpha_1", "alpha_2", "lambda_1", "lambda_2")}
 _HALF_LOG = 0.5 * math.log(2 * math.pi)
+_WORDS = ONE_TARGET.extended(
+    parameters={
+        "tol": ("float", "The sum of the changes of the coefficients, as a share of the sum of "
+            "their sizes where that is below one, that ends the fit."),
+        "alpha_1": ("float", "Shape of the prior of alpha."),
+        "alpha_2": ("float", "Rate of the prior of alpha."),
+        "lambda_1": ("float", "Shape of the prior of lambda."),
+        "lambda_2": ("float", "Rate of the prior of lambda."),
+        "verbose": ("bool", IGNORED),
+    },
+    attributes={
+        "coef_": ("ndarray of shape (d,), dtype of X", "Means of the coefficients."),
+        "X_offset_": ("ndarray of shape (d,)", "Means of the features."),
+        "X_scale_": ("ndarray of shape (d,)", "Ones; present for API compatibility."),
+    },
+)
 
 
 def spreads(X: Any, mean: np.ndarray, covariance: np.ndarray, columns: Any = None) -> np.ndarray:
@@ -39,21 +55,40 @@ def spreads(X: Any, mean: np.ndarray, covariance: np.ndarray, columns: Any = Non
 
 def cleaned(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
     """Products of features, with the target, and of the target; what only rounds is zero."""
-    G, q, square = moments.xx, moments.xy[:, 0], float(moments.yy[0, 0])
-    still = constant_columns(moments)
-    if still.any():
-        G, q = G.copy(), q.copy()
-        G[still] = G[:, still] = q[still] = 0.0
-    size = (abs(float(moments.origin[-1])) + abs(float(moments.y_mean[0]))) * _EPS
-    if square <= 4 * moments.weight * size * size:
-        q, square = np.zeros_like(q), 0.0
-    return G, q, square
+    made = of_moments(moments)
+    return made.G, made.Q[:, 0], made.square
 
 
 class _EvidenceRegressor(LinearRegressor):
     """Base of the models with a precision of the noise and one, or several, of the coefficients."""
 
-    _words = WORDS
+    _words = _WORDS
+
+    @fitting_at_once
+    def fit(self, X, y, sample_weight=None):
+        """Learn the precisions and the posterior of the coefficients.
+
+        Raises
+        ------
+        ValueError
+            If X or y do not fit.
+        """
+        rows = self._rows(X, sample_weight, reset=True)
+        y = vector(y, rows)
+        moments = moments_of(rows, y[:, None], centred=self.fit_intercept)
+        weights = rows.all_weights()
+        variance = float(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights))
+        coef = self._learnt(moments, variance)
+        self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(moments.d)
+        self._set_model(coef[None], moments.x_mean, moments.y_mean, rows, True)
+        return self
+
+    def _learnt(self, moments: Moments, variance: float) -> np.ndarray:
+        """Set what is learnt but the model itself, and return the coefficients (d,).
+
+        `variance` is that of the target, from which the precision of the noise starts.
+        """
+        raise NotImplementedError
 
     def predict(self, X, return_std=False):
         """Means of the predictive distribution, and its standard deviations.
@@ -93,42 +128,23 @@ class BayesianRidge(_EvidenceRegressor):
 
     Parameters
     ----------
-    max_iter : int, default=300
-        Most iterations.
-    tol : float, default=1e-3
-        The sum of the changes of the coefficients, as a share of the sum of their sizes where that
-        is below one, that ends the fit.
-    alpha_1, alpha_2 : float, default=1e-6
-        Shape and rate of the prior of alpha.
-    lambda_1, lambda_2 : float, default=1e-6
-        Shape and rate of the prior of lambda.
     alpha_init : float or None, default=None
         First alpha; one over the variance of y by default.
     lambda_init : float or None, default=None
         First lambda; 1 by default.
     compute_score : bool, default=False
         Whether to keep the evidence of each iteration.
-    verbose : bool, default=False
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Means of the coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
+    coef_, intercept_
     alpha_, lambda_ : float
         Precisions of the noise and of the coefficients.
     sigma_ : ndarray of shape (d, d)
         Covariance of the coefficients.
     scores_ : ndarray of shape (n_iter_ + 1,)
         Logarithms of the evidence, where asked for.
-    n_iter_
-    X_offset_ : ndarray of shape (d,)
-        Means of the features.
-    X_scale_ : ndarray of shape (d,)
-        Ones; present for API compatibility.
-    n_features_in_, feature_names_in_
+    n_iter_, X_offset_, X_scale_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -171,44 +187,15 @@ class BayesianRidge(_EvidenceRegressor):
         alpha_init=None, lambda_init=None, compute_score=False, fit_intercept=True, copy_X=True,
         verbose=False,
     ):  # fmt: skip
-        self.max_iter = max_iter
-        self.tol = tol
-        self.alpha_1 = alpha_1
-        self.alpha_2 = alpha_2
-        self.lambda_1 = lambda_1
-        self.lambda_2 = lambda_2
-        self.alpha_init = alpha_init
-        self.lambda_init = lambda_init
-        self.compute_score = compute_score
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.verbose = verbose
+        self._set_parameters(locals())
 
-    @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
-        """Learn the precisions and the posterior of the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
-
-        Raises
-        ------
-        ValueError
-            If X or y do not fit.
-        """
-        rows = self._rows(X, sample_weight, reset=True)
-        y = vector(y, rows)
-        moments = moments_of(rows, y[:, None], centred=self.fit_intercept)
+    def _learnt(self, moments: Moments, variance: float) -> np.ndarray:
         G, q, square = cleaned(moments)
         values, V = scipy.linalg.eigh(G, check_finite=False)
         values = np.where(values > values.max(initial=0.0) * len(values) * _EPS, values, 0.0)
         right = np.where(values > 0, V.T @ q, 0.0)
         best = right / np.where(values > 0, values, 1.0)
         left = max(square - float(right @ best), 0.0)
-        variance = float(np.average((y - np.average(y, weights=rows.all_weights())) ** 2,
-                                    weights=rows.all_weights()))  # fmt: skip
         alpha = 1 / (variance + _EPS) if self.alpha_init is None else float(self.alpha_init)
         penalty = 1.0 if self.lambda_init is None else float(self.lambda_init)
         weight, d = moments.weight, moments.d
@@ -249,9 +236,7 @@ class BayesianRidge(_EvidenceRegressor):
         self.scores_: Any = np.array(scores) if self.compute_score else []
         self.alpha_, self.lambda_ = alpha, penalty
         self.sigma_ = (V / (alpha * values + penalty)) @ V.T
-        self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(d)
-        self._set_model((V @ found)[None], moments.x_mean, moments.y_mean, rows, True)
-        return self
+        return V @ found
 
 
 class ARDRegression(_EvidenceRegressor):
@@ -259,28 +244,14 @@ class ARDRegression(_EvidenceRegressor):
 
     Parameters
     ----------
-    max_iter : int, default=300
-        Most iterations.
-    tol : float, default=1e-3
-        The sum of the changes of the coefficients, as a share of the sum of their sizes where that
-        is below one, that ends the fit.
-    alpha_1, alpha_2 : float, default=1e-6
-        Shape and rate of the prior of alpha.
-    lambda_1, lambda_2 : float, default=1e-6
-        Shape and rate of the priors of lambda.
     compute_score : bool, default=False
         Whether to keep the objective of each iteration.
     threshold_lambda : float, default=1e4
         Coefficients with a larger precision become zero.
-    verbose : bool, default=False
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Means of the coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
+    coef_, intercept_
     alpha_ : float
         Precision of the noise.
     lambda_ : ndarray of shape (d,)
@@ -289,12 +260,7 @@ class ARDRegression(_EvidenceRegressor):
         Covariance of the coefficients that are not zero.
     scores_ : list of float
         Objectives, where asked for.
-    n_iter_
-    X_offset_ : ndarray of shape (d,)
-        Means of the features.
-    X_scale_ : ndarray of shape (d,)
-        Ones; present for API compatibility.
-    n_features_in_, feature_names_in_
+    n_iter_, X_offset_, X_scale_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -328,40 +294,12 @@ class ARDRegression(_EvidenceRegressor):
         self, *, max_iter=300, tol=1e-3, alpha_1=1e-6, alpha_2=1e-6, lambda_1=1e-6, lambda_2=1e-6,
         compute_score=False, threshold_lambda=1e4, fit_intercept=True, copy_X=True, verbose=False,
     ):  # fmt: skip
-        self.max_iter = max_iter
-        self.tol = tol
-        self.alpha_1 = alpha_1
-        self.alpha_2 = alpha_2
-        self.lambda_1 = lambda_1
-        self.lambda_2 = lambda_2
-        self.compute_score = compute_score
-        self.threshold_lambda = threshold_lambda
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.verbose = verbose
+        self._set_parameters(locals())
 
-    @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
-        """Learn the precisions and the posterior of the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
-
-        Raises
-        ------
-        ValueError
-            If X or y do not fit.
-        """
-        rows = self._rows(X, sample_weight, reset=True)
-        y = vector(y, rows)
-        moments = moments_of(rows, y[:, None], centred=self.fit_intercept)
+    def _learnt(self, moments: Moments, variance: float) -> np.ndarray:
         G, q, square = cleaned(moments)
         d, weight = moments.d, moments.weight
-        mean = moments.y_mean[0]
-        total = square if self.fit_intercept else max(square - weight * mean * mean, 0.0)
-        alpha = 1 / (total / weight + _EPS)
+        alpha = 1 / (variance + _EPS)
         precisions = np.ones(d)
         kept = np.ones(d, dtype=bool)
         coef, before = np.zeros(d), None
@@ -410,9 +348,7 @@ class ARDRegression(_EvidenceRegressor):
             sigma = np.zeros((0, 0))
         self.scores_ = scores
         self.alpha_, self.lambda_, self.sigma_ = alpha, precisions, sigma
-        self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(d)
-        self._set_model(coef[None], moments.x_mean, moments.y_mean, rows, True)
-        return self
+        return coef
 
     def _columns(self) -> Any:
         return np.flatnonzero(self.lambda_ < self.threshold_lambda)
@@ -436,10 +372,7 @@ class BayesianLinearRegression(LinearRegressor):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Means of the coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
+    coef_, intercept_
     covariance_ : ndarray of shape (d, d)
         Covariance of the coefficients; infinite for one row or two.
     noise_variance_ : float
@@ -484,7 +417,7 @@ class BayesianLinearRegression(LinearRegressor):
     n_samples_seen_: int
     _origin: np.ndarray
     _total: np.ndarray
-    _words = WORDS
+    _words = _WORDS
     _parameters: ClassVar = {
         "alpha": rule.real(0, above=True),
         "shape": rule.real(0, above=True),
@@ -493,19 +426,11 @@ class BayesianLinearRegression(LinearRegressor):
     }
 
     def __init__(self, *, alpha=1.0, shape=1e-3, rate=1e-3, fit_intercept=True):
-        self.alpha = alpha
-        self.shape = shape
-        self.rate = rate
-        self.fit_intercept = fit_intercept
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Find the posterior.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
 
         Raises
         ------

@@ -8,16 +8,16 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.class_weight import compute_class_weight
 
-from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels, declare_classes
+from kernelmill._estimator._targets import (
+    check_classes,
+    check_count,
+    class_labels,
+    declare_classes,
+)
 from kernelmill.linear_model._linear import LinearClassifier
 from kernelmill.linear_model._stochastic import StochasticModel
-
-CLASS_WEIGHT = rule.any_of(
-    rule.one_of("balanced", None), rule.Rule(lambda value: isinstance(value, dict), "a dict")
-)
 
 
 class StochasticClassifier(ClassifierMixin, LinearClassifier, StochasticModel):
@@ -99,11 +99,7 @@ class StochasticClassifier(ClassifierMixin, LinearClassifier, StochasticModel):
         labels = self._labels(y, rows)
         self.classes_ = np.unique(labels)  # without the inverse, which takes a sort
         codes = np.searchsorted(self.classes_, labels)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
-                "has to be greater than one)"
-            )
+        check_classes(self.classes_, rows.owner)
         start = self._start_of(again, coef_init, intercept_init)
         return self._train(
             rows, self._targets(codes), start, (X, y, sample_weight),

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from kernelmill._arrays import is_sparse
+from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import Moments, moments_of, pilot
 from kernelmill._estimator._rows import Rows
+from kernelmill.linear_model._solve import EPS, constant_columns
 from kernelmill.ops import coordinate, glm
 
 MOST_PRODUCTS = 768  # features whose products are made at once where a working set is possible
@@ -244,15 +246,13 @@ def problem(
 
 def of_moments(moments: Moments, order: Any = None) -> Products:
     """The problem in the products of all features; columns that only round are zeros."""
-    from kernelmill.linear_model._solve import constant_columns
-
     G, Q = moments.xx, moments.xy
     still = constant_columns(moments)
     if still.any():
         G, Q = G.copy(), Q.copy()
         G[still] = G[:, still] = Q[still] = 0.0
     squares = np.diag(moments.yy)
-    size = (np.abs(moments.origin[moments.d :]) + np.abs(moments.y_mean)) * 2.3e-16
+    size = (np.abs(moments.origin[moments.d :]) + np.abs(moments.y_mean)) * EPS
     constant = squares <= 4 * moments.weight * size * size
     if constant.any():
         Q = np.where(constant, 0.0, Q)
@@ -280,10 +280,17 @@ def largest_alpha(gradient: np.ndarray, weight: float, l1_ratio: float, positive
 
 
 def alphas_of(
-    alphas: Any, largest: float, eps: float, owner: str
-) -> np.ndarray:
+    made: Products | WorkingSets, weight: float, alphas: Any, l1_ratio: float, positive: bool,
+    eps: float, owner: str,
+) -> np.ndarray:  # fmt: skip
     """Penalties of a path, largest first: given, or so many evenly spaced in the logarithm."""
-    if isinstance(alphas, int | np.integer):
+    if rule.is_integer(alphas):
+        if not l1_ratio > 0:
+            raise ValueError(
+                f"{owner}: alphas must be given for l1_ratio=0, got a number of them (automatic "
+                "alpha grid generation is not supported for l1_ratio=0)"
+            )
+        largest = largest_alpha(made.start().gradient, weight, l1_ratio, positive)
         if not largest > 0:
             return np.full(alphas, np.finfo(np.float64).resolution)
         return np.geomspace(largest, largest * eps, num=alphas)
@@ -291,7 +298,3 @@ def alphas_of(
     if not len(given) or not (given >= 0).all():
         raise ValueError(f"{owner}: alphas must be numbers of at least 0, got {alphas!r}")
     return given
-
-
-def dense(X: Any) -> Any:
-    return X.toarray() if is_sparse(X) else X

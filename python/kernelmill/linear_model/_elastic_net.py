@@ -15,10 +15,11 @@ from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty, Position
-from kernelmill.linear_model._regression import LinearRegressor, targets_of
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._regression import LinearRegressor
+from kernelmill.linear_model._words import DESCENT, SEVERAL_TASKS
 
 SELECTION = rule.one_of("cyclic", "random")
 PARAMETERS: dict[str, rule.Rule] = {
@@ -47,7 +48,7 @@ def warn_gap(owner: str, gap: float, limit: float, max_iter: int) -> None:
 class _Descending(LinearRegressor):
     """The fit of one problem by coordinate descent, reported sweep by sweep."""
 
-    _words = WORDS
+    _words = DESCENT
     _together: ClassVar[bool] = False  # whether several outputs share their features
     positive = False
 
@@ -183,8 +184,6 @@ class ElasticNet(MultiOutputMixin, _Descending):
     ----------
     max_iter : int, default=1000
         Most sweeps over all coordinates.
-    tol : float, default=1e-4
-        The duality gap that ends the descent, as a share of the mean square of centred y.
 
     Attributes
     ----------
@@ -224,17 +223,7 @@ class ElasticNet(MultiOutputMixin, _Descending):
         copy_X=True, tol=1e-4, warm_start=False, positive=False, random_state=None,
         selection="cyclic",
     ):  # fmt: skip
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.copy_X = copy_X
-        self.tol = tol
-        self.warm_start = warm_start
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
     @staticmethod
     def path(X, y, **params):
@@ -269,8 +258,6 @@ class Lasso(ElasticNet):
     ----------
     max_iter : int, default=1000
         Most sweeps over all coordinates.
-    tol : float, default=1e-4
-        The duality gap that ends the descent, as a share of the mean square of centred y.
 
     Attributes
     ----------
@@ -307,16 +294,7 @@ class Lasso(ElasticNet):
         self, alpha=1.0, *, fit_intercept=True, precompute=False, copy_X=True, max_iter=1000,
         tol=1e-4, warm_start=False, positive=False, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 class MultiTaskElasticNet(_Descending):
@@ -330,18 +308,10 @@ class MultiTaskElasticNet(_Descending):
     ----------
     max_iter : int, default=1000
         Most sweeps over all coordinates.
-    tol : float, default=1e-4
-        The duality gap that ends the descent, as a share of the mean square of centred y.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (n_outputs,)
-        Intercepts.
-    sparse_coef_ : CSR matrix of shape (n_outputs, d)
-        The coefficients in sparse form.
-    dual_gap_, n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, sparse_coef_, dual_gap_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -359,6 +329,7 @@ class MultiTaskElasticNet(_Descending):
     """
 
     path = staticmethod(ElasticNet.path)
+    _words = SEVERAL_TASKS
     _together: ClassVar[bool] = True
     _parameters: ClassVar = {k: v for k, v in PARAMETERS.items() if k != "positive"}
 
@@ -366,15 +337,7 @@ class MultiTaskElasticNet(_Descending):
         self, alpha=1.0, *, l1_ratio=0.5, fit_intercept=True, copy_X=True, max_iter=1000,
         tol=1e-4, warm_start=False, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.alpha = alpha
-        self.l1_ratio = l1_ratio
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -401,18 +364,10 @@ class MultiTaskLasso(MultiTaskElasticNet):
     ----------
     max_iter : int, default=1000
         Most sweeps over all coordinates.
-    tol : float, default=1e-4
-        The duality gap that ends the descent, as a share of the mean square of centred y.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (n_outputs,)
-        Intercepts.
-    sparse_coef_ : CSR matrix of shape (n_outputs, d)
-        The coefficients in sparse form.
-    dual_gap_, n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, sparse_coef_, dual_gap_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -438,11 +393,4 @@ class MultiTaskLasso(MultiTaskElasticNet):
         self, alpha=1.0, *, fit_intercept=True, copy_X=True, max_iter=1000, tol=1e-4,
         warm_start=False, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import d2_tweedie_score
 from sklearn.utils.validation import column_or_1d
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
-from kernelmill.linear_model._logistic import minimised
+from kernelmill._estimator._targets import targets_of
+from kernelmill.linear_model._logistic import minimised, warn_steps
 from kernelmill.linear_model._newton import Objective, Point
-from kernelmill.linear_model._regression import LinearRegressor, targets_of
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._regression import LinearRegressor
+from kernelmill.linear_model._words import ONE_TARGET
 
 PARAMETERS: dict[str, rule.Rule] = {
     "alpha": rule.real(0),
@@ -51,7 +51,7 @@ def vector(y: Any, rows: Rows, squared: bool = True) -> np.ndarray:
 class GeneralisedRegressor(LinearRegressor):
     """Minimises ``sum w l(y, coef.x + intercept) / W + alpha / 2 |coef|^2``."""
 
-    _words = WORDS
+    _words = ONE_TARGET
     _squares_targets: ClassVar[bool] = True
 
     def _loss(self, y: np.ndarray, mean: float, weights: Any) -> tuple[str, float, float, float]:
@@ -65,11 +65,6 @@ class GeneralisedRegressor(LinearRegressor):
     @fitting
     def fit(self, X, y, sample_weight=None):
         """Find the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
 
         Raises
         ------
@@ -113,14 +108,10 @@ class GeneralisedRegressor(LinearRegressor):
             metadata=metadata,
         ) as progress:  # fmt: skip
             at, taken, converged = minimised(
-                objective, at, self.tol, self.max_iter, progress, attributes, rows.owner
+                objective, at, self.tol, self.max_iter, progress, attributes
             )
         if not converged and taken >= self.max_iter:
-            warn(
-                f"{rows.owner}: the objective did not converge in max_iter={self.max_iter} steps "
-                "(raise max_iter or tol)",
-                ConvergenceWarning,
-            )
+            warn_steps(rows.owner, self.max_iter)
         self.__dict__.update(attributes(at, taken))
         return self
 
@@ -222,11 +213,7 @@ class PoissonRegressor(TweedieModel):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
-    n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -253,13 +240,7 @@ class PoissonRegressor(TweedieModel):
         self, *, alpha=1.0, fit_intercept=True, solver="lbfgs", max_iter=100, tol=1e-4,
         warm_start=False, verbose=0,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     def _power(self) -> float:
         return 1.0
@@ -278,11 +259,7 @@ class GammaRegressor(TweedieModel):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
-    n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -309,13 +286,7 @@ class GammaRegressor(TweedieModel):
         self, *, alpha=1.0, fit_intercept=True, solver="lbfgs", max_iter=100, tol=1e-4,
         warm_start=False, verbose=0,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     def _power(self) -> float:
         return 2.0
@@ -340,11 +311,7 @@ class TweedieRegressor(TweedieModel):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
-    n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -377,15 +344,7 @@ class TweedieRegressor(TweedieModel):
         self, *, power=0.0, alpha=1.0, fit_intercept=True, link="auto", solver="lbfgs",
         max_iter=100, tol=1e-4, warm_start=False, verbose=0,
     ):  # fmt: skip
-        self.power = power
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.link = link
-        self.solver = solver
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     def _power(self) -> float:
         return float(self.power)
@@ -413,18 +372,12 @@ class LogCoshRegressor(GeneralisedRegressor):
     ----------
     scale : float, default=1.0
         Residuals well below count by their squares, those above by their sizes.
-    alpha : float, default=1e-4
-        Strength of the penalty.
     tol : float, default=1e-4
         Ends the fit where what is left to gain is below ``tol**2 scale**2`` for each row.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
-    n_iter_, n_features_in_, feature_names_in_
+    coef_, intercept_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -450,13 +403,7 @@ class LogCoshRegressor(GeneralisedRegressor):
         self, *, scale=1.0, alpha=1e-4, fit_intercept=True, max_iter=100, tol=1e-4,
         warm_start=False, verbose=0,
     ):  # fmt: skip
-        self.scale = scale
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.warm_start = warm_start
-        self.verbose = verbose
+        self._set_parameters(locals())
 
     def _factor(self) -> float:
         return float(self.scale)

@@ -10,9 +10,10 @@ from sklearn.base import MultiOutputMixin
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import moments_of
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model._coordinate import of_moments
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
+from kernelmill.linear_model._words import IGNORED, WORDS
 
 _EPS = float(np.finfo(np.float64).eps)
 
@@ -100,10 +101,7 @@ class OrthogonalMatchingPursuit(MultiOutputMixin, LinearRegressor):
     def __init__(
         self, *, n_nonzero_coefs=None, tol=None, fit_intercept=True, precompute="auto"
     ):  # fmt: skip
-        self.n_nonzero_coefs = n_nonzero_coefs
-        self.tol = tol
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -224,7 +222,19 @@ def angles(
 class _LeastAngles(MultiOutputMixin, LinearRegressor):
     """Base of both paths."""
 
-    _words = WORDS
+    _words = WORDS.extended(
+        parameters={
+            "verbose": ("bool or int", IGNORED),
+            "precompute": ('bool, "auto" or array', "Ignored: products of features are used."),
+            "eps": ("float", IGNORED),
+            "fit_path": ("bool", "Whether to keep the path."),
+            "jitter": ("float or None", IGNORED),
+        },
+        attributes={
+            "active_": ("list of int or list of such", "Features used at the end."),
+            "n_iter_": ("int or list of int", "Number of steps."),
+        },
+    )
     _lasso: ClassVar[bool] = False
     positive = False
 
@@ -257,18 +267,8 @@ class Lars(_LeastAngles):
 
     Parameters
     ----------
-    verbose : bool or int, default=False
-        Ignored; present for API compatibility.
-    precompute : bool, "auto" or array, default="auto"
-        Ignored: products of features are used.
     n_nonzero_coefs : int, default=500
         Most features.
-    eps : float, default=2.220446049250313e-16
-        Ignored; present for API compatibility.
-    fit_path : bool, default=True
-        Whether to keep the path.
-    jitter : float or None, default=None
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
@@ -277,11 +277,7 @@ class Lars(_LeastAngles):
         Products of the features used with the residuals, over n.
     coef_path_ : ndarray of shape (d, n_steps + 1) or list of such
         Coefficients along the path.
-    active_ : list of int or list of such
-        Features used at the end.
-    n_iter_ : int or list of int
-        Number of steps.
-    n_features_in_, feature_names_in_
+    active_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -312,15 +308,7 @@ class Lars(_LeastAngles):
         self, *, fit_intercept=True, verbose=False, precompute="auto", n_nonzero_coefs=500,
         eps=2.220446049250313e-16, copy_X=True, fit_path=True, jitter=None, random_state=None,
     ):  # fmt: skip
-        self.fit_intercept = fit_intercept
-        self.verbose = verbose
-        self.precompute = precompute
-        self.n_nonzero_coefs = n_nonzero_coefs
-        self.eps = eps
-        self.copy_X = copy_X
-        self.fit_path = fit_path
-        self.jitter = jitter
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -341,18 +329,8 @@ class LassoLars(_LeastAngles):
     ----------
     alpha : float, default=1.0
         Strength of the penalty, as in `Lasso`.
-    verbose : bool or int, default=False
-        Ignored; present for API compatibility.
-    precompute : bool, "auto" or array, default="auto"
-        Ignored: products of features are used.
     max_iter : int, default=500
         Most steps.
-    eps : float, default=2.220446049250313e-16
-        Ignored; present for API compatibility.
-    fit_path : bool, default=True
-        Whether to keep the path.
-    jitter : float or None, default=None
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
@@ -361,11 +339,7 @@ class LassoLars(_LeastAngles):
         Penalties at the knots of the path.
     coef_path_ : ndarray of shape (d, n_steps + 1) or list of such
         Coefficients at the knots.
-    active_ : list of int or list of such
-        Features used at the end.
-    n_iter_ : int or list of int
-        Number of steps.
-    n_features_in_, feature_names_in_
+    active_, n_iter_, n_features_in_, feature_names_in_
 
     See Also
     --------
@@ -400,17 +374,7 @@ class LassoLars(_LeastAngles):
         eps=2.220446049250313e-16, copy_X=True, fit_path=True, positive=False, jitter=None,
         random_state=None,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.verbose = verbose
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.eps = eps
-        self.copy_X = copy_X
-        self.fit_path = fit_path
-        self.positive = positive
-        self.jitter = jitter
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

@@ -10,8 +10,9 @@ from sklearn.base import MultiOutputMixin
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import moments_of
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _solve as solve
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
+from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
 from kernelmill.linear_model._words import WORDS
 
 
@@ -78,11 +79,7 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
     def __init__(
         self, *, fit_intercept=True, copy_X=True, tol=1e-6, n_jobs=None, positive=False
     ):  # fmt: skip
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.tol = tol
-        self.n_jobs = n_jobs
-        self.positive = positive
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

@@ -13,16 +13,19 @@ from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
-from kernelmill.linear_model._linear import LinearClassifier
-from kernelmill.linear_model._newton import MOST_PARAMETERS, Objective, Point
-from kernelmill.linear_model._words import WORDS
-
-CLASS_WEIGHT = rule.any_of(
-    rule.one_of("balanced", None), rule.Rule(lambda value: isinstance(value, dict), "a dict")
+from kernelmill._estimator._targets import (
+    check_classes,
+    check_count,
+    class_labels,
+    weights_by_class,
 )
+from kernelmill.linear_model import _newton
+from kernelmill.linear_model._linear import LinearClassifier
+from kernelmill.linear_model._newton import Objective, Point
+from kernelmill.linear_model._words import CLASSES
+
 SOLVERS = ("lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga")
-_MARGIN = 0.5  # features whose gradient is this share of the L1 penalty join the working set
+_LEAST = 50  # features of a first working set, and that may join a later one
 
 
 def logistic(p: np.ndarray) -> np.ndarray:
@@ -80,15 +83,14 @@ class ProbabilisticClassifier(ClassifierMixin, LinearClassifier):
 
 
 def minimised(
-    objective: Objective, at: Point, tol: float, max_iter: int, progress: Progress | None,
-    attributes: Any, owner: str,
+    objective: Objective, at: Point, tol: float, max_iter: int, progress: Progress | None = None,
+    attributes: Any = None,
 ) -> tuple[Point, int, bool]:  # fmt: skip
     """The least of an objective: the point, the steps, and whether it converged."""
     sparse = objective.l1 > 0 and not objective.newton
 
     def advance(point: Point, most: int) -> Step:
-        step = working_step(objective, point, tol) if sparse else objective.advance(point, tol)
-        return step
+        return working_step(objective, point, tol) if sparse else objective.advance(point, tol)
 
     if progress is None:
         taken, finished = 0, False
@@ -102,19 +104,29 @@ def minimised(
     return run.state, run.n_iter, run.converged
 
 
+def warn_steps(owner: str, max_iter: int) -> None:
+    """Warn where the steps were not enough."""
+    warn(
+        f"{owner}: the objective did not converge in max_iter={max_iter} steps (raise max_iter or "
+        "tol)",
+        ConvergenceWarning,
+    )
+
+
 def working_step(objective: Objective, at: Point, tol: float) -> Step:
     """One working set of features of a problem with an L1 penalty: its least, and what it lacks."""
     slope = at.gradient[:, :-1]
     active = (at.coef != 0).any(0)
     calling = np.abs(slope).max(0)
-    violated = np.where(active, 0.0, calling - objective.l1)
-    size = max(50, 2 * int(active.sum()))
-    size = min(size, max(1, MOST_PARAMETERS // objective.k - 1), objective.d)
+    # All that are not 0, and others that call for it, as many as a Hessian holds if that is more.
+    many, room = int(active.sum()), max(1, _newton.MOST_PARAMETERS // objective.k - 1)
+    size = max(min(2 * many, room), many + max(min(_LEAST, room), many // 4))
+    size = min(size, objective.d)
     score = np.where(active, np.inf, calling)
     chosen = np.sort(np.argpartition(-score, size - 1)[:size])
-    part = Rows(objective.rows.X[:, chosen], objective.rows.weight, objective.rows.owner)
     inner = Objective(
-        part, objective.y, "multinomial" if objective.k > 1 else "log_loss", objective.k,
+        objective.rows.columns(chosen), objective.y,
+        "multinomial" if objective.k > 1 else "log_loss", objective.k,
         l1=objective.l1, l2=objective.l2, intercept=objective.intercept, newton=True,
     )  # fmt: skip
     point = inner.start(at.coef[:, chosen], objective.intercepts(at))
@@ -130,8 +142,7 @@ def working_step(objective: Objective, at: Point, tol: float) -> Step:
     outside = np.ones(objective.d, dtype=bool)
     outside[chosen] = False
     beyond = np.abs(after.gradient[:, :-1]).max(0)[outside].max(initial=0.0) - objective.l1
-    done = beyond <= 1e-6 * objective.l1 or not bool((violated > 0).any() or outside.any())
-    return Step(after, -after.value, done)
+    return Step(after, -after.value, finished and beyond <= 1e-6 * objective.l1)
 
 
 class LogisticRegression(ProbabilisticClassifier):
@@ -161,9 +172,7 @@ class LogisticRegression(ProbabilisticClassifier):
 
     Attributes
     ----------
-    classes_
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
+    classes_, coef_
     intercept_ : ndarray of shape (1,) or (n_classes,), dtype of X
         Intercepts.
     n_iter_ : ndarray of shape (1,)
@@ -196,7 +205,7 @@ class LogisticRegression(ProbabilisticClassifier):
     ((4, 2), (4,))
     """
 
-    _words = WORDS
+    _words = CLASSES
     _parameters: ClassVar = {
         "C": rule.Rule(lambda v: rule.is_real(v) and v > 0, "a number above 0"),
         "l1_ratio": rule.real(0, high=1),
@@ -204,7 +213,7 @@ class LogisticRegression(ProbabilisticClassifier):
         "tol": rule.real(0, above=True),
         "fit_intercept": rule.boolean(),
         "intercept_scaling": rule.real(0, above=True),
-        "class_weight": CLASS_WEIGHT,
+        "class_weight": rule.CLASS_WEIGHT,
         "random_state": rule.RANDOM_STATE,
         "solver": rule.one_of(*SOLVERS),
         "max_iter": rule.integer(0),
@@ -217,27 +226,11 @@ class LogisticRegression(ProbabilisticClassifier):
         intercept_scaling=1, class_weight=None, random_state=None, solver="lbfgs", max_iter=100,
         verbose=0, warm_start=False,
     ):  # fmt: skip
-        self.C = C
-        self.l1_ratio = l1_ratio
-        self.dual = dual
-        self.tol = tol
-        self.fit_intercept = fit_intercept
-        self.intercept_scaling = intercept_scaling
-        self.class_weight = class_weight
-        self.random_state = random_state
-        self.solver = solver
-        self.max_iter = max_iter
-        self.verbose = verbose
-        self.warm_start = warm_start
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y, sample_weight=None):
         """Find the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Class labels, numbers or strings, in memory even if X is a stream.
 
         Raises
         ------
@@ -256,13 +249,10 @@ class LogisticRegression(ProbabilisticClassifier):
             check_count(labels, rows.count, rows.owner)
         before = getattr(self, "coef_", None) if self.warm_start else None
         self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
-                "has to be greater than one)"
-            )
+        check_classes(self.classes_, rows.owner)
         if self.class_weight is not None:
-            rows = rows.weighted(weights_by_class(self.class_weight, labels, rows.owner))
+            own = weights_by_class(self.class_weight, labels, rows.owner, rows.all_weights())
+            rows = rows.weighted(own)
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
         objective = self._objective(rows, codes, len(self.classes_), self.C, self.l1_ratio)
         start: tuple[Any, Any] = (None, None)
@@ -282,9 +272,8 @@ class LogisticRegression(ProbabilisticClassifier):
             self, self.verbose, iterations=self.max_iter, X=X, y=y, metadata=metadata
         ) as progress:
             at, taken, converged = minimised(
-                objective, objective.start(*start), self.tol, self.max_iter, progress, attributes,
-                rows.owner,
-            )  # fmt: skip
+                objective, objective.start(*start), self.tol, self.max_iter, progress, attributes
+            )
         self._judge(objective, at, converged, taken)
         self.__dict__.update(attributes(at, taken))
         return self
@@ -311,8 +300,4 @@ class LogisticRegression(ProbabilisticClassifier):
                 ConvergenceWarning,
             )
         elif not converged and taken >= self.max_iter:
-            warn(
-                f"{owner}: the objective did not converge in max_iter={self.max_iter} steps (raise "
-                "max_iter or tol)",
-                ConvergenceWarning,
-            )
+            warn_steps(owner, self.max_iter)

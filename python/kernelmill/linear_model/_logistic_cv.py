@@ -10,7 +10,12 @@ from sklearn.model_selection import check_cv
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
+from kernelmill._estimator._targets import (
+    check_classes,
+    check_count,
+    class_labels,
+    weights_by_class,
+)
 from kernelmill.linear_model._logistic import LogisticRegression, minimised
 from kernelmill.linear_model._regression import fitting_at_once
 
@@ -58,9 +63,7 @@ class LogisticRegressionCV(LogisticRegression):
 
     Attributes
     ----------
-    classes_
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
+    classes_, coef_
     intercept_ : ndarray of shape (1,) or (n_classes,), dtype of X
         Intercepts.
     C_, l1_ratio_ : float
@@ -109,21 +112,7 @@ class LogisticRegressionCV(LogisticRegression):
         solver="lbfgs", tol=1e-4, max_iter=100, class_weight=None, n_jobs=None, verbose=0,
         refit=True, intercept_scaling=1.0, random_state=None,
     ):  # fmt: skip
-        self.Cs = Cs
-        self.l1_ratios = l1_ratios
-        self.fit_intercept = fit_intercept
-        self.cv = cv
-        self.dual = dual
-        self.scoring = scoring
-        self.solver = solver
-        self.tol = tol
-        self.max_iter = max_iter
-        self.class_weight = class_weight
-        self.n_jobs = n_jobs
-        self.verbose = verbose
-        self.refit = refit
-        self.intercept_scaling = intercept_scaling
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -144,16 +133,13 @@ class LogisticRegressionCV(LogisticRegression):
         labels = class_labels(y, rows.owner)
         check_count(labels, rows.count, rows.owner)
         self.classes_ = np.unique(labels)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
-                "has to be greater than one)"
-            )
+        check_classes(self.classes_, rows.owner)
         self.Cs_ = np.sort(self._strengths())
         self.l1_ratios_ = np.asarray(self.l1_ratios, dtype=np.float64)
         given = rows.weight
         if self.class_weight is not None:
-            rows = rows.weighted(weights_by_class(self.class_weight, labels, rows.owner))
+            own = weights_by_class(self.class_weight, labels, rows.owner, rows.all_weights())
+            rows = rows.weighted(own)
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
         folds = list(check_cv(self.cv, labels, classifier=True).split(np.empty(len(codes)), labels))
         k, d = 1 if len(self.classes_) == 2 else len(self.classes_), rows.n_features
@@ -186,9 +172,8 @@ class LogisticRegressionCV(LogisticRegression):
             for c, C in enumerate(self.Cs_):
                 objective = self._objective(rows, codes, len(self.classes_), float(C), float(ratio))
                 at, taken, _ = minimised(
-                    objective, objective.start(*start), self.tol, self.max_iter, None, None,
-                    rows.owner,
-                )  # fmt: skip
+                    objective, objective.start(*start), self.tol, self.max_iter
+                )
                 start = at.coef, objective.intercepts(at)
                 model.coef_ = at.coef.astype(rows.dtype)
                 model.intercept_ = start[1].astype(rows.dtype)
@@ -199,23 +184,23 @@ class LogisticRegressionCV(LogisticRegression):
 
     def _choose(self, rows: Rows, codes: np.ndarray) -> None:
         if self.refit:
-            r, c = np.unravel_index(self.scores_.mean(0).argmax(), self.scores_.shape[1:])
+            best = self.scores_.mean(0).T  # of equal scores the strongest penalty's
+            c, r = np.unravel_index(best.argmax(), best.shape)
             self.C_, self.l1_ratio_ = float(self.Cs_[c]), float(self.l1_ratios_[r])
             objective = self._objective(
                 rows, codes, len(self.classes_), self.C_, self.l1_ratio_
             )
-            at = objective.start()
             at, taken, converged = minimised(
-                objective, at, self.tol, self.max_iter, None, None, rows.owner
+                objective, objective.start(), self.tol, self.max_iter
             )
             self._judge(objective, at, converged, taken)
             coef, intercept = at.coef, objective.intercepts(at)
         else:
-            flat = self.scores_.reshape(len(self.scores_), -1).argmax(1)
-            r, c = np.unravel_index(flat, self.scores_.shape[1:])
+            each = self.scores_.transpose(0, 2, 1)
+            c, r = np.unravel_index(each.reshape(len(each), -1).argmax(1), each.shape[1:])
             self.C_ = float(self.Cs_[c].mean())
             self.l1_ratio_ = float(self.l1_ratios_[r].mean())
-            mean = self.coefs_paths_[np.arange(len(flat)), r, c].mean(0)
+            mean = self.coefs_paths_[np.arange(len(each)), r, c].mean(0)
             coef = mean[:, : rows.n_features]
             intercept = mean[:, -1] if self.fit_intercept else np.zeros(len(mean))
         self.coef_ = np.ascontiguousarray(coef, dtype=rows.dtype)

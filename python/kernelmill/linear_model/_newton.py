@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._moments import pilot
 from kernelmill._estimator._rows import Rows
@@ -108,12 +109,8 @@ class Objective:
 
     def _total(self) -> np.ndarray:
         """Second moments of the rows about the shift, the weight in the corner."""
-        total: Any = None
-        for chunk in self.rows.chunks():
-            empty = np.empty((chunk.count, 0))
-            part = chunk.map_reduce(moments.products, empty, self.shift)
-            total = part if total is None else total + part
-        return total
+        empty = np.empty((len(self.y), 0))
+        return self.rows.map_reduce(moments.products, self.shift, along=(empty,))
 
     def _spread(self) -> np.ndarray:
         """Root mean squares of the shifted columns, for L-BFGS."""
@@ -295,8 +292,6 @@ class Objective:
 
 
 def _squares(X: Any, shift: np.ndarray, sample_weight: Any = None) -> np.ndarray:
-    from kernelmill._arrays import is_sparse
-
     w = np.ones(X.shape[0]) if sample_weight is None else np.asarray(sample_weight, dtype="f8")
     if is_sparse(X):
         squares = np.asarray(X.multiply(X).T @ w).ravel()

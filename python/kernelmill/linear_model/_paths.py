@@ -10,11 +10,12 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import column_or_1d
 
-from kernelmill._docstrings import complete
+from kernelmill._docstrings import Words, complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty
 from kernelmill.linear_model._elastic_net import (
@@ -28,9 +29,8 @@ from kernelmill.linear_model._regression import (
     LinearRegressor,
     fitting_at_once,
     predicted,
-    targets_of,
 )
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import DESCENT, IGNORED, SEVERAL_TASKS, WORDS
 
 _ALPHAS = rule.Rule(
     lambda v: (rule.is_integer(v) and v >= 1) or (np.ndim(v) == 1 and len(v) > 0),
@@ -69,7 +69,6 @@ class _PathRows(Estimator):
     """Makes rows of what the functions are given."""
 
     _accepts_sparse = True
-    _accepts_streams = True
 
 
 def enet_path(
@@ -81,29 +80,10 @@ def enet_path(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix} of shape (n, d), or a stream
-        Rows; centre them, and y, where an intercept is wanted.
     y : array-like of shape (n,) or (n, n_outputs)
         Numbers. Several outputs share their features, as in `MultiTaskElasticNet`.
     l1_ratio : float, default=0.5
         Share of the L1 penalty, above 0 where `alphas` is a number.
-    eps : float, default=1e-3
-        The least penalty as a share of the largest, where `alphas` is a number.
-    alphas : int or array-like, default=100
-        Penalties, or how many, evenly spaced in the logarithm from the least that leaves no
-        coefficient.
-    precompute, Xy, copy_X : ignored
-        Present for API compatibility.
-    coef_init : array-like of shape (d,) or (n_outputs, d), optional
-        Coefficients to start from.
-    verbose : bool, default=False
-        Ignored; present for API compatibility.
-    return_n_iter : bool, default=False
-        Whether to return the numbers of sweeps as well.
-    positive : bool, default=False
-        Whether no coefficient may be negative.
-    check_input : bool, default=True
-        Ignored; present for API compatibility.
     tol : float, default=1e-4
         The duality gap that ends the descent, as a share of the mean square of y.
     max_iter : int, default=1000
@@ -149,18 +129,7 @@ def enet_path(
         raise ValueError(f"{owner}: positive must be False for several outputs, got True")
     most = coordinate.FOR_PATHS * coordinate.MOST_PRODUCTS
     made, _, _, weight = coordinate.problem(rows, Y, False, most=most)
-    if rule.is_integer(alphas):
-        if not l1_ratio > 0:
-            raise ValueError(
-                f"{owner}: alphas must be given for l1_ratio=0, got a number of them (automatic "
-                "alpha grid generation is not supported for l1_ratio=0)"
-            )
-        gradient = made.start().gradient
-        alphas = int(alphas)
-        largest = coordinate.largest_alpha(gradient, weight, l1_ratio, positive)
-        grid = coordinate.alphas_of(alphas, largest, eps, owner)
-    else:
-        grid = coordinate.alphas_of(alphas, 0.0, eps, owner)
+    grid = coordinate.alphas_of(made, weight, alphas, l1_ratio, positive, eps, owner)
     start = None
     if coef_init is not None:
         start = np.ascontiguousarray(np.atleast_2d(np.asarray(coef_init, dtype=np.float64)).T)
@@ -180,24 +149,8 @@ def lasso_path(
 
     Parameters
     ----------
-    X : {array-like, sparse matrix} of shape (n, d), or a stream
-        Rows; centre them, and y, where an intercept is wanted.
     y : array-like of shape (n,) or (n, n_outputs)
         Numbers. Several outputs share their features, as in `MultiTaskLasso`.
-    eps : float, default=1e-3
-        The least penalty as a share of the largest, where `alphas` is a number.
-    alphas : int or array-like, default=100
-        Penalties, or how many.
-    precompute, Xy, copy_X : ignored
-        Present for API compatibility.
-    coef_init : array-like of shape (d,) or (n_outputs, d), optional
-        Coefficients to start from.
-    verbose : bool, default=False
-        Ignored; present for API compatibility.
-    return_n_iter : bool, default=False
-        Whether to return the numbers of sweeps as well.
-    positive : bool, default=False
-        Whether no coefficient may be negative.
     **params
         ``tol`` and ``max_iter`` of `enet_path`.
 
@@ -232,6 +185,27 @@ def lasso_path(
     )  # fmt: skip
 
 
+_PATH_WORDS = Words(
+    arguments={
+        "X": ("{array-like, sparse matrix} of shape (n, d), or a stream",
+            "Rows; centre them, and y, where an intercept is wanted."),
+        "eps": ("float", "The least penalty as a share of the largest, where `alphas` is a "
+            "number."),
+        "alphas": ("int or array-like", "Penalties, or how many, evenly spaced in the logarithm "
+            "from the least that leaves no coefficient."),
+        **{name: ("ignored", IGNORED) for name in ("precompute", "Xy", "copy_X")},
+        "coef_init": ("array-like of shape (d,) or (n_outputs, d)",
+            "Coefficients to start from."),
+        "verbose": ("bool", IGNORED),
+        "return_n_iter": ("bool", "Whether to return the numbers of sweeps as well."),
+        "positive": WORDS.parameters["positive"],
+        "check_input": ("bool", IGNORED),
+    },
+)
+complete(enet_path, _PATH_WORDS)
+complete(lasso_path, _PATH_WORDS)
+
+
 def squared_error(part: Moments, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     """Weighted mean squared error (m,) of rows by their moments, for coefficients (d, m)."""
     d, m = part.d, coef.shape[1]
@@ -243,11 +217,10 @@ def squared_error(part: Moments, coef: np.ndarray, intercept: np.ndarray) -> np.
 class _Chosen(LinearRegressor):
     """The choice of the penalties by the squared error of rows left out."""
 
-    _words = WORDS
+    _words = DESCENT
     _model: ClassVar[Any]
     _together: ClassVar[bool] = False
     positive = False
-    precompute = "auto"
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -281,7 +254,13 @@ class _Chosen(LinearRegressor):
         Y = y.reshape(len(y), -1)
         ratios = np.atleast_1d(np.asarray(getattr(self, "l1_ratio", 1.0), dtype=np.float64))
         whole = self._whole(rows, Y)
-        grids = [self._grid(whole, rows.owner, r) for r in ratios]
+        made = coordinate.of_moments(whole) if isinstance(whole, Moments) else whole
+        grids = [
+            coordinate.alphas_of(
+                made, whole.weight, self.alphas, ratio, self.positive, self.eps, rows.owner
+            )
+            for ratio in ratios
+        ]
         folds = list(check_cv(self.cv).split(np.empty(rows.count), y))
         errors = np.empty((len(ratios), len(folds), len(grids[0])))
         for f, (train, test) in enumerate(folds):
@@ -310,19 +289,6 @@ class _Chosen(LinearRegressor):
         if rows.n_features <= coordinate.FOR_PATHS * coordinate.MOST_PRODUCTS:
             return moments_of(rows, Y, centred=self.fit_intercept)
         return coordinate.WorkingSets(rows, Y, self.fit_intercept)
-
-    def _grid(self, whole: Any, owner: str, l1_ratio: float) -> np.ndarray:
-        if not rule.is_integer(self.alphas):
-            return coordinate.alphas_of(self.alphas, 0.0, self.eps, owner)
-        if not l1_ratio > 0:
-            raise ValueError(
-                f"{owner}: alphas must be given for l1_ratio=0, got a number of them (automatic "
-                "alpha grid generation is not supported for l1_ratio=0)"
-            )
-        made = coordinate.of_moments(whole) if isinstance(whole, Moments) else whole
-        gradient = made.start().gradient
-        largest = coordinate.largest_alpha(gradient, whole.weight, l1_ratio, self.positive)
-        return coordinate.alphas_of(int(self.alphas), largest, self.eps, owner)
 
     def _errors(
         self, rows: Rows, Y: np.ndarray, whole: Any, train: np.ndarray, test: np.ndarray,
@@ -381,10 +347,6 @@ class ElasticNetCV(_Chosen):
         Shares of the L1 penalty to choose from.
     max_iter : int, default=1000
         Most sweeps for a penalty.
-    tol : float, default=1e-4
-        The duality gap that ends a descent, as a share of the mean square of centred y.
-    verbose : bool or int, default=0
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
@@ -426,20 +388,7 @@ class ElasticNetCV(_Chosen):
         max_iter=1000, tol=1e-4, cv=None, copy_X=True, verbose=0, n_jobs=None, positive=False,
         random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.l1_ratio = l1_ratio
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.tol = tol
-        self.cv = cv
-        self.copy_X = copy_X
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 class LassoCV(_Chosen):
@@ -449,10 +398,6 @@ class LassoCV(_Chosen):
     ----------
     max_iter : int, default=1000
         Most sweeps for a penalty.
-    tol : float, default=1e-4
-        The duality gap that ends a descent, as a share of the mean square of centred y.
-    verbose : bool or int, default=False
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
@@ -492,25 +437,14 @@ class LassoCV(_Chosen):
         tol=1e-4, copy_X=True, cv=None, verbose=False, n_jobs=None, positive=False,
         random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.precompute = precompute
-        self.max_iter = max_iter
-        self.tol = tol
-        self.copy_X = copy_X
-        self.cv = cv
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.positive = positive
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 _SEVERAL = {k: v for k, v in _CV_PARAMETERS.items() if k != "positive"}
 
 
 class _SeveralTasks(MultiOutputMixin, _Chosen):
+    _words = SEVERAL_TASKS
     _together: ClassVar[bool] = True
 
     def __sklearn_tags__(self):
@@ -528,18 +462,10 @@ class MultiTaskElasticNetCV(_SeveralTasks):
         Shares of the penalty of the norms to choose from.
     max_iter : int, default=1000
         Most sweeps for a penalty.
-    tol : float, default=1e-4
-        The duality gap that ends a descent, as a share of the mean square of centred y.
-    verbose : bool or int, default=0
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (n_outputs,)
-        Intercepts.
-    alpha_
+    coef_, intercept_, alpha_
     l1_ratio_ : float
         The share that was chosen.
     alphas_ : ndarray of shape (n_alphas,) or (n_l1_ratio, n_alphas)
@@ -570,18 +496,7 @@ class MultiTaskElasticNetCV(_SeveralTasks):
         self, *, l1_ratio=0.5, eps=1e-3, alphas=100, fit_intercept=True, max_iter=1000, tol=1e-4,
         cv=None, copy_X=True, verbose=0, n_jobs=None, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.l1_ratio = l1_ratio
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.cv = cv
-        self.copy_X = copy_X
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.selection = selection
+        self._set_parameters(locals())
 
 
 class MultiTaskLassoCV(_SeveralTasks):
@@ -591,18 +506,10 @@ class MultiTaskLassoCV(_SeveralTasks):
     ----------
     max_iter : int, default=1000
         Most sweeps for a penalty.
-    tol : float, default=1e-4
-        The duality gap that ends a descent, as a share of the mean square of centred y.
-    verbose : bool or int, default=False
-        Ignored; present for API compatibility.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_outputs, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (n_outputs,)
-        Intercepts.
-    alpha_
+    coef_, intercept_, alpha_
     alphas_ : ndarray of shape (n_alphas,)
         Penalties, the largest first.
     mse_path_ : ndarray of shape (n_alphas, n_folds)
@@ -630,18 +537,4 @@ class MultiTaskLassoCV(_SeveralTasks):
         self, *, eps=1e-3, alphas=100, fit_intercept=True, max_iter=1000, tol=1e-4, copy_X=True,
         cv=None, verbose=False, n_jobs=None, random_state=None, selection="cyclic",
     ):  # fmt: skip
-        self.eps = eps
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.max_iter = max_iter
-        self.tol = tol
-        self.copy_X = copy_X
-        self.cv = cv
-        self.verbose = verbose
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.selection = selection
-
-
-complete(enet_path, WORDS)
-complete(lasso_path, WORDS)
+        self._set_parameters(locals())

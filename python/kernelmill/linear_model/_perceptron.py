@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill.linear_model._classifier import CLASS_WEIGHT, StochasticClassifier
+from kernelmill.linear_model._classifier import StochasticClassifier
 from kernelmill.linear_model._stochastic import (
     ATTRIBUTES,
     DOCUMENTED,
@@ -86,7 +86,7 @@ class Perceptron(StochasticClassifier):
         **PARAMETERS,
         **PENALTIES,
         "l1_ratio": rule.real(0, high=1),
-        "class_weight": CLASS_WEIGHT,
+        "class_weight": rule.CLASS_WEIGHT,
         "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
     }
 

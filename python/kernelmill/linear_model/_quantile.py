@@ -97,11 +97,7 @@ default="highs"
     def __init__(
         self, *, quantile=0.5, alpha=1.0, fit_intercept=True, solver="highs", solver_options=None
     ):  # fmt: skip
-        self.quantile = quantile
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.solver = solver
-        self.solver_options = solver_options
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):

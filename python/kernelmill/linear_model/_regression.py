@@ -13,7 +13,6 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, check_squares, numbers
 from kernelmill.linear_model._linear import LinearModel
 
 _BLOCK = 1 << 16  # elements of float32 rows that are made float64 at a time
@@ -46,16 +45,6 @@ def predicted(X: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     for i in range(0, len(X), step):
         result[i : i + step] = X[i : i + step].astype(np.float64) @ coef.T
     return result + intercept
-
-
-def targets_of(y: Any, rows: Rows, squared: bool = True) -> np.ndarray:
-    """Targets of a regression as float64, (n,) or (n, m); those of a stream are counted later."""
-    y = numbers(y, rows.owner, np.float64)
-    if squared:
-        check_squares(y, rows.owner)
-    if not rows.is_stream:
-        check_count(y, rows.count, rows.owner)
-    return y
 
 
 class LinearRegressor(RegressorMixin, LinearModel):

@@ -15,11 +15,17 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels, weights_by_class
+from kernelmill._estimator._targets import (
+    check_classes,
+    check_count,
+    class_labels,
+    targets_of,
+    weights_by_class,
+)
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._linear import LinearClassifier
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
+from kernelmill.linear_model._words import CLASSES, WORDS
 
 SOLVERS = ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs")
 # Features whose products fit memory easily: 128 MB.
@@ -249,14 +255,7 @@ default="auto"
         self, alpha=1.0, *, fit_intercept=True, copy_X=True, max_iter=None, tol=1e-4,
         solver="auto", positive=False, random_state=None,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.solver = solver
-        self.positive = positive
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -284,24 +283,21 @@ class ClassTargets(ClassifierMixin, LinearClassifier):
     """Targets 1 and -1 for classes, and what is made of the scores."""
 
     class_weight: Any
+    _words = CLASSES
     _squares: ClassVar = np.float64
 
-    def _encoded(self, y: Any, rows: Rows, sample_weight: Any) -> tuple[np.ndarray, Any]:
-        """Targets (n, k), and weights with those of the classes."""
+    def _encoded(self, y: Any, rows: Rows) -> tuple[np.ndarray, Rows]:
+        """Targets (n, k), and the rows with the weights of the classes."""
         y = class_labels(y, rows.owner)
         if not rows.is_stream:
             check_count(y, rows.count, rows.owner)
         self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            raise ValueError(
-                f"{rows.owner}: y must hold at least 2 classes, got 1 class (the number of classes "
-                "has to be greater than one)"
-            )
+        check_classes(self.classes_, rows.owner)
         own = y[:, None] == (self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
-        weight = None
         if self.class_weight is not None:
-            weight = weights_by_class(self.class_weight, y, rows.owner)
-        return np.where(own, 1.0, -1.0), weight
+            weights = rows.all_weights()
+            rows = rows.weighted(weights_by_class(self.class_weight, y, rows.owner, weights))
+        return np.where(own, 1.0, -1.0), rows
 
 
 class RidgeClassifier(ClassTargets):
@@ -321,11 +317,7 @@ default="auto"
 
     Attributes
     ----------
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts.
-    classes_
+    coef_, intercept_, classes_
     n_iter_ : int
         1; present for API compatibility.
     solver_ : str
@@ -347,36 +339,17 @@ default="auto"
     (['right', 'left'], (4,))
     """
 
-    _words = WORDS
-    _parameters: ClassVar = {
-        **_PARAMETERS,
-        "class_weight": rule.any_of(
-            rule.one_of("balanced", None), rule.Rule(lambda v: isinstance(v, dict), "a dict")
-        ),
-    }
+    _parameters: ClassVar = {**_PARAMETERS, "class_weight": rule.CLASS_WEIGHT}
 
     def __init__(
         self, alpha=1.0, *, fit_intercept=True, copy_X=True, max_iter=None, tol=1e-4,
         class_weight=None, solver="auto", positive=False, random_state=None,
     ):  # fmt: skip
-        self.alpha = alpha
-        self.fit_intercept = fit_intercept
-        self.copy_X = copy_X
-        self.max_iter = max_iter
-        self.tol = tol
-        self.class_weight = class_weight
-        self.solver = solver
-        self.positive = positive
-        self.random_state = random_state
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Find the coefficients.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Class labels, numbers or strings, in memory even if X is a stream.
 
         Raises
         ------
@@ -384,9 +357,7 @@ default="auto"
             If X or y do not fit.
         """
         rows = self._rows(X, sample_weight, reset=True, deferred=True)
-        Y, weight = self._encoded(y, rows, sample_weight)
-        if weight is not None:
-            rows = rows.weighted(weight)
+        Y, rows = self._encoded(y, rows)
         alpha = alphas_of(self.alpha, Y.shape[1], rows.owner)
         coef, x_mean, y_mean = ridge(
             rows, Y, alpha, centred=self.fit_intercept, positive=self.positive,

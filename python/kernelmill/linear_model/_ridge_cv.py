@@ -14,8 +14,9 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import moments_of
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _solve as solve
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once, targets_of
+from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
 from kernelmill.linear_model._ridge import ClassTargets, Ridge, RidgeClassifier
 from kernelmill.linear_model._words import WORDS
 
@@ -73,9 +74,6 @@ class LeftOut:
 
 class _Identity(BaseEstimator):
     """An estimator whose predictions are its rows, for scorers."""
-
-    def __init__(self, classes: Any = None) -> None:
-        self.classes = classes
 
     def fit(self, X: Any, y: Any) -> Any:
         return self
@@ -150,13 +148,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         self, alphas=(0.1, 1.0, 10.0), *, fit_intercept=True, scoring=None, cv=None, gcv_mode=None,
         store_cv_results=False, alpha_per_target=False,
     ):  # fmt: skip
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.scoring = scoring
-        self.cv = cv
-        self.gcv_mode = gcv_mode
-        self.store_cv_results = store_cv_results
-        self.alpha_per_target = alpha_per_target
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -261,11 +253,7 @@ class RidgeClassifierCV(ClassTargets):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (1, d) or (n_classes, d), dtype of X
-        Coefficients.
-    intercept_ : ndarray of shape (1,) or (n_classes,)
-        Intercepts.
-    classes_, alpha_
+    coef_, intercept_, classes_, alpha_
     best_score_ : float
         The score of the penalty.
     cv_results_ : ndarray of shape (n, n_targets, n_alphas)
@@ -286,12 +274,11 @@ class RidgeClassifierCV(ClassTargets):
     (True, True)
     """
 
-    _words = WORDS
     _parameters: ClassVar = {
         "alphas": rule.array("(n_alphas,)"),
         "fit_intercept": rule.boolean(),
         "scoring": rule.Rule(lambda v: v is None or isinstance(v, str) or callable(v), "a scorer"),
-        "class_weight": RidgeClassifier._parameters["class_weight"],
+        "class_weight": rule.CLASS_WEIGHT,
         "store_cv_results": rule.boolean(),
     }
 
@@ -299,21 +286,11 @@ class RidgeClassifierCV(ClassTargets):
         self, alphas=(0.1, 1.0, 10.0), *, fit_intercept=True, scoring=None, cv=None,
         class_weight=None, store_cv_results=False,
     ):  # fmt: skip
-        self.alphas = alphas
-        self.fit_intercept = fit_intercept
-        self.scoring = scoring
-        self.cv = cv
-        self.class_weight = class_weight
-        self.store_cv_results = store_cv_results
+        self._set_parameters(locals())
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Choose the penalty, and fit with it.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Class labels, numbers or strings, in memory even if X is a stream.
 
         Raises
         ------
@@ -321,7 +298,7 @@ class RidgeClassifierCV(ClassTargets):
             If X, y or alphas do not fit.
         """
         rows = self._rows(X, sample_weight, reset=True)
-        Y, weight = self._encoded(y, rows, sample_weight)
+        Y, weighted = self._encoded(y, rows)
         if self.cv is not None:
             return self._searched(rows, y)
         if self.scoring is not None:
@@ -329,11 +306,9 @@ class RidgeClassifierCV(ClassTargets):
                 f"{rows.owner}: scoring must be None where rows are left out one at a time, got "
                 f"{self.scoring!r} (pass cv)"
             )
-        if weight is not None:
-            rows = rows.weighted(weight)
         inner = RidgeCV(
             self.alphas, fit_intercept=self.fit_intercept, store_cv_results=self.store_cv_results
-        ).fit(rows, Y)
+        ).fit(weighted, Y)
         self.coef_ = inner.coef_
         self.intercept_ = np.broadcast_to(inner.intercept_, (len(inner.coef_),)).copy()
         self.alpha_, self.best_score_ = inner.alpha_, inner.best_score_

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._generalised import vector
+from kernelmill.linear_model._logistic import warn_steps
 from kernelmill.linear_model._newton import Objective, Point
 from kernelmill.linear_model._regression import LinearRegressor, predicted
-from kernelmill.linear_model._words import WORDS
+from kernelmill.linear_model._words import ONE_TARGET
 
 _FLOOR = 1e-5  # least scale, as a share of the first
 _SHRINKAGE = 0.1  # a step of the scale goes no further down
@@ -53,18 +53,13 @@ class HuberRegressor(LinearRegressor):
         Number of scales beyond which a residual is an outlier, at least 1.
     max_iter : int, default=100
         Most steps.
-    alpha : float, default=1e-4
-        Strength of the penalty.
     tol : float, default=1e-5
         Ends the fit where a step gains less than ``tol**2`` of the objective, and the scale stays
         within `tol` of itself.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,), dtype of X
-        Coefficients.
-    intercept_ : float
-        Intercept, 0.0 where none is learnt.
+    coef_, intercept_
     scale_ : float
         The scale: residuals beyond ``epsilon scale_`` are outliers. Close to 0 where most residuals
         vanish.
@@ -104,7 +99,7 @@ class HuberRegressor(LinearRegressor):
     ([90.0], True)
     """
 
-    _words = WORDS
+    _words = ONE_TARGET
     _parameters: ClassVar = {
         "epsilon": rule.real(1),
         "max_iter": rule.integer(0),
@@ -118,21 +113,11 @@ class HuberRegressor(LinearRegressor):
         self, *, epsilon=1.35, max_iter=100, alpha=1e-4, warm_start=False, fit_intercept=True,
         tol=1e-5,
     ):  # fmt: skip
-        self.epsilon = epsilon
-        self.max_iter = max_iter
-        self.alpha = alpha
-        self.warm_start = warm_start
-        self.fit_intercept = fit_intercept
-        self.tol = tol
+        self._set_parameters(locals())
 
     @fitting
     def fit(self, X, y, sample_weight=None):
         """Find coefficients and scale.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,)
-            Numbers, in memory even if X is a stream.
 
         Raises
         ------
@@ -203,11 +188,7 @@ class HuberRegressor(LinearRegressor):
                 attributes=attributes,
             )  # fmt: skip
         if not run.converged and 0 < self.max_iter <= run.n_iter:
-            warn(
-                f"{rows.owner}: the objective did not converge in max_iter={self.max_iter} steps "
-                "(raise max_iter or tol)",
-                ConvergenceWarning,
-            )
+            warn_steps(rows.owner, self.max_iter)
         self.__dict__.update(attributes(run.state, run.n_iter))
         return self
 

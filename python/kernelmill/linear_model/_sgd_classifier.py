@@ -9,7 +9,7 @@ from scipy.special import expit
 from sklearn.utils.metaestimators import available_if
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill.linear_model._classifier import CLASS_WEIGHT, StochasticClassifier
+from kernelmill.linear_model._classifier import StochasticClassifier
 from kernelmill.linear_model._stochastic import (
     ATTRIBUTES,
     AVERAGE,
@@ -110,7 +110,7 @@ class_weight : dict, "balanced" or None, default=None
         "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
         "learning_rate": rule.one_of(*RATES),
         "power_t": rule.real(0),
-        "class_weight": CLASS_WEIGHT,
+        "class_weight": rule.CLASS_WEIGHT,
         "average": rule.any_of(rule.boolean(), rule.integer(0)),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernelmill._estimator._words import WORDS as _SHARED
 
-_IGNORED = "Ignored; present for API compatibility."
+IGNORED = "Ignored; present for API compatibility."
 _NUMBERS = "Numbers, in memory even if X is a stream."
 
 WORDS = _SHARED.extended(
@@ -17,8 +17,8 @@ WORDS = _SHARED.extended(
     },
     parameters={
         "fit_intercept": ("bool", "Whether to learn an intercept, which no penalty concerns."),
-        "copy_X": ("bool", f"{_IGNORED} X is never modified."),
-        "n_jobs": ("int or None", f"{_IGNORED} See `kernelmill.threads`."),
+        "copy_X": ("bool", f"{IGNORED} X is never modified."),
+        "n_jobs": ("int or None", f"{IGNORED} See `kernelmill.threads`."),
         "max_iter": ("int", "Most iterations."),
         "positive": ("bool", "Whether no coefficient may be negative."),
         "warm_start": ("bool", "Start from the coefficients of the last fit."),
@@ -32,7 +32,7 @@ WORDS = _SHARED.extended(
             "once."),
         "class_weight": ('dict, "balanced" or None', 'Weights of the rows of each class; '
             '``"balanced"`` weighs classes alike.'),
-        "random_state": ("int, RandomState, Generator or None", _IGNORED),
+        "random_state": ("int, RandomState, Generator or None", IGNORED),
         "cv": ("int, splitter, iterable or None", "How rows are split; 5 folds without a "
             "shuffle by default."),
         "alphas": ("int or array-like", "Penalties, or how many."),
@@ -47,5 +47,36 @@ WORDS = _SHARED.extended(
         "dual_gap_": ("float", "Upper bound of what the objective is above its least."),
         "alpha_": ("float", "The penalty that was chosen."),
         "sparse_coef_": ("CSR matrix of shape (1, d)", "The coefficients in sparse form."),
+    },
+)
+ONE_TARGET = WORDS.extended(
+    arguments={"fit.y": ("array-like of shape (n,)", _NUMBERS)},
+    attributes={
+        "coef_": ("ndarray of shape (d,), dtype of X", "Coefficients."),
+        "intercept_": ("float", "Intercept, 0.0 where none is learnt."),
+    },
+)
+CLASSES = WORDS.extended(
+    arguments={
+        "fit.y": ("array-like of shape (n,)", "Class labels, numbers or strings, in memory even if "
+            "X is a stream."),
+    },
+    attributes={
+        "coef_": ("ndarray of shape (1, d) or (n_classes, d), dtype of X", "Coefficients."),
+        "intercept_": ("ndarray of shape (1,) or (n_classes,)", "Intercepts."),
+    },
+)
+DESCENT = WORDS.extended(
+    parameters={
+        "tol": ("float", "The duality gap that ends the descent, as a share of the mean square of "
+            "centred y."),
+        "verbose": ("bool or int", IGNORED),
+    },
+)
+SEVERAL_TASKS = DESCENT.extended(
+    attributes={
+        "coef_": ("ndarray of shape (n_outputs, d), dtype of X", "Coefficients."),
+        "intercept_": ("ndarray of shape (n_outputs,)", "Intercepts."),
+        "sparse_coef_": ("CSR matrix of shape (n_outputs, d)", "The coefficients in sparse form."),
     },
 )

@@ -2,7 +2,7 @@
 
 Symbols: X is (n, d) data, Y (n, m) targets, w weights, o an origin near the means. A pass over rows
 gives sums that add up over chunks with the same origin; the moments about the means follow from
-them (`kernelmill._moments`).
+them (`kernelmill._estimator._moments`).
 
 NaN and infinity propagate to the sums that they are in, and may to others of the same row. Empty X
 gives zeros. Sums are in float64, in chunks whose bounds depend on the sizes alone: the same bits at

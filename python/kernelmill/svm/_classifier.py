@@ -14,7 +14,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, class_labels
+from kernelmill._estimator._targets import check_classes, check_count, class_labels
 from kernelmill._kernels import Kernel
 from kernelmill.ops import svm as ops
 from kernelmill.svm import _pairs, _problems
@@ -22,9 +22,6 @@ from kernelmill.svm._base import NU, PARAMETERS, C, SupportVectorMachine
 from kernelmill.svm._training import Solved, Training, solve
 
 _FOLDS = 5  # of the calibration
-CLASS_WEIGHT = rule.any_of(
-    rule.one_of("balanced", None), rule.Rule(lambda value: isinstance(value, dict), "a dict")
-)
 
 
 def _has_probabilities(model):
@@ -39,7 +36,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
     _parameters: ClassVar = {
         **PARAMETERS,
         "probability": rule.boolean(),
-        "class_weight": CLASS_WEIGHT,
+        "class_weight": rule.CLASS_WEIGHT,
         "decision_function_shape": rule.one_of("ovr", "ovo"),
         "break_ties": rule.boolean(),
         "random_state": rule.RANDOM_STATE,
@@ -89,16 +86,12 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         return self._fit(X, y, sample_weight)
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
-        if self.break_ties and self.decision_function_shape == "ovo":
-            raise ValueError(
-                f"{type(self).__name__}: break_ties must be False when decision_function_shape is "
-                "'ovo', got True"
-            )
+        self._check_ties()
         rows = self._checked(self._rows(X, sample_weight, reset=True))
         labels = class_labels(y, rows.owner)
         check_count(labels, rows.count, rows.owner)
         self.classes_, codes = np.unique(labels, return_inverse=True)
-        self._refuse_one_class(rows.owner)
+        check_classes(self.classes_, rows.owner)
         weights = self._class_weights(rows, labels, codes)
         order = np.argsort(codes, kind="stable")
         kept = order[weights[order] > 0]
@@ -119,11 +112,11 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
             self._calibrate(training, codes, weights, scale)
         return self
 
-    def _refuse_one_class(self, owner: str) -> None:
-        if len(self.classes_) < 2:
+    def _check_ties(self) -> None:
+        if self.break_ties and self.decision_function_shape == "ovo":
             raise ValueError(
-                f"{owner}: y must hold at least 2 classes, got 1 class (the number of classes has "
-                "to be greater than one)"
+                f"{type(self).__name__}: break_ties must be False when decision_function_shape is "
+                "'ovo', got True"
             )
 
     def _class_weights(
@@ -269,11 +262,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
             if ``break_ties=True``.
         """
         check_is_fitted(self)
-        if self.break_ties and self.decision_function_shape == "ovo":
-            raise ValueError(
-                f"{type(self).__name__}: break_ties must be False when decision_function_shape is "
-                "'ovo', got True"
-            )
+        self._check_ties()
         return self.classes_[self._labels(self._mapped_rows(X, self._decisions))]
 
     # --- probabilities ----------------------------------------------------------------------------

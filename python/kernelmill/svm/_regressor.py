@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._targets import check_count, check_squares, numbers
+from kernelmill._estimator._targets import targets_of
 from kernelmill.ops import svm as ops
 from kernelmill.svm import _problems
 from kernelmill.svm._base import NU, PARAMETERS, C, SupportVectorMachine
@@ -96,9 +96,7 @@ class _Regressor(RegressorMixin, SingleMachine):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         rows = self._checked(self._rows(X, sample_weight, reset=True))
-        targets = numbers(y, rows.owner, np.float64)
-        check_count(targets, rows.count, rows.owner)
-        check_squares(targets, rows.owner)
+        targets = targets_of(y, rows)
         if targets.ndim == 2:
             from sklearn.utils.validation import column_or_1d
 

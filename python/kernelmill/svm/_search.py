@@ -13,7 +13,7 @@ from sklearn.model_selection import check_cv
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._targets import check_count, check_squares, class_labels, numbers
+from kernelmill._estimator._targets import check_classes, check_count, class_labels, targets_of
 from kernelmill._kernels import Kernel, kernel_of
 from kernelmill.svm import _pairs, _problems
 from kernelmill.svm._classifier import SVC
@@ -189,9 +189,9 @@ class SVCCV(_Search, SVC):
 
     Notes
     -----
-    For each gamma one kernel matrix, of 4 n^2 bytes, serves all folds and
-    all prices; each price starts from the multipliers of the one before, and the folds are solved
-    side by side. Scores are those of scikit-learn's `GridSearchCV` over `SVC` up to the tolerance.
+    For each gamma one kernel matrix, of 4 n^2 bytes, serves all folds and all prices; each price
+    starts from the multipliers of the one before, and the folds are solved side by side. Scores are
+    those of scikit-learn's `GridSearchCV` over `SVC` up to the tolerance.
 
     Examples
     --------
@@ -237,7 +237,7 @@ class SVCCV(_Search, SVC):
         labels = class_labels(y, rows.owner)
         check_count(labels, rows.count, rows.owner)
         self.classes_, self._codes = np.unique(labels, return_inverse=True)
-        self._refuse_one_class(rows.owner)
+        check_classes(self.classes_, rows.owner)
         self._all_weights = self._weights(rows)
         self._class_weights(rows, labels, self._codes)
         self._search(rows.X, labels, labels, True)
@@ -343,9 +343,7 @@ class SVRCV(_Search, SVR):
             If X, y, weights or a parameter do not fit.
         """
         rows = self._checked(self._rows(X, sample_weight, reset=True))
-        targets = numbers(y, rows.owner, np.float64)
-        check_count(targets, rows.count, rows.owner)
-        check_squares(targets, rows.owner)
+        targets = targets_of(y, rows)
         self._given_targets = targets.reshape(len(targets), -1)[:, 0]
         self._all_weights = self._weights(rows)
         self._search(rows.X, self._given_targets, self._given_targets, False)

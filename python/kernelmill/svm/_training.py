@@ -312,7 +312,6 @@ class Training:
             state[:, _COLUMN[name]] = 0.0
         return Solved(beta, self.gradient(beta), state)
 
-
     def begin_from(self, before: Training, solved: Solved) -> Solved:
         """The multipliers of the same problems at another price, scaled, with their gradients."""
         own, other = (np.concatenate([p.q for p in t.problems]) for t in (self, before))
