@@ -335,3 +335,15 @@ def test_metrics_of_scipy_and_of_booleans(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         NearestNeighbors(metric="jaccard").fit(X > 0).kneighbors(X > 0)
+
+
+def test_undefined_distances_are_no_neighbours():
+    """The first row shares a feature with the last alone."""
+    X = np.array([[np.nan, 2.9], [1.0, np.nan], [2.0, np.nan], [np.nan, 3.0]])
+    model = NearestNeighbors(n_neighbors=2, metric="nan_euclidean").fit(X)
+    for search in (model.kneighbors, model.kneighbors_graph):
+        with pytest.raises(ValueError, match="3 distances defined in each row, got fewer in row 0"):
+            search(X, 3)
+    with pytest.raises(ValueError, match="2 distances defined in each row, got fewer in row 0"):
+        KNeighborsRegressor(2, metric="nan_euclidean").fit(X[1:], [1.0, 2, 3]).predict(X[:1])
+    assert model.kneighbors(X[:1])[1].tolist() == [[0, 3]]
