@@ -118,6 +118,20 @@ def test_weights_are_repetition(rng):
     weighted = DBSCAN(0.2, min_samples=9).fit(X, sample_weight=weight)
     repeated = DBSCAN(0.2, min_samples=9).fit(np.repeat(X, weight, axis=0))
     np.testing.assert_array_equal(np.repeat(weighted.labels_, weight), repeated.labels_)
+    # Where distances come in blocks.
+    D = cdist(X, X)
+    blocks = DBSCAN(0.2, min_samples=9, metric="precomputed").fit(D, sample_weight=weight)
+    np.testing.assert_array_equal(blocks.labels_, weighted.labels_)
+
+
+def test_weights_in_a_column(rng):
+    polars = pytest.importorskip("polars", reason="needs polars")
+    X, weight = rng.normal(size=(300, 2)), rng.integers(1, 4, 300)
+    table = polars.DataFrame({"x": X[:, 0], "weight": weight, "y": X[:, 1]})
+    named = DBSCAN(0.2, min_samples=9).fit(table, sample_weight="weight")
+    want = DBSCAN(0.2, min_samples=9).fit(X, sample_weight=weight)
+    np.testing.assert_array_equal(named.labels_, want.labels_)
+    assert named.n_features_in_ == 2
 
 
 @pytest.mark.parametrize("d", [3, 20])

@@ -229,5 +229,7 @@ def test_refusals(rng):
         HDBSCAN(min_samples=21).fit(X)
     with pytest.raises(ValueError, match="at least 2 rows"):
         HDBSCAN().fit(X[:1])
+    with pytest.raises(ValueError, match=r"^HDBSCAN: X must have a distance"):
+        HDBSCAN(3, metric="nan_euclidean").fit([[1.0, np.nan], [2, np.nan], [3, 1], [np.nan, 1]])
     with pytest.raises(ValueError, match="store_centers must be None without dense rows"):
         HDBSCAN(metric="precomputed", store_centers="both").fit(np.abs(cdist(X, X)))

@@ -51,8 +51,15 @@ def test_k_nearest(rng, weights, several):
     np.testing.assert_allclose(ours.predict(X), other.predict(X), rtol=1e-10)
 
 
+def fading(lists):
+    """Weights of neighbourhoods of different sizes."""
+    found = np.empty(len(lists), object)
+    found[:] = [np.exp(-3 * distances) for distances in lists]
+    return found
+
+
 @pytest.mark.filterwarnings(FAR)
-@pytest.mark.parametrize("weights", ["uniform", "distance"])
+@pytest.mark.parametrize("weights", ["uniform", "distance", fading])
 @pytest.mark.parametrize("several", [False, True])
 def test_within_a_radius(rng, weights, several):
     X, y = blobs(rng)
@@ -87,12 +94,22 @@ def test_rows_without_neighbours(rng):
         assert np.isnan(RadiusNeighborsRegressor().fit(X, y).predict(far)).all()
 
 
-def test_tiny_and_huge_distances_weigh_alike():
+@pytest.mark.parametrize("model", [neighbors.KNeighborsRegressor, RadiusNeighborsRegressor])
+def test_tiny_and_huge_distances_weigh_alike(model):
     X, y = np.array([[0.0], [1.0], [3.0]]), [0.0, 1.0, 2.0]
-    want = neighbors.KNeighborsRegressor(3, weights="distance").fit(X, y).predict([[0.25]])
+    want = model(3, weights="distance").fit(X, y).predict([[0.25]])
     for c in (2.0**-400, 2.0**400):
-        model = neighbors.KNeighborsRegressor(3, weights="distance").fit(c * X, y)
-        assert model.predict([[c * 0.25]]) == want
+        reach = 3 if model is neighbors.KNeighborsRegressor else 3 * c
+        got = model(reach, weights="distance").fit(c * X, y)
+        assert got.predict([[c * 0.25]]) == want
+        assert got.predict([[c]]) == [1.0]  # a row at distance 0 counts alone
+
+
+def test_weights_of_another_shape(rng):
+    X, y = blobs(rng)
+    for model in (KNeighborsClassifier, neighbors.KNeighborsRegressor):
+        with pytest.raises(ValueError, match=r"weights must give an array of shape \(2, 3\)"):
+            model(3, weights=lambda distances: distances[:, :1]).fit(X, y).predict(X[:2])
 
 
 def test_leave_one_out(rng):

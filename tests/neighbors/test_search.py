@@ -111,6 +111,43 @@ def test_haversine(rng):
         np.testing.assert_array_equal(near[i], np.flatnonzero(D[i] <= 0.5))
 
 
+def test_ties_on_a_sphere(rng):
+    """The same angles decide as are reported; equal places come by index."""
+    X = np.stack([rng.uniform(-1.5, 1.5, 90), rng.uniform(-3.1, 3.1, 90)], axis=1)
+    Q, Y = X[:30], np.tile(X[30:], (2, 1))
+    model = NearestNeighbors(metric="haversine").fit(Y)
+    distances, indices = model.kneighbors(Q, 6)
+    np.testing.assert_array_equal(indices[:, 1::2], indices[:, ::2] + 60)
+    for i in range(30):
+        near = model.radius_neighbors(Q[i : i + 1], distances[i, -1], return_distance=False)[0]
+        assert near.tolist() == sorted(indices[i].tolist())
+    for k in (1, 3, 5):
+        np.testing.assert_array_equal(model.kneighbors(Q, k)[1], indices[:, :k])
+
+
+@pytest.mark.parametrize("metric", ["seuclidean", "mahalanobis"])
+def test_deviations_of_the_rows(rng, metric):
+    X = rng.normal(size=(50, 3)) @ MATRIX
+    cov = np.cov(X.T)
+    if metric == "seuclidean":
+        cases = {None: {"V": X.var(axis=0, ddof=1)}}
+    else:
+        cases = {None: {"VI": np.linalg.inv(cov)}, "V": {"VI": np.linalg.inv(2 * cov)}}
+    for name, other in cases.items():
+        options = None if name is None else {name: 2 * cov}
+        model = NearestNeighbors(metric=metric, metric_params=options).fit(X)
+        agree(model.kneighbors(X, 7), cdist(X, X, metric, **other), False)
+
+
+@pytest.mark.parametrize("metric", ["cosine", "correlation"])
+def test_rows_without_a_direction(rng, metric):
+    X = rng.normal(size=(9, 4))
+    X[[2, 5]] = 0 if metric == "cosine" else 3.0
+    distances, indices = NearestNeighbors(metric=metric).fit(X).kneighbors(X[[5]], 9)
+    assert indices[0, :2].tolist() == [2, 5]
+    np.testing.assert_allclose(distances[0], [0, 0] + 7 * [1], rtol=1e-15)
+
+
 def test_antipodes_and_the_date_line():
     """locationtech/spatial4j#104, georust/geo#1535, scikit-learn/scikit-learn#19567"""
     a, b = np.deg2rad([[-12.0, -94.0]]), np.deg2rad([[12.0, 86.0]])
@@ -227,6 +264,18 @@ def test_sparse_rows(metric):
         NearestNeighbors(metric="hamming").fit(X)
 
 
+def test_sparse_rows_far_from_the_origin(rng):
+    """Products alone would give nothing of such distances."""
+    X = 1e8 + rng.integers(0, 9, (40, 5)).astype(float)
+    D = cdist(X, X)
+    model = NearestNeighbors(radius=4.0).fit(sp.csr_matrix(X))
+    agree(model.kneighbors(sp.csr_matrix(X), 6), D, True)
+    found, near = model.radius_neighbors(sp.csr_matrix(X))
+    for i in range(40):
+        np.testing.assert_array_equal(near[i], np.flatnonzero(D[i] <= 4.0))
+        np.testing.assert_allclose(found[i], D[i][near[i]], rtol=1e-14)
+
+
 def test_precomputed_distances(rng):
     X = rng.normal(size=(60, 3))
     D = cdist(X, X)
@@ -236,6 +285,16 @@ def test_precomputed_distances(rng):
     np.testing.assert_array_equal(model.kneighbors()[1], other.kneighbors()[1])
     with pytest.raises(ValueError, match="must be square"):
         model.fit(D[:5])
+
+
+def test_order_within_a_radius():
+    """By distance, equal ones by index."""
+    model = NearestNeighbors(radius=1.0).fit([[1.0], [-1.0], [0.5], [1.0], [9.0]])
+    distances, indices = model.radius_neighbors([[0.0]], sort_results=True)
+    assert indices[0].tolist() == [2, 0, 1, 3]
+    assert distances[0].tolist() == [0.5, 1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="return_distance must be True if sort_results is"):
+        model.radius_neighbors([[0.0]], sort_results=True, return_distance=False)
 
 
 def test_graphs(rng):
@@ -335,3 +394,15 @@ def test_metrics_of_scipy_and_of_booleans(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         NearestNeighbors(metric="jaccard").fit(X > 0).kneighbors(X > 0)
+
+
+def test_undefined_distances_are_no_neighbours():
+    """The first row shares a feature with the last alone."""
+    X = np.array([[np.nan, 2.9], [1.0, np.nan], [2.0, np.nan], [np.nan, 3.0]])
+    model = NearestNeighbors(n_neighbors=2, metric="nan_euclidean").fit(X)
+    for search in (model.kneighbors, model.kneighbors_graph):
+        with pytest.raises(ValueError, match="3 distances defined in each row, got fewer in row 0"):
+            search(X, 3)
+    with pytest.raises(ValueError, match="2 distances defined in each row, got fewer in row 0"):
+        KNeighborsRegressor(2, metric="nan_euclidean").fit(X[1:], [1.0, 2, 3]).predict(X[:1])
+    assert model.kneighbors(X[:1])[1].tolist() == [[0, 3]]

@@ -15,7 +15,8 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Estimator
 from kernelmill.cluster._connected import connected, graph_of
-from kernelmill.neighbors._base import SEARCH, check_distances
+from kernelmill.cluster._lifetimes import numbered
+from kernelmill.neighbors._base import SEARCH, check_distances, check_pair
 from kernelmill.neighbors._space import Space, effective, space_of
 from kernelmill.neighbors._words import WORDS
 from kernelmill.ops import linkage as ops
@@ -157,20 +158,15 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
             )
         rows = self._rows(X, reset=True)
         n = rows.count
-        if n < 2:
-            raise ValueError(
-                f"{owner}: X must have at least 2 rows, got {n} (n_samples={n} while a minimum of "
-                "2 is required)"
-            )
+        check_pair(n, owner)
         if self.n_clusters is not None and self.n_clusters > n:
             raise ValueError(
                 f"{owner}: n_clusters must be at most the number of rows, {n}, got "
                 f"{self.n_clusters} (Cannot extract more clusters than samples)"
             )
         space = _space(rows.X, metric, params, owner)
-        children, heights, sizes = self._hierarchy(space, rows.X, owner)
+        children, heights, self._sizes = self._hierarchy(space, rows.X, owner)
         self.children_, self.distances_, self.n_leaves_ = children, heights, n
-        self._sizes = sizes
         if self.distance_threshold is None:
             self.n_clusters_ = int(self.n_clusters)
         else:
@@ -182,16 +178,16 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
         kind, n = ops.LINKAGES.index(self.linkage), space.n_rows
         self.n_connected_components_ = 1
         if self.connectivity is not None:
-            check_memory(8 * n * n, owner)
+            check_memory(12 * n * n, owner)  # each pair once, and a full matrix beside that
             near, parts = graph_of(self.connectivity, X, owner)
             self.n_connected_components_ = parts
-            return connected(squareform(condensed(space)), near, parts, kind, owner)
+            return connected(squareform(condensed(space, owner)), near, parts, kind, owner)
         if self.linkage == "ward":
             return ops.ward(space.rows, n - 1)
         if self.linkage == "single" and space.code not in (None, neighbors.NAN_EUCLIDEAN):
             return ops.single(space.rows, n - 1, *space.arguments)
         check_memory(4 * n * n, owner)
-        return ops.chain(condensed(space), n - 1, kind)
+        return ops.chain(condensed(space, owner), n - 1, kind)
 
     @property
     def linkage_matrix_(self):
@@ -233,7 +229,7 @@ def _space(X: np.ndarray, metric: Any, params: dict, owner: str) -> Space:
     return space_of(X, metric, params, "brute", owner)
 
 
-def condensed(space: Space) -> np.ndarray:
+def condensed(space: Space, owner: str) -> np.ndarray:
     """Distances of rows (0, 1), (0, 2), ..., (n - 2, n - 1)."""
     n = space.n_rows
     D = np.empty(n * (n - 1) // 2)
@@ -249,8 +245,7 @@ def condensed(space: Space) -> np.ndarray:
         place = int(np.flatnonzero(~np.isfinite(D))[0])
         row = next(i for i in range(n) if (i + 1) * n - (i + 1) * (i + 2) // 2 > place)
         raise ValueError(
-            f"AgglomerativeClustering: X must have a distance between any two rows, got {D[place]} "
-            f"for row {row}"
+            f"{owner}: X must have a distance between any two rows, got {D[place]} for row {row}"
         )
     return D
 
@@ -293,5 +288,4 @@ def cut(children: np.ndarray, n: int, k: int) -> np.ndarray:
     root = np.arange(2 * n - 1)
     for i in range(n - k - 1, -1, -1):  # from the last merge that is made
         root[children[i]] = root[n + i]
-    _, first, label = np.unique(root[:n], return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[label.reshape(-1)]
+    return numbered(root[:n])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import ClusterMixin
@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill.neighbors._base import SEARCH, Searcher
+from kernelmill.cluster._lifetimes import numbered
+from kernelmill.neighbors._base import SEARCH, Searcher, query_of
 from kernelmill.neighbors._space import Space, filled, space_of
 from kernelmill.ops import neighbors as ops
 
@@ -87,10 +88,8 @@ class DBSCAN(ClusterMixin, Searcher):
         ValueError
             If X is not finite, or does not suit the metric.
         """
-        rows = self._fit_rows(X)
-        weight = None
-        if sample_weight is not None:
-            weight = self._rows(X, sample_weight, reset=False).weight.astype(np.float64)
+        rows = self._fit_rows(X, sample_weight)
+        weight = None if rows.weight is None else rows.weight.astype(np.float64)
         space = self._space
         if space.code is not None and space.metric != "haversine":
             labels, core = ops.dbscan(
@@ -100,10 +99,7 @@ class DBSCAN(ClusterMixin, Searcher):
         else:
             labels, core = by_lists(space, float(self.eps), self.min_samples, weight)
         self.labels_, self.core_sample_indices_ = labels, np.flatnonzero(core)
-        if space.metric == "precomputed":
-            self.components_ = rows.X[self.core_sample_indices_]
-        else:
-            self.components_ = rows.X[self.core_sample_indices_].copy()
+        self.components_ = rows.X[self.core_sample_indices_]
         del self._searched
         return self
 
@@ -160,15 +156,14 @@ def by_lists(
 
     n = space.n_rows
     offsets, near, _ = space.lists(space.rows, eps)
-    query = np.repeat(np.arange(n), np.diff(offsets))
+    query = query_of(offsets)
     mass = np.bincount(query, None if weight is None else weight[near], n)
     core = mass >= min_samples
     both = core[query] & core[near]
     graph = csr_matrix((np.ones(both.sum()), (query[both], near[both])), shape=(n, n))
     _, part = connected_components(graph, directed=False)
-    labels: Any = np.full(n, -1)
-    _, first, inverse = np.unique(part[core], return_index=True, return_inverse=True)
-    labels[core] = np.argsort(np.argsort(first))[inverse]
+    labels = np.full(n, -1)
+    labels[core] = numbered(part[core])
     border = ~core[query] & core[near]
     least = np.full(n, n)
     np.minimum.at(least, query[border], labels[near[border]])

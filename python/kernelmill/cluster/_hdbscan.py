@@ -13,8 +13,8 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill.cluster._agglomerative import check_memory, condensed, cut
-from kernelmill.cluster._lifetimes import lifetimes, members, selected
-from kernelmill.neighbors._base import SEARCH, Searcher
+from kernelmill.cluster._lifetimes import lifetimes, members, numbered, selected
+from kernelmill.neighbors._base import SEARCH, Searcher, check_pair
 from kernelmill.neighbors._space import Space
 from kernelmill.ops import linkage as ops
 from kernelmill.ops import neighbors
@@ -115,6 +115,10 @@ class HDBSCAN(ClusterMixin, Searcher):
     ):
         self._set_parameters(locals())
 
+    @property
+    def _asked(self) -> int:
+        return int(self.min_cluster_size if self.min_samples is None else self.min_samples)
+
     @fitting
     def fit(self, X, y=None):
         """Find the clusters.
@@ -127,24 +131,17 @@ class HDBSCAN(ClusterMixin, Searcher):
             If the distances of all pairs are needed and do not fit the free memory.
         """
         owner = type(self).__name__
-        least = self.min_cluster_size if self.min_samples is None else self.min_samples
-        rows = self._fit_rows(X, int(least))
+        rows, least = self._fit_rows(X), self._asked
         n = rows.count
-        if n < 2:
-            raise ValueError(
-                f"{owner}: X must have at least 2 rows, got {n} (n_samples={n} while a minimum of "
-                "2 is required)"
-            )
+        check_pair(n, owner)
         if least > n:
             raise ValueError(
                 f"{owner}: min_samples must be at most the number of rows, {n}, got {least}"
             )
         space = self._space
-        core = space.nearest(space.rows, int(least))[0][:, -1].copy()
+        core = space.nearest(space.rows, least)[0][:, -1].copy()
         self._merges = self._hierarchy(space, core)
-        self._core = core
-        children, heights, sizes = self._merges
-        tree = lifetimes(children, heights, sizes, int(self.min_cluster_size))
+        tree = lifetimes(*self._merges, int(self.min_cluster_size))
         chosen = selected(
             tree, self.cluster_selection_method, self.max_cluster_size,
             float(self.cluster_selection_epsilon), bool(self.allow_single_cluster)
@@ -157,7 +154,9 @@ class HDBSCAN(ClusterMixin, Searcher):
         del self._searched
         return self
 
-    def _hierarchy(self, space: Space, core: np.ndarray) -> tuple:
+    def _hierarchy(
+        self, space: Space, core: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Single linkage of the mutual reachability distances."""
         n, alpha = space.n_rows, float(self.alpha)
         known = space.code not in (None, neighbors.NAN_EUCLIDEAN) and space.metric != "haversine"
@@ -165,12 +164,17 @@ class HDBSCAN(ClusterMixin, Searcher):
             unit = np.sqrt(alpha) if space.metric in _SQUARED else alpha
             X = space.rows if alpha == 1 else space.rows / space.rows.dtype.type(unit)
             return ops.single(X, n - 1, *space.arguments, core)
-        check_memory(4 * n * n, type(self).__name__)
+        owner = type(self).__name__
+        check_memory(4 * n * n, owner)
         if space.metric == "haversine":
             space = space._replace(rows=space.rows[:, 3:])
-        D = condensed(space) / alpha
-        first, second = np.triu_indices(n, 1)
-        np.maximum(D, np.maximum(core[first], core[second]), out=D)
+        D = condensed(space, owner)
+        D /= alpha
+        start = 0
+        for i in range(n - 1):  # by rows: numbers of pairs would be more memory than D
+            own = D[start : start + n - 1 - i]
+            np.maximum(own, np.maximum(core[i], core[i + 1 :]), out=own)
+            start += len(own)
         return ops.chain(D, n - 1, ops.SINGLE)
 
     def _store_centers(self, X: Any, space: Space, owner: str) -> None:
@@ -179,12 +183,12 @@ class HDBSCAN(ClusterMixin, Searcher):
         count = self.labels_.max() + 1
         means, middles = np.zeros((count, X.shape[1])), np.zeros((count, X.shape[1]))
         for c in range(count):
-            own, weight = X[self.labels_ == c].astype(np.float64), self.probabilities_
-            weight = weight[self.labels_ == c]
+            mine = self.labels_ == c
+            own, weight = X[mine].astype(np.float64), self.probabilities_[mine]
             means[c] = np.average(own, axis=0, weights=weight)
             if self.store_centers in ("medoid", "both"):
-                part = space._replace(rows=space.rows[self.labels_ == c], tree=None)
-                D = squareform(condensed(part)) if len(own) > 1 else np.zeros((1, 1))
+                part = space._replace(rows=space.rows[mine], tree=None)
+                D = squareform(condensed(part, owner)) if len(own) > 1 else np.zeros((1, 1))
                 middles[c] = own[(D @ weight).argmin()]
         if self.store_centers in ("centroid", "both"):
             self.centroids_ = means
@@ -222,6 +226,5 @@ class HDBSCAN(ClusterMixin, Searcher):
         labels = cut(children, n, n - int(np.searchsorted(heights, cut_distance, side="right")))
         large = np.bincount(labels)[labels] >= min_cluster_size
         out = np.full(n, -1)
-        _, first, number = np.unique(labels[large], return_index=True, return_inverse=True)
-        out[large] = np.argsort(np.argsort(first))[number.reshape(-1)]
+        out[large] = numbered(labels[large])
         return out

@@ -157,6 +157,12 @@ def _merged(tree: Lifetimes, chosen: list[int], epsilon: float, single: bool) ->
     return [c for c in found if outer(c)]
 
 
+def numbered(clusters: np.ndarray) -> np.ndarray:
+    """Clusters of rows under the numbers 0, 1, ..., by their first row."""
+    _, first, place = np.unique(clusters, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[place.reshape(-1)]
+
+
 def members(
     tree: Lifetimes, chosen: list[int], n: int, epsilon: float
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -179,9 +185,7 @@ def members(
     there = own >= 0
     if not there.any():
         return labels, chance
-    _, first, number = np.unique(own[there], return_index=True, return_inverse=True)
-    number = np.argsort(np.argsort(first))[number.reshape(-1)]
-    labels[there] = number
+    labels[there] = numbered(own[there])
     # A cluster lasts until its last row leaves it, or it parts into two; what is within stays on.
     direct = tree.cluster == own
     last = np.zeros(len(tree.parent))

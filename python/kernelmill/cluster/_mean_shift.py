@@ -14,6 +14,7 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._validation import as_numbers
+from kernelmill.neighbors._base import SEARCH
 from kernelmill.neighbors._space import Space, space_of
 from kernelmill.neighbors._unsupervised import NearestNeighbors
 from kernelmill.neighbors._words import WORDS
@@ -121,7 +122,7 @@ class MeanShift(ClusterMixin, Estimator):
         "bin_seeding": rule.boolean(),
         "min_bin_freq": rule.integer(1),
         "cluster_all": rule.boolean(),
-        "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
+        "n_jobs": SEARCH["n_jobs"],
         "max_iter": rule.integer(0),
     }
     cluster_centers_: Any

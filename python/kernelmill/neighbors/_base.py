@@ -11,9 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._rows import Estimator
+from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill.neighbors._space import Space, effective, space_of
-from kernelmill.neighbors._words import WORDS
+from kernelmill.neighbors._words import ROWS_OR_NONE, WORDS
 
 SEARCH: dict[str, rule.Rule] = {
     "algorithm": rule.one_of("auto", "ball_tree", "kd_tree", "brute"),
@@ -58,20 +58,25 @@ class Searcher(Estimator):
     def _squares(self):
         return not (self.metric == "precomputed" or callable(self.metric))
 
+    @property
+    def _asked(self) -> int | None:
+        """Neighbours that will be asked for, where that is known: most rows suit no tree."""
+        return None
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.metric == "precomputed"
         tags.input_tags.allow_nan = self.metric == "nan_euclidean"
         return tags
 
-    def _fit_rows(self, X: Any, k: int | None = None) -> Any:
+    def _fit_rows(self, X: Any, sample_weight: Any = None) -> Rows:
         """Keep the rows of X; the `Rows` of X."""
         owner = type(self).__name__
         metric, params = effective(self.metric, self.p, self.metric_params, owner)
-        rows = self._rows(X, reset=True)
+        rows = self._rows(X, sample_weight, reset=True)
         if metric == "precomputed":
             check_distances(rows.X, owner)
-        space = space_of(rows.X, metric, params, self.algorithm, owner, k)
+        space = space_of(rows.X, metric, params, self.algorithm, owner, self._asked)
         self.effective_metric_, self.effective_metric_params_ = metric, params
         self.n_samples_fit_ = rows.count
         self._searched = space._asdict()
@@ -117,12 +122,13 @@ class Searcher(Estimator):
             )
         Q, own = self._queries(X, itself)
         found = space.nearest(Q, int(k), own)
-        if space.metric == "precomputed" and is_sparse(Q) and np.isnan(found[0]).any():
-            row = int(np.isnan(found[0]).any(axis=1).argmax())
+        none = np.isnan(found[0]).any(axis=1)
+        if none.any():
+            known = "stored" if space.metric == "precomputed" else "defined"
             raise ValueError(
-                f"{owner}: X must have {k} distances stored in each row, got fewer in row {row} "
-                f"({k} neighbors are required for some samples; a distance that a sparse matrix "
-                "does not store is that of no neighbour)"
+                f"{owner}: X must have {k} distances {known} in each row, got fewer in row "
+                f"{int(none.argmax())} ({k} neighbors are required for some samples; a distance "
+                f"that is not {known} is that of no neighbour)"
             )
         return found
 
@@ -140,6 +146,10 @@ class KNeighborsMixin:
 
     n_neighbors: Any
     n_samples_fit_: int
+
+    @property
+    def _asked(self) -> int:
+        return int(self.n_neighbors)
 
     def kneighbors(self, X=None, n_neighbors=None, return_distance=True):
         """Find the k nearest rows of ``fit``.
@@ -159,7 +169,7 @@ class KNeighborsMixin:
         Raises
         ------
         ValueError
-            If there are fewer than k rows.
+            If there are fewer than k rows, or rows at a defined distance.
         """
         k = self.n_neighbors if n_neighbors is None else n_neighbors
         distances, indices = self._nearest(X, k)  # type: ignore[attr-defined]
@@ -178,8 +188,7 @@ class KNeighborsMixin:
         graph : CSR matrix of shape (n, n_fit)
             The nearest come first in each row.
         """
-        owner = type(self).__name__
-        check_mode(mode, owner)
+        check_mode(mode, type(self).__name__)
         return nearest_graph(self.kneighbors(X, n_neighbors), mode, self.n_samples_fit_)
 
 
@@ -188,6 +197,17 @@ class RadiusNeighborsMixin:
 
     radius: Any
     n_samples_fit_: int
+
+    def _listed(
+        self, X: Any, radius: Any, by_distance: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Offsets, indices and distances, of each query by distance or by index."""
+        radius = self.radius if radius is None else radius
+        offsets, indices, distances = self._within(X, radius)  # type: ignore[attr-defined]
+        if by_distance:
+            order = np.lexsort((indices, distances, query_of(offsets)))
+            indices, distances = indices[order], distances[order]
+        return offsets, indices, distances
 
     def radius_neighbors(self, X=None, radius=None, return_distance=True, sort_results=False):
         """Find the rows of ``fit`` within a radius.
@@ -211,11 +231,7 @@ class RadiusNeighborsMixin:
             raise ValueError(
                 f"{owner}: return_distance must be True if sort_results is, got False"
             )
-        radius = self.radius if radius is None else radius
-        offsets, indices, distances = self._within(X, radius)  # type: ignore[attr-defined]
-        if sort_results:
-            order = sorted_within(offsets, indices, distances)
-            indices, distances = indices[order], distances[order]
+        offsets, indices, distances = self._listed(X, radius, sort_results)
         found = as_lists(offsets, indices)
         return (as_lists(offsets, distances), found) if return_distance else found
 
@@ -234,22 +250,23 @@ class RadiusNeighborsMixin:
         graph : CSR matrix of shape (n, n_fit)
             Distances of 0 are stored.
         """
-        owner = type(self).__name__
-        check_mode(mode, owner)
-        radius = self.radius if radius is None else radius
-        offsets, indices, distances = self._within(X, radius)  # type: ignore[attr-defined]
-        if sort_results:
-            order = sorted_within(offsets, indices, distances)
-            indices, distances = indices[order], distances[order]
-        return as_graph(offsets, indices, distances, mode, self.n_samples_fit_)
+        check_mode(mode, type(self).__name__)
+        found = self._listed(X, radius, sort_results)
+        return as_graph(*found, mode, self.n_samples_fit_)
 
 
-def sorted_within(
-    offsets: np.ndarray, indices: np.ndarray, distances: np.ndarray
-) -> np.ndarray:
-    """The order of entries by query, then by distance, then by index."""
-    query = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    return np.lexsort((indices, distances, query))
+def query_of(offsets: np.ndarray) -> np.ndarray:
+    """The query of each entry of lists that lie one after another."""
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+
+
+def check_pair(n: int, owner: str) -> None:
+    """Refuse a single row where a model compares rows."""
+    if n < 2:
+        raise ValueError(
+            f"{owner}: X must have at least 2 rows, got {n} (n_samples={n} while a minimum of 2 "
+            "is required)"
+        )
 
 
 def len_of(X: Any) -> int:
@@ -304,12 +321,17 @@ def refuse_negative(X: Any, owner: str) -> None:
         )
 
 
-def weights_of(distances: np.ndarray, weights: Any, owner: str) -> np.ndarray | None:
-    """Weights of neighbours that are at these distances, or None for equal ones.
+def inverse(distances: np.ndarray, least: np.ndarray) -> np.ndarray:
+    """Inverse distances relative to the least of the query; if that is 0, those at 0 count alone.
 
-    Inverse distances are relative to the least in a row, so that neither small nor large distances
-    leave the range of floats.
+    So neither small nor large distances leave the range of floats.
     """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(least == 0, distances == 0, least / distances)
+
+
+def weights_of(distances: np.ndarray, weights: Any, owner: str) -> np.ndarray | None:
+    """Weights of neighbours that are at these distances, or None for equal ones."""
     if weights in (None, "uniform"):
         return None
     if callable(weights):
@@ -319,13 +341,36 @@ def weights_of(distances: np.ndarray, weights: Any, owner: str) -> np.ndarray | 
                 f"{owner}: weights must give an array of shape {distances.shape}, got {given.shape}"
             )
         return given
-    least = distances.min(axis=1, keepdims=True, initial=np.inf)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(least == 0, distances == 0, least / distances)
+    return inverse(distances, distances.min(axis=1, keepdims=True, initial=np.inf))
+
+
+def ragged_weights(offsets: np.ndarray, distances: np.ndarray, weights: Any) -> np.ndarray | None:
+    """`weights_of` for neighbourhoods of different sizes, one after another."""
+    if weights in (None, "uniform"):
+        return None
+    if callable(weights):
+        given = weights(as_lists(offsets, distances))
+        return np.concatenate([np.asarray(part, np.float64) for part in given])
+    query, least = query_of(offsets), np.full(len(offsets) - 1, np.inf)
+    np.minimum.at(least, query, distances)
+    return inverse(distances, least[query])
 
 
 class Neighbourhoods(Searcher):
     """Models that predict from the k nearest rows, or from those within a radius."""
 
+    _words = WORDS.extended(arguments={"predict.X": ROWS_OR_NONE, "predict_proba.X": ROWS_OR_NONE})
     _parameters: ClassVar = {**SEARCH, "weights": WEIGHTS}
     weights: Any
+
+
+class KNeighbourhoods(KNeighborsMixin, Neighbourhoods):
+    """Those of the k nearest rows."""
+
+    _parameters: ClassVar = {**Neighbourhoods._parameters, "n_neighbors": rule.integer(1)}
+
+    def __init__(
+        self, n_neighbors=5, *, weights="uniform", algorithm="auto", leaf_size=30, p=2,
+        metric="minkowski", metric_params=None, n_jobs=None
+    ):
+        self._set_parameters(locals())

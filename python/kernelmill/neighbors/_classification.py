@@ -11,10 +11,11 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._targets import check_count, class_labels
 from kernelmill.neighbors._base import (
-    KNeighborsMixin,
+    KNeighbourhoods,
     Neighbourhoods,
     RadiusNeighborsMixin,
-    as_lists,
+    query_of,
+    ragged_weights,
     weights_of,
 )
 
@@ -30,9 +31,26 @@ class _Voters(ClassifierMixin, Neighbourhoods):
         tags.target_tags.multi_output = True
         return tags
 
-    def _fit_classes(self, X: Any, y: Any, k: int | None) -> None:
+    @fitting
+    def fit(self, X, y):
+        """Keep the rows and their classes.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,) or (n, n_outputs)
+            Classes.
+
+        Raises
+        ------
+        ValueError
+            If X, y and the parameters do not suit each other.
+        """
+        self._fit_classes(X, y)
+        return self
+
+    def _fit_classes(self, X: Any, y: Any) -> None:
         owner = type(self).__name__
-        rows = self._fit_rows(X, k)
+        rows = self._fit_rows(X)
         given = class_labels(y, owner, multioutput=True)
         check_count(given, rows.count, owner)
         columns = given.reshape(len(given), -1)
@@ -61,13 +79,12 @@ def votes(
     return sums / np.where(total == 0, 1, total)
 
 
-class KNeighborsClassifier(KNeighborsMixin, _Voters):
+class KNeighborsClassifier(KNeighbourhoods, _Voters):
     """Classify rows by a vote of their k nearest neighbours.
 
     Parameters
     ----------
     n_neighbors : int, default=5
-        Number of neighbours.
 
     Attributes
     ----------
@@ -91,31 +108,6 @@ class KNeighborsClassifier(KNeighborsMixin, _Voters):
     (array([0]), array([[1., 0., 0.]]))
     """
 
-    _parameters: ClassVar = {**Neighbourhoods._parameters, "n_neighbors": rule.integer(1)}
-
-    def __init__(
-        self, n_neighbors=5, *, weights="uniform", algorithm="auto", leaf_size=30, p=2,
-        metric="minkowski", metric_params=None, n_jobs=None
-    ):
-        self._set_parameters(locals())
-
-    @fitting
-    def fit(self, X, y):
-        """Keep the rows and their classes.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,) or (n, n_outputs)
-            Classes.
-
-        Raises
-        ------
-        ValueError
-            If X, y and the metric do not suit each other.
-        """
-        self._fit_classes(X, y, int(self.n_neighbors))
-        return self
-
     def _shares(self, X: Any) -> list[np.ndarray]:
         distances, indices = self._nearest(X, self.n_neighbors)
         weights = weights_of(distances, self.weights, type(self).__name__)
@@ -130,11 +122,6 @@ class KNeighborsClassifier(KNeighborsMixin, _Voters):
     def predict_proba(self, X):
         """Shares of the classes among the neighbours.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or None
-            Rows; those of ``fit`` for None, where no row is its own neighbour.
-
         Returns
         -------
         proba : ndarray of shape (n, n_classes), or list of them
@@ -145,11 +132,6 @@ class KNeighborsClassifier(KNeighborsMixin, _Voters):
 
     def predict(self, X):
         """The class with most votes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or None
-            Rows; those of ``fit`` for None, where no row is its own neighbour.
 
         Returns
         -------
@@ -165,7 +147,6 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
     Parameters
     ----------
     radius : float, default=1.0
-        Radius; a distance equal to it counts.
     outlier_label : label, list of labels, "most_frequent" or None, default=None
         Class of rows without neighbours, one for each output; None refuses such rows.
 
@@ -199,25 +180,11 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
     ):
         self._set_parameters(locals())
 
-    @fitting
-    def fit(self, X, y):
-        """Keep the rows and their classes.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,) or (n, n_outputs)
-            Classes.
-
-        Raises
-        ------
-        ValueError
-            If X, y and the metric, or the outlier's label, do not suit each other.
-        """
-        self._fit_classes(X, y, None)
+    def _fit_classes(self, X: Any, y: Any) -> None:
+        super()._fit_classes(X, y)
         outside = self._outside()
         self._outside_labels = outside
         self.outlier_label_ = outside if self.outputs_2d_ or outside is None else outside[0]
-        return self
 
     def _outside(self) -> list | None:
         """The label of rows without neighbours, for each output."""
@@ -257,7 +224,7 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
                 "set outlier_label)"
             )
         weights = ragged_weights(offsets, distances, self.weights)
-        query = np.repeat(np.arange(len(counts)), counts)
+        query = query_of(offsets)
         return [
             votes(query, self._codes[indices, output], weights, len(counts), len(own))
             for output, own in enumerate(self._by_output())
@@ -265,11 +232,6 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
 
     def predict_proba(self, X):
         """Shares of the classes within the radius.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or None
-            Rows; those of ``fit`` for None, where no row is its own neighbour.
 
         Returns
         -------
@@ -294,11 +256,6 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
     def predict(self, X):
         """The class with most votes, or that of outliers.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or None
-            Rows; those of ``fit`` for None, where no row is its own neighbour.
-
         Returns
         -------
         labels : ndarray of shape (n,) or (n, n_outputs)
@@ -316,18 +273,3 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
             labels = labels.astype(np.result_type(labels, outside))
             labels[alone] = outside if self.outputs_2d_ else outside[0]
         return labels
-
-
-def ragged_weights(offsets: np.ndarray, distances: np.ndarray, weights: Any) -> np.ndarray | None:
-    """`weights_of` for neighbourhoods of different sizes, one after another."""
-    if weights in (None, "uniform"):
-        return None
-    if callable(weights):
-        given = weights(as_lists(offsets, distances))
-        return np.concatenate([np.asarray(part, np.float64) for part in given])
-    counts = np.diff(offsets)
-    query = np.repeat(np.arange(len(counts)), counts)
-    least = np.full(len(counts), np.inf)
-    np.minimum.at(least, query, distances)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(least[query] == 0, distances == 0, least[query] / distances)

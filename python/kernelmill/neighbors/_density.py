@@ -206,5 +206,3 @@ def _cosine_moment(power: int) -> float:
     nodes, weights = np.polynomial.legendre.leggauss(64 + power)
     z = (nodes + 1) / 2
     return float((weights / 2 * z**power * np.cos(np.pi / 2 * z)).sum())
-
-

@@ -24,7 +24,6 @@ class MLkNN(KNeighborsMixin, ClassifierMixin, Searcher):
     Parameters
     ----------
     n_neighbors : int, default=10
-        Number of neighbours.
     s : float, default=1.0
         Weight of the uniform prior that smooths counts.
 
@@ -86,8 +85,8 @@ class MLkNN(KNeighborsMixin, ClassifierMixin, Searcher):
         ValueError
             If X and y do not fit, or there are no more rows than neighbours.
         """
-        owner, k = type(self).__name__, int(self.n_neighbors)
-        rows = self._fit_rows(X, k)
+        owner, k = type(self).__name__, self._asked
+        rows = self._fit_rows(X)
         given = class_labels(y.toarray() if is_sparse(y) else y, owner, multilabel=True)
         check_count(given, rows.count, owner)
         self._vector = given.ndim == 1

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
-from kernelmill.neighbors._base import SEARCH, KNeighborsMixin, Searcher
+from kernelmill.neighbors._base import SEARCH, KNeighborsMixin, Searcher, check_pair
 
 
 def _fits_and_predicts(model: Any) -> bool:
@@ -107,13 +107,8 @@ class LocalOutlierFactor(KNeighborsMixin, OutlierMixin, Searcher):
         UserWarning
             If there are fewer rows than neighbours, or many equal rows.
         """
-        rows = self._fit_rows(X, int(self.n_neighbors))
-        n = rows.count
-        if n < 2:
-            raise ValueError(
-                f"LocalOutlierFactor: X must have at least 2 rows, got {n} (n_samples={n} while a "
-                "minimum of 2 is required)"
-            )
+        n = self._fit_rows(X).count
+        check_pair(n, "LocalOutlierFactor")
         if self.n_neighbors > n - 1:
             warn(
                 f"LocalOutlierFactor: n_neighbors ({self.n_neighbors}) is greater than the total "
@@ -121,7 +116,7 @@ class LocalOutlierFactor(KNeighborsMixin, OutlierMixin, Searcher):
                 "estimation.",
                 UserWarning,
             )
-        self.n_neighbors_ = max(1, min(int(self.n_neighbors), n - 1))
+        self.n_neighbors_ = min(self._asked, n - 1)
         distances, indices = self._nearest(None, self.n_neighbors_)
         self._reach = distances[:, -1].copy()
         self._density = self._densities(distances, indices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
@@ -11,12 +11,13 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._targets import encode_values
 from kernelmill.neighbors._base import (
-    KNeighborsMixin,
+    KNeighbourhoods,
     Neighbourhoods,
     RadiusNeighborsMixin,
+    query_of,
+    ragged_weights,
     weights_of,
 )
-from kernelmill.neighbors._classification import ragged_weights
 
 
 class _Averagers(RegressorMixin, Neighbourhoods):
@@ -27,19 +28,32 @@ class _Averagers(RegressorMixin, Neighbourhoods):
         tags.target_tags.multi_output = True
         return tags
 
-    def _fit_values(self, X: Any, y: Any, k: int | None) -> None:
-        rows = self._fit_rows(X, k)
+    @fitting
+    def fit(self, X, y):
+        """Keep the rows and their targets.
+
+        Parameters
+        ----------
+        y : array-like of shape (n,) or (n, n_outputs)
+            Targets.
+
+        Raises
+        ------
+        ValueError
+            If X, y and the parameters do not suit each other.
+        """
+        rows = self._fit_rows(X)
         self._values = encode_values(self, y, rows.count, np.float64, None)[0]
         self.outputs_2d_ = not self._vector
+        return self
 
 
-class KNeighborsRegressor(KNeighborsMixin, _Averagers):
+class KNeighborsRegressor(KNeighbourhoods, _Averagers):
     """Predict the mean target of the k nearest neighbours.
 
     Parameters
     ----------
     n_neighbors : int, default=5
-        Number of neighbours.
 
     Attributes
     ----------
@@ -61,38 +75,8 @@ class KNeighborsRegressor(KNeighborsMixin, _Averagers):
     array([1.])
     """
 
-    _parameters: ClassVar = {**Neighbourhoods._parameters, "n_neighbors": rule.integer(1)}
-
-    def __init__(
-        self, n_neighbors=5, *, weights="uniform", algorithm="auto", leaf_size=30, p=2,
-        metric="minkowski", metric_params=None, n_jobs=None
-    ):
-        self._set_parameters(locals())
-
-    @fitting
-    def fit(self, X, y):
-        """Keep the rows and their targets.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,) or (n, n_outputs)
-            Targets.
-
-        Raises
-        ------
-        ValueError
-            If X, y and the metric do not suit each other.
-        """
-        self._fit_values(X, y, int(self.n_neighbors))
-        return self
-
     def predict(self, X):
         """The mean target of the nearest rows.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or None
-            Rows; those of ``fit`` for None, where no row is its own neighbour.
 
         Returns
         -------
@@ -115,7 +99,6 @@ class RadiusNeighborsRegressor(RadiusNeighborsMixin, _Averagers):
     Parameters
     ----------
     radius : float, default=1.0
-        Radius; a distance equal to it counts.
 
     Attributes
     ----------
@@ -138,30 +121,8 @@ class RadiusNeighborsRegressor(RadiusNeighborsMixin, _Averagers):
     ):
         self._set_parameters(locals())
 
-    @fitting
-    def fit(self, X, y):
-        """Keep the rows and their targets.
-
-        Parameters
-        ----------
-        y : array-like of shape (n,) or (n, n_outputs)
-            Targets.
-
-        Raises
-        ------
-        ValueError
-            If X, y and the metric do not suit each other.
-        """
-        self._fit_values(X, y, None)
-        return self
-
     def predict(self, X):
         """The mean target of the rows within the radius.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n, d), or None
-            Rows; those of ``fit`` for None, where no row is its own neighbour.
 
         Returns
         -------
@@ -171,7 +132,7 @@ class RadiusNeighborsRegressor(RadiusNeighborsMixin, _Averagers):
         offsets, indices, distances = self._within(X, self.radius)
         weights = ragged_weights(offsets, distances, self.weights)
         counts = np.diff(offsets)
-        query = np.repeat(np.arange(len(counts)), counts)
+        query = query_of(offsets)
         if weights is None:
             weights = np.ones(len(indices))
         total = np.bincount(query, weights, len(counts))

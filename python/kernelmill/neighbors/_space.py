@@ -113,8 +113,7 @@ class Space(NamedTuple):
         if self.metric == "haversine":
             return self._nearest_on_sphere(Q, k, own)
         if self.code is not None:
-            tree = self.tree or (None, None, None)
-            found = ops.nearest(Q, self.rows, k, *self.arguments, own, *tree)
+            found = ops.nearest(Q, self.rows, k, *self.arguments, own, *(self.tree or ()))
             return found[1], found[0]
         n = Q.shape[0]
         distances, indices = np.empty((n, k)), np.empty((n, k), np.int64)
@@ -124,13 +123,6 @@ class Space(NamedTuple):
                 D[np.arange(len(D)), own[start:stop]] = np.nan
             distances[start:stop], indices[start:stop] = _least(D, k)
         return distances, indices
-
-    def counts(self, Q: Any, radius: float, own: np.ndarray | None = None) -> np.ndarray:
-        """Number of rows within a radius of each query."""
-        if self.code is not None and self.metric != "haversine":
-            tree = self.tree or (None, None, None)
-            return ops.within(Q, self.rows, radius, *self.arguments, own, *tree)
-        return np.diff(self.lists(Q, radius, own)[0])
 
     def lists(self, Q: Any, radius: float, own: np.ndarray | None = None) -> tuple:
         """Offsets, indices and distances of the rows within a radius of each query."""
@@ -151,25 +143,21 @@ class Space(NamedTuple):
         return np.cumsum(np.concatenate(offsets)), _joined(indices), _joined(distances, float)
 
     def _lists(self, Q: np.ndarray, radius: float, own: np.ndarray | None) -> tuple:
-        tree = self.tree or (None, None, None)
-        counts = ops.within(Q, self.rows, radius, *self.arguments, own, *tree)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
+        how = *self.arguments, own, *(self.tree or ())
+        offsets = np.concatenate([[0], np.cumsum(ops.within(Q, self.rows, radius, *how))])
         indices, distances = np.empty(offsets[-1], np.int64), np.empty(offsets[-1])
-        ops.lists(
-            Q, self.rows, radius, offsets, indices, distances, *self.arguments, own, *tree
-        )
+        ops.lists(Q, self.rows, radius, offsets, indices, distances, *how)
         return offsets, indices, distances
 
     def _nearest_on_sphere(self, Q: np.ndarray, k: int, own: np.ndarray | None) -> tuple:
         """By chords, which are ordered as angles are but for rounding; then by angles."""
-        tree = self.tree or (None, None, None)
-        n = len(Q)
+        n, tree, points = len(Q), self.tree or (), self.rows[:, :3].copy()
         distances, indices = np.empty((n, k)), np.empty((n, k), np.int64)
         step = max(1, _BLOCK_BYTES // (64 * k))
         for start in range(0, n, step):
             block = slice(start, start + step)
             mine = None if own is None else own[block]
-            chord = ops.nearest(Q[block, :3], self.rows[:, :3].copy(), k, 0, 2.0, mine, *tree)[1]
+            chord = ops.nearest(Q[block, :3], points, k, ops.EUCLIDEAN, 2.0, mine, *tree)[1]
             for i, reach in enumerate(chord[:, -1] * (1 + _CHORD) + _CHORD):
                 one = slice(start + i, start + i + 1)
                 skip = None if own is None else own[one]

@@ -15,7 +15,6 @@ class NearestNeighbors(KNeighborsMixin, RadiusNeighborsMixin, Searcher):
     Parameters
     ----------
     n_neighbors : int, default=5
-        Number of neighbours.
 
     Attributes
     ----------
@@ -61,5 +60,5 @@ class NearestNeighbors(KNeighborsMixin, RadiusNeighborsMixin, Searcher):
         ValueError
             If X is not finite, or does not suit the metric.
         """
-        self._fit_rows(X, int(self.n_neighbors))
+        self._fit_rows(X)
         return self

@@ -5,6 +5,10 @@ from __future__ import annotations
 from kernelmill._estimator._words import WORDS as COMMON
 
 _ROWS = "{array-like, sparse matrix} of shape (n, d)"
+# What predictions take: `kneighbors` takes None too, but as its default.
+ROWS_OR_NONE = (
+    f"{_ROWS}, or None", "Rows; those of ``fit`` for None, where no row is its own neighbour."
+)
 
 WORDS = COMMON.extended(
     arguments={

@@ -131,7 +131,56 @@ def _sparse_filled(X: Any, missing: float, statistics: np.ndarray, kept: np.ndar
     return full if len(kept) == X.shape[1] else full[:, kept]
 
 
-class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
+class Imputer(OneToOneFeatureMixin, ColumnTransformer):
+    """Base of what fills missing entries, leaves out features without any, and appends flags."""
+
+    missing_values: Any
+    _flagged: Any  # features with a flag
+    _parameters: ClassVar = {
+        "missing_values": rule.Rule(
+            lambda value: rule.is_real(value) or _is_nothing(value),
+            "a number, NaN, pandas.NA or None",
+        ),
+        "copy": rule.boolean(),
+        "add_indicator": rule.boolean(),
+        "keep_empty_features": rule.boolean(),
+    }
+
+    @property
+    def _mark(self) -> float:
+        """What stands for a missing entry in a matrix."""
+        return np.nan if _is_nothing(self.missing_values) else float(self.missing_values)
+
+    @property
+    def _accepts_missing(self):  # type: ignore[override]
+        return self._mark != self._mark
+
+    def _kept(self) -> np.ndarray:
+        """Places of the features that are not left out."""
+        raise NotImplementedError
+
+    def _columns_out(self):
+        return len(self._kept()) + len(self._flagged)
+
+    def get_feature_names_out(self, input_features=None):
+        """Get the names of the columns that ``transform`` gives.
+
+        Parameters
+        ----------
+        input_features : array-like of str, optional
+            Names of the columns of X; those seen in ``fit``, or x0, x1, ... by default.
+
+        Returns
+        -------
+        ndarray of str, dtype object
+            Features without those left out, then ``missingindicator_<name>`` for each flag.
+        """
+        names = super().get_feature_names_out(input_features)
+        flags = [f"missingindicator_{name}" for name in names[self._flagged]]
+        return np.array([*names[self._kept()], *flags], dtype=object)
+
+
+class SimpleImputer(Imputer):
     """Replace missing entries by the mean, median or most frequent value of their feature.
 
     Parameters
@@ -173,20 +222,13 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
     """
 
     statistics_: Any
-    _flagged: Any
 
     _squares = False
     _private = ("_flagged",)
     _parameters: ClassVar = {
-        "missing_values": rule.Rule(
-            lambda value: rule.is_real(value) or _is_nothing(value),
-            "a number, NaN, pandas.NA or None",
-        ),
+        **Imputer._parameters,
         "strategy": rule.one_of("mean", "median", "most_frequent", "constant"),
         "fill_value": rule.any_of(rule.Rule(rule.is_real, "a number"), rule.nothing()),
-        "copy": rule.boolean(),
-        "add_indicator": rule.boolean(),
-        "keep_empty_features": rule.boolean(),
     }
 
     def __init__(
@@ -194,15 +236,6 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
         add_indicator=False, keep_empty_features=False
     ):
         self._set_parameters(locals())
-
-    @property
-    def _mark(self) -> float:
-        """What stands for a missing entry in a matrix."""
-        return np.nan if _is_nothing(self.missing_values) else float(self.missing_values)
-
-    @property
-    def _accepts_missing(self):  # type: ignore[override]
-        return self._mark != self._mark
 
     @property
     def _accepts_sparse(self):  # type: ignore[override]
@@ -251,32 +284,11 @@ class SimpleImputer(OneToOneFeatureMixin, ColumnTransformer):
         return self
 
     def _kept(self) -> np.ndarray:
-        """Places of the features that are not left out."""
         return np.flatnonzero(~np.isnan(to_host(self.statistics_)))
-
-    def _columns_out(self):
-        return len(self._kept()) + len(self._flagged)
 
     def _transformation(self):
         state = self._mark, self.statistics_, self._kept(), self._flagged
         return filled, state
-
-    def get_feature_names_out(self, input_features=None):
-        """Get the names of the columns that ``transform`` gives.
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Names of the columns of X; those seen in ``fit``, or x0, x1, ... by default.
-
-        Returns
-        -------
-        ndarray of str, dtype object
-            Features without those left out, then ``missingindicator_<name>`` for each flag.
-        """
-        names = super().get_feature_names_out(input_features)
-        flags = [f"missingindicator_{name}" for name in names[self._flagged]]
-        return np.array([*names[self._kept()], *flags], dtype=object)
 
 
 def _is_nothing(value: Any) -> bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import OneToOneFeatureMixin
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill.neighbors._base import inverse
 from kernelmill.ops import neighbors as ops
-from kernelmill.preprocessing._base import ColumnTransformer
-from kernelmill.preprocessing._imputer import _is_nothing, marked
+from kernelmill.preprocessing._imputer import Imputer, marked
 
 # Entries whose donors are held at a time.
 _ENTRIES = 1 << 18
@@ -60,9 +59,7 @@ def _given(
     if callable(weights):
         w = np.asarray(weights(distances), np.float64)
     elif weights == "distance":
-        least = np.where(there, distances, np.inf).min(axis=1, keepdims=True)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            w = np.where(least == 0, distances == 0, least / distances)
+        w = inverse(distances, np.where(there, distances, np.inf).min(axis=1, keepdims=True))
     else:
         w = np.ones_like(distances)
     w = np.where(there, w, 0)
@@ -85,7 +82,7 @@ def _by_function(
     return ops.first_of(D, k)
 
 
-class KNNImputer(OneToOneFeatureMixin, ColumnTransformer):
+class KNNImputer(Imputer):
     """Replace a missing entry by the mean of the nearest rows that have its feature.
 
     The distance of two rows is taken over the features that both have, and scaled up to all
@@ -131,18 +128,12 @@ class KNNImputer(OneToOneFeatureMixin, ColumnTransformer):
     _accepts_streams = False
     _private = ("_donors", "_means", "_flagged", "_empty")
     _parameters: ClassVar = {
-        "missing_values": rule.Rule(
-            lambda value: rule.is_real(value) or _is_nothing(value),
-            "a number, NaN, pandas.NA or None",
-        ),
+        **Imputer._parameters,
         "n_neighbors": rule.integer(1),
         "weights": rule.any_of(
             rule.one_of("uniform", "distance"), rule.function("(distances)")
         ),
         "metric": rule.any_of(rule.one_of("nan_euclidean"), rule.function("(x, y)")),
-        "copy": rule.boolean(),
-        "add_indicator": rule.boolean(),
-        "keep_empty_features": rule.boolean(),
     }
 
     def __init__(
@@ -150,14 +141,6 @@ class KNNImputer(OneToOneFeatureMixin, ColumnTransformer):
         copy=True, add_indicator=False, keep_empty_features=False
     ):
         self._set_parameters(locals())
-
-    @property
-    def _mark(self) -> float:
-        return np.nan if _is_nothing(self.missing_values) else float(self.missing_values)
-
-    @property
-    def _accepts_missing(self):  # type: ignore[override]
-        return self._mark != self._mark
 
     @fitting
     def fit(self, X, y=None):
@@ -204,27 +187,7 @@ class KNNImputer(OneToOneFeatureMixin, ColumnTransformer):
         every = np.arange(self.n_features_in_)
         return every if self.keep_empty_features else np.setdiff1d(every, self._empty)
 
-    def _columns_out(self):
-        return len(self._kept()) + len(self._flagged)
-
     def _transformation(self):
         k = int(self.n_neighbors)
         state = self._donors, self._means, self._kept(), self._flagged, self._mark, k
         return imputed, (*state, self.weights, self.metric)
-
-    def get_feature_names_out(self, input_features=None):
-        """Get the names of the columns that ``transform`` gives.
-
-        Parameters
-        ----------
-        input_features : array-like of str, optional
-            Names of the columns of X; those seen in ``fit``, or x0, x1, ... by default.
-
-        Returns
-        -------
-        ndarray of str, dtype object
-            Features without those left out, then ``missingindicator_<name>`` for each flag.
-        """
-        names = super().get_feature_names_out(input_features)
-        flags = [f"missingindicator_{name}" for name in names[self._flagged]]
-        return np.array([*names[self._kept()], *flags], dtype=object)
