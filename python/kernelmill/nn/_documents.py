@@ -381,7 +381,6 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     """identity random_unstructured l1_unstructured random_structured ln_structured custom_from_mask
     remove apply apply_mask compute""": {
         "module": ("Module", "The owner of the parameter."),
-        "name": ("str", "Name of the parameter."),
     },
     "random_unstructured l1_unstructured RandomUnstructured L1Unstructured": {
         "amount": ("int or float", "How many of the elements that are left, or their share."),

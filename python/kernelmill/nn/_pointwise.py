@@ -280,20 +280,20 @@ def clamp_max(input: Any, max: Any) -> Tensor:
     return as_tensor(input).clamp(max=max)
 
 
-def fmax(input: Any, other: Any) -> Tensor:
-    """The larger of two numbers, or the one that is no NaN."""
+def _but_nan(name: str, input: Any, other: Any) -> Tensor:
     x, y = _pair(input, other)
     y = as_tensor(y)
-    x, y = where(np.isnan(x.data), y, x), where(np.isnan(y.data), x, y)
-    return apply("maximum", x, y)
+    return apply(name, where(np.isnan(x.data), y, x), where(np.isnan(y.data), x, y))
+
+
+def fmax(input: Any, other: Any) -> Tensor:
+    """The larger of two numbers, or the one that is no NaN."""
+    return _but_nan("maximum", input, other)
 
 
 def fmin(input: Any, other: Any) -> Tensor:
     """The smaller of two numbers, or the one that is no NaN."""
-    x, y = _pair(input, other)
-    y = as_tensor(y)
-    x, y = where(np.isnan(x.data), y, x), where(np.isnan(y.data), x, y)
-    return apply("minimum", x, y)
+    return _but_nan("minimum", input, other)
 
 
 def copysign(input: Any, other: Any) -> Tensor:
@@ -415,12 +415,10 @@ def _whole(name: str, about: str) -> Callable[..., Tensor]:
 bitwise_and = _whole("bitwise_and", "The bits that two integers share, or the truth of both.")
 bitwise_or = _whole("bitwise_or", "The bits of either of two integers.")
 bitwise_xor = _whole("bitwise_xor", "The bits of exactly one of two integers.")
-bitwise_left_shift = _whole("left_shift", "Bits moved up, so many places.")
-bitwise_right_shift = _whole("right_shift", "Bits moved down, so many places.")
+bitwise_left_shift = _whole("bitwise_left_shift", "Bits moved up, so many places.")
+bitwise_right_shift = _whole("bitwise_right_shift", "Bits moved down, so many places.")
 gcd = _whole("gcd", "The greatest common divisor.")
 lcm = _whole("lcm", "The least common multiple.")
-for _name in ("bitwise_left_shift", "bitwise_right_shift"):
-    globals()[_name].__name__ = globals()[_name].__qualname__ = _name
 
 
 def bitwise_not(input: Any) -> Tensor:
