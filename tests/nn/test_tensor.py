@@ -222,6 +222,9 @@ def test_options_that_do_not_fit():
         x.div(2, rounding_mode="up")
     with pytest.raises(RuntimeError, match="shifts must be one for each of 1 dims, got 2"):
         x.roll((1, 2), 0)
+    for size, step in ((4, 1), (-1, 1), (2, 0)):
+        with pytest.raises(RuntimeError, match="size must be at most 3 and step positive"):
+            x.unfold(1, size, step)
     with pytest.raises(RuntimeError, match="must be asked of two axes"):
         nn.linalg.norm(nn.ones(2, 2, 2), 2)
 

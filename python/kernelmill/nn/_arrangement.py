@@ -337,10 +337,11 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """Places of the elements that are not 0, a row each; with ``as_tuple`` an index each axis."""
     x = as_tensor(input).data
-    places = namespace(x).nonzero(x)
+    places = namespace(x).nonzero(x if x.ndim else x.reshape(1))
     if as_tuple:
         return tuple(map(Tensor, places))
-    return Tensor(namespace(x).stack(places, axis=1) if x.ndim else np.zeros((int(x != 0), 0), int))
+    rows = namespace(x).stack(places, axis=1)
+    return Tensor(rows if x.ndim else rows[:, :0])
 
 
 def argwhere(input: Any) -> Tensor:

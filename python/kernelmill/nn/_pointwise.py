@@ -133,10 +133,11 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     """The logarithm of the sum of two exponentials, without overflow."""
     x, y = _pair(input, other)
     y = as_tensor(y)
-    same = x.data == y.data  # infinities of one sign, too
-    gap = where(same, 0.0, x - y)
-    top = apply("maximum", x, y)
-    return where(same, 0.5 * (x + y) + math.log(2.0), top + (-abs(gap)).exp().log1p())
+    larger = x.data >= y.data
+    top, low = where(larger, x, y), where(larger, y, x)
+    same = (x.data == y.data) & np.isinf(x.data)
+    gap = where(same, 0.0, low - top)
+    return where(same, 0.5 * (x + y), top + gap.exp().log1p())
 
 
 def logaddexp2(input: Any, other: Any) -> Tensor:

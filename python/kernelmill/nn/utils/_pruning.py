@@ -134,7 +134,6 @@ class BasePruningMethod(Computed):
         parameter: Any = module._parameters.pop(f"{name}_orig")
         parameter.data = value.data
         del module._buffers[f"{name}_mask"]
-        module.__dict__.pop(name, None)
         setattr(module, name, parameter)
 
 
@@ -234,6 +233,7 @@ class _Unstructured(BasePruningMethod):
     """Mask an amount of single elements: those with the smallest scores of `_scores`."""
 
     def __init__(self, amount: float) -> None:
+        # Refused at once: what no size allows.
         _count(type(self).__name__, amount, max(int(amount), 0) if amount >= 0 else 0)
         self.amount = amount
 

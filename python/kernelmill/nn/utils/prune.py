@@ -170,7 +170,7 @@ def global_unstructured(
     at = 0
     for value, (module, name) in zip(values, chosen, strict=True):
         part = whole.data[at : at + value.numel()].reshape(value.shape)
-        CustomFromMask.apply(module, name, Tensor(part.copy()))
+        CustomFromMask.apply(module, name, Tensor(part))
         at += value.numel()
 
 
