@@ -29,8 +29,7 @@ def _make(n: int, d: int, density: float) -> Any:
 
 def _lasso(package: str, share: float, **options: Any) -> Callable[[Any], Any]:
     def prepare(data: Any) -> Callable[[], Any]:
-        kind = __import__(package, fromlist=["Lasso"])
-        kind = kind.Lasso
+        kind = __import__(package, fromlist=["Lasso"]).Lasso
         X, y, top = data
         X = X.tocsc() if package == "celer" and hasattr(X, "tocsc") else X
         return lambda: kind(alpha=top / share, **options).fit(X, y)

@@ -43,7 +43,7 @@ def _objective(model: Any, data: Any) -> float:
     b, own = np.asarray(model.dual_coef_)[0], model.support_
     gamma = 1 / (X.shape[1] * X.var())
     norm = b @ kernels.apply(X[own], X[own], b[:, None], 2, gamma).ravel()
-    if hasattr(model, "epsilon") and hasattr(model, "n_support_") and y.dtype.kind == "f":
+    if y.dtype.kind == "f":  # a regression
         return float(y[own] @ b - model.epsilon * np.abs(b).sum() - norm / 2)
     return float(np.abs(b).sum() - norm / 2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
@@ -48,10 +49,8 @@ def _nothing_is_kept(monkeypatch):
 
 
 def quiet(model, *args, **kwargs):
-    import warnings
-
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # four epochs are not enough to converge
+        warnings.simplefilter("ignore")  # three epochs are not enough to converge
         return model.fit(*args, **kwargs)
 
 

@@ -203,7 +203,10 @@ def test_second_derivatives_of_halves():
     assert h.tolist() == [3.0, 6.0, 12.0]
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+@pytest.mark.parametrize("name", [
+    "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "NAdam", "RAdam",
+    "RMSprop", "Rprop", "SGD",
+])  # fmt: skip
 def test_optimisers_move_halves(name):
     """A step is computed in float32, with float32 state, and rounded once."""
     start = normal(20)

@@ -222,5 +222,34 @@ def test_options_that_do_not_fit():
         x.div(2, rounding_mode="up")
     with pytest.raises(RuntimeError, match="shifts must be one for each of 1 dims, got 2"):
         x.roll((1, 2), 0)
+    for size, step in ((4, 1), (-1, 1), (2, 0)):
+        with pytest.raises(RuntimeError, match="size must be at most 3 and step positive"):
+            x.unfold(1, size, step)
     with pytest.raises(RuntimeError, match="must be asked of two axes"):
         nn.linalg.norm(nn.ones(2, 2, 2), 2)
+
+
+def test_tensors_like_one_and_what_it_says_of_its_memory():
+    x = nn.ones(2, 3, dtype=np.float64)
+    for made, shape, value in (
+        (x.new_zeros(4, 2), (4, 2), 0), (x.new_ones((4, 2)), (4, 2), 1),
+        (x.new_full((3,), 7), (3,), 7), (x.new_empty(2, 1).fill_(5), (2, 1), 5),
+    ):  # fmt: skip
+        assert made.dtype == np.float64
+        assert made.shape == shape
+        assert (made.data == value).all()
+    source = np.array([1.0, 2.0])
+    copied = x.new_tensor(source)
+    source[0] = 9.0
+    assert copied.tolist() == [1.0, 2.0]
+    assert (x.nelement(), x.ndimension(), x.element_size()) == (6, 2, 8)
+    assert (x.itemsize, x.nbytes) == (8, 48)
+    assert (x.stride(), x.stride(0), x.T.stride()) == ((3, 1), 3, (1, 3))
+    assert x.is_cpu
+    assert not x.is_cuda
+    assert x.is_signed()
+    assert not nn.zeros(1, dtype=np.uint8).is_signed()
+    assert not (x > 0).is_signed()
+    assert x.is_same_size(nn.zeros(2, 3))
+    assert not x.is_same_size(x.T)
+    assert nn.zeros(2, 3).fill_diagonal_(4).tolist() == [[4, 0, 0], [0, 4, 0]]

@@ -152,6 +152,16 @@ SMOOTH = {
     "linalg.solve_triangular": (
         lambda o, a, b: o.linalg.solve_triangular(a, b, upper=True), [M, (3, 2)], "positive"
     ),
+    "linalg.solve_triangular, right": (
+        lambda o, a, b: o.linalg.solve_triangular(a, b, upper=False, left=False), [M, (2, 3)],
+        "positive",
+    ),
+    "linalg.solve_triangular, ones": (
+        lambda o, a, b: o.linalg.solve_triangular(a, b, upper=True, unitriangular=True),
+        [M, (3, 2)], "positive",
+    ),
+    "matrix_power, inverse": (lambda o, x: o.matrix_power(x @ x.T, -2), [M], "positive"),
+    "logaddexp of equals": (lambda o, x: o.logaddexp(x, x.detach()), [S], ""),
     "linalg.pinv": (lambda o, x: o.linalg.pinv(x), [(2, 4)], ""),
     "linalg.lstsq": (lambda o, a, b: o.linalg.lstsq(a, b)[0], [(5, 3), (5, 2)], ""),
     "linalg.matrix_norm": (lambda o, x: o.linalg.matrix_norm(x, 1), [(2, 3, 4)], ""),
@@ -171,6 +181,16 @@ ONCE = {
     "svd, V": (lambda o, x: abs(o.linalg.svd(x, full_matrices=False)[2]), [(3, 4)], ""),
     "matrix_norm nuc": (lambda o, x: o.linalg.matrix_norm(x, "nuc"), [(2, 3, 4)], ""),
     "matrix_norm 2": (lambda o, x: o.linalg.matrix_norm(x, 2), [(3, 4)], ""),
+    **{
+        f"matrix_norm {ord}": (lambda o, x, p=ord: o.linalg.matrix_norm(x, p), [(2, 3, 4)], "")
+        for ord in (-1, -2, np.inf, -np.inf)
+    },
+    "cond -2": (lambda o, x: o.linalg.cond(x, -2), [M], ""),
+    "svd, old": (lambda o, x: abs(o.svd(x)[2]), [(4, 3)], ""),
+    "svd, square": (lambda o, x: abs(o.svd(x.detach(), some=False)[2]) * x.sum(), [(2, 3)], ""),
+    "qr, square": (
+        lambda o, x: o.linalg.qr(x.detach(), mode="complete")[0] * x.sum(), [(4, 3)], ""
+    ),
     "cond": (lambda o, x: o.linalg.cond(x), [M], ""),
     "eigvalsh": (lambda o, x: o.linalg.eigvalsh(x @ x.T), [M], ""),
     **{
@@ -243,7 +263,8 @@ EXACT = {
         o.broadcast_tensors(o.tensor([[1], [2]]), o.tensor([3, 4])),
     ),
     "nonzero": lambda o: (o.nonzero(o.tensor(K - 5)), o.argwhere(o.tensor(B)),
-                          o.nonzero(o.tensor(B), as_tuple=True)),
+                          o.nonzero(o.tensor(B), as_tuple=True), o.nonzero(o.tensor(3)),
+                          o.nonzero(o.tensor(0)), o.nonzero(o.tensor(3), as_tuple=True)),
     "triangles": lambda o: (o.tril_indices(3, 4, -1), o.triu_indices(3, 4, 1)),
     "unique": lambda o: o.unique(o.tensor(K), return_inverse=True, return_counts=True),
     "unique rows": lambda o: o.unique(o.tensor(K % 2), dim=0),
@@ -261,7 +282,7 @@ EXACT = {
         o.bincount(o.tensor([0, 2, 2]), o.tensor([0.5, 1.0, 2.0])),
     ),
     "histc": lambda o: (o.histc(o.tensor(K.astype(float)), 4, 2, 6),
-                        o.histc(o.tensor(K.astype(float)), 3)),
+                        o.histc(o.tensor(K.astype(float)), 3), o.histc(o.tensor([2.0, 2.0]), 4)),
     "count_nonzero": lambda o: (o.count_nonzero(o.tensor(K - 5)),
                                 o.count_nonzero(o.tensor(K - 5), 1)),
     "vander": lambda o: (o.vander(o.tensor([1, 2, 3]), 4),
@@ -287,6 +308,17 @@ EXACT = {
         o.is_nonzero(o.tensor(2)), o.tensor(K).element_size(), o.tensor(X).stride(),
         o.tensor(X).is_contiguous(), o.tensor(X).T.is_contiguous(), o.tensor(X).nelement(),
     ),
+    "addmm without its input": lambda o: o.addmm(
+        o.tensor([NAN, INF]), o.tensor([[1.0, 2.0]]), o.tensor([[1.0, 2.0], [3.0, 4.0]]), beta=0
+    ),
+    "logdet": lambda o: [
+        o.logdet(o.tensor(np.diag([a, 1.0]))) for a in (-1.0, 0.0, 1.0)
+    ],
+    "cond": lambda o: [o.linalg.cond(o.tensor([[2.0, 1.0], [0.0, 4.0]]), p) for p in (1, np.inf)],
+    "least singular value of a rank": lambda o: (
+        o.linalg.matrix_rank(o.tensor(np.diag([1.0, 1e-12]))),
+        o.linalg.matrix_rank(o.tensor(np.diag([1.0] * 20 + [1e-15]))),
+    ),
     "matrix_rank": lambda o: o.linalg.matrix_rank(o.tensor(np.outer([1.0, 2, 3], [1.0, 1, 0]))),
     "split_with_sizes": lambda o: tuple(o.split_with_sizes(o.tensor(K), [1, 3], 1)),
     "scatter last wins": lambda o: o.scatter(o.tensor(K), 0, o.tensor([[0, 2, 1, 1]]),
@@ -308,6 +340,18 @@ EXACT = {
 @pytest.mark.parametrize("name", EXACT)
 def test_results_without_gradients_equal_torch(name):
     same(EXACT[name](nn), EXACT[name](torch), name)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 3), (3, 5)])
+@pytest.mark.parametrize("rank", [2, 3])
+def test_what_least_squares_say_equals_torch(rng, shape, rank):
+    """Residuals stand only where there are more rows than columns, which are independent."""
+    a = rng.normal(size=(shape[0], rank)) @ rng.normal(size=(rank, shape[1]))
+    b = rng.normal(size=(shape[0], 2))
+    ours = nn.linalg.lstsq(a, b)
+    theirs = torch.linalg.lstsq(torch.tensor(a), torch.tensor(b), driver="gelsd")
+    for x, y, name in zip(ours, theirs, theirs._fields, strict=True):
+        shared.close(x, y, name)
 
 
 @pytest.mark.parametrize("name", ["absolute", "arccos", "divide", "greater", "swapaxes", "moveaxis",

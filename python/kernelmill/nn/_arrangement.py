@@ -19,7 +19,7 @@ from ._tensor import Tensor, as_array, as_tensor
 # --- joins and parts ------------------------------------------------------------------------------
 
 
-def _raised(name: str, tensors: tuple[Any, ...], rank: Any) -> Any:
+def _raised(tensors: tuple[Any, ...], rank: Any) -> Any:
     made = [rank(as_tensor(t)) for t in tensors]
     return made[0] if len(made) == 1 else tuple(made)
 
@@ -34,14 +34,12 @@ def _listed(tensors: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def atleast_1d(*tensors: Any) -> Any:
     """Tensors with at least one axis."""
-    return _raised("atleast_1d", _listed(tensors), lambda t: t if t.ndim else t.reshape(1))
+    return _raised(_listed(tensors), lambda t: t if t.ndim else t.reshape(1))
 
 
 def atleast_2d(*tensors: Any) -> Any:
     """Tensors with at least two axes; a vector becomes a row."""
-    return _raised(
-        "atleast_2d", _listed(tensors), lambda t: t if t.ndim > 1 else t.reshape(1, -1)
-    )
+    return _raised(_listed(tensors), lambda t: t if t.ndim > 1 else t.reshape(1, -1))
 
 
 def atleast_3d(*tensors: Any) -> Any:
@@ -50,7 +48,7 @@ def atleast_3d(*tensors: Any) -> Any:
     def raised(t: Tensor) -> Tensor:
         return t if t.ndim > 2 else atleast_2d(t).unsqueeze(-1)
 
-    return _raised("atleast_3d", _listed(tensors), raised)
+    return _raised(_listed(tensors), raised)
 
 
 def hstack(tensors: Sequence[Any]) -> Tensor:
@@ -279,26 +277,22 @@ def scatter_reduce(
             f"nn.scatter_reduce: reduce must be sum, prod, mean, amax or amin, got {reduce!r}"
         )
     # The values of each place as one more axis, filled up with what changes nothing.
-    order = np.argsort(np.ravel_multi_index(np.broadcast_arrays(*where_), x.shape).ravel(),
-                       kind="stable")  # fmt: skip
-    flat = np.ravel_multi_index(np.broadcast_arrays(*where_), x.shape).ravel()[order]
+    flat = np.ravel_multi_index(np.broadcast_arrays(*where_), x.shape).ravel()
+    order = np.argsort(flat, kind="stable")
+    flat = flat[order]
     rank = np.arange(flat.size) - np.searchsorted(flat, flat)
-    depth = int(counts.max(initial=0))
     ends = (-math.inf, math.inf) if x.dtype.kind == "f" else (
         int(np.iinfo(x.dtype).min), int(np.iinfo(x.dtype).max)
     )  # fmt: skip
     neutral = {"prod": 1, "amax": ends[0], "amin": ends[1]}[reduce]
-    table = np.full((math.prod(x.shape), depth + 1), neutral, x.dtype)
-    filled = np.zeros(table.shape, bool)
-    filled[flat, rank + 1] = True
-    many = putitem(
-        getitem(values.reshape(-1), index=order), index=(flat, rank + 1), shape=table.shape
-    )
+    shape = (math.prod(x.shape), int(counts.max(initial=0)))
+    filled = np.zeros(shape, bool)
+    filled[flat, rank] = True
+    many = putitem(getitem(values.reshape(-1), index=order), index=(flat, rank), shape=shape)
     own = x.reshape(-1, 1)
     if not include_self:
         own = where(beside(counts.reshape(-1, 1) > 0, x.data), neutral, own)
-    rest = where(beside(filled, x.data), many, beside(table, x.data))
-    joined = cat([own, getitem(rest, index=(slice(None), slice(1, None)))], 1)
+    joined = cat([own, where(beside(filled, x.data), many, neutral)], 1)
     made = joined.prod(1) if reduce == "prod" else getattr(joined, reduce)(1)
     return made.reshape(x.shape)
 
@@ -343,10 +337,11 @@ def masked_scatter(input: Any, mask: Any, source: Any) -> Tensor:
 def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """Places of the elements that are not 0, a row each; with ``as_tuple`` an index each axis."""
     x = as_tensor(input).data
-    places = namespace(x).nonzero(x)
+    places = namespace(x).nonzero(x if x.ndim else x.reshape(1))
     if as_tuple:
         return tuple(map(Tensor, places))
-    return Tensor(namespace(x).stack(places, axis=1) if x.ndim else np.zeros((int(x != 0), 0), int))
+    rows = namespace(x).stack(places, axis=1)
+    return Tensor(rows if x.ndim else rows[:, :0])
 
 
 def argwhere(input: Any) -> Tensor:

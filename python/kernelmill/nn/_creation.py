@@ -8,8 +8,8 @@ import numpy as np
 
 from .._arrays import beside, namespace
 from ._documents import complete
-from ._elementwise import get_default_dtype
-from ._random import Generator, random_array
+from ._elementwise import common_dtype, get_default_dtype
+from ._random import Generator, current, randint, random_array
 from ._shape import sizes_of
 from ._tape import array_of
 from ._tensor import Tensor, as_tensor, dtype_of
@@ -63,8 +63,6 @@ def randn_like(input: Any, dtype: Any = None, requires_grad: bool = False,
 def randint_like(input: Any, low: int, high: int | None = None, dtype: Any = None,
                  generator: Generator | None = None) -> Tensor:  # fmt: skip
     """Uniform integers in the shape and dtype of another tensor."""
-    from ._random import randint
-
     x = as_tensor(input)
     drawn = randint(low, high, x.shape, generator=generator).data
     return Tensor(beside(drawn.astype(x.dtype if dtype is None else dtype_of(dtype)), x.data))
@@ -124,36 +122,26 @@ def is_nonzero(input: Any) -> bool:
 
 def result_type(tensor1: Any, tensor2: Any) -> np.dtype:
     """The dtype of what two operands are combined to."""
-    from ._elementwise import common_dtype
-
     return common_dtype((tensor1, tensor2))
 
 
 def promote_types(type1: Any, type2: Any) -> np.dtype:
     """The least dtype that two can be converted to."""
-    from ._elementwise import common_dtype
-
     return common_dtype((np.zeros(1, dtype_of(type1)), np.zeros(1, dtype_of(type2))))
 
 
 def get_rng_state() -> tuple[int, int]:
     """The state of the default generator."""
-    from ._random import current
-
     return current().get_state()
 
 
 def set_rng_state(new_state: tuple[int, int]) -> None:
     """Let the default generator continue from a state."""
-    from ._random import current
-
     current().set_state(new_state)
 
 
 def initial_seed() -> int:
     """The seed of the default generator."""
-    from ._random import current
-
     return current().initial_seed()
 
 

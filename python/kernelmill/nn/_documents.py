@@ -70,6 +70,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "exponent": ("Tensor, array or number", "The exponent."),
     "full": ("bool", "Add the terms that do not depend on the input."),
     "generator": ("Generator", "Source of random numbers; the seeded default one otherwise."),
+    "importance_scores": ("Tensor", "In place of the values, in the shape of the parameter."),
     "in1_features": ("int", "Length of the first input."),
     "in2_features": ("int", "Length of the second input."),
     "in_channels": ("int", "Number of input channels."),
@@ -91,6 +92,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "log_input": ("bool", "The input holds logarithms of means."),
     "log_target": ("bool", "The target holds logarithms of probabilities."),
     "margin": ("float", "The least difference without loss."),
+    "lr": ("float", "Learning rate."),
     "mask": (f"{_LIKE} of bool", "Which elements; it broadcasts."),
     "max": ("float", "Upper end; no limit by default."),
     "max_val": ("float", "Upper end."),
@@ -120,6 +122,8 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "padding": ("int or tuple of int", "Values added at both ends."),
     "padding_mode": ("str", "As for :func:`kernelmill.nn.functional.pad`."),
     "param": ("Parameter or None", "The parameter."),
+    "params": ("iterable of Tensor, of (str, Tensor) pairs, or of dict",
+               "Parameters, or groups of them with their own options."),
     "path": ("path-like", "The file."),
     "per_sample_weights": (_LIKE, "Factors of the rows, in the shape of the input."),
     "positive": (_LIKE, "Examples of the same kind."),
@@ -215,6 +219,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "ReduceLROnPlateau.threshold": ("float", "The least gain that counts."),
     "ReduceLROnPlateau.eps": ("float", "Smaller changes of the rate are not made."),
     "scale_fn.x": ("float", "Number of the cycle, or of the step."),
+    "add_param_group.param_group": ("dict", "Parameters under ``params``, and options."),
     "load_state_dict.state_dict": ("dict", "From :meth:`state_dict`."),
     "x1": _TWO,
     "x2": _TWO,
@@ -372,6 +377,31 @@ _GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "dim": ("int", "The axis of the units."),
         "vec": (_LIKE, "As long as all parameters together."),
     },
+    # pruning
+    """identity random_unstructured l1_unstructured random_structured ln_structured custom_from_mask
+    remove apply apply_mask compute""": {
+        "module": ("Module", "The owner of the parameter."),
+    },
+    "random_unstructured l1_unstructured RandomUnstructured L1Unstructured": {
+        "amount": ("int or float", "How many of the elements that are left, or their share."),
+    },
+    "random_structured ln_structured RandomStructured LnStructured": {
+        "amount": ("int or float", "How many of the channels that are left, or their share."),
+        "dim": ("int", "The axis of the channels."),
+        "n": ('int, float or "fro"', "Which norm, as for ``Tensor.norm``."),
+    },
+    "custom_from_mask CustomFromMask": {
+        "mask": ("Tensor", "Zeros and ones in the shape of the parameter."),
+    },
+    "compute_mask": {
+        "t": ("Tensor", "How important each element is: its value, if nothing else is given."),
+        "default_mask": ("Tensor", "The mask of earlier prunings."),
+    },
+    "prune": {
+        "t": ("Tensor", "What is pruned."),
+        "default_mask": ("Tensor", "An earlier mask; ones by default."),
+    },
+    "is_pruned": {"module": ("Module", "The outermost one.")},
 }  # fmt: skip
 for _names, _words in _GROUPS.items():
     for _name in _names.split():

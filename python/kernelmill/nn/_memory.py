@@ -9,6 +9,7 @@ import numpy as np
 from .._arrays import beside, is_cupy, namespace
 from . import _tape
 from ._documents import complete
+from ._shape import sizes_of
 
 
 class MemoryMethods:
@@ -74,12 +75,11 @@ class MemoryMethods:
 
     def new_empty(self, *shape: Any) -> Any:
         """A tensor of a shape, in this dtype, of whatever memory holds."""
-        sizes = shape[0] if isinstance(shape[0], tuple | list) else shape
-        return _tape.Tensor(namespace(self.data).empty(tuple(sizes), self.data.dtype))
+        return _tape.Tensor(namespace(self.data).empty(sizes_of(shape), self.data.dtype))
 
     def new_ones(self, *shape: Any) -> Any:
         """Ones of a shape, in this dtype."""
-        return self.new_full(shape[0] if isinstance(shape[0], tuple | list) else shape, 1)
+        return self.new_full(sizes_of(shape), 1)
 
     def new_tensor(self, data: Any) -> Any:
         """A copy of data, in this dtype."""
@@ -89,7 +89,7 @@ class MemoryMethods:
 
     def new_zeros(self, *shape: Any) -> Any:
         """Zeros of a shape, in this dtype."""
-        return self.new_full(shape[0] if isinstance(shape[0], tuple | list) else shape, 0)
+        return self.new_full(sizes_of(shape), 0)
 
     def new_full(self, shape: Any, value: float) -> Any:
         """One value in a shape, in this dtype."""
@@ -119,8 +119,10 @@ class MemoryMethods:
 
     def random_(self, low: int = 0, high: int | None = None, *, generator: Any = None) -> Any:
         """Draw integers from ``low`` to ``high - 1``; with one limit, below it."""
-        if high is None:
-            low, high = (0, low) if low else (0, 2**24 if self.dtype.kind == "f" else 127)
+        if high is None and low:
+            low, high = 0, low
+        elif high is None:  # up to here the dtype, and any of integers, has all whole numbers
+            high = 2 ** (np.finfo(self.dtype).nmant + 1) if self.dtype.kind == "f" else 127
         if high <= low:
             raise RuntimeError(f"Tensor.random_: high must be above low, got {low} and {high}")
         count = high - low

@@ -133,10 +133,11 @@ def logaddexp(input: Any, other: Any) -> Tensor:
     """The logarithm of the sum of two exponentials, without overflow."""
     x, y = _pair(input, other)
     y = as_tensor(y)
-    same = x.data == y.data  # infinities of one sign, too
-    gap = where(same, 0.0, x - y)
-    top = apply("maximum", x, y)
-    return where(same, 0.5 * (x + y) + math.log(2.0), top + (-abs(gap)).exp().log1p())
+    larger = x.data >= y.data
+    top, low = where(larger, x, y), where(larger, y, x)
+    same = (x.data == y.data) & np.isinf(x.data)
+    gap = where(same, 0.0, low - top)
+    return where(same, 0.5 * (x + y), top + gap.exp().log1p())
 
 
 def logaddexp2(input: Any, other: Any) -> Tensor:
@@ -280,20 +281,20 @@ def clamp_max(input: Any, max: Any) -> Tensor:
     return as_tensor(input).clamp(max=max)
 
 
-def fmax(input: Any, other: Any) -> Tensor:
-    """The larger of two numbers, or the one that is no NaN."""
+def _but_nan(name: str, input: Any, other: Any) -> Tensor:
     x, y = _pair(input, other)
     y = as_tensor(y)
-    x, y = where(np.isnan(x.data), y, x), where(np.isnan(y.data), x, y)
-    return apply("maximum", x, y)
+    return apply(name, where(np.isnan(x.data), y, x), where(np.isnan(y.data), x, y))
+
+
+def fmax(input: Any, other: Any) -> Tensor:
+    """The larger of two numbers, or the one that is no NaN."""
+    return _but_nan("maximum", input, other)
 
 
 def fmin(input: Any, other: Any) -> Tensor:
     """The smaller of two numbers, or the one that is no NaN."""
-    x, y = _pair(input, other)
-    y = as_tensor(y)
-    x, y = where(np.isnan(x.data), y, x), where(np.isnan(y.data), x, y)
-    return apply("minimum", x, y)
+    return _but_nan("minimum", input, other)
 
 
 def copysign(input: Any, other: Any) -> Tensor:
@@ -415,12 +416,10 @@ def _whole(name: str, about: str) -> Callable[..., Tensor]:
 bitwise_and = _whole("bitwise_and", "The bits that two integers share, or the truth of both.")
 bitwise_or = _whole("bitwise_or", "The bits of either of two integers.")
 bitwise_xor = _whole("bitwise_xor", "The bits of exactly one of two integers.")
-bitwise_left_shift = _whole("left_shift", "Bits moved up, so many places.")
-bitwise_right_shift = _whole("right_shift", "Bits moved down, so many places.")
+bitwise_left_shift = _whole("bitwise_left_shift", "Bits moved up, so many places.")
+bitwise_right_shift = _whole("bitwise_right_shift", "Bits moved down, so many places.")
 gcd = _whole("gcd", "The greatest common divisor.")
 lcm = _whole("lcm", "The least common multiple.")
-for _name in ("bitwise_left_shift", "bitwise_right_shift"):
-    globals()[_name].__name__ = globals()[_name].__qualname__ = _name
 
 
 def bitwise_not(input: Any) -> Tensor:

@@ -39,7 +39,8 @@ CHOICES = {
              {"maximize": True, "t0": 0}),
 }  # fmt: skip
 FACTORED = ({}, {"lr": 0.1, "weight_decay": 0.5, "beta2_decay": -0.5, "d": 1.5},
-            {"maximize": True, "eps": (1e-3, 0.1)})  # fmt: skip
+            {"maximize": True, "eps": (1e-3, 0.1)},
+            {"lr": 1.0, "eps": (3.0, 1e-3)})  # above the mean squares and 60 ** -0.5  # fmt: skip
 # torch keeps the rate of the one, and saves the product of momenta of the other, in float32.
 EXACT = {"ASGD": 2e-6, "NAdam": 1e-7}
 EVERY = [(name, options) for name, many in CHOICES.items() for options in many]
@@ -205,12 +206,13 @@ def test_lion_equals_its_definition():
         np.testing.assert_allclose(p.data, value, rtol=1e-12, atol=1e-13)
 
 
-def test_scale_multiplies_the_gradients():
+@pytest.mark.parametrize("make", [optim.SGD, lambda p: optim.Adafactor(p, eps=(3.0, 1e-3))])
+def test_scale_multiplies_the_gradients(make):
     (one, *_), _ = pair()
     two = nn.Parameter(one.data.copy())
     one.grad, two.grad = nn.Tensor(np.full((3, 4), 8.0)), nn.Tensor(np.full((3, 4), 2.0))
-    optim.SGD([one]).step(scale=0.25)
-    optim.SGD([two]).step()
+    make([one]).step(scale=0.25)
+    make([two]).step()
     np.testing.assert_array_equal(one.data, two.data)
 
 
@@ -276,6 +278,11 @@ def test_wrong_options_are_refused():
     for make, error, message in [
         (lambda: optim.SGD([p], lr=-1.0), ValueError, "SGD: lr must not be negative, got -1.0"),
         (lambda: optim.Adam([p], betas=(1.0, 0.9)), ValueError, r"betas\[0\] must lie in \[0, 1\)"),
+        (lambda: optim.Rprop([p], etas=(0.5, 1.0)), ValueError, "etas must lie below and above 1"),
+        (lambda: optim.Rprop([p], etas=(1.0, 1.2)), ValueError, "etas must lie below and above 1"),
+        (lambda: optim.Adafactor([p], d=0.5), ValueError, "d must be at least 1, got 0.5"),
+        (lambda: optim.Adafactor([p], beta2_decay=0.1), ValueError, "beta2_decay must not be pos"),
+        (lambda: optim.Adafactor([p], eps=(None, -1.0)), ValueError, "eps must not be negative"),
         (lambda: optim.SGD([p], nesterov=True), ValueError, "nesterov must come with a positive"),
         (lambda: optim.SGD([p], speed=1), TypeError, "unexpected keyword argument 'speed'"),
         (lambda: optim.SGD(p), TypeError, "params must be an iterable of tensors or dicts"),

@@ -147,6 +147,9 @@ def test_masked_weights_stay_zero_in_training_copies_and_files(tmp_path):
 def test_a_method_alone_and_one_of_ones_own():
     t = nn.Tensor([[3.0, -1.0], [0.5, 2.0]])
     assert prune.L1Unstructured(2).prune(t).tolist() == [[3.0, -0.0], [0.0, 2.0]]
+    equal = nn.Tensor([[1.0, -1.0], [1.0, 1.0]])  # of equal ones the first
+    assert prune.L1Unstructured(2).prune(equal).tolist() == [[0.0, -0.0], [1.0, 1.0]]
+    assert prune.LnStructured(1, n=2, dim=1).prune(equal).tolist() == [[0.0, -1.0], [0.0, 1.0]]
     assert prune.LnStructured(1, n=2, dim=0).prune(t).tolist() == [[3.0, -1.0], [0.0, 0.0]]
 
     class Every(prune.BasePruningMethod):

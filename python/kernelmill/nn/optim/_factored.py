@@ -24,8 +24,6 @@ class Adafactor(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
     lr : float, default=0.01
         The largest relative step; it falls with the root of the number of steps.
     beta2_decay : float, default=-0.8
@@ -37,10 +35,6 @@ class Adafactor(Optimizer):
         Largest root mean square of a step.
     weight_decay : float, default=0
         Each step multiplies the parameter by ``1 - lr * weight_decay``.
-    maximize : bool, default=False
-        Ascend, not descend.
-    **torch : bool
-        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
     """
 
     def __init__(
@@ -66,20 +60,6 @@ class Adafactor(Optimizer):
         super().__init__(params, {**chosen, "eps": eps})
 
     def step(self, closure: Callable[[], Any] | None = None, *, scale: float = 1.0) -> Any:
-        """Move all parameters that have a gradient.
-
-        Parameters
-        ----------
-        closure : callable, optional
-            Computes the loss and its gradients again; called once.
-        scale : float, default=1.0
-            Factor of all gradients.
-
-        Returns
-        -------
-        loss : Tensor or None
-            What closure returned.
-        """
         loss = self._closed(closure)
         moved = []
         for group in self.param_groups:

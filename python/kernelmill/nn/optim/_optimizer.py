@@ -143,8 +143,10 @@ class Optimizer:
 
     def _options(self, group: dict[str, Any]) -> dict[str, float]:
         """Options of the rule for a group."""
-        names = rules.TABLE[self._rule].options
-        return {name: group[name] for name in names if name in group}
+        given = {**group, "decoupled": group.get("decoupled_weight_decay", False)}
+        if "betas" in group:
+            given["beta1"], given["beta2"] = group["betas"]
+        return {name: given[name] for name in rules.TABLE[self._rule].options if name in given}
 
     def _counted(self, group: dict[str, Any], state: dict[str, Any]) -> dict[str, float]:
         """Count a step of one parameter; the options of the rule that depend on it."""

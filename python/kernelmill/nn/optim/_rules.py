@@ -21,21 +21,11 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
-    lr : float, default=0.001
-        Learning rate.
     momentum, dampening : float, default=0
         The momentum is ``momentum`` times itself plus ``1 - dampening`` times the gradient; at the
         first step it is the gradient.
-    weight_decay : float, default=0
-        Added times the parameter to the gradient.
     nesterov : bool, default=False
         Look ahead along the momentum; needs momentum and no dampening.
-    maximize : bool, default=False
-        Ascend, not descend.
-    **torch : bool
-        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
 
     Examples
     --------
@@ -85,22 +75,12 @@ class Adagrad(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
-    lr : float, default=0.01
-        Learning rate.
     lr_decay : float, default=0
         Step t has the learning rate ``lr / (1 + (t - 1) * lr_decay)``.
-    weight_decay : float, default=0
-        Added times the parameter to the gradient.
     initial_accumulator_value : float, default=0
         Where the sum begins.
     eps : float, default=1e-10
         Added to the root.
-    maximize : bool, default=False
-        Ascend, not descend.
-    **torch : bool
-        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
     """
 
     _rule = "adagrad"
@@ -145,24 +125,14 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
-    lr : float, default=0.01
-        Learning rate.
     alpha : float, default=0.99
         Decay of the mean of squares.
     eps : float, default=1e-8
         Added to the root.
-    weight_decay : float, default=0
-        Added times the parameter to the gradient.
     momentum : float, default=0
         Momentum of the steps; 0 keeps none.
     centered : bool, default=False
         Divide by the deviation from the mean gradient.
-    maximize : bool, default=False
-        Ascend, not descend.
-    **torch : bool
-        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
     """
 
     _rule = "rmsprop"
@@ -195,20 +165,12 @@ class Adadelta(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
     lr : float, default=1.0
         Factor of the steps.
     rho : float, default=0.9
         Decay of the means of squares.
     eps : float, default=1e-6
         Added under the roots.
-    weight_decay : float, default=0
-        Added times the parameter to the gradient.
-    maximize : bool, default=False
-        Ascend, not descend.
-    **torch : bool
-        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
     """
 
     _rule = "adadelta"
@@ -235,10 +197,6 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
-    lr : float, default=0.001
-        Learning rate.
     betas : tuple of float, default=(0.9, 0.999)
         Decay of the first and the second moment.
     eps : float, default=1e-8
@@ -248,12 +206,8 @@ class Adam(Optimizer):
         multiplied by ``1 - lr * weight_decay`` instead.
     amsgrad : bool, default=False
         Divide by the largest second moment so far.
-    maximize : bool, default=False
-        Ascend, not descend.
     decoupled_weight_decay : bool, default=False
         As in `AdamW`.
-    **torch : bool
-        Accepted and ignored: ``foreach``, ``fused``, ``capturable``.
 
     Examples
     --------
@@ -291,21 +245,12 @@ class Adam(Optimizer):
     def _kept(self, group: dict[str, Any]) -> tuple[str, ...]:
         return super()._kept(group)[: 3 if group["amsgrad"] else 2]
 
-    def _options(self, group: dict[str, Any]) -> dict[str, float]:
-        beta1, beta2 = group["betas"]
-        decoupled = group.get("decoupled_weight_decay", False)
-        return {**super()._options(group), "beta1": beta1, "beta2": beta2, "decoupled": decoupled}
-
 
 class AdamW(Adam):
     """Adaptive moments with decoupled decay of the weights (Loshchilov and Hutter 2019).
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
-    lr : float, default=0.001
-        Learning rate.
     weight_decay : float, default=0.01
         Each step multiplies the parameter by ``1 - lr * weight_decay``.
     """
@@ -328,15 +273,11 @@ class AdamW(Adam):
         )  # fmt: skip
 
 
-class NAdam(Adam):
+class NAdam(Optimizer):
     """Adaptive moments with Nesterov's momentum (Dozat 2016).
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
-    lr : float, default=0.002
-        Learning rate.
     momentum_decay : float, default=0.004
         The momentum of step t is ``betas[0] * (1 - 0.5 * 0.96 ** (t * momentum_decay))``.
     """
@@ -360,10 +301,7 @@ class NAdam(Adam):
                   "momentum_decay": momentum_decay, "maximize": maximize,
                   "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
         self._check(chosen, "momentum_decay", torch=torch)
-        Optimizer.__init__(self, params, chosen)
-
-    def _kept(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return Optimizer._kept(self, group)
+        super().__init__(params, chosen)
 
     def _counted(self, group: dict[str, Any], state: dict[str, Any]) -> dict[str, float]:
         own = super()._counted(group, state)
@@ -373,19 +311,8 @@ class NAdam(Adam):
         return {**own, "mu": mu, "mu_next": mu_next, "mu_product": product}
 
 
-class RAdam(Adam):
-    """Adaptive moments, rectified while few gradients are known (Liu et al. 2020).
-
-    Parameters
-    ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
-    lr : float, default=0.001
-        Learning rate.
-    weight_decay : float, default=0
-        Added times the parameter to the gradient; with ``decoupled_weight_decay`` the parameter is
-        multiplied by ``1 - lr * weight_decay`` instead.
-    """
+class RAdam(Optimizer):
+    """Adaptive moments, rectified while few gradients are known (Liu et al. 2020)."""
 
     _rule = "radam"
 
@@ -405,10 +332,7 @@ class RAdam(Adam):
                   "maximize": maximize,
                   "decoupled_weight_decay": decoupled_weight_decay}  # fmt: skip
         self._check(chosen, torch=torch)
-        Optimizer.__init__(self, params, chosen)
-
-    def _kept(self, group: dict[str, Any]) -> tuple[str, ...]:
-        return Optimizer._kept(self, group)
+        super().__init__(params, chosen)
 
 
 class Adamax(Optimizer):
@@ -416,10 +340,6 @@ class Adamax(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
-    lr : float, default=0.002
-        Learning rate.
     eps : float, default=1e-8
         Added to the magnitude of each gradient.
     """
@@ -442,10 +362,6 @@ class Adamax(Optimizer):
         self._check(chosen, torch=torch)
         super().__init__(params, chosen)
 
-    def _options(self, group: dict[str, Any]) -> dict[str, float]:
-        beta1, beta2 = group["betas"]
-        return {**super()._options(group), "beta1": beta1, "beta2": beta2}
-
 
 class ASGD(Optimizer):
     """Gradient descent whose places are averaged (Polyak and Juditsky 1992).
@@ -454,8 +370,6 @@ class ASGD(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
     lr : float, default=0.01
         The first learning rate.
     lambd : float, default=1e-4
@@ -499,8 +413,6 @@ class Rprop(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
     lr : float, default=0.01
         The first step in each direction.
     etas : tuple of float, default=(0.5, 1.2)
@@ -552,16 +464,12 @@ class Lion(Optimizer):
 
     Parameters
     ----------
-    params : iterable of Tensor, of (str, Tensor) pairs, or of dict
-        Parameters, or groups of them with their own options.
     lr : float, default=1e-4
         Learning rate, the size of a step in each direction.
     betas : tuple of float, default=(0.9, 0.99)
         Weight of the momentum in the step, and its decay.
     weight_decay : float, default=0
         Each step multiplies the parameter by ``1 - lr * weight_decay``.
-    maximize : bool, default=False
-        Ascend, not descend.
     """
 
     _rule = "lion"
@@ -578,10 +486,6 @@ class Lion(Optimizer):
         chosen = {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize}
         self._check(chosen)
         super().__init__(params, chosen)
-
-    def _options(self, group: dict[str, Any]) -> dict[str, float]:
-        beta1, beta2 = group["betas"]
-        return {**super()._options(group), "beta1": beta1, "beta2": beta2}
 
     def _counted(self, group: dict[str, Any], state: dict[str, Any]) -> dict[str, float]:
         return {}

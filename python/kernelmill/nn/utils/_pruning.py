@@ -48,15 +48,7 @@ class BasePruningMethod(Computed):
     _tensor_name: str = ""
 
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
-        """Zeros and ones for the importance of elements, given the mask so far.
-
-        Parameters
-        ----------
-        t : Tensor
-            How important each element is: its value, if nothing else is given.
-        default_mask : Tensor
-            The mask of earlier prunings.
-        """
+        """Zeros and ones for the importance of elements, given the mask so far."""
         raise NotImplementedError(f"{type(self).__name__}: compute_mask must be written, got none")
 
     @property
@@ -69,13 +61,7 @@ class BasePruningMethod(Computed):
         return self.apply_mask(module)
 
     def apply_mask(self, module: Module) -> Tensor:
-        """The product of the parameter and its mask.
-
-        Parameters
-        ----------
-        module : Module
-            One that is pruned by this method.
-        """
+        """The product of the parameter and its mask."""
         mask = getattr(module, f"{self._tensor_name}_mask")
         return mask * getattr(module, f"{self._tensor_name}_orig")
 
@@ -87,14 +73,8 @@ class BasePruningMethod(Computed):
 
         Parameters
         ----------
-        module : Module
-            The owner of the parameter.
-        name : str
-            Its name.
         *args, **kwargs
             Of the method.
-        importance_scores : Tensor, optional
-            In place of the values, in the shape of the parameter.
 
         Returns
         -------
@@ -136,17 +116,7 @@ class BasePruningMethod(Computed):
         return method
 
     def prune(self, t: Any, default_mask: Any = None, importance_scores: Any = None) -> Tensor:
-        """A tensor that is pruned by itself, with zeros where it is masked.
-
-        Parameters
-        ----------
-        t : Tensor
-            What is pruned.
-        default_mask : Tensor, optional
-            An earlier mask; ones by default.
-        importance_scores : Tensor, optional
-            In place of the values.
-        """
+        """A tensor that is pruned by itself, with zeros where it is masked."""
         t = as_tensor(t)
         scores = t if importance_scores is None else as_tensor(importance_scores)
         if scores.shape != t.shape:
@@ -158,19 +128,12 @@ class BasePruningMethod(Computed):
         return t * self.compute_mask(scores, default_mask=as_tensor(default_mask))
 
     def remove(self, module: Module) -> None:
-        """Make the pruned values the parameter again; what was masked stays 0.
-
-        Parameters
-        ----------
-        module : Module
-            One that is pruned by this method.
-        """
+        """Make the pruned values the parameter again; what was masked stays 0."""
         name = self._tensor_name
         value = self.apply_mask(module).detach()
         parameter: Any = module._parameters.pop(f"{name}_orig")
         parameter.data = value.data
         del module._buffers[f"{name}_mask"]
-        module.__dict__.pop(name, None)
         setattr(module, name, parameter)
 
 
@@ -236,15 +199,7 @@ class PruningContainer(BasePruningMethod):
         return self._pruning_methods[index]
 
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
-        """The mask so far, with that of the last method on what it leaves.
-
-        Parameters
-        ----------
-        t : Tensor
-            How important each element is.
-        default_mask : Tensor
-            The mask of the methods before.
-        """
+        """The mask so far, with that of the last method on what it leaves."""
         method = self._pruning_methods[-1]
         scores, mask = as_tensor(t), as_tensor(default_mask).detach().clone()
         data: Any = mask.data
@@ -278,6 +233,7 @@ class _Unstructured(BasePruningMethod):
     """Mask an amount of single elements: those with the smallest scores of `_scores`."""
 
     def __init__(self, amount: float) -> None:
+        # Refused at once: what no size allows.
         _count(type(self).__name__, amount, max(int(amount), 0) if amount >= 0 else 0)
         self.amount = amount
 
@@ -294,26 +250,14 @@ class _Unstructured(BasePruningMethod):
 
 
 class RandomUnstructured(_Unstructured):
-    """Mask elements at random.
-
-    Parameters
-    ----------
-    amount : int or float
-        How many elements, or their share.
-    """
+    """Mask elements at random."""
 
     def _scores(self, t: Tensor) -> np.ndarray:
         return random_array("uniform", (t.numel(),), np.float32)
 
 
 class L1Unstructured(_Unstructured):
-    """Mask the elements of the smallest magnitude.
-
-    Parameters
-    ----------
-    amount : int or float
-        How many elements, or their share.
-    """
+    """Mask the elements of the smallest magnitude."""
 
     def _scores(self, t: Tensor) -> np.ndarray:
         return np.abs(to_host(t.data).reshape(-1))
@@ -349,15 +293,7 @@ class _Structured(BasePruningMethod):
 
 
 class RandomStructured(_Structured):
-    """Mask whole channels at random.
-
-    Parameters
-    ----------
-    amount : int or float
-        How many channels, or their share.
-    dim : int, default=-1
-        The axis of the channels.
-    """
+    """Mask whole channels at random."""
 
     def __init__(self, amount: float, dim: int = -1) -> None:
         self.amount, self.dim = amount, dim
@@ -367,17 +303,7 @@ class RandomStructured(_Structured):
 
 
 class LnStructured(_Structured):
-    """Mask the channels of the smallest norm.
-
-    Parameters
-    ----------
-    amount : int or float
-        How many channels, or their share.
-    n : int, float or "fro"
-        Which norm, as for ``Tensor.norm``.
-    dim : int, default=-1
-        The axis of the channels.
-    """
+    """Mask the channels of the smallest norm."""
 
     def __init__(self, amount: float, n: Any, dim: int = -1) -> None:
         self.amount, self.n, self.dim = amount, math.inf if n == "inf" else n, dim
@@ -388,13 +314,7 @@ class LnStructured(_Structured):
 
 
 class CustomFromMask(BasePruningMethod):
-    """Mask by a mask that is given.
-
-    Parameters
-    ----------
-    mask : Tensor
-        Zeros and ones in the shape of the parameter.
-    """
+    """Mask by a mask that is given."""
 
     PRUNING_TYPE = "global"
 

@@ -37,18 +37,6 @@ __all__ = [
 def identity(module: Module, name: str) -> Module:
     """Store a parameter as if it were pruned, with a mask of ones.
 
-    Parameters
-    ----------
-    module : Module
-        The owner of the parameter.
-    name : str
-        Its name.
-
-    Returns
-    -------
-    module : Module
-        The same.
-
     Examples
     --------
     >>> from kernelmill import nn
@@ -61,20 +49,6 @@ def identity(module: Module, name: str) -> Module:
 
 def random_unstructured(module: Module, name: str, amount: float) -> Module:
     """Mask elements of a parameter at random.
-
-    Parameters
-    ----------
-    module : Module
-        The owner of the parameter.
-    name : str
-        Its name.
-    amount : int or float
-        How many of the elements that are left, or their share.
-
-    Returns
-    -------
-    module : Module
-        The same.
 
     Examples
     --------
@@ -92,22 +66,6 @@ def l1_unstructured(
 ) -> Module:
     """Mask the elements of a parameter that have the smallest magnitude.
 
-    Parameters
-    ----------
-    module : Module
-        The owner of the parameter.
-    name : str
-        Its name.
-    amount : int or float
-        How many of the elements that are left, or their share.
-    importance_scores : Tensor, optional
-        Their magnitude decides, in place of that of the values.
-
-    Returns
-    -------
-    module : Module
-        The same.
-
     Examples
     --------
     >>> from kernelmill import nn
@@ -122,22 +80,6 @@ def l1_unstructured(
 
 def random_structured(module: Module, name: str, amount: float, dim: int) -> Module:
     """Mask whole channels of a parameter at random.
-
-    Parameters
-    ----------
-    module : Module
-        The owner of the parameter.
-    name : str
-        Its name.
-    amount : int or float
-        How many of the channels that are left, or their share.
-    dim : int
-        The axis of the channels.
-
-    Returns
-    -------
-    module : Module
-        The same.
 
     Examples
     --------
@@ -154,26 +96,6 @@ def ln_structured(
     module: Module, name: str, amount: float, n: Any, dim: int, importance_scores: Any = None
 ) -> Module:
     """Mask the channels of a parameter that have the smallest norm.
-
-    Parameters
-    ----------
-    module : Module
-        The owner of the parameter.
-    name : str
-        Its name.
-    amount : int or float
-        How many of the channels that are left, or their share.
-    n : int, float or "fro"
-        Which norm, as for ``Tensor.norm``.
-    dim : int
-        The axis of the channels.
-    importance_scores : Tensor, optional
-        Their norms decide, in place of those of the values.
-
-    Returns
-    -------
-    module : Module
-        The same.
 
     Examples
     --------
@@ -248,26 +170,12 @@ def global_unstructured(
     at = 0
     for value, (module, name) in zip(values, chosen, strict=True):
         part = whole.data[at : at + value.numel()].reshape(value.shape)
-        CustomFromMask.apply(module, name, Tensor(part.copy()))
+        CustomFromMask.apply(module, name, Tensor(part))
         at += value.numel()
 
 
 def custom_from_mask(module: Module, name: str, mask: Any) -> Module:
     """Mask a parameter by a mask that is given.
-
-    Parameters
-    ----------
-    module : Module
-        The owner of the parameter.
-    name : str
-        Its name.
-    mask : Tensor
-        Zeros and ones in the shape of the parameter.
-
-    Returns
-    -------
-    module : Module
-        The same.
 
     Examples
     --------
@@ -282,18 +190,6 @@ def custom_from_mask(module: Module, name: str, mask: Any) -> Module:
 
 def remove(module: Module, name: str) -> Module:
     """Make the pruned values the parameter again; what was masked stays 0.
-
-    Parameters
-    ----------
-    module : Module
-        The owner of the parameter.
-    name : str
-        Its name.
-
-    Returns
-    -------
-    module : Module
-        The same.
 
     Raises
     ------
@@ -320,11 +216,6 @@ def remove(module: Module, name: str) -> Module:
 
 def is_pruned(module: Module) -> bool:
     """Whether a module, or one inside it, has a pruned parameter.
-
-    Parameters
-    ----------
-    module : Module
-        The outermost one.
 
     Returns
     -------
