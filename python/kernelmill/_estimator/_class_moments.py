@@ -212,9 +212,9 @@ def _one_pass(rows: Rows, codes: np.ndarray, origins: np.ndarray, kind: str) -> 
 def _of_rows(rows: Rows, codes: np.ndarray, origins: np.ndarray, kind: str) -> ClassMoments:
     """Moments of rows in memory."""
     k = len(origins)
-    fixed = not np.isnan(origins).all(1).any()
-    origins = pilot_of_classes(rows.X, codes, origins, rows.weight)
-    with np.errstate(invalid="ignore", over="ignore"):
+    new = np.isnan(origins).all(1)  # classes without an origin so far
+    with np.errstate(invalid="ignore", over="ignore"):  # values may not be checked yet
+        origins = pilot_of_classes(rows.X, codes, origins, rows.weight)
         sums = _one_pass(rows, codes, origins, kind)
     squares = sums.squares if kind == "diag" else np.diagonal(sums.squares, axis1=1, axis2=2)
     if not (squares.max(initial=1.0) < _MOST and squares.min(initial=1.0) > _LEAST):
@@ -223,12 +223,14 @@ def _of_rows(rows: Rows, codes: np.ndarray, origins: np.ndarray, kind: str) -> C
     if kind == "diag":
         class_weight = np.bincount(codes, rows.weight, minlength=k).astype(np.float64)
     found = ClassMoments(origins, class_weight, sums, rows.count)
-    if fixed or kind == "pooled":
-        return found
     # Rows that are no sample of their class, such as sorted ones, are read once more.
-    scatter = found.scatter if kind == "diag" else np.diagonal(found.scatter, axis1=1, axis2=2)
-    if (found.shifts**2 * found.weights > _FAR * scatter).any():
-        again = np.where(np.isnan(origins), np.nan, found.means)
+    if kind == "pooled":
+        far = found.shifts**2 * class_weight.sum() > _FAR * np.diagonal(found.within)
+    else:
+        scatter = found.scatter if kind == "diag" else np.diagonal(found.scatter, axis1=1, axis2=2)
+        far = found.shifts**2 * found.weights > _FAR * scatter
+    if far[new].any():
+        again = np.where(new[:, None] & ~np.isnan(origins), found.means, origins)
         found = ClassMoments(again, class_weight, _one_pass(rows, codes, again, kind), rows.count)
     return found
 

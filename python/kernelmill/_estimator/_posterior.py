@@ -139,7 +139,8 @@ class PosteriorClassifier(ClassifierMixin, Estimator):
         y : ndarray of shape (n,)
             Classes, the first in a tie.
         """
-        return self.classes_[self._mapped_joint(X, codes_of)]
+        codes = self._mapped_joint(X, codes_of)  # raises before `classes_` is there
+        return self.classes_[codes]
 
     def predict_proba(self, X):
         """Posterior probabilities of the classes.

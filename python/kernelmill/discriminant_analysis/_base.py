@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, fitting_at_once
@@ -19,6 +20,11 @@ from kernelmill._estimator._targets import (
     codes_in,
     declare_classes,
 )
+
+
+class Undetermined(np.linalg.LinAlgError):
+    """The rows do not determine a covariance; more of them may."""
+
 
 SHRINKAGE = rule.any_of(rule.one_of("auto"), rule.real(0, high=1), rule.nothing())
 PRIORS = rule.any_of(rule.array("(n_classes,)"), rule.nothing())
@@ -80,8 +86,11 @@ class Discriminant(Estimator):
         ------
         ValueError
             If X or y do not fit, classes are missing in the first call or others later, or the
-            parameters ask for all rows at once. Rows that do not determine a covariance yet are
-            kept, and the model predicts once later ones do.
+            parameters ask for all rows at once.
+
+        Notes
+        -----
+        Rows that do not determine a covariance yet are kept; the model predicts once later ones do.
         """
         owner = type(self).__name__
         if self._needs_rows():
@@ -99,8 +108,17 @@ class Discriminant(Estimator):
         if not rows.is_stream:
             check_count(labels, rows.count, owner)
         before = None if first else ClassMoments.kept_by(self)
-        self._learn(rows, codes_in(self.classes_, labels, owner), before)
+        try:
+            self._learn(rows, codes_in(self.classes_, labels, owner), before)
+        except Undetermined as error:
+            self._undetermined = str(error)
         return self
+
+    def _check_determined(self) -> None:
+        """Raise what partial_fit has passed over."""
+        check_is_fitted(self)
+        if self._undetermined is not None:
+            raise Undetermined(self._undetermined)
 
     def _learn(self, rows: Rows, codes: np.ndarray, before: ClassMoments | None) -> None:
         kind = self._kind()
@@ -113,6 +131,7 @@ class Discriminant(Estimator):
             kind = "full"
         moments = class_moments_of(rows, codes, len(self.classes_), kind, before)
         moments.keep(self)
+        self._undetermined = None
         self.class_count_ = moments.class_weight
         shares = moments.class_weight / moments.class_weight.sum()
         self.priors_ = given_priors(self.priors, shares, rows.owner)

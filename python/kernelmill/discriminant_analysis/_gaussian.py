@@ -22,7 +22,7 @@ from kernelmill._gaussian._parameters import (
 )
 from kernelmill._gaussian._passes import Moments, known_parts, moments
 from kernelmill._gaussian._update import is_constant
-from kernelmill.discriminant_analysis._base import PRIORS, Discriminant
+from kernelmill.discriminant_analysis._base import PRIORS, Discriminant, Undetermined
 from kernelmill.discriminant_analysis._words import WORDS
 from kernelmill.ops import mixture
 
@@ -77,7 +77,7 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
     n_parameters_ : int
         Number of free parameters: means, covariances, and priors if they are learnt.
     n_iter_ : int
-        Iterations; 0 where no entry is missing.
+        Iterations; 1 where no entry is missing.
     n_features_in_, feature_names_in_
 
     See Also
@@ -143,7 +143,7 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
 
     def _solve(self, rows: Rows, codes: np.ndarray, moments: ClassMoments) -> None:
         k, d = moments.means.shape
-        self.n_iter_ = 0
+        self.n_iter_ = 1
         seen = moments.class_weight > 0
         if not np.isfinite(moments.sums.sums).all():
             means, covariances, still = self._completed(rows, codes, moments)
@@ -173,7 +173,7 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         kind = "full" if self.covariance == "full" else "diag"
         learnt = k - 1 if self.priors is None else 0
         self.n_parameters_ = learnt + k * d + n_covariance_parameters(kind, groups, d)
-        self._gaussians()
+        self._factors = self._precisions()
 
     def _completed(
         self, rows: Rows, codes: np.ndarray, found: ClassMoments
@@ -247,8 +247,8 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         means = now.means + delta
         return Gaussians.of(means, covariances, now.covariance_type, owner)
 
-    def _gaussians(self) -> Gaussians:
-        """The distributions of the classes that have rows."""
+    def _precisions(self) -> np.ndarray:
+        """``precisions_cholesky`` of the classes; of a class without rows some."""
         k = len(self.classes_)
         seen, still = self.class_count_ > 0, self._still
         C = np.array(self.covariances_)
@@ -258,22 +258,27 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
                 C = np.broadcast_to(C, (k, len(C)))
             C = np.where(seen[:, None], C, 1.0)
             self._check_variances(C)
-            return Gaussians("diag", self.means_, C, 1.0 / np.sqrt(C))
+            return 1.0 / np.sqrt(C)
         C[..., still, :] = 0.0
         C[..., :, still] = 0.0
         C[..., still, still] = 1.0
-        if self.shared:
-            C = C[None]
-        else:
+        C = C[None] if self.shared else C
+        if not self.shared:
             C[~seen] = np.eye(len(still))
         for c, matrix in enumerate(C):
             self._check_rank(c, matrix)
         scales = np.sqrt(np.diagonal(C, axis1=1, axis2=2))
         R = C / (scales[:, :, None] * scales[:, None, :])
         factors = precisions_cholesky(R, "full", type(self).__name__) / scales[:, :, None]
-        if self.shared:
-            return Gaussians("tied", self.means_, C[0], factors[0])
-        return Gaussians("full", self.means_, C, factors)
+        return factors[0] if self.shared else factors
+
+    def _gaussians(self) -> Gaussians:
+        """The distributions of the classes."""
+        kind = "diag" if self.covariance == "diag" else "tied" if self.shared else "full"
+        covariances = self._factors**-2.0 if kind == "diag" else self.covariances_
+        if kind != "diag" and self._still.any():  # for the marginals of missing entries
+            covariances = covariances + np.diag(self._still.astype(np.float64))
+        return Gaussians(kind, self.means_, covariances, self._factors)
 
     def _which(self, c: int) -> str:
         if self.shared:
@@ -285,7 +290,7 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         bad = ~(variances > 0) | (is_constant(variances, size) & ~self._still)
         if bad.any():
             c, p = (int(i) for i in np.argwhere(bad)[0])
-            raise ValueError(
+            raise Undetermined(
                 f"{type(self).__name__}: {self._which(c)} must be positive, got the variance "
                 f"{variances[c, p]:g} of feature {p} (drop the feature, or take shared=True)"
             )
@@ -302,12 +307,13 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         values = np.linalg.eigvalsh(R)
         rank = int((values > 8 * d * _EPS * max(float(values[-1]), 1.0)).sum())
         if rank < d:
-            raise ValueError(
+            raise Undetermined(
                 f"{type(self).__name__}: {self._which(c)} must have rank {d}, got rank {rank} "
                 "(raise shrinkage, or take shared=True or covariance='diag')"
             )
 
     def _joint(self) -> Any:
+        self._check_determined()
         priors = np.where(self.class_count_ > 0, self.priors_, 0.0)
         return gaussian_joint, (self._gaussians(), log_of(priors))
 
@@ -330,7 +336,5 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         log_prob : ndarray of shape (n,), float64
             ``log sum_c P(c) p(x | c)``, in nats.
         """
-        from sklearn.utils.validation import check_is_fitted
-
-        check_is_fitted(self)
+        self._check_determined()
         return self._rows(X, reset=False).map(_log_density, *self._joint()[1])

@@ -7,14 +7,19 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.linalg
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._class_moments import ClassMoments
 from kernelmill._estimator._posterior import log_of
 from kernelmill._estimator._rows import Rows, streams_unwrapped
 from kernelmill._gaussian._update import is_constant
-from kernelmill.discriminant_analysis._base import ESTIMATOR, PRIORS, SHRINKAGE, Discriminant
+from kernelmill.discriminant_analysis._base import (
+    ESTIMATOR,
+    PRIORS,
+    SHRINKAGE,
+    Discriminant,
+    Undetermined,
+)
 from kernelmill.discriminant_analysis._shrinkage import class_covariances, shrunk, total_covariance
 from kernelmill.discriminant_analysis._words import WORDS
 from kernelmill.linear_model._logistic import ProbabilisticClassifier
@@ -187,7 +192,7 @@ class LinearDiscriminantAnalysis(
         self._check_solver(k, d)
         if moments.rows <= int((moments.class_weight > 0).sum()):
             rows.check()
-            raise ValueError(
+            raise Undetermined(
                 f"{rows.owner}: X must hold more rows than classes, got {moments.rows} for "
                 f"{k} classes (The number of samples must be more than the number of classes.)"
             )
@@ -245,7 +250,7 @@ class LinearDiscriminantAnalysis(
         size = np.abs(moments.means).max(0)
         varies = (variances > 0) & ~is_constant(variances, size)
         if not varies.any():
-            raise ValueError(
+            raise Undetermined(
                 f"{owner}: X must vary within classes, got no feature that does (the covariance "
                 "within classes is zero: take shrinkage, or more rows)"
             )
@@ -293,7 +298,7 @@ class LinearDiscriminantAnalysis(
         return W @ vectors[:, ::-1], values[::-1]
 
     def _scores(self, X: Any) -> np.ndarray:
-        check_is_fitted(self)
+        self._check_determined()
         rows = self._rows(X, reset=False)
         constant = self.intercept_ if self._center is None else self._offsets
         return rows.map(moved_scores, self.coef_.astype(np.float64), constant, self._center)
@@ -316,7 +321,7 @@ class LinearDiscriminantAnalysis(
                 f"{type(self).__name__}: solver must be 'svd' or 'eigen' for transform, got 'lsqr' "
                 "(transform not implemented for 'lsqr' solver (use 'svd' or 'eigen').)"
             )
-        check_is_fitted(self)
+        self._check_determined()
         axes = np.ascontiguousarray(self.scalings_[:, : self._n_features_out])
         center = self.xbar_ if self.solver == "svd" else None
         return self._mapped(X, _projected, (axes, center), axes.shape[1])

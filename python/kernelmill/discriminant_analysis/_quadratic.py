@@ -14,7 +14,13 @@ from kernelmill._estimator._rows import Rows
 from kernelmill._gaussian._joint import gaussian_joint
 from kernelmill._gaussian._parameters import Gaussians
 from kernelmill._gaussian._update import is_constant
-from kernelmill.discriminant_analysis._base import ESTIMATOR, PRIORS, SHRINKAGE, Discriminant
+from kernelmill.discriminant_analysis._base import (
+    ESTIMATOR,
+    PRIORS,
+    SHRINKAGE,
+    Discriminant,
+    Undetermined,
+)
 from kernelmill.discriminant_analysis._shrinkage import class_covariances
 from kernelmill.discriminant_analysis._words import WORDS
 
@@ -174,7 +180,7 @@ class QuadraticDiscriminantAnalysis(Discriminant, PosteriorClassifier):
         if rank == d:
             return
         what = "shrinkage" if self.solver == "eigen" else "reg_param"
-        raise np.linalg.LinAlgError(
+        raise Undetermined(
             f"{type(self).__name__}: the covariance of class {label!r} must have rank {d}, got "
             f"rank {rank} from rows of weight {moments.class_weight[c]:g} (raise {what} or take "
             "solver='eigen' and shrinkage. A class of one row, y has only 1 sample in class, is "
@@ -184,7 +190,8 @@ class QuadraticDiscriminantAnalysis(Discriminant, PosteriorClassifier):
         )
 
     def _joint(self) -> Any:
-        k, d = self.means_.shape
+        self._check_determined()
+        d = self.means_.shape[1]
         priors = np.where(self.class_count_ > 0, self.priors_, 0.0)
         factors = self._factors
         # `covariances` are read for missing entries only, which are refused.

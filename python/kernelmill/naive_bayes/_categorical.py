@@ -10,6 +10,7 @@ import scipy.sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._posterior import log_of
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._targets import check_count
 from kernelmill._estimator._validation import as_array
 from kernelmill.naive_bayes._discrete import PARAMETERS, DiscreteNB, least_hit, split_infinite
 from kernelmill.naive_bayes._words import DENSE
@@ -113,11 +114,16 @@ class CategoricalNB(DiscreteNB):
         least = np.maximum(self._least_categories(d), [part.shape[1] for part in before])
         total: Any = None
         start = 0
+        if not rows.is_stream:
+            check_count(codes, rows.count, rows.owner)
         for chunk in rows.chunks():
             own = codes[start : start + chunk.count]
             start += chunk.count
+            if len(own) < chunk.count:
+                check_count(codes, start, rows.owner)
             part = chunk.map_reduce(_tallies, own, k, least, rows.owner)
             total = part if total is None else _merged(total, part)
+        check_count(codes, start, rows.owner)
         weights, sizes, tallies = total
         counts = np.split(tallies, np.cumsum(sizes)[:-1], axis=1)
         for count, past in zip(counts, before, strict=True):
