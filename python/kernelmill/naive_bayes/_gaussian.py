@@ -12,6 +12,7 @@ from kernelmill._estimator._posterior import given_priors, log_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._gaussian._joint import gaussian_joint
 from kernelmill._gaussian._parameters import Gaussians
+from kernelmill._gaussian._update import is_constant
 from kernelmill.naive_bayes._base import NaiveBayes
 from kernelmill.naive_bayes._words import DENSE
 
@@ -101,19 +102,22 @@ class GaussianNB(NaiveBayes):
         total = (moments.within + moments.between) / np.where(
             moments.total_weight > 0, moments.total_weight, 1.0
         )
+        self._still = is_constant(total, moments.mean)
+        total = np.where(self._still, 0.0, total)  # not the rounding of a mean
         self.epsilon_ = float(self.var_smoothing * total.max(initial=0.0))
         unseen = (moments.sums.weights == 0) & (moments.class_weight > 0)[:, None]
         self.theta_ = np.where(unseen, moments.mean, moments.means)
-        self.var_ = np.where(unseen, total, moments.scatter / moments.weights) + self.epsilon_
+        self.var_ = np.where(unseen, total, moments.scatter / moments.weights)
+        self.var_[:, self._still] = 0.0
+        self.var_ += self.epsilon_
         if first:
             self._gaussians()
 
     def _gaussians(self) -> Gaussians:
         """Means and variances of the classes that have rows."""
-        variances, seen = self.var_, self.class_count_ > 0
         # A constant: any variance that is the same in all classes gives the same posterior.
-        still = ~(variances[seen] > 0).any(0) & (np.ptp(self.theta_[seen], axis=0) == 0)
-        variances = np.where(still | ~seen[:, None], 1.0, variances)
+        known = (self.class_count_ > 0)[:, None] & ~self._still
+        variances = np.where(known, self.var_, 1.0)
         if not (variances > 0).all():
             c, p = (int(i) for i in np.argwhere(~(variances > 0))[0])
             raise ValueError(
