@@ -10,6 +10,7 @@ from ._version import __version__ as __version__
 _MODULES = (
     "callbacks",
     "cluster",
+    "discriminant_analysis",
     "gaussian_process",
     "hmm",
     "kernel_ridge",
@@ -17,6 +18,7 @@ _MODULES = (
     "markov",
     "metrics",
     "mixture",
+    "naive_bayes",
     "neural_network",
     "nn",
     "ops",

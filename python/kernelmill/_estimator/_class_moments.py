@@ -1,7 +1,7 @@
 """Weighted moments of the rows of each class, in one pass wherever the rows are.
 
-With n_c the weight, o_c the origin, s_c and S_c the sums of ``w z`` and ``w z z'`` of a class, where
-``z = x - o_c``,
+With n_c the weight, o_c the origin, s_c and S_c the sums of ``w z`` and ``w z z'`` of a class,
+where ``z = x - o_c``,
 
     mean       m_c = o_c + s_c / n_c
     scatter    sum w (x - m_c) (x - m_c)' = S_c - s_c s_c' / n_c

@@ -22,6 +22,7 @@ from kernelmill._arrays import FLOATS, is_sparse
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._validation import SUM_TOLERANCE, as_numbers
+from kernelmill._estimator._words import WORDS
 from kernelmill.ops import linear, mixture, reduction
 
 _BLOCK = 1 << 16  # elements of rows that are made float64 at a time
@@ -151,6 +152,8 @@ class PosteriorClassifier(ClassifierMixin, Estimator):
     """Base of classifiers by Bayes' rule; subclasses give `_joint`."""
 
     classes_: Any
+
+    _words = WORDS
 
     def _joint(self) -> tuple[Callable, tuple]:
         """The pass ``joint(X, *state) -> (n, k)``, float64, and its state."""

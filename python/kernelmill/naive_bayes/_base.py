@@ -1,4 +1,4 @@
-"""What naive Bayes classifiers share: classes, ``fit`` and ``partial_fit`` of statistics that add."""
+"""What naive Bayes classifiers share: classes, ``fit`` and ``partial_fit``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kernelmill._estimator._targets import (
     codes_in,
     declare_classes,
 )
+from kernelmill.naive_bayes._words import WORDS
 
 
 class NaiveBayes(PosteriorClassifier):
@@ -23,6 +24,7 @@ class NaiveBayes(PosteriorClassifier):
 
     class_count_: Any
 
+    _words = WORDS
     _deferred: ClassVar[bool] = True  # whether `_learn` sees values that are out of range
 
     def _learn(self, rows: Rows, codes: np.ndarray, first: bool) -> None:
