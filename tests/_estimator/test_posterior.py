@@ -29,8 +29,8 @@ MODELS = {
     "QuadraticDiscriminantAnalysis auto": da.QuadraticDiscriminantAnalysis(
         solver="eigen", shrinkage="auto"
     ),
-    "full": da.GaussianClassifier(shrinkage=0.2),
-    "full shared": da.GaussianClassifier(shared=True),
+    "full": da.GaussianClassifier(shrinkage=0.2, tol=1e-10),
+    "full shared": da.GaussianClassifier(shared=True, tol=1e-10),
     "diag": da.GaussianClassifier(covariance="diag"),
     "diag shared": da.GaussianClassifier(covariance="diag", shared=True),
 }

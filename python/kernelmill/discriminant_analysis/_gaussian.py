@@ -224,7 +224,7 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         covariances = run.state.covariances.copy()
         covariances[..., still, :] = 0.0
         covariances[..., :, still] = 0.0
-        return run.state.means, covariances, still
+        return run.state.means, self._shrunk(covariances), still
 
     def _maximised(
         self, passed: Moments, now: Gaussians, still: np.ndarray, owner: str
@@ -241,13 +241,13 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         covariances[..., still, :] = 0.0
         covariances[..., :, still] = 0.0
         covariances[..., still, still] = 1.0
-        covariances = self._shrunk((covariances + np.swapaxes(covariances, -1, -2)) / 2)
+        covariances = (covariances + np.swapaxes(covariances, -1, -2)) / 2
         try:
             return Gaussians.of(now.means + delta, covariances, now.covariance_type, owner)
         except NotPositiveDefinite:
             raise ValueError(
                 f"{owner}: covariances must be determined by what is observed, got one that "
-                "becomes singular (raise shrinkage, or take shared=True or covariance='diag')"
+                "becomes singular (take shared=True or covariance='diag')"
             ) from None
 
     def _shrunk(self, covariances: np.ndarray) -> np.ndarray:

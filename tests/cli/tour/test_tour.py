@@ -108,7 +108,7 @@ def test_pictures_are_there(ran):
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
             *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
-            *("boosting-contributions", "sunspots-process", "time-zones"),
+            *("boosting-contributions", "sunspots-process", "time-zones", "discriminants"),
         )
     }
     for path in out.iterdir():
