@@ -184,14 +184,14 @@ class Planted:
         self._template = member
         member.fit(X[:1], y[:1])  # parameters are checked; encodings are set below
         targets, classes, _ = member._encoded(y, type(member).__name__)
-        member.n_outputs_ = 1
+        member.n_outputs_, member.is_categorical_, member._category_levels = 1, None, {}
         member._n_classes = classes if len(classes) else np.ones(1, np.int64)
         self._limits = member._limits(len(X), X.shape[1], classes)
         self._field = Field.of(X, targets)
         self._nursery = Nursery(self._limits)
         self._kept = {
             name: value for name, value in vars(member).items() if name.endswith("_")
-        } | {"_n_classes": member._n_classes}
+        } | {"_n_classes": member._n_classes, "_category_levels": {}}
 
     def fit(self, member: DecisionTree, weight: np.ndarray) -> DecisionTree:
         """The member, fitted with weights."""
@@ -211,4 +211,5 @@ def plantable(member: Any, X: Any) -> bool:
         and not is_sparse(X)
         and member.ccp_alpha == 0
         and getattr(member, "class_weight", None) is None
+        and member.categorical_features is None
     )

@@ -163,7 +163,8 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def _codes(self, member: Any, X: Any) -> np.ndarray:
         """Numbers of the classes that a member predicts."""
-        if isinstance(member, DecisionTreeClassifier) and not is_sparse(X):
+        levels = getattr(member, "is_categorical_", None) is not None
+        if isinstance(member, DecisionTreeClassifier) and not (is_sparse(X) or levels):
             member_codes = member.tree_.predict(X).argmax(axis=1)
             return np.searchsorted(self.classes_, member.classes_)[member_codes]
         return np.searchsorted(self.classes_, member.predict(X))
