@@ -182,9 +182,9 @@ def minimize(
     if not record.entries:
         record.entries += [Entry(row, y) for row, y in zip(given_rows, values, strict=False)]
     optimizer = BayesianOptimizer(
-        known, n_initial_points=n_initial_points, acquisition=acquisition, xi=xi, kappa=kappa,
-        random_state=record.seed,
-    )  # fmt: skip
+        known, n_initial_points=n_initial_points, acquisition=acquisition, xi=xi, kappa=kappa
+    )
+    optimizer.seed = record.seed
     total = n_calls + len(values)
     with Progress(optimizer, verbose, iterations=total, unit="evaluation") as progress:
         message = search(

@@ -176,8 +176,9 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
         )  # fmt: skip
         optimizer = BayesianOptimizer(
             space, n_initial_points=self.n_initial_points, acquisition=self.acquisition, xi=self.xi,
-            kappa=self.kappa, random_state=record.seed,
+            kappa=self.kappa,
         )  # fmt: skip
+        optimizer.seed = record.seed
         fold = functools.partial(
             fit_fold, base, X=X, y=y, scoring=scoring, fit_params=fit_params,
             score_params=score_params, return_train_score=self.return_train_score,
