@@ -71,19 +71,21 @@ struct Parts {
       _mm512_range_ps(std::bit_cast<__m512>(a), std::bit_cast<__m512>(b), 0b1011));
 }
 
+// Row t of a tile of each part, from 16 values of depth, or of columns, and the 16 that lie beside.
+[[gnu::always_inline]] inline void put(Vec first, Vec second, std::uint16_t* out, int t,
+                                       Vec& most) {
+  const Parts parts = split_pair(first, second);
+  tile::store(out + t * step, parts.high);
+  tile::store(out + part_size + t * step, parts.middle);
+  tile::store(out + 2 * part_size + t * step, parts.low);
+  most = larger(most, larger(first, second));
+}
+
 // One tile: 16 lines of 16 values from `first`, and 16 from `second`. Lines are rows of the tile,
 // or with Across what runs across them.
 template <bool Across, Operand O>
 [[gnu::always_inline]] inline void split_tile(const float* first, const float* second,
-                                              index_t stride, std::uint16_t* out, Vec* largest) {
-  const auto put = [&](int t, Vec u, Vec v) {
-    const Parts parts = split_pair(u, v);
-    tile::store(out + t * step, parts.high);
-    tile::store(out + part_size + t * step, parts.middle);
-    tile::store(out + 2 * part_size + t * step, parts.low);
-    Vec& most = largest[O == Operand::rows ? t : 0];
-    most = larger(most, larger(u, v));
-  };
+                                              index_t stride, std::uint16_t* out, Vec* most) {
   if constexpr (Across) {
     const float *lines[half], *further[half];
     for (int t = 0; t < half; ++t) lines[t] = first + t * stride, further[t] = second + t * stride;
@@ -91,11 +93,49 @@ template <bool Across, Operand O>
     tile::detail::transpose<float, half>(lines, 0, u);
     tile::detail::transpose<float, half>(further, 0, v);
     KERNELMILL_UNROLL
-    for (int t = 0; t < half; ++t) put(t, u[t], v[t]);
+    for (int t = 0; t < half; ++t) put(u[t], v[t], out, t, most[O == Operand::rows ? t : 0]);
   } else {
     for (int t = 0; t < half; ++t) {
-      put(t, tile::load<Vec>(first + t * stride), tile::load<Vec>(second + t * stride));
+      put(tile::load<Vec>(first + t * stride), tile::load<Vec>(second + t * stride), out, t,
+          most[O == Operand::rows ? t : 0]);
     }
+  }
+}
+
+// The largest lane.
+template <int... I>
+float largest_lane(Vec v, std::integer_sequence<int, I...>) {
+  v = v > __builtin_shufflevector(v, v, (I ^ 8)...) ? v : __builtin_shufflevector(v, v, (I ^ 8)...);
+  v = v > __builtin_shufflevector(v, v, (I ^ 4)...) ? v : __builtin_shufflevector(v, v, (I ^ 4)...);
+  v = v > __builtin_shufflevector(v, v, (I ^ 2)...) ? v : __builtin_shufflevector(v, v, (I ^ 2)...);
+  return std::max(v[0], v[1]);
+}
+float largest_lane(Vec v) { return largest_lane(v, std::make_integer_sequence<int, lanes>{}); }
+
+// Rows of A whose depth is contiguous, one after the other.
+void split_lines(const float* data, index_t stride, index_t count, index_t depth,
+                 std::uint16_t* strips, float* largest) {
+  const index_t whole = depth / step, left = depth % step;
+  for (index_t o = 0; o < (count + half - 1) / half * half; ++o) {
+    std::uint16_t* out = strips + o / side * strip_size(depth) + o % side / half * tile_size;
+    const int t = static_cast<int>(o % half);
+    Vec most{};
+    if (o >= count) {  // zeros up to a whole tile
+      for (index_t s = 0; s < steps(depth); ++s) put(Vec{}, Vec{}, out + s * step_size, t, most);
+      continue;
+    }
+    const float* at = data + o * stride;
+    for (index_t s = 0; s < whole; ++s, at += step, out += step_size) {
+      __builtin_prefetch(at + 2 * stride);
+      __builtin_prefetch(at + 2 * stride + half);
+      put(tile::load<Vec>(at), tile::load<Vec>(at + half), out, t, most);
+    }
+    if (left > 0) {
+      float values[step] = {};
+      std::copy_n(at, left, values);
+      put(tile::load<Vec>(values), tile::load<Vec>(values + half), out, t, most);
+    }
+    largest[o] = std::max(largest[o], largest_lane(most));
   }
 }
 
@@ -103,10 +143,13 @@ template <Operand O>
 void split_operand(const float* data, index_t outer_stride, index_t depth_stride, index_t count,
                    index_t depth, std::uint16_t* strips, float* largest) {
   constexpr bool rows = O == Operand::rows;
+  if (rows && depth_stride == 1) {
+    return split_lines(data, outer_stride, count, depth, strips, largest);
+  }
   const index_t all_steps = steps(depth), tiles = (count + half - 1) / half;
   const bool along = outer_stride == 1 && depth_stride != 1;  // lines run along the outer index
   const bool whole_lines = along || depth_stride == 1;
-  const bool across = along == rows;
+
   const index_t stride = along ? depth_stride : outer_stride;
   const index_t second = half * depth_stride;
   const auto one = [&](index_t tile, index_t s, Vec* most) {
@@ -121,8 +164,8 @@ void split_operand(const float* data, index_t outer_stride, index_t depth_stride
       }
     }
     if (whole_lines && (tile + 1) * half <= count && (s + 1) * step <= depth) {
-      across ? split_tile<true, O>(at, at + second, stride, out, most)
-             : split_tile<false, O>(at, at + second, stride, out, most);
+      along == rows ? split_tile<true, O>(at, at + second, stride, out, most)
+                    : split_tile<false, O>(at, at + second, stride, out, most);
       return;
     }
     alignas(64) float values[2 * half * half] = {};
@@ -141,9 +184,7 @@ void split_operand(const float* data, index_t outer_stride, index_t depth_stride
   const auto keep = [&](index_t tile, const Vec* most) {
     const index_t outer = std::min(half, count - tile * half);
     alignas(64) float values[half] = {};
-    for (index_t o = 0; o < outer; ++o) {
-      for (int l = 0; rows && l < lanes; ++l) values[o] = std::max(values[o], most[o][l]);
-    }
+    for (index_t o = 0; rows && o < outer; ++o) values[o] = largest_lane(most[o]);
     if (!rows) tile::store(values, most[0]);
     for (index_t o = 0; o < outer; ++o) {
       float& known = largest[tile * half + o];
