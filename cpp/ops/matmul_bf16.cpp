@@ -31,28 +31,35 @@ void multiply_vectors(MatrixView<const float> a, MatrixView<const float> b, floa
   tile::product<float>(tile::PackedA<float>(rows, a.rows, a.cols), columns, 0, b.cols, store);
 }
 
-// The least positive value, or 1 if there is none.
-float least_positive(const float* values, index_t count) {
-  float smallest = 1;
-  for (index_t i = 0; i < count; ++i)
-    smallest = values[i] > 0 ? std::min(smallest, values[i]) : smallest;
-  return smallest;
+// The least positive value of each strip, or 1 if there is none.
+void least_positive(const float* values, index_t count, float* of_strips) {
+  for (index_t i = 0; i < count; ++i) {
+    float& smallest = of_strips[i / side];
+    if (i % side == 0) smallest = 1;
+    if (values[i] > 0) smallest = std::min(smallest, values[i]);
+  }
+}
+
+// Whether all elements are finite: as bits, infinity and NaN lie above all numbers.
+bool all_finite(const float* block, index_t rows, index_t cols) {
+  using Bits [[gnu::vector_size(sizeof(tile::Params<float>::Vec))]] = std::uint32_t;
+  constexpr index_t lanes = tile::Params<float>::lanes;
+  Bits most[2] = {};
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t c = 0; c < cols; c += lanes) {
+      const Bits bits = tile::load<Bits>(block + r * side + c) & 0x7fffffffu;
+      Bits& known = most[c / lanes % 2];
+      known = known > bits ? known : bits;
+    }
+  }
+  std::uint32_t largest = 0;
+  for (index_t l = 0; l < lanes; ++l) largest = std::max({largest, most[0][l], most[1][l]});
+  return largest < 0x7f800000u;
 }
 
 // Replaces elements of a block that parts cannot hold.
 void repair(MatrixView<const float> a, MatrixView<const float> b, const float* row_largest,
             const float* column_largest, float* block) {
-  std::uint32_t most = 0;  // as bits, infinity and NaN lie above all numbers
-  for (index_t r = 0; r < a.rows; ++r) {
-    for (index_t c = 0; c < b.cols; ++c) {
-      most = std::max(most, std::bit_cast<std::uint32_t>(block[r * side + c]) & 0x7fffffffu);
-    }
-  }
-  const bool finite = most < 0x7f800000u;
-  if (finite &&
-      !is_tiny(least_positive(row_largest, a.rows), least_positive(column_largest, b.cols))) {
-    return;
-  }
   alignas(64) float exact[side * side];
   multiply_vectors(a, b, exact);
   for (index_t r = 0; r < a.rows; ++r) {
@@ -102,12 +109,16 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
   Workspace<float> sums(static_cast<std::size_t>((single ? 2 : blocks) * block_size));
   const auto sums_of = [&](index_t t) { return sums.data() + (single ? t % 2 : t) * block_size; };
   float row_largest[part_strips * side] = {}, column_largest[part_strips * side] = {};
+  float row_least[part_strips], column_least[part_strips];
   const auto finish = [&](index_t t) {
     const index_t i = t / column_strips * side, rows = std::min(side, m - i);
     const index_t j = t % column_strips * side, cols = std::min(side, n - j);
     const MatrixView<const float> columns{&b(0, j), k, cols, b.row_stride, b.col_stride};
     float* const block = sums_of(t);
-    repair(a.row_range(i, i + rows), columns, row_largest + i, column_largest + j, block);
+    const index_t r = t / column_strips, c = t % column_strips;
+    if (is_tiny(row_least[r], column_least[c]) || !all_finite(block, rows, cols)) {
+      repair(a.row_range(i, i + rows), columns, row_largest + i, column_largest + j, block);
+    }
     index_t done = 0;
     for (; done + 8 <= rows; done += 8) finish_rows<8>(block, done, i, j, cols, epilogue);
     for (; done < rows; ++done) finish_rows<1>(block, done, i, j, cols, epilogue);
@@ -119,6 +130,10 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
     bf16::split(Operand::columns, &b(p, 0), b.col_stride, b.row_stride, n, depth, packed_b.data(),
                 column_largest);
     const bool last = p + depth == k;
+    if (last) {
+      least_positive(row_largest, m, row_least);
+      least_positive(column_largest, n, column_least);
+    }
     bf16::begin();
     for (index_t t = 0; t < blocks; ++t) {
       const index_t r = t / column_strips, s = t % column_strips;
