@@ -303,4 +303,11 @@ KERNELMILL_TILES void end() { _tile_release(); }
 
 }  // namespace kernelmill::bf16
 
+#else
+
+bool kernelmill::bf16::available() { return false; }
+
 #endif
+
+// For kernelmill.info(), see cpp/bindings/module.cpp.
+extern "C" bool kernelmill_tiles() { return kernelmill::bf16::available(); }

@@ -27,12 +27,15 @@ namespace kernelmill::bf16 {
 inline constexpr index_t side = 32;  // rows or columns of a strip
 inline constexpr index_t step = 32;  // values of depth that one instruction takes
 
-// Whether this processor has the tiles and the system lets the process use them.
+// Whether this level of instructions knows the tiles; what follows is defined only then.
 #if defined(__x86_64__) && defined(__AVX512F__)
-bool available();
+inline constexpr bool compiled = true;
 #else
-constexpr bool available() { return false; }
+inline constexpr bool compiled = false;
 #endif
+
+// Whether this processor has the tiles and the system lets the process use them. Asked once.
+bool available();
 
 constexpr index_t steps(index_t depth) { return (depth + step - 1) / step; }
 // bfloat16 values of one strip.

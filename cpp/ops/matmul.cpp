@@ -455,7 +455,7 @@ void matmul(MatrixView<const T> a, MatrixView<const T> b, MatrixView<T> out, T a
   if (out.row_stride == 1 && out.col_stride != 1) {
     return matmul<T>(b.transposed(), a.transposed(), turned.out, alpha, beta, turned.finish);
   }
-  if constexpr (std::is_same_v<T, float>) {
+  if constexpr (std::is_same_v<T, float> && bf16::compiled) {
     if (suits_bf16(m, n, k)) return multiply_bf16(a, b, epilogue);
   }
   // The sums of all chunks must stay small beside the operands.

@@ -1,5 +1,7 @@
 #include "ops/matmul_bf16.hpp"
 
+#if defined(__x86_64__) && defined(__AVX512F__)
+
 #include <algorithm>  // std::min, std::max
 #include <bit>        // std::bit_cast
 #include <cmath>      // std::isfinite
@@ -184,3 +186,5 @@ void multiply_bf16(MatrixView<const float> a, MatrixView<const float> b,
 }
 
 }  // namespace kernelmill
+
+#endif
