@@ -85,6 +85,12 @@ def test_values_that_parts_of_bfloat16_cannot_hold():
     # Sums of 200 products, and what is below the least float.
     assert np.all(abs(matmul.matmul(A, B) - exact) <= 2e-6 * size + 200 * 2.0**-149)
 
+
+def test_what_is_not_finite_stays_what_it_is():
+    """Infinities, NaN and sums that overflow, one of them in a block of its own."""
+    rng = np.random.default_rng(3)
+    A, B = (rng.normal(size=shape).astype(np.float32) for shape in ((160, 200), (200, 170)))
+    A[140, 3] = np.inf
     A[11, 3], A[12, 5], A[13, 5], B[4, 20] = np.inf, np.nan, -np.inf, np.inf
     A[14], B[:, 21] = 1.5e38, 3.0  # the sum overflows
     A[15, 0], B[0, 22] = 3.4e38, 0.5  # rounds to infinity as a bfloat16
