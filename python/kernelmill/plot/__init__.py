@@ -15,6 +15,8 @@ __getattr__, __dir__, __all__ = lazy(
         "ClusterDisplay": "_clusters",
         "DensityDisplay": "_density",
         "ElbowDisplay": "_elbow",
+        "EmbeddingDisplay": "_embedding",
+        "ExplainedVarianceDisplay": "_explained",
         "ForecastDisplay": "_forecast",
         "HistoryDisplay": "_history",
         "SilhouetteDisplay": "_silhouette",
