@@ -39,7 +39,6 @@ class Inner:
     z: np.ndarray
     e: np.ndarray
     lacking: np.ndarray  # (d + 1,), sum t a (x, 1) - R u
-    stuck: bool = False
 
 
 def _gram(X: Any, weight: np.ndarray, origin: np.ndarray, sample_weight: Any = None) -> np.ndarray:
@@ -121,10 +120,10 @@ class Interior(OneByOne):
             aim = mu * (there / (2 * max(1, used.sum())) / mu) ** 3 if mu > 0 else 0.0
             u, p, da, dz, de = towards(aim - a * z - da * dz, aim - rest * e + da * de)
             way = min(1.0, _SHORT * self._way(used, (a, da), (rest, -da), (z, dz), (e, de)))
+        u, a = point.u + way * u, a + way * da
         after = Inner(
-            point.u + way * u, point.p + way * p, a + way * da,
-            np.where(used, z + way * dz, z), np.where(used, e + way * de, e),
-            (1 - way) * point.lacking,
+            u, point.p + way * p, a, np.where(used, z + way * dz, z),
+            np.where(used, e + way * de, e), self.sums((t * a).sum(0)) - self.R * u,
         )  # fmt: skip
         good = all(np.isfinite(v).all() for v in (after.u, after.a, after.z, after.e))
         return (after, way < 1e-10) if good else (point, True)

@@ -77,6 +77,7 @@ class LinearMachine(LinearModel):
     loss: str
     n_iter_: Any
     _online: Any
+    _seen: float  # weight of the rows so far
 
     def _canonical(self, rows: Rows) -> Rows:
         """The rows, in memory where they are small; entries of CSR rows added up."""
@@ -111,7 +112,7 @@ class LinearMachine(LinearModel):
             )  # fmt: skip
         found = solver.planes(run.state)
         self.__dict__.pop("_online", None)
-        self.__dict__.update(self._attributes(found, rows))
+        self.__dict__.update(self._attributes(found, rows), _seen=float(price.sum()) / self.C)
         if not all(plane.converged for plane in found):
             warn(
                 f"{rows.owner}: the tolerance was not met in {self.n_iter_} iterations (raise "
@@ -130,44 +131,51 @@ class LinearMachine(LinearModel):
         }
 
     def _trained_online(
-        self, cls: Any, rows: Rows, y: np.ndarray, options: dict[str, Any], known: dict[str, Any]
+        self, cls: Any, rows: Rows, y: np.ndarray, options: dict[str, Any]
     ) -> Any:
-        """Go on with averaged stochastic descent, chunk by chunk; the model that learns.
+        """Go on with averaged stochastic descent, chunk by chunk.
 
         The rate of step t is ``1 / (m sqrt(t))`` with m the mean of ``|x|^2 + 1`` over the first
-        chunk, a quarter of it for a squared loss: its slope may be that much larger.
+        chunk, a quarter of it for a squared loss: its slope may be that much larger. After a fit of
+        n rows steps are numbered from n + 1, and the plane counts n times in the average.
         """
-        first, begin = "_online" not in vars(self), 0
-        online = cls() if first else self._online
+        online, begin = vars(self).get("_online"), 0
+        seen = getattr(self, "_seen", 0.0)
         for chunk in rows.chunks():
             own = y[begin : begin + chunk.count]
             begin += chunk.count
             if len(own) < chunk.count:
                 check_count(y, begin, rows.owner)
             weight = chunk.weight
-            seen = getattr(online, "_seen", 0.0) + (
-                chunk.count if weight is None else float(weight.sum(dtype=np.float64))
-            )
-            if first and not hasattr(online, "_seen"):
-                mean = float(np.average(squares(canonical(chunk.X)), weights=weight)) + 1
-                smooth = self.loss.startswith("squared")
-                online.set_params(
-                    loss=self.loss, learning_rate="invscaling", power_t=0.5, average=True,
-                    eta0=(0.25 if smooth else 1.0) / mean, random_state=self.random_state,
-                    fit_intercept=self.fit_intercept,
-                )  # fmt: skip
-                if hasattr(self, "coef_"):  # of a fit
-                    online.__dict__.update(known, n_features_in_=self.n_features_in_)
+            if online is None:
+                online = self._first_online(cls, chunk, seen)
+            total = chunk.count if weight is None else float(weight.sum(dtype=np.float64))
+            seen += total
             online.set_params(alpha=1 / (self.C * seen), **options)
             more = {"classes": self.classes_} if hasattr(self, "classes_") else {}
             online.partial_fit(Rows(chunk.X, weight, rows.owner), own, **more)
-            online._seen = seen
         check_count(y, begin, rows.owner)
+        if online is None:
+            return self
         for name in ("coef_", "intercept_", "n_iter_", "t_"):
             setattr(self, name, getattr(online, name))
         self.__dict__.pop("dual_gap_", None)
-        self._online = online
+        self._online, self._seen = online, seen
         return self
+
+    def _first_online(self, cls: Any, chunk: Rows, seen: float) -> Any:
+        """The model that learns, from the plane of a fit if there is one."""
+        mean = float(np.average(squares(canonical(chunk.X)), weights=chunk.weight)) + 1
+        rate = (0.25 if self.loss.startswith("squared") else 1.0) / mean
+        online = cls(
+            loss=self.loss, learning_rate="invscaling", power_t=0.5, average=True, eta0=rate,
+            random_state=self.random_state, fit_intercept=self.fit_intercept,
+        )  # fmt: skip
+        if hasattr(self, "coef_"):
+            known = {"classes_", "coef_", "intercept_", "n_features_in_"} & {*vars(self)}
+            online.__dict__.update({name: getattr(self, name) for name in known})
+            online.continue_from(np.atleast_2d(self.coef_), self.intercept_, seen)
+        return online
 
 
 class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
@@ -331,10 +339,8 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
         declare_classes(self, classes, first)
         self.__dict__.pop("_declared", None)
         rows = self._rows(X, sample_weight, reset=first, once=True)
-        known = {name: getattr(self, name, None) for name in ("classes_", "coef_", "intercept_")}
         options = {"penalty": self.penalty, "class_weight": self.class_weight}
-        labels = class_labels(y, rows.owner)
-        return self._trained_online(SGDClassifier, rows, labels, options, known)
+        return self._trained_online(SGDClassifier, rows, class_labels(y, rows.owner), options)
 
 
 class LinearSVR(LinearMachine, LinearRegressor):
@@ -465,6 +471,5 @@ class LinearSVR(LinearMachine, LinearRegressor):
         from kernelmill.linear_model import SGDRegressor
 
         rows = self._rows(X, sample_weight, reset=not hasattr(self, "coef_"), once=True)
-        known = {name: getattr(self, name, None) for name in ("coef_", "intercept_")}
         options = {"epsilon": self.epsilon}
-        return self._trained_online(SGDRegressor, rows, vector(y, rows), options, known)
+        return self._trained_online(SGDRegressor, rows, vector(y, rows), options)

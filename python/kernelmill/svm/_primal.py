@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.linalg
 
+from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._logistic import working_step
 from kernelmill.linear_model._newton import Objective, Point
 from kernelmill.svm._planes import OneByOne, Planes
@@ -32,11 +33,10 @@ class Primal(OneByOne):
         super().__init__(planes)
         self.top = float(planes.price.max())  # the unit of prices
         self.objectives: list[Objective] = []
-        unit = planes.rows.weighted(planes.price / self.top)
+        own = self._priced(planes.price)
         for c in range(planes.k):
-            own = unit
-            if planes.positive[c] != 1:
-                own = planes.rows.weighted(planes.prices(c) / self.top)
+            if (planes.positive != 1).any():
+                own = self._priced(planes.prices(c))
             s, strength = planes.scaling, 1 / self.top
             self.objectives.append(
                 Objective(
@@ -46,6 +46,14 @@ class Primal(OneByOne):
                     intercept_factor=1 / s if s > 0 else 0.0,
                 )
             )  # fmt: skip
+
+    def _priced(self, price: np.ndarray) -> Rows:
+        """The rows with shares of the largest price as weights; those of a stream have their own."""
+        rows = self.given.rows
+        weights = rows.all_weights() if rows.is_stream else None
+        if weights is not None:
+            price = np.divide(price, weights, out=np.zeros_like(price), where=weights > 0)
+        return rows.weighted(price / self.top)
 
     def start(self, c: int) -> Reached:
         """Zeros."""
@@ -88,9 +96,11 @@ class Primal(OneByOne):
         gap = float(slope @ slope) / (2 * objective.l2)
         if objective.intercept:
             bend = objective.l2 * objective.factor**2
-            if bend == 0:  # without a penalty its slope is zero but for rounding
-                bend = 2 * objective.weight
-            gap += last * last / (2 * bend)
+            if bend > 0:
+                gap += last * last / (2 * bend)
+            else:  # its slope is to be 0, and costs what the intercept may have to move
+                way = abs(float(at.intercept[0])) + (at.loss / objective.weight) ** 0.5
+                gap += abs(last) * way
         return at.value - gap
 
     @staticmethod
