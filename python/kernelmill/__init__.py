@@ -12,6 +12,7 @@ _MODULES = (
     "cluster",
     "gaussian_process",
     "hmm",
+    "kernel_approximation",
     "kernel_ridge",
     "linear_model",
     "markov",
