@@ -14,6 +14,7 @@ _MODULES = (
     "hmm",
     "kernel_ridge",
     "linear_model",
+    "manifold",
     "markov",
     "metrics",
     "mixture",
