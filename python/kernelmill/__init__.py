@@ -15,6 +15,7 @@ _MODULES = (
     "kernel_approximation",
     "kernel_ridge",
     "linear_model",
+    "manifold",
     "markov",
     "metrics",
     "mixture",
