@@ -17,6 +17,7 @@ _MODULES = (
     "markov",
     "metrics",
     "mixture",
+    "model_selection",
     "neural_network",
     "nn",
     "ops",

@@ -13,10 +13,12 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "AttentionDisplay": "_attention",
         "ClusterDisplay": "_clusters",
+        "ConvergenceDisplay": "_convergence",
         "DensityDisplay": "_density",
         "ElbowDisplay": "_elbow",
         "ForecastDisplay": "_forecast",
         "HistoryDisplay": "_history",
+        "ObjectiveDisplay": "_objective",
         "SilhouetteDisplay": "_silhouette",
         "StatePathDisplay": "_states",
         "TransitionDisplay": "_transitions",
