@@ -19,6 +19,7 @@ _MODULES = (
     "markov",
     "metrics",
     "mixture",
+    "model_selection",
     "neural_network",
     "nn",
     "ops",

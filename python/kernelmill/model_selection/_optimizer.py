@@ -208,7 +208,7 @@ class BayesianOptimizer(Documented):
     def model(self) -> Surrogate:
         """The model of what has been told."""
         if self._fitted is None or self._fitted.n != self.n_told:
-            self._fitted = Surrogate(self.space, self._N, self._y)
+            self._fitted = Surrogate(self.space, self._N, self._y, self.n_initial_points)
         return self._fitted
 
     def _design(self, index: int) -> np.ndarray:

@@ -15,7 +15,7 @@ class _Models(Sequence):
     """The models of a search, fitted when they are first looked at."""
 
     def __init__(self, space: Space, N: np.ndarray, y: np.ndarray, first: int) -> None:
-        self._space, self._N, self._y = space, N, y
+        self._space, self._N, self._y, self._first = space, N, y, first
         self._counts = range(max(first, 1), len(y) + 1)
         self._fitted: dict[int, Surrogate] = {}
 
@@ -31,7 +31,7 @@ class _Models(Sequence):
             return [self[i] for i in range(*index.indices(len(self)))]
         n = self._counts[index]
         if n not in self._fitted:
-            self._fitted[n] = Surrogate(self._space, self._N[:n], self._y[:n])
+            self._fitted[n] = Surrogate(self._space, self._N[:n], self._y[:n], self._first)
         return self._fitted[n]
 
 

@@ -164,6 +164,16 @@ class Space:
             V[~self._is_active(V, i), i] = np.nan
         return V
 
+    def enabled(self, V: np.ndarray, chosen: list[int]) -> np.ndarray:
+        """Codes with which the chosen dimensions are active, unless chosen ones forbid it."""
+        V, wanted = V.copy(), set(chosen)
+        for i in reversed(self._order):
+            for parent, codes in self._conditions[i] if i in wanted else ():
+                if parent not in chosen:
+                    V[~np.isin(V[:, parent], codes), parent] = codes[0]
+                    wanted.add(parent)
+        return V
+
     def draw(self, U: np.ndarray) -> np.ndarray:
         """Codes of points that are distributed by the priors, from U of shape (n, k)."""
         return self.completed(np.full(U.shape, np.nan), U)

@@ -24,55 +24,51 @@ _GRID = 2.0**-30
 _VARIANCE = (0.0, 1.0)
 _NOISE = (math.log(1e-4), 2.5)
 _LENGTH = (math.log(0.5), 1.0)
-_BOUNDS = {"variance": (1e-2, 1e2), "length": (1e-2, 1e2), "noise": (1e-7, 1.0)}
+_BOUNDS = {"variance": (1e-2, 1e2), "length": (1e-2, 1e2), "noise": (1e-7, 0.1)}
 _LABEL_NOISE = 0.01
 
 
 class Warp(NamedTuple):
-    """A monotone function of values: linear below their median, logarithmic above it.
+    """A monotone function of values: linear near the least one, logarithmic far above it.
 
-    How bad a bad point is tells little of where the best one is, and would stretch the model.
-    ``w = (u(y) - mean) / std`` with ``u = (y - center) / scale`` up to the center and ``log1p`` of
-    that above it. It follows the values when they are scaled and shifted.
+    How bad a bad point is tells little of where the best one is, and would stretch the model. With
+    ``u = (y - least) / scale``, where scale is the median of ``y - least``, ``w = (log1p(u) - mean)
+    / std``. So w is the same when the values are scaled and shifted.
     """
 
     exponent: int
-    center: float
+    least: float
     scale: float
     mean: float
     std: float
 
     @classmethod
-    def of(cls, y: np.ndarray) -> Warp:
-        """That of some values, all finite."""
+    def of(cls, y: np.ndarray, first: int = 0) -> Warp:
+        """That of some values, all finite, of which the first have been spread over the space."""
         if not len(y):
             return cls(0, 0.0, 1.0, 0.0, 1.0)
-        # Powers of 2 change no digit, and neither squares nor differences overflow afterwards.
+        # Powers of 2 change no digit, and no difference overflows afterwards.
         exponent = int(np.frexp(np.abs(y).max())[1]) + 1
         y = np.ldexp(y, -exponent)
-        center = float(np.median(y))
-        low = y[y <= center] - center
-        top = float(np.abs(low).max()) or float(np.abs(y - center).max())
-        if top == 0:
-            return cls(exponent, center, 1.0, 0.0, 1.0)
-        scale = top * math.sqrt(float(np.mean(((low if low.any() else y - center) / top) ** 2)))
-        u = cls._bent((y - center) / scale)
-        return cls(exponent, center, scale, float(u.mean()), float(u.std()) or 1.0)
-
-    @staticmethod
-    def _bent(u: np.ndarray) -> np.ndarray:
-        return np.where(u > 0, np.log1p(np.maximum(u, 0.0)), u)
+        least = float(y.min())
+        # Later values crowd at the least one: the scale must not follow them there.
+        scale = max(float(np.median(part)) - least for part in (y, y[:first] if first else y))
+        scale = scale or float(y.max()) - least
+        if scale == 0:
+            return cls(exponent, least, 1.0, 0.0, 1.0)
+        u = np.log1p((y - least) / scale)
+        return cls(exponent, least, scale, float(u.mean()), float(u.std()))
 
     def __call__(self, y: np.ndarray) -> np.ndarray:
-        u = self._bent((np.ldexp(y, -self.exponent) - self.center) / self.scale)
+        u = np.log1p((np.ldexp(y, -self.exponent) - self.least) / self.scale)
         return np.rint((u - self.mean) / self.std / _GRID) * _GRID
 
     def inverse(self, w: np.ndarray) -> np.ndarray:
-        """The values of warped ones."""
+        """The values of warped ones; below the least, on the line that goes on."""
         u = w * self.std + self.mean
         u = np.where(u > 0, np.expm1(np.clip(u, 0.0, 700.0)), u)
         with np.errstate(over="ignore"):
-            return np.ldexp(u * self.scale + self.center, self.exponent)
+            return np.ldexp(u * self.scale + self.least, self.exponent)
 
 
 class Posterior:
@@ -140,6 +136,8 @@ class Surrogate:
         Points, as rows of numbers.
     y : ndarray of shape (n,)
         Values; NaN where an evaluation failed.
+    first : int
+        How many of them belong to the initial design.
 
     Attributes
     ----------
@@ -150,11 +148,11 @@ class Surrogate:
         What the process models is ``warp(y)``.
     """
 
-    def __init__(self, space: Space, N: np.ndarray, y: np.ndarray) -> None:
+    def __init__(self, space: Space, N: np.ndarray, y: np.ndarray, first: int = 0) -> None:
         self.space = space
         self.n = len(y)
         valid = np.isfinite(y)
-        self.warp = Warp.of(y[valid])
+        self.warp = Warp.of(y[valid], int(valid[:first].sum()))
         self.failures: Posterior | None = None
         Z = space.positions(space.codes(N))
         with _factor.lapack_threads(len(Z)):
