@@ -232,8 +232,10 @@ void each_block(const char* op, const Forest& forest, const MatrixView<const T>&
         }
         rows = copy.data();
       }
-      bool gaps = false;
-      for (index_t i = 0; i < (end - begin) * d; ++i) gaps |= rows[i] != rows[i];
+      // A look at all values costs more than a few steps along nodes as they are.
+      bool gaps = forest.count < d;
+      const index_t looked = gaps ? 0 : (end - begin) * d;
+      for (index_t i = 0; i < looked; ++i) gaps |= rows[i] != rows[i];
       std::int32_t leaves[kMostRows], alive[kMostRows];
       for (index_t t = 0; t < trees; ++t) {
         const index_t at = begins[static_cast<std::size_t>(t)];

@@ -129,8 +129,10 @@ class FeatureSearch {
   Found find(const Open& node, index_t feature, const SumNode& sums, const Row* each,
              Walker* walker, double floor, double slack) {
     const index_t n = node.stop - node.start;
-    std::int32_t* const ranks = ranks_.data();
-    gather(f_, feature, p_.rows.data() + node.start, n, ranks);
+    // All rows stand in their order: that is the root.
+    const bool whole = n == f_.ranks.cols && f_.narrow == nullptr && !f_.of_levels(feature);
+    const std::int32_t* const ranks = whole ? f_.ranks.row(feature) : ranks_.data();
+    if (!whole) gather(f_, feature, p_.rows.data() + node.start, n, ranks_.data());
     std::int32_t lo = kMissing, hi = 0;
     for (index_t j = 0; j < n; ++j) {
       lo = std::min(lo, ranks[j]);
@@ -155,9 +157,9 @@ class FeatureSearch {
     }
     found.split.feature = feature;
     if (walker == nullptr) {
-      by_sums(sums, each, n, gaps, lo, hi, only, floor, found.split);
+      by_sums(sums, ranks, each, n, gaps, lo, hi, only, floor, found.split);
     } else {
-      by_walk(node, feature, *walker, only, slack, found.split);
+      by_walk(node, feature, ranks, *walker, only, slack, found.split);
     }
     return found;
   }
@@ -265,9 +267,9 @@ class FeatureSearch {
       own.feature = feature;
       const auto top = static_cast<std::int32_t>(present - 1);
       if (walker == nullptr) {
-        by_sums(sums, each, n, false, 0, top, only, floor, own);
+        by_sums(sums, ranks, each, n, false, 0, top, only, floor, own);
       } else {
-        by_walk(node, feature, *walker, only, slack, own);
+        by_walk(node, feature, ranks, *walker, only, slack, own);
       }
       if (own.rank < 0 || !(own.gain > found.split.gain + slack)) continue;
       // Levels that the node lacks follow the larger child.
@@ -293,9 +295,9 @@ class FeatureSearch {
   }
 
   template <class Row>
-  void by_sums(const SumNode& node, const Row* each, index_t n, bool gaps, std::int32_t lo,
-               std::int32_t hi, std::int32_t only, double floor, Split& split) {
-    const std::int32_t* ranks = ranks_.data();
+  void by_sums(const SumNode& node, const std::int32_t* ranks, const Row* each, index_t n,
+               bool gaps, std::int32_t lo, std::int32_t hi, std::int32_t only, double floor,
+               Split& split) {
     std::vector<Row>& present_ = scratch<Row>().present;
     SumSearch<Row>& sums_ = scratch<Row>().search;
     index_t present = n;
@@ -345,12 +347,12 @@ class FeatureSearch {
     split.missing_left = left;
   }
 
-  void by_walk(const Open& node, index_t feature, Walker& walker, std::int32_t only, double slack,
-               Split& split) {
+  void by_walk(const Open& node, index_t feature, const std::int32_t* ranks, Walker& walker,
+               std::int32_t only, double slack, Split& split) {
     const index_t n = node.stop - node.start;
     sorted_.resize(static_cast<std::size_t>(2 * n));
     entries_.resize(static_cast<std::size_t>(n));
-    const auto* const in = sort_ranks(ranks_.data(), n, sorted_.data(), places_);
+    const auto* const in = sort_ranks(ranks, n, sorted_.data(), places_);
     index_t present = 0, cut = 0;
     for (index_t j = 0; j < n; ++j) {
       const bool first = j == 0 || in[j].key != in[j - 1].key;

@@ -551,10 +551,12 @@ void check_levels(const Field& f) {
   }
 }
 
-// Ranks in 16 bits, where they fit and are many: columns then stay in the cache.
+// Ranks in 16 bits, where they fit and are many: columns then stay in the cache. One shallow tree
+// looks at a column a few times only.
 Workspace<std::uint16_t> narrowed(const Field& f) {
   const index_t n = f.ranks.cols, d = f.ranks.rows;
-  if (n >= kNarrowMissing || n * d < (index_t{1} << 14)) return {};
+  const bool shallow = f.rule.max_depth <= 2 && std::ssize(f.seeds) == 1;
+  if (n >= kNarrowMissing || n * d < (index_t{1} << 14) || shallow) return {};
   Workspace<std::uint16_t> to(static_cast<std::size_t>(n * d));
   parallel_for(d, 1 + (index_t{1} << 16) / n, [&](index_t, index_t begin, index_t end) {
     for (index_t i = begin * n; i < end * n; ++i) {
