@@ -60,11 +60,11 @@ def fitting_at_once(method: Callable) -> Callable:
 
     @fitting
     @functools.wraps(method)
-    def fit(self: Any, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        verbose = False
-        with Progress(self, verbose, runs=0, X=X, y=y, metadata=metadata) as progress:
-            method(self, X, y, sample_weight)
+    def fit(self: Any, X: Any, y: Any = None, *weights: Any, **options: Any) -> Any:
+        given = [*weights, options.get("sample_weight")][0]
+        metadata = None if given is None else {"sample_weight": given}
+        with Progress(self, False, runs=0, X=X, y=y, metadata=metadata) as progress:
+            method(self, X, y, *weights, **options)
             progress.end_fit(lambda: {n: v for n, v in vars(self).items() if n[-1] == "_"})
         return self
 
