@@ -26,6 +26,7 @@ from kernelmill._estimator._words import WORDS
 from kernelmill.ops import linear, mixture, reduction
 
 _BLOCK = 1 << 16  # elements of rows that are made float64 at a time
+_FAR = -1e6  # a joint density below it leaves fewer than ten digits of differences
 _LOWEST = -float(np.finfo(np.float64).max)
 
 
@@ -101,12 +102,14 @@ def log_of(values: Any) -> np.ndarray:
 
 
 def _wide(X: Any, joint: Callable, *state: Any) -> np.ndarray:
-    """Log joint densities about the greatest of their row, taken in the widest type.
+    """Log joint densities about the greatest of their row, of rows that are far from all classes.
 
-    Squares of rows that are too far overflow in float64. What still leaves the range is the lowest
-    float64; where no class is possible all are alike.
+    What leaves the range of float64 is its lowest number; where no class is possible all are alike.
     """
-    found = joint(X.astype(np.longdouble), *state)
+    if hasattr(joint, "differences"):
+        found = joint.differences(X, *state)
+    else:
+        found = joint(X.astype(np.longdouble), *state)
     with np.errstate(invalid="ignore"):
         found = found - found.max(axis=1, keepdims=True)
     impossible = found == -np.inf
@@ -115,10 +118,10 @@ def _wide(X: Any, joint: Callable, *state: Any) -> np.ndarray:
 
 
 def _shares(X: Any, joint: Callable, *state: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Log joint densities, their log-sums and posteriors, finite also for points that are far."""
+    """Log joint densities, their log-sums and posteriors, also of points that are far."""
     found = joint(X, *state)
     total, share = mixture.responsibilities(found)
-    bad = ~np.isfinite(total)
+    bad = ~(total > _FAR)
     if bad.any():
         found[bad] = _wide(X[bad], joint, *state)
         total[bad], share[bad] = mixture.responsibilities(found[bad])
@@ -142,7 +145,7 @@ def posterior(X: Any, joint: Callable, *state: Any) -> np.ndarray:
 def codes_of(X: Any, joint: Callable, *state: Any) -> np.ndarray:
     """Numbers of the most probable classes, the first in a tie."""
     found = joint(X, *state)
-    bad = ~np.isfinite(reduction.max(found, 1))
+    bad = ~(reduction.max(found, 1) > _FAR)
     if bad.any():
         found[bad] = _wide(X[bad], joint, *state)
     return reduction.argmax(found, 1)

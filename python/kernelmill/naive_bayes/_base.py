@@ -31,6 +31,9 @@ class NaiveBayes(PosteriorClassifier):
         """Set the attributes from these rows, and from those before unless `first`."""
         raise NotImplementedError
 
+    def _check_learnt(self) -> None:
+        """Raise where the rows of a fit do not determine the model."""
+
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Learn the distribution of each feature in each class, in one pass.
@@ -46,6 +49,7 @@ class NaiveBayes(PosteriorClassifier):
             check_count(labels, rows.count, rows.owner)
         self.classes_, codes = coded(labels)
         self._learn(rows, codes, True)
+        self._check_learnt()
 
     @fitting
     def partial_fit(self, X, y, classes=None, sample_weight=None):

@@ -56,12 +56,18 @@ def least_hit(found: np.ndarray, hits: np.ndarray, prior: np.ndarray) -> np.ndar
     return np.where(hits > hits.min(axis=1, keepdims=True) * (1 + 1e-12), -np.inf, found)
 
 
-def split_infinite(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Logarithms with 0 in place of -inf, and where these were, if anywhere."""
+def split_infinite(
+    logs: np.ndarray, log_total: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Logarithms of shares, and where these are 0, if anywhere.
+
+    The logarithm of ``alpha / total`` is ``log alpha - log total``. What is common to all classes
+    that are equally impossible is the first part: the second stands in for -inf.
+    """
     impossible = logs == -np.inf
     if not impossible.any():
         return logs, None
-    return np.where(impossible, 0.0, logs), impossible.astype(np.float64)
+    return np.where(impossible, -log_total, logs), impossible.astype(np.float64)
 
 
 class DiscreteNB(NaiveBayes):
@@ -231,10 +237,11 @@ class MultinomialNB(_CountNB):
         # Nothing is known of a class without a count.
         none = total == 0
         counts, total = np.where(none, 1.0, counts), np.where(none, counts.shape[1], total)
-        self.feature_log_prob_ = log_of(counts) - np.log(total)
+        self._log_total = np.log(total)
+        self.feature_log_prob_ = log_of(counts) - self._log_total
 
     def _joint(self) -> Any:
-        logs, impossible = split_infinite(self.feature_log_prob_)
+        logs, impossible = split_infinite(self.feature_log_prob_, self._log_total)
         return linear_joint, (logs, impossible, self.class_log_prior_)
 
 
@@ -300,7 +307,15 @@ class ComplementNB(_CountNB):
         none = total == 0
         others, total = np.where(none, 1.0, others), np.where(none, others.shape[1], total)
         logs = log_of(others / total)
-        self.feature_log_prob_ = logs / logs.sum(axis=1, keepdims=True) if self.norm else -logs
+        self._log_total = np.log(total)
+        if self.norm:
+            # The limit where shares are 0: their logarithms are all of the sum.
+            zero = logs == -np.inf
+            any_zero = zero.any(axis=1, keepdims=True)
+            shares = np.where(any_zero, zero, np.where(zero, 0.0, logs))
+            self.feature_log_prob_ = shares / shares.sum(axis=1, keepdims=True)
+        else:
+            self.feature_log_prob_ = -logs
 
     def _joint(self) -> Any:
         weights = self.feature_log_prob_
@@ -309,7 +324,7 @@ class ComplementNB(_CountNB):
         certain = weights == np.inf
         if not certain.any():
             return linear_joint, (weights, None, prior)
-        return linear_joint, (np.where(certain, 0.0, weights), 1.0 - certain, prior)
+        return linear_joint, (np.where(certain, self._log_total, weights), 1.0 - certain, prior)
 
 
 class BernoulliNB(DiscreteNB):
@@ -377,12 +392,13 @@ class BernoulliNB(DiscreteNB):
         there = np.where(none, 1.0, self.feature_count_ + alpha)
         absent = np.where(none, 1.0, np.maximum(self._known - self.feature_count_, 0.0) + alpha)
         total = np.where(none, 2.0, total)
-        self.feature_log_prob_ = log_of(there) - np.log(total)
-        self._absent_log_prob = log_of(absent) - np.log(total)
+        self._log_total = np.log(total)
+        self.feature_log_prob_ = log_of(there) - self._log_total
+        self._absent_log_prob = log_of(absent) - self._log_total
 
     def _joint(self) -> Any:
-        there, never = split_infinite(self.feature_log_prob_)
-        absent, always = split_infinite(self._absent_log_prob)
+        there, never = split_infinite(self.feature_log_prob_, self._log_total)
+        absent, always = split_infinite(self._absent_log_prob, self._log_total)
         state = there, absent, never, always, self.class_log_prior_, self.binarize
         return _bernoulli_joint, state
 

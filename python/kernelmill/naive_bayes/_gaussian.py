@@ -16,6 +16,8 @@ from kernelmill._gaussian._update import is_constant
 from kernelmill.naive_bayes._base import NaiveBayes
 from kernelmill.naive_bayes._words import DENSE
 
+_BOUNDLESS = 2.0**1000  # a variance beside which any value is the mean
+
 
 class GaussianNB(NaiveBayes):
     """Naive Bayes with a normal distribution of each feature in each class.
@@ -56,7 +58,8 @@ class GaussianNB(NaiveBayes):
     entry in a class has the mean and variance of all rows there. Rows may be a stream, which is
     read once; ``partial_fit`` of parts is ``fit`` of all rows.
 
-    A feature that is constant over all rows says nothing and changes no probability. Without
+    A feature that is constant over all rows says nothing: its density is that at the constant,
+    whatever the value, and changes no probability. Without
     smoothing, a variance of zero in one class only is refused.
 
     Examples
@@ -110,12 +113,12 @@ class GaussianNB(NaiveBayes):
         self.var_ = np.where(unseen, total, moments.scatter / moments.weights)
         self.var_[:, self._still] = 0.0
         self.var_ += self.epsilon_
-        if first:
-            self._gaussians()
+
+    def _check_learnt(self) -> None:
+        self._gaussians()
 
     def _gaussians(self) -> Gaussians:
-        """Means and variances of the classes that have rows."""
-        # A constant: any variance that is the same in all classes gives the same posterior.
+        """Means and variances of the classes; a constant has a variance that lets it say nothing."""
         known = (self.class_count_ > 0)[:, None] & ~self._still
         variances = np.where(known, self.var_, 1.0)
         if not (variances > 0).all():
@@ -124,8 +127,11 @@ class GaussianNB(NaiveBayes):
                 f"{type(self).__name__}: X must vary in each class, got the variance 0 of feature "
                 f"{p} in class {self.classes_[c : c + 1].tolist()[0]!r} (raise var_smoothing)"
             )
+        variances[:, self._still] = _BOUNDLESS
         return Gaussians("diag", self.theta_, variances, 1.0 / np.sqrt(variances))
 
     def _joint(self) -> Any:
         offsets = log_of(np.where(self.class_count_ > 0, self.class_prior_, 0.0))
+        still = np.log(_BOUNDLESS) - (np.log(self.epsilon_) if self.epsilon_ > 0 else 0.0)
+        offsets = offsets + 0.5 * np.count_nonzero(self._still) * still
         return gaussian_joint, (self._gaussians(), offsets)
