@@ -68,6 +68,13 @@ def test_a_class_that_is_impossible(kind):
         assert np.isfinite(found[:, 1:]).all()
 
 
+def test_whitened_distances_that_overflow():
+    covariances = 1e-300 * np.array([[[2.0, 1], [1, 2]]])
+    g = Gaussians.of(np.zeros((1, 2)), covariances, "full", "test")
+    rows = np.array([[1e200, 1e200], [1e200, -1e200]])
+    assert (gaussian_joint(rows, g, np.zeros(1)) == -np.inf).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_far_rows(kind):
     g, offsets = gaussians(kind), np.zeros(3)

@@ -97,7 +97,7 @@ def test_log_posteriors_are_those_of_normal_densities():
 def test_far_points_keep_their_digits():
     rng = np.random.default_rng(0)
     Z = rng.integers(-8, 9, (64, 2)) / 8.0
-    X, y = np.vstack([Z, Z + [8, 0]]), np.repeat([0, 1], 64)
+    X, y = np.vstack([Z, Z + np.array([8, 0])]), np.repeat([0, 1], 64)
     model = QuadraticDiscriminantAnalysis(store_covariance=True).fit(X, y)
     P = np.linalg.inv(model.covariance_[0])
     m, v = model.means_[0], np.array([8.0, 0.0])

@@ -76,6 +76,15 @@ def test_rows_that_are_all_equal_have_the_priors():
         np.testing.assert_allclose(GaussianNB().fit(gaps, y).predict_proba(X)[0], [2 / 7, 5 / 7])
 
 
+def test_the_rounding_of_a_constant_is_no_variance():
+    for value in (0.1, 1 / 3, 1e8 / 7, -0.7):
+        X, y = np.full((41, 1), value), np.arange(41) % 2
+        X[:2] = np.nan  # so that the origins of the sums are rounded means
+        model = GaussianNB().fit(X, y)
+        assert model.epsilon_ == 0
+        assert (model.var_ == 0).all()
+
+
 def test_a_constant_of_one_class_is_smoothed_or_refused():
     X, y = np.array([[0.0], [1.0], [1.0]]), ["a", "b", "b"]
     assert GaussianNB().fit(X, y).predict(X).tolist() == y
