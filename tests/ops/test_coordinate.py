@@ -123,8 +123,8 @@ def dual():
         args = machine(33, 21, 5, rng, dtype, 1, 3, density=0.3)
         args[0].indices, args[0].indptr = args[0].indices.astype("i8"), args[0].indptr.astype("i8")
         yield case("wide indices", args)
-        yield case("columns", (np.asfortranarray(machine(20, 6, 1, rng)[0]),) + machine(
-            20, 6, 1, rng, dtype)[1:])  # fmt: skip
+        X, *rest = machine(20, 6, 1, rng, dtype)
+        yield case("columns", (np.asfortranarray(X), *rest))
         yield case("no constant", machine(20, 6, 1, rng, dtype, constant=0.0))
         args = machine(20, 6, 1, rng, dtype, constant=0.0)
         args[0][3:6] = args[3][3:6] = 0

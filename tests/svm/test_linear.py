@@ -270,9 +270,10 @@ def test_the_way_is_chosen_by_loss_and_shape(loss):
 
     X, y = data(loss)
     for rows in (X, np.tile(X, (1, 300))):
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Spy):
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_linear, "solver_of", spied)
-            model(loss).fit(rows, y)
+            with pytest.raises(Spy):
+                model(loss).fit(rows, y)
     assert tuple(seen) == ways(loss)
 
 
@@ -403,3 +404,31 @@ def test_words_of_refused_parameters():
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
             LinearSVC(**given).fit(X, y)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("make", [SVC, LinearSVC])
+def test_boundaries_are_drawn_by_scikit_learns_display(make, k):
+    pytest.importorskip("matplotlib")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from sklearn.inspection import DecisionBoundaryDisplay
+
+    X, y = data("hinge", d=2, k=k)
+    for rows in (X, pd.DataFrame(X, columns=["a", "b"])):
+        fitted = make().fit(rows, np.array(["x", "y", "z"])[y])
+        for method in ("predict", "decision_function"):
+            shown = DecisionBoundaryDisplay.from_estimator(
+                fitted, rows, response_method=method, grid_resolution=20, ax=Figure().subplots()
+            )
+            grid = np.column_stack([shown.xx0.ravel(), shown.xx1.ravel()])
+            grid = pd.DataFrame(grid, columns=["a", "b"]) if rows is not X else grid
+            want = getattr(fitted, method)(grid)
+            if method == "predict":
+                want = np.searchsorted(fitted.classes_, want)
+            np.testing.assert_allclose(
+                np.asarray(shown.response).reshape(np.shape(want)), want, atol=1e-12
+            )

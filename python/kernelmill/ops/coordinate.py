@@ -1,7 +1,7 @@
 """Coordinate descent: of penalised least squares in Gram form, and of linear support vectors.
 
-`descent`. Symbols: G = X'X (d, d) and Q = X'Y (d, m) are products of d features and m targets, B (d, m) the
-coefficients, whose row j belongs to feature j, ``R = Y - X B`` the residual and
+`descent`. Symbols: G = X'X (d, d) and Q = X'Y (d, m) are products of d features and m targets,
+B (d, m) the coefficients, whose row j belongs to feature j, ``R = Y - X B`` the residual and
 ``A = X'R = Q - G B`` the gradient. Minimised is
 
     1/2 |Y - X B|^2 + sum_j (l1_j |B_j| + l2_j / 2 |B_j|^2)
@@ -21,7 +21,8 @@ problems a multiplier b_i for each row and ``w = X'b``. Minimised is the dual of
 
 NaN and infinity reach the coefficients and the gap. No features, d = 0, or no coordinates to visit
 change nothing; the gap of empty sums is 0. Deterministic: coordinates follow one another, and
-problems of different blocks, which share no sum, run side by side with the same bits. Shapes and dtypes that do not fit raise ValueError. Cost 2 d m flops for a coordinate that
+problems of different blocks, which share no sum, run side by side with the same bits. Shapes and
+dtypes that do not fit raise ValueError. Cost of `descent` 2 d m flops for a coordinate that
 changes, m for one that does not; of `dual` 2 d for a row and problem whose multiplier stays, 4 d
 where it changes, for CSR rows what they store in place of d.
 
@@ -304,9 +305,9 @@ def dual(
     """Epochs of dual coordinate descent of linear support vector machines, side by side.
 
     A row with prediction ``p = w.x + c v + offset`` moves its multiplier to the least of the dual,
-    ``b <- clip(soft(b - g / H, epsilon / H))`` with ``g = p - y + D b`` and ``H = |x|^2 + c^2 + D``;
-    D is ``1 / (2 C)`` for the squared losses and 0 for the others, whose multipliers are bounded by
-    C; those of classes have the sign of the target. ``soft(z, t) = sign(z) max(0, |z| - t)``, with
+    ``b <- clip(soft(b - g / H, epsilon / H))``, ``g = p - y + D b``, ``H = |x|^2 + c^2 + D``. D
+    is ``1 / (2 C)`` for the squared losses and 0 for the others, whose multipliers are bounded by C;
+    those of classes have the sign of the target. ``soft(z, t) = sign(z) max(0, |z| - t)``, with
     epsilon 0 for classes.
 
     Parameters
@@ -351,9 +352,9 @@ def dual(
     fall where ``g - epsilon`` (``g + epsilon`` above 0) is positive; the violation is by how much.
     A row whose slopes are on the right side by more than the largest violation of the epoch before,
     in all problems of the block that go on, is left out from then on. The gap is the sum of
-    ``b p - y b + epsilon |b| + D b^2 / 2 + C l`` over rows: terms of Fenchel and Young, none of which
-    is negative. Each epoch adds up the terms it meets. Where that is small enough, they are computed
-    anew, of all rows: the problem has finished, or all rows join in again.
+    ``b p - y b + epsilon |b| + D b^2 / 2 + C l`` over rows: terms of Fenchel and Young, none of
+    which is negative. Each epoch adds up the terms it meets. Where that is small enough, they are
+    computed anew, of all rows: the problem has finished, or all rows join in again.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """Linear machines by dual coordinate descent: for many features, dense or CSR.
 
-`ops.coordinate.dual` has all classes see a row together. An intercept without a penalty would tie all
-multipliers together, by a sum of 0. It has one about where it is instead, again and again: the
+`ops.coordinate.dual` has all classes see a row together. An intercept without a penalty would tie
+all multipliers together, by a sum of 0. It has one about where it is instead, again and again: the
 method of proximal points, whose stages have ``(b - b0)^2 / (2 s^2)`` and end at the same optimum.
 """
 

@@ -174,7 +174,7 @@ class LinearMachine(LinearModel):
         if hasattr(self, "coef_"):
             known = {"classes_", "coef_", "intercept_", "n_features_in_"} & {*vars(self)}
             online.__dict__.update({name: getattr(self, name) for name in known})
-            online.continue_from(np.atleast_2d(self.coef_), self.intercept_, seen)
+            online._continue_from(np.atleast_2d(self.coef_), self.intercept_, seen)
         return online
 
 
@@ -217,9 +217,9 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
     Streams are read again in each step. See docs/kernel-methods.md.
 
     The intercept has a penalty, as in scikit-learn and LIBLINEAR; so the plane depends on where
-    the origin is, and on the unit of X. ``intercept_scaling=np.inf`` removes it: then moving all rows
-    changes nothing, and a multiple of X with C over its square has the same predictions. That is the
-    machine of ``SVC(kernel="linear")``.
+    the origin is, and on the unit of X. ``intercept_scaling=np.inf`` removes it: then moving all
+    rows changes nothing, and a multiple of X with C over its square has the same predictions. Of
+    two classes that is the machine of ``SVC(kernel="linear")``.
 
     References
     ----------
@@ -281,8 +281,8 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
         """
         if self.penalty == "l1" and self.loss == "hinge":
             raise ValueError(
-                "LinearSVC: loss must be 'squared_hinge' for penalty='l1', got 'hinge' (Unsupported "
-                "set of arguments: its problem is a linear program)"
+                "LinearSVC: loss must be 'squared_hinge' for penalty='l1', got 'hinge' "
+                "(Unsupported set of arguments: its problem is a linear program)"
             )
         rows = self._canonical(self._rows(X, sample_weight, reset=True))
         labels = class_labels(y, rows.owner)

@@ -48,7 +48,7 @@ class Primal(OneByOne):
             )  # fmt: skip
 
     def _priced(self, price: np.ndarray) -> Rows:
-        """The rows with shares of the largest price as weights; those of a stream have their own."""
+        """The rows with shares of the largest price as weights; a stream has weights of its own."""
         rows = self.given.rows
         weights = rows.all_weights() if rows.is_stream else None
         if weights is not None:
