@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from kernelmill import (
     cluster,
+    decomposition,
     ensemble,
     hmm,
     kernel_approximation,
@@ -121,6 +123,19 @@ def _rows() -> dict[str, Scaled]:
     ):
         make = lambda c, cls=cls: cls()  # noqa: E731 - the loop's own class
         rows[f"preprocessing.{cls.__name__}"] = Scaled(make, powers, transformed=transformed)
+    axes = {"components_": 0, "mean_": 1, "explained_variance_": 2, "noise_variance_": 2}
+    for model, powers, transformed, densities in (
+        (decomposition.PCA(1), axes | {"singular_values_": 1}, 1, 1),
+        (decomposition.PCA(1, whiten=True, svd_solver="full"), axes, 0, 1),
+        (decomposition.IncrementalPCA(1, batch_size=50), axes | {"var_": 2}, 1, 1),
+        (decomposition.TruncatedSVD(1), {"components_": 0, "singular_values_": 1}, 1, 0),
+        (decomposition.KernelPCA(1), {"eigenvalues_": 2, "eigenvectors_": 0}, 1, 0),
+        (decomposition.ProbabilisticPCA(1), axes, 0, 1),
+        (decomposition.FactorAnalysis(1), {"components_": 1, "noise_variance_": 2}, 0, 1),
+    ):
+        make = lambda c, model=model: clone(model)  # noqa: E731 - the loop's own model
+        name = f"decomposition.{type(model).__name__}" + " whitened" * getattr(model, "whiten", 0)
+        rows[name] = Scaled(make, powers, densities, transformed=transformed)
     for cls in (
         tree.DecisionTreeClassifier,
         tree.DecisionTreeRegressor,
