@@ -306,7 +306,7 @@ def dual(
 
     A row with prediction ``p = w.x + c v + offset`` moves its multiplier to the least of the dual,
     ``b <- clip(soft(b - g / H, epsilon / H))``, ``g = p - y + D b``, ``H = |x|^2 + c^2 + D``. D
-    is ``1 / (2 C)`` for the squared losses and 0 for the others, whose multipliers are bounded by C;
+    is ``1 / (2 C)`` for squared losses and 0 for the others, whose multipliers are bounded by C;
     those of classes have the sign of the target. ``soft(z, t) = sign(z) max(0, |z| - t)``, with
     epsilon 0 for classes.
 
