@@ -184,9 +184,7 @@ class RBFSampler(RandomFourierFeatures):
     """
 
     _parameters: ClassVar = {
-        name: known
-        for name, known in RandomFourierFeatures._parameters.items()
-        if name != "kernel"
+        name: known for name, known in RandomFourierFeatures._parameters.items() if name != "kernel"
     }
 
     def __init__(self, *, gamma=1.0, n_components=100, random_state=None):

@@ -271,9 +271,9 @@ def _judge_dual(
         one["gap"], one["objective"] = 0.0, norms[j]
         for i in range(len(X)):
             if price[i] > 0:
-                terms = _examined(
-                    X, y, price, i, first + j, weights[:, j], beta[i, j], one, given
-                )[2]
+                terms = _examined(X, y, price, i, first + j, weights[:, j], beta[i, j], one, given)[
+                    2
+                ]
                 one["objective"] += terms[4]
                 one["gap"] += terms[5]
         one["finished"] = float(one["gap"] <= given["tol"] * one["objective"])

@@ -151,8 +151,8 @@ class Interior(OneByOne):
         K = H * np.multiply.outer(scale, scale)
         try:
             factor = scipy.linalg.cho_factor(K, lower=True, check_finite=False)
-            return lambda right: scale * scipy.linalg.cho_solve(
-                factor, scale * (right / top), check_finite=False
+            return lambda right: (
+                scale * scipy.linalg.cho_solve(factor, scale * (right / top), check_finite=False)
             )
         except scipy.linalg.LinAlgError:
             values, vectors = scipy.linalg.eigh(K, check_finite=False)

@@ -130,9 +130,7 @@ class LinearMachine(LinearModel):
             "n_iter_": max(plane.steps for plane in planes),
         }
 
-    def _trained_online(
-        self, cls: Any, rows: Rows, y: np.ndarray, options: dict[str, Any]
-    ) -> Any:
+    def _trained_online(self, cls: Any, rows: Rows, y: np.ndarray, options: dict[str, Any]) -> Any:
         """Go on with averaged stochastic descent, chunk by chunk.
 
         The rate of step t is ``1 / (m sqrt(t))`` with m the mean of ``|x|^2 + 1`` over the first

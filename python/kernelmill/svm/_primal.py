@@ -123,9 +123,7 @@ class Primal(OneByOne):
                 step = scipy.linalg.solve(H, -excess, assume_a="pos", check_finite=False)
             except scipy.linalg.LinAlgError:
                 step = np.zeros(len(H))
-            moved = replace(
-                at, coef=at.coef + step[None, :-1], intercept=at.intercept + step[-1:]
-            )
+            moved = replace(at, coef=at.coef + step[None, :-1], intercept=at.intercept + step[-1:])
             at = objective.evaluated(moved, False)
         flat = np.append(at.coef[0], at.intercept)
         total = 2 * at.loss - float(at.gradient[0] @ flat)
