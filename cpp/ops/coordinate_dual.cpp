@@ -19,6 +19,7 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 constexpr int kWide = 8;
+constexpr index_t kFar = 12, kNear = 4;  // rows ahead of the one at work
 
 // The columns STATE of one problem.
 struct State {
@@ -71,7 +72,9 @@ class Products {
   virtual ~Products() = default;
   virtual void times(index_t i, const double* w, double* p) const = 0;     // p += x.w
   virtual void add(index_t i, double* w, const double* change) const = 0;  // w += change x
-  virtual void prefetch(index_t i) const = 0;  // random rows are beyond what the processor foresees
+  // Random rows are beyond what the processor foresees: where a row is, and later its values.
+  virtual void announce(index_t i) const = 0;
+  virtual void prefetch(index_t i) const = 0;
 };
 
 template <class T, int W>
@@ -121,6 +124,7 @@ class DenseProducts final : public Products {
       }
     }
   }
+  void announce(index_t) const override {}
   void prefetch([[maybe_unused]] index_t i) const override {
 #if defined(__GNUC__)
     const char* const at = reinterpret_cast<const char*>(x_.row(i));
@@ -182,13 +186,21 @@ class SparseProducts final : public Products {
       for (int j = 0; j < W; ++j) own[j] += value * change[j];
     }
   }
+  void announce([[maybe_unused]] index_t i) const override {
+#if defined(__GNUC__)
+    __builtin_prefetch(x_.indptr + i);
+#endif
+  }
   void prefetch([[maybe_unused]] index_t i) const override {
 #if defined(__GNUC__)
-    const index_t stored = std::min<index_t>(count(i), 64);
-    for (index_t e = 0; e < stored; e += 8) {
-      __builtin_prefetch(x_.data + begin(i) + e);
-      __builtin_prefetch(x_.indices + begin(i) + e);
-    }
+    constexpr index_t line = 64, most = 1024;  // bytes
+    const index_t stored = count(i), at = begin(i);
+    const index_t bytes = std::min<index_t>(stored * static_cast<index_t>(sizeof(T)), most);
+    const index_t more = std::min<index_t>(stored * static_cast<index_t>(sizeof(Index)), most);
+    const auto* const x = reinterpret_cast<const char*>(x_.data + at);
+    const auto* const columns = reinterpret_cast<const char*>(x_.indices + at);
+    for (index_t b = 0; b < bytes; b += line) __builtin_prefetch(x + b);
+    for (index_t b = 0; b < more; b += line) __builtin_prefetch(columns + b);
 #endif
   }
 
@@ -244,20 +256,37 @@ class Block {
     rows_.times(i, weights_, p);
   }
 
+  void announce([[maybe_unused]] index_t i) const {
+#if defined(__GNUC__)
+    const auto place = static_cast<std::size_t>(i);
+    __builtin_prefetch(&problem_.y[place]);
+    __builtin_prefetch(&problem_.price[place]);
+    __builtin_prefetch(&problem_.squares[place]);
+    __builtin_prefetch(beta_ + i * W);
+#endif
+    rows_.announce(i);
+  }
+
   void epoch(MatrixView<const std::int64_t> order, index_t number) {
     double violation[W], largest[W] = {}, gap[W] = {}, objective[W] = {};
     for (int j = 0; j < W; ++j) violation[j] = state_[j].violation;
     const double eps = given_.epsilon, square = given_.constant * given_.constant;
+    const Workspace<index_t> room(static_cast<std::size_t>(order.cols));
+    index_t* const visited = room.data();
+    index_t count = 0;
     for (index_t at = 0; at < order.cols; ++at) {
       const index_t i = order(number, at);
+      visited[count] = i;
+      count += !settled_[i] && problem_.price[static_cast<std::size_t>(i)] > 0;
+    }
+    for (index_t at = 0; at < count; ++at) {
+      const index_t i = visited[at];
       if (at % 256 == 255) check_interrupt();
-      if (at + 1 < order.cols) {
-        const index_t next = order(number, at + 1);
-        if (!settled_[next]) rows_.prefetch(next);
-      }
+      if (at + kFar < count) announce(visited[at + kFar]);
+      if (at + kNear < count) rows_.prefetch(visited[at + kNear]);
+      if (settled_[i]) continue;  // since, where it stands twice in the order
       const auto place = static_cast<std::size_t>(i);
       const double whole = problem_.price[place];
-      if (settled_[i] || !(whole > 0)) continue;
       double p[W], change[W] = {}, losses[W] = {};
       predict(i, p);
       double* const beta = beta_ + i * W;

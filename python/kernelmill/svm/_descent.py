@@ -19,7 +19,7 @@ from kernelmill.svm._planes import Plane, Planes, squares
 
 _COLUMN = {name: i for i, name in enumerate(ops.STATE)}
 _WIDTH = 8  # problems of a block, where there are several
-_DRAWN = 1 << 20  # numbers of rows that are drawn at a time, at most 32 orders
+_DRAWN = 1 << 20  # numbers of rows that are drawn: 4 to 32 orders, in turn
 _WORK = 5e7  # stored values of one call of the op, about 100 ms
 
 
@@ -56,7 +56,7 @@ class Descent:
         ], dtype=np.float64)  # fmt: skip
         stored = X.nnz if hasattr(X, "nnz") else X.size
         self.cost = max(1, stored) * planes.k
-        self._drawn: tuple[int, Any] = (-1, None)
+        self._drawn: Any = None
 
     def begin(self) -> Dual:
         """Zeros."""
@@ -81,14 +81,12 @@ class Descent:
 
     def _order(self, epoch: int, most: int) -> np.ndarray:
         """Orders of the rows for the next epochs, the same however many are asked for."""
-        n = max(1, len(self.places))
-        block = max(1, min(32, _DRAWN // n))
-        if self._drawn[0] != epoch // block:
-            draws = generator(self.given.seed, 2 + epoch // block)
-            drawn = draws.permuted(np.tile(self.places, (block, 1)), axis=1)
-            self._drawn = epoch // block, drawn
-        begin = epoch % block
-        return self._drawn[1][begin : begin + max(1, min(most, block - begin))]
+        if self._drawn is None:
+            count = max(4, min(32, _DRAWN // max(1, len(self.places))))
+            draws = generator(self.given.seed, 2)
+            self._drawn = draws.permuted(np.tile(self.places, (count, 1)), axis=1)
+        begin = epoch % len(self._drawn)
+        return self._drawn[begin : begin + most]
 
     def advance(self, before: Dual, most: int) -> Step:
         """Some epochs, about 100 ms."""
