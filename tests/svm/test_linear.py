@@ -432,3 +432,38 @@ def test_boundaries_are_drawn_by_scikit_learns_display(make, k):
             np.testing.assert_allclose(
                 np.asarray(shown.response).reshape(np.shape(want)), want, atol=1e-12
             )
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_one_problem_for_all_classes(k):
+    X, y = data("hinge", n=90, d=6, k=k)
+    for C in (0.02, 0.3):
+        given = {"multi_class": "crammer_singer", "C": C, "max_iter": 100_000}
+        theirs = sklearn.svm.LinearSVC(tol=1e-8, random_state=0, **given).fit(X, y)
+        for rows in (X, scipy.sparse.csr_matrix(X)):
+            ours = LinearSVC(tol=1e-8, random_state=0, **given).fit(rows, y)
+            size = np.abs(theirs.coef_).max()
+            np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-3 * size)
+            np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=2e-3 * size)
+            assert ours.dual_gap_.shape == (1,)
+    counts = np.random.default_rng(1).integers(1, 3, 90).astype(float)
+    given = {"multi_class": "crammer_singer", "C": 0.1, "tol": 1e-8, "class_weight": "balanced"}
+    given["max_iter"] = 20_000
+    weighted = LinearSVC(random_state=0, **given).fit(X, y, sample_weight=counts)
+    again = np.repeat(np.arange(90), counts.astype(int))
+    repeated = LinearSVC(random_state=0, **given).fit(X[again], y[again])
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-3)
+    with pytest.warns(ConvergenceWarning, match="not met in 1 iterations"):
+        rough = LinearSVC(multi_class="crammer_singer", max_iter=1).fit(X, y)
+    assert rough.n_iter_ == 1
+
+
+def test_what_one_problem_for_all_classes_cannot_do(monkeypatch):
+    X, y = data("hinge", k=3)
+    for given in ({"intercept_scaling": np.inf},):
+        with pytest.raises(ValueError, match="intercept_scaling must be finite for multi_class"):
+            LinearSVC(multi_class="crammer_singer", **given).fit(X, y)
+    monkeypatch.setattr("kernelmill._estimator._rows.MEMMAP_BYTES", 100)
+    with pytest.raises(ValueError, match="X must be in memory for multi_class='crammer_singer'"):
+        LinearSVC(multi_class="crammer_singer").fit(lambda: iter([X]), y)
