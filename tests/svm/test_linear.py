@@ -150,6 +150,12 @@ def test_sparse_coefficients_of_an_l1_penalty(k, d, monkeypatch):
         assert best >= objective(theirs, X, y) * (1 - 1e-4)
         assert ((ours.coef_ != 0).sum(1) <= (theirs.coef_ != 0).sum(1)).all()
         assert np.sum(ours.dual_gap_) <= 1e-3 * best
+        for steps in (1, 2, 3):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                rough = model("squared_hinge", **given, max_iter=steps).fit(X, y)
+            gap, error = np.sum(rough.dual_gap_), objective(rough, X, y) - best
+            assert error <= gap + np.sum(ours.dual_gap_)
         monkeypatch.setattr("kernelmill.linear_model._newton.MOST_PARAMETERS", 4)
         wide = model("squared_hinge", **given, max_iter=3000).fit(X, y)
         monkeypatch.undo()
@@ -187,15 +193,21 @@ def test_without_a_penalty_of_the_intercept_it_is_the_machine_with_a_linear_kern
         np.testing.assert_allclose(shown, want.decision_function(X), atol=3e-3)
 
 
-def test_an_entry_in_parts_and_columns_out_of_order():
+def test_an_entry_in_parts_and_columns_out_of_order(monkeypatch):
     parts = scipy.sparse.csr_matrix(
         ([1, 2, 3, 0.5, 1, 0.5, 5, 2], [1, 2, 0, 0, 1, 0, 2, 1], [0, 2, 3, 6, 8]), (4, 3)
     )
     before = parts.copy()
+    y = [0, 1, 0, 1]
     for loss in LOSSES:
-        y = [0, 1, 0, 1]
-        one, other = model(loss).fit(parts, y), model(loss).fit(parts.toarray(), y)
-        np.testing.assert_allclose(one.coef_, other.coef_, atol=1e-5)
+        for way in ways(loss):
+            solved_by(monkeypatch, way)
+            given = {"max_iter": 20_000, "tol": 1e-10}
+            one, other = (model(loss, **given).fit(rows, y) for rows in (parts, parts.toarray()))
+            np.testing.assert_allclose(one.coef_, other.coef_, atol=1e-4)
+    together = LinearSVC(multi_class="crammer_singer", tol=1e-9, max_iter=20_000)
+    want = together.fit(parts.toarray(), y).coef_
+    np.testing.assert_allclose(together.fit(parts, y).coef_, want, atol=1e-4)
     np.testing.assert_array_equal(parts.indices, before.indices)
     np.testing.assert_array_equal(parts.data, before.data)
 
@@ -447,6 +459,11 @@ def test_one_problem_for_all_classes(k):
             np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-3 * size)
             np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=2e-3 * size)
             assert ours.dual_gap_.shape == (1,)
+    weights = {0: 3.0, 1: 0.2}
+    given = {"multi_class": "crammer_singer", "C": 0.1, "max_iter": 100_000, "tol": 1e-8}
+    theirs = sklearn.svm.LinearSVC(class_weight=weights, random_state=0, **given).fit(X, y)
+    ours = LinearSVC(class_weight=weights, random_state=0, **given).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-3 * np.abs(theirs.coef_).max())
     counts = np.random.default_rng(1).integers(1, 3, 90).astype(float)
     given = {"multi_class": "crammer_singer", "C": 0.1, "tol": 1e-8, "class_weight": "balanced"}
     given["max_iter"] = 20_000
