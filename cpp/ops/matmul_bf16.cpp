@@ -147,8 +147,8 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
         row_least[r] = least_positive(row_largest + r * side, rows);
       }
       if (last) epilogue.prefetch(r * side, rows, s * side);
-      bf16::multiply(packed_a.data(), packed_b.data() + s * size, bf16::steps(depth), rows, cols,
-                     p > 0, sums_of(t));
+      bf16::multiply({packed_a.data()}, {packed_b.data() + s * size}, bf16::steps(depth), rows,
+                     cols, p > 0, sums_of(t));
       if (last && t > 0) finish(t - 1);
     }
     if (last) finish(blocks - 1);
