@@ -266,11 +266,6 @@ void forward(const Geometry& g, const T* x, const T* weight, const Ending<T>& en
   if (pointwise(g)) {
     return multiply_images<T>(g, {weight, outputs, channels, channels, 1}, x, ending, y);
   }
-  if constexpr (std::is_same_v<T, float> && bf16::compiled) {
-    const index_t taps = product(g.kernel);
-    if (tiles_of_bf16_pay(g) && convolve_bf16({g, depth, taps, false}, x, weight, ending, y))
-      return;
-  }
   if constexpr (std::is_same_v<T, float>) {
     if (flat(g)) {
       const Square s{g.images,
@@ -287,6 +282,11 @@ void forward(const Geometry& g, const T* x, const T* weight, const Ending<T>& en
                      false};
       if (tiles_pay(s) && tiled(s, x, weight, ending, y)) return;
     }
+  }
+  if constexpr (std::is_same_v<T, float> && bf16::compiled) {
+    const index_t taps = product(g.kernel);
+    if (tiles_of_bf16_pay(g) && convolve_bf16({g, depth, taps, false}, x, weight, ending, y))
+      return;
   }
   std::vector<Weights<T>> weights;
   for (index_t group = 0; group < g.groups; ++group) {
@@ -389,19 +389,6 @@ void input_gradient(const Geometry& g, const T* dout, const T* weight, const End
   if (pointwise(g)) {
     return multiply_images<T>(g, {weight, channels, outputs, 1, channels}, dout, ending, dx);
   }
-  if constexpr (std::is_same_v<T, float> && bf16::compiled) {
-    // At stride 1, a convolution of dout with the taps in reverse.
-    Geometry turned = g;
-    std::swap(turned.channels, turned.outputs);
-    std::swap(turned.in, turned.out);
-    for (std::size_t a = 0; a < 3; ++a) {
-      turned.padding[a] = (g.kernel[a] - 1) * g.dilation[a] - g.padding[a];
-    }
-    if (g.stride == Triple{1, 1, 1} && tiles_of_bf16_pay(turned) &&
-        convolve_bf16({turned, taps, channels * taps, true}, dout, weight, ending, dx)) {
-      return;
-    }
-  }
   if constexpr (std::is_same_v<T, float>) {
     const index_t reach = g.kernel[0] - 1;
     if (flat(g) && g.padding[0] <= reach && g.padding[2] <= reach) {
@@ -418,6 +405,19 @@ void input_gradient(const Geometry& g, const T* dout, const T* weight, const End
                      outputs * channels * taps,
                      true};
       if (tiles_pay(s) && tiled(s, dout, weight, ending, dx)) return;
+    }
+  }
+  if constexpr (std::is_same_v<T, float> && bf16::compiled) {
+    // At stride 1, a convolution of dout with the taps in reverse.
+    Geometry turned = g;
+    std::swap(turned.channels, turned.outputs);
+    std::swap(turned.in, turned.out);
+    for (std::size_t a = 0; a < 3; ++a) {
+      turned.padding[a] = (g.kernel[a] - 1) * g.dilation[a] - g.padding[a];
+    }
+    if (g.stride == Triple{1, 1, 1} && tiles_of_bf16_pay(turned) &&
+        convolve_bf16({turned, taps, channels * taps, true}, dout, weight, ending, dx)) {
+      return;
     }
   }
   const std::vector<Phase> phases = Phase::all(g);

@@ -176,9 +176,9 @@ bool make_weight_gradient(const Geometry& g, const T* x, const T* dout, bool til
   const bool by_taps =
       tiles || (!few && taps > 1 && channels >= 8 && g.images * product(g.out) >= index_t{1} << 12);
   const index_t values = channels * product(g.stride) + (few ? outputs : 0);
-  // With tiles, parts of inputs and gradients take half of a second-level cache.
+  // With tiles, sums are added once for each box, which must not take longer than to make them.
   const index_t wanted =
-      tiles ? std::max<index_t>(256, (index_t{1} << 20) / (12 * channels + 6 * outputs))
+      tiles ? std::max<index_t>(1024, (index_t{1} << 20) / (12 * channels + 6 * outputs))
             : std::max<index_t>(2 * Params<T>::KC,
                                 (index_t{256} << 10) / (values * index_t{sizeof(T)}));
   const Boxes boxes(g.images, g.out, wanted);
