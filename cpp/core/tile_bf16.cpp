@@ -56,11 +56,13 @@ struct Parts {
   // exponent.
   const auto nearest = [](Vec x) { return (std::bit_cast<Bits>(x) + 0x8000u) & 0xffff0000u; };
   const auto less = [](Vec x, Bits part) { return x - std::bit_cast<Vec>(part); };
-  const auto pair = [](Bits lower, Bits upper) { return (lower >> 16) | upper; };
+  // What is left of tiny values may need more bits than a part has: they must not meet its
+  // neighbour.
+  const auto pair = [](Bits lower, Bits upper) { return (lower >> 16) | (upper & 0xffff0000u); };
   const Bits h0 = nearest(first), h1 = nearest(second);
   const Vec left0 = less(first, h0), left1 = less(second, h1);
   const Bits m0 = nearest(left0), m1 = nearest(left1);
-  // At most 7 bits are left.
+  // At most 7 bits are left, unless these are below 2^-126.
   const Bits l0 = std::bit_cast<Bits>(less(left0, m0)), l1 = std::bit_cast<Bits>(less(left1, m1));
   return {pair(h0, h1), pair(m0, m1), pair(l0, l1)};
 }

@@ -274,7 +274,7 @@ def test_wrong_calls_are_refused(i):
             call()
 
 
-@pytest.mark.parametrize("value", [np.inf, np.nan, 3e38, 1e-36])
+@pytest.mark.parametrize("value", [np.inf, np.nan, 3e38, 1e-30, 1e-36])
 def test_values_that_parts_of_bfloat16_cannot_hold(value):
     """What is not finite, sums that overflow and tiny inputs come out as they do elsewhere."""
     layer = WIDE[1]
