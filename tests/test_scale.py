@@ -16,11 +16,13 @@ from sklearn.base import clone
 from kernelmill import (
     cluster,
     decomposition,
+    discriminant_analysis,
     ensemble,
     hmm,
     kernel_approximation,
     linear_model,
     mixture,
+    naive_bayes,
     neighbors,
     preprocessing,
     svm,
@@ -61,6 +63,9 @@ NOT_SCALED = {
     "SVRCV": "an SVR whose grid is the user's",
     "SVR": "predictions agree up to the tolerance, not bit by bit: svm/test_machines.py",
     "NuSVR": "predictions agree up to the tolerance, not bit by bit: svm/test_machines.py",
+    "CategoricalNB": "reads categories, which have no unit",
+    "ComplementNB": "reads counts: twice the counts are twice the evidence",
+    "MultinomialNB": "reads counts: twice the counts are twice the evidence",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
 }
 
@@ -192,6 +197,34 @@ def _rows() -> dict[str, Scaled]:
             supervised=True,
         ),
     }
+    da, means = discriminant_analysis, {"means_": 1}
+    rows |= {
+        "naive_bayes.GaussianNB": Scaled(
+            lambda c: naive_bayes.GaussianNB(), {"theta_": 1, "var_": 2}, supervised=True
+        ),
+        "naive_bayes.BernoulliNB": Scaled(
+            lambda c: naive_bayes.BernoulliNB(binarize=2.0 * c), {}, supervised=True
+        ),
+        "discriminant_analysis.QuadraticDiscriminantAnalysis": Scaled(
+            lambda c: da.QuadraticDiscriminantAnalysis(), means, supervised=True
+        ),
+    }
+    for solver, shrinkage in (("svd", None), ("lsqr", 0.2), ("eigen", "auto")):
+        rows[f"discriminant_analysis.LinearDiscriminantAnalysis {solver}"] = Scaled(
+            lambda c, solver=solver, shrinkage=shrinkage: da.LinearDiscriminantAnalysis(
+                solver, shrinkage
+            ),
+            {"means_": 1, "coef_": -1},
+            supervised=True,
+        )
+    for kind, shared in (("full", False), ("full", True), ("diag", False), ("diag", True)):
+        rows[f"discriminant_analysis.GaussianClassifier {kind} {shared}"] = Scaled(
+            lambda c, kind=kind, shared=shared: da.GaussianClassifier(
+                covariance=kind, shared=shared
+            ),
+            {"means_": 1, "covariances_": 2},
+            supervised=True,
+        )
     for cls, given in ((svm.SVC, {}), (svm.NuSVC, {"nu": 0.2}), (svm.OneClassSVM, {"nu": 0.2})):
         made = lambda c, cls=cls, given=given: cls(**given)  # noqa: E731 - the loop's own class
         rows[f"svm.{cls.__name__}"] = Scaled(made, {}, supervised=True)
