@@ -26,8 +26,9 @@ namespace kernelmill::tree {
 template <class T>
 T lower(double t) {
   const T rounded = static_cast<T>(t);
-  return static_cast<double>(rounded) > t ? std::nextafter(rounded, std::numeric_limits<T>::lowest())
-                                          : rounded;
+  return static_cast<double>(rounded) > t
+             ? std::nextafter(rounded, std::numeric_limits<T>::lowest())
+             : rounded;
 }
 
 template <class T, class Link>
@@ -79,8 +80,8 @@ constexpr int kTogether = 3;
 // False where the nodes are not a tree. A leaf's number is its own in the tree, or that of its
 // values.
 template <class T, class Link>
-bool pack(const Forest& forest, index_t t, bool by_value, const LinkBits& bits,
-          Packed<T, Link>* to, PackedTree& made) {
+bool pack(const Forest& forest, index_t t, bool by_value, const LinkBits& bits, Packed<T, Link>* to,
+          PackedTree& made) {
   struct Item {
     std::int32_t from, at;
   };
@@ -126,9 +127,9 @@ bool pack(const Forest& forest, index_t t, bool by_value, const LinkBits& bits,
         made.levels |= (node.feature & kCategory) != 0;
         const auto missing = static_cast<Link>((node.feature & kMissing) != 0);
         const auto feature = static_cast<Link>(node.feature & kFeature);
-        to[item.at] = {lower<T>(node.threshold),
-                       static_cast<Link>(static_cast<Link>(last) << bits.child | feature << 1 |
-                                         missing)};
+        to[item.at] = {
+            lower<T>(node.threshold),
+            static_cast<Link>(static_cast<Link>(last) << bits.child | feature << 1 | missing)};
         next.push_back({item.from + 1, static_cast<std::int32_t>(last)});
         next.push_back({node.right, static_cast<std::int32_t>(last + 1)});
         last += 2;
@@ -138,7 +139,8 @@ bool pack(const Forest& forest, index_t t, bool by_value, const LinkBits& bits,
   }
   made.plain = plain && !made.levels;
   made.first = static_cast<std::int32_t>(leaves > 0 ? lowest : 0);
-  made.steps = 1 + static_cast<int>(0.75 * depths / static_cast<double>(std::max<index_t>(1, leaves)));
+  made.steps =
+      1 + static_cast<int>(0.75 * depths / static_cast<double>(std::max<index_t>(1, leaves)));
   return true;
 }
 
@@ -147,8 +149,8 @@ constexpr int kSteps = 3;       // between two looks at which rows have arrived
 
 // Takes rows some steps down; `at` is where row l stands, `row` where its values begin.
 template <bool gaps, class T, class Link>
-void descend(const Packed<T, Link>* tree, const LinkBits& bits, const T* X,
-             const std::int32_t* row, int steps, std::int32_t* at) {
+void descend(const Packed<T, Link>* tree, const LinkBits& bits, const T* X, const std::int32_t* row,
+             int steps, std::int32_t* at) {
   const Link mask = static_cast<Link>((Link{1} << bits.feature) - 1);
   std::int32_t own[kLanes];
   for (index_t l = 0; l < kLanes; ++l) own[l] = at[l];
@@ -253,8 +255,7 @@ struct Wide<float> {
     const Ints b = _mm512_i32gather_epi64(_mm512_extracti64x4_epi64(own, 1), tree, 8);
     const Ints bare = _mm512_permutex2var_epi32(a, even, b);
     const Ints link = _mm512_permutex2var_epi32(a, odd, b);
-    const Ints feature =
-        _mm512_and_si512(_mm512_srli_epi32(link, 1), all((1 << bits.feature) - 1));
+    const Ints feature = _mm512_and_si512(_mm512_srli_epi32(link, 1), all((1 << bits.feature) - 1));
     const __m512 threshold = _mm512_castsi512_ps(bare);
     const __m512 x = _mm512_i32gather_ps(add(from, feature), X, 4);
     Mask right = _mm512_cmp_ps_mask(x, threshold, _CMP_NLE_UQ);
@@ -304,8 +305,7 @@ struct Wide<double> {
     }
     const Ints left = _mm512_cvtepi64_epi32(_mm512_srl_epi64(link, _mm_cvtsi32_si128(bits.child)));
     own = _mm256_mask_add_epi32(left, right, left, all(1));
-    leaf = _mm256_and_si256(_mm512_cvtepi64_epi32(_mm512_castpd_si512(threshold)),
-                            all(INT32_MAX));
+    leaf = _mm256_and_si256(_mm512_cvtepi64_epi32(_mm512_castpd_si512(threshold)), all(INT32_MAX));
     return _mm512_cmp_pd_mask(threshold, threshold, _CMP_UNORD_Q);
   }
 };

@@ -56,6 +56,7 @@ LIMITS = {
     "best first": {"max_leaf_nodes": 7, "min_gain": 1e-3},
     "drawn": {"max_features": 2},
     "random": {"max_features": 2, "random": True},
+    "one random": {"max_features": 1, "random": True},
 }
 
 
@@ -120,7 +121,8 @@ def grow():
             y = targets_for(criterion, classes, outputs, n, rng)
             weight = rng.integers(1, 1024, (3, n)) / 512
             for name, limits in LIMITS.items():
-                rule = tree.rule_of(criterion, alpha=alpha, **limits)
+                once = name in ("limits", "drawn", "random")
+                rule = tree.rule_of(criterion, alpha=alpha, levels_once=once, **limits)
                 for own in (None, weight):
                     trees = 1 if own is None else 3
                     args, bounds = growing(X, y, own, classes, rule, trees, None, mask)
