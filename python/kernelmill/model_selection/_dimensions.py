@@ -92,7 +92,7 @@ class Dimension:
         raise NotImplementedError
 
     def _refuse(self, x: Any, what: str) -> ValueError:
-        return ValueError(f"{self.name or type(self).__name__} must be {what}, got {shown(x)}")
+        return ValueError(f"{self.name or 'a value'} must be {what}, got {shown(x)}")
 
     def _repr(self, *values: Any) -> str:
         parts = [*map(repr, values)]

@@ -28,7 +28,8 @@ from kernelmill.model_selection._words import OPTIONS, WORDS, check_options
 _CANDIDATES = 1000  # drawn at random, and as many near the best points
 _STARTS = 6  # of the local search
 _DESIGNS = 32  # Latin hypercubes, of which the one with the farthest nearest pair is taken
-_NEAR = 1e-7  # closer than this, in the unit cube, a point is one that is known
+# Closer than this, in the unit cube, a point is one that is known, or one that others work on.
+_NEAR, _NEAR_PENDING = 1e-5, 1e-3
 _DRAWN = 512  # points at which functions are drawn from the process
 
 
@@ -80,7 +81,7 @@ class BayesianOptimizer(Documented):
         k = len(self.space.dimensions)
         self.n_initial_points = min(2 * k + 1, 12) if n_initial_points is None else n_initial_points
         self.acquisition, self.kappa = acquisition, kappa
-        self.xi = (0.01 if acquisition == "PI" else 0.0) if xi is None else xi
+        self.xi = (0.1 if acquisition == "PI" else 0.0) if xi is None else xi
         self.seed = seed_of(random_state)
         self._N = np.zeros((0, k))  # rows of numbers
         self._y = np.zeros(0)
@@ -271,20 +272,19 @@ class BayesianOptimizer(Documented):
             V = np.concatenate([more, V])
             scores = np.concatenate([value(space.positions(more)), scores])
         order = np.argsort(-scores, kind="stable")
-        return self._new(V[order], known, process, rng)
+        return self._new(V[order], known, rng)
 
     def _weighed(self, score: np.ndarray, success: np.ndarray) -> np.ndarray:
         """An acquisition, and the logarithm of a probability of success."""
         # A bound is no logarithm: where failure is certain it loses ten deviations.
         return score + (np.maximum(success, -10.0) if self.acquisition == "UCB" else success)
 
-    def _new(
-        self, V: np.ndarray, known: np.ndarray, process: Posterior, rng: Any
-    ) -> np.ndarray | None:
+    def _new(self, V: np.ndarray, known: np.ndarray, rng: Any) -> np.ndarray | None:
         """The first of some points that is not as good as known."""
-        Z, at = self._positions(known), self.space.positions(V[:64])
-        gaps = np.abs(at[:, None] - Z).max(-1).min(1) if Z.shape[1] else np.zeros(len(at))
-        far = V[:64][gaps > _NEAR]
+        at = self.space.positions(V[:64])
+        least = np.r_[np.full(self.n_told, _NEAR), np.full(len(self._pending), _NEAR_PENDING)]
+        gaps = np.abs(at[:, None] - self._positions(known)).max(-1, initial=0.0)
+        far = V[:64][(gaps > least).all(1)]
         return self._unknown(far if len(far) else V, known, rng)
 
     def _candidates(self, known: np.ndarray, rng: Any) -> np.ndarray:
@@ -395,7 +395,7 @@ class BayesianOptimizer(Documented):
             V = V[rng.permutation(len(V))[:_DRAWN]]
         Z = self.space.positions(V)
         values = process.draw(Z, rng.standard_normal((1, len(Z))))[0] - model.success(Z)
-        return self._new(V[np.argsort(values, kind="stable")], known, process, rng)
+        return self._new(V[np.argsort(values, kind="stable")], known, rng)
 
     def result(self):
         """What has been found so far.

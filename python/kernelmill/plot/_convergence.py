@@ -110,7 +110,7 @@ class ConvergenceDisplay(Display):
                 )
             values[name] = np.array([r.func_vals for r in runs])
             first = runs[0].n_initial_points
-        single = None if isinstance(result, Mapping) else type(result).__name__
+        single = None if isinstance(result, Mapping) else "Search"
         display = cls(values, n_initial_points=first, least=least, estimator_name=single)
         return display.plot(ax=ax, **kwargs)
 

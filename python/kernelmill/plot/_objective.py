@@ -145,7 +145,7 @@ class ObjectiveDisplay(Display):
             points[active, j] = _places(space.dimensions[i], points[active, j])
         display = cls(
             wanted, places, curves, surfaces, points, found.best_index,
-            [_ticks(space.dimensions[i]) for i in chosen], type(result).__name__,
+            [_ticks(space.dimensions[i]) for i in chosen], "Search",
         )  # fmt: skip
         return display.plot(**kwargs)
 
@@ -193,7 +193,8 @@ class ObjectiveDisplay(Display):
     def _draw_curve(self, ax: Any, a: int, kwargs: dict[str, Any]) -> None:
         middle, low, high = self.curves[a]
         few = len(self.ticks[a][1]) == len(self.grids[a])
-        style = {"color": PALETTE[0], "linewidth": 2, "marker": "o" if few else ""}
+        style = {"color": PALETTE[0], "linewidth": 1 if few else 2, "marker": "o" if few else ""}
+        style["linestyle"] = ":" if few else "-"  # between choices there is nothing
         ax.fill_between(self.grids[a], low, high, color=PALETTE[0], alpha=0.15, linewidth=0)
         ax.plot(self.grids[a], middle, **{**style, **kwargs})
         if self.best >= 0:
