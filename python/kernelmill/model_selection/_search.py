@@ -12,7 +12,7 @@ from sklearn import get_config
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import RandomizedSearchCV, check_cv
-from sklearn.utils import indexable
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
 
 from kernelmill._docstrings import Documented
@@ -163,6 +163,11 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
             )
         scoring = Scoring(self.estimator, self.scoring)
         self._check_refit(scoring.names if scoring.is_multimetric else None)
+        if y is None and get_tags(self.estimator).target_tags.required:
+            raise ValueError(
+                f"{owner}: y must be given for {type(self.estimator).__name__}, got None (it "
+                "requires y to be passed, but the target y is None)"
+            )
         X, y = indexable(X, y)
         fit_params, split_params, score_params = self._routed(scoring, params)
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -223,6 +228,12 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
         if self.refit:
             self._refitted(base, X, y, fit_params)
         return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        own = get_tags(self.estimator)
+        tags.target_tags, tags.input_tags.allow_nan = own.target_tags, own.input_tags.allow_nan
+        return tags
 
     def _routed(self, scoring: Scoring, params: dict[str, Any]) -> tuple[dict, dict, dict]:
         """Arguments of fit, of the splitter and of scorers."""
