@@ -31,34 +31,34 @@ DIMENSIONS = [
 @pytest.mark.parametrize("dimension", DIMENSIONS, ids=repr)
 def test_values_go_there_and_back(dimension):
     u = np.r_[0.0, np.random.default_rng(0).random(200), 1 - 2.0**-53]
-    v = dimension.draw(u)
-    numbers = dimension.numbers(v)
-    values = [dimension.value(n) for n in numbers]
-    assert [dimension.number(x) for x in values] == numbers.tolist()
+    v = dimension._draw(u)
+    numbers = dimension._numbers(v)
+    values = [dimension._value(n) for n in numbers]
+    assert [dimension._number(x) for x in values] == numbers.tolist()
     # A code is rounded, a number is not.
-    again = dimension.numbers(dimension.codes(numbers))
+    again = dimension._numbers(dimension._codes(numbers))
     np.testing.assert_allclose(again, numbers, rtol=1e-9)
-    back = dimension.draw(dimension.undraw(dimension.codes(numbers)))
-    np.testing.assert_allclose(dimension.numbers(back), numbers, rtol=1e-9)
-    Z = dimension.positions(v)
+    back = dimension._draw(dimension._undraw(dimension._codes(numbers)))
+    np.testing.assert_allclose(dimension._numbers(back), numbers, rtol=1e-9)
+    Z = dimension._positions(v)
     assert Z.shape == (len(u), dimension.width)
     assert ((0 <= Z) & (Z <= 1)).all()
     if dimension.width == 1:
-        np.testing.assert_allclose(dimension.nearest(Z[:, 0]), v, atol=1e-12, rtol=0)
+        np.testing.assert_allclose(dimension._nearest(Z[:, 0]), v, atol=1e-12, rtol=0)
 
 
 def test_priors():
     u = (np.arange(10_000) + 0.5) / 10_000
     dimension = Real(1e-2, 1e2, "log-uniform")
-    numbers = dimension.numbers(dimension.draw(u))
+    numbers = dimension._numbers(dimension._draw(u))
     counts, _ = np.histogram(np.log10(numbers), bins=4, range=(-2, 2))
     np.testing.assert_allclose(counts, 2500, atol=1)
-    counts = np.bincount(Integer(1, 4).draw(u).astype(int))
+    counts = np.bincount(Integer(1, 4)._draw(u).astype(int))
     np.testing.assert_allclose(counts[1:], 2500, atol=1)
-    counts = np.bincount(Integer(1, 100, "log-uniform").draw(u).astype(int))
+    counts = np.bincount(Integer(1, 100, "log-uniform")._draw(u).astype(int))
     expected = 1e4 * np.diff(np.log(np.arange(0.5, 101))) / math.log(100.5 / 0.5)
     np.testing.assert_allclose(counts[1:], expected, atol=1.01)
-    assert np.bincount(Categorical(["x", "y"]).draw(u).astype(int)).tolist() == [5000, 5000]
+    assert np.bincount(Categorical(["x", "y"])._draw(u).astype(int)).tolist() == [5000, 5000]
 
 
 def test_what_users_write():
@@ -75,9 +75,9 @@ def test_what_users_write():
 
 
 def test_choices_of_numbers_are_ordered_and_others_are_not():
-    Z = Categorical([64, 16, 32]).positions(np.array([0.0, 1.0, 2.0]))
+    Z = Categorical([64, 16, 32])._positions(np.array([0.0, 1.0, 2.0]))
     assert Z[:, 0].tolist() == [1.0, 0.0, 0.5]
-    Z = Categorical(["a", "b", "c"]).positions(np.array([0.0, 1.0, 2.0]))
+    Z = Categorical(["a", "b", "c"])._positions(np.array([0.0, 1.0, 2.0]))
     gaps = ((Z[:, None] - Z) ** 2).sum(-1)
     np.testing.assert_allclose(gaps, 1 - np.eye(3), atol=1e-15)
 

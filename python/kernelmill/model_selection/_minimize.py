@@ -50,7 +50,7 @@ def search(
     """
     began, stopped = time.monotonic(), False
     for entry in record.entries:
-        optimizer.tell_row(entry.row, entry.y, entry.error)
+        optimizer._tell_row(entry.row, entry.y, entry.error)
     progress.begin_run()
     for entry in record.entries:
         progress.step(entry.y)
@@ -62,13 +62,13 @@ def search(
                 return f"the time of {timeout:g} seconds is over"
             first = optimizer.n_told
             count = min(n_points, total - first)
-            rows = given[first : first + count] or optimizer.ask_rows(count)
+            rows = given[first : first + count] or optimizer._ask_rows(count)
             if not len(rows):
                 return f"all {optimizer.space.size:.0f} points of the space have been evaluated"
             found = evaluate([optimizer.space.point(row) for row in rows])
             for row, (y, error, details) in zip(rows, found, strict=True):
                 record.entries.append(Entry(row, y, error, details))
-                optimizer.tell_row(row, y, error)
+                optimizer._tell_row(row, y, error)
             record.write()
             for _ in rows:
                 stopped |= progress.step(optimizer.result().fun)

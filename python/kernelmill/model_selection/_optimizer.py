@@ -127,9 +127,9 @@ class BayesianOptimizer(Documented):
                 f"{type(self).__name__}: y must be a number, or NaN where the evaluation failed, "
                 f"got {rule.shown(y)}"
             )
-        self.tell_row(self.space.row(x), float(y), error)
+        self._tell_row(self.space.row(x), float(y), error)
 
-    def tell_row(self, row: np.ndarray, y: float, error: str | None = None) -> None:
+    def _tell_row(self, row: np.ndarray, y: float, error: str | None = None) -> None:
         """`tell` of a point by its numbers."""
         same = [i for i, one in enumerate(self._pending) if one.tobytes() == row.tobytes()]
         if same:
@@ -164,7 +164,7 @@ class BayesianOptimizer(Documented):
         """
         owner = type(self).__name__
         if n_points is None:
-            found = self.ask_rows(1)
+            found = self._ask_rows(1)
             if not len(found):
                 raise RuntimeError(
                     f"{owner}: a point must be left to ask for, got a space whose "
@@ -176,9 +176,9 @@ class BayesianOptimizer(Documented):
                 f"{owner}: n_points must be a whole number of at least 1, got "
                 f"{rule.shown(n_points)}"
             )
-        return [self.space.point(row) for row in self.ask_rows(n_points)]
+        return [self.space.point(row) for row in self._ask_rows(n_points)]
 
-    def ask_rows(self, n: int) -> list[np.ndarray]:
+    def _ask_rows(self, n: int) -> list[np.ndarray]:
         """`ask` for rows of numbers."""
         found: list[np.ndarray] = []
         process: Posterior | None = None
@@ -189,7 +189,7 @@ class BayesianOptimizer(Documented):
                 if len(known) < self.n_initial_points or not self.n_told:
                     row = self._unknown(self._design(len(known)), known, rng)
                 else:
-                    model = self.model()
+                    model = self._model()
                     if process is None:
                         process = model.process
                         if len(self._pending):
@@ -206,7 +206,7 @@ class BayesianOptimizer(Documented):
     def _positions(self, N: np.ndarray) -> np.ndarray:
         return self.space.positions(self.space.codes(N))
 
-    def model(self) -> Surrogate:
+    def _model(self) -> Surrogate:
         """The model of what has been told."""
         if self._fitted is None or self._fitted.n != self.n_told:
             self._fitted = Surrogate(self.space, self._N, self._y, self.n_initial_points)
@@ -335,11 +335,11 @@ class BayesianOptimizer(Documented):
             if dimension.levels is None or np.isnan(v[i]):
                 continue
             if dimension.levels <= MOST_LEVELS:
-                codes = dimension.draw((np.arange(dimension.levels) + 0.5) / dimension.levels)
+                codes = dimension._draw((np.arange(dimension.levels) + 0.5) / dimension.levels)
                 codes = codes[codes != v[i]]
             else:
                 codes = np.array([v[i] - 1, v[i] + 1])
-                codes = codes[dimension.undraw(np.clip(codes, dimension.low, dimension.high)) >= 0]
+                codes = codes[dimension._undraw(np.clip(codes, dimension.low, dimension.high)) >= 0]
                 codes = np.unique(np.clip(codes, dimension.low, dimension.high))
             rows = np.repeat(v[None], len(codes), axis=0)
             rows[:, i] = codes
@@ -384,7 +384,7 @@ class BayesianOptimizer(Documented):
         for i, columns in enumerate(space.columns):
             if space.continuous[i]:
                 own = ~np.isnan(V[:, i])
-                V[own, i] = space.dimensions[i].nearest(Z[own, columns][:, 0])
+                V[own, i] = space.dimensions[i]._nearest(Z[own, columns][:, 0])
         return V
 
     def _drawn(

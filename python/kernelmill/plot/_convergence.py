@@ -144,11 +144,14 @@ class ConvergenceDisplay(Display):
             color, at = PALETTE[i % len(PALETTE)], np.arange(1, best.shape[1] + 1)
             if single:
                 self._draw_values(ax, self.values[name][0] - base)
+            low, middle, high = np.full((3, len(at)), np.nan)
+            some = ~np.isnan(best).all(0)
+            low[some], middle[some], high[some] = np.nanpercentile(
+                best[:, some] - base, [25, 50, 75], axis=0
+            )
             if len(best) > 1:
-                low, high = np.nanpercentile(best - base, [25, 75], axis=0)
                 ax.fill_between(at, low, high, step="post", color=color, alpha=0.2, linewidth=0)
             style = {"color": color, "linewidth": 2, "drawstyle": "steps-post", "label": name}
-            middle = np.nanmedian(best - base, axis=0) if len(best) > 1 else best[0] - base
             (self.lines_[name],) = ax.plot(at, middle, **{**style, **kwargs})
         if self.least is not None:
             ax.set_yscale("log")

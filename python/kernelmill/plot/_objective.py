@@ -228,18 +228,18 @@ class ObjectiveDisplay(Display):
 
 def _codes(dimension: Any, n: int) -> np.ndarray:
     if dimension.levels is not None and dimension.levels <= 16:
-        codes = dimension.draw((np.arange(dimension.levels) + 0.5) / dimension.levels)
+        codes = dimension._draw((np.arange(dimension.levels) + 0.5) / dimension.levels)
         if hasattr(dimension, "low"):
             codes = dimension.low + np.arange(dimension.levels, dtype=np.float64)
         return codes
     u = np.linspace(0, 1 - 1e-12, n)
-    return np.unique(dimension.draw(u))
+    return np.unique(dimension._draw(u))
 
 
 def _places(dimension: Any, codes: np.ndarray) -> np.ndarray:
     """Where codes are drawn: evenly by the prior; choices without order side by side."""
     if dimension.width == 1:
-        return dimension.positions(codes)[:, 0]
+        return dimension._positions(codes)[:, 0]
     return codes / max(dimension.levels - 1, 1)
 
 
@@ -247,7 +247,7 @@ def _ticks(dimension: Any) -> tuple[np.ndarray, list[str]]:
     if dimension.levels is not None and dimension.levels <= 6:
         codes = _codes(dimension, 0)
     else:
-        codes = dimension.draw(np.array([0.0, 0.5, 1 - 1e-12]))
-    labels = [dimension.value(v) for v in dimension.numbers(codes)]
+        codes = dimension._draw(np.array([0.0, 0.5, 1 - 1e-12]))
+    labels = [dimension._value(v) for v in dimension._numbers(codes)]
     texts = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in labels]
     return _places(dimension, codes), texts
