@@ -1,4 +1,4 @@
-"""Compare searches by what they find: ``python -m benchmarks.compare_search [task ...] [--seeds N]``.
+"""Compare searches by what they find: ``python -m benchmarks.compare_search [task ...]``.
 
 Each task is minimised with a budget of evaluations from each of N seeds by `minimize`, by the
 default sampler of Optuna, and by drawing from the priors. What counts is the regret: the best value
@@ -195,7 +195,7 @@ def _run(task: Task, system: Callable, seed: int, known: dict) -> tuple[list[flo
 
 def main(argv: list[str] | None = None) -> int:
     """Print a line for each task and system; status 1 when ours finds less than Optuna's."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare_search", description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", nargs="*", help=f"default: all of {', '.join(TASKS)}")
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--save", type=Path, metavar="FILE", help="write the JSON there")
@@ -209,7 +209,7 @@ def main(argv: list[str] | None = None) -> int:
         version = optuna.__version__
     except ImportError:
         version = None
-        print("Optuna is not installed: pip install -r tools/requirements-peers.txt")
+        print("no Optuna: pip install -r tools/requirements-peers.txt")
     systems = {k: run for k, run in SYSTEMS.items() if version or run is not _optuna}
     results, worse = [], False
     for name in arguments.task or TASKS:

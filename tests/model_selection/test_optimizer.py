@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kernelmill.gaussian_process import GaussianProcessRegressor
+from kernelmill.gaussian_process.kernels import Matern, WhiteKernel
 from kernelmill.model_selection import BayesianOptimizer, Categorical, Integer, Real
 from kernelmill.model_selection._space import Space
 from kernelmill.model_selection._surrogate import Posterior, Surrogate, Warp
-from kernelmill.gaussian_process import GaussianProcessRegressor
-from kernelmill.gaussian_process.kernels import Matern, WhiteKernel
 
 
 def bowl(x):
@@ -202,7 +202,7 @@ def test_all_failed_and_then_not():
 
 def test_refusals():
     optimizer = BayesianOptimizer([(0.0, 1.0)])
-    with pytest.raises(ValueError, match="BayesianOptimizer: a value must be a number from 0.0 to 1"):
+    with pytest.raises(ValueError, match=r"BayesianOptimizer: a value must be a number from"):
         optimizer.tell([2.0], 1.0)
     with pytest.raises(ValueError, match="y must be a number, or NaN where"):
         optimizer.tell([0.5], "1")

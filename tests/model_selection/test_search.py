@@ -150,13 +150,13 @@ def test_failures_survive():
     assert (np.isnan(means) == ((a > 0.5) | (a < 0.1))).all()
     assert search.best_params_["a"] == pytest.approx(0.4, abs=0.02)
     assert set(table["rank_test_score"][np.isnan(means)]) == {np.isfinite(means).sum() + 1}
-    with pytest.raises(RuntimeError, match="a is too large|no score"):
+    with pytest.raises(RuntimeError, match=r"a is too large|no score"):
         search.set_params(error_score="raise").fit(X, Y)
     search.set_params(error_score=-5.0)
     with pytest.warns(FitFailedWarning, match="error_score=-5.0"):
         search.fit(X, Y)
     assert search.cv_results_["mean_test_score"].min() == -5.0
-    with pytest.raises(ValueError, match="at least one candidate must be fitted.*all the 6 fits"):
+    with pytest.raises(ValueError, match=r"at least one candidate must be fitted.*all the 6 fits"):
         BayesSearchCV(Fragile(), {"a": (0.6, 1.0)}, n_iter=3, cv=2).fit(X, Y)
 
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from kernelmill.model_selection import BayesSearchCV, Integer, Real, minimize
-
-pytest.importorskip("matplotlib").use("Agg")
 from kernelmill.plot import ConvergenceDisplay, ObjectiveDisplay
 
+pytest.importorskip("matplotlib").use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore:minimize. f must be finite:RuntimeWarning")
 
 
@@ -61,7 +60,7 @@ def test_convergence_of_several(result):
 
 
 def test_convergence_refuses(result):
-    with pytest.raises(ValueError, match="ConvergenceDisplay: result must be what minimize returns"):
+    with pytest.raises(ValueError, match="result must be what minimize returns"):
         ConvergenceDisplay.from_result(3)
     short = minimize(bowl, [(-2.0, 2.0)], n_calls=2, random_state=1)
     with pytest.raises(ValueError, match=r"equal numbers of evaluations, got \[2, 12\] for 'a'"):

@@ -1,8 +1,8 @@
 """One dimension of a search space: which values it has, and where they lie in the unit interval.
 
-A value of the user has a *number*: itself, or the index of a choice. A number has a *code*: of a real
-number its place in [0, 1] after the prior's transform, otherwise the number. NaN is the number and
-the code of a dimension that is not active. Models see *positions*: codes scaled to [0, 1], or
+A value of the user has a *number*: itself, or the index of a choice. A number has a *code*: of a
+real number its place in [0, 1] after the prior's transform, otherwise the number. NaN is the number
+and the code of a dimension that is not active. Models see *positions*: codes scaled to [0, 1], or
 indicators of choices that have no order. Numbers are what is kept: codes are rounded.
 """
 

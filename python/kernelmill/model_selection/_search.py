@@ -101,7 +101,7 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
     >>> from kernelmill.model_selection import BayesSearchCV
     >>> X, y = load_iris(return_X_y=True)
     >>> space = {"C": (1e-3, 1e3, "log-uniform"), "gamma": (1e-4, 10.0, "log-uniform")}
-    >>> search = BayesSearchCV(SVC(), space, n_iter=12, random_state=0).fit(X, y)
+    >>> search = BayesSearchCV(SVC(), space, n_iter=16, random_state=0).fit(X, y)
     >>> bool(search.best_score_ > 0.97)
     True
     """
@@ -265,10 +265,10 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
             return {}
         import joblib
 
-        order = zlib.crc32(b"".join(np.asarray(part, np.int64).tobytes() for s in splits for part in s))
+        parts = [np.asarray(part, np.int64).tobytes() for split in splits for part in split]
         return {
             "estimator": repr(self.estimator), "scoring": repr(self.scoring),
-            "refit": self.refit if isinstance(self.refit, str) else None, "cv": order,
+            "refit": self.refit if isinstance(self.refit, str) else None, "cv": zlib.crc32(b"".join(parts)),
             "X, y or parameters of fit": joblib.hash((X, y, params)), "n_points": self.n_points,
             "n_initial_points": self.n_initial_points, "acquisition": self.acquisition,
             "xi": self.xi, "kappa": self.kappa, "return_train_score": self.return_train_score,

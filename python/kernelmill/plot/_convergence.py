@@ -101,7 +101,8 @@ class ConvergenceDisplay(Display):
         named = result if isinstance(result, Mapping) else {"best so far": result}
         values, first = {}, 0
         for name, given in named.items():
-            runs = [search_result(owner, r) for r in (given if isinstance(given, list) else [given])]
+            several = given if isinstance(given, list) else [given]
+            runs = [search_result(owner, one) for one in several]
             lengths = {len(r.func_vals) for r in runs}
             if len(lengths) != 1:
                 raise ValueError(

@@ -203,7 +203,8 @@ class ObjectiveDisplay(Display):
     def _draw_surface(self, ax: Any, a: int, b: int, levels: np.ndarray) -> None:
         surface = self.surfaces[a, b]
         if min(surface.shape) > 1:
-            ax.contourf(self.grids[a], self.grids[b], surface, levels, cmap="Blues_r", extend="both")
+            at = self.grids[a], self.grids[b]
+            ax.contourf(*at, surface, levels, cmap="Blues_r", extend="both")
         ax.plot(self.points[:, a], self.points[:, b], ".", color=INK, markersize=4)
         if self.best >= 0:
             ax.plot(
