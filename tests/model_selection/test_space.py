@@ -186,5 +186,6 @@ def test_alternatives():
         assert space.point(space.row(x)) == x
     with pytest.raises(ValueError, match="t: "):
         space.row({"a": 3})
-    drawn = [space.point(row) for row in space.numbers(space.draw(np.random.default_rng(0).random((50, 5))))]
+    V = space.draw(np.random.default_rng(0).random((50, 5)))
+    drawn = [space.point(row) for row in space.numbers(V)]
     assert {tuple(x) for x in drawn} == {("a",), ("a", "b"), ("c",)}

@@ -283,7 +283,9 @@ class BayesianOptimizer(Documented):
         point must promise more.
         """
         y = self._y[np.isfinite(self._y)]
-        if self.acquisition != "EI" or len(self._known()) % 2 or len(y) <= self.n_initial_points:
+        early = len(y) <= self.n_initial_points or len(self._known()) % 2
+        # It would look where evaluations fail, as there is always something to find.
+        if self.acquisition != "EI" or early or model.failures is not None:
             return self.xi
         before = y[: max(len(y) - _STALL, 1)].min()
         fall = np.subtract(*model.warp(np.array([before, y.min()])))

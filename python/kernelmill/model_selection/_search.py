@@ -268,7 +268,8 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
         parts = [np.asarray(part, np.int64).tobytes() for split in splits for part in split]
         return {
             "estimator": repr(self.estimator), "scoring": repr(self.scoring),
-            "refit": self.refit if isinstance(self.refit, str) else None, "cv": zlib.crc32(b"".join(parts)),
+            "refit": self.refit if isinstance(self.refit, str) else None,
+            "cv": zlib.crc32(b"".join(parts)),
             "X, y or parameters of fit": joblib.hash((X, y, params)), "n_points": self.n_points,
             "n_initial_points": self.n_initial_points, "acquisition": self.acquisition,
             "xi": self.xi, "kappa": self.kappa, "return_train_score": self.return_train_score,
