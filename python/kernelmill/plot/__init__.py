@@ -16,6 +16,8 @@ __getattr__, __dir__, __all__ = lazy(
         "ConvergenceDisplay": "_convergence",
         "DensityDisplay": "_density",
         "ElbowDisplay": "_elbow",
+        "EmbeddingDisplay": "_embedding",
+        "ExplainedVarianceDisplay": "_explained",
         "ForecastDisplay": "_forecast",
         "HistoryDisplay": "_history",
         "ObjectiveDisplay": "_objective",
