@@ -90,7 +90,7 @@ def svc() -> Callable:
     from kernelmill.svm import SVC
 
     model = make_pipeline(StandardScaler(), SVC())
-    cv = StratifiedKFold(5, shuffle=True, random_state=0)
+    cv = StratifiedKFold(3, shuffle=True, random_state=0)
     return _cross_validated(model, *load_breast_cancer(return_X_y=True), cv=cv)
 
 
@@ -102,7 +102,7 @@ def boosting() -> Callable:
     from kernelmill.ensemble import HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor(early_stopping=False, random_state=0)
-    cv = KFold(5, shuffle=True, random_state=0)
+    cv = KFold(3, shuffle=True, random_state=0)
     X, y = load_diabetes(return_X_y=True)
     return _cross_validated(model, X, y, cv=cv, scoring="neg_mean_squared_error")
 
