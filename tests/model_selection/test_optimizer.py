@@ -9,7 +9,7 @@ from kernelmill.gaussian_process import GaussianProcessRegressor
 from kernelmill.gaussian_process.kernels import Matern, WhiteKernel
 from kernelmill.model_selection import BayesianOptimizer, Categorical, Integer, Real
 from kernelmill.model_selection._space import Space
-from kernelmill.model_selection._surrogate import Posterior, Surrogate, Warp
+from kernelmill.model_selection._surrogate import Posterior, Surrogate, Warp, _representative
 
 
 def bowl(x):
@@ -104,6 +104,21 @@ def test_length_scales_tell_what_matters():
     mean, std = model.predict(points, return_std=True)
     np.testing.assert_allclose(mean, np.sin(6 * N[:5, 0]), atol=0.05)
     assert (std > 0).all()
+
+
+def test_many_points():
+    """Hyperparameters are those of a part of them, the process has all."""
+    rng = np.random.default_rng(0)
+    space = Space([(0.0, 1.0), (0.0, 1.0)], "t")
+    N = rng.random((400, 2))
+    y = np.sin(5 * N[:, 0]) + N[:, 1]
+    model = Surrogate(space, N, y)
+    assert len(model.process.w) == 400
+    assert np.abs(model.predict(N.tolist()) - y).max() < 1e-2
+    part = _representative(y)
+    assert len(np.unique(part)) == 300
+    assert set(np.argsort(y)[:150]) <= set(part)
+    assert _representative(y[:300]).tolist() == list(range(300))
 
 
 def test_ask_is_repeatable_and_batches_differ():

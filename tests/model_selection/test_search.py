@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from kernelmill._estimator import persistence
 from kernelmill.model_selection import BayesSearchCV, Integer, Real
 from kernelmill.tree import DecisionTreeClassifier
 
@@ -276,6 +278,37 @@ def test_a_search_goes_on_from_its_file(tmp_path):
             other.fit(X, Y)
     with pytest.raises(ValueError, match="another X, y or parameters of fit"):
         again.fit(X, Y[::-1])
+
+
+def test_files_of_models_and_callbacks():
+    options = {"n_iter": 3, "cv": 3, "random_state": 0}
+    search = BayesSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 2, 3]}, **options)
+    stages = []
+
+    class Listener:
+        def setup(self, estimator, context):
+            stages.append("setup")
+
+        def teardown(self, estimator, context):
+            stages.append("teardown")
+
+        def on_fit_task_begin(self, estimator, context):
+            pass
+
+        def on_fit_task_end(self, estimator, context):
+            stages.append(context.task_name)
+            return stages.count("candidate") == 2
+
+    if hasattr(search, "set_callbacks"):  # scikit-learn 1.9 and later
+        search.set_callbacks(Listener()).fit(X, Y)
+        assert stages == ["setup", "candidate", "candidate", "run", "fit", "teardown"]
+        assert len(search.cv_results_["params"]) == 2
+    search = BayesSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 2, 3]}, **options)
+    search.fit(X, Y)
+    with pytest.raises(TypeError, match="got BayesSearchCV .save its best_estimator_"):
+        persistence.dumps(search)
+    again = pickle.loads(pickle.dumps(search))
+    np.testing.assert_array_equal(again.predict(X), search.predict(X))
 
 
 def test_a_failed_fit_changes_nothing():
