@@ -6,8 +6,12 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "FactorAnalysis": "_factor_analysis",
+        "FastICA": "_fast_ica",
         "IncrementalPCA": "_incremental",
         "KernelPCA": "_kernel_pca",
+        "LatentDirichletAllocation": "_lda",
+        "MiniBatchNMF": "_minibatch_nmf",
+        "NMF": "_nmf",
         "PCA": "_pca",
         "ProbabilisticPCA": "_probabilistic",
         "TruncatedSVD": "_truncated_svd",
