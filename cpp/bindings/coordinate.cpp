@@ -4,6 +4,10 @@
 
 namespace kernelmill {
 
-void bind_coordinate(Family family) { family.op<coordinate::descent>("descent"); }
+void bind_coordinate(Family family) {
+  family.op<coordinate::descent>("descent");
+  family.op<coordinate::lassos>("lassos");
+  family.op<coordinate::pursuits>("pursuits");
+}
 
 }  // namespace kernelmill

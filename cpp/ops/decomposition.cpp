@@ -124,8 +124,8 @@ class ContrastPass {
         const index_t lanes = std::min<index_t>(P::NR, rounded(m_ - j, P::lanes));
         for (index_t r = 0; r < tall; r += P::MR) {
           Vec acc[P::MR][P::NV];
-          tile::multiply<T, P::MR>(Across<T>{z + r * padded_, padded_}, panels_.data() + j * k_,
-                                   k_, acc);
+          tile::multiply<T, P::MR>(Across<T>{z + r * padded_, padded_}, panels_.data() + j * k_, k_,
+                                   acc);
           store(acc, panel + r * P::NR);
         }
         for (index_t r = 0; r < rows; ++r) {
@@ -218,10 +218,10 @@ KERNELMILL_INLINE double digamma(double x) {
   for (int i = 0; i < 8; ++i) shift += 1.0 / (x + i);
   const double y = x + 8.0, z = 1.0 / (y * y);
   const double series =
-      z * (1.0 / 12 -
-           z * (1.0 / 120 -
-                z * (1.0 / 252 -
-                     z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12.0))))));
+      z *
+      (1.0 / 12 -
+       z * (1.0 / 120 -
+            z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12.0))))));
   return kernelmill::log(y) - 0.5 / y - series - shift;
 }
 
@@ -378,9 +378,8 @@ void topics(MatrixView<const T> X, MatrixView<const double> topics, std::span<co
 }
 
 template <class T>
-void csr_topics(const CsrView<T>& X, MatrixView<const double> topics,
-                std::span<const double> prior, MatrixView<double> gamma, double tol, index_t most,
-                MatrixView<double> statistics) {
+void csr_topics(const CsrView<T>& X, MatrixView<const double> topics, std::span<const double> prior,
+                MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics) {
   X.visit([&](const auto& rows) {
     const auto fill = [&](index_t i, Counts& counts) {
       for (index_t e = rows.indptr[i]; e < rows.indptr[i + 1]; ++e) {

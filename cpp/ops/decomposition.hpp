@@ -22,8 +22,7 @@ template <class T>
 void topics(MatrixView<const T> X, MatrixView<const double> topics, std::span<const double> prior,
             MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics);
 template <class T>
-void csr_topics(const CsrView<T>& X, MatrixView<const double> topics,
-                std::span<const double> prior, MatrixView<double> gamma, double tol, index_t most,
-                MatrixView<double> statistics);
+void csr_topics(const CsrView<T>& X, MatrixView<const double> topics, std::span<const double> prior,
+                MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics);
 
 }  // namespace kernelmill::decomposition

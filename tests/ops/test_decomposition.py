@@ -29,7 +29,8 @@ def contrasts():
                 )  # fmt: skip
     for shape in ((0, 3, 2), (4, 0, 2), (4, 3, 0)):
         n, k, m = shape
-        yield Case(f"empty {shape}", (np.ones((n, k)), np.ones((m, k)), 0, 1.0), bounds=(0.0, 1e-12))
+        args = np.ones((n, k)), np.ones((m, k)), 0, 1.0
+        yield Case(f"empty {shape}", args, bounds=(0.0, 1e-12))
 
 
 @cases("decomposition.nonnegative")
@@ -49,9 +50,10 @@ def nonnegative():
                 bounds=(bound * n * k, bound / np.diag(G).min()), updated=(3,), big=n > 2000,
             )  # fmt: skip
     G, Q = np.diag([2.0, 0.0]), np.ones((3, 2))
-    yield Case("no curvature", (G, Q, np.arange(2), np.ones((3, 2))), bounds=(1e-12, 1e-15), updated=(3,))
-    yield Case("no order", (G, Q, np.zeros(0, int), np.ones((3, 2))), bounds=(0.0, 0.0), updated=(3,))
-    yield Case("no rows", (G, Q[:0], np.arange(2), np.ones((0, 2))), bounds=(0.0, 0.0), updated=(3,))
+    some, none = np.arange(2), np.zeros(0, int)
+    for name, rows, order in (("no curvature", 3, some), ("no order", 3, none), ("no rows", 0, some)):
+        args = G, Q[:rows], order, np.ones((rows, 2))
+        yield Case(name, args, bounds=(1e-12, 1e-15), updated=(3,))
 
 
 @cases("decomposition.topics")
@@ -73,7 +75,8 @@ def topics():
                 )  # fmt: skip
     args = np.ones((3, 4)), np.ones((4, 2)), np.ones(2), np.ones((3, 2)), 1e3, 5
     yield Case("one step is enough", args, bounds=(1e-13, 1e-13), updated=(3,))
-    yield Case("no rows", (np.ones((0, 4)), *args[1:3], np.ones((0, 2)), 0.1, 5), bounds=(0.0, 0.0), updated=(3,))
+    args = (np.ones((0, 4)), *args[1:3], np.ones((0, 2)), 0.1, 5)
+    yield Case("no rows", args, bounds=(0.0, 0.0), updated=(3,))
 
 
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("decomposition")

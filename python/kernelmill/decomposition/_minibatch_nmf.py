@@ -21,6 +21,7 @@ from kernelmill.decomposition._nonnegative import (
     ratio_for_H,
     ratio_for_W,
 )
+from kernelmill.decomposition._watch import Watch
 
 
 class MiniBatchNMF(NonnegativeModel):
@@ -160,7 +161,7 @@ class MiniBatchNMF(NonnegativeModel):
             "n_iter_": -(-done // len(batches)), "_components_numerator": state[1],
             "_components_denominator": state[2],
         }  # fmt: skip
-        watch = _Watch(size / (n + 1), self.tol, self.max_no_improvement)
+        watch = Watch(size / (n + 1), self.tol, self.max_no_improvement)
         rho = self.forget_factor ** (size / n)
 
         def advance(state: tuple, most: int) -> Step:
@@ -169,7 +170,8 @@ class MiniBatchNMF(NonnegativeModel):
             after, cost, own = self._step(X[part], coefficients, state, rho)
             if not self.fresh_restarts:
                 W[part] = own
-            return Step(after, cost, watch.finished(cost, state[0], after[0]))
+            change = np.linalg.norm(after[0] - state[0]) / (np.linalg.norm(after[0]) or 1.0)
+            return Step(after, cost, watch.finished(cost, float(change)))
 
         begin = (H, H.astype(np.float64), np.ones(H.shape))
         with Progress(self, self.verbose, iterations=limit, unit="batch", X=X) as progress:
@@ -238,26 +240,3 @@ class MiniBatchNMF(NonnegativeModel):
         most = self.max_iter if self.transform_max_iter is None else self.transform_max_iter
         H = self.components_.astype(dtype, copy=False)
         return self._coded(X, H, self._penalties(*X.shape)[0], most, self.tol)
-
-
-class _Watch:
-    """When to stop: components that stay, or a smoothed cost that does not fall."""
-
-    def __init__(self, share: float, tol: float, patience: int | None) -> None:
-        self.weight = min(2 * share, 1.0)
-        self.tol, self.patience = tol, patience
-        self.average = self.best = np.inf
-        self.seen = self.waited = 0
-
-    def finished(self, cost: float, before: np.ndarray, after: np.ndarray) -> bool:
-        self.seen += 1
-        if self.seen == 1:  # the start is not a cost of the model
-            return False
-        first = not np.isfinite(self.average)
-        self.average = cost if first else self.average + self.weight * (cost - self.average)
-        size = float(np.linalg.norm(after))
-        if self.tol > 0 and float(np.linalg.norm(after - before)) <= self.tol * size:
-            return True
-        self.waited = 0 if self.average < self.best else self.waited + 1
-        self.best = min(self.best, self.average)
-        return self.patience is not None and self.waited >= self.patience

@@ -72,7 +72,7 @@ def double_svd(rows: Rows, k: int, seed: int, mean: float, kind: str) -> tuple[A
             root = np.sqrt(values[j] * best[0])
             W[:, j], H[j] = root * best[1], root * best[2]
     for A in (W, H):
-        A[A < _SMALL * A.max(initial=0)] = 0
+        A[_SMALL * A.max(initial=0) > A] = 0
     if kind == "nndsvda":
         W[W == 0] = H[H == 0] = mean
     elif kind == "nndsvdar":
@@ -296,7 +296,8 @@ class NMF(NonnegativeModel):
     and many move side by side. The objective never increases in either solver.
 
     ``transform`` finds the best W for the components, and ``fit_transform`` gives the same W, not
-    that of the last alternation. Scaling X by c scales W and H by its root.
+    that of the last alternation. Scaling X by c scales W and H by its root, but for starts that
+    fill zeros with the mean of X, as scikit-learn does.
 
     References
     ----------

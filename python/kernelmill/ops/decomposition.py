@@ -200,14 +200,12 @@ def topics(
     --------
     >>> import numpy as np
     >>> from kernelmill.ops import decomposition
-    >>> gamma = np.ones((1, 2))
-    >>> found = decomposition.topics(
-    ...     np.array([[4.0, 0.0]]), np.array([[0.9, 0.1], [0.1, 0.9]]), np.full(2, 0.5), gamma, 0, 50
-    ... )
+    >>> gamma, words = np.ones((1, 2)), np.array([[0.9, 0.1], [0.1, 0.9]])
+    >>> found = decomposition.topics(np.array([[4.0, 0.0]]), words, np.full(2, 0.5), gamma, 0, 50)
     >>> gamma.round(3)
     array([[4.493, 0.507]])
     """
-    n, d = X.shape
+    n = len(X)
     statistics = np.zeros(topics.shape)
     with np.errstate(all="ignore"):
         for i in range(n):
