@@ -51,7 +51,8 @@ def nonnegative():
             )  # fmt: skip
     G, Q = np.diag([2.0, 0.0]), np.ones((3, 2))
     some, none = np.arange(2), np.zeros(0, int)
-    for name, rows, order in (("no curvature", 3, some), ("no order", 3, none), ("no rows", 0, some)):
+    few = ("no curvature", 3, some), ("no order", 3, none), ("no rows", 0, some)
+    for name, rows, order in few:
         args = G, Q[:rows], order, np.ones((rows, 2))
         yield Case(name, args, bounds=(1e-12, 1e-15), updated=(3,))
 

@@ -35,8 +35,8 @@ _WORDS = WORDS.extended(
         "fit_algorithm": ('{"lars", "cd"}', "Whether the lassos of the fit are solved to rounding, "
             "or to a small duality gap; both by coordinate descent."),
         "transform_algorithm": ('{"lasso_lars", "lasso_cd", "lars", "omp", "threshold"}',
-            "The codes of ``transform``: the lasso to rounding or to a small gap, least angles, orthogonal "
-            "matching pursuit, or soft thresholds of products."),
+            "The codes of ``transform``: the lasso to rounding or to a small gap, least angles, "
+            "orthogonal matching pursuit, or soft thresholds of products."),
         "transform_n_nonzero_coefs": ("int or None", "Atoms of a code, for ``\"lars\"`` and "
             "``\"omp\"``; a tenth of d by default."),
         "transform_alpha": ("float or None", "Penalty, or threshold, of ``transform``."),

@@ -203,7 +203,7 @@ def topics(
     >>> gamma, words = np.ones((1, 2)), np.array([[0.9, 0.1], [0.1, 0.9]])
     >>> found = decomposition.topics(np.array([[4.0, 0.0]]), words, np.full(2, 0.5), gamma, 0, 50)
     >>> gamma.round(3)
-    array([[4.493, 0.507]])
+    array([[4.483, 0.517]])
     """
     n = len(X)
     statistics = np.zeros(topics.shape)
