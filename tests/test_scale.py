@@ -18,6 +18,7 @@ from kernelmill import (
     decomposition,
     ensemble,
     hmm,
+    kernel_approximation,
     linear_model,
     mixture,
     neighbors,
@@ -205,6 +206,23 @@ def _rows() -> dict[str, Scaled]:
     for cls, given in ((svm.SVC, {}), (svm.NuSVC, {"nu": 0.2}), (svm.OneClassSVM, {"nu": 0.2})):
         made = lambda c, cls=cls, given=given: cls(**given)  # noqa: E731 - the loop's own class
         rows[f"svm.{cls.__name__}"] = Scaled(made, {}, supervised=True)
+    for cls, power in ((svm.LinearSVC, -1), (svm.LinearSVR, -1)):
+        priced = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            C=1 / max(square(c), 1e-308), intercept_scaling=c, tol=1e-9
+        )
+        rows[f"svm.{cls.__name__}"] = Scaled(
+            priced, {"coef_": power}, supervised=True, rounded=cls is svm.LinearSVR
+        )
+    for cls in (kernel_approximation.RandomFourierFeatures, kernel_approximation.Nystroem):
+        some = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            n_components=20, gamma="scale", random_state=0
+        )
+        rows[f"kernel_approximation.{cls.__name__}"] = Scaled(some, {"gamma_": -2}, transformed=0)
+    rows["kernel_approximation.RBFSampler"] = Scaled(
+        lambda c: kernel_approximation.RBFSampler(gamma=1 / max(square(c), 1e-308), random_state=0),
+        {"gamma_": -2},
+        transformed=0,
+    )
     # An intercept moves by 1 whatever the scale of the rows.
     rows["linear_model.Perceptron"] = Scaled(
         lambda c: linear_model.Perceptron(fit_intercept=False, tol=None, max_iter=9),

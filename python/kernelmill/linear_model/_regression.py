@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from kernelmill._arrays import is_sparse
+from kernelmill._estimator._base import fitting_at_once as fitting_at_once
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._linear import LinearModel
 

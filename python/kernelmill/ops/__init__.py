@@ -45,6 +45,7 @@ FAMILIES = (
     "linkage",
     "kernels",
     "svm",
+    "layout",
 )
 
 __all__ = ["FAMILIES", "all_ops"]
