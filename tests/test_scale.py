@@ -42,6 +42,10 @@ NOT_SCALED = {
     "HDBSCAN": "does not predict: see cluster/test_hdbscan.py",
     "KernelDensity": "does not predict: see neighbors/test_models.py",
     "NearestNeighbors": "does not predict: see neighbors/test_search.py",
+    "LatentDirichletAllocation": "reads counts, which have no unit",
+    "NMF": "reads rows without negative entries: decomposition/test_nonnegative.py",
+    "MiniBatchNMF": "reads rows without negative entries, see NMF",
+    "SparseCoder": "learns nothing: see decomposition/test_dictionary.py",
     "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",
     "MLPRegressor": "weights start at random with a deviation that does not depend on the rows",
     "SGDClassifier": "a rate suits one scale of the rows, which should be standardised",
@@ -138,10 +142,17 @@ def _rows() -> dict[str, Scaled]:
         (decomposition.KernelPCA(1), {"eigenvalues_": 2, "eigenvectors_": 0}, 1, 0),
         (decomposition.ProbabilisticPCA(1), axes, 0, 1),
         (decomposition.FactorAnalysis(1), {"components_": 1, "noise_variance_": 2}, 0, 1),
+        (decomposition.FastICA(random_state=0), {"components_": -1, "mean_": 1}, 0, 0),
     ):
         make = lambda c, model=model: clone(model)  # noqa: E731 - the loop's own model
-        name = f"decomposition.{type(model).__name__}" + " whitened" * getattr(model, "whiten", 0)
+        white = getattr(model, "whiten", False) is True
+        name = f"decomposition.{type(model).__name__}{' whitened' * white}"
         rows[name] = Scaled(make, powers, densities, transformed=transformed)
+    for cls in (decomposition.DictionaryLearning, decomposition.MiniBatchDictionaryLearning):
+        coded = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            2, alpha=c, max_iter=5, random_state=0, transform_algorithm="omp"
+        )
+        rows[f"decomposition.{cls.__name__}"] = Scaled(coded, {"components_": 0}, transformed=1)
     for cls in (
         tree.DecisionTreeClassifier,
         tree.DecisionTreeRegressor,

@@ -26,6 +26,8 @@ constexpr auto csr_rows = run<CsrView<T>, coordinate::csr_dual<T>>;
 
 void bind_coordinate(Family family) {
   family.op<coordinate::descent>("descent");
+  family.op<coordinate::lassos>("lassos");
+  family.op<coordinate::pursuits>("pursuits");
   family.op<rows<float>, rows<double>>("dual").with_csr<csr_rows<float>, csr_rows<double>>();
 }
 

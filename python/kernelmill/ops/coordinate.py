@@ -21,9 +21,10 @@ problems a multiplier b_i for each row and ``w = X'b``. Minimised is the dual of
 
 NaN and infinity reach the coefficients and the gap. No features, d = 0, or no coordinates to visit
 change nothing; the gap of empty sums is 0. Deterministic: coordinates follow one another, and
-problems of different blocks, which share no sum, run side by side with the same bits. Shapes and dtypes that do not fit raise ValueError. Cost 2 d m flops for a coordinate that
-changes, m for one that does not; of `dual` 2 d for a row and problem whose multiplier stays, 4 d
-where it changes, for CSR rows what they store in place of d.
+several targets, which do not depend on each other, and problems of different blocks, which share no
+sum, run side by side with the same bits. Shapes and dtypes that do not fit raise ValueError. Cost
+2 d m flops for a coordinate that changes, m for one that does not; of `dual` 2 d for a row and
+problem whose multiplier stays, 4 d where it changes, for CSR rows what they store in place of d.
 
 Friedman, Hastie and Tibshirani (2010), "Regularization paths for generalized linear models via
 coordinate descent". The gap is that of Fenchel's dual, see Fercoq, Gramfort and Salmon (2015),
@@ -39,6 +40,7 @@ import numpy as np
 
 from ._op import op
 
+_MANY = "the models that use it run on the CPU only"
 _SERIAL = "coordinates follow one another, and run on the CPU only"
 # Columns of the state of a problem of `dual`.
 STATE = (
@@ -112,6 +114,27 @@ def _gap(
         if l2[j] > 0:
             gap += beyond * beyond / (2 * l2[j])
     return gap
+
+
+def _descended(
+    G: np.ndarray, Q: np.ndarray, order: np.ndarray, coef: np.ndarray, gradient: np.ndarray,
+    l1: np.ndarray, l2: np.ndarray, square: float, tol: float, sweeps: int, positive: bool,
+) -> tuple[int, float]:  # fmt: skip
+    taken, gap = 0, np.inf
+    rest = coef, gradient, l1, l2
+    with np.errstate(all="ignore"):
+        while True:
+            gap = _gap(G, Q, *rest, square, positive)
+            if gap <= tol or taken >= sweeps or not len(order):
+                return taken, gap
+            first = _sweep(G, order, *rest, positive, False)
+            taken += 1
+            if first > 0 and _gap(G, Q, *rest, square, positive) <= tol:
+                continue
+            for _ in range(ACTIVE_SWEEPS):
+                moved = _sweep(G, order, *rest, positive, True)
+                if moved <= 0.01 * first:
+                    break
 
 
 @op(
@@ -200,21 +223,7 @@ def descent(
     if order.size and not (order.min() >= 0 and order.max() < len(G)):
         wrong = order[(order < 0) | (order >= len(G))][0]
         raise IndexError(f"coordinate.descent: order must be in [0, {len(G)}), got {wrong}")
-    taken, gap = 0, np.inf
-    rest = coef, gradient, l1, l2
-    with np.errstate(all="ignore"):
-        while True:
-            gap = _gap(G, Q, *rest, square, positive)
-            if gap <= tol or taken >= sweeps or not len(order):
-                return taken, gap
-            first = _sweep(G, order, *rest, positive, False)
-            taken += 1
-            if first > 0 and _gap(G, Q, *rest, square, positive) <= tol:
-                continue
-            for _ in range(ACTIVE_SWEEPS):
-                moved = _sweep(G, order, *rest, positive, True)
-                if moved <= 0.01 * first:
-                    break
+    return _descended(G, Q, order, coef, gradient, l1, l2, square, tol, sweeps, positive)
 
 
 def _terms(
@@ -444,3 +453,149 @@ def _dual_epoch(
     for j in running:
         states[j]["violation"] = largest[j]
     _judge_dual(X, y, price, weights, beta, settled, states, first, given)
+
+
+@op(
+    "G: f64[d,d], Q: f64[n,d], squares: f64[n], coef: inout f64[n,d], l1: float, tol: float,"
+    " sweeps: int, positive: bool -> taken: int, gap: float",
+    cuda=_MANY,
+)
+def lassos(
+    G: np.ndarray, Q: np.ndarray, squares: np.ndarray, coef: np.ndarray, l1: float, tol: float,
+    sweeps: int, positive: bool,
+) -> tuple[int, float]:  # fmt: skip
+    """Lassos of many targets with the same features, each by `descent`.
+
+    Parameters
+    ----------
+    G : ndarray of shape (d, d), float64
+        X'X, symmetric.
+    Q : ndarray of shape (n, d), float64
+        Y'X: a row for each target.
+    squares : ndarray of shape (n,), float64
+        ``|y|^2`` of the targets.
+    coef : ndarray of shape (n, d), float64, C-contiguous, updated in place
+        Coefficients of each target, from which its descent starts.
+    l1 : float
+        The penalty of sizes.
+    tol : float
+        The gap that ends the descent of a target, as a share of its square.
+    sweeps : int
+        Most sweeps over all coordinates.
+    positive : bool
+        Whether coefficients below 0 are not allowed.
+
+    Returns
+    -------
+    taken : int
+        Most sweeps that a target has taken.
+    gap : float
+        The largest gap as a share of the square.
+
+    Notes
+    -----
+    In parallel over the targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import coordinate
+    >>> coef = np.zeros((2, 2))
+    >>> coordinate.lassos(np.eye(2), np.array([[3.0, 0.5], [0.0, -2.0]]), np.array([10.0, 4.0]),
+    ...                   coef, 1.0, 1e-9, 10, False)
+    (1, 0.0)
+    >>> coef.tolist()
+    [[2.0, 0.0], [0.0, -1.0]]
+    """
+    d = len(G)
+    first, second, order = np.full(d, l1), np.zeros(d), np.arange(d)
+    most, worst = 0, 0.0
+    for i in range(len(coef)):
+        own = np.ascontiguousarray(coef[i][:, None])
+        target = Q[i][:, None]
+        gradient = target - G @ own
+        taken, gap = _descended(
+            G, target, order, own, gradient, first, second, float(squares[i]),
+            tol * float(squares[i]), sweeps, positive,
+        )  # fmt: skip
+        coef[i] = own[:, 0]
+        most = max(most, taken)
+        worst = max(worst, gap / squares[i] if squares[i] > 0 else 0.0)
+    return most, float(worst)
+
+
+@op(
+    "G: f64[d,d], Q: f64[n,d], squares: f64[n], most: int[0,2**31), tol: float"
+    " -> coef: f64[n,d], counts: i64[n]",
+    cuda=_MANY,
+)
+def pursuits(
+    G: np.ndarray, Q: np.ndarray, squares: np.ndarray, most: int, tol: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Orthogonal matching pursuit of many targets: the feature nearest to the residual joins.
+
+    Parameters
+    ----------
+    G : ndarray of shape (d, d), float64
+        X'X, symmetric.
+    Q : ndarray of shape (n, d), float64
+        Y'X: a row for each target.
+    squares : ndarray of shape (n,), float64
+        ``|y|^2`` of the targets.
+    most : int
+        Most features of a target.
+    tol : float
+        Squared residual that ends a pursuit; below 0 for none.
+
+    Returns
+    -------
+    coef : ndarray of shape (n, d), float64
+        Least squares of the features chosen.
+    counts : ndarray of shape (n,), int64
+        Number of features chosen.
+
+    Notes
+    -----
+    The lowest number wins among features whose products with the residual have the same size. A
+    pursuit ends where all products are below ``d eps |x_j| |y|``, or the next feature depends on
+    those before. In parallel over the targets. Cost of a step d k flops after k steps.
+
+    References
+    ----------
+    Rubinstein, Zibulevsky and Elad (2008), "Efficient implementation of the K-SVD algorithm using
+    batch orthogonal matching pursuit".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import coordinate
+    >>> coordinate.pursuits(np.eye(3), np.array([[1.0, -4.0, 2.0]]), np.array([21.0]), 2, -1.0)
+    (array([[ 0., -4.,  2.]]), array([2]))
+    """
+    n, d = Q.shape
+    coef, counts = np.zeros((n, d)), np.zeros(n, dtype=np.int64)
+    lengths, eps = np.sqrt(np.maximum(np.diag(G), 0)), float(np.finfo(np.float64).eps)
+    for i in range(n):
+        chosen: list[int] = []
+        found, gradient = np.zeros(0), Q[i].copy()
+        while len(chosen) < min(most, d):
+            size = np.abs(gradient)
+            size[chosen] = -1
+            j = int(size.argmax())
+            if not size[j] > eps * d * lengths[j] * np.sqrt(squares[i]):
+                break
+            both = [*chosen, j]
+            if chosen:
+                A = G[np.ix_(chosen, chosen)]
+                rest = G[j, j] - G[chosen, j] @ np.linalg.solve(A, G[chosen, j])
+            else:
+                rest = G[j, j]
+            if not rest > eps * d * G[j, j]:
+                break
+            chosen = both
+            found = np.linalg.solve(G[np.ix_(chosen, chosen)], Q[i, chosen])
+            gradient = Q[i] - G[:, chosen] @ found
+            if tol >= 0 and squares[i] - Q[i, chosen] @ found <= tol:
+                break
+        coef[i, chosen], counts[i] = found, len(chosen)
+    return coef, counts
