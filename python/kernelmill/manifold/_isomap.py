@@ -84,9 +84,20 @@ class Isomap(Manifold):
     dist_matrix_: Any
 
     def __init__(
-        self, *, n_neighbors=5, radius=None, n_components=2, eigen_solver="auto", tol=0,
-        max_iter=None, path_method="auto", neighbors_algorithm="auto", n_jobs=None,
-        metric="minkowski", p=2, metric_params=None
+        self,
+        *,
+        n_neighbors=5,
+        radius=None,
+        n_components=2,
+        eigen_solver="auto",
+        tol=0,
+        max_iter=None,
+        path_method="auto",
+        neighbors_algorithm="auto",
+        n_jobs=None,
+        metric="minkowski",
+        p=2,
+        metric_params=None,
     ):
         self._set_parameters(locals())
 
@@ -144,11 +155,6 @@ class Isomap(Manifold):
     @property
     def _radius(self) -> float:
         return float(np.ldexp(float(self.radius), self._exponent * self._power))
-
-    @property
-    def _power(self) -> int:
-        """Power of the unit of X in its distances."""
-        return {"sqeuclidean": 2, "cosine": 0, "correlation": 0}.get(self._space.metric, 1)
 
     def _in_unit(self, values: np.ndarray) -> np.ndarray:
         return np.ldexp(values, -self._exponent * self._power) if self._exponent else values

@@ -19,8 +19,13 @@ _MOST_FILLED = 60
 
 
 def smoothest(
-    A: Any, k: int, *, normalised: bool = True, tol: float = 0.0, seed: int = 0,
-    factors: bool = True
+    A: Any,
+    k: int,
+    *,
+    normalised: bool = True,
+    tol: float = 0.0,
+    seed: int = 0,
+    factors: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k least eigenvalues of ``L f = lambda D f``, and the f.
 

@@ -15,7 +15,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
 from kernelmill.manifold._laplacian import WHOLE
-from kernelmill.manifold._rows import Manifold, normals, scaled, turned
+from kernelmill.manifold._rows import Manifold, normals, turned
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import SEARCH, check_pair
 
@@ -98,9 +98,20 @@ class LocallyLinearEmbedding(Manifold):
     embedding_: Any
 
     def __init__(
-        self, *, n_neighbors=5, n_components=2, reg=1e-3, eigen_solver="auto", tol=1e-6,
-        max_iter=100, method="standard", hessian_tol=1e-4, modified_tol=1e-12,
-        neighbors_algorithm="auto", random_state=None, n_jobs=None
+        self,
+        *,
+        n_neighbors=5,
+        n_components=2,
+        reg=1e-3,
+        eigen_solver="auto",
+        tol=1e-6,
+        max_iter=100,
+        method="standard",
+        hessian_tol=1e-4,
+        modified_tol=1e-12,
+        neighbors_algorithm="auto",
+        random_state=None,
+        n_jobs=None,
     ):
         self._set_parameters(locals())
 
@@ -145,8 +156,13 @@ class LocallyLinearEmbedding(Manifold):
             )
         near = self._nearest(None, k)[1]
         M = matrix_of(
-            rows.X.astype(np.float64), near, self.method, q, reg=float(self.reg),
-            hessian_tol=float(self.hessian_tol), modified_tol=float(self.modified_tol)
+            rows.X.astype(np.float64),
+            near,
+            self.method,
+            q,
+            reg=float(self.reg),
+            hessian_tol=float(self.hessian_tol),
+            modified_tol=float(self.modified_tol),
         )
         values, vectors = flattest(M, q, seed_of(self.random_state))
         self.embedding_ = vectors.astype(rows.dtype)
@@ -171,8 +187,19 @@ class LocallyLinearEmbedding(Manifold):
 
 
 def locally_linear_embedding(
-    X, *, n_neighbors, n_components, reg=1e-3, eigen_solver="auto", tol=1e-6, max_iter=100,
-    method="standard", hessian_tol=1e-4, modified_tol=1e-12, random_state=None, n_jobs=None
+    X,
+    *,
+    n_neighbors,
+    n_components,
+    reg=1e-3,
+    eigen_solver="auto",
+    tol=1e-6,
+    max_iter=100,
+    method="standard",
+    hessian_tol=1e-4,
+    modified_tol=1e-12,
+    random_state=None,
+    n_jobs=None,
 ):
     """A map on which each row depends on its neighbours as it does in X.
 
@@ -273,9 +300,7 @@ def matrix_of(
     return _summed(H @ H.transpose(0, 2, 1), near, n)
 
 
-def _several_weights(
-    X: np.ndarray, near: np.ndarray, q: int, reg: float, tol: float
-) -> np.ndarray:
+def _several_weights(X: np.ndarray, near: np.ndarray, q: int, reg: float, tol: float) -> np.ndarray:
     """For each row the columns ``(1, -w)`` of its independent weights w, zeros beyond."""
     n, k = near.shape
     Z = X[near] - X[:, None]

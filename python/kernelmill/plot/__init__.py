@@ -13,10 +13,12 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "AttentionDisplay": "_attention",
         "ClusterDisplay": "_clusters",
+        "DendrogramDisplay": "_dendrogram",
         "DensityDisplay": "_density",
         "ElbowDisplay": "_elbow",
         "ForecastDisplay": "_forecast",
         "HistoryDisplay": "_history",
+        "ReachabilityDisplay": "_reachability",
         "SilhouetteDisplay": "_silhouette",
         "StatePathDisplay": "_states",
         "TransitionDisplay": "_transitions",
