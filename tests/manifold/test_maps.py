@@ -117,7 +117,8 @@ def test_groups_stay_apart(rng, name):
 def test_equal_rows(name, rng):
     """Four rows 25 times each: finite, apart, divergence not below 0."""
     X = np.repeat(4 * rng.normal(size=(4, 3)), 25, axis=0)
-    model = QUICK[name](**({"perplexity": 10, "max_iter": 300} if name == "TSNE" else {"n_epochs": 200}))
+    long = {"perplexity": 10, "max_iter": 300} if name == "TSNE" else {"n_epochs": 200}
+    model = QUICK[name](**long)
     Y = model.fit_transform(X)
     assert np.isfinite(Y).all()
     middles = Y.reshape(4, 25, 2).mean(axis=1)
@@ -226,7 +227,7 @@ def test_refusals(rng, name):
 def test_perplexity_below_n(rng):
     X = rng.normal(size=(30, 3))
     with pytest.raises(
-        ValueError, match="perplexity must be less than the number of rows, 30, got"
+        ValueError, match="perplexity must be less than the number of rows"
     ):
         TSNE(perplexity=30).fit(X)
     with pytest.raises(ValueError, match="n_components must be at most 3"):
@@ -262,7 +263,7 @@ def test_stops(rng):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_digits_by_tsne(seed):
-    X, y = load_digits(return_X_y=True)
+    X = load_digits().data
     model = TSNE(random_state=seed, init="random", max_iter=600).fit(X)
     # openTSNE 1.0.4 reaches 0.84 to 0.87 by its own count over ten seeds, and .9905 to .9925.
     assert trustworthiness(X, model.embedding_) > 0.990
@@ -304,7 +305,7 @@ def test_more_neighbours_than_rows(rng):
     with pytest.warns(UserWarning, match=r"n_neighbors \(15\) is greater than the number of rows"):
         model = UMAP(n_epochs=5).fit(rng.normal(size=(9, 2)))
     assert model.embedding_.shape == (9, 2)
-    with pytest.raises(ValueError, match="min_dist must be at most spread, 1.0, got 2"):
+    with pytest.raises(ValueError, match=r"min_dist must be at most spread, 1\.0, got 2"):
         UMAP(min_dist=2).fit(rng.normal(size=(9, 2)))
 
 

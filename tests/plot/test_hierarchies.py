@@ -32,8 +32,8 @@ def test_the_tree_is_that_of_scipy(X):
     known = dendrogram(model.linkage_matrix_, no_plot=True)
     want = sorted((d[0], d[3], d[1]) for d in known["dcoord"])
     np.testing.assert_allclose(
-        [sorted(d[:2]) + [d[2]] for d in sorted(drawn, key=lambda d: d[2])],
-        [sorted(d[:2]) + [d[2]] for d in sorted(want, key=lambda d: d[2])],
+        [[*sorted(d[:2]), d[2]] for d in sorted(drawn, key=lambda d: d[2])],
+        [[*sorted(d[:2]), d[2]] for d in sorted(want, key=lambda d: d[2])],
     )
     assert sorted(display.leaves_) == list(range(36))
     place = {leaf: i for i, leaf in enumerate(display.leaves_)}

@@ -17,7 +17,7 @@ from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._validation import as_numbers
-from kernelmill.neighbors._words import WORDS
+from kernelmill.manifold._words import WORDS
 from kernelmill.ops import kmeans, pairwise, random
 
 
@@ -71,7 +71,8 @@ class AffinityPropagation(ClusterMixin, Estimator):
     Examples
     --------
     >>> from kernelmill.cluster import AffinityPropagation
-    >>> model = AffinityPropagation(random_state=0).fit([[0.0], [1.0], [2.0], [9.0], [10.0], [11.0]])
+    >>> X = [[0.0], [1.0], [2.0], [9.0], [10.0], [11.0]]
+    >>> model = AffinityPropagation(random_state=0).fit(X)
     >>> model.labels_, model.cluster_centers_indices_
     (array([0, 0, 0, 1, 1, 1]), array([1, 4]))
     >>> model.predict([[8.0]])
@@ -149,9 +150,9 @@ class AffinityPropagation(ClusterMixin, Estimator):
         exemplars, labels = chosen(S, run.state)
         if not run.converged or not len(exemplars):
             warn(
-                f"{owner}: exemplars did not settle in max_iter={self.max_iter} exchanges (Affinity "
-                "propagation did not converge, this model may return degenerate cluster centers and "
-                "labels; raise max_iter or damping)", ConvergenceWarning
+                f"{owner}: exemplars did not settle in max_iter={self.max_iter} exchanges "
+                "(Affinity propagation did not converge, this model may return degenerate cluster "
+                "centers and labels; raise max_iter or damping)", ConvergenceWarning
             )  # fmt: skip
         self.cluster_centers_indices_, self.labels_ = exemplars, labels
         if self.affinity != "precomputed":
@@ -266,7 +267,7 @@ def similarities(X: np.ndarray, affinity: str, preference: Any, owner: str) -> n
         S = -pairwise.euclidean(rows, rows, True)
     n = len(S)
     if preference is None:
-        wanted = np.median(S)
+        wanted = np.array(np.median(S))
     else:
         wanted = as_numbers(preference, "preference", owner)
         if wanted.ndim and wanted.shape != (n,):
@@ -278,7 +279,7 @@ def similarities(X: np.ndarray, affinity: str, preference: Any, owner: str) -> n
 def exchanged(
     S: np.ndarray, progress: Any, *, damping: float, most: int, still: int, seed: int
 ) -> Run:
-    """A run whose state begins with the evidence of each row to be an exemplar, and its messages."""
+    """A run; a state begins with the evidence of each row to be an exemplar."""
     n = len(S)
     every = np.arange(n)
     off = ~np.eye(n, dtype=bool)

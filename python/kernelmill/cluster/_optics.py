@@ -78,8 +78,10 @@ class OPTICS(ClusterMixin, Searcher):
     >>> import numpy as np
     >>> from kernelmill.cluster import OPTICS
     >>> X = np.array([[0.0], [1.0], [2.0], [30.0], [31.0], [32.0], [90.0]])
-    >>> OPTICS(min_samples=2).fit_predict(X)
+    >>> OPTICS(min_samples=2, cluster_method="dbscan", eps=2.0).fit_predict(X)
     array([ 0,  0,  0,  1,  1,  1, -1])
+    >>> OPTICS(min_samples=2).fit(X).cluster_hierarchy_.tolist()
+    [[0, 2], [3, 6], [0, 6]]
     """
 
     _parameters: ClassVar = {

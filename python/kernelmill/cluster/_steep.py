@@ -44,17 +44,17 @@ def steep_clusters(
     descents: list[Descent] = []
     found: list[tuple[int, int]] = []
     at, top = 0, 0.0
-    for place in np.flatnonzero(steep_up | steep_down):
+    for place in np.flatnonzero(steep_up | steep_down).tolist():
         if place < at:
             continue
         top = max(top, float(h[at : place + 1].max()))
         descents = _still_deep(descents, top, h, factor)
         if steep_down[place]:
             last = _extended(steep_down, rises, place, least)
-            descents.append(Descent(int(place), last))
+            descents.append(Descent(place, last))
         else:
             last = _extended(steep_up, falls, place, least)
-            mine = [_between(d, int(place), last, h, factor) for d in descents]
+            mine = [_between(d, place, last, h, factor) for d in descents]
             for d, ends in zip(reversed(descents), reversed(mine), strict=True):
                 if ends is not None and corrected:
                     ends = _inside(h, before, order, *ends)
@@ -69,8 +69,8 @@ def steep_clusters(
 
 def _extended(steep: np.ndarray, against: np.ndarray, start: int, least: int) -> int:
     """The last steep place of a part: until a step against it, or too many that are not steep."""
-    last, flat = int(start), 0
-    for place in range(int(start), len(steep)):
+    last, flat = start, 0
+    for place in range(start, len(steep)):
         if steep[place]:
             last, flat = place, 0
         elif against[place]:

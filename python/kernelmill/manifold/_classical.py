@@ -25,6 +25,11 @@ class ClassicalMDS(Manifold):
     holds Euclidean distances; the map is its eigenvectors with the largest eigenvalues, times their
     roots.
 
+    Parameters
+    ----------
+    n_components : int, default=2
+        Dimensions q of the map.
+
     Attributes
     ----------
     embedding_

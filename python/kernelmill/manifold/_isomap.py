@@ -168,7 +168,7 @@ class Isomap(Manifold):
             In squared units of X.
         """
         check_is_fitted(self, "embedding_")
-        return float(self._in_unit(self._in_unit(np.float64(self._error))))
+        return float(self._in_unit(self._in_unit(np.array(self._error))))
 
     def transform(self, X):
         """Put other rows on the map, by paths over their neighbours in ``fit``.
@@ -224,7 +224,9 @@ def joined(graph: Any, space: Space, owner: str) -> Any:
     for a in range(parts):
         for b in range(a + 1, parts):
             i, j, d = _closest(space, members[a], members[b])
-            row.append(i), column.append(j), length.append(d)
+            row.append(i)
+            column.append(j)
+            length.append(d)
     more = scipy.sparse.csr_matrix((length, (row, column)), shape=graph.shape)
     graph = graph.tocoo()
     both = more.tocoo()
@@ -248,5 +250,5 @@ def _closest(space: Space, a: np.ndarray, b: np.ndarray) -> tuple[int, int, floa
 
         part = part._replace(tree=grown(part.rows[:, :3]))
     distances, near = part.nearest(space.rows[a], 1)
-    i = int(distances[:, 0].argmin())
-    return int(a[i]), int(b[near[i, 0]]), float(distances[i, 0])
+    first = int(distances[:, 0].argmin())
+    return int(a[first]), int(b[near[first, 0]]), float(distances[first, 0])

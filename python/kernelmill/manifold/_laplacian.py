@@ -54,7 +54,7 @@ def smoothest(
     Notes
     -----
     With ``g = D^(1/2) f`` the problem is ``D^(-1/2) L D^(-1/2) g = lambda g``, whose matrix is
-    symmetric; f is g *divided* by the root of the degree. Nodes without an edge have degree 1 there.
+    symmetric; f is g *divided* by the root of the degree. Nodes without an edge have degree 1.
     The spectrum lies in [0, 2], so the largest eigenvalues of ``2 - L`` are sought where the graph
     is dense, and those of ``(L + s)^(-1)`` by sparse factors elsewhere.
     """

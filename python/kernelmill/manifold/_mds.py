@@ -136,7 +136,7 @@ class MDS(ClassicalMDS):
             return moved(Y, targets)
 
         def advance(state: tuple, most: int) -> Step:
-            Y, d, h, stress, size = state
+            Y, d, h, stress = state[:4]
             new = moved(_majorised(Y, d, h), targets)
             finished = bool(stress - new[3] <= float(self.eps) * new[4])
             if new[3] > stress:  # by rounding alone

@@ -31,6 +31,7 @@ class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
     metric: Any = "minkowski"
     metric_params: Any = None
     n_components: int
+    embedding_: Any
     _exponent: int
 
     @property
@@ -39,7 +40,7 @@ class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
 
     @property
     def _n_features_out(self) -> int:
-        return self.embedding_.shape[1]  # type: ignore[attr-defined]
+        return self.embedding_.shape[1]
 
     def _fit_rows(self, X: Any, sample_weight: Any = None) -> Rows:
         owner = type(self).__name__
@@ -74,7 +75,7 @@ class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
         embedding : ndarray of shape (n, q), dtype of X
             The map.
         """
-        return self.fit(X, y).embedding_  # type: ignore[attr-defined]
+        return self.fit(X, y).embedding_
 
 
 def exponent_of(X: Any) -> int:

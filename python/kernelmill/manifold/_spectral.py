@@ -185,7 +185,7 @@ class SpectralEmbedding(Manifold):
         self._set_parameters(locals())
 
     @property
-    def metric(self):  # type: ignore[override]
+    def metric(self):
         """Distance of rows."""
         given = str(self.affinity).startswith("precomputed")
         return "precomputed" if given else "euclidean"

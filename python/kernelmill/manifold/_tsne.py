@@ -47,8 +47,8 @@ class TSNE(Manifold):
     max_iter : int, default=1000
         Most iterations.
     n_iter_without_progress : int, default=300
-        Iterations without a divergence that is lower by a millionth, which end the fit after the first
-        250.
+        Iterations without a divergence that is lower by a millionth, which end the fit after the
+        first 250.
     min_grad_norm : float, default=1e-7
         A gradient that is not longer ends the fit.
     init : {"pca", "random"} or array-like of shape (n, q), default="pca"

@@ -78,8 +78,8 @@ class DendrogramDisplay(Display):
         >>> from kernelmill.cluster import AgglomerativeClustering
         >>> from kernelmill.plot import DendrogramDisplay
         >>> model = AgglomerativeClustering(2).fit([[0.0], [1.0], [9.0], [10.5]])
-        >>> DendrogramDisplay.from_estimator(model).threshold < model.distances_[-1]
-        True
+        >>> DendrogramDisplay.from_estimator(model).leaves_.tolist()
+        [0, 1, 2, 3]
         """
         model = split(cls.__name__, estimator, "linkage_matrix_")[1]
         heights = model.linkage_matrix_[:, 2]
@@ -188,7 +188,8 @@ def layout_of(Z: np.ndarray, first: int) -> tuple[np.ndarray, list[int]]:
     Merges before `first` are leaves.
     """
     n = len(Z) + 1
-    places, leaves = np.full(2 * n - 1, np.nan), []
+    places = np.full(2 * n - 1, np.nan)
+    leaves: list[int] = []
     stack = [2 * n - 2]
     while stack:
         node = stack.pop()
