@@ -168,7 +168,7 @@ class Epoch {
       for (int k = 0; k < padded; ++k) {
         const float power = kernelmill::exp(b * kernelmill::log(d2[k]));
         const float pushed = top / ((kNear + d2[k]) * (1 + a * power));
-        g[k] = (at[k] == mine) | (k >= drawn) ? 0.0f : pushed;
+        g[k] = ((at[k] == mine) | (k >= drawn)) ? 0.0f : pushed;
       }
       for (index_t c = 0; c < axes_; ++c) {
         const float* x = others_ + c;
