@@ -197,7 +197,7 @@ def test_saved_and_loaded(rng, name):
 def test_progress_and_interrupts(rng, name):
     X = rng.normal(size=(3000, 8))
     model = QUICK[name](**({"max_iter": 100_000} if name == "TSNE" else {"n_epochs": 1_000_000}))
-    timer = threading.Timer(1.5, signal.raise_signal, [signal.SIGINT])
+    timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         model.fit(X)
@@ -261,13 +261,12 @@ def test_stops(rng):
     assert TSNE(perplexity=5, max_iter=0, random_state=0).fit(X).embedding_.std() < 1e-3
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_digits_by_tsne(seed):
+def test_digits_by_tsne():
     X = load_digits().data
-    model = TSNE(random_state=seed, init="random", max_iter=600).fit(X)
-    # openTSNE 1.0.4 reaches 0.84 to 0.87 by its own count over ten seeds, and .9905 to .9925.
-    assert trustworthiness(X, model.embedding_) > 0.990
-    assert model.kl_divergence_ < 0.85
+    model = TSNE(random_state=0, init="random", max_iter=600).fit(X)
+    # openTSNE 1.0.4 with its defaults ends at 0.754 to 0.760 over five seeds, and .9945 to .9957.
+    assert model.kl_divergence_ < 0.76
+    assert trustworthiness(X, model.embedding_) > 0.994
 
 
 # --- UMAP ------------------------------------------------------------------------------------

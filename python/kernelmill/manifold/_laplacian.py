@@ -116,13 +116,18 @@ def near_zero(
     pivots.
     """
     n = M.shape[0]
-    shifted = scipy.sparse.csc_array(M + shift * scipy.sparse.eye_array(n))
-    factor = scipy.sparse.linalg.splu(
-        shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
+    factor = factors(M + shift * scipy.sparse.eye_array(n, format="csr"))
     inverse = scipy.sparse.linalg.LinearOperator((n, n), factor.solve, dtype=np.float64)
     count = min(n - 1, max(2 * k + 1, 20))
     values, vectors = scipy.sparse.linalg.eigsh(
         inverse, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=most
     )
     return 1 / values - shift, vectors
+
+
+def factors(M: Any) -> Any:
+    """Factors of a sparse positive definite matrix, ordered by degrees, without pivots."""
+    return scipy.sparse.linalg.splu(
+        scipy.sparse.csc_array(M), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True}
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from kernelmill._docstrings import complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
-from kernelmill.manifold._laplacian import WHOLE
+from kernelmill.manifold._laplacian import WHOLE, factors
 from kernelmill.manifold._rows import Manifold, normals, turned
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import SEARCH, check_pair
@@ -341,18 +341,15 @@ def _summed(parts: np.ndarray, near: np.ndarray, n: int) -> scipy.sparse.csr_arr
 def flattest(M: Any, q: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The q least eigenvalues of M and their vectors, orthogonal to the constant one."""
     n = M.shape[0]
-    M = (M + M.T) / 2
+    mean = M.diagonal().sum() / n
     if n <= WHOLE or q + 2 >= n:
         full = M.toarray()
-        # The constant vector gets the largest eigenvalue.
-        full += full.trace() / n
+        full = (full + full.T) / 2
+        full += mean  # the constant vector gets the largest eigenvalue
         values, vectors = scipy.linalg.eigh(full, subset_by_index=(0, min(q, n - 1) - 1))
         return np.maximum(values, 0), turned(vectors)
-    shift = _SHIFT * M.trace() / n
-    factor = scipy.sparse.linalg.splu(
-        scipy.sparse.csc_array(M + shift * scipy.sparse.eye_array(n)),
-        permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True},
-    )  # fmt: skip
+    shift = _SHIFT * mean
+    factor = factors(M.T + shift * scipy.sparse.eye_array(n, format="csc"))
 
     def solved(v: np.ndarray) -> np.ndarray:
         v = v.ravel()
@@ -361,7 +358,10 @@ def flattest(M: Any, q: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
     inverse = scipy.sparse.linalg.LinearOperator((n, n), solved, dtype=np.float64)
     v0 = normals(seed, 11, n, 1).ravel()
-    values, vectors = scipy.sparse.linalg.eigsh(inverse, q, which="LA", v0=v0 - v0.mean())
+    # The eigenvalues of the inverse lie far apart, so few vectors do.
+    values, vectors = scipy.sparse.linalg.eigsh(
+        inverse, q, which="LA", v0=v0 - v0.mean(), ncv=min(n - 1, 2 * q + 6)
+    )
     order = np.argsort(-values, kind="stable")
     return np.maximum(1 / values[order] - shift, 0), turned(vectors[:, order])
 
