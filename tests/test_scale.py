@@ -21,6 +21,7 @@ from kernelmill import (
     hmm,
     kernel_approximation,
     linear_model,
+    manifold,
     mixture,
     naive_bayes,
     neighbors,
@@ -39,6 +40,13 @@ NOT_SCALED = {
     "VariationalCategoricalHMM": SYMBOLS,
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
     "AgglomerativeClustering": "does not predict: see cluster/test_agglomerative.py",
+    "ClassicalMDS": "does not predict: see manifold/test_spectra.py",
+    "MDS": "does not predict: see manifold/test_spectra.py",
+    "OPTICS": "does not predict: see cluster/test_optics.py",
+    "SpectralClustering": "does not predict: see cluster/test_spectral.py",
+    "SpectralEmbedding": "does not predict: see manifold/test_spectra.py",
+    "TSNE": "does not predict: see manifold/test_maps.py",
+    "UMAP": "rounding grows in its epochs: see manifold/test_maps.py",
     "HDBSCAN": "does not predict: see cluster/test_hdbscan.py",
     "KernelDensity": "does not predict: see neighbors/test_models.py",
     "NearestNeighbors": "does not predict: see neighbors/test_search.py",
@@ -180,6 +188,21 @@ def _rows() -> dict[str, Scaled]:
         )
         rows[f"ensemble.{cls.__name__}"] = Scaled(forest, {}, supervised=True)
     rows |= {
+        "cluster.AffinityPropagation": Scaled(
+            lambda c: cluster.AffinityPropagation(random_state=0, damping=0.9),
+            {"cluster_centers_": 1},
+        ),
+        "cluster.FuzzyCMeans": Scaled(
+            lambda c: cluster.FuzzyCMeans(K, random_state=0), {"cluster_centers_": 1}
+        ),
+        "manifold.Isomap": Scaled(
+            lambda c: manifold.Isomap(n_neighbors=30), {"embedding_": 1}, transformed=1
+        ),
+        "manifold.LocallyLinearEmbedding": Scaled(
+            lambda c: manifold.LocallyLinearEmbedding(n_neighbors=30, n_components=1),
+            {"embedding_": 0},
+            transformed=0,
+        ),
         "cluster.DBSCAN": Scaled(lambda c: cluster.DBSCAN(0.75 * c), {"components_": 1}),
         "cluster.MeanShift": Scaled(
             lambda c: cluster.MeanShift(bandwidth=4.0 * c), {"cluster_centers_": 1}
