@@ -27,7 +27,7 @@ enable_language(CUDA)
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS cuda/ops/*.cu cuda/core/*.cu)
 file(GLOB cuda_bindings CONFIGURE_DEPENDS cuda/bindings/*.cpp)
-list(APPEND cuda_bindings cpp/bindings/binder.cpp cpp/bindings/optim.cpp)  # the same on both devices
+list(APPEND cuda_bindings cpp/bindings/binder.cpp cpp/bindings/optim.cpp cpp/core/error.cpp)  # the same on both devices
 if(NOT cuda_sources OR NOT cuda_bindings)
   message(STATUS "KernelMill: no CUDA sources")
   return()
