@@ -59,6 +59,8 @@ TESTED_ELSEWHERE = {
     "ops/elementwise_table.py": "row by row in ops/test_elementwise.py",
     "ops/optim_table.py": "rule by rule in ops/test_optim.py",
     "ops/tree_criteria.py": "criterion by criterion in ops/test_tree.py",
+    "ops/tree_growth.py": "through ops/test_tree.py, beside brute force in tree/test_tree.py",
+    "ops/tree_walks.py": "tree by tree in ops/test_tree.py and ops/test_histogram.py",
     "ops/histogram_growth.py": "through ops/test_histogram.py, and beside another definition there",
     "ops/histogram_walks.py": "tree by tree in ops/test_histogram.py",
     "ops/histogram_losses.py": "loss by loss in ops/test_histogram.py",

@@ -11,11 +11,14 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from kernelmill import (
     cluster,
+    decomposition,
     ensemble,
     hmm,
+    kernel_approximation,
     linear_model,
     mixture,
     neighbors,
@@ -120,6 +123,19 @@ def _rows() -> dict[str, Scaled]:
     ):
         make = lambda c, cls=cls: cls()  # noqa: E731 - the loop's own class
         rows[f"preprocessing.{cls.__name__}"] = Scaled(make, powers, transformed=transformed)
+    axes = {"components_": 0, "mean_": 1, "explained_variance_": 2, "noise_variance_": 2}
+    for model, powers, transformed, densities in (
+        (decomposition.PCA(1), axes | {"singular_values_": 1}, 1, 1),
+        (decomposition.PCA(1, whiten=True, svd_solver="full"), axes, 0, 1),
+        (decomposition.IncrementalPCA(1, batch_size=50), axes | {"var_": 2}, 1, 1),
+        (decomposition.TruncatedSVD(1), {"components_": 0, "singular_values_": 1}, 1, 0),
+        (decomposition.KernelPCA(1), {"eigenvalues_": 2, "eigenvectors_": 0}, 1, 0),
+        (decomposition.ProbabilisticPCA(1), axes, 0, 1),
+        (decomposition.FactorAnalysis(1), {"components_": 1, "noise_variance_": 2}, 0, 1),
+    ):
+        make = lambda c, model=model: clone(model)  # noqa: E731 - the loop's own model
+        name = f"decomposition.{type(model).__name__}" + " whitened" * getattr(model, "whiten", 0)
+        rows[name] = Scaled(make, powers, densities, transformed=transformed)
     for cls in (
         tree.DecisionTreeClassifier,
         tree.DecisionTreeRegressor,
@@ -179,6 +195,23 @@ def _rows() -> dict[str, Scaled]:
     for cls, given in ((svm.SVC, {}), (svm.NuSVC, {"nu": 0.2}), (svm.OneClassSVM, {"nu": 0.2})):
         made = lambda c, cls=cls, given=given: cls(**given)  # noqa: E731 - the loop's own class
         rows[f"svm.{cls.__name__}"] = Scaled(made, {}, supervised=True)
+    for cls, power in ((svm.LinearSVC, -1), (svm.LinearSVR, -1)):
+        priced = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            C=1 / max(square(c), 1e-308), intercept_scaling=c, tol=1e-9
+        )
+        rows[f"svm.{cls.__name__}"] = Scaled(
+            priced, {"coef_": power}, supervised=True, rounded=cls is svm.LinearSVR
+        )
+    for cls in (kernel_approximation.RandomFourierFeatures, kernel_approximation.Nystroem):
+        some = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            n_components=20, gamma="scale", random_state=0
+        )
+        rows[f"kernel_approximation.{cls.__name__}"] = Scaled(some, {"gamma_": -2}, transformed=0)
+    rows["kernel_approximation.RBFSampler"] = Scaled(
+        lambda c: kernel_approximation.RBFSampler(gamma=1 / max(square(c), 1e-308), random_state=0),
+        {"gamma_": -2},
+        transformed=0,
+    )
     # An intercept moves by 1 whatever the scale of the rows.
     rows["linear_model.Perceptron"] = Scaled(
         lambda c: linear_model.Perceptron(fit_intercept=False, tol=None, max_iter=9),

@@ -42,7 +42,6 @@ void bind_histogram(Family family) {
   family.op<own::add>("add");
   family.op<walk>("walk");
   family.op<own::predict<float>, own::predict<double>>("predict");
-  family.op<own::contributions<float>, own::contributions<double>>("contributions");
 }
 
 }  // namespace kernelmill

@@ -7,6 +7,7 @@
 #include "core/parallel.hpp"  // thread limits, interrupts
 
 extern "C" const char* kernelmill_level();
+extern "C" bool kernelmill_tiles();
 
 namespace {
 
@@ -33,6 +34,7 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   });
 
   m.attr("level") = kernelmill_level();
+  m.def("tiles", &kernelmill_tiles);
   m.attr("compiler") =
 #if defined(__clang__)
       "clang " __clang_version__;

@@ -12,8 +12,9 @@ using In = std::span<const T>;
 template <class T>
 void grow(DenseView<std::int32_t> ranks, DenseView<T> values, DenseView<double> y,
           DenseView<double> weight, In<index_t> classes, In<double> rule,
-          In<std::int32_t> monotonic, In<index_t> seeds, CubeView<index_t> nodes,
-          CubeView<double> stats, CubeView<double> value, std::span<index_t> sizes) {
+          In<std::int32_t> monotonic, In<bool> categorical, In<index_t> seeds,
+          CubeView<index_t> nodes, CubeView<double> stats, CubeView<double> value,
+          CubeView<std::uint8_t> sides, std::span<index_t> sizes) {
   tree::Field field{};
   field.ranks = dense(ranks.data, ranks.shape[0], ranks.shape[1]);
   if constexpr (sizeof(T) == 4) {
@@ -35,9 +36,18 @@ void grow(DenseView<std::int32_t> ranks, DenseView<T> values, DenseView<double> 
                 static_cast<index_t>(rule[8]),
                 rule[9] != 0};
   field.monotonic = monotonic;
+  field.categorical = categorical;
   field.seeds = seeds;
   tree::grow(field, {nodes.shape[1], value.shape[2], reinterpret_cast<tree::Node*>(nodes.data),
-                     stats.data, value.data, sizes});
+                     stats.data, value.data, sides.shape[1], sides.data, sizes});
+}
+
+template <class T>
+void contributions(MatrixView<const T> X, In<index_t> nodes, In<index_t> roots, tree::Sides sides,
+                   In<double> cover, DenseView<double> values, In<double> start,
+                   CubeView<double> phi) {
+  tree::contributions(X, nodes, roots, sides, cover,
+                      dense(values.data, values.shape[0], values.shape[1]), start, phi);
 }
 
 }  // namespace
@@ -47,6 +57,7 @@ void bind_tree(Family family) {
   family.op<grow<float>, grow<double>>("grow");
   family.op<tree::apply<float>, tree::apply<double>>("apply");
   family.op<tree::predict<float>, tree::predict<double>>("predict");
+  family.op<contributions<float>, contributions<double>>("contributions");
 }
 
 }  // namespace kernelmill

@@ -6,14 +6,12 @@
 #include <cstdint>  // std::uint8_t
 #include <span>     // std::span
 
-#include "core/matrix.hpp"  // MatrixView, StridedView
+#include "core/matrix.hpp"  // MatrixView
+#include "ops/tree_node.hpp"
 
 namespace kernelmill::histogram {
 
-// Bits of Node::feature: missing values go left, and the split is one of levels; the rest is the
-// number of the feature. A code is a byte.
-constexpr std::int32_t kMissing = 1 << 30, kCategory = 1 << 29, kFeature = kCategory - 1;
-constexpr index_t kCodes = 256;
+using tree::kCategory, tree::kCodes, tree::kFeature, tree::kMissing, tree::Node;
 
 // Rows in blocks of features: codes[(block * n + row) * width + feature in block].
 struct Codes {
@@ -23,11 +21,6 @@ struct Codes {
   const std::uint8_t* block(index_t b) const { return data + b * n * width; }
   // The code of feature f of row 0; that of the next row is `width` further.
   const std::uint8_t* feature(index_t f) const { return block(f / width) + f % width; }
-};
-
-struct Node {
-  double threshold;
-  std::int32_t feature, right;
 };
 
 template <class T>
@@ -84,11 +77,5 @@ template <class T>
 void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
              MatrixView<const std::uint8_t> sides, std::span<const double> start,
              MatrixView<double> raw);
-
-template <class T>
-void contributions(MatrixView<const T> X, std::span<const index_t> nodes,
-                   std::span<const index_t> roots, MatrixView<const std::uint8_t> sides,
-                   std::span<const double> cover, std::span<const double> start,
-                   StridedView<double, 3> phi);
 
 }  // namespace kernelmill::histogram

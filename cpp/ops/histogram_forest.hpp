@@ -14,13 +14,7 @@ struct Forest {
   MatrixView<const std::uint8_t> sides;
 
   index_t end(std::size_t tree) const { return tree + 1 < roots.size() ? roots[tree + 1] : count; }
-  bool goes_left(const Node& node, double x) const {
-    if ((node.feature & kCategory) == 0) {
-      return x != x ? (node.feature & kMissing) != 0 : x <= node.threshold;
-    }
-    const auto code = static_cast<index_t>(x >= 0 && x < 256 ? x : 0);
-    return ((sides(static_cast<index_t>(node.threshold), code / 8) >> (code % 8)) & 1) != 0;
-  }
+  bool goes_left(const Node& node, double x) const { return tree::goes_left(node, x, sides); }
 };
 
 // Raises unless nodes name what exists; `scores` is their number.

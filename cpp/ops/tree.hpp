@@ -5,13 +5,11 @@
 #include <span>     // std::span
 
 #include "core/matrix.hpp"  // MatrixView, index_t
+#include "ops/tree_node.hpp"
 
 namespace kernelmill::tree {
 
 enum Criterion { kGini, kEntropy, kSquared, kPoisson, kQuantile };
-
-constexpr std::int32_t kMissing = 1 << 30;  // rank of a missing value; mark of a node
-constexpr std::int32_t kFeature = kMissing - 1;
 
 constexpr std::uint16_t kNarrowMissing = 0xFFFF;
 
@@ -36,6 +34,7 @@ struct Field {
   std::span<const index_t> classes;
   Rule rule;
   std::span<const std::int32_t> monotonic;  // empty: none
+  std::span<const bool> categorical;        // empty: none
   std::span<const index_t> seeds;           // one per tree
 
   // Value of a rank of feature f.
@@ -43,15 +42,14 @@ struct Field {
     const index_t at = f * ranks.cols + rank;
     return values_single != nullptr ? static_cast<double>(values_single[at]) : values_double[at];
   }
+  bool of_levels(index_t f) const {
+    return !categorical.empty() && categorical[static_cast<std::size_t>(f)];
+  }
+  // The code of a rank of a categorical feature.
+  std::int32_t code(index_t f, std::int32_t rank) const {
+    return rank == kMissing ? 0 : static_cast<std::int32_t>(value(f, rank));
+  }
 };
-
-// A leaf has feature -1 and the number of its values in `right`. An inner node has its left child
-// next to it; `right` counts from the root.
-struct Node {
-  double threshold;
-  std::int32_t feature, right;
-};
-static_assert(sizeof(Node) == 16);
 
 // Room for trees: `capacity` nodes each.
 struct Grown {
@@ -59,6 +57,8 @@ struct Grown {
   Node* nodes;    // [trees, capacity]
   double* stats;  // [trees, capacity, 3]: impurity, weight, rows
   double* value;  // [trees, capacity, width]
+  index_t most_sides;
+  std::uint8_t* sides;  // [trees, most_sides, 32]
   std::span<index_t> sizes;
 };
 
@@ -66,9 +66,15 @@ void grow(const Field& field, const Grown& grown);
 
 template <class T>
 void apply(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
-           MatrixView<std::int32_t> leaves);
+           Sides sides, MatrixView<std::int32_t> leaves);
 template <class T>
 void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
-             std::span<const double> values, MatrixView<double> sums);
+             Sides sides, std::span<const double> values, MatrixView<double> sums);
+// values: dense, [leaves, width].
+template <class T>
+void contributions(MatrixView<const T> X, std::span<const index_t> nodes,
+                   std::span<const index_t> roots, Sides sides, std::span<const double> cover,
+                   MatrixView<const double> values, std::span<const double> start,
+                   CubeView<double> phi);
 
 }  // namespace kernelmill::tree

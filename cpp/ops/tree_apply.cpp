@@ -5,51 +5,13 @@
 #include <limits>     // infinity
 #include <vector>     // packed trees
 
-#include "core/error.hpp"      // invalid
 #include "core/parallel.hpp"   // parallel_for
 #include "core/workspace.hpp"  // Workspace
 #include "ops/tree.hpp"
+#include "ops/tree_forest.hpp"
 
 namespace kernelmill::tree {
 namespace {
-
-struct Forest {
-  const Node* nodes;
-  std::span<const index_t> roots;
-  index_t count, features, values;
-
-  Forest(const char* op, std::span<const index_t> words, std::span<const index_t> begins, index_t d,
-         index_t most)
-      : nodes(reinterpret_cast<const Node*>(words.data())),
-        roots(begins),
-        count(std::ssize(words) / 2),
-        features(d),
-        values(most) {
-    for (std::size_t t = 0; t < roots.size(); ++t) {
-      if (roots[t] < 0 || end(static_cast<index_t>(t)) <= roots[t] ||
-          end(static_cast<index_t>(t)) > count) {
-        refuse(op);
-      }
-    }
-  }
-  index_t trees() const { return std::ssize(roots); }
-  index_t end(index_t t) const {
-    return t + 1 < trees() ? roots[static_cast<std::size_t>(t + 1)] : count;
-  }
-  index_t size(index_t t) const { return end(t) - roots[static_cast<std::size_t>(t)]; }
-  const Node* tree(index_t t) const { return nodes + roots[static_cast<std::size_t>(t)]; }
-  // Whether a node of a tree of some size can be left, or read.
-  bool fits(const Node& node, index_t at, index_t size) const {
-    return node.feature < 0
-               ? 0 <= node.right && node.right < values
-               : (node.feature & kFeature) < features && node.right > at + 1 && node.right < size;
-  }
-  [[noreturn]] static void refuse(const char* op) {
-    invalid(op,
-            "nodes must name features of X, children behind their parent and values that exist, "
-            "got others");
-  }
-};
 
 // --- a few rows: the nodes as they are
 // ------------------------------------------------------------
@@ -74,8 +36,7 @@ void walk_rows(const char* op, const Forest& forest, const MatrixView<const T>& 
           if (!forest.fits(node, at[l], forest.size(first + l))) fits = false;
           if (node.feature < 0 || !fits) continue;
           const double x = static_cast<double>(X(row, node.feature & kFeature));
-          const bool left = x != x ? (node.feature & kMissing) != 0 : x <= node.threshold;
-          at[l] = left ? at[l] + 1 : node.right;
+          at[l] = goes_left(node, x, forest.sides) ? at[l] + 1 : node.right;
           inner = true;
         }
       }
@@ -105,7 +66,8 @@ T lower(double t) {
 }
 
 // Nodes by levels, so that those which all rows pass lie together. `leaf` says what a leaf is: its
-// number in the tree, or that of its values. False where they are not a tree.
+// number in the tree, or that of its values; `steps` is 0 where a node is split by levels. False
+// where they are not a tree.
 template <class T>
 bool pack(const Forest& forest, index_t t, bool by_value, Packed<T>* to, std::int32_t* leaf,
           int& steps) {
@@ -113,6 +75,7 @@ bool pack(const Forest& forest, index_t t, bool by_value, Packed<T>* to, std::in
   const Node* const tree = forest.tree(t);
   index_t last = 1, depth = 0, below = 1;  // nodes from `below` on are deeper
   double depths = 0;                       // of leaves
+  bool levels = false;
   leaf[0] = 0;
   for (index_t i = 0; i < last; ++i) {
     if (i == below) {
@@ -129,11 +92,12 @@ bool pack(const Forest& forest, index_t t, bool by_value, Packed<T>* to, std::in
       continue;
     }
     if (last + 2 > size) return false;
+    levels |= (node.feature & kCategory) != 0;
     to[i] = {lower<T>(node.threshold), static_cast<std::int32_t>(last), node.feature & kFeature};
     leaf[last++] = static_cast<std::int32_t>(at + 1);
     leaf[last++] = node.right;
   }
-  steps = 1 + static_cast<int>(0.75 * depths / static_cast<double>((last + 1) / 2));
+  steps = levels ? 0 : 1 + static_cast<int>(0.75 * depths / static_cast<double>((last + 1) / 2));
   return true;
 }
 
@@ -196,19 +160,27 @@ void walk(const Packed<T>* tree, const T* X, index_t d, index_t rows, int steps,
   }
 }
 
-// The same with missing values, along the nodes as they are.
+// The same along the nodes as they are, with missing values and levels.
 template <class T>
-void walk_with_gaps(const Node* tree, const T* X, index_t d, index_t rows, bool by_value,
-                    std::int32_t* leaves) {
-  for (index_t row = 0; row < rows; ++row) {
-    index_t at = 0;
-    while (tree[at].feature >= 0) {
-      const Node& node = tree[at];
-      const double x = static_cast<double>(X[row * d + (node.feature & kFeature)]);
-      const bool left = x != x ? (node.feature & kMissing) != 0 : x <= node.threshold;
-      at = left ? at + 1 : node.right;
+void walk_nodes(const Forest& forest, index_t t, const T* X, index_t d, index_t rows, bool by_value,
+                std::int32_t* leaves) {
+  const Node* const tree = forest.tree(t);
+  for (index_t first = 0; first < rows; first += kAbreast) {
+    const index_t count = std::min(kAbreast, rows - first);
+    index_t at[kAbreast] = {};
+    for (bool inner = true; inner;) {
+      inner = false;
+      for (index_t l = 0; l < count; ++l) {
+        const Node& node = tree[at[l]];
+        if (node.feature < 0) continue;
+        const double x = static_cast<double>(X[(first + l) * d + (node.feature & kFeature)]);
+        at[l] = goes_left(node, x, forest.sides) ? at[l] + 1 : node.right;
+        inner = true;
+      }
     }
-    leaves[row] = by_value ? tree[at].right : static_cast<std::int32_t>(at);
+    for (index_t l = 0; l < count; ++l) {
+      leaves[first + l] = by_value ? tree[at[l]].right : static_cast<std::int32_t>(at[l]);
+    }
   }
 }
 
@@ -260,8 +232,10 @@ void each_block(const char* op, const Forest& forest, const MatrixView<const T>&
         }
         rows = copy.data();
       }
-      bool gaps = false;
-      for (index_t i = 0; i < (end - begin) * d; ++i) gaps |= rows[i] != rows[i];
+      // A look at all values costs more than a few steps along nodes as they are.
+      bool gaps = forest.count < d;
+      const index_t looked = gaps ? 0 : (end - begin) * d;
+      for (index_t i = 0; i < looked; ++i) gaps |= rows[i] != rows[i];
       std::int32_t leaves[kMostRows], alive[kMostRows];
       for (index_t t = 0; t < trees; ++t) {
         const index_t at = begins[static_cast<std::size_t>(t)];
@@ -271,10 +245,11 @@ void each_block(const char* op, const Forest& forest, const MatrixView<const T>&
           fetch(tree + forest.size(first + t), forest.size(first + t + 1));
           fetch(numbers.data() + at + forest.size(first + t), forest.size(first + t + 1));
         }
-        if (gaps) {
-          walk_with_gaps(forest.tree(first + t), rows, d, end - begin, by_value, leaves);
+        const int down = steps[static_cast<std::size_t>(t)];
+        if (gaps || down == 0) {
+          walk_nodes(forest, first + t, rows, d, end - begin, by_value, leaves);
         } else {
-          walk(tree, rows, d, end - begin, steps[static_cast<std::size_t>(t)], leaves, alive);
+          walk(tree, rows, d, end - begin, down, leaves, alive);
           for (index_t i = 0; i < end - begin; ++i) leaves[i] = numbers.data()[at + leaves[i]];
         }
         f(first + t, begin, end - begin, leaves);
@@ -314,8 +289,8 @@ void add(const double* values, index_t stride, const std::int32_t* leaves, index
 
 template <class T>
 void apply(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
-           MatrixView<std::int32_t> leaves) {
-  const Forest forest("tree.apply", nodes, roots, X.cols, INT32_MAX);
+           Sides sides, MatrixView<std::int32_t> leaves) {
+  const Forest forest("tree.apply", nodes, roots, sides, X.cols, INT32_MAX);
   if (many(forest, X)) {
     each_block("tree.apply", forest, X, false,
                [&](index_t t, index_t first, index_t n, const std::int32_t* found) {
@@ -330,9 +305,9 @@ void apply(MatrixView<const T> X, std::span<const index_t> nodes, std::span<cons
 
 template <class T>
 void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<const index_t> roots,
-             std::span<const double> values, MatrixView<double> sums) {
+             Sides sides, std::span<const double> values, MatrixView<double> sums) {
   const index_t cols = sums.cols;
-  const Forest forest("tree.predict", nodes, roots, X.cols,
+  const Forest forest("tree.predict", nodes, roots, sides, X.cols,
                       cols == 0 ? INT32_MAX : std::ssize(values) / cols);
   std::fill_n(sums.data, sums.rows * cols, 0.0);
   if (many(forest, X)) {
@@ -351,9 +326,10 @@ void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<co
 
 #define KERNELMILL_TREE(T)                                                                        \
   template void apply<T>(MatrixView<const T>, std::span<const index_t>, std::span<const index_t>, \
-                         MatrixView<std::int32_t>);                                               \
+                         Sides, MatrixView<std::int32_t>);                                        \
   template void predict<T>(MatrixView<const T>, std::span<const index_t>,                         \
-                           std::span<const index_t>, std::span<const double>, MatrixView<double>);
+                           std::span<const index_t>, Sides, std::span<const double>,              \
+                           MatrixView<double>);
 KERNELMILL_TREE(float)
 KERNELMILL_TREE(double)
 

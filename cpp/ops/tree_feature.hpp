@@ -129,14 +129,20 @@ class FeatureSearch {
   Found find(const Open& node, index_t feature, const SumNode& sums, const Row* each,
              Walker* walker, double floor, double slack) {
     const index_t n = node.stop - node.start;
-    std::int32_t* const ranks = ranks_.data();
-    gather(f_, feature, p_.rows.data() + node.start, n, ranks);
+    // All rows stand in their order: that is the root.
+    const bool whole = n == f_.ranks.cols && f_.narrow == nullptr && !f_.of_levels(feature);
+    const std::int32_t* const ranks = whole ? f_.ranks.row(feature) : ranks_.data();
+    if (!whole) gather(f_, feature, p_.rows.data() + node.start, n, ranks_.data());
     std::int32_t lo = kMissing, hi = 0;
     for (index_t j = 0; j < n; ++j) {
       lo = std::min(lo, ranks[j]);
       hi = std::max(hi, ranks[j]);
     }
     Found found;
+    if (f_.of_levels(feature)) {
+      by_levels(node, feature, sums, each, walker, floor, slack, found);
+      return found;
+    }
     if (lo == hi) return found;
     found.varies = true;
     const bool gaps = hi == kMissing;
@@ -151,9 +157,9 @@ class FeatureSearch {
     }
     found.split.feature = feature;
     if (walker == nullptr) {
-      by_sums(sums, each, n, gaps, lo, hi, only, floor, found.split);
+      by_sums(sums, ranks, each, n, gaps, lo, hi, only, floor, found.split);
     } else {
-      by_walk(node, feature, *walker, only, slack, found.split);
+      by_walk(node, feature, ranks, *walker, only, slack, found.split);
     }
     return found;
   }
@@ -161,11 +167,7 @@ class FeatureSearch {
  private:
   std::int32_t drawn_cut(const Open& node, index_t feature, std::int32_t lo, std::int32_t hi,
                          double& t) const {
-    const Philox philox(p_.seed, node.key);
-    const auto words =
-        philox.block((std::uint64_t{1} << 32) + static_cast<std::uint64_t>(feature / 2));
-    const index_t at = 2 * (feature % 2);
-    const double u = uniform_double(words.w[at], words.w[at + 1]);
+    const double u = uniform(node, feature, 1);
     const double low = f_.value(feature, lo), high = f_.value(feature, hi);
     // Volatile: not fused with the sum, so that every level gives the same threshold.
     const volatile double step = u * (high - low);
@@ -179,10 +181,123 @@ class FeatureSearch {
     return below;
   }
 
+  // How many orders of levels are tried: one is enough for two classes or one mean.
+  index_t orders() const {
+    if (f_.classes.empty()) return f_.y.cols;
+    index_t count = 0;
+    for (const index_t c : f_.classes) count += c == 2 ? 1 : c;
+    return count;
+  }
+
+  // Levels of a node in an order: by what `key` of a row is on average, then by code.
   template <class Row>
-  void by_sums(const SumNode& node, const Row* each, index_t n, bool gaps, std::int32_t lo,
-               std::int32_t hi, std::int32_t only, double floor, Split& split) {
-    const std::int32_t* ranks = ranks_.data();
+  index_t order_levels(const Open& node, const std::int32_t* codes, index_t key, const Row* each) {
+    double mass[kCodes] = {}, sum[kCodes] = {};
+    index_t output = key;
+    double label = -1;
+    for (std::size_t k = 0; k < f_.classes.size(); ++k) {
+      const index_t own = f_.classes[k] == 2 ? 1 : f_.classes[k];
+      if (key < own) {
+        output = static_cast<index_t>(k);
+        label = own == 1 ? 1.0 : static_cast<double>(key);
+        break;
+      }
+      key -= own;
+    }
+    for (index_t j = 0; j < node.stop - node.start; ++j) {
+      double w, y;
+      if constexpr (std::is_same_v<Row, Units>) {
+        const Sum own = wide(each[j]);
+        w = own.w;
+        y = own.s / own.w;
+      } else {
+        w = p_.targets.w(node.start + j);
+        y = p_.targets.y(node.start + j, output);
+        if (label >= 0) y = y == label ? 1.0 : 0.0;
+      }
+      mass[codes[j]] += w;
+      sum[codes[j]] += w * y;
+    }
+    std::pair<double, std::int32_t> order[kCodes];
+    index_t present = 0;
+    for (std::int32_t code = 0; code < kCodes; ++code) {
+      if (mass[code] > 0) order[present++] = {sum[code] / mass[code], code};
+    }
+    std::sort(order, order + present);
+    std::fill_n(place_, kCodes, -1);
+    for (index_t i = 0; i < present; ++i) {
+      place_[order[i].second] = static_cast<std::int32_t>(i);
+    }
+    return present;
+  }
+
+  // A categorical feature: its levels in an order are like ranks, so all else is as for numbers.
+  template <class Row>
+  void by_levels(const Open& node, index_t feature, const SumNode& sums, const Row* each,
+                 Walker* walker, double floor, double slack, Found& found) {
+    const index_t n = node.stop - node.start;
+    std::int32_t* const ranks = ranks_.data();
+    codes_.resize(static_cast<std::size_t>(n));
+    std::int32_t* const codes = codes_.data();
+    std::int32_t lo = static_cast<std::int32_t>(kCodes), hi = 0;
+    for (index_t j = 0; j < n; ++j) {
+      codes[j] = f_.code(feature, ranks[j]);
+      lo = std::min(lo, codes[j]);
+      hi = std::max(hi, codes[j]);
+    }
+    if (lo == hi) return;
+    found.varies = true;
+    const index_t all = orders();
+    index_t first = 0, last = all;
+    std::pair<double, double> drawn{};
+    if (f_.rule.random) {
+      drawn = {uniform(node, feature, 1), uniform(node, feature, 2)};
+      first = std::min(all - 1, static_cast<index_t>(drawn.second * static_cast<double>(all)));
+      last = first + 1;
+    }
+    for (index_t key = first; key < last; ++key) {
+      const index_t present = order_levels(node, codes, key, each);
+      for (index_t j = 0; j < n; ++j) ranks[j] = place_[codes[j]];
+      const auto cuts = static_cast<double>(present - 1);
+      const std::int32_t only =
+          !f_.rule.random
+              ? -1
+              : static_cast<std::int32_t>(std::min(cuts - 1, std::floor(drawn.first * cuts)));
+      Split own{kNoGain};
+      own.feature = feature;
+      const auto top = static_cast<std::int32_t>(present - 1);
+      if (walker == nullptr) {
+        by_sums(sums, ranks, each, n, false, 0, top, only, floor, own);
+      } else {
+        by_walk(node, feature, ranks, *walker, only, slack, own);
+      }
+      if (own.rank < 0 || !(own.gain > found.split.gain + slack)) continue;
+      // Levels that the node lacks follow the larger child.
+      own.levels.fill(own.missing_left ? ~std::uint64_t{0} : 0);
+      for (std::int32_t code = 0; code < kCodes; ++code) {
+        const auto word = static_cast<std::size_t>(code / 64);
+        const std::uint64_t bit = std::uint64_t{1} << (code % 64);
+        if (place_[code] < 0) continue;
+        own.levels[word] =
+            place_[code] <= own.rank ? own.levels[word] | bit : own.levels[word] & ~bit;
+      }
+      own.missing_left = holds(own.levels, 0);
+      found.split = own;
+    }
+  }
+
+  // A number of a node and feature in [0, 1).
+  double uniform(const Open& node, index_t feature, std::uint64_t kind) const {
+    const Philox philox(p_.seed, node.key);
+    const auto words = philox.block((kind << 32) + static_cast<std::uint64_t>(feature / 2));
+    const index_t at = 2 * (feature % 2);
+    return uniform_double(words.w[at], words.w[at + 1]);
+  }
+
+  template <class Row>
+  void by_sums(const SumNode& node, const std::int32_t* ranks, const Row* each, index_t n,
+               bool gaps, std::int32_t lo, std::int32_t hi, std::int32_t only, double floor,
+               Split& split) {
     std::vector<Row>& present_ = scratch<Row>().present;
     SumSearch<Row>& sums_ = scratch<Row>().search;
     index_t present = n;
@@ -232,12 +347,12 @@ class FeatureSearch {
     split.missing_left = left;
   }
 
-  void by_walk(const Open& node, index_t feature, Walker& walker, std::int32_t only, double slack,
-               Split& split) {
+  void by_walk(const Open& node, index_t feature, const std::int32_t* ranks, Walker& walker,
+               std::int32_t only, double slack, Split& split) {
     const index_t n = node.stop - node.start;
     sorted_.resize(static_cast<std::size_t>(2 * n));
     entries_.resize(static_cast<std::size_t>(n));
-    const auto* const in = sort_ranks(ranks_.data(), n, sorted_.data(), places_);
+    const auto* const in = sort_ranks(ranks, n, sorted_.data(), places_);
     index_t present = 0, cut = 0;
     for (index_t j = 0; j < n; ++j) {
       const bool first = j == 0 || in[j].key != in[j - 1].key;
@@ -273,7 +388,8 @@ class FeatureSearch {
   Workspace<std::int32_t> ranks_;
   Scratch<Sum> doubles_;
   Scratch<Units> units_;
-  std::vector<std::int32_t> present_ranks_, entries_;
+  std::vector<std::int32_t> present_ranks_, entries_, codes_;
+  std::int32_t place_[kCodes];  // of levels in an order, -1 for those not there
   std::vector<std::uint32_t> places_;
   std::vector<Keyed<std::uint32_t>> sorted_;
 };

@@ -3,6 +3,7 @@
 // node. So what is not drawn costs nothing, and nothing is sorted in advance but ranks.
 #include <algorithm>  // std::min, std::max, std::sort, std::push_heap
 #include <cmath>      // std::floor
+#include <cstring>    // std::memcpy
 #include <memory>     // std::unique_ptr
 #include <vector>     // nodes
 
@@ -39,6 +40,7 @@ struct Built {
   std::int32_t feature, left, right;
   std::int32_t last, first;  // ranks beside the cut
   bool missing_left;
+  std::int32_t levels = -1;  // which set of levels goes left, if it is that
 };
 constexpr std::int32_t kLeaf = -1, kPart = -2;  // `feature` of nodes that are no splits
 
@@ -69,6 +71,7 @@ class Grower {
 
   std::vector<Built> nodes;
   std::vector<double> values;  // of the nodes
+  std::vector<LevelSet> sets;  // of levels
   index_t width() const { return width_; }
 
   // A new node, measured. Whether it may be split.
@@ -81,7 +84,7 @@ class Grower {
         p_.by_units ? measure_units(start, stop, value) : measure(p_.targets, start, stop, value);
     const index_t count = stop - start;
     if (!f_.monotonic.empty()) clip(m.mass, low, high, values.data() + number * width_);
-    nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, 0, 0, false});
+    nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, 0, 0, false, -1});
     const Rule& r = f_.rule;
     const auto rows = static_cast<double>(count);
     if (m.pure || rows < std::max(r.min_split, 2 * r.min_leaf) ||
@@ -130,7 +133,12 @@ class Grower {
     std::int32_t last = 0, first = kMissing;  // ranks beside the cut
     index_t left = 0;
     std::uint8_t* const goes = sides_.data();
-    for (index_t j = 0; j < n; ++j) {
+    const bool of_levels = f_.of_levels(s.feature);
+    for (index_t j = 0; of_levels && j < n; ++j) {
+      goes[j] = holds(s.levels, f_.code(s.feature, ranks[j]));
+      left += goes[j];
+    }
+    for (index_t j = 0; !of_levels && j < n; ++j) {
       const std::int32_t rank = ranks[j];
       const bool below = rank <= s.rank;
       last = std::max(last, below ? rank : 0);
@@ -148,6 +156,10 @@ class Grower {
     Built& built = nodes[static_cast<std::size_t>(node.node)];
     built.feature = static_cast<std::int32_t>(s.feature);
     built.missing_left = s.missing_left;
+    if (of_levels) {
+      built.levels = static_cast<std::int32_t>(sets.size());
+      sets.push_back(s.levels);
+    }
     built.threshold = s.threshold;
     built.last = last;
     built.first = first;
@@ -428,6 +440,8 @@ index_t emit(const Field& f, const Grower& top, const std::vector<std::unique_pt
   Node* const nodes = grown.nodes + tree * grown.capacity;
   double* const stats = grown.stats + tree * grown.capacity * 3;
   double* const values = grown.value + tree * grown.capacity * grown.width;
+  std::uint8_t* const sides = grown.sides + tree * grown.most_sides * kCodes / 8;
+  index_t sets = 0;
   index_t at = 0;
   std::int32_t leaves = 0;
   std::vector<Next> stack{{&top, 0, -1}};
@@ -451,8 +465,19 @@ index_t emit(const Field& f, const Grower& top, const std::vector<std::unique_pt
     if (own->feature < 0) {
       nodes[at] = {-2.0, -1, leaves++};
     } else {
-      const double threshold = f.rule.random ? own->threshold : middle(f, *own);
-      nodes[at] = {threshold, own->feature | (own->missing_left ? kMissing : 0), 0};
+      const bool of_levels = own->levels >= 0;
+      const double threshold = of_levels       ? static_cast<double>(sets)
+                               : f.rule.random ? own->threshold
+                                               : middle(f, *own);
+      const std::int32_t marks = (own->missing_left ? kMissing : 0) | (of_levels ? kCategory : 0);
+      nodes[at] = {threshold, own->feature | marks, 0};
+      if (of_levels) {
+        if (sets == grown.most_sides) {
+          invalid("tree.grow", "sides must have room for a whole tree, got ", grown.most_sides);
+        }
+        const LevelSet& set = next.grower->sets[static_cast<std::size_t>(own->levels)];
+        std::memcpy(sides + sets++ * kCodes / 8, set.data(), sizeof(set));
+      }
       stack.push_back({next.grower, own->right, at});
       stack.push_back({next.grower, own->left, -1});
     }
@@ -513,10 +538,25 @@ void check_targets(const Field& f, index_t width) {
   }
 }
 
-// Ranks in 16 bits, where they fit and are many: columns then stay in the cache.
+void check_levels(const Field& f) {
+  for (index_t j = 0; j < std::ssize(f.categorical); ++j) {
+    for (index_t r = 0; f.of_levels(j) && r < f.ranks.cols; ++r) {
+      const double code = f.value(j, r);
+      if (code != code) break;
+      if (!(code >= 0 && code < static_cast<double>(kCodes) && code == std::floor(code))) {
+        invalid("tree.grow",
+                "values of categorical features must be whole numbers from 0 to 255, got ", code);
+      }
+    }
+  }
+}
+
+// Ranks in 16 bits, where they fit and are many: columns then stay in the cache. One shallow tree
+// looks at a column a few times only.
 Workspace<std::uint16_t> narrowed(const Field& f) {
   const index_t n = f.ranks.cols, d = f.ranks.rows;
-  if (n >= kNarrowMissing || n * d < (index_t{1} << 14)) return {};
+  const bool shallow = f.rule.max_depth <= 2 && std::ssize(f.seeds) == 1;
+  if (n >= kNarrowMissing || n * d < (index_t{1} << 14) || shallow) return {};
   Workspace<std::uint16_t> to(static_cast<std::size_t>(n * d));
   parallel_for(d, 1 + (index_t{1} << 16) / n, [&](index_t, index_t begin, index_t end) {
     for (index_t i = begin * n; i < end * n; ++i) {
@@ -531,6 +571,7 @@ Workspace<std::uint16_t> narrowed(const Field& f) {
 
 void grow(const Field& given, const Grown& grown) {
   check_targets(given, grown.width);
+  check_levels(given);
   Field field = given;
   const Workspace<std::uint16_t> narrow = narrowed(given);
   field.narrow = narrow.data();

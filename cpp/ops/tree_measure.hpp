@@ -1,6 +1,7 @@
 // One node: what it predicts, how impure it is, and walks along its rows in the order of a feature.
 #pragma once
 
+#include <array>   // std::array
 #include <memory>  // std::unique_ptr
 
 #include "ops/tree.hpp"
@@ -33,13 +34,20 @@ Measure measure(const Targets& targets, index_t start, index_t stop, double* val
 // EQUAL of the specification.
 constexpr double kEqual = 0x1p-40;
 
-// A split of a node: ranks of at most `rank` go left.
+// Codes of levels that go left, a bit each.
+using LevelSet = std::array<std::uint64_t, 4>;
+inline bool holds(const LevelSet& set, std::int32_t code) {
+  return (set[static_cast<std::size_t>(code / 64)] >> (code % 64) & 1) != 0;
+}
+
+// A split of a node: ranks of at most `rank` go left, or the levels of a set.
 struct Split {
   double gain;
   double threshold = 0;  // of a drawn cut
   index_t feature = -1;
   std::int32_t rank = -1;
   bool missing_left = false;
+  LevelSet levels{};
 };
 
 struct NodeView {

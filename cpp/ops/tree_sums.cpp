@@ -132,10 +132,11 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
   }
   if (any) {
     // Rows of open bins, and these by bin.
-    if (static_cast<index_t>(level.moved.size()) < n) {
-      level.moved.resize(static_cast<std::size_t>(n));
-      level.ranks.resize(static_cast<std::size_t>(n));
-      level.chosen.resize(static_cast<std::size_t>(n));
+    if (level.room < n) {
+      level.moved = Workspace<Row>(static_cast<std::size_t>(n));
+      level.ranks = Workspace<std::int32_t>(static_cast<std::size_t>(n));
+      level.chosen = Workspace<std::int32_t>(static_cast<std::size_t>(n));
+      level.room = n;
     }
     std::int32_t* const place = level.place.data();
     std::int32_t next = 0;
@@ -152,9 +153,9 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
     for (index_t c = 0; c < count; ++c) {
       const std::int32_t i = chosen[c];
       const auto b = static_cast<std::uint32_t>(ranks[i] - lo) >> shift;
-      const auto to = static_cast<std::size_t>(place[b]++);
-      level.moved[to] = rows[i];
-      level.ranks[to] = ranks[i];
+      const std::int32_t to = place[b]++;
+      level.moved.data()[to] = rows[i];
+      level.ranks.data()[to] = ranks[i];
     }
   }
   std::size_t begin = 0;

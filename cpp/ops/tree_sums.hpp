@@ -19,6 +19,7 @@
 #include <cstdint>  // std::uint32_t
 #include <vector>   // levels
 
+#include "core/workspace.hpp"  // Workspace
 #include "ops/tree_measure.hpp"
 
 namespace kernelmill::tree {
@@ -105,10 +106,13 @@ class SumSearch {
  private:
   // Scratch of one depth of recursion.
   struct Level {
-    std::vector<Row> bins, moved;
+    std::vector<Row> bins;
     std::vector<double> w, s, n, gains;
     std::vector<std::uint8_t> open;
-    std::vector<std::int32_t> ranks, place, chosen;
+    std::vector<std::int32_t> place;
+    index_t room = 0;  // of the following
+    Workspace<Row> moved{0};
+    Workspace<std::int32_t> ranks{0}, chosen{0};
   };
 
   void search(std::size_t depth, const std::int32_t* ranks, const Row* rows, index_t n, Sum base,

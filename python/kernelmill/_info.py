@@ -39,6 +39,7 @@ class Info(dict):
             ("python", f"{self['python']} on {self['platform']}"),
             ("processor", self["processor"]),
             ("level", f"{level['running'] or 'none'} ({level['why']})"),
+            ("matrix tiles", "used" if level["tiles"] else "not used"),
             ("levels built", ", ".join(level["built"]) or "none"),
             ("compiler", level["compiler"] or "unknown"),
             ("threads", f"{threads['count'] or 'unknown'} ({threads['why'].rstrip('.')})"),
@@ -63,7 +64,8 @@ def info() -> Info:
     -------
     Info
         A dict with the keys ``version``, ``python``, ``platform``, ``processor``, ``level`` (the
-        instruction-set level in use, the reason for it, and the levels built), ``threads`` (count
+        instruction-set level in use, the reason for it, the levels built, and whether large float32
+        products use tiles of bfloat16, with the accuracy of float32), ``threads`` (count
         and reason), ``cuda`` (built, usable, reason if not, devices) and ``packages`` (version by
         name, None if not installed). It prints as a table.
 
@@ -83,7 +85,7 @@ def info() -> Info:
     >>> report["version"] == kernelmill.__version__
     True
     >>> sorted(report["level"])
-    ['built', 'compiler', 'machine', 'running', 'why']
+    ['built', 'compiler', 'machine', 'running', 'tiles', 'why']
     """
     return Info(
         version=__version__,
@@ -116,11 +118,14 @@ def _level() -> dict[str, Any]:
         "built": list(_levels.built()),
         "machine": None,
         "compiler": None,
+        "tiles": False,
     }
     try:
         level["machine"] = _levels.machine_level()
         level["running"], level["why"] = _levels.choose()
-        level["compiler"] = getattr(_levels.load(level["running"]), "compiler", None)
+        module = _levels.load(level["running"])
+        level["compiler"] = getattr(module, "compiler", None)
+        level["tiles"] = module.tiles()
     except (ImportError, ValueError) as error:
         level["running"], level["why"] = None, str(error)
     return level

@@ -95,6 +95,17 @@ class Kernel:
             return np.tanh(inner) if self.name == "sigmoid" else inner**self.degree
 
 
+def of_pairs(function: Callable, **more: Any) -> Callable[[Any, Any], np.ndarray]:
+    """The matrix of a function ``(x, y) -> float`` of two rows."""
+
+    def matrix(X: Any, Y: Any) -> np.ndarray:
+        return np.array([[function(x, y, **more) for y in Y] for x in X]).reshape(
+            X.shape[0], Y.shape[0]
+        )
+
+    return matrix
+
+
 def kernel_of(
     model: Any, X: Any, weight: np.ndarray | None = None, fitted: float | None = None
 ) -> Kernel:

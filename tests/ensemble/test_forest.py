@@ -401,3 +401,17 @@ def test_scikit_learns_ensembles_over_these_trees():
         peer.StackingClassifier(both, cv=3),
     ):
         assert model.fit(X, y).score(X, y) > 0.95
+
+
+def test_contributions_are_means_over_trees():
+    X, y = load_iris(return_X_y=True)
+    for model in (
+        RandomForestClassifier(9, random_state=0),
+        ExtraTreesClassifier(9, random_state=0),
+        RandomForestRegressor(9, random_state=0),
+    ):
+        phi = model.fit(X, y).predict_contributions(X)
+        mean = np.mean([tree.predict_contributions(X) for tree in model.estimators_], axis=0)
+        np.testing.assert_allclose(phi, mean, atol=1e-13)
+        raw = getattr(model, "predict_proba", model.predict)(X)
+        np.testing.assert_allclose(phi.sum(axis=1), raw, atol=1e-13)

@@ -228,3 +228,36 @@ def test_errors(model, y, message):
     X, targets, _ = data(classes=y)
     with pytest.raises(ValueError, match=f"^{type(model).__name__}: {message}"):
         model.fit(X, targets)
+
+
+def test_a_monitor_sees_each_stage_and_stops():
+    X, y, _ = data(classes=[0])
+    seen = []
+
+    def monitor(stage, model, state):
+        assert len(model.estimators_) == model.n_estimators_ == stage + 1
+        np.testing.assert_allclose(model._raw(state["X"]), state["raw_predictions"], rtol=1e-12)
+        seen.append(stage)
+        return stage == 4
+
+    model = GradientBoostingClassifier(n_estimators=9).fit(X, y, monitor=monitor)
+    assert seen == [0, 1, 2, 3, 4]
+    short = GradientBoostingClassifier(n_estimators=5).fit(X, y)
+    assert np.array_equal(model.predict_proba(X), short.predict_proba(X))
+    theirs = peer.GradientBoostingClassifier(n_estimators=9)
+    assert len(theirs.fit(X, y, monitor=lambda stage, *_: stage == 4).estimators_) == 5
+
+
+@pytest.mark.parametrize("init", [None, "zero", LogisticRegression()])
+def test_contributions_add_up(init):
+    for classes in ([0], [-0.5, 0.5]):
+        X, y, w = data(classes=classes)
+        model = GradientBoostingClassifier(n_estimators=7, init=init, subsample=0.8, random_state=0)
+        phi = model.fit(X, y, w).predict_contributions(X)
+        raw = model.decision_function(X)
+        assert phi.shape == (400, 6, *raw.shape[1:])
+        np.testing.assert_allclose(phi.sum(axis=1), raw, atol=1e-12)
+        trees = model.estimators_[:, 0]
+        own = sum(tree.predict_contributions(X) for tree in trees) * model.learning_rate
+        first = phi if phi.ndim == 2 else phi[:, :, 0]
+        np.testing.assert_allclose(first[:, :-1], own[:, :-1], atol=1e-12)

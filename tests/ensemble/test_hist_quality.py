@@ -59,3 +59,19 @@ def test_levels_of_noise_cost_no_quality(levels):
     options = {"categorical_features": [0, 1], "max_iter": 60}
     ours = Regressor(**options).fit(A, a).score(B, b)
     assert ours > peer.HistGradientBoostingRegressor(**options).fit(A, a).score(B, b) - 0.01
+
+
+def test_equal_gains():
+    """The lowest feature, the lowest cut and missing right win."""
+    column = np.repeat(np.arange(8.0), 10)[:, None]
+    model = Regressor(min_samples_leaf=1, max_iter=5).fit(np.tile(column, 3), column[:, 0] > 3)
+    assert model.feature_importances_.tolist() == [1, 0, 0]
+    stump = Regressor(max_iter=1, max_leaf_nodes=2, min_samples_leaf=1, learning_rate=1)
+    for values, y, predicted in (
+        ([0, 1, 2], [0, 1, 0], [0, 0.5, 0.5]),
+        ([0, 1, np.nan], [0, 1, 0.5], [0, 0.75, 0.75]),
+    ):
+        X = np.array(values * 10, float)[:, None]
+        np.testing.assert_allclose(
+            stump.fit(X, y * 10).predict(X[:3]), predicted, rtol=1e-12, atol=1e-12
+        )

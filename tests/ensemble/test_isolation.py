@@ -117,3 +117,13 @@ def test_equal_rows_are_not_separated():
     gaps = data()
     gaps[::5, 0] = np.nan
     assert np.isfinite(IsolationForest(random_state=0).fit(gaps).score_samples(gaps)).all()
+
+
+def test_contributions_give_the_scores():
+    X = np.vstack([np.random.default_rng(0).normal(size=(300, 3)), [[0, 9.0, 0]]])
+    for options in ({}, {"max_features": 2}, {"max_samples": 2}):
+        model = IsolationForest(n_estimators=20, random_state=0, **options).fit(X)
+        phi = model.predict_contributions(X)
+        np.testing.assert_allclose(-(2.0 ** -phi.sum(axis=1)), model.score_samples(X), rtol=1e-12)
+    model = IsolationForest(random_state=0).fit(X)
+    assert model.predict_contributions(X)[-1, :-1].argmin() == 1

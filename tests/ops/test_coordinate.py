@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from agreement import Case, agreement_tests, cases
+import scipy.sparse
+from agreement import DTYPES, Case, agreement_tests, cases
 
 from kernelmill.ops import coordinate
 
@@ -57,6 +58,91 @@ def descent():
     yield case("no features", problem(5, 0, 1, rng))
 
 
+COLUMN = {name: i for i, name in enumerate(coordinate.STATE)}
+
+
+def machine(
+    n, d, k, rng, dtype=np.float64, loss=0, epochs=3, constant=1.0, tol=1e-9, shrinking=True,
+    density=1.0, epsilon=0.1, price=1.0, order=None,
+):  # fmt: skip
+    X = rng.normal(size=(n, d))
+    X[rng.random(X.shape) > density] = 0
+    X = X.astype(dtype)
+    width = 1 if k == 1 else 8
+    blocks = -(-k // width)
+    score = X.astype(float) @ rng.normal(size=(d, max(k, 2)))
+    y = score.argmax(1).astype(float) if k > 1 else score[:, 0] + rng.normal(size=n)
+    if k == 1 and loss < 2:
+        y = np.where(y > 0, 1.0, -1.0)
+    prices = price * rng.uniform(0.2, 2, n)
+    prices[rng.random(n) < 0.1] = 0
+    squares = (X.astype(float) ** 2).sum(1)
+    state = np.zeros((blocks, width, len(COLUMN)))
+    state[..., COLUMN["positive"]], state[..., COLUMN["violation"]] = 1.5, np.inf
+    state[..., COLUMN["offset"]] = 0.25
+    state.reshape(-1, len(COLUMN))[k:, COLUMN["finished"]] = 1
+    if order is None:
+        order = np.stack([rng.permutation(n) for _ in range(epochs)]) if epochs else np.zeros(
+            (0, n), np.int64
+        )  # fmt: skip
+    settings = np.array([loss, epsilon, constant, tol, k > 1, shrinking], dtype=float)
+    rows = scipy.sparse.csr_matrix(X) if density < 1 else X
+    return (
+        rows, y, prices, squares, order, np.zeros((blocks, d, width)),
+        np.zeros((blocks, n, width)), np.zeros((blocks, n), np.uint8), state, settings,
+    )  # fmt: skip
+
+
+@cases("coordinate.dual")
+def dual():
+    rng = np.random.default_rng(3)
+
+    def case(name, args, big=False):
+        # Steps are contractions, so rounding adds up over them; terms are sums over rows.
+        X = args[0].toarray() if scipy.sparse.issparse(args[0]) else args[0]
+        after = [np.array(a) for a in args[5:9]]
+        coordinate.dual.specification(X, *args[1:5], *after, args[9])
+        size = 2.3e-16 * 100 * (args[4].size + X.shape[1] + 10)
+        top = [np.abs(a[np.isfinite(a)]).max(initial=1.0) for a in after]
+        sums = size * (top[3] + 1)
+        bounds = (None, size * top[0], size * top[1], None, sums)
+        return Case(name, args, bounds=bounds, updated=(5, 6, 7, 8), big=big)
+
+    for dtype in DTYPES:
+        for loss, name in enumerate(coordinate.LOSSES):
+            yield case(f"{name}", machine(23, 9, 1, rng, dtype, loss, 4))
+            yield case(f"{name} CSR", machine(40, 30, 1, rng, dtype, loss, 4, density=0.2))
+            yield case(f"{name} shrunk", machine(30, 3, 1, rng, dtype, loss, 30, price=20.0))
+            yield case(f"{name} whole", machine(30, 3, 1, rng, dtype, loss, 9, shrinking=False))
+            yield case(f"{name} to the end", machine(30, 40, 1, rng, dtype, loss, 60, tol=1e-2))
+        for loss in (0, 1):
+            for k in (3, 8, 11):
+                yield case(f"{loss} {k} classes", machine(50, 6, k, rng, dtype, loss, 4))
+                args = machine(60, 25, k, rng, dtype, loss, 25, density=0.3, tol=0.05)
+                yield case(f"{loss} {k} classes, CSR", args)
+        args = machine(33, 21, 5, rng, dtype, 1, 3, density=0.3)
+        args[0].indices, args[0].indptr = args[0].indices.astype("i8"), args[0].indptr.astype("i8")
+        yield case("wide indices", args)
+        yield case("columns", (np.asfortranarray(machine(20, 6, 1, rng)[0]),) + machine(
+            20, 6, 1, rng, dtype)[1:])  # fmt: skip
+        yield case("no constant", machine(20, 6, 1, rng, dtype, constant=0.0))
+        args = machine(20, 6, 1, rng, dtype, constant=0.0)
+        args[0][3:6] = args[3][3:6] = 0
+        yield case("rows of zeros", args)
+        yield case("one feature", machine(20, 1, 9, rng, dtype))
+        yield case("no features", machine(20, 0, 1, rng, dtype))
+        yield case("no rows", machine(0, 3, 1, rng, dtype))
+        yield case("no epochs", machine(9, 3, 1, rng, dtype, epochs=0))
+        yield case("repeats", machine(9, 3, 1, rng, dtype, order=rng.integers(0, 9, (3, 14))))
+        args = machine(30, 4, 9, rng, dtype)
+        args[7][:, ::3] = 1
+        args[8][0, 2, COLUMN["finished"]] = 1
+        yield case("some have settled", args)
+    args = machine(300, 12, 20, rng, loss=1, epochs=2)
+    args[7][...] = rng.random(args[7].shape) < 0.3
+    yield case("blocks", args, big=True)
+
+
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("coordinate")
 
 
@@ -85,3 +171,59 @@ def test_a_coordinate_outside_is_refused():
     args[2] = np.array([0, 3])
     with pytest.raises(IndexError, match=r"order must be in \[0, 3\), got 3"):
         coordinate.descent(*args)
+
+
+def test_what_does_not_fit_is_refused():
+    rng = np.random.default_rng(0)
+    args = machine(9, 3, 1, rng, order=np.array([[0, 9]]))
+    with pytest.raises(IndexError, match=r"dual: order must be in \[0, 9\), got 9"):
+        coordinate.dual(*args)
+    args = list(machine(9, 3, 1, rng))
+    args[9][0] = 4
+    with pytest.raises(ValueError, match=r"loss must be in \[0, 4\), got 4"):
+        coordinate.dual(*args)
+    args = list(machine(9, 3, 1, rng))
+    for i in (5, 6, 8):
+        args[i] = np.repeat(args[i], 3, axis=-1 if i < 8 else 1)
+    with pytest.raises(ValueError, match="1 or 8 problems a block, got 3"):
+        coordinate.dual(*args)
+
+
+def primal(args, loss):
+    """Objective of the weights, from the definition; those of all but the first problem ignored."""
+    X, y, price, weights, state = args[0], args[1], args[2], args[5], args[8][0, 0]
+    w, v = weights[0, :, 0], state[COLUMN["intercept"]]
+    p = X @ w + args[9][2] * v + state[COLUMN["offset"]]
+    if loss < 2:
+        beyond, prices = np.maximum(0, 1 - y * p), np.where(y > 0, state[COLUMN["positive"]], 1.0)
+    else:
+        beyond = np.maximum(0, np.abs(p - y) - args[9][1])
+        prices = np.where(y > 0, state[COLUMN["positive"]], 1.0)
+    beyond = beyond**2 if loss in (1, 3) else beyond
+    return (w @ w + v * v) / 2 + (price * prices * beyond).sum()
+
+
+@pytest.mark.parametrize("loss", range(4))
+def test_the_gap_of_the_dual_bounds_the_error(loss):
+    args = machine(40, 5, 1, np.random.default_rng(2), loss=loss, epochs=4000, tol=1e-9)
+    coordinate.dual(*args)
+    assert args[8][0, 0, COLUMN["finished"]] == 1
+    least = primal(args, loss)
+    assert args[8][0, 0, COLUMN["objective"]] == pytest.approx(least, rel=1e-12)
+    rough = machine(40, 5, 1, np.random.default_rng(2), loss=loss, epochs=400, tol=1e-2)
+    taken = coordinate.dual(*rough)
+    gap = rough[8][0, 0, COLUMN["gap"]]
+    assert 0 < taken < 400
+    assert 1e-9 * least < primal(rough, loss) - least <= gap <= 1e-2 * primal(rough, loss)
+    # The weights are the sums of the multipliers.
+    np.testing.assert_allclose(rough[5][0], rough[0].T @ rough[6][0], rtol=1e-9, atol=1e-12)
+
+
+def test_shrinking_changes_the_time_alone():
+    whole = machine(300, 8, 1, np.random.default_rng(5), epochs=3000, tol=1e-7, shrinking=False)
+    shrunk = machine(300, 8, 1, np.random.default_rng(5), epochs=3000, tol=1e-7)
+    coordinate.dual(*whole)
+    coordinate.dual(*machine(300, 8, 1, np.random.default_rng(5), epochs=30)[:5], *shrunk[5:])
+    assert shrunk[7].any()
+    coordinate.dual(*shrunk)
+    np.testing.assert_allclose(primal(shrunk, 0), primal(whole, 0), rtol=2e-7)

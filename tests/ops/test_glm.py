@@ -8,7 +8,7 @@ from agreement import DTYPES, Case, agreement_tests, cases
 from kernelmill.ops import glm
 
 LOSS = {name: i for i, name in enumerate(glm.LOSSES)}
-PARAMETER = {"tweedie": 1.5, "huber": 0.8}
+PARAMETER = {"tweedie": 1.5, "huber": 0.8, "squared_epsilon_insensitive": 0.4}
 
 
 def target(name, n, k, rng):
@@ -16,6 +16,8 @@ def target(name, n, k, rng):
         return rng.integers(0, k, n).astype(float)
     if name == "log_loss":
         return rng.integers(0, 2, n).astype(float)
+    if name == "squared_hinge":
+        return rng.choice([-1.0, 1.0], n)
     if name in ("poisson", "gamma", "tweedie"):
         return rng.gamma(1.0, 1.0, n) + 0.01
     return rng.normal(size=n)

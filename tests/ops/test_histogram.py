@@ -1,4 +1,4 @@
-"""Histogram boosting against the specification: bins, slopes, growth, walks, Shapley values."""
+"""Histogram boosting against the specification: bins, slopes, growth, walks."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ from agreement import DTYPES, Case, agreement_tests, cases
 
 from kernelmill.ops import histogram
 from kernelmill.ops.histogram_growth import in_steps, noise
-from kernelmill.ops.histogram_walks import expectation
 
 NONE = np.zeros(0)
 SHAPES = ((1, 1), (3, 2), (40, 3), (300, 5), (120, 20))
@@ -295,20 +294,6 @@ def predict():
                               start[:1]))  # fmt: skip
 
 
-@cases("histogram.contributions")
-def contributions():
-    start = np.array([0.5, -1.0])
-    for dtype in DTYPES:
-        for n, d in ((1, 1), (3, 2), (40, 4), (0, 2)):
-            words, roots, sides = forest(d, depth=4)
-            X = rows_for(n, d, dtype) if n else np.zeros((0, d), dtype)
-            cover = np.random.default_rng(6).uniform(0.01, 5, len(words))
-            yield Case(f"{n} {d}", (X, words, roots, sides, cover, start), bounds=(1e-11,))
-        args = (rows_for(500, 3, dtype), *forest(3, 3, 3))
-        cover = np.random.default_rng(7).uniform(1, 5, len(args[1]))
-        yield Case("big", (*args, cover, start), bounds=(1e-12,), big=True)
-
-
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("histogram")
 
 
@@ -360,38 +345,6 @@ def test_histograms_that_are_not_kept_are_built_again():
         assert again[0][0, :3].tolist() == split[i, :3].tolist()
 
 
-def test_shapley_values_by_all_orders():
-    """Against the definition: the mean gain of worth over all orders of the features."""
-    import itertools
-
-    words, roots, sides = forest(3, trees=1, depth=3, levels=False)
-    X, cover = rows_of(5, 3), np.random.default_rng(0).uniform(1, 2, len(words))
-    nodes = words.view(histogram.NODE)[:, 0]
-
-    def worth(at, known, x):
-        node = nodes[at]
-        if node["feature"] < 0:
-            return node["threshold"]
-        f, right = int(node["feature"]) & 0xFFFF, int(node["right"])
-        if f in known:
-            missing = bool(int(node["feature"]) & histogram.MISSING)
-            left = missing if np.isnan(x[f]) else x[f] <= node["threshold"]
-            return worth(at + 1 if left else right, known, x)
-        a, b = cover[at + 1], cover[right]
-        return (a * worth(at + 1, known, x) + b * worth(right, known, x)) / (a + b)
-
-    want = np.zeros((5, 4))
-    for order in itertools.permutations(range(3)):
-        for i, f in enumerate(order):
-            for r in range(5):
-                after, before = set(order[: i + 1]), set(order[:i])
-                want[r, f] += (worth(0, after, X[r]) - worth(0, before, X[r])) / 6
-    want[:, 3] = worth(0, set(), X[0])
-    got = histogram.contributions(X, words, roots, sides, cover, np.zeros(1))[:, 0]
-    np.testing.assert_allclose(got, want, atol=1e-13)
-    np.testing.assert_allclose(expectation(X, words, 0, sides, cover), want, atol=1e-13)
-
-
 def test_what_does_not_fit_is_refused():
     X, codes, edges, count, mask = coded(9, 2)
     for op in (histogram.encode, histogram.encode.specification):
@@ -426,12 +379,11 @@ def test_what_does_not_fit_is_refused():
             with pytest.raises(ValueError, match="split must name features of the codes"):
                 op(codes, wrong, sides[: len(wrong)].astype(np.uint8))
     words, roots, sides = forest(3)
-    for op, more in ((histogram.predict, ()), (histogram.contributions, (np.ones(len(words)),))):
-        for function in (op, op.specification):
-            for X, root, own in (
-                (np.zeros((1, 1)), roots, sides),
-                (np.zeros((1, 3)), roots + len(words), sides),
-                (np.zeros((1, 3)), roots, sides[:0]),
-            ):
-                with pytest.raises(ValueError, match="nodes must name features of X"):
-                    function(X, words, root, own, *more, np.zeros(1))
+    for function in (histogram.predict, histogram.predict.specification):
+        for X, root, own in (
+            (np.zeros((1, 1)), roots, sides),
+            (np.zeros((1, 3)), roots + len(words), sides),
+            (np.zeros((1, 3)), roots, sides[:0]),
+        ):
+            with pytest.raises(ValueError, match="nodes must name features of X"):
+                function(X, words, root, own, np.zeros(1))

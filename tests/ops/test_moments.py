@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse
 from agreement import DTYPES, Case, agreement_tests, cases
 
+import kernelmill
 from kernelmill.ops import moments
 
 
@@ -55,6 +56,102 @@ def products():
         yield case("CSR chunks", 5000, 60, 1, weighted=True, moved=False, X=csr, big=True)
 
 
+def of_classes(rng, dtype, n, d, k, weighted, spread=1.0):
+    X = (rng.normal(3, spread, (n, d))).astype(dtype)
+    labels = rng.integers(0, k, n)
+    origins = rng.normal(3, 0.1, (k, d))
+    return X, labels, origins, rng.uniform(0, 2, n).astype(dtype) if weighted else None
+
+
+def class_bound(X, labels, origins, weight, power):
+    """Each term is rounded a few times, each sum once a row."""
+    n, k = len(X), len(origins)
+    z = np.abs(np.nan_to_num(X.astype("f8") - origins[labels]))
+    w = np.ones(n) if weight is None else weight.astype("f8")
+    own = (labels == np.arange(k)[:, None]) * w
+    size = own @ z if power == 1 else np.einsum("cn,np,nq->cpq", own, z, z)
+    return 2.3e-16 * (n + 8) * size + 1e-300
+
+
+SHAPES = ((1, 1, 1), (37, 3, 2), (130, 7, 5), (90, 8, 1), (200, 13, 3), (60, 31, 4), (0, 3, 2))
+
+
+@cases("moments.class_products")
+def class_products():
+    rng = np.random.default_rng(2)
+    for dtype in DTYPES:
+        for pooled in (False, True):
+            for weighted in (False, True):
+                for n, d, k in (*SHAPES, (9001, 5, 3), (5, 0, 2), (700, 16, 40)):
+                    X, labels, origins, weight = of_classes(rng, dtype, n, d, k, weighted)
+                    bounds = [class_bound(X, labels, origins, weight, power) for power in (1, 2)]
+                    if pooled:
+                        bounds[1] = bounds[1].sum(0, keepdims=True)
+                    yield Case(
+                        f"{n} {d} {k} pooled {pooled}", (X, labels, origins, pooled, weight),
+                        bounds=(2.3e-16 * 2 * n * n + 1e-300, *bounds), big=n > 9000,
+                    )  # fmt: skip
+
+
+@cases("moments.class_squares")
+def class_squares():
+    rng = np.random.default_rng(3)
+    for dtype in DTYPES:
+        for missing in (0.0, 0.3):
+            for n, d, k in (*SHAPES, (40_000, 4, 3), (5, 0, 2)):
+                X, labels, origins, weight = of_classes(rng, dtype, n, d, k, missing > 0)
+                X[rng.random(X.shape) < missing] = np.nan
+                first = class_bound(X, labels, origins, weight, 1)
+                second = class_bound(np.nan_to_num(X - 0) ** 2 + 1, labels, 0 * origins, weight, 1)
+                args = X, labels, origins, weight
+                bounds = (2.3e-16 * 2 * n * n + 1e-300, first, 4 * second)
+                yield Case(f"{n} {d} {k} missing {missing}", args, bounds=bounds, big=n > 9000)
+
+
+@cases("moments.class_sums")
+def class_sums():
+    rng = np.random.default_rng(4)
+    for dtype in DTYPES:
+        for threshold in (np.nan, 0.0, 0.5):
+            for n, d, k in (*SHAPES, (60_000, 4, 3), (5, 0, 2)):
+                X, labels, origins, weight = of_classes(rng, dtype, n, d, k, n == 130)
+                X = (X - 3).astype(dtype)
+                bound = class_bound(np.abs(X) + 1, labels, 0 * origins, weight, 1)
+                bounds = (2.3e-16 * 2 * n * n + 1e-300, bound, None)
+                args = X, labels, k, threshold, weight
+                yield Case(f"{n} {d} {k} above {threshold}", args, bounds=bounds, big=n > 9000)
+            for n, d, k in ((90, 40, 3), (20_000, 60, 2)):
+                csr = scipy.sparse.random(n, d, 0.1, "csr", dtype, rng)
+                csr.data -= dtype(0.25)
+                labels = rng.integers(0, k, n)
+                weight = rng.uniform(0, 2, n).astype(dtype)
+                bounds = (2.3e-16 * 4 * n * n, 2.3e-16 * 4 * n * n, None)
+                args = csr, labels, k, threshold, weight
+                yield Case(f"CSR {n} above {threshold}", args, bounds=bounds, big=n > 9000)
+                wide = csr.copy()
+                wide.indices, wide.indptr = wide.indices.astype("i8"), wide.indptr.astype("i8")
+                yield Case(f"wide CSR {n}", (wide, *args[1:]), bounds=bounds)
+    gaps = np.array([[np.nan, 2.0], [-1.0, np.nan]])
+    yield Case("missing", (gaps, np.array([0, 0]), 1, 0.0))
+
+
+@cases("moments.class_tallies")
+def class_tallies():
+    rng = np.random.default_rng(5)
+    for dtype in DTYPES:
+        for n, d, k in (*SHAPES, (50_000, 4, 3), (5, 0, 2)):
+            sizes = rng.integers(1, 6, d)
+            starts = np.concatenate([[0], np.cumsum(sizes)])
+            X = rng.integers(-1, 7, (n, d)).astype(dtype)
+            X[rng.random(X.shape) < 0.2] = np.nan
+            X += dtype(0.5) * (rng.random(X.shape) < 0.1).astype(dtype)
+            labels = rng.integers(0, k, n)
+            tallies = np.full((k, int(starts[-1]) + 1), 0.25)
+            weight = rng.integers(0, 4, n).astype(dtype) if n != 37 else None
+            args = X, labels, starts, tallies, weight
+            yield Case(f"{n} {d} {k}", args, updated=(3,), big=n > 9000)
+
+
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("moments")
 
 
@@ -68,3 +165,26 @@ def test_an_origin_keeps_the_digits():
 def test_an_origin_of_another_length_is_refused():
     with pytest.raises(ValueError, match=r"origin must have shape \(d \+ m,\)"):
         moments.products(np.ones((3, 2)), np.ones((3, 1)), np.zeros(2))
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_labels_of_no_class_are_refused(label):
+    X, labels = np.ones((3, 2)), np.array([0, 1, label])
+    words = f"labels must be from 0 to 1, got {label}"
+    for call in (
+        lambda: moments.class_products(X, labels, np.zeros((2, 2))),
+        lambda: moments.class_squares(X, labels, np.zeros((2, 2))),
+        lambda: moments.class_sums(X, labels, 2),
+        lambda: moments.class_tallies(X, labels, np.array([0, 2, 4]), np.zeros((2, 4))),
+    ):
+        for backend in ("cpu", "numpy"):
+            with kernelmill.backend(backend), pytest.raises(ValueError, match=words):
+                call()
+
+
+def test_starts_that_fall_are_refused():
+    X, labels = np.ones((3, 2)), np.array([0, 1, 1])
+    for starts in ([0, 3, 2], [0, 2, 5]):
+        for backend in ("cpu", "numpy"):
+            with kernelmill.backend(backend), pytest.raises(ValueError, match="starts must rise"):
+                moments.class_tallies(X, labels, np.array(starts), np.zeros((2, 4)))

@@ -1,5 +1,7 @@
 """Growth of trees against the specification: spans, marks, criteria, and walks down."""
 
+import itertools
+
 import numpy as np
 import pytest
 from agreement import DTYPES, Case, agreement_tests, cases
@@ -7,6 +9,7 @@ from agreement import DTYPES, Case, agreement_tests, cases
 from kernelmill.ops import tree
 
 NONE = np.zeros(0, np.int64)
+NO_SIDES = np.zeros((0, 32), np.uint8)
 SHAPES = ((1, 1), (2, 3), (17, 4), (64, 2), (700, 3))  # rows, features
 
 
@@ -64,17 +67,32 @@ def targets_for(criterion, classes, outputs, n, rng):
     return np.maximum(0, np.round(y * 4)) if criterion == tree.POISSON else y
 
 
-def growing(X, y, weight, classes, options, trees=1, monotonic=None):
+def growing(X, y, weight, classes, options, trees=1, monotonic=None, categorical=None):
     """Arguments of `tree.grow`, and the bounds of its outputs."""
     n, width = len(X), sum(classes) if classes else y.shape[1]
     most = max(1, 2 * n - 1)
     room = [np.zeros((trees, most, k), t) for k, t in ((2, np.int64), (3, float), (width, float))]
+    room.append(np.zeros((trees, 0 if categorical is None else most // 2, 32), np.uint8))
     args = (
         *tree.rank_columns.specification(X), y, weight, np.array(classes, np.int64), options,
-        monotonic, np.arange(trees) + 7, *room,
+        monotonic, categorical, np.arange(trees) + 7, *room,
     )  # fmt: skip
     size = 1e-12 * (1 + np.abs(y).max(initial=0)) * n
-    return args, (None, None, size, size)
+    return args, (None, None, size, size, None)
+
+
+UPDATED = (9, 10, 11, 12)
+
+
+def levels_of(n, seed=0, gaps=True):
+    """Codes of levels in the outer features of three."""
+    rng = np.random.default_rng(seed)
+    X = rows_of(n, 3, gaps=gaps, seed=seed)
+    X[:, 0] = rng.integers(0, 6, n)
+    X[:, 2] = rng.choice([0, 1, 63, 64, 200, 255], n)
+    if gaps:
+        X[rng.random(n) < 0.1, 2] = np.nan
+    return X, np.array([True, False, True])
 
 
 @cases("tree.grow")
@@ -95,31 +113,43 @@ def grow():
                     rule = tree.rule_of(criterion, alpha=alpha, **limits)
                     args, bounds = growing(X, y, weight, classes, rule)
                     words = f"{n} {d} {tree.CRITERIA[criterion]} {outputs} {alpha} {weighted}"
-                    yield Case(f"{words} {name}", args, bounds=bounds, updated=(8, 9, 10))
+                    yield Case(f"{words} {name}", args, bounds=bounds, updated=UPDATED)
+    for n, criteria in ((30, RULES[:9]), (120, (RULES[0], RULES[5]))):
+        for criterion, classes, outputs, alpha in criteria:
+            X, mask = levels_of(n, seed=n)
+            y = targets_for(criterion, classes, outputs, n, rng)
+            weight = rng.integers(1, 1024, (3, n)) / 512
+            for name, limits in LIMITS.items():
+                rule = tree.rule_of(criterion, alpha=alpha, **limits)
+                for own in (None, weight):
+                    trees = 1 if own is None else 3
+                    args, bounds = growing(X, y, own, classes, rule, trees, None, mask)
+                    words = f"levels {n} {tree.CRITERIA[criterion]} {outputs} {own is None}"
+                    yield Case(f"{words} {name}", args, bounds=bounds, updated=UPDATED)
     for criterion, classes in ((tree.GINI, (2,)), (tree.SQUARED, ()), (tree.QUANTILE, ())):
         X, signs = rows_of(60, 3, gaps=False), np.array([1, -1, 0], np.int32)
         y = targets_for(criterion, classes, 1, 60, rng)
         args, bounds = growing(X, y, None, classes, tree.rule_of(criterion), 1, signs)
         name = f"monotonic {tree.CRITERIA[criterion]}"
-        yield Case(name, args, bounds=bounds, updated=(8, 9, 10))
+        yield Case(name, args, bounds=bounds, updated=UPDATED)
     X = np.array([[1.0], [np.nextafter(1.0, 2)], [-1.5e308], [1.5e308]]).astype(float)
     y = np.arange(4.0)[:, None]
     for random in (False, True):
         rule = tree.rule_of(tree.SQUARED, random=random)
         args, bounds = growing(X, y, None, (), rule, 3)
-        yield Case(f"neighbours {random}", args, bounds=bounds, updated=(8, 9, 10))
+        yield Case(f"neighbours {random}", args, bounds=bounds, updated=UPDATED)
     X, y = rows_of(60, 70), targets_for(tree.SQUARED, (), 1, 60, rng)
     weight = rng.integers(0, 3, (4, 60)).astype(float)
     weight[1, 9:] = weight[2, 20:] = 0
     rule = tree.rule_of(tree.SQUARED, max_features=3)
     args, bounds = growing(X.astype(np.float32), y, weight, (), rule, 4)
-    yield Case("big", args, bounds=bounds, updated=(8, 9, 10), big=True)
+    yield Case("big", args, bounds=bounds, updated=UPDATED, big=True)
 
 
-def forest(n_features, trees=3, seed=0):
-    """Random nodes in order of depth first, and their values."""
+def forest(n_features, trees=3, seed=0, levels=False, depth=5):
+    """Random nodes in order of depth first, sides, and values; feature 0 may hold codes."""
     rng = np.random.default_rng(seed)
-    nodes, roots, leaves = [], [], 0
+    nodes, roots, leaves, sides = [], [], 0, []
 
     def add(depth):
         nonlocal leaves
@@ -133,25 +163,43 @@ def forest(n_features, trees=3, seed=0):
         right = len(own)
         add(depth - 1)
         feature = int(rng.integers(n_features)) | (tree.MISSING if rng.random() < 0.5 else 0)
-        own[me] = (float(np.round(rng.normal() * 2) / 2), feature, right)
+        threshold = float(np.round(rng.normal() * 2) / 2)
+        if levels and feature in (0, tree.MISSING):
+            threshold, feature = float(len(sides)), feature | tree.CATEGORY
+            sides.append(rng.integers(0, 256, 32).astype(np.uint8))
+        own[me] = (threshold, feature, right)
 
     for _ in range(trees):
         own = []
-        add(5)
+        add(depth)
         roots.append(len(nodes))
         nodes += own
     words = np.array(nodes, tree.NODE).view(np.int64).reshape(-1, 2)
-    return words, np.array(roots), rng.normal(size=(leaves, 2))
+    return (
+        words,
+        np.array(roots),
+        np.array(sides, np.uint8).reshape(-1, 32),
+        rng.normal(size=(leaves, 2)),
+    )
+
+
+def rows_for(n, d, dtype):
+    """Feature 0 holds codes, some of them out of range or missing."""
+    X = rows_of(n, d, dtype)
+    X[:, 0] = np.random.default_rng(n).choice([*range(-2, 260), 300, np.nan], n)
+    return X
 
 
 @cases("tree.apply")
 def apply():
     for dtype in DTYPES:
         for n, d in (*SHAPES, (0, 2)):
-            words, roots, _ = forest(d)
-            yield Case(f"{n} {d}", (rows_of(n, d, dtype) if n else np.zeros((0, d)), words, roots))
-        yield Case("big", (rows_of(3000, 3, dtype), *forest(3, trees=2)[:2]), big=True)
-        yield Case("no tree", (rows_of(5, 2, dtype), words[:0], NONE))
+            X = rows_of(n, d, dtype) if n else np.zeros((0, d))
+            yield Case(f"{n} {d}", (X, *forest(d)[:3]))
+        for n in (1, 30, 200):
+            yield Case(f"levels {n}", (rows_for(n, 3, dtype), *forest(3, levels=True)[:3]))
+        yield Case("big", (rows_of(3000, 3, dtype), *forest(3, trees=2)[:3]), big=True)
+        yield Case("no tree", (rows_of(5, 2, dtype), np.zeros((0, 2), np.int64), NONE, NO_SIDES))
 
 
 @cases("tree.predict")
@@ -160,29 +208,109 @@ def predict():
         for n, d in (*SHAPES, (0, 2)):
             X = rows_of(n, d, dtype) if n else np.zeros((0, d))
             yield Case(f"{n} {d}", (X, *forest(d)), bounds=(1e-14,))
+        X = rows_for(150, 3, dtype)
+        yield Case("levels", (X, *forest(3, levels=True)), bounds=(1e-14,))
         yield Case("big", (rows_of(3000, 3, dtype), *forest(3, trees=2)), bounds=(1e-14,), big=True)
+
+
+@cases("tree.contributions")
+def contributions():
+    start = np.array([0.5, -1.0, 2.0, 0.0])
+    for dtype in DTYPES:
+        for n, d in ((1, 1), (3, 2), (40, 4), (0, 2)):
+            *given, values = forest(d, levels=True, depth=4)
+            X = rows_for(n, d, dtype) if n else np.zeros((0, d), dtype)
+            cover = np.random.default_rng(6).uniform(0.01, 5, len(given[0]))
+            for k in (2, 4):  # all trees add to the same scores, or in turns
+                yield Case(f"{n} {d} {k}", (X, *given, cover, values, start[:k]), bounds=(1e-12,))
+        *given, values = forest(3, 3, depth=3)
+        cover = np.random.default_rng(7).uniform(1, 5, len(given[0]))
+        args = rows_for(500, 3, dtype), *given, cover, values, start
+        yield Case("big", args, bounds=(1e-12,), big=True)
 
 
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("tree")
 
 
 def test_bad_nodes():
-    words, roots, values = forest(2)
-    X = np.zeros((1, 2))
-    for op, args in ((tree.apply, ()), (tree.predict, (values,))):
+    words, roots, sides, values = forest(2)
+    X, ones = np.zeros((1, 2)), np.ones(len(words))
+    for op, args in (
+        (tree.apply, ()),
+        (tree.predict, (values,)),
+        (tree.contributions, (np.ones(3), values, np.zeros(2))),
+    ):
         for name, wrong in (
             ("feature", np.array([(0.0, 2, 2), (0.0, -1, 0), (0.0, -1, 0)], tree.NODE)),
             ("cycle", np.array([(0.0, 0, 0), (0.0, -1, 0), (0.0, -1, 0)], tree.NODE)),
             ("outside", np.array([(0.0, 0, 3), (0.0, -1, 0), (0.0, -1, 0)], tree.NODE)),
+            ("sides", np.array([(0, tree.CATEGORY, 2), (0, -1, 0), (0, -1, 0)], tree.NODE)),
         ):
             bad = wrong.view(np.int64).reshape(-1, 2)
             for function in (op, op.specification):
                 with pytest.raises(ValueError, match=r"nodes must name features of X"):
-                    function(X, bad, np.array([0]), *args), name
-    with pytest.raises(ValueError, match="nodes must"):
-        tree.predict(X, words, roots, values[:1])
-    with pytest.raises(ValueError, match="nodes must"):
-        tree.apply(X, words, np.array([len(words)]))
+                    function(X, bad, np.array([0]), sides, *args), name
+    for function in (tree.predict, tree.predict.specification):
+        with pytest.raises(ValueError, match="nodes must"):
+            function(X, words, roots, sides, values[:1])
+    for function in (tree.apply, tree.apply.specification):
+        with pytest.raises(ValueError, match="nodes must"):
+            function(X, words, np.array([len(words)]), sides)
+    for function in (tree.contributions, tree.contributions.specification):
+        with pytest.raises(ValueError, match="nodes must"):
+            function(X, words, roots, sides, ones, values[:1], np.zeros(2))
+        with pytest.raises(ValueError, match="start must have a multiple of the columns"):
+            function(X, words, roots, sides, ones, values, np.zeros(3))
+
+
+def test_shapley_values_by_all_orders():
+    """Against the definition: the mean gain of worth over all orders of the features."""
+    words, roots, sides, values = forest(3, trees=1, depth=4)
+    X, cover = rows_of(5, 3), np.random.default_rng(0).uniform(1, 2, len(words))
+    nodes = words.view(tree.NODE)[:, 0]
+
+    def worth(at, known, x):
+        node = nodes[at]
+        if node["feature"] < 0:
+            return values[node["right"], 0]
+        f, right = int(node["feature"]) & 0xFFFF, int(node["right"])
+        if f in known:
+            missing = bool(int(node["feature"]) & tree.MISSING)
+            left = missing if np.isnan(x[f]) else x[f] <= node["threshold"]
+            return worth(at + 1 if left else right, known, x)
+        a, b = cover[at + 1], cover[right]
+        return (a * worth(at + 1, known, x) + b * worth(right, known, x)) / (a + b)
+
+    want = np.zeros((5, 4))
+    for order in itertools.permutations(range(3)):
+        for i, f in enumerate(order):
+            for r in range(5):
+                after, before = set(order[: i + 1]), set(order[:i])
+                want[r, f] += (worth(0, after, X[r]) - worth(0, before, X[r])) / 6
+    want[:, 3] = worth(0, set(), X[0])
+    for op in (tree.contributions, tree.contributions.specification):
+        got = op(X, words, roots, sides, cover, values, np.zeros(2))[:, 0]
+        np.testing.assert_allclose(got, want, atol=1e-13)
+
+
+def test_shapley_values_of_long_paths_add_up():
+    """A path through 60 features needs 30 points of integration, and a chain is no recursion."""
+    for length, d in ((60, 60), (20_000, 7)):
+        nodes = np.zeros(2 * length + 1, tree.NODE)
+        nodes["feature"][0::2], nodes["right"][0::2] = np.arange(length + 1) % d, 0
+        nodes["threshold"][0::2] = -np.arange(length + 1) / length
+        nodes["feature"][1::2], nodes["right"][1::2] = -1, np.arange(length)
+        nodes["right"][0:-1:2] = np.arange(2, 2 * length + 1, 2)
+        nodes[-1] = (0, -1, length)
+        words, root = nodes.view(np.int64).reshape(-1, 2), np.zeros(1, np.int64)
+        rng = np.random.default_rng(0)
+        values, cover = rng.normal(size=(length + 1, 1)), np.ones(2 * length + 1)
+        cover[::2] = np.arange(length + 1, 0, -1)
+        X = -rng.random((9, d)) * 0.9
+        phi = tree.contributions(X, words, root, NO_SIDES, cover, values, np.zeros(1))[:, 0]
+        want = tree.predict(X, words, root, NO_SIDES, values)[:, 0]
+        np.testing.assert_allclose(phi.sum(axis=1), want, atol=1e-11)
+        np.testing.assert_allclose(phi[:, -1], values.mean(), atol=1e-12)
 
 
 def test_grow_refuses():
@@ -199,7 +327,17 @@ def test_grow_refuses():
             with pytest.raises(ValueError, match=f"^tree.grow: {message}"):
                 op(*args)
     args, _ = growing(np.arange(3.0)[:, None], y, None, (2,), tree.rule_of(tree.GINI))
-    short = [array[:, :1].copy() for array in args[8:]]
+    short = [array[:, :1].copy() for array in args[9:12]]
     for op in (tree.grow, tree.grow.specification):
         with pytest.raises(ValueError, match=r"^tree.grow: nodes must have room"):
-            op(*args[:8], *short)
+            op(*args[:9], *short, args[12])
+    one = np.ones(1, bool)
+    for wrong in (-1.0, 256.0, 0.5, np.inf):
+        args, _ = growing(np.array([[0], [1], [wrong]]), y, None, (2,), tree.rule_of(tree.GINI))
+        for op in (tree.grow, tree.grow.specification):
+            with pytest.raises(ValueError, match=r"categorical features must be whole numbers"):
+                op(*args[:7], one, *args[8:])
+    args, _ = growing(np.arange(3.0)[:, None], y, None, (2,), tree.rule_of(tree.GINI))
+    for op in (tree.grow, tree.grow.specification):
+        with pytest.raises(ValueError, match=r"^tree.grow: sides must have room"):
+            op(*args[:7], one, *args[8:])

@@ -3,7 +3,17 @@
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from kernelmill.svm import SVC, SVCCV, SVR, SVRCV, NuSVC, NuSVR, OneClassSVM
+from kernelmill.svm import (
+    SVC,
+    SVCCV,
+    SVR,
+    SVRCV,
+    LinearSVC,
+    LinearSVR,
+    NuSVC,
+    NuSVR,
+    OneClassSVM,
+)
 
 EXPECTED_FAILURES = {
     "NuSVC": {
@@ -17,7 +27,8 @@ EXPECTED_FAILURES = {
 @parametrize_with_checks(
     [
         SVC(), NuSVC(nu=0.2), SVR(), NuSVR(), OneClassSVM(), SVCCV(Cs=[1.0], cv=3),
-        SVRCV(Cs=[1.0], cv=3),
+        SVRCV(Cs=[1.0], cv=3), LinearSVC(), LinearSVC(loss="hinge", tol=1e-12), LinearSVR(tol=1e-12),
+        LinearSVR(loss="squared_epsilon_insensitive"),
     ],
     expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),
 )

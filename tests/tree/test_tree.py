@@ -1,6 +1,7 @@
 """Decision trees: against scikit-learn, brute force, theorems, and cases worked out by hand."""
 
 import itertools
+import math
 import pickle
 
 import numpy as np
@@ -480,3 +481,58 @@ def test_pickle_save_and_frames(tmp_path):
 def test_errors(model, X, y, message):
     with pytest.raises(ValueError, match=message):
         model.fit(X, y)
+
+
+def by_subsets(model, x):
+    """Shapley values of one row by their definition: worth is an expectation by weight."""
+    t = model.tree_
+    d = t.n_features
+
+    def worth(at, known):
+        if t.children_left[at] < 0:
+            return t.value[at].ravel()
+        sides = t.children_left[at], t.children_right[at]
+        f = t.feature[at]
+        if f in known:
+            left = t.missing_go_to_left[at] if np.isnan(x[f]) else x[f] <= t.threshold[at]
+            return worth(sides[0] if left else sides[1], known)
+        mass = t.weighted_n_node_samples[list(sides)]
+        return (mass[0] * worth(sides[0], known) + mass[1] * worth(sides[1], known)) / mass.sum()
+
+    phi = np.zeros((d + 1, t.value[0].size))
+    phi[d] = worth(0, ())
+    for f in range(d):
+        for size in range(d):
+            share = 1 / (d * math.comb(d - 1, size))
+            for known in itertools.combinations([g for g in range(d) if g != f], size):
+                phi[f] += share * (worth(0, (*known, f)) - worth(0, known))
+    return phi
+
+
+def test_contributions_by_all_subsets():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 4))
+    X[rng.random((120, 4)) < 0.1] = np.nan
+    y, w = np.nan_to_num(X[:, 0] * X[:, 1]) + rng.normal(size=120), rng.random(120)
+    for model, targets in (
+        (DecisionTreeRegressor(max_depth=6), y),
+        (DecisionTreeRegressor(max_depth=5), np.stack([y, y**2], axis=1)),
+        (DecisionTreeClassifier(max_depth=6), np.digitize(y, [-0.5, 0.5])),
+        (ExtraTreeClassifier(random_state=0), y > 0),
+    ):
+        phi = model.fit(X, targets, sample_weight=w).predict_contributions(X[:9])
+        want = np.stack([by_subsets(model, x) for x in X[:9]])
+        np.testing.assert_allclose(phi, want.reshape(phi.shape), atol=1e-12)
+        raw = getattr(model, "predict_proba", model.predict)(X[:9])
+        np.testing.assert_allclose(phi.sum(axis=1), raw, atol=1e-12)
+    several = DecisionTreeClassifier(max_depth=3).fit(X, np.stack([y > 0, y > 1], axis=1))
+    for own, proba in zip(several.predict_contributions(X), several.predict_proba(X), strict=True):
+        np.testing.assert_allclose(own.sum(axis=1), proba, atol=1e-12)
+
+
+def test_contributions_ignore_rows_without_weight():
+    rows, y = [[0, 0], [1, 0], [0, 1], [1, 1]], [0, 1, 5, 7]
+    model = DecisionTreeRegressor().fit(rows, y, sample_weight=[1, 1, 0, 0])
+    assert model.predict_contributions([[1, 1]]).tolist() == [[0.5, 0, 0.5]]
+    constant = DecisionTreeRegressor().fit(rows, [2.0] * 4)
+    assert constant.predict_contributions(rows).tolist() == [[0, 0, 2]] * 4

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any, TypeVar, cast
 
 from kernelmill._estimator._parameters import check_parameters
-from kernelmill._estimator._progress import with_callbacks
+from kernelmill._estimator._progress import Progress, with_callbacks
 
 # What a fit takes from X and y before it iterates.
 FEATURES = ("n_features_in_", "feature_names_in_", "classes_", "n_outputs_", "out_activation_")
@@ -53,6 +53,22 @@ def fitting(method: Method) -> Method:
         return result
 
     return cast(Method, fit)
+
+
+def fitting_at_once(method: Callable) -> Callable:
+    """`fitting` for a method without iterations: callbacks see one task."""
+
+    @fitting
+    @functools.wraps(method)
+    def fit(self: Any, X: Any, y: Any = None, *weights: Any, **options: Any) -> Any:
+        given = [*weights, options.get("sample_weight")][0]
+        metadata = None if given is None else {"sample_weight": given}
+        with Progress(self, False, runs=0, X=X, y=y, metadata=metadata) as progress:
+            method(self, X, y, *weights, **options)
+            progress.end_fit(lambda: {n: v for n, v in vars(self).items() if n[-1] == "_"})
+        return self
+
+    return fit
 
 
 def warn(message: str, category: type[Warning]) -> None:

@@ -17,6 +17,7 @@ _PILOT = 64  # rows whose mean is the origin of the sums
 # Stored entries of a column this much farther from zero than they spread lose digits in sums about
 # zero: three of sixteen at 1e3 / 2.
 _FAR = 300.0
+_BLOCK = 1 << 18  # entries of float32 rows that are made float64 at a time
 # Sums of squares outside may have overflowed, or lost digits to underflow.
 _LEAST, _MOST = 1e-280, 1e300
 
@@ -162,3 +163,17 @@ def moments_of(
             count, float(total[-1, -1]), np.zeros(len(total) - 1), total[:-1, :-1], d, total, origin
         )
     return _about_means(total, origin, count, d)
+
+
+def sums(X: Any, values: np.ndarray, sample_weight: Any = None) -> np.ndarray:
+    """``X' values`` and the sum of the values, of shape (d + 1,), in float64."""
+    if is_sparse(X):
+        total = np.asarray(X.T @ values, dtype=np.float64).ravel()
+    elif X.dtype == np.float64:
+        total = values @ X
+    else:
+        total = np.zeros(X.shape[1])
+        step = max(1, _BLOCK // max(1, X.shape[1]))
+        for i in range(0, len(X), step):
+            total += values[i : i + step] @ X[i : i + step].astype(np.float64)
+    return np.append(total, values.sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any, ClassVar, NamedTuple
 
@@ -121,8 +122,19 @@ class AdaBoost(AsSequence, Estimator):
         """An unfitted member."""
         member = clone(self.estimator_)
         if "random_state" in member.get_params(deep=False):
-            member.set_params(random_state=int(generator(self._seed, number).integers(2**31)))
+            member.set_params(random_state=self._member_seed(number))
         return member
+
+    def _member_seed(self, number: int) -> int:
+        return int(generator(self._seed, number).integers(2**31))
+
+    def _fitted_member(
+        self, number: int, shared: Planted | None, X: Any, y: Any, weights: np.ndarray
+    ) -> Any:
+        """A member, fitted with weights."""
+        if shared is not None:
+            return shared.fitted(self._member_seed(number), weights)
+        return self._member(number).fit(X, y, sample_weight=weights)
 
     @property
     def feature_importances_(self):
@@ -184,19 +196,20 @@ class Planted:
         self._template = member
         member.fit(X[:1], y[:1])  # parameters are checked; encodings are set below
         targets, classes, _ = member._encoded(y, type(member).__name__)
-        member.n_outputs_ = 1
+        member.n_outputs_, member.is_categorical_, member._category_levels = 1, None, {}
         member._n_classes = classes if len(classes) else np.ones(1, np.int64)
         self._limits = member._limits(len(X), X.shape[1], classes)
         self._field = Field.of(X, targets)
         self._nursery = Nursery(self._limits)
         self._kept = {
             name: value for name, value in vars(member).items() if name.endswith("_")
-        } | {"_n_classes": member._n_classes}
+        } | {"_n_classes": member._n_classes, "_category_levels": {}}
 
-    def fit(self, member: DecisionTree, weight: np.ndarray) -> DecisionTree:
-        """The member, fitted with weights."""
-        seeds = np.array([seed_of(member.random_state)])
-        (grown,) = self._nursery.grow(self._field, weight[None], seeds)
+    def fitted(self, seed: int, weight: np.ndarray) -> DecisionTree:
+        """A member, fitted with weights."""
+        member = copy.copy(self._template)  # a tenth of the time of a clone
+        member.random_state = seed
+        (grown,) = self._nursery.grow(self._field, weight[None], np.array([seed_of(seed)]))
         member.__dict__.update(self._kept)
         member._arrays = arrays_of(grown, member._n_classes, member._classification)
         member.max_features_ = self._limits.max_features
@@ -211,4 +224,5 @@ def plantable(member: Any, X: Any) -> bool:
         and not is_sparse(X)
         and member.ccp_alpha == 0
         and getattr(member, "class_weight", None) is None
+        and member.categorical_features is None
     )

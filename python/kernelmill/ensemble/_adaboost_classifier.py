@@ -135,13 +135,9 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
         def advance(state: State, most: int) -> Step:
             number, weights = len(state.members), state.shares
-            member = self._member(number)
-            if shared is not None:
-                member = shared.fit(member, weights)
-            else:
-                member = member.fit(given, labels, sample_weight=weights)
+            member = self._fitted_member(number, shared, given, labels, weights)
             wrong = self._codes(member, given) != codes
-            error = float(weights[wrong].sum())
+            error = float(weights @ wrong)
             if error >= 1 - 1 / self.n_classes_ and self.n_classes_ > 1:
                 if not number:
                     raise ValueError(
@@ -155,7 +151,7 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
             alpha = self.learning_rate * (
                 np.log1p(-error) - np.log(error) + np.log(self.n_classes_ - 1)
             )
-            moved = state.logs + np.where(wrong, alpha, 0.0)
+            moved = state.logs + alpha * wrong
             return Step(state.after(member, float(alpha), error, moved))
 
         self._climb(X, y, begin, advance)
@@ -163,9 +159,11 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
 
     def _codes(self, member: Any, X: Any) -> np.ndarray:
         """Numbers of the classes that a member predicts."""
-        if isinstance(member, DecisionTreeClassifier) and not is_sparse(X):
-            member_codes = member.tree_.predict(X).argmax(axis=1)
-            return np.searchsorted(self.classes_, member.classes_)[member_codes]
+        levels = getattr(member, "is_categorical_", None) is not None
+        if isinstance(member, DecisionTreeClassifier) and not (is_sparse(X) or levels):
+            tree = member.tree_
+            number = np.searchsorted(self.classes_, member.classes_)
+            return number[tree.value[:, 0].argmax(axis=1)][tree.apply(X)]
         return np.searchsorted(self.classes_, member.predict(X))
 
     def _votes(self, X: Any) -> Any:

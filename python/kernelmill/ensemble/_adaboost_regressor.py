@@ -119,13 +119,12 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
             number, n, weights = len(state.members), len(targets), state.shares
             # Stream `number` is that of the seed of the member.
             drawn = generator(self._seed, 2**32 + number).choice(n, n, p=weights)
-            member = self._member(number)
             if shared is not None:
                 counts = np.bincount(drawn, minlength=n).astype(np.float64)
-                member = shared.fit(member, counts)
+                member = self._fitted_member(number, shared, given, targets, counts)
                 found = member.tree_.predict(given)[:, 0]
             else:
-                member = member.fit(given[drawn], targets[drawn])
+                member = self._member(number).fit(given[drawn], targets[drawn])
                 found = member.predict(given)
             loss = np.abs(found - targets)
             worst = loss[weights > 0].max()

@@ -34,7 +34,10 @@ PARAMETERS = {
 # Rows looked at in a slice of about 100 ms, for Ctrl-C and callbacks.
 _SLICE = 10_000_000
 # What a fit sets before its first tree.
-_STARTED = ("_seed", "_counted", "_n_classes", "_one", "n_outputs_", "classes_", "n_classes_")
+_STARTED = (
+    "_seed", "_counted", "_n_classes", "_one", "n_outputs_", "classes_", "n_classes_",
+    "_category_levels", "_levels", "is_categorical_",
+)  # fmt: skip
 
 
 class Forest(AsSequence, TreeModel):
@@ -218,6 +221,9 @@ class Forest(AsSequence, TreeModel):
         check_is_fitted(self)
         return Trees(self._trees)
 
+    def _all_trees(self) -> tuple[np.ndarray, ...]:
+        return self._held().walkable()
+
     def _leaf_values(self, X: Any) -> np.ndarray:
         trees = self._held()
         sums = trees.sums(self._dense(X))
@@ -246,7 +252,7 @@ class Forest(AsSequence, TreeModel):
         tree = self._tree(**{**self._tree_parameters(), "random_state": self._tree_seed(number)})
         grown = self._held().grown(number, self._n_classes, self._classification)
         tree._arrays = arrays_of(grown, self._n_classes, self._classification)
-        for name in ("n_features_in_", "n_outputs_", "_n_classes", "classes_", "n_classes_"):
+        for name in ("n_features_in_", *_STARTED[2:]):
             if name in self.__dict__:
                 setattr(tree, name, self.__dict__[name])
         tree.max_features_ = _base._features(self.max_features, self.n_features_in_)

@@ -11,6 +11,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._targets import weights_by_class
 from kernelmill.ensemble import _words
 from kernelmill.ensemble._forest import PARAMETERS, Forest
+from kernelmill.tree import _words as tree_words
 from kernelmill.tree._classifier import (
     CLASSES,
     CRITERIA,
@@ -123,6 +124,7 @@ class RandomForestClassifier(_ForestClassifier):
     {_words.PARAMETERS.format(max_features='"sqrt"', bootstrap="True", score="accuracy")}
     {_CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
+    {tree_words.CATEGORIES}
 
     Attributes
     ----------
@@ -133,6 +135,8 @@ class RandomForestClassifier(_ForestClassifier):
     Notes
     -----
     {_words.NOTES}
+
+    {tree_words.LEVELS}
 
     References
     ----------
@@ -164,7 +168,7 @@ class RandomForestClassifier(_ForestClassifier):
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features="sqrt",
         max_leaf_nodes=None, min_impurity_decrease=0.0, bootstrap=True, oob_score=False,
         n_jobs=None, random_state=None, verbose=0, warm_start=False, class_weight=None,
-        ccp_alpha=0.0, max_samples=None, monotonic_cst=None,
+        ccp_alpha=0.0, max_samples=None, monotonic_cst=None, categorical_features=None,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -183,6 +187,7 @@ class ExtraTreesClassifier(_ForestClassifier):
     {_words.PARAMETERS.format(max_features='"sqrt"', bootstrap="False", score="accuracy")}
     {_CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
+    {tree_words.CATEGORIES}
 
     Attributes
     ----------
@@ -193,6 +198,8 @@ class ExtraTreesClassifier(_ForestClassifier):
     Notes
     -----
     {_words.NOTES}
+
+    {tree_words.LEVELS}
 
     References
     ----------
@@ -213,6 +220,6 @@ class ExtraTreesClassifier(_ForestClassifier):
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features="sqrt",
         max_leaf_nodes=None, min_impurity_decrease=0.0, bootstrap=False, oob_score=False,
         n_jobs=None, random_state=None, verbose=0, warm_start=False, class_weight=None,
-        ccp_alpha=0.0, max_samples=None, monotonic_cst=None,
+        ccp_alpha=0.0, max_samples=None, monotonic_cst=None, categorical_features=None,
     ):  # fmt: skip
         self._set_parameters(locals())

@@ -11,6 +11,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill.ensemble import _words
 from kernelmill.ensemble._forest import PARAMETERS, Forest
 from kernelmill.ensemble._trees import Trees
+from kernelmill.tree import _words as tree_words
 from kernelmill.tree._growth import Grown
 from kernelmill.tree._regressor import (
     CRITERIA,
@@ -172,6 +173,7 @@ class RandomForestRegressor(_ForestRegressor):
     {_words.PARAMETERS.format(max_features="1.0", bootstrap="True", score="R^2")}
     {_words.PRUNING.format(binary="")}
     {_KEPT}
+    {tree_words.CATEGORIES}
 
     Attributes
     ----------
@@ -181,6 +183,8 @@ class RandomForestRegressor(_ForestRegressor):
     Notes
     -----
     {_words.NOTES}
+
+    {tree_words.LEVELS}
 
     References
     ----------
@@ -202,7 +206,7 @@ class RandomForestRegressor(_ForestRegressor):
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=1.0, max_leaf_nodes=None,
         min_impurity_decrease=0.0, bootstrap=True, oob_score=False, n_jobs=None, random_state=None,
         verbose=0, warm_start=False, ccp_alpha=0.0, max_samples=None, monotonic_cst=None,
-        keep_targets=False,
+        keep_targets=False, categorical_features=None,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -221,6 +225,7 @@ class ExtraTreesRegressor(_ForestRegressor):
     {_words.PARAMETERS.format(max_features="1.0", bootstrap="False", score="R^2")}
     {_words.PRUNING.format(binary="")}
     {_KEPT}
+    {tree_words.CATEGORIES}
 
     Attributes
     ----------
@@ -230,6 +235,8 @@ class ExtraTreesRegressor(_ForestRegressor):
     Notes
     -----
     {_words.NOTES}
+
+    {tree_words.LEVELS}
 
     References
     ----------
@@ -250,6 +257,6 @@ class ExtraTreesRegressor(_ForestRegressor):
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=1.0, max_leaf_nodes=None,
         min_impurity_decrease=0.0, bootstrap=False, oob_score=False, n_jobs=None,
         random_state=None, verbose=0, warm_start=False, ccp_alpha=0.0, max_samples=None,
-        monotonic_cst=None, keep_targets=False,
+        monotonic_cst=None, keep_targets=False, categorical_features=None,
     ):  # fmt: skip
         self._set_parameters(locals())

@@ -31,9 +31,10 @@ _ONE = np.ones(1, np.int64)
 _ROOT = np.zeros(1, np.int64)
 # What a fit sets before its first stage.
 _STARTED = ("_seed", "_base", "init_", "max_features_", "classes_", "n_classes_")
+_MISSING = ("monotonic_cst", "categorical_features")  # of the parameters of trees
 _share = rule.Rule(lambda v: rule.is_real(v) and 0 < v <= 1, "a number in (0, 1]")
 PARAMETERS = {
-    **{k: v for k, v in _base.PARAMETERS.items() if k != "monotonic_cst"},
+    **{k: v for k, v in _base.PARAMETERS.items() if k not in _MISSING},
     "learning_rate": rule.real(0),
     "n_estimators": rule.integer(1),
     "subsample": _share,
@@ -100,13 +101,17 @@ class GradientBoosting(AsSequence, Estimator):
         raise NotImplementedError
 
     @fitting
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, monitor=None):
         """Fit the stages.
 
         Parameters
         ----------
         y : array-like of shape (n,)
             Targets.
+        monitor : callable, optional
+            ``monitor(stage, self, state)`` after each stage, with the model as it is then and a
+            dict of ``X``, ``y``, ``sample_weight`` and ``raw_predictions``; stops by returning
+            True.
 
         Returns
         -------
@@ -144,7 +149,7 @@ class GradientBoosting(AsSequence, Estimator):
             dense, targets, weight = dense[train], targets[train], weight[train]
             given = given[train]
         self._start(dense, given, targets, weight, loss, old)
-        state = self._climb(dense, targets, weight, loss, held, old)
+        state = self._climb(dense, targets, weight, loss, held, old, monitor)
         self.__dict__.update(self._attributes(state, 0))
         return self
 
@@ -206,7 +211,7 @@ class GradientBoosting(AsSequence, Estimator):
 
     def _climb(
         self, X: np.ndarray, y: np.ndarray, weight: np.ndarray, loss: Any,
-        held: tuple[np.ndarray, ...] | None, old: tuple[tuple[Grown, ...], ...],
+        held: tuple[np.ndarray, ...] | None, old: tuple[tuple[Grown, ...], ...], monitor: Any,
     ) -> _State:
         n = len(X)
         field = Field.of(X, y)
@@ -266,7 +271,14 @@ class GradientBoosting(AsSequence, Estimator):
             step = _State(
                 (*state.stages, tuple(trees)), after, kept, (*state.scores, score), losses, outside
             )
-            return Step(step, score, finished=self._stops(losses))
+            return Step(step, score, finished=self._stops(losses) or stopped_by(step, w))
+
+        def stopped_by(step: _State, w: np.ndarray) -> bool:
+            if monitor is None:
+                return False
+            self.__dict__.update(self._attributes(step, 0))
+            given = {"X": X, "y": y, "sample_weight": w, "raw_predictions": step.raw}
+            return bool(monitor(len(step.stages) - 1, self, given))
 
         raw = self._begin(X)
         kept = None if held is None else self._begin(held[0])
@@ -348,6 +360,23 @@ class GradientBoosting(AsSequence, Estimator):
                 raw[:, k] += self.learning_rate * trees.sums_of(X, t)[:, 0]
             yield raw
 
+    def predict_contributions(self, X):
+        """What each feature adds to the raw prediction: Shapley values along the paths of trees.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n, d + 1) or (n, d + 1, n_classes)
+            The last column is what ``init`` predicts and the expected sum of the trees. Columns
+            add up to the raw prediction: the decision function, or the prediction.
+        """
+        X = self._dense(X)
+        phi = np.zeros((len(X), X.shape[1] + 1, len(self._columns)))
+        for k, arrays in enumerate(self._columns):
+            own = ops.contributions(X, *Trees(arrays).walkable(), np.zeros(1))
+            phi[:, :, k] = self.learning_rate * own[:, 0]
+        phi[:, -1] += self._begin(X)
+        return phi[:, :, 0] if phi.shape[2] == 1 else phi
+
     @property
     def n_trees_per_iteration_(self):
         """Trees of a stage: one, or one for each class of several."""
@@ -369,6 +398,7 @@ class GradientBoosting(AsSequence, Estimator):
                 tree._arrays = arrays_of(trees.grown(t, _ONE, False), _ONE, False)
                 tree.n_features_in_, tree.n_outputs_ = self.n_features_in_, 1
                 tree._n_classes, tree.max_features_ = _ONE, self.max_features_
+                tree._category_levels, tree.is_categorical_ = {}, None
                 out[t, k] = tree
         return out
 
@@ -398,7 +428,7 @@ class GradientBoosting(AsSequence, Estimator):
 
 def _leaves_of(grown: Grown, X: np.ndarray) -> tuple[np.ndarray, int]:
     """The number of the leaf of each row among leaves, and how many there are."""
-    nodes = ops.apply(X, grown.nodes, _ROOT)[:, 0]
+    nodes = ops.apply(X, grown.nodes, _ROOT, grown.sides)[:, 0]
     right = grown.nodes.view(ops.NODE).reshape(-1)["right"]
     return right[nodes].astype(np.int64), (len(right) + 1) // 2
 
@@ -409,4 +439,4 @@ def _leaf_nodes(grown: Grown) -> np.ndarray:
 
 def _values_at(grown: Grown, X: np.ndarray) -> np.ndarray:
     values = np.ascontiguousarray(grown.value[_leaf_nodes(grown)])
-    return ops.predict(X, grown.nodes, _ROOT, values)[:, 0]
+    return ops.predict(X, grown.nodes, _ROOT, grown.sides, values)[:, 0]

@@ -9,25 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from kernelmill._arrays import (
-    as_matrix,
-    column_names,
-    distinct,
-    feature_names,
-    is_frame,
-    levels_of,
-    numbered,
-)
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, hold_out
-from kernelmill.ensemble._hist_bins import Bins, chosen_categories, dense_chunk
+from kernelmill.ensemble._hist_bins import Bins, dense_chunk
 from kernelmill.ensemble._hist_losses import Loss
 from kernelmill.ensemble._hist_rounds import Boosting, Labelled
 from kernelmill.ensemble._hist_trees import Trees, contributions_of, scores_of
 from kernelmill.ensemble._hist_words import WORDS
+from kernelmill.tree import _levels
+from kernelmill.tree._levels import Levelled
 
 _NONE = np.zeros(0)
 
@@ -44,10 +36,7 @@ PARAMETERS = {
     "max_bins": rule.Rule(
         lambda v: rule.is_integer(v) and 2 <= v <= 255, "a whole number from 2 to 255"
     ),
-    "categorical_features": rule.any_of(
-        rule.one_of("from_dtype"), rule.array("(n_features,) or of positions or names"),
-        rule.nothing(),
-    ),
+    "categorical_features": _levels.RULE,
     "monotonic_cst": rule.any_of(
         rule.Rule(lambda v: isinstance(v, Mapping), "a dict of -1, 0 and 1 by names"),
         rule.array("(n_features,) of -1, 0 and 1"),
@@ -80,12 +69,14 @@ PARAMETERS = {
 }  # fmt: skip
 
 
-class HistGradientBoosting(Estimator):
+class HistGradientBoosting(Levelled):
     """Base of both models. A subclass encodes targets and turns scores into predictions."""
 
     _words = WORDS
     _accepts_missing = True
     _checks_values = False  # infinity is a value like any other
+    _most_words = "max_bins="
+    max_bins: int
     _classification: ClassVar[bool]
     n_iter_: int
 
@@ -102,53 +93,12 @@ class HistGradientBoosting(Estimator):
 
     # --- X ----------------------------------------------------------------------------------------
 
+    @property
+    def _most_levels(self) -> int:
+        return int(self.max_bins)
+
     def _chunk_check(self, reset: bool) -> Any:
         return functools.partial(dense_chunk, owner=type(self).__name__)
-
-    def _matrix(self, X: Any) -> tuple[Any, Any]:
-        """X as numbers: levels of frames' categorical columns are numbered as in the first fit."""
-        if is_frame(X):
-            if "_levels" not in self.__dict__:
-                self._levels = self._found_levels(X)
-            if len(column_names(X)) > max(self._levels, default=-1):
-                X, names = numbered(X, self._levels), feature_names(X)
-                return as_matrix(X, type(self).__name__, accept_sparse=False), names
-        return super()._matrix(X)
-
-    def _found_levels(self, frame: Any) -> dict[int, np.ndarray]:
-        given, names = self.categorical_features, column_names(frame)
-        levels = {}
-        for j, name in enumerate(names):
-            own = levels_of(frame, j)
-            if given is None:
-                continue
-            if not isinstance(given, str):
-                listed = np.asarray(given)
-                mask = listed.dtype.kind == "b"
-                if not (listed[j] if mask and len(listed) == len(names) else j in listed.tolist()
-                        or name in listed.tolist()):  # fmt: skip
-                    continue
-                if own is None:
-                    own = distinct(frame, j)
-                    if own.dtype.kind in "biuf":
-                        continue  # a column of numbers is one already
-            if own is None:
-                continue
-            if len(own) > self.max_bins:
-                raise ValueError(
-                    f"{type(self).__name__}: categorical_features must have at most max_bins="
-                    f"{self.max_bins} levels, got {len(own)} in column {name!r} (it is expected to "
-                    f"have a cardinality <= {self.max_bins})"
-                )
-            levels[j] = own
-        return levels
-
-    def _categories(self, d: int) -> np.ndarray:
-        names = getattr(self, "feature_names_in_", None)
-        levels = self.__dict__.get("_levels", {})
-        mask = chosen_categories(self, names, d, list(levels))
-        mask[list(levels)] = True
-        return mask
 
     # --- fit --------------------------------------------------------------------------------------
 

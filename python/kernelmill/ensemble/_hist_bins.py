@@ -11,6 +11,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator._random import generator
 from kernelmill._estimator._rows import Rows
 from kernelmill.ops import histogram as ops
+from kernelmill.tree._levels import with_codes
 
 SAMPLE = 200_000  # rows that thresholds are taken from
 _WIDTH = 16  # most features of a block: their histograms fill the first-level cache
@@ -76,17 +77,7 @@ class Bins:
     def with_codes(self, X: np.ndarray) -> np.ndarray:
         """Rows with codes in the columns of categorical features, as predictions read them."""
         chosen = self.categorical.nonzero()[0]
-        if not len(chosen):
-            return X
-        X = X.copy()
-        part = np.ascontiguousarray(X[:, chosen])
-        blocks = -(-len(chosen) // _WIDTH)
-        codes = ops.encode(
-            part, self.edges[chosen], self.count[chosen], self.categorical[chosen], blocks, _WIDTH
-        )
-        flat = codes.transpose(1, 0, 2).reshape(len(X), -1)
-        X[:, chosen] = flat[:, : len(chosen)]
-        return X
+        return with_codes(X, {int(f): self.edges[f, : self.count[f]] for f in chosen})
 
 
 def _levels(
@@ -116,49 +107,3 @@ def dense_chunk(X: Any, first_row: int, owner: str) -> Any:
             "it dense)"
         )
     return X
-
-
-def chosen_categories(model: Any, names: Any, d: int, from_dtype: list[int]) -> np.ndarray:
-    """Which features are categorical, as a mask, by ``categorical_features``."""
-    owner, given = type(model).__name__, model.categorical_features
-    mask = np.zeros(d, bool)
-    if given is None:
-        return mask
-    if isinstance(given, str):  # "from_dtype", by its rule
-        mask[from_dtype] = True
-        return mask
-    listed = np.asarray(given)
-    if listed.size == 0:
-        return mask
-    if listed.dtype.kind not in "biUO":
-        raise ValueError(
-            f"{owner}: categorical_features must be an array of bool, int or str, got dtype "
-            f"{listed.dtype}"
-        )
-    if listed.dtype.kind in "UO":
-        if names is None:
-            raise ValueError(
-                f"{owner}: categorical_features must hold positions or a mask where X has no "
-                "column names, got names (it was passed as an array of strings, which requires a "
-                "frame)"
-            )
-        unknown = sorted(set(map(str, listed)) - set(names))
-        if unknown:
-            raise ValueError(
-                f"{owner}: categorical_features must name columns of X, got {unknown[0]!r}"
-            )
-        return np.isin(names, list(map(str, listed)))
-    if listed.dtype.kind == "b":
-        if listed.shape != (d,):
-            raise ValueError(
-                f"{owner}: categorical_features must have shape ({d},) as a mask, got "
-                f"{listed.shape}"
-            )
-        return listed.copy()
-    if listed.min() < 0 or listed.max() >= d:
-        raise ValueError(
-            f"{owner}: categorical_features must be positions in [0, {d - 1}], got {listed.min()} "
-            f"to {listed.max()}"
-        )
-    mask[listed] = True
-    return mask

@@ -10,6 +10,7 @@ import numpy as np
 
 from kernelmill.ensemble._hist_bins import Bins
 from kernelmill.ops import histogram as ops
+from kernelmill.ops.tree import contributions
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,14 @@ class Trees:
         """The start and the leaves of all trees, (n, k)."""
         return ops.predict(X, self.nodes, self.roots, self.sides, start)
 
+    def numbered_leaves(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes whose leaves are numbered, and the values of leaves, (leaves, 1)."""
+        nodes = self.nodes.copy()
+        own = nodes.view(ops.NODE)[:, 0]
+        leaf = own["feature"] < 0
+        own["right"][leaf] = np.arange(int(leaf.sum()))
+        return nodes, own["threshold"][leaf][:, None]
+
     def importances(self, d: int) -> np.ndarray:
         """Share of each feature in what all splits gain."""
         feature = self.nodes.view(ops.NODE)[:, 0]["feature"]
@@ -131,5 +140,6 @@ def scores_of(X: np.ndarray, trees: Trees, start: np.ndarray, bins: Bins) -> np.
 
 def contributions_of(X: np.ndarray, trees: Trees, start: np.ndarray, bins: Bins) -> np.ndarray:
     """What features add to the scores of rows, (n, k, d + 1)."""
+    nodes, values = trees.numbered_leaves()
     X = bins.with_codes(X)
-    return ops.contributions(X, trees.nodes, trees.roots, trees.sides, trees.cover, start)
+    return contributions(X, nodes, trees.roots, trees.sides, trees.cover, values, start)

@@ -275,7 +275,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         tree = self.estimator_.set_params(random_state=self._tree_seed(number))
         tree._arrays = arrays_of(Trees(self._trees).grown(number, _ONE, False), _ONE, False)
         tree.n_features_in_, tree.n_outputs_, tree._n_classes = self.n_features_in_, 1, _ONE
-        tree.max_features_ = 1
+        tree.max_features_, tree._category_levels, tree.is_categorical_ = 1, {}, None
         return tree
 
     @property
@@ -295,7 +295,8 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
 
     def _scores(self, X: np.ndarray) -> np.ndarray:
         trees = Trees(self._trees)
-        depth = ops.predict(X, trees.nodes, trees.roots, self._depths)[:, 0] / len(trees)
+        depth = ops.predict(X, trees.nodes, trees.roots, trees.sides, self._depths)[:, 0]
+        depth /= len(trees)
         unit = _mean_depth(np.array([float(self.max_samples_)]))[0]
         return -(2.0 ** (-depth / unit)) if unit > 0 else np.full(len(X), -1.0)
 
@@ -310,6 +311,22 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
         return self._scores(rows.X.toarray() if is_sparse(rows.X) else rows.X)
+
+    def predict_contributions(self, X):
+        """What each feature adds to the depth of rows: Shapley values along the paths of trees.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n, d + 1)
+            The last column is the expected depth. Columns add up to ``h / c(max_samples_)``, so
+            scores are ``-2**(-sum)``: what makes a row an outlier has a negative contribution.
+        """
+        check_is_fitted(self)
+        rows, trees = self._rows(X, reset=False), Trees(self._trees)
+        X = rows.X.toarray() if is_sparse(rows.X) else rows.X
+        walkable = (*trees.walkable()[:4], self._depths)
+        unit = _mean_depth(np.array([float(self.max_samples_)]))[0]
+        return ops.contributions(X, *walkable, np.zeros(1))[:, 0] / (len(trees) * max(unit, 1.0))
 
     def decision_function(self, X):
         """Scores of rows less ``offset_``: negative for outliers.

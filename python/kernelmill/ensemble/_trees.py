@@ -11,10 +11,10 @@ import scipy.sparse
 from kernelmill._estimator._base import warn
 from kernelmill.ops import tree as ops
 from kernelmill.tree._fitted import Tree, arrays_of, pruned, shaped
-from kernelmill.tree._growth import Grown
+from kernelmill.tree._growth import Grown, splits_of_levels
 
 # What an ensemble keeps; `begins` are the roots and the end, `leaves` the same of the leaf values.
-NAMES = ("nodes", "stats", "value", "leaf_values", "begins")
+NAMES = ("nodes", "stats", "value", "leaf_values", "begins", "sides")
 
 
 def cut_back(grown: Grown, n_classes: np.ndarray, classification: bool, alpha: float) -> Grown:
@@ -28,7 +28,11 @@ def cut_back(grown: Grown, n_classes: np.ndarray, classification: bool, alpha: f
         value = np.concatenate(parts, axis=1)
     else:
         value = value[:, :, 0]
-    return Grown(arrays["nodes"], stats, np.ascontiguousarray(value))
+    sides = np.ascontiguousarray(arrays["sides"][arrays["side"][arrays["side"] >= 0]])
+    nodes = arrays["nodes"]
+    words = nodes.view(ops.NODE)[:, 0]
+    words["threshold"][splits_of_levels(words)] = np.arange(len(sides))
+    return Grown(nodes, stats, np.ascontiguousarray(value), sides)
 
 
 def joined(trees: Iterable[Grown], n_classes: np.ndarray, classification: bool) -> dict[str, Any]:
@@ -43,7 +47,9 @@ def joined(trees: Iterable[Grown], n_classes: np.ndarray, classification: bool) 
     # Leaves are numbered tree after tree, in the order of nodes.
     words["right"][leaf] = np.arange(int(leaf.sum()))
     stats = np.concatenate([tree.stats for tree in trees])
-    return dict(zip(NAMES, (nodes, stats, value, value[leaf], begins), strict=True))
+    sides = np.concatenate([tree.sides for tree in trees])
+    words["threshold"][splits_of_levels(words)] = np.arange(len(sides))
+    return dict(zip(NAMES, (nodes, stats, value, value[leaf], begins, sides), strict=True))
 
 
 def set_before(model: Any, names: Iterable[str]) -> dict[str, Any]:
@@ -81,7 +87,7 @@ class Trees:
     """
 
     def __init__(self, arrays: dict[str, Any]) -> None:
-        self.nodes, self.stats, self.value, self.leaf_values, self.begins = (
+        self.nodes, self.stats, self.value, self.leaf_values, self.begins, self.sides = (
             arrays[name] for name in NAMES
         )
         self.roots = self.begins[:-1]
@@ -91,11 +97,11 @@ class Trees:
 
     def sums(self, X: np.ndarray) -> np.ndarray:
         """Sums over trees of the values of the leaves of each row."""
-        return ops.predict(X, self.nodes, self.roots, self.leaf_values)
+        return ops.predict(X, self.nodes, self.roots, self.sides, self.leaf_values)
 
     def leaves(self, X: np.ndarray) -> np.ndarray:
         """Number of the leaf of each row in each tree, (n, trees), int32."""
-        return ops.apply(X, self.nodes, self.roots)
+        return ops.apply(X, self.nodes, self.roots, self.sides)
 
     def leaf_numbers(self, nodes: np.ndarray) -> np.ndarray:
         """Rows of `leaf_values` of leaves."""
@@ -104,7 +110,12 @@ class Trees:
     def sums_of(self, X: np.ndarray, tree: int) -> np.ndarray:
         """Values of the leaves of each row in one tree."""
         own = self.nodes[self.begins[tree] : self.begins[tree + 1]]
-        return ops.predict(X, own, np.zeros(1, np.int64), self.leaf_values)
+        return ops.predict(X, own, np.zeros(1, np.int64), self.sides, self.leaf_values)
+
+    def walkable(self) -> tuple[np.ndarray, ...]:
+        """Nodes, roots, sides, weights of nodes and values of leaves, as `ops` take them."""
+        cover = np.ascontiguousarray(self.stats[:, 1])
+        return self.nodes, self.roots, self.sides, cover, self.leaf_values
 
     def grown(self, tree: int, n_classes: np.ndarray, classification: bool) -> Grown:
         """One tree as it grew."""
@@ -113,12 +124,15 @@ class Trees:
         words = nodes.view(ops.NODE).reshape(-1)
         leaf = words["feature"] < 0
         words["right"][leaf] = np.arange(int(leaf.sum()))
+        levels = splits_of_levels(words)
+        sides = self.sides[words["threshold"][levels].astype(np.int64)]
+        words["threshold"][levels] = np.arange(len(sides))
         value = self.value[part]
         if classification:
             most = int(n_classes.max())
             own = value.reshape(len(value), len(n_classes), most) * self.stats[part, 1:2, None]
             value = np.concatenate([own[:, k, :c] for k, c in enumerate(n_classes)], axis=1)
-        return Grown(nodes, self.stats[part], np.ascontiguousarray(value))
+        return Grown(nodes, self.stats[part], np.ascontiguousarray(value), sides)
 
     def path(self, X: np.ndarray) -> tuple[scipy.sparse.csr_matrix, np.ndarray]:
         """The nodes that each row passes, tree beside tree, and where each tree begins."""
@@ -138,7 +152,7 @@ class Trees:
         own = self.stats[:, 0] * self.stats[:, 1]
         right = words["right"][inner] + self.begins[number]
         gain = np.maximum(own[inner] - own[inner + 1] - own[right], 0.0)
-        feature = words["feature"][inner] & ~ops.MISSING
+        feature = words["feature"][inner] & (ops.CATEGORY - 1)
         sums = np.bincount(number * d + feature, gain, minlength=len(self) * d).reshape(-1, d)
         return sums / self.stats[self.roots, 1:2]
 

@@ -47,6 +47,8 @@ ATTRIBUTES = """estimators_ : sequence of estimators
         Mean over trees of the normalised decrease of impurity by each feature.
     n_outputs_ : int
         Number of outputs.
+    is_categorical_ : ndarray of shape (d,), bool, or None
+        Which features are categorical.
     n_features_in_, feature_names_in_
     oob_score_ : float
         Score of the out-of-bag estimates, over rows that have one; with ``oob_score``."""

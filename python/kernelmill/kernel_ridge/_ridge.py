@@ -15,7 +15,7 @@ from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import targets_of
 from kernelmill._estimator._words import WORDS
-from kernelmill._kernels import NAMES, Kernel, canonical, check_square
+from kernelmill._kernels import NAMES, Kernel, canonical, check_square, of_pairs
 
 
 class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
@@ -111,14 +111,8 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
 
     def _kernel(self) -> Kernel:
         if callable(self.kernel):
-            function, more = self.kernel, self.kernel_params or {}
-
-            def matrix(X: Any, Y: Any) -> np.ndarray:
-                return np.array([[function(x, y, **more) for y in Y] for x in X]).reshape(
-                    X.shape[0], Y.shape[0]
-                )
-
-            return Kernel("callable", function=matrix)
+            function = of_pairs(self.kernel, **(self.kernel_params or {}))
+            return Kernel("callable", function=function)
         name = "poly" if self.kernel == "polynomial" else self.kernel
         gamma = 1.0 if name == "chi2" else 1.0 / max(1, self.n_features_in_)
         gamma = gamma if self.gamma is None else float(self.gamma)

@@ -13,12 +13,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting
+from kernelmill._estimator._base import fitting, fitting_at_once
 from kernelmill._estimator._moments import Moments, _about_means, moments_of
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill.linear_model._coordinate import of_moments
 from kernelmill.linear_model._generalised import vector
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
+from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import IGNORED, ONE_TARGET
 
 _EPS = float(np.finfo(np.float64).eps)

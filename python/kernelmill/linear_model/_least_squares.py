@@ -9,10 +9,11 @@ import scipy.optimize
 from sklearn.base import MultiOutputMixin
 
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._moments import moments_of
 from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _solve as solve
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
+from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import WORDS
 
 

@@ -125,9 +125,9 @@ def working_step(objective: Objective, at: Point, tol: float) -> Step:
     score = np.where(active, np.inf, calling)
     chosen = np.sort(np.argpartition(-score, size - 1)[:size])
     inner = Objective(
-        objective.rows.columns(chosen), objective.y,
-        "multinomial" if objective.k > 1 else "log_loss", objective.k,
+        objective.rows.columns(chosen), objective.y, objective.name, objective.k,
         l1=objective.l1, l2=objective.l2, intercept=objective.intercept, newton=True,
+        parameter=objective.parameter, intercept_factor=objective.factor,
     )  # fmt: skip
     point = inner.start(at.coef[:, chosen], objective.intercepts(at))
     for _ in range(100):

@@ -9,6 +9,7 @@ from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import (
     check_classes,
@@ -17,7 +18,6 @@ from kernelmill._estimator._targets import (
     weights_by_class,
 )
 from kernelmill.linear_model._logistic import LogisticRegression, minimised
-from kernelmill.linear_model._regression import fitting_at_once
 
 _CS = rule.Rule(
     lambda v: (rule.is_integer(v) and v >= 1) or (np.ndim(v) == 1 and len(v) > 0),

@@ -1,6 +1,7 @@
 """Minimisation of the penalised loss of a generalised linear model.
 
-Minimised is ``F = sum w l(y, W x + b) + l1 |W|_1 + l2 / 2 |W|^2``. Where the Hessian fits, each
+Minimised is ``F = sum w l(y, W x + b) + l1 |W|_1 + l2 / 2 |W|^2``, and the same penalties of a
+factor times b where it has one. Where the Hessian fits, each
 step is Newton's: one pass gives value, gradient and Hessian, and with an L1 penalty the quadratic
 model is minimised by coordinate descent. Else directions are those of L-BFGS in scaled features,
 one gradient a step. Steps that do not lower F are halved.
@@ -59,19 +60,24 @@ class Objective:
     l1, l2 : float
         Penalties.
     intercept : bool
-        Whether there are intercepts, which are not penalised.
+        Whether there are intercepts.
     parameter : float
         Of the loss.
     unit : float
         What counts as one unit of loss for each unit of weight.
+    newton : bool, optional
+        Whether steps are Newton's; by the shape of the rows by default.
+    intercept_factor : float
+        The intercept, times this, has the penalties of a coefficient; then rows are not shifted.
     """
 
     def __init__(
         self, rows: Rows, y: np.ndarray, loss: str, k: int = 1, *, l1: float = 0.0,
         l2: float = 0.0, intercept: bool = True, parameter: float = 0.0, unit: float = 1.0,
-        newton: bool | None = None,
+        newton: bool | None = None, intercept_factor: float = 0.0,
     ) -> None:  # fmt: skip
-        self.rows, self.y, self.loss, self.k = rows, y, LOSS[loss], k
+        self.rows, self.y, self.name, self.loss, self.k = rows, y, loss, LOSS[loss], k
+        self.factor = intercept_factor
         self.l1, self.l2, self.intercept = l1, l2, intercept
         self.parameter, self.unit = parameter, unit
         d = self.d = rows.n_features
@@ -79,7 +85,8 @@ class Objective:
             newton = k * (d + 1) <= MOST_PARAMETERS and not self._many_products()
         self.newton = newton
         first = rows if not rows.is_stream else next(iter(rows.chunks()))
-        self.shift = pilot(first.X, first.weight) if intercept else np.zeros(d)
+        shifted = intercept and not self.factor
+        self.shift = pilot(first.X, first.weight) if shifted else np.zeros(d)
         weights = rows.all_weights()
         self.weight = float(rows.count if weights is None else weights.sum(dtype=np.float64))
         positive = None if weights is None else weights[weights > 0]
@@ -100,7 +107,7 @@ class Objective:
         total = self._total()
         curvature = (1 / self.k) if self.k > 1 else 0.25
         H = curvature * total
-        H.flat[:: len(H) + 1] += np.append(np.full(self.d, self.l2), 0.0)
+        H.flat[:: len(H) + 1] += self._bends()
         if not self.intercept:
             H[-1] = H[:, -1] = 0.0
             H[-1, -1] = 1.0
@@ -141,21 +148,27 @@ class Objective:
         )
         slope = np.asarray(slope).copy()
         slope[:, :-1] += self.l2 * at.coef
+        slope[:, -1] += self.l2 * self.factor**2 * at.intercept
         if not self.intercept:
             slope[:, -1] = 0.0
         hessian = self._hessian(more[0]) if second else None
-        value = loss + self._penalty(at.coef)
+        value = loss + self._penalty(at)
         return replace(at, value=value, loss=loss, gradient=slope, hessian=hessian)
 
-    def _penalty(self, coef: np.ndarray) -> float:
-        return float(self.l1 * np.abs(coef).sum() + self.l2 / 2 * (coef * coef).sum())
+    def _penalty(self, at: Point) -> float:
+        flat = self._flat(at.coef, self.factor * at.intercept)
+        return float(self.l1 * np.abs(flat).sum() + self.l2 / 2 * (flat * flat).sum())
+
+    def _bends(self) -> np.ndarray:
+        """Second derivatives of the L2 penalty by the parameters of an output."""
+        return np.append(np.full(self.d, self.l2), self.l2 * self.factor**2)
 
     def _hessian(self, blocks: np.ndarray) -> np.ndarray:
         """(k, k, d + 1, d + 1) as a matrix, with the L2 penalty and without flat directions."""
         k, columns = self.k, self.d + 1
         H = np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).reshape(k * columns, k * columns)
         diagonal = np.einsum("ii->i", H)
-        diagonal += np.tile(np.append(np.full(self.d, self.l2), 0.0), k)
+        diagonal += np.tile(self._bends(), k)
         if not self.intercept:
             last = np.arange(self.d, k * columns, columns)
             H[last] = H[:, last] = 0.0
@@ -245,7 +258,7 @@ class Objective:
         # The L2 penalty is a part of H and of the gradient already.
         target = (H @ flat - slope)[:, None]
         coef, residual = flat[:, None].copy(), -slope[:, None].copy()
-        l1 = np.tile(np.append(np.full(self.d, self.l1), 0.0), k)
+        l1 = np.tile(np.append(np.full(self.d, self.l1), self.l1 * self.factor), k)
         gain, tol = np.inf, 1e-3 * self.unit * self.weight
         for _ in range(12):
             coordinate.descent(

@@ -12,7 +12,7 @@ from sklearn.utils.validation import column_or_1d
 
 from kernelmill._docstrings import Words, complete
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import warn
+from kernelmill._estimator._base import fitting_at_once, warn
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill._estimator._targets import targets_of
@@ -27,7 +27,6 @@ from kernelmill.linear_model._elastic_net import (
 )
 from kernelmill.linear_model._regression import (
     LinearRegressor,
-    fitting_at_once,
     predicted,
 )
 from kernelmill.linear_model._words import DESCENT, IGNORED, SEVERAL_TASKS, WORDS

@@ -10,9 +10,10 @@ import scipy.sparse
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._generalised import vector
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
+from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import WORDS
 
 SOLVERS = ("highs-ds", "highs-ipm", "highs", "interior-point", "revised simplex")

@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
 
 from kernelmill._arrays import is_sparse
-from kernelmill._estimator._base import fitting
-from kernelmill._estimator._progress import Progress
+from kernelmill._estimator._base import fitting_at_once as fitting_at_once
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._linear import LinearModel
 
 _BLOCK = 1 << 16  # elements of float32 rows that are made float64 at a time
-
-
-def fitting_at_once(method: Callable) -> Callable:
-    """`fitting` for a method without iterations: callbacks see one task."""
-
-    @fitting
-    @functools.wraps(method)
-    def fit(self: Any, X: Any, y: Any = None, sample_weight: Any = None) -> Any:
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        verbose = False
-        with Progress(self, verbose, runs=0, X=X, y=y, metadata=metadata) as progress:
-            method(self, X, y, sample_weight)
-            progress.end_fit(lambda: {n: v for n, v in vars(self).items() if n[-1] == "_"})
-        return self
-
-    return fit
 
 
 def predicted(X: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from sklearn.base import ClassifierMixin, MultiOutputMixin
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import (
@@ -24,7 +25,7 @@ from kernelmill._estimator._targets import (
 )
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._linear import LinearClassifier
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
+from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import CLASSES, WORDS
 
 SOLVERS = ("auto", "svd", "cholesky", "lsqr", "sparse_cg", "sag", "saga", "lbfgs")

@@ -12,11 +12,12 @@ from sklearn.model_selection import GridSearchCV
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._moments import moments_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _solve as solve
-from kernelmill.linear_model._regression import LinearRegressor, fitting_at_once
+from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._ridge import ClassTargets, Ridge, RidgeClassifier
 from kernelmill.linear_model._words import WORDS
 

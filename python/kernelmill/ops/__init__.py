@@ -44,6 +44,7 @@ FAMILIES = (
     "linkage",
     "kernels",
     "svm",
+    "layout",
 )
 
 __all__ = ["FAMILIES", "all_ops"]

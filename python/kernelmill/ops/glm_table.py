@@ -57,6 +57,18 @@ LOSSES = (
         "clip(p - y, -a, a)",
         "a / maximum(abs(p - y), a)",
     ),
+    Loss(  # targets 1 and -1
+        "squared_hinge",
+        "maximum(1 - y * p, 0) * maximum(1 - y * p, 0)",
+        "-2 * y * maximum(1 - y * p, 0)",
+        "where(y * p < 1, 2, 0)",
+    ),
+    Loss(
+        "squared_epsilon_insensitive",
+        "maximum(abs(p - y) - a, 0) * maximum(abs(p - y) - a, 0)",
+        "2 * maximum(abs(p - y) - a, 0) * where(p > y, 1, -1)",
+        "where(abs(p - y) > a, 2, 0)",
+    ),
     Loss(
         "log_cosh",
         "abs(p - y) + log1p(exp(-2 * abs(p - y))) - 0.6931471805599453",

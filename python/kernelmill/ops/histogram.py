@@ -24,10 +24,10 @@ from . import histogram_walks as walks
 from ._op import op
 from .histogram_growth import Growth
 from .histogram_losses import LOSSES, check_classes, losses_of, slopes_of
+from .tree_walks import CATEGORY, MISSING, NODE
 
 __all__ = ["CATEGORY", "LOSSES", "MISSING", "NODE"]
 
-CATEGORY, MISSING, NODE = walks.CATEGORY, walks.MISSING, walks.NODE
 _HOST = "boosting runs on the CPU"
 
 
@@ -594,57 +594,3 @@ def predict(
     for t, root in enumerate(roots):
         raw[:, t % len(start)] += walks.add_up(X, nodes, int(root), sides)
     return raw
-
-
-@op(
-    "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[s,32], cover: f64[v], start: f64[k]"
-    " -> phi: f64[n,k,d+1]",
-    cuda=_HOST,
-)
-def contributions(
-    X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, cover: np.ndarray,
-    start: np.ndarray,
-) -> np.ndarray:  # fmt: skip
-    """Shapley values of the features, along the paths of trees.
-
-    Parameters
-    ----------
-    X, nodes, roots, sides, start :
-        As in `predict`.
-    cover : ndarray of shape (v,), float64
-        Weight of the training rows of each node, above 0.
-
-    Returns
-    -------
-    phi : ndarray of shape (n, k, d + 1), float64
-        What each feature adds to the score, and last the expected score; they add up to it.
-
-    Raises
-    ------
-    ValueError
-        As `predict`.
-
-    Notes
-    -----
-    The worth of a set of features is the expected value of a tree where these are known: at a split
-    of another feature both children count, by cover. Shapley's value of a feature is its gain of
-    worth, averaged over all orders of the features of the tree. Lundberg, Erion and Lee (2018),
-    "Consistent individualized feature attribution for tree ensembles", need O(leaves depth^2) for
-    a row and tree; the specification tries all sets.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from kernelmill.ops import histogram
-    >>> nodes = np.array([(0.5, 0, 2), (3.0, -1, 0), (4.0, -1, 0)], histogram.NODE)
-    >>> words, none = nodes.view(np.int64).reshape(-1, 2), np.zeros((0, 32), np.uint8)
-    >>> X, root, cover = np.array([[1.0]]), np.zeros(1, np.int64), np.array([2.0, 1, 1])
-    >>> histogram.contributions(X, words, root, none, cover, np.zeros(1)).ravel().tolist()
-    [0.5, 3.5]
-    """
-    walks.check_nodes("contributions", nodes, roots, sides, X.shape[1], len(start))
-    phi = np.zeros((len(X), len(start), X.shape[1] + 1))
-    phi[:, :, -1] = start
-    for t, root in enumerate(roots):
-        phi[:, t % len(start)] += walks.expectation(X, nodes, int(root), sides, cover)
-    return phi

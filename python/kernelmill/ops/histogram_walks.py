@@ -1,92 +1,27 @@
-"""Walks down fitted trees of histograms: leaves, expectations, and what is no tree."""
+"""Walks down fitted trees of histograms: leaves, and what is no tree."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from typing import Any
-
 import numpy as np
 
-MISSING = 2**30
-CATEGORY = 2**29
-# A node: 16 bytes. A leaf has feature -1 and its value in `threshold`; an inner node has its left
-# child next to it. The missing go left where `feature` has the bit MISSING. With the bit CATEGORY
-# the threshold is the number of a row of `sides`, and the feature holds codes.
-NODE = np.dtype([("threshold", "f8"), ("feature", "i4"), ("right", "i4")])
-
-
-def _goes_left(node: Any, X: np.ndarray, sides: np.ndarray) -> np.ndarray:
-    feature = int(node["feature"])
-    x = X[:, feature & (CATEGORY - 1)].astype(np.float64)
-    if feature & CATEGORY:
-        with np.errstate(invalid="ignore"):
-            code = np.where((x >= 0) & (x < 256), x, 0).astype(int)
-        return (sides[int(node["threshold"])][code // 8] >> (code % 8)) & 1 == 1
-    return np.where(np.isnan(x), feature & MISSING != 0, x <= node["threshold"])
-
-
-def _nodes(words: np.ndarray) -> Any:
-    return np.ascontiguousarray(words).view(NODE)[:, 0]
+from .tree_walks import CATEGORY, NODE, goes_left, nodes_of
 
 
 def add_up(X: np.ndarray, words: np.ndarray, root: int, sides: np.ndarray) -> np.ndarray:
     """The value of the leaf of each row in one tree."""
-    nodes, out = _nodes(words), np.zeros(len(X))
+    nodes, out = nodes_of(words), np.zeros(len(X))
 
     def down(at: int, own: np.ndarray) -> None:
         node = nodes[root + at]
         if node["feature"] < 0:
             out[own] = node["threshold"]
             return
-        left = _goes_left(node, X[own], sides)
+        left = goes_left(node, X[own], sides)
         down(at + 1, own[left])
         down(int(node["right"]), own[~left])
 
     down(0, np.arange(len(X)))
     return out
-
-
-def expectation(
-    X: np.ndarray, words: np.ndarray, root: int, sides: np.ndarray, cover: np.ndarray
-) -> np.ndarray:
-    """Shapley values by all sets of the features of a tree, (n, d + 1)."""
-    nodes, n = _nodes(words), len(X)
-    used: set[int] = set()
-
-    def collect(at: int) -> None:
-        if nodes[root + at]["feature"] >= 0:
-            used.add(int(nodes[root + at]["feature"]) & (CATEGORY - 1))
-            collect(at + 1)
-            collect(int(nodes[root + at]["right"]))
-
-    collect(0)
-
-    def worth(at: int, known: frozenset[int]) -> np.ndarray:
-        node = nodes[root + at]
-        if node["feature"] < 0:
-            return np.full(n, node["threshold"])
-        right = int(node["right"])
-        a, b = worth(at + 1, known), worth(right, known)
-        if int(node["feature"]) & (CATEGORY - 1) in known:
-            return np.where(_goes_left(node, X, sides), a, b)
-        p, q = cover[root + at + 1], cover[root + right]
-        return (p * a + q * b) / (p + q)
-
-    features, phi = sorted(used), np.zeros((n, X.shape[1] + 1))
-    sets = {
-        s: worth(0, frozenset(s))
-        for r in range(len(features) + 1)
-        for s in itertools.combinations(features, r)
-    }
-    m = len(features)
-    for f in features:
-        for s, value in sets.items():
-            if f not in s:
-                share = math.factorial(len(s)) * math.factorial(m - len(s) - 1) / math.factorial(m)
-                phi[:, f] += share * (sets[tuple(sorted((*s, f)))] - value)
-    phi[:, -1] = sets[()]
-    return phi
 
 
 def check_spans(name: str, rows: np.ndarray, spans: np.ndarray, n: int) -> None:

@@ -21,35 +21,19 @@ counted in rows looked at. The trees are those of Breiman, Friedman, Olshen and 
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass
-
 import numpy as np
 
+from . import tree_walks as walks
 from ._op import op
-from .random import philox4x32, uniform
-from .tree_criteria import (
-    CRITERIA,
-    ENTROPY,
-    GINI,
-    POISSON,
-    QUANTILE,
-    SQUARED,
-    gain_of,
-    keeps,
-    level_of,
-    measure_of,
-)
+from .tree_criteria import CRITERIA, ENTROPY, GINI, POISSON, QUANTILE, SQUARED
+from .tree_growth import Growing, clipped
+from .tree_walks import CATEGORY, MISSING, NODE
 
-__all__ = ["CRITERIA", "ENTROPY", "GINI", "POISSON", "QUANTILE", "SQUARED"]
+__all__ = [
+    "CATEGORY", "CRITERIA", "ENTROPY", "GINI", "MISSING", "NODE", "POISSON", "QUANTILE", "SQUARED",
+]  # fmt: skip
 
-MISSING = 2**30
-_FEATURE = MISSING - 1
-EQUAL = 2.0**-40  # gains this close, as a share of a node's impurity, are equal
 _HOST = "trees grow on the CPU"
-# A node: 16 bytes. A leaf has feature -1 and the number of its values in `right`; an inner node has
-# its left child next to it, and the missing go left where `feature` has the bit MISSING.
-NODE = np.dtype([("threshold", "f8"), ("feature", "i4"), ("right", "i4")])
 
 
 def rule_of(
@@ -143,167 +127,11 @@ def rank_columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ranks, values
 
 
-@dataclass
-class _Node:
-    """A node that grows."""
-
-    rows: np.ndarray
-    depth: int
-    key: int
-    bounds: tuple[float, float]
-    value: np.ndarray
-    impurity: float
-    may: bool
-    gain: float = -np.inf
-    feature: int = -1
-    rank: int = -1
-    missing_left: bool = False
-    threshold: float = -2.0
-    children: tuple[_Node, ...] = ()
-
-
-class _Growing:
-    """One tree by its definition."""
-
-    def __init__(self, given: tuple, weight: np.ndarray, seed: int) -> None:
-        self.ranks, self.values, self.y, self.classes, self.rule, self.monotonic = given
-        self.w, self.seed = weight, seed
-        total = weight.sum()
-        self.limits = np.array([*self.rule[:3], self.rule[3] * total])
-        self.min_gain = self.rule[7] * total * (1 - EQUAL)
-
-    def open(self, rows: np.ndarray, depth: int, key: int, bounds: tuple[float, float]) -> _Node:
-        y, w = self.y[rows], self.w[rows]
-        value, total = measure_of(y, w, self.classes, self.limits)
-        pure = bool((y == y[0]).all())
-        _, _, min_leaf, _, min_split, max_depth, *_ = self.rule
-        may = not pure and len(rows) >= max(min_split, 2 * min_leaf) and depth < max_depth
-        may = may and w.sum() >= 2 * self.limits[3] * (1 - EQUAL)
-        impurity = 0.0 if pure else total / w.sum()
-        return _Node(rows, depth, key, bounds, value, impurity, bool(may))
-
-    def drawn(self, node: _Node) -> list[int]:
-        """Features to look at."""
-        d, most = len(self.ranks), int(self.rule[8])
-        if most >= d:
-            return list(range(d))
-        words = philox4x32(np.arange(-(-d // 4), dtype=np.uint64), self.seed, node.key).ravel()
-        features, varies = list(range(d)), False
-        for i in range(d):
-            if i >= most and varies:
-                return sorted(features[:i])
-            j = i + (int(words[i]) * (d - i) >> 32)
-            features[i], features[j] = features[j], features[i]
-            own = self.ranks[features[i], node.rows]
-            varies = varies or bool((own != own[0]).any())
-        return sorted(features)
-
-    def drawn_cut(self, node: _Node, f: int) -> tuple[list[int], float]:
-        """The rank below a drawn threshold, and the threshold; none for a constant feature."""
-        own = self.ranks[f, node.rows]
-        own = own[own != MISSING]
-        if not len(own) or own.min() == own.max():
-            return [], 0.0
-        first = 2**33 + 2 * (f // 2)  # item of float64: two to a block
-        u = uniform.specification(self.seed, node.key, first, 2, np.float64)[f % 2]
-        low, high = (float(self.values[f, r]) for r in (own.min(), own.max()))
-        with np.errstate(over="ignore", invalid="ignore"):
-            wide = high - low
-            t = low + u * wide if np.isfinite(wide) else low / 2 + high / 2
-        t = t if low <= t < high else low
-        return [int((self.values[f].astype(np.float64) <= t).sum()) - 1], float(t)
-
-    def find(self, node: _Node) -> bool:
-        """The best split; whether there is one."""
-        rows = node.rows
-        y, w = self.y[rows], self.w[rows]
-        _, whole = measure_of(y, w, self.classes, self.limits)
-        slack = EQUAL * node.impurity * w.sum()
-        for f in self.drawn(node):
-            own = self.ranks[f, rows]
-            missing = own == MISSING
-            present = np.unique(own[~missing])
-            gaps, t = bool(missing.any()), 0.0
-            cuts = [int(r) for r in (present if gaps else present[:-1])]
-            if self.rule[9]:
-                cuts, t = self.drawn_cut(node, f)
-            for rank in cuts:
-                last = rank >= present[-1]
-                for left in (False, True) if gaps and not last else (False,):
-                    goes = np.where(missing, left, own <= rank)
-                    found = gain_of(y, w, goes, self.classes, self.limits, whole)
-                    if self.monotonic is not None and self.monotonic[f] and found > -np.inf:
-                        sign = int(self.monotonic[f])
-                        if not keeps(y, w, goes, self.classes, self.limits, sign, node.bounds):
-                            continue
-                    if found > node.gain + slack:
-                        node.feature, node.rank, node.gain = f, rank, found
-                        node.missing_left = left if gaps else bool(2 * goes.sum() > len(rows))
-                        node.threshold = t if self.rule[9] else self.middle(f, rank, present)
-        return node.feature >= 0 and not (self.min_gain > 0 and node.gain < self.min_gain)
-
-    def middle(self, f: int, rank: int, present: np.ndarray) -> float:
-        above = present[present > rank]
-        if not len(above):
-            return np.inf
-        low = float(self.values[f, present[present <= rank][-1]])
-        high = float(self.values[f, above[0]])
-        t = low / 2 + high / 2
-        return t if low <= t < high else low
-
-    def split(self, node: _Node) -> None:
-        own = self.ranks[node.feature, node.rows]
-        goes = np.where(own == MISSING, node.missing_left, own <= node.rank)
-        sides = node.rows[goes], node.rows[~goes]
-        bounds = [node.bounds, node.bounds]
-        sign = 0 if self.monotonic is None else int(self.monotonic[node.feature])
-        if sign:
-            levels = [level_of(self.y[s], self.w[s], self.classes, self.limits) for s in sides]
-            middle = float(np.clip((levels[0] + levels[1]) / 2, *node.bounds))
-            below, above = (node.bounds[0], middle), (middle, node.bounds[1])
-            bounds = [below, above] if sign > 0 else [above, below]
-        node.children = tuple(
-            self.open(rows, node.depth + 1, _child_key(node.key, i + 1), bounds[i])
-            for i, rows in enumerate(sides)
-        )
-
-    def grow(self) -> _Node:
-        root = self.open(np.flatnonzero(self.w > 0), 0, 0, (-np.inf, np.inf))
-        fresh, most = [root], int(self.rule[6])
-        if not most:
-            while fresh:
-                node = fresh.pop()
-                if node.may and self.find(node):
-                    self.split(node)
-                    fresh += node.children
-            return root
-        heap: list[tuple[float, int, _Node]] = []
-        leaves = serial = 0
-        while True:
-            for node in fresh:
-                if node.may and self.find(node):
-                    heapq.heappush(heap, (-node.gain, serial, node))
-                    serial += 1
-            leaves += 1
-            if not heap or leaves >= most:
-                return root
-            node = heapq.heappop(heap)[2]
-            self.split(node)
-            fresh = list(node.children)
-
-
-def _child_key(key: int, side: int) -> int:
-    """splitmix64 of Steele, Lea and Flood (2014)."""
-    z = (2 * key + side + 0x9E3779B97F4A7C15) % 2**64
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
-    return z ^ z >> 31
-
-
 @op(
     "ranks: i32[d,n], values: T[d,n], y: f64[n,o>=1], weight: f64[t,n]?, classes: i64[c],"
-    " rule: f64[10], monotonic: i32[d]?, seeds: i64[t], nodes: inout i64[t,v>=1,2],"
-    " stats: inout f64[t,v,3], value: inout f64[t,v,width] -> sizes: i64[t]",
+    " rule: f64[10], monotonic: i32[d]?, categorical: bool[d]?, seeds: i64[t],"
+    " nodes: inout i64[t,v>=1,2], stats: inout f64[t,v,3], value: inout f64[t,v,width],"
+    " sides: inout u8[t,q,32] -> sizes: i64[t]",
     cuda=_HOST,
 )
 def grow(
@@ -314,10 +142,12 @@ def grow(
     classes: np.ndarray,
     rule: np.ndarray,
     monotonic: np.ndarray | None,
+    categorical: np.ndarray | None,
     seeds: np.ndarray,
     nodes: np.ndarray,
     stats: np.ndarray,
     value: np.ndarray,
+    sides: np.ndarray,
 ) -> np.ndarray:
     """Grow whole trees.
 
@@ -337,6 +167,8 @@ def grow(
         1 where the value of the left child must not exceed that of the right one, -1 for the
         opposite, 0 for none. For one output; a value is the mean, the quantile, or the share of the
         second of two classes. Children of such a split keep to either side of its middle.
+    categorical : ndarray of shape (d,), bool, or None
+        Features of levels, whose values are codes from 0 to 255; a missing value is code 0.
     seeds : ndarray of shape (t,), int64
         Which draws of features and thresholds.
     nodes : ndarray of shape (t, v, 2), int64, C-contiguous, updated in place
@@ -347,6 +179,8 @@ def grow(
     value : ndarray of shape (t, v, width), float64, C-contiguous, updated in place
         Weights of the classes, output after output; or means, or quantiles, the middle of all
         minimisers in a tie. width is the sum of classes, or o.
+    sides : ndarray of shape (t, q, 32), uint8, C-contiguous, updated in place
+        Codes that go left, a bit each, for the splits of levels in the order of nodes.
 
     Returns
     -------
@@ -356,7 +190,8 @@ def grow(
     Raises
     ------
     ValueError
-        If there is no room for a tree, no row of a tree has weight, or a target is no class.
+        If there is no room for a tree, no row of a tree has weight, a target is no class, or a
+        value no code.
 
     Notes
     -----
@@ -368,6 +203,11 @@ def grow(
     more rows. A threshold is the middle of its neighbours, or the lower one where rounding leaves
     no middle; infinity before the missing. With the Poisson criterion both children must have a
     positive sum.
+
+    Levels are put in order, by mean target or by the share of the second of two classes, then by
+    code, and cut in two; with several outputs or more classes each output and the share of each
+    class gives an order, and the best cut of all wins. A drawn cut is drawn among those of an
+    order, which is drawn too. Levels that a node lacks follow the child with more rows.
 
     The key of a node is 0 for the root, and splitmix64 of ``2 key + 1`` or ``2 key + 2`` for its
     children. Features are drawn without replacement by the 32-bit words of the Philox sequence of
@@ -385,8 +225,9 @@ def grow(
     >>> ranks, values = tree.rank_columns(np.array([[0.0], [1.0], [2.0]]))
     >>> y, none, seeds = np.array([[5.0], [5.0], [8.0]]), np.zeros(0, np.int64), np.zeros(1, int)
     >>> nodes, stats, value = np.zeros((1, 5, 2), int), np.zeros((1, 5, 3)), np.zeros((1, 5, 1))
-    >>> rule = tree.rule_of(tree.SQUARED)
-    >>> tree.grow(ranks, values, y, None, none, rule, None, seeds, nodes, stats, value).tolist()
+    >>> rule, sides = tree.rule_of(tree.SQUARED), np.zeros((1, 0, 32), np.uint8)
+    >>> given = ranks, values, y, None, none, rule, None, None, seeds
+    >>> tree.grow(*given, nodes, stats, value, sides).tolist()
     [3]
     >>> nodes[0, :3].copy().view(tree.NODE).ravel().tolist()
     [(1.5, 1073741824, 2), (-2.0, -1, 0), (-2.0, -1, 1)]
@@ -394,6 +235,7 @@ def grow(
     [6.0, 5.0, 8.0]
     """
     _check_targets(y, classes, value.shape[2])
+    _check_levels(values, categorical)
     sizes = np.zeros(len(seeds), np.int64)
     for t, seed in enumerate(seeds):
         w = np.ones(len(y)) if weight is None else weight[t]
@@ -401,9 +243,9 @@ def grow(
             raise ValueError(
                 "tree.grow: weight must be above 0 for some row of each tree, got none"
             )
-        given = ranks, values, y, classes, rule, monotonic
-        root = _Growing(given, w, int(seed)).grow()
-        stack, leaves, at = [(root, -1)], 0, 0
+        given = ranks, values, y, classes, rule, monotonic, categorical
+        root = Growing(given, w, int(seed)).grow()
+        stack, leaves, at, sets = [(root, -1)], 0, 0, 0
         table = np.zeros(nodes.shape[1], NODE)
         while stack:
             node, parent = stack.pop()
@@ -415,10 +257,18 @@ def grow(
                 table["right"][parent] = at
             own = w[node.rows].sum()
             stats[t, at] = node.impurity, own, len(node.rows)
-            value[t, at] = _clipped(node, own, classes, monotonic)
+            value[t, at] = clipped(node, own, classes, monotonic)
             if node.children:
                 mark = MISSING if node.missing_left else 0
                 table[at] = node.threshold, node.feature | mark, 0
+                if node.levels is not None:
+                    if sets == sides.shape[1]:
+                        raise ValueError(
+                            f"tree.grow: sides must have room for a whole tree, got {sets}"
+                        )
+                    table[at] = sets, node.feature | mark | CATEGORY, 0
+                    sides[t, sets] = np.packbits(node.levels, bitorder="little")
+                    sets += 1
                 stack += [(node.children[1], at), (node.children[0], -1)]
             else:
                 table[at] = -2.0, -1, leaves
@@ -427,18 +277,6 @@ def grow(
         sizes[t] = at
         nodes[t, :at] = table[:at].view(np.int64).reshape(-1, 2)
     return sizes
-
-
-def _clipped(
-    node: _Node, mass: float, classes: np.ndarray, monotonic: np.ndarray | None
-) -> np.ndarray:
-    """The value within its bounds."""
-    if monotonic is None:
-        return node.value
-    if not len(classes):
-        return np.clip(node.value, *node.bounds)
-    share = np.clip(node.value[1] / mass, *node.bounds)
-    return np.array([mass * (1 - share), mass * share])
 
 
 def _check_targets(y: np.ndarray, classes: np.ndarray, width: int) -> None:
@@ -452,18 +290,31 @@ def _check_targets(y: np.ndarray, classes: np.ndarray, width: int) -> None:
         )
 
 
-@op("X: T[n,d], nodes: i64[v,2], roots: i64[t] -> leaves: i32[n,t]", cuda=_HOST)
-def apply(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray) -> np.ndarray:
+def _check_levels(values: np.ndarray, categorical: np.ndarray | None) -> None:
+    own = values[:0] if categorical is None else values[categorical]
+    own = own[~np.isnan(own)]
+    bad = ~((own >= 0) & (own < 256) & (own == np.floor(own)))
+    if bad.any():
+        raise ValueError(
+            "tree.grow: values of categorical features must be whole numbers from 0 to 255, got "
+            f"{own[bad][0]}"
+        )
+
+
+@op("X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32] -> leaves: i32[n,t]", cuda=_HOST)
+def apply(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """The leaf of each row in each tree.
 
     Parameters
     ----------
     X : ndarray of shape (n, d), float32 or float64
-        Rows, any strides.
+        Rows, any strides; codes in the columns of categorical features.
     nodes : ndarray of shape (v, 2), int64
         Nodes of all trees: a view of an array of `NODE`.
     roots : ndarray of shape (t,), int64
         Where each tree begins.
+    sides : ndarray of shape (q, 32), uint8
+        Codes that go left, for splits of levels.
 
     Returns
     -------
@@ -473,49 +324,49 @@ def apply(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray) -> np.ndarray:
     Raises
     ------
     ValueError
-        If a node names a feature that X lacks, or a child outside `nodes` or before its parent.
+        If a node names a feature that X lacks, a child outside `nodes` or before its parent, or
+        sides that do not exist.
 
     Notes
     -----
     A row goes left where ``x <= threshold`` in float64; a missing value follows the bit of the
-    node. Cost is the depth of the leaves.
+    node. A code outside 0 to 255 counts as 0. Cost is the depth of the leaves.
 
     Examples
     --------
     >>> import numpy as np
     >>> from kernelmill.ops import tree
     >>> nodes = np.array([(0.5, 0, 2), (0, -1, 0), (0, -1, 1)], tree.NODE)
-    >>> words = nodes.view(np.int64).reshape(-1, 2)
-    >>> tree.apply(np.array([[0.0], [1.0]]), words, np.array([0])).ravel()
+    >>> words, none = nodes.view(np.int64).reshape(-1, 2), np.zeros((0, 32), np.uint8)
+    >>> tree.apply(np.array([[0.0], [1.0]]), words, np.array([0]), none).ravel()
     array([1, 2], dtype=int32)
     """
-    table = np.ascontiguousarray(nodes).view(NODE).reshape(-1)
-    _check_nodes("apply", table, roots, X.shape[1])
+    walks.check_nodes("apply", nodes, roots, sides, X.shape[1])
+    table = walks.nodes_of(nodes)
     leaves = np.zeros((len(X), len(roots)), np.int32)
     for t, root in enumerate(roots):
-        for i, x in enumerate(X.astype(np.float64)):
+        for i in range(len(X)):
             at = int(root)
             while table["feature"][at] >= 0:
-                f = int(table["feature"][at])
-                value = x[f & _FEATURE]
-                left = bool(f & MISSING) if np.isnan(value) else value <= table["threshold"][at]
+                left = walks.goes_left(table[at], X[i : i + 1], sides)[0]
                 at = at + 1 if left else int(root) + int(table["right"][at])
             leaves[i, t] = at - root
     return leaves
 
 
 @op(
-    "X: T[n,d], nodes: i64[v,2], roots: i64[t], values: f64[l,s] -> sums: f64[n,s]",
+    "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32], values: f64[l,s]"
+    " -> sums: f64[n,s]",
     cuda=_HOST,
 )
-def predict(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, values: np.ndarray) -> np.ndarray:
+def predict(
+    X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, values: np.ndarray
+) -> np.ndarray:
     """The sum over trees of the values of each row's leaves.
 
     Parameters
     ----------
-    X : ndarray of shape (n, d), float32 or float64
-        Rows, any strides.
-    nodes, roots :
+    X, nodes, roots, sides :
         As in `apply`.
     values : ndarray of shape (l, s), float64
         Values of leaves, by the number that a leaf has in `right`.
@@ -540,30 +391,81 @@ def predict(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, values: np.ndar
     >>> from kernelmill.ops import tree
     >>> nodes = np.array([(0.5, 0, 2), (0, -1, 0), (0, -1, 1)], tree.NODE)
     >>> words, values = nodes.view(np.int64).reshape(-1, 2), np.array([[3.0], [4.0]])
-    >>> tree.predict(np.array([[0.0], [1.0]]), words, np.array([0]), values).ravel()
+    >>> X, none = np.array([[0.0], [1.0]]), np.zeros((0, 32), np.uint8)
+    >>> tree.predict(X, words, np.array([0]), none, values).ravel()
     array([3., 4.])
     """
-    table = np.ascontiguousarray(nodes).view(NODE).reshape(-1)
-    _check_nodes("predict", table, roots, X.shape[1], len(values))
-    leaves = apply.specification(X, nodes, roots)
+    walks.check_nodes("predict", nodes, roots, sides, X.shape[1], len(values))
+    leaves = apply.specification(X, nodes, roots, sides)
     sums = np.zeros((len(X), values.shape[1]))
     for t, root in enumerate(roots):
-        sums += values[table["right"][leaves[:, t] + root]]
+        sums += values[walks.nodes_of(nodes)["right"][leaves[:, t] + root]]
     return sums
 
 
-def _check_nodes(
-    name: str, table: np.ndarray, roots: np.ndarray, d: int, values: int = 2**31
-) -> None:
-    ends = [*roots[1:], len(table)][: len(roots)]
-    for begin, end in zip(roots, ends, strict=True):
-        own = table[begin:end] if 0 <= begin < end <= len(table) else table[:0]
-        inner = own["feature"] >= 0
-        number, right = np.arange(len(own)), own["right"]
-        fits = np.where(inner, (right > number + 1) & (right < len(own)), right >= 0)
-        fits &= np.where(inner, (own["feature"] & _FEATURE) < d, right < values)
-        if not len(own) or not fits.all():
-            raise ValueError(
-                f"tree.{name}: nodes must name features of X, children behind their parent and "
-                "values that exist, got others"
-            )
+@op(
+    "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32], cover: f64[v], values: f64[l,s],"
+    " start: f64[k] -> phi: f64[n,k,d+1]",
+    cuda=_HOST,
+)
+def contributions(
+    X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, cover: np.ndarray,
+    values: np.ndarray, start: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    """Shapley values of the features, along the paths of trees.
+
+    Parameters
+    ----------
+    X, nodes, roots, sides :
+        As in `apply`.
+    cover : ndarray of shape (v,), float64
+        Weight of the training rows of each node, above 0.
+    values : ndarray of shape (l, s), float64
+        Values of leaves, by the number that a leaf has in `right`. Tree i adds them to the s scores
+        from ``s * (i mod (k / s))`` on.
+    start : ndarray of shape (k,), float64
+        Scores without a tree; k is a multiple of s.
+
+    Returns
+    -------
+    phi : ndarray of shape (n, k, d + 1), float64
+        What each feature adds to the score, and last the expected score; they add up to it.
+
+    Raises
+    ------
+    ValueError
+        As `predict`, or if k is not a multiple of s.
+
+    Notes
+    -----
+    The worth of a set of features is the expected value of a tree where these are known: at a split
+    of another feature both children count, by cover. Shapley's value of a feature is its gain of
+    worth, averaged over all orders of the features of the tree. The specification tries all sets.
+    Lundberg, Erion and Lee (2018), "Consistent individualized feature attribution for tree
+    ensembles", need O(leaves depth^2) for a row and tree; integrals over each edge need O(nodes
+    depth).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import tree
+    >>> nodes = np.array([(0.5, 0, 2), (0, -1, 0), (0, -1, 1)], tree.NODE)
+    >>> words, none = nodes.view(np.int64).reshape(-1, 2), np.zeros((0, 32), np.uint8)
+    >>> X, root, cover = np.array([[1.0]]), np.zeros(1, np.int64), np.array([2.0, 1, 1])
+    >>> values = np.array([[3.0], [4.0]])
+    >>> tree.contributions(X, words, root, none, cover, values, np.zeros(1)).ravel().tolist()
+    [0.5, 3.5]
+    """
+    k, s = len(start), values.shape[1]
+    if s == 0 or k == 0 or k % s != 0:
+        raise ValueError(
+            "tree.contributions: start must have a multiple of the columns of values, got "
+            f"{k} and {s}"
+        )
+    walks.check_nodes("contributions", nodes, roots, sides, X.shape[1], len(values))
+    phi = np.zeros((len(X), k, X.shape[1] + 1))
+    phi[:, :, -1] = start
+    for t, root in enumerate(roots):
+        first = t % (k // s) * s
+        phi[:, first : first + s] += walks.expectation(X, nodes, int(root), sides, cover, values)
+    return phi

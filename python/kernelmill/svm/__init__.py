@@ -12,5 +12,7 @@ __getattr__, __dir__, __all__ = lazy(
         "OneClassSVM": "_one_class",
         "SVCCV": "_search",
         "SVRCV": "_search",
+        "LinearSVC": "_linear",
+        "LinearSVR": "_linear",
     },
 )

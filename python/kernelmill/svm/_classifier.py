@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -20,6 +19,7 @@ from kernelmill.ops import svm as ops
 from kernelmill.svm import _pairs, _problems
 from kernelmill.svm._base import NU, PARAMETERS, C, SupportVectorMachine
 from kernelmill.svm._training import Solved, Training, solve
+from kernelmill.svm._weights import factors_of_classes
 
 _FOLDS = 5  # of the calibration
 
@@ -124,30 +124,9 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
     ) -> np.ndarray:
         """Weights of the rows, times those of their classes; sets ``class_weight_``."""
         weights = self._weights(rows)
-        present = np.bincount(codes, weights > 0, len(self.classes_)) > 0
-        if not present.all():
-            missing = self.classes_[~present][0]
-            raise ValueError(
-                f"{rows.owner}: sample_weight must be positive for some row of each class, got "
-                f"none for class {missing!r} (drop those rows, or weigh them)"
-            )
-        try:
-            if isinstance(self.class_weight, str):  # by weights, so that they equal repetition
-                shares = np.bincount(codes, weights, len(self.classes_))
-                self.class_weight_ = shares.sum() / (len(shares) * shares)
-            else:
-                self.class_weight_ = compute_class_weight(
-                    self.class_weight, classes=self.classes_, y=labels
-                )
-        except ValueError as error:
-            raise ValueError(
-                f"{rows.owner}: class_weight must fit y, got others ({error})"
-            ) from None
-        if not (self.class_weight_ > 0).all():
-            raise ValueError(
-                f"{rows.owner}: class_weight must be above 0 for each class, got "
-                f"{self.class_weight_.min():g}"
-            )
+        self.class_weight_ = factors_of_classes(
+            self.class_weight, self.classes_, codes, labels, weights, rows.owner
+        )
         return weights * self.class_weight_[codes]
 
     def _problems(

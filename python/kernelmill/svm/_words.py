@@ -83,3 +83,32 @@ WORDS = COMMON.extended(
             "Support vectors; empty for a precomputed kernel."),
     },
 )  # fmt: skip
+
+LINEAR = COMMON.extended(
+    arguments={
+        "fit.sample_weight": ("array-like of shape (n,)",
+            "Weights of the rows, factors of C, or the name of a column of a frame or Parquet "
+            "file. A weight of 2 counts a row twice; rows with zero weight are ignored."),
+    },
+    parameters={
+        "C": ("float", "Price of an error. Larger is stricter."),
+        "dual": ("bool or {\"auto\"}", "Ignored: the optimum does not depend on it."),
+        "tol": ("float",
+            "The duality gap that ends the fit, as a share of the objective; most end far below."),
+        "fit_intercept": ("bool", "Whether to learn an intercept."),
+        "intercept_scaling": ("float",
+            "Size of the intercept in its penalty, which is that of intercept / "
+            "intercept_scaling; ``np.inf`` for an intercept without a penalty."),
+        "class_weight": ("dict, \"balanced\" or None",
+            "Factors of C for the rows of each class, in the plane of that class where there are "
+            "several; ``\"balanced\"`` weighs classes alike."),
+        "random_state": ("int, RandomState, Generator or None",
+            "Draws the orders of rows of dual coordinate descent."),
+        "max_iter": ("int", "Most iterations for each plane."),
+    },
+    attributes={
+        "classes_": ("ndarray of shape (n_classes,)", "Labels of the classes."),
+        "n_iter_": ("int", "Iterations, the most of any plane."),
+        "t_": ("float", "Steps of ``partial_fit``, plus one."),
+    },
+)  # fmt: skip

@@ -12,10 +12,12 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count
+from kernelmill.ops import tree as ops
+from kernelmill.tree import _levels
 from kernelmill.tree._fitted import Tree, arrays_of, pruned, pruning_path
 from kernelmill.tree._growth import Field, Limits, Nursery
+from kernelmill.tree._levels import Levelled, levels_in, with_codes
 from kernelmill.tree._words import WORDS
 
 SHARE = rule.Rule(
@@ -33,10 +35,11 @@ PARAMETERS = {
     "min_impurity_decrease": rule.real(0),
     "ccp_alpha": rule.real(0),
     "monotonic_cst": rule.any_of(rule.array("(n_features,) of -1, 0 and 1"), rule.nothing()),
+    "categorical_features": _levels.RULE,
 }
 
 
-class TreeModel(Estimator):
+class TreeModel(Levelled):
     """What trees and forests share: a subclass encodes targets and says how to predict."""
 
     _words = WORDS
@@ -46,6 +49,8 @@ class TreeModel(Estimator):
     _squares = False
     _classification: ClassVar[bool]
     criterion: str
+    classes_: Any
+    is_categorical_: np.ndarray | None
 
     def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Targets, numbers of classes or nothing, and weights of the rows by class."""
@@ -63,9 +68,41 @@ class TreeModel(Estimator):
         """(n, n_outputs, max_n_classes): shares of the classes, or predictions."""
         raise NotImplementedError
 
+    def _all_trees(self) -> tuple[np.ndarray, ...]:
+        """Nodes, roots, sides, weights of nodes and values of leaves, as `ops` take them."""
+        raise NotImplementedError
+
+    def predict_contributions(self, X):
+        """What each feature adds to the prediction: Shapley values along the paths of trees.
+
+        Returns
+        -------
+        contributions : ndarray of shape (n, d + 1) or (n, d + 1, k), or list of them
+            The last column is the expected prediction, and columns add up to the prediction. In
+            classification to the shares of the k classes, a list where there are several outputs;
+            in regression with k outputs to each of them.
+        """
+        X = self._dense(X)
+        nodes, roots, sides, cover, values = self._all_trees()
+        k = values.shape[1]
+        phi = ops.contributions(X, nodes, roots, sides, cover, values, np.zeros(k))
+        phi = np.ascontiguousarray(phi.transpose(0, 2, 1))
+        phi /= len(roots)
+        if not self._classification:
+            return phi[:, :, 0] if k == 1 else phi
+        most = k // self.n_outputs_
+        own = [phi[:, :, i * most : i * most + c] for i, c in enumerate(self._n_classes)]
+        return own[0] if isinstance(self.classes_, np.ndarray) else own
+
     def _limits(self, n: int, d: int, classes: np.ndarray) -> Limits:
         criterion, alpha = self._criterion()
         monotonic = self._monotonic(d, classes)
+        mask = self.is_categorical_
+        if mask is not None and criterion == ops.QUANTILE:
+            raise ValueError(
+                f"{type(self).__name__}: categorical_features must name no features for criterion="
+                f"{self.criterion!r}, got {int(mask.sum())} (no order of levels gives the best cut)"
+            )
         return Limits(
             criterion=criterion,
             alpha=alpha,
@@ -80,6 +117,7 @@ class TreeModel(Estimator):
             max_features=_features(self.max_features, d),
             random=self._random_cuts(),
             monotonic=monotonic,
+            categorical=mask,
         )
 
     def _monotonic(self, d: int, classes: np.ndarray) -> np.ndarray | None:
@@ -89,6 +127,11 @@ class TreeModel(Estimator):
         if signs.shape != (d,) or not np.isin(signs, (-1, 0, 1)).all():
             raise ValueError(
                 f"{owner}: monotonic_cst must be {d} numbers of -1, 0 and 1, got {signs.tolist()}"
+            )
+        if self.is_categorical_ is not None and signs[self.is_categorical_].any():
+            raise ValueError(
+                f"{owner}: monotonic_cst must be 0 for categorical features, got others (levels "
+                "have no order)"
             )
         if self.n_outputs_ > 1 or (len(classes) and classes[0] > 2):
             what = "outputs" if self.n_outputs_ > 1 else "classes (multiclass)"
@@ -101,17 +144,25 @@ class TreeModel(Estimator):
     def _dense(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        return rows.X.toarray() if is_sparse(rows.X) else rows.X
+        return with_codes(rows.X.toarray() if is_sparse(rows.X) else rows.X, self._category_levels)
 
     def _training(
         self, X: Any, y: Any, sample_weight: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
         """Rows, targets, weights if any, and numbers of classes or nothing."""
         owner = type(self).__name__
+        again = getattr(self, "warm_start", False) and "_trees" in self.__dict__
+        if not again:
+            self.__dict__.pop("_levels", None)
         rows = self._rows(X, sample_weight, reset=True)
         targets, classes, class_weight = self._encoded(y, owner)
         check_count(targets, rows.count, owner)
         X = rows.X.toarray() if is_sparse(rows.X) else rows.X
+        if not again:
+            mask = self._categories(X.shape[1])
+            self.is_categorical_ = mask if mask.any() else None
+            self._category_levels = levels_in(X, mask, owner)
+        X = with_codes(X, self._category_levels)
         weight = None if rows.weight is None else rows.weight.astype(np.float64)
         if class_weight is not None:
             weight = class_weight if weight is None else weight * class_weight
@@ -170,6 +221,11 @@ class DecisionTree(TreeModel):
 
     def __sklearn_is_fitted__(self):
         return "_arrays" in self.__dict__
+
+    def _all_trees(self) -> tuple[np.ndarray, ...]:
+        arrays = self._arrays
+        names = "sides", "weighted_n_node_samples", "leaf_values"
+        return arrays["nodes"], np.zeros(1, np.int64), *(arrays[name] for name in names)
 
     @property
     def feature_importances_(self):
@@ -242,7 +298,9 @@ class DecisionTree(TreeModel):
 
     def _compute_partial_dependence_recursion(self, grid, target_features):
         """What scikit-learn's ``partial_dependence`` asks of a tree."""
-        return self.tree_.compute_partial_dependence(grid, target_features)
+        own = enumerate(int(f) for f in target_features)
+        levels = {j: self._category_levels[f] for j, f in own if f in self._category_levels}
+        return self.tree_.compute_partial_dependence(with_codes(grid, levels), target_features)
 
 
 def _share(value: Any, n: int) -> int:

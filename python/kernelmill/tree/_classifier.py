@@ -143,6 +143,7 @@ class DecisionTreeClassifier(_Classifier):
     {_words.PARAMETERS.format(splitter="best", max_features="None")}
     {CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
+    {_words.CATEGORIES}
 
     Attributes
     ----------
@@ -178,7 +179,7 @@ class DecisionTreeClassifier(_Classifier):
         self, *, criterion="gini", splitter="best", max_depth=None, min_samples_split=2,
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=None, random_state=None,
         max_leaf_nodes=None, min_impurity_decrease=0.0, class_weight=None, ccp_alpha=0.0,
-        monotonic_cst=None,
+        monotonic_cst=None, categorical_features=None,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -195,6 +196,7 @@ class ExtraTreeClassifier(_Classifier):
     {_words.PARAMETERS.format(splitter="random", max_features='"sqrt"')}
     {CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
+    {_words.CATEGORIES}
 
     Attributes
     ----------
@@ -218,7 +220,7 @@ class ExtraTreeClassifier(_Classifier):
         self, *, criterion="gini", splitter="random", max_depth=None, min_samples_split=2,
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features="sqrt", random_state=None,
         max_leaf_nodes=None, min_impurity_decrease=0.0, class_weight=None, ccp_alpha=0.0,
-        monotonic_cst=None,
+        monotonic_cst=None, categorical_features=None,
     ):  # fmt: skip
         self._set_parameters(locals())
 

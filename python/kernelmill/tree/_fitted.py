@@ -9,11 +9,11 @@ import numpy as np
 import scipy.sparse
 
 from kernelmill.ops import tree as ops
-from kernelmill.tree._growth import Grown
+from kernelmill.tree._growth import Grown, splits_of_levels
 
 ARRAYS = (
     "children_left", "children_right", "feature", "threshold", "missing_go_to_left", "impurity",
-    "n_node_samples", "weighted_n_node_samples", "value",
+    "n_node_samples", "weighted_n_node_samples", "value", "side",
 )  # fmt: skip
 _ROOT = np.zeros(1, np.int64)
 
@@ -35,7 +35,12 @@ class Tree:
     feature : ndarray of shape (node_count,)
         Feature that is compared, -2 for leaves.
     threshold : ndarray of shape (node_count,)
-        Rows with a value of at most this go left.
+        Rows with a value of at most this go left; NaN for a split of levels, which
+        scikit-learn's functions cannot show.
+    side : ndarray of shape (node_count,)
+        For a split of levels its row of ``sides``, else -1.
+    sides : ndarray of shape (n_splits, 256), bool
+        Codes of levels that go left: 0 for a missing one, then the levels in their order.
     missing_go_to_left : ndarray of shape (node_count,), uint8
         Whether missing values go left.
     impurity : ndarray of shape (node_count,)
@@ -62,6 +67,7 @@ class Tree:
     n_node_samples: np.ndarray
     weighted_n_node_samples: np.ndarray
     value: np.ndarray
+    side: np.ndarray
 
     def __init__(self, arrays: dict[str, np.ndarray], n_features: int, n_classes: Any) -> None:
         for name in ARRAYS:
@@ -73,6 +79,11 @@ class Tree:
         self.node_count = self.capacity = len(self.feature)
         self.n_leaves = int((self.children_left < 0).sum())
         self._nodes, self._values = arrays["nodes"], arrays["leaf_values"]
+        self._sides = arrays["sides"]
+
+    @property
+    def sides(self) -> np.ndarray:
+        return np.unpackbits(self._sides, axis=1, bitorder="little").astype(bool)
 
     @property
     def max_depth(self) -> int:
@@ -80,11 +91,11 @@ class Tree:
 
     def apply(self, X: np.ndarray) -> np.ndarray:
         """Number of the leaf of each row."""
-        return ops.apply(X, self._nodes, _ROOT)[:, 0].astype(np.int64)
+        return ops.apply(X, self._nodes, _ROOT, self._sides)[:, 0].astype(np.int64)
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """Values of the leaves, (n, n_outputs, max_n_classes) without axes of size 1."""
-        sums = ops.predict(X, self._nodes, _ROOT, self._values)
+        sums = ops.predict(X, self._nodes, _ROOT, self._sides, self._values)
         out = sums.reshape(len(X), self.n_outputs, self.max_n_classes)
         return out[:, 0] if self.n_outputs == 1 else out
 
@@ -145,6 +156,9 @@ class Tree:
             if j is None:
                 mass = self.weighted_n_node_samples
                 share: Any = mass[left] / mass[node]
+            elif self.side[node] >= 0:
+                codes = grid[:, j].astype(np.int64)
+                share = self.sides[self.side[node]][np.where(codes < 256, codes, 0)]
             else:
                 share = grid[:, j] <= self.threshold[node]
             weight[left], weight[right] = weight[node] * share, weight[node] * (1 - share)
@@ -159,19 +173,21 @@ def arrays_of(grown: Grown, n_classes: np.ndarray, classification: bool) -> dict
     """What a fitted estimator keeps of a tree."""
     nodes = grown.nodes.view(ops.NODE).reshape(-1)
     leaf = nodes["feature"] < 0
-    feature = np.where(leaf, -2, nodes["feature"] & ~ops.MISSING).astype(np.int32)
-    side = ~leaf & ((nodes["feature"] & ops.MISSING) != 0)
+    feature = np.where(leaf, -2, nodes["feature"] & (ops.CATEGORY - 1)).astype(np.int32)
+    missing = ~leaf & ((nodes["feature"] & ops.MISSING) != 0)
+    levels = splits_of_levels(nodes)
+    side = np.where(levels, nodes["threshold"], -1).astype(np.int32)
     left = np.where(leaf, -1, np.arange(1, len(leaf) + 1)).astype(np.int32)
     right = np.where(leaf, -1, nodes["right"]).astype(np.int32)
     impurity, mass, count = grown.stats.T.copy()
     value = shaped(grown.value, n_classes, classification)
     values = (
-        left, right, feature, nodes["threshold"].copy(), side.astype(np.uint8), impurity,
-        count.astype(np.int64), mass, value,
+        left, right, feature, np.where(levels, np.nan, nodes["threshold"]),
+        missing.astype(np.uint8), impurity, count.astype(np.int64), mass, value, side,
     )  # fmt: skip
     arrays = dict(zip(ARRAYS, values, strict=True))
     own = np.ascontiguousarray(value[leaf].reshape(int(leaf.sum()), -1))
-    return arrays | {"nodes": grown.nodes, "leaf_values": own}
+    return arrays | {"nodes": grown.nodes, "leaf_values": own, "sides": grown.sides}
 
 
 def shaped(value: np.ndarray, n_classes: np.ndarray, classification: bool) -> np.ndarray:
@@ -189,12 +205,13 @@ def shaped(value: np.ndarray, n_classes: np.ndarray, classification: bool) -> np
 
 def walkable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays with what `ops.apply` and `ops.predict` walk: 16 bytes a node."""
-    leaf = arrays["children_left"] < 0
+    leaf, side = arrays["children_left"] < 0, arrays["side"]
     nodes = np.zeros(len(leaf), ops.NODE)
-    nodes["threshold"] = arrays["threshold"]
+    nodes["threshold"] = np.where(side >= 0, side, arrays["threshold"])
     nodes["right"] = np.where(leaf, np.cumsum(leaf) - 1, arrays["children_right"])
-    side = arrays["missing_go_to_left"].astype(np.int32) * ops.MISSING
-    nodes["feature"] = np.where(leaf, -1, arrays["feature"] | side)
+    marks = arrays["missing_go_to_left"].astype(np.int32) * ops.MISSING
+    marks |= (side >= 0).astype(np.int32) * ops.CATEGORY
+    nodes["feature"] = np.where(leaf, -1, arrays["feature"] | marks)
     values = np.ascontiguousarray(arrays["value"][leaf].reshape(int(leaf.sum()), -1))
     return arrays | {"nodes": nodes.view(np.int64).reshape(-1, 2), "leaf_values": values}
 
@@ -273,8 +290,9 @@ def pruned(arrays: dict[str, np.ndarray], alpha: float) -> dict[str, np.ndarray]
         if kept[node] and splits[node]:
             kept[left[node]] = kept[right[node]] = True
     number = np.cumsum(kept) - 1
-    out = {name: arrays[name][kept] for name in ARRAYS}
+    out = {name: arrays[name][kept] for name in ARRAYS} | {"sides": arrays["sides"]}
     leaf = ~splits[kept]
+    out["side"] = np.where(leaf, -1, out["side"]).astype(np.int32)
     out["children_left"] = np.where(leaf, -1, number[left[kept]]).astype(np.int32)
     out["children_right"] = np.where(leaf, -1, number[right[kept]]).astype(np.int32)
     out["feature"] = np.where(leaf, -2, out["feature"]).astype(np.int32)

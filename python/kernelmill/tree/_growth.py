@@ -29,6 +29,7 @@ class Limits:
     random : bool
         One threshold drawn per feature instead of all.
     monotonic : ndarray of shape (d,), int32, or None
+    categorical : ndarray of shape (d,), bool, or None
     """
 
     criterion: int
@@ -44,6 +45,7 @@ class Limits:
     min_impurity_decrease: float = 0.0
     random: bool = False
     monotonic: np.ndarray | None = None
+    categorical: np.ndarray | None = None
 
     @property
     def rule(self) -> np.ndarray:
@@ -108,11 +110,19 @@ class Grown:
         Impurity, weight and number of rows.
     value : ndarray of shape (v, width), float64
         Weights of classes, means, or quantiles.
+    sides : ndarray of shape (q, 32), uint8
+        Codes that go left, of the splits of levels.
     """
 
     nodes: np.ndarray
     stats: np.ndarray
     value: np.ndarray
+    sides: np.ndarray
+
+
+def splits_of_levels(nodes: np.ndarray) -> np.ndarray:
+    """Which nodes, as `ops.NODE`, are splits of levels."""
+    return (nodes["feature"] >= 0) & (nodes["feature"] & ops.CATEGORY != 0)
 
 
 class Nursery:
@@ -134,15 +144,18 @@ class Nursery:
                 np.empty((trees, most, 2), np.int64),
                 np.empty((trees, most, 3)),
                 np.empty((trees, most, width)),
+                np.empty((trees, 0 if limits.categorical is None else most // 2, 32), np.uint8),
             )
         room = [array[:trees] for array in self._room]
         sizes = ops.grow(
             field.ranks, field.values, field.y, weight, limits.classes, self._rule,
-            limits.monotonic, seeds, *room,
+            limits.monotonic, limits.categorical, seeds, *room,
         )  # fmt: skip
-        grown = [
-            Grown(*(array[t, :v].copy() for array in room)) for t, v in enumerate(sizes)
-        ]
+        grown = []
+        for t, v in enumerate(sizes):
+            nodes, stats, value = (array[t, :v].copy() for array in room[:3])
+            sets = int(splits_of_levels(nodes.view(ops.NODE)[:, 0]).sum())
+            grown.append(Grown(nodes, stats, value, room[3][t, :sets].copy()))
         if limits.unit != 1.0:
             for tree in grown:
                 tree.stats[:, 0] *= limits.unit

@@ -90,6 +90,7 @@ class DecisionTreeRegressor(_Regressor):
     {_words.PARAMETERS.format(splitter="best", max_features="None")}
     {_words.PRUNING.format(binary="")}
     {_QUANTILE}
+    {_words.CATEGORIES}
 
     Attributes
     ----------
@@ -115,7 +116,7 @@ class DecisionTreeRegressor(_Regressor):
         self, *, criterion="squared_error", splitter="best", max_depth=None, min_samples_split=2,
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=None, random_state=None,
         max_leaf_nodes=None, min_impurity_decrease=0.0, ccp_alpha=0.0, monotonic_cst=None,
-        quantile=0.5,
+        quantile=0.5, categorical_features=None,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -131,6 +132,7 @@ class ExtraTreeRegressor(_Regressor):
     {_words.PARAMETERS.format(splitter="random", max_features="1.0")}
     {_words.PRUNING.format(binary="")}
     {_QUANTILE}
+    {_words.CATEGORIES}
 
     Attributes
     ----------
@@ -153,7 +155,7 @@ class ExtraTreeRegressor(_Regressor):
         self, *, criterion="squared_error", splitter="random", max_depth=None, min_samples_split=2,
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=1.0, random_state=None,
         max_leaf_nodes=None, min_impurity_decrease=0.0, ccp_alpha=0.0, monotonic_cst=None,
-        quantile=0.5,
+        quantile=0.5, categorical_features=None,
     ):  # fmt: skip
         self._set_parameters(locals())
 

@@ -45,6 +45,9 @@ PRUNING = """ccp_alpha : float, default=0.0
     monotonic_cst : array-like of shape (d,) or None, default=None
         1 where predictions must not fall with the feature, -1 where they must not rise, 0 for no
         constraint. For one output{binary}."""
+CATEGORIES = """categorical_features : {"from_dtype"}, array-like or None, default=None
+        Positions, names or a mask of the categorical features, of at most 255 levels each;
+        ``"from_dtype"`` takes the categorical columns of frames. Levels are known by name."""
 ATTRIBUTES = """tree_ : Tree
         The fitted tree; scikit-learn's ``plot_tree``, ``export_text`` and ``export_graphviz`` read
         it.
@@ -54,15 +57,25 @@ ATTRIBUTES = """tree_ : Tree
         Features looked at in each node.
     n_outputs_ : int
         Number of outputs.
+    is_categorical_ : ndarray of shape (d,), bool, or None
+        Which features are categorical.
     n_features_in_, feature_names_in_"""
-NOTES = """All cuts between different values are tried, however close the values are: only the order
-    of a feature matters. The largest gain wins, then the lowest feature, then the lowest
+LEVELS = """Levels of a feature are put in order by their mean target, or their share of the second
+    of two classes, and cut in two: the best of all partitions (Breiman et al., 1984, section 9.6).
+    With several outputs, and with three or more classes, each output and each class gives an order;
+    the best cut of all of these is not always the best partition. Missing values are one more
+    level; levels that a node lacks follow the child with more rows. Criteria of quantiles refuse
+    levels. scikit-learn's trees have no such splits: ``tree_.threshold`` is NaN there."""
+NOTES = f"""All cuts between different values are tried, however close the values are: only the
+    order of a feature matters. The largest gain wins, then the lowest feature, then the lowest
     threshold. A node is split while its targets differ and its rows can be told apart, even if the
     split gains nothing at first. A threshold lies between the values on both sides, in float64, and
     values equal to it go left. Missing values go to the side where they gain most; where training
     had none in a node, to the child with more rows. Sparse matrices become dense. Growing costs
     O(n d depth) after a radix sort of each feature, beside X with a rank of 4 bytes and a sorted
     value per entry. Results have the same bits at any thread count.
+
+    {LEVELS}
 
     References
     ----------

@@ -1,0 +1,190 @@
+#include "ops/matmul_bf16.hpp"
+
+#if defined(__x86_64__) && defined(__AVX512F__)
+
+#include <algorithm>  // std::min, std::max
+#include <bit>        // std::bit_cast
+#include <cmath>      // std::isfinite
+
+#include "core/parallel.hpp"  // parallel_for, thread_limit
+#include "core/tile.hpp"      // the product of vectors, for what parts cannot hold
+
+namespace kernelmill {
+namespace {
+
+using bf16::Operand;
+using bf16::side;
+using matmul_detail::Store;
+
+index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
+
+// Parts below 2^-126 are lost: with the largest value of a row or column at least 2^-100, what is
+// lost is below 2^-26 of it, and the same holds for products of the two.
+constexpr float least = 0x1p-100f;
+bool is_tiny(float row, float column) {
+  return row > 0 && column > 0 && (row < least || column < least || row * column < least);
+}
+
+// One block of a product as vectors make it.
+void multiply_vectors(MatrixView<const float> a, MatrixView<const float> b, float* block) {
+  const tile::Strided<float> rows{a.data, a.row_stride, a.col_stride};
+  const tile::Strided<float> columns{b.data, b.col_stride, b.row_stride};
+  Store<float> store{{block, a.rows, b.cols, side, 1}, 1.0f, 0.0f};
+  tile::product<float>(tile::PackedA<float>(rows, a.rows, a.cols), columns, 0, b.cols, store);
+}
+
+// The least positive value of each strip, or 1 if there is none.
+void least_positive(const float* values, index_t count, float* of_strips) {
+  for (index_t i = 0; i < count; ++i) {
+    float& smallest = of_strips[i / side];
+    if (i % side == 0) smallest = 1;
+    if (values[i] > 0) smallest = std::min(smallest, values[i]);
+  }
+}
+
+// Whether all elements are finite: as bits, infinity and NaN lie above all numbers.
+bool all_finite(const float* block, index_t rows, index_t cols) {
+  using Bits [[gnu::vector_size(sizeof(tile::Params<float>::Vec))]] = std::uint32_t;
+  constexpr index_t lanes = tile::Params<float>::lanes;
+  Bits most[2] = {};
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t c = 0; c < cols; c += lanes) {
+      const Bits bits = tile::load<Bits>(block + r * side + c) & 0x7fffffffu;
+      Bits& known = most[c / lanes % 2];
+      known = known > bits ? known : bits;
+    }
+  }
+  std::uint32_t largest = 0;
+  for (index_t l = 0; l < lanes; ++l) largest = std::max({largest, most[0][l], most[1][l]});
+  return largest < 0x7f800000u;
+}
+
+// Replaces elements of a block that parts cannot hold.
+void repair(MatrixView<const float> a, MatrixView<const float> b, const float* row_largest,
+            const float* column_largest, float* block) {
+  alignas(64) float exact[side * side];
+  multiply_vectors(a, b, exact);
+  for (index_t r = 0; r < a.rows; ++r) {
+    for (index_t c = 0; c < b.cols; ++c) {
+      float& value = block[r * side + c];
+      if (!std::isfinite(value) || is_tiny(row_largest[r], column_largest[c])) {
+        value = exact[r * side + c];
+      }
+    }
+  }
+}
+
+// Rows [r, r + Rows) of a finished block to the epilogue.
+template <int Rows>
+void finish_rows(const float* block, index_t r, index_t i, index_t j, index_t cols,
+                 Store<float>& epilogue) {
+  using P = tile::Params<float>;
+  typename P::Vec acc[Rows][P::NV];
+  for (index_t c = 0; c < cols; c += P::NR) {
+    for (int e = 0; e < Rows; ++e) {
+      for (int v = 0; v < P::NV; ++v) {
+        acc[e][v] = tile::load<typename P::Vec>(block + (r + e) * side + c + v * P::lanes);
+      }
+    }
+    epilogue.template tile<Rows>(acc, i + r, j + c, std::min<index_t>(P::NR, cols - c));
+  }
+}
+
+// Depth that is split at once: a strip of 128 takes 24 KiB, half of a first-level cache, and the
+// strips of a part with their sums 1.8 MB, the most of a second-level cache.
+constexpr index_t chunk = 128;
+constexpr index_t part_strips = 16;  // at most so many strips of rows and of columns a part
+
+// One part of the output, on this thread.
+void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<float> epilogue) {
+  const index_t m = a.rows, n = b.cols, k = a.cols;
+  const index_t row_strips = ceil_div(m, side), column_strips = ceil_div(n, side);
+  const index_t most = std::min(k, chunk);
+  Workspace<std::uint16_t> packed_a(static_cast<std::size_t>(row_strips * bf16::strip_size(most)));
+  Workspace<std::uint16_t> packed_b(
+      static_cast<std::size_t>(column_strips * bf16::strip_size(most)));
+  // Sums wait for the chunks to come; those of the last one are finished while they are near, but
+  // one block late: the tiles of the next one are multiplied meanwhile.
+  constexpr index_t block_size = side * side;
+  const index_t blocks = row_strips * column_strips;
+  const bool single = k <= chunk;
+  Workspace<float> sums(static_cast<std::size_t>((single ? 2 : blocks) * block_size));
+  const auto sums_of = [&](index_t t) { return sums.data() + (single ? t % 2 : t) * block_size; };
+  float row_largest[part_strips * side] = {}, column_largest[part_strips * side] = {};
+  float row_least[part_strips], column_least[part_strips];
+  const auto finish = [&](index_t t) {
+    const index_t i = t / column_strips * side, rows = std::min(side, m - i);
+    const index_t j = t % column_strips * side, cols = std::min(side, n - j);
+    const MatrixView<const float> columns{&b(0, j), k, cols, b.row_stride, b.col_stride};
+    float* const block = sums_of(t);
+    const index_t r = t / column_strips, c = t % column_strips;
+    if (is_tiny(row_least[r], column_least[c]) || !all_finite(block, rows, cols)) {
+      repair(a.row_range(i, i + rows), columns, row_largest + i, column_largest + j, block);
+    }
+    index_t done = 0;
+    for (; done + 8 <= rows; done += 8) finish_rows<8>(block, done, i, j, cols, epilogue);
+    for (; done < rows; ++done) finish_rows<1>(block, done, i, j, cols, epilogue);
+  };
+  for (index_t p = 0; p < k; p += chunk) {
+    const index_t depth = std::min(chunk, k - p), size = bf16::strip_size(depth);
+    bf16::split(Operand::rows, &a(0, p), a.row_stride, a.col_stride, m, depth, packed_a.data(),
+                row_largest);
+    bf16::split(Operand::columns, &b(p, 0), b.col_stride, b.row_stride, n, depth, packed_b.data(),
+                column_largest);
+    const bool last = p + depth == k;
+    if (last) {
+      least_positive(row_largest, m, row_least);
+      least_positive(column_largest, n, column_least);
+    }
+    bf16::begin();
+    for (index_t t = 0; t < blocks; ++t) {
+      const index_t r = t / column_strips, s = t % column_strips;
+      const index_t rows = std::min(side, m - r * side), cols = std::min(side, n - s * side);
+      if (last) epilogue.prefetch(r * side, rows, s * side);
+      bf16::multiply(packed_a.data() + r * size, packed_b.data() + s * size, bf16::steps(depth),
+                     rows, cols, p > 0, sums_of(t));
+      if (last && t > 0) finish(t - 1);
+    }
+    if (last) finish(blocks - 1);
+    bf16::end();
+  }
+}
+
+}  // namespace
+
+void multiply_bf16(MatrixView<const float> a, MatrixView<const float> b,
+                   const Store<float>& epilogue) {
+  const index_t m = a.rows, n = b.cols, k = a.cols;
+  const index_t rows = ceil_div(m, side), columns = ceil_div(n, side);
+  // About square parts, as each splits its own rows and columns: as many for each thread.
+  index_t row_parts = ceil_div(rows, part_strips), column_parts = ceil_div(columns, part_strips);
+  const index_t work = std::max<index_t>(1, m * n * k >> 20);
+  const index_t threads = std::min({thread_limit() + index_t{0}, rows * columns, work});
+  while (row_parts * column_parts % threads != 0 && row_parts * column_parts < rows * columns) {
+    const bool taller = rows * column_parts > columns * row_parts;
+    index_t& parts =
+        (taller && row_parts < rows) || column_parts == columns ? row_parts : column_parts;
+    ++parts;
+  }
+  parallel_for(row_parts * column_parts, 1, [&](index_t task, index_t, index_t) {
+    const auto cut = [](index_t part, index_t count, index_t strips, index_t end) {
+      return std::min(end, part * strips / count * side);
+    };
+    const index_t row = task % row_parts, column = task / row_parts;
+    const index_t i = cut(row, row_parts, rows, m), i_end = cut(row + 1, row_parts, rows, m);
+    const index_t j = cut(column, column_parts, columns, n);
+    const index_t j_end = cut(column + 1, column_parts, columns, n);
+    if (i == i_end || j == j_end) return;
+    const MatrixView<const float> b_part{&b(0, j), k, j_end - j, b.row_stride, b.col_stride};
+    Store<float> part{{&epilogue.out(i, j), i_end - i, j_end - j, epilogue.out.row_stride,
+                       epilogue.out.col_stride},
+                      epilogue.alpha,
+                      epilogue.beta,
+                      epilogue.finish.from(i, j)};
+    multiply_part(a.row_range(i, i_end), b_part, part);
+  });
+}
+
+}  // namespace kernelmill
+
+#endif

@@ -1,0 +1,33 @@
+// A node of a fitted tree, and which way a row goes: exact trees and those of histograms share it.
+#pragma once
+
+#include <cstdint>  // std::int32_t
+
+#include "core/matrix.hpp"  // MatrixView, index_t
+
+namespace kernelmill::tree {
+
+// Bits of Node::feature: missing values go left, and the split is one of levels; the rest is the
+// number of the feature. kMissing is the rank of a missing value, too.
+constexpr std::int32_t kMissing = 1 << 30, kCategory = 1 << 29, kFeature = kCategory - 1;
+constexpr index_t kCodes = 256;
+
+// A leaf has feature -1. An inner node has its left child next to it; `right` counts from the root.
+struct Node {
+  double threshold;  // with the bit kCategory, a row of `sides`
+  std::int32_t feature, right;
+};
+static_assert(sizeof(Node) == 16);
+
+// Codes that go left, a bit each.
+using Sides = MatrixView<const std::uint8_t>;
+
+inline bool goes_left(const Node& node, double x, const Sides& sides) {
+  if ((node.feature & kCategory) == 0) {
+    return x != x ? (node.feature & kMissing) != 0 : x <= node.threshold;
+  }
+  const auto code = static_cast<index_t>(x >= 0 && x < 256 ? x : 0);
+  return ((sides(static_cast<index_t>(node.threshold), code / 8) >> (code % 8)) & 1) != 0;
+}
+
+}  // namespace kernelmill::tree

@@ -1,0 +1,117 @@
+"""What models of maps share: rows in a unit of their own, and their neighbours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import TransformerMixin
+
+from kernelmill._arrays import is_sparse
+from kernelmill._estimator._rows import Rows
+from kernelmill.manifold._words import WORDS
+from kernelmill.neighbors._base import Searcher, check_distances
+from kernelmill.neighbors._space import effective, space_of
+from kernelmill.ops import random
+
+# Metrics whose distances have no unit, or one of their own.
+_UNITLESS = ("haversine", "precomputed", "hamming", "canberra")
+
+
+class Manifold(TransformerMixin, Searcher):
+    """Base of the models that put rows on a map.
+
+    Distances are those of ``2^e X``, with a whole e that keeps their squares within the range of
+    floats; it is 0 but for extreme X.
+    """
+
+    _words = WORDS
+    p: Any = 2
+    algorithm = "auto"
+    metric: Any = "minkowski"
+    metric_params: Any = None
+    n_components: int
+    _exponent: int
+
+    @property
+    def _squares(self):
+        return False
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.embedding_.shape[1]  # type: ignore[attr-defined]
+
+    def _fit_rows(self, X: Any, sample_weight: Any = None) -> Rows:
+        owner = type(self).__name__
+        metric, params = effective(self.metric, self.p, self.metric_params, owner)
+        rows = self._rows(X, sample_weight, reset=True)
+        self._exponent = 0
+        if metric == "precomputed":
+            check_distances(rows.X, owner)
+        elif isinstance(metric, str) and metric not in _UNITLESS and not params.keys() - {"p"}:
+            self._exponent = exponent_of(rows.X)
+            rows.X = scaled(rows.X, self._exponent)
+        space = space_of(rows.X, metric, params, self.algorithm, owner, self._asked)
+        self._searched = space._asdict()
+        return rows
+
+    def _queries(self, X: Any, itself: bool = False) -> tuple[Any, np.ndarray | None]:
+        if X is None or not self._exponent:
+            return super()._queries(X, itself)
+        rows = self._rows(X, reset=False)
+        return self._space.moved_queries(scaled(rows.X, self._exponent)), None
+
+    def fit_transform(self, X, y=None):
+        """Make the map of X.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n, q), dtype of X
+            The map.
+        """
+        return self.fit(X, y).embedding_  # type: ignore[attr-defined]
+
+
+def exponent_of(X: Any) -> int:
+    """A whole number e for which squares of ``2^e X`` neither overflow nor vanish; 0 if X is so."""
+    entries = X.data if is_sparse(X) else X
+    most = float(np.abs(entries).max(initial=0))
+    size = int(np.frexp(most)[1])
+    safe = np.finfo(X.dtype).maxexp // 4
+    return 0 if most == 0 or abs(size) <= safe else -size
+
+
+def scaled(X: Any, exponent: int) -> Any:
+    """``2^exponent X``."""
+    if exponent == 0:
+        return X
+    if is_sparse(X):
+        X = X.copy()
+        X.data = np.ldexp(X.data, exponent)
+        return X
+    return np.ldexp(X, exponent)
+
+
+def nearest_rows(X: Any, k: int, metric: str, owner: str) -> tuple[np.ndarray, np.ndarray]:
+    """Distances and indices of the k nearest rows of each row, itself among them."""
+    if metric == "precomputed":
+        check_distances(X, owner)
+    else:
+        X = scaled(X, exponent_of(X))
+    space = space_of(X, metric, {}, "auto", owner, k)
+    found = space.nearest(space.rows, k)
+    if np.isnan(found[0]).any():
+        raise ValueError(f"{owner}: X must have {k} distances stored in each row, got fewer")
+    return found
+
+
+def turned(vectors: np.ndarray) -> np.ndarray:
+    """Columns with signs that make their largest entry positive, the first of equals."""
+    at = np.abs(vectors).argmax(axis=0)
+    signs = np.where(vectors[at, np.arange(vectors.shape[1])] < 0, -1.0, 1.0)
+    return vectors * signs
+
+
+def normals(seed: int, stream: int, n: int, q: int) -> np.ndarray:
+    """Standard normal numbers, float64 (n, q)."""
+    return random.normal(seed, stream, 0, n * q).reshape(n, q)

@@ -1,0 +1,22 @@
+"""The tour's decompositions: digits keep their variance, the manual has topics."""
+
+import numpy as np
+import pytest
+
+from kernelmill.cli.tour import Context, decomposition
+
+
+def test_rows_and_pictures(tmp_path):
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    context = Context("cpu", tmp_path)
+    digits, topics = list(decomposition.rows(context))
+    assert digits.score == "90 % in 21 of 64"
+    assert topics.shape[0] > 50
+    assert "Topics of Python's manual" in context.notes[-1]
+    for name in ("digits-pca", "manual-topics"):
+        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_words_of_a_topic():
+    names = np.array(["a", "b", "c"])
+    assert decomposition.words_of(np.array([[0.1, -0.9, 0.5]]), names, 2) == [["c", "a"]]

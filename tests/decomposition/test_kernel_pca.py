@@ -1,0 +1,109 @@
+"""Kernel principal components: the definition, the linear kernel, scikit-learn."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import sklearn.decomposition as peer
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics.pairwise import pairwise_kernels
+
+import kernelmill
+from kernelmill.decomposition import PCA, KernelPCA
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 5)) * [3, 2.5, 2, 1.5, 1] + 2
+NEW = RNG.normal(size=(9, 5)) + 1
+
+
+def centred(K, fit=None):
+    fit = K if fit is None else fit
+    return K - fit.mean(0) - K.mean(1, keepdims=True) + fit.mean()
+
+
+@pytest.mark.parametrize("kernel", ["linear", "poly", "rbf", "cosine", "laplacian", "callable"])
+@pytest.mark.parametrize("solver", ["dense", "arpack"])
+def test_eigenvectors_of_the_centred_kernel(kernel, solver):
+    options = {"poly": {"degree": 2, "gamma": 0.1}, "rbf": {"gamma": 0.1}}.get(kernel, {})
+    if kernel == "callable":
+        function = lambda a, b, power: (1 + a @ b) ** power  # noqa: E731 - passed on
+        model = KernelPCA(3, kernel=function, kernel_params={"power": 2}, eigen_solver=solver)
+        of = lambda A, B: (1 + A @ B.T) ** 2  # noqa: E731 - beside it
+    else:
+        model = KernelPCA(3, kernel=kernel, eigen_solver=solver, random_state=0, **options)
+        if kernel in ("poly", "rbf", "laplacian"):
+            options = {"gamma": 1 / 5, **options}
+        of = lambda A, B: pairwise_kernels(A, B, metric=kernel, **options)  # noqa: E731 - as above
+    Z = model.fit_transform(X)
+    K = of(X, X)
+    values, U = np.linalg.eigh(centred(K))
+    values, U = values[::-1][:3], U[:, ::-1][:, :3]
+    U = U * np.sign(U[np.abs(U).argmax(0), np.arange(3)])
+    np.testing.assert_allclose(model.eigenvalues_, values, rtol=1e-9)
+    np.testing.assert_allclose(Z, U * np.sqrt(values), atol=1e-8)
+    np.testing.assert_allclose(model.transform(X), Z, atol=1e-8)
+    np.testing.assert_allclose(
+        model.transform(NEW), centred(of(NEW, X), K) @ U / np.sqrt(values), atol=1e-8
+    )
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "poly", "cosine"])
+def test_restored_rows_are_scikit_learns(kernel):
+    options = {"kernel": kernel, "gamma": 0.05, "fit_inverse_transform": True, "alpha": 0.1}
+    model, other = KernelPCA(3, **options).fit(X), peer.KernelPCA(3, **options).fit(X)
+    np.testing.assert_allclose(model.transform(NEW), other.transform(NEW), atol=1e-9)
+    np.testing.assert_allclose(
+        model.inverse_transform(model.transform(NEW)),
+        other.inverse_transform(other.transform(NEW)),
+        atol=1e-7,
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_as_many_components_as_the_rank(dtype):
+    low = (RNG.normal(size=(300, 3)) @ RNG.normal(size=(3, 20))).astype(dtype)
+    model = KernelPCA().fit(low)
+    assert len(model.eigenvalues_) == 3
+    Z = model.transform(low)
+    assert Z.dtype == dtype
+    atol = 1e-4 if dtype == np.float32 else 1e-9
+    np.testing.assert_allclose(Z, model.fit_transform(low), atol=atol)
+    zeros = KernelPCA(5).fit(low)
+    assert (zeros.eigenvalues_[3:] == 0).all()
+    assert (zeros.transform(low)[:, 3:] == 0).all()
+    assert len(KernelPCA(5, remove_zero_eig=True).fit(low).eigenvalues_) == 3
+
+
+def test_the_linear_kernel_is_pca_and_sparse_rows_are_dense_ones():
+    pca = PCA(3).fit(X)
+    model = KernelPCA(3).fit(sp.csr_matrix(X))
+    np.testing.assert_allclose(model.eigenvalues_, pca.singular_values_**2, rtol=1e-10)
+    np.testing.assert_allclose(np.abs(model.transform(NEW)), np.abs(pca.transform(NEW)), atol=1e-9)
+    sparse = model.transform(sp.csr_matrix(NEW))
+    np.testing.assert_allclose(sparse, model.transform(NEW), atol=1e-12)
+    K = X @ X.T
+    given = KernelPCA(3, kernel="precomputed").fit(K)
+    np.testing.assert_allclose(given.transform(NEW @ X.T), model.transform(NEW), atol=1e-9)
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(ValueError, match="kernel must be positive semidefinite, got an eigenvalue"):
+        KernelPCA(kernel="precomputed").fit(np.array([[0.0, 1, 2], [1, 0, 5], [2, 5, 0]]))
+    with pytest.raises(ValueError, match="X must be a square matrix"):
+        KernelPCA(kernel="precomputed").fit(X)
+    with pytest.raises(ValueError, match="fit_inverse_transform must be False"):
+        KernelPCA(kernel="precomputed", fit_inverse_transform=True).fit(X @ X.T)
+    with pytest.raises(NotFittedError, match="fit_inverse_transform must be True"):
+        KernelPCA(2).fit(X).inverse_transform(np.ones((1, 2)))
+
+
+def test_bits_do_not_depend_on_threads(tmp_path):
+    found = []
+    for threads in (1, 2, 7):
+        with kernelmill.threads(threads):
+            model = KernelPCA(2, kernel="rbf", gamma=0.1).fit(X)
+            found.append(model.transform(NEW))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    kernelmill.save(model, tmp_path / "m.safetensors")
+    kept = kernelmill.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(kept.transform(NEW), found[0])

@@ -1,0 +1,41 @@
+"""scikit-learn's own checks, with every exception and its reason."""
+
+import pytest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from kernelmill.decomposition import (
+    PCA,
+    FactorAnalysis,
+    IncrementalPCA,
+    KernelPCA,
+    ProbabilisticPCA,
+    TruncatedSVD,
+)
+
+_COUNT = "there are min(n, d) components by default, and repeated rows are more rows"
+_EQUIVALENCE = (
+    "check_sample_weight_equivalence_on_dense_data",
+    "check_sample_weight_equivalence_on_sparse_data",
+)
+MODELS = [
+    FactorAnalysis(1),
+    IncrementalPCA(1),
+    KernelPCA(2),
+    KernelPCA(2, kernel="rbf"),
+    PCA(2),
+    PCA(whiten=True),
+    ProbabilisticPCA(1),
+    TruncatedSVD(1),
+]
+
+
+def _expected(model):
+    if isinstance(model, PCA) and model.n_components is None:
+        return dict.fromkeys(_EQUIVALENCE, _COUNT)
+    return {}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@parametrize_with_checks(MODELS, expected_failed_checks=_expected)
+def test_scikit_learn(estimator, check):
+    check(estimator)
