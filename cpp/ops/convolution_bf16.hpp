@@ -1,7 +1,7 @@
-// Convolutions of float32 on tiles of bfloat16, where the processor has them (core/tile_bf16.hpp).
+// Convolutions of float32 on tiles of bfloat16, where the processor has them (ops/tile_bf16.hpp).
 #pragma once
 
-#include "core/tile_bf16.hpp"          // available
+#include "ops/tile_bf16.hpp"           // available
 #include "ops/convolution_planes.hpp"  // Box, Source
 #include "ops/convolution.hpp"         // Geometry, Ending
 

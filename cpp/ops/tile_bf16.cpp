@@ -1,4 +1,4 @@
-#include "core/tile_bf16.hpp"
+#include "ops/tile_bf16.hpp"
 
 #if defined(__x86_64__) && defined(__AVX512F__)
 
