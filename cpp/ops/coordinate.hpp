@@ -17,6 +17,14 @@ std::tuple<index_t, double> descent(MatrixView<const double> gram, MatrixView<co
                                     std::span<const double> l2, double square, double tol,
                                     index_t sweeps, bool positive);
 
+std::tuple<index_t, double> lassos(MatrixView<const double> gram, MatrixView<const double> targets,
+                                   std::span<const double> squares, MatrixView<double> coef,
+                                   double l1, double tol, index_t sweeps, bool positive);
+
+void pursuits(MatrixView<const double> gram, MatrixView<const double> targets,
+              std::span<const double> squares, index_t most, double tol, MatrixView<double> coef,
+              std::span<std::int64_t> counts);
+
 // Arguments of `dual` but for X: weights (blocks, d, width), beta (blocks, n, width), settled
 // (blocks, n) and state (blocks, width, 9).
 struct Duals {

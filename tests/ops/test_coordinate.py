@@ -58,6 +58,52 @@ def descent():
     yield case("no features", problem(5, 0, 1, rng))
 
 
+def rows_of_targets(n, d, rng, atoms=None):
+    D = rng.normal(size=(d, atoms or d + 3))
+    D[1 % d] = D[0] if d > 4 else D[1 % d]  # features that depend on each other
+    Y = rng.normal(size=(n, D.shape[1]))
+    if n > 2:
+        Y[2] = 0.0
+    return D @ D.T, Y @ D.T, (Y * Y).sum(1)
+
+
+@cases("coordinate.lassos")
+def lassos():
+    rng = np.random.default_rng(5)
+    for n, d in ((1, 1), (3, 4), (9, 17), (300, 6)):
+        G, Q, squares = rows_of_targets(n, d, rng)
+        for positive in (False, True):
+            for start in (0.0, 1.0):
+                l1 = 0.3 * np.abs(Q).max()
+                coef = start * rng.normal(size=(n, d)) * (rng.random((n, d)) < 0.5)
+                size = 2.3e-16 * 400 * (d + 4) * (1 + np.abs(coef).max(initial=0)) * np.abs(G).max()
+                bound = size * (np.abs(Q).max() + 1) / np.diag(G).min()
+                gap = 1e-11 * (1 + np.abs(G).max())
+                yield Case(
+                    f"{n} {d} {positive} {start}", (G, Q, squares, coef, l1, -1.0, 5, positive),
+                    bounds=(None, gap, bound), updated=(3,), big=n > 100,
+                )  # fmt: skip
+    G, Q, squares = rows_of_targets(5, 4, rng)
+    args = (G, Q, squares, np.zeros((5, 4)), 0.1, 1e-6, 500, False)
+    yield Case("to a gap", args, bounds=(None, 1e-11, 1e-11), updated=(3,))
+    yield Case("no targets", (G, Q[:0], squares[:0], np.zeros((0, 4)), 1.0, 0.0, 3, False),
+               bounds=(None, 0.0, 0.0), updated=(3,))  # fmt: skip
+    yield Case("no features", (G[:0, :0], Q[:, :0], squares, np.zeros((5, 0)), 1.0, 0.0, 3, False),
+               bounds=(None, 1e-15, 0.0), updated=(3,))  # fmt: skip
+
+
+@cases("coordinate.pursuits")
+def pursuits():
+    rng = np.random.default_rng(6)
+    for n, d in ((1, 1), (3, 4), (9, 17), (300, 6)):
+        G, Q, squares = rows_of_targets(n, d, rng)
+        for most, tol in ((0, -1.0), (2, -1.0), (d, -1.0), (d, 0.5 * float(squares.max()))):
+            yield Case(
+                f"{n} {d} {most} {tol:.0f}", (G, Q, squares, most, tol), bounds=(1e-9, None),
+                big=n > 100,
+            )  # fmt: skip
+    yield Case("a tie", (np.eye(3), np.array([[1.0, -1, 1]]), np.array([3.0]), 1, -1.0),
+               bounds=(0.0, None))  # fmt: skip
 COLUMN = {name: i for i, name in enumerate(coordinate.STATE)}
 
 
