@@ -35,8 +35,9 @@ class Epoch {
         number_(number),
         a_(static_cast<float>(epochs.a)),
         b_(static_cast<float>(epochs.b)),
-        step_(static_cast<float>(epochs.alpha * (1.0 - static_cast<double>(number) /
-                                                           static_cast<double>(epochs.total)))) {}
+        step_(static_cast<float>(
+            epochs.alpha *
+            (1.0 - static_cast<double>(number) / static_cast<double>(epochs.total)))) {}
 
   struct Buffers {
     std::vector<char> acts;

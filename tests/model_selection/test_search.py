@@ -307,7 +307,7 @@ def test_files_of_models_and_callbacks():
         assert len(search.cv_results_["params"]) == 2
     search = BayesSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 2, 3]}, **options)
     search.fit(X, Y)
-    with pytest.raises(TypeError, match="got BayesSearchCV .save its best_estimator_"):
+    with pytest.raises(TypeError, match=r"got BayesSearchCV .save its best_estimator_"):
         persistence.dumps(search)
     again = pickle.loads(pickle.dumps(search))
     np.testing.assert_array_equal(again.predict(X), search.predict(X))

@@ -267,7 +267,7 @@ class LinearDiscriminantAnalysis(
             R = moments.within / total / np.multiply.outer(scales, scales)
             values, vectors = scipy.linalg.eigh(R, check_finite=False)
             kept = values > max(self.tol**2, len(R) * _EPS * values[-1])
-            if not whole or (kept.all() and values[0] > _ROOTS_BELOW * values[-1]):
+            if not whole or kept.all() and values[0] > _ROOTS_BELOW * values[-1]:
                 W = vectors[:, kept] / np.sqrt(values[kept]) / scales[:, None]
                 return W[:, ::-1], scales
         root = _factor(rows, codes, moments.means, scales) / np.sqrt(total)

@@ -15,7 +15,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
 from kernelmill.manifold._laplacian import WHOLE
-from kernelmill.manifold._rows import Manifold, normals, turned
+from kernelmill.manifold._rows import Manifold, normals, scaled, turned
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import SEARCH, check_pair
 

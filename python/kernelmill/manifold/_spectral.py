@@ -14,8 +14,8 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._validation import as_array
-from kernelmill._kernels import Kernel
 from kernelmill.manifold._laplacian import smoothest
+from kernelmill._kernels import Kernel
 from kernelmill.manifold._rows import Manifold, nearest_rows
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import SEARCH, nearest_graph

@@ -408,7 +408,7 @@ def _flags(X: Any, threshold: float | None) -> Any:
         return type(X)((data.astype(np.float64), X.indices, X.indptr), shape=X.shape)
     if threshold is None:
         return X.astype(np.float64, copy=False)
-    return np.where(np.isnan(X), np.nan, threshold < X)
+    return np.where(np.isnan(X), np.nan, X > threshold)
 
 
 def _there(
