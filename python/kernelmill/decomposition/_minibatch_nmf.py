@@ -12,7 +12,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step, climb, warn_unconverged
 from kernelmill._estimator._progress import Progress
-from kernelmill.decomposition._nmf import INITS, NonnegativeModel
+from kernelmill.decomposition._nmf import INITS, NonnegativeModel, mean_of
 from kernelmill.decomposition._nonnegative import (
     LOSSES,
     divergence,
@@ -171,6 +171,7 @@ class MiniBatchNMF(NonnegativeModel):
             if not self.fresh_restarts:
                 W[part] = own
             change = np.linalg.norm(after[0] - state[0]) / (np.linalg.norm(after[0]) or 1.0)
+            change = change if own.any() else np.inf  # rows of zeros say nothing of the components
             return Step(after, cost, watch.finished(cost, float(change)))
 
         begin = (H, H.astype(np.float64), np.ones(H.shape))
@@ -235,6 +236,17 @@ class MiniBatchNMF(NonnegativeModel):
         with np.errstate(divide="ignore", invalid="ignore"):
             new = np.where(below > 0, above / below, 0.0) ** gamma
         return (new.astype(H.dtype), above, below), cost / X.shape[0], W
+
+    def _coded(self, X: Any, H: np.ndarray, penalties: Any, most: int, tol: float) -> np.ndarray:
+        """Updates of W until they change it by less than a share `tol` of its length."""
+        beta = self._beta
+        W = np.full((X.shape[0], len(H)), np.sqrt(mean_of(X) / len(H)), H.dtype)
+        for _ in range(most):
+            before = W
+            W = multiplied(W, *ratio_for_W(X, W, H, beta), penalties, gamma_of(beta))
+            if tol > 0 and np.linalg.norm(W - before) <= tol * np.linalg.norm(W):
+                break
+        return W
 
     def _transformed(self, X: Any, dtype: Any) -> np.ndarray:
         most = self.max_iter if self.transform_max_iter is None else self.transform_max_iter

@@ -174,7 +174,7 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
                 f"for init={init!r}, got {k} (init='{init}' can only be used when n_components <= "
                 "min(n_samples, n_features))"
             )
-        seed, mean = seed_of(self.random_state), _mean(rows.X)
+        seed, mean = seed_of(self.random_state), mean_of(rows.X)
         if init == "random":
             rng, size = generator(seed, 0), np.sqrt(mean / k)
             H = size * np.abs(rng.standard_normal((k, d)))
@@ -193,7 +193,7 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
             Q = times(X, np.ascontiguousarray(H.T))
             W = np.zeros((X.shape[0], k), H.dtype)
             return _descended(G, Q, W, penalties, most, tol)
-        W = np.full((X.shape[0], k), np.sqrt(_mean(X) / k), H.dtype)
+        W = np.full((X.shape[0], k), np.sqrt(mean_of(X) / k), H.dtype)
         gamma, first, before = gamma_of(beta), None, None
         for step in range(1, most + 1):
             W = multiplied(W, *ratio_for_W(X, W, H, beta), penalties, gamma)
@@ -240,7 +240,8 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         return matmul.matmul(np.ascontiguousarray(W), self.components_.astype(W.dtype, copy=False))
 
 
-def _mean(X: Any) -> float:
+def mean_of(X: Any) -> float:
+    """Mean of all entries, zeros of a sparse matrix included."""
     stored = X.data if is_sparse(X) else X
     return float(stored.sum(dtype=np.float64)) / max(1, X.shape[0] * X.shape[1])
 
