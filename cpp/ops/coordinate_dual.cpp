@@ -69,7 +69,7 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
   virtual ~Products() = default;
-  virtual void times(index_t i, const double* w, double* p) const = 0;      // p += x.w
+  virtual void times(index_t i, const double* w, double* p) const = 0;     // p += x.w
   virtual void add(index_t i, double* w, const double* change) const = 0;  // w += change x
   virtual void prefetch(index_t i) const = 0;  // random rows are beyond what the processor foresees
 };

@@ -10,6 +10,7 @@ from ._version import __version__ as __version__
 _MODULES = (
     "callbacks",
     "cluster",
+    "discriminant_analysis",
     "gaussian_process",
     "hmm",
     "kernel_approximation",
@@ -20,6 +21,7 @@ _MODULES = (
     "metrics",
     "mixture",
     "model_selection",
+    "naive_bayes",
     "neural_network",
     "nn",
     "ops",

@@ -84,9 +84,20 @@ class Isomap(Manifold):
     dist_matrix_: Any
 
     def __init__(
-        self, *, n_neighbors=5, radius=None, n_components=2, eigen_solver="auto", tol=0,
-        max_iter=None, path_method="auto", neighbors_algorithm="auto", n_jobs=None,
-        metric="minkowski", p=2, metric_params=None
+        self,
+        *,
+        n_neighbors=5,
+        radius=None,
+        n_components=2,
+        eigen_solver="auto",
+        tol=0,
+        max_iter=None,
+        path_method="auto",
+        neighbors_algorithm="auto",
+        n_jobs=None,
+        metric="minkowski",
+        p=2,
+        metric_params=None,
     ):
         self._set_parameters(locals())
 
@@ -145,11 +156,6 @@ class Isomap(Manifold):
     def _radius(self) -> float:
         return float(np.ldexp(float(self.radius), self._exponent * self._power))
 
-    @property
-    def _power(self) -> int:
-        """Power of the unit of X in its distances."""
-        return {"sqeuclidean": 2, "cosine": 0, "correlation": 0}.get(self._space.metric, 1)
-
     def _in_unit(self, values: np.ndarray) -> np.ndarray:
         return np.ldexp(values, -self._exponent * self._power) if self._exponent else values
 
@@ -162,7 +168,7 @@ class Isomap(Manifold):
             In squared units of X.
         """
         check_is_fitted(self, "embedding_")
-        return float(self._in_unit(self._in_unit(np.float64(self._error))))
+        return float(self._in_unit(self._in_unit(np.array(self._error))))
 
     def transform(self, X):
         """Put other rows on the map, by paths over their neighbours in ``fit``.
@@ -218,7 +224,9 @@ def joined(graph: Any, space: Space, owner: str) -> Any:
     for a in range(parts):
         for b in range(a + 1, parts):
             i, j, d = _closest(space, members[a], members[b])
-            row.append(i), column.append(j), length.append(d)
+            row.append(i)
+            column.append(j)
+            length.append(d)
     more = scipy.sparse.csr_matrix((length, (row, column)), shape=graph.shape)
     graph = graph.tocoo()
     both = more.tocoo()
@@ -242,5 +250,5 @@ def _closest(space: Space, a: np.ndarray, b: np.ndarray) -> tuple[int, int, floa
 
         part = part._replace(tree=grown(part.rows[:, :3]))
     distances, near = part.nearest(space.rows[a], 1)
-    i = int(distances[:, 0].argmin())
-    return int(a[i]), int(b[near[i, 0]]), float(distances[i, 0])
+    first = int(distances[:, 0].argmin())
+    return int(a[first]), int(b[near[first, 0]]), float(distances[first, 0])
