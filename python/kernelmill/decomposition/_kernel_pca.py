@@ -252,6 +252,7 @@ callable, default="linear"
         Returns
         -------
         Z : ndarray of shape (n, n_components), dtype of X
+            Scores.
         """
         self.fit(X)
         dtype = self.X_fit_.dtype
@@ -263,6 +264,7 @@ callable, default="linear"
         Returns
         -------
         Z : ndarray of shape (n, n_components), dtype of X
+            Scores.
         """
         check_is_fitted(self)
         return self._rows(X, reset=False).map(self._scores)
@@ -292,6 +294,7 @@ callable, default="linear"
         Returns
         -------
         X : ndarray of shape (n, d), dtype of Z
+            Rows.
 
         Raises
         ------

@@ -215,6 +215,7 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         Returns
         -------
         W : ndarray of shape (n, n_components), dtype of X
+            Coefficients of at least 0.
         """
         check_is_fitted(self)
         rows = self._nonnegative_rows(X, reset=False)
@@ -234,6 +235,7 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         Returns
         -------
         X : ndarray of shape (n, d), dtype of W
+            Rows.
         """
         check_is_fitted(self)
         W = scores_given(X, self._n_features_out, type(self).__name__)
@@ -384,6 +386,7 @@ class NMF(NonnegativeModel):
         Returns
         -------
         W : ndarray of shape (n, n_components), dtype of X
+            Coefficients of at least 0.
         """
         self._fit(X, W=W, H=H)
         return self.transform(X)
