@@ -6,6 +6,7 @@ import scipy.sparse as sp
 import sklearn.manifold as peer
 from sklearn.datasets import make_swiss_roll
 from sklearn.decomposition import PCA
+from sklearn.isotonic import IsotonicRegression
 
 import kernelmill
 from kernelmill.manifold import (
@@ -20,6 +21,7 @@ from kernelmill.manifold import (
     trustworthiness,
 )
 from kernelmill.manifold._locally_linear import barycenters, matrix_of
+from kernelmill.manifold._mds import _Order
 from kernelmill.neighbors import NearestNeighbors
 
 
@@ -148,9 +150,10 @@ def test_parts_are_connected_by_their_closest_rows(rng):
 
 def test_isomap_of_equal_rows():
     X = np.repeat([[0.0], [1.0], [2.0]], 3, axis=0)
-    model = Isomap(n_neighbors=4, n_components=1).fit(X)
-    assert np.abs(model.dist_matrix_[0, :3]).max() < 1e-300
-    np.testing.assert_allclose(np.abs(np.diff(model.embedding_[::3, 0])), 1, rtol=1e-12)
+    for path_method in ("D", "FW"):
+        model = Isomap(n_neighbors=4, n_components=1, path_method=path_method).fit(X)
+        np.testing.assert_array_equal(model.dist_matrix_[0], [0, 0, 0, 1, 1, 1, 2, 2, 2])
+        np.testing.assert_allclose(np.abs(np.diff(model.embedding_[::3, 0])), 1, rtol=1e-12)
     with pytest.raises(ValueError, match="n_neighbors or radius must be None, and not both"):
         Isomap(n_neighbors=4, radius=1.0).fit(X)
 
@@ -234,6 +237,18 @@ def test_mds_beside_scikit_learn(rng, metric_mds):
     if metric_mds:
         want = ((D - ours.dissimilarity_matrix_) ** 2).sum() / 2
         np.testing.assert_allclose(ours.stress_, want, rtol=1e-9)
+
+
+def test_equal_distances_have_one_disparity(rng):
+    """The isotonic regression on distances with ties, all pairs counted."""
+    Y = rng.normal(size=(14, 2))
+    D = np.round(rng.uniform(1, 4, (14, 14)))
+    D = np.triu(D, 1) + np.triu(D, 1).T
+    h = _Order(D)(_distances(Y))
+    pairs = np.triu_indices(14, 1)
+    want = IsotonicRegression().fit_transform(D[pairs], _distances(Y)[pairs])
+    np.testing.assert_allclose(h[pairs], want * np.sqrt(91 / (want @ want)), rtol=1e-10)
+    np.testing.assert_array_equal(h, h.T)
 
 
 def test_order_alone_counts(rng):
