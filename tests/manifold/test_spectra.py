@@ -15,6 +15,7 @@ from kernelmill.manifold import (
     Isomap,
     LocallyLinearEmbedding,
     SpectralEmbedding,
+    _principal,
     locally_linear_embedding,
     smacof,
     spectral_embedding,
@@ -22,6 +23,7 @@ from kernelmill.manifold import (
 )
 from kernelmill.manifold._locally_linear import barycenters, matrix_of
 from kernelmill.manifold._mds import _Order
+from kernelmill.manifold._principal import principal
 from kernelmill.neighbors import NearestNeighbors
 
 
@@ -191,6 +193,26 @@ def test_a_path_of_four_nodes():
 
 
 # --- scaling ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [1200, 3])
+@pytest.mark.parametrize("shape", [(50, 4), (30, 80)])
+def test_principal_components(rng, shape, whole, monkeypatch):
+    """By products of features, of rows, and by Lanczos' iteration."""
+    monkeypatch.setattr(_principal, "_WHOLE", whole)
+    scales = np.append(20, np.linspace(9, 1, shape[1] - 1))
+    X = rng.normal(size=shape) * scales + 100
+    want = PCA(2, svd_solver="full").fit_transform(X)
+    for given in (X, sp.csr_matrix(X)):
+        close(principal(given, 2, 0), want, 1e-6)
+
+
+def test_principal_components_that_lack():
+    """Directions without variance start at random, as wide as the last that has some."""
+    Y = principal(np.arange(9.0)[:, None], 2, 0)
+    assert np.linalg.matrix_rank(Y) == 2
+    assert 0.2 < Y[:, 1].std() / Y[:, 0].std() < 5
+    assert np.linalg.matrix_rank(principal(np.ones((9, 3)), 2, 0)) == 2
 
 
 def test_classical_scaling_is_principal_components(rng):
