@@ -41,8 +41,8 @@ def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
     expected = "boosting cluster decomposition discriminant_analysis gaussian_process hmm"
-    more = "linear_model mixture naive_bayes neighbors neural_network preprocessing sequences svm"
-    assert tour.families() == [*expected.split(), *more.split(), "tree"]
+    more = "linear_model manifold mixture naive_bayes neighbors neural_network preprocessing"
+    assert tour.families() == [*expected.split(), *more.split(), "sequences", "svm", "tree"]
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -53,6 +53,8 @@ def test_every_family_has_a_row(ran):
         ("GaussianHMM", "a stock"),
         ("CategoricalHMM", "letters"),
         ("MarkovChain", "letters"),
+        ("TSNE", "digits"),
+        ("UMAP", "digits"),
         ("GaussianMixture", "wines  "),
         ("GaussianMixture", "2 measurements"),
         ("Perceptron", "digits"),
