@@ -35,9 +35,8 @@ class Epoch {
         number_(number),
         a_(static_cast<float>(epochs.a)),
         b_(static_cast<float>(epochs.b)),
-        step_(static_cast<float>(
-            epochs.alpha *
-            (1.0 - static_cast<double>(number) / static_cast<double>(epochs.total)))) {}
+        step_(static_cast<float>(epochs.alpha * (1.0 - static_cast<double>(number) /
+                                                           static_cast<double>(epochs.total)))) {}
 
   struct Buffers {
     std::vector<char> acts;
@@ -169,7 +168,7 @@ class Epoch {
       for (int k = 0; k < padded; ++k) {
         const float power = kernelmill::exp(b * kernelmill::log(d2[k]));
         const float pushed = top / ((kNear + d2[k]) * (1 + a * power));
-        g[k] = (at[k] == mine) | (k >= drawn) ? 0.0f : pushed;
+        g[k] = ((at[k] == mine) | (k >= drawn)) ? 0.0f : pushed;
       }
       for (index_t c = 0; c < axes_; ++c) {
         const float* x = others_ + c;
