@@ -1,7 +1,8 @@
-// Convolutions of float32 on tiles of bfloat16, where the processor has them (ops/tile_bf16.hpp).
+// Convolutions of float32 on tiles of bfloat16, where the processor has them
+// (ops/matmul_tiles.hpp).
 #pragma once
 
-#include "ops/tile_bf16.hpp"           // available
+#include "ops/matmul_tiles.hpp"        // available
 #include "ops/convolution_planes.hpp"  // Box, Source
 #include "ops/convolution.hpp"         // Geometry, Ending
 

@@ -1,4 +1,4 @@
-#include "ops/tile_bf16.hpp"
+#include "ops/matmul_tiles.hpp"
 
 #if defined(__x86_64__) && defined(__AVX512F__)
 
