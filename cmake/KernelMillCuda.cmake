@@ -20,6 +20,8 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES OFF)
   set(cuda_code "--generate-code=arch=compute_80,code=[compute_80,sm_80,sm_90]")
 endif()
+# What runs on the host launches kernels; device code is optimised by its own default.
+set(CMAKE_CUDA_FLAGS_RELEASE "-O1 -DNDEBUG")
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)  # importing the module needs no toolkit and no driver
@@ -27,11 +29,22 @@ enable_language(CUDA)
 
 file(GLOB cuda_sources CONFIGURE_DEPENDS cuda/ops/*.cu cuda/core/*.cu)
 file(GLOB cuda_bindings CONFIGURE_DEPENDS cuda/bindings/*.cpp)
-list(APPEND cuda_bindings cpp/bindings/binder.cpp cpp/bindings/optim.cpp)  # the same on both devices
+list(APPEND cuda_bindings  # the same on both devices
+  cpp/bindings/binder.cpp cpp/bindings/optim.cpp cpp/core/error.cpp)
 if(NOT cuda_sources OR NOT cuda_bindings)
   message(STATUS "KernelMill: no CUDA sources")
   return()
 endif()
+# Four tools read each file from its start, which takes them more than a second: small families are
+# compiled together. CMake before 3.31 compiles CUDA file by file.
+foreach(source IN LISTS cuda_sources)
+  get_filename_component(group "${source}" NAME_WE)
+  string(REGEX REPLACE "^(dropout|linear|norm|random|softmax)$" "layers" group "${group}")
+  string(REGEX REPLACE "^(convolution|ctc|embedding|pool)$" "windows" group "${group}")
+  string(REGEX REPLACE "^(pairwise|silhouette)$" "distances" group "${group}")
+  string(REGEX REPLACE "^recurrent.*" "recurrent" group "${group}")
+  set_source_files_properties("${source}" PROPERTIES UNITY_GROUP "${group}")
+endforeach()
 find_package(CUDAToolkit REQUIRED)
 pybind11_add_module(_cuda MODULE NO_EXTRAS ${cuda_sources} ${cuda_bindings})
 set_target_properties(_cuda PROPERTIES ${unity})

@@ -7,7 +7,7 @@ endif()
 set(host "${CMAKE_CURRENT_SOURCE_DIR}/tests/cuda_host")
 file(GLOB emulated_cu CONFIGURE_DEPENDS cuda/ops/*.cu cuda/core/*.cu)
 file(GLOB emulated_cpp CONFIGURE_DEPENDS cuda/bindings/*.cpp)
-list(APPEND emulated_cpp cpp/bindings/binder.cpp cpp/bindings/optim.cpp)
+list(APPEND emulated_cpp cpp/bindings/binder.cpp cpp/bindings/optim.cpp cpp/core/error.cpp)
 set(emulated_sources)
 foreach(source IN LISTS emulated_cu)  # nvcc must not claim them, so they are included by a .cpp
   get_filename_component(name "${source}" NAME)

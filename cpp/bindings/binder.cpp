@@ -25,35 +25,38 @@ struct {
 
 constexpr int kMostSizes = 24;
 
-struct Axis {
-  int slot, other;  // -1 for none
-  bool conditional;
-  index_t literal, least, offset;
-};
-
-struct Item {
-  std::string name;
-  py::object key;  // the interned name
-  char code = 0;
-  bool array = false, optional = false, inout = false, csr = false, leading = false, host = false;
-  std::vector<Axis> axes;
-  int slot = -1;  // of a number that is also a size
-  index_t low = 0;
-  std::uint64_t high = 0;  // included
-  bool required = true;
-  py::object otherwise;
-  char layout = 0;  // how the function reads it
-};
-
 }  // namespace
 
 struct Description {
+  struct Axis {
+    int slot, other;  // -1 for none
+    bool conditional;
+    index_t literal, least, offset;
+  };
+
+  struct Item {
+    std::string name;
+    py::object key;  // the interned name
+    char code = 0;
+    bool array = false, optional = false, inout = false, csr = false, leading = false, host = false;
+    std::vector<Axis> axes;
+    int slot = -1;  // of a number that is also a size
+    index_t low = 0;
+    std::uint64_t high = 0;  // included
+    bool required = true;
+    py::object otherwise;
+    char layout = 0;  // how the function reads it
+  };
+
   std::vector<Item> in, out;
   py::object refuse;
   std::size_t required = 0;
 };
 
 namespace {
+
+using Axis = Description::Axis;
+using Item = Description::Item;
 
 std::map<std::string, Entry*>& entries() {
   static auto* const all = new std::map<std::string, Entry*>;
@@ -495,8 +498,8 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F)                                                        \
-  F(coordinate) F(glm) F(half) F(histogram) F(kernels) F(layout) F(linkage) F(moments) \
-  F(neighbors) F(sgd) F(svm) F(tree) F(values)
+  F(coordinate) F(decomposition) F(glm) F(half) F(histogram) F(kernels) F(layout) F(linkage) \
+  F(moments) F(neighbors) F(sgd) F(svm) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

@@ -43,7 +43,7 @@ char code_of(PyObject* descr, bool& native) {
   return kind == 'u' && size == 1 ? 'B' : kind == 'b' ? '?' : 0;
 }
 
-constexpr index_t size_of(char code) {
+constexpr index_t bytes_of(char code) {
   return code == 'd' || code == 'q' ? 8 : code == 'f' || code == 'i' ? 4 : 1;
 }
 
@@ -63,7 +63,7 @@ bool read_array(const char*, const char*, PyObject* object, ArrayInfo& info) {
     }
   }
   if (info.code == 0) info.code = code_of(array->descr, native);
-  const index_t size = size_of(info.code);
+  const index_t size = bytes_of(info.code);
   info.value.data = array->data;
   info.value.ndim = array->nd;
   info.dense = (array->flags & Api::NPY_ARRAY_C_CONTIGUOUS_) != 0;
@@ -104,7 +104,7 @@ py::object dense_copy(PyObject* array, char code) {
 py::object new_array(char code, int ndim, const index_t* shape, void*& data) {
   constexpr std::size_t kPooled = std::size_t{1} << 18;
   const Api& api = numpy().api;
-  std::size_t bytes = static_cast<std::size_t>(size_of(code));
+  std::size_t bytes = static_cast<std::size_t>(bytes_of(code));
   bool pooled = true;  // sizes that overflow are left for NumPy to refuse
   for (int i = 0; i < ndim; ++i) {
     pooled = !__builtin_mul_overflow(bytes, static_cast<std::size_t>(shape[i]), &bytes) && pooled;

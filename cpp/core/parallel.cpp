@@ -23,6 +23,7 @@
 #include <chrono>     // std::chrono::steady_clock
 #include <cstdint>    // std::uint32_t
 #include <limits>     // std::numeric_limits
+#include <mutex>      // std::mutex
 #include <stdexcept>  // std::runtime_error
 #include <thread>     // std::thread
 
@@ -559,6 +560,36 @@ void run_chunks(index_t n, index_t grain, index_t chunks, ChunkFunction function
   }
   if (job.cancelled.load(std::memory_order_relaxed)) throw Interrupted();
   if (job.error) std::rethrow_exception(job.error);
+}
+
+struct Turns::State {
+  std::mutex mutex{};
+  std::vector<char> waiting;
+  index_t next = 0;      // first chunk not yet folded
+  bool folding = false;  // some thread is; others only leave their state behind
+
+  // The caller holds the mutex.
+  index_t take() {
+    const auto at = static_cast<std::size_t>(next);
+    folding = at < waiting.size() && waiting[at] != 0;
+    return folding ? next++ : -1;
+  }
+};
+
+Turns::Turns(index_t chunks)
+    : state_(new State{.waiting = std::vector<char>(static_cast<std::size_t>(chunks))}) {}
+
+Turns::~Turns() { delete state_; }
+
+index_t Turns::deposit(index_t chunk) {
+  std::lock_guard lock(state_->mutex);
+  state_->waiting[static_cast<std::size_t>(chunk)] = 1;
+  return state_->folding ? -1 : state_->take();
+}
+
+index_t Turns::next() {  // merge may be long: the others deposit and go on meanwhile
+  std::lock_guard lock(state_->mutex);
+  return state_->take();
 }
 
 }  // namespace detail

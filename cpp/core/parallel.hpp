@@ -20,8 +20,6 @@
 
 #include <algorithm>    // std::max, std::min
 #include <exception>    // std::exception
-#include <memory>       // std::addressof
-#include <mutex>        // std::mutex, std::unique_lock
 #include <optional>     // std::optional
 #include <type_traits>  // std::remove_reference_t
 #include <utility>      // std::forward, std::move
@@ -73,6 +71,23 @@ inline index_t bounded_grain(index_t n, index_t min_grain, index_t max_chunks) {
 namespace detail {
 using ChunkFunction = void (*)(void* body, index_t chunk, index_t begin, index_t end);
 void run_chunks(index_t n, index_t grain, index_t chunks, ChunkFunction function, void* body);
+
+// Whose turn it is to fold the states of ordered_reduce.
+class Turns {
+ public:
+  explicit Turns(index_t chunks);
+  Turns(const Turns&) = delete;
+  Turns& operator=(const Turns&) = delete;
+  ~Turns();
+  // The state of `chunk` waits. Gives the chunk that the caller must fold now, or -1.
+  index_t deposit(index_t chunk);
+  // After folding: the next chunk to fold, or -1.
+  index_t next();
+
+ private:
+  struct State;
+  State* state_;
+};
 }  // namespace detail
 
 // Calls body(chunk, begin, end) once for every chunk.
@@ -91,7 +106,7 @@ void parallel_for(index_t n, index_t grain, Body&& body) {
       [](void* f, index_t chunk, index_t begin, index_t end) {
         (*static_cast<Function*>(f))(chunk, begin, end);
       },
-      const_cast<void*>(static_cast<const void*>(std::addressof(body))));
+      const_cast<void*>(static_cast<const void*>(&body)));
 }
 
 // Map and reduce with the same bits at any thread count. Every chunk fills its own make() through
@@ -108,31 +123,22 @@ State ordered_reduce(index_t n, index_t grain, Make&& make, Body&& body, Merge&&
     if (chunks == 1) body(state, index_t{0}, index_t{0}, n);
     return state;
   }
-  std::mutex mutex;
   std::vector<std::optional<State>> waiting(static_cast<std::size_t>(chunks));
   std::optional<State> total;
-  index_t next = 0;      // first chunk not yet folded into total
-  bool merging = false;  // some thread is folding; others only leave their state behind
+  detail::Turns turns(chunks);
   parallel_for(n, grain, [&](index_t chunk, index_t begin, index_t end) {
     State state = make();
     body(state, chunk, begin, end);
-    std::unique_lock lock(mutex);
     waiting[static_cast<std::size_t>(chunk)].emplace(std::move(state));
-    if (merging) return;
-    merging = true;
-    while (next < chunks && waiting[static_cast<std::size_t>(next)].has_value()) {
-      State from = std::move(*waiting[static_cast<std::size_t>(next)]);
-      waiting[static_cast<std::size_t>(next)].reset();
-      ++next;
-      lock.unlock();  // merge may be long: let the others deposit and go on
+    for (index_t c = turns.deposit(chunk); c >= 0; c = turns.next()) {
+      State from = std::move(*waiting[static_cast<std::size_t>(c)]);
+      waiting[static_cast<std::size_t>(c)].reset();
       if (total.has_value()) {
         merge(*total, std::move(from));
       } else {
         total.emplace(std::move(from));
       }
-      lock.lock();
     }
-    merging = false;
   });
   return std::move(*total);
 }

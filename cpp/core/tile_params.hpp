@@ -9,8 +9,8 @@
 
 #include "core/matrix.hpp"  // index_t
 
-#if defined(KERNELMILL_BINDINGS)
-#error "bindings are compiled once for all levels: they must not see what differs between levels"
+#if defined(KERNELMILL_BINDINGS) || defined(KERNELMILL_EVERY_LEVEL)
+#error "what is compiled once for all levels must not see what differs between levels"
 #endif
 
 #if !defined(KERNELMILL_LEVEL)

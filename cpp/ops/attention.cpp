@@ -47,6 +47,86 @@ struct RescaleTile {
   }
 };
 
+// Stores tiles at to[i * stride + j], whole panels of them.
+template <class T>
+struct StoreTile {
+  static constexpr tile::Hooks hooks{};
+  using Vec = typename Params<T>::Vec;
+  static constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
+  T* to;
+  index_t stride;
+  template <int Rows>
+  void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t) {
+    T* row = to + i0 * stride + j0;
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r, row += stride) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < NV; ++v) store(row + v * lanes, acc[r][v]);
+    }
+  }
+};
+
+// Adds bias and distance to the scores s[(j - j0) * stride + c] of n keys from j0, and hides keys.
+// `scratch` has room for kKeys * NR values.
+template <class T>
+void adjust(const Inputs<T>& in, const Queries& at, index_t j0, index_t n, T* s, index_t stride,
+            T* scratch) {
+  constexpr index_t NR = Params<T>::NR;
+  constexpr T hidden = -std::numeric_limits<T>::infinity();
+  using Place = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+  const auto begin_of = [&](const auto& x) {
+    return x.data + at.b * x.strides[0] + at.h * x.strides[1];
+  };
+  for (index_t c0 = 0; c0 < at.count; c0 += NR) {
+    const index_t i = at.i + c0, cols = std::min(NR, at.count - c0);
+    T* const scores = s + c0;
+    if (in.bias.data != nullptr) {
+      Strided<T>{begin_of(in.bias), in.bias.strides[2], in.bias.strides[3]}.pack(i, cols, j0, n,
+                                                                                 scratch, NR);
+      for (index_t j = 0; j < n; ++j) {
+        for (index_t c = 0; c < NR; ++c) scores[j * stride + c] += scratch[j * NR + c];
+      }
+    }
+    if (in.slopes != nullptr) {
+      const T slope = in.slopes[at.h];
+      for (index_t j = 0; j < n; ++j) {
+        const T from = static_cast<T>(i + in.offset - j0 - j);
+        for (index_t c = 0; c < NR; ++c) {
+          scores[j * stride + c] -= slope * std::fabs(from + static_cast<T>(c));
+        }
+      }
+    }
+    if (in.mask.data != nullptr) {
+      // A bool is one byte, 0 or 1.
+      const auto* const bytes = reinterpret_cast<const unsigned char*>(begin_of(in.mask));
+      Strided<unsigned char>{bytes, in.mask.strides[2], in.mask.strides[3]}.pack(i, cols, j0, n,
+                                                                                 scratch, NR);
+      for (index_t j = 0; j < n; ++j) {
+        for (index_t c = 0; c < NR; ++c) {
+          T& score = scores[j * stride + c];
+          score = scratch[j * NR + c] != T{0} ? score : hidden;
+        }
+      }
+    }
+    if (seen(in, i + cols - 1).begin > j0 || seen(in, i).end < j0 + n) {
+      Place begin[NR], end[NR];
+      for (index_t c = 0; c < NR; ++c) {
+        const Range range = seen(in, i + std::min(c, cols - 1));
+        begin[c] = static_cast<Place>(std::clamp<index_t>(range.begin - j0, 0, n));
+        end[c] = static_cast<Place>(std::clamp<index_t>(range.end - j0, 0, n));
+      }
+      for (index_t j = 0; j < n; ++j) {
+        const auto place = static_cast<Place>(j);
+        for (index_t c = 0; c < NR; ++c) {
+          T& score = scores[j * stride + c];
+          const bool visible = (begin[c] <= place) & (place < end[c]);
+          score = visible ? score : hidden;
+        }
+      }
+    }
+  }
+}
+
 // One thread's memory for NR queries at a time.
 template <class T>
 class Forward {
@@ -206,6 +286,16 @@ void forward_one(const Inputs<T>& in, const Queries& at, T* scores, float* drawn
 }  // namespace
 
 template <class T>
+void score_block(const Inputs<T>& in, const Queries& at, T* packed, const Rows<T>& keys, index_t j0,
+                 index_t n, T* s, index_t stride, T* scratch) {
+  const index_t e = in.q.shape[3];
+  StoreTile<T> to{s, stride};
+  tile::product<T>(tile::RowsA<T, T, true>(keys.row(j0), keys.stride, n, e),
+                   tile::PackedB<T>(packed, at.count, e), 0, at.count, to);
+  adjust(in, at, j0, n, s, stride, scratch);
+}
+
+template <class T>
 void forward(const Inputs<T>& in, View<T> out, T* lse) {
   constexpr index_t NR = Params<T>::NR;
   constexpr index_t few = 4;  // queries; a panel computes a whole vector of them
@@ -256,5 +346,11 @@ void forward(const Inputs<T>& in, View<T> out, T* lse) {
 
 template void forward<float>(const Inputs<float>&, View<float>, float*);
 template void forward<double>(const Inputs<double>&, View<double>, double*);
+
+#define KERNELMILL_SCORE_BLOCK(T)                                                             \
+  template void score_block<T>(const Inputs<T>&, const Queries&, T*, const Rows<T>&, index_t, \
+                               index_t, T*, index_t, T*);
+KERNELMILL_SCORE_BLOCK(float)
+KERNELMILL_SCORE_BLOCK(double)
 
 }  // namespace kernelmill::attention

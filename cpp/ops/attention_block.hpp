@@ -127,26 +127,7 @@ void pack_rows_of(const View<const T>& x, const Queries& at, T factor, T* to) {
   }
 }
 
-// Stores tiles at to[i * stride + j], whole panels of them.
-template <class T>
-struct StoreTile {
-  static constexpr tile::Hooks hooks{};
-  using Vec = typename Params<T>::Vec;
-  static constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
-  T* to;
-  index_t stride;
-  template <int Rows>
-  void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t) {
-    T* row = to + i0 * stride + j0;
-    KERNELMILL_UNROLL
-    for (int r = 0; r < Rows; ++r, row += stride) {
-      KERNELMILL_UNROLL
-      for (int v = 0; v < NV; ++v) store(row + v * lanes, acc[r][v]);
-    }
-  }
-};
-
-// Adds them.
+// Adds tiles at to[i * stride + j], whole panels of them.
 template <class T>
 struct AddTile {
   static constexpr tile::Hooks hooks{};
@@ -219,76 +200,11 @@ class Kept {
   Workspace<float> drawn_;
 };
 
-// Adds bias and distance to the scores s[(j - j0) * stride + c] of n keys from j0, and hides keys.
-// `scratch` has room for kKeys * NR values.
-template <class T>
-void adjust(const Inputs<T>& in, const Queries& at, index_t j0, index_t n, T* s, index_t stride,
-            T* scratch) {
-  constexpr index_t NR = Params<T>::NR;
-  constexpr T hidden = -std::numeric_limits<T>::infinity();
-  using Place = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
-  const auto begin_of = [&](const auto& x) {
-    return x.data + at.b * x.strides[0] + at.h * x.strides[1];
-  };
-  for (index_t c0 = 0; c0 < at.count; c0 += NR) {
-    const index_t i = at.i + c0, cols = std::min(NR, at.count - c0);
-    T* const scores = s + c0;
-    if (in.bias.data != nullptr) {
-      Strided<T>{begin_of(in.bias), in.bias.strides[2], in.bias.strides[3]}.pack(i, cols, j0, n,
-                                                                                 scratch, NR);
-      for (index_t j = 0; j < n; ++j) {
-        for (index_t c = 0; c < NR; ++c) scores[j * stride + c] += scratch[j * NR + c];
-      }
-    }
-    if (in.slopes != nullptr) {
-      const T slope = in.slopes[at.h];
-      for (index_t j = 0; j < n; ++j) {
-        const T from = static_cast<T>(i + in.offset - j0 - j);
-        for (index_t c = 0; c < NR; ++c) {
-          scores[j * stride + c] -= slope * std::fabs(from + static_cast<T>(c));
-        }
-      }
-    }
-    if (in.mask.data != nullptr) {
-      // A bool is one byte, 0 or 1.
-      const auto* const bytes = reinterpret_cast<const unsigned char*>(begin_of(in.mask));
-      Strided<unsigned char>{bytes, in.mask.strides[2], in.mask.strides[3]}.pack(i, cols, j0, n,
-                                                                                 scratch, NR);
-      for (index_t j = 0; j < n; ++j) {
-        for (index_t c = 0; c < NR; ++c) {
-          T& score = scores[j * stride + c];
-          score = scratch[j * NR + c] != T{0} ? score : hidden;
-        }
-      }
-    }
-    if (seen(in, i + cols - 1).begin > j0 || seen(in, i).end < j0 + n) {
-      Place begin[NR], end[NR];
-      for (index_t c = 0; c < NR; ++c) {
-        const Range range = seen(in, i + std::min(c, cols - 1));
-        begin[c] = static_cast<Place>(std::clamp<index_t>(range.begin - j0, 0, n));
-        end[c] = static_cast<Place>(std::clamp<index_t>(range.end - j0, 0, n));
-      }
-      for (index_t j = 0; j < n; ++j) {
-        const auto place = static_cast<Place>(j);
-        for (index_t c = 0; c < NR; ++c) {
-          T& score = scores[j * stride + c];
-          const bool visible = (begin[c] <= place) & (place < end[c]);
-          score = visible ? score : hidden;
-        }
-      }
-    }
-  }
-}
-
-// Scores of n keys from j0, from queries that pack_features has packed and scaled.
+// Scores of n keys from j0, from queries that pack_features has packed and scaled, with bias and
+// distance added and keys hidden; s[(j - j0) * stride + c]. `scratch` has room for kKeys * NR
+// values. Defined in attention.cpp.
 template <class T>
 void score_block(const Inputs<T>& in, const Queries& at, T* packed, const Rows<T>& keys, index_t j0,
-                 index_t n, T* s, index_t stride, T* scratch) {
-  const index_t e = in.q.shape[3];
-  StoreTile<T> to{s, stride};
-  tile::product<T>(tile::RowsA<T, T, true>(keys.row(j0), keys.stride, n, e),
-                   tile::PackedB<T>(packed, at.count, e), 0, at.count, to);
-  adjust(in, at, j0, n, s, stride, scratch);
-}
+                 index_t n, T* s, index_t stride, T* scratch);
 
 }  // namespace kernelmill::attention

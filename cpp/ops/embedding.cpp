@@ -3,7 +3,7 @@
 #include "ops/embedding.hpp"
 
 #include <algorithm>  // std::max, std::fill_n
-#include <sstream>    // messages
+#include <string>     // messages
 #include <stdexcept>  // std::out_of_range
 #include <vector>     // positions
 
@@ -24,9 +24,8 @@ index_t grain_of(index_t values) {
 void check(const char* op, std::span<const index_t> index, index_t rows) {
   for (const index_t i : index) {
     if (i >= 0 && i < rows) continue;
-    std::ostringstream message;
-    message << op << ": index must be in [0, " << rows << "), got " << i;
-    throw std::out_of_range(message.str());
+    throw std::out_of_range(std::string(op) + ": index must be in [0, " + std::to_string(rows) +
+                            "), got " + std::to_string(i));
   }
 }
 
@@ -38,10 +37,12 @@ void check(const char* op, const Bags<T>& bags, index_t rows) {
   bool good = b > 0 ? bags.begin(0) == 0 : n == 0;
   for (index_t i = 0; i < b; ++i) good &= bags.begin(i) <= bags.end(i);
   if (!good) {
-    std::ostringstream given;
-    for (index_t i = 0; i < std::min<index_t>(b, 8); ++i) given << (i ? ", " : "") << bags.begin(i);
+    std::string given;
+    for (index_t i = 0; i < std::min<index_t>(b, 8); ++i) {
+      given += (i ? ", " : "") + std::to_string(bags.begin(i));
+    }
     invalid(op, "offsets must begin with 0 and never fall or pass the ", n, " indices, got [",
-            given.str(), "]");
+            given, "]");
   }
   if (!bags.sample_weight.empty() && bags.mode != Mode::sum) {
     invalid(op, "sample_weight must be None unless mode is 0 (sum), got mode ",

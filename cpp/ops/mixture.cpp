@@ -22,6 +22,95 @@
 
 namespace kernelmill {
 
+namespace mixture {
+
+namespace {
+
+// Packing policy: element(feature, row) of a block of rows z, made while it is packed.
+struct Features {
+  const FeaturePlan& plan;
+  const double* z;  // [rows][padded]
+
+  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, double* panel,
+            index_t width) const {
+    using Vec = tile::Params<double>::Vec;
+    constexpr index_t lanes = FeaturePlan::lanes;
+    const index_t stride = plan.padded();
+    for (index_t r = 0; r < width; r += lanes) {
+      if (r >= count) {
+        for (index_t p = 0; p < depth_count; ++p) tile::store(panel + p * width + r, Vec{});
+        continue;
+      }
+      const auto [row, from] = plan[(outer + r) / lanes];
+      const double* x = z + depth * stride;
+      if (row == FeatureVector::square) {
+        for (index_t p = 0; p < depth_count; ++p, x += stride) {
+          const Vec value = tile::load<Vec>(x + from);
+          tile::store(panel + p * width + r, value * value);
+        }
+      } else {
+        for (index_t p = 0; p < depth_count; ++p, x += stride) {
+          tile::store(panel + p * width + r, x[row] * tile::load<Vec>(x + from));
+        }
+      }
+    }
+  }
+};
+
+// to[i][j] += P(i, j); rows of `to` are whole panels.
+struct AddEpilogue {
+  static constexpr tile::Hooks hooks{.panels = true};
+  using Vec = tile::Params<double>::Vec;
+  static constexpr int NV = tile::Params<double>::NV, lanes = tile::Params<double>::lanes;
+
+  double* to;
+  index_t stride;
+
+  void begin_panel(index_t, index_t) {}
+  void end_panel(index_t, index_t) {}
+  template <int Rows>
+  void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t) {
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < NV; ++v) {
+        double* const at = to + (i0 + r) * stride + j0 + v * lanes;
+        tile::store(at, tile::load<Vec>(at) + acc[r][v]);
+      }
+    }
+  }
+};
+
+}  // namespace
+
+void MomentSums::add(const double* z, MatrixView<const double> share) {
+  const tile::PackedA<double> a(
+      tile::Strided<double>{share.data, share.col_stride, share.row_stride}, k_, share.rows);
+  AddEpilogue epilogue{memory_.data(), plan_->width()};
+  tile::product<double>(a, Features{*plan_, z}, 0, plan_->count() * FeaturePlan::lanes, epilogue);
+  if (plan_->second() == Second::pooled) add_pooled(z, share);
+}
+
+void MomentSums::add_pooled(const double* z, MatrixView<const double> share) {
+  const index_t padded = plan_->padded(), rows = share.rows;
+  Workspace<double> scaled(static_cast<std::size_t>(rows * padded + rows));
+  double* const total = scaled.data() + rows * padded;
+  std::fill_n(total, rows, 0.0);
+  for (index_t j = 0; j < k_; ++j) {
+    for (index_t r = 0; r < rows; ++r) total[r] += share(r, j);
+  }
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t p = 0; p < padded; ++p) {
+      scaled.data()[r * padded + p] = total[r] * z[r * padded + p];
+    }
+  }
+  const tile::PackedA<double> a(tile::Strided<double>{z, 1, padded}, plan_->d() + 1, rows);
+  AddEpilogue epilogue{pooled(), pooled_stride()};
+  tile::product<double>(a, tile::Strided<double>{scaled.data(), 1, padded}, 0, padded, epilogue);
+}
+
+}  // namespace mixture
+
 namespace {
 
 using mixture::block_rows;

@@ -51,17 +51,33 @@ struct AddTo {
 
   template <int Rows>
   void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
+    double* const first = to + i0 * stride + j0;
+    if (cols < NR) {
+      Vec rows[Rows][NV];  // a copy, so that `acc` itself stays in registers
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        KERNELMILL_UNROLL
+        for (int v = 0; v < NV; ++v) rows[r][v] = acc[r][v];
+      }
+      return add_part(rows, Rows, first, cols);
+    }
     KERNELMILL_UNROLL
     for (int r = 0; r < Rows; ++r) {
       KERNELMILL_UNROLL
       for (int v = 0; v < NV; ++v) {
-        double* const at = to + (i0 + r) * stride + j0 + v * lanes;
-        if (v * lanes + lanes <= cols) {
-          tile::store(at, tile::load<Vec>(at) + acc[r][v]);
-        } else {
-          for (index_t l = 0; l < cols - v * lanes; ++l) at[l] += acc[r][v][l];
-        }
+        double* const at = first + r * stride + v * lanes;
+        tile::store(at, tile::load<Vec>(at) + acc[r][v]);
       }
+    }
+  }
+
+ private:
+  [[gnu::noinline]] void add_part(const Vec (*acc)[NV], int rows, double* first,
+                                  index_t cols) const {
+    double row[NR];
+    for (int r = 0; r < rows; ++r, first += stride) {
+      for (int v = 0; v < NV; ++v) tile::store(row + v * lanes, acc[r][v]);
+      for (index_t l = 0; l < cols; ++l) first[l] += row[l];
     }
   }
 };

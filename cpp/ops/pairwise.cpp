@@ -30,11 +30,21 @@ struct StoreTile {
       }
       return;
     }
-    T row[NV * lanes];
+    T rows[Rows * NV * lanes];
     KERNELMILL_UNROLL
     for (int r = 0; r < Rows; ++r) {
-      for (int v = 0; v < NV; ++v) tile::store(row + v * lanes, value[r][v]);
-      for (index_t c = 0; c < cols; ++c) out(i0 + r, j0 + c) = row[c];
+      KERNELMILL_UNROLL
+      for (int v = 0; v < NV; ++v) tile::store(rows + (r * NV + v) * lanes, value[r][v]);
+    }
+    store_part(rows, i0, i0 + Rows, j0, cols);
+  }
+
+ private:
+  // Out of line and for any height: unrolled in each, it was half of the code.
+  [[gnu::noinline]] void store_part(const T* row, index_t i, index_t i_end, index_t j0,
+                                    index_t cols) const {
+    for (; i < i_end; ++i, row += NV * lanes) {
+      for (index_t c = 0; c < cols; ++c) out(i, j0 + c) = row[c];
     }
   }
 };

@@ -50,8 +50,22 @@ struct ClusterSums {
       add(total);
       return;
     }
+    Vec rows[Rows][NV];  // a copy, so that `distance` itself stays in registers
     KERNELMILL_UNROLL
     for (int r = 0; r < Rows; ++r) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < NV; ++v) rows[r][v] = distance[r][v];
+    }
+    add_each(rows, row, Rows, j0, cols);
+  }
+
+ private:
+  index_t end() const { return offsets[static_cast<std::size_t>(cluster) + 1]; }
+
+  // Rows of several clusters, one by one.
+  [[gnu::noinline]] void add_each(const Vec (*distance)[NV], index_t row, int rows, index_t j0,
+                                  index_t cols) {
+    for (int r = 0; r < rows; ++r) {
       if (row + r >= end()) {
         flush(j0, cols);
         while (row + r >= end()) ++cluster;
@@ -59,9 +73,6 @@ struct ClusterSums {
       add(distance[r]);
     }
   }
-
- private:
-  index_t end() const { return offsets[static_cast<std::size_t>(cluster) + 1]; }
 
   void add(const Vec (&distance)[NV]) {
     T lane[NR];

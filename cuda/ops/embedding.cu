@@ -4,7 +4,7 @@
 #include "ops/embedding.cuh"
 
 #include <algorithm>  // std::min
-#include <sstream>    // messages
+#include <string>     // messages
 #include <stdexcept>  // std::out_of_range
 #include <vector>     // offsets
 
@@ -112,9 +112,8 @@ __global__ void sample_weight_kernel(const MatrixView<const T> dout,
 void check_index(const Call& call, const index_t* index, index_t positions, index_t rows,
                  const RangeSpace& space) {
   if (const auto wrong = outside(call, index, positions, rows, space)) {
-    std::ostringstream message;
-    message << call.op << ": index must be in [0, " << rows << "), got " << *wrong;
-    throw std::out_of_range(message.str());
+    throw std::out_of_range(std::string(call.op) + ": index must be in [0, " +
+                            std::to_string(rows) + "), got " + std::to_string(*wrong));
   }
 }
 
@@ -127,12 +126,12 @@ void check_bags(const Call& call, const Bags<T>& bags, index_t rows, const Range
   bool good = offsets[0] == 0;
   for (std::size_t b = 1; b < offsets.size(); ++b) good &= offsets[b - 1] <= offsets[b];
   if (!good) {
-    std::ostringstream given;
+    std::string given;
     for (std::size_t b = 0; b + 1 < std::min<std::size_t>(9, offsets.size()); ++b) {
-      given << (b > 0 ? ", " : "") << offsets[b];
+      given += (b > 0 ? ", " : "") + std::to_string(offsets[b]);
     }
     invalid(call.op, "offsets must begin with 0 and never fall or pass the ", bags.positions,
-            " indices, got [", given.str(), "]");
+            " indices, got [", given, "]");
   }
   if (bags.sample_weight != nullptr && bags.mode != Mode::sum) {
     invalid(call.op, "sample_weight must be None unless mode is 0 (sum), got mode ",

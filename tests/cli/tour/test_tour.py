@@ -40,9 +40,9 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    expected = "boosting cluster decomposition gaussian_process hmm linear_model manifold mixture"
-    more = "neighbors neural_network preprocessing sequences svm tree"
-    assert tour.families() == [*expected.split(), *more.split()]
+    expected = "boosting cluster decomposition discriminant_analysis gaussian_process hmm"
+    more = "linear_model manifold mixture naive_bayes neighbors neural_network preprocessing"
+    assert tour.families() == [*expected.split(), *more.split(), "sequences", "svm", "tree"]
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -110,7 +110,7 @@ def test_pictures_are_there(ran):
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
             *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
-            *("boosting-contributions", "sunspots-process", "time-zones"),
+            *("boosting-contributions", "sunspots-process", "time-zones", "discriminants"),
         )
     }
     for path in out.iterdir():
