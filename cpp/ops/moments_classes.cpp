@@ -38,8 +38,9 @@ Sums reduce(index_t n, index_t grain, index_t size, const Body& body) {
       [](Sums& into, Sums&& from) {
         double* const to = into.memory.data();
         const double* const add = from.memory.data();
+        const index_t count = into.size;
 #pragma omp simd
-        for (index_t i = 0; i < into.size; ++i) to[i] += add[i];
+        for (index_t i = 0; i < count; ++i) to[i] += add[i];
         into.least = std::min(into.least, from.least);
       });
 }

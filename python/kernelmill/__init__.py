@@ -10,6 +10,7 @@ from ._version import __version__ as __version__
 _MODULES = (
     "callbacks",
     "cluster",
+    "decomposition",
     "discriminant_analysis",
     "gaussian_process",
     "hmm",
