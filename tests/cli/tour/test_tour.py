@@ -112,6 +112,7 @@ def test_pictures_are_there(ran):
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
             *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
             *("boosting-contributions", "sunspots-process", "time-zones", "discriminants"),
+            *("bayesian-search", "digits-maps", "digits-pca", "manual-topics", "moons-machines"),
         )
     }
     for path in out.iterdir():
