@@ -78,6 +78,14 @@ def test_rounding_of_a_kernel_far_from_its_mean():
     assert (KernelPCA(2).fit(near).eigenvalues_ > 0).tolist() == [True, False]
 
 
+def test_scores_of_rows_far_from_the_origin():
+    """What is the same in all entries of K is taken off the factors, not off the scores."""
+    centred_rows = X - X.mean(0)
+    pca = PCA(3).fit(centred_rows)
+    far = KernelPCA(3).fit(centred_rows + 1e5).transform(NEW + 1e5)
+    np.testing.assert_allclose(np.abs(far), np.abs(pca.transform(NEW)), atol=1e-4)
+
+
 def test_rows_are_kept_as_they_were():
     rows = X.copy()
     model = KernelPCA(2, kernel="rbf").fit(rows)

@@ -158,6 +158,9 @@ def test_float32_far_from_the_origin():
     np.testing.assert_allclose(model.explained_variance_, variances, rtol=1e-5)
     far = PCA(1).fit(np.float32(X + np.float32([1e6, 0])))
     np.testing.assert_allclose(far.explained_variance_, variances[:1], rtol=1e-5)
+    # a mean between two numbers of float32, which are 1/16 apart
+    rows = np.float32(1e6) + np.float32([[0, 0], [0.0625, 0.25], [0.0625, 0.5]])
+    np.testing.assert_allclose(PCA().fit_transform(rows).mean(0), 0, atol=1e-6)
 
 
 def test_variances_have_one_divisor():

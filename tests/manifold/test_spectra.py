@@ -1,5 +1,7 @@
 """Maps by eigenvectors and majorisation, beside scikit-learn's and their definitions."""
 
+import io
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -355,6 +357,19 @@ def test_same_bits(rng, name):
         with kernelmill.threads(threads):
             found.append(MODELS[name]().fit(X[:300]).embedding_.tobytes())
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_and_loaded(rng, name):
+    X = rng.normal(size=(60, 3))
+    model = MODELS[name]().fit(X)
+    file = io.BytesIO()
+    kernelmill.save(model, file)
+    file.seek(0)
+    again = kernelmill.load(file)
+    np.testing.assert_array_equal(again.embedding_, model.embedding_)
+    if hasattr(model, "transform"):
+        np.testing.assert_array_equal(again.transform(X + 1), model.transform(X + 1))
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -79,10 +79,11 @@ def test_rows_that_are_all_equal_have_the_priors():
 def test_the_rounding_of_a_constant_is_no_variance():
     for value in (0.1, 1 / 3, 1e8 / 7, -0.7):
         X, y = np.full((41, 1), value), np.arange(41) % 2
-        X[:2] = np.nan  # so that the origins of the sums are rounded means
+        X[5] = np.nextafter(value, 1e9)
         model = GaussianNB().fit(X, y)
         assert model.epsilon_ == 0
         assert (model.var_ == 0).all()
+        np.testing.assert_allclose(model.predict_proba(X), [[21 / 41, 20 / 41]] * 41)
 
 
 def test_a_constant_of_one_class_is_smoothed_or_refused():
