@@ -1,4 +1,5 @@
-// Dual coordinate descent of a joint machine of several classes: a row moves all of its multipliers.
+// Dual coordinate descent of a joint machine of several classes: a row moves all of its
+// multipliers.
 #include <algorithm>  // std::max, std::min, std::sort
 #include <limits>     // infinity
 #include <stdexcept>  // std::out_of_range

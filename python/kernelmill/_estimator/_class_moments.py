@@ -29,8 +29,8 @@ _LEAST, _MOST = 1e-280, 1e300
 # A mean this many deviations from the origin costs half of the digits of the deviation.
 _FAR = 1e4
 
-_STATE = ("origins", "class_weight", "weights", "sums", "squares", "rows")
-_STATE = tuple(f"_moments_{name}" for name in _STATE)
+_NAMES = ("origins", "class_weight", "weights", "sums", "squares", "rows")
+_STATE = tuple(f"_moments_{name}" for name in _NAMES)
 
 
 class Sums(NamedTuple):

@@ -32,7 +32,7 @@ class Coding(NamedTuple):
     """How codes are found."""
 
     algorithm: str
-    count: int | None = None  # of atoms, for lars and omp
+    atoms: int | None = None  # at most, for lars and omp
     alpha: float | None = None
     positive: bool = False
     most: int = 1000
@@ -55,7 +55,7 @@ def codes(
             return np.maximum(Q - alpha, 0)
         return np.sign(Q) * np.maximum(np.abs(Q) - alpha, 0)
     squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
-    count = how.count
+    count = how.atoms
     if count is None:
         count = max(X.shape[1] // 10, 1)
     count = min(count, len(D))

@@ -375,7 +375,7 @@ class DictionaryLearning(LearntDictionary):
                 progress, lambda number: (D, C), advance, max_iter=self.max_iter,
                 attributes=learned,
             )  # fmt: skip
-        vars(self).update(learned(run.state, run.n_iter))
+        self.__dict__.update(learned(run.state, run.n_iter))
         return self
 
 
@@ -490,7 +490,7 @@ class MiniBatchDictionaryLearning(LearntDictionary):
             run = climb(
                 progress, lambda number: begin, advance, max_iter=limit, attributes=learned
             )
-        vars(self).update(learned(run.state, run.n_iter))
+        self.__dict__.update(learned(run.state, run.n_iter))
         return self
 
     @fitting_at_once
@@ -517,7 +517,7 @@ class MiniBatchDictionaryLearning(LearntDictionary):
             )  # fmt: skip
         rng = generator(seed, 4 + state[3])
         state, _ = self._step(batch, state, self._fit_coding(), rng, len(batch))
-        vars(self).update(self._learned(state, rows, 1))
+        self.__dict__.update(self._learned(state, rows, 1))
         return self
 
     def _learned(self, state: tuple, rows: Rows, passes: int) -> dict[str, Any]:

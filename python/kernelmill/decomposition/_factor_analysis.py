@@ -204,7 +204,7 @@ class FactorAnalysis(GaussianProjection):
                 progress, lambda number: begin, advance, max_iter=self.max_iter, attributes=learned
             )
         warn_unconverged(rows.owner, run, "max_iter", self.max_iter)
-        vars(self).update(learned(run.state, run.n_iter))
+        self.__dict__.update(learned(run.state, run.n_iter))
         return self
 
     def _learned(

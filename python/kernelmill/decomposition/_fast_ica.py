@@ -183,7 +183,7 @@ class FastICA(Projection):
                 )  # fmt: skip
                 warn_unconverged(rows.owner, run, "max_iter", self.max_iter)
                 found, done = run.state, run.n_iter
-        vars(self).update(learned(found, done))
+        self.__dict__.update(learned(found, done))
         if self.whiten is False:
             for name in ("mean_", "whitening_"):
                 self.__dict__.pop(name, None)

@@ -74,6 +74,7 @@ class IncrementalPCA(GaussianProjection):
     }
     var_: np.ndarray
     n_samples_seen_: int
+    singular_values_: np.ndarray
 
     def __init__(self, n_components=None, *, whiten=False, copy=True, batch_size=None):
         self._set_parameters(locals())

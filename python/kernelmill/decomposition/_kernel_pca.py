@@ -158,7 +158,7 @@ callable, default="linear"
         if callable(self.kernel):
             function = of_pairs(self.kernel, **(self.kernel_params or {}))
             return Kernel("callable", function=function)
-        name = {"polynomial": "poly", "cosine": "linear"}.get(self.kernel, self.kernel)
+        name = {"polynomial": "poly", "cosine": "linear"}.get(self.kernel, str(self.kernel))
         return Kernel(name, self.gamma_, float(self.coef0), float(self.degree))
 
     def _values_of(self, X: Any) -> Any:
@@ -195,7 +195,7 @@ callable, default="linear"
         self.gamma_ = 1.0 if self.kernel == "chi2" else 1.0 / rows.n_features
         if self.gamma is not None:
             self.gamma_ = float(self.gamma)
-        self.X_fit_ = rows.X.copy() if is_sparse(rows.X) else np.array(to_host(rows.X))
+        self.X_fit_: Any = rows.X.copy() if is_sparse(rows.X) else np.array(to_host(rows.X))
         used = self._values_of(rows.X)
         if self.kernel == "precomputed":
             check_square(used, owner)
@@ -225,7 +225,8 @@ callable, default="linear"
             used = self._values_of(Z)
             K = np.array(self._kernel().matrix(used, used, owner), dtype=np.float64)
             K[np.diag_indices_from(K)] += self.alpha
-            dense = self.X_fit_.toarray() if is_sparse(self.X_fit_) else self.X_fit_
+            known: Any = self.X_fit_
+            dense = known.toarray() if is_sparse(known) else known
             self.X_transformed_fit_ = Z
             self.dual_coef_ = scipy.linalg.solve(
                 K, dense.astype(np.float64), assume_a="pos", check_finite=False

@@ -137,6 +137,7 @@ class LatentDirichletAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         "random_state": rule.RANDOM_STATE,
     }
     components_: np.ndarray
+    n_batch_iter_: int
 
     def __init__(
         self, n_components=10, *, doc_topic_prior=None, topic_word_prior=None,
@@ -218,7 +219,7 @@ class LatentDirichletAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixi
                 progress, lambda number: started, advance, max_iter=self.max_iter,
                 attributes=learned,
             )  # fmt: skip
-        vars(self).update(learned(run.state, run.n_iter))
+        self.__dict__.update(learned(run.state, run.n_iter))
         self.bound_ = self._perplexity(X, None, self.components_)
         return self
 

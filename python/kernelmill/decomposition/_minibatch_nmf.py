@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -101,6 +102,9 @@ class MiniBatchNMF(NonnegativeModel):
         "verbose": rule.VERBOSE,
     }
 
+    _components_numerator: np.ndarray
+    _components_denominator: np.ndarray
+
     def __init__(
         self, n_components="auto", *, init=None, batch_size=1024, beta_loss="frobenius", tol=1e-4,
         max_no_improvement=10, max_iter=200, alpha_W=0.0, alpha_H="same", l1_ratio=0.0,
@@ -171,9 +175,11 @@ class MiniBatchNMF(NonnegativeModel):
             after, cost, own = self._step(X[part], coefficients, state, rho)
             if not self.fresh_restarts:
                 W[part] = own
-            change = np.linalg.norm(after[0] - state[0]) / (np.linalg.norm(after[0]) or 1.0)
-            change = change if own.any() else np.inf  # rows of zeros say nothing of the components
-            return Step(after, cost, watch.finished(cost, float(change)))
+            size = np.linalg.norm(after[0]) or 1.0
+            change = float(np.linalg.norm(after[0] - state[0]) / size)
+            if not own.any():  # rows of zeros say nothing of the components
+                change = math.inf
+            return Step(after, cost, watch.finished(cost, change))
 
         begin = (H, H.astype(np.float64), np.ones(H.shape))
         with Progress(self, self.verbose, iterations=limit, unit="batch", X=X) as progress:
@@ -182,7 +188,7 @@ class MiniBatchNMF(NonnegativeModel):
             )
         if self.tol > 0 or self.max_no_improvement is not None:
             warn_unconverged(rows.owner, run, "max_iter", limit)
-        vars(self).update(learned(run.state, run.n_iter))
+        self.__dict__.update(learned(run.state, run.n_iter))
         coded = self._transformed(X, rows.dtype)
         self.reconstruction_err_ = divergence(X, coded, self.components_, self._beta, root=True)
         return self

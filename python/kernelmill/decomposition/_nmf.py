@@ -417,7 +417,7 @@ class NMF(NonnegativeModel):
             )  # fmt: skip
         if self.tol > 0:
             warn_unconverged(rows.owner, run, "max_iter", self.max_iter)
-        vars(self).update(learned(run.state, run.n_iter))
+        self.__dict__.update(learned(run.state, run.n_iter))
         self.reconstruction_err_ = divergence(X, run.state[0], self.components_, beta, root=True)
         return self
 

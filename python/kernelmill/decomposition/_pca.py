@@ -222,20 +222,20 @@ default="auto"
             few_rows(n, rows.owner)
             short = min(n, d)
         k = self._wanted(short, exact, solver, n, d)
-        if solver == "auto":
+        if n is not None and solver == "auto":
             solver = solver_of(n, d, k, exact, is_sparse(rows.X))
         if solver == "covariance_eigh":
             seen = moments_of(rows)
             few_rows(seen.count, rows.owner)
-            n, weight, mean = seen.count, seen.weight, seen.mean
-            self._wanted(min(n, d), exact, solver, n, d)
-            axes = by_scatter(seen.xx, min(k, n))
-            least = max(n, d) * np.finfo(np.float64).eps
+            count, weight, mean = seen.count, seen.weight, seen.mean
+            self._wanted(min(count, d), exact, solver, count, d)
+            axes = by_scatter(seen.xx, min(k, count))
+            least = max(count, d) * np.finfo(np.float64).eps
         else:
             rows.check()
             axes, A, least = self._found(rows, k, solver)
-            weight, mean = A.weight, A.mean
-        return self._learn(rows, axes, n, weight, mean, exact, least, solver)
+            count, weight, mean = rows.count, A.weight, A.mean
+        return self._learn(rows, axes, count, weight, mean, exact, least, solver)
 
     def _wanted(self, short: int, exact: bool, solver: str, n: int | None, d: int) -> int:
         """How many components to compute."""

@@ -256,7 +256,7 @@ class ProbabilisticPCA(GaussianProjection):
                 d * np.log(2 * np.pi) + np.log(np.maximum(axes.values**2, noise)).sum()
                 + (d - k) * np.log(noise) + d
             )  # fmt: skip
-            vars(self).update(self._learned(state._replace(value=float(value)), 1))
+            self.__dict__.update(self._learned(state._replace(value=float(value)), 1))
             return self
         # directions without a variance of their own would stay so
         W = np.sqrt(np.maximum(axes.values**2 - noise, 0.01 * noise))[:, None] * axes.components
@@ -285,7 +285,7 @@ class ProbabilisticPCA(GaussianProjection):
                 attributes=self._learned,
             )  # fmt: skip
         warn_unconverged(rows.owner, run, "max_iter", self.max_iter)
-        vars(self).update(self._learned(run.state, run.n_iter))
+        self.__dict__.update(self._learned(run.state, run.n_iter))
         return self
 
     def _learned(self, state: _State, done: int) -> dict[str, Any]:

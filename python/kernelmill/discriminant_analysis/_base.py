@@ -113,7 +113,7 @@ class Discriminant(Estimator):
         try:
             self._learn(rows, codes_in(self.classes_, labels, owner), before)
         except Undetermined as error:
-            self._undetermined = str(error)
+            self._undetermined: str | None = str(error)
         return self
 
     def _check_determined(self) -> None:

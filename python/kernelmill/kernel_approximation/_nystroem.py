@@ -117,7 +117,7 @@ default="rbf"
         return tags
 
     @property
-    def _squares(self) -> bool:  # type: ignore[override]
+    def _squares(self) -> bool:
         return self.kernel != "precomputed"
 
     def _kernel(self) -> Kernel:

@@ -55,7 +55,7 @@ class Scoring:
         """Whether any scorer has an argument ``sample_weight``."""
         scorers = self.scorer_.values() if isinstance(self.scorer_, dict) else [self.scorer_]
         for scorer in scorers:
-            function = getattr(scorer, "_score_func", None)
+            function: Any = getattr(scorer, "_score_func", None)
             if function is None:  # the estimator's own score, or a function of the user
                 function = scorer if scorer is self.scorer_ and self.is_multimetric is None else (
                     getattr(self._estimator, "score", scorer)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from kernelmill.model_selection._record import Entry, Record
 from kernelmill.model_selection._space import Space
 from kernelmill.model_selection._words import LOOP, OPTIONS, WORDS, check_options
 
-Evaluate = Callable[[list[Any]], list[tuple[float, str | None, dict[str, Any] | None]]]
+Evaluate = Callable[[list[Any]], Sequence[tuple[float, str | None, dict[str, Any] | None]]]
 
 
 def search(

@@ -18,7 +18,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill.gaussian_process._factor import lapack_threads
 from kernelmill.model_selection import _acquisition
-from kernelmill.model_selection._dimensions import MOST_LEVELS
+from kernelmill.model_selection._dimensions import MOST_LEVELS, Integer
 from kernelmill.model_selection._result import SearchResult
 from kernelmill.model_selection._space import Space, keys
 from kernelmill.model_selection._surrogate import Posterior, Surrogate
@@ -352,7 +352,7 @@ class BayesianOptimizer(Documented):
         for i, dimension in enumerate(self.space.dimensions):
             if dimension.levels is None or np.isnan(v[i]):
                 continue
-            if dimension.levels <= MOST_LEVELS:
+            if dimension.levels <= MOST_LEVELS or not isinstance(dimension, Integer):
                 codes = dimension._draw((np.arange(dimension.levels) + 0.5) / dimension.levels)
                 codes = codes[codes != v[i]]
             else:

@@ -290,7 +290,7 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
         result = []
         for i in range(len(points)):
             own = found[i * len(splits) : (i + 1) * len(splits)]
-            first = next((f.test for f in own if f.test is not None), {})
+            first: dict[str, float] = next((f.test for f in own if f.test is not None), {})
             name = self.refit if isinstance(self.refit, str) and self.refit in first else None
             name = name or next(iter(first), "score")
             y = -float(scores([own], name, self.error_score).mean())

@@ -80,7 +80,8 @@ class Space:
     def _alternatives(self, given: Sequence[Mapping]) -> tuple[list[Dimension], list[str]]:
         choice = Categorical(range(len(given)))
         choice.is_ordered, choice.width = False, len(given) if len(given) > 2 else choice.width
-        found, labels = [choice], [""]
+        found: list[Dimension] = [choice]
+        labels = [""]
         for b, branch in enumerate(given):
             names = [str(name) for name in branch]
             self._branches.append(names)

@@ -47,8 +47,8 @@ class Growing:
         self.once: dict[int, list[np.ndarray]] = {}
         if self.rule[10]:
             rows = np.flatnonzero(weight > 0)
-            for f in np.flatnonzero(self.categorical):
-                self.once[int(f)] = self.orders(self.codes(f, rows), rows)
+            for f in np.flatnonzero(self.categorical).tolist():
+                self.once[f] = self.orders(self.codes(f, rows), rows)
 
     def open(self, rows: np.ndarray, depth: int, key: int, bounds: tuple[float, float]) -> Node:
         y, w = self.y[rows], self.w[rows]

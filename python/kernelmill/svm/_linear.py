@@ -301,7 +301,10 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
             self.class_weight, self.classes_, codes, labels, weights, rows.owner
         )
         rows = Rows(rows.X, None, rows.owner) if not rows.is_stream else rows
-        price, k = self.C * weights, len(self.classes_)
+        price: np.ndarray = self.C * weights
+        targets: np.ndarray
+        positive: np.ndarray
+        k = len(self.classes_)
         if self._is_joint():
             self._check_joint(rows)
             price, targets, positive = price * factors[codes], codes.astype(np.float64), np.ones(k)
