@@ -64,6 +64,7 @@ TESTED_ELSEWHERE = {
     "ops/histogram_growth.py": "through ops/test_histogram.py, and beside another definition there",
     "ops/histogram_walks.py": "tree by tree in ops/test_histogram.py",
     "ops/histogram_losses.py": "loss by loss in ops/test_histogram.py",
+    "ops/coordinate_dual.py": "through ops/test_coordinate.py: epochs of two ops there",
     "ops/sgd_table.py": "loss by loss in ops/test_sgd.py",
     "ops/glm_table.py": "loss by loss in ops/test_glm.py",
     "_version.py": "one constant, compared in test_info.py and cli/test_cli.py",
@@ -71,6 +72,7 @@ TESTED_ELSEWHERE = {
 # Public estimators that skip parametrize_with_checks: none may without a sentence here.
 _WHOLE_NUMBERS = "takes one column of symbols, or counts: the checks pass real numbers"
 NOT_CHECKED_BY_SCIKIT_LEARN: dict[str, str] = {
+    "decomposition.SparseCoder": "its dictionary has one width: the checks pass rows of others",
     "hmm.CategoricalHMM": _WHOLE_NUMBERS,
     "hmm.MultinomialHMM": _WHOLE_NUMBERS,
     "hmm.PoissonHMM": _WHOLE_NUMBERS,

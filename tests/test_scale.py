@@ -16,11 +16,14 @@ from sklearn.base import clone
 from kernelmill import (
     cluster,
     decomposition,
+    discriminant_analysis,
     ensemble,
     hmm,
     kernel_approximation,
     linear_model,
+    manifold,
     mixture,
+    naive_bayes,
     neighbors,
     preprocessing,
     svm,
@@ -37,9 +40,20 @@ NOT_SCALED = {
     "VariationalCategoricalHMM": SYMBOLS,
     "MultinomialHMM": "reads counts of trials: twice the counts are twice the evidence",
     "AgglomerativeClustering": "does not predict: see cluster/test_agglomerative.py",
+    "ClassicalMDS": "does not predict: see manifold/test_spectra.py",
+    "MDS": "does not predict: see manifold/test_spectra.py",
+    "OPTICS": "does not predict: see cluster/test_optics.py",
+    "SpectralClustering": "does not predict: see cluster/test_spectral.py",
+    "SpectralEmbedding": "does not predict: see manifold/test_spectra.py",
+    "TSNE": "does not predict: see manifold/test_maps.py",
+    "UMAP": "rounding grows in its epochs: see manifold/test_maps.py",
     "HDBSCAN": "does not predict: see cluster/test_hdbscan.py",
     "KernelDensity": "does not predict: see neighbors/test_models.py",
     "NearestNeighbors": "does not predict: see neighbors/test_search.py",
+    "LatentDirichletAllocation": "reads counts, which have no unit",
+    "NMF": "reads rows without negative entries: decomposition/test_nonnegative.py",
+    "MiniBatchNMF": "reads rows without negative entries, see NMF",
+    "SparseCoder": "learns nothing: see decomposition/test_dictionary.py",
     "MLPClassifier": "weights start at random with a deviation that does not depend on the rows",
     "MLPRegressor": "weights start at random with a deviation that does not depend on the rows",
     "SGDClassifier": "a rate suits one scale of the rows, which should be standardised",
@@ -56,11 +70,15 @@ NOT_SCALED = {
     "GaussianProcessClassifier": "length scales have the unit of the rows: its tests scale both",
     "GaussianProcessRegressor": "length scales have the unit of the rows: its tests scale both",
     "SparseGaussianProcessRegressor": "see GaussianProcessRegressor",
+    "BayesSearchCV": "scores an estimator of the user's; the objective is scaled in its tests",
     "KernelRidge": "predictions agree up to rounding, not bit by bit, and alpha has a unit",
     "SVCCV": "an SVC whose grid is the user's",
     "SVRCV": "an SVR whose grid is the user's",
     "SVR": "predictions agree up to the tolerance, not bit by bit: svm/test_machines.py",
     "NuSVR": "predictions agree up to the tolerance, not bit by bit: svm/test_machines.py",
+    "CategoricalNB": "reads categories, which have no unit",
+    "ComplementNB": "reads counts: twice the counts are twice the evidence",
+    "MultinomialNB": "reads counts: twice the counts are twice the evidence",
     "PoissonHMM": "reads counts: the variance of a Poisson is its mean, not its square",
 }
 
@@ -132,10 +150,17 @@ def _rows() -> dict[str, Scaled]:
         (decomposition.KernelPCA(1), {"eigenvalues_": 2, "eigenvectors_": 0}, 1, 0),
         (decomposition.ProbabilisticPCA(1), axes, 0, 1),
         (decomposition.FactorAnalysis(1), {"components_": 1, "noise_variance_": 2}, 0, 1),
+        (decomposition.FastICA(random_state=0), {"components_": -1, "mean_": 1}, 0, 0),
     ):
         make = lambda c, model=model: clone(model)  # noqa: E731 - the loop's own model
-        name = f"decomposition.{type(model).__name__}" + " whitened" * getattr(model, "whiten", 0)
+        white = getattr(model, "whiten", False) is True
+        name = f"decomposition.{type(model).__name__}{' whitened' * white}"
         rows[name] = Scaled(make, powers, densities, transformed=transformed)
+    for cls in (decomposition.DictionaryLearning, decomposition.MiniBatchDictionaryLearning):
+        coded = lambda c, cls=cls: cls(  # noqa: E731 - the loop's own class
+            2, alpha=c, max_iter=5, random_state=0, transform_algorithm="omp"
+        )
+        rows[f"decomposition.{cls.__name__}"] = Scaled(coded, {"components_": 0}, transformed=1)
     for cls in (
         tree.DecisionTreeClassifier,
         tree.DecisionTreeRegressor,
@@ -163,6 +188,21 @@ def _rows() -> dict[str, Scaled]:
         )
         rows[f"ensemble.{cls.__name__}"] = Scaled(forest, {}, supervised=True)
     rows |= {
+        "cluster.AffinityPropagation": Scaled(
+            lambda c: cluster.AffinityPropagation(random_state=0, damping=0.9),
+            {"cluster_centers_": 1},
+        ),
+        "cluster.FuzzyCMeans": Scaled(
+            lambda c: cluster.FuzzyCMeans(K, random_state=0), {"cluster_centers_": 1}
+        ),
+        "manifold.Isomap": Scaled(
+            lambda c: manifold.Isomap(n_neighbors=30), {"embedding_": 1}, transformed=1
+        ),
+        "manifold.LocallyLinearEmbedding": Scaled(
+            lambda c: manifold.LocallyLinearEmbedding(n_neighbors=30, n_components=1),
+            {"embedding_": 0},
+            transformed=0,
+        ),
         "cluster.DBSCAN": Scaled(lambda c: cluster.DBSCAN(0.75 * c), {"components_": 1}),
         "cluster.MeanShift": Scaled(
             lambda c: cluster.MeanShift(bandwidth=4.0 * c), {"cluster_centers_": 1}
@@ -192,6 +232,34 @@ def _rows() -> dict[str, Scaled]:
             supervised=True,
         ),
     }
+    da, means = discriminant_analysis, {"means_": 1}
+    rows |= {
+        "naive_bayes.GaussianNB": Scaled(
+            lambda c: naive_bayes.GaussianNB(), {"theta_": 1, "var_": 2}, supervised=True
+        ),
+        "naive_bayes.BernoulliNB": Scaled(
+            lambda c: naive_bayes.BernoulliNB(binarize=2.0 * c), {}, supervised=True
+        ),
+        "discriminant_analysis.QuadraticDiscriminantAnalysis": Scaled(
+            lambda c: da.QuadraticDiscriminantAnalysis(), means, supervised=True
+        ),
+    }
+    for solver, shrinkage in (("svd", None), ("lsqr", 0.2), ("eigen", "auto")):
+        rows[f"discriminant_analysis.LinearDiscriminantAnalysis {solver}"] = Scaled(
+            lambda c, solver=solver, shrinkage=shrinkage: da.LinearDiscriminantAnalysis(
+                solver, shrinkage
+            ),
+            {"means_": 1, "coef_": -1},
+            supervised=True,
+        )
+    for kind, shared in (("full", False), ("full", True), ("diag", False), ("diag", True)):
+        rows[f"discriminant_analysis.GaussianClassifier {kind} {shared}"] = Scaled(
+            lambda c, kind=kind, shared=shared: da.GaussianClassifier(
+                covariance=kind, shared=shared
+            ),
+            {"means_": 1, "covariances_": 2},
+            supervised=True,
+        )
     for cls, given in ((svm.SVC, {}), (svm.NuSVC, {"nu": 0.2}), (svm.OneClassSVM, {"nu": 0.2})):
         made = lambda c, cls=cls, given=given: cls(**given)  # noqa: E731 - the loop's own class
         rows[f"svm.{cls.__name__}"] = Scaled(made, {}, supervised=True)

@@ -498,8 +498,8 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F)                                                        \
-  F(coordinate) F(glm) F(half) F(histogram) F(kernels) F(layout) F(linkage) F(moments) \
-  F(neighbors) F(sgd) F(svm) F(tree) F(values)
+  F(coordinate) F(decomposition) F(glm) F(half) F(histogram) F(kernels) F(layout) F(linkage) \
+  F(moments) F(neighbors) F(sgd) F(svm) F(tree) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

@@ -1,8 +1,5 @@
 #include "ops/pool.hpp"
 
-#include <stdexcept>  // std::out_of_range
-#include <string>     // messages
-
 #include "bindings/family.hpp"
 #include "core/error.hpp"  // invalid
 
@@ -35,16 +32,6 @@ void check(const Windows& w, Table begin) {
   }
 }
 
-void check_indices(const std::string& op, const DenseView<std::int64_t>& indices, index_t size) {
-  const index_t n = indices.shape[0] * indices.shape[1] * indices.shape[2] * indices.shape[3];
-  for (index_t i = 0; i < n; ++i) {
-    if (indices.data[i] < 0 || indices.data[i] >= size) {
-      throw std::out_of_range(op + ": indices must lie in [0, " + std::to_string(size) + "), got " +
-                              std::to_string(indices.data[i]));
-    }
-  }
-}
-
 template <class T>
 void maximum(DenseView<T> x, Table begin, Table end, Table step, index_t oa, index_t ob, index_t oc,
              T* y, std::int64_t* indices) {
@@ -56,7 +43,6 @@ void maximum(DenseView<T> x, Table begin, Table end, Table step, index_t oa, ind
 template <class T>
 void scatter(DenseView<T> x, DenseView<std::int64_t> indices, index_t a, index_t b, index_t c,
              T* y) {
-  check_indices("pool.scatter", indices, a * b * c);
   pool::scatter<T>(x.shape[0], x.shape[1] * x.shape[2] * x.shape[3], a * b * c, x.data,
                    indices.data, y);
 }
@@ -64,7 +50,6 @@ void scatter(DenseView<T> x, DenseView<std::int64_t> indices, index_t a, index_t
 template <class T>
 void gather(DenseView<T> x, DenseView<std::int64_t> indices, T* y) {
   const index_t size = x.shape[1] * x.shape[2] * x.shape[3];
-  check_indices("pool.gather", indices, size);
   pool::gather<T>(x.shape[0], indices.shape[1] * indices.shape[2] * indices.shape[3], size, x.data,
                   indices.data, y);
 }

@@ -34,7 +34,8 @@ void grow(DenseView<std::int32_t> ranks, DenseView<T> values, DenseView<double> 
                 rule[6],
                 rule[7],
                 static_cast<index_t>(rule[8]),
-                rule[9] != 0};
+                rule[9] != 0,
+                rule[10] != 0};
   field.monotonic = monotonic;
   field.categorical = categorical;
   field.seeds = seeds;

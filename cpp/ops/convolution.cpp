@@ -8,6 +8,7 @@
 #include <utility>      // std::move
 
 #include "core/parallel.hpp"             // parallel_for, thread_limit
+#include "ops/convolution_bf16.hpp"      // tiles of bfloat16
 #include "ops/convolution_planes.hpp"    // Source, Columns, Patches
 #include "ops/convolution_winograd.hpp"  // tiled
 #include "ops/linear_activations.hpp"    // kActivations
@@ -282,6 +283,11 @@ void forward(const Geometry& g, const T* x, const T* weight, const Ending<T>& en
       if (tiles_pay(s) && tiled(s, x, weight, ending, y)) return;
     }
   }
+  if constexpr (std::is_same_v<T, float> && bf16::compiled) {
+    const index_t taps = product(g.kernel);
+    if (tiles_of_bf16_pay(g) && convolve_bf16({g, depth, taps, false}, x, weight, ending, y))
+      return;
+  }
   std::vector<Weights<T>> weights;
   for (index_t group = 0; group < g.groups; ++group) {
     std::vector<index_t> offsets(static_cast<std::size_t>(depth));
@@ -399,6 +405,19 @@ void input_gradient(const Geometry& g, const T* dout, const T* weight, const End
                      outputs * channels * taps,
                      true};
       if (tiles_pay(s) && tiled(s, dout, weight, ending, dx)) return;
+    }
+  }
+  if constexpr (std::is_same_v<T, float> && bf16::compiled) {
+    // At stride 1, a convolution of dout with the taps in reverse.
+    Geometry turned = g;
+    std::swap(turned.channels, turned.outputs);
+    std::swap(turned.in, turned.out);
+    for (std::size_t a = 0; a < 3; ++a) {
+      turned.padding[a] = (g.kernel[a] - 1) * g.dilation[a] - g.padding[a];
+    }
+    if (g.stride == Triple{1, 1, 1} && tiles_of_bf16_pay(turned) &&
+        convolve_bf16({turned, taps, channels * taps, true}, dout, weight, ending, dx)) {
+      return;
     }
   }
   const std::vector<Phase> phases = Phase::all(g);

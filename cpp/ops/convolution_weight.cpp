@@ -3,10 +3,13 @@
 // The operand of one tap is that of the next one shifted, so inputs are packed once for all taps:
 // for each tile of channels, the channels of one element after those of the other. Packing patches
 // took a tenth to a fifth of the time.
-#include <algorithm>  // std::max_element
+#include <algorithm>    // std::max_element
+#include <atomic>       // what the threads found
+#include <type_traits>  // std::is_same_v
 
 #include "core/parallel.hpp"  // ordered_reduce
 #include "ops/convolution.hpp"
+#include "ops/convolution_bf16.hpp"    // tiles of bfloat16
 #include "ops/convolution_planes.hpp"  // Source, Taps
 
 namespace kernelmill::convolution {
@@ -159,22 +162,25 @@ void add_long_runs(const Geometry& g, const Box& box, const T* x, const T* dout,
   }
 }
 
-}  // namespace
-
+// False if tiles of bfloat16 cannot hold what was found: dweight must then be made without them.
 template <class T>
-void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
+bool make_weight_gradient(const Geometry& g, const T* x, const T* dout, bool tiles, T* dweight) {
   const index_t channels = g.group_channels(), outputs = g.group_outputs();
   const index_t taps = product(g.kernel), depth = channels * taps, size = outputs * depth;
-  if (g.groups * size == 0) return;
+  if (g.groups * size == 0) return true;
+  std::atomic<bool> held{true};
   // Boxes depend on sizes alone, and their sums are added in order. Positions run through whole
   // rows of the innermost axis, so that they are adjacent in dout.
   const bool few = outputs <= 2 || depth <= 32;
   // Otherwise tiles would be low, or the sums would take longer to be put in order than to be made.
   const bool by_taps =
-      !few && taps > 1 && channels >= 8 && g.images * product(g.out) >= index_t{1} << 12;
+      tiles || (!few && taps > 1 && channels >= 8 && g.images * product(g.out) >= index_t{1} << 12);
   const index_t values = channels * product(g.stride) + (few ? outputs : 0);
+  // With tiles, sums are added once for each box, which must not take longer than to make them.
   const index_t wanted =
-      std::max<index_t>(2 * Params<T>::KC, (index_t{256} << 10) / (values * index_t{sizeof(T)}));
+      tiles ? std::max<index_t>(1024, (index_t{1} << 20) / (12 * channels + 6 * outputs))
+            : std::max<index_t>(2 * Params<T>::KC,
+                                (index_t{256} << 10) / (values * index_t{sizeof(T)}));
   const Boxes boxes(g.images, g.out, wanted);
   constexpr index_t most = 16;  // partial sums
   const index_t grain =
@@ -185,6 +191,14 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
       const index_t image = g.channels * product(g.in), out_image = g.outputs * product(g.out);
       const T* const inputs = x + box.image * image + group * channels * product(g.in);
       const T* const gradients = dout + box.image * out_image + group * outputs * product(g.out);
+      if constexpr (std::is_same_v<T, float> && bf16::compiled) {
+        if (tiles) {
+          if (!add_weight_gradient_bf16(g, box, inputs, gradients, sums)) {
+            held.store(false, std::memory_order_relaxed);
+          }
+          continue;
+        }
+      }
       if (few) {
         add_long_runs(g, box, inputs, gradients, sums);
         continue;
@@ -250,7 +264,7 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
       add_boxes(group, 0, boxes.count(), sums.data());
       write(sums.data(), dweight + group * size);
     });
-    return;
+    return true;
   }
   const Workspace<T> total = ordered_reduce<Workspace<T>>(
       boxes.count(), grain, make,
@@ -261,6 +275,17 @@ void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
         for (index_t i = 0; i < size; ++i) into.data()[i] += from.data()[i];
       });
   write(total.data(), dweight);
+  return held;
+}
+
+}  // namespace
+
+template <class T>
+void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
+  if constexpr (std::is_same_v<T, float> && bf16::compiled) {
+    if (tiles_of_bf16_pay(g) && make_weight_gradient(g, x, dout, true, dweight)) return;
+  }
+  make_weight_gradient(g, x, dout, false, dweight);
 }
 
 template void weight_gradient<float>(const Geometry&, const float*, const float*, float*);

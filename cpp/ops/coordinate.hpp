@@ -17,6 +17,14 @@ std::tuple<index_t, double> descent(MatrixView<const double> gram, MatrixView<co
                                     std::span<const double> l2, double square, double tol,
                                     index_t sweeps, bool positive);
 
+std::tuple<index_t, double> lassos(MatrixView<const double> gram, MatrixView<const double> targets,
+                                   std::span<const double> squares, MatrixView<double> coef,
+                                   double l1, double tol, index_t sweeps, bool positive);
+
+void pursuits(MatrixView<const double> gram, MatrixView<const double> targets,
+              std::span<const double> squares, index_t most, double tol, MatrixView<double> coef,
+              std::span<std::int64_t> counts);
+
 // Arguments of `dual` but for X: weights (blocks, d, width), beta (blocks, n, width), settled
 // (blocks, n) and state (blocks, width, 9).
 struct Duals {
@@ -34,5 +42,25 @@ template <class T>
 index_t dual(MatrixView<const T> x, const Duals& problem);
 template <class T>
 index_t csr_dual(const CsrView<T>& x, const Duals& problem);
+
+// Arguments of `joint` but for X: weights (blocks, d, 8), intercepts and a row of beta (k), settled
+// (n) and state (5).
+struct Joint {
+  std::span<const double> y, price, squares;
+  MatrixView<const std::int64_t> order;
+  double* weights;
+  std::span<double> intercepts;
+  double* beta;
+  std::uint8_t* settled;
+  double* state;
+  double constant, tol;
+  bool shrinking;
+  index_t blocks, d, width;
+};
+
+template <class T>
+index_t joint(MatrixView<const T> x, const Joint& problem);
+template <class T>
+index_t csr_joint(const CsrView<T>& x, const Joint& problem);
 
 }  // namespace kernelmill::coordinate

@@ -21,11 +21,12 @@ namespace kernelmill::layout {
 
 namespace {
 
-constexpr int kLevels = 21;     // of the tree: 63 bits for three dimensions
-constexpr index_t kLeaf = 8;    // most points of a leaf above the last level
-constexpr int kGroup = 16;      // points that share a list
-constexpr int kMostAxes = 3;    // of a tree
-constexpr index_t kGrain = 16;  // groups a chunk
+constexpr int kLevels = 21;      // of the tree: 63 bits for three dimensions
+constexpr index_t kLeaf = 8;     // most points of a leaf above the last level
+constexpr int kGroup = 16;       // points that share a list
+constexpr int kMostAxes = 3;     // of a tree
+constexpr index_t kGrain = 16;   // groups a chunk
+constexpr double kWidest = 256;  // widest box of a group
 
 using Key = std::uint64_t;
 using Point = std::array<double, kMostAxes>;
@@ -244,8 +245,7 @@ void by_groups(MatrixView<const double> y, double theta, MatrixView<double> forc
   const index_t groups = chunk_count(n, kGroup);
   parallel_for(groups, kGrain, [&](index_t, index_t first, index_t last) {
     List list;
-    for (index_t g = first; g < last; ++g) {
-      const index_t begin = g * kGroup, end = std::min(n, begin + kGroup);
+    const auto move = [&](index_t begin, index_t end, const auto& alone) -> void {
       Point low = tree.points[static_cast<std::size_t>(begin)], high = low, middle{};
       for (index_t i = begin + 1; i < end; ++i) {
         const Point& p = tree.points[static_cast<std::size_t>(i)];
@@ -254,7 +254,15 @@ void by_groups(MatrixView<const double> y, double theta, MatrixView<double> forc
           high[c] = std::max(high[c], p[c]);
         }
       }
-      for (std::size_t c = 0; c < kMostAxes; ++c) middle[c] = low[c] + (high[c] - low[c]) / 2;
+      double side = 0;
+      for (std::size_t c = 0; c < kMostAxes; ++c) {
+        middle[c] = low[c] + (high[c] - low[c]) / 2;
+        side = std::max(side, high[c] - low[c]);
+      }
+      if (side > kWidest) {  // float32 would lose what is small within it
+        for (index_t i = begin; i < end; ++i) alone(i, i + 1, alone);
+        return;
+      }
       list.clear();
       const auto count = static_cast<index_t>(tree.nodes.size());
       for (index_t at = 0; at < count;) {
@@ -300,6 +308,9 @@ void by_groups(MatrixView<const double> y, double theta, MatrixView<double> forc
         weight[static_cast<std::size_t>(row)] =
             std::max(0.0, static_cast<double>(z[i - begin]) - 1.0);
       }
+    };
+    for (index_t g = first; g < last; ++g) {
+      move(g * kGroup, std::min(n, (g + 1) * kGroup), move);
     }
   });
 }

@@ -33,13 +33,13 @@ void multiply_vectors(MatrixView<const float> a, MatrixView<const float> b, floa
   tile::product<float>(tile::PackedA<float>(rows, a.rows, a.cols), columns, 0, b.cols, store);
 }
 
-// The least positive value of each strip, or 1 if there is none.
-void least_positive(const float* values, index_t count, float* of_strips) {
+// The least positive value, or 1 if there is none.
+float least_positive(const float* values, index_t count) {
+  float smallest = 1;
   for (index_t i = 0; i < count; ++i) {
-    float& smallest = of_strips[i / side];
-    if (i % side == 0) smallest = 1;
     if (values[i] > 0) smallest = std::min(smallest, values[i]);
   }
+  return smallest;
 }
 
 // Whether all elements are finite: as bits, infinity and NaN lie above all numbers.
@@ -91,18 +91,20 @@ void finish_rows(const float* block, index_t r, index_t i, index_t j, index_t co
 }
 
 // Depth that is split at once: a strip of 128 takes 24 KiB, half of a first-level cache, and the
-// strips of a part with their sums 1.8 MB, the most of a second-level cache.
+// strips of the columns of a part with their sums 1.4 MB, the most of a second-level cache.
 constexpr index_t chunk = 128;
-constexpr index_t part_strips = 16;  // at most so many strips of rows and of columns a part
+constexpr index_t part_strips = 16;  // at most so many strips of columns a part
+// And of rows: their sums wait only if there are several chunks.
+constexpr index_t part_rows(index_t k) { return k <= chunk ? 256 : 16; }
 
 // One part of the output, on this thread.
 void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<float> epilogue) {
   const index_t m = a.rows, n = b.cols, k = a.cols;
   const index_t row_strips = ceil_div(m, side), column_strips = ceil_div(n, side);
-  const index_t most = std::min(k, chunk);
-  Workspace<std::uint16_t> packed_a(static_cast<std::size_t>(row_strips * bf16::strip_size(most)));
-  Workspace<std::uint16_t> packed_b(
-      static_cast<std::size_t>(column_strips * bf16::strip_size(most)));
+  const index_t most = bf16::strip_size(std::min(k, chunk));
+  // A strip of rows meets all columns at once: the next one takes its place in the near cache.
+  Workspace<std::uint16_t> packed_a(static_cast<std::size_t>(most));
+  Workspace<std::uint16_t> packed_b(static_cast<std::size_t>(column_strips * most));
   // Sums wait for the chunks to come; those of the last one are finished while they are near, but
   // one block late: the tiles of the next one are multiplied meanwhile.
   constexpr index_t block_size = side * side;
@@ -110,15 +112,17 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
   const bool single = k <= chunk;
   Workspace<float> sums(static_cast<std::size_t>((single ? 2 : blocks) * block_size));
   const auto sums_of = [&](index_t t) { return sums.data() + (single ? t % 2 : t) * block_size; };
-  float row_largest[part_strips * side] = {}, column_largest[part_strips * side] = {};
-  float row_least[part_strips], column_least[part_strips];
+  Workspace<float> largest(static_cast<std::size_t>(m + n + row_strips + column_strips));
+  float *const row_largest = largest.data(), *const column_largest = row_largest + m;
+  float *const row_least = column_largest + n, *const column_least = row_least + row_strips;
+  std::fill_n(row_largest, m + n, 0.0f);
   const auto finish = [&](index_t t) {
-    const index_t i = t / column_strips * side, rows = std::min(side, m - i);
-    const index_t j = t % column_strips * side, cols = std::min(side, n - j);
-    const MatrixView<const float> columns{&b(0, j), k, cols, b.row_stride, b.col_stride};
+    const index_t r = t / column_strips, s = t % column_strips;
+    const index_t i = r * side, rows = std::min(side, m - i);
+    const index_t j = s * side, cols = std::min(side, n - j);
     float* const block = sums_of(t);
-    const index_t r = t / column_strips, c = t % column_strips;
-    if (is_tiny(row_least[r], column_least[c]) || !all_finite(block, rows, cols)) {
+    if (is_tiny(row_least[r], column_least[s]) || !all_finite(block, rows, cols)) {
+      const MatrixView<const float> columns{&b(0, j), k, cols, b.row_stride, b.col_stride};
       repair(a.row_range(i, i + rows), columns, row_largest + i, column_largest + j, block);
     }
     index_t done = 0;
@@ -127,22 +131,24 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
   };
   for (index_t p = 0; p < k; p += chunk) {
     const index_t depth = std::min(chunk, k - p), size = bf16::strip_size(depth);
-    bf16::split(Operand::rows, &a(0, p), a.row_stride, a.col_stride, m, depth, packed_a.data(),
-                row_largest);
+    const bool last = p + depth == k;
     bf16::split(Operand::columns, &b(p, 0), b.col_stride, b.row_stride, n, depth, packed_b.data(),
                 column_largest);
-    const bool last = p + depth == k;
-    if (last) {
-      least_positive(row_largest, m, row_least);
-      least_positive(column_largest, n, column_least);
+    for (index_t s = 0; s < column_strips; ++s) {
+      column_least[s] = least_positive(column_largest + s * side, std::min(side, n - s * side));
     }
     bf16::begin();
     for (index_t t = 0; t < blocks; ++t) {
       const index_t r = t / column_strips, s = t % column_strips;
       const index_t rows = std::min(side, m - r * side), cols = std::min(side, n - s * side);
+      if (s == 0) {
+        bf16::split(Operand::rows, &a(r * side, p), a.row_stride, a.col_stride, rows, depth,
+                    packed_a.data(), row_largest + r * side);
+        row_least[r] = least_positive(row_largest + r * side, rows);
+      }
       if (last) epilogue.prefetch(r * side, rows, s * side);
-      bf16::multiply(packed_a.data() + r * size, packed_b.data() + s * size, bf16::steps(depth),
-                     rows, cols, p > 0, sums_of(t));
+      bf16::multiply({packed_a.data()}, {packed_b.data() + s * size}, bf16::steps(depth), rows,
+                     cols, p > 0, sums_of(t));
       if (last && t > 0) finish(t - 1);
     }
     if (last) finish(blocks - 1);
@@ -157,7 +163,7 @@ void multiply_bf16(MatrixView<const float> a, MatrixView<const float> b,
   const index_t m = a.rows, n = b.cols, k = a.cols;
   const index_t rows = ceil_div(m, side), columns = ceil_div(n, side);
   // About square parts, as each splits its own rows and columns: as many for each thread.
-  index_t row_parts = ceil_div(rows, part_strips), column_parts = ceil_div(columns, part_strips);
+  index_t row_parts = ceil_div(rows, part_rows(k)), column_parts = ceil_div(columns, part_strips);
   const index_t work = std::max<index_t>(1, m * n * k >> 20);
   const index_t threads = std::min({thread_limit() + index_t{0}, rows * columns, work});
   while (row_parts * column_parts % threads != 0 && row_parts * column_parts < rows * columns) {

@@ -1,7 +1,7 @@
-// Large float32 products on tiles of bfloat16, where the processor has them (core/tile_bf16.hpp).
+// Large float32 products on tiles of bfloat16, where the processor has them (ops/matmul_tiles.hpp).
 #pragma once
 
-#include "core/tile_bf16.hpp"    // available
+#include "ops/matmul_tiles.hpp"  // available
 #include "ops/matmul_store.hpp"  // Store
 
 namespace kernelmill {

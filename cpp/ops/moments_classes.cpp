@@ -5,7 +5,7 @@
 #include <type_traits>  // std::is_same_v
 #include <vector>       // rows by class
 
-#include "core/parallel.hpp"   // ordered_reduce
+#include "core/parallel.hpp"   // check_interrupt, ordered_reduce
 #include "core/workspace.hpp"  // Workspace
 #include "ops/moments_block.hpp"
 
@@ -18,6 +18,11 @@ double weight_of(std::span<const T> weight, index_t row) {
 }
 
 index_t label_of(Labels labels, index_t row) { return labels[static_cast<std::size_t>(row)]; }
+
+// Where sums are large, all rows are one chunk: Ctrl-C must be seen inside it.
+void poll(index_t row) {
+  if (row % 1024 == 0) check_interrupt();
+}
 
 // Sums of one chunk of rows, and the least entry where it is asked for.
 struct Sums {
@@ -38,8 +43,9 @@ Sums reduce(index_t n, index_t grain, index_t size, const Body& body) {
       [](Sums& into, Sums&& from) {
         double* const to = into.memory.data();
         const double* const add = from.memory.data();
+        const index_t count = into.size;
 #pragma omp simd
-        for (index_t i = 0; i < into.size; ++i) to[i] += add[i];
+        for (index_t i = 0; i < count; ++i) to[i] += add[i];
         into.least = std::min(into.least, from.least);
       });
 }
@@ -150,60 +156,78 @@ void take_squares(double* products, index_t columns, double* to) {
   for (index_t p = 0; p < d; ++p) std::copy_n(products + p * columns, d, to + p * d);
 }
 
+// The least of n adjacent elements; NaN is passed over.
+template <class T>
+double least_of(const T* data, index_t n) {
+  T least = std::numeric_limits<T>::infinity();
+#pragma omp simd reduction(min : least)
+  for (index_t i = 0; i < n; ++i) least = data[i] < least ? data[i] : least;
+  return static_cast<double>(least);
+}
+
+// What an entry adds to its sum: itself, or whether it is above the threshold.
+template <bool counts, class T>
+double term(T entry, double threshold) {
+  const double v = static_cast<double>(entry);
+  if constexpr (counts) return v > threshold ? 1.0 : 0.0;
+  return v;
+}
+
+template <bool counts, class T>
+void add_rows(MatrixView<const T> x, Labels labels, double threshold, std::span<const T> weight,
+              index_t begin, index_t end, Sums& state) {
+  const index_t d = x.cols;
+  Workspace<T> copy(static_cast<std::size_t>(x.col_stride == 1 ? 0 : d));
+  for (index_t i = begin; i < end; ++i) {
+    poll(i);
+    const double w = weight_of(weight, i);
+    double* const own = state.at(label_of(labels, i) * d);
+    const T* const row = adjacent(x, i, copy.data());
+#pragma omp simd
+    for (index_t p = 0; p < d; ++p) own[p] += w * term<counts>(row[p], threshold);
+    state.least = std::min(state.least, least_of(row, d));
+  }
+}
+
+template <bool counts, class T>
+void add_rows(const CsrView<T>& x, Labels labels, double threshold, std::span<const T> weight,
+              index_t begin, index_t end, Sums& state) {
+  x.visit([&](const auto& csr) {
+    for (index_t i = begin; i < end; ++i) {
+      poll(i);
+      const double w = weight_of(weight, i);
+      double* const own = state.at(label_of(labels, i) * csr.cols);
+      const index_t first = csr.indptr[i], count = csr.indptr[i + 1] - first;
+      const T* const data = csr.data + first;
+      const auto* const column = csr.indices + first;
+      for (index_t e = 0; e < count; ++e) {
+        own[column[e]] += w * term<counts>(data[e], threshold);
+      }
+      state.least = std::min(state.least, least_of(data, count));
+    }
+  });
+}
+
 template <class Rows, class T>
 double sums_of(const Rows& x, Labels labels, index_t k, double threshold,
                std::span<const T> sample_weight, std::span<double> weights,
                MatrixView<double> sums) {
   constexpr bool sparse = std::is_same_v<Rows, CsrView<T>>;
-  const index_t n = x.rows, d = x.cols, size = k * d;
-  const bool counts = threshold == threshold;
-  // A chunk has sums of its own, and at least four times as many entries.
+  const index_t n = x.rows, size = k * x.cols;
+  // A chunk has sums of its own, and eight times as many entries.
   const index_t entries = [&] {
     if constexpr (sparse) return x.stored;
-    return n * d;
+    return n * x.cols;
   }();
-  const index_t chunks = std::clamp<index_t>(entries / (4 * size + (index_t{1} << 15)), 1, 256);
+  const index_t chunks = std::clamp<index_t>(entries / (8 * size + (index_t{1} << 15)), 1, 256);
   Sums total = reduce(n, (n + chunks - 1) / chunks + 1, size + k,
                       [&](Sums& state, index_t begin, index_t end) {
-                        double least = sparse ? 0.0 : state.least;
-                        const auto one = [&](double* to, double w, T entry) {
-                          const double v = static_cast<double>(entry);
-                          least = v < least ? v : least;
-                          *to += w * (counts ? (v > threshold ? 1.0 : 0.0) : v);
-                        };
-                        if constexpr (sparse) {
-                          x.visit([&](const auto& csr) {
-                            for (index_t i = begin; i < end; ++i) {
-                              const index_t c = label_of(labels, i);
-                              const double w = weight_of(sample_weight, i);
-                              *state.at(size + c) += w;
-                              double* const own = state.at(c * d);
-                              for (auto at = csr.indptr[i]; at < csr.indptr[i + 1]; ++at) {
-                                one(own + csr.indices[at], w, csr.data[at]);
-                              }
-                            }
-                          });
-                        } else {
-                          Workspace<T> copy(static_cast<std::size_t>(x.col_stride == 1 ? 0 : d));
-                          for (index_t i = begin; i < end; ++i) {
-                            const index_t c = label_of(labels, i);
-                            const double w = weight_of(sample_weight, i);
-                            *state.at(size + c) += w;
-                            double* const own = state.at(c * d);
-                            const T* const row = adjacent(x, i, copy.data());
-                            if (counts) {
-                              for (index_t p = 0; p < d; ++p) one(own + p, w, row[p]);
-                              continue;
-                            }
-#pragma omp simd reduction(min : least)
-                            for (index_t p = 0; p < d; ++p) {
-                              const double v = static_cast<double>(row[p]);
-                              least = v < least ? v : least;
-                              own[p] += w * v;
-                            }
-                          }
+                        for (index_t i = begin; i < end; ++i) {
+                          *state.at(size + label_of(labels, i)) += weight_of(sample_weight, i);
                         }
-                        state.least = std::min(state.least, least);
+                        threshold == threshold
+                            ? add_rows<true>(x, labels, threshold, sample_weight, begin, end, state)
+                            : add_rows<false>(x, labels, 0.0, sample_weight, begin, end, state);
                       });
   std::copy_n(total.at(0), size, sums.data);
   std::copy_n(total.at(size), k, weights.data());
@@ -306,6 +330,7 @@ void class_tallies(MatrixView<const T> x, Labels labels, std::span<const std::in
       reduce(n, (n + chunks - 1) / chunks + 1, size, [&](Sums& state, index_t begin, index_t end) {
         Workspace<T> copy(static_cast<std::size_t>(x.col_stride == 1 ? 0 : d));
         for (index_t i = begin; i < end; ++i) {
+          poll(i);
           const double w = weight_of(sample_weight, i);
           const T* const row = adjacent(x, i, copy.data());
           double* const own = state.at(label_of(labels, i) * m);

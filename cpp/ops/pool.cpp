@@ -1,10 +1,15 @@
 #include "ops/pool.hpp"
 
 #include <algorithm>    // std::fill_n, std::max
+#include <cstring>      // std::memcpy
 #include <limits>       // infinity
+#include <stdexcept>    // std::out_of_range
+#include <string>       // its message
 #include <type_traits>  // std::conditional_t
+#include <utility>      // std::integer_sequence
 
 #include "core/parallel.hpp"   // parallel_for
+#include "core/tile_pack.hpp"  // vectors
 #include "core/workspace.hpp"  // Workspace
 
 namespace kernelmill::pool {
@@ -139,6 +144,83 @@ void global_maximum(index_t planes, index_t size, const T* x, T* y, std::int64_t
   });
 }
 
+// Whether windows are pairs of neighbours of the last two axes, and every element is in one.
+bool paired(const Windows& w) {
+  bool result = w.step == Triple{1, 1, 1};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Axis ranges = axis(w, i);
+    const index_t length = i == 0 ? 1 : 2;
+    result = result && w.in[i] == length * w.out[i];
+    for (index_t k = 0; result && k < w.out[i]; ++k) {
+      result = ranges.begin[k] == length * k && ranges.end[k] == length * (k + 1);
+    }
+  }
+  return result;
+}
+
+template <class V, int... I>
+[[gnu::always_inline]] inline V every_second(const V& a, const V& b, int first,
+                                             std::integer_sequence<int, I...>) {
+  return first == 0 ? __builtin_shufflevector(a, b, (2 * I)...)
+                    : __builtin_shufflevector(a, b, (2 * I + 1)...);
+}
+
+// Windows of 2 x 2, which networks pool by: those of a line in vectors, without a pass of its own
+// for rows. A batch of 64 x 32 images of 28 x 28 took 1.9 ms by ranges.
+template <class T, class Place>
+void paired_maximum(const Windows& w, index_t planes, const T* x, T* y, std::int64_t* indices) {
+  using Vec = typename tile::Params<T>::Vec;
+  using Places [[gnu::vector_size(sizeof(Vec))]] = Place;
+  constexpr int lanes = tile::Params<T>::lanes;
+  using Wide [[gnu::vector_size(lanes * sizeof(std::int64_t))]] = std::int64_t;
+  constexpr std::make_integer_sequence<int, lanes> all{};
+  const index_t in = product(w.in), out = product(w.out), width = w.in[2], windows = w.out[2];
+  Places ramp;
+  for (int l = 0; l < lanes; ++l) ramp[l] = static_cast<Place>(2 * l);
+  const auto better = [](auto other, auto best) {
+    return other > best || (other != other && best == best);
+  };
+  each_plane(planes, in, [&](index_t plane) {
+    const T* const from = x + plane * in;
+    T* const to = y + plane * out;
+    std::int64_t* const found = indices + plane * out;
+    for (index_t line = 0; line * windows < out; ++line) {
+      const index_t row = 2 * line * width;
+      for (index_t k = 0; k < windows; k += lanes) {
+        const index_t at = line * windows + k, first = row + 2 * k;
+        // What lies beyond the line is written again by the next one.
+        if (at + lanes <= out && first + width + 2 * lanes <= in) {
+          const T* const u = from + first;
+          const Vec a = tile::load<Vec>(u), b = tile::load<Vec>(u + lanes);
+          const Vec c = tile::load<Vec>(u + width), d = tile::load<Vec>(u + width + lanes);
+          Vec best = every_second(a, b, 0, all);
+          Places place{};
+          const auto add = [&](const Vec& other, index_t shift) {
+            const auto taken = (other > best) | ((other != other) & (best == best));
+            best = taken ? other : best;
+            place = taken ? Places{} + static_cast<Place>(shift) : place;
+          };
+          add(every_second(a, b, 1, all), 1);
+          add(every_second(c, d, 0, all), width);
+          add(every_second(c, d, 1, all), width + 1);
+          tile::store(to + at, best);
+          const Wide places = __builtin_convertvector(place + ramp, Wide) + first;
+          std::memcpy(found + at, &places, sizeof places);
+          continue;
+        }
+        for (index_t l = 0; l < std::min<index_t>(lanes, windows - k); ++l) {
+          index_t place = first + 2 * l;
+          for (const index_t other : {place + 1, place + width, place + width + 1}) {
+            if (better(from[other], from[place])) place = other;
+          }
+          to[at + l] = from[place];
+          found[at + l] = place;
+        }
+      }
+    }
+  });
+}
+
 template <class T, class Place>
 void maximum_by(const Windows& w, index_t planes, const T* x, T* y, std::int64_t* indices) {
   const index_t in = product(w.in), out = product(w.out), width = w.in[2], windows = w.out[2];
@@ -147,6 +229,9 @@ void maximum_by(const Windows& w, index_t planes, const T* x, T* y, std::int64_t
   if (global(w) && w.step == Triple{1, 1, 1} && in > 0) {
     global_maximum<T, Place>(planes, in, x, y, indices);
     return;
+  }
+  if constexpr (sizeof(Place) == sizeof(T)) {
+    if (paired(w)) return paired_maximum<T, Place>(w, planes, x, y, indices);
   }
   // Rows of windows side by side where those of one row follow those of the row before. Columns
   // then do so too: their places are relative to the first of them.
@@ -227,11 +312,27 @@ void maximum(const Windows& w, index_t planes, const T* x, T* y, std::int64_t* i
   }
 }
 
+namespace {
+
+// Refuses the indices of a plane that lie elsewhere.
+void check_indices(const char* op, const std::int64_t* indices, index_t count, index_t size) {
+  bool inside = true;
+  for (index_t i = 0; i < count; ++i) inside &= indices[i] >= 0 && indices[i] < size;
+  for (index_t i = 0; !inside && i < count; ++i) {
+    if (indices[i] >= 0 && indices[i] < size) continue;
+    throw std::out_of_range(std::string(op) + ": indices must lie in [0, " + std::to_string(size) +
+                            "), got " + std::to_string(indices[i]));
+  }
+}
+
+}  // namespace
+
 template <class T>
 void scatter(index_t planes, index_t values, index_t size, const T* x, const std::int64_t* indices,
              T* y) {
   each_plane(planes, std::max(values, size), [&](index_t plane) {
     T* const to = y + plane * size;
+    check_indices("pool.scatter", indices + plane * values, values, size);
     std::fill_n(to, size, T{0});
     for (index_t i = plane * values; i < (plane + 1) * values; ++i) to[indices[i]] += x[i];
   });
@@ -241,6 +342,7 @@ template <class T>
 void gather(index_t planes, index_t values, index_t size, const T* x, const std::int64_t* indices,
             T* y) {
   each_plane(planes, values, [&](index_t plane) {
+    check_indices("pool.gather", indices + plane * values, values, size);
     for (index_t i = plane * values; i < (plane + 1) * values; ++i) {
       y[i] = x[plane * size + indices[i]];
     }

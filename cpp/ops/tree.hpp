@@ -21,6 +21,7 @@ struct Rule {
   double alpha, min_leaf, min_weight, min_split, max_depth, max_leaf_nodes, min_gain;
   index_t max_features;
   bool random;
+  bool levels_once;  // levels are put in order by the rows of the tree, not of each node
 };
 
 // What is learnt, and where trees are written. One of the two pointers to values is null.

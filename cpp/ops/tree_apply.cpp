@@ -1,14 +1,12 @@
 // Walks down fitted trees.
 #include <algorithm>  // std::min, std::fill_n
 #include <atomic>     // std::atomic
-#include <cmath>      // std::nextafter
-#include <limits>     // infinity
 #include <vector>     // packed trees
 
 #include "core/parallel.hpp"   // parallel_for
 #include "core/workspace.hpp"  // Workspace
 #include "ops/tree.hpp"
-#include "ops/tree_forest.hpp"
+#include "ops/tree_packed.hpp"
 
 namespace kernelmill::tree {
 namespace {
@@ -49,119 +47,12 @@ void walk_rows(const char* op, const Forest& forest, const MatrixView<const T>& 
 // --- many rows: trees rewritten for walks without branches
 // ----------------------------------------
 
-// Children stand side by side. A leaf is its own left child, and all values are below its
-// threshold.
-template <class T>
-struct Packed {
-  T threshold;
-  std::int32_t child, feature;
-};
-
-// The largest T that is not above t: x <= t for a T is x <= lower(t).
-template <class T>
-T lower(double t) {
-  const T rounded = static_cast<T>(t);
-  return static_cast<double>(rounded) > t ? std::nextafter(rounded, -std::numeric_limits<T>::max())
-                                          : rounded;
-}
-
-// Nodes by levels, so that those which all rows pass lie together. `leaf` says what a leaf is: its
-// number in the tree, or that of its values; `steps` is 0 where a node is split by levels. False
-// where they are not a tree.
-template <class T>
-bool pack(const Forest& forest, index_t t, bool by_value, Packed<T>* to, std::int32_t* leaf,
-          int& steps) {
-  const index_t size = forest.size(t);
-  const Node* const tree = forest.tree(t);
-  index_t last = 1, depth = 0, below = 1;  // nodes from `below` on are deeper
-  double depths = 0;                       // of leaves
-  bool levels = false;
-  leaf[0] = 0;
-  for (index_t i = 0; i < last; ++i) {
-    if (i == below) {
-      ++depth;
-      below = last;
-    }
-    const index_t at = leaf[i];
-    const Node& node = tree[at];
-    if (!forest.fits(node, at, size)) return false;
-    if (node.feature < 0) {
-      to[i] = {std::numeric_limits<T>::infinity(), static_cast<std::int32_t>(i), 0};
-      if (by_value) leaf[i] = node.right;
-      depths += static_cast<double>(depth);
-      continue;
-    }
-    if (last + 2 > size) return false;
-    levels |= (node.feature & kCategory) != 0;
-    to[i] = {lower<T>(node.threshold), static_cast<std::int32_t>(last), node.feature & kFeature};
-    leaf[last++] = static_cast<std::int32_t>(at + 1);
-    leaf[last++] = node.right;
-  }
-  steps = levels ? 0 : 1 + static_cast<int>(0.75 * depths / static_cast<double>((last + 1) / 2));
-  return true;
-}
-
 // Rows of a task, which stay in the cache beside a tree, and a tree comes from memory once for
 // each. Nodes packed at a time.
 constexpr index_t kFewestRows = 512, kMostRows = 8192, kRowBytes = 1 << 19;
 constexpr index_t kPacked = index_t{1} << 21;
-constexpr index_t kLanes = 16;
-constexpr int kSteps = 3;  // between two looks at which rows are not at leaves yet
-
-// Takes rows some steps down, side by side: `x` points to each row. Unrolled, the numbers of nodes
-// stay in registers, and loads of several rows overlap.
-template <class T>
-void descend(const Packed<T>* tree, const T* const* x, int steps, std::int32_t* at) {
-  std::int32_t own[kLanes];
-#pragma GCC unroll 16
-  for (index_t l = 0; l < kLanes; ++l) own[l] = at[l];
-  for (int step = 0; step < steps; ++step) {
-#pragma GCC unroll 16
-    for (index_t l = 0; l < kLanes; ++l) {
-      const Packed<T>& node = tree[own[l]];
-      own[l] = node.child + !(x[l][node.feature] <= node.threshold);
-    }
-  }
-#pragma GCC unroll 16
-  for (index_t l = 0; l < kLanes; ++l) at[l] = own[l];
-}
-
-// Leaves of rows without missing values. All go down as far as most leaves lie; then those which
-// are not at leaves yet are gathered again and again.
-template <class T>
-void walk(const Packed<T>* tree, const T* X, index_t d, index_t rows, int steps,
-          std::int32_t* leaves, std::int32_t* alive) {
-  const T* x[kLanes];
-  std::int32_t at[kLanes];
-  index_t count = rows;
-  for (index_t i = 0; i < rows; ++i) {
-    leaves[i] = 0;
-    alive[i] = static_cast<std::int32_t>(i);
-  }
-  while (count > 0) {
-    for (index_t first = 0; first < count; first += kLanes) {
-      const index_t lanes = std::min(kLanes, count - first);
-      for (index_t l = 0; l < kLanes; ++l) {
-        const index_t row = alive[first + std::min(l, lanes - 1)];
-        x[l] = X + row * d;
-        at[l] = leaves[row];
-      }
-      descend(tree, x, steps, at);
-      for (index_t l = 0; l < lanes; ++l) leaves[alive[first + l]] = at[l];
-    }
-    index_t kept = 0;
-    for (index_t i = 0; i < count; ++i) {
-      const std::int32_t row = alive[i], leaf = leaves[row];
-      alive[kept] = row;
-      kept += tree[leaf].child != leaf;
-    }
-    count = kept;
-    steps = kSteps;
-  }
-}
-
-// The same along the nodes as they are, with missing values and levels.
-template <class T>
+// Leaves of rows along the nodes as they are.
+template <bool levels, class T>
 void walk_nodes(const Forest& forest, index_t t, const T* X, index_t d, index_t rows, bool by_value,
                 std::int32_t* leaves) {
   const Node* const tree = forest.tree(t);
@@ -170,12 +61,18 @@ void walk_nodes(const Forest& forest, index_t t, const T* X, index_t d, index_t 
     index_t at[kAbreast] = {};
     for (bool inner = true; inner;) {
       inner = false;
-      for (index_t l = 0; l < count; ++l) {
+      for (index_t l = 0; l < kAbreast; ++l) {
         const Node& node = tree[at[l]];
-        if (node.feature < 0) continue;
-        const double x = static_cast<double>(X[(first + l) * d + (node.feature & kFeature)]);
-        at[l] = goes_left(node, x, forest.sides) ? at[l] + 1 : node.right;
-        inner = true;
+        const index_t row = first + std::min(l, count - 1);
+        const bool leaf = node.feature < 0;
+        const index_t f = leaf ? 0 : node.feature & kFeature;
+        const double x = static_cast<double>(X[row * d + f]);
+        const bool left =
+            levels ? leaf || goes_left(node, x, forest.sides) : number_goes_left(node, x);
+        // Without a branch, which would be taken by chance: next, less where the row stands.
+        const index_t right = node.right - at[l], away = left ? 1 : 0;
+        at[l] += (right + (-away & (1 - right))) & -static_cast<index_t>(!leaf);
+        inner |= !leaf;
       }
     }
     for (index_t l = 0; l < count; ++l) {
@@ -192,28 +89,42 @@ void fetch(const V* values, index_t count) {
   }
 }
 
+// Whether the nodes of a tree name what exists.
+bool checked(const Forest& forest, index_t t, PackedTree& about) {
+  bool fits = true;
+  for (index_t v = 0; v < forest.size(t); ++v) {
+    const Node& node = forest.tree(t)[v];
+    fits &= forest.fits(node, v, forest.size(t));
+    about.levels |= node.feature >= 0 && (node.feature & kCategory) != 0;
+  }
+  return fits;
+}
+
 // f(tree, first row, rows, leaves) for blocks of rows, the trees of a block in order.
-template <class T, class F>
+template <class T, class Link, class F>
 void each_block(const char* op, const Forest& forest, const MatrixView<const T>& X, bool by_value,
                 F f) {
   const index_t d = X.cols;
+  // Packing eight nodes takes as long as one walk is then shorter.
+  const bool packs = forest.count >= d && X.rows * 8 * forest.trees() >= forest.count;
+  const LinkBits bits(d);
   index_t first = 0;
   while (first < forest.trees()) {
     index_t last = first + 1;
-    std::vector<index_t> begins{0, forest.size(first)};
+    std::vector<index_t> begins{0, packed_size(forest.size(first))};
     while (last < forest.trees() && begins.back() + forest.size(last) <= kPacked) {
-      begins.push_back(begins.back() + forest.size(last++));
+      begins.push_back(begins.back() + packed_size(forest.size(last++)));
     }
     const index_t trees = last - first;
-    Workspace<Packed<T>> packed(static_cast<std::size_t>(begins.back()));
-    Workspace<std::int32_t> numbers(static_cast<std::size_t>(begins.back()));
-    std::vector<int> steps(static_cast<std::size_t>(trees));
+    Workspace<Packed<T, Link>> packed(static_cast<std::size_t>(packs ? begins.back() : 0));
+    std::vector<PackedTree> about(static_cast<std::size_t>(trees));
     std::atomic<bool> fits{true};
     parallel_for(trees, 1, [&](index_t, index_t begin, index_t end) {
       for (index_t t = begin; t < end; ++t) {
-        const index_t at = begins[static_cast<std::size_t>(t)];
-        if (!pack(forest, first + t, by_value, packed.data() + at, numbers.data() + at,
-                  steps[static_cast<std::size_t>(t)])) {
+        const auto own = static_cast<std::size_t>(t);
+        const index_t tree = first + t;
+        if (!(packs ? pack(forest, tree, by_value, bits, packed.data() + begins[own], about[own])
+                    : checked(forest, tree, about[own]))) {
           fits = false;
         }
       }
@@ -232,25 +143,24 @@ void each_block(const char* op, const Forest& forest, const MatrixView<const T>&
         }
         rows = copy.data();
       }
-      // A look at all values costs more than a few steps along nodes as they are.
-      bool gaps = forest.count < d;
-      const index_t looked = gaps ? 0 : (end - begin) * d;
+      bool gaps = false;
+      const index_t looked = packs ? (end - begin) * d : 0;
       for (index_t i = 0; i < looked; ++i) gaps |= rows[i] != rows[i];
       std::int32_t leaves[kMostRows], alive[kMostRows];
       for (index_t t = 0; t < trees; ++t) {
-        const index_t at = begins[static_cast<std::size_t>(t)];
-        const Packed<T>* const tree = packed.data() + at;
-        // The next tree comes while rows go down this one: 11 ns of 39 a walk were spent waiting.
-        if (t + 1 < trees) {
-          fetch(tree + forest.size(first + t), forest.size(first + t + 1));
-          fetch(numbers.data() + at + forest.size(first + t), forest.size(first + t + 1));
+        const auto own = static_cast<std::size_t>(t);
+        const Packed<T, Link>* const tree = packed.data() + begins[own];
+        // The next tree comes while rows go down this one.
+        if (packs && t + 1 < trees) {
+          fetch(packed.data() + begins[own + 1], forest.size(first + t + 1));
         }
-        const int down = steps[static_cast<std::size_t>(t)];
-        if (gaps || down == 0) {
-          walk_nodes(forest, first + t, rows, d, end - begin, by_value, leaves);
+        if (!about[own].plain) {
+          const auto down = about[own].levels ? walk_nodes<true, T> : walk_nodes<false, T>;
+          down(forest, first + t, rows, d, end - begin, by_value, leaves);
+        } else if (gaps) {
+          walk<true>(tree, about[own], bits, rows, d, end - begin, leaves, alive);
         } else {
-          walk(tree, rows, d, end - begin, down, leaves, alive);
-          for (index_t i = 0; i < end - begin; ++i) leaves[i] = numbers.data()[at + leaves[i]];
+          walk<false>(tree, about[own], bits, rows, d, end - begin, leaves, alive);
         }
         f(first + t, begin, end - begin, leaves);
       }
@@ -259,10 +169,26 @@ void each_block(const char* op, const Forest& forest, const MatrixView<const T>&
   }
 }
 
-// Whether to rewrite the trees, which costs about a walk for every ten nodes.
+// The same, with links of 32 bits where they suffice.
+template <class T, class F>
+void each_block(const char* op, const Forest& forest, const MatrixView<const T>& X, bool by_value,
+                F f) {
+  index_t most = 0;
+  for (index_t t = 0; t < forest.trees(); ++t) most = std::max(most, forest.size(t));
+  if (sizeof(T) == 4 && LinkBits(X.cols).fit(32, packed_size(most))) {
+    each_block<T, std::uint32_t>(op, forest, X, by_value, f);
+  } else {
+    each_block<T, std::uint64_t>(op, forest, X, by_value, f);
+  }
+}
+
+// Whether a tree is to serve a block of rows, rather than a row all trees, which then come from far
+// memory again and again.
 template <class T>
 bool many(const Forest& forest, const MatrixView<const T>& X) {
-  return X.cols > 0 && X.rows >= 64 && X.rows * 10 * forest.trees() >= forest.count;
+  // Places of values in a block are numbers of 32 bits.
+  if (X.cols >= (index_t{1} << 17)) return false;
+  return X.cols > 0 && X.rows >= 64 && X.rows * 16 * forest.trees() >= forest.count;
 }
 
 // f(row, tree, leaf), the trees of a row in order.

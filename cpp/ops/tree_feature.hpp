@@ -36,6 +36,8 @@ struct Plot {
   double min_weight = 0, min_gain = 0;
   std::uint64_t seed = 0;
   bool by_units = false;
+  // Levels of the whole tree in order, by feature and key, if they are put in order once.
+  std::vector<std::vector<std::uint8_t>> orders;
 
   Plot(const Field& f, index_t tree) : rows(static_cast<std::size_t>(f.y.rows)) {
     const double* const given = f.weight.rows != 0 ? f.weight.row(tree) : nullptr;
@@ -124,6 +126,25 @@ class FeatureSearch {
     bool varies = false;
   };
 
+  // `Plot::orders` of the rows of the tree.
+  std::vector<std::vector<std::uint8_t>> all_orders() {
+    std::vector<std::vector<std::uint8_t>> found;
+    codes_.resize(static_cast<std::size_t>(p_.n));
+    for (index_t f = 0; f < f_.ranks.rows; ++f) {
+      if (f_.of_levels(f)) {
+        gather(f_, f, p_.rows.data(), p_.n, ranks_.data());
+        for (index_t j = 0; j < p_.n; ++j) {
+          codes_[static_cast<std::size_t>(j)] = f_.code(f, ranks_.data()[j]);
+        }
+      }
+      for (index_t key = 0; key < orders(); ++key) {
+        found.push_back(f_.of_levels(f) ? ordered(0, p_.n, codes_.data(), key)
+                                        : std::vector<std::uint8_t>{});
+      }
+    }
+    return found;
+  }
+
   // By sums of the rows of the node, if they are given; else by a walker.
   template <class Row>
   Found find(const Open& node, index_t feature, const SumNode& sums, const Row* each,
@@ -189,9 +210,9 @@ class FeatureSearch {
     return count;
   }
 
-  // Levels of a node in an order: by what `key` of a row is on average, then by code.
-  template <class Row>
-  index_t order_levels(const Open& node, const std::int32_t* codes, index_t key, const Row* each) {
+  // Levels of rows in order: by what `key` of a row is on average, then by code.
+  std::vector<std::uint8_t> ordered(index_t start, index_t n, const std::int32_t* codes,
+                                    index_t key) const {
     double mass[kCodes] = {}, sum[kCodes] = {};
     index_t output = key;
     double label = -1;
@@ -204,15 +225,15 @@ class FeatureSearch {
       }
       key -= own;
     }
-    for (index_t j = 0; j < node.stop - node.start; ++j) {
+    for (index_t j = 0; j < n; ++j) {
       double w, y;
-      if constexpr (std::is_same_v<Row, Units>) {
-        const Sum own = wide(each[j]);
+      if (p_.by_units) {
+        const Sum own = wide(p_.units.data()[start + j]);
         w = own.w;
         y = own.s / own.w;
       } else {
-        w = p_.targets.w(node.start + j);
-        y = p_.targets.y(node.start + j, output);
+        w = p_.targets.w(start + j);
+        y = p_.targets.y(start + j, output);
         if (label >= 0) y = y == label ? 1.0 : 0.0;
       }
       mass[codes[j]] += w;
@@ -224,9 +245,25 @@ class FeatureSearch {
       if (mass[code] > 0) order[present++] = {sum[code] / mass[code], code};
     }
     std::sort(order, order + present);
-    std::fill_n(place_, kCodes, -1);
+    std::vector<std::uint8_t> levels;
     for (index_t i = 0; i < present; ++i) {
-      place_[order[i].second] = static_cast<std::int32_t>(i);
+      levels.push_back(static_cast<std::uint8_t>(order[i].second));
+    }
+    return levels;
+  }
+
+  // Numbers the levels that a node has, in order; how many there are.
+  index_t place_levels(const Open& node, index_t feature, const std::int32_t* codes, index_t key) {
+    const index_t n = node.stop - node.start;
+    std::vector<std::uint8_t> own;
+    if (p_.orders.empty()) own = ordered(node.start, n, codes, key);
+    const auto& order =
+        p_.orders.empty() ? own : p_.orders[static_cast<std::size_t>(feature * orders() + key)];
+    std::fill_n(place_, kCodes, -1);
+    for (index_t j = 0; j < n; ++j) place_[codes[j]] = 0;
+    index_t present = 0;
+    for (const std::uint8_t code : order) {
+      if (place_[code] == 0) place_[code] = static_cast<std::int32_t>(present++);
     }
     return present;
   }
@@ -256,7 +293,7 @@ class FeatureSearch {
       last = first + 1;
     }
     for (index_t key = first; key < last; ++key) {
-      const index_t present = order_levels(node, codes, key, each);
+      const index_t present = place_levels(node, feature, codes, key);
       for (index_t j = 0; j < n; ++j) ranks[j] = place_[codes[j]];
       const auto cuts = static_cast<double>(present - 1);
       const std::int32_t only =

@@ -65,7 +65,7 @@ class Grower {
       width_ = 0;
       for (const index_t c : field.classes) width_ += c;
     }
-    drawn_ = r.max_features < field.ranks.rows;
+    drawn_ = r.max_features <= field.ranks.rows;
     for (index_t j = 0; j < field.ranks.rows; ++j) features_.push_back(j);
   }
 
@@ -272,7 +272,7 @@ class Grower {
     return {pure ? 0.0 : (all.w - squares / all.w) / all.w, all.w, pure};
   }
 
-  // The best of some features, which rise; whether one of them varies.
+  // The best of some features, the first of equals; whether one of them varies.
   bool look(Open& node, const index_t* features, index_t count) {
     const index_t n = node.stop - node.start;
     bool varies = false;
@@ -312,7 +312,8 @@ class Grower {
                        : search.find(node, feature, sums_, each_.data(), walker, floor, slack_);
   }
 
-  // Some features, drawn without replacement; more while all are constant.
+  // Some features, drawn without replacement and looked at in this order, so that ties of different
+  // trees fall differently; more while all are constant.
   void draw(Open& node) {
     const Philox philox(p_.seed, node.key);
     PhiloxWords words{};
@@ -328,7 +329,6 @@ class Grower {
       swapped_.push_back(j);
       chosen_.push_back(features_[static_cast<std::size_t>(i)]);
       if (i + 1 < f_.rule.max_features) continue;
-      std::sort(chosen_.begin(), chosen_.end());
       varies = look(node, chosen_.data(), std::ssize(chosen_));
       chosen_.clear();
     }
@@ -488,6 +488,9 @@ index_t emit(const Field& f, const Grower& top, const std::vector<std::unique_pt
 
 index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alone) {
   Plot plot(field, tree);
+  if (field.rule.levels_once && !field.categorical.empty()) {
+    plot.orders = FeatureSearch(field, plot, plot.n).all_orders();
+  }
   const index_t features = std::min(field.rule.max_features, field.ranks.rows);
   std::vector<std::unique_ptr<Grower>> parts;
   Grower top(field, plot, plot.n);

@@ -19,13 +19,16 @@ struct Node {
 };
 static_assert(sizeof(Node) == 16);
 
+// Where a row goes at a split of numbers, without a branch: sides are hard to predict.
+inline bool number_goes_left(const Node& node, double x) {
+  return (x <= node.threshold) | ((x != x) & ((node.feature & kMissing) != 0));
+}
+
 // Codes that go left, a bit each.
 using Sides = MatrixView<const std::uint8_t>;
 
 inline bool goes_left(const Node& node, double x, const Sides& sides) {
-  if ((node.feature & kCategory) == 0) {
-    return x != x ? (node.feature & kMissing) != 0 : x <= node.threshold;
-  }
+  if ((node.feature & kCategory) == 0) return number_goes_left(node, x);
   const auto code = static_cast<index_t>(x >= 0 && x < 256 ? x : 0);
   return ((sides(static_cast<index_t>(node.threshold), code / 8) >> (code % 8)) & 1) != 0;
 }

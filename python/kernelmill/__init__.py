@@ -10,6 +10,8 @@ from ._version import __version__ as __version__
 _MODULES = (
     "callbacks",
     "cluster",
+    "decomposition",
+    "discriminant_analysis",
     "gaussian_process",
     "hmm",
     "kernel_approximation",
@@ -20,6 +22,7 @@ _MODULES = (
     "metrics",
     "mixture",
     "model_selection",
+    "naive_bayes",
     "neural_network",
     "nn",
     "ops",

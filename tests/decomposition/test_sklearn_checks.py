@@ -4,10 +4,16 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kernelmill.decomposition import (
+    NMF,
     PCA,
+    DictionaryLearning,
     FactorAnalysis,
+    FastICA,
     IncrementalPCA,
     KernelPCA,
+    LatentDirichletAllocation,
+    MiniBatchDictionaryLearning,
+    MiniBatchNMF,
     ProbabilisticPCA,
     TruncatedSVD,
 )
@@ -18,10 +24,16 @@ _EQUIVALENCE = (
     "check_sample_weight_equivalence_on_sparse_data",
 )
 MODELS = [
+    DictionaryLearning(2, max_iter=20, transform_alpha=0.1, transform_algorithm="lasso_cd"),
     FactorAnalysis(1),
+    FastICA(),
     IncrementalPCA(1),
     KernelPCA(2),
     KernelPCA(2, kernel="rbf"),
+    LatentDirichletAllocation(2, max_iter=5, batch_size=10),
+    MiniBatchDictionaryLearning(2, batch_size=10, max_iter=5),
+    MiniBatchNMF(2, batch_size=20, max_iter=20, fresh_restarts=True),
+    NMF(2, max_iter=500),
     PCA(2),
     PCA(whiten=True),
     ProbabilisticPCA(1),

@@ -19,11 +19,11 @@ MODELS = [
 
 _CONSTANT = (
     "a feature that is constant within each class makes a covariance singular, which is refused; "
-    "weights are tested in test_walk.py"
+    "weights: see _estimator/test_posterior.py"
 )
 _SINGULAR = (
     "classes of 5 rows and 30 features have singular covariances, which are refused; weights are "
-    "tested in test_walk.py"
+    "tested in _estimator/test_posterior.py"
 )
 _ALL_ROWS = "shrinkage='auto' needs all rows at once: partial_fit says so"
 SINGULAR = {

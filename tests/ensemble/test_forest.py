@@ -415,3 +415,15 @@ def test_contributions_are_means_over_trees():
         np.testing.assert_allclose(phi, mean, atol=1e-13)
         raw = getattr(model, "predict_proba", model.predict)(X)
         np.testing.assert_allclose(phi.sum(axis=1), raw, atol=1e-13)
+
+
+@pytest.mark.parametrize("features", [1.0, "sqrt"])
+def test_ties_fall_differently_in_each_tree(features):
+    """Equal columns share the splits; with the lowest always first trees were too much alike."""
+    X, y = data(classes=[0.3, 0.7])
+    same = np.repeat(X[:, :3], 4, axis=1)
+    for cls in (RandomForestClassifier, RandomForestRegressor):
+        found = cls(40, max_features=features, random_state=0).fit(same, y).feature_importances_
+        share = found.reshape(3, 4) / found.reshape(3, 4).sum(axis=1, keepdims=True)
+        assert share.min() > 0.1
+        assert share.max() < 0.45

@@ -7,7 +7,7 @@ import pytest
 from sklearn import linear_model as sk
 
 from kernelmill.linear_model import Lars, Lasso, LassoLars, OrthogonalMatchingPursuit
-from kernelmill.linear_model._greedy import pursuit
+from kernelmill.ops import coordinate
 
 
 def problem(n=100, d=15, seed=0):
@@ -91,5 +91,7 @@ def test_pursuit_ends_where_features_depend_on_those_before():
     want = sk.LinearRegression().fit(X, y).predict(X)
     np.testing.assert_allclose(model.predict(X), want, atol=1e-9)
     # Equal features whose products with the target differ by rounding.
-    coef, count = pursuit(np.ones((2, 2)), np.array([1.0, 1.0 + 1e-12]), 1.0, 2, None)
-    assert (count, coef.tolist()) == (1, [0.0, 1.0 + 1e-12])
+    coef, count = coordinate.pursuits(
+        np.ones((2, 2)), np.array([[1.0, 1.0 + 1e-12]]), np.ones(1), 2, -1.0
+    )
+    assert (count.tolist(), coef.tolist()) == ([1], [[0.0, 1.0 + 1e-12]])

@@ -36,6 +36,15 @@ BIG = (
     (6, 9, 18, 1, (40, 37), (3, 2), (2, 1), (1, 1), (1, 2)),
     (5, 17, 33, 1, (32, 33), (2, 3), (1, 1), (0, 0), (1, 1)),
 )
+# Large enough for tiles of bfloat16, where the processor has them: strides, dilations, borders that
+# leave gaps between rows, one to three axes, one image.
+WIDE = (
+    (8, 20, 35, 1, (15, 27), (3, 3), (2, 2), (1, 1), (1, 1)),
+    (3, 40, 50, 1, (20, 23), (3, 2), (1, 1), (1, 0), (2, 1)),
+    (4, 33, 48, 1, (350,), (5,), (1,), (2,), (1,)),
+    (1, 17, 34, 1, (9, 10, 13), (2, 3, 3), (1, 1, 1), (1, 1, 0), (1, 1, 1)),
+    (1, 130, 70, 1, (13, 12), (3, 4), (1, 1), (1, 2), (1, 1)),
+)
 # Computed by tiles in float32.
 TILED = (
     (3, 20, 30, 1, (28, 33), (3, 3), (1, 1), (1, 1), (1, 1)),
@@ -102,7 +111,7 @@ def generate(op, arguments):
             for kind in ("integers", "normal"):
                 made = arguments(layer, tensors(layer, dtype, kind == "integers"))
                 yield case(f"{layer} {kind} {dtype.__name__}", op, made, layer)
-        for layer in (*BIG, *TILED):
+        for layer in (*BIG, *WIDE, *TILED):
             made = arguments(layer, tensors(layer, dtype, integers=False))
             yield case(f"big {layer} {dtype.__name__}", op, made, layer, big=True)
 
@@ -263,3 +272,28 @@ def test_wrong_calls_are_refused(i):
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 3e38, 1e-30, 1e-36])
+def test_values_that_parts_of_bfloat16_cannot_hold(value):
+    """What is not finite, sums that overflow and tiny inputs come out as they do elsewhere."""
+    layer = WIDE[1]
+    x, w, dout, *_ = tensors(layer, np.float32, integers=False)
+    more = (*layer[6:], layer[3])
+    if value < 1:
+        x, dout = x * np.float32(value), dout * np.float32(value)
+    else:
+        x[1, 3, 4, 5] = dout[1, 7, 3, 2] = value
+    calls = (
+        (convolution.forward, (x, w, None, *more)),
+        (convolution.input_gradient, (dout, w, None, layer[4], *more)),
+        (convolution.weight_gradient, (x, tensors(layer, np.float32, False)[2], layer[5], *more)),
+    )
+    for op, args in calls:
+        with np.errstate(all="ignore"):
+            want, ours = op.specification(*args), op(*args)
+        np.testing.assert_array_equal(np.isfinite(ours), np.isfinite(want))
+        np.testing.assert_array_equal(np.isnan(ours), np.isnan(want))
+        finite = np.isfinite(want)
+        size = abs(want[finite]).max()
+        np.testing.assert_allclose(ours[finite], want[finite], rtol=0, atol=2e-5 * size)

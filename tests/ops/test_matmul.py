@@ -86,6 +86,24 @@ def test_values_that_parts_of_bfloat16_cannot_hold():
     assert np.all(abs(matmul.matmul(A, B) - exact) <= 2e-6 * size + 200 * 2.0**-149)
 
 
+def test_values_of_all_sizes_side_by_side():
+    """Parts of tiny values are subnormal, or lost, and leave those beside them as they are."""
+    rng = np.random.default_rng(4)
+    A, B = rng.normal(size=(150, 200)), rng.normal(size=(200, 140))
+    for lowest in (-60, -110, -149):
+        wide = (
+            A * np.exp2(rng.integers(lowest, 1, A.shape)),
+            B * np.exp2(rng.integers(lowest // 2, 1, B.shape)),
+        )
+        for left, right in (wide, (wide[0], B), (A, wide[1]), (wide[0] * 2.0**-90, B)):
+            left, right = left.astype(np.float32), right.astype(np.float32)
+            for X, Y in ((left, right), (left.T.copy().T, right.T.copy().T)):
+                exact = X.astype(np.float64) @ Y.astype(np.float64)
+                scale = abs(X).max(axis=1)[:, None] * abs(Y).max(axis=0)
+                error = abs(matmul.matmul(X, Y) - exact)
+                assert np.all(error <= 2e-6 * 200**0.5 * scale + 200 * 2.0**-149)
+
+
 def test_what_is_not_finite_stays_what_it_is():
     """Infinities, NaN and sums that overflow, one of them in a block of its own."""
     rng = np.random.default_rng(3)

@@ -20,6 +20,9 @@ POOLS = (
     (5, (1, 9, 24), (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1), False, True),
     (2, (1, 70, 60), (1, 2, 3), (1, 2, 3), (0, 1, 0), (1, 1, 1), False, True),
     (3, (2, 8, 8), (2, 2, 2), (2, 2, 2), (0, 0, 0), (1, 1, 1), False, True),
+    # Pairs of neighbours: lines of more and of fewer windows than a vector has lanes.
+    (3, (1, 28, 28), (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1), False, True),
+    (2, (3, 6, 70), (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1), False, True),
     (0, (1, 4, 4), (1, 2, 2), (1, 2, 2), (0, 0, 0), (1, 1, 1), False, True),
 )
 ADAPTIVE = ((2, (1, 7, 10), (1, 3, 4)), (3, (4, 5, 6), (1, 1, 1)), (2, (1, 3, 3), (1, 5, 7)))
@@ -49,6 +52,7 @@ def largest():
                 x = planes(n, size, dtype, ties)
                 if ties and x.size > 3:
                     x.flat[3], x.flat[-1], x.flat[0] = np.nan, -np.inf, -np.inf
+                    x.flat[40::5] = np.nan
                 yield Case(f"{size} {w.out}", (x, w.begin, w.end, w.step, *w.out), big=big)
     whole = (np.array([0, 0, 0]), np.array([1, 1, 4]), np.ones(3, np.int64), 1, 1, 1)
     yield Case("only -inf", (np.full((2, 1, 1, 4), -np.inf), *whole))

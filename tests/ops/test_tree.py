@@ -53,9 +53,10 @@ RULES = (
 LIMITS = {
     "grown": {},
     "limits": {"min_leaf": 3, "min_weight": 0.04, "min_split": 9, "max_depth": 4},
-    "best first": {"max_leaf_nodes": 7, "min_gain": 1e-3},
+    "best first": {"max_leaf_nodes": 7, "min_gain": 1e-3, "min_leaf": 4},
     "drawn": {"max_features": 2},
     "random": {"max_features": 2, "random": True},
+    "one random": {"max_features": 1, "random": True},
 }
 
 
@@ -120,7 +121,8 @@ def grow():
             y = targets_for(criterion, classes, outputs, n, rng)
             weight = rng.integers(1, 1024, (3, n)) / 512
             for name, limits in LIMITS.items():
-                rule = tree.rule_of(criterion, alpha=alpha, **limits)
+                once = name in ("limits", "drawn", "random")
+                rule = tree.rule_of(criterion, alpha=alpha, levels_once=once, **limits)
                 for own in (None, weight):
                     trees = 1 if own is None else 3
                     args, bounds = growing(X, y, own, classes, rule, trees, None, mask)
@@ -341,3 +343,38 @@ def test_grow_refuses():
     for op in (tree.grow, tree.grow.specification):
         with pytest.raises(ValueError, match=r"^tree.grow: sides must have room"):
             op(*args[:7], one, *args[8:])
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_all_ways_down_lead_to_the_same_leaves(dtype, gaps):
+    """A few rows, blocks of rows along nodes as they are, packed nodes, and those of long links."""
+    X = rows_of(2000, 4, dtype, gaps=gaps)
+    many = forest(4, trees=3, depth=11, seed=5)
+    levels = forest(4, trees=3, depth=11, seed=5, levels=True)
+    for words, roots, sides, values in (many, levels):
+        few = [slice(i, i + 50) for i in range(0, 2000, 50)]
+        one = np.concatenate([tree.apply(X[s], words, roots, sides) for s in few])
+        sums = np.concatenate([tree.predict(X[s], words, roots, sides, values) for s in few])
+        assert len(words) > 8 * 64 * 3  # so that 64 rows are not worth packing
+        for rows in (64, 65, 400, 2000):
+            assert np.array_equal(tree.apply(X[:rows], words, roots, sides), one[:rows])
+            assert np.array_equal(tree.predict(X[:rows], words, roots, sides, values), sums[:rows])
+
+
+def test_links_that_need_more_than_32_bits():
+    """16,384 features and 65,537 nodes: a chain whose left children are leaves."""
+    d, length = 2**14, 2**15
+    nodes = np.zeros(2 * length + 1, tree.NODE)
+    nodes["feature"][0::2], nodes["threshold"][0::2] = np.arange(length + 1) % d, -0.999
+    nodes["right"][0:-1:2] = np.arange(2, 2 * length + 1, 2)
+    nodes["feature"][1::2], nodes["right"][1::2] = -1, np.arange(length)
+    nodes[-1] = (0, -1, length)
+    words, root = nodes.view(np.int64).reshape(-1, 2), np.zeros(1, np.int64)
+    line = np.random.default_rng(1).uniform(-1, 1, 9000 + d).astype(np.float32)
+    X = np.lib.stride_tricks.sliding_window_view(line, d)[:9000]
+    got = tree.apply(X, words, root, NO_SIDES)[:, 0]
+    left = np.flatnonzero(line <= -0.999)
+    first = left[np.searchsorted(left, np.arange(9000))] - np.arange(9000)
+    assert first.max() < d
+    assert np.array_equal(got, 2 * first + 1)

@@ -233,3 +233,15 @@ def test_what_is_refused():
     many = np.arange(255.0)[:, None]
     tree = DecisionTreeRegressor(categorical_features=[0]).fit(many, many[:, 0] ** 2)
     assert np.array_equal(tree.predict(many), many[:, 0] ** 2)
+
+
+def test_many_levels_cost_a_forest_no_quality():
+    """Levels in order once for a tree: an order for each node is fooled by small nodes."""
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 20, (1200, 2))
+    X = np.concatenate([codes, rng.normal(size=(1200, 2))], axis=1)
+    y = rng.normal(size=20)[codes[:, 0]] + X[:, 2] * X[:, 3] + rng.normal(size=1200)
+    A, B, a, b = X[:600], X[600:], y[:600], y[600:]
+    plain = RandomForestRegressor(40, random_state=0).fit(A, a)
+    levels = RandomForestRegressor(40, random_state=0, categorical_features=[0, 1]).fit(A, a)
+    assert levels.score(B, b) > plain.score(B, b) + 0.01

@@ -1,7 +1,7 @@
 """Weighted moments of the rows of each class, in one pass wherever the rows are.
 
-With n_c the weight, o_c the origin, s_c and S_c the sums of ``w z`` and ``w z z'`` of a class, where
-``z = x - o_c``,
+With n_c the weight, o_c the origin, s_c and S_c the sums of ``w z`` and ``w z z'`` of a class,
+where ``z = x - o_c``,
 
     mean       m_c = o_c + s_c / n_c
     scatter    sum w (x - m_c) (x - m_c)' = S_c - s_c s_c' / n_c
@@ -161,45 +161,40 @@ class ClassMoments:
         )
 
 
-def first_rows(codes: np.ndarray, k: int, weight: Any, most: int) -> list[np.ndarray]:
-    """Numbers of a few rows of each class that have weight."""
-    step = max(1, len(codes) // (2 * most * k))
-    some = np.arange(0, len(codes), step)
-    if weight is not None:
-        some = some[weight[some] > 0]
-    order = np.argsort(codes[some], kind="stable")
-    ends = np.searchsorted(codes[some][order], np.arange(k + 1))
-    found = [some[order[a:b][:most]] for a, b in zip(ends[:-1], ends[1:], strict=True)]
-    if step > 1 and not all(map(len, found)):  # a class that is rare
-        all_rows = np.arange(len(codes)) if weight is None else np.flatnonzero(weight > 0)
-        first = np.full(k, -1)
-        first[codes[all_rows[::-1]]] = all_rows[::-1]
-        found = [
-            rows if len(rows) or first[c] < 0 else first[c : c + 1]
-            for c, rows in enumerate(found)
-        ]
-    return found
-
-
 def pilot_of_classes(X: Any, codes: np.ndarray, origins: np.ndarray, weight: Any) -> np.ndarray:
-    """Origins, those that are NaN set to the mean of a few rows of their class."""
+    """Origins, those that are NaN set to the mean of a few rows of their class.
+
+    The mean is taken about the first of these rows, so that it is exact where all are equal.
+    """
     unknown = np.isnan(origins).all(1)
     if not unknown.any():
         return origins
-    origins = origins.copy()
-    for c, rows in enumerate(first_rows(codes, len(origins), weight, _PILOT)):
-        if not unknown[c] or not len(rows):
-            continue
-        some = X[rows].astype(np.float64)
-        there = some == some
-        if there.all():
-            origins[c] = some[0] + (some - some[0]).mean(0)  # exact where all are equal
-            continue
-        count = np.maximum(there.sum(0), 1)
-        first = some[there.argmax(0), np.arange(some.shape[1])]
-        first = np.where(np.isnan(first), 0.0, first)
-        origins[c] = first + np.where(there, some - first, 0.0).sum(0) / count
-    return origins
+    k, n = len(origins), len(codes)
+    step = max(1, n // (2 * _PILOT * k))
+    rows, own = (X, codes) if step == 1 else (X[::step], codes[::step])
+    if weight is not None:
+        some = np.flatnonzero(weight[::step] > 0)
+        rows, own = rows[some], own[some]
+    first = _first_of(own, k)
+    absent = unknown & (first < 0)
+    if step > 1 and absent.any():  # a class that is rare
+        places = _first_of(codes if weight is None else np.where(weight > 0, codes, k), k + 1)[:k]
+        absent &= places >= 0
+        rows = np.concatenate([rows, X[places[absent]]])
+        first[absent] = len(own) + np.arange(int(absent.sum()))
+        own = np.concatenate([own, np.flatnonzero(absent)])
+    begin = np.where(first[:, None] < 0, 0.0, rows[first].astype(np.float64))
+    begin = np.where(np.isfinite(begin), begin, 0.0)
+    count, sums, _ = moments.class_squares(rows, own, begin)
+    found = begin + sums / np.maximum(count, 1.0)
+    return np.where(unknown[:, None], np.where(first[:, None] < 0, np.nan, found), origins)
+
+
+def _first_of(codes: np.ndarray, k: int) -> np.ndarray:
+    """The place of the first row of each class, -1 where there is none."""
+    first = np.full(k, -1)
+    first[codes[::-1]] = np.arange(len(codes))[::-1]
+    return first
 
 
 def _one_pass(rows: Rows, codes: np.ndarray, origins: np.ndarray, kind: str) -> Sums:

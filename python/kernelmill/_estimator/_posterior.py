@@ -18,11 +18,15 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import FLOATS, is_sparse
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._validation import SUM_TOLERANCE, as_numbers
-from kernelmill.ops import mixture
+from kernelmill._estimator._words import WORDS
+from kernelmill.ops import linear, mixture, reduction
 
+_BLOCK = 1 << 16  # elements of rows that are made float64 at a time
+_FAR = -1e6  # a joint density below it leaves fewer than ten digits of differences
 _LOWEST = -float(np.finfo(np.float64).max)
 
 
@@ -71,55 +75,88 @@ def given_priors(
     return given / total
 
 
+def linear_scores(
+    X: Any, coef: np.ndarray, intercept: np.ndarray, center: np.ndarray | None = None
+) -> np.ndarray:
+    """``(X - center) coef' + intercept`` in float64 or wider (n, k), without a copy of X."""
+    if is_sparse(X):
+        return np.asarray(X @ coef.T) + intercept
+    if X.dtype == np.float64 and center is None:
+        return linear.forward(X, coef, intercept, 0)[0]
+    if X.dtype not in FLOATS:  # wider
+        return (X if center is None else X - center) @ coef.T.astype(X.dtype) + intercept
+    out = np.empty((len(X), len(coef)))
+    step = max(1, _BLOCK // max(1, X.shape[1]))
+    for i in range(0, len(X), step):
+        block = X[i : i + step].astype(np.float64)
+        if center is not None:
+            block -= center
+        out[i : i + step] = linear.forward(block, coef, intercept, 0)[0]
+    return out
+
+
 def log_of(values: Any) -> np.ndarray:
     """Logarithms, -inf of 0."""
     with np.errstate(divide="ignore"):
         return np.log(values)
 
 
-def relative(joint: np.ndarray) -> np.ndarray:
-    """Log joint densities about the greatest of their row; NaN where all are -inf."""
+def _wide(X: Any, joint: Callable, *state: Any) -> np.ndarray:
+    """Log joint densities about the greatest of their row, of rows that are far from all classes.
+
+    What leaves the range of float64 is its lowest number; where no class is possible all are alike.
+    """
+    if hasattr(joint, "differences"):
+        found = joint.differences(X, *state)
+    else:
+        found = joint(X.astype(np.longdouble), *state)
     with np.errstate(invalid="ignore"):
-        return joint - joint.max(axis=1, keepdims=True)
+        found = found - found.max(axis=1, keepdims=True)
+    impossible = found == -np.inf
+    finite = np.where(np.isnan(found), 0.0, np.maximum(found, _LOWEST)).astype(np.float64)
+    return np.where(impossible, -np.inf, finite)
+
+
+def _shares(X: Any, joint: Callable, *state: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log joint densities, their log-sums and posteriors, also of points that are far."""
+    found = joint(X, *state)
+    total, share = mixture.responsibilities(found)
+    bad = ~(total > _FAR)
+    if bad.any():
+        found[bad] = _wide(X[bad], joint, *state)
+        total[bad], share[bad] = mixture.responsibilities(found[bad])
+    return found, total, share
 
 
 def log_posterior(X: Any, joint: Callable, *state: Any) -> np.ndarray:
-    """Log posterior probabilities of rows.
-
-    Squares of rows that are too far overflow in float64: these rows are done again in the widest
-    type, whose range is larger. What still leaves the range is the lowest float64.
-    """
-    found = relative(joint(X, *state))
-    bad = np.isnan(found).any(1)
-    if bad.any():
-        wide = relative(joint(X[bad].astype(np.longdouble), *state))
-        impossible = wide == -np.inf
-        finite = np.where(np.isnan(wide), 0.0, np.maximum(wide, _LOWEST)).astype(np.float64)
-        found[bad] = np.where(impossible, -np.inf, finite)
-    return found - mixture.responsibilities(found)[0][:, None]
+    """Log posterior probabilities of rows."""
+    found, total, _ = _shares(X, joint, *state)
+    # A large log-sum is rounded; what is left of it is not.
+    found -= total[:, None]
+    found -= mixture.responsibilities(found)[0][:, None]
+    return found
 
 
 def posterior(X: Any, joint: Callable, *state: Any) -> np.ndarray:
     """Posterior probabilities of rows."""
-    found = relative(joint(X, *state))
-    if np.isnan(found).any():
-        return np.exp(log_posterior(X, joint, *state))
-    return mixture.responsibilities(found)[1]
+    return _shares(X, joint, *state)[2]
 
 
 def codes_of(X: Any, joint: Callable, *state: Any) -> np.ndarray:
     """Numbers of the most probable classes, the first in a tie."""
     found = joint(X, *state)
-    top = found.max(1)
-    if not np.isfinite(top).all():
-        return log_posterior(X, joint, *state).argmax(1)
-    return found.argmax(1)
+    bad = ~(reduction.max(found, 1) > _FAR)
+    if bad.any():
+        found[bad] = _wide(X[bad], joint, *state)
+    return reduction.argmax(found, 1)
 
 
 class PosteriorClassifier(ClassifierMixin, Estimator):
     """Base of classifiers by Bayes' rule; subclasses give `_joint`."""
 
     classes_: Any
+
+    _words = WORDS
 
     def _joint(self) -> tuple[Callable, tuple]:
         """The pass ``joint(X, *state) -> (n, k)``, float64, and its state."""

@@ -104,7 +104,7 @@ def _pieces(model):
 
 def _parts_to_save(model):
     """What to save instead of a pipeline or search, which hold code of other libraries."""
-    if key_of(type(model)) is not None:
+    if key_of(type(model)) is not None and not hasattr(model, "search_result_"):
         return ""
     if hasattr(model, "steps"):
         own = [f"{name!r}" for name, step in model.steps if key_of(type(step)) is not None]

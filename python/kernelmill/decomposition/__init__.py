@@ -5,11 +5,18 @@ from .._lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "DictionaryLearning": "_dictionary",
         "FactorAnalysis": "_factor_analysis",
+        "FastICA": "_fast_ica",
         "IncrementalPCA": "_incremental",
         "KernelPCA": "_kernel_pca",
+        "LatentDirichletAllocation": "_lda",
+        "MiniBatchNMF": "_minibatch_nmf",
+        "MiniBatchDictionaryLearning": "_dictionary",
+        "NMF": "_nmf",
         "PCA": "_pca",
         "ProbabilisticPCA": "_probabilistic",
+        "SparseCoder": "_dictionary",
         "TruncatedSVD": "_truncated_svd",
     },
 )

@@ -20,6 +20,7 @@ from kernelmill._estimator._targets import (
     codes_in,
     declare_classes,
 )
+from kernelmill.discriminant_analysis._words import WORDS
 
 
 class Undetermined(np.linalg.LinAlgError):
@@ -46,6 +47,7 @@ class Discriminant(Estimator):
     covariance_estimator: Any
     solver: Any
 
+    _words = WORDS
     _squares: ClassVar = np.float64
 
     def _kind(self) -> str:

@@ -17,6 +17,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill._gaussian._joint import gaussian_joint
 from kernelmill._gaussian._parameters import (
     Gaussians,
+    NotPositiveDefinite,
     n_covariance_parameters,
     precisions_cholesky,
 )
@@ -64,9 +65,9 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
     shrinkage : float, default=0.0
         Share of the diagonal of a covariance in it: off the diagonal it is multiplied by ``1 -
         shrinkage``. It has no unit, and changes nothing for ``"diag"``.
-    max_iter : int, default=200
+    max_iter : int, default=500
         Most iterations where entries are missing; there are none otherwise.
-    tol : float, default=1e-8
+    tol : float, default=1e-6
         Change of means, in deviations, and of covariances, in products of these, that ends them.
 
     Attributes
@@ -133,8 +134,8 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
     }
 
     def __init__(
-        self, *, covariance="full", shared=False, priors=None, shrinkage=0.0, max_iter=200,
-        tol=1e-8,
+        self, *, covariance="full", shared=False, priors=None, shrinkage=0.0, max_iter=500,
+        tol=1e-6,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -159,13 +160,10 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
                 )
             else:
                 covariances = second / (weights[:, :, None] if not self.shared else weights)
+                covariances = self._shrunk(covariances)
                 total = moments.within + moments.between
                 variances = np.diagonal(total) / moments.total_weight
             still = ~(variances > 0) | is_constant(variances, moments.mean)
-        if self.covariance == "full":
-            diagonal = np.diagonal(covariances, axis1=-2, axis2=-1).copy()
-            covariances = (1 - self.shrinkage) * covariances
-            covariances[..., np.arange(d), np.arange(d)] = diagonal
         self.means_ = np.where(seen[:, None], means, 0.0)
         self.covariances_ = covariances
         self._still = still
@@ -226,7 +224,7 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         covariances = run.state.covariances.copy()
         covariances[..., still, :] = 0.0
         covariances[..., :, still] = 0.0
-        return run.state.means, covariances, still
+        return run.state.means, self._shrunk(covariances), still
 
     def _maximised(
         self, passed: Moments, now: Gaussians, still: np.ndarray, owner: str
@@ -244,8 +242,19 @@ class GaussianClassifier(Discriminant, PosteriorClassifier):
         covariances[..., :, still] = 0.0
         covariances[..., still, still] = 1.0
         covariances = (covariances + np.swapaxes(covariances, -1, -2)) / 2
-        means = now.means + delta
-        return Gaussians.of(means, covariances, now.covariance_type, owner)
+        try:
+            return Gaussians.of(now.means + delta, covariances, now.covariance_type, owner)
+        except NotPositiveDefinite:
+            raise ValueError(
+                f"{owner}: covariances must be determined by what is observed, got one that "
+                "becomes singular (take shared=True or covariance='diag')"
+            ) from None
+
+    def _shrunk(self, covariances: np.ndarray) -> np.ndarray:
+        """Covariances with less off the diagonal."""
+        d = covariances.shape[-1]
+        kept = np.where(np.eye(d, dtype=bool), 1.0, 1.0 - self.shrinkage)
+        return covariances * kept
 
     def _precisions(self) -> np.ndarray:
         """``precisions_cholesky`` of the classes; of a class without rows some."""

@@ -10,7 +10,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._class_moments import ClassMoments
-from kernelmill._estimator._posterior import log_of
+from kernelmill._estimator._posterior import PosteriorClassifier, linear_scores, log_of
 from kernelmill._estimator._rows import Rows, streams_unwrapped
 from kernelmill._gaussian._update import is_constant
 from kernelmill.discriminant_analysis._base import (
@@ -22,10 +22,8 @@ from kernelmill.discriminant_analysis._base import (
 )
 from kernelmill.discriminant_analysis._shrinkage import class_covariances, shrunk, total_covariance
 from kernelmill.discriminant_analysis._words import WORDS
-from kernelmill.linear_model._logistic import ProbabilisticClassifier
 
 _EPS = float(np.finfo(np.float64).eps)
-_BLOCK = 1 << 16  # elements of rows that are moved at a time
 # Eigenvalues of correlations below this share of the largest keep fewer than nine digits: the rows
 # themselves are reduced, whose singular values are the roots.
 _ROOTS_BELOW = 1e-7
@@ -34,31 +32,23 @@ _BLOCK_ROWS = 4096
 _FAR = 1e3
 
 
-def moved_scores(
+def _joint(
     X: np.ndarray, coef: np.ndarray, intercept: np.ndarray, center: np.ndarray | None
 ) -> np.ndarray:
-    """``(X - center) coef' + intercept`` in float64, without a copy of X."""
-    if center is None and X.dtype == np.float64:
-        return X @ coef.T + intercept
-    out = np.empty((len(X), len(coef)))
-    step = max(1, _BLOCK // max(1, X.shape[1]))
-    for i in range(0, len(X), step):
-        block = X[i : i + step].astype(np.float64)
-        if center is not None:
-            block -= center
-        out[i : i + step] = block @ coef.T
-    return out + intercept
+    """Log joint densities but for what is the same in all classes."""
+    found = linear_scores(X, coef, intercept, center)
+    return np.hstack([np.zeros_like(found), found]) if len(coef) == 1 else found
 
 
 def _projected(
     X: np.ndarray, axes: np.ndarray, center: np.ndarray | None
 ) -> np.ndarray:
-    """``(X - center) axes`` in the dtype of X."""
-    return moved_scores(X, axes.T, np.zeros(axes.shape[1]), center).astype(X.dtype, copy=False)
+    """``(X - center) axes'`` in the dtype of X."""
+    return linear_scores(X, axes, np.zeros(len(axes)), center).astype(X.dtype, copy=False)
 
 
 class LinearDiscriminantAnalysis(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, Discriminant, ProbabilisticClassifier
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, Discriminant, PosteriorClassifier
 ):
     """Classes with normal distributions of one covariance: planes between them, and projections.
 
@@ -265,7 +255,7 @@ class LinearDiscriminantAnalysis(
         whole = not rows.is_stream and rows.count == moments.rows
         if not (whole and rows.count < len(scales)):
             R = moments.within / total / np.multiply.outer(scales, scales)
-            values, vectors = scipy.linalg.eigh(R, check_finite=False)
+            values, vectors = np.linalg.eigh(R)
             kept = values > max(self.tol**2, len(R) * _EPS * values[-1])
             if not whole or (kept.all() and values[0] > _ROOTS_BELOW * values[-1]):
                 W = vectors[:, kept] / np.sqrt(values[kept]) / scales[:, None]
@@ -281,27 +271,39 @@ class LinearDiscriminantAnalysis(
         """The same for a covariance as it is given."""
         scales = self._deviations(np.diagonal(covariance), moments, owner)
         R = covariance / np.multiply.outer(scales, scales)
-        values, vectors = scipy.linalg.eigh(R, check_finite=False)
+        values, vectors = np.linalg.eigh(R)
         kept = values > 8 * len(R) * _EPS * values[-1]
         return (vectors[:, kept] / np.sqrt(values[kept]) / scales[:, None])[:, ::-1], scales
 
     @staticmethod
     def _between(apart: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Axes W V of the means, whitened, and their singular values."""
-        _, s, Vt = scipy.linalg.svd(apart @ W, full_matrices=False, check_finite=False)
+        _, s, Vt = np.linalg.svd(apart @ W, full_matrices=False)
         return W @ Vt.T, s
 
     def _axes(self, total: np.ndarray, W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Axes W V of the covariance between classes, whitened, and their eigenvalues."""
         inner = W.T @ (total - self.covariance_) @ W
-        values, vectors = scipy.linalg.eigh((inner + inner.T) / 2, check_finite=False)
+        values, vectors = np.linalg.eigh((inner + inner.T) / 2)
         return W @ vectors[:, ::-1], values[::-1]
 
-    def _scores(self, X: Any) -> np.ndarray:
+    def _joint(self) -> Any:
         self._check_determined()
-        rows = self._rows(X, reset=False)
         constant = self.intercept_ if self._center is None else self._offsets
-        return rows.map(moved_scores, self.coef_.astype(np.float64), constant, self._center)
+        state = self.coef_.astype(np.float64), constant.astype(np.float64), self._center
+        return _joint, state
+
+    def decision_function(self, X):
+        """Log joint densities of rows and classes, but for what is the same in all classes.
+
+        Returns
+        -------
+        scores : ndarray of shape (n, n_classes), or (n,) for two classes, float64
+            ``X coef_' + intercept_``; for two classes the log of the odds of the second.
+        """
+        state = self._joint()[1]
+        found = self._rows(X, reset=False).map(linear_scores, *state)
+        return found.ravel() if len(self.classes_) == 2 else found
 
     def transform(self, X):
         """Project rows onto the axes that tell the classes apart best.
@@ -322,9 +324,9 @@ class LinearDiscriminantAnalysis(
                 "(transform not implemented for 'lsqr' solver (use 'svd' or 'eigen').)"
             )
         self._check_determined()
-        axes = np.ascontiguousarray(self.scalings_[:, : self._n_features_out])
+        axes = np.ascontiguousarray(self.scalings_[:, : self._n_features_out].T)
         center = self.xbar_ if self.solver == "svd" else None
-        return self._mapped(X, _projected, (axes, center), axes.shape[1])
+        return self._mapped(X, _projected, (axes, center), len(axes))
 
 
 setattr(  # noqa: B010 - `TransformerMixin` has wrapped it when the class was made

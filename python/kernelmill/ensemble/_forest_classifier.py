@@ -136,8 +136,6 @@ class RandomForestClassifier(_ForestClassifier):
     -----
     {_words.NOTES}
 
-    {tree_words.LEVELS}
-
     References
     ----------
     Breiman (2001), "Random forests".
@@ -198,8 +196,6 @@ class ExtraTreesClassifier(_ForestClassifier):
     Notes
     -----
     {_words.NOTES}
-
-    {tree_words.LEVELS}
 
     References
     ----------

@@ -184,8 +184,6 @@ class RandomForestRegressor(_ForestRegressor):
     -----
     {_words.NOTES}
 
-    {tree_words.LEVELS}
-
     References
     ----------
     Breiman (2001), "Random forests".
@@ -235,8 +233,6 @@ class ExtraTreesRegressor(_ForestRegressor):
     Notes
     -----
     {_words.NOTES}
-
-    {tree_words.LEVELS}
 
     References
     ----------

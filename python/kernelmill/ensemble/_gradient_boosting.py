@@ -207,6 +207,7 @@ class GradientBoosting(AsSequence, Estimator):
             min_weight_fraction=self.min_weight_fraction_leaf,
             min_impurity_decrease=self.min_impurity_decrease,
             max_features=_base._features(self.max_features, d),
+            in_order=self.max_features is None,
         )
 
     def _climb(

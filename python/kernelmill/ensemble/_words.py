@@ -11,6 +11,7 @@ PARAMETERS = """max_depth : int or None, default=None
         Least share of the weight of a bag in a leaf.
     max_features : int, float, {{"sqrt", "log2"}} or None, default={max_features}
         Features to look at in each node, drawn anew; more are drawn while all are constant there.
+        None looks at all in their order, so that the lowest wins ties in all trees.
     max_leaf_nodes : int or None, default=None
         Most leaves of a tree: the node whose split gains most is split first.
     min_impurity_decrease : float, default=0.0
@@ -54,7 +55,16 @@ ATTRIBUTES = """estimators_ : sequence of estimators
         Score of the out-of-bag estimates, over rows that have one; with ``oob_score``."""
 NOTES = """Splits are exact: every cut between different values of the features that are drawn is
     looked at, by sums over bins of adjacent ranks and bounds on what lies inside a bin; see the
-    page on trees. Ties go to the lowest feature and the lowest threshold. Missing values go to the
-    side where they gain most. A bag is a vector of integer weights; trees share the ranks of the
-    features, 4 bytes per entry, and the sorted values. Trees grow side by side, one on each thread,
-    and a large one on several. Results have the same bits at any thread count."""
+    page on trees. Ties go to the feature drawn first and the lowest threshold, so that trees differ
+    where rows are few. Missing values go to the side where they gain most. A bag is a vector of
+    integer weights; trees share the ranks of the features, 4 bytes per entry, and the sorted
+    values. Trees grow side by side, one on each thread, and a large one on several. Results have
+    the same bits at any thread count.
+
+    Levels of a feature are put in order once for a tree, by the mean target of the rows of its bag,
+    or by their share of the second of two classes, and splits cut this order in two; with several
+    outputs, and with three or more classes, each output and each class gives an order. (An order
+    for each node, as single trees have it, leaves more to choose from and predicts less well:
+    Wright and Koenig, 2019, "Splitting on categorical predictors in random forests".) Missing
+    values are one more level; levels that a node lacks follow the child with more rows. The
+    criterion ``"absolute_error"`` refuses levels."""

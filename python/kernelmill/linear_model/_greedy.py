@@ -15,40 +15,9 @@ from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model._coordinate import of_moments
 from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import IGNORED, WORDS
+from kernelmill.ops import coordinate
 
 _EPS = float(np.finfo(np.float64).eps)
-
-
-def pursuit(
-    G: np.ndarray, q: np.ndarray, square: float, most: int, tol: float | None
-) -> tuple[np.ndarray, int]:
-    """Coefficients (d,) and their number: the feature with the largest product joins each time."""
-    d = len(q)
-    lengths = np.sqrt(np.maximum(np.diag(G), 0))
-    chosen: list[int] = []
-    L = np.zeros((most, most))
-    coef = np.zeros(0)
-    gradient = q.copy()
-    while len(chosen) < most:
-        size = np.abs(gradient)
-        size[chosen] = -1
-        j = int(size.argmax())
-        if not size[j] > _EPS * d * lengths[j] * np.sqrt(square):  # nothing is left
-            break
-        k = len(chosen)
-        row = scipy.linalg.solve_triangular(L[:k, :k], G[chosen, j], lower=True) if k else q[:0]
-        rest = G[j, j] - row @ row
-        if not rest > _EPS * d * G[j, j]:  # the feature depends on those before
-            break
-        L[k, :k], L[k, k] = row, np.sqrt(rest)
-        chosen.append(j)
-        coef = scipy.linalg.cho_solve((L[: k + 1, : k + 1], True), q[chosen])
-        gradient = q - G[:, chosen] @ coef
-        if tol is not None and square - q[chosen] @ coef <= tol:
-            break
-    found = np.zeros(d)
-    found[chosen] = coef
-    return found, len(chosen)
 
 
 class OrthogonalMatchingPursuit(MultiOutputMixin, LinearRegressor):
@@ -130,13 +99,11 @@ class OrthogonalMatchingPursuit(MultiOutputMixin, LinearRegressor):
             )
         self.n_nonzero_coefs_ = most
         made = of_moments(moments)
-        coef, counts = np.empty((Y.shape[1], d)), []
-        for t in range(Y.shape[1]):
-            square = float(moments.yy[t, t])
-            limit = min(d, moments.count) if most is None else most
-            coef[t], count = pursuit(made.G, made.Q[:, t], square, limit, self.tol)
-            counts.append(count)
-        self.n_iter_ = counts[0] if len(counts) == 1 else np.array(counts)
+        limit = min(d, moments.count) if most is None else most
+        coef, counts = coordinate.pursuits(
+            made.G, made.Q.T, np.diag(moments.yy), limit, -1.0 if self.tol is None else self.tol
+        )
+        self.n_iter_ = int(counts[0]) if len(counts) == 1 else counts
         self._set_model(coef, moments.x_mean, moments.y_mean, rows, y.ndim == 1)
         return self
 

@@ -12,7 +12,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill.manifold._laplacian import WHOLE
-from kernelmill.manifold._rows import Manifold, normals, turned
+from kernelmill.manifold._rows import Manifold, exponent_of, normals, turned
 from kernelmill.neighbors._base import SEARCH, check_pair
 from kernelmill.neighbors._space import Space, filled
 from kernelmill.ops import neighbors, pairwise
@@ -24,6 +24,11 @@ class ClassicalMDS(Manifold):
     ``B = -J D^2 J / 2`` with ``J = I - 1 1' / n`` has the inner products of centred rows where D
     holds Euclidean distances; the map is its eigenvectors with the largest eigenvalues, times their
     roots.
+
+    Parameters
+    ----------
+    n_components : int, default=2
+        Dimensions q of the map.
 
     Attributes
     ----------
@@ -72,18 +77,25 @@ class ClassicalMDS(Manifold):
         ValueError
             If X is not finite, or does not suit the metric.
         """
-        D, dtype = self._distances(X)
+        D, e, dtype = self._distances(X)
         values, vectors = leading(double_centered(D)[0], int(self.n_components), 0.0)
-        self.dissimilarity_matrix_, self.eigenvalues_ = D, values
-        self.embedding_ = (vectors * np.sqrt(values)).astype(dtype)
+        self.dissimilarity_matrix_ = np.ldexp(D, e)
+        self.eigenvalues_ = np.ldexp(values, 2 * e)
+        self.embedding_ = np.ldexp(vectors * np.sqrt(values), e).astype(dtype)
         return self
 
-    def _distances(self, X: Any) -> tuple[np.ndarray, Any]:
+    def _distances(self, X: Any) -> tuple[np.ndarray, int, Any]:
+        """Distances by ``2^e``, e, and the dtype of X."""
         rows = self._fit_rows(X)
         check_pair(rows.count, type(self).__name__)
         D = all_distances(self._space, type(self).__name__)
+        if self._space.metric == "precomputed":
+            e = -exponent_of(D)
+            D = np.ldexp(D, -e)
+        else:
+            e = -self._exponent * self._power
         del self._searched
-        return D, rows.dtype
+        return D, e, rows.dtype
 
 
 def all_distances(space: Space, owner: str) -> np.ndarray:

@@ -84,9 +84,20 @@ class Isomap(Manifold):
     dist_matrix_: Any
 
     def __init__(
-        self, *, n_neighbors=5, radius=None, n_components=2, eigen_solver="auto", tol=0,
-        max_iter=None, path_method="auto", neighbors_algorithm="auto", n_jobs=None,
-        metric="minkowski", p=2, metric_params=None
+        self,
+        *,
+        n_neighbors=5,
+        radius=None,
+        n_components=2,
+        eigen_solver="auto",
+        tol=0,
+        max_iter=None,
+        path_method="auto",
+        neighbors_algorithm="auto",
+        n_jobs=None,
+        metric="minkowski",
+        p=2,
+        metric_params=None,
     ):
         self._set_parameters(locals())
 
@@ -129,8 +140,6 @@ class Isomap(Manifold):
             graph = as_graph(offsets, near, distances, "distance", n)
         graph = joined(graph, self._space, owner)
         method = {"auto": "auto", "FW": "FW", "D": "D"}[self.path_method]
-        # A distance of 0 is no edge to SciPy: the least float is one, and too short to be seen.
-        graph.data = np.maximum(graph.data, np.finfo(np.float64).tiny)
         D = scipy.sparse.csgraph.shortest_path(graph, method=method, directed=False)
         B, self._column_means = double_centered(D)
         self._values, self._vectors = leading(B, int(self.n_components), float(self.tol))
@@ -145,11 +154,6 @@ class Isomap(Manifold):
     def _radius(self) -> float:
         return float(np.ldexp(float(self.radius), self._exponent * self._power))
 
-    @property
-    def _power(self) -> int:
-        """Power of the unit of X in its distances."""
-        return {"sqeuclidean": 2, "cosine": 0, "correlation": 0}.get(self._space.metric, 1)
-
     def _in_unit(self, values: np.ndarray) -> np.ndarray:
         return np.ldexp(values, -self._exponent * self._power) if self._exponent else values
 
@@ -162,7 +166,7 @@ class Isomap(Manifold):
             In squared units of X.
         """
         check_is_fitted(self, "embedding_")
-        return float(self._in_unit(self._in_unit(np.float64(self._error))))
+        return float(self._in_unit(self._in_unit(np.array(self._error))))
 
     def transform(self, X):
         """Put other rows on the map, by paths over their neighbours in ``fit``.
@@ -190,9 +194,7 @@ class Isomap(Manifold):
                         f"for row {i}"
                     )
                 paths[i] = (distances[own, None] + D[near[own]]).min(axis=0)
-        B = paths**2
-        B = -0.5 * (B - self._column_means - B.mean(axis=1, keepdims=True))
-        B -= 0.5 * self._column_means.mean()
+        B = -0.5 * (paths**2 - self._column_means)  # a constant in a row is orthogonal to vectors
         with np.errstate(divide="ignore"):
             inverse = np.where(self._values > 0, 1 / np.sqrt(self._values), 0.0)
         return self._in_unit(B @ (self._vectors * inverse)).astype(self.embedding_.dtype)
@@ -218,7 +220,9 @@ def joined(graph: Any, space: Space, owner: str) -> Any:
     for a in range(parts):
         for b in range(a + 1, parts):
             i, j, d = _closest(space, members[a], members[b])
-            row.append(i), column.append(j), length.append(d)
+            row.append(i)
+            column.append(j)
+            length.append(d)
     more = scipy.sparse.csr_matrix((length, (row, column)), shape=graph.shape)
     graph = graph.tocoo()
     both = more.tocoo()
@@ -242,5 +246,5 @@ def _closest(space: Space, a: np.ndarray, b: np.ndarray) -> tuple[int, int, floa
 
         part = part._replace(tree=grown(part.rows[:, :3]))
     distances, near = part.nearest(space.rows[a], 1)
-    i = int(distances[:, 0].argmin())
-    return int(a[i]), int(b[near[i, 0]]), float(distances[i, 0])
+    first = int(distances[:, 0].argmin())
+    return int(a[first]), int(b[near[first, 0]]), float(distances[first, 0])

@@ -19,8 +19,13 @@ _MOST_FILLED = 60
 
 
 def smoothest(
-    A: Any, k: int, *, normalised: bool = True, tol: float = 0.0, seed: int = 0,
-    factors: bool = True
+    A: Any,
+    k: int,
+    *,
+    normalised: bool = True,
+    tol: float = 0.0,
+    seed: int = 0,
+    factors: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k least eigenvalues of ``L f = lambda D f``, and the f.
 
@@ -49,7 +54,7 @@ def smoothest(
     Notes
     -----
     With ``g = D^(1/2) f`` the problem is ``D^(-1/2) L D^(-1/2) g = lambda g``, whose matrix is
-    symmetric; f is g *divided* by the root of the degree. Nodes without an edge have degree 1 there.
+    symmetric; f is g *divided* by the root of the degree. Nodes without an edge have degree 1.
     The spectrum lies in [0, 2], so the largest eigenvalues of ``2 - L`` are sought where the graph
     is dense, and those of ``(L + s)^(-1)`` by sparse factors elsewhere.
     """
@@ -111,13 +116,18 @@ def near_zero(
     pivots.
     """
     n = M.shape[0]
-    shifted = scipy.sparse.csc_array(M + shift * scipy.sparse.eye_array(n))
-    factor = scipy.sparse.linalg.splu(
-        shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True}
-    )
+    factor = factors(M + shift * scipy.sparse.eye_array(n, format="csr"))
     inverse = scipy.sparse.linalg.LinearOperator((n, n), factor.solve, dtype=np.float64)
     count = min(n - 1, max(2 * k + 1, 20))
     values, vectors = scipy.sparse.linalg.eigsh(
         inverse, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=most
     )
     return 1 / values - shift, vectors
+
+
+def factors(M: Any) -> Any:
+    """Factors of a sparse positive definite matrix, ordered by degrees, without pivots."""
+    return scipy.sparse.linalg.splu(
+        scipy.sparse.csc_array(M), permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True}
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from kernelmill._docstrings import complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
-from kernelmill.manifold._laplacian import WHOLE
+from kernelmill.manifold._laplacian import WHOLE, factors
 from kernelmill.manifold._rows import Manifold, normals, turned
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import SEARCH, check_pair
@@ -98,9 +98,20 @@ class LocallyLinearEmbedding(Manifold):
     embedding_: Any
 
     def __init__(
-        self, *, n_neighbors=5, n_components=2, reg=1e-3, eigen_solver="auto", tol=1e-6,
-        max_iter=100, method="standard", hessian_tol=1e-4, modified_tol=1e-12,
-        neighbors_algorithm="auto", random_state=None, n_jobs=None
+        self,
+        *,
+        n_neighbors=5,
+        n_components=2,
+        reg=1e-3,
+        eigen_solver="auto",
+        tol=1e-6,
+        max_iter=100,
+        method="standard",
+        hessian_tol=1e-4,
+        modified_tol=1e-12,
+        neighbors_algorithm="auto",
+        random_state=None,
+        n_jobs=None,
     ):
         self._set_parameters(locals())
 
@@ -145,8 +156,13 @@ class LocallyLinearEmbedding(Manifold):
             )
         near = self._nearest(None, k)[1]
         M = matrix_of(
-            rows.X.astype(np.float64), near, self.method, q, reg=float(self.reg),
-            hessian_tol=float(self.hessian_tol), modified_tol=float(self.modified_tol)
+            rows.X.astype(np.float64),
+            near,
+            self.method,
+            q,
+            reg=float(self.reg),
+            hessian_tol=float(self.hessian_tol),
+            modified_tol=float(self.modified_tol),
         )
         values, vectors = flattest(M, q, seed_of(self.random_state))
         self.embedding_ = vectors.astype(rows.dtype)
@@ -171,8 +187,19 @@ class LocallyLinearEmbedding(Manifold):
 
 
 def locally_linear_embedding(
-    X, *, n_neighbors, n_components, reg=1e-3, eigen_solver="auto", tol=1e-6, max_iter=100,
-    method="standard", hessian_tol=1e-4, modified_tol=1e-12, random_state=None, n_jobs=None
+    X,
+    *,
+    n_neighbors,
+    n_components,
+    reg=1e-3,
+    eigen_solver="auto",
+    tol=1e-6,
+    max_iter=100,
+    method="standard",
+    hessian_tol=1e-4,
+    modified_tol=1e-12,
+    random_state=None,
+    n_jobs=None,
 ):
     """A map on which each row depends on its neighbours as it does in X.
 
@@ -273,9 +300,7 @@ def matrix_of(
     return _summed(H @ H.transpose(0, 2, 1), near, n)
 
 
-def _several_weights(
-    X: np.ndarray, near: np.ndarray, q: int, reg: float, tol: float
-) -> np.ndarray:
+def _several_weights(X: np.ndarray, near: np.ndarray, q: int, reg: float, tol: float) -> np.ndarray:
     """For each row the columns ``(1, -w)`` of its independent weights w, zeros beyond."""
     n, k = near.shape
     Z = X[near] - X[:, None]
@@ -316,18 +341,15 @@ def _summed(parts: np.ndarray, near: np.ndarray, n: int) -> scipy.sparse.csr_arr
 def flattest(M: Any, q: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """The q least eigenvalues of M and their vectors, orthogonal to the constant one."""
     n = M.shape[0]
-    M = (M + M.T) / 2
+    mean = M.diagonal().sum() / n
     if n <= WHOLE or q + 2 >= n:
         full = M.toarray()
-        # The constant vector gets the largest eigenvalue.
-        full += full.trace() / n
+        full = (full + full.T) / 2
+        full += mean  # the constant vector gets the largest eigenvalue
         values, vectors = scipy.linalg.eigh(full, subset_by_index=(0, min(q, n - 1) - 1))
         return np.maximum(values, 0), turned(vectors)
-    shift = _SHIFT * M.trace() / n
-    factor = scipy.sparse.linalg.splu(
-        scipy.sparse.csc_array(M + shift * scipy.sparse.eye_array(n)),
-        permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True},
-    )  # fmt: skip
+    shift = _SHIFT * mean
+    factor = factors(M.T + shift * scipy.sparse.eye_array(n, format="csc"))
 
     def solved(v: np.ndarray) -> np.ndarray:
         v = v.ravel()
@@ -336,7 +358,10 @@ def flattest(M: Any, q: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
     inverse = scipy.sparse.linalg.LinearOperator((n, n), solved, dtype=np.float64)
     v0 = normals(seed, 11, n, 1).ravel()
-    values, vectors = scipy.sparse.linalg.eigsh(inverse, q, which="LA", v0=v0 - v0.mean())
+    # The eigenvalues of the inverse lie far apart, so few vectors do.
+    values, vectors = scipy.sparse.linalg.eigsh(
+        inverse, q, which="LA", v0=v0 - v0.mean(), ncv=min(n - 1, 2 * q + 6)
+    )
     order = np.argsort(-values, kind="stable")
     return np.maximum(1 / values[order] - shift, 0), turned(vectors[:, order])
 

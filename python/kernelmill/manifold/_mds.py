@@ -89,9 +89,20 @@ class MDS(ClassicalMDS):
     n_iter_: int
 
     def __init__(
-        self, n_components=2, *, metric_mds=True, n_init=1, init="classical_mds", max_iter=300,
-        verbose=0, eps=1e-6, n_jobs=None, random_state=None, metric="euclidean",
-        metric_params=None, normalized_stress="auto"
+        self,
+        n_components=2,
+        *,
+        metric_mds=True,
+        n_init=1,
+        init="classical_mds",
+        max_iter=300,
+        verbose=0,
+        eps=1e-6,
+        n_jobs=None,
+        random_state=None,
+        metric="euclidean",
+        metric_params=None,
+        normalized_stress="auto",
     ):
         self._set_parameters(locals())
 
@@ -105,7 +116,7 @@ class MDS(ClassicalMDS):
             If X is not finite, or does not suit the metric.
         """
         seed = seed_of(self.random_state)
-        D, dtype = self._distances(X)
+        D, e, dtype = self._distances(X)
         n, q, owner = len(D), int(self.n_components), type(self).__name__
         init = self.init
         if not isinstance(init, str):
@@ -116,7 +127,7 @@ class MDS(ClassicalMDS):
 
         def begin(number: int) -> tuple:
             if number == 0 and not isinstance(init, str):
-                Y = init.astype(np.float64)
+                Y = np.ldexp(init.astype(np.float64), -e if self.metric_mds else 0)
             elif number == 0 and init == "classical_mds":
                 values, vectors = leading(double_centered(D)[0], q, 0.0)
                 Y = vectors * np.sqrt(values)
@@ -125,7 +136,7 @@ class MDS(ClassicalMDS):
             return moved(Y, targets)
 
         def advance(state: tuple, most: int) -> Step:
-            Y, d, h, stress, size = state
+            Y, d, h, stress = state[:4]
             new = moved(_majorised(Y, d, h), targets)
             finished = bool(stress - new[3] <= float(self.eps) * new[4])
             if new[3] > stress:  # by rounding alone
@@ -139,18 +150,27 @@ class MDS(ClassicalMDS):
             self, self.verbose, runs=int(self.n_init), iterations=int(self.max_iter)
         ) as progress:
             run = climb(
-                progress, begin, advance, max_iter=int(self.max_iter), starts=int(self.n_init),
+                progress,
+                begin,
+                advance,
+                max_iter=int(self.max_iter),
+                starts=int(self.n_init),
                 attributes=lambda state, n_iter: {"embedding_": state[0], "n_iter_": n_iter},
             )
-        self._set(run, D, dtype)
+        self._set(run, D, e, dtype)
         return self
 
-    def _set(self, run: Run, D: np.ndarray, dtype: Any) -> None:
+    def _set(self, run: Run, D: np.ndarray, e: int, dtype: Any) -> None:
         Y, _, _, stress, size = run.state
-        self.embedding_, self.n_iter_, self.dissimilarity_matrix_ = Y.astype(dtype), run.n_iter, D
+        unit = e if self.metric_mds else 0  # the order alone has no unit
+        self.embedding_ = np.ldexp(Y, unit).astype(dtype)
+        self.n_iter_, self.dissimilarity_matrix_ = run.n_iter, np.ldexp(D, e)
         auto = self.normalized_stress == "auto"
         normal = not self.metric_mds if auto else bool(self.normalized_stress)
-        self.stress_ = float(np.sqrt(stress / size) if size > 0 else 0.0) if normal else stress
+        if normal:
+            self.stress_ = float(np.sqrt(stress / size)) if size > 0 else 0.0
+        else:
+            self.stress_ = float(np.ldexp(stress, 2 * unit))
 
 
 class _Distances:
@@ -204,9 +224,19 @@ def _majorised(Y: np.ndarray, d: np.ndarray, h: np.ndarray) -> np.ndarray:
 
 
 def smacof(
-    dissimilarities, *, metric=True, n_components=2, init=None, n_init=1, n_jobs=None,
-    max_iter=300, verbose=0, eps=1e-6, random_state=None, return_n_iter=False,
-    normalized_stress="auto"
+    dissimilarities,
+    *,
+    metric=True,
+    n_components=2,
+    init=None,
+    n_init=1,
+    n_jobs=None,
+    max_iter=300,
+    verbose=0,
+    eps=1e-6,
+    random_state=None,
+    return_n_iter=False,
+    normalized_stress="auto",
 ):
     """A map whose distances are close to given ones.
 

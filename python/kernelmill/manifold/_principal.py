@@ -20,6 +20,8 @@ def principal(X: Any, q: int, seed: int) -> np.ndarray:
     Random columns have the deviation of the last component, so that the map is not a line.
     """
     n, d = X.shape
+    if not is_sparse(X):
+        X = np.ascontiguousarray(X)  # sums have one order
     mean = np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
     k = min(q, n, d)
     if is_sparse(X) or min(n, d) > _WHOLE:
@@ -36,7 +38,7 @@ def principal(X: Any, q: int, seed: int) -> np.ndarray:
         left, values, _ = scipy.sparse.linalg.svds(product, k, v0=start)
         places = (left * values)[:, ::-1]
     else:
-        C = X.astype(np.float64) - mean
+        C = X.astype(np.float64, order="C") - mean
         if d <= n:
             vectors = scipy.linalg.eigh(C.T @ C, subset_by_index=(d - k, d - 1))[1]
             places = C @ vectors[:, ::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.base import TransformerMixin
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator._rows import Rows
@@ -18,11 +18,11 @@ from kernelmill.ops import random
 _UNITLESS = ("haversine", "precomputed", "hamming", "canberra")
 
 
-class Manifold(TransformerMixin, Searcher):
+class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
     """Base of the models that put rows on a map.
 
-    Distances are those of ``2^e X``, with a whole e that keeps their squares within the range of
-    floats; it is 0 but for extreme X.
+    Distances are those of ``2^e X``, with the whole e that makes the largest entry about 1: so
+    nothing depends on the unit of X, and squares stay within the range of floats.
     """
 
     _words = WORDS
@@ -31,6 +31,7 @@ class Manifold(TransformerMixin, Searcher):
     metric: Any = "minkowski"
     metric_params: Any = None
     n_components: int
+    embedding_: Any
     _exponent: int
 
     @property
@@ -39,7 +40,7 @@ class Manifold(TransformerMixin, Searcher):
 
     @property
     def _n_features_out(self) -> int:
-        return self.embedding_.shape[1]  # type: ignore[attr-defined]
+        return self.embedding_.shape[1]
 
     def _fit_rows(self, X: Any, sample_weight: Any = None) -> Rows:
         owner = type(self).__name__
@@ -61,6 +62,11 @@ class Manifold(TransformerMixin, Searcher):
         rows = self._rows(X, reset=False)
         return self._space.moved_queries(scaled(rows.X, self._exponent)), None
 
+    @property
+    def _power(self) -> int:
+        """Power of the unit of X in its distances."""
+        return {"sqeuclidean": 2, "cosine": 0, "correlation": 0}.get(self._space.metric, 1)
+
     def fit_transform(self, X, y=None):
         """Make the map of X.
 
@@ -69,16 +75,13 @@ class Manifold(TransformerMixin, Searcher):
         embedding : ndarray of shape (n, q), dtype of X
             The map.
         """
-        return self.fit(X, y).embedding_  # type: ignore[attr-defined]
+        return self.fit(X, y).embedding_
 
 
 def exponent_of(X: Any) -> int:
-    """A whole number e for which squares of ``2^e X`` neither overflow nor vanish; 0 if X is so."""
+    """The whole number e for which the largest entry of ``2^e X`` is about 1."""
     entries = X.data if is_sparse(X) else X
-    most = float(np.abs(entries).max(initial=0))
-    size = int(np.frexp(most)[1])
-    safe = np.finfo(X.dtype).maxexp // 4
-    return 0 if most == 0 or abs(size) <= safe else -size
+    return -int(np.frexp(float(np.abs(entries).max(initial=0)))[1])
 
 
 def scaled(X: Any, exponent: int) -> Any:

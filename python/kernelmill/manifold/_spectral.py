@@ -25,8 +25,14 @@ TOLERANCE = rule.any_of(rule.real(0), rule.one_of("auto"))
 
 
 def spectral_embedding(
-    adjacency, *, n_components=8, eigen_solver=None, random_state=None, eigen_tol="auto",
-    norm_laplacian=True, drop_first=True
+    adjacency,
+    *,
+    n_components=8,
+    eigen_solver=None,
+    random_state=None,
+    eigen_tol="auto",
+    norm_laplacian=True,
+    drop_first=True,
 ):
     """The smoothest functions on a graph.
 
@@ -79,8 +85,9 @@ def eigenfunctions(
     if parts > 1:
         warn(
             f"{owner}: the graph has {parts} parts without an edge between them (Graph is not "
-            "fully connected, spectral embedding may not work as expected.)", UserWarning
-        )  # fmt: skip
+            "fully connected, spectral embedding may not work as expected.)",
+            UserWarning,
+        )
     vectors = smoothest(A, q + drop_first, normalised=normalised, tol=tol, seed=seed)[1]
     return vectors[:, 1:] if drop_first else vectors
 
@@ -150,9 +157,7 @@ class SpectralEmbedding(Manifold):
     _parameters: ClassVar = {
         "n_components": rule.integer(1),
         "affinity": rule.any_of(
-            rule.one_of(
-                "nearest_neighbors", "rbf", "precomputed", "precomputed_nearest_neighbors"
-            ),
+            rule.one_of("nearest_neighbors", "rbf", "precomputed", "precomputed_nearest_neighbors"),
             rule.function("(X)"),
         ),
         "gamma": rule.any_of(rule.real(0), rule.nothing()),
@@ -166,13 +171,21 @@ class SpectralEmbedding(Manifold):
     affinity_matrix_: Any
 
     def __init__(
-        self, n_components=2, *, affinity="nearest_neighbors", gamma=None, random_state=None,
-        eigen_solver=None, eigen_tol="auto", n_neighbors=None, n_jobs=None
+        self,
+        n_components=2,
+        *,
+        affinity="nearest_neighbors",
+        gamma=None,
+        random_state=None,
+        eigen_solver=None,
+        eigen_tol="auto",
+        n_neighbors=None,
+        n_jobs=None,
     ):
         self._set_parameters(locals())
 
     @property
-    def metric(self):  # type: ignore[override]
+    def metric(self):
         """Distance of rows."""
         given = str(self.affinity).startswith("precomputed")
         return "precomputed" if given else "euclidean"

@@ -22,6 +22,8 @@ _EXPLORATION = 250  # iterations with early exaggeration
 _EVERY = 50  # iterations between two looks at the divergence
 _DIRECT = 256  # rows up to which pairs are faster than a tree
 _EXACT_END = 50_000  # rows up to which the divergence at the end is that of all pairs
+_PROGRESS = 1e-6  # least share of the divergence by which it must fall
+_FEW = 200  # fewer rows have the learning rate of so many
 _START = 1e-4  # deviation of the first map
 
 
@@ -40,11 +42,13 @@ class TSNE(Manifold):
     early_exaggeration : float, default=12
         Factor of P in the first 250 iterations.
     learning_rate : float or "auto", default="auto"
-        Length of a step; ``"auto"`` is ``max(n / (4 e), 50)`` with e the factor of P in force.
+        Length of a step; ``"auto"`` is ``max(n, 200) / (4 e)`` with e the factor of P in
+        force: of few rows, longer steps scatter the map.
     max_iter : int, default=1000
         Most iterations.
     n_iter_without_progress : int, default=300
-        Iterations without a lower divergence that end the fit, after the first 250.
+        Iterations without a divergence that is lower by a millionth, which end the fit after the
+        first 250.
     min_grad_norm : float, default=1e-7
         A gradient that is not longer ends the fit.
     init : {"pca", "random"} or array-like of shape (n, q), default="pca"
@@ -113,10 +117,23 @@ class TSNE(Manifold):
     n_iter_: int
 
     def __init__(
-        self, n_components=2, *, perplexity=30.0, early_exaggeration=12.0, learning_rate="auto",
-        max_iter=1000, n_iter_without_progress=300, min_grad_norm=1e-7, metric="euclidean",
-        metric_params=None, init="pca", verbose=0, random_state=None, method="barnes_hut",
-        angle=0.5, n_jobs=None
+        self,
+        n_components=2,
+        *,
+        perplexity=30.0,
+        early_exaggeration=12.0,
+        learning_rate="auto",
+        max_iter=1000,
+        n_iter_without_progress=300,
+        min_grad_norm=1e-7,
+        metric="euclidean",
+        metric_params=None,
+        init="pca",
+        verbose=0,
+        random_state=None,
+        method="barnes_hut",
+        angle=0.5,
+        n_jobs=None,
     ):
         self._set_parameters(locals())
 
@@ -169,7 +186,7 @@ class TSNE(Manifold):
         if self.metric == "precomputed":
             raise ValueError(
                 f"{owner}: init must be 'random' or an array for metric='precomputed', got 'pca' "
-                "(The parameter init=\"pca\" cannot be used with metric=\"precomputed\".)"
+                '(The parameter init="pca" cannot be used with metric="precomputed".)'
             )
         Y = principal(X, q, seed)
         return Y / Y[:, 0].std() * _START
@@ -177,7 +194,7 @@ class TSNE(Manifold):
     def _rate(self, exaggeration: float, n: int) -> float:
         if self.learning_rate != "auto":
             return float(self.learning_rate)
-        return max(n / exaggeration / 4, 50.0)
+        return max(n, _FEW) / exaggeration / 4
 
     def _set(self, dtype: Any, state: tuple) -> None:
         self.embedding_ = state[0].astype(dtype)
@@ -223,7 +240,7 @@ class TSNE(Manifold):
                 return Step((Y, velocity, gains, done, least, at), taken=steps)
             Y -= Y.mean(axis=0)
             value = divergence(Y, theta)
-            if value < least or done <= _EXPLORATION:
+            if value < least * (1 - _PROGRESS) or done <= _EXPLORATION:
                 least, at = value, done
             finished = done > _EXPLORATION and (
                 done - at >= self.n_iter_without_progress
@@ -237,6 +254,10 @@ class TSNE(Manifold):
 
         with Progress(self, self.verbose, iterations=int(self.max_iter)) as progress:
             return climb(
-                progress, begin, advance, max_iter=int(self.max_iter), finish=finish,
+                progress,
+                begin,
+                advance,
+                max_iter=int(self.max_iter),
+                finish=finish,
                 attributes=lambda state, n_iter: {"embedding_": state[0], "n_iter_": n_iter},
             )

@@ -125,10 +125,26 @@ class UMAP(Manifold):
     graph_: Any
 
     def __init__(
-        self, n_neighbors=15, n_components=2, *, metric="euclidean", metric_params=None,
-        n_epochs=None, learning_rate=1.0, init="spectral", min_dist=0.1, spread=1.0,
-        set_op_mix_ratio=1.0, local_connectivity=1.0, repulsion_strength=1.0,
-        negative_sample_rate=5, a=None, b=None, random_state=None, n_jobs=None, verbose=False
+        self,
+        n_neighbors=15,
+        n_components=2,
+        *,
+        metric="euclidean",
+        metric_params=None,
+        n_epochs=None,
+        learning_rate=1.0,
+        init="spectral",
+        min_dist=0.1,
+        spread=1.0,
+        set_op_mix_ratio=1.0,
+        local_connectivity=1.0,
+        repulsion_strength=1.0,
+        negative_sample_rate=5,
+        a=None,
+        b=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=False,
     ):
         self._set_parameters(locals())
 
@@ -238,7 +254,10 @@ class UMAP(Manifold):
 
         with Progress(self, self.verbose and Z is None, iterations=epochs, unit="epoch") as bar:
             return climb(
-                bar, lambda number: (Y, 0), advance, max_iter=epochs,
+                bar,
+                lambda number: (Y, 0),
+                advance,
+                max_iter=epochs,
                 attributes=lambda state, n_iter: {"embedding_": state[0], "n_epochs_": n_iter},
             )
 

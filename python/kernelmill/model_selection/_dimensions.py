@@ -1,8 +1,8 @@
 """One dimension of a search space: which values it has, and where they lie in the unit interval.
 
-A value of the user has a *number*: itself, or the index of a choice. A number has a *code*: of a real
-number its place in [0, 1] after the prior's transform, otherwise the number. NaN is the number and
-the code of a dimension that is not active. Models see *positions*: codes scaled to [0, 1], or
+A value of the user has a *number*: itself, or the index of a choice. A number has a *code*: of a
+real number its place in [0, 1] after the prior's transform, otherwise the number. NaN is the number
+and the code of a dimension that is not active. Models see *positions*: codes scaled to [0, 1], or
 indicators of choices that have no order. Numbers are what is kept: codes are rounded.
 """
 
@@ -59,40 +59,40 @@ class Dimension:
         """Whether gradients move it."""
         return self.width == 1 and (self.levels is None or self.levels > MOST_LEVELS)
 
-    def draw(self, u: np.ndarray) -> np.ndarray:
+    def _draw(self, u: np.ndarray) -> np.ndarray:
         """Codes that are distributed by the prior, from numbers in [0, 1)."""
         raise NotImplementedError
 
-    def undraw(self, v: np.ndarray) -> np.ndarray:
-        """Numbers that `draw` turns into these codes."""
+    def _undraw(self, v: np.ndarray) -> np.ndarray:
+        """Numbers that `_draw` turns into these codes."""
         raise NotImplementedError
 
-    def positions(self, v: np.ndarray) -> np.ndarray:
+    def _positions(self, v: np.ndarray) -> np.ndarray:
         """Columns for models, (n, width)."""
         raise NotImplementedError
 
-    def nearest(self, z: np.ndarray) -> np.ndarray:
+    def _nearest(self, z: np.ndarray) -> np.ndarray:
         """The codes nearest to positions, of dimensions of one column."""
         raise NotImplementedError
 
-    def numbers(self, v: np.ndarray) -> np.ndarray:
+    def _numbers(self, v: np.ndarray) -> np.ndarray:
         """The numbers of codes."""
         return v
 
-    def codes(self, numbers: np.ndarray) -> np.ndarray:
+    def _codes(self, numbers: np.ndarray) -> np.ndarray:
         """The codes of numbers."""
         return numbers
 
-    def value(self, number: float) -> Any:
+    def _value(self, number: float) -> Any:
         """The user's value of a number."""
         raise NotImplementedError
 
-    def number(self, x: Any) -> float:
+    def _number(self, x: Any) -> float:
         """The number of a user's value; ValueError if it is not one."""
         raise NotImplementedError
 
     def _refuse(self, x: Any, what: str) -> ValueError:
-        return ValueError(f"{self.name or type(self).__name__} must be {what}, got {shown(x)}")
+        return ValueError(f"{self.name or 'a value'} must be {what}, got {shown(x)}")
 
     def _repr(self, *values: Any) -> str:
         parts = [*map(repr, values)]
@@ -149,16 +149,16 @@ class Real(Dimension):
         self.low, self.high, self.prior = float(low), float(high), prior
         self._common(name, when)
 
-    def draw(self, u):
+    def _draw(self, u):
         return u
 
-    def undraw(self, v):
+    def _undraw(self, v):
         return v
 
-    def positions(self, v):
+    def _positions(self, v):
         return v[:, None]
 
-    def nearest(self, z):
+    def _nearest(self, z):
         return np.clip(z, 0.0, 1.0)
 
     def _ends(self) -> tuple[float, float]:
@@ -166,20 +166,20 @@ class Real(Dimension):
             return math.log(self.low), math.log(self.high)
         return self.low, self.high
 
-    def numbers(self, v):
+    def _numbers(self, v):
         low, high = self._ends()
         t = (1 - v) * low + v * high  # without overflow where the range is wider than a float
         return np.clip(np.exp(t) if self.prior == "log-uniform" else t, self.low, self.high)
 
-    def codes(self, numbers):
+    def _codes(self, numbers):
         low, high = self._ends()
         t = np.log(numbers) if self.prior == "log-uniform" else numbers
         return np.clip((t / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
 
-    def value(self, number):
+    def _value(self, number):
         return float(number)
 
-    def number(self, x):
+    def _number(self, x):
         if not is_real(x) or not self.low <= x <= self.high:
             raise self._refuse(x, f"a number from {self.low} to {self.high}")
         return float(x)
@@ -225,27 +225,27 @@ class Integer(Dimension):
         values = np.exp(t) if self.prior == "log-uniform" else t
         return np.clip(np.rint(values), self.low, self.high)
 
-    def draw(self, u):
+    def _draw(self, u):
         low, high = self._ends(0.5)
         return self._whole(low + u * (high - low))
 
-    def undraw(self, v):
+    def _undraw(self, v):
         low, high = self._ends(0.5)
         return ((np.log(v) if self.prior == "log-uniform" else v) - low) / (high - low)
 
-    def positions(self, v):
+    def _positions(self, v):
         low, high = self._ends(0.0)
         t = np.log(v) if self.prior == "log-uniform" else v
         return ((t - low) / (high - low))[:, None] if self.width else np.zeros((len(v), 0))
 
-    def nearest(self, z):
+    def _nearest(self, z):
         low, high = self._ends(0.0)
         return self._whole(low + z * (high - low))
 
-    def value(self, number):
+    def _value(self, number):
         return int(number)
 
-    def number(self, x):
+    def _number(self, x):
         whole = is_integer(x) or (is_real(x) and float(x).is_integer())
         if not whole or not self.low <= x <= self.high:
             raise self._refuse(x, f"a whole number from {self.low} to {self.high}")
@@ -297,28 +297,28 @@ class Categorical(Dimension):
         self._by_rank = np.argsort(self._ranks)
         self._common(name, when)
 
-    def draw(self, u):
+    def _draw(self, u):
         n = len(self.choices)
         return self._by_rank[np.minimum(u * n, n - 1).astype(np.intp)].astype(np.float64)
 
-    def undraw(self, v):
+    def _undraw(self, v):
         return (self._ranks[v.astype(np.intp)] + 0.5) / len(self.choices)
 
-    def positions(self, v):
+    def _positions(self, v):
         n, at = len(self.choices), v.astype(np.intp)
         if self.width <= 1:
             return self._ranks[at][:, None][:, : self.width] / max(n - 1, 1)
         return np.eye(n)[at] * math.sqrt(0.5)
 
-    def nearest(self, z):
+    def _nearest(self, z):
         n = len(self.choices)
         rank = np.clip(np.rint(z * (n - 1)), 0, n - 1).astype(np.intp)
         return self._by_rank[rank].astype(np.float64)
 
-    def value(self, number):
+    def _value(self, number):
         return self.choices[int(number)]
 
-    def number(self, x):
+    def _number(self, x):
         for i, choice in enumerate(self.choices):
             if _same(x, choice):
                 return float(i)
@@ -337,23 +337,23 @@ class Quantile(Dimension):
         self.distribution = distribution
         self._common(None, None)
 
-    draw = Real.draw
-    undraw = Real.undraw
-    positions = Real.positions
-    nearest = Real.nearest
+    _draw = Real._draw
+    _undraw = Real._undraw
+    _positions = Real._positions
+    _nearest = Real._nearest
 
-    value = Real.value
+    _value = Real._value
 
-    def numbers(self, v):
+    def _numbers(self, v):
         tiny = 1e-9  # quantiles of 0 and 1 may be infinite
         low, high = self.distribution.support()
         finite = math.isfinite(low) and math.isfinite(high)
         return self.distribution.ppf(v if finite else np.clip(v, tiny, 1 - tiny))
 
-    def codes(self, numbers):
+    def _codes(self, numbers):
         return self.distribution.cdf(numbers)
 
-    def number(self, x):
+    def _number(self, x):
         low, high = self.distribution.support()
         if not is_real(x) or not low <= x <= high:
             raise self._refuse(x, f"a number from {low} to {high}")

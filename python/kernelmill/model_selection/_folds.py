@@ -33,7 +33,7 @@ class Scoring:
         if not callable(scoring):
             self.is_multimetric = scoring is not None and not isinstance(scoring, str)
             if self.is_multimetric:
-                named = scoring if isinstance(scoring, Mapping) else {name: name for name in scoring}
+                named = scoring if isinstance(scoring, Mapping) else {k: k for k in scoring}
                 if not named or not all(isinstance(name, str) for name in named):
                     raise ValueError(
                         "BayesSearchCV: scoring must name at least one scorer by a string, got "

@@ -96,7 +96,10 @@ class Record:
                 raise ValueError(f"format {found['format']!r}, schema {found['schema']!r}")
             made_of, seed = _unplain(found["made_of"]), int(found["seed"])
             entries = [
-                Entry(np.array(e["x"], dtype=np.float64), *map(_unplain, (e["y"], e["error"], e["more"])))
+                Entry(
+                    np.array(e["x"], dtype=np.float64),
+                    *(_unplain(e[key]) for key in ("y", "error", "more")),
+                )
                 for e in found["entries"]
                 if made_of == self._made_of
             ]

@@ -12,7 +12,7 @@ from sklearn import get_config
 from sklearn.base import clone, is_classifier
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import RandomizedSearchCV, check_cv
-from sklearn.utils import indexable
+from sklearn.utils import get_tags, indexable
 from sklearn.utils.metadata_routing import process_routing
 
 from kernelmill._docstrings import Documented
@@ -101,7 +101,7 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
     >>> from kernelmill.model_selection import BayesSearchCV
     >>> X, y = load_iris(return_X_y=True)
     >>> space = {"C": (1e-3, 1e3, "log-uniform"), "gamma": (1e-4, 10.0, "log-uniform")}
-    >>> search = BayesSearchCV(SVC(), space, n_iter=12, random_state=0).fit(X, y)
+    >>> search = BayesSearchCV(SVC(), space, n_iter=16, random_state=0).fit(X, y)
     >>> bool(search.best_score_ > 0.97)
     True
     """
@@ -163,6 +163,11 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
             )
         scoring = Scoring(self.estimator, self.scoring)
         self._check_refit(scoring.names if scoring.is_multimetric else None)
+        if y is None and get_tags(self.estimator).target_tags.required:
+            raise ValueError(
+                f"{owner}: y must be given for {type(self.estimator).__name__}, got None (it "
+                "requires y to be passed, but the target y is None)"
+            )
         X, y = indexable(X, y)
         fit_params, split_params, score_params = self._routed(scoring, params)
         splitter = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
@@ -224,6 +229,12 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
             self._refitted(base, X, y, fit_params)
         return self
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        own = get_tags(self.estimator)
+        tags.target_tags, tags.input_tags.allow_nan = own.target_tags, own.input_tags.allow_nan
+        return tags
+
     def _routed(self, scoring: Scoring, params: dict[str, Any]) -> tuple[dict, dict, dict]:
         """Arguments of fit, of the splitter and of scorers."""
         if get_config()["enable_metadata_routing"]:
@@ -254,10 +265,11 @@ class BayesSearchCV(Documented, RandomizedSearchCV):
             return {}
         import joblib
 
-        order = zlib.crc32(b"".join(np.asarray(part, np.int64).tobytes() for s in splits for part in s))
+        parts = [np.asarray(part, np.int64).tobytes() for split in splits for part in split]
         return {
             "estimator": repr(self.estimator), "scoring": repr(self.scoring),
-            "refit": self.refit if isinstance(self.refit, str) else None, "cv": order,
+            "refit": self.refit if isinstance(self.refit, str) else None,
+            "cv": zlib.crc32(b"".join(parts)),
             "X, y or parameters of fit": joblib.hash((X, y, params)), "n_points": self.n_points,
             "n_initial_points": self.n_initial_points, "acquisition": self.acquisition,
             "xi": self.xi, "kappa": self.kappa, "return_train_score": self.return_train_score,

@@ -104,7 +104,7 @@ class Space:
                 )
             parent = self.dimensions[at]
             try:
-                found.append((at, np.array([parent.number(v) for v in values])))
+                found.append((at, np.array([parent._number(v) for v in values])))
             except ValueError as error:
                 raise ValueError(f"{self.owner}: in when of {dimension!r}, {error}") from None
         return found
@@ -136,7 +136,7 @@ class Space:
                     continue
                 return None
             several = np.repeat(V[active], levels, axis=0)
-            values = self.dimensions[i].draw((np.arange(levels) + 0.5) / levels)
+            values = self.dimensions[i]._draw((np.arange(levels) + 0.5) / levels)
             low = getattr(self.dimensions[i], "low", None)
             if low is not None:  # an integer's prior is not even
                 values = low + np.arange(levels, dtype=np.float64)
@@ -160,7 +160,7 @@ class Space:
         for i in self._order:
             missing = np.isnan(V[:, i])
             if missing.any():
-                V[missing, i] = self.dimensions[i].draw(U[missing, i])
+                V[missing, i] = self.dimensions[i]._draw(U[missing, i])
             V[~self._is_active(V, i), i] = np.nan
         return V
 
@@ -183,7 +183,7 @@ class Space:
         U = U.copy()
         for i, dimension in enumerate(self.dimensions):
             known = ~np.isnan(V[:, i])
-            U[known, i] = dimension.undraw(V[known, i])
+            U[known, i] = dimension._undraw(V[known, i])
         return U
 
     def positions(self, V: np.ndarray) -> np.ndarray:
@@ -192,9 +192,9 @@ class Space:
         for i, columns in enumerate(self.columns):
             known = ~np.isnan(V[:, i])
             if known.all():
-                Z[:, columns] = self.dimensions[i].positions(V[:, i])
+                Z[:, columns] = self.dimensions[i]._positions(V[:, i])
             elif known.any():
-                Z[known, columns] = self.dimensions[i].positions(V[known, i])
+                Z[known, columns] = self.dimensions[i]._positions(V[known, i])
         return Z
 
     def numbers(self, V: np.ndarray) -> np.ndarray:
@@ -209,13 +209,13 @@ class Space:
         found = given.copy()
         for i, dimension in enumerate(self.dimensions):
             known = ~np.isnan(given[:, i])
-            found[known, i] = getattr(dimension, method)(given[known, i])
+            found[known, i] = getattr(dimension, f"_{method}")(given[known, i])
         return found
 
     def point(self, row: np.ndarray) -> Any:
         """The user's point of a row of numbers."""
         values = [
-            None if np.isnan(one) else dimension.value(one)
+            None if np.isnan(one) else dimension._value(one)
             for one, dimension in zip(row, self.dimensions, strict=True)
         ]
         if not self.as_dict:
@@ -266,7 +266,7 @@ class Space:
                 )
             left.discard(label)
             try:
-                row[i] = self.dimensions[i].number(values[label])
+                row[i] = self.dimensions[i]._number(values[label])
             except ValueError as error:
                 raise ValueError(f"{self.owner}: {error}") from None
         if left:

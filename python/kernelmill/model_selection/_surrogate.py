@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize as scipy_minimize
 from scipy.special import log_ndtr
+from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill.gaussian_process import GaussianProcessRegressor, _factor
 from kernelmill.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
@@ -26,6 +28,8 @@ _NOISE = (math.log(1e-4), 2.5)
 _LENGTH = (math.log(0.5), 1.0)
 _BOUNDS = {"variance": (1e-2, 1e2), "length": (1e-2, 1e2), "noise": (1e-7, 0.1)}
 _LABEL_NOISE = 0.01
+# Hyperparameters are fitted to so many points: the best half of that, and others evenly by value.
+_MOST_FITTED = 300
 
 
 class Warp(NamedTuple):
@@ -163,7 +167,8 @@ class Surrogate:
                 )
             w = self.warp(y[valid])
             if len(w) > 1 and np.ptp(w) > 0:
-                self.kernel_ = _fitted(space, Z[valid], w)
+                part = _representative(w)
+                self.kernel_ = _fitted(space, Z[valid][part], w[part])
                 Z = Z[valid]
             else:  # all that is known is where not to look again
                 self.kernel_ = _kernel(space)
@@ -218,6 +223,15 @@ class Surrogate:
         return tuple(self.warp.inverse(m + side * s) for side in (0.0, -width, width))
 
 
+def _representative(w: np.ndarray) -> np.ndarray:
+    """Indices of the points that hyperparameters are fitted to."""
+    if len(w) <= _MOST_FITTED:
+        return np.arange(len(w))
+    order, half = np.argsort(w, kind="stable"), _MOST_FITTED // 2
+    rest = np.linspace(half, len(w) - 1, _MOST_FITTED - half).astype(np.intp)
+    return np.sort(order[np.r_[:half, rest]])
+
+
 def _kernel(space: Space) -> Any:
     d = space.n_columns
     length = np.full(d, 0.5 * math.sqrt(len(space.dimensions)))
@@ -260,9 +274,7 @@ def _fitted(space: Space, Z: np.ndarray, w: np.ndarray) -> Any:
         return tie @ best.x, best.fun
 
     model = GaussianProcessRegressor(_kernel(space), alpha=0.0, optimizer=search)
-    import warnings
-
     with warnings.catch_warnings():
         # A length scale at its bound belongs to a dimension that does not matter.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return model.fit(Z, w).kernel_

@@ -55,7 +55,7 @@ _SHARED = {
     "xi": (
         "float",
         "Least improvement that counts for EI and PI, in units of the deviation of the values; 0 "
-        "for EI and 0.01 for PI by default.",
+        "for EI and 0.1 for PI by default.",
     ),
     "kappa": ("float", "Number of deviations in UCB."),
     "n_points": (

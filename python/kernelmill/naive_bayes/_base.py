@@ -1,4 +1,4 @@
-"""What naive Bayes classifiers share: classes, ``fit`` and ``partial_fit`` of statistics that add."""
+"""What naive Bayes classifiers share: classes, ``fit`` and ``partial_fit``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kernelmill._estimator._targets import (
     codes_in,
     declare_classes,
 )
+from kernelmill.naive_bayes._words import WORDS
 
 
 class NaiveBayes(PosteriorClassifier):
@@ -23,11 +24,15 @@ class NaiveBayes(PosteriorClassifier):
 
     class_count_: Any
 
+    _words = WORDS
     _deferred: ClassVar[bool] = True  # whether `_learn` sees values that are out of range
 
     def _learn(self, rows: Rows, codes: np.ndarray, first: bool) -> None:
         """Set the attributes from these rows, and from those before unless `first`."""
         raise NotImplementedError
+
+    def _check_learnt(self) -> None:
+        """Raise where the rows of a fit do not determine the model."""
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -44,6 +49,7 @@ class NaiveBayes(PosteriorClassifier):
             check_count(labels, rows.count, rows.owner)
         self.classes_, codes = coded(labels)
         self._learn(rows, codes, True)
+        self._check_learnt()
 
     @fitting
     def partial_fit(self, X, y, classes=None, sample_weight=None):

@@ -134,19 +134,24 @@ class CategoricalNB(DiscreteNB):
         self._set_prior()
 
     def _update(self, alpha: Any) -> None:
-        self.feature_log_prob_ = []
+        self.feature_log_prob_, totals = [], []
         for count in self.category_count_:
             smooth = count + alpha
             total = smooth.sum(axis=1, keepdims=True)
             none = total == 0  # nothing is known
             smooth = np.where(none, 1.0, smooth)
             total = np.where(none, max(1, smooth.shape[1]), total)
-            self.feature_log_prob_.append(log_of(smooth) - np.log(total))
+            totals.append(np.broadcast_to(np.log(total), smooth.shape))
+            self.feature_log_prob_.append(log_of(smooth) - totals[-1])
+        self._log_totals = np.concatenate(totals, axis=1)
 
     def _joint(self) -> Any:
-        # A row of zeros at the end for what is missing.
-        table = np.concatenate([*self.feature_log_prob_, np.zeros((len(self.classes_), 1))], axis=1)
-        logs, impossible = split_infinite(table)
+        logs, impossible = split_infinite(
+            np.concatenate(self.feature_log_prob_, axis=1), self._log_totals
+        )
+        # A column of zeros at the end for what is missing.
+        logs = np.pad(logs, ((0, 0), (0, 1)))
+        impossible = None if impossible is None else np.pad(impossible, ((0, 0), (0, 1)))
         state = logs, impossible, self.class_log_prior_, self.n_categories_
         return _categorical_joint, state
 

@@ -9,7 +9,7 @@ import numpy as np
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
-from kernelmill._estimator._posterior import given_priors, log_of
+from kernelmill._estimator._posterior import given_priors, linear_scores, log_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import check_count
 from kernelmill._estimator._validation import as_numbers
@@ -44,8 +44,10 @@ def linear_joint(
     Where all classes are impossible, those of the least weight of impossible features are the limit
     of ever smaller probabilities: the others are -inf beside them.
     """
-    found = _product(X, coef) + intercept
-    return found if impossible is None else least_hit(found, _product(X, impossible), intercept)
+    found = linear_scores(X, coef, intercept)
+    if impossible is None:
+        return found
+    return least_hit(found, linear_scores(X, impossible, np.zeros(len(coef))), intercept)
 
 
 def least_hit(found: np.ndarray, hits: np.ndarray, prior: np.ndarray) -> np.ndarray:
@@ -54,24 +56,18 @@ def least_hit(found: np.ndarray, hits: np.ndarray, prior: np.ndarray) -> np.ndar
     return np.where(hits > hits.min(axis=1, keepdims=True) * (1 + 1e-12), -np.inf, found)
 
 
-def _product(X: Any, coef: np.ndarray) -> np.ndarray:
-    if is_sparse(X):
-        return np.asarray(X @ coef.T)
-    if X.dtype != np.float32:
-        return X @ coef.T.astype(X.dtype, copy=False)
-    out = np.empty((len(X), len(coef)))
-    step = max(1, _BLOCK // max(1, X.shape[1]))
-    for i in range(0, len(X), step):
-        out[i : i + step] = X[i : i + step].astype(np.float64) @ coef.T
-    return out
+def split_infinite(
+    logs: np.ndarray, log_total: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Logarithms of shares, and where these are 0, if anywhere.
 
-
-def split_infinite(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Logarithms with 0 in place of -inf, and where these were, if anywhere."""
+    The logarithm of ``alpha / total`` is ``log alpha - log total``. What is common to all classes
+    that are equally impossible is the first part: the second stands in for -inf.
+    """
     impossible = logs == -np.inf
     if not impossible.any():
         return logs, None
-    return np.where(impossible, 0.0, logs), impossible.astype(np.float64)
+    return np.where(impossible, -log_total, logs), impossible.astype(np.float64)
 
 
 class DiscreteNB(NaiveBayes):
@@ -241,10 +237,11 @@ class MultinomialNB(_CountNB):
         # Nothing is known of a class without a count.
         none = total == 0
         counts, total = np.where(none, 1.0, counts), np.where(none, counts.shape[1], total)
-        self.feature_log_prob_ = log_of(counts) - np.log(total)
+        self._log_total = np.log(total)
+        self.feature_log_prob_ = log_of(counts) - self._log_total
 
     def _joint(self) -> Any:
-        logs, impossible = split_infinite(self.feature_log_prob_)
+        logs, impossible = split_infinite(self.feature_log_prob_, self._log_total)
         return linear_joint, (logs, impossible, self.class_log_prior_)
 
 
@@ -310,7 +307,15 @@ class ComplementNB(_CountNB):
         none = total == 0
         others, total = np.where(none, 1.0, others), np.where(none, others.shape[1], total)
         logs = log_of(others / total)
-        self.feature_log_prob_ = logs / logs.sum(axis=1, keepdims=True) if self.norm else -logs
+        self._log_total = np.log(total)
+        if self.norm:
+            # The limit where shares are 0: their logarithms are all of the sum.
+            zero = logs == -np.inf
+            any_zero = zero.any(axis=1, keepdims=True)
+            shares = np.where(any_zero, zero, np.where(zero, 0.0, logs))
+            self.feature_log_prob_ = shares / shares.sum(axis=1, keepdims=True)
+        else:
+            self.feature_log_prob_ = -logs
 
     def _joint(self) -> Any:
         weights = self.feature_log_prob_
@@ -319,7 +324,7 @@ class ComplementNB(_CountNB):
         certain = weights == np.inf
         if not certain.any():
             return linear_joint, (weights, None, prior)
-        return linear_joint, (np.where(certain, 0.0, weights), 1.0 - certain, prior)
+        return linear_joint, (np.where(certain, self._log_total, weights), 1.0 - certain, prior)
 
 
 class BernoulliNB(DiscreteNB):
@@ -387,28 +392,15 @@ class BernoulliNB(DiscreteNB):
         there = np.where(none, 1.0, self.feature_count_ + alpha)
         absent = np.where(none, 1.0, np.maximum(self._known - self.feature_count_, 0.0) + alpha)
         total = np.where(none, 2.0, total)
-        self.feature_log_prob_ = log_of(there) - np.log(total)
-        self._absent_log_prob = log_of(absent) - np.log(total)
+        self._log_total = np.log(total)
+        self.feature_log_prob_ = log_of(there) - self._log_total
+        self._absent_log_prob = log_of(absent) - self._log_total
 
     def _joint(self) -> Any:
-        there, never = split_infinite(self.feature_log_prob_)
-        absent, always = split_infinite(self._absent_log_prob)
+        there, never = split_infinite(self.feature_log_prob_, self._log_total)
+        absent, always = split_infinite(self._absent_log_prob, self._log_total)
         state = there, absent, never, always, self.class_log_prior_, self.binarize
         return _bernoulli_joint, state
-
-
-def _flags(X: Any, threshold: float | None) -> Any:
-    """Entries as 0 and 1 in float64; NaN stays."""
-    if is_sparse(X):
-        X = X.copy()
-        X.sum_duplicates()
-        data = X.data if threshold is None else np.where(
-            np.isnan(X.data), np.nan, X.data > threshold
-        )  # fmt: skip
-        return type(X)((data.astype(np.float64), X.indices, X.indptr), shape=X.shape)
-    if threshold is None:
-        return X.astype(np.float64, copy=False)
-    return np.where(np.isnan(X), np.nan, threshold < X)
 
 
 def _there(
@@ -442,27 +434,47 @@ def _bernoulli_joint(
     X: Any, there: np.ndarray, absent: np.ndarray, never: Any, always: Any, prior: np.ndarray,
     threshold: float | None,
 ) -> np.ndarray:  # fmt: skip
-    flags = _flags(X, threshold)
-    data = flags.data if is_sparse(flags) else flags
-    gaps = np.isnan(data)
-    hits: Any = None
+    if is_sparse(X):
+        if not X.has_canonical_format:
+            X = X.copy()
+            X.sum_duplicates()
+        flags, gaps = _flags(X.data, threshold)
+        flags = type(X)((flags, X.indices, X.indptr), shape=X.shape)
+        if gaps is not None:
+            gaps = type(X)((gaps, X.indices, X.indptr), shape=X.shape)
+        return _of_flags(flags, gaps, there, absent, never, always, prior)
+    out = np.empty((len(X), len(prior)), dtype=np.promote_types(X.dtype, np.float64))
+    step = max(1, _BLOCK // max(1, X.shape[1]))
+    for i in range(0, len(X), step):
+        flags, gaps = _flags(X[i : i + step], threshold)
+        out[i : i + step] = _of_flags(flags, gaps, there, absent, never, always, prior)
+    return out
+
+
+def _flags(X: np.ndarray, threshold: float | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Entries as 0 and 1 in float64, 0 where they are missing; and where these are."""
+    gaps = np.isnan(X)
+    found = (X if threshold is None else threshold < X).astype(np.float64)
     if not gaps.any():
-        found = _product(flags, there - absent) + absent.sum(axis=1) + prior
-        if never is not None:
-            hits = _product(flags, never)
-        if always is not None:
-            more = always.sum(axis=1) - _product(flags, always)
-            hits = more if hits is None else hits + more
-    else:
-        flags = flags.toarray() if is_sparse(flags) else flags
-        missing = np.isnan(flags)
-        ones = np.where(missing, 0.0, flags)
-        zeros = np.where(missing, 0.0, 1.0 - flags)
-        found = ones @ there.T + zeros @ absent.T + prior
-        hits = 0.0
-        if never is not None:
-            hits = hits + ones @ never.T
-        if always is not None:
-            hits = hits + zeros @ always.T
-        hits = None if never is None and always is None else hits
-    return found if hits is None else least_hit(found, hits, prior)
+        return found, None
+    return np.where(gaps, 0.0, found), gaps.astype(np.float64)
+
+
+def _of_flags(
+    flags: Any, gaps: Any, there: np.ndarray, absent: np.ndarray, never: Any, always: Any,
+    prior: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    found = linear_scores(flags, there - absent, absent.sum(axis=1) + prior)
+    zeros = np.zeros(len(prior))
+    if gaps is not None:  # of what is not there, the missing is not known
+        found -= linear_scores(gaps, absent, zeros)
+    if never is None and always is None:
+        return found
+    hits = np.zeros_like(found)
+    if never is not None:
+        hits += linear_scores(flags, never, zeros)
+    if always is not None:
+        hits += always.sum(axis=1) - linear_scores(flags, always, zeros)
+        if gaps is not None:
+            hits -= linear_scores(gaps, always, zeros)
+    return least_hit(found, np.round(hits), prior)

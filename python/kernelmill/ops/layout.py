@@ -213,11 +213,12 @@ def umap(
     Notes
     -----
     In an epoch each point moves by itself, against the places of the others before the epoch. For
-    each edge that acts, in order, it is pulled by ``step clip(-2 a b d2^(b - 1) / (1 + a d2^b) t)``:
-    twice without Z, as each edge stands for both of its ends. Then it is pushed from all drawn
-    points at once by ``step sum clip(2 gamma b / ((0.001 + d2) (1 + a d2^b)) t)``. A coordinate is
-    clipped to [-4, 4]. Draw k of point i in epoch e is word ``k mod 4`` of block ``2^24 i + k // 4``
-    of stream e of `kernelmill.ops.random`, times m, by 2^32; the point itself does not count.
+    each edge that acts, in order, it is pulled by
+    ``step clip(-2 a b d2^(b - 1) / (1 + a d2^b) t)``: twice without Z, as each edge stands for both
+    of its ends. Then it is pushed from all drawn points at once by
+    ``step sum clip(2 gamma b / ((0.001 + d2) (1 + a d2^b)) t)``. A coordinate is clipped to
+    [-4, 4]. Draw k of point i in epoch e is word ``k mod 4`` of block ``2^24 i + k // 4`` of
+    stream e of `kernelmill.ops.random`, times m, by 2^32; the point itself does not count.
     Arithmetic is float32. Cost O(q) an edge that acts, and a draw.
 
     References

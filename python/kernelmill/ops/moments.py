@@ -9,10 +9,11 @@ them (`kernelmill._estimator._moments`, `._class_moments`). Labels c are numbers
 0 on.
 
 NaN and infinity propagate to the sums that they are in, and may to others of the same row, unless
-an op says that it leaves NaN out. Empty X gives zeros. Sums are in float64, in chunks whose bounds depend on the sizes alone: the same bits at
-any thread count. Shapes and dtypes that do not fit, and labels out of range, raise ValueError. Cost
-n (d + m)^2 flops, half of the product; for CSR rows with an origin of zeros the square of what a
-row stores. What is not of pairs costs a few flops an entry: the time to read X.
+an op says that it leaves NaN out. Empty X gives zeros. Sums are in float64, in chunks whose bounds
+depend on the sizes alone: the same bits at any thread count. Shapes and dtypes that do not fit, and
+labels out of range, raise ValueError. Cost n (d + m)^2 flops, half of the product; for CSR rows
+with an origin of zeros the square of what a row stores. What is not of pairs costs a few flops an
+entry: the time to read X.
 """
 
 from __future__ import annotations
@@ -167,7 +168,7 @@ def class_squares(
     ValueError
         If shapes or dtypes do not fit, or a label is not a class.
     """
-    k, d = origins.shape
+    k = len(origins)
     _check_labels("class_squares", labels, k)
     weight = np.ones(len(X)) if sample_weight is None else sample_weight.astype(np.float64)
     z = X.astype(np.float64) - origins[labels]

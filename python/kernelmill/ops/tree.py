@@ -40,6 +40,7 @@ def rule_of(
     criterion: int, *, alpha: float = 0.5, min_leaf: int = 1, min_weight: float = 0.0,
     min_split: int = 2, max_depth: int | None = None, max_leaf_nodes: int | None = None,
     min_gain: float = 0.0, max_features: int | None = None, random: bool = False,
+    levels_once: bool = False,
 ) -> np.ndarray:
     """The rule of a tree.
 
@@ -61,25 +62,28 @@ def rule_of(
     min_gain : float
         Least gain, as a share of the weight of the tree.
     max_features : int, optional
-        Features drawn for each node.
+        Features drawn for each node, where all of them may be drawn; else they come in order.
     random : bool
         One threshold drawn for each feature in place of all.
+    levels_once : bool
+        Levels are put in order by the rows of the tree rather than by those of each node: fewer
+        partitions are to choose from, so there is less to be fooled by.
 
     Returns
     -------
-    rule : ndarray of shape (10,), float64
+    rule : ndarray of shape (11,), float64
         For `grow`.
 
     Examples
     --------
     >>> from kernelmill.ops import tree
     >>> tree.rule_of(tree.GINI, max_depth=3).tolist()
-    [0.0, 0.5, 1.0, 0.0, 2.0, 3.0, 0.0, 0.0, 2147483647.0, 0.0]
+    [0.0, 0.5, 1.0, 0.0, 2.0, 3.0, 0.0, 0.0, 2147483647.0, 0.0, 0.0]
     """
     return np.array([
         criterion, alpha, min_leaf, min_weight, min_split,
         np.inf if max_depth is None else max_depth, max_leaf_nodes or 0, min_gain,
-        2**31 - 1 if max_features is None else max_features, random,
+        2**31 - 1 if max_features is None else max_features, random, levels_once,
     ], np.float64)  # fmt: skip
 
 
@@ -129,7 +133,7 @@ def rank_columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @op(
     "ranks: i32[d,n], values: T[d,n], y: f64[n,o>=1], weight: f64[t,n]?, classes: i64[c],"
-    " rule: f64[10], monotonic: i32[d]?, categorical: bool[d]?, seeds: i64[t],"
+    " rule: f64[11], monotonic: i32[d]?, categorical: bool[d]?, seeds: i64[t],"
     " nodes: inout i64[t,v>=1,2], stats: inout f64[t,v,3], value: inout f64[t,v,width],"
     " sides: inout u8[t,q,32] -> sizes: i64[t]",
     cuda=_HOST,
@@ -161,7 +165,7 @@ def grow(
         Weights of the rows in each tree; those of weight 0 are absent. None stands for ones.
     classes : ndarray of shape (o,) or (0,), int64
         Numbers of classes.
-    rule : ndarray of shape (10,), float64
+    rule : ndarray of shape (11,), float64
         Of `rule_of`.
     monotonic : ndarray of shape (d,), int32, or None
         1 where the value of the left child must not exceed that of the right one, -1 for the
@@ -195,19 +199,20 @@ def grow(
 
     Notes
     -----
-    A node is split while its targets differ. The largest gain wins, then the lowest feature, then
-    the lowest cut, then missing right; gains that differ by at most 2**-40 of the node's impurity
-    are equal, so that rounding decides nothing. A gain of 0 is a gain: an exclusive or of two
-    features gains nothing at first. A cut lies between different values, or between the present and
-    the missing, which go right then. Where a node has no missing values, they follow the child with
-    more rows. A threshold is the middle of its neighbours, or the lower one where rounding leaves
-    no middle; infinity before the missing. With the Poisson criterion both children must have a
-    positive sum.
+    A node is split while its targets differ. The largest gain wins, then the lowest feature, or
+    the one drawn first, then the lowest cut, then missing right; gains that differ by at most
+    2**-40 of the node's impurity are equal, so that rounding decides nothing. A gain of 0 is a
+    gain: an exclusive or of two features gains nothing at first. A cut lies between different
+    values, or between the present and the missing, which go right then. Where a node has no
+    missing values, they follow the child with more rows. A threshold is the middle of its
+    neighbours, or the lower one where rounding leaves no middle; infinity before the missing.
+    With the Poisson criterion both children must have a positive sum.
 
-    Levels are put in order, by mean target or by the share of the second of two classes, then by
-    code, and cut in two; with several outputs or more classes each output and the share of each
-    class gives an order, and the best cut of all wins. A drawn cut is drawn among those of an
-    order, which is drawn too. Levels that a node lacks follow the child with more rows.
+    Levels are put in order, by mean target or by the share of the second of two classes, then
+    by code, of the rows of the node or, with `levels_once`, of the tree, and cut in two; with
+    several outputs or more classes each output and the share of each class gives an order, and
+    the best cut of all wins. A drawn cut is drawn among those of an order, which is drawn too.
+    Levels that a node lacks follow the child with more rows.
 
     The key of a node is 0 for the root, and splitmix64 of ``2 key + 1`` or ``2 key + 2`` for its
     children. Features are drawn without replacement by the 32-bit words of the Philox sequence of

@@ -44,6 +44,11 @@ class Growing:
         total = weight.sum()
         self.limits = np.array([*self.rule[:3], self.rule[3] * total])
         self.min_gain = self.rule[7] * total * (1 - EQUAL)
+        self.once: dict[int, list[np.ndarray]] = {}
+        if self.rule[10]:
+            rows = np.flatnonzero(weight > 0)
+            for f in np.flatnonzero(self.categorical):
+                self.once[int(f)] = self.orders(self.codes(f, rows), rows)
 
     def open(self, rows: np.ndarray, depth: int, key: int, bounds: tuple[float, float]) -> Node:
         y, w = self.y[rows], self.w[rows]
@@ -56,22 +61,22 @@ class Growing:
         return Node(rows, depth, key, bounds, value, impurity, bool(may))
 
     def drawn(self, node: Node) -> list[int]:
-        """Features to look at."""
+        """Features to look at, in this order."""
         d, most = len(self.ranks), int(self.rule[8])
-        if most >= d:
+        if most > d:
             return list(range(d))
         words = philox4x32(np.arange(-(-d // 4), dtype=np.uint64), self.seed, node.key).ravel()
         features, varies = list(range(d)), False
         for i in range(d):
             if i >= most and varies:
-                return sorted(features[:i])
+                return features[:i]
             j = i + (int(words[i]) * (d - i) >> 32)
             features[i], features[j] = features[j], features[i]
             own = self.ranks[features[i], node.rows]
             if self.categorical[features[i]]:
                 own = self.codes(features[i], node.rows)
             varies = varies or bool((own != own[0]).any())
-        return sorted(features)
+        return features
 
     def codes(self, f: int, rows: np.ndarray) -> np.ndarray:
         """Codes of a categorical feature."""
@@ -106,7 +111,8 @@ class Growing:
         """The best split of a categorical feature, if it is better than that of the node."""
         rows = node.rows
         y, w, codes = self.y[rows], self.w[rows], self.codes(f, rows)
-        orders = self.orders(codes, rows)
+        orders = self.once.get(f) or self.orders(codes, rows)
+        orders = [order[np.isin(order, codes)] for order in orders]
         if self.rule[9]:
             own = min(len(orders) - 1, int(self.number(node, f, 2) * len(orders)))
             orders = [orders[own]]

@@ -101,7 +101,8 @@ class ConvergenceDisplay(Display):
         named = result if isinstance(result, Mapping) else {"best so far": result}
         values, first = {}, 0
         for name, given in named.items():
-            runs = [search_result(owner, r) for r in (given if isinstance(given, list) else [given])]
+            several = given if isinstance(given, list) else [given]
+            runs = [search_result(owner, one) for one in several]
             lengths = {len(r.func_vals) for r in runs}
             if len(lengths) != 1:
                 raise ValueError(
@@ -110,7 +111,7 @@ class ConvergenceDisplay(Display):
                 )
             values[name] = np.array([r.func_vals for r in runs])
             first = runs[0].n_initial_points
-        single = None if isinstance(result, Mapping) else type(result).__name__
+        single = None if isinstance(result, Mapping) else "Search"
         display = cls(values, n_initial_points=first, least=least, estimator_name=single)
         return display.plot(ax=ax, **kwargs)
 
@@ -144,11 +145,14 @@ class ConvergenceDisplay(Display):
             color, at = PALETTE[i % len(PALETTE)], np.arange(1, best.shape[1] + 1)
             if single:
                 self._draw_values(ax, self.values[name][0] - base)
+            low, middle, high = np.full((3, len(at)), np.nan)
+            some = ~np.isnan(best).all(0)
+            low[some], middle[some], high[some] = np.nanpercentile(
+                best[:, some] - base, [25, 50, 75], axis=0
+            )
             if len(best) > 1:
-                low, high = np.nanpercentile(best - base, [25, 75], axis=0)
                 ax.fill_between(at, low, high, step="post", color=color, alpha=0.2, linewidth=0)
             style = {"color": color, "linewidth": 2, "drawstyle": "steps-post", "label": name}
-            middle = np.nanmedian(best - base, axis=0) if len(best) > 1 else best[0] - base
             (self.lines_[name],) = ax.plot(at, middle, **{**style, **kwargs})
         if self.least is not None:
             ax.set_yscale("log")

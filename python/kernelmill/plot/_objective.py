@@ -145,7 +145,7 @@ class ObjectiveDisplay(Display):
             points[active, j] = _places(space.dimensions[i], points[active, j])
         display = cls(
             wanted, places, curves, surfaces, points, found.best_index,
-            [_ticks(space.dimensions[i]) for i in chosen], type(result).__name__,
+            [_ticks(space.dimensions[i]) for i in chosen], "Search",
         )  # fmt: skip
         return display.plot(**kwargs)
 
@@ -193,7 +193,8 @@ class ObjectiveDisplay(Display):
     def _draw_curve(self, ax: Any, a: int, kwargs: dict[str, Any]) -> None:
         middle, low, high = self.curves[a]
         few = len(self.ticks[a][1]) == len(self.grids[a])
-        style = {"color": PALETTE[0], "linewidth": 2, "marker": "o" if few else ""}
+        style = {"color": PALETTE[0], "linewidth": 1 if few else 2, "marker": "o" if few else ""}
+        style["linestyle"] = ":" if few else "-"  # between choices there is nothing
         ax.fill_between(self.grids[a], low, high, color=PALETTE[0], alpha=0.15, linewidth=0)
         ax.plot(self.grids[a], middle, **{**style, **kwargs})
         if self.best >= 0:
@@ -202,7 +203,8 @@ class ObjectiveDisplay(Display):
     def _draw_surface(self, ax: Any, a: int, b: int, levels: np.ndarray) -> None:
         surface = self.surfaces[a, b]
         if min(surface.shape) > 1:
-            ax.contourf(self.grids[a], self.grids[b], surface, levels, cmap="Blues_r", extend="both")
+            at = self.grids[a], self.grids[b]
+            ax.contourf(*at, surface, levels, cmap="Blues_r", extend="both")
         ax.plot(self.points[:, a], self.points[:, b], ".", color=INK, markersize=4)
         if self.best >= 0:
             ax.plot(
@@ -227,18 +229,18 @@ class ObjectiveDisplay(Display):
 
 def _codes(dimension: Any, n: int) -> np.ndarray:
     if dimension.levels is not None and dimension.levels <= 16:
-        codes = dimension.draw((np.arange(dimension.levels) + 0.5) / dimension.levels)
+        codes = dimension._draw((np.arange(dimension.levels) + 0.5) / dimension.levels)
         if hasattr(dimension, "low"):
             codes = dimension.low + np.arange(dimension.levels, dtype=np.float64)
         return codes
     u = np.linspace(0, 1 - 1e-12, n)
-    return np.unique(dimension.draw(u))
+    return np.unique(dimension._draw(u))
 
 
 def _places(dimension: Any, codes: np.ndarray) -> np.ndarray:
     """Where codes are drawn: evenly by the prior; choices without order side by side."""
     if dimension.width == 1:
-        return dimension.positions(codes)[:, 0]
+        return dimension._positions(codes)[:, 0]
     return codes / max(dimension.levels - 1, 1)
 
 
@@ -246,7 +248,7 @@ def _ticks(dimension: Any) -> tuple[np.ndarray, list[str]]:
     if dimension.levels is not None and dimension.levels <= 6:
         codes = _codes(dimension, 0)
     else:
-        codes = dimension.draw(np.array([0.0, 0.5, 1 - 1e-12]))
-    labels = [dimension.value(v) for v in dimension.numbers(codes)]
+        codes = dimension._draw(np.array([0.0, 0.5, 1 - 1e-12]))
+    labels = [dimension._value(v) for v in dimension._numbers(codes)]
     texts = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in labels]
     return _places(dimension, codes), texts

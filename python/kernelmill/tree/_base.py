@@ -48,6 +48,7 @@ class TreeModel(Levelled):
     _accepts_streams = False
     _squares = False
     _classification: ClassVar[bool]
+    _levels_once: ClassVar[bool] = False  # levels are put in order once for a tree
     criterion: str
     classes_: Any
     is_categorical_: np.ndarray | None
@@ -115,6 +116,8 @@ class TreeModel(Levelled):
             min_weight_fraction=self.min_weight_fraction_leaf,
             min_impurity_decrease=self.min_impurity_decrease,
             max_features=_features(self.max_features, d),
+            in_order=self.max_features is None,
+            levels_once=self._levels_once,
             random=self._random_cuts(),
             monotonic=monotonic,
             categorical=mask,

@@ -26,8 +26,12 @@ class Limits:
     min_weight_fraction, min_impurity_decrease : float
         Shares of the weight of all rows.
     max_features : int
+    in_order : bool
+        Look at all features in their order, rather than at drawn ones in the order of drawing.
     random : bool
         One threshold drawn per feature instead of all.
+    levels_once : bool
+        Levels are put in order once for a tree.
     monotonic : ndarray of shape (d,), int32, or None
     categorical : ndarray of shape (d,), bool, or None
     """
@@ -46,6 +50,8 @@ class Limits:
     random: bool = False
     monotonic: np.ndarray | None = None
     categorical: np.ndarray | None = None
+    in_order: bool = False
+    levels_once: bool = False
 
     @property
     def rule(self) -> np.ndarray:
@@ -58,8 +64,9 @@ class Limits:
             max_depth=self.max_depth,
             max_leaf_nodes=self.max_leaf_nodes,
             min_gain=self.min_impurity_decrease / self.unit,
-            max_features=self.max_features,
+            max_features=None if self.in_order else self.max_features,
             random=self.random,
+            levels_once=self.levels_once,
         )
 
     def most_nodes(self, rows: int) -> int:

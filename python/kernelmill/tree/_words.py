@@ -60,22 +60,23 @@ ATTRIBUTES = """tree_ : Tree
     is_categorical_ : ndarray of shape (d,), bool, or None
         Which features are categorical.
     n_features_in_, feature_names_in_"""
-LEVELS = """Levels of a feature are put in order by their mean target, or their share of the second
+_LEVELS = """Levels of a feature are put in order by their mean target, or their share of the second
     of two classes, and cut in two: the best of all partitions (Breiman et al., 1984, section 9.6).
     With several outputs, and with three or more classes, each output and each class gives an order;
     the best cut of all of these is not always the best partition. Missing values are one more
     level; levels that a node lacks follow the child with more rows. Criteria of quantiles refuse
     levels. scikit-learn's trees have no such splits: ``tree_.threshold`` is NaN there."""
 NOTES = f"""All cuts between different values are tried, however close the values are: only the
-    order of a feature matters. The largest gain wins, then the lowest feature, then the lowest
-    threshold. A node is split while its targets differ and its rows can be told apart, even if the
-    split gains nothing at first. A threshold lies between the values on both sides, in float64, and
-    values equal to it go left. Missing values go to the side where they gain most; where training
-    had none in a node, to the child with more rows. Sparse matrices become dense. Growing costs
-    O(n d depth) after a radix sort of each feature, beside X with a rank of 4 bytes and a sorted
-    value per entry. Results have the same bits at any thread count.
+    order of a feature matters. The largest gain wins, then the lowest feature, or that drawn first
+    where ``max_features`` is given, then the lowest threshold. A node is split while its targets
+    differ and its rows can be told apart, even if the split gains nothing at first. A threshold
+    lies between the values on both sides, in float64, and values equal to it go left. Missing
+    values go to the side where they gain most; where training had none in a node, to the child with
+    more rows. Sparse matrices become dense. Growing costs O(n d depth) after a radix sort of each
+    feature, beside X with a rank of 4 bytes and a sorted value per entry. Results have the same
+    bits at any thread count.
 
-    {LEVELS}
+    {_LEVELS}
 
     References
     ----------

@@ -40,9 +40,10 @@ def ran(tmp_path_factory):
 def test_every_family_has_a_row(ran):
     status, text, _ = ran
     assert status == 0
-    expected = "boosting cluster decomposition gaussian_process hmm linear_model mixture"
-    more = "neighbors neural_network preprocessing sequences svm tree"
-    assert tour.families() == [*expected.split(), *more.split()]
+    expected = "boosting cluster decomposition discriminant_analysis gaussian_process hmm"
+    more = "linear_model manifold mixture model_selection naive_bayes neighbors neural_network"
+    last = "preprocessing sequences svm tree"
+    assert tour.families() == [*expected.split(), *more.split(), *last.split()]
     for words in (
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
@@ -53,6 +54,8 @@ def test_every_family_has_a_row(ran):
         ("GaussianHMM", "a stock"),
         ("CategoricalHMM", "letters"),
         ("MarkovChain", "letters"),
+        ("TSNE", "digits"),
+        ("UMAP", "digits"),
         ("GaussianMixture", "wines  "),
         ("GaussianMixture", "2 measurements"),
         ("Perceptron", "digits"),
@@ -108,7 +111,8 @@ def test_pictures_are_there(ran):
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
             *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
-            *("boosting-contributions", "sunspots-process", "time-zones"),
+            *("boosting-contributions", "sunspots-process", "time-zones", "discriminants"),
+            *("bayesian-search", "digits-maps", "digits-pca", "manual-topics", "moons-machines"),
         )
     }
     for path in out.iterdir():

@@ -50,10 +50,25 @@ enum class Operand { rows, columns };
 void split(Operand operand, const float* data, index_t outer_stride, index_t depth_stride,
            index_t count, index_t depth, std::uint16_t* strips, float* largest);
 
+// Where the tiles of a strip lie, in values: those of step s at offsets[s], or at s * step if
+// offsets is null; each part `part` after the one before, the second tile of a part `half` after
+// the first, rows of a tile `line` apart.
+struct Strip {
+  const std::uint16_t* data;
+  const index_t* offsets = nullptr;
+  index_t step = 3 * side * bf16::step, part = side * bf16::step, half = side * bf16::step / 2;
+  index_t line = bf16::step;
+};
+
 // sums[r * 32 + c], or what is added to it, for the first `rows` rows and `cols` columns (rounded
 // up to 16) of a strip of A times a strip of B. Within begin() and end() on the same thread.
-void multiply(const std::uint16_t* a, const std::uint16_t* b, index_t depth_steps, index_t rows,
-              index_t cols, bool add, float* sums);
+void multiply(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
+              bool add, float* sums);
+
+// Rows of values as the three parts, those of `first` and `second` side by side, from 2 * i on for
+// value i; the parts of a value are `part` apart. Returns the largest |x|.
+float split_pair(const float* first, const float* second, index_t count, std::uint16_t* out,
+                 index_t part);
 
 // Between these the thread's tile registers are in use; other threads and signals see none of it.
 void begin();

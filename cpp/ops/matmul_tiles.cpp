@@ -1,4 +1,4 @@
-#include "core/tile_bf16.hpp"
+#include "ops/matmul_tiles.hpp"
 
 #if defined(__x86_64__) && defined(__AVX512F__)
 
@@ -56,11 +56,13 @@ struct Parts {
   // exponent.
   const auto nearest = [](Vec x) { return (std::bit_cast<Bits>(x) + 0x8000u) & 0xffff0000u; };
   const auto less = [](Vec x, Bits part) { return x - std::bit_cast<Vec>(part); };
-  const auto pair = [](Bits lower, Bits upper) { return (lower >> 16) | upper; };
+  // What is left of tiny values may need more bits than a part has: they must not meet its
+  // neighbour.
+  const auto pair = [](Bits lower, Bits upper) { return (lower >> 16) | (upper & 0xffff0000u); };
   const Bits h0 = nearest(first), h1 = nearest(second);
   const Vec left0 = less(first, h0), left1 = less(second, h1);
   const Bits m0 = nearest(left0), m1 = nearest(left1);
-  // At most 7 bits are left.
+  // At most 7 bits are left, unless these are below 2^-126.
   const Bits l0 = std::bit_cast<Bits>(less(left0, m0)), l1 = std::bit_cast<Bits>(less(left1, m1));
   return {pair(h0, h1), pair(m0, m1), pair(l0, l1)};
 }
@@ -215,9 +217,9 @@ void split_operand(const float* data, index_t outer_stride, index_t depth_stride
 // Registers 0 to 3 hold sums, 4 and 5 parts of A, 6 and 7 of B. In this order each part but one is
 // loaded once a step; the small products come first.
 template <bool Tall, bool Wide>
-KERNELMILL_TILES void multiply_tiles(const std::uint16_t* a, const std::uint16_t* b,
+KERNELMILL_TILES void multiply_tiles(const Strip& a_strip, const Strip& b_strip,
                                      index_t depth_steps, bool add, float* sums) {
-  constexpr int row_bytes = side * sizeof(float), line = 64;
+  constexpr int row_bytes = side * sizeof(float), item = sizeof(std::uint16_t);
   if (add) {
     _tile_loadd(0, sums, row_bytes);
     if constexpr (Wide) _tile_loadd(1, sums + half, row_bytes);
@@ -229,18 +231,24 @@ KERNELMILL_TILES void multiply_tiles(const std::uint16_t* a, const std::uint16_t
     if constexpr (Tall) _tile_zero(2);
     if constexpr (Tall && Wide) _tile_zero(3);
   }
-#define KERNELMILL_LOAD_A(part)                 \
-  _tile_loadd(4, a + (part) * part_size, line); \
-  if constexpr (Tall) _tile_loadd(5, a + (part) * part_size + tile_size, line)
-#define KERNELMILL_LOAD_B(part)                 \
-  _tile_loadd(6, b + (part) * part_size, line); \
-  if constexpr (Wide) _tile_loadd(7, b + (part) * part_size + tile_size, line)
+  const index_t a_line = a_strip.line * item, a_part = a_strip.part, a_half = a_strip.half;
+  const index_t b_line = b_strip.line * item, b_part = b_strip.part, b_half = b_strip.half;
+  const auto place = [](const Strip& strip, index_t s) {
+    return strip.data + (strip.offsets == nullptr ? s * strip.step : strip.offsets[s]);
+  };
+#define KERNELMILL_LOAD_A(number)                \
+  _tile_loadd(4, a + (number) * a_part, a_line); \
+  if constexpr (Tall) _tile_loadd(5, a + (number) * a_part + a_half, a_line)
+#define KERNELMILL_LOAD_B(number)                \
+  _tile_loadd(6, b + (number) * b_part, b_line); \
+  if constexpr (Wide) _tile_loadd(7, b + (number) * b_part + b_half, b_line)
 #define KERNELMILL_MULTIPLY                    \
   _tile_dpbf16ps(0, 4, 6);                     \
   if constexpr (Wide) _tile_dpbf16ps(1, 4, 7); \
   if constexpr (Tall) _tile_dpbf16ps(2, 5, 6); \
   if constexpr (Tall && Wide) _tile_dpbf16ps(3, 5, 7)
-  for (index_t s = 0; s < depth_steps; ++s, a += step_size, b += step_size) {
+  for (index_t s = 0; s < depth_steps; ++s) {
+    const std::uint16_t *const a = place(a_strip, s), *const b = place(b_strip, s);
     KERNELMILL_LOAD_A(2);
     KERNELMILL_LOAD_B(0);
     KERNELMILL_MULTIPLY;
@@ -278,8 +286,38 @@ void split(Operand operand, const float* data, index_t outer_stride, index_t dep
                                                                count, depth, strips, largest);
 }
 
-void multiply(const std::uint16_t* a, const std::uint16_t* b, index_t depth_steps, index_t rows,
-              index_t cols, bool add, float* sums) {
+float split_pair(const float* first, const float* second, index_t count, std::uint16_t* out,
+                 index_t part) {
+  Vec most{};
+  const auto put_vector = [&](Vec u, Vec v, std::uint16_t* to) {
+    const Parts parts = split_pair(u, v);
+    tile::store(to, parts.high);
+    tile::store(to + part, parts.middle);
+    tile::store(to + 2 * part, parts.low);
+    most = larger(most, larger(u, v));
+  };
+  index_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    put_vector(tile::load<Vec>(first + i), tile::load<Vec>(second + i), out + 2 * i);
+  }
+  if (i < count && count >= lanes) {  // the last vector overlaps the one before
+    i = count - lanes;
+    put_vector(tile::load<Vec>(first + i), tile::load<Vec>(second + i), out + 2 * i);
+  } else if (i < count) {
+    float u[lanes] = {}, v[lanes] = {};
+    std::uint16_t parts[3 * 2 * lanes];
+    std::copy_n(first, count, u);
+    std::copy_n(second, count, v);
+    const index_t given = part;
+    part = 2 * lanes;
+    put_vector(tile::load<Vec>(u), tile::load<Vec>(v), parts);
+    for (int p = 0; p < 3; ++p) std::copy_n(parts + p * 2 * lanes, 2 * count, out + p * given);
+  }
+  return largest_lane(most);
+}
+
+void multiply(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
+              bool add, float* sums) {
   const bool tall = rows > half, wide = cols > half;
   // The tile instructions of gcc 12 do not tell the compiler what they read.
   asm volatile("" ::: "memory");

@@ -1,0 +1,15 @@
+#include "ops/decomposition.hpp"
+
+#include "bindings/family.hpp"
+
+namespace kernelmill {
+
+void bind_decomposition(Family family) {
+  using namespace decomposition;
+  family.op<contrasts<float>, contrasts<double>>("contrasts");
+  family.op<nonnegative<float>, nonnegative<double>>("nonnegative");
+  family.op<topics<float>, topics<double>>("topics")
+      .with_csr<csr_topics<float>, csr_topics<double>>();
+}
+
+}  // namespace kernelmill

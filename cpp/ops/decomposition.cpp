@@ -1,0 +1,398 @@
+#include "ops/decomposition.hpp"
+
+#include <algorithm>  // std::copy, std::fill, std::max, std::min
+#include <cmath>      // std::fabs
+#include <limits>     // eps
+#include <stdexcept>  // std::out_of_range
+#include <string>     // messages
+#include <vector>     // sums
+
+#include "core/math.hpp"      // exp, log, tanh
+#include "core/parallel.hpp"  // ordered_reduce
+#include "core/tile.hpp"      // multiply
+
+namespace kernelmill::decomposition {
+namespace {
+
+index_t rounded(index_t n, index_t step) { return (n + step - 1) / step * step; }
+std::size_t size(index_t n) { return static_cast<std::size_t>(n); }
+
+// A factor of which rows are broadcast: element (p, r) of a tile, rows `stride` apart.
+template <class T>
+struct Across {
+  const T* at;
+  index_t stride;
+  T operator()(index_t p, int r) const { return at[r * stride + p]; }
+};
+
+// The same of the transpose.
+template <class T>
+struct Down {
+  const T* at;
+  index_t stride;
+  T operator()(index_t p, int r) const { return at[p * stride + r]; }
+};
+
+// g(u) in place of u, and g'(u) added to slopes.
+template <class T>
+void contrast_of(index_t contrast, T alpha, T* u, T* slopes, index_t width) {
+  if (contrast == 0) {
+    for (index_t c = 0; c < width; ++c) {
+      const T g = kernelmill::tanh(alpha * u[c]);
+      u[c] = g;
+      slopes[c] += alpha * (T(1) - g * g);
+    }
+  } else if (contrast == 1) {
+    for (index_t c = 0; c < width; ++c) {
+      const T square = u[c] * u[c], e = kernelmill::exp(T(-0.5) * square);
+      u[c] *= e;
+      slopes[c] += (T(1) - square) * e;
+    }
+  } else {
+    for (index_t c = 0; c < width; ++c) {
+      const T square = u[c] * u[c];
+      u[c] *= square;
+      slopes[c] += T(3) * square;
+    }
+  }
+}
+
+// The pass of FastICA. For a block of rows, U = Z W' has the directions along lanes, so that g(U)
+// is the packed operand of the second product, g(U)' Z read as (Z' g(U))', as it stands.
+template <class T>
+class ContrastPass {
+  using P = tile::Params<T>;
+  using Vec = typename P::Vec;
+  static constexpr index_t kRows = 8 * P::MR, kGrain = 16 * kRows;
+
+ public:
+  ContrastPass(MatrixView<const T> z, MatrixView<const double> w, index_t contrast, double alpha)
+      : z_(z),
+        m_(w.rows),
+        k_(w.cols),
+        padded_(rounded(k_, P::MR)),
+        width_(rounded(m_, P::NR)),
+        contrast_(contrast),
+        alpha_(static_cast<T>(alpha)),
+        panels_(size(width_ * k_)) {
+    for (index_t j = 0; j < m_; ++j) {
+      T* const panel = panels_.data() + j / P::NR * P::NR * k_ + j % P::NR;
+      for (index_t p = 0; p < k_; ++p) panel[p * P::NR] = static_cast<T>(w(j, p));
+    }
+  }
+
+  void run(MatrixView<double> products, std::span<double> slopes) const {
+    const State total = ordered_reduce<State>(
+        z_.rows, kGrain, [&] { return State(padded_ * width_, width_); },
+        [&](State& state, index_t, index_t begin, index_t end) { pass(state, begin, end); },
+        [](State& to, State&& from) { to.add(from); });
+    for (index_t j = 0; j < m_; ++j) {
+      for (index_t p = 0; p < k_; ++p) products(j, p) = total.products[size(p * width_ + j)];
+      slopes[size(j)] = total.slopes[size(j)];
+    }
+  }
+
+ private:
+  struct State {
+    State(index_t n, index_t m) : products(size(n)), slopes(size(m)) {}
+    void add(const State& from) {
+      for (std::size_t i = 0; i < products.size(); ++i) products[i] += from.products[i];
+      for (std::size_t i = 0; i < slopes.size(); ++i) slopes[i] += from.slopes[i];
+    }
+    std::vector<double> products, slopes;  // [p][j]
+  };
+
+  void pass(State& state, index_t begin, index_t end) const {
+    Workspace<T> memory(size(kRows * (padded_ + width_) + width_));
+    T* const z = memory.data();
+    T* const g = z + kRows * padded_;
+    T* const slopes = g + kRows * width_;
+    for (index_t from = begin; from < end; from += kRows) {
+      const index_t rows = std::min(kRows, end - from), tall = rounded(rows, P::MR);
+      std::fill(slopes, slopes + width_, T(0));
+      std::fill(z, z + tall * padded_, T(0));
+      for (index_t r = 0; r < rows; ++r) {
+        const T* const row = z_.row(from + r);
+        if (z_.col_stride == 1) {
+          std::copy(row, row + k_, z + r * padded_);
+        } else {
+          for (index_t p = 0; p < k_; ++p) z[r * padded_ + p] = row[p * z_.col_stride];
+        }
+      }
+      for (index_t j = 0; j < width_; j += P::NR) {
+        T* const panel = g + kRows * j;
+        const index_t lanes = std::min<index_t>(P::NR, rounded(m_ - j, P::lanes));
+        for (index_t r = 0; r < tall; r += P::MR) {
+          Vec acc[P::MR][P::NV];
+          tile::multiply<T, P::MR>(Across<T>{z + r * padded_, padded_}, panels_.data() + j * k_, k_,
+                                   acc);
+          store(acc, panel + r * P::NR);
+        }
+        for (index_t r = 0; r < rows; ++r) {
+          contrast_of(contrast_, alpha_, panel + r * P::NR, slopes + j, lanes);
+        }
+        for (index_t p = 0; p < padded_; p += P::MR) {
+          Vec acc[P::MR][P::NV];
+          tile::multiply<T, P::MR>(Down<T>{z + p, padded_}, panel, tall, acc);
+          add(acc, state.products.data() + p * width_ + j);
+        }
+      }
+      for (index_t j = 0; j < width_; ++j) state.slopes[size(j)] += double(slopes[j]);
+    }
+  }
+
+  static void store(const Vec (&acc)[P::MR][P::NV], T* to) {
+    KERNELMILL_UNROLL
+    for (int r = 0; r < P::MR; ++r) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < P::NV; ++v) tile::store(to + r * P::NR + v * P::lanes, acc[r][v]);
+    }
+  }
+
+  void add(const Vec (&acc)[P::MR][P::NV], double* to) const {
+    T row[P::NR];
+    KERNELMILL_UNROLL
+    for (int r = 0; r < P::MR; ++r) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < P::NV; ++v) tile::store(row + v * P::lanes, acc[r][v]);
+      for (int c = 0; c < P::NR; ++c) to[r * width_ + c] += double(row[c]);
+    }
+  }
+
+  MatrixView<const T> z_;
+  index_t m_, k_, padded_, width_, contrast_;
+  T alpha_;
+  std::vector<T> panels_;  // W' as [panel][k][NR]
+};
+
+// Rows of W side by side, so that a coordinate of all of them moves at once.
+constexpr index_t kTogether = 64;
+
+template <class T>
+double sweep(const std::vector<T>& G, MatrixView<const T> Q, std::span<const std::int64_t> order,
+             MatrixView<T> W, index_t begin, index_t rows) {
+  const index_t k = W.cols;
+  Workspace<T> memory(size((k + 1) * kTogether));
+  T* const w = memory.data();
+  T* const slope = w + k * kTogether;
+  std::fill(w, w + k * kTogether, T(0));
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t p = 0; p < k; ++p) w[p * kTogether + r] = W(begin + r, p);
+  }
+  double violation = 0;
+  for (const index_t t : order) {
+    const T* const g = G.data() + t * k;
+    std::fill(slope, slope + kTogether, T(0));
+    for (index_t r = 0; r < rows; ++r) slope[r] = -Q(begin + r, t);
+    index_t p = 0;
+    for (; p + 4 <= k; p += 4) {
+      const T* const from = w + p * kTogether;
+      for (index_t l = 0; l < kTogether; ++l) {
+        slope[l] += g[p] * from[l] + g[p + 1] * from[kTogether + l] +
+                    (g[p + 2] * from[2 * kTogether + l] + g[p + 3] * from[3 * kTogether + l]);
+      }
+    }
+    for (; p < k; ++p) {
+      for (index_t l = 0; l < kTogether; ++l) slope[l] += g[p] * w[p * kTogether + l];
+    }
+    T* const own = w + t * kTogether;
+    T sum = 0;
+    for (index_t l = 0; l < kTogether; ++l) {
+      sum += own[l] == T(0) ? std::fabs(std::min(slope[l], T(0))) : std::fabs(slope[l]);
+    }
+    violation += double(sum);
+    if (!(g[t] > T(0))) continue;
+    const T size = g[t];
+    for (index_t l = 0; l < kTogether; ++l) own[l] = std::max(own[l] - slope[l] / size, T(0));
+  }
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t p = 0; p < k; ++p) W(begin + r, p) = w[p * kTogether + r];
+  }
+  return violation;
+}
+
+// psi(x) for x > 0: psi(x + 8) less eight reciprocals, and the asymptotic series, whose first
+// neglected term is below 1e-15 at 8.
+KERNELMILL_INLINE double digamma(double x) {
+  double shift = 0;
+  for (int i = 0; i < 8; ++i) shift += 1.0 / (x + i);
+  const double y = x + 8.0, z = 1.0 / (y * y);
+  const double series =
+      z *
+      (1.0 / 12 -
+       z * (1.0 / 120 -
+            z * (1.0 / 252 - z * (1.0 / 240 - z * (1.0 / 132 - z * (691.0 / 32760 - z / 12.0))))));
+  return kernelmill::log(y) - 0.5 / y - series - shift;
+}
+
+// theta = exp(psi(gamma) - psi(sum gamma)).
+void expectations(const double* gamma, index_t k, double* theta) {
+  double sum = 0;
+  for (index_t c = 0; c < k; ++c) sum += gamma[c];
+  const double whole = digamma(sum);
+  for (index_t c = 0; c < k; ++c) theta[c] = kernelmill::exp(digamma(gamma[c]) - whole);
+}
+
+double dot(const double* a, const double* b, index_t k) {
+  double sum[8] = {};
+  index_t c = 0;
+  for (; c + 8 <= k; c += 8) {
+    for (int l = 0; l < 8; ++l) sum[l] += a[c + l] * b[c + l];
+  }
+  for (; c < k; ++c) sum[0] += a[c] * b[c];
+  return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
+}
+
+// The counts of one row: numbers of words, and how often.
+struct Counts {
+  std::vector<index_t> words;
+  std::vector<double> often;
+  void clear() {
+    words.clear();
+    often.clear();
+  }
+  void add(index_t word, double count) {
+    if (count == 0.0) return;
+    words.push_back(word);
+    often.push_back(count);
+  }
+};
+
+class TopicPass {
+ public:
+  TopicPass(MatrixView<const double> topics, std::span<const double> prior,
+            MatrixView<double> gamma, double tol, index_t most)
+      : k_(topics.cols),
+        words_(topics.rows),
+        prior_(prior),
+        gamma_(gamma),
+        tol_(tol),
+        most_(most),
+        topics_(size(words_ * k_)) {
+    for (index_t j = 0; j < words_; ++j) {
+      for (index_t c = 0; c < k_; ++c) topics_[size(j * k_ + c)] = topics(j, c);
+    }
+  }
+
+  // fill(i, counts) gives the counts of row i.
+  template <class Fill>
+  void run(index_t n, const Fill& fill, MatrixView<double> out) const {
+    using Sums = std::vector<double>;
+    // Sums of all words are large: few chunks, whose number depends on n alone.
+    const Sums total = ordered_reduce<Sums>(
+        n, bounded_grain(n, 16, 32), [&] { return Sums(size(words_ * k_)); },
+        [&](Sums& sums, index_t, index_t begin, index_t end) {
+          Counts counts;
+          Sums theta(size(k_)), next(size(k_));
+          for (index_t i = begin; i < end; ++i) {
+            counts.clear();
+            fill(i, counts);
+            row(counts, gamma_.row(i), theta.data(), next.data(), sums.data());
+          }
+        },
+        [](Sums& to, Sums&& from) {
+          for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
+        });
+    for (index_t j = 0; j < words_; ++j) {
+      for (index_t c = 0; c < k_; ++c) out(j, c) = total[size(j * k_ + c)];
+    }
+  }
+
+ private:
+  void row(const Counts& counts, double* gamma, double* theta, double* next, double* sums) const {
+    constexpr double eps = std::numeric_limits<double>::epsilon();
+    const std::size_t count = counts.words.size();
+    for (index_t step = 0; step < most_; ++step) {
+      expectations(gamma, k_, theta);
+      std::fill(next, next + k_, 0.0);
+      for (std::size_t e = 0; e < count; ++e) {
+        const double* const b = topics_.data() + counts.words[e] * k_;
+        const double share = counts.often[e] / (dot(theta, b, k_) + eps);
+        for (index_t c = 0; c < k_; ++c) next[c] += share * b[c];
+      }
+      double change = 0;
+      for (index_t c = 0; c < k_; ++c) {
+        const double value = prior_[size(c)] + theta[c] * next[c];
+        change += std::fabs(value - gamma[c]);
+        gamma[c] = value;
+      }
+      if (k_ == 0 || change / double(k_) < tol_) break;
+    }
+    expectations(gamma, k_, theta);
+    for (std::size_t e = 0; e < count; ++e) {
+      const double* const b = topics_.data() + counts.words[e] * k_;
+      double* const to = sums + counts.words[e] * k_;
+      const double share = counts.often[e] / (dot(theta, b, k_) + eps);
+      for (index_t c = 0; c < k_; ++c) to[c] += share * theta[c];
+    }
+  }
+
+  index_t k_, words_;
+  std::span<const double> prior_;
+  MatrixView<double> gamma_;
+  double tol_;
+  index_t most_;
+  std::vector<double> topics_;  // dense rows
+};
+
+}  // namespace
+
+template <class T>
+void contrasts(MatrixView<const T> Z, MatrixView<const double> W, index_t contrast, double alpha,
+               MatrixView<double> products, std::span<double> slopes) {
+  ContrastPass<T>(Z, W, contrast, alpha).run(products, slopes);
+}
+
+template <class T>
+double nonnegative(MatrixView<const T> G, MatrixView<const T> Q,
+                   std::span<const std::int64_t> order, MatrixView<T> W) {
+  const index_t k = W.cols;
+  for (const std::int64_t t : order) {
+    if (t < 0 || t >= k) {
+      throw std::out_of_range("decomposition.nonnegative: order must be in [0, " +
+                              std::to_string(k) + "), got " + std::to_string(t));
+    }
+  }
+  std::vector<T> dense(size(k * k));
+  for (index_t i = 0; i < k; ++i) {
+    for (index_t j = 0; j < k; ++j) dense[size(i * k + j)] = G(i, j);
+  }
+  const index_t together = rounded(std::max<index_t>(1, 65536 / (k * k + 1)), kTogether);
+  return ordered_reduce<double>(
+      W.rows, together, [] { return 0.0; },
+      [&](double& sum, index_t, index_t begin, index_t end) {
+        for (index_t i = begin; i < end; i += kTogether) {
+          sum += sweep(dense, Q, order, W, i, std::min(kTogether, end - i));
+        }
+      },
+      [](double& to, double&& from) { to += from; });
+}
+
+template <class T>
+void topics(MatrixView<const T> X, MatrixView<const double> topics, std::span<const double> prior,
+            MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics) {
+  const auto fill = [&](index_t i, Counts& counts) {
+    for (index_t j = 0; j < X.cols; ++j) counts.add(j, double(X(i, j)));
+  };
+  TopicPass(topics, prior, gamma, tol, most).run(X.rows, fill, statistics);
+}
+
+template <class T>
+void csr_topics(const CsrView<T>& X, MatrixView<const double> topics, std::span<const double> prior,
+                MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics) {
+  X.visit([&](const auto& rows) {
+    const auto fill = [&](index_t i, Counts& counts) {
+      for (index_t e = rows.indptr[i]; e < rows.indptr[i + 1]; ++e) {
+        counts.add(rows.indices[e], double(rows.data[e]));
+      }
+    };
+    TopicPass(topics, prior, gamma, tol, most).run(X.rows, fill, statistics);
+  });
+}
+
+KERNELMILL_FOR_FLOATS(contrasts)
+KERNELMILL_FOR_FLOATS(nonnegative)
+KERNELMILL_FOR_FLOATS(topics)
+KERNELMILL_FOR_FLOATS(csr_topics)
+
+}  // namespace kernelmill::decomposition

@@ -1,0 +1,28 @@
+// Passes for independent components, nonnegative factors and topics; contract:
+// python/kernelmill/ops/decomposition.py.
+#pragma once
+
+#include <cstdint>  // std::int64_t
+#include <span>     // vectors
+
+#include "core/csr.hpp"     // CsrView
+#include "core/matrix.hpp"  // MatrixView, index_t
+
+namespace kernelmill::decomposition {
+
+template <class T>
+void contrasts(MatrixView<const T> Z, MatrixView<const double> W, index_t contrast, double alpha,
+               MatrixView<double> products, std::span<double> slopes);
+
+template <class T>
+double nonnegative(MatrixView<const T> G, MatrixView<const T> Q,
+                   std::span<const std::int64_t> order, MatrixView<T> W);
+
+template <class T>
+void topics(MatrixView<const T> X, MatrixView<const double> topics, std::span<const double> prior,
+            MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics);
+template <class T>
+void csr_topics(const CsrView<T>& X, MatrixView<const double> topics, std::span<const double> prior,
+                MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics);
+
+}  // namespace kernelmill::decomposition

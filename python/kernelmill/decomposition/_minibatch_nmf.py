@@ -1,0 +1,255 @@
+"""MiniBatchNMF."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, ClassVar
+
+import numpy as np
+
+from kernelmill._arrays import to_host
+from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._climb import Step, climb, warn_unconverged
+from kernelmill._estimator._progress import Progress
+from kernelmill.decomposition._nmf import INITS, NonnegativeModel, mean_of
+from kernelmill.decomposition._nonnegative import (
+    LOSSES,
+    divergence,
+    gamma_of,
+    multiplied,
+    ratio_for_H,
+    ratio_for_W,
+)
+from kernelmill.decomposition._watch import Watch
+
+
+class MiniBatchNMF(NonnegativeModel):
+    """Nonnegative factorisation by multiplicative updates of small batches of rows.
+
+    Parameters
+    ----------
+    batch_size : int, default=1024
+        Rows of a batch.
+    tol : float, default=1e-4
+        Relative change of the components between two batches that ends the iteration; 0 for none.
+    max_no_improvement : int or None, default=10
+        Batches without a better smoothed cost that end the iteration.
+    max_iter : int, default=200
+        Most passes over X.
+    forget_factor : float, default=0.7
+        Weight of what is one pass old.
+    fresh_restarts : bool, default=False
+        Whether the coefficients of a batch are found anew at each visit.
+    fresh_restarts_max_iter : int, default=30
+        Most updates of these.
+    transform_max_iter : int or None, default=None
+        Most updates in ``transform``; `max_iter` by default.
+
+    Attributes
+    ----------
+    components_, n_components_, reconstruction_err_
+    n_iter_ : int
+        Passes over X that were begun.
+    n_steps_ : int
+        Batches.
+    n_features_in_, feature_names_in_
+
+    See Also
+    --------
+    NMF : All rows in each iteration.
+
+    Notes
+    -----
+    The components are the ratio of sums of numerators and denominators of their updates over the
+    batches, of which older ones count less.
+
+    References
+    ----------
+    Lefevre, Bach and Fevotte (2011), "Online algorithms for nonnegative matrix factorization with
+    the Itakura-Saito divergence".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.decomposition import MiniBatchNMF
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.random((300, 2)) @ rng.random((2, 6))
+    >>> model = MiniBatchNMF(2, batch_size=50, random_state=0).fit(X)
+    >>> bool(np.abs(model.inverse_transform(model.transform(X)) - X).max() < 0.2)
+    True
+    """
+
+    _parameters: ClassVar = {
+        "n_components": rule.any_of(rule.integer(1), rule.one_of("auto", None)),
+        "init": rule.one_of(*INITS, None),
+        "batch_size": rule.integer(1),
+        "beta_loss": rule.any_of(
+            rule.one_of(*LOSSES), rule.Rule(rule.is_real, "a number")
+        ),
+        "tol": rule.real(0),
+        "max_no_improvement": rule.any_of(rule.integer(1), rule.nothing()),
+        "max_iter": rule.integer(1),
+        "alpha_W": rule.real(0),
+        "alpha_H": rule.any_of(rule.real(0), rule.one_of("same")),
+        "l1_ratio": rule.real(0, high=1),
+        "forget_factor": rule.real(0, high=1),
+        "fresh_restarts": rule.boolean(),
+        "fresh_restarts_max_iter": rule.integer(1),
+        "transform_max_iter": rule.any_of(rule.integer(1), rule.nothing()),
+        "random_state": rule.RANDOM_STATE,
+        "verbose": rule.VERBOSE,
+    }
+
+    def __init__(
+        self, n_components="auto", *, init=None, batch_size=1024, beta_loss="frobenius", tol=1e-4,
+        max_no_improvement=10, max_iter=200, alpha_W=0.0, alpha_H="same", l1_ratio=0.0,
+        forget_factor=0.7, fresh_restarts=False, fresh_restarts_max_iter=30,
+        transform_max_iter=None, random_state=None, verbose=0,
+    ):  # fmt: skip
+        self._set_parameters(locals())
+
+    def fit(self, X, y=None, **params):
+        """Find the components.
+
+        Parameters
+        ----------
+        **params
+            ``W`` and ``H``, the start for ``init="custom"``.
+
+        Returns
+        -------
+        self : MiniBatchNMF
+            The fitted model.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter does not fit, or X has negative entries.
+        """
+        self._fit(X, **params)
+        return self
+
+    def fit_transform(self, X, y=None, W=None, H=None):
+        """Find the components, and give the coefficients that ``transform`` gives.
+
+        Parameters
+        ----------
+        W : array-like of shape (n, n_components), optional
+            A start for ``init="custom"``.
+        H : array-like of shape (n_components, d), optional
+            A start for ``init="custom"``.
+
+        Returns
+        -------
+        W : ndarray of shape (n, n_components), dtype of X
+            Coefficients of at least 0.
+        """
+        self._fit(X, W=W, H=H)
+        return self.transform(X)
+
+    @fitting
+    def _fit(self, X: Any, W: Any = None, H: Any = None) -> Any:
+        rows = self._nonnegative_rows(X, reset=True)
+        n, X = rows.count, to_host(rows.X)
+        W, H = self._started(rows, W, H)
+        size = min(self.batch_size, n)
+        batches = [slice(i, min(i + size, n)) for i in range(0, n, size)]
+        cycle = itertools.cycle(batches)
+        limit = self.max_iter * len(batches)
+        learned = lambda state, done: {  # noqa: E731 - for the climb alone
+            "components_": state[0], "n_components_": len(H), "n_steps_": done,
+            "n_iter_": -(-done // len(batches)), "_components_numerator": state[1],
+            "_components_denominator": state[2],
+        }  # fmt: skip
+        watch = Watch(size / (n + 1), self.tol, self.max_no_improvement)
+        rho = self.forget_factor ** (size / n)
+
+        def advance(state: tuple, most: int) -> Step:
+            part = next(cycle)
+            coefficients = None if self.fresh_restarts else W[part]
+            after, cost, own = self._step(X[part], coefficients, state, rho)
+            if not self.fresh_restarts:
+                W[part] = own
+            change = np.linalg.norm(after[0] - state[0]) / (np.linalg.norm(after[0]) or 1.0)
+            change = change if own.any() else np.inf  # rows of zeros say nothing of the components
+            return Step(after, cost, watch.finished(cost, float(change)))
+
+        begin = (H, H.astype(np.float64), np.ones(H.shape))
+        with Progress(self, self.verbose, iterations=limit, unit="batch", X=X) as progress:
+            run = climb(
+                progress, lambda number: begin, advance, max_iter=limit, attributes=learned
+            )
+        if self.tol > 0 or self.max_no_improvement is not None:
+            warn_unconverged(rows.owner, run, "max_iter", limit)
+        vars(self).update(learned(run.state, run.n_iter))
+        coded = self._transformed(X, rows.dtype)
+        self.reconstruction_err_ = divergence(X, coded, self.components_, self._beta, root=True)
+        return self
+
+    @fitting
+    def partial_fit(self, X, y=None, W=None, H=None):
+        """Update the components by one batch.
+
+        Parameters
+        ----------
+        W : array-like of shape (n, n_components), optional
+            A start for the first batch, for ``init="custom"``.
+        H : array-like of shape (n_components, d), optional
+            A start for the first batch, for ``init="custom"``.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit, has negative entries, or other features than before.
+        """
+        fresh = not hasattr(self, "components_")
+        rows = self._nonnegative_rows(X, reset=fresh)
+        X = to_host(rows.X)
+        if fresh:
+            _, H = self._started(rows, W, H)
+            self.n_steps_ = 0
+            state = H, H.astype(np.float64), np.ones(H.shape)
+        else:
+            state = self.components_, self._components_numerator, self._components_denominator
+        state, _, _ = self._step(X, None, state, self.forget_factor)
+        self.components_, self._components_numerator, self._components_denominator = state
+        self.n_components_, self.n_steps_ = len(state[0]), self.n_steps_ + 1
+        return self
+
+    def _step(self, X: Any, W: Any, state: tuple, rho: float) -> tuple[tuple, float, np.ndarray]:
+        """The next state, the cost of a row, and the coefficients."""
+        H, above, below = state
+        beta = self._beta
+        gamma = gamma_of(beta)
+        of_W, of_H = self._penalties(X.shape[0], X.shape[1])
+        if W is None:
+            W = self._coded(X, H, of_W, self.fresh_restarts_max_iter, self.tol)
+        else:
+            W = multiplied(W, *ratio_for_W(X, W, H, beta), of_W, gamma)
+        cost = divergence(X, W, H, beta)
+        for factor, penalty in ((W, of_W), (H, of_H)):
+            cost += penalty.l1 * float(factor.sum()) + penalty.l2 * float(np.square(factor).sum())
+        numerator, denominator = ratio_for_H(X, W, H, beta)
+        powered = H.astype(np.float64) ** (1 / gamma)
+        above = rho * above + numerator * powered
+        below = rho * below + denominator + of_H.l1 + of_H.l2 * H
+        with np.errstate(divide="ignore", invalid="ignore"):
+            new = np.where(below > 0, above / below, 0.0) ** gamma
+        return (new.astype(H.dtype), above, below), cost / X.shape[0], W
+
+    def _coded(self, X: Any, H: np.ndarray, penalties: Any, most: int, tol: float) -> np.ndarray:
+        """Updates of W until they change it by less than a share `tol` of its length."""
+        beta = self._beta
+        W = np.full((X.shape[0], len(H)), np.sqrt(mean_of(X) / len(H)), H.dtype)
+        for _ in range(most):
+            before = W
+            W = multiplied(W, *ratio_for_W(X, W, H, beta), penalties, gamma_of(beta))
+            if tol > 0 and np.linalg.norm(W - before) <= tol * np.linalg.norm(W):
+                break
+        return W
+
+    def _transformed(self, X: Any, dtype: Any) -> np.ndarray:
+        most = self.max_iter if self.transform_max_iter is None else self.transform_max_iter
+        H = self.components_.astype(dtype, copy=False)
+        return self._coded(X, H, self._penalties(*X.shape)[0], most, self.tol)

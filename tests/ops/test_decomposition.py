@@ -1,0 +1,130 @@
+"""Passes of decompositions against their specifications; optima against their conditions."""
+
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.sparse as sp
+from agreement import Case, agreement_tests, cases
+
+from kernelmill.ops import decomposition
+
+EPS = {np.float32: 1.2e-7, np.float64: 2.3e-16}
+
+
+@cases("decomposition.contrasts")
+def contrasts():
+    rng = np.random.default_rng(0)
+    shapes = [(1, 1, 1), (3, 2, 2), (14, 5, 5), (113, 13, 13), (300, 17, 1), (40, 33, 20)]
+    for dtype in (np.float32, np.float64):
+        for n, k, m in [*shapes, (5000, 4, 4)]:
+            for contrast in range(3):
+                Z = rng.normal(size=(n, k)).astype(dtype)
+                W = rng.normal(size=(m, k))
+                u = np.abs(Z.astype(float)) @ np.abs(W).T  # more than any sum of the products
+                top = u.max() ** 3 + 3 * u.max() ** 2 + 2
+                bound = 8 * (n + k) * EPS[dtype] * top * (1 + np.abs(Z).max())
+                yield Case(
+                    f"{contrast} {n}x{k}x{m} {dtype.__name__}", (Z, W, contrast, 1.3),
+                    bounds=(bound, bound), big=n > 2000,
+                )  # fmt: skip
+    for shape in ((0, 3, 2), (4, 0, 2), (4, 3, 0)):
+        n, k, m = shape
+        args = np.ones((n, k)), np.ones((m, k)), 0, 1.0
+        yield Case(f"empty {shape}", args, bounds=(0.0, 1e-12))
+
+
+@cases("decomposition.nonnegative")
+def nonnegative():
+    rng = np.random.default_rng(1)
+    for dtype in (np.float32, np.float64):
+        for n, k in ((1, 1), (3, 2), (63, 4), (64, 5), (65, 7), (200, 17), (3000, 6)):
+            H = rng.random((k, 2 * k + 1))
+            G = (H @ H.T).astype(dtype)
+            Q = (rng.normal(size=(n, 2 * k + 1)) @ H.T).astype(dtype)
+            W = np.maximum(rng.normal(size=(n, k)), 0).astype(dtype)
+            order = rng.permutation(k)
+            reach = (np.abs(Q).max() + (W @ G).max()) * 4**min(k, 6)
+            bound = 40 * k * EPS[dtype] * reach
+            yield Case(
+                f"{n}x{k} {dtype.__name__}", (G, Q, order, W),
+                bounds=(bound * n * k, bound / np.diag(G).min()), updated=(3,), big=n > 2000,
+            )  # fmt: skip
+    G, Q = np.diag([2.0, 0.0]), np.ones((3, 2))
+    some, none = np.arange(2), np.zeros(0, int)
+    few = ("no curvature", 3, some), ("no order", 3, none), ("no rows", 0, some)
+    for name, rows, order in few:
+        args = G, Q[:rows], order, np.ones((rows, 2))
+        yield Case(name, args, bounds=(1e-12, 1e-15), updated=(3,))
+
+
+@cases("decomposition.topics")
+def topics():
+    rng = np.random.default_rng(2)
+    for n, d, k in ((1, 3, 1), (5, 9, 2), (40, 30, 8), (40, 30, 13), (700, 20, 5)):
+        counts = rng.poisson(0.7, size=(n, d)).astype(float)
+        if n > 1:
+            counts[1] = 0
+        b = rng.dirichlet(np.full(k, 0.5), size=d) + 1e-3
+        gamma = rng.gamma(100.0, 0.01, size=(n, k))
+        total = counts.sum() + 1
+        for most in (0, 1, 4):
+            for X in (counts, sp.csr_matrix(counts), counts.astype(np.float32)):
+                yield Case(
+                    f"{n}x{d}x{k} {most} {type(X).__name__} {X.dtype}",
+                    (X, b, np.full(k, 0.3), gamma, 1e-9, most),
+                    bounds=(1e-11 * total, 1e-11 * total), updated=(3,), big=n > 100,
+                )  # fmt: skip
+    args = np.ones((3, 4)), np.ones((4, 2)), np.ones(2), np.ones((3, 2)), 1e3, 5
+    yield Case("one step is enough", args, bounds=(1e-13, 1e-13), updated=(3,))
+    args = (np.ones((0, 4)), *args[1:3], np.ones((0, 2)), 0.1, 5)
+    yield Case("no rows", args, bounds=(0.0, 0.0), updated=(3,))
+
+
+test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("decomposition")
+
+
+def test_contrasts_are_the_derivatives_of_their_slopes():
+    u = np.linspace(-3, 3, 41)
+    for contrast in range(3):
+        def g(v, contrast=contrast):
+            return decomposition.contrasts(np.array([[v]]), np.array([[1.0]]), contrast, 1.5)
+
+        for v in u[u != 0]:
+            step = 1e-6
+            up, down = (g(v + s)[0][0, 0] / (v + s) for s in (step, -step))
+            assert g(v)[1][0] == pytest.approx((up - down) / (2 * step), rel=1e-6, abs=1e-7)
+
+
+def test_sweeps_end_at_the_nonnegative_least_squares():
+    rng = np.random.default_rng(3)
+    H, X = rng.random((6, 15)), rng.normal(size=(20, 15))
+    W = np.zeros((20, 6))
+    for _ in range(500):
+        left = decomposition.nonnegative(H @ H.T, X @ H.T, np.arange(6), W)
+    assert left < 1e-10
+    want = [scipy.optimize.nnls(H.T, x)[0] for x in X]
+    np.testing.assert_allclose(W, want, atol=1e-10)
+
+
+def test_coordinates_out_of_range_are_refused():
+    with pytest.raises(IndexError, match=r"order must be in \[0, 2\), got 2"):
+        decomposition.nonnegative(np.eye(2), np.ones((1, 2)), np.array([0, 2]), np.ones((1, 2)))
+
+
+def test_topics_climb_the_bound():
+    """Each step is the best gamma for its own shares: the evidence lower bound of a row rises."""
+    from scipy.special import gammaln, psi
+
+    rng = np.random.default_rng(4)
+    b, x, prior = rng.dirichlet(np.ones(4), size=10), rng.poisson(2.0, size=(1, 10)) * 1.0, 0.4
+
+    def bound(gamma):
+        mean_log = psi(gamma) - psi(gamma.sum())
+        value = (x[0] * np.log(b @ np.exp(mean_log))).sum() + ((prior - gamma) * mean_log).sum()
+        return value + gammaln(gamma).sum() - gammaln(gamma.sum())
+
+    gamma, values = np.ones((1, 4)), []
+    for _ in range(30):
+        decomposition.topics(x, b, np.full(4, prior), gamma, 0.0, 1)
+        values.append(bound(gamma[0]))
+    assert np.diff(values).min() > -1e-12
