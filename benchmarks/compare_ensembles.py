@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import importlib
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -224,7 +224,10 @@ def main(argv: list[str] | None = None) -> int:
             "seeds": arguments.seeds,
             "rounds": ROUNDS, "rate": RATE, "leaves": LEAVES, "trees": TREES,
             "info": kernelmill.info(),
-            "peers": {name: version(name) for name in ("scikit-learn", "lightgbm", "xgboost")},
+            "peers": {
+                name: importlib.import_module(name).__version__
+                for name in ("sklearn", "lightgbm", "xgboost")
+            },
         }  # fmt: skip
         arguments.save.parent.mkdir(parents=True, exist_ok=True)
         arguments.save.write_text(json.dumps({**about, "outcomes": outcomes}, indent=1) + "\n")

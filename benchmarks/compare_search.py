@@ -238,14 +238,14 @@ def main(argv: list[str] | None = None) -> int:
             })  # fmt: skip
         medians = {k: float(np.median([c[-1] for c in own])) for k, own in curves.items()}
         worse |= medians["kernelmill"] > medians.get("Optuna, TPE", np.inf)
-    if arguments.save:
-        about = {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": f"python -m benchmarks.compare_search {' '.join(argv or sys.argv[1:])}",
-            "seeds": arguments.seeds, "info": kernelmill.info(), "optuna": version,
-            "regret": "median and quartiles over seeds of the least value found less `least`",
-        }  # fmt: skip
-        arguments.save.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+        if arguments.save:  # after each task, as all of them take long
+            about = {
+                "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                "command": f"python -m benchmarks.compare_search {' '.join(argv or sys.argv[1:])}",
+                "seeds": arguments.seeds, "info": kernelmill.info(), "optuna": version,
+                "regret": "median and quartiles over seeds of the least value found less `least`",
+            }  # fmt: skip
+            arguments.save.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
     return int(worse)
 
 

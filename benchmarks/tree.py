@@ -145,6 +145,44 @@ def _ensemble(name: str, n: int, d: int, rows: int, **options: Any) -> list[Case
     return [fit, predict] if rows else [fit]
 
 
+def _contributions(n: int, rows: int) -> Case:
+    """Shapley values of boosted trees; the peers' are of their own trees."""
+    from kernelmill.ensemble import HistGradientBoostingClassifier
+
+    def light(data: Any) -> Any:
+        import lightgbm
+
+        model = lightgbm.LGBMClassifier(n_estimators=100, num_leaves=31, verbose=-1)
+        model.fit(*data[:2])
+        return lambda: model.predict(data[2], pred_contrib=True)
+
+    def other(data: Any) -> Any:
+        import xgboost
+
+        model = xgboost.XGBClassifier(
+            n_estimators=100, max_leaves=31, max_depth=0, grow_policy="lossguide"
+        ).fit(*data[:2])
+        matrix = xgboost.DMatrix(data[2])
+        return lambda: model.get_booster().predict(matrix, pred_contribs=True)
+
+    def own(data: Any) -> Any:
+        model = HistGradientBoostingClassifier(early_stopping=False).fit(*data[:2])
+        return lambda: model.predict_contributions(data[2])
+
+    def check(data: Any, ours: Any, peer: Any) -> str:
+        """Models differ, so their sums do a little."""
+        alike = float(np.corrcoef(ours.sum(axis=1), np.asarray(peer).sum(axis=1))[0, 1])
+        return "" if alike > 0.95 else f"correlation of sums: {alike}"
+
+    return Case(
+        f"contributions of 100 trees of 31 leaves, {rows} rows of 20 float32",
+        lambda: (*_make(n, 20, "classifier"), _make(rows, 20, "classifier")[0]),
+        {"kernelmill": own, "LightGBM": light, "XGBoost": other},
+        check,
+        lambda data, result: Work(0.0, result.nbytes, "the values written"),
+    )
+
+
 def cases(quick: bool) -> list[Case]:
     """Grown to the end and limited, small and large; predictions."""
     if quick:
@@ -153,6 +191,7 @@ def cases(quick: bool) -> list[Case]:
             _predict(200, 20, "regressor"),
             *_ensemble("RandomForestClassifier", 300, 5, 50, n_estimators=10),
             *_ensemble("AdaBoostClassifier", 300, 5, 0, n_estimators=3),
+            _contributions(300, 20),
         ]
     return [
         _fit(50_000, 20, "classifier", "fully grown"),
@@ -170,5 +209,7 @@ def cases(quick: bool) -> list[Case]:
         *_ensemble("RandomForestRegressor", 20_000, 20, 20_000, n_estimators=20),
         *_ensemble("ExtraTreesClassifier", 50_000, 20, 0, n_estimators=50),
         *_ensemble("AdaBoostClassifier", 50_000, 20, 0, n_estimators=50),
+        *_ensemble("AdaBoostClassifier", 10_000, 20, 0, n_estimators=100),
+        _contributions(20_000, 2_000),
         *_ensemble("GradientBoostingRegressor", 20_000, 20, 20_000, n_estimators=50),
     ]

@@ -43,4 +43,24 @@ index_t dual(MatrixView<const T> x, const Duals& problem);
 template <class T>
 index_t csr_dual(const CsrView<T>& x, const Duals& problem);
 
+// Arguments of `joint` but for X: weights (blocks, d, 8), intercepts and a row of beta (k), settled
+// (n) and state (5).
+struct Joint {
+  std::span<const double> y, price, squares;
+  MatrixView<const std::int64_t> order;
+  double* weights;
+  std::span<double> intercepts;
+  double* beta;
+  std::uint8_t* settled;
+  double* state;
+  double constant, tol;
+  bool shrinking;
+  index_t blocks, d, width;
+};
+
+template <class T>
+index_t joint(MatrixView<const T> x, const Joint& problem);
+template <class T>
+index_t csr_joint(const CsrView<T>& x, const Joint& problem);
+
 }  // namespace kernelmill::coordinate

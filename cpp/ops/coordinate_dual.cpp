@@ -11,14 +11,14 @@
 
 #include "core/error.hpp"      // invalid
 #include "core/parallel.hpp"   // parallel_for, check_interrupt
-#include "core/workspace.hpp"  // rows whose columns lie apart
+#include "core/workspace.hpp"  // rows to visit
 #include "ops/coordinate.hpp"
+#include "ops/coordinate_products.hpp"
 
 namespace kernelmill::coordinate {
 namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr int kWide = 8;
 
 // The columns STATE of one problem.
 struct State {
@@ -59,143 +59,6 @@ struct Term {
   double gap(double value, double p, double b, const Given& given) const {
     return b * p - target * b + given.epsilon * std::fabs(b) + curvature / 2 * b * b + value;
   }
-};
-
-// The products of a row with the weights of W = width problems. Behind an interface, so that the
-// loop over rows is compiled once for each width and not for each type of rows: two calls a row.
-class Products {
- public:
-  Products() = default;
-  Products(const Products&) = delete;
-  Products& operator=(const Products&) = delete;
-  virtual ~Products() = default;
-  virtual void times(index_t i, const double* w, double* p) const = 0;     // p += x.w
-  virtual void add(index_t i, double* w, const double* change) const = 0;  // w += change x
-  virtual void prefetch(index_t i) const = 0;  // random rows are beyond what the processor foresees
-};
-
-template <class T, int W>
-class DenseProducts final : public Products {
- public:
-  explicit DenseProducts(MatrixView<const T> x)
-      : x_(x), buffer_(x.rows_contiguous() ? 0 : static_cast<std::size_t>(x.cols)) {}
-
-  void times(index_t i, const double* w, double* p) const override {
-    const T* const x = row(i);
-    const index_t d = x_.cols;
-    if constexpr (W == 1) {
-      double sum = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-      const index_t part = d / 4;
-      const T *x1 = x + part, *x2 = x1 + part, *x3 = x2 + part;
-      const double *w1 = w + part, *w2 = w1 + part, *w3 = w2 + part;
-#pragma omp simd reduction(+ : sum, sum1, sum2, sum3)
-      for (index_t q = 0; q < part; ++q) {
-        sum += static_cast<double>(x[q]) * w[q];
-        sum1 += static_cast<double>(x1[q]) * w1[q];
-        sum2 += static_cast<double>(x2[q]) * w2[q];
-        sum3 += static_cast<double>(x3[q]) * w3[q];
-      }
-      for (index_t q = 4 * part; q < d; ++q) sum += static_cast<double>(x[q]) * w[q];
-      p[0] += sum + sum1 + (sum2 + sum3);
-    } else {
-      double sums[W] = {};
-      for (index_t q = 0; q < d; ++q) {
-        const double value = static_cast<double>(x[q]);
-#pragma omp simd
-        for (int j = 0; j < W; ++j) sums[j] += value * w[q * W + j];
-      }
-      for (int j = 0; j < W; ++j) p[j] += sums[j];
-    }
-  }
-  void add(index_t i, double* w, const double* change) const override {
-    const T* const x = row(i);
-    if constexpr (W == 1) {
-      const double c = change[0];
-#pragma omp simd
-      for (index_t q = 0; q < x_.cols; ++q) w[q] += c * static_cast<double>(x[q]);
-    } else {
-      for (index_t q = 0; q < x_.cols; ++q) {
-        const double value = static_cast<double>(x[q]);
-#pragma omp simd
-        for (int j = 0; j < W; ++j) w[q * W + j] += value * change[j];
-      }
-    }
-  }
-  void prefetch([[maybe_unused]] index_t i) const override {
-#if defined(__GNUC__)
-    const char* const at = reinterpret_cast<const char*>(x_.row(i));
-    const index_t bytes = std::min<index_t>(x_.cols * static_cast<index_t>(sizeof(T)), 512);
-    for (index_t b = 0; b < bytes; b += 64) __builtin_prefetch(at + b);
-#endif
-  }
-
- private:
-  const T* row(index_t i) const {
-    if (x_.rows_contiguous()) return x_.row(i);
-    T* const to = buffer_.data();
-    for (index_t q = 0; q < x_.cols; ++q) to[q] = x_(i, q);
-    return to;
-  }
-  MatrixView<const T> x_;
-  Workspace<T> buffer_;
-};
-
-template <class T, class Index, int W>
-class SparseProducts final : public Products {
- public:
-  explicit SparseProducts(const CsrRows<T, Index>& x) : x_(x) {}
-
-  void times(index_t i, const double* w, double* p) const override {
-    const index_t stored = count(i);
-    const T* const x = x_.data + begin(i);
-    const Index* const columns = x_.indices + begin(i);
-    if constexpr (W == 1) {
-      double sum = 0, sum1 = 0, sum2 = 0, sum3 = 0;
-      index_t e = 0;
-      for (; e + 4 <= stored; e += 4) {  // four chains: one would wait for its own additions
-        sum += static_cast<double>(x[e]) * w[columns[e]];
-        sum1 += static_cast<double>(x[e + 1]) * w[columns[e + 1]];
-        sum2 += static_cast<double>(x[e + 2]) * w[columns[e + 2]];
-        sum3 += static_cast<double>(x[e + 3]) * w[columns[e + 3]];
-      }
-      for (; e < stored; ++e) sum += static_cast<double>(x[e]) * w[columns[e]];
-      p[0] += sum + sum1 + (sum2 + sum3);
-    } else {
-      double sums[W] = {};
-      for (index_t e = 0; e < stored; ++e) {
-        const double value = static_cast<double>(x[e]);
-        const double* const own = w + static_cast<index_t>(columns[e]) * W;
-#pragma omp simd
-        for (int j = 0; j < W; ++j) sums[j] += value * own[j];
-      }
-      for (int j = 0; j < W; ++j) p[j] += sums[j];
-    }
-  }
-  void add(index_t i, double* w, const double* change) const override {
-    const index_t stored = count(i);
-    const T* const x = x_.data + begin(i);
-    const Index* const columns = x_.indices + begin(i);
-    for (index_t e = 0; e < stored; ++e) {
-      const double value = static_cast<double>(x[e]);
-      double* const own = w + static_cast<index_t>(columns[e]) * W;
-#pragma omp simd
-      for (int j = 0; j < W; ++j) own[j] += value * change[j];
-    }
-  }
-  void prefetch([[maybe_unused]] index_t i) const override {
-#if defined(__GNUC__)
-    const index_t stored = std::min<index_t>(count(i), 64);
-    for (index_t e = 0; e < stored; e += 8) {
-      __builtin_prefetch(x_.data + begin(i) + e);
-      __builtin_prefetch(x_.indices + begin(i) + e);
-    }
-#endif
-  }
-
- private:
-  index_t begin(index_t i) const { return static_cast<index_t>(x_.indptr[i]); }
-  index_t count(index_t i) const { return static_cast<index_t>(x_.indptr[i + 1]) - begin(i); }
-  const CsrRows<T, Index>& x_;
 };
 
 template <int W>
@@ -244,20 +107,37 @@ class Block {
     rows_.times(i, weights_, p);
   }
 
+  void announce([[maybe_unused]] index_t i) const {
+#if defined(__GNUC__)
+    const auto place = static_cast<std::size_t>(i);
+    __builtin_prefetch(&problem_.y[place]);
+    __builtin_prefetch(&problem_.price[place]);
+    __builtin_prefetch(&problem_.squares[place]);
+    __builtin_prefetch(beta_ + i * W);
+#endif
+    rows_.announce(i);
+  }
+
   void epoch(MatrixView<const std::int64_t> order, index_t number) {
     double violation[W], largest[W] = {}, gap[W] = {}, objective[W] = {};
     for (int j = 0; j < W; ++j) violation[j] = state_[j].violation;
     const double eps = given_.epsilon, square = given_.constant * given_.constant;
+    const Workspace<index_t> room(static_cast<std::size_t>(order.cols));
+    index_t* const visited = room.data();
+    index_t count = 0;
     for (index_t at = 0; at < order.cols; ++at) {
       const index_t i = order(number, at);
+      visited[count] = i;
+      count += !settled_[i] && problem_.price[static_cast<std::size_t>(i)] > 0;
+    }
+    for (index_t at = 0; at < count; ++at) {
+      const index_t i = visited[at];
       if (at % 256 == 255) check_interrupt();
-      if (at + 1 < order.cols) {
-        const index_t next = order(number, at + 1);
-        if (!settled_[next]) rows_.prefetch(next);
-      }
+      if (at + kFar < count) announce(visited[at + kFar]);
+      if (at + kNear < count) rows_.prefetch(visited[at + kNear]);
+      if (settled_[i]) continue;  // since, where it stands twice in the order
       const auto place = static_cast<std::size_t>(i);
       const double whole = problem_.price[place];
-      if (settled_[i] || !(whole > 0)) continue;
       double p[W], change[W] = {}, losses[W] = {};
       predict(i, p);
       double* const beta = beta_ + i * W;
@@ -374,8 +254,6 @@ class Block {
   bool runs_[W] = {};
 };
 
-using Maker = std::unique_ptr<Products> (*)(const void* x);
-
 // The blocks side by side; each chunk of them makes its own way to the rows x.
 template <int W>
 index_t over_blocks(const void* x, Maker make, const Duals& problem) {
@@ -408,11 +286,6 @@ index_t checked(const void* x, Maker one, Maker eight, index_t n, const Duals& p
   }
   return problem.width == 1 ? over_blocks<1>(x, one, problem)
                             : over_blocks<kWide>(x, eight, problem);
-}
-
-template <class X, class Made>
-std::unique_ptr<Products> made(const void* x) {
-  return std::make_unique<Made>(*static_cast<const X*>(x));
 }
 
 }  // namespace

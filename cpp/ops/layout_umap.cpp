@@ -1,6 +1,6 @@
 // Epochs of UMAP. Within an epoch every point moves by itself, against the places that the others
 // had when the epoch began: any number of threads gives the same bits. Pulls are steps one after
-// another, so they run for 16 points side by side; pushes of one point run side by side.
+// another, so they run for many points side by side; pushes of one point run side by side.
 #include <algorithm>  // std::copy, std::max, std::min
 #include <cmath>      // std::floor
 #include <vector>     // std::vector
@@ -14,8 +14,10 @@ namespace kernelmill::layout {
 
 namespace {
 
-constexpr int kLanes = 16;      // points side by side
+constexpr int kLanes = 64;      // points side by side: several registers hide their latency
+constexpr int kPadded = 16;     // draws are a multiple of it
 constexpr int kDrawn = 64;      // points drawn at a time
+constexpr int kKept = 4;        // axes whose differences are kept
 constexpr float kClip = 4.0f;   // most that a coordinate is pushed at once
 constexpr float kNear = 1e-3f;  // keeps the push of close points finite
 
@@ -108,30 +110,39 @@ class Epoch {
 
   // Pulls each point towards the neighbour of its edge number s.
   void pull(Buffers& buffers, const int* counts, int s) const {
+    // Lanes without such an edge read the first point, and stay where they are.
     std::int32_t at[kLanes];
-    float d2[kLanes], g[kLanes];
+    float d2[kLanes], g[kLanes], acts[kLanes];
+    const std::int32_t* near = buffers.near.data() + s * kLanes;
     for (int l = 0; l < kLanes; ++l) {
-      at[l] = s < counts[l] ? buffers.near[static_cast<std::size_t>(s * kLanes + l)] : -1;
+      at[l] = s < counts[l] ? near[l] : 0;
+      acts[l] = s < counts[l] ? 1.0f : 0.0f;
       d2[l] = 0;
     }
     for (index_t c = 0; c < axes_; ++c) {
       const float* y = buffers.y.data() + c * kLanes;
+      const float* x = others_ + c;
       float* t = buffers.t.data() + c * kLanes;
+      // Read first: a loop that gathers does not vectorise.
+      float there[kLanes];
+      for (int l = 0; l < kLanes; ++l) there[l] = x[at[l] * axes_];
       for (int l = 0; l < kLanes; ++l) {
-        t[l] = at[l] < 0 ? 0.0f : y[l] - others_[at[l] * axes_ + c];
-        d2[l] += t[l] * t[l];
+        const float difference = y[l] - there[l];
+        t[l] = difference;
+        d2[l] += difference * difference;
       }
     }
     const float a = a_, b = b_;
     for (int l = 0; l < kLanes; ++l) {
       const float power = kernelmill::exp((b - 1) * kernelmill::log(d2[l]));
       const float pulled = -2 * a * b * power / (1 + a * power * d2[l]);
-      g[l] = d2[l] > 0 ? pulled : 0.0f;
+      g[l] = d2[l] > 0 ? pulled * acts[l] : 0.0f;
     }
     for (index_t c = 0; c < axes_; ++c) {
       float* y = buffers.y.data() + c * kLanes;
       const float* t = buffers.t.data() + c * kLanes;
-      for (int l = 0; l < kLanes; ++l) y[l] += step_ * clipped(g[l] * t[l]);
+      const float step = step_;
+      for (int l = 0; l < kLanes; ++l) y[l] += step * clipped(g[l] * t[l]);
     }
   }
 
@@ -144,9 +155,9 @@ class Epoch {
     for (index_t c = 0; c < axes_; ++c) moved[c] = 0;
     for (index_t from = 0; from < count; from += kDrawn) {
       const auto drawn = static_cast<int>(std::min<index_t>(kDrawn, count - from));
-      const int padded = (drawn + kLanes - 1) / kLanes * kLanes;
+      const int padded = (drawn + kPadded - 1) / kPadded * kPadded;
       std::int32_t at[kDrawn];
-      float d2[kDrawn], g[kDrawn];
+      float d2[kDrawn], g[kDrawn], apart[kKept][kDrawn];
       const auto base =
           (static_cast<std::uint64_t>(i) << 24) + static_cast<std::uint64_t>(from / 4);
       for (int block = 0; block < padded / 4; ++block) {
@@ -160,9 +171,11 @@ class Epoch {
       for (index_t c = 0; c < axes_; ++c) {
         const float* x = others_ + c;
         const float yc = y[c];
+        float* t = apart[c < kKept ? c : 0];
+        for (int k = 0; k < padded; ++k) t[k] = x[at[k] * axes_];
         for (int k = 0; k < padded; ++k) {
-          const float t = yc - x[at[k] * axes_];
-          d2[k] += t * t;
+          t[k] = yc - t[k];
+          d2[k] += t[k] * t[k];
         }
       }
       for (int k = 0; k < padded; ++k) {
@@ -173,9 +186,13 @@ class Epoch {
       for (index_t c = 0; c < axes_; ++c) {
         const float* x = others_ + c;
         const float yc = y[c];
+        float* t = apart[c < kKept ? c : 0];
+        if (axes_ > kKept && (c == 0 || c >= kKept)) {  // its place was used again
+          for (int k = 0; k < padded; ++k) t[k] = yc - x[at[k] * axes_];
+        }
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int k = 0; k < padded; ++k) sum += clipped(g[k] * (yc - x[at[k] * axes_]));
+        for (int k = 0; k < padded; ++k) sum += clipped(g[k] * t[k]);
         moved[c] += sum;
       }
     }
@@ -208,7 +225,7 @@ void umap(MatrixView<float> y, MatrixView<const float> z, const Graph& graph,
   for (index_t number = epochs.first; number < epochs.first + epochs.count; ++number) {
     if (itself) std::copy(y.data, y.data + n * axes, others.begin());
     const Epoch epoch(others.data(), m, axes, itself, graph, rates, epochs, number);
-    parallel_for(n, 8 * kLanes, [&](index_t, index_t first, index_t last) {
+    parallel_for(n, 2 * kLanes, [&](index_t, index_t first, index_t last) {
       Epoch::Buffers buffers;
       for (index_t i = first; i < last; i += kLanes) {
         epoch.move(y, i, std::min(last, i + kLanes), buffers);

@@ -5,7 +5,7 @@
 #include <type_traits>  // std::is_same_v
 #include <vector>       // rows by class
 
-#include "core/parallel.hpp"   // ordered_reduce
+#include "core/parallel.hpp"   // check_interrupt, ordered_reduce
 #include "core/workspace.hpp"  // Workspace
 #include "ops/moments_block.hpp"
 
@@ -18,6 +18,11 @@ double weight_of(std::span<const T> weight, index_t row) {
 }
 
 index_t label_of(Labels labels, index_t row) { return labels[static_cast<std::size_t>(row)]; }
+
+// Where sums are large, all rows are one chunk: Ctrl-C must be seen inside it.
+void poll(index_t row) {
+  if (row % 1024 == 0) check_interrupt();
+}
 
 // Sums of one chunk of rows, and the least entry where it is asked for.
 struct Sums {
@@ -38,8 +43,9 @@ Sums reduce(index_t n, index_t grain, index_t size, const Body& body) {
       [](Sums& into, Sums&& from) {
         double* const to = into.memory.data();
         const double* const add = from.memory.data();
+        const index_t count = into.size;
 #pragma omp simd
-        for (index_t i = 0; i < into.size; ++i) to[i] += add[i];
+        for (index_t i = 0; i < count; ++i) to[i] += add[i];
         into.least = std::min(into.least, from.least);
       });
 }
@@ -173,6 +179,7 @@ void add_rows(MatrixView<const T> x, Labels labels, double threshold, std::span<
   const index_t d = x.cols;
   Workspace<T> copy(static_cast<std::size_t>(x.col_stride == 1 ? 0 : d));
   for (index_t i = begin; i < end; ++i) {
+    poll(i);
     const double w = weight_of(weight, i);
     double* const own = state.at(label_of(labels, i) * d);
     const T* const row = adjacent(x, i, copy.data());
@@ -187,6 +194,7 @@ void add_rows(const CsrView<T>& x, Labels labels, double threshold, std::span<co
               index_t begin, index_t end, Sums& state) {
   x.visit([&](const auto& csr) {
     for (index_t i = begin; i < end; ++i) {
+      poll(i);
       const double w = weight_of(weight, i);
       double* const own = state.at(label_of(labels, i) * csr.cols);
       const index_t first = csr.indptr[i], count = csr.indptr[i + 1] - first;
@@ -322,6 +330,7 @@ void class_tallies(MatrixView<const T> x, Labels labels, std::span<const std::in
       reduce(n, (n + chunks - 1) / chunks + 1, size, [&](Sums& state, index_t begin, index_t end) {
         Workspace<T> copy(static_cast<std::size_t>(x.col_stride == 1 ? 0 : d));
         for (index_t i = begin; i < end; ++i) {
+          poll(i);
           const double w = weight_of(sample_weight, i);
           const T* const row = adjacent(x, i, copy.data());
           double* const own = state.at(label_of(labels, i) * m);

@@ -28,6 +28,7 @@
 #include <type_traits>  // std::conditional_t
 #include <vector>       // sums
 
+#include "core/workspace.hpp"  // Workspace
 #include "ops/tree_measure.hpp"
 
 namespace kernelmill::tree {
@@ -229,6 +230,46 @@ class Tallies {
                  : static_cast<double>(left_of_[1]) / static_cast<double>(left_);
   }
 
+  // The best cut of a sequence without missing values and monotonic constraints, for Gini: what
+  // `add` and `gain` give for each, but gains are a loop of their own, which the compiler turns
+  // into vectors. Sums are whole numbers below 2^53, so doubles hold them.
+  void all_cuts(const Sequence& q, index_t least, Cut& best)
+    requires gini
+  {
+    const index_t n = q.n;
+    if (room_for_ < n) {
+      room_ = Workspace<double>(static_cast<std::size_t>(4 * n));
+      room_for_ = n;
+    }
+    double *const own = room_.data(), *const other = own + n, *const left = other + n,
+                  *const gains = left + n;
+    all_double_.assign(all_.begin(), all_.end());
+    in_.assign(all_.size(), 0.0);
+    const double whole = static_cast<double>(whole_), mass = static_cast<double>(mass_);
+    double a = 0, b = whole, sum = 0;
+    for (index_t i = 0; i < n; ++i) {
+      const index_t p = q.entries[i] & kPosition;
+      const auto c = static_cast<std::size_t>(y_[p]);
+      const double w = w_ == nullptr ? 1.0 : w_[p], l = in_[c];
+      a += w * (2 * l + w);
+      b -= w * (2 * (all_double_[c] - l) - w);
+      sum += w;
+      in_[c] = l + w;
+      own[i] = a;
+      other[i] = b;
+      left[i] = sum;
+    }
+    const double before = whole / mass;
+    for (index_t i = 0; i + 1 < n; ++i) {
+      const double gain = own[i] / left[i] + other[i] / (mass - left[i]) - before;
+      const bool fits = (q.entries[i + 1] < 0) & (i + 1 >= least) & (n - i - 1 >= least);
+      gains[i] = fits ? gain : kNoGain;
+    }
+    for (index_t i = 0; i + 1 < n; ++i) {
+      if (gains[i] > best.gain + q.slack) best = {gains[i], i + 1, 2 * (i + 1) > n};
+    }
+  }
+
  private:
   using Number = std::conditional_t<gini, index_t, double>;
   Number of(index_t x) const {
@@ -243,6 +284,9 @@ class Tallies {
   index_t mass_ = 0, left_ = 0;
   Number whole_ = 0, sum_left_ = 0, sum_right_ = 0;
   std::vector<index_t> all_, left_of_;
+  std::vector<double> all_double_, in_;
+  Workspace<double> room_;
+  index_t room_for_ = 0;
 };
 
 // Running sums by rank.

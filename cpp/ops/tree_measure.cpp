@@ -29,9 +29,15 @@ void walk_along(C& criterion, const Targets& t, const Sequence& q, bool missing_
       return static_cast<index_t>(entries[at] & kPosition);
     });
   }
+  const auto least = static_cast<index_t>(std::max(1.0, t.min_leaf));
+  if constexpr (std::is_same_v<C, Tallies<true>>) {
+    if (missing == 0 && q.only == 0 && q.sign == 0 && t.min_weight == 0) {
+      criterion.all_cuts(q, least, best);
+      return;
+    }
+  }
   criterion.clear();
   for (index_t i = 0; i < ahead; ++i) criterion.add(entries[q.present + i] & kPosition);
-  const auto least = static_cast<index_t>(std::max(1.0, t.min_leaf));
   // The last cut: before the last present entry, or, with the missing on the right, after it.
   const index_t last = missing_left || missing == 0 ? q.present - 1 : q.present;
   for (index_t cut = 1; cut <= last; ++cut) {

@@ -302,11 +302,13 @@ def test_priors_that_do_not_sum_to_one_are_scaled_or_refused():
 
 
 def test_posteriors_keep_differences_of_large_logarithms():
-    joint = np.array([[-1e15, -1e15 - 1], [-1e300, -1e300]])
+    joint = np.array([[-1e15, -1e15 - 1], [-1e300, -1e300], [-2.7e6 / 3.1, -2.7e6 / 3.1 - 1]])
     want = -np.log1p(np.exp([-1.0, 1.0]))
-    found = log_posterior(np.zeros((2, 1)), lambda X: joint.copy())
+    found = log_posterior(np.arange(3.0)[:, None], lambda X: joint[X[:, 0].astype(int)])
     np.testing.assert_allclose(found[0], want, rtol=1e-15)
     np.testing.assert_allclose(found[1], np.log([0.5, 0.5]))
+    apart = joint[2] - joint[2, 0]
+    np.testing.assert_allclose(found[2], apart - np.log(np.exp(apart).sum()), rtol=1e-14)
 
 
 def test_rows_without_any_possible_class_are_not_nan():

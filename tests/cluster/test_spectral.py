@@ -49,6 +49,19 @@ def test_turns_find_indicators(rng):
     assert adjusted_rand_score(labels, y) == 1
 
 
+def test_turns_are_a_fixed_point(rng):
+    """Labels are those of the turn that is best for them, of rows of length 1."""
+    y = rng.integers(0, 4, 150)
+    turn = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    F = (np.eye(4)[y] + 0.5 * rng.normal(size=(150, 4))) @ turn
+    F *= np.exp(3 * rng.normal(size=(150, 1)))
+    labels = by_turns(F, 0)
+    F = F / np.linalg.norm(F, axis=1, keepdims=True)
+    sums = np.stack([F[labels == c].sum(axis=0) for c in range(4)])
+    left, _, right = np.linalg.svd(sums)
+    np.testing.assert_array_equal((F @ (left @ right).T).argmax(axis=1), labels)
+
+
 def test_refusals_and_bits(rng):
     X, _ = rings(rng)
     with pytest.raises(ValueError, match="n_clusters must be at most the number of rows"):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn.decomposition as peer
+from sklearn.exceptions import ConvergenceWarning
 
 import kernelmill
 from kernelmill.decomposition import DictionaryLearning, MiniBatchDictionaryLearning, SparseCoder
@@ -106,6 +107,26 @@ def test_batches_are_scikit_learns():
         theirs.partial_fit(X[i : i + 30])
     assert parts.n_steps_ == 3
     np.testing.assert_allclose(parts.components_, theirs.components_, atol=1e-4)
+
+
+def test_one_row_after_another_is_a_fit_of_batches_of_one():
+    options = {"alpha": 0.5, "batch_size": 1, "dict_init": D, "random_state": 0}
+    whole = MiniBatchDictionaryLearning(
+        10, **options, max_iter=2, shuffle=False, tol=0, max_no_improvement=None
+    ).fit(X[:20])
+    parts = MiniBatchDictionaryLearning(10, **options)
+    for _ in range(2):
+        for row in X[:20]:
+            parts.partial_fit(row[None])
+    assert parts.n_steps_ == whole.n_steps_ == 40
+    np.testing.assert_allclose(parts.components_, whole.components_, atol=1e-12)
+
+
+def test_a_code_that_needs_more_sweeps_is_said():
+    few = {"transform_alpha": 1e-3, "transform_max_iter": 1}
+    coder = SparseCoder(D, transform_algorithm="lasso_cd", **few)
+    with pytest.warns(ConvergenceWarning, match="did not converge in transform_max_iter=1"):
+        coder.transform(X)
 
 
 def test_an_atom_that_nobody_uses_is_drawn_anew():

@@ -73,6 +73,27 @@ def test_as_many_components_as_the_rank(dtype):
     assert len(KernelPCA(5, remove_zero_eig=True).fit(low).eigenvalues_) == 3
 
 
+def test_rounding_of_a_kernel_far_from_its_mean():
+    near = np.array([[5.0, 1], [5 + 1e-8, 1e-8], [5 + 1e-8, 0]])
+    assert (KernelPCA(2).fit(near).eigenvalues_ > 0).tolist() == [True, False]
+
+
+def test_scores_of_rows_far_from_the_origin():
+    """What is the same in all entries of K is taken off the factors, not off the scores."""
+    centred_rows = X - X.mean(0)
+    pca = PCA(3).fit(centred_rows)
+    far = KernelPCA(3).fit(centred_rows + 1e5).transform(NEW + 1e5)
+    np.testing.assert_allclose(np.abs(far), np.abs(pca.transform(NEW)), atol=1e-4)
+
+
+def test_rows_are_kept_as_they_were():
+    rows = X.copy()
+    model = KernelPCA(2, kernel="rbf").fit(rows)
+    before = model.transform(NEW)
+    rows[:] = 666
+    np.testing.assert_array_equal(model.transform(NEW), before)
+
+
 def test_the_linear_kernel_is_pca_and_sparse_rows_are_dense_ones():
     pca = PCA(3).fit(X)
     model = KernelPCA(3).fit(sp.csr_matrix(X))

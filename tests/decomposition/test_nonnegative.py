@@ -156,12 +156,18 @@ def test_one_batch_after_another():
     assert model.n_steps_ == 3
 
 
+def test_a_batch_of_zeros_ends_nothing():
+    data = np.vstack([X[:20], np.zeros((20, 15)), X[20:]])
+    model = MiniBatchNMF(3, batch_size=20, random_state=0).fit(data)
+    assert model.n_steps_ > 8
+
+
 def test_a_watch_stops():
-    watch = Watch(0.5, 0.1, 2)
+    watch = Watch(1.5, 0.1, 2)
     assert not watch.finished(9.0, 0.0)  # the start
     assert not watch.finished(5.0, 1.0)
     assert watch.finished(5.0, 0.05)
-    watch = Watch(0.5, 0.0, 2)
+    watch = Watch(1.0, 0.0, 2)
     assert [watch.finished(c, 0.0) for c in (9.0, 5.0, 6.0, 7.0)] == [False, False, False, True]
 
 

@@ -1,11 +1,14 @@
 """Maps by eigenvectors and majorisation, beside scikit-learn's and their definitions."""
 
+import io
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn.manifold as peer
 from sklearn.datasets import make_swiss_roll
 from sklearn.decomposition import PCA
+from sklearn.isotonic import IsotonicRegression
 
 import kernelmill
 from kernelmill.manifold import (
@@ -14,12 +17,15 @@ from kernelmill.manifold import (
     Isomap,
     LocallyLinearEmbedding,
     SpectralEmbedding,
+    _principal,
     locally_linear_embedding,
     smacof,
     spectral_embedding,
     trustworthiness,
 )
 from kernelmill.manifold._locally_linear import barycenters, matrix_of
+from kernelmill.manifold._mds import _Order
+from kernelmill.manifold._principal import principal
 from kernelmill.neighbors import NearestNeighbors
 
 
@@ -148,9 +154,10 @@ def test_parts_are_connected_by_their_closest_rows(rng):
 
 def test_isomap_of_equal_rows():
     X = np.repeat([[0.0], [1.0], [2.0]], 3, axis=0)
-    model = Isomap(n_neighbors=4, n_components=1).fit(X)
-    assert np.abs(model.dist_matrix_[0, :3]).max() < 1e-300
-    np.testing.assert_allclose(np.abs(np.diff(model.embedding_[::3, 0])), 1, rtol=1e-12)
+    for path_method in ("D", "FW"):
+        model = Isomap(n_neighbors=4, n_components=1, path_method=path_method).fit(X)
+        np.testing.assert_array_equal(model.dist_matrix_[0], [0, 0, 0, 1, 1, 1, 2, 2, 2])
+        np.testing.assert_allclose(np.abs(np.diff(model.embedding_[::3, 0])), 1, rtol=1e-12)
     with pytest.raises(ValueError, match="n_neighbors or radius must be None, and not both"):
         Isomap(n_neighbors=4, radius=1.0).fit(X)
 
@@ -188,6 +195,26 @@ def test_a_path_of_four_nodes():
 
 
 # --- scaling ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("whole", [1200, 3])
+@pytest.mark.parametrize("shape", [(50, 4), (30, 80)])
+def test_principal_components(rng, shape, whole, monkeypatch):
+    """By products of features, of rows, and by Lanczos' iteration."""
+    monkeypatch.setattr(_principal, "_WHOLE", whole)
+    scales = np.append(20, np.linspace(9, 1, shape[1] - 1))
+    X = rng.normal(size=shape) * scales + 100
+    want = PCA(2, svd_solver="full").fit_transform(X)
+    for given in (X, sp.csr_matrix(X)):
+        close(principal(given, 2, 0), want, 1e-6)
+
+
+def test_principal_components_that_lack():
+    """Directions without variance start at random, as wide as the last that has some."""
+    Y = principal(np.arange(9.0)[:, None], 2, 0)
+    assert np.linalg.matrix_rank(Y) == 2
+    assert 0.2 < Y[:, 1].std() / Y[:, 0].std() < 5
+    assert np.linalg.matrix_rank(principal(np.ones((9, 3)), 2, 0)) == 2
 
 
 def test_classical_scaling_is_principal_components(rng):
@@ -234,6 +261,18 @@ def test_mds_beside_scikit_learn(rng, metric_mds):
     if metric_mds:
         want = ((D - ours.dissimilarity_matrix_) ** 2).sum() / 2
         np.testing.assert_allclose(ours.stress_, want, rtol=1e-9)
+
+
+def test_equal_distances_have_one_disparity(rng):
+    """The isotonic regression on distances with ties, all pairs counted."""
+    Y = rng.normal(size=(14, 2))
+    D = np.round(rng.uniform(1, 4, (14, 14)))
+    D = np.triu(D, 1) + np.triu(D, 1).T
+    h = _Order(D)(_distances(Y))
+    pairs = np.triu_indices(14, 1)
+    want = IsotonicRegression().fit_transform(D[pairs], _distances(Y)[pairs])
+    np.testing.assert_allclose(h[pairs], want * np.sqrt(91 / (want @ want)), rtol=1e-10)
+    np.testing.assert_array_equal(h, h.T)
 
 
 def test_order_alone_counts(rng):
@@ -318,6 +357,19 @@ def test_same_bits(rng, name):
         with kernelmill.threads(threads):
             found.append(MODELS[name]().fit(X[:300]).embedding_.tobytes())
     assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_saved_and_loaded(rng, name):
+    X = rng.normal(size=(60, 3))
+    model = MODELS[name]().fit(X)
+    file = io.BytesIO()
+    kernelmill.save(model, file)
+    file.seek(0)
+    again = kernelmill.load(file)
+    np.testing.assert_array_equal(again.embedding_, model.embedding_)
+    if hasattr(model, "transform"):
+        np.testing.assert_array_equal(again.transform(X + 1), model.transform(X + 1))
 
 
 @pytest.mark.parametrize("name", MODELS)

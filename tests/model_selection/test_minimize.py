@@ -8,6 +8,7 @@ import os
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 
 from kernelmill.model_selection import Integer, Real, minimize
 
@@ -185,7 +186,8 @@ def test_given_points():
 def test_workers_do_not_change_the_result():
     options = {"n_calls": 12, "n_points": 3, "random_state": 0}
     alone = minimize(branin, SPACE, **options)
-    together = minimize(branin, SPACE, n_jobs=2, **options)
+    with parallel_config(backend="threading"):  # processes take seconds to start
+        together = minimize(branin, SPACE, n_jobs=2, **options)
     assert together.x_iters == alone.x_iters
 
 
@@ -260,6 +262,9 @@ def test_without_a_seed_the_file_has_it(tmp_path):
     again = minimize(branin, SPACE, n_calls=8, checkpoint=path)
     seed = json.loads(path.read_text())["seed"]
     assert again.x_iters[:3] == first.x_iters
+    # The five points before the model are rows of one Latin hypercube.
+    at = (np.array(again.x_iters[:5]) - [-5, 0]) / 15
+    assert (np.sort(np.floor(5 * at), axis=0) == np.arange(5)[:, None]).all()
     path.unlink()
     (tmp_path / "other.json").write_text("{}")
     whole = minimize(branin, SPACE, n_calls=3, checkpoint=path, random_state=7)

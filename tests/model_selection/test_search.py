@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import sklearn
+from joblib import parallel_config
 from scipy import sparse, stats
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.datasets import load_breast_cancer, load_iris
@@ -196,7 +197,8 @@ def test_scores_by_functions():
 def test_workers_and_batches():
     options = {"n_iter": 8, "cv": 3, "random_state": 0, "n_points": 2}
     one = BayesSearchCV(SVC(), SPACE, **options).fit(X, Y)
-    two = BayesSearchCV(SVC(), SPACE, n_jobs=2, **options).fit(X, Y)
+    with parallel_config(backend="threading"):  # processes take seconds to start
+        two = BayesSearchCV(SVC(), SPACE, n_jobs=2, **options).fit(X, Y)
     assert one.cv_results_["params"] == two.cv_results_["params"]
     np.testing.assert_array_equal(
         one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"]
@@ -305,7 +307,7 @@ def test_files_of_models_and_callbacks():
         assert len(search.cv_results_["params"]) == 2
     search = BayesSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 2, 3]}, **options)
     search.fit(X, Y)
-    with pytest.raises(TypeError, match="got BayesSearchCV .save its best_estimator_"):
+    with pytest.raises(TypeError, match=r"got BayesSearchCV .save its best_estimator_"):
         persistence.dumps(search)
     again = pickle.loads(pickle.dumps(search))
     np.testing.assert_array_equal(again.predict(X), search.predict(X))

@@ -103,6 +103,12 @@ def test_without_smoothing_a_feature_excludes_classes():
     np.testing.assert_array_equal(again, logs[[0, 3]])
 
 
+def test_a_class_without_prior_is_no_way_out():
+    X, y = np.array([[1.0, 0], [0, 1.0]]), ["a", "b"]
+    model = MultinomialNB(alpha=0, class_prior=[0.0, 1.0]).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba([[1, 0], [0, 1]]), [[0, 1], [0, 1]])
+
+
 def test_flags_without_smoothing():
     X = np.array([[1.0, 1, 0], [1, 0, 0], [0, 1, 1], [0, 1, 1]])
     y = [0, 0, 1, 1]

@@ -76,10 +76,20 @@ def test_rows_that_are_all_equal_have_the_priors():
         np.testing.assert_allclose(GaussianNB().fit(gaps, y).predict_proba(X)[0], [2 / 7, 5 / 7])
 
 
+def test_the_rounding_of_a_constant_is_no_variance():
+    for value in (0.1, 1 / 3, 1e8 / 7, -0.7):
+        X, y = np.full((41, 1), value), np.arange(41) % 2
+        X[5] = np.nextafter(value, 1e9)
+        model = GaussianNB().fit(X, y)
+        assert model.epsilon_ == 0
+        assert (model.var_ == 0).all()
+        np.testing.assert_allclose(model.predict_proba(X), [[21 / 41, 20 / 41]] * 41)
+
+
 def test_a_constant_of_one_class_is_smoothed_or_refused():
     X, y = np.array([[0.0], [1.0], [1.0]]), ["a", "b", "b"]
     assert GaussianNB().fit(X, y).predict(X).tolist() == y
-    with pytest.raises(ValueError, match="variance 0 of feature 0 in class 'a' .raise var_smoo"):
+    with pytest.raises(ValueError, match=r"variance 0 of feature 0 in class 'a' \(raise"):
         GaussianNB(var_smoothing=0.0).fit(X, y)
     model = GaussianNB(var_smoothing=0.0).partial_fit(X, y, classes=["a", "b"])
     with pytest.raises(ValueError, match="variance 0 of feature 0"):
@@ -131,10 +141,10 @@ def test_far_points_keep_their_digits():
             # (x^2 - (x - 10)^2) / 2 = 10 x - 50
             np.testing.assert_allclose(found[0], 50 - 10 * x, rtol=max(1e-12, 1e-16 * x))
             assert found[1] == 0
-    X = 1e-120 * np.array([[-1.0], [1], [9], [11]])
+    X = 2.0**-400 * np.array([[-1.0], [1], [9], [11]])  # exact, so variances are equal
     tiny = GaussianNB(var_smoothing=0).fit(X, [0, 0, 1, 1])
-    found = tiny.predict_log_proba([[1e140]])  # 1e260 deviations: squares overflow
-    np.testing.assert_allclose(found, [[-1e261, 0.0]], rtol=1e-6)
+    found = tiny.predict_log_proba([[2.0**460]])  # squares of 2^860 deviations overflow
+    np.testing.assert_allclose(found, [[-10 * 2.0**860, 0.0]], rtol=1e-12)
 
 
 def test_classes_of_partial_fit_that_have_no_rows_are_impossible():

@@ -53,7 +53,7 @@ RULES = (
 LIMITS = {
     "grown": {},
     "limits": {"min_leaf": 3, "min_weight": 0.04, "min_split": 9, "max_depth": 4},
-    "best first": {"max_leaf_nodes": 7, "min_gain": 1e-3},
+    "best first": {"max_leaf_nodes": 7, "min_gain": 1e-3, "min_leaf": 4},
     "drawn": {"max_features": 2},
     "random": {"max_features": 2, "random": True},
     "one random": {"max_features": 1, "random": True},

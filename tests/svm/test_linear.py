@@ -150,6 +150,12 @@ def test_sparse_coefficients_of_an_l1_penalty(k, d, monkeypatch):
         assert best >= objective(theirs, X, y) * (1 - 1e-4)
         assert ((ours.coef_ != 0).sum(1) <= (theirs.coef_ != 0).sum(1)).all()
         assert np.sum(ours.dual_gap_) <= 1e-3 * best
+        for steps in (1, 2, 3):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                rough = model("squared_hinge", **given, max_iter=steps).fit(X, y)
+            gap, error = np.sum(rough.dual_gap_), objective(rough, X, y) - best
+            assert error <= gap + np.sum(ours.dual_gap_)
         monkeypatch.setattr("kernelmill.linear_model._newton.MOST_PARAMETERS", 4)
         wide = model("squared_hinge", **given, max_iter=3000).fit(X, y)
         monkeypatch.undo()
@@ -187,15 +193,21 @@ def test_without_a_penalty_of_the_intercept_it_is_the_machine_with_a_linear_kern
         np.testing.assert_allclose(shown, want.decision_function(X), atol=3e-3)
 
 
-def test_an_entry_in_parts_and_columns_out_of_order():
+def test_an_entry_in_parts_and_columns_out_of_order(monkeypatch):
     parts = scipy.sparse.csr_matrix(
         ([1, 2, 3, 0.5, 1, 0.5, 5, 2], [1, 2, 0, 0, 1, 0, 2, 1], [0, 2, 3, 6, 8]), (4, 3)
     )
     before = parts.copy()
+    y = [0, 1, 0, 1]
     for loss in LOSSES:
-        y = [0, 1, 0, 1]
-        one, other = model(loss).fit(parts, y), model(loss).fit(parts.toarray(), y)
-        np.testing.assert_allclose(one.coef_, other.coef_, atol=1e-5)
+        for way in ways(loss):
+            solved_by(monkeypatch, way)
+            given = {"max_iter": 20_000, "tol": 1e-10}
+            one, other = (model(loss, **given).fit(rows, y) for rows in (parts, parts.toarray()))
+            np.testing.assert_allclose(one.coef_, other.coef_, atol=1e-4)
+    together = LinearSVC(multi_class="crammer_singer", tol=1e-9, max_iter=20_000)
+    want = together.fit(parts.toarray(), y).coef_
+    np.testing.assert_allclose(together.fit(parts, y).coef_, want, atol=1e-4)
     np.testing.assert_array_equal(parts.indices, before.indices)
     np.testing.assert_array_equal(parts.data, before.data)
 
@@ -270,9 +282,10 @@ def test_the_way_is_chosen_by_loss_and_shape(loss):
 
     X, y = data(loss)
     for rows in (X, np.tile(X, (1, 300))):
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(Spy):
+        with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_linear, "solver_of", spied)
-            model(loss).fit(rows, y)
+            with pytest.raises(Spy):
+                model(loss).fit(rows, y)
     assert tuple(seen) == ways(loss)
 
 
@@ -403,3 +416,71 @@ def test_words_of_refused_parameters():
     ):
         with pytest.raises(ValueError, match=re.escape(words)):
             LinearSVC(**given).fit(X, y)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("make", [SVC, LinearSVC])
+def test_boundaries_are_drawn_by_scikit_learns_display(make, k):
+    pytest.importorskip("matplotlib")
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from sklearn.inspection import DecisionBoundaryDisplay
+
+    X, y = data("hinge", d=2, k=k)
+    for rows in (X, pd.DataFrame(X, columns=["a", "b"])):
+        fitted = make().fit(rows, np.array(["x", "y", "z"])[y])
+        for method in ("predict", "decision_function"):
+            shown = DecisionBoundaryDisplay.from_estimator(
+                fitted, rows, response_method=method, grid_resolution=20, ax=Figure().subplots()
+            )
+            grid = np.column_stack([shown.xx0.ravel(), shown.xx1.ravel()])
+            grid = pd.DataFrame(grid, columns=["a", "b"]) if rows is not X else grid
+            want = getattr(fitted, method)(grid)
+            if method == "predict":
+                want = np.searchsorted(fitted.classes_, want)
+            np.testing.assert_allclose(
+                np.asarray(shown.response).reshape(np.shape(want)), want, atol=1e-12
+            )
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("k", [2, 3, 9])
+def test_one_problem_for_all_classes(k):
+    X, y = data("hinge", n=90, d=6, k=k)
+    for C in (0.02, 0.3):
+        given = {"multi_class": "crammer_singer", "C": C, "max_iter": 100_000}
+        theirs = sklearn.svm.LinearSVC(tol=1e-8, random_state=0, **given).fit(X, y)
+        for rows in (X, scipy.sparse.csr_matrix(X)):
+            ours = LinearSVC(tol=1e-8, random_state=0, **given).fit(rows, y)
+            size = np.abs(theirs.coef_).max()
+            np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-3 * size)
+            np.testing.assert_allclose(ours.intercept_, theirs.intercept_, atol=2e-3 * size)
+            assert ours.dual_gap_.shape == (1,)
+    weights = {0: 3.0, 1: 0.2}
+    given = {"multi_class": "crammer_singer", "C": 0.1, "max_iter": 100_000, "tol": 1e-8}
+    theirs = sklearn.svm.LinearSVC(class_weight=weights, random_state=0, **given).fit(X, y)
+    ours = LinearSVC(class_weight=weights, random_state=0, **given).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=2e-3 * np.abs(theirs.coef_).max())
+    counts = np.random.default_rng(1).integers(1, 3, 90).astype(float)
+    given = {"multi_class": "crammer_singer", "C": 0.1, "tol": 1e-8, "class_weight": "balanced"}
+    given["max_iter"] = 20_000
+    weighted = LinearSVC(random_state=0, **given).fit(X, y, sample_weight=counts)
+    again = np.repeat(np.arange(90), counts.astype(int))
+    repeated = LinearSVC(random_state=0, **given).fit(X[again], y[again])
+    np.testing.assert_allclose(weighted.coef_, repeated.coef_, atol=1e-3)
+    with pytest.warns(ConvergenceWarning, match="not met in 1 iterations"):
+        rough = LinearSVC(multi_class="crammer_singer", max_iter=1).fit(X, y)
+    assert rough.n_iter_ == 1
+
+
+def test_what_one_problem_for_all_classes_cannot_do(monkeypatch):
+    X, y = data("hinge", k=3)
+    for given in ({"intercept_scaling": np.inf},):
+        with pytest.raises(ValueError, match="intercept_scaling must be finite for multi_class"):
+            LinearSVC(multi_class="crammer_singer", **given).fit(X, y)
+    monkeypatch.setattr("kernelmill._estimator._rows.MEMMAP_BYTES", 100)
+    with pytest.raises(ValueError, match="X must be in memory for multi_class='crammer_singer'"):
+        LinearSVC(multi_class="crammer_singer").fit(lambda: iter([X]), y)

@@ -6,6 +6,7 @@ import io
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import sklearn.svm
@@ -13,7 +14,19 @@ from sklearn.exceptions import ConvergenceWarning
 
 import kernelmill
 from kernelmill._kernels import kernel_of
-from kernelmill.svm import SVC, SVR, NuSVC, NuSVR, OneClassSVM, _pairs, _training
+from kernelmill.svm import (
+    SVC,
+    SVR,
+    LinearSVC,
+    LinearSVR,
+    NuSVC,
+    NuSVR,
+    OneClassSVM,
+    _pairs,
+    _problems,
+    _training,
+    _warm,
+)
 
 KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2")
 MACHINES = (SVC, NuSVC, SVR, NuSVR, OneClassSVM)
@@ -172,9 +185,7 @@ def test_same_bits_at_any_thread_count(cls):
 def test_a_small_cache_gives_the_same_model(cls, tiny):
     X, y = blobs(n=600 if tiny < 0.1 else 1500, d=5, k=3 if cls in (SVC, NuSVC) else 2)
     z = targets(cls, X, y)
-    large, small = (
-        cls(**options(cls, cache_size=c, tol=1e-4)).fit(X, z) for c in (200, tiny)
-    )
+    large, small = (cls(**options(cls, cache_size=c, tol=1e-4)).fit(X, z) for c in (200, tiny))
     size = np.abs(values(large, X)).max()
     np.testing.assert_allclose(values(large, X), values(small, X), atol=2e-3 * size)
 
@@ -291,3 +302,84 @@ def test_the_kernel_may_be_a_function_or_a_matrix():
         SVC(kernel=lambda A, B: A).fit(X, y)
     with pytest.raises(ValueError, match=r"^SVC: X must not be negative for kernel='chi2'"):
         SVC(kernel="chi2").fit(-X, y)
+
+
+@pytest.mark.parametrize("k", [2, 4])
+@pytest.mark.parametrize("cls", [SVC, SVR])
+def test_a_path_of_prices_starts_from_the_last_one(cls, k):
+    if cls is SVR and k > 2:
+        return
+    X, y = blobs(n=400, d=3, k=k)
+    z = targets(cls, X, y)
+    w = np.random.default_rng(0).uniform(0.5, 2, 400)
+    warm = cls(warm_start=True, tol=1e-5)
+    for C, weight in ((1.0, None), (1.3, None), (0.9, None), (1.0, w), (3.0, None)):
+        warm.set_params(C=C).fit(X, z, sample_weight=weight)
+        cold = cls(C=C, tol=1e-5).fit(X, z, sample_weight=weight)
+        np.testing.assert_allclose(values(warm, X), values(cold, X), atol=1e-3)
+        assert np.max(warm.dual_gap_) <= 2e-5 * 400 * C * 2
+    path, steps, cold_steps = cls(warm_start=True), 0, 0
+    for C in np.geomspace(0.1, 100, 13):
+        steps += int(np.sum(path.set_params(C=C).fit(X, z).n_iter_))
+        cold_steps += int(np.sum(cls(C=C).fit(X, z).n_iter_))
+    assert steps < (0.6 if cls is SVR else 0.95) * cold_steps
+    again = warm.fit(X, z)
+    assert np.max(again.n_iter_) <= 0.05 * np.max(cold.n_iter_)  # the optimum is where it starts
+    # Others rows, or another kernel: a start that is feasible, or none.
+    moved = warm.set_params(gamma=0.1).fit(X[::-1], z)
+    cold = cls(C=3.0, tol=1e-5, gamma=0.1).fit(X[::-1], z)
+    np.testing.assert_allclose(values(moved, X), values(cold, X), atol=1e-3)
+    fewer = warm.fit(X[:300], z[:300])
+    cold = cls(C=3.0, tol=1e-5, gamma=0.1).fit(X[:300], z[:300])
+    np.testing.assert_array_equal(values(fewer, X), values(cold, X))
+    if cls is SVC:  # classes of other names
+        named = warm.fit(X[:300], z[:300].astype(str))
+        np.testing.assert_array_equal(values(named, X), values(cold, X))
+
+
+def test_starts_are_feasible():
+    rng = np.random.default_rng(0)
+    signs = np.where(rng.random(50) < 0.4, 1.0, -1.0)
+    problem = _problems.classes(np.arange(50), signs, rng.uniform(0, 2, 50))
+    for b in (3 * rng.normal(size=50), np.abs(rng.normal(size=50)), np.zeros(50)):
+        start = _warm.feasible(b, problem)
+        assert (start >= problem.lower).all()
+        assert (start <= problem.upper).all()
+        assert abs(start.sum()) < 1e-12
+    kept = problem.upper / 2
+    kept[~(signs > 0)] = problem.lower[~(signs > 0)] / 2
+    start = _warm.feasible(kept, problem)
+    assert (start != 0).sum() == 50
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+def test_coef_is_for_linear_kernels(cls):
+    X, y = blobs()
+    model = cls(**options(cls))
+    with pytest.raises(AttributeError, match="object has no attribute 'coef_'"):
+        model.coef_  # noqa: B018
+    model.fit(X, targets(cls, X, y))
+    with pytest.raises(
+        AttributeError, match=rf"^{cls.__name__}: coef_ exists for kernel='linear' a"
+    ):
+        model.coef_  # noqa: B018
+    assert not hasattr(model, "coef_")
+    with pytest.raises(AttributeError, match="object has no attribute 'other_'"):
+        model.other_  # noqa: B018
+    assert cls(**options(cls, kernel="linear")).fit(X, targets(cls, X, y)).coef_.shape == (1, 3)
+
+
+@pytest.mark.parametrize("cls", [*MACHINES, LinearSVC, LinearSVR])
+def test_names_of_features_are_checked(cls):
+    X, y = blobs()
+    frame, z = pd.DataFrame(X, columns=["a", "b", "c"]), targets(cls, X, y)
+    model = cls(**options(cls)).fit(frame, z)
+    assert list(model.feature_names_in_) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="same order as they were in fit"):
+        model.predict(frame[["b", "a", "c"]])
+    with pytest.raises(ValueError, match="unseen at fit time"):
+        model.predict(frame.rename(columns={"a": "z"}))
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        model.predict(X)
+    with pytest.warns(UserWarning, match="was fitted without feature names"):
+        cls(**options(cls)).fit(X, z).predict(frame)

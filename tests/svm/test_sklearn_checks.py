@@ -26,8 +26,17 @@ EXPECTED_FAILURES = {
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @parametrize_with_checks(
     [
-        SVC(), NuSVC(nu=0.2), SVR(), NuSVR(), OneClassSVM(), SVCCV(Cs=[1.0], cv=3),
-        SVRCV(Cs=[1.0], cv=3), LinearSVC(), LinearSVC(loss="hinge", tol=1e-12), LinearSVR(tol=1e-12),
+        SVC(),
+        NuSVC(nu=0.2),
+        SVR(),
+        NuSVR(),
+        OneClassSVM(),
+        SVCCV(Cs=[1.0], cv=3),
+        SVRCV(Cs=[1.0], cv=3),
+        LinearSVC(),
+        LinearSVC(loss="hinge", tol=1e-12),
+        LinearSVC(multi_class="crammer_singer", tol=1e-9, max_iter=20_000),
+        LinearSVR(tol=1e-12),
         LinearSVR(loss="squared_epsilon_insensitive"),
     ],
     expected_failed_checks=lambda model: EXPECTED_FAILURES.get(type(model).__name__, {}),

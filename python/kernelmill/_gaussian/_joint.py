@@ -88,6 +88,9 @@ def gaussian_differences(X: Any, gaussians: Gaussians, offsets: np.ndarray) -> n
             continue
         for r, row in enumerate(block):
             some = there[r]
+            if not some.any():
+                out[i + r] = offsets - offsets.max()
+                continue
             part = _marginal(gaussians, np.flatnonzero(some))
             out[i + r] = _differences(row[None, some], there[None, r, some], part, offsets)[0]
     return out

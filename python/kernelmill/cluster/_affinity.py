@@ -20,6 +20,9 @@ from kernelmill._estimator._validation import as_numbers
 from kernelmill.manifold._words import WORDS
 from kernelmill.ops import kmeans, pairwise, random
 
+# Exchanges between two looks at callbacks, which see each one where there are some.
+_SLICE = 10
+
 
 class AffinityPropagation(ClusterMixin, Estimator):
     """Clusters around exemplars that rows choose by messages.
@@ -297,34 +300,42 @@ def exchanged(
 
     def advance(state: tuple, most: int) -> Step:
         evidence, A, R, same = state
-        total = A + S
-        best = total.argmax(axis=1)
-        first = total[every, best]
-        total[every, best] = -np.inf
-        second = total.max(axis=1)
-        new = S - first[:, None]
-        new[every, best] = S[every, best] - second
-        new *= 1 - damping
-        R = damping * R + new
-        new = np.maximum(R, 0)
-        new[every, every] = R[every, every]
-        sums = new.sum(axis=0)
-        new = sums - new
-        own = new[every, every].copy()
-        np.minimum(new, 0, out=new)
-        new[every, every] = own
-        new *= 1 - damping
-        A = damping * A + new
-        changed = A[every, every] + R[every, every]
-        same = same + 1 if ((changed > 0) == (evidence > 0)).all() else 0
-        finished = same + 1 >= still and bool((changed > 0).any())
-        return Step((changed, A, R, same), None, finished)
+        A, R, new = A.copy(), R.copy(), np.empty_like(S)
+        taken, finished = 0, False
+        while taken < min(most, _SLICE) and not finished:
+            taken += 1
+            np.add(A, S, out=new)
+            best = new.argmax(axis=1)
+            first = new[every, best]
+            new[every, best] = -np.inf
+            second = new.max(axis=1)
+            np.subtract(S, first[:, None], out=new)
+            new[every, best] = S[every, best] - second
+            _damp(R, new, damping)
+            np.maximum(R, 0, out=new)
+            new[every, every] = R[every, every]
+            np.subtract(new.sum(axis=0), new, out=new)
+            own = new[every, every].copy()
+            np.minimum(new, 0, out=new)
+            new[every, every] = own
+            _damp(A, new, damping)
+            before, evidence = evidence, A[every, every] + R[every, every]
+            same = same + 1 if ((evidence > 0) == (before > 0)).all() else 0
+            finished = same + 1 >= still and bool((evidence > 0).any())
+        return Step((evidence, A, R, same), None, finished, taken)
 
     def attributes(state: tuple, n_iter: int) -> dict:
         exemplars, labels = chosen(S, state)
         return {"cluster_centers_indices_": exemplars, "labels_": labels, "n_iter_": n_iter}
 
     return climb(progress, begin, advance, max_iter=most, attributes=attributes)
+
+
+def _damp(old: np.ndarray, new: np.ndarray, damping: float) -> None:
+    """``old <- damping old + (1 - damping) new``; new is used up."""
+    new *= 1 - damping
+    old *= damping
+    old += new
 
 
 def chosen(S: np.ndarray, state: tuple) -> tuple[np.ndarray, np.ndarray]:

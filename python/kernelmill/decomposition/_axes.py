@@ -219,8 +219,11 @@ def by_random(
     for _ in range(iterations):
         Q = normalise(A.times(Q))
         Q = normalise(A.back(Q))
-    axes = _ritz(A, _orthonormal(A.times(Q)))
-    return Axes(axes.components[:k], axes.values[:k], A.total)
+    Q = _orthonormal(A.back(_orthonormal(A.times(Q))))
+    Y = A.times(Q)  # on the span of Q, so that values are the lengths of the scores
+    _, values, turn = scipy.linalg.svd(product(_orthonormal(Y).T, Y), check_finite=False)
+    components = matmul.matmul(np.ascontiguousarray(turn[:k]), np.ascontiguousarray(Q.T))
+    return Axes(components, values[:k].astype(np.float64), A.total)
 
 
 def _orthonormal(Y: np.ndarray) -> np.ndarray:

@@ -15,7 +15,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
+from kernelmill._estimator._base import warn
 from kernelmill.linear_model._greedy import angles
 from kernelmill.ops import coordinate, matmul
 
@@ -41,8 +43,11 @@ def products(A: np.ndarray, B: np.ndarray) -> np.ndarray:
     return matmul.matmul(A.astype(np.float64, copy=False), B.astype(np.float64, copy=False).T)
 
 
-def codes(X: np.ndarray, D: np.ndarray, how: Coding, start: np.ndarray | None = None) -> np.ndarray:
-    """Codes of rows, float64 of shape (n, k)."""
+def codes(
+    X: np.ndarray, D: np.ndarray, how: Coding, start: np.ndarray | None = None,
+    owner: str | None = None,
+) -> np.ndarray:  # fmt: skip
+    """Codes of rows, float64 of shape (n, k); warns of large gaps where the owner is given."""
     G, Q = products(D, D), products(X, D)
     alpha = 1.0 if how.alpha is None else float(how.alpha)
     if how.algorithm == "threshold":
@@ -64,7 +69,13 @@ def codes(X: np.ndarray, D: np.ndarray, how: Coding, start: np.ndarray | None = 
         return found
     found = np.zeros(Q.shape) if start is None else np.array(start, np.float64, order="C")
     tol = _GAP if how.algorithm == "lasso_cd" else _EXACT
-    coordinate.lassos(G, Q, squares, found, alpha, tol, how.most, how.positive)
+    _, gap = coordinate.lassos(G, Q, squares, found, alpha, tol, how.most, how.positive)
+    if owner is not None and gap > max(tol, _GAP):
+        warn(
+            f"{owner}: a code did not converge in transform_max_iter={how.most} sweeps, got a "
+            f"duality gap of {gap:.3g} of the square of its row (raise transform_max_iter)",
+            ConvergenceWarning,
+        )
     return found
 
 

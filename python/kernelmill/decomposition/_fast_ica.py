@@ -285,6 +285,7 @@ class FastICA(Projection):
         Returns
         -------
         X : ndarray of shape (n, d), dtype of Z
+            Rows.
         """
         return super().inverse_transform(Z)
 

@@ -86,8 +86,9 @@ callable, default="linear"
     Notes
     -----
     With H = I - 11'/n, the kernel is centred by ``H K H``. Its eigenvalues have errors of n units
-    in the last place of the largest, those of float32 rows with the units of float32: smaller ones
-    are 0, and so are scores along them. New rows have scores ``(k(x, X) - K 1 / n) H a`` with
+    in the last place of the largest, or of the largest entry of K, those of float32 rows with the
+    units of float32: smaller ones are 0, and so are scores along them. New rows have scores
+    ``(k(x, X) - K 1 / n) H a`` with
     ``a = u / sqrt(l)``; their kernel matrix is never stored. Memory 8 n^2 bytes, cost n^3.
 
     References
@@ -194,12 +195,12 @@ callable, default="linear"
         self.gamma_ = 1.0 if self.kernel == "chi2" else 1.0 / rows.n_features
         if self.gamma is not None:
             self.gamma_ = float(self.gamma)
-        self.X_fit_ = rows.X if is_sparse(rows.X) else to_host(rows.X)
+        self.X_fit_ = rows.X.copy() if is_sparse(rows.X) else np.array(to_host(rows.X))
         used = self._values_of(rows.X)
         if self.kernel == "precomputed":
             check_square(used, owner)
         K = np.array(self._kernel().matrix(used, used, owner), dtype=np.float64)
-        columns = K.mean(0)
+        columns, before = K.mean(0), float(np.abs(K).max(initial=0.0))
         self._kernel_means = columns
         K -= columns
         K -= K.mean(1, keepdims=True)
@@ -212,7 +213,7 @@ callable, default="linear"
                 f"{values.min():.3g} beside the largest of {top_value:.3g} (There are significant "
                 "negative eigenvalues: try other parameters)"
             )
-        values = np.where(values > n * eps * top_value, values, 0.0)
+        values = np.where(values > n * eps * max(top_value, before), values, 0.0)
         vectors = signed(vectors)
         if self.remove_zero_eig or self.n_components is None:
             vectors, values = vectors[values > 0], values[values > 0]
@@ -251,6 +252,7 @@ callable, default="linear"
         Returns
         -------
         Z : ndarray of shape (n, n_components), dtype of X
+            Scores.
         """
         self.fit(X)
         dtype = self.X_fit_.dtype
@@ -262,6 +264,7 @@ callable, default="linear"
         Returns
         -------
         Z : ndarray of shape (n, n_components), dtype of X
+            Scores.
         """
         check_is_fitted(self)
         return self._rows(X, reset=False).map(self._scores)
@@ -291,6 +294,7 @@ callable, default="linear"
         Returns
         -------
         X : ndarray of shape (n, d), dtype of Z
+            Rows.
 
         Raises
         ------

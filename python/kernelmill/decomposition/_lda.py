@@ -288,6 +288,7 @@ class LatentDirichletAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         shares : ndarray of shape (n, n_components), dtype of X
+            They add up to 1 in each row if normalised.
         """
         return self.fit(X).transform(X, normalize=normalize)
 
@@ -302,6 +303,7 @@ class LatentDirichletAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         shares : ndarray of shape (n, n_components), dtype of X
+            They add up to 1 in each row if normalised.
         """
         check_is_fitted(self)
         rows = self._counts(X, reset=False)
@@ -316,6 +318,7 @@ class LatentDirichletAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         score : float
+            A larger one is better.
         """
         check_is_fitted(self)
         X = to_host(self._counts(X, reset=False).X)
@@ -327,6 +330,7 @@ class LatentDirichletAllocation(ClassNamePrefixFeaturesOutMixin, TransformerMixi
         Returns
         -------
         perplexity : float
+            A smaller one is better; the number of words for a uniform guess.
         """
         check_is_fitted(self)
         X = to_host(self._counts(X, reset=False).X)

@@ -174,7 +174,7 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
                 f"for init={init!r}, got {k} (init='{init}' can only be used when n_components <= "
                 "min(n_samples, n_features))"
             )
-        seed, mean = seed_of(self.random_state), _mean(rows.X)
+        seed, mean = seed_of(self.random_state), mean_of(rows.X)
         if init == "random":
             rng, size = generator(seed, 0), np.sqrt(mean / k)
             H = size * np.abs(rng.standard_normal((k, d)))
@@ -193,7 +193,7 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
             Q = times(X, np.ascontiguousarray(H.T))
             W = np.zeros((X.shape[0], k), H.dtype)
             return _descended(G, Q, W, penalties, most, tol)
-        W = np.full((X.shape[0], k), np.sqrt(_mean(X) / k), H.dtype)
+        W = np.full((X.shape[0], k), np.sqrt(mean_of(X) / k), H.dtype)
         gamma, first, before = gamma_of(beta), None, None
         for step in range(1, most + 1):
             W = multiplied(W, *ratio_for_W(X, W, H, beta), penalties, gamma)
@@ -215,6 +215,7 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         Returns
         -------
         W : ndarray of shape (n, n_components), dtype of X
+            Coefficients of at least 0.
         """
         check_is_fitted(self)
         rows = self._nonnegative_rows(X, reset=False)
@@ -234,13 +235,15 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
         Returns
         -------
         X : ndarray of shape (n, d), dtype of W
+            Rows.
         """
         check_is_fitted(self)
         W = scores_given(X, self._n_features_out, type(self).__name__)
         return matmul.matmul(np.ascontiguousarray(W), self.components_.astype(W.dtype, copy=False))
 
 
-def _mean(X: Any) -> float:
+def mean_of(X: Any) -> float:
+    """Mean of all entries, zeros of a sparse matrix included."""
     stored = X.data if is_sparse(X) else X
     return float(stored.sum(dtype=np.float64)) / max(1, X.shape[0] * X.shape[1])
 
@@ -383,6 +386,7 @@ class NMF(NonnegativeModel):
         Returns
         -------
         W : ndarray of shape (n, n_components), dtype of X
+            Coefficients of at least 0.
         """
         self._fit(X, W=W, H=H)
         return self.transform(X)

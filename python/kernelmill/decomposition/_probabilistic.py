@@ -313,6 +313,7 @@ class ProbabilisticPCA(GaussianProjection):
         Returns
         -------
         Z : ndarray of shape (n, n_components), dtype of X, or Source
+            For a stream a `kernelmill.stream.Source`.
         """
         return self._asked(X, "means", self._n_features_out)
 
@@ -322,6 +323,7 @@ class ProbabilisticPCA(GaussianProjection):
         Returns
         -------
         X : ndarray of shape (n, d), dtype of X, or Source
+            For a stream a `kernelmill.stream.Source`.
         """
         return self._asked(X, "filled", self.n_features_in_)
 
@@ -331,6 +333,7 @@ class ProbabilisticPCA(GaussianProjection):
         Returns
         -------
         densities : ndarray of shape (n,), float64
+            A logarithm for each row.
         """
         self._check_fitted()
         return self._rows(X, reset=False, once=True).map(latent, *self._model(), "densities")

@@ -103,6 +103,7 @@ class Projection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         Returns
         -------
         X : ndarray of shape (n, d), dtype of Z
+            Rows.
         """
         check_is_fitted(self)
         Z = scores_given(Z, self._n_features_out, type(self).__name__)
@@ -135,6 +136,7 @@ class GaussianProjection(Projection):
         Returns
         -------
         covariance : ndarray of shape (d, d), float64
+            W'W and the variances of the noise.
         """
         check_is_fitted(self)
         return self._low_rank().covariance()
@@ -145,6 +147,7 @@ class GaussianProjection(Projection):
         Returns
         -------
         precision : ndarray of shape (d, d), float64
+            Inverse of the covariance.
 
         Raises
         ------
@@ -160,6 +163,7 @@ class GaussianProjection(Projection):
         Returns
         -------
         densities : ndarray of shape (n,), float64
+            A logarithm for each row.
 
         Raises
         ------
@@ -176,6 +180,7 @@ class GaussianProjection(Projection):
         Returns
         -------
         score : float
+            A larger one is better.
         """
         return float(np.mean(self.score_samples(X)))
 

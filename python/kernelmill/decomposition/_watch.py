@@ -11,7 +11,7 @@ class Watch:
     Parameters
     ----------
     share : float
-        Rows of a batch over all rows and one; twice it, at most 1, is the weight of a new cost.
+        Rows of a batch over all rows and one: the weight of a new cost, at most 1.
     tol : float
         Length of a change of the parameters that ends the fit; 0 for none.
     patience : int or None
@@ -19,7 +19,7 @@ class Watch:
     """
 
     def __init__(self, share: float, tol: float, patience: int | None) -> None:
-        self.weight = min(2 * share, 1.0)
+        self.weight = min(share, 1.0)
         self.tol, self.patience = tol, patience
         self.average = self.best = np.inf
         self.seen = self.waited = 0

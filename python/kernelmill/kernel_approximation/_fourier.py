@@ -44,8 +44,8 @@ def waves(X: Any, weights: np.ndarray, offset: np.ndarray, origin: np.ndarray) -
 def middle(X: Any, sample_weight: Any = None) -> np.ndarray:
     """Sums of the columns, and the weight, (d + 1,); zeros for CSR rows, which stay where they are.
 
-    Products approximate the kernel wherever the origin is. Near the rows their phases are small, and
-    keep their digits.
+    Products approximate the kernel wherever the origin is. Near the rows their phases are small,
+    and keep their digits.
     """
     if is_sparse(X):
         return np.append(np.zeros(X.shape[1]), 1.0)
@@ -56,8 +56,8 @@ def middle(X: Any, sample_weight: Any = None) -> np.ndarray:
 class RandomFourierFeatures(KernelFeatures):
     """Random features whose products approximate a Gaussian or a Laplacian kernel.
 
-    A linear model of the features costs what a linear model costs, and approximates the one with the
-    kernel.
+    A linear model of the features costs what a linear model costs, and approximates the one with
+    the kernel.
 
     Parameters
     ----------
@@ -157,6 +157,11 @@ class RandomFourierFeatures(KernelFeatures):
 class RBFSampler(RandomFourierFeatures):
     """Random features of a Gaussian kernel, with scikit-learn's name and parameters.
 
+    Parameters
+    ----------
+    n_components : int, default=100
+        Number of features that are made.
+
     Attributes
     ----------
     random_weights_ : ndarray of shape (d, n_components)
@@ -179,9 +184,7 @@ class RBFSampler(RandomFourierFeatures):
     """
 
     _parameters: ClassVar = {
-        name: known
-        for name, known in RandomFourierFeatures._parameters.items()
-        if name != "kernel"
+        name: known for name, known in RandomFourierFeatures._parameters.items() if name != "kernel"
     }
 
     def __init__(self, *, gamma=1.0, n_components=100, random_state=None):

@@ -272,7 +272,7 @@ class StochasticModel(LinearModel):
             )
         return np.array(dense, dtype=np.float64).reshape(shape)
 
-    def continue_from(self, coef: np.ndarray, intercept: Any, steps: float) -> None:
+    def _continue_from(self, coef: np.ndarray, intercept: Any, steps: float) -> None:
         """Have ``partial_fit`` go on from this model, as if it were the mean of so many steps."""
         weights, state = coef.astype(np.float64), self._fresh_state(len(coef))
         for name in ("intercept", "average_intercept"):

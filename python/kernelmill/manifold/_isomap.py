@@ -140,8 +140,6 @@ class Isomap(Manifold):
             graph = as_graph(offsets, near, distances, "distance", n)
         graph = joined(graph, self._space, owner)
         method = {"auto": "auto", "FW": "FW", "D": "D"}[self.path_method]
-        # A distance of 0 is no edge to SciPy: the least float is one, and too short to be seen.
-        graph.data = np.maximum(graph.data, np.finfo(np.float64).tiny)
         D = scipy.sparse.csgraph.shortest_path(graph, method=method, directed=False)
         B, self._column_means = double_centered(D)
         self._values, self._vectors = leading(B, int(self.n_components), float(self.tol))
@@ -196,9 +194,7 @@ class Isomap(Manifold):
                         f"for row {i}"
                     )
                 paths[i] = (distances[own, None] + D[near[own]]).min(axis=0)
-        B = paths**2
-        B = -0.5 * (B - self._column_means - B.mean(axis=1, keepdims=True))
-        B -= 0.5 * self._column_means.mean()
+        B = -0.5 * (paths**2 - self._column_means)  # a constant in a row is orthogonal to vectors
         with np.errstate(divide="ignore"):
             inverse = np.where(self._values > 0, 1 / np.sqrt(self._values), 0.0)
         return self._in_unit(B @ (self._vectors * inverse)).astype(self.embedding_.dtype)

@@ -10,15 +10,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._base import fitting
+from kernelmill._estimator._posterior import given_priors
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, class_labels
-from kernelmill._estimator._validation import (
-    SUM_TOLERANCE,
-    as_array,
-    as_numbers,
-    zero_weights,
-)
+from kernelmill._estimator._validation import as_array, zero_weights
 from kernelmill._gaussian._parameters import COVARIANCE_TYPES
 from kernelmill.mixture._gaussian_mixture import GaussianMixture
 from kernelmill.mixture._model import MixtureBase
@@ -192,7 +188,7 @@ class MixtureClassifier(ClassifierMixin, Estimator):
                 scores = to_host(model.score_samples(own))
                 offsets.append(threshold(scores, mass, float(self.contamination)))
         self.classes_, self.mixtures_ = classes, mixtures
-        self.priors_ = self._class_priors(shares / shares.sum())
+        self.priors_ = given_priors(self.priors, shares / shares.sum(), rows.owner)
         self.__dict__.pop("offset_", None)
         if self.contamination is not None:
             self.offset_ = np.array(offsets)
@@ -214,27 +210,6 @@ class MixtureClassifier(ClassifierMixin, Estimator):
                 f"each of {n_classes} classes, got {self.n_components!r}"
             )
         return numbers.tolist()
-
-    def _class_priors(self, shares):
-        if self.priors is None:
-            return shares
-        priors = as_numbers(self.priors, "priors", "MixtureClassifier")
-        if priors.shape != shares.shape or not (priors >= 0).all():
-            raise ValueError(
-                f"MixtureClassifier: priors must be {len(shares)} numbers that are not negative, "
-                f"one for each class, got {self.priors!r}"
-            )
-        if not 0 < priors.sum() < np.inf:
-            raise ValueError(
-                f"MixtureClassifier: priors must have a positive, finite sum, got {priors.sum():g}"
-            )
-        if not abs(priors.sum() - 1) <= SUM_TOLERANCE:
-            warn(
-                f"MixtureClassifier: priors must sum to one within {SUM_TOLERANCE:g}, got "
-                f"{priors.sum():.8g} (they are scaled)",
-                UserWarning,
-            )
-        return priors / priors.sum()
 
     def _mixture_of(self, components, rows):
         """An unfitted mixture for a class with so many rows."""

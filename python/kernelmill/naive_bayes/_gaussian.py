@@ -118,7 +118,7 @@ class GaussianNB(NaiveBayes):
         self._gaussians()
 
     def _gaussians(self) -> Gaussians:
-        """Means and variances of the classes; a constant has a variance that lets it say nothing."""
+        """Means and variances of the classes; those of a constant let it say nothing."""
         known = (self.class_count_ > 0)[:, None] & ~self._still
         variances = np.where(known, self.var_, 1.0)
         if not (variances > 0).all():

@@ -1,7 +1,7 @@
 """Coordinate descent: of penalised least squares in Gram form, and of linear support vectors.
 
-`descent`. Symbols: G = X'X (d, d) and Q = X'Y (d, m) are products of d features and m targets, B (d, m) the
-coefficients, whose row j belongs to feature j, ``R = Y - X B`` the residual and
+`descent`. Symbols: G = X'X (d, d) and Q = X'Y (d, m) are products of d features and m targets,
+B (d, m) the coefficients, whose row j belongs to feature j, ``R = Y - X B`` the residual and
 ``A = X'R = Q - G B`` the gradient. Minimised is
 
     1/2 |Y - X B|^2 + sum_j (l1_j |B_j| + l2_j / 2 |B_j|^2)
@@ -19,6 +19,9 @@ problems a multiplier b_i for each row and ``w = X'b``. Minimised is the dual of
 3, squared_epsilon_insensitive           ``max(0, |p - y| - epsilon)^2``
 =======================================  ===========================================
 
+`joint`. The same with one problem for k classes (Crammer and Singer), ``1/2 sum_m |w_m|^2 + sum_i
+C_i max_m (w_m.x + [m is not y] - w_y.x)``, and k multipliers a row, whose sum is 0.
+
 NaN and infinity reach the coefficients and the gap. No features, d = 0, or no coordinates to visit
 change nothing; the gap of empty sums is 0. Deterministic: coordinates follow one another, and
 several targets, which do not depend on each other, and problems of different blocks, which share no
@@ -29,40 +32,26 @@ problem whose multiplier stays, 4 d where it changes, for CSR rows what they sto
 Friedman, Hastie and Tibshirani (2010), "Regularization paths for generalized linear models via
 coordinate descent". The gap is that of Fenchel's dual, see Fercoq, Gramfort and Salmon (2015),
 "Mind the duality gap: safer rules for the lasso". Hsieh, Chang, Lin, Keerthi and Sundararajan
-(2008), "A dual coordinate descent method for large-scale linear SVM".
+(2008), "A dual coordinate descent method for large-scale linear SVM". Keerthi et al. (2008), "A
+sequential dual method for large scale multi-class linear SVMs".
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ._op import op
+from .coordinate_dual import (
+    JOINT_STATE,
+    LOSSES,
+    SETTINGS,
+    STATE,
+    dual_epoch,
+    joint_epoch,
+)
 
 _MANY = "the models that use it run on the CPU only"
 _SERIAL = "coordinates follow one another, and run on the CPU only"
-# Columns of the state of a problem of `dual`.
-STATE = (
-    "intercept",  # weight of the constant feature
-    "offset",  # what is added to all predictions
-    "positive",  # factor of the prices of rows whose target is above 0
-    "violation",  # the largest of the last epoch; infinity at first
-    "kept",  # losses of the rows that have settled
-    "gap",  # of the last epoch, an estimate; once it has finished, primal minus dual objective
-    "objective",  # the primal one, with the same reserve
-    "finished",  # 1 where the problem is left alone
-    "epochs",
-)
-SETTINGS = (
-    "loss",  # number of one of the LOSSES
-    "epsilon",
-    "constant",  # value of the constant feature, 0 for none
-    "tol",  # the gap that ends a problem, as a share of its objective
-    "several",  # whether y holds numbers of problems rather than the targets of one
-    "shrinking",  # whether rows that have settled are left out
-)
-LOSSES = ("hinge", "squared_hinge", "epsilon_insensitive", "squared_epsilon_insensitive")
 ACTIVE_SWEEPS = 9  # most sweeps over coefficients that are not 0 between two over all
 
 
@@ -226,72 +215,6 @@ def descent(
     return _descended(G, Q, order, coef, gradient, l1, l2, square, tol, sweeps, positive)
 
 
-def _terms(
-    y: float, price: float, p: float, b: float, given: dict[str, float]
-) -> tuple[float, float, float, float, float, float]:
-    """Of one row: q, D, the bounds of b, its loss, and its share of the gap."""
-    loss, eps = int(given["loss"]), given["epsilon"] if given["loss"] >= 2 else 0.0
-    curvature = 0.5 / price if loss in (1, 3) else 0.0
-    high = np.inf if loss in (1, 3) else price
-    if loss < 2:
-        beyond = max(0.0, 1 - y * p)
-        low, top = (0.0, high) if y > 0 else (-high, 0.0)
-    else:
-        beyond, low, top = max(0.0, abs(p - y) - eps), -high, high
-    value = price * (beyond * beyond if loss in (1, 3) else beyond)
-    gap = b * p - y * b + eps * abs(b) + curvature / 2 * b * b + value
-    return -y, curvature, low, top, value, gap
-
-
-def _examined(
-    X: np.ndarray, y: np.ndarray, price: np.ndarray, i: int, problem: int, w: np.ndarray,
-    b: float, one: dict[str, float], given: dict[str, float],
-) -> tuple[float, float, tuple]:  # fmt: skip
-    """Price and prediction of a row, and its terms."""
-    target = (1.0 if y[i] == problem else -1.0) if given["several"] else float(y[i])
-    cost = float(price[i]) * (one["positive"] if target > 0 else 1.0)
-    p = float(X[i].astype(np.float64) @ w) + given["constant"] * one["intercept"] + one["offset"]
-    return cost, p, _terms(target, cost, p, b, given)
-
-
-def _judge_dual(
-    X: np.ndarray, y: np.ndarray, price: np.ndarray, weights: np.ndarray, beta: np.ndarray,
-    settled: np.ndarray, states: list[dict[str, float]], first: int, given: dict[str, float],
-) -> None:  # fmt: skip
-    """The end of an epoch: finish problems whose gap is small, or look at all rows again."""
-    norms = [
-        float(weights[:, j] @ weights[:, j]) / 2 + one["intercept"] ** 2 / 2
-        for j, one in enumerate(states)
-    ]
-    asking = []
-    for j, one in enumerate(states):
-        if one["finished"]:
-            continue
-        one["objective"] += norms[j] + one["kept"]
-        one["epochs"] += 1
-        if one["gap"] <= given["tol"] * one["objective"]:
-            asking.append(j)
-    if not asking:
-        return
-    for j, one in enumerate(states):
-        if one["finished"]:
-            continue
-        one["gap"], one["objective"] = 0.0, norms[j]
-        for i in range(len(X)):
-            if price[i] > 0:
-                terms = _examined(
-                    X, y, price, i, first + j, weights[:, j], beta[i, j], one, given
-                )[2]
-                one["objective"] += terms[4]
-                one["gap"] += terms[5]
-        one["finished"] = float(one["gap"] <= given["tol"] * one["objective"])
-    if not all(states[j]["finished"] for j in asking):
-        settled[...] = 0
-        for one in states:
-            if not one["finished"]:
-                one["violation"], one["kept"] = np.inf, 0.0
-
-
 @op(
     "X: T[n,d]|csr, y: f64[n], price: f64[n], squares: f64[n], order: i64[e,m],"
     " weights: inout f64[b,d,w], beta: inout f64[b,n,w], settled: inout u8[b,n],"
@@ -313,9 +236,9 @@ def dual(
     """Epochs of dual coordinate descent of linear support vector machines, side by side.
 
     A row with prediction ``p = w.x + c v + offset`` moves its multiplier to the least of the dual,
-    ``b <- clip(soft(b - g / H, epsilon / H))`` with ``g = p - y + D b`` and ``H = |x|^2 + c^2 + D``;
-    D is ``1 / (2 C)`` for the squared losses and 0 for the others, whose multipliers are bounded by
-    C; those of classes have the sign of the target. ``soft(z, t) = sign(z) max(0, |z| - t)``, with
+    ``b <- clip(soft(b - g / H, epsilon / H))``, ``g = p - y + D b``, ``H = |x|^2 + c^2 + D``. D
+    is ``1 / (2 C)`` for squared losses and 0 for the others, whose multipliers are bounded by C;
+    those of classes have the sign of the target. ``soft(z, t) = sign(z) max(0, |z| - t)``, with
     epsilon 0 for classes.
 
     Parameters
@@ -360,9 +283,9 @@ def dual(
     fall where ``g - epsilon`` (``g + epsilon`` above 0) is positive; the violation is by how much.
     A row whose slopes are on the right side by more than the largest violation of the epoch before,
     in all problems of the block that go on, is left out from then on. The gap is the sum of
-    ``b p - y b + epsilon |b| + D b^2 / 2 + C l`` over rows: terms of Fenchel and Young, none of which
-    is negative. Each epoch adds up the terms it meets. Where that is small enough, they are computed
-    anew, of all rows: the problem has finished, or all rows join in again.
+    ``b p - y b + epsilon |b| + D b^2 / 2 + C l`` over rows: terms of Fenchel and Young, none of
+    which is negative. Each epoch adds up the terms it meets. Where that is small enough, they are
+    computed anew, of all rows: the problem has finished, or all rows join in again.
 
     Examples
     --------
@@ -398,61 +321,10 @@ def dual(
             for taken, rows in enumerate(order):
                 if all(one["finished"] for one in states):
                     break
-                _dual_epoch(X, y, price, squares, rows, *own, states, block * width, given)
+                dual_epoch(X, y, price, squares, rows, *own, states, block * width, given)
                 most = max(most, taken + 1)
             state[block] = [[*one.values()] for one in states]
     return most
-
-
-def _dual_epoch(
-    X: np.ndarray, y: np.ndarray, price: np.ndarray, squares: np.ndarray, rows: np.ndarray,
-    weights: np.ndarray, beta: np.ndarray, settled: np.ndarray, states: list[dict[str, float]],
-    first: int, given: dict[str, float],
-) -> None:  # fmt: skip
-    running = [j for j, one in enumerate(states) if not one["finished"]]
-    for j in running:
-        states[j]["gap"] = states[j]["objective"] = 0.0
-    largest = dict.fromkeys(running, 0.0)
-    constant, eps = given["constant"], given["epsilon"] if given["loss"] >= 2 else 0.0
-    for i in rows:
-        if settled[i] or not price[i] > 0:
-            continue
-        rests: Any = bool(given["shrinking"])
-        changes = {}
-        losses = {}
-        for j in running:
-            one, b = states[j], float(beta[i, j])
-            terms = _examined(X, y, price, i, first + j, weights[:, j], b, one, given)
-            _, p, (q, curvature, low, high, value, gap) = terms
-            one["gap"] += gap
-            one["objective"] += value
-            losses[j] = value
-            g = p + q + curvature * b
-            up = g + (eps if b >= 0 else -eps) if b < high else np.inf
-            down = g + (eps if b > 0 else -eps) if b > low else -np.inf
-            largest[j] = max(largest[j], -up, down)
-            rests = rests and up > one["violation"] and down < -one["violation"]
-            H = squares[i] + constant * constant + curvature
-            if H > 0:
-                z = b - g / H
-                after = min(max(np.copysign(max(abs(z) - eps / H, 0.0), z), low), high)
-            else:
-                after = high if up < 0 else low if down > 0 else b
-            changes[j] = after - b
-        if rests:
-            settled[i] = 1
-            for j in running:
-                states[j]["kept"] += losses[j]
-                states[j]["objective"] -= losses[j]
-            continue
-        x = X[i].astype(np.float64)
-        for j, change in changes.items():
-            beta[i, j] += change
-            weights[:, j] += change * x
-            states[j]["intercept"] += change * constant
-    for j in running:
-        states[j]["violation"] = largest[j]
-    _judge_dual(X, y, price, weights, beta, settled, states, first, given)
 
 
 @op(
@@ -599,3 +471,118 @@ def pursuits(
                 break
         coef[i, chosen], counts[i] = found, len(chosen)
     return coef, counts
+
+
+@op(
+    "X: T[n,d]|csr, y: f64[n], price: f64[n], squares: f64[n], order: i64[e,m],"
+    " weights: inout f64[b,d,w], intercepts: inout f64[k], beta: inout f64[n,k],"
+    " settled: inout u8[n], state: inout f64[5], constant: float, tol: float, shrinking: bool"
+    " -> taken: int",
+    cuda=_SERIAL,
+)
+def joint(
+    X: np.ndarray,
+    y: np.ndarray,
+    price: np.ndarray,
+    squares: np.ndarray,
+    order: np.ndarray,
+    weights: np.ndarray,
+    intercepts: np.ndarray,
+    beta: np.ndarray,
+    settled: np.ndarray,
+    state: np.ndarray,
+    constant: float,
+    tol: float,
+    shrinking: bool,
+) -> int:
+    """Epochs of dual coordinate descent of one machine for k classes.
+
+    With ``g_m = w_m.x + c v_m + [m is not y]`` and ``H = |x|^2 + c^2``, a row moves its multipliers
+    to the least of ``sum_m (H b_m^2 / 2 + (g_m - H before_m) b_m)`` of sum 0 with ``b_y <= C`` and
+    ``b_m <= 0``.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d), float32 or float64
+        Rows.
+    y : ndarray of shape (n,), float64
+        Numbers of classes.
+    price : ndarray of shape (n,), float64
+        C of each row; rows with 0 are ignored.
+    squares : ndarray of shape (n,), float64
+        ``|x|^2``.
+    order : ndarray of shape (e, m), int64
+        Rows of each epoch, in their order.
+    weights : ndarray of shape (b, d, w), float64, C-contiguous, updated in place
+        w of the classes, in b = k / 8, rounded up, blocks of w = 8.
+    intercepts : ndarray of shape (k,), float64, C-contiguous, updated in place
+        v, the weights of the constant feature.
+    beta : ndarray of shape (n, k), float64, C-contiguous, updated in place
+        Multipliers; weights and intercepts must be those that follow from them.
+    settled : ndarray of shape (n,), uint8, C-contiguous, updated in place
+        1 for the rows that are left out.
+    state : ndarray of shape (5,), float64, C-contiguous, updated in place
+        JOINT_STATE.
+    constant : float
+        Value c of the constant feature, 0 for none.
+    tol : float
+        The gap that ends the descent, as a share of the objective.
+    shrinking : bool
+        Whether rows that have settled are left out.
+
+    Returns
+    -------
+    taken : int
+        Epochs.
+
+    Raises
+    ------
+    IndexError
+        If a number in order is not in [0, n).
+    ValueError
+        If shapes, dtypes or class numbers do not fit.
+
+    Notes
+    -----
+    A row without multipliers whose margin is larger than 1 by more than the largest violation of
+    the epoch before, ``max_m g_m - min g_m`` over those that may grow, is left out. The gap is the
+    sum of ``sum_m b_m g_m + C (max_m g_m - g_y)`` over rows, no term of which is negative; epochs
+    end as those of `dual`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import coordinate
+    >>> X, y = np.array([[-1.0], [1.0], [3.0]]), np.array([0.0, 1.0, 2.0])
+    >>> weights, state = np.zeros((1, 1, 8)), np.array([np.inf, 0, 0, 0, 0])
+    >>> intercepts, beta = np.zeros(3), np.zeros((3, 3))
+    >>> taken = coordinate.joint(X, y, np.full(3, 99.0), np.array([1.0, 1.0, 9.0]),
+    ...                          np.tile(np.arange(3), (900, 1)), weights, intercepts, beta,
+    ...                          np.zeros(3, np.uint8), state, 1.0, 1e-9, True)
+    >>> (X @ weights[0, :, :3] + intercepts).argmax(1).tolist(), beta.sum(1).round(9).tolist()
+    ([0, 1, 2], [0.0, 0.0, 0.0])
+    """
+    blocks, _, width = weights.shape
+    n, k = beta.shape
+    if width != 8 or blocks != -(-k // 8):
+        raise ValueError(
+            f"coordinate.joint: weights must have {-(-k // 8)} blocks of 8 classes, got {blocks} "
+            f"of {width}"
+        )
+    if len(y) and not (y.min() >= 0 and y.max() < k):
+        wrong = y[(y < 0) | (y >= k)][0]
+        raise ValueError(f"coordinate.joint: y must be in [0, {k}), got {wrong:g}")
+    if order.size and not (order.min() >= 0 and order.max() < n):
+        wrong = order[(order < 0) | (order >= n)][0]
+        raise IndexError(f"coordinate.joint: order must be in [0, {n}), got {wrong}")
+    one = dict(zip(JOINT_STATE, state.tolist(), strict=True))
+    taken = 0
+    while taken < len(order) and not one["finished"]:
+        rows = order[taken]
+        joint_epoch(
+            X, y, price, squares, rows, weights, intercepts, beta, settled, one, constant, tol,
+            shrinking,
+        )  # fmt: skip
+        taken += 1
+    state[...] = [*one.values()]
+    return taken

@@ -70,7 +70,8 @@ def _weighted(w: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 @op(
     "X: T[n,d]|csr, y: f64[n], coef: f64[k>=1,d], intercept: f64[k], shift: f64[d],"
-    " loss: int[0,10), parameter: float, sample_weight: T[n]? -> value: float, gradient: f64[k,d+1]",
+    " loss: int[0,10), parameter: float, sample_weight: T[n]?"
+    " -> value: float, gradient: f64[k,d+1]",
     cuda=_HOST,
 )
 def gradient(

@@ -48,6 +48,15 @@ class SupportVectorMachine(Estimator):
     support_: Any
     support_vectors_: Any
 
+    def __getattr__(self, name: str) -> Any:
+        owner = type(self).__name__
+        if name == "coef_" and "support_" in vars(self):
+            raise AttributeError(
+                f"{owner}: coef_ exists for kernel='linear' alone, got kernel={self.kernel!r} (its "
+                "function is no plane in the features; LinearSVC of kernel_approximation has one)"
+            )
+        raise AttributeError(f"{owner!r} object has no attribute {name!r}")
+
     @property
     def _squares(self) -> bool:
         return self.kernel != "precomputed"

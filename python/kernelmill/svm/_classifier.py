@@ -19,6 +19,7 @@ from kernelmill.ops import svm as ops
 from kernelmill.svm import _pairs, _problems
 from kernelmill.svm._base import NU, PARAMETERS, C, SupportVectorMachine
 from kernelmill.svm._training import Solved, Training, solve
+from kernelmill.svm._warm import classes_before
 from kernelmill.svm._weights import factors_of_classes
 
 _FOLDS = 5  # of the calibration
@@ -42,6 +43,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         "random_state": rule.RANDOM_STATE,
     }
 
+    warm_start = False  # of those without the parameter
     class_weight: Any
     probability: bool
     decision_function_shape: str
@@ -90,6 +92,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         rows = self._checked(self._rows(X, sample_weight, reset=True))
         labels = class_labels(y, rows.owner)
         check_count(labels, rows.count, rows.owner)
+        before = classes_before(self, rows.count)
         self.classes_, codes = np.unique(labels, return_inverse=True)
         check_classes(self.classes_, rows.owner)
         weights = self._class_weights(rows, labels, codes)
@@ -101,6 +104,12 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         scale = float(np.abs(kernel.diagonal(used)).mean())
         codes, weights = codes[kept], weights[kept]
         problems = self._problems(codes, weights, scale)
+        if before is not None:
+            pairs = _pairs.pairs(len(self.classes_))
+            problems = [
+                before.started(p, kept[p.rows], self.C, tuple(self.classes_[[i, j]]))
+                for p, (i, j) in zip(problems, pairs, strict=True)
+            ]
         training = self._training(kernel, used, given, problems, self._weights(rows)[kept])
 
         def attributes(solved: Solved, n_iter: int) -> dict[str, Any]:
@@ -108,6 +117,8 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
 
         solved = solve(self, training, attributes, (X, y, sample_weight))
         self.__dict__.update(attributes(solved, 0))
+        if "warm_start" in self._parameters:
+            self._price = float(self.C)  # for a start from here
         if self.probability:
             self._calibrate(training, codes, weights, scale)
         return self
@@ -119,9 +130,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
                 "'ovo', got True"
             )
 
-    def _class_weights(
-        self, rows: Rows, labels: np.ndarray, codes: np.ndarray
-    ) -> np.ndarray:
+    def _class_weights(self, rows: Rows, labels: np.ndarray, codes: np.ndarray) -> np.ndarray:
         """Weights of the rows, times those of their classes; sets ``class_weight_``."""
         weights = self._weights(rows)
         self.class_weight_ = factors_of_classes(
@@ -175,9 +184,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         shifts = self._of_pairs(self._shift)
         found["intercept_"] = sign * (self._constants - shifts[0])
         if kernel.name == "linear":
-            weights = self._of_pairs(
-                lambda c, own: self._weighted(self.support_vectors_[own], c)
-            )
+            weights = self._of_pairs(lambda c, own: self._weighted(self.support_vectors_[own], c))
             found["coef_"] = sign * weights.T
         return found
 
@@ -385,12 +392,17 @@ class SVC(_Classifier):
     [2, 2]
     """
 
-    _parameters: ClassVar = {**_Classifier._parameters, "C": C}
+    _parameters: ClassVar = {
+        **_Classifier._parameters,
+        "C": C,
+        "warm_start": rule.boolean(),
+    }
 
     def __init__(
         self, *, C=1.0, kernel="rbf", degree=3, gamma="scale", coef0=0.0, shrinking=True,
         probability=False, tol=1e-3, cache_size=200, class_weight=None, verbose=False,
         max_iter=-1, decision_function_shape="ovr", break_ties=False, random_state=None,
+        warm_start=False,
     ):  # fmt: skip
         self._set_parameters(locals())
 

@@ -1,7 +1,7 @@
 """Linear machines by dual coordinate descent: for many features, dense or CSR.
 
-`ops.coordinate.dual` has all classes see a row together. An intercept without a penalty would tie all
-multipliers together, by a sum of 0. It has one about where it is instead, again and again: the
+`ops.coordinate.dual` has all classes see a row together. An intercept without a penalty would tie
+all multipliers together, by a sum of 0. It has one about where it is instead, again and again: the
 method of proximal points, whose stages have ``(b - b0)^2 / (2 s^2)`` and end at the same optimum.
 """
 
@@ -12,14 +12,16 @@ from typing import Any
 
 import numpy as np
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._random import generator
 from kernelmill.ops import coordinate as ops
 from kernelmill.svm._planes import Plane, Planes, squares
 
 _COLUMN = {name: i for i, name in enumerate(ops.STATE)}
+_JOINT = {name: i for i, name in enumerate(ops.JOINT_STATE)}
 _WIDTH = 8  # problems of a block, where there are several
-_DRAWN = 1 << 20  # numbers of rows that are drawn at a time, at most 32 orders
+_DRAWN = 1 << 20  # numbers of rows that are drawn: 4 to 32 orders, in turn
 _WORK = 5e7  # stored values of one call of the op, about 100 ms
 
 
@@ -38,25 +40,42 @@ class Dual:
         return self.state[:, :, _COLUMN[name]].ravel()
 
 
-class Descent:
-    """Epochs of all problems of a fit, side by side."""
+class Epochs:
+    """Orders of the rows, and how many epochs make a slice."""
 
-    def __init__(self, planes: Planes, shrinking: bool = True) -> None:
+    def __init__(self, planes: Planes) -> None:
         self.given = planes
         X = planes.rows.X
-        self.squares, self.price, self.y = squares(X), planes.price, planes.y
+        self.X, self.y, self.price, self.squares = X, planes.y, planes.price, squares(X)
         self.places = np.flatnonzero(planes.price > 0)
         self.constant = planes.scaling
         if planes.scaling == np.inf:
             mean = float(np.average(self.squares, weights=planes.price))
             self.constant = mean**0.5 if mean > 0 else 1.0
+        stored = X.nnz if is_sparse(X) else X.size
+        self.cost = max(1, stored) * planes.k
+        self._drawn: Any = None
+
+    def order(self, epoch: int, most: int) -> np.ndarray:
+        """Orders of the next epochs, about 100 ms; the same however many are asked for."""
+        if self._drawn is None:
+            count = max(4, min(32, _DRAWN // max(1, len(self.places))))
+            draws = generator(self.given.seed, 2)
+            self._drawn = draws.permuted(np.tile(self.places, (count, 1)), axis=1)
+        most = min(most, int(self.given.max_iter) - epoch, int(_WORK / self.cost) + 1)
+        begin = epoch % len(self._drawn)
+        return self._drawn[begin : begin + max(1, most)]
+
+
+class Descent(Epochs):
+    """Epochs of all problems of a fit, side by side."""
+
+    def __init__(self, planes: Planes, shrinking: bool = True) -> None:
+        super().__init__(planes)
         self.settings = np.array([
             ops.LOSSES.index(planes.loss), planes.epsilon, self.constant, planes.tol,
             planes.k > 1, shrinking,
         ], dtype=np.float64)  # fmt: skip
-        stored = X.nnz if hasattr(X, "nnz") else X.size
-        self.cost = max(1, stored) * planes.k
-        self._drawn: tuple[int, Any] = (-1, None)
 
     def begin(self) -> Dual:
         """Zeros."""
@@ -79,27 +98,15 @@ class Descent:
         """Where an intercept without a penalty starts."""
         return float(np.median(self.y[self.places])) if self.given.scaling == np.inf else 0.0
 
-    def _order(self, epoch: int, most: int) -> np.ndarray:
-        """Orders of the rows for the next epochs, the same however many are asked for."""
-        n = max(1, len(self.places))
-        block = max(1, min(32, _DRAWN // n))
-        if self._drawn[0] != epoch // block:
-            draws = generator(self.given.seed, 2 + epoch // block)
-            drawn = draws.permuted(np.tile(self.places, (block, 1)), axis=1)
-            self._drawn = epoch // block, drawn
-        begin = epoch % block
-        return self._drawn[1][begin : begin + max(1, min(most, block - begin))]
-
     def advance(self, before: Dual, most: int) -> Step:
         """Some epochs, about 100 ms."""
         after = replace(
             before, weights=before.weights.copy(), beta=before.beta.copy(),
             settled=before.settled.copy(), state=before.state.copy(),
         )  # fmt: skip
-        left = int(self.given.max_iter) - before.epochs
-        order = self._order(before.epochs, max(1, min(most, left, int(_WORK / self.cost) + 1)))
+        order = self.order(before.epochs, most)
         taken = ops.dual(
-            self.given.rows.X, self.y, self.price, self.squares, order, after.weights, after.beta,
+            self.X, self.y, self.price, self.squares, order, after.weights, after.beta,
             after.settled, after.state, self.settings,
         )  # fmt: skip
         if self.given.scaling == np.inf:
@@ -153,7 +160,70 @@ class Descent:
         epochs = copies[3][..., _COLUMN["epochs"]].copy()
         order = np.zeros((1, 0), dtype=np.int64)
         ops.dual(
-            self.given.rows.X, self.y, self.price, self.squares, order, *copies, settings
+            self.X, self.y, self.price, self.squares, order, *copies, settings
         )  # fmt: skip
         copies[3][..., _COLUMN["epochs"]] = epochs
         return replace(state, state=copies[3])
+
+
+@dataclass(frozen=True)
+class Together:
+    """Where the descent of a joint machine stands; never changed in place."""
+
+    weights: np.ndarray  # (blocks, d, 8)
+    intercepts: np.ndarray
+    beta: np.ndarray
+    settled: np.ndarray
+    state: np.ndarray
+
+    def value(self, name: str) -> float:
+        """One entry of the state."""
+        return float(self.state[_JOINT[name]])
+
+
+class Joint(Epochs):
+    """One machine for all classes."""
+
+    def begin(self) -> Together:
+        """Zeros."""
+        k, (n, d) = self.given.k, self.X.shape
+        state = np.zeros(len(ops.JOINT_STATE))
+        state[_JOINT["violation"]] = np.inf
+        blocks = -(-k // _WIDTH)
+        return Together(
+            np.zeros((blocks, d, _WIDTH)), np.zeros(k), np.zeros((n, k)), np.zeros(n, np.uint8),
+            state,
+        )  # fmt: skip
+
+    def _run(self, after: Together, order: np.ndarray, tol: float) -> int:
+        return ops.joint(
+            self.X, self.y, self.price, self.squares, order, after.weights, after.intercepts,
+            after.beta, after.settled, after.state, self.constant, tol, True,
+        )  # fmt: skip
+
+    def advance(self, before: Together, most: int) -> Step:
+        """Some epochs, about 100 ms."""
+        arrays = (before.weights, before.intercepts, before.beta, before.settled, before.state)
+        after = Together(*(array.copy() for array in arrays))
+        taken = self._run(after, self.order(int(before.value("epochs")), most), self.given.tol)
+        ended = after.value("finished") or after.value("epochs") >= self.given.max_iter
+        return Step(after, -after.value("objective"), bool(ended), max(1, taken))
+
+    def planes(self, state: Together) -> list[Plane]:
+        """The planes so far; the gap of all is that of the first."""
+        if not state.value("finished"):  # the gap of the last epoch is an estimate
+            judged = replace(state, settled=state.settled.copy(), state=state.state.copy())
+            order = np.zeros((1, 0), dtype=np.int64)
+            self._run(judged, order, float(np.finfo(np.float64).max))
+            judged.state[_JOINT["epochs"]] -= 1
+            state = judged
+        k, d = self.given.k, self.X.shape[1]
+        weights = state.weights.transpose(0, 2, 1).reshape(-1, d)[:k]
+        objective, gap = state.value("objective"), max(state.value("gap"), 0.0)
+        met, steps = gap <= self.given.tol * objective, max(1, int(state.value("epochs")))
+        return [
+            Plane(
+                weights[c], float(self.constant * state.intercepts[c]), objective, gap, steps, met
+            )
+            for c in range(k)
+        ]

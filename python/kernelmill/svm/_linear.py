@@ -26,7 +26,7 @@ from kernelmill.linear_model._generalised import vector
 from kernelmill.linear_model._linear import LinearClassifier, LinearModel
 from kernelmill.linear_model._newton import MOST_PARAMETERS
 from kernelmill.linear_model._regression import LinearRegressor
-from kernelmill.svm._descent import Descent
+from kernelmill.svm._descent import Descent, Joint
 from kernelmill.svm._interior import Interior
 from kernelmill.svm._planes import Plane, Planes, Solver, squares
 from kernelmill.svm._primal import Primal
@@ -96,7 +96,7 @@ class LinearMachine(LinearModel):
             rows, y, price, positive, loss, epsilon, l1, scaling, self.tol, int(self.max_iter),
             seed_of(self.random_state),
         )  # fmt: skip
-        solver = solver_of(planes)
+        solver = Joint(planes) if self._is_joint() else solver_of(planes)
         X, targets, sample_weight = data
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
 
@@ -120,6 +120,10 @@ class LinearMachine(LinearModel):
                 ConvergenceWarning,
             )
 
+    def _is_joint(self) -> bool:
+        """Whether one problem has the planes of all classes."""
+        return False
+
     def _attributes(self, planes: list[Plane], rows: Rows) -> dict[str, Any]:
         coef = np.stack([plane.coef for plane in planes]).astype(rows.dtype)
         intercept = np.array([plane.intercept for plane in planes], dtype=rows.dtype)
@@ -130,9 +134,7 @@ class LinearMachine(LinearModel):
             "n_iter_": max(plane.steps for plane in planes),
         }
 
-    def _trained_online(
-        self, cls: Any, rows: Rows, y: np.ndarray, options: dict[str, Any]
-    ) -> Any:
+    def _trained_online(self, cls: Any, rows: Rows, y: np.ndarray, options: dict[str, Any]) -> Any:
         """Go on with averaged stochastic descent, chunk by chunk.
 
         The rate of step t is ``1 / (m sqrt(t))`` with m the mean of ``|x|^2 + 1`` over the first
@@ -174,7 +176,7 @@ class LinearMachine(LinearModel):
         if hasattr(self, "coef_"):
             known = {"classes_", "coef_", "intercept_", "n_features_in_"} & {*vars(self)}
             online.__dict__.update({name: getattr(self, name) for name in known})
-            online.continue_from(np.atleast_2d(self.coef_), self.intercept_, seen)
+            online._continue_from(np.atleast_2d(self.coef_), self.intercept_, seen)
         return online
 
 
@@ -191,8 +193,10 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
         Norm of the coefficients.
     loss : {"hinge", "squared_hinge"}, default="squared_hinge"
         Loss of a row; ``"hinge"`` goes with ``penalty="l2"`` alone.
-    multi_class : {"ovr"}, default="ovr"
-        One plane for each class against the others.
+    multi_class : {"ovr", "crammer_singer"}, default="ovr"
+        One plane for each class against the others; or one problem for all planes, which minimises
+        ``sum_m |w_m|^2 / 2 + C sum_i s_i max_m (w_m.x_i + [m is not y_i] - w_y.x_i)``, intercepts
+        included, whatever `penalty` and `loss` are.
 
     Attributes
     ----------
@@ -217,15 +221,17 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
     Streams are read again in each step. See docs/kernel-methods.md.
 
     The intercept has a penalty, as in scikit-learn and LIBLINEAR; so the plane depends on where
-    the origin is, and on the unit of X. ``intercept_scaling=np.inf`` removes it: then moving all rows
-    changes nothing, and a multiple of X with C over its square has the same predictions. That is the
-    machine of ``SVC(kernel="linear")``.
+    the origin is, and on the unit of X. ``intercept_scaling=np.inf`` removes it: then moving all
+    rows changes nothing, and a multiple of X with C over its square has the same predictions. Of
+    two classes that is the machine of ``SVC(kernel="linear")``.
 
     References
     ----------
     Hsieh, Chang, Lin, Keerthi and Sundararajan (2008), "A dual coordinate descent method for
-    large-scale linear SVM". Mangasarian (2002), "A finite Newton method for classification". Ferris
-    and Munson (2002), "Interior-point methods for massive support vector machines".
+    large-scale linear SVM". Crammer and Singer (2001), "On the algorithmic implementation of
+    multiclass kernel-based vector machines". Mangasarian (2002), "A finite Newton method for
+    classification". Ferris and Munson (2002), "Interior-point methods for massive support vector
+    machines".
 
     Examples
     --------
@@ -249,7 +255,7 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
         **PARAMETERS,
         "penalty": rule.one_of("l1", "l2"),
         "loss": rule.one_of("hinge", "squared_hinge"),
-        "multi_class": rule.one_of("ovr"),
+        "multi_class": rule.one_of("ovr", "crammer_singer"),
         "class_weight": rule.CLASS_WEIGHT,
     }
 
@@ -279,10 +285,10 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
         ConvergenceWarning
             If the tolerance was not met in `max_iter` iterations.
         """
-        if self.penalty == "l1" and self.loss == "hinge":
+        if self.penalty == "l1" and self.loss == "hinge" and not self._is_joint():
             raise ValueError(
-                "LinearSVC: loss must be 'squared_hinge' for penalty='l1', got 'hinge' (Unsupported "
-                "set of arguments: its problem is a linear program)"
+                "LinearSVC: loss must be 'squared_hinge' for penalty='l1', got 'hinge' "
+                "(Unsupported set of arguments: its problem is a linear program)"
             )
         rows = self._canonical(self._rows(X, sample_weight, reset=True))
         labels = class_labels(y, rows.owner)
@@ -296,7 +302,10 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
         )
         rows = Rows(rows.X, None, rows.owner) if not rows.is_stream else rows
         price, k = self.C * weights, len(self.classes_)
-        if k == 2:
+        if self._is_joint():
+            self._check_joint(rows)
+            price, targets, positive = price * factors[codes], codes.astype(np.float64), np.ones(k)
+        elif k == 2:
             price, targets, positive = price * factors[codes], 2.0 * codes - 1, np.ones(1)
         else:
             targets, positive = codes.astype(np.float64), factors
@@ -304,12 +313,37 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
         self._solved(rows, targets, price, positive, self.loss, 0.0, l1, (X, y, sample_weight))
         return self
 
+    def _is_joint(self) -> bool:
+        return self.multi_class == "crammer_singer"
+
+    def _check_joint(self, rows: Rows) -> None:
+        if rows.is_stream:
+            raise ValueError(
+                "LinearSVC: X must be in memory for multi_class='crammer_singer', got a stream "
+                "larger than that (choose 'ovr')"
+            )
+        if self.fit_intercept and self.intercept_scaling == np.inf:
+            raise ValueError(
+                "LinearSVC: intercept_scaling must be finite for multi_class='crammer_singer', got "
+                "inf (choose 'ovr', or center X)"
+            )
+
+    def _attributes(self, planes: list[Plane], rows: Rows) -> dict[str, Any]:
+        found = super()._attributes(planes, rows)
+        if self._is_joint():
+            found["dual_gap_"] = found["dual_gap_"][:1]
+            if len(planes) == 2:
+                found["coef_"] = found["coef_"][1:] - found["coef_"][:1]
+                if self.fit_intercept:
+                    found["intercept_"] = found["intercept_"][1:] - found["intercept_"][:1]
+        return found
+
     @fitting
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Go on with more rows: one epoch of averaged stochastic descent.
 
-        The objective is that of all rows so far, with an intercept without a penalty. Features
-        should have about the same size.
+        The objective is that of all rows so far, of each class against the others, with an
+        intercept without a penalty. Features should have about the same size.
 
         Parameters
         ----------

@@ -48,7 +48,7 @@ class Primal(OneByOne):
             )  # fmt: skip
 
     def _priced(self, price: np.ndarray) -> Rows:
-        """The rows with shares of the largest price as weights; those of a stream have their own."""
+        """The rows with shares of the largest price as weights; a stream has weights of its own."""
         rows = self.given.rows
         weights = rows.all_weights() if rows.is_stream else None
         if weights is not None:
@@ -123,9 +123,7 @@ class Primal(OneByOne):
                 step = scipy.linalg.solve(H, -excess, assume_a="pos", check_finite=False)
             except scipy.linalg.LinAlgError:
                 step = np.zeros(len(H))
-            moved = replace(
-                at, coef=at.coef + step[None, :-1], intercept=at.intercept + step[-1:]
-            )
+            moved = replace(at, coef=at.coef + step[None, :-1], intercept=at.intercept + step[-1:])
             at = objective.evaluated(moved, False)
         flat = np.append(at.coef[0], at.intercept)
         total = 2 * at.loss - float(at.gradient[0] @ flat)

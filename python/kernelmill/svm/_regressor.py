@@ -14,11 +14,14 @@ from kernelmill.ops import svm as ops
 from kernelmill.svm import _problems
 from kernelmill.svm._base import NU, PARAMETERS, C, SupportVectorMachine
 from kernelmill.svm._training import Solved, Training, solve
+from kernelmill.svm._warm import values_before
 
 
 class SingleMachine(SupportVectorMachine):
     """Base of the machines with one problem and one decision function."""
 
+    warm_start = False  # of those without the parameter
+    C: float
     intercept_: Any
 
     def _problem(self, y: np.ndarray, weights: np.ndarray, scale: float) -> _problems.Problem:
@@ -40,6 +43,9 @@ class SingleMachine(SupportVectorMachine):
         used = rows.X if len(kept) == rows.count else rows.X[kept]
         size = float(np.abs(kernel.diagonal(used if given is None else given)).mean())
         problem = self._problem(targets[kept], weights[kept], size)
+        before = values_before(self, rows.count)
+        if before is not None:
+            problem = before.started(problem, kept[problem.rows], self.C)
         training = self._training(kernel, used, given, [problem], weights[kept])
 
         def attributes(solved: Solved, n_iter: int) -> dict[str, Any]:
@@ -47,6 +53,8 @@ class SingleMachine(SupportVectorMachine):
 
         solved = solve(self, training, attributes, (X, y, sample_weight))
         self.__dict__.update(attributes(solved, 0))
+        if "warm_start" in self._parameters:
+            self._price = float(self.C)  # for a start from here
         return self
 
     def _attributes(
@@ -159,11 +167,16 @@ class SVR(_Regressor):
     True
     """
 
-    _parameters: ClassVar = {**PARAMETERS, "C": C, "epsilon": rule.real(0)}
+    _parameters: ClassVar = {
+        **PARAMETERS,
+        "C": C,
+        "epsilon": rule.real(0),
+        "warm_start": rule.boolean(),
+    }
 
     def __init__(
         self, *, kernel="rbf", degree=3, gamma="scale", coef0=0.0, tol=1e-3, C=1.0, epsilon=0.1,
-        shrinking=True, cache_size=200, verbose=False, max_iter=-1,
+        shrinking=True, cache_size=200, verbose=False, max_iter=-1, warm_start=False,
     ):  # fmt: skip
         self._set_parameters(locals())
 

@@ -22,6 +22,7 @@ from kernelmill.svm._training import Training
 
 _DOUBLE = 512  # rows whose kernel is searched in float64
 _PRICES = (0.01, 0.1, 1.0, 10.0, 100.0)
+_FOUND = ("C", "gamma", "warm_start")  # parameters of the machines that a search has not
 _SEARCH: dict[str, rule.Rule] = {
     "Cs": rule.array("(n_prices,)"),
     "gammas": rule.array("(n_gammas,)"),
@@ -206,7 +207,7 @@ class SVCCV(_Search, SVC):
     """
 
     _parameters: ClassVar = {
-        **{k: v for k, v in SVC._parameters.items() if k not in ("C", "gamma")},
+        **{k: v for k, v in SVC._parameters.items() if k not in _FOUND},
         **_SEARCH,
         "kernel": rule.one_of("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2"),
     }
@@ -321,7 +322,7 @@ class SVRCV(_Search, SVR):
     """
 
     _parameters: ClassVar = {
-        **{k: v for k, v in SVR._parameters.items() if k not in ("C", "gamma")},
+        **{k: v for k, v in SVR._parameters.items() if k not in _FOUND},
         **_SEARCH,
         "kernel": rule.one_of("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2"),
     }
@@ -363,7 +364,9 @@ class SVRCV(_Search, SVR):
         bounds = C * self._all_weights[train]
         return [
             _problems.values(
-                self._place[train].astype(np.int32), self._given_targets[train], bounds,
+                self._place[train].astype(np.int32),
+                self._given_targets[train],
+                bounds,
                 self.epsilon,
             )
         ]

@@ -49,6 +49,9 @@ WORDS = COMMON.extended(
             "Most steps of pairs of multipliers in each problem, or -1 for no limit."),
         "class_weight": ("dict, \"balanced\" or None",
             "Factors of C for the rows of each class; ``\"balanced\"`` weighs classes alike."),
+        "warm_start": ("bool",
+            "Whether to start from the multipliers of the last fit, where it had as many rows: a "
+            "path of prices takes fewer steps."),
         "probability": ("bool", "Whether to calibrate probabilities, by 5 further fits."),
         "decision_function_shape": ("{\"ovr\", \"ovo\"}",
             "Whether `decision_function` returns a score for each class, or one for each pair."),

@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run every family, print the table row by row, and list the pictures."""
     context = Context(arguments.device, arguments.out)
     began = time.perf_counter()
-    widths = (18, 26, 15, 8, 20, 24)
+    widths = (20, 26, 15, 8, 27, 24)
     _print_line(_COLUMNS, widths)
     _print_line(["-" * width for width in widths], widths)
     for family in families():

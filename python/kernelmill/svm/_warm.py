@@ -1,0 +1,87 @@
+"""Starts from the last fit: its multipliers, moved to new bounds.
+
+Multipliers at a bound follow it; the others, of rows on the margin, stay. On paths of prices that
+took fewer steps than scaling all of them by the ratio of the prices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from kernelmill.svm._problems import Problem
+
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Before:
+    """What a fit with ``warm_start`` takes from the one before.
+
+    Attributes
+    ----------
+    price : float
+        Its C.
+    multipliers : dict
+        For each pair of classes (or None, for a regression) signed multipliers of all rows of X.
+    """
+
+    price: float
+    multipliers: dict[Any, np.ndarray]
+
+    def started(
+        self, problem: Problem, rows: np.ndarray, price: float, pair: Any = None
+    ) -> Problem:
+        """The problem, whose variables are these rows of X, with a start."""
+        known = self.multipliers.get(pair)
+        if known is None:
+            return problem
+        b, ratio = known[rows], price / self.price
+        bounds = np.maximum(problem.upper, -problem.lower) / ratio
+        b = np.where(np.abs(b) >= bounds * (1 - 1e-9), b * ratio, b)
+        start = feasible(b, problem)
+        return replace(problem, start=start) if start.any() else problem
+
+
+def feasible(b: np.ndarray, problem: Problem) -> np.ndarray:
+    """Multipliers within the bounds that add up to 0: those of the larger side are scaled down."""
+    b = np.clip(b, problem.lower, problem.upper)
+    above, below = float(b[b > 0].sum()), float(-b[b < 0].sum())
+    if abs(above - below) <= _ROUNDING * above:  # multipliers at a bound stay there
+        return b
+    if above > below:
+        b = np.where(b > 0, b * (below / above), b)
+    else:
+        b = np.where(b < 0, b * (above / below), b)
+    return b
+
+
+def classes_before(model: Any, n: int) -> Before | None:
+    """Of a classifier that was fitted to as many rows."""
+    state = vars(model)
+    if not model.warm_start or "_price" not in state or state["shape_fit_"][0] != n:
+        return None
+    k = len(model.classes_)
+    coef = -model.dual_coef_ if k == 2 else model.dual_coef_
+    ends = np.cumsum(model.n_support_)
+    own = [slice(int(e - c), int(e)) for e, c in zip(ends, model.n_support_, strict=True)]
+    found = {}
+    for i in range(k):
+        for j in range(i + 1, k):
+            b = np.zeros(n)
+            b[model.support_[own[i]]] = coef[j - 1, own[i]]
+            b[model.support_[own[j]]] = coef[i, own[j]]
+            found[model.classes_[i], model.classes_[j]] = b
+    return Before(model._price, found)
+
+
+def values_before(model: Any, n: int) -> Before | None:
+    """Of a regression that was fitted to as many rows."""
+    state = vars(model)
+    if not model.warm_start or "_price" not in state or state["shape_fit_"][0] != n:
+        return None
+    b = np.zeros(n)
+    b[model.support_] = model.dual_coef_[0]
+    return Before(model._price, {None: b})
