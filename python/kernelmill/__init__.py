@@ -8,6 +8,7 @@ from ._lazy import lazy
 from ._version import __version__ as __version__
 
 _MODULES = (
+    "accelerate",
     "callbacks",
     "cluster",
     "decomposition",

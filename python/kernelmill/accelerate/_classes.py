@@ -1,0 +1,98 @@
+"""Subclasses of other libraries' classes, whose methods run here where they can.
+
+``_classes.KMeans`` is made when it is first asked for, so that a pickle finds it by its name in any
+process that has this package, accelerated or not.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from types import FunctionType
+from typing import Any
+
+from kernelmill.accelerate import _dispatch, _switch
+from kernelmill.accelerate._table import Entry, entries
+
+
+def __getattr__(name: str) -> Any:
+    if name in entries():
+        return replacement(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def replacement(name: str) -> Any:
+    """The subclass of their class of this name."""
+    made = globals().get(name)
+    if made is None:
+        entry = entries()[name]
+        made = globals()[name] = _made(entry, _switch.original(entry))
+    return made
+
+
+def _about_parameters(name: str) -> bool:
+    routing = name.startswith("set_") or name == "get_metadata_routing"
+    return routing or name in {"get_params", "register"}
+
+
+def _method(entry: Entry, owner: list[Any], theirs: Any, name: str) -> Any:
+    """A method that runs here or there; theirs says whether it exists at all."""
+    from sklearn.utils.metaestimators import available_if
+
+    @functools.wraps(getattr(theirs, name))
+    def method(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return _dispatch.run(entry, owner[0], self, name, args, kwargs)
+
+    if isinstance(inspect.getattr_static(theirs, name), FunctionType):
+        return method
+    return available_if(lambda self: hasattr(super(owner[0], self), name))(method)
+
+
+def _attribute(theirs: Any, name: str) -> property:
+    """A property of theirs, which our model answers where there is one."""
+    static = inspect.getattr_static(theirs, name)
+
+    def get(self: Any) -> Any:
+        model = _dispatch.model_of(self)
+        return static.__get__(self, type(self)) if model is None else getattr(model, name)
+
+    return property(get, static.fset, static.fdel, static.__doc__)
+
+
+def _made(entry: Entry, theirs: Any) -> Any:
+    owner: list[Any] = []
+
+    def __getattr__(self: Any, name: str) -> Any:
+        model = _dispatch.model_of(self)
+        if model is not None and name.endswith("_") and not name.startswith("_"):
+            return getattr(model, name)
+        static = inspect.getattr_static(theirs, name, None)
+        if isinstance(static, property):  # it raised AttributeError, with the better words
+            return static.__get__(self, type(self))
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def __setattr__(self: Any, name: str, value: Any) -> None:
+        theirs.__setattr__(self, name, value)
+        if name.endswith("_") and not name.startswith("_"):
+            _dispatch.assign(entry, self, name, value)
+
+    body: dict[str, Any] = {
+        "__doc__": theirs.__doc__,
+        "__module__": __name__,
+        "__getattr__": __getattr__,
+        "__setattr__": __setattr__,
+    }
+    for name in dir(theirs):
+        if name.startswith("_") or _about_parameters(name):
+            continue
+        static = inspect.getattr_static(theirs, name)
+        if isinstance(static, property):
+            body[name] = _attribute(theirs, name)
+        elif callable(getattr(theirs, name)) and not isinstance(
+            static, staticmethod | classmethod | type
+        ):
+            body[name] = _method(entry, owner, theirs, name)
+    # `transform` may be in the body: wrappers of set_output are put around it as around theirs.
+    made = type(theirs)(entry.name, (theirs,), body)
+    owner.append(made)
+    return made

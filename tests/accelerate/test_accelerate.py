@@ -1,0 +1,401 @@
+"""Other libraries' classes run here where they can, and the report says so."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import pickle
+import pkgutil
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+import sklearn.cluster
+import sklearn.decomposition
+import sklearn.ensemble
+import sklearn.linear_model
+import sklearn.svm
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import check_is_fitted
+
+import kernelmill
+from kernelmill.accelerate import __main__ as command_line
+from kernelmill.accelerate import _classes, _records, _switch, _table
+
+THEIRS = sklearn.cluster.KMeans
+X = np.random.default_rng(0).normal(size=(90, 4)) + np.repeat([[0.0], [8.0], [16.0]], 30, axis=0)
+y = np.repeat([0, 1, 2], 30)
+
+
+@pytest.fixture
+def accelerated():
+    with kernelmill.accelerate() as acceleration:
+        yield acceleration
+    assert sklearn.cluster.KMeans is THEIRS
+
+
+def last():
+    return kernelmill.accelerate.report()[-1]
+
+
+# --- the table ------------------------------------------------------------------------------------
+
+
+def test_the_table_has_every_class_of_both_libraries():
+    """A class that we add under scikit-learn's name is accelerated too."""
+    from sklearn.utils import all_estimators
+
+    theirs = dict(all_estimators())
+    both = set()
+    for family in pkgutil.iter_modules(kernelmill.__path__):
+        if not family.name.startswith("_") and family.name not in {"accelerate", "cli", "nn"}:
+            module = importlib.import_module(f"kernelmill.{family.name}")
+            both |= {name for name in getattr(module, "__all__", ()) if name in theirs}
+    listed = {name for name, entry in _table.entries().items() if entry.library == "scikit-learn"}
+    assert both == listed
+
+
+@pytest.mark.parametrize("name", sorted(_table.entries()))
+def test_defaults_are_supported(name):
+    entry = _table.entries()[name]
+    if entry.library == "hmmlearn":
+        pytest.importorskip("hmmlearn", reason="compares with hmmlearn")
+    theirs = _switch.original(entry)
+    values = _table.defaults(theirs)
+    given, reason = _table.parameters(entry, theirs, values)
+    assert not reason
+    lacking = set(values) - set(given) - {"n_jobs"}
+    assert all(values[parameter] in ("deprecated", "warn") for parameter in lacking) or (
+        name == "SparseCoder" and lacking == {"transform_max_iter"}
+    )
+
+
+# --- on and off -----------------------------------------------------------------------------------
+
+
+def test_on_off_and_nested():
+    first = kernelmill.accelerate("KMeans")
+    assert first.names == ("KMeans",)
+    assert sklearn.cluster.KMeans is not THEIRS
+    with kernelmill.accelerate("KMeans", "PCA") as second:
+        assert second.names == ("PCA",)
+        assert issubclass(sklearn.cluster.KMeans, THEIRS)
+    assert sklearn.cluster.KMeans is not THEIRS
+    assert sklearn.decomposition.PCA is not _classes.PCA
+    first.undo()
+    assert sklearn.cluster.KMeans is THEIRS
+    kernelmill.accelerate()
+    kernelmill.accelerate.stop()
+    assert sklearn.cluster.KMeans is THEIRS
+    with pytest.raises(ValueError, match=r"accelerate: names must be classes .*, got 'Nothing'"):
+        kernelmill.accelerate("Nothing")
+
+
+def test_stopped_models_predict_here_and_fit_there():
+    with kernelmill.accelerate():
+        model = sklearn.cluster.KMeans(3, random_state=0).fit(X)
+    model.predict(X)
+    assert last()[:3] == ("KMeans.predict", "kernelmill", "")
+    model.fit(X)
+    assert last()[:3] == ("KMeans.fit", "scikit-learn", "kernelmill.accelerate was stopped")
+    assert "_kernelmill_model" not in vars(model)
+
+
+# --- results --------------------------------------------------------------------------------------
+
+
+def test_results_are_those_of_our_classes(accelerated):
+    model = sklearn.cluster.KMeans(3, random_state=0).fit(X)
+    ours = kernelmill.cluster.KMeans(3, random_state=0).fit(X)
+    assert np.array_equal(model.cluster_centers_, ours.cluster_centers_)
+    assert np.array_equal(model.predict(X), ours.labels_)
+    assert model.n_features_in_ == 4
+    check_is_fitted(model)
+    assert last() == ("KMeans.predict", "kernelmill", "", last().seconds, (90, 4))
+    assert last().seconds > 0
+
+
+def test_small_fits_stay_close_to_theirs(accelerated):
+    for model in (
+        sklearn.linear_model.Ridge(),
+        sklearn.linear_model.LogisticRegression(C=0.5, tol=1e-8),
+        sklearn.svm.SVC(),
+        sklearn.ensemble.GradientBoostingRegressor(n_estimators=5),
+    ):
+        theirs = type(model).__mro__[1](**model.get_params()).fit(X, y)
+        here = model.fit(X, y).predict(X)
+        assert last().where == "kernelmill"
+        assert np.allclose(here, theirs.predict(X), rtol=1e-5)
+
+
+# --- the estimators stay sound --------------------------------------------------------------------
+
+
+def test_it_is_still_their_class(accelerated):
+    model = sklearn.cluster.KMeans(3, tol=0.5)
+    assert isinstance(model, THEIRS)
+    assert repr(model) == "KMeans(n_clusters=3, tol=0.5)"
+    assert model.get_params() == THEIRS(3, tol=0.5).get_params()
+    assert inspect.signature(type(model)) == inspect.signature(THEIRS)
+    assert inspect.signature(model.fit) == inspect.signature(THEIRS().fit)
+    assert clone(model).get_params() == model.get_params()
+
+
+def test_copies_and_pickles_predict_here(accelerated):
+    model = sklearn.cluster.KMeans(3, random_state=0).fit(X)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(other) is type(model)
+        assert np.array_equal(other.predict(X), model.labels_)
+        assert last().where == "kernelmill"
+
+
+def test_pickles_are_read_by_a_process_that_is_not_accelerated(accelerated, tmp_path):
+    model = sklearn.cluster.KMeans(3, random_state=0).fit(X)
+    (tmp_path / "model").write_bytes(pickle.dumps((model, X)))
+    code = (
+        "import pickle\nmodel, X = pickle.load(open('model', 'rb'))\n"
+        "print((model.predict(X) == model.labels_).all())\n"
+        "import kernelmill; print(kernelmill.accelerate.report()[0].where)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert ran.stdout.split() == ["True", "kernelmill"]
+
+
+def test_subclasses_that_only_change_fit_run_here(accelerated):
+    class Noted(sklearn.cluster.KMeans):
+        def fit(self, X, y=None, sample_weight=None):
+            self.noted = True
+            return super().fit(X, y, sample_weight)
+
+    model = Noted(3, random_state=0)
+    labels = model.fit_predict(X)
+    assert model.noted
+    assert last()[:2] == ("Noted.fit", "kernelmill")
+    assert np.array_equal(labels, model.labels_)
+
+
+def test_subclasses_that_change_more_run_there(accelerated):
+    class Odd(sklearn.cluster.KMeans):
+        def predict(self, X):
+            return -super().predict(X)
+
+    model = Odd(3, random_state=0).fit(X)
+    assert last()[:3] == ("Odd.fit", "scikit-learn", "Odd overrides predict")
+    assert np.array_equal(model.predict(X), -model.labels_)
+
+
+def test_availability_is_theirs(accelerated):
+    assert not hasattr(sklearn.svm.SVC().fit(X, y), "predict_proba")
+    assert hasattr(sklearn.svm.OneClassSVM(), "score_samples")
+    lof = importlib.import_module("sklearn.neighbors").LocalOutlierFactor
+    assert hasattr(lof(novelty=True), "predict")
+    assert not hasattr(lof(), "predict")
+
+
+def test_properties_come_from_the_model(accelerated):
+    forest = sklearn.ensemble.RandomForestClassifier(5, random_state=0)
+    with pytest.raises(Exception, match="not fitted"):
+        forest.feature_importances_  # noqa: B018
+    forest.fit(X, y)
+    assert forest.feature_importances_.sum() == pytest.approx(1)
+    with pytest.raises(AttributeError, match="no attribute 'nothing_'"):
+        forest.nothing_  # noqa: B018
+
+
+def test_assigned_attributes_and_parameters_reach_the_model(accelerated):
+    model = sklearn.cluster.KMeans(3, random_state=0).fit(X)
+    before = model.predict(X)
+    model.cluster_centers_ = model.cluster_centers_[[1, 2, 0]].copy()
+    assert np.array_equal(model.predict(X), np.array([2, 0, 1])[before])
+    near = importlib.import_module("sklearn.neighbors").NearestNeighbors(n_neighbors=2).fit(X)
+    near.set_params(n_neighbors=7)
+    assert near.kneighbors(X, return_distance=False).shape == (90, 7)
+
+
+def test_pipelines_searches_and_frames(accelerated):
+    pandas = pytest.importorskip("pandas", reason="frames out")
+    scaler = importlib.import_module("sklearn.preprocessing").StandardScaler()
+    search = GridSearchCV(make_pipeline(scaler, sklearn.svm.SVC()), {"svc__C": [0.1, 1.0]}, cv=3)
+    assert search.fit(X, y).best_score_ > 0.9
+    assert {call.where for call in kernelmill.accelerate.report()} == {"kernelmill"}
+    frame = sklearn.decomposition.PCA(2).set_output(transform="pandas").fit_transform(X)
+    assert isinstance(frame, pandas.DataFrame)
+    assert list(frame) == ["pca0", "pca1"]
+
+
+def test_warm_starts_and_partial_fits_go_on(accelerated):
+    model = sklearn.cluster.MiniBatchKMeans(3, random_state=0)
+    for part in np.split(X, 3):
+        model.partial_fit(part)
+    ours = kernelmill.cluster.MiniBatchKMeans(3, random_state=0)
+    for part in np.split(X, 3):
+        ours.partial_fit(part)
+    assert np.array_equal(model.cluster_centers_, ours.cluster_centers_)
+    forest = sklearn.ensemble.RandomForestClassifier(3, warm_start=True, random_state=0).fit(X, y)
+    seeds = [tree.random_state for tree in forest.estimators_]
+    forest.set_params(n_estimators=5).fit(X, y)
+    assert len(forest.estimators_) == 5
+    assert [tree.random_state for tree in forest.estimators_[:3]] == seeds
+
+
+def test_begun_there_goes_on_there(accelerated):
+    model = _classes.MiniBatchKMeans(3, random_state=0)
+    kernelmill.accelerate.stop()
+    model.partial_fit(X)
+    with kernelmill.accelerate():
+        model.partial_fit(X)
+        assert last().where == "scikit-learn"
+        assert last().reason == "begun by scikit-learn"
+
+
+# --- theirs runs, never in silence ----------------------------------------------------------------
+
+
+def test_what_is_not_supported_runs_there_and_says_why(accelerated, caplog):
+    import logging
+
+    caplog.set_level(logging.INFO, logger="kernelmill.accelerate")
+    model = sklearn.linear_model.LogisticRegressionCV(
+        Cs=2, cv=2, use_legacy_attributes=False, l1_ratios=(0,), scoring="accuracy"
+    ).fit(X, y)
+    reason = "use_legacy_attributes=False is not supported"
+    assert last()[:3] == ("LogisticRegressionCV.fit", "scikit-learn", reason)
+    assert reason in caplog.text
+    model.predict(X)
+    assert last().where == "scikit-learn"
+    assert "scikit-learn" in str(kernelmill.accelerate.report())
+
+
+def test_what_ours_refuses_runs_there_with_the_same_random_numbers(accelerated, monkeypatch):
+    def refuse(self, X, y=None, sample_weight=None):
+        self.random_state.normal(size=3)
+        raise NotImplementedError("KMeans: not today")
+
+    monkeypatch.setattr(kernelmill.cluster.KMeans, "fit", refuse)
+    model = sklearn.cluster.KMeans(3, random_state=np.random.RandomState(4)).fit(X)
+    assert last().where == "scikit-learn"
+    assert last().reason == "NotImplementedError: KMeans: not today"
+    theirs = THEIRS(3, random_state=np.random.RandomState(4)).fit(X)
+    assert np.array_equal(model.cluster_centers_, theirs.cluster_centers_)
+
+
+def test_bad_input_raises_their_error(accelerated):
+    model = sklearn.cluster.KMeans(3, random_state=0).fit(X)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        model.fit(np.full((5, 4), np.nan))
+    assert np.array_equal(model.predict(X), model.labels_)  # the earlier fit is still there
+
+
+def test_penalties_are_translated(accelerated):
+    model = sklearn.linear_model.LogisticRegression(penalty="l2", C=0.5, tol=1e-8).fit(X, y)
+    assert last().where == "kernelmill"
+    plain = sklearn.linear_model.LogisticRegression(C=0.5, tol=1e-8).fit(X, y)
+    assert np.array_equal(model.coef_, plain.coef_)
+
+
+def test_a_nested_estimator_becomes_ours(accelerated):
+    tree = importlib.import_module("sklearn.tree").DecisionTreeClassifier(max_depth=1)
+    model = sklearn.ensemble.AdaBoostClassifier(tree, n_estimators=3, random_state=0).fit(X, y)
+    assert type(model.estimators_[0]) is kernelmill.tree.DecisionTreeClassifier
+    assert model.estimator is tree
+
+
+def test_the_report_is_a_table_and_bounded(monkeypatch):
+    calls = [_records.Call("A.fit", "kernelmill", "", 1.0, (2, 2))] * 3
+    text = str(_records.Report(calls, dropped=4))
+    assert "A.fit" in text
+    assert "3.0000" in text
+    assert "4 older calls" in text
+    assert "no call" in str(_records.Report())
+    assert _records.shape_of(([1, 2],)) is None
+
+
+# --- hmmlearn -------------------------------------------------------------------------------------
+
+
+def test_hidden_markov_models_with_assigned_parameters(accelerated):
+    hmm = pytest.importorskip("hmmlearn.hmm", reason="compares with hmmlearn")
+    model = hmm.GaussianHMM(2)
+    model.startprob_ = np.array([0.5, 0.5])
+    model.transmat_ = np.array([[0.9, 0.1], [0.2, 0.8]])
+    model.means_ = np.array([[0.0], [5.0]])
+    model.covars_ = np.ones((2, 1))
+    score = model.score(X[:, :1])
+    assert last()[:2] == ("GaussianHMM.score", "kernelmill")
+    theirs = type(model).__mro__[1](2)
+    for name in ("startprob_", "transmat_", "means_"):
+        setattr(theirs, name, getattr(model, name))
+    theirs.covars_ = np.ones((2, 1))
+    assert score == pytest.approx(theirs.score(X[:, :1]), rel=1e-9)
+    model.means_ = model.means_ + 1
+    assert model.score(X[:, :1]) != score
+    fitted = hmm.GaussianHMM(2, n_iter=3, tol=1e9, random_state=0).fit(X, [30, 60])
+    assert last()[:2] == ("GaussianHMM.fit", "kernelmill")
+    assert fitted.monitor_.iter >= 1
+    assert fitted.covars_.shape == (2, 4, 4)
+
+
+# --- python -m kernelmill.accelerate --------------------------------------------------------------
+
+
+def test_the_command_line_runs_scripts_and_modules(tmp_path, monkeypatch, capsys):
+    (tmp_path / "script.py").write_text(
+        "import sys\nfrom sklearn.cluster import KMeans\n"
+        "print(__name__, sys.argv[1], KMeans(2, random_state=0).fit([[0.0], [1.0]]).inertia_)\n"
+    )
+
+    command = [sys.executable, "-m", "kernelmill.accelerate", "script.py", "one"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert ran.stdout.split() == ["__main__", "one", "0.0"], ran.stderr
+    assert "KMeans.fit  kernelmill" in ran.stderr
+
+    # The rest in this process: a new one takes a second.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    for arguments in (["script.py", "one"], ["-m", "script", "one"]):
+        try:
+            assert command_line.main(["--quiet", *arguments]) == 0
+        finally:
+            kernelmill.accelerate.stop()
+        written = capsys.readouterr()
+        assert written.out.split() == ["__main__", "one", "0.0"]
+        assert written.err == ""
+        assert [call.where for call in kernelmill.accelerate.report()] == ["kernelmill"]
+    assert command_line.main([]) == 2
+    assert command_line.main(["--help"]) == 0
+    assert "usage" in capsys.readouterr().err
+
+
+# --- scikit-learn's checks ------------------------------------------------------------------------
+
+
+_DRAWN = "starts are drawn from other random numbers when rows are repeated"
+
+
+def exceptions(estimator):
+    kinds = ("dense", "sparse") if isinstance(estimator, THEIRS) else ()
+    return {f"check_sample_weight_equivalence_on_{kind}_data": _DRAWN for kind in kinds}
+
+
+@pytest.mark.filterwarnings("ignore")
+@parametrize_with_checks(
+    [_classes.KMeans(), _classes.PCA(), _classes.LogisticRegression()],
+    expected_failed_checks=exceptions,
+)
+def test_scikit_learns_checks(estimator, check):
+    with kernelmill.accelerate():
+        check(estimator)
+
+
+def test_the_module_is_callable():
+    assert isinstance(kernelmill.accelerate, types.ModuleType)
+    assert callable(kernelmill.accelerate)
