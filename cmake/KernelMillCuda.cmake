@@ -14,6 +14,15 @@ if(NOT CMAKE_CUDA_COMPILER)
   return()
 endif()
 
+# CMake 3.25 does not know how nvcc 12 and later are asked for C++20.
+if(CMAKE_VERSION VERSION_LESS 3.26)
+  if(KERNELMILL_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "KernelMill: KERNELMILL_CUDA=ON needs CMake 3.26, got ${CMAKE_VERSION}")
+  endif()
+  message(STATUS "KernelMill: CUDA twins left out (CMake ${CMAKE_VERSION}, 3.26 needed)")
+  return()
+endif()
+
 if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
   # Machine code for A100 and H100/H200 and PTX for chips that come later, all from one pass over the
   # source: no kernel uses what compute_90 adds, and a second pass is a quarter of the compile time.

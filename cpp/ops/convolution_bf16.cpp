@@ -23,26 +23,9 @@ using bf16::side;
 using bf16::step;
 
 constexpr index_t half = side / 2;
-// Parts below 2^-126 are lost: see ops/matmul_bf16.cpp.
-constexpr float least = 0x1p-100f;
-
 // Values of a row of parts: whole lines, an odd number of them, so that neighbouring rows do not
 // meet in the same sets of a cache.
 index_t row_values(index_t positions) { return (2 * positions / 32 / 2 * 2 + 3) * 32; }
-
-bool all_finite(const float* block) {
-  using Bits [[gnu::vector_size(64)]] = std::uint32_t;
-  Bits most[2] = {};
-  for (index_t i = 0; i < side * side; i += 32) {
-    for (int e = 0; e < 2; ++e) {
-      const Bits bits = tile::load<Bits>(block + i + 16 * e) & 0x7fffffffu;
-      most[e] = most[e] > bits ? most[e] : bits;
-    }
-  }
-  std::uint32_t largest = 0;
-  for (int l = 0; l < 16; ++l) largest = std::max({largest, most[0][l], most[1][l]});
-  return largest < 0x7f800000u;
-}
 
 // A number that only grows.
 class Largest {
@@ -58,10 +41,6 @@ class Largest {
  private:
   std::atomic<float> value_{0};
 };
-
-bool held(float a, float b) {
-  return a == 0 || b == 0 || (a >= least && b >= least && a * b >= least);
-}
 
 index_t rounded(index_t n) { return ceil_div(n, side) * side; }
 
@@ -172,7 +151,7 @@ class Convolution {
     for (const float value : weight_largest_) {
       if (value > 0) lightest = std::min(lightest, value);
     }
-    return finite_ && held(lightest, input_largest_.get());
+    return finite_ && bf16::is_held(lightest, input_largest_.get());
   }
 
  private:
@@ -232,7 +211,7 @@ class Convolution {
   // Stores what lies in the runs from `run` on that meet positions [p, p + side).
   void finish(const std::vector<Run>& runs, std::size_t run, index_t p, index_t o, index_t rows,
               float* sums, float* out) {
-    if (!all_finite(sums)) finite_.store(false, std::memory_order_relaxed);
+    if (!bf16::all_finite(sums)) finite_.store(false, std::memory_order_relaxed);
     const index_t places = product(g_.out);
     for (index_t r = 0; r < rows; ++r) {
       float* const values = sums + r * side;
@@ -344,7 +323,7 @@ bool add_weight_gradient_bf16(const Geometry& g, const Box& box, const float* x,
     bf16::end();
     if (odd) finite.store(false, std::memory_order_relaxed);
   });
-  return finite && held(input_largest.get(), gradient_largest.get());
+  return finite && bf16::is_held(input_largest.get(), gradient_largest.get());
 }
 
 }  // namespace kernelmill::convolution

@@ -3,7 +3,6 @@
 #if defined(__x86_64__) && defined(__AVX512F__)
 
 #include <algorithm>  // std::min, std::max
-#include <bit>        // std::bit_cast
 #include <cmath>      // std::isfinite
 
 #include "core/parallel.hpp"  // parallel_for, thread_limit
@@ -17,13 +16,6 @@ using bf16::side;
 using matmul_detail::Store;
 
 index_t ceil_div(index_t a, index_t b) { return (a + b - 1) / b; }
-
-// Parts below 2^-126 are lost: with the largest value of a row or column at least 2^-100, what is
-// lost is below 2^-26 of it, and the same holds for products of the two.
-constexpr float least = 0x1p-100f;
-bool is_tiny(float row, float column) {
-  return row > 0 && column > 0 && (row < least || column < least || row * column < least);
-}
 
 // One block of a product as vectors make it.
 void multiply_vectors(MatrixView<const float> a, MatrixView<const float> b, float* block) {
@@ -42,23 +34,6 @@ float least_positive(const float* values, index_t count) {
   return smallest;
 }
 
-// Whether all elements are finite: as bits, infinity and NaN lie above all numbers.
-bool all_finite(const float* block, index_t rows, index_t cols) {
-  using Bits [[gnu::vector_size(sizeof(tile::Params<float>::Vec))]] = std::uint32_t;
-  constexpr index_t lanes = tile::Params<float>::lanes;
-  Bits most[2] = {};
-  for (index_t r = 0; r < rows; ++r) {
-    for (index_t c = 0; c < cols; c += lanes) {
-      const Bits bits = tile::load<Bits>(block + r * side + c) & 0x7fffffffu;
-      Bits& known = most[c / lanes % 2];
-      known = known > bits ? known : bits;
-    }
-  }
-  std::uint32_t largest = 0;
-  for (index_t l = 0; l < lanes; ++l) largest = std::max({largest, most[0][l], most[1][l]});
-  return largest < 0x7f800000u;
-}
-
 // Replaces elements of a block that parts cannot hold.
 void repair(MatrixView<const float> a, MatrixView<const float> b, const float* row_largest,
             const float* column_largest, float* block) {
@@ -67,7 +42,7 @@ void repair(MatrixView<const float> a, MatrixView<const float> b, const float* r
   for (index_t r = 0; r < a.rows; ++r) {
     for (index_t c = 0; c < b.cols; ++c) {
       float& value = block[r * side + c];
-      if (!std::isfinite(value) || is_tiny(row_largest[r], column_largest[c])) {
+      if (!std::isfinite(value) || !bf16::is_held(row_largest[r], column_largest[c])) {
         value = exact[r * side + c];
       }
     }
@@ -121,7 +96,7 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
     const index_t i = r * side, rows = std::min(side, m - i);
     const index_t j = s * side, cols = std::min(side, n - j);
     float* const block = sums_of(t);
-    if (is_tiny(row_least[r], column_least[s]) || !all_finite(block, rows, cols)) {
+    if (!bf16::is_held(row_least[r], column_least[s]) || !bf16::all_finite(block, rows, cols)) {
       const MatrixView<const float> columns{&b(0, j), k, cols, b.row_stride, b.col_stride};
       repair(a.row_range(i, i + rows), columns, row_largest + i, column_largest + j, block);
     }

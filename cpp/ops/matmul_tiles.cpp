@@ -326,6 +326,21 @@ void multiply(const Strip& a, const Strip& b, index_t depth_steps, index_t rows,
           : multiply_tiles<false, false>)(a, b, depth_steps, add, sums);
 }
 
+bool all_finite(const float* sums, index_t rows, index_t cols) {
+  Bits most[2] = {};
+  for (index_t r = 0; r < rows; ++r) {
+    for (index_t c = 0; c < cols; c += lanes) {
+      const Bits bits = tile::load<Bits>(sums + r * side + c) & 0x7fffffffu;
+      Bits& known = most[c / lanes % 2];
+      known = known > bits ? known : bits;
+    }
+  }
+  // As bits, infinity and NaN lie above all numbers.
+  std::uint32_t largest = 0;
+  for (index_t l = 0; l < lanes; ++l) largest = std::max({largest, most[0][l], most[1][l]});
+  return largest < 0x7f800000u;
+}
+
 KERNELMILL_TILES void begin() {
   alignas(64) struct {
     std::uint8_t palette = 1, start_row = 0, reserved[14] = {};

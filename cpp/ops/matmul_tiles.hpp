@@ -70,6 +70,16 @@ void multiply(const Strip& a, const Strip& b, index_t depth_steps, index_t rows,
 float split_pair(const float* first, const float* second, index_t count, std::uint16_t* out,
                  index_t part);
 
+// Whether the first `rows` rows and `cols` columns (rounded up to 16) of sums are finite.
+bool all_finite(const float* sums, index_t rows = side, index_t cols = side);
+
+// Parts below 2^-126 are lost: of rows and columns whose largest values are at least this, and
+// their product too, what is lost is below 2^-26 of them. 0 loses nothing.
+inline constexpr float least = 0x1p-100f;
+inline bool is_held(float row, float column) {
+  return row == 0 || column == 0 || (row >= least && column >= least && row * column >= least);
+}
+
 // Between these the thread's tile registers are in use; other threads and signals see none of it.
 void begin();
 void end();
