@@ -141,6 +141,15 @@ def test_no_file_belongs_to_no_family(folder):
             )
 
 
+def test_every_public_module_is_listed():
+    """What is not in the list is no attribute of the package, and its docstrings are not checked."""
+    found = {
+        path.stem for path in SOURCE.iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }  # fmt: skip
+    assert {name for name in found if name[0] != "_"} - {"cli"} == set(kernelmill._MODULES)
+
+
 def test_every_family_registers_ops():
     assert {op.family for op in OPS.values()} == set(ops.FAMILIES)
     assert len(OPS) >= len(ops.FAMILIES)

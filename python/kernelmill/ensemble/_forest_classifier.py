@@ -153,7 +153,7 @@ class RandomForestClassifier(_ForestClassifier):
     >>> model.apply(X).shape, len(model.estimators_)
     ((150, 50), 50)
     >>> path, begins = model.decision_path(X)
-    >>> path.shape[1] == begins[-1]
+    >>> path.shape[1] == int(begins[-1])
     True
     >>> near = model.proximity(X)
     >>> bool(near[0, 1] > near[0, 100])

@@ -15,8 +15,10 @@ PARAMETERS = """learning_rate : float, default=0.1
         Most comparisons to a leaf.
     min_samples_leaf : int, default=20
         Fewest rows of a leaf.
-    l2_regularization, l1_regularization : float, default=0.0
-        Penalties of the squares, and of the sizes, of the values of leaves.
+    l2_regularization : float, default=0.0
+        Penalty of the squares of the values of leaves.
+    l1_regularization : float, default=0.0
+        Penalty of the sizes of the values of leaves.
     min_gain_to_split : float, default=0.0
         A split must lower the objective by more.
     max_features : float, default=1.0

@@ -158,6 +158,10 @@ class KNeighborsMixin:
         ----------
         X : {array-like, sparse matrix} of shape (n, d), optional
             Rows; those of ``fit`` by default, where no row is its own neighbour.
+        n_neighbors : int, optional
+            k; that of the constructor by default.
+        return_distance : bool, default=True
+            Whether to return distances, too.
 
         Returns
         -------
@@ -182,6 +186,10 @@ class KNeighborsMixin:
         ----------
         X : {array-like, sparse matrix} of shape (n, d), optional
             Rows; those of ``fit`` by default, where no row is its own neighbour.
+        n_neighbors : int, optional
+            k; that of the constructor by default.
+        mode : {"connectivity", "distance"}, default="connectivity"
+            Whether entries are 1 or distances.
 
         Returns
         -------
@@ -216,6 +224,10 @@ class RadiusNeighborsMixin:
         ----------
         X : {array-like, sparse matrix} of shape (n, d), optional
             Rows; those of ``fit`` by default, where no row is its own neighbour.
+        radius : float, optional
+            Largest distance; that of the constructor by default.
+        return_distance : bool, default=True
+            Whether to return distances, too.
         sort_results : bool, default=False
             Whether to order them by distance rather than by index.
 
@@ -242,6 +254,10 @@ class RadiusNeighborsMixin:
         ----------
         X : {array-like, sparse matrix} of shape (n, d), optional
             Rows; those of ``fit`` by default, where no row is its own neighbour.
+        radius : float, optional
+            Largest distance; that of the constructor by default.
+        mode : {"connectivity", "distance"}, default="connectivity"
+            Whether entries are 1 or distances.
         sort_results : bool, default=False
             Whether to order the entries of a row by distance rather than by index.
 

@@ -205,6 +205,7 @@ class NearestCentroid(ClassifierMixin, Estimator):
         Returns
         -------
         logs : ndarray of shape (n, n_classes), float64
+            A column for each of `classes_`.
         """
         scores = self._scores(X) / 2
         scores = scores - scores.max(axis=1, keepdims=True)
@@ -216,6 +217,7 @@ class NearestCentroid(ClassifierMixin, Estimator):
         Returns
         -------
         proba : ndarray of shape (n, n_classes), float64
+            Rows add up to 1.
         """
         return np.exp(self.predict_log_proba(X))
 

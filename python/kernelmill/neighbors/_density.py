@@ -153,6 +153,8 @@ default="gaussian"
         ----------
         n_samples : int, default=1
             Number of rows.
+        random_state : int, RandomState instance or None, default=None
+            Seed or generator.
 
         Returns
         -------

@@ -45,6 +45,16 @@ def kneighbors_graph(
         Rows, or a model with ``kneighbors``.
     n_neighbors : int
         Number of neighbours.
+    mode : {"connectivity", "distance"}, default="connectivity"
+        Whether entries are 1 or distances.
+    metric : str or callable, default="minkowski"
+        As in `NearestNeighbors`; of a fitted model that of the model.
+    p : float, default=2
+        Power of the Minkowski distance.
+    metric_params : dict or None, default=None
+        Further arguments of the metric.
+    n_jobs : None
+        Ignored: the library's threads are used.
     include_self : bool or "auto", default=False
         Whether a row counts as its own neighbour; ``"auto"`` says so for connectivity.
 
@@ -80,6 +90,16 @@ def radius_neighbors_graph(
         Rows, or a model with ``radius_neighbors``.
     radius : float
         The radius; a distance equal to it counts.
+    mode : {"connectivity", "distance"}, default="connectivity"
+        Whether entries are 1 or distances.
+    metric : str or callable, default="minkowski"
+        As in `NearestNeighbors`; of a fitted model that of the model.
+    p : float, default=2
+        Power of the Minkowski distance.
+    metric_params : dict or None, default=None
+        Further arguments of the metric.
+    n_jobs : None
+        Ignored: the library's threads are used.
     include_self : bool or "auto", default=False
         Whether a row counts as its own neighbour; ``"auto"`` says so for connectivity.
 

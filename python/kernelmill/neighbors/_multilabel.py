@@ -50,10 +50,10 @@ class MLkNN(KNeighborsMixin, ClassifierMixin, Searcher):
     >>> Y = np.array([[1, 0], [1, 0], [1, 1], [0, 1], [0, 1], [0, 1]])
     >>> model = MLkNN(2).fit(X, Y)
     >>> model.predict([[0.05], [5.05]])
-    array([[1, 0],
+    array([[1, 1],
            [0, 1]])
     >>> model.predict_proba([[0.05]]).round(2)
-    array([[0.8 , 0.37]])
+    array([[0.8, 0.7]])
     """
 
     _parameters: ClassVar = {

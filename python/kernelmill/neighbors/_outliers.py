@@ -151,6 +151,13 @@ class LocalOutlierFactor(KNeighborsMixin, OutlierMixin, Searcher):
     def fit_predict(self, X, y=None):
         """Fit, and say which rows are outliers.
 
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+        y : None
+            Ignored.
+
         Returns
         -------
         labels : ndarray of shape (n,), int64
@@ -165,6 +172,11 @@ class LocalOutlierFactor(KNeighborsMixin, OutlierMixin, Searcher):
     def score_samples(self, X):
         """Minus the factor of other rows.
 
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
+
         Returns
         -------
         scores : ndarray of shape (n,), float64
@@ -177,6 +189,11 @@ class LocalOutlierFactor(KNeighborsMixin, OutlierMixin, Searcher):
     @available_if(_sees_others)
     def decision_function(self, X):
         """`score_samples` above `offset_`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows.
 
         Returns
         -------
