@@ -141,12 +141,14 @@ _MODELS: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(("ExtraTreesClassifier", "ExtraTreesRegressor"), _forest),
 }
 # Their predictions read private attributes that no public ones give.
-_NOT_BACK = """
-    BernoulliNB CategoricalNB ComplementNB DecisionTreeClassifier DecisionTreeRegressor
-    ExtraTreeClassifier ExtraTreeRegressor ExtraTreesClassifier ExtraTreesRegressor GammaRegressor
-    KMeans MiniBatchKMeans NuSVC NuSVR OneClassSVM PoissonRegressor RandomForestClassifier
-    RandomForestRegressor RidgeClassifier RidgeClassifierCV SVC SVR TweedieRegressor
-""".split()
+_NOT_BACK = {
+    "BernoulliNB", "CategoricalNB", "ComplementNB", "DecisionTreeClassifier",
+    "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
+    "ExtraTreesClassifier", "ExtraTreesRegressor", "GammaRegressor", "KMeans",
+    "MiniBatchKMeans", "NuSVC", "NuSVR", "OneClassSVM", "PoissonRegressor",
+    "RandomForestClassifier", "RandomForestRegressor", "RidgeClassifier", "RidgeClassifierCV",
+    "SVC", "SVR", "TweedieRegressor",
+}
 
 
 def classes(*, back: bool = False) -> list[str]:
