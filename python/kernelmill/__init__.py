@@ -11,6 +11,7 @@ _MODULES = (
     "accelerate",
     "callbacks",
     "cluster",
+    "convert",
     "decomposition",
     "discriminant_analysis",
     "ensemble",

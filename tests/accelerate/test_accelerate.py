@@ -294,6 +294,16 @@ def test_bad_input_raises_their_error(accelerated):
     assert np.array_equal(model.predict(X), model.labels_)  # the earlier fit is still there
 
 
+def test_a_warning_that_is_an_error_is_raised_by_ours(accelerated):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(Warning, match="KMeans: "):
+            sklearn.cluster.KMeans(3, random_state=0).fit(np.ones((5, 2)))
+    assert len(kernelmill.accelerate.report()) == 0
+
+
 def test_penalties_are_translated(accelerated):
     model = sklearn.linear_model.LogisticRegression(penalty="l2", C=0.5, tol=1e-8).fit(X, y)
     assert last().where == "kernelmill"

@@ -1,0 +1,48 @@
+"""Fitted models of scikit-learn become ours, and go back.
+
+Examples
+--------
+>>> import kernelmill
+>>> from sklearn.linear_model import Ridge
+>>> theirs = Ridge().fit([[0.0], [1.0], [2.0]], [1.0, 2.0, 3.0])
+>>> ours = kernelmill.convert(theirs)
+>>> type(ours).__module__.split(".")[0]
+'kernelmill'
+>>> bool((ours.predict([[5.0]]) == theirs.predict([[5.0]])).all())
+True
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from .._lazy import lazy
+
+__getattr__, __dir__, __all__ = lazy(__name__, {"to_sklearn": "_models", "classes": "_models"})
+
+
+class _Callable(ModuleType):
+    """A module that is also the function after which it is named."""
+
+    def __call__(self, model: Any) -> Any:
+        """Make our model of a fitted one of scikit-learn, with equal predictions.
+
+        Parameters
+        ----------
+        model : estimator
+            Fitted, of one of `kernelmill.convert.classes`.
+
+        Returns
+        -------
+        model : estimator
+            Of our class of that name, with copies of the arrays.
+        """
+        from kernelmill.convert._models import convert
+
+        return convert(model)
+
+
+this: Any = sys.modules[__name__]
+this.__class__ = _Callable

@@ -1,0 +1,142 @@
+"""Converted models predict what the originals do."""
+
+from __future__ import annotations
+
+import importlib
+
+import numpy as np
+import pytest
+
+import kernelmill
+from kernelmill.accelerate._table import entries
+
+X = np.random.default_rng(3).normal(size=(120, 5))
+y = (X[:, 0] > 0.4).astype(int) + (X[:, 1] + 0.3 * X[:, 2] > 0.0)
+NEW = np.random.default_rng(4).normal(size=(40, 5))
+COUNTED = ("MultinomialNB", "ComplementNB", "BernoulliNB", "CategoricalNB")
+METHODS = (
+    "predict", "predict_proba", "decision_function", "transform", "inverse_transform",
+    "score_samples",
+)  # fmt: skip
+
+
+def rows(name, values):
+    """Features that the class accepts."""
+    if name in COUNTED:
+        return np.abs(np.round(values)).clip(0, 2)
+    return values
+
+
+def targets(name, one=False):
+    if name.startswith("MultiTask"):
+        return np.stack([X[:, 0] + X[:, 1], X[:, 2] * 2.0], axis=1)
+    if name in ("PoissonRegressor", "GammaRegressor", "TweedieRegressor"):
+        return np.exp(X[:, 0])
+    return np.minimum(y, 1) if one else y
+
+
+def fitted(name, **parameters):
+    entry = entries()[name]
+    theirs = getattr(importlib.import_module(entry.module), name)
+    return theirs(**parameters).fit(rows(name, X), targets(name))
+
+
+def assert_equal_predictions(one, other, values, only=METHODS):
+    compared = 0
+    for method in METHODS:
+        if not hasattr(one, method) or (method not in only and not hasattr(other, method)):
+            continue  # ours may have more
+        given = values
+        if method == "inverse_transform":
+            given = one.transform(values)
+        expected = getattr(one, method)(given)
+        found = getattr(other, method)(given)
+        if expected.dtype.kind in "iuOU":
+            assert np.array_equal(found, expected), method
+        else:
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9, err_msg=method)
+        compared += 1
+    assert compared
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", kernelmill.convert.classes())
+def test_predictions_are_equal(name):
+    if "Forest" in name or "ExtraTrees" in name:
+        theirs = fitted(name, n_estimators=5, random_state=0)
+    elif name in ("PCA", "TruncatedSVD", "IncrementalPCA", "GaussianMixture"):
+        theirs = fitted(name, n_components=3)
+    else:
+        theirs = fitted(name)
+    ours = kernelmill.convert(theirs)
+    assert type(ours).__module__.startswith("kernelmill.")
+    assert_equal_predictions(theirs, ours, rows(name, NEW))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", kernelmill.convert.classes(back=True))
+def test_and_back(name):
+    entry = entries()[name]
+    ours = entry.ours()().fit(rows(name, X), targets(name))
+    theirs = kernelmill.convert.to_sklearn(ours)
+    assert type(theirs).__module__.startswith("sklearn.")
+    assert_equal_predictions(ours, theirs, rows(name, NEW), only=())
+
+
+@pytest.mark.parametrize("kernel", ["linear", "poly", "rbf", "sigmoid"])
+@pytest.mark.parametrize("two", [True, False])
+def test_every_kernel(kernel, two):
+    from sklearn.svm import SVC
+
+    theirs = SVC(kernel=kernel).fit(X, targets("SVC", one=two))
+    assert_equal_predictions(theirs, kernelmill.convert(theirs), NEW)
+
+
+@pytest.mark.parametrize("parameters", [{"max_leaf_nodes": 9}, {"max_depth": 1}, {}])
+def test_every_kind_of_tree(parameters):
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+    gaps = np.where(np.random.default_rng(5).random(X.shape) < 0.2, np.nan, X)
+    several = np.stack([y, (X[:, 2] > 0).astype(int)], axis=1)
+    for kind in (DecisionTreeClassifier, DecisionTreeRegressor):
+        for given, labels in ((X, y), (gaps, y), (X, several)):
+            theirs = kind(**parameters).fit(given, labels)
+            ours = kernelmill.convert(theirs)
+            assert np.array_equal(ours.predict(given), theirs.predict(given))
+            assert ours.tree_.node_count == theirs.tree_.node_count
+            assert np.allclose(ours.feature_importances_, theirs.feature_importances_)
+
+
+def test_arrays_are_copies():
+    theirs = fitted("Ridge")
+    ours = kernelmill.convert(theirs)
+    ours.coef_ += 1
+    assert not np.allclose(theirs.coef_, ours.coef_)
+
+
+def test_accelerated_models_give_what_is_inside():
+    with kernelmill.accelerate():
+        from sklearn.linear_model import Ridge
+
+        model = Ridge().fit(X, y)
+    ours = kernelmill.convert(model)
+    assert type(ours) is kernelmill.linear_model.Ridge
+    assert np.array_equal(ours.coef_, model.coef_)
+
+
+def test_what_cannot_be_converted_says_so():
+    from sklearn.exceptions import NotFittedError
+    from sklearn.linear_model import Ridge
+    from sklearn.manifold import Isomap
+
+    with pytest.raises(NotImplementedError, match=r"convert: model must be .*, got .*Isomap"):
+        kernelmill.convert(Isomap().fit(X))
+    with pytest.raises(NotImplementedError, match=r"to_sklearn: model must be .*, got .*KMeans"):
+        kernelmill.convert.to_sklearn(kernelmill.cluster.KMeans(3).fit(X))
+    with pytest.raises(NotFittedError):
+        kernelmill.convert(Ridge())
+
+    class Ridge(Ridge):  # another class of that name
+        pass
+
+    assert type(kernelmill.convert(Ridge().fit(X, y))) is kernelmill.linear_model.Ridge
