@@ -142,7 +142,7 @@ def test_no_file_belongs_to_no_family(folder):
 
 
 def test_every_public_module_is_listed():
-    """What is not in the list is no attribute of the package, and its docstrings are not checked."""
+    """What is not listed is no attribute of the package, and its docstrings are not checked."""
     found = {
         path.stem for path in SOURCE.iterdir()
         if path.suffix == ".py" or (path / "__init__.py").is_file()
