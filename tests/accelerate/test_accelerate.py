@@ -147,6 +147,30 @@ def test_it_is_still_their_class(accelerated):
     assert clone(model).get_params() == model.get_params()
 
 
+def test_their_objects_are_objects_of_the_replacement(accelerated):
+    class Mine(sklearn.cluster.KMeans):
+        pass
+
+    assert isinstance(THEIRS(), sklearn.cluster.KMeans)
+    assert issubclass(THEIRS, sklearn.cluster.KMeans)
+    assert issubclass(Mine, THEIRS)
+    assert isinstance(Mine(), Mine)
+    assert not isinstance(THEIRS(), Mine)
+    assert not issubclass(THEIRS, Mine)
+    assert not isinstance(sklearn.svm.SVC(), sklearn.cluster.KMeans)
+
+
+def test_callbacks_watch_theirs(accelerated):
+    scaler = importlib.import_module("sklearn.preprocessing").StandardScaler()
+    if not hasattr(scaler, "set_callbacks"):
+        pytest.skip("this scikit-learn has no callbacks")
+    from sklearn.callback import ProgressBar
+
+    scaler.set_callbacks(ProgressBar()).fit(X)
+    assert last().where == "scikit-learn"
+    assert "callbacks are set" in last().reason
+
+
 def test_copies_and_pickles_predict_here(accelerated):
     model = sklearn.cluster.KMeans(3, random_state=0).fit(X)
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):

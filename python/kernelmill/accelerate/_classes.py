@@ -59,6 +59,27 @@ def _attribute(theirs: Any, name: str) -> property:
     return property(get, static.fset, static.fdel, static.__doc__)
 
 
+def _metaclass(owner: list[Any], theirs: Any) -> Any:
+    """A metaclass for which objects of their class are objects of the replacement too.
+
+    Code that asks has the replacement under their name; what it asks about may be older, or made
+    inside their library.
+    """
+
+    class Replaced(type(theirs)):  # type: ignore[misc]
+        def __instancecheck__(cls, instance: Any) -> bool:
+            if cls is owner[0]:
+                return theirs in type(instance).__mro__
+            return bool(super().__instancecheck__(instance))
+
+        def __subclasscheck__(cls, other: Any) -> bool:
+            if cls is owner[0]:
+                return theirs in other.__mro__  # ABCMeta would ask this class again
+            return bool(super().__subclasscheck__(other))
+
+    return Replaced
+
+
 def _made(entry: Entry, theirs: Any) -> Any:
     owner: list[Any] = []
 
@@ -93,6 +114,6 @@ def _made(entry: Entry, theirs: Any) -> Any:
         ):
             body[name] = _method(entry, owner, theirs, name)
     # `transform` may be in the body: wrappers of set_output are put around it as around theirs.
-    made = type(theirs)(entry.name, (theirs,), body)
+    made = _metaclass(owner, theirs)(entry.name, (theirs,), body)
     owner.append(made)
     return made

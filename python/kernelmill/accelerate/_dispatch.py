@@ -18,6 +18,7 @@ from kernelmill.accelerate._table import Entry, defaults, entries, parameters
 _MODEL = "_kernelmill_model"  # in the __dict__ of an estimator that was fitted here
 _GIVEN = "_kernelmill_parameters"  # the values of their parameters that the model has
 _ASSIGNED = "_kernelmill_assigned"  # fitted attributes that the user assigned
+_CALLBACKS = "_skl_callbacks"  # where scikit-learn's protocol keeps them; they watch theirs
 _inside = threading.local()
 
 
@@ -74,6 +75,8 @@ def _prepared(entry: Entry, owner: Any, estimator: Any) -> tuple[dict[str, Any],
     cls: Any = type(estimator)
     if cls is not owner and (name := _overridden(cls, owner)):
         return {}, f"{cls.__name__} overrides {name}"
+    if vars(estimator).get(_CALLBACKS):
+        return {}, "callbacks are set, which watch the estimator itself"
     try:
         values = _values(estimator, owner)
     except AttributeError as error:
