@@ -27,19 +27,19 @@ constexpr index_t half = side / 2;
 // meet in the same sets of a cache.
 index_t row_values(index_t positions) { return (2 * positions / 32 / 2 * 2 + 3) * 32; }
 
-// A number that only grows.
-class Largest {
+// The least positive number that was seen, 1 at most.
+class Least {
  public:
-  void raise(float value) {
+  void see(float value) {
     float known = value_.load(std::memory_order_relaxed);
-    while (value > known &&
+    while (value > 0 && value < known &&
            !value_.compare_exchange_weak(known, value, std::memory_order_relaxed)) {
     }
   }
   float get() const { return value_.load(std::memory_order_relaxed); }
 
  private:
-  std::atomic<float> value_{0};
+  std::atomic<float> value_{1};
 };
 
 index_t rounded(index_t n) { return ceil_div(n, side) * side; }
@@ -64,7 +64,7 @@ struct Inputs {
   std::vector<Run> runs;
   std::vector<index_t> places;  // of the steps
   index_t end, row, part;
-  float largest = 0;
+  std::vector<float> largest;  // |x| of each image
   Workspace<std::uint16_t> parts;
 
   Inputs(const Geometry& g, const Box& box, const float* x) {
@@ -81,6 +81,7 @@ struct Inputs {
     row = row_values(std::max(end + furthest, all));
     part = half * row;
     const index_t block = 3 * part;
+    largest.resize(static_cast<std::size_t>(box.images), 0.0f);
     parts = Workspace<std::uint16_t>(static_cast<std::size_t>(blocks * block));
     Workspace<float> none(static_cast<std::size_t>(plane));
     std::fill_n(none.data(), plane, 0.0f);
@@ -92,8 +93,9 @@ struct Inputs {
           return i < g.channels ? source.data() + n * source.image_stride() + i * plane
                                 : none.data();
         };
-        largest = std::max(largest, bf16::split_pair(channel(first), channel(first + half), plane,
-                                                     to + 2 * n * plane, part));
+        float& most = largest[static_cast<std::size_t>(n)];
+        most = std::max(most, bf16::split_pair(channel(first), channel(first + half), plane,
+                                               to + 2 * n * plane, part));
       }
       for (index_t e = 0; e < 3; ++e) {
         std::fill(to + e * part + 2 * all, to + e * part + row, std::uint16_t{0});
@@ -124,16 +126,16 @@ class Convolution {
         weight_largest_(static_cast<std::size_t>(rounded(g_.outputs)), 0.0f) {}
 
   bool run(const float* x) {
-    // Boxes whose parts take half of a second-level cache, and enough of them for the threads.
+    // Boxes whose parts take half of a second-level cache, and several of them for the threads;
+    // they do not depend on these, as a box says what parts can hold.
     const index_t fitting = (index_t{512} << 10) / (6 * blocks_ * side);
-    const index_t all = g_.images * product(g_.out), threads = thread_limit();
-    const index_t wanted = std::min(fitting, ceil_div(all, 2 * threads));
-    const Boxes boxes(g_.images, g_.out, std::max<index_t>(256, wanted));
-    if (boxes.count() < 2 * threads && strips_ > 1) {
+    const index_t all = g_.images * product(g_.out);
+    const Boxes boxes(g_.images, g_.out, std::max<index_t>(256, std::min(fitting, all / 8)));
+    if (boxes.count() < 2 * thread_limit() && strips_ > 1) {
       // Few positions: weights are used as soon as they are split.
       for (index_t b = 0; b < boxes.count(); ++b) {
         const Inputs inputs(g_, boxes[b], x);
-        input_largest_.raise(inputs.largest);
+        for (const float value : inputs.largest) input_least_.see(value);
         parallel_for(strips_, 1, [&](index_t s, index_t, index_t) {
           if (b == 0) split_weights(s);
           multiply(boxes[b], inputs, s, s + 1);
@@ -143,15 +145,13 @@ class Convolution {
       parallel_for(strips_, 1, [&](index_t s, index_t, index_t) { split_weights(s); });
       parallel_for(boxes.count(), 1, [&](index_t b, index_t, index_t) {
         const Inputs inputs(g_, boxes[b], x);
-        input_largest_.raise(inputs.largest);
+        for (const float value : inputs.largest) input_least_.see(value);
         multiply(boxes[b], inputs, 0, strips_);
       });
     }
-    float lightest = 1;
-    for (const float value : weight_largest_) {
-      if (value > 0) lightest = std::min(lightest, value);
-    }
-    return finite_ && bf16::is_held(lightest, input_largest_.get());
+    Least weight_least;
+    for (const float value : weight_largest_) weight_least.see(value);
+    return finite_ && bf16::is_held(weight_least.get(), input_least_.get());
   }
 
  private:
@@ -181,7 +181,7 @@ class Convolution {
     float* const out = y_ + box.image * g_.outputs * places;
     alignas(64) float sums[side * side] = {};
     std::size_t first = 0;
-    bf16::begin();
+    const bf16::Tiles tiles;
     for (index_t p = 0; p < in.end; p += group * side) {
       std::size_t run = first;
       for (index_t s = begin; s < end; ++s) {
@@ -197,22 +197,40 @@ class Convolution {
             __builtin_prefetch(to + r * places, 1);
             __builtin_prefetch(to + r * places + half, 1);
           }
-          bf16::multiply({weights_.data() + s * strip_size_},
-                         {in.parts.data() + 2 * q, in.places.data(), 0, in.part, 2 * half, in.row},
-                         steps_, rows, side, false, sums);
+          bf16::multiply_deep(
+              {weights_.data() + s * strip_size_},
+              {in.parts.data() + 2 * q, in.places.data(), 0, in.part, 2 * half, in.row}, steps_,
+              rows, side, sums);
           finish(in.runs, run, q, s * side, rows, sums, out);
         }
       }
       first = run;
     }
-    bf16::end();
   }
 
   // Stores what lies in the runs from `run` on that meet positions [p, p + side).
   void finish(const std::vector<Run>& runs, std::size_t run, index_t p, index_t o, index_t rows,
               float* sums, float* out) {
-    if (!bf16::all_finite(sums)) finite_.store(false, std::memory_order_relaxed);
     const index_t places = product(g_.out);
+    struct Piece {
+      index_t from, count;
+      float* to;
+    };
+    const auto pieces = [&](auto&& body) {
+      for (std::size_t i = run; i < runs.size() && runs[i].from < p + side; ++i) {
+        const index_t from = std::max(p, runs[i].from);
+        const index_t count = std::min(p + side, runs[i].from + runs[i].length) - from;
+        body(Piece{from - p, count, out + o * places + runs[i].to + from - runs[i].from});
+      }
+    };
+    bool odd = false;  // what lies between the runs does not count
+    pieces([&](const Piece& piece) {
+      for (index_t r = 0; r < rows; ++r) {
+        const float* const values = sums + r * side + piece.from;
+        for (index_t i = 0; i < piece.count; ++i) odd |= values[i] - values[i] != 0;
+      }
+    });
+    if (odd) finite_.store(false, std::memory_order_relaxed);
     for (index_t r = 0; r < rows; ++r) {
       float* const values = sums + r * side;
       if (ending_.bias != nullptr) {
@@ -220,13 +238,11 @@ class Convolution {
       }
       if (activate_ != nullptr) activate_(values, side, ending_.parameter);
     }
-    for (; run < runs.size() && runs[run].from < p + side; ++run) {
-      const index_t from = std::max(p, runs[run].from);
-      const index_t count = std::min(p + side, runs[run].from + runs[run].length) - from;
-      float* const to = out + o * places + runs[run].to + from - runs[run].from;
-      for (index_t r = 0; r < rows; ++r)
-        copy_run(sums + r * side + from - p, count, to + r * places);
-    }
+    pieces([&](const Piece& piece) {
+      for (index_t r = 0; r < rows; ++r) {
+        copy_run(sums + r * side + piece.from, piece.count, piece.to + r * places);
+      }
+    });
   }
 
   const Taps32& c_;
@@ -238,7 +254,7 @@ class Convolution {
   index_t blocks_, steps_, strips_, strip_size_;
   Workspace<std::uint16_t> weights_;
   std::vector<float> weight_largest_;
-  Largest input_largest_;
+  Least input_least_;
   std::atomic<bool> finite_{true};
 };
 
@@ -260,7 +276,7 @@ bool add_weight_gradient_bf16(const Geometry& g, const Box& box, const float* x,
   const std::vector<index_t> offsets = Window::taps(g, source.planes());
   const index_t furthest = *std::max_element(offsets.begin(), offsets.begin() + taps);
   const index_t end = rounded(runs.back().from + runs.back().length);
-  Largest input_largest, gradient_largest;
+  Least input_least, gradient_least;  // of the largest values of channels, and of outputs
   std::atomic<bool> finite{true};
 
   // Gradients: tiles of 16 pairs of positions by 16 outputs, zeros between the runs.
@@ -278,7 +294,7 @@ bool add_weight_gradient_bf16(const Geometry& g, const Box& box, const float* x,
     float largest[side] = {};
     bf16::split(bf16::Operand::columns, rows.data(), end, 1, count, end,
                 gradients.data() + s * size, largest);
-    gradient_largest.raise(*std::max_element(largest, largest + side));
+    for (const float value : largest) gradient_least.see(value);
   });
   // Inputs: rows of positions of each channel, with zeros behind the last one.
   const index_t length = std::max(end + furthest, all) + half;
@@ -298,18 +314,18 @@ bool add_weight_gradient_bf16(const Geometry& g, const Box& box, const float* x,
         copy_run(source.data() + n * source.image_stride() + (c + r) * plane, plane,
                  values.data() + n * plane);
       }
-      input_largest.raise(
+      input_least.see(
           bf16::split_pair(values.data(), values.data() + half, length - half, to, part));
     }
     alignas(64) float sum[side * side];
     bool odd = false;
-    bf16::begin();
+    const bf16::Tiles tiles;
     for (index_t s = 0; s < strips; ++s) {
       const index_t o = s * side, width = std::min(side, g.outputs - o);
       for (index_t t = 0; t < taps; ++t) {
-        bf16::multiply({inputs.data() + 2 * offsets[static_cast<std::size_t>(t)], nullptr, 2 * step,
-                        part, half * row, row},
-                       {gradients.data() + s * size}, end / step, height, width, false, sum);
+        bf16::multiply_deep({inputs.data() + 2 * offsets[static_cast<std::size_t>(t)], nullptr,
+                             2 * step, part, half * row, row},
+                            {gradients.data() + s * size}, end / step, height, width, sum);
         for (index_t r = 0; r < height; ++r) {
           float* const to = sums + (t * g.channels + c + r) * g.outputs + o;
           for (index_t e = 0; e < width; ++e) {
@@ -320,10 +336,9 @@ bool add_weight_gradient_bf16(const Geometry& g, const Box& box, const float* x,
         }
       }
     }
-    bf16::end();
     if (odd) finite.store(false, std::memory_order_relaxed);
   });
-  return finite && bf16::is_held(input_largest.get(), gradient_largest.get());
+  return finite && bf16::is_held(input_least.get(), gradient_least.get());
 }
 
 }  // namespace kernelmill::convolution

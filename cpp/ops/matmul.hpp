@@ -38,7 +38,8 @@ struct Finish {
 // Any strides, also negative or zero ones of a and b, so transposes are views. out must not overlap
 // a or b. Parallel; the bits of out(i, j) depend on row i of a, column j of b, k, alpha and beta
 // alone, not on the other sizes or the thread count; but large float products on tiles of bfloat16
-// (ops/matmul_bf16.hpp) have bits of their own. With a finish, beta must be 0. Throws
+// (ops/matmul_bf16.hpp) have bits of their own, and the product of a matrix with its transpose is
+// then symmetric but for rounding. With a finish, beta must be 0. Throws
 // std::invalid_argument where shapes clash. 2 m n k operations; needs room for a packed copy of a
 // block of one operand.
 template <class T>

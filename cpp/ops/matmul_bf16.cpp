@@ -86,6 +86,7 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
   const index_t blocks = row_strips * column_strips;
   const bool single = k <= chunk;
   Workspace<float> sums(static_cast<std::size_t>((single ? 2 : blocks) * block_size));
+  alignas(64) float more[2][block_size];  // sums of a chunk to be added
   const auto sums_of = [&](index_t t) { return sums.data() + (single ? t % 2 : t) * block_size; };
   Workspace<float> largest(static_cast<std::size_t>(m + n + row_strips + column_strips));
   float *const row_largest = largest.data(), *const column_largest = row_largest + m;
@@ -96,6 +97,9 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
     const index_t i = r * side, rows = std::min(side, m - i);
     const index_t j = s * side, cols = std::min(side, n - j);
     float* const block = sums_of(t);
+    for (index_t r0 = 0; cols <= side / 2 && r0 < rows; ++r0) {  // what no tile has written
+      std::fill_n(block + r0 * side + side / 2, side / 2, 0.0f);
+    }
     if (!bf16::is_held(row_least[r], column_least[s]) || !bf16::all_finite(block, rows, cols)) {
       const MatrixView<const float> columns{&b(0, j), k, cols, b.row_stride, b.col_stride};
       repair(a.row_range(i, i + rows), columns, row_largest + i, column_largest + j, block);
@@ -112,7 +116,14 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
     for (index_t s = 0; s < column_strips; ++s) {
       column_least[s] = least_positive(column_largest + s * side, std::min(side, n - s * side));
     }
-    bf16::begin();
+    const auto settle = [&](index_t t) {
+      if (p > 0) {
+        bf16::add(more[t % 2], std::min(side, m - t / column_strips * side),
+                  std::min(side, n - t % column_strips * side), sums_of(t));
+      }
+      if (last) finish(t);
+    };
+    const bf16::Tiles tiles;
     for (index_t t = 0; t < blocks; ++t) {
       const index_t r = t / column_strips, s = t % column_strips;
       const index_t rows = std::min(side, m - r * side), cols = std::min(side, n - s * side);
@@ -123,11 +134,10 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
       }
       if (last) epilogue.prefetch(r * side, rows, s * side);
       bf16::multiply({packed_a.data()}, {packed_b.data() + s * size}, bf16::steps(depth), rows,
-                     cols, p > 0, sums_of(t));
-      if (last && t > 0) finish(t - 1);
+                     cols, p > 0 ? more[t % 2] : sums_of(t));
+      if (t > 0) settle(t - 1);
     }
-    if (last) finish(blocks - 1);
-    bf16::end();
+    settle(blocks - 1);
   }
 }
 

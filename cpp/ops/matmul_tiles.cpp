@@ -2,10 +2,12 @@
 
 #if defined(__x86_64__) && defined(__AVX512F__)
 
-#include <cpuid.h>        // __get_cpuid_count
-#include <immintrin.h>    // tiles, AVX-512
+#include <cpuid.h>      // __get_cpuid_count
+#include <immintrin.h>  // tiles, AVX-512
+#if defined(__linux__)
 #include <sys/syscall.h>  // SYS_arch_prctl
 #include <unistd.h>       // syscall
+#endif
 
 #include <algorithm>  // std::min, std::max
 #include <bit>        // std::bit_cast
@@ -218,19 +220,12 @@ void split_operand(const float* data, index_t outer_stride, index_t depth_stride
 // loaded once a step; the small products come first.
 template <bool Tall, bool Wide>
 KERNELMILL_TILES void multiply_tiles(const Strip& a_strip, const Strip& b_strip,
-                                     index_t depth_steps, bool add, float* sums) {
+                                     index_t depth_steps, float* sums) {
   constexpr int row_bytes = side * sizeof(float), item = sizeof(std::uint16_t);
-  if (add) {
-    _tile_loadd(0, sums, row_bytes);
-    if constexpr (Wide) _tile_loadd(1, sums + half, row_bytes);
-    if constexpr (Tall) _tile_loadd(2, sums + half * side, row_bytes);
-    if constexpr (Tall && Wide) _tile_loadd(3, sums + half * side + half, row_bytes);
-  } else {
-    _tile_zero(0);
-    if constexpr (Wide) _tile_zero(1);
-    if constexpr (Tall) _tile_zero(2);
-    if constexpr (Tall && Wide) _tile_zero(3);
-  }
+  _tile_zero(0);
+  if constexpr (Wide) _tile_zero(1);
+  if constexpr (Tall) _tile_zero(2);
+  if constexpr (Tall && Wide) _tile_zero(3);
   const index_t a_line = a_strip.line * item, a_part = a_strip.part, a_half = a_strip.half;
   const index_t b_line = b_strip.line * item, b_part = b_strip.part, b_half = b_strip.half;
   const auto place = [](const Strip& strip, index_t s) {
@@ -317,13 +312,44 @@ float split_pair(const float* first, const float* second, index_t count, std::ui
 }
 
 void multiply(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
-              bool add, float* sums) {
+              float* sums) {
   const bool tall = rows > half, wide = cols > half;
   // The tile instructions of gcc 12 do not tell the compiler what they read.
   asm volatile("" ::: "memory");
   (tall   ? wide ? multiply_tiles<true, true> : multiply_tiles<true, false>
    : wide ? multiply_tiles<false, true>
-          : multiply_tiles<false, false>)(a, b, depth_steps, add, sums);
+          : multiply_tiles<false, false>)(a, b, depth_steps, sums);
+}
+
+void multiply_deep(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
+                   float* sums) {
+  constexpr index_t most = 16;
+  // Added one group late: tiles of the next one are multiplied meanwhile.
+  alignas(64) float more[2][side * side];
+  index_t group = 0;
+  for (index_t s = 0; s < depth_steps; s += most, ++group) {
+    const auto from = [s](const Strip& strip) {
+      Strip part = strip;
+      if (strip.offsets == nullptr) {
+        part.data += s * strip.step;
+      } else {
+        part.offsets += s;
+      }
+      return part;
+    };
+    multiply(from(a), from(b), std::min(most, depth_steps - s), rows, cols,
+             group == 0 ? sums : more[group % 2]);
+    if (group > 1) add(more[(group - 1) % 2], rows, cols, sums);
+  }
+  if (group > 1) add(more[(group - 1) % 2], rows, cols, sums);
+}
+
+void add(const float* sums, index_t rows, index_t cols, float* to) {
+  for (index_t i = 0; i < rows * side; i += side) {
+    for (index_t c = 0; c < cols; c += lanes) {
+      tile::store(to + i + c, tile::load<Vec>(to + i + c) + tile::load<Vec>(sums + i + c));
+    }
+  }
 }
 
 bool all_finite(const float* sums, index_t rows, index_t cols) {
@@ -341,7 +367,10 @@ bool all_finite(const float* sums, index_t rows, index_t cols) {
   return largest < 0x7f800000u;
 }
 
-KERNELMILL_TILES void begin() {
+namespace {
+
+// gcc does not give attributes to constructors.
+KERNELMILL_TILES void configure() {
   alignas(64) struct {
     std::uint8_t palette = 1, start_row = 0, reserved[14] = {};
     std::uint16_t row_bytes[16] = {};
@@ -352,7 +381,12 @@ KERNELMILL_TILES void begin() {
   _tile_loadconfig(&config);
 }
 
-KERNELMILL_TILES void end() { _tile_release(); }
+KERNELMILL_TILES void release() { _tile_release(); }
+
+}  // namespace
+
+Tiles::Tiles() { configure(); }
+Tiles::~Tiles() { release(); }
 
 }  // namespace kernelmill::bf16
 

@@ -8,9 +8,10 @@
 // |m| <= 2^-8 |x| and |l| <= 2^-16 |x|, so what is left out is at most 2^-23 |a b| (the last three
 // terms), about the rounding of the product to a float. Each instruction multiplies 16 rows, 32
 // values of depth and 16 columns, sums in float32, and adds the sum to an accumulator: fewer
-// roundings than one a value. Six products of 16 times the rate are 2.7 times as fast as
-// multiply-adds of 16 floats. The split is that of G. Henry, P. Tang and A. Heinecke, "Leveraging
-// the bfloat16 artificial intelligence datatype for higher-precision computations", ARITH 2019.
+// roundings than one a value, where sums begin anew after some hundred of them. Six products of 16
+// times the rate are 2.7 times as fast as multiply-adds of 16 floats. The split is that of G.
+// Henry, P. Tang and A. Heinecke, "Leveraging the bfloat16 artificial intelligence datatype for
+// higher-precision computations", ARITH 2019.
 //
 // Operands are cut into strips of 32 rows of A or 32 columns of B. A strip holds, for each step of
 // 32 values of depth, the parts h, m and l of two tiles, 1 KiB each. In a tile, values p and p + 16
@@ -60,10 +61,17 @@ struct Strip {
   index_t line = bf16::step;
 };
 
-// sums[r * 32 + c], or what is added to it, for the first `rows` rows and `cols` columns (rounded
-// up to 16) of a strip of A times a strip of B. Within begin() and end() on the same thread.
+// sums[r * 32 + c] for the first `rows` rows and `cols` columns (rounded up to 16) of a strip of A
+// times a strip of B. While Tiles live on the thread.
 void multiply(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
-              bool add, float* sums);
+              float* sums);
+
+// The same for any depth: every 16 steps a sum begins anew, and the sums are added in order.
+void multiply_deep(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
+                   float* sums);
+
+// Adds sums to others.
+void add(const float* sums, index_t rows, index_t cols, float* to);
 
 // Rows of values as the three parts, those of `first` and `second` side by side, from 2 * i on for
 // value i; the parts of a value are `part` apart. Returns the largest |x|.
@@ -80,8 +88,14 @@ inline bool is_held(float row, float column) {
   return row == 0 || column == 0 || (row >= least && column >= least && row * column >= least);
 }
 
-// Between these the thread's tile registers are in use; other threads and signals see none of it.
-void begin();
-void end();
+// While one of these lives, the tile registers of the thread are in use; other threads and signals
+// see none of it.
+class Tiles {
+ public:
+  Tiles();
+  ~Tiles();
+  Tiles(const Tiles&) = delete;
+  Tiles& operator=(const Tiles&) = delete;
+};
 
 }  // namespace kernelmill::bf16

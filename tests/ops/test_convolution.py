@@ -297,3 +297,41 @@ def test_values_that_parts_of_bfloat16_cannot_hold(value):
         finite = np.isfinite(want)
         size = abs(want[finite]).max()
         np.testing.assert_allclose(ours[finite], want[finite], rtol=0, atol=2e-5 * size)
+
+
+def test_one_image_or_channel_of_tiny_values_keeps_its_digits():
+    layer = WIDE[1]
+    x, w, dout, *_ = tensors(layer, np.float32, integers=False)
+    more = (*layer[6:], layer[3])
+    x[1] *= np.float32(1e-36)
+    y, want = (f(x, w, None, *more) for f in (
+        convolution.forward, convolution.forward.specification
+    ))  # fmt: skip
+    np.testing.assert_allclose(y[1], want[1], rtol=0, atol=2e-5 * abs(want[1]).max())
+    dout[:, 1] *= np.float32(1e-36)
+    x = tensors(layer, np.float32, False)[0]
+    args = (x, dout, layer[5], *more)
+    dw, want = convolution.weight_gradient(*args), convolution.weight_gradient.specification(*args)
+    np.testing.assert_allclose(dw[1], want[1], rtol=0, atol=2e-5 * abs(want[1]).max())
+
+
+@pytest.mark.parametrize("odd", [np.inf, np.nan])
+def test_what_no_output_reads_does_not_matter(odd):
+    """Borders that the stride leaves over, and biases, are not what sums are made of."""
+    import kernelmill
+
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(2, 32, 66, 65)).astype(np.float32)
+    w = rng.normal(size=(40, 32, 3, 3)).astype(np.float32)
+    bias = np.zeros(40, np.float32)
+    clean = convolution.forward(x, w, bias, (2, 2), (0, 0), (1, 1), 1)
+    x[:, :, 65, 5] = odd
+    bias[20] = odd
+    results = []
+    for threads in (1, 2, 7):
+        with kernelmill.threads(threads):
+            results.append(convolution.forward(x, w, bias, (2, 2), (0, 0), (1, 1), 1))
+    others = np.arange(40) != 20
+    for y in results:
+        np.testing.assert_array_equal(y[:, others], results[0][:, others])
+        np.testing.assert_allclose(y[:, others], clean[:, others], rtol=1e-4, atol=1e-4)

@@ -125,13 +125,13 @@ def test_what_is_not_finite_stays_what_it_is():
 
 
 def test_large_products_are_as_exact_as_multiply_adds_of_float32(rng):
-    for k in (64, 500, 3000):
+    for k in (64, 500, 3000, 20_000):
         A = rng.uniform(0.5, 1, (150, k)).astype(np.float32)  # all positive: roundings add up
         B = rng.uniform(0.5, 1, (k, 140)).astype(np.float32)
         exact = A.astype(np.float64) @ B.astype(np.float64)
         error = abs(matmul.matmul(A, B) - exact) / exact
-        # One rounding of a sum for each chunk of depth, and of a product: far below k roundings.
-        assert error.max() < 2e-7 * np.sqrt(k)
+        # Sums begin anew after some hundred values: roundings do not add up to k of them.
+        assert error.max() < 1.5e-6
 
 
 @pytest.mark.parametrize(

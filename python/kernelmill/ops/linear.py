@@ -1,8 +1,8 @@
 """Dense layers: the matrix product with bias and activation while its tiles are in registers.
 
 NaN and infinity propagate. Empty input: no rows give no rows, no inputs give activation(bias).
-Deterministic: each entry is one sum in ascending order of the inputs, so results have the same bits
-at any thread count and for any other rows in the batch. Cost is 2 n i o operations a product.
+Deterministic: the order in which an entry is summed depends on the shapes alone, so results have
+the same bits at any thread count. Cost is 2 n i o operations a product.
 Shapes, dtypes and values that do not fit raise ValueError.
 """
 

@@ -1,8 +1,8 @@
 """The dense matrix product: the tile product with nothing done to its tiles.
 
 NaN and infinity propagate. An empty sum, k = 0, is 0. Shapes and dtypes that do not fit raise
-ValueError. Deterministic: each entry is one sum in ascending k, so results have the same bits at
-any thread count. Cost is 2 m n k flops.
+ValueError. Deterministic: the order in which an entry is summed depends on the shapes alone, so
+results have the same bits at any thread count. Cost is 2 m n k flops.
 """
 
 from __future__ import annotations
