@@ -68,9 +68,11 @@ void finish_rows(const float* block, index_t r, index_t i, index_t j, index_t co
 // Depth that is split at once: a strip of 128 takes 24 KiB, half of a first-level cache, and the
 // strips of the columns of a part with their sums 1.4 MB, the most of a second-level cache.
 constexpr index_t chunk = 128;
+constexpr index_t group = bf16::restart * bf16::step;
+static_assert(group % chunk == 0);
 constexpr index_t part_strips = 16;  // at most so many strips of columns a part
 // And of rows: their sums wait only if there are several chunks.
-constexpr index_t part_rows(index_t k) { return k <= chunk ? 256 : 16; }
+constexpr index_t part_rows(index_t k) { return k <= chunk ? 256 : k <= group ? 16 : 8; }
 
 // One part of the output, on this thread.
 void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<float> epilogue) {
@@ -86,7 +88,8 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
   const index_t blocks = row_strips * column_strips;
   const bool single = k <= chunk;
   Workspace<float> sums(static_cast<std::size_t>((single ? 2 : blocks) * block_size));
-  alignas(64) float more[2][block_size];  // sums of a chunk to be added
+  // Sums that began anew, to be added.
+  Workspace<float> anew(static_cast<std::size_t>(k > group ? blocks * block_size : 0));
   const auto sums_of = [&](index_t t) { return sums.data() + (single ? t % 2 : t) * block_size; };
   Workspace<float> largest(static_cast<std::size_t>(m + n + row_strips + column_strips));
   float *const row_largest = largest.data(), *const column_largest = row_largest + m;
@@ -116,9 +119,10 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
     for (index_t s = 0; s < column_strips; ++s) {
       column_least[s] = least_positive(column_largest + s * side, std::min(side, n - s * side));
     }
+    const bool begins = p % group == 0, settles = last || (p + depth) % group == 0;
     const auto settle = [&](index_t t) {
-      if (p > 0) {
-        bf16::add(more[t % 2], std::min(side, m - t / column_strips * side),
+      if (p >= group) {
+        bf16::add(anew.data() + t * block_size, std::min(side, m - t / column_strips * side),
                   std::min(side, n - t % column_strips * side), sums_of(t));
       }
       if (last) finish(t);
@@ -134,10 +138,10 @@ void multiply_part(MatrixView<const float> a, MatrixView<const float> b, Store<f
       }
       if (last) epilogue.prefetch(r * side, rows, s * side);
       bf16::multiply({packed_a.data()}, {packed_b.data() + s * size}, bf16::steps(depth), rows,
-                     cols, p > 0 ? more[t % 2] : sums_of(t));
-      if (t > 0) settle(t - 1);
+                     cols, !begins, p < group ? sums_of(t) : anew.data() + t * block_size);
+      if (settles && t > 0) settle(t - 1);
     }
-    settle(blocks - 1);
+    if (settles) settle(blocks - 1);
   }
 }
 

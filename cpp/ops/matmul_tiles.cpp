@@ -220,12 +220,19 @@ void split_operand(const float* data, index_t outer_stride, index_t depth_stride
 // loaded once a step; the small products come first.
 template <bool Tall, bool Wide>
 KERNELMILL_TILES void multiply_tiles(const Strip& a_strip, const Strip& b_strip,
-                                     index_t depth_steps, float* sums) {
+                                     index_t depth_steps, bool more, float* sums) {
   constexpr int row_bytes = side * sizeof(float), item = sizeof(std::uint16_t);
-  _tile_zero(0);
-  if constexpr (Wide) _tile_zero(1);
-  if constexpr (Tall) _tile_zero(2);
-  if constexpr (Tall && Wide) _tile_zero(3);
+  if (more) {
+    _tile_loadd(0, sums, row_bytes);
+    if constexpr (Wide) _tile_loadd(1, sums + half, row_bytes);
+    if constexpr (Tall) _tile_loadd(2, sums + half * side, row_bytes);
+    if constexpr (Tall && Wide) _tile_loadd(3, sums + half * side + half, row_bytes);
+  } else {
+    _tile_zero(0);
+    if constexpr (Wide) _tile_zero(1);
+    if constexpr (Tall) _tile_zero(2);
+    if constexpr (Tall && Wide) _tile_zero(3);
+  }
   const index_t a_line = a_strip.line * item, a_part = a_strip.part, a_half = a_strip.half;
   const index_t b_line = b_strip.line * item, b_part = b_strip.part, b_half = b_strip.half;
   const auto place = [](const Strip& strip, index_t s) {
@@ -312,18 +319,18 @@ float split_pair(const float* first, const float* second, index_t count, std::ui
 }
 
 void multiply(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
-              float* sums) {
+              bool more, float* sums) {
   const bool tall = rows > half, wide = cols > half;
   // The tile instructions of gcc 12 do not tell the compiler what they read.
   asm volatile("" ::: "memory");
   (tall   ? wide ? multiply_tiles<true, true> : multiply_tiles<true, false>
    : wide ? multiply_tiles<false, true>
-          : multiply_tiles<false, false>)(a, b, depth_steps, sums);
+          : multiply_tiles<false, false>)(a, b, depth_steps, more, sums);
 }
 
 void multiply_deep(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
                    float* sums) {
-  constexpr index_t most = 16;
+  constexpr index_t most = restart;
   // Added one group late: tiles of the next one are multiplied meanwhile.
   alignas(64) float more[2][side * side];
   index_t group = 0;
@@ -337,7 +344,7 @@ void multiply_deep(const Strip& a, const Strip& b, index_t depth_steps, index_t 
       }
       return part;
     };
-    multiply(from(a), from(b), std::min(most, depth_steps - s), rows, cols,
+    multiply(from(a), from(b), std::min(most, depth_steps - s), rows, cols, false,
              group == 0 ? sums : more[group % 2]);
     if (group > 1) add(more[(group - 1) % 2], rows, cols, sums);
   }

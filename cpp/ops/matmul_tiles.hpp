@@ -61,12 +61,15 @@ struct Strip {
   index_t line = bf16::step;
 };
 
-// sums[r * 32 + c] for the first `rows` rows and `cols` columns (rounded up to 16) of a strip of A
-// times a strip of B. While Tiles live on the thread.
+// sums[r * 32 + c], or with `more` what is added to it, for the first `rows` rows and `cols`
+// columns (rounded up to 16) of a strip of A times a strip of B. While Tiles live on the thread.
 void multiply(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
-              float* sums);
+              bool more, float* sums);
 
-// The same for any depth: every 16 steps a sum begins anew, and the sums are added in order.
+// Steps after which sums begin anew, so that roundings do not add up.
+inline constexpr index_t restart = 16;
+
+// The same for any depth: a sum begins anew every `restart` steps, and the sums are added in order.
 void multiply_deep(const Strip& a, const Strip& b, index_t depth_steps, index_t rows, index_t cols,
                    float* sums);
 
