@@ -209,7 +209,7 @@ def main(argv: list[str] | None = None) -> int:
         version = optuna.__version__
     except ImportError:
         version = None
-        print("no Optuna: pip install -r tools/requirements-peers.txt")
+        print("no Optuna: pip install optuna")
     systems = {k: run for k, run in SYSTEMS.items() if version or run is not _optuna}
     results, worse = [], False
     for name in arguments.task or TASKS:
