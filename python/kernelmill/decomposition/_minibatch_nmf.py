@@ -113,45 +113,6 @@ class MiniBatchNMF(NonnegativeModel):
     ):  # fmt: skip
         self._set_parameters(locals())
 
-    def fit(self, X, y=None, **params):
-        """Find the components.
-
-        Parameters
-        ----------
-        **params
-            ``W`` and ``H``, the start for ``init="custom"``.
-
-        Returns
-        -------
-        self : MiniBatchNMF
-            The fitted model.
-
-        Raises
-        ------
-        ValueError
-            If X or a parameter does not fit, or X has negative entries.
-        """
-        self._fit(X, **params)
-        return self
-
-    def fit_transform(self, X, y=None, W=None, H=None):
-        """Find the components, and give the coefficients that ``transform`` gives.
-
-        Parameters
-        ----------
-        W : array-like of shape (n, n_components), optional
-            A start for ``init="custom"``.
-        H : array-like of shape (n_components, d), optional
-            A start for ``init="custom"``.
-
-        Returns
-        -------
-        W : ndarray of shape (n, n_components), dtype of X
-            Coefficients of at least 0.
-        """
-        self._fit(X, W=W, H=H)
-        return self.transform(X)
-
     @fitting
     def _fit(self, X: Any, W: Any = None, H: Any = None) -> Any:
         rows = self._nonnegative_rows(X, reset=True)

@@ -209,6 +209,53 @@ class NonnegativeModel(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estima
     def _descends(self) -> bool:
         return False
 
+    def fit(self, X, y=None, **params):
+        """Find the components.
+
+        Parameters
+        ----------
+        **params
+            ``W`` and ``H``, the start for ``init="custom"``.
+
+        Returns
+        -------
+        self : object
+            The fitted model.
+
+        Raises
+        ------
+        ValueError
+            If X or a parameter does not fit, or X has negative entries.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_iter` ends the iteration.
+        """
+        self._fit(X, **params)
+        return self
+
+    def fit_transform(self, X, y=None, W=None, H=None):
+        """Find the components, and give the coefficients that ``transform`` gives.
+
+        Parameters
+        ----------
+        W : array-like of shape (n, n_components), optional
+            A start for ``init="custom"``.
+        H : array-like of shape (n_components, d), optional
+            A start for ``init="custom"``.
+
+        Returns
+        -------
+        W : ndarray of shape (n, n_components), dtype of X
+            Coefficients of at least 0.
+        """
+        self._fit(X, W=W, H=H)
+        return self.transform(X)
+
+    def _fit(self, X: Any, W: Any = None, H: Any = None) -> Any:
+        raise NotImplementedError
+
     def transform(self, X):
         """The coefficients W of rows: the best for the components that ``fit`` has found.
 
@@ -346,50 +393,6 @@ class NMF(NonnegativeModel):
     @property
     def _descends(self) -> bool:
         return self.solver == "cd"
-
-    def fit(self, X, y=None, **params):
-        """Find the components.
-
-        Parameters
-        ----------
-        **params
-            ``W`` and ``H``, the start for ``init="custom"``.
-
-        Returns
-        -------
-        self : NMF
-            The fitted model.
-
-        Raises
-        ------
-        ValueError
-            If X or a parameter does not fit, or X has negative entries.
-
-        Warns
-        -----
-        ConvergenceWarning
-            If `max_iter` ends the iteration.
-        """
-        self._fit(X, **params)
-        return self
-
-    def fit_transform(self, X, y=None, W=None, H=None):
-        """Find the components, and give the coefficients that ``transform`` gives.
-
-        Parameters
-        ----------
-        W : array-like of shape (n, n_components), optional
-            A start for ``init="custom"``.
-        H : array-like of shape (n_components, d), optional
-            A start for ``init="custom"``.
-
-        Returns
-        -------
-        W : ndarray of shape (n, n_components), dtype of X
-            Coefficients of at least 0.
-        """
-        self._fit(X, W=W, H=H)
-        return self.transform(X)
 
     @fitting
     def _fit(self, X: Any, W: Any = None, H: Any = None) -> Any:

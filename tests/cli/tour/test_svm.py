@@ -16,6 +16,6 @@ def test_machines_predict_held_out_rows(tmp_path):
     assert scores[1] > 0.2
     assert scores[2] > 0.93
     assert scores[3] > 0.9
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     ((path, _),) = context.pictures
     assert path.stat().st_size > 20_000
