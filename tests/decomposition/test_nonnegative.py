@@ -208,3 +208,13 @@ def test_warnings_shuffles_and_threads(tmp_path):
     kernelmill.save(model, tmp_path / "m.safetensors")
     kept = kernelmill.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(kept.transform(X), model.transform(X))
+
+
+@pytest.mark.parametrize("kind", [NMF, MiniBatchNMF])
+def test_fit_and_transform_in_one_call_take_a_start(kind):
+    options = {"n_components": 3, "init": "custom", "max_iter": 3}
+    one, two = kind(**options), kind(**options).fit(X, W=W0, H=H0)
+    np.testing.assert_array_equal(one.fit_transform(X, W=W0, H=H0), two.transform(X))
+    np.testing.assert_array_equal(one.components_, two.components_)
+    with pytest.raises(ValueError, match="W and H must be given"):
+        one.fit_transform(X)
