@@ -1,4 +1,4 @@
-"""Fitted models of scikit-learn become ours, and go back.
+"""Fitted models of scikit-learn, hmmlearn, LightGBM and XGBoost become ours, and go back.
 
 Examples
 --------
@@ -27,17 +27,23 @@ class _Callable(ModuleType):
     """A module that is also the function after which it is named."""
 
     def __call__(self, model: Any) -> Any:
-        """Make our model of a fitted one of scikit-learn, with equal predictions.
+        """Make our model of a fitted one of another library, with equal predictions.
 
         Parameters
         ----------
-        model : estimator
-            Fitted, of one of `kernelmill.convert.classes`.
+        model : estimator or booster
+            Fitted, of one of `kernelmill.convert.classes`, or of LightGBM or XGBoost.
 
         Returns
         -------
         model : estimator
-            Of our class of that name, with copies of the arrays.
+            Of our class of that name, with copies of the arrays; models of LightGBM and XGBoost
+            become `HistGradientBoostingClassifier` or `HistGradientBoostingRegressor`.
+
+        Raises
+        ------
+        NotImplementedError
+            If ours cannot predict the same.
         """
         from kernelmill.convert._models import convert
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +11,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill.accelerate import _switch
 from kernelmill.accelerate._table import Entry, defaults, entries, parameters
-from kernelmill.tree._fitted import ARRAYS, walkable
-from kernelmill.tree._growth import Grown
-
-_NO_SIDES = np.zeros((0, 32), np.uint8)
+from kernelmill.convert import _boosters, _histograms, _neighbors, _trees
+from kernelmill.convert._attributes import copied
 
 
 def _nothing(ours: Any, theirs: Any) -> None:
@@ -53,71 +50,28 @@ def _batches(ours: Any, theirs: Any) -> None:
     ours.counts_ = np.array(theirs._counts, dtype=np.float64)
 
 
-def _preorder(tree: Any) -> np.ndarray:
-    """Nodes of their tree depth first, left before right, as ours are numbered."""
-    order, stack = [], [0]
-    while stack:
-        node = stack.pop()
-        order.append(node)
-        if tree.children_left[node] >= 0:
-            stack += [int(tree.children_right[node]), int(tree.children_left[node])]
-    return np.array(order)
+def _members(ours: Any, theirs: Any) -> None:
+    """Members become ours where their class can."""
+    ours.estimators_ = [
+        convert(member) if type(member).__name__ in _MODELS else copy.deepcopy(member)
+        for member in theirs.estimators_
+    ]
 
 
-def _arrays(tree: Any) -> dict[str, np.ndarray]:
-    """Our arrays of their tree."""
-    order = _preorder(tree)
-    number = np.empty(len(order), np.int32)
-    number[order] = np.arange(len(order))
-    leaf = tree.children_left[order] < 0
-    arrays = {
-        name: np.array(getattr(tree, name)[order]) for name in ARRAYS if name != "side"
-    }
-    for name in ("children_left", "children_right"):
-        arrays[name] = np.where(leaf, -1, number[arrays[name]]).astype(np.int32)
-    arrays["feature"] = arrays["feature"].astype(np.int32)
-    arrays["missing_go_to_left"] = np.where(leaf, 0, arrays["missing_go_to_left"]).astype(np.uint8)
-    arrays["side"] = np.full(len(order), -1, np.int32)
-    return walkable(arrays | {"sides": _NO_SIDES})
+def _assigned(ours: Any, theirs: Any) -> None:
+    """Hidden Markov models take assigned parameters; covariances have their own reading."""
+    if hasattr(theirs, "covars_"):
+        ours.covars_ = np.array(theirs.covars_)
 
 
-def _about_trees(ours: Any, theirs: Any) -> None:
-    classes = np.atleast_1d(getattr(theirs, "n_classes_", 1)).astype(np.int64)
-    regression = not hasattr(theirs, "classes_")
-    ours._n_classes = np.ones(theirs.n_outputs_, np.int64) if regression else classes
-    ours._category_levels, ours.is_categorical_ = {}, None
-    if regression:
-        ours._one = theirs.n_outputs_ == 1
+def _assigned_there(theirs: Any, ours: Any) -> None:
+    """hmmlearn takes covariances in the shape of their type."""
+    if hasattr(ours, "covars_"):
+        theirs.n_features = ours.means_.shape[-1]
+        theirs.covars_ = np.array(ours._covars_)
 
 
-def _tree(ours: Any, theirs: Any) -> None:
-    _about_trees(ours, theirs)
-    ours._arrays = _arrays(theirs.tree_)
-
-
-def _forest(ours: Any, theirs: Any) -> None:
-    from kernelmill.ensemble._trees import joined
-
-    _about_trees(ours, theirs)
-    classification = hasattr(theirs, "classes_")
-    grown = []
-    for tree in theirs.estimators_:
-        arrays = _arrays(tree.tree_)
-        mass = arrays["weighted_n_node_samples"]
-        counts = arrays["n_node_samples"].astype(np.float64)
-        stats = np.stack([arrays["impurity"], mass, counts], axis=1)
-        value = arrays["value"]
-        if classification:
-            parts = [value[:, k, :c] * mass[:, None] for k, c in enumerate(ours._n_classes)]
-            value = np.concatenate(parts, axis=1)
-        else:
-            value = value[:, :, 0]
-        grown.append(Grown(arrays["nodes"], stats, np.ascontiguousarray(value), _NO_SIDES))
-    ours._trees = joined(grown, ours._n_classes, classification)
-    if not classification:
-        ours._kept = None
-
-
+_THEIR_OWN = ("monitor_",)  # of a kind that each library has for itself
 # Class -> what follows from its public attributes, and whether those make a model of theirs again.
 _PLAIN = (
     "ARDRegression BayesianRidge ElasticNet ElasticNetCV FactorAnalysis GaussianMixture "
@@ -126,8 +80,16 @@ _PLAIN = (
     "MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV "
     "OrthogonalMatchingPursuit PCA Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
     "RidgeClassifier RidgeClassifierCV RobustScaler SGDClassifier SGDRegressor StandardScaler "
-    "TruncatedSVD GammaRegressor TweedieRegressor"
+    "TruncatedSVD GammaRegressor TweedieRegressor NearestCentroid"
 )
+_SEARCHERS = (
+    "NearestNeighbors", "KNeighborsClassifier", "KNeighborsRegressor",
+    "RadiusNeighborsClassifier", "RadiusNeighborsRegressor", "LocalOutlierFactor",
+)  # fmt: skip
+_HIDDEN_MARKOV = (
+    "CategoricalHMM", "GMMHMM", "GaussianHMM", "MultinomialHMM", "PoissonHMM",
+    "VariationalCategoricalHMM", "VariationalGaussianHMM",
+)  # fmt: skip
 _MODELS: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(_PLAIN.split(), _nothing),
     "MiniBatchKMeans": _batches,
@@ -135,20 +97,39 @@ _MODELS: dict[str, Callable[[Any, Any], None]] = {
     "CategoricalNB": _categories,
     "GaussianNB": _gaussian_classes,
     **dict.fromkeys(("SVC", "SVR", "NuSVC", "NuSVR", "OneClassSVM"), _machine),
-    **dict.fromkeys(("DecisionTreeClassifier", "DecisionTreeRegressor"), _tree),
-    **dict.fromkeys(("ExtraTreeClassifier", "ExtraTreeRegressor"), _tree),
-    **dict.fromkeys(("RandomForestClassifier", "RandomForestRegressor"), _forest),
-    **dict.fromkeys(("ExtraTreesClassifier", "ExtraTreesRegressor"), _forest),
+    **dict.fromkeys(("DecisionTreeClassifier", "DecisionTreeRegressor"), _trees.tree),
+    **dict.fromkeys(("ExtraTreeClassifier", "ExtraTreeRegressor"), _trees.tree),
+    **dict.fromkeys(("RandomForestClassifier", "RandomForestRegressor"), _trees.forest),
+    **dict.fromkeys(("ExtraTreesClassifier", "ExtraTreesRegressor"), _trees.forest),
+    **dict.fromkeys(
+        ("GradientBoostingClassifier", "GradientBoostingRegressor"), _trees.gradient_boosting
+    ),
+    **dict.fromkeys(
+        ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"),
+        _histograms.histogram_boosting,
+    ),
+    "IsolationForest": _trees.isolation,
+    **dict.fromkeys(("AdaBoostClassifier", "AdaBoostRegressor"), _members),
+    **dict.fromkeys(_SEARCHERS, _neighbors.here),
+    "KernelDensity": _neighbors.density,
+    **dict.fromkeys(_HIDDEN_MARKOV, _assigned),
 }
-# Their predictions read private attributes that no public ones give.
+# What makes theirs of ours again, where that is more than public attributes.
+_BACK: dict[str, Callable[[Any, Any], None]] = {
+    **dict.fromkeys((*_SEARCHERS, "KernelDensity"), _neighbors.back),
+    **dict.fromkeys(_HIDDEN_MARKOV, _assigned_there),
+}
+# Their predictions read private attributes that no public ones give, or the rows of the fit.
 _NOT_BACK = {
-    "BernoulliNB", "CategoricalNB", "ComplementNB", "DecisionTreeClassifier",
-    "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
-    "ExtraTreesClassifier", "ExtraTreesRegressor", "GammaRegressor", "KMeans",
-    "MiniBatchKMeans", "NuSVC", "NuSVR", "OneClassSVM", "PoissonRegressor",
-    "RandomForestClassifier", "RandomForestRegressor", "RidgeClassifier", "RidgeClassifierCV",
-    "SVC", "SVR", "TweedieRegressor",
-}
+    "AdaBoostClassifier", "AdaBoostRegressor", "GradientBoostingClassifier",
+    "GradientBoostingRegressor", "HistGradientBoostingClassifier",
+    "HistGradientBoostingRegressor", "IsolationForest", "MultinomialHMM", "BernoulliNB",
+    "CategoricalNB", "ComplementNB", "DecisionTreeClassifier", "DecisionTreeRegressor",
+    "ExtraTreeClassifier", "ExtraTreeRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor",
+    "GammaRegressor", "KMeans", "MiniBatchKMeans", "NuSVC", "NuSVR", "OneClassSVM",
+    "PoissonRegressor", "RandomForestClassifier", "RandomForestRegressor", "RidgeClassifier",
+    "RidgeClassifierCV", "SVC", "SVR", "TweedieRegressor",
+}  # fmt: skip
 
 
 def classes(*, back: bool = False) -> list[str]:
@@ -173,18 +154,6 @@ def classes(*, back: bool = False) -> list[str]:
     return sorted(name for name in _MODELS if not (back and name in _NOT_BACK))
 
 
-def _is_fitted_name(name: str) -> bool:
-    return name.endswith("_") and not name.startswith("_")
-
-
-def _copied(source: Any, target: Any) -> None:
-    """Public fitted attributes from one model to the other, arrays copied."""
-    for name, value in vars(source).items():
-        static = inspect.getattr_static(type(target), name, None)
-        if _is_fitted_name(name) and not isinstance(static, property):
-            setattr(target, name, copy.deepcopy(value) if name[-2] != "_" else value)
-
-
 def _entry_of(model: Any, name: str, purpose: str, known: list[str]) -> Entry:
     if name not in known:
         raise NotImplementedError(
@@ -195,11 +164,13 @@ def _entry_of(model: Any, name: str, purpose: str, known: list[str]) -> Entry:
 
 
 def convert(model: Any) -> Any:
-    """Make our model of a fitted one of scikit-learn, with equal predictions."""
+    """Make our model of a fitted one of another library, with equal predictions."""
     name = type(model).__name__
     inner = vars(model).get("_kernelmill_model")  # fitted under kernelmill.accelerate()
     if inner is not None:
         return copy.deepcopy(inner)
+    if _boosters.library(model):
+        return _boosters.converted(model)
     entry = _entry_of(model, name, "convert", classes())
     theirs = _switch.original(entry)
     if type(model) is entry.ours():
@@ -211,7 +182,7 @@ def convert(model: Any) -> Any:
     if reason:
         raise NotImplementedError(f"convert: {name} must have parameters that exist here: {reason}")
     ours = entry.ours()(**copy.deepcopy(given))
-    _copied(model, ours)
+    copied(model, ours, _THEIR_OWN)
     _MODELS[name](ours, model)
     return ours
 
@@ -261,5 +232,8 @@ def to_sklearn(model: Any) -> Any:
                 f"{parameter}={value!r}"
             )
     made = theirs(**given)
-    _copied(model, made)
+    if name not in _BACK or entry.assigned:
+        copied(model, made, _THEIR_OWN)
+    if name in _BACK:
+        _BACK[name](made, model)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -358,7 +359,9 @@ def _mean_depth(m: np.ndarray) -> np.ndarray:
     return np.where(m > 1, depth, 0.0)
 
 
-def _depths(arrays: dict[str, Any]) -> np.ndarray:
+def _depths(
+    arrays: dict[str, Any], mean_depth: Callable[[np.ndarray], np.ndarray] = _mean_depth
+) -> np.ndarray:
     """Depth of each leaf, with the mean depth of what is left in it, (leaves, 1)."""
     words = arrays["nodes"].view(ops.NODE).reshape(-1)
     begins = arrays["begins"]
@@ -371,5 +374,5 @@ def _depths(arrays: dict[str, Any]) -> np.ndarray:
         children = np.concatenate([level + 1, root[level] + words["right"][level]])
         depth[children] = np.tile(depth[level] + 1, 2)
         level = children
-    rest = _mean_depth(arrays["stats"][:, 1])
+    rest = mean_depth(arrays["stats"][:, 1])
     return np.ascontiguousarray((depth + rest)[leaf][:, None])
