@@ -73,6 +73,7 @@ TESTED_ELSEWHERE = {
 _WHOLE_NUMBERS = "takes one column of symbols, or counts: the checks pass real numbers"
 NOT_CHECKED_BY_SCIKIT_LEARN: dict[str, str] = {
     "decomposition.SparseCoder": "its dictionary has one width: the checks pass rows of others",
+    "estimation.Bernoulli": "takes zeros and ones: the checks pass other numbers",
     "hmm.CategoricalHMM": _WHOLE_NUMBERS,
     "hmm.MultinomialHMM": _WHOLE_NUMBERS,
     "hmm.PoissonHMM": _WHOLE_NUMBERS,

@@ -15,6 +15,7 @@ _MODULES = (
     "decomposition",
     "discriminant_analysis",
     "ensemble",
+    "estimation",
     "gaussian_process",
     "hmm",
     "kernel_approximation",

@@ -16,6 +16,7 @@ PUBLIC_MODULES = (
     "kernelmill.decomposition",
     "kernelmill.discriminant_analysis",
     "kernelmill.ensemble",
+    "kernelmill.estimation",
     "kernelmill.explain",
     "kernelmill.gaussian_process",
     "kernelmill.gaussian_process.kernels",
