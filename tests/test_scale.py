@@ -167,6 +167,11 @@ def _rows() -> dict[str, Scaled]:
             2, alpha=c, max_iter=5, random_state=0, transform_algorithm="omp"
         )
         rows[f"decomposition.{cls.__name__}"] = Scaled(coded, {"components_": 0}, transformed=1)
+    predictive = lambda c: decomposition.PredictiveSparseDecomposition(  # noqa: E731 - for the row
+        2, alpha=c, max_iter=5, random_state=0
+    )
+    powers = {"components_": 0, "encoder_weights_": -1, "encoder_bias_": 0, "encoder_gain_": 1}
+    rows["decomposition.PredictiveSparseDecomposition"] = Scaled(predictive, powers, transformed=1)
     for cls in (
         tree.DecisionTreeClassifier,
         tree.DecisionTreeRegressor,

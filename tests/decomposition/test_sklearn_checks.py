@@ -14,6 +14,7 @@ from kernelmill.decomposition import (
     LatentDirichletAllocation,
     MiniBatchDictionaryLearning,
     MiniBatchNMF,
+    PredictiveSparseDecomposition,
     ProbabilisticPCA,
     TruncatedSVD,
 )
@@ -36,6 +37,7 @@ MODELS = [
     NMF(2, max_iter=500),
     PCA(2),
     PCA(whiten=True),
+    PredictiveSparseDecomposition(2, max_iter=5),
     ProbabilisticPCA(1),
     TruncatedSVD(1),
 ]

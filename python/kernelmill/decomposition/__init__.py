@@ -15,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy(
         "MiniBatchDictionaryLearning": "_dictionary",
         "NMF": "_nmf",
         "PCA": "_pca",
+        "PredictiveSparseDecomposition": "_predictive",
         "ProbabilisticPCA": "_probabilistic",
         "SparseCoder": "_dictionary",
         "TruncatedSVD": "_truncated_svd",

@@ -45,9 +45,13 @@ def products(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 
 def codes(
     X: np.ndarray, D: np.ndarray, how: Coding, start: np.ndarray | None = None,
-    owner: str | None = None,
+    owner: str | None = None, prediction: tuple[np.ndarray, float] | None = None,
 ) -> np.ndarray:  # fmt: skip
-    """Codes of rows, float64 of shape (n, k); warns of large gaps where the owner is given."""
+    """Codes of rows, float64 of shape (n, k); warns of large gaps where the owner is given.
+
+    Of a lasso, `prediction` is ``(F, beta)``: then ``beta / 2 |c - f|^2`` is part of the cost, as
+    if rows had F and atoms the identity beside them, both times the root of beta.
+    """
     G, Q = products(D, D), products(X, D)
     alpha = 1.0 if how.alpha is None else float(how.alpha)
     if how.algorithm == "threshold":
@@ -55,6 +59,11 @@ def codes(
             return np.maximum(Q - alpha, 0)
         return np.sign(Q) * np.maximum(np.abs(Q) - alpha, 0)
     squares = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    if prediction is not None:
+        F, beta = prediction
+        G = G + beta * np.eye(len(G))
+        Q = Q + beta * F
+        squares = squares + beta * np.einsum("ij,ij->i", F, F)
     count = how.atoms
     if count is None:
         count = max(X.shape[1] // 10, 1)

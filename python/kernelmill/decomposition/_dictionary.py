@@ -94,16 +94,19 @@ class SparseCodes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
-        how = self._coding()
-        if how.positive and how.algorithm in ("omp",):
-            raise ValueError(
-                f"{rows.owner}: positive_code must be False for transform_algorithm='omp', got "
-                "True (Positive constraint not supported for 'omp' coding method.)"
-            )
-        found = codes(to_host(rows.X), self._atoms(), how, owner=rows.owner)
+        found = self._codes(to_host(rows.X), rows.owner)
         if self.split_sign:
             found = np.hstack([np.maximum(found, 0), -np.minimum(found, 0)])
         return found.astype(rows.dtype, copy=False)
+
+    def _codes(self, X: np.ndarray, owner: str) -> np.ndarray:
+        how = self._coding()
+        if how.positive and how.algorithm in ("omp",):
+            raise ValueError(
+                f"{owner}: positive_code must be False for transform_algorithm='omp', got "
+                "True (Positive constraint not supported for 'omp' coding method.)"
+            )
+        return codes(X, self._atoms(), how, owner=owner)
 
     def inverse_transform(self, Z):
         """Rows from codes: sums of the atoms.
