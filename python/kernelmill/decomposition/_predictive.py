@@ -120,9 +120,9 @@ class PredictiveSparseDecomposition(LearntDictionary):
     Notes
     -----
     The cost ``1/2 |X - C D|^2 + alpha |C|_1 + beta / 2 |C - f(X)|^2`` is minimised over codes,
-    atoms and the encoder in turn; each step lowers it, unless an atom that no row uses is drawn anew. The
-    paper moves atoms and encoder along gradients row by row and keeps atoms at length 1; here all
-    rows count in each step, and atoms are at most of length 1. An iteration costs about
+    atoms and the encoder in turn; each step lowers it, unless an atom that no row uses is drawn
+    anew. The paper moves atoms and encoder along gradients row by row and keeps atoms at length 1;
+    here all rows count in each step, and atoms are at most of length 1. An iteration costs about
     O(n k (d + k)) for each sweep of the codes and O(n d k) for each step of the encoder.
 
     References
