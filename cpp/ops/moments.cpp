@@ -1,8 +1,10 @@
 #include "ops/moments.hpp"
 
 #include <algorithm>    // std::any_of, std::max, std::min, std::swap
+#include <array>        // tiles of all sizes
 #include <cmath>        // std::sqrt
 #include <type_traits>  // std::is_same_v
+#include <utility>      // std::integer_sequence
 #include <vector>       // one row's entries
 
 #include "core/parallel.hpp"   // ordered_reduce, parallel_for
@@ -21,6 +23,8 @@ constexpr int NV = tile::Params<double>::NV, lanes = tile::Params<double>::lanes
 // of sums and take blocks of its columns.
 constexpr index_t kMostOwn = 512;
 constexpr index_t kColumnBlock = 16 * NR;
+// Columns of z that lie side by side for the products of tiles.
+constexpr index_t kPanel = lanes < 4 ? 4 : lanes;
 constexpr index_t kSlabBytes = index_t{8} << 20;  // of z, where threads share the sums
 
 // Packing of z, or of w z, along lanes.
@@ -83,9 +87,9 @@ struct AddTo {
 };
 
 // Columns of whole panels.
-index_t panel_columns(index_t columns) { return (columns + NR - 1) / NR * NR; }
+index_t panel_columns(index_t columns) { return (columns + kPanel - 1) / kPanel * kPanel; }
 
-// A block of rows z as panels [panel][rows][NR], and memory that is needed next.
+// A block of rows z as panels [panel][rows][kPanel], and memory that is needed next.
 struct Panels {
   const double* data;
   index_t rows, columns;
@@ -93,46 +97,72 @@ struct Panels {
   index_t next_bytes;
 };
 
-// Rows of a tile of products: a part of a panel, so that both operands are read from the panels.
-constexpr int kTileRows =
-    static_cast<int>(NR) <= 6 ? static_cast<int>(NR) : static_cast<int>(NR) / 2;
+// Up to kPanel columns times `Wide` panels: at most 24 accumulators of 32 registers, 12 of 16, and
+// 8 where a product takes a register of its own.
+constexpr int kPanelVectors = static_cast<int>(kPanel) / lanes;
+constexpr int kMostWide = KERNELMILL_LEVEL == 2 ? 1 : 3;
 
-// The operand that is broadcast: element (p, r) of a tile of columns.
-struct FromPanel {
-  const double* at;
-  double operator()(index_t p, int r) const { return at[p * NR + r]; }
-};
+// to += the products of the columns from i on with `Wide` panels from j on. Memory from `next` on
+// is fetched meanwhile, `step` bytes for each row: all of it at once would fill the queue that
+// loads wait in.
+template <int Rows, int Wide>
+[[gnu::noinline]] void multiply_tile(const Panels& z, index_t i, index_t j, const char* next,
+                                     index_t step, double* to, index_t stride) {
+  constexpr int vectors = Wide * kPanelVectors;
+  const index_t size = kPanel * z.rows;
+  Vec acc[Rows][vectors] = {};
+  const double* a = z.data + i * z.rows;
+  const double* b = z.data + j * z.rows;
+  for (index_t p = 0; p < z.rows; ++p, a += kPanel, b += kPanel, next += step) {
+    __builtin_prefetch(next, 0, 2);
+    Vec column[vectors];
+    KERNELMILL_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      column[v] = tile::load<Vec>(b + v / kPanelVectors * size + v % kPanelVectors * lanes);
+    }
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < vectors; ++v) acc[r][v] += a[r] * column[v];
+    }
+  }
+  to += i * stride + j;
+  KERNELMILL_UNROLL
+  for (int r = 0; r < Rows; ++r) {
+    KERNELMILL_UNROLL
+    for (int v = 0; v < vectors; ++v) {
+      double* const at = to + r * stride + v * lanes;
+      const index_t cols = z.columns - j - v * lanes;
+      if (cols >= lanes) {
+        tile::store(at, tile::load<Vec>(at) + acc[r][v]);
+      } else {
+        const Vec sums = acc[r][v];
+        for (index_t l = 0; l < cols; ++l) at[l] += sums[l];
+      }
+    }
+  }
+}
 
-// to += z z' on and below the diagonal, tile by tile. What is needed next is fetched meanwhile:
-// rows that are read in bursts would keep memory waiting between them.
+// to += z z' on and below the diagonal, tile by tile: the last columns make a tile of less height,
+// so that a column more costs what it adds. What is needed next is fetched meanwhile: rows that are
+// read in bursts would keep memory waiting between them.
 void multiply_panels(const Panels& z, double* to, index_t stride) {
-  const index_t width = panel_columns(z.columns), groups = width / kTileRows;
-  const index_t tiles = groups * (groups + 1) / 2 * kTileRows / NR + 1;
-  const index_t ahead = (z.next_bytes / tiles + 63) / 64 * 64;
-  index_t fetched = 0;
-  for (index_t j = 0; j < z.columns; j += NR) {
-    const double* const panel = z.data + j * z.rows;
-    const index_t cols = std::min(NR, z.columns - j);
-    for (index_t i = j; i < z.columns; i += kTileRows) {
-      for (const index_t end = std::min(z.next_bytes, fetched + ahead); fetched < end;
-           fetched += 64) {
-        __builtin_prefetch(z.next + fetched, 0, 2);
-      }
-      Vec acc[kTileRows][NV];
-      const FromPanel left{z.data + i / NR * NR * z.rows + i % NR};
-      tile::multiply<double, kTileRows>(left, panel, z.rows, acc);
-      const int tall = static_cast<int>(std::min<index_t>(kTileRows, z.columns - i));
-      for (int r = 0; r < tall; ++r) {
-        KERNELMILL_UNROLL
-        for (int v = 0; v < NV; ++v) {
-          double* const at = to + (i + r) * stride + j + v * lanes;
-          if (v * lanes + lanes <= cols) {
-            tile::store(at, tile::load<Vec>(at) + acc[r][v]);
-          } else {
-            for (index_t l = 0; l < cols - v * lanes; ++l) at[l] += acc[r][v][l];
-          }
-        }
-      }
+  using Tile = void (*)(const Panels&, index_t, index_t, const char*, index_t, double*, index_t);
+  static constexpr auto tiles = []<int... At>(std::integer_sequence<int, At...>) {
+    return std::array<Tile, sizeof...(At)>{&multiply_tile<At % kPanel + 1, At / kPanel + 1>...};
+  }(std::make_integer_sequence<int, kPanel * kMostWide>{});
+  const index_t panels = panel_columns(z.columns) / kPanel;
+  const index_t pairs = panels * (panels + 1) / 2;
+  const char* next = z.next;
+  for (index_t first = 0; first < panels; first += kMostWide) {
+    const index_t last = std::min<index_t>(first + kMostWide, panels);
+    for (index_t i = first; i < panels; ++i) {
+      const index_t wide = std::min(last, i + 1) - first;
+      const index_t tall = std::min(kPanel, z.columns - i * kPanel);
+      const index_t step = (z.next_bytes * wide + pairs * z.rows - 1) / (pairs * z.rows);
+      tiles[static_cast<std::size_t>((wide - 1) * kPanel + tall - 1)](z, i * kPanel, first * kPanel,
+                                                                      next, step, to, stride);
+      next += step * z.rows;
     }
   }
 }
@@ -197,28 +227,33 @@ void reduce(index_t n, index_t columns, double* out, const Body& body) {
 template <class T>
 void fill_panels(const Problem<MatrixView<const T>, T>& problem, index_t begin, index_t rows,
                  const double* origin, double* panels) {
-  const index_t d = problem.x.cols, m = problem.y.cols, columns = problem.columns();
-  const index_t whole = d / NR * NR, size = NR * rows;
+  const index_t d = problem.x.cols, m = problem.y.cols;
+  const index_t whole = d / kPanel * kPanel, size = kPanel * rows;
   for (index_t r = 0; r < rows; ++r) {
     const T* const x = problem.x.row(begin + r);
     const double root =
         problem.weight.empty()
             ? 1.0
             : std::sqrt(static_cast<double>(problem.weight[static_cast<std::size_t>(begin + r)]));
-    double* to = panels + r * NR;
-    for (index_t j = 0; j < whole; j += NR, to += size) {
+    double* to = panels + r * kPanel;
+    for (index_t j = 0; j < whole; j += kPanel, to += size) {
 #pragma omp simd
-      for (index_t l = 0; l < NR; ++l) {
+      for (index_t l = 0; l < kPanel; ++l) {
         to[l] = root * (static_cast<double>(x[j + l]) - origin[j + l]);
       }
     }
-    for (index_t j = whole; j < columns; ++j) {
-      const double value = j < d       ? static_cast<double>(x[j]) - origin[j]
-                           : j < d + m ? problem.y(begin + r, j - d) - origin[j]
-                                       : 1.0;
-      panels[j / NR * size + r * NR + j % NR] = root * value;
-    }
-    for (index_t j = columns; j % NR != 0; ++j) panels[j / NR * size + r * NR + j % NR] = 0.0;
+    index_t l = 0;
+    const auto put = [&](double value) {
+      to[l] = root * value;
+      if (++l == kPanel) {
+        l = 0;
+        to += size;
+      }
+    };
+    for (index_t j = whole; j < d; ++j) put(static_cast<double>(x[j]) - origin[j]);
+    for (index_t q = 0; q < m; ++q) put(problem.y(begin + r, q) - origin[d + q]);
+    put(1.0);
+    while (l != 0) put(0.0);
   }
 }
 
@@ -355,11 +390,11 @@ void add_products(const double* z, index_t rows, index_t columns, const double* 
   for (index_t r = 0; r < rows; ++r) {
     const double root = w == nullptr ? 1.0 : std::sqrt(w[r]);
     for (index_t j = 0; j < width; j += lanes) {
-      double* const at = panels.data() + j / NR * NR * rows + r * NR + j % NR;
+      double* const at = panels.data() + j / kPanel * kPanel * rows + r * kPanel + j % kPanel;
       tile::store(at, root * tile::load<Vec>(z + r * length + j));
     }
   }
-  multiply_panels({panels.data(), rows, columns, nullptr, 0}, to, stride);
+  multiply_panels({panels.data(), rows, columns, reinterpret_cast<const char*>(z), 0}, to, stride);
 }
 
 void mirror(double* products, index_t columns) {
