@@ -7,6 +7,7 @@
 
 #include "core/math.hpp"                  // exp, log
 #include "core/parallel.hpp"              // ordered_reduce
+#include "core/tile.hpp"                  // products of several outputs
 #include "core/workspace.hpp"             // Workspace
 #include "ops/elementwise_functions.hpp"  // what the table calls
 #include "ops/mixture_moments.hpp"        // MomentSums: weighted products of many weights
@@ -79,7 +80,7 @@ struct Sums {
 
 // Room for the predictors, slopes and curvatures of a block.
 struct Block {
-  Block(index_t k, index_t stride, index_t shares)
+  Block(index_t k, index_t d, index_t stride, index_t shares)
       : memory(static_cast<std::size_t>(kBlockRows * (stride + 2 * k + 4 + shares))),
         z(memory.data()),
         p(z + kBlockRows * stride),
@@ -88,7 +89,13 @@ struct Block {
         w(value + kBlockRows),
         curvature(w + kBlockRows),
         spare(curvature + kBlockRows),
-        share(spare + kBlockRows) {}
+        share(spare + kBlockRows) {
+    // What follows the features of a row stays as it is from block to block.
+    for (index_t r = 0; r < (stride > 0 ? kBlockRows : 0); ++r) {
+      std::fill(z + r * stride + d, z + (r + 1) * stride, 0.0);
+      z[r * stride + d] = 1.0;
+    }
+  }
   Workspace<double> memory;
   double *z, *p, *slope;      // [rows][stride], [k][rows], [k][rows]
   double *value, *w;          // [rows]
@@ -96,12 +103,108 @@ struct Block {
   double* share;              // [rows][pairs]
 };
 
-double dot(const double* a, const double* b, index_t d) {
-  double sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (index_t p = 0; p < d; ++p) sum += a[p] * b[p];
-  return sum;
+using Vec = tile::Params<double>::Vec;
+constexpr index_t lanes = tile::Params<double>::lanes;
+
+// Coefficients and intercept of each output as one row, zeros at its end: what multiplies z.
+struct Weights {
+  explicit Weights(const Model& model)
+      : k(model.coef.rows),
+        columns(model.coef.cols + 1),
+        length((columns + lanes - 1) / lanes * lanes),
+        memory(static_cast<std::size_t>(k * length)),
+        panels(k > 1 ? k : 0, columns) {
+    std::fill_n(memory.data(), k * length, 0.0);
+    for (index_t j = 0; j < k; ++j) {
+      std::copy_n(model.coef.row(j), columns - 1, memory.data() + j * length);
+      memory.data()[j * length + columns - 1] = model.intercept[static_cast<std::size_t>(j)];
+    }
+    if (k > 1) panels.pack(tile::Strided<double>{memory.data(), length, 1}, 0, 0, k);
+  }
+  index_t k, columns, length;
+  Workspace<double> memory;
+  tile::PackedB<double> panels;
+};
+
+// Memory that the next block will read, fetched little by little: rows that are read in bursts
+// would keep memory waiting between them.
+struct Ahead {
+  const char* at;
+  index_t bytes;
+  void fetch(index_t share) {
+    for (const char* const end = at + std::min(bytes, share); at < end; at += 64, bytes -= 64) {
+      __builtin_prefetch(at, 0, 2);
+    }
+  }
+};
+
+// The predictors of one output, four rows at a time.
+void predict(const double* z, index_t rows, index_t stride, const Weights& weights, Ahead& ahead,
+             double* p) {
+  const double* const coef = weights.memory.data();
+  const index_t share = ahead.bytes / (rows / 4 + 1) + 64;
+  index_t r = 0;
+  for (; r + 4 <= rows; r += 4, z += 4 * stride) {
+    ahead.fetch(share);
+    Vec sums[4] = {};
+    for (index_t q = 0; q < weights.length; q += lanes) {
+      const Vec c = tile::load<Vec>(coef + q);
+      KERNELMILL_UNROLL
+      for (int i = 0; i < 4; ++i) sums[i] += c * tile::load<Vec>(z + i * stride + q);
+    }
+    KERNELMILL_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      double sum = 0;
+      for (int l = 0; l < lanes; ++l) sum += sums[i][l];
+      p[r + i] = sum;
+    }
+  }
+  for (; r < rows; ++r, z += stride) {
+    Vec sums{};
+    for (index_t q = 0; q < weights.length; q += lanes) {
+      sums += tile::load<Vec>(coef + q) * tile::load<Vec>(z + q);
+    }
+    double sum = 0;
+    for (int l = 0; l < lanes; ++l) sum += sums[l];
+    p[r] = sum;
+  }
 }
+
+// to[j][i] = P(i, j), rows of `stride`.
+struct Transposed {
+  static constexpr tile::Hooks hooks{};
+  double* to;
+  index_t stride;
+
+  template <int Rows, class V, int NV>
+  void tile(const V (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
+    double row[tile::Params<double>::NR];
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < NV; ++v) tile::store(row + v * lanes, acc[r][v]);
+      for (index_t c = 0; c < cols; ++c) to[(j0 + c) * stride + i0 + r] = row[c];
+    }
+  }
+};
+
+// to[i][j] += P(i, j).
+struct Added {
+  static constexpr tile::Hooks hooks{};
+  double* to;
+  index_t stride;
+
+  template <int Rows, class V, int NV>
+  void tile(const V (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
+    double row[tile::Params<double>::NR];
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      KERNELMILL_UNROLL
+      for (int v = 0; v < NV; ++v) tile::store(row + v * lanes, acc[r][v]);
+      for (index_t c = 0; c < cols; ++c) to[(i0 + r) * stride + j0 + c] += row[c];
+    }
+  }
+};
 
 // to += sum_r f_r z_r, four rows at a time.
 void add_rows(const double* z, index_t rows, index_t stride, const double* f, double* to,
@@ -129,8 +232,9 @@ void weigh(index_t rows, const double* w, double* values) {
 }
 
 // Losses and slopes of a block of predictors p[k][rows], weighted; curvatures too if asked for.
-void lose(const Model& model, index_t rows, const double* y, const Block& b, bool second) {
-  const index_t k = model.coef.rows;
+void lose(const Model& model, index_t rows, const double* y, const Block& b, bool second,
+          Ahead ahead) {
+  const index_t k = model.coef.rows, share = ahead.bytes / k + 64;
   if (model.loss < multinomial()) {
     kLosses[model.loss](rows, y, b.p, model.parameter, b.value, b.slope,
                         second ? b.curvature : nullptr);
@@ -149,6 +253,7 @@ void lose(const Model& model, index_t rows, const double* y, const Block& b, boo
   }
   std::fill_n(total, rows, 0.0);
   for (index_t j = 0; j < k; ++j) {
+    ahead.fetch(share);
     double* const slope = b.slope + j * kBlockRows;
     const double* const p = b.p + j * kBlockRows;
 #pragma omp simd
@@ -196,33 +301,30 @@ void weights_of(std::span<const T> weight, index_t begin, index_t rows, double* 
 
 // A block of dense rows z.
 template <class X, class T>
-void dense_block(const X& x, const double* y, const Model& model, std::span<const T> weight,
-                 bool moved, index_t begin, index_t rows, index_t stride, const Block& b,
-                 bool second, Sums& sums) {
+void dense_block(const X& x, const double* y, const Model& model, const Weights& weights,
+                 std::span<const T> weight, bool moved, index_t begin, index_t rows, Ahead ahead,
+                 index_t stride, const Block& b, bool second, Sums& sums) {
   const index_t d = x.cols, k = model.coef.rows;
   moments::fill_rows(x, begin, rows, moved ? model.shift.data() : nullptr, b.z, stride);
-  for (index_t r = 0; r < rows; ++r) {
-    double* const z = b.z + r * stride;
-    z[d] = 1.0;
-    std::fill(z + d + 1, z + stride, 0.0);
-    for (index_t j = 0; j < k; ++j) {
-      b.p[j * kBlockRows + r] =
-          dot(model.coef.row(j), z, d) + model.intercept[static_cast<std::size_t>(j)];
-    }
+  if (k == 1) {
+    predict(b.z, rows, stride, weights, ahead, b.p);
+  } else {
+    const tile::RowsA<double, double, true> a(b.z, stride, rows, d + 1);
+    Transposed epilogue{b.p, kBlockRows};
+    tile::product<double>(a, weights.panels, 0, k, epilogue);
   }
   weights_of(weight, begin, rows, b.w);
-  lose(model, rows, y + begin, b, second);
+  lose(model, rows, y + begin, b, second, ahead);
   for (index_t r = 0; r < rows; ++r) sums.value += b.value[r];
-  for (index_t j = 0; j < k; ++j) {
-    add_rows(b.z, rows, stride, b.slope + j * kBlockRows, sums.gradient() + j * (d + 1), d + 1);
-  }
-  if (!second) return;
   if (k == 1) {
-    moments::add_products(b.z, rows, d + 1, b.curvature, sums.square(), d + 1);
-  } else {
-    const index_t pairs = k * (k + 1) / 2;
-    sums.pairs.add(b.z, dense<const double>(b.share, rows, pairs));
+    add_rows(b.z, rows, stride, b.slope, sums.gradient(), d + 1);
+    if (second) moments::add_products(b.z, rows, d + 1, b.curvature, sums.square(), d + 1);
+    return;
   }
+  const tile::RowsA<double, double, true> a(b.slope, kBlockRows, k, rows);
+  Added epilogue{sums.gradient(), d + 1};
+  tile::product<double>(a, tile::Strided<double>{b.z, 1, stride}, 0, d + 1, epilogue);
+  if (second) sums.pairs.add(b.z, dense<const double>(b.share, rows, k * (k + 1) / 2));
 }
 
 // The gradient of a block of CSR rows, entry by entry.
@@ -241,7 +343,7 @@ void sparse_block(const Rows& csr, const double* y, const Model& model, std::spa
     }
   }
   weights_of(weight, begin, rows, b.w);
-  lose(model, rows, y + begin, b, false);
+  lose(model, rows, y + begin, b, false, {});
   for (index_t r = 0; r < rows; ++r) {
     sums.value += b.value[r];
     for (index_t j = 0; j < k; ++j) {
@@ -289,6 +391,7 @@ double run(const X& x, std::span<const double> y, const Model& model, std::span<
       std::any_of(model.shift.begin(), model.shift.end(), [](double s) { return s != 0.0; });
   constexpr bool csr = std::is_same_v<X, CsrView<T>>;
   const bool sparse = csr && !moved && !second;
+  const Weights weights(model);
 
   // Sums of a chunk cost less than its rows.
   index_t least = std::max<index_t>(2048, second ? 2 * columns : 0);
@@ -303,7 +406,7 @@ double run(const X& x, std::span<const double> y, const Model& model, std::span<
         // A block of wide rows, which is read twice, stays near; products need whole blocks.
         const index_t near = kNearBytes / static_cast<index_t>(sizeof(double)) / stride;
         const index_t height = second ? kBlockRows : std::clamp<index_t>(near, 8, kBlockRows);
-        const Block block(k, sparse ? 0 : stride, second && k > 1 ? k * (k + 1) / 2 : 0);
+        const Block block(k, d, sparse ? 0 : stride, second && k > 1 ? k * (k + 1) / 2 : 0);
         for (index_t i = begin; i < end; i += height) {
           const index_t rows = std::min(height, end - i);
           if constexpr (csr) {
@@ -314,7 +417,16 @@ double run(const X& x, std::span<const double> y, const Model& model, std::span<
               continue;
             }
           }
-          dense_block(x, y.data(), model, weight, moved, i, rows, stride, block, second, state);
+          Ahead ahead{};
+          if constexpr (!csr) {
+            const index_t more = std::min(height, end - i - rows);
+            if (x.col_stride == 1 && x.row_stride > 0 && more > 0) {
+              ahead = {reinterpret_cast<const char*>(x.row(i + rows)),
+                       more * x.row_stride * static_cast<index_t>(sizeof(T))};
+            }
+          }
+          dense_block(x, y.data(), model, weights, weight, moved, i, rows, ahead, stride, block,
+                      second, state);
         }
       },
       [](Sums& into, Sums&& from) { into.merge(from); });
