@@ -210,6 +210,53 @@ def test_unscaled_columns_converge_with_the_defaults():
         LogisticRegression().fit(X, y)
 
 
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_rows_begin_with_a_sample(k, sparse, weighted, monkeypatch):
+    X, y = problem(4000, 5, k)
+    if sparse:
+        X = scipy.sparse.csr_matrix(np.where(np.abs(X) > 2, X, 0.0))
+    w = np.random.default_rng(1).integers(0, 3, len(y)).astype(float) if weighted else None
+    plain = LogisticRegression(tol=1e-9).fit(X, y, w)
+    passes = []
+    evaluated = _newton.Objective.evaluated
+    monkeypatch.setattr(
+        _newton.Objective, "evaluated",
+        lambda own, at, second: (
+            passes.append((own.rows.count, second)), evaluated(own, at, second)
+        )[1],
+    )  # fmt: skip
+    monkeypatch.setattr(_newton, "_ROWS_WORTH", 1000)
+    model = LogisticRegression().fit(X, y, w)
+    assert (4000, True) not in passes
+    assert 3 <= passes.count((4000, False)) <= 8
+    assert any(second for count, second in passes if count <= 1000)
+    best = objective(plain, X, y, 1.0, 0.0, w)
+    assert objective(model, X, y, 1.0, 0.0, w) <= best * (1 + 1e-9)
+    np.testing.assert_allclose(model.coef_, plain.coef_, rtol=1e-4, atol=1e-5)
+
+
+def test_what_a_sample_has_missed_is_found(monkeypatch):
+    # A feature that three rows have, whose penalty alone would say how far it goes; rows of classes
+    # that alternate; a class too rare for a sample.
+    X, y = problem(4000, 4, 2)
+    X[:, 3] = 0.0
+    X[[7, 1900, 3999], 3] = 1e3
+    y[[7, 1900, 3999]] = [0, 1, 1]
+    alternating, others = np.arange(4000) % 2, np.random.default_rng(0).normal(size=(4000, 2))
+    rare = np.where(np.arange(4000) < 6, 2, y)
+    for X_, y_ in ((X, y), (others, alternating), (X, rare)):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(_newton, "_ROWS_WORTH", 10**9)
+            plain = LogisticRegression(C=100.0, tol=1e-9).fit(X_, y_)
+        monkeypatch.setattr(_newton, "_ROWS_WORTH", 1000)
+        model = LogisticRegression(C=100.0).fit(X_, y_)
+        best = objective(plain, X_, y_, 100.0, 0.0)
+        assert objective(model, X_, y_, 100.0, 0.0) <= best + 1e-8 * len(y_)  # tol squared
+        assert model.n_iter_[0] < 40
+
+
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="at least 2 classes"):
         LogisticRegression().fit([[1.0], [2.0]], [3, 3])

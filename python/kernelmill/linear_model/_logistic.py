@@ -17,6 +17,7 @@ from kernelmill._estimator._targets import (
     check_classes,
     check_count,
     class_labels,
+    coded,
     weights_by_class,
 )
 from kernelmill.linear_model import _newton
@@ -188,7 +189,8 @@ class LogisticRegression(ProbabilisticClassifier):
     -----
     Up to 1200 parameters each step is Newton's, of value, gradient and Hessian in one pass over the
     rows; with an L1 penalty the quadratic model is minimised by coordinate descent. Beyond that the
-    directions are those of L-BFGS, with an L1 penalty in working sets of features. Features are
+    directions are those of L-BFGS, with an L1 penalty in working sets of features. Of many rows, a
+    sample says where to begin, and its Hessian serves for all. Features are
     shifted and scaled inside, which changes the time and not the optimum. Rows may be a CSR matrix,
     or a stream, which is read once a step. Without a penalty, classes that a plane separates have
     no finite optimum; a warning says so.
@@ -248,13 +250,14 @@ class LogisticRegression(ProbabilisticClassifier):
         if not rows.is_stream:
             check_count(labels, rows.count, rows.owner)
         before = getattr(self, "coef_", None) if self.warm_start else None
-        self.classes_ = np.unique(labels)
+        self.classes_, codes = coded(labels)
         check_classes(self.classes_, rows.owner)
         if self.class_weight is not None:
             own = weights_by_class(self.class_weight, labels, rows.owner, rows.all_weights())
             rows = rows.weighted(own)
-        codes = np.searchsorted(self.classes_, labels).astype(np.float64)
-        objective = self._objective(rows, codes, len(self.classes_), self.C, self.l1_ratio)
+        objective = self._objective(
+            rows, codes.astype(np.float64), len(self.classes_), self.C, self.l1_ratio
+        )
         start: tuple[Any, Any] = (None, None)
         if before is not None and np.shape(before) == (objective.k, objective.d):
             start = np.asarray(before, dtype=np.float64), self.intercept_.astype(np.float64)
@@ -271,8 +274,10 @@ class LogisticRegression(ProbabilisticClassifier):
         with Progress(
             self, self.verbose, iterations=self.max_iter, X=X, y=y, metadata=metadata
         ) as progress:
+            at = objective.sampled(len(self.classes_)) if start[0] is None else None
+            at = objective.start(*start) if at is None else at
             at, taken, converged = minimised(
-                objective, objective.start(*start), self.tol, self.max_iter, progress, attributes
+                objective, at, self.tol, self.max_iter, progress, attributes
             )
         self._judge(objective, at, converged, taken)
         self.__dict__.update(attributes(at, taken))

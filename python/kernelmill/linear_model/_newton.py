@@ -5,10 +5,21 @@ factor times b where it has one. Where the Hessian fits, each
 step is Newton's: one pass gives value, gradient and Hessian, and with an L1 penalty the quadratic
 model is minimised by coordinate descent. Else directions are those of L-BFGS in scaled features,
 one gradient a step. Steps that do not lower F are halved.
+
+Many rows say little more of where the least is than a sample of m of them does: with q parameters
+the least of the sample is about ``q / 2 m`` for each row above that of all, and its Hessian differs
+by ``sqrt(q / m)`` from that of all. So a minimisation begins with the least of a sample, and the
+inverse of its Hessian is the first matrix of L-BFGS, each of whose steps over all rows leaves a
+share of about ``sqrt(q / m)`` of the distance: five gradients at 150,000 x 40 and two classes, in
+place of five Hessians and a gradient, which cost 2.3 times as much each. This is the sub-sampled
+Newton method of Byrd, Chin, Neveitt and Nocedal (2011), "On the use of stochastic Hessian
+information in optimization methods for machine learning".
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +40,10 @@ _LEAST_STEP = 1e-12
 _ARMIJO = 1e-4
 _ROUNDING = 1e-14  # of F, from one evaluation to the next
 _EPS = float(np.finfo(np.float64).eps)
+# A sample is this share of the rows, or so many rows for each parameter, if that is at most a
+# quarter of them; with fewer rows than that the passes cost less than what goes on around them.
+_SAMPLE, _ROWS_EACH, _ROWS_WORTH = 1 / 16, 25, 20_000
+_SAMPLE_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,7 @@ class Point:
     gradient: Any = None  # (k, d + 1), of the smooth part of F
     hessian: Any = None  # (q, q), or None
     history: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
+    first: Any = None  # Cholesky factor (q, q) of the Hessian of a sample, for L-BFGS
     stuck: bool = False
 
 
@@ -91,10 +107,6 @@ class Objective:
         self.weight = float(rows.count if weights is None else weights.sum(dtype=np.float64))
         positive = None if weights is None else weights[weights > 0]
         self.least_weight = 1.0 if positive is None else float(positive.min())
-        self._scale: Any = None if self.newton else self._spread()
-        self._factor: Any = None
-        if not self.newton and self.l2 > 0 and d < MOST_PARAMETERS:
-            self._factor = self._cholesky()
 
     def _many_products(self) -> bool:
         """Whether a Hessian costs more than some steps of L-BFGS from a good first matrix."""
@@ -102,8 +114,14 @@ class Objective:
         wide = self.k > 2 and (self.k + 1) * self.d > _WIDE and self.l1 == 0 and self.l2 > 0
         return wide and self.rows.count * each > _MANY
 
-    def _cholesky(self) -> tuple[np.ndarray, bool]:
-        """Of the Hessian of each output where all shares of the softmax are equal."""
+    @functools.cached_property
+    def _factor(self) -> tuple[np.ndarray, bool] | None:
+        """Cholesky factor of the Hessian of each output where the shares of the softmax are equal.
+
+        None where it is not definite, or not made.
+        """
+        if not (self.l2 > 0 and self.d < MOST_PARAMETERS):
+            return None
         total = self._total()
         curvature = (1 / self.k) if self.k > 1 else 0.25
         H = curvature * total
@@ -119,7 +137,8 @@ class Objective:
         empty = np.empty((len(self.y), 0))
         return self.rows.map_reduce(moments.products, self.shift, along=(empty,))
 
-    def _spread(self) -> np.ndarray:
+    @functools.cached_property
+    def _scale(self) -> np.ndarray:
         """Root mean squares of the shifted columns, for L-BFGS."""
         total = self.rows.map_reduce(_squares, self.shift)
         return np.sqrt(np.where(total > 0, total / self.weight, 1.0))
@@ -132,6 +151,49 @@ class Objective:
             intercept = np.zeros(self.k)
         at = Point(coef, intercept + coef @ self.shift if self.intercept else intercept)
         return self.evaluated(at, self.newton)
+
+    def sampled(self, count: int) -> Point | None:
+        """The least of a sample of the rows, with its Hessian for L-BFGS; None if none is worth it.
+
+        Parameters
+        ----------
+        count : int
+            The numbers 0, 1, ... of y that a sample must have ten rows of each.
+        """
+        n, q = self.rows.count, self.k * (self.d + 1)
+        m = max(int(n * _SAMPLE), _ROWS_EACH * q)
+        if self.rows.is_stream or self.l1 > 0 or q > MOST_PARAMETERS or not (
+            n >= _ROWS_WORTH and 4 * m <= n
+        ):  # fmt: skip
+            return None
+        weight = self.rows.weight
+        counted = np.arange(n) if weight is None else np.flatnonzero(weight > 0)
+        m = min(m, len(counted))
+        # One row of each of m equal stretches: any order of the rows may have a period.
+        places = np.arange(m) + np.random.Generator(np.random.PCG64(0)).random(m)
+        chosen = counted[(places * (len(counted) / m)).astype(np.int64)]
+        part = copy.copy(self)
+        part.__dict__.pop("_factor", None)
+        part.rows, part.y = self.rows.part(chosen), self.y[chosen]
+        if (np.bincount(part.y.astype(np.int64), minlength=count) < 10).any():
+            return None
+        part.weight = float(m if weight is None else part.rows.weight.sum(dtype=np.float64))
+        part.l2 = self.l2 * part.weight / self.weight
+        at, tol = part.start(), 0.1 * np.sqrt(q / m)
+        for _ in range(_SAMPLE_STEPS):
+            at, _, finished, _ = part.advance(at, tol)
+            if finished:
+                break
+        H = part.evaluated(at, True).hessian * (self.weight / part.weight)
+        try:
+            first = scipy.linalg.cho_factor(H, lower=True, check_finite=False)
+        except (scipy.linalg.LinAlgError, ValueError):
+            return None
+        lengths = np.sqrt(np.diag(H))
+        if not np.diag(first[0]).min() > 1e-5 * lengths.min():
+            return None
+        after = self.evaluated(Point(at.coef, at.intercept, first=first), False)
+        return after if np.isfinite(after.value) else None
 
     def intercepts(self, at: Point) -> np.ndarray:
         """Intercepts of rows that are not shifted."""
@@ -187,17 +249,18 @@ class Objective:
 
     def advance(self, at: Point, tol: float) -> Step:
         """One step; finished where what is left to gain is below ``tol**2`` units."""
-        if self.newton:
+        newton = self.newton and at.first is None
+        if newton:
             direction, gain = self._model_step(at) if self.l1 > 0 else self._newton_step(at)
         else:
             direction, gain = self._quasi_step(at)
         enough = tol * tol * self.unit * self.weight + 4 * _EPS * abs(at.value)
-        if not self.newton:
-            enough *= 1e-2  # the last step is not a quadratic one
+        if not newton and at.first is None:
+            enough *= 1e-2  # the last step leaves a large share of the rest
         last = gain <= enough
         if not np.isfinite(gain):
             return Step(replace(at, stuck=True), -at.value, True)
-        after = self._moved(at, direction, gain, second=self.newton and not last)
+        after = self._moved(at, direction, gain, newton and not last)
         return Step(after, -after.value, last or after.stuck)
 
     def _moved(self, at: Point, direction: np.ndarray, gain: float, second: bool) -> Point:
@@ -213,12 +276,16 @@ class Objective:
                 if second and there.hessian is None:
                     there = self.evaluated(there, True)
                 return self._remembered(at, there)
+            if at.first is not None:  # the sample has missed a direction
+                return self.evaluated(replace(at, first=None, history=()), self.newton)
             size /= 2
         return replace(at, stuck=True)
 
     def _remembered(self, before: Point, after: Point) -> Point:
-        if self.newton:
+        if self.newton and before.first is None:
             return after
+        if len(before.history) == _HISTORY and before.first is not None:
+            return self.evaluated(replace(after, first=None, history=()), self.newton)
         s = self._flat(after.coef, after.intercept) - self._flat(before.coef, before.intercept)
         u = (after.gradient - before.gradient).ravel()
         if s @ u <= 1e-12 * np.sqrt((s @ s) * (u @ u)):
@@ -281,21 +348,25 @@ class Objective:
         """L-BFGS's direction, and the gain that it promises."""
         q = at.gradient.ravel()
         rates = []
+        first = functools.partial(self._first, factor=at.first)
         for s, u in reversed(at.history):
             rate = (s @ q) / (s @ u)
             rates.append(rate)
             q = q - rate * u
         if at.history:
             s, u = at.history[-1]
-            q = self._first(q) * ((s @ u) / (u @ self._first(u)))
+            size = 1.0 if at.first is not None else (s @ u) / (u @ first(u))
+            q = first(q) * size
         else:
-            q = self._first(q)
+            q = first(q)
         for (s, u), rate in zip(at.history, reversed(rates), strict=True):
             q = q + s * (rate - (u @ q) / (s @ u))
         return -q.reshape(at.gradient.shape), float(q @ at.gradient.ravel()) / 2
 
-    def _first(self, slope: np.ndarray) -> np.ndarray:
+    def _first(self, slope: np.ndarray, factor: Any) -> np.ndarray:
         """The inverse of the first matrix of L-BFGS times a vector."""
+        if factor is not None:
+            return scipy.linalg.cho_solve(factor, slope, check_finite=False)
         if self._factor is not None:
             columns = slope.reshape(self.k, -1).T
             return scipy.linalg.cho_solve(self._factor, columns, check_finite=False).T.ravel()
