@@ -144,6 +144,8 @@ def _rows() -> dict[str, Scaled]:
         (preprocessing.RobustScaler, {"center_": 1, "scale_": 1}, 0),
         (preprocessing.SimpleImputer, {"statistics_": 1}, 1),
         (preprocessing.KNNImputer, {}, 1),
+        (preprocessing.FourierFeatures, {"period_": 1}, 0),
+        (preprocessing.RadialBasisFeatures, {"centers_": 1, "widths_": 1}, 0),
     ):
         make = lambda c, cls=cls: cls()  # noqa: E731 - the loop's own class
         rows[f"preprocessing.{cls.__name__}"] = Scaled(make, powers, transformed=transformed)

@@ -159,22 +159,29 @@ def test_modes_are_modes(name):
     np.testing.assert_allclose(
         model.log_density(X, "map"), likelihood(X, model.map_), rtol=1e-9, atol=1e-12
     )
-    rng = np.random.default_rng(2)
-    for _ in range(20):
-        for start, value in ((model.map_, best), (model.maximum_likelihood_, likeliest)):
-            moved = {key: np.array(v) for key, v in start.items()}
-            for key, v in moved.items():
-                step = 1 + 0.02 * rng.standard_normal(v.shape)
-                moved[key] = v * (step if key != "covariance" else (step + step.T) / 2)
-            if "probability" in moved:
-                moved["probability"] = np.clip(moved["probability"], 1e-9, 1 - 1e-9)
-            if name == "Categorical":
-                moved["probability"] /= moved["probability"].sum(axis=1, keepdims=True)
+    for start, value in ((model.map_, best), (model.maximum_likelihood_, likeliest)):
+        for moved in neighbours(start, name):
             other = (
                 prior(moved, model.posterior_) if start is model.map_
                 else likelihood(X, moved).sum()
             )  # fmt: skip
             assert other < value
+
+
+def neighbours(parameters, name, step=3e-3):
+    """Parameters with one entry larger or smaller; of a covariance also its size."""
+    for key, value in parameters.items():
+        for place in np.ndindex(value.shape):
+            for sign in (-step, step):
+                moved = np.array(value)
+                moved[place] *= 1 + sign
+                if key == "covariance":
+                    moved[place[::-1]] = moved[place]
+                if name == "Categorical":
+                    moved /= moved.sum(axis=1, keepdims=True)
+                yield {**parameters, key: moved}
+        if key == "covariance":
+            yield from ({**parameters, key: value * (1 + sign)} for sign in (-step, step))
 
 
 @BY_NAME
