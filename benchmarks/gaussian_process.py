@@ -127,6 +127,7 @@ def cases(quick: bool) -> list[Case]:
         _fit(1000, 10, "RBF with ARD + White", 5, ard=True),
         _step(2000, 5, "RBF + White"),
         _step(2000, 10, "RBF with ARD + White", ard=True),
+        _step(5000, 5, "RBF + White"),
         _predict(2000, 5000),
         _classify(500),
     ]

@@ -154,8 +154,8 @@ class _Process:
         return best - 0.5 * _factor.log_determinant(L), a, root, L, y - p
 
     def _b_factor(self, K: np.ndarray, root: np.ndarray) -> np.ndarray:
-        B = root[:, None] * K * root
-        return _factor.factor(B, 1.0, self.owner)[0]  # eigenvalues are at least 1
+        # Eigenvalues are at least 1.
+        return _factor.factor(lambda: root[:, None] * K * root, 1.0, self.owner)[0]
 
     def likelihood(self, kernel: Kernel, gradient: bool = True) -> tuple[float, np.ndarray]:
         """The log marginal likelihood of a kernel, and its gradient in theta."""
@@ -180,7 +180,7 @@ class _Process:
             A += np.outer(u[rows], g[columns]) + np.outer(g[rows], u[columns])
             return 0.5 * A
 
-        return value, _factor.contract(kernel, X, block)
+        return value, _factor.contract(kernel, X, block)[0]
 
     def latent(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of f."""
@@ -443,9 +443,7 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         processes, theta = self._processes(), np.asarray(theta, dtype=np.float64)
         p, k = processes[0].kernel.n_dims, len(processes)
         if theta.shape not in ((p,), (k * p,)):
-            raise ValueError(
-                f"{owner}: theta must have {p} entries, or {k * p}, got {len(theta)}"
-            )
+            raise ValueError(f"{owner}: theta must have {p} entries, or {k * p}, got {len(theta)}")
         each = np.broadcast_to(theta, (k, p)) if len(theta) == p else theta.reshape(k, p)
         values, gradients = [], []
         for process, own in zip(processes, each, strict=True):

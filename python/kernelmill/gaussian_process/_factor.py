@@ -39,13 +39,28 @@ def lapack_threads(n: int) -> AbstractContextManager:
     return _controller().limit(limits=1) if n <= _ALONE else contextlib.nullcontext()
 
 
-def factor(K: np.ndarray, noise: Any, owner: str) -> tuple[np.ndarray, float]:
+def covariances(kernel: Kernel, X: np.ndarray) -> np.ndarray:
+    """``kernel(X)`` on and above the diagonal; below it values are not set.
+
+    Temporary arrays of n x n entries, fresh from the system each time, took twice as long as the
+    values (n = 2,000).
+    """
+    n = len(X)
+    K = np.empty((n, n))
+    for start in range(0, n, BLOCK):
+        rows, columns = slice(start, min(start + BLOCK, n)), slice(start, n)
+        K[rows, columns] = kernel._forward(X[rows], X[columns], True)[0]
+    return K
+
+
+def factor(make: Callable[[], np.ndarray], noise: Any, owner: str) -> tuple[np.ndarray, float]:
     """The lower Cholesky factor of ``K + diag(noise)``, and the jitter that it took.
 
     Parameters
     ----------
-    K : ndarray of shape (n, n), float64
-        Overwritten.
+    make : callable
+        Gives K, an array that may be overwritten; only its upper triangle is read. It is called
+        again for each jitter.
     noise : float or ndarray of shape (n,)
     owner : str
         Name of the caller in errors.
@@ -62,6 +77,7 @@ def factor(K: np.ndarray, noise: Any, owner: str) -> tuple[np.ndarray, float]:
     ValueError
         If a jitter of 1e-4 of the diagonal is not enough.
     """
+    K = make()
     diagonal = np.einsum("ii->i", K)
     diagonal += noise
     mean = float(diagonal.mean()) if len(K) else 0.0
@@ -70,10 +86,9 @@ def factor(K: np.ndarray, noise: Any, owner: str) -> tuple[np.ndarray, float]:
             f"{owner}: the kernel must be finite for these rows, got {mean} on its diagonal "
             "(check the kernel's parameters, or scale X)"
         )
-    given, jitter = diagonal.copy(), 0.0
-    # The factor overwrites the lower triangle of K.T, which is the upper one of K; a failed attempt
-    # is undone from the other half.
+    jitter = 0.0
     while True:
+        # The lower triangle of K.T is the upper one of K.
         L, info = lapack.dpotrf(K.T, lower=1, overwrite_a=1, clean=0)
         if info == 0:
             return L, jitter
@@ -85,8 +100,8 @@ def factor(K: np.ndarray, noise: Any, owner: str) -> tuple[np.ndarray, float]:
                 f"in row {info - 1} with jitter up to {jitter / 10:.3g} on a diagonal of mean "
                 f"{mean:.3g} (raise alpha, add a WhiteKernel, or remove rows that are nearly equal)"
             )
-        np.copyto(K, K.T, where=np.triu(np.ones(K.shape, dtype=bool), 1))
-        diagonal[...] = given + jitter
+        K = make()
+        np.einsum("ii->i", K)[...] += noise + jitter
 
 
 def solve(L: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -112,9 +127,10 @@ def log_determinant(L: np.ndarray) -> float:
 
 
 def contract(
-    kernel: Kernel, X: np.ndarray, weights: Callable[[slice, slice], np.ndarray]
-) -> np.ndarray:
-    """``sum_ij A_ij dK_ij / dtheta`` of a symmetric A, by blocks of rows.
+    kernel: Kernel, X: np.ndarray, weights: Callable[[slice, slice], np.ndarray],
+    a: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """``sum_ij A_ij dK_ij / dtheta`` of a symmetric A, and ``dK / dtheta a``, by blocks of rows.
 
     Parameters
     ----------
@@ -123,12 +139,16 @@ def contract(
     weights : callable
         ``weights(rows, columns)`` gives that block of A, a new array. Only entries on and above the
         diagonal are asked for, and only they need to be right.
+    a : ndarray of shape (n, t), optional
 
     Returns
     -------
     gradient : ndarray of shape (p,)
+    products : ndarray of shape (p, n, t)
+        Without columns where there is no a.
     """
     n, total = len(X), np.zeros(kernel.n_dims)
+    products = np.zeros((kernel.n_dims, n, 0 if a is None else a.shape[1]))
     for start in range(0, n, BLOCK):
         rows, columns = slice(start, min(start + BLOCK, n)), slice(start, n)
         A = weights(rows, columns)
@@ -139,7 +159,12 @@ def contract(
         corner[np.tril_indices(height, -1)] = 0
         saved = kernel._forward(X[rows], X[columns], True)[1]
         total += kernel._pull(X[rows], X[columns], True, saved, A)
-    return total
+        if a is not None:
+            vectors = a[columns], a[rows]
+            left, right = kernel._products(X[rows], X[columns], True, saved, None, *vectors)
+            products[:, rows] += left
+            products[:, rows.stop :] += right[:, height:]
+    return total, products
 
 
 OPTIMIZER = rule.any_of(
@@ -182,8 +207,9 @@ def maximise(
         return np.asarray(theta), -float(least)
     if not len(start):
         return start, objective(start)[0]
-    found = minimize(negative, start, method="L-BFGS-B", jac=True, bounds=bounds,
-                     options={"maxiter": max_iter})
+    found = minimize(
+        negative, start, method="L-BFGS-B", jac=True, bounds=bounds, options={"maxiter": max_iter}
+    )
     count(int(found.nit))
     if not found.success and found.status == 1:
         warn(

@@ -316,7 +316,9 @@ class _Bound:
 
     def __init__(self, kernel: Kernel, noise: float, Z: np.ndarray, data: _Data) -> None:
         self.kernel, self.noise, self.Z, self.data = kernel, noise, Z, data
-        self.L, self.jitter = _factor.factor(kernel._forward(Z, Z, True)[0], 0.0, data.owner)
+        self.L, self.jitter = _factor.factor(
+            lambda: _factor.covariances(kernel, Z), 0.0, data.owner
+        )
         m, t, n = len(Z), data.targets.shape[1], data.count
         sums = _Sums(np.zeros((m, m)), np.zeros((m, t)), 0.0)
         for x, y in data.chunks():
@@ -326,7 +328,7 @@ class _Bound:
                 sums.VV + V @ V.T, sums.Vy + V @ y, sums.diagonal + float(kernel._diag(x).sum())
             )
         self.sums = sums
-        self.LB = _factor.factor(sums.VV / noise, 1.0, data.owner)[0]
+        self.LB = _factor.factor(lambda: sums.VV / noise, 1.0, data.owner)[0]
         self.c = _factor.solve(self.LB, sums.Vy)
         explained = float(np.vdot(sums.Vy, self.c)) / noise
         logs = n * math.log(2 * math.pi * noise) + _factor.log_determinant(self.LB)

@@ -92,7 +92,7 @@ class Posterior:
 
     def __init__(self, kernel: Kernel, noise: float, Z: np.ndarray, w: np.ndarray) -> None:
         self.kernel, self.noise, self.Z, self.w = kernel, noise, Z, w
-        self.L, _ = _factor.factor(kernel._forward(Z, Z, True)[0], noise, OWNER)
+        self.L, _ = _factor.factor(lambda: _factor.covariances(kernel, Z), noise, OWNER)
         self.a = _factor.solve(self.L, w[:, None])[:, 0]
 
     def at(self, Z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

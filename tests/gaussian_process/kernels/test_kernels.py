@@ -71,6 +71,12 @@ def test_gradients_are_central_differences(name):
     A, B, a = rng.normal(size=(12, 12)), rng.normal(size=(12, 5)), rng.normal(size=12)
     pulled = kernel._pull(X, X, True, kernel._forward(X, X, True)[1], A)
     np.testing.assert_allclose(pulled, np.einsum("ij,ijp->p", A, gradient), rtol=1e-11, atol=1e-12)
+    saved, vectors = kernel._forward(X, X, True)[1], rng.normal(size=(2, 12, 2))
+    for W in (None, A):
+        D = gradient if W is None else gradient * W[:, :, None]
+        left, right = kernel._products(X, X, True, saved, W, *vectors)
+        np.testing.assert_allclose(left, np.einsum("ijp,jt->pit", D, vectors[0]), atol=1e-11)
+        np.testing.assert_allclose(right, np.einsum("ijp,it->pjt", D, vectors[1]), atol=1e-11)
     own = np.einsum("i,iip->p", a, gradient)
     np.testing.assert_allclose(kernel._pull_diag(X, a), own, rtol=1e-11, atol=1e-10)
     found = kernel._pull_rows(X, Y, kernel._forward(X, Y, False)[1], B)
@@ -96,14 +102,17 @@ def test_gradients_are_in_logarithms():
 
 def test_blocks_are_sums():
     """`contract` visits blocks on and above the diagonal; K is larger than one."""
-    from kernelmill.gaussian_process._factor import contract
+    from kernelmill.gaussian_process._factor import contract, covariances
 
     X, kernel = rows(600), 1.5 * ours.RBF([1.0, 2.0, 0.5]) + ours.WhiteKernel(0.2)
     A = np.random.default_rng(3).normal(size=(600, 600))
     A += A.T
-    found = contract(kernel, X, lambda r, c: A[r, c].copy())
-    gradient = kernel(X, eval_gradient=True)[1]
+    a = np.random.default_rng(4).normal(size=(600, 2))
+    found, products = contract(kernel, X, lambda r, c: A[r, c].copy(), a)
+    K, gradient = kernel(X, eval_gradient=True)
     np.testing.assert_allclose(found, np.einsum("ij,ijp->p", A, gradient), rtol=1e-11)
+    np.testing.assert_allclose(products, np.einsum("ijp,jt->pit", gradient, a), atol=1e-10)
+    np.testing.assert_allclose(np.triu(covariances(kernel, X)), np.triu(K), rtol=1e-14)
 
 
 def test_parameters():

@@ -5,10 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from kernelmill.gaussian_process.kernels._kernel import Hyperparameter, Kernel
+
+
+def _times(W: np.ndarray | None, K: np.ndarray) -> np.ndarray:
+    return K if W is None else W * K
+
+
+def _joined(first: tuple[np.ndarray, ...], second: tuple[np.ndarray, ...]) -> tuple[Any, ...]:
+    return tuple(np.concatenate(pair) for pair in zip(first, second, strict=True))
 
 
 class _Pair(Kernel):
@@ -36,7 +45,6 @@ class _Pair(Kernel):
     def _check(self, d: int) -> None:
         self.k1._check(d)
         self.k2._check(d)
-
 
     def __repr__(self) -> str:
         return f"{self.k1!r} {self._sign} {self.k2!r}"
@@ -74,6 +82,10 @@ class Sum(_Pair):
         return np.concatenate(
             [self.k1._pull(X, Y, own, saved[0], A), self.k2._pull(X, Y, own, saved[1], A)]
         )
+
+    def _products(self, X, Y, own, saved, W, a, b):
+        first = self.k1._products(X, Y, own, saved[0], W, a, b)
+        return _joined(first, self.k2._products(X, Y, own, saved[1], W, a, b))
 
     def _pull_rows(self, X, Y, saved, A):
         return self.k1._pull_rows(X, Y, saved[0], A) + self.k2._pull_rows(X, Y, saved[1], A)
@@ -122,6 +134,11 @@ class Product(_Pair):
         return np.concatenate(
             [self.k1._pull(X, Y, own, saved1, A * K2), self.k2._pull(X, Y, own, saved2, A * K1)]
         )
+
+    def _products(self, X, Y, own, saved, W, a, b):
+        saved1, saved2, K1, K2 = saved
+        first = self.k1._products(X, Y, own, saved1, _times(W, K2), a, b)
+        return _joined(first, self.k2._products(X, Y, own, saved2, _times(W, K1), a, b))
 
     def _pull_rows(self, X, Y, saved, A):
         saved1, saved2, K1, K2 = saved
@@ -197,6 +214,10 @@ class Exponentiation(Kernel):
 
     def _pull(self, X, Y, own, saved, A):
         return self.kernel._pull(X, Y, own, saved[0], A * self._slope(saved[1]))
+
+    def _products(self, X, Y, own, saved, W, a, b):
+        W = _times(W, self._slope(saved[1]))
+        return self.kernel._products(X, Y, own, saved[0], W, a, b)
 
     def _pull_rows(self, X, Y, saved, A):
         return self.kernel._pull_rows(X, Y, saved[0], A * self._slope(saved[1]))

@@ -11,7 +11,7 @@ import inspect
 from collections.abc import Iterator
 from copy import deepcopy
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -52,6 +52,7 @@ class Kernel:
     """
 
     _names: tuple[str, ...] = ()  # of hyperparameters, sorted
+    _powers: ClassVar[dict[str, float]] = {}  # in which K is nearly linear where it is flat
 
     # -- parameters, in scikit-learn's manner --------------------------------------------------
 
@@ -179,6 +180,14 @@ class Kernel:
                 if not isinstance(getattr(leaf, f"{name}_bounds"), str):
                     yield leaf, name
 
+    def _theta_powers(self) -> np.ndarray:
+        """The powers of hyperparameters for `theta`, 0 where it is the logarithm itself."""
+        found = [
+            np.full(np.size(getattr(leaf, name)), leaf._powers.get(name, 0.0))
+            for leaf, name in self._moving()
+        ]
+        return np.concatenate(found) if found else np.zeros(0)
+
     @property
     def theta(self) -> np.ndarray:
         """Logarithms of the hyperparameters that are not fixed, ndarray of shape (p,).
@@ -248,6 +257,20 @@ class Kernel:
     ) -> np.ndarray:
         """``sum_ij A_ij dK_ij / dtheta``, (p,)."""
         return np.array([np.vdot(A, D) for D in self._derivatives(X, Y, own, saved)])
+
+    def _products(
+        self, X: np.ndarray, Y: np.ndarray, own: bool, saved: Any, W: np.ndarray | None,
+        a: np.ndarray, b: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """``D_q a`` (p, n, t) and ``D_q' b`` (p, m, t) with ``D_q = W * dK / dtheta_q``."""
+        found = []
+        for D in self._derivatives(X, Y, own, saved):
+            D = D if W is None else D * W
+            found.append((D @ a, D.T @ b))
+        if not found:
+            return np.zeros((0, len(X), a.shape[1])), np.zeros((0, len(Y), a.shape[1]))
+        left, right = zip(*found, strict=True)
+        return np.stack(left), np.stack(right)
 
     def _pull_rows(self, X: np.ndarray, Y: np.ndarray, saved: Any, A: np.ndarray) -> np.ndarray:
         """``sum_j A_ij dK(x_i, y_j) / dx_i``, (n, d), for Y that does not move with X."""

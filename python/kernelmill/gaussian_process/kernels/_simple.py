@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -113,6 +113,14 @@ class WhiteKernel(Kernel):
         trace = np.trace(A) if own else 0.0
         return np.full(self.n_dims, self.noise_level * trace)
 
+    def _products(self, X, Y, own, saved, W, a, b):
+        found = [np.zeros((self.n_dims, len(Z), a.shape[1])) for Z in (X, Y)]
+        if own and self.n_dims:
+            w = self.noise_level * (np.ones(len(X)) if W is None else np.diag(W))
+            for part, c in zip(found, (a, b), strict=True):
+                part[:, : len(X)] = w[:, None] * c[: len(X)]
+        return tuple(found)
+
     def _pull_rows(self, X, Y, saved, A):
         return np.zeros_like(X)
 
@@ -152,6 +160,7 @@ class DotProduct(Kernel):
     """
 
     _names = ("sigma_0",)
+    _powers: ClassVar = {"sigma_0": 2.0}
 
     def __init__(self, sigma_0=1.0, sigma_0_bounds=_BOUNDS):
         self.sigma_0 = sigma_0
@@ -218,6 +227,7 @@ class PairwiseKernel(Kernel):
     """
 
     _names = ("gamma",)
+    _powers: ClassVar = {"gamma": 1.0}
     _STEP = 6e-6  # the cube root of eps: errors of rounding and of the formula are equal
 
     def __init__(

@@ -10,7 +10,7 @@ and a slope ``g(r) = -k'(r) / r``, which is finite at 0 where the kernel is smoo
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,9 +37,19 @@ def _weighted_squares(W: np.ndarray, X: np.ndarray, Y: np.ndarray) -> np.ndarray
     return total - 2 * np.einsum("ip,ip->p", X, W @ Y)
 
 
+def _weighted_products(G: np.ndarray, X: np.ndarray, Y: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """``sum_j G_ij (x_ip - y_jp)^2 a_jt``, (d, n, t), as one product."""
+    x, y = X.T[:, :, None], Y.T[:, :, None]
+    columns = np.concatenate([a[None], y * a, y * y * a])
+    sums = np.moveaxis((G @ np.hstack(list(columns))).reshape(len(X), *columns.shape[::2]), 1, 0)
+    d = len(x)
+    return x * x * sums[0] - 2 * x * sums[1 : d + 1] + sums[d + 1 :]
+
+
 class _Stationary(Kernel):
     """Base: one length scale, or one for each feature."""
 
+    _powers: ClassVar = {"length_scale": -2.0, "alpha": -1.0}
     length_scale: Any
     length_scale_bounds: Any
 
@@ -109,6 +119,15 @@ class _Stationary(Kernel):
                 W = A * self._slope(s, K)
                 found.append(_weighted_squares(W, X / scale, Y / scale))
         return np.concatenate(found) if found else np.zeros(0)
+
+    def _products(self, X, Y, own, saved, W, a, b):
+        if self._names != ("length_scale",) or np.size(self.length_scale) == 1 or not self.n_dims:
+            return super()._products(X, Y, own, saved, W, a, b)
+        G = self._slope(*saved)
+        G = G if W is None else G * W
+        center = Y.mean(0)
+        X, Y = ((Z - center) / self.length_scale for Z in (X, Y))
+        return _weighted_products(G, X, Y, a), _weighted_products(G.T, Y, X, b)
 
     def _pull_rows(self, X, Y, saved, A):
         W = A * self._slope(*saved)
