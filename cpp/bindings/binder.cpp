@@ -243,14 +243,12 @@ class Binding {
   }
 
   template <class Index>
-  static bool well_formed(const Value& csr) {
+  bool well_formed(const Value& csr) const {
     const auto* const indptr = static_cast<const Index*>(csr.indptr);
-    const auto* const indices = static_cast<const Index*>(csr.indices);
     const index_t rows = csr.shape[0], cols = csr.shape[1], stored = csr.strides[0];
     bool good = indptr[0] == 0 && indptr[rows] == stored;
     for (index_t i = 0; i < rows; ++i) good &= indptr[i] <= indptr[i + 1];
-    for (index_t e = 0; e < stored; ++e) good &= indices[e] >= 0 && indices[e] < cols;
-    return good;
+    return good && (entry_.own_columns || columns_within(csr.indices, stored, cols, csr.wide));
   }
 
   // A dense vector; with another code than its own, or what cannot be read in place, a copy.
@@ -356,7 +354,10 @@ PyObject* call(PyObject* self, PyObject* const* args, Py_ssize_t positional, PyO
           ": the op must be called through kernelmill.ops, which describes it");
     }
     Binding binding(*entry);
-    if (binding.accept(args, positional, keywords)) return binding.run().release().ptr();
+    try {
+      if (binding.accept(args, positional, keywords)) return binding.run().release().ptr();
+    } catch (const ForeignColumn&) {
+    }
     // Always raises.
     Py_XDECREF(PyObject_Vectorcall(entry->description->refuse.ptr(), args,
                                    static_cast<std::size_t>(positional), keywords));

@@ -34,6 +34,8 @@ py::object new_array(char code, int ndim, const index_t* shape, void*& data);
 // For ops over lists, whose arrays may have any number of axes.
 index_t size_of(PyObject* array);
 bool same_shape(PyObject* a, PyObject* b);
+// Whether all columns of CSR rows are in [0, cols).
+bool columns_within(const void* columns, index_t count, index_t cols, bool wide);
 // Lives as long as a call; parameters of the device's own types are read from it.
 std::shared_ptr<void> begin_call(const char* op);
 

@@ -3,7 +3,9 @@
 #include <algorithm>  // std::min, std::equal
 #include <array>      // descriptors
 
-#include "core/memory.hpp"  // pool_allocate
+#include "core/csr.hpp"       // columns_below
+#include "core/memory.hpp"    // pool_allocate
+#include "core/parallel.hpp"  // ordered_reduce
 
 namespace kernelmill {
 
@@ -130,6 +132,18 @@ py::object new_array(char code, int ndim, const index_t* shape, void*& data) {
   }
   data = py::detail::array_proxy(array.ptr())->data;
   return array;
+}
+
+bool columns_within(const void* columns, index_t count, index_t cols, bool wide) {
+  return ordered_reduce<bool>(
+      count, index_t{1} << 16, [] { return true; },
+      [&](bool& all, index_t, index_t begin, index_t end) {
+        all = wide ? columns_below(static_cast<const std::int64_t*>(columns) + begin, end - begin,
+                                   cols)
+                   : columns_below(static_cast<const std::int32_t*>(columns) + begin, end - begin,
+                                   cols);
+      },
+      [](bool& into, bool&& part) { into = into && part; });
 }
 
 std::shared_ptr<void> begin_call(const char*) { return nullptr; }

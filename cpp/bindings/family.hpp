@@ -251,11 +251,18 @@ struct Entry {
   const char* name;
   Runner dense[2], csr[2];                   // for float32 and float64
   const Description* description = nullptr;  // its signature, once Python has given it
+  bool own_columns = false;
 
   template <auto single, auto twofold>
   Entry& with_csr() {
     csr[0] = Erased<single>::runner();
     csr[1] = Erased<twofold>::runner();
+    return *this;
+  }
+  // The op throws ForeignColumn for a column that CSR rows cannot have, before it does anything
+  // that lasts: for ops that take about as long as reading the columns once more.
+  Entry& checks_columns() {
+    own_columns = true;
     return *this;
   }
 };

@@ -89,7 +89,9 @@ void bind_moments(Family family) {
   family.op<rows<float>, rows<double>>("products").with_csr<csr_rows<float>, csr_rows<double>>();
   family.op<class_products<float>, class_products<double>>("class_products");
   family.op<class_squares<float>, class_squares<double>>("class_squares");
-  family.op<sums<float>, sums<double>>("class_sums").with_csr<csr_sums<float>, csr_sums<double>>();
+  family.op<sums<float>, sums<double>>("class_sums")
+      .with_csr<csr_sums<float>, csr_sums<double>>()
+      .checks_columns();
   family.op<class_tallies<float>, class_tallies<double>>("class_tallies");
 }
 

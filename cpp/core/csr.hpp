@@ -1,7 +1,9 @@
 // Rows in compressed sparse row (CSR) form, another kind of X beside MatrixView.
 #pragma once
 
-#include <cstdint>  // std::int32_t, std::int64_t
+#include <cstdint>      // std::int32_t, std::int64_t
+#include <exception>    // std::exception
+#include <type_traits>  // std::make_unsigned_t
 
 #include "core/matrix.hpp"  // index_t
 
@@ -42,5 +44,24 @@ struct CsrView {
             static_cast<const Index*>(indptr)};
   }
 };
+
+// Thrown by an op that reads rows once, and so looks at their columns itself (`checks_columns` of
+// its binding): a column is not one of the matrix.
+struct ForeignColumn : std::exception {
+  const char* what() const noexcept override { return "a column is not in the matrix"; }
+};
+
+// Whether all of some columns are below `cols`: negative ones are the largest unsigned numbers.
+template <class Index>
+bool columns_below(const Index* columns, index_t count, index_t cols) {
+  using Unsigned = std::make_unsigned_t<Index>;
+  Unsigned top = 0;
+#pragma omp simd reduction(max : top)
+  for (index_t e = 0; e < count; ++e) {
+    const auto column = static_cast<Unsigned>(columns[e]);
+    top = column > top ? column : top;
+  }
+  return count == 0 || static_cast<std::uint64_t>(top) < static_cast<std::uint64_t>(cols);
+}
 
 }  // namespace kernelmill

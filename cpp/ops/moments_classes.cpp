@@ -200,6 +200,7 @@ void add_rows(const CsrView<T>& x, Labels labels, double threshold, std::span<co
       const index_t first = csr.indptr[i], count = csr.indptr[i + 1] - first;
       const T* const data = csr.data + first;
       const auto* const column = csr.indices + first;
+      if (!columns_below(column, count, csr.cols)) throw ForeignColumn();
       for (index_t e = 0; e < count; ++e) {
         own[column[e]] += w * term<counts>(data[e], threshold);
       }

@@ -188,3 +188,18 @@ def test_starts_that_fall_are_refused():
         for backend in ("cpu", "numpy"):
             with kernelmill.backend(backend), pytest.raises(ValueError, match="starts must rise"):
                 moments.class_tallies(X, labels, np.array(starts), np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("column", [5, -1, 2**31 - 1])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_columns_beyond_the_last_are_refused(column, index):
+    X = scipy.sparse.random(40, 5, 0.5, "csr", rng=np.random.default_rng(0))
+    X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+    X.indices[-1] = column
+    labels = np.zeros(40, dtype=np.int64)
+    for call in (
+        lambda: moments.class_sums(X, labels, 1),
+        lambda: moments.products(X, np.empty((40, 0)), np.zeros(5)),
+    ):
+        with pytest.raises(ValueError, match=r"X.indices must lie in \[0, 5\)"):
+            call()
