@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.linalg
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
@@ -282,6 +284,54 @@ class LogisticRegression(ProbabilisticClassifier):
         self._judge(objective, at, converged, taken)
         self.__dict__.update(attributes(at, taken))
         return self
+
+    def coef_covariance(self, X, sample_weight=None):
+        """Covariance of the coefficients of each class, by the Hessian at the optimum.
+
+        The inverse of ``sum w p (1 - p) z z' + I / C``, with z the row and 1 for the intercept, for
+        several classes that of the softmax: the posterior's covariance in Laplace's approximation,
+        where the penalty is a Gaussian prior, and without one the large-sample covariance of
+        maximum likelihood.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            The rows of ``fit``. Labels are not needed: the Hessian does not depend on them.
+        sample_weight : array-like of shape (n,), optional
+            The weights of ``fit``, times those of `class_weight`.
+
+        Returns
+        -------
+        covariance : ndarray of shape (d, d) or (n_classes, d, d), float64
+            Two classes have one.
+
+        Raises
+        ------
+        ValueError
+            If X does not fit, or there is an L1 penalty, whose optimum has no such approximation.
+        """
+        check_is_fitted(self)
+        found = vars(self)  # of a search, what it has chosen
+        C, share = (found.get(f"{name}_", found.get(name)) for name in ("C", "l1_ratio"))
+        if share != 0:
+            raise ValueError(
+                f"{type(self).__name__}: l1_ratio must be 0 for a covariance, got {share:g} (where "
+                "coefficients are held at 0 the objective is not a parabola)"
+            )
+        rows = self._rows(X, sample_weight, reset=False, once=False)
+        codes = np.zeros(rows.count)
+        objective = self._objective(rows, codes, len(self.classes_), float(C), 0.0)
+        coef = np.asarray(self.coef_, dtype=np.float64)
+        intercept = np.asarray(self.intercept_, dtype=np.float64)
+        if self.fit_intercept:
+            intercept = intercept + coef @ objective.shift
+        hessian = objective.evaluated(Point(coef, intercept), True).hessian
+        root = np.sqrt(np.maximum(np.diag(hessian), np.finfo(np.float64).tiny))
+        inverse = scipy.linalg.pinvh(hessian / root / root[:, None]) / root / root[:, None]
+        k, d = coef.shape
+        blocks = inverse.reshape(k, d + 1, k, d + 1)
+        each = np.stack([blocks[c, :d, c, :d] for c in range(k)])
+        return each[0] if k == 1 else each
 
     def _objective(
         self, rows: Rows, codes: np.ndarray, n_classes: int, C: float, l1_ratio: float

@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = lazy(
     {
         "AttentionDisplay": "_attention",
         "ClusterDisplay": "_clusters",
+        "CoefficientDisplay": "_coefficients",
+        "CoefficientPathDisplay": "_coefficients",
         "ConvergenceDisplay": "_convergence",
         "DendrogramDisplay": "_dendrogram",
         "DensityDisplay": "_density",
@@ -22,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy(
         "ForecastDisplay": "_forecast",
         "HistoryDisplay": "_history",
         "ObjectiveDisplay": "_objective",
+        "PredictiveBandDisplay": "_band",
         "ReachabilityDisplay": "_reachability",
         "SilhouetteDisplay": "_silhouette",
         "StatePathDisplay": "_states",
