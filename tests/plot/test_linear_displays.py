@@ -178,6 +178,8 @@ def test_coefficients_are_drawn_by_size_with_the_names_of_the_pipeline():
         (lambda: CoefficientPathDisplay.from_estimator(LinearRegression().fit(X, Y), X, Y),
          "a model with alpha or C, got LinearRegression"),
         (lambda: PredictiveBandDisplay([0], [0, 1], [0], [0]), "prediction must have the shape"),
+        (lambda: PredictiveBandDisplay([0], [0], [0], [0], observed=([0, 1], [0, 1])),
+         r"observed must be places and values of one shape.*got shapes \[\(2,\), \(2,\)\]"),
         (lambda: PredictiveBandDisplay.from_estimator(Ridge().fit(X, Y), X),
          "must predict deviations or quantiles, got Ridge"),
         (lambda: PredictiveBandDisplay.from_estimator(BayesianRidge().fit(X, Y), X, Y[:3]),

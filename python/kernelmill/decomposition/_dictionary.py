@@ -267,8 +267,6 @@ class DictionaryLearning(LearntDictionary):
 
     Parameters
     ----------
-    max_iter : int, default=1000
-        Most iterations.
     tol : float, default=1e-8
         Relative decrease of the cost that ends the iteration.
     code_init : array-like of shape (n, n_components) or None, default=None
@@ -277,8 +275,7 @@ class DictionaryLearning(LearntDictionary):
     Attributes
     ----------
     components_
-    error_ : list of float
-        Cost at each iteration.
+    error_
     n_iter_ : int
         Number of iterations.
     n_features_in_, feature_names_in_
@@ -402,16 +399,13 @@ class MiniBatchDictionaryLearning(LearntDictionary):
         Whether the rows are put in a random order first.
     tol : float, default=1e-3
         Change of the dictionary, relative to the number of atoms, that ends the iteration.
-    max_no_improvement : int or None, default=10
-        Batches without a better smoothed cost that end the iteration.
 
     Attributes
     ----------
     components_
     n_iter_ : int
         Passes over X that were begun.
-    n_steps_ : int
-        Batches.
+    n_steps_
     n_features_in_, feature_names_in_
 
     See Also

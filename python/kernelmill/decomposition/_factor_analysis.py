@@ -62,8 +62,6 @@ class FactorAnalysis(GaussianProjection):
         Number of factors; d by default.
     tol : float, default=0.01
         Increase of the log-likelihood of all rows that ends the iteration.
-    max_iter : int, default=1000
-        Most iterations.
     noise_variance_init : array-like of shape (d,) or None, default=None
         First noise variances; by default the variances of the features, which are 1, as
         scikit-learn's start is, for standardised rows.

@@ -34,8 +34,6 @@ class MiniBatchNMF(NonnegativeModel):
         Rows of a batch.
     tol : float, default=1e-4
         Relative change of the components between two batches that ends the iteration; 0 for none.
-    max_no_improvement : int or None, default=10
-        Batches without a better smoothed cost that end the iteration.
     max_iter : int, default=200
         Most passes over X.
     forget_factor : float, default=0.7
@@ -52,8 +50,7 @@ class MiniBatchNMF(NonnegativeModel):
     components_, n_components_, reconstruction_err_
     n_iter_ : int
         Passes over X that were begun.
-    n_steps_ : int
-        Batches.
+    n_steps_
     n_features_in_, feature_names_in_
 
     See Also

@@ -107,8 +107,7 @@ class PredictiveSparseDecomposition(LearntDictionary):
         W.
     encoder_bias_, encoder_gain_ : ndarray of shape (n_components,), dtype of X
         b and g.
-    error_ : list of float
-        Cost at each iteration.
+    error_
     n_iter_ : int
         Number of iterations.
     n_features_in_, feature_names_in_

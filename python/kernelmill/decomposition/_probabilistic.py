@@ -139,8 +139,6 @@ class ProbabilisticPCA(GaussianProjection):
         Number of components k, less than d; d - 1 by default.
     tol : float, default=1e-6
         Increase of the mean log-likelihood of a row that ends the iteration.
-    max_iter : int, default=1000
-        Most iterations.
     method : {"auto", "em"}, default="auto"
         ``"auto"`` takes the maximum in closed form where no entry is missing.
 

@@ -19,6 +19,9 @@ WORDS = COMMON.extended(
             "eigenvectors of their products."),
         "n_jobs": ("int or None", "Ignored; present for API compatibility. See "
             "`kernelmill.threads`."),
+        "max_iter": ("int", "Most iterations."),
+        "max_no_improvement": ("int or None",
+            "Batches without a better smoothed cost that end the iteration."),
         "copy_X": ("bool", "Ignored; present for API compatibility. X is never modified."),
     },
     attributes={
@@ -32,6 +35,8 @@ WORDS = COMMON.extended(
         "singular_values_": ("ndarray of shape (n_components,), float64",
             "Lengths of the columns of the transformed rows of ``fit``."),
         "mean_": ("ndarray of shape (d,), float64", "Mean of each feature."),
+        "error_": ("list of float", "Cost at each iteration."),
+        "n_steps_": ("int", "Batches."),
         "noise_variance_": ("float", "Mean variance of the directions that are left out."),
     },
     raises={

@@ -102,10 +102,6 @@ class Gaussian(_NormalMean):
 
     Parameters
     ----------
-    mean : float or array-like of shape (d,), default=0.0
-        Mean of the prior of the mean.
-    kappa : float, default=0.0
-        How many rows it counts as; with 0 the prior of the mean is flat.
     shape : float or array-like of shape (d,), default=1e-3
         Shape of the prior of the precision; twice the shape counts as rows.
     rate : float or array-like of shape (d,), default=1e-3
@@ -253,10 +249,6 @@ class MultivariateGaussian(_NormalMean):
 
     Parameters
     ----------
-    mean : float or array-like of shape (d,), default=0.0
-        Mean of the prior of the mean.
-    kappa : float, default=0.0
-        How many rows it counts as; with 0 the prior of the mean is flat.
     degrees_of_freedom : float, optional
         Of the prior of the covariance, above d - 1: it counts as so many rows. d by default.
     scale : float, array-like of shape (d,) or (d, d), default=1e-3

@@ -57,5 +57,9 @@ DENSE = WORDS.extended(
         "X": (_ROWS, "Rows; see ``fit``."),
         "fit.X": (_ROWS, DENSE_ROWS[1].removesuffix(" NaN is a missing value.")),
         "partial_fit.X": (_ROWS, "More rows; see ``fit``."),
-    }
+    },
+    parameters={
+        "mean": ("float or array-like of shape (d,)", "Mean of the prior of the mean."),
+        "kappa": ("float", "How many rows it counts as; with 0 the prior of the mean is flat."),
+    },
 )

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelmill._docstrings import Documented, Words
 from kernelmill._estimator._parameters import is_integer, is_real, shown
 
 _PRIORS = ("uniform", "log-uniform")
@@ -22,7 +23,7 @@ _PRIORS = ("uniform", "log-uniform")
 MOST_LEVELS = 16
 
 
-class Dimension:
+class Dimension(Documented):
     """Base of dimensions.
 
     Attributes
@@ -36,6 +37,16 @@ class Dimension:
         Number of columns that models see.
     """
 
+    _words = Words(
+        parameters={
+            "prior": ('{"uniform", "log-uniform"}',
+                "Whether equal differences or equal ratios count the same."),
+            "name": ("str", "Name; that of the key where the space is a dict."),
+            "when": ("dict",
+                "Names of categorical dimensions and the choices of theirs, one or a list, with "
+                "which this dimension is active. Otherwise points have no value for it."),
+        }
+    )  # fmt: skip
     name: str | None
     when: dict[str, list[Any]] | None
     levels: int | None
@@ -127,13 +138,6 @@ class Real(Dimension):
     ----------
     low, high : float
         Ends of the range, which belong to it.
-    prior : {"uniform", "log-uniform"}, default="uniform"
-        Whether equal differences or equal ratios count the same.
-    name : str, optional
-        Name; that of the key where the space is a dict.
-    when : dict, optional
-        Names of categorical dimensions and the choices of theirs, one or a list, with which this
-        dimension is active. Otherwise points have no value for it.
 
     Examples
     --------
@@ -195,13 +199,6 @@ class Integer(Dimension):
     ----------
     low, high : int
         Ends of the range, which belong to it.
-    prior : {"uniform", "log-uniform"}, default="uniform"
-        Whether equal differences or equal ratios count the same.
-    name : str, optional
-        Name; that of the key where the space is a dict.
-    when : dict, optional
-        Names of categorical dimensions and the choices of theirs, one or a list, with which this
-        dimension is active. Otherwise points have no value for it.
 
     Examples
     --------
@@ -263,11 +260,6 @@ class Categorical(Dimension):
     choices : sequence
         The choices: any objects. Numbers are taken to be ordered, so that what is learnt of one
         tells of those beside it.
-    name : str, optional
-        Name; that of the key where the space is a dict.
-    when : dict, optional
-        Names of categorical dimensions and the choices of theirs, one or a list, with which this
-        dimension is active. Otherwise points have no value for it.
 
     Examples
     --------

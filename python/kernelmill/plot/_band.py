@@ -29,8 +29,6 @@ class PredictiveBandDisplay(Display):
         Predictions there, and the ends of the band.
     observed : tuple of two array-like of shape (n,), optional
         Places and values of what was observed.
-    level : float, default=0.9
-        Share of new values that the band is for.
     feature_name : str, optional
         Name of the feature; None where x are predictions.
     coverage : float, optional
@@ -63,6 +61,14 @@ class PredictiveBandDisplay(Display):
                 )
         self.x, self.prediction, self.lower, self.upper = arrays.values()
         self.observed = None if observed is None else tuple(np.asarray(v) for v in observed)
+        if self.observed is not None:
+            shapes = [v.shape for v in self.observed]
+            over = [self.x.shape] * 2 if feature_name is None else shapes[:1] * 2
+            if shapes != over:
+                raise ValueError(
+                    "PredictiveBandDisplay: observed must be places and values of one shape, that "
+                    f"of x where there is no feature_name, got shapes {shapes}"
+                )
         self.level, self.feature_name, self.coverage = level, feature_name, coverage
         self.estimator_name = estimator_name
 
@@ -87,8 +93,6 @@ class PredictiveBandDisplay(Display):
         feature : int or str, optional
             A feature over which the band is drawn, where the others have their medians. By default
             the only one; of several features each row has a bar, over its prediction.
-        level : float, default=0.9
-            Share of new values that the band is for.
 
         Returns
         -------
@@ -170,9 +174,11 @@ class PredictiveBandDisplay(Display):
         Examples
         --------
         >>> from kernelmill.plot import PredictiveBandDisplay
-        >>> display = PredictiveBandDisplay([0, 1], [0, 1], [-1, 0], [1, 2], observed=([0], [5]))
-        >>> len(display.plot().ax_.collections) > 0
-        True
+        >>> display = PredictiveBandDisplay(
+        ...     [0, 1], [0, 1], [-1, 0], [1, 2], observed=([0.5], [5]), feature_name="x"
+        ... )
+        >>> display.plot().ax_.get_xlabel()
+        'x'
         """
         ax = self._axes(ax, (7.0, 4.6))
         color, order = PALETTE[0], np.argsort(self.x, kind="stable")

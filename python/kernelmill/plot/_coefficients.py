@@ -69,10 +69,6 @@ class CoefficientDisplay(Display):
         Coefficients.
     lower, upper : array-like of shape (d,), optional
         Ends of their intervals.
-    feature_names : sequence of str, optional
-        Names of the features; numbers by default.
-    level : float, default=0.95
-        Probability of the intervals, for the title.
 
     Attributes
     ----------
@@ -136,12 +132,6 @@ class CoefficientDisplay(Display):
             The rows of ``fit``, for names, and for intervals of `LogisticRegression`.
         sample_weight : array-like of shape (n_samples,), optional
             The weights of ``fit``.
-        output : label or int, optional
-            The class, or the output, whose coefficients are drawn; needed if there are several.
-        level : float, default=0.95
-            Probability of the intervals.
-        feature_names : sequence of str, optional
-            Names of the features that the model sees; those of X by default.
 
         Returns
         -------
@@ -266,8 +256,6 @@ class CoefficientPathDisplay(Display):
         Coefficients at each.
     chosen : float, optional
         A strength to mark.
-    feature_names : sequence of str, optional
-        Names of the features; numbers by default.
     penalty_name : str, default="alpha"
         What the strength is called.
 
@@ -326,10 +314,6 @@ class CoefficientPathDisplay(Display):
             a thousandth of it for the lasso and its relatives; for others ``alpha``, or 1 / ``C``,
             from a hundred times the sum of squares of a feature about its mean, on average over the
             features, to a ten-thousandth of it.
-        output : label or int, optional
-            The class, or the output, whose coefficients are drawn; needed if there are several.
-        feature_names : sequence of str, optional
-            Names of the features that the model sees; those of X by default.
 
         Returns
         -------

@@ -350,19 +350,10 @@ class LinearSVC(ClassifierMixin, LinearMachine, LinearClassifier):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            More rows.
         y : array-like of shape (n,)
             Class labels.
         classes : array-like of shape (n_classes,), optional
             All labels that will occur; needed in the first call.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-            The model after these rows.
 
         Raises
         ------
@@ -488,17 +479,8 @@ class LinearSVR(LinearMachine, LinearRegressor):
 
         Parameters
         ----------
-        X : {array-like, sparse matrix} of shape (n, d), or a stream
-            More rows.
         y : array-like of shape (n,)
             Numbers.
-        sample_weight : array-like of shape (n,), optional
-            Weights of the rows.
-
-        Returns
-        -------
-        self : object
-            The model after these rows.
 
         Raises
         ------

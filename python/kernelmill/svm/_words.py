@@ -89,6 +89,7 @@ WORDS = COMMON.extended(
 
 LINEAR = COMMON.extended(
     arguments={
+        "partial_fit.X": ("{array-like, sparse matrix} of shape (n, d), or a stream", "More rows."),
         "fit.sample_weight": ("array-like of shape (n,)",
             "Weights of the rows, factors of C, or the name of a column of a frame or Parquet "
             "file. A weight of 2 counts a row twice; rows with zero weight are ignored."),
