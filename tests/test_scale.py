@@ -55,6 +55,8 @@ NOT_SCALED = {
     "UMAP": "rounding grows in its epochs: see manifold/test_maps.py",
     "HDBSCAN": "does not predict: see cluster/test_hdbscan.py",
     "KernelDensity": "does not predict: see neighbors/test_models.py",
+    "KNeighborsTransformer": "gives graphs: see neighbors/test_graphs_and_trees.py",
+    "RadiusNeighborsTransformer": "gives graphs: see neighbors/test_graphs_and_trees.py",
     "NearestNeighbors": "does not predict: see neighbors/test_search.py",
     "LatentDirichletAllocation": "reads counts, which have no unit",
     "NMF": "reads rows without negative entries: decomposition/test_nonnegative.py",

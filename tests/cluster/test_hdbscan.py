@@ -233,3 +233,40 @@ def test_refusals(rng):
         HDBSCAN(3, metric="nan_euclidean").fit([[1.0, np.nan], [2, np.nan], [3, 1], [np.nan, 1]])
     with pytest.raises(ValueError, match="store_centers must be None without dense rows"):
         HDBSCAN(metric="precomputed", store_centers="both").fit(np.abs(cdist(X, X)))
+
+
+def test_rows_that_are_not_finite_take_no_part():
+    rng = np.random.default_rng(5)
+    X = np.concatenate([rng.normal(size=(40, 3)), 9 + rng.normal(size=(40, 3))])
+    gaps = X.copy()
+    gaps[3, 1], gaps[50, 0], gaps[60, 2], gaps[61] = np.nan, np.inf, -np.inf, [np.inf, np.nan, 0]
+    whole = np.isfinite(gaps).all(axis=1)
+    for metric in ("euclidean", "cosine", "manhattan"):
+        model = HDBSCAN(metric=metric, min_cluster_size=5, store_centers="both").fit(gaps)
+        other = HDBSCAN(metric=metric, min_cluster_size=5, store_centers="both").fit(X[whole])
+        assert np.array_equal(model.labels_[whole], other.labels_)
+        assert np.array_equal(model.probabilities_[whole], other.probabilities_)
+        assert model.labels_[~whole].tolist() == [-3, -2, -2, -3]
+        assert np.array_equal(model.probabilities_[~whole], [np.nan, 0, 0, np.nan], equal_nan=True)
+        assert np.array_equal(model.centroids_, other.centroids_)
+        cut = model.dbscan_clustering(1.0, 3)
+        assert np.array_equal(cut[whole], other.dbscan_clustering(1.0, 3))
+    with np.errstate(invalid="ignore"):
+        theirs = sklearn.cluster.HDBSCAN(min_cluster_size=5, copy=True).fit(gaps).labels_
+    assert np.array_equal(HDBSCAN(min_cluster_size=5).fit(gaps).labels_, theirs)
+    with pytest.raises(ValueError, match="at least 2 rows"):
+        HDBSCAN().fit(np.full((9, 2), np.nan))
+    with pytest.raises(ValueError, match="X must"):
+        HDBSCAN(metric="precomputed").fit(np.full((9, 9), np.nan))
+
+
+def test_the_order_of_rows_does_not_matter():
+    from sklearn.datasets import load_iris
+
+    X = load_iris().data
+    first = HDBSCAN(min_cluster_size=5, metric="cosine").fit(X).labels_
+    for seed in range(4):
+        order = np.random.default_rng(seed).permutation(len(X))
+        found = HDBSCAN(min_cluster_size=5, metric="cosine").fit(X[order]).labels_
+        pairs = np.unique(np.stack([first[order], found]), axis=1)
+        assert pairs.shape[1] == first.max() + 2  # one name for each cluster, and for noise

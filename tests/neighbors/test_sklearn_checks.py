@@ -6,18 +6,21 @@ from kernelmill.neighbors import (
     KernelDensity,
     KNeighborsClassifier,
     KNeighborsRegressor,
+    KNeighborsTransformer,
     LocalOutlierFactor,
     MLkNN,
     NearestCentroid,
     NearestNeighbors,
     RadiusNeighborsClassifier,
     RadiusNeighborsRegressor,
+    RadiusNeighborsTransformer,
 )
 
 MODELS = [
     KNeighborsClassifier(),
     KNeighborsRegressor(weights="distance"),
     KernelDensity(),
+    KNeighborsTransformer(),
     LocalOutlierFactor(9),
     LocalOutlierFactor(9, novelty=True),
     MLkNN(5),
@@ -25,6 +28,7 @@ MODELS = [
     NearestNeighbors(),
     RadiusNeighborsClassifier(outlier_label="most_frequent"),
     RadiusNeighborsRegressor(),
+    RadiusNeighborsTransformer(),
 ]
 
 

@@ -63,8 +63,9 @@ _TABLE = {
     ),
     "sklearn.neighbors": (
         "neighbors",
-        "KNeighborsClassifier KNeighborsRegressor KernelDensity LocalOutlierFactor NearestCentroid "
-        "NearestNeighbors RadiusNeighborsClassifier RadiusNeighborsRegressor",
+        "KNeighborsClassifier KNeighborsRegressor KNeighborsTransformer KernelDensity "
+        "LocalOutlierFactor NearestCentroid NearestNeighbors RadiusNeighborsClassifier "
+        "RadiusNeighborsRegressor RadiusNeighborsTransformer",
     ),
     "sklearn.neural_network": ("neural_network", "MLPClassifier MLPRegressor"),
     "sklearn.preprocessing": ("preprocessing", "MinMaxScaler RobustScaler StandardScaler"),

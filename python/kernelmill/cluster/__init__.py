@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy(
         "BisectingKMeans": "_bisecting",
         "ConstrainedKMeans": "_constrained",
         "DBSCAN": "_dbscan",
+        "dbscan": "_dbscan",
         "FuzzyCMeans": "_fuzzy",
         "HDBSCAN": "_hdbscan",
         "KMeans": "_kmeans",

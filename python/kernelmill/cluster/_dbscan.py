@@ -142,6 +142,56 @@ class DBSCAN(ClusterMixin, Searcher):
         return labels
 
 
+def dbscan(
+    X, eps=0.5, *, min_samples=5, metric="minkowski", metric_params=None, algorithm="auto",
+    leaf_size=30, p=2, sample_weight=None, n_jobs=None
+):
+    """Core rows and clusters of `DBSCAN`.
+
+    Parameters
+    ----------
+    X : {array-like, sparse matrix} of shape (n, d)
+        Rows; for ``metric="precomputed"`` their distances, of shape (n, n).
+    eps : float, default=0.5
+        Radius; a distance equal to it counts.
+    min_samples : int, default=5
+        Rows within the radius that make a row core.
+    metric : str or callable, default="minkowski"
+        Distance, as for `DBSCAN`.
+    metric_params : dict or None, default=None
+        Further parameters of the metric.
+    algorithm : {"auto", "ball_tree", "kd_tree", "brute"}, default="auto"
+        How to search.
+    leaf_size : int, default=30
+        Ignored; present for API compatibility.
+    p : float, default=2
+        Exponent of Minkowski's distance.
+    sample_weight : array-like of shape (n,) or None, default=None
+        Weights of the rows, of which `min_samples` is a sum.
+    n_jobs : None
+        Ignored: the library's threads are used.
+
+    Returns
+    -------
+    core_samples : ndarray of shape (n_core,), int64
+        Which rows are core.
+    labels : ndarray of shape (n,), int64
+        Clusters, numbered by their first core row; -1 for noise.
+
+    Examples
+    --------
+    >>> from kernelmill.cluster import dbscan
+    >>> core, labels = dbscan([[0.0], [1.0], [2.0], [9.0]], eps=1.0, min_samples=3)
+    >>> core, labels
+    (array([1]), array([ 0,  0,  0, -1]))
+    """
+    model = DBSCAN(
+        eps, min_samples=min_samples, metric=metric, metric_params=metric_params,
+        algorithm=algorithm, leaf_size=leaf_size, p=p, n_jobs=n_jobs,
+    ).fit(X, sample_weight=sample_weight)  # fmt: skip
+    return model.core_sample_indices_, model.labels_
+
+
 def by_lists(
     space: Space, eps: float, min_samples: float, weight: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._validation import check_values
 from kernelmill.cluster._agglomerative import check_memory, condensed, cut
 from kernelmill.cluster._lifetimes import lifetimes, members, numbered, selected
 from kernelmill.neighbors._base import SEARCH, Searcher, check_pair
@@ -19,6 +20,7 @@ from kernelmill.neighbors._space import Space
 from kernelmill.ops import linkage as ops
 from kernelmill.ops import neighbors
 
+_INFINITE, _MISSING = -2, -3  # labels of rows that have no distances
 # Metrics whose distances grow with the square of the rows.
 _SQUARED = ("sqeuclidean", "cosine", "correlation")
 
@@ -60,9 +62,11 @@ class HDBSCAN(ClusterMixin, Searcher):
     Attributes
     ----------
     labels_ : ndarray of shape (n,), int64
-        Clusters, numbered by their first row; -1 for noise.
+        Clusters, numbered by their first row; -1 for noise, -2 for rows with an infinite entry, -3
+        for rows with a missing one. Both take no part in the clustering.
     probabilities_ : ndarray of shape (n,), float64
-        How long a row stays in its cluster, by the longest in it; 0 for noise.
+        How long a row stays in its cluster, by the longest in it; 0 for noise, NaN for rows with a
+        missing entry.
     centroids_ : ndarray of shape (n_clusters, d), float64
         Means, weighted by `probabilities_`, if stored.
     medoids_ : ndarray of shape (n_clusters, d), float64
@@ -126,19 +130,19 @@ class HDBSCAN(ClusterMixin, Searcher):
         Raises
         ------
         ValueError
-            If X is not finite, does not suit the metric, or has too few rows.
+            If X does not suit the metric, or has too few finite rows.
         MemoryError
             If the distances of all pairs are needed and do not fit the free memory.
         """
         owner = type(self).__name__
         rows, least = self._fit_rows(X), self._asked
-        n = rows.count
+        space = self._space
+        n = space.n_rows
         check_pair(n, owner)
         if least > n:
             raise ValueError(
                 f"{owner}: min_samples must be at most the number of rows, {n}, got {least}"
             )
-        space = self._space
         core = space.nearest(space.rows, least)[0][:, -1].copy()
         self._merges = self._hierarchy(space, core)
         tree = lifetimes(*self._merges, int(self.min_cluster_size))
@@ -150,9 +154,48 @@ class HDBSCAN(ClusterMixin, Searcher):
             tree, chosen, n, float(self.cluster_selection_epsilon)
         )
         if self.store_centers is not None:
-            self._store_centers(rows.X, space, owner)
+            self._store_centers(_kept(rows.X, self._outside), space, owner)
+        if self._outside is not None:
+            probabilities = np.where(self._outside == _MISSING, np.nan, 0.0)
+            probabilities[self._outside == 0] = self.probabilities_
+            self.labels_, self.probabilities_ = self._among_all(self.labels_), probabilities
         del self._searched
         return self
+
+    def _usable(self, X: Any) -> Any:
+        """Rows that are finite; `_outside` has the labels of the others, where there are some."""
+        self._outside = None
+        if self.metric == "precomputed":  # and looked at already
+            return X
+        names = getattr(self, "feature_names_in_", None)
+        missing = self.metric == "nan_euclidean"
+        if not is_sparse(X):
+            gap = np.isnan(X).any(axis=1) & (not missing)
+            outside = np.where(gap, _MISSING, np.where(np.isinf(X).any(axis=1), _INFINITE, 0))
+            if outside.any():
+                self._outside = outside
+                X = _kept(X, outside)
+        check_values(
+            X, type(self).__name__, names, allow_nan=missing, whole=True, squared=self._squares
+        )
+        return X
+
+    @property
+    def _checks_values(self):  # type: ignore[override]
+        return self.metric == "precomputed"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.metric != "precomputed"
+        return tags
+
+    def _among_all(self, labels: np.ndarray) -> np.ndarray:
+        """Labels of all rows, from those of the usable ones."""
+        if self._outside is None:
+            return labels
+        out = self._outside.astype(labels.dtype)
+        out[self._outside == 0] = labels
+        return out
 
     def _hierarchy(
         self, space: Space, core: np.ndarray
@@ -227,4 +270,8 @@ class HDBSCAN(ClusterMixin, Searcher):
         large = np.bincount(labels)[labels] >= min_cluster_size
         out = np.full(n, -1)
         out[large] = numbered(labels[large])
-        return out
+        return self._among_all(out)
+
+
+def _kept(X: Any, outside: np.ndarray | None) -> Any:
+    return X if outside is None else X[outside == 0]

@@ -5,8 +5,10 @@ from .._lazy import lazy
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
+        "KDTree": "_kd_tree",
         "KNeighborsClassifier": "_classification",
         "KNeighborsRegressor": "_regression",
+        "KNeighborsTransformer": "_transformers",
         "KernelDensity": "_density",
         "LocalOutlierFactor": "_outliers",
         "MLkNN": "_multilabel",
@@ -14,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy(
         "NearestNeighbors": "_unsupervised",
         "RadiusNeighborsClassifier": "_classification",
         "RadiusNeighborsRegressor": "_regression",
+        "RadiusNeighborsTransformer": "_transformers",
         "kneighbors_graph": "_graph",
         "radius_neighbors_graph": "_graph",
     },

@@ -30,6 +30,7 @@ SEARCH: dict[str, rule.Rule] = {
     ),
     "n_jobs": rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing()),
 }
+RADIUS = rule.any_of(rule.real(0), rule.Rule(lambda v: v == np.inf, "infinity"))
 WEIGHTS = rule.any_of(rule.one_of("uniform", "distance", None), rule.function("(distances)"))
 
 
@@ -76,11 +77,15 @@ class Searcher(Estimator):
         rows = self._rows(X, sample_weight, reset=True)
         if metric == "precomputed":
             check_distances(rows.X, owner)
-        space = space_of(rows.X, metric, params, self.algorithm, owner, self._asked)
+        space = space_of(self._usable(rows.X), metric, params, self.algorithm, owner, self._asked)
         self.effective_metric_, self.effective_metric_params_ = metric, params
         self.n_samples_fit_ = rows.count
         self._searched = space._asdict()
         return rows
+
+    def _usable(self, X: Any) -> Any:
+        """The rows that are searched."""
+        return X
 
     @property
     def _space(self) -> Space:
@@ -211,6 +216,10 @@ class RadiusNeighborsMixin:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Offsets, indices and distances, of each query by distance or by index."""
         radius = self.radius if radius is None else radius
+        if radius is None:
+            raise ValueError(
+                f"{type(self).__name__}: radius must be given here or to the model, got None"
+            )
         offsets, indices, distances = self._within(X, radius)  # type: ignore[attr-defined]
         if by_distance:
             order = np.lexsort((indices, distances, query_of(offsets)))

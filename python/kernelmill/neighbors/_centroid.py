@@ -79,11 +79,6 @@ class NearestCentroid(ClassifierMixin, Estimator):
     def __init__(self, metric="euclidean", *, shrink_threshold=None, priors="uniform"):
         self._set_parameters(locals())
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.metric == "euclidean"
-        return tags
-
     @fitting
     def fit(self, X, y):
         """Find the centers.
@@ -113,10 +108,7 @@ class NearestCentroid(ClassifierMixin, Estimator):
         means = np.stack([_mean(rows.X[codes == c]) for c in range(k)])
         self.class_prior_ = self._prior(counts, owner)
         if self.metric == "manhattan":
-            if is_sparse(rows.X):
-                raise ValueError(f"{owner}: X must be dense for medians, got a sparse matrix")
-            dense = rows.X
-            self.centroids_ = np.stack([np.median(dense[codes == c], axis=0) for c in range(k)])
+            self.centroids_ = np.stack([_median(rows.X[codes == c]) for c in range(k)])
         else:
             self.centroids_ = means.copy()
         squares = sum(_squares(rows.X[codes == c], self.centroids_[c]) for c in range(k))
@@ -224,6 +216,19 @@ class NearestCentroid(ClassifierMixin, Estimator):
 
 def _mean(X: Any) -> np.ndarray:
     return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+
+
+def _median(X: Any) -> np.ndarray:
+    """Medians of columns; of sparse rows column by column, with as many zeros as are not stored."""
+    if not is_sparse(X):
+        return np.median(X, axis=0)
+    n, columns = X.shape[0], X.tocsc()
+    columns.sum_duplicates()
+    found = np.zeros(X.shape[1])
+    for f in np.flatnonzero(2 * np.diff(columns.indptr) >= n):  # others have more zeros than half
+        stored = columns.data[columns.indptr[f] : columns.indptr[f + 1]]
+        found[f] = np.median(np.concatenate([stored, np.zeros(n - len(stored), stored.dtype)]))
+    return found
 
 
 def _squares(X: Any, mean: np.ndarray) -> np.ndarray:

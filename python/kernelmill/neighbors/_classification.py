@@ -11,6 +11,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._targets import check_count, class_labels
 from kernelmill.neighbors._base import (
+    RADIUS,
     KNeighbourhoods,
     Neighbourhoods,
     RadiusNeighborsMixin,
@@ -170,7 +171,7 @@ class RadiusNeighborsClassifier(RadiusNeighborsMixin, _Voters):
 
     _parameters: ClassVar = {
         **Neighbourhoods._parameters,
-        "radius": rule.real(0),
+        "radius": RADIUS,
         "outlier_label": rule.Rule(lambda value: True, "a label"),
     }
 

@@ -6,15 +6,17 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill.neighbors._base import SEARCH, Searcher
-from kernelmill.neighbors._space import effective, space_of
+from kernelmill.neighbors._space import angles, effective, space_of
 from kernelmill.ops import neighbors as ops
 
+_BLOCK = 1 << 18  # pairs of a block on the sphere
 _LOG_TWO_PI = math.log(2 * math.pi)
 
 
@@ -32,7 +34,8 @@ default="gaussian"
         With z the distance by the bandwidth: ``exp(-z^2 / 2)``, 1, ``1 - z^2``, ``exp(-z)``,
         ``1 - z`` and ``cos(pi z / 2)``, the last four of the five without ``exp`` for z < 1 only.
     metric : str, default="euclidean"
-        As for `NearestNeighbors`. The norm of the density is that of the Euclidean distance.
+        As for `NearestNeighbors`. The norm of the density is that of the Euclidean distance, also
+        for ``"haversine"``: that of a plane, which a bandwidth far below 1 sees.
     atol : float, default=0
         Ignored; present for API compatibility.
     rtol : float, default=0
@@ -95,10 +98,10 @@ default="gaussian"
         metric, params = effective(self.metric, None, self.metric_params, owner)
         rows = self._rows(X, sample_weight, reset=True)
         space = space_of(rows.X, metric, params, "brute", owner)
-        if space.code in (None, ops.NAN_EUCLIDEAN) or metric == "haversine":
+        if space.code in (None, ops.NAN_EUCLIDEAN):
             raise ValueError(
-                f"{owner}: metric must be Euclidean, of Minkowski's family or hamming, perhaps "
-                f"after a change of coordinates, got {metric!r}"
+                f"{owner}: metric must be Euclidean, of Minkowski's family, hamming or haversine, "
+                f"perhaps after a change of coordinates, got {metric!r}"
             )
         weight = None if rows.weight is None else rows.weight.astype(np.float64)
         if weight is not None and not (weight > 0).all():
@@ -128,13 +131,28 @@ default="gaussian"
         """
         space = self._space
         Q = space.moved_queries(self._rows(X, reset=False).X)
-        kernel = ops.KERNELS.index(self.kernel)
-        logs = ops.log_density(
-            Q, space.rows, self._weight, kernel, self.bandwidth_, *space.arguments
-        )
+        if space.metric == "haversine":
+            logs = self._on_sphere(Q[:, 3:], space.rows[:, 3:])
+        else:
+            kernel = ops.KERNELS.index(self.kernel)
+            logs = ops.log_density(
+                Q, space.rows, self._weight, kernel, self.bandwidth_, *space.arguments
+            )
         return logs - log_norm(self.kernel, self.bandwidth_, self.n_features_in_) - math.log(
             self._mass
         )
+
+    def _on_sphere(self, Q: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Logarithms of sums over great-circle distances, by blocks of queries."""
+        logs = np.empty(len(Q))
+        step = max(1, _BLOCK // max(len(rows), 1))
+        for start in range(0, len(Q), step):
+            part = Q[start : start + step]
+            pairs = np.repeat(part, len(rows), axis=0), np.tile(rows, (len(part), 1))
+            z = angles(*pairs).reshape(len(part), -1) / self.bandwidth_
+            terms = _log_kernel(self.kernel, z)
+            logs[start : start + step] = logsumexp(terms, axis=1, b=self._weight)
+        return logs
 
     def score(self, X, y=None):
         """The sum of the log densities of all rows.
@@ -183,6 +201,22 @@ default="gaussian"
             length = np.sqrt((step**2).sum(axis=1, keepdims=True))
             step *= rng.uniform(size=(n_samples, 1)) ** (1 / d) / length
         return center + self.bandwidth_ * step
+
+
+def _log_kernel(kernel: str, z: np.ndarray) -> np.ndarray:
+    """Logarithms of a kernel at distances in units of the bandwidth; -inf beyond its end."""
+    if kernel == "gaussian":
+        return -z * z / 2
+    if kernel == "exponential":
+        return -z
+    own = {
+        "tophat": np.ones_like(z),
+        "epanechnikov": 1 - z * z,
+        "linear": 1 - z,
+        "cosine": np.cos(np.pi / 2 * z),
+    }[kernel]
+    with np.errstate(divide="ignore"):
+        return np.log(np.where(z < 1, own, 0.0))
 
 
 def log_norm(kernel: str, bandwidth: float, d: int) -> float:

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 from sklearn.base import RegressorMixin
 
-from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._targets import encode_values
 from kernelmill.neighbors._base import (
+    RADIUS,
     KNeighbourhoods,
     Neighbourhoods,
     RadiusNeighborsMixin,
@@ -113,7 +113,7 @@ class RadiusNeighborsRegressor(RadiusNeighborsMixin, _Averagers):
     array([ 5., 10.])
     """
 
-    _parameters: ClassVar = {**Neighbourhoods._parameters, "radius": rule.real(0)}
+    _parameters: ClassVar = {**Neighbourhoods._parameters, "radius": RADIUS}
 
     def __init__(
         self, radius=1.0, *, weights="uniform", algorithm="auto", leaf_size=30, p=2,

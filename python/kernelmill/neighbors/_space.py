@@ -170,7 +170,7 @@ class Space(NamedTuple):
         plain = self._replace(rows=self.rows[:, :3].copy(), metric="euclidean")
         offsets, near, _ = plain._lists(Q[:, :3].copy(), reach, own)
         query = np.repeat(np.arange(len(Q)), np.diff(offsets))
-        return offsets, near, _angles(Q[query, 3:], self.rows[near, 3:])
+        return offsets, near, angles(Q[query, 3:], self.rows[near, 3:])
 
     def _within_on_sphere(self, Q: np.ndarray, radius: float, own: np.ndarray | None) -> tuple:
         reach = 2 * math.sin(min(max(radius, 0.0), math.pi) / 2) * (1 + _CHORD) + _CHORD
@@ -268,7 +268,7 @@ class _SparseMeasure:
         return D if self.squared else np.sqrt(D)
 
 
-def _angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def angles(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Great-circle distances of (latitude, longitude) pairs in radians, row by row."""
     half = np.sin((a - b) / 2) ** 2
     s = half[:, 0] + np.cos(a[:, 0]) * np.cos(b[:, 0]) * half[:, 1]

@@ -6,7 +6,13 @@ from typing import ClassVar
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill.neighbors._base import SEARCH, KNeighborsMixin, RadiusNeighborsMixin, Searcher
+from kernelmill.neighbors._base import (
+    RADIUS,
+    SEARCH,
+    KNeighborsMixin,
+    RadiusNeighborsMixin,
+    Searcher,
+)
 
 
 class NearestNeighbors(KNeighborsMixin, RadiusNeighborsMixin, Searcher):
@@ -43,7 +49,11 @@ class NearestNeighbors(KNeighborsMixin, RadiusNeighborsMixin, Searcher):
     (8, 10)
     """
 
-    _parameters: ClassVar = {**SEARCH, "n_neighbors": rule.integer(1), "radius": rule.real(0)}
+    _parameters: ClassVar = {
+        **SEARCH,
+        "n_neighbors": rule.integer(1),
+        "radius": rule.any_of(RADIUS, rule.nothing()),
+    }
 
     def __init__(
         self, *, n_neighbors=5, radius=1.0, algorithm="auto", leaf_size=30, metric="minkowski", p=2,

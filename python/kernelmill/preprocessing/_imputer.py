@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
+from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse, namespace, to_host
 from kernelmill._estimator import _parameters as rule
@@ -154,6 +155,18 @@ class Imputer(OneToOneFeatureMixin, ColumnTransformer):
     @property
     def _accepts_missing(self):  # type: ignore[override]
         return self._mark != self._mark
+
+    @property
+    def indicator_(self):
+        """scikit-learn's ``MissingIndicator`` of the flags, or None without `add_indicator`."""
+        check_is_fitted(self)
+        if not self.add_indicator:
+            return None
+        from sklearn.impute import MissingIndicator
+
+        row = np.full((1, self.n_features_in_), 0.0 if self._mark != 0 else 1.0)
+        row[:, self._flagged] = self._mark
+        return MissingIndicator(missing_values=self._mark, error_on_new=False).fit(row)
 
     def _kept(self) -> np.ndarray:
         """Places of the features that are not left out."""
