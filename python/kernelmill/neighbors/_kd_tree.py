@@ -148,7 +148,7 @@ class KDTree:
             Bandwidth.
         kernel : str, default="gaussian"
             As for `KernelDensity`.
-        atol, rtol, breadth_first
+        atol, rtol, breadth_first : float, float, bool
             Ignored; present for API compatibility. Sums are exact.
         return_log : bool, default=False
             Whether to return logarithms.
