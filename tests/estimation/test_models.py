@@ -147,6 +147,23 @@ def test_predictive_density_is_the_mean_over_the_posterior(name):
     assert (error < 0.05 * density.mean(axis=0)).all()
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("largest", [3, 5000])
+def test_many_rows_have_the_densities_of_few(name, largest):
+    """Those of small whole numbers are looked up where there are many rows."""
+    model, X, *_ = family(name)
+    rows = np.vstack([X] * 60)
+    if name == "Poisson":
+        rows[7, 1] = largest
+    whole = model.fit(rows)
+    for parameters in ("predictive", "map"):
+        got = whole.log_density(rows, parameters)
+        parts = [whole.log_density(rows[i : i + 500], parameters) for i in range(0, 2400, 500)]
+        np.testing.assert_allclose(got, np.concatenate(parts), rtol=1e-12)
+    halves = clone(model).partial_fit(rows[:1000]).partial_fit(rows[1000:])
+    assert_same(halves, whole)
+
+
 @BY_NAME
 def test_modes_are_modes(name):
     model, X, prior, likelihood = family(name)

@@ -28,6 +28,8 @@ from kernelmill._estimator._validation import as_numbers, zero_weights
 from kernelmill.estimation._words import WORDS
 
 _BLOCK = 1 << 16  # elements of rows that are made float64 at a time
+_TABLE = 1024  # values whose densities are looked up, where there are more rows than _FEW
+_FEW = 2 * _TABLE
 Parameters = dict[str, Any]  # arrays by name
 
 POSITIVE = rule.any_of(rule.real(0, above=True), rule.array("(d,)"))
@@ -41,10 +43,13 @@ def blocks(X: Any) -> Iterator[tuple[int, np.ndarray]]:
         yield i, (block.toarray() if is_sparse(X) else block).astype(np.float64)
 
 
-def entry_densities(X: Any, owner: str, support: Any, entry: Callable, *state: Any) -> np.ndarray:
+def entry_densities(
+    X: Any, owner: str, support: Any, whole: bool, entry: Callable, *state: Any
+) -> np.ndarray:
     """Log densities of rows of independent features (n,), of CSR rows by what they store.
 
-    ``entry(x, j, *state)`` is the log density of values x of the features j.
+    ``entry(x, j, *state)`` is the log density of values x of the features j; of small whole numbers
+    it is looked up.
     """
     X = canonical(X)
     check_support(X, owner, support)
@@ -56,8 +61,13 @@ def entry_densities(X: Any, owner: str, support: Any, entry: Callable, *state: A
             return float(zeros.sum()) + np.bincount(row, more, minlength=X.shape[0])
     out = np.empty(X.shape[0])
     j = np.arange(X.shape[1])
+    table = None
+    if whole and X.shape[0] > _FEW and X.size and X.max() < _TABLE:
+        # Gamma functions of each entry are most of the time: 13 to 1 at 400,000 x 60.
+        table = entry(np.arange(float(X.max()) + 1), j[:, None], *state)
     for i, block in blocks(X):
-        out[i : i + len(block)] = entry(block, j, *state).sum(axis=1)
+        found = entry(block, j, *state) if table is None else table[j, block.astype(np.int64)]
+        out[i : i + len(block)] = found.sum(axis=1)
     return out
 
 
@@ -118,6 +128,7 @@ class Conjugate(DensityMixin, Estimator):
 
     _words = WORDS
     _support: ClassVar[tuple[Callable, str] | None] = None
+    _whole: ClassVar[bool] = False  # whether values are whole numbers
     _chosen: ClassVar[tuple[str, ...]] = ("predictive", "map", "maximum_likelihood")
 
     def _observe(self, chunk: Rows, before: Parameters | None) -> Parameters:
@@ -173,7 +184,7 @@ class Conjugate(DensityMixin, Estimator):
 
     def _of_entries(self, entry: Callable, *state: Any) -> tuple[Callable, tuple]:
         """The pass of independent features; see `entry_densities`."""
-        return entry_densities, (type(self).__name__, self._support, entry, *state)
+        return entry_densities, (type(self).__name__, self._support, self._whole, entry, *state)
 
     def _hyper(self, name: str, d: int, least: float | None = 0.0) -> np.ndarray:
         """A parameter of the prior, given for all features or each: (d,), float64."""

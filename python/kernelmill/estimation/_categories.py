@@ -106,6 +106,7 @@ class Bernoulli(Numeric):
     _accepts_sparse: ClassVar = True
     _squares: ClassVar = False
     _support = (_is_binary, "zeros and ones")
+    _whole: ClassVar = True
     _parameters: ClassVar = {"alpha": POSITIVE, "beta": POSITIVE}
 
     def __init__(self, *, alpha=1.0, beta=1.0):

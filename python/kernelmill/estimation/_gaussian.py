@@ -15,6 +15,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._validation import as_numbers
 from kernelmill.estimation._base import POSITIVE, Numeric, Parameters, blocks, log_rising
 from kernelmill.estimation._words import DENSE
+from kernelmill.ops import linear
 
 _LOG_PI = math.log(math.pi)
 _LOG_TWO_PI = math.log(2 * math.pi)
@@ -221,10 +222,10 @@ class Gaussian(_NormalMean):
 
 def _squared(X: Any, mean: np.ndarray, factor: np.ndarray) -> np.ndarray:
     """``(x - mean)' (L L')^-1 (x - mean)`` of rows (n,), float64."""
-    inverse = scipy.linalg.solve_triangular(factor, np.eye(len(factor)), lower=True).T
+    inverse = scipy.linalg.solve_triangular(factor, np.eye(len(factor)), lower=True)
     out = np.empty(X.shape[0])
     for i, block in blocks(X):
-        z = (block - mean) @ inverse
+        z = linear.forward(block - mean, inverse)[0]
         out[i : i + len(block)] = np.einsum("ij,ij->i", z, z)
     return out
 

@@ -11,6 +11,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator._posterior import log_of
 from kernelmill._estimator._rows import Rows
 from kernelmill.estimation._base import (
+    _TABLE,
     POSITIVE,
     Numeric,
     Parameters,
@@ -32,14 +33,20 @@ def log_factorials(X: Any, sample_weight: Any = None) -> float:
     """Weighted sum of ``log x!`` over the entries of rows, of CSR rows by what they store."""
     from scipy.special import gammaln
 
+    most = X.max() if X.size and X.shape[0] else 0
+    table = gammaln(np.arange(1.0, float(most) + 2)) if most < _TABLE else None
+
+    def log_factorial(x: np.ndarray) -> np.ndarray:
+        return gammaln(x + 1) if table is None else table[x.astype(np.int64)]
+
     if is_sparse(X):
-        logs = gammaln(X.data.astype(np.float64) + 1)
+        logs = log_factorial(X.data.astype(np.float64))
         if sample_weight is None:
             return float(logs.sum())
         return float(logs @ np.repeat(sample_weight, np.diff(X.indptr)))
     total = 0.0
     for i, block in blocks(X):
-        logs = gammaln(block + 1).sum(axis=1)
+        logs = log_factorial(block).sum(axis=1)
         own = None if sample_weight is None else sample_weight[i : i + len(block)]
         total += float(logs.sum() if own is None else logs @ own)
     return total
@@ -154,6 +161,7 @@ class Poisson(_GammaRate):
     """
 
     _support = (_is_count, "counts, whole numbers of at least 0")
+    _whole: ClassVar = True
 
     def __init__(self, *, shape=1.0, rate=1e-3):
         self._set_parameters(locals())
