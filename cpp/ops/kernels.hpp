@@ -29,6 +29,19 @@ struct Function {
   double gamma, coef0, degree;
 };
 
+// Whether powers are taken by squaring; the same on both devices.
+constexpr bool is_whole(double degree) {
+  return degree >= 0 && degree <= 64 && degree == static_cast<double>(static_cast<int>(degree));
+}
+
+// x^e for a whole number e >= 0, by squaring.
+template <class T>
+constexpr T whole_power(T x, std::uint32_t e) {
+  T power = 1;
+  for (; e != 0; e >>= 1, x *= x) power = (e & 1) != 0 ? power * x : power;
+  return power;
+}
+
 // All rows of Y, prepared as the columns of blocks.
 template <class T>
 class Columns {

@@ -1,7 +1,7 @@
 // From products, squared distances or other sums over features to values of a kernel function.
 #pragma once
 
-#include <cmath>    // std::pow, std::floor
+#include <cmath>    // std::pow
 #include <cstdint>  // powers
 
 #include "core/math.hpp"  // exp, tanh
@@ -12,14 +12,6 @@ namespace kernelmill::kernels {
 // Whether k is no function of a product: a sum over features of a function of x_p and y_p.
 inline bool of_sums(Kind kind) { return kind == Kind::laplacian || kind == Kind::chi2; }
 
-// x^e for a whole number e >= 0, by squaring.
-template <class T>
-KERNELMILL_INLINE T whole_power(T x, std::uint32_t e) {
-  T power = 1;
-  for (; e != 0; e >>= 1, x *= x) power = (e & 1) != 0 ? power * x : power;
-  return power;
-}
-
 // values[l] from a product, a squared distance or a sum, for l < count.
 template <class T>
 [[gnu::noinline]] void finish(const Function& f, T* values, index_t count) {
@@ -28,7 +20,7 @@ template <class T>
     case Kind::linear:
       return;
     case Kind::poly: {
-      const bool whole = f.degree == std::floor(f.degree) && f.degree >= 0 && f.degree <= 64;
+      const bool whole = is_whole(f.degree);
       const auto e = whole ? static_cast<std::uint32_t>(f.degree) : 0U;
       for (index_t l = 0; l < count; ++l) {
         const T base = gamma * values[l] + coef0;

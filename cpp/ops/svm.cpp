@@ -8,34 +8,22 @@
 #include <numeric>    // std::iota
 #include <vector>     // working sets
 
-#include "core/error.hpp"     // invalid
 #include "core/parallel.hpp"  // parallel_for
 #include "ops/kernels.hpp"    // Columns
 #include "ops/svm_block.hpp"
+#include "ops/svm_rounds.hpp"
 
 namespace kernelmill::svm {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-// Variables whose kernel matrix (1 MiB of float) stays in the near caches while pairs move. A
-// larger working set is a problem of its own, over the kernel matrix of its variables.
-constexpr index_t most_near = 512;
-
 // Rows of K, from the cache or from X itself.
 template <class T>
 class KernelRows {
  public:
   KernelRows(const kernels::Columns<T>* columns, MatrixView<const T> given, const Solving<T>& s,
              index_t n)
-      : columns_(columns), given_(given), cache_(s.cache), slots_(s.slots) {
-    if (columns == nullptr) return;
-    places_.assign(static_cast<std::size_t>(n), -1);
-    for (index_t p = 0; p < slots_.rows; ++p) {
-      const index_t row = slots_(p, 0);
-      if (row >= 0 && row < n) places_[static_cast<std::size_t>(row)] = p;
-      clock_ = std::max(clock_, slots_(p, 1));
-    }
-  }
+      : columns_(columns), given_(given), cache_(s.cache), slots_(s.slots, columns ? n : 0) {}
 
   // Pointers to the rows of these numbers, which stay valid until the next call.
   void take(const std::vector<std::int32_t>& numbers, std::vector<const T*>& out) {
@@ -44,57 +32,24 @@ class KernelRows {
       for (std::size_t a = 0; a < numbers.size(); ++a) out[a] = given_.row(numbers[a]);
       return;
     }
-    ++clock_;
     std::vector<std::int32_t> missing;
-    for (const std::int32_t number : numbers) {
-      index_t& place = places_[static_cast<std::size_t>(number)];
-      if (place >= 0) {
-        slots_(place, 1) = clock_;
-      } else if (place == -1) {
-        place = -2;
-        missing.push_back(number);
-      }
-    }
-    const std::vector<index_t> oldest = free(static_cast<index_t>(missing.size()));
+    std::vector<index_t> places;
+    slots_.take(numbers, missing, places);
     std::vector<T*> targets;
-    for (std::size_t a = 0; a < missing.size(); ++a) {
-      const index_t place = oldest[a], before = slots_(place, 0);
-      if (before >= 0) places_[static_cast<std::size_t>(before)] = -1;
-      slots_(place, 0) = missing[a];
-      slots_(place, 1) = clock_;
-      places_[static_cast<std::size_t>(missing[a])] = place;
-      targets.push_back(cache_.row(place));
-    }
+    for (const index_t place : places) targets.push_back(cache_.row(place));
     if (!missing.empty()) {
       columns_->rows(missing.data(), static_cast<index_t>(missing.size()), targets.data());
     }
     for (std::size_t a = 0; a < numbers.size(); ++a) {
-      out[a] = cache_.row(places_[static_cast<std::size_t>(numbers[a])]);
+      out[a] = cache_.row(slots_.place(numbers[a]));
     }
   }
 
  private:
-  // The places used least recently, in that order, the first of equals first.
-  std::vector<index_t> free(index_t count) const {
-    std::vector<index_t> order(static_cast<std::size_t>(slots_.rows));
-    std::iota(order.begin(), order.end(), index_t{0});
-    const auto older = [this](index_t a, index_t b) {
-      return slots_(a, 1) != slots_(b, 1) ? slots_(a, 1) < slots_(b, 1) : a < b;
-    };
-    if (count < slots_.rows) {
-      std::nth_element(order.begin(), order.begin() + count, order.end(), older);
-    }
-    std::sort(order.begin(), order.begin() + count, older);
-    order.resize(static_cast<std::size_t>(count));
-    return order;
-  }
-
   const kernels::Columns<T>* columns_;
   MatrixView<const T> given_;
   MatrixView<T> cache_;
-  MatrixView<index_t> slots_;
-  std::vector<index_t> places_;  // of each row in the cache, or -1
-  index_t clock_ = 0;
+  Slots slots_;
 };
 
 // A stretch of variables whose rows follow one another.
@@ -116,44 +71,28 @@ class Problem {
         g_(s.gradient.data() + begin_),
         working_(s.working.row(p)),
         most_(s.working.cols),
-        state_(s.state.row(p)),
+        rules_{m_, s.settings, s.state.row(p)},
         w_(s.settings[width]),
-        tol_(s.settings[tol] * state_[scale]),
-        grouped_(s.settings[grouped] != 0),
-        most_steps_(s.settings[most_steps]) {
+        tol_(rules_.tolerance()),
+        grouped_(s.settings[grouped] != 0) {
     for (index_t t = 0; t < m_; ++t) {
       if (runs_.empty() || rows_[t] != rows_[t - 1] + 1) runs_.push_back({t, t, rows_[t]});
       runs_.back().end = t + 1;
     }
   }
 
-  bool running() const { return state_[status] == 0; }
+  bool running() const { return rules_.running(); }
 
   void round(KernelRows<T>& kernel) {
     find_extremes();
-    state_[violation] = std::max({up_[0] - down_[0], up_[1] - down_[1], 0.0});
-    if (!(state_[violation] > tol_)) {
-      state_[status] = converged;
-      return;
-    }
-    if (state_[steps] >= most_steps_ || !finite_) {
-      state_[status] = stalled;
-      return;
-    }
+    if (rules_.ends(std::max(up_[0] - down_[0], up_[1] - down_[1]), finite_)) return;
     choose();
     std::vector<std::int32_t> numbers;
     for (const std::int32_t t : chosen_) numbers.push_back(rows_[t]);
     kernel.take(numbers, rows_of_);
     const bool large = static_cast<index_t>(chosen_.size()) > most_near;
     const Outcome outcome = large ? solve_problem() : solve_block();
-    state_[rounds] += 1;
-    state_[steps] += outcome.steps;
-    state_[gain] += outcome.gain;
-    state_[curvature] = std::min(state_[curvature], outcome.curvature);
-    // Nothing moved, or what is gained is below the rounding of the objective, again and again.
-    const bool nothing = outcome.steps == 0;
-    state_[idle] = outcome.gain > 1e-15 * state_[gain] ? 0 : state_[idle] + 1;
-    if (nothing || state_[idle] >= 20) state_[status] = stalled;
+    rules_.record(outcome.steps, outcome.gain, outcome.curvature);
     update();
   }
 
@@ -183,26 +122,15 @@ class Problem {
   // The working set, in chosen_.
   [[gnu::noinline]] void choose() {
     chosen_.clear();
-    if (m_ <= std::min(most_, most_near)) {
+    if (rules_.takes_all(most_)) {
       for (index_t t = 0; t < m_; ++t) chosen_.push_back(static_cast<std::int32_t>(t));
       return;
     }
     std::vector<char> taken(static_cast<std::size_t>(m_), 0);
-    // A few at first: an easy problem needs no more.
-    const auto before = static_cast<index_t>(state_[rounds]);
-    const index_t size = std::min(most_, most_near * std::max<index_t>(1, before / 4));
-    const index_t fresh = before == 0 ? size : std::max<index_t>(2, size / 2);
+    const index_t size = rules_.size(most_), fresh = rules_.fresh(size);
     worst([this](index_t t) { return up(t) - down_[group(t)]; }, fresh / 2, taken);
     worst([this](index_t t) { return up_[group(t)] - down(t); }, fresh - fresh / 2, taken);
-    for (index_t a = 0; a < most_ && working_[a] >= 0; ++a) {
-      if (static_cast<index_t>(chosen_.size()) == size) break;
-      char& known = taken[static_cast<std::size_t>(working_[a])];
-      if (known == 0) chosen_.push_back(working_[a]);
-      known = 1;
-    }
-    std::fill(working_, working_ + most_, -1);
-    std::copy(chosen_.begin(), chosen_.end(), working_);
-    std::sort(chosen_.begin(), chosen_.end());  // near in memory
+    rules_.complete(size, working_, most_, taken, chosen_);
   }
 
   // Adds the `count` variables of the largest positive score, in descending order.
@@ -228,17 +156,6 @@ class Problem {
       chosen_.push_back(at->variable);
       taken[static_cast<std::size_t>(at->variable)] = 1;
     }
-  }
-
-  // The violation at which the working set is left.
-  double fine() const {
-    const double share = m_ <= 64 ? 1e-9 : 0.5;
-    if (static_cast<index_t>(chosen_.size()) == m_) return share * tol_;
-    return std::max(share * tol_, 0.1 * state_[violation]);
-  }
-  double most_moves() const {
-    return std::min(100.0 * static_cast<double>(chosen_.size()) + 1000,
-                    most_steps_ - state_[steps]);
   }
 
   // Rounds on a large working set; the changes of b are in changes_.
@@ -267,7 +184,7 @@ class Problem {
     state[scale] = 1;
     const std::array<index_t, 2> spans{0, size};
     const std::array<double, settings_count> settings{
-        -1, 1, 0, 1, fine(), w_, grouped_ ? 1.0 : 0.0, most_moves()};
+        -1, 1, 0, 1, rules_.fine(size), w_, grouped_ ? 1.0 : 0.0, rules_.most_moves(size)};
     const Solving<T> part{numbers,
                           spans,
                           low,
@@ -318,7 +235,8 @@ class Problem {
       gather(rows_of_[order[a]], columns.data(), block.row(place(static_cast<index_t>(a))),
              block.size);
     }
-    const Outcome outcome = block.solve(fine(), most_moves());
+    const auto q = static_cast<index_t>(chosen_.size());
+    const Outcome outcome = block.solve(rules_.fine(q), rules_.most_moves(q));
     changes_.assign(chosen_.size(), 0.0);
     for (std::size_t a = 0; a < order.size(); ++a) {
       const double now = block.b[place(static_cast<index_t>(a))];
@@ -380,10 +298,9 @@ class Problem {
   double *b_, *g_;
   std::int32_t* working_;
   index_t most_;
-  double* state_;
+  Rules rules_;
   double w_, tol_;
   bool grouped_;
-  double most_steps_;
   double up_[2] = {}, down_[2] = {};
   bool finite_ = true;
   std::vector<Run> runs_;
@@ -417,57 +334,20 @@ index_t run(const kernels::Columns<T>* columns, MatrixView<const T> given, const
   return going;
 }
 
-template <class T>
-kernels::Function function_of(const Solving<T>& s) {
-  return {static_cast<kernels::Kind>(static_cast<int>(s.settings[kind])), s.settings[gamma],
-          s.settings[coef0], s.settings[degree]};
-}
-
-template <class T>
-void check(const Solving<T>& s, index_t n, index_t d) {
-  const auto variables = static_cast<index_t>(s.rows.size());
-  const bool given = s.settings[kind] < 0;
-  if (given ? n != d : s.cache.cols != n || s.cache.rows < std::min(s.working.cols, n)) {
-    invalid("svm.solve",
-            "cache must have a column for each row of X and a place for each row of a "
-            "working set, or X be square if it is the kernel, got (",
-            s.cache.rows, ", ", s.cache.cols, ") for X of shape (", n, ", ", d, ")");
-  }
-  index_t last = 0;
-  bool good = s.spans[0] == 0 && s.spans[s.spans.size() - 1] == variables;
-  for (const index_t span : s.spans) {
-    good = good && span >= last && span <= variables;
-    last = span;
-  }
-  if (!good) invalid("svm.solve", "spans must rise from 0 to ", variables, ", got others");
-  for (const std::int32_t row : s.rows) {
-    if (row < 0 || row >= n) invalid("svm.solve", "rows must be in [0, ", n, "), got ", row);
-  }
-  for (index_t p = 0; p < s.working.rows; ++p) {
-    const index_t own =
-        s.spans[static_cast<std::size_t>(p) + 1] - s.spans[static_cast<std::size_t>(p)];
-    for (index_t a = 0; a < s.working.cols; ++a) {
-      if (s.working(p, a) >= own) {
-        invalid("svm.solve", "working must hold numbers of variables, got others");
-      }
-    }
-  }
-}
-
 }  // namespace
 
 template <class T>
 index_t solve(MatrixView<const T> x, const Solving<T>& s) {
   check(s, x.rows, x.cols);
   if (s.settings[kind] < 0) return run<T>(nullptr, x, s, x.rows);
-  const auto columns = kernels::columns_of(x, function_of(s));
+  const auto columns = kernels::columns_of(x, function_of(s.settings));
   return run(columns.get(), x, s, x.rows);
 }
 
 template <class T>
 index_t solve(const CsrView<T>& x, const Solving<T>& s) {
   check(s, x.rows, s.settings[kind] < 0 ? -1 : x.cols);
-  const auto columns = kernels::columns_of(x, function_of(s));
+  const auto columns = kernels::columns_of(x, function_of(s.settings));
   return run<T>(columns.get(), {}, s, x.rows);
 }
 

@@ -43,21 +43,26 @@ __device__ inline double lane_sum(double x) {
   return x;
 }
 
-// Sum over a block of kThreads threads (a power of two), in an order fixed by thread numbers. Every
-// thread gets it; `shared` holds kThreads values and may be reused once all threads return.
-template <int kThreads>
-__device__ inline double block_sum(double x, double* shared) {
+// What kThreads threads of a block (a power of two) bring, joined in an order fixed by thread
+// numbers. Every thread gets it; `shared` holds kThreads values and may be reused once all threads
+// return.
+template <int kThreads, class Rule>
+__device__ inline double block_join(double x, double* shared, Rule rule) {
   const int thread = static_cast<int>(threadIdx.x);
   shared[thread] = x;
   __syncthreads();
 #pragma unroll
   for (int step = kThreads / 2; step > 0; step /= 2) {
-    if (thread < step) shared[thread] += shared[thread + step];
+    if (thread < step) shared[thread] = rule(shared[thread], shared[thread + step]);
     __syncthreads();
   }
-  const double total = shared[0];
+  const double joined = shared[0];
   __syncthreads();
-  return total;
+  return joined;
+}
+template <int kThreads>
+__device__ inline double block_sum(double x, double* shared) {
+  return block_join<kThreads>(x, shared, [](double a, double b) { return a + b; });
 }
 
 // out = sum of count values, by one block in a fixed order.

@@ -9,7 +9,8 @@
 
 #include <cuda_pipeline.h>  // __pipeline_memcpy_async
 
-#include <cstdint>  // std::uintptr_t
+#include <algorithm>  // std::max, std::min
+#include <cstdint>    // std::uintptr_t
 
 #include "core/launch.cuh"  // index_t, DeviceRows
 
@@ -243,6 +244,35 @@ struct Tile {
     }
   }
 };
+
+// The tile of ops whose results are those of all pairs of rows.
+template <class T>
+struct PairTile;
+template <>
+struct PairTile<float> {
+  using type = Tile<float, 128, 64, 8, 8>;
+};
+template <>
+struct PairTile<double> {
+  using type = Tile<double, 64, 64, 4, 4>;
+};
+
+// Calls run(part, first, blocks) for parts of the rows of x, from `first` on, of which each takes a
+// launch: `across` blocks for every kRows rows, and at most kMaxBlocks.
+template <int kRows, class T, class Run>
+void by_launches(const DeviceRows<T>& x, index_t across, Run&& run) {
+  const index_t most = std::max<index_t>(1, kMaxBlocks / across) * kRows;
+  for (index_t first = 0; first < x.n; first += most) {
+    DeviceRows<T> part = x;
+    part.n = std::min(most, x.n - first);
+    if (x.order == nullptr) {
+      part.data = x.data + first * x.stride;
+    } else {
+      part.order = x.order + first;
+    }
+    run(part, first, dim3(static_cast<unsigned>(div_up(part.n, kRows) * across)));
+  }
+}
 
 // Whether every row of the matrix starts on 16 bytes.
 template <class T>

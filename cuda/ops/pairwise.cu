@@ -1,22 +1,9 @@
 #include "ops/pairwise.cuh"
 
-#include <algorithm>  // std::min
-
 #include "core/tile.cuh"  // Tile, loaders
 
 namespace kernelmill {
 namespace {
-
-template <class T>
-struct PairTile;
-template <>
-struct PairTile<float> {
-  using type = Tile<float, 128, 64, 8, 8>;
-};
-template <>
-struct PairTile<double> {
-  using type = Tile<double, 64, 64, 4, 4>;
-};
 
 // Squares of differences: half the rate of an expanded square, and no entry to recompute.
 template <class T, class Tile>
@@ -52,16 +39,10 @@ void euclidean(const Call& call, const DeviceRows<T>& x, const DeviceRows<T>& y,
   using Tile = typename PairTile<T>::type;
   if (x.n == 0 || y.n == 0) return;
   const index_t across = div_up(y.n, Tile::kRowsB);
-  // One launch covers kMaxBlocks tiles; more rows than that take several.
-  const index_t rows_per_launch = std::max<index_t>(1, kMaxBlocks / across) * Tile::kRowsA;
-  for (index_t first = 0; first < x.n; first += rows_per_launch) {
-    DeviceRows<T> part = x;
-    part.data = x.data + first * x.stride;
-    part.n = std::min(rows_per_launch, x.n - first);
-    const index_t blocks = div_up(part.n, Tile::kRowsA) * across;
-    launch(call, euclidean_kernel<T, Tile>, dim3(static_cast<unsigned>(blocks)), Tile::kThreads,
-           part, packs_aligned(part), y, packs_aligned(y), across, squared, out + first * y.n);
-  }
+  by_launches<Tile::kRowsA>(x, across, [&](const DeviceRows<T>& part, index_t first, dim3 blocks) {
+    launch(call, euclidean_kernel<T, Tile>, blocks, Tile::kThreads, part, packs_aligned(part), y,
+           packs_aligned(y), across, squared, out + first * y.n);
+  });
 }
 
 KERNELMILL_FOR_FLOATS(euclidean)

@@ -1,7 +1,5 @@
 #include "ops/silhouette.cuh"
 
-#include <algorithm>  // std::min
-
 #include "core/tile.cuh"  // Tile, loaders
 
 namespace kernelmill {
@@ -61,15 +59,10 @@ void cluster_distance_sums(const Call& call, const DeviceRows<T>& x, const Devic
                            const index_t* offsets, index_t k, double* sums) {
   using Tile = typename SumTile<T>::type;
   if (x.n == 0 || k == 0) return;
-  const index_t rows_per_launch = std::max<index_t>(1, kMaxBlocks / k) * Tile::kRowsA;
-  for (index_t first = 0; first < x.n; first += rows_per_launch) {
-    DeviceRows<T> part = x;
-    part.data = x.data + first * x.stride;
-    part.n = std::min(rows_per_launch, x.n - first);
-    const index_t blocks = div_up(part.n, Tile::kRowsA) * k;
-    launch(call, distance_sums_kernel<T, Tile>, dim3(static_cast<unsigned>(blocks)), Tile::kThreads,
-           part, packs_aligned(part), y, packs_aligned(y), offsets, k, sums + first * k);
-  }
+  by_launches<Tile::kRowsA>(x, k, [&](const DeviceRows<T>& part, index_t first, dim3 blocks) {
+    launch(call, distance_sums_kernel<T, Tile>, blocks, Tile::kThreads, part, packs_aligned(part),
+           y, packs_aligned(y), offsets, k, sums + first * k);
+  });
 }
 
 KERNELMILL_FOR_FLOATS(cluster_distance_sums)

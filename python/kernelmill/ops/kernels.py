@@ -23,7 +23,6 @@ import numpy as np
 from ._op import op
 
 KINDS = ("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2")
-_NO_CUDA = "kernel methods run on the CPU so far"
 
 
 def _values(
@@ -50,8 +49,7 @@ def _values(
 
 @op(
     "X: T[n,d]|csr, Y: T[m,d]|csr, kind: int[0,6), gamma: float, coef0: float, degree: float"
-    " -> K: T[n,m]",
-    cuda=_NO_CUDA,
+    " -> K: T[n,m]"
 )
 def matrix(
     X: np.ndarray, Y: np.ndarray, kind: int, gamma: float = 1.0, coef0: float = 0.0,
@@ -80,8 +78,7 @@ def matrix(
 
 @op(
     "X: T[n,d]|csr, Y: T[m,d]|csr, coef: f64[m,k], kind: int[0,6), gamma: float, coef0: float,"
-    " degree: float -> sums: f64[n,k]",
-    cuda=_NO_CUDA,
+    " degree: float -> sums: f64[n,k]"
 )
 def apply(
     X: np.ndarray, Y: np.ndarray, coef: np.ndarray, kind: int, gamma: float = 1.0,

@@ -22,7 +22,7 @@ import math
 import numpy as np
 
 from ._op import op
-from .kernels import _NO_CUDA, _values
+from .kernels import _values
 
 # Entries of the settings.
 SETTINGS = (
@@ -194,8 +194,7 @@ def _check(X, rows, spans, cache, working, given) -> None:
 @op(
     "X: T[n,d]|csr, rows: i32[m], spans: i64[p+1], lower: f64[m], upper: f64[m], settings: f64[8],"
     " most_rounds: int[0,2**62), beta: inout f64[m], gradient: inout f64[m], cache: inout T[s,c],"
-    " slots: inout i64[s,2], working: inout i32[p,q>=2], state: inout f64[p,8] -> running: int",
-    cuda=_NO_CUDA,
+    " slots: inout i64[s,2], working: inout i32[p,q>=2], state: inout f64[p,8] -> running: int"
 )
 def solve(
     X: np.ndarray, rows: np.ndarray, spans: np.ndarray, lower: np.ndarray, upper: np.ndarray,
@@ -251,11 +250,12 @@ def solve(
     it in the first round), are those of the largest violation, first up and then down, equals by
     their numbers, and then come variables of the last set in its order. A set has at most 512
     variables, and after r rounds at most 512 times r / 4. Within the set equals go by their
-    numbers, too; more than 512 variables are solved as a problem of their own. Pairs that creep
-    are helped by Newton's steps. SMO on this block ends at half of the
-    tolerance (at 1e-9 of it with at most 64 variables), or at a tenth of the violation of the whole
-    problem if that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends
-    as stalled where no multiplier moves, where 20 rounds gained less than 1e-15 of all before, at
+    numbers, too; more than 512 variables are solved as a problem of their own. On a GPU a set has
+    at most 512 variables. Pairs that creep are helped by Newton's steps; on a GPU they are left to
+    the rounds that follow. SMO on this block ends at half of the tolerance (at 1e-9 of it with at
+    most 64 variables), or at a tenth of the violation of the whole problem if that is more, or
+    after 100 q + 1000 steps. Then all gradients follow. A problem ends as stalled where no
+    multiplier moves, where 20 rounds gained less than 1e-15 of all before, at
     ``most_steps``, or where a gradient is not finite.
     """
     given = dict(zip(SETTINGS, settings.tolist(), strict=True))
