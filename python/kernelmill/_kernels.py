@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelmill._arrays import is_sparse
+from kernelmill._arrays import beside, is_cupy, is_sparse, namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill.ops import kernels
 
@@ -56,12 +56,13 @@ class Kernel:
         """The last arguments of the ops."""
         return kernels.KINDS.index(self.name), self.gamma, self.coef0, self.degree
 
-    def matrix(self, X: Any, Y: Any, owner: str) -> np.ndarray:
+    def matrix(self, X: Any, Y: Any, owner: str) -> Any:
         """Values between all rows of X and of Y; X itself where it is precomputed."""
         if self.name == "precomputed":
             return X
         if self.function is None:
             return kernels.matrix(X, Y, *self.settings)
+        refuse_function(X, owner)
         K = np.asarray(self.function(X, Y), dtype=np.float64)
         if K.shape != (X.shape[0], Y.shape[0]) or not np.isfinite(K).all():
             raise ValueError(
@@ -70,24 +71,25 @@ class Kernel:
             )
         return K
 
-    def apply(self, X: Any, Y: Any, coef: np.ndarray, owner: str) -> np.ndarray:
-        """``K(X, Y) @ coef`` in float64, with coef of shape (len(Y), k)."""
+    def apply(self, X: Any, Y: Any, coef: Any, owner: str) -> Any:
+        """``K(X, Y) @ coef`` in float64, with coef of shape (len(Y), k), where X lives."""
         if not len(coef):
-            return np.zeros((X.shape[0], coef.shape[1]))
+            return namespace(X).zeros((X.shape[0], coef.shape[1]))
+        coef = beside(coef, X)
         if self.is_given:
             return self.matrix(X, Y, owner) @ coef
         return kernels.apply(X, Y, coef, *self.settings)
 
     def diagonal(self, X: Any) -> np.ndarray:
-        """``k(x, x)`` for all rows, float64."""
+        """``k(x, x)`` for all rows, float64, on the host."""
         if self.name == "precomputed":
-            return np.asarray(X.diagonal(), dtype=np.float64)
+            return np.asarray(to_host(X.diagonal()), dtype=np.float64)
         if self.function is not None or self.moves or self.name == "chi2":
             return np.ones(X.shape[0])
-        squares = X.multiply(X).sum(axis=1) if is_sparse(X) else np.einsum(
+        squares = X.multiply(X).sum(axis=1) if is_sparse(X) else namespace(X).einsum(
             "ij,ij->i", X, X, dtype=np.float64
         )  # fmt: skip
-        inner = np.asarray(squares, dtype=np.float64).ravel()
+        inner = np.asarray(to_host(squares), dtype=np.float64).ravel()
         if self.name == "linear":
             return inner
         with np.errstate(over="ignore"):
@@ -151,7 +153,7 @@ def variance(X: Any, weight: np.ndarray | None = None) -> float:
         stored = float(len(values) if each is None else each.sum())
         inside = float(squares.sum() if each is None else squares @ each)
         return (inside + (total - stored) * mean**2) / total
-    rows = max(1, _BLOCK // max(1, d))
+    weight, rows = beside(weight, X), max(1, _BLOCK // max(1, d))
     parts = [slice(i, i + rows) for i in range(0, n, rows)]
 
     def summed(function: Callable[[np.ndarray], np.ndarray]) -> float:
@@ -174,6 +176,16 @@ def _summed(X: Any) -> Any:
 def canonical(X: Any) -> Any:
     """A CSR matrix without repeated columns; anything else as it is."""
     return _summed(X) if is_sparse(X) and not X.has_canonical_format else X
+
+
+def refuse_function(X: Any, owner: str) -> None:
+    """Raise where a function of the user's would have to run on a GPU."""
+    if is_cupy(X):
+        raise TypeError(
+            f"{owner}: kernel must be the name of one where X is on a GPU, got a function (its "
+            "values come from the CPU: move X there with cupy.asnumpy, or pass its values with "
+            "kernel='precomputed')"
+        )
 
 
 def check_square(X: Any, owner: str) -> None:

@@ -7,10 +7,18 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from kernelmill._arrays import is_sparse, to_host
+from kernelmill._arrays import beside, is_sparse, namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._rows import Estimator, Rows
-from kernelmill._kernels import GAMMA, KERNEL, Kernel, canonical, check_square, kernel_of
+from kernelmill._kernels import (
+    GAMMA,
+    KERNEL,
+    Kernel,
+    canonical,
+    check_square,
+    kernel_of,
+    refuse_function,
+)
 from kernelmill.svm import _words
 from kernelmill.svm._training import Training
 
@@ -67,8 +75,10 @@ class SupportVectorMachine(Estimator):
         return tags
 
     def _checked(self, rows: Rows) -> Rows:
-        """Rows of a fit on the host, dense where they are a kernel."""
-        X = to_host(rows.X) if not is_sparse(rows.X) else canonical(rows.X)
+        """Rows of a fit, dense where they are a kernel."""
+        X = canonical(rows.X)
+        if callable(self.kernel):
+            refuse_function(X, rows.owner)
         if self.kernel == "precomputed":
             check_square(X, rows.owner)
             X = X.toarray() if is_sparse(X) else X
@@ -94,7 +104,7 @@ class SupportVectorMachine(Estimator):
         origin = None
         centered = kernel.moves or (kernel.name == "linear" and self._center)
         if centered and not is_sparse(X):
-            origin = np.average(X, axis=0, weights=weights)
+            origin = namespace(X).average(X, axis=0, weights=beside(weights, X))
         return Training(
             type(self).__name__, kernel, X if given is None else given, origin, problems,
             self.tol, self.cache_size, self.max_iter, self._single, self.shrinking,
@@ -124,25 +134,23 @@ class SupportVectorMachine(Estimator):
             "shape_fit_": X.shape,
             "fit_status_": 0,
             "_gamma": kernel.gamma,
-            "_origin": origin if kernel.name == "linear" else None,
+            "_origin": to_host(origin) if kernel.name == "linear" else None,
         }
 
-    def _kernel_sums(self, X: Any, coef: np.ndarray, own: Any = None) -> np.ndarray:
-        """``K(X, support vectors) @ coef``; `own` is a slice of the support vectors."""
-        X, owner = canonical(to_host(X) if not is_sparse(X) else X), type(self).__name__
+    def _kernel_sums(self, X: Any, coef: np.ndarray, own: Any = None) -> Any:
+        """``K(X, support vectors) @ coef`` beside X; `own` is a slice of the support vectors."""
+        X, owner = canonical(X), type(self).__name__
         kernel = kernel_of(self, X, fitted=self._gamma)
         own = slice(None) if own is None else own
         if kernel.name == "precomputed":
-            columns = X[:, self.support_[own]]
-            return np.asarray(columns @ coef, dtype=np.float64)
+            return X[:, self.support_[own]] @ beside(coef, X)
         vectors = self.support_vectors_[own]
-        if is_sparse(X) != is_sparse(vectors):
-            if is_sparse(X):
-                import scipy.sparse
+        if is_sparse(X) and not is_sparse(vectors):
+            import scipy.sparse
 
-                vectors = scipy.sparse.csr_matrix(vectors)
-            else:
-                vectors = vectors.toarray()
+            vectors = scipy.sparse.csr_matrix(to_host(vectors))
+        elif not is_sparse(X):
+            vectors = beside(vectors.toarray() if is_sparse(vectors) else vectors, X)
         if vectors.dtype != X.dtype:
             wide = np.result_type(vectors.dtype, X.dtype)
             X, vectors = X.astype(wide), vectors.astype(wide)
@@ -150,19 +158,20 @@ class SupportVectorMachine(Estimator):
             return self._linear_sums(X, vectors, coef)
         return kernel.apply(X, vectors, coef, owner)
 
-    def _linear_sums(self, X: Any, vectors: Any, coef: np.ndarray) -> np.ndarray:
+    def _linear_sums(self, X: Any, vectors: Any, coef: np.ndarray) -> Any:
         """The same for a linear kernel, about the origin of the fit."""
         if self._origin is None or is_sparse(X):
             shift = 0.0 if self._origin is None else self._origin @ self._weighted(vectors, coef)
-            return np.asarray(X @ self._weighted(vectors, coef)) - shift
-        origin = self._origin.astype(np.float64)
-        return (X.astype(np.float64) - origin) @ self._weighted(vectors, coef)
+            return X @ beside(self._weighted(vectors, coef), X) - shift
+        centered = X.astype(np.float64) - beside(self._origin.astype(np.float64), X)
+        return centered @ beside(self._weighted(vectors, coef), X)
 
     def _weighted(self, vectors: Any, coef: np.ndarray) -> np.ndarray:
-        """Weights of features, ``sum_j coef_j (x_j - origin)``, of shape (d, k)."""
+        """Weights of features, ``sum_j coef_j (x_j - origin)``, of shape (d, k), on the host."""
+        coef = beside(coef, vectors)
         if is_sparse(vectors) or self._origin is None:
-            return np.asarray(vectors.T @ coef)
-        return (vectors.astype(np.float64) - self._origin).T @ coef
+            return to_host(vectors.T @ coef)
+        return to_host((vectors.astype(np.float64) - beside(self._origin, vectors)).T @ coef)
 
     def _shift(self, coef: np.ndarray, own: Any = None) -> np.ndarray:
         """What an intercept about the origin of the fit loses in X itself, of shape (k,)."""

@@ -9,6 +9,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import beside, namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import generator, seed_of
@@ -188,7 +189,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
             found["coef_"] = sign * weights.T
         return found
 
-    def _of_pairs(self, function: Any) -> np.ndarray:
+    def _of_pairs(self, function: Any) -> Any:
         """For each pair, the sum over both classes of ``function(coef, own)``: (rows, pairs)."""
         k = len(self.classes_)
         coef = self.dual_coef_ if k > 2 else -self.dual_coef_
@@ -196,14 +197,15 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         parts = []
         for c in range(k):
             own = slice(int(ends[c] - self.n_support_[c]), int(ends[c]))
-            part = np.asarray(function(np.ascontiguousarray(coef[:, own].T), own))
-            parts.append(np.atleast_2d(part))
-        pairs = _pairs.pairs(k)
-        return np.stack([parts[i][:, j - 1] + parts[j][:, i] for i, j in pairs], axis=1)
+            part = function(np.ascontiguousarray(coef[:, own].T), own)
+            parts.append(part if part.ndim == 2 else part[None])
+        pairs, xp = _pairs.pairs(k), namespace(parts[0])
+        return xp.stack([parts[i][:, j - 1] + parts[j][:, i] for i, j in pairs], axis=1)
 
-    def _decisions(self, X: Any) -> np.ndarray:
-        """Decisions of all pairs, positive for the first class, (n, n_pairs)."""
-        return self._of_pairs(lambda c, own: self._kernel_sums(X, c, own)) + self._constants
+    def _decisions(self, X: Any) -> Any:
+        """Decisions of all pairs, positive for the first class, (n, n_pairs), beside X."""
+        sums = self._of_pairs(lambda c, own: self._kernel_sums(X, c, own))
+        return sums + beside(self._constants, sums)
 
     def _labels(self, decisions: np.ndarray) -> np.ndarray:
         k = len(self.classes_)
@@ -249,7 +251,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         """
         check_is_fitted(self)
         self._check_ties()
-        return self.classes_[self._labels(self._mapped_rows(X, self._decisions))]
+        return self.classes_[self._labels(to_host(self._mapped_rows(X, self._decisions)))]
 
     # --- probabilities ----------------------------------------------------------------------------
 
@@ -323,9 +325,10 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
                 f"{type(self).__name__}: probability must be True in fit for predict_proba, got "
                 "False then"
             )
-        decisions = self._mapped_rows(X, self._decisions)
+        given = self._mapped_rows(X, self._decisions)
+        decisions = to_host(given)
         found = _pairs.coupled(decisions, -self.probA_, len(self.classes_))
-        return _pairs.led_by(found, self._labels(decisions))
+        return beside(_pairs.led_by(found, self._labels(decisions)), given)
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X):
@@ -342,7 +345,8 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
             -inf for a probability of 0.
         """
         with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            found = self.predict_proba(X)
+            return namespace(found).log(found)
 
 
 class SVC(_Classifier):

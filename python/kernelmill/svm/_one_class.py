@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import OutlierMixin
 
+from kernelmill._arrays import beside, namespace
 from kernelmill._estimator._base import fitting
 from kernelmill.svm import _problems
 from kernelmill.svm._base import NU, PARAMETERS
@@ -92,7 +93,8 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         scores : ndarray of shape (n,)
             Larger is more usual.
         """
-        return self.decision_function(X) + self.offset_
+        decision = self.decision_function(X)
+        return decision + beside(self.offset_, decision)
 
     def decision_function(self, X):
         """Signed distance to the border of the region, times the norm of its normal.
@@ -124,9 +126,9 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         """
         decision = self.decision_function(X)
         # Sums of as many terms, each of at most the size of the offset or so.
-        size = np.abs(self.offset_) + np.abs(self.dual_coef_).sum()
+        size = float(np.max(np.abs(self.offset_)) + np.abs(self.dual_coef_).sum())
         rounding = 16 * np.finfo(self._precision()).eps * size
-        return np.where(decision >= -rounding, 1, -1)
+        return namespace(decision).where(decision >= -rounding, 1, -1)
 
     def _precision(self) -> Any:
         return getattr(self.support_vectors_, "dtype", np.dtype(np.float64))

@@ -6,6 +6,8 @@ from itertools import combinations
 
 import numpy as np
 
+from kernelmill._arrays import namespace
+
 
 def pairs(k: int) -> list[tuple[int, int]]:
     """Pairs of classes in the order of decisions: (0, 1), (0, 2), ..., (1, 2), ..."""
@@ -14,7 +16,7 @@ def pairs(k: int) -> list[tuple[int, int]]:
 
 def votes(decisions: np.ndarray, k: int) -> np.ndarray:
     """Number of pairs that each class wins, (n, k); a decision of 0 counts for the first."""
-    found = np.zeros((len(decisions), k))
+    found = namespace(decisions).zeros((len(decisions), k))
     for column, (i, j) in enumerate(pairs(k)):
         first = decisions[:, column] >= 0
         found[:, i] += first
@@ -24,11 +26,11 @@ def votes(decisions: np.ndarray, k: int) -> np.ndarray:
 
 def one_against_rest(decisions: np.ndarray, k: int) -> np.ndarray:
     """A score for each class: its votes, and less than a third for the sum of its decisions."""
-    sums = np.zeros((len(decisions), k))
+    sums = namespace(decisions).zeros((len(decisions), k))
     for column, (i, j) in enumerate(pairs(k)):
         sums[:, i] += decisions[:, column]
         sums[:, j] -= decisions[:, column]
-    return votes(decisions, k) + sums / (3 * (np.abs(sums) + 1))
+    return votes(decisions, k) + sums / (3 * (abs(sums) + 1))
 
 
 def slope(decisions: np.ndarray, first: np.ndarray, weights: np.ndarray) -> float:

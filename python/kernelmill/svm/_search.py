@@ -10,9 +10,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import check_cv
 
-from kernelmill._arrays import is_sparse
+from kernelmill._arrays import is_cupy, is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import check_classes, check_count, class_labels, targets_of
 from kernelmill._kernels import Kernel, kernel_of
 from kernelmill.svm import _pairs, _problems
@@ -67,6 +68,15 @@ class _Search:
     scoring: Any
     C_: float
     gamma_: float
+
+    def _checked(self, rows: Rows) -> Rows:
+        if is_cupy(rows.X):
+            raise TypeError(
+                f"{rows.owner}: X must be on the CPU, where folds share rows of the kernel, got an "
+                "array on a GPU (move it with cupy.asnumpy, or search over the plain machine with "
+                "GridSearchCV)"
+            )
+        return super()._checked(rows)  # type: ignore[misc]
 
     def _row_order(self) -> np.ndarray:
         """The order of rows in K: variables of a problem should follow one another."""

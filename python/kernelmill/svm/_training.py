@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from kernelmill._arrays import is_sparse
+from kernelmill._arrays import beside, is_cupy, is_sparse, namespace, to_host
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
@@ -20,9 +20,10 @@ from kernelmill.svm._problems import Problem
 
 _WORKING = 4096  # most variables of a working set
 _SHRINKS = 4  # most times that a problem is shrunk
-_BLOCK = 512  # the same where rows of K cost nothing
+_BLOCK = 512  # the same where rows of K cost nothing, and on a GPU
 _SMALL = 512  # rows whose kernel is float64 in any case
 _SLICE = 2e9  # operations of one call, about 100 ms
+_GPU = 20  # times as many on a GPU, where a call also copies all multipliers there and back
 _SAMPLE = 64  # rows whose gradients are checked in float64
 _LARGEST = 1e30  # values of K that float32 rows may hold
 _COLUMN = {name: i for i, name in enumerate(ops.STATE)}
@@ -49,8 +50,9 @@ class Training:
     owner : str
         Name of the model.
     kernel : Kernel
-    X : {ndarray, CSR matrix} of shape (n, d)
-        Rows; the kernel matrix where it is given.
+    X : {ndarray, CSR matrix, CuPy array} of shape (n, d)
+        Rows; the kernel matrix where it is given. Its device holds rows of K and runs the slices;
+        multipliers and gradients, a few numbers a row, are on the host between them.
     origin : ndarray of shape (d,), or None
         Taken off the rows.
     problems : list of Problem
@@ -83,7 +85,7 @@ class Training:
         self.unit = 1.0  # of the rows, where the kernel may choose one: float32 has small exponents
         if kernel.moves and X.shape[1]:
             values = X.data if is_sparse(X) else X
-            top = max(float(np.abs(values.max(initial=0))), float(np.abs(values.min(initial=0))))
+            top = max(abs(float(values.max())), abs(float(values.min()))) if values.size else 0.0
             self.unit = 2.0 ** np.frexp(top)[1] if top > 0 else 1.0
             power = 2 if kernel.name == "rbf" else 1
             self.kernel = kernel = replace(kernel, gamma=kernel.gamma * self.unit**power)
@@ -107,7 +109,7 @@ class Training:
         self.shared = None
         self._part: tuple[int, Any] = (-1, None)
         if self.kernel.is_given:
-            self.shared = np.ascontiguousarray(self.X)
+            self.shared = namespace(self.X).ascontiguousarray(self.X)
         elif len(self.problems) > 1 and n * n * self.dtype.itemsize <= max(self.bytes, 1 << 20):
             work = self.rows_as(self.dtype)
             self.shared = self.kernel.matrix(work, work, self.owner)
@@ -153,11 +155,11 @@ class Training:
         self, rows: np.ndarray, used: np.ndarray, coef: np.ndarray, dtype: Any = None
     ) -> np.ndarray:
         """Values of ``K[rows, used] @ coef``, in the present precision of rows by default."""
-        dtype = self.dtype if dtype is None else dtype
+        dtype, coef = self.dtype if dtype is None else dtype, beside(coef, self.X)
         if self.kernel.is_given:
-            return (self.X[np.ix_(rows, used)].astype(np.float64) @ coef).ravel()
+            return to_host(self.X[np.ix_(rows, used)].astype(np.float64) @ coef).ravel()
         left, right = self.rows_as(dtype, rows), self.rows_as(dtype, used)
-        return self.kernel.apply(left, right, coef, self.owner).ravel()
+        return to_host(self.kernel.apply(left, right, coef, self.owner)).ravel()
 
     def advance(self, before: Solved, most: int) -> Step:
         """Some rounds: of all problems where they share K, else of the first that goes on."""
@@ -187,7 +189,16 @@ class Training:
     def _rounds(self, variables: int, columns: int, width: int, most: int) -> int:
         d = 1 if self.shared is not None else self.X.shape[1]
         cost = width * (variables + columns * (2 * d + 20)) + 100 * width * width
-        return 1 if most == 1 else max(1, int(_SLICE / cost))
+        most_cost = _SLICE * (_GPU if is_cupy(self.X) else 1)
+        return 1 if most == 1 else max(1, int(most_cost / cost))
+
+    def _run(self, X: Any, fixed: tuple, rounds: int, updated: tuple) -> None:
+        """`ops.svm.solve` where X lives; arrays on the host are updated there."""
+        here = [beside(values, X) for values in updated]
+        ops.solve(X, *(beside(values, X) for values in fixed), rounds, *here)
+        for values, result in zip(updated, here, strict=True):
+            if result is not values:
+                values[...] = to_host(result)
 
     def _solve_shared(self, after: Solved, most: int) -> None:
         assert self.shared is not None
@@ -201,10 +212,11 @@ class Training:
             self._part = 0, (rows, lower, upper, np.full((len(self.problems), width), -1, np.int32))
         rows, lower, upper, working = self._part[1]
         working = working.copy()
-        ops.solve(
-            self.shared, rows, self.spans, lower, upper, self._settings(problem, -1),
-            self._rounds(int(self.spans[-1]), 0, width, most), after.beta, after.gradient,
-            np.zeros((0, 0), self.shared.dtype), np.zeros((0, 2), np.int64), working, after.state,
+        self._run(
+            self.shared, (rows, self.spans, lower, upper, self._settings(problem, -1)),
+            self._rounds(int(self.spans[-1]), 0, width, most),
+            (after.beta, after.gradient, np.zeros((0, 0), self.shared.dtype),
+             np.zeros((0, 2), np.int64), working, after.state),
         )  # fmt: skip
         self._part = 0, (rows, lower, upper, working)
 
@@ -220,13 +232,13 @@ class Training:
         own = slice(None) if self._active is None else self._active[0]
         b, g = np.ascontiguousarray(beta[own]), np.ascontiguousarray(gradient[own])
         span = np.array([0, len(rows)], np.int64)
-        ops.solve(
-            X, rows, span, np.ascontiguousarray(problem.lower[own]),
+        fixed = (
+            rows, span, np.ascontiguousarray(problem.lower[own]),
             np.ascontiguousarray(problem.upper[own]),
             self._settings(problem, self.kernel.settings[0]),
-            self._rounds(len(rows), X.shape[0], working.shape[1], most), b, g, cache, slots,
-            working, state,
         )  # fmt: skip
+        rounds = self._rounds(len(rows), X.shape[0], working.shape[1], most)
+        self._run(X, fixed, rounds, (b, g, cache, slots, working, state))
         beta[own], gradient[own] = b, g
         running = state[0, _COLUMN["status"]] == ops.RUNNING
         if self._active is not None:
@@ -242,11 +254,12 @@ class Training:
         X = self.rows_as(self.dtype, None if n == self.X.shape[0] else numbers)
         # A quarter of the memory is for the block of a working set.
         places = max(2, self.bytes * 3 // 4 // max(1, n * item))
-        width = min(_WORKING, len(chosen), places, int((self.bytes / 4 / item) ** 0.5))
+        most = _BLOCK if is_cupy(X) else _WORKING
+        width = min(most, len(chosen), places, int((self.bytes / 4 / item) ** 0.5))
         width = max(2, width)
         places = min(n, max(places, width))
         return (
-            X, own.astype(np.int32), np.empty((places, n), self.dtype),
+            X, own.astype(np.int32), namespace(X).empty((places, n), self.dtype),
             np.tile(np.array([-1, 0], np.int64), (places, 1)), np.full((1, width), -1, np.int32),
         )  # fmt: skip
 
