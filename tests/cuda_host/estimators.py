@@ -25,9 +25,10 @@ sys.modules["kernelmill._cuda"] = importlib.import_module("_cuda")
 from kernelmill import svm  # noqa: E402
 from kernelmill._arrays import to_host  # noqa: E402
 from kernelmill._estimator._rows import Rows  # noqa: E402
+from kernelmill.kernel_ridge import KernelRidge  # noqa: E402
 
 LIBRARY = str(Path(kernelmill.__file__).parent)
-MODELS = (svm.SVC, svm.NuSVC, svm.SVR, svm.NuSVR, svm.OneClassSVM)
+MODELS = (svm.SVC, svm.NuSVC, svm.SVR, svm.NuSVR, svm.OneClassSVM, KernelRidge)
 METHODS = ("decision_function", "predict", "score_samples")
 moved = 0
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kernelmill._arrays import is_sparse, to_host
+from kernelmill._arrays import beside, is_cupy, is_sparse, namespace, to_host
+from kernelmill._estimator import _linalg
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import targets_of
 from kernelmill._estimator._words import WORDS
-from kernelmill._kernels import NAMES, Kernel, canonical, check_square, of_pairs
+from kernelmill._kernels import (
+    NAMES,
+    Kernel,
+    canonical,
+    check_square,
+    of_pairs,
+    refuse_function,
+)
 
 
 class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
@@ -147,32 +154,34 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
                 f"{owner}: alpha must be at least 0, one number or one for each of the "
                 f"{outputs.shape[1]} outputs, got {self.alpha!r}"
             )
-        used = self._values_of(rows.X)
         kernel = self._kernel()
+        if kernel.function is not None:
+            refuse_function(rows.X, owner)
+        used = self._values_of(rows.X)
         if self.kernel == "precomputed":
             check_square(used, owner)
         weight = to_host(rows.weight)
         weight = np.ones(rows.count) if weight is None else weight.astype(np.float64)
         kept = weight > 0
-        K = np.array(kernel.matrix(used, used, owner), dtype=np.float64)
+        K = kernel.matrix(used, used, owner)
         dual, loo = self._solved(K, outputs, weight, kept, alpha.ravel())
         shape = targets.shape
-        self.dual_coef_ = dual.reshape(shape)
-        self.X_fit_ = rows.X if self.kernel == "precomputed" else to_host(used)
+        self.dual_coef_ = to_host(dual).reshape(shape)
+        self.X_fit_ = rows.X if self.kernel == "precomputed" else used
         if self.leave_one_out:
-            self.loo_predictions_ = loo.reshape(shape)
+            self.loo_predictions_ = rows.as_given(loo.reshape(shape))
         else:
             self.__dict__.pop("loo_predictions_", None)
         return self
 
     def _solved(
-        self, K: np.ndarray, y: np.ndarray, weight: np.ndarray, kept: np.ndarray, alpha: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Dual coefficients, and leave-one-out predictions if wanted."""
-        root = np.sqrt(weight[kept])
+        self, K: Any, y: np.ndarray, weight: np.ndarray, kept: np.ndarray, alpha: np.ndarray
+    ) -> tuple[Any, Any]:
+        """Dual coefficients, and leave-one-out predictions if wanted, beside K."""
+        y, root, xp = beside(y, K), beside(np.sqrt(weight[kept]), K), namespace(K)
         scaled = root[:, None] * K[np.ix_(kept, kept)] * root
         right = root[:, None] * y[kept]
-        dual, loo = np.zeros(y.shape), np.zeros(y.shape)
+        dual, loo = xp.zeros(y.shape), xp.zeros(y.shape)
         whole = len(alpha) == 1
         for c, own in enumerate([slice(None)] if whole else range(y.shape[1])):
             b = right[:, own].reshape(len(right), -1)
@@ -186,14 +195,14 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
             loo[~kept] = K[np.ix_(~kept, kept)] @ dual[kept]
         return dual, loo
 
-    def _one(
-        self, K: np.ndarray, b: np.ndarray, alpha: float
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _one(self, K: Any, b: Any, alpha: float) -> tuple[Any, Any]:
         """``(K + alpha I)^-1 b``, and the diagonal of that inverse if wanted."""
-        A = K + alpha * np.eye(len(K))
+        xp = namespace(K)
+        A = K + alpha * xp.eye(len(K))
         try:
-            factor = scipy.linalg.cholesky(A, lower=True, check_finite=False)
-            if np.diag(factor).min() ** 2 <= len(K) * np.finfo(float).eps * np.diag(A).max():
+            factor = _linalg.cholesky(A)
+            least = len(K) * np.finfo(float).eps * A.diagonal().max()
+            if factor.diagonal().min() ** 2 <= least:
                 raise np.linalg.LinAlgError
         except np.linalg.LinAlgError:
             warn(
@@ -201,21 +210,20 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
                 f"solution, got {alpha:g} (that of least norm is taken)",
                 UserWarning,
             )
-            values, vectors = scipy.linalg.eigh(A, check_finite=False)
-            large = np.abs(values) > len(K) * np.finfo(float).eps * np.abs(values).max(initial=0)
+            values, vectors = _linalg.eigh(A)
+            large = abs(values) > len(K) * np.finfo(float).eps * abs(values).max()
             vectors = vectors[:, large]
             found = vectors @ ((vectors.T @ b) / values[large][:, None])
             inverse = (vectors**2 / values[large]).sum(axis=1)
-            return found, np.where(inverse == 0, 1.0, inverse)
-        found = scipy.linalg.cho_solve((factor, True), b, check_finite=False)
+            return found, xp.where(inverse == 0, 1.0, inverse)
+        found = _linalg.solve(factor, b)
         if not self.leave_one_out:
-            return found, np.ones(len(K))
-        inverse, _ = scipy.linalg.lapack.dtrtri(factor, lower=1)
-        return found, (inverse**2).sum(axis=0)
+            return found, xp.ones(len(K))
+        return found, (_linalg.half_inverse(factor) ** 2).sum(axis=0)
 
     def _values_of(self, X: Any) -> Any:
         """Rows in float64, dense where they are a kernel."""
-        X = canonical(X if is_sparse(X) else to_host(X))
+        X = canonical(X)
         if is_sparse(X) and (self.kernel == "precomputed" or callable(self.kernel)):
             X = X.toarray()
         return X.astype(np.float64, copy=False)
@@ -241,11 +249,14 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
         coef = self.dual_coef_.reshape(len(self.dual_coef_), -1)
         X, fitted, owner = self._values_of(X), self.X_fit_, type(self).__name__
         if self.kernel == "precomputed":
-            return X @ coef
+            return X @ beside(coef, X)
         if is_sparse(X) and not is_sparse(fitted):
             X = X.toarray()
+        elif is_sparse(fitted) and is_cupy(X):
+            fitted = fitted.toarray()
         elif is_sparse(fitted) and not is_sparse(X):
             import scipy.sparse
 
             X = scipy.sparse.csr_matrix(X)
+        fitted = fitted if is_sparse(fitted) else beside(fitted, X)
         return self._kernel().apply(X, fitted, coef, owner)
