@@ -38,6 +38,15 @@ struct Field {
   std::span<const bool> categorical;        // empty: none
   std::span<const index_t> seeds;           // one per tree
 
+  bool gaps = true;  // whether values may be missing
+
+  // Whether rows may be held as class and weight: the Gini index of several classes of numbers
+  // without gaps, and every cut.
+  bool markable() const {
+    return rule.criterion == kGini && classes.size() == 1 && classes[0] > 2 &&
+           classes[0] <= 0xFFFF && categorical.empty() && !gaps && !rule.random &&
+           rule.min_weight == 0;
+  }
   // Value of a rank of feature f.
   double value(index_t f, index_t rank) const {
     const index_t at = f * ranks.cols + rank;

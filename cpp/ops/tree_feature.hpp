@@ -11,6 +11,7 @@
 #include "ops/tree_criteria.hpp"
 #include "ops/tree_sort.hpp"
 #include "ops/tree_sums.hpp"
+#include "ops/tree_tallies.hpp"
 
 namespace kernelmill::tree {
 
@@ -26,22 +27,24 @@ struct Open {
   Split split{};
 };
 
-// Rows of one tree: with targets and weights, or with both in `units`, where these can hold them.
+// Rows of one tree: with targets and weights, or with both in `units` or `marks`, where these can
+// hold them.
 struct Plot {
   Workspace<std::int32_t> rows;
   Workspace<Units> units;
+  Workspace<Mark> marks;
   Workspace<double> y, weight;
   index_t n = 0;
   Targets targets{};
   double min_weight = 0, min_gain = 0;
   std::uint64_t seed = 0;
-  bool by_units = false;
+  bool by_units = false, by_marks = false;
   // Levels of the whole tree in order, by feature and key, if they are put in order once.
   std::vector<std::vector<std::uint8_t>> orders;
 
   Plot(const Field& f, index_t tree) : rows(static_cast<std::size_t>(f.y.rows)) {
     const double* const given = f.weight.rows != 0 ? f.weight.row(tree) : nullptr;
-    double total = 0;
+    double total = 0, heaviest = 1;
     bool whole = true;
     for (index_t i = 0; i < f.y.rows; ++i) {
       const double w = given == nullptr ? 1.0 : given[i];
@@ -49,11 +52,15 @@ struct Plot {
       n += w > 0;
       total += w > 0 ? w : 0.0;
       whole &= w == std::floor(w);
+      heaviest = std::max(heaviest, w);
     }
     if (n == 0) invalid("tree.grow", "weight must be above 0 for some row of each tree, got none");
     const bool binary = f.rule.criterion == kGini && f.classes.size() == 1 && f.classes[0] == 2;
     by_units = binary && whole && f.monotonic.empty() &&
                std::max(total, static_cast<double>(n)) <= static_cast<double>(Units::kMost);
+    // Sums of squares of weights stay whole up to 2**53.
+    const bool exact = whole && total < 0x1p26;
+    by_marks = f.markable() && exact && heaviest <= Mark::kMost;
     min_weight = f.rule.min_weight * total;
     min_gain = f.rule.min_gain * total * kSlack;
     seed = static_cast<std::uint64_t>(f.seeds[static_cast<std::size_t>(tree)]);
@@ -63,6 +70,15 @@ struct Plot {
         const index_t i = rows.data()[j];
         units.data()[j] = Units::of(given == nullptr ? 1 : static_cast<std::uint64_t>(given[i]),
                                     f.y(i, 0) == 1.0);
+      }
+      return;
+    }
+    if (by_marks) {
+      marks = Workspace<Mark>(static_cast<std::size_t>(n));
+      for (index_t j = 0; j < n; ++j) {
+        const index_t i = rows.data()[j];
+        marks.data()[j] = Mark::of(static_cast<std::uint32_t>(f.y(i, 0)),
+                                   given == nullptr ? 1 : static_cast<std::uint32_t>(given[i]));
       }
       return;
     }
@@ -81,8 +97,7 @@ struct Plot {
                f.rule.alpha,
                f.rule.min_leaf,
                min_weight};
-    // Sums of squares of weights stay whole up to 2**53.
-    targets.whole = whole && total < 0x1p26;
+    targets.whole = exact;
     if (targets.whole && f.rule.criterion == kEntropy && total < kTabled) {
       const auto size = static_cast<std::size_t>(total) + 1;
       xlogx = Workspace<double>(size);
@@ -335,53 +350,62 @@ class FeatureSearch {
   void by_sums(const SumNode& node, const std::int32_t* ranks, const Row* each, index_t n,
                bool gaps, std::int32_t lo, std::int32_t hi, std::int32_t only, double floor,
                Split& split) {
-    std::vector<Row>& present_ = scratch<Row>().present;
-    SumSearch<Row>& sums_ = scratch<Row>().search;
-    index_t present = n;
-    Row missing{}, all{};
-    if (gaps) {
-      present_.resize(static_cast<std::size_t>(n));
-      present_ranks_.resize(static_cast<std::size_t>(n));
-      present = 0;
-      for (index_t j = 0; j < n; ++j) {
-        if (ranks[j] == kMissing) {
-          missing.add(each[j]);
-          continue;
+    if constexpr (std::is_same_v<Row, Mark>) {
+      SumCut own{kNoGain};
+      tallies_.run(node, ranks, each, n, lo, hi, own);
+      split.gain = own.gain;
+      split.rank = own.rank;
+      split.missing_left = 2 * own.left > node.n;
+      return;
+    } else {
+      std::vector<Row>& present_ = scratch<Row>().present;
+      SumSearch<Row>& sums_ = scratch<Row>().search;
+      index_t present = n;
+      Row missing{}, all{};
+      if (gaps) {
+        present_.resize(static_cast<std::size_t>(n));
+        present_ranks_.resize(static_cast<std::size_t>(n));
+        present = 0;
+        for (index_t j = 0; j < n; ++j) {
+          if (ranks[j] == kMissing) {
+            missing.add(each[j]);
+            continue;
+          }
+          all.add(each[j]);
+          present_[static_cast<std::size_t>(present)] = each[j];
+          present_ranks_[static_cast<std::size_t>(present++)] = ranks[j];
         }
-        all.add(each[j]);
-        present_[static_cast<std::size_t>(present)] = each[j];
-        present_ranks_[static_cast<std::size_t>(present++)] = ranks[j];
+        ranks = present_ranks_.data();
+        each = present_.data();
       }
-      ranks = present_ranks_.data();
-      each = present_.data();
+      const auto search = [&](const Sum& base, SumCut& best) {
+        if (only < 0) {
+          sums_.run(node, ranks, each, present, base, lo, hi, floor, best);
+          return;
+        }
+        Row own{};
+        for (index_t j = 0; j < present; ++j) {
+          if (ranks[j] <= only) own.add(each[j]);
+        }
+        Sum left = base;
+        left.add(wide(own));
+        consider(node, left, only, best);
+      };
+      // Both see each cut; with equal gains the lower cut wins, then missing right.
+      SumCut own{kNoGain}, other{kNoGain};
+      search({0, 0, 0, 0}, own);
+      bool left = 2 * own.left > node.n;
+      if (gaps) {
+        if (only < 0) consider(node, wide(all), hi, own);
+        search(wide(missing), other);
+        const bool close = other.gain >= own.gain - node.slack && other.rank < own.rank;
+        left = other.gain > own.gain + node.slack || close;
+        if (left) own = other;
+      }
+      split.gain = own.gain;
+      split.rank = own.rank;
+      split.missing_left = left;
     }
-    const auto search = [&](const Sum& base, SumCut& best) {
-      if (only < 0) {
-        sums_.run(node, ranks, each, present, base, lo, hi, floor, best);
-        return;
-      }
-      Row own{};
-      for (index_t j = 0; j < present; ++j) {
-        if (ranks[j] <= only) own.add(each[j]);
-      }
-      Sum left = base;
-      left.add(wide(own));
-      consider(node, left, only, best);
-    };
-    // Both see each cut; with equal gains the lower cut wins, then missing right.
-    SumCut own{kNoGain}, other{kNoGain};
-    search({0, 0, 0, 0}, own);
-    bool left = 2 * own.left > node.n;
-    if (gaps) {
-      if (only < 0) consider(node, wide(all), hi, own);
-      search(wide(missing), other);
-      const bool close = other.gain >= own.gain - node.slack && other.rank < own.rank;
-      left = other.gain > own.gain + node.slack || close;
-      if (left) own = other;
-    }
-    split.gain = own.gain;
-    split.rank = own.rank;
-    split.missing_left = left;
   }
 
   void by_walk(const Open& node, index_t feature, const std::int32_t* ranks, Walker& walker,
@@ -425,6 +449,7 @@ class FeatureSearch {
   Workspace<std::int32_t> ranks_;
   Scratch<Sum> doubles_;
   Scratch<Units> units_;
+  TallySearch tallies_;
   std::vector<std::int32_t> present_ranks_, entries_, codes_;
   std::int32_t place_[kCodes];  // of levels in an order, -1 for those not there
   std::vector<std::uint32_t> places_;

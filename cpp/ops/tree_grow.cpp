@@ -1,7 +1,7 @@
 // Whole trees. Rows of a tree are kept in the order of its nodes, with their targets and weights
 // beside them; a feature is looked at through the ranks of its values, gathered for the rows of a
 // node. So what is not drawn costs nothing, and nothing is sorted in advance but ranks.
-#include <algorithm>  // std::min, std::max, std::sort, std::push_heap
+#include <algorithm>  // std::min, std::max, std::find, std::push_heap
 #include <cmath>      // std::floor
 #include <cstring>    // std::memcpy
 #include <memory>     // std::unique_ptr
@@ -44,6 +44,19 @@ struct Built {
 };
 constexpr std::int32_t kLeaf = -1, kPart = -2;  // `feature` of nodes that are no splits
 
+// What a thread keeps of the last tree for the next: fresh pages for nodes took a quarter of the
+// time of a forest of ten classes.
+struct Spare {
+  std::vector<Built> nodes;
+  std::vector<double> values;
+  static constexpr std::size_t kMost = std::size_t{1} << 21;  // numbers
+
+  static Spare& own() {
+    thread_local Spare spare;
+    return spare;
+  }
+};
+
 // Nodes of a tree, or of a part of one.
 class Grower {
  public:
@@ -58,7 +71,7 @@ class Grower {
     const bool binary = r.criterion == kGini && field.classes.size() == 1 && field.classes[0] == 2;
     by_sums_ =
         field.monotonic.empty() && (binary || (r.criterion == kSquared && field.y.cols == 1));
-    if (!by_sums_) walker_ = walker_of(plot.targets);
+    if (!by_sums_ && !plot.by_marks) walker_ = walker_of(plot.targets);
     if (by_sums_ && !plot.by_units) each_ = Workspace<Sum>(static_cast<std::size_t>(most));
     width_ = field.y.cols;
     if (!field.classes.empty()) {
@@ -66,8 +79,20 @@ class Grower {
       for (const index_t c : field.classes) width_ += c;
     }
     drawn_ = r.max_features <= field.ranks.rows;
+    nodes.swap(Spare::own().nodes);
+    values.swap(Spare::own().values);
     for (index_t j = 0; j < field.ranks.rows; ++j) features_.push_back(j);
   }
+
+  ~Grower() {
+    nodes.clear();
+    values.clear();
+    Spare& spare = Spare::own();
+    if (nodes.capacity() <= Spare::kMost) nodes.swap(spare.nodes);
+    if (values.capacity() <= Spare::kMost) values.swap(spare.values);
+  }
+  Grower(const Grower&) = delete;
+  Grower& operator=(const Grower&) = delete;
 
   std::vector<Built> nodes;
   std::vector<double> values;  // of the nodes
@@ -80,8 +105,9 @@ class Grower {
     const auto number = static_cast<std::int32_t>(nodes.size());
     values.resize(values.size() + static_cast<std::size_t>(width_));
     double* const value = values.data() + values.size() - width_;
-    const Measure m =
-        p_.by_units ? measure_units(start, stop, value) : measure(p_.targets, start, stop, value);
+    const Measure m = p_.by_units   ? measure_units(start, stop, value)
+                      : p_.by_marks ? measure_marks(start, stop, value)
+                                    : measure(p_.targets, start, stop, value);
     const index_t count = stop - start;
     if (!f_.monotonic.empty()) clip(m.mass, low, high, values.data() + number * width_);
     nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, 0, 0, false, -1});
@@ -109,6 +135,9 @@ class Grower {
     if (p_.by_units) {
       const auto rows = static_cast<double>(node.stop - node.start);
       sums_ = {own.mass, value_[1], rows, 2.0, 0.0, 1.0, slack_, least_rows(), p_.min_weight};
+    } else if (p_.by_marks) {
+      const auto rows = static_cast<double>(node.stop - node.start);
+      sums_ = {own.mass, 0.0, rows, 1.0, 0.0, 0.0, slack_, least_rows(), 0.0, value_, width_};
     } else if (by_sums_) {
       describe(node, own, value_);
     } else {
@@ -148,6 +177,9 @@ class Grower {
     }
     if (p_.by_units) {
       divide_units(rows, p_.units.data() + node.start, n);
+    } else if (p_.by_marks) {
+      divide(rows, n, 1);
+      divide(p_.marks.data() + node.start, n, 1);
     } else {
       divide(rows, n, 1);
       divide(p_.y.data() + node.start * outputs, n, outputs);
@@ -272,6 +304,22 @@ class Grower {
     return {pure ? 0.0 : (all.w - squares / all.w) / all.w, all.w, pure};
   }
 
+  Measure measure_marks(index_t start, index_t stop, double* value) const {
+    std::fill_n(value, width_, 0.0);
+    for (index_t j = start; j < stop; ++j) {
+      const Mark mark = p_.marks.data()[j];
+      value[mark.label()] += static_cast<double>(mark.weight());
+    }
+    double mass = 0, squares = 0, most = 0;
+    for (index_t k = 0; k < width_; ++k) {
+      mass += value[k];
+      squares += value[k] * value[k];
+      most = std::max(most, value[k]);
+    }
+    const bool pure = most == mass;
+    return {pure ? 0.0 : (mass - squares / mass) / mass, mass, pure};
+  }
+
   // The best of some features, the first of equals; whether one of them varies.
   bool look(Open& node, const index_t* features, index_t count) {
     const index_t n = node.stop - node.start;
@@ -292,7 +340,7 @@ class Grower {
     parallel_for(count, 1, [&](index_t, index_t begin, index_t end) {
       FeatureSearch own(f_, p_, n);
       std::unique_ptr<Walker> walker;
-      if (!by_sums_) {
+      if (walker_ != nullptr) {
         walker = walker_of(p_.targets);
         const Built& built = nodes[static_cast<std::size_t>(node.node)];
         walker->begin({node.start, node.stop, value_, built.mass});
@@ -307,6 +355,9 @@ class Grower {
 
   FeatureSearch::Found find_in(FeatureSearch& search, const Open& node, index_t feature,
                                Walker* walker, double floor) const {
+    if (p_.by_marks) {
+      return search.find(node, feature, sums_, p_.marks.data() + node.start, walker, floor, slack_);
+    }
     return p_.by_units ? search.find(node, feature, sums_, p_.units.data() + node.start, walker,
                                      floor, slack_)
                        : search.find(node, feature, sums_, each_.data(), walker, floor, slack_);
@@ -578,6 +629,9 @@ void grow(const Field& given, const Grown& grown) {
   Field field = given;
   const Workspace<std::uint16_t> narrow = narrowed(given);
   field.narrow = narrow.data();
+  const index_t all = given.ranks.rows * given.ranks.cols;
+  field.gaps =
+      std::find(given.ranks.data, given.ranks.data + all, kMissing) != given.ranks.data + all;
   const index_t trees = std::ssize(field.seeds), d = field.ranks.rows;
   const index_t entries = field.y.rows * std::min(field.rule.max_features, d);
   const auto one = [&](index_t tree, bool alone) {

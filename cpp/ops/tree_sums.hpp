@@ -66,6 +66,8 @@ struct SumNode {
   double low, high;  // least and largest y, not above and not below 0
   double slack;      // gains this close are equal
   double min_leaf, min_weight;
+  const double* tallies = nullptr;  // weights of classes, where there are more than two
+  index_t classes = 0;
 
   double gain(double w, double s) const {
     const double d = s * W - T * w;

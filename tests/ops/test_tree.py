@@ -98,6 +98,22 @@ def levels_of(n, seed=0, gaps=True):
 
 @cases("tree.grow")
 def grow():
+    rng = np.random.default_rng(1)
+    X, mask = levels_of(30, seed=30)  # the first case has all outputs: mutants of them end here
+    y, weight = targets_for(tree.SQUARED, (), 1, 30, rng), rng.integers(1, 1024, (3, 30)) / 512
+    weight[1, 20:] = weight[2, 10:] = 0
+    args, bounds = growing(X, y, weight, (), tree.rule_of(tree.SQUARED), 3, None, mask)
+    yield Case("levels first", args, bounds=bounds, updated=UPDATED)
+    # Several classes with whole weights: few rows, bins, and ranks far from each other.
+    for n, limits in itertools.product((40, 90, 700), ({}, {"min_leaf": 3, "max_leaf_nodes": 9})):
+        X, y = rows_of(n, 4, gaps=False, seed=n), targets_for(tree.GINI, (5,), 1, n, rng)
+        weight = rng.integers(0, 4, (2, n)).astype(float)
+        weight[1] = weight[1] * (rng.random(n) < 0.05) + (np.arange(n) < 2)
+        for own in (None, weight):
+            trees = 1 if own is None else 2
+            rule = tree.rule_of(tree.GINI, **({"max_depth": 3} if n == 700 else {}), **limits)
+            args, bounds = growing(X, y, own, (5,), rule, trees)
+            yield Case(f"classes {n} {trees} {limits}", args, bounds=bounds, updated=UPDATED)
     rng = np.random.default_rng(0)
     # Up to 64 rows every cut is looked at; beyond, bins, and bins of bins.
     for n, d, criteria in ((1, 1, RULES), (24, 3, RULES), (70, 2, RULES), (700, 2, RULES[5:6])):

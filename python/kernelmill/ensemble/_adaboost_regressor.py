@@ -134,7 +134,7 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
                 loss = loss**2
             elif self.loss == "exponential":
                 loss = -np.expm1(-loss)
-            error = float(weights @ loss)
+            error = float((weights * loss).sum())
             if error <= 0 or (error >= 0.5 and not number):  # the first one stays, alone
                 return Step(state.after(member, 1.0, error, state.logs), finished=True)
             if error >= 0.5:

@@ -15,7 +15,7 @@ from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._threads import get_threads
 from kernelmill.ensemble._as_sequence import AsSequence
-from kernelmill.ensemble._trees import Members, Trees, cut_back, joined, kept_trees, set_before
+from kernelmill.ensemble._trees import Members, Store, Trees, cut_back, kept_trees, set_before
 from kernelmill.tree import _base
 from kernelmill.tree._base import TreeModel
 from kernelmill.tree._fitted import arrays_of
@@ -105,7 +105,7 @@ class Forest(AsSequence, TreeModel):
         limits = self._limits(len(X), X.shape[1], classes)
         self._counted = len(X), self._bag_size(len(X))
         grown = self._grow(X, targets, weight, limits, old)
-        self.__dict__.update(self._attributes(grown, 0))
+        self.__dict__.update(self._attributes(grown))
         self._keep(X, targets, weight)
         for name in ("oob_score_", "oob_decision_function_", "oob_prediction_"):
             self.__dict__.pop(name, None)
@@ -116,16 +116,18 @@ class Forest(AsSequence, TreeModel):
     def _grow(
         self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, limits: Limits,
         old: list[Grown],
-    ) -> list[Grown]:
-        field, nursery = Field.of(X, targets), Nursery(limits)
+    ) -> Store:
+        field, nursery = Field.of(X, targets), Nursery(limits, copy=False)
         n, d = X.shape
         levels = np.log2(n + 2) if limits.max_depth is None else limits.max_depth
         entries = max(1.0, n * min(limits.max_features, d) * float(levels))
         threads = get_threads()
         batch = max(threads, int(_SLICE * threads / entries))
+        store = Store(self._n_classes, self._classification, self.n_estimators)
+        for tree in old:
+            store.append(tree)
 
-        def advance(trees: list[Grown], most: int) -> Step:
-            first = len(trees)
+        def advance(first: int, most: int) -> Step:
             numbers = range(first, min(first + batch, first + most))
             weights = None
             if weight is not None or self.bootstrap:
@@ -137,23 +139,22 @@ class Forest(AsSequence, TreeModel):
             if self.ccp_alpha > 0:
                 kind = self._n_classes, self._classification
                 own = [cut_back(tree, *kind, self.ccp_alpha) for tree in own]
-            grown = trees + own
-            return Step(grown, finished=len(grown) == self.n_estimators, taken=len(own))
+            for tree in own:
+                store.append(tree)
+            return Step(len(store), finished=len(store) == self.n_estimators, taken=len(own))
 
         left = self.n_estimators - len(old)
         if not left:
-            return old
+            return store
         with Progress(self, self.verbose, iterations=left, unit="tree", X=X) as progress:
-            run = climb(
-                progress, lambda number: old, advance, max_iter=left, attributes=self._attributes
-            )
-        return run.state
+            climb(
+                progress, lambda number: len(store), advance, max_iter=left,
+                attributes=lambda first, count: self._attributes(store),
+            )  # fmt: skip
+        return store
 
-    def _attributes(self, trees: list[Grown], count: int) -> dict[str, Any]:
-        if not trees:
-            return {}
-        arrays = joined(trees, self._n_classes, self._classification)
-        return set_before(self, _STARTED) | {"_trees": arrays}
+    def _attributes(self, store: Store) -> dict[str, Any]:
+        return set_before(self, _STARTED) | {"_trees": store.arrays()} if len(store) else {}
 
     def _keep(self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
         """What a subclass keeps of the training rows."""

@@ -10,9 +10,8 @@ from sklearn.metrics import r2_score
 from kernelmill._estimator import _parameters as rule
 from kernelmill.ensemble import _words
 from kernelmill.ensemble._forest import PARAMETERS, Forest
-from kernelmill.ensemble._trees import Trees
+from kernelmill.ensemble._trees import Store, Trees
 from kernelmill.tree import _words as tree_words
-from kernelmill.tree._growth import Grown
 from kernelmill.tree._regressor import (
     CRITERIA,
     DecisionTreeRegressor,
@@ -40,8 +39,8 @@ class _ForestRegressor(Forest, ValueTrees):
     }
     keep_targets: bool
 
-    def _attributes(self, trees: list[Grown], count: int) -> dict[str, Any]:
-        return {"_kept": None, **super()._attributes(trees, count)}
+    def _attributes(self, store: Store) -> dict[str, Any]:
+        return {"_kept": None, **super()._attributes(store)}
 
     def _keep(self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None) -> None:
         """Rows by leaf of all trees, with their shares of the leaf."""

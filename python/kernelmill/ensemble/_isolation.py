@@ -362,7 +362,7 @@ def _mean_depth(m: np.ndarray) -> np.ndarray:
 def _depths(
     arrays: dict[str, Any], mean_depth: Callable[[np.ndarray], np.ndarray] = _mean_depth
 ) -> np.ndarray:
-    """Depth of each leaf, with the mean depth of what is left in it, (leaves, 1)."""
+    """Depth of each node, with the mean depth of what is left in it, (nodes, 1)."""
     words = arrays["nodes"].view(ops.NODE).reshape(-1)
     begins = arrays["begins"]
     leaf = words["feature"] < 0
@@ -374,5 +374,4 @@ def _depths(
         children = np.concatenate([level + 1, root[level] + words["right"][level]])
         depth[children] = np.tile(depth[level] + 1, 2)
         level = children
-    rest = mean_depth(arrays["stats"][:, 1])
-    return np.ascontiguousarray((depth + rest)[leaf][:, None])
+    return (depth + mean_depth(arrays["stats"][:, 1]))[:, None]

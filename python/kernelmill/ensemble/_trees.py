@@ -13,7 +13,7 @@ from kernelmill.ops import tree as ops
 from kernelmill.tree._fitted import Tree, arrays_of, pruned, shaped
 from kernelmill.tree._growth import Grown, splits_of_levels
 
-# What an ensemble keeps; `begins` are the roots and the end, `leaves` the same of the leaf values.
+# What an ensemble keeps; `begins` are the roots and the end. Leaf values are those of the nodes.
 NAMES = ("nodes", "stats", "value", "leaf_values", "begins", "sides")
 
 
@@ -35,21 +35,70 @@ def cut_back(grown: Grown, n_classes: np.ndarray, classification: bool, alpha: f
     return Grown(nodes, stats, np.ascontiguousarray(value), sides)
 
 
+class Store:
+    """Trees side by side, written one after another into arrays with room for those to come.
+
+    Parameters
+    ----------
+    n_classes : ndarray of shape (n_outputs,)
+        Numbers of classes, or ones.
+    classification : bool
+    expected : int
+        How many trees there will be.
+    """
+
+    def __init__(self, n_classes: np.ndarray, classification: bool, expected: int) -> None:
+        self._n_classes, self._classification = n_classes, classification
+        self._expected = expected
+        self._begins = [0]
+        self._room: tuple[np.ndarray, ...] = ()  # nodes, stats, value
+        self._sides: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self._begins) - 1
+
+    def append(self, tree: Grown) -> None:
+        """One more tree. Its leaves take the numbers of their nodes, which are rows of `value`."""
+        begin, end = self._begins[-1], self._begins[-1] + len(tree.nodes)
+        if not self._room or len(self._room[0]) < end:
+            self._widen(end)
+        nodes, stats, value = (array[begin:end] for array in self._room)
+        nodes[:], stats[:] = tree.nodes, tree.stats
+        words = nodes.view(ops.NODE)[:, 0]
+        leaf = np.flatnonzero(words["feature"] < 0)
+        words["right"][leaf] = begin + leaf
+        words["threshold"][splits_of_levels(words)] += sum(map(len, self._sides))
+        shaped(tree.value, self._n_classes, self._classification, value)
+        if len(tree.sides) or not self._sides:
+            self._sides.append(tree.sides.copy())
+        self._begins.append(end)
+
+    def _widen(self, needed: int) -> None:
+        """Room for all trees, if the next ones are like those so far; pages unused cost nothing."""
+        begin, done = self._begins[-1], len(self)
+        each = needed / (done + 1)
+        size = max(needed, int(1.1 * each * max(self._expected, done + 1)))
+        width = len(self._n_classes) * int(self._n_classes.max())
+        room = np.empty((size, 2), np.int64), np.empty((size, 3)), np.empty((size, width))
+        for new, old in zip(room, self._room, strict=False):
+            new[:begin] = old[:begin]
+        self._room = room
+
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of the trees, at least one, in `NAMES`."""
+        begins = np.array(self._begins)
+        nodes, stats, value = (array[: begins[-1]] for array in self._room)
+        sides = np.concatenate(self._sides)
+        return dict(zip(NAMES, (nodes, stats, value, value, begins, sides), strict=True))
+
+
 def joined(trees: Iterable[Grown], n_classes: np.ndarray, classification: bool) -> dict[str, Any]:
     """The arrays of some trees, at least one, in `NAMES`."""
     trees = list(trees)
-    begins = np.cumsum([0, *(len(tree.nodes) for tree in trees)])
-    nodes = np.concatenate([tree.nodes for tree in trees])
-    value = shaped(np.concatenate([tree.value for tree in trees]), n_classes, classification)
-    value = value.reshape(len(nodes), -1)
-    words = nodes.view(ops.NODE).reshape(-1)
-    leaf = words["feature"] < 0
-    # Leaves are numbered tree after tree, in the order of nodes.
-    words["right"][leaf] = np.arange(int(leaf.sum()))
-    stats = np.concatenate([tree.stats for tree in trees])
-    sides = np.concatenate([tree.sides for tree in trees])
-    words["threshold"][splits_of_levels(words)] = np.arange(len(sides))
-    return dict(zip(NAMES, (nodes, stats, value, value[leaf], begins, sides), strict=True))
+    store = Store(n_classes, classification, len(trees))
+    for tree in trees:
+        store.append(tree)
+    return store.arrays()
 
 
 def set_before(model: Any, names: Iterable[str]) -> dict[str, Any]:

@@ -190,17 +190,25 @@ def arrays_of(grown: Grown, n_classes: np.ndarray, classification: bool) -> dict
     return arrays | {"nodes": grown.nodes, "leaf_values": own, "sides": grown.sides}
 
 
-def shaped(value: np.ndarray, n_classes: np.ndarray, classification: bool) -> np.ndarray:
-    """Values of nodes as (v, n_outputs, max_n_classes): shares of classes, or predictions."""
+def shaped(
+    value: np.ndarray, n_classes: np.ndarray, classification: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Values of nodes as (v, n_outputs, max_n_classes): shares of classes, or predictions.
+
+    They are written to ``out`` of shape (v, n_outputs * max_n_classes) if it is given.
+    """
+    shape = len(value), len(n_classes), int(n_classes.max())
+    to = np.empty(shape) if out is None else out.reshape(shape)
     if not classification:
-        return value[:, :, None]
-    out = np.zeros((len(value), len(n_classes), int(n_classes.max())))
+        to[:, :, 0] = value
+        return to
     first = 0
     for k, c in enumerate(n_classes):
         own = value[:, first : first + c]
-        out[:, k, :c] = own / own.sum(axis=1, keepdims=True)
+        np.divide(own, own.sum(axis=1, keepdims=True), out=to[:, k, :c])
+        to[:, k, c:] = 0.0
         first += c
-    return out
+    return to
 
 
 def walkable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

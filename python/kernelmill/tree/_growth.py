@@ -133,10 +133,10 @@ def splits_of_levels(nodes: np.ndarray) -> np.ndarray:
 
 
 class Nursery:
-    """Room in which trees of one kind grow, call after call."""
+    """Room in which trees of one kind grow; without ``copy`` they stand until the next call."""
 
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
+    def __init__(self, limits: Limits, copy: bool = True) -> None:
+        self.limits, self._copy = limits, copy
         self._rule = limits.rule
         self._room: tuple[np.ndarray, ...] = ()
 
@@ -160,9 +160,10 @@ class Nursery:
         )  # fmt: skip
         grown = []
         for t, v in enumerate(sizes):
-            nodes, stats, value = (array[t, :v].copy() for array in room[:3])
+            nodes, stats, value = (array[t, :v] for array in room[:3])
             sets = int(splits_of_levels(nodes.view(ops.NODE)[:, 0]).sum())
-            grown.append(Grown(nodes, stats, value, room[3][t, :sets].copy()))
+            own = nodes, stats, value, room[3][t, :sets]
+            grown.append(Grown(*(array.copy() if self._copy else array for array in own)))
         if limits.unit != 1.0:
             for tree in grown:
                 tree.stats[:, 0] *= limits.unit
