@@ -370,6 +370,9 @@ def test_sparse_rows_are_dense_ones(name):
     dense = clone(model).fit(X)
     rows = scipy.sparse.csr_matrix(X)
     assert_same(clone(model).fit(rows), dense)
+    weight = np.arange(N) % 3
+    assert_same(clone(model).fit(rows, sample_weight=weight),
+                clone(model).fit(X, sample_weight=weight))  # fmt: skip
     twice = scipy.sparse.csr_matrix((  # each entry stored in two parts
         np.repeat(rows.data / 2, 2), np.repeat(rows.indices, 2), 2 * rows.indptr
     ), shape=rows.shape)  # fmt: skip

@@ -233,6 +233,10 @@ def test_paths_of_other_models():
     assert display.penalty_name == "C"
     assert not display.ax_.xaxis_inverted()
     assert classes.C == 1.0
+    usual = CoefficientPathDisplay.from_estimator(classes, iris, kind, output=1)
+    mean = ((iris - iris.mean(0)) ** 2).sum() / 4
+    np.testing.assert_allclose(usual.penalties[[0, -1]], [0.01 / mean, 1e4 / mean], rtol=1e-12)
+    assert np.abs(usual.coefs[0]).max() < 0.05 * np.abs(usual.coefs[-1]).max()
     angles = LassoLars(alpha=0.1).fit(X, Y)
     display = CoefficientPathDisplay.from_estimator(angles, X, Y)
     np.testing.assert_allclose(display.coefs[-1], angles.coef_, atol=1e-9)

@@ -154,6 +154,14 @@ def test_weights_choose_the_period_and_rows_without_weight_are_no_rows():
         np.testing.assert_allclose(model.period_, period, rtol=1e-6)
         alone = FourierFeatures(1, period="estimate").fit(t[keep, None], y[keep])
         np.testing.assert_array_equal(alone.period_, model.period_)
+    both = np.sin(2 * np.pi * t / 3) + 0.9 * np.sin(2 * np.pi * t / 5)
+    weight = RNG.integers(0, 4, 400)
+    one = FourierFeatures(1, period="estimate").fit(t[:, None], both, sample_weight=weight)
+    rows, targets = np.repeat(t, weight)[:, None], np.repeat(both, weight)
+    other = FourierFeatures(1, period="estimate").fit(rows, targets)
+    np.testing.assert_allclose(one.period_, other.period_, rtol=1e-12)
+    assert abs(one.period_[0] - FourierFeatures(1, period="estimate").fit(
+        t[:, None], both).period_[0]) > 1e-6  # fmt: skip
 
 
 def test_many_rows_are_drawn_from():
