@@ -31,7 +31,7 @@ constexpr index_t kSpare = 4 * Params<T>::lanes;
 // Stores tiles at the places of their columns.
 template <class T>
 struct Store {
-  static constexpr tile::Hooks hooks{};
+  static constexpr tile::Hooks hooks{.prefetch = true};
   using Vec = typename Params<T>::Vec;
   static constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes, NR = Params<T>::NR;
 
@@ -42,23 +42,47 @@ struct Store {
   linear::Activate<T> activate;
   T parameter;
 
+  // Rows are planes apart: no hardware sees what comes next.
+  void prefetch(index_t i0, index_t rows, index_t j0) const {
+    const T* row = out + i0 * row_stride + to[j0];
+    for (index_t r = 0; r < rows; ++r, row += row_stride) {
+      for (int v = 0; v < NV; ++v) __builtin_prefetch(row + v * lanes, 1);
+    }
+  }
+
   template <int Rows>
   void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
     const bool adjacent = to[j0 + cols - 1] - to[j0] == cols - 1;
-    for (index_t r = 0; r < Rows; ++r) {
-      T values[NR];
-      const bool direct = adjacent && cols == NR;
-      T* const row = out + (i0 + r) * row_stride;
-      T* const target = direct ? row + to[j0] : values;
-      const T shift = bias == nullptr ? T{0} : bias[i0 + r];
-      for (int v = 0; v < NV; ++v) store(target + v * lanes, acc[r][v] + shift);
-      if (activate != nullptr) activate(target, NR, parameter);
-      if (direct) continue;
-      if (adjacent) {
-        copy_run(values, cols, row + to[j0]);
-      } else {
-        for (index_t c = 0; c < cols; ++c) row[to[j0 + c]] = values[c];
+    T* const first = out + i0 * row_stride;
+    const auto shift = [&](int r) { return bias == nullptr ? T{0} : bias[i0 + r]; };
+    if (adjacent && cols == NR && activate == nullptr) {
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r) {
+        for (int v = 0; v < NV; ++v) {
+          store(first + r * row_stride + to[j0] + v * lanes, acc[r][v] + shift(r));
+        }
       }
+      return;
+    }
+    T values[Rows][NR];
+    KERNELMILL_UNROLL
+    for (int r = 0; r < Rows; ++r) {
+      for (int v = 0; v < NV; ++v) store(&values[r][v * lanes], acc[r][v] + shift(r));
+    }
+    if (activate != nullptr) activate(values[0], Rows * NR, parameter);
+    write(values[0], Rows, first, j0, cols);
+  }
+
+  // Not inlined: one loop for all heights of tiles. Adjacent columns go together.
+  [[gnu::noinline]] void write(const T* values, int rows, T* first, index_t j0,
+                               index_t cols) const {
+    for (index_t c = 0; c < cols;) {
+      index_t end = c + 1;
+      while (end < cols && to[j0 + end] == to[j0 + end - 1] + 1) ++end;
+      for (index_t r = 0; r < rows; ++r) {
+        copy_run(values + r * NR + c, end - c, first + r * row_stride + to[j0 + c]);
+      }
+      c = end;
     }
   }
 };
@@ -222,12 +246,6 @@ Store<T> storing(T* out, index_t row_stride, const Ending<T>& ending, index_t ch
           ending.parameter};
 }
 
-// Whether a convolution is a `Square`.
-bool flat(const Geometry& g) {
-  return g.stride == Triple{1, 1, 1} && g.dilation == Triple{1, 1, 1} && g.in[1] == 1 &&
-         g.kernel[1] == 1 && g.padding[1] == 0 && g.kernel[0] == g.kernel[2];
-}
-
 // Whether each position is read by itself: a product of the weights with each image.
 bool pointwise(const Geometry& g) {
   constexpr Triple one{1, 1, 1}, none{0, 0, 0};
@@ -268,18 +286,7 @@ void forward(const Geometry& g, const T* x, const T* weight, const Ending<T>& en
   }
   if constexpr (std::is_same_v<T, float>) {
     if (flat(g)) {
-      const Square s{g.images,
-                     channels,
-                     outputs,
-                     g.groups,
-                     {g.in[0], g.in[2]},
-                     {g.out[0], g.out[2]},
-                     {g.padding[0], g.padding[2]},
-                     g.kernel[0],
-                     depth,
-                     g.kernel[0] * g.kernel[2],
-                     outputs * depth,
-                     false};
+      const Square s = square(g);
       if (tiles_pay(s) && tiled(s, x, weight, ending, y)) return;
     }
   }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>  // std::max, std::min, std::fill_n, std::copy_n
+#include <utility>    // std::integer_sequence
 #include <vector>     // offsets
 
 #include "core/tile.hpp"        // Packing, Params
@@ -97,6 +98,25 @@ void copy_run(const T* from, index_t count, T* to) {
   }
 }
 
+// Elements 0, 2, 4, ... of `from`, whose last one is from[2 * count - 2], by pairs of vectors.
+template <class T>
+void copy_every_second(const T* from, index_t count, T* to) {
+  using Vec = typename tile::Params<T>::Vec;
+  constexpr index_t lanes = tile::Params<T>::lanes;
+  const auto even = [&]<int... I>(index_t i, std::integer_sequence<int, I...>) {
+    const Vec low = tile::load<Vec>(from + 2 * i), high = tile::load<Vec>(from + 2 * i + lanes - 1);
+    // The second vector begins one element earlier, so that nothing behind the last one is read.
+    tile::store(to + i, __builtin_shufflevector(low, high, (I < lanes / 2 ? 2 * I : 2 * I + 1)...));
+  };
+  if (count < lanes) {
+    for (index_t i = 0; i < count; ++i) to[i] = from[2 * i];
+    return;
+  }
+  for (index_t i = 0; i < count; i += lanes) {
+    even(std::min(i, count - lanes), std::make_integer_sequence<int, static_cast<int>(lanes)>{});
+  }
+}
+
 // The elements [first, first + length) of some channels of some images, zeros outside the tensor.
 template <class T>
 class Source {
@@ -123,6 +143,8 @@ class Source {
     T* to = copy_.data();
     for (index_t i = 0; i < images; ++i) {
       for (index_t c = 0; c < channels; ++c, to += planes_.plane()) {
+        if (c + 1 < channels)
+          fetch(x + i * image_stride + (c + 1) * product(in), in, first, length);
         fill(x + i * image_stride + c * product(in), in, first, to);
       }
     }
@@ -134,6 +156,15 @@ class Source {
   index_t image_stride() const { return image_stride_; }
 
  private:
+  // What the next channel reads: phases go through it several times, with strides, in which no
+  // hardware sees a stream. 16 images of 64 channels at stride 2 took a seventh of the whole time.
+  static void fetch(const T* x, const Triple& in, const Triple& first, const Triple& length) {
+    const index_t row = in[1] * in[2], line = 64 / index_t{sizeof(T)}, most = 4096;  // elements
+    const index_t begin = std::clamp<index_t>(first[0], 0, in[0]) * row;
+    const index_t end = std::clamp<index_t>(first[0] + length[0], 0, in[0]) * row;
+    for (index_t e = begin; e < std::min(end, begin + most); e += line) __builtin_prefetch(x + e);
+  }
+
   void fill(const T* x, const Triple& in, const Triple& first, T* to) const {
     const auto [qa, qm, qw] = planes_.size;
     const auto [sa, sm, sw] = planes_.stride;
@@ -156,9 +187,8 @@ class Source {
               std::fill_n(to, low, T{0});
               if (sw == 1) {
                 copy_run(row + low, high - low, to + low);
-              } else if (sw == 2) {  // known to the compiler: in vectors
-#pragma omp simd
-                for (index_t i = low; i < high; ++i) to[i] = row[2 * i];
+              } else if (sw == 2) {
+                copy_every_second(row + 2 * low, high - low, to + low);
               } else {
                 for (index_t i = low; i < high; ++i) to[i] = row[i * sw];
               }

@@ -9,8 +9,9 @@
 
 #include "core/parallel.hpp"  // ordered_reduce
 #include "ops/convolution.hpp"
-#include "ops/convolution_bf16.hpp"    // tiles of bfloat16
-#include "ops/convolution_planes.hpp"  // Source, Taps
+#include "ops/convolution_bf16.hpp"      // tiles of bfloat16
+#include "ops/convolution_planes.hpp"    // Source, Taps
+#include "ops/convolution_winograd.hpp"  // Square
 
 namespace kernelmill::convolution {
 namespace {
@@ -282,6 +283,12 @@ bool make_weight_gradient(const Geometry& g, const T* x, const T* dout, bool til
 
 template <class T>
 void weight_gradient(const Geometry& g, const T* x, const T* dout, T* dweight) {
+  if constexpr (std::is_same_v<T, float>) {
+    if (flat(g)) {
+      const Square s = square(g);
+      if (gradient_tiles_pay(s) && tiled_weight_gradient(s, x, dout, dweight)) return;
+    }
+  }
   if constexpr (std::is_same_v<T, float> && bf16::compiled) {
     if (tiles_of_bf16_pay(g) && make_weight_gradient(g, x, dout, true, dweight)) return;
   }

@@ -5,9 +5,7 @@
 //     y = A' [sum over channels of (G w G') (B' d B)] A      (the middle product by elements),
 //
 // so 36 multiplications replace 9 * 16 or 25 * 4: 36 matrix products, outputs x channels by
-// channels x tiles. Matrices are those of polynomials at the points 0, a, -a, b, -b and infinity.
-// With a = 5/8, b = 3/2 the error of 64 channels is 1.9 times (5 taps: 1.3) that of the plain sum;
-// with 1 and 2 it is 4.1 and 2.9 times.
+// channels x tiles.
 #include "ops/convolution_winograd.hpp"
 
 #include <atomic>   // whether all values are finite
@@ -15,65 +13,16 @@
 
 #include "core/parallel.hpp"           // parallel_for, thread_limit
 #include "ops/convolution_planes.hpp"  // copy_run, ceil_div, tile.hpp
+#include "ops/convolution_points.hpp"  // A, B, G
 #include "ops/linear_activations.hpp"  // kActivations
 
 namespace kernelmill::convolution {
 namespace {
 
-using Params = tile::Params<float>;
-using Vec = Params::Vec;
+using namespace winograd;
 using Lanes [[gnu::vector_size(sizeof(Vec))]] = std::int32_t;
 using tile::load;
 using tile::store;
-
-constexpr index_t lanes = Params::lanes, NR = Params::NR;
-constexpr int points = 6, both = points * points;
-constexpr float a1 = 0.625F, a2 = a1 * a1, b1 = 1.5F, b2 = b1 * b1;
-
-// B'
-[[gnu::always_inline]] inline void to_points(const Vec (&d)[points], Vec (&v)[points]) {
-  const Vec even_a = d[4] - b2 * d[2], odd_a = a1 * (d[3] - b2 * d[1]);
-  const Vec even_b = d[4] - a2 * d[2], odd_b = b1 * (d[3] - a2 * d[1]);
-  v[0] = d[4] - (a2 + b2) * d[2] + (a2 * b2) * d[0];
-  v[1] = even_a + odd_a;
-  v[2] = even_a - odd_a;
-  v[3] = even_b + odd_b;
-  v[4] = even_b - odd_b;
-  v[5] = d[5] - (a2 + b2) * d[3] + (a2 * b2) * d[1];
-}
-
-// G
-template <int kernel>
-[[gnu::always_inline]] inline void weight_points(const Vec (&w)[kernel], Vec (&u)[points]) {
-  const auto at = [&](float square, float point, float scale, Vec& plus, Vec& minus) {
-    Vec even = w[0] + square * w[2], odd = w[1];
-    if constexpr (kernel == 5) {
-      even += square * square * w[4];
-      odd += square * w[3];
-    }
-    plus = (even + point * odd) * scale;
-    minus = (even - point * odd) * scale;
-  };
-  u[0] = w[0] * (1 / (a2 * b2));
-  at(a2, a1, 1 / (2 * a2 * (a2 - b2)), u[1], u[2]);
-  at(b2, b1, 1 / (2 * b2 * (b2 - a2)), u[3], u[4]);
-  u[5] = w[kernel - 1];
-}
-
-// A'
-template <int m>
-[[gnu::always_inline]] inline void from_points(const Vec (&v)[points], Vec (&y)[m]) {
-  const Vec even_a = v[1] + v[2], odd_a = a1 * (v[1] - v[2]);
-  const Vec even_b = v[3] + v[4], odd_b = b1 * (v[3] - v[4]);
-  y[0] = v[0] + even_a + even_b;
-  if constexpr (m == 4) {
-    y[1] = odd_a + odd_b;
-    y[2] = a2 * even_a + b2 * even_b;
-    y[3] = a2 * odd_a + b2 * odd_b + v[5];
-  } else {
-    y[1] = odd_a + odd_b + v[5];
-  }
-}
 
 // Every second element of two vectors.
 template <int first, int... I>
@@ -124,18 +73,6 @@ template <int m>
   }
 }
 
-// Some rows of an operand, from `first` on.
-struct Rows {
-  const float* data;
-  index_t stride, first;
-
-  void pack(index_t outer, index_t count, index_t depth, index_t depth_count, float* panel,
-            index_t width) const {
-    const tile::Strided<float> rows{data, stride, 1};
-    rows.pack(outer - first, count, depth, depth_count, panel, width);
-  }
-};
-
 // Elements `by`, by + 1, ... of a vector and the next one.
 template <int by, int... I>
 [[gnu::always_inline]] inline Vec shifted(const Vec& a, const Vec& next,
@@ -172,22 +109,31 @@ class Convolution {
         y_(y),
         lines_(ceil_div(s.out[0], m)),
         tiles_(ceil_div(s.out[1], m)),
-        places_(ceil_div(tiles_ + (points - 1) / m, lanes) * lanes),
-        memory_(static_cast<std::size_t>(both * s.outputs * s.channels)) {
-    for (int f = 0; f < both; ++f) {
-      weights_.emplace_back(s.outputs, s.channels, memory_.data() + f * s.outputs * s.channels);
-    }
-  }
+        places_(ceil_div(tiles_ + (points - 1) / m, lanes) * lanes) {}
 
   bool run(const float* weight) {
     const index_t all = s_.images * lines_;
     const index_t per = block_lines(), blocks = ceil_div(all, per);
     for (group_ = 0; group_ < s_.groups; ++group_) {
       const float* const from = weight + group_ * s_.group_step;
-      parallel_for(weights_[0].tiles(), 1,
-                   [&](index_t t, index_t, index_t) { transform_weights(from, t); });
-      parallel_for(blocks, 1, [&](index_t b, index_t, index_t) {
-        block(all * b / blocks, all * (b + 1) / blocks);
+      const auto lines_of = [&](index_t i) {
+        return std::pair(all * i / blocks, all * (i + 1) / blocks);
+      };
+      if (blocks < thread_limit()) {
+        std::vector<Block> some;
+        for (index_t i = 0; i < blocks; ++i) some.emplace_back(*this, lines_of(i));
+        make_together(from, some);
+        continue;
+      }
+      Weights weights(0, s_.outputs, s_.channels);
+      parallel_for(weights.by_point[0].tiles(), 1,
+                   [&](index_t t, index_t, index_t) { transform_weights(from, t, weights); });
+      parallel_for(blocks, 1, [&](index_t i, index_t, index_t) {
+        const Block block(*this, lines_of(i));
+        const Workspace<float> memory(scratch_size(block.columns));
+        const Scratch scratch = scratch_of(memory.data(), block.columns);
+        transform_inputs(block, 0, s_.channels, scratch);
+        multiply(block, weights, scratch);
       });
     }
     return finite_.load(std::memory_order_relaxed);
@@ -209,73 +155,157 @@ class Convolution {
     return best;
   }
 
-  void transform_weights(const float* weight, index_t t) {
-    const index_t row = weights_[0].tile_row(t), rows = weights_[0].tile_row(t + 1) - row;
-    const index_t depth = ceil_div(s_.channels, lanes) * lanes;
-    const Workspace<float> memory(static_cast<std::size_t>(both * rows * depth));
-    constexpr int taps = kernel * kernel;
-    for (index_t r = 0; r < rows; ++r) {
-      const float* const from = weight + (row + r) * s_.output_step;
-      for (index_t c = 0; c < s_.channels; c += lanes) {
-        float values[taps][lanes] = {};
-        for (index_t l = 0; l < std::min(lanes, s_.channels - c); ++l) {
-          const float* const w = from + (c + l) * s_.channel_step;
-          for (int k = 0; k < taps; ++k) values[s_.flipped ? taps - 1 - k : k][l] = w[k];
+  // Outputs [row, row + rows) by points, packed.
+  struct Weights {
+    index_t row, step;  // between points
+    Workspace<float> memory;
+    std::vector<tile::PackedA<float>> by_point;
+
+    Weights(index_t first, index_t rows, index_t channels)
+        : row(first), step(rows * channels), memory(static_cast<std::size_t>(both * step)) {
+      for (int f = 0; f < both; ++f)
+        by_point.emplace_back(rows, channels, memory.data() + f * step);
+    }
+  };
+
+  // Outputs run along the lanes, as the product reads them.
+  void transform_weights(const float* weight, index_t t, Weights& to) const {
+    const tile::PackedA<float>& packed = to.by_point[0];
+    const index_t i = packed.tile_row(t), rows = packed.tile_row(t + 1) - i, row = to.row + i;
+    const index_t chunk = packed.chunks().size, vectors = ceil_div(rows, lanes);
+    constexpr index_t taps = kernel * kernel, most = 32;  // channels in the first cache
+    const index_t pitch = vectors * lanes;
+    const Workspace<float> memory(static_cast<std::size_t>(most * taps * pitch));
+    const bool adjacent = s_.channel_step == taps;
+    for (index_t c = 0; c < s_.channels; c += most) {
+      const index_t count = std::min(most, s_.channels - c);
+      for (index_t l = 0; l < count; l += adjacent ? count : 1) {
+        const float* from[2 * NR];
+        for (index_t r = 0; r < rows; ++r) {
+          from[r] = weight + (row + r) * s_.output_step + (c + l) * s_.channel_step;
         }
-        Vec half_way[kernel][points];
-        for (int k = 0; k < kernel; ++k) {
-          Vec w[kernel];
-          for (int l = 0; l < kernel; ++l) w[l] = load<Vec>(values[k * kernel + l]);
-          weight_points<kernel>(w, half_way[k]);
-        }
-        for (int j = 0; j < points; ++j) {
-          Vec w[kernel], u[points];
-          for (int k = 0; k < kernel; ++k) w[k] = half_way[k][j];
-          weight_points<kernel>(w, u);
-          for (int i = 0; i < points; ++i) {
-            store(memory.data() + ((i * points + j) * rows + r) * depth + c, u[i]);
-          }
+        tile::pack_rows(from, rows, adjacent ? count * taps : taps,
+                        memory.data() + l * taps * pitch, pitch);
+      }
+      for (index_t l = 0; l < count; ++l) {
+        const index_t p = (c + l) / chunk * chunk, q = c + l - p;
+        const index_t depth = std::min(chunk, s_.channels - p);
+        // Where PackedA has element (i, c + l). What a vector spills is written over, but at the
+        // end.
+        float* const at = to.memory.data() + packed.rows() * p + i * depth + q * rows;
+        for (index_t v = 0; v < vectors; ++v) {
+          const float* const w = memory.data() + l * taps * pitch + v * lanes;
+          const index_t valid = q + 1 < depth ? lanes : std::min(lanes, rows - v * lanes);
+          transform_weight(w, pitch, at + v * lanes, to.step, valid);
         }
       }
-    }
-    for (int f = 0; f < both; ++f) {
-      const Rows packing{memory.data() + f * rows * depth, depth, row};
-      weights_[static_cast<std::size_t>(f)].pack(packing, t, t + 1);
     }
   }
 
-  // Rows [line, line_end) of tiles, counted through all images.
-  void block(index_t line, index_t line_end) {
-    const index_t columns = (line_end - line) * tiles_, padded = ceil_div(columns, NR) * NR;
-    // 16 floats apart: rows of different points must not fall into the same sets of the L1 cache.
-    const index_t input_step = padded * s_.channels + 16;
-    const Workspace<float> inputs(static_cast<std::size_t>(both * input_step));
-    std::vector<tile::PackedB<float>> b;
-    for (int f = 0; f < both; ++f) {
-      b.emplace_back(inputs.data() + f * input_step, columns, s_.channels);
-    }
-    const Workspace<float> memory(scratch_size(columns));
-    Scratch scratch = scratch_of(memory.data(), columns);
-    for (index_t c = 0; c < s_.channels; ++c) {
-      for (index_t n = line; n < line_end; ++n) {
-        transform_columns(c, n, (n - line) * tiles_, scratch);
+  // G w G' of a vector of outputs, whose taps are `pitch` apart.
+  void transform_weight(const float* from, index_t pitch, float* to, index_t step,
+                        index_t valid) const {
+    constexpr index_t taps = kernel * kernel;
+    Vec half_way[kernel][points];
+    KERNELMILL_UNROLL
+    for (int k = 0; k < kernel; ++k) {
+      Vec w[kernel];
+      KERNELMILL_UNROLL
+      for (int l = 0; l < kernel; ++l) {
+        const index_t tap = k * kernel + l;
+        w[l] = load<Vec>(from + (s_.flipped ? taps - 1 - tap : tap) * pitch);
       }
-      transform_rows(c, columns, b[0], input_step, scratch);
+      weight_points<kernel>(w, half_way[k]);
     }
-    const tile::PackedA<float>& first = weights_[0];
+    for (int j = 0; j < points; ++j) {
+      Vec w[kernel], u[points];
+      KERNELMILL_UNROLL
+      for (int k = 0; k < kernel; ++k) w[k] = half_way[k][j];
+      weight_points<kernel>(w, u);
+      KERNELMILL_UNROLL
+      for (int i = 0; i < points; ++i) {
+        float* const at = to + (i * points + j) * step;
+        if (valid == lanes) {
+          store(at, u[i]);
+        } else {
+          for (index_t e = 0; e < valid; ++e) at[e] = u[i][e];
+        }
+      }
+    }
+  }
+
+  // Rows [line, line_end) of tiles, counted through all images, and their inputs by points.
+  struct Block {
+    index_t line, line_end, columns, padded, step;
+    Workspace<float> inputs;
+    std::vector<tile::PackedB<float>> b;
+
+    // 16 floats apart: rows of different points must not fall into the same sets of the L1 cache.
+    Block(const Convolution& of, std::pair<index_t, index_t> lines)
+        : line(lines.first),
+          line_end(lines.second),
+          columns((line_end - line) * of.tiles_),
+          padded(ceil_div(columns, NR) * NR),
+          step(padded * of.s_.channels + 16),
+          inputs(static_cast<std::size_t>(both * step)) {
+      for (int f = 0; f < both; ++f) {
+        b.emplace_back(inputs.data() + f * step, columns, of.s_.channels);
+      }
+    }
+  };
+
+  // Few blocks, which all threads work at: each transforms some of the channels, then makes some of
+  // the outputs. Weights are multiplied where they were transformed, in the second cache: through
+  // memory, one image of 14 x 14 with 256 channels and outputs took 1.10 instead of 0.87 ms.
+  void make_together(const float* weight, const std::vector<Block>& blocks) {
+    const auto share = [&](index_t n, auto&& body) {
+      parallel_for(n, ceil_div(n, 8 * thread_limit()), [&](index_t, index_t begin, index_t end) {
+        const index_t columns = blocks[0].columns;  // the others have one row of tiles more at most
+        const Workspace<float> memory(scratch_size(columns + tiles_));
+        body(begin, end, scratch_of(memory.data(), columns + tiles_));
+      });
+    };
+    share(s_.channels, [&](index_t begin, index_t end, const Scratch& scratch) {
+      for (const Block& block : blocks) transform_inputs(block, begin, end, scratch);
+    });
+    const tile::TiledRows<float> tiles(s_.outputs, 1);
+    share(tiles.tiles(), [&](index_t begin, index_t end, const Scratch& scratch) {
+      for (; begin < end; ++begin) {
+        const index_t row = tiles.tile_row(begin);
+        Weights weights(row, tiles.tile_row(begin + 1) - row, s_.channels);
+        transform_weights(weight, 0, weights);
+        for (const Block& block : blocks) multiply(block, weights, scratch);
+      }
+    });
+  }
+
+  struct Scratch;
+  void transform_inputs(const Block& block, index_t begin, index_t end,
+                        const Scratch& scratch) const {
+    for (index_t c = begin; c < end; ++c) {
+      for (index_t n = block.line; n < block.line_end; ++n) {
+        transform_columns(c, n, (n - block.line) * tiles_, scratch);
+      }
+      transform_rows(c, block.columns, block.b[0], block.step, scratch);
+    }
+  }
+
+  void multiply(const Block& block, const Weights& weights, const Scratch& scratch) {
+    const tile::PackedA<float>& first = weights.by_point[0];
     const index_t rows_at_once =
-        std::max<index_t>(Params::MR, (index_t{128} << 10) / (both * padded * 4));
-    const index_t step = std::max<index_t>(1, rows_at_once / Params::MR);
-    const index_t output_step = step * Params::MR * padded + 16;
+        std::max<index_t>(Params::MR, (index_t{128} << 10) / (both * block.padded * 4));
+    const index_t step = std::clamp<index_t>(rows_at_once / Params::MR, 1, first.tiles());
+    const index_t output_step = step * Params::MR * block.padded + 16;
     const Workspace<float> outputs(static_cast<std::size_t>(both * output_step + lanes));
     for (index_t t = 0; t < first.tiles(); t += step) {
       const index_t end = std::min(first.tiles(), t + step), row = first.tile_row(t);
       for (std::size_t f = 0; f < both; ++f) {
-        Keep keep{outputs.data() + static_cast<index_t>(f) * output_step, padded, row};
-        tile::product_tiles<float>(weights_[f], t, end, b[f], 0, columns, keep);
+        Keep keep{outputs.data() + static_cast<index_t>(f) * output_step, block.padded, row};
+        tile::product_tiles<float>(weights.by_point[f], t, end, block.b[f], 0, block.columns, keep);
       }
-      for (index_t o = row; o < first.tile_row(end); ++o) {
-        finish(o, line, line_end, outputs.data() + (o - row) * padded, output_step, scratch);
+      for (index_t i = row; i < first.tile_row(end); ++i) {
+        finish(weights.row + i, block.line, block.line_end,
+               outputs.data() + (i - row) * block.padded, output_step, scratch);
       }
     }
   }
@@ -445,8 +475,6 @@ class Convolution {
   // Rows of tiles of an image, tiles of a row, and these with what the last ones reach into.
   index_t lines_, tiles_, places_;
   index_t group_ = 0;
-  Workspace<float> memory_;
-  std::vector<tile::PackedA<float>> weights_;
   std::atomic<bool> finite_{true};
 };
 
@@ -460,13 +488,9 @@ bool tiles_pay(const Square& s) {
   const double vectors = lines * number(ceil_div(s.out[1], m)) / number(lanes);
   const double outputs = 1 / number(s.outputs), channels = 1 / number(s.channels);
   // Operations on vectors for each channel and output: 36 products for a vector of tiles, about 600
-  // to transform it one way or the other, more where rows are short, about 25 for a weight, and
-  // four times the time where transformed weights leave the cache: one image of 14 x 14 with 256
-  // channels and outputs took 3.3 ms, its taps one by one 1.7.
-  const bool near = s.outputs * s.channels * both <= index_t{1} << 18;
-  const double weights = near ? 25 : 100;
+  // to transform it one way or the other, more where rows are short, and about 25 for a weight.
   const double cost =
-      both * vectors + 600 * vectors * (channels + outputs) + 150 * lines * outputs + weights;
+      both * vectors + 600 * vectors * (channels + outputs) + 150 * lines * outputs + 25;
   return cost * number(lanes) < number(s.kernel * s.kernel * s.images * s.out[0] * s.out[1]);
 }
 

@@ -13,6 +13,28 @@ struct Square {
   bool flipped;  // taps from last to first
 };
 
+// Whether a convolution is one of these, and which.
+inline bool flat(const Geometry& g) {
+  return g.stride == Triple{1, 1, 1} && g.dilation == Triple{1, 1, 1} && g.in[1] == 1 &&
+         g.kernel[1] == 1 && g.padding[1] == 0 && g.kernel[0] == g.kernel[2];
+}
+inline Square square(const Geometry& g) {
+  const index_t channels = g.group_channels(), outputs = g.group_outputs();
+  const index_t taps = g.kernel[0] * g.kernel[2], depth = channels * taps;
+  return {g.images,
+          channels,
+          outputs,
+          g.groups,
+          {g.in[0], g.in[2]},
+          {g.out[0], g.out[2]},
+          {g.padding[0], g.padding[2]},
+          g.kernel[0],
+          depth,
+          taps,
+          outputs * depth,
+          false};
+}
+
 // Whether tiles cost less than the taps one by one.
 bool tiles_pay(const Square& s);
 
@@ -20,5 +42,9 @@ bool tiles_pay(const Square& s);
 // its tiles, so y must then be computed in another way.
 bool tiled(const Square& s, const float* x, const float* weight, const Ending<float>& ending,
            float* y);
+
+// The same for the gradient of the weights.
+bool gradient_tiles_pay(const Square& s);
+bool tiled_weight_gradient(const Square& s, const float* x, const float* dout, float* dweight);
 
 }  // namespace kernelmill::convolution

@@ -18,8 +18,10 @@ computed from tiles of 6 x 6 inputs (Lavin and Gray, "Fast Algorithms for Convol
 Networks", 2016). With C channels in a group the error of an element of y, or of the input
 gradient, is then at most ``2**-23 * (C + 30) * K`` times the sum over these channels of the
 largest ``abs(weight)`` times the largest ``abs(x)`` in the tile, with K = 600 for 3 taps and 1200
-for 5. For numbers of similar magnitude it is about twice that of plain sums. These are used
-wherever the tiles give a result that is not finite.
+for 5. With T tiles in all images the error of a weight's gradient is at most ``2**-23 * (T + 30)
+* K`` times the sum over the tiles of the largest ``abs(x)`` times the largest ``abs(dout)``, with
+K = 850 for 3 taps and 400 for 5. For numbers of similar magnitude it is about twice that of plain
+sums of as many terms. Plain sums are used wherever the tiles give a result that is not finite.
 
 Shapes, dtypes and values that do not fit raise ValueError.
 """
