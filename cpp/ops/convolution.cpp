@@ -225,12 +225,13 @@ void run(const Boxes& boxes, index_t groups, const std::vector<Weights<T>>& weig
   });
 }
 
-// Positions of a box: so many that its part of the input (`channels` values for each) stays in half
-// an L2 cache, and that there is work for all threads. Where the weights of a group leave the cache
-// (`weights` values), boxes are as wide as the product likes its blocks, since each reads them all.
+// Positions of a box: so many that its part of the input (`channels` values for each) stays in an
+// eighth of an L2 cache, beside packed weights and patches, and that there is work for all threads.
+// Where the weights of a group leave the cache (`weights` values), boxes are as wide as the product
+// likes its blocks, since each reads them all.
 template <class T>
 index_t positions(const Geometry& g, const Triple& size, index_t channels, index_t weights) {
-  index_t fitting = (index_t{256} << 10) / (channels * index_t{sizeof(T)});
+  index_t fitting = (index_t{128} << 10) / (channels * index_t{sizeof(T)});
   if (weights * index_t{sizeof(T)} > kLarge) fitting = std::max<index_t>(fitting, Params<T>::NC);
   const index_t all = g.images * product(size) * g.groups;
   return std::max<index_t>(std::min(fitting, ceil_div(all, 4 * thread_limit())), 4 * Params<T>::NR);
