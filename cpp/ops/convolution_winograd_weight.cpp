@@ -287,6 +287,7 @@ bool gradient_tiles_pay(const Square& s) {
   if (s.kernel != 3 && s.kernel != 5) return false;
   const index_t m = points + 1 - s.kernel, width = ceil_div(s.out[1], m);
   if (width > KC || width == 0) return false;
+  if (s.channels < 8 || s.outputs < 8) return false;  // tiles of the products would be low
   const auto number = [](index_t n) { return static_cast<double>(n); };
   const double tiles = number(s.images * ceil_div(s.out[0], m) * width);
   const double vectors = number(ceil_div(s.channels, lanes));
