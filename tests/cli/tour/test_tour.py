@@ -111,7 +111,7 @@ def test_pictures_are_there(ran):
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
             *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
-            *("boosting-contributions", "sunspots-process", "time-zones", "discriminants"),
+            *("boosting-contributions", "sunspots-process", "time-zones", "discriminants", "linear"),
             *("bayesian-search", "digits-maps", "digits-pca", "manual-topics", "moons-machines"),
         )
     }
