@@ -9,6 +9,7 @@ leaves the device, or mixes arrays of both, fails as it would with CuPy.
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 
@@ -22,14 +23,21 @@ import cupy  # noqa: E402 - the stand-in of this folder
 import kernelmill  # noqa: E402
 
 sys.modules["kernelmill._cuda"] = importlib.import_module("_cuda")
-from kernelmill import svm  # noqa: E402
+from kernelmill import gaussian_process, svm  # noqa: E402
 from kernelmill._arrays import to_host  # noqa: E402
 from kernelmill._estimator._rows import Rows  # noqa: E402
+from kernelmill.gaussian_process.kernels._kernel import as_kernel  # noqa: E402
 from kernelmill.kernel_ridge import KernelRidge  # noqa: E402
 
 LIBRARY = str(Path(kernelmill.__file__).parent)
-MODELS = (svm.SVC, svm.NuSVC, svm.SVR, svm.NuSVR, svm.OneClassSVM, KernelRidge)
-METHODS = ("decision_function", "predict", "score_samples")
+MODELS = (
+    svm.SVC, svm.NuSVC, svm.SVR, svm.NuSVR, svm.OneClassSVM, KernelRidge,
+    gaussian_process.GaussianProcessRegressor, gaussian_process.GaussianProcessClassifier,
+)  # fmt: skip
+METHODS = (
+    "decision_function", "predict", "score_samples", "predict_gradient", "sample_y",
+    "latent_mean_and_variance",
+)  # fmt: skip
 moved = 0
 
 
@@ -50,10 +58,17 @@ def as_numpy(self, *args, **kwargs):
     return self.host.astype(*args) if args and args[0] is not None else self.host
 
 
+def has_path(kernel) -> bool:
+    """Whether it has a path on a GPU: functions and Bessel functions of real order have none."""
+    if hasattr(type(kernel), "theta"):
+        return re.search(r"Pairwise|nu=(?!0\.5|1\.5|2\.5|inf)", repr(as_kernel(kernel))) is None
+    return not callable(kernel)
+
+
 def on_device(model, X):
     """X, or where the model runs on the device and it is in memory and dense, there."""
     global moved
-    if type(model) in MODELS and not callable(model.kernel) and isinstance(X, np.ndarray):
+    if type(model) in MODELS and has_path(model.kernel) and isinstance(X, np.ndarray):
         moved += 1
         return cupy.asarray(X)
     return X

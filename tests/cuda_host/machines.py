@@ -4,6 +4,12 @@ import cupy
 import numpy as np
 import pytest
 
+from kernelmill.gaussian_process import (
+    GaussianProcessClassifier,
+    GaussianProcessRegressor,
+    SparseGaussianProcessRegressor,
+)
+from kernelmill.gaussian_process.kernels import Matern, PairwiseKernel
 from kernelmill.kernel_ridge import KernelRidge
 from kernelmill.svm import SVC, SVCCV
 
@@ -29,3 +35,10 @@ def test_what_has_no_path_on_a_gpu_says_so():
             model.fit(X, y)
     with pytest.raises(TypeError, match="X must be on the CPU, where folds share rows"):
         SVCCV().fit(X, y)
+    for model, words in (
+        (GaussianProcessRegressor(Matern(nu=0.7)), "nu must be 0.5, 1.5, 2.5 or infinity"),
+        (GaussianProcessClassifier(PairwiseKernel()), "where scikit-learn computes the values"),
+        (SparseGaussianProcessRegressor(), "X must be on the CPU, got an array on a GPU"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            model.fit(X, y)

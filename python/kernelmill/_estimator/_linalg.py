@@ -1,4 +1,7 @@
-"""Factorisations where arrays live: SciPy's LAPACK on the CPU, cuSOLVER and cuBLAS through CuPy."""
+"""Factorisations and special functions where arrays live.
+
+SciPy and its LAPACK on the CPU; on a GPU cuSOLVER, cuBLAS and kernels of CuPy, through CuPy.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,18 @@ from typing import Any
 
 import scipy.linalg
 import scipy.linalg.lapack
+import scipy.special
 
 from kernelmill._arrays import is_cupy, namespace
+
+
+def special(array: Any) -> Any:
+    """The module of SciPy's special functions for the array: scipy.special or CuPy's."""
+    if is_cupy(array):
+        import cupyx.scipy.special
+
+        return cupyx.scipy.special
+    return scipy.special
 
 
 def cholesky(A: Any) -> Any:

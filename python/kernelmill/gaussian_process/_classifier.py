@@ -26,11 +26,13 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import expit, log_expit, ndtr
+from scipy.special import expit, ndtr
 from sklearn.base import ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import beside, namespace, to_host
+from kernelmill._estimator import _linalg
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._random import legacy_state, seed_of
@@ -112,16 +114,16 @@ class _Process:
 
     def _climb(self, K: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """log q(y), a, W^(1/2), L and g at the mode."""
-        sign, y = 2 * self.y - 1, self.y
-        a = self.mode if self.warm_start else np.zeros(len(K))
+        sign, y, special = 2 * self.y - 1, self.y, _linalg.special(K)
+        a = self.mode if self.warm_start else namespace(K).zeros(len(K))
         f = K @ a
 
         def height(f: np.ndarray, a: np.ndarray) -> float:
-            return float(log_expit(sign * f).sum() - 0.5 * a @ f)
+            return float(special.log_expit(sign * f).sum() - 0.5 * a @ f)
 
         best = -math.inf
         for _ in range(self.max_iter):
-            p = expit(f)
+            p = special.expit(f)
             w = p * (1 - p)
             root = np.sqrt(w)
             L = self._b_factor(K, root)
@@ -148,7 +150,7 @@ class _Process:
                 ConvergenceWarning,
             )
         self.mode = a
-        p = expit(f)
+        p = special.expit(f)
         root = np.sqrt(p * (1 - p))
         L = self._b_factor(K, root)
         return best - 0.5 * _factor.log_determinant(L), a, root, L, y - p
@@ -170,7 +172,7 @@ class _Process:
         C = _factor.half_solve(L, root[:, None] * K)
         w = root * root
         t = w * (1 - 2 * (self.y - g))  # dW / df
-        s2 = -0.5 * (np.einsum("ii->i", K) - np.einsum("ij,ij->j", C, C)) * t
+        s2 = -0.5 * (K.diagonal() - np.einsum("ij,ij->j", C, C)) * t
         u = s2 - root * _factor.solve(L, root * (K @ s2))
         upper = _factor.inverse(L).T
 
@@ -183,18 +185,19 @@ class _Process:
         return value, _factor.contract(kernel, X, block)[0]
 
     def latent(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of f."""
+        """Mean and variance of f, on the host."""
+        X = beside(X, self.X)
         assert self.g is not None
         assert self.root is not None
         assert self.L is not None
-        mean, square = np.empty(len(X)), np.empty(len(X))
+        mean, square = namespace(X).empty(len(X)), namespace(X).empty(len(X))
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
             K = self.kernel._forward(X[rows], self.X, False)[0]
             mean[rows] = K @ self.g  # a = g at the mode
             V = _factor.half_solve(self.L, (K * self.root).T)
             square[rows] = self.kernel._diag(X[rows]) - np.einsum("ij,ij->j", V, V)
-        return mean, np.maximum(square, 0)
+        return to_host(mean), np.maximum(to_host(square), 0)
 
 
 class GaussianProcessClassifier(ClassifierMixin, Estimator):
@@ -299,8 +302,9 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
             inside = (codes == rest) | (codes == one) if rest is not None else slice(None)
             own = X[inside]
             process = _Process(
-                owner, own, (codes[inside] == one).astype(np.float64), self.max_iter_predict,
-                bool(self.warm_start), kernel, np.zeros(len(own)),
+                owner, own, beside((codes[inside] == one).astype(np.float64), own),
+                self.max_iter_predict, bool(self.warm_start), kernel,
+                namespace(own).zeros(len(own)),
             )  # fmt: skip
             with _factor.lapack_threads(len(own)):
                 if self.optimizer is not None and process.kernel.n_dims:
@@ -386,8 +390,8 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
             )
         one = self._each(X)
         if self.n_classes_ == 2:
-            return np.concatenate([1 - one, one], axis=1)
-        return one / one.sum(1, keepdims=True)
+            return beside(np.concatenate([1 - one, one], axis=1), X)
+        return beside(one / one.sum(1, keepdims=True), X)
 
     def latent_mean_and_variance(self, X):
         """Mean and variance of the latent function, with two classes.
@@ -411,7 +415,8 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
                 f"{self.n_classes_} (Returning the mean and variance of the latent function f is "
                 "only supported for binary classification)"
             )
-        return self._processes()[0].latent(X)
+        mean, variance = self._processes()[0].latent(X)
+        return beside(mean, X), beside(variance, X)
 
     def log_marginal_likelihood(self, theta=None, eval_gradient=False, clone_kernel=True):
         """Approximate log marginal likelihood of the labels of the fit.

@@ -9,10 +9,12 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from scipy.linalg import lapack
+from scipy.linalg import blas, lapack
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 
+from kernelmill._arrays import beside, is_cupy, namespace, to_host
+from kernelmill._estimator import _linalg
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill.gaussian_process.kernels._kernel import BLOCK, Kernel
@@ -46,7 +48,7 @@ def covariances(kernel: Kernel, X: np.ndarray) -> np.ndarray:
     values (n = 2,000).
     """
     n = len(X)
-    K = np.empty((n, n))
+    K = namespace(X).empty((n, n))
     for start in range(0, n, BLOCK):
         rows, columns = slice(start, min(start + BLOCK, n)), slice(start, n)
         K[rows, columns] = kernel._forward(X[rows], X[columns], True)[0]
@@ -78,9 +80,8 @@ def factor(make: Callable[[], np.ndarray], noise: Any, owner: str) -> tuple[np.n
         If a jitter of 1e-4 of the diagonal is not enough.
     """
     K = make()
-    diagonal = np.einsum("ii->i", K)
-    diagonal += noise
-    mean = float(diagonal.mean()) if len(K) else 0.0
+    _add_to_diagonal(K, noise)
+    mean = float(K.diagonal().mean()) if len(K) else 0.0
     if not np.isfinite(mean):
         raise ValueError(
             f"{owner}: the kernel must be finite for these rows, got {mean} on its diagonal "
@@ -88,42 +89,77 @@ def factor(make: Callable[[], np.ndarray], noise: Any, owner: str) -> tuple[np.n
         )
     jitter = 0.0
     while True:
-        # The lower triangle of K.T is the upper one of K.
-        L, info = lapack.dpotrf(K.T, lower=1, overwrite_a=1, clean=0)
-        if info == 0:
+        L, found = _attempt(K)
+        if not found:
             return L, jitter
-        pivot = L[info - 1, info - 1]  # what remained of the diagonal
         jitter = mean * _FIRST if jitter == 0 else 10 * jitter
         if not jitter <= mean * _LAST * 1.0001:
             raise ValueError(
-                f"{owner}: the kernel matrix must be positive definite, got a pivot of {pivot:.3g} "
-                f"in row {info - 1} with jitter up to {jitter / 10:.3g} on a diagonal of mean "
+                f"{owner}: the kernel matrix must be positive definite, got {found} "
+                f"with jitter up to {jitter / 10:.3g} on a diagonal of mean "
                 f"{mean:.3g} (raise alpha, add a WhiteKernel, or remove rows that are nearly equal)"
             )
         K = make()
-        np.einsum("ii->i", K)[...] += noise + jitter
+        _add_to_diagonal(K, noise + jitter)
+
+
+def _add_to_diagonal(K: np.ndarray, value: Any) -> None:
+    if is_cupy(K):
+        places = namespace(K).arange(len(K))
+        K[places, places] += value if np.ndim(value) == 0 else beside(value, K)
+    else:
+        np.einsum("ii->i", K)[...] += value
+
+
+def _attempt(K: np.ndarray) -> tuple[np.ndarray, str]:
+    """The factor of a matrix by its upper triangle, and what there was instead, if anything."""
+    if is_cupy(K):
+        upper = namespace(K).triu(K, 1)
+        try:
+            return _linalg.cholesky(upper + upper.T + np.diag(K.diagonal())), ""
+        except np.linalg.LinAlgError:
+            return K, "one without a Cholesky factor"
+    # The lower triangle of K.T is the upper one of K.
+    L, info = lapack.dpotrf(K.T, lower=1, overwrite_a=1, clean=0)
+    if info == 0:
+        return L, ""
+    # What remained of the diagonal.
+    return L, f"a pivot of {L[info - 1, info - 1]:.3g} in row {info - 1}"
 
 
 def solve(L: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``(L L')^-1 b``"""
+    if is_cupy(L):
+        return _linalg.solve(L, b)
     return lapack.dpotrs(L, b, lower=1)[0]
 
 
 def half_solve(L: np.ndarray, b: np.ndarray, *, transposed: bool = False) -> np.ndarray:
     """``L^-1 b``, or ``L'^-1 b``"""
     if not b.size:
-        return np.zeros(b.shape)
+        return np.zeros_like(b)
+    if is_cupy(L):
+        return _linalg.half_solve(L, b, transposed=transposed)
     return lapack.dtrtrs(L, b, lower=1, trans=int(transposed))[0]
 
 
 def inverse(L: np.ndarray) -> np.ndarray:
     """``(L L')^-1``, of which only the lower triangle is set; overwrites L."""
+    if is_cupy(L):
+        half = _linalg.half_inverse(L)
+        return half.T @ half
     return lapack.dpotri(L, lower=1, overwrite_c=1)[0]
 
 
 def log_determinant(L: np.ndarray) -> float:
     """``log det(L L')``"""
-    return 2 * float(np.log(np.einsum("ii->i", L)).sum())
+    return 2 * float(np.log(L.diagonal()).sum())
+
+
+def information(lower: np.ndarray, V: np.ndarray, p: int) -> np.ndarray:
+    """``V' A V / 2`` of the A with this lower triangle, summed over all but p columns; (p, p)."""
+    inner = 0.5 * (lower @ V) if is_cupy(V) else blas.dsymm(0.5, lower, V, lower=1)
+    return to_host(V.reshape(-1, p).T @ inner.reshape(-1, p))
 
 
 def contract(
@@ -148,7 +184,7 @@ def contract(
         Without columns where there is no a.
     """
     n, total = len(X), np.zeros(kernel.n_dims)
-    products = np.zeros((kernel.n_dims, n, 0 if a is None else a.shape[1]))
+    products = namespace(X).zeros((kernel.n_dims, n, 0 if a is None else a.shape[1]))
     for start in range(0, n, BLOCK):
         rows, columns = slice(start, min(start + BLOCK, n)), slice(start, n)
         A = weights(rows, columns)

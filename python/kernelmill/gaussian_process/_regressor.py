@@ -16,10 +16,10 @@ import math
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.linalg import blas
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import beside, namespace
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._random import legacy_state, seed_of
@@ -148,7 +148,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         if self.normalize_y:
             spread = targets.std(0)
             self._scale = np.where(spread > 0, spread, 1.0)
-        targets = (targets - self._mean) / self._scale
+        targets = beside((targets - self._mean) / self._scale, rows.X)
         X = rows.X.astype(np.float64, copy=self.copy_X_train)
         kernel = own_kernel(self.kernel, owner)
         kernel._check(X.shape[1])
@@ -259,10 +259,12 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         tags.requires_fit = False  # before a fit, predictions are those of the prior
         return tags
 
-    def _query(self, X: Any) -> np.ndarray:
-        """Rows to predict, float64."""
+    def _query(self, X: Any) -> tuple[Any, Any]:
+        """Rows to predict, float64, beside those of the fit, and as they are given."""
         fitted = "X_train_" in vars(self)
-        return self._rows(X, reset=not fitted).X.astype(np.float64, copy=False)
+        given = self._rows(X, reset=not fitted).X
+        X = given.astype(np.float64, copy=False)
+        return (beside(X, self.X_train_) if fitted else X), given
 
     def predict(self, X, return_std=False, return_cov=False):
         """Means of the posterior, or of the prior before a fit.
@@ -288,16 +290,17 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
             )
         if "X_train_" not in vars(self):
             return self._prior(X, return_std, return_cov)
-        X = self._query(X)
-        targets = self.y_train_.shape[1:]
-        mean = np.empty((len(X), len(self._scale)))
-        square = np.empty(len(X))
+        X, given = self._query(X)
+        targets, xp = self.y_train_.shape[1:], namespace(X)
+        middle, scale = beside(self._mean, X), beside(self._scale, X)
+        mean = xp.empty((len(X), len(self._scale)))
+        square = xp.empty(len(X))
         weights = self.alpha_.reshape(len(self.alpha_), -1)
         halves = []
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
             K, _ = self.kernel_._forward(X[rows], self.X_train_, False)
-            mean[rows] = K @ weights * self._scale + self._mean
+            mean[rows] = K @ weights * scale + middle
             if return_std or return_cov:
                 V = _factor.half_solve(self.L_, K.T)
                 prior = self.kernel_._diag(X[rows])
@@ -306,29 +309,31 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
                 square[rows] = np.maximum(prior - np.einsum("ij,ij->j", V, V), least)
                 if return_cov:
                     halves.append(V)
-        mean = mean.reshape(len(X), *targets)
+        mean = beside(mean.reshape(len(X), *targets), given)
         if return_std:
-            std = np.sqrt(square)[:, None] * self._scale
-            return mean, std.reshape(len(X), *targets)
+            std = np.sqrt(square)[:, None] * scale
+            return mean, beside(std.reshape(len(X), *targets), given)
         if return_cov:
-            V = np.concatenate(halves, axis=1) if halves else np.zeros((len(self.L_), 0))
+            V = np.concatenate(halves, axis=1) if halves else xp.zeros((len(self.L_), 0))
             cov = self.kernel_._forward(X, X, True)[0] - V.T @ V
-            np.einsum("ii->i", cov)[...] = square
-            cov = cov[:, :, None] * self._scale**2
-            return mean, cov.reshape(len(X), len(X), *targets)
+            places = xp.arange(len(X))
+            cov[places, places] = square
+            cov = cov[:, :, None] * scale**2
+            return mean, beside(cov.reshape(len(X), len(X), *targets), given)
         return mean
 
     def _prior(self, X: Any, return_std: bool, return_cov: bool) -> Any:
-        X, kernel = self._query(X), own_kernel(self.kernel, type(self).__name__)
+        (X, _), kernel = self._query(X), own_kernel(self.kernel, type(self).__name__)
         kernel._check(X.shape[1])
         targets = () if self.n_targets in (None, 1) else (self.n_targets,)
-        mean = np.zeros((len(X), *targets))
-        spread = np.ones(targets)
+        mean = namespace(X).zeros((len(X), *targets))
+        spread = namespace(X).ones(targets)
         if return_cov:
             cov = kernel._forward(X, X, True)[0]
-            return mean, np.multiply.outer(cov, spread)
+            return mean, cov.reshape(*cov.shape, *[1] * len(targets)) * spread
         if return_std:
-            return mean, np.multiply.outer(np.sqrt(kernel._diag(X)), spread)
+            std = np.sqrt(kernel._diag(X))
+            return mean, std.reshape(*std.shape, *[1] * len(targets)) * spread
         return mean
 
     def predict_gradient(self, X, return_std=False):
@@ -352,11 +357,11 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         True
         """
         check_is_fitted(self)
-        X = self._query(X)
-        targets = self.y_train_.shape[1:]
+        X, given = self._query(X)
+        targets, xp = self.y_train_.shape[1:], namespace(X)
         weights = self.alpha_.reshape(len(self.alpha_), -1)
-        dmean = np.empty((*X.shape, len(self._scale)))
-        dstd = np.empty(X.shape)
+        dmean = xp.empty((*X.shape, len(self._scale)))
+        dstd = xp.empty(X.shape)
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
             x = X[rows]
@@ -367,16 +372,17 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
             if return_std:
                 # d(k - v'v) = dk - 2 dk(x, X) (K + S)^-1 k(X, x), and dstd is half of it by std.
                 inner = _factor.solve(self.L_, K.T).T
-                change = self.kernel_._pull_diag_rows(x, np.ones(len(x)))
+                change = self.kernel_._pull_diag_rows(x, xp.ones(len(x)))
                 change -= 2 * self.kernel_._pull_rows(x, self.X_train_, saved, inner)
                 prior = self.kernel_._diag(x)
                 square = prior - np.einsum("ij,ij->i", K, inner)
                 std = np.sqrt(np.maximum(square, np.finfo(float).eps * prior))
                 dstd[rows] = change / (2 * std[:, None])
         shape = (*X.shape, *targets)
-        dmean = dmean.reshape(shape)
+        dmean = beside(dmean.reshape(shape), given)
         if return_std:
-            return dmean, (dstd[:, :, None] * self._scale).reshape(shape)
+            dstd = dstd[:, :, None] * beside(self._scale, X)
+            return dmean, beside(dstd.reshape(shape), given)
         return dmean
 
     def sample_y(self, X, n_samples=1, random_state=0):
@@ -391,11 +397,11 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
         draw = legacy_state(seed_of(random_state), 0)
         several = mean.reshape(len(mean), -1)
         covs = cov.reshape(len(mean), len(mean), -1)
-        samples = np.empty((*several.shape, n_samples))
+        samples = namespace(mean).empty((*several.shape, n_samples))
         for t in range(several.shape[1]):
             values, vectors = np.linalg.eigh(covs[:, :, t])
             root = vectors * np.sqrt(np.maximum(values, 0))
-            noise = draw.standard_normal((len(mean), n_samples))
+            noise = beside(draw.standard_normal((len(mean), n_samples)), mean)
             samples[:, t] = several[:, t, None] + root @ noise
         return samples.reshape(*mean.shape, n_samples)
 
@@ -433,5 +439,4 @@ def _likelihood(
 
     gradient, products = _factor.contract(kernel, X, block, weights)
     V = np.moveaxis(products, 0, 2).reshape(len(X), t * p)
-    inner = blas.dsymm(0.5, lower, V, lower=1).reshape(len(X) * t, p)
-    return value, gradient, V.reshape(len(X) * t, p).T @ inner
+    return value, gradient, _factor.information(lower, V, p)

@@ -29,6 +29,7 @@ import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import is_cupy
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
@@ -153,6 +154,11 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
         """
         owner = type(self).__name__
         rows = self._rows(X, reset=True)
+        if is_cupy(rows.X):
+            raise TypeError(
+                f"{owner}: X must be on the CPU, got an array on a GPU (move it with cupy.asnumpy, "
+                "or use GaussianProcessRegressor)"
+            )
         y = numbers(y, owner, np.float64)
         check_count(y, rows.count, owner)
         targets = y.reshape(len(y), -1)

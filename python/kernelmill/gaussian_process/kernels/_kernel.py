@@ -15,6 +15,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from kernelmill._arrays import is_cupy, namespace
 from kernelmill.gaussian_process import kernels
 
 # Rows of a block of K: 256 x 5,000 doubles are 10 MB, and a product with them is still efficient.
@@ -256,7 +257,7 @@ class Kernel:
         self, X: np.ndarray, Y: np.ndarray, own: bool, saved: Any, A: np.ndarray
     ) -> np.ndarray:
         """``sum_ij A_ij dK_ij / dtheta``, (p,)."""
-        return np.array([np.vdot(A, D) for D in self._derivatives(X, Y, own, saved)])
+        return np.array([float(np.vdot(A, D)) for D in self._derivatives(X, Y, own, saved)])
 
     def _products(
         self, X: np.ndarray, Y: np.ndarray, own: bool, saved: Any, W: np.ndarray | None,
@@ -268,7 +269,8 @@ class Kernel:
             D = D if W is None else D * W
             found.append((D @ a, D.T @ b))
         if not found:
-            return np.zeros((0, len(X), a.shape[1])), np.zeros((0, len(Y), a.shape[1]))
+            xp = namespace(X)
+            return xp.zeros((0, len(X), a.shape[1])), xp.zeros((0, len(Y), a.shape[1]))
         left, right = zip(*found, strict=True)
         return np.stack(left), np.stack(right)
 
@@ -324,7 +326,7 @@ class Kernel:
         K, saved = self._forward(X, Y, own)
         if not eval_gradient:
             return K
-        gradient = np.empty((*K.shape, self.n_dims))
+        gradient = namespace(X).empty((*K.shape, self.n_dims))
         for q, D in enumerate(self._derivatives(X, Y, own, saved)):
             gradient[:, :, q] = D
         return K, gradient
@@ -403,7 +405,7 @@ def _shown(value: Any) -> str:
 
 
 def _rows(X: Any) -> np.ndarray:
-    X = np.asarray(X, dtype=np.float64)
+    X = X.astype(np.float64) if is_cupy(X) else np.asarray(X, dtype=np.float64)
     if X.ndim == 1:
         X = X[:, None]
     if X.ndim != 2:

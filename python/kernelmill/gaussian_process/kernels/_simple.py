@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kernelmill._arrays import is_cupy, namespace
 from kernelmill.gaussian_process.kernels._kernel import Kernel
 
 _BOUNDS = (1e-5, 1e5)
@@ -38,23 +39,23 @@ class ConstantKernel(Kernel):
         self.constant_value_bounds = constant_value_bounds
 
     def _forward(self, X, Y, own):
-        return np.full((len(X), len(Y)), float(self.constant_value)), None
+        return namespace(X).full((len(X), len(Y)), float(self.constant_value)), None
 
     def _derivatives(self, X, Y, own, saved):
         if self.n_dims:
-            yield np.full((len(X), len(Y)), float(self.constant_value))
+            yield namespace(X).full((len(X), len(Y)), float(self.constant_value))
 
     def _pull(self, X, Y, own, saved, A):
-        return np.full(self.n_dims, self.constant_value * A.sum())
+        return np.full(self.n_dims, self.constant_value * float(A.sum()))
 
     def _pull_rows(self, X, Y, saved, A):
         return np.zeros_like(X)
 
     def _diag(self, X):
-        return np.full(len(X), float(self.constant_value))
+        return namespace(X).full(len(X), float(self.constant_value))
 
     def _pull_diag(self, X, a):
-        return np.full(self.n_dims, self.constant_value * a.sum())
+        return np.full(self.n_dims, self.constant_value * float(a.sum()))
 
     def is_stationary(self):
         """Whether covariances depend on differences of rows only: yes.
@@ -100,9 +101,11 @@ class WhiteKernel(Kernel):
         self.noise_level_bounds = noise_level_bounds
 
     def _forward(self, X, Y, own):
-        K = np.zeros((len(X), len(Y)))
+        xp = namespace(X)
+        K = xp.zeros((len(X), len(Y)))
         if own:
-            np.einsum("ii->i", K[:, : len(X)])[...] = self.noise_level
+            places = xp.arange(len(X))
+            K[places, places] = self.noise_level
         return K, None
 
     def _derivatives(self, X, Y, own, saved):
@@ -110,13 +113,14 @@ class WhiteKernel(Kernel):
             yield self._forward(X, Y, own)[0]
 
     def _pull(self, X, Y, own, saved, A):
-        trace = np.trace(A) if own else 0.0
+        trace = float(np.trace(A)) if own else 0.0
         return np.full(self.n_dims, self.noise_level * trace)
 
     def _products(self, X, Y, own, saved, W, a, b):
-        found = [np.zeros((self.n_dims, len(Z), a.shape[1])) for Z in (X, Y)]
+        xp = namespace(X)
+        found = [xp.zeros((self.n_dims, len(Z), a.shape[1])) for Z in (X, Y)]
         if own and self.n_dims:
-            w = self.noise_level * (np.ones(len(X)) if W is None else np.diag(W))
+            w = self.noise_level * (xp.ones(len(X)) if W is None else np.diag(W))
             for part, c in zip(found, (a, b), strict=True):
                 part[:, : len(X)] = w[:, None] * c[: len(X)]
         return tuple(found)
@@ -125,10 +129,10 @@ class WhiteKernel(Kernel):
         return np.zeros_like(X)
 
     def _diag(self, X):
-        return np.full(len(X), float(self.noise_level))
+        return namespace(X).full(len(X), float(self.noise_level))
 
     def _pull_diag(self, X, a):
-        return np.full(self.n_dims, self.noise_level * a.sum())
+        return np.full(self.n_dims, self.noise_level * float(a.sum()))
 
     def is_stationary(self):
         """Whether covariances depend on differences of rows only: yes.
@@ -171,10 +175,10 @@ class DotProduct(Kernel):
 
     def _derivatives(self, X, Y, own, saved):
         if self.n_dims:
-            yield np.full((len(X), len(Y)), 2.0 * self.sigma_0**2)
+            yield namespace(X).full((len(X), len(Y)), 2.0 * self.sigma_0**2)
 
     def _pull(self, X, Y, own, saved, A):
-        return np.full(self.n_dims, 2 * self.sigma_0**2 * A.sum())
+        return np.full(self.n_dims, 2 * self.sigma_0**2 * float(A.sum()))
 
     def _pull_rows(self, X, Y, saved, A):
         return A @ Y
@@ -183,7 +187,7 @@ class DotProduct(Kernel):
         return np.einsum("ij,ij->i", X, X) + self.sigma_0**2
 
     def _pull_diag(self, X, a):
-        return np.full(self.n_dims, 2 * self.sigma_0**2 * a.sum())
+        return np.full(self.n_dims, 2 * self.sigma_0**2 * float(a.sum()))
 
     def _pull_diag_rows(self, X, a):
         return 2 * a[:, None] * X
@@ -244,6 +248,11 @@ class PairwiseKernel(Kernel):
     def _at(self, X: np.ndarray, Y: np.ndarray, gamma: Any) -> np.ndarray:
         from sklearn.metrics.pairwise import pairwise_kernels
 
+        if is_cupy(X):
+            raise TypeError(
+                "PairwiseKernel: X must be on the CPU, where scikit-learn computes the values, got "
+                "an array on a GPU (move it with cupy.asnumpy, or use RBF or DotProduct)"
+            )
         options = self.pairwise_kernels_kwargs or {}
         return pairwise_kernels(
             X, Y, metric=self.metric, gamma=gamma, filter_params=True, **options

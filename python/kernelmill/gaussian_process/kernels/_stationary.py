@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from kernelmill._arrays import beside, is_cupy, namespace, to_host
 from kernelmill.gaussian_process.kernels._kernel import Kernel
 from kernelmill.ops import elementwise, pairwise
 
@@ -22,7 +23,8 @@ _BOUNDS = (1e-5, 1e5)
 
 def _squares(X: np.ndarray, Y: np.ndarray) -> np.ndarray:
     """Squared distances, without cancellation."""
-    return pairwise.euclidean(np.ascontiguousarray(X), np.ascontiguousarray(Y), squared=True)
+    dense = namespace(X).ascontiguousarray
+    return pairwise.euclidean(dense(X), dense(Y), squared=True)
 
 
 def _weighted_squares(W: np.ndarray, X: np.ndarray, Y: np.ndarray) -> np.ndarray:
@@ -75,8 +77,13 @@ class _Stationary(Kernel):
                 f"{type(self).__name__}: length_scale must be above 0, got {self.length_scale!r}"
             )
 
-    def _forward(self, X, Y, own):
+    def _scale(self, X: np.ndarray) -> Any:
+        """The length scale as a number, or those of the features beside X."""
         scale = np.asarray(self.length_scale, dtype=np.float64)
+        return beside(scale, X) if scale.ndim else float(scale)
+
+    def _forward(self, X, Y, own):
+        scale = self._scale(X)
         s = _squares(X / scale, Y / scale)
         K = self._value(s)
         return K, (s, K)
@@ -111,13 +118,13 @@ class _Stationary(Kernel):
             if not self._free(name):
                 continue
             if name != "length_scale":
-                found.append([np.vdot(A, own[name])])
+                found.append([float(np.vdot(A, own[name]))])
             elif np.size(self.length_scale) == 1:
-                found.append([np.vdot(A, self._slope(s, K) * s)])
+                found.append([float(np.vdot(A, self._slope(s, K) * s))])
             else:
-                scale = np.asarray(self.length_scale)
+                scale = self._scale(X)
                 W = A * self._slope(s, K)
-                found.append(_weighted_squares(W, X / scale, Y / scale))
+                found.append(to_host(_weighted_squares(W, X / scale, Y / scale)))
         return np.concatenate(found) if found else np.zeros(0)
 
     def _products(self, X, Y, own, saved, W, a, b):
@@ -126,17 +133,17 @@ class _Stationary(Kernel):
         G = self._slope(*saved)
         G = G if W is None else G * W
         center = Y.mean(0)
-        X, Y = ((Z - center) / self.length_scale for Z in (X, Y))
+        X, Y = ((Z - center) / self._scale(Z) for Z in (X, Y))
         return _weighted_products(G, X, Y, a), _weighted_products(G.T, Y, X, b)
 
     def _pull_rows(self, X, Y, saved, A):
         W = A * self._slope(*saved)
         center = Y.mean(0)
         change = W @ (Y - center) - W.sum(1)[:, None] * (X - center)
-        return change / np.asarray(self.length_scale, dtype=np.float64) ** 2
+        return change / self._scale(X) ** 2
 
     def _diag(self, X):
-        return np.ones(len(X))
+        return namespace(X).ones(len(X))
 
     def _pull_diag(self, X, a):
         return np.zeros(self.n_dims)
@@ -248,6 +255,11 @@ class Matern(_Stationary):
         """``2^(1 - nu) / Gamma(nu) t^order K_order(t)``, with its limit at 0."""
         from scipy.special import gammaln, kve
 
+        if is_cupy(t):
+            raise TypeError(
+                "Matern: nu must be 0.5, 1.5, 2.5 or infinity where X is on a GPU, which has no "
+                f"Bessel functions of real order, got {self.nu:g} (move X with cupy.asnumpy)"
+            )
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             log = order * np.log(t) + np.log(kve(order, t)) - t
             log += (1 - self.nu) * math.log(2) - gammaln(self.nu)
@@ -259,7 +271,7 @@ class Matern(_Stationary):
             return K
         a = np.sqrt(2 * self.nu * s)
         if self.nu == 0.5:
-            return np.divide(K, a, out=np.zeros_like(K), where=a > 0)
+            return K / np.where(a > 0, a, np.inf)
         if self.nu == 1.5:
             return 3 * elementwise.exp(-a)
         if self.nu == 2.5:
