@@ -493,15 +493,15 @@ Entry& Family::add(const char* name) {
 // Each is filled by its bind_<name>, in bindings/<name>.cpp.
 // clang-format off
 #define KERNELMILL_FAMILIES(F)                                                           \
-  F(attention) F(ctc) F(dropout) F(embedding) F(hmm) F(kernels) F(kmeans) F(linear)      \
-  F(matmul) F(mixture) F(norm) F(pairwise) F(pool) F(random) F(recurrent) F(silhouette)  \
-  F(softmax) F(svm)
+  F(attention) F(ctc) F(dropout) F(embedding) F(histogram) F(hmm) F(kernels) F(kmeans)   \
+  F(linear) F(matmul) F(mixture) F(norm) F(pairwise) F(pool) F(random) F(recurrent)      \
+  F(silhouette) F(softmax) F(svm) F(tree)
 
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F)                                                        \
-  F(coordinate) F(decomposition) F(glm) F(half) F(histogram) F(layout) F(linkage) \
-  F(moments) F(neighbors) F(sgd) F(tree) F(values)
+  F(coordinate) F(decomposition) F(glm) F(half) F(layout) F(linkage) F(moments)           \
+  F(neighbors) F(sgd) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)
 #endif

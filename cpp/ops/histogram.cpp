@@ -4,10 +4,11 @@
 #include <algorithm>  // std::sort, std::min, std::max
 #include <cmath>      // std::fabs, std::copysign
 
-#include "core/error.hpp"      // invalid
 #include "core/math.hpp"       // exp, log, log1p, tanh
 #include "core/parallel.hpp"   // parallel_for, ordered_reduce
 #include "core/workspace.hpp"  // Workspace
+#include "ops/histogram_checks.hpp"
+#include "ops/histogram_losses.hpp"
 
 namespace kernelmill::histogram {
 namespace {
@@ -24,61 +25,13 @@ void check_loss(const char* op, index_t loss, Doubles y, const Scores& raw) {
     low = std::min(low, one);
     high = std::max(high, one);
   }
-  if (!(low >= 0 && high < static_cast<double>(raw.rows))) {
-    invalid(op, "y must hold classes below ", raw.rows, ", got ", low, " to ", high);
-  }
+  check_classes(op, low, high, raw.rows);
 }
 
 // Scores of up to kRows rows, side by side.
 void read(const Scores& raw, index_t k, index_t begin, index_t n, double* to) {
   const double* const from = raw.data + k * raw.row_stride + begin * raw.col_stride;
   for (index_t i = 0; i < n; ++i) to[i] = from[i * raw.col_stride];
-}
-
-struct Slope {
-  double g, h;
-};
-
-template <Loss loss>
-KERNELMILL_INLINE Slope slope_of(double x, double y, double a) {
-  const double r = x - y;
-  if constexpr (loss == Loss::squared) return {r, 1};
-  if constexpr (loss == Loss::absolute) return {(r > 0 ? 1.0 : 0.0) - (r < 0 ? 1.0 : 0.0), 1};
-  if constexpr (loss == Loss::quantile) {
-    return {(r > 0 ? 1 - a : 0.0) - (r < 0 ? a : 0.0), 1};
-  }
-  if constexpr (loss == Loss::huber) {
-    const double low = r < -a ? -a : r;
-    return {low > a ? a : low, 1};
-  }
-  if constexpr (loss == Loss::log_cosh) {
-    const double t = tanh(r);
-    const bool far = std::fabs(r) > 1e-4;  // tanh(r) / r is 1 - r^2 / 3
-    return {t, far ? t / (far ? r : 1.0) : 1.0};
-  }
-  if constexpr (loss == Loss::poisson) {
-    const double e = exp(x);
-    return {e - y, e};
-  }
-  if constexpr (loss == Loss::gamma) {
-    const double e = y * exp(-x);
-    return {1 - e, e};
-  }
-  const double e = exp(-std::fabs(x)), one = 1 / (1 + e), p = x >= 0 ? one : e * one;
-  return {p - y, e * one * one};
-}
-
-template <Loss loss>
-KERNELMILL_INLINE double loss_of(double x, double y, double a) {
-  const double r = x - y, size = std::fabs(r);
-  if constexpr (loss == Loss::squared) return r * r / 2;
-  if constexpr (loss == Loss::absolute) return size;
-  if constexpr (loss == Loss::quantile) return r > 0 ? (1 - a) * r : -a * r;
-  if constexpr (loss == Loss::huber) return size <= a ? r * r / 2 : a * (size - a / 2);
-  if constexpr (loss == Loss::log_cosh) return size + log1p(expm1(-2 * size) / 2);
-  if constexpr (loss == Loss::poisson) return exp(x) - y * x;
-  if constexpr (loss == Loss::gamma) return x + y * exp(-x);
-  return (x > 0 ? x : 0.0) + log1p(exp(-std::fabs(x))) - y * x;
 }
 
 template <Loss loss>
@@ -146,46 +99,11 @@ void multinomial_slopes(Doubles y, const Scores& raw, Doubles weight, bool unit,
   });
 }
 
-template <Loss loss>
-struct Of {
-  static constexpr Loss value = loss;
-};
-
-// Calls f with the type of a loss of one score.
-template <class F>
-void for_loss(Loss loss, F f) {
-  switch (loss) {
-    case Loss::squared:
-      return f(Of<Loss::squared>{});
-    case Loss::absolute:
-      return f(Of<Loss::absolute>{});
-    case Loss::quantile:
-      return f(Of<Loss::quantile>{});
-    case Loss::huber:
-      return f(Of<Loss::huber>{});
-    case Loss::log_cosh:
-      return f(Of<Loss::log_cosh>{});
-    case Loss::poisson:
-      return f(Of<Loss::poisson>{});
-    case Loss::gamma:
-      return f(Of<Loss::gamma>{});
-    default:
-      return f(Of<Loss::log>{});
-  }
-}
-
 void check_spans(const char* op, std::span<const std::int32_t> rows,
                  const MatrixView<const std::int32_t>& spans, index_t n) {
-  bool fits = true;
-  for (index_t i = 0; i < spans.rows; ++i) {
-    fits =
-        fits && 0 <= spans(i, 0) && spans(i, 0) <= spans(i, 1) && spans(i, 1) <= std::ssize(rows);
-  }
   bool inside = true;
   for (const std::int32_t row : rows) inside &= (row >= 0) & (row < n);
-  if (!fits || !inside) {
-    invalid(op, "spans and rows must lie in ", rows.size(), " places and ", n, " rows, got others");
-  }
+  if (!spans_fit(spans, std::ssize(rows)) || !inside) refuse_spans(op, std::ssize(rows), n);
 }
 
 }  // namespace

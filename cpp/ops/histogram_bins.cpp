@@ -6,10 +6,10 @@
 #include <limits>     // infinity
 #include <utility>    // std::exchange, std::swap
 
-#include "core/error.hpp"      // invalid
 #include "core/parallel.hpp"   // parallel_for
 #include "core/workspace.hpp"  // Workspace
 #include "ops/histogram.hpp"
+#include "ops/histogram_checks.hpp"
 
 namespace kernelmill::histogram {
 namespace {
@@ -202,16 +202,7 @@ void encode(MatrixView<const T> X, MatrixView<const double> edges,
             std::span<const std::int32_t> count, std::span<const bool> categorical, index_t blocks,
             index_t width, std::uint8_t* codes) {
   const index_t n = X.rows, d = X.cols;
-  if (blocks * width < d) {
-    invalid("histogram.encode", "blocks times width must be at least ", d, ", got ",
-            blocks * width);
-  }
-  for (std::size_t f = 0; f < count.size(); ++f) {
-    if (count[f] < 0 || count[f] > std::min<index_t>(edges.cols, 254 + categorical[f])) {
-      invalid("histogram.encode", "count must be at most ", edges.cols,
-              ", 254 and 255 for levels, got ", count[f]);
-    }
-  }
+  check_edges(d, blocks * width, count, categorical, edges.cols);
   // Thresholds in the type of X: x <= t holds for a number x of that type exactly if it holds for
   // the largest such number that is not above t. Levels must be met exactly, in float64.
   Workspace<T> memory(static_cast<std::size_t>(d * kCodes));

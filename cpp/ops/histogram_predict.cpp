@@ -12,11 +12,12 @@
 #include <limits>     // infinity
 #include <vector>     // std::vector
 
-#include "core/error.hpp"      // invalid
 #include "core/parallel.hpp"   // parallel_for
 #include "core/workspace.hpp"  // Workspace
 #include "ops/histogram.hpp"
+#include "ops/histogram_checks.hpp"
 #include "ops/histogram_forest.hpp"
+#include "ops/tree_forest.hpp"  // refuse_nodes
 
 namespace kernelmill::histogram {
 namespace {
@@ -218,20 +219,10 @@ Forest checked(const char* op, std::span<const index_t> words, std::span<const i
     const index_t begin = roots[t], end = forest.end(t);
     fits = 0 <= begin && begin < end && end <= forest.count;
     for (index_t v = begin; fits && v < end; ++v) {
-      const Node& node = forest.nodes[v];
-      if (node.feature < 0) continue;
-      fits =
-          (node.feature & kFeature) < d && node.right > v - begin + 1 && node.right < end - begin;
-      if ((node.feature & kCategory) != 0) {
-        fits = fits && node.threshold >= 0 && node.threshold < static_cast<double>(sides.rows);
-      }
+      fits = tree::node_fits(forest.nodes[v], v - begin, end - begin, d, sides.rows, -1);
     }
   }
-  if (!fits) {
-    invalid(op,
-            "nodes must name features of X, children behind their parent and sides that exist, got "
-            "others");
-  }
+  if (!fits) tree::refuse_nodes(op, false);
   return forest;
 }
 
@@ -260,16 +251,7 @@ void predict(MatrixView<const T> X, std::span<const index_t> nodes, std::span<co
 
 void walk(const Codes& codes, MatrixView<const std::int32_t> split,
           MatrixView<const std::uint8_t> sides, std::span<std::int32_t> leaves) {
-  bool fits = split.rows > 0;
-  for (index_t v = 0; fits && v < split.rows; ++v) {
-    if (split(v, 0) < 0) continue;
-    fits = split(v, 0) < codes.blocks * codes.width && split(v, 3) > v && split(v, 4) > v &&
-           split(v, 3) < split.rows && split(v, 4) < split.rows;
-  }
-  if (!fits) {
-    invalid("histogram.walk",
-            "split must name features of the codes and children behind their parent, got others");
-  }
+  check_split(codes, split);
   struct Step {
     const std::uint8_t* code;
     std::int32_t left, right;

@@ -7,13 +7,10 @@
 #include <cmath>    // the C library's functions
 #include <cstdint>  // std::int64_t
 
+#include "core/both.hpp"    // KERNELMILL_BOTH
 #include "core/matrix.hpp"  // index_t
-
-#if defined(__CUDACC__)
-#define KERNELMILL_BOTH __host__ __device__
-#else
+#if !defined(__CUDACC__)
 #include "core/math.hpp"  // exp, log: the same bits with every C library
-#define KERNELMILL_BOTH
 #endif
 
 namespace kernelmill::reduction {

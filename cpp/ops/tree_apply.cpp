@@ -38,7 +38,7 @@ void walk_rows(const char* op, const Forest& forest, const MatrixView<const T>& 
           inner = true;
         }
       }
-      if (!fits) Forest::refuse(op);
+      if (!fits) refuse_nodes(op);
       for (index_t l = 0; l < count; ++l) f(row, first + l, at[l]);
     }
   }
@@ -129,7 +129,7 @@ void each_block(const char* op, const Forest& forest, const MatrixView<const T>&
         }
       }
     });
-    if (!fits) Forest::refuse(op);
+    if (!fits) refuse_nodes(op);
     const index_t held = kRowBytes / (d * static_cast<index_t>(sizeof(T)));
     const index_t grain = std::clamp(std::min(X.rows / 16, held), kFewestRows, kMostRows);
     parallel_for(X.rows, grain, [&](index_t, index_t begin, index_t end) {

@@ -100,7 +100,7 @@ Plan plan_of(const char* op, const Forest& forest, index_t t, const double* cove
     const auto depth = static_cast<index_t>(plan.edges[static_cast<std::size_t>(own.node)].depth);
     // A node that two parents share would be passed more than once.
     if (std::ssize(plan.steps) > 2 * plan.size || !forest.fits(node, own.node, plan.size)) {
-      Forest::refuse(op);
+      refuse_nodes(op);
     }
     if (depth > 0) {
       plan.steps.push_back(number);

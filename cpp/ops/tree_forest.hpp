@@ -8,6 +8,12 @@
 
 namespace kernelmill::tree {
 
+// Exact trees name values too; those of histograms hold theirs.
+[[noreturn]] inline void refuse_nodes(const char* op, bool values = true) {
+  invalid(op, "nodes must name features of X, children behind their parent",
+          values ? ", and values and" : " and", " sides that exist, got others");
+}
+
 struct Forest {
   const Node* nodes;
   std::span<const index_t> roots;
@@ -25,7 +31,7 @@ struct Forest {
     for (std::size_t t = 0; t < roots.size(); ++t) {
       if (roots[t] < 0 || end(static_cast<index_t>(t)) <= roots[t] ||
           end(static_cast<index_t>(t)) > count) {
-        refuse(op);
+        refuse_nodes(op);
       }
     }
   }
@@ -37,17 +43,7 @@ struct Forest {
   const Node* tree(index_t t) const { return nodes + roots[static_cast<std::size_t>(t)]; }
   // Whether a node of a tree of some size can be left, or read.
   bool fits(const Node& node, index_t at, index_t size) const {
-    if (node.feature < 0) return 0 <= node.right && node.right < values;
-    if ((node.feature & kCategory) != 0 &&
-        !(node.threshold >= 0 && node.threshold < static_cast<double>(sides.rows))) {
-      return false;
-    }
-    return (node.feature & kFeature) < features && node.right > at + 1 && node.right < size;
-  }
-  [[noreturn]] static void refuse(const char* op) {
-    invalid(op,
-            "nodes must name features of X, children behind their parent, and values and sides "
-            "that exist, got others");
+    return node_fits(node, at, size, features, sides.rows, values);
   }
 };
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>  // std::int32_t
 
+#include "core/both.hpp"    // KERNELMILL_BOTH
 #include "core/matrix.hpp"  // MatrixView, index_t
 
 namespace kernelmill::tree {
@@ -20,17 +21,31 @@ struct Node {
 static_assert(sizeof(Node) == 16);
 
 // Where a row goes at a split of numbers, without a branch: sides are hard to predict.
-inline bool number_goes_left(const Node& node, double x) {
+KERNELMILL_BOTH inline bool number_goes_left(const Node& node, double x) {
   return (x <= node.threshold) | ((x != x) & ((node.feature & kMissing) != 0));
 }
 
 // Codes that go left, a bit each.
 using Sides = MatrixView<const std::uint8_t>;
 
-inline bool goes_left(const Node& node, double x, const Sides& sides) {
+KERNELMILL_BOTH inline bool goes_left(const Node& node, double x, const Sides& sides) {
   if ((node.feature & kCategory) == 0) return number_goes_left(node, x);
   const auto code = static_cast<index_t>(x >= 0 && x < 256 ? x : 0);
-  return ((sides(static_cast<index_t>(node.threshold), code / 8) >> (code % 8)) & 1) != 0;
+  const auto side = static_cast<index_t>(node.threshold);
+  const std::uint8_t byte = sides.data[side * sides.row_stride + code / 8 * sides.col_stride];
+  return ((byte >> (code % 8)) & 1) != 0;
+}
+
+// Whether node `at` of a tree of `size` nodes can be left; d features, `sides` rows of sides. A
+// leaf can be read where its values are numbered below `values`, if this is not negative.
+KERNELMILL_BOTH inline bool node_fits(const Node& node, index_t at, index_t size, index_t d,
+                                      index_t sides, index_t values) {
+  if (node.feature < 0) return values < 0 || (0 <= node.right && node.right < values);
+  if ((node.feature & kCategory) != 0 &&
+      !(node.threshold >= 0 && node.threshold < static_cast<double>(sides))) {
+    return false;
+  }
+  return (node.feature & kFeature) < d && node.right > at + 1 && node.right < size;
 }
 
 }  // namespace kernelmill::tree

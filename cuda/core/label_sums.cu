@@ -26,12 +26,6 @@ index_t slots(index_t n, index_t k) { return div_up(n, window_length(n)) + k; }
 // Threads side by side on columns; the rest of a block goes down the rows.
 int column_threads(index_t d) { return power_of_two(std::clamp<index_t>(d, 1, kThreads)); }
 
-__global__ void number_kernel(std::int32_t* rows, index_t count) {
-  for (index_t i = global_thread(); i < count; i += global_threads()) {
-    rows[i] = static_cast<std::int32_t>(i);
-  }
-}
-
 // offsets[j] = first position with a label of at least j. Position i fills the labels after that of
 // i - 1 up to its own, so every entry is written by one thread.
 __global__ void offsets_kernel(const std::uint32_t* sorted, index_t count, index_t k,
@@ -145,7 +139,7 @@ void label_sums(const Call& call, const DeviceRows<T>& x, const T* weight,
   const int bits = std::max(1, static_cast<int>(std::bit_width(static_cast<std::uint64_t>(k - 1))));
   for (index_t first = 0; first < x.n; first += kMostRows) {
     const index_t count = std::min(kMostRows, x.n - first);
-    launch(call, number_kernel, grid_for(count, kThreads), kThreads, space.rows, count);
+    number(call, space.rows, count);
     // Labels are not negative, so their order as unsigned numbers is the same.
     sort_pairs(call, space.sort, space.sort_bytes,
                reinterpret_cast<const std::uint32_t*>(labels + first), space.sorted, space.rows,

@@ -65,6 +65,23 @@ __device__ inline double block_sum(double x, double* shared) {
   return block_join<kThreads>(x, shared, [](double a, double b) { return a + b; });
 }
 
+// What the threads up to this one bring, added up; as block_sum. `shared` holds it for all threads.
+template <int kThreads, class T>
+__device__ inline T block_scan(T x, T* shared) {
+  const int thread = static_cast<int>(threadIdx.x);
+  T sum = x;
+  shared[thread] = sum;
+  __syncthreads();
+#pragma unroll
+  for (int step = 1; step < kThreads; step *= 2) {
+    const T before = thread >= step ? shared[thread - step] : T{0};
+    __syncthreads();
+    shared[thread] = sum += before;
+    __syncthreads();
+  }
+  return sum;
+}
+
 // out = sum of count values, by one block in a fixed order.
 void sum_in_order(const Call& call, const double* values, index_t count, double* out);
 
@@ -77,6 +94,17 @@ __global__ void fill_kernel(T* out, index_t count, T value) {
 template <class T>
 void fill(const Call& call, T* out, index_t count, T value) {
   if (count > 0) launch(call, fill_kernel<T>, grid_for(count, 256), 256, out, count, value);
+}
+
+// out[i] = i.
+template <class T>
+__global__ void number_kernel(T* out, index_t count) {
+  for (index_t i = global_thread(); i < count; i += global_threads()) out[i] = static_cast<T>(i);
+}
+
+template <class T>
+void number(const Call& call, T* out, index_t count) {
+  if (count > 0) launch(call, number_kernel<T>, grid_for(count, 256), 256, out, count);
 }
 
 }  // namespace kernelmill

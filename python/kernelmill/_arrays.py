@@ -167,6 +167,11 @@ def beside(value: Any, like: Any) -> Any:
     return to_host(value)
 
 
+def all_beside(values: Any, like: Any) -> list:
+    """Dense arrays on the device where `like` lives."""
+    return [beside(value, like) for value in values]
+
+
 def to_device(value: Any, device: str | None) -> Any:
     """An array moved to ``"cpu"`` or ``"cuda"``; None leaves it where it is."""
     if device is None or value is None:

@@ -1,5 +1,5 @@
 """The CUDA twins, emulated on the CPU, agree with the specifications under several thread orders,
-and networks and kernel machines train on them.
+and networks, kernel machines and trees run on them.
 
 Build it with ``cmake -DKERNELMILL_CUDA_EMULATED=ON`` and name its folder in the environment:
 ``KERNELMILL_CUDA_EMULATED=<build>/cuda_emulated pytest tests/cuda_host``. What the emulator cannot
@@ -89,3 +89,9 @@ def test_estimators_run_on_device_arrays():
 @needs_module
 def test_networks_train_as_on_the_cpu():
     run("steps.py")
+
+
+@pytest.mark.slow
+@needs_module
+def test_trees_run_on_device_arrays():
+    run("trees.py")

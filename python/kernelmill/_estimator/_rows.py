@@ -490,6 +490,14 @@ class Estimator(CallbackSupportMixin, Documented, BaseEstimator):
                 f"{type(X).__name__} ({hint})"
             )
 
+    def _refuse_device(self, X: Any, hint: str) -> None:
+        """Raise where X, of `Rows`, lives on a GPU."""
+        if namespace(X) is not np:
+            raise NotImplementedError(
+                f"{type(self).__name__}: X must be an array on the CPU here, got a CuPy array "
+                f"({hint}; cupy.asnumpy moves it)"
+            )
+
     def _matrix(self, X: Any) -> tuple[Any, Any]:
         """X in memory as a matrix, and the names of its columns."""
         matrix = as_matrix(X, type(self).__name__, accept_sparse=self._accepts_sparse)

@@ -22,6 +22,8 @@ from kernelmill.tree._fitted import arrays_of
 from kernelmill.tree._growth import Field, Nursery
 from kernelmill.tree._words import WORDS
 
+# Why not on a GPU.
+THERE = "members are weighed there"
 PARAMETERS = {
     "estimator": rule.any_of(
         rule.Rule(lambda v: hasattr(v, "fit") and hasattr(v, "predict"), "an estimator"),
@@ -153,6 +155,7 @@ class AdaBoost(AsSequence, Estimator):
         """X as members take it."""
         check_is_fitted(self, "estimators_")
         rows = self._rows(X, reset=False)
+        self._refuse_device(rows.X, THERE)
         if is_sparse(rows.X) and isinstance(self.estimators_[0], DecisionTree):
             return rows.X.toarray()
         return rows.X

@@ -15,7 +15,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._targets import check_count, class_labels
-from kernelmill.ensemble._adaboost import PARAMETERS, AdaBoost, State
+from kernelmill.ensemble._adaboost import PARAMETERS, THERE, AdaBoost, State
 from kernelmill.tree import DecisionTreeClassifier
 
 
@@ -120,6 +120,7 @@ class AdaBoostClassifier(ClassifierMixin, AdaBoost):
         """
         owner = type(self).__name__
         rows = self._rows(X, sample_weight, reset=True)
+        self._refuse_device(rows.X, THERE)
         labels = class_labels(y, owner)
         check_count(labels, rows.count, owner)
         self.classes_, codes = np.unique(labels, return_inverse=True)

@@ -13,7 +13,7 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._random import generator
 from kernelmill._estimator._targets import check_count, vector
-from kernelmill.ensemble._adaboost import PARAMETERS, AdaBoost, State
+from kernelmill.ensemble._adaboost import PARAMETERS, THERE, AdaBoost, State
 from kernelmill.tree import DecisionTreeRegressor
 
 
@@ -109,6 +109,7 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
         """
         owner = type(self).__name__
         rows = self._rows(X, sample_weight, reset=True)
+        self._refuse_device(rows.X, THERE)
         targets = vector(y, owner)
         check_count(targets, rows.count, owner)
         self._set_estimator()

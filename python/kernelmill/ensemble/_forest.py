@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb
@@ -319,7 +320,7 @@ class Forest(AsSequence, TreeModel):
         return np.asarray((one @ other.T).toarray()) / len(trees)
 
     def _members_of_leaves(self, trees: Trees, X: Any) -> scipy.sparse.csr_matrix:
-        leaves = trees.leaves(self._dense(X)) + trees.roots
+        leaves = to_host(trees.leaves(self._dense(X))) + trees.roots
         n, t = leaves.shape
         data, begins = np.ones(n * t), np.arange(0, n * t + 1, t)
         return scipy.sparse.csr_matrix((data, leaves.ravel(), begins), (n, len(trees.nodes)))

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.metrics import r2_score
 
+from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill.ensemble import _words
 from kernelmill.ensemble._forest import PARAMETERS, Forest
@@ -130,7 +131,7 @@ class _ForestRegressor(Forest, ValueTrees):
         out = np.empty((len(X), len(levels), self.n_outputs_))
         for first in range(0, len(X), _ROWS):
             block = X[first : first + _ROWS]
-            number = trees.leaf_numbers(trees.leaves(block) + trees.roots)
+            number = trees.leaf_numbers(to_host(trees.leaves(block)) + trees.roots)
             out[first : first + _ROWS] = self._block_quantiles(number, levels)
         return out[:, :, 0] if self.n_outputs_ == 1 else out
 

@@ -27,6 +27,8 @@ from kernelmill.tree._growth import Field, Grown, Limits, Nursery
 from kernelmill.tree._regressor import DecisionTreeRegressor
 from kernelmill.tree._words import WORDS
 
+# Why not on a GPU.
+_THERE = "its trees are exact; those of HistGradientBoosting take either device"
 _ONE = np.ones(1, np.int64)
 _ROOT = np.zeros(1, np.int64)
 # What a fit sets before its first stage.
@@ -125,6 +127,7 @@ class GradientBoosting(AsSequence, Estimator):
         """
         owner = type(self).__name__
         rows = self._rows(X, sample_weight, reset=True)
+        self._refuse_device(rows.X, _THERE)
         targets, given, classes = self._targets(y, owner)
         check_count(targets, rows.count, owner)
         dense = rows.X.toarray() if is_sparse(rows.X) else rows.X
@@ -342,6 +345,7 @@ class GradientBoosting(AsSequence, Estimator):
     def _dense(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
+        self._refuse_device(rows.X, _THERE)
         return rows.X.toarray() if is_sparse(rows.X) else rows.X
 
     def _raw(self, X: Any) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import beside
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
@@ -162,6 +163,11 @@ class HistGradientBoosting(Levelled):
             held = self._labelled(
                 X_val, y_val, sample_weight_val, f"{owner} (validation)", reset=False
             )
+            if held.rows.xp is not data.rows.xp:
+                raise TypeError(
+                    f"{owner}: X_val must be an array of {data.rows.xp.__name__} as X is, got one "
+                    f"of {held.rows.xp.__name__} (move it to the device of X)"
+                )
             self.do_early_stopping_ = self.do_early_stopping_ or stopping == "auto"
         elif self.do_early_stopping_ and self.validation_fraction is not None:
             train, chosen = self._parts(data.given, n, seed)
@@ -291,7 +297,7 @@ class HistGradientBoosting(Levelled):
         trees, k = self._fitted(), self.n_trees_per_iteration_
         self._refuse_stream(X, "predict reads streams")
         X = self._bins.with_codes(self._rows(X, reset=False).X)
-        raw = np.tile(self._baseline, (len(X), 1))
+        raw = beside(np.tile(self._baseline, (len(X), 1)), X)
         nothing = np.zeros(k)
         for i in range(self.n_iter_):
             raw = raw + trees.part(k * i, k * i + k).scores(X, nothing)
@@ -311,6 +317,7 @@ class HistGradientBoosting(Levelled):
             The last column is the expected raw prediction. Columns add up to the raw prediction:
             the decision function, or the prediction before the inverse link.
         """
+        self._refuse_device(X, "contributions are computed there")
         phi = self._mapped_rows(contributions_of, X)
         return phi[:, 0] if phi.shape[1] == 1 else np.ascontiguousarray(phi.transpose(0, 2, 1))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelmill._arrays import is_sparse
+from kernelmill._arrays import beside, is_sparse, to_host
 from kernelmill._estimator._random import generator
 from kernelmill._estimator._rows import Rows
 from kernelmill.ops import histogram as ops
@@ -50,7 +50,7 @@ class Bins:
                 chosen = np.sort(generator(seed, 2).choice(n, SAMPLE, replace=False))
                 weight = weight[chosen] if len(weight) else weight
             X = rows.gather(chosen).X
-        edges, count = ops.edges(X, weight, max_bins - 1)
+        edges, count = ops.edges(to_host(X), weight, max_bins - 1)
         edges = np.concatenate([edges, np.full((len(edges), 1), np.inf)], axis=1)
         for f, own in levels.items():
             edges[f], count[f] = np.inf, len(own)
@@ -72,7 +72,8 @@ class Bins:
         """Codes of rows in blocks of features, (blocks, n, width)."""
         d = X.shape[1]
         blocks = -(-d // _WIDTH)
-        return ops.encode(X, self.edges, self.count, self.categorical, blocks, -(-d // blocks))
+        edges = beside(self.edges, X)
+        return ops.encode(X, edges, self.count, self.categorical, blocks, -(-d // blocks))
 
     def with_codes(self, X: np.ndarray) -> np.ndarray:
         """Rows with codes in the columns of categorical features, as predictions read them."""
@@ -87,7 +88,7 @@ def _levels(
     levels = {int(f): np.zeros(0) for f in features}
     for chunk in rows.chunks() if levels else ():
         for f, own in levels.items():
-            x = chunk.X[:, f]
+            x = to_host(chunk.X[:, f])
             found = np.unique(x[~np.isnan(x)]).astype(np.float64)
             levels[f] = np.union1d(own, found)
             if len(levels[f]) > max_bins:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import ClassifierMixin
 
+from kernelmill._arrays import namespace, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._targets import class_labels, weights_by_class
 from kernelmill.ensemble import _hist_base, _hist_words
@@ -98,12 +99,12 @@ class HistGradientBoostingClassifier(ClassifierMixin, HistGradientBoosting):
     def _shares(self, raw: np.ndarray) -> np.ndarray:
         if raw.shape[1] == 1:
             p = elementwise.logistic(raw)
-            return np.concatenate([elementwise.logistic(-raw), p], axis=1)
+            return namespace(raw).concatenate([elementwise.logistic(-raw), p], axis=1)
         return softmax.softmax(raw[:, :, None])[:, :, 0]
 
     def _labels(self, raw: np.ndarray) -> np.ndarray:
         codes = (raw[:, 0] > 0).astype(np.int64) if raw.shape[1] == 1 else raw.argmax(axis=1)
-        return self.classes_[codes]
+        return self.classes_[to_host(codes)]
 
     def predict(self, X):
         """Predict classes.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelmill._arrays import namespace, to_host
 from kernelmill.ops import histogram as ops
 
 _NONE = np.zeros(0)
@@ -52,24 +53,24 @@ class Loss:
     def _called(
         self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        result = self.name(y.copy(), raw[0].copy())
+        result, xp = self.name(y.copy(), raw[0].copy()), namespace(y)
         try:
-            gradient, hessian = (np.asarray(a, np.float64) for a in result)
+            gradient, hessian = (xp.asarray(a, np.float64) for a in result)
         except (TypeError, ValueError):
             gradient = hessian = _NONE
         n = len(y)
         fits = gradient.shape == (n,) and hessian.shape == (n,)
-        if not (fits and np.isfinite(gradient).all() and (hessian >= 0).all()):
+        if not (fits and bool(xp.isfinite(gradient).all()) and bool((hessian >= 0).all())):
             raise ValueError(
                 f"{self.owner}: loss must return a gradient and a hessian of shape ({n},), finite "
                 "and the second not below 0, got others"
             )
         if len(weight):
             gradient, hessian = gradient * weight, hessian * weight
-        return gradient[None], np.ascontiguousarray(hessian[None])
+        return gradient[None], xp.ascontiguousarray(hessian[None])
 
     def _width(self, y: np.ndarray, raw: np.ndarray) -> float:
-        size = np.abs(y - raw[0])[:: 1 + len(y) // _SAMPLE]
+        size = to_host(abs(y - raw[0])[:: 1 + len(y) // _SAMPLE])
         return float(np.quantile(size, self.level, method="inverted_cdf")) if len(size) else 0.0
 
     def mean(self, y: np.ndarray, raw: np.ndarray, weight: np.ndarray) -> float:

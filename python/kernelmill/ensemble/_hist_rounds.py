@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import check_scoring
 
+from kernelmill._arrays import to_host
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._patience import Patience
 from kernelmill._estimator._progress import Progress
@@ -79,7 +80,8 @@ class Boosting:
         self, model: Any, loss: Loss, data: Labelled, held: Labelled | None, seed: int
     ) -> None:
         self.model, self.loss, self.data, self.held = model, loss, data, held
-        self.y, self.weight, self.seed = data.y, data.weight, seed
+        self.xp, self.seed = data.rows.xp, seed
+        self.y, self.weight = self.xp.asarray(data.y), self.xp.asarray(data.weight)
         self.bins, self.start = model._bins, model._baseline
         self.counts = self.bins.codes
         self.before = Trees(**model._trees)
@@ -90,8 +92,9 @@ class Boosting:
         if held is not None:
             self.held_codes = self.bins.encoded_rows(held.rows)
             self.held_raw = self._scores(held.rows)
+            self.held_y, self.held_weight = self.xp.asarray(held.y), self.xp.asarray(held.weight)
         self.grown: list[Grown] = []
-        self.rows = np.empty(n, np.int32)
+        self.rows = self.xp.empty(n, np.int32)
         self.monotonic, self.groups = model._signs(d), model._groups(d)
         leaves = max(1, n // model.min_samples_leaf)
         if model.max_leaf_nodes is not None:
@@ -100,7 +103,7 @@ class Boosting:
             leaves = min(leaves, 2 ** min(int(model.max_depth), 40))
         self.nodes = 2 * leaves - 1
         least = max(_LEAST_HESSIAN, _LEAST_OF_ROWS * (model.min_samples_leaf - 1))
-        _, hessian = loss.slopes(y, np.repeat(self.start[:, None], n, axis=1), weight)
+        _, hessian = loss.slopes(y, self._constant(n), weight)
         self.rule = np.array([
             model.learning_rate, model.l2_regularization, model.l1_regularization,
             model.min_samples_leaf, least * float(hessian.mean()), model.max_depth or 0,
@@ -122,16 +125,20 @@ class Boosting:
     def _scores(self, rows: Rows) -> np.ndarray:
         """Scores by the trees of earlier fits, (k, n)."""
         if not len(self.before):
-            return np.repeat(self.start[:, None], rows.count, axis=1)
+            return self._constant(rows.count)
         parts = [scores_of(c.X, self.before, self.start, self.bins) for c in rows.chunks()]
-        return np.ascontiguousarray(np.concatenate(parts).T)
+        return self.xp.ascontiguousarray(self.xp.concatenate(parts).T)
+
+    def _constant(self, n: int) -> np.ndarray:
+        """The scores that trees begin with, (k, n)."""
+        return self.xp.asarray(np.repeat(self.start[:, None], n, axis=1))
 
     def run(self) -> None:
         """All rounds; leaves the model fitted."""
         model = self.model
         most = max(0, model.max_iter - self.first)
         progress = Progress(
-            model, model.verbose, iterations=most, unit="tree", X=self.data.rows.X, y=self.y
+            model, model.verbose, iterations=most, unit="tree", X=self.data.rows.X, y=self.data.y
         )
         with progress:
             run = climb(
@@ -175,17 +182,20 @@ class Boosting:
                 self.monotonic, self.groups, (self.seed + 0x9E3779B97F4A7C15 * number) % 2**64,
                 self.rows, self.nodes,
             )  # fmt: skip
-            split, stats, sides = split[:count].copy(), stats[:count].copy(), sides[:count].copy()
+            split, stats, sides = (
+                to_host(a[:count]).copy() for a in (split, stats, sides)
+            )  # fmt: skip
             leaves = np.flatnonzero(split[:, 0] < 0)
             spans = split[leaves, 5:7]
             if loss.renewed is not None and self.monotonic is None:
                 residual = self.y - self.raw[c]
                 values = ops.quantiles(residual, weight, self.rows, spans, loss.renewed)
-                stats[leaves, 1] = self.model.learning_rate * values
+                stats[leaves, 1] = self.model.learning_rate * to_host(values)
             value = stats[leaves, 1]
             ops.add(self.rows, spans, value, self.raw[c])
             if self.held is not None:
-                self.held_raw[c] += stats[ops.walk(self.held_codes, split, sides), 1]
+                values = self.xp.asarray(stats[:, 1])
+                self.held_raw[c] += values[ops.walk(self.held_codes, split, sides)]
             del self.grown[number - self.first * self.k :]
             self.grown.append(Grown(split, stats, sides, self._cover(split)))
             alive = alive or count > 1 or bool((value != 0).any())
@@ -203,7 +213,8 @@ class Boosting:
             return (split[:, 6] - split[:, 5]).astype(np.float64)
         cover = np.zeros(len(split))
         leaves = np.flatnonzero(split[:, 0] < 0)
-        cover[leaves] = np.add.reduceat(self.weight[self.rows], split[leaves, 5])
+        own = self.data.weight[to_host(self.rows)]
+        cover[leaves] = np.add.reduceat(own, split[leaves, 5])
         for node in np.flatnonzero(split[:, 0] >= 0)[::-1]:  # children come behind
             cover[node] = cover[split[node, 3]] + cover[split[node, 4]]
         return cover
@@ -216,7 +227,9 @@ class Boosting:
         held = self.held
         if self.scorer is None:
             train = -self.loss.mean(self.y, self.raw, self.weight)
-            own = -self.loss.mean(held.y, self.held_raw, held.weight) if held is not None else None
+            own = None
+            if held is not None:
+                own = -self.loss.mean(self.held_y, self.held_raw, self.held_weight)
         else:
             chosen, part = self.sample, self.data
             if len(chosen) < len(self.y):
@@ -236,7 +249,7 @@ class Boosting:
         """A metric of scores that are known: the scorer's predictions read them."""
         assert self.scorer is not None
         model = copy.copy(self.model)
-        model._known_scores = np.ascontiguousarray(raw.T)
+        model._known_scores = np.ascontiguousarray(to_host(raw).T)
         X = model._known_scores if part.rows.is_stream else part.rows.X
         if len(part.weight):
             return float(self.scorer(model, X, part.given, sample_weight=part.weight))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kernelmill._arrays import all_beside
 from kernelmill.ensemble._hist_bins import Bins
 from kernelmill.ops import histogram as ops
 from kernelmill.ops.tree import contributions
@@ -110,7 +111,7 @@ class Trees:
 
     def scores(self, X: np.ndarray, start: np.ndarray) -> np.ndarray:
         """The start and the leaves of all trees, (n, k)."""
-        return ops.predict(X, self.nodes, self.roots, self.sides, start)
+        return ops.predict(X, *all_beside((self.nodes, self.roots, self.sides, start), X))
 
     def numbered_leaves(self) -> tuple[np.ndarray, np.ndarray]:
         """Nodes whose leaves are numbered, and the values of leaves, (leaves, 1)."""

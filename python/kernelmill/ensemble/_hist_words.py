@@ -76,7 +76,8 @@ NOTES = """A split needs a positive gain, so an exclusive or of two features, wh
     From 16 384 rows on, gradients are rounded at random to 14 bits where that adds less than a
     thousandth to their variance; sums are exact, and so are the values of leaves. Results have the
     same bits at any thread count. A round costs O(n d). Beside X, d bytes a row are kept; of a
-    stream, whose targets must be in memory, only these. A stream gives the model of the array.
+    stream, whose targets must be in memory, only these. A stream gives the model of the array. A
+    CuPy array is fitted and predicted on its GPU.
 
     References
     ----------

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import OutlierMixin
 from sklearn.utils.validation import check_is_fitted
 
-from kernelmill._arrays import is_sparse
+from kernelmill._arrays import beside, is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb
@@ -151,6 +151,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         """
         owner = type(self).__name__
         rows = self._rows(X, sample_weight, reset=True)
+        self._refuse_device(rows.X, "exact trees grow there, and predict on either device")
         n, d = rows.count, rows.n_features
         weight = None if rows.weight is None else rows.weight.astype(np.float64)
         if weight is not None and (weight == weight[0]).all():
@@ -296,10 +297,10 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
 
     def _scores(self, X: np.ndarray) -> np.ndarray:
         trees = Trees(self._trees)
-        depth = ops.predict(X, trees.nodes, trees.roots, trees.sides, self._depths)[:, 0]
+        depth = trees.sums_of_values(X, self._depths)[:, 0]
         depth /= len(trees)
         unit = _mean_depth(np.array([float(self.max_samples_)]))[0]
-        return -(2.0 ** (-depth / unit)) if unit > 0 else np.full(len(X), -1.0)
+        return -(2.0 ** (-depth / unit)) if unit > 0 else beside(np.full(len(X), -1.0), X)
 
     def score_samples(self, X):
         """Scores of rows: -1 for the most isolated, about -0.5 or more for usual ones.
@@ -324,6 +325,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         """
         check_is_fitted(self)
         rows, trees = self._rows(X, reset=False), Trees(self._trees)
+        self._refuse_device(rows.X, "contributions are computed there")
         X = rows.X.toarray() if is_sparse(rows.X) else rows.X
         walkable = (*trees.walkable()[:4], self._depths)
         unit = _mean_depth(np.array([float(self.max_samples_)]))[0]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from kernelmill._arrays import all_beside
 from kernelmill._estimator._base import warn
 from kernelmill.ops import tree as ops
 from kernelmill.tree._fitted import Tree, arrays_of, pruned, shaped
@@ -146,11 +147,15 @@ class Trees:
 
     def sums(self, X: np.ndarray) -> np.ndarray:
         """Sums over trees of the values of the leaves of each row."""
-        return ops.predict(X, self.nodes, self.roots, self.sides, self.leaf_values)
+        return self.sums_of_values(X, self.leaf_values)
+
+    def sums_of_values(self, X: Any, values: np.ndarray) -> Any:
+        """The same for other values, which leaves have by their number."""
+        return ops.predict(X, *all_beside((self.nodes, self.roots, self.sides, values), X))
 
     def leaves(self, X: np.ndarray) -> np.ndarray:
-        """Number of the leaf of each row in each tree, (n, trees), int32."""
-        return ops.apply(X, self.nodes, self.roots, self.sides)
+        """Number of the leaf of each row in each tree, (n, trees), int32, beside X."""
+        return ops.apply(X, *all_beside((self.nodes, self.roots, self.sides), X))
 
     def leaf_numbers(self, nodes: np.ndarray) -> np.ndarray:
         """Rows of `leaf_values` of leaves."""
@@ -159,7 +164,8 @@ class Trees:
     def sums_of(self, X: np.ndarray, tree: int) -> np.ndarray:
         """Values of the leaves of each row in one tree."""
         own = self.nodes[self.begins[tree] : self.begins[tree + 1]]
-        return ops.predict(X, own, np.zeros(1, np.int64), self.sides, self.leaf_values)
+        trees = own, np.zeros(1, np.int64), self.sides, self.leaf_values
+        return ops.predict(X, *all_beside(trees, X))
 
     def walkable(self) -> tuple[np.ndarray, ...]:
         """Nodes, roots, sides, weights of nodes and values of leaves, as `ops` take them."""

@@ -59,7 +59,7 @@ NOTES = """Splits are exact: every cut between different values of the features 
     where rows are few. Missing values go to the side where they gain most. A bag is a vector of
     integer weights; trees share the ranks of the features, 4 bytes per entry, and the sorted
     values. Trees grow side by side, one on each thread, and a large one on several. Results have
-    the same bits at any thread count.
+    the same bits at any thread count. Predictions take CuPy arrays.
 
     Levels of a feature are put in order once for a tree, by the mean target of the rows of its bag,
     or by their share of the second of two classes, and splits cut this order in two; with several

@@ -28,12 +28,10 @@ from .tree_walks import CATEGORY, MISSING, NODE
 
 __all__ = ["CATEGORY", "LOSSES", "MISSING", "NODE"]
 
-_HOST = "boosting runs on the CPU"
-
 
 @op(
     "X: T[n,d], weight: f64[w=n|0], cuts: int[1,255) -> edges: f64[d,cuts], count: i32[d]",
-    cuda=_HOST,
+    cuda="thresholds come from a sample of the rows, on the CPU",
 )
 def edges(X: np.ndarray, weight: np.ndarray, cuts: int) -> tuple[np.ndarray, np.ndarray]:
     """Thresholds that cut each feature into bins of about equal weight.
@@ -94,9 +92,8 @@ def edges(X: np.ndarray, weight: np.ndarray, cuts: int) -> tuple[np.ndarray, np.
 
 
 @op(
-    "X: T[n,d], edges: f64[d,e], count: i32[d], categorical: bool[d], blocks: int[0,2**31),"
-    " width: int[1,17) -> codes: u8[blocks,n,width]",
-    cuda=_HOST,
+    "X: T[n,d], edges: f64[d,e], count: host i32[d], categorical: host bool[d],"
+    " blocks: int[0,2**31), width: int[1,17) -> codes: u8[blocks,n,width]"
 )
 def encode(
     X: np.ndarray, edges: np.ndarray, count: np.ndarray, categorical: np.ndarray, blocks: int,
@@ -167,8 +164,7 @@ def encode(
 
 @op(
     "y: f64[n], raw: f64[k,n], weight: f64[w=n|0], loss: int[0,9), parameter: float, unit: bool"
-    " -> gradient: f64[k,n], hessian: f64[k,unit?1:n]",
-    cuda=_HOST,
+    " -> gradient: f64[k,n], hessian: f64[k,unit?1:n]"
 )
 def slopes(
     y: np.ndarray, raw: np.ndarray, weight: np.ndarray, loss: int, parameter: float, unit: bool
@@ -228,8 +224,7 @@ def slopes(
 
 @op(
     "y: f64[n], raw: f64[k,n], weight: f64[w=n|0], loss: int[0,9), parameter: float"
-    " -> mean: float",
-    cuda=_HOST,
+    " -> mean: float"
 )
 def deviance(
     y: np.ndarray, raw: np.ndarray, weight: np.ndarray, loss: int, parameter: float
@@ -273,11 +268,10 @@ def deviance(
 
 
 @op(
-    "codes: u8[b,n,w], counts: i32[d], categorical: bool[d], gradient: f64[n], hessian: f64[h=n|1],"
-    " rule: f64[9], monotonic: i32[d]?, groups: bool[q,d]?, seed: int[0,2**64),"
-    " rows: inout i32[n], nodes: int[1,2**31)"
-    " -> split: i32[nodes,8], stats: f64[nodes,4], sides: u8[nodes,32], count: int",
-    cuda=_HOST,
+    "codes: u8[b,n,w], counts: host i32[d], categorical: host bool[d], gradient: f64[n],"
+    " hessian: f64[h=n|1], rule: host f64[9], monotonic: host i32[d]?, groups: host bool[q,d]?,"
+    " seed: int[0,2**64), rows: inout i32[n], nodes: int[1,2**31)"
+    " -> split: i32[nodes,8], stats: f64[nodes,4], sides: u8[nodes,32], count: int"
 )
 def grow(
     codes: np.ndarray, counts: np.ndarray, categorical: np.ndarray, gradient: np.ndarray,
@@ -381,9 +375,8 @@ def grow(
 
 
 @op(
-    "residual: f64[n], weight: f64[w=n|0], rows: i32[n], spans: i32[m,2], level: float"
-    " -> value: f64[m]",
-    cuda=_HOST,
+    "residual: f64[n], weight: f64[w=n|0], rows: i32[n], spans: host i32[m,2], level: float"
+    " -> value: f64[m]"
 )
 def quantiles(
     residual: np.ndarray, weight: np.ndarray, rows: np.ndarray, spans: np.ndarray, level: float
@@ -442,10 +435,7 @@ def quantiles(
     return value
 
 
-@op(
-    "rows: i32[n], spans: i32[m,2], value: f64[m], raw: inout f64[r] -> ",
-    cuda=_HOST,
-)
+@op("rows: i32[n], spans: host i32[m,2], value: host f64[m], raw: inout f64[r] -> ")
 def add(rows: np.ndarray, spans: np.ndarray, value: np.ndarray, raw: np.ndarray) -> None:
     """Add the value of each leaf to the scores of its rows.
 
@@ -483,10 +473,7 @@ def add(rows: np.ndarray, spans: np.ndarray, value: np.ndarray, raw: np.ndarray)
         raw[rows[start:stop]] += own
 
 
-@op(
-    "codes: u8[b,n,w], split: i32[v,8], sides: u8[v,32] -> leaves: i32[n]",
-    cuda=_HOST,
-)
+@op("codes: u8[b,n,w], split: host i32[v,8], sides: host u8[v,32] -> leaves: i32[n]")
 def walk(codes: np.ndarray, split: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """The leaf of each coded row.
 
@@ -543,8 +530,7 @@ def walk(codes: np.ndarray, split: np.ndarray, sides: np.ndarray) -> np.ndarray:
 
 
 @op(
-    "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[s,32], start: f64[k] -> raw: f64[n,k]",
-    cuda=_HOST,
+    "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[s,32], start: f64[k] -> raw: f64[n,k]"
 )
 def predict(
     X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, start: np.ndarray

@@ -33,7 +33,7 @@ __all__ = [
     "CATEGORY", "CRITERIA", "ENTROPY", "GINI", "MISSING", "NODE", "POISSON", "QUANTILE", "SQUARED",
 ]  # fmt: skip
 
-_HOST = "trees grow on the CPU"
+_HOST = "exact trees grow on the CPU"
 
 
 def rule_of(
@@ -306,7 +306,7 @@ def _check_levels(values: np.ndarray, categorical: np.ndarray | None) -> None:
         )
 
 
-@op("X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32] -> leaves: i32[n,t]", cuda=_HOST)
+@op("X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32] -> leaves: i32[n,t]")
 def apply(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray) -> np.ndarray:
     """The leaf of each row in each tree.
 
@@ -361,8 +361,7 @@ def apply(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray
 
 @op(
     "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32], values: f64[l,s]"
-    " -> sums: f64[n,s]",
-    cuda=_HOST,
+    " -> sums: f64[n,s]"
 )
 def predict(
     X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, values: np.ndarray
@@ -411,7 +410,7 @@ def predict(
 @op(
     "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32], cover: f64[v], values: f64[l,s],"
     " start: f64[k] -> phi: f64[n,k,d+1]",
-    cuda=_HOST,
+    cuda="contributions are computed on the CPU",
 )
 def contributions(
     X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, cover: np.ndarray,

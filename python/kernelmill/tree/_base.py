@@ -84,6 +84,7 @@ class TreeModel(Levelled):
             in regression with k outputs to each of them.
         """
         X = self._dense(X)
+        self._refuse_device(X, "contributions are computed there")
         nodes, roots, sides, cover, values = self._all_trees()
         k = values.shape[1]
         phi = ops.contributions(X, nodes, roots, sides, cover, values, np.zeros(k))
@@ -158,6 +159,7 @@ class TreeModel(Levelled):
         if not again:
             self.__dict__.pop("_levels", None)
         rows = self._rows(X, sample_weight, reset=True)
+        self._refuse_device(rows.X, "exact trees grow there, and predict on either device")
         targets, classes, class_weight = self._encoded(y, owner)
         check_count(targets, rows.count, owner)
         X = rows.X.toarray() if is_sparse(rows.X) else rows.X

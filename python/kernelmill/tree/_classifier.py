@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin
 from sklearn.tree import DecisionTreeClassifier as Peer
 
+from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._targets import class_labels, weights_by_class
 from kernelmill.ops import tree as ops
@@ -89,9 +90,9 @@ class ClassTrees(ClassifierMixin, TreeModel):
     def _labels(self, X: Any) -> np.ndarray:
         proba = self._proba(X)
         if not isinstance(proba, list):
-            return self.classes_.take(proba.argmax(axis=1))
+            return self.classes_.take(to_host(proba.argmax(axis=1)))
         pairs = zip(self.classes_, proba, strict=True)
-        return np.stack([own.take(p.argmax(axis=1)) for own, p in pairs], axis=1)
+        return np.stack([own.take(to_host(p.argmax(axis=1))) for own, p in pairs], axis=1)
 
 
 class _Classifier(ClassTrees, DecisionTree):

@@ -13,6 +13,7 @@ from kernelmill._arrays import (
     feature_names,
     is_frame,
     levels_of,
+    namespace,
     numbered,
 )
 from kernelmill._estimator import _parameters as rule
@@ -48,13 +49,13 @@ def with_codes(X: np.ndarray, levels: dict[int, np.ndarray]) -> np.ndarray:
     number, then any that is not known."""
     if not levels:
         return X
-    X = X.copy()
-    for f, own in levels.items():
-        x = X[:, f].astype(np.float64)
-        at = np.searchsorted(own, x)  # NaN behind all
-        known = own[np.minimum(at, len(own) - 1)] == x if len(own) else np.zeros(len(x), bool)
-        code = np.where(known, at + 1, len(own) + 1)
-        X[:, f] = np.where(np.isnan(x) | (code >= CODES), 0, code)
+    X, xp = X.copy(), namespace(X)
+    for f, numbers in levels.items():
+        x, own = X[:, f].astype(np.float64), xp.asarray(numbers)
+        at = xp.searchsorted(own, x)  # NaN behind all
+        known = own[xp.minimum(at, len(own) - 1)] == x if len(own) else xp.zeros(len(x), bool)
+        code = xp.where(known, at + 1, len(own) + 1)
+        X[:, f] = xp.where(xp.isnan(x) | (code >= CODES), 0, code)
     return X
 
 

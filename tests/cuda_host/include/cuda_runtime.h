@@ -62,6 +62,21 @@ inline bool __all_sync(unsigned, bool value) {
   }
   return value;
 }
+template <class T>
+T __shfl_sync(unsigned, T value, int from) {
+  return emulator::exchange(value, from);
+}
+template <class T>
+T __shfl_up_sync(unsigned, T value, int step) {
+  const int from = emulator::lane() - step;
+  return emulator::exchange(value, from < 0 ? emulator::lane() : from);
+}
+template <class T>
+T atomicAdd(T* at, T value) {
+  const T before = *at;
+  *at = before + value;
+  return before;
+}
 inline void atomicMin(long long* at, long long value) { *at = std::min(*at, value); }
 inline void atomicMax(long long* at, long long value) { *at = std::max(*at, value); }
 
