@@ -111,8 +111,9 @@ def test_pictures_are_there(ran):
         for name in (
             *("attention", "breast-cancer-tree", "digits", "digits-network", "photograph"),
             *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
-            *("boosting-contributions", "sunspots-process", "time-zones", "discriminants", "linear"),
+            *("boosting-contributions", "sunspots-process", "time-zones", "discriminants"),
             *("bayesian-search", "digits-maps", "digits-pca", "manual-topics", "moons-machines"),
+            "linear",
         )
     }
     for path in out.iterdir():
