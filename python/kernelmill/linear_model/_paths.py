@@ -127,6 +127,9 @@ def enet_path(
     if positive and Y.shape[1] > 1:
         raise ValueError(f"{owner}: positive must be False for several outputs, got True")
     most = coordinate.FOR_PATHS * coordinate.MOST_PRODUCTS
+    many = alphas if rule.is_integer(alphas) else np.size(alphas)
+    if rows.is_dense and rows.count >= rows.n_features and many >= coordinate.MANY:
+        most = max(most, coordinate.FOR_DEEP_PATHS)
     made, _, _, weight = coordinate.problem(rows, Y, False, most=most)
     grid = coordinate.alphas_of(made, weight, alphas, l1_ratio, positive, eps, owner)
     start = None
