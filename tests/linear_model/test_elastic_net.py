@@ -8,6 +8,7 @@ import scipy.sparse
 from sklearn import linear_model as sk
 from sklearn.exceptions import ConvergenceWarning
 
+from kernelmill import linear_model as km
 from kernelmill.linear_model import (
     ElasticNet,
     ElasticNetCV,
@@ -323,3 +324,21 @@ def test_sparse_coefficients_of_several_tasks(model):
     X, Y = problem(outputs=2)
     fitted = model(alpha=0.1).fit(X, Y)
     assert np.array_equal(fitted.sparse_coef_.toarray(), fitted.coef_)
+
+
+@pytest.mark.parametrize("size", [2.0**-664, 2.0**-500])
+def test_targets_whose_squares_vanish_are_refused(size):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 3))
+    y = size * rng.normal(size=30)
+    for model in (
+        km.Lasso(alpha=0.1 * size), km.LassoCV(), km.Lars(), km.OrthogonalMatchingPursuit(),
+        km.RidgeCV(), km.HuberRegressor(), km.BayesianRidge(), km.ARDRegression(),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="y must be large enough to be squared"):
+            model.fit(X, y)
+    with pytest.raises(ValueError, match="lasso_path: y must be large enough"):
+        km.lasso_path(X, y)
+    for model in (km.LinearRegression(), km.Ridge(), km.QuantileRegressor(alpha=0.0)):
+        found = model.fit(X, y).coef_ / size  # no squares of targets: the law of scale
+        np.testing.assert_allclose(found, model.fit(X, y / size).coef_, rtol=1e-12)

@@ -257,6 +257,14 @@ def test_what_a_sample_has_missed_is_found(monkeypatch):
         assert model.n_iter_[0] < 40
 
 
+@pytest.mark.parametrize("model", [LogisticRegression, LogisticRegressionCV])
+def test_a_penalty_by_name_is_refused_with_a_hint(model):
+    with pytest.raises(TypeError, match=rf"{model.__name__}: the penalty .* l1_ratio=1 for 'l1'"):
+        model(penalty="l1")
+    with pytest.raises(TypeError, match="l1_ratio and C"):
+        model("l2")
+
+
 def test_one_class_is_refused():
     with pytest.raises(ValueError, match="at least 2 classes"):
         LogisticRegression().fit([[1.0], [2.0]], [3, 3])

@@ -1,7 +1,11 @@
 """Quantile regression: the least of the pinball loss, several quantiles, and exact lines."""
 
+import _thread
+import threading
+
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.sparse
 from sklearn import linear_model as sk
 from sklearn.metrics import r2_score
@@ -97,3 +101,29 @@ def test_a_quantile_of_0_or_1_is_refused(quantile):
 def test_a_stream_is_refused():
     with pytest.raises(TypeError, match="must be an array or frame in memory"):
         QuantileRegressor().fit(lambda: iter([np.ones((2, 1))]), [1, 2])
+
+
+def test_ctrl_c_is_seen_while_the_solver_runs(monkeypatch):
+    ends, began = threading.Event(), threading.Event()
+
+    def solver(*args, **options):
+        assert threading.current_thread() is not threading.main_thread()
+        began.set()
+        ends.wait(60)
+
+    monkeypatch.setattr(scipy.optimize, "linprog", solver)
+
+    def interrupt():
+        began.wait(60)
+        _thread.interrupt_main()
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(KeyboardInterrupt):
+        QuantileRegressor().fit(np.eye(3), np.arange(3.0))
+    assert not ends.is_set()
+    ends.set()
+
+
+def test_what_the_solver_raises_is_raised():
+    with pytest.raises(TypeError, match="time_limit"):
+        QuantileRegressor(solver_options={"time_limit": "soon"}).fit(np.eye(3), np.arange(3.0))

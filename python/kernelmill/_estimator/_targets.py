@@ -197,21 +197,36 @@ def vector(y: Any, owner: str) -> np.ndarray:
     return column_or_1d(y, warn=True)
 
 
-def check_squares(y: np.ndarray, owner: str) -> None:
-    """Raise where sums of squares of float64 targets about any of them may overflow."""
+# Squares of residuals down to 1e-8 of the largest target keep all their digits.
+_LEAST_TARGET = 2.0**-484
+
+
+def check_squares(y: np.ndarray, owner: str, vanishing: bool = False) -> None:
+    """Raise where sums of squares of float64 targets about any of them may overflow.
+
+    Also where they may vanish, if that matters: coefficients of least squares do not need them.
+    """
     top = max(float(y.max()), -float(y.min())) if y.size else 0.0
     if top > (np.finfo(np.float64).max / (4.0 * y.size + 1.0)) ** 0.5:
         raise ValueError(
             f"{owner}: y must be small enough to be squared in float64, got values of up to "
             f"{top:.3g} (scale y)"
         )
+    if vanishing and 0 < top < _LEAST_TARGET:
+        raise ValueError(
+            f"{owner}: y must be large enough to be squared in float64, got values of up to "
+            f"{top:.3g} (scale y)"
+        )
 
 
-def targets_of(y: Any, rows: Any, squared: bool = True) -> np.ndarray:
-    """Targets of a regression as float64, (n,) or (n, m); those of a stream are counted later."""
+def targets_of(y: Any, rows: Any, squared: bool = True, vanishing: bool = False) -> np.ndarray:
+    """Targets of a regression as float64, (n,) or (n, m); those of a stream are counted later.
+
+    `squared` and `vanishing` say whether sums of their squares must be finite, and not be lost.
+    """
     y = numbers(y, rows.owner, np.float64)
     if squared:
-        check_squares(y, rows.owner)
+        check_squares(y, rows.owner, vanishing)
     if not rows.is_stream:
         check_count(y, rows.count, rows.owner)
     return y

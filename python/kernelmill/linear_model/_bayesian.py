@@ -74,7 +74,7 @@ class _EvidenceRegressor(LinearRegressor):
             If X or y do not fit.
         """
         rows = self._rows(X, sample_weight, reset=True)
-        y = vector(y, rows)
+        y = vector(y, rows, vanishing=True)
         moments = moments_of(rows, y[:, None], centred=self.fit_intercept)
         weights = rows.all_weights()
         variance = float(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights))
@@ -452,7 +452,7 @@ class BayesianLinearRegression(LinearRegressor):
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, reset: bool) -> Any:
         rows = self._rows(X, sample_weight, reset=reset, once=True)
-        y = vector(y, rows)
+        y = vector(y, rows, vanishing=True)
         origin = None if reset else self._origin
         moments = moments_of(rows, y[:, None], centred=self.fit_intercept, origin=origin)
         total, count = moments.total, moments.count

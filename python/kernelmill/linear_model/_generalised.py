@@ -37,9 +37,11 @@ def _median(y: np.ndarray, weights: Any) -> float:
     return float(y[order[np.searchsorted(total, 0.5 * total[-1])]])
 
 
-def vector(y: Any, rows: Rows, squared: bool = True) -> np.ndarray:
+def vector(
+    y: Any, rows: Rows, squared: bool = True, vanishing: bool = False
+) -> np.ndarray:  # fmt: skip
     """Targets (n,)."""
-    y = targets_of(y, rows, squared)
+    y = targets_of(y, rows, squared, vanishing)
     try:
         return np.ascontiguousarray(column_or_1d(y, warn=True))
     except ValueError as error:

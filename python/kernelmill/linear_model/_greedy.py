@@ -83,7 +83,7 @@ class OrthogonalMatchingPursuit(MultiOutputMixin, LinearRegressor):
             If X or y do not fit, or more coefficients are asked for than there are features.
         """
         rows = self._rows(X, sample_weight, reset=True)
-        y = targets_of(y, rows)
+        y = targets_of(y, rows, vanishing=True)
         Y = y.reshape(len(y), -1)
         moments = moments_of(rows, Y, centred=self.fit_intercept)
         d = moments.d
@@ -208,7 +208,7 @@ class _LeastAngles(MultiOutputMixin, LinearRegressor):
 
     def _followed(self, X: Any, y: Any, sample_weight: Any, most: int, least: float) -> Any:
         rows = self._rows(X, sample_weight, reset=True)
-        y = targets_of(y, rows)
+        y = targets_of(y, rows, vanishing=True)
         Y = y.reshape(len(y), -1)
         moments = moments_of(rows, Y, centred=self.fit_intercept)
         coef = np.empty((Y.shape[1], moments.d))

@@ -225,6 +225,15 @@ class LogisticRegression(ProbabilisticClassifier):
         "warm_start": rule.boolean(),
     }
 
+    def __new__(cls, *args, **options):
+        if args or "penalty" in options:
+            raise TypeError(
+                f"{cls.__name__}: the penalty must be given by l1_ratio and C, got the argument "
+                "penalty (l1_ratio=0 for 'l2', l1_ratio=1 for 'l1', a number between for "
+                "'elasticnet', C=np.inf for None)"
+            )
+        return super().__new__(cls)
+
     def __init__(
         self, *, C=1.0, l1_ratio=0.0, dual=False, tol=1e-4, fit_intercept=True,
         intercept_scaling=1, class_weight=None, random_state=None, solver="lbfgs", max_iter=100,

@@ -122,7 +122,7 @@ def enet_path(
     maker = _PathRows()
     rows = maker._rows(X, reset=True)
     rows.owner = owner
-    y = targets_of(y, rows)
+    y = targets_of(y, rows, vanishing=True)
     Y = y.reshape(len(y), -1)
     if positive and Y.shape[1] > 1:
         raise ValueError(f"{owner}: positive must be False for several outputs, got True")
@@ -240,7 +240,7 @@ class _Chosen(LinearRegressor):
         """
         self._refuse_stream(X, "rows are split into folds; lasso_path reads streams")
         rows = self._rows(X, sample_weight, reset=True)
-        y = targets_of(y, rows)
+        y = targets_of(y, rows, vanishing=True)
         if self._together != (y.ndim == 2):
             if self._together:
                 raise ValueError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,6 +19,32 @@ from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._words import WORDS
 
 SOLVERS = ("highs-ds", "highs-ipm", "highs", "interior-point", "revised simplex")
+
+
+def _aside(solve: Callable[[], Any]) -> Any:
+    """What `solve` returns or raises, from a thread of its own where this one must see Ctrl-C.
+
+    Python hears of a signal in the main thread only, and not before a call of C++ is over. The
+    solver holds no lock of Python while it runs; one that nobody waits for runs to its end.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return solve()
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(solve())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="kernelmill-linprog", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def _is_quantile(value: Any) -> bool:
@@ -65,7 +93,8 @@ default="highs"
     -----
     The dual program is solved, which has a row for each feature and a bounded variable for each
     row: ``max y.a`` with ``(q - 1) w <= a <= q w`` and ``|X'a| <= alpha``. Features and targets are
-    scaled inside. Rows must be in memory.
+    scaled inside. Rows must be in memory. The solver runs in a thread, so that Ctrl-C ends ``fit``
+    at once.
 
     References
     ----------
@@ -186,9 +215,12 @@ default="highs"
         bounds += [(-limit, limit) for _ in range(k) for limit in limits]
         bounds += [(0, None)] * (n * max(k - 1, 0))
         cost = np.concatenate([-np.tile(y, k), np.zeros(k * d + n * max(k - 1, 0))])
-        result = scipy.optimize.linprog(
-            cost, A_eq=scipy.sparse.bmat(parts, format="csc"), b_eq=np.zeros(size * k),
-            bounds=bounds, method=self._method(), options=self.solver_options,
+        equal = scipy.sparse.bmat(parts, format="csc")
+        result = _aside(
+            lambda: scipy.optimize.linprog(
+                cost, A_eq=equal, b_eq=np.zeros(size * k), bounds=bounds, method=self._method(),
+                options=self.solver_options,
+            )
         )  # fmt: skip
         if result.status != 0:
             raise ValueError(f"{rows.owner}: the solver {self.solver} failed ({result.message})")

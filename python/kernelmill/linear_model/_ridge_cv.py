@@ -165,7 +165,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         if not len(alphas) or not (alphas >= 0).all() or not np.isfinite(alphas).all():
             raise ValueError(f"{owner}: alphas must be numbers of at least 0, got {self.alphas!r}")
         rows = self._rows(X, sample_weight, reset=True, deferred=True)
-        y = targets_of(y, rows)
+        y = targets_of(y, rows, vanishing=True)
         Y = y.reshape(len(y), -1)
         if self.cv is not None:
             rows.check()

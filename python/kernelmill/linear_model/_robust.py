@@ -131,7 +131,7 @@ class HuberRegressor(LinearRegressor):
         """
         before = getattr(self, "coef_", None) if self.warm_start else None
         rows = self._rows(X, sample_weight, reset=True)
-        y = vector(y, rows)
+        y = vector(y, rows, vanishing=True)
         given = rows.all_weights()
         weights = np.ones(len(y)) if given is None else given.astype(np.float64)
         # The first coefficients are those of least squares: Huber's with all rows within.
