@@ -18,7 +18,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._moments import Moments, moments_of, pilot
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._solve import EPS, constant_columns
-from kernelmill.ops import coordinate, glm
+from kernelmill.ops import coordinate, glm, matmul
 
 MOST_PRODUCTS = 768  # features whose products are made at once where a working set is possible
 FOR_PATHS = 3  # times as many pay for a path, most of whose features are needed in the end
@@ -26,9 +26,9 @@ FOR_PATHS = 3  # times as many pay for a path, most of whose features are needed
 # make their products at once takes half of the time: one product of matrices, and no passes.
 FOR_DEEP_PATHS, MANY = 4096, 20  # features, and penalties
 _WORK = 2e8  # flops of one call of the op: at most 100 ms
-_FIRST, _LEAST = 384, 64  # sizes of a working set, at first and at least
+_FIRST, _LEAST = 256, 64  # sizes of a working set, at first and at least
 _MOST_MEMBERS = 6144  # features whose products are kept: 300 MB
-_BLOCK_ROWS = 32  # of columns that become rows
+_BLOCK_ROWS = 256  # whose columns are gathered at a time
 _INNER = 0.3  # share of the gap to which a working set is solved
 
 
@@ -118,7 +118,7 @@ class WorkingSets:
         self.place = np.arange(d) if order is None else np.argsort(order)
         self._members = np.zeros(0, dtype=np.int64)  # features whose products are there
         self._where = np.full(d, -1)
-        self._columns = np.zeros((0, rows.count))  # centred and weighted
+        self._columns = np.zeros((rows.count, 0))  # centred and weighted
         self._products = np.zeros((0, 0))  # with room for more, as the columns
 
     def _pass(self, b: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
@@ -171,35 +171,31 @@ class WorkingSets:
         if not len(new):
             return
         old, total = len(self._members), len(self._members) + len(new)
-        if total > len(self._columns):
+        if total > self._columns.shape[1]:
             room = min(self.rows.n_features, max(total, 2 * old, MOST_PRODUCTS))
-            columns, products = np.empty((room, self.rows.count)), np.empty((room, room))
-            columns[:old] = self._columns[:old]
+            columns, products = np.empty((self.rows.count, room)), np.empty((room, room))
+            columns[:, :old] = self._columns[:, :old]
             products[:old, :old] = self._products[:old, :old]
             self._columns, self._products = columns, products
-        part = self._columns[old:total]
+        part = self._columns[:, old:total]
         self._gather(new, part)
-        self._products[old:total, old:total] = part @ part.T  # half of a product: BLAS sees it
-        if old:
-            across = part @ self._columns[:old].T
-            self._products[old:total, :old], self._products[:old, old:total] = across, across.T
+        # Threads of BLAS would spin on after the product, beside those of the next pass.
+        self._products[old:total, :total] = matmul.matmul(part.T, self._columns[:, :total])
+        self._products[:old, old:total] = self._products[old:total, :old].T
         self._members = np.concatenate([self._members, new])
         self._where[new] = np.arange(old, total)
 
     def _gather(self, new: np.ndarray, to: np.ndarray) -> None:
-        """Some columns as rows, centred and weighted; block by block, so that they stay near."""
+        """Some columns, centred and weighted."""
         sparse = is_sparse(self.rows.X)
         X = self.rows.X[:, new].toarray() if sparse else self.rows.X
-        root = None if self.rows.weight is None else np.sqrt(self.w)
-        mean = self.x_mean[new]
         for i in range(0, X.shape[0], _BLOCK_ROWS):
-            some = X[i : i + _BLOCK_ROWS]
+            some, own = X[i : i + _BLOCK_ROWS], to[i : i + _BLOCK_ROWS]
             if not sparse:  # half of the time of an index array
                 some = np.take(some, new, axis=1, mode="clip")
-            some = some - mean
-            if root is not None:
-                some *= root[i : i + _BLOCK_ROWS, None]
-            to[:, i : i + _BLOCK_ROWS] = some.T
+            np.subtract(some, self.x_mean[new], out=own)
+            if self.rows.weight is not None:
+                own *= np.sqrt(self.w[i : i + _BLOCK_ROWS, None])
 
     def _problem(
         self, chosen: np.ndarray, at: Position
@@ -214,7 +210,7 @@ class WorkingSets:
             G = self._products[np.ix_(where, where)]
         coef, gradient = at.coef[chosen], at.gradient[chosen]
         order = np.argsort(self.place[chosen], kind="stable")
-        products = Products(G, gradient + G @ coef, self.square, order)
+        products = Products(G, gradient + matmul.matmul(G, coef), self.square, order)
         return chosen, products, Position(coef, gradient)
 
     def advance(self, at: Position, penalty: Penalty, tol: float, most: int) -> Position:

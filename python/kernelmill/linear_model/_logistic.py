@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -148,6 +150,22 @@ def working_step(objective: Objective, at: Point, tol: float) -> Step:
     return Step(after, -after.value, finished and beyond <= 1e-6 * objective.l1)
 
 
+def penalty_hinted(init: Callable[..., None]) -> Callable[..., None]:
+    """An ``__init__`` that says how to write the penalty that scikit-learn used to have."""
+
+    @functools.wraps(init)
+    def __init__(self: Any, *args: Any, **options: Any) -> None:
+        if args or "penalty" in options:
+            raise TypeError(
+                f"{type(self).__name__}: the penalty must be given by l1_ratio and C, got the "
+                "argument penalty (l1_ratio=0 for 'l2', l1_ratio=1 for 'l1', a number between for "
+                "'elasticnet', C=np.inf for None)"
+            )
+        init(self, **options)
+
+    return __init__
+
+
 class LogisticRegression(ProbabilisticClassifier):
     """Logistic regression of two classes or several, with an L2, L1 or elastic-net penalty.
 
@@ -225,15 +243,7 @@ class LogisticRegression(ProbabilisticClassifier):
         "warm_start": rule.boolean(),
     }
 
-    def __new__(cls, *args, **options):
-        if args or "penalty" in options:
-            raise TypeError(
-                f"{cls.__name__}: the penalty must be given by l1_ratio and C, got the argument "
-                "penalty (l1_ratio=0 for 'l2', l1_ratio=1 for 'l1', a number between for "
-                "'elasticnet', C=np.inf for None)"
-            )
-        return super().__new__(cls)
-
+    @penalty_hinted
     def __init__(
         self, *, C=1.0, l1_ratio=0.0, dual=False, tol=1e-4, fit_intercept=True,
         intercept_scaling=1, class_weight=None, random_state=None, solver="lbfgs", max_iter=100,

@@ -17,7 +17,7 @@ from kernelmill._estimator._targets import (
     class_labels,
     weights_by_class,
 )
-from kernelmill.linear_model._logistic import LogisticRegression, minimised
+from kernelmill.linear_model._logistic import LogisticRegression, minimised, penalty_hinted
 
 _CS = rule.Rule(
     lambda v: (rule.is_integer(v) and v >= 1) or (np.ndim(v) == 1 and len(v) > 0),
@@ -107,6 +107,7 @@ class LogisticRegressionCV(LogisticRegression):
     }
     warm_start = False
 
+    @penalty_hinted
     def __init__(
         self, *, Cs=10, l1_ratios=(0.0,), fit_intercept=True, cv=None, dual=False, scoring=None,
         solver="lbfgs", tol=1e-4, max_iter=100, class_weight=None, n_jobs=None, verbose=0,
