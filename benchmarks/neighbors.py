@@ -100,4 +100,5 @@ def cases(quick: bool) -> list[Case]:
         _nearest(1_000, 100, 4, 5, "float64", 2.0),
         _dbscan(60_000, 3, 0.2, 3.0),
         _dbscan(60_000, 3, 0.5, 3.0),
+        _dbscan(180_000, 9, 0.5, 3.0),
     ]
