@@ -2,16 +2,17 @@
 
 ``python -m benchmarks.compare_ensembles [--seeds 30] [--save FILE] [--match TEXT]``. Each seed
 splits each data set anew and seeds the models. Leaves, learning rates and rounds are equal; all
-else is each library's default. Scores are to be maximised: R^2, or minus the Brier score of forests
-and minus the log loss of boosting. A model is worse than the best peer where its mean lies below
-that peer's by more than the standard error of the peer's mean.
+else is each library's default. CatBoost and YDF take part where they are installed. Scores are to
+be maximised: R^2, or minus the Brier score of forests and minus the log loss of boosting. A model
+is worse than the best peer where its mean lies below that peer's by more than the standard error of
+the peer's mean.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
-import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -89,6 +90,53 @@ def _plain(table: Table, X: np.ndarray) -> np.ndarray:
     return X
 
 
+def _words(table: Table, X: np.ndarray) -> Any:
+    """What CatBoost takes for levels: text, also for those that are missing."""
+    frame = _frame(table, X)
+    for f in table.categories:
+        frame[f] = frame[f].cat.codes.astype(str)
+    return frame
+
+
+class _Decisions:
+    """A model of YDF with the names of scikit-learn."""
+
+    def __init__(self, learner: str, table: Table, **options: Any) -> None:
+        self._learner, self._table, self._options = learner, table, options
+
+    def _named(self, X: Any) -> dict[str, Any]:
+        named = {}
+        for f in range(X.shape[1]):
+            own = X.iloc[:, f]
+            levels = f in self._table.categories
+            named[f"f{f}"] = own.cat.codes.astype(str).to_numpy() if levels else own.to_numpy()
+            if levels:
+                named[f"f{f}"] = np.where(own.isna(), "", named[f"f{f}"])
+        return named
+
+    def fit(self, X: Any, y: np.ndarray) -> _Decisions:
+        import ydf
+
+        ydf.verbose(0)
+        task = ydf.Task.CLASSIFICATION if self._table.classes else ydf.Task.REGRESSION
+        learner = getattr(ydf, self._learner)(label="y", task=task, num_threads=1, **self._options)
+        self._model = learner.train({**self._named(X), "y": y})
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        return np.asarray(self._model.predict(self._named(X)), float)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        own = self.predict(X)
+        own = np.stack([1 - own, own], axis=1) if own.ndim == 1 else own
+        order = [int(name) for name in self._model.label_classes()]
+        return own[:, np.argsort(order)]
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
 def _boosting(table: Table) -> dict[str, tuple[Callable[[int], Any], Any]]:
     """Makers of models by seed, and what they are fed."""
     import lightgbm
@@ -111,7 +159,26 @@ def _boosting(table: Table) -> dict[str, tuple[Callable[[int], Any], Any]]:
         "grow_policy": "lossguide", "tree_method": "hist", "enable_categorical": True, "n_jobs": 1,
     }  # fmt: skip
     kind = _kind(table)
-    return {
+    more: dict[str, tuple[Callable[[int], Any], Any]] = {}
+    if _installed("catboost"):
+        import catboost
+
+        cat = {
+            "iterations": ROUNDS, "learning_rate": RATE, "grow_policy": "Lossguide",
+            "max_leaves": LEAVES, "cat_features": levels, "thread_count": 1, "silent": True,
+            "allow_writing_files": False,
+        }  # fmt: skip
+        make = getattr(catboost, f"CatBoost{kind}")
+        more["catboost"] = (lambda s: make(**cat, random_seed=s), _words)
+    if _installed("ydf"):
+        own = {
+            "num_trees": ROUNDS, "shrinkage": RATE, "growing_strategy": "BEST_FIRST_GLOBAL",
+            "max_num_nodes": LEAVES, "max_depth": -1, "early_stopping": "NONE",
+            "validation_ratio": 0.0,
+        }  # fmt: skip
+        learner = "GradientBoostedTreesLearner"
+        more["ydf"] = (lambda s: _Decisions(learner, table, **own, random_seed=s), _frame)
+    return more | {
         "kernelmill": (lambda s: getattr(ensemble, name)(**same, random_state=s), _plain),
         "scikit-learn": (lambda s: getattr(peer, name)(**same, random_state=s), _plain),
         "lightgbm": (
@@ -134,6 +201,11 @@ def _forests(table: Table) -> dict[str, tuple[Callable[[int], Any], Any]]:
         ),
         "scikit-learn": (lambda s: getattr(peer, name)(TREES, random_state=s, n_jobs=1), _plain),
     }  # fmt: skip
+    if _installed("ydf"):
+        found["ydf"] = (
+            lambda s: _Decisions("RandomForestLearner", table, num_trees=TREES, random_seed=s),
+            _frame,
+        )
     if levels:
         found["kernelmill without levels"] = (lambda s: own(TREES, random_state=s), _plain)
     return found
@@ -226,7 +298,8 @@ def main(argv: list[str] | None = None) -> int:
             "info": kernelmill.info(),
             "peers": {
                 name: importlib.import_module(name).__version__
-                for name in ("sklearn", "lightgbm", "xgboost")
+                for name in ("sklearn", "lightgbm", "xgboost", "catboost", "ydf")
+                if _installed(name)
             },
         }  # fmt: skip
         arguments.save.parent.mkdir(parents=True, exist_ok=True)
