@@ -61,7 +61,7 @@ target_compile_definitions(_cuda PRIVATE KERNELMILL_MODULE=_cuda)
 target_include_directories(_cuda PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cuda" "${CMAKE_CURRENT_SOURCE_DIR}/cpp")
 # 554: nvcc warns of the views' conversion to views of constants where a `requires` has removed it.
 target_compile_options(_cuda PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:${cuda_code} --diag-suppress=554 -Xfatbin=-compress-all --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra>
+  $<$<COMPILE_LANGUAGE:CUDA>:${cuda_code} --diag-suppress=554 -Xfatbin=-compress-all --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra,-fopenmp-simd>
   $<$<COMPILE_LANGUAGE:CXX>:-O1 -fopenmp-simd -Wall -Wextra -Wshadow>)  # -O1 as in CMakeLists.txt
 if(KERNELMILL_WERROR)
   target_compile_options(_cuda PRIVATE
