@@ -20,8 +20,9 @@ from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._ridge import ClassTargets, Ridge, RidgeClassifier
 from kernelmill.linear_model._words import WORDS
+from kernelmill.ops import matmul
 
-_BLOCK_ROWS = 4096
+_BLOCK_ROWS = 1024  # which stay near, with their products
 
 
 class LeftOut:
@@ -50,25 +51,26 @@ class LeftOut:
 
     def residuals(self, alphas: np.ndarray) -> np.ndarray:
         """(n_alphas, n, m) in the order of the rows."""
-        found = np.empty((len(alphas), len(self.Y), self.Y.shape[1]))
+        found = np.empty((len(alphas), *self.Y.shape))
         inverse = np.array([1 / self._shrunk(a) for a in alphas])  # (a, d)
+        d, m = self.right.shape
+        right = (inverse[:, :, None] * self.right).transpose(1, 0, 2).reshape(d, -1)  # (d, a m)
         start = 0
         for chunk in self.rows.chunks():
             for i in range(0, chunk.count, _BLOCK_ROWS):
                 X = chunk.X[i : i + _BLOCK_ROWS]
                 X = X.toarray() if is_sparse(X) else X
                 at = slice(start + i, start + i + len(X))
-                z = (X.astype(np.float64) - self.moments.x_mean) @ self.vectors
+                z = matmul.matmul(X.astype(np.float64) - self.moments.x_mean, self.vectors)
+                fitted = matmul.matmul(z, right).reshape(len(X), len(alphas), m)
                 w = 1.0 if chunk.weight is None else chunk.weight[i : i + len(X)].astype("f8")
-                leverage = (z * z) @ inverse.T
+                leverage = matmul.matmul(z * z, inverse.T)
                 if self.centred:
                     leverage += 1 / self.moments.weight
                 kept = 1 - w * leverage.T  # (a, rows)
                 centred = self.Y[at] - self.moments.y_mean
-                for a, factors in enumerate(inverse):
-                    fitted = z @ (factors[:, None] * self.right)
-                    with np.errstate(divide="ignore", invalid="ignore"):
-                        found[a, at] = (centred - fitted) / kept[a][:, None]
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    found[:, at] = (centred - fitted.transpose(1, 0, 2)) / kept[:, :, None]
             start += chunk.count
         return found
 
