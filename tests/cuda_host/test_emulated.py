@@ -38,7 +38,7 @@ ESTIMATORS = " ".join([
     *(
         f"svm/test_machines.py::test_{name}"
         for name in (
-            "scores_of_classes_are_libsvms", "moving_all_rows_changes_nothing",
+            "scores_of_classes_are_libsvms[False]", "moving_all_rows_changes_nothing",
             "the_kernel_may_be_a_function_or_a_matrix", "coef_is_for_linear_kernels",
             "a_model_is_saved_whole", "max_iter_ends_and_says_so",
         )
