@@ -302,7 +302,7 @@ class Solver {
     upload(call_, device_.slots.data, slots_.data(), size(slots_));
     upload(call_, device_.working.data, working_.data(), size(working_));
     upload(call_, device_.state.data, state_.data(), size(state_));
-      return going;
+    return going;
   }
 
  private:
