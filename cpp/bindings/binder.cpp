@@ -63,6 +63,12 @@ std::map<std::string, Entry*>& entries() {
   return *all;
 }
 
+// The code of an item's elements: T is one of kTypes, and A what that is computed in.
+char element(char code, int type) {
+  if (code != 'T' && code != 'A') return code;
+  return type < 0 ? 0 : type > 1 && code == 'A' ? 'f' : kTypes[type];
+}
+
 // --- one call -----------------------------------------------------------------------------------
 
 class Binding {
@@ -108,7 +114,7 @@ class Binding {
     }
     const std::shared_ptr<void> device = begin_call(entry_.name);
     arguments_.device = device.get();
-    const Runner& runner = (sparse_ ? entry_.csr : entry_.dense)[twofold_ == 1];
+    const Runner& runner = (sparse_ ? entry_.csr : entry_.dense)[type_ < 0 ? 0 : type_];
     {
       const Released released;
       runner.run(arguments_);
@@ -152,12 +158,17 @@ class Binding {
 
   // The element type of an item, T being what the first array or the dtype said.
   bool right_type(const Item& item, char code) {
-    if (item.code != 'T') return code == item.code;
-    if (twofold_ < 0) {
-      if (code != 'f' && code != 'd') return false;
-      twofold_ = code == 'd';
+    if (item.code == 'T' && type_ < 0) {
+      for (int type = 0; kTypes[type] != 0; ++type) {
+        if (kTypes[type] == code && entry_.dense[type].run != nullptr) type_ = type;
+      }
+      if (early_ != 0 && early_ != element('A', type_)) return false;
     }
-    return code == (twofold_ == 1 ? 'd' : 'f');
+    if (item.code == 'A' && type_ < 0) {  // T comes later
+      early_ = code;
+      return code == 'f' || code == 'd';
+    }
+    return code != 0 && code == element(item.code, type_);
   }
 
   bool fits(const Axis& axis, index_t size) {
@@ -178,6 +189,12 @@ class Binding {
       return item.csr && entry_.csr[0].run != nullptr && accept_csr(item, object, value);
     }
     if (on_host) object = keep(on_host);
+    const bool stored = info.code == kTypes[2] || info.code == kTypes[3];
+    if (item.code == 'A' && stored && (type_ < 0 || info.code == kTypes[type_])) {  // widened
+      object = keep(dense_copy(object, 'f'));
+      info = {};
+      read_array(entry_.name, item.name.c_str(), object, info);
+    }
     if (!right_type(item, info.code)) return false;
     if (item.leading && info.value.ndim + 1 == static_cast<int>(item.axes.size())) {
       missing_ |= 1U << item.axes[0].slot;
@@ -320,8 +337,7 @@ class Binding {
       }
       value.shape[static_cast<std::size_t>(value.ndim++)] = size;
     }
-    const char code = item.code != 'T' ? item.code : twofold_ == 1 ? 'd' : 'f';
-    py::object array = new_array(code, value.ndim, value.shape.data(), value.data);
+    py::object array = new_array(element(item.code, type_), value.ndim, value.shape.data(), value.data);
     value.object = array.ptr();
     return array;
   }
@@ -341,7 +357,8 @@ class Binding {
   std::array<py::object, kMostResults> results_;
   std::vector<py::object> kept_;  // copies and attributes
   unsigned missing_ = 0;          // leading axes, by slot
-  int twofold_ = -1;              // whether T is float64; -1 before it is known
+  int type_ = -1;                 // place of T's type among kTypes; -1 before it is known
+  char early_ = 0;                // the code of an A before T
   bool sparse_ = false;
 };
 
@@ -408,20 +425,19 @@ Item item_of(const py::tuple& t) {
 }
 
 // What a function must consume to fit the signature: '*' stands for any way to read.
-std::string expected(const Description& s, bool twofold, bool csr) {
-  const auto element = [twofold](char code) { return code == 'T' ? twofold ? 'd' : 'f' : code; };
+std::string expected(const Description& s, int type, bool csr) {
   std::string in, out;
   for (const Item& item : s.in) {
     if (item.inout) {
-      out += {'o', element(item.code)};
+      out += {'o', element(item.code, type)};
     } else if (item.array) {
-      in += {csr && item.csr ? 'c' : '*', element(item.code)};
+      in += {csr && item.csr ? 'c' : '*', element(item.code, type)};
     } else if (item.code != 'T') {
       in += {'s', item.code};
     }
   }
   for (const Item& item : s.out) {
-    if (item.array) out += {'o', element(item.code)};
+    if (item.array) out += {'o', element(item.code, type)};
   }
   return in + out;
 }
@@ -456,10 +472,10 @@ void describe(const std::string& name, const py::list& arguments, const py::list
     throw std::runtime_error(name + ": the binder holds fewer arguments (kMostArguments)");
   }
   for (const Runner* runners : {entry.csr, entry.dense}) {
-    for (const bool twofold : {false, true}) {
-      const Runner& runner = runners[twofold];
+    for (int type = 0; kTypes[type] != 0; ++type) {
+      const Runner& runner = runners[type];
       if (runner.run == nullptr) continue;
-      const std::string want = expected(*s, twofold, runners == entry.csr);
+      const std::string want = expected(*s, type, runners == entry.csr);
       const std::string layouts = layouts_of(runner.codes, want);
       if (layouts.empty()) {
         throw std::runtime_error(name + ": the compiled function must fit the signature, which " +

@@ -246,10 +246,13 @@ struct Erased<function> {
 
 struct Description;
 
+// Codes of what T may stand for: float32, float64, and on a GPU float16 and bfloat16.
+constexpr char kTypes[] = "fdeE";
+
 // An op of one module.
 struct Entry {
   const char* name;
-  Runner dense[2], csr[2];                   // for float32 and float64
+  Runner dense[4], csr[4];                   // by the type that T stands for: kTypes
   const Description* description = nullptr;  // its signature, once Python has given it
   bool own_columns = false;
 
@@ -272,12 +275,15 @@ class Family {
  public:
   Family(_object* module, const char* name) : module_(module), name_(name) {}
 
-  // One function for rows of float32 and one for float64, or one function alone.
-  template <auto single, auto twofold = single>
+  // One function for each of kTypes, or one for all of the first two.
+  template <auto single, auto twofold = single, auto... halves>
   Entry& op(const char* name) {
     Entry& entry = add(name);
-    entry.dense[0] = Erased<single>::runner();
-    entry.dense[1] = Erased<twofold>::runner();
+    std::size_t at = 0;
+    for (const Runner& runner : {Erased<single>::runner(), Erased<twofold>::runner(),
+                                 Erased<halves>::runner()...}) {
+      entry.dense[at++] = runner;
+    }
     return entry;
   }
 

@@ -14,10 +14,11 @@
 
 namespace kernelmill {
 
-enum class Dtype { boolean, int32, int64, float32, float64 };
-inline constexpr std::size_t kDtypes = 5;
-inline constexpr const char* kDtypeNames[] = {"bool", "int32", "int64", "float32", "float64"};
-inline constexpr index_t kItemSizes[] = {1, 4, 8, 4, 8};
+enum class Dtype { boolean, int32, int64, float32, float64, float16, bfloat16 };
+inline constexpr std::size_t kDtypes = 7;
+inline constexpr const char* kDtypeNames[] = {"bool",    "int32",   "int64",   "float32",
+                                              "float64", "float16", "bfloat16"};
+inline constexpr index_t kItemSizes[] = {1, 4, 8, 4, 8, 2, 2};
 
 struct Operand {
   void* data = nullptr;  // of an input: only read

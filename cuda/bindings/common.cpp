@@ -39,6 +39,7 @@ DeviceArray::DeviceArray(std::string_view op, std::string_view name, const py::o
   const py::dict interface = array.attr("__cuda_array_interface__");
   shape = interface["shape"].cast<std::vector<index_t>>();
   dtype = dtype_of(interface["typestr"].cast<std::string>());
+  if (dtype == "<V2") dtype = array.attr("dtype").attr("name").cast<std::string>();  // bfloat16
   data = reinterpret_cast<void*>(interface["data"].cast<py::tuple>()[0].cast<std::uintptr_t>());
   if (interface.contains("strides") && !interface["strides"].is_none()) {
     strides = interface["strides"].cast<std::vector<index_t>>();
@@ -73,8 +74,10 @@ DeviceArray contiguous(std::string_view op, std::string_view name, const DeviceA
 
 namespace {
 
-constexpr std::string_view kCodes = "fdiqB?";
-constexpr const char* kNames[] = {"float32", "float64", "int32", "int64", "uint8", "bool"};
+constexpr std::string_view kCodes = "fdiqB?eE";
+constexpr const char* kNames[] = {"float32", "float64", "int32",   "int64",
+                                  "uint8",   "bool",    "float16", "bfloat16"};
+constexpr index_t kSizes[] = {4, 8, 4, 8, 1, 1, 2, 2};
 
 }  // namespace
 
@@ -86,9 +89,7 @@ bool read_array(const char* op, const char* name, PyObject* object, ArrayInfo& i
   for (const char code : kCodes) {
     if (array.dtype == dtype_name(code)) info.code = code;
   }
-  const index_t size = info.code == 'd' || info.code == 'q'   ? 8
-                       : info.code == 'f' || info.code == 'i' ? 4
-                                                              : 1;
+  const index_t size = info.code == 0 ? 1 : kSizes[kCodes.find(info.code)];
   info.value.data = array.data;
   info.value.ndim = static_cast<int>(array.shape.size());
   info.dense = array.contiguous();
@@ -137,8 +138,9 @@ bool same_shape(PyObject* a, PyObject* b) {
       py::reinterpret_borrow<py::object>(b).attr("shape"));
 }
 
-py::object dense_copy(PyObject* array, char) {
-  return cupy().attr("ascontiguousarray")(py::reinterpret_borrow<py::object>(array));
+py::object dense_copy(PyObject* array, char code) {
+  return cupy().attr("ascontiguousarray")(py::reinterpret_borrow<py::object>(array),
+                                          py::arg("dtype") = dtype_name(code));
 }
 
 py::object new_array(char code, int ndim, const index_t* shape, void*& data) {

@@ -101,9 +101,12 @@ auto by_dtype(std::string_view op, std::string_view name, const DeviceArray& a, 
   invalid(op, name, " must be float32 or float64, got ", a.dtype, " (convert it with astype)");
 }
 
+// The same, and for Float16 and BFloat16.
 template <class Body>
-auto by_dtype(std::string_view op, std::string_view name, const py::object& array, Body&& body) {
-  return by_dtype(op, name, DeviceArray(op, name, array), std::forward<Body>(body));
+auto by_stored(std::string_view op, std::string_view name, const DeviceArray& a, Body&& body) {
+  if (a.dtype == "float16") return body.template operator()<Float16>();
+  if (a.dtype == "bfloat16") return body.template operator()<BFloat16>();
+  return by_dtype(op, name, a, std::forward<Body>(body));
 }
 
 }  // namespace kernelmill

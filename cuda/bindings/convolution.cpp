@@ -85,10 +85,13 @@ void each_chunk(const Geometry& g, Body body) {
 }
 
 template <class T>
-linear::Ending<T> ending_of(const char* op, const py::object& bias, index_t activation,
+linear::Ending<Acc<T>> ending_of(const char* op, const py::object& bias, index_t activation,
                             double parameter, DeviceArray& kept) {
-  if (!bias.is_none()) kept = contiguous(op, "bias", DeviceArray(op, "bias", bias));
-  return {static_cast<const T*>(kept.data), activation, static_cast<T>(parameter)};
+  if (!bias.is_none()) {
+    const DeviceArray given(op, "bias", bias);
+    kept = DeviceArray(op, "bias", dense_copy(given.owner.ptr(), code_of<Acc<T>>()));
+  }
+  return {static_cast<const Acc<T>*>(kept.data), activation, static_cast<Acc<T>>(parameter)};
 }
 
 Sizes joined(index_t images, index_t channels, const Sizes& size) {
@@ -105,12 +108,12 @@ py::object convolve(const py::object& x, const py::object& weight, const py::obj
   const DeviceArray kernels = contiguous(op, "weight", DeviceArray(op, "weight", weight));
   const Sizes out =
       checked("_check_forward", x, weight, bias, stride, padding, dilation, groups, activation);
-  return by_dtype(op, "x", input, [&]<class T>() -> py::object {
+  return by_stored(op, "x", input, [&]<class T>() -> py::object {
     const Geometry g =
         geometry(kernels, input.shape[0], groups, spatial(input), out, {stride, padding, dilation});
     const Matrices<T> matrices{g};
     DeviceArray kept;
-    const linear::Ending<T> ending = ending_of<T>(op, bias, activation, parameter, kept);
+    const linear::Ending<Acc<T>> ending = ending_of<T>(op, bias, activation, parameter, kept);
     const Result<T> y(joined(g.images, g.outputs, out));
     const Call call = current(op);
     each_chunk(g, [&](const Columns& columns) {
@@ -132,12 +135,12 @@ py::object input_gradient(const py::object& dout, const py::object& weight, cons
   const DeviceArray kernels = contiguous(op, "weight", DeviceArray(op, "weight", weight));
   const Sizes out = checked("_check_input_gradient", dout, weight, bias, size, stride, padding,
                             dilation, groups, activation);
-  return by_dtype(op, "dout", gradients, [&]<class T>() -> py::object {
+  return by_stored(op, "dout", gradients, [&]<class T>() -> py::object {
     const Geometry g =
         geometry(kernels, gradients.shape[0], groups, size, out, {stride, padding, dilation});
     const Matrices<T> matrices{g};
     DeviceArray kept;
-    const linear::Ending<T> ending = ending_of<T>(op, bias, activation, parameter, kept);
+    const linear::Ending<Acc<T>> ending = ending_of<T>(op, bias, activation, parameter, kept);
     const Result<T> dx(joined(g.images, g.channels, size));
     const Call call = current(op);
     each_chunk(g, [&](const Columns& columns) {
@@ -159,8 +162,8 @@ py::object weight_gradient(const py::object& x, const py::object& dout, const Si
   const DeviceArray gradients = contiguous(op, "dout", DeviceArray(op, "dout", dout));
   const Sizes out =
       checked("_check_weight_gradient", x, dout, kernel, stride, padding, dilation, groups);
-  return by_dtype(op, "x", input, [&]<class T>() -> py::object {
-    const Result<T> dweight(joined(gradients.shape[1], input.shape[1] / groups, kernel));
+  return by_stored(op, "x", input, [&]<class T>() -> py::object {
+    const Result<Acc<T>> dweight(joined(gradients.shape[1], input.shape[1] / groups, kernel));
     dweight.array.attr("fill")(0);
     const Geometry g = geometry(DeviceArray(op, "dweight", dweight.array), input.shape[0], groups,
                                 spatial(input), out, {stride, padding, dilation});

@@ -6,8 +6,23 @@
 
 #include "bindings/family.hpp"  // Family, Read
 #include "core/call.hpp"        // Call, Arena, DeviceRows
+#include "core/half.hpp"        // Float16, BFloat16
+
+// A function for each of kTypes: `family.op<KERNELMILL_STORED(forward)>("forward")`.
+#define KERNELMILL_STORED(function, ...)                                       \
+  function<float __VA_OPT__(, ) __VA_ARGS__>, function<double __VA_OPT__(, ) __VA_ARGS__>, \
+      function<Float16 __VA_OPT__(, ) __VA_ARGS__>, function<BFloat16 __VA_OPT__(, ) __VA_ARGS__>
 
 namespace kernelmill {
+
+template <>
+constexpr char code_of<Float16>() {
+  return 'e';
+}
+template <>
+constexpr char code_of<BFloat16>() {
+  return 'E';
+}
 
 // Temporary memory of one call, from CuPy's pool.
 class Scratch {

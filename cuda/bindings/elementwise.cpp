@@ -53,8 +53,9 @@ py::object apply(const Row& row, std::span<const py::handle> given, const py::ob
   for (std::size_t i = 0; i < given.size(); ++i) {
     Argument& a = arguments[i];
     const auto want = row.argument(i, type);
-    const char* const name = kDtypeNames[static_cast<int>(want)];
+    const char* name = kDtypeNames[static_cast<int>(want)];
     if (!a.is_array) {
+      if (want == Dtype::float16 || want == Dtype::bfloat16) name = "float32";  // not rounded
       // A 0-d array of the dtype on the host checks the number and holds its bits.
       const auto numpy = py::module_::import("numpy");
       const py::handle number = given[i];

@@ -9,7 +9,7 @@ namespace kernelmill {
 namespace {
 
 template <class T>
-void linear_forward(const Call& call, Factor<T> x, Factor<T> weight, const T* bias,
+void linear_forward(const Call& call, Factor<T> x, Factor<T> weight, const Acc<T>* bias,
                     index_t activation, double parameter, bool evaluate, Product<T> y,
                     Product<T> z) {
   const py::gil_scoped_acquire gil;
@@ -17,7 +17,7 @@ void linear_forward(const Call& call, Factor<T> x, Factor<T> weight, const T* bi
   multiply(x.array, weight.array.attr("T"), product.array);
   if (evaluate && activation == 0 && bias == nullptr) return;
   linear::finish<T>(call, x.view.rows, weight.view.rows,
-                    {bias, activation, static_cast<T>(parameter)}, product.data, y.data);
+                    {bias, activation, static_cast<Acc<T>>(parameter)}, product.data, y.data);
 }
 
 template <class T>
@@ -41,8 +41,8 @@ void linear_backward(const Call& call, Scratch* scratch, Factor<T> dout, Factor<
 }  // namespace
 
 void bind_linear(Family family) {
-  family.op<linear_forward<float>, linear_forward<double>>("forward");
-  family.op<linear_backward<float>, linear_backward<double>>("backward");
+  family.op<KERNELMILL_STORED(linear_forward)>("forward");
+  family.op<KERNELMILL_STORED(linear_backward)>("backward");
 }
 
 }  // namespace kernelmill

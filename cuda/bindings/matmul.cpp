@@ -17,7 +17,7 @@ static void scaled_product(Factor<T> a, Factor<T> b, Factor<T> c, double alpha, 
 }
 
 void bind_matmul(Family family) {
-  family.op<scaled_product<float>, scaled_product<double>>("matmul");
+  family.op<KERNELMILL_STORED(scaled_product)>("matmul");
 }
 
 }  // namespace kernelmill

@@ -88,11 +88,11 @@ void average_gradient(const Call& call, Scratch* scratch, DenseView<T> dout, Tab
 }  // namespace
 
 void bind_pool(Family family) {
-  family.op<maximum<float>, maximum<double>>("maximum");
-  family.op<scatter<float>, scatter<double>>("scatter");
-  family.op<gather<float>, gather<double>>("gather");
-  family.op<average<float>, average<double>>("average");
-  family.op<average_gradient<float>, average_gradient<double>>("average_gradient");
+  family.op<KERNELMILL_STORED(maximum)>("maximum");
+  family.op<KERNELMILL_STORED(scatter)>("scatter");
+  family.op<KERNELMILL_STORED(gather)>("gather");
+  family.op<KERNELMILL_STORED(average)>("average");
+  family.op<KERNELMILL_STORED(average_gradient)>("average_gradient");
 }
 
 }  // namespace kernelmill

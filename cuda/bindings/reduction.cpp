@@ -13,7 +13,7 @@ using reduction::Kind;
 py::object reduce(Kind kind, const char* op, const py::object& x, const py::object& axis,
                   double ddof, bool keepdims, const py::object& out) {
   const DeviceArray source(op, "x", x);
-  return by_dtype(op, "x", source, [&]<class T>() -> py::object {
+  return by_stored(op, "x", source, [&]<class T>() -> py::object {
     const std::size_t rank = source.shape.size();
     const std::vector<bool> chosen = chosen_axes(op, axis, static_cast<py::ssize_t>(rank));
     Axes kept, reduced;

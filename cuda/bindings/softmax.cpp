@@ -18,15 +18,16 @@ void backward(const Call& call, CubeView<const T> dout, CubeView<const T> y, Cub
 
 template <class T>
 double loss(const Call& call, Scratch* scratch, CubeView<const T> logits, const index_t* target,
-            const T* weight, index_t ignore_index, double label_smoothing, T* losses, double* lse) {
+            const Acc<T>* weight, index_t ignore_index, double label_smoothing,
+            Acc<T>* losses, double* lse) {
   const auto& space = scratch->make<softmax::LossSpace>(logits.shape[0] * logits.shape[2]);
   return softmax::cross_entropy<T>(call, logits, {target, weight, ignore_index, label_smoothing},
                                    losses, lse, space);
 }
 
 template <class T>
-void loss_backward(const Call& call, Scratch* scratch, const T* dout, CubeView<const T> logits,
-                   const double* lse, const index_t* target, const T* weight, index_t ignore_index,
+void loss_backward(const Call& call, Scratch* scratch, const Acc<T>* dout, CubeView<const T> logits,
+                   const double* lse, const index_t* target, const Acc<T>* weight, index_t ignore_index,
                    double label_smoothing, CubeView<T> dlogits) {
   softmax::cross_entropy_backward<T>(call, dout, logits, lse,
                                      {target, weight, ignore_index, label_smoothing}, dlogits,
@@ -36,12 +37,12 @@ void loss_backward(const Call& call, Scratch* scratch, const T* dout, CubeView<c
 }  // namespace
 
 void bind_softmax(Family family) {
-  family.op<forward<float, false>, forward<double, false>>("softmax");
-  family.op<forward<float, true>, forward<double, true>>("log_softmax");
-  family.op<backward<float, false>, backward<double, false>>("softmax_backward");
-  family.op<backward<float, true>, backward<double, true>>("log_softmax_backward");
-  family.op<loss<float>, loss<double>>("cross_entropy");
-  family.op<loss_backward<float>, loss_backward<double>>("cross_entropy_backward");
+  family.op<KERNELMILL_STORED(forward, false)>("softmax");
+  family.op<KERNELMILL_STORED(forward, true)>("log_softmax");
+  family.op<KERNELMILL_STORED(backward, false)>("softmax_backward");
+  family.op<KERNELMILL_STORED(backward, true)>("log_softmax_backward");
+  family.op<KERNELMILL_STORED(loss)>("cross_entropy");
+  family.op<KERNELMILL_STORED(loss_backward)>("cross_entropy_backward");
 }
 
 }  // namespace kernelmill

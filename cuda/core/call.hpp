@@ -10,6 +10,7 @@
 #include <stdexcept>  // std::runtime_error
 #include <string>     // messages
 
+#include "core/half.hpp"    // Float16, BFloat16, Acc
 #include "core/matrix.hpp"  // index_t
 
 namespace kernelmill {

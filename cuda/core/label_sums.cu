@@ -155,6 +155,6 @@ void label_sums(const Call& call, const DeviceRows<T>& x, const T* weight,
   }
 }
 
-KERNELMILL_FOR_FLOATS(label_sums)
+KERNELMILL_FOR_STORED(label_sums)
 
 }  // namespace kernelmill

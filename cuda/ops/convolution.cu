@@ -72,14 +72,14 @@ __device__ index_t output_at(index_t at, index_t tap, index_t stride, index_t ou
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     unpack_kernel(const Shape s, const Columns columns, const T* patches,
-                  const linear::Ending<T> ending, T* x) {
+                  const linear::Ending<Acc<T>> ending, T* x) {
   const index_t size = s.out.product(), count = columns.images * size;
   const index_t taps = s.kernel.product(), plane = s.in.product();
   for (index_t e = global_thread(); e < columns.images * plane; e += global_threads()) {
     const index_t image = e / plane, place = e - image * plane;
     const Extents at = s.in.at(place);
     for (index_t channel = blockIdx.y; channel < s.channels; channel += gridDim.y) {
-      T sum = 0;
+      Acc<T> sum = 0;
       for (index_t i = 0; i < s.kernel.a; ++i) {
         const index_t oa = output_at(at.a + s.padding.a, i * s.dilation.a, s.stride.a, s.out.a);
         if (oa < 0) continue;
@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kThreads)
         }
       }
       x[((columns.first + image) * s.channels + channel) * plane + place] =
-          linear::activate(ending, linear::add_bias(ending, sum, channel));
+          static_cast<T>(linear::activate(ending, linear::add_bias(ending, sum, channel)));
     }
   }
 }
@@ -116,9 +116,10 @@ __device__ void each_output(const Shape& s, const Columns& columns, T* y, Move m
 template <class T>
 __global__ void __launch_bounds__(kThreads)
     finish_kernel(const Shape s, const Columns columns, const T* products,
-                  const linear::Ending<T> ending, T* y) {
+                  const linear::Ending<Acc<T>> ending, T* y) {
   each_output(s, columns, y, [&](index_t from, index_t o, T& to) {
-    to = linear::activate(ending, linear::add_bias(ending, products[from], o));
+    to = static_cast<T>(
+        linear::activate(ending, linear::add_bias<Acc<T>>(ending, products[from], o)));
   });
 }
 
@@ -147,14 +148,14 @@ void pack(const Call& call, const Geometry& g, const Columns& columns, const T* 
 
 template <class T>
 void unpack(const Call& call, const Geometry& g, const Columns& columns, const T* patches,
-            const linear::Ending<T>& ending, T* x) {
+            const linear::Ending<Acc<T>>& ending, T* x) {
   launch(call, unpack_kernel<T>, grid(columns.images * product(g.in), g.channels), kThreads,
          Shape(g), columns, patches, ending, x);
 }
 
 template <class T>
 void finish(const Call& call, const Geometry& g, const Columns& columns, const T* products,
-            const linear::Ending<T>& ending, T* y) {
+            const linear::Ending<Acc<T>>& ending, T* y) {
   launch(call, finish_kernel<T>, grid(columns.images * product(g.out), g.outputs), kThreads,
          Shape(g), columns, products, ending, y);
 }
@@ -166,9 +167,9 @@ void pack_outputs(const Call& call, const Geometry& g, const Columns& columns, c
          Shape(g), columns, y, packed);
 }
 
-KERNELMILL_FOR_FLOATS(pack)
-KERNELMILL_FOR_FLOATS(unpack)
-KERNELMILL_FOR_FLOATS(finish)
-KERNELMILL_FOR_FLOATS(pack_outputs)
+KERNELMILL_FOR_STORED(pack)
+KERNELMILL_FOR_STORED(unpack)
+KERNELMILL_FOR_STORED(finish)
+KERNELMILL_FOR_STORED(pack_outputs)
 
 }  // namespace kernelmill::convolution

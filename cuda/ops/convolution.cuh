@@ -18,11 +18,11 @@ void pack(const Call& call, const Geometry& g, const Columns& columns, const T* 
 // The inverse: each element of x is the sum over the patches that hold it, then the ending.
 template <class T>
 void unpack(const Call& call, const Geometry& g, const Columns& columns, const T* patches,
-            const linear::Ending<T>& ending, T* x);
+            const linear::Ending<Acc<T>>& ending, T* x);
 // y (images, outputs, out) from columns (outputs, columns), with the ending; or columns from y.
 template <class T>
 void finish(const Call& call, const Geometry& g, const Columns& columns, const T* products,
-            const linear::Ending<T>& ending, T* y);
+            const linear::Ending<Acc<T>>& ending, T* y);
 template <class T>
 void pack_outputs(const Call& call, const Geometry& g, const Columns& columns, const T* y,
                   T* packed);

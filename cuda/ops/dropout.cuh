@@ -15,7 +15,7 @@ struct Mask {
 
 // y = kept ? scale x + shift : dropped; y is dense.
 template <class T>
-void dropout(const Call& call, MatrixView<const T> x, const Mask& mask, T scale, T shift, T dropped,
-             T* y);
+void dropout(const Call& call, MatrixView<const T> x, const Mask& mask, Acc<T> scale, Acc<T> shift,
+             Acc<T> dropped, T* y);
 
 }  // namespace kernelmill::dropout

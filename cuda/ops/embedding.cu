@@ -55,7 +55,7 @@ __global__ void bag_kernel(const MatrixView<const T> weight, const Bags<T> bags,
     const index_t begin = bags.offsets[b];
     const index_t end = b + 1 < bags.count ? bags.offsets[b + 1] : bags.positions;
     double sum = 0;
-    T best = 0;
+    T best(0);
     index_t count = 0, at = -1;
     for (index_t p = begin; p < end; ++p) {
       const index_t row = bags.index[p];
@@ -90,7 +90,7 @@ __global__ void bag_kernel(const MatrixView<const T> weight, const Bags<T> bags,
 template <class T>
 __global__ void sample_weight_kernel(const MatrixView<const T> dout,
                                      const MatrixView<const T> weight, const Bags<T> bags,
-                                     T* dsample_weight) {
+                                     Acc<T>* dsample_weight) {
   for (index_t p = global_thread(); p < bags.positions; p += global_threads()) {
     index_t low = 0, high = bags.count;  // offsets[low] <= p < offsets[high]
     while (high - low > 1) {
@@ -105,7 +105,7 @@ __global__ void sample_weight_kernel(const MatrixView<const T> dout,
                static_cast<double>(element(weight, row, j));
       }
     }
-    dsample_weight[p] = static_cast<T>(sum);
+    dsample_weight[p] = static_cast<Acc<T>>(sum);
   }
 }
 
@@ -164,10 +164,10 @@ void forward(const Call& call, MatrixView<const T> weight, const index_t* index,
 
 template <class T>
 void backward(const Call& call, const DeviceRows<T>& dout, const index_t* index, index_t rows,
-              index_t padding, T* dweight, const SumsSpace& space) {
+              index_t padding, Acc<T>* dweight, const SumsSpace& space) {
   check_index(call, index, dout.n, rows, space.range);
   sum_rows<T>(call, dout, index, rows, padding, space);
-  launch(call, round_kernel<T>, grid_for(rows * dout.d, kThreads), kThreads, space.sums,
+  launch(call, round_kernel<Acc<T>>, grid_for(rows * dout.d, kThreads), kThreads, space.sums,
          rows * dout.d, dweight);
 }
 
@@ -181,22 +181,22 @@ void bag(const Call& call, MatrixView<const T> weight, const Bags<T>& bags, T* y
 
 template <class T>
 void bag_backward(const Call& call, MatrixView<const T> dout, MatrixView<const T> weight,
-                  const Bags<T>& bags, T* dweight, T* dsample_weight, const BagSpace& space) {
+                  const Bags<T>& bags, Acc<T>* dweight, Acc<T>* dsample_weight, const BagSpace& space) {
   check_bags(call, bags, weight.rows, space.sums.range);
   const index_t rows = weight.rows, d = weight.cols, n = bags.positions;
   launch(call, bag_kernel<T>, grid_for(bags.count * d, kThreads), kThreads, weight, bags, dout,
          nullptr, space.terms);
   sum_rows<double>(call, {space.terms, n, d, d, nullptr}, bags.index, rows, bags.padding,
                    space.sums);
-  launch(call, round_kernel<T>, grid_for(rows * d, kThreads), kThreads, space.sums.sums, rows * d,
+  launch(call, round_kernel<Acc<T>>, grid_for(rows * d, kThreads), kThreads, space.sums.sums, rows * d,
          dweight);
   launch(call, sample_weight_kernel<T>, grid_for(n, kThreads), kThreads, dout, weight, bags,
          dsample_weight);
 }
 
-KERNELMILL_FOR_FLOATS(forward)
-KERNELMILL_FOR_FLOATS(backward)
-KERNELMILL_FOR_FLOATS(bag)
-KERNELMILL_FOR_FLOATS(bag_backward)
+KERNELMILL_FOR_STORED(forward)
+KERNELMILL_FOR_STORED(backward)
+KERNELMILL_FOR_STORED(bag)
+KERNELMILL_FOR_STORED(bag_backward)
 
 }  // namespace kernelmill::embedding

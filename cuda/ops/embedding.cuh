@@ -14,7 +14,7 @@ template <class T>
 struct Bags {
   const index_t *index, *offsets;
   index_t positions, count;
-  const T* sample_weight;  // null for ones
+  const Acc<T>* sample_weight;  // null for ones
   Mode mode;
   index_t padding;
 };
@@ -46,12 +46,12 @@ void forward(const Call& call, MatrixView<const T> weight, const index_t* index,
              T* y, const RangeSpace& space);
 template <class T>
 void backward(const Call& call, const DeviceRows<T>& dout, const index_t* index, index_t rows,
-              index_t padding, T* dweight, const SumsSpace& space);
+              index_t padding, Acc<T>* dweight, const SumsSpace& space);
 template <class T>
 void bag(const Call& call, MatrixView<const T> weight, const Bags<T>& bags, T* y,
          const RangeSpace& space);
 template <class T>
 void bag_backward(const Call& call, MatrixView<const T> dout, MatrixView<const T> weight,
-                  const Bags<T>& bags, T* dweight, T* dsample_weight, const BagSpace& space);
+                  const Bags<T>& bags, Acc<T>* dweight, Acc<T>* dsample_weight, const BagSpace& space);
 
 }  // namespace kernelmill::embedding

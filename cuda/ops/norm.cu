@@ -127,7 +127,7 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     backward_kernel(const CubeView<const T> dout, const CubeView<const T> x, const Sets sets,
                     const Team team, const double* mean, const double* inverse, index_t groups,
-                    const T* weight, Gradient kind, CubeView<T> dx, T* dweight, T* dbias) {
+                    const Acc<T>* weight, Gradient kind, CubeView<T> dx, Acc<T>* dweight, Acc<T>* dbias) {
   __shared__ double shared[kThreads];
   const index_t size = sets.size();
   const auto count = static_cast<double>(size);
@@ -143,8 +143,8 @@ __global__ void __launch_bounds__(kThreads)
     sum = team.sum(sum, shared);
     product = team.sum(product, shared);
     if (dweight != nullptr && set < sets.count() && team.lane() == 0) {
-      dweight[set] = static_cast<T>(product);
-      dbias[set] = static_cast<T>(sum);
+      dweight[set] = static_cast<Acc<T>>(product);
+      dbias[set] = static_cast<Acc<T>>(sum);
     }
     if (dx.data == nullptr) return;
     const double mean_g = kind == Gradient::centered ? sum / count : 0.0;
@@ -182,9 +182,9 @@ void evaluate(const Call& call, CubeView<const T> x, const double* mean, const d
 
 template <class T>
 void backward(const Call& call, CubeView<const T> dout, CubeView<const T> x, index_t groups,
-              const double* mean, const double* inverse, const T* weight, Gradient kind,
-              CubeView<T> dx, T* dweight, T* dbias) {
-  const auto run = [&](const Sets& sets, CubeView<T> to, T* to_weight, T* to_bias) {
+              const double* mean, const double* inverse, const Acc<T>* weight, Gradient kind,
+              CubeView<T> dx, Acc<T>* dweight, Acc<T>* dbias) {
+  const auto run = [&](const Sets& sets, CubeView<T> to, Acc<T>* to_weight, Acc<T>* to_bias) {
     const Team team = sets.team();
     launch(call, backward_kernel<T>, team.grid(sets.count()), kThreads, dout, x, sets, team, mean,
            inverse, groups, weight, kind, to, to_weight, to_bias);
@@ -193,8 +193,8 @@ void backward(const Call& call, CubeView<const T> dout, CubeView<const T> x, ind
   run(Sets(x, groups), dx, nullptr, nullptr);
 }
 
-KERNELMILL_FOR_FLOATS(forward)
-KERNELMILL_FOR_FLOATS(evaluate)
-KERNELMILL_FOR_FLOATS(backward)
+KERNELMILL_FOR_STORED(forward)
+KERNELMILL_FOR_STORED(evaluate)
+KERNELMILL_FOR_STORED(backward)
 
 }  // namespace kernelmill::norm

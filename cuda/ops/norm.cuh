@@ -8,7 +8,7 @@ namespace kernelmill::norm {
 // Parameters of c channels, null for none.
 template <class T>
 struct Scale {
-  const T *weight, *bias;
+  const Acc<T> *weight, *bias;
 };
 // Of n groups, or of c channels; variance may be null.
 struct Statistics {
@@ -28,7 +28,7 @@ enum class Gradient { centered, uncentered, given };  // given: statistics are n
 
 template <class T>
 void backward(const Call& call, CubeView<const T> dout, CubeView<const T> x, index_t groups,
-              const double* mean, const double* inverse, const T* weight, Gradient kind,
-              CubeView<T> dx, T* dweight, T* dbias);
+              const double* mean, const double* inverse, const Acc<T>* weight, Gradient kind,
+              CubeView<T> dx, Acc<T>* dweight, Acc<T>* dbias);
 
 }  // namespace kernelmill::norm

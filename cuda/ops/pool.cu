@@ -54,15 +54,15 @@ __global__ void maximum_kernel(const Windows w, index_t planes, const T* x, T* y
   for (index_t e = global_thread(); e < planes * w.out.product(); e += global_threads()) {
     const Place at(e, w.out);
     const T* const from = x + at.plane * w.in.product();
-    T best = -std::numeric_limits<T>::infinity();
+    Acc<T> best = -std::numeric_limits<Acc<T>>::infinity();
     index_t place = -1;
     each_element(w, at, [&](index_t offset) {
-      const T v = from[offset];
+      const Acc<T> v = from[offset];
       if (place >= 0 && !(v > best || (v != v && best == best))) return;
       best = v;
       place = offset;
     });
-    y[e] = best;
+    y[e] = static_cast<T>(best);
     indices[e] = place < 0 ? 0 : place;
   }
 }
@@ -229,10 +229,10 @@ void average_gradient(const Call& call, const Windows& windows, index_t planes, 
          kThreads, windows, space.covers, planes, dout, dx);
 }
 
-KERNELMILL_FOR_FLOATS(maximum)
-KERNELMILL_FOR_FLOATS(scatter)
-KERNELMILL_FOR_FLOATS(gather)
-KERNELMILL_FOR_FLOATS(average)
-KERNELMILL_FOR_FLOATS(average_gradient)
+KERNELMILL_FOR_STORED(maximum)
+KERNELMILL_FOR_STORED(scatter)
+KERNELMILL_FOR_STORED(gather)
+KERNELMILL_FOR_STORED(average)
+KERNELMILL_FOR_STORED(average_gradient)
 
 }  // namespace kernelmill::pool

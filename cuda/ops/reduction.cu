@@ -158,6 +158,6 @@ void run(const Call& call, Kind kind, const T* x, const Axes& kept, const Axes& 
   }(std::make_index_sequence<std::size(kKinds)>());
 }
 
-KERNELMILL_FOR_FLOATS(run)
+KERNELMILL_FOR_STORED(run)
 
 }  // namespace kernelmill::reduction

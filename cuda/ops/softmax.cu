@@ -57,10 +57,10 @@ __device__ Sums sum_exp(const CubeView<const T>& x, const Team& team, const Posi
     largest = ::fmax(largest, static_cast<double>(x.data[offset_of(x, at.i, c, at.j)]));
   }
   largest = team.largest(largest, shared);
-  const T shift = largest == -infinity() ? T(0) : static_cast<T>(largest);
+  const auto shift = static_cast<Acc<T>>(largest == -infinity() ? 0.0 : largest);
   double sum = 0;
   for (index_t c = begin; c < x.shape[1]; c += team.lanes()) {
-    sum += static_cast<double>(::exp(x.data[offset_of(x, at.i, c, at.j)] - shift));
+    sum += static_cast<double>(::exp(static_cast<Acc<T>>(x.data[offset_of(x, at.i, c, at.j)]) - shift));
   }
   return {static_cast<double>(shift), team.sum(sum, shared)};
 }
@@ -71,10 +71,10 @@ __global__ void __launch_bounds__(kThreads)
   __shared__ double shared[kThreads];
   each_position(x, team, [&](const Position& at, index_t begin) {
     const Sums sums = sum_exp(x, team, at, begin, shared);
-    const T shift = static_cast<T>(sums.shift);
+    const auto shift = static_cast<Acc<T>>(sums.shift);
     const double log_total = ::log(sums.total);
     for (index_t c = begin; c < x.shape[1]; c += team.lanes()) {
-      const T below = x.data[offset_of(x, at.i, c, at.j)] - shift;
+      const Acc<T> below = static_cast<Acc<T>>(x.data[offset_of(x, at.i, c, at.j)]) - shift;
       double value = logarithm ? -infinity() : 0.0;
       if (sums.total != 0) {
         value = logarithm ? static_cast<double>(below) - log_total
@@ -93,8 +93,8 @@ __global__ void __launch_bounds__(kThreads)
   each_position(y, team, [&](const Position& at, index_t begin) {
     const auto product = [&](index_t c, double& share) {
       const auto d = static_cast<double>(dout.data[offset_of(dout, at.i, c, at.j)]);
-      const T result = y.data[offset_of(y, at.i, c, at.j)];
-      share = static_cast<double>(logarithm ? T(0) : result);
+      const Acc<T> result = y.data[offset_of(y, at.i, c, at.j)];
+      share = logarithm ? 0.0 : static_cast<double>(result);
       return d;
     };
     double sum = 0, share = 0;
@@ -107,7 +107,7 @@ __global__ void __launch_bounds__(kThreads)
       const double d = product(c, share);
       double value = share * (d - sum);
       if (logarithm) {
-        const T result = y.data[offset_of(y, at.i, c, at.j)];
+        const Acc<T> result = y.data[offset_of(y, at.i, c, at.j)];
         value = d - static_cast<double>(::exp(result)) * sum;
       }
       dx.data[offset_of(dx, at.i, c, at.j)] = static_cast<T>(value);
@@ -122,7 +122,7 @@ __device__ double weight_of(const Loss<T>& loss, index_t c) {
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    loss_kernel(const CubeView<const T> x, const Team team, const Loss<T> loss, T* losses,
+    loss_kernel(const CubeView<const T> x, const Team team, const Loss<T> loss, Acc<T>* losses,
                 double* lse, double* weights) {
   __shared__ double shared[kThreads];
   each_position(x, team, [&](const Position& at, index_t begin) {
@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(kThreads)
     const index_t t = loss.target[at.number];
     const bool counts = t != loss.ignore_index;
     losses[at.number] =
-        static_cast<T>(counts ? (1 - loss.label_smoothing) * term(t) + spread : 0.0);
+        static_cast<Acc<T>>(counts ? (1 - loss.label_smoothing) * term(t) + spread : 0.0);
     lse[at.number] = sums.shift + log_total;
     weights[at.number] = counts ? weight_of(loss, t) : 0.0;
   });
@@ -151,7 +151,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    loss_backward_kernel(const T* dout, const CubeView<const T> x, const double* lse,
+    loss_backward_kernel(const Acc<T>* dout, const CubeView<const T> x, const double* lse,
                          const Team team, const Loss<T> loss, CubeView<T> dx) {
   __shared__ double shared[kThreads];
   const double b = loss.label_smoothing / static_cast<double>(x.shape[1] > 0 ? x.shape[1] : 1);
@@ -171,7 +171,7 @@ __global__ void __launch_bounds__(kThreads)
       double value = 0;
       if (flows) {
         const auto below = static_cast<double>(x.data[offset_of(x, at.i, c, at.j)]) - shift;
-        const auto p = static_cast<double>(::exp(static_cast<T>(below)));
+        const auto p = static_cast<double>(::exp(static_cast<Acc<T>>(below)));
         value = d * ((a + b * all) * p - (c == t ? a : 0.0) - b * weight_of(loss, c));
       }
       dx.data[offset_of(dx, at.i, c, at.j)] = static_cast<T>(value);
@@ -211,7 +211,7 @@ void backward(const Call& call, CubeView<const T> dout, CubeView<const T> y, boo
 }
 
 template <class T>
-double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss, T* losses,
+double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss, Acc<T>* losses,
                      double* lse, const LossSpace& space) {
   check_targets(call, logits, loss, space.range);
   const Team team = team_for(logits);
@@ -224,7 +224,7 @@ double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& 
 }
 
 template <class T>
-void cross_entropy_backward(const Call& call, const T* dout, CubeView<const T> logits,
+void cross_entropy_backward(const Call& call, const Acc<T>* dout, CubeView<const T> logits,
                             const double* lse, const Loss<T>& loss, CubeView<T> dlogits,
                             const RangeSpace& space) {
   check_targets(call, logits, loss, space);
@@ -233,9 +233,9 @@ void cross_entropy_backward(const Call& call, const T* dout, CubeView<const T> l
          loss, dlogits);
 }
 
-KERNELMILL_FOR_FLOATS(forward)
-KERNELMILL_FOR_FLOATS(backward)
-KERNELMILL_FOR_FLOATS(cross_entropy)
-KERNELMILL_FOR_FLOATS(cross_entropy_backward)
+KERNELMILL_FOR_STORED(forward)
+KERNELMILL_FOR_STORED(backward)
+KERNELMILL_FOR_STORED(cross_entropy)
+KERNELMILL_FOR_STORED(cross_entropy_backward)
 
 }  // namespace kernelmill::softmax

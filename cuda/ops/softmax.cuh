@@ -18,7 +18,7 @@ void backward(const Call& call, CubeView<const T> dout, CubeView<const T> y, boo
 template <class T>
 struct Loss {
   const index_t* target;
-  const T* weight;
+  const Acc<T>* weight;
   index_t ignore_index;
   double label_smoothing;
 };
@@ -34,10 +34,10 @@ struct LossSpace {
 // Both throw for a target that is no class. Returns the sum of the weights of the targets that
 // count.
 template <class T>
-double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss, T* losses,
+double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss, Acc<T>* losses,
                      double* lse, const LossSpace& space);
 template <class T>
-void cross_entropy_backward(const Call& call, const T* dout, CubeView<const T> logits,
+void cross_entropy_backward(const Call& call, const Acc<T>* dout, CubeView<const T> logits,
                             const double* lse, const Loss<T>& loss, CubeView<T> dlogits,
                             const RangeSpace& space);
 

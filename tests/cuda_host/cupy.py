@@ -303,8 +303,9 @@ def asnumpy(value: Any) -> np.ndarray:
     return value.get() if isinstance(value, ndarray) else np.asarray(value)
 
 
-def ascontiguousarray(value: ndarray) -> ndarray:
-    return value if value.flags.c_contiguous else _guarded(np.ascontiguousarray(value.host))
+def ascontiguousarray(value: ndarray, dtype: Any = None) -> ndarray:
+    same = value.flags.c_contiguous and dtype in (None, value.dtype.name)
+    return value if same else _guarded(np.ascontiguousarray(value.host, dtype))
 
 
 cuda = types.SimpleNamespace(

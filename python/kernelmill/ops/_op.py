@@ -39,6 +39,8 @@ class Op(Dispatch):
         signature says this by itself.
     cuda : str, default=""
         Why there is no CUDA implementation; empty where there is one.
+    half : bool, default=False
+        Whether the CUDA implementation also takes float16 and bfloat16 for T.
 
     Attributes
     ----------
@@ -51,14 +53,14 @@ class Op(Dispatch):
 
     def __init__(
         self, specification: Callable[..., Any], signature: str = "", *, array_free: bool = False,
-        cuda: str = ""
+        cuda: str = "", half: bool = False
     ) -> None:
         functools.update_wrapper(self, specification)
         self.family = specification.__module__.rpartition(".")[2]
         self.op_name = specification.__name__
         self.name = f"{self.family}.{self.op_name}"
-        self.cuda = cuda
-        self.signature = Signature(self.name, signature, specification) if signature else None
+        self.cuda, self.half = cuda, half
+        self.signature = Signature(self.name, signature, specification, half) if signature else None
         if self.signature is not None:
             specification = self.signature.checked(specification)
             array_free = self.signature.array_free
@@ -151,7 +153,7 @@ class Op(Dispatch):
         )
 
 
-def op(signature: Any, *, cuda: str = "") -> Any:
+def op(signature: Any, *, cuda: str = "", half: bool = False) -> Any:
     """Register a NumPy function as the specification of an op.
 
     Parameters
@@ -161,6 +163,8 @@ def op(signature: Any, *, cuda: str = "") -> Any:
         and drives the binders of both devices. ``@op`` alone makes an op without a signature.
     cuda : str, default=""
         Why there is no CUDA implementation, for an op that no estimator can reach on a GPU.
+    half : bool, default=False
+        Whether the CUDA implementation also takes float16 and bfloat16 for T.
 
     Returns
     -------
@@ -173,7 +177,7 @@ def op(signature: Any, *, cuda: str = "") -> Any:
         return register(Op(signature))
 
     def decorate(specification: Callable[..., Any]) -> Op:
-        return register(Op(specification, signature, cuda=cuda))
+        return register(Op(specification, signature, cuda=cuda, half=half))
 
     return decorate
 

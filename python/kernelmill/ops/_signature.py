@@ -5,6 +5,8 @@
 =================  ===============================================================================
 ``T[n,d]``         an array; `T` is float32 or float64, the same in the whole signature. Other
                    dtypes: ``f32 f64 i32 i64 u8 bool``. A name is one size wherever it stands.
+``A[n]``           what T is computed in: T itself. Ops under ``half=True`` take float16 and
+                   bfloat16 for T on a GPU, where A is float32; an A of T's dtype is widened there
 ``k>=1``           that size with a least value
 ``3``              a size that never changes
 ``k+1``            one more than k
@@ -40,6 +42,7 @@ from .._arrays import is_csr, is_cupy
 
 _DTYPES = {
     "T": "T",
+    "A": "A",
     "f32": "float32",
     "f64": "float64",
     "i32": "int32",
@@ -50,6 +53,7 @@ _DTYPES = {
 # The binder's letters for element types (those of NumPy where there are some).
 _CODES = {
     "T": "T",
+    "A": "A",
     "float32": "f",
     "float64": "d",
     "int32": "i",
@@ -57,6 +61,7 @@ _CODES = {
     "uint8": "B",
     "bool": "?",
 }
+HALVES = ("float16", "bfloat16")
 _SCALARS = {"float": "d", "int": "q", "bool": "?", "T": "T"}
 _ITEM = re.compile(
     r"(?P<name>\w+): (?P<inout>inout )?(?P<host>host )?(?P<type>\w+)"
@@ -115,9 +120,15 @@ class Item:
     interval: str = ""
     default: Any = field(default=inspect.Parameter.empty, compare=False)
 
+    def dtype_beside(self, dtype: str) -> str:
+        """The name of the dtype where T stands for another one; empty where that is not known."""
+        if self.dtype == "A":
+            return "float32" if dtype in HALVES else dtype
+        return dtype if self.dtype == "T" else self.dtype
+
     def described(self, dtype: str, sizes: dict[str, int]) -> str:
         """What the array must be, e.g. ``"float64 of shape (k, 3) with k >= 1"``."""
-        name = (dtype or "float32 or float64") if self.dtype == "T" else self.dtype
+        name = self.dtype_beside(dtype) or "float32 or float64"
         shapes = [_shape([axis.text(sizes) for axis in self.axes if not axis.leading])]
         if self.axes and self.axes[0].leading:
             shapes.append(_shape([axis.text(sizes) for axis in self.axes]))
@@ -196,10 +207,14 @@ class Signature:
         The signature, see the head of this module.
     function : callable
         The specification: names, order and defaults of the arguments.
+    half : bool, default=False
+        Whether T may stand for float16 and bfloat16 on a GPU.
     """
 
-    def __init__(self, name: str, text: str, function: Callable[..., Any]) -> None:
-        self.name, self.text = name, text
+    def __init__(
+        self, name: str, text: str, function: Callable[..., Any], half: bool = False
+    ) -> None:
+        self.name, self.text, self.half = name, text, half
         self._parameters = inspect.signature(function)
         left, arrow, right = text.partition(" -> ")
         parameters = self._parameters.parameters
@@ -241,7 +256,7 @@ class Signature:
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
         bound.apply_defaults()
-        dtype = ""
+        dtype = self._dtype_ahead(bound.arguments)
         sizes: dict[str, int] = {}
         rows = [item.name for item in self.arguments if item.csr]
         if len({is_csr(bound.arguments[name]) for name in rows}) > 1:
@@ -261,6 +276,14 @@ class Signature:
             else:
                 sizes[item.name] = self._check_scalar(item, value)
         return [*bound.arguments.values()]
+
+    def _dtype_ahead(self, arguments: dict[str, Any]) -> str:
+        """The dtype of T where an A comes before it."""
+        arrays = [item for item in self.arguments if item.dtype in ("T", "A")]
+        if not arrays or arrays[0].dtype == "T":
+            return ""
+        given = getattr(next(arguments[i.name] for i in arrays if i.dtype == "T"), "dtype", "")
+        return str(given) if str(given) in ("float32", "float64", *HALVES) else ""
 
     def refuse(self, cuda: bool, *args: Any, **kwargs: Any) -> None:
         """Raise the error for arguments that a binder did not accept."""
@@ -328,9 +351,10 @@ class Signature:
                 f"{type(value).__name__} ({hint})"
             )
         shape, got = tuple(value.shape), str(value.dtype.newbyteorder("="))
-        want = item.dtype
-        if want == "T":
-            want = dtype or (got if got in ("float32", "float64") else "float32 or float64")
+        known = "float32", "float64", *(HALVES if cuda and self.half else ())
+        want = item.dtype_beside(dtype) or (got if got in known else " or ".join(known))
+        if item.dtype == "A" and got == dtype:
+            want = got  # it is widened
         axes = item.axes
         now = dict(sizes)
         if axes and axes[0].leading and len(shape) == len(axes) - 1:
@@ -347,7 +371,7 @@ class Signature:
             elif not fits:
                 given += " that is read-only, byte-swapped or unaligned"
         if not fits:
-            self._refuse(item, item.described(dtype, sizes), given)
+            self._refuse(item, item.described(dtype or " or ".join(known), sizes), given)
         sizes |= now
         return want if item.dtype == "T" else dtype
 

@@ -34,8 +34,10 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import is_cupy
 from . import elementwise
 from ._op import Op, register
+from ._signature import HALVES
 from .linear import ACTIVATIONS
 
 
@@ -68,14 +70,16 @@ def _out_sizes(
 
 def _check(op: str, **arrays: np.ndarray) -> None:
     (first, x), *others = arrays.items()
-    if x.dtype.name not in ("float32", "float64"):
+    known = "float32", "float64", *(HALVES if is_cupy(x) else ())
+    if x.dtype.name not in known:
         raise ValueError(
-            f"{op}: {first} must be float32 or float64, got {x.dtype} (convert it with astype)"
+            f"{op}: {first} must be {' or '.join(known)}, got {x.dtype} (convert it with astype)"
         )
     if not 3 <= x.ndim <= 5:
         raise ValueError(f"{op}: {first} must have 3 to 5 axes, got shape {x.shape}")
     for name, a in others:
-        if a.dtype.name != x.dtype.name:
+        wide = name == "bias" and x.dtype.name in HALVES and a.dtype.name == "float32"
+        if a.dtype.name != x.dtype.name and not wide:
             raise ValueError(
                 f"{op}: {name} must be {x.dtype.name} like the other arrays, got {a.dtype}"
             )

@@ -16,7 +16,8 @@ from ._op import op
 
 @op(
     "x: T[n,k], p: float, seed: int[0,2**64), stream: int[0,2**64), scale: float, shift: float,"
-    " dropped: float, rows: bool -> y: T[n,k]"
+    " dropped: float, rows: bool -> y: T[n,k]",
+    half=True,
 )
 def dropout(
     x: np.ndarray,

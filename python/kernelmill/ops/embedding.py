@@ -22,7 +22,7 @@ def _check(name: str, index: np.ndarray, rows: int) -> None:
         raise IndexError(f"embedding.{name}: index must be in [0, {rows}), got {wrong[0]}")
 
 
-@op("weight: T[v,d], index: i64[n] -> y: T[n,d]")
+@op("weight: T[v,d], index: i64[n] -> y: T[n,d]", half=True)
 def forward(weight: np.ndarray, index: np.ndarray) -> np.ndarray:
     """Rows of a table, ``y_i = weight[index_i]``.
 
@@ -57,7 +57,8 @@ def forward(weight: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 
 @op(
-    "dout: T[n,d], index: i64[n], rows: int[0,2**63), padding: int -> dweight: T[rows,d]"
+    "dout: T[n,d], index: i64[n], rows: int[0,2**63), padding: int -> dweight: A[rows,d]",
+    half=True,
 )
 def backward(dout: np.ndarray, index: np.ndarray, rows: int, padding: int = -1) -> np.ndarray:
     """Gradient of the table: the sum of dout over the positions that name a row.
@@ -112,8 +113,9 @@ def _bags(name: str, index: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 @op(
-    "weight: T[v,d], index: i64[n], offsets: i64[b], sample_weight: T[n]?, mode: int[0,3),"
-    " padding: int -> y: T[b,d]"
+    "weight: T[v,d], index: i64[n], offsets: i64[b], sample_weight: A[n]?, mode: int[0,3),"
+    " padding: int -> y: T[b,d]",
+    half=True,
 )
 def bag(
     weight: np.ndarray,
@@ -184,8 +186,9 @@ def _check_mode(name: str, sample_weight: np.ndarray | None, mode: int) -> None:
 
 
 @op(
-    "dout: T[b,d], weight: T[v,d], index: i64[n], offsets: i64[b], sample_weight: T[n]?,"
-    " mode: int[0,3), padding: int -> dweight: T[v,d], dsample_weight: T[n]"
+    "dout: T[b,d], weight: T[v,d], index: i64[n], offsets: i64[b], sample_weight: A[n]?,"
+    " mode: int[0,3), padding: int -> dweight: A[v,d], dsample_weight: A[n]",
+    half=True,
 )
 def bag_backward(
     dout: np.ndarray,

@@ -35,8 +35,9 @@ def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 @op(
-    "x: T[n,i], weight: T[o,i], bias: T[o]?, activation: int[0,12), parameter: float,"
-    " evaluate: bool -> y: T[n,o], z: T[evaluate?0:n,o]"
+    "x: T[n,i], weight: T[o,i], bias: A[o]?, activation: int[0,12), parameter: float,"
+    " evaluate: bool -> y: T[n,o], z: T[evaluate?0:n,o]",
+    half=True,
 )
 def forward(
     x: np.ndarray,
@@ -100,7 +101,8 @@ def forward(
 
 @op(
     "dout: T[n,o], x: T[n,i], weight: T[o,i], skip_x: bool, skip_weight: bool, skip_bias: bool"
-    " -> dx: T[skip_x?0:n,i], dweight: T[skip_weight?0:o,i], dbias: T[skip_bias?0:o]"
+    " -> dx: T[skip_x?0:n,i], dweight: T[skip_weight?0:o,i], dbias: T[skip_bias?0:o]",
+    half=True,
 )
 def backward(
     dout: np.ndarray,

@@ -12,7 +12,7 @@ import numpy as np
 from ._op import op
 
 
-@op("A: T[m,k], B: T[k,n], C: T[m,n]?, alpha: float, beta: float -> out: T[m,n]")
+@op("A: T[m,k], B: T[k,n], C: T[m,n]?, alpha: float, beta: float -> out: T[m,n]", half=True)
 def matmul(
     A: np.ndarray, B: np.ndarray, C: np.ndarray | None = None, alpha: float = 1.0, beta: float = 0.0
 ) -> np.ndarray:

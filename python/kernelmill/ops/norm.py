@@ -59,8 +59,9 @@ def _check_groups(op_name: str, c: int, groups: int) -> None:
 
 
 @op(
-    "x: T[n,c,k], weight: T[c]?, bias: T[c]?, groups: int[0,2**63), eps: float, centered: bool"
-    " -> y: T[n,c,k], mean: f64[n,groups], inverse: f64[n,groups]"
+    "x: T[n,c,k], weight: A[c]?, bias: A[c]?, groups: int[0,2**63), eps: float, centered: bool"
+    " -> y: T[n,c,k], mean: f64[n,groups], inverse: f64[n,groups]",
+    half=True,
 )
 def group(
     x: np.ndarray,
@@ -121,8 +122,9 @@ def group(
 
 
 @op(
-    "dout: T[n,c,k], x: T[n,c,k], mean: f64[n,groups], inverse: f64[n,groups], weight: T[c]?,"
-    " centered: bool -> dx: T[n,c,k], dweight: T[c], dbias: T[c]"
+    "dout: T[n,c,k], x: T[n,c,k], mean: f64[n,groups], inverse: f64[n,groups], weight: A[c]?,"
+    " centered: bool -> dx: T[n,c,k], dweight: A[c], dbias: A[c]",
+    half=True,
 )
 def group_backward(
     dout: np.ndarray,
@@ -186,8 +188,9 @@ def group_backward(
 
 
 @op(
-    "x: T[n,c,k], weight: T[c]?, bias: T[c]?, eps: float"
-    " -> y: T[n,c,k], mean: f64[c], variance: f64[c], inverse: f64[c]"
+    "x: T[n,c,k], weight: A[c]?, bias: A[c]?, eps: float"
+    " -> y: T[n,c,k], mean: f64[c], variance: f64[c], inverse: f64[c]",
+    half=True,
 )
 def batch(
     x: np.ndarray,
@@ -242,7 +245,8 @@ def batch(
 
 
 @op(
-    "x: T[n,c,k], mean: f64[c], inverse: f64[c], weight: T[c]?, bias: T[c]? -> y: T[n,c,k]"
+    "x: T[n,c,k], mean: f64[c], inverse: f64[c], weight: A[c]?, bias: A[c]? -> y: T[n,c,k]",
+    half=True,
 )
 def batch_evaluate(
     x: np.ndarray,
@@ -285,8 +289,9 @@ def batch_evaluate(
 
 
 @op(
-    "dout: T[n,c,k], x: T[n,c,k], mean: f64[c], inverse: f64[c], weight: T[c]?, evaluate: bool"
-    " -> dx: T[n,c,k], dweight: T[c], dbias: T[c]"
+    "dout: T[n,c,k], x: T[n,c,k], mean: f64[c], inverse: f64[c], weight: A[c]?, evaluate: bool"
+    " -> dx: T[n,c,k], dweight: A[c], dbias: A[c]",
+    half=True,
 )
 def batch_backward(
     dout: np.ndarray,

@@ -151,7 +151,8 @@ def _each(
 
 @op(
     "x: T[n,a,b,c], begin: host i64[r], end: host i64[r], step: host i64[3], oa: int[0,2**31),"
-    " ob: int[0,2**31), oc: int[0,2**31) -> y: T[n,oa,ob,oc], indices: i64[n,oa,ob,oc]"
+    " ob: int[0,2**31), oc: int[0,2**31) -> y: T[n,oa,ob,oc], indices: i64[n,oa,ob,oc]",
+    half=True,
 )
 def maximum(
     x: np.ndarray, begin: np.ndarray, end: np.ndarray, step: np.ndarray, oa: int, ob: int, oc: int
@@ -208,7 +209,8 @@ def _checked(indices: np.ndarray, size: int, op: str) -> None:
 
 @op(
     "x: T[n,oa,ob,oc], indices: i64[n,oa,ob,oc], a: int[0,2**31), b: int[0,2**31),"
-    " c: int[0,2**31) -> y: T[n,a,b,c]"
+    " c: int[0,2**31) -> y: T[n,a,b,c]",
+    half=True,
 )
 def scatter(x: np.ndarray, indices: np.ndarray, a: int, b: int, c: int) -> np.ndarray:
     """Values put at places of planes of zeros: unpooling, and the gradient of `maximum`.
@@ -241,7 +243,7 @@ def scatter(x: np.ndarray, indices: np.ndarray, a: int, b: int, c: int) -> np.nd
     return y.reshape(len(x), a, b, c).astype(x.dtype)
 
 
-@op("x: T[n,a,b,c], indices: i64[n,oa,ob,oc] -> y: T[n,oa,ob,oc]")
+@op("x: T[n,a,b,c], indices: i64[n,oa,ob,oc] -> y: T[n,oa,ob,oc]", half=True)
 def gather(x: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """Values at places of planes: the gradient of `scatter`.
 
@@ -276,7 +278,8 @@ def _divisors(count: np.ndarray, divisor: float, out: tuple[int, int, int]) -> n
 
 @op(
     "x: T[n,a,b,c], begin: host i64[r], end: host i64[r], count: host f64[r], divisor: float,"
-    " oa: int[0,2**31), ob: int[0,2**31), oc: int[0,2**31) -> y: T[n,oa,ob,oc]"
+    " oa: int[0,2**31), ob: int[0,2**31), oc: int[0,2**31) -> y: T[n,oa,ob,oc]",
+    half=True,
 )
 def average(
     x: np.ndarray,
@@ -325,7 +328,8 @@ def average(
 
 @op(
     "dout: T[n,oa,ob,oc], begin: host i64[r], end: host i64[r], count: host f64[r], divisor: float,"
-    " a: int[0,2**31), b: int[0,2**31), c: int[0,2**31) -> dx: T[n,a,b,c]"
+    " a: int[0,2**31), b: int[0,2**31), c: int[0,2**31) -> dx: T[n,a,b,c]",
+    half=True,
 )
 def average_gradient(
     dout: np.ndarray,

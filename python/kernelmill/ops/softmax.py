@@ -31,7 +31,7 @@ def _log_softmax(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return result, (shift + np.log(total))[:, 0]
 
 
-@op("x: T[n,c,k] -> y: T[n,c,k]")
+@op("x: T[n,c,k] -> y: T[n,c,k]", half=True)
 def softmax(x: np.ndarray) -> np.ndarray:
     """Softmax of the middle axis, ``y_j = exp(x_j) / sum_i exp(x_i)``.
 
@@ -60,7 +60,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return np.exp(_log_softmax(x)[0]).astype(x.dtype)
 
 
-@op("x: T[n,c,k] -> y: T[n,c,k]")
+@op("x: T[n,c,k] -> y: T[n,c,k]", half=True)
 def log_softmax(x: np.ndarray) -> np.ndarray:
     """Logarithm of the softmax of the middle axis, ``y_j = x_j - log sum_i exp(x_i)``.
 
@@ -89,7 +89,7 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
     return _log_softmax(x)[0].astype(x.dtype)
 
 
-@op("dout: T[n,c,k], y: T[n,c,k] -> dx: T[n,c,k]")
+@op("dout: T[n,c,k], y: T[n,c,k] -> dx: T[n,c,k]", half=True)
 def softmax_backward(dout: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Gradient of `softmax`, ``dx_j = y_j (dout_j - sum_i dout_i y_i)``.
 
@@ -122,7 +122,7 @@ def softmax_backward(dout: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (p * (d - (d * p).sum(1, keepdims=True))).astype(y.dtype)
 
 
-@op("dout: T[n,c,k], y: T[n,c,k] -> dx: T[n,c,k]")
+@op("dout: T[n,c,k], y: T[n,c,k] -> dx: T[n,c,k]", half=True)
 def log_softmax_backward(dout: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Gradient of `log_softmax`, ``dx_j = dout_j - exp(y_j) sum_i dout_i``.
 
@@ -168,8 +168,9 @@ def _checked(op_name: str, target: np.ndarray, c: int, ignore_index: int) -> np.
 
 
 @op(
-    "logits: T[n,c,k], target: i64[n,k], weight: T[c]?, ignore_index: int, label_smoothing: float"
-    " -> losses: T[n,k], lse: f64[n,k], total: float"
+    "logits: T[n,c,k], target: i64[n,k], weight: A[c]?, ignore_index: int, label_smoothing: float"
+    " -> losses: A[n,k], lse: f64[n,k], total: float",
+    half=True,
 )
 def cross_entropy(
     logits: np.ndarray,
@@ -236,8 +237,9 @@ def cross_entropy(
 
 
 @op(
-    "dout: T[n,k], logits: T[n,c,k], lse: f64[n,k], target: i64[n,k], weight: T[c]?,"
-    " ignore_index: int, label_smoothing: float -> dlogits: T[n,c,k]"
+    "dout: A[n,k], logits: T[n,c,k], lse: f64[n,k], target: i64[n,k], weight: A[c]?,"
+    " ignore_index: int, label_smoothing: float -> dlogits: T[n,c,k]",
+    half=True,
 )
 def cross_entropy_backward(
     dout: np.ndarray,
