@@ -337,7 +337,8 @@ class Binding {
       }
       value.shape[static_cast<std::size_t>(value.ndim++)] = size;
     }
-    py::object array = new_array(element(item.code, type_), value.ndim, value.shape.data(), value.data);
+    py::object array =
+        new_array(element(item.code, type_), value.ndim, value.shape.data(), value.data);
     value.object = array.ptr();
     return array;
   }

@@ -280,8 +280,8 @@ class Family {
   Entry& op(const char* name) {
     Entry& entry = add(name);
     std::size_t at = 0;
-    for (const Runner& runner : {Erased<single>::runner(), Erased<twofold>::runner(),
-                                 Erased<halves>::runner()...}) {
+    for (const Runner& runner :
+         {Erased<single>::runner(), Erased<twofold>::runner(), Erased<halves>::runner()...}) {
       entry.dense[at++] = runner;
     }
     return entry;

@@ -86,7 +86,7 @@ void each_chunk(const Geometry& g, Body body) {
 
 template <class T>
 linear::Ending<Acc<T>> ending_of(const char* op, const py::object& bias, index_t activation,
-                            double parameter, DeviceArray& kept) {
+                                 double parameter, DeviceArray& kept) {
   if (!bias.is_none()) {
     const DeviceArray given(op, "bias", bias);
     kept = DeviceArray(op, "bias", dense_copy(given.owner.ptr(), code_of<Acc<T>>()));

@@ -9,7 +9,7 @@
 #include "core/half.hpp"        // Float16, BFloat16
 
 // A function for each of kTypes: `family.op<KERNELMILL_STORED(forward)>("forward")`.
-#define KERNELMILL_STORED(function, ...)                                       \
+#define KERNELMILL_STORED(function, ...)                                                   \
   function<float __VA_OPT__(, ) __VA_ARGS__>, function<double __VA_OPT__(, ) __VA_ARGS__>, \
       function<Float16 __VA_OPT__(, ) __VA_ARGS__>, function<BFloat16 __VA_OPT__(, ) __VA_ARGS__>
 
@@ -23,6 +23,9 @@ template <>
 constexpr char code_of<BFloat16>() {
   return 'E';
 }
+
+// Whether kernels may read float32 as tf32 where they multiply (attention); at first not.
+void allow_tf32(bool allowed);
 
 // Temporary memory of one call, from CuPy's pool.
 class Scratch {

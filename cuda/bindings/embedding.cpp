@@ -39,8 +39,9 @@ void bag(const Call& call, Scratch* scratch, MatrixView<const T> weight, Index i
 
 template <class T>
 void bag_backward(const Call& call, Scratch* scratch, MatrixView<const T> dout,
-                  MatrixView<const T> weight, Index index, Index offsets, const Acc<T>* sample_weight,
-                  index_t mode, index_t padding, Acc<T>* dweight, Acc<T>* dsample_weight) {
+                  MatrixView<const T> weight, Index index, Index offsets,
+                  const Acc<T>* sample_weight, index_t mode, index_t padding, Acc<T>* dweight,
+                  Acc<T>* dsample_weight) {
   embedding::bag_backward<T>(
       call, dout, weight, bags_of<T>(index, offsets, sample_weight, mode, padding), dweight,
       dsample_weight,

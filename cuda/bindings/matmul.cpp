@@ -16,8 +16,6 @@ static void scaled_product(Factor<T> a, Factor<T> b, Factor<T> c, double alpha, 
   if (beta != 0) out.array.attr("__iadd__")(c.array.attr("__mul__")(beta));
 }
 
-void bind_matmul(Family family) {
-  family.op<KERNELMILL_STORED(scaled_product)>("matmul");
-}
+void bind_matmul(Family family) { family.op<KERNELMILL_STORED(scaled_product)>("matmul"); }
 
 }  // namespace kernelmill

@@ -48,6 +48,7 @@ py::dict device_info() {
 PYBIND11_MODULE(KERNELMILL_MODULE, m, py::mod_gil_not_used()) {
   using namespace kernelmill;
   m.def("device_info", &device_info);
+  m.def("allow_tf32", &allow_tf32);
   m.attr("cuda_version") = CUDART_VERSION;
   bind_convolution(m);
   bind_elementwise(m);

@@ -18,8 +18,8 @@ void backward(const Call& call, CubeView<const T> dout, CubeView<const T> y, Cub
 
 template <class T>
 double loss(const Call& call, Scratch* scratch, CubeView<const T> logits, const index_t* target,
-            const Acc<T>* weight, index_t ignore_index, double label_smoothing,
-            Acc<T>* losses, double* lse) {
+            const Acc<T>* weight, index_t ignore_index, double label_smoothing, Acc<T>* losses,
+            double* lse) {
   const auto& space = scratch->make<softmax::LossSpace>(logits.shape[0] * logits.shape[2]);
   return softmax::cross_entropy<T>(call, logits, {target, weight, ignore_index, label_smoothing},
                                    losses, lse, space);
@@ -27,8 +27,8 @@ double loss(const Call& call, Scratch* scratch, CubeView<const T> logits, const 
 
 template <class T>
 void loss_backward(const Call& call, Scratch* scratch, const Acc<T>* dout, CubeView<const T> logits,
-                   const double* lse, const index_t* target, const Acc<T>* weight, index_t ignore_index,
-                   double label_smoothing, CubeView<T> dlogits) {
+                   const double* lse, const index_t* target, const Acc<T>* weight,
+                   index_t ignore_index, double label_smoothing, CubeView<T> dlogits) {
   softmax::cross_entropy_backward<T>(call, dout, logits, lse,
                                      {target, weight, ignore_index, label_smoothing}, dlogits,
                                      scratch->make<RangeSpace>());

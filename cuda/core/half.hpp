@@ -1,5 +1,5 @@
-// Numbers that are stored in 16 bits and computed in 32: IEEE 754's binary16, and bfloat16, which is
-// the upper half of a float32. Widening is exact; narrowing rounds to nearest, ties to even, is
+// Numbers that are stored in 16 bits and computed in 32: IEEE 754's binary16, and bfloat16, which
+// is the upper half of a float32. Widening is exact; narrowing rounds to nearest, ties to even, is
 // infinite beyond the largest number, and keeps NaN. Kernels read and write a storage type T and
 // compute in Acc<T>.
 #pragma once

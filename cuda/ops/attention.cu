@@ -6,12 +6,9 @@
 namespace kernelmill::attention {
 namespace {
 
-// A tile of 64 queries computes them all.
-constexpr index_t kFew = 8;
-
 template <class T>
 __global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 3 : 2)
-    forward_kernel(const Problem<T> p, index_t tiles, View<T> out, T* lse) {
+    forward_kernel(const Problem<T> p, index_t tiles, View<T> out, Acc<T>* lse) {
   using Tile = Scores<T>;
   __shared__ Memory<T> memory;
   const index_t pair = static_cast<index_t>(blockIdx.x) / tiles;
@@ -84,7 +81,7 @@ __global__ void __launch_bounds__(kThreads, sizeof(T) == 4 ? 3 : 2)
 }  // namespace
 
 template <class T>
-void forward(const Call& call, const Inputs<T>& in, View<T> out, T* lse) {
+void forward(const Call& call, const Inputs<T>& in, View<T> out, Acc<T>* lse) {
   const Problem<T> p(in);
   const index_t tiles = div_up(p.queries(), kOwned), blocks = p.batch() * p.heads() * tiles;
   if (blocks == 0) return;

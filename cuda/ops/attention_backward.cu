@@ -8,17 +8,10 @@
 namespace kernelmill::attention {
 namespace {
 
-template <class T>
-struct Gradients {
-  Problem<T> p;
-  Heads<T> dout;
-  const T *lse, *delta;  // (b, h, t)
-};
-
 // delta = dout . out; 8 lanes a row.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
-    delta_kernel(const View<const T> dout, const View<const T> out, index_t rows, T* delta) {
+    delta_kernel(const View<const T> dout, const View<const T> out, index_t rows, Acc<T>* delta) {
   constexpr int lanes = 8;
   const index_t t = out.shape[1], h = out.shape[2];
   const int lane = static_cast<int>(threadIdx.x) % lanes;
@@ -37,7 +30,7 @@ __global__ void __launch_bounds__(kThreads)
       }
     }
     sum = lane_sum<lanes>(sum);
-    if (row < rows && lane == 0) delta[row] = static_cast<T>(sum);
+    if (row < rows && lane == 0) delta[row] = static_cast<Acc<T>>(sum);
   }
 }
 
@@ -211,6 +204,13 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+dim3 grid(index_t blocks, index_t features) {
+  const index_t chunks = std::max<index_t>(1, div_up(features, kChunk));
+  return dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(chunks));
+}
+
+}  // namespace
+
 template <class T>
 Gradients<T> gradients(const Call& call, const Inputs<T>& in, const Results<T>& results,
                        const BackwardSpace<T>& space) {
@@ -222,13 +222,6 @@ Gradients<T> gradients(const Call& call, const Inputs<T>& in, const Results<T>& 
   }
   return {p, Heads<T>(results.dout), results.lse, space.delta};
 }
-
-dim3 grid(index_t blocks, index_t features) {
-  const index_t chunks = std::max<index_t>(1, div_up(features, kChunk));
-  return dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(chunks));
-}
-
-}  // namespace
 
 template <class T>
 void backward(const Call& call, const Inputs<T>& in, const Results<T>& results, View<T> dq,
@@ -257,6 +250,7 @@ void bias_backward(const Call& call, const Inputs<T>& in, const Results<T>& resu
          dbias);
 }
 
+KERNELMILL_FOR_STORED(gradients)
 KERNELMILL_FOR_FLOATS(backward)
 KERNELMILL_FOR_FLOATS(bias_backward)
 

@@ -92,7 +92,7 @@ struct Problem {
   __host__ __device__ index_t keys() const { return in.k.shape[1]; }
   __host__ __device__ index_t groups() const { return in.k.shape[2]; }
   __device__ index_t group(index_t h) const { return h / (heads() / groups()); }
-  __device__ bool drops() const { return in.factor != T(1) || in.least > 0; }
+  __device__ bool drops() const { return in.factor != Acc<T>(1) || in.least > 0; }
 
   __device__ bool sees(index_t i, index_t j) const {
     const index_t distance = i + in.offset - j;
@@ -130,10 +130,11 @@ struct Pair {
 
 template <class T>
 struct Adjust {
+  using A = Acc<T>;
   const Problem<T>& p;
   const T* bias;
   const bool* mask;
-  T slope;
+  A slope;
 
   __device__ Adjust(const Problem<T>& p_, const Pair& at) : p(p_) {
     const auto& in = p.in;
@@ -143,19 +144,19 @@ struct Adjust {
     mask = in.mask.data == nullptr
                ? nullptr
                : in.mask.data + at.b * in.mask.strides[0] + at.h * in.mask.strides[1];
-    slope = in.slopes == nullptr ? T(0) : in.slopes[at.h];
+    slope = in.slopes == nullptr ? A(0) : in.slopes[at.h];
   }
 
   // The score of a product; -inf where the key is hidden.
-  __device__ T operator()(T product, index_t i, index_t j) const {
+  __device__ A operator()(A product, index_t i, index_t j) const {
     const auto& in = p.in;
-    if (!p.sees(i, j)) return minus_infinity<T>();
+    if (!p.sees(i, j)) return minus_infinity<A>();
     if (mask != nullptr && !mask[i * in.mask.strides[2] + j * in.mask.strides[3]]) {
-      return minus_infinity<T>();
+      return minus_infinity<A>();
     }
-    T score = in.scale * product;
-    if (bias != nullptr) score += bias[i * in.bias.strides[2] + j * in.bias.strides[3]];
-    if (in.slopes != nullptr) score -= slope * ::fabs(static_cast<T>(i + in.offset - j));
+    A score = in.scale * product;
+    if (bias != nullptr) score += A(bias[i * in.bias.strides[2] + j * in.bias.strides[3]]);
+    if (in.slopes != nullptr) score -= slope * ::fabs(static_cast<A>(i + in.offset - j));
     return score;
   }
 };
@@ -316,6 +317,18 @@ __device__ void store_rows(const Chunk<T>& acc, const View<T>& x, const Pair& at
     }
   }
 }
+
+// What the gradients of scores are computed from.
+template <class T>
+struct Gradients {
+  Problem<T> p;
+  Heads<T> dout;
+  const Acc<T>*lse, *delta;  // (b, h, t)
+};
+// Those of a backward pass; queues delta = dout . out.
+template <class T>
+Gradients<T> gradients(const Call& call, const Inputs<T>& in, const Results<T>& results,
+                       const BackwardSpace<T>& space);
 
 template <class T, class Join>
 __device__ T join_row(T x, Join rule) {

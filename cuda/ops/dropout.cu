@@ -22,7 +22,8 @@ __global__ void __launch_bounds__(kThreads)
     for (index_t e = first; e < first + step && e < count; ++e) {
       const float drawn = uniform_float(words.w[(item + e - first) % 4]);
       const index_t row = dense ? 0 : e / x.cols;
-      const Acc<T> value = x.data[dense ? e : row * x.row_stride + (e - row * x.cols) * x.col_stride];
+      const Acc<T> value =
+          x.data[dense ? e : row * x.row_stride + (e - row * x.cols) * x.col_stride];
       y[e] = static_cast<T>(static_cast<double>(drawn) >= mask.p ? scale * value + shift : dropped);
     }
   }

@@ -1,6 +1,6 @@
-// One pass over memory, four elements a thread where all operands are adjacent. Numbers of 16 bits are
-// read as float32 and rounded on the way back; which of the two formats they have is asked at run
-// time, since kernels of their own would be a third of what this file costs to compile.
+// One pass over memory, four elements a thread where all operands are adjacent. Numbers of 16 bits
+// are read as float32 and rounded on the way back; which of the two formats they have is asked at
+// run time, since kernels of their own would be a third of what this file costs to compile.
 
 #include "ops/elementwise.cuh"
 
@@ -168,22 +168,22 @@ struct Make<F, Form, R (F::*)(A...) const> {
   }
 };
 
-#define KERNELMILL_LOOPS_float(f)          \
-  {{},                                     \
-   {},                                     \
-   {},                                     \
-   Make<f<float>>::launch,                 \
-   Make<f<double>>::launch,                \
-   Make<f<float>, InHalf>::launch,         \
+#define KERNELMILL_LOOPS_float(f)  \
+  {{},                             \
+   {},                             \
+   {},                             \
+   Make<f<float>>::launch,         \
+   Make<f<double>>::launch,        \
+   Make<f<float>, InHalf>::launch, \
    Make<f<float>, InHalf>::launch}
 #define KERNELMILL_LOOPS_bool(f) {Make<f<bool>>::launch}
-#define KERNELMILL_LOOPS_number(f)         \
-  {{},                                     \
-   Make<f<std::int32_t>>::launch,          \
-   Make<f<std::int64_t>>::launch,          \
-   Make<f<float>>::launch,                 \
-   Make<f<double>>::launch,                \
-   Make<f<float>, InHalf>::launch,         \
+#define KERNELMILL_LOOPS_number(f) \
+  {{},                             \
+   Make<f<std::int32_t>>::launch,  \
+   Make<f<std::int64_t>>::launch,  \
+   Make<f<float>>::launch,         \
+   Make<f<double>>::launch,        \
+   Make<f<float>, InHalf>::launch, \
    Make<f<float>, InHalf>::launch}
 
 constexpr Row kRows[] = {

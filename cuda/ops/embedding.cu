@@ -181,15 +181,16 @@ void bag(const Call& call, MatrixView<const T> weight, const Bags<T>& bags, T* y
 
 template <class T>
 void bag_backward(const Call& call, MatrixView<const T> dout, MatrixView<const T> weight,
-                  const Bags<T>& bags, Acc<T>* dweight, Acc<T>* dsample_weight, const BagSpace& space) {
+                  const Bags<T>& bags, Acc<T>* dweight, Acc<T>* dsample_weight,
+                  const BagSpace& space) {
   check_bags(call, bags, weight.rows, space.sums.range);
   const index_t rows = weight.rows, d = weight.cols, n = bags.positions;
   launch(call, bag_kernel<T>, grid_for(bags.count * d, kThreads), kThreads, weight, bags, dout,
          nullptr, space.terms);
   sum_rows<double>(call, {space.terms, n, d, d, nullptr}, bags.index, rows, bags.padding,
                    space.sums);
-  launch(call, round_kernel<Acc<T>>, grid_for(rows * d, kThreads), kThreads, space.sums.sums, rows * d,
-         dweight);
+  launch(call, round_kernel<Acc<T>>, grid_for(rows * d, kThreads), kThreads, space.sums.sums,
+         rows * d, dweight);
   launch(call, sample_weight_kernel<T>, grid_for(n, kThreads), kThreads, dout, weight, bags,
          dsample_weight);
 }

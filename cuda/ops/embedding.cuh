@@ -52,6 +52,7 @@ void bag(const Call& call, MatrixView<const T> weight, const Bags<T>& bags, T* y
          const RangeSpace& space);
 template <class T>
 void bag_backward(const Call& call, MatrixView<const T> dout, MatrixView<const T> weight,
-                  const Bags<T>& bags, Acc<T>* dweight, Acc<T>* dsample_weight, const BagSpace& space);
+                  const Bags<T>& bags, Acc<T>* dweight, Acc<T>* dsample_weight,
+                  const BagSpace& space);
 
 }  // namespace kernelmill::embedding

@@ -16,7 +16,6 @@ struct Ending {
 
 // y = f(z + bias) for dense matrices of n rows; z becomes z + bias where it is not y.
 template <class T>
-void finish(const Call& call, index_t n, index_t columns, const Ending<Acc<T>>& ending, T* z,
-            T* y);
+void finish(const Call& call, index_t n, index_t columns, const Ending<Acc<T>>& ending, T* z, T* y);
 
 }  // namespace kernelmill::linear

@@ -127,7 +127,8 @@ template <class T>
 __global__ void __launch_bounds__(kThreads)
     backward_kernel(const CubeView<const T> dout, const CubeView<const T> x, const Sets sets,
                     const Team team, const double* mean, const double* inverse, index_t groups,
-                    const Acc<T>* weight, Gradient kind, CubeView<T> dx, Acc<T>* dweight, Acc<T>* dbias) {
+                    const Acc<T>* weight, Gradient kind, CubeView<T> dx, Acc<T>* dweight,
+                    Acc<T>* dbias) {
   __shared__ double shared[kThreads];
   const index_t size = sets.size();
   const auto count = static_cast<double>(size);

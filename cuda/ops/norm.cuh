@@ -8,7 +8,7 @@ namespace kernelmill::norm {
 // Parameters of c channels, null for none.
 template <class T>
 struct Scale {
-  const Acc<T> *weight, *bias;
+  const Acc<T>*weight, *bias;
 };
 // Of n groups, or of c channels; variance may be null.
 struct Statistics {

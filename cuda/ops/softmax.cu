@@ -60,7 +60,8 @@ __device__ Sums sum_exp(const CubeView<const T>& x, const Team& team, const Posi
   const auto shift = static_cast<Acc<T>>(largest == -infinity() ? 0.0 : largest);
   double sum = 0;
   for (index_t c = begin; c < x.shape[1]; c += team.lanes()) {
-    sum += static_cast<double>(::exp(static_cast<Acc<T>>(x.data[offset_of(x, at.i, c, at.j)]) - shift));
+    sum += static_cast<double>(
+        ::exp(static_cast<Acc<T>>(x.data[offset_of(x, at.i, c, at.j)]) - shift));
   }
   return {static_cast<double>(shift), team.sum(sum, shared)};
 }
@@ -211,8 +212,8 @@ void backward(const Call& call, CubeView<const T> dout, CubeView<const T> y, boo
 }
 
 template <class T>
-double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss, Acc<T>* losses,
-                     double* lse, const LossSpace& space) {
+double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss,
+                     Acc<T>* losses, double* lse, const LossSpace& space) {
   check_targets(call, logits, loss, space.range);
   const Team team = team_for(logits);
   launch(call, loss_kernel<T>, grid_of(logits, team), kThreads, logits, team, loss, losses, lse,

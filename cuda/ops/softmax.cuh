@@ -34,8 +34,8 @@ struct LossSpace {
 // Both throw for a target that is no class. Returns the sum of the weights of the targets that
 // count.
 template <class T>
-double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss, Acc<T>* losses,
-                     double* lse, const LossSpace& space);
+double cross_entropy(const Call& call, CubeView<const T> logits, const Loss<T>& loss,
+                     Acc<T>* losses, double* lse, const LossSpace& space);
 template <class T>
 void cross_entropy_backward(const Call& call, const Acc<T>* dout, CubeView<const T> logits,
                             const double* lse, const Loss<T>& loss, CubeView<T> dlogits,

@@ -32,9 +32,9 @@ TYPES = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat1
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8}  # of 11 and 8 significant bits
 TINY = {"float16": 2.0**-25, "bfloat16": 2.0**-134}  # half of the smallest number
 OPS_BY_NAME = ops.all_ops()
-NAMES = sorted(name for name, op in OPS_BY_NAME.items() if op.half and op.signature)
-FAMILIES = {name.partition(".")[0] for name in NAMES}
-for family in FAMILIES:
+ATTENTION = ("attention.forward", "attention.backward", "attention.bias_backward")
+NAMES = sorted(n for n, op in OPS_BY_NAME.items() if op.half and n not in ATTENTION)
+for family in {name.partition(".")[0] for name in (*NAMES, *ATTENTION)}:
     importlib.import_module(f"test_{family}")
 
 
@@ -47,10 +47,10 @@ def on_device(value, dtype=None):
     return cupy.asarray(value if dtype is None else narrowed(value, dtype))
 
 
-def calls(name, dtype):
+def calls(name, dtype, cases=None):
     """Arguments of each float32 case, once widened from 16 bits and once stored so."""
     op = OPS_BY_NAME[name]
-    for case in agreement.generators[name]():
+    for case in agreement.generators[name]() if cases is None else cases:
         values = op.signature.bind(case.args, case.kwargs)
         items = op.signature.arguments
         first = next(v for v, i in zip(values, items, strict=True) if i.dtype == "T")
@@ -87,7 +87,7 @@ def bounds(name, wide, want, dtype_name):
             other = 0 if c is None or beta == 0 else abs(beta) * np.abs(c)
             return [3 * u * (abs(alpha) * size + other) + 4 * tiny * (1 + abs(alpha))]
         if name == "linear.forward":
-            x, weight, bias, activation, parameter, evaluate = hosts
+            x, weight, bias, _, parameter, evaluate = hosts
             size = np.abs(x) @ np.abs(weight).T  # the product is rounded, and so is the result
             if bias is not None:
                 size = size + np.abs(bias)
@@ -167,7 +167,10 @@ def test_tables_give_float32_results_rounded(family, dtype_name):
         twin = OPS_BY_NAME[name].implementation("cuda")
         for case in single(name):
             wide, stored = both(case, dtype)
-            want, got = outputs(twin(*wide, **case.kwargs))[0], outputs(twin(*stored, **case.kwargs))[0]
+            want, got = (
+                outputs(twin(*wide, **case.kwargs))[0],
+                outputs(twin(*stored, **case.kwargs))[0],
+            )
             assert got.dtype == (dtype if want.dtype == np.float32 else want.dtype), name
             rounded = narrowed(want, got.dtype)
             np.testing.assert_array_equal(
@@ -207,6 +210,159 @@ def test_convolutions(name, dtype_name):
         assert (difference <= limit).all(), f"{name} [{case.name}]: {(difference - limit).max()}"
         ran += 1
     assert ran > 0
+
+
+# --- attention ------------------------------------------------------------------------------------
+
+
+def attention_limits(name, values, want, operand, share, result, tiny):
+    """Largest differences from float32 results, where operands of products are rounded by a
+    relative `operand`, shares and gradients of scores by `share`, and results by `result`.
+
+    A score of size sum |q k| = z is then off by 2 operand z and by its float32 sum; its share by a
+    factor of exp of twice that, once for the score and once for what all shares are divided by. A
+    gradient of scores is share (dP - delta), with dP off by 2 operand sum |dout v|. So each term of
+    a result is off by `factor`, and results are sums of terms of the sizes below. Shares below the
+    smallest normal number of T are off by `tiny`, and so is a result.
+    """
+    q, k, v = (np.abs(values[n].astype(np.float64)) for n in "qkv")
+    options = {n: values[n] for n in ("causal", "window", "offset", "scale")}
+    b, t, h, e = q.shape
+    s, f = v.shape[1], v.shape[3]
+    single = 2.0**-24
+    z = np.abs(options["scale"]) * (heads(q, h) @ heads(k, h).swapaxes(2, 3))
+    z = z.max(initial=0.0) * (2 * operand + 2 * (e + 4) * single)
+    factor = np.expm1(2 * z) + 3 * operand + share + (2 * (s + t + e + f) + 8) * single
+    given = [values[n] for n in ("q", "k", "bias", "mask", "slopes")]
+    scores = specification._scores(*given, *options.values())
+    with np.errstate(all="ignore"):
+        top = scores.max(-1, keepdims=True, initial=-np.inf)
+        shares = np.exp(scores - np.where(np.isfinite(top), top, 0))
+        total = shares.sum(-1, keepdims=True)
+        shares = shares / np.where(total == 0, 1, total)
+    kept = specification._kept(shares.shape, values["p"], values["seed"], values["stream"])
+    size = np.abs(options["scale"])
+
+    def grouped(x):  # heads of a group are added up; (b, n, g, d)
+        g = k.shape[2]
+        return x.reshape(b, g, h // max(g, 1), *x.shape[2:]).sum(2).transpose(0, 2, 1, 3)
+
+    dense = kept * shares + tiny
+    if name == "attention.forward":
+        found = [(dense @ heads(v, h)).transpose(0, 2, 1, 3), 1 + np.abs(want[1]) + z]
+        more = [result, single]
+    else:
+        dout = np.abs(values["dout"].astype(np.float64))
+        delta = (dout * np.abs(values["out"].astype(np.float64))).sum(-1).transpose(0, 2, 1)
+        dp = heads(dout, h) @ heads(v, h).swapaxes(2, 3)
+        ds = shares * (kept * dp + delta[..., None]) + tiny
+        more = [result] * 3
+        if name == "attention.bias_backward":
+            shape = values["bias"].shape
+            found = [ds.sum(tuple(a for a in range(4) if shape[a] == 1), keepdims=True)]
+        else:
+            found = [
+                size * (ds @ heads(k, h)).transpose(0, 2, 1, 3),
+                size * grouped(ds.swapaxes(2, 3) @ heads(q, h)),
+                grouped(dense.swapaxes(2, 3) @ heads(dout, h)),
+            ]
+    return [
+        factor * d + m * np.abs(w) + 2 * tiny for d, m, w in zip(found, more, want, strict=False)
+    ]
+
+
+def heads(x, h):
+    return specification._heads(x, h)
+
+
+specification = importlib.import_module("kernelmill.ops.attention")
+
+
+def assert_attention(name, case, values, want, got, limits):
+    for i, (w, g, limit) in enumerate(zip(want, got, limits, strict=True)):
+        w, g = w.astype(np.float64), g.astype(np.float64)
+        with np.errstate(all="ignore"):
+            same = (g == w) | (np.isnan(g) & np.isnan(w)) | (np.abs(g - w) <= limit)
+        assert same.all(), f"{name} [{case}]: output {i} is off by {(np.abs(g - w) / limit).max()}"
+    return any((np.abs(w) > limit).any() for w, limit in zip(want, limits, strict=True))
+
+
+# (b, t, s, h, g, e, f) beside those of tests/ops, for the kernels of more than 64 features.
+TILES = {
+    (1, 67, 130, 1, 1, 80, 96): {"causal": True, "offset": 20, "window": 50},
+    (1, 12, 40, 2, 1, 100, 8): {"bias": 1, "mask": 1, "p": 0.5, "seed": 3},
+}
+
+
+def tiles(name):
+    """Their arguments in float32, gradients and results of the specification."""
+    for number, (size, options) in enumerate(TILES.items()):
+        b, t, s, h, g, e, f = size
+        rng = np.random.default_rng(number)
+
+        def draw(*shape, rng=rng):
+            return rng.normal(size=shape).astype(np.float32)
+
+        options = dict(options, scale=1 / np.sqrt(e))
+        bias = draw(b, h, t, s)
+        if "mask" in options:
+            options |= {"mask": rng.random((1, 1, t, s)) < 0.7, "slopes": draw(h) ** 2}
+        if "bias" in options or name == "attention.bias_backward":
+            options["bias"] = bias
+        arrays = {"q": draw(b, t, h, e), "k": draw(b, s, g, e), "v": draw(b, s, g, f)}
+        arrays = {n: narrowed(a, np.float16).astype(np.float32) for n, a in arrays.items()}
+        if name != "attention.forward":
+            out, lse = specification.forward.specification(**arrays, **options)
+            arrays = {"dout": draw(b, t, h, f), **arrays, "out": out, "lse": lse}
+        yield agreement.Case(str(size), (), {**arrays, **options})
+
+
+def attention_calls(name, dtype):
+    names = [item.name for item in OPS_BY_NAME[name].signature.arguments]
+    lots = np.random.default_rng(5)  # all cases of tests/ops take minutes
+    cases = [case for case in agreement.generators[name]() if lots.integers(4) == 0]
+    for case, wide, stored in calls(name, dtype, (*cases, *tiles(name))):
+        values = {
+            n: v.get() if isinstance(v, cupy.ndarray) else v
+            for n, v in zip(names, wide, strict=True)
+        }
+        yield case, wide, stored, values
+
+
+@pytest.mark.parametrize("dtype_name", TYPES)
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_in_half(name, dtype_name):
+    twin = OPS_BY_NAME[name].implementation("cuda")
+    u, tiny = ROUNDOFF[dtype_name], TINY[dtype_name]
+    ran = told = 0
+    for case, wide, stored, values in attention_calls(name, TYPES[dtype_name]):
+        want, got = outputs(twin(*wide)), outputs(twin(*stored))
+        assert got[0].dtype == TYPES[dtype_name]
+        limits = attention_limits(name, values, want, 0.0, u, u, tiny)
+        told += assert_attention(name, case, values, want, got, limits)
+        ran += 1
+    assert told > 0.5 * ran > 0  # zeros would be told apart
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_in_tf32(name):
+    module = sys.modules["kernelmill._cuda"]
+    twin = OPS_BY_NAME[name].implementation("cuda")
+    ran = differ = 0
+    for case, wide, _, values in attention_calls(name, np.dtype(np.float32)):
+        want = outputs(twin(*wide))
+        module.allow_tf32(True)
+        try:
+            got = outputs(twin(*wide))
+        finally:
+            module.allow_tf32(False)
+        u = ROUNDOFF["float16"]  # 11 bits too
+        limits = attention_limits(name, values, want, u, u, 2.0**-24, 2.0**-149)
+        assert_attention(name, case, values, want, got, limits)
+        differ += any((a != b).any() for a, b in zip(want, got, strict=True))
+        ran += 1
+    assert ran > 0
+    assert (differ > 0) == (name != "attention.bias_backward")  # which stays float32
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ needs_module = pytest.mark.skipif(
 NETWORKS = (
     "peers/test_nn.py peers/test_recurrent.py peers/test_attention.py::test_transformers"
     " nn/utils/test_parameters.py",
-    "nn/functional nn/modules/test_modules.py nn/modules/test_attention.py nn/test_amp.py",
+    "nn/functional nn/modules/test_modules.py nn/modules/test_attention.py nn/test_amp.py"
+    " nn/test_half.py",
     "nn/modules/test_recurrent.py nn/optim nn/test_hard_cases.py nn/test_tape.py nn/test_tensor.py",
 )
 
@@ -83,6 +84,12 @@ def test_estimators_run_on_device_arrays():
     left_out = "not test_files and not test_optimum"
     paths = (str(Path(__file__).parents[1] / name) for name in ESTIMATORS.split())
     run("estimators.py", "-k", left_out, *paths)
+
+
+@pytest.mark.slow
+@needs_module
+def test_halves_are_stored_and_singles_computed():
+    run("halves.py", seed=1)
 
 
 @pytest.mark.slow

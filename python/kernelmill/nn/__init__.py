@@ -15,6 +15,7 @@ _PLACES = {
     "amp": "autocast is_autocast_enabled",
     "_elementwise": "get_default_dtype set_default_dtype where",
     "_linalg": "einsum linalg",
+    "_precision": "get_float32_matmul_precision set_float32_matmul_precision",
     "_shape": "cat stack",
     "_random": """
         Generator bernoulli manual_seed multinomial rand randint randn randperm

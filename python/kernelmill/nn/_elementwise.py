@@ -77,7 +77,7 @@ def widened(x: Any) -> Any:
 
 def narrowed(x: Any) -> Any:
     """A float array as float16, infinite where it is too large; others as they are."""
-    if x.dtype.kind != "f":
+    if x.dtype.kind != "f" or x.dtype == HALF:
         return x
     if type(x) is np.ndarray and x.dtype == np.float32 and x.flags.c_contiguous and x.size:
         return half.narrow(x.reshape(-1)).view(HALF).reshape(x.shape)

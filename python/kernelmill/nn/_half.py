@@ -3,7 +3,8 @@
 A rule computes in float32 or float64. Given float16, it runs in its *stored* form: arrays are
 widened on the way in, results and gradients rounded on the way out, and what the tape keeps is
 float16. So every rule takes float16 storage with float32 arithmetic, and none knows about it.
-Rules that only move values (`MOVES`) run as they are.
+Rules that only move values (`MOVES`) run as they are. On a GPU the kernels of many rules
+(`KERNELS`) read float16 and round to it themselves, and keep nothing wider in memory.
 
 Automatic mixed precision says what is stored where: inside ``amp.autocast`` products (`LOWER`)
 take and give float16, and what needs the exponents of float32 (`FULL`) takes and gives float32.
@@ -14,12 +15,14 @@ function of NumPy's that a tensor's array is handed to.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from .._arrays import is_cupy
 from ._documents import complete
-from ._elementwise import HALF, narrowed, to_dtype, widened
+from ._elementwise import HALF, RULES, narrowed, to_dtype, widened
 from ._tape import Node, Rule, autocast, sum_to
 
 MOVES = frozenset(
@@ -40,6 +43,14 @@ FULL = frozenset(
     prod reciprocal rsqrt sinh softmax softplus square std sum tan var
     """.split()  # noqa: SIM905
 )
+KERNELS = frozenset(
+    """
+    amax amin avg_pool batch_norm convolution cross_entropy dropout einsum embedding embedding_bag
+    gate gather group_norm linear log_softmax matmul max_pool max_unpool
+    scaled_dot_product_attention softmax sum
+    """.split()  # noqa: SIM905
+) | {"avg_pool's gradient", "transposed convolution", "convolution's weight gradient", *RULES}
+_WIDE_WEIGHTS = frozenset("batch_norm cross_entropy group_norm".split())  # noqa: SIM905
 _SINGLE = np.dtype(np.float32)
 _forms: dict[Rule, Rule] = {}
 
@@ -73,7 +84,7 @@ def _in(value: Any, source: np.dtype, target: np.dtype) -> Any:
 class _Stored(Rule):
     """A rule of float32 on float16 storage."""
 
-    __slots__ = ("_inner",)
+    __slots__ = ("_inner", "_kernels")
 
     def __init__(self, inner: Rule) -> None:
         super().__init__(
@@ -82,15 +93,25 @@ class _Stored(Rule):
         )  # fmt: skip
         self.saves = inner.saves
         self._inner = inner
+        self._kernels = inner.name in KERNELS
+
+    def _on_kernels(self, arrays: Iterable[Any], dtypes: tuple[Any, ...]) -> bool:
+        """Whether kernels take arrays of these dtypes as they are stored."""
+        if not (self._kernels and any(map(is_cupy, arrays))):
+            return False
+        first, *others = [d for d in dtypes if d is not None and d.kind == "f"]
+        return first == HALF and (self.name in _WIDE_WEIGHTS or all(d == HALF for d in others))
 
     def _forward(self, *arrays: Any, **options: Any) -> Any:
         inner = self._inner
-        options = _wide_options(options)
-        result = inner.forward(*map(widened, arrays), **options)
+        dtypes = tuple(getattr(a, "dtype", None) for a in arrays)
+        given: Iterable[Any] = arrays
+        if not self._on_kernels(arrays, dtypes):
+            given, options = map(widened, arrays), _wide_options(options)
+        result = inner.forward(*given, **options)
         extras: tuple = ()
         if inner.extras:
             result, extras = result
-        dtypes = tuple(getattr(a, "dtype", None) for a in arrays)
         # The first float decides: norms may have half inputs and float32 weights.
         if next(d for d in dtypes if d is not None and d.kind == "f") != HALF:
             return result, (*extras, dtypes)
@@ -100,15 +121,21 @@ class _Stored(Rule):
         return small if inner.several else small[0], (*extras, dtypes)
 
     def _backward(self, g: Any, saved: tuple, node: Node) -> Any:
-        return self._back(self._inner.backward, g, saved, node)
+        arrays = g.values() if isinstance(g, dict) else (g,)
+        return self._back(
+            self._inner.backward, g, saved, node, not self._on_kernels(arrays, saved[-1])
+        )
 
     def _twice(self, g: Any, saved: tuple, node: Node) -> Any:
         return self._back(self._inner.twice, g, saved, node)
 
-    def _back(self, back: Any, g: Any, saved: tuple, node: Node) -> Any:
+    def _back(self, back: Any, g: Any, saved: tuple, node: Node, widen: bool = True) -> Any:
         *kept, dtypes = saved
-        wide = {i: _wide(d) for i, d in g.items()} if isinstance(g, dict) else _wide(g)
-        found = back(wide, tuple(map(_wide, kept)), _View(node))
+        if widen:
+            g = {i: _wide(d) for i, d in g.items()} if isinstance(g, dict) else _wide(g)
+            found = back(g, tuple(map(_wide, kept)), _View(node))
+        else:
+            found = back(g, tuple(kept), node)
         several = type(found) is tuple
         gradients = [
             d if d is None or parent is None else _narrow(d, parent, dtype, self.broadcasts)

@@ -90,9 +90,7 @@ _ABSENT = {
     """,
     "a tensor speaks DLPack itself": "to_dlpack",
     "use set_default_dtype": "set_default_tensor_type",
-    "arrays have NumPy's precision": """
-        get_float32_matmul_precision set_float32_matmul_precision set_flush_denormal
-    """,
+    "arrays have NumPy's precision": "set_flush_denormal",
     "NumPy does it to tensor.numpy()": "apply_ index map2_ map_ type typename",
     "manual_seed sets the seed": "seed thread_safe_generator",
     "use retain_grad() and hooks": """

@@ -26,7 +26,7 @@ from ._op import op
 
 _INPUTS = "q: T[b,t,h,e], k: T[b,s,g,e], v: T[b,s,g,f]"
 _OPTIONS = (
-    "mask: bool[mb=b|1,mh=h|1,mt=t|1,ms=s|1]?, slopes: T[h]?, causal: bool, window: int,"
+    "mask: bool[mb=b|1,mh=h|1,mt=t|1,ms=s|1]?, slopes: A[h]?, causal: bool, window: int,"
     " offset: int, scale: float, p: float, seed: int[0,2**64), stream: int[0,2**64)"
 )
 _BIAS = "bias: T[bb=b|1,bh=h|1,bt=t|1,bs=s|1]"
@@ -75,7 +75,7 @@ def _kept(shape: tuple[int, ...], p: float, seed: int, stream: int) -> np.ndarra
     return dropout.dropout.specification(ones, p, seed, stream, scale).reshape(shape)
 
 
-@op(f"{_INPUTS}, {_BIAS}?, {_OPTIONS} -> out: T[b,t,h,f], lse: T[b,h,t]")
+@op(f"{_INPUTS}, {_BIAS}?, {_OPTIONS} -> out: T[b,t,h,f], lse: A[b,h,t]", half=True)
 def forward(
     q: np.ndarray,
     k: np.ndarray,
@@ -178,8 +178,9 @@ def _flows(dout, q, k, v, out, lse, bias, mask, slopes, causal, window, offset, 
 
 
 @op(
-    f"dout: T[b,t,h,f], {_INPUTS}, out: T[b,t,h,f], lse: T[b,h,t], {_BIAS}?, {_OPTIONS}"
+    f"dout: T[b,t,h,f], {_INPUTS}, out: T[b,t,h,f], lse: A[b,h,t], {_BIAS}?, {_OPTIONS}"
     " -> dq: T[b,t,h,e], dk: T[b,s,g,e], dv: T[b,s,g,f]",
+    half=True,
 )
 def backward(
     dout: np.ndarray,
@@ -256,8 +257,9 @@ def backward(
 
 
 @op(
-    f"dout: T[b,t,h,f], {_INPUTS}, out: T[b,t,h,f], lse: T[b,h,t], {_BIAS}, {_OPTIONS}"
+    f"dout: T[b,t,h,f], {_INPUTS}, out: T[b,t,h,f], lse: A[b,h,t], {_BIAS}, {_OPTIONS}"
     " -> dbias: T[bb,bh,bt,bs]",
+    half=True,
 )
 def bias_backward(
     dout: np.ndarray,

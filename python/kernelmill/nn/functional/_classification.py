@@ -12,7 +12,7 @@ from ...ops import reduction as reduction_ops
 from ...ops import softmax as ops
 from .._backward import recomputed
 from .._documents import complete
-from .._elementwise import apply, unified, where
+from .._elementwise import HALF, apply, unified, where, widened
 from .._shape import gather_along
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
@@ -120,7 +120,9 @@ def _cross_entropy_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, index, lse, scale = saved
     options = node.options
     logits = as_classes(x, 0 if x.ndim == 1 else 1)
-    factor = x.dtype.type(scale)
+    if x.dtype == HALF:  # a small factor keeps its digits
+        g = widened(g)
+    factor = g.dtype.type(scale)
     if g.size == index.size:
         dout = g.reshape(index.shape) * factor
     elif type(g) is np.ndarray:

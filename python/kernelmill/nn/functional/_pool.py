@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._arrays import is_cupy
 from ...ops import pool as ops
 from .._documents import complete
 from .._elementwise import widened
@@ -55,7 +56,7 @@ def _maximum(name: str, axes: int, input: Any, windows: Any) -> tuple[Tensor, Te
     x = as_tensor(input)
     _check_axes(name, x, axes)
     table = windows(x.shape[x.ndim - axes :])
-    planes = _planes(widened(x.data), axes)
+    planes = _planes(x.data if is_cupy(x.data) else widened(x.data), axes)
     y, indices = ops.maximum(planes, table.begin, table.end, table.step, *table.out)
     y, indices = _back(y, x.data, axes), _back(indices, x.data, axes)
     return _largest(x, y=y, indices=indices, size=x.shape[x.ndim - axes :]), Tensor(indices)
