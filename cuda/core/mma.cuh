@@ -71,19 +71,34 @@ __device__ float number_of(std::uint32_t word, int which) {
   }
 }
 
+// The words of all lanes.
+template <int n>
+__device__ void gather(const std::uint32_t (&own)[n], std::uint32_t (&all)[32][n]) {
+#if defined(__CUDACC__)
+  for (int lane = 0; lane < 32; ++lane) {
+    for (int i = 0; i < n; ++i) all[lane][i] = __shfl_sync(0xffffffffu, own[i], lane);
+  }
+#else
+  memcpy(emulator::warp_slot(emulator::lane()), own, sizeof own);
+  emulator::warp_barrier();
+  for (int lane = 0; lane < 32; ++lane) memcpy(all[lane], emulator::warp_slot(lane), sizeof own);
+  emulator::exchanged();
+#endif
+}
+
 template <class T>
 __device__ void multiply_add(float (&c)[4], const std::uint32_t (&a)[4],
                              const std::uint32_t (&b)[2]) {
   const int lane = static_cast<int>(threadIdx.x) % 32, g = lane / 4, m = lane % 4;
+  std::uint32_t rows[32][4], columns[32][2];
+  gather(a, rows);
+  gather(b, columns);
   for (int w = 0; w < kWords; ++w) {
-    std::uint32_t rows[2], columns[2];
-    for (int i = 0; i < 2; ++i) {
-      rows[i] = __shfl_sync(0xffffffffu, a[i + w / 4 * 2], 4 * g + w % 4);
-      columns[i] = __shfl_sync(0xffffffffu, b[w / 4], 4 * (2 * m + i) + w % 4);
-    }
     for (int i = 0; i < 4; ++i) {
+      const std::uint32_t of_row = rows[4 * g + w % 4][i / 2 + w / 4 * 2];
+      const std::uint32_t of_column = columns[4 * (2 * m + i % 2) + w % 4][w / 4];
       for (int k = 0; k < kPer<T>; ++k) {
-        c[i] += number_of<T>(rows[i / 2], k) * number_of<T>(columns[i % 2], k);
+        c[i] += number_of<T>(of_row, k) * number_of<T>(of_column, k);
       }
     }
   }
