@@ -212,6 +212,37 @@ def test_convolutions(name, dtype_name):
     assert ran > 0
 
 
+def test_networks_hand_halves_to_the_kernels(monkeypatch):
+    from kernelmill import nn
+    from kernelmill.nn import _half
+    from kernelmill.nn import functional as F
+
+    nn.autocast("cpu")  # from here on tensors may be float16
+    rng = np.random.default_rng(2)
+
+    def draw(*shape):
+        return nn.Tensor(cupy.asarray(rng.normal(size=shape).astype(np.float16)), True)
+
+    def refuse(x):
+        assert getattr(x, "dtype", None) != np.float16, "an array was widened"
+        return x
+
+    monkeypatch.setattr(_half, "widened", refuse)
+    monkeypatch.setattr(_half, "_wide", refuse)
+    x, w, v, weight, bias = draw(2, 3, 6, 6), draw(4, 3, 3, 3), draw(5, 16), draw(5), draw(5)
+    y = F.avg_pool2d(F.max_pool2d(F.conv2d(x, w, padding=1).relu(), 2), 2, 1)
+    y = F.layer_norm(F.gelu(F.linear(y.reshape(2, 16), v)), 5, weight, bias)
+    y = F.dropout(F.softmax(y * 2.0 + bias, 1), 0.3) @ y.T
+    q = y.reshape(1, 1, 2, 2)
+    y = F.scaled_dot_product_attention(q, q, q, is_causal=True)
+    loss = F.cross_entropy(y.reshape(2, 2), cupy.asarray(np.array([0, 1])))
+    loss.backward()
+    for tensor in (y, x.grad, w.grad, v.grad, weight.grad, bias.grad):
+        assert tensor.dtype == np.float16
+        assert np.isfinite(tensor.data.get()).all()
+    assert np.abs(w.grad.data.get()).max() > 0
+
+
 # --- attention ------------------------------------------------------------------------------------
 
 
