@@ -55,10 +55,6 @@ template <class T>
 T __shfl_xor_sync(unsigned, T value, int mask) {
   return emulator::exchange(value, emulator::lane() ^ mask);
 }
-template <class T>
-T __shfl_sync(unsigned, T value, int lane) {
-  return emulator::exchange(value, lane);
-}
 inline bool __all_sync(unsigned, bool value) {
   for (int step = 16; step > 0; step /= 2) {
     const bool other = emulator::exchange(value, emulator::lane() ^ step);
