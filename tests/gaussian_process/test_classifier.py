@@ -78,6 +78,32 @@ def test_three_classes(mode):
         )
 
 
+@pytest.mark.parametrize("mode", ["two", "one_vs_rest", "one_vs_one"])
+def test_the_posterior_is_scikit_learns(mode):
+    X, y = load_iris(return_X_y=True)
+    keep = y < 2 if mode == "two" else slice(None)
+    X, y = X[keep][::5], y[keep][::5]
+    options = {"optimizer": None, "multi_class": "one_vs_rest" if mode == "two" else mode}
+    found, wanted = (
+        cls(k.RBF(1.0), **options).fit(X, y).base_estimator_
+        for cls, k in ((GaussianProcessClassifier, ours), (peers.GaussianProcessClassifier, theirs))
+    )
+    pairs = [(found, wanted)]
+    if mode != "two":
+        np.testing.assert_array_equal(found.classes_, wanted.classes_)
+        pairs = list(zip(found.estimators_, wanted.estimators_, strict=True))
+    for one, other in pairs:
+        other = getattr(other, "estimator", other)
+        for name in ("X_train_", "y_train_", "classes_"):
+            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        # Their Newton steps end where the likelihood gains less than 1e-10.
+        for name in ("pi_", "W_sr_", "L_", "log_marginal_likelihood_value_"):
+            np.testing.assert_allclose(
+                getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-5
+            )
+        assert repr(one.kernel_) == repr(ours.RBF(1.0))
+
+
 def test_integrals():
     for mean in (0.0, 0.3, -2.0, 5.0, -12.0):
         assert averaged(np.array([mean]), np.zeros(1))[0] == pytest.approx(expit(mean), rel=1e-14)

@@ -40,12 +40,36 @@ def test_known_bounds():
 def test_inducing_inputs_at_the_rows_are_exact():
     X, y = np.arange(4.0)[:, None], [1.0, 0, 1, 2]
     exact = GaussianProcessRegressor(RBF(1.0), alpha=0.1, optimizer=None).fit(X, y)
-    for found, wanted in zip(
-        bound(X, y).predict([[0.3], [9.0]], return_std=True),
-        exact.predict([[0.3], [9.0]], return_std=True),
-        strict=True,
-    ):
-        np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    Z = [[0.3], [0.5], [9.0]]
+    for kind in ("return_std", "return_cov"):
+        pairs = zip(*(m.predict(Z, **{kind: True}) for m in (bound(X, y), exact)), strict=True)
+        for found, wanted in pairs:
+            np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-14)
+    draws = [m.sample_y(Z, 3, random_state=1) for m in (bound(X, y), exact)]
+    np.testing.assert_allclose(*draws, rtol=1e-6)
+
+
+def test_draws():
+    """Their moments are the mean and the covariances; scaled and several targets too."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 6, (200, 1))
+    Y = np.stack([np.sin(X[:, 0]), 30 + 5 * np.cos(X[:, 0])], axis=1)
+    model = SparseGaussianProcessRegressor(
+        RBF(1.0), n_inducing=4, noise_variance=0.1, optimizer=None, normalize_y=True, random_state=0
+    ).fit(X, Y)
+    Z = np.array([[0.5], [2.0], [9.0]])
+    mean, cov = model.predict(Z, return_cov=True)
+    std = model.predict(Z, return_std=True)[1]
+    assert cov.shape == (3, 3, 2)
+    np.testing.assert_allclose(np.einsum("iit->it", cov), std**2, rtol=1e-12)
+    drawn = model.sample_y(Z, 20_000, random_state=0)
+    assert drawn.shape == (3, 2, 20_000)
+    # Five deviations of a mean of 20,000 draws, and of their products.
+    assert (np.abs(drawn.mean(2) - mean) < 5 * std / 141).all()
+    for t in range(2):
+        found = np.cov(drawn[:, t])
+        scale = np.outer(std[:, t], std[:, t])
+        assert (np.abs(found - cov[:, :, t]) < 5 * 1.5 * scale / 141).all()
 
 
 @pytest.mark.parametrize(
@@ -116,5 +140,7 @@ def test_files():
 
 
 def test_refusals():
+    with pytest.raises(RuntimeError, match="only one of return_std and return_cov"):
+        bound([[0.5]], [1.0, 0, 1, 2]).predict([[0.0]], return_std=True, return_cov=True)
     with pytest.raises(ValueError, match=r"inducing_inputs must be finite, of shape \(m, 1\)"):
         bound([[1.0, 2.0]], [1.0, 0, 1, 2])

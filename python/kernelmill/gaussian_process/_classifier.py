@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from scipy.special import expit, ndtr
@@ -69,6 +69,54 @@ def averaged(mean: np.ndarray, square: np.ndarray) -> np.ndarray:
     wide = ~narrow
     value[wide] = ndtr((mean[wide, None] - _STEPS) / std[wide, None]) @ _DENSITY
     return value
+
+
+class Laplace(NamedTuple):
+    """The Gaussian at the mode of the posterior of the latent function f, for two classes.
+
+    Attributes
+    ----------
+    X_train_ : ndarray of shape (n, d)
+        Rows.
+    y_train_ : ndarray of shape (n,), float64
+        Labels, 0 and 1.
+    pi_ : ndarray of shape (n,)
+        Probability of 1 at the mode.
+    W_sr_ : ndarray of shape (n,)
+        Roots of ``W = pi (1 - pi)``.
+    L_ : ndarray of shape (n, n)
+        Lower Cholesky factor of ``I + W^(1/2) K W^(1/2)``.
+    kernel_ : Kernel
+        Kernel of the fit.
+    log_marginal_likelihood_value_ : float
+        Its approximate log marginal likelihood.
+    classes_ : ndarray of shape (2,)
+        The classes that 0 and 1 stand for; 0 and 1 in a process of one class against others.
+    """
+
+    X_train_: np.ndarray
+    y_train_: np.ndarray
+    pi_: np.ndarray
+    W_sr_: np.ndarray
+    L_: np.ndarray
+    kernel_: Kernel
+    log_marginal_likelihood_value_: float
+    classes_: np.ndarray
+
+
+class Processes(NamedTuple):
+    """Those of several processes.
+
+    Attributes
+    ----------
+    estimators_ : list of Laplace
+        One for each process, in the order of ``kernel_.kernels``.
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    """
+
+    estimators_: list[Laplace]
+    classes_: np.ndarray
 
 
 @dataclasses.dataclass
@@ -184,18 +232,28 @@ class _Process:
 
         return value, _factor.contract(kernel, X, block)[0]
 
-    def latent(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and variance of f, on the host."""
-        X = beside(X, self.X)
+    def posterior(self, classes: np.ndarray) -> Laplace:
+        """What is known at the mode."""
+        g, root, L = self._mode()
+        return Laplace(self.X, self.y, self.y - g, root, L, self.kernel, self.value, classes)
+
+    def _mode(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """g, W^(1/2) and L, after `settle`."""
         assert self.g is not None
         assert self.root is not None
         assert self.L is not None
+        return self.g, self.root, self.L
+
+    def latent(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of f, on the host."""
+        X = beside(X, self.X)
+        g, root, L = self._mode()
         mean, square = namespace(X).empty(len(X)), namespace(X).empty(len(X))
         for start in range(0, len(X), _CHUNK):
             rows = slice(start, start + _CHUNK)
             K = self.kernel._forward(X[rows], self.X, False)[0]
-            mean[rows] = K @ self.g  # a = g at the mode
-            V = _factor.half_solve(self.L, (K * self.root).T)
+            mean[rows] = K @ g  # a = g at the mode
+            V = _factor.half_solve(L, (K * root).T)
             square[rows] = self.kernel._diag(X[rows]) - np.einsum("ij,ij->j", V, V)
         return to_host(mean), np.maximum(to_host(square), 0)
 
@@ -223,6 +281,11 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
     ----------
     kernel_ : Kernel
         Kernel with the hyperparameters of the fit; a `CompoundKernel` of several processes.
+    base_estimator_ : named tuple
+        The approximate posterior of two classes: ``X_train_``, ``y_train_`` of 0 and 1, at the mode
+        the probabilities ``pi_`` and the roots ``W_sr_`` of their variances, the factor ``L_`` of
+        ``I + W^(1/2) K W^(1/2)``, ``kernel_``, ``log_marginal_likelihood_value_`` and ``classes_``.
+        Of more classes ``estimators_``, the list of those, and ``classes_``.
     log_marginal_likelihood_value_ : float
         Log marginal likelihood, the mean over processes.
     classes_ : ndarray of shape (n_classes,)
@@ -322,6 +385,14 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         if self.multi_class == "one_vs_rest":
             return [(None, i) for i in range(k)]
         return [(i, j) for i in range(k) for j in range(i + 1, k)]
+
+    @property
+    def base_estimator_(self) -> Laplace | Processes:
+        """The approximate posterior; those of all processes if there are several."""
+        check_is_fitted(self)
+        classes = self.classes_ if self.n_classes_ == 2 else np.array([0, 1])
+        found = [process.posterior(classes) for process in self._processes()]
+        return found[0] if self.n_classes_ == 2 else Processes(found, self.classes_)
 
     def _processes(self) -> list[_Process]:
         return [_Process(**state) for state in self._states]

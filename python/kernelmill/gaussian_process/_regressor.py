@@ -39,7 +39,37 @@ _COARSE_GAIN, _LAST_GAIN = 1e-2, 1e-5
 _CHUNK = 1000  # rows of a prediction at a time: memory is that times n
 
 
-class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
+ONE_OF_TWO = (
+    "{}: only one of return_std and return_cov may be True, got both (At most one of return_std or "
+    "return_cov can be requested.)"
+)
+
+
+class Sampled(Estimator):
+    """Base of processes of which functions can be drawn, by ``predict(X, return_cov=True)``."""
+
+    def sample_y(self, X, n_samples=1, random_state=0):
+        """Draw functions from the process.
+
+        Returns
+        -------
+        samples : ndarray of shape (m, n_samples) or (m, n_targets, n_samples)
+            Values of the functions at the rows.
+        """
+        mean, cov = self.predict(X, return_cov=True)
+        draw = legacy_state(seed_of(random_state), 0)
+        several = mean.reshape(len(mean), -1)
+        covs = cov.reshape(len(mean), len(mean), -1)
+        samples = namespace(mean).empty((*several.shape, n_samples))
+        for t in range(several.shape[1]):
+            values, vectors = np.linalg.eigh(covs[:, :, t])
+            root = vectors * np.sqrt(np.maximum(values, 0))
+            noise = beside(draw.standard_normal((len(mean), n_samples)), mean)
+            samples[:, t] = several[:, t, None] + root @ noise
+        return samples.reshape(*mean.shape, n_samples)
+
+
+class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     """Gaussian process regression.
 
     The prior of the function is a Gaussian process with a kernel as covariance; the targets are its
@@ -284,10 +314,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
             If both are asked for.
         """
         if return_std and return_cov:
-            raise RuntimeError(
-                f"{type(self).__name__}: only one of return_std and return_cov may be True, got "
-                "both (At most one of return_std or return_cov can be requested.)"
-            )
+            raise RuntimeError(ONE_OF_TWO.format(type(self).__name__))
         if "X_train_" not in vars(self):
             return self._prior(X, return_std, return_cov)
         X, given = self._query(X)
@@ -384,26 +411,6 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
             dstd = dstd[:, :, None] * beside(self._scale, X)
             return dmean, beside(dstd.reshape(shape), given)
         return dmean
-
-    def sample_y(self, X, n_samples=1, random_state=0):
-        """Draw functions from the posterior, or from the prior before a fit.
-
-        Returns
-        -------
-        samples : ndarray of shape (m, n_samples) or (m, n_targets, n_samples)
-            Values of the functions at the rows.
-        """
-        mean, cov = self.predict(X, return_cov=True)
-        draw = legacy_state(seed_of(random_state), 0)
-        several = mean.reshape(len(mean), -1)
-        covs = cov.reshape(len(mean), len(mean), -1)
-        samples = namespace(mean).empty((*several.shape, n_samples))
-        for t in range(several.shape[1]):
-            values, vectors = np.linalg.eigh(covs[:, :, t])
-            root = vectors * np.sqrt(np.maximum(values, 0))
-            noise = beside(draw.standard_normal((len(mean), n_samples)), mean)
-            samples[:, t] = several[:, t, None] + root @ noise
-        return samples.reshape(*mean.shape, n_samples)
 
 
 def _posterior(

@@ -33,10 +33,10 @@ from kernelmill._arrays import is_cupy
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
-from kernelmill.gaussian_process._regressor import _CHUNK
+from kernelmill.gaussian_process._regressor import _CHUNK, ONE_OF_TWO, Sampled
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
 from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
 
@@ -49,7 +49,7 @@ class _Sums(NamedTuple):
     diagonal: float  # tr Knn
 
 
-class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator):
+class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     """Gaussian process regression from inducing inputs, for many rows.
 
     The posterior is approximated from the function's values at `n_inducing` places. These, the
@@ -246,7 +246,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
         )  # fmt: skip
         return parts(theta)
 
-    def predict(self, X, return_std=False):
+    def predict(self, X, return_std=False, return_cov=False):
         """Means of the posterior.
 
         Returns
@@ -255,19 +255,39 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Estimator
             Means.
         std : ndarray of shape (m,) or (m, n_targets)
             Standard deviations of the function, without noise, if asked for.
+        cov : ndarray of shape (m, m) or (m, m, n_targets)
+            Covariances of the function, without noise, if asked for.
+
+        Raises
+        ------
+        RuntimeError
+            If both are asked for.
         """
         check_is_fitted(self)
+        if return_std and return_cov:
+            raise RuntimeError(ONE_OF_TWO.format(type(self).__name__))
         rows = self._rows(X, reset=False)
-        state = (
-            self.kernel_, self.inducing_inputs_, self._weights, self._L, self._LB, return_std
-        )  # fmt: skip
+        spread = return_std or return_cov
+        state = self.kernel_, self.inducing_inputs_, self._weights, self._L, self._LB, spread
         found = rows.map(_predicted, *state)
         mean = found[:, :-1] * self._scale + self._mean
         mean = mean.reshape(len(mean), *self._shape)
+        if return_cov:
+            cov = self._covariances(rows, found[:, -1])[:, :, None] * self._scale**2
+            return mean, cov.reshape(*cov.shape[:2], *self._shape)
         if not return_std:
             return mean
         std = np.sqrt(found[:, -1:]) * self._scale
         return mean, std.reshape(mean.shape)
+
+    def _covariances(self, rows: Rows, variances: np.ndarray) -> np.ndarray:
+        """``k(x, x') - v'v + u'u`` with ``v = L^-1 k(Z, x)`` and ``u = LB^-1 v``."""
+        x = rows.map(np.asarray, np.float64)
+        V = _factor.half_solve(self._L, self.kernel_._forward(x, self.inducing_inputs_, False)[0].T)
+        U = _factor.half_solve(self._LB, V)
+        cov = self.kernel_._forward(x, x, True)[0] - V.T @ V + U.T @ U
+        np.einsum("ii->i", cov)[...] = variances
+        return cov
 
 
 def _predicted(
