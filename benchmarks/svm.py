@@ -154,7 +154,8 @@ def _linear_cases(n: int, d: int, texts: int, words: int) -> list[Case]:
                 "LinearSVC",
                 loss=loss,
             )
-            for loss, k in (("squared_hinge", 2), ("hinge", 2), ("squared_hinge", 20))
+            for k in (2, 20)
+            for loss in ("squared_hinge", "hinge")
         ),
     ]
 

@@ -13,7 +13,7 @@ import sklearn.svm
 from sklearn.exceptions import ConvergenceWarning
 
 import kernelmill
-from kernelmill.svm import SVC, LinearSVC, LinearSVR, _linear
+from kernelmill.svm import SVC, LinearSVC, LinearSVR, _descent, _linear
 from kernelmill.svm._descent import Descent
 from kernelmill.svm._interior import Interior
 from kernelmill.svm._primal import Primal
@@ -302,6 +302,25 @@ def test_wide_rows_of_text():
             for c in range(11)
         ]
         assert sum(single) - 1e-6 <= objective(fitted, X, y) <= sum(single) * (1 + 1e-4)
+
+
+@pytest.mark.parametrize("scaling", [1.0, np.inf])
+@pytest.mark.parametrize("epochs", [1, 6])
+def test_classes_that_go_on_one_by_one(epochs, scaling, monkeypatch, rng):
+    """After some epochs in blocks of eight; each ends as the machine of its class alone."""
+    monkeypatch.setattr(_descent, "_EPOCHS_IN_BLOCKS", epochs)
+    X = scipy.sparse.random(150, 1500, 0.02, "csr", rng=rng)
+    y = rng.integers(0, 11, 150)
+    options = {"loss": "hinge", "tol": 1e-6, "C": 3.0, "intercept_scaling": scaling}
+    model = LinearSVC(**options, class_weight={3: 2.0}, random_state=0).fit(X, y)
+    assert model.n_iter_ > 6
+    for c in range(11):
+        weights = {0: 1.0, 1: 2.0 if c == 3 else 1.0}
+        one = LinearSVC(**options, class_weight=weights, random_state=0).fit(X, y == c)
+        # Of two points whose objectives are within gaps, half the squared distance is below them.
+        gap = float(one.dual_gap_[0] + model.dual_gap_[c])
+        np.testing.assert_allclose(model.coef_[c], one.coef_[0], atol=(8 * gap) ** 0.5)
+        assert model.dual_gap_[c] <= 1e-5 * max(1.0, 0.5 * (model.coef_[c] ** 2).sum())
 
 
 @pytest.mark.parametrize("loss", HINGES)

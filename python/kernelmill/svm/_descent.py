@@ -21,6 +21,10 @@ from kernelmill.svm._planes import Plane, Planes, squares
 _COLUMN = {name: i for i, name in enumerate(ops.STATE)}
 _JOINT = {name: i for i, name in enumerate(ops.JOINT_STATE)}
 _WIDTH = 8  # problems of a block, where there are several
+# Epochs in blocks before problems of bounded multipliers go on one by one. A row rests in a block
+# only where it rests for all eight: on texts of 20 classes 0.76 of them were still visited at the
+# end, and 0.2 for each class alone, where an epoch of all rows costs twice as much.
+_EPOCHS_IN_BLOCKS = 6
 _DRAWN = 1 << 20  # numbers of rows that are drawn: 4 to 32 orders, in turn
 _WORK = 5e7  # stored values of one call of the op, about 100 ms
 
@@ -100,10 +104,16 @@ class Descent(Epochs):
 
     def advance(self, before: Dual, most: int) -> Step:
         """Some epochs, about 100 ms."""
-        after = replace(
-            before, weights=before.weights.copy(), beta=before.beta.copy(),
-            settled=before.settled.copy(), state=before.state.copy(),
-        )  # fmt: skip
+        in_blocks = before.weights.shape[2] > 1 and not self.given.smooth
+        if in_blocks and before.epochs >= _EPOCHS_IN_BLOCKS:
+            after, in_blocks = self._apart(before), False
+        else:
+            after = replace(
+                before, weights=before.weights.copy(), beta=before.beta.copy(),
+                settled=before.settled.copy(), state=before.state.copy(),
+            )  # fmt: skip
+        if in_blocks:
+            most = min(most, _EPOCHS_IN_BLOCKS - before.epochs)
         order = self.order(before.epochs, most)
         taken = ops.dual(
             self.X, self.y, self.price, self.squares, order, after.weights, after.beta,
@@ -116,6 +126,22 @@ class Descent(Epochs):
         after = replace(after, epochs=before.epochs + max(1, taken))
         ended = finished or after.epochs >= self.given.max_iter
         return Step(after, objective, ended, max(1, taken))
+
+    def _apart(self, state: Dual) -> Dual:
+        """The same problems in blocks of one, with all rows to visit; a copy."""
+        k = self.given.k
+
+        def alone(blocks: np.ndarray) -> np.ndarray:
+            each = blocks.transpose(0, 2, 1).reshape(-1, blocks.shape[1])[:k]
+            return np.array(each[:, :, None], order="C")
+
+        records = state.state.reshape(-1, 1, len(ops.STATE))[:k].copy()
+        records[:, :, _COLUMN["kept"]] = 0.0
+        settled = np.zeros((k, state.settled.shape[1]), np.uint8)
+        return replace(
+            state, weights=alone(state.weights), beta=alone(state.beta), settled=settled,
+            state=records,
+        )  # fmt: skip
 
     def _move(self, after: Dual) -> None:
         """Begin the next stage of problems whose intercept is still on its way."""

@@ -225,7 +225,7 @@ class Training:
         problem, part = self.problems[k], slice(int(self.spans[k]), int(self.spans[k + 1]))
         beta, gradient, state = after.beta[part], after.gradient[part], after.state[k : k + 1]
         if self._part[0] != k:
-            self._part = k, self._memory(problem.rows)
+            self._hold(k, problem.rows)
             self._active: Any = None
             self._shrinks = 0
         X, rows, cache, slots, working = self._part[1]
@@ -239,6 +239,7 @@ class Training:
         )  # fmt: skip
         rounds = self._rounds(len(rows), X.shape[0], working.shape[1], most)
         self._run(X, fixed, rounds, (b, g, cache, slots, working, state))
+        del X, cache  # these may be made anew
         beta[own], gradient[own] = b, g
         running = state[0, _COLUMN["status"]] == ops.RUNNING
         if self._active is not None:
@@ -246,6 +247,11 @@ class Training:
                 self._grow(problem, beta, gradient, state)
         elif running and state[0, _COLUMN["rounds"]] >= 8 * (self._shrinks + 1):
             self._shrink(problem, beta, gradient)
+
+    def _hold(self, k: int, chosen: np.ndarray) -> None:
+        """Memory for rows of K of a problem; what was held before goes first."""
+        self._part = -1, None
+        self._part = k, self._memory(chosen)
 
     def _memory(self, chosen: np.ndarray) -> tuple:
         """Rows of X, their numbers for each variable, and the caller's arrays of the op."""
@@ -276,7 +282,7 @@ class Training:
             return
         self._shrinks += 1
         self._active = active, b.copy()
-        self._part = self._part[0], self._memory(problem.rows[active])
+        self._hold(self._part[0], problem.rows[active])
 
     def _grow(
         self, problem: Problem, b: np.ndarray, g: np.ndarray, state: np.ndarray
@@ -292,7 +298,7 @@ class Training:
         if state[0, _COLUMN["steps"]] < self.most_steps:
             state[0, _COLUMN["status"]] = state[0, _COLUMN["idle"]] = 0.0
         self._active = None
-        self._part = self._part[0], self._memory(problem.rows)
+        self._hold(self._part[0], problem.rows)
 
     # --- precision --------------------------------------------------------------------------------
 
