@@ -48,6 +48,8 @@ ONE_OF_TWO = (
 class Sampled(Estimator):
     """Base of processes of which functions can be drawn, by ``predict(X, return_cov=True)``."""
 
+    _words = WORDS
+
     def sample_y(self, X, n_samples=1, random_state=0):
         """Draw functions from the process.
 
