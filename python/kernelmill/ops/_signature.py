@@ -219,10 +219,10 @@ class Signature:
         left, arrow, right = text.partition(" -> ")
         parameters = self._parameters.parameters
         parsed = []
-        for half in (left, right):
-            items = [*_ITEM.finditer(half)]
-            if not arrow or ", ".join(item.group() for item in items) != half:
-                raise ValueError(f"op: the signature of {name} must be well formed, got {half!r}")
+        for side in (left, right):
+            items = [*_ITEM.finditer(side)]
+            if not arrow or ", ".join(item.group() for item in items) != side:
+                raise ValueError(f"op: the signature of {name} must be well formed, got {side!r}")
             parsed.append(items)
         self.arguments = [_item(match, parameters.get(match["name"])) for match in parsed[0]]
         self.results = [_item(match, None) for match in parsed[1]]
