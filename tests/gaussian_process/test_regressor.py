@@ -356,3 +356,18 @@ def test_scoring_that_does_not_end_warns():
     bounds = np.array([(0.0, 1e6)])
     with pytest.warns(ConvergenceWarning, match="failed to converge in 3 iterations"):
         _scoring.ascend(evaluate, np.zeros(1), bounds, np.zeros(1), "Test", max_iter=3)
+
+
+def test_a_bad_start_on_a_part_of_the_rows_is_left(monkeypatch):
+    X, y, _ = data(1000)
+    starts = []
+
+    def ascend(evaluate, start, bounds, powers, owner, *, gain):
+        starts.append(start)
+        bad = start + 5 if len(starts) == 1 else start
+        return bad, evaluate(bad, np.inf)[0]
+
+    monkeypatch.setattr(_regressor, "ascend", ascend)
+    GaussianProcessRegressor(RBF(1.0) + WhiteKernel(0.1), random_state=0).fit(X, y)
+    assert len(starts) == 3
+    np.testing.assert_array_equal(starts[2], starts[0])

@@ -12,6 +12,7 @@ flops: a third for L, two thirds for the inverse. At a row x with ``v = L^-1 k(X
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any, ClassVar
 
@@ -234,10 +235,14 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
                     lambda theta: likelihood(theta, -math.inf)[:2], start, bounds,
                     self.optimizer, owner,
                 )  # fmt: skip
-            if count >= _COARSE:
-                start, _ = climb(start, count // 2)
             powers, gain = kernel._theta_powers(), _LAST_GAIN if count == n else _COARSE_GAIN
-            return ascend(likelihood, start, bounds, powers, owner, gain=gain)
+            ascent = functools.partial(ascend, likelihood, bounds=bounds, powers=powers,
+                                       owner=owner, gain=gain)  # fmt: skip
+            if count < _COARSE:
+                return ascent(start)
+            found, value = ascent(climb(start, count // 2)[0])
+            # Half of the rows may have led away from a better start.
+            return (found, value) if value >= likelihood(start, math.inf)[0] else ascent(start)
 
         best = max((climb(start, n) for start in starts), key=lambda pair: pair[1])
         found = kernel.clone_with_theta(best[0])
