@@ -219,7 +219,7 @@ class Forward {
 template <class T>
 void multiply_keys(const T* q, const T* keys, index_t stride, index_t count, index_t e, T* to) {
   using Vec = typename Params<T>::Vec;
-  constexpr int lanes = Params<T>::lanes, some = 4;
+  constexpr int lanes = Params<T>::lanes, some = std::min(lanes, 4);
   alignas(64) T sums[lanes][lanes];
   for (index_t j = 0; j < count; j += some) {
     const T* at[some];  // the last ones again where there are fewer
