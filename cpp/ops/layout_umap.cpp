@@ -15,11 +15,11 @@ namespace kernelmill::layout {
 namespace {
 
 constexpr int kLanes = 64;      // points side by side: several registers hide their latency
-constexpr int kPadded = 16;     // draws are a multiple of it
-constexpr int kDrawn = 64;      // points drawn at a time
+constexpr int kDrawn = 16;      // points that push at once
 constexpr int kKept = 4;        // axes whose differences are kept
 constexpr float kClip = 4.0f;   // most that a coordinate is pushed at once
 constexpr float kNear = 1e-3f;  // keeps the push of close points finite
+constexpr double kTurn = 0.61803398874989485;  // golden ratio: edges take turns evenly
 
 KERNELMILL_INLINE float clipped(float g) { return std::min(std::max(g, -kClip), kClip); }
 
@@ -83,7 +83,9 @@ class Epoch {
     const auto epoch = static_cast<double>(number_);
     for (index_t e = 0; e < to - from; ++e) {
       const auto rate = static_cast<double>(rates[e]);
-      acts[e] = std::floor((epoch + 1) * rate) > std::floor(epoch * rate);
+      double phase = static_cast<double>(from + e) * kTurn;
+      phase -= std::floor(phase);
+      acts[e] = std::floor((epoch + 1) * rate + phase) > std::floor(epoch * rate + phase);
     }
     index_t longest = 0;
     for (int l = 0; l < lanes; ++l) {
@@ -152,33 +154,31 @@ class Epoch {
     const Philox numbers(epochs_.seed, static_cast<std::uint64_t>(number_));
     const auto m = static_cast<std::uint64_t>(m_);
     const std::int32_t mine = itself_ ? static_cast<std::int32_t>(i) : -1;
-    for (index_t c = 0; c < axes_; ++c) moved[c] = 0;
     for (index_t from = 0; from < count; from += kDrawn) {
       const auto drawn = static_cast<int>(std::min<index_t>(kDrawn, count - from));
-      const int padded = (drawn + kPadded - 1) / kPadded * kPadded;
       std::int32_t at[kDrawn];
       float d2[kDrawn], g[kDrawn], apart[kKept][kDrawn];
       const auto base =
           (static_cast<std::uint64_t>(i) << 24) + static_cast<std::uint64_t>(from / 4);
-      for (int block = 0; block < padded / 4; ++block) {
+      for (int block = 0; block < kDrawn / 4; ++block) {
         const PhiloxWords words = numbers.block(base + static_cast<std::uint64_t>(block));
         at[4 * block] = static_cast<std::int32_t>((words.w[0] * m) >> 32);
         at[4 * block + 1] = static_cast<std::int32_t>((words.w[1] * m) >> 32);
         at[4 * block + 2] = static_cast<std::int32_t>((words.w[2] * m) >> 32);
         at[4 * block + 3] = static_cast<std::int32_t>((words.w[3] * m) >> 32);
       }
-      for (int k = 0; k < padded; ++k) d2[k] = 0;
+      for (int k = 0; k < kDrawn; ++k) d2[k] = 0;
       for (index_t c = 0; c < axes_; ++c) {
         const float* x = others_ + c;
         const float yc = y[c];
         float* t = apart[c < kKept ? c : 0];
-        for (int k = 0; k < padded; ++k) t[k] = x[at[k] * axes_];
-        for (int k = 0; k < padded; ++k) {
+        for (int k = 0; k < kDrawn; ++k) t[k] = x[at[k] * axes_];
+        for (int k = 0; k < kDrawn; ++k) {
           t[k] = yc - t[k];
           d2[k] += t[k] * t[k];
         }
       }
-      for (int k = 0; k < padded; ++k) {
+      for (int k = 0; k < kDrawn; ++k) {
         const float power = kernelmill::exp(b * kernelmill::log(d2[k]));
         const float pushed = top / ((kNear + d2[k]) * (1 + a * power));
         g[k] = ((at[k] == mine) | (k >= drawn)) ? 0.0f : pushed;
@@ -188,15 +188,15 @@ class Epoch {
         const float yc = y[c];
         float* t = apart[c < kKept ? c : 0];
         if (axes_ > kKept && (c == 0 || c >= kKept)) {  // its place was used again
-          for (int k = 0; k < padded; ++k) t[k] = yc - x[at[k] * axes_];
+          for (int k = 0; k < kDrawn; ++k) t[k] = yc - x[at[k] * axes_];
         }
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int k = 0; k < padded; ++k) sum += clipped(g[k] * t[k]);
-        moved[c] += sum;
+        for (int k = 0; k < kDrawn; ++k) sum += clipped(g[k] * t[k]);
+        moved[c] = step_ * sum;
       }
+      for (index_t c = 0; c < axes_; ++c) y[c] += moved[c];
     }
-    for (index_t c = 0; c < axes_; ++c) y[c] += step_ * moved[c];
   }
 
   const float* others_;

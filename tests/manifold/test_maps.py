@@ -276,6 +276,8 @@ def test_digits_by_umap():
     X, y = load_digits(return_X_y=True)
     model = UMAP(random_state=0).fit(X[:1200])
     assert trustworthiness(X[:1200], model.embedding_) > 0.985
+    # 0.952 to 0.965 where all edges of an epoch pull at once.
+    assert trustworthiness(X[:1200], model.embedding_, n_neighbors=30) > 0.97
     known = KNeighborsClassifier(5).fit(model.embedding_, y[:1200])
     assert known.score(model.transform(X[1200:]), y[1200:]) > 0.9
 

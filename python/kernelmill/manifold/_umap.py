@@ -26,6 +26,11 @@ from kernelmill.ops import layout, random
 _SMALL = 10_000  # rows up to which there are more epochs
 _SPAN = 10.0  # width of the first map
 _MOMENT = 2e7  # edges and draws of a slice of epochs, about 100 ms
+# An epoch is made in so many parts, each with a part of the edges and against the places that the
+# part before left. In one part, points that pull each other pass by each other while steps are
+# long: maps of digits were 40 wide, not 27, and trustworthiness at 30 neighbours 0.978, not 0.983.
+# With 6 or 16 parts they are as with 3.
+_PARTS = 3
 
 
 class UMAP(Manifold):
@@ -75,9 +80,9 @@ class UMAP(Manifold):
 
     Notes
     -----
-    Neighbours are exact. Within an epoch each point moves by itself, against the places that the
-    others had before it, so the same seed gives the same bits at any number of threads. Epochs draw
-    at random and do not descend; the fit ends after `n_epochs`.
+    Neighbours are exact. Within a third of an epoch each point moves by itself, against the places
+    that the others had before it, so the same seed gives the same bits at any number of threads.
+    Epochs draw at random and do not descend; the fit ends after `n_epochs`.
 
     References
     ----------
@@ -239,16 +244,20 @@ class UMAP(Manifold):
         self, Y: np.ndarray, Z: np.ndarray | None, edges: tuple, epochs: int, alpha: float
     ) -> Run:
         a, b = self._curve
-        rates = edges[2]
-        work = float(rates.sum()) * (1 + int(self.negative_sample_rate)) + len(rates) / 8 + len(Y)
+        offsets, indices, rates = edges
+        parts = _PARTS if Z is None else 1
+        rates = rates / np.float32(parts)
+        draws = float(rates.sum()) * (1 + int(self.negative_sample_rate))
+        work = parts * (draws + len(rates) / 8 + len(Y))
         slice_ = max(1, int(_MOMENT / work))
 
         def advance(state: tuple, most: int) -> Step:
             Y, done = state[0].copy(), state[1]
             count = min(most, slice_)
             layout.umap(
-                Y, Z, *edges, done, count, max(epochs, 1), a, b, float(self.repulsion_strength),
-                alpha, int(self.negative_sample_rate), self._seed
+                Y, Z, offsets, indices, rates, parts * done, parts * count,
+                parts * max(epochs, 1), a, b, float(self.repulsion_strength), alpha,
+                int(self.negative_sample_rate), self._seed,
             )  # fmt: skip
             return Step((Y, done + count), taken=count)
 
