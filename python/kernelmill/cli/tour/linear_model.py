@@ -62,18 +62,22 @@ def _draw(context: Context) -> None:
     from ...linear_model import BayesianLinearRegression, LassoCV, LogisticRegression
     from ...plot import CoefficientDisplay, CoefficientPathDisplay, PredictiveBandDisplay
 
-    diabetes, tumours = (load(as_frame=True) for load in (load_diabetes, load_breast_cancer))
-    X, y = diabetes.data, diabetes.target.to_numpy()
+    diabetes, tumours = load_diabetes(), load_breast_cancer()
+    X, y = diabetes.data, diabetes.target
     A, B, a, b = train_test_split(X, y, random_state=0)
     figure = context.figure(17, 5)
     path, band, sizes = figure.subplots(1, 3, width_ratios=(5, 5, 4.6))
     lasso = make_pipeline(StandardScaler(), LassoCV()).fit(X, y)
-    CoefficientPathDisplay.from_estimator(lasso, X, y, ax=path)
+    CoefficientPathDisplay.from_estimator(
+        lasso, X, y, feature_names=diabetes.feature_names, ax=path
+    )
     bayes = make_pipeline(StandardScaler(), BayesianLinearRegression()).fit(A, a)
     PredictiveBandDisplay.from_estimator(bayes, B, b, ax=band)
     band.set(xlabel="Prediction of rows held out", ylabel="Progression of the disease")
     logistic = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
     logistic.fit(tumours.data, tumours.target)
-    CoefficientDisplay.from_estimator(logistic, tumours.data, ax=sizes, most=14)
+    CoefficientDisplay.from_estimator(
+        logistic, tumours.data, feature_names=tumours.feature_names, ax=sizes, most=14
+    )
     sizes.set_xlabel("Coefficient, for a benign tumour")
     context.save(figure, "linear", "the lasso's path, a predictive band, logistic coefficients")
