@@ -126,22 +126,6 @@ TYPED_TEST(Convolution, Tails) {
   }
 }
 
-Square square(const Geometry& g) {
-  const index_t taps = product(g.kernel), depth = g.group_channels() * taps;
-  return {g.images,
-          g.group_channels(),
-          g.group_outputs(),
-          g.groups,
-          {g.in[0], g.in[2]},
-          {g.out[0], g.out[2]},
-          {g.padding[0], g.padding[2]},
-          g.kernel[0],
-          depth,
-          taps,
-          g.group_outputs() * depth,
-          false};
-}
-
 TEST(Tiles, AllTails) {
   const std::array<std::array<index_t, 2>, 6> sizes{
       {{5, 6}, {7, 7}, {3, 18}, {6, 66}, {9, 33}, {1, 5}}};
