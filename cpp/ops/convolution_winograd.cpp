@@ -190,12 +190,13 @@ class Convolution {
       for (index_t l = 0; l < count; ++l) {
         const index_t p = (c + l) / chunk * chunk, q = c + l - p;
         const index_t depth = std::min(chunk, s_.channels - p);
-        // Where PackedA has element (i, c + l). What a vector spills is written over, but at the
-        // end.
+        // Where PackedA has element (i, c + l). What a vector spills is written over by the
+        // channels that follow, where there are enough of them.
         float* const at = to.memory.data() + packed.rows() * p + i * depth + q * rows;
         for (index_t v = 0; v < vectors; ++v) {
           const float* const w = memory.data() + l * taps * pitch + v * lanes;
-          const index_t valid = q + 1 < depth ? lanes : std::min(lanes, rows - v * lanes);
+          const bool room = q * rows + (v + 1) * lanes <= depth * rows;
+          const index_t valid = room ? lanes : std::min(lanes, rows - v * lanes);
           transform_weight(w, pitch, at + v * lanes, to.step, valid);
         }
       }

@@ -3,9 +3,10 @@
 
 #include <gtest/gtest.h>
 
-#include <cmath>    // std::abs, std::sqrt
-#include <cstdint>  // std::uint32_t
-#include <limits>   // epsilon
+#include <algorithm>  // std::fill, std::min
+#include <cmath>      // std::abs, std::sqrt
+#include <cstdint>    // std::uint32_t
+#include <limits>     // epsilon
 #include <vector>
 
 #include "core/parallel.hpp"             // set_thread_limit
@@ -148,6 +149,16 @@ TEST(Tiles, AllTails) {
           each_product(g, [&](index_t i, index_t w, index_t o) {
             y[o] += static_cast<double>(x[i]) * static_cast<double>(weight[w]);
           });
+          const auto dout = draw<float>(static_cast<index_t>(size.y), 9);
+          std::vector<double> dweight(size.weight);
+          each_product(g, [&](index_t i, index_t w, index_t o) {
+            dweight[w] += static_cast<double>(x[i]) * static_cast<double>(dout[o]);
+          });
+          std::vector<float> sums(size.weight), same(size.weight);
+          ASSERT_TRUE(tiled_weight_gradient(square(g), x.data(), dout.data(), sums.data()));
+          const double places = static_cast<double>(g.images * product(g.out));
+          EXPECT_LT(worst(sums, dweight), 6e-6 * std::sqrt(places))
+              << kernel << ' ' << height << ' ' << width << ' ' << padding << ' ' << channels;
           std::vector<float> got(size.y), again(size.y);
           Ending<float> ending;
           ending.bias = bias.data();
@@ -159,6 +170,8 @@ TEST(Tiles, AllTails) {
             set_thread_limit(threads);
             tiled(square(g), x.data(), weight.data(), ending, again.data());
             EXPECT_EQ(got, again);
+            tiled_weight_gradient(square(g), x.data(), dout.data(), same.data());
+            EXPECT_EQ(sums, same);
           }
           set_thread_limit(2);
         }
@@ -174,9 +187,13 @@ TEST(Tiles, WhatIsNotFiniteIsSaid) {
   std::vector<float> y(size.y);
   for (const index_t at : {index_t{0}, index_t{40}, static_cast<index_t>(size.x) - 1}) {
     auto x = draw<float>(static_cast<index_t>(size.x), 8);
+    std::vector<float> dweight(size.weight);
     EXPECT_TRUE(tiled(square(g), x.data(), weight.data(), {}, y.data()));
+    EXPECT_TRUE(tiled_weight_gradient(square(g), x.data(), y.data(), dweight.data()));
     x[static_cast<std::size_t>(at)] = NAN;
     EXPECT_FALSE(tiled(square(g), x.data(), weight.data(), {}, y.data()));
+    std::fill(y.begin(), y.end(), 1.0F);
+    EXPECT_FALSE(tiled_weight_gradient(square(g), x.data(), y.data(), dweight.data()));
   }
 }
 
