@@ -20,7 +20,7 @@ using Strides = std::array<index_t, elementwise::kMostAxes>;
 std::size_t dtype_of(const py::dtype& dtype) {
   const char kind = dtype.kind();
   for (std::size_t i = 0; i < kDtypes; ++i) {
-    if (kind == "biiff"[i] && dtype.itemsize() == kItemSizes[i]) return i;
+    if (kind == "biifffV"[i] && dtype.itemsize() == kItemSizes[i]) return i;
   }
   return kDtypes;
 }

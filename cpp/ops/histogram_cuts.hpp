@@ -106,7 +106,8 @@ struct Search {
     const double s = left.G * left.G / (left.H + m.l2) + G * G / (H + m.l2);
     const double fewer = left.rows < rows ? left.rows : rows;
     const double lighter = left.H < H ? left.H : H;
-    const bool fits = (fewer >= least_rows()) & (lighter >= least_hessian());
+    const bool fits =
+        static_cast<int>(fewer >= least_rows()) & static_cast<int>(lighter >= least_hessian());
     return fits ? s : -1.0;
   }
   KERNELMILL_BOTH double constrained(const Sums& left) const {
