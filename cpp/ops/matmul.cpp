@@ -42,7 +42,7 @@ index_t task_count(index_t m, index_t n, index_t k) {
 // Rows are read where they are when they are used by this few panels of b and are this short: a
 // product of (65536, 32) and (32, 100) spent a sixth of its time in packing.
 constexpr index_t unpacked_panels = 4;
-constexpr index_t unpacked_depth = 64;
+constexpr index_t unpacked_depth = 256;
 
 // One task per range of rows, which it packs block by block and multiplies while they are hot; for
 // tall a and narrow b, where rows are used only once and packing them all first would send them
@@ -70,6 +70,9 @@ void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, 
   });
 }
 
+// What a part keeps in the second cache of a core.
+constexpr index_t part_bytes = index_t{640} << 10;
+
 // How an output is cut into parts that one thread makes alone.
 struct Parts {
   index_t tiles, panels, row_parts, column_parts;
@@ -80,8 +83,11 @@ struct Parts {
   static Parts of(index_t m, index_t n, index_t threads) {
     using P = Params<T>;
     const index_t tiles = ceil_div(m, P::MR), panels = ceil_div(n, P::NR);
-    index_t height = std::min<index_t>(tiles, P::MC / P::MR);
     index_t width = std::min({panels, index_t{P::NC} / P::NR / 2, tiles});
+    // Rows of a chunk and of its sums, beside the columns of a chunk.
+    const index_t fitting = part_bytes / index_t{sizeof(T)} - P::KC * P::NR * width;
+    const index_t held = fitting / (P::MR * (P::KC + P::NR * width));
+    index_t height = std::min<index_t>(tiles, std::max<index_t>(P::MC / P::MR, held));
     while (ceil_div(tiles, height) * ceil_div(panels, width) < threads && height * width > 1) {
       const bool taller = height * P::MR > width * P::NR;
       index_t& side = width == 1 || (height > 1 && taller) ? height : width;

@@ -110,13 +110,28 @@ struct Store {
   // The values are alpha * acc, NR of them a row whatever cols is.
   [[gnu::noinline]] void write(T* values, int rows, index_t i0, index_t j0, index_t cols) const {
     const bool whole = cols == Params<T>::NR && out.col_stride == 1 && beta != T{0};
-    for (int r = 0; r < rows && finish.bias.data != nullptr; ++r) {
-      T* const sums = values + r * Params<T>::NR;
-      for (index_t c = 0; c < cols; ++c) sums[c] += finish.bias(i0 + r, j0 + c);
-    }
-    for (int r = 0; r < rows && finish.before.data != nullptr; ++r) {
-      const T* const sums = values + r * Params<T>::NR;
-      for (index_t c = 0; c < cols; ++c) finish.before(i0 + r, j0 + c) = sums[c];
+    if (cols == Params<T>::NR && finish.bias.data != nullptr && finish.bias.col_stride == 1 &&
+        finish.before.data != nullptr && finish.before.col_stride == 1) {
+      // What a layer with an activation keeps, in one pass.
+      for (int r = 0; r < rows; ++r) {
+        T* const sums = values + r * Params<T>::NR;
+        const T* const bias = &finish.bias(i0 + r, j0);
+        T* const before = &finish.before(i0 + r, j0);
+        for (int v = 0; v < NV; ++v) {
+          const Vec sum = load<Vec>(sums + v * lanes) + load<Vec>(bias + v * lanes);
+          store(sums + v * lanes, sum);
+          store(before + v * lanes, sum);
+        }
+      }
+    } else {
+      for (int r = 0; r < rows && finish.bias.data != nullptr; ++r) {
+        T* const sums = values + r * Params<T>::NR;
+        for (index_t c = 0; c < cols; ++c) sums[c] += finish.bias(i0 + r, j0 + c);
+      }
+      for (int r = 0; r < rows && finish.before.data != nullptr; ++r) {
+        const T* const sums = values + r * Params<T>::NR;
+        for (index_t c = 0; c < cols; ++c) finish.before(i0 + r, j0 + c) = sums[c];
+      }
     }
     // Lanes beyond cols too: tails would take other instructions. All rows at once: their chains
     // of instructions overlap.
