@@ -10,17 +10,17 @@ template <class T>
 using In = std::span<const T>;
 
 template <class T>
-void grow(DenseView<std::int32_t> ranks, DenseView<T> values, DenseView<double> y,
+void grow(MatrixView<const T> X, DenseView<std::uint8_t> ranks, DenseView<double> y,
           DenseView<double> weight, In<index_t> classes, In<double> rule,
           In<std::int32_t> monotonic, In<bool> categorical, In<index_t> seeds,
           CubeView<index_t> nodes, CubeView<double> stats, CubeView<double> value,
           CubeView<std::uint8_t> sides, std::span<index_t> sizes) {
   tree::Field field{};
-  field.ranks = dense(ranks.data, ranks.shape[0], ranks.shape[1]);
+  field.ranks = {ranks.data, X.cols, X.rows, ranks.shape[2]};
   if constexpr (sizeof(T) == 4) {
-    field.values_single = values.data;
+    field.X_single = X;
   } else {
-    field.values_double = values.data;
+    field.X_double = X;
   }
   field.y = dense(y.data, y.shape[0], y.shape[1]);
   if (weight.data != nullptr) field.weight = dense(weight.data, weight.shape[0], weight.shape[1]);

@@ -1,10 +1,8 @@
 // Ranks of the values of each feature: all that growth needs to know of them.
 #include "ops/tree.hpp"
 
-#include <algorithm>  // std::sort, std::fill
 #include <bit>        // std::bit_cast
-#include <cstring>    // std::memset
-#include <limits>     // NaN
+#include <cstring>    // std::memcpy
 #include <utility>    // std::swap, std::exchange
 
 #include "core/error.hpp"     // invalid
@@ -28,42 +26,52 @@ Key<T> key_of(T x) {
 
 template <class T>
 void rank_column(MatrixView<const T> X, index_t f, Keyed<Key<T>>* a, Keyed<Key<T>>* b,
-                 std::int32_t* ranks, T* values) {
+                 std::uint8_t* ranks, index_t bytes) {
   const index_t n = X.rows;
+  const auto write = [&](index_t row, std::int32_t rank) {
+    if (bytes == 2) {
+      const auto own = rank == kMissing ? Ranks::kNarrowMissing : static_cast<std::uint16_t>(rank);
+      std::memcpy(ranks + 2 * row, &own, sizeof(own));
+    } else {
+      std::memcpy(ranks + 4 * row, &rank, sizeof(rank));
+    }
+  };
   for (index_t i = 0; i < n; ++i) a[i] = {key_of(X(i, f)), static_cast<std::uint32_t>(i)};
   a = sorted(a, b, n);
   std::int32_t rank = -1;
   for (index_t i = 0; i < n; ++i) {
     const auto row = static_cast<index_t>(a[i].item);
     if (a[i].key == ~Key<T>{0}) {
-      ranks[row] = kMissing;
+      write(row, kMissing);
       continue;
     }
-    if (i == 0 || a[i].key != a[i - 1].key) values[++rank] = X(row, f);
-    ranks[row] = rank;
+    rank += i == 0 || a[i].key != a[i - 1].key;
+    write(row, rank);
   }
-  std::fill(values + rank + 1, values + n, std::numeric_limits<T>::quiet_NaN());
 }
 
 }  // namespace
 
 template <class T>
-void rank_columns(MatrixView<const T> X, MatrixView<std::int32_t> ranks, MatrixView<T> values) {
+void rank_columns(MatrixView<const T> X, index_t bytes, CubeView<std::uint8_t> ranks) {
   if (X.rows >= kMissing) {
     invalid("tree.rank_columns", "X must have fewer than 2**30 rows, got ", X.rows);
+  }
+  if (!(bytes == 4 || (bytes == 2 && X.rows <= Ranks::kNarrowMissing))) {
+    invalid("tree.rank_columns", "bytes must be 4, or 2 for up to 65535 rows, got ", bytes, " for ",
+            X.rows, " rows");
   }
   if (X.rows == 0) return;
   parallel_for(X.cols, 1 + (index_t{1} << 11) / X.rows, [&](index_t, index_t begin, index_t end) {
     Workspace<Keyed<Key<T>>> memory(static_cast<std::size_t>(2 * X.rows));
     for (index_t f = begin; f < end; ++f) {
-      rank_column(X, f, memory.data(), memory.data() + X.rows, ranks.row(f), values.row(f));
+      rank_column(X, f, memory.data(), memory.data() + X.rows,
+                  ranks.data + f * X.rows * bytes, bytes);
     }
   });
 }
 
-template void rank_columns<float>(MatrixView<const float>, MatrixView<std::int32_t>,
-                                  MatrixView<float>);
-template void rank_columns<double>(MatrixView<const double>, MatrixView<std::int32_t>,
-                                   MatrixView<double>);
+template void rank_columns<float>(MatrixView<const float>, index_t, CubeView<std::uint8_t>);
+template void rank_columns<double>(MatrixView<const double>, index_t, CubeView<std::uint8_t>);
 
 }  // namespace kernelmill::tree

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>  // std::int32_t
+#include <cstring>  // std::memcpy
 #include <span>     // std::span
 
 #include "core/matrix.hpp"  // MatrixView, index_t
@@ -11,10 +12,40 @@ namespace kernelmill::tree {
 
 enum Criterion { kGini, kEntropy, kSquared, kPoisson, kQuantile };
 
-constexpr std::uint16_t kNarrowMissing = 0xFFFF;
+// Ranks of features, [features, rows], in 2 bytes where these hold them, else in 4: columns then
+// stay in the cache, and ranks are most of the memory of a fit.
+struct Ranks {
+  static constexpr std::uint16_t kNarrowMissing = 0xFFFF;
+
+  const std::uint8_t* data;
+  index_t features, rows, bytes;
+
+  bool narrow() const { return bytes == 2; }
+  template <class R>
+  static std::int32_t at(const std::uint8_t* column, index_t row) {
+    R rank;  // bytes may lie anywhere
+    std::memcpy(&rank, column + row * static_cast<index_t>(sizeof(R)), sizeof(R));
+    if constexpr (sizeof(R) == 2) {
+      return rank == kNarrowMissing ? kMissing : static_cast<std::int32_t>(rank);
+    } else {
+      return rank;
+    }
+  }
+  const std::uint8_t* column(index_t f) const { return data + f * rows * bytes; }
+  // Calls `loop` with the function from a row of feature f to its rank.
+  template <class Loop>
+  void with(index_t f, const Loop& loop) const {
+    const std::uint8_t* const own = column(f);
+    if (narrow()) {
+      loop([own](index_t row) { return at<std::uint16_t>(own, row); });
+    } else {
+      loop([own](index_t row) { return at<std::int32_t>(own, row); });
+    }
+  }
+};
 
 template <class T>
-void rank_columns(MatrixView<const T> X, MatrixView<std::int32_t> ranks, MatrixView<T> values);
+void rank_columns(MatrixView<const T> X, index_t bytes, CubeView<std::uint8_t> ranks);
 
 struct Rule {
   Criterion criterion;
@@ -24,12 +55,11 @@ struct Rule {
   bool levels_once;  // levels are put in order by the rows of the tree, not of each node
 };
 
-// What is learnt, and where trees are written. One of the two pointers to values is null.
+// What is learnt. One of the two views of X is empty; drawn cuts need no ranks.
 struct Field {
-  MatrixView<const std::int32_t> ranks;
-  const std::uint16_t* narrow;  // the same in 16 bits, or null; kNarrowMissing for the missing
-  const float* values_single;
-  const double* values_double;
+  MatrixView<const float> X_single;
+  MatrixView<const double> X_double;
+  Ranks ranks;
   MatrixView<const double> y;
   MatrixView<const double> weight;  // without rows: ones
   std::span<const index_t> classes;
@@ -47,17 +77,25 @@ struct Field {
            classes[0] <= 0xFFFF && categorical.empty() && !gaps && !rule.random &&
            rule.min_weight == 0;
   }
-  // Value of a rank of feature f.
-  double value(index_t f, index_t rank) const {
-    const index_t at = f * ranks.cols + rank;
-    return values_single != nullptr ? static_cast<double>(values_single[at]) : values_double[at];
+  double value(index_t f, index_t row) const {
+    return X_single.data != nullptr ? static_cast<double>(X_single(row, f)) : X_double(row, f);
+  }
+  // Calls `loop` with the function from a row to its value of feature f.
+  template <class Loop>
+  void with_values(index_t f, const Loop& loop) const {
+    if (X_single.data != nullptr) {
+      loop([this, f](index_t row) { return X_single(row, f); });
+    } else {
+      loop([this, f](index_t row) { return X_double(row, f); });
+    }
   }
   bool of_levels(index_t f) const {
     return !categorical.empty() && categorical[static_cast<std::size_t>(f)];
   }
-  // The code of a rank of a categorical feature.
-  std::int32_t code(index_t f, std::int32_t rank) const {
-    return rank == kMissing ? 0 : static_cast<std::int32_t>(value(f, rank));
+  // The code of a row of a categorical feature.
+  std::int32_t code(index_t f, index_t row) const {
+    const double x = value(f, row);
+    return x != x ? 0 : static_cast<std::int32_t>(x);
   }
 };
 

@@ -118,16 +118,14 @@ struct Plot {
 // Ranks of some rows.
 inline void gather(const Field& f, index_t feature, const std::int32_t* rows, index_t n,
                    std::int32_t* to) {
-  if (f.narrow == nullptr) {
-    const std::int32_t* const column = f.ranks.row(feature);
-    for (index_t j = 0; j < n; ++j) to[j] = column[rows[j]];
-    return;
-  }
-  const std::uint16_t* const column = f.narrow + feature * f.ranks.cols;
-  for (index_t j = 0; j < n; ++j) {
-    const std::uint16_t rank = column[rows[j]];
-    to[j] = rank == kNarrowMissing ? kMissing : static_cast<std::int32_t>(rank);
-  }
+  const bool all = n == f.ranks.rows;  // in their order: that is the root
+  f.ranks.with(feature, [&](const auto& rank) {
+    if (all) {
+      for (index_t j = 0; j < n; ++j) to[j] = rank(j);
+    } else {
+      for (index_t j = 0; j < n; ++j) to[j] = rank(rows[j]);
+    }
+  });
 }
 
 // One feature of one node at a time; a thread has one.
@@ -145,12 +143,9 @@ class FeatureSearch {
   std::vector<std::vector<std::uint8_t>> all_orders() {
     std::vector<std::vector<std::uint8_t>> found;
     codes_.resize(static_cast<std::size_t>(p_.n));
-    for (index_t f = 0; f < f_.ranks.rows; ++f) {
-      if (f_.of_levels(f)) {
-        gather(f_, f, p_.rows.data(), p_.n, ranks_.data());
-        for (index_t j = 0; j < p_.n; ++j) {
-          codes_[static_cast<std::size_t>(j)] = f_.code(f, ranks_.data()[j]);
-        }
+    for (index_t f = 0; f < f_.ranks.features; ++f) {
+      for (index_t j = 0; f_.of_levels(f) && j < p_.n; ++j) {
+        codes_[static_cast<std::size_t>(j)] = f_.code(f, p_.rows.data()[j]);
       }
       for (index_t key = 0; key < orders(); ++key) {
         found.push_back(f_.of_levels(f) ? ordered(0, p_.n, codes_.data(), key)
@@ -165,19 +160,18 @@ class FeatureSearch {
   Found find(const Open& node, index_t feature, const SumNode& sums, const Row* each,
              Walker* walker, double floor, double slack) {
     const index_t n = node.stop - node.start;
-    // All rows stand in their order: that is the root.
-    const bool whole = n == f_.ranks.cols && f_.narrow == nullptr && !f_.of_levels(feature);
-    const std::int32_t* const ranks = whole ? f_.ranks.row(feature) : ranks_.data();
-    if (!whole) gather(f_, feature, p_.rows.data() + node.start, n, ranks_.data());
-    std::int32_t lo = kMissing, hi = 0;
-    for (index_t j = 0; j < n; ++j) {
-      lo = std::min(lo, ranks[j]);
-      hi = std::max(hi, ranks[j]);
-    }
     Found found;
     if (f_.of_levels(feature)) {
       by_levels(node, feature, sums, each, walker, floor, slack, found);
       return found;
+    }
+    if (f_.rule.random) return find_drawn(node, feature, sums, each, walker, floor, slack);
+    const std::int32_t* const ranks = ranks_.data();
+    gather(f_, feature, p_.rows.data() + node.start, n, ranks_.data());
+    std::int32_t lo = kMissing, hi = 0;
+    for (index_t j = 0; j < n; ++j) {
+      lo = std::min(lo, ranks[j]);
+      hi = std::max(hi, ranks[j]);
     }
     if (lo == hi) return found;
     found.varies = true;
@@ -186,35 +180,63 @@ class FeatureSearch {
       hi = 0;
       for (index_t j = 0; j < n; ++j) hi = std::max(hi, ranks[j] == kMissing ? 0 : ranks[j]);
     }
-    std::int32_t only = -1;  // the rank to cut behind
-    if (f_.rule.random) {
-      if (lo == hi) return found;
-      only = drawn_cut(node, feature, lo, hi, found.split.threshold);
-    }
     found.split.feature = feature;
     if (walker == nullptr) {
-      by_sums(sums, ranks, each, n, gaps, lo, hi, only, floor, found.split);
+      by_sums(sums, ranks, each, n, gaps, lo, hi, -1, floor, found.split);
     } else {
-      by_walk(node, feature, ranks, *walker, only, slack, found.split);
+      by_walk(node, feature, ranks, *walker, -1, slack, found.split);
     }
     return found;
   }
 
  private:
-  std::int32_t drawn_cut(const Open& node, index_t feature, std::int32_t lo, std::int32_t hi,
-                         double& t) const {
+  // The threshold that is drawn cuts the values into two ranks.
+  template <class Row>
+  Found find_drawn(const Open& node, index_t feature, const SumNode& sums, const Row* each,
+                   Walker* walker, double floor, double slack) {
+    const index_t n = node.stop - node.start;
+    const std::int32_t* const rows = p_.rows.data() + node.start;
+    std::int32_t* const ranks = ranks_.data();
+    Found found;
+    bool gaps = false;
+    double t = 0;
+    f_.with_values(feature, [&](const auto& value) {
+      using T = decltype(value(0));
+      values_.resize(static_cast<std::size_t>(2 * n));
+      T* const own = reinterpret_cast<T*>(values_.data());
+      constexpr T kMost = std::numeric_limits<T>::infinity();
+      T low = kMost, high = -kMost;
+      for (index_t j = 0; j < n; ++j) {
+        const T x = own[j] = value(rows[j]);
+        low = x < low ? x : low;
+        high = x > high ? x : high;
+        gaps |= x != x;
+      }
+      found.varies = low < high || (gaps && low == high);
+      if (!(low < high)) return;
+      t = drawn_threshold(node, feature, low, high);
+      for (index_t j = 0; j < n; ++j) {
+        const T x = own[j];
+        ranks[j] = x != x ? kMissing : static_cast<std::int32_t>(static_cast<double>(x) > t);
+      }
+      found.split.feature = feature;
+    });
+    if (found.split.feature < 0) return found;
+    found.split.threshold = t;
+    if (walker == nullptr) {
+      by_sums(sums, ranks, each, n, gaps, 0, 1, 0, floor, found.split);
+    } else {
+      by_walk(node, feature, ranks, *walker, 0, slack, found.split);
+    }
+    return found;
+  }
+
+  double drawn_threshold(const Open& node, index_t feature, double low, double high) const {
     const double u = uniform(node, feature, 1);
-    const double low = f_.value(feature, lo), high = f_.value(feature, hi);
     // Volatile: not fused with the sum, so that every level gives the same threshold.
     const volatile double step = u * (high - low);
-    t = std::isfinite(high - low) ? low + step : low / 2 + high / 2;
-    if (!(low <= t && t < high)) t = low;
-    std::int32_t below = lo, above = hi;  // value(below) <= t < value(above)
-    while (above - below > 1) {
-      const std::int32_t middle = below + (above - below) / 2;
-      (f_.value(feature, middle) <= t ? below : above) = middle;
-    }
-    return below;
+    const double t = std::isfinite(high - low) ? low + step : low / 2 + high / 2;
+    return (low <= t && t < high ? t : low) + 0.0;  // not -0
   }
 
   // How many orders of levels are tried: one is enough for two classes or one mean.
@@ -293,7 +315,7 @@ class FeatureSearch {
     std::int32_t* const codes = codes_.data();
     std::int32_t lo = static_cast<std::int32_t>(kCodes), hi = 0;
     for (index_t j = 0; j < n; ++j) {
-      codes[j] = f_.code(feature, ranks[j]);
+      codes[j] = f_.code(feature, p_.rows.data()[node.start + j]);
       lo = std::min(lo, codes[j]);
       hi = std::max(hi, codes[j]);
     }
@@ -450,6 +472,7 @@ class FeatureSearch {
   Scratch<Sum> doubles_;
   Scratch<Units> units_;
   TallySearch tallies_;
+  std::vector<float> values_;  // of a feature, in T
   std::vector<std::int32_t> present_ranks_, entries_, codes_;
   std::int32_t place_[kCodes];  // of levels in an order, -1 for those not there
   std::vector<std::uint32_t> places_;

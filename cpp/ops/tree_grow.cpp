@@ -32,16 +32,17 @@ std::uint64_t child_key(std::uint64_t key, std::uint64_t side) {
   return z ^ (z >> 31);
 }
 
-// A fitted node; children count from the first node of its `Grower`.
+// A fitted node; children count from the first node of its `Grower`, and stand side by side.
 struct Built {
-  double threshold;  // of a drawn cut
   double impurity, mass;
-  index_t count;
-  std::int32_t feature, left, right;
-  std::int32_t last, first;  // ranks beside the cut
-  bool missing_left;
-  std::int32_t levels = -1;  // which set of levels goes left, if it is that
+  union {
+    double threshold;          // of a drawn cut
+    std::int32_t beside[2];    // rows whose values lie below and above the cut; or kMissing
+    std::int32_t levels;       // which set of levels goes left
+  };
+  std::int32_t count, feature, left;  // the feature with the bits of `Node`
 };
+static_assert(sizeof(Built) == 40);
 constexpr std::int32_t kLeaf = -1, kPart = -2;  // `feature` of nodes that are no splits
 
 // What a thread keeps of the last tree for the next: fresh pages for nodes took a quarter of the
@@ -78,10 +79,10 @@ class Grower {
       width_ = 0;
       for (const index_t c : field.classes) width_ += c;
     }
-    drawn_ = r.max_features <= field.ranks.rows;
+    drawn_ = r.max_features <= field.ranks.features;
     nodes.swap(Spare::own().nodes);
     values.swap(Spare::own().values);
-    for (index_t j = 0; j < field.ranks.rows; ++j) features_.push_back(j);
+    for (index_t j = 0; j < field.ranks.features; ++j) features_.push_back(j);
   }
 
   ~Grower() {
@@ -110,7 +111,7 @@ class Grower {
                                     : measure(p_.targets, start, stop, value);
     const index_t count = stop - start;
     if (!f_.monotonic.empty()) clip(m.mass, low, high, values.data() + number * width_);
-    nodes.push_back({-2.0, m.impurity, m.mass, count, kLeaf, -1, -1, 0, 0, false, -1});
+    nodes.push_back({m.impurity, m.mass, {0}, static_cast<std::int32_t>(count), kLeaf, -1});
     const Rule& r = f_.rule;
     const auto rows = static_cast<double>(count);
     if (m.pure || rows < std::max(r.min_split, 2 * r.min_leaf) ||
@@ -147,7 +148,7 @@ class Grower {
     if (drawn_) {
       draw(node);
     } else {
-      look(node, features_.data(), f_.ranks.rows);
+      look(node, features_.data(), f_.ranks.features);
     }
     return node.split.rank >= 0 && !(p_.min_gain > 0 && node.split.gain < p_.min_gain);
   }
@@ -158,22 +159,43 @@ class Grower {
     const index_t n = node.stop - node.start, outputs = f_.y.cols;
     std::int32_t* const rows = p_.rows.data() + node.start;
     std::int32_t* const ranks = ranks_.data();
-    gather(f_, s.feature, rows, n, ranks);
-    std::int32_t last = 0, first = kMissing;  // ranks beside the cut
     index_t left = 0;
     std::uint8_t* const goes = sides_.data();
-    const bool of_levels = f_.of_levels(s.feature);
-    for (index_t j = 0; of_levels && j < n; ++j) {
-      goes[j] = holds(s.levels, f_.code(s.feature, ranks[j]));
-      left += goes[j];
-    }
-    for (index_t j = 0; !of_levels && j < n; ++j) {
-      const std::int32_t rank = ranks[j];
-      const bool below = rank <= s.rank;
-      last = std::max(last, below ? rank : 0);
-      first = std::min(first, below ? kMissing : rank);
-      goes[j] = below | (s.missing_left & (rank == kMissing));
-      left += goes[j];
+    Built& built = nodes[static_cast<std::size_t>(node.node)];
+    built.feature = static_cast<std::int32_t>(s.feature) | (s.missing_left ? kMissing : 0);
+    if (f_.of_levels(s.feature)) {
+      for (index_t j = 0; j < n; ++j) {
+        goes[j] = holds(s.levels, f_.code(s.feature, rows[j]));
+        left += goes[j];
+      }
+      built.feature |= kCategory;
+      built.levels = static_cast<std::int32_t>(sets.size());
+      sets.push_back(s.levels);
+    } else if (f_.rule.random) {
+      f_.with_values(s.feature, [&](const auto& value) {
+        for (index_t j = 0; j < n; ++j) {
+          const double x = value(rows[j]);
+          goes[j] = (x <= s.threshold) | (s.missing_left & (x != x));
+          left += goes[j];
+        }
+      });
+      built.threshold = s.threshold;
+    } else {
+      gather(f_, s.feature, rows, n, ranks);
+      std::int32_t last = 0, first = kMissing;  // ranks beside the cut
+      for (index_t j = 0; j < n; ++j) {
+        const std::int32_t rank = ranks[j];
+        const bool below = rank <= s.rank;
+        last = std::max(last, below ? rank : 0);
+        first = std::min(first, below ? kMissing : rank);
+        goes[j] = below | (s.missing_left & (rank == kMissing));
+        left += goes[j];
+      }
+      const auto row_of = [&](std::int32_t rank) {
+        return rows[std::find(ranks, ranks + n, rank) - ranks];
+      };
+      built.beside[0] = row_of(last);
+      built.beside[1] = first == kMissing ? kMissing : row_of(first);
     }
     if (p_.by_units) {
       divide_units(rows, p_.units.data() + node.start, n);
@@ -185,16 +207,6 @@ class Grower {
       divide(p_.y.data() + node.start * outputs, n, outputs);
       if (!p_.targets.weight.empty()) divide(p_.weight.data() + node.start, n, 1);
     }
-    Built& built = nodes[static_cast<std::size_t>(node.node)];
-    built.feature = static_cast<std::int32_t>(s.feature);
-    built.missing_left = s.missing_left;
-    if (of_levels) {
-      built.levels = static_cast<std::int32_t>(sets.size());
-      sets.push_back(s.levels);
-    }
-    built.threshold = s.threshold;
-    built.last = last;
-    built.first = first;
     const index_t middle_of = node.start + left, depth = node.depth + 1;
     double low[2] = {node.low, node.low}, high[2] = {node.high, node.high};
     if (!f_.monotonic.empty()) {
@@ -206,13 +218,12 @@ class Grower {
     }
     nodes[static_cast<std::size_t>(node.node)].left = static_cast<std::int32_t>(nodes.size());
     open(node.start, middle_of, depth, child_key(node.key, 1), low[0], high[0], to);
-    nodes[static_cast<std::size_t>(node.node)].right = static_cast<std::int32_t>(nodes.size());
     open(middle_of, node.stop, depth, child_key(node.key, 2), low[1], high[1], to);
   }
 
   // All below the nodes in `stack`; those of at most `part` rows times features go to `parts`.
   void depth_first(std::vector<Open>& stack, index_t part, std::vector<Open>* parts) {
-    const index_t features = std::min(f_.rule.max_features, f_.ranks.rows);
+    const index_t features = std::min(f_.rule.max_features, f_.ranks.features);
     index_t looked = 0;
     while (!stack.empty()) {
       Open node = stack.back();
@@ -368,7 +379,7 @@ class Grower {
   void draw(Open& node) {
     const Philox philox(p_.seed, node.key);
     PhiloxWords words{};
-    const index_t d = f_.ranks.rows;
+    const index_t d = f_.ranks.features;
     swapped_.clear();
     chosen_.clear();
     bool varies = false;
@@ -474,10 +485,11 @@ class Grower {
 
 // Between the last value on the left and the first on the right; infinity before the missing.
 double middle(const Field& f, const Built& node) {
-  if (node.first == kMissing) return kInfinity;
-  const double low = f.value(node.feature, node.last), high = f.value(node.feature, node.first);
+  if (node.beside[1] == kMissing) return kInfinity;
+  const index_t feature = node.feature & kFeature;
+  const double low = f.value(feature, node.beside[0]), high = f.value(feature, node.beside[1]);
   const double t = low / 2 + high / 2;  // the sum may overflow
-  return low <= t && t < high ? t : low;
+  return (low <= t && t < high ? t : low) + 0.0;  // not -0
 }
 
 // Writes a tree depth first. Thresholds are looked up here, where many loads overlap. Nodes of kind
@@ -516,12 +528,11 @@ index_t emit(const Field& f, const Grower& top, const std::vector<std::unique_pt
     if (own->feature < 0) {
       nodes[at] = {-2.0, -1, leaves++};
     } else {
-      const bool of_levels = own->levels >= 0;
+      const bool of_levels = (own->feature & kCategory) != 0;
       const double threshold = of_levels       ? static_cast<double>(sets)
                                : f.rule.random ? own->threshold
                                                : middle(f, *own);
-      const std::int32_t marks = (own->missing_left ? kMissing : 0) | (of_levels ? kCategory : 0);
-      nodes[at] = {threshold, own->feature | marks, 0};
+      nodes[at] = {threshold, own->feature, 0};
       if (of_levels) {
         if (sets == grown.most_sides) {
           invalid("tree.grow", "sides must have room for a whole tree, got ", grown.most_sides);
@@ -529,7 +540,7 @@ index_t emit(const Field& f, const Grower& top, const std::vector<std::unique_pt
         const LevelSet& set = next.grower->sets[static_cast<std::size_t>(own->levels)];
         std::memcpy(sides + sets++ * kCodes / 8, set.data(), sizeof(set));
       }
-      stack.push_back({next.grower, own->right, at});
+      stack.push_back({next.grower, own->left + 1, at});
       stack.push_back({next.grower, own->left, -1});
     }
     ++at;
@@ -542,7 +553,7 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
   if (field.rule.levels_once && !field.categorical.empty()) {
     plot.orders = FeatureSearch(field, plot, plot.n).all_orders();
   }
-  const index_t features = std::min(field.rule.max_features, field.ranks.rows);
+  const index_t features = std::min(field.rule.max_features, field.ranks.features);
   std::vector<std::unique_ptr<Grower>> parts;
   Grower top(field, plot, plot.n);
   std::vector<Open> stack, small;
@@ -592,11 +603,22 @@ void check_targets(const Field& f, index_t width) {
   }
 }
 
+void check_ranks(const Ranks& ranks, bool random) {
+  if (ranks.data == nullptr && !random && ranks.rows * ranks.features > 0) {
+    invalid("tree.grow", "ranks must be given for cuts that are not drawn, got none");
+  }
+  if (ranks.data == nullptr) return;
+  if (!(ranks.bytes == 4 || (ranks.bytes == 2 && ranks.rows <= Ranks::kNarrowMissing))) {
+    invalid("tree.grow", "ranks must have 4 bytes each, or 2 for up to 65535 rows, got ",
+            ranks.bytes, " for ", ranks.rows, " rows");
+  }
+}
+
 void check_levels(const Field& f) {
   for (index_t j = 0; j < std::ssize(f.categorical); ++j) {
-    for (index_t r = 0; f.of_levels(j) && r < f.ranks.cols; ++r) {
-      const double code = f.value(j, r);
-      if (code != code) break;
+    for (index_t i = 0; f.of_levels(j) && i < f.ranks.rows; ++i) {
+      const double code = f.value(j, i);
+      if (code != code) continue;
       if (!(code >= 0 && code < static_cast<double>(kCodes) && code == std::floor(code))) {
         invalid("tree.grow",
                 "values of categorical features must be whole numbers from 0 to 255, got ", code);
@@ -605,20 +627,14 @@ void check_levels(const Field& f) {
   }
 }
 
-// Ranks in 16 bits, where they fit and are many: columns then stay in the cache. One shallow tree
-// looks at a column a few times only.
-Workspace<std::uint16_t> narrowed(const Field& f) {
-  const index_t n = f.ranks.cols, d = f.ranks.rows;
-  const bool shallow = f.rule.max_depth <= 2 && std::ssize(f.seeds) == 1;
-  if (n >= kNarrowMissing || n * d < (index_t{1} << 14) || shallow) return {};
-  Workspace<std::uint16_t> to(static_cast<std::size_t>(n * d));
-  parallel_for(d, 1 + (index_t{1} << 16) / n, [&](index_t, index_t begin, index_t end) {
-    for (index_t i = begin * n; i < end * n; ++i) {
-      const std::int32_t rank = f.ranks.data[i];
-      to.data()[i] = rank == kMissing ? kNarrowMissing : static_cast<std::uint16_t>(rank);
-    }
-  });
-  return to;
+bool any_missing(const Ranks& ranks) {
+  bool any = false;
+  for (index_t f = 0; f < ranks.features && !any; ++f) {
+    ranks.with(f, [&](const auto& rank) {
+      for (index_t i = 0; i < ranks.rows; ++i) any |= rank(i) == kMissing;
+    });
+  }
+  return any;
 }
 
 }  // namespace
@@ -626,13 +642,10 @@ Workspace<std::uint16_t> narrowed(const Field& f) {
 void grow(const Field& given, const Grown& grown) {
   check_targets(given, grown.width);
   check_levels(given);
+  check_ranks(given.ranks, given.rule.random);
   Field field = given;
-  const Workspace<std::uint16_t> narrow = narrowed(given);
-  field.narrow = narrow.data();
-  const index_t all = given.ranks.rows * given.ranks.cols;
-  field.gaps =
-      std::find(given.ranks.data, given.ranks.data + all, kMissing) != given.ranks.data + all;
-  const index_t trees = std::ssize(field.seeds), d = field.ranks.rows;
+  field.gaps = given.rule.random || any_missing(given.ranks);
+  const index_t trees = std::ssize(field.seeds), d = field.ranks.features;
   const index_t entries = field.y.rows * std::min(field.rule.max_features, d);
   const auto one = [&](index_t tree, bool alone) {
     grown.sizes[static_cast<std::size_t>(tree)] = grow_tree(field, grown, tree, alone);

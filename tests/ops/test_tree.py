@@ -31,8 +31,10 @@ def rows_of(n, d, dtype=np.float64, gaps=True, seed=0):
 def rank_columns():
     for dtype in DTYPES:
         for n, d in (*SHAPES, (0, 2), (3, 0)):
-            yield Case(f"{n} {d}", (rows_of(n, d, dtype) if n * d else np.zeros((n, d), dtype),))
-        yield Case("big", (rows_of(5000, 3, dtype),), big=True)
+            X = rows_of(n, d, dtype) if n * d else np.zeros((n, d), dtype)
+            for bytes_ in (2, 4):
+                yield Case(f"{n} {d} {bytes_}", (X, bytes_))
+        yield Case("big", (rows_of(5000, 3, dtype), 2), big=True)
 
 
 # Criterion, classes, outputs, alpha.
@@ -68,15 +70,15 @@ def targets_for(criterion, classes, outputs, n, rng):
     return np.maximum(0, np.round(y * 4)) if criterion == tree.POISSON else y
 
 
-def growing(X, y, weight, classes, options, trees=1, monotonic=None, categorical=None):
+def growing(X, y, weight, classes, options, trees=1, monotonic=None, categorical=None, ranks=2):
     """Arguments of `tree.grow`, and the bounds of its outputs."""
     n, width = len(X), sum(classes) if classes else y.shape[1]
     most = max(1, 2 * n - 1)
     room = [np.zeros((trees, most, k), t) for k, t in ((2, np.int64), (3, float), (width, float))]
     room.append(np.zeros((trees, 0 if categorical is None else most // 2, 32), np.uint8))
     args = (
-        *tree.rank_columns.specification(X), y, weight, np.array(classes, np.int64), options,
-        monotonic, categorical, np.arange(trees) + 7, *room,
+        X, ranks and tree.rank_columns.specification(X, ranks), y, weight,
+        np.array(classes, np.int64), options, monotonic, categorical, np.arange(trees) + 7, *room,
     )  # fmt: skip
     size = 1e-12 * (1 + np.abs(y).max(initial=0)) * n
     return args, (None, None, size, size, None)
@@ -128,7 +130,8 @@ def grow():
                     if n > 64 and name != "limits":  # what is below is as for few rows
                         limits = {**limits, "max_depth": 3}
                     rule = tree.rule_of(criterion, alpha=alpha, **limits)
-                    args, bounds = growing(X, y, weight, classes, rule)
+                    ranks = (None if weighted else 4) if limits.get("random") else 2
+                    args, bounds = growing(X, y, weight, classes, rule, ranks=ranks)
                     words = f"{n} {d} {tree.CRITERIA[criterion]} {outputs} {alpha} {weighted}"
                     yield Case(f"{words} {name}", args, bounds=bounds, updated=UPDATED)
     for n, criteria in ((30, RULES[:9]), (120, (RULES[0], RULES[5]))):
@@ -141,7 +144,7 @@ def grow():
                 rule = tree.rule_of(criterion, alpha=alpha, levels_once=once, **limits)
                 for own in (None, weight):
                     trees = 1 if own is None else 2
-                    args, bounds = growing(X, y, own, classes, rule, trees, None, mask)
+                    args, bounds = growing(X, y, own, classes, rule, trees, None, mask, 2 * trees)
                     words = f"levels {n} {tree.CRITERIA[criterion]} {outputs} {own is None}"
                     yield Case(f"{words} {name}", args, bounds=bounds, updated=UPDATED)
     for criterion, classes in ((tree.GINI, (2,)), (tree.SQUARED, ()), (tree.QUANTILE, ())):
@@ -154,7 +157,7 @@ def grow():
     y = np.arange(4.0)[:, None]
     for random in (False, True):
         rule = tree.rule_of(tree.SQUARED, random=random)
-        args, bounds = growing(X, y, None, (), rule, 3)
+        args, bounds = growing(X, y, None, (), rule, 3, ranks=4)
         yield Case(f"neighbours {random}", args, bounds=bounds, updated=UPDATED)
     X, y = rows_of(60, 70), targets_for(tree.SQUARED, (), 1, 60, rng)
     weight = rng.integers(0, 3, (4, 60)).astype(float)

@@ -118,7 +118,7 @@ class Forest(AsSequence, TreeModel):
         self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, limits: Limits,
         old: list[Grown],
     ) -> Store:
-        field, nursery = Field.of(X, targets), Nursery(limits, copy=False)
+        field, nursery = Field.of(X, targets, limits.random), Nursery(limits, copy=False)
         n, d = X.shape
         levels = np.log2(n + 2) if limits.max_depth is None else limits.max_depth
         entries = max(1.0, n * min(limits.max_features, d) * float(levels))

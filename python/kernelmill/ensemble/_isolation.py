@@ -21,7 +21,7 @@ from kernelmill.ensemble._trees import Members, Trees, joined, kept_trees, set_b
 from kernelmill.ops import tree as ops
 from kernelmill.tree._base import SHARE
 from kernelmill.tree._fitted import arrays_of
-from kernelmill.tree._growth import Field, Grown, Limits, Nursery
+from kernelmill.tree._growth import Field, Grown, Limits, Nursery, targets_of
 from kernelmill.tree._regressor import ExtraTreeRegressor
 from kernelmill.tree._words import WORDS
 
@@ -223,17 +223,16 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
             dense = own.toarray() if is_sparse(own) else own
             # Targets only have to differ: a node has one candidate.
             y = np.arange(float(len(union)))
-            field = Field.of(dense, y)
             weights = np.zeros((len(drawn), len(union)))
             for i, (rows, _) in enumerate(drawn):
                 weights[i] = np.bincount(np.searchsorted(union, rows), minlength=len(union))
             seeds = np.array([self._tree_seed(t) for t in numbers])
             if features == d:
-                grown = nursery.grow(field, weights, seeds)
+                grown = nursery.grow(Field(dense, None, targets_of(y)), weights, seeds)
             else:
                 grown = []
                 for i, (_, chosen) in enumerate(drawn):
-                    part = Field(field.ranks[chosen], field.values[chosen], field.y)
+                    part = Field(dense[:, chosen], None, targets_of(y))
                     grown += nursery.grow(part, weights[i : i + 1], seeds[i : i + 1])
                     words = grown[-1].nodes.view(ops.NODE).reshape(-1)
                     inner = words["feature"] >= 0

@@ -2,8 +2,9 @@
 
 Symbols: n rows, d features, o outputs, t trees, v nodes of room for a tree. Growth sees a feature
 through the ranks of its values: ``ranks[f, i]`` counts the different values of feature f below
-that of row i, and is `MISSING` for NaN; ``values[f, r]`` is the value of rank r. So only the order
-of a feature decides, and trees of a forest share what is computed once.
+that of row i. So only the order of a feature decides, and trees of a forest share what is computed
+once. Ranks are unsigned integers of 2 or 4 bytes, in the byte order of the machine; those of NaN
+are 65535 or `MISSING`.
 
 ``rule`` holds the criterion and the limits, by `rule_of`. The criterion is an index into
 `CRITERIA`; alpha is the level of a quantile. ``classes[k]`` is the number of classes of output k;
@@ -30,8 +31,11 @@ from .tree_growth import Growing, clipped
 from .tree_walks import CATEGORY, MISSING, NODE
 
 __all__ = [
-    "CATEGORY", "CRITERIA", "ENTROPY", "GINI", "MISSING", "NODE", "POISSON", "QUANTILE", "SQUARED",
+    "CATEGORY", "CRITERIA", "ENTROPY", "GINI", "MISSING", "NARROW", "NODE", "POISSON", "QUANTILE",
+    "SQUARED",
 ]  # fmt: skip
+
+NARROW = 0xFFFF  # rank of NaN in 2 bytes, and the most rows whose ranks fit
 
 _HOST = "exact trees grow on the CPU"
 
@@ -87,26 +91,26 @@ def rule_of(
     ], np.float64)  # fmt: skip
 
 
-@op("X: T[n,d] -> ranks: i32[d,n], values: T[d,n]", cuda=_HOST)
-def rank_columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+@op("X: T[n,d], bytes: int[2,5) -> ranks: u8[d,n,bytes]", cuda=_HOST)
+def rank_columns(X: np.ndarray, bytes: int) -> np.ndarray:
     """Ranks of the values of each feature.
 
     Parameters
     ----------
     X : ndarray of shape (n, d), float32 or float64
         Rows, any strides.
+    bytes : int
+        Of a rank: 4, or 2 for up to 65535 rows.
 
     Returns
     -------
-    ranks : ndarray of shape (d, n), int32
+    ranks : ndarray of shape (d, n, bytes), uint8
         As described above.
-    values : ndarray of shape (d, n), dtype of X
-        Different values, rising, then NaN.
 
     Raises
     ------
     ValueError
-        If there are 2**30 rows or more, or dtypes do not fit.
+        If there are 2**30 rows or more, ranks do not fit in so many bytes, or dtypes do not fit.
 
     Notes
     -----
@@ -116,31 +120,57 @@ def rank_columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     --------
     >>> import numpy as np
     >>> from kernelmill.ops import tree
-    >>> ranks, values = tree.rank_columns(np.array([[3.0], [1.0], [3.0]]))
-    >>> ranks.tolist(), values.tolist()
-    ([[1, 0, 1]], [[1.0, 3.0, nan]])
+    >>> tree.rank_columns(np.array([[3.0], [1.0], [3.0]]), 2).view(np.uint16)[:, :, 0]
+    array([[1, 0, 1]], dtype=uint16)
     """
     n, d = X.shape
     if n >= MISSING:
         raise ValueError(f"tree.rank_columns: X must have fewer than 2**30 rows, got {n}")
-    ranks, values = np.full((d, n), MISSING, np.int32), np.full((d, n), np.nan, X.dtype)
+    if not (bytes == 4 or (bytes == 2 and n <= NARROW)):
+        raise ValueError(
+            f"tree.rank_columns: bytes must be 4, or 2 for up to 65535 rows, got {bytes} for {n} "
+            "rows"
+        )
+    narrow = bytes == 2
+    ranks = np.full((d, n, 1), NARROW if narrow else MISSING, np.uint16 if narrow else np.uint32)
     for f in range(d):
         present = ~np.isnan(X[:, f])
-        own, ranks[f, present] = np.unique(X[present, f], return_inverse=True)
-        values[f, : len(own)] = own
-    return ranks, values
+        ranks[f, present, 0] = np.unique(X[present, f], return_inverse=True)[1]
+    return ranks.view(np.uint8)
+
+
+def bytes_of_ranks(n: int) -> int:
+    """The fewest bytes that hold the ranks of n rows.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+
+    Returns
+    -------
+    bytes : int
+        2 or 4.
+
+    Examples
+    --------
+    >>> from kernelmill.ops import tree
+    >>> tree.bytes_of_ranks(65_535), tree.bytes_of_ranks(65_536)
+    (2, 4)
+    """
+    return 2 if n <= NARROW else 4
 
 
 @op(
-    "ranks: i32[d,n], values: T[d,n], y: f64[n,o>=1], weight: f64[t,n]?, classes: i64[c],"
+    "X: T[n,d], ranks: u8[d,n,b]?, y: f64[n,o>=1], weight: f64[t,n]?, classes: i64[c],"
     " rule: f64[11], monotonic: i32[d]?, categorical: bool[d]?, seeds: i64[t],"
     " nodes: inout i64[t,v>=1,2], stats: inout f64[t,v,3], value: inout f64[t,v,width],"
     " sides: inout u8[t,q,32] -> sizes: i64[t]",
     cuda=_HOST,
 )
 def grow(
-    ranks: np.ndarray,
-    values: np.ndarray,
+    X: np.ndarray,
+    ranks: np.ndarray | None,
     y: np.ndarray,
     weight: np.ndarray | None,
     classes: np.ndarray,
@@ -157,8 +187,10 @@ def grow(
 
     Parameters
     ----------
-    ranks, values : ndarrays of shape (d, n)
-        What `rank_columns` gave.
+    X : ndarray of shape (n, d), float32 or float64
+        Rows, any strides. Growth reads thresholds and codes there.
+    ranks : ndarray of shape (d, n, 2) or (d, n, 4), uint8, or None
+        What `rank_columns` gave for X; drawn cuts need none.
     y : ndarray of shape (n, o), float64
         Targets; whole numbers below ``classes[k]`` in classification.
     weight : ndarray of shape (t, n), float64, or None
@@ -195,7 +227,7 @@ def grow(
     ------
     ValueError
         If there is no room for a tree, no row of a tree has weight, a target is no class, or a
-        value no code.
+        value no code, or ranks have other bytes or are missing.
 
     Notes
     -----
@@ -227,11 +259,11 @@ def grow(
     --------
     >>> import numpy as np
     >>> from kernelmill.ops import tree
-    >>> ranks, values = tree.rank_columns(np.array([[0.0], [1.0], [2.0]]))
+    >>> X = np.array([[0.0], [1.0], [2.0]])
     >>> y, none, seeds = np.array([[5.0], [5.0], [8.0]]), np.zeros(0, np.int64), np.zeros(1, int)
     >>> nodes, stats, value = np.zeros((1, 5, 2), int), np.zeros((1, 5, 3)), np.zeros((1, 5, 1))
     >>> rule, sides = tree.rule_of(tree.SQUARED), np.zeros((1, 0, 32), np.uint8)
-    >>> given = ranks, values, y, None, none, rule, None, None, seeds
+    >>> given = X, tree.rank_columns(X, 2), y, None, none, rule, None, None, seeds
     >>> tree.grow(*given, nodes, stats, value, sides).tolist()
     [3]
     >>> nodes[0, :3].copy().view(tree.NODE).ravel().tolist()
@@ -240,7 +272,18 @@ def grow(
     [6.0, 5.0, 8.0]
     """
     _check_targets(y, classes, value.shape[2])
-    _check_levels(values, categorical)
+    _check_levels(X, categorical)
+    if ranks is None:
+        if not rule[9] and X.size:
+            raise ValueError(
+                "tree.grow: ranks must be given for cuts that are not drawn, got none"
+            )
+        ranks = rank_columns.specification(X, 4)
+    if not (ranks.shape[2] == 4 or (ranks.shape[2] == 2 and len(X) <= NARROW)):
+        raise ValueError(
+            "tree.grow: ranks must have 4 bytes each, or 2 for up to 65535 rows, got "
+            f"{ranks.shape[2]} for {len(X)} rows"
+        )
     sizes = np.zeros(len(seeds), np.int64)
     for t, seed in enumerate(seeds):
         w = np.ones(len(y)) if weight is None else weight[t]
@@ -248,7 +291,7 @@ def grow(
             raise ValueError(
                 "tree.grow: weight must be above 0 for some row of each tree, got none"
             )
-        given = ranks, values, y, classes, rule, monotonic, categorical
+        given = X, _whole(ranks), y, classes, rule, monotonic, categorical
         root = Growing(given, w, int(seed)).grow()
         stack, leaves, at, sets = [(root, -1)], 0, 0, 0
         table = np.zeros(nodes.shape[1], NODE)
@@ -295,8 +338,16 @@ def _check_targets(y: np.ndarray, classes: np.ndarray, width: int) -> None:
         )
 
 
-def _check_levels(values: np.ndarray, categorical: np.ndarray | None) -> None:
-    own = values[:0] if categorical is None else values[categorical]
+def _whole(ranks: np.ndarray) -> np.ndarray:
+    """Ranks as int32, `MISSING` for NaN."""
+    narrow = ranks.shape[2] == 2
+    own = np.ascontiguousarray(ranks).view(np.uint16 if narrow else np.uint32)[:, :, 0]
+    own = own.astype(np.int32)
+    return np.where(own == NARROW, MISSING, own) if narrow else own
+
+
+def _check_levels(X: np.ndarray, categorical: np.ndarray | None) -> None:
+    own = X[:, :0] if categorical is None else X[:, categorical]
     own = own[~np.isnan(own)]
     bad = ~((own >= 0) & (own < 256) & (own == np.floor(own)))
     if bad.any():

@@ -38,7 +38,8 @@ class Growing:
     """One tree by its definition."""
 
     def __init__(self, given: tuple, weight: np.ndarray, seed: int) -> None:
-        self.ranks, self.values, self.y, self.classes, self.rule, self.monotonic, mask = given
+        X, self.ranks, self.y, self.classes, self.rule, self.monotonic, mask = given
+        self.X, self.values = X, [np.unique(column[~np.isnan(column)]) for column in X.T]
         self.categorical = np.zeros(len(self.ranks), bool) if mask is None else mask
         self.w, self.seed = weight, seed
         total = weight.sum()
@@ -80,9 +81,7 @@ class Growing:
 
     def codes(self, f: int, rows: np.ndarray) -> np.ndarray:
         """Codes of a categorical feature."""
-        own = self.ranks[f, rows]
-        present = np.where(own == MISSING, 0, own)
-        return np.where(own == MISSING, 0, self.values[f, present]).astype(np.int64)
+        return np.nan_to_num(self.X[rows, f]).astype(np.int64)
 
     def orders(self, codes: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
         """Levels of a node by what a target is on average: each mean, or each class's share."""
@@ -138,11 +137,11 @@ class Growing:
         if not len(own) or own.min() == own.max():
             return [], 0.0
         u = self.number(node, f, 1)
-        low, high = (float(self.values[f, r]) for r in (own.min(), own.max()))
+        low, high = (float(self.values[f][r]) for r in (own.min(), own.max()))
         with np.errstate(over="ignore", invalid="ignore"):
             wide = high - low
             t = low + u * wide if np.isfinite(wide) else low / 2 + high / 2
-        t = t if low <= t < high else low
+        t = (t if low <= t < high else low) + 0.0  # not -0
         return [int((self.values[f].astype(np.float64) <= t).sum()) - 1], float(t)
 
     def find(self, node: Node) -> bool:
@@ -181,10 +180,10 @@ class Growing:
         above = present[present > rank]
         if not len(above):
             return np.inf
-        low = float(self.values[f, present[present <= rank][-1]])
-        high = float(self.values[f, above[0]])
+        low = float(self.values[f][present[present <= rank][-1]])
+        high = float(self.values[f][above[0]])
         t = low / 2 + high / 2
-        return t if low <= t < high else low
+        return (t if low <= t < high else low) + 0.0  # not -0
 
     def split(self, node: Node) -> None:
         own = self.ranks[node.feature, node.rows]

@@ -85,19 +85,20 @@ class Field:
 
     Attributes
     ----------
-    ranks, values : ndarray of shape (d, n)
-        What `ops.rank_columns` gave.
+    X : ndarray of shape (n, d)
+    ranks : ndarray of shape (d, n, bytes), uint8, or None
+        What `ops.rank_columns` gave; drawn cuts need none.
     y : ndarray of shape (n, n_outputs), float64
     """
 
-    ranks: np.ndarray
-    values: np.ndarray
+    X: np.ndarray
+    ranks: np.ndarray | None
     y: np.ndarray
 
     @classmethod
-    def of(cls, X: np.ndarray, y: np.ndarray) -> Field:
-        ranks, values = ops.rank_columns(X)
-        return cls(ranks, values, targets_of(y))
+    def of(cls, X: np.ndarray, y: np.ndarray, random: bool = False) -> Field:
+        ranks = None if random else ops.rank_columns(X, ops.bytes_of_ranks(len(X)))
+        return cls(X, ranks, targets_of(y))
 
 
 def targets_of(y: np.ndarray) -> np.ndarray:
@@ -155,7 +156,7 @@ class Nursery:
             )
         room = [array[:trees] for array in self._room]
         sizes = ops.grow(
-            field.ranks, field.values, field.y, weight, limits.classes, self._rule,
+            field.X, field.ranks, field.y, weight, limits.classes, self._rule,
             limits.monotonic, limits.categorical, seeds, *room,
         )  # fmt: skip
         grown = []
