@@ -1,9 +1,9 @@
 // Ranks of the values of each feature: all that growth needs to know of them.
 #include "ops/tree.hpp"
 
-#include <bit>        // std::bit_cast
-#include <cstring>    // std::memcpy
-#include <utility>    // std::swap, std::exchange
+#include <bit>      // std::bit_cast
+#include <cstring>  // std::memcpy
+#include <utility>  // std::swap, std::exchange
 
 #include "core/error.hpp"     // invalid
 #include "core/parallel.hpp"  // parallel_for
@@ -65,8 +65,8 @@ void rank_columns(MatrixView<const T> X, index_t bytes, CubeView<std::uint8_t> r
   parallel_for(X.cols, 1 + (index_t{1} << 11) / X.rows, [&](index_t, index_t begin, index_t end) {
     Workspace<Keyed<Key<T>>> memory(static_cast<std::size_t>(2 * X.rows));
     for (index_t f = begin; f < end; ++f) {
-      rank_column(X, f, memory.data(), memory.data() + X.rows,
-                  ranks.data + f * X.rows * bytes, bytes);
+      rank_column(X, f, memory.data(), memory.data() + X.rows, ranks.data + f * X.rows * bytes,
+                  bytes);
     }
   });
 }

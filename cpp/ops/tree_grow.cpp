@@ -2,7 +2,7 @@
 // beside them; a feature is looked at through the ranks of its values, gathered for the rows of a
 // node. So what is not drawn costs nothing, and nothing is sorted in advance but ranks.
 #include <algorithm>  // std::min, std::max, std::find, std::push_heap
-#include <cmath>      // std::floor
+#include <cmath>      // std::exp2
 #include <cstring>    // std::memcpy
 #include <memory>     // std::unique_ptr
 #include <vector>     // nodes
@@ -10,6 +10,7 @@
 #include "core/error.hpp"     // invalid
 #include "core/parallel.hpp"  // parallel_for, check_interrupt
 #include "core/random.hpp"    // Philox
+#include "ops/tree_checks.hpp"
 #include "ops/tree_feature.hpp"
 
 namespace kernelmill::tree {
@@ -36,9 +37,9 @@ std::uint64_t child_key(std::uint64_t key, std::uint64_t side) {
 struct Built {
   double impurity, mass;
   union {
-    double threshold;          // of a drawn cut
-    std::int32_t beside[2];    // rows whose values lie below and above the cut; or kMissing
-    std::int32_t levels;       // which set of levels goes left
+    double threshold;        // of a drawn cut
+    std::int32_t beside[2];  // rows whose values lie below and above the cut; or kMissing
+    std::int32_t levels;     // which set of levels goes left
   };
   std::int32_t count, feature, left;  // the feature with the bits of `Node`
 };
@@ -64,7 +65,7 @@ class Grower {
   Grower(const Field& field, Plot& plot, index_t most)
       : f_(field),
         p_(plot),
-        search_(field, plot, most),
+        search_(std::make_unique<FeatureSearch>(field, plot, most)),
         moved_(static_cast<std::size_t>(most * std::max<index_t>(1, field.y.cols))),
         ranks_(static_cast<std::size_t>(most)),
         sides_(static_cast<std::size_t>(most)) {
@@ -82,7 +83,23 @@ class Grower {
     drawn_ = r.max_features <= field.ranks.features;
     nodes.swap(Spare::own().nodes);
     values.swap(Spare::own().values);
+    // Vectors that double hold three times what they need when they do; pages unused cost nothing.
+    const double leaves =
+        std::min(std::exp2(r.max_depth), r.max_leaf_nodes > 0 ? r.max_leaf_nodes : 1e9);
+    const auto room = static_cast<std::size_t>(2 * std::min(static_cast<double>(most), leaves));
+    nodes.reserve(std::min(room, Spare::kMost));
+    values.reserve(std::min(room * static_cast<std::size_t>(width_), Spare::kMost));
     for (index_t j = 0; j < field.ranks.features; ++j) features_.push_back(j);
+  }
+
+  // Gives back all but the nodes.
+  void finish() {
+    search_.reset();
+    walker_.reset();
+    each_ = {};
+    moved_ = {};
+    ranks_ = {};
+    sides_ = {};
   }
 
   ~Grower() {
@@ -343,7 +360,7 @@ class Grower {
     };
     if (n * count <= kManyEntries) {
       for (index_t i = 0; i < count; ++i) {
-        take(find_in(search_, node, features[i], walker_.get(), node.split.gain));
+        take(find_in(*search_, node, features[i], walker_.get(), node.split.gain));
       }
       return varies;
     }
@@ -467,7 +484,7 @@ class Grower {
 
   const Field& f_;
   Plot& p_;
-  FeatureSearch search_;
+  std::unique_ptr<FeatureSearch> search_;
   Workspace<Sum> each_;
   Workspace<double> moved_;
   Workspace<std::int32_t> ranks_;
@@ -488,7 +505,7 @@ double middle(const Field& f, const Built& node) {
   if (node.beside[1] == kMissing) return kInfinity;
   const index_t feature = node.feature & kFeature;
   const double low = f.value(feature, node.beside[0]), high = f.value(feature, node.beside[1]);
-  const double t = low / 2 + high / 2;  // the sum may overflow
+  const double t = low / 2 + high / 2;            // the sum may overflow
   return (low <= t && t < high ? t : low) + 0.0;  // not -0
 }
 
@@ -576,65 +593,12 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
         std::vector<Open> own;
         parts[i]->open(root.start, root.stop, root.depth, root.key, root.low, root.high, own);
         parts[i]->depth_first(own, 0, nullptr);
+        parts[i]->finish();
       }
     });
   }
+  top.finish();
   return emit(field, top, parts, grown, tree);
-}
-
-void check_targets(const Field& f, index_t width) {
-  const index_t outputs = f.y.cols;
-  bool fits = f.classes.empty() || std::ssize(f.classes) == outputs;
-  index_t sum = f.classes.empty() ? outputs : 0;
-  for (const index_t c : f.classes) sum += c;
-  fits = fits && sum == width;
-  for (index_t k = 0; fits && k < std::ssize(f.classes); ++k) {
-    const auto most = static_cast<double>(f.classes[static_cast<std::size_t>(k)]);
-    bool own = true;
-    for (index_t i = 0; i < f.y.rows; ++i) {
-      const double y = f.y(i, k);
-      own &= y >= 0 && y < most && y == std::floor(y);
-    }
-    fits = own;
-  }
-  if (!fits) {
-    invalid("tree.grow",
-            "y must hold numbers of classes, and classes and value fit it, got others");
-  }
-}
-
-void check_ranks(const Ranks& ranks, bool random) {
-  if (ranks.data == nullptr && !random && ranks.rows * ranks.features > 0) {
-    invalid("tree.grow", "ranks must be given for cuts that are not drawn, got none");
-  }
-  if (ranks.data == nullptr) return;
-  if (!(ranks.bytes == 4 || (ranks.bytes == 2 && ranks.rows <= Ranks::kNarrowMissing))) {
-    invalid("tree.grow", "ranks must have 4 bytes each, or 2 for up to 65535 rows, got ",
-            ranks.bytes, " for ", ranks.rows, " rows");
-  }
-}
-
-void check_levels(const Field& f) {
-  for (index_t j = 0; j < std::ssize(f.categorical); ++j) {
-    for (index_t i = 0; f.of_levels(j) && i < f.ranks.rows; ++i) {
-      const double code = f.value(j, i);
-      if (code != code) continue;
-      if (!(code >= 0 && code < static_cast<double>(kCodes) && code == std::floor(code))) {
-        invalid("tree.grow",
-                "values of categorical features must be whole numbers from 0 to 255, got ", code);
-      }
-    }
-  }
-}
-
-bool any_missing(const Ranks& ranks) {
-  bool any = false;
-  for (index_t f = 0; f < ranks.features && !any; ++f) {
-    ranks.with(f, [&](const auto& rank) {
-      for (index_t i = 0; i < ranks.rows; ++i) any |= rank(i) == kMissing;
-    });
-  }
-  return any;
 }
 
 }  // namespace

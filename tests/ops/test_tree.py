@@ -284,6 +284,21 @@ def test_bad_nodes():
             function(X, words, roots, sides, ones, values, np.zeros(3))
 
 
+def test_refusals_of_ranks():
+    X, y = rows_of(20, 2), np.arange(20.0)[:, None]
+    args = growing(X, y, None, (), tree.rule_of(tree.SQUARED))[0]
+    for op in (tree.grow, tree.grow.specification):
+        with pytest.raises(ValueError, match="ranks must be given for cuts that are not drawn"):
+            op(X, None, *args[2:])
+        with pytest.raises(ValueError, match="ranks must have 4 bytes each, or 2 .* got 3 for 20"):
+            op(X, np.zeros((2, 20, 3), np.uint8), *args[2:])
+    many = np.zeros((65_536, 1), np.float32)
+    for op in (tree.rank_columns, tree.rank_columns.specification):
+        with pytest.raises(ValueError, match="bytes must be 4, or 2 .* got 2 for 65536 rows"):
+            op(many, 2)
+        assert op(many[1:], 2).shape == (1, 65_535, 2)
+
+
 def test_shapley_values_by_all_orders():
     """Against the definition: the mean gain of worth over all orders of the features."""
     words, roots, sides, values = forest(3, trees=1, depth=4)

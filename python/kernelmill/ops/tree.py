@@ -275,9 +275,7 @@ def grow(
     _check_levels(X, categorical)
     if ranks is None:
         if not rule[9] and X.size:
-            raise ValueError(
-                "tree.grow: ranks must be given for cuts that are not drawn, got none"
-            )
+            raise ValueError("tree.grow: ranks must be given for cuts that are not drawn, got none")
         ranks = rank_columns.specification(X, 4)
     if not (ranks.shape[2] == 4 or (ranks.shape[2] == 2 and len(X) <= NARROW)):
         raise ValueError(

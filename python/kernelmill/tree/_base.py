@@ -212,7 +212,8 @@ class DecisionTree(TreeModel):
         limits = self._limits(len(X), X.shape[1], classes)
         seeds = np.array([seed_of(self.random_state)])
         given = None if weight is None else weight[None]
-        (grown,) = Nursery(limits).grow(Field.of(X, targets, limits.random), given, seeds)
+        field = Field.of(X, targets, limits.random)
+        (grown,) = Nursery(limits, copy=False).grow(field, given, seeds)
         arrays = arrays_of(grown, self._n_classes, self._classification)
         self._arrays = pruned(arrays, self.ccp_alpha) if self.ccp_alpha > 0 else arrays
         self.max_features_ = limits.max_features

@@ -181,7 +181,7 @@ def arrays_of(grown: Grown, n_classes: np.ndarray, classification: bool) -> dict
     side = np.where(levels, nodes["threshold"], -1).astype(np.int32)
     left = np.where(leaf, -1, np.arange(1, len(leaf) + 1)).astype(np.int32)
     right = np.where(leaf, -1, nodes["right"]).astype(np.int32)
-    impurity, mass, count = grown.stats.T.copy()
+    impurity, mass, count = (column.copy() for column in grown.stats.T)
     value = shaped(grown.value, n_classes, classification)
     values = (
         left, right, feature, np.where(levels, np.nan, nodes["threshold"]),
@@ -189,7 +189,7 @@ def arrays_of(grown: Grown, n_classes: np.ndarray, classification: bool) -> dict
     )  # fmt: skip
     arrays = dict(zip(ARRAYS, values, strict=True))
     own = np.ascontiguousarray(value[leaf].reshape(int(leaf.sum()), -1))
-    return arrays | {"nodes": grown.nodes, "leaf_values": own, "sides": grown.sides}
+    return arrays | {"nodes": grown.nodes.copy(), "leaf_values": own, "sides": grown.sides.copy()}
 
 
 def shaped(

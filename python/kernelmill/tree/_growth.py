@@ -134,7 +134,10 @@ def splits_of_levels(nodes: np.ndarray) -> np.ndarray:
 
 
 class Nursery:
-    """Room in which trees of one kind grow; without ``copy`` they stand until the next call."""
+    """Room in which trees of one kind grow; without ``copy`` they stand until the next call.
+
+    What is not copied keeps its room, of which pages that no tree reached cost nothing.
+    """
 
     def __init__(self, limits: Limits, copy: bool = True) -> None:
         self.limits, self._copy = limits, copy

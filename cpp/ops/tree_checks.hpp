@@ -1,0 +1,66 @@
+// What growth refuses, and whether values are missing.
+#pragma once
+
+#include <cmath>  // std::floor
+
+#include "core/error.hpp"  // invalid
+#include "ops/tree.hpp"    // Field, Ranks
+
+namespace kernelmill::tree {
+
+inline void check_targets(const Field& f, index_t width) {
+  const index_t outputs = f.y.cols;
+  bool fits = f.classes.empty() || std::ssize(f.classes) == outputs;
+  index_t sum = f.classes.empty() ? outputs : 0;
+  for (const index_t c : f.classes) sum += c;
+  fits = fits && sum == width;
+  for (index_t k = 0; fits && k < std::ssize(f.classes); ++k) {
+    const auto most = static_cast<double>(f.classes[static_cast<std::size_t>(k)]);
+    bool own = true;
+    for (index_t i = 0; i < f.y.rows; ++i) {
+      const double y = f.y(i, k);
+      own &= y >= 0 && y < most && y == std::floor(y);
+    }
+    fits = own;
+  }
+  if (!fits) {
+    invalid("tree.grow",
+            "y must hold numbers of classes, and classes and value fit it, got others");
+  }
+}
+
+inline void check_ranks(const Ranks& ranks, bool random) {
+  if (ranks.data == nullptr && !random && ranks.rows * ranks.features > 0) {
+    invalid("tree.grow", "ranks must be given for cuts that are not drawn, got none");
+  }
+  if (ranks.data == nullptr) return;
+  if (!(ranks.bytes == 4 || (ranks.bytes == 2 && ranks.rows <= Ranks::kNarrowMissing))) {
+    invalid("tree.grow", "ranks must have 4 bytes each, or 2 for up to 65535 rows, got ",
+            ranks.bytes, " for ", ranks.rows, " rows");
+  }
+}
+
+inline void check_levels(const Field& f) {
+  for (index_t j = 0; j < std::ssize(f.categorical); ++j) {
+    for (index_t i = 0; f.of_levels(j) && i < f.ranks.rows; ++i) {
+      const double code = f.value(j, i);
+      if (code != code) continue;
+      if (!(code >= 0 && code < static_cast<double>(kCodes) && code == std::floor(code))) {
+        invalid("tree.grow",
+                "values of categorical features must be whole numbers from 0 to 255, got ", code);
+      }
+    }
+  }
+}
+
+inline bool any_missing(const Ranks& ranks) {
+  bool any = false;
+  for (index_t f = 0; f < ranks.features && !any; ++f) {
+    ranks.with(f, [&](const auto& rank) {
+      for (index_t i = 0; i < ranks.rows; ++i) any |= rank(i) == kMissing;
+    });
+  }
+  return any;
+}
+
+}  // namespace kernelmill::tree
