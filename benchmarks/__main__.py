@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import importlib
 import json
@@ -38,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--match", default="", metavar="TEXT", help="only cases with this in the name"
     )
+    parser.add_argument(
+        "--peers", nargs="*", metavar="NAME", help="only these beside kernelmill; default: all"
+    )
     arguments = parser.parse_args(argv)
     unknown = set(arguments.family) - set(families())
     if unknown:
@@ -69,24 +73,29 @@ def main(argv: list[str] | None = None) -> int:
         f"{limits['copy bytes/s'] / 1e9:.1f} GB/s\n",
         flush=True,
     )
+    about = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": f"python -m benchmarks {' '.join(argv or sys.argv[1:])}",
+        "machine": platform.machine(),
+        "threads": threads,
+        "load_average": load,
+        "quick": arguments.quick,
+        "limits": limits,
+        "info": kernelmill.info(),
+        "peers": _peer_versions(),
+    }
     outcomes = []
     for family, case in cases:
+        if arguments.peers is not None:
+            kept = {next(iter(case.systems)), *arguments.peers}
+            systems = {name: f for name, f in case.systems.items() if name in kept}
+            case = dataclasses.replace(case, systems=systems)
         outcomes.append(measure(family, case, limits, arguments.quick))
         print(table(outcomes[-1:]), flush=True)
+        if arguments.save:  # each time: a run that is stopped keeps what it has
+            arguments.save.parent.mkdir(parents=True, exist_ok=True)
+            arguments.save.write_text(json.dumps(as_json(outcomes, **about), indent=1) + "\n")
     if arguments.save:
-        about = {
-            "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "command": f"python -m benchmarks {' '.join(argv or sys.argv[1:])}",
-            "machine": platform.machine(),
-            "threads": threads,
-            "load_average": load,
-            "quick": arguments.quick,
-            "limits": limits,
-            "info": kernelmill.info(),
-            "peers": _peer_versions(),
-        }
-        arguments.save.parent.mkdir(parents=True, exist_ok=True)
-        arguments.save.write_text(json.dumps(as_json(outcomes, **about), indent=1) + "\n")
         print(f"saved {arguments.save}")
     return 0 if all(outcome.ok for outcome in outcomes) else 1
 
@@ -95,7 +104,8 @@ def _peer_versions() -> dict[str, str | None]:
     from importlib.metadata import PackageNotFoundError, version
 
     found: dict[str, str | None] = {}
-    names = ("scikit-learn", "scikit-learn-intelex", "faiss-cpu", "hmmlearn", "numpy", "scipy")
+    names = ("scikit-learn", "scikit-learn-intelex", "faiss-cpu", "fastcluster", "openTSNE",
+             "umap-learn", "hmmlearn", "numpy", "scipy")  # fmt: skip
     for name in names:
         try:
             found[name] = version(name)

@@ -27,7 +27,8 @@ ROUNDS = 9
 # Seconds between turns. OpenBLAS's threads spin for 105 ms after a call (2^28 cycles, seen in their
 # CPU time), those of OpenMP and oneTBB for less, ours for 0.1 ms.
 REST = 0.15
-SECONDS_PER_CASE = 20.0  # rounds are cut to stay near this, to 3 at least
+SECONDS_PER_CASE = 20.0  # rounds are cut to stay near this, to 3 at least, 2 if one lasts as long
+LONG = 1.0  # seconds of a call whose warm-up says well enough how long it takes
 
 
 @dataclass(frozen=True)
@@ -126,19 +127,24 @@ def measure(family: str, case: Case, limits: Mapping[str, float], quick: bool = 
     if ours not in runs:
         raise RuntimeError(f"benchmarks: {family}/{case.name} cannot run ours: {absent[ours]}")
 
-    results = {name: run() for name, run in runs.items()}  # warm-up, and what is checked
+    results, cost = {}, {}
+    for name, run in runs.items():  # warm-up, and what is checked
+        began = time.perf_counter()
+        results[name] = run()
+        cost[name] = time.perf_counter() - began
     wrong = {}
     for name in runs:
         complaint = case.check(data, results[ours], results[name])
         if complaint:
             wrong[name] = complaint
-    calls, cost = {}, {}
+    calls = {}
     for name, run in runs.items():
-        cost[name] = _time(run, 1)
+        if cost[name] < LONG:
+            cost[name] = _time(run, 1)
         calls[name] = max(1, int(np.ceil(SHORTEST_TIMING / max(cost[name], 1e-7))))
     per_round = sum(cost[name] * calls[name] for name in runs)
     affordable = int(SECONDS_PER_CASE / max(per_round, 1e-9))
-    rounds = 1 if quick else max(3, min(ROUNDS, affordable))
+    rounds = 1 if quick else max(3 if affordable else 2, min(ROUNDS, affordable))
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     order = list(runs)
     for r in range(rounds):

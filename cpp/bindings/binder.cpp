@@ -517,7 +517,7 @@ Entry& Family::add(const char* name) {
 // Families without a CUDA implementation.
 #if defined(KERNELMILL_BINDINGS)
 #define KERNELMILL_HOST_FAMILIES(F)                                                        \
-  F(coordinate) F(decomposition) F(glm) F(half) F(layout) F(linkage) F(moments)           \
+  F(affinity) F(coordinate) F(decomposition) F(glm) F(half) F(layout) F(linkage) F(moments) \
   F(neighbors) F(sgd) F(values)
 #else
 #define KERNELMILL_HOST_FAMILIES(F)

@@ -18,7 +18,7 @@ from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._validation import as_numbers
 from kernelmill.manifold._words import WORDS
-from kernelmill.ops import kmeans, pairwise, random
+from kernelmill.ops import affinity, kmeans, pairwise, random
 
 # Exchanges between two looks at callbacks, which see each one where there are some.
 _SLICE = 10
@@ -284,58 +284,36 @@ def exchanged(
 ) -> Run:
     """A run; a state begins with the evidence of each row to be an exemplar."""
     n = len(S)
-    every = np.arange(n)
-    off = ~np.eye(n, dtype=bool)
-    if n == 1 or (np.ptp(S[off]) == 0 and np.ptp(np.diagonal(S)) == 0):
-        alone = n == 1 or S[0, 0] >= S[off][0]
+    off = S.ravel()[1:].reshape(n - 1, n + 1)[:, :-1] if n > 1 else S
+    if n == 1 or (np.ptp(off) == 0 and np.ptp(np.diagonal(S)) == 0):
+        alone = n == 1 or S[0, 0] >= S[0, 1]
         evidence = np.full(n, -1.0)
         evidence[: n if alone else 1] = 1.0
-        return Run((evidence, None, None, 0), 0.0, [], 1, True)
+        return Run((evidence, 0), 0.0, [], 1, True)
     unit = float(np.abs(S).max())
     S = S + S * (np.finfo(float).eps * random.normal(seed, 0, 0, n * n).reshape(n, n))
     S += np.finfo(float).eps * unit * 1e-3 * random.normal(seed, 1, 0, n * n).reshape(n, n)
 
-    def begin(number: int) -> tuple:
-        return np.full(n, -1.0), np.zeros((n, n)), np.zeros((n, n)), 0
+    R, A = np.zeros((n, n)), np.zeros((n, n))
 
     def advance(state: tuple, most: int) -> Step:
-        evidence, A, R, same = state
-        A, R, new = A.copy(), R.copy(), np.empty_like(S)
-        taken, finished = 0, False
-        while taken < min(most, _SLICE) and not finished:
-            taken += 1
-            np.add(A, S, out=new)
-            best = new.argmax(axis=1)
-            first = new[every, best]
-            new[every, best] = -np.inf
-            second = new.max(axis=1)
-            np.subtract(S, first[:, None], out=new)
-            new[every, best] = S[every, best] - second
-            _damp(R, new, damping)
-            np.maximum(R, 0, out=new)
-            new[every, every] = R[every, every]
-            np.subtract(new.sum(axis=0), new, out=new)
-            own = new[every, every].copy()
-            np.minimum(new, 0, out=new)
-            new[every, every] = own
-            _damp(A, new, damping)
-            before, evidence = evidence, A[every, every] + R[every, every]
-            same = same + 1 if ((evidence > 0) == (before > 0)).all() else 0
+        evidence, same = state
+        # Not beyond the exchange that may be the last.
+        taken = min(most, _SLICE, max(1, still - 1 - same))
+        finished = False
+        for after in affinity.exchange(S, R, A, damping, taken):
+            same = same + 1 if ((after > 0) == (evidence > 0)).all() else 0
+            evidence = after
             finished = same + 1 >= still and bool((evidence > 0).any())
-        return Step((evidence, A, R, same), None, finished, taken)
+        return Step((evidence, same), None, finished, taken)
 
     def attributes(state: tuple, n_iter: int) -> dict:
         exemplars, labels = chosen(S, state)
         return {"cluster_centers_indices_": exemplars, "labels_": labels, "n_iter_": n_iter}
 
-    return climb(progress, begin, advance, max_iter=most, attributes=attributes)
-
-
-def _damp(old: np.ndarray, new: np.ndarray, damping: float) -> None:
-    """``old <- damping old + (1 - damping) new``; new is used up."""
-    new *= 1 - damping
-    old *= damping
-    old += new
+    return climb(
+        progress, lambda _: (np.full(n, -1.0), 0), advance, max_iter=most, attributes=attributes
+    )
 
 
 def chosen(S: np.ndarray, state: tuple) -> tuple[np.ndarray, np.ndarray]:

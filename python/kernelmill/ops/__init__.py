@@ -43,6 +43,7 @@ FAMILIES = (
     "histogram",
     "neighbors",
     "linkage",
+    "affinity",
     "kernels",
     "svm",
     "layout",
