@@ -19,6 +19,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse, to_host
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._moments import pilot
 from kernelmill._estimator._rows import Rows
 from kernelmill.ops import matmul, moments, random
@@ -158,9 +159,11 @@ def top(S: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         return _NONE, np.empty((0, d))
     if d > 64 and 4 * k < d:
         chosen = [d - k, d - 1]
-        values, vectors = scipy.linalg.eigh(S, subset_by_index=chosen, check_finite=False)
+        with lapack_threads(d):
+            values, vectors = scipy.linalg.eigh(S, subset_by_index=chosen, check_finite=False)
     else:
-        values, vectors = np.linalg.eigh(S)
+        with lapack_threads(d):
+            values, vectors = np.linalg.eigh(S)
         values, vectors = values[d - k :], vectors[:, d - k :]
     return values[::-1], vectors[:, ::-1].T
 
@@ -174,9 +177,10 @@ def by_scatter(scatter: np.ndarray, k: int) -> Axes:
 def by_values(A: CentredRows, k: int) -> Axes:
     """By the singular values of A, or of the triangle of its QR factorisation where n > d."""
     dense = A.A
-    if A.count > A.d:
-        dense = scipy.linalg.qr(dense, mode="r", check_finite=False)[0][: A.d]
-    _, values, vectors = scipy.linalg.svd(dense, full_matrices=False, check_finite=False)
+    with lapack_threads(min(A.shape)):
+        if A.count > A.d:
+            dense = scipy.linalg.qr(dense, mode="r", check_finite=False)[0][: A.d]
+        _, values, vectors = scipy.linalg.svd(dense, full_matrices=False, check_finite=False)
     return Axes(vectors[:k], values[:k].astype(np.float64), A.total)
 
 
@@ -193,7 +197,8 @@ def _ritz(A: CentredRows, U: np.ndarray) -> Axes:
     """The axes of A within the span of orthonormal columns U, from ``A'U = Q (Q'A'U)``."""
     Y = A.back(U)
     Q = _orthonormal(Y)
-    turn, values, _ = scipy.linalg.svd(product(Q.T, Y), check_finite=False)
+    with lapack_threads(Q.shape[1]):
+        turn, values, _ = scipy.linalg.svd(product(Q.T, Y), check_finite=False)
     components = matmul.matmul(np.ascontiguousarray(turn.T), np.ascontiguousarray(Q.T))
     return Axes(components, values.astype(np.float64), A.total)
 
@@ -221,7 +226,8 @@ def by_random(
         Q = normalise(A.back(Q))
     Q = _orthonormal(A.back(_orthonormal(A.times(Q))))
     Y = A.times(Q)  # on the span of Q, so that values are the lengths of the scores
-    _, values, turn = scipy.linalg.svd(product(_orthonormal(Y).T, Y), check_finite=False)
+    with lapack_threads(size):
+        _, values, turn = scipy.linalg.svd(product(_orthonormal(Y).T, Y), check_finite=False)
     components = matmul.matmul(np.ascontiguousarray(turn[:k]), np.ascontiguousarray(Q.T))
     return Axes(components, values[:k].astype(np.float64), A.total)
 
@@ -236,7 +242,8 @@ def _orthonormal(Y: np.ndarray) -> np.ndarray:
     error = float(np.abs(_gram(Q) - np.eye(k)).max(initial=0.0))
     if error < 64 * float(np.finfo(Y.dtype).eps):
         return Q
-    return scipy.linalg.qr(Y, mode="economic", check_finite=False)[0]
+    with lapack_threads(k):
+        return scipy.linalg.qr(Y, mode="economic", check_finite=False)[0]
 
 
 def _gram(Y: np.ndarray) -> np.ndarray:
@@ -250,7 +257,8 @@ def _apart(Y: np.ndarray) -> np.ndarray:
 
     By the eigenvectors of Y'Y, so that the long side is read by one product and written by another.
     """
-    values, vectors = np.linalg.eigh(_gram(Y))
+    with lapack_threads(Y.shape[1]):
+        values, vectors = np.linalg.eigh(_gram(Y))
     values = np.maximum(values, np.finfo(np.float64).eps * (values[-1] or 1.0))
     return product(Y, (vectors / np.sqrt(values)).astype(Y.dtype))
 

@@ -12,6 +12,7 @@ from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Run, Step, climb, warn_unconverged
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._moments import moments_of
 from kernelmill._estimator._progress import Progress
 from kernelmill.decomposition._axes import CentredRows, signed, top
@@ -197,7 +198,8 @@ class FactorAnalysis(GaussianProjection):
 
         begin = _State(np.zeros((k, d)), noise, noise, ())
         learned = lambda state, done: self._learned(state, mean, varies, done)  # noqa: E731
-        with Progress(self, False, iterations=self.max_iter, X=X) as progress:
+        bar = Progress(self, False, iterations=self.max_iter, X=X)
+        with lapack_threads(d), bar as progress:
             run: Run = climb(
                 progress, lambda number: begin, advance, max_iter=self.max_iter, attributes=learned
             )

@@ -12,6 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb, warn_unconverged
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Rows
@@ -163,7 +164,7 @@ class FastICA(Projection):
         learned = lambda state, done: self._learned(state, mean, K, done)  # noqa: E731
         deflates = self.algorithm == "deflation"
         limit = self.max_iter * (k if deflates else 1)
-        with Progress(self, False, iterations=limit, X=X) as progress:
+        with lapack_threads(k), Progress(self, False, iterations=limit, X=X) as progress:
             if deflates:
                 begin = (np.zeros((0, k)), _unit(W[0]), 0, 0)
                 run = climb(

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._arrays import is_sparse, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._kernels import NAMES, Kernel, canonical, check_square, of_pairs
@@ -244,7 +245,8 @@ callable, default="linear"
         if solver == "auto":
             solver = "arpack" if n > _MANY and k < _FEW else "dense"
             if n >= _LARGE and k < _FEW:
-                found = leading_pairs(K, k, seed_of(self.random_state), float(self.tol))
+                with lapack_threads(k):
+                    found = leading_pairs(K, k, seed_of(self.random_state), float(self.tol))
                 if found is not None:
                     return found
         if solver == "dense" or k >= n:

@@ -12,6 +12,7 @@ from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step, climb, warn_unconverged
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill.decomposition._nmf import INITS, NonnegativeModel, mean_of
 from kernelmill.decomposition._nonnegative import (
@@ -140,7 +141,8 @@ class MiniBatchNMF(NonnegativeModel):
             return Step(after, cost, watch.finished(cost, change))
 
         begin = (H, H.astype(np.float64), np.ones(H.shape))
-        with Progress(self, self.verbose, iterations=limit, unit="batch", X=X) as progress:
+        bar = Progress(self, self.verbose, iterations=limit, unit="batch", X=X)
+        with lapack_threads(len(H)), bar as progress:
             run = climb(
                 progress, lambda number: begin, advance, max_iter=limit, attributes=learned
             )

@@ -12,6 +12,7 @@ from kernelmill._arrays import is_sparse, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step, climb, warn_unconverged
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill._estimator._rows import Estimator, Rows
@@ -413,7 +414,8 @@ class NMF(NonnegativeModel):
         learned = lambda state, done: {  # noqa: E731 - for the climb alone
             "components_": state[1], "n_components_": len(H), "n_iter_": done,
         }  # fmt: skip
-        with Progress(self, self.verbose, iterations=self.max_iter, X=X) as progress:
+        bar = Progress(self, self.verbose, iterations=self.max_iter, X=X)
+        with lapack_threads(len(H)), bar as progress:
             run = climb(
                 progress, lambda number: (W, H, None), advance, max_iter=self.max_iter,
                 attributes=learned,

@@ -11,6 +11,7 @@ from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Run, Step, climb, warn_unconverged
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._validation import refuse_unseen
 from kernelmill._estimator._words import DENSE_ROWS
@@ -277,7 +278,8 @@ class ProbabilisticPCA(GaussianProjection):
             after = _State(mean, L.T @ W, noise, value)
             return Step(after, value, finished)
 
-        with Progress(self, False, iterations=self.max_iter, X=X) as progress:
+        bar = Progress(self, False, iterations=self.max_iter, X=X)
+        with lapack_threads(k), bar as progress:
             run: Run = climb(
                 progress, lambda number: state._replace(W=W), advance, max_iter=self.max_iter,
                 attributes=self._learned,

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -24,21 +21,7 @@ from kernelmill.gaussian_process.kernels._kernel import BLOCK, Kernel
 _FIRST, _LAST = 1e-12, 1e-4
 
 
-# Up to this many rows LAPACK runs on one thread: an evaluation takes under 10 ms there, and waiting
-# for a second thread on a busy machine took 20 times as long as the work (n = 200, two cores).
-_ALONE = 512
-
-
-@functools.cache
-def _controller() -> Any:
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas")
-
-
-def lapack_threads(n: int) -> AbstractContextManager:
-    """A context in which LAPACK uses as many threads as n rows are worth."""
-    return _controller().limit(limits=1) if n <= _ALONE else contextlib.nullcontext()
+lapack_threads = _linalg.lapack_threads
 
 
 def covariances(kernel: Kernel, X: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import scipy.sparse.linalg
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill.manifold._laplacian import WHOLE
 from kernelmill.manifold._rows import Manifold, exponent_of, normals, turned
 from kernelmill.neighbors._base import SEARCH, check_pair
@@ -133,7 +134,8 @@ def leading(B: np.ndarray, q: int, tol: float) -> tuple[np.ndarray, np.ndarray]:
     n = len(B)
     k = min(q, n)
     if n <= WHOLE or k >= n - 1:
-        values, vectors = scipy.linalg.eigh(B, subset_by_index=(n - k, n - 1))
+        with lapack_threads(n):
+            values, vectors = scipy.linalg.eigh(B, subset_by_index=(n - k, n - 1))
     else:
         v0 = normals(0, 11, n, 1).ravel()
         values, vectors = scipy.sparse.linalg.eigsh(B, k, which="LA", v0=v0, tol=tol)

@@ -10,6 +10,7 @@ import scipy.sparse
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill.manifold._rows import normals, turned
 
 # Nodes up to which all eigenvectors of a matrix are computed.
@@ -77,7 +78,8 @@ def smoothest(
     k = min(k, n)
     if n <= WHOLE or k >= n - 1:
         L = np.diag(diagonal) - (S.toarray() if sparse else S)
-        values, g = scipy.linalg.eigh(L, subset_by_index=(0, k - 1))
+        with lapack_threads(n):
+            values, g = scipy.linalg.eigh(L, subset_by_index=(0, k - 1))
     else:
         v0 = normals(seed, 11, n, 1).ravel()
         count = min(n - 1, max(2 * k + 1, 20, int(np.sqrt(n)) if not factors else 0))
@@ -86,7 +88,10 @@ def smoothest(
                 (n, n), dtype=np.float64,
                 matvec=lambda v: S @ v.ravel() + (top - diagonal) * v.ravel(),
             )  # fmt: skip
-            values, g = scipy.sparse.linalg.eigsh(matrix, k, which="LA", v0=v0, tol=tol, ncv=count)
+            with lapack_threads(count if sparse else n):
+                values, g = scipy.sparse.linalg.eigsh(
+                    matrix, k, which="LA", v0=v0, tol=tol, ncv=count
+                )
             values = top - values
         else:
             L = scipy.sparse.diags_array(diagonal) - S
@@ -119,9 +124,10 @@ def near_zero(
     factor = factors(M + shift * scipy.sparse.eye_array(n, format="csr"))
     inverse = scipy.sparse.linalg.LinearOperator((n, n), factor.solve, dtype=np.float64)
     count = min(n - 1, max(2 * k + 1, 20))
-    values, vectors = scipy.sparse.linalg.eigsh(
-        inverse, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=most
-    )
+    with lapack_threads(count):
+        values, vectors = scipy.sparse.linalg.eigsh(
+            inverse, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=most
+        )
     return 1 / values - shift, vectors
 
 

@@ -11,6 +11,7 @@ from kernelmill._docstrings import complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._validation import as_numbers
@@ -146,9 +147,8 @@ class MDS(ClassicalMDS):
         def _normal(state: tuple) -> float:
             return float(state[3] / max(state[4], np.finfo(float).tiny))
 
-        with Progress(
-            self, self.verbose, runs=int(self.n_init), iterations=int(self.max_iter)
-        ) as progress:
+        bar = Progress(self, self.verbose, runs=int(self.n_init), iterations=int(self.max_iter))
+        with lapack_threads(len(D)), bar as progress:
             run = climb(
                 progress,
                 begin,

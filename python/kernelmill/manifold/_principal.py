@@ -9,6 +9,7 @@ import scipy.linalg
 import scipy.sparse.linalg
 
 from kernelmill._arrays import is_sparse
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill.manifold._rows import normals, turned
 
 _WHOLE = 1200  # rows or features up to which all eigenvectors are computed
@@ -39,12 +40,13 @@ def principal(X: Any, q: int, seed: int) -> np.ndarray:
         places = (left * values)[:, ::-1]
     else:
         C = X.astype(np.float64, order="C") - mean
-        if d <= n:
-            vectors = scipy.linalg.eigh(C.T @ C, subset_by_index=(d - k, d - 1))[1]
-            places = C @ vectors[:, ::-1]
-        else:
-            values, left = scipy.linalg.eigh(C @ C.T, subset_by_index=(n - k, n - 1))
-            places = (left * np.sqrt(np.maximum(values, 0)))[:, ::-1]
+        with lapack_threads(min(n, d)):
+            if d <= n:
+                vectors = scipy.linalg.eigh(C.T @ C, subset_by_index=(d - k, d - 1))[1]
+                places = C @ vectors[:, ::-1]
+            else:
+                values, left = scipy.linalg.eigh(C @ C.T, subset_by_index=(n - k, n - 1))
+                places = (left * np.sqrt(np.maximum(values, 0)))[:, ::-1]
     places = turned(places)
     deviation = places.std(axis=0)
     lost = np.ones(q, bool)

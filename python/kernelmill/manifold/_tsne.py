@@ -9,6 +9,7 @@ import numpy as np
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Run, Step, climb
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._validation import as_numbers
@@ -202,8 +203,8 @@ class TSNE(Manifold):
     def _descend(self, P: Any, Y: np.ndarray) -> Run:
         n = len(Y)
         graph = P.indptr.astype(np.int64), P.indices.astype(np.int32), P.data
-        inside = P.data > 0
-        entropy = float(P.data[inside] @ np.log(P.data[inside]))
+        inside = P.data[P.data > 0]
+        entropy = float((inside * np.log(inside)).sum())
         theta = 0.0 if self.method == "exact" or n <= _DIRECT else float(self.angle)
         early = float(self.early_exaggeration)
         self.learning_rate_ = self._rate(1.0 if self.max_iter > _EXPLORATION else early, n)
@@ -252,7 +253,8 @@ class TSNE(Manifold):
             exact = 0.0 if n <= _EXACT_END else min(theta, 0.2)
             return run._replace(objective=divergence(run.state[0], exact))
 
-        with Progress(self, self.verbose, iterations=int(self.max_iter)) as progress:
+        bar = Progress(self, self.verbose, iterations=int(self.max_iter))
+        with lapack_threads(Y.shape[1]), bar as progress:
             return climb(
                 progress,
                 begin,

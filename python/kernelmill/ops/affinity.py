@@ -23,9 +23,7 @@ _HOST = "similarities are a matrix in the memory of the host, as AffinityPropaga
     " -> evidence: f64[m,n]",
     cuda=_HOST,
 )
-def exchange(
-    S: np.ndarray, R: np.ndarray, A: np.ndarray, damping: float, m: int = 1
-) -> np.ndarray:
+def exchange(S: np.ndarray, R: np.ndarray, A: np.ndarray, damping: float, m: int = 1) -> np.ndarray:
     """Some exchanges of messages.
 
     In each of them, new messages
