@@ -4,9 +4,9 @@ With similarities S, whose diagonal holds how much each row wants to be an exemp
 row j how well it would serve as its exemplar (the responsibility r_ij), and hears how much others
 think so (the availability a_ij).
 
-S must be finite, with two rows at least, and messages begin as zeros; NaN and infinity give
-messages without meaning. What does not fit raises ValueError. Deterministic: the same bits at any
-number of threads. Cost is stated per op.
+S must be finite, and messages begin as zeros; NaN and infinity give messages without meaning. Empty
+S and a single row, which has no other to compare with, are refused. What does not fit raises
+ValueError. Deterministic: the same bits at any number of threads. Cost is stated per op.
 """
 
 from __future__ import annotations
