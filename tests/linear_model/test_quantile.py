@@ -8,9 +8,11 @@ import pytest
 import scipy.optimize
 import scipy.sparse
 from sklearn import linear_model as sk
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 
-from kernelmill.linear_model import QuantileRegressor
+import kernelmill
+from kernelmill.linear_model import QuantileRegressor, _pinball, _quantile
 
 
 def problem(seed=0, n=120, d=4):
@@ -98,11 +100,6 @@ def test_a_quantile_of_0_or_1_is_refused(quantile):
         QuantileRegressor(quantile=quantile).fit([[1.0], [2.0]], [1, 2])
 
 
-def test_a_stream_is_refused():
-    with pytest.raises(TypeError, match="must be an array or frame in memory"):
-        QuantileRegressor().fit(lambda: iter([np.ones((2, 1))]), [1, 2])
-
-
 def test_ctrl_c_is_seen_while_the_solver_runs(monkeypatch):
     ends, began = threading.Event(), threading.Event()
 
@@ -127,3 +124,138 @@ def test_ctrl_c_is_seen_while_the_solver_runs(monkeypatch):
 def test_what_the_solver_raises_is_raised():
     with pytest.raises(TypeError, match="time_limit"):
         QuantileRegressor(solver_options={"time_limit": "soon"}).fit(np.eye(3), np.arange(3.0))
+
+
+# More rows than the linear program takes: smoothed steps, then the program of the rows near.
+
+
+def large(seed=0, n=6000, d=3):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)) + np.arange(d)
+    return X, X @ np.arange(1.0, d + 1) + (0.5 + X[:, 0] ** 2) * rng.standard_t(2, size=n)
+
+
+@pytest.fixture
+def all_at_once(monkeypatch):
+    """Fits whose linear program has every row."""
+
+    def fit(*args, **given):
+        with monkeypatch.context() as patch:
+            patch.setattr(_pinball, "_FREE", (10**9, 30))
+            return QuantileRegressor(**given).fit(*args)
+
+    return fit
+
+
+@pytest.mark.parametrize("quantile", [0.02, 0.5])
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_many_rows_give_the_line_of_all(all_at_once, quantile, alpha, intercept, weighted):
+    X, y = large()
+    w = np.random.default_rng(1).integers(0, 3, len(y)).astype(float) if weighted else None
+    given = {"quantile": quantile, "alpha": alpha, "fit_intercept": intercept}
+    whole = all_at_once(X, y, w, **given)
+    assert whole.n_iter_ > 0
+    for rows in (X, scipy.sparse.csr_matrix(X), lambda: iter([X[:2500], X[2500:]])):
+        if weighted and callable(rows):
+            rows = kernelmill.stream.source(lambda: iter([(X[:99], w[:99]), (X[99:], w[99:])]))
+            model = QuantileRegressor(**given).fit(rows, y)
+        else:
+            model = QuantileRegressor(**given).fit(rows, y, sample_weight=w)
+        np.testing.assert_allclose(model.coef_, whole.coef_, rtol=1e-6, atol=1e-9)
+        assert 0 <= model.dual_gap_ <= 2e-9 * loss(whole, X, y, w)
+        assert loss(model, X, y, w) <= loss(whole, X, y, w) * (1 + 1e-9)
+
+
+def test_many_rows_and_quantiles_do_not_cross(all_at_once):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_t(2, (5000, 2)), rng.standard_t(1.5, 5000)
+    given = {"quantile": [0.6, 0.4, 0.5], "alpha": 0.0}
+    model = QuantileRegressor(**given).fit(lambda: iter([X[:3000], X[3000:]]), y)
+    found = model.predict(X)[:, [1, 2, 0]]
+    assert (np.diff(found, axis=1) >= -1e-7 * np.abs(y).max()).all()
+    whole = all_at_once(X, y, **given)
+    r, q = y[:, None] - np.stack([model.predict(X), whole.predict(X)]), np.array([0.6, 0.4, 0.5])
+    ours, least = np.maximum(q * r, (q - 1) * r).mean(1).sum(1)
+    assert ours == pytest.approx(least, rel=1e-8)
+    assert model.dual_gap_ >= ours - least - 1e-8 * least
+
+
+@pytest.mark.parametrize("kind", ["line", "counts", "constant", "two"])
+def test_ties_of_many_rows(kind):
+    X, y = large(n=9000)
+    line = X @ [1.0, 2, 3]
+    rng = np.random.default_rng(2)
+    y = {
+        "line": line, "counts": rng.poisson(1.0, len(y)).astype(float),
+        "constant": np.full(len(y), 2.5), "two": (y > 0).astype(float),
+    }[kind]  # fmt: skip
+    model = QuantileRegressor(quantile=0.5, alpha=0.0).fit(X, y)
+    least = loss(model, X, y) - model.dual_gap_
+    assert model.dual_gap_ <= 1e-9 * max(least, 1e-3 * np.abs(y).max())
+    if kind == "line":
+        np.testing.assert_allclose(model.coef_, [1, 2, 3], rtol=1e-9)
+    if kind == "constant":
+        assert [*model.coef_, model.intercept_] == [0, 0, 0, 2.5]
+
+
+def test_the_gap_bounds_what_wrong_lines_lose(monkeypatch):
+    """A program that is stopped at once leaves a gap that is no smaller than the loss."""
+    X, y = large(n=9000)
+    least = loss(QuantileRegressor(alpha=0.0).fit(X, y), X, y)
+    monkeypatch.setattr(_pinball, "_AT_LEAST", 1e9)
+    monkeypatch.setattr(_pinball, "_NEAR", 1e9)
+    monkeypatch.setattr(_pinball, "_FAR", 1e9)
+    monkeypatch.setattr(_pinball, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(_quantile, "MOST_ROUNDS", 1)
+    with pytest.warns(ConvergenceWarning, match="left dual_gap_"):
+        model = QuantileRegressor(alpha=0.0).fit(X, y)
+    lost = loss(model, X, y) - least
+    assert lost > 1e-6 * least
+    assert model.dual_gap_ >= lost * (1 - 1e-9)
+
+
+@pytest.mark.parametrize("factor", [1e-120, 1e120])
+def test_units_of_many_rows(factor):
+    X, y = large()
+    plain = QuantileRegressor(alpha=0.0).fit(X, y)
+    for rows, targets, power in ((factor * X, y, -1), (X, factor * y, 1)):
+        model = QuantileRegressor(alpha=0.0).fit(rows, targets)
+        np.testing.assert_allclose(model.coef_ * factor**-power, plain.coef_, rtol=1e-7)
+
+
+def test_a_stream_of_too_many_features_is_refused(monkeypatch):
+    monkeypatch.setattr(_pinball, "MEMMAP_BYTES", 16)
+    X, y = large(n=50)
+    with pytest.raises(ValueError, match="X must have fewer features where it is a stream, got 3"):
+        QuantileRegressor().fit(lambda: iter([X]), y)
+    with pytest.raises(ValueError, match="readable more than once"):
+        QuantileRegressor().fit(iter([X]), y)
+
+
+def test_ctrl_c_between_passes_leaves_the_model_as_it_was():
+    X, y = large()
+    model = QuantileRegressor(alpha=0.0).fit(X[:500], y[:500])
+    before, passes = model.coef_, []
+
+    def chunks():
+        passes.append(1)
+        if len(passes) == 5:
+            raise KeyboardInterrupt
+        yield X
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(chunks, y)
+    assert model.coef_ is before
+    assert len(passes) == 5
+
+
+def test_threads_do_not_change_the_line():
+    X, y = large()
+    found = []
+    for count in (1, 2, 7):
+        with kernelmill.threads(count):
+            found.append(QuantileRegressor(alpha=0.1, quantile=0.3).fit(X, y).coef_)
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])

@@ -25,6 +25,7 @@ MODELS = {
     "GammaRegressor": km.GammaRegressor(alpha=0.01, tol=1e-8),
     "TweedieRegressor": km.TweedieRegressor(power=1.5, alpha=0.01, tol=1e-8),
     "LogCoshRegressor": km.LogCoshRegressor(tol=1e-8),
+    "QuantileRegressor": km.QuantileRegressor(alpha=0.01),
     "HuberRegressor": km.HuberRegressor(tol=1e-9, max_iter=1000),
     "OrthogonalMatchingPursuit": km.OrthogonalMatchingPursuit(n_nonzero_coefs=3),
     "Lars": km.Lars(n_nonzero_coefs=3),

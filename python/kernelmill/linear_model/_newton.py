@@ -61,6 +61,26 @@ class Point:
     stuck: bool = False
 
 
+def newton_step(gradient: np.ndarray, hessian: np.ndarray) -> tuple[np.ndarray, float]:
+    """The step, in the shape of the gradient, and half of Newton's decrement."""
+    scale = np.sqrt(np.diag(hessian))
+    scale = np.where(scale > 0, scale, 1.0)
+    K = hessian / np.multiply.outer(scale, scale)
+    right = -gradient.ravel() / scale
+    try:
+        factor = scipy.linalg.cho_factor(K, lower=True, check_finite=False)
+        if np.diag(factor[0]).min(initial=1.0) < 1e-7:
+            raise scipy.linalg.LinAlgError
+        step = scipy.linalg.cho_solve(factor, right, check_finite=False)
+    except scipy.linalg.LinAlgError:
+        if not np.isfinite(K).all():
+            return np.zeros_like(gradient), np.nan
+        values, vectors = scipy.linalg.eigh(K, check_finite=False)
+        kept = values > values[-1] * 1e-13 * len(values)
+        step = vectors[:, kept] @ ((vectors[:, kept].T @ right) / values[kept])
+    return (step / scale).reshape(gradient.shape), float(step @ right) / 2
+
+
 class Objective:
     """The problem, and the steps towards its least.
 
@@ -251,7 +271,9 @@ class Objective:
         """One step; finished where what is left to gain is below ``tol**2`` units."""
         newton = self.newton and at.first is None
         if newton:
-            direction, gain = self._model_step(at) if self.l1 > 0 else self._newton_step(at)
+            direction, gain = (
+                self._model_step(at) if self.l1 > 0 else newton_step(at.gradient, at.hessian)
+            )
         else:
             direction, gain = self._quasi_step(at)
         enough = tol * tol * self.unit * self.weight + 4 * _EPS * abs(at.value)
@@ -295,27 +317,6 @@ class Objective:
     @staticmethod
     def _flat(coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
         return np.hstack([coef, intercept[:, None]]).ravel()
-
-    def _newton_step(self, at: Point) -> tuple[np.ndarray, float]:
-        """The step, and half of Newton's decrement."""
-        slope = at.gradient.ravel()
-        H = at.hessian
-        scale = np.sqrt(np.diag(H))
-        scale = np.where(scale > 0, scale, 1.0)
-        K = H / np.multiply.outer(scale, scale)
-        right = -slope / scale
-        try:
-            factor = scipy.linalg.cho_factor(K, lower=True, check_finite=False)
-            if np.diag(factor[0]).min(initial=1.0) < 1e-7:
-                raise scipy.linalg.LinAlgError
-            step = scipy.linalg.cho_solve(factor, right, check_finite=False)
-        except scipy.linalg.LinAlgError:
-            if not np.isfinite(K).all():
-                return np.zeros_like(at.gradient), np.nan
-            values, vectors = scipy.linalg.eigh(K, check_finite=False)
-            kept = values > values[-1] * 1e-13 * len(values)
-            step = vectors[:, kept] @ ((vectors[:, kept].T @ right) / values[kept])
-        return (step / scale).reshape(at.gradient.shape), float(step @ right) / 2
 
     def _model_step(self, at: Point) -> tuple[np.ndarray, float]:
         """The step to the least of the quadratic model with the L1 penalty, and its gain."""
