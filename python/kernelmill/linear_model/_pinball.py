@@ -162,16 +162,16 @@ class Problem:
         self.used = int(np.count_nonzero(w))
         self.room = max(_FREE[0], _FREE[1] * (self.d + 1))
         self.direct = self.used <= 2 * self.room
-        self._check_size()
+        self._check_size(self.d * (self.used if self.direct else self.k * self.d))
         first = rows if not rows.is_stream else next(iter(rows.chunks()))
         sparse = is_sparse(first.X)
         self.shift = pilot(first.X, first.weight) if intercept and not sparse else np.zeros(self.d)
         self.scale = self._largest()
         self.limits = alpha / self.scale
 
-    def _check_size(self) -> None:
-        rows = self.rows
-        size = 8 * self.d * (self.used if self.direct else self.k * self.d)
+    def _check_size(self, numbers: int) -> None:
+        """Raise where so many numbers of a stream would be in memory at once."""
+        rows, size = self.rows, 8 * numbers
         if rows.is_stream and size > 4 * MEMMAP_BYTES:
             raise ValueError(
                 f"{rows.owner}: X must have fewer features where it is a stream, got {self.d} with "
@@ -352,6 +352,17 @@ class Problem:
             rows = np.flatnonzero(self.shares > 0)
             kept = rows if self.k > 1 else rows[:0]
             return replace(at, free=(rows,) * self.k, kept=kept)
+        if not at.widths.all():  # around other planes, of which nothing is known
+            sizes = np.concatenate(
+                [
+                    np.where((self.shares[where] > 0)[:, None], np.abs(r), np.inf)
+                    for where, X in self.blocks()
+                    for r in [self._residuals(self._scaled(X), where, at.lines)]
+                ]
+            )
+            most = min(at.room // 2, self.used) - 1
+            widths = np.partition(sizes, most, axis=0)[most] / _BAND
+            at = replace(at, widths=np.maximum(widths, _LEAST_WIDTH))
         near: list[list[np.ndarray]] = [[] for _ in range(self.k)]
         reach: list[list[np.ndarray]] = [[] for _ in range(self.k)]
         for where, X in self.blocks():
@@ -372,7 +383,8 @@ class Problem:
                 rest = order[half:][np.linspace(0, len(rows) - half - 1, half).astype(np.int64)]
                 rows = np.sort(rows[np.concatenate([order[:half], rest])])
             free.append(rows)
-        return replace(at, free=tuple(free), kept=np.empty(0, dtype=np.int64))
+        kept = np.empty(0, dtype=np.int64) if at.kept is None else at.kept
+        return replace(at, free=tuple(free), kept=kept)
 
     def cross(self, at: Point) -> Step:
         """Solve the program of the variables, and bound what is left to gain."""
@@ -381,6 +393,7 @@ class Problem:
         assert at.free is not None
         assert at.kept is not None
         everything = np.unique(np.concatenate([*at.free, at.kept]))
+        self._check_size(len(everything) * self.d)
         whole = not self.rows.is_stream and len(everything) == len(self.y)
         near = self.rows if whole else self.rows.gather(everything)
         Z, y, shares = self._scaled(near.X), self.y[everything], self.shares[everything]
@@ -413,6 +426,9 @@ class Problem:
         if not proved:
             free = tuple(np.union1d(f, m) for f, m in zip(at.free, worst, strict=True))
             after = replace(after, free=free, kept=np.union1d(at.kept, broken))
+        if not proved and max(map(len, worst)) == self.room:  # start again from here
+            nowhere = np.zeros(self.k)
+            after = replace(after, lines=lines, widths=nowhere, free=None, room=2 * at.room)
         after = replace(after, proved=proved)
         return Step(after, -loss, proved or after.rounds == MOST_ROUNDS)
 
