@@ -375,10 +375,10 @@ class Problem:
                 near[i].append(where.start + own)
                 reach[i].append(size[own])
         free = []
-        for parts, sizes in zip(near, reach, strict=True):
+        for parts, spans in zip(near, reach, strict=True):
             rows = np.concatenate(parts)
             if len(rows) > at.room:  # those that balance most, and of the others any will do
-                order = np.argsort(-np.concatenate(sizes), kind="stable")
+                order = np.argsort(-np.concatenate(spans), kind="stable")
                 half = at.room // 2
                 rest = order[half:][np.linspace(0, len(rows) - half - 1, half).astype(np.int64)]
                 rows = np.sort(rows[np.concatenate([order[:half], rest])])
