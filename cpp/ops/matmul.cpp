@@ -103,6 +103,17 @@ struct Parts {
   bool pay(index_t m, index_t n) const { return m * (column_parts - 2) + n * (row_parts - 2) <= 0; }
 };
 
+// Whether `cols` columns of a product read columns of a, whose values are adjacent, where they are:
+// few panels, or steps of depth that do not share sets of the first cache. The gradient of a
+// weight, 2048 rows, 512 outputs and 128 inputs, took 1.22 instead of 1.30 ms so; one of 2048
+// outputs, whole pages apart, would take 5.64 instead of 5.59 ms.
+template <class T>
+bool reads_columns(MatrixView<const T> a, index_t cols) {
+  const index_t bytes = a.col_stride * index_t{sizeof(T)};
+  return a.row_stride == 1 &&
+         (bytes <= 1024 || (cols <= unpacked_panels * Params<T>::NR && bytes % 4096 != 0));
+}
+
 // Each part is made by one thread, which packs both operands chunk by chunk: packed operands do not
 // travel between the caches of cores, and nobody waits. For outputs that have few parts, as each
 // part packs its rows and columns again.
@@ -132,12 +143,17 @@ void multiply_parts(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
         static_cast<std::size_t>(chunks.count > 1 ? rows * ceil_div(cols, P::NR) * P::NR : 0));
     for (index_t c = 0; c < chunks.count; ++c) {
       const index_t p = c * chunks.size, depth = std::min(chunks.size, k - p);
-      const tile::PackedA<T> packed_a(Strided<T>{&a(i, p), a.row_stride, a.col_stride}, rows,
-                                      depth);
       tile::PackedB<T> packed_b(cols, depth);
       packed_b.pack(Strided<T>{&b(p, j), b.col_stride, b.row_stride}, 0, 0, cols);
-      tile::product_chunk<T>(packed_a, packed_b, cols, partial.data(), c == 0,
-                             c + 1 == chunks.count, part);
+      const auto multiply = [&](const auto& rows_of_a) {
+        tile::product_chunk<T>(rows_of_a, packed_b, cols, partial.data(), c == 0,
+                               c + 1 == chunks.count, part);
+      };
+      if (reads_columns(a, cols)) {
+        multiply(tile::ColumnsA<T>(&a(i, p), a.col_stride, rows, depth));
+      } else {
+        multiply(tile::PackedA<T>(Strided<T>{&a(i, p), a.row_stride, a.col_stride}, rows, depth));
+      }
     }
   });
 }
