@@ -39,10 +39,18 @@ index_t task_count(index_t m, index_t n, index_t k) {
   return wanted <= threads ? wanted : ceil_div(wanted, threads) * threads;
 }
 
-// Rows are read where they are when they are used by this few panels of b and are this short: a
-// product of (65536, 32) and (32, 100) spent a sixth of its time in packing.
+// An operand is read where it is when this few panels of the other one use it and it is this short:
+// a product of (65536, 32) and (32, 100) spent a sixth of its time in packing, one of (2048, 784)
+// and (784, 128) a thirtieth.
 constexpr index_t unpacked_panels = 4;
-constexpr index_t unpacked_depth = 256;
+constexpr index_t unpacked_depth = 1024;
+
+// Whether what lies `stride` apart shares sets of the first cache: (2048, 1024) times (1024, 128)
+// took 3.04 instead of 2.65 ms with such rows unpacked.
+template <class T>
+bool pages_apart(index_t stride) {
+  return stride * index_t{sizeof(T)} % 4096 == 0;
+}
 
 // One task per range of rows, which it packs block by block and multiplies while they are hot; for
 // tall a and narrow b, where rows are used only once and packing them all first would send them
@@ -53,8 +61,8 @@ void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, 
   // the time.
   const index_t threads = thread_limit();
   const index_t blocks = ceil_div(ceil_div(a.rows, Params<T>::MC), threads) * threads;
-  const bool unpacked =
-      a.col_stride == 1 && a.cols <= unpacked_depth && n <= unpacked_panels * Params<T>::NR;
+  const bool unpacked = a.col_stride == 1 && a.cols <= unpacked_depth &&
+                        n <= unpacked_panels * Params<T>::NR && !pages_apart<T>(a.row_stride);
   parallel_for(blocks, ceil_div(blocks, 8 * threads), [&](index_t, index_t begin, index_t end) {
     for (index_t block = begin; block < end; ++block) {
       const index_t i = a.rows * block / blocks, i_end = a.rows * (block + 1) / blocks;
@@ -104,14 +112,13 @@ struct Parts {
 };
 
 // Whether `cols` columns of a product read columns of a, whose values are adjacent, where they are:
-// few panels, or steps of depth that do not share sets of the first cache. The gradient of a
-// weight, 2048 rows, 512 outputs and 128 inputs, took 1.22 instead of 1.30 ms so; one of 2048
-// outputs, whole pages apart, would take 5.64 instead of 5.59 ms.
+// few panels, or columns of which several steps of depth fit a page. The gradient of a weight, 2048
+// rows, 512 outputs and 128 inputs, took 1.22 instead of 1.30 ms.
 template <class T>
 bool reads_columns(MatrixView<const T> a, index_t cols) {
-  const index_t bytes = a.col_stride * index_t{sizeof(T)};
   return a.row_stride == 1 &&
-         (bytes <= 1024 || (cols <= unpacked_panels * Params<T>::NR && bytes % 4096 != 0));
+         (a.col_stride * index_t{sizeof(T)} <= 1024 ||
+          (cols <= unpacked_panels * Params<T>::NR && !pages_apart<T>(a.col_stride)));
 }
 
 // Each part is made by one thread, which packs both operands chunk by chunk: packed operands do not
