@@ -56,23 +56,27 @@ bool pages_apart(index_t stride) {
 // tall a and narrow b, where rows are used only once and packing them all first would send them
 // through memory.
 template <class T>
-void multiply_rows(MatrixView<const T> a, const tile::PackedB<T>& b, index_t n, Store<T> epilogue) {
+void multiply_rows(MatrixView<const T> a, MatrixView<const T> b, Store<T> epilogue) {
   // As many blocks for each thread: 13 of 2048 rows in pairs made one thread wait for a quarter of
   // the time.
-  const index_t threads = thread_limit();
+  const index_t n = b.cols, threads = thread_limit();
   const index_t blocks = ceil_div(ceil_div(a.rows, Params<T>::MC), threads) * threads;
   const bool unpacked = a.col_stride == 1 && a.cols <= unpacked_depth &&
                         n <= unpacked_panels * Params<T>::NR && !pages_apart<T>(a.row_stride);
-  parallel_for(blocks, ceil_div(blocks, 8 * threads), [&](index_t, index_t begin, index_t end) {
+  parallel_for(threads, 1, [&](index_t thread, index_t, index_t) {
+    tile::PackedB<T> packed_b(n, a.cols);
+    packed_b.pack(Strided<T>{b.data, b.col_stride, b.row_stride}, 0, 0, n);
+    const index_t begin = blocks * thread / threads, end = blocks * (thread + 1) / threads;
     for (index_t block = begin; block < end; ++block) {
       const index_t i = a.rows * block / blocks, i_end = a.rows * (block + 1) / blocks;
       const Strided<T> rows{a.row(i), a.row_stride, a.col_stride};
       Store<T> part{epilogue.out.row_range(i, i_end), epilogue.alpha, epilogue.beta,
                     epilogue.finish.from(i, 0)};
       if (unpacked) {
-        tile::product<T>(tile::RowsA<T>(rows.data, a.row_stride, i_end - i, a.cols), b, 0, n, part);
+        tile::product<T>(tile::RowsA<T>(rows.data, a.row_stride, i_end - i, a.cols), packed_b, 0, n,
+                         part);
       } else {
-        tile::product<T>(tile::PackedA<T>(rows, i_end - i, a.cols), b, 0, n, part);
+        tile::product<T>(tile::PackedA<T>(rows, i_end - i, a.cols), packed_b, 0, n, part);
       }
     }
   });
@@ -175,9 +179,7 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
   const Strided<T> columns{b.data, b.col_stride, b.row_stride};
 
   if (n <= P::NC && m >= 4 * P::MC && m / P::MC >= wanted) {
-    tile::PackedB<T> packed_b(n, k);
-    packed_b.pack(columns, 0, 0, n);
-    multiply_rows(a, packed_b, n, epilogue);
+    multiply_rows(a, b, epilogue);
     return;
   }
   const Parts parts = Parts::of<T>(m, n, std::min<index_t>(wanted, thread_limit()));
