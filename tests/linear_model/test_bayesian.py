@@ -157,3 +157,24 @@ def test_the_evidence_of_one_more_row_is_its_predicted_density(intercept):
     scale = band / np.sqrt(free / (free - 2))
     want = scipy.stats.t.logpdf(y[14], free, mean[0], scale[0])
     assert model.partial_fit(X[14:], y[14:]).log_evidence_ - before == pytest.approx(want)
+
+
+@pytest.mark.parametrize("model", [BayesianRidge, ARDRegression])
+@pytest.mark.parametrize("factor", [1e7, 1e60, 1e120])
+def test_large_targets_have_the_model_of_smaller_ones(model, factor):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 4))
+    y = X @ [1.0, 2, 0, -1] + 0.3 * rng.normal(size=60)
+    # From 1e6 on the priors, of 1e-6, are nothing beside the squares.
+    plain, found = model(tol=1e-9).fit(X, 1e6 * y), model(tol=1e-9).fit(X, factor * y)
+    np.testing.assert_allclose(found.coef_ / factor, plain.coef_ / 1e6, rtol=1e-6, atol=1e-7)
+    assert found.alpha_ * factor**2 == pytest.approx(plain.alpha_ * 1e12, rel=1e-6)
+
+
+@pytest.mark.parametrize("model", [BayesianRidge, ARDRegression])
+def test_targets_that_the_prior_swamps_are_refused(model):
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    with pytest.raises(ValueError, match="y must be larger beside the prior alpha_2=1e-06"):
+        model().fit(X, 1e-120 * X[:, 0])
+    found = BayesianRidge(alpha_2=0, lambda_2=0).fit(X, 1e-120 * (X[:, 0] + 0.1 * X[:, 1] ** 2))
+    assert found.coef_[0] == pytest.approx(1e-120, rel=0.1)

@@ -59,6 +59,15 @@ def cleaned(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
     return made.G, made.Q[:, 0], made.square
 
 
+_SWAMPED = 1e-20  # of alpha_2: a variance of which nothing is left beside the prior
+_LARGE = 1e8  # variance from which the first precisions of the coefficients follow the units of y
+
+
+def first_precision(variance: float) -> float:
+    """One as in scikit-learn, or less where y is large: else no coefficient would leave zero."""
+    return min(1.0, _LARGE / variance) if variance > 0 else 1.0
+
+
 class _EvidenceRegressor(LinearRegressor):
     """Base of the models with a precision of the noise and one, or several, of the coefficients."""
 
@@ -78,6 +87,14 @@ class _EvidenceRegressor(LinearRegressor):
         moments = moments_of(rows, y[:, None], centred=self.fit_intercept)
         weights = rows.all_weights()
         variance = float(np.average((y - np.average(y, weights=weights)) ** 2, weights=weights))
+        # Of equal targets the variance is that of their rounding.
+        rounded = variance <= (1e-12 * float(np.abs(y).max(initial=0.0))) ** 2
+        if not rounded and variance < _SWAMPED * self.alpha_2:
+            raise ValueError(
+                f"{rows.owner}: y must be larger beside the prior alpha_2={self.alpha_2:g}, which "
+                f"is in units of y squared, got a variance of {variance:.3g} (scale y, or lower "
+                "alpha_2 and lambda_2)"
+            )
         coef = self._learnt(moments, variance)
         self.X_offset_, self.X_scale_ = moments.x_mean, np.ones(moments.d)
         self._set_model(coef[None], moments.x_mean, moments.y_mean, rows, True)
@@ -131,7 +148,7 @@ class BayesianRidge(_EvidenceRegressor):
     alpha_init : float or None, default=None
         First alpha; one over the variance of y by default.
     lambda_init : float or None, default=None
-        First lambda; 1 by default.
+        First lambda; by default 1, and 1e8 over the variance of y where that is less.
     compute_score : bool, default=False
         Whether to keep the evidence of each iteration.
 
@@ -153,7 +170,9 @@ class BayesianRidge(_EvidenceRegressor):
 
     Notes
     -----
-    One pass gives the products of the features; the iterations are over their eigenvalues.
+    One pass gives the products of the features; the iterations are over their eigenvalues. The
+    priors `alpha_2` and `lambda_2` are in units of y squared: for y much smaller than one they
+    outweigh the data, so scale y, or lower them.
 
     References
     ----------
@@ -197,7 +216,8 @@ class BayesianRidge(_EvidenceRegressor):
         best = right / np.where(values > 0, values, 1.0)
         left = max(square - float(right @ best), 0.0)
         alpha = 1 / (variance + _EPS) if self.alpha_init is None else float(self.alpha_init)
-        penalty = 1.0 if self.lambda_init is None else float(self.lambda_init)
+        given = self.lambda_init
+        penalty = first_precision(variance) if given is None else float(given)
         weight, d = moments.weight, moments.d
         scores: list[float] = []
         before = None
@@ -266,6 +286,12 @@ class ARDRegression(_EvidenceRegressor):
     --------
     BayesianRidge : One precision for all coefficients.
 
+    Notes
+    -----
+    The priors `alpha_2` and `lambda_2` are in units of y squared, and `threshold_lambda` in those
+    of one over the coefficients squared: for y much smaller than one all coefficients become zero,
+    so scale y.
+
     References
     ----------
     Tipping (2001), "Sparse Bayesian learning and the relevance vector machine".
@@ -300,7 +326,7 @@ class ARDRegression(_EvidenceRegressor):
         G, q, square = cleaned(moments)
         d, weight = moments.d, moments.weight
         alpha = 1 / (variance + _EPS)
-        precisions = np.ones(d)
+        precisions = np.full(d, first_precision(variance))
         kept = np.ones(d, dtype=bool)
         coef, before = np.zeros(d), None
         scores: list[float] = []
@@ -319,7 +345,7 @@ class ARDRegression(_EvidenceRegressor):
             self.n_iter_ += 1
             sigma, log = posterior()
             coef = np.zeros(d)
-            coef[kept] = alpha * (sigma @ q[kept])
+            coef[kept] = (alpha * sigma) @ q[kept]
             error = max(square - 2 * float(coef @ q) + float(coef @ (G @ coef)), 0.0)
             known = 1 - precisions[kept] * np.diag(sigma)
             precisions = precisions.copy()
@@ -343,7 +369,7 @@ class ARDRegression(_EvidenceRegressor):
         if kept.any():
             sigma, _ = posterior()
             coef = np.zeros(d)
-            coef[kept] = alpha * (sigma @ q[kept])
+            coef[kept] = (alpha * sigma) @ q[kept]
         else:
             sigma = np.zeros((0, 0))
         self.scores_ = scores
