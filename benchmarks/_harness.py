@@ -29,6 +29,7 @@ ROUNDS = 9
 REST = 0.15
 SECONDS_PER_CASE = 20.0  # rounds are cut to stay near this, to 3 at least, 2 if one lasts as long
 LONG = 1.0  # seconds of a call whose warm-up says well enough how long it takes
+SLOW = 5.0  # seconds of a call after which that call is the only one
 
 
 @dataclass(frozen=True)
@@ -137,18 +138,19 @@ def measure(family: str, case: Case, limits: Mapping[str, float], quick: bool = 
         complaint = case.check(data, results[ours], results[name])
         if complaint:
             wrong[name] = complaint
-    calls = {}
-    for name, run in runs.items():
+    calls = dict.fromkeys(runs, 1)
+    order = [name for name in runs if cost[name] < SLOW]
+    for name in order:
         if cost[name] < LONG:
-            cost[name] = _time(run, 1)
+            cost[name] = _time(runs[name], 1)
         calls[name] = max(1, int(np.ceil(SHORTEST_TIMING / max(cost[name], 1e-7))))
-    per_round = sum(cost[name] * calls[name] for name in runs)
+    per_round = sum(cost[name] * calls[name] for name in order)
     affordable = int(SECONDS_PER_CASE / max(per_round, 1e-9))
     rounds = 1 if quick else max(3 if affordable else 2, min(ROUNDS, affordable))
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    order = list(runs)
+    seconds: dict[str, list[float]] = {n: [] if n in order else [cost[n]] for n in runs}
     for r in range(rounds):
-        for name in order[r % len(order) :] + order[: r % len(order)]:  # nobody is always first
+        first = r % max(1, len(order))  # nobody is always first
+        for name in order[first:] + order[:first]:
             time.sleep(REST)
             if cost[name] < REST:
                 runs[name]()  # threads awake, data in the caches: as in a loop of such calls

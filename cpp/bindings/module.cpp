@@ -45,6 +45,11 @@ PYBIND11_MODULE(_cpu, m, py::mod_gil_not_used()) {
   m.def("set_thread_limit", &set_thread_limit, py::arg("n"));
   m.def("available_threads", [] { return available_threads(); });
   m.def("pool_trim", [] { pool_trim(); });
+  m.def("pool_array", [](index_t rows, index_t cols, char code) {
+    const index_t shape[2] = {rows, cols};
+    void* data = nullptr;
+    return new_array(code, 2, shape, data);
+  });
 
   bind_convolution(m);
   bind_elementwise(m);

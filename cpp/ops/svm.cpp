@@ -17,6 +17,8 @@ namespace kernelmill::svm {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr index_t most_inner = 4096;
+
 // Rows of K, from the cache or from X itself.
 template <class T>
 class KernelRows {
@@ -70,7 +72,7 @@ class Problem {
         b_(s.beta.data() + begin_),
         g_(s.gradient.data() + begin_),
         working_(s.working.row(p)),
-        most_(s.working.cols),
+        largest_(s.working.cols),
         rules_{m_, s.settings, s.state.row(p)},
         w_(s.settings[width]),
         tol_(rules_.tolerance()),
@@ -85,7 +87,7 @@ class Problem {
 
   void round(KernelRows<T>& kernel) {
     find_extremes();
-    if (rules_.ends(std::max(up_[0] - down_[0], up_[1] - down_[1]), finite_)) return;
+    if (rules_.ends(std::max(most_[0] - least_[0], most_[1] - least_[1]), finite_)) return;
     choose();
     std::vector<std::int32_t> numbers;
     for (const std::int32_t t : chosen_) numbers.push_back(rows_[t]);
@@ -100,59 +102,73 @@ class Problem {
   using Outcome = typename Block<T>::Outcome;
 
   index_t group(index_t t) const { return grouped_ && !(u_[t] > 0) ? 1 : 0; }
-  double up(index_t t) const {
-    return b_[t] < u_[t] ? -(g_[t] + (b_[t] >= 0 ? w_ : -w_)) : -infinity;
-  }
-  double down(index_t t) const {
-    return b_[t] > l_[t] ? -(g_[t] + (b_[t] > 0 ? w_ : -w_)) : infinity;
-  }
-
+  // The terms of all variables, and the extremes of each group.
   [[gnu::noinline]] void find_extremes() {
-    up_[0] = up_[1] = -infinity;
-    down_[0] = down_[1] = infinity;
-    finite_ = true;
+    up_.resize(static_cast<std::size_t>(m_));
+    down_.resize(static_cast<std::size_t>(m_));
+    const double *const b = b_, *const g = g_, *const l = l_, *const u = u_, w = w_;
+    double *const up = up_.data(), *const down = down_.data();
+    int finite = 1;
+#pragma omp simd reduction(& : finite)
     for (index_t t = 0; t < m_; ++t) {
-      finite_ = finite_ && std::isfinite(g_[t]);
+      const double rising = -(g[t] + (b[t] >= 0 ? w : -w));
+      const double falling = -(g[t] + (b[t] > 0 ? w : -w));
+      up[t] = b[t] < u[t] ? rising : -infinity;
+      down[t] = b[t] > l[t] ? falling : infinity;
+      finite &= std::abs(g[t]) < infinity ? 1 : 0;
+    }
+    finite_ = finite != 0;
+    most_[0] = most_[1] = -infinity;
+    least_[0] = least_[1] = infinity;
+    if (!grouped_) {
+      double most = -infinity, least = infinity;
+#pragma omp simd reduction(max : most) reduction(min : least)
+      for (index_t t = 0; t < m_; ++t) {
+        most = most > up[t] ? most : up[t];
+        least = least < down[t] ? least : down[t];
+      }
+      most_[0] = most;
+      least_[0] = least;
+      return;
+    }
+    for (index_t t = 0; t < m_; ++t) {
       const index_t k = group(t);
-      up_[k] = std::max(up_[k], up(t));
-      down_[k] = std::min(down_[k], down(t));
+      most_[k] = std::max(most_[k], up[t]);
+      least_[k] = std::min(least_[k], down[t]);
     }
   }
 
   // The working set, in chosen_.
   [[gnu::noinline]] void choose() {
     chosen_.clear();
-    if (rules_.takes_all(most_)) {
+    if (rules_.takes_all(largest_)) {
       for (index_t t = 0; t < m_; ++t) chosen_.push_back(static_cast<std::int32_t>(t));
       return;
     }
     std::vector<char> taken(static_cast<std::size_t>(m_), 0);
-    const index_t size = rules_.size(most_), fresh = rules_.fresh(size);
-    worst([this](index_t t) { return up(t) - down_[group(t)]; }, fresh / 2, taken);
-    worst([this](index_t t) { return up_[group(t)] - down(t); }, fresh - fresh / 2, taken);
-    rules_.complete(size, working_, most_, taken, chosen_);
+    const index_t size = rules_.size(largest_), fresh = rules_.fresh(size);
+    worst([this](index_t t) { return up_[static_cast<std::size_t>(t)] - least_[group(t)]; },
+          fresh / 2, taken);
+    worst([this](index_t t) { return most_[group(t)] - down_[static_cast<std::size_t>(t)]; },
+          fresh - fresh / 2, taken);
+    rules_.complete(size, working_, largest_, taken, chosen_);
   }
 
   // Adds the `count` variables of the largest positive score, in descending order.
   template <class Score>
   void worst(Score&& score, index_t count, std::vector<char>& taken) {
-    struct Candidate {
-      double score;
-      std::int32_t variable;
-      bool operator<(const Candidate& other) const {
-        return score != other.score ? score > other.score : variable < other.variable;
-      }
-    };
-    std::vector<Candidate> found;
-    for (index_t t = 0; t < m_; ++t) {
-      if (taken[static_cast<std::size_t>(t)] != 0) continue;
+    candidates_.resize(static_cast<std::size_t>(m_));
+    const auto begin = candidates_.begin();
+    auto last = begin;
+    for (index_t t = 0; t < m_; ++t) {  // no branch: half of them would be foreseen wrongly
       const double value = score(t);
-      if (value > tol_) found.push_back({value, static_cast<std::int32_t>(t)});
+      *last = {value, static_cast<std::int32_t>(t)};
+      last += value > tol_ && taken[static_cast<std::size_t>(t)] == 0 ? 1 : 0;
     }
-    const auto end = found.begin() + std::min(count, static_cast<index_t>(found.size()));
-    if (end != found.end()) std::nth_element(found.begin(), end, found.end());
-    std::sort(found.begin(), end);
-    for (auto at = found.begin(); at != end; ++at) {
+    const auto end = begin + std::min<index_t>(count, last - begin);
+    if (end != last) std::nth_element(begin, end, last);
+    std::sort(begin, end);
+    for (auto at = begin; at != end; ++at) {
       chosen_.push_back(at->variable);
       taken[static_cast<std::size_t>(at->variable)] = 1;
     }
@@ -222,18 +238,14 @@ class Problem {
     const auto place = [first](index_t a) {
       return a < first ? a : Block<T>::padded(first) + a - first;
     };
-    std::vector<std::int32_t> columns(static_cast<std::size_t>(block.size), 0);
     for (std::size_t a = 0; a < order.size(); ++a) {
       const index_t t = chosen_[order[a]], i = place(static_cast<index_t>(a));
       block.g[i] = g_[t];
       block.b[i] = b_[t];
       block.lower[i] = l_[t];
       block.upper[i] = u_[t];
-      columns[static_cast<std::size_t>(i)] = rows_[t];
-    }
-    for (std::size_t a = 0; a < order.size(); ++a) {
-      gather(rows_of_[order[a]], columns.data(), block.row(place(static_cast<index_t>(a))),
-             block.size);
+      block.columns[static_cast<std::size_t>(i)] = rows_[t];
+      block.sources[static_cast<std::size_t>(i)] = rows_of_[order[a]];
     }
     const auto q = static_cast<index_t>(chosen_.size());
     const Outcome outcome = block.solve(rules_.fine(q), rules_.most_moves(q));
@@ -247,12 +259,6 @@ class Problem {
     return outcome;
   }
 
-  [[gnu::noinline]] static void gather(const T* from, const std::int32_t* columns, T* to,
-                                       index_t count) {
-#pragma omp simd
-    for (index_t c = 0; c < count; ++c) to[c] = from[columns[c]];
-  }
-
   // g += K' (change of b).
   void update() {
     std::vector<const T*> rows;
@@ -262,12 +268,15 @@ class Problem {
       rows.push_back(rows_of_[a]);
       by.push_back(changes_[a]);
     }
-    parallel_for(m_, 1024, [&](index_t, index_t begin, index_t end) {
-      for (const Run& run : runs_) {
-        const index_t from = std::max(begin, run.begin), to = std::min(end, run.end);
-        if (from < to) add(rows, by, run.row + (from - run.begin), g_ + from, to - from);
-      }
-    });
+    // A problem within a working set is short beside the waking of a thread.
+    parallel_for(m_, m_ <= most_inner ? most_inner : 1024,
+                 [&](index_t, index_t begin, index_t end) {
+                   for (const Run& run : runs_) {
+                     const index_t from = std::max(begin, run.begin), to = std::min(end, run.end);
+                     if (from < to)
+                       add(rows, by, run.row + (from - run.begin), g_ + from, to - from);
+                   }
+                 });
   }
 
   [[gnu::noinline]] static void add(const std::vector<const T*>& rows,
@@ -292,18 +301,28 @@ class Problem {
     }
   }
 
+  struct Candidate {
+    double score;
+    std::int32_t variable;
+    bool operator<(const Candidate& other) const {
+      return score != other.score ? score > other.score : variable < other.variable;
+    }
+  };
+
   index_t begin_, m_;
   const std::int32_t* rows_;
   const double *l_, *u_;
   double *b_, *g_;
   std::int32_t* working_;
-  index_t most_;
+  index_t largest_;
   Rules rules_;
   double w_, tol_;
   bool grouped_;
-  double up_[2] = {}, down_[2] = {};
+  std::vector<double> up_, down_;        // of each variable
+  double most_[2] = {}, least_[2] = {};  // max up, min down of each group
   bool finite_ = true;
   std::vector<Run> runs_;
+  std::vector<Candidate> candidates_;
   std::vector<std::int32_t> chosen_;
   std::vector<const T*> rows_of_;
   std::vector<double> changes_;

@@ -21,7 +21,7 @@
 // A round takes a working set: the variables that violate most, up and down, and beside them the
 // newest of the round before (T. Joachims, "Making large-scale SVM learning practical", 1999).
 // Their kernel rows come from a cache of the caller's or are computed together, one tile product.
-// SMO runs on that block, in the near caches, until its violation is a tenth of the whole one's;
+// SMO runs on that block, in the near caches, until its violation is a fifth of the whole one's;
 // then g += K_rows' (change of b), in double, is one pass over those rows. Rows may be float: they
 // are then exactly those of a kernel that differs by their rounding, and nothing else is rounded to
 // float.

@@ -13,6 +13,13 @@
 
 namespace kernelmill::svm {
 
+// to[c] = from[columns[c]].
+template <class T>
+[[gnu::noinline]] void gather(const T* from, const std::int32_t* columns, T* to, index_t count) {
+#pragma omp simd
+  for (index_t c = 0; c < count; ++c) to[c] = from[columns[c]];
+}
+
 // Variables of the first group, then those of the second; each group is padded to whole vectors by
 // variables that cannot move.
 template <class T>
@@ -37,16 +44,12 @@ class Block {
         upper(lower + size),
         up_(upper + size),
         down_(up_ + size),
-        diagonal_(down_ + size) {
+        diagonal_(down_ + size),
+        gathered_(static_cast<std::size_t>(size), 0),
+        columns(static_cast<std::size_t>(size), 0),
+        sources(static_cast<std::size_t>(size), nullptr) {
     std::fill(g, g + 7 * size, 0.0);
-    for (index_t k = 0; k < 2; ++k) {  // variables that cannot move have rows of their own
-      for (index_t i = starts_[k] + (k == 0 ? first : second); i < starts_[k + 1]; ++i) {
-        std::fill(row(i), row(i) + size, T{0});
-      }
-    }
   }
-
-  T* row(index_t i) { return kernel_.data() + i * size; }
 
   struct Outcome {
     double steps = 0, gain = 0;   // pairs moved, decrease of the objective
@@ -57,7 +60,9 @@ class Block {
   Outcome solve(double tol, double most) {
     Outcome outcome;
     for (index_t i = 0; i < size; ++i) {
-      diagonal_[i] = static_cast<double>(row(i)[i]);
+      const auto place = static_cast<std::size_t>(i);
+      const T* const own = sources[place];
+      diagonal_[i] = own == nullptr ? 0.0 : static_cast<double>(own[columns[place]]);
       refresh(i);
     }
     double moved = 0, next = 20 * static_cast<double>(size);
@@ -172,6 +177,16 @@ class Block {
  private:
   static constexpr index_t most_free =
       256;  // a factorisation costs about as much as the pairs before
+
+  // Row i of the block's kernel, gathered when it is first asked for: most blocks are left before
+  // half of their variables have moved.
+  const T* row(index_t i) {
+    T* const to = kernel_.data() + i * size;
+    char& known = gathered_[static_cast<std::size_t>(i)];
+    if (known == 0) gather(sources[static_cast<std::size_t>(i)], columns.data(), to, size);
+    known = 1;
+    return to;
+  }
 
   double slope_of(index_t i) const { return g[i] + (w_ == 0 ? 0.0 : b[i] > 0 ? w_ : -w_); }
 
@@ -289,8 +304,8 @@ class Block {
   }
 
   // The j of the largest gain with i, the first.
-  [[gnu::noinline]] index_t partner(index_t k, index_t i, double up) const {
-    const T* const row_i = kernel_.data() + i * size;
+  [[gnu::noinline]] index_t partner(index_t k, index_t i, double up) {
+    const T* const row_i = row(i);
     // The largest gain so far is best / best_a.
     Vec best = Vec{} - 1.0, best_a = Vec{} + 1.0, at{}, place{};
     const Vec zero{};
@@ -340,6 +355,11 @@ class Block {
 
  private:
   double *const up_, *const down_, *const diagonal_;
+  std::vector<char> gathered_;  // which rows of kernel_ are there
+
+ public:
+  std::vector<std::int32_t> columns;  // of the rows of K, for each place
+  std::vector<const T*> sources;      // those rows; null where nothing can move
 };
 
 }  // namespace kernelmill::svm

@@ -45,12 +45,13 @@ struct Rules {
     const auto before = static_cast<index_t>(state[rounds]);
     return std::min(width, most_near * std::max<index_t>(1, before / 4));
   }
-  // How many of them are those that violate most.
+  // How many of them are those that violate most: more where their rows of K cost nothing.
   index_t fresh(index_t size) const {
-    return state[rounds] == 0 ? size : std::max<index_t>(2, size / 2);
+    if (state[rounds] == 0) return size;
+    return std::max<index_t>(2, settings[kind] < 0 ? size * 3 / 4 : size / 2);
   }
   // Fills a set of `size` with the newest of the last one, which it replaces, and sorts it: near
-  // in memory. `taken` marks the variables that are chosen already.
+  // in memory. `taken` marks the variables that are chosen, before and after.
   void complete(index_t size, std::int32_t* last, index_t width, std::vector<char>& taken,
                 std::vector<std::int32_t>& chosen) const {
     for (index_t a = 0; a < width && last[a] >= 0; ++a) {
@@ -61,14 +62,22 @@ struct Rules {
     }
     std::fill(last, last + width, -1);
     std::copy(chosen.begin(), chosen.end(), last);
-    std::sort(chosen.begin(), chosen.end());
+    if (variables > 16 * size) {
+      std::sort(chosen.begin(), chosen.end());
+      return;
+    }
+    std::size_t a = 0;  // the same, where a walk over all marks is short
+    for (std::size_t t = 0; a < chosen.size(); ++t) {
+      chosen[a] = static_cast<std::int32_t>(t);
+      a += taken[t] != 0 ? 1 : 0;
+    }
   }
 
   // The violation at which a working set is left, and the pairs that may move before.
   double fine(index_t chosen) const {
     const double share = variables <= 64 ? 1e-9 : 0.5;
     if (chosen == variables) return share * tolerance();
-    return std::max(share * tolerance(), 0.1 * state[violation]);
+    return std::max(share * tolerance(), 0.2 * state[violation]);
   }
   double most_moves(index_t chosen) const {
     return std::min(100.0 * static_cast<double>(chosen) + 1000,

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from . import _levels
+
 FLOATS = (np.dtype(np.float64), np.dtype(np.float32))
 # Rows that are interleaved from columns at a time: 4096 float64 of one column are 32 KiB, which
 # stays in the first-level cache while the neighbouring columns are written beside it.
@@ -165,6 +167,16 @@ def beside(value: Any, like: Any) -> Any:
     if is_cupy(like):
         return value if is_cupy(value) or value is None else namespace(like).asarray(value)
     return to_host(value)
+
+
+def room(shape: tuple[int, int], dtype: Any, like: Any) -> Any:
+    """A matrix of any values where `like` lives; on the host in memory that results left behind.
+
+    The faults of its first writing would cost several times the writing itself.
+    """
+    if is_cupy(like):
+        return namespace(like).empty(shape, dtype)
+    return _levels.cpu().pool_array(*shape, np.dtype(dtype).char)
 
 
 def all_beside(values: Any, like: Any) -> list:

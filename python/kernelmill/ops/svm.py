@@ -58,7 +58,7 @@ class _Problem:
         self.rows, self.lower, self.upper = rows, lower, upper
         self.beta, self.gradient, self.working, self.state = beta, gradient, working, state
         self.w, self.tol = given["width"], given["tol"] * state[STATE.index("scale")]
-        self.most_steps = given["most_steps"]
+        self.most_steps, self.given_rows = given["most_steps"], given["kind"] < 0
         self.group = np.where(given["grouped"] and len(upper), ~(upper > 0), 0).astype(int)
 
     def __getitem__(self, name: str) -> float:
@@ -90,7 +90,8 @@ class _Problem:
             return np.arange(len(self.rows))
         before = int(self["rounds"])
         size = min(len(self.working), _NEAR * max(1, before // 4))
-        fresh = max(2, size // 2) if before else size
+        share = 3 * size // 4 if self.given_rows else size // 2
+        fresh = max(2, share) if before else size
         chosen: list[int] = []
         with np.errstate(invalid="ignore"):
             scores = up - least[self.group], most[self.group] - down
@@ -110,7 +111,7 @@ class _Problem:
         share = 1e-9 if len(self.rows) <= 64 else 0.5
         fine = share * self.tol
         if len(chosen) < len(self.rows):
-            fine = max(fine, 0.1 * self["violation"])
+            fine = max(fine, 0.2 * self["violation"])
         most = min(100 * len(chosen) + 1000, self.most_steps - self["steps"])
         steps, gain, w = 0, 0.0, self.w
         while steps < most:
@@ -246,16 +247,16 @@ def solve(
     A round ends a problem as converged where its violation, the largest ``up_i - down_j`` (of one
     group), is at most ``tol scale``; ``up = -(g + w)`` of a multiplier that may grow and ``down =
     -(g - w)`` of one that may fall, with the signs of w turned below 0 and above 0. Else it chooses
-    a working set: all variables if they are at most 512; else half of the set, two at least (all of
-    it in the first round), are those of the largest violation, first up and then down, equals by
-    their numbers, and then come variables of the last set in its order. A set has at most 512
-    variables, and after r rounds at most 512 times r / 4. Within the set equals go by their
-    numbers, too; more than 512 variables are solved as a problem of their own. On a GPU a set has
-    at most 512 variables. Pairs that creep are helped by Newton's steps; on a GPU they are left to
-    the rounds that follow. SMO on this block ends at half of the tolerance (at 1e-9 of it with at
-    most 64 variables), or at a tenth of the violation of the whole problem if that is more, or
-    after 100 q + 1000 steps. Then all gradients follow. A problem ends as stalled where no
-    multiplier moves, where 20 rounds gained less than 1e-15 of all before, at
+    a working set: all variables if they are at most 512; else half of the set, or three quarters
+    where X is K, two at least (all of it in the first round), are those of the largest violation,
+    first up and then down, equals by their numbers, and then come variables of the last set in its
+    order. A set has at most 512 variables, and after r rounds at most 512 times r / 4. Within the
+    set equals go by their numbers, too; more than 512 variables are solved as a problem of their
+    own. On a GPU a set has at most 512 variables. Pairs that creep are helped by Newton's steps; on
+    a GPU they are left to the rounds that follow. SMO on this block ends at half of the tolerance
+    (at 1e-9 of it with at most 64 variables), or at a fifth of the violation of the whole problem
+    if that is more, or after 100 q + 1000 steps. Then all gradients follow. A problem ends as
+    stalled where no multiplier moves, where 20 rounds gained less than 1e-15 of all before, at
     ``most_steps``, or where a gradient is not finite.
     """
     given = dict(zip(SETTINGS, settings.tolist(), strict=True))

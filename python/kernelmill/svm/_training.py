@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from kernelmill._arrays import beside, is_cupy, is_sparse, namespace, to_host
+from kernelmill._arrays import beside, is_cupy, is_sparse, namespace, room, to_host
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
@@ -265,7 +265,7 @@ class Training:
         width = max(2, width)
         places = min(n, max(places, width))
         return (
-            X, own.astype(np.int32), namespace(X).empty((places, n), self.dtype),
+            X, own.astype(np.int32), room((places, n), self.dtype, X),
             np.tile(np.array([-1, 0], np.int64), (places, 1)), np.full((1, width), -1, np.int32),
         )  # fmt: skip
 
