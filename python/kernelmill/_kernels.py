@@ -63,7 +63,8 @@ class Kernel:
         if self.function is None:
             return kernels.matrix(X, Y, *self.settings)
         refuse_function(X, owner)
-        K = np.asarray(self.function(X, Y), dtype=np.float64)
+        K = self.function(X, Y)
+        K = np.asarray(K.toarray() if is_sparse(K) else K, dtype=np.float64)
         if K.shape != (X.shape[0], Y.shape[0]) or not np.isfinite(K).all():
             raise ValueError(
                 f"{owner}: kernel must return finite numbers of shape {(X.shape[0], Y.shape[0])} "

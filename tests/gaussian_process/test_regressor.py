@@ -371,3 +371,23 @@ def test_a_bad_start_on_a_part_of_the_rows_is_left(monkeypatch):
     GaussianProcessRegressor(RBF(1.0) + WhiteKernel(0.1), random_state=0).fit(X, y)
     assert len(starts) == 3
     np.testing.assert_array_equal(starts[2], starts[0])
+
+
+@pytest.mark.parametrize(
+    "model", [GaussianProcessRegressor(), SparseGaussianProcessRegressor(n_inducing=4)]
+)
+def test_one_column_of_targets_has_predictions_without_an_axis(model):
+    X = np.linspace(0, 3, 7)[:, None]
+    model.fit(X, np.sin(X))
+    mean, std = model.predict(X, return_std=True)
+    assert mean.shape == std.shape == (7,)
+    assert model.predict(X, return_cov=True)[1].shape == (7, 7)
+    assert model.sample_y(X, 5).shape == (7, 5)
+
+
+def test_a_search_whose_information_is_nearly_singular_goes_on():
+    """The entries of B are 1e8 and 1e19, and rounding leaves it indefinite."""
+    X = np.array([[1.0], [3], [5], [6], [7], [8]])
+    kernel = ConstantKernel(1.0, (1e-2, 1e2)) * RBF(100.0, (1e-3, 1e3))
+    model = GaussianProcessRegressor(kernel).fit(X, (X * np.sin(X)).ravel())
+    assert np.isfinite(model.log_marginal_likelihood_value_)

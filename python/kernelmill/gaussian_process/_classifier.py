@@ -515,7 +515,7 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         if theta is None:
             if eval_gradient:
                 raise ValueError(f"{owner}: theta must be given with eval_gradient=True, got None")
-            return self.log_marginal_likelihood_value_
+            return np.float64(self.log_marginal_likelihood_value_)
         processes, theta = self._processes(), np.asarray(theta, dtype=np.float64)
         p, k = processes[0].kernel.n_dims, len(processes)
         if theta.shape not in ((p,), (k * p,)):
@@ -530,9 +530,9 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
             if not clone_kernel:
                 self._states[len(values) - 1]["kernel"] = kernel
         if not eval_gradient:
-            return float(np.mean(values))
+            return np.mean(values)
         total = np.mean(gradients, axis=0) if len(theta) == p else np.concatenate(gradients) / k
-        return float(np.mean(values)), total
+        return np.mean(values), total
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -46,6 +46,11 @@ ONE_OF_TWO = (
 )
 
 
+def columns_of(y: Any) -> tuple[int, ...]:
+    """Axes of predictions beside the rows': none for one column of targets, as in scikit-learn."""
+    return y.shape[1:] if y[:1].size > 1 else ()
+
+
 class Sampled(Estimator):
     """Base of processes of which functions can be drawn, by ``predict(X, return_cov=True)``."""
 
@@ -280,7 +285,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
                     f"{type(self).__name__}: theta must be given with eval_gradient=True, got None "
                     "(Gradient can only be evaluated for theta!=None)"
                 )
-            return self.log_marginal_likelihood_value_
+            return np.float64(self.log_marginal_likelihood_value_)
         owner = type(self).__name__
         kernel = self.kernel_.clone_with_theta(theta)
         if not clone_kernel:
@@ -289,6 +294,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         noise = self._noise(len(targets), owner)
         least = -math.inf if eval_gradient else math.inf
         value, gradient, _ = _likelihood(kernel, self.X_train_, targets, noise, owner, least)
+        value = np.float64(value)
         return (value, gradient) if eval_gradient else value
 
     def __sklearn_tags__(self):
@@ -325,7 +331,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         if "X_train_" not in vars(self):
             return self._prior(X, return_std, return_cov)
         X, given = self._query(X)
-        targets, xp = self.y_train_.shape[1:], namespace(X)
+        targets, xp = columns_of(self.y_train_), namespace(X)
         middle, scale = beside(self._mean, X), beside(self._scale, X)
         mean = xp.empty((len(X), len(self._scale)))
         square = xp.empty(len(X))
@@ -392,7 +398,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         """
         check_is_fitted(self)
         X, given = self._query(X)
-        targets, xp = self.y_train_.shape[1:], namespace(X)
+        targets, xp = columns_of(self.y_train_), namespace(X)
         weights = self.alpha_.reshape(len(self.alpha_), -1)
         dmean = xp.empty((*X.shape, len(self._scale)))
         dstd = xp.empty(X.shape)

@@ -46,6 +46,7 @@ Evaluate = Callable[[np.ndarray, float], tuple[float, np.ndarray, np.ndarray]]
 _RELATIVE = 1e-7  # of log p: a search ends with the step that is foreseen to gain less
 _RADIUS = 2.0  # of the first step: a factor of 7
 _PAIRS = 5  # steps that B remembers
+_LEAST = 1e-10  # curvature of B, of its diagonal
 
 
 def ascend(
@@ -124,7 +125,12 @@ def _corrected(
         Bs = B @ s
         if d @ s > 1e-3 * (s @ Bs):  # elsewhere the likelihood is not concave, but M is positive
             B = B - np.outer(Bs, Bs) / (s @ Bs) + np.outer(d, d) / (d @ s)
-    return B
+    # Entries of 1e8 beside 1e19 leave rounding where the curvature of the first was.
+    size = np.sqrt(np.maximum(np.diag(B), np.diag(M).max() * 1e-300))
+    values, vectors = np.linalg.eigh(B / np.outer(size, size))
+    if values[0] > _LEAST:
+        return B
+    return np.outer(size, size) * ((vectors * np.maximum(values, _LEAST)) @ vectors.T)
 
 
 def _step(

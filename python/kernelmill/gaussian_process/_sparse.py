@@ -36,7 +36,7 @@ from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
-from kernelmill.gaussian_process._regressor import _CHUNK, ONE_OF_TWO, Sampled
+from kernelmill.gaussian_process._regressor import _CHUNK, ONE_OF_TWO, Sampled, columns_of
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
 from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
 
@@ -162,7 +162,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         y = numbers(y, owner, np.float64)
         check_count(y, rows.count, owner)
         targets = y.reshape(len(y), -1)
-        self._shape = y.shape[1:]
+        self._shape = columns_of(y)
         self._mean = targets.mean(0) if self.normalize_y else np.zeros(targets.shape[1])
         spread = targets.std(0)
         spread = spread if self.normalize_y else np.ones(len(spread))
@@ -197,7 +197,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
             return Z
         from kernelmill.cluster import KMeans
 
-        seed = seed_of(self.random_state)
+        seed = seed_of(self.random_state) % 2**32  # what random_state of KMeans may be
         # k-means over 20 rows a center says as well where rows are dense as over all of them.
         sample = rows.sample(max(20 * self.n_inducing, 2000), seed, 0).X
         sample = np.unique(np.asarray(sample, dtype=np.float64), axis=0)
