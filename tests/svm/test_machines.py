@@ -305,6 +305,14 @@ def test_the_kernel_may_be_a_function_or_a_matrix():
         SVC(kernel="chi2").fit(-X, y)
 
 
+def test_the_kernel_of_sparse_rows_may_be_a_sparse_matrix(rng):
+    X = scipy.sparse.random_array((40, 6), density=0.5, rng=rng, format="csr")
+    y = (X.sum(1) > np.median(X.sum(1))).astype(int)
+    model = SVC(kernel=lambda a, b: a @ b.T).fit(X, y)
+    want = SVC(kernel="linear").fit(X, y)
+    np.testing.assert_allclose(model.decision_function(X), want.decision_function(X), atol=2e-3)
+
+
 @pytest.mark.parametrize("k", [2, 4])
 @pytest.mark.parametrize("cls", [SVC, SVR])
 def test_a_path_of_prices_starts_from_the_last_one(cls, k):
