@@ -29,7 +29,7 @@ ROUNDS = 9
 REST = 0.15
 SECONDS_PER_CASE = 20.0  # rounds are cut to stay near this, to 3 at least, 2 if one lasts as long
 LONG = 1.0  # seconds of a call whose warm-up says well enough how long it takes
-SLOW = 5.0  # seconds of a call after which that call is the only one
+SLOW = 5.0  # seconds of a call of compiled code after which that call is the only one
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ class Case:
         Whose peak the floor uses.
     want : float, optional
         Ratio best peer / ours that the project aims for.
+    compiled : sequence of str
+        Systems whose first call is as fast as any other: it is the only one if it takes long.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Case:
     work: Callable[[Any, Any], Work] | None = None
     dtype: str = "float32"
     want: float | None = None
+    compiled: Sequence[str] = ()
 
 
 @dataclass
@@ -139,7 +142,7 @@ def measure(family: str, case: Case, limits: Mapping[str, float], quick: bool = 
         if complaint:
             wrong[name] = complaint
     calls = dict.fromkeys(runs, 1)
-    order = [name for name in runs if cost[name] < SLOW]
+    order = [n for n in runs if n not in case.compiled or cost[n] < SLOW]
     for name in order:
         if cost[name] < LONG:
             cost[name] = _time(runs[name], 1)

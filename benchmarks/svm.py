@@ -67,6 +67,7 @@ def _case(model: str, n: int, d: int, noise: float, **options: Any) -> Case:
         check,
         work,
         want=4.0 if model == "SVR" else 3.0,
+        compiled=["LIBSVM"],
     )
 
 
@@ -125,6 +126,7 @@ def _linear_case(name: str, make: Any, model: str, **options: Any) -> Case:
         work,
         dtype="float64",
         want=3.0,
+        compiled=["LIBLINEAR"],
     )
 
 
