@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -261,6 +262,42 @@ class LearntDictionary(SparseCodes):
         D[: len(V)], C[:, : len(V)] = turned, U * (values * signs)
         return D, C
 
+    def _atoms_of(self, X: np.ndarray, D: np.ndarray, C: np.ndarray, rng: Any) -> np.ndarray:
+        """The dictionary fitted to the codes; codes of atoms that are drawn anew become zero."""
+        A, B = matmul.matmul(C.T, C), matmul.matmul(C.T, X)
+        D, drawn = fitted_dictionary(D, A, B, self.positive_dict, lambda: _atom(X, rng))
+        C[:, drawn] = 0.0
+        return D
+
+    def _descend(
+        self, rows: Rows, X: np.ndarray, begin: tuple, move: Callable[[tuple], tuple[tuple, float]],
+        attributes: Callable[[tuple], dict[str, Any]], callback: Any = None,
+    ) -> None:  # fmt: skip
+        """Move ``(D, C, ...)`` until its cost falls by less than a share of `tol`; learn the last.
+
+        ``move(state)`` returns the next state and its cost, ``attributes(state)`` what is learnt
+        beside the atoms.
+        """
+        costs: list[float] = []
+
+        def advance(state: tuple, most: int) -> Step:
+            state, cost = move(state)
+            costs.append(cost)
+            if callback is not None:
+                callback({"dictionary": state[0], "code": state[1], "errors": costs})
+            finished = len(costs) > 1 and costs[-2] - costs[-1] < self.tol * costs[-1]
+            return Step(state, cost, finished)
+
+        def learned(state: tuple, done: int) -> dict[str, Any]:
+            atoms = {"components_": state[0].astype(rows.dtype), **attributes(state)}
+            return {**atoms, "error_": list(costs), "n_iter_": done}
+
+        with Progress(self, self.verbose, iterations=self.max_iter, X=X) as progress:
+            run = climb(
+                progress, lambda number: begin, advance, max_iter=self.max_iter, attributes=learned
+            )
+        self.__dict__.update(learned(run.state, run.n_iter))
+
 
 class DictionaryLearning(LearntDictionary):
     """A dictionary in which rows have sparse codes.
@@ -353,29 +390,14 @@ class DictionaryLearning(LearntDictionary):
         if self.code_init is not None:
             C = as_numbers(self.code_init, "code_init", rows.owner)
         rng = generator(seed, 3)
-        costs: list[float] = []
 
-        def advance(state: tuple, most: int) -> Step:
+        def move(state: tuple) -> tuple[tuple, float]:
             D, C = state
             C = codes(X, D, how, C)
-            A, B = matmul.matmul(C.T, C), matmul.matmul(C.T, X)
-            D, drawn = fitted_dictionary(D, A, B, self.positive_dict, lambda: _atom(X, rng))
-            C[:, drawn] = 0.0
-            costs.append(cost_of(X, C, D, alpha))
-            if self.callback is not None:
-                self.callback({"dictionary": D, "code": C, "errors": costs})
-            finished = len(costs) > 1 and costs[-2] - costs[-1] < self.tol * costs[-1]
-            return Step((D, C), costs[-1], finished)
+            D = self._atoms_of(X, D, C, rng)
+            return (D, C), cost_of(X, C, D, alpha)
 
-        learned = lambda state, done: {  # noqa: E731 - for the climb alone
-            "components_": state[0].astype(rows.dtype), "error_": list(costs), "n_iter_": done,
-        }  # fmt: skip
-        with Progress(self, self.verbose, iterations=self.max_iter, X=X) as progress:
-            run = climb(
-                progress, lambda number: (D, C), advance, max_iter=self.max_iter,
-                attributes=learned,
-            )  # fmt: skip
-        self.__dict__.update(learned(run.state, run.n_iter))
+        self._descend(rows, X, (D, C), move, lambda state: {}, self.callback)
         return self
 
 

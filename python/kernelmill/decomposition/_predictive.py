@@ -19,11 +19,9 @@ import scipy.optimize
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._climb import Step, climb
-from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
-from kernelmill.decomposition._codes import ALGORITHMS, codes, cost_of, fitted_dictionary
-from kernelmill.decomposition._dictionary import _WORDS, LearntDictionary, _atom
+from kernelmill.decomposition._codes import ALGORITHMS, codes, cost_of
+from kernelmill.decomposition._dictionary import _WORDS, LearntDictionary
 from kernelmill.ops import matmul
 
 
@@ -199,39 +197,26 @@ class PredictiveSparseDecomposition(LearntDictionary):
         top = float(np.abs(X).max(initial=0.0)) or 1.0
         unit = top * (float(np.sqrt(np.mean((X / top) ** 2))) or 1.0)
         U = X / unit
-        costs: list[float] = []
 
-        def advance(state: tuple, most: int) -> Step:
+        def move(state: tuple) -> tuple[tuple, float]:
             D, C, encoder = state
             F = unit * encoder.predict(U)
             C = codes(X, D, how, C, prediction=(F, beta))
-            A, B = matmul.matmul(C.T, C), matmul.matmul(C.T, X)
-            D, drawn = fitted_dictionary(D, A, B, self.positive_dict, lambda: _atom(X, rng))
-            C[:, drawn] = 0.0
+            D = self._atoms_of(X, D, C, rng)
             encoder = encoder.fitted(U, C / unit, self.encoder_iter)
             off = (C - unit * encoder.predict(U)) / top
             far = 0.5 * beta * float(np.einsum("ij,ij->", off, off)) * top * top
-            costs.append(cost_of(X, C, D, alpha) + far)
-            finished = len(costs) > 1 and costs[-2] - costs[-1] < self.tol * costs[-1]
-            return Step((D, C, encoder), costs[-1], finished)
+            return (D, C, encoder), cost_of(X, C, D, alpha) + far
 
-        def learned(state: tuple, done: int) -> dict[str, Any]:
+        def attributes(state: tuple) -> dict[str, Any]:
             encoder = state[2]
             return {
-                "components_": state[0].astype(rows.dtype),
                 "encoder_weights_": (encoder.weights / unit).astype(rows.dtype),
                 "encoder_bias_": encoder.bias.astype(rows.dtype),
                 "encoder_gain_": (encoder.gain * unit).astype(rows.dtype),
-                "error_": list(costs),
-                "n_iter_": done,
             }
 
-        begin = D, C, Encoder.of(U, D)
-        with Progress(self, self.verbose, iterations=self.max_iter, X=X) as progress:
-            run = climb(
-                progress, lambda number: begin, advance, max_iter=self.max_iter, attributes=learned
-            )
-        self.__dict__.update(learned(run.state, run.n_iter))
+        self._descend(rows, X, (D, C, Encoder.of(U, D)), move, attributes)
         return self
 
     def _codes(self, X: np.ndarray, owner: str) -> np.ndarray:

@@ -19,6 +19,7 @@ from kernelmill.estimation._base import (
     log_rising,
 )
 from kernelmill.estimation._categories import entry_sums, plus
+from kernelmill.estimation._words import RATES
 
 
 def _is_count(X: np.ndarray) -> np.ndarray:
@@ -58,6 +59,7 @@ class _GammaRate(Numeric):
     shape: Any
     rate: Any
 
+    _words = RATES
     _accepts_sparse: ClassVar = True
     _squares: ClassVar = False
     _parameters: ClassVar = {"shape": POSITIVE, "rate": POSITIVE}
@@ -128,10 +130,9 @@ class Poisson(_GammaRate):
 
     Attributes
     ----------
-    posterior_ : dict of str to ndarray of shape (d,), float64
-        ``"shape"`` and ``"rate"``, of the posterior.
-    prior_, map_, maximum_likelihood_, posterior_mean_, predictive_mean_, predictive_variance_
-    log_evidence_, statistics_, n_samples_seen_, n_features_in_, feature_names_in_
+    prior_, posterior_, map_, maximum_likelihood_, posterior_mean_, predictive_mean_
+    predictive_variance_, log_evidence_, statistics_, n_samples_seen_, n_features_in_
+    feature_names_in_
 
     See Also
     --------
@@ -218,10 +219,9 @@ class Exponential(_GammaRate):
 
     Attributes
     ----------
-    posterior_ : dict of str to ndarray of shape (d,), float64
-        ``"shape"`` and ``"rate"``, of the posterior.
-    prior_, map_, maximum_likelihood_, posterior_mean_, predictive_mean_, predictive_variance_
-    log_evidence_, statistics_, n_samples_seen_, n_features_in_, feature_names_in_
+    prior_, posterior_, map_, maximum_likelihood_, posterior_mean_, predictive_mean_
+    predictive_variance_, log_evidence_, statistics_, n_samples_seen_, n_features_in_
+    feature_names_in_
 
     See Also
     --------

@@ -63,3 +63,11 @@ DENSE = WORDS.extended(
         "kappa": ("float", "How many rows it counts as; with 0 the prior of the mean is flat."),
     },
 )
+RATES = WORDS.extended(
+    attributes={
+        "posterior_": (
+            "dict of str to ndarray of shape (d,), float64",
+            '``"shape"`` and ``"rate"``, of the posterior.',
+        ),
+    },
+)
