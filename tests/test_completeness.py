@@ -64,6 +64,7 @@ TESTED_ELSEWHERE = {
     "ops/histogram_growth.py": "through ops/test_histogram.py, and beside another definition there",
     "ops/histogram_walks.py": "tree by tree in ops/test_histogram.py",
     "ops/histogram_losses.py": "loss by loss in ops/test_histogram.py",
+    "ops/coordinate_descent.py": "through ops/test_coordinate.py: what two ops there do",
     "ops/coordinate_dual.py": "through ops/test_coordinate.py: epochs of two ops there",
     "ops/sgd_table.py": "loss by loss in ops/test_sgd.py",
     "ops/glm_table.py": "loss by loss in ops/test_glm.py",

@@ -44,6 +44,7 @@ void bind_coordinate(Family family) {
   family.op<joint_rows<float>, joint_rows<double>>("joint")
       .with_csr<csr_joint_rows<float>, csr_joint_rows<double>>();
   family.op<coordinate::lassos>("lassos");
+  family.op<coordinate::path>("path");
   family.op<coordinate::pursuits>("pursuits");
   family.op<rows<float>, rows<double>>("dual").with_csr<csr_rows<float>, csr_rows<double>>();
 }

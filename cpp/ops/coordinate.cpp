@@ -1,167 +1,20 @@
 #include "ops/coordinate.hpp"
 
-#include <algorithm>  // std::fill, std::find, std::max, std::min
+#include <algorithm>  // std::copy_n, std::fill, std::find, std::max, std::min, std::swap
 #include <cmath>      // std::fabs, std::sqrt
 #include <limits>     // eps
 #include <stdexcept>  // std::out_of_range
 #include <string>     // messages
 #include <vector>     // one row of coefficients
 
-#include "core/parallel.hpp"  // check_interrupt, ordered_reduce, parallel_for
+#include "core/parallel.hpp"           // ordered_reduce, parallel_for
+#include "ops/coordinate_descent.hpp"  // Descent
 
 namespace kernelmill::coordinate {
 namespace {
 
-// Sweeps over what moved, between two over all coordinates, which see what joins.
-constexpr index_t kActiveSweeps = 9;
-
-class Descent {
- public:
-  Descent(MatrixView<const double> gram, MatrixView<const double> target,
-          std::span<const std::int64_t> order, MatrixView<double> coef, MatrixView<double> gradient,
-          std::span<const double> l1, std::span<const double> l2, double square, bool positive)
-      : d_(gram.rows),
-        m_(coef.cols),
-        gram_(gram),
-        target_(target),
-        order_(order),
-        coef_(coef),
-        gradient_(gradient),
-        l1_(l1.data()),
-        l2_(l2.data()),
-        square_(square),
-        positive_(positive),
-        rho_(static_cast<std::size_t>(m_)),
-        change_(static_cast<std::size_t>(m_)) {}
-
-  // The largest G_jj |change|^2 of a sweep.
-  double sweep(bool active) {
-    double largest = 0;
-    for (const index_t j : order_) {
-      double* const b = coef_.row(j);
-      if (active && zero(b)) continue;
-      const double square = gram_(j, j), curvature = square + l2_[j];
-      const double* const a = gradient_.row(j);
-      double norm = 0;
-      for (index_t t = 0; t < m_; ++t) {
-        double rho = a[t] + square * b[t];
-        if (positive_) rho = rho < 0.0 ? 0.0 : rho;
-        rho_[std::size_t(t)] = rho;
-        norm += rho * rho;
-      }
-      norm = std::sqrt(norm);
-      const bool moves = curvature > 0.0 && !(norm <= l1_[j]);
-      const double factor = moves ? (1.0 - l1_[j] / norm) / curvature : 0.0;
-      double size = 0;
-      bool changed = false;
-      for (index_t t = 0; t < m_; ++t) {
-        const double after = moves ? rho_[std::size_t(t)] * factor : 0.0;
-        const double change = after - b[t];
-        change_[std::size_t(t)] = change;
-        changed = changed || !(change == 0.0);
-        size += change * change;
-        b[t] = after;
-      }
-      if (!changed) continue;
-      move(j);
-      largest = std::max(largest, square * size);
-      if ((++moved_ & 255) == 0) check_interrupt();
-    }
-    return largest;
-  }
-
-  double gap() const {
-    double scale = 1, explained = 0;
-    for (index_t j = 0; j < d_; ++j) {
-      if (l2_[j] == 0.0 && l1_[j] > 0.0) {
-        const double norm = slope(j);
-        if (norm * scale > l1_[j]) scale = l1_[j] / norm;
-      }
-      for (index_t t = 0; t < m_; ++t) {
-        explained += (target_(j, t) + gradient_(j, t)) * coef_(j, t);
-      }
-    }
-    const double left = square_ - explained, residual = left < 0.0 ? 0.0 : left;
-    double gap = 0.5 * (1 - scale) * (1 - scale) * residual;
-    for (index_t j = 0; j < d_; ++j) {
-      const double norm = slope(j);
-      if (l1_[j] == 0.0 && l2_[j] == 0.0) {
-        if (gram_(j, j) > 0.0) gap += norm * norm / (2 * gram_(j, j));
-        continue;
-      }
-      double b = 0, product = 0;
-      for (index_t t = 0; t < m_; ++t) {
-        b += coef_(j, t) * coef_(j, t);
-        product += gradient_(j, t) * coef_(j, t);
-      }
-      b = std::sqrt(b);
-      const double past = scale * norm - l1_[j], beyond = past < 0.0 ? 0.0 : past;
-      gap += l1_[j] * b + l2_[j] / 2 * b * b - scale * product;
-      if (l2_[j] > 0.0) gap += beyond * beyond / (2 * l2_[j]);
-    }
-    return gap;
-  }
-
- private:
-  bool zero(const double* b) const {
-    for (index_t t = 0; t < m_; ++t) {
-      if (b[t] != 0.0) return false;
-    }
-    return true;
-  }
-
-  // The norm of the gradient of a feature, of its positive part where that is what counts.
-  double slope(index_t j) const {
-    double norm = 0;
-    for (index_t t = 0; t < m_; ++t) {
-      double a = gradient_(j, t);
-      if (positive_) a = a < 0.0 ? 0.0 : a;
-      norm += a * a;
-    }
-    return std::sqrt(norm);
-  }
-
-  // gradient -= G_j change'.
-  void move(index_t j) {
-    double* const to = gradient_.data;
-    if (m_ == 1 && gram_.col_stride == 1) {
-      const double* const g = gram_.row(j);
-      const double change = change_[0];
-#pragma omp simd
-      for (index_t p = 0; p < d_; ++p) to[p] -= g[p] * change;
-      return;
-    }
-    for (index_t p = 0; p < d_; ++p) {
-      const double g = gram_(j, p);
-      for (index_t t = 0; t < m_; ++t) to[p * m_ + t] -= g * change_[std::size_t(t)];
-    }
-  }
-
-  index_t d_, m_;
-  MatrixView<const double> gram_, target_;
-  std::span<const std::int64_t> order_;
-  MatrixView<double> coef_, gradient_;
-  const double *l1_, *l2_;
-  double square_;
-  bool positive_;
-  std::vector<double> rho_, change_;
-  index_t moved_ = 0;
-};
-
-// Sweeps until the gap is at most tol.
-std::tuple<index_t, double> run(Descent& state, double tol, index_t sweeps) {
-  index_t taken = 0;
-  for (;;) {
-    const double gap = state.gap();
-    if (gap <= tol || taken >= sweeps) return {taken, gap};
-    const double first = state.sweep(false);
-    ++taken;
-    if (first > 0.0 && state.gap() <= tol) continue;
-    for (index_t s = 0; s < kActiveSweeps; ++s) {
-      if (state.sweep(true) <= 0.01 * first) break;
-    }
-  }
-}
+// Steps of a path that go farther than twice the step before say little.
+constexpr double kFarthest = 2;
 
 // Orthogonal matching pursuit of one target, by a growing Cholesky factor.
 class Pursuit {
@@ -267,21 +120,54 @@ class Pursuit {
 // Targets of a chunk: some 20 microseconds or more.
 index_t grain_of(index_t d) { return std::max<index_t>(1, 16384 / (d * d + 64)); }
 
+void check_order(const char* op, std::span<const std::int64_t> order, index_t d) {
+  for (const std::int64_t j : order) {
+    if (j >= 0 && j < d) continue;
+    throw std::out_of_range(std::string("coordinate.") + op + ": order must be in [0, " +
+                            std::to_string(d) + "), got " + std::to_string(j));
+  }
+}
+
 }  // namespace
 
-std::tuple<index_t, double> descent(MatrixView<const double> gram, MatrixView<const double> target,
+std::tuple<index_t, double> descent(MatrixView<const double> gram, const double* target,
                                     std::span<const std::int64_t> order, MatrixView<double> coef,
-                                    MatrixView<double> gradient, std::span<const double> l1,
+                                    double* gradient, std::span<const double> l1,
                                     std::span<const double> l2, double square, double tol,
                                     index_t sweeps, bool positive) {
-  for (const std::int64_t j : order) {
-    if (j < 0 || j >= gram.rows) {
-      throw std::out_of_range("coordinate.descent: order must be in [0, " +
-                              std::to_string(gram.rows) + "), got " + std::to_string(j));
+  check_order("descent", order, gram.rows);
+  Descent state(gram, order, coef.cols, positive);
+  state.begin(target, square, l1.data(), l2.data(), coef.data, gradient);
+  return state.run(tol, sweeps);
+}
+
+void path(MatrixView<const double> gram, const double* target, std::span<const std::int64_t> order,
+          MatrixView<double> coef, double* gradient, std::span<const double> l1,
+          std::span<const double> l2, double square, double tol, index_t sweeps, bool positive,
+          double* coefs, std::span<double> gaps, std::span<std::int64_t> taken) {
+  check_order("path", order, gram.rows);
+  const index_t size = coef.rows * coef.cols;
+  const auto d = static_cast<std::size_t>(gram.rows);
+  Descent state(gram, order, coef.cols, positive);
+  std::vector<double> first(d), second(d), before(static_cast<std::size_t>(size)), last(before);
+  for (std::size_t k = 0; k < l1.size(); ++k) {
+    std::fill(first.begin(), first.end(), l1[k]);
+    std::fill(second.begin(), second.end(), l2[k]);
+    state.begin(target, square, first.data(), second.data(), coef.data, gradient);
+    std::swap(before, last);  // the gradient two penalties before
+    std::copy_n(gradient, size, last.data());
+    if (k >= 2) {
+      const double step = l1[k - 1] + l2[k - 1] - (l1[k - 2] + l2[k - 2]);
+      const double t = (l1[k] + l2[k] - (l1[k - 1] + l2[k - 1])) / step;
+      if (t > 0.0 && t <= kFarthest) {
+        state.predict(coefs + index_t(k - 2) * size, before.data(), t);
+      }
     }
+    const auto [sweeps_of, gap] = state.run(tol, sweeps);
+    std::copy_n(coef.data, size, coefs + index_t(k) * size);
+    gaps[k] = gap;
+    taken[k] = sweeps_of;
   }
-  Descent state(gram, target, order, coef, gradient, l1, l2, square, positive);
-  return run(state, tol, order.empty() ? 0 : sweeps);
 }
 
 std::tuple<index_t, double> lassos(MatrixView<const double> gram, MatrixView<const double> targets,
@@ -296,6 +182,7 @@ std::tuple<index_t, double> lassos(MatrixView<const double> gram, MatrixView<con
       coef.rows, grain_of(d), [] { return Worst{0, 0.0}; },
       [&](Worst& worst, index_t, index_t begin, index_t end) {
         std::vector<double> slope(static_cast<std::size_t>(d)), target(slope.size());
+        Descent state(gram, order, 1, positive);
         for (index_t i = begin; i < end; ++i) {
           double* const b = coef.row(i);
           for (index_t j = 0; j < d; ++j) {
@@ -306,9 +193,8 @@ std::tuple<index_t, double> lassos(MatrixView<const double> gram, MatrixView<con
             for (index_t j = 0; j < d; ++j) slope[std::size_t(j)] -= gram(p, j) * b[p];
           }
           const double square = squares[std::size_t(i)];
-          Descent state(gram, {target.data(), d, 1, 1, 1}, order, {b, d, 1, 1, 1},
-                        {slope.data(), d, 1, 1, 1}, first, second, square, positive);
-          const auto [taken, gap] = run(state, tol * square, d == 0 ? 0 : sweeps);
+          state.begin(target.data(), square, first.data(), second.data(), b, slope.data());
+          const auto [taken, gap] = state.run(tol * square, sweeps);
           std::get<0>(worst) = std::max(std::get<0>(worst), taken);
           if (square > 0.0) std::get<1>(worst) = std::max(std::get<1>(worst), gap / square);
         }

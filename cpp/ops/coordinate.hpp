@@ -11,11 +11,16 @@
 
 namespace kernelmill::coordinate {
 
-std::tuple<index_t, double> descent(MatrixView<const double> gram, MatrixView<const double> target,
+std::tuple<index_t, double> descent(MatrixView<const double> gram, const double* target,
                                     std::span<const std::int64_t> order, MatrixView<double> coef,
-                                    MatrixView<double> gradient, std::span<const double> l1,
+                                    double* gradient, std::span<const double> l1,
                                     std::span<const double> l2, double square, double tol,
                                     index_t sweeps, bool positive);
+
+void path(MatrixView<const double> gram, const double* target, std::span<const std::int64_t> order,
+          MatrixView<double> coef, double* gradient, std::span<const double> l1,
+          std::span<const double> l2, double square, double tol, index_t sweeps, bool positive,
+          double* coefs, std::span<double> gaps, std::span<std::int64_t> taken);
 
 std::tuple<index_t, double> lassos(MatrixView<const double> gram, MatrixView<const double> targets,
                                    std::span<const double> squares, MatrixView<double> coef,

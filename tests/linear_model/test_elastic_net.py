@@ -69,7 +69,7 @@ def test_the_conditions_of_the_optimum(way, ratio, sparse, weighted):
         rows = scipy.sparse.csr_matrix(X) if sparse else X
         w = np.random.default_rng(2).uniform(0, 2, n) if weighted else None
         for alpha in (0.01, 0.1, 1.0):
-            model = ElasticNet(alpha, l1_ratio=ratio, tol=1e-14, max_iter=10**5)
+            model = ElasticNet(alpha, l1_ratio=ratio, tol=5e-15, max_iter=10**5)
             model.fit(rows, y, sample_weight=w)
             assert conditions(model, X, y, w) < 1e-5
             centred = y - np.average(y, weights=w)
@@ -119,6 +119,25 @@ def test_products_of_features_that_were_used_before_are_given_up(monkeypatch):
     np.testing.assert_allclose(lasso_path(X, y, alphas=10, tol=TIGHT)[1], want, atol=1e-5)
     assert all(members <= max(9, chosen) for members, chosen in kept)
     assert any(members > 9 for members, _ in kept)
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_sparse_columns_stay_sparse(way, far, monkeypatch):
+    rng = np.random.default_rng(3)
+    X = scipy.sparse.random(80, 60, 0.08, format="csr", rng=rng)
+    if far:  # a column that would lose its digits about zero
+        X = scipy.sparse.hstack([X, 1e6 + rng.normal(size=(80, 1))]).tocsr()
+    y = X.toarray()[:, -3:].sum(1) + 0.1 * rng.normal(size=80)
+    w = rng.uniform(0.5, 2, 80)
+    made, kept = _coordinate.WorkingSets._gather, []
+    monkeypatch.setattr(_coordinate.WorkingSets, "_gather", lambda *a: (kept.append(1), made(*a)))
+    model = Lasso(0.002, tol=1e-14, max_iter=10**5).fit(X, y, sample_weight=w)
+    dense = Lasso(0.002, tol=1e-14, max_iter=10**5).fit(X.toarray(), y, sample_weight=w)
+    np.testing.assert_allclose(model.coef_, dense.coef_, atol=1e-6)
+    assert far or conditions(model, X.toarray(), y, w) < 1e-5
+    kept.clear()
+    Lasso(0.002).fit(X, y)
+    assert bool(kept) == (far and way == "working sets")
 
 
 def test_several_outputs_are_several_problems():

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 from agreement import DTYPES, Case, agreement_tests, cases
 
-from kernelmill.ops import coordinate
+from kernelmill.ops import coordinate, coordinate_descent
 
 
 def problem(
@@ -56,6 +56,37 @@ def descent():
         array[...] = 0.0
     yield case("a feature of zeros", tuple(args))
     yield case("no features", problem(5, 0, 1, rng))
+
+
+@cases("coordinate.path")
+def path():
+    rng = np.random.default_rng(8)
+
+    def case(name, args, steps, ratio=1.0, big=False):
+        G, Q, order, coef, gradient, l1, _, *rest = args
+        top = float(l1.max(initial=0.0)) * np.asarray(steps, float)
+        size = 2.3e-16 * 40 * (len(G) + 4) * len(steps) * (1 + rest[2])
+        scale = np.abs(Q).max(initial=1.0) + np.abs(gradient).max(initial=1.0)
+        units = scale / max(np.diag(G).min(initial=1.0), 1e-3)
+        bounds = (
+            size * units, size * (rest[0] + 1) * 10, None, size * units, size * scale
+        )  # fmt: skip
+        args = (G, Q, order, coef, gradient, ratio * top, (1 - ratio) * top, *rest)
+        return Case(name, args, bounds=bounds, updated=(3, 4), big=big)
+
+    falling = 0.8 ** np.arange(12)
+    for m in (1, 2):
+        for tol in (-1.0, 1e-3):
+            yield case(f"lasso {m} {tol}", problem(60, 12, m, rng, 1.0, tol=tol), falling)
+            args = problem(60, 12, m, rng, 1.0, tol=tol, start=True)
+            yield case(f"elastic net {m} {tol}", args, falling, 0.6)
+    yield case("positive", problem(60, 12, 1, rng, 1.0, positive=True), falling)
+    yield case("no l1", problem(60, 12, 1, rng, 1.0), falling, 0.0)
+    steps = [1.0, 0.5, 0.5, 0.5, 0.7, 0.9, 0.1, 0.0, 0.0]  # still, back, far and without a penalty
+    yield case("any steps", problem(60, 12, 1, rng, 1.0), steps)
+    yield case("no penalties", problem(60, 12, 1, rng, 1.0), [])
+    yield case("no features", problem(5, 0, 1, rng), falling)
+    yield case("wide", problem(150, 130, 1, rng, 1.0, sweeps=3), falling[:4], big=True)
 
 
 def rows_of_targets(n, d, rng, atoms=None):
@@ -304,6 +335,91 @@ def test_what_does_not_fit_a_joint_machine_is_refused():
     args[5] = np.zeros((2, 3, 8))
     with pytest.raises(ValueError, match="must have 1 blocks of 8 classes, got 2 of 8"):
         coordinate.joint(*args)
+
+
+def correlated(m, l1, positive=False):
+    """Features near each other, for which plain descent takes many sweeps."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(60, 1)) + 0.25 * rng.normal(size=(60, 24))
+    Y = X[:, :5] @ rng.normal(size=(5, m)) + rng.normal(size=(60, m))
+    G, Q = X.T @ X, X.T @ Y
+    penalty = np.full(24, l1 * np.sqrt((Q * Q).sum(1)).max())
+
+    def solve(sweeps, tol=-1.0, l2=0.0, op=coordinate.descent):
+        coef, gradient = np.zeros((24, m)), Q.copy()
+        taken, gap = op(
+            G, Q, np.arange(24), coef, gradient, penalty, np.full(24, l2), (Y * Y).sum(), tol,
+            sweeps, positive,
+        )  # fmt: skip
+        np.testing.assert_allclose(gradient, Q - G @ coef, atol=1e-10 * np.abs(Q).max())
+        norms = np.sqrt((coef * coef).sum(1))
+        value = ((Y - X @ coef) ** 2).sum() / 2 + (penalty * norms + l2 / 2 * norms**2).sum()
+        return taken, gap, value, coef
+
+    return solve, float((Y * Y).sum())
+
+
+@pytest.mark.parametrize("positive", [False, True])
+@pytest.mark.parametrize("l2", [0.0, 0.5])
+@pytest.mark.parametrize("m", [1, 3])
+def test_extrapolation_descends_and_its_gap_is_a_bound(m, l2, positive):
+    solve, square = correlated(m, 0.002, positive)
+    _, _, least, _ = solve(20000, 1e-14 * square, l2)
+    rounding = 1e-13 * square
+    values, gaps = zip(*(solve(sweeps, l2=l2)[1:3][::-1] for sweeps in range(25)), strict=True)
+    assert (np.diff(values) <= rounding).all()
+    assert (np.array(values) - least <= np.array(gaps) + rounding).all()
+    assert gaps[-1] < gaps[0]
+
+
+@pytest.mark.parametrize("m", [1, 3])
+def test_extrapolation_saves_sweeps(m, monkeypatch):
+    solve, square = correlated(m, 0.002)
+    taken, gap, _, coef = solve(10000, 1e-8 * square)
+    assert gap <= 1e-8 * square
+    plain = coordinate.descent.specification
+    monkeypatch.setattr(coordinate_descent, "MOST_WEIGHT", 0.0)
+    for name in ("_screen", "_remember"):
+        monkeypatch.setattr(coordinate_descent.Descent, name, lambda *_: None)
+    slow, _, _, same = solve(10000, 1e-8 * square, op=plain)
+    assert 2 * taken < slow
+    np.testing.assert_allclose(coef, same, atol=2e-2 * np.abs(same).max())
+
+
+def test_what_is_left_out_is_zero_at_the_optimum(monkeypatch):
+    solve, square = correlated(1, 0.3)
+    coef = solve(10000, 1e-14 * square)[3]
+    left_out, screen = set(), coordinate_descent.Descent._screen
+
+    def screened(self, gap):
+        screen(self, gap)
+        left_out.update(set(range(24)) - set(self.live))
+
+    monkeypatch.setattr(coordinate_descent.Descent, "_screen", screened)
+    solve(50, op=coordinate.descent.specification)
+    assert left_out
+    assert not coef[sorted(left_out)].any()
+    assert coef.any()
+
+
+def test_a_path_ends_where_each_descent_does():
+    rng = np.random.default_rng(2)
+    G, Q, order, coef, gradient, *_, square, _, _, _ = problem(40, 30, 1, rng)
+    l1 = np.abs(Q).max() * 0.7 ** np.arange(10)
+    none = np.zeros(10)
+    path, gaps, taken = coordinate.path(
+        G, Q, order, coef, gradient, l1, none, square, 1e-12 * square, 5000, False
+    )
+    assert (gaps <= 1e-12 * square).all()
+    np.testing.assert_array_equal(path[-1], coef)
+    for k in range(10):
+        one, slope = np.zeros((30, 1)), Q.copy()
+        alone, _ = coordinate.descent(
+            G, Q, order, one, slope, np.full(30, l1[k]), np.zeros(30), square, 1e-12 * square,
+            5000, False,
+        )  # fmt: skip
+        np.testing.assert_allclose(path[k], one, atol=1e-5 * np.abs(one).max(initial=1e-3))
+        assert taken[k] <= alone + 1
 
 
 def test_the_gap_of_a_joint_machine_bounds_the_error():

@@ -24,7 +24,7 @@ from kernelmill.ops import coordinate, matmul
 ALGORITHMS = ("lasso_lars", "lasso_cd", "lars", "omp", "threshold")
 # Duality gap as a share of |x|^2: of coordinate descent, and where the path, which is exact, is
 # asked for.
-_GAP, _EXACT = 1e-7, 1e-13
+_GAP, _EXACT = 1e-7, 1e-14
 _NONE = 1e-10  # share of the largest square of a column of codes below which an atom is not used
 
 

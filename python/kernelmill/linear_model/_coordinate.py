@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
@@ -19,6 +20,7 @@ from kernelmill._estimator._moments import Moments, moments_of, pilot
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._solve import EPS, constant_columns
 from kernelmill.ops import coordinate, glm, matmul
+from kernelmill.ops.coordinate_descent import FARTHEST, duality_gap, objective_gain
 
 MOST_PRODUCTS = 768  # features whose products are made at once where a working set is possible
 FOR_PATHS = 3  # times as many pay for a path, most of whose features are needed in the end
@@ -29,7 +31,10 @@ _WORK = 2e8  # flops of one call of the op: at most 100 ms
 _FIRST, _LEAST = 256, 64  # sizes of a working set, at first and at least
 _MOST_MEMBERS = 6144  # features whose products are kept: 300 MB
 _BLOCK_ROWS = 256  # whose columns are gathered at a time
-_INNER = 0.3  # share of the gap to which a working set is solved
+# Share of the gap to which a working set is solved, and where so many sweeps over it cost no more
+# than a pass over the rows, which then finds nothing but what the set lacks.
+_INNER, _CLOSE, _SWEEPS = 0.3, 0.01, 20
+_DENSE = 0.1  # share of entries from which products of sparse columns are made of dense ones
 
 
 @dataclass(frozen=True)
@@ -50,27 +55,15 @@ class Position:
     gap: float = np.inf
     sweeps: int = 0
     residual: float | None = None  # sum of squared residuals, where it is known
+    # Coefficients and gradient of the residuals that give the best bound so far.
+    dual: tuple[np.ndarray, np.ndarray] | None = None
 
 
-def gap_of(
-    coef: np.ndarray, gradient: np.ndarray, residual: float, penalty: Penalty, squares: Any
-) -> float:
-    """The duality gap as `ops.coordinate` defines it."""
-    side = np.maximum(gradient, 0) if penalty.positive else gradient
-    norms = np.sqrt((side * side).sum(1))
-    sizes = np.sqrt((coef * coef).sum(1))
-    product = (gradient * coef).sum(1)
-    if penalty.l1 == 0 and penalty.l2 == 0:
-        squares = squares()
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return float(np.where(squares > 0, norms * norms / (2 * squares), 0.0).sum())
-    top = float(norms.max(initial=0.0))
-    scale = penalty.l1 / top if penalty.l2 == 0 and top > penalty.l1 else 1.0
-    gap = 0.5 * (1 - scale) ** 2 * residual
-    gap += (penalty.l1 * sizes + penalty.l2 / 2 * sizes**2 - scale * product).sum()
-    if penalty.l2 > 0:
-        gap += (np.maximum(scale * norms - penalty.l1, 0) ** 2).sum() / (2 * penalty.l2)
-    return float(gap)
+def step_of(penalties: list[Penalty]) -> float:
+    """The last step of a path as a share of the one before, or 0 where that tells nothing."""
+    before, last, to = (p.l1 + p.l2 for p in penalties)
+    t = (to - last) / (last - before) if last != before else 0.0
+    return t if 0 < t <= FARTHEST else 0.0
 
 
 class Products:
@@ -97,6 +90,18 @@ class Products:
         )  # fmt: skip
         return Position(coef, gradient, gap, at.sweeps + taken)
 
+    def path(
+        self, start: np.ndarray | None, penalties: list[Penalty], tol: float, max_iter: int
+    ) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """Coefficients (n_penalties, d, m), gaps and sweeps, from each penalty to the next."""
+        at = self.start(start)
+        coefs, gaps, taken = coordinate.path(
+            self.G, self.Q, self.order, at.coef, at.gradient, np.array([p.l1 for p in penalties]),
+            np.array([p.l2 for p in penalties]), self.square, tol * self.square, max_iter,
+            penalties[0].positive,
+        )  # fmt: skip
+        return coefs, gaps, taken.tolist()
+
 
 class WorkingSets:
     """A problem over rows in memory, in the products of a few features at a time."""
@@ -119,6 +124,10 @@ class WorkingSets:
         self._members = np.zeros(0, dtype=np.int64)  # features whose products are there
         self._where = np.full(d, -1)
         self._columns = np.zeros((rows.count, 0))  # centred and weighted
+        # Sparse columns stay so where none has been shifted to keep its digits.
+        sparse = is_sparse(rows.X) and not self.shift.any()
+        sparse = sparse and rows.X.nnz <= _DENSE * rows.count * d
+        self._sparse = scipy.sparse.csc_array(rows.X, dtype=np.float64) if sparse else None
         self._products = np.zeros((0, 0))  # with room for more, as the columns
 
     def _pass(self, b: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
@@ -167,23 +176,37 @@ class WorkingSets:
         if len(self._members) + len(chosen) > _MOST_MEMBERS:  # begin again with these alone
             self._members = np.zeros(0, dtype=np.int64)
             self._where[:] = -1
-        new = chosen[self._where[chosen] < 0]
+        new = np.sort(chosen[self._where[chosen] < 0])  # gathered in half of the time
         if not len(new):
             return
         old, total = len(self._members), len(self._members) + len(new)
         if total > self._columns.shape[1]:
             room = min(self.rows.n_features, max(total, 2 * old, MOST_PRODUCTS))
-            columns, products = np.empty((self.rows.count, room)), np.empty((room, room))
-            columns[:, :old] = self._columns[:, :old]
+            products = np.empty((room, room))
             products[:old, :old] = self._products[:old, :old]
-            self._columns, self._products = columns, products
-        part = self._columns[:, old:total]
+            self._products = products
+        members = np.concatenate([self._members, new])
+        self._products[old:total, :total] = self._made(new, members, old)
+        self._products[:old, old:total] = self._products[old:total, :old].T
+        self._members = members
+        self._where[new] = np.arange(old, total)
+
+    def _made(self, new: np.ndarray, members: np.ndarray, old: int) -> np.ndarray:
+        """Products of new features with all members, the new ones among them at the end."""
+        if self._sparse is not None:
+            weighted = self._sparse[:, new]
+            weighted.data = weighted.data * self.w[weighted.indices]
+            mean = self.x_mean
+            product = (weighted.T @ self._sparse[:, members]).toarray()
+            return product - np.multiply.outer(self.weight * mean[new], mean[members])
+        if len(members) > self._columns.shape[1]:
+            columns = np.empty((self.rows.count, self._products.shape[1]))
+            columns[:, :old] = self._columns[:, :old]
+            self._columns = columns
+        part = self._columns[:, old : len(members)]
         self._gather(new, part)
         # Threads of BLAS would spin on after the product, beside those of the next pass.
-        self._products[old:total, :total] = matmul.matmul(part.T, self._columns[:, :total])
-        self._products[:old, old:total] = self._products[old:total, :old].T
-        self._members = np.concatenate([self._members, new])
-        self._where[new] = np.arange(old, total)
+        return matmul.matmul(part.T, self._columns[:, : len(members)])
 
     def _gather(self, new: np.ndarray, to: np.ndarray) -> None:
         """Some columns, centred and weighted."""
@@ -217,12 +240,14 @@ class WorkingSets:
         """One working set, solved, and one pass over the rows."""
         gap = at.gap
         if not np.isfinite(gap):
-            residual = self.square if at.residual is None else at.residual
-            gap = gap_of(at.coef, at.gradient, residual, penalty, self._squares)
+            at = self._bounded(at, penalty)
+            gap = at.gap
             if gap <= tol * self.square:
-                return replace(at, gap=gap)
+                return at
         chosen, products, inner = self._problem(self._chosen(at, penalty), at)
-        limit = max(tol, min(1.0, _INNER * gap / self.square)) * (_INNER if len(chosen) else 1)
+        near = _SWEEPS * len(chosen) ** 2 <= self.rows.count * self.rows.n_features
+        share = max(tol, (_CLOSE if near else _INNER) * min(1.0, gap / self.square))
+        limit = share * (_INNER if len(chosen) else 1)
         while inner.sweeps < most:
             inner = products.advance(inner, penalty, limit, most - inner.sweeps)
             if inner.gap <= limit * self.square:
@@ -230,8 +255,57 @@ class WorkingSets:
         coef = np.zeros_like(at.coef)
         coef[chosen] = inner.coef
         gradient, residual = self.gradient(coef)
-        gap = gap_of(coef, gradient, residual, penalty, self._squares)
-        return Position(coef, gradient, gap, at.sweeps + max(1, inner.sweeps), residual)
+        sweeps = at.sweeps + max(1, inner.sweeps)
+        after = Position(coef, gradient, sweeps=sweeps, residual=residual, dual=at.dual)
+        return self._bounded(after, penalty)
+
+    def _bounded(self, at: Position, penalty: Penalty) -> Position:
+        """With the gap, by the residual here or by the best one before."""
+        free = penalty.l1 == 0 and penalty.l2 == 0
+        squares = self._squares() if free else np.ones(len(at.coef))
+        residual = self.square if at.residual is None else at.residual
+        here = at.coef, at.gradient
+        of = *np.ones((2, len(at.coef))) * [[penalty.l1], [penalty.l2]], squares, penalty.positive
+        gap, _ = duality_gap(*here, *here, residual, *of)
+        if at.dual is not None and not free:
+            other, _ = duality_gap(*here, *at.dual, residual, *of)
+            if other < gap:
+                return replace(at, gap=other)
+        return replace(at, gap=gap, dual=here)
+
+    def path(
+        self, start: np.ndarray | None, penalties: list[Penalty], tol: float, max_iter: int
+    ) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """Coefficients (n_penalties, d, m), gaps and sweeps, from each penalty to the next."""
+        found: list[Position] = []
+        at = self.start(start)
+        for k, penalty in enumerate(penalties):
+            if k >= 2 and (t := step_of(penalties[k - 2 : k + 1])):
+                at = self._predicted(found[k - 2], at, t, penalty)
+            at = replace(at, gap=np.inf, sweeps=0)
+            while at.sweeps < max_iter:
+                before = at.sweeps
+                at = self.advance(at, penalty, tol, max_iter - at.sweeps)
+                if at.gap <= tol * self.square or at.sweeps == before:
+                    break
+            found.append(at)
+        coefs, gaps = np.array([p.coef for p in found]), np.array([p.gap for p in found])
+        return coefs, gaps, [p.sweeps for p in found]
+
+    def _predicted(self, before: Position, at: Position, t: float, penalty: Penalty) -> Position:
+        """Along the line through the last two solutions, if the objective is less there."""
+        step, change = at.coef - before.coef, at.gradient - before.gradient
+        coef, gradient = at.coef + t * step, at.gradient + t * change
+        l1, l2 = np.ones((2, len(coef))) * [[penalty.l1], [penalty.l2]]
+        same = coef * at.coef > 0 if coef.shape[1] == 1 else at.coef.any(1, keepdims=True)
+        if np.where(same, 0.0, coef).any():  # zeros, which would need a pass over the rows
+            return at
+        if not objective_gain(at.coef, at.gradient, coef, gradient, l1, l2) > 0:
+            return at
+        # |R - t X step|^2, where X'X step is minus the change of the gradient.
+        move = 2 * t * (at.gradient * step).sum() + t * t * (change * step).sum()
+        residual = max(0.0, (at.residual or 0.0) - float(move))
+        return replace(at, coef=coef, gradient=gradient, residual=residual)
 
     def _squares(self) -> np.ndarray:
         """Sums of the squares of centred columns, which matter without a penalty only."""
@@ -271,19 +345,6 @@ def of_moments(moments: Moments, order: Any = None) -> Products:
         Q = np.where(constant, 0.0, Q)
         squares = np.where(constant, 0.0, squares)
     return Products(G, Q, float(squares.sum()), order)
-
-
-def solve(
-    made: Products | WorkingSets, at: Position, penalty: Penalty, tol: float, max_iter: int
-) -> Position:
-    """Advance until the gap is at most ``tol`` of the sum of squares, without callbacks."""
-    at = replace(at, gap=np.inf, sweeps=0)
-    while at.sweeps < max_iter:
-        before = at.sweeps
-        at = made.advance(at, penalty, tol, max_iter - at.sweeps)
-        if at.gap <= tol * made.square or at.sweeps == before:
-            break
-    return at
 
 
 def largest_alpha(gradient: np.ndarray, weight: float, l1_ratio: float, positive: bool) -> float:

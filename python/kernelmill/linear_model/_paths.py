@@ -42,16 +42,10 @@ def _path(
     max_iter: int, start: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:  # fmt: skip
     """Coefficients (n_alphas, d, m), gaps and sweeps, from each penalty to the next."""
-    at = made.start(start)
-    coefs, gaps, sweeps = [], [], []
-    for alpha in alphas:
-        scale = float(alpha) * weight
-        penalty = Penalty(scale * l1_ratio, scale * (1 - l1_ratio), positive)
-        at = coordinate.solve(made, at, penalty, tol, max_iter)
-        coefs.append(at.coef)
-        gaps.append(at.gap / weight)
-        sweeps.append(at.sweeps)
-    return np.array(coefs), np.array(gaps), sweeps
+    scales = alphas * weight
+    penalties = [Penalty(float(s * l1_ratio), float(s * (1 - l1_ratio)), positive) for s in scales]
+    coefs, gaps, sweeps = made.path(start, penalties, tol, max_iter)
+    return coefs, gaps / weight, sweeps
 
 
 def _warn_path(owner: str, gaps: np.ndarray, limit: float, max_iter: int) -> None:

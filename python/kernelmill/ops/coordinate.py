@@ -31,7 +31,11 @@ problem whose multiplier stays, 4 d where it changes, for CSR rows what they sto
 
 Friedman, Hastie and Tibshirani (2010), "Regularization paths for generalized linear models via
 coordinate descent". The gap is that of Fenchel's dual, see Fercoq, Gramfort and Salmon (2015),
-"Mind the duality gap: safer rules for the lasso". Hsieh, Chang, Lin, Keerthi and Sundararajan
+"Mind the duality gap: safer rules for the lasso"; its extrapolation of Massias, Gramfort and Salmon
+(2018), "Celer: a fast solver for the lasso with dual extrapolation", that of the coefficients of
+Bertrand and Massias (2021), "Anderson acceleration of coordinate descent", the sphere of Ndiaye,
+Fercoq, Gramfort and Salmon (2017), "Gap safe screening rules for sparsity enforcing penalties".
+Hsieh, Chang, Lin, Keerthi and Sundararajan
 (2008), "A dual coordinate descent method for large-scale linear SVM". Keerthi et al. (2008), "A
 sequential dual method for large scale multi-class linear SVMs".
 """
@@ -41,6 +45,7 @@ from __future__ import annotations
 import numpy as np
 
 from ._op import op
+from .coordinate_descent import FARTHEST, Descent
 from .coordinate_dual import (
     JOINT_STATE,
     LOSSES,
@@ -52,78 +57,12 @@ from .coordinate_dual import (
 
 _MANY = "the models that use it run on the CPU only"
 _SERIAL = "coordinates follow one another, and run on the CPU only"
-ACTIVE_SWEEPS = 9  # most sweeps over coefficients that are not 0 between two over all
 
 
-def _sweep(
-    G: np.ndarray, order: np.ndarray, coef: np.ndarray, gradient: np.ndarray, l1: np.ndarray,
-    l2: np.ndarray, positive: bool, active: bool,
-) -> float:  # fmt: skip
-    """Largest ``G_jj |change|^2``."""
-    largest = 0.0
-    for j in order:
-        before = coef[j].copy()
-        if active and not before.any():
-            continue
-        curvature = G[j, j] + l2[j]
-        rho = gradient[j] + G[j, j] * before
-        if positive:
-            rho = np.maximum(rho, 0.0)
-        norm = float(np.sqrt((rho * rho).sum()))
-        after = np.zeros_like(rho)
-        if curvature > 0 and not norm <= l1[j]:
-            after = rho * ((1 - l1[j] / norm) / curvature)
-        change = after - before
-        if change.any():
-            coef[j] = after
-            gradient -= G[j][:, None] * change
-            largest = max(largest, float(G[j, j] * (change * change).sum()))
-    return largest
-
-
-def _gap(
-    G: np.ndarray, Q: np.ndarray, coef: np.ndarray, gradient: np.ndarray, l1: np.ndarray,
-    l2: np.ndarray, square: float, positive: bool,
-) -> float:  # fmt: skip
-    side = np.maximum(gradient, 0.0) if positive else gradient
-    norms = np.sqrt((side * side).sum(1))
-    residual = max(0.0, square - float(((Q + gradient) * coef).sum()))
-    scale = 1.0
-    for j in range(len(G)):
-        if l2[j] == 0 and l1[j] > 0 and norms[j] * scale > l1[j]:
-            scale = l1[j] / norms[j]
-    gap = 0.5 * (1 - scale) ** 2 * residual
-    for j in range(len(G)):
-        if l1[j] == 0 and l2[j] == 0:
-            gap += norms[j] ** 2 / (2 * G[j, j]) if G[j, j] > 0 else 0.0
-            continue
-        b = float(np.sqrt((coef[j] * coef[j]).sum()))
-        beyond = max(0.0, scale * norms[j] - l1[j])
-        gap += l1[j] * b + l2[j] / 2 * b * b - scale * float((gradient[j] * coef[j]).sum())
-        if l2[j] > 0:
-            gap += beyond * beyond / (2 * l2[j])
-    return gap
-
-
-def _descended(
-    G: np.ndarray, Q: np.ndarray, order: np.ndarray, coef: np.ndarray, gradient: np.ndarray,
-    l1: np.ndarray, l2: np.ndarray, square: float, tol: float, sweeps: int, positive: bool,
-) -> tuple[int, float]:  # fmt: skip
-    taken, gap = 0, np.inf
-    rest = coef, gradient, l1, l2
-    with np.errstate(all="ignore"):
-        while True:
-            gap = _gap(G, Q, *rest, square, positive)
-            if gap <= tol or taken >= sweeps or not len(order):
-                return taken, gap
-            first = _sweep(G, order, *rest, positive, False)
-            taken += 1
-            if first > 0 and _gap(G, Q, *rest, square, positive) <= tol:
-                continue
-            for _ in range(ACTIVE_SWEEPS):
-                moved = _sweep(G, order, *rest, positive, True)
-                if moved <= 0.01 * first:
-                    break
+def _check_order(op: str, order: np.ndarray, d: int) -> None:
+    if order.size and not (order.min() >= 0 and order.max() < d):
+        wrong = order[(order < 0) | (order >= d)][0]
+        raise IndexError(f"coordinate.{op}: order must be in [0, {d}), got {wrong}")
 
 
 @op(
@@ -193,9 +132,24 @@ def descent(
     -----
     After each sweep over all coordinates the gap is computed, and then up to nine sweeps go over
     those that are not 0, until the largest ``G_jj |change|^2`` is at most 1 % of that of the first.
-    With ``c = min(1, l1_j / |A_j|)`` over features without l2, the gap is
-    ``(1 - c)^2 |R|^2 / 2 + sum_j (l1_j |B_j| + l2_j / 2 |B_j|^2 + (c |A_j| - l1_j)_+^2 / (2 l2_j)
-    - c A_j.B_j)``; a feature without penalties adds ``|A_j|^2 / (2 G_jj)``.
+
+    *Extrapolation.* Of each six positions in a row, five differences dB and dA are combined with
+    weights c of sum 1 for which ``sum c_k dR_k``, with ``dR_k.dR_l = -dB_k.dA_l`` (plus
+    ``l2 dB_k.dB_l``), is shortest. Rows of the combination E that are 0 in B, or of another sign
+    for m = 1, are made 0. The descent goes on from there where the objective is less by ten times
+    what the sweeps between have gained, so that it never rises; else the residual at E is a
+    candidate for the dual. Its gradient F is made anew, at the price of a sweep: in ``sum c_k A_k``
+    errors would be as large as the weights, which may add up to 1e6 before they are dropped.
+
+    *Gap.* For the residual at E, scaled by ``c = min(1, l1_j / |F_j|)`` over features without l2,
+    it is ``|R - c R_E|^2 / 2 + sum_j (l1_j |B_j| + l2_j / 2 |B_j|^2 + (c |F_j| - l1_j)_+^2 /
+    (2 l2_j) - c F_j.B_j)``, and with D = E - B, ``|R - c R_E|^2 = (1 - c)^2 |R|^2 +
+    2 c (1 - c) A.D + c^2 D.(A - F)``. E = B, or the best E so far, whichever is less. A feature
+    without penalties adds ``|A_j|^2 / (2 G_jj)``; E is B then.
+
+    *Screening.* The dual's optimum is within ``sqrt(2 gap)`` of c R_E, so that a feature with
+    ``c |F_j| + sqrt(2 gap G_jj) < l1_j`` is 0 at the optimum. Where it is 0, sweeps leave it out.
+    None is if order lacks a feature or a feature has no penalty.
 
     Examples
     --------
@@ -209,10 +163,92 @@ def descent(
     >>> coef.ravel().tolist()
     [1.5, 0.0]
     """
-    if order.size and not (order.min() >= 0 and order.max() < len(G)):
-        wrong = order[(order < 0) | (order >= len(G))][0]
-        raise IndexError(f"coordinate.descent: order must be in [0, {len(G)}), got {wrong}")
-    return _descended(G, Q, order, coef, gradient, l1, l2, square, tol, sweeps, positive)
+    _check_order("descent", order, len(G))
+    with np.errstate(all="ignore"):
+        state = Descent(G, Q, order, coef, gradient, l1, l2, square, positive)
+        return state.run(tol, sweeps)
+
+
+@op(
+    "G: f64[d,d], Q: f64[d,m], order: i64[r], coef: inout f64[d,m], gradient: inout f64[d,m],"
+    " l1: f64[a], l2: f64[a], square: float, tol: float, sweeps: int, positive: bool"
+    " -> coefs: f64[a,d,m], gaps: f64[a], taken: i64[a]",
+    cuda=_SERIAL,
+)
+def path(
+    G: np.ndarray,
+    Q: np.ndarray,
+    order: np.ndarray,
+    coef: np.ndarray,
+    gradient: np.ndarray,
+    l1: np.ndarray,
+    l2: np.ndarray,
+    square: float,
+    tol: float,
+    sweeps: int,
+    positive: bool,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`descent` for one pair of penalties after the other.
+
+    Parameters
+    ----------
+    G, Q, order, coef, gradient : ndarray, float64
+        As `descent` takes them; `coef` is where the first descent starts and the last one ends.
+    square, tol, sweeps, positive : float, float, int, bool
+        As `descent` takes them.
+    l1, l2 : ndarray of shape (a,), float64
+        Penalties, each of all features.
+
+    Returns
+    -------
+    coefs : ndarray of shape (a, d, m), float64
+        B for each pair.
+    gaps : ndarray of shape (a,), float64
+        Their gaps.
+    taken : ndarray of shape (a,), int64
+        Sweeps over all coordinates.
+
+    Raises
+    ------
+    IndexError
+        If a number in order is not in [0, d).
+    ValueError
+        If shapes or dtypes do not fit.
+
+    Notes
+    -----
+    Between the penalties where a feature joins or leaves, the optimum of the lasso is a line in l1.
+    From the third pair on a descent starts at ``B + t (B - B')``, where B and B' are the last two
+    solutions and t is the step of ``l1 + l2`` as a share of the step before, if t is in (0, 2],
+    with the zeros of an extrapolation, if the objective is less there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import coordinate
+    >>> G, Q = np.diag([2.0, 1.0]), np.array([[4.0], [0.5]])
+    >>> l1 = np.array([3.0, 2.0, 1.0])
+    >>> coefs, gaps, taken = coordinate.path(G, Q, np.arange(2), np.zeros((2, 1)), Q.copy(), l1,
+    ...                                      np.zeros(3), 9.0, 1e-9, 10, False)
+    >>> coefs[:, :, 0].tolist(), taken.tolist()  # the third is known from the two before
+    ([[0.5, 0.0], [1.0, 0.0], [1.5, 0.0]], [1, 1, 0])
+    """
+    _check_order("path", order, len(G))
+    coefs, gaps = np.empty((len(l1), *coef.shape)), np.empty(len(l1))
+    taken = np.empty(len(l1), dtype=np.int64)
+    gradients, total = [], l1 + l2
+    with np.errstate(all="ignore"):
+        for k in range(len(l1)):
+            d = np.ones(len(G))
+            state = Descent(G, Q, order, coef, gradient, l1[k] * d, l2[k] * d, square, positive)
+            gradients.append(gradient.copy())
+            if k >= 2:
+                t = (total[k] - total[k - 1]) / (total[k - 1] - total[k - 2])
+                if 0 < t <= FARTHEST:
+                    state.predict(coefs[k - 2], gradients[k - 1], t)
+            taken[k], gaps[k] = state.run(tol, sweeps)
+            coefs[k] = coef
+    return coefs, gaps, taken
 
 
 @op(
@@ -386,10 +422,10 @@ def lassos(
         own = np.ascontiguousarray(coef[i][:, None])
         target = Q[i][:, None]
         gradient = target - G @ own
-        taken, gap = _descended(
-            G, target, order, own, gradient, first, second, float(squares[i]),
-            tol * float(squares[i]), sweeps, positive,
-        )  # fmt: skip
+        with np.errstate(all="ignore"):
+            square = float(squares[i])
+            state = Descent(G, target, order, own, gradient, first, second, square, positive)
+            taken, gap = state.run(tol * square, sweeps)
         coef[i] = own[:, 0]
         most = max(most, taken)
         worst = max(worst, gap / squares[i] if squares[i] > 0 else 0.0)
