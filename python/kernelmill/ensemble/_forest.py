@@ -125,8 +125,7 @@ class Forest(AsSequence, TreeModel):
         threads = get_threads()
         batch = max(threads, int(_SLICE * threads / entries))
         store = Store(self._n_classes, self._classification, self.n_estimators)
-        for tree in old:
-            store.append(tree)
+        store.extend(old)
 
         def advance(first: int, most: int) -> Step:
             numbers = range(first, min(first + batch, first + most))
@@ -140,8 +139,7 @@ class Forest(AsSequence, TreeModel):
             if self.ccp_alpha > 0:
                 kind = self._n_classes, self._classification
                 own = [cut_back(tree, *kind, self.ccp_alpha) for tree in own]
-            for tree in own:
-                store.append(tree)
+            store.extend(own)
             return Step(len(store), finished=len(store) == self.n_estimators, taken=len(own))
 
         left = self.n_estimators - len(old)
@@ -191,6 +189,8 @@ class Forest(AsSequence, TreeModel):
         if self.bootstrap:
             counts = self._bag(tree, n, self._bag_size(n))
             by_class = self._subsample_weights(targets, counts)
+            if weight is None and by_class is None:
+                return counts
             own = own * counts if by_class is None else own * counts * by_class
             if not (own > 0).any():  # no row of the bag has weight: all rows stand in for it
                 own = np.ones(n) if weight is None else weight

@@ -58,27 +58,38 @@ class Store:
     def __len__(self) -> int:
         return len(self._begins) - 1
 
-    def append(self, tree: Grown) -> None:
-        """One more tree. Its leaves take the numbers of their nodes, which are rows of `value`."""
-        begin, end = self._begins[-1], self._begins[-1] + len(tree.nodes)
+    def extend(self, trees: list[Grown]) -> None:
+        """More trees. Their leaves take the numbers of their nodes, which are rows of `value`."""
+        if not trees:
+            return
+        begin = self._begins[-1]
+        begins = begin + np.cumsum([len(tree.nodes) for tree in trees])
+        end = int(begins[-1])
         if not self._room or len(self._room[0]) < end:
-            self._widen(end)
+            self._widen(end, len(trees))
         nodes, stats, value = (array[begin:end] for array in self._room)
-        nodes[:], stats[:] = tree.nodes, tree.stats
+        np.concatenate([tree.nodes for tree in trees], out=nodes)
+        np.concatenate([tree.stats for tree in trees], out=stats)
         words = nodes.view(ops.NODE)[:, 0]
         leaf = np.flatnonzero(words["feature"] < 0)
         words["right"][leaf] = begin + leaf
-        words["threshold"][splits_of_levels(words)] += sum(map(len, self._sides))
-        shaped(tree.value, self._n_classes, self._classification, value)
-        if len(tree.sides) or not self._sides:
-            self._sides.append(tree.sides.copy())
-        self._begins.append(end)
+        values = np.concatenate([tree.value for tree in trees])
+        shaped(values, self._n_classes, self._classification, value)
+        first = begin
+        for tree, last in zip(trees, begins.tolist(), strict=True):
+            if len(tree.sides):
+                own = words[first - begin : last - begin]
+                own["threshold"][splits_of_levels(own)] += sum(map(len, self._sides))
+            if len(tree.sides) or not self._sides:
+                self._sides.append(tree.sides.copy())
+            self._begins.append(last)
+            first = last
 
-    def _widen(self, needed: int) -> None:
+    def _widen(self, needed: int, coming: int) -> None:
         """Room for all trees, if the next ones are like those so far; pages unused cost nothing."""
         begin, done = self._begins[-1], len(self)
-        each = needed / (done + 1)
-        size = max(needed, int(1.1 * each * max(self._expected, done + 1)))
+        each = needed / (done + coming)
+        size = max(needed, int(1.1 * each * max(self._expected, done + coming)))
         width = len(self._n_classes) * int(self._n_classes.max())
         room = np.empty((size, 2), np.int64), np.empty((size, 3)), np.empty((size, width))
         for new, old in zip(room, self._room, strict=False):
@@ -97,8 +108,7 @@ def joined(trees: Iterable[Grown], n_classes: np.ndarray, classification: bool) 
     """The arrays of some trees, at least one, in `NAMES`."""
     trees = list(trees)
     store = Store(n_classes, classification, len(trees))
-    for tree in trees:
-        store.append(tree)
+    store.extend(trees)
     return store.arrays()
 
 

@@ -165,7 +165,9 @@ class Nursery:
         grown = []
         for t, v in enumerate(sizes):
             nodes, stats, value = (array[t, :v] for array in room[:3])
-            sets = int(splits_of_levels(nodes.view(ops.NODE)[:, 0]).sum())
+            sets = 0
+            if limits.categorical is not None:
+                sets = int(splits_of_levels(nodes.view(ops.NODE)[:, 0]).sum())
             own = nodes, stats, value, room[3][t, :sets]
             grown.append(Grown(*(array.copy() if self._copy else array for array in own)))
         if limits.unit != 1.0:
