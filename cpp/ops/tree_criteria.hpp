@@ -17,7 +17,9 @@
 //   entropy         with h(x) = x log x: sum_k h(s_k) + h(T_k - s_k) - h(T_k), minus the same of
 //                   the weights
 //   Poisson         half the deviance is sum w (y log y - y) - s log(s / wl) + ..., so the gain is
-//                   s log(s / wl) + (T - s) log((T - s) / wr) - T log(T / W)
+//                   s log(s / wl) + (T - s) log((T - s) / wr) - T log(T / W); a child's mean is
+//                   1 + x times the node's, and h(x) = (1 + x) log(1 + x) - x >= 0, so this is
+//                   T / W (wl h(xl) + wr h(xr)), whose terms do not cancel
 //   quantile        pinball losses about the quantile of each side, which come from running sums in
 //                   a Fenwick tree over the ranks of y; a walk asks for costs computed beforehand
 #pragma once
@@ -50,14 +52,23 @@ class Sums {
     classes_ = !targets.classes.empty();
     center_.resize(static_cast<std::size_t>(outputs_));
     total_ = sum_ = center_;
+    if (poisson_) positive_.resize(center_.size());
+    all_positive_ = positive_;
   }
   void begin(const NodeView& node) {
     mass_ = node.mass;
     for (index_t k = 0; k < outputs_; ++k) {
       const auto at = static_cast<std::size_t>(k);
-      // The value of two classes is their weights.
-      center_[at] = poisson_ || classes_ ? 0.0 : node.value[k];
-      total_[at] = classes_ ? node.value[1] : poisson_ ? node.value[k] * mass_ : 0.0;
+      // The value of two classes is their weights. The sum about a mean is 0 but for rounding of
+      // the mean, which would make gains of one partition differ by feature.
+      center_[at] = classes_ ? 0.0 : node.value[k];
+      total_[at] = classes_ ? node.value[1] : 0.0;
+      for (index_t p = node.start; p < node.stop && !classes_; ++p) {
+        total_[at] += t_.w(p) * (t_.y(p, k) - center_[at]);
+      }
+      if (!poisson_) continue;
+      all_positive_[at] = 0;
+      for (index_t p = node.start; p < node.stop; ++p) all_positive_[at] += t_.y(p, k) > 0;
     }
     one_center_ = center_[0];
     one_total_ = total_[0];
@@ -65,6 +76,7 @@ class Sums {
   void clear() {
     left_ = one_sum_ = 0;
     if constexpr (!One) std::fill_n(sum_.data(), outputs_, 0.0);
+    std::fill(positive_.begin(), positive_.end(), 0);
   }
   void add(index_t p) {
     const double w = One ? (Weighted ? w_[p] : 1.0) : t_.w(p);
@@ -77,6 +89,9 @@ class Sums {
         sum_[at] += w * (y_[p * outputs_ + k] - center_[at]);
       }
     }
+    for (std::size_t k = 0; k < positive_.size(); ++k) {
+      positive_[k] += y_[p * outputs_ + static_cast<index_t>(k)] > 0;
+    }
   }
   double left_mass() const { return left_; }
   double mass() const { return mass_; }
@@ -86,12 +101,14 @@ class Sums {
     double total = 0;
     for (index_t k = 0; k < outputs_; ++k) {
       const double s = sum(k), t = One ? one_total_ : total_[static_cast<std::size_t>(k)];
+      const double d = s * mass_ - t * left_;
       if (poisson_) {
-        if (!(s > 0 && t - s > 0)) return kNoGain;
-        total +=
-            s * std::log(s / left_) + (t - s) * std::log((t - s) / right) - t * std::log(t / mass_);
+        const auto at = static_cast<std::size_t>(k);
+        if (positive_[at] == 0 || positive_[at] == all_positive_[at]) return kNoGain;
+        const double whole = t + center_[at] * mass_;
+        total += whole / mass_ *
+                 (left_ * excess(d / (whole * left_)) + right * excess(-d / (whole * right)));
       } else {
-        const double d = s * mass_ - t * left_;
         total += d * d * scale;
       }
     }
@@ -103,11 +120,19 @@ class Sums {
   }
 
  private:
+  // (1 + x) log(1 + x) - x, the deviance of a mean that is 1 + x times another: no term cancels.
+  static double excess(double x) {
+    if (std::fabs(x) > 0x1p-6) return (1 + x) * std::log1p(x) - x;
+    double series = 0;
+    for (int k = 9; k >= 2; --k) series = 1.0 / (k * (k - 1)) - x * series;
+    return x * x * series;
+  }
   double sum(index_t k) const { return One ? one_sum_ : sum_[static_cast<std::size_t>(k)]; }
 
   Targets t_;
   const double *y_, *w_;
   index_t outputs_;
+  std::vector<index_t> positive_, all_positive_;  // rows of positive y, on the left and in all
   bool poisson_, classes_;
   double mass_ = 0, left_ = 0, one_center_ = 0, one_total_ = 0, one_sum_ = 0;
   std::vector<double> center_, total_, sum_;

@@ -300,7 +300,7 @@ class Grower {
     const double center = classes ? 0.0 : value[0];
     const double* const y = t.y.data + node.start;
     const double* const w = t.weight.empty() ? nullptr : t.weight.data() + node.start;
-    double low = 0, high = 0;
+    double low = 0, high = 0, total = 0;
     Sum* const each = each_.data();
     for (index_t j = 0; j < n; ++j) {
       const double off = y[j] - center, mass = w == nullptr ? 1.0 : w[j];
@@ -308,9 +308,10 @@ class Grower {
       high = std::max(high, off);
       const double s = mass * off;
       each[j] = {mass, s, 1.0, s > 0 ? s : 0.0};
+      total += s;
     }
     sums_ = {own.mass,
-             classes ? value[1] : 0.0,
+             classes ? value[1] : total,  // not 0: the mean is rounded
              static_cast<double>(n),
              classes ? 2.0 : 1.0,
              low,

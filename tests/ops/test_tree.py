@@ -284,6 +284,39 @@ def test_bad_nodes():
             function(X, words, roots, sides, ones, values, np.zeros(3))
 
 
+@pytest.mark.parametrize("criterion", [tree.SQUARED, tree.POISSON])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_equal_partitions_tie_whatever_rounds(criterion, outputs):
+    """Two rows far from 0 and close to each other: each feature gives the same partition."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        X = rng.permuted(np.arange(2.0)[:, None] + np.zeros((2, 4)), axis=0)
+        y = rng.uniform(1, 50) * (1 + 10 ** rng.uniform(-4, -1) * rng.random((2, outputs)))
+        weight = rng.random((1, 2)) + 0.01
+        args, _ = growing(X, y, weight, (), tree.rule_of(criterion))
+        for op in (tree.grow, tree.grow.specification):
+            room = [array.copy() for array in args[9:]]
+            op(*args[:9], *room)
+            root = room[0][0, :1].copy().view(tree.NODE).ravel()[0]
+            assert (root["feature"] & 0xFFFF, root["threshold"]) == (0, 0.5)
+
+
+@pytest.mark.parametrize("case", [(163, 5), (175, 8), (119, 8), (175, 7)])
+def test_random_trees_of_weighted_rows(case):
+    """Trees that once differed from the specification, by gains that should have tied."""
+    seed, rule = case
+    rng = np.random.default_rng(seed)
+    criterion, classes, outputs, alpha = RULES[rule]
+    for n, limits, weighted in itertools.product((24, 60), LIMITS.values(), (False, True)):
+        X, y = rows_of(n, 3, seed=seed), targets_for(criterion, classes, outputs, n, rng)
+        weight = rng.integers(0, 1024, (1, n)) / 512 if weighted else None
+        args, _ = growing(X, y, weight, classes, tree.rule_of(criterion, alpha=alpha, **limits))
+        rooms = [[array.copy() for array in args[9:]] for _ in range(2)]
+        for op, room in zip((tree.grow, tree.grow.specification), rooms, strict=True):
+            op(*args[:9], *room)
+        np.testing.assert_array_equal(rooms[0][0], rooms[1][0])
+
+
 def test_refusals_of_ranks():
     X, y = rows_of(20, 2), np.arange(20.0)[:, None]
     args = growing(X, y, None, (), tree.rule_of(tree.SQUARED))[0]

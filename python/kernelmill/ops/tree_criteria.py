@@ -51,7 +51,9 @@ def measure_of(
             mean = (w * y[:, k]).sum() / w.sum()
             values.append(np.array([mean]))
             if criterion == POISSON:
-                total += _xlogx(y[:, k]) @ w - w.sum() * float(_xlogx(np.array(mean)))
+                own = y[:, k]
+                ratio = np.where(own > 0, own, 1.0) / (mean if mean > 0 else 1.0)
+                total += (w * (own * np.log(ratio) - (own - mean))).sum()
             else:
                 total += (w * (y[:, k] - mean) ** 2).sum()
     return np.concatenate(values) if values else np.zeros(0), total / max(1, outputs)
