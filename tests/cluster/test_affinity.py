@@ -49,6 +49,8 @@ def test_equal_similarities():
     S = np.full((4, 4), -1.0)
     assert affinity_propagation(S, preference=-0.5)[1].tolist() == [0, 1, 2, 3]
     assert affinity_propagation(S, preference=-2.0)[1].tolist() == [0, 0, 0, 0]
+    assert affinity_propagation(S, preference=-1.0)[1].tolist() == [0, 0, 0, 0]
+    assert AffinityPropagation().fit_predict(np.zeros((8, 1))).tolist() == [0] * 8
 
 
 def test_what_does_not_settle():

@@ -9,6 +9,7 @@ from sklearn.metrics import adjusted_rand_score
 import kernelmill
 from kernelmill.cluster import SpectralClustering
 from kernelmill.cluster._spectral import by_turns
+from kernelmill.manifold._laplacian import smoothest
 
 
 def rings(rng, n=150):
@@ -80,3 +81,14 @@ def test_the_law_of_scale(rng, c):
     X, _ = rings(rng)
     model = SpectralClustering(2, affinity="nearest_neighbors", random_state=0)
     np.testing.assert_array_equal(model.fit_predict(c * X), model.fit_predict(X))
+
+
+def test_a_graph_almost_without_edges(rng):
+    """Many eigenvalues are all but equal, where Lanczos' iteration does not end."""
+    A = SpectralClustering(3, random_state=0).fit(10 * rng.normal(size=(620, 3))).affinity_matrix_
+    values, vectors = smoothest(A, 3)
+    np.fill_diagonal(A, 0)
+    degree = A.sum(axis=1)
+    residuals = degree[:, None] * vectors * (1 - values) - A @ vectors
+    # Rounding of values in [0, 2], relative to the degrees, which span hundreds of decades.
+    np.testing.assert_allclose(residuals / np.sqrt(degree)[:, None], 0, atol=1e-12)

@@ -286,7 +286,7 @@ def exchanged(
     n = len(S)
     off = S.ravel()[1:].reshape(n - 1, n + 1)[:, :-1] if n > 1 else S
     if n == 1 or (np.ptp(off) == 0 and np.ptp(np.diagonal(S)) == 0):
-        alone = n == 1 or S[0, 0] >= S[0, 1]
+        alone = n == 1 or S[0, 0] > S[0, 1]  # of equals, one cluster
         evidence = np.full(n, -1.0)
         evidence[: n if alone else 1] = 1.0
         return Run((evidence, 0), 0.0, [], 1, True)

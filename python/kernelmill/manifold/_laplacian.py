@@ -15,6 +15,10 @@ from kernelmill.manifold._rows import normals, turned
 
 # Nodes up to which all eigenvectors of a matrix are computed.
 WHOLE = 600
+# Lanczos' iteration does not end where many eigenvalues are all but equal, as those of a graph
+# almost without edges (digits under a kernel of width 1: 8,000 restarts, a minute). All of the
+# matrix then takes n^3: 0.1 s for 800 nodes.
+_RESTARTS, _MOST_WHOLE = 100, 10_000
 # Entries of a row of the graph beyond which factors fill up, and products are cheaper.
 _MOST_FILLED = 60
 
@@ -88,11 +92,17 @@ def smoothest(
                 (n, n), dtype=np.float64,
                 matvec=lambda v: S @ v.ravel() + (top - diagonal) * v.ravel(),
             )  # fmt: skip
-            with lapack_threads(count if sparse else n):
-                values, g = scipy.sparse.linalg.eigsh(
-                    matrix, k, which="LA", v0=v0, tol=tol, ncv=count
-                )
-            values = top - values
+            try:
+                with lapack_threads(count if sparse else n):
+                    values, g = scipy.sparse.linalg.eigsh(
+                        matrix, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=_RESTARTS
+                    )
+                values = top - values
+            except scipy.sparse.linalg.ArpackNoConvergence:
+                if n > _MOST_WHOLE:
+                    raise
+                L = np.diag(diagonal) - (S.toarray() if sparse else S)
+                values, g = scipy.linalg.eigh(L, subset_by_index=(0, k - 1))
         else:
             L = scipy.sparse.diags_array(diagonal) - S
             values, g = near_zero(L, k, shift=1e-5 * top, tol=tol, v0=v0)
