@@ -2,7 +2,8 @@
 
 ``python optim_rows.py <optim_table.py> <output>``. ``prepare`` makes the scalars of one array from
 its options, in double; ``loop`` moves elements, where `kept` has a bit for each state: a constant
-type or a number. KERNELMILL_RULES(F) calls F(name) for all.
+type or a number. Parameters and gradients may be stored in fewer bits than T, in which states are kept
+and all is computed. KERNELMILL_RULES(F) calls F(name) for all.
 """
 
 import sys
@@ -22,7 +23,7 @@ def row(rule):
     prepare += [f"scalars[{i}] = {name};" for i, name in enumerate(rule.used)]
     setup = [f"const T {name} = T(scalars[{i}]);" for i, name in enumerate(rule.used)]
     load = ["T parameter = parameters[e];", "T gradient = scale * gradients[e];"]
-    store = ["parameters[e] = parameter;"]
+    store = ["parameters[e] = static_cast<Stored>(parameter);"]
     for i, state in enumerate(rule.kept):
         setup += [f"const bool has_{state} = (kept >> {i} & 1U) != 0;"]
         setup += [f"[[maybe_unused]] T* const {state}_at = static_cast<T*>(kept_at[{i}]);"]
@@ -41,10 +42,10 @@ def row(rule):
   static void prepare(const double* option, double* scalars) {{
     {break_line.join(prepare)}
   }}
-  template <class Kept, class T>
-  KERNELMILL_LOOP static void loop([[maybe_unused]] Kept kept, T* parameters, const T* gradients,
-                                   [[maybe_unused]] void* const* kept_at, const double* scalars,
-                                   index_t begin, index_t end) {{
+  template <class T, class Kept, class Stored>
+  KERNELMILL_LOOP static void loop([[maybe_unused]] Kept kept, Stored* parameters,
+                                   const Stored* gradients, [[maybe_unused]] void* const* kept_at,
+                                   const double* scalars, index_t begin, index_t end) {{
     {break_line.join(setup)}
     KERNELMILL_SIMD
     for (index_t e = begin; e < end; ++e) {{

@@ -1,7 +1,8 @@
 // Ops over lists of arrays check their arguments here, on both devices.
 #include "ops/optim.hpp"
 
-#include <sstream>  // names
+#include <sstream>      // names
+#include <string_view>  // std::string_view
 
 #include "bindings/common.hpp"
 
@@ -10,7 +11,9 @@ namespace kernelmill {
 namespace {
 
 using optim::Array;
+using optim::kFloat32, optim::kFloat64;
 using optim::Rule;
+using optim::Type;
 
 std::vector<std::string> words(const char* text) {
   std::istringstream in(text);
@@ -18,9 +21,11 @@ std::vector<std::string> words(const char* text) {
 }
 
 #if defined(KERNELMILL_BINDINGS)
-constexpr const char* kArray = "NumPy";
+constexpr const char *kArray = "NumPy", *kListTypes = "float32 or float64";
+constexpr std::string_view kListCodes = "fd";
 #else
-constexpr const char* kArray = "CuPy";
+constexpr const char *kArray = "CuPy", *kListTypes = "float32, float64, float16 or bfloat16";
+constexpr std::string_view kListCodes = "fdeE";
 #endif
 
 std::string text_of(py::handle object, const char* attribute) {
@@ -42,6 +47,8 @@ std::vector<py::handle> items_of(const char* op, const std::string& name, py::ha
   return items;
 }
 
+Type type_of(const ArrayInfo& info) { return static_cast<Type>(kListCodes.find(info.code)); }
+
 ArrayInfo array_of(const char* op, const std::string& name, std::size_t i, py::handle object) {
   ArrayInfo info;
   const std::string place = name + "[" + std::to_string(i) + "]";
@@ -49,8 +56,8 @@ ArrayInfo array_of(const char* op, const std::string& name, std::size_t i, py::h
     throw py::type_error(std::string(op) + ": " + place + " must be a " + kArray + " array, got " +
                          type_name(object));
   }
-  if (info.code != 'f' && info.code != 'd') {
-    invalid(op, place, " must be float32 or float64, got ", text_of(object, "dtype"),
+  if (info.code == 0 || kListCodes.find(info.code) == kListCodes.npos) {
+    invalid(op, place, " must be ", kListTypes, ", got ", text_of(object, "dtype"),
             " (convert it with astype)");
   }
   return info;
@@ -68,7 +75,7 @@ class Lists {
     for (std::size_t i = 0; i < first_.size(); ++i) {
       const ArrayInfo info = updated("parameters", i, first_[i]);
       const index_t size = size_of(first_[i].ptr());
-      arrays.push_back({info.value.data, nullptr, {}, size, info.code == 'd', 0, nullptr});
+      arrays.push_back({info.value.data, nullptr, {}, size, type_of(info), 0, nullptr});
     }
   }
 
@@ -77,7 +84,7 @@ class Lists {
     const std::vector<py::handle> items = same_length("gradients", list);
     for (std::size_t i = 0; i < items.size(); ++i) {
       const ArrayInfo info = array_of(op_, "gradients", i, items[i]);
-      like_first("gradients", i, info, items[i]);
+      like_first("gradients", i, arrays[i].type, info, items[i]);
       read(arrays[i], info, items[i]);
     }
   }
@@ -88,7 +95,7 @@ class Lists {
     for (std::size_t i = 0; i < items.size(); ++i) {
       const ArrayInfo info = array_of(op_, name, i, items[i]);
       const index_t size = size_of(items[i].ptr());
-      arrays.push_back({nullptr, nullptr, {}, size, info.code == 'd', 0, nullptr});
+      arrays.push_back({nullptr, nullptr, {}, size, type_of(info), 0, nullptr});
       read(arrays.back(), info, items[i]);
     }
   }
@@ -97,7 +104,7 @@ class Lists {
     const std::vector<py::handle> items = same_length(name, list);
     for (std::size_t i = 0; i < items.size(); ++i) {
       const ArrayInfo info = updated(name, i, items[i]);
-      like_first(name, i, info, items[i]);
+      like_first(name, i, arrays[i].type == kFloat64 ? kFloat64 : kFloat32, info, items[i]);
       arrays[i].states[number] = info.value.data;
       arrays[i].kept |= 1U << number;
     }
@@ -125,13 +132,14 @@ class Lists {
     return info;
   }
 
-  void like_first(const std::string& name, std::size_t i, const ArrayInfo& info,
+  void like_first(const std::string& name, std::size_t i, Type type, const ArrayInfo& info,
                   py::handle object) const {
     const py::handle first = first_[i];
-    if ((info.code == 'd') == arrays[i].wide && same_shape(first.ptr(), object.ptr())) return;
-    invalid(op_, name, "[", i, "] must be ", text_of(first, "dtype"), " of shape ",
-            text_of(first, "shape"), " like the parameter, got ", text_of(object, "dtype"),
-            " of shape ", text_of(object, "shape"));
+    if (type_of(info) == type && same_shape(first.ptr(), object.ptr())) return;
+    const std::string dtype = type == arrays[i].type ? text_of(first, "dtype") : "float32";
+    invalid(op_, name, "[", i, "] must be ", dtype, " of shape ", text_of(first, "shape"),
+            " like the parameter, got ", text_of(object, "dtype"), " of shape ",
+            text_of(object, "shape"));
   }
 
   void read(Array& array, const ArrayInfo& info, py::handle object) {

@@ -31,12 +31,13 @@ using std::sqrt;
 
 template <class R, unsigned kept, class T>
 void loop(const Array& array, const double* scalars, index_t begin, index_t end) {
-  R::loop(std::integral_constant<unsigned, kept>{}, static_cast<T*>(array.parameter),
-          static_cast<const T*>(array.gradient), array.states.data(), scalars, begin, end);
+  R::template loop<T>(std::integral_constant<unsigned, kept>{}, static_cast<T*>(array.parameter),
+                      static_cast<const T*>(array.gradient), array.states.data(), scalars, begin,
+                      end);
 }
 
 using Loop = void (*)(const Array&, const double* scalars, index_t begin, index_t end);
-using Loops = std::array<std::array<Loop, 1 << kMostStates>, 2>;  // by `wide` and `kept`
+using Loops = std::array<std::array<Loop, 1 << kMostStates>, 2>;  // by `type` and `kept`
 
 template <class R>
 constexpr Loops loops_of() {
@@ -108,7 +109,7 @@ double reduce(std::span<const Array> arrays, Term term, Join join) {
           const auto part = [&](const auto* x) {
             state = join(state, lanes_over(x + first, last - first, term, join));
           };
-          if (arrays[i].wide) {
+          if (arrays[i].type == kFloat64) {
             part(static_cast<const double*>(arrays[i].gradient));
           } else {
             part(static_cast<const float*>(arrays[i].gradient));
@@ -131,7 +132,7 @@ void run(void*, const Rule& rule, std::span<const Array> arrays) {
   parallel_for(offsets.back(), kGrain, [&](index_t, index_t begin, index_t end) {
     each_part(offsets, begin, end, [&](std::size_t i, index_t first, index_t last) {
       const Array& array = arrays[i];
-      kLoops[rule.number][array.wide][array.kept](array, &scalars[i * kMostScalars], first, last);
+      kLoops[rule.number][array.type][array.kept](array, &scalars[i * kMostScalars], first, last);
     });
   });
 }

@@ -12,13 +12,17 @@ namespace kernelmill::optim {
 constexpr int kMostStates = 3;
 constexpr int kMostScalars = 16;
 
-// One array of a list, dense: float64 or float32.
+// What parameters and gradients are stored as; states are float64 of float64, else float32. Those
+// of 16 bits are on a GPU only.
+enum Type : std::size_t { kFloat32, kFloat64, kFloat16, kBFloat16 };
+
+// One array of a list, dense.
 struct Array {
   void* parameter;
   const void* gradient;
   std::array<void*, kMostStates> states;  // null for one that is not kept
   index_t size;
-  bool wide;
+  Type type;
   unsigned kept;          // a bit for each state that is there
   const double* options;  // in the order of Rule::options
 };

@@ -20,7 +20,8 @@ const optim::Rule& rule(const char* name) {
 
 template <class T>
 optim::Array array_of(Guarded<T>& p, Guarded<T>& g, index_t n, const double* options) {
-  return {p.data(), g.data(), {}, n, sizeof(T) == 8, 0, options};
+  return {p.data(), g.data(), {}, n, sizeof(T) == 8 ? optim::kFloat64 : optim::kFloat32,
+          0,        options};
 }
 
 std::size_t count_of(const std::string& names) {

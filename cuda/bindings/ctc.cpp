@@ -85,8 +85,8 @@ void gradient(const Call& call, Scratch* scratch, CubeView<const T> log_probs,
 }  // namespace
 
 void bind_ctc(Family family) {
-  family.op<forward<float>, forward<double>>("forward");
-  family.op<gradient<float>, gradient<double>>("gradient");
+  family.op<KERNELMILL_STORED(forward)>("forward");
+  family.op<KERNELMILL_STORED(gradient)>("gradient");
 }
 
 }  // namespace kernelmill

@@ -9,13 +9,13 @@ namespace kernelmill::optim {
 
 namespace {
 
-// Float32 and float64 arrays that have elements; with a rule, their scalars too.
+// Arrays that have elements; with a rule, their scalars too.
 struct ByDtype {
-  std::array<std::vector<Item>, 2> lists;
-  std::array<Items, 2> items;
+  std::array<std::vector<Item>, kTypes> lists;
+  std::array<Items, kTypes> items;
 
   ByDtype(std::span<const Array> arrays, const Rule* rule) {
-    std::array<index_t, 2> chunks{};
+    std::array<index_t, kTypes> chunks{};
     for (const Array& array : arrays) {
       if (array.size == 0) continue;
       Item item{array.parameter,
@@ -23,19 +23,21 @@ struct ByDtype {
                 array.states,
                 array.kept,
                 array.size,
-                chunks[array.wide],
+                chunks[array.type],
                 {}};
       if (rule != nullptr) rule->prepare(array.options, item.scalars);
-      chunks[array.wide] += div_up(array.size, kChunk);
-      lists[array.wide].push_back(item);
+      chunks[array.type] += div_up(array.size, kChunk);
+      lists[array.type].push_back(item);
     }
-    for (const bool wide : {false, true}) items[wide] = {lists[wide], chunks[wide], wide};
+    for (std::size_t i = 0; i < kTypes; ++i) {
+      items[i] = {lists[i], chunks[i], static_cast<Type>(i)};
+    }
   }
 
-  const ItemSpace& space(DeviceCall& device, bool wide, bool parts) const {
-    const auto count = static_cast<index_t>(lists[wide].size());
+  const ItemSpace& space(DeviceCall& device, std::size_t type, bool parts) const {
+    const auto count = static_cast<index_t>(lists[type].size());
     return device.scratch.make<ItemSpace>(std::max<index_t>(1, count),
-                                          parts ? items[wide].chunks : 0);
+                                          parts ? items[type].chunks : 0);
   }
 };
 
@@ -44,17 +46,17 @@ struct ByDtype {
 void run(void* device, const Rule& rule, std::span<const Array> arrays) {
   auto& call = *static_cast<DeviceCall*>(device);
   const ByDtype by_dtype(arrays, &rule);
-  for (const bool wide : {false, true}) {
-    if (by_dtype.items[wide].chunks == 0) continue;
-    step(call.call, rule, by_dtype.items[wide], by_dtype.space(call, wide, false));
+  for (const Items& items : by_dtype.items) {
+    if (items.chunks > 0) step(call.call, rule, items, by_dtype.space(call, items.type, false));
   }
 }
 
 double norm(void* device, std::span<const Array> arrays, double order) {
   auto& call = *static_cast<DeviceCall*>(device);
   const ByDtype by_dtype(arrays, nullptr);
-  return norm(call.call, by_dtype.items, order,
-              {&by_dtype.space(call, false, true), &by_dtype.space(call, true, true)});
+  std::array<const ItemSpace*, kTypes> spaces;
+  for (std::size_t i = 0; i < kTypes; ++i) spaces[i] = &by_dtype.space(call, i, true);
+  return norm(call.call, by_dtype.items, order, spaces);
 }
 
 }  // namespace kernelmill::optim

@@ -110,12 +110,12 @@ void gru_backward(const Call& call, Scratch* scratch, const T* gates, const T* q
 }  // namespace
 
 void bind_recurrent(Family family) {
-  family.op<elman_forward<float>, elman_forward<double>>("elman_forward");
-  family.op<elman_backward<float>, elman_backward<double>>("elman_backward");
-  family.op<lstm_forward<float>, lstm_forward<double>>("lstm_forward");
-  family.op<lstm_backward<float>, lstm_backward<double>>("lstm_backward");
-  family.op<gru_forward<float>, gru_forward<double>>("gru_forward");
-  family.op<gru_backward<float>, gru_backward<double>>("gru_backward");
+  family.op<KERNELMILL_STORED(elman_forward)>("elman_forward");
+  family.op<KERNELMILL_STORED(elman_backward)>("elman_backward");
+  family.op<KERNELMILL_STORED(lstm_forward)>("lstm_forward");
+  family.op<KERNELMILL_STORED(lstm_backward)>("lstm_backward");
+  family.op<KERNELMILL_STORED(gru_forward)>("gru_forward");
+  family.op<KERNELMILL_STORED(gru_backward)>("gru_backward");
 }
 
 }  // namespace kernelmill

@@ -136,7 +136,7 @@ __global__ void __launch_bounds__(kGather) gather_kernel(const Samples<T> all, T
   const index_t n = static_cast<index_t>(blockIdx.x) - t * samples;
   const Sample<T> sample(all, n);
   T* const to = gradient + static_cast<index_t>(blockIdx.x) * classes;
-  for (index_t k = threadIdx.x; k < classes; k += kGather) to[k] = T(0);
+  for (index_t k = threadIdx.x; k < classes; k += kGather) to[k] = T(0.0F);
   if (t >= sample.steps || all.log_p[n] == minus_infinity()) return;
   const double *const blanks = sample.rows + (t + 1) * all.width(), *const labels =
                                                                         blanks + sample.s + 1;
@@ -184,6 +184,6 @@ void losses(const Call& call, CubeView<const T> log_probs, const Targets& target
   launch(call, gather_kernel<T>, dim3(static_cast<unsigned>(steps * n)), kGather, all, gradient);
 }
 
-KERNELMILL_FOR_FLOATS(losses)
+KERNELMILL_FOR_STORED(losses)
 
 }  // namespace kernelmill::ctc

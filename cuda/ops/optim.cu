@@ -50,8 +50,24 @@ __global__ void __launch_bounds__(kThreads) step_kernel(const Item* items, index
   const Part part(items, n, blockIdx.x);
   const Item& item = *part.item;
   for (index_t e = part.begin + threadIdx.x; e < part.end; e += kThreads) {
-    R::loop(item.kept, static_cast<T*>(item.parameter), static_cast<const T*>(item.gradient),
-            item.states.data(), item.scalars, e, e + 1);
+    R::template loop<Acc<T>>(item.kept, static_cast<T*>(item.parameter),
+                             static_cast<const T*>(item.gradient), item.states.data(), item.scalars,
+                             e, e + 1);
+  }
+}
+
+// Calls run(T{}) for what the items are stored as.
+template <class Run>
+void with_type(Type type, Run run) {
+  switch (type) {
+    case kFloat32:
+      return run(float{});
+    case kFloat64:
+      return run(double{});
+    case kFloat16:
+      return run(Float16{});
+    case kBFloat16:
+      return run(BFloat16{});
   }
 }
 
@@ -80,9 +96,10 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class R>
 void launch_step(const Call& call, const Items& items, const Item* at) {
-  launch(call, items.wide ? step_kernel<R, double> : step_kernel<R, float>,
-         static_cast<unsigned>(items.chunks), kThreads, at,
-         static_cast<index_t>(items.items.size()));
+  with_type(items.type, [&]<class T>(T) {
+    launch(call, step_kernel<R, T>, static_cast<unsigned>(items.chunks), kThreads, at,
+           static_cast<index_t>(items.items.size()));
+  });
 }
 
 #define KERNELMILL_NUMBER(rule) number_##rule,
@@ -100,9 +117,10 @@ double reduce(const Call& call, const Items& all, Term term, double largest, dou
   const Team team(kChunk, false);
   const auto pass = [&](const Items& items, double* parts) {
     upload(call, space.items, items.items.data(), static_cast<index_t>(items.items.size()));
-    launch(call, items.wide ? norm_kernel<double> : norm_kernel<float>,
-           static_cast<unsigned>(items.chunks), kThreads, space.items,
-           static_cast<index_t>(items.items.size()), team, term, largest, order, parts);
+    with_type(items.type, [&]<class T>(T) {
+      launch(call, norm_kernel<T>, static_cast<unsigned>(items.chunks), kThreads, space.items,
+             static_cast<index_t>(items.items.size()), team, term, largest, order, parts);
+    });
   };
   int now = 0;
   index_t left = all.chunks;
@@ -112,7 +130,7 @@ double reduce(const Call& call, const Items& all, Term term, double largest, dou
   for (; left > 1; now ^= 1) {
     const Item parts{nullptr, space.parts[now], {}, 0, left, 0, {}};
     left = div_up(left, kChunk);
-    pass({{&parts, 1}, left, true}, space.parts[now ^ 1]);
+    pass({{&parts, 1}, left, kFloat64}, space.parts[now ^ 1]);
   }
   double total = 0;
   download(call, &total, space.parts[now], 1);
@@ -129,15 +147,19 @@ void step(const Call& call, const Rule& rule, const Items& items, const ItemSpac
   kLaunches[rule.number](call, items, space.items);
 }
 
-double norm(const Call& call, const std::array<Items, 2>& items, double order,
-            const std::array<const ItemSpace*, 2>& spaces) {
+double norm(const Call& call, const std::array<Items, kTypes>& items, double order,
+            const std::array<const ItemSpace*, kTypes>& spaces) {
   const auto total = [&](Term term, double largest) {
-    double parts[2];
-    for (std::size_t i = 0; i < 2; ++i) {
-      parts[i] = reduce(call, items[i], term, largest, order, *spaces[i]);
+    double joined = 0;
+    for (std::size_t i = 0; i < kTypes; ++i) {
+      const double part = reduce(call, items[i], term, largest, order, *spaces[i]);
+      if (term != Term::magnitude) {
+        joined += part;
+      } else if (part != part || part > joined) {
+        joined = part;
+      }
     }
-    if (term != Term::magnitude) return parts[0] + parts[1];
-    return parts[0] != parts[0] || parts[0] > parts[1] ? parts[0] : parts[1];
+    return joined;
   };
   if (order == 2) {
     // Squares of float32 fit float64; those of float64 may not, at either end.

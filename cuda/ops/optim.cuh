@@ -23,10 +23,11 @@ struct Item {
 struct Items {
   std::span<const Item> items;
   index_t chunks;
-  bool wide;
+  Type type;
 };
 
 constexpr index_t kChunk = 4096;  // elements of a block
+constexpr std::size_t kTypes = kBFloat16 + 1;
 
 struct ItemSpace {
   ItemSpace(Arena& arena, index_t count, index_t chunks)
@@ -38,8 +39,8 @@ struct ItemSpace {
 
 void step(const Call& call, const Rule& rule, const Items& items, const ItemSpace& space);
 
-// The norm of the gradients of the items of both dtypes; the spaces fit one each.
-double norm(const Call& call, const std::array<Items, 2>& items, double order,
-            const std::array<const ItemSpace*, 2>& spaces);
+// The norm of the gradients of the items of all dtypes; the spaces fit one each.
+double norm(const Call& call, const std::array<Items, kTypes>& items, double order,
+            const std::array<const ItemSpace*, kTypes>& spaces);
 
 }  // namespace kernelmill::optim

@@ -20,21 +20,26 @@ struct Sizes {
   bool projected;
 };
 
-// Operands of the products, padded to whole tiles and stages (core/tile.cuh).
+// Operands of the products, padded to whole tiles and stages (core/tile.cuh), and what is carried
+// from step to step: of numbers that are stored in 16 bits, in float32, so that only results are
+// rounded.
 template <class T>
 struct ForwardSpace {
   ForwardSpace(Arena& arena, const Sizes& s);
-  T *weight, *projection;
-  T* states[2];  // of this step and of the next
-  T* hidden;     // before the projection
+  Acc<T>*weight, *projection;
+  Acc<T>* states[2];  // of this step and of the next
+  Acc<T>* hidden;     // before the projection
+  Acc<T>* c;          // for LSTM in 16 bits: cells
 };
 
 template <class T>
 struct BackwardSpace {
   BackwardSpace(Arena& arena, const Sizes& s);
-  T *weight, *projection;  // transposed
-  T* flows[2];             // for GRU: gradients of a step's products, of this step and of the last
-  T* totals;               // of projected states
+  Acc<T>*weight, *projection;  // transposed
+  // For GRU and in 16 bits: gradients of a step's products, of this step and of the last.
+  Acc<T>* flows[2];
+  Acc<T>* totals;  // of projected states
+  Acc<T>*dh, *dc;  // in 16 bits
 };
 
 template <class T>

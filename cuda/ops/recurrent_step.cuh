@@ -3,7 +3,8 @@
 // unit or four units of a product without gates.
 #pragma once
 
-#include <algorithm>  // std::max
+#include <algorithm>    // std::max
+#include <type_traits>  // std::is_same_v
 
 #include "core/tile.cuh"  // Tile, loaders
 #include "ops/recurrent.cuh"
@@ -39,9 +40,41 @@ struct Source {
   index_t gate_stride, unit_stride, stride;
 };
 
+template <class T>
+constexpr bool kIsWide = std::is_same_v<T, Acc<T>>;
+
+template <class T>
+__device__ Acc<T> wide(T x) {
+  return static_cast<Acc<T>>(x);
+}
+
+template <class From, class To>
+__global__ void convert_kernel(const From* from, index_t count, To* to) {
+  for (index_t e = global_thread(); e < count; e += global_threads()) {
+    to[e] = static_cast<To>(from[e]);
+  }
+}
+
+// State that the caller owns, as it is carried from step to step: itself, or a copy in `space`.
+template <class T>
+Acc<T>* carried(const Call& call, T* state, index_t count, Acc<T>* space) {
+  if constexpr (kIsWide<T>) {
+    return state;
+  } else {
+    launch(call, convert_kernel<T, Acc<T>>, grid_for(count, 256), 256, state, count, space);
+    return space;
+  }
+}
+template <class T>
+void settle(const Call& call, const Acc<T>* carried, index_t count, T* state) {
+  if constexpr (!kIsWide<T>) {
+    launch(call, convert_kernel<Acc<T>, T>, grid_for(count, 256), 256, carried, count, state);
+  }
+}
+
 // Rows gate by gate within each tile, so that one thread meets all gates of a unit; zeros beyond.
 template <class T>
-__global__ void pack_kernel(const Source<T> from, index_t rows, index_t width, T* to) {
+__global__ void pack_kernel(const Source<T> from, index_t rows, index_t width, Acc<T>* to) {
   const index_t tile = units_of_tile(from.gates) * from.gates;
   for (index_t e = global_thread(); e < rows * width; e += global_threads()) {
     const index_t row = e / width, k = e - row * width;
@@ -51,19 +84,19 @@ __global__ void pack_kernel(const Source<T> from, index_t rows, index_t width, T
       unit = row / tile * kAcross + row % kAcross;
     }
     const bool inside = unit < from.units && k < from.depth;
-    to[e] = inside ? from.data[gate * from.gate_stride + unit * from.unit_stride + k * from.stride]
-                   : T(0);
+    const index_t at = gate * from.gate_stride + unit * from.unit_stride + k * from.stride;
+    to[e] = inside ? wide(from.data[at]) : Acc<T>(0);
   }
 }
 
 template <class T>
-void pack(const Call& call, const Source<T>& from, index_t rows, T* to) {
-  const index_t width = padded<T>(from.depth);
+void pack(const Call& call, const Source<T>& from, index_t rows, Acc<T>* to) {
+  const index_t width = padded<Acc<T>>(from.depth);
   launch(call, pack_kernel<T>, grid_for(rows * width, 256), 256, from, rows, width, to);
 }
 
 template <class T>
-void pack_weights(const Call& call, const Source<T>& from, T* to) {
+void pack_weights(const Call& call, const Source<T>& from, Acc<T>* to) {
   pack(call, from, rounded(from.units, units_of_tile(from.gates)) * from.gates, to);
 }
 

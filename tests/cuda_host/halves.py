@@ -71,7 +71,7 @@ def calls(name, dtype, cases=None):
 
 
 def outputs(made):
-    made = made if isinstance(made, tuple) else (made,)
+    made = () if made is None else made if isinstance(made, tuple) else (made,)
     return [m.get() if isinstance(m, cupy.ndarray) else m for m in made]
 
 
@@ -110,12 +110,15 @@ def test_results_are_those_of_float32_rounded(name, dtype_name):
     op = OPS_BY_NAME[name]
     twin = op.implementation("cuda")
     ran = 0
+    places = [i for i, item in enumerate(op.signature.arguments) if item.inout]
+    items = [*op.signature.results, *(op.signature.arguments[i] for i in places)]
     for case, wide, stored in calls(name, dtype):
-        want, got = outputs(twin(*wide)), outputs(twin(*stored))
+        want, got = (
+            outputs(twin(*given)) + outputs(tuple(given[i] for i in places))
+            for given in (wide, stored)
+        )
         limits = bounds(name, wide, want, dtype_name)
-        for i, (item, w, g, limit) in enumerate(
-            zip(op.signature.results, want, got, limits, strict=True)
-        ):
+        for i, (item, w, g, limit) in enumerate(zip(items, want, got, limits, strict=True)):
             where = f"{name} [{case}] of {dtype_name}: output {i}"
             if not isinstance(w, np.ndarray):
                 assert g == w or (g != g and w != w), where
@@ -133,6 +136,48 @@ def test_results_are_those_of_float32_rounded(name, dtype_name):
                 assert (same | (np.abs(g - w) <= limit)).all(), where
         ran += 1
     assert ran > 0
+
+
+OPTIM = importlib.import_module("test_optim")
+
+
+@pytest.mark.parametrize("dtype_name", TYPES)
+def test_optimisers_round_parameters_once(dtype_name):
+    """Steps over all dtypes in one call: states are float32, parameters are rounded at the end."""
+    dtype = TYPES[dtype_name]
+    rng = np.random.default_rng(4)
+    for rule in OPTIM.TABLE.values():
+        step = OPS_BY_NAME[f"optim.{rule.name}"].implementation("cuda")
+
+        def draw(*shape):
+            return narrowed(rng.normal(size=shape), dtype)
+
+        shapes = [(5,), (), (0, 3), (70, 65)]
+        parameters, gradients = ([draw(*shape) for shape in shapes] for _ in range(2))
+        states = [[np.square(draw(*s)).astype(np.float32) for s in shapes] for _ in rule.states]
+        calls = []
+        for stored in (False, True):
+            kinds = dtype if stored else np.float32
+            given = [[on_device(a.astype(kinds)) for a in part] for part in (parameters, gradients)]
+            kept = [[on_device(a) for a in part] for part in states]
+            double = [[on_device(np.ones(3)) for _ in part] for part in (*given, *kept)]
+            lists = [[*a[:2], *d[:1], *a[2:]] for a, d in zip((*given, *kept), double, strict=True)]
+            step(*lists)
+            calls.append([[a.get() for a in one] for one in lists])
+        for place, (wide, got) in enumerate(zip(*calls, strict=True)):
+            for w, g in zip(wide, got, strict=True):
+                known = dtype if place < 2 and w.dtype == np.float32 else w.dtype
+                assert g.dtype == known
+                np.testing.assert_array_equal(
+                    g.astype(np.float64), narrowed(w, known).astype(np.float64), rule.name
+                )
+        wide, got = ([on_device(a.astype(k)) for a in gradients] for k in (np.float32, dtype))
+        norm = OPS_BY_NAME["optim.norm"].implementation("cuda")
+        assert norm([*got, on_device(np.ones(3))]) == norm([*wide, on_device(np.ones(3))])
+        with pytest.raises(ValueError, match=r"must be b?float(16|32) of shape"):
+            step(*[[on_device(draw(3))] for _ in range(2 + len(rule.states))]) if states else step(
+                [on_device(draw(3))], [on_device(np.ones(3, np.float32))]
+            )
 
 
 ELEMENTWISE = importlib.import_module("test_elementwise")

@@ -1,4 +1,4 @@
-"""float16 storage with float32 arithmetic: whole layers, optimisers, files, mixed precision."""
+"""16 bits stored, float32 computed: whole layers, optimisers, files, mixed precision."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 import gc
 import importlib
 import pickle
+import sys
 import threading
 
 import numpy as np
@@ -17,10 +18,13 @@ from kernelmill.nn import _half, _tape
 from kernelmill.nn import functional as F
 
 HALF = np.float16
+BRAIN = np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
+DTYPES = pytest.mark.parametrize("dtype", [np.dtype(HALF), BRAIN], ids=str)
+ROUNDOFF = {np.dtype(HALF): 2.0**-11, BRAIN: 2.0**-8}
 
 
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(HALF)
+def normal(*shape, seed=0, dtype=HALF):
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
 LAYERS = {
@@ -71,37 +75,39 @@ def gradients(model, inputs, weight):
     return y, nn.grad(y, [*inputs, *model.parameters()], weight.astype(y.dtype), allow_unused=True)
 
 
-def assert_near(ours, exact, units, name):
+def assert_near(ours, exact, units, name, dtype):
     ours, exact = (np.asarray(x.data, np.float64) for x in (ours, exact))
-    bound = units * 2.0**-11 * max(np.abs(exact).max(), 1.0)
+    bound = units * ROUNDOFF[dtype] * max(np.abs(exact).max(), 1.0)
     assert np.abs(ours - exact).max() <= bound, name
 
 
+@DTYPES
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_in_half_equal_those_in_double(name):
+def test_layers_in_half_equal_those_in_double(name, dtype):
     make, shapes = LAYERS[name]
     nn.manual_seed(1)
-    model = make().half()
+    model = make().to(dtype)
     exact = copy.deepcopy(model).double()
-    given = [normal(*shape, seed=i) for i, shape in enumerate(shapes)]
+    given = [normal(*shape, seed=i, dtype=dtype) for i, shape in enumerate(shapes)]
     inputs = [nn.Tensor(x, True) for x in given]
-    weight = normal(*outputs(copy.deepcopy(model), inputs).shape, seed=9)
+    weight = normal(*outputs(copy.deepcopy(model), inputs).shape, seed=9, dtype=dtype)
     y, found = gradients(model, inputs, weight)
     z, right = gradients(exact, [nn.Tensor(x.astype(np.float64), True) for x in given], weight)
-    assert y.dtype == HALF
+    assert y.dtype == dtype
     # Roundings of a layer: its operations, each with an error of half a unit.
-    assert_near(y, z, 16, name)
+    assert_near(y, z, 16, name, dtype)
     for i, (g, h) in enumerate(zip(found, right, strict=True)):
         if h is not None:
-            assert g.dtype == HALF
-            assert_near(g, h, 32, f"{name}: gradient {i}")
+            assert g.dtype == dtype
+            assert_near(g, h, 32, f"{name}: gradient {i}", dtype)
     for (key, a), (_, b) in zip(model.named_buffers(), exact.named_buffers(), strict=True):
-        assert_near(a, b, 4, key)
+        assert_near(a, b, 4, key, dtype)
 
 
+@DTYPES
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_train_in_mixed_precision(name):
-    """Parameters and gradients stay float32 and equal those without casts within float16."""
+def test_layers_train_in_mixed_precision(name, dtype):
+    """Parameters and gradients stay float32 and equal those without casts within 16 bits."""
     make, shapes = LAYERS[name]
     nn.manual_seed(1)
     model = make()
@@ -109,32 +115,36 @@ def test_layers_train_in_mixed_precision(name):
     given = [normal(*shape, seed=i).astype(np.float32) for i, shape in enumerate(shapes)]
     inputs, others = ([nn.Tensor(x, True) for x in given] for _ in range(2))
     weight = normal(*outputs(copy.deepcopy(model), inputs).shape, seed=9)
-    with nn.amp.autocast():
+    with nn.amp.autocast("cpu", dtype):
         y = outputs(model, inputs)
     found = nn.grad(y, [*inputs, *model.parameters()], weight.astype(y.dtype), allow_unused=True)
     z, right = gradients(plain, others, weight)
-    assert_near(y, z, 16, name)
+    assert_near(y, z, 16, name, dtype)
     for i, (g, h) in enumerate(zip(found, right, strict=True)):
         if h is not None:
             assert g.dtype == np.float32
-            assert_near(g, h, 32, f"{name}: gradient {i}")
+            assert_near(g, h, 32, f"{name}: gradient {i}", dtype)
 
 
-def test_autocast_says_what_is_stored_how():
+@DTYPES
+def test_autocast_says_what_is_stored_how(dtype):
     x = nn.ones(2, 3, requires_grad=True)
     w = nn.ones(4, 3, dtype=np.float64)
-    with nn.autocast("cpu", dtype=HALF):
-        assert (x @ x.T).dtype == HALF
-        assert F.conv1d(nn.ones(1, 1, 5), nn.ones(1, 1, 3)).dtype == HALF
-        assert nn.einsum("ij,kj->ik", x, x).dtype == HALF
+    with nn.autocast("cpu", dtype=dtype):
+        assert (x @ x.T).dtype == dtype
+        assert F.conv1d(nn.ones(1, 1, 5), nn.ones(1, 1, 3)).dtype == dtype
+        assert nn.einsum("ij,kj->ik", x, x).dtype == dtype
         assert F.linear(w, w).dtype == np.float64
         half = x @ x.T
         for full in (half.exp(), half.sum(), half**2, F.softmax(half, 0), half.norm(), half.log(),
                      F.layer_norm(half, 2), F.mse_loss(half, nn.zeros(2, 2)),
                      F.cross_entropy(half, [0, 1])):  # fmt: skip
             assert full.dtype == np.float32
-        assert half.relu().dtype == (half + half).dtype == half.reshape(-1).dtype == HALF
+        assert half.relu().dtype == (half + half).dtype == half.reshape(-1).dtype == dtype
         assert (half + nn.ones(2)).dtype == nn.cat([half, nn.ones(2, 2)]).dtype == np.float32
+        other = nn.ones(2, 3, dtype=BRAIN if dtype == np.float16 else np.float16)
+        assert (other @ x.T).dtype == (other @ other.T).dtype == dtype
+        assert other.sum().dtype == np.float32
         with nn.autocast("cpu", enabled=False):
             assert (x @ x.T).dtype == np.float32
         seen = []
@@ -144,14 +154,12 @@ def test_autocast_says_what_is_stored_how():
         assert seen == [np.float32]  # of this thread only
     assert (x @ x.T).dtype == np.float32
 
-    @nn.autocast("cpu")
+    @nn.autocast("cpu", dtype=dtype)
     def product(a):
         return a @ a.T
 
-    assert product(x).dtype == HALF
-    with pytest.raises(TypeError, match="bfloat16, which it lacks"):
-        nn.autocast("cpu", dtype="torch.bfloat16")
-    with pytest.raises(TypeError, match="must be float16, got float64"):
+    assert product(x).dtype == dtype
+    with pytest.raises(TypeError, match="must be float16 or bfloat16, got float64"):
         nn.autocast("cpu", dtype=np.float64)
 
 
@@ -203,22 +211,23 @@ def test_second_derivatives_of_halves():
     assert h.tolist() == [3.0, 6.0, 12.0]
 
 
+@DTYPES
 @pytest.mark.parametrize("name", [
     "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "NAdam", "RAdam",
     "RMSprop", "Rprop", "SGD",
 ])  # fmt: skip
-def test_optimisers_move_halves(name):
+def test_optimisers_move_halves(name, dtype):
     """A step is computed in float32, with float32 state, and rounded once."""
-    start = normal(20)
+    start = normal(20, dtype=dtype)
     half, single = nn.Parameter(start), nn.Parameter(start.astype(np.float32))
     steps = [getattr(nn.optim, name)([p], lr=0.1) for p in (half, single)]
     for seed in range(3):
-        g = normal(20, seed=seed + 1)
+        g = normal(20, seed=seed + 1, dtype=dtype)
         single.data[...] = half.data
         half.grad, single.grad = nn.Tensor(g), nn.Tensor(g.astype(np.float32))
         for step in steps:
             step.step()
-        np.testing.assert_array_equal(half.data, single.data.astype(HALF))
+        np.testing.assert_array_equal(half.data, single.data.astype(dtype))
     kept = [v for v in steps[0].state[half].values() if hasattr(v, "dtype")]
     assert all(v.dtype == np.float32 for v in kept)
     other = getattr(nn.optim, name)([half], lr=0.1)
@@ -228,12 +237,13 @@ def test_optimisers_move_halves(name):
     )
     norm = np.linalg.norm(g.astype(float))
     assert nn.utils.clip_grad_norm_([half], 1e-2).item() == pytest.approx(norm, rel=1e-6)
-    assert half.grad.dtype == HALF
+    assert half.grad.dtype == dtype
 
 
-def test_halves_are_saved_copied_and_converted(tmp_path):
-    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).half()
-    assert {v.dtype.name for v in model.state_dict().values()} == {"float16", "int64"}
+@DTYPES
+def test_halves_are_saved_copied_and_converted(tmp_path, dtype):
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).to(dtype)
+    assert {v.dtype.name for v in model.state_dict().values()} == {dtype.name, "int64"}
     nn.save_file(model.state_dict(), tmp_path / "half.safetensors")
     again = nn.load_file(tmp_path / "half.safetensors")
     for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
@@ -246,13 +256,61 @@ def test_halves_are_saved_copied_and_converted(tmp_path):
     np.testing.assert_array_equal(single[0].weight.data, model[0].weight.data)
     assert model.float()[0].weight.dtype == np.float32
     assert model.double()[0].weight.dtype == np.float64
-    assert nn.Linear(2, 2, dtype=HALF).weight.dtype == HALF
+    assert nn.Linear(2, 2, dtype=dtype).weight.dtype == dtype
     x = nn.Tensor([1.0], True)
-    x.half().sum().backward()
+    x.to(dtype).sum().backward()
     assert x.grad.dtype == np.float32
-    for refused in (lambda: x.bfloat16(), lambda: model.bfloat16(), lambda: x.to("bfloat16")):
-        with pytest.raises(TypeError, match="must be one of NumPy's, got bfloat16"):
+
+
+def test_bfloat16_needs_ml_dtypes(monkeypatch, tmp_path):
+    """Without the package one sentence says so, and files are read as float32."""
+    model = nn.Linear(2, 2).bfloat16()
+    nn.save_file(model.state_dict(), tmp_path / "weights.safetensors")
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    x = nn.ones(2)
+    for refused in (
+        lambda: x.bfloat16(), lambda: nn.Linear(2, 2).bfloat16(), lambda: x.to("bfloat16"),
+        lambda: nn.zeros(2, dtype="bfloat16"), lambda: nn.autocast("cpu", dtype="torch.bfloat16"),
+    ):  # fmt: skip
+        with pytest.raises(ImportError, match="must come from the package ml_dtypes"):
             refused()
+    weight = nn.load_file(tmp_path / "weights.safetensors")["weight"]
+    assert weight.dtype == np.float32
+    np.testing.assert_array_equal(weight.data, model.weight.data.astype(np.float32))
+
+
+def test_bfloat16_is_that_of_torch(tmp_path):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    spread = rng.normal(size=2000) * np.exp(rng.uniform(-85, 85, size=2000))
+    spread = np.concatenate([spread, [np.inf, -np.inf, np.nan, 0.0, -0.0, 1e-45, 3.4e38]])
+    spread = spread.astype(np.float32)
+    theirs = torch.tensor(spread).bfloat16()
+    np.testing.assert_array_equal(
+        nn.Tensor(spread).bfloat16().float().numpy(), theirs.float().numpy()
+    )
+    assert nn.Tensor(theirs).dtype == BRAIN
+    x, a = nn.Tensor(theirs), theirs
+    for name in ("exp", "tanh", "sqrt", "relu", "abs", "square", "sigmoid"):  # rounded once
+        want = getattr(torch, name)(a.double())
+        got = getattr(x, name)().double().numpy()
+        with np.errstate(all="ignore"):
+            exact = want.float().bfloat16().double().numpy()
+            near = np.abs(got - exact) <= 2.0**-7 * np.abs(exact) + 2.0**-133
+        np.testing.assert_array_equal(near | (got == exact) | np.isnan(exact), True, name)
+        assert (got == exact).sum() > 0.99 * (got == got).sum(), name
+    torch.save({"a": a}, tmp_path / "a.pt")
+    loaded = nn.load_torch(tmp_path / "a.pt")["a"]
+    assert loaded.dtype == BRAIN
+    np.testing.assert_array_equal(loaded.float().numpy(), a.float().numpy())
+    # Dtypes of results, as torch chooses them.
+    kinds = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32,
+             "float64": torch.float64, "int64": torch.int64, "bool": torch.bool}  # fmt: skip
+    for one, other in kinds.items():
+        want = str(torch.promote_types(torch.bfloat16, other)).rpartition(".")[2]
+        assert nn.promote_types("bfloat16", one).name == want
+        assert (nn.ones(2, dtype="bfloat16") * nn.ones(2, dtype=one)).dtype.name == want
+    assert (nn.ones(2, dtype="bfloat16") * 1.5).dtype == BRAIN
 
 
 def test_any_array_of_halves_is_one():

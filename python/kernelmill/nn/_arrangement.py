@@ -11,6 +11,7 @@ import numpy as np
 
 from .._arrays import beside, namespace, to_host
 from ._documents import complete
+from ._dtypes import FLOATS
 from ._elementwise import where
 from ._shape import _along, axis_of, cat, getitem, putitem, sizes_of, stack
 from ._tape import array_of
@@ -281,7 +282,7 @@ def scatter_reduce(
     order = np.argsort(flat, kind="stable")
     flat = flat[order]
     rank = np.arange(flat.size) - np.searchsorted(flat, flat)
-    ends = (-math.inf, math.inf) if x.dtype.kind == "f" else (
+    ends = (-math.inf, math.inf) if x.dtype.kind in FLOATS else (
         int(np.iinfo(x.dtype).min), int(np.iinfo(x.dtype).max)
     )  # fmt: skip
     neutral = {"prod": 1, "amax": ends[0], "amin": ends[1]}[reduce]

@@ -11,6 +11,7 @@ from .. import _runtime
 from .._arrays import namespace
 from . import _tape
 from ._documents import complete
+from ._dtypes import FLOATS
 from ._tape import (
     RESULT,
     Leaf,
@@ -71,7 +72,7 @@ def _wrapped(node: Node) -> tuple:
     places = range(len(node.parents)) if saves is None else [i for i, _ in saves]
     for place, i in enumerate(places):
         origin = node if i == RESULT else node.parents[i]
-        if hasattr(saved[place], "dtype") and saved[place].dtype.kind == "f":
+        if hasattr(saved[place], "dtype") and saved[place].dtype.kind in FLOATS:
             saved[place] = _tape.Tensor(saved[place], origin)
     return tuple(saved)
 

@@ -8,17 +8,17 @@ import numpy as np
 
 from .._arrays import beside, namespace
 from ._documents import complete
-from ._elementwise import common_dtype, get_default_dtype
+from ._dtypes import FLOATS, dtype_of
+from ._elementwise import common_dtype, float_dtype
 from ._random import Generator, current, randint, random_array
 from ._shape import sizes_of
 from ._tape import array_of
-from ._tensor import Tensor, as_tensor, dtype_of
+from ._tensor import Tensor, as_tensor
 
 
 def empty(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor whose values are whatever memory holds."""
-    wanted = get_default_dtype() if dtype is None else dtype_of(dtype)
-    return Tensor(np.empty(sizes_of(size), wanted), requires_grad)
+    return Tensor(np.empty(sizes_of(size), float_dtype(dtype)), requires_grad)
 
 
 def empty_like(input: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -79,12 +79,12 @@ def normal(mean: Any, std: Any = 1.0, size: Any = None, *,
 
 def logspace(start: float, end: float, steps: int, base: float = 10.0, dtype: Any = None) -> Tensor:
     """Powers of a base with evenly spaced exponents."""
-    return Tensor(np.logspace(start, end, steps, base=base, dtype=dtype or get_default_dtype()))
+    return Tensor(np.logspace(start, end, steps, base=base).astype(float_dtype(dtype)))
 
 
 def scalar_tensor(s: Any, dtype: Any = None) -> Tensor:
     """A tensor without axes."""
-    return Tensor(np.asarray(s, get_default_dtype() if dtype is None else dtype_of(dtype)))
+    return Tensor(np.asarray(s, float_dtype(dtype)))
 
 
 def asarray(obj: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
@@ -112,7 +112,7 @@ def is_tensor(obj: Any) -> bool:
 
 def is_floating_point(input: Any) -> bool:
     """Whether the elements are floats."""
-    return as_tensor(input).dtype.kind == "f"
+    return as_tensor(input).dtype.kind in FLOATS
 
 
 def is_nonzero(input: Any) -> bool:

@@ -18,10 +18,10 @@ import numpy as np
 from .. import _runtime
 from .._arrays import beside, is_cupy, namespace
 from ..ops import elementwise as table
-from ..ops import half
 from ..ops.elementwise_table import DERIVATIVES, ROWS
 from . import _backward, _tape
 from ._documents import complete
+from ._dtypes import FLOATS, dtype_of, is_half, narrowed, promoted, widened
 from ._tape import RESULT, Leaf, Node, Part, Rule, check_unwritten, recording, sum_to
 
 _default = np.dtype(np.float32)
@@ -37,6 +37,11 @@ def get_default_dtype() -> np.dtype:
     dtype('float32')
     """
     return _default
+
+
+def float_dtype(dtype: Any = None) -> np.dtype:
+    """A dtype, by default that of tensors made from Python floats."""
+    return _default if dtype is None else dtype_of(dtype)
 
 
 def set_default_dtype(dtype: Any) -> None:
@@ -63,31 +68,16 @@ def set_default_dtype(dtype: Any) -> None:
 
 # --- one dtype for the operands -------------------------------------------------------------------
 
-HALF = np.dtype(np.float16)
-
-
-def widened(x: Any) -> Any:
-    """A float16 array as float32; anything else as it is."""
-    if getattr(x, "dtype", None) != HALF:
-        return x
-    if type(x) is np.ndarray and x.flags.c_contiguous and x.size:
-        return half.widen(x.reshape(-1, 1).view(np.uint8)).reshape(x.shape)
-    return x.astype(np.float32)
-
-
-def narrowed(x: Any) -> Any:
-    """A float array as float16, infinite where it is too large; others as they are."""
-    if x.dtype.kind != "f" or x.dtype == HALF:
-        return x
-    if type(x) is np.ndarray and x.dtype == np.float32 and x.flags.c_contiguous and x.size:
-        return half.narrow(x.reshape(-1)).view(HALF).reshape(x.shape)
+def _converted(x: Any, dtype: np.dtype) -> Any:
+    if is_half(dtype) and x.dtype.kind in FLOATS:
+        return narrowed(widened(x), dtype)
     with np.errstate(over="ignore"):
-        return x.astype(HALF)
+        return widened(x).astype(dtype, copy=False)
 
 
 cast: Rule = Rule(
     "to",
-    lambda x, dtype, source: narrowed(x) if dtype == HALF else x.astype(dtype, copy=False),
+    lambda x, dtype, source: _converted(x, dtype),
     lambda g, saved, node: cast(g, dtype=node.options["source"], source=node.options["dtype"]),
 )
 
@@ -96,7 +86,7 @@ def to_dtype(x: Any, dtype: np.dtype) -> Any:
     """A tensor or array of this dtype; itself where it has it."""
     if x.dtype == dtype:
         return x
-    if dtype == HALF:
+    if is_half(dtype):
         _tape.use_half()
     return cast(x, dtype=dtype, source=x.dtype)
 
@@ -106,7 +96,7 @@ def common_dtype(values: tuple[Any, ...]) -> np.dtype:
 
     Numbers count for their kind only, arrays without axes for their kind beside arrays with axes.
     """
-    ranks = {"b": 0, "i": 1, "u": 1, "f": 2}
+    ranks = {"b": 0, "i": 1, "u": 1, "f": 2, "V": 2}
     best: tuple[int, int] = (-1, -1)
     chosen: list[np.dtype] = []
     for value in values:
@@ -122,7 +112,7 @@ def common_dtype(values: tuple[Any, ...]) -> np.dtype:
             best, chosen = rank, [dtype]
         elif rank == best:
             chosen.append(dtype)
-    return np.result_type(*chosen)
+    return promoted(chosen)
 
 
 def _is_number(value: Any) -> bool:
@@ -148,7 +138,7 @@ def unified(values: tuple[Any, ...], floating: bool = True) -> tuple[tuple[Any, 
         )
     )
     values = arrays
-    if floating and dtype.kind != "f":
+    if floating and dtype.kind not in FLOATS:
         dtype = _default
     return tuple(to_dtype(v, dtype) if hasattr(v, "dtype") else v for v in values), dtype
 
@@ -173,7 +163,7 @@ def _with_array_first(name: str, arrays: tuple) -> tuple:
     """The op is chosen by the first argument, which must be an array."""
     if hasattr(arrays[0], "dtype"):
         return arrays
-    like = next((a for a in arrays if hasattr(a, "dtype") and a.dtype.kind == "f"), None)
+    like = next((a for a in arrays if hasattr(a, "dtype") and a.dtype.kind in FLOATS), None)
     if like is None:
         like = next(a for a in arrays if hasattr(a, "dtype"))
         return (namespace(like).asarray(arrays[0], dtype=_default), *arrays[1:])
@@ -251,11 +241,11 @@ _EXACT: dict[str, Callable[..., Any]] = {
 def apply(name: str, *values: Any) -> Any:
     """A function of the table on tensors, arrays and numbers, converted to one dtype."""
     first = values[0]
-    if len(values) == 1 and isinstance(first, _tape.Tensor) and first.data.dtype.kind == "f":
+    if len(values) == 1 and isinstance(first, _tape.Tensor) and first.data.dtype.kind in FLOATS:
         return RULES[name](first)
     if name in _EXACT:
         values, dtype = unified(values, floating=False)
-        if dtype.kind != "f":
+        if dtype.kind not in FLOATS:
             arrays = [v.data if isinstance(v, _tape.Tensor) else v for v in values]
             return _tape.Tensor(namespace(arrays[0]).asarray(_EXACT[name](*arrays)))
     values, _ = unified(values)
@@ -294,7 +284,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     (x, y), dtype = unified((x, y), floating=False)
     if any(is_cupy(_tape.array_of(v)) for v in (condition, x, y)):
         condition, x, y = _beside((condition, x, y))
-    if dtype.kind == "f" and (hasattr(x, "dtype") or hasattr(y, "dtype")):
+    if dtype.kind in FLOATS and (hasattr(x, "dtype") or hasattr(y, "dtype")):
         if not hasattr(x, "dtype"):  # the loops take their dtype from an array
             x = namespace(condition).asarray(x, dtype=dtype)
         return RULES["where"](*_wrap_one((condition, x, y)))
@@ -464,14 +454,14 @@ def arithmetic(name: str, x: Any, y: Any) -> Any:
     if name == "power":
         return _to_power(x, y)
     first = type(x) in (int, float) and isinstance(y, _tape.Tensor)
-    if first and y.data.dtype.kind == "f" and name in RULES:  # 1 - y, 1 / y
+    if first and y.data.dtype.kind in FLOATS and name in RULES:  # 1 - y, 1 / y
         return RULES[name](x, y)
     for v in (x, y):
         known = isinstance(v, _tape.Tensor | list | tuple) or _is_number(v)
         if not (known or hasattr(v, "__array__") or is_cupy(v)):
             return NotImplemented
     (x, y), dtype = unified((x, y), floating=name == "divide")
-    if dtype.kind != "f":
+    if dtype.kind not in FLOATS:
         return _whole(name, x, y)
     if name in RULES:
         return RULES[name](*_somewhere((x, y)))
@@ -488,7 +478,7 @@ def _whole(name: str, x: Any, y: Any) -> Any:
 
 
 def _to_power(x: Any, y: Any) -> Any:
-    if isinstance(y, Number) and isinstance(x, _tape.Tensor) and x.data.dtype.kind == "f":
+    if isinstance(y, Number) and isinstance(x, _tape.Tensor) and x.data.dtype.kind in FLOATS:
         if y == 2:
             return RULES["square"](x)
         if y == 1:
@@ -501,7 +491,7 @@ def _to_power(x: Any, y: Any) -> Any:
             return RULES["reciprocal"](x)
         return power(x, float(y))  # type: ignore[arg-type]
     (x, y), dtype = unified((x, y), floating=False)
-    if dtype.kind != "f":
+    if dtype.kind not in FLOATS:
         return _whole("power", x, y)
     return power(*_somewhere((x, y)))
 

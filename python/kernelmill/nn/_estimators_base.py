@@ -21,6 +21,7 @@ from .._estimator._rows import Estimator
 from .._estimator._targets import hold_out
 from .._estimator._validation import all_finite, zero_weights
 from . import optim
+from ._dtypes import FLOATS
 from ._random import Generator, randperm, using
 from ._tape import no_grad
 from ._tensor import Tensor
@@ -574,4 +575,4 @@ def _loader_seed(seed: int) -> tuple[int]:
 
 def _float_of(model: Any) -> Any:
     """The dtype of the parameters of a network."""
-    return next((p.dtype for p in model.parameters() if p.dtype.kind == "f"), np.float32)
+    return next((p.dtype for p in model.parameters() if p.dtype.kind in FLOATS), np.float32)

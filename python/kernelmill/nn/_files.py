@@ -15,6 +15,7 @@ import numpy as np
 
 from .._arrays import to_host
 from ._documents import complete
+from ._dtypes import bfloat16
 from ._tensor import Tensor, as_array
 
 
@@ -71,7 +72,7 @@ def load_file(path: Any) -> dict[str, Tensor]:
     Returns
     -------
     state_dict : dict of str to Tensor
-        bfloat16 becomes float32.
+        bfloat16 becomes float32 where ml_dtypes is not installed.
 
     Raises
     ------
@@ -107,14 +108,18 @@ _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4",
 
 def _decoded(dtype: str, data: bytes) -> np.ndarray:
     if dtype == "BF16":
-        return _from_bfloat16(np.frombuffer(data, "<u2"))
+        return _of_bits(np.frombuffer(data, "<u2").astype(np.uint16))
     if dtype not in _DTYPES:
         raise ValueError(f"nn.load_file: dtypes must be those of NumPy or BF16, got {dtype}")
     return np.frombuffer(data, _DTYPES[dtype]).copy()
 
 
-def _from_bfloat16(bits: np.ndarray) -> np.ndarray:
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+def _of_bits(bits: np.ndarray) -> np.ndarray:
+    """The bits of bfloat16 numbers as such, or as float32 where nothing has that dtype."""
+    try:
+        return bits.view(bfloat16())
+    except ImportError:
+        return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 # --- torch's files --------------------------------------------------------------------------------
@@ -185,7 +190,7 @@ class _Unpickler(pickle.Unpickler):
             if len(raw) < int(count) * dtype.itemsize:
                 raise ValueError("a storage is cut off")
             values = np.frombuffer(raw, dtype, int(count)).astype(dtype.newbyteorder("="))
-            known = self._storages[key] = _from_bfloat16(values) if wide else values
+            known = self._storages[key] = _of_bits(values) if wide else values
         return known
 
 
@@ -201,7 +206,8 @@ def load_torch(path: Any) -> Any:
     Returns
     -------
     state : dict or list
-        With a :class:`Tensor` for each tensor; bfloat16 becomes float32.
+        With a :class:`Tensor` for each tensor; bfloat16 becomes float32 where ml_dtypes is not
+        installed.
 
     Raises
     ------

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ._documents import as_function, complete
+from ._dtypes import dtype_of
 from ._elementwise import arctan2 as _arctan2
-from ._elementwise import get_default_dtype, unified
+from ._elementwise import float_dtype, get_default_dtype, unified
 from ._elementwise import hypot as _hypot
 from ._shape import cat, sizes_of, stack
 from ._tensor import Tensor, as_tensor, tensor
@@ -160,8 +161,7 @@ def hypot(input: Any, other: Any) -> Tensor:
 
 def _filled(value: float, name: str) -> Callable[..., Tensor]:
     def make(*size: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-        wanted = get_default_dtype() if dtype is None else np.dtype(dtype)
-        return Tensor(np.full(sizes_of(size), value, wanted), requires_grad)
+        return Tensor(np.full(sizes_of(size), value, float_dtype(dtype)), requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make.__doc__ = f"""A tensor of {name}.
@@ -188,7 +188,7 @@ def full(size: Any, fill_value: float, dtype: Any = None, requires_grad: bool = 
     >>> nn.full((2,), 3.0).tolist()
     [3.0, 3.0]
     """
-    made = np.full(sizes_of((size,)), fill_value, dtype)
+    made = np.full(sizes_of((size,)), fill_value, None if dtype is None else dtype_of(dtype))
     if dtype is None and made.dtype == np.float64:
         made = made.astype(get_default_dtype())
     return Tensor(made, requires_grad)
@@ -200,7 +200,8 @@ def _like(make: Callable[..., Any]) -> Callable[..., Tensor]:
 
         x = as_tensor(input)
         xp = namespace(x.data)
-        return Tensor(getattr(xp, make.__name__)(x.shape, dtype or x.dtype), requires_grad)
+        wanted = dtype_of(dtype or x.dtype)
+        return Tensor(getattr(xp, make.__name__)(x.shape, wanted), requires_grad)
 
     like.__name__ = like.__qualname__ = f"{make.__name__}_like"
     like.__doc__ = f"A tensor of {make.__name__} in the shape, dtype and place of another."
@@ -220,8 +221,10 @@ def arange(start: Any, end: Any = None, step: Any = 1, dtype: Any = None) -> Ten
     >>> nn.arange(3).tolist()
     [0, 1, 2]
     """
-    values = np.arange(start, dtype=dtype) if end is None else np.arange(start, end, step, dtype)  # type: ignore[call-overload]
-    if dtype is None and values.dtype == np.float64:
+    values = np.arange(start) if end is None else np.arange(start, end, step)
+    if dtype is not None:
+        values = values.astype(dtype_of(dtype))
+    elif values.dtype == np.float64:
         values = values.astype(get_default_dtype())
     return Tensor(values)
 
@@ -235,7 +238,7 @@ def linspace(start: float, end: float, steps: int, dtype: Any = None) -> Tensor:
     >>> nn.linspace(0, 1, 3).tolist()
     [0.0, 0.5, 1.0]
     """
-    return Tensor(np.linspace(start, end, steps, dtype=dtype or get_default_dtype()))
+    return Tensor(np.linspace(start, end, steps).astype(float_dtype(dtype)))
 
 
 def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
@@ -247,7 +250,7 @@ def eye(n: int, m: int | None = None, dtype: Any = None) -> Tensor:
     >>> nn.eye(2).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
-    return Tensor(np.eye(n, m, dtype=dtype or get_default_dtype()))
+    return Tensor(np.eye(n, m, dtype=float_dtype(dtype)))
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

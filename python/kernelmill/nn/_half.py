@@ -1,16 +1,14 @@
-"""float16: what is stored and what is computed have separate types.
+"""16 bits: what is stored and what is computed have separate types.
 
-A rule computes in float32 or float64. Given float16, it runs in its *stored* form: arrays are
-widened on the way in, results and gradients rounded on the way out, and what the tape keeps is
-float16. So every rule takes float16 storage with float32 arithmetic, and none knows about it.
-Rules that only move values (`MOVES`) run as they are. On a GPU the kernels of many rules
-(`KERNELS`) read float16 and round to it themselves, and keep nothing wider in memory.
+A rule computes in float32 or float64. Given float16 or bfloat16, it runs in its *stored* form:
+arrays are widened on the way in, results and gradients rounded on the way out, and what the tape
+keeps has 16 bits. So every rule takes such storage with float32 arithmetic, and none knows about
+it. Rules that only move values (`MOVES`) run as they are. On a GPU the kernels of many rules
+(`KERNELS`) read 16 bits and round to them themselves, and keep nothing wider in memory.
 
 Automatic mixed precision says what is stored where: inside ``amp.autocast`` products (`LOWER`)
-take and give float16, and what needs the exponents of float32 (`FULL`) takes and gives float32.
-
-There is no bfloat16: NumPy has no such dtype, and a type of our own would be refused by each
-function of NumPy's that a tensor's array is handed to.
+take and give 16 bits, and what needs the digits or exponents of float32 (`FULL`) takes and gives
+float32.
 """
 
 from __future__ import annotations
@@ -22,7 +20,8 @@ import numpy as np
 
 from .._arrays import is_cupy
 from ._documents import complete
-from ._elementwise import HALF, RULES, narrowed, to_dtype, widened
+from ._dtypes import FLOATS, is_half, narrowed, widened
+from ._elementwise import RULES, to_dtype
 from ._tape import Node, Rule, autocast, sum_to
 
 MOVES = frozenset(
@@ -45,9 +44,9 @@ FULL = frozenset(
 )
 KERNELS = frozenset(
     """
-    amax amin avg_pool batch_norm convolution cross_entropy dropout einsum embedding embedding_bag
-    gate gather group_norm linear log_softmax matmul max_pool max_unpool
-    scaled_dot_product_attention softmax sum
+    amax amin avg_pool batch_norm convolution cross_entropy ctc_loss dropout einsum embedding
+    embedding_bag gate gather group_norm gru linear log_softmax lstm matmul max_pool max_unpool
+    rnn_relu rnn_tanh scaled_dot_product_attention softmax sum
     """.split()  # noqa: SIM905
 ) | {"avg_pool's gradient", "transposed convolution", "convolution's weight gradient", *RULES}
 _WIDE_WEIGHTS = frozenset("batch_norm cross_entropy group_norm".split())  # noqa: SIM905
@@ -57,16 +56,15 @@ _forms: dict[Rule, Rule] = {}
 
 def form_of(rule: Rule, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any, tuple[Any, ...]]:
     """Another form of a rule for these inputs, or None, and the inputs as it takes them."""
-    if autocast.get() and type(rule) is not _Stored:
-        source, target = (_SINGLE, HALF) if rule.name in LOWER else (HALF, _SINGLE)
-        if (source is _SINGLE or rule.name in FULL) and any(
-            getattr(a, "dtype", None) == source for a in arrays
-        ):
-            return rule, tuple(_in(v, source, target) for v in inputs)
-    for a in arrays:
-        if getattr(a, "dtype", None) is HALF:
-            break
-    else:
+    dtypes = [getattr(a, "dtype", None) for a in arrays]
+    casts = autocast.get()
+    if casts is not None and type(rule) is not _Stored:
+        if rule.name in LOWER:
+            if any(d == _SINGLE or (is_half(d) and d != casts) for d in dtypes):
+                return rule, tuple(_lower(v, casts) for v in inputs)
+        elif rule.name in FULL and any(map(is_half, dtypes)):
+            return rule, tuple(map(_wide, inputs))
+    if not any(map(is_half, dtypes)):
         return None, inputs
     if type(rule) is _Stored or rule.name in MOVES:
         return None, inputs
@@ -76,13 +74,19 @@ def form_of(rule: Rule, inputs: tuple[Any, ...], arrays: list[Any]) -> tuple[Any
     return form, inputs
 
 
-def _in(value: Any, source: np.dtype, target: np.dtype) -> Any:
-    """A tensor or array of the source's dtype in the target's; anything else as it is."""
-    return to_dtype(value, target) if getattr(value, "dtype", None) == source else value
+def _lower(value: Any, target: np.dtype) -> Any:
+    """A tensor or array of at most 32 bits in the target's dtype; anything else as it is."""
+    dtype = getattr(value, "dtype", None)
+    return to_dtype(value, target) if dtype == _SINGLE or is_half(dtype) else value
+
+
+def _wide(value: Any) -> Any:
+    """A tensor or array of 16 bits in float32; anything else as it is."""
+    return to_dtype(value, _SINGLE) if is_half(getattr(value, "dtype", None)) else value
 
 
 class _Stored(Rule):
-    """A rule of float32 on float16 storage."""
+    """A rule of float32 on storage of 16 bits."""
 
     __slots__ = ("_inner", "_kernels")
 
@@ -99,8 +103,8 @@ class _Stored(Rule):
         """Whether kernels take arrays of these dtypes as they are stored."""
         if not (self._kernels and any(map(is_cupy, arrays))):
             return False
-        first, *others = [d for d in dtypes if d is not None and d.kind == "f"]
-        return first == HALF and (self.name in _WIDE_WEIGHTS or all(d == HALF for d in others))
+        first, *others = [d for d in dtypes if d is not None and d.kind in FLOATS]
+        return is_half(first) and (self.name in _WIDE_WEIGHTS or all(d == first for d in others))
 
     def _forward(self, *arrays: Any, **options: Any) -> Any:
         inner = self._inner
@@ -112,11 +116,12 @@ class _Stored(Rule):
         extras: tuple = ()
         if inner.extras:
             result, extras = result
-        # The first float decides: norms may have half inputs and float32 weights.
-        if next(d for d in dtypes if d is not None and d.kind == "f") != HALF:
+        # The first float decides: norms may have inputs of 16 bits and float32 weights.
+        dtype = next(d for d in dtypes if d is not None and d.kind in FLOATS)
+        if not is_half(dtype):
             return result, (*extras, dtypes)
         parts = result if inner.several else (result,)
-        small = tuple(map(narrowed, parts))
+        small = tuple(narrowed(part, dtype) for part in parts)
         extras = tuple(_replaced(e, parts, small) for e in extras)
         return small if inner.several else small[0], (*extras, dtypes)
 
@@ -161,12 +166,8 @@ def _wide_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replaced(extra: Any, parts: tuple, small: tuple) -> Any:
-    """What a rule saves beside its inputs, in half where it is a result."""
+    """What a rule saves beside its inputs, as it is stored where it is a result."""
     return next((s for p, s in zip(parts, small, strict=True) if extra is p), extra)
-
-
-def _wide(value: Any) -> Any:
-    return _in(value, HALF, _SINGLE)
 
 
 def _narrow(d: Any, parent: Any, dtype: np.dtype, broadcasts: bool) -> Any:

@@ -14,6 +14,7 @@ from .._arrays import namespace
 from ..ops import matmul as products
 from . import _tape
 from ._documents import complete
+from ._dtypes import FLOATS
 from ._elementwise import unified
 from ._shape import broadcast, getitem, putitem, reshape, swap_last
 from ._tape import ALL, RESULT, Node, Rule, array_of, sum_to
@@ -60,7 +61,7 @@ def _matrix_product(a: Any, b: Any) -> Any:
             f"nn.matmul: the last axis of a must be as long as the one of b before its last, got "
             f"shapes {tuple(a.shape)} and {tuple(b.shape)}"
         )
-    if dtype.kind != "f":
+    if dtype.kind not in FLOATS:
         result = _tape.Tensor(array_of(a) @ array_of(b))
     else:
         if not isinstance(a, _tape.Tensor) and not isinstance(b, _tape.Tensor):

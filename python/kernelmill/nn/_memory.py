@@ -9,6 +9,7 @@ import numpy as np
 from .._arrays import beside, is_cupy, namespace
 from . import _tape
 from ._documents import complete
+from ._dtypes import FLOATS, finfo
 from ._shape import sizes_of
 
 
@@ -60,7 +61,7 @@ class MemoryMethods:
 
     def is_signed(self) -> bool:
         """Whether the dtype has negative numbers."""
-        return self.data.dtype.kind in "if"
+        return self.data.dtype.kind in "i" + FLOATS
 
     def is_same_size(self, other: Any) -> bool:
         """Whether another tensor has this shape."""
@@ -98,7 +99,7 @@ class MemoryMethods:
     def _drawn(self, name: str, kind: str, make: Any, generator: Any) -> Any:
         from ._random import random_array
 
-        dtype = self.data.dtype if self.data.dtype.kind == "f" else np.dtype(np.float64)
+        dtype = self.data.dtype if self.data.dtype.kind in FLOATS else np.dtype(np.float64)
         return self._replace(name, make(random_array(kind, self.shape, dtype, generator)))
 
     def uniform_(self, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Any:
@@ -122,7 +123,7 @@ class MemoryMethods:
         if high is None and low:
             low, high = 0, low
         elif high is None:  # up to here the dtype, and any of integers, has all whole numbers
-            high = 2 ** (np.finfo(self.dtype).nmant + 1) if self.dtype.kind == "f" else 127
+            high = 2 ** (finfo(self.dtype).nmant + 1) if self.dtype.kind in FLOATS else 127
         if high <= low:
             raise RuntimeError(f"Tensor.random_: high must be above low, got {low} and {high}")
         count = high - low

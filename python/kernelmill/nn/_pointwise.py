@@ -11,6 +11,7 @@ import numpy as np
 
 from .._arrays import is_cupy, namespace
 from ._documents import complete
+from ._dtypes import FLOATS, finfo
 from ._elementwise import (
     apply,
     arithmetic,
@@ -173,7 +174,8 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
 def fmod(input: Any, other: Any) -> Tensor:
     """The remainder of a division that rounds towards zero: it has the sign of the input."""
     x, y = as_tensor(input), other
-    if common_dtype((x, y if hasattr(y, "dtype") or np.isscalar(y) else as_tensor(y))).kind != "f":
+    y = y if hasattr(y, "dtype") or np.isscalar(y) else as_tensor(y)
+    if common_dtype((x, y)).kind not in FLOATS:
         return _constant(np.fmod)(x, y)
     x, y = _pair(x, y)
     quotient = Tensor(np.trunc(x.data / array_of(y)))
@@ -202,7 +204,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     quotient = arithmetic("divide", x, other)
     if rounding_mode is None:
         return quotient
-    if as_tensor(other).dtype.kind == "f" or x.dtype.kind == "f":
+    if as_tensor(other).dtype.kind in FLOATS or x.dtype.kind in FLOATS:
         return quotient.trunc()
     down = arithmetic("floor_divide", x, other)  # exact, also for large integers
     return down + ((down < 0) & (down * other != x))
@@ -217,7 +219,7 @@ def round(input: Any, *, decimals: int = 0) -> Tensor:
         Digits behind the point that are kept; below 0 tens, hundreds and so on.
     """
     x: Any = as_tensor(input)
-    if x.data.dtype.kind != "f":
+    if x.data.dtype.kind not in FLOATS:
         if decimals:
             raise RuntimeError(f"nn.round: decimals must be 0 for integers, got {decimals}")
         return x
@@ -314,9 +316,9 @@ def nan_to_num(
 ) -> Tensor:
     """Numbers in place of NaN and infinities, by default 0 and the ends of the dtype."""
     x = as_tensor(input)
-    if x.dtype.kind != "f":
+    if x.dtype.kind not in FLOATS:
         return x
-    ends = np.finfo(x.dtype)
+    ends = finfo(x.dtype)
     x = where(x.data != x.data, nan, x)
     x = where(x.data == math.inf, float(ends.max) if posinf is None else posinf, x)
     return where(x.data == -math.inf, float(ends.min) if neginf is None else neginf, x)
@@ -404,7 +406,7 @@ def _whole(name: str, about: str) -> Callable[..., Tensor]:
 
     def both(input: Any, other: Any) -> Tensor:
         x, y = unified((as_tensor(input), other), floating=False)[0]
-        if x.dtype.kind == "f" or getattr(y, "dtype", x.dtype).kind == "f":
+        if x.dtype.kind in FLOATS or getattr(y, "dtype", x.dtype).kind in FLOATS:
             raise RuntimeError(f"nn.{name}: tensors must be integers or bool, got {x.dtype}")
         return _constant(function)(x, y)
 
@@ -425,7 +427,7 @@ lcm = _whole("lcm", "The least common multiple.")
 def bitwise_not(input: Any) -> Tensor:
     """All bits of integers inverted; truth turned around."""
     x = as_tensor(input)
-    if x.dtype.kind == "f":
+    if x.dtype.kind in FLOATS:
         raise RuntimeError(f"nn.bitwise_not: the tensor must be integers or bool, got {x.dtype}")
     return _constant(np.invert)(x)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import warnings
 
 from ._documents import complete
 
@@ -63,13 +65,24 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def _tell_cupy(allowed: bool) -> None:
-    """CuPy asks cuBLAS for TF32 under a setting of its own (``CUPY_TF32`` in the environment)."""
+    """CuPy asks cuBLAS for TF32 under a setting of its own, which has no public function.
+
+    Without this one, ``CUPY_TF32=1`` in the environment before CuPy is imported does the same.
+    """
     try:
         linalg = importlib.import_module("cupy._core._routines_linalg")
-    except ImportError:
-        return
-    kind = linalg.COMPUTE_TYPE_TF32 if allowed else linalg.COMPUTE_TYPE_DEFAULT
-    linalg.set_compute_type("float32", kind)
+        kind = linalg.COMPUTE_TYPE_TF32 if allowed else linalg.COMPUTE_TYPE_DEFAULT
+        linalg.set_compute_type("float32", kind)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        if allowed == (os.environ.get("CUPY_TF32", "0") != "0"):
+            return  # it computes so already
+        warnings.warn(
+            f"nn.set_float32_matmul_precision: products by cuBLAS must keep their precision with "
+            f"this version of CuPy, got {error} (set CUPY_TF32={int(allowed)} in the environment "
+            f"before CuPy is imported; attention follows the setting)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 complete(globals())

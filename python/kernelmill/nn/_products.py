@@ -9,6 +9,7 @@ import numpy as np
 
 from .._arrays import namespace
 from ._documents import complete
+from ._dtypes import finfo
 from ._elementwise import unified, where
 from ._linalg import linalg, matmul, solve
 from ._shape import cat, getitem, stack, swap_last
@@ -344,7 +345,7 @@ _pinv: Rule = Rule("pinv", _pseudoinverse, _pseudoinverse_backward, {0: (), RESU
 
 def _least(x: Tensor, share: float | None) -> float:
     """The share of the largest singular value below which others count as 0."""
-    return max(x.shape[-2:]) * float(np.finfo(x.dtype).eps) if share is None else float(share)
+    return max(x.shape[-2:]) * float(finfo(x.dtype).eps) if share is None else float(share)
 
 
 def pinverse(input: Any, rcond: float = 1e-15) -> Tensor:

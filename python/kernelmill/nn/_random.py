@@ -14,7 +14,8 @@ import numpy as np
 from .._arrays import beside, to_host
 from ..ops import random as numbers
 from ._documents import complete
-from ._elementwise import get_default_dtype
+from ._dtypes import finfo, is_half
+from ._elementwise import float_dtype
 from ._shape import sizes_of
 from ._tensor import Tensor, as_array
 
@@ -119,13 +120,14 @@ def random_array(
 ) -> np.ndarray:
     """Uniform numbers on [0, 1) or standard normal ones."""
     seed, stream = current(generator).draw()
-    wanted = np.dtype(get_default_dtype() if dtype is None else dtype)
-    drawn = np.dtype(np.float32) if wanted == np.float16 else wanted
+    wanted = float_dtype(dtype)
+    drawn = np.dtype(np.float32) if is_half(wanted) else wanted
     made = getattr(numbers, kind)(seed, stream, 0, math.prod(shape), drawn.type).reshape(shape)
     if drawn == wanted:
         return made
     if kind == "uniform":  # below 1 after rounding, too
-        made = np.floor(made * 2.0**11) * 2.0**-11
+        steps = 2.0 ** (finfo(wanted).nmant + 1)
+        made = np.floor(made * steps) / steps
     return made.astype(wanted)
 
 

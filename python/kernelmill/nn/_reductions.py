@@ -11,6 +11,7 @@ from .._arrays import namespace
 from ..ops import reduction
 from . import _tape
 from ._documents import complete
+from ._dtypes import FLOATS
 from ._elementwise import _select, gate, raw, to_dtype, widened
 from ._elementwise import get_default_dtype as _default
 from ._shape import axis_of, broadcast, expanded, gather_along, getitem, permute, reshape
@@ -254,14 +255,14 @@ class ReductionMethods:
         return axes if self.ndim else ()
 
     def _floating(self) -> Any:
-        return self if self.data.dtype.kind == "f" else to_dtype(self, _default())
+        return self if self.data.dtype.kind in FLOATS else to_dtype(self, _default())
 
     def sum(self, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
         """The sum over all axes, or over those of ``dim``."""
         axes = self._axes("sum", dim)
         if dtype is not None:
             return self.to(dtype).sum(dim, keepdim)  # type: ignore[attr-defined]
-        if self.data.dtype.kind != "f":
+        if self.data.dtype.kind not in FLOATS:
             xp = namespace(self.data)
             return _tape.Tensor(xp.asarray(self.data.sum(axes, keepdims=keepdim, dtype=np.int64)))
         return total(self, axis=axes, keepdims=keepdim)
@@ -290,7 +291,7 @@ class ReductionMethods:
 
     def _extreme(self, name: str, rule: Any, dim: Any, keepdim: bool) -> Any:
         axes = self._axes(name, dim)
-        if self.data.dtype.kind == "f":
+        if self.data.dtype.kind in FLOATS:
             return rule(self, axis=axes, keepdims=keepdim)
         found = getattr(self.data, name[1:])(axes, keepdims=keepdim)
         return _tape.Tensor(namespace(self.data).asarray(found))
@@ -319,7 +320,7 @@ class ReductionMethods:
         return self._chosen("min", dim, keepdim)
 
     def _argument(self, name: str, dim: Any, keepdim: bool) -> Any:
-        if self.data.dtype.kind == "f":
+        if self.data.dtype.kind in FLOATS:
             axis = None if dim is None else axis_of(name, dim, self.ndim)
             data = widened(self.data)
             return _tape.Tensor(getattr(reduction, name)(data, axis=axis, keepdims=keepdim))

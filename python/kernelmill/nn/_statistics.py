@@ -9,6 +9,7 @@ import numpy as np
 
 from .._arrays import beside, namespace, to_host
 from ._documents import complete
+from ._dtypes import FLOATS
 from ._elementwise import gate, raw, unified, where
 from ._reductions import Extreme, cumsum
 from ._shape import axis_of, cat, gather_along, getitem
@@ -88,7 +89,7 @@ def _median(name: str, input: Any, dim: int | None, keepdim: bool, skip: bool) -
         raise IndexError(f"nn.{name}: the axis must not be empty, got shape {x.shape}")
     data = to_host(x.data)
     order = to_host(x.argsort(axis).data)
-    missing = np.isnan(data).sum(axis, keepdims=True) if x.dtype.kind == "f" else None
+    missing = np.isnan(data).sum(axis, keepdims=True) if x.dtype.kind in FLOATS else None
     n = x.shape[axis]
     if missing is None:
         place: Any = np.full([1 if i == axis else s for i, s in enumerate(x.shape)], (n - 1) // 2)
@@ -226,7 +227,7 @@ def _running(name: str, input: Any, dim: int) -> Extreme:
     best = (np.maximum if name == "cummax" else np.minimum).accumulate(data, 0)
     steps = np.arange(len(data)).reshape(-1, *(1,) * (data.ndim - 1))
     here = data == best  # the last place that has the extreme so far
-    if data.dtype.kind == "f":
+    if data.dtype.kind in FLOATS:
         here |= np.isnan(data)
     indices = np.maximum.accumulate(np.where(here, steps, 0), 0)
     indices = beside(np.moveaxis(indices, 0, axis), x.data)

@@ -23,15 +23,14 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any
 
-import numpy as np
-
 from .. import _runtime
 from .._arrays import namespace
 from .._runtime import Node, next_number, wrap
 from ._documents import complete
+from ._dtypes import FLOATS, is_half, narrowed, widened
 
 recording: ContextVar[bool] = ContextVar("kernelmill_recording", default=True)
-autocast: ContextVar[bool] = ContextVar("kernelmill_autocast", default=False)
+autocast: ContextVar[Any] = ContextVar("kernelmill_autocast", default=None)  # the dtype of products
 layers: ContextVar[tuple[str, ...]] = ContextVar("kernelmill_layers", default=())
 RESULT = -1  # in `Rule.saves`: the result of the rule
 ALL: dict[int, tuple[int, ...]] = {}  # as `Rule.saves`: all inputs, however many there are
@@ -48,7 +47,7 @@ _form_of: Callable[[Rule, tuple, list], tuple[Rule | None, tuple]] | None = None
 
 
 def use_half() -> None:
-    """From now on tensors may be float16 (see `_half.py`)."""
+    """From now on tensors may be stored in 16 bits (see `_half.py`)."""
     global _form_of
     if _form_of is None:
         from ._half import form_of
@@ -192,7 +191,7 @@ class Rule(_runtime.Rule):
             node.layer = ".".join(layers.get())
         if self.several:
             return tuple(
-                Tensor(one, Part(node, i, one.shape)) if one.dtype.kind == "f" else Tensor(one)
+                Tensor(one, Part(node, i, one.shape)) if one.dtype.kind in FLOATS else Tensor(one)
                 for i, one in enumerate(result)
             )
         return wrap(result, node)
@@ -232,7 +231,7 @@ class Recording(Setting):
 
 def as_stored() -> Any:
     """A context without automatic casts, for backward passes: gradients have their dtypes."""
-    return Setting(autocast, False) if autocast.get() else nullcontext()
+    return Setting(autocast, None) if autocast.get() else nullcontext()
 
 
 def _recording(name: str, fixed: bool | None, about: str, example: str) -> Callable:
@@ -414,8 +413,8 @@ def _sum(g: Any, axes: tuple[int, ...]) -> Any:
 
     if isinstance(g, Tensor):
         return g.sum(axes)
-    if g.dtype == np.float16:  # added up before it is rounded
-        return reduction.sum(g.astype(np.float32), axes).astype(g.dtype)
+    if is_half(g.dtype):  # added up before it is rounded
+        return narrowed(reduction.sum(widened(g), axes), g.dtype)
     return reduction.sum(g, axes)
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from .._arrays import beside, exchanged, is_cupy, namespace, to_host
 from . import _backward, _tape
 from ._documents import complete
+from ._dtypes import FLOATS, HALF, dtype_of, holds_numbers, is_half, widened
 from ._elementwise import (
-    HALF,
     apply,
     arithmetic,
     binary_methods,
@@ -35,19 +35,9 @@ from ._torch_names import ALIASES, absent
 
 _NAMES = {
     "half": "float16", "float": "float32", "double": "float64", "long": "int64", "int": "int32",
-    "bool": "bool", "byte": "uint8", "char": "int8", "short": "int16",
+    "bool": "bool", "byte": "uint8", "char": "int8", "short": "int16", "bfloat16": "bfloat16",
 }  # fmt: skip
 _USUAL = frozenset(map(np.dtype, ("float32", "float64", "int64", "int32", "bool", "uint8")))
-
-
-def dtype_of(name: Any) -> np.dtype:
-    """A dtype of NumPy's; bfloat16 is refused with the reason."""
-    if str(name).rpartition(".")[2].rstrip("'>") == "bfloat16":
-        raise TypeError(
-            "nn.Tensor: dtype must be one of NumPy's, got bfloat16, which it lacks (float16 has 16 "
-            "bits)"
-        )
-    return np.dtype(name)
 
 
 def as_array(data: Any, dtype: Any = None) -> Any:
@@ -55,6 +45,8 @@ def as_array(data: Any, dtype: Any = None) -> Any:
     if isinstance(data, Tensor):
         data = data.data
     if not (isinstance(data, np.ndarray) or is_cupy(data)):
+        if dtype is None and str(getattr(data, "dtype", "")) == "torch.bfloat16":
+            data, dtype = data.detach().float(), "bfloat16"  # which DLPack does not give to NumPy
         made = np.asarray(exchanged(data))
         # Python numbers have no dtype of their own; those that NumPy made keep theirs.
         if dtype is None and made.dtype == np.float64 and not hasattr(data, "dtype"):
@@ -62,15 +54,19 @@ def as_array(data: Any, dtype: Any = None) -> Any:
         data = made
     if type(data) is not np.ndarray and isinstance(data, np.ndarray):
         data = data.view(np.ndarray)
-    if data.dtype.kind not in "biuf":
+    if not holds_numbers(data.dtype):
         raise TypeError(f"nn.Tensor: data must hold numbers or booleans, got dtype {data.dtype}")
     wanted = data.dtype.newbyteorder("=") if dtype is None else dtype_of(dtype)
-    if wanted == HALF:
+    if is_half(wanted):
         _tape.use_half()
+    if wanted == HALF:
         wanted = HALF
         if data.dtype == HALF and data.dtype is not HALF:  # as of an array that was pickled
             return data.view(HALF)
-    return data if data.dtype == wanted and data.dtype.isnative else data.astype(wanted)
+    if data.dtype == wanted and data.dtype.isnative:
+        return data
+    with np.errstate(over="ignore"):
+        return data.astype(wanted)
 
 
 class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
@@ -198,7 +194,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
                 "Tensor.requires_grad_: a tensor that was computed must keep its gradient, got "
                 "False (detach() gives one without)"
             )
-        if requires_grad and self.data.dtype.kind != "f":
+        if requires_grad and self.data.dtype.kind not in FLOATS:
             raise RuntimeError(
                 "Tensor.requires_grad_: only float tensors have gradients, got dtype "
                 f"{self.data.dtype} (convert with to(float))"
@@ -230,7 +226,8 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
         return bool(self.data.item() if self.data.ndim else self.data[()])
 
     def __repr__(self) -> str:
-        text = np.array2string(to_host(self.data), separator=", ", prefix="tensor(", precision=4)
+        data = widened(to_host(self.data))
+        text = np.array2string(data, separator=", ", prefix="tensor(", precision=4)
         usual = self.data.dtype in (get_default_dtype(), np.dtype(np.int64), np.dtype(bool))
         about = "" if usual else f", dtype={self.data.dtype}"
         if self._node is not None:
@@ -338,7 +335,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
         result: Any = self
         if dtype is not None:
             wanted = dtype_of(dtype)
-            floats = wanted.kind == "f" and self.data.dtype.kind == "f"
+            floats = wanted.kind in FLOATS and self.data.dtype.kind in FLOATS
             if floats:
                 result = to_dtype(self, wanted)
             elif wanted != self.data.dtype:
@@ -456,10 +453,10 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
     # --- functions of each element ---
 
     def __neg__(self) -> Tensor:
-        return apply("negative", self) if self.data.dtype.kind == "f" else Tensor(-self.data)
+        return apply("negative", self) if self.data.dtype.kind in FLOATS else Tensor(-self.data)
 
     def __abs__(self) -> Tensor:
-        return apply("abs", self) if self.data.dtype.kind == "f" else Tensor(abs(self.data))
+        return apply("abs", self) if self.data.dtype.kind in FLOATS else Tensor(abs(self.data))
 
     def __invert__(self) -> Tensor:
         return Tensor(~self.data)
@@ -472,7 +469,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
         """Limit each element to an interval; gradients pass at its ends."""
         low = -np.inf if min is None else min
         high = np.inf if max is None else max
-        if self.data.dtype.kind != "f":
+        if self.data.dtype.kind not in FLOATS:
             return Tensor(np.clip(self.data, min, max))
         return apply("clip", self, low, high)
 
@@ -550,7 +547,7 @@ def _install() -> None:
     for name, rule in OUTSIDE.items():
         kept = rule in ("floor", "ceil", "rint", "trunc")  # whole numbers are rounded
         call = lambda rule, x, kept=kept: (  # noqa: E731
-            x if kept and x.data.dtype.kind != "f" else raw(rule)(x._floating())
+            x if kept and x.data.dtype.kind not in FLOATS else raw(rule)(x._floating())
         )
         _method(name, f"Apply ``{name}`` to each element.", _unary(call, rule))
     for name, rule in BINARY.items():
@@ -563,8 +560,6 @@ def _install() -> None:
         _method(name, f"Which elements are {kind}.", _unary(ask, name))
     for name, dtype in _NAMES.items():
         _method(name, f"Convert to {dtype}.", _unary(lambda dtype, x: x.to(dtype), dtype))
-    _method("bfloat16", "Not supported: NumPy has no such dtype.",
-            _unary(lambda dtype, x: x.to(dtype), "bfloat16"))  # fmt: skip
     for name, function in binary_methods().items():
         function.__name__ = name
         setattr(Tensor, name, function)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..ops import optim as rules
+from ._dtypes import FLOATS
 from ._elementwise import widened
 from ._tensor import Tensor
 from .optim.swa_utils import get_ema_multi_avg_fn
@@ -55,7 +56,7 @@ class Monitor:
 
     def _hook(self, name: str) -> Any:
         def hook(module: Any, args: Any, result: Any) -> None:
-            if isinstance(result, Tensor) and result.data.size and result.dtype.kind == "f":
+            if isinstance(result, Tensor) and result.data.size and result.dtype.kind in FLOATS:
                 x = result.data
                 self._activations[name or type(module).__name__] = {
                     "mean": float(x.mean()),

@@ -1,12 +1,14 @@
 """Mixed precision, as in ``torch.amp``: ``from kernelmill.nn import amp``.
 
-Inside :class:`autocast` products take and give float16, and what needs the range of float32, such
-as losses and softmax, takes and gives that. Arithmetic is float32 everywhere, so what is saved is
-memory: on a CPU it is no faster. Parameters stay float32, and so do their gradients.
+Inside :class:`autocast` products take and give float16 or bfloat16, and what needs more digits or
+range, such as losses and softmax, takes and gives float32. Arithmetic is float32 everywhere, so
+what is saved is memory: on a CPU it is no faster. Parameters stay float32, and so do their
+gradients.
 
-Small gradients are lost in a format of few exponents. So the loss is multiplied by a large number
-before the backward pass, gradients are divided by it before the step, and a step whose gradients
-overflowed is skipped (:class:`GradScaler`).
+Small gradients are lost in a format of few exponents, float16. So the loss is multiplied by a large
+number before the backward pass, gradients are divided by it before the step, and a step whose
+gradients overflowed is skipped (:class:`GradScaler`). bfloat16 has the exponents of float32 and
+needs none of this.
 """
 
 from __future__ import annotations
@@ -16,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
+from .._arrays import is_cupy
 from ..ops import optim as rules
 from . import _tape
 from ._documents import complete
+from ._dtypes import HALF, dtype_of, is_half, widened
 from ._tape import Setting, written
-from ._tensor import dtype_of
 
 
 class autocast(Setting):
-    """Products in float16, all that needs more range in float32: a context or a decorator.
+    """Products in 16 bits, all that needs more of them in float32: a context or a decorator.
 
     It holds for this thread. Backward passes belong outside of it, and ignore it.
 
@@ -33,7 +36,7 @@ class autocast(Setting):
     device_type : str, default="cpu"
         Ignored; present for compatibility with torch. Tensors are computed where they are.
     dtype : dtype, optional
-        Must be float16, the default. NumPy has no bfloat16.
+        float16, the default, or bfloat16 (where ml_dtypes is installed).
     enabled : bool, default=True
         False turns casts off, inside another block too.
     cache_enabled : bool, optional
@@ -43,6 +46,8 @@ class autocast(Setting):
     ------
     TypeError
         If dtype is another one.
+    ImportError
+        With bfloat16, if ml_dtypes is not installed.
 
     Notes
     -----
@@ -75,11 +80,12 @@ class autocast(Setting):
         enabled: bool = True,
         cache_enabled: bool | None = None,
     ) -> None:
-        if dtype is not None and dtype_of(dtype) != np.float16:
-            raise TypeError(f"amp.autocast: dtype must be float16, got {np.dtype(dtype)}")
+        wanted = HALF if dtype is None else dtype_of(dtype)
+        if not is_half(wanted):
+            raise TypeError(f"amp.autocast: dtype must be float16 or bfloat16, got {wanted}")
         if enabled:
             _tape.use_half()
-        super().__init__(_tape.autocast, bool(enabled))
+        super().__init__(_tape.autocast, wanted if enabled else None)
 
 
 def is_autocast_enabled(device_type: str | None = None) -> bool:
@@ -97,7 +103,7 @@ def is_autocast_enabled(device_type: str | None = None) -> bool:
     ...     nn.is_autocast_enabled()
     True
     """
-    return _tape.autocast.get()
+    return _tape.autocast.get() is not None
 
 
 def is_autocast_available(device_type: str) -> bool:
@@ -203,7 +209,8 @@ class GradScaler:
                 "GradScaler: gradients must not be float16, got some that are (keep parameters in "
                 "float32, and use autocast)"
             )
-        largest = rules.norm([g.data for g in gradients], math.inf)
+        arrays = [g.data if is_cupy(g.data) else widened(g.data) for g in gradients]
+        largest = rules.norm(arrays, math.inf)
         self._overflowed[id(optimizer)] = not math.isfinite(largest)
         return gradients
 

@@ -98,7 +98,7 @@ def _forward_backward(log_y: np.ndarray, labels: np.ndarray, blank: int):
     return log_p, occupied
 
 
-@op(_SIGNATURE)
+@op(_SIGNATURE, half=True)
 def forward(
     log_probs: np.ndarray,
     target: np.ndarray,
@@ -151,7 +151,7 @@ def forward(
     return losses
 
 
-@op(_SIGNATURE + ", gradient: T[t,n,c]")
+@op(_SIGNATURE + ", gradient: T[t,n,c]", half=True)
 def gradient(
     log_probs: np.ndarray,
     target: np.ndarray,

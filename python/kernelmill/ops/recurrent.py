@@ -56,6 +56,7 @@ def _sigma(x: np.ndarray) -> np.ndarray:
 @op(
     "y: inout T[n,u>=1], weight: T[u,u], bias: T[u]?, h: inout T[b,u], batch_sizes: host i64[t],"
     " relu: bool, reverse: bool -> ",
+    half=True,
 )
 def elman_forward(
     y: np.ndarray,
@@ -118,6 +119,7 @@ def elman_forward(
 @op(
     "y: T[n,u>=1], dy: T[n,u]?, weight: T[u,u], dh: inout T[b,u], batch_sizes: host i64[t],"
     " relu: bool, reverse: bool -> dgates: T[n,u]",
+    half=True,
 )
 def elman_backward(
     y: np.ndarray,
@@ -172,6 +174,7 @@ def elman_backward(
     "gates: inout T[n,4,u>=1], weight: T[4,u,p>=1], bias: T[4,u]?, projection: T[p,u]?,"
     " h: inout T[b,p], c: inout T[b,u], batch_sizes: host i64[t], reverse: bool"
     " -> y: T[n,p], cells: T[n,u]",
+    half=True,
 )
 def lstm_forward(
     gates: np.ndarray,
@@ -257,6 +260,7 @@ def _check_projection(name: str, weight: np.ndarray, projection: np.ndarray | No
     " dh: inout T[b,p], dc: inout T[b,u], batch_sizes: host i64[t], reverse: bool,"
     " skip_projection: bool"
     " -> dgates: T[n,4,u], dstates: T[skip_projection?0:n,p], m: T[skip_projection?0:n,u]",
+    half=True,
 )
 def lstm_backward(
     gates: np.ndarray,
@@ -335,6 +339,7 @@ def lstm_backward(
 @op(
     "gates: inout T[n,3,u>=1], weight: T[3,u,u], bias: T[3,u]?, h: inout T[b,u],"
     " batch_sizes: host i64[t], reverse: bool -> y: T[n,u], q: T[n,u]",
+    half=True,
 )
 def gru_forward(
     gates: np.ndarray,
@@ -401,6 +406,7 @@ def gru_forward(
     "gates: T[n,3,u>=1], q: T[n,u], y: T[n,u], h0: T[b,u], dy: T[n,u]?, weight: T[3,u,u],"
     " dh: inout T[b,u], batch_sizes: host i64[t], reverse: bool"
     " -> dgates: T[n,3,u], dq: T[n,u]",
+    half=True,
 )
 def gru_backward(
     gates: np.ndarray,

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..._arrays import is_cupy, namespace
 from .._documents import complete
+from .._dtypes import holds_numbers
 from .._tensor import Tensor, as_array
 
 
@@ -40,7 +41,7 @@ def default_convert(data: Any) -> Any:
         return data
     if _is_array(data):
         array = as_array(data)
-        return Tensor(array) if array.dtype.kind in "biufc" else data
+        return Tensor(array) if (array.dtype.kind == "c" or holds_numbers(array.dtype)) else data
     if isinstance(data, Mapping):
         return {key: default_convert(value) for key, value in data.items()}
     if isinstance(data, tuple) and hasattr(data, "_fields"):

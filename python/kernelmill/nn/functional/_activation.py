@@ -11,8 +11,8 @@ import numpy as np
 from ..._arrays import beside, namespace, to_host
 from ...ops import softmax as softmax_ops
 from .._documents import complete
-from .._elementwise import apply, gate, raw, to_dtype, where
-from .._elementwise import get_default_dtype as _default
+from .._dtypes import FLOATS
+from .._elementwise import apply, float_dtype, gate, raw, to_dtype, where
 from .._random import Generator, random_array
 from .._reductions import total
 from .._shape import axis_of
@@ -207,8 +207,8 @@ _log_softmax = _along("log_softmax")
 
 def _over(rule: Rule, name: str, input: Any, dim: int | None, dtype: Any) -> Tensor:
     x = as_tensor(input)
-    if dtype is not None or x.dtype.kind != "f":
-        x = to_dtype(x, np.dtype(_default() if dtype is None else dtype))
+    if dtype is not None or x.dtype.kind not in FLOATS:
+        x = to_dtype(x, float_dtype(dtype))
     if x.ndim == 0:
         return rule(x.reshape(1), axis=0).reshape(())
     if dim is None:  # torch's choice where none is given

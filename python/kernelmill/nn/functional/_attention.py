@@ -11,6 +11,7 @@ from ..._arrays import beside, namespace
 from ...ops import attention as ops
 from .._backward import recomputed
 from .._documents import complete
+from .._dtypes import FLOATS
 from .._random import Generator, current
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
@@ -235,7 +236,7 @@ def scaled_dot_product_attention(
     name = "F.scaled_dot_product_attention"
     q, k, v = as_tensor(query), as_tensor(key), as_tensor(value)
     lead, t, s = _leading(name, q, k, v, enable_gqa)
-    if k.dtype != q.dtype or v.dtype != q.dtype or q.dtype.kind != "f":
+    if k.dtype != q.dtype or v.dtype != q.dtype or q.dtype.kind not in FLOATS:
         raise RuntimeError(
             f"{name}: query, key and value must have one float dtype, got {q.dtype}, {k.dtype} and "
             f"{v.dtype}"
@@ -302,7 +303,7 @@ def _check_mask(name: str, mask: Any, shape: tuple[int, ...]) -> None:
     fits = len(own) <= len(shape) and all(
         n in (1, m) for n, m in zip(own[::-1], shape[::-1], strict=False)
     )
-    if not fits or mask.dtype.kind not in "bf":
+    if not fits or mask.dtype.kind not in "b" + FLOATS:
         raise RuntimeError(
             f"{name}: attn_mask must be bool or float and broadcast to {shape}, got {mask.dtype} "
             f"of shape {own}"

@@ -12,7 +12,8 @@ from ...ops import reduction as reduction_ops
 from ...ops import softmax as ops
 from .._backward import recomputed
 from .._documents import complete
-from .._elementwise import HALF, apply, unified, where, widened
+from .._dtypes import FLOATS, is_half, widened
+from .._elementwise import apply, unified, where
 from .._shape import gather_along
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
@@ -120,7 +121,7 @@ def _cross_entropy_backward(g: Any, saved: tuple, node: Node) -> Any:
     x, index, lse, scale = saved
     options = node.options
     logits = as_classes(x, 0 if x.ndim == 1 else 1)
-    if x.dtype == HALF:  # a small factor keeps its digits
+    if is_half(x.dtype):  # a small factor keeps its digits
         g = widened(g)
     factor = g.dtype.type(scale)
     if g.size == index.size:
@@ -193,7 +194,7 @@ def cross_entropy(
     if reduction not in REDUCTIONS:
         raise ValueError(f"F.cross_entropy: reduction must be mean, sum or none, got {reduction!r}")
     x, t = as_tensor(input), as_tensor(target)
-    if t.dtype.kind != "f":
+    if t.dtype.kind not in FLOATS:
         index, classes = _checked("cross_entropy", x, t, weight)
         return _cross_entropy(
             x, target=index, classes=classes, ignore=int(ignore_index),

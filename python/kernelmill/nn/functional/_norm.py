@@ -14,7 +14,7 @@ import numpy as np
 from ...ops import norm as ops
 from .._backward import recomputed
 from .._documents import complete
-from .._elementwise import HALF, widened
+from .._dtypes import finfo, is_half, widened
 from .._reductions import mean as _mean
 from .._tape import Node, Rule
 from .._tensor import Tensor, as_tensor
@@ -112,16 +112,16 @@ _batch: Rule = Rule(
 
 
 def _beside(x: Tensor, *values: Any) -> list[Any]:
-    """Weights and biases in the dtype of the input; beside float16 they may be float32."""
-    like = np.dtype(np.float32) if x.dtype == HALF else x.dtype
+    """Weights and biases in the dtype of the input; beside 16 bits they may be float32."""
+    like = np.dtype(np.float32) if is_half(x.dtype) else x.dtype
     given = [None if v is None else as_tensor(v) for v in values]
     return [v if v is None or v.dtype == x.dtype else v.to(like) for v in given]
 
 
 def _single(x: Any) -> Tensor:
-    """A tensor whose arithmetic is not rounded to float16."""
+    """A tensor whose arithmetic is not rounded to 16 bits."""
     x = as_tensor(x)
-    return x.float() if x.dtype == HALF else x
+    return x.float() if is_half(x.dtype) else x
 
 
 def layer_norm(
@@ -152,7 +152,7 @@ def rms_norm(
     ``eps`` is the machine epsilon of the dtype by default.
     """
     if eps is None:
-        eps = float(np.finfo(as_tensor(input).dtype).eps)
+        eps = float(finfo(as_tensor(input).dtype).eps)
     return _over_last("rms_norm", input, normalized_shape, weight, None, eps, False)
 
 

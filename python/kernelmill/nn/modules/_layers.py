@@ -10,14 +10,14 @@ import numpy as np
 from .. import functional as F
 from .. import init
 from .._documents import complete
-from .._elementwise import get_default_dtype
+from .._elementwise import float_dtype
 from .._tensor import Tensor
 from ._module import Module, Parameter
 
 
 def empty_parameter(*shape: int, dtype: Any = None) -> Parameter:
     """A parameter whose values are set next."""
-    return Parameter(np.zeros(shape, get_default_dtype() if dtype is None else dtype))
+    return Parameter(np.zeros(shape, float_dtype(dtype)))
 
 
 class Linear(Module):
@@ -407,7 +407,7 @@ class _ChannelNorm(_Affine):
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self._make((num_features,), affine, affine, dtype)
-        wanted = get_default_dtype() if dtype is None else dtype
+        wanted = float_dtype(dtype)
         running = [np.zeros(num_features, wanted), np.ones(num_features, wanted),
                    np.zeros((), np.int64)]  # fmt: skip
         names = ("running_mean", "running_var", "num_batches_tracked")

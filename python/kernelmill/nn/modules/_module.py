@@ -12,6 +12,7 @@ import numpy as np
 from ..._arrays import beside
 from .. import _tape
 from .._documents import complete
+from .._dtypes import FLOATS
 from .._tensor import Handle, Tensor, as_array
 
 
@@ -428,7 +429,7 @@ class Module:
             As for ``Tensor.to``.
         """
         for tensor in itertools.chain(self.parameters(), self.buffers()):
-            floats = tensor.dtype.kind == "f"
+            floats = tensor.dtype.kind in FLOATS
             devices = [
                 t for t in target if isinstance(t, str) and t.partition(":")[0] in ("cpu", "cuda")
             ]
@@ -445,7 +446,7 @@ class Module:
         return self.to(np.float16)
 
     def bfloat16(self) -> Module:
-        """Not supported: NumPy has no such dtype."""
+        """Convert to bfloat16: half the memory, the range of float32; needs ml_dtypes."""
         return self.to("bfloat16")
 
     def float(self) -> Module:

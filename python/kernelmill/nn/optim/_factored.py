@@ -9,7 +9,7 @@ import numpy as np
 
 from ..._arrays import namespace
 from .._documents import complete
-from .._elementwise import narrowed, widened
+from .._dtypes import is_half, narrowed, widened
 from .._tape import written
 from ._optimizer import Optimizer
 
@@ -100,7 +100,7 @@ class Adafactor(Optimizer):
         rate /= max(1.0, _size(change) / group["d"])
         value = value * dtype.type(1.0 - group["lr"] * group["weight_decay"])
         made = (value - change * dtype.type(rate)).astype(dtype, copy=False)
-        p.data[...] = narrowed(made) if p.data.dtype == np.float16 else made
+        p.data[...] = narrowed(made, p.data.dtype) if is_half(p.data.dtype) else made
 
 
 complete(globals())

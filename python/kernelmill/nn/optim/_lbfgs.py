@@ -10,6 +10,7 @@ import numpy as np
 
 from ...ops import matmul
 from .._documents import complete
+from .._dtypes import is_half
 from .._tape import written
 from ._optimizer import Optimizer
 
@@ -83,10 +84,10 @@ class LBFGS(Optimizer):
         known = line_search_fn in (None, "strong_wolfe")
         self._check(chosen, line_search_fn=(known, "be None or 'strong_wolfe'"))
         super().__init__(params, chosen)
-        if any(p.dtype == np.float16 for p in self._params):
+        if halves := [p.dtype for p in self._params if is_half(p.dtype)]:
             raise TypeError(
-                "LBFGS: params must be float32 or float64, got float16, whose steps are too coarse "
-                "for its line search"
+                f"LBFGS: params must be float32 or float64, got {halves[0]}, whose steps are too "
+                "coarse for its line search"
             )
         if len(self.param_groups) != 1:
             raise ValueError(

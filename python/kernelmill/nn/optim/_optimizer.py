@@ -12,12 +12,17 @@ import numpy as np
 from ..._arrays import beside, is_cupy, namespace, to_host
 from ...ops import optim as rules
 from .._documents import complete
-from .._elementwise import narrowed, widened
+from .._dtypes import is_half, narrowed, widened
 from .._tape import enable_grad, written
 from .._tensor import Tensor, as_array
 
 # Arguments by which torch chooses among its implementations; there is one here.
 _IGNORED = {"foreach", "fused", "capturable"}
+
+
+def _wide(data: Any) -> np.dtype:
+    """The dtype of states: what a parameter is computed in."""
+    return np.dtype(np.float32) if is_half(data.dtype) else data.dtype
 
 
 class Optimizer:
@@ -178,7 +183,7 @@ class Optimizer:
         # One call, unless groups keep different states.
         calls: dict[tuple[str, ...], tuple[list, list, dict[str, list], dict[str, list]]] = {}
         moved: list[Any] = []
-        halves: list[tuple[Any, Any]] = []  # (float16 array, the float32 one that is moved)
+        halves: list[tuple[Any, Any]] = []  # (array of 16 bits, the float32 one that is moved)
         for group in self.param_groups:
             members = [p for p in group["params"] if p.grad is not None]
             if not members:
@@ -188,17 +193,19 @@ class Optimizer:
                 calls[kept] = ([], [], {name: [] for name in kept}, defaultdict(list))
             parameters, gradients, states, options = calls[kept]
             for p in members:
-                data, state = widened(p.data), self.state[p]
+                # A GPU reads and rounds 16 bits itself.
+                stored = is_half(p.data.dtype) and is_cupy(p.data)
+                data, state = p.data if stored else widened(p.data), self.state[p]
                 if data is not p.data:
                     halves.append((p.data, data))
                 for name, value in self._counted(group, state).items():
                     options[name].append(value)
                 parameters.append(data)
-                gradients.append(widened(p.grad.data))
+                gradients.append(p.grad.data if stored else widened(p.grad.data))
                 for name, arrays in states.items():
                     array = state.get(name)
                     if array is None:
-                        array = state[name] = namespace(data).zeros_like(data)
+                        array = state[name] = namespace(data).zeros(data.shape, _wide(data))
                     arrays.append(array)
             shared = self._options(group)
             shared["scale"] = -scale if group.get("maximize") else scale
@@ -209,7 +216,7 @@ class Optimizer:
         for parameters, gradients, states, options in calls.values():
             run(parameters, gradients, **states, **options)
         for stored, value in halves:
-            stored[...] = narrowed(value)
+            stored[...] = narrowed(value, stored.dtype)
         written(moved)
         return loss
 
@@ -271,8 +278,7 @@ class Optimizer:
         if getattr(value, "shape", None) == () and p.data.shape != ():
             return float(value)
         if hasattr(value, "__array__") or is_cupy(value):
-            dtype = np.float32 if p.data.dtype == np.float16 else p.data.dtype
-            array = to_host(as_array(value)).astype(dtype, order="C")  # a copy
+            array = to_host(as_array(value)).astype(_wide(p.data), order="C")  # a copy
             alike = array.shape == p.data.shape or array.ndim
             return beside(array, p.data) if alike else float(array)
         return copy.deepcopy(value)
