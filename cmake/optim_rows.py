@@ -2,8 +2,8 @@
 
 ``python optim_rows.py <optim_table.py> <output>``. ``prepare`` makes the scalars of one array from
 its options, in double; ``loop`` moves elements, where `kept` has a bit for each state: a constant
-type or a number. Parameters and gradients may be stored in fewer bits than T, in which states are kept
-and all is computed. KERNELMILL_RULES(F) calls F(name) for all.
+type or a number. Parameters and gradients may be stored in fewer bits than T, which states are kept
+in and all is computed in. KERNELMILL_RULES(F) calls F(name) for all.
 """
 
 import sys

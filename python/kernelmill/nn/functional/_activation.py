@@ -242,6 +242,7 @@ def gumbel_softmax(
     logits: Any,
     tau: float = 1.0,
     hard: bool = False,
+    eps: float = 1e-10,
     dim: int = -1,
     generator: Generator | None = None,
 ) -> Tensor:
@@ -255,6 +256,8 @@ def gumbel_softmax(
         Temperature: the smaller, the closer to one category.
     hard : bool, default=False
         Give exactly one category; the gradient is that of the soft sample.
+    eps : float, optional
+        Ignored; present for compatibility with torch.
     dim : int, default=-1
         The axis of the categories.
     generator : Generator, optional

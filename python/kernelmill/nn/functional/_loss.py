@@ -58,29 +58,55 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = Non
     2.0
     """
     x, y = pair("mse_loss", input, target)
-    loss = apply("square", x - y)
+    return _weighted("mse_loss", apply("square", x - y), reduction, weight)
+
+
+def _weighted(name: str, loss: Tensor, reduction: str, weight: Any) -> Tensor:
+    """Losses times their weights, the mean divided by the sum of these."""
     if weight is None:
-        return reduced("mse_loss", loss, reduction)
-    weight = as_tensor(weight).expand(*x.shape)
+        return reduced(name, loss, reduction)
+    weight = as_tensor(weight).expand(*loss.shape)
     if reduction == "mean":
         return (loss * weight).sum() / weight.sum()
-    return reduced("mse_loss", loss * weight, reduction)
+    return reduced(name, loss * weight, reduction)
 
 
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
-    """Absolute differences."""
+def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Tensor:
+    """Absolute differences.
+
+    Parameters
+    ----------
+    input, target : Tensor of one shape
+    reduction : {"mean", "sum", "none"}
+    weight : Tensor, optional
+        Factors of the elements; the mean is divided by their sum.
+    """
     x, y = pair("l1_loss", input, target)
-    return reduced("l1_loss", abs(x - y), reduction)
+    return _weighted("l1_loss", abs(x - y), reduction, weight)
 
 
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """Half the squared difference up to ``delta``, linear beyond."""
+def huber_loss(
+    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+) -> Tensor:
+    """Half the squared difference up to ``delta``, linear beyond.
+
+    Parameters
+    ----------
+    input, target : Tensor of one shape
+    reduction : {"mean", "sum", "none"}
+    delta : float, default=1
+        Above 0.
+    weight : Tensor, optional
+        Factors of the elements; the mean is that of the products, as in torch.
+    """
     if not delta > 0:
         raise ValueError(f"F.huber_loss: delta must be positive, got {delta}")
     x, y = pair("huber_loss", input, target)
     d = x - y
     size = abs(d)
     loss = where(size.data < delta, 0.5 * apply("square", d), delta * (size - 0.5 * delta))
+    if weight is not None:
+        loss = loss * as_tensor(weight).expand(*loss.shape)
     return reduced("huber_loss", loss, reduction)
 
 

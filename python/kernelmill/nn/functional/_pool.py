@@ -349,7 +349,8 @@ globals().update(FUNCTIONS)
 
 def interpolate(
     input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-    align_corners: bool | None = None,
+    align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
 ) -> Tensor:  # fmt: skip
     """Samples of another size: repeated, or weighted means of neighbours.
 
@@ -361,10 +362,16 @@ def interpolate(
         Sizes of the result.
     scale_factor : float or tuple of float, optional
         Factors of the sizes; either this or ``size``.
-    mode : {"nearest", "linear", "bilinear", "trilinear"}
-        The last three are one, named by the number of axes.
+    mode : {"nearest", "nearest-exact", "area", "linear", "bilinear", "trilinear", "bicubic"}
+        The linear ones are one, named by the number of axes; ``"bicubic"`` is for two of them,
+        ``"area"`` the means of :func:`adaptive_avg_pool2d`, and ``"nearest-exact"`` the sample
+        next to the middle of the new one.
     align_corners : bool, optional
-        Whether the corners of input and output coincide, for the linear modes.
+        Whether the corners of input and output coincide, for the linear and cubic modes.
+    recompute_scale_factor : bool, optional
+        Take the factors from the rounded sizes.
+    antialias : bool, default=False
+        Must be False: a smaller picture is not blurred first.
 
     Returns
     -------
@@ -385,11 +392,20 @@ def interpolate(
     """
     x: Any = as_tensor(input)
     axes = x.ndim - 2
-    names = {1: "linear", 2: "bilinear", 3: "trilinear"}
-    if axes not in names or mode not in ("nearest", names[axes]):
+    smooth = {1: ("linear",), 2: ("bilinear", "bicubic"), 3: ("trilinear",)}.get(axes, ())
+    known = ("nearest", "nearest-exact", "area", *smooth)
+    if not smooth or mode not in known:
         raise ValueError(
-            f"F.interpolate: mode must be nearest or {names.get(axes, 'linear')} for input of "
-            f"shape {x.shape}, got {mode!r}"
+            f"F.interpolate: mode must be one of {', '.join(known)} for input of shape {x.shape}, "
+            f"got {mode!r}"
+        )
+    if antialias:
+        raise NotImplementedError(
+            "F.interpolate: antialias must be False, got True (blur the input first)"
+        )
+    if align_corners is not None and mode not in smooth:
+        raise ValueError(
+            f"F.interpolate: align_corners must be None for mode {mode!r}, got {align_corners}"
         )
     if (size is None) == (scale_factor is None):
         raise ValueError(
@@ -402,27 +418,53 @@ def interpolate(
         given = scale_factor if isinstance(scale_factor, tuple | list) else (scale_factor,) * axes
         factors = [float(f) for f in given]
         out = tuple(math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True))
+        if recompute_scale_factor:
+            factors = [m / n for m, n in zip(out, x.shape[2:], strict=True)]
+    if mode == "area":
+        return adaptive_avg("interpolate", axes, x, out)
     for a, (m, f) in enumerate(zip(out, factors, strict=True)):
-        x = _resampled(x, 2 + a, m, f, mode != "nearest", bool(align_corners))
+        x = _resampled(x, 2 + a, m, f, mode, bool(align_corners))
     return x
 
 
-def _resampled(x: Any, axis: int, m: int, factor: float, linear: bool, corners: bool) -> Any:
+def _resampled(x: Any, axis: int, m: int, factor: float, mode: str, corners: bool) -> Any:
     n = x.shape[axis]
     if m == n and factor == 1:
         return x
     place = np.arange(m)
-    if not linear:
-        return x.index_select(axis, np.minimum((place / factor).astype(np.int64), n - 1))
-    if corners:
-        at = place * ((n - 1) / (m - 1) if m > 1 else 0.0)
-    else:
-        at = np.maximum((place + 0.5) / factor - 0.5, 0.0)
+    if mode.startswith("nearest"):
+        at = (place + 0.5 * (mode != "nearest")) / factor
+        return x.index_select(axis, np.minimum(at.astype(np.int64), n - 1))
+    inner = (n - 1) / (m - 1) if m > 1 else 0.0
+    at = place * inner if corners else (place + 0.5) / factor - 0.5
+    shape = (-1, *(1,) * (x.ndim - axis - 1))
+    if mode == "bicubic":
+        low = np.floor(at).astype(np.int64)
+        shares = _cubic(at - low).astype(x.dtype)
+        parts = [
+            x.index_select(axis, np.clip(low + k - 1, 0, n - 1)) * shares[k].reshape(shape)
+            for k in range(4)
+        ]
+        return parts[0] + parts[1] + parts[2] + parts[3]
+    at = np.maximum(at, 0.0)
     low = np.minimum(at.astype(np.int64), n - 1)
     high = np.minimum(low + 1, n - 1)
-    share = (at - low).astype(x.dtype).reshape(-1, *(1,) * (x.ndim - axis - 1))
+    share = (at - low).astype(x.dtype).reshape(shape)
     below, above = x.index_select(axis, low), x.index_select(axis, high)
     return below + (above - below) * share
+
+
+def _cubic(t: np.ndarray) -> np.ndarray:
+    """Shares of the four samples around a place (Keys 1981), with torch's slope a = -3/4."""
+    a = -0.75
+
+    def near(d: np.ndarray) -> np.ndarray:  # a distance of at most 1
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+
+    def far(d: np.ndarray) -> np.ndarray:  # from 1 to 2
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+    return np.stack([far(t + 1), near(t), near(1 - t), far(2 - t)])
 
 
 def global_avg_pool(input: Any) -> Tensor:

@@ -362,6 +362,8 @@ class GroupNorm(_Affine):
     eps : float, default=1e-5
     affine : bool, default=True
     dtype : dtype, optional
+    bias : bool, default=True
+        Without it ``affine`` learns weights only.
 
     Examples
     --------
@@ -372,7 +374,7 @@ class GroupNorm(_Affine):
 
     def __init__(
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True,
-        dtype: Any = None,
+        dtype: Any = None, *, bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
@@ -382,7 +384,7 @@ class GroupNorm(_Affine):
             )
         self.num_groups, self.num_channels = num_groups, num_channels
         self.eps, self.affine = eps, affine
-        self._make((num_channels,), affine, affine, dtype)
+        self._make((num_channels,), affine, affine and bias, dtype)
         self.reset_parameters()
 
     def forward(self, input: Any) -> Tensor:
@@ -401,12 +403,13 @@ class _ChannelNorm(_Affine):
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
-        affine: bool = True, track_running_stats: bool = True, dtype: Any = None,
+        affine: bool = True, track_running_stats: bool = True, dtype: Any = None, *,
+        bias: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self._make((num_features,), affine, affine, dtype)
+        self._make((num_features,), affine, affine and bias, dtype)
         wanted = float_dtype(dtype)
         running = [np.zeros(num_features, wanted), np.ones(num_features, wanted),
                    np.zeros((), np.int64)]  # fmt: skip
@@ -458,9 +461,10 @@ class _BatchNorm(_ChannelNorm):
 class _InstanceNorm(_ChannelNorm):
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
-        affine: bool = False, track_running_stats: bool = False, dtype: Any = None,
+        affine: bool = False, track_running_stats: bool = False, dtype: Any = None, *,
+        bias: bool = True,
     ) -> None:  # fmt: skip
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias=bias)
 
     def forward(self, input: Any) -> Tensor:
         """Normalise."""
@@ -488,6 +492,8 @@ affine : bool, default={affine}
 track_running_stats : bool, default={affine}
     Keep running statistics, which are used in evaluation.
 dtype : dtype, optional
+bias : bool, default=True
+    Without it ``affine`` learns weights only.
 
 Examples
 --------

@@ -23,8 +23,9 @@ def _layers() -> dict[str, type]:
             shape = (1, 2, *(result,) * axes)
             example = f"nn.{name}{axes}d({argument})(nn.ones(1, 2, {size})).shape\n{shape}"
             made[f"{name}{axes}d"] = layer(
-                f"{name}{axes}d", f"{function}{axes}d", 1, example, module=__name__
-            )
+                f"{name}{axes}d", f"{function}{axes}d", 1, example, module=__name__,
+                last="ceil_mode" if name == "MaxPool" else "",
+            )  # fmt: skip
         example = f"nn.LPPool{axes}d(2, 3)(nn.ones(1, 2, {size})).shape\n{(1, 2, *(2,) * axes)}"
         made[f"LPPool{axes}d"] = layer(
             f"LPPool{axes}d", f"lp_pool{axes}d", 1, example, module=__name__
@@ -105,10 +106,12 @@ class Upsample(Module):
         Sizes of the result.
     scale_factor : float or tuple of float, optional
         Factors of the sizes; either this or ``size``.
-    mode : {"nearest", "linear", "bilinear", "trilinear"}
+    mode : {"nearest", "nearest-exact", "area", "linear", "bilinear", "trilinear", "bicubic"}
         How values between samples are found.
     align_corners : bool, optional
         Whether the corners of input and output coincide.
+    recompute_scale_factor : bool, optional
+        Take the factors from the rounded sizes.
 
     Examples
     --------
@@ -119,15 +122,17 @@ class Upsample(Module):
 
     def __init__(
         self, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
-        align_corners: bool | None = None,
+        align_corners: bool | None = None, recompute_scale_factor: bool | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.size, self.scale_factor = size, scale_factor
         self.mode, self.align_corners = mode, align_corners
+        self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, input: Any) -> Tensor:
         """Resize."""
-        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners)
+        return F.interpolate(input, self.size, self.scale_factor, self.mode, self.align_corners,
+                             self.recompute_scale_factor)  # fmt: skip
 
     def extra_repr(self) -> str:
         """Sizes and mode."""

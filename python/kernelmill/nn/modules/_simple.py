@@ -78,15 +78,16 @@ The layer of :func:`kernelmill.nn.functional.{function}`.
 
 def layer(
     name: str, function: str, inputs: int, example: str, base: type = Functional,
-    module: str = __name__,
+    module: str = __name__, last: str = "",
 ) -> type:  # fmt: skip
-    """The class of a function whose first arguments are tensors."""
+    """The class of a function whose first arguments are tensors; torch has one of them last."""
     call = getattr(F, function)
     parameters = [
         p
         for p in list(inspect.signature(call).parameters.values())[inputs:]
         if p.name not in _HIDDEN
     ]
+    parameters.sort(key=lambda p: p.name == last)
     about = (call.__doc__ or "").strip().partition("\n\n")[0].partition("\nParameters")[0]
     return type(name, (base,), {
         "function": staticmethod(call),

@@ -88,7 +88,13 @@ class Optimizer:
             if not right:
                 raise ValueError(f"{name}: {option} must {want}, got {chosen[option]}")
         for option in torch:
-            if option not in _IGNORED:
+            if option == "differentiable":
+                if torch[option]:
+                    raise NotImplementedError(
+                        f"{name}: differentiable must be False, got {torch[option]} (steps are not "
+                        "recorded; write the update in operations on tensors)"
+                    )
+            elif option not in _IGNORED:
                 raise TypeError(f"{name}: unexpected keyword argument {option!r}")
 
     def __repr__(self) -> str:

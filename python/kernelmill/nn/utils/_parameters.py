@@ -22,8 +22,25 @@ def _with_gradients(parameters: Any) -> list[Any]:
     return [p for p in given if p.grad is not None]
 
 
-def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Tensor:
+def get_total_norm(
+    tensors: Any, norm_type: float = 2.0, error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:  # fmt: skip
     """The norm of several tensors as if they were one vector, without overflow.
+
+    Parameters
+    ----------
+    tensors : Tensor or iterable of Tensor
+    norm_type : float, default=2
+    error_if_nonfinite : bool, default=False
+        Raise where it is infinite or NaN.
+    foreach : bool, optional
+        Ignored; present for compatibility with torch.
+
+    Raises
+    ------
+    RuntimeError
+        With ``error_if_nonfinite``, if the norm is not finite.
 
     Examples
     --------
@@ -31,12 +48,20 @@ def get_total_norm(tensors: Iterable[Any], norm_type: float = 2.0) -> Tensor:
     >>> nn.utils.get_total_norm([nn.Tensor([3.0]), nn.Tensor([4.0])]).item()
     5.0
     """
-    return Tensor(np.float64(rules.norm([widened(t.data) for t in tensors], float(norm_type))))
+    given = [tensors] if isinstance(tensors, Tensor) else tensors
+    norm = rules.norm([widened(t.data) for t in given], float(norm_type))
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise RuntimeError(
+            f"nn.utils.clip_grad_norm_: gradients must be finite, got a norm of {norm} "
+            "(error_if_nonfinite=False scales them anyway)"
+        )
+    return Tensor(np.float64(norm))
 
 
 def clip_grad_norm_(
-    parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
-) -> Tensor:
+    parameters: Any, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:  # fmt: skip
     """Scale all gradients by one factor so that their norm is at most ``max_norm``.
 
     Parameters
@@ -46,6 +71,8 @@ def clip_grad_norm_(
     norm_type : float, default=2
     error_if_nonfinite : bool, default=False
         Raise, and change nothing, where a gradient is infinite or NaN.
+    foreach : bool, optional
+        Ignored; present for compatibility with torch.
 
     Returns
     -------
@@ -68,22 +95,25 @@ def clip_grad_norm_(
     tensor([0.7071, 0.7071])
     """
     chosen = _with_gradients(parameters)
-    norm = rules.norm([widened(p.grad.data) for p in chosen], float(norm_type))
-    if error_if_nonfinite and not math.isfinite(norm):
-        raise RuntimeError(
-            f"nn.utils.clip_grad_norm_: gradients must be finite, got a norm of {norm} "
-            "(error_if_nonfinite=False scales them anyway)"
-        )
-    factor = max_norm / (norm + 1e-6)  # torch's guard against a norm of 0
+    norm = get_total_norm([p.grad for p in chosen], norm_type, error_if_nonfinite)
+    factor = max_norm / (norm.item() + 1e-6)  # torch's guard against a norm of 0
     if not factor >= 1.0:
         for p in chosen:
             g = p.grad.data
             g[...] = (g.astype(np.float64) * factor).astype(g.dtype)
-    return Tensor(np.float64(norm))
+    return norm
 
 
-def clip_grad_value_(parameters: Any, clip_value: float) -> None:
-    """Limit each element of the gradients to ``[-clip_value, clip_value]``."""
+def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = None) -> None:
+    """Limit each element of the gradients to ``[-clip_value, clip_value]``.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+    clip_value : float
+    foreach : bool, optional
+        Ignored; present for compatibility with torch.
+    """
     for p in _with_gradients(parameters):
         namespace(p.grad.data).clip(p.grad.data, -clip_value, clip_value, out=p.grad.data)
 
@@ -218,7 +248,7 @@ def _unit(x: Any, eps: float) -> Any:
 
 def spectral_norm(
     module: Module, name: str = "weight", n_power_iterations: int = 1, eps: float = 1e-12,
-    dim: int = 0,
+    dim: int | None = None,
 ) -> Module:  # fmt: skip
     """Divide a weight by its largest singular value (Miyato et al. 2018).
 
@@ -229,8 +259,8 @@ def spectral_norm(
     n_power_iterations : int, default=1
         In each forward pass of training.
     eps : float, default=1e-12
-    dim : int, default=0
-        The axis of the outputs.
+    dim : int, optional
+        The axis of the outputs: 0, but 1 of transposed convolutions.
 
     Examples
     --------
@@ -240,6 +270,8 @@ def spectral_norm(
     (1, 3)
     """
     weight = module.get_parameter(name)
+    if dim is None:
+        dim = int(module._get_name().startswith("ConvTranspose"))
     xp = namespace(weight.data)
     matrix = xp.moveaxis(weight.data, dim, 0).reshape(weight.shape[dim], -1)
     u = _unit(xp.ones(matrix.shape[0], matrix.dtype), eps)
