@@ -28,8 +28,8 @@ LOADING = {
 }  # fmt: skip
 # Of optimisers: choices among torch's implementations, which `**torch` takes.
 CHOICES = {"capturable", "differentiable", "foreach", "fused"}
-# A bound method of ours in place of a function of torch's is another object.
-SAME = {"activation"}
+# Defaults that are objects of the library; and a parameter without data, which is of no use.
+SAME = {"activation", "generator", "data"}
 
 
 def places(parameters):

@@ -2,9 +2,10 @@
 
 All parameters of a model move in one call, whatever their shapes and dtypes; the rules share one
 contract, written into each docstring. On a GPU parameters and gradients may be float16 or bfloat16,
-with states in float32: a parameter is rounded once. :func:`norm` is what a step's gradients are clipped by. NaN
-follows from the arithmetic. Empty lists and arrays are allowed. Deterministic: the bits of an
-element depend on its own numbers alone, those of a norm on the sizes. Cost: one pass over memory.
+with states in float32: a parameter is rounded once. :func:`norm` is what a step's gradients are
+clipped by. NaN follows from the arithmetic. Empty lists and arrays are allowed. Deterministic: the
+bits of an element depend on its own numbers alone, those of a norm on the sizes. Cost: one pass
+over memory.
 """
 
 from __future__ import annotations
