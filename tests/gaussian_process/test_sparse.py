@@ -144,3 +144,16 @@ def test_refusals():
         bound([[0.5]], [1.0, 0, 1, 2]).predict([[0.0]], return_std=True, return_cov=True)
     with pytest.raises(ValueError, match=r"inducing_inputs must be finite, of shape \(m, 1\)"):
         bound([[1.0, 2.0]], [1.0, 0, 1, 2])
+
+
+@pytest.mark.parametrize("factor", [1e-120, 1e120])
+def test_targets_of_extreme_sizes_are_refused_or_scaled(factor):
+    X, y = np.arange(8.0)[:, None], np.sin(np.arange(8.0))
+    given = {"n_inducing": 4, "max_iter": 2, "random_state": 0}
+    with pytest.raises(ValueError, match="y must have sizes between 1e-70 and 1e"):
+        SparseGaussianProcessRegressor(**given).fit(X, factor * y)
+    found, plain = (
+        SparseGaussianProcessRegressor(normalize_y=True, **given).fit(X, c * y).predict(X)
+        for c in (factor, 1.0)
+    )
+    np.testing.assert_allclose(found / factor, plain, rtol=1e-6, atol=1e-9)

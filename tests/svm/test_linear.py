@@ -503,3 +503,13 @@ def test_what_one_problem_for_all_classes_cannot_do(monkeypatch):
     monkeypatch.setattr("kernelmill._estimator._rows.MEMMAP_BYTES", 100)
     with pytest.raises(ValueError, match="X must be in memory for multi_class='crammer_singer'"):
         LinearSVC(multi_class="crammer_singer").fit(lambda: iter([X]), y)
+
+
+def test_features_of_a_huge_unit_end_with_labels_and_a_warning():
+    """Steps after the one that Newton's method took for its last have a Hessian again."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 3)) + 1
+    y = X[:, 0] > 1
+    with pytest.warns(ConvergenceWarning, match="the tolerance was not met"):
+        model = LinearSVC(random_state=0, max_iter=30).fit(1e120 * X, y)
+    assert model.score(1e120 * X, y) > 0.9

@@ -48,6 +48,8 @@ class _Sums(NamedTuple):
     Vy: np.ndarray  # (m, t)
     diagonal: float  # tr Knn
 
+_LARGEST = 1e70  # of the targets: squares of their variances must not overflow
+
 
 class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     """Gaussian process regression from inducing inputs, for many rows.
@@ -168,6 +170,12 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         spread = spread if self.normalize_y else np.ones(len(spread))
         self._scale = np.where(spread > 0, spread, 1.0)
         targets = (targets - self._mean) / self._scale
+        largest = float(np.abs(targets).max(initial=0.0))
+        if largest and not 1 / _LARGEST < largest < _LARGEST:
+            raise ValueError(
+                f"{owner}: y must have sizes between {1 / _LARGEST:g} and {_LARGEST:g}, whose "
+                f"fourth powers are finite, got up to {largest:.3g} (scale y, or normalize_y=True)"
+            )
         kernel = own_kernel(self.kernel, owner)
         kernel._check(rows.n_features)
         Z = self._start(rows, owner)

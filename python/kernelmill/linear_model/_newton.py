@@ -271,6 +271,8 @@ class Objective:
         """One step; finished where what is left to gain is below ``tol**2`` units."""
         newton = self.newton and at.first is None
         if newton:
+            if at.hessian is None:  # the step before was to be the last
+                at = self.evaluated(at, True)
             direction, gain = (
                 self._model_step(at) if self.l1 > 0 else newton_step(at.gradient, at.hessian)
             )
