@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,8 @@ def _ensemble(name: str, n: int, d: int, rows: int, **options: Any) -> list[Case
         systems.pop("scikit-learn-intelex", None)
 
     def made(system: str) -> Any:
-        more = {} if system == "kernelmill" or "Forest" not in name else {"n_jobs": 2}
+        threads = 1 if n <= 1000 else 2
+        more = {} if system == "kernelmill" or "Forest" not in name else {"n_jobs": threads}
         return getattr(systems[system], name)(random_state=0, **options, **more)
 
     def fitting(system: str) -> Any:
@@ -143,6 +145,17 @@ def _ensemble(name: str, n: int, d: int, rows: int, **options: Any) -> list[Case
         lambda data, result: Work(0.0, data[0].nbytes, "the rows read"),
     )
     return [fit, predict] if rows else [fit]
+
+
+def _small() -> list[Case]:
+    """Fits of few rows, of peers on one thread."""
+    names = "RandomForest{}", "ExtraTrees{}", "AdaBoost{}", "GradientBoosting{}"
+    kinds = "Classifier", "Regressor"
+    return [
+        case
+        for n, name, kind in itertools.product((100, 1000), names, kinds)
+        for case in _ensemble(name.format(kind), n, 10, 0, n_estimators=50)
+    ]
 
 
 def _contributions(n: int, rows: int) -> Case:
@@ -207,6 +220,7 @@ def cases(quick: bool) -> list[Case]:
         *_ensemble("RandomForestClassifier", 50_000, 20, 200_000, n_estimators=100),
         *_ensemble("RandomForestClassifier", 1_000, 20, 1, n_estimators=100),
         *_ensemble("RandomForestRegressor", 20_000, 20, 20_000, n_estimators=20),
+        *_small(),
         *_ensemble("ExtraTreesClassifier", 50_000, 20, 0, n_estimators=50),
         *_ensemble("AdaBoostClassifier", 50_000, 20, 0, n_estimators=50),
         *_ensemble("AdaBoostClassifier", 10_000, 20, 0, n_estimators=100),
