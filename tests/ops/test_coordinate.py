@@ -386,8 +386,9 @@ def test_extrapolation_saves_sweeps(m, monkeypatch):
     np.testing.assert_allclose(coef, same, atol=2e-2 * np.abs(same).max())
 
 
-def test_what_is_left_out_is_zero_at_the_optimum(monkeypatch):
-    solve, square = correlated(1, 0.3)
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9, 0.97])
+def test_what_is_left_out_is_zero_at_the_optimum(share, monkeypatch):
+    solve, square = correlated(1, share)
     coef = solve(10000, 1e-14 * square)[3]
     left_out, screen = set(), coordinate_descent.Descent._screen
 
