@@ -94,16 +94,22 @@ def _ensembles() -> dict[str, Any]:
     return found
 
 
-def _ensemble(name: str, n: int, d: int, rows: int, **options: Any) -> list[Case]:
+def _ensemble(
+    name: str, n: int, d: int, rows: int, hist: bool = False, **options: Any
+) -> list[Case]:
     """A fit, and predictions of other rows; accuracies or R^2 decide."""
     kind = "classifier" if name.endswith("Classifier") else "regressor"
     systems = {s: m for s, m in _ensembles().items() if hasattr(m, name)}
+    if hist:
+        systems["kernelmill, exact splits"] = systems["kernelmill"]
     if "Forest" not in name:
         systems.pop("scikit-learn-intelex", None)
 
     def made(system: str) -> Any:
         threads = 1 if n <= 1000 else 2
-        more = {} if system == "kernelmill" or "Forest" not in name else {"n_jobs": threads}
+        more: dict[str, Any] = {} if "Forest" not in name else {"n_jobs": threads}
+        if hist and system == "kernelmill":
+            more["split"] = "hist"
         return getattr(systems[system], name)(random_state=0, **options, **more)
 
     def fitting(system: str) -> Any:
@@ -130,6 +136,7 @@ def _ensemble(name: str, n: int, d: int, rows: int, **options: Any) -> list[Case
         return "" if close > (0.9 if n > 10_000 else 0.6) else f"agreement: {close}"
 
     words = f"{name} {' '.join(f'{k}={v}' for k, v in options.items())}"
+    words += " split=hist" if hist else ""
     fit = Case(
         f"{words} n={n} d={d} float32",
         lambda: _make(n, d, kind),
@@ -203,6 +210,7 @@ def cases(quick: bool) -> list[Case]:
             _fit(200, 4, "classifier", "grown"),
             _predict(200, 20, "regressor"),
             *_ensemble("RandomForestClassifier", 300, 5, 50, n_estimators=10),
+            *_ensemble("RandomForestRegressor", 300, 5, 0, hist=True, n_estimators=10),
             *_ensemble("AdaBoostClassifier", 300, 5, 0, n_estimators=3),
             _contributions(300, 20),
         ]
@@ -221,6 +229,8 @@ def cases(quick: bool) -> list[Case]:
         *_ensemble("RandomForestClassifier", 1_000, 20, 1, n_estimators=100),
         *_ensemble("RandomForestRegressor", 20_000, 20, 20_000, n_estimators=20),
         *_small(),
+        *_ensemble("RandomForestClassifier", 200_000, 20, 0, hist=True, n_estimators=20),
+        *_ensemble("RandomForestRegressor", 200_000, 20, 0, hist=True, n_estimators=5),
         *_ensemble("ExtraTreesClassifier", 50_000, 20, 0, n_estimators=50),
         *_ensemble("AdaBoostClassifier", 50_000, 20, 0, n_estimators=50),
         *_ensemble("AdaBoostClassifier", 10_000, 20, 0, n_estimators=100),

@@ -3,6 +3,7 @@
 
 #include <cstdint>  // std::int32_t
 #include <cstring>  // std::memcpy
+#include <limits>   // numeric_limits
 #include <span>     // std::span
 
 #include "core/matrix.hpp"  // MatrixView, index_t
@@ -13,20 +14,20 @@ namespace kernelmill::tree {
 enum Criterion { kGini, kEntropy, kSquared, kPoisson, kQuantile };
 
 // Ranks of features, [features, rows], in 2 bytes where these hold them, else in 4: columns then
-// stay in the cache, and ranks are most of the memory of a fit.
+// stay in the cache, and ranks are most of the memory of a fit. In 1 byte they number bins.
 struct Ranks {
   static constexpr std::uint16_t kNarrowMissing = 0xFFFF;
 
   const std::uint8_t* data;
   index_t features, rows, bytes;
 
-  bool narrow() const { return bytes == 2; }
+  bool binned() const { return bytes == 1; }
   template <class R>
   static std::int32_t at(const std::uint8_t* column, index_t row) {
     R rank;  // bytes may lie anywhere
     std::memcpy(&rank, column + row * static_cast<index_t>(sizeof(R)), sizeof(R));
-    if constexpr (sizeof(R) == 2) {
-      return rank == kNarrowMissing ? kMissing : static_cast<std::int32_t>(rank);
+    if constexpr (sizeof(R) < 4) {
+      return rank == std::numeric_limits<R>::max() ? kMissing : static_cast<std::int32_t>(rank);
     } else {
       return rank;
     }
@@ -36,7 +37,9 @@ struct Ranks {
   template <class Loop>
   void with(index_t f, const Loop& loop) const {
     const std::uint8_t* const own = column(f);
-    if (narrow()) {
+    if (binned()) {
+      loop([own](index_t row) { return at<std::uint8_t>(own, row); });
+    } else if (bytes == 2) {
       loop([own](index_t row) { return at<std::uint16_t>(own, row); });
     } else {
       loop([own](index_t row) { return at<std::int32_t>(own, row); });

@@ -34,8 +34,9 @@ inline void check_ranks(const Ranks& ranks, bool random) {
     invalid("tree.grow", "ranks must be given for cuts that are not drawn, got none");
   }
   if (ranks.data == nullptr) return;
-  if (!(ranks.bytes == 4 || (ranks.bytes == 2 && ranks.rows <= Ranks::kNarrowMissing))) {
-    invalid("tree.grow", "ranks must have 4 bytes each, or 2 for up to 65535 rows, got ",
+  if (!(ranks.bytes == 4 || ranks.binned() ||
+        (ranks.bytes == 2 && ranks.rows <= Ranks::kNarrowMissing))) {
+    invalid("tree.grow", "ranks must have 1 or 4 bytes each, or 2 for up to 65535 rows, got ",
             ranks.bytes, " for ", ranks.rows, " rows");
   }
 }

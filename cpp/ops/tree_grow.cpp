@@ -208,11 +208,18 @@ class Grower {
         goes[j] = below | (s.missing_left & (rank == kMissing));
         left += goes[j];
       }
-      const auto row_of = [&](std::int32_t rank) {
-        return rows[std::find(ranks, ranks + n, rank) - ranks];
+      // A row of a rank: of a bin that with the largest or the least value in the node.
+      const auto row_of = [&](std::int32_t rank, bool largest) {
+        index_t at = std::find(ranks, ranks + n, rank) - ranks;
+        for (index_t j = at + 1; f_.ranks.binned() && j < n; ++j) {
+          if (ranks[j] != rank) continue;
+          const double x = f_.value(s.feature, rows[j]), best = f_.value(s.feature, rows[at]);
+          if (largest ? x > best : x < best) at = j;
+        }
+        return rows[at];
       };
-      built.beside[0] = row_of(last);
-      built.beside[1] = first == kMissing ? kMissing : row_of(first);
+      built.beside[0] = row_of(last, true);
+      built.beside[1] = first == kMissing ? kMissing : row_of(first, false);
     }
     if (p_.by_units) {
       divide_units(rows, p_.units.data() + node.start, n);

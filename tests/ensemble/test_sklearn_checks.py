@@ -20,6 +20,7 @@ MODELS = [
     RandomForestRegressor(n_estimators=5),
     ExtraTreesClassifier(n_estimators=5),
     ExtraTreesRegressor(n_estimators=5),
+    RandomForestRegressor(n_estimators=5, split="hist"),
     AdaBoostClassifier(n_estimators=5),
     AdaBoostRegressor(n_estimators=5),
     GradientBoostingClassifier(n_estimators=5),

@@ -159,6 +159,22 @@ def grow():
         rule = tree.rule_of(tree.SQUARED, random=random)
         args, bounds = growing(X, y, None, (), rule, 3, ranks=4)
         yield Case(f"neighbours {random}", args, bounds=bounds, updated=UPDATED)
+    # Ranks of bins, some of them without rows.
+    for n, (criterion, classes, outputs, alpha) in itertools.product(
+        (30, 90), (RULES[0], RULES[1], RULES[3], RULES[5], RULES[10])
+    ):
+        X = rows_of(n, 4, gaps=n < 90)
+        y = targets_for(criterion, classes, outputs, n, rng)
+        weight = rng.integers(1, 1024, (2, n)) / 512
+        weight[1, n // 2 :] = 0
+        bins = 2 * (np.nan_to_num(X)[:, :, None] > np.arange(6) - 3).sum(axis=2)
+        bins = np.where(np.isnan(X), 255, bins).T[:, :, None].astype(np.uint8)
+        for name, limits in LIMITS.items():
+            rule = tree.rule_of(criterion, alpha=alpha, **limits)
+            args, bounds = growing(X, y, weight, classes, rule, 2)
+            args = X, bins, *args[2:]
+            words = f"bins {n} {tree.CRITERIA[criterion]} {classes} {name}"
+            yield Case(words, args, bounds=bounds, updated=UPDATED)
     X, y = rows_of(60, 70), targets_for(tree.SQUARED, (), 1, 60, rng)
     weight = rng.integers(0, 3, (4, 60)).astype(float)
     weight[1, 9:] = weight[2, 20:] = 0

@@ -14,6 +14,8 @@ MODELS = [
     DecisionTreeRegressor(),
     ExtraTreeClassifier(max_features=None),
     ExtraTreeRegressor(),
+    DecisionTreeClassifier(split="hist"),
+    ExtraTreeRegressor(split="hist", max_bins=20),
 ]
 
 

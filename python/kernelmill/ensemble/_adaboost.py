@@ -19,7 +19,7 @@ from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.tree._base import DecisionTree
 from kernelmill.tree._fitted import arrays_of
-from kernelmill.tree._growth import Field, Nursery
+from kernelmill.tree._growth import Nursery
 from kernelmill.tree._words import WORDS
 
 # Why not on a GPU.
@@ -202,7 +202,7 @@ class Planted:
         member.n_outputs_, member.is_categorical_, member._category_levels = 1, None, {}
         member._n_classes = classes if len(classes) else np.ones(1, np.int64)
         self._limits = member._limits(len(X), X.shape[1], classes)
-        self._field = Field.of(X, targets, self._limits.random)
+        self._field = member._field(X, targets, None, self._limits.random)
         self._nursery = Nursery(self._limits)
         self._kept = {
             name: value for name, value in vars(member).items() if name.endswith("_")

@@ -20,7 +20,7 @@ from kernelmill.ensemble._trees import Members, Store, Trees, cut_back, kept_tre
 from kernelmill.tree import _base
 from kernelmill.tree._base import TreeModel
 from kernelmill.tree._fitted import arrays_of
-from kernelmill.tree._growth import Field, Grown, Limits, Nursery
+from kernelmill.tree._growth import Grown, Limits, Nursery
 
 PARAMETERS = {
     **_base.PARAMETERS,
@@ -118,7 +118,8 @@ class Forest(AsSequence, TreeModel):
         self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, limits: Limits,
         old: list[Grown],
     ) -> Store:
-        field, nursery = Field.of(X, targets, limits.random), Nursery(limits, copy=False)
+        nursery = Nursery(limits, copy=False)
+        field = self._field(X, targets, weight, limits.random)
         n, d = X.shape
         levels = np.log2(n + 2) if limits.max_depth is None else limits.max_depth
         entries = max(1.0, n * min(limits.max_features, d) * float(levels))

@@ -125,6 +125,7 @@ class RandomForestClassifier(_ForestClassifier):
     {_CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
     {tree_words.CATEGORIES}
+    {tree_words.SPLIT}
 
     Attributes
     ----------
@@ -167,6 +168,7 @@ class RandomForestClassifier(_ForestClassifier):
         max_leaf_nodes=None, min_impurity_decrease=0.0, bootstrap=True, oob_score=False,
         n_jobs=None, random_state=None, verbose=0, warm_start=False, class_weight=None,
         ccp_alpha=0.0, max_samples=None, monotonic_cst=None, categorical_features=None,
+        split="exact", max_bins=255,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -186,6 +188,7 @@ class ExtraTreesClassifier(_ForestClassifier):
     {_CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
     {tree_words.CATEGORIES}
+    {tree_words.SPLIT}
 
     Attributes
     ----------
@@ -217,5 +220,6 @@ class ExtraTreesClassifier(_ForestClassifier):
         max_leaf_nodes=None, min_impurity_decrease=0.0, bootstrap=False, oob_score=False,
         n_jobs=None, random_state=None, verbose=0, warm_start=False, class_weight=None,
         ccp_alpha=0.0, max_samples=None, monotonic_cst=None, categorical_features=None,
+        split="exact", max_bins=255,
     ):  # fmt: skip
         self._set_parameters(locals())

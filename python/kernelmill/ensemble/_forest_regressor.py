@@ -174,6 +174,7 @@ class RandomForestRegressor(_ForestRegressor):
     {_words.PRUNING.format(binary="")}
     {_KEPT}
     {tree_words.CATEGORIES}
+    {tree_words.SPLIT}
 
     Attributes
     ----------
@@ -205,6 +206,7 @@ class RandomForestRegressor(_ForestRegressor):
         min_impurity_decrease=0.0, bootstrap=True, oob_score=False, n_jobs=None, random_state=None,
         verbose=0, warm_start=False, ccp_alpha=0.0, max_samples=None, monotonic_cst=None,
         keep_targets=False, categorical_features=None,
+        split="exact", max_bins=255,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -224,6 +226,7 @@ class ExtraTreesRegressor(_ForestRegressor):
     {_words.PRUNING.format(binary="")}
     {_KEPT}
     {tree_words.CATEGORIES}
+    {tree_words.SPLIT}
 
     Attributes
     ----------
@@ -254,5 +257,6 @@ class ExtraTreesRegressor(_ForestRegressor):
         min_impurity_decrease=0.0, bootstrap=False, oob_score=False, n_jobs=None,
         random_state=None, verbose=0, warm_start=False, ccp_alpha=0.0, max_samples=None,
         monotonic_cst=None, keep_targets=False, categorical_features=None,
+        split="exact", max_bins=255,
     ):  # fmt: skip
         self._set_parameters(locals())

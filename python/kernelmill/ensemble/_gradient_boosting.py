@@ -33,7 +33,8 @@ _ONE = np.ones(1, np.int64)
 _ROOT = np.zeros(1, np.int64)
 # What a fit sets before its first stage.
 _STARTED = ("_seed", "_base", "init_", "max_features_", "classes_", "n_classes_")
-_MISSING = ("monotonic_cst", "categorical_features")  # of the parameters of trees
+# Parameters of trees that it lacks.
+_MISSING = ("monotonic_cst", "categorical_features", "split", "max_bins")
 _share = rule.Rule(lambda v: rule.is_real(v) and 0 < v <= 1, "a number in (0, 1]")
 PARAMETERS = {
     **{k: v for k, v in _base.PARAMETERS.items() if k not in _MISSING},

@@ -1,5 +1,7 @@
 """Text that the docstrings of the forests share."""
 
+from kernelmill.tree._words import BINS
+
 PARAMETERS = """max_depth : int or None, default=None
         Most comparisons to a leaf.
     min_samples_split : int or float, default=2
@@ -53,13 +55,15 @@ ATTRIBUTES = """estimators_ : sequence of estimators
     n_features_in_, feature_names_in_
     oob_score_ : float
         Score of the out-of-bag estimates, over rows that have one; with ``oob_score``."""
-NOTES = """Splits are exact: every cut between different values of the features that are drawn is
-    looked at, by sums over bins of adjacent ranks and bounds on what lies inside a bin; see the
-    page on trees. Ties go to the feature drawn first and the lowest threshold, so that trees differ
-    where rows are few. Missing values go to the side where they gain most. A bag is a vector of
-    integer weights; trees share the ranks of the features, 4 bytes per entry, and the sorted
-    values. Trees grow side by side, one on each thread, and a large one on several. Results have
-    the same bits at any thread count. Predictions take CuPy arrays.
+NOTES = f"""Splits are exact unless ``split="hist"``: every cut between different values of the
+    features that are drawn is looked at, by sums over bins of adjacent ranks and bounds on what
+    lies inside a bin; see the page on trees. Ties go to the feature drawn first and the lowest
+    threshold, so that trees differ where rows are few. Missing values go to the side where they
+    gain most. A bag is a vector of integer weights; trees share the ranks of the features, 2 or 4
+    bytes per entry. Trees grow side by side, one on each thread, and a large one on several.
+    Results have the same bits at any thread count. Predictions take CuPy arrays.
+
+    {BINS}
 
     Levels of a feature are put in order once for a tree, by the mean target of the rows of its bag,
     or by their share of the second of two classes, and splits cut this order in two; with several

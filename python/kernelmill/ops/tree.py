@@ -4,7 +4,7 @@ Symbols: n rows, d features, o outputs, t trees, v nodes of room for a tree. Gro
 through the ranks of its values: ``ranks[f, i]`` counts the different values of feature f below
 that of row i. So only the order of a feature decides, and trees of a forest share what is computed
 once. Ranks are unsigned integers of 2 or 4 bytes, in the byte order of the machine; those of NaN
-are 65535 or `MISSING`.
+are 65535 or `MISSING`. In 1 byte they number bins of adjacent values, and those of NaN are 255.
 
 ``rule`` holds the criterion and the limits, by `rule_of`. The criterion is an index into
 `CRITERIA`; alpha is the level of a quantile. ``classes[k]`` is the number of classes of output k;
@@ -41,9 +41,17 @@ _HOST = "exact trees grow on the CPU"
 
 
 def rule_of(
-    criterion: int, *, alpha: float = 0.5, min_leaf: int = 1, min_weight: float = 0.0,
-    min_split: int = 2, max_depth: int | None = None, max_leaf_nodes: int | None = None,
-    min_gain: float = 0.0, max_features: int | None = None, random: bool = False,
+    criterion: int,
+    *,
+    alpha: float = 0.5,
+    min_leaf: int = 1,
+    min_weight: float = 0.0,
+    min_split: int = 2,
+    max_depth: int | None = None,
+    max_leaf_nodes: int | None = None,
+    min_gain: float = 0.0,
+    max_features: int | None = None,
+    random: bool = False,
     levels_once: bool = False,
 ) -> np.ndarray:
     """The rule of a tree.
@@ -189,8 +197,9 @@ def grow(
     ----------
     X : ndarray of shape (n, d), float32 or float64
         Rows, any strides. Growth reads thresholds and codes there.
-    ranks : ndarray of shape (d, n, 2) or (d, n, 4), uint8, or None
-        What `rank_columns` gave for X; drawn cuts need none.
+    ranks : ndarray of shape (d, n, b), uint8, or None
+        What `rank_columns` gave for X, with b of 2 or 4; drawn cuts need none. With b = 1 bins that
+        rise with the value, all cuts then lying between bins.
     y : ndarray of shape (n, o), float64
         Targets; whole numbers below ``classes[k]`` in classification.
     weight : ndarray of shape (t, n), float64, or None
@@ -277,9 +286,9 @@ def grow(
         if not rule[9] and X.size:
             raise ValueError("tree.grow: ranks must be given for cuts that are not drawn, got none")
         ranks = rank_columns.specification(X, 4)
-    if not (ranks.shape[2] == 4 or (ranks.shape[2] == 2 and len(X) <= NARROW)):
+    if not (ranks.shape[2] in (1, 4) or (ranks.shape[2] == 2 and len(X) <= NARROW)):
         raise ValueError(
-            "tree.grow: ranks must have 4 bytes each, or 2 for up to 65535 rows, got "
+            "tree.grow: ranks must have 1 or 4 bytes each, or 2 for up to 65535 rows, got "
             f"{ranks.shape[2]} for {len(X)} rows"
         )
     sizes = np.zeros(len(seeds), np.int64)
@@ -289,7 +298,8 @@ def grow(
             raise ValueError(
                 "tree.grow: weight must be above 0 for some row of each tree, got none"
             )
-        given = X, _whole(ranks), y, classes, rule, monotonic, categorical
+        whole = _whole(rank_columns.specification(X, 4) if rule[9] else ranks)
+        given = X, whole, y, classes, rule, monotonic, categorical
         root = Growing(given, w, int(seed)).grow()
         stack, leaves, at, sets = [(root, -1)], 0, 0, 0
         table = np.zeros(nodes.shape[1], NODE)
@@ -338,10 +348,10 @@ def _check_targets(y: np.ndarray, classes: np.ndarray, width: int) -> None:
 
 def _whole(ranks: np.ndarray) -> np.ndarray:
     """Ranks as int32, `MISSING` for NaN."""
-    narrow = ranks.shape[2] == 2
-    own = np.ascontiguousarray(ranks).view(np.uint16 if narrow else np.uint32)[:, :, 0]
-    own = own.astype(np.int32)
-    return np.where(own == NARROW, MISSING, own) if narrow else own
+    dtype = {1: np.uint8, 2: np.uint16, 4: np.uint32}[ranks.shape[2]]
+    own = np.ascontiguousarray(ranks).view(dtype)[:, :, 0]
+    none = MISSING if dtype is np.uint32 else np.iinfo(dtype).max
+    return np.where(own == none, MISSING, own).astype(np.int32)
 
 
 def _check_levels(X: np.ndarray, categorical: np.ndarray | None) -> None:
@@ -409,8 +419,7 @@ def apply(X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray
 
 
 @op(
-    "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32], values: f64[l,s]"
-    " -> sums: f64[n,s]"
+    "X: T[n,d], nodes: i64[v,2], roots: i64[t], sides: u8[q,32], values: f64[l,s] -> sums: f64[n,s]"
 )
 def predict(
     X: np.ndarray, nodes: np.ndarray, roots: np.ndarray, sides: np.ndarray, values: np.ndarray

@@ -173,15 +173,15 @@ class Growing:
                     if found > node.gain + slack:
                         node.feature, node.rank, node.gain, node.levels = f, rank, found, None
                         node.missing_left = left if gaps else bool(2 * goes.sum() > len(rows))
-                        node.threshold = t if self.rule[9] else self.middle(f, rank, present)
+                        node.threshold = t if self.rule[9] else self.middle(f, rank, rows)
         return node.feature >= 0 and not (self.min_gain > 0 and node.gain < self.min_gain)
 
-    def middle(self, f: int, rank: int, present: np.ndarray) -> float:
-        above = present[present > rank]
+    def middle(self, f: int, rank: int, rows: np.ndarray) -> float:
+        own, x = self.ranks[f, rows], self.X[rows, f]
+        above = x[(own > rank) & (own != MISSING)]
         if not len(above):
             return np.inf
-        low = float(self.values[f][present[present <= rank][-1]])
-        high = float(self.values[f][above[0]])
+        low, high = float(x[own <= rank].max()), float(above.min())
         t = low / 2 + high / 2
         return (t if low <= t < high else low) + 0.0  # not -0
 

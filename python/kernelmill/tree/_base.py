@@ -36,6 +36,10 @@ PARAMETERS = {
     "ccp_alpha": rule.real(0),
     "monotonic_cst": rule.any_of(rule.array("(n_features,) of -1, 0 and 1"), rule.nothing()),
     "categorical_features": _levels.RULE,
+    "split": rule.one_of("exact", "hist"),
+    "max_bins": rule.Rule(
+        lambda v: rule.is_integer(v) and 2 <= v <= 255, "a whole number from 2 to 255"
+    ),
 }
 
 
@@ -50,6 +54,8 @@ class TreeModel(Levelled):
     _classification: ClassVar[bool]
     _levels_once: ClassVar[bool] = False  # levels are put in order once for a tree
     criterion: str
+    split: str
+    max_bins: int
     classes_: Any
     is_categorical_: np.ndarray | None
 
@@ -95,6 +101,14 @@ class TreeModel(Levelled):
         most = k // self.n_outputs_
         own = [phi[:, :, i * most : i * most + c] for i, c in enumerate(self._n_classes)]
         return own[0] if isinstance(self.classes_, np.ndarray) else own
+
+    def _field(
+        self, X: np.ndarray, targets: np.ndarray, weight: np.ndarray | None, random: bool
+    ) -> Field:
+        """What trees see of the rows: ranks of values or of bins; drawn cuts need neither."""
+        if self.split == "exact" or random:
+            return Field.of(X, targets, random)
+        return Field.binned(X, targets, weight, self.max_bins)
 
     def _limits(self, n: int, d: int, classes: np.ndarray) -> Limits:
         criterion, alpha = self._criterion()
@@ -212,7 +226,7 @@ class DecisionTree(TreeModel):
         limits = self._limits(len(X), X.shape[1], classes)
         seeds = np.array([seed_of(self.random_state)])
         given = None if weight is None else weight[None]
-        field = Field.of(X, targets, limits.random)
+        field = self._field(X, targets, weight, limits.random)
         (grown,) = Nursery(limits, copy=False).grow(field, given, seeds)
         arrays = arrays_of(grown, self._n_classes, self._classification)
         self._arrays = pruned(arrays, self.ccp_alpha) if self.ccp_alpha > 0 else arrays

@@ -145,6 +145,7 @@ class DecisionTreeClassifier(_Classifier):
     {CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
     {_words.CATEGORIES}
+    {_words.SPLIT}
 
     Attributes
     ----------
@@ -181,6 +182,7 @@ class DecisionTreeClassifier(_Classifier):
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=None, random_state=None,
         max_leaf_nodes=None, min_impurity_decrease=0.0, class_weight=None, ccp_alpha=0.0,
         monotonic_cst=None, categorical_features=None,
+        split="exact", max_bins=255,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -198,6 +200,7 @@ class ExtraTreeClassifier(_Classifier):
     {CLASS_WEIGHT}
     {_words.PRUNING.format(binary=" of two classes")}
     {_words.CATEGORIES}
+    {_words.SPLIT}
 
     Attributes
     ----------
@@ -222,6 +225,7 @@ class ExtraTreeClassifier(_Classifier):
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features="sqrt", random_state=None,
         max_leaf_nodes=None, min_impurity_decrease=0.0, class_weight=None, ccp_alpha=0.0,
         monotonic_cst=None, categorical_features=None,
+        split="exact", max_bins=255,
     ):  # fmt: skip
         self._set_parameters(locals())
 

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kernelmill._estimator._random import generator
+from kernelmill.ops import histogram
 from kernelmill.ops import tree as ops
+
+SAMPLE = 200_000  # rows that thresholds of bins are taken from
 
 
 @dataclass
@@ -87,7 +91,7 @@ class Field:
     ----------
     X : ndarray of shape (n, d)
     ranks : ndarray of shape (d, n, bytes), uint8, or None
-        What `ops.rank_columns` gave; drawn cuts need none.
+        What `ops.rank_columns` gave, or numbers of bins; drawn cuts need none.
     y : ndarray of shape (n, n_outputs), float64
     """
 
@@ -99,6 +103,28 @@ class Field:
     def of(cls, X: np.ndarray, y: np.ndarray, random: bool = False) -> Field:
         ranks = None if random else ops.rank_columns(X, ops.bytes_of_ranks(len(X)))
         return cls(X, ranks, targets_of(y))
+
+    @classmethod
+    def binned(cls, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, most: int) -> Field:
+        """Features in bins of about equal weight, at most ``most`` each."""
+        n, d = X.shape
+        edges, count = _edges(X, weight, most - 1)
+        codes = histogram.encode(X, edges, count, np.zeros(d, bool), d, 1)
+        codes -= 1  # the missing have code 0
+        return cls(X, codes.reshape(d, n, 1), targets_of(y))
+
+
+def _edges(X: np.ndarray, weight: np.ndarray | None, cuts: int) -> tuple[np.ndarray, np.ndarray]:
+    """Thresholds, from a sample where rows are many; all where values are few."""
+    rows, own = (X, np.zeros(0)) if weight is None else (X[weight > 0], weight[weight > 0])
+    if len(rows) <= SAMPLE:
+        return histogram.edges(rows, own, cuts)
+    chosen = np.sort(generator(0, 2).choice(len(rows), SAMPLE, replace=False))
+    edges, count = histogram.edges(rows[chosen], own[chosen] if len(own) else own, cuts)
+    few = np.flatnonzero(count < cuts)  # the sample may lack some of them
+    if len(few):
+        edges[few], count[few] = histogram.edges(rows[:, few], own, cuts)
+    return edges, count
 
 
 def targets_of(y: np.ndarray) -> np.ndarray:

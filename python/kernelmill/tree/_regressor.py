@@ -91,6 +91,7 @@ class DecisionTreeRegressor(_Regressor):
     {_words.PRUNING.format(binary="")}
     {_QUANTILE}
     {_words.CATEGORIES}
+    {_words.SPLIT}
 
     Attributes
     ----------
@@ -117,6 +118,7 @@ class DecisionTreeRegressor(_Regressor):
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=None, random_state=None,
         max_leaf_nodes=None, min_impurity_decrease=0.0, ccp_alpha=0.0, monotonic_cst=None,
         quantile=0.5, categorical_features=None,
+        split="exact", max_bins=255,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -133,6 +135,7 @@ class ExtraTreeRegressor(_Regressor):
     {_words.PRUNING.format(binary="")}
     {_QUANTILE}
     {_words.CATEGORIES}
+    {_words.SPLIT}
 
     Attributes
     ----------
@@ -156,6 +159,7 @@ class ExtraTreeRegressor(_Regressor):
         min_samples_leaf=1, min_weight_fraction_leaf=0.0, max_features=1.0, random_state=None,
         max_leaf_nodes=None, min_impurity_decrease=0.0, ccp_alpha=0.0, monotonic_cst=None,
         quantile=0.5, categorical_features=None,
+        split="exact", max_bins=255,
     ):  # fmt: skip
         self._set_parameters(locals())
 
