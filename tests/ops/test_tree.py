@@ -169,8 +169,8 @@ def grow():
         weight[1, n // 2 :] = 0
         bins = 2 * (np.nan_to_num(X)[:, :, None] > np.arange(6) - 3).sum(axis=2)
         bins = np.where(np.isnan(X), 255, bins).T[:, :, None].astype(np.uint8)
-        for name, limits in LIMITS.items():
-            rule = tree.rule_of(criterion, alpha=alpha, **limits)
+        for name in ("grown", "limits", "best first", "random") if n < 90 else ("limits",):
+            rule = tree.rule_of(criterion, alpha=alpha, **LIMITS[name])
             args, bounds = growing(X, y, weight, classes, rule, 2)
             args = X, bins, *args[2:]
             words = f"bins {n} {tree.CRITERIA[criterion]} {classes} {name}"
