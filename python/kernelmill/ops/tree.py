@@ -348,9 +348,9 @@ def _check_targets(y: np.ndarray, classes: np.ndarray, width: int) -> None:
 
 def _whole(ranks: np.ndarray) -> np.ndarray:
     """Ranks as int32, `MISSING` for NaN."""
-    dtype = {1: np.uint8, 2: np.uint16, 4: np.uint32}[ranks.shape[2]]
-    own = np.ascontiguousarray(ranks).view(dtype)[:, :, 0].astype(np.int32)
-    none = MISSING if dtype is np.uint32 else np.iinfo(dtype).max
+    size = ranks.shape[2]
+    own = np.ascontiguousarray(ranks).view(f"u{size}")[:, :, 0].astype(np.int32)
+    none = MISSING if size == 4 else 2 ** (8 * size) - 1
     return np.where(own == none, np.int32(MISSING), own)
 
 
