@@ -339,7 +339,7 @@ def test_refusals_of_ranks():
     for op in (tree.grow, tree.grow.specification):
         with pytest.raises(ValueError, match="ranks must be given for cuts that are not drawn"):
             op(X, None, *args[2:])
-        with pytest.raises(ValueError, match=r"ranks must have 1 or 4 bytes each, or 2 .* got 3 for 20"):
+        with pytest.raises(ValueError, match=r"must have 1 or 4 bytes each, or 2 .* got 3 for 20"):
             op(X, np.zeros((2, 20, 3), np.uint8), *args[2:])
     many = np.zeros((65_536, 1), np.float32)
     for op in (tree.rank_columns, tree.rank_columns.specification):
