@@ -50,7 +50,7 @@ CATEGORIES = """categorical_features : {"from_dtype"}, array-like or None, defau
         ``"from_dtype"`` takes the categorical columns of frames. Levels are known by name."""
 SPLIT = """split : {"exact", "hist"}, default="exact"
         ``"exact"`` tries all cuts between different values, ``"hist"`` those between bins: faster
-        from about 10,000 rows on, with one byte for an entry of X. See Notes.
+        from about 50,000 rows on, with one byte for an entry of X. See Notes.
     max_bins : int, default=255
         Most bins of a feature with ``split="hist"``, from 2 to 255; missing values are apart."""
 ATTRIBUTES = """tree_ : Tree
