@@ -56,10 +56,11 @@ bool pages_apart(index_t stride) {
 // block, to multiply them while they are hot: for tall a and narrow b, where packing all rows first
 // would send them through memory.
 template <class T>
-void multiply_rows(MatrixView<const T> a, MatrixView<const T> b, Store<T> epilogue) {
+void multiply_rows(MatrixView<const T> a, MatrixView<const T> b, index_t wanted,
+                   Store<T> epilogue) {
   // As many blocks for each thread: 13 of 2048 rows in pairs made one thread wait for a quarter of
   // the time.
-  const index_t n = b.cols, threads = thread_limit();
+  const index_t n = b.cols, threads = std::min<index_t>(thread_limit(), wanted);
   const index_t blocks = ceil_div(ceil_div(a.rows, Params<T>::MC), threads) * threads;
   const bool unpacked = a.col_stride == 1 && a.cols <= unpacked_depth &&
                         n <= unpacked_panels * Params<T>::NR && !pages_apart<T>(a.row_stride);
@@ -207,13 +208,13 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
   const Strided<T> columns{b.data, b.col_stride, b.row_stride};
 
   if (n <= P::NC && m >= 4 * P::MC && m / P::MC >= wanted) {
-    multiply_rows(a, b, epilogue);
+    multiply_rows(a, b, wanted, epilogue);
     return;
   }
   const Parts parts = Parts::of<T>(m, n, std::min<index_t>(wanted, thread_limit()));
   if (parts.pay(m, n)) return multiply_parts(a, b, epilogue, parts);
   if (wanted > 1 && suits_own<T>(m, n, k, wanted)) {
-    return m > n ? multiply_rows(a, b, epilogue) : multiply_columns(a, b, epilogue);
+    return m > n ? multiply_rows(a, b, wanted, epilogue) : multiply_columns(a, b, epilogue);
   }
   tile::PackedA<T> packed_a(m, k);
   const index_t tiles = packed_a.tiles(), panels = ceil_div(n, P::NR);
