@@ -329,18 +329,19 @@ double Descent::gain(const double* from, const double* slope, const double* coef
 }
 
 // Moves there if the objective falls by more than `least`. What is zero here stays so, and what
-// would change its sign becomes zero: sums of positions have no zeros of their own.
+// would change its sign becomes zero, or be negative where it must not: sums of positions have no
+// zeros of their own.
 bool Descent::adopt(double* coef, double* gradient, double least) {
   const index_t size = d_ * m_;
   for (index_t j = 0; j < d_; ++j) {
     double* const b = coef + j * m_;
     const bool leaves = m_ == 1 ? !(b[0] * coef_[j] > 0.0) : zero(coef_ + j * m_);
-    if (!leaves || zero(b)) continue;
-    for (index_t p = 0; p < d_; ++p) {
-      const double g = gram_(j, p);
-      for (index_t t = 0; t < m_; ++t) gradient[p * m_ + t] += g * b[t];
+    for (index_t t = 0; t < m_; ++t) {
+      const double own = b[t];
+      if (own == 0.0 || !(leaves || (positive_ && own < 0.0))) continue;
+      for (index_t p = 0; p < d_; ++p) gradient[p * m_ + t] += gram_(j, p) * own;
+      b[t] = 0.0;
     }
-    std::fill_n(b, m_, 0.0);
   }
   if (!(gain(coef_, gradient_, coef, gradient) > least)) return false;
   std::copy_n(coef, size, coef_);

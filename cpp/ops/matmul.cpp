@@ -92,6 +92,8 @@ constexpr index_t part_bytes = index_t{640} << 10;
 // 1024 took 2 % longer.
 constexpr index_t own_bytes = index_t{2} << 20;
 constexpr index_t own_uses = 16;
+// The same where there are many rows for each thread.
+constexpr index_t tall_bytes = index_t{8} << 20;
 
 // Whether each thread has enough of the longer side, and a packed copy of the shorter one.
 template <class T>
@@ -207,7 +209,8 @@ void multiply_block(MatrixView<const T> a, MatrixView<const T> b, const Store<T>
   const Strided<T> rows{a.data, a.row_stride, a.col_stride};
   const Strided<T> columns{b.data, b.col_stride, b.row_stride};
 
-  if (n <= P::NC && m >= 4 * P::MC && m / P::MC >= wanted) {
+  if (n <= P::NC && m >= 4 * P::MC && m / P::MC >= wanted &&
+      n * k * index_t{sizeof(T)} <= tall_bytes) {
     multiply_rows(a, b, wanted, epilogue);
     return;
   }

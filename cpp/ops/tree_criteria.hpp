@@ -122,6 +122,7 @@ class Sums {
  private:
   // (1 + x) log(1 + x) - x, the deviance of a mean that is 1 + x times another: no term cancels.
   static double excess(double x) {
+    if (x <= -1) return 1;  // a mean that is nothing beside the other
     if (std::fabs(x) > 0x1p-6) return (1 + x) * std::log1p(x) - x;
     double series = 0;
     for (int k = 9; k >= 2; --k) series = 1.0 / (k * (k - 1)) - x * series;

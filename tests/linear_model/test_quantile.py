@@ -94,6 +94,33 @@ def test_units_do_not_matter(factor):
                                rtol=1e-7, atol=1e-12 * factor)  # fmt: skip
 
 
+@pytest.mark.parametrize("n", [200, 6000])
+def test_an_outlier_and_rows_without_weight_do_not_matter(n):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 3))
+    y = X @ [1.0, 2, 3] + rng.normal(size=n)
+    y[0] = 1e2
+    near = QuantileRegressor(alpha=0.0).fit(X, y)
+    far = QuantileRegressor(alpha=0.0).fit(X, np.r_[1e10, y[1:]])
+    np.testing.assert_allclose(far.coef_, near.coef_, rtol=1e-9)
+    rest = QuantileRegressor(alpha=0.0).fit(X[1:], y[1:])
+    weight = np.r_[0.0, np.ones(n - 1)]
+    for without in (1e300, -1e15):
+        found = QuantileRegressor(alpha=0.0).fit(X, np.r_[without, y[1:]], sample_weight=weight)
+        np.testing.assert_allclose(found.coef_, rest.coef_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("quantile", [1e-9, 5e-5, 0.99997])
+def test_few_rows_beyond_a_quantile(quantile):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(10_000, 2))
+    y = X[:, 0] + rng.normal(size=10_000)
+    model = QuantileRegressor(quantile=quantile, alpha=0.0).fit(X, y)
+    beyond = (y - model.predict(X)) * (1 if quantile > 0.5 else -1) > 1e-9
+    assert beyond.sum() <= 10_000 * min(quantile, 1 - quantile)
+    assert model.dual_gap_ <= 1e-9 * loss(model, X, y)
+
+
 @pytest.mark.parametrize("quantile", [0.0, 1.0, -1, 2.0, [0.5, 1.0]])
 def test_a_quantile_of_0_or_1_is_refused(quantile):
     with pytest.raises(ValueError, match="quantile must be a number above 0 and below 1"):

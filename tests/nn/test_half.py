@@ -349,3 +349,13 @@ def test_digits_in_mixed_precision():
     assert min(accuracy) > 0.9
     # Two rows in a hundred: the spread over seeds of either.
     assert accuracy[1] > accuracy[0] - 0.02
+
+
+@DTYPES
+def test_singular_values(dtype):
+    x = normal(5, 3, dtype=dtype)
+    found = nn.linalg.svd(nn.Tensor(x))
+    wide = nn.linalg.svd(nn.Tensor(x.astype(np.float32)))
+    for part, other in zip(found, wide, strict=True):
+        assert part.dtype == dtype
+        np.testing.assert_array_equal(part.data, other.data.astype(dtype))

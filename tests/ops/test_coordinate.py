@@ -423,6 +423,21 @@ def test_a_path_ends_where_each_descent_does():
         assert taken[k] <= alone + 1
 
 
+def test_a_path_of_several_targets_stays_positive():
+    worst = 0.0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        X, Y = rng.normal(size=(3, 13)), rng.normal(size=(3, 3))
+        G, Q, square = X.T @ X, X.T @ Y, float((Y * Y).sum())
+        l1 = np.geomspace(np.abs(Q).max(), 1e-3, 12)
+        path = coordinate.path(
+            G, Q, np.arange(13), np.zeros((13, 3)), Q.copy(), l1, 0.1 * l1, square, 1e-4 * square,
+            1000, True,
+        )[0]  # fmt: skip
+        worst = min(worst, path.min())
+    assert worst == 0.0
+
+
 def test_the_gap_of_a_joint_machine_bounds_the_error():
     def objective(args):
         scores = args[0] @ args[5][0, :, :3] + args[10] * args[6]

@@ -536,3 +536,11 @@ def test_contributions_ignore_rows_without_weight():
     assert model.predict_contributions([[1, 1]]).tolist() == [[0.5, 0, 0.5]]
     constant = DecisionTreeRegressor().fit(rows, [2.0] * 4)
     assert constant.predict_contributions(rows).tolist() == [[0, 0, 2]] * 4
+
+
+@pytest.mark.parametrize("tiny", [1e-12, 1e-17, 1e-20, 1e-300])
+def test_a_mean_that_is_nothing_beside_the_other_is_the_best_cut(tiny):
+    y = np.r_[np.full(5, tiny), np.ones(5)]
+    model = DecisionTreeRegressor(criterion="poisson", max_depth=1)
+    model.fit(np.arange(10.0)[:, None], y, sample_weight=np.arange(1.0, 11))
+    assert model.tree_.threshold[0] == 4.5

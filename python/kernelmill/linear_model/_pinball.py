@@ -50,9 +50,9 @@ _AT_LEAST = 1e-3  # the same at the last width
 _LEAST_SIZE = 1e-12  # of a step
 _BAND = 4.0  # widths within which rows are variables: cosh(4)^-2 is 0.001
 _GAP = 1e-9  # share of the loss that may be left to gain
-_SMALL = 1e-3  # of the largest target: a loss below it is as good as one of this
+_SMALL = 1e-3  # of a typical target: a loss below it is as good as one of this
 _INFEASIBLE = 2  # of linprog
-_CROSSING = 1e-8  # of the largest target
+_CROSSING = 1e-8  # of a typical target
 _PASSES = 100  # of smoothing: programs find the way from there
 MOST_ROUNDS = 30  # programs, each with more variables
 MOST_STEPS = 2000
@@ -136,7 +136,7 @@ class Problem:
     ----------
     rows : Rows
     y : ndarray of shape (n,), float64
-        Targets of size 1 at most, around zero.
+        Targets around zero, about 1 in size but for outliers.
     quantiles : ndarray of shape (k,)
         Rising.
     alpha : float
@@ -455,7 +455,8 @@ class Problem:
         for where, X in self.blocks():
             shares = self.shares[where]
             Z = self._scaled(X)
-            r = self._residuals(Z, where, lines)
+            at_lines = Z @ lines.T
+            r = self.y[where][:, None] - at_lines
             old = None if self.direct else self._residuals(Z, where, at.lines)
             for i, q in enumerate(self.quantiles):
                 own = shares * np.maximum(q * r[:, i], (q - 1) * r[:, i])
@@ -467,7 +468,7 @@ class Problem:
                     costs[i].append(cost[some])
                     places[i].append(where.start + some)
             if self.k > 1 and not self.direct:
-                depth = np.diff(r, axis=1).max(1) * (shares > 0)  # a higher quantile that is lower
+                depth = -np.diff(at_lines, axis=1).min(1) * (shares > 0)  # a higher quantile that is lower
                 some = np.flatnonzero(depth > _CROSSING)
                 crossed.append(where.start + some)
                 depths.append(depth[some])
@@ -494,6 +495,8 @@ class Problem:
         dual is ``max y.a`` with ``|Z'(a + m_below - m_above) + sums| <= limit`` and the same sums
         of zero for the constants. The lines are the multipliers of these rows.
         """
+        if not any(map(len, targets)):
+            return None
         k, d, pairs = self.k, self.d, max(self.k - 1, 0)
         size = d + 1 if self.intercept else d
         unit = float(np.mean(np.concatenate(shares)))  # the solver's tolerances are absolute

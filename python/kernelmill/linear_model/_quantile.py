@@ -28,6 +28,15 @@ def _is_quantile(value: Any) -> bool:
     return values.dtype.kind == "f" and bool(((values > 0) & (values < 1)).all())
 
 
+def _typical(y: np.ndarray) -> float:
+    """The power of two above the median size of what is not 0; 1 for zeros.
+
+    Not of the largest: the solver's tolerances would then be those of outliers.
+    """
+    sizes = np.abs(y[y != 0])
+    return power_above(np.median(sizes)) if len(sizes) else 1.0
+
+
 def power_above(y: np.ndarray) -> float:
     """The power of two above the largest size of y; 1 for zeros."""
     largest = float(np.abs(y).max(initial=0.0))
@@ -61,7 +70,7 @@ default="highs"
         Intercepts, 0.0 where none are learnt.
     dual_gap_ : float
         Upper bound of what the objective, summed over the quantiles, is above its least: at most
-        1e-9 of it, or of 1e-3 of the largest target about their middle, and the solver's
+        1e-9 of it, or of 1e-3 of a typical target about their middle, and the solver's
         tolerances.
     n_iter_ : int
         Number of smoothed steps, each a pass over X, and of iterations of the solver.
@@ -142,14 +151,18 @@ default="highs"
         y = vector(y, rows, squared=False)
         order = np.argsort(np.atleast_1d(np.asarray(self.quantile, np.float64)), kind="stable")
         quantiles = np.atleast_1d(np.asarray(self.quantile, dtype=np.float64))[order]
+        weight = rows.all_weights()
+        used = np.ones(len(y), bool) if weight is None or len(weight) != len(y) else weight > 0
+        y = np.where(used, y, y[np.argmax(used)])  # other targets say nothing
         # Powers of two: the same digits, whatever the units of y. Targets that are all the same
         # are exactly zero.
         unit = power_above(y)
         y, middle = y / unit, 0.0
         if self.fit_intercept:
-            middle = float(np.partition(y, len(y) // 2)[len(y) // 2])
+            seen = y[used]
+            middle = float(np.partition(seen, len(seen) // 2)[len(seen) // 2])
             y -= middle
-        spread = power_above(y)
+        spread = _typical(y[used])
         middle, unit = middle * unit, unit * spread
         method = self.solver if self.solver.startswith("highs") else "highs"
         problem = Problem(

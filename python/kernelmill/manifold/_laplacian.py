@@ -88,6 +88,7 @@ def smoothest(
         v0 = normals(seed, 11, n, 1).ravel()
         count = min(n - 1, max(2 * k + 1, 20, int(np.sqrt(n)) if not factors else 0))
         if not (sparse and factors) or A.nnz > _MOST_FILLED * n:
+            restarts = _RESTARTS if n <= _MOST_WHOLE else None
             matrix = scipy.sparse.linalg.LinearOperator(
                 (n, n), dtype=np.float64,
                 matvec=lambda v: S @ v.ravel() + (top - diagonal) * v.ravel(),
@@ -95,7 +96,7 @@ def smoothest(
             try:
                 with lapack_threads(count if sparse else n):
                     values, g = scipy.sparse.linalg.eigsh(
-                        matrix, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=_RESTARTS
+                        matrix, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=restarts
                     )
                 values = top - values
             except scipy.sparse.linalg.ArpackNoConvergence:

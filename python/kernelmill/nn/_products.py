@@ -9,7 +9,7 @@ import numpy as np
 
 from .._arrays import namespace
 from ._documents import complete
-from ._dtypes import finfo
+from ._dtypes import finfo, is_half
 from ._elementwise import unified, where
 from ._linalg import linalg, matmul, solve
 from ._shape import cat, getitem, stack, swap_last
@@ -318,6 +318,8 @@ def svd(input: Any, some: bool = True, compute_uv: bool = True) -> SVD:
     Gradients of the vectors need singular values that differ.
     """
     x = as_tensor(input)._floating()
+    if is_half(x.dtype):
+        return SVD(*(part.to(x.dtype) for part in svd(x.float(), some, compute_uv)))
     if not some:
         u, s, vt = namespace(x.data).linalg.svd(x.data)
         return SVD(Tensor(u), Tensor(s), Tensor(vt).mT)

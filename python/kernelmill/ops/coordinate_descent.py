@@ -170,9 +170,11 @@ class Descent:
     def _adopt(self, coef: np.ndarray, gradient: np.ndarray, least: float = 0.0) -> bool:
         """Move there if the objective falls by more than `least`.
 
-        What is 0 here stays so, and what would change its sign becomes 0.
+        What is 0 here stays so, and what would change its sign, or must not be negative, becomes 0.
         """
         same = coef * self.coef > 0 if coef.shape[1] == 1 else self.coef.any(1, keepdims=True)
+        if self.positive:
+            same = same & (coef >= 0)
         gradient += self.G @ np.where(same, 0.0, coef)
         coef[...] = np.where(same, coef, 0.0)
         at = self.coef, self.gradient

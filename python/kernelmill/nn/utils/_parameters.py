@@ -52,8 +52,8 @@ def get_total_norm(
     norm = rules.norm([widened(t.data) for t in given], float(norm_type))
     if error_if_nonfinite and not math.isfinite(norm):
         raise RuntimeError(
-            f"nn.utils.clip_grad_norm_: gradients must be finite, got a norm of {norm} "
-            "(error_if_nonfinite=False scales them anyway)"
+            f"nn.utils.get_total_norm: tensors must be finite, got a norm of {norm} "
+            "(error_if_nonfinite=False returns it)"
         )
     return Tensor(np.float64(norm))
 
