@@ -468,7 +468,8 @@ class Problem:
                     costs[i].append(cost[some])
                     places[i].append(where.start + some)
             if self.k > 1 and not self.direct:
-                depth = -np.diff(at_lines, axis=1).min(1) * (shares > 0)  # a higher quantile that is lower
+                # A higher quantile that is lower.
+                depth = -np.diff(at_lines, axis=1).min(1) * (shares > 0)
                 some = np.flatnonzero(depth > _CROSSING)
                 crossed.append(where.start + some)
                 depths.append(depth[some])
