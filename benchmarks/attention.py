@@ -101,7 +101,7 @@ def _ours(d: int, heads: int, layers: int, longest: int, weights: Any) -> Any:
 
 
 def _torch(torch: Any, d: int, heads: int, layers: int, longest: int, weights: Any) -> Any:
-    """The same written out, which is faster than torch's own layers: they form the mask."""
+    """The same written out: torch's own layers form the mask, which takes time where d is small."""
     tnn, functional = torch.nn, torch.nn.functional
 
     class Block(tnn.Module):
@@ -147,6 +147,29 @@ def _torch(torch: Any, d: int, heads: int, layers: int, longest: int, weights: A
     return model
 
 
+def _torch_layers(torch: Any, d: int, heads: int, layers: int, longest: int, weights: Any) -> Any:
+    """The same of torch's own layers, for training."""
+    tnn = torch.nn
+
+    class Decoder(tnn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.place = tnn.Embedding(VOCABULARY, d), tnn.Embedding(longest, d)
+            layer = tnn.TransformerEncoderLayer(d, heads, 4 * d, 0.0, "gelu", batch_first=True,
+                                                norm_first=True)  # fmt: skip
+            self.body = tnn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+            self.head = tnn.Linear(d, VOCABULARY)
+            self.mask = tnn.Transformer.generate_square_subsequent_mask(longest)
+
+        def forward(self, tokens: Any) -> Any:
+            x = self.embed(tokens) + self.place.weight[: tokens.shape[1]]
+            return self.head(self.body(x, mask=self.mask, is_causal=True))
+
+    model = Decoder()
+    model.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
+    return model
+
+
 def _training(d: int, heads: int, layers: int, batch: int, t: int, want: float) -> Case:
     def make() -> Any:
         tokens = np.random.default_rng(3).integers(0, VOCABULARY, (batch, t + 1))
@@ -178,9 +201,9 @@ def _training(d: int, heads: int, layers: int, batch: int, t: int, want: float) 
         optimiser = nn.optim.AdamW(model.parameters(), 1e-4)
         return stepping(nn.functional, model, optimiser, nn.Tensor(data[1]))
 
-    def torch(fused: bool):
+    def torch(fused: bool, made: Any = _torch):
         def build(torch: Any, weights: Any, tokens: Any):
-            model = _torch(torch, d, heads, layers, t, weights)
+            model = made(torch, d, heads, layers, t, weights)
             optimiser = torch.optim.AdamW(model.parameters(), 1e-4, fused=fused)
             return stepping(torch.nn.functional, model, optimiser, tokens)
 
@@ -191,7 +214,8 @@ def _training(d: int, heads: int, layers: int, batch: int, t: int, want: float) 
     return Case(
         f"AdamW step of a GPT, {layers} layers, d = {d}, {heads} heads, batch {batch}, T = {t}",
         make,
-        {"kernelmill": ours, "torch": torch(False), "torch (fused AdamW)": torch(True)},
+        {"kernelmill": ours, "torch": torch(False), "torch (fused AdamW)": torch(True),
+         "torch (its layers, fused AdamW)": torch(True, _torch_layers)},
         lambda data, ours, other: arrays_close(ours, other, rtol=1e-4),
         lambda data, _: Work(flops, 0.0, "products forward and backward"),
         want=want,
