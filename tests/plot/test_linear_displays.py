@@ -199,10 +199,10 @@ def test_refusals(call, message):
 
 
 def test_the_path_of_the_lasso_is_that_of_lasso_path():
-    model = LassoCV(cv=3, tol=1e-13, max_iter=10_000).fit(FRAME, Y)
+    close = {"tol": 1e-13, "max_iter": 10_000}
+    model = LassoCV(cv=3, **close).fit(FRAME, Y)
     display = CoefficientPathDisplay.from_estimator(model, FRAME, Y)
-    centred = X - X.mean(0)
-    want = lasso_path(centred, Y - Y.mean(), alphas=display.penalties, tol=1e-13, max_iter=10_000)[1]
+    want = lasso_path(X - X.mean(0), Y - Y.mean(), alphas=display.penalties, **close)[1]
     size = np.abs(want).max()
     np.testing.assert_allclose(display.coefs / size, want.T / size, rtol=0, atol=1e-5)
     assert (display.coefs[0] == 0).all()
