@@ -69,21 +69,38 @@ void Descent::begin(const double* target, double square, const double* l1, const
 std::tuple<index_t, double> Descent::run(double tol, index_t sweeps) {
   index_t taken = 0;
   if (order_.empty()) sweeps = 0;
+  // A small gap leaves coefficients of collinear features far away: the last sweep must have moved
+  // none by more than 1e-4 of the largest, or by the share of a looser tolerance. Diabetes at
+  // alpha_max / 1000 ended 7 % from the optimum without, 0.5 % with it (scikit-learn: 0.15 %).
+  const double share = std::max(1e-4, square_ > 0.0 ? tol / square_ : 0.0);
+  bool settled = true;  // what was right before has nothing to prove
   for (;;) {
     const double gap = best_gap();
-    if (gap <= tol || taken >= sweeps) return {taken, gap};
+    if ((gap <= tol && settled) || taken >= sweeps) return {taken, gap};
     screen(gap);
     const double first = sweep(false);
     ++taken;
+    settled = first <= share * share * longest();
     if (!(first > 0.0)) continue;
     remember();
-    if (best_gap() <= tol) continue;
+    if (settled && best_gap() <= tol) continue;
     for (index_t s = 0; s < kActiveSweeps; ++s) {
       const double moved = sweep(true);
       if (moved <= 0.01 * first) break;
       remember();
     }
   }
+}
+
+// The largest G_jj |B_j|^2.
+double Descent::longest() const {
+  double largest = 0;
+  for (index_t j = 0; j < d_; ++j) {
+    double size = 0;
+    for (index_t p = j * m_; p < (j + 1) * m_; ++p) size += coef_[p] * coef_[p];
+    largest = std::max(largest, diagonal_[std::size_t(j)] * size);
+  }
+  return largest;
 }
 
 // The largest G_jj |change|^2 of a sweep.

@@ -29,6 +29,7 @@ class Descent {
   void predict(const double* coef, const double* gradient, double t);
 
  private:
+  double longest() const;
   double sweep(bool active);
   double sweep_one(bool active);
   void move(index_t j, double* gradient);

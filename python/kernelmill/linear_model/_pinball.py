@@ -137,6 +137,8 @@ class Problem:
     rows : Rows
     y : ndarray of shape (n,), float64
         Targets around zero, about 1 in size but for outliers.
+    weight : ndarray of shape (n,), optional
+        All weights of the rows.
     quantiles : ndarray of shape (k,)
         Rising.
     alpha : float
@@ -147,13 +149,12 @@ class Problem:
     """
 
     def __init__(
-        self, rows: Rows, y: np.ndarray, quantiles: np.ndarray, alpha: float, intercept: bool,
-        method: str, options: Any,
+        self, rows: Rows, y: np.ndarray, weight: np.ndarray | None, quantiles: np.ndarray,
+        alpha: float, intercept: bool, method: str, options: Any,
     ) -> None:  # fmt: skip
         self.rows, self.y, self.quantiles, self.intercept = rows, y, quantiles, intercept
         self.method, self.options = method, options
         self.d, self.k = rows.n_features, len(quantiles)
-        weight = rows.all_weights()
         w = np.ones(len(y)) if weight is None else weight.astype(np.float64)
         if rows.is_stream:
             check_count(y, len(w), rows.owner)

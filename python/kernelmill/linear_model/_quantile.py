@@ -166,7 +166,7 @@ default="highs"
         middle, unit = middle * unit, unit * spread
         method = self.solver if self.solver.startswith("highs") else "highs"
         problem = Problem(
-            rows, y / spread, quantiles, self.alpha, self.fit_intercept, method,
+            rows, y / spread, weight, quantiles, self.alpha, self.fit_intercept, method,
             self.solver_options,
         )  # fmt: skip
         back, one = np.argsort(order, kind="stable"), np.ndim(self.quantile) == 0

@@ -89,20 +89,23 @@ class Descent:
         self.passed: list[tuple[np.ndarray, np.ndarray]] = []
 
     def run(self, tol: float, sweeps: int) -> tuple[int, float]:
-        """Sweep until the gap is at most tol."""
-        taken = 0
+        """Sweep until the gap is at most tol, and the last sweep has changed little."""
+        taken, settled = 0, True
         sweeps = sweeps if self.live else 0
+        share = max(1e-4, tol / self.square if self.square > 0 else 0.0)
         while True:
             gap = self._best_gap()
-            if gap <= tol or taken >= sweeps:
+            if (gap <= tol and settled) or taken >= sweeps:
                 return taken, gap
             self._screen(gap)
             first = self._sweep(False)
             taken += 1
+            lengths = np.diag(self.G) * (self.coef**2).sum(1)
+            settled = first <= share**2 * lengths.max(initial=0.0)
             if not first > 0:
                 continue
             self._remember()
-            if self._best_gap() <= tol:
+            if settled and self._best_gap() <= tol:
                 continue
             for _ in range(ACTIVE_SWEEPS):
                 if self._sweep(True) <= 0.01 * first:
