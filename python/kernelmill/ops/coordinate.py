@@ -108,7 +108,8 @@ def descent(
     square : float
         ``|Y|^2``.
     tol : float
-        The gap that ends the descent.
+        The gap that ends the descent, once a sweep has moved no coordinate by more than 1e-4 of the
+        largest, or ``tol / square`` of it if that is more.
     sweeps : int
         Most sweeps over all coordinates.
     positive : bool
