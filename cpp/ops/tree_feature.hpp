@@ -213,7 +213,7 @@ class FeatureSearch {
         gaps |= x != x;
       }
       found.varies = low < high || (gaps && low == high);
-      if (!(low < high)) return;
+      if (!found.varies) return;  // values all equal are cut from the missing
       t = drawn_threshold(node, feature, low, high);
       for (index_t j = 0; j < n; ++j) {
         const T x = own[j];

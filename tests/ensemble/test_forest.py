@@ -192,6 +192,42 @@ def test_several_outputs():
     np.testing.assert_allclose(model.predict(X), targets, atol=1e-12)
 
 
+def test_several_outputs_out_of_bag():
+    X, y = data()
+    both = np.stack([y > 0, X[:, 0] > 0], axis=1).astype(int)
+    model = RandomForestClassifier(30, oob_score=True, random_state=0).fit(X, both)
+    right = model.oob_decision_function_.argmax(axis=1) == both
+    assert model.oob_score_ == right.all(axis=1).mean() < right.mean()
+
+
+@pytest.mark.parametrize("targets", [lambda y: np.stack([y, y], 1), lambda y: y % 2])
+def test_steps_refuse_other_targets(targets):
+    X, y = data()
+    y = np.digitize(y, [-1, 0, 1])
+    model = RandomForestClassifier(3, warm_start=True, random_state=0).fit(X, y)
+    want = model.predict(X)
+    with pytest.raises(ValueError, match="y must have the outputs and classes of the last fit"):
+        model.set_params(n_estimators=5).fit(X, targets(y))
+    np.testing.assert_array_equal(model.predict(X), want)
+
+
+def test_bags_are_those_of_each_tree():
+    """Drawn together or alone; every row is drawn alike; no two trees or seeds share a bag."""
+    X, y = np.arange(300.0)[:, None], np.arange(300.0)
+    model = RandomForestRegressor(400, max_samples=200, max_depth=1, random_state=7).fit(X, y)
+    counts = model._bags(0, 400, 300)
+    for t, rows in enumerate(model.estimators_samples_):
+        assert rows.dtype == np.int32
+        np.testing.assert_array_equal(np.bincount(rows, minlength=300), counts[t])
+    np.testing.assert_array_equal(counts[250:], model._bags(250, 150, 300))
+    assert (counts.sum(axis=1) == 200).all()
+    assert len(np.unique(counts, axis=0)) == 400
+    expected = 400 * 200 / 300
+    assert ((counts.sum(axis=0) - expected) ** 2 / expected).sum() < 400  # chi squared, 299 +- 24
+    other = RandomForestRegressor(1, max_samples=200, max_depth=1, random_state=8).fit(X, y)
+    assert (other._bags(0, 1, 300) != counts[:1]).any()
+
+
 def test_monotonic_constraints():
     X, y = data(400)
     signs = [1, 0, 0, -1, 0]
@@ -220,7 +256,7 @@ def test_quantiles():
     for i, leaves in enumerate(model.apply(X[:30])):
         weight = np.zeros(len(X))
         for t in range(20):
-            own = model._bag_weights(t, len(X), y[:, None], WEIGHT)
+            own = model._bag_weights(t, 1, len(X), y[:, None], WEIGHT)[0]
             own = own * (train[:, t] == leaves[t])
             weight += own / own.sum()
         order = np.argsort(y)

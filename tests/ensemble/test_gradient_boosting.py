@@ -178,6 +178,12 @@ def test_subsamples_and_steps():
         steps.set_params(n_estimators=count).fit(X, y)
     np.testing.assert_allclose(steps.predict(X), model.predict(X), rtol=1e-12)
     assert len(steps.train_score_) == 30
+    options = {"min_samples_leaf": 4, "warm_start": True, "random_state": 0}
+    whole = GradientBoostingRegressor(n_estimators=3, **options)
+    whole.fit(X, y).set_params(n_estimators=5, subsample=0.5).fit(X, y)
+    assert whole.oob_improvement_[:3].tolist() == whole.oob_scores_[:3].tolist() == [0.0] * 3
+    assert (whole.oob_scores_[3:] > 0).all()
+    assert whole.estimators_[0, 0].min_samples_leaf == 4
     with pytest.raises(ValueError, match="n_estimators must be at least 30"):
         steps.set_params(n_estimators=3).fit(X, y)
 

@@ -600,6 +600,11 @@ def test_what_does_not_fit_is_refused():
     ):
         with pytest.raises(ValueError, match=words):
             model.fit(X, target)
+    with pytest.raises(ValueError, match="y_val must be given with X_val"):
+        Regressor().fit(X, y, X_val=X)
+    for lone in ({"y_val": y}, {"sample_weight_val": y}):
+        with pytest.raises(ValueError, match="X_val must be given with"):
+            Regressor().fit(X, y, **lone)
     with pytest.raises(ValueError, match="eval_set must be one pair"):
         Regressor().fit(X, y, eval_set=X)
     with pytest.raises(ValueError, match="known classes only"):

@@ -113,7 +113,10 @@ def test_steps_threads_sparse_files_and_units(tmp_path):
 
 def test_equal_rows_are_not_separated():
     model = IsolationForest(random_state=0).fit(np.ones((50, 2)))
-    assert len(set(model.score_samples(np.ones((3, 2))))) == 1
+    assert model.score_samples(np.ones((3, 2))).tolist() == [-0.5] * 3  # nothing is an outlier
+    assert model.predict(np.zeros((3, 2))).tolist() == [1] * 3
+    alone = IsolationForest(random_state=0).fit([[3.0, 4.0]])
+    assert alone.predict([[3.0, 4.0], [0.0, 0.0]]).tolist() == [1, 1]
     gaps = data()
     gaps[::5, 0] = np.nan
     assert np.isfinite(IsolationForest(random_state=0).fit(gaps).score_samples(gaps)).all()

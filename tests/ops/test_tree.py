@@ -14,7 +14,7 @@ SHAPES = ((1, 1), (2, 3), (17, 4), (64, 2), (700, 3))  # rows, features
 
 
 def rows_of(n, d, dtype=np.float64, gaps=True, seed=0):
-    """Ties, both zeros, infinities and gaps; the last feature is constant."""
+    """Ties, both zeros, infinities and gaps; the last feature is constant where it is there."""
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, d)).astype(dtype)
     X[:, 0] = np.round(X[:, 0] * 2) * rng.choice([-1.0, 1.0], n)  # -0 and 0 among them
@@ -23,7 +23,7 @@ def rows_of(n, d, dtype=np.float64, gaps=True, seed=0):
     if n > 10:
         X[3, 0], X[5, 0] = np.inf, -np.inf
     if d > 2:
-        X[:, -1] = 1.5
+        X[~np.isnan(X[:, -1]), -1] = 1.5
     return X
 
 

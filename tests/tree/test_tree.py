@@ -392,12 +392,33 @@ def test_missing_only_at_prediction_follow_the_larger_child(model):
     assert model.apply([[np.nan]]) == [1 if larger == 1 else tree.children_right[0]]
 
 
+@pytest.mark.parametrize("criterion", ["squared_error", "absolute_error", "poisson", "gini"])
+def test_drawn_cuts_part_the_missing_from_equal_values(criterion):
+    """Rows that differ can be separated, if only in that a value is missing."""
+    X = np.array([[np.nan, 5], [1, 5], [np.nan, 5], [1, 5]])
+    y = np.array([1, 2, 1, 2])
+    cls = ExtraTreeClassifier if criterion == "gini" else ExtraTreeRegressor
+    model = cls(criterion=criterion, random_state=0).fit(X, y)
+    assert model.predict(X).tolist() == y.tolist()
+    assert model.tree_.threshold[0] == 1
+    assert model.tree_.missing_go_to_left[0] == 0
+
+
 def test_missing_values_change_nothing_where_there_are_none():
     X, y, _ = unique_splits()
     want = DecisionTreeRegressor().fit(X, y)
     wider = np.hstack([X, np.full((len(X), 1), np.nan)])
     np.testing.assert_array_equal(DecisionTreeRegressor().fit(wider, y).predict(wider),
                                   want.predict(X))  # fmt: skip
+
+
+def test_tree_takes_sparse_rows():
+    X = scipy.sparse.random(30, 4, 0.5, format="csr", random_state=0)
+    tree = DecisionTreeRegressor().fit(X, np.arange(30)).tree_
+    for name in ("apply", "predict"):
+        want = getattr(tree, name)(X.toarray())
+        np.testing.assert_array_equal(getattr(tree, name)(X), want)
+    assert (tree.decision_path(X) != tree.decision_path(X.toarray())).nnz == 0
 
 
 def test_sparse_read_only_and_mapped(tmp_path):

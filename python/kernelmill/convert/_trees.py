@@ -137,7 +137,8 @@ def isolation(ours: Any, theirs: Any) -> None:
     most = np.array([float(theirs.max_samples_)])
     unit = float(_their_mean_depth(most)[0])  # scores are powers of depths by this
     ratio = float(_mean_depth(most)[0]) / unit if unit > 0 else 1.0
-    ours._depths, ours._seed = _depths(ours._trees, _their_mean_depth) * ratio, 0
+    ours._depths = _depths(ours._trees, _their_mean_depth) * ratio - float(_mean_depth(most)[0])
+    ours._seed = 0
 
 
 def _their_mean_depth(m: np.ndarray) -> np.ndarray:

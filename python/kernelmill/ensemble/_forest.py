@@ -13,10 +13,11 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._random import generator, seed_of
+from kernelmill._estimator._random import seed_of
 from kernelmill._threads import get_threads
 from kernelmill.ensemble._as_sequence import AsSequence
 from kernelmill.ensemble._trees import Members, Store, Trees, cut_back, kept_trees, set_before
+from kernelmill.ops import random
 from kernelmill.tree import _base
 from kernelmill.tree._base import TreeModel
 from kernelmill.tree._fitted import arrays_of
@@ -34,6 +35,8 @@ PARAMETERS = {
 }
 # Rows looked at in a slice of about 100 ms, for Ctrl-C and callbacks.
 _SLICE = 10_000_000
+# Rows of bags that are drawn by one call.
+_DRAWN = 1 << 16
 # What a fit sets before its first tree.
 _STARTED = (
     "_seed", "_counted", "_n_classes", "_one", "n_outputs_", "classes_", "n_classes_",
@@ -129,14 +132,11 @@ class Forest(AsSequence, TreeModel):
         store.extend(old)
 
         def advance(first: int, most: int) -> Step:
-            numbers = range(first, min(first + batch, first + most))
+            count = min(batch, most)
             weights = None
             if weight is not None or self.bootstrap:
-                weights = np.empty((len(numbers), n))
-                for i, t in enumerate(numbers):
-                    weights[i] = self._bag_weights(t, n, targets, weight)
-            seeds = np.array([self._tree_seed(t) for t in numbers])
-            own = nursery.grow(field, weights, seeds)
+                weights = self._bag_weights(first, count, n, targets, weight)
+            own = nursery.grow(field, weights, self._tree_seeds(first, count))
             if self.ccp_alpha > 0:
                 kind = self._n_classes, self._classification
                 own = [cut_back(tree, *kind, self.ccp_alpha) for tree in own]
@@ -175,27 +175,42 @@ class Forest(AsSequence, TreeModel):
             return int(self.max_samples)
         return max(1, round(n * self.max_samples))
 
-    def _tree_seed(self, tree: int) -> int:
-        return int(generator(self._seed, 2 * tree).integers(2**31))
+    def _tree_seeds(self, first: int, count: int) -> np.ndarray:
+        return random.integers(self._seed, 0, first, count, 2**31)
 
     def _bag(self, tree: int, n: int, size: int) -> np.ndarray:
         """How often the bag of a tree holds each row."""
-        drawn = generator(self._seed, 2 * tree + 1).integers(0, n, size, dtype=np.int32)
+        drawn = random.integers(self._seed, 1, tree * size, size, n)
         return np.bincount(drawn, minlength=n)
 
+    def _bags(self, first: int, count: int, n: int) -> np.ndarray:
+        """The same of some trees, (count, n), drawn together where they are small."""
+        size, bags = self._bag_size(n), np.empty((count, n))
+        together = max(1, _DRAWN // n)
+        for begin in range(0, count, together):
+            own = min(together, count - begin)
+            drawn = random.integers(self._seed, 1, (first + begin) * size, own * size, n)
+            if own > 1:
+                drawn.reshape(own, size)[...] += n * np.arange(own)[:, None]
+            bags[begin : begin + own] = np.bincount(drawn, minlength=own * n).reshape(own, n)
+        return bags
+
     def _bag_weights(
-        self, tree: int, n: int, targets: np.ndarray, weight: np.ndarray | None
+        self, first: int, count: int, n: int, targets: np.ndarray, weight: np.ndarray | None
     ) -> np.ndarray:
+        """Weights of rows in some trees, (count, n)."""
         own = np.ones(n) if weight is None else weight
-        if self.bootstrap:
-            counts = self._bag(tree, n, self._bag_size(n))
-            by_class = self._subsample_weights(targets, counts)
+        if not self.bootstrap:
+            return np.tile(own, (count, 1))
+        bags = self._bags(first, count, n)
+        for bag in bags:
+            by_class = self._subsample_weights(targets, bag)
             if weight is None and by_class is None:
-                return counts
-            own = own * counts if by_class is None else own * counts * by_class
-            if not (own > 0).any():  # no row of the bag has weight: all rows stand in for it
-                own = np.ones(n) if weight is None else weight
-        return own
+                break  # counts are weights
+            bag *= own if by_class is None else own * by_class
+            if not (bag > 0).any():  # no row of the bag has weight: all rows stand in for it
+                bag[...] = own
+        return bags
 
     def _out_of_bag(self, X: np.ndarray, targets: np.ndarray) -> None:
         trees, (n, size) = Trees(self._trees), self._counted
@@ -209,7 +224,7 @@ class Forest(AsSequence, TreeModel):
             warn(
                 f"{type(self).__name__}: n_estimators must be larger for all rows to have "
                 f"out-of-bag estimates, got {len(trees)} ({int((votes == 0).sum())} rows are in "
-                "every bag; theirs are NaN)",
+                "every bag; theirs are NaN; Some inputs do not have OOB scores)",
                 UserWarning,
             )
         with np.errstate(invalid="ignore"):
@@ -253,7 +268,8 @@ class Forest(AsSequence, TreeModel):
         return {**kept, "random_state": None}
 
     def _member(self, number: int) -> Any:
-        tree = self._tree(**{**self._tree_parameters(), "random_state": self._tree_seed(number)})
+        seed = int(self._tree_seeds(number, 1)[0])
+        tree = self._tree(**{**self._tree_parameters(), "random_state": seed})
         grown = self._held().grown(number, self._n_classes, self._classification)
         tree._arrays = arrays_of(grown, self._n_classes, self._classification)
         for name in ("n_features_in_", *_STARTED[2:]):
@@ -268,8 +284,9 @@ class Forest(AsSequence, TreeModel):
         check_is_fitted(self)
         n, size = self._counted
         if not size:
-            return [np.arange(n) for _ in range(len(self._held()))]
-        return [np.repeat(np.arange(n), self._bag(t, n, size)) for t in range(len(self._held()))]
+            return [np.arange(n, dtype=np.int32) for _ in range(len(self._held()))]
+        rows = np.arange(n, dtype=np.int32)
+        return [np.repeat(rows, self._bag(t, n, size)) for t in range(len(self._held()))]
 
     @property
     def feature_importances_(self):

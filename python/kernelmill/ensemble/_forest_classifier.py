@@ -77,7 +77,7 @@ class _ForestClassifier(Forest, ClassTrees):
         elif self.n_outputs_ == 1:
             self.oob_score_ = float(accuracy_score(true, found))
         else:
-            self.oob_score_ = float(np.mean(true == found))
+            self.oob_score_ = float((true == found).all(axis=1).mean())
 
     def predict(self, X):
         """The class with the largest mean share, the first of equals.

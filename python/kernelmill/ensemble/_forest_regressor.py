@@ -51,7 +51,7 @@ class _ForestRegressor(Forest, ValueTrees):
         leaves = trees.leaves(X)
         rows, shares, counts = [], [], np.zeros(len(trees.leaf_values), np.int64)
         for t in range(len(trees)):
-            own = self._bag_weights(t, n, targets, weight)
+            own = self._bag_weights(t, 1, n, targets, weight)[0]
             held = np.flatnonzero(own > 0)
             number = trees.leaf_numbers(leaves[held, t] + trees.roots[t])
             order = np.argsort(number, kind="stable")

@@ -35,6 +35,11 @@ _ROOT = np.zeros(1, np.int64)
 _STARTED = ("_seed", "_base", "init_", "max_features_", "classes_", "n_classes_")
 # Parameters of trees that it lacks.
 _MISSING = ("monotonic_cst", "categorical_features", "split", "max_bins")
+# Parameters that its trees have as their own.
+_OF_TREES = (
+    "max_depth", "min_samples_split", "min_samples_leaf", "min_weight_fraction_leaf",
+    "max_features", "max_leaf_nodes", "min_impurity_decrease", "ccp_alpha",
+)  # fmt: skip
 _share = rule.Rule(lambda v: rule.is_real(v) and 0 < v <= 1, "a number in (0, 1]")
 PARAMETERS = {
     **{k: v for k, v in _base.PARAMETERS.items() if k not in _MISSING},
@@ -293,9 +298,11 @@ class GradientBoosting(AsSequence, Estimator):
                 if held is not None and kept is not None:
                     add(grown, held[0], kept, k)
         past = getattr(self, "train_score_", np.zeros(0)) if old else np.zeros(0)
-        outside = tuple(zip(self.oob_improvement_, self.oob_scores_, strict=True)) if (
-            old and hasattr(self, "oob_scores_")
-        ) else ()
+        outside: tuple = ()
+        if old and hasattr(self, "oob_scores_"):
+            outside = tuple(zip(self.oob_improvement_, self.oob_scores_, strict=True))
+        elif self.subsample < 1:  # stages before looked at all rows
+            outside = ((0.0, 0.0),) * len(old)
         begin = _State(old, raw, kept, tuple(past), (), outside)
         left = self.n_estimators - len(old)
         if not left:
@@ -394,13 +401,11 @@ class GradientBoosting(AsSequence, Estimator):
         """The trees, ndarray of shape (n_estimators_, columns), made when they are asked for."""
         check_is_fitted(self)
         out = np.empty((self.n_estimators_, len(self._columns)), object)
+        own = {name: getattr(self, name) for name in _OF_TREES}
         for k, arrays in enumerate(self._columns):
             trees = Trees(arrays)
             for t in range(self.n_estimators_):
-                tree = DecisionTreeRegressor(
-                    max_depth=self.max_depth, max_features=self.max_features,
-                    max_leaf_nodes=self.max_leaf_nodes,
-                )  # fmt: skip
+                tree = DecisionTreeRegressor(**own)
                 tree._arrays = arrays_of(trees.grown(t, _ONE, False), _ONE, False)
                 tree.n_features_in_, tree.n_outputs_ = self.n_features_in_, 1
                 tree._n_classes, tree.max_features_ = _ONE, self.max_features_

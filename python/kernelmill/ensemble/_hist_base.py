@@ -157,9 +157,17 @@ class HistGradientBoosting(Levelled):
         stopping, n = self.early_stopping, len(data.y)
         self.do_early_stopping_ = n > 10_000 if stopping == "auto" else bool(stopping)
         held = None
+        if X_val is None and not (y_val is None and sample_weight_val is None):
+            raise ValueError(
+                f"{owner}: X_val must be given with y_val and sample_weight_val, got None "
+                "(y_val is provided, but X_val was not provided)"
+            )
         if X_val is not None:
             if y_val is None:
-                raise ValueError(f"{owner}: y_val must be given with X_val, got None")
+                raise ValueError(
+                    f"{owner}: y_val must be given with X_val, got None "
+                    "(X_val is provided, but y_val was not provided)"
+                )
             held = self._labelled(
                 X_val, y_val, sample_weight_val, f"{owner} (validation)", reset=False
             )

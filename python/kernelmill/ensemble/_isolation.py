@@ -177,6 +177,11 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         """Most comparisons to a leaf."""
         return int(np.ceil(np.log2(max(self.max_samples_, 2))))
 
+    @property
+    def _unit(self) -> float:
+        """Mean depth of a random search tree of as many rows as a tree has."""
+        return float(_mean_depth(np.array([float(self.max_samples_)]))[0])
+
     def _rows_of_a_tree(self, n: int, weight: np.ndarray | None) -> int:
         if self.max_samples == "auto":
             wanted = min(256, n)
@@ -185,7 +190,7 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
             if self.max_samples > n:
                 warn(
                     f"{type(self).__name__}: max_samples must be at most the number of rows {n}, "
-                    f"got {self.max_samples} (max_samples will be set to n_samples)",
+                    f"got {self.max_samples} (max_samples will be set to n_samples for estimation)",
                     UserWarning,
                 )
         else:
@@ -253,7 +258,9 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         if not trees:
             return {}
         arrays = joined(trees, _ONE, False)
-        return set_before(self, _STARTED) | {"_trees": arrays, "_depths": _depths(arrays)}
+        # Above the mean depth, so that rows which no tree tells apart have a score of -0.5 exactly.
+        depths = _depths(arrays) - self._unit
+        return set_before(self, _STARTED) | {"_trees": arrays, "_depths": depths}
 
     def _tree_seed(self, tree: int) -> int:
         return int(generator(self._seed, 2 * tree).integers(2**31))
@@ -296,10 +303,10 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
 
     def _scores(self, X: np.ndarray) -> np.ndarray:
         trees = Trees(self._trees)
-        depth = trees.sums_of_values(X, self._depths)[:, 0]
-        depth /= len(trees)
-        unit = _mean_depth(np.array([float(self.max_samples_)]))[0]
-        return -(2.0 ** (-depth / unit)) if unit > 0 else beside(np.full(len(X), -1.0), X)
+        above = trees.sums_of_values(X, self._depths)[:, 0]
+        above /= len(trees)
+        unit = self._unit
+        return -0.5 * 2.0 ** (-above / unit) if unit > 0 else beside(np.full(len(X), -0.5), X)
 
     def score_samples(self, X):
         """Scores of rows: -1 for the most isolated, about -0.5 or more for usual ones.
@@ -327,8 +334,9 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         self._refuse_device(rows.X, "contributions are computed there")
         X = rows.X.toarray() if is_sparse(rows.X) else rows.X
         walkable = (*trees.walkable()[:4], self._depths)
-        unit = _mean_depth(np.array([float(self.max_samples_)]))[0]
-        return ops.contributions(X, *walkable, np.zeros(1))[:, 0] / (len(trees) * max(unit, 1.0))
+        phi = ops.contributions(X, *walkable, np.zeros(1))[:, 0]
+        phi[:, -1] += len(trees) * self._unit
+        return phi / (len(trees) * max(self._unit, 1.0))
 
     def decision_function(self, X):
         """Scores of rows less ``offset_``: negative for outliers.

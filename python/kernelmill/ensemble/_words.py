@@ -54,7 +54,8 @@ ATTRIBUTES = """estimators_ : sequence of estimators
         Which features are categorical.
     n_features_in_, feature_names_in_
     oob_score_ : float
-        Score of the out-of-bag estimates, over rows that have one; with ``oob_score``."""
+        Score of the out-of-bag estimates, over rows that have one; with ``oob_score``. Where a
+        classifier has several outputs, the share of rows all of whose labels are right."""
 NOTES = f"""Splits are exact unless ``split="hist"``: every cut between different values of the
     features that are drawn is looked at, by sums over bins of adjacent ranks and bounds on what
     lies inside a bin; see the page on trees. Ties go to the feature drawn first and the lowest

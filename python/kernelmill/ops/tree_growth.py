@@ -133,9 +133,9 @@ class Growing:
     def drawn_cut(self, node: Node, f: int) -> tuple[list[int], float]:
         """The rank below a drawn threshold, and the threshold; none for a constant feature."""
         own = self.ranks[f, node.rows]
-        own = own[own != MISSING]
-        if not len(own) or own.min() == own.max():
+        if own.min() == own.max():
             return [], 0.0
+        own = own[own != MISSING]
         u = self.number(node, f, 1)
         low, high = (float(self.values[f][r]) for r in (own.min(), own.max()))
         with np.errstate(over="ignore", invalid="ignore"):

@@ -174,7 +174,15 @@ class TreeModel(Levelled):
             self.__dict__.pop("_levels", None)
         rows = self._rows(X, sample_weight, reset=True)
         self._refuse_device(rows.X, "exact trees grow there, and predict on either device")
+        before = self.__dict__.get("n_classes_"), self.__dict__.get("n_outputs_")
         targets, classes, class_weight = self._encoded(y, owner)
+        after = self.__dict__.get("n_classes_"), targets.shape[1]
+        if again and before != after:
+            raise ValueError(
+                f"{owner}: y must have the outputs and classes of the last fit with warm_start, "
+                f"got {after[1]} outputs and n_classes_ {after[0]}, not {before[1]} and {before[0]}"
+                " (set warm_start=False to start anew)"
+            )
         check_count(targets, rows.count, owner)
         X = rows.X.toarray() if is_sparse(rows.X) else rows.X
         if not again:

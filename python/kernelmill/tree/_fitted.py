@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
-from kernelmill._arrays import all_beside, to_host
+from kernelmill._arrays import all_beside, is_sparse, to_host
 from kernelmill.ops import tree as ops
 from kernelmill.tree._growth import Grown, splits_of_levels
 
@@ -90,18 +90,20 @@ class Tree:
     def max_depth(self) -> int:
         return int(self.compute_node_depths().max()) - 1
 
-    def apply(self, X: np.ndarray) -> np.ndarray:
+    def apply(self, X: Any) -> np.ndarray:
         """Number of the leaf of each row."""
+        X = X.toarray() if is_sparse(X) else X
         own = all_beside((self._nodes, _ROOT, self._sides), X)
         return ops.apply(X, *own)[:, 0].astype(np.int64)
 
-    def predict(self, X: np.ndarray) -> np.ndarray:
+    def predict(self, X: Any) -> np.ndarray:
         """Values of the leaves, (n, n_outputs, max_n_classes) without axes of size 1."""
+        X = X.toarray() if is_sparse(X) else X
         sums = ops.predict(X, *all_beside((self._nodes, _ROOT, self._sides, self._values), X))
         out = sums.reshape(len(X), self.n_outputs, self.max_n_classes)
         return out[:, 0] if self.n_outputs == 1 else out
 
-    def decision_path(self, X: np.ndarray) -> scipy.sparse.csr_matrix:
+    def decision_path(self, X: Any) -> scipy.sparse.csr_matrix:
         """The nodes that each row passes, as a matrix of ones."""
         leaves = to_host(self.apply(X))
         parent = np.full(self.node_count, -1, np.int64)
