@@ -84,13 +84,14 @@ def main(argv: list[str] | None = None) -> int:
         "info": kernelmill.info(),
         "peers": _peer_versions(),
     }
+    apart = None if arguments.quick else threads  # a smoke test stays in this process
     outcomes = []
     for family, case in cases:
         if arguments.peers is not None:
             kept = {next(iter(case.systems)), *arguments.peers}
             systems = {name: f for name, f in case.systems.items() if name in kept}
             case = dataclasses.replace(case, systems=systems)
-        outcomes.append(measure(family, case, limits, arguments.quick))
+        outcomes.append(measure(family, case, limits, arguments.quick, apart))
         print(table(outcomes[-1:]), flush=True)
         if arguments.save:  # each time: a run that is stopped keeps what it has
             arguments.save.parent.mkdir(parents=True, exist_ok=True)

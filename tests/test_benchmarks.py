@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
 import importlib.util
 import json
 import subprocess
@@ -46,6 +48,22 @@ def test_ratio_is_best_peer_over_ours(harness):
     assert outcome.ratio == best.median / ours.median
     assert len(ours.seconds) >= 3
     assert ours.least <= ours.quartiles[0] <= ours.median <= ours.quartiles[1]
+
+
+def test_each_system_runs_in_a_process_of_its_own(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+    harness = importlib.import_module("benchmarks._harness")
+    values = importlib.import_module("benchmarks.values")
+    case = values.cases(False)[0]
+    outcome = harness.measure("values", case, LIMITS, threads=1)
+    assert outcome.ok
+    assert outcome.ratio > 0
+    assert set(outcome.timings) == {"kernelmill", "numpy"}
+
+    # What goes wrong there is said here.
+    gone = dataclasses.replace(case, name="no such case")
+    with pytest.raises(RuntimeError, match="kernelmill of values/no such case"):
+        harness.measure("values", gone, LIMITS, threads=1)
 
 
 def test_a_wrong_result_is_reported_and_never_the_best_peer(harness):
