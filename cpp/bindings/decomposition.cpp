@@ -8,6 +8,8 @@ void bind_decomposition(Family family) {
   using namespace decomposition;
   family.op<contrasts<float>, contrasts<double>>("contrasts");
   family.op<nonnegative<float>, nonnegative<double>>("nonnegative");
+  family.op<alternations<float>, alternations<double>>("alternations");
+  family.op<multiplicative<float>, multiplicative<double>>("multiplicative");
   family.op<topics<float>, topics<double>>("topics")
       .with_csr<csr_topics<float>, csr_topics<double>>();
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>  // std::int64_t
 #include <span>     // vectors
+#include <tuple>    // results
 
 #include "core/csr.hpp"     // CsrView
 #include "core/matrix.hpp"  // MatrixView, index_t
@@ -17,6 +18,18 @@ void contrasts(MatrixView<const T> Z, MatrixView<const double> W, index_t contra
 template <class T>
 double nonnegative(MatrixView<const T> G, MatrixView<const T> Q,
                    std::span<const std::int64_t> order, MatrixView<T> W);
+
+template <class T>
+std::tuple<index_t, double, double> alternations(MatrixView<const T> X,
+                                                 std::span<const double> penalties,
+                                                 MatrixView<const std::int64_t> orders,
+                                                 double first, double tol, MatrixView<T> W,
+                                                 MatrixView<T> H);
+
+template <class T>
+double multiplicative(MatrixView<const T> X, MatrixView<const T> W, MatrixView<const T> H,
+                      double beta, std::span<const double> penalties, bool costs,
+                      MatrixView<T> new_W, MatrixView<T> above, MatrixView<T> below);
 
 template <class T>
 void topics(MatrixView<const T> X, MatrixView<const double> topics, std::span<const double> prior,

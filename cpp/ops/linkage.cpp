@@ -10,7 +10,7 @@
 // that is left stays one, and the merges are those of always merging the closest pair.
 #include "ops/linkage.hpp"
 
-#include <algorithm>  // std::sort, std::swap
+#include <algorithm>  // std::lower_bound, std::sort, std::swap
 #include <cmath>      // std::sqrt
 #include <vector>     // states
 
@@ -308,38 +308,41 @@ void chain(index_t n, Linkage linkage, std::span<double> distances, const Merges
     invalid("linkage.chain", "distances must be ", n * (n - 1) / 2, " for ", n, " rows, got ",
             distances.size());
   }
-  std::vector<char> alive(static_cast<std::size_t>(n), 1);
+  const auto item = [](auto& values, index_t i) -> auto& {
+    return values[static_cast<std::size_t>(i)];
+  };
   std::vector<double> size(static_cast<std::size_t>(n), 1.0);
   std::vector<std::vector<index_t>> members(static_cast<std::size_t>(n));
-  for (index_t i = 0; i < n; ++i) members[static_cast<std::size_t>(i)] = {i};
-  const auto at = [&](index_t i, index_t j) -> double& {
-    if (i > j) std::swap(i, j);
-    return distances[static_cast<std::size_t>(i * n - i * (i + 1) / 2 + j - i - 1)];
+  std::vector<index_t> alive(static_cast<std::size_t>(n));  // ascending
+  for (index_t i = 0; i < n; ++i) {
+    item(members, i) = {i};
+    item(alive, i) = i;
+  }
+  double* const D = distances.data();
+  const auto row = [&](index_t i) { return i * n - i * (i + 1) / 2 - i - 1; };  // D[row(i) + j]
+  // Calls with the place of the distance of i to each j alive but i, and j, in order.
+  const auto each = [&](index_t i, const auto& visit) {
+    const index_t own = row(i);
+    auto at = alive.begin();
+    for (; *at < i; ++at) visit(row(*at) + i, *at);
+    if (*at == i) ++at;
+    for (; at != alive.end(); ++at) visit(own + *at, *at);
   };
+  const auto place = [&](index_t i, index_t j) { return i < j ? row(i) + j : row(j) + i; };
   std::vector<Merge> found;
   std::vector<index_t> path;
-  index_t first = 0;  // no cluster before it is alive
   while (static_cast<index_t>(found.size()) + 1 < n) {
     check_interrupt();
-    if (path.empty()) {
-      while (!alive[static_cast<std::size_t>(first)]) ++first;
-      path.push_back(first);
-    }
+    if (path.empty()) path.push_back(alive.front());
     const index_t top = path.back();
-    index_t near = -1;
-    double least = kInfinity;
-    if (path.size() > 1) {
-      near = path[path.size() - 2];
-      least = at(top, near);
-    }
-    for (index_t j = first; j < n; ++j) {
-      if (!alive[static_cast<std::size_t>(j)] || j == top) continue;
-      const double there = at(top, j);
-      if (there < least || near < 0) {
-        least = there;
+    index_t near = path.size() > 1 ? path[path.size() - 2] : alive[top == alive.front() ? 1 : 0];
+    double least = D[place(top, near)];
+    each(top, [&](index_t at, index_t j) {
+      if (D[at] < least) {
+        least = D[at];
         near = j;
       }
-    }
+    });
     if (path.size() < 2 || near != path[path.size() - 2]) {
       path.push_back(near);
       continue;
@@ -347,30 +350,29 @@ void chain(index_t n, Linkage linkage, std::span<double> distances, const Merges
     path.pop_back();
     path.pop_back();
     found.push_back({least, top, near});
-    const double a = size[static_cast<std::size_t>(top)], b = size[static_cast<std::size_t>(near)];
-    alive[static_cast<std::size_t>(top)] = 0;
-    size[static_cast<std::size_t>(near)] = a + b;
-    auto &gone = members[static_cast<std::size_t>(top)],
-         &kept = members[static_cast<std::size_t>(near)];
-    for (index_t j = first; j < n; ++j) {
-      if (!alive[static_cast<std::size_t>(j)] || j == near) continue;
-      const double p = at(top, j);
-      double& q = at(near, j);
-      if (linkage == kComplete) {
-        q = std::max(p, q);
-      } else if (linkage == kSingle) {
-        q = std::min(p, q);
-      } else if (linkage == kAverage) {
-        q = (a * p + b * q) / (a + b);
-      } else {
-        const double c = size[static_cast<std::size_t>(j)];
+    const double a = item(size, top), b = item(size, near);
+    item(size, near) = a + b;
+    alive.erase(std::lower_bound(alive.begin(), alive.end(), top));
+    const auto merge = [&](const auto& merged) {
+      each(near, [&](index_t at, index_t j) { D[at] = merged(D[place(top, j)], D[at], j); });
+    };
+    if (linkage == kComplete) {
+      merge([](double p, double q, index_t) { return std::max(p, q); });
+    } else if (linkage == kSingle) {
+      merge([](double p, double q, index_t) { return std::min(p, q); });
+    } else if (linkage == kAverage) {
+      merge([a, b](double p, double q, index_t) { return (a * p + b * q) / (a + b); });
+    } else {
+      merge([&](double p, double q, index_t j) {
+        const double c = item(size, j);
         const double square = ((a + c) * p * p + (b + c) * q * q - c * least * least) / (a + b + c);
-        q = std::sqrt(std::max(square, 0.0));
-      }
+        return std::sqrt(std::max(square, 0.0));
+      });
     }
     // No later step reads the distances of pairs that are together now.
+    auto &gone = item(members, top), &kept = item(members, near);
     for (const index_t i : gone) {
-      for (const index_t j : kept) at(i, j) = least;
+      for (const index_t j : kept) D[place(i, j)] = least;
     }
     if (gone.size() > kept.size()) gone.swap(kept);
     kept.insert(kept.end(), gone.begin(), gone.end());

@@ -158,4 +158,4 @@ def test_refusals(rng, monkeypatch):
         AgglomerativeClustering().fit(X[:1])
     monkeypatch.setattr(module, "re", type("", (), {"M": 0, "search": lambda *a: ["", "0"]}))
     with pytest.raises(MemoryError, match="must fit the free memory of 0 MiB"):
-        AgglomerativeClustering(linkage="average").fit(X)
+        AgglomerativeClustering(linkage="average").fit(np.ones((2100, 1)))  # 16.8 MiB

@@ -57,6 +57,74 @@ def nonnegative():
         yield Case(name, args, bounds=(1e-12, 1e-15), updated=(3,))
 
 
+def factors(n, d, k, dtype):
+    """Rows near a product of nonnegative factors, and others to start from."""
+    rng = np.random.default_rng(n + d)
+    W, H = rng.random((n, k)) + 0.1, rng.random((k, d)) + 0.1
+    X = W @ H * np.exp(0.3 * rng.normal(size=(n, d)))
+    return [A.astype(dtype) for A in (X, rng.random((n, k)) + 0.1, rng.random((k, d)) + 0.1)]
+
+
+@cases("decomposition.alternations")
+def alternations():
+    rng = np.random.default_rng(5)
+    shapes = ((1, 1, 1), (3, 2, 2), (70, 9, 3), (9, 70, 3), (150, 20, 5), (9000, 3, 3))
+    for dtype in (np.float32, np.float64):
+        for n, d, k in shapes:
+            X, W, H = factors(n, d, k, dtype)
+            orders = np.array([rng.permutation(k) for _ in range(5)])
+            penalties = np.array([0.1, 0.2, 0.05, 0.3])
+            # A coordinate takes over errors of the k others in each of four sweeps.
+            bound = 16 * (n + d) * EPS[dtype] * float(X.max()) * 4**k
+            yield Case(
+                f"{n}x{d}x{k} {dtype.__name__}", (X, penalties, orders, -1.0, 0.0, W, H),
+                bounds=(None, bound * n * k, bound * n * k, bound, bound), updated=(5, 6),
+                big=n > 2000,
+            )  # fmt: skip
+    X, W, H = factors(20, 8, 2, np.float64)
+    few = np.tile(np.arange(2), (40, 1))
+    for name, orders, first, tol, size in (
+        ("converges", few, -1.0, 0.05, 1), ("an earlier start", few, 1e3, 0.05, 1),
+        ("no order", few[:0], 3.0, 0.1, 1), ("half an alternation", few[:1], 3.0, 0.1, 1),
+        ("no rows", few, 2.0, 0.1, 0),
+    ):  # fmt: skip
+        rows = slice(0, size * 20)
+        yield Case(
+            name, (X[rows], np.zeros(4), orders, first, tol, W[rows], H),
+            bounds=(None, 1e-11, 1e-11, 1e-12, 1e-12), updated=(5, 6),
+        )  # fmt: skip
+
+
+@cases("decomposition.multiplicative")
+def multiplicative():
+    for dtype in (np.float32, np.float64):
+        for n, d, k in ((1, 1, 1), (3, 2, 2), (33, 17, 5), (40, 1100, 3), (3000, 21, 4)):
+            for beta in (2, 1, 0, 0.5, 1.5, 3):
+                X, W, H = factors(n, d, k, dtype)
+                if beta > 0 and n > 1:
+                    X[0, 0] = 0
+                y = W.astype(float) @ H
+                power = y ** (beta - 2)
+                above, below = (X * power) @ H.T, (power * y) @ H.T
+                u = 8 * (k + d + 16) * EPS[dtype]
+                new = u * W * (1 + above / below)
+                one = np.abs(X * X * power).max() + np.abs(y**beta).max() + 1
+                yield Case(
+                    f"{beta} {n}x{d}x{k} {dtype.__name__}",
+                    (X, W, H, beta, np.array([0.1, 0.2]), True),
+                    bounds=(new, u * above, u * below, u * n * d * one), big=n > 2000,
+                )  # fmt: skip
+    X, W, H = factors(9, 7, 3, np.float64)
+    W[:, 1] = H[1] = H[:, 2] = 0
+    for beta in (2, 1, 0, 3):
+        args = X, W, H, beta, np.zeros(2), False
+        big = np.abs(decomposition.multiplicative.specification(*args)[1]).max()
+        yield Case(f"zeros {beta}", args, bounds=(1e-12, 1e-12 * big, 1e-12 * big, 0.0))
+    for n, d, k in ((0, 3, 2), (4, 0, 2), (4, 3, 0)):
+        args = np.ones((n, d)), np.ones((n, k)), np.ones((k, d)), 1.0, np.zeros(2), True
+        yield Case(f"empty {n}x{d}x{k}", args, bounds=(0.0, 0.0, 0.0, 1e-9))
+
+
 @cases("decomposition.topics")
 def topics():
     rng = np.random.default_rng(2)
@@ -109,6 +177,11 @@ def test_sweeps_end_at_the_nonnegative_least_squares():
 def test_coordinates_out_of_range_are_refused():
     with pytest.raises(IndexError, match=r"order must be in \[0, 2\), got 2"):
         decomposition.nonnegative(np.eye(2), np.ones((1, 2)), np.array([0, 2]), np.ones((1, 2)))
+    with pytest.raises(IndexError, match=r"orders must be in \[0, 1\), got 1"):
+        decomposition.alternations(
+            np.ones((2, 3)), np.zeros(4), np.ones((2, 1), int), -1.0, 0.0, np.ones((2, 1)),
+            np.ones((1, 3)),
+        )  # fmt: skip
 
 
 def test_topics_climb_the_bound():

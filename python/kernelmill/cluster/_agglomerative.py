@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.spatial.distance import squareform
+from scipy.spatial.distance import pdist, squareform
 from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -23,6 +23,7 @@ from kernelmill.ops import linkage as ops
 from kernelmill.ops import neighbors, pairwise
 
 _BLOCK_BYTES = 32 << 20
+_FEW = 512  # rows whose distances SciPy has before a block is cut into its rows
 
 
 class AgglomerativeClustering(ClusterMixin, Estimator):
@@ -232,6 +233,8 @@ def _space(X: np.ndarray, metric: Any, params: dict, owner: str) -> Space:
 def condensed(space: Space, owner: str) -> np.ndarray:
     """Distances of rows (0, 1), (0, 2), ..., (n - 2, n - 1)."""
     n = space.n_rows
+    if n <= _FEW and space.code == neighbors.EUCLIDEAN and space.metric != "haversine":
+        return pdist(space.rows.astype(np.float64))
     D = np.empty(n * (n - 1) // 2)
     rows, start = space.rows, 0
     step = max(1, _BLOCK_BYTES // (8 * n))
@@ -270,6 +273,8 @@ def _block(space: Space, Q: Any, first: int) -> np.ndarray:
 
 def check_memory(needed: int, owner: str) -> None:
     """Raise where so many bytes are more than what is free, as far as that is known."""
+    if needed < 1 << 24:  # to ask takes longer than to use them
+        return
     try:
         text = Path("/proc/meminfo").read_text(encoding="ascii")
     except OSError:
@@ -285,7 +290,9 @@ def check_memory(needed: int, owner: str) -> None:
 
 def cut(children: np.ndarray, n: int, k: int) -> np.ndarray:
     """Labels of k clusters, numbered by their first row."""
-    root = np.arange(2 * n - 1)
+    root = list(range(2 * n - 1))
+    pairs = children[: n - k].tolist()
     for i in range(n - k - 1, -1, -1):  # from the last merge that is made
-        root[children[i]] = root[n + i]
-    return numbered(root[:n])
+        a, b = pairs[i]
+        root[a] = root[b] = root[n + i]
+    return numbered(np.array(root[:n]))

@@ -57,52 +57,51 @@ def lifetimes(
 ) -> Lifetimes:
     """Clusters of at least `least` rows. Rows at height 0 of each other are never parted."""
     n = len(heights) + 1
-    order, begin = _leaves_in_order(children, sizes, n)
-    size_of = np.concatenate([np.ones(n, np.int64), sizes])
+    # Lists: a number of an array is a new object each time that it is read.
+    size_of, pairs, levels = [1] * n + sizes.tolist(), children.tolist(), heights.tolist()
+    order, begin = _leaves_in_order(pairs, size_of, n)
     parent, birth, size = [-1], [0.0], [n]
-    cluster, leave = np.zeros(n, np.int64), np.zeros(n)
+    gone: list[tuple[int, int, float]] = []  # nodes that leave a cluster, and at which density
     stack = [(2 * n - 2, 0)]
-
-    def part(node: int, own: int, density: float) -> None:
-        rows = order[begin[node] : begin[node] + size_of[node]]
-        cluster[rows], leave[rows] = own, density
-
     while stack:
         node, own = stack.pop()
-        height = heights[node - n] if node >= n else 0.0
+        height = levels[node - n] if node >= n else 0.0
         if node < n or height == 0:
-            part(node, own, np.inf)
+            gone.append((node, own, np.inf))
             continue
         density = 1 / height
         parts, open_nodes = [], [node]
         while open_nodes:  # what is left below this height: merges at it have no order
             inner = open_nodes.pop()
-            if inner >= n and heights[inner - n] == height:
-                open_nodes += [int(child) for child in children[inner - n]]
+            if inner >= n and levels[inner - n] == height:
+                open_nodes += pairs[inner - n]
             else:
                 parts.append(inner)
         large = [child for child in parts if size_of[child] >= least]
         for child in parts:
             if size_of[child] < least:
-                part(child, own, density)
+                gone.append((child, own, density))
         for child in large:
             if len(large) > 1:
                 parent.append(own)
                 birth.append(density)
-                size.append(int(size_of[child]))
+                size.append(size_of[child])
             stack.append((child, len(parent) - 1 if len(large) > 1 else own))
+    gone.sort(key=lambda left: begin[left[0]])
+    counts = [size_of[node] for node, _, _ in gone]
+    cluster, leave = np.zeros(n, np.int64), np.zeros(n)
+    cluster[order] = np.repeat([own for _, own, _ in gone], counts)
+    leave[order] = np.repeat([density for _, _, density in gone], counts)
     return Lifetimes(parent, birth, size, cluster, leave)
 
 
-def _leaves_in_order(
-    children: np.ndarray, sizes: np.ndarray, n: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _leaves_in_order(pairs: list, size_of: list, n: int) -> tuple[np.ndarray, list]:
     """Rows such that those of each node are side by side, and where those of a node begin."""
-    begin = np.zeros(2 * n - 1, np.int64)
+    begin = [0] * (2 * n - 1)
     for i in range(n - 2, -1, -1):
-        a, b = children[i]
+        a, b = pairs[i]
         begin[a] = begin[n + i]
-        begin[b] = begin[n + i] + (1 if a < n else sizes[a - n])
+        begin[b] = begin[n + i] + size_of[a]
     order = np.empty(n, np.int64)
     order[begin[:n]] = np.arange(n)
     return order, begin

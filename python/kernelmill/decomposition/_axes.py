@@ -41,8 +41,8 @@ def signed(components: np.ndarray) -> np.ndarray:
     if not components.size:
         return components
     largest = np.abs(components).argmax(1)
-    signs = np.sign(components[np.arange(len(components)), largest])
-    return components * np.where(signs == 0, 1, signs)[:, None].astype(components.dtype)
+    negative = components[np.arange(len(components)), largest] < 0
+    return np.where(negative[:, None], -components, components)
 
 
 def product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
@@ -176,12 +176,20 @@ def by_scatter(scatter: np.ndarray, k: int) -> Axes:
 
 def by_values(A: CentredRows, k: int) -> Axes:
     """By the singular values of A, or of the triangle of its QR factorisation where n > d."""
-    dense = A.A
-    with lapack_threads(min(A.shape)):
-        if A.count > A.d:
-            dense = scipy.linalg.qr(dense, mode="r", check_finite=False)[0][: A.d]
-        _, values, vectors = scipy.linalg.svd(dense, full_matrices=False, check_finite=False)
+    values, vectors = right_singular(A.A)
     return Axes(vectors[:k], values[:k].astype(np.float64), A.total)
+
+
+def right_singular(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values of a matrix and their right vectors, as rows."""
+    n, d = A.shape
+    with lapack_threads(min(n, d)):
+        if n > d and A.dtype == np.float64:  # NumPy has no QR of float32
+            A = np.linalg.qr(A, mode="r")
+        elif n > d:
+            A = scipy.linalg.qr(A, mode="r", check_finite=False)[0][:d]
+        _, values, vectors = np.linalg.svd(A, full_matrices=False)
+    return values, vectors
 
 
 def by_rows(A: CentredRows, k: int) -> Axes:
@@ -217,6 +225,8 @@ def by_random(
     """
     n, d = A.shape
     size = min(k + more, n, d)
+    if size == min(n, d) and not A.sparse:  # the directions span all rows
+        return by_values(A, k)
     if iterations == "auto":
         iterations = 7 if k < 0.1 * min(n, d) else 4
     Q = random.normal(seed, 0, 0, d * size, np.float64).reshape(size, d).T.astype(A.dtype)

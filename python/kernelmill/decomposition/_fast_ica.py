@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill._estimator import _parameters as rule
@@ -26,7 +25,7 @@ from kernelmill.ops import decomposition, matmul
 
 def decorrelated(W: np.ndarray) -> np.ndarray:
     """``(W W')^(-1/2) W``, the orthogonal matrix that is nearest to W."""
-    left, _, right = scipy.linalg.svd(W, full_matrices=False, check_finite=False)
+    left, _, right = np.linalg.svd(W, full_matrices=False)
     return left @ right
 
 
@@ -150,7 +149,7 @@ class FastICA(Projection):
         UserWarning
             If fewer directions than `n_components` have a variance.
         """
-        rows = self._rows(X, reset=True)
+        rows = self._rows(X, reset=True, deferred=True)
         mean, K, count = self._whitening(rows)
         k = len(K)
         W = generator(seed_of(self.random_state), 0).normal(size=(k, k))
@@ -199,6 +198,7 @@ class FastICA(Projection):
                     f"{rows.owner}: n_components must be left out for whiten=False, got {wanted} "
                     "(Ignoring n_components with whiten=False.)", UserWarning,
                 )  # fmt: skip
+            rows.check()
             return np.zeros(d), np.eye(d), rows.count
         solver = "covariance_eigh"
         if not rows.is_stream:
@@ -253,7 +253,6 @@ class FastICA(Projection):
                 whitened_pass, mean, K, W, contrast, alpha
             )
             return lambda W: _halves(streamed(W) / count)
-        rows.check()
         Z = projected(rows.X, None if self.whiten is False else mean, K)
 
         def step(W: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -266,7 +265,9 @@ class FastICA(Projection):
         components = signed(W @ K)
         return {
             "components_": components,
-            "mixing_": scipy.linalg.pinv(components, check_finite=False),
+            "mixing_": np.linalg.pinv(
+                components, rtol=max(components.shape) * np.finfo(np.float64).eps
+            ),
             "mean_": mean,
             "whitening_": K,
             "n_iter_": done,

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-import scipy.linalg
 
 from kernelmill._arrays import is_sparse, to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
-from kernelmill._estimator._linalg import lapack_threads
-from kernelmill.decomposition._axes import signed
+from kernelmill.decomposition._axes import right_singular, signed
 from kernelmill.decomposition._pca import PCA, few_rows
 from kernelmill.decomposition._projection import GaussianProjection
 
@@ -145,10 +143,7 @@ class IncrementalPCA(GaussianProjection):
             mean = mean + apart * (seen / n)
             dtype = self.components_.dtype
         stacked = np.concatenate(rest)
-        with lapack_threads(min(stacked.shape)):
-            if len(stacked) > d:
-                stacked = scipy.linalg.qr(stacked, mode="r", check_finite=False)[0][:d]
-            _, values, vectors = scipy.linalg.svd(stacked, full_matrices=False, check_finite=False)
+        values, vectors = right_singular(stacked)
         most = min(n, d)
         k = most if self.n_components is None else min(self.n_components, most)
         least = max(n, d) * float(np.finfo(dtype).eps)

@@ -27,6 +27,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill.ops import decomposition, matmul
 
 _BLOCK = 1 << 17  # entries of X whose model is in the cache at a time
+_NONE = np.zeros(2)
 LOSSES = {"frobenius": 2.0, "kullback-leibler": 1.0, "itakura-saito": 0.0}
 
 
@@ -35,6 +36,9 @@ class Penalties(NamedTuple):
 
     l1: float = 0.0
     l2: float = 0.0
+
+    def array(self) -> np.ndarray:
+        return np.array(self) if any(self) else _NONE
 
 
 def gamma_of(beta: float) -> float:
@@ -54,7 +58,7 @@ def times(X: Any, B: np.ndarray) -> np.ndarray:
 def descend(
     X: Any, W: np.ndarray, H: np.ndarray, penalties: Penalties, order: np.ndarray
 ) -> tuple[np.ndarray, float]:
-    """W after a sweep of coordinate descent, and the violation before."""
+    """W after a sweep of coordinate descent over sparse rows, and the violation before."""
     G, Q = gram(H), times(X, H.T)
     if penalties.l2:
         G[np.diag_indices_from(G)] += penalties.l2
@@ -89,68 +93,61 @@ def _with_data(X: Any, data: np.ndarray) -> Any:
     return type(X)((data, X.indices, X.indptr), shape=X.shape)
 
 
-def _powers(X: Any, Y: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray | None]:
-    """``X Y^(beta - 2)``, and ``Y^(beta - 1)`` unless it is 1."""
-    if beta == 1:
-        return X / Y, None
-    if beta == 0:
-        inverse = 1 / Y
-        return X * inverse * inverse, inverse
-    power = Y ** (beta - 2)
-    return X * power, power * Y
+def _power(X: Any, Y: np.ndarray, beta: float) -> np.ndarray:
+    """``X Y^(beta - 2)``"""
+    return X / Y if beta == 1 else X * Y ** (beta - 2)
 
 
-def ratio_for_W(X: Any, W: np.ndarray, H: np.ndarray, beta: float) -> tuple[Any, Any]:
-    """Numerator and denominator of the update of W, without penalties."""
+def updated_W(
+    X: Any, W: np.ndarray, H: np.ndarray, beta: float, penalties: Penalties
+) -> np.ndarray:
+    """W after a multiplicative update."""
+    if not is_sparse(X):
+        return decomposition.multiplicative(X, W, H, beta, penalties.array(), False)[0]
     if beta == 2:
-        return times(X, H.T), matmul.matmul(W, gram(H))
+        return _multiplied(W, times(X, H.T), matmul.matmul(W, gram(H)), penalties, beta)
     Ht = np.ascontiguousarray(H.T)
     below = np.broadcast_to(H.sum(1), W.shape) if beta == 1 else np.empty_like(W)
     tiny = _least(W.dtype, float(W.max(initial=0)) * float(H.max(initial=0)))
+    Y = np.maximum(_stored_model(X, W, H), tiny)
+    above = _with_data(X, _power(X.data, Y, beta)) @ Ht
+    if beta != 1:
+        for part in _parts(X):
+            whole = np.maximum(matmul.matmul(W[part], H), tiny)
+            below[part] = matmul.matmul(whole ** (beta - 1), Ht)
+    return _multiplied(W, above, below, penalties, beta)
+
+
+def updated_H(
+    X: Any, W: np.ndarray, H: np.ndarray, beta: float, penalties: Penalties
+) -> np.ndarray:
+    """H after a multiplicative update."""
     if is_sparse(X):
-        Y = np.maximum(_stored_model(X, W, H), tiny)
-        above = _with_data(X, _powers(X.data, Y, beta)[0]) @ Ht
-        if beta != 1:
-            for part in _parts(X):
-                whole = np.maximum(matmul.matmul(W[part], H), tiny)
-                below[part] = matmul.matmul(whole ** (beta - 1), Ht)
-        return above, below
-    above = np.empty_like(W)
-    for part in _parts(X):
-        Y = np.maximum(matmul.matmul(W[part], H), tiny)
-        first, second = _powers(X[part], Y, beta)
-        above[part] = matmul.matmul(first, Ht)
-        if second is not None:
-            below[part] = matmul.matmul(second, Ht)
-    return above, below
+        return _multiplied(H, *ratio_for_H(X, W, H, beta)[:2], penalties, beta)
+    new = decomposition.multiplicative(X.T, H.T, W.T, beta, penalties.array(), False)[0]
+    return np.ascontiguousarray(new.T)
 
 
-def ratio_for_H(X: Any, W: np.ndarray, H: np.ndarray, beta: float) -> tuple[Any, Any]:
-    """Numerator and denominator of the update of H, without penalties."""
+def ratio_for_H(
+    X: Any, W: np.ndarray, H: np.ndarray, beta: float
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Numerator and denominator of the update of H, without penalties, and the divergence."""
+    if not is_sparse(X):
+        _, above, below, cost = decomposition.multiplicative(X.T, H.T, W.T, beta, _NONE, True)
+        return above.T, below.T, cost
+    cost = divergence(X, W, H, beta)
     if beta == 2:
-        turned = X.T @ W if is_sparse(X) else matmul.matmul(np.ascontiguousarray(W.T), X).T
-        return np.ascontiguousarray(turned.T), matmul.matmul(gram(W.T), H)
-    above = np.zeros(H.shape)
+        return np.ascontiguousarray((X.T @ W).T), matmul.matmul(gram(W.T), H), cost
     below = np.zeros(H.shape)
     if beta == 1:
         below[...] = W.sum(0, dtype=np.float64)[:, None]
     tiny = _least(W.dtype, float(W.max(initial=0)) * float(H.max(initial=0)))
-    if is_sparse(X):
-        Y = np.maximum(_stored_model(X, W, H), tiny)
-        above += (_with_data(X, _powers(X.data, Y, beta)[0]).T @ W).T
-    for part in _parts(X):
-        if is_sparse(X) and beta == 1:
-            break
-        Wt = np.ascontiguousarray(W[part].T)
+    Y = np.maximum(_stored_model(X, W, H), tiny)
+    above = (_with_data(X, _power(X.data, Y, beta)).T @ W).T.astype(np.float64)
+    for part in _parts(X) if beta != 1 else ():
         Y = np.maximum(matmul.matmul(W[part], H), tiny)
-        if is_sparse(X):
-            below += matmul.matmul(Wt, Y ** (beta - 1))
-            continue
-        first, second = _powers(X[part], Y, beta)
-        above += matmul.matmul(Wt, first)
-        if second is not None:
-            below += matmul.matmul(Wt, second)
-    return above, below
+        below += matmul.matmul(np.ascontiguousarray(W[part].T), Y ** (beta - 1))
+    return above, below, cost
 
 
 def _parts(X: Any) -> Any:
@@ -159,29 +156,27 @@ def _parts(X: Any) -> Any:
         yield slice(i, min(i + step, X.shape[0]))
 
 
-def multiplied(
-    A: np.ndarray, above: np.ndarray, below: np.ndarray, penalties: Penalties, gamma: float
+def _multiplied(
+    A: np.ndarray, above: np.ndarray, below: np.ndarray, penalties: Penalties, beta: float
 ) -> np.ndarray:
-    """A factor after a multiplicative update."""
     below = below + penalties.l1 if penalties.l1 else below
     below = below + penalties.l2 * A if penalties.l2 else below
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(below > 0, above / below, 0.0)
-    if gamma != 1:
-        ratio **= gamma
+        ratio = np.where(below > 0, above / below, 0.0) ** gamma_of(beta)
     return (A * ratio).astype(A.dtype, copy=False)
 
 
 def divergence(X: Any, W: np.ndarray, H: np.ndarray, beta: float, root: bool = False) -> float:
     """``D_beta(X | W H)``, or the root of its double."""
-    tiny = _least(W.dtype, float(W.max(initial=0)) * float(H.max(initial=0)))
-    total = 0.0
-    if beta == 2 and is_sparse(X):
+    if not is_sparse(X):
+        total = decomposition.multiplicative(X, W, H, beta, _NONE, True)[3]
+    elif beta == 2:
         square = float(np.square(X.data, dtype=np.float64).sum())
         cross = float((times(X, H.T).astype(np.float64) * W).sum())
         model = float((gram(W.T).astype(np.float64) * gram(H)).sum())
         total = max(0.0, square + model - 2 * cross) / 2
-    elif is_sparse(X):
+    else:
+        tiny = _least(W.dtype, float(W.max(initial=0)) * float(H.max(initial=0)))
         Y = np.maximum(_stored_model(X, W, H).astype(np.float64), tiny)
         x = X.data.astype(np.float64)
         if beta == 1:
@@ -193,21 +188,4 @@ def divergence(X: Any, W: np.ndarray, H: np.ndarray, beta: float, root: bool = F
                 whole = np.maximum(matmul.matmul(W[part], H), tiny).astype(np.float64)
                 total += (beta - 1) * float((whole**beta).sum())
             total /= beta * (beta - 1)
-    else:
-        for part in _parts(X):
-            Y = matmul.matmul(W[part], H).astype(np.float64)
-            x = X[part].astype(np.float64)
-            total += _dense_divergence(x, Y if beta == 2 else np.maximum(Y, tiny), beta)
     return float(np.sqrt(2 * max(total, 0.0))) if root else total
-
-
-def _dense_divergence(x: np.ndarray, Y: np.ndarray, beta: float) -> float:
-    if beta == 2:
-        return float(np.square(x - Y).sum()) / 2
-    if beta == 1:
-        return float((xlogy(x, x / Y) - x + Y).sum())
-    if beta == 0:
-        ratio = x / Y
-        return float((ratio - np.log(ratio) - 1).sum())
-    power = x**beta + (beta - 1) * Y**beta - beta * x * Y ** (beta - 1)
-    return float(power.sum()) / (beta * (beta - 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 
 class Watch:
@@ -21,7 +21,7 @@ class Watch:
     def __init__(self, share: float, tol: float, patience: int | None) -> None:
         self.weight = min(share, 1.0)
         self.tol, self.patience = tol, patience
-        self.average = self.best = np.inf
+        self.average = self.best = math.inf
         self.seen = self.waited = 0
 
     def finished(self, cost: float, change: float) -> bool:
@@ -29,7 +29,7 @@ class Watch:
         self.seen += 1
         if self.seen == 1:  # the cost of the start
             return False
-        first = not np.isfinite(self.average)
+        first = not math.isfinite(self.average)
         self.average = cost if first else self.average + self.weight * (cost - self.average)
         if self.tol > 0 and change <= self.tol:
             return True
