@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,8 @@ class Kernel:
         if self.function is None:
             return kernels.matrix(X, Y, *self.settings)
         refuse_function(X, owner)
+        if X.dtype == object:  # rows of the user's own kind, in one column
+            X, Y = X[:, 0], Y[:, 0]
         K = self.function(X, Y)
         K = np.asarray(K.toarray() if is_sparse(K) else K, dtype=np.float64)
         if K.shape != (X.shape[0], Y.shape[0]) or not np.isfinite(K).all():
@@ -96,6 +99,25 @@ class Kernel:
         with np.errstate(over="ignore"):
             inner = self.gamma * inner + self.coef0
             return np.tanh(inner) if self.name == "sigmoid" else inner**self.degree
+
+
+def _cosine(X: Any, Y: Any) -> np.ndarray:
+    from sklearn.metrics.pairwise import cosine_similarity
+
+    return cosine_similarity(X, Y)
+
+
+def _additive_chi2(X: Any, Y: Any) -> np.ndarray:
+    from sklearn.metrics.pairwise import additive_chi2_kernel
+
+    return additive_chi2_kernel(*(A.toarray() if is_sparse(A) else A for A in (X, Y)))
+
+
+# Kernels of models in which few people take them, and which have no op of their own.
+MORE: dict[str, Callable[[Any, Any], np.ndarray]] = {
+    "cosine": _cosine,
+    "additive_chi2": _additive_chi2,
+}
 
 
 def of_pairs(function: Callable, **more: Any) -> Callable[[Any, Any], np.ndarray]:
@@ -177,6 +199,15 @@ def _summed(X: Any) -> Any:
 def canonical(X: Any) -> Any:
     """A CSR matrix without repeated columns; anything else as it is."""
     return _summed(X) if is_sparse(X) and not X.has_canonical_format else X
+
+
+def are_objects(X: Any) -> bool:
+    """Whether X is a sequence of rows that only a function of the user's can read: strings, ..."""
+    if hasattr(X, "dtype"):
+        return getattr(X, "ndim", 2) == 1 and not np.issubdtype(np.asarray(X).dtype, np.number)
+    if not isinstance(X, list | tuple) or not X or isinstance(X[0], Number):
+        return False
+    return isinstance(X[0], str | bytes | dict | set) or not hasattr(X[0], "__len__")
 
 
 def refuse_function(X: Any, owner: str) -> None:

@@ -217,9 +217,22 @@ def test_refusals():
     model = GaussianProcessRegressor(optimizer=None).fit(X, y)
     with pytest.raises(RuntimeError, match="only one of return_std and return_cov"):
         model.predict(X, return_std=True, return_cov=True)
+    with pytest.raises(ValueError, match=r"^RBF: length_scale must be finite numbers of at least"):
+        GaussianProcessRegressor(RBF("wide")).fit(X, y)
     kernel = RBF(1.0, (1e-5, np.inf))
     with pytest.raises(ValueError, match="bounds of hyperparameters must be finite"):
         GaussianProcessRegressor(kernel, n_restarts_optimizer=1).fit(X, y)
+
+
+def test_the_likelihood_may_move_the_kernel_of_the_fit():
+    X, y, _ = data(10)
+    model = GaussianProcessRegressor(RBF(1.0), optimizer=None).fit(X, y)
+    kernel = model.kernel_
+    model.log_marginal_likelihood([0.5])
+    assert kernel.theta == [0.0]
+    model.log_marginal_likelihood([0.5], clone_kernel=False)
+    assert kernel is model.kernel_
+    assert kernel.theta == [0.5]
 
 
 def test_an_optimizer_of_ones_own():

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import scipy.sparse
 import sklearn.kernel_ridge
+import sklearn.metrics.pairwise
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from kernelmill.kernel_ridge import KernelRidge
 
-KERNELS = ("linear", "poly", "rbf", "sigmoid", "laplacian", "chi2")
+KERNELS = ("linear", "poly", "polynomial", "rbf", "sigmoid", "laplacian", "chi2", "cosine")
 
 
 def data(n=60, d=4, outputs=None):
@@ -38,6 +39,16 @@ def test_the_same_as_scikit_learn(kernel, outputs):
         made = scipy.sparse.csr_matrix(X)
         sparse = KernelRidge(alpha, kernel=kernel).fit(made, y, sample_weight=w)
         np.testing.assert_allclose(sparse.predict(made), ours.predict(X), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix])
+def test_a_kernel_that_is_not_positive_definite_solves_the_equations(make):
+    X, y = data(n=20)
+    K = sklearn.metrics.pairwise.additive_chi2_kernel(X)
+    with pytest.warns(UserWarning, match="^KernelRidge: alpha must be large enough"):
+        model = KernelRidge(0.5, kernel="additive_chi2").fit(make(X), y)
+    right = K @ np.linalg.solve(K + 0.5 * np.eye(20), y)
+    np.testing.assert_allclose(model.predict(make(X)), right, rtol=1e-7)
 
 
 def test_leave_one_out_is_what_leaving_out_gives():

@@ -56,6 +56,10 @@ def values(model, X):
     return model.decision_function(X) if hasattr(model, "decision_function") else model.predict(X)
 
 
+def dense(X):
+    return X.toarray() if scipy.sparse.issparse(X) else X
+
+
 def data_kinds():
     X, y = blobs()
     yield "dense", X, y
@@ -73,7 +77,7 @@ def primal_gap(model, X, y, C):
     """Primal minus dual objective of a machine with price C, from its decision function alone."""
     K = kernel_of(model, X, fitted=model._gamma).matrix(X, X, "test")
     b = np.zeros(X.shape[0])
-    b[model.support_] = model.dual_coef_[0]
+    b[model.support_] = dense(model.dual_coef_)[0]
     f = values(model, X)
     norm = b @ K @ b
     if isinstance(model, SVC):

@@ -289,7 +289,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         owner = type(self).__name__
         kernel = self.kernel_.clone_with_theta(theta)
         if not clone_kernel:
-            self.kernel_ = kernel
+            self.kernel_.theta = kernel.theta
         targets = self.y_train_.reshape(len(self.y_train_), -1)
         noise = self._noise(len(targets), owner)
         least = -math.inf if eval_gradient else math.inf

@@ -12,7 +12,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._random import legacy_state, seed_of
-from kernelmill._kernels import GAMMA, KERNEL, Kernel, canonical, check_square
+from kernelmill._kernels import GAMMA, KERNEL, MORE, Kernel, canonical, check_square
 from kernelmill.kernel_approximation._base import KernelFeatures, gamma_of
 from kernelmill.preprocessing._base import fitting_in_one_pass
 
@@ -37,12 +37,12 @@ class Nystroem(KernelFeatures):
 
     Parameters
     ----------
-    kernel : {"linear", "poly", "rbf", "sigmoid", "laplacian", "chi2", "precomputed"} or callable, \
-default="rbf"
+    kernel : {"linear", "poly", "polynomial", "rbf", "sigmoid", "laplacian", "chi2", "cosine", \
+"additive_chi2", "precomputed"} or callable, default="rbf"
         Kernel function, or a function ``(X, Y) -> K``.
     gamma : {"scale", "auto"}, float or None, default=None
-        Coefficient of the kernel. None and ``"auto"`` are 1 / d; ``"scale"`` is 1 / (d times the
-        variance over all entries of X, weighted).
+        Coefficient of the kernel. None and ``"auto"`` are 1 / d, but None is 1 for ``"chi2"``;
+        ``"scale"`` is 1 / (d times the variance over all entries of X, weighted).
     coef0 : float or None, default=None
         Constant of ``"poly"`` and ``"sigmoid"``; None is 1.
     degree : float or None, default=None
@@ -90,7 +90,7 @@ default="rbf"
     """
 
     _parameters: ClassVar = {
-        "kernel": KERNEL,
+        "kernel": rule.any_of(rule.one_of("polynomial", *MORE), KERNEL),
         "gamma": rule.any_of(GAMMA, rule.nothing()),
         "coef0": rule.any_of(rule.Rule(rule.is_real, "a number"), rule.nothing()),
         "degree": rule.any_of(rule.real(0), rule.nothing()),
@@ -125,7 +125,10 @@ default="rbf"
             return Kernel("callable", function=self._called)
         coef0 = 1.0 if self.coef0 is None else float(self.coef0)
         degree = 3.0 if self.degree is None else float(self.degree)
-        return Kernel(self.kernel, self.gamma_, coef0, degree)
+        if self.kernel in MORE:
+            return Kernel("callable", function=MORE[self.kernel])
+        name = "poly" if self.kernel == "polynomial" else self.kernel
+        return Kernel(name, self.gamma_, coef0, degree)
 
     def _called(self, X: Any, Y: Any) -> Any:
         return self.kernel(X, Y, **(self.kernel_params or {}))
@@ -149,7 +152,8 @@ default="rbf"
         places = np.arange(rows.count) if weights is None else np.flatnonzero(weights > 0)
         if self.kernel == "precomputed":
             check_square(rows.X, rows.owner)
-        self.gamma_ = gamma_of("auto" if self.gamma is None else self.gamma, rows)
+        usual = 1.0 if self.kernel == "chi2" else "auto"
+        self.gamma_ = gamma_of(usual if self.gamma is None else self.gamma, rows)
         m = min(int(self.n_components), len(places))
         if m < self.n_components:
             warn(

@@ -16,6 +16,7 @@ from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import targets_of
 from kernelmill._estimator._words import WORDS
 from kernelmill._kernels import (
+    MORE,
     NAMES,
     Kernel,
     canonical,
@@ -32,11 +33,12 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
     ----------
     alpha : float or array-like of shape (n_outputs,), default=1
         Strength of the penalty, for each output if it is an array.
-    kernel : {"linear", "poly", "polynomial", "rbf", "sigmoid", "laplacian", "chi2", \
-"precomputed"} or callable, default="linear"
+    kernel : {"linear", "poly", "polynomial", "rbf", "sigmoid", "laplacian", "chi2", "cosine", \
+"additive_chi2", "precomputed"} or callable, default="linear"
         Kernel function, or a function ``(x, y) -> float`` of two rows.
     gamma : float or None, default=None
-        Coefficient of all kernels but ``"linear"``; 1 / d by default, and 1 for ``"chi2"``.
+        Coefficient of the kernels but ``"linear"``, ``"cosine"`` and ``"additive_chi2"``; 1 / d by
+        default, and 1 for ``"chi2"``.
     degree : float, default=3
         Exponent of ``"poly"``.
     coef0 : float, default=1
@@ -90,7 +92,8 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
     _parameters: ClassVar = {
         "alpha": rule.any_of(rule.real(0), rule.array("(n_outputs,)")),
         "kernel": rule.any_of(
-            rule.one_of(*NAMES, "polynomial"), rule.Rule(callable, "a function (x, y) -> float")
+            rule.one_of(*NAMES, "polynomial", *MORE),
+            rule.Rule(callable, "a function (x, y) -> float"),
         ),
         "gamma": rule.any_of(rule.real(0), rule.nothing()),
         "degree": rule.real(0),
@@ -120,6 +123,8 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
         if callable(self.kernel):
             function = of_pairs(self.kernel, **(self.kernel_params or {}))
             return Kernel("callable", function=function)
+        if self.kernel in MORE:
+            return Kernel("callable", function=MORE[self.kernel])
         name = "poly" if self.kernel == "polynomial" else self.kernel
         gamma = 1.0 if name == "chi2" else 1.0 / max(1, self.n_features_in_)
         gamma = gamma if self.gamma is None else float(self.gamma)

@@ -7,13 +7,23 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from kernelmill._arrays import beside, is_sparse, namespace, to_host
+from kernelmill._arrays import (
+    beside,
+    check_weights,
+    drop_column,
+    is_frame,
+    is_sparse,
+    namespace,
+    to_host,
+)
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._rows import Estimator, Rows
+from kernelmill._estimator._validation import check_shape, zero_weights
 from kernelmill._kernels import (
     GAMMA,
     KERNEL,
     Kernel,
+    are_objects,
     canonical,
     check_square,
     kernel_of,
@@ -21,6 +31,7 @@ from kernelmill._kernels import (
 )
 from kernelmill.svm import _words
 from kernelmill.svm._training import Training
+from kernelmill.svm._weights import not_negative
 
 PARAMETERS: dict[str, rule.Rule] = {
     "kernel": KERNEL,
@@ -33,7 +44,7 @@ PARAMETERS: dict[str, rule.Rule] = {
     "shrinking": rule.boolean(),
     "max_iter": rule.integer(-1),
 }
-C = rule.real(0, above=True)
+C = rule.Rule(lambda v: rule.is_real(v) and v > 0, "a number above 0 (np.inf allows no error)")
 NU = rule.real(0, above=True, high=1)
 
 
@@ -46,6 +57,7 @@ class SupportVectorMachine(Estimator):
     _center: ClassVar[bool] = True  # whether the sum of multipliers is 0, for linear kernels
     _single: ClassVar[bool] = True  # whether rows of the kernel may be float32
 
+    C: float
     kernel: Any
     gamma: Any
     shrinking: bool
@@ -66,6 +78,11 @@ class SupportVectorMachine(Estimator):
         raise AttributeError(f"{owner!r} object has no attribute {name!r}")
 
     @property
+    def _cost(self) -> float:
+        """C, at most a number whose square times kernel values stays finite."""
+        return min(float(self.C), 1e100)
+
+    @property
     def _squares(self) -> bool:
         return self.kernel != "precomputed"
 
@@ -73,6 +90,25 @@ class SupportVectorMachine(Estimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.kernel == "precomputed"
         return tags
+
+    def _rows(self, X: Any, sample_weight: Any = None, **options: Any) -> Rows:
+        if isinstance(sample_weight, str) and is_frame(X):
+            X, sample_weight = drop_column(X, sample_weight, type(self).__name__)
+        if sample_weight is not None:
+            sample_weight = not_negative(sample_weight)
+        if callable(self.kernel) and are_objects(X):
+            return self._objects(X, sample_weight, **options)
+        return super()._rows(X, sample_weight, **options)
+
+    def _objects(self, X: Any, sample_weight: Any, reset: bool) -> Rows:
+        """Rows that are no numbers, for a kernel of the user's: one column of objects."""
+        owner, column = type(self).__name__, np.empty((len(X), 1), object)
+        column[:, 0] = list(X)
+        check_shape(self, column.shape, None, reset)
+        weight = check_weights(sample_weight, len(column), np.float64, owner)
+        if weight is not None and not (weight > 0).any():
+            raise zero_weights(owner)
+        return Rows(column, weight, owner)
 
     def _checked(self, rows: Rows) -> Rows:
         """Rows of a fit, dense where they are a kernel."""
@@ -136,6 +172,21 @@ class SupportVectorMachine(Estimator):
             "_gamma": kernel.gamma,
             "_origin": to_host(origin) if kernel.name == "linear" else None,
         }
+
+    def _as_rows(self, coef: np.ndarray) -> Any:
+        """Coefficients as attributes: read-only, and sparse where the rows of the fit are."""
+        if is_sparse(self.support_vectors_):
+            import scipy.sparse
+
+            return scipy.sparse.csr_matrix(coef)
+        coef.flags.writeable = False
+        return coef
+
+    @property
+    def _dual(self) -> np.ndarray:
+        """``dual_coef_`` as a dense array."""
+        coef = self.dual_coef_
+        return coef.toarray() if is_sparse(coef) else coef
 
     def _kernel_sums(self, X: Any, coef: np.ndarray, own: Any = None) -> Any:
         """``K(X, support vectors) @ coef`` beside X; `own` is a slice of the support vectors."""

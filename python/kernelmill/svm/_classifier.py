@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import ClassifierMixin
+from sklearn.exceptions import NotFittedError
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -108,7 +109,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         if before is not None:
             pairs = _pairs.pairs(len(self.classes_))
             problems = [
-                before.started(p, kept[p.rows], self.C, tuple(self.classes_[[i, j]]))
+                before.started(p, kept[p.rows], self._cost, tuple(self.classes_[[i, j]]))
                 for p, (i, j) in zip(problems, pairs, strict=True)
             ]
         training = self._training(kernel, used, given, problems, self._weights(rows)[kept])
@@ -119,7 +120,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         solved = solve(self, training, attributes, (X, y, sample_weight))
         self.__dict__.update(attributes(solved, 0))
         if "warm_start" in self._parameters:
-            self._price = float(self.C)  # for a start from here
+            self._price = self._cost  # for a start from here
         if self.probability:
             self._calibrate(training, codes, weights, scale)
         return self
@@ -180,19 +181,18 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         self.__dict__.update(found)
         coef = np.ascontiguousarray(coef[:, support])
         sign = -1.0 if k == 2 else 1.0  # the second class of two is the positive one
-        found["dual_coef_"] = sign * coef
-        self.dual_coef_ = found["dual_coef_"]
+        self.dual_coef_ = found["dual_coef_"] = self._as_rows(sign * coef)
         shifts = self._of_pairs(self._shift)
         found["intercept_"] = sign * (self._constants - shifts[0])
         if kernel.name == "linear":
             weights = self._of_pairs(lambda c, own: self._weighted(self.support_vectors_[own], c))
-            found["coef_"] = sign * weights.T
+            found["coef_"] = self._as_rows(sign * weights.T)
         return found
 
     def _of_pairs(self, function: Any) -> Any:
         """For each pair, the sum over both classes of ``function(coef, own)``: (rows, pairs)."""
         k = len(self.classes_)
-        coef = self.dual_coef_ if k > 2 else -self.dual_coef_
+        coef = self._dual if k > 2 else -self._dual
         ends = np.cumsum(self.n_support_)
         parts = []
         for c in range(k):
@@ -321,9 +321,9 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
         """
         check_is_fitted(self)
         if not hasattr(self, "probA_"):
-            raise ValueError(
+            raise NotFittedError(
                 f"{type(self).__name__}: probability must be True in fit for predict_proba, got "
-                "False then"
+                "False then (predict_proba is not available when fitted with probability=False)"
             )
         given = self._mapped_rows(X, self._decisions)
         decisions = to_host(given)
@@ -413,7 +413,7 @@ class SVC(_Classifier):
     def _pair(
         self, rows: np.ndarray, signs: np.ndarray, weights: np.ndarray, scale: float
     ) -> _problems.Problem:
-        return _problems.classes(rows, signs, self.C * weights)
+        return _problems.classes(rows, signs, self._cost * weights)
 
 
 class NuSVC(_Classifier):

@@ -126,9 +126,10 @@ class OneClassSVM(OutlierMixin, SingleMachine):
         """
         decision = self.decision_function(X)
         # Sums of as many terms, each of at most the size of the offset or so.
-        size = float(np.max(np.abs(self.offset_)) + np.abs(self.dual_coef_).sum())
+        size = float(np.max(np.abs(self.offset_)) + np.abs(self._dual).sum())
         rounding = 16 * np.finfo(self._precision()).eps * size
         return namespace(decision).where(decision >= -rounding, 1, -1)
 
     def _precision(self) -> Any:
-        return getattr(self.support_vectors_, "dtype", np.dtype(np.float64))
+        dtype = getattr(self.support_vectors_, "dtype", np.dtype(np.float64))
+        return dtype if dtype.kind == "f" else np.dtype(np.float64)

@@ -100,8 +100,8 @@ def led_by(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
         order = np.argsort(-own, kind="stable")
         order = order[order != label]
         group, mean = [label], own[label]
-        for other in order:  # all that are larger than the mean of the group join it
-            if own[other] <= mean:
+        for other in order:  # all that are at least the mean of the group join it
+            if own[other] < mean:
                 break
             group.append(other)
             mean = own[group].mean()

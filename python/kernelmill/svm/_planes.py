@@ -19,6 +19,8 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._rows import Rows
 
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True)
 class Planes:
@@ -143,7 +145,9 @@ class OneByOne:
         """The first points of all problems."""
         k = self.given.k
         points = tuple(self.start(c) for c in range(k))
-        met = tuple(self.met(c, point) for c, point in enumerate(points))
+        # No tolerance for zeros: just above the least C with a feature they are nearly as good.
+        read = (self.read(c, point)[2:] for c, point in enumerate(points))
+        met = tuple(bool(gap <= _ROUNDING * objective) for objective, gap in read)
         return Stage(points, (0,) * k, met, met)
 
     def met(self, c: int, point: Any) -> bool:

@@ -21,7 +21,6 @@ class SingleMachine(SupportVectorMachine):
     """Base of the machines with one problem and one decision function."""
 
     warm_start = False  # of those without the parameter
-    C: float
     intercept_: Any
 
     def _problem(self, y: np.ndarray, weights: np.ndarray, scale: float) -> _problems.Problem:
@@ -45,7 +44,7 @@ class SingleMachine(SupportVectorMachine):
         problem = self._problem(targets[kept], weights[kept], size)
         before = values_before(self, rows.count)
         if before is not None:
-            problem = before.started(problem, kept[problem.rows], self.C)
+            problem = before.started(problem, kept[problem.rows], self._cost)
         training = self._training(kernel, used, given, [problem], weights[kept])
 
         def attributes(solved: Solved, n_iter: int) -> dict[str, Any]:
@@ -54,7 +53,7 @@ class SingleMachine(SupportVectorMachine):
         solved = solve(self, training, attributes, (X, y, sample_weight))
         self.__dict__.update(attributes(solved, 0))
         if "warm_start" in self._parameters:
-            self._price = float(self.C)  # for a start from here
+            self._price = self._cost  # for a start from here
         return self
 
     def _attributes(
@@ -68,7 +67,7 @@ class SingleMachine(SupportVectorMachine):
         self.__dict__.update(found)
         coef = multipliers[support][None, :]
         found |= {
-            "dual_coef_": coef,
+            "dual_coef_": self._as_rows(coef),
             "_constant": rho,
             "intercept_": np.array([rho - float(self._shift(coef.T)[0])]),
             "n_iter_": int(max(1, solved.column("steps")[0])),
@@ -77,11 +76,11 @@ class SingleMachine(SupportVectorMachine):
             "fit_status_": int(solved.column("status")[0] == ops.STALLED),
         }
         if kernel.name == "linear":
-            found["coef_"] = self._weighted(self.support_vectors_, coef.T).T
+            found["coef_"] = self._as_rows(self._weighted(self.support_vectors_, coef.T).T)
         return found
 
     def _values(self, X: Any) -> np.ndarray:
-        return self._kernel_sums(X, self.dual_coef_.T).ravel() + self._constant
+        return self._kernel_sums(X, self._dual.T).ravel() + self._constant
 
 
 class _Regressor(RegressorMixin, SingleMachine):
@@ -182,7 +181,7 @@ class SVR(_Regressor):
 
     def _problem(self, y: np.ndarray, weights: np.ndarray, scale: float) -> _problems.Problem:
         rows = np.arange(len(y), dtype=np.int32)
-        return _problems.values(rows, y, self.C * weights, self.epsilon)
+        return _problems.values(rows, y, self._cost * weights, self.epsilon)
 
 
 class NuSVR(_Regressor):
@@ -228,7 +227,7 @@ class NuSVR(_Regressor):
 
     def _problem(self, y: np.ndarray, weights: np.ndarray, scale: float) -> _problems.Problem:
         rows = np.arange(len(y), dtype=np.int32)
-        return _problems.nu_values(rows, y, self.C * weights, self.nu)
+        return _problems.nu_values(rows, y, self._cost * weights, self.nu)
 
     def _signed(self, beta: np.ndarray, count: int) -> np.ndarray:
         return beta[:count] + beta[count:]

@@ -64,7 +64,7 @@ def classes_before(model: Any, n: int) -> Before | None:
     if not model.warm_start or "_price" not in state or state["shape_fit_"][0] != n:
         return None
     k = len(model.classes_)
-    coef = -model.dual_coef_ if k == 2 else model.dual_coef_
+    coef = -model._dual if k == 2 else model._dual
     ends = np.cumsum(model.n_support_)
     own = [slice(int(e - c), int(e)) for e, c in zip(ends, model.n_support_, strict=True)]
     found = {}
@@ -83,5 +83,5 @@ def values_before(model: Any, n: int) -> Before | None:
     if not model.warm_start or "_price" not in state or state["shape_fit_"][0] != n:
         return None
     b = np.zeros(n)
-    b[model.support_] = model.dual_coef_[0]
+    b[model.support_] = model._dual[0]
     return Before(model._price, {None: b})

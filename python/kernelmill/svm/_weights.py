@@ -8,6 +8,14 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
 
+def not_negative(weights: Any) -> Any:
+    """Weights of which negative ones are 0: their rows are left out, as LIBSVM does."""
+    values = weights if hasattr(weights, "dtype") else np.asarray(weights)
+    if values.dtype.kind not in "if" or not bool((values < 0).any()):
+        return weights
+    return values * (values > 0)
+
+
 def factors_of_classes(
     class_weight: Any, classes: np.ndarray, codes: np.ndarray, labels: np.ndarray,
     weights: np.ndarray, owner: str

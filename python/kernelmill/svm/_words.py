@@ -16,10 +16,12 @@ WORDS = COMMON.extended(
         "fit.y": ("array-like of shape (n,)", "Targets."),
         "fit.sample_weight": ("array-like of shape (n,)",
             "Weights of the rows, factors of C. A weight of 2 counts a row twice; rows with zero "
-            "weight are ignored."),
+            "or negative weight are ignored."),
     },
     parameters={
-        "C": ("float", "Price of an error: the bound of the multipliers. Larger is stricter."),
+        "C": ("float",
+            "Price of an error: the bound of the multipliers. Larger is stricter; ``np.inf`` "
+            "allows no error at all."),
         "Cs": ("array-like of float", "Prices to try."),
         "gammas": ("array-like of float or {\"scale\", \"auto\"}",
             "Coefficients to try; ``\"scale\"`` is that of all rows, not of each fold's."),
@@ -32,7 +34,8 @@ WORDS = COMMON.extended(
             "the share of support vectors; in (0, 1]."),
         "kernel": ("{\"linear\", \"poly\", \"rbf\", \"sigmoid\", \"laplacian\", \"chi2\", "
             "\"precomputed\"} or callable",
-            "Kernel function, or a function ``(X, Y) -> K``."),
+            "Kernel function, or a function ``(X, Y) -> K``, which gets X as arrays; rows may "
+            "then be any objects, such as a list of strings."),
         "degree": ("float", "Exponent of ``\"poly\"``."),
         "gamma": ("{\"scale\", \"auto\"} or float",
             "Coefficient of all kernels but ``\"linear\"``. ``\"scale\"`` is 1 / (d times the "
@@ -62,10 +65,12 @@ WORDS = COMMON.extended(
     attributes={
         "classes_": ("ndarray of shape (n_classes,)", "Labels of the classes."),
         "class_weight_": ("ndarray of shape (n_classes,)", "Factor of C for each class."),
-        "coef_": ("ndarray of shape (n_pairs, d)",
-            "Weights of the features, for a linear kernel alone."),
-        "dual_coef_": ("ndarray of shape (n_classes - 1, n_support)",
-            "Signed multipliers of the support vectors."),
+        "coef_": ("{ndarray, CSR matrix} of shape (n_pairs, d)",
+            "Weights of the features, for a linear kernel alone; read-only, and CSR for a fit to "
+            "sparse rows."),
+        "dual_coef_": ("{ndarray, CSR matrix} of shape (n_classes - 1, n_support)",
+            "Signed multipliers of the support vectors; read-only, and CSR for a fit to sparse "
+            "rows."),
         "dual_gap_": ("float or ndarray of shape (n_pairs,)",
             "At most this much the objective is above its least value."),
         "fit_status_": ("int", "0 where the fit met its tolerance, else 1."),

@@ -141,3 +141,13 @@ def test_scikit_learns_kernels_become_ours():
 
     for make in MAKE.values():
         assert as_kernel(make(theirs)) == make(ours)
+
+
+def test_hyperparameters_are_attributes():
+    kernel = ours.Matern([1.0, 2.0], (0.1, 10.0))
+    found = kernel.hyperparameter_length_scale
+    assert (found.name, found.n_elements, found.fixed) == ("length_scale", 2, False)
+    np.testing.assert_array_equal(found.bounds, [[0.1, 10.0]] * 2)
+    assert (2.0 * kernel).hyperparameter_k2__length_scale.n_elements == 2
+    with pytest.raises(AttributeError, match="'RBF' object has no attribute 'hyperparameter_nu'"):
+        ours.RBF().hyperparameter_nu  # noqa: B018

@@ -169,6 +169,13 @@ class Kernel:
             found.append(Hyperparameter(name, bounds, len(value)))
         return found
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("hyperparameter_"):
+            for found in self.hyperparameters:
+                if name == f"hyperparameter_{found.name}":
+                    return found
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     @property
     def n_dims(self) -> int:
         """Number p of entries of `theta`."""
@@ -234,7 +241,10 @@ class Kernel:
     def _check(self, d: int) -> None:
         """Raise unless the parameters make a kernel of rows with d features."""
         for name in self._names:
-            value = np.asarray(getattr(self, name), dtype=np.float64)
+            try:
+                value = np.asarray(getattr(self, name), dtype=np.float64)
+            except (TypeError, ValueError):
+                value = np.array(np.nan)
             if not (np.isfinite(value) & (value >= 0)).all() or value.ndim > 1:
                 raise ValueError(
                     f"{type(self).__name__}: {name} must be finite numbers of at least 0, got "

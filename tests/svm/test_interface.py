@@ -1,0 +1,115 @@
+"""What scikit-learn's users rely on beside the optimum: attributes, weights, rows of any kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse
+import sklearn.svm
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+
+from kernelmill.svm import SVC, SVR, LinearSVC, NuSVC, NuSVR, OneClassSVM
+
+MACHINES = (SVC, NuSVC, SVR, NuSVR, OneClassSVM)
+WORDS = ["A A", "A", "B", "B B", "A B", "A A A"]
+COUNTS = np.array([[2.0, 0], [1, 0], [0, 1], [0, 2], [1, 1], [3, 0]])
+LABELS = np.array([1, 1, 2, 2, 1, 2])
+
+
+def values(model, X):
+    return model.decision_function(X) if hasattr(model, "decision_function") else model.predict(X)
+
+
+def shared_letters(words, others):
+    return np.array(
+        [[float(sum(w.count(c) * v.count(c) for c in "AB")) for v in others] for w in words]
+    )
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+def test_attributes_are_sparse_where_rows_are(cls):
+    """And read-only: a change would not reach predictions."""
+    y = np.arange(30) % 3
+    X = np.random.default_rng(0).normal(size=(30, 2)) + 2 * np.eye(3, 2)[y]
+    pairs = {"decision_function_shape": "ovo"} if cls in (SVC, NuSVC) else {}
+    dense = cls(kernel="linear", tol=1e-6, **pairs).fit(X, y)
+    sparse = clone(dense).fit(scipy.sparse.csr_matrix(X), y)
+    assert scipy.sparse.issparse(sparse.dual_coef_)
+    assert scipy.sparse.issparse(sparse.coef_)
+    assert sparse.dual_coef_.shape == dense.dual_coef_.shape
+    np.testing.assert_allclose(sparse.coef_.toarray(), dense.coef_, atol=1e-3)
+    np.testing.assert_allclose(values(sparse, X), values(dense, X), atol=1e-3)
+    for array in (dense.coef_, dense.dual_coef_):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1.0
+
+
+@pytest.mark.parametrize("container", [list, np.array, lambda words: np.array(words, object)])
+@pytest.mark.parametrize("cls", MACHINES)
+def test_rows_may_be_strings_for_a_function(cls, container):
+    weight = [1.0, 2, 1, 1, 1, 0]
+    words = container(WORDS)
+    model = cls(kernel=shared_letters).fit(words, LABELS, sample_weight=weight)
+    same = cls(kernel=lambda X, Y: X @ Y.T).fit(COUNTS, LABELS, sample_weight=weight)
+    np.testing.assert_allclose(values(model, words), values(same, COUNTS), atol=1e-10)
+    np.testing.assert_array_equal(model.predict(container(["B A"])), same.predict([[1.0, 1.0]]))
+    np.testing.assert_array_equal(model.support_, same.support_)
+    with pytest.raises(ValueError, match=f"^{cls.__name__}: sample_weight must have shape"):
+        cls(kernel=shared_letters).fit(words, LABELS, sample_weight=[1.0])
+    with pytest.raises(ValueError, match=f"^{cls.__name__}: sample_weight must have a positive"):
+        cls(kernel=shared_letters).fit(words, LABELS, sample_weight=np.zeros(6))
+    with pytest.raises((TypeError, ValueError)):  # and are no numbers for a kernel by name
+        cls().fit(words, LABELS)
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+def test_negative_weights_leave_rows_out(cls):
+    weight = np.array([1.0, -1, 1, 2, 1, 1])
+    model = cls().fit(COUNTS, LABELS, sample_weight=weight)
+    same = cls().fit(COUNTS, LABELS, sample_weight=np.maximum(weight, 0))
+    np.testing.assert_array_equal(values(model, COUNTS), values(same, COUNTS))
+    assert 1 not in model.support_
+    np.testing.assert_array_equal(weight, [1, -1, 1, 2, 1, 1])
+    with pytest.raises(ValueError, match="sample_weight must be finite"):
+        cls().fit(COUNTS, LABELS, sample_weight=[1, np.nan, 1, -1, 1, 1])
+
+
+@pytest.mark.parametrize("cls", [SVC, SVR])
+def test_an_infinite_price_allows_no_error(cls):
+    y = COUNTS @ [1.0, 0.5] if cls is SVR else np.array([1, 1, 2, 2, 1, 1])
+    given = {"kernel": "linear", "C": np.inf}
+    model = cls(**given, tol=1e-8).fit(COUNTS, y)
+    peer = getattr(sklearn.svm, cls.__name__)(**given, tol=1e-8).fit(COUNTS, y)
+    np.testing.assert_allclose(values(model, COUNTS), values(peer, COUNTS), atol=1e-6)
+    with pytest.warns(ConvergenceWarning, match="steps no longer change"):
+        model = cls(**given).fit(COUNTS, [1, 2, 1, 2, 1, 2])  # which errors it must make
+    assert np.isfinite(values(model, COUNTS)).all()
+
+
+def test_probabilities_need_a_fit_for_them():
+    model = SVC().fit(COUNTS, LABELS)
+    assert not hasattr(model, "predict_proba")
+    model.probability = True
+    with pytest.raises(NotFittedError, match=r"^SVC: probability must be True in fit"):
+        model.predict_proba(COUNTS)
+
+
+@pytest.mark.parametrize("n", range(2, 8))
+def test_probabilities_without_a_slope_follow_the_labels(n):
+    """Rows held out that tell nothing: all pairs have probabilities of one half."""
+    X, y = np.random.default_rng(n).normal(size=(n, 2)), np.arange(n) % min(3, n)
+    model = SVC(probability=True, random_state=0).fit(X, y)
+    proba = model.predict_proba(X)
+    np.testing.assert_array_equal(model.classes_[proba.argmax(axis=1)], model.predict(X))
+    np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_an_l1_penalty_has_a_feature_just_above_the_least_price(fit_intercept):
+    X, y = [[-1.0, 0], [0, 1], [1, 1], [1, 1]], [0, 1, 1, 1]
+    given = {"fit_intercept": fit_intercept, "intercept_scaling": 10.0}
+    least = sklearn.svm.l1_min_c(X, y, loss="squared_hinge", **given)
+    for factor, there in ((1.0, False), (1.01, True)):
+        model = LinearSVC("l1", C=least * factor, **given).fit(X, y)
+        assert bool(np.any(model.coef_ != 0) or np.any(model.intercept_ != 0)) is there
