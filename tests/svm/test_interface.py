@@ -9,7 +9,9 @@ import sklearn.svm
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from kernelmill.svm import SVC, SVR, LinearSVC, NuSVC, NuSVR, OneClassSVM
+import kernelmill
+from kernelmill.callbacks import Checkpoint
+from kernelmill.svm import SVC, SVR, LinearSVC, NuSVC, NuSVR, OneClassSVM, _training
 
 MACHINES = (SVC, NuSVC, SVR, NuSVR, OneClassSVM)
 WORDS = ["A A", "A", "B", "B B", "A B", "A A A"]
@@ -113,3 +115,48 @@ def test_an_l1_penalty_has_a_feature_just_above_the_least_price(fit_intercept):
     for factor, there in ((1.0, False), (1.01, True)):
         model = LinearSVC("l1", C=least * factor, **given).fit(X, y)
         assert bool(np.any(model.coef_ != 0) or np.any(model.intercept_ != 0)) is there
+
+
+@pytest.mark.parametrize("cls", [SVC, SVR])
+def test_an_interrupted_fit_goes_on(cls, monkeypatch, tmp_path):
+    """From its multipliers, in this process or in another one: no step is taken twice."""
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    y = X[:, 0] * X[:, 1] if cls is SVR else (X[:, 0] * X[:, 1] > 0).astype(int)
+    monkeypatch.setattr(_training, "_SLICE", 1.0)  # a round in each slice
+    monkeypatch.setattr(_training, "_WORKING", 16)
+    advance, slices, last = _training.Training.advance, [0], [10**9]
+
+    def counted(self, before, most):
+        slices[0] += 1
+        if slices[0] > last[0]:
+            raise KeyboardInterrupt
+        return advance(self, before, most)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_training.Training, "advance", counted)
+        whole = cls(C=100.0).fit(X, y)
+        slices, last = [0], [slices[0] * 3 // 4]
+        model = cls(C=100.0, warm_start=True)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+    assert model.interrupted_
+    first = np.sum(model.n_iter_)
+    kernelmill.save(model, tmp_path / "half.safetensors")
+    other = kernelmill.load(tmp_path / "half.safetensors")
+    for resumed in (model, other):
+        resumed.fit(X, y)
+        assert np.sum(resumed.n_iter_) <= np.sum(whole.n_iter_) - 0.5 * first
+        np.testing.assert_allclose(values(resumed, X), values(whole, X), atol=0.01)
+
+
+@pytest.mark.parametrize("cls", MACHINES)
+def test_a_checkpoint_holds_what_predictions_need(cls, tmp_path):
+    model, path = cls(), tmp_path / "model.safetensors"
+    if not hasattr(model, "set_callbacks"):
+        pytest.skip("scikit-learn before 1.9 has no callbacks")
+    for _ in range(2):  # the second fit leaves the attributes of the first until it has ended
+        model.set_callbacks(Checkpoint(path, every=0)).fit(COUNTS, LABELS)
+        found = kernelmill.load(path)
+        np.testing.assert_array_equal(values(found, COUNTS), values(model, COUNTS))
+        np.testing.assert_array_equal(found.predict(COUNTS), model.predict(COUNTS))
+        assert found.dual_gap_ == model.dual_gap_

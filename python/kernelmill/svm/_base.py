@@ -164,7 +164,8 @@ class SupportVectorMachine(Estimator):
         """Attributes that predictions read; `support` numbers the rows in `kept`."""
         rows = kept[support]
         precomputed = kernel.name == "precomputed"
-        return {
+        price = {"_price": self._cost} if "warm_start" in self._parameters else {}
+        return price | {  # with the price of these multipliers, for a start from them
             "support_": rows.astype(np.int32),
             "support_vectors_": np.empty((0, 0)) if precomputed else X[rows],
             "shape_fit_": X.shape,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,8 +120,6 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
 
         solved = solve(self, training, attributes, (X, y, sample_weight))
         self.__dict__.update(attributes(solved, 0))
-        if "warm_start" in self._parameters:
-            self._price = self._cost  # for a start from here
         if self.probability:
             self._calibrate(training, codes, weights, scale)
         return self
@@ -178,15 +177,17 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
             "fit_status_": int((solved.column("status") == ops.STALLED).any()),
             "_constants": np.array(constants),  # of decisions about the origin of the fit
         }
-        self.__dict__.update(found)
+        after = copy(self)  # this model stays as it is until the fit has ended
+        after.__dict__.update(found)
         coef = np.ascontiguousarray(coef[:, support])
         sign = -1.0 if k == 2 else 1.0  # the second class of two is the positive one
-        self.dual_coef_ = found["dual_coef_"] = self._as_rows(sign * coef)
-        shifts = self._of_pairs(self._shift)
-        found["intercept_"] = sign * (self._constants - shifts[0])
+        after.dual_coef_ = found["dual_coef_"] = after._as_rows(sign * coef)
+        shifts = after._of_pairs(after._shift)
+        found["intercept_"] = sign * (after._constants - shifts[0])
         if kernel.name == "linear":
-            weights = self._of_pairs(lambda c, own: self._weighted(self.support_vectors_[own], c))
-            found["coef_"] = self._as_rows(sign * weights.T)
+            vectors = after.support_vectors_
+            weights = after._of_pairs(lambda c, own: after._weighted(vectors[own], c))
+            found["coef_"] = after._as_rows(sign * weights.T)
         return found
 
     def _of_pairs(self, function: Any) -> Any:

@@ -68,9 +68,11 @@ class OneClassSVM(OutlierMixin, SingleMachine):
             If X, weights or a parameter do not fit.
         """
         rows = self._checked(self._rows(X, sample_weight, reset=True))
-        self._solve(X, None, sample_weight, np.zeros(rows.count), rows)
-        self.offset_ = -self.intercept_
-        return self
+        return self._solve(X, None, sample_weight, np.zeros(rows.count), rows)
+
+    def _attributes(self, *given: Any) -> dict[str, Any]:
+        found = super()._attributes(*given)
+        return found | {"offset_": -found["intercept_"]}
 
     def _problem(self, y: np.ndarray, weights: np.ndarray, scale: float) -> _problems.Problem:
         return _problems.one_class(np.arange(len(y), dtype=np.int32), weights, self.nu, scale)

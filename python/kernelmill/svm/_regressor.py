@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, ClassVar
 
 import numpy as np
@@ -52,8 +53,6 @@ class SingleMachine(SupportVectorMachine):
 
         solved = solve(self, training, attributes, (X, y, sample_weight))
         self.__dict__.update(attributes(solved, 0))
-        if "warm_start" in self._parameters:
-            self._price = self._cost  # for a start from here
         return self
 
     def _attributes(
@@ -64,19 +63,20 @@ class SingleMachine(SupportVectorMachine):
         multipliers = self._signed(b, len(kept))
         support = np.flatnonzero(multipliers)
         found = self._remember(kernel, X, kept, support, training.origin)
-        self.__dict__.update(found)
+        after = copy(self)  # this model stays as it is until the fit has ended
+        after.__dict__.update(found)
         coef = multipliers[support][None, :]
         found |= {
-            "dual_coef_": self._as_rows(coef),
+            "dual_coef_": after._as_rows(coef),
             "_constant": rho,
-            "intercept_": np.array([rho - float(self._shift(coef.T)[0])]),
+            "intercept_": np.array([rho - float(after._shift(coef.T)[0])]),
             "n_iter_": int(max(1, solved.column("steps")[0])),
             "n_support_": np.array([len(support)], dtype=np.int32),
             "dual_gap_": problem.gap(b, g),
             "fit_status_": int(solved.column("status")[0] == ops.STALLED),
         }
         if kernel.name == "linear":
-            found["coef_"] = self._as_rows(self._weighted(self.support_vectors_, coef.T).T)
+            found["coef_"] = after._as_rows(after._weighted(after.support_vectors_, coef.T).T)
         return found
 
     def _values(self, X: Any) -> np.ndarray:
