@@ -7,9 +7,10 @@
 #include <utility>    // std::integer_sequence
 #include <vector>     // sums
 
-#include "core/math.hpp"      // exp, log, tanh
-#include "core/parallel.hpp"  // ordered_reduce
-#include "core/tile.hpp"      // multiply
+#include "core/math.hpp"         // exp, log, tanh
+#include "core/parallel.hpp"     // ordered_reduce, parallel_for
+#include "core/tile.hpp"         // multiply, product
+#include "ops/matmul_store.hpp"  // Store
 
 namespace kernelmill::decomposition {
 namespace {
@@ -324,6 +325,45 @@ void contrasts(MatrixView<const T> Z, MatrixView<const double> W, index_t contra
 }
 
 template <class T>
+void scores(MatrixView<const T> X, std::span<const double> mean, MatrixView<const T> axes,
+            MatrixView<T> Z) {
+  using P = tile::Params<T>;
+  constexpr index_t kBlock = 32768;  // entries of centred rows, in the second cache
+  constexpr index_t kPanels = 4;     // that read rows where they are; more pay for packing them
+  const index_t d = X.cols, k = axes.rows;
+  // Rows whole pages apart would share sets of the first cache.
+  const index_t stride = d * index_t{sizeof(T)} % 4096 == 0 ? d + P::lanes : d;
+  const index_t block = rounded(std::max<index_t>(1, kBlock / (d + 1)), P::MR);
+  tile::PackedB<T> packed(k, d);
+  packed.pack(tile::Strided<T>{axes.data, axes.row_stride, axes.col_stride}, 0, 0, k);
+  parallel_for(X.rows, 4 * block, [&](index_t, index_t begin, index_t end) {
+    Workspace<T> memory(size(block * stride));
+    T* const centred = memory.data();
+    for (index_t i = begin; i < end; i += block) {
+      const index_t rows = std::min(block, end - i);
+      for (index_t r = 0; r < rows; ++r) {
+        const T* const x = X.row(i + r);
+        T* const to = centred + r * stride;
+        if (X.col_stride == 1) {
+          for (index_t j = 0; j < d; ++j) to[j] = static_cast<T>(double(x[j]) - mean[size(j)]);
+        } else {
+          for (index_t j = 0; j < d; ++j) {
+            to[j] = static_cast<T>(double(x[j * X.col_stride]) - mean[size(j)]);
+          }
+        }
+      }
+      matmul_detail::Store<T> part{Z.row_range(i, i + rows), T(1), T(0), {}};
+      if (k <= kPanels * P::NR && d <= P::KC) {
+        tile::product<T>(tile::RowsA<T>(centred, stride, rows, d), packed, 0, k, part);
+      } else {
+        const tile::Strided<T> all{centred, stride, 1};
+        tile::product<T>(tile::PackedA<T>(all, rows, d), packed, 0, k, part);
+      }
+    }
+  });
+}
+
+template <class T>
 void topics(MatrixView<const T> X, MatrixView<const double> topics, std::span<const double> prior,
             MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics) {
   const auto fill = [&](index_t i, Counts& counts) {
@@ -346,6 +386,7 @@ void csr_topics(const CsrView<T>& X, MatrixView<const double> topics, std::span<
 }
 
 KERNELMILL_FOR_FLOATS(contrasts)
+KERNELMILL_FOR_FLOATS(scores)
 KERNELMILL_FOR_FLOATS(topics)
 KERNELMILL_FOR_FLOATS(csr_topics)
 

@@ -32,6 +32,10 @@ double multiplicative(MatrixView<const T> X, MatrixView<const T> W, MatrixView<c
                       MatrixView<T> new_W, MatrixView<T> above, MatrixView<T> below);
 
 template <class T>
+void scores(MatrixView<const T> X, std::span<const double> mean, MatrixView<const T> axes,
+            MatrixView<T> Z);
+
+template <class T>
 void topics(MatrixView<const T> X, MatrixView<const double> topics, std::span<const double> prior,
             MatrixView<double> gamma, double tol, index_t most, MatrixView<double> statistics);
 template <class T>

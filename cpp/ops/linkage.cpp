@@ -313,22 +313,23 @@ void chain(index_t n, Linkage linkage, std::span<double> distances, const Merges
   };
   std::vector<double> size(static_cast<std::size_t>(n), 1.0);
   std::vector<std::vector<index_t>> members(static_cast<std::size_t>(n));
-  std::vector<index_t> alive(static_cast<std::size_t>(n));  // ascending
+  std::vector<index_t> alive(static_cast<std::size_t>(n)), rows(alive);  // alive is ascending
   for (index_t i = 0; i < n; ++i) {
     item(members, i) = {i};
     item(alive, i) = i;
+    item(rows, i) = i * n - i * (i + 1) / 2 - i - 1;
   }
   double* const D = distances.data();
-  const auto row = [&](index_t i) { return i * n - i * (i + 1) / 2 - i - 1; };  // D[row(i) + j]
+  const index_t* const row = rows.data();  // D[row[i] + j], for i < j
   // Calls with the place of the distance of i to each j alive but i, and j, in order.
   const auto each = [&](index_t i, const auto& visit) {
-    const index_t own = row(i);
+    const index_t own = row[i];
     auto at = alive.begin();
-    for (; *at < i; ++at) visit(row(*at) + i, *at);
+    for (; *at < i; ++at) visit(row[*at] + i, *at);
     if (*at == i) ++at;
     for (; at != alive.end(); ++at) visit(own + *at, *at);
   };
-  const auto place = [&](index_t i, index_t j) { return i < j ? row(i) + j : row(j) + i; };
+  const auto place = [&](index_t i, index_t j) { return row[std::min(i, j)] + std::max(i, j); };
   std::vector<Merge> found;
   std::vector<index_t> path;
   while (static_cast<index_t>(found.size()) + 1 < n) {

@@ -57,6 +57,24 @@ def nonnegative():
         yield Case(name, args, bounds=(1e-12, 1e-15), updated=(3,))
 
 
+@cases("decomposition.scores")
+def scores():
+    rng = np.random.default_rng(6)
+    shapes = ((1, 1, 1), (3, 2, 2), (15, 9, 5), (130, 33, 33), (40, 17, 70), (7, 1300, 3), (20, 1024, 2))
+    for dtype in (np.float32, np.float64):
+        for n, d, k in (*shapes, (9000, 5, 2)):
+            mean = 100 * rng.normal(size=d)
+            X = (mean + rng.normal(size=(n, d))).astype(dtype)
+            axes = rng.normal(size=(k, d)).astype(dtype)
+            sizes = np.abs(X - mean) @ np.abs(axes).T.astype(float)
+            bounds = (2 * (d + 2) * EPS[dtype] * sizes,)
+            yield Case(f"{n}x{d}x{k} {dtype.__name__}", (X, mean, axes), bounds=bounds,
+                       big=n > 2000)  # fmt: skip
+    for n, d, k in ((0, 3, 2), (4, 0, 2), (4, 3, 0)):
+        args = np.ones((n, d)), np.ones(d), np.ones((k, d))
+        yield Case(f"empty {n}x{d}x{k}", args, bounds=(0.0,))
+
+
 def factors(n, d, k, dtype):
     """Rows near a product of nonnegative factors, and others to start from."""
     rng = np.random.default_rng(n + d)

@@ -52,6 +52,8 @@ def product(A: np.ndarray, B: np.ndarray) -> np.ndarray:
 
 def half(value: np.ndarray, dtype: Any) -> tuple[np.ndarray, np.ndarray | None]:
     """A float64 array as a number of this dtype, and what rounding took from it, or None."""
+    if dtype == np.float64:
+        return value, None
     high = value.astype(dtype)
     low = (value - high).astype(dtype)
     return high, low if low.any() else None

@@ -14,7 +14,7 @@ from kernelmill._estimator._validation import check_values
 from kernelmill.decomposition._axes import centred_blocks
 from kernelmill.decomposition._low_rank import LowRank
 from kernelmill.decomposition._words import WORDS
-from kernelmill.ops import matmul
+from kernelmill.ops import decomposition, matmul
 
 
 def projected(
@@ -31,9 +31,7 @@ def projected(
         if mean is None:
             found = matmul.matmul(X, turned)
         else:
-            found = np.empty((len(X), len(axes)), X.dtype)
-            for place, block in centred_blocks(X, mean):
-                found[place] = matmul.matmul(block, turned)
+            found = decomposition.scores(X, mean, turned.T)
     if scale is not None:
         found *= scale.astype(found.dtype)
     return found

@@ -135,7 +135,9 @@ def leading(B: np.ndarray, q: int, tol: float) -> tuple[np.ndarray, np.ndarray]:
     k = min(q, n)
     if n <= WHOLE or k >= n - 1:
         with lapack_threads(n):
-            values, vectors = scipy.linalg.eigh(B, subset_by_index=(n - k, n - 1))
+            values, vectors = scipy.linalg.eigh(
+                B, subset_by_index=(n - k, n - 1), check_finite=False
+            )
     else:
         v0 = normals(0, 11, n, 1).ravel()
         values, vectors = scipy.sparse.linalg.eigsh(B, k, which="LA", v0=v0, tol=tol)

@@ -223,16 +223,10 @@ def joined(graph: Any, space: Space, owner: str) -> Any:
             row.append(i)
             column.append(j)
             length.append(d)
-    more = scipy.sparse.csr_matrix((length, (row, column)), shape=graph.shape)
-    graph = graph.tocoo()
-    both = more.tocoo()
-    return scipy.sparse.csr_matrix(
-        (
-            np.concatenate([graph.data, both.data]),
-            (np.concatenate([graph.row, both.row]), np.concatenate([graph.col, both.col])),
-        ),
-        shape=graph.shape,
-    )
+    rows = np.repeat(np.arange(graph.shape[0]), np.diff(graph.indptr))
+    ends = np.concatenate([rows, row]), np.concatenate([graph.indices, column])
+    data = np.concatenate([graph.data, length])
+    return scipy.sparse.csr_matrix((data, ends), shape=graph.shape)
 
 
 def _closest(space: Space, a: np.ndarray, b: np.ndarray) -> tuple[int, int, float]:

@@ -64,6 +64,8 @@ def smoothest(
     is dense, and those of ``(L + s)^(-1)`` by sparse factors elsewhere.
     """
     n = A.shape[0]
+    if n <= WHOLE and is_sparse(A):
+        A = A.toarray()
     sparse = is_sparse(A)
     A = A.astype(np.float64)
     A = _without_diagonal(A)
@@ -83,7 +85,9 @@ def smoothest(
     if n <= WHOLE or k >= n - 1:
         L = np.diag(diagonal) - (S.toarray() if sparse else S)
         with lapack_threads(n):
-            values, g = scipy.linalg.eigh(L, subset_by_index=(0, k - 1))
+            values, g = scipy.linalg.eigh(
+                L, subset_by_index=(0, k - 1), overwrite_a=True, check_finite=False
+            )
     else:
         v0 = normals(seed, 11, n, 1).ravel()
         count = min(n - 1, max(2 * k + 1, 20, int(np.sqrt(n)) if not factors else 0))

@@ -81,7 +81,9 @@ def eigenfunctions(
     A: Any, q: int, drop_first: bool, *, normalised: bool = True, tol: float, seed: int, owner: str
 ) -> np.ndarray:
     """The q smoothest functions, with a word on a graph of several parts."""
-    parts = scipy.sparse.csgraph.connected_components(A, directed=False)[0]
+    parts = 1
+    if is_sparse(A) or not A[0, 1:].all():  # a node with an edge to all others joins them
+        parts = scipy.sparse.csgraph.connected_components(A, directed=False)[0]
     if parts > 1:
         warn(
             f"{owner}: the graph has {parts} parts without an edge between them (Graph is not "
