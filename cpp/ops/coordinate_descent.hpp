@@ -30,6 +30,7 @@ class Descent {
 
  private:
   double longest() const;
+  double called() const;
   double sweep(bool active);
   double sweep_one(bool active);
   void move(index_t j, double* gradient);
@@ -55,7 +56,9 @@ class Descent {
   std::vector<std::int64_t> order_, live_;  // coordinates, and those that may still move
   bool positive_, whole_, simple_;
   bool penalised_ = false, bounded_ = false;  // every feature; and a dual point is kept
-  std::vector<double> diagonal_, lengths_, rho_, change_, memory_;
+  std::vector<double> diagonal_, lengths_;
+  std::vector<double> steps_, inverse_l1_, half_l2_;  // of one target
+  std::vector<double> rho_, change_, memory_;
   const double *target_ = nullptr, *l1_ = nullptr, *l2_ = nullptr;
   double *coef_ = nullptr, *gradient_ = nullptr;
   double square_ = 0;

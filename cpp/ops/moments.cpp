@@ -210,7 +210,11 @@ struct Sums {
 
 template <class Body>
 void reduce(index_t n, index_t columns, double* out, const Body& body) {
-  const index_t rows = std::max<index_t>(2048, 8 * columns);
+  // So many that the sums of a chunk cost little beside it; fewer of few rows, for all threads, as
+  // long as a chunk is some 30 microseconds.
+  constexpr index_t least = 512, worth = index_t{1} << 21;
+  const index_t rows = std::min(std::max<index_t>(2048, 8 * columns),
+                                std::max({least, n / 4, worth / (columns * columns)}));
   const index_t grain = (rows + kBlockRows - 1) / kBlockRows * kBlockRows;
   const Sums sums = ordered_reduce<Sums>(
       n, grain, [&] { return Sums(columns); },

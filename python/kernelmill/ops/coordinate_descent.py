@@ -100,17 +100,33 @@ class Descent:
             self._screen(gap)
             first = self._sweep(False)
             taken += 1
-            lengths = np.diag(self.G) * (self.coef**2).sum(1)
-            settled = first <= share**2 * lengths.max(initial=0.0)
+            settled = first <= share**2 * self._longest()
             if not first > 0:
                 continue
             self._remember()
             if settled and self._best_gap() <= tol:
                 continue
             for _ in range(ACTIVE_SWEEPS):
-                if self._sweep(True) <= 0.01 * first:
+                moved = self._sweep(True)
+                if moved <= 0.01 * first:
+                    settled = max(moved, self._called()) <= share**2 * self._longest()
                     break
                 self._remember()
+
+    def _longest(self) -> float:
+        """Largest ``G_jj |B_j|^2``."""
+        return float((np.diag(self.G) * (self.coef**2).sum(1)).max(initial=0.0))
+
+    def _called(self) -> float:
+        """Largest ``G_jj |change|^2`` of coordinates that are 0, if each were alone to move."""
+        largest = 0.0
+        norms = row_norms(self.gradient, self.positive)
+        for j in self.live:
+            curvature = self.G[j, j] + self.l2[j]
+            if not self.coef[j].any() and norms[j] > self.l1[j] and curvature > 0:
+                change = (norms[j] - self.l1[j]) / curvature
+                largest = max(largest, float(self.G[j, j] * change * change))
+        return largest
 
     def predict(self, coef: np.ndarray, gradient: np.ndarray, t: float) -> None:
         """Go on from the last position, t times as far as from that to this, where it helps."""
