@@ -107,6 +107,7 @@ class WorkingSets:
     """A problem over rows in memory, in the products of a few features at a time."""
 
     def __init__(self, rows: Rows, Y: np.ndarray, centred: bool, order: Any = None) -> None:
+        rows.check()
         self.rows, self.Y, self.centred = rows, Y, centred
         d, m = rows.n_features, Y.shape[1]
         w = rows.weight

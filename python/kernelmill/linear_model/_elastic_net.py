@@ -82,7 +82,7 @@ class _Descending(LinearRegressor):
             If `max_iter` sweeps were not enough.
         """
         again = self.coef_ if self.warm_start and hasattr(self, "coef_") else None
-        rows = self._rows(X, sample_weight, reset=True)
+        rows = self._rows(X, sample_weight, reset=True, deferred=True)
         y = self._checked(targets_of(y, rows, vanishing=True), rows)
         Y = y.reshape(len(y), -1)
         groups = [Y] if self._together else [Y[:, t : t + 1] for t in range(Y.shape[1])]

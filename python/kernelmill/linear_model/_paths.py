@@ -114,7 +114,7 @@ def enet_path(
     """
     owner = "enet_path" if l1_ratio != 1 else "lasso_path"
     maker = _PathRows()
-    rows = maker._rows(X, reset=True)
+    rows = maker._rows(X, reset=True, deferred=True)
     rows.owner = owner
     y = targets_of(y, rows, vanishing=True)
     Y = y.reshape(len(y), -1)
@@ -233,7 +233,7 @@ class _Chosen(LinearRegressor):
             If `max_iter` sweeps were not enough.
         """
         self._refuse_stream(X, "rows are split into folds; lasso_path reads streams")
-        rows = self._rows(X, sample_weight, reset=True)
+        rows = self._rows(X, sample_weight, reset=True, deferred=True)
         y = targets_of(y, rows, vanishing=True)
         if self._together != (y.ndim == 2):
             if self._together:
