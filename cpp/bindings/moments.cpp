@@ -3,6 +3,7 @@
 #include "bindings/family.hpp"
 #include "core/error.hpp"
 #include "ops/moments_classes.hpp"
+#include "ops/moments_left_out.hpp"
 
 namespace kernelmill {
 
@@ -78,6 +79,22 @@ void class_tallies(MatrixView<const T> x, moments::Labels labels,
   moments::class_tallies(x, labels, starts, tallies, sample_weight);
 }
 
+template <class Rows, class T, auto function>
+void left_out(Rows x, MatrixView<const double> y, std::span<const double> origin, Doubles vectors,
+              Doubles scales, Doubles right, double share, bool brief,
+              std::span<const T> sample_weight, MatrixView<double> errors, double* residuals) {
+  if (static_cast<index_t>(origin.size()) != x.cols + y.cols) {
+    invalid("moments.left_out", "origin must have shape (d + m,), got (", origin.size(),
+            ",) for d = ", x.cols, " and m = ", y.cols);
+  }
+  function(x, y, {origin, matrix(vectors), matrix(scales), matrix(right), share}, sample_weight,
+           errors, brief ? nullptr : residuals);
+}
+
+template <class T>
+constexpr auto left = left_out<MatrixView<const T>, T, moments::left_out<T>>;
+template <class T>
+constexpr auto csr_left = left_out<CsrView<T>, T, moments::csr_left_out<T>>;
 template <class T>
 constexpr auto sums = class_sums<MatrixView<const T>, T, moments::class_sums<T>>;
 template <class T>
@@ -87,6 +104,7 @@ constexpr auto csr_sums = class_sums<CsrView<T>, T, moments::csr_class_sums<T>>;
 
 void bind_moments(Family family) {
   family.op<rows<float>, rows<double>>("products").with_csr<csr_rows<float>, csr_rows<double>>();
+  family.op<left<float>, left<double>>("left_out").with_csr<csr_left<float>, csr_left<double>>();
   family.op<class_products<float>, class_products<double>>("class_products");
   family.op<class_squares<float>, class_squares<double>>("class_squares");
   family.op<sums<float>, sums<double>>("class_sums")

@@ -328,8 +328,8 @@ double Descent::gap_one(const double* dual, const double* slope) const {
     apart += delta * (gradient_[j] - slope[j]);
     const double size = std::fabs(slope[j] < least ? 0.0 : slope[j]);
     const double past = c * size - l1_[j], beyond = past * past * half[j];
-    rest += l1_[j] * std::fabs(b) + l2_[j] / 2 * b * b - c * slope[j] * b +
-            (past > 0.0 ? beyond : 0.0);
+    rest +=
+        l1_[j] * std::fabs(b) + l2_[j] / 2 * b * b - c * slope[j] * b + (past > 0.0 ? beyond : 0.0);
   }
   const double gap =
       0.5 * ((1 - c) * (1 - c) * residual() + 2 * c * (1 - c) * along + c * c * apart);

@@ -56,6 +56,56 @@ def products():
         yield case("CSR chunks", 5000, 60, 1, weighted=True, moved=False, X=csr, big=True)
 
 
+@cases("moments.left_out")
+def left_out():
+    rng = np.random.default_rng(6)
+    for dtype in DTYPES:
+
+        def case(name, n, d, m, a, weighted=False, brief=False, X=None, big=False, dtype=dtype):
+            X = rng.normal(3, 1, (n, d)).astype(dtype) if X is None else X
+            Y, origin = rng.normal(size=(n, m)), rng.normal(3, 0.1, d + m)
+            weight = rng.uniform(0, 2, n).astype(dtype) if weighted else None
+            dense = X.toarray() if scipy.sparse.issparse(X) else X
+            w = np.ones(n) if weight is None else weight.astype("f8")
+            z = dense.astype("f8") - origin[:d]
+            values, vectors = np.linalg.eigh((z * w[:, None]).T @ z)
+            scales = 1 / (np.maximum(values, 0) + np.geomspace(1, 100, a)[:, None])
+            right = vectors.T @ (z.T @ (w[:, None] * Y))
+            share = 0.5 / max(n, 1)
+            # A product rounds once a term, with sums of sizes; what is left of the row divides it.
+            sizes = np.abs(z) @ np.abs(vectors)
+            fitted = np.einsum("nr,ar,rm->anm", sizes, scales, np.abs(right))
+            lever = w * (share + scales @ (sizes * sizes).T)
+            z = z @ vectors
+            kept = np.abs(1 - w * (share + scales @ (z * z).T))[:, :, None]
+            spread = (np.abs(Y - origin[d:]) + fitted) * (1 + lever[:, :, None] / kept)
+            each = 2.3e-16 * (2 * d + 8) * spread / kept + 1e-300
+            sums = (
+                w[:, None] * (2 * spread / kept * each + 2.3e-16 * n * (spread / kept) ** 2)
+            ).sum(1)
+            args = X, Y, origin, vectors, scales, right, share, brief, weight
+            bounds = sums, each[:0] if brief else each
+            return Case(f"{name} {n} {d} {m} {a}", args, bounds=bounds, big=big)
+
+        for d, m, a in ((1, 1, 1), (3, 1, 3), (7, 2, 3), (8, 1, 5), (13, 3, 1), (14, 1, 2),
+                        (15, 1, 17), (31, 1, 3), (65, 2, 3), (140, 1, 2)):  # fmt: skip
+            yield case("dense", 37, d, m, a)
+            yield case("weighted", 150, d, m, a, weighted=True, brief=d % 2 == 0)
+        yield case("chunks", 2500, 6, 2, 3, weighted=True, big=True)
+        yield case("no rows", 0, 3, 1, 2)
+        yield case("no features", 5, 0, 1, 2)
+        yield case("no targets", 5, 2, 0, 2)
+        yield case("no penalties", 5, 2, 1, 0)
+        yield case(
+            "columns", 50, 6, 1, 2, X=np.asfortranarray(rng.normal(size=(50, 6)).astype(dtype))
+        )
+        csr = scipy.sparse.random(300, 40, 0.2, "csr", dtype, rng)
+        yield case("CSR", 300, 40, 1, 3, weighted=True, X=csr)
+        csr = csr.copy()
+        csr.indices, csr.indptr = csr.indices.astype("i8"), csr.indptr.astype("i8")
+        yield case("wide CSR", 300, 40, 2, 3, X=csr)
+
+
 def of_classes(rng, dtype, n, d, k, weighted, spread=1.0):
     X = (rng.normal(3, spread, (n, d))).astype(dtype)
     labels = rng.integers(0, k, n)
@@ -163,8 +213,35 @@ def test_an_origin_keeps_the_digits():
 
 
 def test_an_origin_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"origin must have shape \(d \+ m,\)"):
-        moments.products(np.ones((3, 2)), np.ones((3, 1)), np.zeros(2))
+    X, Y, origin, V = np.ones((3, 2)), np.ones((3, 1)), np.zeros(2), np.eye(2)
+    for backend in ("cpu", "numpy"):
+        for call in (
+            lambda: moments.products(X, Y, origin),
+            lambda: moments.left_out(X, Y, origin, V, np.ones((1, 2)), np.ones((2, 1)), 0.1),
+        ):
+            words = r"origin must have shape \(d \+ m,\), got \(2,\) for d = 2 and m = 1"
+            with kernelmill.backend(backend), pytest.raises(ValueError, match=words):
+                call()
+
+
+def test_rows_left_out_are_fits_without_them():
+    rng = np.random.default_rng(7)
+    X, Y = rng.normal(size=(12, 3)), rng.normal(size=(12, 2))
+    w, alphas = rng.integers(1, 4, 12).astype(float), np.array([0.5, 20.0])
+    mean = np.concatenate([np.average(A, axis=0, weights=w) for A in (X, Y)])
+    Z, T = X - mean[:3], Y - mean[3:]
+    values, V = np.linalg.eigh((Z * w[:, None]).T @ Z)
+    given = mean, V, 1 / (values + alphas[:, None]), V.T @ (Z * w[:, None]).T @ T, 1 / w.sum()
+    errors, residuals = moments.left_out(X, Y, *given, sample_weight=w)
+    for a, alpha in enumerate(alphas):
+        for i in range(12):
+            own = np.where(np.arange(12) == i, 0, w)
+            centre = np.average(X, axis=0, weights=own), np.average(Y, axis=0, weights=own)
+            A, B = X - centre[0], Y - centre[1]
+            G = (A * own[:, None]).T @ A + alpha * np.eye(3)
+            coef = np.linalg.solve(G, (A * own[:, None]).T @ B)
+            np.testing.assert_allclose(residuals[a, i], B[i] - A[i] @ coef, rtol=1e-9)
+    np.testing.assert_allclose(errors, np.einsum("n,anm->am", w, residuals**2), rtol=1e-12)
 
 
 @pytest.mark.parametrize("label", [-1, 2])
@@ -200,6 +277,9 @@ def test_columns_beyond_the_last_are_refused(column, index):
     for call in (
         lambda: moments.class_sums(X, labels, 1),
         lambda: moments.products(X, np.empty((40, 0)), np.zeros(5)),
+        lambda: moments.left_out(
+            X, np.empty((40, 0)), np.zeros(5), np.eye(5), np.ones((1, 5)), np.empty((5, 0)), 0.1
+        ),
     ):
         with pytest.raises(ValueError, match=r"X.indices must lie in \[0, 5\)"):
             call()

@@ -10,7 +10,6 @@ from sklearn.base import BaseEstimator, MultiOutputMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV
 
-from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._moments import moments_of
@@ -20,9 +19,7 @@ from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._ridge import ClassTargets, Ridge, RidgeClassifier
 from kernelmill.linear_model._words import WORDS
-from kernelmill.ops import matmul
-
-_BLOCK_ROWS = 1024  # which stay near, with their products
+from kernelmill.ops import moments
 
 
 class LeftOut:
@@ -49,30 +46,25 @@ class LeftOut:
         least = total.max(initial=0.0) * solve.EPS * len(total)
         return np.where(total > least, total, np.inf)
 
-    def residuals(self, alphas: np.ndarray) -> np.ndarray:
-        """(n_alphas, n, m) in the order of the rows."""
-        found = np.empty((len(alphas), *self.Y.shape))
-        inverse = np.array([1 / self._shrunk(a) for a in alphas])  # (a, d)
-        d, m = self.right.shape
-        right = (inverse[:, :, None] * self.right).transpose(1, 0, 2).reshape(d, -1)  # (d, a m)
-        start = 0
+    def errors(self, alphas: np.ndarray, brief: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted mean squared residuals (n_alphas, m), and residuals (n_alphas, n, m).
+
+        Without the residuals if `brief`.
+        """
+        scales = np.array([1 / self._shrunk(a) for a in alphas]).reshape(len(alphas), -1)
+        share = 1 / self.moments.weight if self.centred else 0.0
+        start, total, parts = 0, np.zeros((len(alphas), self.Y.shape[1])), []
         for chunk in self.rows.chunks():
-            for i in range(0, chunk.count, _BLOCK_ROWS):
-                X = chunk.X[i : i + _BLOCK_ROWS]
-                X = X.toarray() if is_sparse(X) else X
-                at = slice(start + i, start + i + len(X))
-                z = matmul.matmul(X.astype(np.float64) - self.moments.x_mean, self.vectors)
-                fitted = matmul.matmul(z, right).reshape(len(X), len(alphas), m)
-                w = 1.0 if chunk.weight is None else chunk.weight[i : i + len(X)].astype("f8")
-                leverage = matmul.matmul(z * z, inverse.T)
-                if self.centred:
-                    leverage += 1 / self.moments.weight
-                kept = 1 - w * leverage.T  # (a, rows)
-                centred = self.Y[at] - self.moments.y_mean
-                with np.errstate(divide="ignore", invalid="ignore"):
-                    found[:, at] = (centred - fitted.transpose(1, 0, 2)) / kept[:, :, None]
+            Y = self.Y[start : start + chunk.count]
+            part, residuals = chunk.map_reduce(
+                moments.left_out, Y, self.moments.mean, self.vectors, scales, self.right, share,
+                brief,
+            )  # fmt: skip
             start += chunk.count
-        return found
+            total += part
+            parts.append(residuals)
+        residuals = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return total / self.moments.weight, residuals
 
 
 class _Identity(BaseEstimator):
@@ -175,16 +167,14 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         if self.alpha_per_target and y.ndim == 1:
             raise ValueError(f"{owner}: alpha_per_target=True needs several outputs, got one")
         left = LeftOut(rows, Y, self.fit_intercept)
-        residuals = left.residuals(alphas)
-        weight = rows.all_weights()
+        brief = self.scoring is None and not self.store_cv_results
+        errors, residuals = left.errors(alphas, brief)
         if self.scoring is None:
-            errors = residuals**2
-            per_output = -np.average(errors, axis=1, weights=weight)  # (a, m)
-            kept = errors
-            scores = per_output if self.alpha_per_target else per_output.mean(1, keepdims=True)
+            kept = residuals**2
+            scores = -errors if self.alpha_per_target else -errors.mean(1, keepdims=True)
         else:
             kept = Y - residuals
-            scores = self._scored(kept, Y, weight)
+            scores = self._scored(kept, Y, rows.all_weights())
         if not np.isfinite(scores).any(0).all():
             raise ValueError(
                 f"{owner}: alphas must leave a prediction for rows left out, got none that does "

@@ -2,6 +2,7 @@
 
 Of all rows (`products`), or of the rows of each class in the same pass: their second moments, of
 pairs or of single features, sums, and how often each value occurs, which is what naive Bayes needs.
+With the moments of all rows, one more pass gives the residuals of rows left out (`left_out`).
 
 Symbols: X is (n, d) data, Y (n, m) targets, w weights, o an origin near the means. A pass over rows
 gives sums that add up over chunks with the same origin; the moments about the means follow from
@@ -79,6 +80,98 @@ def products(
     z = np.hstack([X.astype(np.float64) - origin[:d], Y - origin[d:], np.ones((n, 1))])
     weight = np.ones(n) if sample_weight is None else sample_weight.astype(np.float64)
     return (z * weight[:, None]).T @ z
+
+
+@op(
+    "X: T[n,d]|csr, Y: f64[n,m], origin: f64[p], vectors: f64[d,r], scales: f64[a,r],"
+    " right: f64[r,m], share: float, brief: bool, sample_weight: T[n]?"
+    " -> errors: f64[a,m], residuals: f64[brief?0:a,n,m]",
+    cuda=_CPU,
+)
+def left_out(
+    X: np.ndarray,
+    Y: np.ndarray,
+    origin: np.ndarray,
+    vectors: np.ndarray,
+    scales: np.ndarray,
+    right: np.ndarray,
+    share: float,
+    brief: bool = False,
+    sample_weight: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Residuals of rows that are left out one at a time, for several ridge penalties.
+
+    With ``z = V'(x - o)`` a penalty of scales s fits ``sum_q z_q s_q t_q`` to ``y - o'``, and a row
+    of weight w has the leverage ``h = w (share + sum_q s_q z_q^2)``: without the row the residual
+    ``e = y - o' - sum_q z_q s_q t_q`` is ``e / (1 - h)`` (Sherman and Morrison). For ridge
+    regression, V are eigenvectors of the weighted products of the centred rows, ``s_q`` one over an
+    eigenvalue plus the penalty, t is ``V'X'W(y - o')``, and share one over the sum of the weights.
+
+    Parameters
+    ----------
+    X : ndarray or CSR matrix of shape (n, d), float32 or float64
+        Rows.
+    Y : ndarray of shape (n, m), float64
+        Targets.
+    origin : ndarray of shape (d + m,), float64
+        What is taken off the columns of X and of Y.
+    vectors : ndarray of shape (d, r), float64
+        V, a vector a column.
+    scales : ndarray of shape (a, r), float64
+        s of each penalty.
+    right : ndarray of shape (r, m), float64
+        t of each target.
+    share : float
+        The part of the leverage that all rows have.
+    brief : bool, default=False
+        Whether to leave out the residuals.
+    sample_weight : ndarray of shape (n,), dtype of X, optional
+        Weights of at least 0, 1 when left out.
+
+    Returns
+    -------
+    errors : ndarray of shape (a, m), float64
+        Weighted sums of the squared residuals.
+    residuals : ndarray of shape (a, n, m), or (0, n, m) if brief, float64
+        Infinite or NaN where ``h = 1``: nothing is known of a row but what it says itself.
+
+    Raises
+    ------
+    ValueError
+        If shapes or dtypes do not fit.
+
+    Notes
+    -----
+    Cost 2 n r (d + a + a m) flops, and one pass over X.
+
+    References
+    ----------
+    Rifkin and Lippert (2007), "Notes on regularized least squares", MIT-CSAIL-TR-2007-025.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import moments
+    >>> X, Y = np.array([[-1.0], [0.0], [1.0]]), np.array([[0.0], [0.0], [3.0]])
+    >>> V, s, t = np.eye(1), np.array([[0.5]]), np.array([[3.0]])
+    >>> errors, residuals = moments.left_out(X, Y, np.array([0.0, 1.0]), V, s, t, 1 / 3)
+    >>> residuals[0, :, 0].round(6).tolist(), errors.round(6).tolist()
+    ([3.0, -1.5, 3.0], [[20.25]])
+    """
+    n, d = X.shape
+    if len(origin) != d + Y.shape[1]:
+        raise ValueError(
+            f"moments.left_out: origin must have shape (d + m,), got ({len(origin)},) for d = {d} "
+            f"and m = {Y.shape[1]}"
+        )
+    weight = np.ones(n) if sample_weight is None else sample_weight.astype(np.float64)
+    z = (X.astype(np.float64) - origin[:d]) @ vectors
+    rest = (Y - origin[d:]) - np.einsum("nr,ar,rm->anm", z, scales, right)
+    kept = 1 - weight * (share + scales @ (z * z).T)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        residuals = rest / kept[:, :, None]
+        errors = np.einsum("n,anm->am", weight, residuals * residuals)
+    return errors, residuals[:0] if brief else residuals
 
 
 @op(
