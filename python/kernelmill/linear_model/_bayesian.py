@@ -9,6 +9,7 @@ import numpy as np
 import scipy.linalg
 import scipy.special
 import scipy.stats
+from scipy.linalg import lapack
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse
@@ -334,10 +335,13 @@ class ARDRegression(_EvidenceRegressor):
         def posterior() -> tuple[np.ndarray, float]:
             """Covariance of the coefficients kept, and the logarithm of its determinant."""
             root = 1 / np.sqrt(precisions[kept])
-            inner = alpha * root[:, None] * G[np.ix_(kept, kept)] * root + np.eye(int(kept.sum()))
-            factor = scipy.linalg.cho_factor(inner, lower=True, check_finite=False)
-            inverse = scipy.linalg.cho_solve(factor, np.diag(root), check_finite=False)
-            log = 2 * float(np.log(root).sum() - np.log(np.diag(factor[0])).sum())
+            inner = alpha * root[:, None] * (G if kept.all() else G[np.ix_(kept, kept)]) * root
+            inner.flat[:: len(root) + 1] += 1.0
+            factor, info = lapack.dpotrf(inner, lower=1, clean=0)
+            if info:
+                raise scipy.linalg.LinAlgError("the products of the features are not positive")
+            inverse = lapack.dpotrs(factor, np.diag(root), lower=1)[0]
+            log = 2 * float(np.log(root / factor.diagonal()).sum())
             return root[:, None] * inverse, log
 
         self.n_iter_ = 0
@@ -347,7 +351,7 @@ class ARDRegression(_EvidenceRegressor):
             coef = np.zeros(d)
             coef[kept] = (alpha * sigma) @ q[kept]
             error = max(square - 2 * float(coef @ q) + float(coef @ (G @ coef)), 0.0)
-            known = 1 - precisions[kept] * np.diag(sigma)
+            known = 1 - precisions[kept] * sigma.diagonal()
             precisions = precisions.copy()
             precisions[kept] = (known + 2 * self.lambda_1) / (coef[kept] ** 2 + 2 * self.lambda_2)
             alpha = (weight - float(known.sum()) + 2 * self.alpha_1) / (error + 2 * self.alpha_2)

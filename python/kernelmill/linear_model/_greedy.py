@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-import scipy.linalg
 from sklearn.base import MultiOutputMixin
 
 from kernelmill._estimator import _parameters as rule
@@ -133,9 +132,8 @@ def angles(
             size[active] = -np.inf
             joins = np.flatnonzero(size >= level * (1 - 1e-10) - 1e-13 * start)
             for j in joins:
-                both = np.array([*active, int(j)])
-                sub = G[np.ix_(both, both)]
-                if np.linalg.cond(sub) < 1e12:
+                both = [*active, int(j)]
+                if np.linalg.cond(G[both][:, both]) < 1e12:
                     active.append(int(j))
                     signs[j] = np.sign(gradient[j])
                 else:  # depends on the others: never joins
@@ -146,9 +144,7 @@ def angles(
         if not active:
             break
         move = np.zeros(d)
-        move[active] = scipy.linalg.solve(
-            G[np.ix_(active, active)], signs[active], assume_a="pos"
-        )
+        move[active] = np.linalg.solve(G[active][:, active], signs[active])
         turn = G @ move
         length = level  # down to zero
         outside = np.ones(d, dtype=bool)

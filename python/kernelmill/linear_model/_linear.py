@@ -94,6 +94,8 @@ class LinearClassifier(LinearModel):
         y : ndarray of shape (n,)
             Classes.
         """
-        found = self._scores(X)
+        return self._chosen(self._scores(X))
+
+    def _chosen(self, found: np.ndarray) -> np.ndarray:
         codes = found.argmax(1) if found.shape[1] > 1 else (found[:, 0] > 0).astype(np.int64)
         return self.classes_[codes]

@@ -17,6 +17,7 @@ from kernelmill._estimator._targets import (
     class_labels,
     weights_by_class,
 )
+from kernelmill.linear_model._linear import scores
 from kernelmill.linear_model._logistic import LogisticRegression, minimised, penalty_hinted
 
 _CS = rule.Rule(
@@ -167,7 +168,8 @@ class LogisticRegressionCV(LogisticRegression):
         options = {} if weight is None else {"sample_weight": weight}
         model = LogisticRegression()
         model.classes_, model.n_features_in_ = self.classes_, rows.n_features
-        scorer = check_scoring(model, scoring=self.scoring)
+        # The accuracy needs no more than the scores; a scorer checks X again for each penalty.
+        scorer = None if self.scoring is None else check_scoring(model, scoring=self.scoring)
         for r, ratio in enumerate(self.l1_ratios_):
             start: tuple[Any, Any] = (None, None)
             for c, C in enumerate(self.Cs_):
@@ -178,7 +180,11 @@ class LogisticRegressionCV(LogisticRegression):
                 start = at.coef, objective.intercepts(at)
                 model.coef_ = at.coef.astype(rows.dtype)
                 model.intercept_ = start[1].astype(rows.dtype)
-                self.scores_[f, r, c] = scorer(model, X, labels, **options)
+                if scorer is None:
+                    found = model._chosen(scores(X, model.coef_, model.intercept_))
+                    self.scores_[f, r, c] = np.average(found == labels, weights=weight)
+                else:
+                    self.scores_[f, r, c] = scorer(model, X, labels, **options)
                 self.n_iter_[f, r, c] = taken
                 both = np.hstack([at.coef, start[1][:, None]])
                 self.coefs_paths_[f, r, c] = both if self.fit_intercept else at.coef

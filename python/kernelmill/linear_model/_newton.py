@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import scipy.linalg
+from scipy.linalg import lapack
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator._climb import Step
@@ -67,12 +68,11 @@ def newton_step(gradient: np.ndarray, hessian: np.ndarray) -> tuple[np.ndarray, 
     scale = np.where(scale > 0, scale, 1.0)
     K = hessian / np.multiply.outer(scale, scale)
     right = -gradient.ravel() / scale
-    try:
-        factor = scipy.linalg.cho_factor(K, lower=True, check_finite=False)
-        if np.diag(factor[0]).min(initial=1.0) < 1e-7:
-            raise scipy.linalg.LinAlgError
-        step = scipy.linalg.cho_solve(factor, right, check_finite=False)
-    except scipy.linalg.LinAlgError:
+    # LAPACK itself: what SciPy puts around it takes most of the time of a small step.
+    factor, info = lapack.dpotrf(K, lower=1, clean=0)
+    if info == 0 and not factor.diagonal().min(initial=1.0) < 1e-7:
+        step = lapack.dpotrs(factor, right, lower=1)[0]
+    else:
         if not np.isfinite(K).all():
             return np.zeros_like(gradient), np.nan
         values, vectors = scipy.linalg.eigh(K, check_finite=False)
@@ -222,6 +222,13 @@ class Objective:
         found = at.intercept - at.coef @ self.shift
         return found - found.mean() if self.k > 1 else found  # the same of all changes nothing
 
+    def changed(self, parameter: float, l2: float) -> Objective:
+        """The same with another parameter of the loss and another penalty."""
+        after = copy.copy(self)
+        after.__dict__.pop("_factor", None)
+        after.parameter, after.l2 = parameter, l2
+        return after
+
     def evaluated(self, at: Point, second: bool) -> Point:
         """The point with its value and gradient, and its Hessian if asked for."""
         op = glm.hessian if second else glm.gradient
@@ -267,8 +274,11 @@ class Objective:
 
     # Steps.
 
-    def advance(self, at: Point, tol: float) -> Step:
-        """One step; finished where what is left to gain is below ``tol**2`` units."""
+    def advance(self, at: Point, tol: float, ahead: bool = True) -> Step:
+        """One step; finished where what is left to gain is below ``tol**2`` units.
+
+        With the Hessian of the point that is reached, where it is needed next, if `ahead`.
+        """
         newton = self.newton and at.first is None
         if newton:
             if at.hessian is None:  # the step before was to be the last
@@ -284,7 +294,7 @@ class Objective:
         last = gain <= enough
         if not np.isfinite(gain):
             return Step(replace(at, stuck=True), -at.value, True)
-        after = self._moved(at, direction, gain, newton and not last)
+        after = self._moved(at, direction, gain, newton and ahead and not last)
         return Step(after, -after.value, last or after.stuck)
 
     def _moved(self, at: Point, direction: np.ndarray, gain: float, second: bool) -> Point:

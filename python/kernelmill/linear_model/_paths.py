@@ -202,12 +202,15 @@ complete(enet_path, _PATH_WORDS)
 complete(lasso_path, _PATH_WORDS)
 
 
-def squared_error(part: Moments, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
-    """Weighted mean squared error (m,) of rows by their moments, for coefficients (d, m)."""
-    d, m = part.d, coef.shape[1]
-    shift = part.y_mean - part.x_mean @ coef - intercept
-    rest = np.diag(part.yy) - 2 * (part.xy * coef).sum(0) + (coef * (part.xx @ coef)).sum(0)
-    return np.maximum(rest[:m], 0) / part.weight + shift * shift if d else shift * shift
+def squared_errors(part: Moments, coefs: np.ndarray, intercepts: np.ndarray) -> np.ndarray:
+    """Weighted mean squared errors (a, m) of rows by their moments, for coefficients (a, d, m)."""
+    shift = part.y_mean - np.tensordot(coefs, part.x_mean, (1, 0)) - intercepts
+    if not part.d:
+        return shift * shift
+    along = np.ascontiguousarray(coefs.transpose(1, 0, 2))  # (d, a, m): one product for all
+    turned = (part.xx @ along.reshape(part.d, -1)).reshape(along.shape)
+    rest = np.diag(part.yy) + (along * (turned - 2 * part.xy[:, None])).sum(0)
+    return np.maximum(rest, 0) / part.weight + shift * shift
 
 
 class _Chosen(LinearRegressor):
@@ -313,13 +316,13 @@ class _Chosen(LinearRegressor):
                 made, weight, alphas, ratio, self.positive, self.tol, self.max_iter
             )
             _warn_path(rows.owner, gaps, self.tol * made.square / weight, self.max_iter)
+            intercepts = y_mean - np.tensordot(coefs, x_mean, (1, 0))
+            if isinstance(whole, Moments):
+                errors[r] = squared_errors(part, coefs, intercepts).mean(1)
+                continue
             for a, coef in enumerate(coefs):
-                intercept = y_mean - x_mean @ coef
-                if isinstance(whole, Moments):
-                    errors[r, a] = squared_error(part, coef, intercept).mean()
-                else:
-                    rest = (Y[test] - predicted(held.X, coef.T, intercept)) ** 2
-                    errors[r, a] = np.average(rest, axis=0, weights=held.weight).mean()
+                rest = (Y[test] - predicted(held.X, coef.T, intercepts[a])) ** 2
+                errors[r, a] = np.average(rest, axis=0, weights=held.weight).mean()
         return errors
 
 

@@ -18,6 +18,7 @@ from kernelmill.linear_model._regression import LinearRegressor, predicted
 from kernelmill.linear_model._words import ONE_TARGET
 
 _FLOOR = 1e-5  # least scale, as a share of the first
+_WIDEST = 1e300  # margin within which all rows are
 _SHRINKAGE = 0.1  # a step of the scale goes no further down
 
 
@@ -135,7 +136,9 @@ class HuberRegressor(LinearRegressor):
         given = rows.all_weights()
         weights = np.ones(len(y)) if given is None else given.astype(np.float64)
         # The first coefficients are those of least squares: Huber's with all rows within.
-        problem = self._problem(rows, y, np.inf, 0.0)
+        problem = Objective(
+            rows, y, "huber", intercept=self.fit_intercept, parameter=_WIDEST, newton=True
+        )
         at = problem.start()
         if before is not None and np.shape(before) == (problem.d,):
             coef = np.asarray(before, dtype=np.float64)[None]
@@ -155,9 +158,9 @@ class HuberRegressor(LinearRegressor):
             point, s = state
             if s == 0:  # nothing is left to explain
                 return Step(state, 0.0, True)
-            local = self._problem(rows, y, self.epsilon * s, self.alpha * s)
+            local = problem.changed(min(self.epsilon * s, _WIDEST), self.alpha * s)
             point = local.evaluated(point, True)
-            step = local.advance(point, 0.0)
+            step = local.advance(point, 0.0, ahead=False)
             gain = point.value - step.state.value
             sizes = self._sizes(rows, y, local, step.state)
             found = best_scale(sizes, weights, self.epsilon)
@@ -191,13 +194,6 @@ class HuberRegressor(LinearRegressor):
             warn_steps(rows.owner, self.max_iter)
         self.__dict__.update(attributes(run.state, run.n_iter))
         return self
-
-    def _problem(self, rows: Rows, y: np.ndarray, margin: float, penalty: float) -> Objective:
-        margin = min(margin, 1e300)
-        return Objective(
-            rows, y, "huber", l2=penalty, intercept=self.fit_intercept, parameter=margin,
-            newton=True,
-        )  # fmt: skip
 
     @staticmethod
     def _sizes(rows: Rows, y: np.ndarray, problem: Objective, at: Point) -> np.ndarray:
