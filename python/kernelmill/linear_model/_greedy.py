@@ -133,7 +133,8 @@ def angles(
             joins = np.flatnonzero(size >= level * (1 - 1e-10) - 1e-13 * start)
             for j in joins:
                 both = [*active, int(j)]
-                if np.linalg.cond(G[both][:, both]) < 1e12:
+                values = np.linalg.eigvalsh(G[both][:, both])
+                if values[0] * 1e12 > values[-1]:
                     active.append(int(j))
                     signs[j] = np.sign(gradient[j])
                 else:  # depends on the others: never joins
