@@ -206,6 +206,12 @@ def _forests(table: Table) -> dict[str, tuple[Callable[[int], Any], Any]]:
             lambda s: _Decisions("RandomForestLearner", table, num_trees=TREES, random_seed=s),
             _frame,
         )
+    if not table.classes:  # what YDF's default is for regression; scikit-learn's is all
+        found["kernelmill, a third"] = (
+            lambda s: own(
+                TREES, max_features=1 / 3, random_state=s, categorical_features=levels
+            ), _plain
+        )
     if levels:
         found["kernelmill without levels"] = (lambda s: own(TREES, random_state=s), _plain)
     return found

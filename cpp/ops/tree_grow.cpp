@@ -52,6 +52,8 @@ struct Spare {
   std::vector<Built> nodes;
   std::vector<double> values;
   static constexpr std::size_t kMost = std::size_t{1} << 21;  // numbers
+  // What is kept of a tree that grew alone; boosting grows such trees again and again.
+  static constexpr std::size_t kFew = std::size_t{1} << 14;
 
   static Spare& own() {
     thread_local Spare spare;
@@ -630,6 +632,7 @@ void grow(const Field& given, const Grown& grown) {
   } else {
     for (index_t tree = 0; tree < trees; ++tree) one(tree, entries > kFewestEntries);
   }
+  if (trees == 1 && Spare::own().nodes.capacity() > Spare::kFew) Spare::own() = {};
 }
 
 }  // namespace kernelmill::tree

@@ -1,5 +1,6 @@
 """AdaBoost: against scikit-learn, by hand, and cases from public bug reports."""
 
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -204,3 +205,15 @@ class Worst(DecisionTreeClassifier):
 
     def fit(self, X, y, sample_weight=None, check_input=True):
         return super().fit(X, 1 - y, sample_weight)
+
+
+@pytest.mark.parametrize("cls", [AdaBoostClassifier, AdaBoostRegressor])
+def test_rows_are_not_copied(cls):
+    X = np.random.default_rng(0).normal(size=(2000, 100))
+    y = (X[:, 0] > 0).astype(int)
+    cls(n_estimators=3, random_state=0).fit(X[:50], y[:50])  # imports
+    tracemalloc.start()
+    cls(n_estimators=3, random_state=0).fit(X, y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 2

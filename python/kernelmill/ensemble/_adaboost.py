@@ -93,10 +93,12 @@ class AdaBoost(AsSequence, Estimator):
         self.estimator_ = self._default() if self.estimator is None else self.estimator
         self._seed = seed_of(self.random_state)
 
-    def _begin(self, rows: Rows, targets: np.ndarray) -> tuple[np.ndarray, Planted | None, State]:
-        """Numbers of the rows with weight, members over their ranks if they can be, the start."""
+    def _begin(self, rows: Rows, targets: np.ndarray) -> tuple[Any, Planted | None, State]:
+        """An index of the rows with weight, members over their ranks if they can be, the start."""
         weight = np.ones(rows.count) if rows.weight is None else rows.weight.astype(np.float64)
-        kept = np.flatnonzero(weight > 0)
+        kept: Any = weight > 0
+        if kept.all():
+            kept = slice(None)  # no copy of X
         first, given = self._member(0), rows.X[kept]
         shared = Planted(first, given, targets[kept]) if plantable(first, given) else None
         logs = np.log(weight[kept])
