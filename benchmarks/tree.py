@@ -10,11 +10,14 @@ import numpy as np
 from ._harness import Case, Work
 
 
-def _make(n: int, d: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
+def _make(n: int, d: int, kind: str, classes: int = 2) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, d), dtype=np.float32)
     signal = X[:, 0] + X[:, 1] * X[:, 2] + np.sin(2 * X[:, 3]) + 0.7 * rng.standard_normal(n)
-    return X, (signal > 0).astype(int) if kind == "classifier" else signal
+    if kind != "classifier":
+        return X, signal
+    cuts = np.quantile(signal, np.arange(1, classes) / classes) if classes > 2 else [0.0]
+    return X, np.digitize(signal, cuts)
 
 
 def _model(module: Any, kind: str, **options: Any) -> Any:
@@ -67,7 +70,8 @@ def _predict(n: int, rows: int, kind: str) -> Case:
         return lambda data: lambda: data[1][system].predict(data[0])
 
     def check(data: Any, ours: Any, other: Any) -> str:
-        same = float(np.mean(ours == other))
+        """Means are rounded otherwise, and ties broken."""
+        same = float(np.mean(np.isclose(ours, other, rtol=1e-9)))
         return "" if same > 0.97 else f"equal predictions: {same}"
 
     return Case(
@@ -95,7 +99,7 @@ def _ensembles() -> dict[str, Any]:
 
 
 def _ensemble(
-    name: str, n: int, d: int, rows: int, hist: bool = False, **options: Any
+    name: str, n: int, d: int, rows: int, hist: bool = False, classes: int = 2, **options: Any
 ) -> list[Case]:
     """A fit, and predictions of other rows; accuracies or R^2 decide."""
     kind = "classifier" if name.endswith("Classifier") else "regressor"
@@ -120,13 +124,13 @@ def _ensemble(
         return prepare
 
     def check(data: Any, ours: Any, other: Any) -> str:
-        X, y = _make(20_000, d, kind)
+        X, y = _make(20_000, d, kind, classes)
         a, b = ours.score(X[-4000:], y[-4000:]), other.score(X[-4000:], y[-4000:])
         # Small forests over few rows differ by their draws alone.
         return "" if a > b - 0.01 - 2 / np.sqrt(n) else f"score {a} and {b}"
 
     def predicting() -> Any:
-        X, y = _make(n, d, kind)
+        X, y = _make(n, d, kind, classes)
         X_new = np.random.default_rng(1).standard_normal((rows, d), dtype=np.float32)
         return X_new, {system: made(system).fit(X, y) for system in systems}
 
@@ -137,9 +141,10 @@ def _ensemble(
 
     words = f"{name} {' '.join(f'{k}={v}' for k, v in options.items())}"
     words += " split=hist" if hist else ""
+    words += f" classes={classes}" if classes > 2 else ""
     fit = Case(
         f"{words} n={n} d={d} float32",
-        lambda: _make(n, d, kind),
+        lambda: _make(n, d, kind, classes),
         {system: fitting(system) for system in systems},
         check,
         lambda data, model: Work(0.0, 4.0 * d * n, "the rows read once"),
@@ -226,6 +231,8 @@ def cases(quick: bool) -> list[Case]:
         _predict(50_000, 50_000, "regressor"),
         _predict(50_000, 1, "regressor"),
         *_ensemble("RandomForestClassifier", 50_000, 20, 200_000, n_estimators=100),
+        *_ensemble("RandomForestClassifier", 50_000, 20, 0, classes=3, n_estimators=30),
+        *_ensemble("RandomForestClassifier", 50_000, 20, 0, classes=10, n_estimators=30),
         *_ensemble("RandomForestClassifier", 1_000, 20, 1, n_estimators=100),
         *_ensemble("RandomForestRegressor", 20_000, 20, 20_000, n_estimators=20),
         *_small(),
