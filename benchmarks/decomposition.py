@@ -87,22 +87,22 @@ def _ica(n: int, k: int, fun: str, want: float | None) -> Case:
     )
 
 
-def _parts(name: str, n: int, d: int, want: float | None, **options: Any) -> Case:
+def _parts(name: str, n: int, d: int, want: float | None, k: int = 10, **options: Any) -> Case:
     def make() -> np.ndarray:
         rng = np.random.default_rng(3)
-        return rng.random((n, 10)) @ rng.random((10, d)) + 0.1 * rng.random((n, d))
+        return rng.random((n, k)) @ rng.random((k, d)) + 0.1 * rng.random((n, d))
 
     def check(X: Any, ours: Any, other: Any) -> str:
         a, b = (float(getattr(m, "reconstruction_err_", 0.0)) for m in (ours, other))
         return "" if a < 1.01 * b + 1e-12 else f"error {a:.6g} against {b:.6g}"
 
     systems = {
-        system: _fitted(PEERS[system], name, n_components=10, random_state=0, **options)
+        system: _fitted(PEERS[system], name, n_components=k, random_state=0, **options)
         for system in ("kernelmill", "scikit-learn")
     }
     text = " ".join(f"{key}={value}" for key, value in options.items())
     return Case(
-        name=f"{name} n={n} d={d} k=10 {text}",
+        name=f"{name} n={n} d={d} k={k} {text}".rstrip(),
         make=make,
         systems=systems,
         check=check,
@@ -127,4 +127,6 @@ def cases(quick: bool) -> list[Case]:
         _ica(60_000, 20, "cube", 3.0),
         _parts("NMF", 5_000, 100, 2.0, max_iter=30, tol=0),
         _parts("NMF", 5_000, 100, None, max_iter=30, tol=0, solver="mu", beta_loss=1.0),
+        _parts("NMF", 200, 5, 2.0, k=2),
+        _parts("MiniBatchNMF", 200, 5, 2.0, k=2),
     ]

@@ -187,7 +187,7 @@ def right_singular(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n, d = A.shape
     with lapack_threads(min(n, d)):
         if n > d and A.dtype == np.float64:  # NumPy has no QR of float32
-            A = np.linalg.qr(A, mode="r")
+            A = np.asarray(np.linalg.qr(A, mode="r"))
         elif n > d:
             A = scipy.linalg.qr(A, mode="r", check_finite=False)[0][:d]
         _, values, vectors = np.linalg.svd(A, full_matrices=False)
