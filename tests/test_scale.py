@@ -66,6 +66,8 @@ NOT_SCALED = {
     "MLPRegressor": "weights start at random with a deviation that does not depend on the rows",
     "SGDClassifier": "a rate suits one scale of the rows, which should be standardised",
     "SGDRegressor": "a rate suits one scale of the rows, which should be standardised",
+    "PassiveAggressiveClassifier": "C bounds a step, in units of the coefficients",
+    "PassiveAggressiveRegressor": "C bounds a step, in units of the coefficients",
     "NeuralNetClassifier": "the network is the user's; steps have a length that does not scale",
     "NeuralNetRegressor": "the network is the user's; steps have a length that does not scale",
     "ARDRegression": "its first precisions are 1, as scikit-learn's, in units of the coefficients",

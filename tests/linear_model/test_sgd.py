@@ -8,7 +8,12 @@ from sklearn import linear_model as sk
 from sklearn.datasets import load_breast_cancer, load_diabetes
 from sklearn.preprocessing import StandardScaler
 
-from kernelmill.linear_model import SGDClassifier, SGDRegressor
+from kernelmill.linear_model import (
+    PassiveAggressiveClassifier,
+    PassiveAggressiveRegressor,
+    SGDClassifier,
+    SGDRegressor,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 REGRESSION = ("squared_error", "huber", "epsilon_insensitive", "squared_epsilon_insensitive")
@@ -58,16 +63,45 @@ def test_the_steps_of_regressors_are_scikit_learns(loss):
         np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-7, atol=1e-9)
 
 
-def test_passive_aggressive_steps():
-    X, y = blobs(k=2)
-    options = {"shuffle": False, "max_iter": 7, "tol": None, "penalty": None, "eta0": 0.3}
-    for rate in ("pa1", "pa2"):
-        compared(SGDClassifier(learning_rate=rate, **options),
-                 sk.SGDClassifier(learning_rate=rate, **options), X, y)  # fmt: skip
-        more = {"learning_rate": rate, "loss": "epsilon_insensitive", **options}
-        compared(SGDRegressor(**more), sk.SGDRegressor(**more), X, y)
+@pytest.mark.filterwarnings("ignore:Class PassiveAggressive:FutureWarning")
+@pytest.mark.parametrize("squared", ["", "squared_"])
+def test_passive_aggressive_steps(squared):
+    X, y = blobs(k=3)
+    options = {"shuffle": False, "max_iter": 7, "tol": None, "average": 20}
+    rate = {"eta0": 0.3, "learning_rate": "pa2" if squared else "pa1", "penalty": None}
+    pairs = (
+        (SGDClassifier(**options, **rate), sk.SGDClassifier(**options, **rate)),
+        (PassiveAggressiveClassifier(loss=f"{squared}hinge", C=0.3, **options),) * 2,
+    )
+    for k in (2, 3):
+        for ours, theirs in pairs:
+            if ours is theirs:
+                theirs = sk.PassiveAggressiveClassifier(**ours.get_params())
+            compared(ours, theirs, X, y % k)
+    loss = {"loss": "epsilon_insensitive", "epsilon": 0.2}
+    compared(
+        SGDRegressor(**options, **rate, **loss), sk.SGDRegressor(**options, **rate, **loss), X, y
+    )
+    loss = {"loss": f"{squared}epsilon_insensitive", "epsilon": 0.2, "C": 0.3}
+    ours = PassiveAggressiveRegressor(**options, **loss)
+    compared(ours, sk.PassiveAggressiveRegressor(**options, **loss), X, y)
     with pytest.raises(ValueError, match="loss must be 'hinge' for learning_rate='pa1'"):
         SGDClassifier(loss="log_loss", learning_rate="pa1").fit(X, y)
+
+
+def test_a_passive_aggressive_step_goes_as_far_as_its_row_asks():
+    """One row, by hand: Crammer et al. (2006), equations of PA-I and PA-II."""
+    row, options = np.array([[3.0, 4.0], [0.0, 0.0]]), {"fit_intercept": False, "average": False}
+    for loss, length in (("hinge", 1 / 25), ("squared_hinge", 1 / (25 + 1 / (2 * 0.3)))):
+        model = PassiveAggressiveClassifier(loss=loss, C=0.3, **options)
+        model.partial_fit(row[:1], [1], classes=[0, 1])
+        np.testing.assert_allclose(model.coef_, length * row[:1], rtol=1e-12)
+    small = PassiveAggressiveClassifier(C=0.01, **options).partial_fit(row[:1], [1], classes=[0, 1])
+    np.testing.assert_allclose(small.coef_, 0.01 * row[:1], rtol=1e-12)
+    model = PassiveAggressiveRegressor(epsilon=0.5, **options).partial_fit(row[:1], [-2.0])
+    np.testing.assert_allclose(model.coef_, -1.5 / 25 * row[0], rtol=1e-12)
+    with pytest.raises(ValueError, match="PassiveAggressiveRegressor: C must be a number above 0"):
+        PassiveAggressiveRegressor(C=0.0).fit(row, [1, 2])
 
 
 def test_probabilities_are_scikit_learns():

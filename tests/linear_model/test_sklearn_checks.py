@@ -24,6 +24,8 @@ from kernelmill.linear_model import (
     MultiTaskLasso,
     MultiTaskLassoCV,
     OrthogonalMatchingPursuit,
+    PassiveAggressiveClassifier,
+    PassiveAggressiveRegressor,
     Perceptron,
     PoissonRegressor,
     QuantileRegressor,
@@ -45,7 +47,11 @@ _EQUIVALENCE = (
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
 )
-EXPECTED_FAILURES = dict.fromkeys(("Perceptron", "SGDClassifier", "SGDRegressor"), _ORDER)
+_STEPS = (
+    "PassiveAggressiveClassifier", "PassiveAggressiveRegressor", "Perceptron", "SGDClassifier",
+    "SGDRegressor",
+)  # fmt: skip
+EXPECTED_FAILURES = dict.fromkeys(_STEPS, _ORDER)
 MODELS = [
     ARDRegression(),
     BayesianLinearRegression(),
@@ -67,6 +73,8 @@ MODELS = [
     MultiTaskLasso(),
     MultiTaskLassoCV(),
     OrthogonalMatchingPursuit(),
+    PassiveAggressiveClassifier(max_iter=200),
+    PassiveAggressiveRegressor(max_iter=200),
     Perceptron(),
     PoissonRegressor(),
     QuantileRegressor(),

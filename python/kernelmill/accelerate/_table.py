@@ -49,7 +49,8 @@ _TABLE = {
         "ARDRegression BayesianRidge ElasticNet ElasticNetCV GammaRegressor HuberRegressor Lars "
         "Lasso LassoCV LassoLars LinearRegression LogisticRegression LogisticRegressionCV "
         "MultiTaskElasticNet MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV "
-        "OrthogonalMatchingPursuit Perceptron PoissonRegressor QuantileRegressor Ridge "
+        "OrthogonalMatchingPursuit PassiveAggressiveClassifier PassiveAggressiveRegressor "
+        "Perceptron PoissonRegressor QuantileRegressor Ridge "
         "RidgeCV RidgeClassifier RidgeClassifierCV SGDClassifier SGDRegressor TweedieRegressor",
     ),
     "sklearn.manifold": (

@@ -78,7 +78,8 @@ _PLAIN = (
     "BayesianGaussianMixture HuberRegressor IncrementalPCA KMeans Lars Lasso LassoCV LassoLars "
     "LinearRegression LinearSVC LinearSVR LogisticRegression MinMaxScaler MultiTaskElasticNet "
     "MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV "
-    "OrthogonalMatchingPursuit PCA Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
+    "OrthogonalMatchingPursuit PassiveAggressiveClassifier PassiveAggressiveRegressor PCA "
+    "Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
     "RidgeClassifier RidgeClassifierCV RobustScaler SGDClassifier SGDRegressor StandardScaler "
     "TruncatedSVD GammaRegressor TweedieRegressor NearestCentroid"
 )

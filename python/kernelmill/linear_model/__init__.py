@@ -25,6 +25,8 @@ __getattr__, __dir__, __all__ = lazy(
         "MultiTaskLasso": "_elastic_net",
         "MultiTaskLassoCV": "_paths",
         "OrthogonalMatchingPursuit": "_greedy",
+        "PassiveAggressiveClassifier": "_passive_aggressive",
+        "PassiveAggressiveRegressor": "_passive_aggressive",
         "Perceptron": "_perceptron",
         "PoissonRegressor": "_generalised",
         "QuantileRegressor": "_quantile",

@@ -215,9 +215,14 @@ class StochasticModel(LinearModel):
                 "rows out and call score yourself)"
             )
 
+    def _step(self) -> tuple[str, str, float]:
+        """The loss, the schedule and the first rate of the steps."""
+        return self.loss, self.learning_rate, self.eta0
+
     def _settings(self) -> dict[str, float]:
         """The values of `sgd.SETTINGS`."""
-        if self.learning_rate == "optimal" and self.alpha == 0:
+        loss, schedule, eta0 = self._step()
+        if schedule == "optimal" and self.alpha == 0:
             raise ValueError(
                 f"{type(self).__name__}: alpha must be > 0 for learning_rate='optimal', got 0 (the "
                 "rate is 1 / (alpha t))"
@@ -228,22 +233,22 @@ class StochasticModel(LinearModel):
                 "None"
             )
         aggressive = "hinge" if self._classifies else "epsilon_insensitive"
-        if self.learning_rate in ("pa1", "pa2") and self.loss != aggressive:
+        if schedule in ("pa1", "pa2") and loss != aggressive:
             raise ValueError(
                 f"{type(self).__name__}: loss must be {aggressive!r} for learning_rate="
-                f"{self.learning_rate!r}, got {self.loss!r} (Learning rate "
-                f"{self.learning_rate!r} only works with loss {aggressive!r})"
+                f"{schedule!r}, got {loss!r} (Learning rate {schedule!r} only works with loss "
+                f"{aggressive!r})"
             )
-        name, margin = ("hinge", 0.0) if self.loss == "perceptron" else (self.loss, self.epsilon)
-        margin = 1.0 if self.loss == "hinge" else margin
+        name, margin = ("hinge", 0.0) if loss == "perceptron" else (loss, self.epsilon)
+        margin = 1.0 if loss == "hinge" else margin
         share = {"l2": 0.0, "l1": 1.0, None: 0.0}.get(self.penalty, self.l1_ratio)
         strength = 0.0 if self.penalty is None else float(self.alpha)
         return dict(
             zip(
                 sgd.SETTINGS,
                 (
-                    LOSSES.index(name), margin, RATES.index(self.learning_rate),
-                    self.eta0, self.power_t, self.alpha, strength * share, strength * (1 - share),
+                    LOSSES.index(name), margin, RATES.index(schedule), eta0, self.power_t,
+                    self.alpha, strength * share, strength * (1 - share),
                     self.fit_intercept, int(self.average),
                     -np.inf if self.tol is None else self.tol, self.n_iter_no_change, True,
                 ),
@@ -254,7 +259,7 @@ class StochasticModel(LinearModel):
     def _fresh_state(self, k: int) -> np.ndarray:
         state = np.zeros((k, len(sgd.STATE)))
         for name, value in (
-            ("step", 1.0), ("rate", self.eta0), ("positive_weight", 1.0),
+            ("step", 1.0), ("rate", self._step()[2]), ("positive_weight", 1.0),
             ("negative_weight", 1.0), ("best", np.inf),
         ):  # fmt: skip
             state[:, _COLUMN[name]] = value
