@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 from sklearn import linear_model as sk
+from sklearn.datasets import load_diabetes
 
 from kernelmill.linear_model import Lars, Lasso, LassoLars, OrthogonalMatchingPursuit
 from kernelmill.ops import coordinate
@@ -95,3 +96,27 @@ def test_pursuit_ends_where_features_depend_on_those_before():
         np.ones((2, 2)), np.array([[1.0, 1.0 + 1e-12]]), np.ones(1), 2, -1.0
     )
     assert (count.tolist(), coef.tolist()) == ([1], [[0.0, 1.0 + 1e-12]])
+
+
+@pytest.mark.parametrize("positive", [False, True])
+def test_every_knot_of_the_lassos_path_is_optimal(positive):
+    """Also where a feature leaves and comes back with the other sign, as on the diabetes data."""
+    crossings = 0
+    problems = [load_diabetes(return_X_y=True)]
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(30, 9)) @ rng.normal(size=(9, 9))
+        problems.append((X, X @ rng.normal(size=9) + 5 * rng.normal(size=30)))
+    for X, y in problems:
+        X = (X - X.mean(0)) / X.std(0)
+        model = LassoLars(alpha=0.0, positive=positive).fit(X, y)
+        for alpha, coef in zip(model.alphas_, model.coef_path_.T, strict=True):
+            slope = X.T @ (y - y.mean() - X @ coef) / len(y)
+            used = coef != 0
+            near = 1e-9 * model.alphas_[0]
+            assert (slope if positive else abs(slope)).max() <= alpha + near
+            np.testing.assert_allclose(slope[used], alpha * np.sign(coef[used]), atol=near)
+        assert model.alphas_[-1] == 0
+        signs = np.sign(model.coef_path_)
+        crossings += ((signs == 1).any(1) & (signs == -1).any(1)).sum()
+    assert positive or crossings > 0

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import scipy.sparse
 from sklearn import linear_model as sk
+from sklearn import metrics
 
+from kernelmill import linear_model
 from kernelmill.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV, _ridge
 
 
@@ -88,7 +90,7 @@ def test_left_out_residuals_are_those_of_refits(intercept):
         rest = np.delete(np.arange(25), i)
         for a, alpha in enumerate(alphas):
             refit = sk.Ridge(alpha, fit_intercept=intercept).fit(X[rest], Y[rest], w[rest])
-            want = (Y[i] - refit.predict(X[i : i + 1])[0]) ** 2
+            want = w[i] * (Y[i] - refit.predict(X[i : i + 1])[0]) ** 2
             np.testing.assert_allclose(errors[i, :, a], want, rtol=1e-8)
 
 
@@ -134,7 +136,7 @@ def test_classes():
         for weight in (None, "balanced"):
             ours = RidgeClassifier(class_weight=weight).fit(X, labels)
             theirs = sk.RidgeClassifier(class_weight=weight).fit(X, labels)
-            np.testing.assert_allclose(ours.coef_, np.atleast_2d(theirs.coef_), atol=1e-10)
+            np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-10)
             np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
             want = theirs.decision_function(X)
             np.testing.assert_allclose(ours.decision_function(X), want, atol=1e-10)
@@ -148,9 +150,116 @@ def test_classes_choose_a_penalty():
             ours = RidgeClassifierCV([0.01, 1, 100], **options).fit(X, labels)
             theirs = sk.RidgeClassifierCV([0.01, 1, 100], **options).fit(X, labels)
             assert ours.alpha_ == theirs.alpha_
-            np.testing.assert_allclose(ours.coef_, np.atleast_2d(theirs.coef_), atol=1e-9)
-    with pytest.raises(ValueError, match="scoring must be None"):
-        RidgeClassifierCV(scoring="accuracy").fit(X, y)
+            np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-9)
+
+
+@pytest.mark.parametrize("scoring", ["accuracy", "balanced_accuracy"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_classes_of_rows_left_out_are_scored(scoring, weighted):
+    X, Y = problem(40, 4)
+    y = np.array(["a", "b", "c"])[np.digitize(Y[:, 0], [0.0, 3.0])]
+    w = np.random.default_rng(3).integers(1, 4, 40).astype(float) if weighted else None
+    alphas = [0.01, 10, 1e4]
+    for labels in (y, np.where(y == "a", "a", "b"), np.column_stack([y == "a", y == "b"]) * 1):
+        model = RidgeClassifierCV(alphas, scoring=scoring) if labels.ndim == 1 else (
+            RidgeClassifierCV(alphas, scoring="accuracy")
+        )  # fmt: skip
+        model.fit(X, labels, sample_weight=w)
+        refits = np.empty((3, *labels.shape), labels.dtype)
+        for a, i in np.ndindex(3, 40):
+            rest = np.delete(np.arange(40), i)
+            own = None if w is None else w[rest]
+            refit = RidgeClassifier(alphas[a]).fit(X[rest], labels[rest], own)
+            refits[a, i] = refit.predict(X[[i]])[0]
+        scorer = getattr(metrics, f"{model.scoring}_score")
+        want = [scorer(labels, refit, sample_weight=w) for refit in refits]
+        assert model.best_score_ == pytest.approx(max(want), rel=1e-12)
+        assert model.alpha_ == alphas[int(np.argmax(want))]
+
+
+def test_several_labels_at_once():
+    X, Y = problem(60, 4, outputs=3)
+    labels = (np.array(Y) > 0).astype(int)
+    for ours, theirs in (
+        (RidgeClassifier(2.0), sk.RidgeClassifier(2.0)),
+        (RidgeClassifierCV(), sk.RidgeClassifierCV()),
+        (RidgeClassifierCV(cv=3), sk.RidgeClassifierCV(cv=3)),
+        (RidgeClassifier(class_weight="balanced"), sk.RidgeClassifier(class_weight="balanced")),
+    ):
+        a, b = ours.fit(X, labels), theirs.fit(X, labels)
+        np.testing.assert_allclose(a.coef_, b.coef_, atol=1e-10)
+        np.testing.assert_array_equal(a.predict(X), b.predict(X))
+        np.testing.assert_array_equal(a.classes_, [0, 1, 2])
+        assert a.score(X, labels) == b.score(X, labels)
+
+
+def test_attributes_have_scikit_learns_shapes():
+    X, Y = problem(30, 4, outputs=2)
+    models = ("Ridge", "RidgeCV", "Lasso", "ElasticNet", "Lars", "OrthogonalMatchingPursuit")
+    for name in (*models, "LassoLars", "LinearRegression"):
+        for y in (Y[:, 0], Y[:, :1], Y):
+            for intercept in (True, False):
+                ours = getattr(linear_model, name)(fit_intercept=intercept).fit(X, y)
+                theirs = getattr(sk, name)(fit_intercept=intercept).fit(X, y)
+                assert ours.coef_.shape == theirs.coef_.shape, name
+                assert np.shape(ours.intercept_) == np.shape(theirs.intercept_), name
+                assert type(ours.intercept_) is type(theirs.intercept_), name
+                assert ours.predict(X).shape == theirs.predict(X).shape, name
+                assert ours.fit(X, y).score(X, y) == pytest.approx(theirs.score(X, y), abs=1e-3)
+                for attribute in ("dual_gap_", "alphas_", "coef_path_"):
+                    if hasattr(theirs, attribute):
+                        a, b = getattr(ours, attribute), getattr(theirs, attribute)
+                        assert isinstance(a, list) == isinstance(b, list), (name, attribute)
+                        assert isinstance(a, list) or np.ndim(a) == np.ndim(b), name
+    for y in (Y[:, 0] > 0, np.digitize(Y[:, 0], [0.0, 3.0])):
+        for intercept in (True, False):
+            ours = RidgeClassifier(fit_intercept=intercept).fit(X, y)
+            theirs = sk.RidgeClassifier(fit_intercept=intercept).fit(X, y)
+            assert ours.coef_.shape == theirs.coef_.shape
+            assert np.shape(ours.intercept_) == np.shape(theirs.intercept_)
+            np.testing.assert_array_equal(ours.predict(X), theirs.predict(X))
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("sparse", [True, False])
+def test_few_rows_are_left_out_by_their_products(intercept, sparse):
+    X, Y = problem(9, 20, outputs=2)
+    w = np.random.default_rng(0).integers(1, 4, 9).astype(float)
+    w[4] = 0.0
+    rows = scipy.sparse.csr_matrix(X) if sparse else X
+    alphas = np.array([0.01, 3.0])
+    model = RidgeCV(alphas, fit_intercept=intercept, store_cv_results=True, scoring="r2")
+    left = model.fit(rows, Y, sample_weight=w).cv_results_
+    for i in range(9):
+        rest = np.delete(np.arange(9), i)
+        for a, alpha in enumerate(alphas):
+            refit = sk.Ridge(alpha, fit_intercept=intercept).fit(X[rest], Y[rest], w[rest])
+            np.testing.assert_allclose(left[i, :, a], refit.predict(X[[i]])[0], rtol=1e-8)
+    want = Ridge(model.alpha_, fit_intercept=intercept).fit(X, Y, sample_weight=w)
+    np.testing.assert_allclose(model.coef_, want.coef_, atol=1e-12)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1e-16])
+def test_rows_that_are_fitted_exactly_are_left_out(alpha):
+    """Without a penalty the other rows are fitted exactly, by the shortest coefficients."""
+    X, Y = problem(8, 20)
+    X[5], Y[5] = X[2], Y[2] + 1  # the same row with another target
+    model = RidgeCV([alpha], store_cv_results=True).fit(X, Y[:, 0])
+    for i in range(8):
+        rest = np.delete(np.arange(8), i)
+        centred = X[rest] - X[rest].mean(0)
+        coef = np.linalg.pinv(centred, rcond=1e-10) @ (Y[rest, 0] - Y[rest, 0].mean())
+        error = Y[i, 0] - Y[rest, 0].mean() - (X[i] - X[rest].mean(0)) @ coef
+        assert model.cv_results_[i, 0] == pytest.approx(error**2, rel=1e-6)
+    coef = np.linalg.pinv(X - X.mean(0), rcond=1e-10) @ (Y[:, 0] - Y.mean())
+    np.testing.assert_allclose(model.coef_, coef, atol=1e-10)
+    np.testing.assert_allclose(Ridge(1e-16).fit(X, Y[:, 0]).coef_, coef, atol=1e-10)
+
+
+def test_one_penalty_and_one_target():
+    X, Y = problem(30, 4)
+    model = RidgeCV(2.0, alpha_per_target=True).fit(X, Y[:, 0])
+    assert (model.alpha_, np.shape(model.best_score_)) == (2.0, ())
 
 
 def test_bad_penalties_are_refused():

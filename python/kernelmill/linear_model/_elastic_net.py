@@ -108,7 +108,7 @@ class _Descending(LinearRegressor):
         self._set_model(coef, x_mean, y_mean, rows, vector)
         gaps = [run.state.gap / weight for run, _, _, weight in found]
         counts = [run.n_iter for run, *_ in found]
-        one = vector or self._together
+        one = len(found) == 1
         self.dual_gap_ = gaps[0] if one else np.array(gaps)
         self.n_iter_ = counts[0] if one else counts
         return self
@@ -136,8 +136,8 @@ class _Descending(LinearRegressor):
             intercept = y_mean - coef.astype(np.float64) @ x_mean
             intercept = intercept if self.fit_intercept else np.zeros(len(coef))
             return {
-                "coef_": coef[0] if vector else coef,
-                "intercept_": float(intercept[0]) if vector else intercept,
+                "coef_": coef[0] if vector or self._ravelled else coef,
+                "intercept_": intercept[0] if vector else intercept,
                 "dual_gap_": at.gap / weight,
                 "n_iter_": n_iter,
             }
@@ -331,6 +331,7 @@ class MultiTaskElasticNet(_Descending):
     path = staticmethod(ElasticNet.path)
     _words = SEVERAL_TASKS
     _together: ClassVar[bool] = True
+    _ravelled: ClassVar[bool] = False
     _parameters: ClassVar = {k: v for k, v in PARAMETERS.items() if k != "positive"}
 
     def __init__(

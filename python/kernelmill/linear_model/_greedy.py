@@ -150,11 +150,11 @@ def angles(
         length = level  # down to zero
         outside = np.ones(d, dtype=bool)
         outside[active] = False
-        if dropped >= 0:
-            outside[dropped] = False
         with np.errstate(divide="ignore", invalid="ignore"):
             up = (level - gradient) / (1 - turn)
             down = (level + gradient) / (1 + turn)
+        if dropped >= 0:  # it is at its bound, which it leaves, but it may reach the other one
+            (up if signs[dropped] > 0 else down)[dropped] = np.inf
         steps = np.where(outside, up, np.inf)
         if not positive:
             steps = np.minimum(
@@ -218,12 +218,12 @@ class _LeastAngles(MultiOutputMixin, LinearRegressor):
             )  # fmt: skip
             coef[t] = path[-1]
             found.append((alphas, path.T, active, len(alphas) - 1))
-        one = y.ndim == 1
+        one = len(found) == 1
         names = ("alphas_", "coef_path_", "active_", "n_iter_")
         for name, values in zip(names, zip(*found, strict=True), strict=True):
             if self.fit_path or name in ("n_iter_", "alphas_"):
                 setattr(self, name, values[0] if one else list(values))
-        self._set_model(coef, moments.x_mean, moments.y_mean, rows, one)
+        self._set_model(coef, moments.x_mean, moments.y_mean, rows, y.ndim == 1)
         return self
 
 

@@ -69,6 +69,7 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
     """
 
     _words = WORDS
+    _ravelled: ClassVar[bool] = False
     _parameters: ClassVar = {
         "fit_intercept": rule.boolean(),
         "copy_X": rule.boolean(),

@@ -32,17 +32,21 @@ class LinearRegressor(RegressorMixin, LinearModel):
     """Base of the regressions: ``coef_ x + intercept_``."""
 
     _squares: ClassVar = np.float64  # of float32 rows, too
+    _ravelled: ClassVar[bool] = True  # whether coefficients of one column of targets are a vector
 
     def _set_model(
         self, coef: np.ndarray, x_mean: np.ndarray, y_mean: np.ndarray, rows: Rows, vector: bool,
         fit_intercept: bool | None = None,
     ) -> None:  # fmt: skip
-        """Set coefficients (m, d), in the dtype of X, and the intercept that goes with them."""
+        """Set coefficients (m, d), in the dtype of X, and the intercept that goes with them.
+
+        `vector` says whether targets had one axis.
+        """
         coef = np.ascontiguousarray(coef, dtype=rows.dtype)
-        self.coef_ = coef[0] if vector else coef
+        self.coef_ = coef[0] if vector or (self._ravelled and len(coef) == 1) else coef
         if self.fit_intercept if fit_intercept is None else fit_intercept:
             intercept = y_mean - coef.astype(np.float64) @ x_mean
-            self.intercept_ = float(intercept[0]) if vector else intercept
+            self.intercept_ = intercept[0] if vector else intercept
         else:
             self.intercept_ = 0.0
 
@@ -64,7 +68,10 @@ class LinearRegressor(RegressorMixin, LinearModel):
 
     def _vector(self) -> bool:
         """Whether predictions are a vector."""
-        return np.ndim(self.intercept_) == 0 and (is_sparse(self.coef_) or np.ndim(self.coef_) == 1)
+        if is_sparse(self.coef_):
+            ravelled = self._ravelled and self.coef_.shape[0] == 1
+            return ravelled or np.ndim(self.intercept_) == 0
+        return np.ndim(self.coef_) == 1
 
     def _linear(self, X: Any) -> np.ndarray:
         from sklearn.utils.validation import check_is_fitted

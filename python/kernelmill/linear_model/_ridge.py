@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,39 +73,86 @@ def from_triangle(R: np.ndarray, d: int, alpha: np.ndarray) -> np.ndarray:
     return coef
 
 
+class Dual:
+    """The problem of fewer rows than features, of the size of the rows.
+
+    With A the centred rows, each times the root r of its weight, and t the centred targets times r,
+    the coefficients are ``A' (A A' + alpha I)^-1 t``. Centred rows leave the direction r without
+    products; it is given some, which changes nothing since ``r't = 0``.
+    """
+
+    def __init__(self, rows: Rows, Y: np.ndarray, centred: bool) -> None:
+        X, w = rows.X, rows.weight
+        w = np.ones(rows.count) if w is None else w.astype(np.float64)
+        share = w / w.sum()
+        if centred:
+            self.x_mean = np.asarray(X.T @ share).ravel().astype(np.float64)
+            self.y_mean = share @ Y
+        else:
+            self.x_mean, self.y_mean = np.zeros(X.shape[1]), np.zeros(Y.shape[1])
+        self.root, self.centred = np.sqrt(w), centred
+        if is_sparse(X):
+            self.wide = X.astype(np.float64)
+            K = (self.wide @ self.wide.T).toarray()
+            cross = self.wide @ self.x_mean
+            K += self.x_mean @ self.x_mean - cross[:, None] - cross
+        else:
+            self.wide = X.astype(np.float64) - self.x_mean
+            K = self.wide @ self.wide.T
+        self.products = K  # without weights
+        K = K * np.multiply.outer(self.root, self.root)
+        if centred:
+            unit = self.root / np.sqrt(w.sum())
+            self.filled = 2.0 * (np.trace(K) or 1.0)  # above every other eigenvalue
+            K += self.filled * np.multiply.outer(unit, unit)
+        self.K, self.right = K, self.root[:, None] * (Y - self.y_mean)
+
+    @functools.cached_property
+    def eigen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues, exactly 0 where they are within rounding, and vectors.
+
+        The last one is the intercept's direction where rows are centred.
+        """
+        values, vectors = scipy.linalg.eigh(self.K, check_finite=False)
+        top = values[-2] if self.centred and len(values) > 1 else values[-1]
+        return np.where(values > solve.EPS * len(values) * top, values, 0.0), vectors
+
+    def dual(self, alpha: float) -> np.ndarray:
+        """``(A A' + alpha I)^-1 t`` (n, m); of a singular matrix the least solution."""
+        L = self.K.copy()
+        L.flat[:: len(L) + 1] += alpha
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", scipy.linalg.LinAlgWarning)
+                return scipy.linalg.solve(L, self.right, assume_a="pos", check_finite=False)
+        except (scipy.linalg.LinAlgError, scipy.linalg.LinAlgWarning):
+            return self.spectral(alpha)
+
+    def spectral(self, alpha: float) -> np.ndarray:
+        """The same by eigenvectors; rows that say nothing new have no part."""
+        values, vectors = self.eigen
+        inverse = np.where(values > 0, 1 / np.where(values > 0, values + alpha, 1.0), 0.0)
+        return (vectors * inverse) @ (vectors.T @ self.right)
+
+    def coef(self, dual: np.ndarray) -> np.ndarray:
+        """Coefficients (m, d) for a solution (n, m)."""
+        dual = dual * self.root[:, None]
+        found = np.asarray(self.wide.T @ dual)
+        if is_sparse(self.wide):
+            found = found - np.multiply.outer(self.x_mean, dual.sum(0))
+        return found.T
+
+
 def _by_rows(
     rows: Rows, Y: np.ndarray, alpha: np.ndarray, centred: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Fewer rows than features: the dual, of the size of the rows."""
-    X, w = rows.X, rows.weight
-    w = np.ones(rows.count) if w is None else w.astype(np.float64)
-    share = w / w.sum()
-    if centred:
-        x_mean, y_mean = np.asarray(X.T @ share).ravel().astype(np.float64), share @ Y
-    else:
-        x_mean, y_mean = np.zeros(X.shape[1]), np.zeros(Y.shape[1])
-    root = np.sqrt(w)
-    if is_sparse(X):
-        wide = X.astype(np.float64)
-        K = (wide @ wide.T).toarray()
-        cross = wide @ x_mean
-        K += x_mean @ x_mean - cross[:, None] - cross
-    else:
-        wide = X.astype(np.float64) - x_mean
-        K = wide @ wide.T
-    K *= np.multiply.outer(root, root)
-    right = root[:, None] * (Y - y_mean)
-    coef = np.empty((Y.shape[1], X.shape[1]))
+    made = Dual(rows, Y, centred)
+    coef = np.empty((Y.shape[1], rows.n_features))
     for value in np.unique(alpha):
         those = alpha == value
-        L = K.copy()
-        L.flat[:: len(L) + 1] += value
-        dual = scipy.linalg.solve(L, right[:, those], assume_a="pos") * root[:, None]
-        found = np.asarray(wide.T @ dual)
-        if is_sparse(X):
-            found = found - np.multiply.outer(x_mean, dual.sum(0))
-        coef[those] = found.T
-    return coef, x_mean, y_mean
+        coef[those] = made.coef(made.dual(float(value)))[those]
+    return coef, made.x_mean, made.y_mean
 
 
 def _by_products(
@@ -280,25 +329,71 @@ default="auto"
         return self
 
 
+_CLASSES = CLASSES.extended(
+    arguments={
+        "fit.y": ("array-like of shape (n,) or (n, n_labels)", "Class labels, numbers or strings, "
+            "or 0 and 1 for each label where several may hold; in memory even if X is a stream."),
+    },
+    attributes={
+        "coef_": ("ndarray of shape (d,), (n_classes, d) or (n_labels, d), dtype of X",
+            "Coefficients, a vector for two classes."),
+        "intercept_": ("ndarray of shape (1,), (n_classes,) or (n_labels,), or float",
+            "Intercepts, 0.0 where none is learnt."),
+        "classes_": ("ndarray of shape (n_classes,) or (n_labels,)", "Labels of the classes, or "
+            "numbers of the labels."),
+    },
+)
+
+
 class ClassTargets(ClassifierMixin, LinearClassifier):
     """Targets 1 and -1 for classes, and what is made of the scores."""
 
     class_weight: Any
-    _words = CLASSES
+    fit_intercept: Any
+    _multilabel = False
+    _words = _CLASSES
     _squares: ClassVar = np.float64
 
     def _encoded(self, y: Any, rows: Rows) -> tuple[np.ndarray, Rows]:
         """Targets (n, k), and the rows with the weights of the classes."""
-        y = class_labels(y, rows.owner)
+        y = class_labels(y, rows.owner, multilabel=True)
         if not rows.is_stream:
             check_count(y, rows.count, rows.owner)
-        self.classes_ = np.unique(y)
-        check_classes(self.classes_, rows.owner)
-        own = y[:, None] == (self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
+        self._multilabel = y.ndim == 2
+        if self._multilabel:
+            self.classes_, own = np.arange(y.shape[1]), y > 0
+        else:
+            self.classes_ = np.unique(y)
+            check_classes(self.classes_, rows.owner)
+            own = y[:, None] == (self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
         if self.class_weight is not None:
             weights = rows.all_weights()
+            weights = None if self._multilabel else weights
             rows = rows.weighted(weights_by_class(self.class_weight, y, rows.owner, weights))
         return np.where(own, 1.0, -1.0), rows
+
+    def _set_scores(self, coef: np.ndarray, intercept: Any, dtype: Any) -> None:
+        """Set coefficients (k, d), a vector for two classes, in the dtype of the rows."""
+        coef = np.ascontiguousarray(coef, dtype=dtype)
+        self.coef_ = coef[0] if len(coef) == 1 else coef
+        self.intercept_ = intercept if self.fit_intercept else 0.0
+
+    def predict(self, X):
+        """The class with the highest score, or all labels whose scores are positive.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n, d), or a stream
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n,) or (n, n_labels)
+            Classes; 0 and 1 for each label where several may hold.
+        """
+        if self._multilabel:
+            return (self._scores(X) > 0).astype(np.int64)
+        return super().predict(X)
 
 
 class RidgeClassifier(ClassTargets):
@@ -364,9 +459,7 @@ default="auto"
             rows, Y, alpha, centred=self.fit_intercept, positive=self.positive,
             max_iter=self.max_iter,
         )  # fmt: skip
-        self.coef_ = np.ascontiguousarray(coef, dtype=rows.dtype)
-        self.intercept_ = np.zeros(len(coef))
-        if self.fit_intercept:
-            self.intercept_ = y_mean - self.coef_.astype(np.float64) @ x_mean
+        shown = coef.astype(rows.dtype).astype(np.float64)
+        self._set_scores(coef, y_mean - shown @ x_mean, rows.dtype)
         self.n_iter_, self.solver_ = 1, "cholesky"
         return self

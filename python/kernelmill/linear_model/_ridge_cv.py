@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.linalg
-from sklearn.base import BaseEstimator, MultiOutputMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV
 
@@ -17,9 +17,19 @@ from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._regression import LinearRegressor
-from kernelmill.linear_model._ridge import ClassTargets, Ridge, RidgeClassifier
+from kernelmill.linear_model._ridge import ClassTargets, Dual, Ridge, RidgeClassifier
 from kernelmill.linear_model._words import WORDS
 from kernelmill.ops import moments
+
+
+def _penalties(model: Any) -> np.ndarray:
+    """The alphas of a model, checked."""
+    alphas = np.atleast_1d(np.asarray(model.alphas, dtype=np.float64)).ravel()
+    if not len(alphas) or not (alphas >= 0).all() or not np.isfinite(alphas).all():
+        raise ValueError(
+            f"{type(model).__name__}: alphas must be numbers of at least 0, got {model.alphas!r}"
+        )
+    return alphas
 
 
 class LeftOut:
@@ -33,11 +43,12 @@ class LeftOut:
     def __init__(self, rows: Rows, Y: np.ndarray, centred: bool) -> None:
         self.rows, self.Y, self.centred = rows, Y, centred
         self.moments = moments_of(rows, Y, centred=centred)
+        self.x_mean, self.y_mean = self.moments.x_mean, self.moments.y_mean
         values, self.vectors = scipy.linalg.eigh(self.moments.xx, check_finite=False)
         self.values = np.maximum(values, 0.0)
         self.right = self.vectors.T @ self.moments.xy
 
-    def coef(self, alpha: float) -> np.ndarray:
+    def coefficients(self, alpha: float) -> np.ndarray:
         """Coefficients (m, d)."""
         return (self.vectors @ (self.right / self._shrunk(alpha)[:, None])).T
 
@@ -67,6 +78,50 @@ class LeftOut:
         return total / self.moments.weight, residuals
 
 
+class DualLeftOut(Dual):
+    """The same for fewer rows than features.
+
+    With G = A A' + alpha I and c = G^-1 t, a row of weight w that is left out has the residual
+    ``c / (G^-1)_ii / sqrt(w)``. Nothing cancels as alpha vanishes, where rows are fitted exactly.
+    """
+
+    def __init__(self, rows: Rows, Y: np.ndarray, centred: bool) -> None:
+        super().__init__(rows, Y, centred)
+        self.centred_targets = Y - self.y_mean
+
+    def coefficients(self, alpha: float) -> np.ndarray:
+        """Coefficients (m, d)."""
+        return self.coef(self.spectral(alpha))
+
+    def errors(self, alphas: np.ndarray, brief: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted mean squared residuals (n_alphas, m), and residuals (n_alphas, n, m)."""
+        found = np.empty((len(alphas), *self.right.shape))
+        values, vectors = self.eigen
+        turned, squares = vectors.T @ self.right, vectors * vectors
+        null = values == 0
+        # Rows with a part in the directions without products: these rule as alpha vanishes.
+        bound = squares[:, null].sum(1) > solve.EPS * len(values)
+        none = self.root == 0  # such rows are not there to be left out
+        for a, alpha in enumerate(alphas):
+            # G^-1, but for a factor where a direction is null.
+            inverse = 1 / np.where(null, 1.0, values + alpha)
+            ruled = np.where(null, 1.0, alpha * inverse)
+            inverse[null] = 0.0
+            if self.centred:
+                inverse[-1] = ruled[-1] = 0.0
+            with np.errstate(divide="ignore", invalid="ignore"):
+                left, other = (
+                    (vectors @ (g[:, None] * turned)) / (squares @ g)[:, None]
+                    for g in (inverse, ruled)
+                )
+                left[bound] = other[bound]
+                found[a] = left / self.root[:, None]
+            if none.any():
+                dual = self.spectral(float(alpha)) * self.root[:, None]
+                found[a, none] = self.centred_targets[none] - self.products[none] @ dual
+        return np.average(found**2, axis=1, weights=self.root**2), found
+
+
 class _Identity(BaseEstimator):
     """An estimator whose predictions are its rows, for scorers."""
 
@@ -80,12 +135,24 @@ class _Identity(BaseEstimator):
         return X
 
 
+class _Labels(ClassifierMixin, _Identity):
+    """The same for scores of classes."""
+
+    def __init__(self, classes: np.ndarray, multilabel: bool) -> None:
+        self.classes_, self.multilabel = classes, multilabel
+
+    def predict(self, X: Any) -> Any:
+        if self.multilabel:
+            return (X.reshape(len(X), -1) > 0).astype(np.int64)
+        return self.classes_[X.argmax(1) if X.ndim == 2 else (X > 0).astype(np.int64)]
+
+
 class RidgeCV(MultiOutputMixin, LinearRegressor):
     """Ridge regression whose penalty is chosen by leaving one row out, in closed form.
 
     Parameters
     ----------
-    alphas : array-like of shape (n_alphas,), default=(0.1, 1.0, 10.0)
+    alphas : array-like of shape (n_alphas,) or float, default=(0.1, 1.0, 10.0)
         Penalties to choose from.
     scoring : str, callable or None, default=None
         Score of the predictions of the rows left out; the negative mean squared error by default.
@@ -106,8 +173,8 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
     best_score_ : float or ndarray of shape (n_outputs,)
         Its score.
     cv_results_ : ndarray of shape (n, n_alphas) or (n, n_outputs, n_alphas)
-        Squared errors of the rows left out, or their predictions where `scoring` is given; only
-        with ``store_cv_results``.
+        Squared errors of the rows left out, times their weights, or their predictions where
+        `scoring` is given; only with ``store_cv_results``.
     n_features_in_, feature_names_in_
 
     See Also
@@ -131,7 +198,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
 
     _words = WORDS
     _parameters: ClassVar = {
-        "alphas": rule.array("(n_alphas,)"),
+        "alphas": rule.any_of(rule.array("(n_alphas,)"), rule.real(0)),
         "fit_intercept": rule.boolean(),
         "scoring": rule.Rule(lambda v: v is None or isinstance(v, str) or callable(v), "a scorer"),
         "gcv_mode": rule.one_of("auto", "svd", "eigen", None),
@@ -154,27 +221,28 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         ValueError
             If X, y or alphas do not fit.
         """
-        alphas = np.atleast_1d(np.asarray(self.alphas, dtype=np.float64)).ravel()
-        owner = type(self).__name__
-        if not len(alphas) or not (alphas >= 0).all() or not np.isfinite(alphas).all():
-            raise ValueError(f"{owner}: alphas must be numbers of at least 0, got {self.alphas!r}")
+        owner, alphas = type(self).__name__, _penalties(self)
         rows = self._rows(X, sample_weight, reset=True, deferred=True)
         y = targets_of(y, rows, vanishing=True)
         Y = y.reshape(len(y), -1)
         if self.cv is not None:
             rows.check()
             return self._searched(X, y, sample_weight, rows, alphas)
-        if self.alpha_per_target and y.ndim == 1:
-            raise ValueError(f"{owner}: alpha_per_target=True needs several outputs, got one")
-        left = LeftOut(rows, Y, self.fit_intercept)
+        if rows.is_stream or len(Y) > rows.n_features:
+            left: Any = LeftOut(rows, Y, self.fit_intercept)
+        else:
+            rows.check()
+            left = DualLeftOut(rows, Y, self.fit_intercept)
+        per = self.alpha_per_target and Y.shape[1] > 1
         brief = self.scoring is None and not self.store_cv_results
         errors, residuals = left.errors(alphas, brief)
+        weight = None if brief else rows.all_weights()
         if self.scoring is None:
-            kept = residuals**2
-            scores = -errors if self.alpha_per_target else -errors.mean(1, keepdims=True)
+            kept = residuals**2 if weight is None else residuals**2 * weight[:, None]
+            scores = -errors if per else -errors.mean(1, keepdims=True)
         else:
             kept = Y - residuals
-            scores = self._scored(kept, Y, rows.all_weights())
+            scores = self._scored(kept, Y, weight)
         if not np.isfinite(scores).any(0).all():
             raise ValueError(
                 f"{owner}: alphas must leave a prediction for rows left out, got none that does "
@@ -184,10 +252,9 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         chosen = alphas[best]
         coef = np.empty((Y.shape[1], rows.n_features))
         for a in np.unique(best):
-            those = best == a if self.alpha_per_target else slice(None)
-            coef[those] = left.coef(float(alphas[a]))[those]
-        self._set_model(coef, left.moments.x_mean, left.moments.y_mean, rows, y.ndim == 1)
-        per = self.alpha_per_target
+            those = best == a if per else slice(None)
+            coef[those] = left.coefficients(float(alphas[a]))[those]
+        self._set_model(coef, left.x_mean, left.y_mean, rows, y.ndim == 1)
         self.alpha_ = chosen if per else float(chosen[0])
         top = scores[best, np.arange(len(best))]
         self.best_score_ = top if per else float(top[0])
@@ -203,7 +270,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         def score(p: np.ndarray, t: np.ndarray) -> float:
             return float(scorer(_Identity(), p, t, **options))
 
-        if self.alpha_per_target:
+        if self.alpha_per_target and Y.shape[1] > 1:
             several = range(Y.shape[1])
             return np.array([[score(p[:, j], Y[:, j]) for j in several] for p in predictions])
         if Y.shape[1] == 1:
@@ -234,11 +301,11 @@ class RidgeClassifierCV(ClassTargets):
 
     Parameters
     ----------
-    alphas : array-like of shape (n_alphas,), default=(0.1, 1.0, 10.0)
+    alphas : array-like of shape (n_alphas,) or float, default=(0.1, 1.0, 10.0)
         Penalties to choose from.
     scoring : str, callable or None, default=None
-        Score of the rows left out, with `cv`; else the negative mean squared error of the targets 1
-        and -1 is used, and this must be None.
+        Score of the rows left out; without `cv` the negative mean squared error of the targets 1
+        and -1 by default.
     cv : int, splitter, iterable or None, default=None
         None leaves out one row at a time; else how rows are split.
     store_cv_results : bool, default=False
@@ -250,7 +317,8 @@ class RidgeClassifierCV(ClassTargets):
     best_score_ : float
         The score of the penalty.
     cv_results_ : ndarray of shape (n, n_targets, n_alphas)
-        Squared errors of the rows left out; only with ``store_cv_results``.
+        Squared errors of the rows left out, times their weights, or their scores where `scoring`
+        is given; only with ``store_cv_results``.
     n_features_in_, feature_names_in_
 
     See Also
@@ -268,7 +336,7 @@ class RidgeClassifierCV(ClassTargets):
     """
 
     _parameters: ClassVar = {
-        "alphas": rule.array("(n_alphas,)"),
+        "alphas": rule.any_of(rule.array("(n_alphas,)"), rule.real(0)),
         "fit_intercept": rule.boolean(),
         "scoring": rule.Rule(lambda v: v is None or isinstance(v, str) or callable(v), "a scorer"),
         "class_weight": rule.CLASS_WEIGHT,
@@ -290,24 +358,33 @@ class RidgeClassifierCV(ClassTargets):
         ValueError
             If X, y or alphas do not fit.
         """
+        _penalties(self)
         rows = self._rows(X, sample_weight, reset=True)
         Y, weighted = self._encoded(y, rows)
         if self.cv is not None:
             return self._searched(rows, y)
-        if self.scoring is not None:
-            raise ValueError(
-                f"{rows.owner}: scoring must be None where rows are left out one at a time, got "
-                f"{self.scoring!r} (pass cv)"
-            )
         inner = RidgeCV(
-            self.alphas, fit_intercept=self.fit_intercept, store_cv_results=self.store_cv_results
-        ).fit(weighted, Y)
-        self.coef_ = inner.coef_
-        self.intercept_ = np.broadcast_to(inner.intercept_, (len(inner.coef_),)).copy()
+            self.alphas, fit_intercept=self.fit_intercept, scoring=self._scorer(y),
+            store_cv_results=self.store_cv_results,
+        ).fit(weighted, Y)  # fmt: skip
+        self._set_scores(np.atleast_2d(inner.coef_), inner.intercept_, rows.dtype)
         self.alpha_, self.best_score_ = inner.alpha_, inner.best_score_
         if self.store_cv_results:
             self.cv_results_ = inner.cv_results_
         return self
+
+    def _scorer(self, y: Any) -> Any:
+        """What scores the rows left out by their labels; None for squared errors."""
+        if self.scoring is None:
+            return None
+        labels = _Labels(self.classes_, self._multilabel)
+        scorer = check_scoring(labels, scoring=self.scoring, allow_none=False)
+        y = np.asarray(y) if self._multilabel else np.ravel(y)
+
+        def score(model: Any, scores: Any, targets: Any, **options: Any) -> float:
+            return float(scorer(labels, scores, y, **options))
+
+        return score
 
     def _searched(self, rows: Rows, y: Any) -> Any:
         if rows.is_stream:
