@@ -21,6 +21,7 @@ from kernelmill.linear_model import (
     MultiTaskLassoCV,
     Ridge,
     _coordinate,
+    _elastic_net,
     enet_path,
     lasso_path,
 )
@@ -177,7 +178,8 @@ def test_no_penalty(way):
     np.testing.assert_allclose(net.coef_, Ridge(0.1 * len(y)).fit(X, y).coef_, atol=1e-6)
 
 
-def test_gaps_without_a_penalty_are_those_of_dense_rows(way):
+def test_gaps_without_a_penalty_are_those_of_dense_rows(way, monkeypatch):
+    monkeypatch.setattr(_elastic_net, "MOST_PRODUCTS", 0)  # too many features for least squares
     X, y = problem()
     X, w = np.where(X > 1, X, 0), np.random.default_rng(1).uniform(0, 2, len(y))
     options = {"alpha": 0.0, "tol": 0.0, "max_iter": 2}
@@ -373,3 +375,41 @@ def test_the_default_tolerance_leaves_coefficients_near_the_optimum():
         best = Lasso(most * share, tol=1e-14, max_iter=100_000).fit(X, y).coef_
         found = Lasso(most * share).fit(X, y).coef_
         np.testing.assert_allclose(found, best, rtol=0, atol=0.01 * np.abs(best).max())
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_without_an_l1_penalty_it_is_exact(outputs, ratio):
+    """Ridge and least squares of rank-deficient rows: a descent takes thousands of sweeps."""
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(60, 8)) @ np.diag(np.geomspace(1, 1e-4, 8)) @ rng.normal(size=(8, 20))
+    Y = X @ rng.normal(size=(20, outputs)) + rng.normal(size=(60, outputs))
+    w = rng.uniform(0.1, 3, 60)
+    alpha = 1e-7 if ratio == 0 else 0.0
+    kind = {"alpha": alpha, "l1_ratio": ratio}
+    models = [ElasticNet(**kind)] + ([MultiTaskElasticNet(**kind)] if outputs > 1 else [])
+    for model in models:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            model.fit(X, Y, sample_weight=w)
+        x_mean, y_mean = np.average(X, 0, w), np.average(Y, 0, w)
+        A, B = np.sqrt(w)[:, None] * (X - x_mean), np.sqrt(w)[:, None] * (Y - y_mean)
+        U, s, Vt = np.linalg.svd(A, full_matrices=False)
+        s = np.where(s > 1e-10 * s[0], s, 0.0)
+        inverse = np.where(s > 0, s / np.where(s > 0, s * s + alpha * w.sum(), 1), 0.0)
+        coef = (Vt.T * inverse) @ (U.T @ B)
+        np.testing.assert_allclose(model.predict(X).reshape(60, -1), y_mean + (X - x_mean) @ coef,
+                                   atol=1e-8)  # fmt: skip
+        several = outputs > 1 and model is models[0]
+        assert np.shape(model.dual_gap_) == ((outputs,) if several else ())
+
+
+def test_paths_name_themselves_and_take_older_names():
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20.0)
+    assert len(lasso_path(X, y, n_alphas=7)[0]) == len(enet_path(X, y, n_alphas=7)[0]) == 7
+    with pytest.raises(ValueError, match=r"^lasso_path: X must"):
+        lasso_path(X * np.nan, y)
+    with pytest.raises(ValueError, match=r"^enet_path: X must"):
+        enet_path(X[:, 0], y)
+    with pytest.raises(ValueError, match=r"^lasso_path: alphas must be a whole number"):
+        lasso_path(X, y, n_alphas=0)

@@ -257,12 +257,53 @@ def test_what_a_sample_has_missed_is_found(monkeypatch):
         assert model.n_iter_[0] < 40
 
 
-@pytest.mark.parametrize("model", [LogisticRegression, LogisticRegressionCV])
-def test_a_penalty_by_name_is_refused_with_a_hint(model):
-    with pytest.raises(TypeError, match=rf"{model.__name__}: the penalty .* l1_ratio=1 for 'l1'"):
-        model(penalty="l1")
-    with pytest.raises(TypeError, match="l1_ratio and C"):
-        model("l2")
+@pytest.mark.filterwarnings("ignore:'penalty' was deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Inconsistent values:UserWarning")
+@pytest.mark.filterwarnings("ignore:Setting penalty=None:UserWarning")
+@pytest.mark.parametrize("penalty", ["l2", "l1", "elasticnet", None])
+def test_a_penalty_may_be_named(penalty):
+    X, y = problem(60, 4, 2)
+    X = (X - X.mean(0)) / X.std(0)
+    given = {"penalty": penalty, "C": 0.3, "l1_ratio": 0.4, "tol": 1e-8}
+    ours = LogisticRegression(**given, n_jobs=2).fit(X, y)
+    theirs = sk.LogisticRegression(**given, solver="saga", max_iter=10**4).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-4 * np.abs(theirs.coef_).max())
+    ratios = {"l1": (1.0,), "elasticnet": (0.2, 0.9)}.get(penalty, (0.0,))
+    named = LogisticRegressionCV(Cs=3, cv=2, penalty=penalty, l1_ratios=(0.2, 0.9)).fit(X, y)
+    strengths = [np.inf] if penalty is None else 3
+    plain = LogisticRegressionCV(Cs=strengths, cv=2, l1_ratios=ratios).fit(X, y)
+    np.testing.assert_array_equal(named.coef_, plain.coef_)
+    with pytest.raises(ValueError, match=r"^LogisticRegression: penalty must be one of"):
+        LogisticRegression("l3").fit(X, y)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("ratios", [None, (0.0, 1.0)])
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_attributes_of_cross_validation_have_scikit_learns_shapes(k, ratios, legacy):
+    X, y = problem(40, 3, k)
+    X = (X - X.mean(0)) / X.std(0)
+    given = {"Cs": [1.0, 0.01], "cv": 2, "l1_ratios": ratios, "use_legacy_attributes": legacy}
+    ours = LogisticRegressionCV(**given).fit(X, np.array(["a", "b", "c"])[y])
+    theirs = sk.LogisticRegressionCV(**given, solver="saga", scoring=None, tol=1e-4, max_iter=1000)
+    theirs.fit(X, np.array(["a", "b", "c"])[y])
+    for name in ("C_", "l1_ratio_", "Cs_", "n_iter_", "coef_", "intercept_"):
+        assert np.shape(getattr(ours, name)) == np.shape(getattr(theirs, name)), name
+    np.testing.assert_array_equal(ours.Cs_, [1.0, 0.01])
+    for name in ("scores_", "coefs_paths_"):
+        a, b = getattr(ours, name), getattr(theirs, name)
+        assert type(a) is type(b)
+        if not legacy:
+            a, b = {"": a}, {"": b}
+        assert list(a) == list(b)
+        for key in a:
+            tolerance = 0.15 if name == "scores_" else 0.1 * np.abs(b[key]).max()
+            np.testing.assert_allclose(a[key], b[key], atol=tolerance)
+    assert (ours.predict(X) == theirs.predict(X)).mean() > 0.9
+    if ours._strength()[1] == 0:
+        assert ours.coef_covariance(X).shape == ((3, 3) if k == 2 else (3, 3, 3))
 
 
 def test_one_class_is_refused():

@@ -11,8 +11,6 @@ import importlib
 import inspect
 from typing import Any, NamedTuple
 
-import numpy as np
-
 # Their public module -> (our package, names).
 _TABLE = {
     "sklearn.cluster": (
@@ -82,13 +80,6 @@ _TABLE = {
 _WITHOUT_EFFECT = {"n_jobs"}
 # Defaults that only say that a default is about to change.
 _SENTINELS = ("deprecated", "warn")
-# What the deprecated penalty of LogisticRegression says, in the parameters that replace it.
-_PENALTIES: dict[Any, dict[str, Any]] = {
-    "l1": {"l1_ratio": 1.0},
-    "l2": {"l1_ratio": 0.0},
-    "elasticnet": {},
-    None: {"C": np.inf},
-}
 # (class, parameter, value): what ours does without, though it has the parameter.
 _NOT_SUPPORTED = {("SimpleImputer", "add_indicator", True): "inverse_transform is theirs only"}
 
@@ -169,9 +160,13 @@ def parameters(entry: Entry, theirs: Any, values: dict[str, Any]) -> tuple[dict[
         What is not supported, or an empty string.
     """
     given, known, usual = {}, defaults(entry.ours()), defaults(theirs)
-    if entry.name == "LogisticRegression" and values.get("penalty") in _PENALTIES:
-        values = values | _PENALTIES[values["penalty"]]
-        values.pop("penalty")
+    if entry.name == "LogisticRegressionCV":  # attributes as they are without a word, until 1.10
+        kept = values.get("use_legacy_attributes", "warn")
+        ratios = values.get("l1_ratios")
+        values = values | {
+            "use_legacy_attributes": kept == "warn" or kept,
+            "l1_ratios": None if isinstance(ratios, str) else ratios,
+        }
     for name, value in values.items():
         default = usual.get(name, inspect.Parameter.empty)
         if isinstance(value, str) and value in _SENTINELS and _same(value, default):

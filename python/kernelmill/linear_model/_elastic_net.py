@@ -18,7 +18,9 @@ from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty, Position
+from kernelmill.linear_model._least_squares import LinearRegression
 from kernelmill.linear_model._regression import LinearRegressor
+from kernelmill.linear_model._ridge import MOST_PRODUCTS, Ridge
 from kernelmill.linear_model._words import DESCENT, SEVERAL_TASKS
 
 SELECTION = rule.one_of("cyclic", "random")
@@ -84,6 +86,10 @@ class _Descending(LinearRegressor):
         again = self.coef_ if self.warm_start and hasattr(self, "coef_") else None
         rows = self._rows(X, sample_weight, reset=True, deferred=True)
         y = self._checked(targets_of(y, rows, vanishing=True), rows)
+        if self.alpha * self.l1_ratio == 0 and not self.positive:
+            penalised = self.alpha * (1 - self.l1_ratio) > 0
+            if penalised or rows.n_features <= MOST_PRODUCTS:
+                return self._squared(rows, y, penalised)
         Y = y.reshape(len(y), -1)
         groups = [Y] if self._together else [Y[:, t : t + 1] for t in range(Y.shape[1])]
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
@@ -111,6 +117,23 @@ class _Descending(LinearRegressor):
         one = len(found) == 1
         self.dual_gap_ = gaps[0] if one else np.array(gaps)
         self.n_iter_ = counts[0] if one else counts
+        return self
+
+    def _squared(self, rows: Rows, y: np.ndarray, penalised: bool) -> Any:
+        """Without an L1 penalty: ridge regression or least squares, which need no descent."""
+        options = {"fit_intercept": self.fit_intercept}
+        if penalised:
+            weight = rows.all_weights()
+            total = float(len(y) if weight is None else weight.sum())
+            model: Any = Ridge(self.alpha * (1 - self.l1_ratio) * total, **options).fit(rows, y)
+        else:
+            model = LinearRegression(**options).fit(rows, y)
+        vector = y.ndim == 1 or (self._ravelled and y.shape[1] == 1)
+        self.coef_ = model.coef_.reshape((-1,) if vector else (-1, rows.n_features))
+        self.intercept_ = model.intercept_
+        one = self._together or vector
+        self.dual_gap_ = 0.0 if one else np.zeros(y.shape[1])
+        self.n_iter_ = 1 if one else [1] * y.shape[1]
         return self
 
     def _checked(self, y: np.ndarray, rows: Rows) -> np.ndarray:

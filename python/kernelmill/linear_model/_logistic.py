@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -150,20 +148,8 @@ def working_step(objective: Objective, at: Point, tol: float) -> Step:
     return Step(after, -after.value, finished and beyond <= 1e-6 * objective.l1)
 
 
-def penalty_hinted(init: Callable[..., None]) -> Callable[..., None]:
-    """An ``__init__`` that says how to write the penalty that scikit-learn used to have."""
-
-    @functools.wraps(init)
-    def __init__(self: Any, *args: Any, **options: Any) -> None:
-        if args or "penalty" in options:
-            raise TypeError(
-                f"{type(self).__name__}: the penalty must be given by l1_ratio and C, got the "
-                "argument penalty (l1_ratio=0 for 'l2', l1_ratio=1 for 'l1', a number between for "
-                "'elasticnet', C=np.inf for None)"
-            )
-        init(self, **options)
-
-    return __init__
+PENALTY = rule.one_of("deprecated", "l1", "l2", "elasticnet", None)
+JOBS = rule.any_of(rule.Rule(rule.is_integer, "a whole number"), rule.nothing())
 
 
 class LogisticRegression(ProbabilisticClassifier):
@@ -174,10 +160,13 @@ class LogisticRegression(ProbabilisticClassifier):
 
     Parameters
     ----------
+    penalty : {"deprecated", "l2", "l1", "elasticnet"} or None, default="deprecated"
+        Name of the penalty, as scikit-learn had it before 1.8: ``"l2"`` is ``l1_ratio=0``, ``"l1"``
+        ``l1_ratio=1``, None ``C=np.inf``. Not needed.
     C : float, default=1.0
         Inverse of the strength of the penalty; ``np.inf`` for none.
-    l1_ratio : float, default=0.0
-        Share of the L1 penalty, between 0 (only L2) and 1 (only L1).
+    l1_ratio : float or None, default=0.0
+        Share of the L1 penalty, between 0 (only L2, and None) and 1 (only L1).
     dual : bool, default=False
         Ignored; present for API compatibility.
     tol : float, default=1e-4
@@ -230,7 +219,9 @@ class LogisticRegression(ProbabilisticClassifier):
     _words = CLASSES
     _parameters: ClassVar = {
         "C": rule.Rule(lambda v: rule.is_real(v) and v > 0, "a number above 0"),
-        "l1_ratio": rule.real(0, high=1),
+        "l1_ratio": rule.any_of(rule.real(0, high=1), rule.nothing()),
+        "penalty": PENALTY,
+        "n_jobs": JOBS,
         "dual": rule.boolean(),
         "tol": rule.real(0, above=True),
         "fit_intercept": rule.boolean(),
@@ -243,13 +234,18 @@ class LogisticRegression(ProbabilisticClassifier):
         "warm_start": rule.boolean(),
     }
 
-    @penalty_hinted
     def __init__(
-        self, *, C=1.0, l1_ratio=0.0, dual=False, tol=1e-4, fit_intercept=True,
-        intercept_scaling=1, class_weight=None, random_state=None, solver="lbfgs", max_iter=100,
-        verbose=0, warm_start=False,
+        self, penalty="deprecated", *, C=1.0, l1_ratio=0.0, dual=False, tol=1e-4,
+        fit_intercept=True, intercept_scaling=1, class_weight=None, random_state=None,
+        solver="lbfgs", max_iter=100, verbose=0, warm_start=False, n_jobs=None,
     ):  # fmt: skip
         self._set_parameters(locals())
+
+    def _strength(self) -> tuple[float, float]:
+        """C and l1_ratio, by the name of the penalty where there is one."""
+        C = np.inf if self.penalty is None else self.C
+        share = self.l1_ratio or 0.0  # None, as scikit-learn had it before 1.8
+        return C, {"l1": 1.0, "l2": 0.0}.get(self.penalty, share)
 
     @fitting
     def fit(self, X, y, sample_weight=None):
@@ -277,7 +273,7 @@ class LogisticRegression(ProbabilisticClassifier):
             own = weights_by_class(self.class_weight, labels, rows.owner, rows.all_weights())
             rows = rows.weighted(own)
         objective = self._objective(
-            rows, codes.astype(np.float64), len(self.classes_), self.C, self.l1_ratio
+            rows, codes.astype(np.float64), len(self.classes_), *self._strength()
         )
         start: tuple[Any, Any] = (None, None)
         if before is not None and np.shape(before) == (objective.k, objective.d):
@@ -330,8 +326,7 @@ class LogisticRegression(ProbabilisticClassifier):
             If X does not fit, or there is an L1 penalty, whose optimum has no such approximation.
         """
         check_is_fitted(self)
-        found = vars(self)  # of a search, what it has chosen
-        C, share = (found.get(f"{name}_", found.get(name)) for name in ("C", "l1_ratio"))
+        C, share = self._strength()
         if share != 0:
             raise ValueError(
                 f"{type(self).__name__}: l1_ratio must be 0 for a covariance, got {share:g} (where "

@@ -18,14 +18,14 @@ from kernelmill._estimator._targets import (
     weights_by_class,
 )
 from kernelmill.linear_model._linear import scores
-from kernelmill.linear_model._logistic import LogisticRegression, minimised, penalty_hinted
+from kernelmill.linear_model._logistic import JOBS, LogisticRegression, minimised
 
 _CS = rule.Rule(
     lambda v: (rule.is_integer(v) and v >= 1) or (np.ndim(v) == 1 and len(v) > 0),
     "a whole number of at least 1 or an array of numbers above 0",
 )
 _RATIOS = rule.Rule(
-    lambda v: np.ndim(v) == 1 and len(v) > 0 and all(0 <= r <= 1 for r in v),
+    lambda v: v is None or (np.ndim(v) == 1 and len(v) > 0 and all(0 <= r <= 1 for r in v)),
     "a list of numbers between 0 and 1",
 )
 
@@ -38,12 +38,14 @@ class LogisticRegressionCV(LogisticRegression):
     Cs : int or list of float, default=10
         Inverse strengths of the penalty, or how many, evenly spaced in the logarithm from 1e-4 to
         1e4.
-    l1_ratios : list of float, default=(0.0,)
-        Shares of the L1 penalty to choose from.
+    l1_ratios : list of float or None, default=(0.0,)
+        Shares of the L1 penalty to choose from; None is ``(0.0,)``.
     cv : int, splitter, iterable or None, default=None
         How rows are split; 5 stratified folds by default.
     dual : bool, default=False
         Ignored; present for API compatibility.
+    penalty : {"deprecated", "l2", "l1", "elasticnet"} or None, default="deprecated"
+        As in `LogisticRegression`: not needed.
     scoring : str, callable or None, default=None
         Score of the rows left out; the accuracy by default.
     solver : {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}, default="lbfgs"
@@ -61,6 +63,10 @@ class LogisticRegressionCV(LogisticRegression):
         of the best penalty of each fold, and these penalties, are averaged.
     intercept_scaling : float, default=1.0
         Ignored: the intercept is not penalised.
+    use_legacy_attributes : bool, default=False
+        Whether to give attributes the shapes that they had in scikit-learn before 1.8: `scores_`
+        and `coefs_paths_` are dicts by class, axes are folds, Cs and, unless ``l1_ratios=None``,
+        ratios; `C_` and `l1_ratio_` are vectors.
 
     Attributes
     ----------
@@ -87,8 +93,7 @@ class LogisticRegressionCV(LogisticRegression):
 
     Notes
     -----
-    Each fit starts from the one with the next weaker inverse strength. Attributes have the shapes
-    of scikit-learn's with ``use_legacy_attributes=False``.
+    Each fit starts from the one with the next weaker inverse strength.
 
     Examples
     --------
@@ -105,16 +110,22 @@ class LogisticRegressionCV(LogisticRegression):
         "Cs": _CS,
         "l1_ratios": _RATIOS,
         "refit": rule.boolean(),
+        "n_jobs": JOBS,
+        "use_legacy_attributes": rule.boolean(),
     }
     warm_start = False
 
-    @penalty_hinted
     def __init__(
-        self, *, Cs=10, l1_ratios=(0.0,), fit_intercept=True, cv=None, dual=False, scoring=None,
-        solver="lbfgs", tol=1e-4, max_iter=100, class_weight=None, n_jobs=None, verbose=0,
-        refit=True, intercept_scaling=1.0, random_state=None,
+        self, *, Cs=10, l1_ratios=(0.0,), fit_intercept=True, cv=None, dual=False,
+        penalty="deprecated", scoring=None, solver="lbfgs", tol=1e-4, max_iter=100,
+        class_weight=None, n_jobs=None, verbose=0, refit=True, intercept_scaling=1.0,
+        random_state=None, use_legacy_attributes=False,
     ):  # fmt: skip
         self._set_parameters(locals())
+
+    def _strength(self) -> tuple[float, float]:
+        """What was chosen."""
+        return float(np.ravel(self.C_)[0]), float(np.ravel(self.l1_ratio_)[0])
 
     @fitting_at_once
     def fit(self, X, y, sample_weight=None):
@@ -136,8 +147,7 @@ class LogisticRegressionCV(LogisticRegression):
         check_count(labels, rows.count, rows.owner)
         self.classes_ = np.unique(labels)
         check_classes(self.classes_, rows.owner)
-        self.Cs_ = np.sort(self._strengths())
-        self.l1_ratios_ = np.asarray(self.l1_ratios, dtype=np.float64)
+        self.Cs_, self.l1_ratios_ = self._strengths(), self._shares()
         given = rows.weight
         if self.class_weight is not None:
             own = weights_by_class(self.class_weight, labels, rows.owner, rows.all_weights())
@@ -152,9 +162,30 @@ class LogisticRegressionCV(LogisticRegression):
             weight = None if given is None else given[test]
             self._follow(rows.part(train), codes[train], f, (rows.X[test], labels[test], weight))
         self._choose(rows, codes)
+        if self.use_legacy_attributes:
+            self._reshape()
         return self
 
+    def _shares(self) -> np.ndarray:
+        named = {"l1": (1.0,), "l2": (0.0,), None: (0.0,)}
+        given = (0.0,) if self.l1_ratios is None else self.l1_ratios
+        return np.asarray(named.get(self.penalty, given), dtype=np.float64)
+
+    def _reshape(self) -> None:
+        """Give attributes the shapes of scikit-learn before 1.8."""
+        places = slice(None) if self.l1_ratios is not None else 0
+        paths = np.moveaxis(self.coefs_paths_, (3, 0, 2, 1), (0, 1, 2, 3))[:, :, :, places]
+        scores = self.scores_.swapaxes(1, 2)[:, :, places]
+        shown = self.classes_[1:] if len(paths) == 1 else self.classes_
+        self.coefs_paths_ = dict(zip(shown, paths, strict=True))
+        self.scores_ = {label: scores.copy() for label in shown}
+        self.n_iter_ = self.n_iter_.swapaxes(1, 2)[None, :, :, places]
+        self.C_ = np.full(len(shown), self.C_)
+        self.l1_ratio_ = np.full(len(shown), self.l1_ratio_)
+
     def _strengths(self) -> np.ndarray:
+        if self.penalty is None:
+            return np.array([np.inf])
         if rule.is_integer(self.Cs):
             return np.logspace(-4, 4, int(self.Cs))
         found = np.asarray(self.Cs, dtype=np.float64)
@@ -172,8 +203,9 @@ class LogisticRegressionCV(LogisticRegression):
         scorer = None if self.scoring is None else check_scoring(model, scoring=self.scoring)
         for r, ratio in enumerate(self.l1_ratios_):
             start: tuple[Any, Any] = (None, None)
-            for c, C in enumerate(self.Cs_):
-                objective = self._objective(rows, codes, len(self.classes_), float(C), float(ratio))
+            for c in np.argsort(self.Cs_, kind="stable"):
+                C = float(self.Cs_[c])
+                objective = self._objective(rows, codes, len(self.classes_), C, float(ratio))
                 at, taken, _ = minimised(
                     objective, objective.start(*start), self.tol, self.max_iter
                 )
@@ -191,7 +223,7 @@ class LogisticRegressionCV(LogisticRegression):
 
     def _choose(self, rows: Rows, codes: np.ndarray) -> None:
         if self.refit:
-            best = self.scores_.mean(0).T  # of equal scores the strongest penalty's
+            best = self.scores_.mean(0).T  # of equal scores the first C's
             c, r = np.unravel_index(best.argmax(), best.shape)
             self.C_, self.l1_ratio_ = float(self.Cs_[c]), float(self.l1_ratios_[r])
             objective = self._objective(

@@ -58,16 +58,26 @@ def _warn_path(owner: str, gaps: np.ndarray, limit: float, max_iter: int) -> Non
         )
 
 
-class _PathRows(Estimator):
-    """Makes rows of what the functions are given."""
+def _rows_of(X: Any, owner: str) -> Rows:
+    """Rows of what a function is given, whose name errors tell."""
+    maker = type(owner, (Estimator,), {"_accepts_sparse": True})()
+    return maker._rows(X, reset=True, deferred=True)
 
-    _accepts_sparse = True
+
+def _how_many(alphas: Any, n_alphas: Any, owner: str) -> Any:
+    """Penalties, or their number; `n_alphas` is what older releases of scikit-learn call it."""
+    if n_alphas != "deprecated" and (alphas is None or rule.is_integer(alphas)):
+        alphas = n_alphas
+    alphas = 100 if alphas is None else alphas
+    if not _ALPHAS.accepts(alphas):
+        raise ValueError(f"{owner}: alphas must be {_ALPHAS.words}, got {alphas!r}")
+    return alphas
 
 
 def enet_path(
-    X, y, *, l1_ratio=0.5, eps=1e-3, alphas=100, precompute="auto", Xy=None, copy_X=True,
-    coef_init=None, verbose=False, return_n_iter=False, positive=False, check_input=True,
-    tol=1e-4, max_iter=1000,
+    X, y, *, l1_ratio=0.5, eps=1e-3, n_alphas="deprecated", alphas=100, precompute="auto", Xy=None,
+    copy_X=True, coef_init=None, verbose=False, return_n_iter=False, positive=False,
+    check_input=True, tol=1e-4, max_iter=1000,
 ):  # fmt: skip
     """Coefficients of the elastic net for many penalties, without intercepts.
 
@@ -113,9 +123,8 @@ def enet_path(
     ([2.0, 1.0], [[0.5, 1.0], [0.0, 0.33]])
     """
     owner = "enet_path" if l1_ratio != 1 else "lasso_path"
-    maker = _PathRows()
-    rows = maker._rows(X, reset=True, deferred=True)
-    rows.owner = owner
+    alphas = _how_many(alphas, n_alphas, owner)
+    rows = _rows_of(X, owner)
     y = targets_of(y, rows, vanishing=True)
     Y = y.reshape(len(y), -1)
     if positive and Y.shape[1] > 1:
@@ -138,8 +147,8 @@ def enet_path(
 
 
 def lasso_path(
-    X, y, *, eps=1e-3, alphas=100, precompute="auto", Xy=None, copy_X=True, coef_init=None,
-    verbose=False, return_n_iter=False, positive=False, **params,
+    X, y, *, eps=1e-3, n_alphas="deprecated", alphas=100, precompute="auto", Xy=None, copy_X=True,
+    coef_init=None, verbose=False, return_n_iter=False, positive=False, **params,
 ):  # fmt: skip
     """Coefficients of the lasso for many penalties, without intercepts.
 
@@ -176,7 +185,7 @@ def lasso_path(
     ([1.5, 0.5], [[0.5, 1.5], [0.0, 0.5]], (2,))
     """
     return enet_path(
-        X, y, l1_ratio=1.0, eps=eps, alphas=alphas, coef_init=coef_init,
+        X, y, l1_ratio=1.0, eps=eps, n_alphas=n_alphas, alphas=alphas, coef_init=coef_init,
         return_n_iter=return_n_iter, positive=positive, **params,
     )  # fmt: skip
 
@@ -187,6 +196,8 @@ _PATH_WORDS = Words(
             "Rows; centre them, and y, where an intercept is wanted."),
         "eps": ("float", "The least penalty as a share of the largest, where `alphas` is a "
             "number."),
+        "n_alphas": ('int or "deprecated"', "The number of penalties, as older releases of "
+            "scikit-learn have it; `alphas` gives it, too."),
         "alphas": ("int or array-like", "Penalties, or how many, evenly spaced in the logarithm "
             "from the least that leaves no coefficient."),
         **{name: ("ignored", IGNORED) for name in ("precompute", "Xy", "copy_X")},
