@@ -209,3 +209,14 @@ def test_a_large_memory_map_is_read_in_chunks(tmp_path, monkeypatch):
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
     for name in ("LinearRegression", "LogCoshRegressor", "ElasticNet"):
         agree(fit(name, mapped, y), fit(name, X, y), 1e-8)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_intercepts_are_numbers_of_numpy(name):
+    """As scikit-learn's, which users round and convert by their methods."""
+    X, y = problem(name)
+    model = fit(name, X, y)
+    assert model.intercept_.round(2).dtype == np.float64
+    if isinstance(model, km.LogisticRegression):
+        return
+    assert np.all(MODELS[name].__class__(fit_intercept=False).fit(X, y).intercept_ == 0)

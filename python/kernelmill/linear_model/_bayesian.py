@@ -436,7 +436,7 @@ class BayesianLinearRegression(LinearRegressor):
     >>> X = rng.normal(size=(200, 2))
     >>> y = X @ [1.0, -2.0] + 3.0 + 0.1 * rng.normal(size=200)
     >>> model = BayesianLinearRegression().fit(X[:100], y[:100]).partial_fit(X[100:], y[100:])
-    >>> model.coef_.round(1).tolist(), round(model.intercept_, 1), model.n_samples_seen_
+    >>> model.coef_.round(1).tolist(), round(float(model.intercept_), 1), model.n_samples_seen_
     ([1.0, -2.0], 3.0, 200)
     >>> mean, deviation = model.predict([[0.0, 0.0]], return_std=True)
     >>> low, high = model.predict_quantiles([[0.0, 0.0]], [0.05, 0.95])[0]

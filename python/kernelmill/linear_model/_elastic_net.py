@@ -233,7 +233,7 @@ class ElasticNet(MultiOutputMixin, _Descending):
     >>> from kernelmill.linear_model import ElasticNet
     >>> X, y = np.arange(1.0, 6.0)[:, None], 2 * np.arange(1.0, 6.0)
     >>> model = ElasticNet(alpha=1.0).fit(X, y)
-    >>> model.coef_.round(4).tolist(), round(model.intercept_, 4), model.sparse_coef_.nnz
+    >>> model.coef_.round(4).tolist(), round(float(model.intercept_), 4), model.sparse_coef_.nnz
     ([1.4], 1.8, 1)
     >>> model.predict([[6.0]]).round(4).tolist()
     [10.2]
@@ -305,7 +305,7 @@ class Lasso(ElasticNet):
     >>> from kernelmill.linear_model import Lasso
     >>> X = np.array([[0.0, 1.0], [1.0, 0.0], [2.0, 1.0], [3.0, 0.0]])
     >>> model = Lasso(alpha=0.25).fit(X, 2 * X[:, 0])
-    >>> model.coef_.round(4).tolist(), round(model.intercept_, 4), model.dual_gap_ < 1e-3
+    >>> model.coef_.round(4).tolist(), round(float(model.intercept_), 4), model.dual_gap_ < 1e-3
     ([1.8, 0.0], 0.3, True)
     """
 

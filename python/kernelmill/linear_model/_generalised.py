@@ -97,7 +97,7 @@ class GeneralisedRegressor(LinearRegressor):
             at = objective.start(None, np.array([start]) if self.fit_intercept else None)
 
         def attributes(point: Point, n_iter: int) -> dict[str, Any]:
-            intercept = float(objective.intercepts(point)[0]) * factor
+            intercept = objective.intercepts(point)[0] * factor
             return {
                 "coef_": np.ascontiguousarray(point.coef[0] * factor, dtype=rows.dtype),
                 "intercept_": intercept if self.fit_intercept else 0.0,

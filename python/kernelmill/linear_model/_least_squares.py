@@ -60,7 +60,7 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
     >>> from kernelmill.linear_model import LinearRegression
     >>> X = np.array([[1.0, 1.0], [1.0, 2.0], [2.0, 2.0], [2.0, 3.0]])
     >>> model = LinearRegression().fit(X, X @ [1.0, 2.0] + 3.0)
-    >>> model.coef_.round(6).tolist(), round(model.intercept_, 6), model.rank_
+    >>> model.coef_.round(6).tolist(), round(float(model.intercept_), 6), model.rank_
     ([1.0, 2.0], 3.0, 2)
     >>> model.predict([[3.0, 5.0]]).round(6).tolist(), model.condition_ < 4
     ([16.0], True)

@@ -180,7 +180,7 @@ default="epsilon_insensitive"
     >>> model.predict(X[:2]).shape, model.partial_fit(X, y).score(X, y) > 0.99
     ((2,), True)
     >>> model.sparsify().densify().coef_.shape
-    (3,)
+    (1, 3)
     """
 
     _hinge = "epsilon_insensitive"

@@ -177,9 +177,7 @@ default="highs"
             found = np.ascontiguousarray(coef, dtype=rows.dtype)
             return {
                 "coef_": found[0] if one else found,
-                "intercept_": (float(constant[0]) if one else constant)
-                if self.fit_intercept
-                else 0.0,
+                "intercept_": (constant[0] if one else constant) if self.fit_intercept else 0.0,
                 "dual_gap_": at.gap * unit,
                 "n_iter_": n_iter - at.rounds + at.iterations,
             }

@@ -292,7 +292,7 @@ default="auto"
     >>> from kernelmill.linear_model import Ridge
     >>> X, y = np.arange(1.0, 6.0)[:, None], 2 * np.arange(1.0, 6.0)
     >>> model = Ridge(alpha=1.0).fit(X, y)
-    >>> model.coef_.round(6).tolist(), round(model.intercept_, 6)
+    >>> model.coef_.round(6).tolist(), round(float(model.intercept_), 6)
     ([1.818182], 0.545455)
     >>> model.predict([[6.0]]).round(4).tolist()
     [11.4545]

@@ -175,7 +175,7 @@ class HuberRegressor(LinearRegressor):
             point, s = state
             sizes = self._sizes(rows, y, problem, point)
             coef = np.ascontiguousarray(point.coef[0], dtype=rows.dtype)
-            intercept = float(problem.intercepts(point)[0])
+            intercept = problem.intercepts(point)[0]
             return {
                 "coef_": coef,
                 "intercept_": intercept if self.fit_intercept else 0.0,
