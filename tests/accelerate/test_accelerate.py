@@ -287,13 +287,11 @@ def test_what_is_not_supported_runs_there_and_says_why(accelerated, caplog):
     import logging
 
     caplog.set_level(logging.INFO, logger="kernelmill.accelerate")
-    model = sklearn.linear_model.LogisticRegressionCV(
-        Cs=2, cv=2, use_legacy_attributes=False, l1_ratios=(0,), scoring="accuracy"
-    ).fit(X, y)
-    reason = "use_legacy_attributes=False is not supported"
-    assert last()[:3] == ("LogisticRegressionCV.fit", "scikit-learn", reason)
+    model = importlib.import_module("sklearn.impute").SimpleImputer(add_indicator=True).fit(X)
+    reason = "add_indicator=True is not supported: inverse_transform is theirs only"
+    assert last()[:3] == ("SimpleImputer.fit", "scikit-learn", reason)
     assert reason in caplog.text
-    model.predict(X)
+    model.transform(X)
     assert last().where == "scikit-learn"
     assert "scikit-learn" in str(kernelmill.accelerate.report())
 
@@ -333,6 +331,24 @@ def test_penalties_are_translated(accelerated):
     assert last().where == "kernelmill"
     plain = sklearn.linear_model.LogisticRegression(C=0.5, tol=1e-8).fit(X, y)
     assert np.array_equal(model.coef_, plain.coef_)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_attributes_of_a_search_are_theirs(accelerated):
+    def shapes(model):
+        found = model.scores_, model.coefs_paths_, model.C_, model.n_iter_
+        return [
+            {k: v.shape for k, v in part.items()} if isinstance(part, dict) else np.shape(part)
+            for part in found
+        ]
+
+    for options in ({}, {"l1_ratios": (0.0,)}, {"use_legacy_attributes": False}):
+        given = {"Cs": 2, "cv": 2, **options}
+        ours = shapes(sklearn.linear_model.LogisticRegressionCV(**given).fit(X, y))
+        assert last().where == "kernelmill"
+        theirs = accelerated.undo() or sklearn.linear_model.LogisticRegressionCV(**given)
+        assert ours == shapes(theirs.fit(X, y))
+        kernelmill.accelerate()
 
 
 def test_a_nested_estimator_becomes_ours(accelerated):
