@@ -114,6 +114,11 @@ class LogisticRegressionCV(LogisticRegression):
         "use_legacy_attributes": rule.boolean(),
     }
     warm_start = False
+    C_: Any
+    l1_ratio_: Any
+    scores_: Any
+    coefs_paths_: Any
+    n_iter_: Any
 
     def __init__(
         self, *, Cs=10, l1_ratios=(0.0,), fit_intercept=True, cv=None, dual=False,

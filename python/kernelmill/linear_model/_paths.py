@@ -456,6 +456,7 @@ _SEVERAL = {k: v for k, v in _CV_PARAMETERS.items() if k != "positive"}
 class _SeveralTasks(MultiOutputMixin, _Chosen):
     _words = SEVERAL_TASKS
     _together: ClassVar[bool] = True
+    _ravelled: ClassVar[bool] = False
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
