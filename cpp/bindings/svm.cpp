@@ -29,11 +29,20 @@ index_t solve_dense(DenseView<T> x, std::span<const std::int32_t> rows,
                                        working, state);
 }
 
+template <class T>
+void products(DenseView<T> k, std::span<const std::int32_t> rows, std::span<const index_t> spans,
+              std::span<const std::int32_t> used, std::span<const index_t> ends,
+              DenseView<double> coef, MatrixView<double> sums) {
+  svm::products<T>(dense(k.data, k.shape[0], k.shape[1]), rows, spans, used, ends,
+                   dense(coef.data, coef.shape[0], coef.shape[1]), sums);
+}
+
 }  // namespace
 
 void bind_svm(Family family) {
   family.op<solve_dense<float>, solve_dense<double>>("solve")
       .with_csr<solve<CsrView<float>, float>, solve<CsrView<double>, double>>();
+  family.op<products<float>, products<double>>("products");
 }
 
 }  // namespace kernelmill

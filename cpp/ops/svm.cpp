@@ -60,6 +60,39 @@ struct Run {
   std::int32_t row;
 };
 
+std::vector<Run> runs_of(const std::int32_t* rows, index_t begin, index_t end) {
+  std::vector<Run> runs;
+  for (index_t t = begin; t < end; ++t) {
+    if (t == begin || rows[t] != rows[t - 1] + 1) runs.push_back({t, t, rows[t]});
+    runs.back().end = t + 1;
+  }
+  return runs;
+}
+
+// g[l] += sum over rows of by * row[column + l].
+template <class T>
+[[gnu::noinline]] void add(const std::vector<const T*>& rows,
+                                  const std::vector<double>& by, index_t column, double* g,
+                                  index_t count) {
+  std::size_t a = 0;
+  for (; a + 4 <= rows.size(); a += 4) {
+    const T *const r0 = rows[a] + column, *const r1 = rows[a + 1] + column;
+    const T *const r2 = rows[a + 2] + column, *const r3 = rows[a + 3] + column;
+    const double b0 = by[a], b1 = by[a + 1], b2 = by[a + 2], b3 = by[a + 3];
+#pragma omp simd
+    for (index_t l = 0; l < count; ++l) {
+      g[l] += (b0 * static_cast<double>(r0[l]) + b1 * static_cast<double>(r1[l])) +
+              (b2 * static_cast<double>(r2[l]) + b3 * static_cast<double>(r3[l]));
+    }
+  }
+  for (; a < rows.size(); ++a) {
+    const T* const r = rows[a] + column;
+    const double b = by[a];
+#pragma omp simd
+    for (index_t l = 0; l < count; ++l) g[l] += b * static_cast<double>(r[l]);
+  }
+}
+
 template <class T>
 class Problem {
  public:
@@ -76,12 +109,8 @@ class Problem {
         rules_{m_, s.settings, s.state.row(p)},
         w_(s.settings[width]),
         tol_(rules_.tolerance()),
-        grouped_(s.settings[grouped] != 0) {
-    for (index_t t = 0; t < m_; ++t) {
-      if (runs_.empty() || rows_[t] != rows_[t - 1] + 1) runs_.push_back({t, t, rows_[t]});
-      runs_.back().end = t + 1;
-    }
-  }
+        grouped_(s.settings[grouped] != 0),
+        runs_(runs_of(rows_, 0, m_)) {}
 
   bool running() const { return rules_.running(); }
 
@@ -279,28 +308,6 @@ class Problem {
                  });
   }
 
-  [[gnu::noinline]] static void add(const std::vector<const T*>& rows,
-                                    const std::vector<double>& by, index_t column, double* g,
-                                    index_t count) {
-    std::size_t a = 0;
-    for (; a + 4 <= rows.size(); a += 4) {
-      const T *const r0 = rows[a] + column, *const r1 = rows[a + 1] + column;
-      const T *const r2 = rows[a + 2] + column, *const r3 = rows[a + 3] + column;
-      const double b0 = by[a], b1 = by[a + 1], b2 = by[a + 2], b3 = by[a + 3];
-#pragma omp simd
-      for (index_t l = 0; l < count; ++l) {
-        g[l] += (b0 * static_cast<double>(r0[l]) + b1 * static_cast<double>(r1[l])) +
-                (b2 * static_cast<double>(r2[l]) + b3 * static_cast<double>(r3[l]));
-      }
-    }
-    for (; a < rows.size(); ++a) {
-      const T* const r = rows[a] + column;
-      const double b = by[a];
-#pragma omp simd
-      for (index_t l = 0; l < count; ++l) g[l] += b * static_cast<double>(r[l]);
-    }
-  }
-
   struct Candidate {
     double score;
     std::int32_t variable;
@@ -318,10 +325,10 @@ class Problem {
   Rules rules_;
   double w_, tol_;
   bool grouped_;
+  const std::vector<Run> runs_;
   std::vector<double> up_, down_;        // of each variable
   double most_[2] = {}, least_[2] = {};  // max up, min down of each group
   bool finite_ = true;
-  std::vector<Run> runs_;
   std::vector<Candidate> candidates_;
   std::vector<std::int32_t> chosen_;
   std::vector<const T*> rows_of_;
@@ -370,6 +377,47 @@ index_t solve(const CsrView<T>& x, const Solving<T>& s) {
   return run<T>(columns.get(), {}, s, x.rows);
 }
 
+template <class T>
+void products(MatrixView<const T> k, std::span<const std::int32_t> rows, std::span<const index_t> spans,
+              std::span<const std::int32_t> used, std::span<const index_t> ends,
+              MatrixView<const double> coef, MatrixView<double> sums) {
+  check_numbers("svm.products", "rows", rows, k.cols);
+  check_numbers("svm.products", "used", used, k.rows);
+  check_spans("svm.products", "spans", spans, static_cast<index_t>(rows.size()));
+  check_spans("svm.products", "ends", ends, static_cast<index_t>(used.size()));
+  constexpr index_t chunk = 1024, near = 16;  // results; rows of K that stay in the near caches
+  std::vector<std::array<index_t, 3>> work;  // part, begin, end
+  for (std::size_t p = 0; p + 1 < spans.size(); ++p) {
+    for (index_t begin = spans[p]; begin < spans[p + 1]; begin += chunk) {
+      work.push_back({static_cast<index_t>(p), begin, std::min(begin + chunk, spans[p + 1])});
+    }
+  }
+  parallel_for(static_cast<index_t>(work.size()), 1, [&](index_t a, index_t, index_t) {
+    const auto [part, begin, end] = work[static_cast<std::size_t>(a)];
+    const auto at = static_cast<std::size_t>(part);
+    for (index_t c = 0; c < sums.rows; ++c) std::fill(sums.row(c) + begin, sums.row(c) + end, 0.0);
+    std::vector<const T*> from;
+    std::vector<double> by;
+    for (const Run& run : runs_of(rows.data(), begin, end)) {
+      for (index_t i = ends[at]; i < ends[at + 1]; i += near) {
+        const index_t stop = std::min(i + near, ends[at + 1]);
+        from.clear();
+        for (index_t l = i; l < stop; ++l) from.push_back(k.row(used[static_cast<std::size_t>(l)]));
+        for (index_t c = 0; c < sums.rows; ++c) {
+          by.assign(coef.row(c) + i, coef.row(c) + stop);
+          add(from, by, run.row, sums.row(c) + run.begin, run.end - run.begin);
+        }
+      }
+    }
+  });
+}
+
+template void products(MatrixView<const float>, std::span<const std::int32_t>, std::span<const index_t>,
+                       std::span<const std::int32_t>, std::span<const index_t>,
+                       MatrixView<const double>, MatrixView<double>);
+template void products(MatrixView<const double>, std::span<const std::int32_t>, std::span<const index_t>,
+                       std::span<const std::int32_t>, std::span<const index_t>,
+                       MatrixView<const double>, MatrixView<double>);
 template index_t solve(MatrixView<const float>, const Solving<float>&);
 template index_t solve(MatrixView<const double>, const Solving<double>&);
 template index_t solve(const CsrView<float>&, const Solving<float>&);

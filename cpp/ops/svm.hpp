@@ -60,4 +60,12 @@ index_t solve(MatrixView<const T> x, const Solving<T>& s);
 template <class T>
 index_t solve(const CsrView<T>& x, const Solving<T>& s);
 
+// Products of parts of K: of part p and vector c, for t from spans[p] and i from ends[p] on,
+// sums(c, t) = sum over i of coef(c, i) K(used[i], rows[t]).
+template <class T>
+void products(MatrixView<const T> k, std::span<const std::int32_t> rows,
+              std::span<const index_t> spans, std::span<const std::int32_t> used,
+              std::span<const index_t> ends, MatrixView<const double> coef,
+              MatrixView<double> sums);
+
 }  // namespace kernelmill::svm

@@ -160,6 +160,28 @@ inline kernels::Function function_of(std::span<const double> settings) {
           settings[coef0], settings[degree]};
 }
 
+inline void check_spans(const char* op, const char* name, std::span<const index_t> spans,
+                        index_t end) {
+  index_t last = 0;
+  bool good = spans.front() == 0 && spans.back() == end;
+  for (const index_t span : spans) {
+    good = good && span >= last && span <= end;
+    last = span;
+  }
+  if (!good) {
+    invalid(op, name, " must rise from 0 to ", end, ", got others");
+  }
+}
+
+inline void check_numbers(const char* op, const char* name, std::span<const std::int32_t> numbers,
+                          index_t end) {
+  for (const std::int32_t number : numbers) {
+    if (number < 0 || number >= end) {
+      invalid(op, name, " must be in [0, ", end, "), got ", number);
+    }
+  }
+}
+
 // Refuses arguments that do not fit X of shape (n, d); all of `s` that is read lies on the host.
 template <class T>
 void check(const Solving<T>& s, index_t n, index_t d) {
@@ -171,16 +193,8 @@ void check(const Solving<T>& s, index_t n, index_t d) {
             "working set, or X be square if it is the kernel, got (",
             s.cache.rows, ", ", s.cache.cols, ") for X of shape (", n, ", ", d, ")");
   }
-  index_t last = 0;
-  bool good = s.spans[0] == 0 && s.spans[s.spans.size() - 1] == variables;
-  for (const index_t span : s.spans) {
-    good = good && span >= last && span <= variables;
-    last = span;
-  }
-  if (!good) invalid("svm.solve", "spans must rise from 0 to ", variables, ", got others");
-  for (const std::int32_t row : s.rows) {
-    if (row < 0 || row >= n) invalid("svm.solve", "rows must be in [0, ", n, "), got ", row);
-  }
+  check_spans("svm.solve", "spans", s.spans, variables);
+  check_numbers("svm.solve", "rows", s.rows, n);
   for (index_t p = 0; p < s.working.rows; ++p) {
     const index_t own =
         s.spans[static_cast<std::size_t>(p) + 1] - s.spans[static_cast<std::size_t>(p)];

@@ -150,6 +150,25 @@ def solve():
     yield Case("big", args, updated=UPDATED, compare=begun, big=True)
 
 
+@cases("svm.products")
+def products():
+    rng = np.random.default_rng(3)
+    for dtype in DTYPES:
+        K = rng.integers(-9, 10, (40, 1100)).astype(dtype)
+        for name, rows, spans, used, ends in (
+            ("nothing", [], [0], [], [0]),
+            ("empty parts", [3, 4], [0, 0, 2, 2], [7], [0, 1, 1, 1]),
+            ("neighbours", np.arange(1100), [0, 1031, 1100], np.arange(40), [0, 23, 40]),
+            ("anywhere", rng.integers(0, 1100, 70), [0, 33, 70], rng.integers(0, 40, 9), [0, 5, 9]),
+        ):
+            args = (
+                K, np.array(rows, np.int32), np.array(spans), np.array(used, np.int32),
+                np.array(ends), rng.integers(-9, 10, (3, len(used))) / 4,
+            )  # fmt: skip
+            # Whole numbers: exact.
+            yield Case(name, args, bounds=(None,), big=name == "neighbours")
+
+
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("svm")
 
 
@@ -165,6 +184,23 @@ def test_refusals():
         args = list(classes(X, y, 1.0, 6, 4))
         args[index] = value
         for op in (svm.solve, svm.solve.specification):
+            with pytest.raises(ValueError, match=words):
+                op(*args)
+
+
+    known = [
+        np.ones((3, 4)), np.array([3], np.int32), np.array([0, 1]), np.array([2], np.int32),
+        np.array([0, 1]), np.ones((2, 1)),
+    ]  # fmt: skip
+    for index, value, words in (
+        (1, np.array([4], np.int32), r"rows must be in \[0, 4\), got 4"),
+        (3, np.array([-1], np.int32), r"used must be in \[0, 3\), got -1"),
+        (2, np.array([0, 2]), "spans must rise from 0 to 1"),
+        (4, np.array([1, 1]), "ends must rise from 0 to 1"),
+    ):
+        args = known[:]
+        args[index] = value
+        for op in (svm.products, svm.products.specification):
             with pytest.raises(ValueError, match=words):
                 op(*args)
 

@@ -51,7 +51,14 @@ class Problem:
         return [first, ~first] if self.grouped else [np.ones(len(first), bool)]
 
     def multipliers(self, b: np.ndarray, g: np.ndarray) -> list[float]:
-        """The multiplier of each sum: the mean over free variables, or the middle of its range."""
+        """The multiplier of each sum: the mean over free variables, or the middle of its range.
+
+        What is left of a multiplier by the rounding of a sum is no sign that it is free.
+        """
+        near = 1e-10 * (self.upper - self.lower)
+        b = np.where(np.abs(b) <= near, 0.0, b)
+        b = np.where(self.upper - b <= near, self.upper, b)
+        b = np.where(b - self.lower <= near, self.lower, b)
         up, down, found = self.up(b, g), self.down(b, g), []
         for own in self.groups():
             free = own & (b > self.lower) & (b < self.upper) & (b != 0)

@@ -16,6 +16,7 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import check_classes, check_count, class_labels, targets_of
 from kernelmill._kernels import Kernel, kernel_of
+from kernelmill.ops import svm as ops
 from kernelmill.svm import _pairs, _problems
 from kernelmill.svm._classifier import SVC
 from kernelmill.svm._regressor import SVR
@@ -78,15 +79,15 @@ class _Search:
             )
         return super()._checked(rows)  # type: ignore[misc]
 
-    def _row_order(self) -> np.ndarray:
-        """The order of rows in K: variables of a problem should follow one another."""
+    def _groups(self) -> np.ndarray:
+        """A number for each row: those of an equal one follow one another in K."""
         raise NotImplementedError
 
     def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
         raise NotImplementedError
 
-    def _answer(self, K: np.ndarray, test: np.ndarray, parts: list) -> Any:
-        """What a fold's machines say about rows held out."""
+    def _answer(self, decisions: np.ndarray) -> Any:
+        """What a fold's machines say about rows held out, from a column of sums for each."""
         raise NotImplementedError
 
     def _candidates(self, owner: str) -> tuple[np.ndarray, list]:
@@ -112,27 +113,35 @@ class _Search:
         scores = np.empty((len(prices), len(gammas), len(splits)))
         order = np.argsort(prices, kind="stable")
         widths = []
-        order_of_rows = self._row_order()
-        self._place = np.argsort(order_of_rows)  # of each row of X in K
+        # Rows of a problem, and those held out from it, should follow one another in K.
+        fold = np.zeros(len(targets), np.int64)
+        for f, (_, test) in enumerate(splits):
+            fold[test] = f
+        order_of_rows = np.lexsort((fold, self._groups()))
+        self._place = np.argsort(order_of_rows).astype(np.int32)  # of each row of X in K
+        splits = [tuple(own[np.argsort(self._place[own])] for own in split) for split in splits]
         for g, given in enumerate(gammas):
             kernel = self._kernel_with(given, X)
             widths.append(kernel.gamma)
             K = self._gram(kernel, X[order_of_rows])
             before: Any = None
+            found = []  # at each price, the solved problems of all folds
             for c in order:
                 problems = [self._fold_problems(train, float(prices[c])) for train, _ in splits]
                 training = Training(
                     owner, Kernel("precomputed"), K, None, [p for own in problems for p in own],
                     self.tol, self.cache_size, self.max_iter,
                 )  # fmt: skip
-                start = None if before is None else training.begin_from(*before)
-                solved = training.settled(start)
+                solved = training.settled(
+                    training.begin_from(*before) if before else training.begin_at_bounds()
+                )
                 before = training, solved
-                parts = training.parts(solved)
-                for f, (_, test) in enumerate(splits):
-                    own = [parts.pop(0) for _ in problems[f]]
-                    fold = self._answer(K, self._place[test], own)
-                    scores[c, g, f] = scorer(fold, X[test], targets[test])
+                found.append(training.parts(solved))
+            decisions = self._about_folds(K, splits, found)
+            for f, (_, test) in enumerate(splits):
+                for c, own in zip(order, decisions[f], strict=True):
+                    answer = self._answer(own)
+                    scores[c, g, f] = scorer(answer, X[test], targets[test])
         mean = scores.mean(axis=2)
         if not np.isfinite(mean).any():
             raise ValueError(f"{owner}: scoring must give finite scores, got none")
@@ -155,6 +164,25 @@ class _Search:
         self.best_params_ = table["params"][best]
         self.C_ = float(prices[best // len(gammas)])
         self.gamma_ = float(widths[best % len(gammas)])
+
+    def _about_folds(self, K: np.ndarray, splits: list, found: list) -> list[np.ndarray]:
+        """For each fold an array (prices, rows held out, machines)."""
+        each = len(found[0]) // len(splits)
+        rows, used, coef = [], [], []
+        for k, (problem, *_) in enumerate(found[0]):
+            b = np.array([parts[k][1] for parts in found])
+            chosen = np.flatnonzero(b.any(axis=0))
+            rows.append(self._place[splits[k // each][1]])
+            used.append(problem.rows[chosen])
+            coef.append(b[:, chosen])
+        spans, ends = (np.cumsum([0, *map(len, arrays)]) for arrays in (rows, used))
+        sums = ops.products(
+            K, np.concatenate(rows), spans, np.concatenate(used), ends, np.hstack(coef)
+        )
+        columns = np.split(sums, spans[1:-1], axis=1)
+        for k, column in enumerate(columns):
+            column += np.array([[p.multipliers(b, g)[0]] for p, b, g in (q[k] for q in found)])
+        return [np.stack(columns[f * each : (f + 1) * each], 2) for f in range(len(splits))]
 
     def _kernel_with(self: Any, gamma: Any, X: Any) -> Kernel:
         self.gamma = gamma
@@ -261,12 +289,11 @@ class SVCCV(_Search, SVC):
     ) -> _problems.Problem:
         return _problems.classes(rows, signs, self.C_ * weights)
 
-    def _row_order(self) -> np.ndarray:
-        return np.argsort(self._codes, kind="stable")
+    def _groups(self) -> np.ndarray:
+        return self._codes
 
     def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
         train = train[self._all_weights[train] > 0]
-        train = train[np.argsort(self._codes[train], kind="stable")]
         codes, weights = self._codes[train], self._all_weights[train]
         shares = np.bincount(codes, weights, len(self.classes_))
         if not (shares > 0).all():
@@ -282,18 +309,12 @@ class SVCCV(_Search, SVC):
         for i, j in _pairs.pairs(len(self.classes_)):
             own = (codes == i) | (codes == j)
             signs = np.where(codes[own] == i, 1.0, -1.0)
-            rows = self._place[train[own]].astype(np.int32)
+            rows = self._place[train[own]]
             found.append(_problems.classes(rows, signs, C * weights[own]))
         return found
 
-    def _answer(self, K: np.ndarray, test: np.ndarray, parts: list) -> _ClassFold:
+    def _answer(self, decisions: np.ndarray) -> _ClassFold:
         k = len(self.classes_)
-        decisions = np.empty((len(test), len(parts)))
-        held = K[test]
-        for column, (problem, b, g) in enumerate(parts):
-            coef = np.zeros(K.shape[0])
-            coef[problem.rows] = b
-            decisions[:, column] = held @ coef + problem.multipliers(b, g)[0]
         labels = self.classes_[self._labels(decisions)]
         scores = -decisions.ravel() if k == 2 else _pairs.one_against_rest(decisions, k)
         return _ClassFold(scores, labels, self.classes_)
@@ -366,23 +387,20 @@ class SVRCV(_Search, SVR):
         rows = np.arange(len(y), dtype=np.int32)
         return _problems.values(rows, y, self.C_ * weights, self.epsilon)
 
-    def _row_order(self) -> np.ndarray:
-        return np.arange(len(self._given_targets))
+    def _groups(self) -> np.ndarray:
+        return np.zeros(len(self._given_targets))
 
     def _fold_problems(self, train: np.ndarray, C: float) -> list[_problems.Problem]:
         train = train[self._all_weights[train] > 0]
         bounds = C * self._all_weights[train]
         return [
             _problems.values(
-                self._place[train].astype(np.int32),
+                self._place[train],
                 self._given_targets[train],
                 bounds,
                 self.epsilon,
             )
         ]
 
-    def _answer(self, K: np.ndarray, test: np.ndarray, parts: list) -> _ValueFold:
-        ((problem, b, g),) = parts
-        coef = np.zeros(K.shape[0])
-        coef[problem.rows] = b
-        return _ValueFold(None, K[test] @ coef + problem.multipliers(b, g)[0])
+    def _answer(self, decisions: np.ndarray) -> _ValueFold:
+        return _ValueFold(None, decisions[:, 0])

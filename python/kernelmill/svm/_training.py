@@ -16,7 +16,8 @@ from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._kernels import Kernel
 from kernelmill.ops import svm as ops
-from kernelmill.svm._problems import Problem
+from kernelmill.svm._problems import Problem, filled
+from kernelmill.svm._warm import followed
 
 _WORKING = 4096  # most variables of a working set
 _SHRINKS = 4  # most times that a problem is shrunk
@@ -133,6 +134,20 @@ class Training:
         ])
         return Solved(beta, self.gradient(beta), self.begin_state())
 
+    def begin_at_bounds(self) -> Solved:
+        """Starts at the bounds, of the problems whose price is so low that most end there."""
+        sides = [(p.upper, -p.lower) for p in self.problems]
+        beta = np.concatenate([
+            filled(a, float(b.sum())) - filled(b, float(a.sum())) if p.w == 0 else np.zeros(len(a))
+            for p, (a, b) in zip(self.problems, sides, strict=True)
+        ])
+        gradient = self.gradient(beta)
+        for k, problem in enumerate(self.problems):
+            part = slice(self.spans[k], self.spans[k + 1])
+            if beta[part] @ gradient[part] > 0:  # less would be better
+                beta[part], gradient[part] = 0.0, problem.q
+        return Solved(beta, gradient, self.begin_state())
+
     def begin_state(self) -> np.ndarray:
         """The state of problems of which no round was taken."""
         state = np.zeros((len(self.problems), len(ops.STATE)))
@@ -143,6 +158,8 @@ class Training:
     def gradient(self, beta: np.ndarray) -> np.ndarray:
         """``K b + q`` of all problems from scratch, in the present precision of rows."""
         gradient = np.concatenate([p.q for p in self.problems]) + 0.0
+        if self.kernel.is_given and not is_cupy(self.X):
+            return gradient + self._products(beta)
         for k, problem in enumerate(self.problems):
             part = slice(self.spans[k], self.spans[k + 1])
             used = np.flatnonzero(beta[part])
@@ -150,6 +167,13 @@ class Training:
                 coef = beta[part][used][:, None]
                 gradient[part] += self.product(problem.rows, problem.rows[used], coef)
         return gradient
+
+    def _products(self, coef: np.ndarray) -> np.ndarray:
+        """``K coef`` of all problems, where they share K."""
+        rows = np.concatenate([p.rows for p in self.problems]).astype(np.int32, copy=False)
+        used = np.flatnonzero(coef)
+        ends = np.searchsorted(used, self.spans)
+        return ops.products(self.shared, rows, self.spans, rows[used], ends, coef[None, used])[0]
 
     def product(
         self, rows: np.ndarray, used: np.ndarray, coef: np.ndarray, dtype: Any = None
@@ -332,18 +356,22 @@ class Training:
         return Solved(beta, self.gradient(beta), state)
 
     def begin_from(self, before: Training, solved: Solved) -> Solved:
-        """The multipliers of the same problems at another price, scaled, with their gradients."""
-        own, other = (np.concatenate([p.q for p in t.problems]) for t in (self, before))
-        sizes = [
-            np.concatenate([p.upper - p.lower for p in t.problems]) for t in (self, before)
-        ]
-        ratio = float(sizes[0].sum() / sizes[1].sum())
-        beta = np.concatenate([
-            np.clip(b * ratio, p.lower, p.upper)
-            for p, b in zip(self.problems, np.split(solved.beta, self.spans[1:-1]), strict=True)
-        ])
-        state = self.begin_state()
-        return Solved(beta, ratio * (solved.gradient - other) + own, state)
+        """A start from the multipliers of the same problems at another price, where they share K.
+
+        Their gradients are those of the multipliers as they were, or scaled, and of what is left.
+        """
+        beta, base, change = [], [], []
+        for old, own, (_, b, g) in zip(
+            before.problems, self.problems, before.parts(solved), strict=True
+        ):
+            ratio = float((own.upper - own.lower).sum() / (old.upper - old.lower).sum())
+            start = followed(b, ratio, own)
+            by = min(1.0, ratio, key=lambda s: np.count_nonzero(start - s * b))
+            beta.append(start)
+            base.append(by * (g - old.q) + own.q)
+            change.append(start - by * b)
+        gradient = np.concatenate(base) + self._products(np.concatenate(change))
+        return Solved(np.concatenate(beta), gradient, self.begin_state())
 
     def settled(self, start: Solved | None = None) -> Solved:
         """The solution, without progress or callbacks."""
