@@ -31,7 +31,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the chosen families; status 1 when a result is wrong."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("family", nargs="*", help=f"default: all of {', '.join(families())}")
-    parser.add_argument("--save", type=Path, metavar="FILE", help="write the JSON there")
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE",
+        help="write the JSON there; with --match, other cases that it has are kept",
+    )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true", help="small shapes, one round: a smoke test"
     )
@@ -85,7 +88,11 @@ def main(argv: list[str] | None = None) -> int:
         "peers": _peer_versions(),
     }
     apart = None if arguments.quick else threads  # a smoke test stays in this process
-    outcomes = []
+    outcomes, others = [], []
+    if arguments.match and arguments.save and arguments.save.exists():
+        ours = {(family, case.name) for family, case in cases}
+        known = json.loads(arguments.save.read_text())["results"]
+        others = [result for result in known if (result["family"], result["case"]) not in ours]
     for family, case in cases:
         if arguments.peers is not None:
             kept = {next(iter(case.systems)), *arguments.peers}
@@ -95,7 +102,9 @@ def main(argv: list[str] | None = None) -> int:
         print(table(outcomes[-1:]), flush=True)
         if arguments.save:  # each time: a run that is stopped keeps what it has
             arguments.save.parent.mkdir(parents=True, exist_ok=True)
-            arguments.save.write_text(json.dumps(as_json(outcomes, **about), indent=1) + "\n")
+            written = as_json(outcomes, **about)
+            written["results"] = [*others, *written["results"]]
+            arguments.save.write_text(json.dumps(written, indent=1) + "\n")
     if arguments.save:
         print(f"saved {arguments.save}")
     return 0 if all(outcome.ok for outcome in outcomes) else 1

@@ -47,6 +47,7 @@ def _fit(n: int, d: int, label: str, want: float, ard: bool = False) -> Case:
         check,
         lambda data, model: Work(float(n) ** 3, 0.0, "one evaluation with its gradient"),
         want=want,
+        compiled=["scikit-learn"],
     )
 
 

@@ -71,6 +71,38 @@ def _case(model: str, n: int, d: int, noise: float, **options: Any) -> Case:
     )
 
 
+def _search_case(n: int, d: int, noise: float, side: int, folds: int) -> Case:
+    """A grid of C and gamma by cross-validation, and the fit of the best."""
+    Cs, gammas = np.logspace(-2, 3, side), np.logspace(-4, 1, side)
+
+    def ours(data: Any) -> Callable[[], Any]:
+        from kernelmill.svm import SVCCV
+
+        return lambda: SVCCV(Cs=Cs, gammas=gammas, cv=folds).fit(*data)
+
+    def grid(data: Any) -> Callable[[], Any]:
+        from sklearn.model_selection import GridSearchCV
+        from sklearn.svm import SVC
+
+        grid = {"C": Cs, "gamma": gammas}
+        return lambda: GridSearchCV(SVC(), grid, cv=folds, n_jobs=2).fit(*data)
+
+    def check(data: Any, ours: Any, other: Any) -> str:
+        # A row whose decision is within the tolerance of 0 may be on either side.
+        scores = (np.asarray(m.cv_results_["mean_test_score"]) for m in (ours, other))
+        rows = n * float(np.abs(np.subtract(*scores)).max())
+        return "" if rows < 2.5 else f"scores differ by {rows:.0f} rows"
+
+    return Case(
+        f"SVCCV rbf n={n} d={d}, {side} x {side} grid, {folds} folds",
+        lambda: _classes(n, d, noise),
+        {"kernelmill": ours, "GridSearchCV of LIBSVM, 2 processes": grid},
+        check,
+        want=10.0,
+        compiled=["GridSearchCV of LIBSVM, 2 processes"],
+    )
+
+
 def _text(n: int, d: int, k: int) -> Any:
     """Rows like those of texts: Zipf's words, a tenth of them of a topic, of length 1."""
     import scipy.sparse
@@ -163,12 +195,13 @@ def _linear_cases(n: int, d: int, texts: int, words: int) -> list[Case]:
 
 
 def cases(quick: bool) -> list[Case]:
-    """Few and many support vectors, a regression; linear machines of dense rows and of texts."""
+    """Few and many support vectors, a regression, a grid; linear machines, dense and of texts."""
     if quick:
         return [_case("SVC", 300, 5, 0.01, C=1.0), *_linear_cases(300, 5, 300, 1500)[:4]]
     return [
         _case("SVC", 10_000, 20, 0.01, C=1.0),
         _case("SVC", 20_000, 40, 0.1, C=5.0),
         _case("SVR", 8_000, 10, 0.1, C=3.0),
+        _search_case(5_000, 20, 0.1, 8, 5),
         *_linear_cases(100_000, 50, 100_000, 50_000),
     ]

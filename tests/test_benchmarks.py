@@ -132,6 +132,13 @@ def test_command_line_saves_json(tmp_path):
     assert set(result["timings"]) == {"kernelmill", "NumPy"}
     assert result["wrong"] == {}
     assert result["floor_share"] > 0
+    # One case more: the others stay.
+    found["results"].append(result | {"case": "another"})
+    saved.write_text(json.dumps(found))
+    ran = subprocess.run([*command, "--match", "n"], cwd=ROOT, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    names = [result["case"] for result in json.loads(saved.read_text())["results"]]
+    assert sorted(names) == sorted(["another", result["case"]])
 
 
 def test_command_line_refuses_a_match_without_a_case():

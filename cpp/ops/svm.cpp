@@ -71,9 +71,8 @@ std::vector<Run> runs_of(const std::int32_t* rows, index_t begin, index_t end) {
 
 // g[l] += sum over rows of by * row[column + l].
 template <class T>
-[[gnu::noinline]] void add(const std::vector<const T*>& rows,
-                                  const std::vector<double>& by, index_t column, double* g,
-                                  index_t count) {
+[[gnu::noinline]] void add(const std::vector<const T*>& rows, const std::vector<double>& by,
+                           index_t column, double* g, index_t count) {
   std::size_t a = 0;
   for (; a + 4 <= rows.size(); a += 4) {
     const T *const r0 = rows[a] + column, *const r1 = rows[a + 1] + column;
@@ -378,15 +377,16 @@ index_t solve(const CsrView<T>& x, const Solving<T>& s) {
 }
 
 template <class T>
-void products(MatrixView<const T> k, std::span<const std::int32_t> rows, std::span<const index_t> spans,
-              std::span<const std::int32_t> used, std::span<const index_t> ends,
-              MatrixView<const double> coef, MatrixView<double> sums) {
+void products(MatrixView<const T> k, std::span<const std::int32_t> rows,
+              std::span<const index_t> spans, std::span<const std::int32_t> used,
+              std::span<const index_t> ends, MatrixView<const double> coef,
+              MatrixView<double> sums) {
   check_numbers("svm.products", "rows", rows, k.cols);
   check_numbers("svm.products", "used", used, k.rows);
   check_spans("svm.products", "spans", spans, static_cast<index_t>(rows.size()));
   check_spans("svm.products", "ends", ends, static_cast<index_t>(used.size()));
   constexpr index_t chunk = 1024, near = 16;  // results; rows of K that stay in the near caches
-  std::vector<std::array<index_t, 3>> work;  // part, begin, end
+  std::vector<std::array<index_t, 3>> work;   // part, begin, end
   for (std::size_t p = 0; p + 1 < spans.size(); ++p) {
     for (index_t begin = spans[p]; begin < spans[p + 1]; begin += chunk) {
       work.push_back({static_cast<index_t>(p), begin, std::min(begin + chunk, spans[p + 1])});
@@ -412,12 +412,12 @@ void products(MatrixView<const T> k, std::span<const std::int32_t> rows, std::sp
   });
 }
 
-template void products(MatrixView<const float>, std::span<const std::int32_t>, std::span<const index_t>,
-                       std::span<const std::int32_t>, std::span<const index_t>,
-                       MatrixView<const double>, MatrixView<double>);
-template void products(MatrixView<const double>, std::span<const std::int32_t>, std::span<const index_t>,
-                       std::span<const std::int32_t>, std::span<const index_t>,
-                       MatrixView<const double>, MatrixView<double>);
+template void products(MatrixView<const float>, std::span<const std::int32_t>,
+                       std::span<const index_t>, std::span<const std::int32_t>,
+                       std::span<const index_t>, MatrixView<const double>, MatrixView<double>);
+template void products(MatrixView<const double>, std::span<const std::int32_t>,
+                       std::span<const index_t>, std::span<const std::int32_t>,
+                       std::span<const index_t>, MatrixView<const double>, MatrixView<double>);
 template index_t solve(MatrixView<const float>, const Solving<float>&);
 template index_t solve(MatrixView<const double>, const Solving<double>&);
 template index_t solve(const CsrView<float>&, const Solving<float>&);

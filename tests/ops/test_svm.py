@@ -187,7 +187,6 @@ def test_refusals():
             with pytest.raises(ValueError, match=words):
                 op(*args)
 
-
     known = [
         np.ones((3, 4)), np.array([3], np.int32), np.array([0, 1]), np.array([2], np.int32),
         np.array([0, 1]), np.ones((2, 1)),

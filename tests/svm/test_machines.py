@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import tracemalloc
 import warnings
@@ -363,6 +364,32 @@ def test_starts_are_feasible():
     kept[~(signs > 0)] = problem.lower[~(signs > 0)] / 2
     start = _warm.feasible(kept, problem)
     assert (start != 0).sum() == 50
+    # At a price three times higher bounds are followed to the last bit, and free ones stay there.
+    dear = dataclasses.replace(problem, lower=3 * problem.lower, upper=3 * problem.upper)
+    for share in (0.2, 0.8):
+        b = (problem.lower + problem.upper) * np.where(rng.random(50) < share, 1.0, 0.4)
+        b = _warm.feasible(b, problem)
+        bound = (b != 0) & ((b == problem.lower) | (b == problem.upper))
+        start = _warm.followed(b, 3.0, dear)
+        assert (start >= dear.lower).all()
+        assert (start <= dear.upper).all()
+        assert abs(start.sum()) < 1e-12
+        if share == 0.2:
+            np.testing.assert_array_equal(start[bound], (dear.lower + dear.upper)[bound])
+            assert np.abs(start[~bound] - b[~bound]).max() < np.abs(dear.upper).max()
+    free = _warm.feasible((problem.lower + problem.upper) / 3, problem)
+    np.testing.assert_array_equal(_warm.followed(free, 3.0, dear), free)
+
+
+def test_what_rounding_leaves_is_not_free():
+    # Any multiplier of the sum between -1 and 1 would do: the middle is taken, also where a sum has
+    # left a little of a multiplier.
+    problem = _problems.classes(np.arange(4), np.array([1.0, 1, -1, -1]), np.ones(4))
+    g = np.array([-1.0, 2, 1, -3])
+    for b in ([1.0, 0, -1, 0], [1 - 1e-15, 1e-16, -1, -1e-17]):
+        assert problem.multipliers(np.array(b), g)[0] == pytest.approx(0.0, abs=1e-12)
+    assert problem.multipliers(np.array([0.5, 0, -0.5, 0]), g)[0] == pytest.approx(0.0)
+    assert problem.multipliers(np.array([0.5, 0, -1, 0]), g)[0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("cls", MACHINES)

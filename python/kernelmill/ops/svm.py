@@ -346,7 +346,7 @@ def products(
     _check_spans("products", "spans", spans, len(rows))
     _check_spans("products", "ends", ends, len(used))
     sums = np.zeros((len(coef), len(rows)))
-    for l in range(len(spans) - 1):
-        own, by = slice(spans[l], spans[l + 1]), slice(ends[l], ends[l + 1])
+    for part in range(len(spans) - 1):
+        own, by = slice(spans[part], spans[part + 1]), slice(ends[part], ends[part + 1])
         sums[:, own] = coef[:, by] @ K[np.ix_(used[by], rows[own])].astype(np.float64)
     return sums

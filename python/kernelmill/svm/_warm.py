@@ -56,7 +56,7 @@ def followed(b: np.ndarray, ratio: float, problem: Problem) -> np.ndarray:
     excess = float(b.sum())
     way = np.where(np.sign(b) == np.sign(excess), b, b - end) * (used & ~bound)
     total = float(np.abs(way).sum())
-    if total > abs(excess):
+    if total > abs(excess) > _ROUNDING * float(np.abs(b).sum()):
         b = b - way * (abs(excess) / total)
     return feasible(b, problem)
 
