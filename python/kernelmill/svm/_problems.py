@@ -55,7 +55,7 @@ class Problem:
 
         What is left of a multiplier by the rounding of a sum is no sign that it is free.
         """
-        near = 1e-10 * (self.upper - self.lower)
+        near = 1e-10 * np.minimum(self.upper - self.lower, np.abs(b).max(initial=0.0))
         b = np.where(np.abs(b) <= near, 0.0, b)
         b = np.where(self.upper - b <= near, self.upper, b)
         b = np.where(b - self.lower <= near, self.lower, b)

@@ -46,6 +46,8 @@ class Before:
 
 def followed(b: np.ndarray, ratio: float, problem: Problem) -> np.ndarray:
     """Multipliers at a price `ratio` times lower, moved to the bounds of the problem."""
+    if not ratio < 1e9:  # as good as no bound: nothing stays at it
+        return feasible(b, problem)
     end = np.where(b > 0, problem.upper, problem.lower)
     used, bound = b != 0, np.abs(b * ratio) >= np.abs(end) * (1 - 1e-9)
     share = 2 * np.count_nonzero(bound & used) >= np.count_nonzero(used)
