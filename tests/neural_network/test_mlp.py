@@ -256,6 +256,10 @@ def test_going_on_and_stopping(moons):
     model.fit(X, y)
     assert model.loss_ < first
     assert len(model.loss_curve_) == 6
+    before = [w.copy() for w in model.coefs_]
+    with pytest.raises(ValueError, match=r"the classes of the last fit .* got \[.*\] for"):
+        model.fit(X[y == y[0]], y[y == y[0]])
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.coefs_, strict=True))
     with warnings.catch_warnings():
         warnings.simplefilter("error", ConvergenceWarning)
         MLPClassifier(10, random_state=0, tol=0.1, n_iter_no_change=2).fit(X, y)

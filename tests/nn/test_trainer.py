@@ -543,6 +543,8 @@ def test_learning_rates_and_overfitting(problem):
     assert drawn() is not None
     with pytest.raises(ValueError, match="low must be above 0"):
         nn.find_learning_rate(model, nn.CrossEntropyLoss(), optimizer, loader, low=0)
+    with pytest.raises(TypeError, match=r"must be one of nn\.optim, got CrossEntropyLoss"):
+        nn.find_learning_rate(model, optimizer, nn.CrossEntropyLoss(), loader)
     model = network()
     model.unused = nn.Linear(2, 2)
     optimizer = optim.Adam(model.parameters(), 0.05)

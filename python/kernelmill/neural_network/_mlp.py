@@ -113,6 +113,14 @@ class MLPClassifier(ClassifierMixin, Perceptron):
         self.out_activation_ = "logistic"
         return codes.astype(rows.dtype)[:, None], y, 1
 
+    def _same_targets(self, y: Any) -> None:
+        found = self.classes_ if self._multilabel else np.unique(y)
+        if len(found) < len(self.classes_):
+            raise ValueError(
+                f"MLPClassifier: y must have the classes of the last fit with warm_start=True, got "
+                f"{found} for {self.classes_} (partial_fit takes some of them)"
+            )
+
     @fitting
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """One epoch over these rows, going on from the last call.

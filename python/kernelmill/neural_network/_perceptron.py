@@ -119,6 +119,8 @@ class Perceptron(Estimator):
         """
         again = self.warm_start and hasattr(self, "coefs_")
         rows, targets, given = self._prepared(X, y, sample_weight, reset=not again)
+        if again:
+            self._same_targets(given)
         seed = seed_of(self.random_state)
         layers = self._own_layers() if again else self._new_layers(rows, seed)
         if self.solver == "lbfgs":
@@ -148,6 +150,9 @@ class Perceptron(Estimator):
                 ConvergenceWarning,
             )
         return self
+
+    def _same_targets(self, y: Any) -> None:
+        """Refuse targets that a fit with ``warm_start`` cannot go on with."""
 
     def _prepared(self, X: Any, y: Any, sample_weight: Any, *, reset: bool) -> Any:
         once = hasattr(X, "__next__")

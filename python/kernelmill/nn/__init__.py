@@ -10,7 +10,7 @@ from ._torch_names import refusal as _refusal
 
 _PLACES = {
     "_backward": "grad",
-    "_tape": "detect_anomaly enable_grad is_grad_enabled no_grad set_grad_enabled",
+    "_tape": "detect_anomaly enable_grad inference_mode is_grad_enabled no_grad set_grad_enabled",
     "_tensor": "Tensor as_tensor tensor",
     "amp": "autocast is_autocast_enabled",
     "_elementwise": "get_default_dtype set_default_dtype where",
@@ -71,6 +71,11 @@ _PLACES = {
         TripletMarginWithDistanceLoss Unflatten Unfold ZeroPad1d ZeroPad2d ZeroPad3d
     """,
     "modules._adaptive": "AdaptiveLogSoftmaxWithLoss",
+    "modules._deferred": """
+        LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
+        LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d
+        LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear
+    """,
     "_pointwise": """
         addcdiv addcmul allclose bitwise_and bitwise_left_shift bitwise_not bitwise_or
         bitwise_right_shift bitwise_xor clamp_max clamp_min copysign deg2rad digamma div equal erfc

@@ -304,6 +304,8 @@ class ShapeMethods:
     @property
     def mT(self) -> Any:
         """The last two axes exchanged."""
+        if self.ndim < 2:
+            raise RuntimeError(f"Tensor.mT: the tensor must have 2 axes, got shape {self.shape}")
         return swap_last(self)
 
     def squeeze(self, dim: Any = None) -> Any:

@@ -266,6 +266,10 @@ no_grad = _recording(
     "no_grad", False, "Record nothing: results need no gradient.",
     "with nn.no_grad():\n...     (x * 2).requires_grad\nFalse",
 )  # fmt: skip
+inference_mode = _recording(
+    "inference_mode", False, "Record nothing: the same as :func:`no_grad`.",
+    "with nn.inference_mode():\n...     (x * 2).requires_grad\nFalse",
+)  # fmt: skip
 enable_grad = _recording(
     "enable_grad", True, "Record again, inside a block of :func:`no_grad`.",
     "with nn.no_grad(), nn.enable_grad():\n...     (x * 2).requires_grad\nTrue",

@@ -580,14 +580,16 @@ def _install() -> None:
 class Handle:
     """Removes a hook."""
 
-    def __init__(self, hooks: list, hook: Callable) -> None:
-        self._hooks, self._hook = hooks, hook
+    def __init__(self, hooks: list, hook: Callable, other: Handle | None = None) -> None:
+        self._hooks, self._hook, self._other = hooks, hook, other
         hooks.append(hook)
 
     def remove(self) -> None:
         """Remove the hook; calling it again has no effect."""
         if self._hook in self._hooks:
             self._hooks.remove(self._hook)
+        if self._other is not None:
+            self._other.remove()
 
     __call__ = remove
 

@@ -31,11 +31,11 @@ _ABSENT = {
     "quantised and 8-bit arithmetic is not supported": """
         grouped_mm intrinsic qat quantizable quantized scaled_grouped_mm scaled_mm
     """,
-    "layers take their sizes when they are made": """
-        LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyConv1d LazyConv2d LazyConv3d
-        LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d LazyInstanceNorm1d
-        LazyInstanceNorm2d LazyInstanceNorm3d LazyLinear UninitializedBuffer UninitializedParameter
-        skip_init
+    "parameters of a layer without a size are empty until it sees a batch": """
+        UninitializedBuffer UninitializedParameter skip_init
+    """,
+    "nn.functional has grid_sample and affine_grid": """
+        affine_grid_generator grid_sampler grid_sampler_2d grid_sampler_3d
     """,
     "it is deprecated in torch": """
         Container CrossMapLRN2d NLLLoss2d UpsamplingBilinear2d UpsamplingNearest2d clip_grad_norm
@@ -46,7 +46,6 @@ _ABSENT = {
         celu_ elu_ hardtanh_ leaky_relu_ relu_ rrelu_ selu_ threshold_
     """,
     "it is rarely used and can be composed of what is here": """
-        affine_grid affine_grid_generator grid_sample grid_sampler grid_sampler_2d grid_sampler_3d
         as_strided as_strided_scatter binomial cholesky_inverse cholesky_solve diagonal_scatter
         frexp gradient hash_tensor histogram histogramdd i0 igamma igammac index_reduce
         feature_dropout mvlgamma nonzero_static nuclear_norm pca_lowrank poisson put segment_reduce
@@ -62,9 +61,10 @@ _ABSENT = {
         is_deterministic_algorithms_warn_only_enabled set_deterministic_debug_mode
         use_deterministic_algorithms
     """,
-    "save_file, load_file and load_torch read and write files": "from_file load save",
+    "save_file, load_file and load_torch read and write files": "from_file hub load save",
     "data decides the device": """
-        get_default_device get_device get_device_module set_default_device pin_memory is_pinned
+        cuda device get_default_device get_device get_device_module set_default_device pin_memory
+        is_pinned
         is_shared share_memory_ record_stream
     """,
     "an array is made by NumPy": """
@@ -79,11 +79,18 @@ _ABSENT = {
         lu_factor_ex lu_solve lu_unpack orgqr ormqr triangular_solve
     """,
     "operations run as they are written, and need no compiler": """
-        compile cond import_ir_module import_ir_module_from_buffer parse_ir parse_schema
-        parse_type_comment vmap while_loop
+        compile compiler cond export fx import_ir_module import_ir_module_from_buffer jit parse_ir
+        parse_schema parse_type_comment vmap while_loop
     """,
     "nn.linalg has it": "cholesky frobenius_norm lstsq matrix_rank norm_except_dim solve symeig",
     "use detect_anomaly()": "set_anomaly_enabled is_anomaly_enabled",
+    "it is NumPy's, as are all dtypes; names such as 'float32' do, too": """
+        dtype finfo float16 float32 float64 half float double iinfo inf int int16 int32 int64 int8
+        long nan newaxis pi short uint8
+    """,
+    "its functions are here": "autograd special",
+    "shapes are tuples": "Size",
+    "SciPy has it": "distributions fft signal",
     "tensor.data is the array": """
         const_data_ptr data_ptr storage storage_offset storage_type untyped_storage is_set_to set_
         resize resize_ resize_as resize_as_ as_subclass new dim_order layout

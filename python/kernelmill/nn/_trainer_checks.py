@@ -55,6 +55,11 @@ class Overfit:
 @contextmanager
 def _undone(model: Any, optimizer: Any) -> Iterator[None]:
     """Put everything back after the block: weights, optimiser, mode, default generator."""
+    if not hasattr(optimizer, "param_groups"):
+        raise TypeError(
+            "find_learning_rate, overfit_batch: optimizer, behind model and loss, must be one of "
+            f"nn.optim, got {type(optimizer).__name__}"
+        )
     weights, state, training = copies(model), copied(optimizer), model.training
     drawn = current().get_state()
     rates = [dict(group) for group in optimizer.param_groups]

@@ -102,6 +102,48 @@ def test_hooks():
     assert len(calls) == 1
 
 
+def _hooked(lib, tensor):
+    """What hooks of layers of one library see, and the gradients that come of it."""
+    layer, pair = lib.Linear(3, 2).double(), lib.Bilinear(3, 2, 2).double()
+    with lib.no_grad():
+        for p in (*layer.parameters(), *pair.parameters()):
+            p.copy_(tensor(np.linspace(-1, 1, p.numel()).reshape(tuple(p.shape))))
+    seen = []
+
+    def hook(module, inside, outside):
+        seen.extend(g if g is None else np.array(g.tolist()) for g in (*inside, *outside))
+
+    handle = layer.register_full_backward_hook(hook)
+    pair.register_full_backward_hook(hook)
+    pair.register_full_backward_hook(lambda m, inside, outside: (inside[0] * 2, inside[1]))
+    x = tensor(np.arange(12.0).reshape(4, 3) / 5).requires_grad_()
+    (pair(x, layer(x)) ** 2).sum().backward()
+    handle.remove()
+    layer(x).sum().backward()
+    return [*seen, x.grad.numpy(), layer.weight.grad.numpy()]
+
+
+def test_hooks_of_the_backward_pass_equal_torchs():
+    torch = pytest.importorskip("torch")
+    torch.nn.no_grad = torch.no_grad
+    mine, theirs = _hooked(nn, nn.Tensor), _hooked(torch.nn, torch.tensor)
+    del torch.nn.no_grad
+    assert len(mine) == len(theirs) == 7
+    for a, b in zip(mine, theirs, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    # Without a gradient of the inputs, in the tensor lane, and with a wrong answer.
+    layer, calls = nn.Linear(3, 2), []
+    layer.register_full_backward_hook(lambda m, inside, outside: calls.append((inside, outside)))
+    layer(nn.ones(1, 3)).sum().backward()
+    assert calls[0][0] == (None,)
+    assert calls[0][1][0].tolist() == [[1, 1]]
+    x = nn.ones(1, 3, requires_grad=True)
+    assert nn.gradgradcheck(lambda x: layer.double()(x).sin(), (x.double(),))
+    layer.register_full_backward_hook(lambda m, inside, outside: ())
+    with pytest.raises(RuntimeError, match="must return None or 1 gradients, got 0"):
+        layer(x.double()).sum().backward()
+
+
 def test_containers():
     seq = nn.Sequential({"one": nn.Linear(2, 3), "two": nn.Tanh()})
     assert list(seq.state_dict()) == ["one.weight", "one.bias"]

@@ -21,6 +21,7 @@ _PLACES = {
     "_dense": """
         bilinear linear pad
     """,
+    "_grid": "affine_grid grid_sample",
     "_embedding": "embedding embedding_bag one_hot",
     "_attention": "scaled_dot_product_attention",
     "_dropout": "alpha_dropout dropout dropout1d dropout2d dropout3d feature_alpha_dropout",

@@ -440,7 +440,7 @@ def _resampled(x: Any, axis: int, m: int, factor: float, mode: str, corners: boo
     shape = (-1, *(1,) * (x.ndim - axis - 1))
     if mode == "bicubic":
         low = np.floor(at).astype(np.int64)
-        shares = _cubic(at - low).astype(x.dtype)
+        shares = [s.astype(x.dtype) for s in cubic_shares(at - low)]
         parts = [
             x.index_select(axis, np.clip(low + k - 1, 0, n - 1)) * shares[k].reshape(shape)
             for k in range(4)
@@ -454,17 +454,17 @@ def _resampled(x: Any, axis: int, m: int, factor: float, mode: str, corners: boo
     return below + (above - below) * share
 
 
-def _cubic(t: np.ndarray) -> np.ndarray:
+def cubic_shares(t: Any) -> tuple[Any, Any, Any, Any]:
     """Shares of the four samples around a place (Keys 1981), with torch's slope a = -3/4."""
     a = -0.75
 
-    def near(d: np.ndarray) -> np.ndarray:  # a distance of at most 1
+    def near(d: Any) -> Any:  # a distance of at most 1
         return ((a + 2) * d - (a + 3)) * d * d + 1
 
-    def far(d: np.ndarray) -> np.ndarray:  # from 1 to 2
+    def far(d: Any) -> Any:  # from 1 to 2
         return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
 
-    return np.stack([far(t + 1), near(t), near(1 - t), far(2 - t)])
+    return far(t + 1), near(t), near(1 - t), far(2 - t)
 
 
 def global_avg_pool(input: Any) -> Tensor:

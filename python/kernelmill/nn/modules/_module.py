@@ -303,6 +303,14 @@ class Module:
             raise AttributeError(f"{type(self).__name__}: there is no parameter {target!r}")
         return found
 
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of a name such as ``"encoder.0.running_mean"``."""
+        path, _, name = target.rpartition(".")
+        found = self.get_submodule(path)._buffers.get(name)
+        if found is None:
+            raise AttributeError(f"{type(self).__name__}: there is no buffer {target!r}")
+        return found
+
     # --- state ---
 
     def state_dict(self, prefix: str = "") -> OrderedDict[str, Tensor]:
@@ -349,6 +357,9 @@ class Module:
             If names or shapes do not fit; nothing is changed then.
         """
         own: dict[str, Tensor] = {}
+        given = {name: _values(value) for name, value in state_dict.items()}
+        lazy: dict[Any, set] = {}  # layers without a size, and the sizes that the state gives them
+        sized: set[str] = set()
         for path, module in self._walk("", None):
             dot = f"{path}." if path else ""
             for place in (module._parameters, module._buffers):
@@ -357,14 +368,21 @@ class Module:
                         place is module._buffers and name in module._transient
                     ):
                         own[dot + name] = value
-        given = {name: _values(value) for name, value in state_dict.items()}
+                        if hasattr(module, "_size_in") and dot + name in given:
+                            size = module._size_in(name, given[dot + name].shape)
+                            if size is not None:
+                                lazy.setdefault(module, set()).add(size)
+                                sized.add(dot + name)
         tied = {id(own[name]) for name in given if name in own}
         missing = [n for n, value in own.items() if n not in given and id(value) not in tied]
         unexpected = [name for name in given if name not in own]
         wrong = [
             f"{name}: {own[name].shape} here, {value.shape} given"
             for name, value in given.items()
-            if name in own and own[name].shape != value.shape
+            if name in own and own[name].shape != value.shape and name not in sized
+        ]
+        wrong += [
+            f"{module}: sizes {sorted(sizes)}" for module, sizes in lazy.items() if len(sizes) > 1
         ]
         if strict and (missing or unexpected):
             wrong = [
@@ -377,6 +395,8 @@ class Module:
                 f"{type(self).__name__}.load_state_dict: names and shapes must be those of the "
                 f"module, got {'; '.join(wrong)}"
             )
+        for module, sizes in lazy.items():
+            module._become(*sizes)
         for name, value in given.items():
             if name not in own:
                 continue
@@ -474,6 +494,29 @@ class Module:
     def register_forward_hook(self, hook: Callable) -> Handle:
         """Call ``hook(module, args, result)`` after each; what it returns replaces the result."""
         return Handle(self._forward_hooks, hook)
+
+    def register_full_backward_hook(self, hook: Callable) -> Handle:
+        """Call ``hook(module, grad_input, grad_output)`` in each backward pass.
+
+        Parameters
+        ----------
+        hook : callable
+            Takes the gradients of the arguments and of the results, as tuples with None where there
+            is none. What it returns replaces ``grad_input``.
+
+        Returns
+        -------
+        handle : Handle
+            Its ``remove()`` removes the hook.
+        """
+        from ._hooks import BackwardHook
+
+        around = BackwardHook(hook)
+        after = Handle(self._forward_hooks, around.after)
+        handle = Handle(self._forward_pre_hooks, around.before, after)
+        # The outermost is called last in the backward pass: hooks run in their order.
+        self._forward_pre_hooks.insert(0, self._forward_pre_hooks.pop())
+        return handle
 
     # --- words ---
 

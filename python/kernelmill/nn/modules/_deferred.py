@@ -1,0 +1,135 @@
+"""Layers that take the number of their inputs from the first batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..._arrays import beside
+from .._documents import complete
+from .._tensor import Tensor
+from . import _convolution, _layers
+from ._layers import Linear
+from ._module import Module
+
+
+class Deferred(Module):
+    """What lazy layers share: they become plain layers, in place, once a size is known.
+
+    The parameters are there from the start, without elements along the missing axis; an optimiser
+    made before the first batch trains them.
+    """
+
+    cls_to_become: Any
+    size = "in_features"  # the argument that is missing, the first of the class
+    axis = -1  # where a batch has it
+    given: tuple[tuple, dict]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(0, *args, **kwargs)  # type: ignore[call-arg]
+        self.given = (args, kwargs)
+
+    def has_uninitialized_params(self) -> bool:
+        """Whether the size is still unknown: always, as the layer changes its class then."""
+        return True
+
+    def _become(self, size: int) -> None:
+        args, kwargs = self.given
+        made = self.cls_to_become(size, *args, **kwargs)
+        for kind in ("_parameters", "_buffers"):
+            for name, own in self.__dict__[kind].items():
+                if own is not None:
+                    value = getattr(made, name).data
+                    own.data = beside(value.astype(own.dtype, copy=False), own.data)
+        object.__delattr__(self, "given")
+        for name, value in vars(made).items():
+            if name[0] != "_" and name != "training":
+                object.__setattr__(self, name, value)
+        object.__setattr__(self, "__class__", self.cls_to_become)
+
+    def _size_in(self, name: str, shape: tuple[int, ...]) -> int | None:
+        """The missing size, from the shape that a parameter or buffer must have."""
+        own = getattr(self, name).shape
+        fits = len(own) == len(shape) and all(a in (0, b) for a, b in zip(own, shape, strict=True))
+        if not fits or 0 not in own:
+            return None
+        at = own.index(0)
+        return int(shape[at]) * (self.groups if at == 1 else 1)
+
+    def forward(self, input: Any, *args: Any, **kwargs: Any) -> Tensor:
+        """Take the size of the input, become a plain layer and apply it."""
+        shape = input.shape if hasattr(input, "shape") else Tensor(input).shape
+        least = self.axis + 1 if self.axis > 0 else -self.axis
+        if len(shape) < least or shape[self.axis] < 1:
+            raise ValueError(
+                f"{self._get_name()}: input must have an axis {self.axis} of at least 1, got shape "
+                f"{tuple(shape)}"
+            )
+        self._become(int(shape[self.axis]))
+        return self.forward(input, *args, **kwargs)
+
+
+class LazyLinear(Deferred, Linear):
+    """A :class:`Linear` layer whose ``in_features`` is the length of the first rows that it sees.
+
+    Parameters
+    ----------
+    out_features : int
+    bias : bool, default=True
+    dtype : dtype, optional
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> layer = nn.LazyLinear(2)
+    >>> layer(nn.ones(5, 3)).shape, layer
+    ((5, 2), Linear(in_features=3, out_features=2, bias=True))
+    """
+
+    cls_to_become = Linear
+
+
+_DOCUMENT = """A :class:`{plain}` layer whose ``{size}`` is that of the first batch that it sees.
+
+Parameters
+----------
+*args
+    Those of :class:`{plain}` after ``{size}``.
+**kwargs
+    Those of :class:`{plain}`, without ``{size}``.
+
+Examples
+--------
+>>> from kernelmill import nn
+>>> layer = nn.{name}({given})
+>>> layer(nn.ones({x})).shape, layer.{size}
+({shape}, 3)
+"""
+
+
+def _lazy_layers() -> dict[str, type]:
+    made: dict[str, type] = {}
+    for axes in (1, 2, 3):
+        for stem in ("Conv", "ConvTranspose", "BatchNorm", "InstanceNorm"):
+            convolution = stem.startswith("Conv")
+            plain = f"{stem}{axes}d"
+            kind = (_convolution.LAYERS if convolution else vars(_layers))[plain]
+            size = "in_channels" if convolution else "num_features"
+            name = f"Lazy{plain}"
+            end = {"Conv": 5, "ConvTranspose": 9}.get(stem, 7)
+            document = _DOCUMENT.format(
+                plain=plain, size=size, name=name, given="4, 3" if convolution else "",
+                x=", ".join(["2", "3", *["7"] * axes]),
+                shape=(2, 4 if convolution else 3, *(end,) * axes),
+            )  # fmt: skip
+            # A single sample, which batch normalisation does not take, has its channels first.
+            made[name] = type(name, (Deferred, kind), {
+                "cls_to_become": kind, "size": size, "__doc__": document,
+                "axis": 1 if stem == "BatchNorm" else -1 - axes,
+                "__module__": __name__,
+            })  # fmt: skip
+    return made
+
+
+LAYERS = _lazy_layers()
+globals().update(LAYERS)
+complete(globals())
