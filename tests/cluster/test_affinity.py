@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import sklearn.cluster as peer
 from sklearn.datasets import make_blobs
 from sklearn.exceptions import ConvergenceWarning
@@ -61,6 +62,19 @@ def test_what_does_not_settle():
         assert (model.predict(X[:3]) == -1).all()
     with pytest.raises(ValueError, match="X must be square for affinity='precomputed'"):
         AffinityPropagation(affinity="precomputed").fit(X)
+
+
+def test_sparse_rows():
+    X = np.round(make_blobs(60, 3, centers=3, random_state=0)[0])
+    want = AffinityPropagation(random_state=0).fit(X)
+    model = AffinityPropagation(random_state=0).fit(sp.csr_matrix(X))
+    np.testing.assert_array_equal(model.labels_, want.labels_)
+    np.testing.assert_array_equal(model.cluster_centers_.toarray(), want.cluster_centers_)
+    for fitted in (model, want):
+        for queries in (X, sp.csc_array(X)):
+            np.testing.assert_array_equal(fitted.predict(queries), want.labels_)
+    with pytest.raises(TypeError, match="X must be dense for affinity='precomputed'"):
+        AffinityPropagation(affinity="precomputed").fit(sp.csr_matrix(X[:3]))
 
 
 def test_bits_and_scale():

@@ -223,6 +223,35 @@ def test_scale_threads_and_files(rng, tmp_path):
     np.testing.assert_array_equal(loaded.dbscan_clustering(0.5), want.dbscan_clustering(0.5))
 
 
+def test_sparse_distances(rng):
+    X = blobs(rng, 120)
+    D, want = cdist(X, X), HDBSCAN().fit(X)
+    near = np.where(np.quantile(D, 0.95) > D, D, 0)
+    shuffled = sp.coo_matrix((D.ravel(), np.indices(D.shape).reshape(2, -1)))  # zeros are stored
+    for given in (sp.csr_matrix(D), shuffled, sp.csc_array(near)):
+        got = HDBSCAN(metric="precomputed").fit(given)
+        np.testing.assert_array_equal(got.labels_, want.labels_)
+        np.testing.assert_allclose(got.probabilities_, want.probabilities_, rtol=1e-9)
+    Z = np.repeat([[1.0], [2.0]], 9, axis=0)  # equal rows, at a distance of 0 that is stored
+    pairs = sp.coo_matrix((cdist(Z, Z).ravel(), np.indices((18, 18)).reshape(2, -1)))
+    assert HDBSCAN(metric="precomputed").fit_predict(pairs).tolist() == [0] * 9 + [1] * 9
+    apart = sp.csr_matrix(np.where(D < 1.0, D, 0.0))
+    with pytest.raises(ValueError, match="X must have min_samples distances in each row"):
+        HDBSCAN(min_samples=60, metric="precomputed").fit(apart)
+    with pytest.raises(ValueError, match="distances that connect all rows, got 2 parts"):
+        HDBSCAN(2, metric="precomputed").fit(sp.block_diag([D[:9, :9], D[:9, :9]]))
+
+
+@pytest.mark.parametrize("container", [np.array, sp.csr_matrix])
+def test_distances_in_both_orders(rng, container):
+    D = cdist(*[rng.normal(size=(20, 3))] * 2)
+    D[3, 5] += 1e-12  # rounding
+    HDBSCAN(metric="precomputed").fit(container(D))
+    D[3, 5] += 1e-3
+    with pytest.raises(ValueError, match=r"X must be symmetric .* got others in row 3 "):
+        HDBSCAN(metric="precomputed").fit(container(D))
+
+
 def test_refusals(rng):
     X = rng.normal(size=(20, 3))
     with pytest.raises(ValueError, match="min_samples must be at most the number of rows, 20"):
@@ -249,6 +278,9 @@ def test_rows_that_are_not_finite_take_no_part():
         assert model.labels_[~whole].tolist() == [-3, -2, -2, -3]
         assert np.array_equal(model.probabilities_[~whole], [np.nan, 0, 0, np.nan], equal_nan=True)
         assert np.array_equal(model.centroids_, other.centroids_)
+        if metric != "cosine":
+            sparse = HDBSCAN(metric=metric, min_cluster_size=5).fit(sp.csr_matrix(gaps))
+            assert np.array_equal(sparse.labels_, model.labels_)
         cut = model.dbscan_clustering(1.0, 3)
         assert np.array_equal(cut[whole], other.dbscan_clustering(1.0, 3))
     with np.errstate(invalid="ignore"):

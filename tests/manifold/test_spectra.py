@@ -120,7 +120,14 @@ def test_new_rows_on_a_locally_linear_map():
 # --- Isomap ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{"n_neighbors": 8}, {"n_neighbors": None, "radius": 6.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"n_neighbors": 8},
+        {"n_neighbors": None, "radius": 6.0},
+        {"n_neighbors": None, "radius": np.inf},
+    ],
+)
 def test_isomap(options):
     X = roll(500)[0]
     ours, other = Isomap(**options).fit(X[:400]), peer.Isomap(**options).fit(X[:400])
@@ -128,6 +135,26 @@ def test_isomap(options):
     np.testing.assert_allclose(ours.dist_matrix_, other.dist_matrix_, rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(ours.reconstruction_error(), other.reconstruction_error(), rtol=1e-6)
     close(ours.transform(X[400:]), other.transform(X[400:]))
+
+
+@pytest.mark.filterwarnings("ignore:Isomap. the graph of neighbours has:UserWarning")
+@pytest.mark.parametrize(
+    "metric", ["minkowski", "cosine", "sqeuclidean", "seuclidean", "haversine"]
+)
+def test_the_rows_of_fit_can_be_searched(rng, metric):
+    X = rng.uniform(0.1, 1, (150, 2)) * (1 if metric == "haversine" else 40)
+    model = Isomap(n_neighbors=6, metric=metric).fit(X)
+    assert "nbrs_" in dir(model)
+    peer_model = NearestNeighbors(n_neighbors=6, metric=metric).fit(X)
+    for queries in (None, X[:9] + 0.01):
+        got, want = model.nbrs_.kneighbors(queries), peer_model.kneighbors(queries)
+        np.testing.assert_array_equal(got[1], want[1])
+        np.testing.assert_allclose(got[0], want[0], rtol=1e-12)
+    embedding = model.kernel_pca_.fit_transform(-0.5 * model.dist_matrix_**2)
+    close(embedding, model.embedding_)
+    nearest = LocallyLinearEmbedding(n_neighbors=4).fit(X).nbrs_
+    want = NearestNeighbors(n_neighbors=4).fit(X).kneighbors()
+    np.testing.assert_array_equal(nearest.kneighbors()[0], want[0])
 
 
 def test_isomap_unrolls():

@@ -112,6 +112,15 @@ def test_weights_of_another_shape(rng):
             model(3, weights=lambda distances: distances[:, :1]).fit(X, y).predict(X[:2])
 
 
+def test_neighbours_without_weight():
+    model = KNeighborsClassifier(2, weights=lambda d: (d < 1).astype(float))
+    model.fit([[0.0], [0.5], [5.0], [6.0]], [0, 0, 1, 1])
+    assert model.predict([[0.1]]).tolist() == [0]
+    for method in (model.predict, model.predict_proba):
+        with pytest.raises(ValueError, match=r"weights must give .* 0 for all of row 1 "):
+            method([[0.1], [3.0]])
+
+
 def test_leave_one_out(rng):
     X, y = blobs(rng)
     model = KNeighborsClassifier(5).fit(X, y)
@@ -191,10 +200,37 @@ def test_samples(rng):
         variance = 1.0 if kernel == "gaussian" else 0.25  # of the unit disc
         np.testing.assert_allclose(rows[near].var(axis=0), variance, rtol=0.15)
         np.testing.assert_array_equal(rows, model.sample(4000, random_state=0))
+    # A weight of 2 is a row twice, and equal weights are none.
+    once = KernelDensity().fit(X, sample_weight=[2, 5]).sample(50, random_state=1)
+    again = KernelDensity().fit(np.repeat(X, [2, 5], axis=0)).sample(50, random_state=1)
+    np.testing.assert_array_equal(once, again)
+    equal = KernelDensity().fit(X, sample_weight=[3, 3]).sample(50, random_state=1)
+    np.testing.assert_array_equal(equal, KernelDensity().fit(X).sample(50, random_state=1))
     with pytest.raises(NotImplementedError, match="kernel must be 'gaussian' or 'tophat'"):
         KernelDensity(kernel="linear").fit(X).sample()
     with pytest.raises(ValueError, match="KernelDensity: metric must be Euclidean"):
         KernelDensity(metric="canberra").fit(X)
+
+
+@pytest.mark.parametrize(
+    ("metric", "params"),
+    [
+        ("haversine", None),
+        ("seuclidean", {"V": [1.0, 4.0]}),
+        ("mahalanobis", {"VI": [[2, 0], [0, 1]]}),
+        ("minkowski", {"p": 3, "w": [9.0, 1.0]}),
+    ],
+)
+def test_samples_have_the_coordinates_of_the_rows(metric, params):
+    X = np.array([[0.5, 1.0], [-1.0, 0.25]])
+    model = KernelDensity(metric=metric, metric_params=params, bandwidth=1e-9).fit(
+        X, sample_weight=[1, 2]
+    )
+    rows = model.sample(20, random_state=0)
+    assert model.tree_.query(X, 1)[1].ravel().tolist() == [0, 1]
+    near = np.abs(rows[:, None] - X).max(axis=2) < 1e-7
+    assert near.any(axis=1).all()
+    assert near.any(axis=0).all()
 
 
 @pytest.mark.parametrize("k", [5, 20])
@@ -267,6 +303,17 @@ def test_nearest_centers(rng, options):
         chance = np.exp(ours.decision_function(Q) / 2)
         chance /= chance.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(ours.predict_proba(Q), chance, rtol=1e-9)
+
+
+@pytest.mark.parametrize("container", [np.array, sp.csr_matrix])
+def test_centers_of_equal_numbers(container):
+    X = np.tile([-0.13725701, -0.9853293], (10, 1))  # their means are rounded
+    y = np.arange(10) > 0
+    with pytest.raises(ValueError, match="X must vary within classes for shrink_threshold"):
+        NearestCentroid(shrink_threshold=0.1).fit(container(X), y)
+    model = NearestCentroid().fit(container(X), y)
+    assert (model.within_class_std_dev_ == 0).all()
+    assert (model.centroids_ == X[:2]).all()
 
 
 def test_centers_of_sparse_rows():

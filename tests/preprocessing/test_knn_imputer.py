@@ -53,9 +53,12 @@ def test_functions(rng):
 
     X = gapped(rng, 40, 4)
     want = KNNImputer(n_neighbors=3).fit_transform(X)
-    for options in ({"metric": metric}, {"weights": lambda d: np.where(np.isnan(d), 0, 1)}):
+    rules = [lambda d: np.where(np.isnan(d), 0, 1), lambda d: d * 0 + 2, lambda d: None]
+    for options in ({"metric": metric}, *({"weights": rule} for rule in rules)):
         got = KNNImputer(n_neighbors=3, **options).fit_transform(X)
         np.testing.assert_allclose(got, want, rtol=1e-12)
+    with pytest.raises(ValueError, match=r"weights must give an array of shape \(\d+, 3\)"):
+        KNNImputer(n_neighbors=3, weights=lambda d: d[0]).fit_transform(X)
 
 
 def test_donors_without_a_common_coordinate():

@@ -9,6 +9,7 @@ from sklearn.base import ClusterMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
+from kernelmill._arrays import is_sparse
 from kernelmill._docstrings import complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
@@ -18,6 +19,7 @@ from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._validation import as_numbers
 from kernelmill.manifold._words import WORDS
+from kernelmill.neighbors._space import SparseMeasure
 from kernelmill.ops import affinity, kmeans, pairwise, random
 
 # Exchanges between two looks at callbacks, which see each one where there are some.
@@ -52,8 +54,8 @@ class AffinityPropagation(ClusterMixin, Estimator):
     ----------
     cluster_centers_indices_ : ndarray of shape (n_clusters,), int64
         Exemplars.
-    cluster_centers_ : ndarray of shape (n_clusters, d)
-        Their rows, unless similarities are precomputed.
+    cluster_centers_ : {ndarray, sparse matrix} of shape (n_clusters, d)
+        Their rows, of the kind of X, unless similarities are precomputed.
     labels_ : ndarray of shape (n,), int64
         Clusters; -1 where the fit did not converge.
     affinity_matrix_ : ndarray of shape (n, n), float64
@@ -83,6 +85,7 @@ class AffinityPropagation(ClusterMixin, Estimator):
     """
 
     _words = WORDS
+    _accepts_sparse = True
     _accepts_streams = False
     _parameters: ClassVar = {
         "damping": rule.Rule(lambda v: rule.is_real(v) and 0.5 <= v < 1, "a number in [0.5, 1)"),
@@ -115,6 +118,7 @@ class AffinityPropagation(ClusterMixin, Estimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.pairwise = self.affinity == "precomputed"
+        tags.input_tags.sparse = self.affinity != "precomputed"
         return tags
 
     @property
@@ -127,8 +131,9 @@ class AffinityPropagation(ClusterMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
-            Rows in memory; for ``affinity="precomputed"`` similarities, of shape (n, n).
+        X : {array-like, sparse matrix} of shape (n, d)
+            Rows in memory; for ``affinity="precomputed"`` similarities, of shape (n, n), which must
+            be dense.
 
         Raises
         ------
@@ -167,7 +172,7 @@ class AffinityPropagation(ClusterMixin, Estimator):
 
         Parameters
         ----------
-        X : array-like of shape (n, d)
+        X : {array-like, sparse matrix} of shape (n, d)
             Rows in memory.
 
         Returns
@@ -182,11 +187,13 @@ class AffinityPropagation(ClusterMixin, Estimator):
                 f"{self.affinity!r} (Predict method is not supported when affinity='precomputed')"
             )
         rows = self._rows(X, reset=False)
-        if not len(self.cluster_centers_):
+        centers = self.cluster_centers_
+        if not centers.shape[0]:
             warn("AffinityPropagation: the fit did not converge, so all labels are -1 (This model "
                  "does not have any cluster centers)", ConvergenceWarning)  # fmt: skip
             return np.full(rows.count, -1)
-        return kmeans.assign(rows.X, self.cluster_centers_.astype(np.float64))[0].astype(np.int64)
+        dense = centers.toarray() if is_sparse(centers) else centers
+        return kmeans.assign(rows.X, dense.astype(np.float64))[0].astype(np.int64)
 
     def fit_predict(self, X, y=None):
         """Find the clusters, and return `labels_`.
@@ -256,7 +263,7 @@ def affinity_propagation(
     return (*found, model.n_iter_) if return_n_iter else found
 
 
-def similarities(X: np.ndarray, affinity: str, preference: Any, owner: str) -> np.ndarray:
+def similarities(X: Any, affinity: str, preference: Any, owner: str) -> np.ndarray:
     """Similarities with the preferences on their diagonal, float64 (n, n)."""
     if affinity == "precomputed":
         if X.shape[0] != X.shape[1]:
@@ -264,7 +271,14 @@ def similarities(X: np.ndarray, affinity: str, preference: Any, owner: str) -> n
                 f"{owner}: X must be square for affinity='precomputed', got shape {X.shape} (The "
                 "matrix of similarities must be a square array)"
             )
+        if is_sparse(X):
+            raise TypeError(
+                f"{owner}: X must be dense for affinity='precomputed', got a sparse matrix of "
+                f"shape {X.shape} (a pair that is not stored has no similarity)"
+            )
         S = X.astype(np.float64)
+    elif is_sparse(X):
+        S = -SparseMeasure(X, squared=True)(X, None)
     else:
         rows = X.astype(np.float64)
         S = -pairwise.euclidean(rows, rows, True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+import scipy.sparse
+import scipy.sparse.csgraph
 from scipy.spatial.distance import squareform
 from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
@@ -76,9 +78,12 @@ class HDBSCAN(ClusterMixin, Searcher):
     Notes
     -----
     Memory O(n d) for metrics that `kernelmill.ops.linkage.single` knows; others, and sparse rows,
-    need the distances of all pairs. Equal rows are never parted. Mutual reachability makes many
-    equal distances. Merges at one distance are one event here, so the result does not depend on
-    their order; elsewhere it does, and clusters of few rows may differ. Cost about n^2 d.
+    need the distances of all pairs. Of a sparse matrix of distances (``metric="precomputed"``) the
+    pairs that are stored are the only ones that may be merged.
+
+    Equal rows are never parted. Mutual reachability makes many equal distances. Merges at one
+    distance are one event here, so the result does not depend on their order; elsewhere it does,
+    and clusters of few rows may differ. Cost about n^2 d.
 
     References
     ----------
@@ -166,15 +171,15 @@ class HDBSCAN(ClusterMixin, Searcher):
         """Rows that are finite; `_outside` has the labels of the others, where there are some."""
         self._outside = None
         if self.metric == "precomputed":  # and looked at already
+            _check_symmetric(X, type(self).__name__)
             return X
         names = getattr(self, "feature_names_in_", None)
         missing = self.metric == "nan_euclidean"
-        if not is_sparse(X):
-            gap = np.isnan(X).any(axis=1) & (not missing)
-            outside = np.where(gap, _MISSING, np.where(np.isinf(X).any(axis=1), _INFINITE, 0))
-            if outside.any():
-                self._outside = outside
-                X = _kept(X, outside)
+        gap = _rows_where(np.isnan, X) & (not missing)
+        outside = np.where(gap, _MISSING, np.where(_rows_where(np.isinf, X), _INFINITE, 0))
+        if outside.any():
+            self._outside = outside
+            X = _kept(X, outside)
         check_values(
             X, type(self).__name__, names, allow_nan=missing, whole=True, squared=self._squares
         )
@@ -208,6 +213,8 @@ class HDBSCAN(ClusterMixin, Searcher):
             X = space.rows if alpha == 1 else space.rows / space.rows.dtype.type(unit)
             return ops.single(X, n - 1, *space.arguments, core)
         owner = type(self).__name__
+        if space.metric == "precomputed" and is_sparse(space.rows):
+            return _merges_of(space.rows, core, alpha, owner)
         check_memory(4 * n * n, owner)
         if space.metric == "haversine":
             space = space._replace(rows=space.rows[:, 3:])
@@ -271,6 +278,62 @@ class HDBSCAN(ClusterMixin, Searcher):
         out = np.full(n, -1)
         out[large] = numbered(labels[large])
         return self._among_all(out)
+
+
+def _merges_of(
+    D: Any, core: np.ndarray, alpha: float, owner: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Single linkage of mutual reachability where pairs that are not stored are never merged."""
+    if np.isnan(core).any():
+        raise ValueError(
+            f"{owner}: X must have min_samples distances in each row, got fewer in row "
+            f"{int(np.isnan(core).argmax())}"
+        )
+    n, pairs = D.shape[0], scipy.sparse.triu(D, 1).tocoo()
+    reach = np.maximum(pairs.data / alpha, np.maximum(core[pairs.row], core[pairs.col]))
+    values, rank = np.unique(reach, return_inverse=True)  # from 1 on: a weight of 0 is no edge
+    graph = scipy.sparse.csr_matrix((rank + 1.0, (pairs.row, pairs.col)), shape=(n, n))
+    tree = scipy.sparse.csgraph.minimum_spanning_tree(graph).tocoo()
+    if tree.nnz < n - 1:
+        raise ValueError(
+            f"{owner}: X must have distances that connect all rows, got {n - tree.nnz} "
+            "parts"
+        )
+    order = np.argsort(tree.data, kind="stable")
+    heights = values[tree.data[order].astype(np.int64) - 1]
+    children, sizes = np.empty((n - 1, 2), np.int64), np.ones(2 * n - 1, np.int64)
+    above = list(range(2 * n - 1))
+
+    def cluster(node: int) -> int:
+        while above[node] != node:
+            above[node] = node = above[above[node]]
+        return node
+
+    ends = np.stack([tree.row, tree.col], axis=1)[order].tolist()
+    for i, (a, b) in enumerate(ends):
+        both = sorted((cluster(a), cluster(b)))
+        children[i], sizes[n + i] = both, sizes[both].sum()
+        above[both[0]] = above[both[1]] = n + i
+    return children, heights, sizes[n:]
+
+
+def _check_symmetric(X: Any, owner: str) -> None:
+    error = abs(X - X.T)
+    slack = 1e-7 * X.max() if X.size else 0.0  # what is left of squares of equal distances
+    if error.max() > slack:
+        row = int((error > slack).nonzero()[0][0])
+        raise ValueError(
+            f"{owner}: X must be symmetric for metric='precomputed', got others in row {row} (The "
+            "precomputed distance matrix has different values for pairs in both orders)"
+        )
+
+
+def _rows_where(test: Any, X: Any) -> np.ndarray:
+    """Rows with an entry for which the test holds."""
+    if not is_sparse(X):
+        return test(X).any(axis=1)
+    query = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+    return np.bincount(query[test(X.data)], minlength=X.shape[0]) > 0
 
 
 def _kept(X: Any, outside: np.ndarray | None) -> Any:

@@ -34,8 +34,7 @@ def here(ours: Any, theirs: Any) -> None:
 def density(ours: Any, theirs: Any) -> None:
     """Of a density the tree is public."""
     ours.fit(np.asarray(theirs.tree_.data), sample_weight=_weights(theirs.tree_))
-    copied(theirs, ours)
-    del ours.tree_
+    copied(theirs, ours, without=("tree_",))
 
 
 def _weights(tree: Any) -> Any:
@@ -56,7 +55,7 @@ def _rows(ours: Any) -> Any:
 
 def back(made: Any, model: Any) -> None:
     """Fit theirs on the rows that ours keeps."""
-    rows = _rows(model)
+    rows = model._centers if hasattr(model, "_mass") else _rows(model)
     if hasattr(model, "_codes"):
         own = [model.classes_] if not model.outputs_2d_ else model.classes_
         columns = [labels[code] for labels, code in zip(own, model._codes.T, strict=True)]

@@ -13,12 +13,12 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
 from kernelmill.manifold._classical import double_centered, leading
-from kernelmill.manifold._rows import Manifold
-from kernelmill.neighbors._base import SEARCH, as_graph, check_pair, nearest_graph
+from kernelmill.manifold._rows import Neighbourly
+from kernelmill.neighbors._base import RADIUS, SEARCH, as_graph, check_pair, nearest_graph
 from kernelmill.neighbors._space import Space
 
 
-class Isomap(Manifold):
+class Isomap(Neighbourly):
     """A map whose straight distances are those along the graph of neighbours.
 
     With D the lengths of shortest paths in the graph, the map is the classical scaling of D: with
@@ -43,6 +43,10 @@ class Isomap(Manifold):
     embedding_
     dist_matrix_ : ndarray of shape (n, n), float64
         Lengths of shortest paths.
+    nbrs_ : NearestNeighbors
+        The rows of ``fit``, ready to be searched.
+    kernel_pca_ : KernelPCA
+        The model of B, made when it is asked for.
     n_features_in_, feature_names_in_
 
     Notes
@@ -68,7 +72,7 @@ class Isomap(Manifold):
 
     _parameters: ClassVar = {
         "n_neighbors": rule.any_of(rule.integer(1), rule.nothing()),
-        "radius": rule.any_of(rule.real(0), rule.nothing()),
+        "radius": rule.any_of(RADIUS, rule.nothing()),
         "n_components": rule.integer(1),
         "eigen_solver": rule.one_of("auto", "arpack", "dense"),
         "tol": rule.real(0),
@@ -136,7 +140,7 @@ class Isomap(Manifold):
         if self.n_neighbors is not None:
             graph = nearest_graph(self._nearest(None, int(self.n_neighbors)), "distance", n)
         else:
-            offsets, near, distances = self._within(None, self._radius)
+            offsets, near, distances = self._within(None, self._radius_here())
             graph = as_graph(offsets, near, distances, "distance", n)
         graph = joined(graph, self._space, owner)
         method = {"auto": "auto", "FW": "FW", "D": "D"}[self.path_method]
@@ -151,7 +155,15 @@ class Isomap(Manifold):
         return self
 
     @property
-    def _radius(self) -> float:
+    def kernel_pca_(self) -> Any:
+        """Kernel principal components of ``-D^2 / 2``, whose scores are the map."""
+        from kernelmill.decomposition import KernelPCA
+
+        check_is_fitted(self, "embedding_")
+        model = KernelPCA(self.n_components, kernel="precomputed", tol=self.tol)
+        return model.fit(-0.5 * self.dist_matrix_**2)
+
+    def _radius_here(self) -> float:
         return float(np.ldexp(float(self.radius), self._exponent * self._power))
 
     def _in_unit(self, values: np.ndarray) -> np.ndarray:
@@ -184,7 +196,7 @@ class Isomap(Manifold):
             for j in range(near.shape[1]):
                 np.minimum(paths, distances[:, j, None] + D[near[:, j]], out=paths)
         else:
-            offsets, near, distances = self._within(X, self._radius)
+            offsets, near, distances = self._within(X, self._radius_here())
             paths = np.full((len(offsets) - 1, len(D)), np.inf)
             for i in range(len(paths)):
                 own = slice(offsets[i], offsets[i + 1])

@@ -16,7 +16,7 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._random import seed_of
 from kernelmill.manifold._laplacian import WHOLE, factors
-from kernelmill.manifold._rows import Manifold, normals, turned
+from kernelmill.manifold._rows import Neighbourly, normals, turned
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import SEARCH, check_pair
 
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 32 << 20
 _SHIFT = 1e-12  # of the matrix before its factors, relative to its mean diagonal
 
 
-class LocallyLinearEmbedding(Manifold):
+class LocallyLinearEmbedding(Neighbourly):
     """A map on which each row depends on its neighbours as it does in X.
 
     ``"standard"`` finds weights w that give a row back from its k neighbours, ``x_i ~ sum_j w_ij
@@ -55,6 +55,8 @@ class LocallyLinearEmbedding(Manifold):
     embedding_
     reconstruction_error_ : float
         Sum of the eigenvalues.
+    nbrs_ : NearestNeighbors
+        The rows of ``fit``, ready to be searched.
     n_features_in_, feature_names_in_
 
     Notes

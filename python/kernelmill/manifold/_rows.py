@@ -12,6 +12,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import Searcher, check_distances
 from kernelmill.neighbors._space import effective, space_of
+from kernelmill.neighbors._unsupervised import NearestNeighbors
 from kernelmill.ops import random
 
 # Metrics whose distances have no unit, or one of their own.
@@ -76,6 +77,40 @@ class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
             The map.
         """
         return self.fit(X, y).embedding_
+
+
+class Neighbourly(Manifold):
+    """Those that keep the rows of ``fit``, to put others beside them.
+
+    Attributes
+    ----------
+    nbrs_ : NearestNeighbors
+        The rows of ``fit``, in their own unit, ready to be searched.
+    """
+
+    n_neighbors: Any
+    radius: Any = 1.0
+
+    @property
+    def nbrs_(self) -> NearestNeighbors:
+        """The rows of ``fit``, in their own unit, ready to be searched."""
+        space, e = self._space, self._exponent
+        if e and space.moved:  # the move holds the unit
+            space = space._replace(moved={k: np.ldexp(v, e) for k, v in space.moved.items()})
+        elif e and self._power:
+            tree = space.tree and (space.tree[0], *(np.ldexp(part, -e) for part in space.tree[1:]))
+            space = space._replace(rows=scaled(space.rows, -e), tree=tree)
+        model = NearestNeighbors(
+            n_neighbors=self.n_neighbors or 5, radius=self.radius, algorithm=self.algorithm,
+            metric=self.metric, p=self.p, metric_params=self.metric_params
+        )  # fmt: skip
+        model._searched = space._asdict()
+        model.effective_metric_, model.effective_metric_params_ = space.metric, space.params
+        model.n_samples_fit_ = space.n_rows
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self, name):
+                setattr(model, name, getattr(self, name))
+        return model
 
 
 def exponent_of(X: Any) -> int:

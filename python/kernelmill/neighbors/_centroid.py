@@ -215,7 +215,10 @@ class NearestCentroid(ClassifierMixin, Estimator):
 
 
 def _mean(X: Any) -> np.ndarray:
-    return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
+    """Means of columns, within their range: rounding gives equal numbers no deviation."""
+    ends = X.min(axis=0), X.max(axis=0)
+    low, high = (end.toarray().ravel() if is_sparse(end) else end for end in ends)
+    return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel().clip(low, high)
 
 
 def _median(X: Any) -> np.ndarray:

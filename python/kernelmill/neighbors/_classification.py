@@ -112,6 +112,12 @@ class KNeighborsClassifier(KNeighbourhoods, _Voters):
     def _shares(self, X: Any) -> list[np.ndarray]:
         distances, indices = self._nearest(X, self.n_neighbors)
         weights = weights_of(distances, self.weights, type(self).__name__)
+        if weights is not None and (mute := (weights == 0).all(axis=1)).any():
+            raise ValueError(
+                f"{type(self).__name__}: weights must give some neighbour of each row a weight, "
+                f"got 0 for all of row {int(mute.argmax())} (All neighbors of some sample is "
+                "getting zero weights)"
+            )
         n, k = indices.shape
         query = np.repeat(np.arange(n), k)
         flat = None if weights is None else weights.ravel()
@@ -138,6 +144,11 @@ class KNeighborsClassifier(KNeighbourhoods, _Voters):
         -------
         labels : ndarray of shape (n,) or (n, n_outputs)
             Classes.
+
+        Raises
+        ------
+        ValueError
+            If a function given as `weights` gives 0 to all neighbours of a row.
         """
         return self._labels(self._shares(X))
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import logsumexp
+from sklearn.neighbors import BallTree, KDTree
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
@@ -47,6 +48,8 @@ default="gaussian"
     ----------
     bandwidth_ : float
         The unit in use.
+    tree_ : sklearn.neighbors.KDTree or BallTree
+        A tree of the rows, made when it is asked for; sums do not need it.
     n_features_in_, feature_names_in_
 
     Notes
@@ -103,15 +106,28 @@ default="gaussian"
                 f"{owner}: metric must be Euclidean, of Minkowski's family, hamming or haversine, "
                 f"perhaps after a change of coordinates, got {metric!r}"
             )
+        centers = rows.X  # in the coordinates given, for sample()
         weight = None if rows.weight is None else rows.weight.astype(np.float64)
         if weight is not None and not (weight > 0).all():
-            space = space._replace(rows=space.rows[weight > 0])
-            weight = weight[weight > 0]
+            kept = weight > 0
+            space = space._replace(rows=space.rows[kept])
+            centers, weight = centers[kept], weight[kept]
         self._searched = space._asdict()
-        self._weight = weight
+        self._centers, self._weight = centers, weight
         self._mass = float(space.n_rows if weight is None else weight.sum())
         self.bandwidth_ = self._bandwidth(self._mass, rows.n_features)
         return self
+
+    @property
+    def tree_(self) -> Any:
+        """A tree of the rows, for code that searches them."""
+        check_is_fitted(self, "_searched")
+        metric, params = effective(self.metric, None, self.metric_params, type(self).__name__)
+        kind = KDTree if metric in KDTree.valid_metrics and "w" not in params else BallTree
+        return kind(
+            self._centers, leaf_size=self.leaf_size, metric=metric, sample_weight=self._weight,
+            **{name: np.asarray(v) if np.ndim(v) else v for name, v in params.items()}
+        )  # fmt: skip
 
     def _bandwidth(self, n: float, d: int) -> float:
         """Rows count by their weight, so that a weight of 2 is a row twice."""
@@ -191,11 +207,14 @@ default="gaussian"
                 f"{self.kernel!r}"
             )
         rng = generator(seed_of(random_state), 0)
-        rows: Any = self._space.rows
-        weight = self._weight
-        share = None if weight is None else weight / weight.sum()
-        center = rows[rng.choice(len(rows), n_samples, p=share)].astype(np.float64)
-        d = rows.shape[1]
+        n, d = self._centers.shape
+        place = rng.uniform(size=n_samples)
+        if self._weight is None:
+            chosen = (place * n).astype(np.int64)
+        else:  # the same row as if each stood there as often as its weight says
+            ends = np.cumsum(self._weight)
+            chosen = np.searchsorted(ends, place * ends[-1], side="right").clip(max=n - 1)
+        center = self._centers[chosen].astype(np.float64)
         step = rng.standard_normal((n_samples, d))
         if self.kernel == "tophat":  # uniform in the ball
             length = np.sqrt((step**2).sum(axis=1, keepdims=True))

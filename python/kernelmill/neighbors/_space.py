@@ -218,7 +218,7 @@ def _block_measure(space: Space) -> Callable:
     if metric == "precomputed":
         return lambda Q, k: filled(Q) if is_sparse(Q) else Q
     if is_sparse(rows) and metric in ("euclidean", "sqeuclidean"):
-        return _SparseMeasure(rows, metric == "sqeuclidean")
+        return SparseMeasure(rows, metric == "sqeuclidean")
     from sklearn.metrics import pairwise_distances
     from sklearn.metrics.pairwise import PAIRWISE_BOOLEAN_FUNCTIONS
 
@@ -240,7 +240,7 @@ def filled(X: Any) -> np.ndarray:
     return D
 
 
-class _SparseMeasure:
+class SparseMeasure:
     """Euclidean distances of sparse rows: products, and differences where those may be spoiled."""
 
     def __init__(self, rows: Any, squared: bool) -> None:

@@ -57,7 +57,7 @@ def _given(
     there = indices >= 0
     values = np.where(there, donors[indices, cols[:, None]], 0).astype(np.float64)
     if callable(weights):
-        w = np.asarray(weights(distances), np.float64)
+        w = _by_rule(weights(distances), distances.shape)
     elif weights == "distance":
         w = inverse(distances, np.where(there, distances, np.inf).min(axis=1, keepdims=True))
     else:
@@ -67,6 +67,18 @@ def _given(
     with np.errstate(invalid="ignore"):
         mean = (w * values).sum(axis=1) / total
     return np.where(total > 0, mean, means[cols])
+
+
+def _by_rule(given: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """What a function gives as weights: None for equal ones, and NaN for none."""
+    if given is None:
+        return np.ones(shape)
+    w = np.asarray(given, np.float64)
+    if w.shape != shape:
+        raise ValueError(
+            f"KNNImputer: weights must give an array of shape {shape}, or None, got {w.shape}"
+        )
+    return np.where(np.isnan(w), 0, w)
 
 
 def _by_function(
