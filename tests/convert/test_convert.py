@@ -164,6 +164,16 @@ def test_accelerated_models_give_what_is_inside():
     assert np.array_equal(ours.coef_, model.coef_)
 
 
+def test_parameters_and_results_of_the_fit_go_back():
+    model = kernelmill.cluster.KMeans(3, n_init=2, random_state=0).fit(X)
+    theirs = kernelmill.convert.to_sklearn(model)
+    parameters = model.get_params()
+    assert theirs.get_params().items() <= parameters.items()
+    assert theirs.inertia_ == model.inertia_
+    assert theirs.n_iter_ == model.n_iter_
+    assert np.array_equal(theirs.labels_, model.labels_)
+
+
 def test_what_cannot_be_converted_says_so():
     from sklearn.exceptions import NotFittedError
     from sklearn.linear_model import Ridge
@@ -171,8 +181,8 @@ def test_what_cannot_be_converted_says_so():
 
     with pytest.raises(NotImplementedError, match=r"convert: model must be .*, got .*Isomap"):
         kernelmill.convert(Isomap().fit(X))
-    with pytest.raises(NotImplementedError, match=r"to_sklearn: model must be .*, got .*KMeans"):
-        kernelmill.convert.to_sklearn(kernelmill.cluster.KMeans(3).fit(X))
+    with pytest.raises(NotImplementedError, match=r"to_sklearn: model must be .*, got .*SVC"):
+        kernelmill.convert.to_sklearn(kernelmill.svm.SVC().fit(X, y))
     with pytest.raises(NotFittedError):
         kernelmill.convert(Ridge())
 

@@ -164,6 +164,8 @@ def test_signs_of_dictionaries(positive):
 def test_bad_input_is_refused(model, words):
     with pytest.raises(ValueError, match=words):
         model.fit(X).transform(X)
+    with pytest.raises(ValueError, match="X has 12 features"):
+        SparseCoder(D[:, 1:]).fit(X)
 
 
 def test_bits_do_not_depend_on_threads(tmp_path):

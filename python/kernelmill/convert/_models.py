@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -71,6 +72,36 @@ def _assigned_there(theirs: Any, ours: Any) -> None:
         theirs.covars_ = np.array(ours._covars_)
 
 
+def _fitted_on(rows: Callable, targets: Callable, **given: Any) -> Callable[[Any, Any], None]:
+    """Their fit on a few rows, for the attributes that are private; then ours for the public."""
+
+    def back(theirs: Any, ours: Any) -> None:
+        parameters = theirs.get_params(deep=False)
+        own = {name: value(ours) if callable(value) else value for name, value in given.items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such a fit need not converge
+            theirs.set_params(**own).fit(rows(ours), targets(ours))
+        theirs.set_params(**parameters)
+        copied(ours, theirs, _THEIR_OWN)
+
+    return back
+
+
+_center_rows = _fitted_on(
+    lambda ours: ours.cluster_centers_,
+    lambda ours: None,
+    init=lambda ours: ours.cluster_centers_,
+    n_init=1,
+    max_iter=1,
+)
+_two_rows = _fitted_on(
+    lambda ours: np.zeros((2, ours.n_features_in_)), lambda ours: np.ones(2), max_iter=1
+)
+_row_of_each_class = _fitted_on(
+    lambda ours: np.zeros((2 * len(ours.classes_), ours.n_features_in_)),
+    lambda ours: np.tile(ours.classes_, 2),
+)
+
 _THEIR_OWN = ("monitor_",)  # of a kind that each library has for itself
 # Class -> what follows from its public attributes, and whether those make a model of theirs again.
 _PLAIN = (
@@ -119,17 +150,19 @@ _MODELS: dict[str, Callable[[Any, Any], None]] = {
 _BACK: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys((*_SEARCHERS, "KernelDensity"), _neighbors.back),
     **dict.fromkeys(_HIDDEN_MARKOV, _assigned_there),
+    **dict.fromkeys(("KMeans", "MiniBatchKMeans"), _center_rows),
+    **dict.fromkeys(("GammaRegressor", "PoissonRegressor", "TweedieRegressor"), _two_rows),
+    **dict.fromkeys(("RidgeClassifier", "RidgeClassifierCV"), _row_of_each_class),
 }
 # Their predictions read private attributes that no public ones give, or the rows of the fit.
 _NOT_BACK = {
     "AdaBoostClassifier", "AdaBoostRegressor", "GradientBoostingClassifier",
     "GradientBoostingRegressor", "HistGradientBoostingClassifier",
-    "HistGradientBoostingRegressor", "IsolationForest", "MultinomialHMM", "BernoulliNB",
-    "CategoricalNB", "ComplementNB", "DecisionTreeClassifier", "DecisionTreeRegressor",
+    "HistGradientBoostingRegressor", "IsolationForest", "MultinomialHMM",
+    "DecisionTreeClassifier", "DecisionTreeRegressor",
     "ExtraTreeClassifier", "ExtraTreeRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor",
-    "GammaRegressor", "KMeans", "MiniBatchKMeans", "NuSVC", "NuSVR", "OneClassSVM",
-    "PoissonRegressor", "RandomForestClassifier", "RandomForestRegressor", "RidgeClassifier",
-    "RidgeClassifierCV", "SVC", "SVR", "TweedieRegressor",
+    "NuSVC", "NuSVR", "OneClassSVM",
+    "RandomForestClassifier", "RandomForestRegressor", "SVC", "SVR",
 }  # fmt: skip
 
 

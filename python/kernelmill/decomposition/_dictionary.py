@@ -181,14 +181,21 @@ class SparseCoder(SparseCodes):
         return tags
 
     def fit(self, X=None, y=None):
-        """Check the parameters; there is nothing to learn.
+        """Check the parameters and X, if given; there is nothing to learn.
 
         Returns
         -------
         self : SparseCoder
             The model.
+
+        Raises
+        ------
+        ValueError
+            If X does not have as many features as the atoms.
         """
         check_parameters(self)
+        if X is not None:
+            self._rows(X, reset=False)
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
