@@ -468,7 +468,7 @@ _RETURNS: dict[str, tuple[str, str]] = {
     "is_grad_enabled gradcheck gradgradcheck": ("bool", "True or False."),
     "get_default_dtype": ("dtype", "float32 or float64."),
     "get_float32_matmul_precision": ("str", "One of those names."),
-    "no_grad enable_grad set_grad_enabled":
+    "inference_mode no_grad enable_grad set_grad_enabled":
         ("context manager", "Also a decorator of functions."),
     "einsum": ("Tensor", "With the axes to the right of the arrow."),
     "keys values items": ("iterable", "In the order in which they were added."),

@@ -29,7 +29,13 @@ class Deferred(Module):
         self.given = (args, kwargs)
 
     def has_uninitialized_params(self) -> bool:
-        """Whether the size is still unknown: always, as the layer changes its class then."""
+        """Whether the size is still unknown.
+
+        Returns
+        -------
+        unknown : bool
+            Always True: with a size the layer has another class.
+        """
         return True
 
     def _become(self, size: int) -> None:
