@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, fitting_at_once
 from kernelmill._estimator._class_moments import ClassMoments, class_moments_of
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._posterior import given_priors
 from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill._estimator._targets import (
@@ -138,4 +139,5 @@ class Discriminant(Estimator):
         shares = moments.class_weight / moments.class_weight.sum()
         self.priors_ = given_priors(self.priors, shares, rows.owner)
         self.means_ = moments.means
-        self._solve(rows, codes, moments)
+        with lapack_threads(rows.n_features):
+            self._solve(rows, codes, moments)

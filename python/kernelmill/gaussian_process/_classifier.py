@@ -135,6 +135,7 @@ class _Process:
     g: np.ndarray | None = None
     value: float = -math.inf
 
+    @_linalg.numpy_on_one_thread
     def optimise(self, optimizer: Any, restarts: int, seed: int) -> None:
         """Take the hyperparameters of the largest log marginal likelihood."""
         kernel = self.kernel

@@ -23,6 +23,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._arrays import beside, namespace
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._linalg import numpy_on_one_thread
 from kernelmill._estimator._random import legacy_state, seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, numbers
@@ -214,6 +215,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
             )
         return noise
 
+    @numpy_on_one_thread
     def _optimised(
         self, kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str
     ) -> Kernel:
