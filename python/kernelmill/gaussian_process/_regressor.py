@@ -311,6 +311,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         X = given.astype(np.float64, copy=False)
         return (beside(X, self.X_train_) if fitted else X), given
 
+    @numpy_on_one_thread
     def predict(self, X, return_std=False, return_cov=False):
         """Means of the posterior, or of the prior before a fit.
 
