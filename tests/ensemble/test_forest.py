@@ -16,6 +16,8 @@ import kernelmill
 from kernelmill.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
+    GradientBoostingRegressor,
+    IsolationForest,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -200,7 +202,10 @@ def test_several_outputs_out_of_bag():
     assert model.oob_score_ == right.all(axis=1).mean() < right.mean()
 
 
-@pytest.mark.parametrize("targets", [lambda y: np.stack([y, y], 1), lambda y: y % 2])
+@pytest.mark.parametrize(
+    "targets",
+    [lambda y: np.stack([y, y], 1), lambda y: y % 2, lambda y: y + 5, lambda y: y.astype(str)],
+)
 def test_steps_refuse_other_targets(targets):
     X, y = data()
     y = np.digitize(y, [-1, 0, 1])
@@ -209,6 +214,20 @@ def test_steps_refuse_other_targets(targets):
     with pytest.raises(ValueError, match="y must have the outputs and classes of the last fit"):
         model.set_params(n_estimators=5).fit(X, targets(y))
     np.testing.assert_array_equal(model.predict(X), want)
+
+
+@pytest.mark.parametrize(
+    "cls", [RandomForestClassifier, ExtraTreesRegressor, IsolationForest, GradientBoostingRegressor]
+)
+def test_steps_refuse_other_features(cls):
+    X, y = data()
+    y = (y > 0).astype(int)
+    model = cls(n_estimators=3, warm_start=True, random_state=0).fit(X, y)
+    want = model.predict(X)
+    for other in (X[:, :2], np.hstack([X, X])):
+        with pytest.raises(ValueError, match=f"X has {other.shape[1]} features"):
+            model.set_params(n_estimators=5).fit(other, y)
+        np.testing.assert_array_equal(model.predict(X), want)
 
 
 def test_bags_are_those_of_each_tree():

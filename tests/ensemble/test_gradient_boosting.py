@@ -188,6 +188,16 @@ def test_subsamples_and_steps():
         steps.set_params(n_estimators=3).fit(X, y)
 
 
+@pytest.mark.parametrize("targets", [lambda y: y + 5, lambda y: y % 2, lambda y: y.astype(str)])
+def test_steps_refuse_other_classes(targets):
+    X, y, _ = data(classes=[-0.5, 0.5])
+    model = GradientBoostingClassifier(n_estimators=3, warm_start=True, random_state=0).fit(X, y)
+    want = model.predict(X)
+    with pytest.raises(ValueError, match="y must have the outputs and classes of the last fit"):
+        model.set_params(n_estimators=5).fit(X, targets(y))
+    np.testing.assert_array_equal(model.predict(X), want)
+
+
 def test_init_estimators():
     X, y, w = data()
     model = GradientBoostingRegressor(init=LinearRegression(), n_estimators=5).fit(X, y, w)

@@ -124,7 +124,7 @@ def test_equal_rows_are_not_separated():
 
 def test_contributions_give_the_scores():
     X = np.vstack([np.random.default_rng(0).normal(size=(300, 3)), [[0, 9.0, 0]]])
-    for options in ({}, {"max_features": 2}, {"max_samples": 2}):
+    for options in ({}, {"max_features": 2}, {"max_samples": 2}, {"max_samples": 1}):
         model = IsolationForest(n_estimators=20, random_state=0, **options).fit(X)
         phi = model.predict_contributions(X)
         np.testing.assert_allclose(-(2.0 ** -phi.sum(axis=1)), model.score_samples(X), rtol=1e-12)

@@ -132,9 +132,13 @@ class GradientBoosting(AsSequence, Estimator):
             If X, y, weights or a parameter do not fit.
         """
         owner = type(self).__name__
-        rows = self._rows(X, sample_weight, reset=True)
+        again = self.warm_start and "_columns" in self.__dict__
+        rows = self._rows(X, sample_weight, reset=not again)
         self._refuse_device(rows.X, _THERE)
+        before = self.__dict__.get("classes_")
         targets, given, classes = self._targets(y, owner)
+        if again:
+            _base.check_again(owner, (before, 1), (self.__dict__.get("classes_"), 1))
         check_count(targets, rows.count, owner)
         dense = rows.X.toarray() if is_sparse(rows.X) else rows.X
         weight = np.ones(len(dense)) if rows.weight is None else rows.weight.astype(np.float64)

@@ -150,7 +150,8 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
             If X, weights or a parameter do not fit.
         """
         owner = type(self).__name__
-        rows = self._rows(X, sample_weight, reset=True)
+        again = self.warm_start and "_trees" in self.__dict__
+        rows = self._rows(X, sample_weight, reset=not again)
         self._refuse_device(rows.X, "exact trees grow there, and predict on either device")
         n, d = rows.count, rows.n_features
         weight = None if rows.weight is None else rows.weight.astype(np.float64)
@@ -335,8 +336,9 @@ class IsolationForest(AsSequence, OutlierMixin, Estimator):
         X = rows.X.toarray() if is_sparse(rows.X) else rows.X
         walkable = (*trees.walkable()[:4], self._depths)
         phi = ops.contributions(X, *walkable, np.zeros(1))[:, 0]
-        phi[:, -1] += len(trees) * self._unit
-        return phi / (len(trees) * max(self._unit, 1.0))
+        phi /= len(trees) * max(self._unit, 1.0)
+        phi[:, -1] += 1.0  # depths are above the mean; trees of one row have that of their root
+        return phi
 
     def decision_function(self, X):
         """Scores of rows less ``offset_``: negative for outliers.

@@ -172,17 +172,12 @@ class TreeModel(Levelled):
         again = getattr(self, "warm_start", False) and "_trees" in self.__dict__
         if not again:
             self.__dict__.pop("_levels", None)
-        rows = self._rows(X, sample_weight, reset=True)
+        rows = self._rows(X, sample_weight, reset=not again)
         self._refuse_device(rows.X, "exact trees grow there, and predict on either device")
-        before = self.__dict__.get("n_classes_"), self.__dict__.get("n_outputs_")
+        before = self.__dict__.get("classes_"), self.__dict__.get("n_outputs_")
         targets, classes, class_weight = self._encoded(y, owner)
-        after = self.__dict__.get("n_classes_"), targets.shape[1]
-        if again and before != after:
-            raise ValueError(
-                f"{owner}: y must have the outputs and classes of the last fit with warm_start, "
-                f"got {after[1]} outputs and n_classes_ {after[0]}, not {before[1]} and {before[0]}"
-                " (set warm_start=False to start anew)"
-            )
+        if again:
+            check_again(owner, before, (self.__dict__.get("classes_"), targets.shape[1]))
         check_count(targets, rows.count, owner)
         X = rows.X.toarray() if is_sparse(rows.X) else rows.X
         if not again:
@@ -198,6 +193,22 @@ class TreeModel(Levelled):
         self.n_outputs_ = targets.shape[1]
         self._n_classes = classes if len(classes) else np.ones(self.n_outputs_, np.int64)
         return X, targets, weight, classes
+
+
+def check_again(owner: str, before: tuple[Any, Any], after: tuple[Any, Any]) -> None:
+    """Refuses classes, or a number of outputs, other than the last fit's with ``warm_start``."""
+    (labels, outputs), (own, count) = before, after
+    listed = isinstance(labels, list), isinstance(own, list)
+    same = outputs == count and listed[0] == listed[1]
+    if same and own is not None:
+        pairs = zip(labels, own, strict=True) if listed[1] else [(labels, own)]
+        same = all(a.shape == b.shape and bool((a == b).all()) for a, b in pairs)
+    if not same:
+        what = "other classes" if outputs == count else f"{count} outputs after {outputs}"
+        raise ValueError(
+            f"{owner}: y must have the outputs and classes of the last fit with warm_start, got "
+            f"{what} (set warm_start=False to start anew)"
+        )
 
 
 class DecisionTree(TreeModel):
