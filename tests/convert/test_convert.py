@@ -123,6 +123,22 @@ def test_and_back(name):
     assert_equal_predictions(ours, theirs, rows(name, NEW), only=())
 
 
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("RidgeClassifier", {}), ("RidgeClassifierCV", {}), ("RidgeClassifierCV", {"cv": 5}),
+    ],
+)  # fmt: skip
+def test_ridge_classifiers_of_several_labels_and_with_folds(name, parameters):
+    labels = np.stack([y > 0, X[:, 1] > 0, X[:, 2] > 0.3], axis=1).astype(int)
+    for given in (y, labels):
+        ours = entries()[name].ours()(**parameters).fit(X, given)
+        theirs = kernelmill.convert.to_sklearn(ours)
+        assert theirs.get_params().items() <= ours.get_params().items()
+        assert_equal_predictions(ours, theirs, NEW, only=("predict", "decision_function"))
+        assert_equal_predictions(theirs, kernelmill.convert(theirs), NEW)
+
+
 @pytest.mark.parametrize("kernel", ["linear", "poly", "rbf", "sigmoid"])
 @pytest.mark.parametrize("two", [True, False])
 def test_every_kernel(kernel, two):

@@ -358,6 +358,15 @@ def test_saved_and_loaded(rng, tmp_path):
         np.testing.assert_array_equal(again.kneighbors(X)[1], model.kneighbors(X)[1])
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "manhattan", "cosine", "mahalanobis"])
+def test_sparse_queries_of_dense_rows(rng, metric):
+    X = rng.normal(size=(40, 3))
+    Q = sp.random(5, 3, 0.6, "csr", random_state=0)
+    model = NearestNeighbors(n_neighbors=3, metric=metric).fit(X)
+    for found, expected in zip(model.kneighbors(Q), model.kneighbors(Q.toarray()), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "manhattan", "cosine"])
 def test_dense_queries_of_sparse_rows(rng, metric):
     X = rng.normal(size=(30, 4)) * (rng.random((30, 4)) < 0.6) + np.eye(4)[0]

@@ -56,6 +56,18 @@ def test_what_is_not_needed_is_not_recorded():
     assert nn.is_grad_enabled()
 
 
+def test_inference_mode_takes_a_mode_as_torch_does():
+    x = T([1.0])
+
+    def records():
+        return (x * 2).requires_grad
+
+    for make in (nn.inference_mode, nn.inference_mode(), nn.inference_mode(mode=True)):
+        assert not make(records)()
+    with nn.no_grad(), nn.inference_mode(False):
+        assert records()
+
+
 def test_recording_is_a_matter_of_each_thread():
     seen = []
     with nn.no_grad():

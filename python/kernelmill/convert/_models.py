@@ -33,6 +33,12 @@ def _gaussian_classes(ours: Any, theirs: Any) -> None:
     ours._still = np.zeros(ours.n_features_in_, bool)
 
 
+def _labels(ours: Any, theirs: Any) -> None:
+    """Whether targets were labels, several at once, which no public attribute says."""
+    binarizer = getattr(theirs, "_label_binarizer", None)
+    ours._multilabel = getattr(binarizer, "y_type_", "").startswith("multilabel")
+
+
 def _machine(ours: Any, theirs: Any) -> None:
     """Of support vectors: constants of the pairs, from intercepts about the origin 0."""
     width = getattr(theirs, "_gamma", None)  # no public attribute has what "scale" gave
@@ -77,7 +83,11 @@ def _fitted_on(rows: Callable, targets: Callable, **given: Any) -> Callable[[Any
 
     def back(theirs: Any, ours: Any) -> None:
         parameters = theirs.get_params(deep=False)
-        own = {name: value(ours) if callable(value) else value for name, value in given.items()}
+        own = {
+            name: value(ours) if callable(value) else value
+            for name, value in given.items()
+            if name in parameters
+        }
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such a fit need not converge
             theirs.set_params(**own).fit(rows(ours), targets(ours))
@@ -97,9 +107,20 @@ _center_rows = _fitted_on(
 _two_rows = _fitted_on(
     lambda ours: np.zeros((2, ours.n_features_in_)), lambda ours: np.ones(2), max_iter=1
 )
-_row_of_each_class = _fitted_on(
+
+
+def _two_of_each_class(ours: Any) -> np.ndarray:
+    if not ours._multilabel:
+        return np.tile(ours.classes_, 2)
+    own = np.eye(len(ours.classes_), dtype=np.int64)
+    return np.concatenate([own, 1 - own])
+
+
+_rows_of_each_class = _fitted_on(
     lambda ours: np.zeros((2 * len(ours.classes_), ours.n_features_in_)),
-    lambda ours: np.tile(ours.classes_, 2),
+    _two_of_each_class,
+    cv=None,  # so few rows have no folds
+    store_cv_results=False,
 )
 
 _THEIR_OWN = ("monitor_",)  # of a kind that each library has for itself
@@ -111,7 +132,7 @@ _PLAIN = (
     "MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV "
     "OrthogonalMatchingPursuit PassiveAggressiveClassifier PassiveAggressiveRegressor PCA "
     "Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
-    "RidgeClassifier RidgeClassifierCV RobustScaler SGDClassifier SGDRegressor StandardScaler "
+    "RobustScaler SGDClassifier SGDRegressor StandardScaler "
     "TruncatedSVD GammaRegressor TweedieRegressor NearestCentroid"
 )
 _SEARCHERS = (
@@ -125,6 +146,7 @@ _HIDDEN_MARKOV = (
 _MODELS: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(_PLAIN.split(), _nothing),
     "MiniBatchKMeans": _batches,
+    **dict.fromkeys(("RidgeClassifier", "RidgeClassifierCV"), _labels),
     **dict.fromkeys(("MultinomialNB", "ComplementNB", "BernoulliNB"), _counts),
     "CategoricalNB": _categories,
     "GaussianNB": _gaussian_classes,
@@ -152,7 +174,7 @@ _BACK: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(_HIDDEN_MARKOV, _assigned_there),
     **dict.fromkeys(("KMeans", "MiniBatchKMeans"), _center_rows),
     **dict.fromkeys(("GammaRegressor", "PoissonRegressor", "TweedieRegressor"), _two_rows),
-    **dict.fromkeys(("RidgeClassifier", "RidgeClassifierCV"), _row_of_each_class),
+    **dict.fromkeys(("RidgeClassifier", "RidgeClassifierCV"), _rows_of_each_class),
 }
 # Their predictions read private attributes that no public ones give, or the rows of the fit.
 _NOT_BACK = {

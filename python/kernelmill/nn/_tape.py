@@ -266,10 +266,6 @@ no_grad = _recording(
     "no_grad", False, "Record nothing: results need no gradient.",
     "with nn.no_grad():\n...     (x * 2).requires_grad\nFalse",
 )  # fmt: skip
-inference_mode = _recording(
-    "inference_mode", False, "Record nothing: the same as :func:`no_grad`.",
-    "with nn.inference_mode():\n...     (x * 2).requires_grad\nFalse",
-)  # fmt: skip
 enable_grad = _recording(
     "enable_grad", True, "Record again, inside a block of :func:`no_grad`.",
     "with nn.no_grad(), nn.enable_grad():\n...     (x * 2).requires_grad\nTrue",
@@ -278,6 +274,27 @@ set_grad_enabled = _recording(
     "set_grad_enabled", None, "Record or not, as ``mode`` says.",
     "with nn.set_grad_enabled(False):\n...     (x * 2).requires_grad\nFalse",
 )  # fmt: skip
+
+
+def inference_mode(mode: Any = True) -> Any:
+    """Record nothing: the same as :func:`no_grad`.
+
+    Use it in a ``with`` statement or as a decorator. It holds for the current thread only.
+
+    Parameters
+    ----------
+    mode : bool or callable, default=True
+        False turns recording on, as torch does; or the function to decorate.
+
+    Examples
+    --------
+    >>> from kernelmill import nn
+    >>> x = nn.Tensor([1.0, 2.0], requires_grad=True)
+    >>> with nn.inference_mode():
+    ...     (x * 2).requires_grad
+    False
+    """
+    return no_grad(mode) if callable(mode) else Recording(not mode)
 
 
 def is_grad_enabled() -> bool:

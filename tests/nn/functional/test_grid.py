@@ -26,6 +26,7 @@ def test_samples_and_gradients_equal_torch(axes, mode, padding, corners):
         x = rng.standard_normal((2, 3, *sizes)).transpose(1, 0, *range(2, axes + 2)).copy()
         x = x.transpose(1, 0, *range(2, axes + 2))  # not contiguous
         grid = rng.uniform(-2.7, 2.7, (2, *out, axes))
+        grid[0].flat[:4] = -1, 1, 1, 0  # ends and middles
         mine = [nn.Tensor(v, requires_grad=True) for v in (x, grid)]
         theirs = [torch.tensor(v, requires_grad=True) for v in (x, grid)]
         y = F.grid_sample(*mine, mode, padding, corners)
@@ -76,6 +77,10 @@ def test_places_far_away_and_of_nan():
     y = F.grid_sample(x, grid)[0, 0, 0].data
     np.testing.assert_array_equal(y, [0, np.nan, 1])
     assert F.grid_sample(nn.ones(0, 1, 2, 2), nn.ones(0, 3, 3, 2)).shape == (0, 1, 3, 3)
+    infinite = nn.tensor([[[[np.inf, 0.0]]]])
+    for mode in ("bilinear", "nearest", "bicubic"):  # without a warning
+        y = F.grid_sample(nn.ones(1, 1, 2, 2), infinite, mode, "reflection")
+        assert np.isnan(y.data).all()
 
 
 def test_what_does_not_fit_is_refused():

@@ -80,6 +80,34 @@ def test_a_state_gives_the_sizes_all_or_nothing():
     assert model[0].in_channels == 6
     x = nn.randn(2, 6, 5, 5)
     np.testing.assert_array_equal(model.eval()(x).data, source.eval()(x).data)
+    linear, lazy = nn.Linear(3, 2), nn.LazyLinear(2)
+    lazy.load_state_dict(nn.LazyLinear(2).state_dict())
+    assert type(lazy) is nn.LazyLinear
+    lazy.load_state_dict(linear.state_dict())
+    assert type(lazy) is nn.Linear
+    np.testing.assert_array_equal(lazy.weight.data, linear.weight.data)
+
+
+@pytest.mark.parametrize(
+    ("layer", "wrong", "right"),
+    [
+        (lambda: nn.LazyBatchNorm2d(), (2, 5), (2, 3, 7, 7)),
+        (lambda: nn.LazyConv1d(4, 3), (2, 5, 7, 7), (2, 3, 7)),
+        (lambda: nn.LazyConv2d(4, 9), (2, 5, 7, 7), (2, 3, 9, 9)),
+    ],
+)
+def test_a_batch_that_does_not_fit_leaves_the_size_open(layer, wrong, right):
+    layer = layer()
+    kind, text, names = type(layer), repr(layer), vars(layer).keys()
+    shapes = [p.shape for p in layer.parameters()]
+    with pytest.raises((ValueError, RuntimeError)):
+        layer(nn.ones(wrong))
+    assert type(layer) is kind
+    assert repr(layer) == text
+    assert vars(layer).keys() == names
+    assert [p.shape for p in layer.parameters()] == shapes
+    layer(nn.ones(right))
+    assert type(layer) is kind.cls_to_become
 
 
 def test_lazy_layers_are_copied_before_they_know_their_size():

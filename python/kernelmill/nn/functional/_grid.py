@@ -10,6 +10,7 @@ import numpy as np
 
 from ..._arrays import namespace
 from .._documents import complete
+from .._elementwise import where
 from .._shape import cat
 from .._tensor import Tensor, as_tensor
 from ._pool import cubic_shares
@@ -184,19 +185,28 @@ def _inside(place: Any, n: int, padding: str, corners: bool | None) -> Any:
     if padding == "zeros":
         return place
     if padding == "border":
-        return place.clip(0, n - 1)
+        return _clipped(place, n)
     low, span = (0.0, n - 1.0) if corners else (-0.5, float(n))
     if span == 0:
         return place * 0
     values = place.detach().data if isinstance(place, Tensor) else place
     xp = namespace(values)
-    past = values - low
-    turns = xp.floor(past / span)
-    # Even stretches are the image itself, moved; odd ones are mirrored.
-    even = turns % 2 == 0
-    inner = (place - (low + turns * span)) * xp.where(even, 1, -1).astype(values.dtype)
-    inner = inner + (low + xp.where(even, 0, span)).astype(values.dtype)
-    return inner.clip(0, n - 1)
+    with np.errstate(invalid="ignore"):  # infinite places become NaN
+        turns = xp.floor((values - low) / span)
+        # Even stretches are the image itself, moved; odd ones are mirrored.
+        even = turns % 2 == 0
+        inner = (place - (low + turns * span)) * xp.where(even, 1, -1).astype(values.dtype)
+        inner = inner + (low + xp.where(even, 0, span)).astype(values.dtype)
+    return _clipped(inner, n)
+
+
+def _clipped(place: Any, n: int) -> Any:
+    """At the ends, as beyond them, the slope is 0: the pixel behind an end is not that of zeros."""
+    clipped = place.clip(0, n - 1)
+    if not isinstance(place, Tensor):
+        return clipped
+    values = place.detach().data
+    return where((values > 0) & (values < n - 1), place, clipped.detach())
 
 
 def _rows(numbers: list, sizes: tuple[int, ...], outside: int) -> Any:

@@ -56,10 +56,10 @@ class Deferred(Module):
         """The missing size, from the shape that a parameter or buffer must have."""
         own = getattr(self, name).shape
         fits = len(own) == len(shape) and all(a in (0, b) for a, b in zip(own, shape, strict=True))
-        if not fits or 0 not in own:
+        if not fits or 0 not in own or 0 in shape:
             return None
         at = own.index(0)
-        return int(shape[at]) * (self.groups if at == 1 else 1)
+        return int(shape[at]) * (getattr(self, "groups", 1) if at == 1 else 1)
 
     def forward(self, input: Any, *args: Any, **kwargs: Any) -> Tensor:
         """Take the size of the input, become a plain layer and apply it."""
@@ -70,8 +70,19 @@ class Deferred(Module):
                 f"{self._get_name()}: input must have an axis {self.axis} of at least 1, got shape "
                 f"{tuple(shape)}"
             )
+        kind, state = type(self), dict(vars(self))
+        own = [*self._parameters.values(), *self._buffers.values()]
+        values = [(one, one.data) for one in own if one is not None]
         self._become(int(shape[self.axis]))
-        return self.forward(input, *args, **kwargs)
+        try:
+            return self.forward(input, *args, **kwargs)
+        except Exception:  # a batch that does not fit says nothing of the size
+            for one, value in values:
+                one.data = value
+            vars(self).clear()
+            vars(self).update(state)
+            object.__setattr__(self, "__class__", kind)
+            raise
 
 
 class LazyLinear(Deferred, Linear):
