@@ -103,6 +103,11 @@ def main(argv: list[str] | None = None) -> int:
         if arguments.save:  # each time: a run that is stopped keeps what it has
             arguments.save.parent.mkdir(parents=True, exist_ok=True)
             written = as_json(outcomes, **about)
+            if others:
+                written["note"] = (
+                    f"the first {len(others)} results are of earlier runs; all else here is of the "
+                    "last one"
+                )
             written["results"] = [*others, *written["results"]]
             arguments.save.write_text(json.dumps(written, indent=1) + "\n")
     if arguments.save:

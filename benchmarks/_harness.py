@@ -14,6 +14,7 @@ work by spinning would take the cores of the next system, so everybody rests bet
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import multiprocessing
 import os
@@ -164,6 +165,7 @@ class There:
     """The same in a process of its own, which shares nothing with this one."""
 
     def __init__(self, family: str, case: str, system: str, threads: int):
+        self.what = f"{system} of {family}/{case}"
         spawn = multiprocessing.get_context("spawn")
         self.pipe, end = spawn.Pipe()
         self.process = spawn.Process(
@@ -174,14 +176,21 @@ class There:
         self.answer()
 
     def answer(self) -> Any:
-        value = self.pipe.recv()
+        try:
+            value = self.pipe.recv()
+        except (EOFError, ConnectionError):
+            self.process.join(5)
+            raise RuntimeError(
+                f"benchmarks: the process of {self.what} ended, exit code {self.process.exitcode}"
+            ) from None
         if isinstance(value, BaseException):
             raise value
         return value
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def ask(*arguments: Any) -> Any:
-            self.pipe.send((name, arguments))
+            with contextlib.suppress(ConnectionError):  # the answer says that it has ended
+                self.pipe.send((name, arguments))
             return self.answer()
 
         return ask

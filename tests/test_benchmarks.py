@@ -64,6 +64,11 @@ def test_each_system_runs_in_a_process_of_its_own(monkeypatch):
     gone = dataclasses.replace(case, name="no such case")
     with pytest.raises(RuntimeError, match="kernelmill of values/no such case"):
         harness.measure("values", gone, LIMITS, threads=1)
+    killed = harness.There("values", case.name, "numpy", 1)
+    killed.process.kill()
+    with pytest.raises(RuntimeError, match=r"the process of numpy of values/.* ended"):
+        killed.first()
+    killed.close()
 
 
 def test_a_wrong_result_is_reported_and_never_the_best_peer(harness):
@@ -137,7 +142,9 @@ def test_command_line_saves_json(tmp_path):
     saved.write_text(json.dumps(found))
     ran = subprocess.run([*command, "--match", "n"], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    names = [result["case"] for result in json.loads(saved.read_text())["results"]]
+    found = json.loads(saved.read_text())
+    assert found["note"].startswith("the first 1 results are of earlier runs")
+    names = [result["case"] for result in found["results"]]
     assert sorted(names) == sorted(["another", result["case"]])
 
 
