@@ -8,6 +8,7 @@ import scipy.sparse
 from sklearn import linear_model as sk
 from sklearn.datasets import load_diabetes
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold
 
 from kernelmill import linear_model as km
 from kernelmill.linear_model import (
@@ -413,3 +414,32 @@ def test_paths_name_themselves_and_take_older_names():
         enet_path(X[:, 0], y)
     with pytest.raises(ValueError, match=r"^lasso_path: alphas must be a whole number"):
         lasso_path(X, y, n_alphas=0)
+
+
+CHOOSING = [
+    (km.LassoCV, 1), (km.ElasticNetCV, 1), (km.MultiTaskLassoCV, 2), (km.RidgeCV, 1),
+    (km.RidgeClassifierCV, 0), (km.LogisticRegressionCV, 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "targets"), CHOOSING)
+@pytest.mark.parametrize("verb", ["train on", "hold out"])
+def test_folds_without_weight_are_refused(kind, targets, verb):
+    """They have no mean error: NaN was taken for the least."""
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    y = [(X[:, 0] > 0).astype(int), X[:, 0], X[:, :2]][targets]
+    weight = np.ones(50)
+    weight[:10] = 0
+    weight = weight if verb == "hold out" else 1 - weight
+    with pytest.raises(ValueError, match=f"^{kind.__name__}: cv must {verb} rows with weight, got"):
+        kind(cv=KFold(5)).fit(X, y, sample_weight=weight)
+
+
+def test_folds_that_train_on_rows_held_out():
+    """As many rows as there are in all, but not each once."""
+    X, y = load_diabetes(return_X_y=True)
+    X, y = X[:60], y[:60]
+    folds = [(np.arange(30), np.arange(30)), (np.arange(30, 60), np.arange(10, 40))]
+    given = {"cv": folds, "eps": 0.02, "tol": 1e-8, "max_iter": 100_000}
+    ours, theirs = (kind(**given).fit(X, y) for kind in (LassoCV, sk.LassoCV))
+    np.testing.assert_allclose(ours.mse_path_, theirs.mse_path_, rtol=1e-4)

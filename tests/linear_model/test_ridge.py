@@ -240,20 +240,22 @@ def test_few_rows_are_left_out_by_their_products(intercept, sparse):
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1e-16])
-def test_rows_that_are_fitted_exactly_are_left_out(alpha):
+@pytest.mark.parametrize("n", [8, 20, 21])
+def test_rows_that_are_fitted_exactly_are_left_out(alpha, n):
     """Without a penalty the other rows are fitted exactly, by the shortest coefficients."""
-    X, Y = problem(8, 20)
+    X, Y = problem(n, 20)
     X[5], Y[5] = X[2], Y[2] + 1  # the same row with another target
     model = RidgeCV([alpha], store_cv_results=True).fit(X, Y[:, 0])
-    for i in range(8):
-        rest = np.delete(np.arange(8), i)
+    for i in range(n):
+        rest = np.delete(np.arange(n), i)
         centred = X[rest] - X[rest].mean(0)
         coef = np.linalg.pinv(centred, rcond=1e-10) @ (Y[rest, 0] - Y[rest, 0].mean())
         error = Y[i, 0] - Y[rest, 0].mean() - (X[i] - X[rest].mean(0)) @ coef
         assert model.cv_results_[i, 0] == pytest.approx(error**2, rel=1e-6)
     coef = np.linalg.pinv(X - X.mean(0), rcond=1e-10) @ (Y[:, 0] - Y.mean())
     np.testing.assert_allclose(model.coef_, coef, atol=1e-10)
-    np.testing.assert_allclose(Ridge(1e-16).fit(X, Y[:, 0]).coef_, coef, atol=1e-10)
+    if n < 20:  # Ridge, too, solves the dual
+        np.testing.assert_allclose(Ridge(1e-16).fit(X, Y[:, 0]).coef_, coef, atol=1e-10)
 
 
 def test_one_penalty_and_one_target():

@@ -8,6 +8,7 @@ import scipy.sparse
 import sklearn.svm
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.metrics.pairwise import pairwise_kernels
 
 import kernelmill
 from kernelmill.callbacks import Checkpoint
@@ -87,6 +88,31 @@ def test_an_infinite_price_allows_no_error(cls):
     with pytest.warns(ConvergenceWarning, match="steps no longer change"):
         model = cls(**given).fit(COUNTS, [1, 2, 1, 2, 1, 2])  # which errors it must make
     assert np.isfinite(values(model, COUNTS)).all()
+    assert np.isinf(model.dual_gap_)
+    with pytest.raises(ValueError, match=r"^NuSVR: C must be a number above 0, got inf"):
+        NuSVR(C=np.inf).fit(COUNTS, COUNTS[:, 0])
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_the_gap_without_errors_is_a_bound(kernel):
+    """At a loose tolerance, against the objective at a tight one."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(80, 2))
+    y = (X[:, 0] > 0).astype(int)
+    X[:, 0] += np.where(y, 0.2, -0.2)
+
+    def objective(model):
+        b = model.dual_coef_[0]
+        K = pairwise_kernels(model.support_vectors_, metric=kernel, **gamma)
+        return b @ K @ b / 2 - np.abs(b).sum()
+
+    gamma = {} if kernel == "linear" else {"gamma": 1.0}
+    best = objective(SVC(C=np.inf, kernel=kernel, tol=1e-10, **gamma).fit(X, y))
+    for tol in (0.3, 1e-2, 1e-4):
+        model = SVC(C=np.inf, kernel=kernel, tol=tol, **gamma).fit(X, y)
+        beyond = objective(model) - best
+        assert beyond <= model.dual_gap_[0] + 1e-7 * abs(best)
+        assert model.dual_gap_[0] <= 3 * tol * abs(best)
 
 
 def test_probabilities_need_a_fit_for_them():

@@ -1,6 +1,7 @@
 """SVCCV and SVRCV: the scores of a grid search, and the machine of the best candidate."""
 
 import io
+import time
 
 import numpy as np
 import pytest
@@ -75,3 +76,23 @@ def test_a_search_is_saved_and_refuses_what_it_cannot_use():
             SVCCV(**given).fit(X, y)
     with pytest.raises(ValueError, match="cv must leave rows of each class"):
         SVCCV(cv=KFold(3)).fit(X, y)
+
+
+def test_times_are_measured_and_what_is_shared_is_divided():
+    X, y = classes()
+    for ours, peer, targets in (
+        (SVCCV, SVC, y),
+        (SVRCV, SVR, X[:, 0]),
+    ):
+        began = time.perf_counter()
+        found = ours(Cs=GRID["C"], gammas=GRID["gamma"], cv=4).fit(X, targets).cv_results_
+        whole = time.perf_counter() - began
+        want = GridSearchCV(peer(), GRID, cv=4).fit(X, targets).cv_results_
+        assert set(found) == set(want)
+        for name in want:
+            assert np.shape(found[name]) == np.shape(want[name]), name
+        total = 4 * (found["mean_fit_time"] + found["mean_score_time"])
+        for name in ("fit_time", "score_time"):
+            assert (found[f"mean_{name}"] > 0).all()
+            assert (found[f"std_{name}"] >= 0).all()
+        assert total.sum() <= whole  # nothing is counted twice

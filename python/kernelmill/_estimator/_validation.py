@@ -170,6 +170,19 @@ def zero_weights(owner: str) -> ValueError:
     return ValueError(f"{owner}: sample_weight must have a positive sum, got only zeros")
 
 
+def check_folds(folds: list, weight: Any, owner: str) -> None:
+    """Refuse folds that train on, or hold out, no row with weight."""
+    if weight is None:
+        return
+    for number, fold in enumerate(folds):
+        for own, verb in zip(fold, ("train on", "hold out"), strict=True):
+            if not (weight[own] > 0).any():
+                raise ValueError(
+                    f"{owner}: cv must {verb} rows with weight, got none in fold {number} (shuffle "
+                    "the rows, or drop those of zero weight)"
+                )
+
+
 def check_shape(estimator: Any, shape: tuple[int, int], names: Any, reset: bool) -> None:
     """Refuse X without rows or features; keep or compare its features, see `check_features`."""
     owner, (rows, d) = type(estimator).__name__, shape

@@ -17,6 +17,7 @@ from kernelmill._estimator._targets import (
     class_labels,
     weights_by_class,
 )
+from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model._linear import scores
 from kernelmill.linear_model._logistic import JOBS, LogisticRegression, minimised
 
@@ -159,6 +160,7 @@ class LogisticRegressionCV(LogisticRegression):
             rows = rows.weighted(own)
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
         folds = list(check_cv(self.cv, labels, classifier=True).split(np.empty(len(codes)), labels))
+        check_folds(folds, given, rows.owner)
         k, d = 1 if len(self.classes_) == 2 else len(self.classes_), rows.n_features
         shape = len(folds), len(self.l1_ratios_), len(self.Cs_)
         self.scores_, self.n_iter_ = np.empty(shape), np.empty(shape, dtype=np.int32)

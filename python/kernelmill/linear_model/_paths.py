@@ -16,6 +16,7 @@ from kernelmill._estimator._base import fitting_at_once, warn
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill._estimator._targets import targets_of
+from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty
 from kernelmill.linear_model._elastic_net import (
@@ -272,6 +273,7 @@ class _Chosen(LinearRegressor):
             for ratio in ratios
         ]
         folds = list(check_cv(self.cv).split(np.empty(rows.count), y))
+        check_folds(folds, rows.weight, rows.owner)
         errors = np.empty((len(ratios), len(folds), len(grids[0])))
         for f, (train, test) in enumerate(folds):
             errors[:, f] = self._errors(rows, Y, whole, train, test, ratios, grids)
@@ -308,7 +310,8 @@ class _Chosen(LinearRegressor):
         centred = self.fit_intercept
         held = rows.part(test)
         if isinstance(whole, Moments):
-            others = len(train) + len(test) != rows.count
+            both = np.concatenate([train, test])
+            others = len(both) != rows.count or len(np.unique(both)) != rows.count
             part = moments_of(held, Y[test], centred=centred, origin=whole.origin)
             if others:
                 fitted = moments_of(rows.part(train), Y[train], centred=centred)

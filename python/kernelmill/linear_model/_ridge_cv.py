@@ -8,13 +8,14 @@ import numpy as np
 import scipy.linalg
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import GridSearchCV, check_cv
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._moments import moments_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import targets_of
+from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._regression import LinearRegressor
 from kernelmill.linear_model._ridge import ClassTargets, Dual, Ridge, RidgeClassifier
@@ -30,6 +31,13 @@ def _penalties(model: Any) -> np.ndarray:
             f"{type(model).__name__}: alphas must be numbers of at least 0, got {model.alphas!r}"
         )
     return alphas
+
+
+def _folds(model: Any, rows: Rows, y: Any, classifier: bool) -> list:
+    """How rows are split, checked."""
+    folds = list(check_cv(model.cv, y, classifier=classifier).split(rows.X, y))
+    check_folds(folds, rows.weight, rows.owner)
+    return folds
 
 
 class LeftOut:
@@ -228,7 +236,8 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         if self.cv is not None:
             rows.check()
             return self._searched(X, y, sample_weight, rows, alphas)
-        if rows.is_stream or len(Y) > rows.n_features:
+        # As many rows as features and an intercept are fitted exactly as alpha vanishes, too.
+        if rows.is_stream or len(Y) > rows.n_features + bool(self.fit_intercept):
             left: Any = LeftOut(rows, Y, self.fit_intercept)
         else:
             rows.check()
@@ -286,8 +295,8 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
                 f"{self.cv!r} (cv!=None and store_cv_results=True are incompatible)"
             )
         search = GridSearchCV(
-            Ridge(fit_intercept=self.fit_intercept), {"alpha": list(alphas)}, cv=self.cv,
-            scoring=self.scoring,
+            Ridge(fit_intercept=self.fit_intercept), {"alpha": list(alphas)},
+            cv=_folds(self, rows, y, False), scoring=self.scoring,
         )  # fmt: skip
         search.fit(rows.X, y, sample_weight=rows.weight)
         best = search.best_estimator_
@@ -396,7 +405,8 @@ class RidgeClassifierCV(ClassTargets):
             )
         model = RidgeClassifier(fit_intercept=self.fit_intercept, class_weight=self.class_weight)
         grid = {"alpha": list(np.ravel(self.alphas))}
-        search = GridSearchCV(model, grid, cv=self.cv, scoring=self.scoring)
+        folds = _folds(self, rows, y, True)
+        search = GridSearchCV(model, grid, cv=folds, scoring=self.scoring)
         search.fit(rows.X, y, sample_weight=rows.weight)
         best = search.best_estimator_
         self.coef_, self.intercept_ = best.coef_, best.intercept_

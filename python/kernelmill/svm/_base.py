@@ -83,6 +83,11 @@ class SupportVectorMachine(Estimator):
         return min(float(self.C), 1e100)
 
     @property
+    def _hard(self) -> bool:
+        """Whether no error is allowed."""
+        return bool(np.isinf(getattr(self, "C", 0.0)))
+
+    @property
     def _squares(self) -> bool:
         return self.kernel != "precomputed"
 

@@ -165,7 +165,7 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
             coef[j - 1, problem.rows[own]] = multipliers[own]
             coef[i, problem.rows[~own]] = multipliers[~own]
             constants.append(constant)
-            gaps.append(problem.gap(b, g))
+            gaps.append(problem.gap_without_bounds(b, g) if self._hard else problem.gap(b, g))
         support = np.flatnonzero((coef != 0).any(axis=0))
         found = self._remember(kernel, X, kept, support, training.origin)
         found |= {

@@ -81,6 +81,20 @@ class Problem:
             total += float((value - np.minimum(least, 0.0)).sum())
         return max(total, 0.0)
 
+    def gap_without_bounds(self, b: np.ndarray, g: np.ndarray) -> float:
+        """The same where no error is allowed: the primal objective of a function without any.
+
+        With q = -y a decision of at least 1 - v in the class of its row, v < 1, is made one of 1 by
+        a factor. inf where no such function is known.
+        """
+        slope = g + self.multipliers(b, g)[0]
+        miss = np.abs(slope) - self.w if self.w > 0 or self.lower.max() < 0 else self.q * slope
+        most = max(float(miss.max(initial=0.0)), 0.0)
+        if most >= 1 or (most > 0 and self.lower.max() < 0):
+            return np.inf
+        square = max(float(b @ (g - self.q)), 0.0)  # b'K b
+        return max(square / 2 / (1 - most) ** 2 + self.objective(b, g), 0.0)
+
     def objective(self, b: np.ndarray, g: np.ndarray) -> float:
         """The dual objective, to be minimised."""
         return float(0.5 * b @ (g + self.q) + self.w * np.abs(b).sum())

@@ -72,7 +72,7 @@ class SingleMachine(SupportVectorMachine):
             "intercept_": np.array([rho - float(after._shift(coef.T)[0])]),
             "n_iter_": int(max(1, solved.column("steps")[0])),
             "n_support_": np.array([len(support)], dtype=np.int32),
-            "dual_gap_": problem.gap(b, g),
+            "dual_gap_": problem.gap_without_bounds(b, g) if self._hard else problem.gap(b, g),
             "fit_status_": int(solved.column("status")[0] == ops.STALLED),
         }
         if kernel.name == "linear":
@@ -189,6 +189,8 @@ class NuSVR(_Regressor):
 
     Parameters
     ----------
+    C : float, default=1.0
+        Price of an error: the bound of the multipliers. Larger is stricter; finite.
     nu : float, default=0.5
         Upper bound of the share of rows outside the tube, and lower bound of the share of support
         vectors; in (0, 1].
@@ -217,7 +219,8 @@ class NuSVR(_Regressor):
     True
     """
 
-    _parameters: ClassVar = {**PARAMETERS, "C": C, "nu": NU}
+    # No share of an infinite price: it must be finite.
+    _parameters: ClassVar = {**PARAMETERS, "C": rule.real(0, above=True), "nu": NU}
 
     def __init__(
         self, *, nu=0.5, C=1.0, kernel="rbf", degree=3, gamma="scale", coef0=0.0, shrinking=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -111,6 +112,8 @@ class _Search:
         splits = list(check_cv(self.cv, y, classifier=classifier).split(X, y))
         scorer = check_scoring(_ClassFold() if classifier else _ValueFold(), self.scoring)
         scores = np.empty((len(prices), len(gammas), len(splits)))
+        # Seconds of each fit; what several fits share is divided evenly among them.
+        fit_times, score_times = np.empty_like(scores), np.empty_like(scores)
         order = np.argsort(prices, kind="stable")
         widths = []
         # Rows of a problem, and those held out from it, should follow one another in K.
@@ -121,12 +124,15 @@ class _Search:
         self._place = np.argsort(order_of_rows).astype(np.int32)  # of each row of X in K
         splits = [tuple(own[np.argsort(self._place[own])] for own in split) for split in splits]
         for g, given in enumerate(gammas):
+            began = perf_counter()
             kernel = self._kernel_with(given, X)
             widths.append(kernel.gamma)
             K = self._gram(kernel, X[order_of_rows])
+            fit_times[:, g] = (perf_counter() - began) / scores[:, g].size
             before: Any = None
             found = []  # at each price, the solved problems of all folds
             for c in order:
+                began = perf_counter()
                 problems = [self._fold_problems(train, float(prices[c])) for train, _ in splits]
                 training = Training(
                     owner, Kernel("precomputed"), K, None, [p for own in problems for p in own],
@@ -137,15 +143,24 @@ class _Search:
                 )
                 before = training, solved
                 found.append(training.parts(solved))
+                fit_times[c, g] += (perf_counter() - began) / len(splits)
+            began = perf_counter()
             decisions = self._about_folds(K, splits, found)
+            score_times[:, g] = (perf_counter() - began) / scores[:, g].size
             for f, (_, test) in enumerate(splits):
                 for c, own in zip(order, decisions[f], strict=True):
+                    began = perf_counter()
                     answer = self._answer(own)
                     scores[c, g, f] = scorer(answer, X[test], targets[test])
+                    score_times[c, g, f] += perf_counter() - began
         mean = scores.mean(axis=2)
         if not np.isfinite(mean).any():
             raise ValueError(f"{owner}: scoring must give finite scores, got none")
-        table: dict[str, Any] = {
+        table: dict[str, Any] = {}
+        for name, times in (("fit_time", fit_times), ("score_time", score_times)):
+            table[f"mean_{name}"] = times.mean(axis=2).ravel()
+            table[f"std_{name}"] = times.std(axis=2).ravel()
+        table |= {
             "param_C": np.repeat(prices, len(gammas)),
             "param_gamma": np.array(gammas * len(prices), dtype=object),
         }

@@ -72,7 +72,9 @@ WORDS = COMMON.extended(
             "Signed multipliers of the support vectors; read-only, and CSR for a fit to sparse "
             "rows."),
         "dual_gap_": ("float or ndarray of shape (n_pairs,)",
-            "At most this much the objective is above its least value."),
+            "At most this much the objective is above its least value. With ``C=np.inf`` the "
+            "margins are scaled to be met for this, and it is inf where no scale meets them, or "
+            "where a row of a regression is beyond the tube at all."),
         "fit_status_": ("int", "0 where the fit met its tolerance, else 1."),
         "intercept_": ("ndarray of shape (n_pairs,)", "Constants of the decision functions."),
         "n_iter_": ("int or ndarray of shape (n_pairs,)", "Steps of pairs of multipliers."),
@@ -84,7 +86,9 @@ WORDS = COMMON.extended(
         "best_params_": ("dict", "``C`` and ``gamma`` as they were given."),
         "best_score_": ("float", "Its mean score."),
         "cv_results_": ("dict of str to ndarray",
-            "Scores of all candidates and folds, as `GridSearchCV` lists them."),
+            "Scores of all candidates and folds, as `GridSearchCV` lists them. Times are seconds; "
+            "what several fits share (the kernel matrix of a gamma, folds solved side by side, "
+            "sums for rows held out) is divided evenly among them."),
         "n_splits_": ("int", "Number of folds."),
         "support_": ("ndarray of shape (n_support,), int32", "Rows of X that are support vectors."),
         "support_vectors_": ("{ndarray, CSR matrix} of shape (n_support, d)",
