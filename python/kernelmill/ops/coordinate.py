@@ -412,7 +412,7 @@ def lassos(
     >>> coef = np.zeros((2, 2))
     >>> coordinate.lassos(np.eye(2), np.array([[3.0, 0.5], [0.0, -2.0]]), np.array([10.0, 4.0]),
     ...                   coef, 1.0, 1e-9, 10, False)
-    (2, 0.0)
+    (1, 0.0)
     >>> coef.tolist()
     [[2.0, 0.0], [0.0, -1.0]]
     """
