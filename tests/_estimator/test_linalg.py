@@ -1,11 +1,12 @@
 """Threads of LAPACK: one for small matrices, and as many as before afterwards."""
 
+import os
 import threading
 
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from kernelmill._estimator._linalg import lapack_threads
+from kernelmill._estimator._linalg import _one_thread, lapack_threads
 
 
 def blas():
@@ -58,3 +59,32 @@ def test_another_thread_leaves_the_limit_alone(two):
     with lapack_threads(1):
         assert set(blas()) == {1}
     assert blas() == two
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_child_is_not_bound_to_a_thread_that_it_lacks(two):
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with lapack_threads(1):
+            inside.set()
+            leave.wait(30)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(30)
+    child = os.fork()
+    if child == 0:
+        with lapack_threads(1):
+            held = _one_thread._depth == 1 and set(blas()) == {1}
+        os._exit(0 if held and not _one_thread._lock.locked() else 1)
+    leave.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    assert blas() == two
+    with lapack_threads(1):
+        child = os.fork()
+        if child == 0:  # the thread that set the limit is the child's own
+            os._exit(0 if _one_thread._depth == 1 else 1)
+        assert os.waitpid(child, 0)[1] == 0

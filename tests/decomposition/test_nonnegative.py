@@ -1,5 +1,7 @@
 """Nonnegative factorisations: scikit-learn's iterates, costs that never rise, equal starts."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -190,6 +192,17 @@ def test_bad_input_is_refused(options, data, words):
 
 def test_exponents_of_updates():
     assert [gamma_of(b) for b in (0, 0.5, 1, 1.5, 2, 3)] == [0.5, 1 / 1.5, 1, 1, 1, 0.5]
+
+
+def test_memory_does_not_grow_with_the_limit_on_iterations():
+    X = np.array([[1.0, 2.0], [2.0, 4.0]])
+    NMF(1, init="random", random_state=0).fit(X)
+    tracemalloc.start()
+    model = NMF(1, init="random", random_state=0, max_iter=10**6).fit(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert model.n_iter_ < 100
+    assert peak < 1 << 20
 
 
 def test_warnings_shuffles_and_threads(tmp_path):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 from contextlib import AbstractContextManager
 from typing import Any
@@ -38,6 +39,13 @@ class _OneThread(contextlib.ContextDecorator):
         self._lock = threading.Lock()
         self._owner, self._depth = 0, 0
         self._before: list[int] = []
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
+
+    def _in_child(self) -> None:
+        """Free the lock of a thread that the child does not have."""
+        if self._owner != threading.get_ident():
+            self._lock, self._owner, self._depth = threading.Lock(), 0, 0
 
     def __enter__(self) -> None:
         me = threading.get_ident()

@@ -33,7 +33,8 @@ from kernelmill.ops import decomposition, matmul, moments
 
 INITS = ("random", "nndsvd", "nndsvda", "nndsvdar", "custom")
 _EVERY = 10  # multiplicative updates between two looks at the objective, scikit-learn's
-_SLICE = 3e8  # entries of X times components, in the alternations of a call: 40 ms on two cores
+_SLICE = 3e8  # multiplications in the alternations of a call: 40 ms on two cores
+_MOST = 1000  # alternations of a call, whose orders are memory
 _SMALL = 1e-6  # share of the largest entry below which one of a start is 0
 
 
@@ -430,10 +431,10 @@ class NMF(NonnegativeModel):
 
         def advance(state: tuple, most: int) -> Step:
             W, H, first = state
-            k, n = H.shape[0], len(W)
+            (n, k), d = W.shape, H.shape[1]
             steps = 1
             if turned is None:
-                steps = max(1, min(most, int(_SLICE / (n * H.shape[1] * k + 1))))
+                steps = max(1, min(most, _MOST, int(_SLICE / ((n * d + (n + d) * k) * k + 1))))
             orders = np.tile(np.arange(k), (2 * steps, 1))
             orders = orders if rng is None else rng.permuted(orders, axis=1)
             if turned is None:
