@@ -96,6 +96,23 @@ def test_isolation_forest(parameters):
     same(model, FULL, ("score_samples", "decision_function", "predict"))
 
 
+@pytest.mark.parametrize("name", ["RandomForestClassifier", "ExtraTreesRegressor"])
+def test_forests_have_their_members_and_go_on_growing(name):
+    theirs = getattr(sklearn.ensemble, name)(6, random_state=0).fit(GAPS, y)
+    ours = kernelmill.convert(theirs)
+    for one, other in zip(ours.estimators_, theirs.estimators_, strict=True):
+        np.testing.assert_allclose(one.predict(NEW), other.predict(NEW), rtol=1e-12)
+    first = ours.apply(NEW)
+    ours.set_params(n_estimators=50, warm_start=True, bootstrap=True, oob_score=True).fit(GAPS, y)
+    np.testing.assert_array_equal(ours.apply(NEW)[:, :6], first)
+    # Bags of the first six are not known, so these say nothing of rows out of bag.
+    noise = np.random.default_rng(0).permutation(y)
+    theirs = getattr(sklearn.ensemble, name)(40, random_state=0).fit(X, noise)
+    ours = kernelmill.convert(theirs)
+    ours.set_params(n_estimators=80, warm_start=True, bootstrap=True, oob_score=True).fit(X, noise)
+    assert ours.oob_score_ < 0.6
+
+
 def test_boosted_members_become_ours():
     from sklearn.linear_model import LogisticRegression
     from sklearn.tree import DecisionTreeClassifier

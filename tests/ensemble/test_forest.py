@@ -230,6 +230,37 @@ def test_steps_refuse_other_features(cls):
         np.testing.assert_array_equal(model.predict(X), want)
 
 
+def test_steps_with_other_bags():
+    """Each tree has the bag that it grew with, and no two share draws."""
+    X = np.random.default_rng(0).normal(size=(300, 4))
+    y = np.random.default_rng(1).integers(0, 2, 300)  # noise
+    model = RandomForestClassifier(40, warm_start=True, random_state=0, oob_score=True).fit(X, y)
+    before = model.estimators_samples_
+    model.set_params(n_estimators=43, max_samples=30).fit(X, y)
+    assert model.oob_score_ < 0.65  # rows in bags of the first trees are not out of bag
+    after = model.estimators_samples_
+    assert [len(rows) for rows in after] == [300] * 40 + [30] * 3
+    for one, other in zip(before, after, strict=False):
+        np.testing.assert_array_equal(one, other)
+    model.set_params(n_estimators=60, max_samples=None, bootstrap=False, oob_score=False).fit(X, y)
+    assert [len(rows) for rows in model.estimators_samples_] == [300] * 40 + [30] * 3 + [300] * 17
+    np.testing.assert_array_equal(model.estimators_samples_[50], np.arange(300))
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.estimators_samples_[41], after[41])
+
+    halves = RandomForestClassifier(10, max_samples=200, warm_start=True, random_state=0).fit(X, y)
+    halves.set_params(n_estimators=40, max_samples=100).fit(X, y)
+    bags = halves.estimators_samples_
+    assert len({np.sort(np.concatenate(bags[t : t + 2])).tobytes() for t in range(10, 40, 2)}
+               | {np.sort(bag).tobytes() for bag in bags[:10]}) == 25  # fmt: skip
+
+    # Trees of other rows say nothing of these.
+    model = RandomForestClassifier(5, warm_start=True, random_state=0).fit(X[:200], y[:200])
+    model.set_params(n_estimators=45, oob_score=True).fit(X, y)
+    assert model.oob_score_ < 0.65
+    assert [len(rows) for rows in model.estimators_samples_] == [200] * 5 + [300] * 40
+
+
 def test_bags_are_those_of_each_tree():
     """Drawn together or alone; every row is drawn alike; no two trees or seeds share a bag."""
     X, y = np.arange(300.0)[:, None], np.arange(300.0)

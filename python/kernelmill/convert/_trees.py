@@ -104,6 +104,7 @@ def forest(ours: Any, theirs: Any) -> None:
     own = ours._n_classes if classification else None
     grown = [_grown(member.tree_, own) for member in theirs.estimators_]
     ours._trees = joined(grown, ours._n_classes, classification)
+    ours._seed = 0
     if not classification:
         ours._kept = None
 

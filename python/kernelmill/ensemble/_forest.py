@@ -107,7 +107,7 @@ class Forest(AsSequence, TreeModel):
         if not old:
             self._seed = seed_of(self.random_state)
         limits = self._limits(len(X), X.shape[1], classes)
-        self._counted = len(X), self._bag_size(len(X))
+        self._counted = self._runs(len(X), len(old))
         grown = self._grow(X, targets, weight, limits, old)
         self.__dict__.update(self._attributes(grown))
         self._keep(X, targets, weight)
@@ -178,29 +178,51 @@ class Forest(AsSequence, TreeModel):
     def _tree_seeds(self, first: int, count: int) -> np.ndarray:
         return random.integers(self._seed, 0, first, count, 2**31)
 
-    def _bag(self, tree: int, n: int, size: int) -> np.ndarray:
+    def _runs(self, n: int, old: int) -> tuple[tuple[int, int, int, int], ...]:
+        """Of each series of trees with equal bags the first tree, rows, draws and first item.
+
+        Bags of a later fit with ``warm_start`` may be others. A size of 0: no bags.
+        """
+        size = self._bag_size(n)
+        if not old:
+            return ((0, n, size, 0),)
+        runs = self.__dict__.get("_counted", ((0, 0, 0, 0),))  # a converted forest has none
+        first, rows, drawn, item = runs[-1]
+        if (rows, drawn) == (n, size):
+            return runs
+        return (*runs, (old, n, size, item + (old - first) * drawn))
+
+    def _run(self, tree: int) -> tuple[int, int, int, int]:
+        return next(run for run in reversed(self._counted) if run[0] <= tree)
+
+    def _draws(self, tree: int, count: int) -> np.ndarray:
+        """Rows in the bags of adjacent trees of a series, tree after tree."""
+        first, n, size, item = self._run(tree)
+        return random.integers(self._seed, 1, item + (tree - first) * size, count * size, n)
+
+    def _bag(self, tree: int) -> np.ndarray:
         """How often the bag of a tree holds each row."""
-        drawn = random.integers(self._seed, 1, tree * size, size, n)
-        return np.bincount(drawn, minlength=n)
+        return np.bincount(self._draws(tree, 1), minlength=self._run(tree)[1])
 
     def _bags(self, first: int, count: int, n: int) -> np.ndarray:
-        """The same of some trees, (count, n), drawn together where they are small."""
-        size, bags = self._bag_size(n), np.empty((count, n))
+        """The same of trees of a series, (count, n), drawn together where they are small."""
+        bags = np.empty((count, n))
         together = max(1, _DRAWN // n)
         for begin in range(0, count, together):
             own = min(together, count - begin)
-            drawn = random.integers(self._seed, 1, (first + begin) * size, own * size, n)
+            drawn = self._draws(first + begin, own)
             if own > 1:
-                drawn.reshape(own, size)[...] += n * np.arange(own)[:, None]
+                drawn.reshape(own, -1)[...] += n * np.arange(own)[:, None]
             bags[begin : begin + own] = np.bincount(drawn, minlength=own * n).reshape(own, n)
         return bags
 
     def _bag_weights(
         self, first: int, count: int, n: int, targets: np.ndarray, weight: np.ndarray | None
     ) -> np.ndarray:
-        """Weights of rows in some trees, (count, n)."""
+        """Weights of n rows in some trees, (count, n)."""
         own = np.ones(n) if weight is None else weight
-        if not self.bootstrap:
+        _, rows, size, _ = self._run(first)
+        if not size or rows != n:  # no bags, or bags of other rows
             return np.tile(own, (count, 1))
         bags = self._bags(first, count, n)
         for bag in bags:
@@ -213,10 +235,13 @@ class Forest(AsSequence, TreeModel):
         return bags
 
     def _out_of_bag(self, X: np.ndarray, targets: np.ndarray) -> None:
-        trees, (n, size) = Trees(self._trees), self._counted
+        trees, n = Trees(self._trees), len(X)
         sums, votes = np.zeros((n, trees.value.shape[1])), np.zeros(n, np.int64)
         for t in range(len(trees)):
-            out = np.flatnonzero(self._bag(t, n, size) == 0)
+            _, rows, size, _ = self._run(t)
+            if not size or rows != n:  # which rows it has not seen is not known
+                continue
+            out = np.flatnonzero(self._bag(t) == 0)
             if len(out):
                 sums[out] += trees.sums_of(X[out], t)
                 votes[out] += 1
@@ -282,11 +307,12 @@ class Forest(AsSequence, TreeModel):
     def estimators_samples_(self):
         """Rows in the bag of each tree, with repetitions: a list of ndarrays."""
         check_is_fitted(self)
-        n, size = self._counted
-        if not size:
-            return [np.arange(n, dtype=np.int32) for _ in range(len(self._held()))]
-        rows = np.arange(n, dtype=np.int32)
-        return [np.repeat(rows, self._bag(t, n, size)) for t in range(len(self._held()))]
+        samples = []
+        for t in range(len(self._held())):
+            _, n, size, _ = self._run(t)
+            rows = np.arange(n, dtype=np.int32)
+            samples.append(np.repeat(rows, self._bag(t)) if size else rows)
+        return samples
 
     @property
     def feature_importances_(self):
