@@ -342,9 +342,9 @@ std::tuple<index_t, double, double> alternations(MatrixView<const T> X,
   std::vector<std::int64_t> order(size(k));
   const auto row = [&](index_t i) {
     for (index_t t = 0; t < k; ++t) order[size(t)] = orders(i, t);
-    check_order(order, k, "alternations: orders");
     return std::span<const std::int64_t>(order);
   };
+  for (index_t i = 0; i < orders.rows; ++i) check_order(row(i), k, "alternations: orders");
   const index_t n = X.rows, d = X.cols;
   Workspace<T> memory;
   MatrixView<const T> Xt = X.transposed();

@@ -200,6 +200,13 @@ def test_coordinates_out_of_range_are_refused():
             np.ones((2, 3)), np.zeros(4), np.ones((2, 1), int), -1.0, 0.0, np.ones((2, 1)),
             np.ones((1, 3)),
         )  # fmt: skip
+    W, H = np.full((2, 2), 0.3), np.full((2, 3), 0.2)
+    with pytest.raises(IndexError, match="got 9"):  # before anything is done
+        decomposition.alternations(
+            np.ones((2, 3)), np.zeros(4), np.array([[0, 1], [0, 1], [0, 9]]), -1.0, 0.0, W, H
+        )
+    assert (W == 0.3).all()
+    assert (H == 0.2).all()
 
 
 def test_topics_climb_the_bound():

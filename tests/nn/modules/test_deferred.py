@@ -11,7 +11,26 @@ from kernelmill.nn.modules._deferred import LAYERS
 
 
 def given(name):
+    if "InstanceNorm" in name:
+        return (), {"affine": True, "track_running_stats": True}
     return ((4, 3), {"groups": 2}) if "Conv" in name else ((), {})
+
+
+@pytest.mark.parametrize("name", [*sorted(LAYERS), "LazyLinear"])
+def test_defaults_are_those_of_torch(name):
+    torch = pytest.importorskip("torch")
+    args = (5,) if name == "LazyLinear" else given(name)[0]
+    mine, theirs = getattr(nn, name)(*args), getattr(torch.nn, name)(*args)
+    assert list(mine.state_dict()) == list(theirs.state_dict())
+    x = np.ones((3, 6) if name == "LazyLinear" else (3, 6, *(7,) * int(name[-2])), np.float32)
+    theirs(torch.tensor(x))
+    mine.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    assert type(mine).__name__ == type(theirs).__name__
+    x = np.random.default_rng(0).normal(size=x.shape).astype(np.float32)
+    expected = theirs(torch.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(mine(nn.Tensor(x)).data, expected, atol=1e-5)
+    if "InstanceNorm" in name:
+        assert getattr(nn, name)(1e-5, 0.1, False, False).weight is None
 
 
 @pytest.mark.parametrize("name", [*sorted(LAYERS), "LazyLinear"])

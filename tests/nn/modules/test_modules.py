@@ -142,6 +142,10 @@ def test_hooks_of_the_backward_pass_equal_torchs():
     layer.register_full_backward_hook(lambda m, inside, outside: ())
     with pytest.raises(RuntimeError, match="must return None or 1 gradients, got 0"):
         layer(x.double()).sum().backward()
+    layer = nn.Linear(3, 2)
+    layer.register_full_backward_hook(lambda m, inside, outside: (nn.ones(5),))
+    with pytest.raises(RuntimeError, match=r"got \(5,\) for \(1, 3\)"):
+        layer(x).sum().backward()
 
 
 def test_containers():

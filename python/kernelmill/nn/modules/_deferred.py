@@ -23,8 +23,13 @@ class Deferred(Module):
     size = "in_features"  # the argument that is missing, the first of the class
     axis = -1  # where a batch has it
     given: tuple[tuple, dict]
+    # Arguments whose defaults are not those of the class, as in torch: name -> place, value.
+    usual: dict[str, tuple[int, Any]] = {}  # noqa: RUF012
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        for name, (place, value) in self.usual.items():
+            if len(args) <= place:
+                kwargs.setdefault(name, value)
         super().__init__(0, *args, **kwargs)  # type: ignore[call-arg]
         self.given = (args, kwargs)
 
@@ -112,7 +117,7 @@ Parameters
 *args
     Those of :class:`{plain}` after ``{size}``.
 **kwargs
-    Those of :class:`{plain}`, without ``{size}``.
+    Those of :class:`{plain}`, without ``{size}``.{more}
 
 Examples
 --------
@@ -121,6 +126,10 @@ Examples
 >>> layer(nn.ones({x})).shape, layer.{size}
 ({shape}, 3)
 """
+
+
+_INSTANCES = " ``affine`` and ``track_running_stats`` are True by default."
+_USUAL = {"affine": (2, True), "track_running_stats": (3, True)}
 
 
 def _lazy_layers() -> dict[str, type]:
@@ -135,6 +144,7 @@ def _lazy_layers() -> dict[str, type]:
             end = {"Conv": 5, "ConvTranspose": 9}.get(stem, 7)
             document = _DOCUMENT.format(
                 plain=plain, size=size, name=name, given="4, 3" if convolution else "",
+                more=_INSTANCES if stem == "InstanceNorm" else "",
                 x=", ".join(["2", "3", *["7"] * axes]),
                 shape=(2, 4 if convolution else 3, *(end,) * axes),
             )  # fmt: skip
@@ -142,6 +152,7 @@ def _lazy_layers() -> dict[str, type]:
             made[name] = type(name, (Deferred, kind), {
                 "cls_to_become": kind, "size": size, "__doc__": document,
                 "axis": 1 if stem == "BatchNorm" else -1 - axes,
+                "usual": _USUAL if stem == "InstanceNorm" else {},
                 "__module__": __name__,
             })  # fmt: skip
     return made

@@ -28,7 +28,7 @@ class BackwardHook:
         call["places"], call["count"] = places, len(args)
         if not places:
             return args
-        call["given"] = True
+        call["given"], call["shapes"] = True, [args[i].shape for i in places]
         passed = iter(_inputs.apply(*(args[i] for i in places), call=call))
         return tuple(next(passed) if i in places else a for i, a in enumerate(args))
 
@@ -73,6 +73,13 @@ def _answered(call: dict[str, Any], gradients: list[Any]) -> list[Any]:
             f"gradients, got {len(answer)}"
         )
     chosen = [answer[i] for i in call["places"]]
+    for g, shape in zip(chosen, call.get("shapes", ()), strict=False):
+        own = tuple(getattr(g, "shape", ()))
+        if g is not None and own != tuple(shape):
+            raise RuntimeError(
+                "Module.register_full_backward_hook: the hook must return gradients of the shapes "
+                f"of the arguments, got {own} for {tuple(shape)}"
+            )
     lane = next((g for g in gradients if g is not None), None)
     if isinstance(lane, Tensor):
         return chosen
