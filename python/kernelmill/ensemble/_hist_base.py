@@ -160,7 +160,8 @@ class HistGradientBoosting(Levelled):
         if X_val is None and not (y_val is None and sample_weight_val is None):
             raise ValueError(
                 f"{owner}: X_val must be given with y_val and sample_weight_val, got None "
-                "(y_val is provided, but X_val was not provided)"
+                f"({'sample_weight_val' if y_val is None else 'y_val'} is provided, but X_val was "
+                "not provided)"
             )
         if X_val is not None:
             if y_val is None:
