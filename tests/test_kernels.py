@@ -5,6 +5,8 @@ import pytest
 import scipy.sparse
 
 from kernelmill._kernels import Kernel, kernel_of, variance
+from kernelmill.kernel_approximation import Nystroem
+from kernelmill.kernel_ridge import KernelRidge
 from kernelmill.svm import SVC
 
 
@@ -36,3 +38,17 @@ def test_gamma():
     assert kernel_of(SVC(), 0 * X).gamma == 1
     assert kernel_of(SVC(gamma=3), X).gamma == 3
     assert kernel_of(SVC(kernel=len), X).is_given
+
+
+@pytest.mark.parametrize("name", ["chi2", "additive_chi2"])
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix])
+def test_kernels_of_shares_refuse_negative_rows(name, make):
+    X = np.random.default_rng(0).uniform(size=(20, 3))
+    for model in (KernelRidge(1e3, kernel=name), Nystroem(name, n_components=5)):
+        message = f"^{type(model).__name__}: X must not be negative for kernel='{name}', got -"
+        with pytest.raises(ValueError, match=message):
+            model.fit(make(-X), X[:, 0])
+        model.fit(make(X), X[:, 0])
+        use = model.predict if hasattr(model, "predict") else model.transform
+        with pytest.raises(ValueError, match=message):
+            use(make(-X))

@@ -61,6 +61,7 @@ class Kernel:
         """Values between all rows of X and of Y; X itself where it is precomputed."""
         if self.name == "precomputed":
             return X
+        self.refuse_negative(X, owner)
         if self.function is None:
             return kernels.matrix(X, Y, *self.settings)
         refuse_function(X, owner)
@@ -82,7 +83,18 @@ class Kernel:
         coef = beside(coef, X)
         if self.is_given:
             return self.matrix(X, Y, owner) @ coef
+        self.refuse_negative(X, owner)
         return kernels.apply(X, Y, coef, *self.settings)
+
+    def refuse_negative(self, X: Any, owner: str) -> None:
+        """Raise where the kernel is one of shares, and X has negative ones."""
+        if self.name != "chi2" and self.function is not _additive_chi2:
+            return
+        values = X.data if is_sparse(X) else X
+        lowest = float(values.min()) if values.size else 0.0
+        if lowest < 0:
+            name = "chi2" if self.function is None else "additive_chi2"
+            raise ValueError(f"{owner}: X must not be negative for kernel={name!r}, got {lowest:g}")
 
     def diagonal(self, X: Any) -> np.ndarray:
         """``k(x, x)`` for all rows, float64, on the host."""

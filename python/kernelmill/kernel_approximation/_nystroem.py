@@ -70,7 +70,9 @@ class Nystroem(KernelFeatures):
     -----
     With the kernel matrix A of the rows that are drawn, the features are ``K(X, rows) A^-1/2``, and
     their products ``K A^-1 K'``: exact between the rows themselves. Directions of A whose
-    eigenvalue is rounding are left out, as of rows that are drawn twice.
+    eigenvalue is rounding are left out, as of rows that are drawn twice, and those of negative
+    ones, which kernels that are not positive semi-definite have (``"additive_chi2"``,
+    ``"sigmoid"``): no features have such products. (scikit-learn turns their sign.)
 
     References
     ----------

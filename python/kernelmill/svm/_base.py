@@ -123,16 +123,9 @@ class SupportVectorMachine(Estimator):
         if self.kernel == "precomputed":
             check_square(X, rows.owner)
             X = X.toarray() if is_sparse(X) else X
-        if self.kernel == "chi2" and self._lowest(X) < 0:
-            raise ValueError(
-                f"{rows.owner}: X must not be negative for kernel='chi2', got {self._lowest(X):g}"
-            )
+        if self.kernel == "chi2":
+            Kernel("chi2").refuse_negative(X, rows.owner)
         return Rows(X, rows.weight, rows.owner)
-
-    @staticmethod
-    def _lowest(X: Any) -> float:
-        values = X.data if is_sparse(X) else X
-        return float(values.min()) if values.size else 0.0
 
     def _weights(self, rows: Rows) -> np.ndarray:
         weight = to_host(rows.weight)
