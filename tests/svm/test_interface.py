@@ -78,6 +78,16 @@ def test_negative_weights_leave_rows_out(cls):
         cls().fit(COUNTS, LABELS, sample_weight=[1, np.nan, 1, -1, 1, 1])
 
 
+@pytest.mark.parametrize("make", ["polars.Series", "torch.tensor", "pandas.Series", "list"])
+def test_weights_of_any_library(make):
+    weight = [1.0, -1.0, 1.0, 2.0, 1.0, 1.0]
+    library, _, name = make.rpartition(".")
+    given = getattr(pytest.importorskip(library), name)(weight) if library else weight
+    model = SVC().fit(COUNTS, LABELS, sample_weight=given)
+    same = SVC().fit(COUNTS, LABELS, sample_weight=np.maximum(weight, 0))
+    np.testing.assert_array_equal(model.dual_coef_, same.dual_coef_)
+
+
 @pytest.mark.parametrize("cls", [SVC, SVR])
 def test_an_infinite_price_allows_no_error(cls):
     y = COUNTS @ [1.0, 0.5] if cls is SVR else np.array([1, 1, 2, 2, 1, 1])

@@ -10,7 +10,13 @@ from sklearn.utils.class_weight import compute_class_weight
 
 def not_negative(weights: Any) -> Any:
     """Weights of which negative ones are 0: their rows are left out, as LIBSVM does."""
-    values = weights if hasattr(weights, "dtype") else np.asarray(weights)
+    known = hasattr(getattr(weights, "dtype", None), "kind")  # an array's, as NumPy has it
+    values = weights if known else np.asarray(weights)
+    if values.dtype == object:
+        try:
+            values = np.asarray(values, dtype=np.float64)
+        except (TypeError, ValueError):
+            return weights  # which is refused
     if values.dtype.kind not in "if" or not bool((values < 0).any()):
         return weights
     return values * (values > 0)
