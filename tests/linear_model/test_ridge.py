@@ -258,6 +258,23 @@ def test_rows_that_are_fitted_exactly_are_left_out(alpha, n):
         np.testing.assert_allclose(Ridge(1e-16).fit(X, Y[:, 0]).coef_, coef, atol=1e-10)
 
 
+@pytest.mark.parametrize("make", [np.asarray, scipy.sparse.csr_matrix])
+def test_rows_without_weight_are_as_if_not_there(make):
+    """Few rows with weight are fitted exactly, however many have none."""
+    X, Y = problem(60, 12, outputs=2)
+    w = np.zeros(60)
+    few = np.arange(3, 12)
+    w[few] = 1 + few % 3
+    for alpha in (0.0, 1e-10, 1.0):
+        model = RidgeCV([alpha], store_cv_results=True).fit(make(X), Y, sample_weight=w)
+        want = RidgeCV([alpha], store_cv_results=True).fit(X[few], Y[few], sample_weight=w[few])
+        np.testing.assert_allclose(model.best_score_, want.best_score_, rtol=1e-6)
+        np.testing.assert_allclose(model.cv_results_[few], want.cv_results_, rtol=1e-6)
+        np.testing.assert_allclose(model.coef_, want.coef_, atol=1e-9)
+        scores = RidgeCV([alpha], store_cv_results=True, scoring="r2").fit(make(X), Y, w)
+        np.testing.assert_allclose(scores.cv_results_[0, :, 0], model.predict(X[:1])[0], rtol=1e-6)
+
+
 def test_one_penalty_and_one_target():
     X, Y = problem(30, 4)
     model = RidgeCV(2.0, alpha_per_target=True).fit(X, Y[:, 0])

@@ -99,8 +99,7 @@ class Dual:
         else:
             self.wide = X.astype(np.float64) - self.x_mean
             K = self.wide @ self.wide.T
-        self.products = K  # without weights
-        K = K * np.multiply.outer(self.root, self.root)
+        K *= np.multiply.outer(self.root, self.root)
         if centred:
             unit = self.root / np.sqrt(w.sum())
             self.filled = 2.0 * (np.trace(K) or 1.0)  # above every other eigenvalue

@@ -17,7 +17,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import targets_of
 from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model import _solve as solve
-from kernelmill.linear_model._regression import LinearRegressor
+from kernelmill.linear_model._regression import LinearRegressor, predicted
 from kernelmill.linear_model._ridge import ClassTargets, Dual, Ridge, RidgeClassifier
 from kernelmill.linear_model._words import WORDS
 from kernelmill.ops import moments
@@ -86,6 +86,11 @@ class LeftOut:
         return total / self.moments.weight, residuals
 
 
+def counted(rows: Rows) -> np.ndarray:
+    """Numbers of the rows in memory that have weight."""
+    return np.arange(rows.count) if rows.weight is None else np.flatnonzero(rows.weight > 0)
+
+
 class DualLeftOut(Dual):
     """The same for fewer rows than features.
 
@@ -94,8 +99,11 @@ class DualLeftOut(Dual):
     """
 
     def __init__(self, rows: Rows, Y: np.ndarray, centred: bool) -> None:
-        super().__init__(rows, Y, centred)
-        self.centred_targets = Y - self.y_mean
+        self.rows, self.Y, kept = rows, Y, counted(rows)
+        # Rows of weight 0 are not there to be left out.
+        self.none = np.ones(len(Y), bool)
+        self.none[kept] = False
+        super().__init__(rows.part(kept) if self.none.any() else rows, Y[kept], centred)
 
     def coefficients(self, alpha: float) -> np.ndarray:
         """Coefficients (m, d)."""
@@ -103,13 +111,12 @@ class DualLeftOut(Dual):
 
     def errors(self, alphas: np.ndarray, brief: bool) -> tuple[np.ndarray, np.ndarray]:
         """Weighted mean squared residuals (n_alphas, m), and residuals (n_alphas, n, m)."""
-        found = np.empty((len(alphas), *self.right.shape))
+        residuals = np.empty((len(alphas), *self.Y.shape))
         values, vectors = self.eigen
         turned, squares = vectors.T @ self.right, vectors * vectors
         null = values == 0
         # Rows with a part in the directions without products: these rule as alpha vanishes.
         bound = squares[:, null].sum(1) > solve.EPS * len(values)
-        none = self.root == 0  # such rows are not there to be left out
         for a, alpha in enumerate(alphas):
             # G^-1, but for a factor where a direction is null.
             inverse = 1 / np.where(null, 1.0, values + alpha)
@@ -123,11 +130,13 @@ class DualLeftOut(Dual):
                     for g in (inverse, ruled)
                 )
                 left[bound] = other[bound]
-                found[a] = left / self.root[:, None]
-            if none.any():
-                dual = self.spectral(float(alpha)) * self.root[:, None]
-                found[a, none] = self.centred_targets[none] - self.products[none] @ dual
-        return np.average(found**2, axis=1, weights=self.root**2), found
+                residuals[a, ~self.none] = left / self.root[:, None]
+            if self.none.any():
+                coef = self.coefficients(float(alpha))
+                fitted = predicted(self.rows.X[self.none], coef, self.y_mean - coef @ self.x_mean)
+                residuals[a, self.none] = self.Y[self.none] - fitted
+        found = residuals[:, ~self.none]
+        return np.average(found**2, axis=1, weights=self.root**2), residuals
 
 
 class _Identity(BaseEstimator):
@@ -237,7 +246,8 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
             rows.check()
             return self._searched(X, y, sample_weight, rows, alphas)
         # As many rows as features and an intercept are fitted exactly as alpha vanishes, too.
-        if rows.is_stream or len(Y) > rows.n_features + bool(self.fit_intercept):
+        most = rows.n_features + bool(self.fit_intercept)
+        if rows.is_stream or len(counted(rows)) > most:
             left: Any = LeftOut(rows, Y, self.fit_intercept)
         else:
             rows.check()
