@@ -134,7 +134,7 @@ def angles(
             for j in joins:
                 both = [*active, int(j)]
                 values = np.linalg.eigvalsh(G[both][:, both])
-                if values[0] * 1e12 > values[-1]:
+                if values[0] > 1e-12 * values[-1]:
                     active.append(int(j))
                     signs[j] = np.sign(gradient[j])
                 else:  # depends on the others: never joins

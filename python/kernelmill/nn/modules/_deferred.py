@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 from ..._arrays import beside
@@ -25,6 +27,14 @@ class Deferred(Module):
     given: tuple[tuple, dict]
     # Arguments whose defaults are not those of the class, as in torch: name -> place, value.
     usual: dict[str, tuple[int, Any]] = {}  # noqa: RUF012
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        _, *others = inspect.signature(cls.cls_to_become).parameters.values()
+        usual = {name: value for name, (_, value) in cls.usual.items()}
+        cls.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [p.replace(default=usual.get(p.name, p.default)) for p in others]
+        )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         for name, (place, value) in self.usual.items():
@@ -114,10 +124,7 @@ _DOCUMENT = """A :class:`{plain}` layer whose ``{size}`` is that of the first ba
 
 Parameters
 ----------
-*args
-    Those of :class:`{plain}` after ``{size}``.
-**kwargs
-    Those of :class:`{plain}`, without ``{size}``.{more}
+{arguments}
 
 Examples
 --------
@@ -128,8 +135,19 @@ Examples
 """
 
 
-_INSTANCES = " ``affine`` and ``track_running_stats`` are True by default."
 _USUAL = {"affine": (2, True), "track_running_stats": (3, True)}
+
+
+def _arguments(kind: Any, usual: dict[str, tuple[int, Any]]) -> str:
+    """What the docstring of a layer says of its parameters but the first."""
+    document = inspect.getdoc(kind) or ""
+    section = document.partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    entries = re.split(r"\n(?=\S)", section)[1:]
+    for i, entry in enumerate(entries):
+        name = entry.partition(" :")[0]
+        if name in usual:
+            entries[i] = re.sub("default=.*", f"default={usual[name][1]}", entry, count=1)
+    return "\n".join(entries)
 
 
 def _lazy_layers() -> dict[str, type]:
@@ -142,9 +160,10 @@ def _lazy_layers() -> dict[str, type]:
             size = "in_channels" if convolution else "num_features"
             name = f"Lazy{plain}"
             end = {"Conv": 5, "ConvTranspose": 9}.get(stem, 7)
+            usual = _USUAL if stem == "InstanceNorm" else {}
             document = _DOCUMENT.format(
                 plain=plain, size=size, name=name, given="4, 3" if convolution else "",
-                more=_INSTANCES if stem == "InstanceNorm" else "",
+                arguments=_arguments(kind, usual),
                 x=", ".join(["2", "3", *["7"] * axes]),
                 shape=(2, 4 if convolution else 3, *(end,) * axes),
             )  # fmt: skip
@@ -152,7 +171,7 @@ def _lazy_layers() -> dict[str, type]:
             made[name] = type(name, (Deferred, kind), {
                 "cls_to_become": kind, "size": size, "__doc__": document,
                 "axis": 1 if stem == "BatchNorm" else -1 - axes,
-                "usual": _USUAL if stem == "InstanceNorm" else {},
+                "usual": usual,
                 "__module__": __name__,
             })  # fmt: skip
     return made
