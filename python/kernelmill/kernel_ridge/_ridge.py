@@ -160,7 +160,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
                 f"{outputs.shape[1]} outputs, got {self.alpha!r}"
             )
         kernel = self._kernel()
-        if kernel.function is not None:
+        if callable(self.kernel):
             refuse_function(rows.X, owner)
         used = self._values_of(rows.X)
         if self.kernel == "precomputed":

@@ -151,3 +151,12 @@ def test_hyperparameters_are_attributes():
     assert (2.0 * kernel).hyperparameter_k2__length_scale.n_elements == 2
     with pytest.raises(AttributeError, match="'RBF' object has no attribute 'hyperparameter_nu'"):
         ours.RBF().hyperparameter_nu  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("kernel", "part"),
+    [(ours.RBF("wide"), "='wide'"), (ours.ConstantKernel(None), "=None"),
+     (ours.Matern(nu="smooth"), "='smooth'")],
+)  # fmt: skip
+def test_a_kernel_that_a_fit_refuses_can_be_shown(kernel, part):
+    assert part in repr(kernel)

@@ -399,8 +399,8 @@ class Kernel:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        shown = [f"{h.name}={_shown(getattr(self, h.name))}" for h in self.hyperparameters]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        parts = [f"{h.name}={shown(getattr(self, h.name))}" for h in self.hyperparameters]
+        return f"{type(self).__name__}({', '.join(parts)})"
 
 
 def _equal(a: Any, b: Any) -> bool:
@@ -408,7 +408,10 @@ def _equal(a: Any, b: Any) -> bool:
     return same if isinstance(same, bool) else bool(np.array_equal(a, b))
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A parameter in a repr."""
+    if np.asarray(value).dtype.kind not in "biuf":  # what a fit refuses
+        return repr(value)
     if np.ndim(value) == 0:
         return f"{value:.3g}"
     return "[" + ", ".join(f"{v:.3g}" for v in np.asarray(value)) + "]"

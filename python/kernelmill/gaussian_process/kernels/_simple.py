@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._arrays import is_cupy, namespace
-from kernelmill.gaussian_process.kernels._kernel import Kernel
+from kernelmill.gaussian_process.kernels._kernel import Kernel, shown
 
 _BOUNDS = (1e-5, 1e5)
 
@@ -68,7 +68,7 @@ class ConstantKernel(Kernel):
         return True
 
     def __repr__(self):
-        return f"ConstantKernel(constant_value={self.constant_value:.3g})"
+        return f"ConstantKernel(constant_value={shown(self.constant_value)})"
 
 
 class WhiteKernel(Kernel):

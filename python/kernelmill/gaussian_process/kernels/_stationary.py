@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kernelmill._arrays import beside, is_cupy, namespace, to_host
-from kernelmill.gaussian_process.kernels._kernel import Kernel
+from kernelmill.gaussian_process.kernels._kernel import Kernel, shown
 from kernelmill.ops import elementwise, pairwise
 
 _BOUNDS = (1e-5, 1e5)
@@ -283,7 +283,7 @@ class Matern(_Stationary):
         return 2 * self.nu * power * self._bessel(a, 1 - self.nu, 0.0)
 
     def __repr__(self):
-        return f"{super().__repr__()[:-1]}, nu={self.nu:.3g})"
+        return f"{super().__repr__()[:-1]}, nu={shown(self.nu)})"
 
 
 class RationalQuadratic(_Stationary):
