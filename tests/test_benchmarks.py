@@ -80,6 +80,23 @@ def test_a_wrong_result_is_reported_and_never_the_best_peer(harness):
     assert "WRONG: value 2 against 1" in harness.table([outcome])
 
 
+def test_what_is_checked_is_what_the_first_call_gave(harness):
+    def stepping(data):
+        state = np.zeros(1)
+
+        def step():
+            np.add(state, 1, out=state)  # in place, as optimisers do
+            return state
+
+        return step
+
+    case = dataclasses.replace(
+        make_case(harness, stepping, stepping),
+        check=lambda data, a, b: harness.arrays_close(b, np.ones(1), rtol=0.0),
+    )
+    assert harness.measure("family", case, LIMITS, quick=True).ok
+
+
 def test_an_absent_peer_is_said(harness):
     def absent(data):
         raise ImportError("no module named peer")

@@ -3,10 +3,13 @@
 import os
 import threading
 
+import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from kernelmill._estimator._linalg import _one_thread, lapack_threads
+from kernelmill._estimator import _linalg
+from kernelmill._estimator._linalg import _one_thread, lapack_threads, numpy_on_one_thread
+from kernelmill.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 
 
 def blas():
@@ -30,6 +33,45 @@ def test_small_matrices_take_one_thread(two):
     assert blas() == two
     with lapack_threads(5000):
         assert blas() == two
+
+
+class Library:
+    """A BLAS that remembers what it was told."""
+
+    def __init__(self, filepath):
+        self.filepath, self.threads, self.told = filepath, 2, []
+
+    def get_num_threads(self):
+        return self.threads
+
+    def set_num_threads(self, number):
+        self.threads = number
+        self.told.append(number)
+
+
+@pytest.fixture
+def libraries(monkeypatch):
+    both = [Library(f"/lib/{name}.libs/libopenblas.so") for name in ("numpy", "scipy")]
+    monkeypatch.setattr(_linalg, "_blas", lambda: both)
+    return both
+
+
+def test_numpy_alone_is_kept_to_one_thread(libraries):
+    numpys, scipys = libraries
+    with numpy_on_one_thread:
+        assert (numpys.threads, scipys.threads) == (1, 2)
+        with lapack_threads(10):
+            assert (numpys.threads, scipys.threads) == (1, 1)
+        assert (numpys.threads, scipys.threads) == (1, 2)
+    assert (numpys.threads, scipys.threads) == (2, 2)
+
+
+@pytest.mark.parametrize("model", [GaussianProcessRegressor(), GaussianProcessClassifier()])
+def test_gaussian_processes_keep_numpy_to_one_thread(libraries, monkeypatch, model):
+    monkeypatch.setattr(_linalg, "_ALONE", 0)  # as for more rows than these
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    model.fit(X, X[:, 0] > 0)
+    assert [library.told for library in libraries] == [[1, 2], []]
 
 
 def test_an_error_gives_threads_back(two):

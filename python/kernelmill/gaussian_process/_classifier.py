@@ -135,7 +135,6 @@ class _Process:
     g: np.ndarray | None = None
     value: float = -math.inf
 
-    @_linalg.numpy_on_one_thread
     def optimise(self, optimizer: Any, restarts: int, seed: int) -> None:
         """Take the hyperparameters of the largest log marginal likelihood."""
         kernel = self.kernel
@@ -370,7 +369,7 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
                 self.max_iter_predict, bool(self.warm_start), kernel,
                 namespace(own).zeros(len(own)),
             )  # fmt: skip
-            with _factor.lapack_threads(len(own)):
+            with _factor.lapack_threads(len(own)), _linalg.numpy_on_one_thread:
                 if self.optimizer is not None and process.kernel.n_dims:
                     process.optimise(self.optimizer, self.n_restarts_optimizer, seed)
                 states.append(vars(process.settle()))

@@ -191,7 +191,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         X = rows.X.astype(np.float64, copy=self.copy_X_train)
         kernel = own_kernel(self.kernel, owner)
         kernel._check(X.shape[1])
-        with _factor.lapack_threads(len(X)):
+        with _factor.lapack_threads(len(X)), numpy_on_one_thread:
             if self.optimizer is not None and kernel.n_dims:
                 kernel = self._optimised(kernel, X, targets, noise, owner)
             self.L_, self.jitter_, weights, value = _posterior(kernel, X, targets, noise, owner)
@@ -215,7 +215,6 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
             )
         return noise
 
-    @numpy_on_one_thread
     def _optimised(
         self, kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str
     ) -> Kernel:
