@@ -21,6 +21,7 @@ _PLACES = {
         Generator bernoulli manual_seed multinomial rand randint randn randperm
     """,
     "_checkpoint": "checkpoint",
+    "_custom": "Function",
     "_gradcheck": "gradcheck gradgradcheck",
     "functional._ctc": "ctc_decode",
     "_files": "load_file load_torch save_file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -71,9 +72,19 @@ def _wrapped(node: Node) -> tuple:
     saves = node.rule.saves
     places = range(len(node.parents)) if saves is None else [i for i, _ in saves]
     for place, i in enumerate(places):
-        origin = node if i == RESULT else node.parents[i]
-        if hasattr(saved[place], "dtype") and saved[place].dtype.kind in FLOATS:
-            saved[place] = _tape.Tensor(saved[place], origin)
+        array = saved[place]
+        if i is None or not hasattr(array, "dtype") or array.dtype.kind not in FLOATS:
+            continue
+        if i >= 0:
+            origin = node.parents[i]
+        elif node.rule.several:
+            # The one in use, if any is: gradients of two parts with one index are not added.
+            parts, j = node.options["parts"], RESULT - i
+            origin = parts[j]() or Part(node, j, array.shape)
+            parts[j] = weakref.ref(origin)
+        else:
+            origin = node
+        saved[place] = _tape.Tensor(array, origin)
     return tuple(saved)
 
 

@@ -32,7 +32,7 @@ from ._dtypes import FLOATS, is_half, narrowed, widened
 recording: ContextVar[bool] = ContextVar("kernelmill_recording", default=True)
 autocast: ContextVar[Any] = ContextVar("kernelmill_autocast", default=None)  # the dtype of products
 layers: ContextVar[tuple[str, ...]] = ContextVar("kernelmill_layers", default=())
-RESULT = -1  # in `Rule.saves`: the result of the rule
+RESULT = -1  # in `Rule.saves`: the result of the rule; of several, `RESULT - j` is number j
 ALL: dict[int, tuple[int, ...]] = {}  # as `Rule.saves`: all inputs, however many there are
 Tensor: Any = None  # the class, set by _tensor.py
 
@@ -77,7 +77,7 @@ class Leaf:
 class Part:
     """One of several results of a node."""
 
-    __slots__ = ("hooks", "index", "node", "number", "shape")
+    __slots__ = ("__weakref__", "hooks", "index", "node", "number", "shape")
 
     def __init__(self, node: Node, index: int, shape: Any) -> None:
         self.node = node

@@ -285,3 +285,19 @@ def test_normalisation_layers():
     table = nn.Embedding.from_pretrained(np.eye(3))
     assert not table.weight.requires_grad
     assert table([1]).tolist() == [[0, 1, 0]]
+
+
+def test_set_submodule_takes_the_place():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.ReLU(), nn.Linear(3, 1)))
+    model.set_submodule("1.0", nn.Tanh(), strict=True)
+    assert type(model[1][0]) is nn.Tanh
+    model.set_submodule("1.new", nn.Identity())
+    assert [name for name, _ in model.named_modules()] == ["", "0", "1", "1.0", "1.1", "1.new"]
+    with pytest.raises(AttributeError, match=r"there is no module '1\.7'"):
+        model.set_submodule("1.7", nn.Tanh(), strict=True)
+    with pytest.raises(AttributeError, match=r"'1\.1\.weight' is not a module"):
+        model.set_submodule("1.1.weight", nn.Tanh())
+    with pytest.raises(ValueError, match="target must be a name, got an empty one"):
+        model.set_submodule("", nn.Tanh())
+    with pytest.raises(TypeError, match="module must be a Module, got int"):
+        model.set_submodule("0", 3)

@@ -295,6 +295,39 @@ class Module:
             module = module._modules[name]
         return module
 
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of the one of a name such as ``"encoder.0"``.
+
+        Parameters
+        ----------
+        target : str
+            The name.
+        module : Module
+            What takes the place.
+        strict : bool, default=False
+            Whether the name must exist; else its last part may be new.
+
+        Raises
+        ------
+        ValueError
+            If the name is empty.
+        AttributeError
+            If a part of the name is not a module.
+        """
+        path, _, name = target.rpartition(".")
+        if not name:
+            raise ValueError("Module.set_submodule: target must be a name, got an empty one")
+        if not isinstance(module, Module):
+            raise TypeError(
+                f"Module.set_submodule: module must be a Module, got {type(module).__name__}"
+            )
+        if strict:
+            self.get_submodule(target)
+        parent = self.get_submodule(path)
+        if name not in parent._modules and hasattr(parent, name):
+            raise AttributeError(f"{type(self).__name__}: {target!r} is not a module")
+        parent.add_module(name, module)
+
     def get_parameter(self, target: str) -> Parameter:
         """The parameter of a name such as ``"encoder.0.weight"``."""
         path, _, name = target.rpartition(".")
