@@ -3,18 +3,18 @@
 import numpy as np
 import pytest
 
-from kernelmill.cli.tour import Context, decomposition
+from kernelmill.cli.tour import decomposition
 
 
-def test_rows_and_pictures(tmp_path):
+def test_rows_and_pictures(toured):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    context = Context("cpu", tmp_path)
-    digits, topics = list(decomposition.rows(context))
+    part = toured.parts["decomposition"]
+    digits, topics = part.rows
     assert digits.score == "90 % in 21 of 64"
     assert topics.shape[0] > 50
-    assert "Topics of Python's manual" in context.notes[-1]
+    assert "Topics of Python's manual" in part.notes[-1]
     for name in ("digits-pca", "manual-topics"):
-        assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+        assert (toured.out / f"{name}.png").stat().st_size > 10_000
 
 
 def test_words_of_a_topic():

@@ -30,12 +30,13 @@ def test_vowels_are_told_from_consonants():
     assert not vowels & set("bcdfgjklmnpqrsvwxz")
 
 
-def test_rows_and_pictures(tmp_path):
+def test_rows_and_pictures(toured):
     pytest.importorskip("matplotlib", reason="the prices come with matplotlib")
-    rows = list(hmm.rows(Context("cpu", tmp_path)))
+    part = toured.parts["hmm"]
+    rows = part.rows
     assert [row.model for row in rows] == ["GaussianHMM", "CategoricalHMM", "MarkovChain"]
     assert [row.shape[1] for row in rows] == [1, 1, 1]
-    assert {path.name for path in tmp_path.iterdir()} == {"stock.png", "letters.png"}
+    assert {path.name for path, _ in part.pictures} == {"stock.png", "letters.png"}
 
 
 def test_without_matplotlib_there_is_no_stock(tmp_path, monkeypatch):

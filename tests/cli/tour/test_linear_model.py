@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from kernelmill.cli.tour import Context, linear_model
 
-
-def test_planes_tell_held_out_rows_apart(tmp_path):
-    context = Context("cpu", tmp_path)
-    rows = list(linear_model.rows(context))
+def test_planes_tell_held_out_rows_apart(toured):
+    part = toured.parts["linear_model"]
+    rows = part.rows
     least = {
         "Perceptron": 0.9,
         "SGDClassifier": 0.93,
@@ -22,5 +20,5 @@ def test_planes_tell_held_out_rows_apart(tmp_path):
         assert float(row.score.split()[1].rstrip(",")) > least[row.model]
     assert "features" in rows[5].score
     assert 0.85 < float(rows[6].score.split()[-1].rstrip("%")) / 100 <= 1
-    assert [path.name for path, _ in context.pictures] == ["linear.png"]
-    assert context.pictures[0][0].stat().st_size > 50_000
+    assert [path.name for path, _ in part.pictures] == ["linear.png"]
+    assert part.pictures[0][0].stat().st_size > 50_000

@@ -9,17 +9,17 @@ import pytest
 from kernelmill.cli.tour import Context, mixture
 
 
-def test_rows_and_picture(tmp_path):
+def test_rows_and_picture(toured):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    context = Context("cpu", tmp_path)
-    rows = list(mixture.rows(context))
+    part = toured.parts["mixture"]
+    rows = part.rows
     assert [row.shape for row in rows] == [(178, 13), (178, 2)]
     # 13 measurements say more than 2.
     scores = [float(row.score.removeprefix("ARI ")) for row in rows]
     assert scores[0] >= 0.85
     assert scores[0] > scores[1] >= 0.5
-    assert [path.name for path, _ in context.pictures] == ["wine.png"]
-    assert (tmp_path / "wine.png").stat().st_size > 10_000
+    assert [path.name for path, _ in part.pictures] == ["wine.png"]
+    assert (toured.out / "wine.png").stat().st_size > 10_000
 
 
 def test_without_matplotlib_there_is_no_picture(tmp_path, monkeypatch):

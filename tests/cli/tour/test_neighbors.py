@@ -6,13 +6,13 @@ import pytest
 from kernelmill.cli.tour import Context, neighbors
 
 
-def test_rows_and_picture(tmp_path):
+def test_rows_and_picture(toured):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    first, *others = neighbors.rows(Context("cpu", tmp_path))
+    first, *others = toured.parts["neighbors"].rows
     assert float(first.score.split()[1]) > 0.97
     if neighbors.time_zones() is not None:
         assert int(others[0].score.split()[0]) > 5
-        assert (tmp_path / "time-zones.png").stat().st_size > 10_000
+        assert (toured.out / "time-zones.png").stat().st_size > 10_000
 
 
 def test_places_are_read():

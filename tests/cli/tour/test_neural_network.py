@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from kernelmill.cli.tour import Context, neural_network
 
-
-def test_rows_and_picture(tmp_path):
+def test_rows_and_picture(toured):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    context = Context("cpu", tmp_path)
-    rows = list(neural_network.rows(context))
+    rows = toured.parts["neural_network"].rows
     scores = [float(row.score.rpartition(" ")[2]) for row in rows]
     assert [row.shape for row in rows] == [(1347, 64), (331, 10), (1347, 64)]
     assert scores[0] > 0.94
     assert scores[1] > 0.25
     assert scores[2] >= 0.98  # a small convolutional network, in seconds
-    assert (tmp_path / "digits-network.png").stat().st_size > 10_000
+    assert (toured.out / "digits-network.png").stat().st_size > 10_000

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from kernelmill.cli.tour import Context, preprocessing
 
-
-def test_scaled_wines_are_told_apart(tmp_path):
-    rows = {row.model: row for row in preprocessing.rows(Context("cpu", tmp_path))}
+def test_scaled_wines_are_told_apart(toured):
+    rows = {row.model: row for row in toured.parts["preprocessing"].rows}
     assert set(rows) == {"SimpleImputer", "StandardScaler", "RobustScaler", "MinMaxScaler"}
     scores = {name: float(row.score.removeprefix("ARI ")) for name, row in rows.items()}
     raw = scores.pop("SimpleImputer")

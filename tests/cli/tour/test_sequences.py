@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from kernelmill import nn
-from kernelmill.cli.tour import Context, sequences
+from kernelmill.cli.tour import sequences
 
 
-def test_rows_notes_and_pictures(tmp_path):
+def test_rows_notes_and_pictures(toured):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    context = Context("cpu", tmp_path)
-    rows = list(sequences.rows(context))
+    part = toured.parts["sequences"]
+    rows = part.rows
     assert [row.model for row in rows] == ["nn, LSTM", "nn, GRU", "nn, attention"]
     assert float(rows[0].score.removeprefix("nats ").partition("/")[0]) < 2.0
     error, naive = (float(part.split()[1]) for part in rows[1].score.split(", "))
     assert error < 0.95 * naive
     assert float(rows[2].score.split()[1]) > 0.8
-    assert context.notes[0].startswith('The LSTM writes: "The ')
-    assert {path.name for path in tmp_path.iterdir()} == {"sunspots.png", "attention.png"}
+    assert part.notes[0].startswith('The LSTM writes: "The ')
+    assert {path.name for path, _ in part.pictures} == {"sunspots.png", "attention.png"}
 
 
 def test_held_out_topics_share_no_paragraph():

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from kernelmill.cli.tour import Context, svm
 
-
-def test_machines_predict_held_out_rows(tmp_path):
-    context = Context("cpu", tmp_path)
-    rows = list(svm.rows(context))
+def test_machines_predict_held_out_rows(toured):
+    part = toured.parts["svm"]
+    rows = part.rows
     assert [row.model for row in rows] == ["SVC", "SVR", "LinearSVC", "Nystroem, LinearSVC"]
     scores = [float(row.score.rpartition(" ")[2]) for row in rows]
     assert scores[0] > 0.98
@@ -17,5 +15,5 @@ def test_machines_predict_held_out_rows(tmp_path):
     assert scores[2] > 0.93
     assert scores[3] > 0.9
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
-    ((path, _),) = context.pictures
+    ((path, _),) = part.pictures
     assert path.stat().st_size > 20_000

@@ -24,22 +24,9 @@ def _row(text: str, *words: str) -> re.Match:
     return found
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory):
-    """One whole tour: exit status, printed text and folder."""
-    out = tmp_path_factory.mktemp("tour") / "new" / "folder"
-    with pytest.MonkeyPatch.context() as patch:
-        import io
-
-        patch.setattr(sys, "stdout", io.StringIO())
-        status = cli.main(["tour", "--out", str(out)])
-        text = sys.stdout.getvalue()
-    return status, text, out
-
-
-def test_every_family_has_a_row(ran):
-    status, text, _ = ran
-    assert status == 0
+def test_every_family_has_a_row(toured):
+    text = toured.text
+    assert toured.status == 0
     expected = "boosting cluster decomposition discriminant_analysis gaussian_process hmm"
     more = "linear_model manifold mixture model_selection naive_bayes neighbors neural_network"
     last = "preprocessing sequences svm tree"
@@ -76,8 +63,8 @@ def test_every_family_has_a_row(ran):
         _row(text, *words)
 
 
-def test_columns_stand_under_each_other(ran):
-    _, text, _ = ran
+def test_columns_stand_under_each_other(toured):
+    text = toured.text
     lines = text.splitlines()
     table = lines[: lines.index("")]
     ruler = table[1]
@@ -87,9 +74,9 @@ def test_columns_stand_under_each_other(ran):
                 assert line[at] == " ", f"{line!r} crosses a column border at {at}"
 
 
-def test_scores_are_good(ran):
+def test_scores_are_good(toured):
     """k-means on the digits is known to reach an adjusted Rand index near 0.67."""
-    _, text, _ = ran
+    text = toured.text
     assert float(_row(text, "KMeans", "digits")["value"]) >= 0.6
     memory = float(_row(text, "KMeans", "in memory")["value"])
     disk = float(_row(text, "KMeans", "from disk")["value"])
@@ -101,11 +88,11 @@ def test_scores_are_good(ran):
     assert float(_row(text, "MarkovChain", "letters")["value"]) <= 3.5
 
 
-def test_pictures_are_there(ran):
+def test_pictures_are_there(toured):
     pytest.importorskip("matplotlib", reason="pictures need matplotlib")
     from PIL import Image
 
-    _, text, out = ran
+    text, out = toured.text, toured.out
     assert {path.name for path in out.iterdir()} == {
         f"{name}.png"
         for name in (
