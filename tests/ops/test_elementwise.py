@@ -348,6 +348,24 @@ def test_errors_stay_within_the_stated_ulp(name, dtype):
     assert error.max() <= row.ulp[dtype is np.float64] + 1e-3, error.max()
 
 
+def test_float32_gelu_follows_the_tail():
+    """The slope to 1.5e-7 where terms cancel, and digits of gelu where 1 + erf has none left."""
+    special = pytest.importorskip("scipy.special")
+    x = np.linspace(-14, 14, 200_001, dtype=np.float32)
+    wide = x.astype(np.float64)
+    slope = special.ndtr(wide) + wide * np.exp(-wide * wide / 2) / np.sqrt(2 * np.pi)
+    dout = np.float32(2.0)
+    got = elementwise.gelu_dx(np.full_like(x, dout), x)
+    assert np.abs(got / dout - slope).max() <= 1.5e-7
+    below = (x > -4) & (x < -1)
+    want = wide * special.ndtr(wide)
+    np.testing.assert_allclose(elementwise.gelu(x)[below], want[below], rtol=5e-5)
+    # The largest numbers pass through, far below zero nothing is left, also of infinity.
+    far = np.array([-np.inf, -3e38, -40, -11, 11, 3e38, np.inf], np.float32)
+    np.testing.assert_array_equal(elementwise.gelu(far), np.maximum(far, 0))
+    np.testing.assert_array_equal(elementwise.gelu_dx(np.ones_like(far), far), far > 0)
+
+
 # --- the contract of calls ------------------------------------------------------------------------
 
 
