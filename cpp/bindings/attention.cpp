@@ -67,6 +67,30 @@ void backward(View<const T> dout, View<const T> q, View<const T> k, View<const T
                          Results<T>{dout, out, lse}, dq, dk, dv);
 }
 
+// Queries, keys or values of a projection (b, t, 3 h, e).
+template <class T>
+View<T> part_of(View<T> joint, index_t which) {
+  joint.shape[2] /= 3;
+  joint.data += which * joint.shape[2] * joint.strides[2];
+  return joint;
+}
+
+template <class T>
+void joint_backward(View<const T> dout, View<const T> qkv, View<const T> out, const T* lse,
+                    View<const T> bias, View<const bool> mask, std::span<const T> slopes,
+                    bool causal, index_t window, index_t offset, double scale, double p,
+                    std::uint64_t seed, std::uint64_t stream, View<T> dqkv) {
+  const char* const op = "attention.joint_backward";
+  if (qkv.shape[2] != 3 * dout.shape[2]) {
+    invalid(op, "qkv must have three times the heads of dout, got ", qkv.shape[2], " and ",
+            dout.shape[2]);
+  }
+  attention::backward<T>(inputs<T>(op, part_of(qkv, 0), part_of(qkv, 1), part_of(qkv, 2), bias,
+                                   mask, slopes, causal, window, offset, scale, p, seed, stream),
+                         Results<T>{dout, out, lse}, part_of(dqkv, 0), part_of(dqkv, 1),
+                         part_of(dqkv, 2));
+}
+
 template <class T>
 void bias_backward(View<const T> dout, View<const T> q, View<const T> k, View<const T> v,
                    View<const T> out, const T* lse, View<const T> bias, View<const bool> mask,
@@ -83,6 +107,7 @@ void bias_backward(View<const T> dout, View<const T> q, View<const T> k, View<co
 void bind_attention(Family family) {
   family.op<forward<float>, forward<double>>("forward");
   family.op<backward<float>, backward<double>>("backward");
+  family.op<joint_backward<float>, joint_backward<double>>("joint_backward");
   family.op<bias_backward<float>, bias_backward<double>>("bias_backward");
 }
 

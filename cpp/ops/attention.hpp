@@ -33,6 +33,7 @@ struct Results {
 
 template <class T>
 void forward(const Inputs<T>& in, View<T> out, T* lse);
+// dq, dk and dv have any strides but those of their last axes, which are 1.
 template <class T>
 void backward(const Inputs<T>& in, const Results<T>& results, View<T> dq, View<T> dk, View<T> dv);
 template <class T>

@@ -257,8 +257,15 @@ void backward(const Inputs<T>& in, const Results<T>& results, View<T> dq, View<T
   const index_t b = in.q.shape[0], t = in.q.shape[1], h = in.q.shape[2], e = in.q.shape[3];
   const index_t s = in.k.shape[1], g = in.k.shape[2];
   const index_t size = b * t * h * e;
+  // Calls f with a row of dq and where its copies in `memory` begin.
+  const auto each_row = [&](index_t begin, index_t end, auto f) {
+    for (index_t i = begin; i < end; ++i) {
+      const index_t at[] = {i / (t * h), i / h % t, i % h};
+      f(dq.data + at[0] * dq.strides[0] + at[1] * dq.strides[1] + at[2] * dq.strides[2], i * e);
+    }
+  };
   if (b * g * s == 0) {
-    std::fill_n(dq.data, size, T{0});
+    each_row(0, size == 0 ? 0 : b * t * h, [&](T* row, index_t) { std::fill_n(row, e, T{0}); });
     return;
   }
   const index_t cuts = std::min((wanted + b * g - 1) / (b * g), (s + least - 1) / least);
@@ -272,15 +279,21 @@ void backward(const Inputs<T>& in, const Results<T>& results, View<T> dq, View<T
                  for (index_t task = first; task < last; ++task) {
                    const index_t cut = task / (b * g), pair = task % (b * g);
                    View<T> part = dq;
-                   if (cut > 0) part.data = memory.data() + (cut - 1) * size;
+                   if (cut > 0) {
+                     part = {memory.data() + (cut - 1) * size, dq.shape, {t * h * e, h * e, e, 1}};
+                   }
                    pass.run(pair / g, pair % g, cut * most, std::min(s, (cut + 1) * most), part, dk,
                             dv);
                  }
                });
   if (parts == 1) return;
-  parallel_for(size, index_t{1} << 15, [&](index_t, index_t begin, index_t end) {
+  const index_t grain = std::max<index_t>(1, (index_t{1} << 15) / std::max<index_t>(1, e));
+  parallel_for(b * t * h, grain, [&](index_t, index_t begin, index_t end) {
     for (index_t cut = 0; cut + 1 < parts; ++cut) {
-      for (index_t i = begin; i < end; ++i) dq.data[i] += memory.data()[cut * size + i];
+      const T* const more = memory.data() + cut * size;
+      each_row(begin, end, [&](T* row, index_t from) {
+        for (index_t c = 0; c < e; ++c) row[c] += more[from + c];
+      });
     }
   });
 }

@@ -52,8 +52,12 @@ struct Store {
 
   void prefetch(index_t i0, index_t rows, index_t j0) const {
     if (out.col_stride != 1) return;
+    const bool before = finish.before.data != nullptr && finish.before.col_stride == 1;
     for (index_t i = i0; i < i0 + rows; ++i) {
       for (int v = 0; v < NV; ++v) __builtin_prefetch(&out(i, j0) + v * lanes, 1);
+      for (int v = 0; v < NV && before; ++v) {
+        __builtin_prefetch(&finish.before(i, j0) + v * lanes, 1);
+      }
     }
   }
 

@@ -338,13 +338,11 @@ class Pass {
       return true;
     }
     Pending& old = at->second;
-    if (!old.own) {
-      old.g = Ref(PyNumber_Add(old.g.get(), g.get()));
-      old.own = true;
-      return static_cast<bool>(old.g);
-    }
-    return static_cast<bool>(
-        Ref(PyObject_CallFunctionObjArgs(known.add_into, old.g.get(), g.get(), nullptr)));
+    if (!old.own && own) std::swap(old.g, g);  // a residual connection's, and its branch's
+    PyObject* const fresh = old.own || own ? Py_False : Py_True;
+    old.own = true;
+    old.g = Ref(PyObject_CallFunctionObjArgs(known.add, old.g.get(), g.get(), fresh, nullptr));
+    return static_cast<bool>(old.g);
   }
 
   bool run() {
@@ -430,7 +428,11 @@ class Pass {
       PyObject* parent = PyTuple_GET_ITEM(parents, i);
       PyObject* d = several ? PyTuple_GET_ITEM(given.get(), i) : given.get();
       if (parent == Py_None || d == Py_None) continue;
-      if (!pass_on(n, parent, Ref::of(d), g)) return false;
+      bool shared = d == g;  // also by two parents
+      for (Py_ssize_t k = 0; k < count; ++k) {
+        shared |= several && k != i && PyTuple_GET_ITEM(given.get(), k) == d;
+      }
+      if (!pass_on(n, parent, Ref::of(d), !shared)) return false;
     }
     return true;
   }
@@ -441,7 +443,8 @@ class Pass {
       PyObject *parent = PyTuple_GET_ITEM(parents, i), *step = PyTuple_GET_ITEM(plan, i);
       if (parent == Py_None || step == Py_None) continue;
       Ref d = step == Py_True ? Ref::of(g) : computed(step, g, saved);
-      if (!d || !pass_on(n, parent, std::move(d), g)) return false;
+      const bool fresh = d.get() != g;
+      if (!d || !pass_on(n, parent, std::move(d), fresh)) return false;
     }
     return true;
   }
@@ -458,8 +461,7 @@ class Pass {
         dispatch(PyTuple_GET_ITEM(step, 0), args.data(), static_cast<std::size_t>(count), nullptr));
   }
 
-  bool pass_on(const Node* n, PyObject* parent, Ref d, const PyObject* g) {
-    const bool fresh = d.get() != g;
+  bool pass_on(const Node* n, PyObject* parent, Ref d, bool fresh) {
     if (slot(n->rule, known.broadcasts) == Py_True) {
       Ref shape;
       const int same = same_shape(d.get(), parent, shape);
@@ -521,8 +523,8 @@ PyObject* connect(PyObject*, PyObject* args) {
   auto& k = known;
   if (!PyArg_ParseTuple(args, "OOOOOOOOOOOOOOOO!O!", &k.tensor, &k.leaf, &k.part, &k.rule,
                         &k.float32, &k.float64, &k.recording, &k.arithmetic, &k.deliver, &k.hooked,
-                        &k.freed, &k.check, &k.sum_to, &k.add_into, &k.rerun, &PyTuple_Type,
-                        &operations, &PyTuple_Type, &rules)) {
+                        &k.freed, &k.check, &k.sum_to, &k.add, &k.rerun, &PyTuple_Type, &operations,
+                        &PyTuple_Type, &rules)) {
     return nullptr;
   }
   Py_INCREF(args);  // for good: everything above is borrowed from it

@@ -50,7 +50,7 @@ inline struct Known {
   PyTypeObject *array, *tensor, *leaf, *part, *rule;
   PyObject *float32, *float64;
   PyObject* recording;
-  PyObject *arithmetic, *deliver, *hooked, *freed, *check, *sum_to, *add_into, *rerun;
+  PyObject *arithmetic, *deliver, *hooked, *freed, *check, *sum_to, *add, *rerun;
   PyObject* rules[4];                          // of add, subtract, multiply, divide
   PyObject* operations[4];                     // and their ops
   Py_ssize_t data, grad, node;                 // slots of a tensor

@@ -1,5 +1,7 @@
 """Attention against its specification, at the edges, and in the memory it takes."""
 
+import itertools
+
 import numpy as np
 import pytest
 from agreement import DTYPES, Case, agreement_tests, cases, eps
@@ -112,6 +114,34 @@ def backward(with_bias):
 @cases("attention.backward")
 def backward_cases():
     yield from backward(False)
+
+
+@cases("attention.joint_backward")
+def joint_backward_cases():
+    rng = np.random.default_rng(6)
+    sizes = (((1, 1, 1, 1, 1, 1, 1), ""), ((4, 3, 3, 1, 1, 3, 3), "causal"),
+             ((0, 2, 2, 1, 1, 2, 2), ""), ((2, 70, 70, 2, 2, 8, 8), "dropout mask"),
+             ((1, 40, 40, 3, 3, 33, 33), "causal bias window slopes"),
+             ((1, 600, 600, 2, 2, 4, 4), "causal"))  # fmt: skip
+    for (size, options), dtype in itertools.product(sizes, DTYPES):
+        arrays, given = arguments(rng, size, dtype, options)
+        dout = rng.normal(size=arrays[0].shape).astype(dtype)
+        out, lse = attention.forward.specification(*arrays, *given)
+        limits = bounds(size, arrays, given, dout)[:3]
+        limit = np.repeat(np.array(limits), size[3])[:, None]
+        yield Case(
+            f"{size} {options} {dtype.__name__}",
+            (dout, np.concatenate(arrays, 2), out, lse, *given),
+            bounds=(limit,),
+            big=size[1] == 600,
+        )
+
+
+def test_a_joint_projection_must_have_three_times_the_heads():
+    x = np.ones((1, 2, 2, 1))
+    for function in (attention.joint_backward, attention.joint_backward.specification):
+        with pytest.raises(ValueError, match="three times the heads of dout, got 4 and 2"):
+            function(x, np.ones((1, 2, 4, 1)), x, np.ones((1, 2, 2)))
 
 
 @cases("attention.bias_backward")

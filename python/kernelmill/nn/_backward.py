@@ -8,8 +8,11 @@ from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
+import numpy as np
+
 from .. import _runtime
 from .._arrays import namespace
+from ..ops import elementwise
 from . import _tape
 from ._documents import complete
 from ._dtypes import FLOATS
@@ -26,6 +29,8 @@ from ._tape import (
     next_number,
     sum_to,
 )
+
+_MANY = 1 << 16  # elements that pay for threads
 
 _delivery = threading.Lock()  # two threads may reach one leaf
 
@@ -44,12 +49,14 @@ def deliver(leaf: Leaf, g: Any, own: bool) -> None:
         elif old._node is not None:
             tensor.grad = old + _tape.Tensor(g)
         else:
-            add_into(old.data, g)
+            add(old.data, g)
 
 
-def add_into(old: Any, g: Any) -> None:
-    """Add to an array in place."""
-    namespace(g).add(old, g, out=old)
+def add(old: Any, g: Any, fresh: bool = False) -> Any:
+    """The sum of two gradients: a fresh array, or the first one changed in place."""
+    if type(g) is np.ndarray and g.size >= _MANY and g.dtype == old.dtype and g.dtype.char in "fd":
+        return elementwise.add(old, g, out=None if fresh else old)
+    return old + g if fresh else namespace(g).add(old, g, out=old)
 
 
 def hooked(node: Any, g: Any) -> Any:
@@ -183,7 +190,7 @@ def run_back(
             grads[number] = old + g
             own.add(number)
         else:
-            add_into(old, g)
+            add(old, g)
 
     for node, g in roots:
         send(node, g, False)
@@ -247,7 +254,6 @@ def run_back(
         if not (retain_graph or create_graph):
             node.saved = node.parents = None
     return reached
-
 
 
 def _seed(caller: str, output: Any, gradient: Any, create_graph: bool) -> Any:

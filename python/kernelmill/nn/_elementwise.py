@@ -531,7 +531,7 @@ def connect(tensor: type) -> None:
     _runtime.connect(
         tensor, Leaf, Part, Rule, np.dtype(np.float32), np.dtype(np.float64), recording,
         arithmetic, _backward.deliver, _backward.hooked, _backward.freed, check_unwritten, sum_to,
-        _backward.add_into, _backward.rerun,
+        _backward.add, _backward.rerun,
         tuple(getattr(table, n) for n in fast), tuple(RULES[n] for n in fast),
     )  # fmt: skip
 

@@ -30,6 +30,7 @@ _OPTIONS = (
     " offset: int, scale: float, p: float, seed: int[0,2**64), stream: int[0,2**64)"
 )
 _BIAS = "bias: T[bb=b|1,bh=h|1,bt=t|1,bs=s|1]"
+_OWN_OPTIONS, _OWN_BIAS = (text.replace("=s|1", "=t|1") for text in (_OPTIONS, _BIAS))  # s is t
 
 
 def _check(name: str, q: np.ndarray, k: np.ndarray, p: float) -> None:
@@ -254,6 +255,74 @@ def backward(
         return np.ascontiguousarray(x.transpose(0, 2, 1, 3)).astype(q.dtype)
 
     return merged(dq, h), merged(dk, g), merged(dv, g)
+
+
+@op(
+    f"dout: T[b,t,h,e], qkv: T[b,t,m,e], out: T[b,t,h,e], lse: A[b,h,t], {_OWN_BIAS}?,"
+    f" {_OWN_OPTIONS} -> dqkv: T[b,t,m,e]",
+    cuda="a GPU stacks what `backward` returns",
+)
+def joint_backward(
+    dout: np.ndarray,
+    qkv: np.ndarray,
+    out: np.ndarray,
+    lse: np.ndarray,
+    bias: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    slopes: np.ndarray | None = None,
+    causal: bool = False,
+    window: int = -1,
+    offset: int = 0,
+    scale: float = 1.0,
+    p: float = 0.0,
+    seed: int = 0,
+    stream: int = 0,
+) -> np.ndarray:
+    """`backward` of queries, keys and values of one projection, written side by side.
+
+    Parameters
+    ----------
+    dout, out : ndarray of shape (b, t, h, e), float32 or float64
+        Gradient of out, and what the forward pass returned.
+    qkv : ndarray of shape (b, t, 3 * h, e), dtype of dout
+        The heads of queries, then those of keys, then those of values.
+    lse : ndarray of shape (b, h, t), dtype of dout
+        What the forward pass returned.
+    bias, mask, slopes : ndarray, optional
+        As in the forward pass.
+    causal, window, offset, scale, p, seed, stream : bool, int and float
+        As in the forward pass.
+
+    Returns
+    -------
+    dqkv : ndarray of shape (b, t, 3 * h, e), dtype of dout
+        Their gradients.
+
+    Raises
+    ------
+    ValueError
+        If qkv has other than 3 h heads, p is not in [0, 1], or shapes or dtypes do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import attention
+    >>> qkv = np.array([0.0, 0.0, 1.0, 0.0, 0.0, 3.0]).reshape(1, 2, 3, 1)
+    >>> out, lse = attention.forward(qkv[:, :, :1], qkv[:, :, 1:2], qkv[:, :, 2:])
+    >>> attention.joint_backward(np.ones((1, 2, 1, 1)), qkv, out, lse)[:, :, 2].ravel()
+    array([1., 1.])
+    """
+    h = dout.shape[2]
+    if qkv.shape[2] != 3 * h:
+        raise ValueError(
+            "attention.joint_backward: qkv must have three times the heads of dout, got "
+            f"{qkv.shape[2]} and {h}"
+        )
+    q, k, v = qkv[:, :, :h], qkv[:, :, h : 2 * h], qkv[:, :, 2 * h :]
+    _check("joint_backward", q, k, p)
+    parts = backward.specification(dout, q, k, v, out, lse, bias, mask, slopes, causal, window,
+                                   offset, scale, p, seed, stream)  # fmt: skip
+    return np.concatenate(parts, axis=2)
 
 
 @op(

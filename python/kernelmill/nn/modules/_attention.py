@@ -41,11 +41,16 @@ def _joint_forward(qkv: Any, bias: Any, **options: Any) -> Any:
 def _joint_backward(g: Any, saved: tuple, node: Node) -> Any:
     qkv, bias, out, lse = saved
     given = (g, qkv[:, :, 0], qkv[:, :, 1], qkv[:, :, 2], out, lse, bias)
+    options = node.options
     needs = [p is not None for p in node.parents]
-    return (
-        np.stack(ops.backward(*given, **node.options), axis=2) if needs[0] else None,
-        ops.bias_backward(*given, **node.options) if needs[1] else None,
-    )
+    dqkv = None
+    if needs[0] and namespace(qkv) is np:
+        b, t, _, h, e = qkv.shape
+        dqkv = ops.joint_backward(g, qkv.reshape(b, t, 3 * h, e), out, lse, bias, **options)
+        dqkv = dqkv.reshape(qkv.shape)
+    elif needs[0]:
+        dqkv = np.stack(ops.backward(*given, **options), axis=2)
+    return dqkv, ops.bias_backward(*given, **options) if needs[1] else None
 
 
 def _joint_composed(qkv: Any, bias: Any, **options: Any) -> Any:
