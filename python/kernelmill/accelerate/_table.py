@@ -79,7 +79,7 @@ _TABLE = {
 # Parameters that change no result.
 _WITHOUT_EFFECT = {"n_jobs"}
 # Defaults that only say that a default is about to change.
-_SENTINELS = ("deprecated", "warn")
+SENTINELS = ("deprecated", "warn")
 # (class, parameter, value): what ours does without, though it has the parameter.
 _NOT_SUPPORTED = {("SimpleImputer", "add_indicator", True): "inverse_transform is theirs only"}
 
@@ -169,7 +169,7 @@ def parameters(entry: Entry, theirs: Any, values: dict[str, Any]) -> tuple[dict[
         }
     for name, value in values.items():
         default = usual.get(name, inspect.Parameter.empty)
-        if isinstance(value, str) and value in _SENTINELS and _same(value, default):
+        if isinstance(value, str) and value in SENTINELS and _same(value, default):
             continue
         for (cls, parameter, refused), reason in _NOT_SUPPORTED.items():
             if cls == entry.name and parameter == name and _same(value, refused):

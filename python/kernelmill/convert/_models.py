@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,9 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill.accelerate import _switch
-from kernelmill.accelerate._table import Entry, defaults, entries, parameters
-from kernelmill.convert import _boosters, _histograms, _neighbors, _trees
-from kernelmill.convert._attributes import copied
+from kernelmill.accelerate._table import SENTINELS, Entry, defaults, entries, parameters
+from kernelmill.convert import _boosters, _histograms, _machines, _neighbors, _trees, _trees_back
+from kernelmill.convert._attributes import THEIR_OWN, copied, fitted_on
 
 
 def _nothing(ours: Any, theirs: Any) -> None:
@@ -37,19 +36,6 @@ def _labels(ours: Any, theirs: Any) -> None:
     """Whether targets were labels, several at once, which no public attribute says."""
     binarizer = getattr(theirs, "_label_binarizer", None)
     ours._multilabel = getattr(binarizer, "y_type_", "").startswith("multilabel")
-
-
-def _machine(ours: Any, theirs: Any) -> None:
-    """Of support vectors: constants of the pairs, from intercepts about the origin 0."""
-    width = getattr(theirs, "_gamma", None)  # no public attribute has what "scale" gave
-    ours._gamma = float(theirs.gamma if width is None else width)
-    ours._origin = None
-    ours.n_support_ = np.array(theirs.n_support_)
-    intercepts = np.array(theirs.intercept_)
-    if hasattr(theirs, "classes_"):
-        ours._constants = -intercepts if len(theirs.classes_) == 2 else intercepts
-    else:
-        ours._constant = float(intercepts[0])
 
 
 def _batches(ours: Any, theirs: Any) -> None:
@@ -78,33 +64,14 @@ def _assigned_there(theirs: Any, ours: Any) -> None:
         theirs.covars_ = np.array(ours._covars_)
 
 
-def _fitted_on(rows: Callable, targets: Callable, **given: Any) -> Callable[[Any, Any], None]:
-    """Their fit on a few rows, for the attributes that are private; then ours for the public."""
-
-    def back(theirs: Any, ours: Any) -> None:
-        parameters = theirs.get_params(deep=False)
-        own = {
-            name: value(ours) if callable(value) else value
-            for name, value in given.items()
-            if name in parameters
-        }
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # such a fit need not converge
-            theirs.set_params(**own).fit(rows(ours), targets(ours))
-        theirs.set_params(**parameters)
-        copied(ours, theirs, _THEIR_OWN)
-
-    return back
-
-
-_center_rows = _fitted_on(
+_center_rows = fitted_on(
     lambda ours: ours.cluster_centers_,
     lambda ours: None,
     init=lambda ours: ours.cluster_centers_,
     n_init=1,
     max_iter=1,
 )
-_two_rows = _fitted_on(
+_two_rows = fitted_on(
     lambda ours: np.zeros((2, ours.n_features_in_)), lambda ours: np.ones(2), max_iter=1
 )
 
@@ -116,14 +83,13 @@ def _two_of_each_class(ours: Any) -> np.ndarray:
     return np.concatenate([own, 1 - own])
 
 
-_rows_of_each_class = _fitted_on(
+_rows_of_each_class = fitted_on(
     lambda ours: np.zeros((2 * len(ours.classes_), ours.n_features_in_)),
     _two_of_each_class,
     cv=None,  # so few rows have no folds
     store_cv_results=False,
 )
 
-_THEIR_OWN = ("monitor_",)  # of a kind that each library has for itself
 # Class -> what follows from its public attributes, and whether those make a model of theirs again.
 _PLAIN = (
     "ARDRegression BayesianRidge ElasticNet ElasticNetCV FactorAnalysis GaussianMixture "
@@ -143,6 +109,16 @@ _HIDDEN_MARKOV = (
     "CategoricalHMM", "GMMHMM", "GaussianHMM", "MultinomialHMM", "PoissonHMM",
     "VariationalCategoricalHMM", "VariationalGaussianHMM",
 )  # fmt: skip
+_VECTOR_MACHINES = ("SVC", "SVR", "NuSVC", "NuSVR", "OneClassSVM")
+_TREES = (
+    "DecisionTreeClassifier", "DecisionTreeRegressor", "ExtraTreeClassifier", "ExtraTreeRegressor",
+)  # fmt: skip
+_FORESTS = (
+    "RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier",
+    "ExtraTreesRegressor",
+)  # fmt: skip
+_STAGED = ("GradientBoostingClassifier", "GradientBoostingRegressor")
+_HISTOGRAMS = ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor")
 _MODELS: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(_PLAIN.split(), _nothing),
     "MiniBatchKMeans": _batches,
@@ -150,18 +126,11 @@ _MODELS: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(("MultinomialNB", "ComplementNB", "BernoulliNB"), _counts),
     "CategoricalNB": _categories,
     "GaussianNB": _gaussian_classes,
-    **dict.fromkeys(("SVC", "SVR", "NuSVC", "NuSVR", "OneClassSVM"), _machine),
-    **dict.fromkeys(("DecisionTreeClassifier", "DecisionTreeRegressor"), _trees.tree),
-    **dict.fromkeys(("ExtraTreeClassifier", "ExtraTreeRegressor"), _trees.tree),
-    **dict.fromkeys(("RandomForestClassifier", "RandomForestRegressor"), _trees.forest),
-    **dict.fromkeys(("ExtraTreesClassifier", "ExtraTreesRegressor"), _trees.forest),
-    **dict.fromkeys(
-        ("GradientBoostingClassifier", "GradientBoostingRegressor"), _trees.gradient_boosting
-    ),
-    **dict.fromkeys(
-        ("HistGradientBoostingClassifier", "HistGradientBoostingRegressor"),
-        _histograms.histogram_boosting,
-    ),
+    **dict.fromkeys(_VECTOR_MACHINES, _machines.here),
+    **dict.fromkeys(_TREES, _trees.tree),
+    **dict.fromkeys(_FORESTS, _trees.forest),
+    **dict.fromkeys(_STAGED, _trees.gradient_boosting),
+    **dict.fromkeys(_HISTOGRAMS, _histograms.histogram_boosting),
     "IsolationForest": _trees.isolation,
     **dict.fromkeys(("AdaBoostClassifier", "AdaBoostRegressor"), _members),
     **dict.fromkeys(_SEARCHERS, _neighbors.here),
@@ -175,17 +144,15 @@ _BACK: dict[str, Callable[[Any, Any], None]] = {
     **dict.fromkeys(("KMeans", "MiniBatchKMeans"), _center_rows),
     **dict.fromkeys(("GammaRegressor", "PoissonRegressor", "TweedieRegressor"), _two_rows),
     **dict.fromkeys(("RidgeClassifier", "RidgeClassifierCV"), _rows_of_each_class),
+    **dict.fromkeys(_VECTOR_MACHINES, _machines.back),
+    **dict.fromkeys(_TREES, _trees_back.tree),
+    **dict.fromkeys(_FORESTS, _trees_back.forest),
+    **dict.fromkeys(_STAGED, _trees_back.gradient_boosting),
+    **dict.fromkeys(_HISTOGRAMS, _histograms.back),
+    "IsolationForest": _trees_back.isolation,
+    **dict.fromkeys(("AdaBoostClassifier", "AdaBoostRegressor"), _trees_back.members),
 }
-# Their predictions read private attributes that no public ones give, or the rows of the fit.
-_NOT_BACK = {
-    "AdaBoostClassifier", "AdaBoostRegressor", "GradientBoostingClassifier",
-    "GradientBoostingRegressor", "HistGradientBoostingClassifier",
-    "HistGradientBoostingRegressor", "IsolationForest", "MultinomialHMM",
-    "DecisionTreeClassifier", "DecisionTreeRegressor",
-    "ExtraTreeClassifier", "ExtraTreeRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor",
-    "NuSVC", "NuSVR", "OneClassSVM",
-    "RandomForestClassifier", "RandomForestRegressor", "SVC", "SVR",
-}  # fmt: skip
+_NOT_BACK = {"MultinomialHMM"}  # hmmlearn's knows no numbers of trials but those of its fit
 
 
 def classes(*, back: bool = False) -> list[str]:
@@ -238,7 +205,7 @@ def convert(model: Any) -> Any:
     if reason:
         raise NotImplementedError(f"convert: {name} must have parameters that exist here: {reason}")
     ours = entry.ours()(**copy.deepcopy(given))
-    copied(model, ours, _THEIR_OWN)
+    copied(model, ours, THEIR_OWN)
     _MODELS[name](ours, model)
     return ours
 
@@ -259,8 +226,8 @@ def to_sklearn(model: Any) -> Any:
     Raises
     ------
     NotImplementedError
-        If their class keeps what it predicts with where no public attribute reaches, or lacks a
-        parameter of ours.
+        If their class cannot predict the same (a kernel or a split of categorical levels that it
+        lacks), or lacks a parameter of ours.
 
     Examples
     --------
@@ -276,20 +243,28 @@ def to_sklearn(model: Any) -> Any:
     if type(model) is not entry.ours():
         _entry_of(model, "", "to_sklearn", [])
     check_is_fitted(model)
-    theirs = _switch.original(entry)
-    known, given = defaults(theirs), {}
-    for parameter, default in defaults(entry.ours()).items():
-        value = getattr(model, parameter)
-        if parameter in known:
-            given[parameter] = copy.deepcopy(value)
-        elif value is not default and value != default:
-            raise NotImplementedError(
-                f"to_sklearn: {name} must have parameters that exist there, got "
-                f"{parameter}={value!r}"
-            )
-    made = theirs(**given)
+    made = _unfitted_there(model, entry)
     if name not in _BACK or entry.assigned:
-        copied(model, made, _THEIR_OWN)
+        copied(model, made, THEIR_OWN)
     if name in _BACK:
         _BACK[name](made, model)
     return made
+
+
+def _unfitted_there(model: Any, entry: Entry) -> Any:
+    """Theirs with the parameters of ours, estimators among these included."""
+    theirs, own = _switch.original(entry), entries()
+    known, given = defaults(theirs), {}
+    for parameter, default in defaults(entry.ours()).items():
+        value, kind = getattr(model, parameter), type(getattr(model, parameter)).__name__
+        plain = value is default or (isinstance(value, type(default)) and value == default)
+        if parameter in known and kind in own and type(value) is own[kind].ours():
+            given[parameter] = _unfitted_there(value, own[kind])
+        elif parameter in known and not (plain and known[parameter] in SENTINELS):
+            given[parameter] = copy.deepcopy(value)
+        elif parameter not in known and not plain:
+            raise NotImplementedError(
+                f"to_sklearn: {type(model).__name__} must have parameters that exist there, got "
+                f"{parameter}={value!r}"
+            )
+    return theirs(**given)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernelmill.ensemble._isolation import _depths, _mean_depth
+from kernelmill.ensemble._isolation import _mean_depth
 from kernelmill.ensemble._trees import joined
 from kernelmill.ops import tree as ops
 from kernelmill.tree._fitted import ARRAYS, walkable
@@ -125,8 +125,14 @@ def gradient_boosting(ours: Any, theirs: Any) -> None:
 
 def isolation(ours: Any, theirs: Any) -> None:
     """Trees whose depths predict."""
-    grown = []
-    for member, features in zip(theirs.estimators_, theirs.estimators_features_, strict=True):
+    grown, depths = [], []
+    members = zip(
+        theirs.estimators_, theirs.estimators_features_, theirs._decision_path_lengths,
+        theirs._average_path_length_per_tree, strict=True,
+    )  # fmt: skip
+    for member, features, nodes, rest in members:
+        order = numbered(member.tree_.children_left, member.tree_.children_right)[0]
+        depths.append((np.asarray(nodes) + rest - 1.0)[order])  # nodes that are passed, and more
         one = _grown(member.tree_, by_count=True)
         words = one.nodes.view(ops.NODE)[:, 0]
         inner = words["feature"] >= 0
@@ -138,7 +144,7 @@ def isolation(ours: Any, theirs: Any) -> None:
     most = np.array([float(theirs.max_samples_)])
     unit = float(_their_mean_depth(most)[0])  # scores are powers of depths by this
     ratio = float(_mean_depth(most)[0]) / unit if unit > 0 else 1.0
-    ours._depths = _depths(ours._trees, _their_mean_depth) * ratio - float(_mean_depth(most)[0])
+    ours._depths = np.concatenate(depths)[:, None] * ratio - float(_mean_depth(most)[0])
     ours._seed = 0
 
 

@@ -327,8 +327,10 @@ class _Classifier(ClassifierMixin, SupportVectorMachine):
                 "False then (predict_proba is not available when fitted with probability=False)"
             )
         given = self._mapped_rows(X, self._decisions)
-        decisions = to_host(given)
-        found = _pairs.coupled(decisions, -self.probA_, len(self.classes_))
+        decisions, k = to_host(given), len(self.classes_)
+        if self.probB_.any():  # a model of LIBSVM
+            return beside(_pairs.stepped(decisions, -self.probA_, -self.probB_, k), given)
+        found = _pairs.coupled(decisions, -self.probA_, k)
         return beside(_pairs.led_by(found, self._labels(decisions)), given)
 
     @available_if(_has_probabilities)
@@ -363,7 +365,8 @@ class SVC(_Classifier):
     classes_, class_weight_, coef_, dual_coef_, dual_gap_, fit_status_, intercept_, n_iter_
     n_support_
     probA_, probB_ : ndarray of shape (n_pairs,)
-        With ``probability=True``, minus the slopes of the sigmoids, and zeros.
+        With ``probability=True``, minus the slopes of the sigmoids, and zeros; of a model of LIBSVM
+        that was converted, what it had.
     shape_fit_, support_, support_vectors_, n_features_in_, feature_names_in_
 
     See Also
@@ -430,7 +433,8 @@ class NuSVC(_Classifier):
     classes_, class_weight_, coef_, dual_coef_, dual_gap_, fit_status_, intercept_, n_iter_
     n_support_
     probA_, probB_ : ndarray of shape (n_pairs,)
-        With ``probability=True``, minus the slopes of the sigmoids, and zeros.
+        With ``probability=True``, minus the slopes of the sigmoids, and zeros; of a model of LIBSVM
+        that was converted, what it had.
     shape_fit_, support_, support_vectors_, n_features_in_, feature_names_in_
 
     See Also
@@ -476,6 +480,6 @@ class NuSVC(_Classifier):
     ) -> tuple[np.ndarray, float]:
         first, second = problem.multipliers(b, g)
         margin = (second - first) / 2
-        if not margin > 1e-12 * max(abs(first), abs(second)):
+        if not margin > 1e-12 * max(abs(first), abs(second), problem.scale):
             margin = 1.0  # the classes cannot be told apart
         return b / margin, (first + second) / 2 / margin
