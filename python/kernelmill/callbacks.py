@@ -38,8 +38,10 @@ class Checkpoint:
     over the one before, so that a crash at any moment leaves a whole file. If a later one cannot be
     written, a warning says so and the fit goes on. With several starts a file holds the start under
     way, and the last file the best one. A file holds what ``predict`` needs, not results per row
-    such as ``labels_``. To go on from it: load it, set ``warm_start=True``, and fit again.
-    Estimators that are fitted at the same time, as in a grid search, need a file each.
+    such as ``labels_``. To go on from it: load it, set ``warm_start=True``, and fit again. Models
+    that solve equations directly, such as `Ridge` and `KernelRidge`, have no steps to go on from:
+    their file is written at the end. Estimators that are fitted at the same time, as in a grid
+    search, need a file each.
 
     Examples
     --------
@@ -63,6 +65,7 @@ class Checkpoint:
         self.every = every
         self.n_saved = 0
         self._last = -float("inf")
+        self._before: dict[str, Any] = {}
 
     def setup(self, estimator: Any, context: Any) -> None:
         """Begin a fit.
@@ -75,6 +78,7 @@ class Checkpoint:
             Of the fit.
         """
         self.n_saved, self._last = 0, -float("inf")
+        self._before = {**vars(estimator)}
 
     def teardown(self, estimator: Any, context: Any) -> None:
         """End a fit, well or not.
@@ -86,6 +90,7 @@ class Checkpoint:
         context : sklearn.callback.CallbackContext
             Of the fit.
         """
+        self._before = {}
 
     def on_fit_task_begin(self, estimator: Any, context: Any) -> None:
         """Hear of a task that begins.
@@ -124,9 +129,11 @@ class Checkpoint:
         if fitted_estimator is None or not due or is_run:
             return False
         for name, value in list(vars(fitted_estimator).items()):
-            # Of an earlier fit: the copy shares what this one has not set yet.
+            # Of an earlier fit: the copy shares what this one has not set yet. A number may be the
+            # same object again.
             public = name.endswith("_") and not name.startswith("_")
-            if public and name not in FEATURES and value is vars(estimator).get(name):
+            plain = value is None or isinstance(value, (bool, int, float, str))
+            if public and name not in FEATURES and not plain and value is self._before.get(name):
                 delattr(fitted_estimator, name)
         try:
             save(fitted_estimator, self.path)

@@ -10,7 +10,7 @@ import pytest
 import kernelmill
 from kernelmill._estimator._rows import Rows
 from kernelmill.gaussian_process import GaussianProcessRegressor, SparseGaussianProcessRegressor
-from kernelmill.gaussian_process._sparse import _Bound, _Data
+from kernelmill.gaussian_process._bound import Bound, Data
 from kernelmill.gaussian_process.kernels import RBF, DotProduct, Matern, RationalQuadratic
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -80,13 +80,13 @@ def test_gradients(kernel):
     rng = np.random.default_rng(0)
     X, Z, noise = rng.normal(size=(80, 2)), rng.normal(size=(6, 2)), 0.2
     Y = np.stack([np.sin(X[:, 0]), X[:, 1]], axis=1) + 0.1 * rng.normal(size=(80, 2))
-    data = _Data(Rows(X, None, "test"), Y, "test")
+    data = Data(Rows(X, None, "test"), Y, "test")
 
     def value(theta, log_noise, Z):
-        return _Bound(kernel.clone_with_theta(theta), np.exp(log_noise), Z, data).value
+        return Bound(kernel.clone_with_theta(theta), np.exp(log_noise), Z, data).value
 
     at = (kernel.theta, np.log(noise), Z)
-    found = _Bound(kernel, noise, Z, data).gradient(True)
+    found = Bound(kernel, noise, Z, data).gradient(True)
     h = 1e-5
     for part, gradient in enumerate(found):
         for place in np.ndindex(np.shape(at[part])):

@@ -22,7 +22,9 @@ and ``u = s2 - R K s2``, which is what a move of the mode changes,
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -35,11 +37,12 @@ from kernelmill._arrays import beside, namespace, to_host
 from kernelmill._estimator import _linalg
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting, warn
-from kernelmill._estimator._random import legacy_state, seed_of
+from kernelmill._estimator._random import legacy_state
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import encode_classes
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._regressor import _CHUNK
+from kernelmill.gaussian_process._search import Search, fingerprint
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
 from kernelmill.gaussian_process.kernels import CompoundKernel
 from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
@@ -135,23 +138,48 @@ class _Process:
     g: np.ndarray | None = None
     value: float = -math.inf
 
-    def optimise(self, optimizer: Any, restarts: int, seed: int) -> None:
-        """Take the hyperparameters of the largest log marginal likelihood."""
+    def optimise(
+        self, optimizer: Any, restarts: int, search: Search,
+        attributes: Callable[[_Process], dict[str, Any]],
+    ) -> bool:  # fmt: skip
+        """Take the hyperparameters of the largest log marginal likelihood.
+
+        Returns whether a callback ends the search.
+        """
         kernel = self.kernel
-        starts, bounds = [kernel.theta], kernel.bounds
+        best, most, ends = kernel.theta, -math.inf, False
+        starts, bounds = [best], kernel.bounds
         if restarts:
             low, high = _factor.check_bounds(kernel, self.owner).T
-            draw = legacy_state(seed, 0)
+            draw = legacy_state(search.seed, 0)
             starts += [draw.uniform(low, high) for _ in range(restarts)]
 
         def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            return self.likelihood(kernel.clone_with_theta(theta))
+            own = kernel.clone_with_theta(theta)
+            kept: dict[str, Any] = {}
 
-        found = [
-            _factor.maximise(objective, start, bounds, optimizer, self.owner) for start in starts
-        ]
-        self.kernel = kernel.clone_with_theta(max(found, key=lambda pair: pair[1])[0])
+            def compute() -> tuple[float, np.ndarray, np.ndarray]:
+                found = self.likelihood(own, keep=kept if search.keeps else None)
+                return *found, to_host(self.mode) if self.warm_start else np.zeros(0)
+
+            value, gradient, mode = search.evaluate(
+                theta, compute, lambda: attributes(dataclasses.replace(self, kernel=own, **kept))
+            )
+            if self.warm_start:
+                self.mode = beside(mode, self.X)
+            return value, gradient
+
+        for start in starts:
+            climb = functools.partial(
+                _factor.maximise, objective, start, bounds, optimizer, self.owner
+            )
+            theta, value, ends = search.run(climb)
+            best, most = (theta, value) if value > most else (best, most)
+            if ends:
+                break
+        self.kernel = kernel.clone_with_theta(best)
         _factor.warn_at_bounds(self.kernel, self.owner)
+        return ends
 
     def settle(self) -> _Process:
         """Find the mode for the hyperparameters."""
@@ -207,8 +235,13 @@ class _Process:
         # Eigenvalues are at least 1.
         return _factor.factor(lambda: root[:, None] * K * root, 1.0, self.owner)[0]
 
-    def likelihood(self, kernel: Kernel, gradient: bool = True) -> tuple[float, np.ndarray]:
-        """The log marginal likelihood of a kernel, and its gradient in theta."""
+    def likelihood(
+        self, kernel: Kernel, gradient: bool = True, keep: dict[str, Any] | None = None
+    ) -> tuple[float, np.ndarray]:
+        """The log marginal likelihood of a kernel, and its gradient in theta.
+
+        A dict `keep` gets what `settle` would have found.
+        """
         X = self.X
         K = kernel._forward(X, X, True)[0]
         try:
@@ -217,6 +250,8 @@ class _Process:
             return -math.inf, np.zeros(kernel.n_dims)
         if not gradient:
             return value, np.zeros(0)
+        if keep is not None:
+            keep.update(value=value, mode=a, root=root, L=np.tril(L), g=g)
         C = _factor.half_solve(L, root[:, None] * K)
         w = root * root
         t = w * (1 - 2 * (self.y - g))  # dW / df
@@ -271,7 +306,8 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
     max_iter_predict : int, default=100
         Most steps of Newton's method to the mode.
     warm_start : bool, default=False
-        Start Newton's method at the mode for the hyperparameters before.
+        Start Newton's method at the mode for the hyperparameters before; and go on with a search
+        that was interrupted, by Ctrl-C or as a file of `kernelmill.callbacks.Checkpoint` has it.
     multi_class : {"one_vs_rest", "one_vs_one"}, default="one_vs_rest"
         What more than two classes are split into. Pairs are faster, and have no probabilities.
     n_jobs : int, optional
@@ -346,40 +382,62 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         ValueError
             If X, y or a parameter does not fit, or there is only one class.
         """
-        owner = type(self).__name__
+        owner, given = type(self).__name__, X
         rows = self._rows(X, reset=True)
-        codes, given = encode_classes(self, y, rows.count, True)
-        if given.ndim > 1:
+        codes, labels = encode_classes(self, y, rows.count, True)
+        if labels.ndim > 1:
             raise ValueError(f"{owner}: y must be a vector of class labels, got two axes")
-        self.n_classes_ = len(self.classes_)
-        if self.n_classes_ < 2:
+        if len(self.classes_) < 2:
             raise ValueError(
-                f"{owner}: y must have at least 2 classes, got {self.n_classes_} (requires 2 or "
+                f"{owner}: y must have at least 2 classes, got {len(self.classes_)} (requires 2 or "
                 "more distinct classes; got 1 class)"
             )
         X = rows.X.astype(np.float64, copy=self.copy_X_train)
         kernel = own_kernel(self.kernel, owner, "fixed")
         kernel._check(X.shape[1])
-        seed, states = seed_of(self.random_state), []
-        for rest, one in self._splits():
-            inside = (codes == rest) | (codes == one) if rest is not None else slice(None)
-            own = X[inside]
-            process = _Process(
-                owner, own, beside((codes[inside] == one).astype(np.float64), own),
-                self.max_iter_predict, bool(self.warm_start), kernel,
-                namespace(own).zeros(len(own)),
-            )  # fmt: skip
-            with _factor.lapack_threads(len(own)), _linalg.numpy_on_one_thread:
-                if self.optimizer is not None and process.kernel.n_dims:
-                    process.optimise(self.optimizer, self.n_restarts_optimizer, seed)
-                states.append(vars(process.settle()))
-        self._states = states
-        self.log_marginal_likelihood_value_ = float(np.mean([s["value"] for s in states]))
+        optimises = self.optimizer is not None and kernel.n_dims > 0
+        restarts, splits = self.n_restarts_optimizer, self._splits()
+        made_of = [repr(kernel), repr(self.optimizer), restarts, self.multi_class]
+        made_of += [self.max_iter_predict, *fingerprint(X, codes)]
+        runs = len(splits) * (1 + restarts) if optimises else 0
+        with _linalg.numpy_on_one_thread, Search(self, given, y, made_of, runs) as search:
+            processes = []
+            for rest, one in splits:
+                inside = (codes == rest) | (codes == one) if rest is not None else slice(None)
+                own = X[inside]
+                processes.append(_Process(
+                    owner, own, beside((codes[inside] == one).astype(np.float64), own),
+                    self.max_iter_predict, search.warm, kernel, namespace(own).zeros(len(own)),
+                ))  # fmt: skip
+            begun: list[_Process] = []
+
+            def attributes(i: int, process: _Process) -> dict[str, Any]:
+                """With process i as it is, and later ones as they begin."""
+                if not begun:
+                    begun.extend(dataclasses.replace(p).settle() for p in processes)
+                return self._attributes([*processes[:i], process, *begun[i + 1 :]])
+
+            ends = False
+            for i, process in enumerate(processes):
+                with _factor.lapack_threads(len(process.X)):
+                    if optimises and not ends:
+                        ends = process.optimise(
+                            self.optimizer, restarts, search, functools.partial(attributes, i)
+                        )
+                    process.settle()
+            search.progress.end_fit(lambda: self._attributes(processes))
+        self.__dict__.update(self._attributes(processes))
         return self
+
+    def _attributes(self, processes: list[_Process]) -> dict[str, Any]:
+        value = float(np.mean([process.value for process in processes]))
+        states = [{**vars(process)} for process in processes]
+        known = {"classes_": self.classes_, "n_classes_": len(self.classes_)}
+        return {**known, "_states": states, "log_marginal_likelihood_value_": value}
 
     def _splits(self) -> list[tuple[int | None, int]]:
         """The classes of each process: the second against the first, or against all others."""
-        k = self.n_classes_
+        k = len(self.classes_)
         if k == 2:
             return [(None, 1)]
         if self.multi_class == "one_vs_rest":

@@ -29,6 +29,7 @@ from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._scoring import ascend
+from kernelmill.gaussian_process._search import Search, fingerprint
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
 from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
 
@@ -101,6 +102,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         Centre and scale the targets of the fit; predictions are scaled back.
     n_targets : int, optional
         Number of targets of the prior, before a fit; 1 by default.
+    warm_start
 
     Attributes
     ----------
@@ -119,9 +121,9 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     An evaluation of the log marginal likelihood with its gradient takes n^3 flops and one matrix of
     n^2 numbers beside blocks; the average information, which scoring takes for curvature, n^2 more
     for each hyperparameter. From 1,000 rows on, the search starts from where it ends on half of the
-    rows, drawn at random. Where the kernel matrix is not numerically
-    positive definite, a jitter relative to its diagonal is added, kept in ``jitter_``, and warned
-    of. Computations are in float64. For more rows than about 10,000 see
+    rows, drawn at random. Callbacks hear of each evaluation. Where the kernel matrix is not
+    numerically positive definite, a jitter relative to its diagonal is added, kept in ``jitter_``,
+    and warned of. Computations are in float64. For more rows than about 10,000 see
     `SparseGaussianProcessRegressor`.
 
     References
@@ -154,11 +156,12 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         "normalize_y": rule.boolean(),
         "copy_X_train": rule.boolean(),
         "n_targets": rule.any_of(rule.integer(1), rule.nothing()),
+        "warm_start": rule.boolean(),
     }
 
     def __init__(
         self, kernel=None, *, alpha=1e-10, optimizer="scoring", n_restarts_optimizer=0,
-        normalize_y=False, copy_X_train=True, n_targets=None, random_state=None,
+        normalize_y=False, copy_X_train=True, n_targets=None, random_state=None, warm_start=False,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -171,7 +174,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         ValueError
             If X, y or a parameter does not fit, or the kernel matrix is not positive definite.
         """
-        owner = type(self).__name__
+        owner, given = type(self).__name__, X
         rows = self._rows(X, reset=True)
         y = numbers(y, owner, np.float64)
         check_count(y, rows.count, owner)
@@ -191,17 +194,34 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         X = rows.X.astype(np.float64, copy=self.copy_X_train)
         kernel = own_kernel(self.kernel, owner)
         kernel._check(X.shape[1])
-        with _factor.lapack_threads(len(X)), numpy_on_one_thread:
-            if self.optimizer is not None and kernel.n_dims:
-                kernel = self._optimised(kernel, X, targets, noise, owner)
-            self.L_, self.jitter_, weights, value = _posterior(kernel, X, targets, noise, owner)
-        self.kernel_ = kernel
+        optimises = self.optimizer is not None and kernel.n_dims > 0
+        made_of = [repr(kernel), repr(self.optimizer), self.n_restarts_optimizer]
+        made_of += fingerprint(X, targets, np.asarray(noise))
+        self._axes = y.shape[1:]
+        runs = 1 + self.n_restarts_optimizer if optimises else 0
+        with (
+            _factor.lapack_threads(len(X)), numpy_on_one_thread,
+            Search(self, given, y, made_of, runs) as search,
+        ):  # fmt: skip
+            if optimises:
+                kernel = self._optimised(kernel, X, targets, noise, search)
+            found = _posterior(kernel, X, targets, noise, owner)
+            attributes = self._attributes(kernel, X, targets, *found)
+            search.progress.end_fit(lambda: attributes)
+        self.__dict__.update(attributes)
         self._warn_of_jitter(owner)
-        self.log_marginal_likelihood_value_ = value
-        self.X_train_ = X
-        self.y_train_ = targets.reshape(y.shape)
-        self.alpha_ = weights.reshape(y.shape)
         return self
+
+    def _attributes(
+        self, kernel: Kernel, X: np.ndarray, targets: np.ndarray, L: np.ndarray, jitter: float,
+        weights: np.ndarray, value: float,
+    ) -> dict[str, Any]:  # fmt: skip
+        shape = (len(X), *self._axes)
+        return {
+            "kernel_": kernel, "L_": L, "jitter_": jitter, "log_marginal_likelihood_value_": value,
+            "X_train_": X, "y_train_": targets.reshape(shape), "alpha_": weights.reshape(shape),
+            "_mean": self._mean, "_scale": self._scale,
+        }  # fmt: skip
 
     def _noise(self, n: int, owner: str) -> Any:
         if np.ndim(self.alpha) == 0:
@@ -216,26 +236,32 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         return noise
 
     def _optimised(
-        self, kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str
+        self, kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, search: Search
     ) -> Kernel:
         """The kernel with the hyperparameters of the largest log marginal likelihood."""
-        seed, n = seed_of(self.random_state), len(X)
+        owner, n = type(self).__name__, len(X)
         noise = np.broadcast_to(noise, n)
         starts, bounds = [kernel.theta], kernel.bounds
         if self.n_restarts_optimizer:
             low, high = _factor.check_bounds(kernel, owner).T
-            draw = legacy_state(seed, 0)
+            draw = legacy_state(search.seed, 0)
             starts += [draw.uniform(low, high) for _ in range(self.n_restarts_optimizer)]
-        order = legacy_state(seed, 1).permutation(n)
+        order = legacy_state(search.seed, 1).permutation(n)
 
         def climb(start: np.ndarray, count: int) -> tuple[np.ndarray, float]:
             """The search on some of the rows, from where it ends on half of them."""
             part = np.sort(order[:count]) if count < n else slice(None)
             data = X[part], targets[part], noise[part]
 
-            def likelihood(theta: np.ndarray, least: float) -> tuple[float, np.ndarray, np.ndarray]:
-                return _likelihood(kernel.clone_with_theta(theta), *data, owner, least)
+            def likelihood(theta: np.ndarray, least: float) -> Any:
+                own = kernel.clone_with_theta(theta)
+                kept: dict[str, Any] = {"keep": []} if search.keeps else {}
+                return search.evaluate(
+                    theta, lambda: _likelihood(own, *data, owner, least, **kept),
+                    lambda: self._attributes(own, *data[:2], *kept["keep"]),
+                )  # fmt: skip
 
+            search.forget()
             if self.optimizer != "scoring":
                 return _factor.maximise(
                     lambda theta: likelihood(theta, -math.inf)[:2], start, bounds,
@@ -246,12 +272,19 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
                                        owner=owner, gain=gain)  # fmt: skip
             if count < _COARSE:
                 return ascent(start)
-            found, value = ascent(climb(start, count // 2)[0])
+            first = climb(start, count // 2)[0]
+            search.forget()
+            found, value = ascent(first)
             # Half of the rows may have led away from a better start.
             return (found, value) if value >= likelihood(start, math.inf)[0] else ascent(start)
 
-        best = max((climb(start, n) for start in starts), key=lambda pair: pair[1])
-        found = kernel.clone_with_theta(best[0])
+        best, most = starts[0], -math.inf
+        for start in starts:
+            theta, value, ends = search.run(functools.partial(climb, start, n))
+            best, most = (theta, value) if value > most else (best, most)
+            if ends:
+                break
+        found = kernel.clone_with_theta(best)
         _factor.warn_at_bounds(found, owner)
         return found
 
@@ -441,15 +474,21 @@ def _posterior(
 
 
 def _likelihood(
-    kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str, least: float
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """The log marginal likelihood; its gradient and information if it is above the least."""
+    kernel: Kernel, X: np.ndarray, targets: np.ndarray, noise: Any, owner: str, least: float,
+    keep: list[Any] | None = None,
+) -> tuple[float, np.ndarray, np.ndarray]:  # fmt: skip
+    """The log marginal likelihood; its gradient and information if it is above the least.
+
+    A list `keep` gets what `_posterior` returns.
+    """
     p = kernel.n_dims
     try:
-        L, _, weights, value = _posterior(kernel, X, targets, noise, owner)
+        L, jitter, weights, value = _posterior(kernel, X, targets, noise, owner)
     except ValueError:
         # Hyperparameters without a factor have no likelihood; a search turns back.
         return -math.inf, np.zeros(p), np.zeros((p, p))
+    if keep is not None:
+        keep[:] = L.copy(order="K"), jitter, weights, value
     if not value > least:
         return value, np.zeros(0), np.zeros((0, 0))
     lower = _factor.inverse(L)

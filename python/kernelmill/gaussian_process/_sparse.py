@@ -1,29 +1,14 @@
-"""SparseGaussianProcessRegressor: the variational bound over inducing inputs, by passes over rows.
+"""SparseGaussianProcessRegressor: the variational bound over inducing inputs, whole or in batches.
 
-With m inducing inputs Z, ``Kmm = k(Z, Z)``, ``Kmn = k(Z, X)``, noise variance s and
-``Q = Knm Kmm^-1 Kmn``, the bound on the log marginal likelihood is
-
-    F = log N(y; 0, Q + s I) - tr(Knn - Q) / (2 s),
-
-for each target. It needs of the rows only sums: ``P = Kmn Knm`` (m, m), ``q = Kmn y`` (m, t), y'y,
-tr Knn and n. So a pass over the rows, in memory or streamed, gives its value, in O(n m^2) time and
-O(m^2) memory beside a chunk. With ``S = Kmm + P / s`` and ``v = S^-1 q``,
-
-    dF/dP   = (Kmm^-1 - S^-1 - v v' / s^2) / (2 s),
-    dF/dq   = v / s^2,
-    dF/dKmm = (Kmm^-1 - S^-1 - v v' / s^2 - Kmm^-1 P Kmm^-1 / s) / 2,
-
-and a second pass pulls ``dF/dKmn = 2 dF/dP Kmn + dF/dq y'`` back to the hyperparameters and to Z.
-The sums are taken of ``L^-1 Kmn``, ``L L' = Kmm``, which loses no digits of a badly conditioned
-Kmm.
-
-Titsias (2009), "Variational learning of inducing variables in sparse Gaussian processes".
+`_bound` derives the bound and its gradients, `_steps` the stochastic steps.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import ClassVar, NamedTuple
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
@@ -32,23 +17,31 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._arrays import is_cupy
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._climb import Run, climb, warn_unconverged
+from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
-from kernelmill.gaussian_process._regressor import _CHUNK, ONE_OF_TWO, Sampled, columns_of
+from kernelmill.gaussian_process._bound import CHUNK, Bound, Coordinates, Data, Gaussian
+from kernelmill.gaussian_process._regressor import ONE_OF_TWO, Sampled, columns_of
+from kernelmill.gaussian_process._search import OTHERS, Search, fingerprint
+from kernelmill.gaussian_process._steps import Descent, State, begin
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
 from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
 
-
-class _Sums(NamedTuple):
-    """Sums over rows, with V = L^-1 Kmn."""
-
-    VV: np.ndarray  # (m, m)
-    Vy: np.ndarray  # (m, t)
-    diagonal: float  # tr Knn
-
+KEPT = ("_mean", "_scale", "_shape", "_seen", "_variance")  # by partial_fit and predictions
 _LARGEST = 1e70  # of the targets: squares of their variances must not overflow
+
+
+def spread(Z: np.ndarray) -> np.ndarray:
+    """Deviations of the inducing inputs."""
+    return np.where(Z.std(0) > 0, Z.std(0), 1.0)
+
+
+def spacing(Z: np.ndarray) -> np.ndarray:
+    """About how far apart m inducing inputs are, ``m^(-1/d)`` of their spread."""
+    return spread(Z) * max(len(Z), 1) ** (-1 / max(Z.shape[1], 1))
 
 
 class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
@@ -76,9 +69,18 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     optimizer : "fmin_l_bfgs_b", callable or None, default="fmin_l_bfgs_b"
         How the bound is maximised; None keeps the kernel, the noise and the inducing inputs.
     max_iter : int, default=100
-        Most iterations of L-BFGS. Each takes two passes over the rows, or a few.
+        Most iterations of L-BFGS. Each takes two passes over the rows, or a few. With `batch_size`,
+        most passes.
     normalize_y : bool, default=False
         Centre and scale the targets of the fit; predictions are scaled back.
+    batch_size : int, optional
+        Rows of a stochastic step; None takes the steps of `optimizer`, over all rows.
+    learning_rate : float, default=0.05
+        Adam's rate in stochastic steps: of logarithms of hyperparameters, and of inducing inputs in
+        units of their spacing. It is halved where the bound no longer rises.
+    natural_step : float, default=0.1
+        Least share of the way that such a step takes q to the best one for its rows, in (0, 1].
+    warm_start
 
     Attributes
     ----------
@@ -92,17 +94,29 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     jitter_ : float
         What was added to the diagonal of ``kernel_(inducing_inputs_)``; 0 if nothing.
     n_iter_ : int
-        Iterations of the optimizer.
+        Iterations of the optimizer, or passes.
+    n_steps_ : int
+        Stochastic steps, of ``partial_fit`` and of fits with `batch_size`.
     n_features_in_, feature_names_in_
+
+    See Also
+    --------
+    GaussianProcessRegressor : Exact, for up to some thousand rows.
 
     Notes
     -----
-    An iteration costs O(n m^2 + n m d) and reads the rows twice; memory is O(m^2) beside a chunk of
-    the rows. X may be a stream; y is an array. Computations are in float64.
+    An iteration over all rows costs O(n m^2 + n m d) and reads them twice; memory is O(m^2) beside
+    a chunk of the rows. X may be a stream; y is an array. Computations are in float64.
+
+    With ``batch_size=b`` a step costs O(b m^2 + b m d + m^3), and a pass n / b of them. Choose it
+    where a pass is dear: for many rows, some passes in steps end where L-BFGS takes hundreds; for
+    few, L-BFGS is faster and ends closer to an optimum. Such a fit ends with a pass over all rows,
+    which makes q and ``lower_bound_`` those of the hyperparameters that were found.
 
     References
     ----------
     Titsias (2009), "Variational learning of inducing variables in sparse Gaussian processes".
+    Hensman, Fusi and Lawrence (2013), "Gaussian processes for big data".
 
     Examples
     --------
@@ -116,6 +130,14 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     >>> model = model.fit(X, y)
     >>> model.predict([[np.pi / 2]]).round(1), round(model.noise_variance_, 3)
     (array([1.]), 0.01)
+
+    A stream whose end is not known:
+
+    >>> online = SparseGaussianProcessRegressor(1.0 * RBF(1.0), n_inducing=20, random_state=0)
+    >>> for rows in np.array_split(np.arange(5000), 100):
+    ...     online = online.partial_fit(X[rows], y[rows])
+    >>> online.predict([[np.pi / 2]]).round(1)
+    array([1.])
     """
 
     _words = WORDS
@@ -130,13 +152,18 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         "optimizer": PARAMETERS["optimizer"],
         "max_iter": rule.integer(1),
         "normalize_y": rule.boolean(),
+        "batch_size": rule.any_of(rule.integer(1), rule.nothing()),
+        "learning_rate": rule.real(0, above=True),
+        "natural_step": rule.real(0, above=True, high=1),
+        "warm_start": rule.boolean(),
         "random_state": rule.RANDOM_STATE,
     }
 
     def __init__(
         self, kernel=None, *, n_inducing=100, inducing_inputs=None, optimize_inducing=True,
         noise_variance=None, noise_variance_bounds=(1e-8, 1e8), optimizer="fmin_l_bfgs_b",
-        max_iter=100, normalize_y=False, random_state=None,
+        max_iter=100, normalize_y=False, random_state=None, batch_size=None, learning_rate=0.05,
+        natural_step=0.1, warm_start=False,
     ):  # fmt: skip
         self._set_parameters(locals())
 
@@ -153,22 +180,115 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         ------
         ValueError
             If X, y or a parameter does not fit.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If `max_iter` was not enough.
         """
-        owner = type(self).__name__
-        rows = self._rows(X, reset=True)
+        rows = self._host_rows(X, reset=True)
+        y = numbers(y, rows.owner, np.float64)
+        check_count(y, rows.count, rows.owner)
+        targets = self._targets(y, first=True)
+        kept = vars(self).get("_search") if self.warm_start else None
+        seed = seed_of(self.random_state) if kept is None else kept["seed"]
+        kernel, noise, Z, variance = self._begin(rows, targets, seed)
+        data = Data(rows, targets, rows.owner)
+        self._seen, self._variance = float(len(y)), variance
+        self.n_iter_ = self.n_steps_ = 0
+        self.__dict__.pop("_online", None)
+        given = kernel, noise, Z, data, variance, seed, (X, y)
+        with _factor.lapack_threads(len(Z)):
+            if self.optimizer is None or self.batch_size is None:
+                bound = self._optimised(*given)
+            else:
+                bound = self._stepped(*given)
+        self.__dict__.update(self._attributes(bound))
+        return self
+
+    @fitting
+    def partial_fit(self, X, y):
+        """Take one step on each batch of these rows; goes on from a fit, or from calls before.
+
+        The number of rows that the process stands for is that of all rows so far without an
+        `optimizer`: then q is that of one fit to all of them. With one, hyperparameters move and
+        what they made of earlier rows grows old, so it is the number that q remembers, about
+        ``2 b / natural_step`` of the last ones for batches of b. The first call chooses inducing
+        inputs and, with `normalize_y`, mean and scale; it should not be small.
+
+        Parameters
+        ----------
+        X : array-like or stream of shape (n, d)
+            Rows, in batches of `batch_size`; by default all of an array is one.
+
+        Raises
+        ------
+        ValueError
+            If X, y or a parameter does not fit, or X has other features than before.
+        """
+        first = not hasattr(self, "inducing_inputs_")
+        rows = self._host_rows(X, reset=first)
+        y = numbers(y, rows.owner, np.float64)
+        check_count(y, rows.count, rows.owner)
+        targets = self._targets(y, first=first)
+        if first:
+            seed = seed_of(self.random_state)
+            kernel, noise, Z, variance = self._begin(rows, targets, seed)
+            self._seen, self._variance, self.n_steps_ = 0.0, variance, 0
+        else:
+            kernel, noise, Z = self.kernel_, self.noise_variance_, self.inducing_inputs_
+            variance = self._variance
+        coordinates = self._coordinates(kernel, noise, Z, variance, spacing(Z))
+        online = vars(self).get("_online")
+        if online is None:
+            state = begin(coordinates, targets.shape[1])
+            if not first:  # after a fit
+                precision = self._LB @ self._LB.T
+                q = Gaussian(precision, precision @ (self._L.T @ self._weights))
+                state = replace(state, q=q, rows=self._seen)
+        else:
+            state = State.of(online["state"])
+            coordinates.start = state.theta
+            coordinates.unit = online["unit"]
+        descent = self._descent(coordinates, rows.owner)
+        size = self.batch_size or (CHUNK if rows.is_stream else max(rows.count, 1))
+        with _factor.lapack_threads(len(Z)):
+            for x, places, _ in rows.batches(size):
+                state = descent.step(replace(state, values=[]), x, targets[places])
+            data = Data(Rows(x, None, rows.owner), targets[places], rows.owner)
+            bound = descent.bound(state, data, state.rows)
+        self._online = {"state": state.plain(), "unit": coordinates.unit}
+        self.n_steps_, self._seen = state.steps, state.rows
+        self.__dict__.update(self._attributes(bound))
+        return self
+
+    def _attributes(self, bound: Bound) -> dict[str, Any]:
+        known = {name: getattr(self, name) for name in KEPT}
+        return {**known, **bound.attributes()}
+
+    def _host_rows(self, X: Any, reset: bool) -> Rows:
+        rows = self._rows(X, reset=reset)
         if is_cupy(rows.X):
             raise TypeError(
-                f"{owner}: X must be on the CPU, got an array on a GPU (move it with cupy.asnumpy, "
-                "or use GaussianProcessRegressor)"
+                f"{rows.owner}: X must be on the CPU, got an array on a GPU (move it with "
+                "cupy.asnumpy, or use GaussianProcessRegressor)"
             )
-        y = numbers(y, owner, np.float64)
-        check_count(y, rows.count, owner)
-        targets = y.reshape(len(y), -1)
-        self._shape = columns_of(y)
-        self._mean = targets.mean(0) if self.normalize_y else np.zeros(targets.shape[1])
-        spread = targets.std(0)
-        spread = spread if self.normalize_y else np.ones(len(spread))
-        self._scale = np.where(spread > 0, spread, 1.0)
+        return rows
+
+    def _targets(self, y: np.ndarray, first: bool) -> np.ndarray:
+        """Targets of shape (n, t), normalised; the first ones say how."""
+        owner, targets = type(self).__name__, y.reshape(len(y), -1)
+        if first:
+            self._shape = columns_of(y)
+            self._mean = targets.mean(0) if self.normalize_y else np.zeros(targets.shape[1])
+            spread = targets.std(0)
+            spread = spread if self.normalize_y else np.ones(len(spread))
+            self._scale = np.where(spread > 0, spread, 1.0)
+        elif targets.shape[1] != len(self._scale):
+            raise ValueError(
+                f"{owner}: y must have {len(self._scale)} columns, as before, got "
+                f"{targets.shape[1]} (fit a clone instead)"
+            )
         targets = (targets - self._mean) / self._scale
         largest = float(np.abs(targets).max(initial=0.0))
         if largest and not 1 / _LARGEST < largest < _LARGEST:
@@ -176,25 +296,19 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
                 f"{owner}: y must have sizes between {1 / _LARGEST:g} and {_LARGEST:g}, whose "
                 f"fourth powers are finite, got up to {largest:.3g} (scale y, or normalize_y=True)"
             )
-        kernel = own_kernel(self.kernel, owner)
+        return targets
+
+    def _begin(
+        self, rows: Rows, targets: np.ndarray, seed: int
+    ) -> tuple[Kernel, float, np.ndarray, float]:
+        """Kernel, noise and inducing inputs at the start, and the variance of the targets."""
+        kernel = own_kernel(self.kernel, rows.owner)
         kernel._check(rows.n_features)
-        Z = self._start(rows, owner)
         variance = float(targets.var(0).mean()) or 1.0
         noise = 0.1 * variance if self.noise_variance is None else float(self.noise_variance)
-        data = _Data(rows, targets, owner)
-        self.n_iter_ = 0
-        with _factor.lapack_threads(len(Z)):
-            if self.optimizer is not None:
-                kernel, noise, Z = self._optimised(kernel, noise, Z, data, variance, owner)
-            bound = _Bound(kernel, noise, Z, data)
-        self.kernel_, self.noise_variance_, self.inducing_inputs_ = kernel, noise, Z
-        self.lower_bound_, self.jitter_ = bound.value, bound.jitter
-        # k(x, Z) Kmm^-1 u: means are k(x, Z) w, and variances lose what two factors explain.
-        self._weights = _factor.half_solve(bound.L, bound.c / noise, transposed=True)
-        self._L, self._LB = np.tril(bound.L), np.tril(bound.LB)
-        return self
+        return kernel, noise, self._start(rows, rows.owner, seed), variance
 
-    def _start(self, rows: Rows, owner: str) -> np.ndarray:
+    def _start(self, rows: Rows, owner: str, seed: int) -> np.ndarray:
         if self.inducing_inputs is not None:
             Z = np.array(self.inducing_inputs, dtype=np.float64)
             if Z.ndim != 2 or Z.shape[1] != rows.n_features or not np.isfinite(Z).all():
@@ -205,7 +319,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
             return Z
         from kernelmill.cluster import KMeans
 
-        seed = seed_of(self.random_state) % 2**32  # what random_state of KMeans may be
+        seed %= 2**32  # what random_state of KMeans may be
         # k-means over 20 rows a center says as well where rows are dense as over all of them.
         sample = rows.sample(max(20 * self.n_inducing, 2000), seed, 0).X
         sample = np.unique(np.asarray(sample, dtype=np.float64), axis=0)
@@ -215,44 +329,97 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         fitted = model.fit(sample)
         return fitted.cluster_centers_.astype(np.float64)
 
-    def _optimised(
-        self, kernel: Kernel, noise: float, Z: np.ndarray, data: _Data, variance: float, owner: str
-    ) -> tuple[Kernel, float, np.ndarray]:
-        p, moves = kernel.n_dims, self.optimize_inducing
+    def _coordinates(
+        self, kernel: Kernel, noise: float, Z: np.ndarray, variance: float, unit: np.ndarray
+    ) -> Coordinates:
         fixed = isinstance(self.noise_variance_bounds, str)
+        bounds = np.asarray(self.noise_variance_bounds, dtype=np.float64) if not fixed else None
+        bounds = None if bounds is None else bounds * variance
+        return Coordinates(kernel, noise, Z, bounds, unit if self.optimize_inducing else None)
+
+    def _made_of(self, kernel: Kernel, Z: np.ndarray, data: Data) -> list[Any]:
+        """What tells a search from others; of the rows, the inducing inputs do."""
+        options = self.optimizer, self.batch_size, self.learning_rate, self.natural_step
+        made_of = [repr(v) for v in (kernel, *options, self.noise_variance_bounds)]
+        return made_of + fingerprint(data.targets, Z)
+
+    def _optimised(
+        self, kernel: Kernel, noise: float, Z: np.ndarray, data: Data, variance: float, seed: int,
+        given: Any,
+    ) -> Bound:  # fmt: skip
         # L-BFGS steps in units of the logarithms; inducing inputs move in units of their spread.
-        unit = np.where(Z.std(0) > 0, Z.std(0), 1.0)
+        coordinates = self._coordinates(kernel, noise, Z, variance, spread(Z))
+        owner, parts, runs = data.owner, (kernel, noise, Z), int(self.optimizer is not None)
+        with Search(self, given[0], given[1], self._made_of(kernel, Z, data), runs, seed) as search:
 
-        def parts(theta: np.ndarray) -> tuple[Kernel, float, np.ndarray]:
-            own = kernel.clone_with_theta(theta[:p])
-            s = noise if fixed else float(np.exp(theta[p]))
-            rest = theta[p + (not fixed) :]
-            return own, s, rest.reshape(Z.shape) * unit if moves else Z
+            def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
+                found: list[Bound] = []
 
-        def objective(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            try:
-                bound = _Bound(*parts(theta), data)
-            except ValueError:
-                return -math.inf, np.zeros(len(theta))
-            dtheta, dnoise, dZ = bound.gradient(moves)
-            found = [dtheta] if fixed else [dtheta, np.array([dnoise])]
-            if moves:
-                found.append((dZ * unit).ravel())
-            return bound.value, np.concatenate(found)
+                def compute() -> tuple[float, np.ndarray]:
+                    try:
+                        found.append(Bound(*coordinates.parts(theta), data))
+                    except ValueError:
+                        return -math.inf, np.zeros(len(theta))
+                    return found[0].value, coordinates.gradient(found[0])
 
-        start, bounds = [kernel.theta], [kernel.bounds]
-        if not fixed:
-            low, high = np.asarray(self.noise_variance_bounds, dtype=np.float64) * variance
-            start.append(np.log([np.clip(noise, low, high)]))
-            bounds.append(np.log([[low, high]]))
-        if moves:
-            start.append((Z / unit).ravel())
-            bounds.append(np.full((Z.size, 2), (-np.inf, np.inf)))
-        theta, _ = _factor.maximise(
-            objective, np.concatenate(start), np.concatenate(bounds), self.optimizer, owner,
-            max_iter=self.max_iter, count=lambda n: setattr(self, "n_iter_", n),
+                return search.evaluate(theta, compute, lambda: self._attributes(found[0]))
+
+            if runs:
+                search_on = functools.partial(
+                    _factor.maximise, objective, coordinates.start, coordinates.bounds,
+                    self.optimizer, owner, max_iter=self.max_iter,
+                    count=lambda n: setattr(self, "n_iter_", n),
+                )  # fmt: skip
+                parts = coordinates.parts(search.run(search_on)[0])
+            bound = Bound(*parts, data)
+            search.progress.end_fit(lambda: self._attributes(bound))
+        return bound
+
+    def _descent(self, coordinates: Coordinates, owner: str) -> Descent:
+        return Descent(
+            coordinates, owner, float(self.learning_rate), float(self.natural_step),
+            self.optimizer is not None,
         )  # fmt: skip
-        return parts(theta)
+
+    def _stepped(
+        self, kernel: Kernel, noise: float, Z: np.ndarray, data: Data, variance: float, seed: int,
+        given: Any,
+    ) -> Bound:  # fmt: skip
+        coordinates = self._coordinates(kernel, noise, Z, variance, spacing(Z))
+        descent, made_of = self._descent(coordinates, data.owner), self._made_of(kernel, Z, data)
+        kept = self.__dict__.pop("_search", None) if self.warm_start else None
+        if kept is not None and kept["made_of"] != made_of:
+            raise ValueError(OTHERS.format(data.owner))
+        first = begin(coordinates, data.targets.shape[1])
+        first = first if kept is None else State.of(kept["state"])
+        batch, most = int(self.batch_size), self.max_iter - first.passes
+        whole: list[Bound] = []
+
+        def attributes(state: State, n_iter: int) -> dict[str, Any]:
+            steps = {"n_iter_": state.passes, "n_steps_": state.steps}
+            if whole:
+                return {**self._attributes(whole[0]), **steps}
+            some = next(data.chunks())  # for the jitter and the bound's estimate
+            few = Data(Rows(some[0], None, data.owner), some[1], data.owner)
+            search = {"made_of": made_of, "seed": seed, "state": state.plain()}
+            found = self._attributes(descent.bound(state, few, data.count))
+            return {**found, **steps, "_search": search}
+
+        def finish(run: Run) -> Run:
+            whole.append(Bound(*coordinates.parts(run.state.theta), data))
+            return run
+
+        with Progress(
+            self, False, iterations=self.max_iter, unit="pass", X=given[0], y=given[1]
+        ) as progress:
+            run = climb(
+                progress, lambda number: first,
+                lambda state, most: descent.advance(state, data.rows, data.targets, batch, seed),
+                max_iter=most, attributes=attributes, finish=finish,
+            )  # fmt: skip
+        self.n_iter_, self.n_steps_ = run.state.passes, run.state.steps
+        warn_unconverged(data.owner, run, "max_iter", most)
+        return whole[0]
 
     def predict(self, X, return_std=False, return_cov=False):
         """Means of the posterior.
@@ -304,8 +471,8 @@ def _predicted(
 ) -> np.ndarray:  # fmt: skip
     """Means of the targets, and the variance in the last column."""
     out = np.zeros((len(X), weights.shape[1] + 1))
-    for start in range(0, len(X), _CHUNK):
-        rows = slice(start, start + _CHUNK)
+    for start in range(0, len(X), CHUNK):
+        rows = slice(start, start + CHUNK)
         x = np.asarray(X[rows], dtype=np.float64)
         K, _ = kernel._forward(x, Z, False)
         out[rows, :-1] = K @ weights
@@ -316,98 +483,3 @@ def _predicted(
             square = prior - np.einsum("ij,ij->j", V, V) + np.einsum("ij,ij->j", U, U)
             out[rows, -1] = np.maximum(square, np.finfo(float).eps * prior)
     return out
-
-
-class _Data:
-    """The rows and targets of a fit, in chunks."""
-
-    def __init__(self, rows: Rows, targets: np.ndarray, owner: str) -> None:
-        self.rows, self.targets, self.owner = rows, targets, owner
-        self.count, self.squares = len(targets), float(np.vdot(targets, targets))
-
-    def chunks(self):
-        """Rows, float64, with their targets."""
-        at = 0
-        for chunk in self.rows.chunks():
-            for start in range(0, chunk.count, _CHUNK):
-                x = np.asarray(chunk.X[start : start + _CHUNK], dtype=np.float64)
-                yield x, self.targets[at : at + len(x)]
-                at += len(x)
-
-
-class _Bound:
-    """The bound at some parameters.
-
-    Attributes
-    ----------
-    value : float
-    L, LB : ndarray of shape (m, m)
-        Factors of Kmm, and of ``I + V V' / s``.
-    c : ndarray of shape (m, t)
-        ``(I + V V' / s)^-1 V y``
-    jitter : float
-    """
-
-    def __init__(self, kernel: Kernel, noise: float, Z: np.ndarray, data: _Data) -> None:
-        self.kernel, self.noise, self.Z, self.data = kernel, noise, Z, data
-        self.L, self.jitter = _factor.factor(
-            lambda: _factor.covariances(kernel, Z), 0.0, data.owner
-        )
-        m, t, n = len(Z), data.targets.shape[1], data.count
-        sums = _Sums(np.zeros((m, m)), np.zeros((m, t)), 0.0)
-        for x, y in data.chunks():
-            K, _ = kernel._forward(x, Z, False)
-            V = _factor.half_solve(self.L, K.T)
-            sums = _Sums(
-                sums.VV + V @ V.T, sums.Vy + V @ y, sums.diagonal + float(kernel._diag(x).sum())
-            )
-        self.sums = sums
-        self.LB = _factor.factor(lambda: sums.VV / noise, 1.0, data.owner)[0]
-        self.c = _factor.solve(self.LB, sums.Vy)
-        explained = float(np.vdot(sums.Vy, self.c)) / noise
-        logs = n * math.log(2 * math.pi * noise) + _factor.log_determinant(self.LB)
-        left = (sums.diagonal - float(np.trace(sums.VV))) / noise
-        self.value = -0.5 * (t * (logs + left) + (data.squares - explained) / noise)
-
-    def gradient(self, moves: bool) -> tuple[np.ndarray, float, np.ndarray]:
-        """Derivatives in theta, in the logarithm of the noise, and in Z."""
-        kernel, s, Z, data, sums = self.kernel, self.noise, self.Z, self.data, self.sums
-        m, t, n = len(Z), data.targets.shape[1], data.count
-        # In the coordinates of L: Kmm is I, P is VV and S is B.
-        eye = np.eye(m)
-        B = _factor.solve(self.LB, eye)
-        vv = self.c @ self.c.T / s**2
-        dP = (t * (eye - B) - vv) / (2 * s)
-        dKmm = 0.5 * (t * (eye - B - sums.VV / s) - vv)
-        dP, dKmm = (self._back(A) for A in (dP, dKmm))
-        dq = _factor.half_solve(self.L, self.c, transposed=True) / s**2
-        explained = float(np.vdot(sums.Vy, self.c))
-        dnoise = 0.5 * (
-            t * (float(np.vdot(B, sums.VV)) / s - n)
-            + data.squares / s
-            - 2 * explained / s**2
-            + float(np.vdot(self.c, sums.VV @ self.c)) / s**3
-            + t * (sums.diagonal - float(np.trace(sums.VV))) / s
-        )
-        saved = kernel._forward(Z, Z, True)[1]
-        dtheta = kernel._pull(Z, Z, True, saved, dKmm)
-        dZ = np.zeros_like(Z)
-        if moves:
-            own = kernel._forward(Z, Z, False)[1]
-            inner = dKmm - np.diag(np.diag(dKmm))  # its diagonal moves in both arguments
-            dZ = 2 * kernel._pull_rows(Z, Z, own, inner)
-            dZ += kernel._pull_diag_rows(Z, np.diag(dKmm))
-        for x, y in data.chunks():
-            K, saved = kernel._forward(x, Z, False)
-            A = 2 * K @ dP + y @ dq.T
-            dtheta += kernel._pull(x, Z, False, saved, A)
-            dtheta += kernel._pull_diag(x, np.full(len(x), -0.5 * t / s))
-            if moves:
-                turned = kernel._forward(Z, x, False)[1]
-                dZ += kernel._pull_rows(Z, x, turned, np.ascontiguousarray(A.T))
-        return dtheta, dnoise, dZ
-
-    def _back(self, A: np.ndarray) -> np.ndarray:
-        """``L'^-1 A L^-1``"""
-        half = _factor.half_solve(self.L, A, transposed=True)
-        return _factor.half_solve(self.L, half.T, transposed=True).T

@@ -5,7 +5,10 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill.gaussian_process._factor import OPTIMIZER
 
 KERNEL = rule.any_of(
-    rule.Rule(lambda value: hasattr(value, "clone_with_theta"), "a kernel"), rule.nothing()
+    rule.Rule(
+        lambda value: hasattr(value, "clone_with_theta") and not isinstance(value, type), "a kernel"
+    ),
+    rule.nothing(),
 )
 PARAMETERS = {
     "kernel": KERNEL,
@@ -43,6 +46,12 @@ WORDS = Words(
             "int",
             "Further starts, drawn uniformly in the logarithms between the bounds; the best is "
             "kept.",
+        ),
+        "warm_start": (
+            "bool",
+            "Go on with a search that was interrupted, by Ctrl-C or as a file of "
+            "`kernelmill.callbacks.Checkpoint` has it; it ends at the same bits as one that was "
+            "not. Other fits begin anew.",
         ),
         "copy_X_train": ("bool", "Keep a copy of X rather than X itself."),
         "random_state": (

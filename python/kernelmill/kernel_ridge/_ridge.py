@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._arrays import beside, is_cupy, is_sparse, namespace, to_host
 from kernelmill._estimator import _linalg
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting, warn
+from kernelmill._estimator._base import fitting_at_once, warn
 from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import targets_of
 from kernelmill._estimator._words import WORDS
@@ -130,7 +130,7 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
         gamma = gamma if self.gamma is None else float(self.gamma)
         return Kernel(name, gamma, float(self.coef0), float(self.degree))
 
-    @fitting
+    @fitting_at_once
     def fit(self, X, y, sample_weight=None):
         """Solve the dual equations.
 

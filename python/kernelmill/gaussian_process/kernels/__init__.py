@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = lazy(
         "Exponentiation": "_algebra",
         "Hyperparameter": "_kernel",
         "Kernel": "_kernel",
+        "KernelAdapter": "_adapter",
         "Matern": "_stationary",
         "PairwiseKernel": "_simple",
         "Product": "_algebra",

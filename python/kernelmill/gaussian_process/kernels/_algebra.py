@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from numbers import Real
 from typing import Any
 
@@ -29,9 +28,8 @@ class _Pair(Kernel):
         self.k1 = k1
         self.k2 = k2
 
-    def _leaves(self) -> Iterator[Kernel]:
-        yield from self.k1._leaves()
-        yield from self.k2._leaves()
+    def _parts(self) -> list[Kernel]:
+        return [self.k1, self.k2]
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
@@ -186,8 +184,8 @@ class Exponentiation(Kernel):
         self.kernel = kernel
         self.exponent = exponent
 
-    def _leaves(self):
-        yield from self.kernel._leaves()
+    def _parts(self):
+        return [self.kernel]
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
@@ -254,9 +252,8 @@ class CompoundKernel(Kernel):
     def __init__(self, kernels: list[Kernel]) -> None:
         self.kernels = kernels
 
-    def _leaves(self):
-        for kernel in self.kernels:
-            yield from kernel._leaves()
+    def _parts(self):
+        return list(self.kernels)
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:

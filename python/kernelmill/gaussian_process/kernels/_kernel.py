@@ -8,7 +8,6 @@ loss that needs K by blocks of rows gets its gradient by the same blocks.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from copy import deepcopy
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
@@ -17,39 +16,97 @@ import numpy as np
 
 from kernelmill._arrays import is_cupy, namespace
 from kernelmill.gaussian_process import kernels
+from kernelmill.gaussian_process.kernels._protocol import Protocol
 
+# What a kernel of another class must have, beside a call.
+PROTOCOL = ("theta", "bounds", "hyperparameters", "diag", "is_stationary", "clone_with_theta")
 # Rows of a block of K: 256 x 5,000 doubles are 10 MB, and a product with them is still efficient.
 BLOCK = 256
 
 
-class Hyperparameter(NamedTuple):
+class _Fields(NamedTuple):
+    name: str
+    value_type: str
+    bounds: Any
+    n_elements: int
+    fixed: bool
+
+
+class Hyperparameter(_Fields):
     """A parameter of a kernel that a fit may change.
 
     Parameters
     ----------
     name : str
         Name of the parameter.
-    bounds : ndarray of shape (n_elements, 2) or "fixed"
+    value_type : str
+        ``"numeric"``.
+    bounds : pair of float, ndarray of shape (n_elements, 2) or "fixed"
         Least and largest values.
-    n_elements : int
+    n_elements : int, default=1
         Number of values.
+    fixed : bool, optional
+        Whether fits leave it alone: where `bounds` are ``"fixed"``, by default.
     """
 
-    name: str
-    bounds: Any
-    n_elements: int
+    __slots__ = ()
 
-    @property
-    def fixed(self) -> bool:
-        """Whether fits leave it alone."""
-        return isinstance(self.bounds, str)
+    def __new__(cls, name, value_type, bounds, n_elements=1, fixed=None):
+        if not isinstance(bounds, str):
+            bounds = np.atleast_2d(np.asarray(bounds, dtype=np.float64))
+            if len(bounds) == 1:
+                bounds = np.repeat(bounds, n_elements, axis=0)
+            if bounds.shape != (n_elements, 2):
+                raise ValueError(
+                    f"{name}_bounds must be one pair or {n_elements} pairs, got an array of shape "
+                    f"{bounds.shape}"
+                )
+        elif bounds != "fixed":
+            raise ValueError(f"{name}_bounds must be pairs of numbers or 'fixed', got {bounds!r}")
+        fixed = isinstance(bounds, str) if fixed is None else fixed
+        return super().__new__(cls, name, value_type, bounds, n_elements, fixed)
 
 
-class Kernel:
+class Kernel(Protocol):
     """Base of covariance functions.
 
     A kernel is called as ``kernel(X)``, ``kernel(X, Y)`` or ``kernel(X, eval_gradient=True)``; the
     gradient is that in `theta`, the logarithms of the hyperparameters, not in the hyperparameters.
+
+    See Also
+    --------
+    KernelAdapter : Kernels that derive from scikit-learn's class.
+
+    Notes
+    -----
+    A kernel of one's own is written as for scikit-learn: a constructor that keeps its arguments, a
+    property ``hyperparameter_<name>`` for each of them that a fit may change, ``__call__``,
+    ``diag`` and ``is_stationary``. Fits take it alone and in sums and products. They are slower
+    than with kernels of this package, whose gradients take no tensor of n x n x p entries.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.gaussian_process import GaussianProcessRegressor
+    >>> from kernelmill.gaussian_process.kernels import Hyperparameter, Kernel, WhiteKernel
+    >>> class Brownian(Kernel):
+    ...     def __init__(self, rate=1.0, rate_bounds=(1e-5, 1e5)):
+    ...         self.rate, self.rate_bounds = rate, rate_bounds
+    ...     @property
+    ...     def hyperparameter_rate(self):
+    ...         return Hyperparameter("rate", "numeric", self.rate_bounds)
+    ...     def __call__(self, X, Y=None, eval_gradient=False):
+    ...         K = self.rate * np.minimum(X, (X if Y is None else Y).T)
+    ...         return (K, K[:, :, None]) if eval_gradient else K  # dK / dlog rate
+    ...     def diag(self, X):
+    ...         return self.rate * X[:, 0]
+    ...     def is_stationary(self):
+    ...         return False
+    >>> x = np.linspace(0.01, 1, 100)[:, None]
+    >>> y = np.cumsum(np.random.default_rng(0).normal(size=100)) / 10
+    >>> model = GaussianProcessRegressor(Brownian(5.0) + WhiteKernel(1e-3, "fixed")).fit(x, y)
+    >>> bool(0.5 < model.kernel_.k1.rate < 2)
+    True
     """
 
     _names: tuple[str, ...] = ()  # of hyperparameters, sorted
@@ -74,7 +131,7 @@ class Kernel:
         params: dict[str, Any] = {}
         for name in sorted(names):
             value = params[name] = getattr(self, name)
-            if deep and isinstance(value, Kernel):
+            if deep and hasattr(value, "get_params"):
                 params |= {f"{name}__{k}": v for k, v in value.get_params().items()}
         return params
 
@@ -142,35 +199,35 @@ class Kernel:
             setattr(copy, name, value)
         return copy
 
-    def _leaves(self) -> Iterator[Kernel]:
-        """The kernels with parameters of their own, from left to right."""
-        yield self
+    def _parts(self) -> list[Kernel]:
+        """The kernels that this one is made of; none where it has parameters of its own."""
+        return []
+
+    def _free_names(self) -> list[str]:
+        """Its hyperparameters that are not fixed."""
+        if self._names:
+            return [n for n in self._names if not isinstance(getattr(self, f"{n}_bounds"), str)]
+        return [h.name for h in self.hyperparameters if not h.fixed]
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
         """All hyperparameters, those of ``k1`` first."""
-        found = []
+        written = [name for name in dir(type(self)) if name.startswith("hyperparameter_")]
+        found = [getattr(self, name) for name in written]
         for name in self._names:
-            value, bounds = np.atleast_1d(getattr(self, name)), getattr(self, f"{name}_bounds")
-            if not isinstance(bounds, str):
-                bounds = np.atleast_2d(np.asarray(bounds, dtype=np.float64))
-                if len(bounds) == 1:
-                    bounds = np.repeat(bounds, len(value), axis=0)
-                if bounds.shape != (len(value), 2):
-                    raise ValueError(
-                        f"{type(self).__name__}: {name}_bounds must be one pair or {len(value)} "
-                        f"pairs, got an array of shape {bounds.shape}"
+            try:
+                found.append(
+                    Hyperparameter(
+                        name, "numeric", getattr(self, f"{name}_bounds"),
+                        max(np.size(getattr(self, name)), 1),
                     )
-            elif bounds != "fixed":
-                raise ValueError(
-                    f"{type(self).__name__}: {name}_bounds must be pairs of numbers or 'fixed', "
-                    f"got {bounds!r}"
-                )
-            found.append(Hyperparameter(name, bounds, len(value)))
+                )  # fmt: skip
+            except ValueError as error:
+                raise ValueError(f"{type(self).__name__}: {error}") from None
         return found
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("hyperparameter_"):
+        if name.startswith("hyperparameter_") and not hasattr(type(self), name):
             for found in self.hyperparameters:
                 if name == f"hyperparameter_{found.name}":
                     return found
@@ -179,20 +236,23 @@ class Kernel:
     @property
     def n_dims(self) -> int:
         """Number p of entries of `theta`."""
-        return sum(np.size(getattr(leaf, name)) for leaf, name in self._moving())
-
-    def _moving(self) -> Iterator[tuple[Kernel, str]]:
-        """The hyperparameters that are not fixed: their kernels and names."""
-        for leaf in self._leaves():
-            for name in leaf._names:
-                if not isinstance(getattr(leaf, f"{name}_bounds"), str):
-                    yield leaf, name
+        parts = self._parts()
+        if parts:
+            return sum(part.n_dims for part in parts)
+        if not self._names:
+            return len(self.theta)
+        return sum(np.size(getattr(self, name)) for name in self._free_names())
 
     def _theta_powers(self) -> np.ndarray:
         """The powers of hyperparameters for `theta`, 0 where it is the logarithm itself."""
+        parts = self._parts()
+        if parts:
+            return np.concatenate([part._theta_powers() for part in parts])
+        if not self._powers:
+            return np.zeros(self.n_dims)
         found = [
-            np.full(np.size(getattr(leaf, name)), leaf._powers.get(name, 0.0))
-            for leaf, name in self._moving()
+            np.full(np.size(getattr(self, name)), self._powers.get(name, 0.0))
+            for name in self._free_names()
         ]
         return np.concatenate(found) if found else np.zeros(0)
 
@@ -202,41 +262,49 @@ class Kernel:
 
         Assigning sets the hyperparameters.
         """
+        parts = self._parts()
+        if parts:
+            return np.concatenate([part.theta for part in parts])
         values = [
-            np.asarray(getattr(leaf, name), dtype=np.float64).reshape(-1)
-            for leaf, name in self._moving()
+            np.asarray(getattr(self, name), dtype=np.float64).reshape(-1)
+            for name in self._free_names()
         ]
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.log(np.concatenate(values)) if values else np.zeros(0)
 
     @theta.setter
     def theta(self, theta: Any) -> None:
-        theta, at = np.exp(np.asarray(theta, dtype=np.float64)), 0
-        if len(theta) != self.n_dims:
+        theta, at, p = np.asarray(theta, dtype=np.float64), 0, self.n_dims
+        if len(theta) != p:
             raise ValueError(
-                f"{type(self).__name__}: theta must have {self.n_dims} entries, got {len(theta)}"
+                f"{type(self).__name__}: theta must have {p} entries, got {len(theta)}"
             )
-        for leaf, name in self._moving():
-            old = getattr(leaf, name)
-            value = theta[at : at + np.size(old)]
+        parts = self._parts()
+        for part in parts:
+            part.theta = theta[at : at + part.n_dims]
+            at += part.n_dims
+        for name in () if parts else self._free_names():
+            old = getattr(self, name)
+            value = np.exp(theta[at : at + np.size(old)])
             at += len(value)
-            setattr(leaf, name, float(value[0]) if np.ndim(old) == 0 else value)
+            setattr(self, name, float(value[0]) if np.ndim(old) == 0 else value)
 
     @property
     def bounds(self) -> np.ndarray:
         """Bounds of `theta`, ndarray of shape (p, 2)."""
-        found = [h.bounds for k in self._leaves() for h in k.hyperparameters if not h.fixed]
+        parts = self._parts()
+        if parts:
+            return np.concatenate([part.bounds for part in parts])
+        found = [h.bounds for h in self.hyperparameters if not h.fixed]
         return np.log(np.concatenate(found)) if found else np.zeros((0, 2))
 
     def _named(self) -> list[str]:
         """A name for each entry of `theta`, for messages."""
-        return [
-            f"{type(leaf).__name__}.{h.name}"
-            for leaf in self._leaves()
-            for h in leaf.hyperparameters
-            if not h.fixed
-            for _ in range(h.n_elements)
-        ]
+        parts, owner = self._parts(), type(self).__name__
+        if parts:
+            return [name for part in parts for name in part._named()]
+        free = [h for h in self.hyperparameters if not h.fixed]
+        return [f"{owner}.{h.name}" for h in free for _ in range(h.n_elements)]
 
     def _check(self, d: int) -> None:
         """Raise unless the parameters make a kernel of rows with d features."""
@@ -253,15 +321,14 @@ class Kernel:
 
     # -- values and gradients ------------------------------------------------------------------
 
-    def _forward(self, X: np.ndarray, Y: np.ndarray, own: bool) -> tuple[np.ndarray, Any]:
-        """K (n, m), and what the pulls need. With `own`, row i of X is row i of Y itself."""
-        raise NotImplementedError
-
-    def _derivatives(
-        self, X: np.ndarray, Y: np.ndarray, own: bool, saved: Any
-    ) -> Iterator[np.ndarray]:
-        """``dK / dtheta_q``, (n, m), one after another."""
-        raise NotImplementedError
+    # A kernel of this package has
+    #   _forward(X, Y, own) -> K (n, m), and what the pulls need; with `own`, row i of X is row i of
+    #     Y itself;
+    #   _derivatives(X, Y, own, saved), an iterator of dK / dtheta_q, (n, m);
+    #   _pull_rows(X, Y, saved, A) = sum_j A_ij dK(x_i, y_j) / dx_i, (n, d), for a fixed Y;
+    #   _diag(X) = K(x_i, x_i), (n,); _pull_diag(X, a) = sum_i a_i dK(x_i, x_i) / dtheta, (p,);
+    #   _pull_diag_rows(X, a) = a_i d/dx_i K(x_i, x_i), (n, d).
+    # One of a user has `__call__`, from which `Protocol` makes them.
 
     def _pull(
         self, X: np.ndarray, Y: np.ndarray, own: bool, saved: Any, A: np.ndarray
@@ -284,21 +351,19 @@ class Kernel:
         left, right = zip(*found, strict=True)
         return np.stack(left), np.stack(right)
 
-    def _pull_rows(self, X: np.ndarray, Y: np.ndarray, saved: Any, A: np.ndarray) -> np.ndarray:
-        """``sum_j A_ij dK(x_i, y_j) / dx_i``, (n, d), for Y that does not move with X."""
-        raise NotImplementedError
+    def _call(self, X: Any, Y: Any = None, eval_gradient: bool = False) -> Any:
+        """`__call__` of a class that has its own."""
+        if type(self).__call__ is Kernel.__call__:
+            raise NotImplementedError(
+                f"{type(self).__name__}: a kernel must define __call__(X, Y=None, "
+                "eval_gradient=False), got none"
+            )
+        return self(X, Y, eval_gradient=True) if eval_gradient else self(X, Y)
 
     def _diag(self, X: np.ndarray) -> np.ndarray:
-        """``K(x_i, x_i)``, (n,)."""
-        raise NotImplementedError
-
-    def _pull_diag(self, X: np.ndarray, a: np.ndarray) -> np.ndarray:
-        """``sum_i a_i dK(x_i, x_i) / dtheta``, (p,)."""
-        raise NotImplementedError
-
-    def _pull_diag_rows(self, X: np.ndarray, a: np.ndarray) -> np.ndarray:
-        """``a_i d/dx_i K(x_i, x_i)``, (n, d)."""
-        return np.zeros_like(X)  # the diagonal of a stationary kernel is constant
+        if type(self).diag is Kernel.diag:
+            return super()._diag(X)
+        return self._checked(self.diag(X), (len(X),))
 
     def __call__(self, X: Any, Y: Any = None, eval_gradient: bool = False) -> Any:
         """The covariances of all rows of X with those of Y, or of X.
@@ -366,7 +431,12 @@ class Kernel:
         stationary : bool
             True if so.
         """
-        return all(leaf.is_stationary() for leaf in self._leaves())
+        parts = self._parts()
+        if not parts:
+            raise NotImplementedError(
+                f"{type(self).__name__}: a kernel must define is_stationary(), got none"
+            )
+        return all(part.is_stationary() for part in parts)
 
     @property
     def requires_vector_input(self) -> bool:
@@ -462,7 +532,7 @@ def own_kernel(given: Any, owner: str, bounds: Any = (1e-5, 1e5)) -> Kernel:
 
 
 def as_kernel(kernel: Any) -> Kernel:
-    """A kernel of ours, made from one of scikit-learn's where it is one.
+    """A kernel of ours, made from one of scikit-learn's, or around one that is like them.
 
     Raises
     ------
@@ -474,10 +544,14 @@ def as_kernel(kernel: Any) -> Kernel:
     cls = type(kernel)
     own = getattr(kernels, cls.__name__, None)
     if not cls.__module__.startswith("sklearn.gaussian_process") or own is None:
-        raise TypeError(
-            "Kernel: kernels must be made of those in kernelmill.gaussian_process.kernels, got "
-            f"{cls.__module__}.{cls.__name__} (PairwiseKernel takes a function of two rows)"
-        )
+        lacking = [name for name in PROTOCOL if not hasattr(kernel, name)]
+        if lacking or not callable(kernel) or isinstance(kernel, type):
+            raise TypeError(
+                "Kernel: kernels must be those of kernelmill.gaussian_process.kernels, or follow "
+                f"scikit-learn's protocol, got {cls.__module__}.{cls.__name__} without "
+                f"{', '.join(lacking) or 'a call'} (PairwiseKernel takes a function of two rows)"
+            )
+        return kernels.KernelAdapter(kernel)
     if cls.__name__ == "ConstantKernel" and isinstance(kernel.constant_value, Kernel):
         return kernel.constant_value  # what scikit-learn makes of ours in a sum or product
     params = {

@@ -8,6 +8,7 @@ import numpy as np
 
 from kernelmill._arrays import is_cupy, namespace
 from kernelmill.gaussian_process.kernels._kernel import Kernel, shown
+from kernelmill.gaussian_process.kernels._protocol import STEP
 
 _BOUNDS = (1e-5, 1e5)
 
@@ -232,7 +233,6 @@ class PairwiseKernel(Kernel):
 
     _names = ("gamma",)
     _powers: ClassVar = {"gamma": 1.0}
-    _STEP = 6e-6  # the cube root of eps: errors of rounding and of the formula are equal
 
     def __init__(
         self, gamma=1.0, gamma_bounds=_BOUNDS, metric="linear", pairwise_kernels_kwargs=None
@@ -263,19 +263,9 @@ class PairwiseKernel(Kernel):
 
     def _derivatives(self, X, Y, own, saved):
         if self.n_dims:
-            h = self._STEP
+            h = STEP
             up, down = (self._at(X, Y, self.gamma * np.exp(s)) for s in (h, -h))
             yield (up - down) / (2 * h)
-
-    def _pull_rows(self, X, Y, saved, A):
-        gradient = np.empty_like(X)
-        for p in range(X.shape[1]):
-            h = self._STEP * np.maximum(np.abs(X[:, p]), np.abs(Y[:, p]).max(initial=0) + 1e-300)
-            move = np.zeros_like(X)
-            move[:, p] = h
-            change = self._at(X + move, Y, self.gamma) - self._at(X - move, Y, self.gamma)
-            gradient[:, p] = (A * change).sum(1) / (2 * h)
-        return gradient
 
     def _each(self, X: np.ndarray, gamma: Any) -> np.ndarray:
         return np.array([self._at(x[None], x[None], gamma)[0, 0] for x in X])
@@ -286,19 +276,9 @@ class PairwiseKernel(Kernel):
     def _pull_diag(self, X, a):
         if not self.n_dims:
             return np.zeros(0)
-        h = self._STEP
+        h = STEP
         up, down = (self._each(X, self.gamma * np.exp(s)) for s in (h, -h))
         return np.array([a @ (up - down) / (2 * h)])
-
-    def _pull_diag_rows(self, X, a):
-        gradient = np.empty_like(X)
-        for p in range(X.shape[1]):
-            h = self._STEP * np.maximum(np.abs(X[:, p]).max(initial=0), 1e-300)
-            move = np.zeros_like(X)
-            move[:, p] = h
-            change = self._each(X + move, self.gamma) - self._each(X - move, self.gamma)
-            gradient[:, p] = a * change / (2 * h)
-        return gradient
 
     def is_stationary(self):
         """Whether covariances depend on differences of rows only.

@@ -1,0 +1,202 @@
+"""Stochastic steps of the sparse process: exact where they must be, unbiased elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+import kernelmill
+from kernelmill._estimator._rows import Rows
+from kernelmill.gaussian_process import SparseGaussianProcessRegressor
+from kernelmill.gaussian_process._bound import Bound, Coordinates, Data, Gaussian
+from kernelmill.gaussian_process._steps import Descent, begin
+from kernelmill.gaussian_process.kernels import RBF, DotProduct, Matern, RationalQuadratic
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+KERNELS = [1.3 * RBF([1.0, 2.0]), Matern(1.2) * 2.0 + DotProduct(0.5), RationalQuadratic(1.0, 0.7)]
+NOISE = 0.2
+
+
+def problem(n=80, m=6):
+    """Rows, two targets, inducing inputs, and some q that is not the best."""
+    rng = np.random.default_rng(0)
+    X, Z, half = rng.normal(size=(n, 2)), rng.normal(size=(m, 2)), rng.normal(size=(m, m))
+    Y = np.stack([np.sin(X[:, 0]), X[:, 1]], axis=1) + 0.1 * rng.normal(size=(n, 2))
+    return X, Y, Z, Gaussian(np.eye(m) + half @ half.T, rng.normal(size=(m, 2)))
+
+
+def data(X, Y):
+    return Data(Rows(X, None, "test"), Y, "test")
+
+
+def flat(bound):
+    dtheta, dnoise, dZ = bound.gradient(True)
+    return np.concatenate([dtheta, [dnoise], dZ.ravel()])
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_a_whole_step_on_all_rows_is_the_optimum(kernel):
+    X, Y, Z, q = problem()
+    best = Bound(kernel, NOISE, Z, data(X, Y))
+    start = Bound(kernel, NOISE, Z, data(X, Y), q)
+    found = Bound(kernel, NOISE, Z, data(X, Y), start.natural(q, 1.0))
+    assert start.value < best.value - 1
+    assert found.value == pytest.approx(best.value, rel=1e-12)
+    np.testing.assert_allclose(found.mu, best.mu, rtol=1e-9)
+    np.testing.assert_allclose(np.tril(found.LB), np.tril(best.LB), rtol=1e-12)
+    # There the formula for any q is that of the collapsed bound.
+    np.testing.assert_allclose(flat(found), flat(best), rtol=1e-8, atol=1e-9)
+    # The estimator's first step, too, whatever its parameters are.
+    coordinates = Coordinates(kernel, NOISE, Z, None, None)
+    state = Descent(coordinates, "test", 0.1, 0.01, True).step(begin(coordinates, 2), X, Y, 80)
+    LB = np.tril(found.LB)
+    np.testing.assert_allclose(state.q.precision, LB @ LB.T, rtol=1e-10, atol=1e-9)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_batches_are_unbiased(kernel):
+    """The mean over the batches of a partition is what all rows give, at any q."""
+    X, Y, Z, q = problem()
+    whole = Bound(kernel, NOISE, Z, data(X, Y), q)
+    parts = [
+        Bound(kernel, NOISE, Z, data(x, y), q, 80)
+        for x, y in zip(np.split(X, 8), np.split(Y, 8), strict=True)
+    ]
+    assert np.mean([part.value for part in parts]) == pytest.approx(whole.value, rel=1e-12)
+    np.testing.assert_allclose(
+        np.mean([flat(part) for part in parts], axis=0), flat(whole), rtol=1e-10, atol=1e-9
+    )
+    for mean, wanted in zip(
+        (np.mean(a, axis=0) for a in zip(*(p.natural(q, 0.3) for p in parts), strict=True)),
+        whole.natural(q, 0.3), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(mean, wanted, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_gradients_are_central_differences(kernel):
+    X, Y, Z, q = problem()
+    at = (kernel.theta, np.log(NOISE), Z)
+
+    def value(theta, log_noise, Z):
+        return Bound(
+            kernel.clone_with_theta(theta), np.exp(log_noise), Z, data(X[:20], Y[:20]), q, 80
+        ).value
+
+    found = Bound(kernel, NOISE, Z, data(X[:20], Y[:20]), q, 80).gradient(True)
+    h = 1e-5
+    for part, gradient in enumerate(found):
+        for place in np.ndindex(np.shape(at[part])):
+            sides = []
+            for sign in (h, -h):
+                moved = [np.array(a, dtype=float) for a in at]
+                moved[part][place] += sign
+                sides.append(value(*moved))
+            change = (sides[0] - sides[1]) / (2 * h)
+            assert np.asarray(gradient)[place] == pytest.approx(change, rel=1e-6, abs=1e-5)
+
+
+def sines(n=1500, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.uniform(0, 10, (n, 1))
+    return X, np.sin(X[:, 0]) + 0.1 * rng.normal(size=n)
+
+
+def same(a, b, X, **options):
+    for found, wanted in zip(
+        a.predict(X, return_std=True), b.predict(X, return_std=True), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, **options)
+
+
+def test_parts_without_an_optimizer_are_one_fit():
+    X, y = sines()
+    options = {
+        "inducing_inputs": np.linspace(0, 10, 12)[:, None], "optimizer": None,
+        "noise_variance": 0.01,
+    }  # fmt: skip
+    whole = SparseGaussianProcessRegressor(1.0 * RBF(1.0), **options).fit(X, y)
+    parts = SparseGaussianProcessRegressor(1.0 * RBF(1.0), **options)
+    for part in np.split(np.arange(1500), [10, 400, 401, 1000]):
+        parts.partial_fit(X[part], y[part])
+    assert parts.n_steps_ == 5
+    same(parts, whole, X[:50], rtol=1e-7)
+    batches = SparseGaussianProcessRegressor(1.0 * RBF(1.0), batch_size=64, **options)
+    same(batches.partial_fit(lambda: iter(np.array_split(X, 7)), y), whole, X[:50], rtol=1e-7)
+    # After a fit of some rows, the others are added.
+    half = SparseGaussianProcessRegressor(1.0 * RBF(1.0), **options).fit(X[:700], y[:700])
+    same(half.partial_fit(X[700:], y[700:]), whole, X[:50], rtol=1e-7)
+
+
+def test_fits_in_batches_and_streams_learn():
+    X, y = sines()
+    options = {"n_inducing": 15, "random_state": 0}
+    start = SparseGaussianProcessRegressor(optimizer=None, **options).fit(X, y)
+    whole = SparseGaussianProcessRegressor(max_iter=30, **options).fit(X, y)
+    model = SparseGaussianProcessRegressor(batch_size=150, max_iter=20, **options).fit(X, y)
+    assert model.lower_bound_ > start.lower_bound_ + 0.95 * (
+        whole.lower_bound_ - start.lower_bound_
+    )
+    assert model.noise_variance_ == pytest.approx(0.01, rel=0.15)
+    assert model.n_steps_ == 10 * model.n_iter_
+    online = SparseGaussianProcessRegressor(batch_size=50, **options)
+    for part in np.array_split(np.random.default_rng(0).permutation(1500), 5):
+        for _ in range(3):
+            online.partial_fit(X[part], y[part])
+    assert online.noise_variance_ < 0.03  # from 0.05
+    assert np.abs(online.predict(X) - np.sin(X[:, 0])).max() < 0.2
+    assert online._seen == pytest.approx(50 * 1.9 / 0.1, rel=1e-3)  # b (2 - rho) / rho
+
+
+def test_a_stream_is_its_rows():
+    X, y = sines(300)
+    make = SparseGaussianProcessRegressor(
+        1.0 * RBF(1.0), inducing_inputs=X[:8], batch_size=64, max_iter=3, random_state=0
+    )
+    memory = clone(make).fit(X, y)
+    streamed = make.fit(lambda: iter([X[:100], X[100:]]), y)
+    np.testing.assert_array_equal(streamed.kernel_.theta, memory.kernel_.theta)
+    np.testing.assert_array_equal(streamed.inducing_inputs_, memory.inducing_inputs_)
+    same(streamed, memory, X[:20], rtol=1e-9)  # the last pass adds up chunk by chunk
+
+
+@pytest.mark.parametrize("c", [1e-6, 1e6])
+def test_scaled_rows_and_targets(c):
+    X, y = sines(300)
+    given = {"n_inducing": 8, "batch_size": 64, "max_iter": 5, "normalize_y": True}
+    plain = SparseGaussianProcessRegressor(1.0 * RBF(1.0), random_state=0, **given).fit(X, y)
+    kernel = 1.0 * RBF(c, (1e-5 * c, 1e5 * c))
+    scaled = SparseGaussianProcessRegressor(kernel, random_state=0, **given).fit(c * X, c * y)
+    for a, b in zip(
+        scaled.predict(c * X[:20], return_std=True), plain.predict(X[:20], return_std=True),
+        strict=True,
+    ):  # fmt: skip
+        # Rounding of c X moves the centers of k-means and 25 steps of Adam.
+        np.testing.assert_allclose(a / c, b, rtol=1e-6, atol=1e-9)
+
+
+def test_threads():
+    X, y = sines(400)
+    found = []
+    for threads in (1, 2, 7):
+        with kernelmill.threads(threads):
+            model = SparseGaussianProcessRegressor(
+                n_inducing=10, batch_size=50, max_iter=3, random_state=0
+            ).fit(X, y)
+            model.partial_fit(X[:99], y[:99])
+            found.append(model.predict(X, return_std=True))
+    np.testing.assert_array_equal(found[1], found[0])
+    np.testing.assert_array_equal(found[2], found[0])
+
+
+def test_refusals():
+    X, y = sines(30)
+    with pytest.raises(ValueError, match="natural_step must be a number above 0 and at most 1"):
+        SparseGaussianProcessRegressor(natural_step=1.5).fit(X, y)
+    model = SparseGaussianProcessRegressor(n_inducing=4, random_state=0).partial_fit(X, y)
+    with pytest.raises(ValueError, match="y must have 1 columns, as before, got 2"):
+        model.partial_fit(X, np.stack([y, y], axis=1))
+    with pytest.raises(ValueError, match="2 features"):
+        model.partial_fit(np.hstack([X, X]), y)
