@@ -52,6 +52,14 @@ def test_least_angles_are_scikit_learns(intercept, count):
     assert sorted(ours.active_) == sorted(theirs.active_)
 
 
+@pytest.mark.parametrize("kind", [Lars, LassoLars])
+def test_paths_of_float32_rows_are_float32(kind):
+    X, y = problem()
+    model = kind().fit(X.astype(np.float32), y)
+    assert model.coef_path_.dtype == model.coef_.dtype == np.float32
+    np.testing.assert_array_equal(model.coef_path_[:, -1], model.coef_)
+
+
 @pytest.mark.parametrize("positive", [False, True])
 @pytest.mark.parametrize(("n", "d"), [(100, 15), (12, 40)])
 def test_every_knot_is_the_lassos_optimum(positive, n, d):

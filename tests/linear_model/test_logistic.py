@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse
 from sklearn import linear_model as sk
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import KFold
 
 from kernelmill.linear_model import (
     LogisticRegression,
@@ -16,6 +17,8 @@ from kernelmill.linear_model import (
     _logistic,
     _newton,
 )
+
+EPS = float(np.finfo(np.float64).eps)
 
 
 def problem(n=200, d=6, k=3, seed=0):
@@ -309,6 +312,40 @@ def test_attributes_of_cross_validation_have_scikit_learns_shapes(k, ratios, leg
     assert (ours.predict(X) == theirs.predict(X)).mean() > 0.9
     if ours._strength()[1] == 0:
         assert ours.coef_covariance(X).shape == ((3, 3) if k == 2 else (3, 3, 3))
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("scoring", ["neg_log_loss", "neg_brier_score"])
+def test_folds_that_lack_classes_are_scored(k, scoring):
+    y, X = np.repeat(["a", "b", "c"], 2)[: 2 * k], np.arange(2.0 * k)[:, None]
+    given = {"cv": KFold(k), "Cs": [1e-3, 1.0], "scoring": scoring, "tol": 1e-8}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = LogisticRegressionCV(**given).fit(X, y)
+    for f, (_, test) in enumerate(KFold(k).split(X)):
+        for c in range(2):
+            fold = LogisticRegression()
+            fold.classes_, fold.n_features_in_ = model.classes_, 1
+            fold.coef_, intercept = np.split(model.coefs_paths_[f, 0, c], [1], axis=1)
+            fold.intercept_ = intercept[:, 0]
+            shares = fold.predict_proba(X[test])
+            own = y[test][:, None] == model.classes_
+            # scikit-learn's logarithms end at eps; of two shares one is 1 less the other.
+            shown = np.maximum(shares[own], EPS)
+            loss = -np.log(shown) if scoring == "neg_log_loss" else (
+                ((shares - own) ** 2).sum(1) / (2 if k == 2 else 1)
+            )  # fmt: skip
+            assert model.scores_[f, 0, c] == pytest.approx(
+                -loss.mean(), rel=1e-6, abs=EPS / shown.min()
+            )
+
+
+def test_an_elastic_net_without_a_share_is_refused():
+    X, y = problem(40, 3, 2)
+    with pytest.raises(ValueError, match=r"^LogisticRegression: l1_ratio must be a number"):
+        LogisticRegression(penalty="elasticnet", l1_ratio=None).fit(X, y)
+    with pytest.raises(ValueError, match=r"^LogisticRegressionCV: l1_ratios must be a list"):
+        LogisticRegressionCV(penalty="elasticnet", l1_ratios=None).fit(X, y)
 
 
 def test_one_class_is_refused():

@@ -177,6 +177,15 @@ def test_classes_of_rows_left_out_are_scored(scoring, weighted):
         assert model.alpha_ == alphas[int(np.argmax(want))]
 
 
+@pytest.mark.parametrize("kind", ["RidgeClassifier", "RidgeClassifierCV"])
+def test_one_class(kind):
+    X, _ = problem(12, 3)
+    ours, theirs = (getattr(made, kind)().fit(X, ["a"] * 12) for made in (linear_model, sk))
+    np.testing.assert_array_equal(ours.predict(X), ["a"] * 12)
+    np.testing.assert_array_equal(ours.decision_function(X), theirs.decision_function(X))
+    assert ours.coef_.shape == theirs.coef_.shape
+
+
 def test_several_labels_at_once():
     X, Y = problem(60, 4, outputs=3)
     labels = (np.array(Y) > 0).astype(int)
@@ -289,3 +298,5 @@ def test_bad_penalties_are_refused():
         Ridge([1.0, 2.0, 3.0]).fit(X, Y)
     with pytest.raises(ValueError, match="alphas must be numbers of at least 0"):
         RidgeCV([-1.0]).fit(X, Y)
+    with pytest.raises(ValueError, match=r"alphas must be numbers of at least 0, got .*'1'"):
+        RidgeCV([1.0, "1"]).fit(X, Y)

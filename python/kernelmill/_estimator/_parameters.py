@@ -52,6 +52,11 @@ def integer(low: int) -> Rule:
     )
 
 
+def is_vector(value: Any) -> bool:
+    """Whether these are numbers in one axis, at least one."""
+    return np.ndim(value) == 1 and len(value) > 0 and np.asarray(value).dtype.kind in "iuf"
+
+
 def real(low: float, *, above: bool = False, high: float = math.inf) -> Rule:
     """A finite number from `low` (or above it) to `high`."""
 

@@ -217,7 +217,7 @@ class _LeastAngles(MultiOutputMixin, LinearRegressor):
                 most=most, least=least,
             )  # fmt: skip
             coef[t] = path[-1]
-            found.append((alphas, path.T, active, len(alphas) - 1))
+            found.append((alphas, path.T.astype(rows.dtype), active, len(alphas) - 1))
         one = len(found) == 1
         names = ("alphas_", "coef_path_", "active_", "n_iter_")
         for name, values in zip(names, zip(*found, strict=True), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 from sklearn.base import MultiOutputMixin
 
@@ -103,6 +104,10 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
             fast = None if self.positive else solve.from_moments(moments)
             if fast is not None:
                 found = fast
+                if fast.condition > solve.MILD and solve.is_small(rows):
+                    factor = scipy.linalg.cholesky(moments.xx, check_finite=False)
+                    coef = solve.refined(rows, Y, moments, factor, fast.coef)
+                    found = fast._replace(coef=coef)
             else:
                 R = solve.triangular(rows, Y, moments)
                 d = moments.d

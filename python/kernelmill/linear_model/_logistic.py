@@ -244,6 +244,11 @@ class LogisticRegression(ProbabilisticClassifier):
     def _strength(self) -> tuple[float, float]:
         """C and l1_ratio, by the name of the penalty where there is one."""
         C = np.inf if self.penalty is None else self.C
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError(
+                f"{type(self).__name__}: l1_ratio must be a number between 0 and 1 for "
+                "penalty='elasticnet', got None"
+            )
         share = self.l1_ratio or 0.0  # None, as scikit-learn had it before 1.8
         return C, {"l1": 1.0, "l2": 0.0}.get(self.penalty, share)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.metrics import check_scoring
+from sklearn.metrics import brier_score_loss, check_scoring, log_loss, make_scorer
 from sklearn.model_selection import check_cv
 
 from kernelmill._estimator import _parameters as rule
@@ -22,13 +23,17 @@ from kernelmill.linear_model._linear import scores
 from kernelmill.linear_model._logistic import JOBS, LogisticRegression, minimised
 
 _CS = rule.Rule(
-    lambda v: (rule.is_integer(v) and v >= 1) or (np.ndim(v) == 1 and len(v) > 0),
+    lambda v: (rule.is_integer(v) and v >= 1) or rule.is_vector(v),
     "a whole number of at least 1 or an array of numbers above 0",
 )
 _RATIOS = rule.Rule(
-    lambda v: v is None or (np.ndim(v) == 1 and len(v) > 0 and all(0 <= r <= 1 for r in v)),
+    lambda v: v is None or (rule.is_vector(v) and all(0 <= r <= 1 for r in v)),
     "a list of numbers between 0 and 1",
 )
+
+
+# Losses of probabilities, which must be told of classes that the rows left out lack.
+_LOSSES = {"neg_log_loss": log_loss, "neg_brier_score": brier_score_loss}
 
 
 class LogisticRegressionCV(LogisticRegression):
@@ -174,6 +179,11 @@ class LogisticRegressionCV(LogisticRegression):
         return self
 
     def _shares(self) -> np.ndarray:
+        if self.penalty == "elasticnet" and self.l1_ratios is None:
+            raise ValueError(
+                f"{type(self).__name__}: l1_ratios must be a list of numbers between 0 and 1 for "
+                "penalty='elasticnet', got None"
+            )
         named = {"l1": (1.0,), "l2": (0.0,), None: (0.0,)}
         given = (0.0,) if self.l1_ratios is None else self.l1_ratios
         return np.asarray(named.get(self.penalty, given), dtype=np.float64)
@@ -200,6 +210,18 @@ class LogisticRegressionCV(LogisticRegression):
             raise ValueError(f"{type(self).__name__}: Cs must be numbers above 0, got {self.Cs!r}")
         return found
 
+    def _scoring(self) -> Any:
+        """The score of rows left out, which may lack classes."""
+        loss = _LOSSES.get(self.scoring) if isinstance(self.scoring, str) else None
+        if loss is None or "labels" not in inspect.signature(loss).parameters:
+            return self.scoring
+        options = {"labels": self.classes_}
+        if len(self.classes_) == 2 and loss is brier_score_loss:
+            options["pos_label"] = self.classes_[1]
+        return make_scorer(
+            loss, greater_is_better=False, response_method="predict_proba", **options
+        )
+
     def _follow(self, rows: Rows, codes: np.ndarray, f: int, held: tuple[Any, Any, Any]) -> None:
         """Fit all penalties to a fold, and score the rows left out."""
         X, labels, weight = held
@@ -207,7 +229,7 @@ class LogisticRegressionCV(LogisticRegression):
         model = LogisticRegression()
         model.classes_, model.n_features_in_ = self.classes_, rows.n_features
         # The accuracy needs no more than the scores; a scorer checks X again for each penalty.
-        scorer = None if self.scoring is None else check_scoring(model, scoring=self.scoring)
+        scorer = None if self.scoring is None else check_scoring(model, scoring=self._scoring())
         for r, ratio in enumerate(self.l1_ratios_):
             start: tuple[Any, Any] = (None, None)
             for c in np.argsort(self.Cs_, kind="stable"):

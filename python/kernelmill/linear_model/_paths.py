@@ -33,7 +33,7 @@ from kernelmill.linear_model._regression import (
 from kernelmill.linear_model._words import DESCENT, IGNORED, SEVERAL_TASKS, WORDS
 
 _ALPHAS = rule.Rule(
-    lambda v: (rule.is_integer(v) and v >= 1) or (np.ndim(v) == 1 and len(v) > 0),
+    lambda v: (rule.is_integer(v) and v >= 1) or rule.is_vector(v),
     "a whole number of at least 1 or an array of numbers",
 )
 
@@ -149,7 +149,8 @@ def enet_path(
 
 def lasso_path(
     X, y, *, eps=1e-3, n_alphas="deprecated", alphas=100, precompute="auto", Xy=None, copy_X=True,
-    coef_init=None, verbose=False, return_n_iter=False, positive=False, **params,
+    coef_init=None, verbose=False, return_n_iter=False, positive=False, check_input=True, tol=1e-4,
+    max_iter=1000,
 ):  # fmt: skip
     """Coefficients of the lasso for many penalties, without intercepts.
 
@@ -157,8 +158,10 @@ def lasso_path(
     ----------
     y : array-like of shape (n,) or (n, n_outputs)
         Numbers. Several outputs share their features, as in `MultiTaskLasso`.
-    **params
-        ``tol`` and ``max_iter`` of `enet_path`.
+    tol : float, default=1e-4
+        The duality gap that ends the descent, as a share of the mean square of y.
+    max_iter : int, default=1000
+        Most sweeps for a penalty.
 
     Returns
     -------
@@ -187,7 +190,7 @@ def lasso_path(
     """
     return enet_path(
         X, y, l1_ratio=1.0, eps=eps, n_alphas=n_alphas, alphas=alphas, coef_init=coef_init,
-        return_n_iter=return_n_iter, positive=positive, **params,
+        return_n_iter=return_n_iter, positive=positive, tol=tol, max_iter=max_iter,
     )  # fmt: skip
 
 

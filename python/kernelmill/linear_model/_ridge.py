@@ -19,7 +19,6 @@ from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import (
-    check_classes,
     check_count,
     class_labels,
     targets_of,
@@ -363,8 +362,9 @@ class ClassTargets(ClassifierMixin, LinearClassifier):
             self.classes_, own = np.arange(y.shape[1]), y > 0
         else:
             self.classes_ = np.unique(y)
-            check_classes(self.classes_, rows.owner)
-            own = y[:, None] == (self.classes_[1:] if len(self.classes_) == 2 else self.classes_)
+            # The second class of two, none of one, which all rows are given then.
+            shown = self.classes_ if len(self.classes_) > 2 else self.classes_[:2][-1:]
+            own = (y[:, None] == shown) & (len(self.classes_) > 1)
         if self.class_weight is not None:
             weights = rows.all_weights()
             weights = None if self._multilabel else weights

@@ -25,12 +25,13 @@ from kernelmill.ops import moments
 
 def _penalties(model: Any) -> np.ndarray:
     """The alphas of a model, checked."""
-    alphas = np.atleast_1d(np.asarray(model.alphas, dtype=np.float64)).ravel()
-    if not len(alphas) or not (alphas >= 0).all() or not np.isfinite(alphas).all():
+    alphas = np.atleast_1d(np.asarray(model.alphas)).ravel()
+    numbers = len(alphas) > 0 and alphas.dtype.kind in "iuf"
+    if not numbers or not (alphas >= 0).all() or not np.isfinite(alphas).all():
         raise ValueError(
             f"{type(model).__name__}: alphas must be numbers of at least 0, got {model.alphas!r}"
         )
-    return alphas
+    return alphas.astype(np.float64)
 
 
 def _folds(model: Any, rows: Rows, y: Any, classifier: bool) -> list:

@@ -108,8 +108,9 @@ def descent(
     square : float
         ``|Y|^2``.
     tol : float
-        The gap that ends the descent, once a sweep has moved no coordinate by more than 1e-4 of the
-        largest, or ``tol / square`` of it if that is more.
+        The gap that ends the descent, once a sweep has moved no coordinate by more than
+        ``4 tol / square`` of the largest, at least 1e-10 and at most 1e-4, or ``tol / square`` if
+        that is more.
     sweeps : int
         Most sweeps over all coordinates.
     positive : bool

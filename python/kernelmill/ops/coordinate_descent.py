@@ -92,7 +92,8 @@ class Descent:
         """Sweep until the gap is at most tol, and the last sweep has changed little."""
         taken, settled = 0, True
         sweeps = sweeps if self.live else 0
-        share = max(1e-4, tol / self.square if self.square > 0 else 0.0)
+        relative = tol / self.square if self.square > 0 else 0.0
+        share = max(relative, min(max(4 * relative, 1e-10), 1e-4))
         while True:
             gap = self._best_gap()
             if (gap <= tol and settled) or taken >= sweeps:
