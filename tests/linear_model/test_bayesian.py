@@ -138,6 +138,17 @@ def test_predictions_quantiles_and_draws_agree():
     np.testing.assert_allclose(np.cov(coef.T), model.covariance_, rtol=0.05, atol=0.01)
 
 
+@pytest.mark.parametrize("quantiles", [[0.5, 1.5], [-0.1], np.nan, ["0.5"], [[0.5]]])
+def test_quantiles_beyond_0_and_1_are_refused(quantiles):
+    X, y = problem(15, 2)
+    model = BayesianLinearRegression().fit(X, y)
+    with pytest.raises(ValueError, match="quantiles must be numbers from 0 to 1, got"):
+        model.predict_quantiles(X, quantiles)
+    np.testing.assert_array_equal(model.predict_quantiles(X[:1], [0, 1]), [[-np.inf, np.inf]])
+    with pytest.raises(ValueError, match="n_samples must be a whole number of at least 1, got 0"):
+        model.sample_posterior(0)
+
+
 def test_the_prior_of_ridge():
     X, y = problem()
     model = BayesianLinearRegression(alpha=3.0).fit(X, y)

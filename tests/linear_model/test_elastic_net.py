@@ -328,6 +328,11 @@ def test_bad_penalties_are_refused():
         lasso_path(X, y, alphas=[-1.0])
     with pytest.raises(ValueError, match="l1_ratio=0"):
         enet_path(X, y, l1_ratio=0.0)
+    for name, value in (("tol", -1), ("max_iter", "a"), ("l1_ratio", 2), ("eps", 0.0)):
+        with pytest.raises(ValueError, match=f"^enet_path: {name} must be"):
+            enet_path(X, y, **{name: value})
+    with pytest.raises(ValueError, match="coef_init must have a coefficient for each of 20 feat"):
+        enet_path(X, y, coef_init=np.ones(3))
     with pytest.raises(TypeError, match=r"^lasso_path\(\) got an unexpected keyword.*'normalize'"):
         lasso_path(X, y, normalize=True)
     with pytest.raises(ValueError, match=r"alphas must be a whole number .* of numbers, got"):

@@ -177,6 +177,8 @@ def test_coefficients_are_drawn_by_size_with_the_names_of_the_pipeline():
         (lambda: CoefficientPathDisplay([0.0], [[1.0]]), "penalties must be above 0"),
         (lambda: CoefficientPathDisplay.from_estimator(LinearRegression().fit(X, Y), X, Y),
          "a model with alpha or C, got LinearRegression"),
+        (lambda: CoefficientPathDisplay.from_estimator(Ridge().fit(X, Y), X[:, :3], Y),
+         r"X must have the 10 features of fit, got the shape \(442, 3\)"),
         (lambda: PredictiveBandDisplay([0], [0, 1], [0], [0]), "prediction must have the shape"),
         (lambda: PredictiveBandDisplay([0], [0], [0], [0], observed=([0, 1], [0, 1])),
          r"observed must be places and values of one shape.*got shapes \[\(2,\), \(2,\)\]"),

@@ -566,9 +566,21 @@ class BayesianLinearRegression(LinearRegressor):
         -------
         values : ndarray of shape (n, k), float64
             Quantiles of new values.
+
+        Raises
+        ------
+        ValueError
+            If a share is not between 0 and 1.
         """
         mean = self._linear(X).ravel()
-        steps = scipy.stats.t.ppf(np.asarray(quantiles, dtype=np.float64), 2 * self.shape_)
+        levels = np.asarray(quantiles)
+        numbers = levels.ndim <= 1 and levels.dtype.kind in "iuf"
+        if not (numbers and ((levels >= 0) & (levels <= 1)).all()):
+            raise ValueError(
+                f"{type(self).__name__}: quantiles must be numbers from 0 to 1, got "
+                f"{rule.shown(quantiles)}"
+            )
+        steps = scipy.stats.t.ppf(levels.astype(np.float64), 2 * self.shape_)
         return mean[:, None] + self._scale(X)[:, None] * steps
 
     def sample_posterior(self, n_samples=1, random_state=None):
@@ -589,8 +601,18 @@ class BayesianLinearRegression(LinearRegressor):
             Intercepts.
         variance : ndarray of shape (n_samples,), float64
             Variances of the noise.
+
+        Raises
+        ------
+        ValueError
+            If n_samples is no whole number of at least 1.
         """
         check_is_fitted(self)
+        if not rule.is_integer(n_samples) or n_samples < 1:
+            raise ValueError(
+                f"{type(self).__name__}: n_samples must be a whole number of at least 1, got "
+                f"{rule.shown(n_samples)}"
+            )
         draws = generator(seed_of(random_state), 0)
         variance = self.rate_ / draws.gamma(self.shape_, size=n_samples)
         z = draws.standard_normal((len(self._mean), n_samples)) * np.sqrt(variance)

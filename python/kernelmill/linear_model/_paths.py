@@ -38,6 +38,12 @@ _ALPHAS = rule.Rule(
 )
 
 
+_RULES = {
+    **{name: PARAMETERS[name] for name in ("l1_ratio", "tol", "max_iter", "positive")},
+    "eps": rule.real(0, above=True),
+}
+
+
 def _path(
     made: Any, weight: float, alphas: np.ndarray, l1_ratio: float, positive: bool, tol: float,
     max_iter: int, start: np.ndarray | None = None,
@@ -124,6 +130,11 @@ def enet_path(
     ([2.0, 1.0], [[0.5, 1.0], [0.0, 0.33]])
     """
     owner = "enet_path" if l1_ratio != 1 else "lasso_path"
+    for name, given in zip(_RULES, (l1_ratio, tol, max_iter, positive, eps), strict=True):
+        if not _RULES[name].accepts(given):
+            raise ValueError(
+                f"{owner}: {name} must be {_RULES[name].words}, got {rule.shown(given)}"
+            )
     alphas = _how_many(alphas, n_alphas, owner)
     rows = _rows_of(X, owner)
     y = targets_of(y, rows, vanishing=True)
@@ -139,6 +150,11 @@ def enet_path(
     start = None
     if coef_init is not None:
         start = np.ascontiguousarray(np.atleast_2d(np.asarray(coef_init, dtype=np.float64)).T)
+        if start.shape != (rows.n_features, Y.shape[1]):
+            raise ValueError(
+                f"{owner}: coef_init must have a coefficient for each of {rows.n_features} features"
+                f" of {Y.shape[1]} outputs, got the shape {np.shape(coef_init)}"
+            )
     coefs, gaps, sweeps = _path(made, weight, grid, l1_ratio, positive, tol, max_iter, start)
     _warn_path(owner, gaps, tol * made.square / weight, max_iter)
     found = np.moveaxis(coefs, 0, -1)  # (d, m, a)

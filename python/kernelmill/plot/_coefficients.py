@@ -322,8 +322,8 @@ class CoefficientPathDisplay(Display):
         Raises
         ------
         ValueError
-            If the estimator is not fitted or has neither ``alpha`` nor ``C``, or if `output` is
-            none of its outputs.
+            If the estimator is not fitted or has neither ``alpha`` nor ``C``, if X has other
+            features than in ``fit``, or if `output` is none of its outputs.
 
         Examples
         --------
@@ -339,6 +339,11 @@ class CoefficientPathDisplay(Display):
         owner = cls.__name__
         steps, model = split(owner, estimator, "coef_")
         seen = transform(owner, steps, X)
+        width = np.shape(model.coef_)[-1]
+        if np.shape(seen)[1:] != (width,):
+            raise ValueError(
+                f"{owner}: X must have the {width} features of fit, got the shape {np.shape(seen)}"
+            )
         name = "C" if "C" in model.get_params() or hasattr(model, "C_") else "alpha"
         if hasattr(model, "coef_path_"):
             strengths, path = np.asarray(model.alphas_), np.asarray(model.coef_path_).T
