@@ -52,8 +52,9 @@ class CategoricalNB(DiscreteNB):
     -----
     With N_cv rows of class c that have category v of a feature, ``P(v | c) = (N_cv + alpha) / sum_v
     (N_cv + alpha)``. A missing entry (NaN) is left out, as is its factor of the probability of its
-    row. Fractions are cut off. A category that occurs in no row of ``fit`` is an error; `min_categories` announces it.
-    Rows may be a stream, which is read once; ``partial_fit`` of parts is ``fit`` of all rows.
+    row. Fractions are cut off. A category that occurs in no row of ``fit`` is an error;
+    `min_categories` announces it. Rows may be a stream, which is read once; ``partial_fit`` of
+    parts is ``fit`` of all rows.
 
     Examples
     --------
