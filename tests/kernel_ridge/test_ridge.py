@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn.gaussian_process.kernels as theirs
 import sklearn.kernel_ridge
 import sklearn.metrics.pairwise
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+import kernelmill.kernel_ridge
+from kernelmill.gaussian_process import kernels as ours
 from kernelmill.kernel_ridge import KernelRidge
 
 KERNELS = ("linear", "poly", "polynomial", "rbf", "sigmoid", "laplacian", "chi2", "cosine")
@@ -93,3 +96,19 @@ def test_a_singular_system_is_said():
     with pytest.warns(UserWarning, match="least norm"):
         model = KernelRidge(0, kernel="rbf", leave_one_out=True).fit(X, [1.0, 1.0, 0.0])
     np.testing.assert_allclose(model.predict(X), [1, 1, 0], atol=1e-9)
+
+
+def test_kernels_of_gaussian_processes():
+    """With noise: K(X, X) has none, as in scikit-learn."""
+    X, y = data()
+    found = [
+        module.KernelRidge(alpha=0.5, kernel=k.ExpSineSquared(1.3, 2.0) + k.WhiteKernel(0.3))
+        .fit(X, y)
+        .predict(X[:9] + 0.1)
+        for module, k in (
+            (sklearn.kernel_ridge, theirs), (kernelmill.kernel_ridge, theirs),
+            (kernelmill.kernel_ridge, ours),
+        )
+    ]  # fmt: skip
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-9)

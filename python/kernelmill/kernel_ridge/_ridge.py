@@ -35,7 +35,8 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
         Strength of the penalty, for each output if it is an array.
     kernel : {"linear", "poly", "polynomial", "rbf", "sigmoid", "laplacian", "chi2", "cosine", \
 "additive_chi2", "precomputed"} or callable, default="linear"
-        Kernel function, or a function ``(x, y) -> float`` of two rows.
+        Kernel function, or a function ``(x, y) -> float`` of two rows, or a kernel of
+        `kernelmill.gaussian_process.kernels` or scikit-learn's.
     gamma : float or None, default=None
         Coefficient of the kernels but ``"linear"``, ``"cosine"`` and ``"additive_chi2"``; 1 / d by
         default, and 1 for ``"chi2"``.
@@ -121,7 +122,10 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
 
     def _kernel(self) -> Kernel:
         if callable(self.kernel):
-            function = of_pairs(self.kernel, **(self.kernel_params or {}))
+            function = self.kernel
+            # Those of Gaussian processes give all values at once.
+            if not hasattr(function, "clone_with_theta"):
+                function = of_pairs(function, **(self.kernel_params or {}))
             return Kernel("callable", function=function)
         if self.kernel in MORE:
             return Kernel("callable", function=MORE[self.kernel])
