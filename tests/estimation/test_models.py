@@ -471,6 +471,24 @@ def test_many_rows_keep_the_digits_of_predictions():
     np.testing.assert_allclose(times.log_density([[2.0]]), -1 - math.log(2), rtol=1e-9)
 
 
+@pytest.mark.parametrize("size", [2e12, 2.0**53, 1e100])
+def test_quantiles_of_large_counts(size):
+    """SciPy's end the process for counts from 2^53 on."""
+    model = Poisson(rate=1.0).fit(np.full((3, 1), size))
+    deviation = math.sqrt(model.predictive_variance_.item())
+    found = (model.predictive_quantiles([0.1, 0.5, 0.9]) - model.predictive_mean_).ravel()
+    np.testing.assert_allclose(
+        found / deviation, stats.norm.ppf([0.1, 0.5, 0.9]), atol=1e-5 + 4e-16 * size / deviation
+    )
+    assert model.predictive_quantiles([0.0]).item() == 0
+
+
+def test_intervals_and_quantiles_of_one_row():
+    (low, high), _ = Gaussian().fit([[3.0]]).credible_interval().values()
+    assert low < 3 < high
+    assert Bernoulli().fit([[1.0]]).predictive_quantiles([0.0, 1.0]).ravel().tolist() == [0, 1]
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -486,6 +504,7 @@ def test_many_rows_keep_the_digits_of_predictions():
         (lambda: Exponential(), [[1.0], [-2.0]], "X must hold times.*got -2 in row 1, column 0 "),
         (lambda: Poisson(shape=[1.0, 2.0]), [[1.0]], "must be a number or one for each of 1"),
         (lambda: Poisson(rate=[-1.0]), [[1.0]], "rate must be finite and above 0, got -1"),
+        (lambda: Exponential(), [[1e308], [1e308]], "X must be small enough to be added up"),
         (lambda: Gaussian(mean=[np.nan]), [[1.0]], "mean must be finite, got nan"),
         (lambda: Gaussian(kappa=-1), [[1.0]], "kappa"),
         (lambda: MultivariateGaussian(degrees_of_freedom=1), [[1.0, 2.0]], "above d - 1 = 1"),
@@ -511,6 +530,10 @@ def test_refusals_of_methods():
             model.credible_interval(level)
     with pytest.raises(ValueError, match="quantiles must be a list of numbers from 0 to 1"):
         model.predictive_quantiles([0.5, 1.5])
+    for draw in (model.sample, model.sample_posterior):
+        for count in (-1, 1.5, True):
+            with pytest.raises(ValueError, match="n_samples must be a whole number of at least 0"):
+                draw(count)
     with pytest.raises(ValueError, match="Bernoulli: X must hold zeros and ones"):
         Bernoulli().fit(EVENTS).score_samples(EVENTS + 1)
     flat = MultivariateGaussian().fit(NORMALS[:2])

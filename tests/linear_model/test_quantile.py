@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 
 import kernelmill
-from kernelmill.linear_model import QuantileRegressor, _pinball, _quantile
+from kernelmill.linear_model import QuantileRegressor, _pinball, _quantile, _vertex
 
 
 def problem(seed=0, n=120, d=4):
@@ -143,7 +143,7 @@ def test_ctrl_c_is_seen_while_the_solver_runs(monkeypatch):
 
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
-        QuantileRegressor().fit(np.eye(3), np.arange(3.0))
+        QuantileRegressor(solver="highs-ds").fit(np.eye(3), np.arange(3.0))
     assert not ends.is_set()
     ends.set()
 
@@ -286,3 +286,33 @@ def test_threads_do_not_change_the_line():
             found.append(QuantileRegressor(alpha=0.1, quantile=0.3).fit(X, y).coef_)
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize(("n", "d", "alpha"), [(40, 3, 0.0), (40, 3, 0.05), (6, 9, 0.01)])
+def test_vertices_and_the_solver_reach_the_same_loss(n, d, alpha, ties):
+    rng = np.random.default_rng(n + ties)
+    X, y = rng.normal(size=(n, d)) * 10.0 ** np.arange(d), rng.standard_t(2, size=n)
+    if ties:
+        X, y = rng.integers(0, 3, (n, d)).astype(float), np.round(y)
+    weight = rng.integers(0, 3, n).astype(float)
+    weight[0] = 1.0
+    for quantile in (0.2, 0.5):
+        found = [
+            QuantileRegressor(quantile=quantile, alpha=alpha, solver=solver).fit(X, y, weight)
+            for solver in ("highs", "highs-ds")
+        ]
+        losses = [loss(model, X, y, weight) for model in found]
+        assert losses[0] <= losses[1] + 1e-9
+        assert found[0].dual_gap_ <= 1e-9 * max(losses[0], 1e-3)
+
+
+def test_a_vertex_is_proved_or_left_to_the_solver():
+    A, t, ones = np.array([[1.0], [1.0], [1.0], [1.0]]), np.array([0.0, 1.0, 5.0, 7.0]), np.ones(4)
+    c, a, _ = _vertex.least(A, t, 0.5 * ones, 0.5 * ones, np.array([3]), 9, 1e-9)
+    assert 1 <= c[0] <= 5
+    assert a @ t == 0.5 * np.abs(t - c[0]).sum() == 5.5
+    assert a @ A == 0
+    assert _vertex.least(A, t, 0.5 * ones, 0.5 * ones, np.array([3]), 1, 1e-9) is None
+    singular = np.array([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]])
+    assert _vertex.least(singular, t[:3], ones[:3], ones[:3], np.array([0, 1]), 9, 1e-9) is None

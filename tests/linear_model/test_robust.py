@@ -83,3 +83,25 @@ def test_too_few_steps_warn():
     X, y, _ = problem()
     with pytest.warns(ConvergenceWarning, match="max_iter=1 steps"):
         HuberRegressor(max_iter=1).fit(X, y)
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 1.0])
+def test_more_features_than_rows(alpha):
+    """The penalty decides whether the plane passes through all rows: the dual bounds the loss."""
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(6, 9)), rng.normal(size=6) * 3
+    model = HuberRegressor(alpha=alpha, max_iter=1000, tol=1e-9).fit(X, y)
+    found = objective(model, X, y, np.ones(6))
+    # min over s of a sum of s + s H(r / s) is at least a.r for any a with sum (1 - a^2 / 4) >= 0
+    # and |a| <= 2 epsilon; the best a is the slope of the loss at the scale of the model.
+    r = y - model.predict(X)
+    z = r / max(model.scale_, 1e-300)
+    a = 2 * np.clip(z, -model.epsilon, model.epsilon)
+    if np.abs(r).max() < 1e-9 * np.abs(y).max():
+        a = np.linalg.lstsq(
+            np.vstack([X.T, np.ones(6)]), np.append(2 * alpha * model.coef_, 0.0), rcond=None
+        )[0]
+    a -= a.mean()
+    a /= max(1.0, np.sqrt((a @ a) / 24), np.abs(a).max() / (2 * model.epsilon))
+    bound = a @ y - ((X.T @ a) @ (X.T @ a)) / (4 * alpha)
+    assert bound * (1 - 1e-4) <= found <= bound * (1 + 1e-4)

@@ -39,10 +39,6 @@ from kernelmill.linear_model import (
 )
 
 _ORDER = "rows are visited in an order that repeated rows change; test_sgd.py fixes the order"
-_VANISHING = (
-    "15 rows of 10 features are fitted without residuals: the best scale is 0, which is approached "
-    "over many steps; test_walk.py has rows enough"
-)
 _EQUIVALENCE = (
     "check_sample_weight_equivalence_on_dense_data",
     "check_sample_weight_equivalence_on_sparse_data",
@@ -89,8 +85,6 @@ MODELS = [
 
 
 def _expected(model):
-    if isinstance(model, HuberRegressor):
-        return {_EQUIVALENCE[0]: _VANISHING}
     reason = EXPECTED_FAILURES.get(type(model).__name__)
     return dict.fromkeys(_EQUIVALENCE, reason) if reason else {}
 

@@ -239,6 +239,11 @@ class Conjugate(DensityMixin, Estimator):
                 count += chunk.count
         if statistics is None or not statistics["weight"] > 0:
             raise zero_weights(rows.owner)
+        if not np.isfinite(statistics.get("sum", 0.0)).all():
+            raise ValueError(
+                f"{rows.owner}: X must be small enough to be added up in float64, got columns "
+                "whose sums are infinite (scale X)"
+            )
         self.statistics_, self.n_samples_seen_ = statistics, count
         self.prior_ = self._prior(statistics, rows.n_features)
         self.posterior_ = self._update(self.prior_, statistics)
@@ -316,10 +321,11 @@ class Conjugate(DensityMixin, Estimator):
                 f"{type(self).__name__}: level must be a number between 0 and 1, got {level!r}"
             )
         tail = (1 - level) / 2
-        return {
-            name: (np.asarray(one.ppf(tail)), np.asarray(one.ppf(1 - tail)))
-            for name, one in self._marginals(self.posterior_).items()
-        }
+        with np.errstate(all="ignore"):  # ends may be infinite
+            return {
+                name: (np.asarray(one.ppf(tail)), np.asarray(one.ppf(1 - tail)))
+                for name, one in self._marginals(self.posterior_).items()
+            }
 
     def sample(self, n_samples=1, random_state=None):
         """Draw rows from the predictive distribution, independently of each other.
@@ -328,10 +334,23 @@ class Conjugate(DensityMixin, Estimator):
         -------
         X : ndarray of shape (n_samples, d), float64
             Rows.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a whole number of at least 0.
         """
-        check_is_fitted(self)
+        self._check_draws(n_samples)
         draws = generator(seed_of(random_state), 0)
         return np.asarray(self._draw(draws, n_samples), dtype=np.float64)
+
+    def _check_draws(self, n_samples: Any) -> None:
+        check_is_fitted(self)
+        if not (rule.is_integer(n_samples) and n_samples >= 0):
+            raise ValueError(
+                f"{type(self).__name__}: n_samples must be a whole number of at least 0, got "
+                f"{n_samples!r}"
+            )
 
     def sample_posterior(self, n_samples=1, random_state=None):
         """Draw parameters from the posterior.
@@ -340,8 +359,13 @@ class Conjugate(DensityMixin, Estimator):
         -------
         parameters : dict of str to ndarray, float64
             Draws along the first axis, by the names of ``map_``.
+
+        Raises
+        ------
+        ValueError
+            If `n_samples` is not a whole number of at least 0.
         """
-        check_is_fitted(self)
+        self._check_draws(n_samples)
         return self._draw_parameters(generator(seed_of(random_state), 0), n_samples)
 
 
@@ -384,7 +408,11 @@ class Numeric(Conjugate):
                 f"{type(self).__name__}: quantiles must be a list of numbers from 0 to 1, got "
                 f"{quantiles!r}"
             )
-        return np.asarray(self._predictive().ppf(shares[:, None]), dtype=np.float64)
+        return self._quantiles(shares[:, None])
+
+    def _quantiles(self, shares: np.ndarray) -> np.ndarray:
+        found = np.asarray(self._predictive().ppf(shares), dtype=np.float64)
+        return np.maximum(found, 0.0) if self._whole else found  # SciPy's least count is -1
 
     def _draw(self, draws: np.random.Generator, n: int) -> np.ndarray:
         return self._predictive().rvs((n, self.n_features_in_), random_state=draws)

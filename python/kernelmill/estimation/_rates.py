@@ -21,6 +21,8 @@ from kernelmill.estimation._base import (
 from kernelmill.estimation._categories import entry_sums, plus
 from kernelmill.estimation._words import RATES
 
+_MANY = 2.0**40  # counts beyond which one is nothing
+
 
 def _is_count(X: np.ndarray) -> np.ndarray:
     return (X >= 0) & (np.floor(X) == X)
@@ -191,6 +193,18 @@ class Poisson(_GammaRate):
 
         a, b = self.posterior_.values()
         return nbinom(a, b / (b + 1))
+
+    def _quantiles(self, shares: np.ndarray) -> np.ndarray:
+        a, b = self.posterior_.values()
+        many = a / b > _MANY
+        if not many.any():
+            return super()._quantiles(shares)
+        from scipy.stats import gamma, nbinom
+
+        # Of the same mean and variance; SciPy's own end the process from 2^53 on.
+        near = np.floor(gamma.ppf(shares, a / (b + 1), scale=1 + 1 / b))
+        few = nbinom.ppf(shares, np.where(many, 1.0, a), np.where(many, 0.5, b / (b + 1)))
+        return np.where(many, near, np.maximum(few, 0.0))
 
     def _predictive_moments(self) -> tuple[np.ndarray, np.ndarray]:
         mean = self.posterior_mean_["rate"]

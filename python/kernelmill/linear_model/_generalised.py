@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import d2_tweedie_score
-from sklearn.utils.validation import column_or_1d
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import targets_of
+from kernelmill._estimator._targets import as_vector, targets_of
 from kernelmill.linear_model._logistic import minimised, warn_steps
 from kernelmill.linear_model._newton import Objective, Point
 from kernelmill.linear_model._regression import LinearRegressor
@@ -41,13 +40,7 @@ def vector(
     y: Any, rows: Rows, squared: bool = True, vanishing: bool = False
 ) -> np.ndarray:  # fmt: skip
     """Targets (n,)."""
-    y = targets_of(y, rows, squared, vanishing)
-    try:
-        return np.ascontiguousarray(column_or_1d(y, warn=True))
-    except ValueError as error:
-        raise ValueError(
-            f"{rows.owner}: y must be a vector of numbers, got shape {y.shape} ({error})"
-        ) from error
+    return as_vector(targets_of(y, rows, squared, vanishing), rows.owner)
 
 
 class GeneralisedRegressor(LinearRegressor):

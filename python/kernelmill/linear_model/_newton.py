@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import functools
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
@@ -37,9 +37,9 @@ LOSS = {name: number for number, name in enumerate(glm.LOSSES)}
 MOST_PARAMETERS = 1200  # of a Hessian
 _WIDE, _MANY = 100, 2e8  # classes times features, and products of a Hessian, for L-BFGS
 _HISTORY = 12  # steps that L-BFGS remembers
-_LEAST_STEP = 1e-12
-_ARMIJO = 1e-4
-_ROUNDING = 1e-14  # of F, from one evaluation to the next
+LEAST_STEP = 1e-12
+ARMIJO = 1e-4
+ROUNDING = 1e-14  # of F, from one evaluation to the next
 _EPS = float(np.finfo(np.float64).eps)
 # A sample is this share of the rows, or so many rows for each parameter, if that is at most a
 # quarter of them; with fewer rows than that the passes cost less than what goes on around them.
@@ -222,7 +222,7 @@ class Objective:
         found = at.intercept - at.coef @ self.shift
         return found - found.mean() if self.k > 1 else found  # the same of all changes nothing
 
-    def changed(self, parameter: float, l2: float) -> Objective:
+    def changed(self, parameter: float, l2: float) -> Self:
         """The same with another parameter of the loss and another penalty."""
         after = copy.copy(self)
         after.__dict__.pop("_factor", None)
@@ -237,16 +237,21 @@ class Objective:
         )
         slope = np.asarray(slope).copy()
         slope[:, :-1] += self.l2 * at.coef
-        slope[:, -1] += self.l2 * self.factor**2 * at.intercept
+        if self.factor:
+            slope[:, -1] += self.l2 * self.factor**2 * at.intercept
         if not self.intercept:
             slope[:, -1] = 0.0
         hessian = self._hessian(more[0]) if second else None
-        value = loss + self._penalty(at)
+        value = loss + self.penalty(at)
         return replace(at, value=value, loss=loss, gradient=slope, hessian=hessian)
 
-    def _penalty(self, at: Point) -> float:
-        flat = self._flat(at.coef, self.factor * at.intercept)
-        return float(self.l1 * np.abs(flat).sum() + self.l2 / 2 * (flat * flat).sum())
+    def penalty(self, at: Point) -> float:
+        """The penalty at a point."""
+        flat = at.coef.ravel()
+        if self.factor:
+            flat = np.append(flat, self.factor * at.intercept)
+        squares = self.l2 / 2 * float(flat @ flat)
+        return self.l1 * float(np.abs(flat).sum()) + squares if self.l1 else squares
 
     def _bends(self) -> np.ndarray:
         """Second derivatives of the L2 penalty by the parameters of an output."""
@@ -256,8 +261,10 @@ class Objective:
         """(k, k, d + 1, d + 1) as a matrix, with the L2 penalty and without flat directions."""
         k, columns = self.k, self.d + 1
         H = np.ascontiguousarray(blocks.transpose(0, 2, 1, 3)).reshape(k * columns, k * columns)
-        diagonal = np.einsum("ii->i", H)
-        diagonal += np.tile(self._bends(), k)
+        diagonal = H.reshape(-1)[:: len(H) + 1]
+        bends = diagonal.reshape(k, columns)
+        bends[:, :-1] += self.l2
+        bends[:, -1] += self.l2 * self.factor**2
         if not self.intercept:
             last = np.arange(self.d, k * columns, columns)
             H[last] = H[:, last] = 0.0
@@ -299,13 +306,13 @@ class Objective:
 
     def _moved(self, at: Point, direction: np.ndarray, gain: float, second: bool) -> Point:
         size = 1.0
-        while size >= _LEAST_STEP:
+        while size >= LEAST_STEP:
             there = replace(
                 at, coef=at.coef + size * direction[:, :-1],
                 intercept=at.intercept + size * direction[:, -1],
             )  # fmt: skip
             there = self.evaluated(there, second and size == 1.0)
-            bound = at.value - _ARMIJO * size * gain + _ROUNDING * abs(at.value)
+            bound = at.value - ARMIJO * size * gain + ROUNDING * abs(at.value)
             if there.value <= bound:
                 if second and there.hessian is None:
                     there = self.evaluated(there, True)

@@ -8,14 +8,13 @@ import numpy as np
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import check_cv
-from sklearn.utils.validation import column_or_1d
 
 from kernelmill._docstrings import Words, complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once, warn
 from kernelmill._estimator._moments import Moments, moments_of
 from kernelmill._estimator._rows import Estimator, Rows
-from kernelmill._estimator._targets import targets_of
+from kernelmill._estimator._targets import as_vector, targets_of
 from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty
@@ -280,7 +279,7 @@ class _Chosen(LinearRegressor):
                     f"{rows.owner}: y must be a vector, got {y.shape[1]} columns (for multi-task "
                     f"outputs, use MultiTask{rows.owner})"
                 )
-            y = column_or_1d(y, warn=True)
+            y = as_vector(y, rows.owner)
         Y = y.reshape(len(y), -1)
         ratios = np.atleast_1d(np.asarray(getattr(self, "l1_ratio", 1.0), dtype=np.float64))
         whole = self._whole(rows, Y)

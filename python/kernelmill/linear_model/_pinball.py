@@ -36,6 +36,7 @@ from kernelmill._estimator._climb import Step
 from kernelmill._estimator._moments import pilot
 from kernelmill._estimator._rows import MEMMAP_BYTES, Rows
 from kernelmill._estimator._targets import check_count
+from kernelmill.linear_model import _vertex as vertex
 from kernelmill.linear_model._newton import LOSS, newton_step
 from kernelmill.ops import glm
 
@@ -54,6 +55,8 @@ _SMALL = 1e-3  # of a typical target: a loss below it is as good as one of this
 _INFEASIBLE = 2  # of linprog
 _CROSSING = 1e-8  # of a typical target
 _PASSES = 100  # of smoothing: programs find the way from there
+_SMALL_PROGRAM = 1 << 17  # numbers of a program that is solved from vertex to vertex
+_VERTICES = 12  # the most, for each parameter
 MOST_ROUNDS = 30  # programs, each with more variables
 MOST_STEPS = 2000
 
@@ -499,6 +502,10 @@ class Problem:
         """
         if not any(map(len, targets)):
             return None
+        if self.direct and self.method == "highs" and not self.options:
+            found = self._vertices(blocks[0], targets[0], shares[0])
+            if found is not None:
+                return found
         k, d, pairs = self.k, self.d, max(self.k - 1, 0)
         size = d + 1 if self.intercept else d
         unit = float(np.mean(np.concatenate(shares)))  # the solver's tolerances are absolute
@@ -540,6 +547,36 @@ class Problem:
         lines = np.zeros((k, d + 1))
         lines[:, :size] = -np.asarray(result.eqlin.marginals).reshape(k, size)
         return lines, -float(result.fun) * unit, int(result.nit)
+
+    def _vertices(
+        self, Z: Any, y: np.ndarray, shares: np.ndarray
+    ) -> tuple[np.ndarray, float, int] | None:  # fmt: skip
+        """What `_program` returns, of all rows with weight, each quantile by itself.
+
+        None where that takes long, or the lines cross, so that they are not the least of all.
+        """
+        d, size = self.d, self.d + self.intercept
+        if (len(y) + d) * size > _SMALL_PROGRAM:
+            return None
+        Z = Z.toarray() if is_sparse(Z) else Z
+        A, t = np.vstack([Z[:, :size], np.eye(d, size)]), np.append(y, np.zeros(d))
+        lines, value, total = np.zeros((self.k, d + 1)), 0.0, 0
+        middle = np.argsort(y, kind="stable")
+        below = np.cumsum(shares[middle])
+        for i, q in enumerate(self.quantiles):
+            up = np.concatenate([q * shares, self.limits])
+            down = np.concatenate([(1 - q) * shares, self.limits])
+            # No coefficients, and the quantile of y.
+            row = middle[min(np.searchsorted(below, q * below[-1]), len(y) - 1)]
+            basis = np.append(len(y) + np.arange(d), row)[:size]
+            solved = vertex.least(A, t, up, down, basis, _VERTICES * (size + 1), _SMALL)
+            if solved is None:
+                return None
+            lines[i, :size], a, count = solved
+            value, total = value + float(a[: len(y)] @ y), total + count
+        if self.k > 1 and (np.diff(Z @ lines.T, axis=1) < -_CROSSING).any():
+            return None
+        return lines, value, total
 
     def _pairs(self, shares: list[np.ndarray]) -> Iterator[tuple[float, np.ndarray]]:
         return zip(self.quantiles, shares, strict=True)

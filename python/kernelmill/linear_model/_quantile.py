@@ -58,7 +58,8 @@ class QuantileRegressor(LinearRegressor):
         Strength of the penalty.
     solver : {"highs-ds", "highs-ipm", "highs", "interior-point", "revised simplex"}, \
 default="highs"
-        How SciPy solves the linear program.
+        How SciPy solves the linear program. With ``"highs"`` and no options, a program of up to
+        131,072 numbers goes from vertex to vertex, without SciPy, unless that takes long.
     solver_options : dict or None, default=None
         Options of ``scipy.optimize.linprog``.
 
@@ -73,7 +74,7 @@ default="highs"
         1e-9 of it, or of 1e-3 of a typical target about their middle, and the solver's
         tolerances.
     n_iter_ : int
-        Number of smoothed steps, each a pass over X, and of iterations of the solver.
+        Number of smoothed steps, each a pass over X, and of iterations of the solver, or vertices.
     n_features_in_, feature_names_in_
 
     See Also
@@ -90,12 +91,16 @@ default="highs"
     10 passes. A last pass checks the sides, and bounds what is left to gain (``dual_gap_``); rows
     on the wrong side become variables. So rows may be in files of any size, of which the rows near
     the plane are in memory, and beside them a few numbers for each row. Features and targets are
-    scaled inside. The solver runs in a thread, so that Ctrl-C ends ``fit`` at once.
+    scaled inside. Small programs are solved by descent from vertex to vertex, where an edge is
+    followed past all rows that the loss falls beyond: about six vertices for each feature. The
+    multipliers of the last one prove it. SciPy's solver runs in a thread, so that Ctrl-C ends
+    ``fit`` at once.
 
     References
     ----------
     Koenker and Bassett (1978), "Regression quantiles". Portnoy and Koenker (1997), "The Gaussian
-    hare and the Laplacian tortoise".
+    hare and the Laplacian tortoise". Barrodale and Roberts (1973), "An improved algorithm for
+    discrete l1 linear approximation".
 
     Examples
     --------

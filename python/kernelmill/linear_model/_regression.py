@@ -12,7 +12,7 @@ from kernelmill._estimator._base import fitting_at_once as fitting_at_once
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._linear import LinearModel
 
-_BLOCK = 1 << 16  # elements of float32 rows that are made float64 at a time
+BLOCK = 1 << 16  # elements of float32 rows that are made float64 at a time
 
 
 def predicted(X: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
@@ -22,7 +22,7 @@ def predicted(X: Any, coef: np.ndarray, intercept: np.ndarray) -> np.ndarray:
     if X.dtype == np.float64:
         return X @ coef.T + intercept
     result = np.empty((len(X), len(coef)))
-    step = max(1, _BLOCK // max(1, X.shape[1]))
+    step = max(1, BLOCK // max(1, X.shape[1]))
     for i in range(0, len(X), step):
         result[i : i + step] = X[i : i + step].astype(np.float64) @ coef.T
     return result + intercept

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from kernelmill._arrays import is_sparse, namespace
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model._generalised import vector
 from kernelmill.linear_model._logistic import warn_steps
-from kernelmill.linear_model._newton import Objective, Point
-from kernelmill.linear_model._regression import LinearRegressor, predicted
+from kernelmill.linear_model._newton import (
+    ARMIJO,
+    LEAST_STEP,
+    ROUNDING,
+    Objective,
+    Point,
+    newton_step,
+)
+from kernelmill.linear_model._regression import BLOCK, LinearRegressor, predicted
 from kernelmill.linear_model._words import ONE_TARGET
+from kernelmill.ops import moments
 
+_THROUGH = 1e-6  # of the targets: such residuals are those of a plane through all rows
 _FLOOR = 1e-5  # least scale, as a share of the first
+_FLOOR_OF_MEAN = 1e-12  # the same where the first is that of no coefficients
 _WIDEST = 1e300  # margin within which all rows are
+_ENOUGH = 0.25  # of what a step promises
+_SOLVED = 1e-6  # share of a gradient that rounding leaves
+_NEARLY = 0.9  # of a scale: it is about as good
 _SHRINKAGE = 0.1  # a step of the scale goes no further down
 
 
@@ -30,16 +44,85 @@ def best_scale(sizes: np.ndarray, weights: np.ndarray, epsilon: float) -> float:
     """
     order = np.argsort(sizes)
     r, w = sizes[order], weights[order]
-    inside = np.concatenate([[0.0], np.cumsum(w * r * r)])  # the first k rows are in
-    outside = w.sum() - np.concatenate([[0.0], np.cumsum(w)])
-    room = w.sum() - epsilon * epsilon * np.maximum(outside, 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        square = np.where(room > 0, inside / room, np.inf)
-    limits = epsilon * np.sqrt(square)  # within which the first k rows must be, and no more
-    lower = np.concatenate([[0.0], r])
-    upper = np.concatenate([r, [np.inf]])
-    fits = (room > 0) & (lower <= limits * (1 + 1e-12)) & (limits <= upper * (1 + 1e-12))
-    return float(np.sqrt(square[np.argmax(fits)])) if fits.any() else 0.0
+    inside, total = np.cumsum(w * r * r), np.cumsum(w)
+    room = total * (epsilon * epsilon) + total[-1] * (1 - epsilon * epsilon)
+    # The derivative where the first rows are just within, times r^2: below zero, then above.
+    rising = np.flatnonzero(room * r * r >= epsilon * epsilon * inside)
+    last = (int(rising[0]) if len(rising) else len(r)) - 1
+    if last < 0 or not room[last] > 0:
+        return 0.0
+    return float(np.sqrt(inside[last] / room[last]))
+
+
+def _huber(sizes: np.ndarray, weights: np.ndarray, width: float) -> float:
+    """Sum of ``w r^2 / 2`` within the width, and of ``w width (|r| - width / 2)`` beyond."""
+    within = np.minimum(sizes, width)
+    return float(weights @ (within * (sizes - within / 2)))
+
+
+def _predicted(X: Any, coef: np.ndarray, intercept: np.ndarray, shift: np.ndarray) -> Any:
+    """``(X - shift) coef' + intercept`` (n, 1) in float64: the digits of an offset are not lost."""
+    if is_sparse(X) or not shift.any():
+        return predicted(X, coef, intercept - coef @ shift)
+    step = max(1, BLOCK // X.shape[1])
+    parts = [(X[i : i + step] - shift) @ coef.T for i in range(0, X.shape[0], step)]
+    return (parts[0] if len(parts) == 1 else namespace(X).concatenate(parts)) + intercept
+
+
+def _solves(H: np.ndarray, step: np.ndarray, gradient: np.ndarray) -> bool:
+    """Whether the step answers all of the gradient: no direction is flat."""
+    lengths = np.sqrt(np.diag(H))
+    lengths = np.where(lengths > 0, lengths, 1.0)
+    left, all_of = (np.abs(g.ravel() / lengths).max() for g in (step @ H + gradient, gradient))
+    return bool(left <= _SOLVED * all_of)
+
+
+class _State(NamedTuple):
+    """Where a fit stands."""
+
+    point: Point
+    scale: float
+    residuals: np.ndarray
+    exact: bool  # whether the scale is the best for these
+
+
+class _Objective(Objective):
+    """A problem whose residuals are kept."""
+
+    def unexplained(self, at: Point) -> np.ndarray:
+        """Residuals (n,)."""
+        found = self.rows.map(_predicted, at.coef, at.intercept, self.shift)
+        return self.y - np.asarray(found).ravel()
+
+    def passes(self, at: Point, alpha: float, epsilon: float, used: np.ndarray) -> bool:
+        """Whether the plane through the rows used is the best: none pulls harder than it may.
+
+        Near such a plane the loss is ``2 epsilon w |r|``. So it is the least where numbers within
+        2 epsilon, here ``u.x``, have ``sum w (u.x) x = 2 alpha c``.
+        """
+        pulled = np.append(2 * alpha * at.coef, np.zeros((1, 1)), axis=1)
+        H = self.evaluated(at, True).hessian
+        u = newton_step(-pulled, H)[0]
+        pulls = self.y - self.unexplained(Point(u[:, :-1], u[:, -1]))
+        return _solves(H, u, -pulled) and bool(np.abs(pulls[used]).max() <= 2 * epsilon)
+
+    def bends(self, r: np.ndarray) -> np.ndarray:
+        """Hessian (d + 1, d + 1) at the best scale for these residuals.
+
+        With v the sum of ``w r x`` over the rows within, and R that of ``w r^2``, the scale gives
+        way by ``v v' / R``. Zero in directions in which the rows within say nothing.
+        """
+        within = (np.abs(r) <= self.parameter).astype(self.rows.dtype)
+        origin = np.append(self.shift, 0.0)
+        G = np.asarray(
+            self.rows.weighted(within).map_reduce(moments.products, origin, along=(r[:, None],))
+        )
+        d = self.d
+        places = [*range(d), d + 1]
+        H, v, total = G[np.ix_(places, places)], G[places, d], G[d, d]
+        if total > 0:
+            H = H - np.multiply.outer(v, v / total)
+        return self._hessian(H[None, None])
 
 
 class HuberRegressor(LinearRegressor):
@@ -79,7 +162,8 @@ class HuberRegressor(LinearRegressor):
     A step for the coefficients is weighted least squares, of parabolas that lie above the loss (one
     pass over the rows), and one for the scale is exact, by sorting the residuals. Where most
     residuals vanish the best scale is zero, and the loss that of least sizes; the scale stops at
-    1e-5 of the first.
+    1e-5 of the first. Where rows are fewer than features, some plane passes through all of them: it
+    is the answer for ``alpha=0``, and for a penalty so small that no row is worth giving up.
 
     References
     ----------
@@ -136,7 +220,7 @@ class HuberRegressor(LinearRegressor):
         given = rows.all_weights()
         weights = np.ones(len(y)) if given is None else given.astype(np.float64)
         # The first coefficients are those of least squares: Huber's with all rows within.
-        problem = Objective(
+        problem = _Objective(
             rows, y, "huber", intercept=self.fit_intercept, parameter=_WIDEST, newton=True
         )
         at = problem.start()
@@ -145,35 +229,38 @@ class HuberRegressor(LinearRegressor):
             at = problem.start(coef, np.array([float(self.intercept_)]))
         else:
             at = problem.advance(at, 1e-3).state
-        first = self._sizes(rows, y, problem, at)
+        first = problem.unexplained(at)
         rounding = 16 * np.finfo(np.float64).eps * float(np.abs(y).max(initial=0.0))
-        first = np.where(first <= rounding, 0.0, first)
-        scale = max(
-            best_scale(first, weights, self.epsilon),
-            float(np.sqrt(np.average(first**2, weights=weights))) * _SHRINKAGE,
-        )
-        floor = scale * _FLOOR
+        first, least = np.where(np.abs(first) <= rounding, 0.0, first), _FLOOR
+        mean = np.average(y, weights=given) if self.fit_intercept else 0.0
+        used = weights > 0
+        through = np.abs(first[used]).max() <= _THROUGH * np.abs(y - mean)[used].max()
+        args = at, self.alpha, self.epsilon, used
+        if self.alpha > 0 and through and not problem.passes(*args):
+            at = problem.start(None, np.array([mean]))
+            first, least = problem.unexplained(at), _FLOOR_OF_MEAN
+        found = best_scale(np.abs(first), weights, self.epsilon)
+        scale = max(found, float(np.sqrt(np.average(first**2, weights=weights))) * _SHRINKAGE)
+        floor = scale * least
 
-        def advance(state: tuple[Point, float], most: int) -> Step:
-            point, s = state
+        def advance(state: _State, most: int) -> Step:
+            s = state.scale
             if s == 0:  # nothing is left to explain
                 return Step(state, 0.0, True)
             local = problem.changed(min(self.epsilon * s, _WIDEST), self.alpha * s)
-            point = local.evaluated(point, True)
-            step = local.advance(point, 0.0, ahead=False)
-            gain = point.value - step.state.value
-            sizes = self._sizes(rows, y, local, step.state)
-            found = best_scale(sizes, weights, self.epsilon)
-            # Twice as far on the way down, which is long where the best scale is 0.
-            after = max(found * min(1.0, found / s), s * _SHRINKAGE, floor)
+            there, r, gain, found = self._stepped(local, weights, state)
+            # Twice as far on the way down, which is long where the best scale is 0; but not where a
+            # plane through all rows would end it.
+            ahead = found / s if found < _NEARLY * s and least == _FLOOR else 1.0
+            after = max(found * ahead, s * _SHRINKAGE, floor)
             still = abs(after - s) <= self.tol * s
-            little = gain <= self.tol**2 * max(s * s * local.weight, point.value)
-            state = step.state, after
-            return Step(state, -after, bool(still and little))
+            little = gain <= self.tol**2 * max(s * s * local.weight, there.value)
+            ended = bool(still and little)
+            return Step(_State(there, after, r, after == found), -after, ended)
 
-        def attributes(state: tuple[Point, float], n_iter: int) -> dict[str, Any]:
-            point, s = state
-            sizes = self._sizes(rows, y, problem, point)
+        def attributes(state: _State, n_iter: int) -> dict[str, Any]:
+            point, s = state.point, state.scale
+            sizes = np.abs(problem.unexplained(point))
             coef = np.ascontiguousarray(point.coef[0], dtype=rows.dtype)
             intercept = problem.intercepts(point)[0]
             return {
@@ -187,15 +274,56 @@ class HuberRegressor(LinearRegressor):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         with Progress(self, False, iterations=self.max_iter, X=X, y=y, metadata=metadata) as told:
             run = climb(
-                told, lambda number: (at, scale), advance, max_iter=self.max_iter,
-                attributes=attributes,
+                told, lambda number: _State(at, scale, first, scale == found), advance,
+                max_iter=self.max_iter, attributes=attributes,
             )  # fmt: skip
         if not run.converged and 0 < self.max_iter <= run.n_iter:
             warn_steps(rows.owner, self.max_iter)
         self.__dict__.update(attributes(run.state, run.n_iter))
         return self
 
-    @staticmethod
-    def _sizes(rows: Rows, y: np.ndarray, problem: Objective, at: Point) -> np.ndarray:
-        found = rows.map(predicted, at.coef, problem.intercepts(at))
-        return np.abs(y - np.asarray(found).ravel())
+    def _stepped(
+        self, local: _Objective, weights: np.ndarray, state: _State
+    ) -> tuple[Point, np.ndarray, float, float]:  # fmt: skip
+        """The end of a step, the residuals, the gain, and the best scale for these residuals.
+
+        The gain is in units of the loss at this scale. Where that is the best, the loss is the
+        least over all scales, and the first step tried is Newton's. Where it gains less than it
+        promises, as of rows within that do not determine a plane, the step is that of the parabolas
+        above the loss.
+        """
+        s, exact = state.scale, state.exact
+        about = local.weight * s * s / 2 if exact else 0.0
+
+        def moved(size: float) -> tuple[Point, np.ndarray, float, float]:
+            there = Point(at.coef + size * step[:, :-1], at.intercept + size * step[:, -1])
+            r = local.unexplained(there)
+            sizes = np.abs(r)
+            best = best_scale(sizes, weights, self.epsilon)
+            if not exact:
+                value = _huber(sizes, weights, local.parameter)
+            elif best > 0:
+                value = s * local.weight * best / 2
+                value += s / best * _huber(sizes, weights, self.epsilon * best)
+            else:
+                value = s * self.epsilon * float(weights @ sizes)
+            value += local.penalty(there)
+            return replace(there, value=value), r, at.value + about - value, best
+
+        if exact:
+            at = local.evaluated(state.point, False)
+            H = local.bends(state.residuals)
+            step, gain = newton_step(at.gradient, H)
+            if _solves(H, step, at.gradient):
+                found = moved(1.0)
+                if found[2] >= _ENOUGH * gain - ROUNDING * at.value:
+                    return found
+        at = local.evaluated(state.point, True)
+        step, gain = newton_step(at.gradient, at.hessian)
+        size = 1.0 if np.isfinite(gain) else 0.0
+        while size >= LEAST_STEP:
+            found = moved(size)
+            if found[2] >= ARMIJO * size * gain - ROUNDING * at.value:
+                return found
+            size /= 2
+        return at, state.residuals, 0.0, best_scale(np.abs(state.residuals), weights, self.epsilon)

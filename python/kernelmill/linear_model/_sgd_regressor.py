@@ -6,12 +6,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import RegressorMixin
-from sklearn.utils.validation import column_or_1d
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Rows
-from kernelmill._estimator._targets import check_count, numbers
+from kernelmill._estimator._targets import as_vector, targets_of
 from kernelmill.linear_model._stochastic import (
     ATTRIBUTES,
     AVERAGE,
@@ -37,15 +36,7 @@ class VectorRegressor(RegressorMixin, StochasticModel):
         return 1
 
     def _targets(self, y: Any, rows: Rows) -> np.ndarray:
-        y = numbers(y, rows.owner, np.float64)
-        if not rows.is_stream:
-            check_count(y, rows.count, rows.owner)
-        try:
-            return np.ascontiguousarray(column_or_1d(y, warn=True))
-        except ValueError as error:
-            raise ValueError(
-                f"{rows.owner}: y must be a vector of numbers, got shape {y.shape} ({error})"
-            ) from error
+        return as_vector(targets_of(y, rows, squared=False), rows.owner)
 
     @fitting
     def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None):

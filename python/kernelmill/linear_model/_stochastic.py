@@ -26,6 +26,8 @@ LOSSES = tuple(TABLE)
 RATES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
 _COLUMN = {name: i for i, name in enumerate(sgd.STATE)}
 _ORDERS = 1 << 16  # numbers of rows that are drawn at a time, for some epochs
+_DRAWN = 16  # of a block that are drawn at once
+_DRAWN = 16  # of a block that are drawn at once
 _WORK = 20_000_000  # multiplications of one call of the op, a few milliseconds
 _ABOVE_ZERO = rule.real(0, above=True, high=np.nextafter(1.0, 0.0))
 # Parameters that all of these models have.
@@ -86,7 +88,7 @@ class Training:
             self.places = np.sort(kept)
             self.validation = rows.gather(held), y[held]
         self.settings = model._settings()
-        self._drawn: tuple[int, Any] = (-1, None)
+        self._drawn: tuple[int, Any, Any] = (-1, None, None)
 
     def start(self, weights: np.ndarray, state: np.ndarray, averages: np.ndarray) -> Trained:
         """The first state."""
@@ -128,13 +130,16 @@ class Training:
             count = max(1, min(most, _WORK // max(1, len(places) * d * k)))
             return np.broadcast_to(places, (count, len(places)))
         block = max(1, min(32, _ORDERS // max(1, len(places))))
-        if self._drawn[0] != epoch // block:
-            first = int(before.column("step").max()) if not self.stop else epoch // block
-            draws = generator(self.seed, 2 + first)
-            drawn = draws.permuted(np.tile(places, (block, 1)), axis=1)
-            self._drawn = epoch // block, drawn
-        begin = epoch % block
-        return self._drawn[1][begin : begin + min(most, block - begin)]
+        number, begin = divmod(epoch, block)
+        if self._drawn[0] != number:
+            first = int(before.column("step").max()) if not self.stop else number
+            self._drawn = number, generator(self.seed, 2 + first), np.empty((0, len(places)), int)
+        _, draws, drawn = self._drawn
+        if begin == len(drawn):  # some at a time: most small fits end after fewer than a block
+            some = np.tile(places, (min(_DRAWN, block - begin), 1))
+            drawn = np.concatenate([drawn, draws.permuted(some, axis=1)])
+            self._drawn = number, draws, drawn
+        return drawn[begin : begin + most]
 
     def _stream_epoch(self, after: Trained, values: np.ndarray) -> int:
         """One epoch, chunk by chunk; rows are shuffled within chunks."""

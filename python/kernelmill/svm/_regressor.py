@@ -10,7 +10,7 @@ from sklearn.base import RegressorMixin
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
-from kernelmill._estimator._targets import targets_of
+from kernelmill._estimator._targets import as_vector, targets_of
 from kernelmill.ops import svm as ops
 from kernelmill.svm import _problems
 from kernelmill.svm._base import NU, PARAMETERS, C, SupportVectorMachine
@@ -103,11 +103,7 @@ class _Regressor(RegressorMixin, SingleMachine):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         rows = self._checked(self._rows(X, sample_weight, reset=True))
-        targets = targets_of(y, rows)
-        if targets.ndim == 2:
-            from sklearn.utils.validation import column_or_1d
-
-            targets = column_or_1d(targets, warn=True)
+        targets = as_vector(targets_of(y, rows), rows.owner)
         return self._solve(X, y, sample_weight, targets, rows)
 
     def predict(self, X):
