@@ -112,6 +112,61 @@ def test_the_duality_gap_is_small_and_is_what_dual_gap_says(cls, kernel):
             assert model.fit_status_ == 0, (name, C)
 
 
+def dual_of(model, like, X, y):
+    """The dual objective of a machine with a price, with the kernel of ours."""
+    K = kernel_of(like, X, fitted=like._gamma).matrix(X, X, "test")
+    b = np.zeros(X.shape[0])
+    b[model.support_] = dense(model.dual_coef_)[0]
+    linear = y @ b - model.epsilon * np.abs(b).sum() if isinstance(like, SVR) else np.abs(b).sum()
+    return linear - b @ K @ b / 2
+
+
+def nu_gap(model, X, y):
+    """Primal minus dual objective of a machine with a share, and the size of its terms."""
+    K = kernel_of(model, X, fitted=model._gamma).matrix(X, X, "test")
+    n, b = X.shape[0], np.zeros(X.shape[0])
+    b[model.support_] = dense(model.dual_coef_)[0]
+    f, share = values(model, X), model.nu * X.shape[0]
+    if isinstance(model, NuSVC):  # divided by the margin r, which gives multipliers of at most 1
+        r = share / np.abs(b).sum()
+        b, f, signs = r * b, r * f, np.where(y == model.classes_[1], 1.0, -1.0)
+        loss, linear = np.maximum(0, r - signs * f).sum(), -share * r
+        sums = [b[signs > 0].sum() - share / 2, b[signs < 0].sum() + share / 2]
+        bound, dual = 1.0, 0.0
+    elif isinstance(model, NuSVR):
+        C, error = model.C, np.abs(y - f)
+        width = np.sort(error)[max(0, n - 1 - int(share))]  # the best: at most nu n are beyond
+        loss, linear = C * np.maximum(0, error - width).sum(), C * share * width
+        sums, bound, dual = [b.sum(), max(0.0, np.abs(b).sum() - C * share)], C, y @ b
+    else:
+        r = float(model.offset_[0])
+        loss, linear = np.maximum(0, -f).sum(), -share * r
+        sums, bound, dual = [b.sum() - share], 1.0, 0.0
+    norm = b @ K @ b
+    assert np.abs(b).max(initial=0.0) <= bound * (1 + 1e-9)
+    np.testing.assert_allclose(sums, 0, atol=1e-9 * max(share * bound, 1))
+    return norm / 2 + linear + loss - (dual - norm / 2), abs(linear) + loss + norm + abs(dual)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("cls", [NuSVC, NuSVR, OneClassSVM])
+def test_the_duality_gap_of_shares_is_small(cls, kernel):
+    for name, X, y in data_kinds():
+        if (kernel == "poly" and name == "unscaled") or kernel == "sigmoid":
+            continue  # as above; and no duality without a positive semi-definite kernel
+        if cls is NuSVC and (name == "contradictions" or kernel not in ("rbf", "laplacian")):
+            continue  # classes that overlap within the share have no margin to divide by
+        z = targets(cls, dense(X), y)
+        given = options(cls, kernel=kernel, degree=2, coef0=0.1, gamma=0.1)
+        model = cls(**given).fit(X, z)
+        gap, size = nu_gap(model, X, z)
+        most = model.C if cls is NuSVR else 1.0
+        allowed = 2 * TOL * most * len(y) + 1e-7 * size
+        assert -1e-6 * (1 + size) <= gap <= allowed, (name, gap, allowed)
+        assert model.fit_status_ == 0, name
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("cls", MACHINES)
 def test_the_same_as_libsvm(cls):
@@ -124,6 +179,9 @@ def test_the_same_as_libsvm(cls):
             peer = getattr(sklearn.svm, cls.__name__)(**given, tol=1e-6).fit(X, z)
             found, want = values(ours, X), values(peer, X)
             np.testing.assert_allclose(found, want, rtol=0, atol=3e-3 * np.abs(want).max())
+            if k == 2 and cls in (SVC, SVR):
+                duals = [dual_of(m, ours, X, z) for m in (ours, peer)]
+                np.testing.assert_allclose(*duals, rtol=1e-4)
             if cls in (SVC, NuSVC):
                 assert (ours.predict(X) != peer.predict(X)).mean() < 0.01
             assert ours.dual_coef_.shape[0] == peer.dual_coef_.shape[0]

@@ -96,3 +96,22 @@ def test_times_are_measured_and_what_is_shared_is_divided():
             assert (found[f"mean_{name}"] > 0).all()
             assert (found[f"std_{name}"] >= 0).all()
         assert total.sum() <= whole  # nothing is counted twice
+
+
+def test_a_large_price_gets_a_kernel_of_float64(monkeypatch):
+    X, y = np.random.default_rng(0).normal(size=(700, 8)), np.arange(700) % 2
+    X[:, 0] += y
+    made, gram = [], SVCCV._gram
+
+    def counted(self, whole, dtype):
+        made.append(dtype)
+        return gram(self, whole, dtype)
+
+    monkeypatch.setattr(SVCCV, "_gram", counted)
+    search = SVCCV(Cs=[0.1, 1e4], gammas=[1e-3], cv=2, tol=1e-5).fit(X, y)
+    assert made == [np.float32, np.float64]
+    for f, (train, test) in enumerate(StratifiedKFold(2).split(X, y)):
+        for c, C in enumerate((0.1, 1e4)):  # 350 rows, of which those kernels are float64
+            model = SVC(C=C, gamma=1e-3, tol=1e-5).fit(X[train], y[train])
+            score = model.score(X[test], y[test])
+            assert search.cv_results_[f"split{f}_test_score"][c] == score

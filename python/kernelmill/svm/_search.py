@@ -21,7 +21,7 @@ from kernelmill.ops import svm as ops
 from kernelmill.svm import _pairs, _problems
 from kernelmill.svm._classifier import SVC
 from kernelmill.svm._regressor import SVR
-from kernelmill.svm._training import Training
+from kernelmill.svm._training import Solved, Training
 
 _DOUBLE = 512  # rows whose kernel is searched in float64
 _PRICES = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -127,20 +127,29 @@ class _Search:
             began = perf_counter()
             kernel = self._kernel_with(given, X)
             widths.append(kernel.gamma)
-            K = self._gram(kernel, X[order_of_rows])
+            whole = self._whole(kernel, X[order_of_rows])
+            K = self._gram(whole, np.float32 if len(targets) > _DOUBLE else np.float64)
             fit_times[:, g] = (perf_counter() - began) / scores[:, g].size
             before: Any = None
             found = []  # at each price, the solved problems of all folds
             for c in order:
                 began = perf_counter()
                 problems = [self._fold_problems(train, float(prices[c])) for train, _ in splits]
-                training = Training(
-                    owner, Kernel("precomputed"), K, None, [p for own in problems for p in own],
-                    self.tol, self.cache_size, self.max_iter,
-                )  # fmt: skip
+                flat = [p for own in problems for p in own]
+                training = self._over(K, flat)
                 solved = training.settled(
                     training.begin_from(*before) if before else training.begin_at_bounds()
                 )
+                some = list(training.parts(solved))[: len(problems[0])]  # those of one fold
+                if K.dtype == np.float32 and not all(
+                    whole.rounding(*part) <= self.tol / 4 for part in some
+                ):  # this price and larger ones go on in float64
+                    K = self._gram(whole, np.float64)
+                    training = self._over(K, flat)
+                    beta = solved.beta
+                    solved = training.settled(
+                        Solved(beta, training.gradient(beta), training.begin_state())
+                    )
                 before = training, solved
                 found.append(training.parts(solved))
                 fit_times[c, g] += (perf_counter() - began) / len(splits)
@@ -206,14 +215,21 @@ class _Search:
         finally:
             del self.gamma
 
-    def _gram(self: Any, kernel: Kernel, X: Any) -> np.ndarray:
-        n = X.shape[0]
-        dtype = np.float32 if n > _DOUBLE else np.float64
-        whole = Training(
+    def _over(self: Any, K: np.ndarray, problems: list[Any]) -> Training:
+        return Training(
+            type(self).__name__, Kernel("precomputed"), K, None, problems, self.tol,
+            self.cache_size, self.max_iter,
+        )  # fmt: skip
+
+    def _whole(self: Any, kernel: Kernel, X: Any) -> Training:
+        """All rows about their origin, without a problem."""
+        return Training(
             type(self).__name__, kernel, X,
             None if is_sparse(X) or not kernel.moves else X.mean(axis=0), [], self.tol,
             self.cache_size, self.max_iter,
         )  # fmt: skip
+
+    def _gram(self: Any, whole: Training, dtype: Any) -> np.ndarray:
         rows = whole.rows_as(dtype)
         return whole.kernel.matrix(rows, rows, type(self).__name__)
 
@@ -244,8 +260,9 @@ class SVCCV(_Search, SVC):
     Notes
     -----
     For each gamma one kernel matrix, of 4 n^2 bytes, serves all folds and all prices; each price
-    starts from the multipliers of the one before, and the folds are solved side by side. Scores are
-    those of scikit-learn's `GridSearchCV` over `SVC` up to the tolerance.
+    starts from the multipliers of the one before, and the folds are solved side by side. Prices at
+    which the rounding of float32 reaches a quarter of the tolerance get a matrix of float64, of
+    8 n^2 bytes. Scores are those of scikit-learn's `GridSearchCV` over `SVC` up to the tolerance.
 
     Examples
     --------

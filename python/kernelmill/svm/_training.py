@@ -334,17 +334,7 @@ class Training:
         """
         if not self.single:
             return None
-        worst = 0.0
-        for problem, b, g in self.parts(solved):
-            used = np.flatnonzero(b)
-            chosen = np.unique(np.linspace(0, len(b) - 1, min(_SAMPLE, len(b))).astype(np.int64))
-            if not len(used) or not np.isfinite(g).all():
-                worst = 0.0 if np.isfinite(g).all() else np.inf
-                continue
-            exact = problem.q[chosen] + self.product(
-                problem.rows[chosen], problem.rows[used], b[used][:, None], np.float64
-            )
-            worst = max(worst, float(np.abs(exact - g[chosen]).max()) / problem.scale)
+        worst = max((self.rounding(*part) for part in self.parts(solved)), default=0.0)
         if worst <= self.tol / 4:
             return None
         self.single = False
@@ -354,6 +344,17 @@ class Training:
         for name in ("status", "idle"):
             state[:, _COLUMN[name]] = 0.0
         return Solved(beta, self.gradient(beta), state)
+
+    def rounding(self, problem: Problem, b: np.ndarray, g: np.ndarray) -> float:
+        """The most by which gradients of some rows differ from those in float64, per its scale."""
+        used = np.flatnonzero(b)
+        chosen = np.unique(np.linspace(0, len(b) - 1, min(_SAMPLE, len(b))).astype(np.int64))
+        if not len(used) or not np.isfinite(g).all():
+            return 0.0 if np.isfinite(g).all() else np.inf
+        exact = problem.q[chosen] + self.product(
+            problem.rows[chosen], problem.rows[used], b[used][:, None], np.float64
+        )
+        return float(np.abs(exact - g[chosen]).max()) / problem.scale
 
     def begin_from(self, before: Training, solved: Solved) -> Solved:
         """A start from the multipliers of the same problems at another price, where they share K.
