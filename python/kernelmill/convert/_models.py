@@ -94,8 +94,8 @@ _rows_of_each_class = fitted_on(
 _PLAIN = (
     "ARDRegression BayesianRidge ElasticNet ElasticNetCV FactorAnalysis GaussianMixture "
     "BayesianGaussianMixture HuberRegressor IncrementalPCA KMeans Lars Lasso LassoCV LassoLars "
-    "LinearRegression LinearSVC LinearSVR LogisticRegression MinMaxScaler MultiTaskElasticNet "
-    "MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV "
+    "LinearRegression LinearSVC LinearSVR LogisticRegression LogisticRegressionCV MinMaxScaler "
+    "MultiTaskElasticNet MultiTaskElasticNetCV MultiTaskLasso MultiTaskLassoCV "
     "OrthogonalMatchingPursuit PassiveAggressiveClassifier PassiveAggressiveRegressor PCA "
     "Perceptron PoissonRegressor QuantileRegressor Ridge RidgeCV "
     "RobustScaler SGDClassifier SGDRegressor StandardScaler "
