@@ -121,6 +121,26 @@ def _locally_linear(n: int, method: str, want: float | None) -> Case:
     )
 
 
+def _isomap(n: int, want: float | None) -> Case:
+    def check(X: Any, ours: Any, other: Any) -> str:
+        off = np.abs(np.abs(ours) - np.abs(other)).max() / np.abs(other).max()
+        return "" if off < 1e-6 else f"coordinates differ by {off:.1e} of the largest"
+
+    options = {"n_neighbors": 12}
+    return Case(
+        name=f"Isomap n={n} k=12 float64",
+        make=_sheet(n),
+        systems={
+            "kernelmill": _fitted("kernelmill.manifold", "Isomap", options),
+            "scikit-learn": _fitted("sklearn.manifold", "Isomap", options),
+        },
+        check=check,
+        work=lambda X, _: Work(0.0, 8.0 * n * n, "all distances are written once"),
+        dtype="float64",
+        want=want,
+    )
+
+
 def _optics(n: int, want: float | None) -> Case:
     def check(X: Any, ours: Any, other: Any) -> str:
         return "" if np.array_equal(ours, other) else "labels differ"
@@ -142,11 +162,13 @@ def _optics(n: int, want: float | None) -> Case:
 def cases(quick: bool) -> list[Case]:
     """Maps of neighbourhoods, of what is linear in them, and an order by density."""
     if quick:
-        return [_locally_linear(300, "standard", None), _optics(200, None)]
+        return [_locally_linear(300, "standard", None), _isomap(200, None), _optics(200, None)]
     return [
         _tsne(10_000, 50, 1.5),
         _umap(10_000, 50, 2.0),
         _locally_linear(4_000, "standard", 3.0),
         _locally_linear(4_000, "ltsa", 3.0),
+        _isomap(200, 2.0),
+        _isomap(1_500, 2.0),
         _optics(4_000, 2.0),
     ]

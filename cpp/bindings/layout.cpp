@@ -37,12 +37,21 @@ void umap(MatrixView<float> y, MatrixView<const float> z, Offsets offsets, Indic
                {first, count, total, a, b, gamma, alpha, negatives, seed});
 }
 
+void paths(Offsets offsets, Indices indices, std::span<const double> lengths,
+           MatrixView<double> distances) {
+  for (const double length : lengths) {
+    if (!(length >= 0)) invalid("layout.paths", "lengths must be at least 0, got ", length);
+  }
+  layout::paths(graph_of("layout.paths", offsets, indices, distances.rows), lengths, distances);
+}
+
 }  // namespace
 
 void bind_layout(Family family) {
   family.op<layout::repulsion>("repulsion");
   family.op<attraction>("attraction");
   family.op<umap>("umap");
+  family.op<paths>("paths");
 }
 
 }  // namespace kernelmill

@@ -35,4 +35,7 @@ struct Epochs {
 void umap(MatrixView<float> y, MatrixView<const float> z, const Graph& graph,
           std::span<const float> rates, const Epochs& epochs);
 
+// Lengths of the shortest paths from each point to each; infinity where there is none.
+void paths(const Graph& graph, std::span<const double> lengths, MatrixView<double> distances);
+
 }  // namespace kernelmill::layout

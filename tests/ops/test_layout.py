@@ -92,6 +92,21 @@ def umap():
                updated=(0,), big=True)  # fmt: skip
 
 
+@cases("layout.paths")
+def paths():
+    for n, degree in ((1, 2), (9, 2), (40, 3), (64, 9)):
+        offsets, indices = graph(n, degree)
+        for lengths in (  # few lengths make ties, and 0 joins points
+            np.random.default_rng(3).random(len(indices)),
+            np.random.default_rng(4).integers(0, 4, len(indices)).astype(float),
+        ):
+            yield Case(f"{n} {degree} {lengths[:1]}", (offsets, indices, lengths), bounds=(0.0,))
+    yield Case("no points", (np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0)))
+    offsets, indices = graph(300, 8)
+    lengths = np.random.default_rng(3).random(len(indices))
+    yield Case("big", (offsets, indices, lengths), bounds=(0.0,), big=True)
+
+
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("layout")
 
 
@@ -175,3 +190,9 @@ def test_refusals():
     with pytest.raises(ValueError, match=r"indices must be in \[0, 1\)"):
         layout.umap(np.zeros((3, 2), np.float32), np.zeros((1, 2), np.float32), offsets, indices,
                     np.ones(2, np.float32), 0, 1, 1, 1.0, 1.0)  # fmt: skip
+    for twin in (layout.paths, layout.paths.specification):
+        for bad in (-1, np.nan):
+            with pytest.raises(ValueError, match=f"lengths must be at least 0, got {bad}"):
+                twin(offsets, indices, np.array([1.0, bad]))
+        with pytest.raises(ValueError, match=r"indices must be in \[0, 3\)"):
+            twin(offsets, np.array([3, 0], np.int32), np.ones(2))

@@ -19,7 +19,7 @@ from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Estimator
 from kernelmill._kernels import NAMES, Kernel, canonical, check_square, of_pairs
 from kernelmill.decomposition._axes import signed, top
-from kernelmill.decomposition._krylov import leading_pairs
+from kernelmill.decomposition._krylov import leading_pairs, soon_found
 from kernelmill.decomposition._pca import ITERATIONS
 from kernelmill.decomposition._projection import scores_given
 from kernelmill.decomposition._words import WORDS
@@ -212,7 +212,8 @@ callable, default="linear"
         K -= columns
         K -= K.mean(1, keepdims=True)
         eps = float(np.finfo(rows.dtype).eps)
-        values, vectors = self._eigen(K, min(n, self.n_components or n))
+        rank = rows.n_features if self.kernel == "linear" else n
+        values, vectors = self._eigen(K, min(n, self.n_components or n), rank)
         top_value = max(float(values.max(initial=0.0)), 0.0)
         if float(values.min(initial=0.0)) < -_NEGATIVE * max(top_value, -float(values.min())):
             raise ValueError(
@@ -240,11 +241,11 @@ callable, default="linear"
             )
         return self
 
-    def _eigen(self, K: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    def _eigen(self, K: np.ndarray, k: int, rank: int) -> tuple[np.ndarray, np.ndarray]:
         n, solver = len(K), self.eigen_solver
         if solver == "auto":
             solver = "arpack" if n > _MANY and k < _FEW else "dense"
-            if n >= _LARGE and k < _FEW:
+            if k < _FEW and (n >= _LARGE or soon_found(n, k, rank)):
                 with lapack_threads(k):
                     found = leading_pairs(K, k, seed_of(self.random_state), float(self.tol))
                 if found is not None:
@@ -253,9 +254,10 @@ callable, default="linear"
             return top(K, k)
         start = 2 * random.uniform(seed_of(self.random_state), 0, 0, n, np.float64) - 1
         size = float(np.abs(K).max()) or 1.0
-        values, vectors = scipy.sparse.linalg.eigsh(
-            K / size, k, which="LA", tol=self.tol, maxiter=self.max_iter, v0=start
-        )
+        with lapack_threads(k):  # a product with one vector waits for the memory
+            values, vectors = scipy.sparse.linalg.eigsh(
+                K / size, k, which="LA", tol=self.tol, maxiter=self.max_iter, v0=start
+            )
         order = np.argsort(-values, kind="stable")
         return values[order] * size, vectors[:, order].T
 

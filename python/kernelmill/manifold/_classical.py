@@ -12,6 +12,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._linalg import lapack_threads
+from kernelmill.decomposition._krylov import leading_pairs, soon_found
 from kernelmill.manifold._laplacian import WHOLE
 from kernelmill.manifold._rows import Manifold, exponent_of, normals, turned
 from kernelmill.neighbors._base import SEARCH, check_pair
@@ -60,6 +61,7 @@ class ClassicalMDS(Manifold):
         "metric": SEARCH["metric"],
         "metric_params": SEARCH["metric_params"],
     }
+    algorithm = "brute"  # all distances need no tree
     embedding_: Any
 
     def __init__(self, n_components=2, *, metric="euclidean", metric_params=None):
@@ -79,7 +81,8 @@ class ClassicalMDS(Manifold):
             If X is not finite, or does not suit the metric.
         """
         D, e, dtype = self._distances(X)
-        values, vectors = leading(double_centered(D)[0], int(self.n_components), 0.0)
+        rank = self.n_features_in_ if self.metric == "euclidean" else None
+        values, vectors = leading(double_centered(D)[0], int(self.n_components), 0.0, rank)
         self.dissimilarity_matrix_ = np.ldexp(D, e)
         self.eigenvalues_ = np.ldexp(values, 2 * e)
         self.embedding_ = np.ldexp(vectors * np.sqrt(values), e).astype(dtype)
@@ -129,18 +132,30 @@ def double_centered(D: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return B, means
 
 
-def leading(B: np.ndarray, q: int, tol: float) -> tuple[np.ndarray, np.ndarray]:
-    """The q largest eigenvalues of a symmetric matrix, at least 0, and their vectors."""
+def leading(
+    B: np.ndarray, q: int, tol: float, rank: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The q largest eigenvalues of a symmetric matrix, at least 0, and their vectors.
+
+    `rank` is what the rank of B is at most but for rounding, if that is known.
+    """
     n = len(B)
     k = min(q, n)
-    if n <= WHOLE or k >= n - 1:
+    found = None
+    if rank is not None and soon_found(n, k, rank):
+        with lapack_threads(k):
+            found = leading_pairs(B, k, 0, tol)
+    if found is not None:
+        values, vectors = found[0][::-1], found[1][::-1].T
+    elif n <= WHOLE or k >= n - 1:
         with lapack_threads(n):
             values, vectors = scipy.linalg.eigh(
                 B, subset_by_index=(n - k, n - 1), check_finite=False
             )
     else:
         v0 = normals(0, 11, n, 1).ravel()
-        values, vectors = scipy.sparse.linalg.eigsh(B, k, which="LA", v0=v0, tol=tol)
+        with lapack_threads(k):  # a product with one vector waits for the memory
+            values, vectors = scipy.sparse.linalg.eigsh(B, k, which="LA", v0=v0, tol=tol)
         order = np.argsort(values, kind="stable")
         values, vectors = values[order], vectors[:, order]
     values, vectors = np.maximum(values[::-1], 0), turned(vectors[:, ::-1])

@@ -16,6 +16,7 @@ from kernelmill.manifold._classical import double_centered, leading
 from kernelmill.manifold._rows import Neighbourly
 from kernelmill.neighbors._base import RADIUS, SEARCH, as_graph, check_pair, nearest_graph
 from kernelmill.neighbors._space import Space
+from kernelmill.ops import layout
 
 
 class Isomap(Neighbourly):
@@ -36,7 +37,7 @@ class Isomap(Neighbourly):
     max_iter : int, default=None
         Ignored; present for API compatibility.
     path_method : {"auto", "FW", "D"}, default="auto"
-        Floyd and Warshall's algorithm, or Dijkstra's from each row.
+        Ignored; present for API compatibility: Dijkstra's algorithm is used from each row.
 
     Attributes
     ----------
@@ -143,8 +144,7 @@ class Isomap(Neighbourly):
             offsets, near, distances = self._within(None, self._radius_here())
             graph = as_graph(offsets, near, distances, "distance", n)
         graph = joined(graph, self._space, owner)
-        method = {"auto": "auto", "FW": "FW", "D": "D"}[self.path_method]
-        D = scipy.sparse.csgraph.shortest_path(graph, method=method, directed=False)
+        D = paths_of(graph)
         B, self._column_means = double_centered(D)
         self._values, self._vectors = leading(B, int(self.n_components), float(self.tol))
         self._paths = D
@@ -210,6 +210,17 @@ class Isomap(Neighbourly):
         with np.errstate(divide="ignore"):
             inverse = np.where(self._values > 0, 1 / np.sqrt(self._values), 0.0)
         return self._in_unit(B @ (self._vectors * inverse)).astype(self.embedding_.dtype)
+
+
+def paths_of(graph: Any) -> np.ndarray:
+    """Lengths of the shortest paths along edges in either direction, float64 (n, n)."""
+    n = graph.shape[0]
+    begins, ends = np.repeat(np.arange(n), np.diff(graph.indptr)), graph.indices
+    order = np.argsort(np.concatenate([begins, ends]), kind="stable")
+    indices = np.concatenate([ends, begins])[order].astype(np.int32)
+    offsets = np.zeros(n + 1, np.int64)
+    np.cumsum(np.bincount(begins, minlength=n) + np.bincount(ends, minlength=n), out=offsets[1:])
+    return layout.paths(offsets, indices, np.tile(graph.data, 2)[order].astype(np.float64))
 
 
 def joined(graph: Any, space: Space, owner: str) -> Any:

@@ -98,7 +98,7 @@ def smoothest(
                 matvec=lambda v: S @ v.ravel() + (top - diagonal) * v.ravel(),
             )  # fmt: skip
             try:
-                with lapack_threads(count if sparse else n):
+                with lapack_threads(count):  # a product with one vector waits for the memory
                     values, g = scipy.sparse.linalg.eigsh(
                         matrix, k, which="LA", v0=v0, tol=tol, ncv=count, maxiter=restarts
                     )

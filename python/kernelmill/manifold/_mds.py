@@ -148,7 +148,7 @@ class MDS(ClassicalMDS):
             return float(state[3] / max(state[4], np.finfo(float).tiny))
 
         bar = Progress(self, self.verbose, runs=int(self.n_init), iterations=int(self.max_iter))
-        with lapack_threads(len(D)), bar as progress:
+        with lapack_threads(q), bar as progress:  # products with few columns wait for the memory
             run = climb(
                 progress,
                 begin,
@@ -213,13 +213,17 @@ def moved(Y: np.ndarray, targets: Any) -> tuple:
     """A state: the map, its distances, the h, the stress and half the sum of d^2."""
     d = pairwise.euclidean(Y, Y, False)
     h = targets(d)
-    stress = float(((d - h) ** 2).sum() / 2)
-    return Y, d, h, stress, float((d * d).sum() / 2)
+    rest = (d - h).ravel()
+    return Y, d, h, float(rest @ rest) / 2, float(np.vdot(d, d)) / 2
 
 
 def _majorised(Y: np.ndarray, d: np.ndarray, h: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(d > 0, h / d, 0.0)
+    ratio = d.copy()
+    np.fill_diagonal(ratio, np.inf)
+    if ratio.min(initial=1.0) > 0:
+        np.divide(h, ratio, out=ratio)
+    else:  # points that coincide stay together
+        ratio = np.divide(h, d, out=np.zeros_like(h), where=d > 0)
     return (ratio.sum(axis=1)[:, None] * Y - ratio @ Y) / len(Y)
 
 

@@ -1,4 +1,4 @@
-"""Forces between points of a map: those of t-SNE, and the epochs of UMAP.
+"""Forces between points of a map, those of t-SNE and the epochs of UMAP; paths of a graph.
 
 Points are the rows of Y, with ``t = y_i - y_j``, ``d2 = sum t^2`` and ``w_ij = 1 / (1 + d2)``.
 A graph lists the neighbours of each point: those of point i are ``indices[offsets[i] :
@@ -272,6 +272,64 @@ def umap(
                     g[some == i] = 0
                 y += step * np.clip(g[:, None] * t, -CLIP, CLIP).sum(axis=0)
             Y[i] = y
+
+
+@op("offsets: i64[n+1], indices: i32[t], lengths: f64[t] -> distances: f64[n,n]", cuda=_HOST)
+def paths(offsets: np.ndarray, indices: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Lengths of the shortest paths between all points of a graph.
+
+    Parameters
+    ----------
+    offsets : ndarray of shape (n + 1,), int64
+        Where the edges of each point begin.
+    indices : ndarray of shape (t,), int32
+        Points that the edges lead to. Several may join the same two points.
+    lengths : ndarray of shape (t,), float64
+        Their lengths, at least 0.
+
+    Returns
+    -------
+    distances : ndarray of shape (n, n), float64
+        The least sum of lengths on a way from point i to point j, added up from i on; 0 on the
+        diagonal, infinity where there is no way.
+
+    Raises
+    ------
+    ValueError
+        If a length is below 0 or NaN, offsets do not rise from 0 to t, or an edge leads to no
+        point.
+
+    Notes
+    -----
+    Cost n (n + t) log n: a heap for each point, which threads share out.
+
+    References
+    ----------
+    Dijkstra (1959), "A note on two problems in connexion with graphs".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kernelmill.ops import layout
+    >>> layout.paths(np.array([0, 1, 2, 2]), np.array([1, 2], np.int32), np.array([1.0, 2.0]))
+    array([[ 0.,  1.,  3.],
+           [inf,  0.,  2.],
+           [inf, inf,  0.]])
+    """
+    n = len(offsets) - 1
+    bad = ~(lengths >= 0)
+    if bad.any():
+        raise ValueError(f"layout.paths: lengths must be at least 0, got {lengths[bad][0]:g}")
+    _check_graph("paths", offsets, indices, n)
+    distances = np.full((n, n), np.inf)
+    np.fill_diagonal(distances, 0.0)
+    begins = np.repeat(np.arange(n), np.diff(offsets))
+    while True:  # ways of one more edge, until none is shorter
+        further = distances.copy()
+        np.minimum.at(further, (slice(None), indices), distances[:, begins] + lengths)
+        if (further == distances).all():
+            return distances
+        distances = further
 
 
 def _check_graph(name: str, offsets: np.ndarray, indices: np.ndarray, points: int) -> None:
