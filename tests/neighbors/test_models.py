@@ -182,6 +182,14 @@ def test_a_tiny_bandwidth(rng):
     assert np.isfinite(KernelDensity(bandwidth=1e-5).fit(X).score_samples([[1e6]])).all()
 
 
+def test_a_density_keeps_rows_of_its_own(rng):
+    X = rng.normal(size=(50, 2))
+    model, other = KernelDensity().fit(X), KernelDensity().fit(X.copy())
+    X *= 7
+    np.testing.assert_array_equal(model.score_samples(X), other.score_samples(X))
+    np.testing.assert_array_equal(model.sample(9, 0), other.sample(9, 0))
+
+
 def test_densities_are_scaled(rng):
     X = rng.normal(size=(100, 2))
     want = KernelDensity(bandwidth=0.5).fit(X).score_samples(X)

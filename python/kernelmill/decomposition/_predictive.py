@@ -19,6 +19,7 @@ import scipy.optimize
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._random import generator, seed_of
 from kernelmill.decomposition._codes import ALGORITHMS, codes, cost_of
 from kernelmill.decomposition._dictionary import _WORDS, LearntDictionary
@@ -216,7 +217,8 @@ class PredictiveSparseDecomposition(LearntDictionary):
                 "encoder_gain_": (encoder.gain * unit).astype(rows.dtype),
             }
 
-        self._descend(rows, X, (D, C, Encoder.of(U, D)), move, attributes)
+        with lapack_threads(k):  # L-BFGS and products between passes of ours
+            self._descend(rows, X, (D, C, Encoder.of(U, D)), move, attributes)
         return self
 
     def _codes(self, X: np.ndarray, owner: str) -> np.ndarray:

@@ -100,13 +100,13 @@ default="gaussian"
         owner = type(self).__name__
         metric, params = effective(self.metric, None, self.metric_params, owner)
         rows = self._rows(X, sample_weight, reset=True)
-        space = space_of(rows.X, metric, params, "brute", owner)
+        centers = rows.X.copy()  # in the coordinates given, for sample(); the caller may change X
+        space = space_of(centers, metric, params, "brute", owner)
         if space.code in (None, ops.NAN_EUCLIDEAN):
             raise ValueError(
                 f"{owner}: metric must be Euclidean, of Minkowski's family, hamming or haversine, "
                 f"perhaps after a change of coordinates, got {metric!r}"
             )
-        centers = rows.X  # in the coordinates given, for sample()
         weight = None if rows.weight is None else rows.weight.astype(np.float64)
         if weight is not None and not (weight > 0).all():
             kept = weight > 0
