@@ -58,6 +58,7 @@ def test_a_callable_is_its_name():
 @pytest.mark.parametrize("whiten", ["unit-variance", "arbitrary-variance"])
 @pytest.mark.parametrize("k", [None, 2])
 def test_the_scale_of_sources(whiten, k):
+    """scikit-learn/scikit-learn#13056, scikit-learn/scikit-learn#17162"""
     _, X = mixture(200)
     model = FastICA(k, whiten=whiten, random_state=0).fit(X)
     S = model.transform(X)

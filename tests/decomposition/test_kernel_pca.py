@@ -60,6 +60,7 @@ def test_restored_rows_are_scikit_learns(kernel):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_as_many_components_as_the_rank(dtype):
+    """scikit-learn/scikit-learn#18146"""
     low = (RNG.normal(size=(300, 3)) @ RNG.normal(size=(3, 20))).astype(dtype)
     model = KernelPCA().fit(low)
     assert len(model.eigenvalues_) == 3

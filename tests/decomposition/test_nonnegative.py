@@ -75,6 +75,7 @@ def test_the_cost_never_rises(solver, beta, more):
 ])  # fmt: skip
 @pytest.mark.parametrize("data", [X, SPARSE])
 def test_transform_of_the_training_rows(model, data):
+    """scikit-learn/scikit-learn#18663"""
     found = model.fit_transform(data)
     np.testing.assert_allclose(model.fit(data).transform(data), found, rtol=1e-12)
     back = model.inverse_transform(found)

@@ -96,6 +96,7 @@ def test_weights(rng):
 
 
 def test_no_row_is_its_own_neighbour():
+    """scikit-learn/scikit-learn#34275, scikit-learn/scikit-learn#29715"""
     X = np.array([[0.0, 1], [0, 1], [-1, 2], [1, 3], [2, 2], [0, 4]])
     model = LocallyLinearEmbedding(n_neighbors=2, n_components=1).fit(X)
     assert np.isfinite(model.embedding_).all()
@@ -205,6 +206,7 @@ def test_spectral_embedding(rng, n, affinity):
 
 
 def test_a_path_of_four_nodes():
+    """scikit-learn/scikit-learn#8129"""
     A = np.array([[0.0, 1, 0, 0], [1, 0, 2, 0], [0, 2, 0, 1], [0, 0, 1, 0]])
     for W in (A, sp.csr_matrix(A)):
         f = SpectralEmbedding(1, affinity="precomputed").fit_transform(W).ravel()
@@ -242,6 +244,17 @@ def test_principal_components_that_lack():
     assert np.linalg.matrix_rank(Y) == 2
     assert 0.2 < Y[:, 1].std() / Y[:, 0].std() < 5
     assert np.linalg.matrix_rank(principal(np.ones((9, 3)), 2, 0)) == 2
+
+
+@pytest.mark.parametrize("n", [200, 700])
+def test_few_eigenvectors_of_many_rows(n):
+    """By a Krylov space: also a pair of equal eigenvalues, few dimensions, none at all."""
+    t = np.arange(n) * 2 * np.pi / n
+    ring = np.column_stack([np.cos(t), np.sin(t), np.zeros(n)])
+    model = ClassicalMDS(3).fit(ring)
+    np.testing.assert_allclose(model.eigenvalues_, [n / 2, n / 2, 0], atol=1e-12 * n)
+    np.testing.assert_allclose(model.embedding_ @ model.embedding_.T, ring @ ring.T, atol=1e-13 * n)
+    assert not ClassicalMDS(2).fit(np.ones((n, 3))).embedding_.any()
 
 
 def test_classical_scaling_is_principal_components(rng):

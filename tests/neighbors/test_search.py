@@ -11,6 +11,7 @@ from sklearn.metrics.pairwise import haversine_distances, nan_euclidean_distance
 
 import kernelmill
 from kernelmill.neighbors import (
+    KNeighborsClassifier,
     KNeighborsRegressor,
     NearestNeighbors,
     kneighbors_graph,
@@ -149,7 +150,7 @@ def test_rows_without_a_direction(rng, metric):
 
 
 def test_antipodes_and_the_date_line():
-    """locationtech/spatial4j#104, georust/geo#1535, scikit-learn/scikit-learn#19567"""
+    """locationtech/spatial4j#104, georust/geo#1535, gabmontes/fast-haversine#2, scikit-learn#19567"""
     a, b = np.deg2rad([[-12.0, -94.0]]), np.deg2rad([[12.0, 86.0]])
     distance = NearestNeighbors(metric="haversine").fit(b).kneighbors(a, 1)[0][0, 0]
     np.testing.assert_allclose(distance, math.pi, rtol=1e-7)  # half a bit under the root
@@ -207,6 +208,7 @@ def test_more_neighbours_than_rows():
 
 @pytest.mark.parametrize("d", [3, 20])
 def test_a_row_does_not_depend_on_its_company(rng, d):
+    """facebookresearch/faiss#3830"""
     X, Q = (rng.normal(size=(n, d)).astype(np.float32) for n in (2000, 70))
     model = NearestNeighbors(n_neighbors=7).fit(X)
     distances, indices = model.kneighbors(Q)
@@ -250,6 +252,10 @@ def test_exact_match_with_distance_weights():
     """scikit-learn/scikit-learn#3760, paiml/aprender#2198"""
     model = KNeighborsRegressor(3, weights="distance").fit([[1.0], [2], [3]], [1.0, 2, 3])
     assert model.predict([[1.0]]) == [1.0]
+    model = KNeighborsClassifier(3, weights="distance").fit([[1.0], [1.0], [2.0]], [0, 1, 2])
+    assert model.predict_proba([[1.0]]).tolist() == [[0.5, 0.5, 0.0]]
+    near = model.predict_proba([[1 + 1e-300], [1 - 2.0**-53]])
+    np.testing.assert_allclose(near, [[0.5, 0.5, 0.0]] * 2, atol=1e-15)
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "sqeuclidean", "manhattan", "cosine"])

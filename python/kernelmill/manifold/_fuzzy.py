@@ -17,6 +17,19 @@ _LEAST_WIDTH = 1e-3
 def memberships(distances: np.ndarray, local_connectivity: float, total: float) -> np.ndarray:
     """Weights ``exp(-max(0, d_ij - rho_i) / sigma_i)`` that sum to `total` in each row.
 
+    See `widths`.
+    """
+    rho, unit, share = widths(distances, local_connectivity, total)
+    u = np.maximum(distances - rho[:, None], 0) / unit[:, None]
+    with np.errstate(under="ignore"):
+        return np.exp(-u / share[:, None])
+
+
+def widths(
+    distances: np.ndarray, local_connectivity: float, total: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rho of each row, and its sigma as a unit, the mean distance, times a share.
+
     Parameters
     ----------
     distances : ndarray of shape (n, k), float64
@@ -61,8 +74,7 @@ def memberships(distances: np.ndarray, local_connectivity: float, total: float) 
         low = np.where(excess > 0, low, middle)
         if (high - low).max(initial=0) < _CLOSE:
             break
-    with np.errstate(under="ignore"):
-        return np.exp(-u / np.exp(high)[:, None])
+    return rho, unit, np.exp(high)
 
 
 def fuzzy_graph(distances: np.ndarray, indices: np.ndarray, options: dict) -> Any:
