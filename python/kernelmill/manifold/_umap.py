@@ -353,9 +353,7 @@ class UMAP(Manifold):
             )
         Y = scores_given(Y, self._n_features_out, owner).astype(np.float64)
         distances = self._nearest(None, self._k)[0]
-        rho, unit, share = widths(
-            distances, float(self.local_connectivity), np.log2(self._k + 1)
-        )
+        rho, unit, share = widths(distances, float(self.local_connectivity), np.log2(self._k + 1))
         k = min(self._k + 1, len(self.embedding_))
         search = NearestNeighbors(n_neighbors=k).fit(self.embedding_.astype(np.float64))
         X = np.empty((len(Y), space.rows.shape[1]))
