@@ -326,7 +326,7 @@ def paths(offsets: np.ndarray, indices: np.ndarray, lengths: np.ndarray) -> np.n
     begins = np.repeat(np.arange(n), np.diff(offsets))
     while True:  # ways of one more edge, until none is shorter
         further = distances.copy()
-        np.minimum.at(further, (slice(None), indices), distances[:, begins] + lengths)
+        np.minimum.at(further.T, indices, (distances[:, begins] + lengths).T)
         if (further == distances).all():
             return distances
         distances = further
