@@ -152,6 +152,23 @@ def test_averages_go_on_in_partial_fit_and_begin_late():
         plain = SGDClassifier(**{**options, "average": False}, max_iter=turn + 1).fit(X, y)
         assert np.array_equal(plain.coef_, parts.coef_) == (turn == 0)
     np.testing.assert_allclose(parts.coef_, whole.coef_, rtol=1e-12)
+    np.testing.assert_allclose(parts.intercept_, whole.intercept_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["hinge", "log_loss"])
+def test_averages_of_several_classes_begin_after_ten_rows_in_all(loss):
+    """scikit-learn/scikit-learn#5246, scikit-learn/scikit-learn#33436"""
+    X, labels, classes = np.eye(3), ["a", "b", "c"], ["a", "b", "c", "d"]
+    mean, last = (SGDClassifier(loss, average=a, random_state=0) for a in (10, False))
+    for turn in range(4):  # of three rows
+        for model in (mean, last):
+            model.partial_fit(X, labels, classes=classes)
+        assert (mean.coef_.shape, mean.intercept_.shape) == ((4, 3), (4,))
+        assert np.array_equal(mean.coef_, last.coef_) == (turn < 3)
+        still = turn < 3 or loss == "hinge"  # whose intercepts the last three rows leave alone
+        assert np.array_equal(mean.intercept_, last.intercept_) == still
+        assert mean.predict(X).tolist() == labels
+    assert len(np.unique(mean.intercept_)) > 1
 
 
 def test_columns_of_targets_are_warned_about_and_refused():
