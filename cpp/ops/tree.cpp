@@ -3,6 +3,7 @@
 
 #include <bit>      // std::bit_cast
 #include <cstring>  // std::memcpy
+#include <memory>   // std::make_unique_for_overwrite
 #include <utility>  // std::swap, std::exchange
 
 #include "core/error.hpp"     // invalid
@@ -63,9 +64,11 @@ void rank_columns(MatrixView<const T> X, index_t bytes, CubeView<std::uint8_t> r
   }
   if (X.rows == 0) return;
   parallel_for(X.cols, 1 + (index_t{1} << 11) / X.rows, [&](index_t, index_t begin, index_t end) {
-    Workspace<Keyed<Key<T>>> memory(static_cast<std::size_t>(2 * X.rows));
+    // Not a block that the thread keeps: growth takes what is given back in other pieces.
+    const auto memory =
+        std::make_unique_for_overwrite<Keyed<Key<T>>[]>(static_cast<std::size_t>(2 * X.rows));
     for (index_t f = begin; f < end; ++f) {
-      rank_column(X, f, memory.data(), memory.data() + X.rows, ranks.data + f * X.rows * bytes,
+      rank_column(X, f, memory.get(), memory.get() + X.rows, ranks.data + f * X.rows * bytes,
                   bytes);
     }
   });

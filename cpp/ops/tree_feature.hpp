@@ -155,6 +155,9 @@ class FeatureSearch {
     return found;
   }
 
+  // Room for a number of each row, between two searches.
+  std::int32_t* scratch_ranks() { return ranks_.data(); }
+
   // By sums of the rows of the node, if they are given; else by a walker.
   template <class Row>
   Found find(const Open& node, index_t feature, const SumNode& sums, const Row* each,
@@ -383,7 +386,7 @@ class FeatureSearch {
       std::vector<Row>& present_ = scratch<Row>().present;
       SumSearch<Row>& sums_ = scratch<Row>().search;
       index_t present = n;
-      Row missing{}, all{};
+      SumOf<Row> missing{}, all{};
       if (gaps) {
         present_.resize(static_cast<std::size_t>(n));
         present_ranks_.resize(static_cast<std::size_t>(n));
@@ -405,7 +408,7 @@ class FeatureSearch {
           sums_.run(node, ranks, each, present, base, lo, hi, floor, best);
           return;
         }
-        Row own{};
+        SumOf<Row> own{};
         for (index_t j = 0; j < present; ++j) {
           if (ranks[j] <= only) own.add(each[j]);
         }
@@ -464,12 +467,12 @@ class FeatureSearch {
     if constexpr (std::is_same_v<Row, Units>) {
       return units_;
     } else {
-      return doubles_;
+      return pairs_;
     }
   }
 
   Workspace<std::int32_t> ranks_;
-  Scratch<Sum> doubles_;
+  Scratch<Pair> pairs_;
   Scratch<Units> units_;
   TallySearch tallies_;
   std::vector<float> values_;  // of a feature, in T

@@ -5,6 +5,7 @@
 #include <cmath>      // std::exp2
 #include <cstring>    // std::memcpy
 #include <memory>     // std::unique_ptr
+#include <mutex>      // std::mutex
 #include <vector>     // nodes
 
 #include "core/error.hpp"     // invalid
@@ -69,14 +70,13 @@ class Grower {
         p_(plot),
         search_(std::make_unique<FeatureSearch>(field, plot, most)),
         moved_(static_cast<std::size_t>(most * std::max<index_t>(1, field.y.cols))),
-        ranks_(static_cast<std::size_t>(most)),
         sides_(static_cast<std::size_t>(most)) {
     const Rule& r = field.rule;
     const bool binary = r.criterion == kGini && field.classes.size() == 1 && field.classes[0] == 2;
     by_sums_ =
         field.monotonic.empty() && (binary || (r.criterion == kSquared && field.y.cols == 1));
     if (!by_sums_ && !plot.by_marks) walker_ = walker_of(plot.targets);
-    if (by_sums_ && !plot.by_units) each_ = Workspace<Sum>(static_cast<std::size_t>(most));
+    if (by_sums_ && !plot.by_units) each_ = Workspace<Pair>(static_cast<std::size_t>(most));
     width_ = field.y.cols;
     if (!field.classes.empty()) {
       width_ = 0;
@@ -100,7 +100,6 @@ class Grower {
     walker_.reset();
     each_ = {};
     moved_ = {};
-    ranks_ = {};
     sides_ = {};
   }
 
@@ -177,7 +176,7 @@ class Grower {
     const Split s = node.split;
     const index_t n = node.stop - node.start, outputs = f_.y.cols;
     std::int32_t* const rows = p_.rows.data() + node.start;
-    std::int32_t* const ranks = ranks_.data();
+    std::int32_t* const ranks = search_->scratch_ranks();
     index_t left = 0;
     std::uint8_t* const goes = sides_.data();
     Built& built = nodes[static_cast<std::size_t>(node.node)];
@@ -310,13 +309,13 @@ class Grower {
     const double* const y = t.y.data + node.start;
     const double* const w = t.weight.empty() ? nullptr : t.weight.data() + node.start;
     double low = 0, high = 0, total = 0;
-    Sum* const each = each_.data();
+    Pair* const each = each_.data();
     for (index_t j = 0; j < n; ++j) {
       const double off = y[j] - center, mass = w == nullptr ? 1.0 : w[j];
       low = std::min(low, off);
       high = std::max(high, off);
       const double s = mass * off;
-      each[j] = {mass, s, 1.0, s > 0 ? s : 0.0};
+      each[j] = {mass, s};
       total += s;
     }
     sums_ = {own.mass,
@@ -429,7 +428,7 @@ class Grower {
 
   void divide_units(std::int32_t* rows, Units* units, index_t n) {
     const std::uint8_t* const goes = sides_.data();
-    std::int32_t* const other_rows = ranks_.data();
+    std::int32_t* const other_rows = search_->scratch_ranks();
     Units* const other = reinterpret_cast<Units*>(moved_.data());
     index_t left = 0, right = 0;
     for (index_t j = 0; j < n; ++j) {
@@ -495,9 +494,8 @@ class Grower {
   const Field& f_;
   Plot& p_;
   std::unique_ptr<FeatureSearch> search_;
-  Workspace<Sum> each_;
+  Workspace<Pair> each_;
   Workspace<double> moved_;
-  Workspace<std::int32_t> ranks_;
   Workspace<std::uint8_t> sides_;
   std::unique_ptr<Walker> walker_;
   SumNode sums_{};
@@ -519,61 +517,98 @@ double middle(const Field& f, const Built& node) {
   return (low <= t && t < high ? t : low) + 0.0;  // not -0
 }
 
-// Writes a tree depth first. Thresholds are looked up here, where many loads overlap. Nodes of kind
+// Writes a tree depth first, as far as its parts have grown; what is written is given back, so that
+// few nodes are held twice. Thresholds are looked up here, where many loads overlap. Nodes of kind
 // `kPart` stand for the root of another grower.
-index_t emit(const Field& f, const Grower& top, const std::vector<std::unique_ptr<Grower>>& parts,
-             const Grown& grown, index_t tree) {
+class Emission {
+ public:
+  Emission(const Field& f, const Grower& top, std::vector<std::unique_ptr<Grower>>& parts,
+           const Grown& grown, index_t tree)
+      : f_(f),
+        parts_(parts),
+        nodes_(grown.nodes + tree * grown.capacity),
+        stats_(grown.stats + tree * grown.capacity * 3),
+        values_(grown.value + tree * grown.capacity * grown.width),
+        sides_(grown.sides + tree * grown.most_sides * kCodes / 8),
+        capacity_(grown.capacity),
+        width_(grown.width),
+        most_sides_(grown.most_sides),
+        stack_{{&top, 0, -1}} {}
+
+  index_t size() const { return at_; }
+
+  // Until the end, or a part that is not there yet.
+  void advance() {
+    while (!stack_.empty()) {
+      Next next = stack_.back();
+      const Built* own = &next.grower->nodes[static_cast<std::size_t>(next.node)];
+      if (own->feature == kPart) {
+        auto& part = parts_[static_cast<std::size_t>(own->left)];
+        if (part == nullptr) return;
+        stack_.pop_back();
+        const std::size_t below = stack_.size();
+        write({part.get(), 0, next.parent});
+        while (stack_.size() > below) write_top();
+        part.reset();
+        continue;
+      }
+      write_top();
+    }
+  }
+
+ private:
   struct Next {
     const Grower* grower;
     index_t node, parent;  // parent: whose right child it is, or -1
   };
-  Node* const nodes = grown.nodes + tree * grown.capacity;
-  double* const stats = grown.stats + tree * grown.capacity * 3;
-  double* const values = grown.value + tree * grown.capacity * grown.width;
-  std::uint8_t* const sides = grown.sides + tree * grown.most_sides * kCodes / 8;
-  index_t sets = 0;
-  index_t at = 0;
-  std::int32_t leaves = 0;
-  std::vector<Next> stack{{&top, 0, -1}};
-  while (!stack.empty()) {
-    Next next = stack.back();
-    stack.pop_back();
-    const Built* own = &next.grower->nodes[static_cast<std::size_t>(next.node)];
-    if (own->feature == kPart) {
-      next = {parts[static_cast<std::size_t>(own->left)].get(), 0, next.parent};
-      own = next.grower->nodes.data();
-    }
-    if (at == grown.capacity) {
-      invalid("tree.grow", "nodes must have room for a whole tree, got ", grown.capacity);
-    }
-    if (next.parent >= 0) nodes[next.parent].right = static_cast<std::int32_t>(at);
-    stats[3 * at] = own->impurity;
-    stats[3 * at + 1] = own->mass;
-    stats[3 * at + 2] = static_cast<double>(own->count);
-    std::copy_n(next.grower->values.data() + next.node * grown.width, grown.width,
-                values + at * grown.width);
-    if (own->feature < 0) {
-      nodes[at] = {-2.0, -1, leaves++};
-    } else {
-      const bool of_levels = (own->feature & kCategory) != 0;
-      const double threshold = of_levels       ? static_cast<double>(sets)
-                               : f.rule.random ? own->threshold
-                                               : middle(f, *own);
-      nodes[at] = {threshold, own->feature, 0};
-      if (of_levels) {
-        if (sets == grown.most_sides) {
-          invalid("tree.grow", "sides must have room for a whole tree, got ", grown.most_sides);
-        }
-        const LevelSet& set = next.grower->sets[static_cast<std::size_t>(own->levels)];
-        std::memcpy(sides + sets++ * kCodes / 8, set.data(), sizeof(set));
-      }
-      stack.push_back({next.grower, own->left + 1, at});
-      stack.push_back({next.grower, own->left, -1});
-    }
-    ++at;
+
+  void write_top() {
+    const Next next = stack_.back();
+    stack_.pop_back();
+    write(next);
   }
-  return at;
-}
+
+  void write(const Next& next) {
+    const Built& own = next.grower->nodes[static_cast<std::size_t>(next.node)];
+    const index_t at = at_++;
+    if (at == capacity_) {
+      invalid("tree.grow", "nodes must have room for a whole tree, got ", capacity_);
+    }
+    if (next.parent >= 0) nodes_[next.parent].right = static_cast<std::int32_t>(at);
+    stats_[3 * at] = own.impurity;
+    stats_[3 * at + 1] = own.mass;
+    stats_[3 * at + 2] = static_cast<double>(own.count);
+    std::copy_n(next.grower->values.data() + next.node * width_, width_, values_ + at * width_);
+    if (own.feature < 0) {
+      nodes_[at] = {-2.0, -1, leaves_++};
+      return;
+    }
+    const bool of_levels = (own.feature & kCategory) != 0;
+    const double threshold = of_levels        ? static_cast<double>(sets_)
+                             : f_.rule.random ? own.threshold
+                                              : middle(f_, own);
+    nodes_[at] = {threshold, own.feature, 0};
+    if (of_levels) {
+      if (sets_ == most_sides_) {
+        invalid("tree.grow", "sides must have room for a whole tree, got ", most_sides_);
+      }
+      const LevelSet& set = next.grower->sets[static_cast<std::size_t>(own.levels)];
+      std::memcpy(sides_ + sets_++ * kCodes / 8, set.data(), sizeof(set));
+    }
+    stack_.push_back({next.grower, own.left + 1, at});
+    stack_.push_back({next.grower, own.left, -1});
+  }
+
+  const Field& f_;
+  std::vector<std::unique_ptr<Grower>>& parts_;
+  Node* nodes_;
+  double *stats_, *values_;
+  std::uint8_t* sides_;
+  index_t capacity_, width_, most_sides_;
+  std::vector<Next> stack_;
+  index_t at_ = 0, sets_ = 0;
+  std::int32_t leaves_ = 0;
+};
 
 index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alone) {
   Plot plot(field, tree);
@@ -596,19 +631,25 @@ index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alo
       node.feature = kPart;
       node.left = static_cast<std::int32_t>(i);
     }
-    parallel_for(std::ssize(small), 1, [&](index_t, index_t begin, index_t end) {
-      for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
-        const Open& root = small[i];
-        parts[i] = std::make_unique<Grower>(field, plot, root.stop - root.start);
-        std::vector<Open> own;
-        parts[i]->open(root.start, root.stop, root.depth, root.key, root.low, root.high, own);
-        parts[i]->depth_first(own, 0, nullptr);
-        parts[i]->finish();
-      }
-    });
   }
   top.finish();
-  return emit(field, top, parts, grown, tree);
+  Emission emission(field, top, parts, grown, tree);
+  std::mutex writing;
+  parallel_for(std::ssize(small), 1, [&](index_t, index_t begin, index_t end) {
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) {
+      const Open& root = small[i];
+      auto part = std::make_unique<Grower>(field, plot, root.stop - root.start);
+      std::vector<Open> own;
+      part->open(root.start, root.stop, root.depth, root.key, root.low, root.high, own);
+      part->depth_first(own, 0, nullptr);
+      part->finish();
+      const std::lock_guard lock(writing);
+      parts[i] = std::move(part);
+      emission.advance();
+    }
+  });
+  emission.advance();
+  return emission.size();
 }
 
 }  // namespace

@@ -16,17 +16,17 @@ constexpr int kFewestBits = 4, kMostBits = 9;
 template <class Row>
 void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, Sum base) {
   std::int32_t slot[kFew], rank_of[kFew], own[kFew];
-  Row sums[kFew];
+  SumOf<Row> sums[kFew];
   for (index_t i = 0; i < n; ++i) {
     own[i] = ranks[i];
-    sums[i] = Row{};
+    sums[i] = {};
   }
   count_lower(own, n, slot);
   for (index_t i = 0; i < n; ++i) {
     sums[slot[i]].add(rows[i]);
     rank_of[slot[i]] = own[i];
   }
-  Row running{};
+  SumOf<Row> running{};
   for (index_t i = 0; i < n; ++i) {
     running.add(sums[i]);
     sums[i] = running;
@@ -81,14 +81,14 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
     level.open.resize(size);
     level.place.resize(size);
   }
-  Row* const bin = level.bins.data();
+  SumOf<Row>* const bin = level.bins.data();
   // What is left of the cut behind a bin.
   double* const after_w = level.w.data();
   double* const after_s = level.s.data();
   double* const after_n = level.n.data();
   double* const gains = level.gains.data();
   std::uint8_t* const open = level.open.data();
-  std::fill_n(bin, bins, Row{});
+  std::fill_n(bin, bins, SumOf<Row>{});
   for (index_t i = 0; i < n; ++i) {
     bin[static_cast<std::uint32_t>(ranks[i] - lo) >> shift].add(rows[i]);
   }
@@ -132,17 +132,18 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
   }
   if (any) {
     // Rows of open bins, and these by bin.
-    if (level.room < n) {
-      level.moved = Workspace<Row>(static_cast<std::size_t>(n));
-      level.ranks = Workspace<std::int32_t>(static_cast<std::size_t>(n));
-      level.chosen = Workspace<std::int32_t>(static_cast<std::size_t>(n));
-      level.room = n;
-    }
     std::int32_t* const place = level.place.data();
     std::int32_t next = 0;
     for (index_t b = 0; b < bins; ++b) {
       place[b] = next;
       if (open[b]) next += static_cast<std::int32_t>(wide(bin[b]).n);
+    }
+    if (level.room <= next) {  // one more: a row is written before it is known to belong
+      const auto room = static_cast<std::size_t>(next + 1);
+      level.moved = Workspace<Row>(room);
+      level.ranks = Workspace<std::int32_t>(room);
+      level.chosen = Workspace<std::int32_t>(room);
+      level.room = next + 1;
     }
     std::int32_t* const chosen = level.chosen.data();
     index_t count = 0;
@@ -181,7 +182,7 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
   }
 }
 
-template class SumSearch<Sum>;
+template class SumSearch<Pair>;
 template class SumSearch<Units>;
 
 }  // namespace kernelmill::tree

@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 
 from kernelmill.ensemble._isolation import _mean_depth
-from kernelmill.ensemble._trees import joined
+from kernelmill.ensemble._trees import grown_of, joined
 from kernelmill.ops import tree as ops
-from kernelmill.tree._fitted import ARRAYS, walkable
+from kernelmill.tree._fitted import KEPT
 from kernelmill.tree._growth import Grown
 
 _NO_SIDES = np.zeros((0, 32), np.uint8)
 _ONE = np.ones(1, np.int64)
+_NAMES = (
+    "children_right", "feature", "threshold", "missing_go_to_left", "impurity",
+    "n_node_samples", "weighted_n_node_samples", "value",
+)  # fmt: skip
 
 
 def preorder(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -56,15 +60,16 @@ def arrays_of(tree: Any) -> dict[str, np.ndarray]:
     """Our arrays of their tree."""
     order, place = numbered(tree.children_left, tree.children_right)
     leaf = tree.children_left[order] < 0
-    arrays = {name: np.array(getattr(tree, name)[order]) for name in ARRAYS if name != "side"}
-    for name in ("children_left", "children_right"):
-        arrays[name] = np.where(leaf, -1, place[arrays[name]]).astype(np.int32)
-    arrays["feature"] = arrays["feature"].astype(np.int32)
-    exact = largest_below(arrays["threshold"], inclusive=True)
-    arrays["threshold"] = np.where(leaf, arrays["threshold"], exact)
-    arrays["missing_go_to_left"] = np.where(leaf, 0, arrays["missing_go_to_left"]).astype(np.uint8)
-    arrays["side"] = np.full(len(order), -1, np.int32)
-    return walkable(arrays | {"sides": _NO_SIDES})
+    own = {name: np.array(getattr(tree, name)[order]) for name in _NAMES}
+    nodes = np.zeros(len(order), ops.NODE)
+    exact = largest_below(own["threshold"], inclusive=True)
+    nodes["threshold"] = np.where(leaf, own["threshold"], exact)
+    nodes["right"] = place[np.where(leaf, order, own["children_right"])]
+    missing = np.where(own["missing_go_to_left"] != 0, ops.MISSING, 0)
+    nodes["feature"] = np.where(leaf, -1, own["feature"] | missing)
+    stats = [own[name] for name in ("impurity", "weighted_n_node_samples", "n_node_samples")]
+    arrays = nodes.view(np.int64).reshape(-1, 2), np.stack(stats, axis=1), own["value"], _NO_SIDES
+    return dict(zip(KEPT, arrays, strict=True))
 
 
 def _about_trees(ours: Any, theirs: Any) -> None:
@@ -85,16 +90,9 @@ def tree(ours: Any, theirs: Any) -> None:
 def _grown(tree: Any, n_classes: np.ndarray | None = None, by_count: bool = False) -> Grown:
     """A tree as it would have grown here, of classes or of means."""
     arrays = arrays_of(tree)
-    mass = arrays["weighted_n_node_samples"]
-    counts = arrays["n_node_samples"].astype(np.float64)
-    stats = np.stack([arrays["impurity"], counts if by_count else mass, counts], axis=1)
-    value = arrays["value"]
-    if n_classes is None:
-        value = value[:, :, 0]
-    else:
-        parts = [value[:, k, :c] * mass[:, None] for k, c in enumerate(n_classes)]
-        value = np.concatenate(parts, axis=1)
-    return Grown(arrays["nodes"], stats, np.ascontiguousarray(value), _NO_SIDES)
+    if by_count:
+        arrays["stats"][:, 1] = arrays["stats"][:, 2]
+    return grown_of(arrays, n_classes)
 
 
 def forest(ours: Any, theirs: Any) -> None:

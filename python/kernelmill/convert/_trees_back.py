@@ -16,7 +16,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from kernelmill.convert._attributes import copied, fitted_on
 from kernelmill.ensemble._isolation import _mean_depth
 from kernelmill.ensemble._trees import Trees
-from kernelmill.tree._fitted import arrays_of
+from kernelmill.tree._fitted import Tree, arrays_of
 
 _ONE = np.ones(1, np.int64)
 _FIELDS = {  # of their nodes, and our arrays
@@ -29,16 +29,17 @@ _FIELDS = {  # of their nodes, and our arrays
 
 def _tree(like: Any, arrays: dict[str, np.ndarray]) -> Any:
     """A tree of theirs, of the sizes of one that it is like."""
-    if (arrays["side"] >= 0).any():
+    own = Tree(arrays, 1, np.ones(arrays["value"].shape[1]))
+    if (own.side >= 0).any():
         raise NotImplementedError(
             "to_sklearn: splits must compare numbers with thresholds, got splits of categorical "
             "levels (scikit-learn's trees have none but in histogram boosting)"
         )
     kind, sizes, state = like.__reduce__()
-    leaf = arrays["children_left"] < 0
+    leaf = own.children_left < 0
     nodes = np.zeros(len(leaf), state["nodes"].dtype)
     for name, ours in _FIELDS.items():
-        nodes[name] = arrays[ours]
+        nodes[name] = getattr(own, ours)
     nodes["feature"][leaf] = nodes["threshold"][leaf] = -2
     depth, level = 0, np.zeros(1, np.int64)
     while True:
@@ -46,11 +47,11 @@ def _tree(like: Any, arrays: dict[str, np.ndarray]) -> Any:
         if not len(level):
             break
         depth += 1
-        level = np.concatenate([arrays["children_left"][level], arrays["children_right"][level]])
+        level = np.concatenate([own.children_left[level], own.children_right[level]])
     made = kind(*sizes)
     made.__setstate__({
         **state, "max_depth": depth, "node_count": len(nodes), "nodes": nodes,
-        "values": np.ascontiguousarray(arrays["value"], np.float64),
+        "values": np.ascontiguousarray(own.value, np.float64),
     })  # fmt: skip
     return made
 

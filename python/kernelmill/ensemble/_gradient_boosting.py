@@ -142,15 +142,15 @@ class GradientBoosting(AsSequence, Estimator):
         check_count(targets, rows.count, owner)
         dense = rows.X.toarray() if is_sparse(rows.X) else rows.X
         weight = np.ones(len(dense)) if rows.weight is None else rows.weight.astype(np.float64)
-        kept = np.flatnonzero(weight > 0)
-        if len(kept) < len(dense):
+        kept = weight > 0
+        if not kept.all():
             dense, targets, given, weight = dense[kept], targets[kept], given[kept], weight[kept]
         if classes and len(np.unique(targets)) < 2:
             raise ValueError(
                 f"{owner}: y must hold at least 2 classes, got 1 (with weight above 0; it "
                 "contains 1 class after sample_weight trimmed samples with zero weights)"
             )
-        weight = weight / weight.max()
+        weight /= weight.max()
         loss = loss_of(self.loss, getattr(self, "alpha", 0.9), classes)
         old = self._old_stages(owner)
         if not old:

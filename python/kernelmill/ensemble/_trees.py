@@ -11,7 +11,7 @@ import scipy.sparse
 from kernelmill._arrays import all_beside
 from kernelmill._estimator._base import warn
 from kernelmill.ops import tree as ops
-from kernelmill.tree._fitted import Tree, arrays_of, pruned, shaped
+from kernelmill.tree._fitted import KEPT, Tree, arrays_of, pruned, shaped
 from kernelmill.tree._growth import Grown, splits_of_levels
 
 # What an ensemble keeps; `begins` are the roots and the end. Leaf values are those of the nodes.
@@ -20,19 +20,21 @@ NAMES = ("nodes", "stats", "value", "leaf_values", "begins", "sides")
 
 def cut_back(grown: Grown, n_classes: np.ndarray, classification: bool, alpha: float) -> Grown:
     """A tree after minimal cost-complexity pruning."""
-    arrays = pruned(arrays_of(grown, n_classes, classification), alpha)
-    mass = arrays["weighted_n_node_samples"]
-    stats = np.stack([arrays["impurity"], mass, arrays["n_node_samples"].astype(float)], axis=1)
-    value = arrays["value"]
-    if classification:
-        parts = [value[:, k, :c] * mass[:, None] for k, c in enumerate(n_classes)]
-        value = np.concatenate(parts, axis=1)
-    else:
+    tree = Tree(arrays_of(grown, n_classes, classification), 1, n_classes)
+    return grown_of(pruned(tree, alpha), n_classes if classification else None)
+
+
+def grown_of(arrays: dict[str, np.ndarray], n_classes: np.ndarray | None) -> Grown:
+    """A tree as it grows, from what an estimator keeps; of classes if their numbers are given."""
+    nodes, stats, value, sides = (arrays[name] for name in KEPT)
+    words = nodes.view(ops.NODE).reshape(-1)
+    leaf = words["feature"] < 0
+    words["right"][leaf] = np.arange(int(leaf.sum()))
+    if n_classes is None:
         value = value[:, :, 0]
-    sides = np.ascontiguousarray(arrays["sides"][arrays["side"][arrays["side"] >= 0]])
-    nodes = arrays["nodes"]
-    words = nodes.view(ops.NODE)[:, 0]
-    words["threshold"][splits_of_levels(words)] = np.arange(len(sides))
+    else:
+        parts = [value[:, k, :c] * stats[:, 1:2] for k, c in enumerate(n_classes)]
+        value = np.concatenate(parts, axis=1)
     return Grown(nodes, stats, np.ascontiguousarray(value), sides)
 
 

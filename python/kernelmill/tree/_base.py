@@ -15,7 +15,7 @@ from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._targets import check_count
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _levels
-from kernelmill.tree._fitted import Tree, arrays_of, pruned, pruning_path
+from kernelmill.tree._fitted import KEPT, Tree, arrays_of, pruned, pruning_path
 from kernelmill.tree._growth import Field, Limits, Nursery
 from kernelmill.tree._levels import Levelled, levels_in, with_codes
 from kernelmill.tree._words import WORDS
@@ -246,9 +246,11 @@ class DecisionTree(TreeModel):
         seeds = np.array([seed_of(self.random_state)])
         given = None if weight is None else weight[None]
         field = self._field(X, targets, weight, limits.random)
-        (grown,) = Nursery(limits, copy=False).grow(field, given, seeds)
-        arrays = arrays_of(grown, self._n_classes, self._classification)
-        self._arrays = pruned(arrays, self.ccp_alpha) if self.ccp_alpha > 0 else arrays
+        grown = Nursery(limits, copy=False).grow_one(field, given, seeds)
+        self._arrays = arrays_of(grown, self._n_classes, self._classification)
+        if self.ccp_alpha > 0:
+            own = Tree(self._arrays, X.shape[1], self._n_classes)
+            self._arrays = pruned(own, self.ccp_alpha)
         self.max_features_ = limits.max_features
         return self
 
@@ -262,9 +264,9 @@ class DecisionTree(TreeModel):
         return "_arrays" in self.__dict__
 
     def _all_trees(self) -> tuple[np.ndarray, ...]:
-        arrays = self._arrays
-        names = "sides", "weighted_n_node_samples", "leaf_values"
-        return arrays["nodes"], np.zeros(1, np.int64), *(arrays[name] for name in names)
+        nodes, stats, value, sides = (self._arrays[name] for name in KEPT)
+        cover = np.ascontiguousarray(stats[:, 1])
+        return nodes, np.zeros(1, np.int64), sides, cover, value.reshape(len(nodes), -1)
 
     @property
     def feature_importances_(self):
@@ -332,7 +334,7 @@ class DecisionTree(TreeModel):
         from sklearn.base import clone
 
         whole = clone(self).set_params(ccp_alpha=0.0).fit(X, y, sample_weight)
-        alphas, impurities, _ = pruning_path(whole._arrays)
+        alphas, impurities, _ = pruning_path(whole.tree_)
         return Bunch(ccp_alphas=alphas, impurities=impurities)
 
     def _compute_partial_dependence_recursion(self, grid, target_features):

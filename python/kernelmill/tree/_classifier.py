@@ -61,15 +61,16 @@ class ClassTrees(ClassifierMixin, TreeModel):
     def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         given = class_labels(y, owner, multioutput=True)
         columns = given.reshape(len(given), -1)
-        found = [np.unique(column, return_inverse=True) for column in columns.T]
-        labels = [own for own, _ in found]
-        codes = np.stack([code for _, code in found], axis=1)
+        labels = [np.unique(column) for column in columns.T]
+        codes = np.empty(columns.shape)
+        for k, own in enumerate(labels):  # a search: the inverse of `unique` takes five such columns
+            codes[:, k] = np.searchsorted(own, columns[:, k])
         classes = np.array([len(own) for own in labels], np.int64)
         one = given.ndim == 1
         self.classes_ = labels[0] if one else labels
         self.n_classes_ = int(classes[0]) if one else classes.tolist()
         weights = self._weights_by_class(given, owner)
-        return codes.astype(np.float64), classes, weights
+        return codes, classes, weights
 
     def _weights_by_class(self, y: np.ndarray, owner: str) -> np.ndarray | None:
         if self.class_weight is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,9 @@ from kernelmill._arrays import all_beside, is_sparse, to_host
 from kernelmill.ops import tree as ops
 from kernelmill.tree._growth import Grown, splits_of_levels
 
-ARRAYS = (
-    "children_left", "children_right", "feature", "threshold", "missing_go_to_left", "impurity",
-    "n_node_samples", "weighted_n_node_samples", "value", "side",
-)  # fmt: skip
+# What an estimator keeps of a tree: nodes as `ops.NODE`, of which leaves name themselves, so that
+# rows of `value` are those of nodes; impurity, weight and number of rows; and codes that go left.
+KEPT = ("nodes", "stats", "value", "sides")
 _ROOT = np.zeros(1, np.int64)
 
 
@@ -59,28 +59,65 @@ class Tree:
     (3, 1.5, [6.0, 5.0, 8.0])
     """
 
-    children_left: np.ndarray
-    children_right: np.ndarray
-    feature: np.ndarray
-    threshold: np.ndarray
-    missing_go_to_left: np.ndarray
-    impurity: np.ndarray
-    n_node_samples: np.ndarray
-    weighted_n_node_samples: np.ndarray
-    value: np.ndarray
-    side: np.ndarray
-
     def __init__(self, arrays: dict[str, np.ndarray], n_features: int, n_classes: Any) -> None:
-        for name in ARRAYS:
-            setattr(self, name, arrays[name])
+        self._nodes, self._stats, self.value, self._sides = (arrays[name] for name in KEPT)
+        self._words = self._nodes.view(ops.NODE).reshape(-1)
         self.n_features = n_features
         self.n_classes = np.asarray(n_classes)
         self.n_outputs = len(self.n_classes)
         self.max_n_classes = int(self.n_classes.max())
-        self.node_count = self.capacity = len(self.feature)
-        self.n_leaves = int((self.children_left < 0).sum())
-        self._nodes, self._values = arrays["nodes"], arrays["leaf_values"]
-        self._sides = arrays["sides"]
+        self.node_count = self.capacity = len(self._nodes)
+        self._values = self.value.reshape(self.node_count, -1)
+
+    @cached_property
+    def _leaf(self) -> np.ndarray:
+        return self._words["feature"] < 0
+
+    @cached_property
+    def _of_levels(self) -> np.ndarray:
+        return splits_of_levels(self._words)
+
+    @property
+    def n_leaves(self) -> int:
+        return int(self._leaf.sum())
+
+    @cached_property
+    def children_left(self) -> np.ndarray:
+        after = np.arange(1, self.node_count + 1, dtype=np.int32)
+        return np.where(self._leaf, np.int32(-1), after)
+
+    @cached_property
+    def children_right(self) -> np.ndarray:
+        return np.where(self._leaf, np.int32(-1), self._words["right"])
+
+    @cached_property
+    def feature(self) -> np.ndarray:
+        return np.where(self._leaf, np.int32(-2), self._words["feature"] & (ops.CATEGORY - 1))
+
+    @cached_property
+    def threshold(self) -> np.ndarray:
+        return np.where(self._of_levels, np.nan, self._words["threshold"])
+
+    @cached_property
+    def side(self) -> np.ndarray:
+        return np.where(self._of_levels, self._words["threshold"], -1).astype(np.int32)
+
+    @cached_property
+    def missing_go_to_left(self) -> np.ndarray:
+        marks = self._words["feature"]
+        return (~self._leaf & ((marks & ops.MISSING) != 0)).astype(np.uint8)
+
+    @cached_property
+    def impurity(self) -> np.ndarray:
+        return self._stats[:, 0].copy()
+
+    @cached_property
+    def weighted_n_node_samples(self) -> np.ndarray:
+        return self._stats[:, 1].copy()
+
+    @cached_property
+    def n_node_samples(self) -> np.ndarray:
+        return self._stats[:, 2].astype(np.int64)
 
     @property
     def sides(self) -> np.ndarray:
@@ -174,24 +211,14 @@ class Tree:
 
 
 def arrays_of(grown: Grown, n_classes: np.ndarray, classification: bool) -> dict[str, np.ndarray]:
-    """What a fitted estimator keeps of a tree."""
-    nodes = grown.nodes.view(ops.NODE).reshape(-1)
-    leaf = nodes["feature"] < 0
-    feature = np.where(leaf, -2, nodes["feature"] & (ops.CATEGORY - 1)).astype(np.int32)
-    missing = ~leaf & ((nodes["feature"] & ops.MISSING) != 0)
-    levels = splits_of_levels(nodes)
-    side = np.where(levels, nodes["threshold"], -1).astype(np.int32)
-    left = np.where(leaf, -1, np.arange(1, len(leaf) + 1)).astype(np.int32)
-    right = np.where(leaf, -1, nodes["right"]).astype(np.int32)
-    impurity, mass, count = (column.copy() for column in grown.stats.T)
-    value = shaped(grown.value, n_classes, classification)
-    values = (
-        left, right, feature, np.where(levels, np.nan, nodes["threshold"]),
-        missing.astype(np.uint8), impurity, count.astype(np.int64), mass, value, side,
-    )  # fmt: skip
-    arrays = dict(zip(ARRAYS, values, strict=True))
-    own = np.ascontiguousarray(value[leaf].reshape(int(leaf.sum()), -1))
-    return arrays | {"nodes": grown.nodes.copy(), "leaf_values": own, "sides": grown.sides.copy()}
+    """What a fitted estimator keeps of a tree, whose arrays it takes over."""
+    words = grown.nodes.view(ops.NODE).reshape(-1)
+    leaf = np.flatnonzero(words["feature"] < 0)
+    words["right"][leaf] = leaf
+    value = grown.value
+    own = value if value.shape[1] == len(n_classes) * int(n_classes.max()) else None
+    value = shaped(value, n_classes, classification, own)
+    return dict(zip(KEPT, (grown.nodes, grown.stats, value, grown.sides), strict=True))
 
 
 def shaped(
@@ -215,26 +242,8 @@ def shaped(
     return to
 
 
-def walkable(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The arrays with what `ops.apply` and `ops.predict` walk: 16 bytes a node."""
-    leaf, side = arrays["children_left"] < 0, arrays["side"]
-    nodes = np.zeros(len(leaf), ops.NODE)
-    nodes["threshold"] = np.where(side >= 0, side, arrays["threshold"])
-    nodes["right"] = np.where(leaf, np.cumsum(leaf) - 1, arrays["children_right"])
-    marks = arrays["missing_go_to_left"].astype(np.int32) * ops.MISSING
-    marks |= (side >= 0).astype(np.int32) * ops.CATEGORY
-    nodes["feature"] = np.where(leaf, -1, arrays["feature"] | marks)
-    values = np.ascontiguousarray(arrays["value"][leaf].reshape(int(leaf.sum()), -1))
-    return arrays | {"nodes": nodes.view(np.int64).reshape(-1, 2), "leaf_values": values}
-
-
-def pruning_path(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pruning_path(tree: Tree) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Minimal cost-complexity pruning: the weakest links, one after another.
-
-    Parameters
-    ----------
-    arrays : dict
-        Of a tree.
 
     Returns
     -------
@@ -248,9 +257,9 @@ def pruning_path(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray,
     ``g(t) = (R(t) - R(T_t)) / (leaves below t - 1)`` with R the weighted impurity as a share of the
     weight of all rows; the lowest g goes first. O(v log v).
     """
-    left, right = arrays["children_left"], arrays["children_right"]
-    mass = arrays["weighted_n_node_samples"]
-    risk = arrays["impurity"] * mass / mass[0]
+    left, right = tree.children_left, tree.children_right
+    mass = tree.weighted_n_node_samples
+    risk = tree.impurity * mass / mass[0]
     v = len(left)
     parent = np.full(v, -1)
     below, leaves = risk.copy(), np.ones(v, np.int64)
@@ -291,10 +300,10 @@ def pruning_path(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray,
     return np.array(alphas), np.array(impurities), removed_at
 
 
-def pruned(arrays: dict[str, np.ndarray], alpha: float) -> dict[str, np.ndarray]:
+def pruned(tree: Tree, alpha: float) -> dict[str, np.ndarray]:
     """The arrays of the smallest subtree whose weakest link is stronger than alpha."""
-    removed_at = pruning_path(arrays)[2]
-    left, right = arrays["children_left"], arrays["children_right"]
+    removed_at = pruning_path(tree)[2]
+    left, right = tree.children_left, tree.children_right
     splits = (left >= 0) & (removed_at > alpha)
     kept = np.zeros(len(left), bool)
     kept[0] = True
@@ -302,12 +311,13 @@ def pruned(arrays: dict[str, np.ndarray], alpha: float) -> dict[str, np.ndarray]
         if kept[node] and splits[node]:
             kept[left[node]] = kept[right[node]] = True
     number = np.cumsum(kept) - 1
-    out = {name: arrays[name][kept] for name in ARRAYS} | {"sides": arrays["sides"]}
     leaf = ~splits[kept]
-    out["side"] = np.where(leaf, -1, out["side"]).astype(np.int32)
-    out["children_left"] = np.where(leaf, -1, number[left[kept]]).astype(np.int32)
-    out["children_right"] = np.where(leaf, -1, number[right[kept]]).astype(np.int32)
-    out["feature"] = np.where(leaf, -2, out["feature"]).astype(np.int32)
-    out["threshold"] = np.where(leaf, -2.0, out["threshold"])
-    out["missing_go_to_left"] = np.where(leaf, 0, out["missing_go_to_left"]).astype(np.uint8)
-    return walkable(out)
+    words = tree._words[kept]
+    words["right"] = np.where(leaf, np.arange(len(leaf)), number[right[kept]])
+    words["feature"][leaf], words["threshold"][leaf] = -1, -2.0
+    used = splits_of_levels(words)
+    sides = tree._sides[words["threshold"][used].astype(np.int64)]
+    words["threshold"][used] = np.arange(len(sides))
+    nodes = words.view(np.int64).reshape(-1, 2)
+    own = nodes, tree._stats[kept], tree.value[kept], sides
+    return dict(zip(KEPT, own, strict=True))

@@ -170,6 +170,16 @@ class Nursery:
         self._rule = limits.rule
         self._room: tuple[np.ndarray, ...] = ()
 
+    def grow_one(self, field: Field, weight: np.ndarray | None, seeds: np.ndarray) -> Grown:
+        """One tree that takes the room with it, cut to its size."""
+        (grown,) = self.grow(field, weight, seeds)
+        sizes = len(grown.nodes), len(grown.stats), len(grown.value), len(grown.sides)
+        room, self._room = self._room, ()
+        del grown  # its views would point to memory that is given back
+        for array, size in zip(room, sizes, strict=True):
+            array.resize((1, size, array.shape[2]), refcheck=False)
+        return Grown(*(array[0] for array in room))
+
     def grow(self, field: Field, weight: np.ndarray | None, seeds: np.ndarray) -> list[Grown]:
         """One tree per seed, with the weights of its rows, (trees, n), or None for ones."""
         limits, trees = self.limits, len(seeds)
