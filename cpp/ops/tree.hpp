@@ -55,7 +55,9 @@ struct Rule {
   double alpha, min_leaf, min_weight, min_split, max_depth, max_leaf_nodes, min_gain;
   index_t max_features;
   bool random;
-  bool levels_once;  // levels are put in order by the rows of the tree, not of each node
+  // Weights count draws: levels are put in order by the rows of the tree, not of each node, and the
+  // larger of two sides is that of more rows.
+  bool bagged;
 };
 
 // What is learnt. One of the two views of X is empty; drawn cuts need no ranks.

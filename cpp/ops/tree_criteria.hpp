@@ -214,6 +214,7 @@ class Tallies {
       : y_(targets.y.data),
         w_(targets.weight.empty() ? nullptr : targets.weight.data()),
         h_(targets.xlogx),
+        bagged_(targets.bagged),
         all_(static_cast<std::size_t>(targets.classes[0])),
         left_of_(all_.size()) {}
   void begin(const NodeView& node) {
@@ -292,7 +293,9 @@ class Tallies {
       gains[i] = fits ? gain : kNoGain;
     }
     for (index_t i = 0; i + 1 < n; ++i) {
-      if (gains[i] > best.gain + q.slack) best = {gains[i], i + 1, 2 * (i + 1) > n};
+      if (gains[i] > best.gain + q.slack)
+        best = {gains[i], i + 1,
+                larger(bagged_, static_cast<double>(i + 1), static_cast<double>(n), left[i], mass)};
     }
   }
 
@@ -307,6 +310,7 @@ class Tallies {
   }
 
   const double *y_, *w_, *h_;
+  bool bagged_;
   index_t mass_ = 0, left_ = 0;
   Number whole_ = 0, sum_left_ = 0, sum_right_ = 0;
   std::vector<index_t> all_, left_of_;

@@ -98,6 +98,7 @@ struct Plot {
                f.rule.min_leaf,
                min_weight};
     targets.whole = exact;
+    targets.bagged = f.rule.bagged;
     if (targets.whole && f.rule.criterion == kEntropy && total < kTabled) {
       const auto size = static_cast<std::size_t>(total) + 1;
       xlogx = Workspace<double>(size);
@@ -380,7 +381,7 @@ class FeatureSearch {
       tallies_.run(node, ranks, each, n, lo, hi, own);
       split.gain = own.gain;
       split.rank = own.rank;
-      split.missing_left = 2 * own.left > node.n;
+      split.missing_left = larger(f_.rule.bagged, own.rows, node.n, own.left, node.W);
       return;
     } else {
       std::vector<Row>& present_ = scratch<Row>().present;
@@ -419,7 +420,7 @@ class FeatureSearch {
       // Both see each cut; with equal gains the lower cut wins, then missing right.
       SumCut own{kNoGain}, other{kNoGain};
       search({0, 0, 0, 0}, own);
-      bool left = 2 * own.left > node.n;
+      bool left = larger(f_.rule.bagged, own.rows, node.n, own.left, node.W);
       if (gaps) {
         if (only < 0) consider(node, wide(all), hi, own);
         search(wide(missing), other);

@@ -52,7 +52,10 @@ void walk_along(C& criterion, const Targets& t, const Sequence& q, bool missing_
     }
     const double gain = criterion.gain();
     if (gain > best.gain + q.slack && allowed(criterion, q)) {
-      best = {gain, cut, missing == 0 ? 2 * left > n : missing_left};
+      best = {gain, cut,
+              missing == 0 ? larger(t.bagged, static_cast<double>(left), static_cast<double>(n),
+                                    criterion.left_mass(), criterion.mass())
+                           : missing_left};
     }
     if (q.only != 0) break;
   }

@@ -8,6 +8,15 @@
 
 namespace kernelmill::tree {
 
+// EQUAL of the specification.
+constexpr double kEqual = 0x1p-40;
+
+// Whether the left side is the larger of two, where values that a node lacks go: by weight, and by
+// more than rounding; in a bag, where weights count draws, by rows.
+inline bool larger(bool bagged, double rows, double all_rows, double mass, double all_mass) {
+  return bagged ? 2 * rows > all_rows : 2 * mass > all_mass * (1 + kEqual);
+}
+
 // What one tree learns, in the order of positions.
 struct Targets {
   MatrixView<const double> y;
@@ -16,6 +25,7 @@ struct Targets {
   Criterion criterion;
   double alpha, min_leaf, min_weight;
   bool whole = false;             // weights are whole numbers
+  bool bagged = false;            // as in `Rule`
   const double* xlogx = nullptr;  // x log x up to the weight of all, if it is tabled
 
   double w(index_t position) const {
@@ -30,9 +40,6 @@ struct Measure {
 
 // The value goes to `value`.
 Measure measure(const Targets& targets, index_t start, index_t stop, double* value);
-
-// EQUAL of the specification.
-constexpr double kEqual = 0x1p-40;
 
 // Codes of levels that go left, a bit each.
 using LevelSet = std::array<std::uint64_t, 4>;

@@ -34,7 +34,7 @@ void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, 
   // Behind an empty slot the cut is that before it, which was seen first.
   const SumNode node = *node_;
   const double rows_of = static_cast<double>(n);
-  double gains[kFew], left[kFew];
+  double gains[kFew], left[kFew], counts[kFew];
   double top = -1.0;
   for (index_t i = 0; i < n; ++i) {
     const Sum sum = wide(sums[i]);
@@ -43,14 +43,15 @@ void SumSearch<Row>::few(const std::int32_t* ranks, const Row* rows, index_t n, 
                       (node.n - count >= node.min_leaf) & (w >= node.min_weight) &
                       (node.W - w >= node.min_weight);
     const double gain = node.gain(w, base.s + sum.s);
-    left[i] = count;
+    left[i] = w;
+    counts[i] = count;
     gains[i] = fits ? gain : -1.0;
     top = std::max(top, gains[i]);
   }
   if (!(top > best_->gain + node.slack)) return;
   for (index_t i = 0; i < n; ++i) {
     if (gains[i] >= 0 && gains[i] > best_->gain + node.slack) {
-      *best_ = {gains[i], rank_of[i], left[i]};
+      *best_ = {gains[i], rank_of[i], left[i], counts[i]};
     }
   }
 }
@@ -177,7 +178,7 @@ void SumSearch<Row>::search(std::size_t depth, const std::int32_t* ranks, const 
     if (gains[b] >= 0 && gains[b] >= least && gains[b] > best_->gain + node.slack) {
       const auto end = static_cast<std::int32_t>(static_cast<std::uint32_t>(lo) +
                                                  (static_cast<std::uint32_t>(b + 1) << shift) - 1);
-      *best_ = {gains[b], end, after_n[b]};
+      *best_ = {gains[b], end, after_w[b], after_n[b]};
     }
   }
 }

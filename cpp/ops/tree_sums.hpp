@@ -104,8 +104,8 @@ struct SumNode {
 
 struct SumCut {
   double gain;
-  std::int32_t rank = -1;  // ranks of at most this go left
-  double left = 0;         // rows that go left
+  std::int32_t rank = -1;     // ranks of at most this go left
+  double left = 0, rows = 0;  // weight and rows that go left
 };
 
 // The cut behind all present rows.
@@ -115,7 +115,7 @@ inline void consider(const SumNode& node, const Sum& left, std::int32_t rank, Su
     return;
   }
   const double gain = node.gain(left.w, left.s);
-  if (gain > best.gain + node.slack) best = {gain, rank, left.n};
+  if (gain > best.gain + node.slack) best = {gain, rank, left.w, left.n};
 }
 
 // `Row` is `Pair` or `Units`.

@@ -92,7 +92,7 @@ void TallySearch::run(const SumNode& node, const std::int32_t* ranks, const Mark
   if (above == 0) return;
   for (index_t i = 0; i + 1 < n; ++i) {
     if (gains[i] > best.gain + node.slack) {
-      best = {gains[i], static_cast<std::int32_t>(in[i].key), static_cast<double>(i + 1)};
+      best = {gains[i], static_cast<std::int32_t>(in[i].key), left[i], static_cast<double>(i + 1)};
     }
   }
 }

@@ -82,6 +82,24 @@ def test_any_estimator():
         assert AdaBoostRegressor(base, n_estimators=9, random_state=0).fit(X, y).score(X, y) > 0.35
 
 
+@pytest.mark.parametrize(
+    ("cls", "member"), [(AdaBoostClassifier, LogisticRegression), (AdaBoostRegressor, Ridge)]
+)
+def test_a_fit_that_returns_nothing(cls, member):
+    """Only what `fit` does to the member counts."""
+
+    class Silent(member):
+        def fit(self, X, y, sample_weight=None):
+            super().fit(X, y, sample_weight)
+
+    X, y = load_breast_cancer(return_X_y=True)
+    X = X[:60, :3]
+    model, other = (
+        cls(m, n_estimators=3, random_state=0).fit(X, y[:60]) for m in (Silent(), member())
+    )
+    assert np.array_equal(model.predict(X), other.predict(X))
+
+
 @pytest.mark.parametrize("depth", [1, 3, 10])
 def test_a_large_step(depth):
     """Weights spread over hundreds of orders of magnitude; nothing overflows."""

@@ -61,7 +61,10 @@ def assert_same_tree(ours, theirs):
         if ours.feature[a] < 0:
             continue
         np.testing.assert_allclose(ours.threshold[a], theirs.threshold[b], rtol=1e-6)
-        assert ours.missing_go_to_left[a] == theirs.missing_go_to_left[b]
+        # None were missing: they follow the heavier child, with scikit-learn the one of more rows.
+        mass = theirs.weighted_n_node_samples
+        heavier = mass[theirs.children_left[b]] > mass[theirs.children_right[b]]
+        assert ours.missing_go_to_left[a] == heavier
         for side in ("children_left", "children_right"):
             stack.append((getattr(ours, side)[a], getattr(theirs, side)[b]))
 
@@ -381,6 +384,32 @@ def test_a_gap_beside_a_complete_column():
         ).fit(X, y)
         if model.max_features == 2:
             assert model.tree_.impurity.tolist() == [0.25, 0, 0]
+
+
+@pytest.mark.parametrize("options", [{}, {"categorical_features": [0]}])
+@pytest.mark.parametrize(
+    "model",
+    [
+        DecisionTreeClassifier(),
+        DecisionTreeClassifier(criterion="entropy"),
+        DecisionTreeRegressor(),
+        DecisionTreeRegressor(criterion="poisson"),
+        ExtraTreeRegressor(random_state=0),
+    ],
+)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_missing_only_at_prediction_follow_the_larger_weight(model, options, classes):
+    """As with rows repeated: 2 rows of weight 5 are more than 3 of 1. Equal sides go right."""
+    model = clone(model).set_params(max_depth=1, **options)
+    x = np.array([[0.0], [0], [1], [1], [1]])
+    y = np.array([1.0, 1, 2, 2, classes])
+    for weights in ([5, 5, 1, 1, 1], [1, 1, 5, 5, 5], [3, 3, 2, 2, 2]):
+        rows = np.repeat(np.arange(5), weights)
+        repeated = model.fit(x[rows], y[rows]).tree_.missing_go_to_left[0]
+        assert options or repeated == (weights[0] == 5)  # levels may come in the other order
+        for unit in (1.0, 0.1, 1e-9):
+            tree = model.fit(x, y, sample_weight=unit * np.array(weights)).tree_
+            assert tree.missing_go_to_left[0] == repeated
 
 
 @pytest.mark.parametrize("model", [DecisionTreeRegressor(), ExtraTreeRegressor(random_state=0)])

@@ -138,7 +138,9 @@ class AdaBoost(AsSequence, Estimator):
         """A member, fitted with weights."""
         if shared is not None:
             return shared.fitted(self._member_seed(number), weights)
-        return self._member(number).fit(X, y, sample_weight=weights)
+        member = self._member(number)
+        member.fit(X, y, sample_weight=weights)  # whatever it returns
+        return member
 
     @property
     def feature_importances_(self):

@@ -125,7 +125,8 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
                 member = self._fitted_member(number, shared, given, targets, counts)
                 found = member.tree_.predict(given)[:, 0]
             else:
-                member = self._member(number).fit(given[drawn], targets[drawn])
+                member = self._member(number)
+                member.fit(given[drawn], targets[drawn])
                 found = member.predict(given)
             loss = np.abs(found - targets)
             worst = loss[weights > 0].max()

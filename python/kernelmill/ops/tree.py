@@ -52,7 +52,7 @@ def rule_of(
     min_gain: float = 0.0,
     max_features: int | None = None,
     random: bool = False,
-    levels_once: bool = False,
+    bagged: bool = False,
 ) -> np.ndarray:
     """The rule of a tree.
 
@@ -77,9 +77,10 @@ def rule_of(
         Features drawn for each node, where all of them may be drawn; else they come in order.
     random : bool
         One threshold drawn for each feature in place of all.
-    levels_once : bool
+    bagged : bool
         Levels are put in order by the rows of the tree rather than by those of each node: fewer
-        partitions are to choose from, so there is less to be fooled by.
+        partitions are to choose from, so there is less to be fooled by. The larger of two
+        children is that of more rows rather than of more weight, which counts draws.
 
     Returns
     -------
@@ -95,7 +96,7 @@ def rule_of(
     return np.array([
         criterion, alpha, min_leaf, min_weight, min_split,
         np.inf if max_depth is None else max_depth, max_leaf_nodes or 0, min_gain,
-        2**31 - 1 if max_features is None else max_features, random, levels_once,
+        2**31 - 1 if max_features is None else max_features, random, bagged,
     ], np.float64)  # fmt: skip
 
 
@@ -245,15 +246,15 @@ def grow(
     2**-40 of the node's impurity are equal, so that rounding decides nothing. A gain of 0 is a
     gain: an exclusive or of two features gains nothing at first. A cut lies between different
     values, or between the present and the missing, which go right then. Where a node has no
-    missing values, they follow the child with more rows. A threshold is the middle of its
-    neighbours, or the lower one where rounding leaves no middle; infinity before the missing.
-    With the Poisson criterion both children must have a positive sum.
+    missing values, they follow the child with more weight, or more rows with `bagged`. A
+    threshold is the middle of its neighbours, or the lower one where rounding leaves no middle;
+    infinity before the missing. With the Poisson criterion both children must have a positive sum.
 
     Levels are put in order, by mean target or by the share of the second of two classes, then
-    by code, of the rows of the node or, with `levels_once`, of the tree, and cut in two; with
+    by code, of the rows of the node or, with `bagged`, of the tree, and cut in two; with
     several outputs or more classes each output and the share of each class gives an order, and
     the best cut of all wins. A drawn cut is drawn among those of an order, which is drawn too.
-    Levels that a node lacks follow the child with more rows.
+    Levels that a node lacks follow that child, too.
 
     The key of a node is 0 for the root, and splitmix64 of ``2 key + 1`` or ``2 key + 2`` for its
     children. Features are drawn without replacement by the 32-bit words of the Philox sequence of

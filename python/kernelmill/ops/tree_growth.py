@@ -125,10 +125,15 @@ class Growing:
                 found = gain_of(y, w, goes, self.classes, self.limits, whole)
                 if not found > node.gain + slack:
                     continue
-                levels = np.full(CODES, bool(2 * goes.sum() > len(rows)))
+                levels = np.full(CODES, self.larger(w, goes))
                 levels[order] = np.arange(len(order)) <= cut
                 node.feature, node.rank, node.gain, node.levels = f, cut, found, levels
                 node.missing_left = bool(levels[0])
+
+    def larger(self, w: np.ndarray, goes: np.ndarray) -> bool:
+        """Whether the left side is larger by more than rounding: in weight, or rows of a bag."""
+        w = np.ones(len(w)) if self.rule[10] else w
+        return bool(2 * w[goes].sum() > w.sum() * (1 + EQUAL))
 
     def drawn_cut(self, node: Node, f: int) -> tuple[list[int], float]:
         """The rank below a drawn threshold, and the threshold; none for a constant feature."""
@@ -172,7 +177,7 @@ class Growing:
                             continue
                     if found > node.gain + slack:
                         node.feature, node.rank, node.gain, node.levels = f, rank, found, None
-                        node.missing_left = left if gaps else bool(2 * goes.sum() > len(rows))
+                        node.missing_left = left if gaps else self.larger(w, goes)
                         node.threshold = t if self.rule[9] else self.middle(f, rank, rows)
         return node.feature >= 0 and not (self.min_gain > 0 and node.gain < self.min_gain)
 

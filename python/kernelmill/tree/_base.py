@@ -52,7 +52,7 @@ class TreeModel(Levelled):
     _accepts_streams = False
     _squares = False
     _classification: ClassVar[bool]
-    _levels_once: ClassVar[bool] = False  # levels are put in order once for a tree
+    _bagged: ClassVar[bool] = False  # weights count draws, see `Limits`
     criterion: str
     split: str
     max_bins: int
@@ -132,7 +132,7 @@ class TreeModel(Levelled):
             min_impurity_decrease=self.min_impurity_decrease,
             max_features=_features(self.max_features, d),
             in_order=self.max_features is None,
-            levels_once=self._levels_once,
+            bagged=self._bagged,
             random=self._random_cuts(),
             monotonic=monotonic,
             categorical=mask,

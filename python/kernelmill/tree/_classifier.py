@@ -63,7 +63,7 @@ class ClassTrees(ClassifierMixin, TreeModel):
         columns = given.reshape(len(given), -1)
         labels = [np.unique(column) for column in columns.T]
         codes = np.empty(columns.shape)
-        for k, own in enumerate(labels):  # a search: the inverse of `unique` takes five such columns
+        for k, own in enumerate(labels):  # the inverse of `unique` takes five such columns
             codes[:, k] = np.searchsorted(own, columns[:, k])
         classes = np.array([len(own) for own in labels], np.int64)
         one = given.ndim == 1

@@ -69,7 +69,7 @@ _LEVELS = """Levels of a feature are put in order by their mean target, or their
     of two classes, and cut in two: the best of all partitions (Breiman et al., 1984, section 9.6).
     With several outputs, and with three or more classes, each output and each class gives an order;
     the best cut of all of these is not always the best partition. Missing values are one more
-    level; levels that a node lacks follow the child with more rows. Criteria of quantiles refuse
+    level; levels that a node lacks follow the child with more weight. Criteria of quantiles refuse
     levels. scikit-learn's trees have no such splits: ``tree_.threshold`` is NaN there."""
 BINS = """With ``split="hist"`` bins of a feature have about equal weight, and are found once, from
     200,000 drawn rows where there are more (features of few values from all rows). A feature of at
@@ -84,9 +84,9 @@ NOTES = f"""All cuts between different values are tried, however close the value
     differ and its rows can be told apart, even if the split gains nothing at first. A threshold
     lies between the values on both sides, in float64, and values equal to it go left. Missing
     values go to the side where they gain most; where training had none in a node, to the child with
-    more rows. Sparse matrices become dense. Growing costs O(n d depth) after a radix sort of each
-    feature, beside X with a rank of 4 bytes and a sorted value per entry. Results have the same
-    bits at any thread count.
+    more weight. Sparse matrices become dense. Growing costs O(n d depth) after a radix sort of each
+    feature, with a rank of 2 bytes per entry beside X (4 from 65,536 rows on). Results have the
+    same bits at any thread count.
 
     {BINS}
 
