@@ -11,6 +11,7 @@
 #include "core/error.hpp"     // invalid
 #include "core/parallel.hpp"  // parallel_for, check_interrupt
 #include "core/random.hpp"    // Philox
+#include "ops/tree_built.hpp"
 #include "ops/tree_checks.hpp"
 #include "ops/tree_feature.hpp"
 
@@ -26,41 +27,6 @@ constexpr index_t kWholeTree = index_t{1} << 22;
 constexpr index_t kFewestEntries = index_t{1} << 13, kMostEntries = index_t{1} << 20;
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-// splitmix64: the key of a child, which no other node has.
-std::uint64_t child_key(std::uint64_t key, std::uint64_t side) {
-  std::uint64_t z = 2 * key + side + 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
-
-// A fitted node; children count from the first node of its `Grower`, and stand side by side.
-struct Built {
-  double impurity, mass;
-  union {
-    double threshold;        // of a drawn cut
-    std::int32_t beside[2];  // rows whose values lie below and above the cut; or kMissing
-    std::int32_t levels;     // which set of levels goes left
-  };
-  std::int32_t count, feature, left;  // the feature with the bits of `Node`
-};
-static_assert(sizeof(Built) == 40);
-constexpr std::int32_t kLeaf = -1, kPart = -2;  // `feature` of nodes that are no splits
-
-// What a thread keeps of the last tree for the next: fresh pages for nodes took a quarter of the
-// time of a forest of ten classes.
-struct Spare {
-  std::vector<Built> nodes;
-  std::vector<double> values;
-  static constexpr std::size_t kMost = std::size_t{1} << 21;  // numbers
-  // What is kept of a tree that grew alone; boosting grows such trees again and again.
-  static constexpr std::size_t kFew = std::size_t{1} << 14;
-
-  static Spare& own() {
-    thread_local Spare spare;
-    return spare;
-  }
-};
 
 // Nodes of a tree, or of a part of one.
 class Grower {
