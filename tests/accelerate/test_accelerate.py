@@ -19,6 +19,7 @@ import sklearn.ensemble
 import sklearn.linear_model
 import sklearn.svm
 from sklearn.base import clone
+from sklearn.inspection import partial_dependence
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -391,6 +392,51 @@ def test_hidden_markov_models_with_assigned_parameters(accelerated):
     assert last()[:2] == ("GaussianHMM.fit", "kernelmill")
     assert fitted.monitor_.iter >= 1
     assert fitted.covars_.shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize(
+    "name", ["DecisionTreeRegressor", "GradientBoostingClassifier", "GradientBoostingRegressor",
+             "HistGradientBoostingClassifier", "HistGradientBoostingRegressor",
+             "RandomForestRegressor"]
+)  # fmt: skip
+def test_partial_dependence_asks_our_trees(accelerated, name):
+    """Where all features are given it is the score itself, less where boosting starts."""
+    import sklearn.ensemble
+    import sklearn.tree
+
+    cls = getattr(sklearn.ensemble, name, None) or getattr(sklearn.tree, name)
+    options = {"categorical_features": [1]} if name.startswith("Hist") else {"max_depth": 3}
+    rows = np.column_stack([X[:, 0], np.arange(90) % 3, X[:, 1]])
+    given = y if name.endswith("Classifier") else X[:, 0] + rows[:, 1] ** 2
+    model = cls(random_state=0, **options).fit(rows, given)
+    found = model._compute_partial_dependence_recursion(rows, [0, 1, 2])
+    score = model.decision_function if name.endswith("Classifier") else model.predict
+    less = score(rows).T - found
+    np.testing.assert_allclose(less - less.reshape(len(found), -1)[:, :1], 0, atol=1e-10)
+    assert np.ptp(found) > 1
+    if "Boosting" not in name:
+        np.testing.assert_allclose(less, 0, atol=1e-10)
+    mean = partial_dependence(model, rows, [0], grid_resolution=5, kind="average")["average"]
+    assert mean.shape == (len(found), 5)
+    assert {call.where for call in kernelmill.accelerate.report()} == {"kernelmill"}
+
+
+def test_graphs_of_fitted_models(accelerated):
+    from sklearn.neighbors import (
+        KNeighborsClassifier,
+        NearestNeighbors,
+        kneighbors_graph,
+        radius_neighbors_graph,
+    )
+
+    plain = kneighbors_graph(X, 3, include_self=True)
+    found = kneighbors_graph(KNeighborsClassifier(3).fit(X, y), 3, include_self=True)
+    assert (plain != found).nnz == 0
+    plain = radius_neighbors_graph(X, 1.0, mode="distance")
+    found = radius_neighbors_graph(NearestNeighbors().fit(X), 1.0, mode="distance")
+    np.testing.assert_allclose(found.toarray(), plain.toarray(), rtol=1e-12)
+    with pytest.raises(AttributeError, match="own kneighbors_graph"):
+        kneighbors_graph(NearestNeighbors(metric="cosine").fit(X), 3, metric="cosine")
 
 
 # --- python -m kernelmill.accelerate --------------------------------------------------------------

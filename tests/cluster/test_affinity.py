@@ -48,10 +48,15 @@ def test_preferences():
 
 def test_equal_similarities():
     S = np.full((4, 4), -1.0)
-    assert affinity_propagation(S, preference=-0.5)[1].tolist() == [0, 1, 2, 3]
-    assert affinity_propagation(S, preference=-2.0)[1].tolist() == [0, 0, 0, 0]
-    assert affinity_propagation(S, preference=-1.0)[1].tolist() == [0, 0, 0, 0]
-    assert AffinityPropagation().fit_predict(np.zeros((8, 1))).tolist() == [0] * 8
+    for preference, words, labels in (
+        (-0.5, "each is an exemplar", [0, 1, 2, 3]),
+        (-2.0, "the first is an exemplar", [0, 0, 0, 0]),
+        (-1.0, "the first is an exemplar", [0, 0, 0, 0]),
+    ):
+        with pytest.warns(UserWarning, match=f"all rows are equally similar, so {words}"):
+            assert affinity_propagation(S, preference=preference)[1].tolist() == labels
+    with pytest.warns(UserWarning, match="the first is an exemplar"):
+        assert AffinityPropagation().fit_predict(np.zeros((8, 1))).tolist() == [0] * 8
 
 
 def test_what_does_not_settle():

@@ -242,6 +242,28 @@ def test_sparse_distances(rng):
         HDBSCAN(2, metric="precomputed").fit(sp.block_diag([D[:9, :9], D[:9, :9]]))
 
 
+def test_infinite_distances():
+    """Such a pair is merged last, so parts without another distance share no cluster."""
+    X = np.random.default_rng(3).normal(size=(40, 2))
+    D = cdist(X, X)
+    D[:18, 18:] = D[18:, :18] = np.inf
+    D[5, 6] = D[6, 5] = np.inf  # not the only way from one to the other
+    with np.errstate(all="raise"):
+        model = HDBSCAN(min_samples=3, metric="precomputed").fit(D)
+    far = np.where(np.isinf(D), 1e9, D)
+    want = HDBSCAN(min_samples=3, metric="precomputed").fit(far)
+    np.testing.assert_array_equal(model.labels_, want.labels_)
+    np.testing.assert_allclose(model.probabilities_, want.probabilities_, rtol=1e-6)
+    assert not set(model.labels_[:18]) & set(model.labels_[18:]) - {-1}
+    for samples in (1, 40):
+        alone = HDBSCAN(min_samples=samples, metric="precomputed").fit(D)
+        assert alone.labels_.shape == (40,)
+    none = np.where(np.eye(2), 1.0, np.inf)
+    assert HDBSCAN(min_samples=1, metric="precomputed").fit_predict(none).tolist() == [-1, -1]
+    with pytest.raises(ValueError, match="X must be finite, got NaN at row 1, column 0"):
+        HDBSCAN(metric="precomputed").fit([[0.0, 1.0], [np.nan, 0.0]])
+
+
 @pytest.mark.parametrize("container", [np.array, sp.csr_matrix])
 def test_distances_in_both_orders(rng, container):
     D = cdist(*[rng.normal(size=(20, 3))] * 2)

@@ -40,6 +40,8 @@ def test_bandwidths(rng, quantile):
     got = estimate_bandwidth(X, quantile=quantile)
     np.testing.assert_allclose(got, sklearn.cluster.estimate_bandwidth(X, quantile=quantile))
     assert estimate_bandwidth(X, n_samples=50) > 0
+    assert got.dtype == np.float64
+    assert estimate_bandwidth(X.astype(np.float32)).dtype == np.float32
     with pytest.raises(ValueError, match="quantile must be in"):
         estimate_bandwidth(X, quantile=1.5)
 

@@ -237,6 +237,20 @@ def test_a_cut_through_equal_coordinates():
     assert found.tolist() == [[i, i + 10, i + 20, i + 30] for i in range(10)]
 
 
+@pytest.mark.parametrize(
+    "metric", ["canberra", "hamming", "sokalmichener", lambda x, y: abs(x[0] - y[0])]
+)
+def test_ball_trees_of_other_metrics_compare_all_pairs(rng, metric):
+    X = rng.integers(0, 2, (30, 3)).astype(bool if metric == "sokalmichener" else float)
+    found, want = (
+        NearestNeighbors(algorithm=algorithm, metric=metric).fit(X).kneighbors(X[:4])
+        for algorithm in ("ball_tree", "brute")
+    )
+    np.testing.assert_array_equal(found, want)
+    with pytest.raises(ValueError, match="must have algorithm='brute' or 'auto'"):
+        NearestNeighbors(algorithm="kd_tree", metric=metric).fit(X)
+
+
 def test_who_is_my_own_neighbour():
     """scikit-learn/scikit-learn#29873, scikit-learn/scikit-learn#16512"""
     X = np.array([[1.0, 2], [1, 2], [3, 4], [3, 4], [5, 0], [5, 0]])
@@ -341,7 +355,7 @@ def test_refusals(rng):
         ({"metric": "nothing"}, "metric must be one of"),
         ({"metric": "haversine"}, "X must have 2 features"),
         ({"metric": "cosine", "algorithm": "kd_tree"}, "must have algorithm='brute'"),
-        ({"metric": "canberra", "algorithm": "ball_tree"}, "must have algorithm='brute'"),
+        ({"metric": "canberra", "algorithm": "kd_tree"}, "must have algorithm='brute'"),
         ({"metric": "seuclidean", "metric_params": {"V": [1.0]}}, "V must be 3 variances"),
         ({"metric": "mahalanobis", "metric_params": {"VI": np.ones(3)}}, "V and VI must be"),
         ({"metric": "mahalanobis", "metric_params": {"VI": -MATRIX}}, "no negative eigenvalue"),

@@ -14,6 +14,10 @@ from typing import Any
 from kernelmill.accelerate import _dispatch, _switch
 from kernelmill.accelerate._table import Entry, entries
 
+# What functions of scikit-learn ask of models, though it is private: `partial_dependence` a method,
+# `kneighbors_graph` and `radius_neighbors_graph` the rows.
+_HOOKS = ("_compute_partial_dependence_recursion", "_fit_X")
+
 
 def __getattr__(name: str) -> Any:
     if name in entries():
@@ -85,7 +89,8 @@ def _made(entry: Entry, theirs: Any) -> Any:
 
     def __getattr__(self: Any, name: str) -> Any:
         model = _dispatch.model_of(self)
-        if model is not None and name.endswith("_") and not name.startswith("_"):
+        public = name.endswith("_") and not name.startswith("_")
+        if model is not None and (public or name in _HOOKS):
             return getattr(model, name)
         static = inspect.getattr_static(theirs, name, None)
         if isinstance(static, property):  # it raised AttributeError, with the better words
@@ -104,7 +109,7 @@ def _made(entry: Entry, theirs: Any) -> Any:
         "__setattr__": __setattr__,
     }
     for name in dir(theirs):
-        if name.startswith("_") or _about_parameters(name):
+        if (name.startswith("_") and name not in _HOOKS) or _about_parameters(name):
             continue
         static = inspect.getattr_static(theirs, name)
         if isinstance(static, property):

@@ -151,7 +151,7 @@ class AffinityPropagation(ClusterMixin, Estimator):
         self.affinity_matrix_ = S
         with Progress(self, self.verbose, iterations=int(self.max_iter)) as progress:
             run = exchanged(
-                S, progress, damping=float(self.damping), most=int(self.max_iter),
+                S, progress, owner, damping=float(self.damping), most=int(self.max_iter),
                 still=int(self.convergence_iter), seed=seed_of(self.random_state)
             )  # fmt: skip
         self.n_iter_ = run.n_iter
@@ -294,13 +294,18 @@ def similarities(X: Any, affinity: str, preference: Any, owner: str) -> np.ndarr
 
 
 def exchanged(
-    S: np.ndarray, progress: Any, *, damping: float, most: int, still: int, seed: int
+    S: np.ndarray, progress: Any, owner: str, *, damping: float, most: int, still: int, seed: int
 ) -> Run:
     """A run; a state begins with the evidence of each row to be an exemplar."""
     n = len(S)
     off = S.ravel()[1:].reshape(n - 1, n + 1)[:, :-1] if n > 1 else S
     if n == 1 or (np.ptp(off) == 0 and np.ptp(np.diagonal(S)) == 0):
         alone = n == 1 or S[0, 0] > S[0, 1]  # of equals, one cluster
+        if n > 1:
+            warn(
+                f"{owner}: all rows are equally similar, so {'each' if alone else 'the first'} is "
+                "an exemplar (All samples have mutually equal similarities)", UserWarning
+            )  # fmt: skip
         evidence = np.full(n, -1.0)
         evidence[: n if alone else 1] = 1.0
         return Run((evidence, 0), 0.0, [], 1, True)

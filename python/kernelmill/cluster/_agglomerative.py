@@ -230,8 +230,8 @@ def _space(X: np.ndarray, metric: Any, params: dict, owner: str) -> Space:
     return space_of(X, metric, params, "brute", owner)
 
 
-def condensed(space: Space, owner: str) -> np.ndarray:
-    """Distances of rows (0, 1), (0, 2), ..., (n - 2, n - 1)."""
+def condensed(space: Space, owner: str, infinite: bool = False) -> np.ndarray:
+    """Distances of rows (0, 1), (0, 2), ..., (n - 2, n - 1), which may be infinite or not."""
     n = space.n_rows
     if n <= _FEW and space.code == neighbors.EUCLIDEAN and space.metric != "haversine":
         return pdist(space.rows.astype(np.float64))
@@ -244,8 +244,9 @@ def condensed(space: Space, owner: str) -> np.ndarray:
             own = row[i + 1 :]
             D[start : start + len(own)] = own
             start += len(own)
-    if not np.isfinite(D).all():
-        place = int(np.flatnonzero(~np.isfinite(D))[0])
+    bad = np.isnan(D) if infinite else ~np.isfinite(D)
+    if bad.any():
+        place = int(bad.argmax())
         row = next(i for i in range(n) if (i + 1) * n - (i + 1) * (i + 2) // 2 > place)
         raise ValueError(
             f"{owner}: X must have a distance between any two rows, got {D[place]} for row {row}"

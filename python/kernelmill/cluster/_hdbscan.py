@@ -79,7 +79,8 @@ class HDBSCAN(ClusterMixin, Searcher):
     -----
     Memory O(n d) for metrics that `kernelmill.ops.linkage.single` knows; others, and sparse rows,
     need the distances of all pairs. Of a sparse matrix of distances (``metric="precomputed"``) the
-    pairs that are stored are the only ones that may be merged.
+    pairs that are stored are the only ones that may be merged; a dense one may have infinite
+    distances, which are merged last.
 
     Equal rows are never parted. Mutual reachability makes many equal distances. Merges at one
     distance are one event here, so the result does not depend on their order; elsewhere it does,
@@ -170,10 +171,13 @@ class HDBSCAN(ClusterMixin, Searcher):
     def _usable(self, X: Any) -> Any:
         """Rows that are finite; `_outside` has the labels of the others, where there are some."""
         self._outside = None
-        if self.metric == "precomputed":  # and looked at already
-            _check_symmetric(X, type(self).__name__)
-            return X
         names = getattr(self, "feature_names_in_", None)
+        if self.metric == "precomputed":
+            far = False if is_sparse(X) else np.isinf(X)
+            finite = np.where(far, 0, X) if np.any(far) else X
+            check_values(finite, type(self).__name__, names, squared=False)
+            _check_symmetric(finite, type(self).__name__)
+            return X
         missing = self.metric == "nan_euclidean"
         gap = _rows_where(np.isnan, X) & (not missing)
         outside = np.where(gap, _MISSING, np.where(_rows_where(np.isinf, X), _INFINITE, 0))
@@ -185,9 +189,7 @@ class HDBSCAN(ClusterMixin, Searcher):
         )
         return X
 
-    @property
-    def _checks_values(self):  # type: ignore[override]
-        return self.metric == "precomputed"
+    _checks_values = False
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -218,14 +220,17 @@ class HDBSCAN(ClusterMixin, Searcher):
         check_memory(4 * n * n, owner)
         if space.metric == "haversine":
             space = space._replace(rows=space.rows[:, 3:])
-        D = condensed(space, owner)
+        D = condensed(space, owner, infinite=True)
         D /= alpha
         start = 0
         for i in range(n - 1):  # by rows: numbers of pairs would be more memory than D
             own = D[start : start + n - 1 - i]
             np.maximum(own, np.maximum(core[i], core[i + 1 :]), out=own)
             start += len(own)
-        return ops.chain(D, n - 1, ops.SINGLE)
+        most = np.finfo(D.dtype).max
+        np.minimum(D, most, out=D)  # a pair at an infinite distance is merged last, all the same
+        children, heights, sizes = ops.chain(D, n - 1, ops.SINGLE)
+        return children, np.where(heights == most, np.inf, heights), sizes
 
     def _store_centers(self, X: Any, space: Space, owner: str) -> None:
         if space.metric == "precomputed" or is_sparse(X):

@@ -42,12 +42,12 @@ def estimate_bandwidth(X, *, quantile=0.3, n_samples=None, random_state=0, n_job
     Returns
     -------
     bandwidth : float
-        0 where enough rows are equal.
+        0 where enough rows are equal; a scalar of the dtype of X.
 
     Examples
     --------
     >>> from kernelmill.cluster import estimate_bandwidth
-    >>> estimate_bandwidth([[0.0], [1.0], [2.0], [3.0]], quantile=0.5)
+    >>> estimate_bandwidth([[0.0], [1.0], [2.0], [3.0]], quantile=0.5).item()
     1.0
     """
     if not 0 <= quantile <= 1:
@@ -59,7 +59,7 @@ def estimate_bandwidth(X, *, quantile=0.3, n_samples=None, random_state=0, n_job
         model = NearestNeighbors().fit(rows[chosen])
     space = model._space
     k = max(1, int(space.n_rows * quantile))
-    return float(space.nearest(space.rows, k)[0][:, -1].mean())
+    return rows.dtype.type(space.nearest(space.rows, k)[0][:, -1].mean())
 
 
 class MeanShift(ClusterMixin, Estimator):

@@ -8,8 +8,6 @@ import numpy as np
 
 from kernelmill.convert._attributes import copied
 
-_KEPT_AS_GIVEN = {"haversine": slice(3, 5)}
-
 
 def targets(model: Any) -> Any:
     """What a model was given beside rows, of their numbers."""
@@ -43,14 +41,13 @@ def _weights(tree: Any) -> Any:
 
 
 def _rows(ours: Any) -> Any:
-    space = ours._space
-    if space.moved or space.metric in ("cosine", "correlation", "seuclidean", "mahalanobis"):
+    rows = ours._space.given()
+    if rows is None:
         raise NotImplementedError(
-            f"to_sklearn: metric must leave rows as they are given, got {space.metric!r} (fit "
-            "theirs on X)"
+            f"to_sklearn: metric must leave rows as they are given, got {ours._space.metric!r} "
+            "(fit theirs on X)"
         )
-    kept = _KEPT_AS_GIVEN.get(space.metric) if isinstance(space.metric, str) else None
-    return space.rows if kept is None else space.rows[:, kept].copy()
+    return rows
 
 
 def back(made: Any, model: Any) -> None:

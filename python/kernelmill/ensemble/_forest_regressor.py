@@ -85,6 +85,11 @@ class _ForestRegressor(Forest, ValueTrees):
         """
         return self._predictions(X)
 
+    def _compute_partial_dependence_recursion(self, grid, target_features):
+        """What scikit-learn's ``partial_dependence`` asks of a forest: (1, n_grid)."""
+        own = [t._compute_partial_dependence_recursion(grid, target_features) for t in self]
+        return np.mean(own, axis=0)
+
     def predict_quantiles(self, X, quantiles=(0.05, 0.5, 0.95)):
         """Quantiles of the training targets in the leaves of each row.
 

@@ -417,6 +417,14 @@ class GradientBoosting(AsSequence, Estimator):
                 out[t, k] = tree
         return out
 
+    def _compute_partial_dependence_recursion(self, grid, target_features):
+        """What scikit-learn's ``partial_dependence`` asks of trees: (k, n_grid), without start."""
+        parts = [
+            [tree._compute_partial_dependence_recursion(grid, target_features)[0] for tree in stage]
+            for stage in self.estimators_
+        ]
+        return float(self.learning_rate) * np.sum(parts, axis=0)
+
     @property
     def feature_importances_(self):
         """Decrease of squared error of the gradients by each feature, normalised, (d,)."""

@@ -330,6 +330,10 @@ class HistGradientBoosting(Levelled):
         phi = self._mapped_rows(contributions_of, X)
         return phi[:, 0] if phi.shape[1] == 1 else np.ascontiguousarray(phi.transpose(0, 2, 1))
 
+    def _compute_partial_dependence_recursion(self, grid, target_features):
+        """What scikit-learn's ``partial_dependence`` asks of trees: (k, n_grid), without start."""
+        return self._fitted().dependence(grid, target_features, self._bins, len(self._baseline))
+
     @property
     def feature_importances_(self):
         """Share of each feature in what all splits gain, ndarray of shape (d,)."""

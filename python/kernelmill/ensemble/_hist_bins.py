@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,8 +78,12 @@ class Bins:
 
     def with_codes(self, X: np.ndarray) -> np.ndarray:
         """Rows with codes in the columns of categorical features, as predictions read them."""
-        chosen = self.categorical.nonzero()[0]
-        return with_codes(X, {int(f): self.edges[f, : self.count[f]] for f in chosen})
+        return self.with_codes_of(X, range(X.shape[1]))
+
+    def with_codes_of(self, X: np.ndarray, features: Sequence[int]) -> np.ndarray:
+        """The same for rows of a few features."""
+        chosen = [(j, f) for j, f in enumerate(features) if self.categorical[f]]
+        return with_codes(X, {j: self.edges[f, : self.count[f]] for j, f in chosen})
 
 
 def _levels(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from kernelmill._arrays import all_beside
 from kernelmill.ensemble._hist_bins import Bins
 from kernelmill.ops import histogram as ops
 from kernelmill.ops.tree import contributions
+from kernelmill.tree._fitted import dependence
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,18 @@ class Trees:
         leaf = own["feature"] < 0
         own["right"][leaf] = np.arange(int(leaf.sum()))
         return nodes, own["threshold"][leaf][:, None]
+
+    def dependence(self, grid: np.ndarray, features: Any, bins: Bins, k: int) -> np.ndarray:
+        """Sums over the trees of each of k scores, (k, n_grid); see `tree._fitted.dependence`."""
+        own = [int(f) for f in features]
+        grid = bins.with_codes_of(grid, own)
+        sums = np.zeros((k, len(grid)))
+        ends = np.append(self.roots, len(self.nodes))
+        for t, (a, b) in enumerate(pairwise(ends)):
+            value = self.nodes[a:b].view(ops.NODE)[:, 0]["threshold"]
+            tree = self.nodes[a:b], self.sides, self.cover[a:b], value
+            sums[t % k] += dependence(*tree, grid, own)
+        return sums
 
     def importances(self, d: int) -> np.ndarray:
         """Share of each feature in what all splits gain."""

@@ -93,6 +93,17 @@ class Searcher(Estimator):
         return Space(**self._searched)
 
     @property
+    def _fit_X(self) -> Any:
+        """What scikit-learn's ``kneighbors_graph`` and ``radius_neighbors_graph`` ask of models."""
+        rows = self._space.given()
+        if rows is None:
+            raise AttributeError(
+                f"{type(self).__name__}: metric must leave rows as they are given, got "
+                f"{self._space.metric!r} (call the model's own kneighbors_graph)"
+            )
+        return rows
+
+    @property
     def _fit_method(self) -> str:
         return self._space.method
 

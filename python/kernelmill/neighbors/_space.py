@@ -40,6 +40,8 @@ _BLOCKS = (
     "braycurtis", "canberra", "dice", "jaccard", "jensenshannon", "rogerstanimoto",
     "russellrao", "sokalsneath", "yule",
 )  # fmt: skip
+# Those of scikit-learn's ball tree that no tree here knows.
+_BALLS = {*_BLOCKS, "hamming"} - {"jensenshannon", "yule"}
 # Those that scikit-learn does not know.
 _CDIST = ("jensenshannon",)
 _SPARSE = ("euclidean", "sqeuclidean", "manhattan", "cosine")
@@ -98,6 +100,12 @@ class Space(NamedTuple):
     def arguments(self) -> tuple:
         """Metric and exponent, for an op."""
         return self.code, float(self.params.get("p", 2.0))
+
+    def given(self) -> Any:
+        """The rows as they were given, or None where the coordinates of the search are others."""
+        if self.moved or self.metric in ("cosine", "correlation"):
+            return None
+        return self.rows[:, 3:].copy() if self.metric == "haversine" else self.rows
 
     def moved_queries(self, X: Any) -> Any:
         """Queries in the coordinates of the search, in the dtype of the rows."""
@@ -323,7 +331,8 @@ def space_of(
     ValueError
         If metric, rows and algorithm do not suit each other.
     """
-    tree = algorithm in ("kd_tree", "ball_tree")
+    balls = algorithm == "ball_tree" and (callable(metric) or metric in _BALLS)
+    tree = algorithm in ("kd_tree", "ball_tree") and not balls
     if is_sparse(X):
         if metric not in (*_SPARSE, "precomputed") and isinstance(metric, str):
             raise ValueError(

@@ -29,8 +29,9 @@ WORDS = COMMON.extended(
             "distance 0 alone count if there are any; or what a function of the distances gives."),
         "algorithm": ('{"auto", "ball_tree", "kd_tree", "brute"}',
             "How to search: by a k-d tree (both names of trees mean it) or by products with all "
-            'rows. ``"auto"`` chooses by the metric and the shape of X. The result does not depend '
-            "on it."),
+            'rows. ``"auto"`` chooses by the metric and the shape of X. With functions and metrics '
+            'that only scikit-learn\'s ball tree knows ``"ball_tree"`` compares all pairs. The '
+            "result does not depend on it."),
         "leaf_size": ("int", "Ignored; present for API compatibility. Leaves have 32 rows."),
         "metric": ("str or callable",
             'Distance: ``"euclidean"``, ``"sqeuclidean"``, ``"manhattan"``, ``"chebyshev"``, '

@@ -183,31 +183,68 @@ class Tree:
         total = sums.sum()
         return sums / total if normalize and total > 0 else sums
 
-    def compute_partial_dependence(self, grid: np.ndarray, features: np.ndarray) -> np.ndarray:
+    def compute_partial_dependence(
+        self, grid: np.ndarray, features: np.ndarray, out: np.ndarray | None = None
+    ) -> np.ndarray:
         """Mean prediction where some features are given, by weight of training rows: (1, n_grid).
 
-        Friedman (2001), "Greedy function approximation: a gradient boosting machine", section 8.2.
+        It is added to `out`, of shape (n_grid,), where that is given.
         """
-        weight = np.zeros((self.node_count, len(grid)))
-        weight[0] = 1.0
-        column = {int(f): j for j, f in enumerate(features)}
-        for node in np.flatnonzero(self.children_left >= 0):
-            left, right = self.children_left[node], self.children_right[node]
-            j = column.get(int(self.feature[node]))
-            if j is None:
-                mass = self.weighted_n_node_samples
-                share: Any = mass[left] / mass[node]
-            elif self.side[node] >= 0:
-                codes = grid[:, j].astype(np.int64)
-                share = self.sides[self.side[node]][np.where(codes < 256, codes, 0)]
-            else:
-                share = grid[:, j] <= self.threshold[node]
-            weight[left], weight[right] = weight[node] * share, weight[node] * (1 - share)
-        leaf = self.children_left < 0
-        return self.value[leaf, 0, 0][None, :] @ weight[leaf]
+        found = dependence(
+            self._nodes, self._sides, self.weighted_n_node_samples, self.value[:, 0, 0], grid,
+            features
+        )  # fmt: skip
+        if out is not None:
+            out += found
+        return found[None]
 
     def __repr__(self) -> str:
         return f"<Tree of {self.node_count} nodes, {self.n_leaves} leaves>"
+
+
+def dependence(
+    nodes: np.ndarray, sides: np.ndarray, mass: np.ndarray, value: np.ndarray, grid: np.ndarray,
+    features: np.ndarray
+) -> np.ndarray:  # fmt: skip
+    """Mean of a tree's leaves over the features that are not given, by weight of training rows.
+
+    Friedman (2001), "Greedy function approximation: a gradient boosting machine", section 8.2.
+
+    Parameters
+    ----------
+    nodes, sides : ndarray
+        As `kernelmill.ops.tree.predict` takes those of one tree.
+    mass, value : ndarray of shape (v,), float64
+        Weight of the training rows of each node, and its value.
+    grid : ndarray of shape (n_grid, m)
+        Values of the given features; codes of levels.
+    features : sequence of m int
+        Their columns.
+
+    Returns
+    -------
+    means : ndarray of shape (n_grid,), float64
+    """
+    own = nodes.view(ops.NODE).reshape(-1)
+    inner = own["feature"] >= 0
+    levels = splits_of_levels(own)
+    split = own["feature"] & (ops.CATEGORY - 1)
+    column = {int(f): j for j, f in enumerate(features)}
+    bits = np.unpackbits(sides, axis=1, bitorder="little").astype(bool)
+    weight = np.zeros((len(own), len(grid)))
+    weight[0] = 1.0
+    for node in np.flatnonzero(inner):
+        left, right = node + 1, own["right"][node]
+        j = column.get(int(split[node]))
+        if j is None:
+            share: Any = mass[left] / mass[node] if mass[node] else 0.5
+        elif levels[node]:
+            codes = grid[:, j].astype(np.int64)
+            share = bits[int(own["threshold"][node])][np.where(codes < 256, codes, 0)]
+        else:
+            share = grid[:, j] <= own["threshold"][node]
+        weight[left], weight[right] = weight[node] * share, weight[node] * (1 - share)
+    return value[~inner] @ weight[~inner]
 
 
 def arrays_of(grown: Grown, n_classes: np.ndarray, classification: bool) -> dict[str, np.ndarray]:
