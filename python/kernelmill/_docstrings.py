@@ -131,7 +131,7 @@ class Words(NamedTuple):
     attributes : dict
         The same for attributes. A docstring lists those that it leaves to the table in one line.
     raises : dict
-        What methods but ``fit`` raise, by the name of an argument.
+        What methods but ``fit`` raise, by ``function.argument`` or ``argument``.
     """
 
     arguments: Mapping[str, tuple[str, str]] = {}
@@ -175,8 +175,9 @@ def complete(value: Any, words: Words, owner: str = "estimator") -> None:
         parts["Returns"] = f"self : {owner}\n    The fitted model."
     elif "fit" not in name:
         raised = entries(parts.get("Raises", ""))
-        for key in (key for key, _ in taken if key in words.raises):
-            raised = {**entries(words.raises[key]), **raised}
+        for key, _ in taken:
+            known = words.raises.get(f"{name}.{key}") or words.raises.get(key, "")
+            raised = {**entries(known), **raised}
         parts["Raises"] = "\n".join(raised.values())
     value.__doc__ = assembled(parts)
 

@@ -77,6 +77,43 @@ def test_defaults_are_supported(name):
     )
 
 
+_PATH = "takes parameters by name, as the function lasso_path does"
+_GRAM = "products of columns are computed here"
+_OTHER_METHODS = {
+    "ElasticNet.path": _PATH,
+    "Lasso.path": _PATH,
+    "MultiTaskElasticNet.path": _PATH,
+    "MultiTaskLasso.path": _PATH,
+    "Lars.fit": _GRAM,
+    "LassoLars.fit": _GRAM,
+    "SimpleImputer.inverse_transform": "lacks, so add_indicator=True runs there",
+}
+
+
+def test_methods_take_what_theirs_take():
+    """A call with any arguments of theirs, by place or by name, means the same here."""
+    different = set()
+    for name, entry in _table.entries().items():
+        if _switch._imported(entry.module) is None:
+            continue
+        ours, theirs = entry.ours(), _switch.original(entry)
+        for method in dir(theirs):
+            value = getattr(theirs, method)
+            if method.startswith(("_", "set_")) or not inspect.isroutine(value):
+                continue
+            own = getattr(ours, method, None)
+            wanted = _named(value)
+            if own is None or _named(own)[: len(wanted)] != wanted:
+                different.add(f"{name}.{method}")
+    assert different == set(_OTHER_METHODS)
+
+
+def _named(method):
+    kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    taken = inspect.signature(method).parameters
+    return [name for name, given in taken.items() if given.kind not in kinds]
+
+
 # --- on and off -----------------------------------------------------------------------------------
 
 

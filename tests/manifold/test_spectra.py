@@ -270,6 +270,13 @@ def test_classical_scaling_is_principal_components(rng):
         ClassicalMDS(metric="precomputed").fit(np.triu(D))
 
 
+def test_a_start_may_be_given_to_fit(rng):
+    X, start = rng.normal(size=(15, 3)), rng.normal(size=(15, 2))
+    want = MDS(init=start, max_iter=5).fit_transform(X)
+    np.testing.assert_array_equal(MDS(max_iter=5).fit_transform(X, init=start), want)
+    np.testing.assert_array_equal(MDS(max_iter=5).fit(X, None, start).embedding_, want)
+
+
 def test_more_dimensions_than_there_are():
     model = ClassicalMDS(3).fit([[0.0], [1.0], [3.0]])
     np.testing.assert_allclose(model.embedding_[:, 1:], 0, atol=1e-7)

@@ -99,6 +99,16 @@ def test_trees_refuse():
         KDTree(X, metric="cosine")
 
 
+def test_names_of_metrics_of_trees(rng):
+    import sklearn.neighbors
+
+    X = rng.normal(size=(30, 2))
+    assert sorted(KDTree.valid_metrics) == sorted(sklearn.neighbors.KDTree.valid_metrics)
+    for metric in KDTree.valid_metrics:
+        found = KDTree(X, metric=metric).query(X, 3)
+        np.testing.assert_allclose(found, sklearn.neighbors.KDTree(X, metric=metric).query(X, 3))
+
+
 def test_no_radius_and_one_without_end():
     model = NearestNeighbors(radius=None).fit(X)
     assert model.radius_neighbors(Q, 1.0)[0][0].shape == peer.NearestNeighbors(

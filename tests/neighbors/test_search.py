@@ -251,6 +251,16 @@ def test_ball_trees_of_other_metrics_compare_all_pairs(rng, metric):
         NearestNeighbors(algorithm="kd_tree", metric=metric).fit(X)
 
 
+def test_radii_and_exponents_are_single_numbers(rng):
+    X = rng.normal(size=(20, 2))
+    with pytest.raises(TypeError, match="NearestNeighbors: radius must be a number, got array"):
+        NearestNeighbors().fit(X).radius_neighbors(X, radius=np.full(20, 0.4))
+    with pytest.warns(SyntaxWarning, match=r"p must be given once, got p=2 and 1 in metric_params"):
+        model = NearestNeighbors(metric_params={"p": 1}).fit(X)
+    want = NearestNeighbors(p=1).fit(X).kneighbors(X)
+    np.testing.assert_array_equal(model.kneighbors(X), want)
+
+
 def test_who_is_my_own_neighbour():
     """scikit-learn/scikit-learn#29873, scikit-learn/scikit-learn#16512"""
     X = np.array([[1.0, 2], [1, 2], [3, 4], [3, 4], [5, 0], [5, 0]])

@@ -80,7 +80,7 @@ class SparseCodes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
     def _n_features_out(self) -> int:
         return len(self._atoms()) * (2 if self.split_sign else 1)
 
-    def transform(self, X):
+    def transform(self, X, y=None):
         """Codes of rows.
 
         Returns
@@ -109,16 +109,16 @@ class SparseCodes(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
             )
         return codes(X, self._atoms(), how, owner=owner)
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, X):
         """Rows from codes: sums of the atoms.
 
         Returns
         -------
-        X : ndarray of shape (n, d), dtype of Z
+        X : ndarray of shape (n, d), dtype of the codes
             Rows.
         """
         check_is_fitted(self)
-        Z = scores_given(Z, self._n_features_out, type(self).__name__)
+        Z = scores_given(X, self._n_features_out, type(self).__name__)
         if self.split_sign:
             half = Z.shape[1] // 2
             Z = Z[:, :half] - Z[:, half:]

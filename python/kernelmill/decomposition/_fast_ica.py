@@ -14,7 +14,7 @@ from kernelmill._estimator._climb import Step, climb, warn_unconverged
 from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
-from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._rows import Rows, streams_unwrapped
 from kernelmill._estimator._validation import as_numbers
 from kernelmill.decomposition._axes import signed
 from kernelmill.decomposition._pca import PCA, few_rows
@@ -281,15 +281,29 @@ class FastICA(Projection):
         mean = getattr(self, "mean_", 0.0)
         return (X + mean).astype(Z.dtype)
 
-    def inverse_transform(self, Z: Any, copy: Any = None) -> Any:
+    def transform(self, X: Any, copy: Any = True) -> Any:
+        """Sources of rows, ``components_ (x - mean_)``.
+
+        Returns
+        -------
+        Z : ndarray of shape (n, n_components), dtype of X, or Source
+            For a stream a `kernelmill.stream.Source` that transforms each chunk as it is read.
+        """
+        return super().transform(X)
+
+    def inverse_transform(self, X: Any, copy: Any = True) -> Any:
         """Rows from sources, ``mixing_ z + mean_``.
 
         Returns
         -------
-        X : ndarray of shape (n, d), dtype of Z
+        X : ndarray of shape (n, d), dtype of the sources
             Rows.
         """
-        return super().inverse_transform(Z)
+        return super().inverse_transform(X)
+
+
+# `TransformerMixin` has wrapped it when the class was made.
+FastICA.transform = streams_unwrapped(FastICA.transform)  # type: ignore[method-assign]
 
 
 def _halves(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

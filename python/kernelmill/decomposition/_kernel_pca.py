@@ -303,12 +303,12 @@ callable, default="linear"
             return scipy.sparse.csr_matrix(fitted)
         return fitted.toarray() if is_sparse(fitted) and not is_sparse(X) else fitted
 
-    def inverse_transform(self, Z):
+    def inverse_transform(self, X):
         """Rows whose scores are near to these, by ridge regression.
 
         Returns
         -------
-        X : ndarray of shape (n, d), dtype of Z
+        X : ndarray of shape (n, d), dtype of the scores
             Rows.
 
         Raises
@@ -322,7 +322,7 @@ callable, default="linear"
                 f"{type(self).__name__}: fit_inverse_transform must be True to restore rows, got "
                 "False"
             )
-        Z = scores_given(Z, self._n_features_out, type(self).__name__)
+        Z = scores_given(X, self._n_features_out, type(self).__name__)
         fitted = self._values_of(self.X_transformed_fit_)
         found = self._kernel().apply(
             self._values_of(Z), fitted, self.dual_coef_, type(self).__name__

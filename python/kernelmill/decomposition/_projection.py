@@ -95,16 +95,16 @@ class Projection(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Estimator):
         check_is_fitted(self)
         return self._mapped(X, projected, self._transformation(), self._n_features_out)
 
-    def inverse_transform(self, Z: Any) -> Any:
+    def inverse_transform(self, X: Any) -> Any:
         """Rows from scores: the nearest that the components allow.
 
         Returns
         -------
-        X : ndarray of shape (n, d), dtype of Z
+        X : ndarray of shape (n, d), dtype of the scores
             Rows.
         """
         check_is_fitted(self)
-        Z = scores_given(Z, self._n_features_out, type(self).__name__)
+        Z = scores_given(X, self._n_features_out, type(self).__name__)
         return self._restored(Z)
 
     def _restored(self, Z: np.ndarray) -> np.ndarray:

@@ -6,7 +6,8 @@ from kernelmill._estimator._words import WORDS as COMMON
 
 WORDS = COMMON.extended(
     arguments={
-        "Z": ("array-like of shape (n, n_components)", "What ``transform`` gives."),
+        "inverse_transform.X": ("array-like of shape (n, n_components)",
+            "What ``transform`` gives."),
         "check_input": ("bool", "Ignored; present for API compatibility. X is always checked."),
     },
     parameters={
@@ -40,6 +41,7 @@ WORDS = COMMON.extended(
         "noise_variance_": ("float", "Mean variance of the directions that are left out."),
     },
     raises={
-        "Z": "ValueError\n    If Z is not finite or has other than `n_components` columns.",
+        "inverse_transform.X": "ValueError\n    If X is not finite or has other than "
+            "`n_components` columns.",
     },
 )

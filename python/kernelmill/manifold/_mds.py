@@ -108,8 +108,13 @@ class MDS(ClassicalMDS):
         self._set_parameters(locals())
 
     @fitting
-    def fit(self, X, y=None):
+    def fit(self, X, y=None, init=None):
         """Make the map of X.
+
+        Parameters
+        ----------
+        init : array-like of shape (n, q), default=None
+            First start, instead of the parameter.
 
         Raises
         ------
@@ -119,7 +124,7 @@ class MDS(ClassicalMDS):
         seed = seed_of(self.random_state)
         D, e, dtype = self._distances(X)
         n, q, owner = len(D), int(self.n_components), type(self).__name__
-        init = self.init
+        init = self.init if init is None else init
         if not isinstance(init, str):
             init = as_numbers(init, "init", owner)
             if init.shape != (n, q):
@@ -159,6 +164,21 @@ class MDS(ClassicalMDS):
             )
         self._set(run, D, e, dtype)
         return self
+
+    def fit_transform(self, X, y=None, init=None):
+        """Make the map of X.
+
+        Parameters
+        ----------
+        init : array-like of shape (n, q), default=None
+            First start, instead of the parameter.
+
+        Returns
+        -------
+        embedding : ndarray of shape (n, q), dtype of X
+            The map.
+        """
+        return self.fit(X, y, init).embedding_
 
     def _set(self, run: Run, D: np.ndarray, e: int, dtype: Any) -> None:
         Y, _, _, stress, size = run.state

@@ -155,6 +155,8 @@ class Searcher(Estimator):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Offsets, indices and distances; X of None is that of ``fit``, as in `_nearest`."""
         space = self._space  # before X is looked at
+        if not rule.is_real(radius):
+            raise TypeError(f"{type(self).__name__}: radius must be a number, got {radius!r}")
         Q, own = self._queries(X, itself)
         return space.lists(Q, float(radius), own)
 

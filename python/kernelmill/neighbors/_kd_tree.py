@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class KDTree:
     ----------
     data : ndarray of shape (n, d)
         The rows.
+    valid_metrics : list of str
+        Names of metrics that a tree knows, those of scikit-learn's tree.
 
     See Also
     --------
@@ -46,6 +48,11 @@ class KDTree:
     >>> tree.query_radius([[2.2]], r=1.0, count_only=True)
     array([2])
     """
+
+    valid_metrics: ClassVar = [
+        "euclidean", "l2", "minkowski", "p", "manhattan", "cityblock", "l1", "chebyshev",
+        "infinity",
+    ]  # fmt: skip
 
     def __init__(self, X, leaf_size=40, metric="minkowski", **kwargs):
         p = kwargs.pop("p", 2)

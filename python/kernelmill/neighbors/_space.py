@@ -16,6 +16,7 @@ import scipy.sparse
 import scipy.spatial.distance
 
 from kernelmill._arrays import is_sparse
+from kernelmill._estimator._base import warn
 from kernelmill.ops import neighbors as ops
 
 _NAMES = {
@@ -300,7 +301,13 @@ def effective(metric: Any, p: float | None, params: dict | None, owner: str) -> 
             f"{owner}: metric must be one of {', '.join(KNOWN)} or a function, got {metric!r}"
         )
     if name == "minkowski":
-        power = float(params.pop("p", 2.0 if p is None else p))
+        own = params.pop("p", p)
+        if p is not None and own != p:
+            warn(
+                f"{owner}: p must be given once, got p={p} and {own} in metric_params, which is "
+                "taken (Parameter p is found in metric_params)", SyntaxWarning
+            )  # fmt: skip
+        power = 2.0 if own is None else float(own)
         if not power > 0:
             raise ValueError(f"{owner}: p must be above 0, got {power}")
         if params.get("w") is None:

@@ -122,7 +122,7 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             )
 
     @fitting
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
         """One epoch over these rows, going on from the last call.
 
         Parameters
@@ -131,10 +131,10 @@ class MLPClassifier(ClassifierMixin, Perceptron):
             Rows.
         y : array-like of shape (n,) or (n, n_labels)
             Classes, or 0 or 1 for each label.
-        classes : array-like of shape (n_classes,), optional
-            All classes that may come; needed in the first call.
         sample_weight : array-like of shape (n,), optional
             Weights of the rows.
+        classes : array-like of shape (n_classes,), optional
+            All classes that may come; needed in the first call.
 
         Returns
         -------
