@@ -456,6 +456,11 @@ def test_partial_dependence_asks_our_trees(accelerated, name):
     mean = partial_dependence(model, rows, [0], grid_resolution=5, kind="average")["average"]
     assert mean.shape == (len(found), 5)
     assert {call.where for call in kernelmill.accelerate.report()} == {"kernelmill"}
+    if name == "GradientBoostingRegressor":
+        with pytest.warns(UserWarning, match="init must be None for partial dependence"):
+            model.set_params(init="zero").fit(rows, given)._compute_partial_dependence_recursion(
+                rows, [0]
+            )
 
 
 def test_graphs_of_fitted_models(accelerated):

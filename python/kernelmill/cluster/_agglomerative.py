@@ -76,6 +76,10 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
     all pairs; where these would not fit the free memory, MemoryError is raised before work starts.
     Where several pairs are equally close, the hierarchy is one of several.
 
+    With `connectivity` only clusters with connected rows are merged, but their distance is that of
+    all their rows, so heights need not rise; scikit-learn's complete, average and single linkage
+    look at connected pairs alone.
+
     References
     ----------
     Murtagh (1983), "A survey of recent advances in hierarchical clustering algorithms".

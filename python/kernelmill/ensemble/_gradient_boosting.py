@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._base import fitting
+from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import generator, seed_of
@@ -419,6 +419,12 @@ class GradientBoosting(AsSequence, Estimator):
 
     def _compute_partial_dependence_recursion(self, grid, target_features):
         """What scikit-learn's ``partial_dependence`` asks of trees: (k, n_grid), without start."""
+        if self.init is not None:
+            warn(
+                f"{type(self).__name__}: init must be None for partial dependence by recursion to "
+                f"include the start, got {self.init!r} (Using recursion method with a non-constant "
+                "init predictor will lead to incorrect partial dependence values)", UserWarning
+            )  # fmt: skip
         parts = [
             [tree._compute_partial_dependence_recursion(grid, target_features)[0] for tree in stage]
             for stage in self.estimators_
