@@ -101,9 +101,11 @@ def test_methods_take_what_theirs_take():
             value = getattr(theirs, method)
             if method.startswith(("_", "set_")) or not inspect.isroutine(value):
                 continue
-            own = getattr(ours, method, None)
-            wanted = _named(value)
-            if own is None or _named(own)[: len(wanted)] != wanted:
+            own, wanted = getattr(ours, method, None), _named(value)
+            taken = [] if own is None else _named(own)
+            if entry.library == "hmmlearn":  # y is the lengths where these are given by place
+                taken = [one for one in taken if one not in ("y", "sample_weight")]
+            if own is None or taken[: len(wanted)] != wanted:
                 different.add(f"{name}.{method}")
     assert different == set(_OTHER_METHODS)
 
