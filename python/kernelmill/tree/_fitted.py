@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any
 
@@ -204,7 +205,7 @@ class Tree:
 
 def dependence(
     nodes: np.ndarray, sides: np.ndarray, mass: np.ndarray, value: np.ndarray, grid: np.ndarray,
-    features: np.ndarray
+    features: Iterable[int]
 ) -> np.ndarray:  # fmt: skip
     """Mean of a tree's leaves over the features that are not given, by weight of training rows.
 
