@@ -150,7 +150,8 @@ def test_rows_without_a_direction(rng, metric):
 
 
 def test_antipodes_and_the_date_line():
-    """locationtech/spatial4j#104, georust/geo#1535, gabmontes/fast-haversine#2, scikit-learn#19567"""
+    """locationtech/spatial4j#104, georust/geo#1535, gabmontes/fast-haversine#2 and
+    scikit-learn#19567."""
     a, b = np.deg2rad([[-12.0, -94.0]]), np.deg2rad([[12.0, 86.0]])
     distance = NearestNeighbors(metric="haversine").fit(b).kneighbors(a, 1)[0][0, 0]
     np.testing.assert_allclose(distance, math.pi, rtol=1e-7)  # half a bit under the root
