@@ -7,6 +7,7 @@ import scipy.sparse as sp
 import sklearn.cluster
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
+from sklearn.neighbors import kneighbors_graph
 
 import kernelmill
 from kernelmill.cluster import AgglomerativeClustering
@@ -67,12 +68,14 @@ def test_at_a_threshold_nothing_merges():
     X = [[0.0], [1.0], [2.0]]
     model = AgglomerativeClustering(None, linkage="single", distance_threshold=1).fit(X)
     assert model.n_clusters_ == 3
-    path = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
-    for connectivity in (None, path, sp.csr_matrix(path), lambda X: path):
+    full = np.ones((3, 3))
+    for connectivity in (None, full, sp.csr_matrix(full), lambda X: full):
         model = AgglomerativeClustering(
             None, linkage="complete", distance_threshold=1.5, connectivity=connectivity
         ).fit(X)
         assert model.labels_.tolist() == [0, 0, 1]
+    model.set_params(connectivity=full - np.eye(3)[::-1]).fit(X)  # rows 0 and 2 are not connected
+    assert model.labels_.tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("linkage", LINKAGES)
@@ -86,13 +89,35 @@ def test_connectivity(rng, linkage):
     model = AgglomerativeClustering(5, linkage=linkage, connectivity=path).fit(X)
     assert (np.diff(model.labels_) >= 0).all()  # runs of the path
     assert model.n_connected_components_ == 1
-    if linkage == "ward":
-        other = sklearn.cluster.AgglomerativeClustering(5, connectivity=path.tocsr()).fit(X)
-        assert adjusted_rand_score(model.labels_, other.labels_) == 1.0
     apart = sp.block_diag([np.ones((30, 30)), np.ones((30, 30))])
+    X[30:] += 20
     with pytest.warns(UserWarning, match=r"number of connected components .* is 2 > 1"):
         model = AgglomerativeClustering(2, linkage=linkage, connectivity=apart).fit(X)
     assert model.labels_.tolist() == [0] * 30 + [1] * 30
+
+
+@pytest.mark.filterwarnings("ignore:.*number of connected components")
+@pytest.mark.parametrize("linkage", LINKAGES)
+@pytest.mark.parametrize("k", [1, 2, 6])
+def test_connected_hierarchies_are_those_of_scikit_learn(rng, linkage, k):
+    """Of one part and of many; zeros that are stored connect nothing."""
+    X = rng.normal(size=(80, 3))
+    graph = kneighbors_graph(X, k, include_self=False)
+    graph.data[:3] = 0.0
+    metrics = ("euclidean",) if linkage == "ward" else ("euclidean", "manhattan", "precomputed")
+    for metric in metrics:
+        given = cdist(X, X) if metric == "precomputed" else X
+        options = {"linkage": linkage, "connectivity": graph, "metric": metric}
+        cut = {"n_clusters": None, "distance_threshold": 0.0}
+        ours = AgglomerativeClustering(**options, **cut).fit(given)
+        other = sklearn.cluster.AgglomerativeClustering(**options, **cut).fit(given)
+        np.testing.assert_array_equal(np.sort(ours.children_), np.sort(other.children_))
+        np.testing.assert_allclose(ours.distances_, other.distances_, rtol=1e-9)
+        assert ours.n_connected_components_ == other.n_connected_components_
+        for n_clusters in (2, 7):
+            labels = AgglomerativeClustering(n_clusters, **options).fit_predict(given)
+            want = sklearn.cluster.AgglomerativeClustering(n_clusters, **options).fit(given)
+            assert adjusted_rand_score(labels, want.labels_) == 1.0
 
 
 def test_undefined_distances():

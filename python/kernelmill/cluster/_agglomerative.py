@@ -39,7 +39,7 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
         Ignored; present for API compatibility.
     connectivity : {array-like, sparse matrix} of shape (n, n) or callable, default=None
         Which rows are connected, or a function of X that says so. Only clusters with connected rows
-        are merged; their distance is that of all their rows.
+        are merged. Parts that are not connected are connected by their nearest rows.
     compute_full_tree : bool or "auto", default="auto"
         Ignored; present for API compatibility: the tree is always full. It must not be False with
         `distance_threshold`.
@@ -76,9 +76,11 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
     all pairs; where these would not fit the free memory, MemoryError is raised before work starts.
     Where several pairs are equally close, the hierarchy is one of several.
 
-    With `connectivity` only clusters with connected rows are merged, but their distance is that of
-    all their rows, so heights need not rise; scikit-learn's complete, average and single linkage
-    look at connected pairs alone.
+    With `connectivity` only clusters with connected rows are merged. Ward's distance is that of all
+    their rows, so heights need not rise. Complete and single linkage take the largest and the least
+    distance of connected rows. For average linkage, the distance of two merged clusters from a
+    third is the mean of theirs by their sizes, or that of the only one that is connected with it.
+    These are scikit-learn's definitions.
 
     References
     ----------
@@ -184,9 +186,9 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
         self.n_connected_components_ = 1
         if self.connectivity is not None:
             check_memory(12 * n * n, owner)  # each pair once, and a full matrix beside that
-            near, parts = graph_of(self.connectivity, X, owner)
-            self.n_connected_components_ = parts
-            return connected(squareform(condensed(space, owner)), near, parts, kind, owner)
+            near, part = graph_of(self.connectivity, X, owner)
+            self.n_connected_components_ = int(part.max()) + 1
+            return connected(squareform(condensed(space, owner)), near, part, kind, owner)
         if self.linkage == "ward":
             return ops.ward(space.rows, n - 1)
         if self.linkage == "single" and space.code not in (None, neighbors.NAN_EUCLIDEAN):

@@ -122,6 +122,7 @@ class _Objective(Objective):
         H, v, total = G[np.ix_(places, places)], G[places, d], G[d, d]
         if total > 0:
             H = H - np.multiply.outer(v, v / total)
+            np.fill_diagonal(H, np.maximum(H.diagonal(), 0.0))  # but for rounding it is so
         return self._hessian(H[None, None])
 
 

@@ -27,7 +27,6 @@ RATES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
 _COLUMN = {name: i for i, name in enumerate(sgd.STATE)}
 _ORDERS = 1 << 16  # numbers of rows that are drawn at a time, for some epochs
 _DRAWN = 16  # of a block that are drawn at once
-_DRAWN = 16  # of a block that are drawn at once
 _WORK = 20_000_000  # multiplications of one call of the op, a few milliseconds
 _ABOVE_ZERO = rule.real(0, above=True, high=np.nextafter(1.0, 0.0))
 # Parameters that all of these models have.
