@@ -10,7 +10,11 @@ from sklearn.model_selection import train_test_split
 
 import kernelmill
 from kernelmill._estimator._targets import hold_out
-from kernelmill.ensemble import GradientBoostingClassifier, GradientBoostingRegressor
+from kernelmill.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    RandomForestClassifier,
+)
 from kernelmill.ensemble._gradient_losses import quantiles_of_groups
 
 LOSSES = ("squared_error", "absolute_error", "huber", "quantile")
@@ -212,6 +216,19 @@ def test_init_estimators():
         ours = GradientBoostingClassifier(**options).fit(X, y)
         other = peer.GradientBoostingClassifier(**options, random_state=0).fit(X, y)
         np.testing.assert_allclose(ours.predict_proba(X), other.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", ["log_loss", "exponential"])
+def test_probabilities_next_to_0_keep_their_digits(loss):
+    """Shares of 0 and 1 of a forest begin at odds of 2^52; one less the other has no digits."""
+    X, y, _ = data(classes=[0])
+    forest = RandomForestClassifier(3, random_state=0)
+    model = GradientBoostingClassifier(loss=loss, init=forest, n_estimators=2).fit(X, y)
+    odds = model.decision_function(X) * (2 if loss == "exponential" else 1)
+    assert (odds > 36).any()
+    want = -np.logaddexp(0, np.stack([odds, -odds], axis=1))
+    np.testing.assert_allclose(model.predict_log_proba(X), want, rtol=1e-13)
+    np.testing.assert_allclose(model.predict_proba(X), np.exp(want), rtol=1e-13)
 
 
 def test_threads_files_and_quality(tmp_path):

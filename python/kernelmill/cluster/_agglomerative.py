@@ -104,9 +104,7 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
         "n_clusters": rule.any_of(rule.integer(1), rule.nothing()),
         "metric": SEARCH["metric"],
         "memory": rule.Rule(lambda value: True, "anything"),
-        "connectivity": rule.any_of(
-            rule.array("(n, n)"), rule.function("(X)"), rule.nothing()
-        ),
+        "connectivity": rule.any_of(rule.array("(n, n)"), rule.function("(X)"), rule.nothing()),
         "compute_full_tree": rule.any_of(rule.one_of("auto"), rule.boolean()),
         "linkage": rule.one_of(*ops.LINKAGES),
         "distance_threshold": rule.any_of(rule.real(0), rule.nothing()),
@@ -119,7 +117,7 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
     def __init__(
         self, n_clusters=2, *, metric="euclidean", memory=None, connectivity=None,
         compute_full_tree="auto", linkage="ward", distance_threshold=None, compute_distances=False
-    ):
+    ):  # fmt: skip
         self._set_parameters(locals())
 
     @property

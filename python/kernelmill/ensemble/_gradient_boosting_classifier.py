@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import expit, softmax
+from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import ClassifierMixin
 
 from kernelmill._estimator import _parameters as rule
@@ -97,8 +97,12 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
     def _probabilities(self, raw: np.ndarray) -> np.ndarray:
         if self.n_classes_ > 2:
             return softmax(raw, axis=1)
-        second = expit(raw[:, 0] * (2 if self.loss == "exponential" else 1))
-        return np.stack([1 - second, second], axis=1)
+        return expit(self._log_odds(raw))
+
+    def _log_odds(self, raw: np.ndarray) -> np.ndarray:
+        """Of either class: one less a share near 1 has no digits left."""
+        odds = raw * (2 if self.loss == "exponential" else 1)
+        return np.concatenate([-odds, odds], axis=1)
 
     def _labels(self, raw: np.ndarray) -> np.ndarray:
         if self.n_classes_ > 2:
@@ -172,15 +176,15 @@ class GradientBoostingClassifier(ClassifierMixin, GradientBoosting):
             yield self._probabilities(raw)
 
     def predict_log_proba(self, X):
-        """Logarithms of `predict_proba`.
+        """Logarithms of `predict_proba`, finite where the probability is too small for float64.
 
         Returns
         -------
         logs : ndarray of shape (n, n_classes)
-            -inf for a probability of 0.
+            Of all digits, however near 0 or 1 the probability is.
         """
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+        raw = self._raw(X)
+        return log_softmax(raw, axis=1) if self.n_classes_ > 2 else log_expit(self._log_odds(raw))
 
     def _leaves_shaped(self, leaves: np.ndarray) -> np.ndarray:
         return leaves

@@ -159,9 +159,11 @@ class_weight : dict, "balanced" or None, default=None
             to one.
         """
         found = self._scores(X)
+        if found.shape[1] == 1:  # one less a share near 1 has no digits left
+            found = np.hstack([-found, found])
         proba = expit(found) if self.loss == "log_loss" else (np.clip(found, -1, 1) + 1) / 2
-        if proba.shape[1] == 1:
-            return np.hstack([1 - proba, proba])
+        if len(self.classes_) == 2:
+            return proba
         total = proba.sum(axis=1, keepdims=True)
         with np.errstate(invalid="ignore"):
             return np.where(total > 0, proba / total, 1 / proba.shape[1])
