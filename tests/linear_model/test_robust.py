@@ -85,6 +85,17 @@ def test_too_few_steps_warn():
         HuberRegressor(max_iter=1).fit(X, y)
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("seed", range(6))
+def test_planes_through_all_rows_are_no_arithmetic_trouble(seed):
+    """Curvatures at the best scale are differences: by rounding, below zero (a root warned)."""
+    rng = np.random.default_rng(seed)
+    X, y = rng.normal(size=(5, 15)), rng.integers(0, 2, 5).astype(float)
+    for epsilon in (1.01, 1.35):
+        model = HuberRegressor(epsilon=epsilon, alpha=0.1).fit(X, y)
+        assert np.isfinite(model.coef_).all()
+
+
 @pytest.mark.parametrize("alpha", [1e-4, 1.0])
 def test_more_features_than_rows(alpha):
     """The penalty decides whether the plane passes through all rows: the dual bounds the loss."""

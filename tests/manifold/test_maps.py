@@ -326,6 +326,8 @@ def test_rows_of_points(rng):
         QUICK["UMAP"](metric="manhattan", n_epochs=0).fit(X).inverse_transform(points)
     with pytest.raises(ValueError, match="X must have 2 columns"):
         model.inverse_transform(X)
+    with pytest.raises(ValueError, match="UMAP: X must be small enough to be squared"):
+        model.inverse_transform([[1e300, 0.0]])
 
 
 def test_restored_rows_cost_least():

@@ -15,7 +15,7 @@ from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._validation import as_numbers
+from kernelmill._estimator._validation import as_numbers, check_values
 from kernelmill.decomposition._projection import scores_given
 from kernelmill.manifold._fuzzy import curve, fuzzy_graph, memberships, widths
 from kernelmill.manifold._laplacian import smoothest
@@ -334,7 +334,7 @@ class UMAP(Manifold):
         NotImplementedError
             If the metric is not Euclidean.
         ValueError
-            If Y is not finite, or does not have `n_components` columns.
+            If Y is not finite or too large to be squared, or does not have `n_components` columns.
 
         Notes
         -----
@@ -352,6 +352,7 @@ class UMAP(Manifold):
                 f"{owner}: metric must be 'euclidean' to find rows of points, got {self.metric!r}"
             )
         Y = scores_given(Y, self._n_features_out, owner).astype(np.float64)
+        check_values(Y, owner, whole=False)  # distances square them
         distances = self._nearest(None, self._k)[0]
         rho, unit, share = widths(distances, float(self.local_connectivity), np.log2(self._k + 1))
         k = min(self._k + 1, len(self.embedding_))
