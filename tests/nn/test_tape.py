@@ -367,3 +367,44 @@ def test_operators_obey_the_backend_and_leave_other_operands_to_python():
     assert (2 - x).tolist() == [1.0, 0.0]
     with pytest.raises(TypeError, match="unsupported operand"):
         x + "1"
+
+
+@pytest.mark.parametrize("lane", ["backward", "grad"])
+@pytest.mark.parametrize("shape", [(), (3,), (1 << 8, 1 << 8)])
+def test_gradients_of_many_uses_are_added(shape, lane):
+    x = nn.Tensor(np.full(shape, 0.5), requires_grad=True)
+    y = x + 1.0
+    kept = []
+    for one in (x, y):
+        one.register_hook(lambda g: kept.append((g.data, g.data.copy())))
+    out = y + y + (-y) + y * 2 + x.exp() + x + x * 3
+    seed = nn.Tensor(np.ones(shape))
+    expected = np.full(shape, 7 + np.exp(0.5))
+    for times in (1, 2, 3):
+        if lane == "backward":
+            out.backward(seed, retain_graph=True)
+            found, expected_now = x.grad.data, times * expected
+        else:
+            found, expected_now = nn.grad(out, x, seed, retain_graph=True)[0].data, expected
+        np.testing.assert_allclose(found, expected_now, rtol=1e-12)
+    np.testing.assert_array_equal(seed.data, 1.0)
+    assert len(kept) == 6
+    for now, then in kept:  # what a hook keeps stays as it was
+        np.testing.assert_array_equal(now, then)
+
+
+@pytest.mark.parametrize("lane", ["backward", "grad"])
+def test_one_array_may_be_the_gradient_of_two_inputs(lane):
+    def twice(g, saved, node):
+        d = 2 * g
+        return d, d
+
+    rule = Rule("both", np.add, twice)
+    x, y = (nn.Tensor(np.ones(2), requires_grad=True) for _ in range(2))
+    out = (x * 3 + x * 4 + rule(x, y)).sum()
+    if lane == "backward":
+        out.backward()
+        found = x.grad, y.grad
+    else:
+        found = nn.grad(out, [x, y])
+    assert [g.tolist() for g in found] == [[9.0, 9.0], [2.0, 2.0]]

@@ -45,7 +45,8 @@ def deliver(leaf: Leaf, g: Any, own: bool) -> None:
         if isinstance(g, _tape.Tensor):
             tensor.grad = g if old is None else old + g
         elif old is None:
-            tensor.grad = _tape.Tensor(g if own else g.copy())
+            g = g if own else g.copy()
+            tensor.grad = _tape.Tensor(namespace(g).asarray(g))
         elif old._node is not None:
             tensor.grad = old + _tape.Tensor(g)
         else:
@@ -56,16 +57,18 @@ def add(old: Any, g: Any, fresh: bool = False) -> Any:
     """The sum of two gradients: a fresh array, or the first one changed in place."""
     if type(g) is np.ndarray and g.size >= _MANY and g.dtype == old.dtype and g.dtype.char in "fd":
         return elementwise.add(old, g, out=None if fresh else old)
-    return old + g if fresh else namespace(g).add(old, g, out=old)
+    if fresh or isinstance(old, np.generic):  # a sum of arrays without axes is a scalar of NumPy
+        return namespace(g).asarray(old + g)
+    return namespace(g).add(old, g, out=old)
 
 
 def hooked(node: Any, g: Any) -> Any:
-    """The gradient of a node after its hooks, which may keep it: it is shared from now on."""
+    """The gradient of a node after its hooks, a view, as they may keep it: it is shared."""
     for hook in list(node.hooks):
         answer = hook(g if isinstance(g, _tape.Tensor) else _tape.Tensor(g))
         if answer is not None:
             g = answer if isinstance(g, _tape.Tensor) else array_of(answer)
-    return g
+    return g if isinstance(g, _tape.Tensor) else g.view()
 
 
 def rerun(node: Node, g: Any) -> list[tuple[Any, Any]]:
@@ -186,11 +189,11 @@ def run_back(
             grads[number] = g
             if fresh:
                 own.add(number)
-        elif create_graph or number not in own:
+        elif create_graph:
             grads[number] = old + g
-            own.add(number)
         else:
-            add(old, g)
+            grads[number] = add(old, g, number not in own)
+            own.add(number)
 
     for node, g in roots:
         send(node, g, False)
@@ -247,7 +250,7 @@ def run_back(
         for parent, d in zip(parents, given, strict=True):
             if parent is None or d is None:
                 continue
-            fresh = d is not g
+            fresh = d is not g and sum(one is d for one in given) == 1
             if rule.broadcasts and d.shape != parent.shape:
                 d = sum_to(d, parent.shape)
             send(parent, d, fresh and not is_view(d))
