@@ -35,7 +35,8 @@ void grow(MatrixView<const T> X, DenseView<std::uint8_t> ranks, DenseView<double
                 rule[7],
                 static_cast<index_t>(rule[8]),
                 rule[9] != 0,
-                rule[10] != 0};
+                rule[10] != 0,
+                rule[11] != 0};
   field.monotonic = monotonic;
   field.categorical = categorical;
   field.seeds = seeds;

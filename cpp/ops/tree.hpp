@@ -55,9 +55,8 @@ struct Rule {
   double alpha, min_leaf, min_weight, min_split, max_depth, max_leaf_nodes, min_gain;
   index_t max_features;
   bool random;
-  // Weights count draws: levels are put in order by the rows of the tree, not of each node, and the
-  // larger of two sides is that of more rows.
-  bool bagged;
+  bool levels_once;  // levels are put in order by the rows of the tree, not of each node
+  bool bagged;       // weights count draws: the larger of two sides is that of more rows
 };
 
 // What is learnt. One of the two views of X is empty; drawn cuts need no ranks.

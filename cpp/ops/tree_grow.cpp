@@ -578,7 +578,7 @@ class Emission {
 
 index_t grow_tree(const Field& field, const Grown& grown, index_t tree, bool alone) {
   Plot plot(field, tree);
-  if (field.rule.bagged && !field.categorical.empty()) {
+  if (field.rule.levels_once && !field.categorical.empty()) {
     plot.orders = FeatureSearch(field, plot, plot.n).all_orders();
   }
   const index_t features = std::min(field.rule.max_features, field.ranks.features);

@@ -384,6 +384,24 @@ def test_missing_only_at_prediction():
     assert whole.predict([[np.nan]]) == [0.0]
 
 
+@pytest.mark.parametrize("options", [{}, {"categorical_features": [2]}])
+@pytest.mark.parametrize("cls", ALL)
+def test_weights_are_repetitions_without_bags(cls, options):
+    """Also where values are missing, or levels new, at prediction only."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 6, (80, 3)).astype(float)
+    y = (X[:, 0] + X[:, 1] * X[:, 2] > 9).astype(int)
+    weight = rng.integers(0, 7, 80)
+    rows = np.repeat(np.arange(80), weight)
+    model = cls(4, bootstrap=False, max_features=None, max_depth=3, random_state=0, **options)
+    fitted = clone(model).fit(X, y, sample_weight=weight)
+    repeated = clone(model).fit(X[rows], y[rows])
+    X[rng.random(X.shape) < 0.4] = np.nan
+    X[::3, 2] = 9
+    np.testing.assert_allclose(fitted.predict(X), repeated.predict(X))
+    np.testing.assert_array_equal(fitted.apply(X), repeated.apply(X))
+
+
 def test_files_frames_and_sparse(tmp_path):
     import joblib
 

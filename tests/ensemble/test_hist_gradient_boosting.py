@@ -607,6 +607,9 @@ def test_what_does_not_fit_is_refused():
             Regressor().fit(X, y, **lone)
     with pytest.raises(ValueError, match="eval_set must be one pair"):
         Regressor().fit(X, y, eval_set=X)
+    for given in ({"X_val": X, "y_val": y}, {"eval_set": (X, y)}):
+        with pytest.raises(ValueError, match="early_stopping must be 'auto' or True"):
+            Regressor(early_stopping=False).fit(X, y, **given)
     with pytest.raises(ValueError, match="known classes only"):
         Classifier().fit(X, y > 0, eval_set=(X, np.full(50, 7)))
     with pytest.raises(ValueError, match="two classes, got 1 class"):

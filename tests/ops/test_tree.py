@@ -141,7 +141,9 @@ def grow():
             weight = rng.integers(1, 1024, (3, n))[:2] / 512
             for name, limits in LIMITS.items():
                 once = name in ("limits", "drawn", "random")
-                rule = tree.rule_of(criterion, alpha=alpha, bagged=once, **limits)
+                rule = tree.rule_of(
+                    criterion, alpha=alpha, levels_once=once, bagged=name == "limits", **limits
+                )
                 for own in (None, weight):
                     trees = 1 if own is None else 2
                     args, bounds = growing(X, y, own, classes, rule, trees, None, mask, 2 * trees)

@@ -594,3 +594,18 @@ def test_a_mean_that_is_nothing_beside_the_other_is_the_best_cut(tiny):
     model = DecisionTreeRegressor(criterion="poisson", max_depth=1)
     model.fit(np.arange(10.0)[:, None], y, sample_weight=np.arange(1.0, 11))
     assert model.tree_.threshold[0] == 4.5
+
+
+def test_the_tree_is_one_object_as_long_as_the_fit_holds():
+    """So that `model.tree_.threshold[i]` in a loop makes no array for each number."""
+    X = np.arange(20.0)[:, None]
+    model = DecisionTreeRegressor().fit(X, X[:, 0])
+    size = len(pickle.dumps(model))
+    tree = model.tree_
+    assert tree is model.tree_
+    assert tree.threshold is model.tree_.threshold
+    assert len(pickle.dumps(model)) == size
+    other = pickle.loads(pickle.dumps(model))
+    assert other.tree_ is not tree
+    model.fit(X[:10], X[:10, 0])
+    assert (tree.node_count, model.tree_.node_count, other.tree_.node_count) == (39, 19, 39)

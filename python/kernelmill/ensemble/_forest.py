@@ -49,7 +49,7 @@ class Forest(AsSequence, TreeModel):
 
     _tree: ClassVar[Any]
     _cuts: ClassVar[bool] = False  # whether thresholds are drawn
-    _bagged = True
+    _levels_once = True
     n_estimators: int
     bootstrap: bool
     oob_score: Any

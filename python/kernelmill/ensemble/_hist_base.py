@@ -139,6 +139,12 @@ class HistGradientBoosting(Levelled):
             self.__dict__.pop("_levels", None)
         if eval_set is not None:
             X_val, y_val = _evaluation(eval_set, X_val, owner)
+        if X_val is not None and not self.early_stopping:
+            raise ValueError(
+                f"{owner}: early_stopping must be 'auto' or True where rows to validate with are "
+                "given, got False (X_val and y_val are passed to fit while at the same time "
+                "early_stopping is False)"
+            )
         data = self._labelled(X, y, sample_weight, owner, reset=not again)
         if len(data.weight) and not (data.weight > 0).all():
             data = data.part(np.flatnonzero(data.weight > 0))

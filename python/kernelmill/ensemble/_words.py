@@ -71,5 +71,6 @@ NOTES = f"""Splits are exact unless ``split="hist"``: every cut between differen
     outputs, and with three or more classes, each output and each class gives an order. (An order
     for each node, as single trees have it, leaves more to choose from and predicts less well:
     Wright and Koenig, 2019, "Splitting on categorical predictors in random forests".) Missing
-    values are one more level; levels that a node lacks follow the child with more rows. The
-    criterion ``"absolute_error"`` refuses levels."""
+    values are one more level; levels that a node lacks follow the child with more rows of the
+    bag, or with more weight if ``bootstrap=False``. The criterion ``"absolute_error"`` refuses
+    levels."""

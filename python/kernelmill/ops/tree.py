@@ -52,6 +52,7 @@ def rule_of(
     min_gain: float = 0.0,
     max_features: int | None = None,
     random: bool = False,
+    levels_once: bool = False,
     bagged: bool = False,
 ) -> np.ndarray:
     """The rule of a tree.
@@ -77,26 +78,28 @@ def rule_of(
         Features drawn for each node, where all of them may be drawn; else they come in order.
     random : bool
         One threshold drawn for each feature in place of all.
-    bagged : bool
+    levels_once : bool
         Levels are put in order by the rows of the tree rather than by those of each node: fewer
-        partitions are to choose from, so there is less to be fooled by. The larger of two
-        children is that of more rows rather than of more weight, which counts draws.
+        partitions are to choose from, so there is less to be fooled by.
+    bagged : bool
+        The larger of two children is that of more rows rather than of more weight, which counts
+        draws.
 
     Returns
     -------
-    rule : ndarray of shape (11,), float64
+    rule : ndarray of shape (12,), float64
         For `grow`.
 
     Examples
     --------
     >>> from kernelmill.ops import tree
     >>> tree.rule_of(tree.GINI, max_depth=3).tolist()
-    [0.0, 0.5, 1.0, 0.0, 2.0, 3.0, 0.0, 0.0, 2147483647.0, 0.0, 0.0]
+    [0.0, 0.5, 1.0, 0.0, 2.0, 3.0, 0.0, 0.0, 2147483647.0, 0.0, 0.0, 0.0]
     """
     return np.array([
         criterion, alpha, min_leaf, min_weight, min_split,
         np.inf if max_depth is None else max_depth, max_leaf_nodes or 0, min_gain,
-        2**31 - 1 if max_features is None else max_features, random, bagged,
+        2**31 - 1 if max_features is None else max_features, random, levels_once, bagged,
     ], np.float64)  # fmt: skip
 
 
@@ -172,7 +175,7 @@ def bytes_of_ranks(n: int) -> int:
 
 @op(
     "X: T[n,d], ranks: u8[d,n,b]?, y: f64[n,o>=1], weight: f64[t,n]?, classes: i64[c],"
-    " rule: f64[11], monotonic: i32[d]?, categorical: bool[d]?, seeds: i64[t],"
+    " rule: f64[12], monotonic: i32[d]?, categorical: bool[d]?, seeds: i64[t],"
     " nodes: inout i64[t,v>=1,2], stats: inout f64[t,v,3], value: inout f64[t,v,width],"
     " sides: inout u8[t,q,32] -> sizes: i64[t]",
     cuda=_HOST,
@@ -207,7 +210,7 @@ def grow(
         Weights of the rows in each tree; those of weight 0 are absent. None stands for ones.
     classes : ndarray of shape (o,) or (0,), int64
         Numbers of classes.
-    rule : ndarray of shape (11,), float64
+    rule : ndarray of shape (12,), float64
         Of `rule_of`.
     monotonic : ndarray of shape (d,), int32, or None
         1 where the value of the left child must not exceed that of the right one, -1 for the
@@ -251,7 +254,7 @@ def grow(
     infinity before the missing. With the Poisson criterion both children must have a positive sum.
 
     Levels are put in order, by mean target or by the share of the second of two classes, then
-    by code, of the rows of the node or, with `bagged`, of the tree, and cut in two; with
+    by code, of the rows of the node or, with `levels_once`, of the tree, and cut in two; with
     several outputs or more classes each output and the share of each class gives an order, and
     the best cut of all wins. A drawn cut is drawn among those of an order, which is drawn too.
     Levels that a node lacks follow that child, too.

@@ -132,7 +132,7 @@ class Growing:
 
     def larger(self, w: np.ndarray, goes: np.ndarray) -> bool:
         """Whether the left side is larger by more than rounding: in weight, or rows of a bag."""
-        w = np.ones(len(w)) if self.rule[10] else w
+        w = np.ones(len(w)) if self.rule[11] else w
         return bool(2 * w[goes].sum() > w.sum() * (1 + EQUAL))
 
     def drawn_cut(self, node: Node, f: int) -> tuple[list[int], float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -42,6 +43,8 @@ PARAMETERS = {
     ),
 }
 
+_TREES: WeakKeyDictionary = WeakKeyDictionary()  # what `tree_` gave, which no file is to hold
+
 
 class TreeModel(Levelled):
     """What trees and forests share: a subclass encodes targets and says how to predict."""
@@ -52,7 +55,7 @@ class TreeModel(Levelled):
     _accepts_streams = False
     _squares = False
     _classification: ClassVar[bool]
-    _bagged: ClassVar[bool] = False  # weights count draws, see `Limits`
+    _levels_once: ClassVar[bool] = False  # levels are put in order once for a tree
     criterion: str
     split: str
     max_bins: int
@@ -132,7 +135,8 @@ class TreeModel(Levelled):
             min_impurity_decrease=self.min_impurity_decrease,
             max_features=_features(self.max_features, d),
             in_order=self.max_features is None,
-            bagged=self._bagged,
+            levels_once=self._levels_once,
+            bagged=getattr(self, "bootstrap", False),
             random=self._random_cuts(),
             monotonic=monotonic,
             categorical=mask,
@@ -256,7 +260,14 @@ class DecisionTree(TreeModel):
 
     @property
     def tree_(self):
-        """The fitted tree."""
+        """The fitted tree, one object as long as the fit holds: its arrays are made once."""
+        known = _TREES.get(self)
+        if known is None or known[0] is not self.__dict__.get("_arrays"):
+            own = self._tree()
+            known = _TREES[self] = self._arrays, own
+        return known[1]
+
+    def _tree(self) -> Tree:
         check_is_fitted(self)
         return Tree(self._arrays, self.n_features_in_, self._n_classes)
 
@@ -271,12 +282,12 @@ class DecisionTree(TreeModel):
     @property
     def feature_importances_(self):
         """Normalised decrease of impurity by each feature, ndarray of shape (d,)."""
-        return self.tree_.compute_feature_importances()
+        return self._tree().compute_feature_importances()  # not in arrays that `tree_` would keep
 
     def _leaf_values(self, X: Any) -> np.ndarray:
         """(n, n_outputs, max_n_classes)"""
         X = self._dense(X)
-        return self.tree_.predict(X).reshape(len(X), self.n_outputs_, -1)
+        return self._tree().predict(X).reshape(len(X), self.n_outputs_, -1)
 
     def apply(self, X, check_input=True):
         """Number of the leaf of each row.
@@ -286,7 +297,7 @@ class DecisionTree(TreeModel):
         leaves : ndarray of shape (n,), int64
             Numbers of nodes.
         """
-        return self.tree_.apply(self._dense(X))
+        return self._tree().apply(self._dense(X))
 
     def decision_path(self, X, check_input=True):
         """The nodes that each row passes.
@@ -296,7 +307,7 @@ class DecisionTree(TreeModel):
         path : CSR matrix of shape (n, n_nodes)
             1 where a row passes a node.
         """
-        return self.tree_.decision_path(self._dense(X))
+        return self._tree().decision_path(self._dense(X))
 
     def get_depth(self):
         """Depth of the tree: the most comparisons to a leaf.
@@ -306,7 +317,7 @@ class DecisionTree(TreeModel):
         depth : int
             0 where the root is a leaf.
         """
-        return self.tree_.max_depth
+        return self._tree().max_depth
 
     def get_n_leaves(self):
         """Number of leaves.
@@ -316,7 +327,7 @@ class DecisionTree(TreeModel):
         leaves : int
             At least 1.
         """
-        return self.tree_.n_leaves
+        return self._tree().n_leaves
 
     def cost_complexity_pruning_path(self, X, y, sample_weight=None):
         """The effective alphas of minimal cost-complexity pruning, and the impurities they leave.
@@ -341,7 +352,7 @@ class DecisionTree(TreeModel):
         """What scikit-learn's ``partial_dependence`` asks of a tree."""
         own = enumerate(int(f) for f in target_features)
         levels = {j: self._category_levels[f] for j, f in own if f in self._category_levels}
-        return self.tree_.compute_partial_dependence(with_codes(grid, levels), target_features)
+        return self._tree().compute_partial_dependence(with_codes(grid, levels), target_features)
 
 
 def _share(value: Any, n: int) -> int:

@@ -34,9 +34,10 @@ class Limits:
         Look at all features in their order, rather than at drawn ones in the order of drawing.
     random : bool
         One threshold drawn per feature instead of all.
+    levels_once : bool
+        Levels are put in order once for a tree.
     bagged : bool
-        Weights count draws: levels are put in order once for a tree, and rows say which child is
-        the larger.
+        Weights count draws: rows say which child is the larger.
     monotonic : ndarray of shape (d,), int32, or None
     categorical : ndarray of shape (d,), bool, or None
     """
@@ -56,6 +57,7 @@ class Limits:
     monotonic: np.ndarray | None = None
     categorical: np.ndarray | None = None
     in_order: bool = False
+    levels_once: bool = False
     bagged: bool = False
 
     @property
@@ -71,6 +73,7 @@ class Limits:
             min_gain=self.min_impurity_decrease / self.unit,
             max_features=None if self.in_order else self.max_features,
             random=self.random,
+            levels_once=self.levels_once,
             bagged=self.bagged,
         )
 
