@@ -6,7 +6,7 @@ import os
 import time
 from typing import Any
 
-from kernelmill._estimator._base import FEATURES, warn
+from kernelmill._estimator._base import FEATURES, begun_with, is_fitted_name, warn
 from kernelmill._estimator.persistence import save
 
 __all__ = ["Checkpoint"]
@@ -78,7 +78,7 @@ class Checkpoint:
             Of the fit.
         """
         self.n_saved, self._last = 0, -float("inf")
-        self._before = {**vars(estimator)}
+        self._before = begun_with(estimator)
 
     def teardown(self, estimator: Any, context: Any) -> None:
         """End a fit, well or not.
@@ -131,9 +131,9 @@ class Checkpoint:
         for name, value in list(vars(fitted_estimator).items()):
             # Of an earlier fit: the copy shares what this one has not set yet. A number may be the
             # same object again.
-            public = name.endswith("_") and not name.startswith("_")
+            kept = value is self._before.get(name) and value is vars(estimator).get(name)
             plain = value is None or isinstance(value, (bool, int, float, str))
-            if public and name not in FEATURES and not plain and value is self._before.get(name):
+            if is_fitted_name(name) and name not in FEATURES and kept and not plain:
                 delattr(fitted_estimator, name)
         try:
             save(fitted_estimator, self.path)

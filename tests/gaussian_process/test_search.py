@@ -7,6 +7,8 @@ import pytest
 
 import kernelmill
 from kernelmill.callbacks import Checkpoint
+from kernelmill.cluster import AffinityPropagation
+from kernelmill.decomposition import PCA, IncrementalPCA
 from kernelmill.gaussian_process import (
     GaussianProcessClassifier,
     GaussianProcessRegressor,
@@ -16,6 +18,7 @@ from kernelmill.gaussian_process import (
 from kernelmill.gaussian_process.kernels import RBF, WhiteKernel
 from kernelmill.kernel_ridge import KernelRidge
 from kernelmill.linear_model import Ridge
+from kernelmill.mixture import BayesianGaussianMixture
 
 pytest.importorskip("sklearn.callback", reason="scikit-learn 1.9 has callbacks")
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -111,9 +114,40 @@ def test_a_search_of_others_is_refused(name, tmp_path):
         fitted(model, Checkpoint(tmp_path / "m", every=0), Watch(2, MemoryError()))
     kept = kernelmill.load(tmp_path / "m")
     assert np.isfinite(results(fitted(kept, n=80))).all()  # without warm_start a new one begins
+    others = "must go on with the rows, targets and options of the"
     kept = kernelmill.load(tmp_path / "m").set_params(warm_start=True)
-    with pytest.raises(ValueError, match="must go on with the rows, targets and options of the"):
+    with pytest.raises(ValueError, match=others):
         fitted(kept, n=80)
+    # Starts and bounds that a repr does not show are options, too.
+    for kernel in (RBF(1.0, "fixed") + WhiteKernel(0.5), RBF(1.0) + WhiteKernel(0.50001)):
+        model.set_params(kernel=RBF(1.0) + WhiteKernel(0.5))
+        with pytest.raises(MemoryError):
+            fitted(model, Checkpoint(tmp_path / "m", every=0), Watch(2, MemoryError()))
+        kept = kernelmill.load(tmp_path / "m").set_params(warm_start=True, kernel=kernel)
+        with pytest.raises(ValueError, match=others):
+            fitted(kept)
+
+
+@pytest.mark.parametrize("later", ["fit", "partial_fit"])
+def test_an_interrupted_search_ends_with_what_comes_later(later):
+    model = kernelmill_clone(MODELS["steps"]).set_params(random_state=0, warm_start=True)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(model, Watch(3, KeyboardInterrupt()))
+    getattr(model.set_params(warm_start=False).set_callbacks(), later)(X, y)
+    assert "_search" not in vars(model)
+
+
+def test_a_stop_among_some_of_the_rows_leaves_the_best_of_all(monkeypatch):
+    """Their likelihoods are larger than those of all rows, and say nothing of them."""
+    options = {"optimizer": "scoring", "random_state": 0}
+    kernel = RBF(1.0) + WhiteKernel(0.5)
+    first = Watch()
+    monkeypatch.setattr(_regressor, "_COARSE", 50)
+    one = GaussianProcessRegressor(kernel, **options).set_callbacks(first).fit(X, 9 * y)
+    assert one.log_marginal_likelihood_value_ < -100
+    two = GaussianProcessRegressor(kernel, n_restarts_optimizer=1, **options)
+    two.set_callbacks(Watch(first.count + 5)).fit(X, 9 * y)
+    np.testing.assert_array_equal(two.kernel_.theta, one.kernel_.theta)
 
 
 def test_an_optimizer_that_goes_elsewhere_is_refused(tmp_path):
@@ -138,13 +172,32 @@ def test_a_callback_stops_a_search(name):
 
 
 def test_the_last_file_is_the_model(tmp_path):
-    for model in (*MODELS.values(), KernelRidge(kernel="rbf"), Ridge()):
+    own = GaussianProcessRegressor(optimizer=None, alpha=0.1, copy_X_train=False)
+    others = [KernelRidge(kernel="rbf", leave_one_out=True), Ridge(), PCA(1), IncrementalPCA(1),
+              BayesianGaussianMixture(2), AffinityPropagation(max_iter=9)]  # fmt: skip
+    for model in (*MODELS.values(), own, *others):
         model = kernelmill_clone(model)
-        for _ in range(2):  # what a fit sets anew may be the same object as before
-            fitted(model, checkpoint := Checkpoint(tmp_path / "m", every=np.inf))
-        found = kernelmill.load(tmp_path / "m")
-        assert checkpoint.n_saved >= 1
-        if isinstance(model, (KernelRidge, Ridge)):
-            np.testing.assert_array_equal(found.predict(X), model.predict(X))
-        else:
-            np.testing.assert_array_equal(results(found), results(model))
+        targets = LABELS if isinstance(model, GaussianProcessClassifier) else y
+        for _ in range(3):  # what a fit sets anew may be the same object as before, as X is
+            checkpoint = Checkpoint(tmp_path / "m", every=np.inf)
+            model.set_callbacks(checkpoint).fit(X, targets)
+            assert checkpoint.n_saved >= 1
+            found = kernelmill.load(tmp_path / "m")
+            if isinstance(model, (PCA, IncrementalPCA)):
+                np.testing.assert_array_equal(found.transform(X), model.transform(X))
+            elif type(model) in map(type, others):
+                np.testing.assert_array_equal(found.predict(X), model.predict(X))
+            else:
+                np.testing.assert_array_equal(results(found), results(model))
+
+
+def test_a_direct_fit_keeps_nothing_of_the_one_before(tmp_path):
+    model = KernelRidge(kernel="rbf", leave_one_out=True).fit(X, y)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="alpha must be at least 0, one number or one for each"):
+        model.set_params(alpha=[1.0, 2.0]).fit(X, y)
+    assert vars(model).keys() == before.keys()
+    model.set_params(alpha=1.0, leave_one_out=False).set_callbacks(Checkpoint(tmp_path / "m"))
+    model.fit(X[:50], y[:50])
+    for kept in (model, kernelmill.load(tmp_path / "m")):
+        assert not hasattr(kept, "loo_predictions_")

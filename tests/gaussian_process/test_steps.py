@@ -191,6 +191,23 @@ def test_threads():
     np.testing.assert_array_equal(found[2], found[0])
 
 
+def test_parts_of_a_stream_with_other_options():
+    """What moves is asked at each call; inducing inputs and noise stay where they were left."""
+    X, y = sines(200)
+    model = SparseGaussianProcessRegressor(n_inducing=5, random_state=0, batch_size=20)
+    model.partial_fit(X, y)
+    Z, noise, mean = model.inducing_inputs_, model.noise_variance_, model.predict(X)
+    model.set_params(optimize_inducing=False, noise_variance_bounds="fixed").partial_fit(X, y)
+    np.testing.assert_allclose(model.inducing_inputs_, Z, rtol=1e-14)
+    assert model.noise_variance_ == pytest.approx(noise, rel=1e-14)
+    assert not np.allclose(model.predict(X), mean, rtol=1e-3)  # the kernel and q move
+    steps = model.n_steps_
+    model.set_params(optimize_inducing=True, noise_variance_bounds=(1e-8, 1e8)).partial_fit(X, y)
+    assert model.n_steps_ == steps + 10
+    assert (model.inducing_inputs_ != Z).all()
+    assert model.noise_variance_ != noise
+
+
 def test_refusals():
     X, y = sines(30)
     with pytest.raises(ValueError, match="natural_step must be a number above 0 and at most 1"):
@@ -200,3 +217,6 @@ def test_refusals():
         model.partial_fit(X, np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match="2 features"):
         model.partial_fit(np.hstack([X, X]), y)
+    for method in (model.partial_fit, model.fit):
+        with pytest.raises(ValueError, match="X must have at least one row, got none"):
+            method(lambda: iter([X[:0]]), y[:0])

@@ -102,7 +102,7 @@ def test_kernels_of_gaussian_processes():
     """With noise: K(X, X) has none, as in scikit-learn."""
     X, y = data()
     found = [
-        module.KernelRidge(alpha=0.5, kernel=k.ExpSineSquared(1.3, 2.0) + k.WhiteKernel(0.3))
+        module.KernelRidge(alpha=0.5, kernel=k.RationalQuadratic(1.3, 2.0) + k.WhiteKernel(0.3))
         .fit(X, y)
         .predict(X[:9] + 0.1)
         for module, k in (
@@ -112,3 +112,6 @@ def test_kernels_of_gaussian_processes():
     ]  # fmt: skip
     np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
     np.testing.assert_allclose(found[2], found[0], rtol=1e-9)
+    for options in ({"kernel": ours.RBF}, {"kernel": ours.RBF(), "kernel_params": {"gamma": 1}}):
+        with pytest.raises(ValueError, match="kernel must be a kernel with its parameters, got"):
+            KernelRidge(**options).fit(X, y)

@@ -15,6 +15,18 @@ from kernelmill._estimator._progress import Progress, with_callbacks
 # What a fit takes from X and y before it iterates.
 FEATURES = ("n_features_in_", "feature_names_in_", "classes_", "n_outputs_", "out_activation_")
 Method = TypeVar("Method", bound=Callable[..., Any])
+# What models had when the fit under way began, by id.
+_BEGUN: dict[int, dict[str, Any]] = {}
+
+
+def is_fitted_name(name: str) -> bool:
+    """Whether an attribute is a public one of a fit."""
+    return name.endswith("_") and not name.startswith("_")
+
+
+def begun_with(model: Any) -> dict[str, Any]:
+    """The attributes of a model that the fit under way has found."""
+    return _BEGUN.get(id(model), {})
 
 
 def fitting(method: Method) -> Method:
@@ -36,6 +48,8 @@ def fitting(method: Method) -> Method:
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
         check_parameters(self)
         before = self.__dict__.copy()
+        outer = _BEGUN.get(id(self))
+        _BEGUN[id(self)] = before
         try:
             result = managed(self, *args, **kwargs)
         except BaseException as error:
@@ -45,10 +59,15 @@ def fitting(method: Method) -> Method:
             self.__dict__.update(before)
             if reached is not None and getattr(self, "warm_start", False):
                 for name in before:
-                    if name.endswith("_") and not name.startswith("_"):
+                    if is_fitted_name(name):
                         del self.__dict__[name]
                 self.__dict__.update(features, **reached, interrupted_=True)
             raise
+        finally:
+            if outer is None:
+                del _BEGUN[id(self)]
+            else:
+                _BEGUN[id(self)] = outer
         self.__dict__.pop("interrupted_", None)
         return result
 
@@ -62,6 +81,11 @@ def fitting_at_once(method: Callable) -> Callable:
     @functools.wraps(method)
     def fit(self: Any, X: Any, y: Any = None, *weights: Any, **options: Any) -> Any:
         given = [*weights, options.get("sample_weight")][0]
+        if method.__name__ == "fit":
+            # What an earlier fit found may be the same object again, as X is: none of it stays.
+            for name in filter(is_fitted_name, list(vars(self))):
+                delattr(self, name)
+            _BEGUN[id(self)] = {}
         metadata = None if given is None else {"sample_weight": given}
         with Progress(self, False, runs=0, X=X, y=y, metadata=metadata) as progress:
             method(self, X, y, *weights, **options)

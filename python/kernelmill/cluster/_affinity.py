@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -148,13 +149,17 @@ class AffinityPropagation(ClusterMixin, Estimator):
         owner = type(self).__name__
         rows = self._rows(X, reset=True)
         S = similarities(rows.X, self.affinity, self.preference, owner)
-        self.affinity_matrix_ = S
+        precomputed = self.affinity == "precomputed"
+
+        def centers(exemplars: np.ndarray) -> dict[str, Any]:
+            return {} if precomputed else {"cluster_centers_": rows.X[exemplars].copy()}
+
         with Progress(self, self.verbose, iterations=int(self.max_iter)) as progress:
             run = exchanged(
                 S, progress, owner, damping=float(self.damping), most=int(self.max_iter),
-                still=int(self.convergence_iter), seed=seed_of(self.random_state)
+                still=int(self.convergence_iter), seed=seed_of(self.random_state), more=centers
             )  # fmt: skip
-        self.n_iter_ = run.n_iter
+        self.affinity_matrix_, self.n_iter_ = S, run.n_iter
         exemplars, labels = chosen(S, run.state)
         if not run.converged or not len(exemplars):
             warn(
@@ -163,8 +168,7 @@ class AffinityPropagation(ClusterMixin, Estimator):
                 "centers and labels; raise max_iter or damping)", ConvergenceWarning
             )  # fmt: skip
         self.cluster_centers_indices_, self.labels_ = exemplars, labels
-        if self.affinity != "precomputed":
-            self.cluster_centers_ = rows.X[exemplars].copy()
+        self.__dict__.update(centers(exemplars))
         return self
 
     def predict(self, X):
@@ -294,9 +298,13 @@ def similarities(X: Any, affinity: str, preference: Any, owner: str) -> np.ndarr
 
 
 def exchanged(
-    S: np.ndarray, progress: Any, owner: str, *, damping: float, most: int, still: int, seed: int
-) -> Run:
-    """A run; a state begins with the evidence of each row to be an exemplar."""
+    S: np.ndarray, progress: Any, owner: str, *, damping: float, most: int, still: int, seed: int,
+    more: Callable[[np.ndarray], dict[str, Any]] = lambda exemplars: {},
+) -> Run:  # fmt: skip
+    """A run; a state begins with the evidence of each row to be an exemplar.
+
+    `more` gives attributes of these exemplars, for callbacks.
+    """
     n = len(S)
     off = S.ravel()[1:].reshape(n - 1, n + 1)[:, :-1] if n > 1 else S
     if n == 1 or (np.ptp(off) == 0 and np.ptp(np.diagonal(S)) == 0):
@@ -328,7 +336,8 @@ def exchanged(
 
     def attributes(state: tuple, n_iter: int) -> dict:
         exemplars, labels = chosen(S, state)
-        return {"cluster_centers_indices_": exemplars, "labels_": labels, "n_iter_": n_iter}
+        found = {"cluster_centers_indices_": exemplars, "labels_": labels, "n_iter_": n_iter}
+        return {**found, **more(exemplars)}
 
     return climb(
         progress, lambda _: (np.full(n, -1.0), 0), advance, max_iter=most, attributes=attributes

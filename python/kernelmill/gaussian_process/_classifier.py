@@ -42,7 +42,7 @@ from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import encode_classes
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._regressor import _CHUNK
-from kernelmill.gaussian_process._search import Search, fingerprint
+from kernelmill.gaussian_process._search import Search, described, fingerprint
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
 from kernelmill.gaussian_process.kernels import CompoundKernel
 from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
@@ -397,7 +397,7 @@ class GaussianProcessClassifier(ClassifierMixin, Estimator):
         kernel._check(X.shape[1])
         optimises = self.optimizer is not None and kernel.n_dims > 0
         restarts, splits = self.n_restarts_optimizer, self._splits()
-        made_of = [repr(kernel), repr(self.optimizer), restarts, self.multi_class]
+        made_of = [described(kernel), repr(self.optimizer), restarts, self.multi_class]
         made_of += [self.max_iter_predict, *fingerprint(X, codes)]
         runs = len(splits) * (1 + restarts) if optimises else 0
         with _linalg.numpy_on_one_thread, Search(self, given, y, made_of, runs) as search:

@@ -29,7 +29,7 @@ from kernelmill._estimator._rows import Estimator
 from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._scoring import ascend
-from kernelmill.gaussian_process._search import Search, fingerprint
+from kernelmill.gaussian_process._search import Search, described, fingerprint
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
 from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
 
@@ -195,9 +195,10 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         kernel = own_kernel(self.kernel, owner)
         kernel._check(X.shape[1])
         optimises = self.optimizer is not None and kernel.n_dims > 0
-        made_of = [repr(kernel), repr(self.optimizer), self.n_restarts_optimizer]
+        made_of = [described(kernel), repr(self.optimizer), self.n_restarts_optimizer]
         made_of += fingerprint(X, targets, np.asarray(noise))
         self._axes = y.shape[1:]
+        self.__dict__.pop("X_train_", None)  # that of this fit may be the same array
         runs = 1 + self.n_restarts_optimizer if optimises else 0
         with (
             _factor.lapack_threads(len(X)), numpy_on_one_thread,
@@ -261,7 +262,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
                     lambda: self._attributes(own, *data[:2], *kept["keep"]),
                 )  # fmt: skip
 
-            search.forget()
+            search.forget(whole=count == n)
             if self.optimizer != "scoring":
                 return _factor.maximise(
                     lambda theta: likelihood(theta, -math.inf)[:2], start, bounds,
@@ -273,7 +274,7 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
             if count < _COARSE:
                 return ascent(start)
             first = climb(start, count // 2)[0]
-            search.forget()
+            search.forget(whole=count == n)
             found, value = ascent(first)
             # Half of the rows may have led away from a better start.
             return (found, value) if value >= likelihood(start, math.inf)[0] else ascent(start)
@@ -281,7 +282,8 @@ class GaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         best, most = starts[0], -math.inf
         for start in starts:
             theta, value, ends = search.run(functools.partial(climb, start, n))
-            best, most = (theta, value) if value > most else (best, most)
+            if value > most or most == -math.inf:
+                best, most = theta, value
             if ends:
                 break
         found = kernel.clone_with_theta(best)

@@ -17,6 +17,7 @@ import numpy as np
 
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
+from kernelmill.gaussian_process.kernels._kernel import Kernel
 
 OTHERS = (
     "{}: warm_start=True must go on with the rows, targets and options of the search that was "
@@ -31,6 +32,14 @@ def fingerprint(*arrays: Any) -> list[str]:
     with np.errstate(over="ignore", invalid="ignore"):
         sums = [float(s) for a in arrays for s in (a.sum(), a.ravel()[::2].sum(), (a * a).sum())]
     return [repr(s) for s in sums] + [repr(a.shape) for a in arrays]
+
+
+def described(kernel: Kernel) -> str:
+    """What tells a kernel from others: its repr, and its parameters to all digits with bounds."""
+    fixed = [h.name for h in kernel.hyperparameters if h.fixed]
+    params = kernel.get_params() if fixed else {}
+    kept = [(name, np.asarray(params.get(name)).tolist()) for name in fixed]
+    return repr((repr(kernel), kernel.theta.tolist(), kernel.bounds.tolist(), kept))
 
 
 class Stopped(Exception):
@@ -75,7 +84,7 @@ class Search:
         self.seed = seed
         self.warm = bool(model.warm_start) if kept is None else kept["warm"]
         self._evaluations = [] if kept is None else list(kept["evaluations"])
-        self._at, self._value = 0, -math.inf
+        self._at, self._value, self._whole = 0, -math.inf, True
         self._theta: np.ndarray | None = None
         self._attributes: Attributes | None = None
         self.progress = Progress(model, False, runs=runs, unit="evaluation", X=X, y=y)
@@ -112,13 +121,14 @@ class Search:
             theta, value = climb()
         except Stopped:
             assert self._theta is not None
-            theta, value, stopped = self._theta, self._value, True
+            # Likelihoods of some of the rows are larger than those of all.
+            theta, value, stopped = self._theta, self._value if self._whole else -math.inf, True
         skip = self.progress.end_run("log marginal likelihood %.6g", value, objective=value)
         return theta, value, stopped or skip
 
-    def forget(self) -> None:
-        """What comes next is not to be compared with what was."""
-        self._value = -math.inf
+    def forget(self, whole: bool = True) -> None:
+        """What comes next, of all rows or of some, is not to be compared with what was."""
+        self._value, self._whole = -math.inf, whole
 
     def evaluate(
         self, theta: np.ndarray, compute: Callable[[], tuple], attributes: Attributes

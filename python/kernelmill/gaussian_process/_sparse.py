@@ -25,7 +25,7 @@ from kernelmill._estimator._targets import check_count, numbers
 from kernelmill.gaussian_process import _factor
 from kernelmill.gaussian_process._bound import CHUNK, Bound, Coordinates, Data, Gaussian
 from kernelmill.gaussian_process._regressor import ONE_OF_TWO, Sampled, columns_of
-from kernelmill.gaussian_process._search import OTHERS, Search, fingerprint
+from kernelmill.gaussian_process._search import OTHERS, Search, described, fingerprint
 from kernelmill.gaussian_process._steps import Descent, State, begin
 from kernelmill.gaussian_process._words import PARAMETERS, WORDS
 from kernelmill.gaussian_process.kernels._kernel import Kernel, own_kernel
@@ -196,7 +196,6 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         data = Data(rows, targets, rows.owner)
         self._seen, self._variance = float(len(y)), variance
         self.n_iter_ = self.n_steps_ = 0
-        self.__dict__.pop("_online", None)
         given = kernel, noise, Z, data, variance, seed, (X, y)
         with _factor.lapack_threads(len(Z)):
             if self.optimizer is None or self.batch_size is None:
@@ -238,8 +237,10 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         else:
             kernel, noise, Z = self.kernel_, self.noise_variance_, self.inducing_inputs_
             variance = self._variance
-        coordinates = self._coordinates(kernel, noise, Z, variance, spacing(Z))
         online = vars(self).get("_online")
+        unit = spacing(Z) if online is None else online["unit"]
+        coordinates = self._coordinates(kernel, noise, Z, variance, unit)
+        moving = [coordinates.fixed, coordinates.moves]
         if online is None:
             state = begin(coordinates, targets.shape[1])
             if not first:  # after a fit
@@ -248,8 +249,9 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
                 state = replace(state, q=q, rows=self._seen)
         else:
             state = State.of(online["state"])
-            coordinates.start = state.theta
-            coordinates.unit = online["unit"]
+            if moving != online["moving"]:  # parameters say so: Adam begins anew
+                fresh = begin(coordinates, targets.shape[1])
+                state = replace(state, theta=fresh.theta, moments=fresh.moments)
         descent = self._descent(coordinates, rows.owner)
         size = self.batch_size or (CHUNK if rows.is_stream else max(rows.count, 1))
         with _factor.lapack_threads(len(Z)):
@@ -257,14 +259,15 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
                 state = descent.step(replace(state, values=[]), x, targets[places])
             data = Data(Rows(x, None, rows.owner), targets[places], rows.owner)
             bound = descent.bound(state, data, state.rows)
-        self._online = {"state": state.plain(), "unit": coordinates.unit}
         self.n_steps_, self._seen = state.steps, state.rows
         self.__dict__.update(self._attributes(bound))
+        self._online = {"state": state.plain(), "unit": unit, "moving": moving}
+        self.__dict__.pop("_search", None)  # of a fit that these rows have gone on from
         return self
 
     def _attributes(self, bound: Bound) -> dict[str, Any]:
         known = {name: getattr(self, name) for name in KEPT}
-        return {**known, **bound.attributes()}
+        return {**known, "_online": None, **bound.attributes()}
 
     def _host_rows(self, X: Any, reset: bool) -> Rows:
         rows = self._rows(X, reset=reset)
@@ -277,7 +280,10 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
 
     def _targets(self, y: np.ndarray, first: bool) -> np.ndarray:
         """Targets of shape (n, t), normalised; the first ones say how."""
-        owner, targets = type(self).__name__, y.reshape(len(y), -1)
+        owner = type(self).__name__
+        if not len(y):  # of a stream
+            raise ValueError(f"{owner}: X must have at least one row, got none")
+        targets = y.reshape(len(y), -1)
         if first:
             self._shape = columns_of(y)
             self._mean = targets.mean(0) if self.normalize_y else np.zeros(targets.shape[1])
@@ -340,8 +346,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     def _made_of(self, kernel: Kernel, Z: np.ndarray, data: Data) -> list[Any]:
         """What tells a search from others; of the rows, the inducing inputs do."""
         options = self.optimizer, self.batch_size, self.learning_rate, self.natural_step
-        made_of = [repr(v) for v in (kernel, *options, self.noise_variance_bounds)]
-        return made_of + fingerprint(data.targets, Z)
+        made_of = [repr(v) for v in (*options, self.noise_variance_bounds, self.optimize_inducing)]
+        return [described(kernel), *made_of, *fingerprint(data.targets, Z)]
 
     def _optimised(
         self, kernel: Kernel, noise: float, Z: np.ndarray, data: Data, variance: float, seed: int,
@@ -387,7 +393,8 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
     ) -> Bound:  # fmt: skip
         coordinates = self._coordinates(kernel, noise, Z, variance, spacing(Z))
         descent, made_of = self._descent(coordinates, data.owner), self._made_of(kernel, Z, data)
-        kept = self.__dict__.pop("_search", None) if self.warm_start else None
+        kept = self.__dict__.pop("_search", None)
+        kept = kept if self.warm_start else None
         if kept is not None and kept["made_of"] != made_of:
             raise ValueError(OTHERS.format(data.owner))
         first = begin(coordinates, data.targets.shape[1])

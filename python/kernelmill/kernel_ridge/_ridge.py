@@ -124,7 +124,14 @@ class KernelRidge(MultiOutputMixin, RegressorMixin, Estimator):
         if callable(self.kernel):
             function = self.kernel
             # Those of Gaussian processes give all values at once.
-            if not hasattr(function, "clone_with_theta"):
+            if hasattr(function, "clone_with_theta"):
+                if isinstance(function, type) or self.kernel_params:
+                    raise ValueError(
+                        f"{type(self).__name__}: kernel must be a kernel with its parameters, got "
+                        f"{function!r} and kernel_params={self.kernel_params!r} (make it, as in "
+                        "RBF(2.0), without kernel_params)"
+                    )
+            else:
                 function = of_pairs(function, **(self.kernel_params or {}))
             return Kernel("callable", function=function)
         if self.kernel in MORE:

@@ -144,9 +144,10 @@ class _Search:
                 if K.dtype == np.float32 and not all(
                     whole.rounding(*part) <= self.tol / 4 for part in some
                 ):  # this price and larger ones go on in float64
+                    beta = solved.beta
+                    del K, before, training  # one matrix at a time
                     K = self._gram(whole, np.float64)
                     training = self._over(K, flat)
-                    beta = solved.beta
                     solved = training.settled(
                         Solved(beta, training.gradient(beta), training.begin_state())
                     )

@@ -131,6 +131,45 @@ def test_searches_move_them():
     assert a.lower_bound_ == pytest.approx(b.lower_bound_, rel=1e-9)
 
 
+NOISE = ours.WhiteKernel(0.1, "fixed")
+
+
+class Doubled(ours.RBF):
+    """A kernel of the package whose values a user has changed."""
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        found = super().__call__(X, Y, eval_gradient)
+        return tuple(2 * part for part in found) if eval_gradient else 2 * found
+
+    def diag(self, X):
+        return 2 * super().diag(X)
+
+
+def test_values_of_a_class_that_derives_from_one_of_the_package_are_its_own():
+    X = rows(20)
+    y = np.sin(X[:, 0])
+    two = ours.ConstantKernel(2.0, "fixed")
+    for own, plain in (
+        (Doubled(0.7), two * ours.RBF(0.7)),
+        (Doubled(0.7) + NOISE, two * ours.RBF(0.7) + NOISE),
+        (3.0 * Doubled(0.7) ** 2, 3.0 * (two * ours.RBF(0.7)) ** 2),
+    ):
+        options = {"optimizer": None, "alpha": 0.1}
+        a, b = (GaussianProcessRegressor(k, **options).fit(X, y) for k in (own, plain))
+        for x, z in zip(a.predict(X, True), b.predict(X, True), strict=True):
+            np.testing.assert_allclose(x, z, rtol=1e-9)
+        at = a.kernel_.theta + 0.1
+        for x, z in zip(*(m.log_marginal_likelihood(at, True) for m in (a, b)), strict=True):
+            np.testing.assert_allclose(x, z, rtol=1e-9)
+        moved = GaussianProcessRegressor(own, alpha=0.1).fit(X, y)
+        assert moved.log_marginal_likelihood_value_ > a.log_marginal_likelihood_value_
+    assert isinstance(ours.RBF(0.7) + 1.0 * ours.Matern(), ours.Sum)
+    for kernel in (ours.RBF(), ours.Matern(), ours.WhiteKernel(), ours.RBF() + ours.RBF(), Ours()):
+        assert GaussianProcessRegressor(kernel, optimizer=None, alpha=0.1).fit(
+            X, y
+        ).kernel_ == kernel  # fmt: skip
+
+
 def test_files_and_parameters():
     X = rows(20)
     model = GaussianProcessRegressor(2.0 * Ours(), optimizer=None, alpha=0.1).fit(X, X[:, 0])

@@ -13,7 +13,8 @@ from kernelmill.gaussian_process.kernels._kernel import Hyperparameter, Kernel
 class KernelAdapter(Kernel):
     """A kernel of another class that follows scikit-learn's protocol, as fits take it.
 
-    Models, sums and products make it of such kernels by themselves.
+    Models, sums and products make it of such kernels by themselves, and of classes that derive from
+    a kernel of this package and change its ``__call__`` or ``diag``.
 
     Parameters
     ----------
