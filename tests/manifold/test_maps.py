@@ -221,6 +221,9 @@ def test_refusals(rng, name):
     X = rng.normal(size=(30, 4))
     with pytest.raises(ValueError, match=rf"{name}: init must have shape \(30, 2\), got \(30, 3\)"):
         QUICK[name](init=np.zeros((30, 3))).fit(X)
+    for entry, shown in ((np.nan, "nan"), (np.inf, "inf"), (1e200, r"1e\+200")):
+        with pytest.raises(ValueError, match=f"{name}: init must be finite and below .*{shown}"):
+            QUICK[name](init=np.full((30, 2), entry)).fit(X)
     with pytest.raises(ValueError, match=f"{name}: X must have at least 2 rows, got 1"):
         QUICK[name]().fit(X[:1])
     with pytest.raises(ValueError, match=f"{name}: init must"):
@@ -236,9 +239,7 @@ def test_refusals(rng, name):
 def test_perplexity_below_n(rng):
     """scikit-learn/scikit-learn#23471"""
     X = rng.normal(size=(30, 3))
-    with pytest.raises(
-        ValueError, match="perplexity must be less than the number of rows"
-    ):
+    with pytest.raises(ValueError, match="perplexity must be less than the number of rows"):
         TSNE(perplexity=30).fit(X)
     with pytest.raises(ValueError, match="n_components must be at most 3"):
         TSNE(4, perplexity=5).fit(X)

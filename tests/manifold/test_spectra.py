@@ -275,6 +275,9 @@ def test_a_start_may_be_given_to_fit(rng):
     want = MDS(init=start, max_iter=5).fit_transform(X)
     np.testing.assert_array_equal(MDS(max_iter=5).fit_transform(X, init=start), want)
     np.testing.assert_array_equal(MDS(max_iter=5).fit(X, None, start).embedding_, want)
+    for bad in (start + np.nan, "random"):
+        with pytest.raises(ValueError, match="MDS: init must"):
+            MDS().fit(X, init=bad)
 
 
 def test_more_dimensions_than_there_are():

@@ -256,6 +256,8 @@ def test_radii_and_exponents_are_single_numbers(rng):
     X = rng.normal(size=(20, 2))
     with pytest.raises(TypeError, match="NearestNeighbors: radius must be a number, got array"):
         NearestNeighbors().fit(X).radius_neighbors(X, radius=np.full(20, 0.4))
+    with pytest.raises(TypeError, match="NearestNeighbors: radius must be a number, got nan"):
+        NearestNeighbors().fit(X).radius_neighbors(X, radius=np.nan)
     with pytest.warns(SyntaxWarning, match=r"p must be given once, got p=2 and 1 in metric_params"):
         model = NearestNeighbors(metric_params={"p": 1}).fit(X)
     want = NearestNeighbors(p=1).fit(X).kneighbors(X)

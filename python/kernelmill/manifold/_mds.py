@@ -14,8 +14,8 @@ from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._validation import as_numbers
 from kernelmill.manifold._classical import ClassicalMDS, double_centered, leading
+from kernelmill.manifold._rows import start_of
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import SEARCH
 from kernelmill.ops import pairwise, random
@@ -119,22 +119,21 @@ class MDS(ClassicalMDS):
         Raises
         ------
         ValueError
-            If X is not finite, or does not suit the metric.
+            If X is not finite, or does not suit the metric, or `init` is no finite map.
         """
         seed = seed_of(self.random_state)
         D, e, dtype = self._distances(X)
         n, q, owner = len(D), int(self.n_components), type(self).__name__
-        init = self.init if init is None else init
-        if not isinstance(init, str):
-            init = as_numbers(init, "init", owner)
-            if init.shape != (n, q):
-                raise ValueError(f"{owner}: init must have shape ({n}, {q}), got {init.shape}")
+        if init is not None or not isinstance(self.init, str):
+            start = start_of(self.init if init is None else init, n, q, owner)
+        else:
+            start = None
         targets = _Distances(D) if self.metric_mds else _Order(D)
 
         def begin(number: int) -> tuple:
-            if number == 0 and not isinstance(init, str):
-                Y = np.ldexp(init.astype(np.float64), -e if self.metric_mds else 0)
-            elif number == 0 and init == "classical_mds":
+            if number == 0 and start is not None:
+                Y = np.ldexp(start, -e if self.metric_mds else 0)
+            elif number == 0 and self.init == "classical_mds":
                 values, vectors = leading(double_centered(D)[0], q, 0.0)
                 Y = vectors * np.sqrt(values)
             else:

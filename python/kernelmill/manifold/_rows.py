@@ -9,6 +9,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator._rows import Rows
+from kernelmill._estimator._validation import as_numbers
 from kernelmill.manifold._words import WORDS
 from kernelmill.neighbors._base import Searcher, check_distances
 from kernelmill.neighbors._space import effective, space_of
@@ -111,6 +112,18 @@ class Neighbourly(Manifold):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
         return model
+
+
+def start_of(init: Any, n: int, q: int, owner: str, dtype: Any = np.float64) -> np.ndarray:
+    """A map (n, q) to begin with, as it was given."""
+    Y = as_numbers(init, "init", owner)
+    if Y.shape != (n, q):
+        raise ValueError(f"{owner}: init must have shape ({n}, {q}), got {Y.shape}")
+    most = float(np.sqrt(np.finfo(dtype).max)) / (4 * q)  # of distances that can be squared
+    bad = ~(np.abs(Y) <= most)
+    if bad.any():
+        raise ValueError(f"{owner}: init must be finite and below {most:.2g}, got {Y[bad][0]}")
+    return Y.astype(dtype)
 
 
 def exponent_of(X: Any) -> int:

@@ -12,10 +12,9 @@ from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._linalg import lapack_threads
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._validation import as_numbers
 from kernelmill.manifold._affinities import joint
 from kernelmill.manifold._principal import principal
-from kernelmill.manifold._rows import Manifold, normals
+from kernelmill.manifold._rows import Manifold, normals, start_of
 from kernelmill.neighbors._base import SEARCH, check_pair
 from kernelmill.ops import layout
 
@@ -178,10 +177,7 @@ class TSNE(Manifold):
     def _start(self, X: Any, n: int, seed: int) -> np.ndarray:
         q, owner = int(self.n_components), type(self).__name__
         if not isinstance(self.init, str):
-            Y = as_numbers(self.init, "init", owner)
-            if Y.shape != (n, q):
-                raise ValueError(f"{owner}: init must have shape ({n}, {q}), got {Y.shape}")
-            return Y.astype(np.float64)
+            return start_of(self.init, n, q, owner)
         if self.init == "random":
             return _START * normals(seed, 0, n, q)
         if self.metric == "precomputed":

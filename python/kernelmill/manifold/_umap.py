@@ -15,12 +15,12 @@ from kernelmill._estimator._base import fitting, warn
 from kernelmill._estimator._climb import Run, Step, climb
 from kernelmill._estimator._progress import Progress
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._validation import as_numbers, check_values
+from kernelmill._estimator._validation import check_values
 from kernelmill.decomposition._projection import scores_given
 from kernelmill.manifold._fuzzy import curve, fuzzy_graph, memberships, widths
 from kernelmill.manifold._laplacian import smoothest
 from kernelmill.manifold._principal import principal
-from kernelmill.manifold._rows import Manifold, normals
+from kernelmill.manifold._rows import Manifold, normals, start_of
 from kernelmill.neighbors._base import SEARCH, check_pair
 from kernelmill.neighbors._unsupervised import NearestNeighbors
 from kernelmill.ops import layout, random
@@ -190,12 +190,15 @@ class UMAP(Manifold):
         if self.n_neighbors > n:
             warn(f"{owner}: n_neighbors ({self.n_neighbors}) is greater than the number of rows "
                  f"({n}), which is used instead", UserWarning)  # fmt: skip
+        given = None
+        if not isinstance(self.init, str):
+            given = start_of(self.init, n, int(self.n_components), owner, np.float32)
         self._k = min(int(self.n_neighbors), n) - 1
         self._curve = self._fitted_curve()
         graph = fuzzy_graph(*self._nearest(None, self._k), self._reach)
         self.graph_ = graph
         epochs = (500 if n <= _SMALL else 200) if self.n_epochs is None else int(self.n_epochs)
-        Y = self._start(rows.X, graph)
+        Y = self._start(rows.X, graph) if given is None else given
         run = self._lay_out(Y, None, self._edges(graph, epochs), epochs, float(self.learning_rate))
         self.embedding_ = run.state[0].astype(rows.dtype)
         self.n_epochs_ = run.n_iter
@@ -216,11 +219,6 @@ class UMAP(Manifold):
 
     def _start(self, X: Any, graph: Any) -> np.ndarray:
         q, n, owner = int(self.n_components), graph.shape[0], type(self).__name__
-        if not isinstance(self.init, str):
-            Y = as_numbers(self.init, "init", owner)
-            if Y.shape != (n, q):
-                raise ValueError(f"{owner}: init must have shape ({n}, {q}), got {Y.shape}")
-            return Y.astype(np.float32)
         if self.init == "random":
             uniform = random.uniform(self._seed, 0, 0, n * q).reshape(n, q)
             return (_SPAN * uniform).astype(np.float32)

@@ -155,7 +155,7 @@ class Searcher(Estimator):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Offsets, indices and distances; X of None is that of ``fit``, as in `_nearest`."""
         space = self._space  # before X is looked at
-        if not rule.is_real(radius):
+        if not rule.is_real(radius) or radius != radius:
             raise TypeError(f"{type(self).__name__}: radius must be a number, got {radius!r}")
         Q, own = self._queries(X, itself)
         return space.lists(Q, float(radius), own)
@@ -264,9 +264,7 @@ class RadiusNeighborsMixin:
         """
         owner = type(self).__name__
         if sort_results and not return_distance:
-            raise ValueError(
-                f"{owner}: return_distance must be True if sort_results is, got False"
-            )
+            raise ValueError(f"{owner}: return_distance must be True if sort_results is, got False")
         offsets, indices, distances = self._listed(X, radius, sort_results)
         found = as_lists(offsets, indices)
         return (as_lists(offsets, distances), found) if return_distance else found
@@ -412,5 +410,5 @@ class KNeighbourhoods(KNeighborsMixin, Neighbourhoods):
     def __init__(
         self, n_neighbors=5, *, weights="uniform", algorithm="auto", leaf_size=30, p=2,
         metric="minkowski", metric_params=None, n_jobs=None
-    ):
+    ):  # fmt: skip
         self._set_parameters(locals())
