@@ -30,9 +30,9 @@ from kernelmill.gaussian_process.kernels._kernel import as_kernel  # noqa: E402
 from kernelmill.kernel_ridge import KernelRidge  # noqa: E402
 
 LIBRARY = str(Path(kernelmill.__file__).parent)
+PROCESSES = gaussian_process.GaussianProcessRegressor, gaussian_process.GaussianProcessClassifier
 MODELS = (
-    svm.SVC, svm.NuSVC, svm.SVR, svm.NuSVR, svm.OneClassSVM, KernelRidge,
-    gaussian_process.GaussianProcessRegressor, gaussian_process.GaussianProcessClassifier,
+    svm.SVC, svm.NuSVC, svm.SVR, svm.NuSVR, svm.OneClassSVM, KernelRidge, *PROCESSES,
 )  # fmt: skip
 METHODS = (
     "decision_function", "predict", "score_samples", "predict_gradient", "sample_y",
@@ -58,9 +58,13 @@ def as_numpy(self, *args, **kwargs):
     return self.host.astype(*args) if args and args[0] is not None else self.host
 
 
-def has_path(kernel) -> bool:
-    """Whether it has a path on a GPU: functions and Bessel functions of real order have none."""
-    if hasattr(type(kernel), "theta"):
+def has_path(model) -> bool:
+    """Whether its kernel runs on a GPU: functions and Bessel functions of real order do not.
+
+    To kernel machines those of Gaussian processes are functions.
+    """
+    kernel = model.kernel
+    if hasattr(type(kernel), "theta") and type(model) in PROCESSES:
         return re.search(r"Pairwise|nu=(?!0\.5|1\.5|2\.5|inf)", repr(as_kernel(kernel))) is None
     return not callable(kernel)
 
@@ -68,7 +72,7 @@ def has_path(kernel) -> bool:
 def on_device(model, X):
     """X, or where the model runs on the device and it is in memory and dense, there."""
     global moved
-    if type(model) in MODELS and has_path(model.kernel) and isinstance(X, np.ndarray):
+    if type(model) in MODELS and has_path(model) and isinstance(X, np.ndarray):
         moved += 1
         return cupy.asarray(X)
     return X

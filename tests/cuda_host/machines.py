@@ -3,13 +3,14 @@
 import cupy
 import numpy as np
 import pytest
+import sklearn.gaussian_process.kernels
 
 from kernelmill.gaussian_process import (
     GaussianProcessClassifier,
     GaussianProcessRegressor,
     SparseGaussianProcessRegressor,
 )
-from kernelmill.gaussian_process.kernels import Matern, PairwiseKernel
+from kernelmill.gaussian_process.kernels import Kernel, Matern, PairwiseKernel
 from kernelmill.kernel_ridge import KernelRidge
 from kernelmill.svm import SVC, SVCCV
 
@@ -28,9 +29,27 @@ def test_rows_of_float32_meet_the_conditions():
     assert slope[up].max() - slope[down].min() < 1.5e-3  # of which a third may be rounding of K
 
 
+class Written(Kernel):
+    """A kernel of a user."""
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        K = X @ (X if Y is None else Y).T
+        return (K, np.empty((*K.shape, 0))) if eval_gradient else K
+
+    def is_stationary(self):
+        return False
+
+
+class Theirs(sklearn.gaussian_process.kernels.RBF):
+    """One that derives from scikit-learn's."""
+
+
 def test_what_has_no_path_on_a_gpu_says_so():
     X, y = cupy.asarray(np.arange(8.0)[:, None]), np.arange(8) % 2
-    for model in (SVC(kernel=lambda A, B: A @ B.T), KernelRidge(kernel=lambda a, b: a @ b)):
+    for model in (
+        SVC(kernel=lambda A, B: A @ B.T), KernelRidge(kernel=lambda a, b: a @ b),
+        KernelRidge(kernel=Matern()),
+    ):  # fmt: skip
         with pytest.raises(TypeError, match="kernel must be the name of one where X is on a GPU"):
             model.fit(X, y)
     with pytest.raises(TypeError, match="X must be on the CPU, where folds share rows"):
@@ -38,6 +57,8 @@ def test_what_has_no_path_on_a_gpu_says_so():
     for model, words in (
         (GaussianProcessRegressor(Matern(nu=0.7)), "nu must be 0.5, 1.5, 2.5 or infinity"),
         (GaussianProcessClassifier(PairwiseKernel()), "where scikit-learn computes the values"),
+        (GaussianProcessRegressor(Written()), "Written: X must be on the CPU for a kernel of this"),
+        (GaussianProcessRegressor(Theirs()), "Theirs: X must be on the CPU for a kernel of this"),
         (SparseGaussianProcessRegressor(), "X must be on the CPU, got an array on a GPU"),
     ):
         with pytest.raises(TypeError, match=words):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from kernelmill._arrays import is_cupy
 from kernelmill.gaussian_process.kernels._kernel import Hyperparameter, Kernel
+from kernelmill.gaussian_process.kernels._protocol import check_host
 
 
 class KernelAdapter(Kernel):
@@ -74,11 +74,7 @@ class KernelAdapter(Kernel):
         return [f"{owner}.{h.name}" for h in own for _ in range(h.n_elements)]
 
     def _call(self, X, Y=None, eval_gradient=False):
-        if is_cupy(X):
-            raise TypeError(
-                f"{type(self.kernel).__name__}: X must be on the CPU for a kernel of this class, "
-                "got an array on a GPU (move it with cupy.asnumpy, or use RBF or DotProduct)"
-            )
+        check_host(X, type(self.kernel).__name__)
         return self.kernel(X, Y, eval_gradient=True) if eval_gradient else self.kernel(X, Y)
 
     def _diag(self, X):

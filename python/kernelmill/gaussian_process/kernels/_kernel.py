@@ -16,7 +16,7 @@ import numpy as np
 
 from kernelmill._arrays import is_cupy, namespace
 from kernelmill.gaussian_process import kernels
-from kernelmill.gaussian_process.kernels._protocol import Protocol
+from kernelmill.gaussian_process.kernels._protocol import Protocol, check_host
 
 # What a kernel of another class must have, beside a call.
 PROTOCOL = ("theta", "bounds", "hyperparameters", "diag", "is_stationary", "clone_with_theta")
@@ -358,6 +358,7 @@ class Kernel(Protocol):
                 f"{type(self).__name__}: a kernel must define __call__(X, Y=None, "
                 "eval_gradient=False), got none"
             )
+        check_host(X, type(self).__name__)
         return self(X, Y, eval_gradient=True) if eval_gradient else self(X, Y)
 
     def _diag(self, X: np.ndarray) -> np.ndarray:

@@ -14,9 +14,20 @@ from typing import Any
 
 import numpy as np
 
+from kernelmill._arrays import is_cupy
+
 _BLOCK = 256
 _LEAST = 32  # rows of a block: a call has a cost of its own
 STEP = 6e-6  # the cube root of eps: errors of rounding and of the formula are equal
+
+
+def check_host(X: Any, owner: str) -> None:
+    """Raise unless rows are where users' kernels compute."""
+    if is_cupy(X):
+        raise TypeError(
+            f"{owner}: X must be on the CPU for a kernel of this class, got an array on a GPU "
+            "(move it with cupy.asnumpy, or use RBF or DotProduct)"
+        )
 
 
 class Protocol:
