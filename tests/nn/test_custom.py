@@ -253,3 +253,19 @@ def test_errors():
 
     with pytest.raises(TypeError, match="arguments must be tensors or None, got int"):
         Saves.apply(x)
+
+
+def test_a_mark_on_what_is_not_returned_marks_nothing():
+    """Its address may be that of a result."""
+
+    class Marks(nn.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_non_differentiable((x > 0).clone())
+            return x * 2
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 2
+
+    assert all(Marks.apply(T([1.0, 2.0])).requires_grad for _ in range(20))

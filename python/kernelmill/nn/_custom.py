@@ -31,7 +31,7 @@ class Context:
             isinstance(one, Tensor) and one._node is not None for one in args
         )
         self._kept: tuple = ()
-        self._constants: set[int] = set()
+        self._constants: tuple = ()
         self._zeros = True
 
     def save_for_backward(self, *tensors: Any) -> None:
@@ -64,7 +64,7 @@ class Context:
         *tensors : Tensor
             Some of the results. Results that are not floating-point need no mark.
         """
-        self._constants |= {id(one) for one in tensors}
+        self._constants += tensors
 
     def set_materialize_grads(self, value: bool) -> None:
         """Choose what backward is given for a result that has no gradient.
@@ -186,7 +186,7 @@ class Function:
             outputs = cls._recorded(ctx, args, outputs, several)
         else:
             outputs = tuple(Tensor(one.data) for one in outputs)
-        ctx._kept = ()
+        ctx._kept = ctx._constants = ()
         return outputs if several else outputs[0]
 
     @classmethod
@@ -224,7 +224,8 @@ class Function:
             node.options["parts"] = list(map(weakref.ref, parts))
         results = []
         for j, one in enumerate(outputs):
-            smooth = one.data.dtype.kind in FLOATS and id(one) not in ctx._constants
+            constant = any(one is other for other in ctx._constants)
+            smooth = one.data.dtype.kind in FLOATS and not constant
             origin = parts[j] if several else node
             results.append(Tensor(one.data, origin) if smooth else Tensor(one.data))
         return tuple(results)
