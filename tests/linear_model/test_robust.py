@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn import linear_model as sk
 from sklearn.exceptions import ConvergenceWarning
 
@@ -94,6 +95,18 @@ def test_planes_through_all_rows_are_no_arithmetic_trouble(seed):
     for epsilon in (1.01, 1.35):
         model = HuberRegressor(epsilon=epsilon, alpha=0.1).fit(X, y)
         assert np.isfinite(model.coef_).all()
+
+
+def test_of_many_planes_weights_choose_as_repetition_does():
+    """Without a penalty and with more features than rows; dense or sparse."""
+    rng = np.random.default_rng(3)
+    X, y, w = rng.normal(size=(8, 14)), rng.normal(size=8), np.array([1, 0, 3, 2, 1, 0, 2, 1])
+    model = HuberRegressor(alpha=0.0).fit(X, y, sample_weight=w)
+    again = HuberRegressor(alpha=0.0).fit(np.repeat(X, w, axis=0), np.repeat(y, w))
+    sparse = HuberRegressor(alpha=0.0).fit(sp.csr_array(X), y, sample_weight=w)
+    np.testing.assert_allclose(model.predict(X)[w > 0], y[w > 0], rtol=1e-9)
+    np.testing.assert_allclose(again.coef_, model.coef_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(sparse.coef_, model.coef_, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("alpha", [1e-4, 1.0])

@@ -11,6 +11,7 @@ from kernelmill._arrays import is_sparse, namespace
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step, climb
+from kernelmill._estimator._moments import moments_of
 from kernelmill._estimator._progress import Progress
 from kernelmill.linear_model._generalised import vector
 from kernelmill.linear_model._logistic import warn_steps
@@ -164,7 +165,9 @@ class HuberRegressor(LinearRegressor):
     pass over the rows), and one for the scale is exact, by sorting the residuals. Where most
     residuals vanish the best scale is zero, and the loss that of least sizes; the scale stops at
     1e-5 of the first. Where rows are fewer than features, some plane passes through all of them: it
-    is the answer for ``alpha=0``, and for a penalty so small that no row is worth giving up.
+    is the answer for ``alpha=0``, and for a penalty so small that no row is worth giving up. Of
+    several such planes the fit takes one by the rows and their weights alone: repeated, weighted
+    and sparse rows have the same.
 
     References
     ----------
@@ -224,6 +227,9 @@ class HuberRegressor(LinearRegressor):
         problem = _Objective(
             rows, y, "huber", intercept=self.fit_intercept, parameter=_WIDEST, newton=True
         )
+        if self.alpha == 0 and self.fit_intercept:
+            # Of several best planes, one that repetition and sparse rows do not change.
+            problem.shift = moments_of(rows).x_mean
         at = problem.start()
         if before is not None and np.shape(before) == (problem.d,):
             coef = np.asarray(before, dtype=np.float64)[None]
