@@ -10,9 +10,11 @@
 #include <Python.h>
 #include <structmember.h>  // T_OBJECT and so on
 
-#include <array>    // arguments of a call
-#include <map>      // pending gradients by number
-#include <utility>  // std::move, std::exchange
+#include <algorithm>  // std::ranges::sort, std::ranges::lower_bound
+#include <array>      // arguments of a call
+#include <map>        // pending gradients by number
+#include <utility>    // std::move, std::exchange
+#include <vector>     // gradients of a call
 
 #include "state.hpp"  // Ref, known, slot, saved_of
 
@@ -424,14 +426,17 @@ class Pass {
       PyErr_Format(PyExc_ValueError, "%R: backward must give %zd gradients", n->rule, count);
       return false;
     }
+    std::vector<PyObject*> all;  // in order, as one may go to two parents
+    for (Py_ssize_t i = 0; several && i < count; ++i) {
+      all.push_back(PyTuple_GET_ITEM(given.get(), i));
+    }
+    std::ranges::sort(all);
     for (Py_ssize_t i = 0; i < count; ++i) {
       PyObject* parent = PyTuple_GET_ITEM(parents, i);
       PyObject* d = several ? PyTuple_GET_ITEM(given.get(), i) : given.get();
       if (parent == Py_None || d == Py_None) continue;
-      bool shared = d == g;  // also by two parents
-      for (Py_ssize_t k = 0; k < count; ++k) {
-        shared |= several && k != i && PyTuple_GET_ITEM(given.get(), k) == d;
-      }
+      const auto at = std::ranges::lower_bound(all, d);
+      const bool shared = d == g || (several && at + 1 != all.end() && at[1] == d);
       if (!pass_on(n, parent, Ref::of(d), !shared)) return false;
     }
     return true;

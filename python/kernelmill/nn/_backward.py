@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -247,10 +248,11 @@ def run_back(
             given = (given,)
         if _tape._anomalies:
             check_gradients(node, g, given)
+        uses = Counter(map(id, given))  # one array may go to two parents
         for parent, d in zip(parents, given, strict=True):
             if parent is None or d is None:
                 continue
-            fresh = d is not g and sum(one is d for one in given) == 1
+            fresh = d is not g and uses[id(d)] == 1
             if rule.broadcasts and d.shape != parent.shape:
                 d = sum_to(d, parent.shape)
             send(parent, d, fresh and not is_view(d))
