@@ -217,6 +217,10 @@ def test_refusals():
         model.partial_fit(X, np.stack([y, y], axis=1))
     with pytest.raises(ValueError, match="2 features"):
         model.partial_fit(np.hstack([X, X]), y)
+    for bounds in ((1, 0.1), (-1, 1), (1, 2, 3), (np.nan, 1)):
+        for method in ("fit", "partial_fit"):
+            with pytest.raises(ValueError, match="noise_variance_bounds must be 'fixed' or two"):
+                getattr(clone(model).set_params(noise_variance_bounds=bounds), method)(X, y)
     for method in (model.partial_fit, model.fit):
         with pytest.raises(ValueError, match="X must have at least one row, got none"):
             method(lambda: iter([X[:0]]), y[:0])

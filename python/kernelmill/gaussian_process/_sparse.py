@@ -308,6 +308,7 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         self, rows: Rows, targets: np.ndarray, seed: int
     ) -> tuple[Kernel, float, np.ndarray, float]:
         """Kernel, noise and inducing inputs at the start, and the variance of the targets."""
+        self._noise_bounds()
         kernel = own_kernel(self.kernel, rows.owner)
         kernel._check(rows.n_features)
         variance = float(targets.var(0).mean()) or 1.0
@@ -335,11 +336,21 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         fitted = model.fit(sample)
         return fitted.cluster_centers_.astype(np.float64)
 
+    def _noise_bounds(self) -> np.ndarray | None:
+        if isinstance(self.noise_variance_bounds, str):
+            return None
+        bounds = np.asarray(self.noise_variance_bounds, dtype=np.float64)
+        if bounds.shape != (2,) or not 0 < bounds[0] <= bounds[1]:
+            raise ValueError(
+                f"{type(self).__name__}: noise_variance_bounds must be 'fixed' or two numbers above"
+                f" 0, the lower one first, got {self.noise_variance_bounds!r}"
+            )
+        return bounds
+
     def _coordinates(
         self, kernel: Kernel, noise: float, Z: np.ndarray, variance: float, unit: np.ndarray
     ) -> Coordinates:
-        fixed = isinstance(self.noise_variance_bounds, str)
-        bounds = np.asarray(self.noise_variance_bounds, dtype=np.float64) if not fixed else None
+        bounds = self._noise_bounds()
         bounds = None if bounds is None else bounds * variance
         return Coordinates(kernel, noise, Z, bounds, unit if self.optimize_inducing else None)
 

@@ -145,6 +145,47 @@ class Doubled(ours.RBF):
         return 2 * super().diag(X)
 
 
+class Louder(ours.RBF):
+    """One with a hyperparameter more, before and after that of RBF in the alphabet."""
+
+    def __init__(self, length_scale=1.0, amp=2.0, zoom=3.0, bounds=(1e-3, 1e3)):
+        super().__init__(length_scale)
+        self.amp, self.zoom, self.bounds_ = amp, zoom, bounds
+
+    @property
+    def hyperparameter_amp(self):
+        return ours.Hyperparameter("amp", "numeric", self.bounds_)
+
+    @property
+    def hyperparameter_zoom(self):
+        return ours.Hyperparameter("zoom", "numeric", "fixed")
+
+    def __call__(self, X, Y=None, eval_gradient=False):
+        found = super().__call__(X, Y, eval_gradient)
+        if not eval_gradient:
+            return self.amp * self.zoom * found
+        K, G = (self.amp * self.zoom * part for part in found)
+        return K, np.concatenate([K[:, :, None], G], -1)
+
+    def diag(self, X):
+        return self.amp * self.zoom * super().diag(X)
+
+
+def test_a_class_that_derives_from_one_of_the_package_has_hyperparameters_of_its_own():
+    X = rows(20)
+    y = np.sin(X[:, 0])
+    own, plain = Louder(0.7), 2.0 * ours.RBF(0.7) * ours.ConstantKernel(3.0, "fixed")
+    assert [h.name for h in own.hyperparameters] == ["amp", "length_scale", "zoom"]
+    np.testing.assert_array_equal(own.theta, plain.theta)
+    models = [
+        GaussianProcessRegressor(k, alpha=0.1, optimizer=None).fit(X, y) for k in (own, plain)
+    ]
+    at = own.theta + 0.1
+    found = [m.log_marginal_likelihood(at, eval_gradient=True) for m in models]
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9)
+
+
 def test_values_of_a_class_that_derives_from_one_of_the_package_are_its_own():
     X = rows(20)
     y = np.sin(X[:, 0])

@@ -110,7 +110,12 @@ class Kernel(Protocol):
     """
 
     _names: tuple[str, ...] = ()  # of hyperparameters, sorted
+    _written: ClassVar[list[str]] = []  # properties of hyperparameters, of a class of a user
     _powers: ClassVar[dict[str, float]] = {}  # in which K is nearly linear where it is flat
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._written = [name for name in dir(cls) if name.startswith("hyperparameter_")]
 
     # -- parameters, in scikit-learn's manner --------------------------------------------------
 
@@ -205,15 +210,14 @@ class Kernel(Protocol):
 
     def _free_names(self) -> list[str]:
         """Its hyperparameters that are not fixed."""
-        if self._names:
+        if self._names and not self._written:
             return [n for n in self._names if not isinstance(getattr(self, f"{n}_bounds"), str)]
         return [h.name for h in self.hyperparameters if not h.fixed]
 
     @property
     def hyperparameters(self) -> list[Hyperparameter]:
         """All hyperparameters, those of ``k1`` first."""
-        written = [name for name in dir(type(self)) if name.startswith("hyperparameter_")]
-        found = [getattr(self, name) for name in written]
+        found = [getattr(self, name) for name in self._written]
         for name in self._names:
             try:
                 found.append(
@@ -224,7 +228,7 @@ class Kernel(Protocol):
                 )  # fmt: skip
             except ValueError as error:
                 raise ValueError(f"{type(self).__name__}: {error}") from None
-        return found
+        return sorted(found, key=lambda hyperparameter: hyperparameter.name)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("hyperparameter_") and not hasattr(type(self), name):
@@ -403,9 +407,10 @@ class Kernel(Protocol):
         if not eval_gradient:
             return K
         gradient = namespace(X).empty((*K.shape, self.n_dims))
-        for q, D in enumerate(self._derivatives(X, Y, own, saved)):
-            gradient[:, :, q] = D
-        return K, gradient
+        p = 0
+        for p, D in enumerate(self._derivatives(X, Y, own, saved), 1):
+            gradient[:, :, p - 1] = D
+        return K, gradient[:, :, :p]  # a class that derives from this one may have more
 
     def diag(self, X: Any) -> np.ndarray:
         """The diagonal of ``kernel(X)``, without the rest.
