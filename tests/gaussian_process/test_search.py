@@ -118,6 +118,13 @@ def test_a_search_of_others_is_refused(name, tmp_path):
     kept = kernelmill.load(tmp_path / "m").set_params(warm_start=True)
     with pytest.raises(ValueError, match=others):
         fitted(kept, n=80)
+    if name in ("sparse", "steps"):  # other rows with the same inducing inputs and targets
+        model.set_params(inducing_inputs=X[:6])
+        with pytest.raises(MemoryError):
+            fitted(model, Checkpoint(tmp_path / "m", every=0), Watch(2, MemoryError()))
+        kept = kernelmill.load(tmp_path / "m").set_params(warm_start=True)
+        with pytest.raises(ValueError, match=others):
+            kept.fit(X + 1, y)
     # Starts and bounds that a repr does not show are options, too.
     for kernel in (RBF(1.0, "fixed") + WhiteKernel(0.5), RBF(1.0) + WhiteKernel(0.50001)):
         model.set_params(kernel=RBF(1.0) + WhiteKernel(0.5))

@@ -355,10 +355,10 @@ class SparseGaussianProcessRegressor(RegressorMixin, MultiOutputMixin, Sampled):
         return Coordinates(kernel, noise, Z, bounds, unit if self.optimize_inducing else None)
 
     def _made_of(self, kernel: Kernel, Z: np.ndarray, data: Data) -> list[Any]:
-        """What tells a search from others; of the rows, the inducing inputs do."""
+        """What tells a search from others; of the rows, the inducing inputs and some of them do."""
         options = self.optimizer, self.batch_size, self.learning_rate, self.natural_step
         made_of = [repr(v) for v in (*options, self.noise_variance_bounds, self.optimize_inducing)]
-        return [described(kernel), *made_of, *fingerprint(data.targets, Z)]
+        return [described(kernel), *made_of, *fingerprint(data.targets, Z, next(data.chunks())[0])]
 
     def _optimised(
         self, kernel: Kernel, noise: float, Z: np.ndarray, data: Data, variance: float, seed: int,
