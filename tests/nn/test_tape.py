@@ -171,6 +171,14 @@ def test_hooks_see_and_change_gradients():
     assert len(seen) == 1
     with pytest.raises(RuntimeError, match="must need a gradient"):
         T([1.0], grad=False).register_hook(print)
+    for wrong, words in ((5.0, "float"), ([1.0, 1.0], "list"), (np.ones(1), r"\(1,\)")):
+        h = x * 2
+        h.register_hook(lambda g, wrong=wrong: wrong)
+        for lane in (lambda h: h.sum().backward(), lambda h: nn.grad(h.sum(), x)):
+            with pytest.raises(RuntimeError, match=rf"gradient's shape \(2,\).*, got {words}"):
+                lane(h)
+            h = h * 1  # a graph of its own
+            h.register_hook(lambda g, wrong=wrong: wrong)
 
 
 def test_anomaly_mode_names_the_operation_and_the_layer():

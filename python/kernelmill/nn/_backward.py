@@ -67,8 +67,18 @@ def hooked(node: Any, g: Any) -> Any:
     """The gradient of a node after its hooks, a view, as they may keep it: it is shared."""
     for hook in list(node.hooks):
         answer = hook(g if isinstance(g, _tape.Tensor) else _tape.Tensor(g))
-        if answer is not None:
-            g = answer if isinstance(g, _tape.Tensor) else array_of(answer)
+        if answer is None:
+            continue
+        if getattr(answer, "shape", None) != g.shape:
+            kind = getattr(answer, "shape", type(answer).__name__)
+            raise RuntimeError(
+                f"Tensor.register_hook: a hook must return a tensor of the gradient's shape "
+                f"{tuple(g.shape)}, or None to leave it, got {kind}"
+            )
+        if isinstance(g, _tape.Tensor):
+            g = answer if isinstance(answer, _tape.Tensor) else _tape.Tensor(answer)
+        else:
+            g = array_of(answer)
     return g if isinstance(g, _tape.Tensor) else g.view()
 
 

@@ -385,7 +385,7 @@ class Tensor(ReductionMethods, ShapeMethods, LinalgMethods, MemoryMethods):
         Parameters
         ----------
         hook : callable
-            Its result, if not None, replaces the gradient.
+            Its result, if not None, replaces the gradient, whose shape it must have.
 
         Returns
         -------
