@@ -134,7 +134,7 @@ class Training:
             first = int(before.column("step").max()) if not self.stop else number
             self._drawn = number, generator(self.seed, 2 + first), np.empty((0, len(places)), int)
         _, draws, drawn = self._drawn
-        if begin == len(drawn):  # some at a time: most small fits end after fewer than a block
+        while begin >= len(drawn):  # some at a time: most small fits end after fewer than a block
             some = np.tile(places, (min(_DRAWN, block - begin), 1))
             drawn = np.concatenate([drawn, draws.permuted(some, axis=1)])
             self._drawn = number, draws, drawn
