@@ -307,6 +307,21 @@ def test_vertices_and_the_solver_reach_the_same_loss(n, d, alpha, ties):
         assert found[0].dual_gap_ <= 1e-9 * max(losses[0], 1e-3)
 
 
+@pytest.mark.parametrize(("intercept", "quantile"), [(True, 0.1), (True, 0.5), (False, 0.9)])
+def test_nearly_collinear_features(intercept, quantile):
+    """Powers from 1 to 2 span the polynomials that Chebyshev's do, at 1e9 times the condition."""
+    rng = np.random.default_rng(5)
+    along = np.linspace(1, 2, 150)
+    X, y = np.vander(along, 10), rng.normal(size=150)
+    same = np.polynomial.chebyshev.chebvander(2 * along - 3, 9)
+    options = {"quantile": quantile, "alpha": 0.0, "fit_intercept": intercept}
+    losses = []
+    for Z in (X, same):
+        r = y - QuantileRegressor(**options).fit(Z, y).predict(Z)
+        losses.append(np.maximum(quantile * r, (quantile - 1) * r).sum())
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
+
+
 def test_a_vertex_is_proved_or_left_to_the_solver():
     A, t, ones = np.array([[1.0], [1.0], [1.0], [1.0]]), np.array([0.0, 1.0, 5.0, 7.0]), np.ones(4)
     c, a, _ = _vertex.least(A, t, 0.5 * ones, 0.5 * ones, np.array([3]), 9, 1e-9)

@@ -28,6 +28,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 import scipy.sparse
 
@@ -57,6 +58,7 @@ _CROSSING = 1e-8  # of a typical target
 _PASSES = 100  # of smoothing: programs find the way from there
 _SMALL_PROGRAM = 1 << 17  # numbers of a program that is solved from vertex to vertex
 _VERTICES = 12  # the most, for each parameter
+_EPS = float(np.finfo(np.float64).eps)
 MOST_ROUNDS = 30  # programs, each with more variables
 MOST_STEPS = 2000
 
@@ -569,7 +571,10 @@ class Problem:
             # No coefficients, and the quantile of y.
             row = middle[min(np.searchsorted(below, q * below[-1]), len(y) - 1)]
             basis = np.append(len(y) + np.arange(d), row)[:size]
-            solved = vertex.least(A, t, up, down, basis, _VERTICES * (size + 1), _SMALL)
+            program = t, up, down, basis, _VERTICES * (size + 1), _SMALL
+            solved = vertex.least(A, *program)
+            if solved is None and not self.limits.any():
+                solved = self._by_orthogonal_features(A, program)
             if solved is None:
                 return None
             lines[i, :size], a, count = solved
@@ -577,6 +582,30 @@ class Problem:
         if self.k > 1 and (np.diff(Z @ lines.T, axis=1) < -_CROSSING).any():
             return None
         return lines, value, total
+
+    def _by_orthogonal_features(self, A: np.ndarray, program: Any) -> Any:
+        """The same without penalties where features are nearly collinear.
+
+        Multipliers of a hundred-millionth, which other solvers leave, matter beside coefficients
+        as large as those are then.
+        """
+        size, n = A.shape[1], len(A) - self.d
+        order = np.roll(np.arange(size), self.intercept)  # the constant remains one
+        order = order[A[:n].any(axis=0)[order]]  # features that do not vary stay zeros
+        if not 0 < len(order) <= n:
+            return None
+        Q, R = np.linalg.qr(A[:n, order])
+        steep = np.abs(R.diagonal())
+        if not steep.min() > _EPS * n * steep.max():
+            return None
+        turned = A.copy()
+        turned[:n, order] = Q * np.sqrt(n)
+        solved = vertex.least(turned, *program)
+        if solved is None:
+            return None
+        c = np.zeros(size)
+        c[order] = scipy.linalg.solve_triangular(R, np.sqrt(n) * solved[0][order])
+        return c, *solved[1:]
 
     def _pairs(self, shares: list[np.ndarray]) -> Iterator[tuple[float, np.ndarray]]:
         return zip(self.quantiles, shares, strict=True)
