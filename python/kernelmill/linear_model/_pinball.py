@@ -58,6 +58,7 @@ _CROSSING = 1e-8  # of a typical target
 _PASSES = 100  # of smoothing: programs find the way from there
 _SMALL_PROGRAM = 1 << 17  # numbers of a program that is solved from vertex to vertex
 _VERTICES = 12  # the most, for each parameter
+_COLLINEAR = 1e-3  # share of a feature that others do not explain
 _EPS = float(np.finfo(np.float64).eps)
 MOST_ROUNDS = 30  # programs, each with more variables
 MOST_STEPS = 2000
@@ -596,7 +597,7 @@ class Problem:
             return None
         Q, R = np.linalg.qr(A[:n, order])
         steep = np.abs(R.diagonal())
-        if not steep.min() > _EPS * n * steep.max():
+        if not _EPS * n * steep.max() < steep.min() < _COLLINEAR * steep.max():
             return None
         turned = A.copy()
         turned[:n, order] = Q * np.sqrt(n)
