@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from types import FrameType
@@ -15,8 +16,16 @@ from kernelmill._estimator._progress import Progress, with_callbacks
 # What a fit takes from X and y before it iterates.
 FEATURES = ("n_features_in_", "feature_names_in_", "classes_", "n_outputs_", "out_activation_")
 Method = TypeVar("Method", bound=Callable[..., Any])
-# What models had when the fit under way began, by id.
-_BEGUN: dict[int, dict[str, Any]] = {}
+
+
+class _Begun(threading.local):
+    """What models had when the fit under way in this thread began, by id."""
+
+    def __init__(self) -> None:
+        self.models: dict[int, dict[str, Any]] = {}
+
+
+_begun = _Begun()
 
 
 def is_fitted_name(name: str) -> bool:
@@ -26,7 +35,7 @@ def is_fitted_name(name: str) -> bool:
 
 def begun_with(model: Any) -> dict[str, Any]:
     """The attributes of a model that the fit under way has found."""
-    return _BEGUN.get(id(model), {})
+    return _begun.models.get(id(model), {})
 
 
 def fitting(method: Method) -> Method:
@@ -48,8 +57,9 @@ def fitting(method: Method) -> Method:
     def fit(self: Any, *args: Any, **kwargs: Any) -> Any:
         check_parameters(self)
         before = self.__dict__.copy()
-        outer = _BEGUN.get(id(self))
-        _BEGUN[id(self)] = before
+        begun = _begun.models
+        outer = begun.get(id(self))
+        begun[id(self)] = before
         try:
             result = managed(self, *args, **kwargs)
         except BaseException as error:
@@ -65,9 +75,9 @@ def fitting(method: Method) -> Method:
             raise
         finally:
             if outer is None:
-                del _BEGUN[id(self)]
+                del begun[id(self)]
             else:
-                _BEGUN[id(self)] = outer
+                begun[id(self)] = outer
         self.__dict__.pop("interrupted_", None)
         return result
 
@@ -84,8 +94,8 @@ def fitting_at_once(method: Callable) -> Callable:
         if method.__name__ == "fit":
             # What an earlier fit found may be the same object again, as X is: none of it stays.
             for name in filter(is_fitted_name, list(vars(self))):
-                delattr(self, name)
-            _BEGUN[id(self)] = {}
+                self.__dict__.pop(name, None)
+            _begun.models[id(self)] = {}
         metadata = None if given is None else {"sample_weight": given}
         with Progress(self, False, runs=0, X=X, y=y, metadata=metadata) as progress:
             method(self, X, y, *weights, **options)
