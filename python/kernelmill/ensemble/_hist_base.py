@@ -117,7 +117,8 @@ class HistGradientBoosting(Levelled):
         y : array-like of shape (n,)
             Targets, in memory even if X is a stream.
         X_val, y_val : array-like, optional
-            Rows and targets to validate with, in place of a part of X.
+            Rows and targets to validate with, in place of a part of X. They are refused with
+            ``early_stopping=False``.
         sample_weight_val : array-like, optional
             Weights of these rows.
         eval_set : tuple (X, y) or list of one, optional

@@ -71,7 +71,9 @@ NOTES = """A split needs a positive gain, so an exclusive or of two features, wh
     it lacked, to the child with more rows. Levels are ordered by gradient over hessian and cut
     once. The hessians of a leaf must add up to those of ``0.05 (min_samples_leaf - 1)`` mean rows
     at the start, and of 0.001 at least; there are no limits in absolute units, so weights and
-    targets may have any scale. Rows with zero weight are ignored.
+    targets may have any scale. A whole weight is a row repeated, but for what counts rows as they
+    are given: these limits, and where values that a node lacked go. Rows with zero weight are
+    ignored.
 
     From 16 384 rows on, gradients are rounded at random to 14 bits where that adds less than a
     thousandth to their variance; sums are exact, and so are the values of leaves. Results have the
