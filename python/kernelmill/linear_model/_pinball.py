@@ -592,7 +592,7 @@ class Problem:
         """
         size, n = A.shape[1], len(A) - self.d
         order = np.roll(np.arange(size), self.intercept)  # the constant remains one
-        order = order[A[:n].any(axis=0)[order]]  # features that do not vary stay zeros
+        order = order[np.any(A[:n, order], axis=0)]  # features that do not vary stay zeros
         if not 0 < len(order) <= n:
             return None
         Q, R = np.linalg.qr(A[:n, order])
