@@ -70,7 +70,13 @@ class _Function:
             made = self.function(*map(_host, args), **given)
         if isinstance(out, tuple):
             (out,) = out
-        return _device(made, self.source) if out is None else out
+        if out is not None:
+            return out
+        source = self.source
+        if source is None and isinstance(made, np.ndarray):  # broadcast_to, and what else views
+            arrays = (a for a in args if isinstance(a, ndarray))
+            source = next((a for a in arrays if np.may_share_memory(made, a.host)), None)
+        return _device(made, source)
 
     def __getattr__(self, name: str) -> Any:
         return _Function(getattr(self.function, name))
