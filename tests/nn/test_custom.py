@@ -187,8 +187,11 @@ def test_a_graph_is_freed_with_its_last_tensor():
     gc.disable()
     try:
         x = T([1.0, 2.0])
-        y = Exp.apply(Both.apply(x, x)[1])
-        there = weakref.ref(y)
+        quotient = Both.apply(x, x)[1]
+        y = Exp.apply(quotient)
+        there = weakref.ref(quotient.data)  # which the node keeps
+        del quotient
+        assert there() is not None
         del y
         assert there() is None
     finally:
