@@ -223,10 +223,9 @@ def step_cases(draw, tied_too):
         X, means, P, offsets = draw(40, 4, 3, dtype)
         args = (X, means, P, np.array([-np.inf, 0.0, -2.5]))
         yield Case("a component without weight", args, bounds=step_bounds(*args))
-        odd, w = X.copy(), np.ones(40, dtype)
-        odd[5, 2], w[5] = np.nan, 0
-        X[5] = 0
-        bounds = step_bounds(X, means, P, offsets, w)
+        odd, zero, w = X.copy(), X.copy(), np.ones(40, dtype)
+        odd[5, 2], zero[5], w[5] = np.nan, 0, 0
+        bounds = step_bounds(zero, means, P, offsets, w)
         yield Case("NaN without weight", (odd, means, P, offsets, w), bounds=bounds)
         yield Case("no rows", (X[:0], means, P, offsets))
         args = (*draw(20_000, 3, 5, dtype), weights(20_000, dtype))
