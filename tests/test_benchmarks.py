@@ -26,6 +26,7 @@ def harness():
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
+    module.ROUNDS, module.REST = 5, 0.01  # sleeps need no more
     return module
 
 

@@ -83,7 +83,7 @@ def test_parquet_keeps_to_a_few_chunks(how, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
     if how == "polars":
         pytest.importorskip("polars", reason="polars is not installed")
-    rows = 512 * MEGABYTE // (32 * 4)
+    rows = 320 * MEGABYTE // (32 * 4)
     ones = pyarrow.array(np.ones(rows, dtype=np.float32))
     table = pyarrow.table({f"c{j}": ones for j in range(32)})
     # Lazy readers decode whole row groups, several side by side: there these set what they take.
