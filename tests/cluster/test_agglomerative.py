@@ -120,6 +120,44 @@ def test_connected_hierarchies_are_those_of_scikit_learn(rng, linkage, k):
             assert adjusted_rand_score(labels, want.labels_) == 1.0
 
 
+@pytest.mark.filterwarnings("ignore:.*number of connected components")
+@pytest.mark.parametrize("k", [1, 3])
+def test_single_linkage_along_a_spanning_tree(rng, k):
+    """With ties and parts: the clusters of each height are those of scikit-learn."""
+    X = rng.integers(0, 4, size=(60, 2)).astype(float)  # many equal rows and distances
+    graph = kneighbors_graph(X, k, include_self=False)
+    options = {"linkage": "single", "n_clusters": None}
+    for metric in (
+        "euclidean",
+        "cityblock",
+        "chebyshev",
+        "precomputed",
+        lambda x, y: abs(x - y).sum(),
+    ):
+        name = {"precomputed": "euclidean"}.get(metric, metric)
+        D = cdist(X, X, name)
+        given = D if metric == "precomputed" else X
+        once = sp.triu(graph.maximum(graph.T)).T
+        steps = np.unique(D)
+        for height in (steps[:3] + steps[1:4]) / 2:
+            cut = options | {"distance_threshold": height}
+            ours = AgglomerativeClustering(connectivity=once, metric=metric, **cut).fit(given)
+            other = sklearn.cluster.AgglomerativeClustering(
+                connectivity=graph, metric="precomputed", **cut
+            ).fit(D)
+            assert adjusted_rand_score(ours.labels_, other.labels_) == 1.0
+        # Zero is scikit-learn's 2e-16.
+        np.testing.assert_allclose(ours.distances_, other.distances_, rtol=1e-12, atol=1e-15)
+    path = sp.diags_array(np.ones(3), offsets=1)
+    model = AgglomerativeClustering(metric=lambda x, y: np.inf, connectivity=path, linkage="single")
+    with pytest.raises(ValueError, match="between any two rows, got inf for row 0"):
+        model.fit(np.ones((4, 1)))
+    with pytest.raises(ValueError, match="between any two rows, got nan for row 2"):
+        model.set_params(metric=lambda x, y: np.nan, connectivity=np.eye(4)[[1, 0, 3, 2]]).fit(
+            np.ones((4, 1))
+        )
+
+
 def test_undefined_distances():
     """scipy/scipy#6774, scipy/scipy#5142, scipy/scipy#21120"""
     model = AgglomerativeClustering(linkage="average", metric="cosine")

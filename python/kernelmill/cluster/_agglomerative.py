@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Estimator
-from kernelmill.cluster._connected import connected, graph_of
+from kernelmill.cluster._connected import connected, edges, graph_of, spanned
 from kernelmill.cluster._lifetimes import numbered
 from kernelmill.neighbors._base import SEARCH, check_distances, check_pair
 from kernelmill.neighbors._space import Space, effective, space_of
@@ -23,6 +24,7 @@ from kernelmill.ops import linkage as ops
 from kernelmill.ops import neighbors, pairwise
 
 _BLOCK_BYTES = 32 << 20
+_EUCLIDEAN = (neighbors.EUCLIDEAN, neighbors.SQUARED, neighbors.HALF_SQUARED)
 _FEW = 512  # rows whose distances SciPy has before a block is cut into its rows
 
 
@@ -72,9 +74,10 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
     Notes
     -----
     Ward's and single linkage need memory O(n d): they work on means, and on a minimum spanning
-    tree. Complete and average linkage, precomputed distances and connectivity need the distances of
-    all pairs; where these would not fit the free memory, MemoryError is raised before work starts.
-    Where several pairs are equally close, the hierarchy is one of several.
+    tree. Complete and average linkage, precomputed distances, and connectivity but for single
+    linkage need the distances of all pairs; where these would not fit the free memory, MemoryError
+    is raised before work starts. Single linkage of E connected pairs takes O(E log E). Where
+    several pairs are equally close, the hierarchy is one of several.
 
     With `connectivity` only clusters with connected rows are merged. Ward's distance is that of all
     their rows, so heights need not rise. Complete and single linkage take the largest and the least
@@ -183,10 +186,14 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
         kind, n = ops.LINKAGES.index(self.linkage), space.n_rows
         self.n_connected_components_ = 1
         if self.connectivity is not None:
-            check_memory(12 * n * n, owner)  # each pair once, and a full matrix beside that
-            near, part = graph_of(self.connectivity, X, owner)
+            pairs, part = graph_of(self.connectivity, X, owner)
             self.n_connected_components_ = int(part.max()) + 1
-            return connected(squareform(condensed(space, owner)), near, part, kind, owner)
+            if self.linkage == "single":
+                a, b = edges(pairs, part, lambda rows: _blocks_of(space, rows, owner))
+                return spanned(a, b, _of_pairs(space, a, b, owner), n)
+            check_memory(12 * n * n, owner)  # each pair once, and a full matrix beside that
+            D = squareform(condensed(space, owner))
+            return connected(D, *edges(pairs, part, lambda rows: [D[rows]]), kind)
         if self.linkage == "ward":
             return ops.ward(space.rows, n - 1)
         if self.linkage == "single" and space.code not in (None, neighbors.NAN_EUCLIDEAN):
@@ -252,19 +259,16 @@ def condensed(space: Space, owner: str, infinite: bool = False) -> np.ndarray:
     if bad.any():
         place = int(bad.argmax())
         row = next(i for i in range(n) if (i + 1) * n - (i + 1) * (i + 2) // 2 > place)
-        raise ValueError(
-            f"{owner}: X must have a distance between any two rows, got {D[place]} for row {row}"
-        )
+        _refuse(D[place], row, owner)
     return D
 
 
 def _block(space: Space, Q: Any, first: int) -> np.ndarray:
     """Distances of some rows to those from `first` on, float64."""
     rows = space.rows[first:]
-    euclidean = (neighbors.EUCLIDEAN, neighbors.SQUARED, neighbors.HALF_SQUARED)
     if space.metric == "precomputed":
         return np.asarray(Q[:, first:], np.float64)
-    if space.code in euclidean and space.metric != "haversine":
+    if space.code in _EUCLIDEAN and space.metric != "haversine":
         squared = space.code != neighbors.EUCLIDEAN
         D = pairwise.euclidean(Q.astype(np.float64), rows.astype(np.float64), squared)
         return D / 2 if space.code == neighbors.HALF_SQUARED else D
@@ -273,6 +277,58 @@ def _block(space: Space, Q: Any, first: int) -> np.ndarray:
     params = {k: v for k, v in space.params.items() if k != "w"}
     return pairwise_distances(
         Q.astype(np.float64), rows.astype(np.float64), metric=space.metric, **params
+    )
+
+
+def _blocks_of(space: Space, rows: np.ndarray, owner: str) -> Iterator[np.ndarray]:
+    """Distances of some rows to all, some of these rows at a time."""
+    step = max(1, _BLOCK_BYTES // (8 * space.n_rows))
+    for i in range(0, len(rows), step):
+        block = _block(space, space.rows[rows[i : i + step]], 0)
+        _check_defined(block, rows[i : i + step], owner)
+        yield block
+
+
+def _of_pairs(space: Space, a: np.ndarray, b: np.ndarray, owner: str) -> np.ndarray:
+    """Distances of rows a to rows b, float64, of each pair by itself."""
+    rows, D = space.rows, np.empty(len(a))
+    if space.metric == "precomputed":
+        D[:] = rows[a, b]
+    elif space.code in _EUCLIDEAN and space.metric != "haversine":
+        step = max(1, _BLOCK_BYTES // (8 * max(1, rows.shape[1])))
+        for i in range(0, len(a), step):
+            part = slice(i, i + step)
+            apart = rows[a[part]].astype(np.float64) - rows[b[part]]
+            D[part] = np.einsum("ij,ij->i", apart, apart)
+        if space.code == neighbors.EUCLIDEAN:
+            np.sqrt(D, out=D)
+        elif space.code == neighbors.HALF_SQUARED:
+            D /= 2
+    elif callable(space.metric):
+        pairs = zip(rows[a], rows[b], strict=True)
+        D[:] = [space.metric(x, y, **space.params) for x, y in pairs]
+    else:
+        whose = np.unique(a)  # one row of distances after the other
+        place = np.searchsorted(a[order := np.argsort(a, kind="stable")], whose)
+        ends = np.append(place[1:], len(a))
+        each = (row for block in _blocks_of(space, whose, owner) for row in block)
+        for row, first, last in zip(each, place, ends, strict=True):
+            D[order[first:last]] = row[b[order[first:last]]]
+    _check_defined(D, a, owner)
+    return D
+
+
+def _check_defined(D: np.ndarray, rows: np.ndarray, owner: str) -> None:
+    """Raise where a distance of one of these rows is not finite."""
+    bad = ~np.isfinite(D)
+    if bad.any():
+        place = tuple(np.argwhere(bad)[0])
+        _refuse(D[place], rows[place[0]], owner)
+
+
+def _refuse(distance: float, row: int, owner: str) -> None:
+    raise ValueError(
+        f"{owner}: X must have a distance between any two rows, got {distance} for row {row}"
     )
 
 
