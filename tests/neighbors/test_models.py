@@ -51,6 +51,46 @@ def test_k_nearest(rng, weights, several):
     np.testing.assert_allclose(ours.predict(X), other.predict(X), rtol=1e-10)
 
 
+@pytest.mark.parametrize("given", [np.asarray, np.asfortranarray, sp.csr_array, lambda X: X[:, :2]])
+@pytest.mark.parametrize("algorithm", ["brute", "kd_tree"])
+def test_models_own_their_rows(rng, given, algorithm):
+    """What the caller does with the array, after the fit, changes no prediction."""
+    X, y = rng.normal(size=(40, 3)), rng.normal(size=40)
+    X = given(X)
+    if sp.issparse(X) and algorithm == "kd_tree":
+        algorithm = "auto"
+    Q = X.copy()
+    models = [
+        neighbors.NearestNeighbors(n_neighbors=3, algorithm=algorithm),
+        neighbors.KNeighborsRegressor(3, algorithm=algorithm),
+        RadiusNeighborsRegressor(2.0, algorithm=algorithm),
+        LocalOutlierFactor(3, novelty=True, algorithm=algorithm),
+    ]
+
+    def results():
+        for model in models:
+            call = getattr(model, "predict", None) or model.kneighbors
+            yield np.array(call(Q))
+            yield np.array(list(call(None))) if model is not models[3] else model.kneighbors()[1]
+
+    for model in models:
+        model.fit(X, y)
+    before = list(results())
+    entries = X.data if sp.issparse(X) else X
+    entries += rng.normal(size=entries.shape)
+    y += 1
+    for a, b in zip(before, results(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_read_only_rows_are_not_copied(rng):
+    X = rng.normal(size=(40, 3))
+    model = neighbors.NearestNeighbors(algorithm="brute")
+    assert not np.shares_memory(model.fit(X)._fit_X, X)
+    X.flags.writeable = False
+    assert np.shares_memory(model.fit(X)._fit_X, X)
+
+
 def fading(lists):
     """Weights of neighbourhoods of different sizes."""
     found = np.empty(len(lists), object)

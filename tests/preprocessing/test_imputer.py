@@ -112,9 +112,16 @@ def test_sparse_rows(strategy, mark, rng):
     np.testing.assert_allclose(filled.toarray(), clone(model).fit_transform(X), rtol=1e-14)
     chunks = clone(model).fit([sp.csr_array(X[:30]), sp.csr_array(X[30:])])
     np.testing.assert_allclose(chunks.statistics_, model.statistics_, rtol=1e-14)
-    for options in ({"missing_values": 0}, {"add_indicator": True}):
-        with pytest.raises(TypeError, match="X must be dense"):
-            SimpleImputer(**options).fit(sp.csr_array(np.eye(3)))
+    model.set_params(add_indicator=True)
+    flagged = model.fit(sp.csr_array(X)).transform(sp.csr_array(X))
+    assert sp.issparse(flagged)
+    assert flagged.dtype == X.dtype
+    np.testing.assert_allclose(flagged.toarray(), clone(model).fit_transform(X), rtol=1e-14)
+    assert flagged.shape[1] == 4 + len(model._flagged) > 4
+    no_marks = SimpleImputer(missing_values=0)
+    for call in (no_marks.fit, no_marks.fit(np.eye(3)).transform):
+        with pytest.raises(ValueError, match="missing_values must not be 0 for sparse X"):
+            call(sp.csr_array(np.eye(3)))
 
 
 def test_too_many_values_to_count(monkeypatch):

@@ -67,6 +67,7 @@ class DBSCAN(ClusterMixin, Searcher):
     array([ 0, -1])
     """
 
+    _keeps_rows = False
     _parameters: ClassVar = {
         **SEARCH,
         "eps": rule.real(0, above=True),

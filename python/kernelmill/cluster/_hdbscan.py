@@ -103,6 +103,7 @@ class HDBSCAN(ClusterMixin, Searcher):
     0
     """
 
+    _keeps_rows = False
     _parameters: ClassVar = {
         **{name: SEARCH[name] for name in SEARCH if name != "p"},
         "min_cluster_size": rule.integer(2),

@@ -84,6 +84,7 @@ class OPTICS(ClusterMixin, Searcher):
     [[0, 2], [3, 6], [0, 6]]
     """
 
+    _keeps_rows = False
     _parameters: ClassVar = {
         **SEARCH,
         "min_samples": _COUNT,

@@ -11,7 +11,7 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._validation import as_numbers
 from kernelmill.manifold._words import WORDS
-from kernelmill.neighbors._base import Searcher, check_distances
+from kernelmill.neighbors._base import Searcher, check_distances, own_rows
 from kernelmill.neighbors._space import effective, space_of
 from kernelmill.neighbors._unsupervised import NearestNeighbors
 from kernelmill.ops import random
@@ -28,6 +28,7 @@ class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
     """
 
     _words = WORDS
+    _keeps_rows = False
     p: Any = 2
     algorithm = "auto"
     metric: Any = "minkowski"
@@ -54,7 +55,10 @@ class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
         elif isinstance(metric, str) and metric not in _UNITLESS and not params.keys() - {"p"}:
             self._exponent = exponent_of(rows.X)
             rows.X = scaled(rows.X, self._exponent)
-        space = space_of(rows.X, metric, params, self.algorithm, owner, self._asked)
+        kept = rows.X
+        if self._keeps_rows and metric != "precomputed":
+            kept = own_rows(kept, X)
+        space = space_of(kept, metric, params, self.algorithm, owner, self._asked)
         self._searched = space._asdict()
         return rows
 
@@ -89,6 +93,7 @@ class Neighbourly(Manifold):
         The rows of ``fit``, in their own unit, ready to be searched.
     """
 
+    _keeps_rows = True
     n_neighbors: Any
     radius: Any = 1.0
 

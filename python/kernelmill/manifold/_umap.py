@@ -111,6 +111,7 @@ class UMAP(Manifold):
     True
     """
 
+    _keeps_rows = True
     _parameters: ClassVar = {
         "n_neighbors": rule.integer(2),
         "n_components": rule.integer(1),

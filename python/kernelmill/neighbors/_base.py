@@ -46,6 +46,7 @@ class Searcher(Estimator):
     _words = WORDS
     _accepts_sparse = True
     _accepts_streams = False
+    _keeps_rows: ClassVar = True  # after `fit`, which the caller's own array would not outlast
     metric: Any
     algorithm: str
     p: Any
@@ -77,7 +78,10 @@ class Searcher(Estimator):
         rows = self._rows(X, sample_weight, reset=True)
         if metric == "precomputed":
             check_distances(rows.X, owner)
-        space = space_of(self._usable(rows.X), metric, params, self.algorithm, owner, self._asked)
+        kept = self._usable(rows.X)
+        if self._keeps_rows and metric != "precomputed":
+            kept = own_rows(kept, X)
+        space = space_of(kept, metric, params, self.algorithm, owner, self._asked)
         self.effective_metric_, self.effective_metric_params_ = metric, params
         self.n_samples_fit_ = rows.count
         self._searched = space._asdict()
@@ -159,6 +163,13 @@ class Searcher(Estimator):
             raise TypeError(f"{type(self).__name__}: radius must be a number, got {radius!r}")
         Q, own = self._queries(X, itself)
         return space.lists(Q, float(radius), own)
+
+
+def own_rows(rows: Any, given: Any) -> Any:
+    """A copy of rows in the memory of the caller, who may change it; read-only memory is kept."""
+    values = rows.data if is_sparse(rows) else rows
+    fresh = rows is not given and values.base is None and not is_sparse(given)
+    return rows if fresh or not values.flags.writeable else rows.copy()
 
 
 class KNeighborsMixin:

@@ -14,6 +14,7 @@ from kernelmill.neighbors._base import (
     KNeighbourhoods,
     Neighbourhoods,
     RadiusNeighborsMixin,
+    own_rows,
     query_of,
     ragged_weights,
     weights_of,
@@ -43,7 +44,7 @@ class _Averagers(RegressorMixin, Neighbourhoods):
             If X, y and the parameters do not suit each other.
         """
         rows = self._fit_rows(X)
-        self._values = encode_values(self, y, rows.count, np.float64, None)[0]
+        self._values = own_rows(encode_values(self, y, rows.count, np.float64, None)[0], y)
         self.outputs_2d_ = not self._vector
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -114,7 +115,7 @@ def merge_counts(a: list, b: list) -> list:
 def filled(X: Any, missing: float, statistics: Any, kept: Any, flagged: Any) -> Any:
     """The kept columns of X without missing entries, then flags of those in some columns."""
     if is_sparse(X):
-        return _sparse_filled(X, missing, statistics, kept)
+        return _sparse_filled(X, missing, statistics, kept, flagged)
     xp = namespace(X)
 
     def one(block: Any) -> Any:
@@ -125,11 +126,18 @@ def filled(X: Any, missing: float, statistics: Any, kept: Any, flagged: Any) -> 
     return each_block(X, one, len(kept) + len(flagged))
 
 
-def _sparse_filled(X: Any, missing: float, statistics: np.ndarray, kept: np.ndarray) -> Any:
+def _sparse_filled(
+    X: Any, missing: float, statistics: np.ndarray, kept: np.ndarray, flagged: np.ndarray
+) -> Any:
     gaps = np.isnan(X.data) if missing != missing else X.data == missing
     data = np.where(gaps, statistics[X.indices], X.data).astype(X.dtype)
     full = type(X)((data, X.indices.copy(), X.indptr.copy()), shape=X.shape)
-    return full if len(kept) == X.shape[1] else full[:, kept]
+    full = full if len(kept) == X.shape[1] else full[:, kept]
+    if not len(flagged):
+        return full
+    flags = type(X)((gaps.astype(X.dtype), X.indices.copy(), X.indptr.copy()), shape=X.shape)
+    flags.eliminate_zeros()
+    return scipy.sparse.hstack([full, flags[:, flagged]], format="csr", dtype=X.dtype)
 
 
 class Imputer(OneToOneFeatureMixin, ColumnTransformer):
@@ -206,7 +214,7 @@ class SimpleImputer(Imputer):
         The value of strategy ``"constant"``; None is 0.
     add_indicator : bool, default=False
         Whether to append one column for each feature with missing entries in ``fit``: 1 where the
-        entry was missing, 0 elsewhere. Dense X only.
+        entry was missing, 0 elsewhere.
     keep_empty_features : bool, default=False
         Whether features without any entry in ``fit`` are kept, filled with 0 (or `fill_value`), or
         left out.
@@ -252,7 +260,15 @@ class SimpleImputer(Imputer):
 
     @property
     def _accepts_sparse(self):  # type: ignore[override]
-        return self._mark != 0 and not self.add_indicator
+        return self._mark != 0
+
+    def _rows(self, X, *args, **options):
+        if is_sparse(X) and self._mark == 0:
+            raise ValueError(
+                "SimpleImputer: missing_values must not be 0 for sparse X, whose zeros are not "
+                f"stored, got a matrix of shape {X.shape} (X.toarray() makes it dense)"
+            )
+        return super()._rows(X, *args, **options)
 
     @fitting_in_one_pass
     def fit(self, X, y=None, sample_weight=None):
@@ -261,9 +277,8 @@ class SimpleImputer(Imputer):
         Raises
         ------
         ValueError
-            If X is infinite, or NaN does not stand for missing entries and X has some.
-        TypeError
-            If X is sparse and `missing_values` is 0 or `add_indicator` is True.
+            If X is infinite, or NaN does not stand for missing entries and X has some, or if X is
+            sparse and `missing_values` is 0.
 
         Warns
         -----
