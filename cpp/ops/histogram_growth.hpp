@@ -321,7 +321,8 @@ class GrowthOf {
       std::copy_n(split, 8, tree_.split.row(at));
       const Sums& exact = exact_[static_cast<std::size_t>(next.leaf)];
       double* const stats = tree_.stats.row(at);
-      stats[0] = inner ? own.cut.gain * measures_.unit : 0;
+      // Step by step: the square of a step may underflow where gains do not.
+      stats[0] = inner ? own.cut.gain * sizes_.gradient / 2 / sizes_.hessian * sizes_.gradient : 0;
       stats[1] = rule_.rate * value_of(next.leaf);
       stats[2] = inner ? own.sums.G * sizes_.gradient : exact.G;
       stats[3] = inner ? own.sums.H * sizes_.hessian : exact.H;

@@ -212,7 +212,7 @@ def check_squares(y: np.ndarray, owner: str, vanishing: bool = False) -> None:
 
     Also where they may vanish, if that matters: coefficients of least squares do not need them.
     """
-    top = max(float(y.max()), -float(y.min())) if y.size else 0.0
+    top = largest(y)
     if top > (np.finfo(np.float64).max / (4.0 * y.size + 1.0)) ** 0.5:
         raise ValueError(
             f"{owner}: y must be small enough to be squared in float64, got values of up to "
@@ -223,6 +223,38 @@ def check_squares(y: np.ndarray, owner: str, vanishing: bool = False) -> None:
             f"{owner}: y must be large enough to be squared in float64, got values of up to "
             f"{top:.3g} (scale y)"
         )
+
+
+# Sums of as many targets as fit in memory do not overflow.
+_MOST_TARGET = 2.0**970
+# Squares of such targets, and products of their sums, are far from both ends of float64.
+_SQUARED_WELL = 300
+
+
+def largest(y: np.ndarray) -> float:
+    """The largest magnitude, without an array for it."""
+    return max(float(y.max()), -float(y.min())) if y.size else 0.0
+
+
+def check_sums(y: np.ndarray, owner: str) -> None:
+    """Raise where sums of float64 targets may overflow."""
+    top = largest(y)
+    if top > _MOST_TARGET:
+        raise ValueError(
+            f"{owner}: y must be at most {_MOST_TARGET:.3g} in magnitude to be summed in float64, "
+            f"got values of up to {top:.3g} (scale y)"
+        )
+
+
+def exponent_of(y: np.ndarray) -> int:
+    """The power of 2 to divide by for squares to be exact; 0 where they are so as they are."""
+    exponent = int(np.frexp(largest(y))[1])
+    return 0 if abs(exponent) <= _SQUARED_WELL else exponent
+
+
+def exponent_of_squares(exponent: int) -> int:
+    """That of squares; bounded, so that they fit: beyond, squares keep their ratios alone."""
+    return min(max(2 * exponent, -900), 1000)
 
 
 def targets_of(y: Any, rows: Any, squared: bool = True, vanishing: bool = False) -> np.ndarray:

@@ -12,7 +12,7 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._random import generator
-from kernelmill._estimator._targets import check_count, vector
+from kernelmill._estimator._targets import check_count, check_sums, vector
 from kernelmill.ensemble._adaboost import PARAMETERS, THERE, AdaBoost, State
 from kernelmill.tree import DecisionTreeRegressor
 
@@ -111,6 +111,7 @@ class AdaBoostRegressor(RegressorMixin, AdaBoost):
         rows = self._rows(X, sample_weight, reset=True)
         self._refuse_device(rows.X, THERE)
         targets = vector(y, owner)
+        check_sums(targets, owner)
         check_count(targets, rows.count, owner)
         self._set_estimator()
         kept, shared, begin = self._begin(rows, targets)

@@ -9,6 +9,7 @@ from sklearn.metrics import r2_score
 
 from kernelmill._arrays import to_host
 from kernelmill._estimator import _parameters as rule
+from kernelmill._estimator._targets import exponent_of
 from kernelmill.ensemble import _words
 from kernelmill.ensemble._forest import PARAMETERS, Forest
 from kernelmill.ensemble._trees import Store, Trees
@@ -73,6 +74,9 @@ class _ForestRegressor(Forest, ValueTrees):
         self.oob_prediction_ = mean[:, 0] if one else mean
         true, found = (targets[known, 0], mean[known, 0]) if one else (targets[known], mean[known])
         score = self.oob_score if callable(self.oob_score) else r2_score
+        exponent = 0 if callable(self.oob_score) else exponent_of(true)
+        if exponent:  # R^2 is the same at any scale, but squares
+            true, found = np.ldexp(true, -exponent), np.ldexp(found, -exponent)
         self.oob_score_ = float(score(true, found)) if known.sum() > 1 else float("nan")
 
     def predict(self, X):

@@ -152,6 +152,7 @@ class GradientBoosting(AsSequence, Estimator):
             )
         weight /= weight.max()
         loss = loss_of(self.loss, getattr(self, "alpha", 0.9), classes)
+        loss.measure(targets)
         old = self._old_stages(owner)
         if not old:
             self._seed = seed_of(self.random_state)
@@ -228,7 +229,8 @@ class GradientBoosting(AsSequence, Estimator):
         held: tuple[np.ndarray, ...] | None, old: tuple[tuple[Grown, ...], ...], monitor: Any,
     ) -> _State:
         n = len(X)
-        field = Field.of(X, y)
+        raw = self._begin(X)
+        field = Field.of(X, loss.gradient(y, raw, weight))
         limits = self._limits(n, X.shape[1])
         self.max_features_ = limits.max_features
         nursery = Nursery(limits)
@@ -236,7 +238,7 @@ class GradientBoosting(AsSequence, Estimator):
         plain = self.subsample == 1 and (weight == weight[0]).all()
 
         def grow(gradient: np.ndarray, w: np.ndarray, seed: int) -> Grown:
-            field.y = np.ascontiguousarray(gradient[:, None])
+            field.set_targets(gradient)
             (grown,) = nursery.grow(field, None if plain else w[None], np.array([seed]))
             return cut_back(grown, _ONE, False, self.ccp_alpha) if self.ccp_alpha else grown
 
@@ -294,7 +296,6 @@ class GradientBoosting(AsSequence, Estimator):
             given = {"X": X, "y": y, "sample_weight": w, "raw_predictions": step.raw}
             return bool(monitor(len(step.stages) - 1, self, given))
 
-        raw = self._begin(X)
         kept = None if held is None else self._begin(held[0])
         for trees in old:
             for k, grown in enumerate(trees):

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import vector
+from kernelmill._estimator._targets import check_sums, vector
 from kernelmill.ensemble import _gradient_words as _words
 from kernelmill.ensemble._gradient_boosting import PARAMETERS, GradientBoosting
 
@@ -66,6 +66,7 @@ class GradientBoostingRegressor(RegressorMixin, GradientBoosting):
 
     def _targets(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, int]:
         given = vector(y, owner)
+        check_sums(given, owner)
         return given, given, 0
 
     def _raw_of(self, model: Any, X: Any) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logsumexp, softmax
 
+from kernelmill._estimator._targets import exponent_of, exponent_of_squares
+
 _TIE = 2.0**-40  # sums of weights are rounded
 
 
@@ -55,6 +57,15 @@ class Loss:
     """One output, squared error."""
 
     columns = 1
+    _exponent = 0  # squares are taken of errors divided by this power of 2
+
+    def measure(self, y: np.ndarray) -> None:
+        """Look at the targets before all else."""
+        self._exponent = exponent_of(y)
+
+    def _mean(self, loss: np.ndarray, w: np.ndarray) -> float:
+        """Of squares of errors so divided, undone as far as float64 can hold all of them."""
+        return float(np.ldexp(np.average(loss, weights=w), exponent_of_squares(self._exponent)))
 
     def base(self, y: np.ndarray, w: np.ndarray) -> np.ndarray:
         """The best constant, (k,)."""
@@ -74,7 +85,7 @@ class Loss:
 
     def of(self, y: np.ndarray, raw: np.ndarray, w: np.ndarray) -> float:
         """Mean loss."""
-        return float(np.average((y - raw[:, 0]) ** 2, weights=w))
+        return self._mean(np.ldexp(y - raw[:, 0], -self._exponent) ** 2, w)
 
 
 class Absolute(Loss):
@@ -142,8 +153,8 @@ class Huber(Loss):
     def of(self, y, raw, w):
         off = np.abs(y - raw[:, 0])
         delta = self._delta or self._scale(off, w)
-        loss = np.where(off <= delta, off**2 / 2, delta * (off - delta / 2))
-        return float(np.average(loss, weights=w))
+        off, delta = np.ldexp(off, -self._exponent), np.ldexp(delta, -self._exponent)
+        return self._mean(np.where(off <= delta, off**2 / 2, delta * (off - delta / 2)), w)
 
 
 class Logistic(Loss):

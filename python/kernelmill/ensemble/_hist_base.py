@@ -13,7 +13,7 @@ from kernelmill._arrays import beside
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._random import seed_of
-from kernelmill._estimator._targets import check_count, hold_out
+from kernelmill._estimator._targets import check_count, check_squares, hold_out
 from kernelmill.ensemble._hist_bins import Bins, dense_chunk
 from kernelmill.ensemble._hist_losses import Loss
 from kernelmill.ensemble._hist_rounds import Boosting, Labelled
@@ -188,6 +188,8 @@ class HistGradientBoosting(Levelled):
         elif self.do_early_stopping_ and self.validation_fraction is not None:
             train, chosen = self._parts(data.given, n, seed)
             held, data = data.part(np.sort(chosen)), data.part(np.sort(train))
+        if self.do_early_stopping_ and self.loss in ("squared_error", "huber"):
+            check_squares(data.y, owner)
         if n > 2**31 - 1:
             raise ValueError(f"{owner}: X must have fewer than 2**31 rows, got {n}")
         if not again:

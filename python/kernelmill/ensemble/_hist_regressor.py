@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import vector
+from kernelmill._estimator._targets import check_sums, vector
 from kernelmill.ensemble import _hist_base, _hist_words
 from kernelmill.ensemble._hist_base import HistGradientBoosting
 from kernelmill.ensemble._hist_losses import Loss, named
@@ -81,6 +81,7 @@ class HistGradientBoostingRegressor(RegressorMixin, HistGradientBoosting):
 
     def _encoded(self, y: Any, owner: str, reset: bool) -> tuple[np.ndarray, np.ndarray]:
         y = vector(y, owner)
+        check_sums(y, owner)
         if self.loss == "poisson" and (y.min(initial=0) < 0 or not y.sum() > 0):
             raise ValueError(
                 f"{owner}: y must be at least 0 and not all 0 for loss='poisson', got {y.min()}"

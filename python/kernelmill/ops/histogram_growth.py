@@ -286,13 +286,13 @@ class Growth:
             G, H = leaf.sums[:2]
             value = float(self.value(G, H, leaf.low, leaf.high))
             value *= self.gradient_step / self.hessian_step
-            unit = self.gradient_step**2 / self.hessian_step / 2
+            gain = leaf.cut.gain * self.gradient_step / 2 / self.hessian_step * self.gradient_step
             left, right = map(emit, leaf.children)
             cut = leaf.cut
             split[me] = (
                 cut.feature, cut.code, cut.missing_left, left, right, start, place, leaf.depth
             )  # fmt: skip
-            stats[me] = cut.gain * unit, self.rule.rate * value, G * self.gradient_step, (
+            stats[me] = gain, self.rule.rate * value, G * self.gradient_step, (
                 H * self.hessian_step
             )
             sides[me] = np.packbits(cut.left, bitorder="little")

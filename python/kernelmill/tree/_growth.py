@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from kernelmill._estimator._random import generator
+from kernelmill._estimator._targets import exponent_of, exponent_of_squares
 from kernelmill.ops import histogram
 from kernelmill.ops import tree as ops
 
@@ -97,16 +98,20 @@ class Field:
     ranks : ndarray of shape (d, n, bytes), uint8, or None
         What `ops.rank_columns` gave, or numbers of bins; drawn cuts need none.
     y : ndarray of shape (n, n_outputs), float64
+        Divided by a power of 2 where squares would overflow or vanish.
+    exponent : int
+        That power.
     """
 
     X: np.ndarray
     ranks: np.ndarray | None
     y: np.ndarray
+    exponent: int = 0
 
     @classmethod
     def of(cls, X: np.ndarray, y: np.ndarray, random: bool = False) -> Field:
         ranks = None if random else ops.rank_columns(X, ops.bytes_of_ranks(len(X)))
-        return cls(X, ranks, targets_of(y))
+        return cls(X, ranks, *_in_range(y))
 
     @classmethod
     def binned(cls, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None, most: int) -> Field:
@@ -115,7 +120,17 @@ class Field:
         edges, count = _edges(X, weight, most - 1)
         codes = histogram.encode(X, edges, count, np.zeros(d, bool), d, 1)
         codes -= 1  # the missing have code 0
-        return cls(X, codes.reshape(d, n, 1), targets_of(y))
+        return cls(X, codes.reshape(d, n, 1), *_in_range(y))
+
+    def set_targets(self, y: np.ndarray) -> None:
+        """Others, of about the magnitude of those before."""
+        self.y = targets_of(np.ldexp(y, -self.exponent) if self.exponent else y)
+
+
+def _in_range(y: np.ndarray) -> tuple[np.ndarray, int]:
+    """Targets that can be squared, and the power of 2 that they are divided by."""
+    exponent = exponent_of(y)
+    return targets_of(np.ldexp(y, -exponent) if exponent else y), exponent
 
 
 def _edges(X: np.ndarray, weight: np.ndarray | None, cuts: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,6 +173,12 @@ class Grown:
     sides: np.ndarray
 
 
+def _times_power(x: float, exponent: int) -> float:
+    """``x 2^exponent``, infinity where it overflows."""
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.ldexp(x, exponent))
+
+
 def splits_of_levels(nodes: np.ndarray) -> np.ndarray:
     """Which nodes, as `ops.NODE`, are splits of levels."""
     return (nodes["feature"] >= 0) & (nodes["feature"] & ops.CATEGORY != 0)
@@ -198,8 +219,15 @@ class Nursery:
                 np.empty((trees, 0 if limits.categorical is None else most // 2, 32), np.uint8),
             )
         room = [array[:trees] for array in self._room]
+        squares = exponent_of_squares(field.exponent)
+        if limits.criterion != ops.SQUARED:  # other losses are of the first degree
+            squares = field.exponent
+        rule = self._rule
+        if field.exponent:
+            least = _times_power(limits.min_impurity_decrease, -squares)
+            rule = replace(limits, min_impurity_decrease=least).rule
         sizes = ops.grow(
-            field.X, field.ranks, field.y, weight, limits.classes, self._rule,
+            field.X, field.ranks, field.y, weight, limits.classes, rule,
             limits.monotonic, limits.categorical, seeds, *room,
         )  # fmt: skip
         grown = []
@@ -210,7 +238,9 @@ class Nursery:
                 sets = int(splits_of_levels(nodes.view(ops.NODE)[:, 0]).sum())
             own = nodes, stats, value, room[3][t, :sets]
             grown.append(Grown(*(array.copy() if self._copy else array for array in own)))
-        if limits.unit != 1.0:
-            for tree in grown:
-                tree.stats[:, 0] *= limits.unit
+        for tree in grown if limits.unit != 1.0 else ():
+            tree.stats[:, 0] *= limits.unit
+        for tree in grown if field.exponent else ():
+            tree.stats[:, 0] = np.ldexp(tree.stats[:, 0], squares)
+            tree.value[...] = np.ldexp(tree.value, field.exponent)
         return grown

@@ -9,7 +9,7 @@ from sklearn.base import RegressorMixin
 from sklearn.tree import DecisionTreeRegressor as Peer
 
 from kernelmill._estimator import _parameters as rule
-from kernelmill._estimator._targets import numbers
+from kernelmill._estimator._targets import check_sums, numbers
 from kernelmill.ops import tree as ops
 from kernelmill.tree import _base, _words
 from kernelmill.tree._base import DecisionTree, TreeModel
@@ -48,6 +48,7 @@ class ValueTrees(RegressorMixin, TreeModel):
 
     def _encoded(self, y: Any, owner: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         given = numbers(y, owner, np.float64)
+        check_sums(given, owner)
         targets = given.reshape(len(given), -1)
         if self.criterion == "poisson" and ((targets < 0).any() or (targets.sum(0) <= 0).any()):
             raise ValueError(
