@@ -6,7 +6,7 @@ import scipy.sparse
 from sklearn import linear_model as sk
 from sklearn import metrics
 
-from kernelmill import linear_model
+from kernelmill import linear_model, stream
 from kernelmill.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV, _ridge
 
 
@@ -73,9 +73,7 @@ def test_an_ill_conditioned_penalty():
 def test_leaving_out_one_row():
     X, y = np.arange(5.0)[:, None], np.array([0.0, 1, 0, 1, 5])
     model = RidgeCV([0.1, 1.0, 10.0], store_cv_results=True).fit(X, y)
-    np.testing.assert_allclose(
-        model.cv_results_.mean(0), [5.169009, 4.915650, 4.748500], atol=1e-6
-    )
+    np.testing.assert_allclose(model.cv_results_.mean(0), [5.169009, 4.915650, 4.748500], atol=1e-6)
     assert (model.alpha_, model.best_score_) == (10, pytest.approx(-4.7485))
 
 
@@ -300,3 +298,43 @@ def test_bad_penalties_are_refused():
         RidgeCV([-1.0]).fit(X, Y)
     with pytest.raises(ValueError, match=r"alphas must be numbers of at least 0, got .*'1'"):
         RidgeCV([1.0, "1"]).fit(X, Y)
+
+
+@pytest.mark.parametrize("rows_of", ["dense", "sparse", "stream"])
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_rows_that_alone_say_something_are_left_out_by_fits_of_the_others(
+    rows_of, intercept, weighted
+):
+    rng = np.random.default_rng(2)
+    X, Y = rng.normal(size=(30, 5)), rng.normal(size=(30, 2)) + 3
+    X[:, 3:] = 0.0
+    X[4, 3], X[20, 4] = 3.0, -2.0
+    w = rng.uniform(0.5, 2, 30) if weighted else np.ones(30)
+    alphas = [0.0, 1e-14, 1e-9, 1e-3]
+    want = np.empty((30, 2, len(alphas)))
+    for i in range(30):
+        others = np.arange(30) != i
+        x_mean, y_mean = (
+            np.average(a[others], axis=0, weights=w[others]) * intercept for a in (X, Y)
+        )
+        root = np.sqrt(w[others])[:, None]
+        U, s, Vt = np.linalg.svd((X[others] - x_mean) * root, full_matrices=False)
+        t = U.T @ ((Y[others] - y_mean) * root)
+        known = s > 1e-12
+        for a, alpha in enumerate(alphas):
+            shrunk = np.divide(s, s**2 + alpha, out=np.zeros(5), where=known)
+            e = Y[i] - y_mean - (X[i] - x_mean) @ Vt.T @ (shrunk[:, None] * t)
+            want[i, :, a] = w[i] * e**2
+    rows = {
+        "dense": X, "sparse": scipy.sparse.csr_matrix(X),
+        "stream": stream.source(lambda: ((X[i : i + 7], w[i : i + 7]) for i in range(0, 30, 7))),
+    }[rows_of]  # fmt: skip
+    weights = {} if rows_of == "stream" else {"sample_weight": w}
+    for chosen in (alphas, alphas[:1]):
+        model = RidgeCV(chosen, fit_intercept=intercept, store_cv_results=True)
+        found = model.fit(rows, Y, **weights).cv_results_
+        np.testing.assert_allclose(found, want[:, :, : len(chosen)], atol=1e-10)
+        brief = RidgeCV(chosen, fit_intercept=intercept).fit(rows, Y, **weights)
+        mean = want[:, :, : len(chosen)].sum((0, 1)) / w.sum() / 2
+        assert brief.best_score_ == pytest.approx(-mean.min(), rel=1e-10)

@@ -18,7 +18,7 @@ from kernelmill._estimator._targets import targets_of
 from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._regression import LinearRegressor, predicted
-from kernelmill.linear_model._ridge import ClassTargets, Dual, Ridge, RidgeClassifier
+from kernelmill.linear_model._ridge import ClassTargets, Dual, Ridge, RidgeClassifier, from_triangle
 from kernelmill.linear_model._words import WORDS
 from kernelmill.ops import moments
 
@@ -41,12 +41,18 @@ def _folds(model: Any, rows: Rows, y: Any, classifier: bool) -> list:
     return folds
 
 
+_NEAR = 1e4  # 1 / (1 - h) of a row whose leverage is nearly 1
+_RULED = 1e6  # of the weight: sums of squares of the same beyond which there may be such rows
+
+
 class LeftOut:
     """Residuals of rows that are left out one at a time, for any number of penalties.
 
     With eigenvectors V and eigenvalues v of the weighted, centred products C, z = V'(x - mean) and
     t = V'X'y, a row of weight w has the leverage ``h = w (1/W + sum z^2 / (v + alpha))``, its
-    residual is ``e = y - mean - sum z t / (v + alpha)``, and without it ``e / (1 - h)``.
+    residual is ``e = y - mean - sum z t / (v + alpha)``, and without it ``e / (1 - h)``. Where h is
+    nearly 1, that is 0 / 0: such a row is left out by a fit of the others, which has a limit as
+    alpha vanishes, the shortest of their best coefficients.
     """
 
     def __init__(self, rows: Rows, Y: np.ndarray, centred: bool) -> None:
@@ -71,20 +77,48 @@ class LeftOut:
 
         Without the residuals if `brief`.
         """
+        total, residuals = self._pass(alphas, brief)
+        ruled = ~(total[:, -1] <= _RULED * self.moments.weight)
+        if ruled.any():
+            some, found = self._pass(alphas[ruled], False)
+            self._refit(alphas[ruled], some, found)
+            total[ruled] = some
+            if not brief:
+                residuals[ruled] = found
+        return total[:, :-1] / self.moments.weight, residuals[:, :, :-1]
+
+    def _pass(self, alphas: np.ndarray, brief: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of squared residuals and residuals, of one more target: its are ``1 / (1 - h)``."""
         scales = np.array([1 / self._shrunk(a) for a in alphas]).reshape(len(alphas), -1)
         share = 1 / self.moments.weight if self.centred else 0.0
-        start, total, parts = 0, np.zeros((len(alphas), self.Y.shape[1])), []
+        origin = np.append(self.moments.mean, 0.0)
+        right = np.pad(self.right, ((0, 0), (0, 1)))
+        Y = np.pad(self.Y, ((0, 0), (0, 1)), constant_values=1.0)
+        start, total, parts = 0, np.zeros((len(alphas), Y.shape[1])), []
         for chunk in self.rows.chunks():
-            Y = self.Y[start : start + chunk.count]
             part, residuals = chunk.map_reduce(
-                moments.left_out, Y, self.moments.mean, self.vectors, scales, self.right, share,
-                brief,
+                moments.left_out, Y[start : start + chunk.count], origin, self.vectors, scales,
+                right, share, brief,
             )  # fmt: skip
             start += chunk.count
             total += part
             parts.append(residuals)
-        residuals = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-        return total / self.moments.weight, residuals
+        return total, parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _refit(self, alphas: np.ndarray, total: np.ndarray, residuals: np.ndarray) -> None:
+        """Fit without each row whose leverage is nearly 1, in place: at most d + 1 an alpha."""
+        weights = self.rows.all_weights()
+        w = np.ones(len(self.Y)) if weights is None else weights.astype(np.float64)
+        near = ~(np.abs(residuals[:, :, -1]) <= _NEAR) & (w > 0) & (w < w.sum())
+        for a, i in zip(*np.nonzero(near), strict=True):
+            others = np.ones(len(w))
+            others[i] = 0.0
+            rest = self.rows.weighted(others)
+            part = moments_of(rest, self.Y, centred=self.centred)
+            R, each = solve.triangular(rest, self.Y, part), np.full(self.Y.shape[1], alphas[a])
+            x = self.rows.take(np.array([i]))[0] - part.x_mean
+            residuals[a, i, :-1] = self.Y[i] - part.y_mean - from_triangle(R, part.d, each) @ x
+        total[:] = np.einsum("n,anm->am", w, residuals**2)
 
 
 def counted(rows: Rows) -> np.ndarray:
