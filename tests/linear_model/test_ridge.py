@@ -73,7 +73,9 @@ def test_an_ill_conditioned_penalty():
 def test_leaving_out_one_row():
     X, y = np.arange(5.0)[:, None], np.array([0.0, 1, 0, 1, 5])
     model = RidgeCV([0.1, 1.0, 10.0], store_cv_results=True).fit(X, y)
-    np.testing.assert_allclose(model.cv_results_.mean(0), [5.169009, 4.915650, 4.748500], atol=1e-6)
+    np.testing.assert_allclose(
+        model.cv_results_.mean(0), [5.169009, 4.915650, 4.748500], atol=1e-6
+    )
     assert (model.alpha_, model.best_score_) == (10, pytest.approx(-4.7485))
 
 

@@ -25,6 +25,9 @@ WORDS = Words(
         "y": ("ignored", _IGNORED),
         "copy": ("ignored", f"{_IGNORED} X is never modified."),
         "sample_weight": (_WEIGHTS, "Weights of the rows."),
+        "fit.**params": ("", "Arguments for the splitter and the scorer, as ``groups``, which "
+            "scikit-learn's metadata routing passes on where it is enabled."),
+        "score.**params": ("", "Arguments for the scorer, by scikit-learn's metadata routing."),
         "fit.sample_weight": (_WEIGHTS,
             "Weights of the rows, or the name of a column of a frame or Parquet file. A weight of "
             "2 counts a row twice; rows with zero weight are ignored."),

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.metrics import brier_score_loss, check_scoring, log_loss, make_scorer
-from sklearn.model_selection import check_cv
+from sklearn.utils.metadata_routing import UNUSED
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
+from kernelmill._estimator._routing import CrossValidated, of_rows
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import (
     check_classes,
@@ -18,7 +19,6 @@ from kernelmill._estimator._targets import (
     class_labels,
     weights_by_class,
 )
-from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model._linear import scores
 from kernelmill.linear_model._logistic import JOBS, LogisticRegression, minimised
 
@@ -36,7 +36,7 @@ _RATIOS = rule.Rule(
 _LOSSES = {"neg_log_loss": log_loss, "neg_brier_score": brier_score_loss}
 
 
-class LogisticRegressionCV(LogisticRegression):
+class LogisticRegressionCV(CrossValidated, LogisticRegression):
     """Logistic regression with the strength and the kind of the penalty chosen by cross-validation.
 
     Parameters
@@ -119,6 +119,10 @@ class LogisticRegressionCV(LogisticRegression):
         "n_jobs": JOBS,
         "use_legacy_attributes": rule.boolean(),
     }
+    _score_name = "accuracy"
+    _scoring_methods = ("fit", "score")
+    # The scorer is asked whether it wants the weights.
+    __metadata_request__score: ClassVar = {"sample_weight": UNUSED}
     warm_start = False
     C_: Any
     l1_ratio_: Any
@@ -139,7 +143,7 @@ class LogisticRegressionCV(LogisticRegression):
         return float(np.ravel(self.C_)[0]), float(np.ravel(self.l1_ratio_)[0])
 
     @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Fit all penalties to each fold, choose, and fit with what was chosen.
 
         Parameters
@@ -159,20 +163,22 @@ class LogisticRegressionCV(LogisticRegression):
         self.classes_ = np.unique(labels)
         check_classes(self.classes_, rows.owner)
         self.Cs_, self.l1_ratios_ = self._strengths(), self._shares()
-        given = rows.weight
+        given = rows
+        split, score = self._routed("fit", given.weight, params)
+        if score is None:
+            score = {} if given.weight is None else {"sample_weight": given.weight}
         if self.class_weight is not None:
             own = weights_by_class(self.class_weight, labels, rows.owner, rows.all_weights())
             rows = rows.weighted(own)
         codes = np.searchsorted(self.classes_, labels).astype(np.float64)
-        folds = list(check_cv(self.cv, labels, classifier=True).split(np.empty(len(codes)), labels))
-        check_folds(folds, given, rows.owner)
+        folds = self._folds(given, labels, split, True)
         k, d = 1 if len(self.classes_) == 2 else len(self.classes_), rows.n_features
         shape = len(folds), len(self.l1_ratios_), len(self.Cs_)
         self.scores_, self.n_iter_ = np.empty(shape), np.empty(shape, dtype=np.int32)
         self.coefs_paths_ = np.empty((*shape, k, d + bool(self.fit_intercept)))
         for f, (train, test) in enumerate(folds):
-            weight = None if given is None else given[test]
-            self._follow(rows.part(train), codes[train], f, (rows.X[test], labels[test], weight))
+            options = of_rows(score, len(codes), test)
+            self._follow(rows.part(train), codes[train], f, (rows.X[test], labels[test], options))
         self._choose(rows, codes)
         if self.use_legacy_attributes:
             self._reshape()
@@ -224,8 +230,7 @@ class LogisticRegressionCV(LogisticRegression):
 
     def _follow(self, rows: Rows, codes: np.ndarray, f: int, held: tuple[Any, Any, Any]) -> None:
         """Fit all penalties to a fold, and score the rows left out."""
-        X, labels, weight = held
-        options = {} if weight is None else {"sample_weight": weight}
+        X, labels, options = held
         model = LogisticRegression()
         model.classes_, model.n_features_in_ = self.classes_, rows.n_features
         # The accuracy needs no more than the scores; a scorer checks X again for each penalty.
@@ -243,7 +248,9 @@ class LogisticRegressionCV(LogisticRegression):
                 model.intercept_ = start[1].astype(rows.dtype)
                 if scorer is None:
                     found = model._chosen(scores(X, model.coef_, model.intercept_))
-                    self.scores_[f, r, c] = np.average(found == labels, weights=weight)
+                    self.scores_[f, r, c] = np.average(
+                        found == labels, weights=options.get("sample_weight")
+                    )
                 else:
                     self.scores_[f, r, c] = scorer(model, X, labels, **options)
                 self.n_iter_[f, r, c] = taken
@@ -274,7 +281,7 @@ class LogisticRegressionCV(LogisticRegression):
         self.coef_ = np.ascontiguousarray(coef, dtype=rows.dtype)
         self.intercept_ = intercept.astype(rows.dtype)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None, **params):
         """Score with `scoring`, the accuracy by default.
 
         Parameters
@@ -291,7 +298,9 @@ class LogisticRegressionCV(LogisticRegression):
         score : float
             The score.
         """
+        options = self._routed("score", sample_weight, params)[1]
+        if options is None:
+            options = {} if sample_weight is None else {"sample_weight": sample_weight}
         if self.scoring is None:
-            return super().score(X, y, sample_weight=sample_weight)
-        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+            return super().score(X, y, **options)
         return float(check_scoring(self, scoring=self.scoring)(self, X, y, **options))

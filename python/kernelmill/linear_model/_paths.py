@@ -7,15 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.base import MultiOutputMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import check_cv
 
 from kernelmill._docstrings import Words, complete
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once, warn
 from kernelmill._estimator._moments import Moments, moments_of
+from kernelmill._estimator._routing import CrossValidated
 from kernelmill._estimator._rows import Estimator, Rows
 from kernelmill._estimator._targets import as_vector, targets_of
-from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model import _coordinate as coordinate
 from kernelmill.linear_model._coordinate import Penalty
 from kernelmill.linear_model._elastic_net import (
@@ -243,7 +242,7 @@ def squared_errors(part: Moments, coefs: np.ndarray, intercepts: np.ndarray) -> 
     return np.maximum(rest, 0) / part.weight + shift * shift
 
 
-class _Chosen(LinearRegressor):
+class _Chosen(CrossValidated, LinearRegressor):
     """The choice of the penalties by the squared error of rows left out."""
 
     _words = DESCENT
@@ -252,7 +251,7 @@ class _Chosen(LinearRegressor):
     positive = False
 
     @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Follow the path for each fold, choose the penalties, and fit with them.
 
         Raises
@@ -290,8 +289,7 @@ class _Chosen(LinearRegressor):
             )
             for ratio in ratios
         ]
-        folds = list(check_cv(self.cv).split(np.empty(rows.count), y))
-        check_folds(folds, rows.weight, rows.owner)
+        folds = self._folds(rows, y, self._routed("fit", rows.weight, params)[0])
         errors = np.empty((len(ratios), len(folds), len(grids[0])))
         for f, (train, test) in enumerate(folds):
             errors[:, f] = self._errors(rows, Y, whole, train, test, ratios, grids)

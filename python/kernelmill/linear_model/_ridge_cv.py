@@ -8,19 +8,22 @@ import numpy as np
 import scipy.linalg
 from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import GridSearchCV, check_cv
+from sklearn.model_selection import GridSearchCV
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._moments import moments_of
+from kernelmill._estimator._routing import CrossValidated, is_routing
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import targets_of
-from kernelmill._estimator._validation import check_folds
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._regression import LinearRegressor, predicted
 from kernelmill.linear_model._ridge import ClassTargets, Dual, Ridge, RidgeClassifier, from_triangle
 from kernelmill.linear_model._words import WORDS
 from kernelmill.ops import moments
+
+_NEAR = 1e4  # 1 / (1 - h) of a row whose leverage is nearly 1
+_RULED = 1e6  # of the weight: sums of squares of the same beyond which there may be such rows
 
 
 def _penalties(model: Any) -> np.ndarray:
@@ -34,15 +37,23 @@ def _penalties(model: Any) -> np.ndarray:
     return alphas.astype(np.float64)
 
 
-def _folds(model: Any, rows: Rows, y: Any, classifier: bool) -> list:
-    """How rows are split, checked."""
-    folds = list(check_cv(model.cv, y, classifier=classifier).split(rows.X, y))
-    check_folds(folds, rows.weight, rows.owner)
-    return folds
+class _RidgeSearch(CrossValidated):
+    """The choice of the penalty by splits of the rows."""
 
+    _weighs_score = True
 
-_NEAR = 1e4  # 1 / (1 - h) of a row whose leverage is nearly 1
-_RULED = 1e6  # of the weight: sums of squares of the same beyond which there may be such rows
+    def _best(
+        self, model: Any, alphas: np.ndarray, rows: Rows, y: Any, folds: list, score: Any
+    ) -> None:  # fmt: skip
+        """Set what a search finds."""
+        options = {"sample_weight": rows.weight, **(score or {})}
+        if is_routing():
+            model.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
+        search = GridSearchCV(model, {"alpha": list(alphas)}, cv=folds, scoring=self.scoring)
+        search.fit(rows.X, y, **options)
+        best = search.best_estimator_
+        self.coef_, self.intercept_ = best.coef_, best.intercept_
+        self.alpha_, self.best_score_ = float(best.alpha), search.best_score_
 
 
 class LeftOut:
@@ -199,7 +210,7 @@ class _Labels(ClassifierMixin, _Identity):
         return self.classes_[X.argmax(1) if X.ndim == 2 else (X > 0).astype(np.int64)]
 
 
-class RidgeCV(MultiOutputMixin, LinearRegressor):
+class RidgeCV(MultiOutputMixin, _RidgeSearch, LinearRegressor):
     """Ridge regression whose penalty is chosen by leaving one row out, in closed form.
 
     Parameters
@@ -249,6 +260,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
     """
 
     _words = WORDS
+    _score_name = "r2"
     _parameters: ClassVar = {
         "alphas": rule.any_of(rule.array("(n_alphas,)"), rule.real(0)),
         "fit_intercept": rule.boolean(),
@@ -265,7 +277,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         self._set_parameters(locals())
 
     @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Choose the penalty, and fit with it.
 
         Raises
@@ -279,7 +291,8 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
         Y = y.reshape(len(y), -1)
         if self.cv is not None:
             rows.check()
-            return self._searched(X, y, sample_weight, rows, alphas)
+            return self._searched(rows, y, alphas, params)
+        score = self._routed("fit", rows.all_weights() if is_routing() else None, params)[1]
         # As many rows as features and an intercept are fitted exactly as alpha vanishes, too.
         most = rows.n_features + bool(self.fit_intercept)
         if rows.is_stream or len(counted(rows)) > most:
@@ -296,7 +309,9 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
             scores = -errors if per else -errors.mean(1, keepdims=True)
         else:
             kept = Y - residuals
-            scores = self._scored(kept, Y, weight)
+            if score is None:
+                score = {} if weight is None else {"sample_weight": weight}
+            scores = self._scored(kept, Y, score)
         if not np.isfinite(scores).any(0).all():
             raise ValueError(
                 f"{owner}: alphas must leave a prediction for rows left out, got none that does "
@@ -317,9 +332,8 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
             self.cv_results_ = table[:, 0] if y.ndim == 1 else table
         return self
 
-    def _scored(self, predictions: np.ndarray, Y: np.ndarray, weight: Any) -> np.ndarray:
+    def _scored(self, predictions: np.ndarray, Y: np.ndarray, options: dict) -> np.ndarray:
         scorer = check_scoring(_Identity(), scoring=self.scoring, allow_none=False)
-        options = {} if weight is None else {"sample_weight": weight}
 
         def score(p: np.ndarray, t: np.ndarray) -> float:
             return float(scorer(_Identity(), p, t, **options))
@@ -331,7 +345,7 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
             return np.array([[score(p[:, 0], Y[:, 0])] for p in predictions])
         return np.array([[score(p, Y)] for p in predictions])
 
-    def _searched(self, X: Any, y: Any, weight: Any, rows: Rows, alphas: np.ndarray) -> Any:
+    def _searched(self, rows: Rows, y: Any, alphas: np.ndarray, params: dict) -> Any:
         if rows.is_stream:
             raise TypeError(f"{rows.owner}: X must be in memory where cv is given, got a stream")
         if self.store_cv_results or self.alpha_per_target:
@@ -339,18 +353,13 @@ class RidgeCV(MultiOutputMixin, LinearRegressor):
                 f"{rows.owner}: cv must be None with store_cv_results or alpha_per_target, got "
                 f"{self.cv!r} (cv!=None and store_cv_results=True are incompatible)"
             )
-        search = GridSearchCV(
-            Ridge(fit_intercept=self.fit_intercept), {"alpha": list(alphas)},
-            cv=_folds(self, rows, y, False), scoring=self.scoring,
-        )  # fmt: skip
-        search.fit(rows.X, y, sample_weight=rows.weight)
-        best = search.best_estimator_
-        self.coef_, self.intercept_ = best.coef_, best.intercept_
-        self.alpha_, self.best_score_ = float(best.alpha), search.best_score_
+        split, score = self._routed("fit", rows.weight, params)
+        model = Ridge(fit_intercept=self.fit_intercept)
+        self._best(model, alphas, rows, y, self._folds(rows, y, split), score)
         return self
 
 
-class RidgeClassifierCV(ClassTargets):
+class RidgeClassifierCV(_RidgeSearch, ClassTargets):
     """Ridge classification whose penalty is chosen by leaving one row out, in closed form.
 
     Parameters
@@ -389,6 +398,7 @@ class RidgeClassifierCV(ClassTargets):
     (True, True)
     """
 
+    _score_name = "accuracy"
     _parameters: ClassVar = {
         "alphas": rule.any_of(rule.array("(n_alphas,)"), rule.real(0)),
         "fit_intercept": rule.boolean(),
@@ -404,7 +414,7 @@ class RidgeClassifierCV(ClassTargets):
         self._set_parameters(locals())
 
     @fitting_at_once
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Choose the penalty, and fit with it.
 
         Raises
@@ -412,13 +422,14 @@ class RidgeClassifierCV(ClassTargets):
         ValueError
             If X, y or alphas do not fit.
         """
-        _penalties(self)
+        alphas = _penalties(self)
         rows = self._rows(X, sample_weight, reset=True)
         Y, weighted = self._encoded(y, rows)
         if self.cv is not None:
-            return self._searched(rows, y)
+            return self._searched(rows, y, alphas, params)
+        score = self._routed("fit", rows.all_weights() if is_routing() else None, params)[1]
         inner = RidgeCV(
-            self.alphas, fit_intercept=self.fit_intercept, scoring=self._scorer(y),
+            self.alphas, fit_intercept=self.fit_intercept, scoring=self._scorer(y, score),
             store_cv_results=self.store_cv_results,
         ).fit(weighted, Y)  # fmt: skip
         self._set_scores(np.atleast_2d(inner.coef_), inner.intercept_, rows.dtype)
@@ -427,7 +438,7 @@ class RidgeClassifierCV(ClassTargets):
             self.cv_results_ = inner.cv_results_
         return self
 
-    def _scorer(self, y: Any) -> Any:
+    def _scorer(self, y: Any, routed: dict | None) -> Any:
         """What scores the rows left out by their labels; None for squared errors."""
         if self.scoring is None:
             return None
@@ -436,11 +447,11 @@ class RidgeClassifierCV(ClassTargets):
         y = np.asarray(y) if self._multilabel else np.ravel(y)
 
         def score(model: Any, scores: Any, targets: Any, **options: Any) -> float:
-            return float(scorer(labels, scores, y, **options))
+            return float(scorer(labels, scores, y, **(options if routed is None else routed)))
 
         return score
 
-    def _searched(self, rows: Rows, y: Any) -> Any:
+    def _searched(self, rows: Rows, y: Any, alphas: np.ndarray, params: dict) -> Any:
         if rows.is_stream:
             raise TypeError(f"{rows.owner}: X must be in memory where cv is given, got a stream")
         if self.store_cv_results:
@@ -449,11 +460,6 @@ class RidgeClassifierCV(ClassTargets):
                 "(cv!=None and store_cv_results=True are incompatible)"
             )
         model = RidgeClassifier(fit_intercept=self.fit_intercept, class_weight=self.class_weight)
-        grid = {"alpha": list(np.ravel(self.alphas))}
-        folds = _folds(self, rows, y, True)
-        search = GridSearchCV(model, grid, cv=folds, scoring=self.scoring)
-        search.fit(rows.X, y, sample_weight=rows.weight)
-        best = search.best_estimator_
-        self.coef_, self.intercept_ = best.coef_, best.intercept_
-        self.alpha_, self.best_score_ = float(best.alpha), search.best_score_
+        split, score = self._routed("fit", rows.weight, params)
+        self._best(model, alphas, rows, y, self._folds(rows, y, split, True), score)
         return self

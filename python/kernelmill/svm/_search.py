@@ -9,11 +9,11 @@ import numpy as np
 from scipy.stats import rankdata
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.metrics import check_scoring
-from sklearn.model_selection import check_cv
 
 from kernelmill._arrays import is_cupy, is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
+from kernelmill._estimator._routing import CrossValidated, of_rows
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import check_classes, check_count, class_labels, targets_of
 from kernelmill._kernels import Kernel, kernel_of
@@ -61,8 +61,10 @@ class _ValueFold(RegressorMixin, _Fold):
     pass
 
 
-class _Search:
+class _Search(CrossValidated):
     """One matrix K for each gamma serves all folds and prices; prices rise, with warm starts."""
+
+    _weighs_score = False
 
     Cs: Any
     gammas: Any
@@ -105,11 +107,15 @@ class _Search:
             )
         return prices, gammas
 
-    def _search(self: Any, X: Any, y: Any, targets: Any, classifier: bool) -> None:
+    def _search(
+        self: Any, rows: Rows, y: Any, targets: Any, classifier: bool, params: dict
+    ) -> None:  # fmt: skip
         """Score all candidates and keep the best; sets ``cv_results_`` and the like."""
         owner = type(self).__name__
         prices, gammas = self._candidates(owner)
-        splits = list(check_cv(self.cv, y, classifier=classifier).split(X, y))
+        X = rows.X
+        split, score = self._routed("fit", rows.weight, params)
+        splits = self._splits(rows, y, split, classifier)
         scorer = check_scoring(_ClassFold() if classifier else _ValueFold(), self.scoring)
         scores = np.empty((len(prices), len(gammas), len(splits)))
         # Seconds of each fit; what several fits share is divided evenly among them.
@@ -161,7 +167,8 @@ class _Search:
                 for c, own in zip(order, decisions[f], strict=True):
                     began = perf_counter()
                     answer = self._answer(own)
-                    scores[c, g, f] = scorer(answer, X[test], targets[test])
+                    options = of_rows(score or {}, len(targets), test)
+                    scores[c, g, f] = scorer(answer, X[test], targets[test], **options)
                     score_times[c, g, f] += perf_counter() - began
         mean = scores.mean(axis=2)
         if not np.isfinite(mean).any():
@@ -277,6 +284,7 @@ class SVCCV(_Search, SVC):
     True
     """
 
+    _score_name = "accuracy"
     _parameters: ClassVar = {
         **{k: v for k, v in SVC._parameters.items() if k not in _FOUND},
         **_SEARCH,
@@ -292,7 +300,7 @@ class SVCCV(_Search, SVC):
         self._set_parameters(locals())
 
     @fitting
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Choose C and gamma, then fit all rows.
 
         Parameters
@@ -312,7 +320,7 @@ class SVCCV(_Search, SVC):
         check_classes(self.classes_, rows.owner)
         self._all_weights = self._weights(rows)
         self._class_weights(rows, labels, self._codes)
-        self._search(rows.X, labels, labels, True)
+        self._search(rows, labels, labels, True, params)
         for name in ("_codes", "_all_weights", "_place"):
             delattr(self, name)
         return self._fit(X, y, sample_weight)
@@ -385,6 +393,7 @@ class SVRCV(_Search, SVR):
     (2,)
     """
 
+    _score_name = "r2"
     _parameters: ClassVar = {
         **{k: v for k, v in SVR._parameters.items() if k not in _FOUND},
         **_SEARCH,
@@ -399,7 +408,7 @@ class SVRCV(_Search, SVR):
         self._set_parameters(locals())
 
     @fitting
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None, **params):
         """Choose C and gamma, then fit all rows.
 
         Raises
@@ -411,7 +420,7 @@ class SVRCV(_Search, SVR):
         targets = targets_of(y, rows)
         self._given_targets = targets.reshape(len(targets), -1)[:, 0]
         self._all_weights = self._weights(rows)
-        self._search(rows.X, self._given_targets, self._given_targets, False)
+        self._search(rows, self._given_targets, self._given_targets, False, params)
         for name in ("_given_targets", "_all_weights", "_place"):
             delattr(self, name)
         return self._fit(X, y, sample_weight)
