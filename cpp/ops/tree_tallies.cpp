@@ -5,6 +5,88 @@
 #include <limits>     // infinity
 
 namespace kernelmill::tree {
+namespace {
+
+// Weights of three classes, 21 bits each.
+struct Trio {
+  static constexpr int kBits = 21;
+  static constexpr std::uint64_t kMost = (std::uint64_t{1} << kBits) - 1;
+
+  static std::uint64_t of(Mark mark) {
+    return std::uint64_t{mark.weight()} << (static_cast<int>(mark.label()) * kBits);
+  }
+  static double weight(std::uint64_t sum, int label) {
+    return static_cast<double>(static_cast<std::int32_t>(sum >> (label * kBits) & kMost));
+  }
+  static double weight(std::uint64_t sum) {
+    return weight(sum, 0) + weight(sum, 1) + weight(sum, 2);
+  }
+};
+
+// Gains of cuts by what is left of them; not a number where that is all.
+void gains_of(const SumNode& node, const std::uint64_t* sums, index_t n, double* gains) {
+  const double T0 = node.tallies[0], T1 = node.tallies[1], T2 = node.tallies[2], mass = node.W;
+  const double whole = T0 * T0 + T1 * T1 + T2 * T2, before = whole / mass;
+  for (index_t i = 0; i < n; ++i) {
+    const double s0 = Trio::weight(sums[i], 0), s1 = Trio::weight(sums[i], 1),
+                 s2 = Trio::weight(sums[i], 2);
+    const double own = s0 * s0 + s1 * s1 + s2 * s2, left = s0 + s1 + s2;
+    const double other = whole - 2 * (s0 * T0 + s1 * T1 + s2 * T2) + own;
+    gains[i] = own / left + other / (mass - left) - before;
+  }
+}
+
+}  // namespace
+
+void TallySearch::three(const SumNode& node, const std::int32_t* ranks, const Mark* rows, index_t n,
+                        std::int32_t lo, std::int32_t hi, SumCut& best) {
+  const double limit = best.gain + node.slack;
+  int above = 0;
+  if (n <= kFew && node.min_leaf <= 1) {
+    // The slot of a row is the number of rows with a lower rank. Behind an empty slot the cut is
+    // that before it, which was seen first.
+    std::int32_t slot[kFew], rank_of[kFew], own[kFew];
+    std::uint64_t sums[kFew] = {};
+    double gains[kFew];
+    std::copy_n(ranks, n, own);
+    count_lower(own, n, slot);
+    for (index_t i = 0; i < n; ++i) {
+      sums[slot[i]] += Trio::of(rows[i]);
+      rank_of[slot[i]] = own[i];
+    }
+    for (index_t i = 1; i < n; ++i) sums[i] += sums[i - 1];
+    gains_of(node, sums, n, gains);
+    const std::uint64_t all = sums[n - 1];
+    for (index_t i = 0; i < n; ++i) above |= int{gains[i] > limit} & int{sums[i] != all};
+    if (above == 0) return;
+    for (index_t i = 0; i < n && sums[i] != all; ++i) {
+      if (gains[i] > best.gain + node.slack) {
+        best = {gains[i], rank_of[i], Trio::weight(sums[i])};
+      }
+    }
+    for (index_t i = 0; i < n; ++i) best.rows += ranks[i] <= best.rank ? 1.0 : 0.0;
+    return;
+  }
+  const Keyed<std::uint32_t>* const in = in_order(ranks, rows, n, lo, hi);
+  std::uint64_t sum = 0;
+  std::uint64_t* const sums = sums_.data();
+  double* const gains = gains_.data();
+  for (index_t i = 0; i < n; ++i) sums[i] = sum += Trio::of(Mark{in[i].item});
+  gains_of(node, sums, n - 1, gains);
+  // The cut behind row i has i + 1 rows on its left.
+  const auto least = static_cast<index_t>(node.min_leaf);
+  const index_t first = std::max<index_t>(0, least - 1), last = std::min(n - 1, n - least);
+  for (index_t i = first; i < last; ++i) {
+    above |= int{in[i].key != in[i + 1].key} & int{gains[i] > limit};
+  }
+  if (above == 0) return;
+  for (index_t i = first; i < last; ++i) {
+    if (in[i].key != in[i + 1].key && gains[i] > best.gain + node.slack) {
+      best = {gains[i], static_cast<std::int32_t>(in[i].key), Trio::weight(sums[i]),
+              static_cast<double>(i + 1)};
+    }
+  }
+}
 
 // Rows by rising rank; those of a rank in any order.
 const Keyed<std::uint32_t>* TallySearch::in_order(const std::int32_t* ranks, const Mark* rows,
@@ -55,6 +137,10 @@ void TallySearch::run(const SumNode& node, const std::int32_t* ranks, const Mark
     cross_ = Workspace<double>(size);
     left_ = Workspace<double>(size);
     gains_ = Workspace<double>(size);
+    sums_ = Workspace<std::uint64_t>(size);
+  }
+  if (node.classes == 3 && node.W <= static_cast<double>(Trio::kMost)) {
+    return three(node, ranks, rows, n, lo, hi, best);
   }
   const Keyed<std::uint32_t>* const in = in_order(ranks, rows, n, lo, hi);
   double whole = 0;

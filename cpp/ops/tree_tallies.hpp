@@ -7,7 +7,8 @@
 // and sum_k (T_k - s_k)^2 = sum T_k^2 - 2 sum T_k s_k + sum s_k^2, so a row changes three sums of
 // whole numbers, however many classes there are. Rows come in order by bins of about 16 adjacent
 // ranks, each of which is sorted; gains are a loop of their own, which the compiler turns into
-// vectors.
+// vectors. Weights of three classes lie side by side in one number of 64 bits: one sum a row, from
+// which the three sums follow in vectors, and few rows need no order but their slots.
 #pragma once
 
 #include <vector>  // sums
@@ -37,12 +38,15 @@ class TallySearch {
            std::int32_t lo, std::int32_t hi, SumCut& best);
 
  private:
+  void three(const SumNode& node, const std::int32_t* ranks, const Mark* rows, index_t n,
+             std::int32_t lo, std::int32_t hi, SumCut& best);
   const Keyed<std::uint32_t>* in_order(const std::int32_t* ranks, const Mark* rows, index_t n,
                                        std::int32_t lo, std::int32_t hi);
 
   index_t room_ = 0;  // rows
   Workspace<Keyed<std::uint32_t>> sorted_{0};
   Workspace<double> own_{0}, cross_{0}, left_{0}, gains_{0};
+  Workspace<std::uint64_t> sums_{0};
   std::vector<double> tally_;
   std::vector<std::uint32_t> places_;
 };
