@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -311,7 +312,7 @@ def _halves(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _unit(w: np.ndarray) -> np.ndarray:
-    return w / (np.linalg.norm(w) or 1.0)
+    return w / (math.sqrt(w @ w) or 1.0)
 
 
 def _all(state: tuple, W: np.ndarray) -> np.ndarray:
@@ -337,7 +338,9 @@ def _deflation(step: Callable, first: np.ndarray, most: int, tol: float) -> Call
         found, w, done, longest = state
         products, slopes = step(w[None])
         new = products[0] - slopes[0] * w
-        new = _unit(new - found.T @ (found @ new))
+        if len(found):
+            new -= found.T @ (found @ new)
+        new = _unit(new)
         turned = abs(abs(float(new @ w)) - 1)
         done += 1
         if turned >= tol and done < most:

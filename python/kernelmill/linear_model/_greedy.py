@@ -133,7 +133,8 @@ def angles(
             joins = np.flatnonzero(size >= level * (1 - 1e-10) - 1e-13 * start)
             for j in joins:
                 both = [*active, int(j)]
-                values = np.linalg.eigvalsh(G[both][:, both])
+                # Of one feature the only eigenvalue: most codes of few atoms need no other.
+                values = np.linalg.eigvalsh(G[both][:, both]) if active else G[j, j : j + 1]
                 if values[0] > 1e-12 * values[-1]:
                     active.append(int(j))
                     signs[j] = np.sign(gradient[j])
@@ -145,7 +146,10 @@ def angles(
         if not active:
             break
         move = np.zeros(d)
-        move[active] = np.linalg.solve(G[active][:, active], signs[active])
+        if len(active) == 1:
+            move[active] = signs[active] / G[active, active]
+        else:
+            move[active] = np.linalg.solve(G[active][:, active], signs[active])
         turn = G @ move
         length = level  # down to zero
         outside = np.ones(d, dtype=bool)

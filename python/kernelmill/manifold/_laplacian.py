@@ -67,7 +67,6 @@ def smoothest(
     if n <= WHOLE and is_sparse(A):
         A = A.toarray()
     sparse = is_sparse(A)
-    A = A.astype(np.float64)
     A = _without_diagonal(A)
     degree = np.asarray(A.sum(axis=1)).ravel()
     alone = degree == 0
@@ -76,14 +75,16 @@ def smoothest(
         if sparse:
             S = scipy.sparse.diags_array(1 / root) @ A @ scipy.sparse.diags_array(1 / root)
         else:
-            S = A / root[:, None] / root
+            S = A / root[:, None]
+            S /= root
         diagonal, top = np.where(alone, 0.0, 1.0), 2.0
     else:
         S, diagonal, root = A, degree, np.ones(n)
         top = 2 * float(degree.max(initial=0)) or 1.0
     k = min(k, n)
     if n <= WHOLE or k >= n - 1:
-        L = np.diag(diagonal) - (S.toarray() if sparse else S)
+        L = -(S.toarray() if sparse else S).T  # in the order of LAPACK
+        L[np.diag_indices(n)] += diagonal
         with lapack_threads(n):
             values, g = scipy.linalg.eigh(
                 L, subset_by_index=(0, k - 1), overwrite_a=True, check_finite=False
@@ -120,9 +121,9 @@ def smoothest(
 
 def _without_diagonal(A: Any) -> Any:
     if is_sparse(A):
-        A = scipy.sparse.csr_array(A)
+        A = scipy.sparse.csr_array(A, dtype=np.float64)
         return A - scipy.sparse.diags_array(A.diagonal(), format="csr")
-    A = A.copy()
+    A = np.array(A, dtype=np.float64)
     np.fill_diagonal(A, 0)
     return A
 

@@ -94,15 +94,17 @@ def eigenfunctions(
     return vectors[:, 1:] if drop_first else vectors
 
 
-def checked_graph(A: Any, owner: str) -> Any:
-    """Weights of a graph as float64, square, symmetric and at least 0."""
+def checked_graph(A: Any, owner: str, symmetric: bool = False) -> Any:
+    """Weights of a graph as float64, square, symmetric, as they may be known, and at least 0."""
     A = scipy.sparse.csr_array(A) if is_sparse(A) else as_array(A, "adjacency", owner)
     if A.ndim != 2 or A.shape[0] != A.shape[1]:
         raise ValueError(f"{owner}: adjacency must be square, got shape {A.shape}")
-    A = A.astype(np.float64)
+    A = A.astype(np.float64, copy=not symmetric)
     entries = A.data if is_sparse(A) else A
     if entries.size and not (np.isfinite(entries).all() and entries.min() >= 0):
         raise ValueError(f"{owner}: adjacency must be finite and at least 0, got others")
+    if symmetric:
+        return A
     difference = abs(A - A.T)
     if difference.max() > 1e-10 * max(float(entries.max(initial=0)), np.finfo(float).tiny):
         warn(f"{owner}: adjacency is not symmetric; its mean with its transpose is used (Array is "
@@ -214,7 +216,8 @@ class SpectralEmbedding(Manifold):
         A = graph_of(self, rows.X, min(asked, n), owner)
         if "nearest" in str(self.affinity):
             self.n_neighbors_ = min(asked, n)
-        self.affinity_matrix_ = A = checked_graph(A, owner)
+        made = self.affinity in ("rbf", "nearest_neighbors")
+        self.affinity_matrix_ = A = checked_graph(A, owner, symmetric=made)
         tol = 0.0 if self.eigen_tol == "auto" else float(self.eigen_tol)
         found = eigenfunctions(A, int(self.n_components), True, tol=tol, seed=seed, owner=owner)
         self.embedding_ = found.astype(rows.dtype)
