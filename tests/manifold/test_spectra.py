@@ -428,3 +428,14 @@ def test_dtypes(rng, name):
     assert MODELS[name]().fit(X).embedding_.dtype == np.float32
     names = MODELS[name]().fit(X).get_feature_names_out()
     assert names[1] == f"{name.lower()}1"
+
+
+@pytest.mark.parametrize("affinity", ["rbf", "nearest_neighbors"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_graphs_made_here_are_symmetric_to_the_bit(rng, affinity, dtype):
+    """So nobody asks whether they are."""
+    model = SpectralEmbedding(affinity=affinity, n_neighbors=9)
+    A = model.fit(rng.normal(size=(203, 5)).astype(dtype)).affinity_matrix_
+    A = A.toarray() if sp.issparse(A) else A
+    assert A.dtype == np.float64
+    np.testing.assert_array_equal(A, A.T)
