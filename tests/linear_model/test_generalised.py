@@ -4,12 +4,16 @@ import warnings
 
 import numpy as np
 import pytest
+import scipy.sparse
 from sklearn import linear_model as sk
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 
 from kernelmill import linear_model
 from kernelmill.linear_model import (
     GammaRegressor,
     LogCoshRegressor,
+    LogisticRegression,
     PoissonRegressor,
     TweedieRegressor,
 )
@@ -110,3 +114,41 @@ def test_log_cosh_leaves_outliers_alone():
     y[::10] += 1e6
     model = LogCoshRegressor(scale=0.1).fit(X, y)
     np.testing.assert_allclose(model.coef_, np.arange(5.0), atol=0.1)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize(
+    "model",
+    [
+        PoissonRegressor(), GammaRegressor(), TweedieRegressor(power=1.5), TweedieRegressor(),
+        TweedieRegressor(power=3),
+    ],
+    ids=["Poisson", "gamma", "1.5", "normal", "inverse Gaussian"],
+)  # fmt: skip
+@pytest.mark.parametrize("sparse", [True, False])
+def test_few_rows_without_a_penalty_give_the_shortest_coefficients(model, intercept, sparse):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(10, 30)) + 2, rng.uniform(1, 4, 10)
+    w = rng.uniform(0.5, 2, 10)
+    rows = scipy.sparse.csr_matrix(X) if sparse else X
+    model = clone(model).set_params(alpha=0.0, fit_intercept=intercept, tol=1e-9)
+    model.fit(rows, y, sample_weight=w)
+    eta = y if model.get_params().get("power") == 0 else np.log(y)  # all rows are met
+    mean, middle = (np.average(a, axis=0, weights=w) * intercept for a in (X, eta))
+    want = np.linalg.pinv(X - mean) @ (eta - middle)
+    np.testing.assert_allclose(model.coef_, want, atol=1e-7)
+    assert model.intercept_ == pytest.approx(middle - mean @ want, abs=1e-6)
+    small = clone(model).set_params(alpha=1e-9).fit(rows, y, sample_weight=w)
+    np.testing.assert_allclose(model.coef_, small.coef_, atol=1e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_few_rows_of_separable_classes_have_coefficients_in_their_span(classes):
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(10, 30)), np.arange(10) % classes
+    with pytest.warns(ConvergenceWarning, match="separated"):
+        model = LogisticRegression(C=np.inf).fit(X, y)
+    centred = X - X.mean(0)
+    np.testing.assert_allclose(model.coef_ @ np.linalg.pinv(centred) @ centred, model.coef_)
+    np.testing.assert_array_equal(model.predict(X), y)
+    assert np.isfinite(model.coef_).all()

@@ -193,7 +193,8 @@ class TweedieModel(GeneralisedRegressor):
 
 _NOTES = """Steps are Newton's, of value, gradient and Hessian in one pass over the rows, up to
     1200 features, and those of L-BFGS beyond; see `LogisticRegression`. Columns may have any scale:
-    a step that overflows is halved. Scikit-learn's objective and attributes."""
+    a step that overflows is halved. Scikit-learn's objective and attributes. Where there are no
+    more rows than features, and no penalty, the coefficients are the shortest of the best."""
 
 
 class PoissonRegressor(TweedieModel):

@@ -100,11 +100,11 @@ def minimised(
         while taken < max_iter and not finished:
             at, _, finished, more = advance(at, max_iter - taken)
             taken += more
-        return at, taken, finished
+        return objective.shortest(at), taken, finished
     run = climb(
         progress, lambda number: at, advance, max_iter=max_iter, attributes=attributes
     )
-    return run.state, run.n_iter, run.converged
+    return objective.shortest(run.state), run.n_iter, run.converged
 
 
 def warn_steps(owner: str, max_iter: int) -> None:

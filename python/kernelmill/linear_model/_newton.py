@@ -31,6 +31,8 @@ from kernelmill._arrays import is_sparse
 from kernelmill._estimator._climb import Step
 from kernelmill._estimator._moments import pilot
 from kernelmill._estimator._rows import Rows
+from kernelmill.linear_model import _solve as solve
+from kernelmill.linear_model._regression import predicted
 from kernelmill.ops import coordinate, glm, moments
 
 LOSS = {name: number for number, name in enumerate(glm.LOSSES)}
@@ -221,6 +223,22 @@ class Objective:
             return at.intercept
         found = at.intercept - at.coef @ self.shift
         return found - found.mean() if self.k > 1 else found  # the same of all changes nothing
+
+    def shortest(self, at: Point) -> Point:
+        """The point with the same predictions and the shortest coefficients.
+
+        Another one only for at most as many rows as features and no penalty: then many points are
+        the least, and this is where the least for a penalty goes as that vanishes.
+        """
+        rows = self.rows
+        if self.l1 > 0 or self.l2 > 0 or rows.is_stream or rows.count > self.d:
+            return at
+        found = predicted(rows.X, at.coef, at.intercept - at.coef @ self.shift)
+        if not np.isfinite(found).all():
+            return at
+        solution, x_mean, mean = solve.wide(rows, found, self.intercept)
+        intercept = mean + solution.coef @ (self.shift - x_mean) if self.intercept else at.intercept
+        return replace(at, coef=solution.coef, intercept=intercept)
 
     def changed(self, parameter: float, l2: float) -> Self:
         """The same with another parameter of the loss and another penalty."""
