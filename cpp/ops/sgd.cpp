@@ -89,6 +89,16 @@ struct Model {
 
 // In four parts where rows are long: one chain of additions would wait for itself.
 KERNELMILL_INLINE double dot(const double* a, const double* b, index_t d) {
+  if (d < 8) {  // each step waits for this sum: in two chains
+    double even = 0, odd = 0;
+    index_t p = 0;
+    for (; p + 1 < d; p += 2) {
+      even += a[p] * b[p];
+      odd += a[p + 1] * b[p + 1];
+    }
+    if (p < d) even += a[p] * b[p];
+    return even + odd;
+  }
   double sum = 0;
   index_t p = 0;
   if (d >= 128) {
@@ -125,6 +135,14 @@ struct DenseRow {
   // The same; returns the change of |to|^2.
   double grow(double* to, double factor) const {
     double change = 0;
+    if (d < 8) {  // the next dot reads entry by entry, and would wait for a vector
+      for (index_t p = 0; p < d; ++p) {
+        const double step = factor * x[p];
+        change += step * (2 * to[p] + step);
+        to[p] += step;
+      }
+      return change;
+    }
 #pragma omp simd reduction(+ : change)
     for (index_t p = 0; p < d; ++p) {
       const double step = factor * x[p];
@@ -260,28 +278,30 @@ void step(Model& m, const Row& row, double y, double factor, index_t d, const Se
   if (!s.aggressive()) state.total += s.l2 / 2 * m.scale * m.scale * m.squares;
   state.rows += 1;
   state.rate = rate_of(state, s);
+  factor *= y > 0 ? state.positive_weight : state.negative_weight;
   double update;
   if (s.aggressive()) {
     const double squares = row.squares();
     if (s.schedule == Schedule::pa1 && squares == 0) return;
     const double size = s.schedule == Schedule::pa1 ? std::min(s.eta0, value / squares)
                                                     : value / (squares + 0.5 / s.eta0);
-    update = slope != 0 ? -std::copysign(size, slope) : 0.0;
+    update = slope != 0 ? -std::copysign(size, slope) * factor : 0.0;
   } else {
-    update = -state.rate * std::clamp(slope, -kLargestSlope, kLargestSlope);
+    update = -(state.rate * factor) * std::clamp(slope, -kLargestSlope, kLargestSlope);
   }
-  update *= factor * (y > 0 ? state.positive_weight : state.negative_weight);
   if (s.l2 != 0) {
     m.scale *= std::max(0.0, 1 - state.rate * s.l2);
     if (m.scale < kLeastScale) m.fold(d);
   }
+  const double inverse = 1 / m.scale;  // while the prediction is under way, which it does not need
   if (update != 0) {
+    const double growth = update * inverse;
     if (s.l2 != 0) {
-      m.squares += row.grow(m.v, update / m.scale);
+      m.squares += row.grow(m.v, growth);
     } else {
-      row.add(m.v, update / m.scale);
+      row.add(m.v, growth);
     }
-    if (m.shares != 0) row.add(m.sums, -m.shares * update / m.scale);
+    if (m.shares != 0) row.add(m.sums, -m.shares * growth);
     if (s.fit_intercept) state.intercept += update;
   }
   if (m.applied != nullptr) {

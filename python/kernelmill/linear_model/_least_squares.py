@@ -101,7 +101,10 @@ class LinearRegression(MultiOutputMixin, LinearRegressor):
         else:
             moments = moments_of(rows, Y, centred=self.fit_intercept)
             x_mean, y_mean = moments.x_mean, moments.y_mean
-            fast = None if self.positive else solve.from_moments(moments)
+            fast = solve.from_moments(moments)
+            if fast is not None and self.positive:
+                # Longer than a triangle of the rows: only where that loses no digits.
+                fast = solve.positive(moments, fast) if fast.condition <= solve.MILD else None
             if fast is not None:
                 found = fast
                 if fast.condition > solve.MILD and solve.is_small(rows):

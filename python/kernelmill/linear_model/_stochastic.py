@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -26,7 +25,7 @@ LOSSES = tuple(TABLE)
 RATES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
 _COLUMN = {name: i for i, name in enumerate(sgd.STATE)}
 _ORDERS = 1 << 16  # numbers of rows that are drawn at a time, for some epochs
-_DRAWN = 16  # of a block that are drawn at once
+_DRAWN = 7  # epochs of a block that are drawn at once: a fit ends after 6 or more
 _WORK = 20_000_000  # multiplications of one call of the op, a few milliseconds
 _ABOVE_ZERO = rule.real(0, above=True, high=np.nextafter(1.0, 0.0))
 # Parameters that all of these models have.
@@ -50,8 +49,7 @@ PENALTIES: dict[str, rule.Rule] = {
 }
 
 
-@dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """Where a fit stands after an epoch; never changed in place."""
 
     weights: np.ndarray  # (k, d), not averaged
@@ -87,6 +85,9 @@ class Training:
             self.places = np.sort(kept)
             self.validation = rows.gather(held), y[held]
         self.settings = model._settings()
+        self.judged = stop and self.validation is None and not rows.is_stream
+        self.values = np.array([*self.settings.values()], dtype=np.float64)
+        self.values[-1] = self.judged
         self._drawn: tuple[int, Any, Any] = (-1, None, None)
 
     def start(self, weights: np.ndarray, state: np.ndarray, averages: np.ndarray) -> Trained:
@@ -97,30 +98,29 @@ class Training:
 
     def advance(self, before: Trained, most: int) -> Step:
         """One epoch or more."""
-        after = replace(
-            before,
-            weights=before.weights.copy(),
-            state=before.state.copy(),
-            applied=before.applied.copy(),
-            averages=before.averages.copy(),
-        )
-        judged = self.stop and self.validation is None and not self.rows.is_stream
-        values = np.array([float(v) for v in {**self.settings, "judged": judged}.values()])
+        weights, state, applied, averages = (kept.copy() for kept in before[:4])
+        after = Trained(weights, state, applied, averages, before.epochs)
+        judged, values = self.judged, self.values
         if self.rows.is_stream:
             taken = self._stream_epoch(after, values)
         else:
-            order = self._order(before.epochs, most if judged else 1, before)
-            weight = self.rows.weight
-            taken = sgd.epochs(
-                self.rows.X, self.y, order, after.weights, after.state, after.applied,
-                after.averages, values, weight,
-            )  # fmt: skip
+            taken, work = 0, max(1, before.weights.size * len(self.places))
+            while True:  # as many orders as fit into a step, without what a step costs
+                order = self._order(before.epochs + taken, most - taken if judged else 1, before)
+                found = sgd.epochs(
+                    self.rows.X, self.y, order, after.weights, after.state, after.applied,
+                    after.averages, values, self.rows.weight,
+                )  # fmt: skip
+                taken += found
+                ended = not judged or found < len(order) or taken >= most
+                if ended or taken * work >= _WORK or after.column("stopped").all():
+                    break
         self._check_finite(after)
         if self.stop and not judged:
             self._judge(after, values)
         running = not after.column("stopped").all() if self.stop else False
         objective = float(after.column("objective").mean())
-        return Step(replace(after, epochs=before.epochs + taken), objective, not running, taken)
+        return Step(after._replace(epochs=before.epochs + taken), objective, not running, taken)
 
     def _order(self, epoch: int, most: int, before: Trained) -> np.ndarray:
         """Orders of the rows for the next epochs, the same however many are asked for at a time."""
@@ -136,7 +136,7 @@ class Training:
         _, draws, drawn = self._drawn
         while begin >= len(drawn):  # some at a time: most small fits end after fewer than a block
             some = np.tile(places, (min(_DRAWN, block - begin), 1))
-            drawn = np.concatenate([drawn, draws.permuted(some, axis=1)])
+            drawn = np.concatenate([drawn, draws.permuted(some, axis=1, out=some)])
             self._drawn = number, draws, drawn
         return drawn[begin : begin + most]
 
