@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.decomposition as peer
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import kernelmill
 from kernelmill.decomposition import PCA, FactorAnalysis, ProbabilisticPCA
@@ -236,3 +236,9 @@ def test_bits_do_not_depend_on_threads(tmp_path):
     kernelmill.save(model, tmp_path / "m.safetensors")
     kept = kernelmill.load(tmp_path / "m.safetensors")
     np.testing.assert_array_equal(kept.impute(X), model.impute(X))
+
+
+@pytest.mark.parametrize("name", ["transform", "impute", "score_samples", "inverse_transform"])
+def test_probabilistic_components_must_be_fitted(name):
+    with pytest.raises(NotFittedError):
+        getattr(ProbabilisticPCA(), name)(np.ones((3, 2)))

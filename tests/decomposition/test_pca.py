@@ -76,6 +76,16 @@ def test_the_shape_chooses(shape, k, solver):
     assert solver_of(*shape, k, True, False) != "randomized"
 
 
+@pytest.mark.parametrize(
+    ("shape", "k", "solver"),
+    [((73, 834), 6, "arpack"), ((73, 834), 30, "covariance_eigh"), ((5000, 2000), 6, "arpack"),
+     ((900, 300), 6, "covariance_eigh"), ((50_000, 900), 6, "covariance_eigh")],
+)  # fmt: skip
+def test_the_shape_of_sparse_rows_chooses(shape, k, solver):
+    assert solver_of(*shape, k, False, True) == solver
+    assert solver_of(*shape, k, True, True) == "covariance_eigh"
+
+
 @pytest.mark.parametrize("name", ["auto", "QR", "LU", "none"])
 def test_random_directions_find_what_stands_out(name):
     X = rows_of(90, 70, rank=4)

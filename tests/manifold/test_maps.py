@@ -387,3 +387,19 @@ def test_large_and_small_graphs_agree(rng, normalised):
     for other in (slow, dense):
         np.testing.assert_allclose(other[0], values, atol=1e-9)
         np.testing.assert_allclose(np.abs(other[1]), np.abs(f), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["UMAP", "Isomap"])
+def test_sparse_rows_beside_dense_ones(name):
+    X = np.random.default_rng(0).random((40, 4))
+    options = {"n_epochs": 20, "random_state": 0} if name == "UMAP" else {}
+    model = getattr(kernelmill.manifold, name)(n_neighbors=5, **options).fit(X)
+    np.testing.assert_array_equal(model.transform(sp.csr_array(X)), model.transform(X))
+
+
+@pytest.mark.parametrize("name", ["TSNE", "UMAP", "Isomap", "MDS", "ClassicalMDS"])
+def test_functions_must_give_distances(name):
+    X = np.random.default_rng(0).random((40, 4))
+    model = getattr(kernelmill.manifold, name)(metric=lambda a, b: -(a @ b))
+    with pytest.raises(ValueError, match=f"{name}: metric must give distances of at least 0"):
+        model.fit(X)

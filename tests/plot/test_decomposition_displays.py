@@ -64,3 +64,9 @@ def test_an_embedding_of_the_training_rows_is_drawn_as_it_is():
     assert len(display.points) == 20
     np.testing.assert_allclose(display.target, display.points[:, 0])
     assert len(display.figure_.axes) == 2
+
+
+def test_one_component_has_one_whole_tick():
+    ax = ExplainedVarianceDisplay([0.4]).plot().ax_
+    low, high = ax.get_xlim()
+    assert [t for t in ax.get_xticks() if low <= t <= high] == [1]

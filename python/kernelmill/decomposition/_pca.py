@@ -46,12 +46,12 @@ def few_rows(rows: Rows | int, owner: str, least: int = 2) -> None:
 def solver_of(n: int, d: int, k: int, exact: bool, sparse: bool) -> str:
     """The solver that ``"auto"`` means."""
     long, short = max(n, d), min(n, d)
-    if (short <= _SMALL and long >= 2 * short) or (short <= _LARGE and long >= 10 * short):
-        if n >= d or sparse:
-            return "covariance_eigh" if d <= _LARGE or exact or k >= short else "arpack"
-        return "dual_eigh"
     if sparse:
-        return "covariance_eigh" if d <= _LARGE or exact or k >= short else "arpack"
+        # Eigenvectors of a scatter of 834 columns take 0.2 s, products with 2,000 rows 0.01 s.
+        small = d <= _SMALL or (d <= _LARGE and (4 * k > short or n >= 50 * d))
+        return "covariance_eigh" if small or exact or k >= short else "arpack"
+    if (short <= _SMALL and long >= 2 * short) or (short <= _LARGE and long >= 10 * short):
+        return "covariance_eigh" if n >= d else "dual_eigh"
     if long > 500 and k < 0.8 * short and not exact:
         return "randomized"
     return "full"

@@ -315,7 +315,7 @@ class ProbabilisticPCA(GaussianProjection):
         Z : ndarray of shape (n, n_components), dtype of X, or Source
             For a stream a `kernelmill.stream.Source`.
         """
-        return self._asked(X, "means", self._n_features_out)
+        return self._asked(X, "means", "_n_features_out")
 
     def impute(self, X):
         """Rows with their missing entries replaced by expected values.
@@ -325,7 +325,7 @@ class ProbabilisticPCA(GaussianProjection):
         X : ndarray of shape (n, d), dtype of X, or Source
             For a stream a `kernelmill.stream.Source`.
         """
-        return self._asked(X, "filled", self.n_features_in_)
+        return self._asked(X, "filled", "n_features_in_")
 
     def score_samples(self, X):
         """Logarithms of the densities of the observed entries of rows.
@@ -338,9 +338,10 @@ class ProbabilisticPCA(GaussianProjection):
         self._check_fitted()
         return self._rows(X, reset=False, once=True).map(latent, *self._model(), "densities")
 
-    def _asked(self, X: Any, what: str, columns: int) -> Any:
+    def _asked(self, X: Any, what: str, columns: str) -> Any:
+        """What `latent` gives of rows, with as many columns as the attribute of that name says."""
         self._check_fitted()
-        return self._mapped(X, latent, (*self._model(), what), columns)
+        return self._mapped(X, latent, (*self._model(), what), getattr(self, columns))
 
     def _check_fitted(self) -> None:
         from sklearn.utils.validation import check_is_fitted

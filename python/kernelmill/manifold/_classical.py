@@ -14,7 +14,7 @@ from kernelmill._estimator._base import fitting
 from kernelmill._estimator._linalg import lapack_threads
 from kernelmill.decomposition._krylov import leading_pairs, soon_found
 from kernelmill.manifold._laplacian import WHOLE
-from kernelmill.manifold._rows import Manifold, exponent_of, normals, turned
+from kernelmill.manifold._rows import Manifold, exponent_of, normals, refuse_negative, turned
 from kernelmill.neighbors._base import SEARCH, check_pair
 from kernelmill.neighbors._space import Space, filled
 from kernelmill.ops import neighbors, pairwise
@@ -116,6 +116,7 @@ def all_distances(space: Space, owner: str) -> np.ndarray:
         X = (X.toarray() if is_sparse(X) else X).astype(np.float64)
         return pairwise.euclidean(X, X, space.code == neighbors.SQUARED)
     distances, near = space.nearest(X, n)
+    refuse_negative(distances, owner)
     D = np.empty((n, n))
     np.put_along_axis(D, near, distances, axis=1)
     return (D + D.T) / 2

@@ -62,11 +62,20 @@ class Manifold(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Searcher):
         self._searched = space._asdict()
         return rows
 
-    def _queries(self, X: Any, itself: bool = False) -> tuple[Any, np.ndarray | None]:
-        if X is None or not self._exponent:
-            return super()._queries(X, itself)
-        rows = self._rows(X, reset=False)
-        return self._space.moved_queries(scaled(rows.X, self._exponent)), None
+    def _in_unit(self, X: Any) -> Any:
+        return scaled(X, self._exponent)
+
+    def _nearest(self, X: Any, k: int, itself: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        found = super()._nearest(X, k, itself)
+        refuse_negative(found[0], type(self).__name__)
+        return found
+
+    def _within(
+        self, X: Any, radius: float, itself: bool = False
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        found = super()._within(X, radius, itself)
+        refuse_negative(found[2], type(self).__name__)
+        return found
 
     @property
     def _power(self) -> int:
@@ -117,6 +126,16 @@ class Neighbourly(Manifold):
             if hasattr(self, name):
                 setattr(model, name, getattr(self, name))
         return model
+
+
+def refuse_negative(distances: np.ndarray, owner: str) -> None:
+    """Refuse what a function gave: weights and squares are of distances."""
+    least = distances.min(initial=0)
+    if least < 0:
+        raise ValueError(
+            f"{owner}: metric must give distances of at least 0, got {least:g} (a falling function "
+            "such as exp(-s) makes a distance of a similarity s)"
+        )
 
 
 def start_of(init: Any, n: int, q: int, owner: str, dtype: Any = np.float64) -> np.ndarray:

@@ -119,9 +119,11 @@ class Searcher(Estimator):
         rows = self._rows(X, reset=False)
         if space.metric == "precomputed":
             refuse_negative(rows.X, type(self).__name__)
-        sparse = is_sparse(rows.X) and not is_sparse(space.rows)
-        queries = rows.X.toarray() if sparse and space.metric != "precomputed" else rows.X
-        return space.moved_queries(queries), None
+        return space.moved_queries(self._in_unit(rows.X)), None
+
+    def _in_unit(self, X: Any) -> Any:
+        """Queries in the unit of the rows that are searched, which is that of ``fit`` here."""
+        return X
 
     def _nearest(self, X: Any, k: int, itself: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Distances and indices; X of None is that of ``fit``, where a row may find `itself`."""

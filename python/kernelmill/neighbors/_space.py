@@ -110,6 +110,8 @@ class Space(NamedTuple):
 
     def moved_queries(self, X: Any) -> Any:
         """Queries in the coordinates of the search, in the dtype of the rows."""
+        if is_sparse(X) and not is_sparse(self.rows) and self.metric != "precomputed":
+            X = X.toarray()
         if self.code is None:
             X = X.astype(self.rows.dtype, copy=False)
             if is_sparse(self.rows) and not is_sparse(X) and self.metric != "precomputed":

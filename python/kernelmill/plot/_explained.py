@@ -122,5 +122,5 @@ class ExplainedVarianceDisplay(Display):
             )  # fmt: skip
         ax.set(xlabel="Component", ylabel="Share of the variance", ylim=(0, 1.04))
         ax.set_xlim(0.4, k + 0.6)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         return self._finish(ax, f"{total[-1]:.0%} in {counted(k, 'component')}" if k else "")

@@ -35,12 +35,14 @@ def test_every_family_has_a_row(toured):
         ("KMeans", "handwritten digits"),
         ("BisectingKMeans", "handwritten digits"),
         ("ConstrainedKMeans", "handwritten digits"),
+        ("Ward's tree", "wines"),
         ("KMeans", "in memory"),
         ("MiniBatchKMeans", "in memory"),
         ("KMeans", "from disk"),
         ("GaussianHMM", "a stock"),
         ("CategoricalHMM", "letters"),
         ("MarkovChain", "letters"),
+        ("PCA", "2 dimensions"),
         ("TSNE", "digits"),
         ("UMAP", "digits"),
         ("GaussianMixture", "wines  "),
@@ -100,7 +102,7 @@ def test_pictures_are_there(toured):
             *("breast-cancer-forest", "stock", "letters", "sunspots", "wine"),
             *("boosting-contributions", "sunspots-process", "time-zones", "discriminants"),
             *("bayesian-search", "digits-maps", "digits-pca", "manual-topics", "moons-machines"),
-            "linear",
+            *("linear", "wine-tree"),
         )
     }
     for path in out.iterdir():

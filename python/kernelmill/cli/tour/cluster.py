@@ -1,4 +1,4 @@
-"""Clustering on the tour: handwritten digits, and the colours of a photograph."""
+"""Clustering on the tour: handwritten digits, wines, and the colours of a photograph."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ N_COLOURS = 32
 
 
 def rows(context: Context) -> Iterator[Row]:
-    """Cluster digits with three models, then the colours of a photograph with two."""
+    """Cluster digits with three models, wines as a tree, the colours of a photograph with two."""
     yield from _digits(context)
+    yield from _wines(context)
     yield from _photograph(context)
 
 
@@ -65,6 +66,27 @@ def _draw_digits(context: Context, model, X: np.ndarray, digit: np.ndarray) -> N
             spine.set_color("#d5dae1")
     ClusterDisplay.from_estimator(model, X, ax=right.subplots())
     context.save(figure, "digits", "centers of the handwritten digits, and the clusters in a plane")
+
+
+def _wines(context: Context) -> Iterator[Row]:
+    from sklearn.datasets import load_wine
+    from sklearn.metrics import adjusted_rand_score
+
+    from ...cluster import AgglomerativeClustering
+    from ...preprocessing import StandardScaler
+
+    X, cultivar = load_wine(return_X_y=True)
+    X = StandardScaler().fit_transform(X)
+    model = AgglomerativeClustering(3)
+    _, seconds = context.timed(functools.partial(model.fit, X))
+    score = f"ARI {adjusted_rand_score(cultivar, model.labels_):.2f}"
+    yield Row("Ward's tree", "wines, standardised", X.shape, seconds, score, context.where())
+    if context.plot:
+        from ...plot import DendrogramDisplay
+
+        figure = context.figure(11, 5)
+        DendrogramDisplay.from_estimator(model, ax=figure.subplots())
+        context.save(figure, "wine-tree", "merges of 178 wines by Ward's method")
 
 
 def _photograph(context: Context) -> Iterator[Row]:

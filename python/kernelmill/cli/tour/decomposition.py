@@ -84,5 +84,6 @@ def _draw_topics(context: Context, words: list[list[str]], components: np.ndarra
         size = np.sort(row)[::-1][: len(own)]
         axes.barh(own[::-1], size[::-1], color="#0072B2")
         axes.set_title(f"topic {number}", loc="left", color=INK)
+        axes.set_xlabel("weight of the word")
         axes.spines[["top", "right"]].set_visible(False)
     context.save(figure, "manual-topics", "words of the topics of Python's manual, by LSA")

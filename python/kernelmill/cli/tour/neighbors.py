@@ -89,7 +89,8 @@ def _draw(context: Context, places: np.ndarray, labels: np.ndarray) -> None:
     axes.scatter(*places[alone].T[::-1], s=8, color=MUTED, label="apart")
     own = ~alone
     axes.scatter(*places[own].T[::-1], s=18, c=labels[own] % 20, cmap="tab20")
-    axes.set(xlim=(-180, 180), ylim=(-80, 85), xlabel="longitude", ylabel="latitude")
+    axes.set(xlim=(-180, 180), ylim=(-80, 85), xlabel="longitude (degrees)")
+    axes.set_ylabel("latitude (degrees)")
     axes.set_aspect("equal")
     title = f"Places of time zones, grouped where four lie within {REACH_KM:.0f} km of one"
     axes.set_title(title, loc="left", color=INK)
