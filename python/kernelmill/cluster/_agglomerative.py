@@ -193,7 +193,8 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
                 return spanned(a, b, _of_pairs(space, a, b, owner), n)
             check_memory(12 * n * n, owner)  # each pair once, and a full matrix beside that
             D = squareform(condensed(space, owner))
-            return connected(D, *edges(pairs, part, lambda rows: [D[rows]]), kind)
+            a, b = edges(pairs, part, lambda rows: [D[rows]])
+            return connected(D, a, b, kind)
         if self.linkage == "ward":
             return ops.ward(space.rows, n - 1)
         if self.linkage == "single" and space.code not in (None, neighbors.NAN_EUCLIDEAN):

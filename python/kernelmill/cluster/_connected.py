@@ -99,7 +99,7 @@ def spanned(a: np.ndarray, b: np.ndarray, distances: np.ndarray, n: int) -> tupl
 
 
 def connected(
-    D: np.ndarray, a: np.ndarray, b: np.ndarray, linkage: int
+    D: np.ndarray, lower: np.ndarray, upper: np.ndarray, linkage: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Merges of the closest two connected clusters, again and again.
 
@@ -111,8 +111,8 @@ def connected(
     ----------
     D : ndarray of shape (n, n), float64
         Distances; used up.
-    a, b : ndarrays of shape (e,)
-        Pairs of connected rows, a < b.
+    lower, upper : ndarrays of shape (e,)
+        Pairs of connected rows, by number.
     """
     n = len(D)
     update = lance_williams(linkage)
@@ -120,7 +120,7 @@ def connected(
     children, heights = np.zeros((n - 1, 2), np.int64), np.zeros(n - 1)
     sizes = np.zeros(n - 1, np.int64)
     near: list[set[int]] = [set() for _ in range(n)]
-    for p, q in zip(a.tolist(), b.tolist(), strict=True):
+    for p, q in zip(lower.tolist(), upper.tolist(), strict=True):
         near[p].add(q)
         near[q].add(p)
     # An entry is stale when one of its clusters has been merged since.
