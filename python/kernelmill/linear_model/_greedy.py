@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.linalg import lapack
 from sklearn.base import MultiOutputMixin
 
 from kernelmill._estimator import _parameters as rule
@@ -134,7 +135,9 @@ def angles(
             for j in joins:
                 both = [*active, int(j)]
                 # Of one feature the only eigenvalue: most codes of few atoms need no other.
-                values = np.linalg.eigvalsh(G[both][:, both]) if active else G[j, j : j + 1]
+                values = (
+                    lapack.dsyevd(G[both][:, both], compute_v=0)[0] if active else G[j, j : j + 1]
+                )
                 if values[0] > 1e-12 * values[-1]:
                     active.append(int(j))
                     signs[j] = np.sign(gradient[j])
@@ -155,24 +158,19 @@ def angles(
         outside = np.ones(d, dtype=bool)
         outside[active] = False
         with np.errstate(divide="ignore", invalid="ignore"):
-            up = (level - gradient) / (1 - turn)
+            steps = (level - gradient) / (1 - turn)  # up to the bound above
             down = (level + gradient) / (1 + turn)
+            zeros = -coef / move if lasso else coef
         if dropped >= 0:  # it is at its bound, which it leaves, but it may reach the other one
-            (up if signs[dropped] > 0 else down)[dropped] = np.inf
-        steps = np.where(outside, up, np.inf)
+            (steps if signs[dropped] > 0 else down)[dropped] = np.inf
+        steps[~(outside & (steps > 1e-13 * start))] = np.inf
         if not positive:
-            steps = np.minimum(
-                np.where((steps > 1e-13 * start), steps, np.inf),
-                np.where(outside & (down > 1e-13 * start), down, np.inf),
-            )
-        steps = np.where(steps > 1e-13 * start, steps, np.inf)
+            down[~(outside & (down > 1e-13 * start))] = np.inf
+            steps = np.minimum(steps, down)
         length = min(length, float(steps.min(initial=np.inf)))
         dropped = -1
         if lasso:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                zeros = np.where(move != 0, -coef / move, np.inf)
-            zeros[outside] = np.inf
-            zeros = np.where(zeros > 1e-13 * start, zeros, np.inf)
+            zeros[outside | ~((zeros > 1e-13 * start) & (move != 0))] = np.inf
             if zeros.min(initial=np.inf) < length:
                 dropped = int(zeros.argmin())
                 length = float(zeros[dropped])
