@@ -1,13 +1,15 @@
 #include "ops/neighbors_tiles.hpp"
 
-#include <algorithm>  // std::clamp, std::min
-#include <cmath>      // std::isfinite
+#include <algorithm>    // std::clamp, std::min
+#include <cmath>        // std::isfinite
+#include <type_traits>  // std::is_same_v
 
 #include "core/parallel.hpp"   // parallel_for
 #include "core/tile.hpp"       // product_tiles
 #include "core/workspace.hpp"  // packed queries
 #include "ops/centered.hpp"    // centered, origin_of
 #include "ops/neighbors_blocks.hpp"
+#include "ops/neighbors_bytes.hpp"
 
 #if defined(__AVX2__)
 #include <immintrin.h>  // masks of comparisons
@@ -53,6 +55,7 @@ struct Epilogue {
   const T* limit;
   index_t first_row;
   Hits<T> hits;
+  index_t from;  // rows before it have been looked at
 
   template <int Rows>
   void tile(const Vec (&acc)[Rows][P::NV], index_t i0, index_t j0, index_t) {
@@ -78,7 +81,7 @@ struct Epilogue {
   }
 
   [[gnu::noinline]] void report(const Vec* low, int rows, index_t i0, index_t j0) const {
-    for (int r = 0; r < rows; ++r) {
+    for (int r = i0 < from ? static_cast<int>(from - i0) : 0; r < rows; ++r) {
       for (int v = 0; v < P::NV; ++v) {
         const index_t j = j0 + v * P::lanes;
         // Read again for each row: a hit may lower it.
@@ -104,7 +107,7 @@ template <class T>
 Candidates<T>::Candidates(MatrixView<const T> y, MatrixView<const T> queries)
     : y_(y),
       origin_(origin_of<T, origin_rows>(y.cols, y, queries)),
-      low_norm_(static_cast<std::size_t>(y.rows)),
+      low_norm_(static_cast<std::size_t>(y.rows + ByteSieve::kPanel)),
       twice_error_(static_cast<std::size_t>(y.rows)),
       relative_(static_cast<double>(y.cols + 12) *
                 static_cast<double>(std::numeric_limits<T>::epsilon())),
@@ -126,6 +129,9 @@ Candidates<T>::Candidates(MatrixView<const T> y, MatrixView<const T> queries)
         }
       },
       merge);
+  if constexpr (std::is_same_v<T, float>) {
+    if (in_range_ && ByteSieve::fits(y, queries)) sieve_ = std::make_shared<ByteSieve>();
+  }
 }
 
 template <class T>
@@ -166,6 +172,9 @@ void Candidates<T>::pack(index_t number) {
   const Doubled<T> packing{centered(y_.row_range(begin, begin + rows), origin_)};
   parallel_for(a.tiles(), 16,
                [&](index_t, index_t t, index_t t_end) { a.pack(packing, t, t_end); });
+  if constexpr (std::is_same_v<T, float>) {
+    if (sieve_) sieve_->pack(y_.row_range(begin, begin + rows), origin_.data());
+  }
   packed_part_ = number;
 }
 
@@ -177,13 +186,22 @@ void Candidates<T>::search(MatrixView<const T> x, index_t begin, index_t end, T*
   const index_t d = x.cols, n = end - begin, first = packed_part_ * chunk_rows_;
   std::fill(limit + n, limit + n + kPadding, -std::numeric_limits<T>::infinity());
   const index_t rows = std::min(chunk_rows_, y_.rows - first);
+  index_t from = 0;
+  if constexpr (std::is_same_v<T, float>) {
+    if (sieve_) {
+      from = sieve_->search(x, begin, end, limit, low_norm_.data() + first, first, hits);
+      if (from == rows) return;
+    }
+  }
   const tile::PackedA<T> a(rows, d, packed_.data());
   tile::PackedB<T> b(n, d);
   b.pack(centered(x, origin_), begin, 0, n);
-  Epilogue<T> epilogue{low_norm_.data() + first, limit, first, hits};
+  Epilogue<T> epilogue{low_norm_.data() + first, limit, first, hits, from};
   // Tiles by tens of ms, so that an interrupt is seen.
   const index_t step = std::max<index_t>(64, (index_t{1} << 30) / ((n + NR) * (d + 16) * 14));
-  for (index_t t = 0; t < a.tiles(); t += step) {
+  index_t t = 0;
+  while (a.tile_row(t + 1) <= from) ++t;
+  for (; t < a.tiles(); t += step) {
     check_interrupt();
     tile::product_tiles<T>(a, t, std::min(a.tiles(), t + step), b, 0, n, epilogue);
   }

@@ -17,6 +17,7 @@
 
 #include <cstdint>  // std::uint32_t
 #include <limits>   // std::numeric_limits
+#include <memory>   // std::shared_ptr
 #include <vector>   // norms
 
 #include "core/matrix.hpp"     // MatrixView
@@ -30,6 +31,8 @@ struct Hits {
   void* self;
   void (*hit)(void* self, index_t j, index_t i, T low);
 };
+
+class ByteSieve;  // ops/neighbors_bytes.hpp
 
 // The rows of y, made ready for products with queries.
 template <class T>
@@ -62,6 +65,7 @@ class Candidates {
   MatrixView<const T> y_;
   std::vector<T> origin_, low_norm_, twice_error_;
   Workspace<T> packed_;
+  std::shared_ptr<ByteSieve> sieve_;  // of the packed part; for floats, where it pays
   index_t chunk_rows_ = 0, packed_part_ = -1;
   double relative_, absolute_;
   bool in_range_ = true;

@@ -78,6 +78,26 @@ TYPED_TEST(Neighbors, FindTheNearestInRowsWithGaps) {
   }
 }
 
+// Shapes with a tail each: of panels of rows, of tiles of queries, of words and vectors of bytes.
+TEST(NeighborsByBytes, SiftByBytesWithinTheirMemory) {
+  for (const index_t d : {33, 50}) {
+    const GappedRows<float> y(1003, d, 3, 1, 1), x(131, d, 3, 1, 2);
+    Guarded<index_t> indices(131 * 4, -7);
+    Guarded<double> distances(131 * 4, -7);
+    nearest<float>(x.view, y.view, 4, kEuclidean, {}, {}, indices.matrix(131, 4),
+                   distances.matrix(131, 4));
+    EXPECT_TRUE(indices.intact() && distances.intact());
+    for (index_t i = 0; i < 131; ++i) {
+      const double worst = distances[i * 4 + 3];
+      EXPECT_NEAR(worst, true_distance(x.view, i, y.view, indices[i * 4 + 3]), 1e-12);
+      index_t nearer = 0;
+      for (index_t j = 0; j < 1003; ++j)
+        nearer += true_distance(x.view, i, y.view, j) < worst * (1 - 1e-12);
+      EXPECT_EQ(nearer, 3);
+    }
+  }
+}
+
 TYPED_TEST(Neighbors, CountAndListAlike) {
   using T = TypeParam;
   for (const index_t d : {2, 20}) {

@@ -210,6 +210,56 @@ def test_trees_change_no_bit(rng):
             np.testing.assert_array_equal(a[1], b[1])
 
 
+# Rows, and queries, whose products are worth sifting by bytes where the processor can.
+def rows_for_bytes(kind, rng):
+    m, n, d = 1003, 131, 37  # no whole panel of rows, tile of queries or word of bytes
+    Y, X = rng.normal(size=(m, d)), rng.normal(size=(n, d))
+    if kind == "clusters":
+        centers = 20 * rng.normal(size=(9, d))
+        return Y + centers[np.arange(m) % 9], X + centers[np.arange(n) % 9]
+    if kind == "duplicates":
+        return Y[np.arange(m) % 40], Y[np.arange(n) % 40]
+    if kind == "ties":
+        return rng.integers(0, 2, (m, d)), rng.integers(0, 2, (n, d))
+    if kind == "far":
+        return Y + 1e5, X + 1e5
+    if kind == "one large column":
+        return Y * (1 + 1e6 * (np.arange(d) == 5)), X * (1 + 1e6 * (np.arange(d) == 5))
+    if kind == "one large row":
+        return Y * (1 + 1e6 * (np.arange(m) == 5))[:, None], X
+    if kind == "tails":
+        return rng.standard_cauchy((m, d)), rng.standard_cauchy((n, d))
+    if kind == "broken queries":
+        X[3, 2], X[70] = np.nan, np.inf
+    scale = {"tiny": 1e-20, "least": 1e-40, "huge": 1e17, "overflow": 1e30}.get(kind, 1.0)
+    return Y * scale, X * scale
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("normal", "clusters", "duplicates", "ties", "far", "one large column", "one large row"),
+        *("tails", "broken queries", "tiny", "least", "huge", "overflow"),
+    ],
+)
+def test_bytes_change_no_bit(kind, rng):
+    Y, X = (Z.astype(np.float32) for Z in rows_for_bytes(kind, rng))
+    # Rows that are not side by side in memory are compared by the product of floats alone.
+    other = np.asfortranarray(Y)
+    for k, own in ((7, None), (60, np.arange(len(X)))):
+        here, there = (neighbors.nearest(X, rows, k, own=own) for rows in (Y, other))
+        for a, b in zip(here, there, strict=True):
+            np.testing.assert_array_equal(a, b)
+    # Nor are rows of float64, of which squared distances are summed alike.
+    wide = neighbors.nearest(X.astype(np.float64), Y.astype(np.float64), 60, own=np.arange(len(X)))
+    for a, b in zip(here, wide, strict=True):
+        np.testing.assert_array_equal(a, b)
+    radius = float(np.nanmedian(np.where(np.isfinite(here[1][:, 9]), here[1][:, 9], np.nan)))
+    counts = neighbors.within(X, Y, radius)
+    np.testing.assert_array_equal(counts, neighbors.within(X, other, radius))
+    assert counts.sum() >= 5 * len(X)
+
+
 def test_refusals():
     X = np.ones((70, 2))
     with pytest.raises(ValueError, match=r"^neighbors\.grow: leaves must have 1 to 32 rows"):
