@@ -148,9 +148,9 @@ class Isomap(Neighbourly):
         B, self._column_means = double_centered(D)
         self._values, self._vectors = leading(B, int(self.n_components), float(self.tol))
         self._paths = D
-        self.dist_matrix_ = self._in_unit(D)
+        self.dist_matrix_ = self._in_given_unit(D)
         points = self._vectors * np.sqrt(self._values)
-        self.embedding_ = self._in_unit(points).astype(rows.dtype)
+        self.embedding_ = self._in_given_unit(points).astype(rows.dtype)
         self._error = float(np.sqrt(max((B**2).sum() - (self._values**2).sum(), 0.0)) / n)
         return self
 
@@ -166,7 +166,7 @@ class Isomap(Neighbourly):
     def _radius_here(self) -> float:
         return float(np.ldexp(float(self.radius), self._exponent * self._power))
 
-    def _in_unit(self, values: np.ndarray) -> np.ndarray:
+    def _in_given_unit(self, values: np.ndarray) -> np.ndarray:
         return np.ldexp(values, -self._exponent * self._power) if self._exponent else values
 
     def reconstruction_error(self):
@@ -178,7 +178,7 @@ class Isomap(Neighbourly):
             In squared units of X.
         """
         check_is_fitted(self, "embedding_")
-        return float(self._in_unit(self._in_unit(np.array(self._error))))
+        return float(self._in_given_unit(self._in_given_unit(np.array(self._error))))
 
     def transform(self, X):
         """Put other rows on the map, by paths over their neighbours in ``fit``.
@@ -209,7 +209,7 @@ class Isomap(Neighbourly):
         B = -0.5 * (paths**2 - self._column_means)  # a constant in a row is orthogonal to vectors
         with np.errstate(divide="ignore"):
             inverse = np.where(self._values > 0, 1 / np.sqrt(self._values), 0.0)
-        return self._in_unit(B @ (self._vectors * inverse)).astype(self.embedding_.dtype)
+        return self._in_given_unit(B @ (self._vectors * inverse)).astype(self.embedding_.dtype)
 
 
 def paths_of(graph: Any) -> np.ndarray:
