@@ -70,14 +70,14 @@ struct StoreTile {
 // `scratch` has room for kKeys * NR values.
 template <class T>
 void adjust(const Inputs<T>& in, const Queries& at, index_t j0, index_t n, T* s, index_t stride,
-            T* scratch) {
+            T* scratch, index_t from) {
   constexpr index_t NR = Params<T>::NR;
   constexpr T hidden = -std::numeric_limits<T>::infinity();
   using Place = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
   const auto begin_of = [&](const auto& x) {
     return x.data + at.b * x.strides[0] + at.h * x.strides[1];
   };
-  for (index_t c0 = 0; c0 < at.count; c0 += NR) {
+  for (index_t c0 = from; c0 < at.count; c0 += NR) {
     const index_t i = at.i + c0, cols = std::min(NR, at.count - c0);
     T* const scores = s + c0;
     if (in.bias.data != nullptr) {
@@ -90,9 +90,9 @@ void adjust(const Inputs<T>& in, const Queries& at, index_t j0, index_t n, T* s,
     if (in.slopes != nullptr) {
       const T slope = in.slopes[at.h];
       for (index_t j = 0; j < n; ++j) {
-        const T from = static_cast<T>(i + in.offset - j0 - j);
+        const T first = static_cast<T>(i + in.offset - j0 - j);
         for (index_t c = 0; c < NR; ++c) {
-          scores[j * stride + c] -= slope * std::fabs(from + static_cast<T>(c));
+          scores[j * stride + c] -= slope * std::fabs(first + static_cast<T>(c));
         }
       }
     }
@@ -367,12 +367,12 @@ void forward_one(const Inputs<T>& in, const Queries& at, T* scores, float* drawn
 
 template <class T>
 void score_block(const Inputs<T>& in, const Queries& at, T* packed, const Rows<T>& keys, index_t j0,
-                 index_t n, T* s, index_t stride, T* scratch) {
+                 index_t n, T* s, index_t stride, T* scratch, index_t from) {
   const index_t e = in.q.shape[3];
   StoreTile<T> to{s, stride};
   tile::product<T>(tile::RowsA<T, T, true>(keys.row(j0), keys.stride, n, e),
-                   tile::PackedB<T>(packed, at.count, e), 0, at.count, to);
-  adjust(in, at, j0, n, s, stride, scratch);
+                   tile::PackedB<T>(packed, at.count, e), from, at.count, to);
+  adjust(in, at, j0, n, s, stride, scratch, from);
 }
 
 template <class T>
@@ -429,7 +429,7 @@ template void forward<double>(const Inputs<double>&, View<double>, double*);
 
 #define KERNELMILL_SCORE_BLOCK(T)                                                             \
   template void score_block<T>(const Inputs<T>&, const Queries&, T*, const Rows<T>&, index_t, \
-                               index_t, T*, index_t, T*);
+                               index_t, T*, index_t, T*, index_t);
 KERNELMILL_SCORE_BLOCK(float)
 KERNELMILL_SCORE_BLOCK(double)
 

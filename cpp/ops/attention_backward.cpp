@@ -15,10 +15,11 @@
 //
 // A task owns the keys of one head of k and v, or a range of them, so that dk and dv have one
 // writer. Blocks of scores are computed again, keys down and 2 NR queries along lanes: P' is then
-// read by rows in dV += P' dO, dS' by rows in dK += dS' Q and by columns in dQ += dS K. Where heads
+// read by rows in dV += P' dO, dS' by rows in dK += dS' Q and by columns in dQ += dS K. Keys that
+// only the later NR queries see, near the diagonal of a causal mask, meet only these. Where heads
 // are few, their keys are cut into ranges, a number that depends on sizes alone, whose parts of dq
 // are added in order.
-#include <algorithm>  // std::max, std::min
+#include <algorithm>  // std::clamp, std::max, std::min
 #include <limits>     // std::numeric_limits
 
 #include "core/math.hpp"      // exp
@@ -92,14 +93,19 @@ class Flow {
     }
   }
 
-  // P' of n keys from j0.
+  // P' of n keys from j0; for queries before first_column(j) none of it is formed.
   void probabilities(const Rows<T>& keys, index_t j0, index_t n) {
     j0_ = j0;
     n_ = n;
-    score_block(in_, at_, queries_, keys, j0, n, p_, W, scratch_);
+    early_ = at_.count > NR ? std::clamp<index_t>(seen(in_, at_.i + NR - 1).end - j0, 0, n) : n;
+    each_part([&](index_t first, index_t count, index_t from) {
+      score_block(in_, at_, queries_, keys, j0 + first, count, p_ + first * W, W, scratch_, from);
+    });
     for (index_t j = 0; j < n; ++j) {
 #pragma omp simd
-      for (index_t c = 0; c < width_; ++c) p_[j * W + c] = kernelmill::exp(p_[j * W + c] - lse_[c]);
+      for (index_t c = first_column(j); c < width_; ++c) {
+        p_[j * W + c] = kernelmill::exp(p_[j * W + c] - lse_[c]);
+      }
     }
     if (in_.p > 0) kept_.factors(j0, n, kept_factors_, W);
   }
@@ -107,18 +113,29 @@ class Flow {
   const T* dropped() {
     if (in_.p == 0) return p_;
     for (index_t j = 0; j < n_; ++j) {
-      for (index_t c = 0; c < width_; ++c)
+      for (index_t c = first_column(j); c < width_; ++c)
         ds_[j * W + c] = p_[j * W + c] * kept_factors_[j * W + c];
     }
     return ds_;
   }
   // dS'.
   const T* scores(const Rows<T>& values) {
-    FlowTile<T> to{p_, in_.p > 0 ? kept_factors_ : nullptr, delta_, ds_, W};
-    tile::product<T>(tile::RowsA<T, T, true>(values.row(j0_), values.stride, n_, f_),
-                     tile::PackedB<T>(gradients_, at_.count, f_), 0, at_.count, to);
+    each_part([&](index_t first, index_t count, index_t from) {
+      const index_t at = first * W;
+      FlowTile<T> to{p_ + at, in_.p > 0 ? kept_factors_ + at : nullptr, delta_, ds_ + at, W};
+      tile::product<T>(tile::RowsA<T, T, true>(values.row(j0_ + first), values.stride, count, f_),
+                       tile::PackedB<T>(gradients_, at_.count, f_), from, at_.count, to);
+    });
     return ds_;
   }
+  // Calls f(first key of the block, keys, first query) for what is formed of a block: the keys that
+  // the first NR queries may see, and those that only later ones do.
+  void each_part(auto f) const {
+    if (early_ > 0) f(index_t{0}, early_, index_t{0});
+    if (early_ < n_) f(early_, n_ - early_, NR);
+  }
+  index_t early() const { return early_; }
+  index_t first_column(index_t j) const { return j < early_ ? 0 : NR; }
 
   index_t width() const { return width_; }
   const Queries& at() const { return at_; }
@@ -139,7 +156,7 @@ class Flow {
 
   const Inputs<T>& in_;
   const Results<T>& results_;
-  index_t e_, f_, width_ = 0, j0_ = 0, n_ = 0;
+  index_t e_, f_, width_ = 0, j0_ = 0, n_ = 0, early_ = 0;
   Queries at_{};
   Pieces<T> pieces_;
   T *queries_, *gradients_, *p_, *ds_, *kept_factors_, *scratch_;
@@ -221,18 +238,34 @@ class Backward {
     for (index_t j = begin + (from - begin) / kKeys * kKeys; j < to; j += kKeys) {
       const index_t n = std::min(kKeys, to - j), width = flow_.width();
       flow_.probabilities(keys, j, n);
-      add(tile::RowsA<T, T, true>(flow_.dropped(), W, n, width), gradient_rows_, f_, width,
-          dv_ + (j - begin) * f_pitch_, f_pitch_);
+      add_keys(flow_.dropped(), gradient_rows_, f_, width, dv_ + (j - begin) * f_pitch_, f_pitch_);
       const T* const ds = flow_.scores(values);
-      add(tile::RowsA<T, T, true>(ds, W, n, width), query_rows_, e_, width,
-          dk_ + (j - begin) * e_pitch_, e_pitch_);
+      add_keys(ds, query_rows_, e_, width, dk_ + (j - begin) * e_pitch_, e_pitch_);
       const index_t packed = std::min(kKeys, end - j);  // rows of a panel, n of them needed
+      const index_t early = flow_.early(), split = early < n ? NR : 0;
       for (index_t c = 0; c < e_; c += NR) {
-        add(tile::ColumnsA<T>(ds, W, at.count, n), panels_ + (j - begin) * e_pitch_ + c * packed,
-            std::min(NR, e_ - c), n, dq_ + c, e_pitch_);
+        T* const panel = panels_ + (j - begin) * e_pitch_ + c * packed;
+        const index_t cols = std::min(NR, e_ - c);
+        if (split > 0 && early > 0) {
+          add(tile::ColumnsA<T>(ds, W, split, early), panel, cols, early, dq_ + c, e_pitch_);
+        }
+        add(tile::ColumnsA<T>(ds + split, W, at.count - split, n), panel, cols, n,
+            dq_ + split * e_pitch_ + c, e_pitch_);
       }
     }
     write_rows(dq_, e_pitch_, at.i, at.i + at.count, in_.scale, part, at.b, at.h);
+  }
+
+  // Adds the products of the keys of a block with rows of queries, in panels of `width` rows.
+  void add_keys(const T* shares, T* rows, index_t features, index_t width, T* to, index_t pitch) {
+    flow_.each_part([&](index_t first, index_t count, index_t from) {
+      const tile::RowsA<T, T, true> a(shares + first * W + from, W, count, width - from);
+      if (from == 0) return add(a, rows, features, width, to + first * pitch, pitch);
+      for (index_t c = 0; c < features; c += NR) {
+        add(a, rows + c * width + from * NR, std::min(NR, features - c), width - from,
+            to + first * pitch + c, pitch);
+      }
+    });
   }
 
   template <class A>
@@ -331,7 +364,8 @@ void bias_backward(const Inputs<T>& in, const Results<T>& results, View<T> dbias
               const T* const ds = flow.scores(values);
               for (index_t c = 0; c < at.count; ++c) {
                 T* const target = to + (i + c) * row + j * column;
-                for (index_t l = 0; l < n; ++l) target[l * column] += ds[l * W + c];
+                const index_t formed = c < Flow<T>::NR ? flow.early() : n;
+                for (index_t l = 0; l < formed; ++l) target[l * column] += ds[l * W + c];
               }
             }
           }

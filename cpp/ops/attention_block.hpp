@@ -201,10 +201,10 @@ class Kept {
 };
 
 // Scores of n keys from j0, from queries that pack_features has packed and scaled, with bias and
-// distance added and keys hidden; s[(j - j0) * stride + c]. `scratch` has room for kKeys * NR
-// values. Defined in attention.cpp.
+// distance added and keys hidden; s[(j - j0) * stride + c], for c from `from` on, a multiple of NR.
+// `scratch` has room for kKeys * NR values. Defined in attention.cpp.
 template <class T>
 void score_block(const Inputs<T>& in, const Queries& at, T* packed, const Rows<T>& keys, index_t j0,
-                 index_t n, T* s, index_t stride, T* scratch);
+                 index_t n, T* s, index_t stride, T* scratch, index_t from = 0);
 
 }  // namespace kernelmill::attention
