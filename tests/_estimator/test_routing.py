@@ -6,7 +6,7 @@ import sklearn
 from sklearn import linear_model as sk
 from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.metrics import get_scorer, make_scorer
-from sklearn.model_selection import GridSearchCV, GroupKFold, LeaveOneGroupOut
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, LeaveOneGroupOut
 from sklearn.svm import SVC, SVR
 
 from kernelmill import linear_model, svm
@@ -25,7 +25,10 @@ SEVERAL = {"MultiTaskLassoCV": EXACT, "MultiTaskElasticNetCV": EXACT}
 CLASSIFIERS = {
     "RidgeClassifierCV": {"alphas": ALPHAS},
     "LogisticRegressionCV": {
-        "Cs": 3, "l1_ratios": (0.0,), "use_legacy_attributes": False, "scoring": "accuracy"
+        "Cs": 3,
+        "l1_ratios": (0.0,),
+        "use_legacy_attributes": False,
+        "scoring": "accuracy",
     },
 }
 NAMES = {**REGRESSORS, **SEVERAL, **CLASSIFIERS}
@@ -115,6 +118,14 @@ def test_groups_reach_the_splitter_of_support_vectors(routing, ours, theirs, y):
     search = GridSearchCV(theirs(gamma=0.3), {"C": [0.1, 10.0]}, cv=GroupKFold(3))
     want = search.fit(X, y, groups=GROUPS).cv_results_["mean_test_score"]
     np.testing.assert_allclose(model.cv_results_["mean_test_score"], want, atol=0.02)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_folds_given_as_an_iterator_are_read_once(routing, name):
+    folds = list(KFold(3).split(X))
+    model, same = (getattr(linear_model, name)(**NAMES[name], cv=cv) for cv in (iter(folds), folds))
+    model.get_metadata_routing()
+    assert_the_same(model.fit(X, targets(name)), same.fit(X, targets(name)))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -59,7 +59,9 @@ class CrossValidated:
         """
         router = MetadataRouter(owner=self).add_self_request(self)
         split = MethodMapping().add(caller="fit", callee="split")
-        router.add(splitter=check_cv(self.cv), method_mapping=split)
+        # Folds that are given ask for nothing, and an iterator of them can be read only once.
+        cv = [] if hasattr(self.cv, "__iter__") and not hasattr(self.cv, "split") else self.cv
+        router.add(splitter=check_cv(cv), method_mapping=split)
         if self._score_name is not None:
             score = MethodMapping()
             for method in self._scoring_methods:
