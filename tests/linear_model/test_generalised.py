@@ -152,3 +152,28 @@ def test_few_rows_of_separable_classes_have_coefficients_in_their_span(classes):
     np.testing.assert_allclose(model.coef_ @ np.linalg.pinv(centred) @ centred, model.coef_)
     np.testing.assert_array_equal(model.predict(X), y)
     assert np.isfinite(model.coef_).all()
+
+
+@pytest.mark.parametrize("kind", ["repeated", "weightless", "dependent", "chunks"])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_dependent_features_without_a_penalty_give_the_shortest_coefficients(kind, intercept):
+    rng = np.random.default_rng(4)
+    X, y, w = rng.normal(size=(5, 8)) + 1, rng.uniform(1, 4, 5), None
+    if kind == "repeated":
+        X, y = np.vstack([X, X]), np.append(y, y)
+    elif kind == "weightless":
+        X, y = np.vstack([X, rng.normal(size=(5, 8))]), np.append(y, y)
+        w = np.repeat([1.0, 0.0], 5)
+    else:
+        X = rng.normal(size=(30, 3)) @ rng.normal(size=(3, 5))
+        y = np.exp(X[:, 0] / 4 + rng.normal(size=30) / 10)
+    rows = (lambda: iter([X[:10], X[10:]])) if kind == "chunks" else X
+    model = PoissonRegressor(alpha=0.0, fit_intercept=intercept, tol=1e-10)
+    model.fit(rows, y, sample_weight=w)
+    kept = X if w is None else X[w > 0]
+    centred = kept - kept.mean(0) * intercept
+    span = np.linalg.pinv(centred) @ centred
+    np.testing.assert_allclose(model.coef_ @ span, model.coef_, atol=1e-9)
+    want = sk.PoissonRegressor(alpha=0.0, fit_intercept=intercept, tol=1e-9, max_iter=10_000)
+    want.fit(kept, y[: len(kept)])
+    np.testing.assert_allclose(model.predict(kept), want.predict(kept), rtol=1e-4)

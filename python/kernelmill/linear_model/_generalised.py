@@ -193,8 +193,9 @@ class TweedieModel(GeneralisedRegressor):
 
 _NOTES = """Steps are Newton's, of value, gradient and Hessian in one pass over the rows, up to
     1200 features, and those of L-BFGS beyond; see `LogisticRegression`. Columns may have any scale:
-    a step that overflows is halved. Scikit-learn's objective and attributes. Where there are no
-    more rows than features, and no penalty, the coefficients are the shortest of the best."""
+    a step that overflows is halved. Scikit-learn's objective and attributes. Without a penalty the
+    coefficients are the shortest of the best where features depend on each other; beyond 1200
+    features, where there are no more rows than features."""
 
 
 class PoissonRegressor(TweedieModel):

@@ -29,7 +29,7 @@ from scipy.linalg import lapack
 
 from kernelmill._arrays import is_sparse
 from kernelmill._estimator._climb import Step
-from kernelmill._estimator._moments import pilot
+from kernelmill._estimator._moments import moments_of, pilot
 from kernelmill._estimator._rows import Rows
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._regression import predicted
@@ -63,25 +63,32 @@ class Point:
     history: tuple[tuple[np.ndarray, np.ndarray], ...] = ()
     first: Any = None  # Cholesky factor (q, q) of the Hessian of a sample, for L-BFGS
     stuck: bool = False
+    flat: bool = False  # whether some Hessian on the way here was all but singular
 
 
 def newton_step(gradient: np.ndarray, hessian: np.ndarray) -> tuple[np.ndarray, float]:
     """The step, in the shape of the gradient, and half of Newton's decrement."""
+    return _newton_step(gradient, hessian)[:2]
+
+
+def _newton_step(gradient: np.ndarray, hessian: np.ndarray) -> tuple[np.ndarray, float, bool]:
+    """The same, and whether the Hessian is all but singular."""
     scale = np.sqrt(np.diag(hessian))
     scale = np.where(scale > 0, scale, 1.0)
     K = hessian / np.multiply.outer(scale, scale)
     right = -gradient.ravel() / scale
     # LAPACK itself: what SciPy puts around it takes most of the time of a small step.
     factor, info = lapack.dpotrf(K, lower=1, clean=0)
-    if info == 0 and not factor.diagonal().min(initial=1.0) < 1e-7:
+    flat = bool(info != 0 or factor.diagonal().min(initial=1.0) < 1e-7)
+    if not flat:
         step = lapack.dpotrs(factor, right, lower=1)[0]
     else:
         if not np.isfinite(K).all():
-            return np.zeros_like(gradient), np.nan
+            return np.zeros_like(gradient), np.nan, flat
         values, vectors = scipy.linalg.eigh(K, check_finite=False)
         kept = values > values[-1] * 1e-13 * len(values)
         step = vectors[:, kept] @ ((vectors[:, kept].T @ right) / values[kept])
-    return (step / scale).reshape(gradient.shape), float(step @ right) / 2
+    return (step / scale).reshape(gradient.shape), float(step @ right) / 2, flat
 
 
 def _by_signs(
@@ -245,16 +252,27 @@ class Objective:
     def shortest(self, at: Point) -> Point:
         """The point with the same predictions and the shortest coefficients.
 
-        Another one only for at most as many rows as features and no penalty: then many points are
-        the least, and this is where the least for a penalty goes as that vanishes.
+        Another one only without a penalty, where columns depend on each other: then many points
+        are the least, and this is where the least for a penalty goes as that vanishes.
         """
         rows = self.rows
-        if self.l1 > 0 or self.l2 > 0 or rows.is_stream or rows.count > self.d:
+        few = not rows.is_stream and rows.count <= self.d
+        if self.l1 > 0 or self.l2 > 0 or not (few or at.flat):
             return at
-        found = predicted(rows.X, at.coef, at.intercept - at.coef @ self.shift)
+        offset = at.intercept - at.coef @ self.shift
+        found = np.concatenate([predicted(part.X, at.coef, offset) for part in rows.chunks()])
         if not np.isfinite(found).all():
             return at
-        solution, x_mean, mean = solve.wide(rows, found, self.intercept)
+        if few:
+            solution, x_mean, mean = solve.wide(rows, found, self.intercept)
+        else:
+            products = moments_of(rows, found, centred=self.intercept)
+            R = solve.triangular(rows, found, products)
+            still = solve.constant_columns(products)
+            solution = solve.from_factor(R, self.d, products.count, still)
+            if solution.rank == self.d:
+                return at
+            x_mean, mean = products.x_mean, products.y_mean
         intercept = mean + solution.coef @ (self.shift - x_mean) if self.intercept else at.intercept
         return replace(at, coef=solution.coef, intercept=intercept)
 
@@ -326,9 +344,11 @@ class Objective:
         if newton:
             if at.hessian is None:  # the step before was to be the last
                 at = self.evaluated(at, True)
-            direction, gain = (
-                self._model_step(at) if self.l1 > 0 else newton_step(at.gradient, at.hessian)
-            )
+            if self.l1 > 0:
+                direction, gain = self._model_step(at)
+            else:
+                direction, gain, flat = _newton_step(at.gradient, at.hessian)
+                at = replace(at, flat=True) if flat else at
         else:
             direction, gain = self._quasi_step(at)
         enough = tol * tol * self.unit * self.weight + 4 * _EPS * abs(at.value)
