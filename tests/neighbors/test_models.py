@@ -91,6 +91,40 @@ def test_read_only_rows_are_not_copied(rng):
     assert np.shares_memory(model.fit(X)._fit_X, X)
 
 
+class Wrapped:
+    """What shows its own memory when it is asked for an array."""
+
+    def __init__(self, values):
+        self.values, self.shape = values, values.shape
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values if dtype is None else self.values.astype(dtype, copy=False)
+
+    def __len__(self):
+        return len(self.values)
+
+
+@pytest.mark.parametrize("kind", ["frame", "read-only view", "wrapped"])
+def test_rows_in_memory_of_others_are_copied(rng, kind):
+    X, y = rng.normal(size=(40, 3)), rng.normal(size=40)
+    Q = X.copy()
+    if kind == "frame":
+        pd = pytest.importorskip("pandas")
+        given, targets = pd.DataFrame(X), pd.Series(y)
+    elif kind == "wrapped":
+        given, targets = Wrapped(X), Wrapped(y)
+    else:
+        given, targets = np.broadcast_to(X, X.shape), np.broadcast_to(y, y.shape)
+    model = neighbors.KNeighborsRegressor(3, algorithm="brute").fit(given, targets)
+    before = model.predict(Q)
+    if kind == "frame":
+        given.iloc[:, 0] *= 5.0
+        targets.iloc[:] = 7.0
+    X[:, 0] *= 5.0
+    y += 1.0
+    np.testing.assert_array_equal(model.predict(Q), before)
+
+
 def fading(lists):
     """Weights of neighbourhoods of different sizes."""
     found = np.empty(len(lists), object)

@@ -168,10 +168,16 @@ class Searcher(Estimator):
 
 
 def own_rows(rows: Any, given: Any) -> Any:
-    """A copy of rows in the memory of the caller, who may change it; read-only memory is kept."""
+    """A copy of rows in memory that the caller may change; what nobody can write is kept."""
     values = rows.data if is_sparse(rows) else rows
-    fresh = rows is not given and values.base is None and not is_sparse(given)
-    return rows if fresh or not values.flags.writeable else rows.copy()
+    if isinstance(given, list) or (
+        isinstance(given, np.ndarray) and not np.may_share_memory(values, given)
+    ):
+        return rows
+    # A frame hands out views that are read-only of memory that is not.
+    while isinstance(values, np.ndarray) and not values.flags.writeable:
+        values = values.base
+    return rows.copy() if isinstance(values, np.ndarray) else rows
 
 
 class KNeighborsMixin:
