@@ -5,8 +5,9 @@ import pytest
 import scipy.cluster.hierarchy as hierarchy
 import scipy.sparse as sp
 import sklearn.cluster
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import cdist, squareform
 from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics.pairwise import haversine_distances
 from sklearn.neighbors import kneighbors_graph
 
 import kernelmill
@@ -200,6 +201,15 @@ def test_scaled_rows_have_a_scaled_hierarchy(rng, linkage):
         got = AgglomerativeClustering(3, linkage=linkage).fit(c * X)
         np.testing.assert_array_equal(got.labels_, want.labels_)
         np.testing.assert_allclose(got.distances_, c * want.distances_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("linkage", ["single", "complete", "average"])
+def test_angles_on_a_sphere(rng, linkage):
+    X = np.deg2rad(rng.uniform(-80, 80, size=(25, 2)))
+    model = AgglomerativeClustering(linkage=linkage, metric="haversine").fit(X)
+    D = haversine_distances(X)
+    want = hierarchy.linkage(squareform(D, checks=False), linkage)
+    np.testing.assert_allclose(model.distances_, want[:, 2], rtol=1e-12)
 
 
 def test_refusals(rng, monkeypatch):

@@ -74,10 +74,10 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
     Notes
     -----
     Ward's and single linkage need memory O(n d): they work on means, and on a minimum spanning
-    tree. Complete and average linkage, precomputed distances, and connectivity but for single
-    linkage need the distances of all pairs; where these would not fit the free memory, MemoryError
-    is raised before work starts. Single linkage of E connected pairs takes O(E log E). Where
-    several pairs are equally close, the hierarchy is one of several.
+    tree. Complete and average linkage, precomputed distances, angles ("haversine"), and
+    connectivity but for single linkage need the distances of all pairs; where these would not fit
+    the free memory, MemoryError is raised before work starts. Single linkage of E connected pairs
+    takes O(E log E). Where several pairs are equally close, the hierarchy is one of several.
 
     With `connectivity` only clusters with connected rows are merged. Ward's distance is that of all
     their rows, so heights need not rise. Complete and single linkage take the largest and the least
@@ -197,7 +197,8 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
             return connected(D, a, b, kind)
         if self.linkage == "ward":
             return ops.ward(space.rows, n - 1)
-        if self.linkage == "single" and space.code not in (None, neighbors.NAN_EUCLIDEAN):
+        known = space.code not in (None, neighbors.NAN_EUCLIDEAN) and space.metric != "haversine"
+        if self.linkage == "single" and known:
             return ops.single(space.rows, n - 1, *space.arguments)
         check_memory(4 * n * n, owner)
         return ops.chain(condensed(space, owner), n - 1, kind)
