@@ -413,3 +413,19 @@ def test_uncentred_rows_of_a_stream_and_far_away():
     np.testing.assert_allclose(model.explained_variance_, variances, rtol=1e-5)
     with pytest.raises(ValueError, match=r"n_components\(9\) must be <= n_features\(5\)"):
         TruncatedSVD(9).fit(X)
+
+
+@pytest.mark.parametrize("solver", ["auto", "arpack"])
+@pytest.mark.parametrize("given", [sp.csr_array, np.asarray])
+def test_rows_of_zeros_and_no_components(solver, given):
+    X = given(np.zeros((20, 420)))
+    model = PCA(3, svd_solver=solver).fit(X)
+    np.testing.assert_array_equal(model.explained_variance_, np.zeros(3))
+    np.testing.assert_allclose(model.components_ @ model.components_.T, np.eye(3), atol=1e-14)
+    np.testing.assert_array_equal(model.transform(X), np.zeros((20, 3)))
+    assert not TruncatedSVD(3, algorithm="arpack").fit(X).singular_values_.any()
+    X = given(rows_of(20, 420))
+    model = PCA(0).fit(X)
+    assert model.transform(X).shape == (20, 0)
+    variance = X.toarray().var(axis=0) if sp.issparse(X) else X.var(axis=0)
+    np.testing.assert_allclose(model.noise_variance_, variance.sum() / 19, rtol=1e-12)

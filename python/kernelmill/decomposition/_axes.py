@@ -286,6 +286,8 @@ def _normaliser(name: str) -> Any:
 def by_lanczos(A: CentredRows, k: int, seed: int, tol: float) -> Axes:
     """By ARPACK."""
     n, d = A.shape
+    if A.total == 0:  # its iteration has nowhere to begin
+        return Axes(np.eye(k, d), np.zeros(k), 0.0)
     one = lambda product: lambda v: product(np.asarray(v).reshape(-1, 1)).ravel()  # noqa: E731
     operator = scipy.sparse.linalg.LinearOperator(
         A.shape, matvec=one(A.times), rmatvec=one(A.back), matmat=A.times, rmatmat=A.back,

@@ -273,6 +273,12 @@ default="auto"
                 f"{rows.owner}: svd_solver must be 'auto', 'covariance_eigh', 'arpack' or "
                 f"'randomized' for sparse X, got {solver!r}"
             )
+        if k == 0 and self.svd_solver == "arpack":
+            raise ValueError(
+                f"{rows.owner}: n_components must be at least 1 for svd_solver='arpack', got 0"
+            )
+        if k == 0:
+            return Axes(np.empty((0, A.d)), np.empty(0), A.total), A, least
         if solver == "full":
             return by_values(A, k), A, least
         if solver == "dual_eigh":
@@ -284,10 +290,6 @@ default="auto"
             return by_rows(A, k), A, max(least, max(A.shape) * np.finfo(np.float64).eps)
         seed = seed_of(self.random_state)
         if solver == "arpack":
-            if k == 0:
-                raise ValueError(
-                    f"{rows.owner}: n_components must be at least 1 for svd_solver='arpack', got 0"
-                )
             axes = by_lanczos(A, k, seed, self.tol)
         else:
             axes = by_random(
