@@ -178,3 +178,14 @@ def test_callbacks_see_the_fit(X):
     (end,) = (record for record in callback.record if record["name"] == "on_fit_task_end")
     learned = end["kwargs"]["fitted_estimator"]
     np.testing.assert_array_equal(learned.transform(X), model.transform(X))
+
+
+def test_entries_that_are_stored_twice():
+    parts = np.array([-1.0, 3.0, -1.0, np.nan, 4.0, -2.0, 1.0])
+    X = sp.csr_array((parts, np.array([0, 0, 1, 2, 2, 1, 1]), np.array([0, 2, 5, 7])), shape=(3, 3))
+    for mark in (np.nan, -1.0):
+        given = X if mark != mark else sp.csr_array((np.nan_to_num(parts), X.indices, X.indptr))
+        model = SimpleImputer(missing_values=mark, add_indicator=True, keep_empty_features=True)
+        want = clone(model).fit_transform(given.toarray())
+        np.testing.assert_array_equal(model.fit_transform(given).toarray(), want)
+        assert given.nnz == 7

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kernelmill._arrays import is_sparse, namespace
+from kernelmill._kernels import canonical
 from kernelmill.ops import reduction
 
 _BLOCK_BYTES = 256 << 10
@@ -147,9 +148,7 @@ def _block_moments(xp: Any, X: Any, weight: Any) -> Moments:
 
 
 def _sparse_moments(X: Any, sample_weight: Any) -> Moments:
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
+    X = canonical(X)
     d, data = X.shape[1], X.data.astype(np.float64)
     total = float(X.shape[0] if sample_weight is None else sample_weight.sum(dtype=np.float64))
     weight = np.ones(len(data))
