@@ -397,6 +397,17 @@ def test_sparse_rows_beside_dense_ones(name):
     np.testing.assert_array_equal(model.transform(sp.csr_array(X)), model.transform(X))
 
 
+@pytest.mark.parametrize("name", ["MDS", "ClassicalMDS"])
+def test_functions_may_round_to_less_than_zero(name):
+    X = np.random.default_rng(0).normal(size=(40, 4))
+
+    def angular(a, b):
+        return 1 - a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+
+    assert min(angular(a, a) for a in X) < 0
+    assert np.isfinite(getattr(kernelmill.manifold, name)(metric=angular).fit(X).embedding_).all()
+
+
 @pytest.mark.parametrize("name", ["TSNE", "UMAP", "Isomap", "MDS", "ClassicalMDS"])
 def test_functions_must_give_distances(name):
     X = np.random.default_rng(0).random((40, 4))

@@ -129,9 +129,11 @@ class Neighbourly(Manifold):
 
 
 def refuse_negative(distances: np.ndarray, owner: str) -> None:
-    """Refuse what a function gave: weights and squares are of distances."""
+    """Refuse what a function gave: weights and squares are of distances; rounding becomes 0."""
     least = distances.min(initial=0)
-    if least < 0:
+    if -1e-8 * distances.max(initial=0) <= least < 0:  # 1 - cosine of rows that point alike
+        np.maximum(distances, 0, out=distances)
+    elif least < 0:
         raise ValueError(
             f"{owner}: metric must give distances of at least 0, got {least:g} (a falling function "
             "such as exp(-s) makes a distance of a similarity s)"
