@@ -1,5 +1,7 @@
 """Ridge: scikit-learn's answers by every way to them, and leaving out one row at a time."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -7,7 +9,15 @@ from sklearn import linear_model as sk
 from sklearn import metrics
 
 from kernelmill import linear_model, stream
-from kernelmill.linear_model import Ridge, RidgeClassifier, RidgeClassifierCV, RidgeCV, _ridge
+from kernelmill.linear_model import (
+    Ridge,
+    RidgeClassifier,
+    RidgeClassifierCV,
+    RidgeCV,
+    _ridge,
+    _ridge_cv,
+    _solve,
+)
 
 
 def problem(n, d, seed=0, outputs=1):
@@ -73,9 +83,7 @@ def test_an_ill_conditioned_penalty():
 def test_leaving_out_one_row():
     X, y = np.arange(5.0)[:, None], np.array([0.0, 1, 0, 1, 5])
     model = RidgeCV([0.1, 1.0, 10.0], store_cv_results=True).fit(X, y)
-    np.testing.assert_allclose(
-        model.cv_results_.mean(0), [5.169009, 4.915650, 4.748500], atol=1e-6
-    )
+    np.testing.assert_allclose(model.cv_results_.mean(0), [5.169009, 4.915650, 4.748500], atol=1e-6)
     assert (model.alpha_, model.best_score_) == (10, pytest.approx(-4.7485))
 
 
@@ -340,3 +348,28 @@ def test_rows_that_alone_say_something_are_left_out_by_fits_of_the_others(
         brief = RidgeCV(chosen, fit_intercept=intercept).fit(rows, Y, **weights)
         mean = want[:, :, : len(chosen)].sum((0, 1)) / w.sum() / 2
         assert brief.best_score_ == pytest.approx(-mean.min(), rel=1e-10)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_many_rows_that_alone_say_something_take_one_pass(intercept, monkeypatch):
+    passes = []
+
+    def counting(*args):
+        passes.append(args)
+        return _solve.triangular(*args)
+
+    solve = SimpleNamespace(**{**vars(_solve), "triangular": counting})
+    monkeypatch.setattr(_ridge_cv, "solve", solve)
+    rng = np.random.default_rng(0)
+    X, Y, w = np.eye(60)[:, :56], rng.normal(size=(60, 2)), rng.uniform(0.5, 2, 60)
+    X[:, :3] += rng.normal(size=(60, 3))
+    alphas = [0.0, 1e-9, 1e-3]
+    model = RidgeCV(alphas, fit_intercept=intercept, store_cv_results=True)
+    found = model.fit(X, Y, sample_weight=w).cv_results_
+    assert len(passes) == 1
+    for i in range(60):
+        others = np.arange(60) != i
+        for a, alpha in enumerate(alphas):
+            one = Ridge(alpha, fit_intercept=intercept).fit(X[others], Y[others], w[others])
+            want = w[i] * (Y[i] - one.predict(X[i : i + 1])[0]) ** 2
+            np.testing.assert_allclose(found[i, :, a], want, rtol=1e-6, atol=1e-9)

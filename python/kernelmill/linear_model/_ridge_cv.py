@@ -18,7 +18,7 @@ from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import targets_of
 from kernelmill.linear_model import _solve as solve
 from kernelmill.linear_model._regression import LinearRegressor, predicted
-from kernelmill.linear_model._ridge import ClassTargets, Dual, Ridge, RidgeClassifier, from_triangle
+from kernelmill.linear_model._ridge import ClassTargets, Dual, Ridge, RidgeClassifier
 from kernelmill.linear_model._words import WORDS
 from kernelmill.ops import moments
 
@@ -121,15 +121,42 @@ class LeftOut:
         weights = self.rows.all_weights()
         w = np.ones(len(self.Y)) if weights is None else weights.astype(np.float64)
         near = ~(np.abs(residuals[:, :, -1]) <= _NEAR) & (w > 0) & (w < w.sum())
-        for a, i in zip(*np.nonzero(near), strict=True):
-            others = np.ones(len(w))
-            others[i] = 0.0
-            rest = self.rows.weighted(others)
-            part = moments_of(rest, self.Y, centred=self.centred)
-            R, each = solve.triangular(rest, self.Y, part), np.full(self.Y.shape[1], alphas[a])
-            x = self.rows.take(np.array([i]))[0] - part.x_mean
-            residuals[a, i, :-1] = self.Y[i] - part.y_mean - from_triangle(R, part.d, each) @ x
+        some = np.flatnonzero(near.any(0))
+        if len(some):
+            residuals[:, some, :-1] = self._fits_of_others(some, w, alphas)
         total[:] = np.einsum("n,anm->am", w, residuals**2)
+
+    def _fits_of_others(self, some: np.ndarray, w: np.ndarray, alphas: np.ndarray) -> np.ndarray:
+        """Residuals (n_alphas, len(some), m) of some rows, each by a fit of all others.
+
+        The rows that are in all of these fits are read once: their mean and triangular factor say
+        as much as they do.
+        """
+        d = self.moments.d
+        own, weight = np.hstack([self.rows.take(some), self.Y[some]]), w[some]
+        R, first, always = own[:0], 0, np.ones(len(w))
+        always[some] = 0.0
+        if (always * w).any():
+            rest = self.rows.weighted(always)
+            part = moments_of(rest, self.Y, centred=self.centred)
+            R, first = solve.triangular(rest, self.Y, part)[:d], 1
+            own = np.vstack([np.append(part.x_mean, part.y_mean), own])
+            weight = np.append(part.weight, weight)
+        if self.centred:
+            own = own - own[0]  # columns that are constant have no spread, not even by rounding
+        found = np.empty((len(alphas), len(some), self.Y.shape[1]))
+        for i in range(len(some)):
+            others = np.arange(len(own)) != first + i
+            mean = np.average(own[others], axis=0, weights=weight[others]) * self.centred
+            A = np.vstack([R, np.sqrt(weight[others])[:, None] * (own[others] - mean)])
+            U, s, Vt = scipy.linalg.svd(A[:, :d], full_matrices=False, check_finite=False)
+            s[s <= solve.EPS * d * s.max(initial=0.0)] = 0.0
+            x, y = np.split(own[first + i] - mean, [d])
+            t, z = U.T @ A[:, d:], Vt @ x
+            for a, alpha in enumerate(alphas):
+                shrunk = np.divide(s, s * s + alpha, out=np.zeros_like(s), where=s > 0)
+                found[a, i] = y - (shrunk * z) @ t
+        return found
 
 
 def counted(rows: Rows) -> np.ndarray:
