@@ -219,10 +219,14 @@ index_t ByteSieve::search(MatrixView<const float> x, index_t begin, index_t end,
     for (index_t j = 0; j < n; ++j) {
       const float a = whole.data()[j], g = residuals.data()[j];
       const float bound = 2 * (a * panel.residual + g * panel.norm) * (1 + 8 * kEpsilon);
+      const float both = 2 * units.data()[j] * panel.scale;
+      // A thread may flush small numbers to 0: then both is lost, and with it up to 127^2 d of it.
+      const float lost = std::numeric_limits<float>::min() *
+                         (both < std::numeric_limits<float>::min() ? 127 * 127 : 1);
       const float rounding = 8 * kEpsilon * (a * a + 2 * norm * norm + std::abs(limit[j])) +
-                             static_cast<float>(d + 12) * std::numeric_limits<float>::min();
+                             static_cast<float>(d + 12) * lost;
       most.data()[j] = limit[j] + bound + rounding;
-      twice.data()[j] = 2 * units.data()[j] * panel.scale;
+      twice.data()[j] = both;
     }
     for (index_t j = n; j < padded; ++j) {
       most.data()[j] = -std::numeric_limits<float>::infinity();

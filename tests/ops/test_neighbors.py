@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from agreement import DTYPES, Case, agreement_tests, cases, last_tie
 
+import kernelmill
 from kernelmill.ops import neighbors
 
 # Rows to search, queries and features: around the leaves of 32 rows, groups of 8 leaves, and the
@@ -258,6 +259,22 @@ def test_bytes_change_no_bit(kind, rng):
     counts = neighbors.within(X, Y, radius)
     np.testing.assert_array_equal(counts, neighbors.within(X, other, radius))
     assert counts.sum() >= 5 * len(X)
+
+
+@pytest.mark.parametrize("scale", [1e-17, 3e-18, 1e-18, 1e-19])
+def test_bytes_where_small_numbers_are_flushed_to_zero(scale, rng):
+    torch = pytest.importorskip("torch")
+    Y, X = (scale * rng.normal(size=(n, 64)).astype(np.float32) for n in (1003, 131))
+    want = neighbors.nearest(X.astype(np.float64), Y.astype(np.float64), 5)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor does not flush small numbers")
+    try:
+        with kernelmill.threads(1):
+            got = neighbors.nearest(X, Y, 5)
+    finally:
+        torch.set_flush_denormal(False)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_refusals():
