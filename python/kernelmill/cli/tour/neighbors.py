@@ -94,4 +94,5 @@ def _draw(context: Context, places: np.ndarray, labels: np.ndarray) -> None:
     axes.set_aspect("equal")
     title = f"Places of time zones, grouped where four lie within {REACH_KM:.0f} km of one"
     axes.set_title(title, loc="left", color=INK)
+    axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.99), borderaxespad=0)
     context.save(figure, "time-zones", "groups of places on the Earth, found by DBSCAN")
