@@ -373,3 +373,20 @@ def test_many_rows_that_alone_say_something_take_one_pass(intercept, monkeypatch
             one = Ridge(alpha, fit_intercept=intercept).fit(X[others], Y[others], w[others])
             want = w[i] * (Y[i] - one.predict(X[i : i + 1])[0]) ** 2
             np.testing.assert_allclose(found[i, :, a], want, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_a_long_row_among_few_is_left_out_precisely(intercept):
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(8, 8)), rng.normal(size=8)
+    X[6] *= 1e6
+    alphas = [0.0, 1e-5, 0.1]
+    found = RidgeCV(alphas, fit_intercept=intercept, store_cv_results=True).fit(X, y).cv_results_
+    others = np.arange(8) != 6
+    mean, middle = X[others].mean(0) * intercept, y[others].mean() * intercept
+    U, s, Vt = np.linalg.svd(X[others] - mean, full_matrices=False)
+    for a, alpha in enumerate(alphas):
+        shrunk = np.divide(s, s * s + alpha, out=np.zeros(7), where=s > 1e-12)
+        coef = Vt.T @ (shrunk * (U.T @ (y[others] - middle)))
+        want = (y[6] - middle - (X[6] - mean) @ coef) ** 2
+        assert found[6, a] == pytest.approx(want, rel=1e-6)

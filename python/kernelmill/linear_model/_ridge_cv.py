@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV
 
+from kernelmill._arrays import is_sparse
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting_at_once
 from kernelmill._estimator._moments import moments_of
@@ -23,6 +25,7 @@ from kernelmill.linear_model._words import WORDS
 from kernelmill.ops import moments
 
 _NEAR = 1e4  # 1 / (1 - h) of a row whose leverage is nearly 1
+_MILD = 1e-8  # the least of the largest eigenvalue that products keep well enough
 _RULED = 1e6  # of the weight: sums of squares of the same beyond which there may be such rows
 
 
@@ -177,6 +180,22 @@ class DualLeftOut(Dual):
         self.none = np.ones(len(Y), bool)
         self.none[kept] = False
         super().__init__(rows.part(kept) if self.none.any() else rows, Y[kept], centred)
+
+    @functools.cached_property
+    def eigen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Those of the products, or by the rows themselves where squares lose too many digits."""
+        found = super().eigen
+        values = found[0][:-1] if self.centred else found[0]
+        if is_sparse(self.wide) or not values.min(initial=np.inf) < _MILD * values.max(initial=0):
+            return found
+        A = self.root[:, None] * self.wide
+        if self.centred:  # above every other, as in the products
+            unit = self.root / np.linalg.norm(self.root)
+            A = np.hstack([A, np.sqrt(self.filled) * unit[:, None]])
+        vectors, s, _ = scipy.linalg.svd(A, full_matrices=False, check_finite=False)
+        top = s[1] if self.centred and len(s) > 1 else s[0]
+        s = np.where(s > solve.EPS * max(A.shape) * top, s, 0.0)
+        return (s * s)[::-1], vectors[:, ::-1]
 
     def coefficients(self, alpha: float) -> np.ndarray:
         """Coefficients (m, d)."""
