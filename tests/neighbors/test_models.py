@@ -109,7 +109,7 @@ def test_rows_in_memory_of_others_are_copied(rng, kind):
     X, y = rng.normal(size=(40, 3)), rng.normal(size=40)
     Q = X.copy()
     if kind == "frame":
-        pd = pytest.importorskip("pandas")
+        pd = pytest.importorskip("pandas", reason="pandas is not installed")
         given, targets = pd.DataFrame(X), pd.Series(y)
     elif kind == "wrapped":
         given, targets = Wrapped(X), Wrapped(y)

@@ -263,7 +263,7 @@ def test_bytes_change_no_bit(kind, rng):
 
 @pytest.mark.parametrize("scale", [1e-17, 3e-18, 1e-18, 1e-19])
 def test_bytes_where_small_numbers_are_flushed_to_zero(scale, rng):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed")
     Y, X = (scale * rng.normal(size=(n, 64)).astype(np.float32) for n in (1003, 131))
     want = neighbors.nearest(X.astype(np.float64), Y.astype(np.float64), 5)
     if not torch.set_flush_denormal(True):
