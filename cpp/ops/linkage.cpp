@@ -271,16 +271,12 @@ class Ward {
 
 }  // namespace
 
-namespace {
-
 void check_merges(const char* op, index_t n, const Merges& merges) {
   const index_t m = std::max<index_t>(n - 1, 0);
   if (merges.children.rows != m) {
     invalid(op, "m must be ", m, ", got ", merges.children.rows);
   }
 }
-
-}  // namespace
 
 template <class T>
 void single(MatrixView<const T> x, neighbors::Measure measure, std::span<const double> least,

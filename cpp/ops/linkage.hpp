@@ -29,4 +29,14 @@ void ward(MatrixView<const T> x, const Merges& merges);
 // which they come together.
 void chain(index_t n, Linkage linkage, std::span<double> distances, const Merges& merges);
 
+// Merges of connected clusters alone, in their order; pairs are (lower[e], upper[e]).
+void connected(std::span<const double> distances, std::span<const index_t> lower,
+               std::span<const index_t> upper, Linkage linkage, const Merges& merges);
+
+template <class T>
+void connected_ward(MatrixView<const T> x, std::span<const index_t> lower,
+                    std::span<const index_t> upper, const Merges& merges);
+
+void check_merges(const char* op, index_t n, const Merges& merges);
+
 }  // namespace kernelmill::linkage

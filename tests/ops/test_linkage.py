@@ -69,6 +69,49 @@ def chain():
     yield Case("big", (given, n - 1, 1), bounds=together(n, heights), updated=(0,), big=True)
 
 
+def graph(n, more, seed=0):
+    """A path through all rows, and further pairs, in any order."""
+    rng = np.random.default_rng(seed)
+    path = np.sort(np.column_stack([order := rng.permutation(n), np.roll(order, 1)])[1:], axis=1)
+    extra = np.sort(rng.integers(0, n, size=(more, 2)), axis=1)
+    pairs = np.unique(np.concatenate([path, extra[extra[:, 0] < extra[:, 1]]]), axis=0)
+    lower, upper = rng.permutation(pairs).T
+    return lower.copy(), upper.copy()
+
+
+@cases("linkage.connected")
+def connected():
+    for n, more in ((1, 0), (2, 0), (3, 3), (40, 0), (60, 90), (60, 1800)):
+        lower, upper = graph(n, more, n)
+        rng = np.random.default_rng(n)
+        ties = rng.integers(0, 5, size=len(lower)).astype(float)
+        for kind in range(3):
+            for name, given in (("", rng.random(len(lower))), (" ties", ties)):
+                if name and kind == linkage.AVERAGE:  # its means may differ in their last bits
+                    continue
+                args = (given, lower, upper, n - 1, kind)
+                heights = linkage.connected.specification(*args)[1]
+                bound = bounds(n, heights) if kind == linkage.AVERAGE else ()
+                yield Case(f"{n} {more} {kind}{name}", args, bounds=bound)
+    args = (*(np.random.default_rng(1).random(len(lower)),), lower, upper, n - 1, 0)
+    yield Case("big", args, big=True)
+
+
+@cases("linkage.connected_ward")
+def connected_ward():
+    for dtype in DTYPES:
+        for n, d in ((0, 2), (1, 2), *SHAPES):
+            lower, upper = graph(n, 2 * n, n) if n else (np.empty(0, np.int64),) * 2
+            X = rows_of(n, d, dtype, n) + dtype(10)
+            args = (X, lower, upper, max(n - 1, 0))
+            heights = linkage.connected_ward.specification(*args)[1]
+            yield Case(f"{n} {d}", args, bounds=bounds(n, heights))
+            if d == 1:  # without a sum over features bits are the same, so ties are
+                ties = np.random.default_rng(n).integers(0, 4, size=(n, 1)).astype(dtype)
+                yield Case(f"{n} ties", (ties, *args[1:]))
+    yield Case("big", (X, lower, upper, n - 1), bounds=bounds(n, heights), big=True)
+
+
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("linkage")
 
 
@@ -90,3 +133,21 @@ def test_refusals():
             twin(X, 3)
     with pytest.raises(ValueError, match=r"^linkage\.chain: distances must be 3 for 3 rows, got 2"):
         linkage.chain(np.zeros(2), 2, 0)
+
+
+def test_pairs_are_refused():
+    far = np.arange(3.0)
+    for twin in (linkage.connected, linkage.connected.specification):
+        for lower, upper, shown in (
+            ([0, 0, 1], [1, 3, 2], r"\(0, 3\)"),
+            ([0, 2, 1], [1, 1, 2], r"\(2, 1\)"),
+            ([0, -1, 1], [1, 1, 2], r"\(-1, 1\)"),
+            ([0, 1, 0], [1, 2, 1], r"\(0, 1\)"),
+        ):
+            with pytest.raises(ValueError, match=f"pairs must be rows of 0 to 2, .* got {shown}"):
+                twin(far, np.array(lower), np.array(upper), 2, 0)
+        with pytest.raises(ValueError, match="pairs must connect all rows, got 2 parts"):
+            twin(far[:2], np.array([0, 2]), np.array([1, 3]), 3, 0)
+    for twin in (linkage.connected_ward, linkage.connected_ward.specification):
+        with pytest.raises(ValueError, match=r"each pair once, got \(0, 5\)"):
+            twin(np.ones((3, 1)), np.array([0]), np.array([5]), 2)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import pdist
 from sklearn.base import ClusterMixin
 from sklearn.utils.validation import check_is_fitted
 
 from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import fitting
 from kernelmill._estimator._rows import Estimator
-from kernelmill.cluster._connected import connected, edges, graph_of, spanned
+from kernelmill.cluster._connected import edges, graph_of, spanned
 from kernelmill.cluster._lifetimes import numbered
 from kernelmill.neighbors._base import SEARCH, check_distances, check_pair
 from kernelmill.neighbors._space import Space, effective, space_of
@@ -74,10 +74,11 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
     Notes
     -----
     Ward's and single linkage need memory O(n d): they work on means, and on a minimum spanning
-    tree. Complete and average linkage, precomputed distances, angles ("haversine"), and
-    connectivity but for single linkage need the distances of all pairs; where these would not fit
-    the free memory, MemoryError is raised before work starts. Single linkage of E connected pairs
-    takes O(E log E). Where several pairs are equally close, the hierarchy is one of several.
+    tree. Complete and average linkage, precomputed distances, and angles ("haversine") need the
+    distances of all pairs; where these would not fit the free memory, MemoryError is raised before
+    work starts. With connectivity, the distances of connected pairs are all it takes, in O(log E)
+    for each pair of E, and of clusters, that are connected. Where several pairs are equally close,
+    the hierarchy is one of several.
 
     With `connectivity` only clusters with connected rows are merged. Ward's distance is that of all
     their rows, so heights need not rise. Complete and single linkage take the largest and the least
@@ -188,13 +189,13 @@ class AgglomerativeClustering(ClusterMixin, Estimator):
         if self.connectivity is not None:
             pairs, part = graph_of(self.connectivity, X, owner)
             self.n_connected_components_ = int(part.max()) + 1
+            a, b = edges(pairs, part, lambda rows: _blocks_of(space, rows, owner))
+            if self.linkage == "ward":
+                return ops.connected_ward(space.rows, a, b, n - 1)
+            distances = _of_pairs(space, a, b, owner)
             if self.linkage == "single":
-                a, b = edges(pairs, part, lambda rows: _blocks_of(space, rows, owner))
-                return spanned(a, b, _of_pairs(space, a, b, owner), n)
-            check_memory(12 * n * n, owner)  # each pair once, and a full matrix beside that
-            D = squareform(condensed(space, owner))
-            a, b = edges(pairs, part, lambda rows: [D[rows]])
-            return connected(D, a, b, kind)
+                return spanned(a, b, distances, n)
+            return ops.connected(distances, a, b, n - 1, kind)
         if self.linkage == "ward":
             return ops.ward(space.rows, n - 1)
         known = space.code not in (None, neighbors.NAN_EUCLIDEAN) and space.metric != "haversine"
@@ -353,9 +354,8 @@ def check_memory(needed: int, owner: str) -> None:
 
 def cut(children: np.ndarray, n: int, k: int) -> np.ndarray:
     """Labels of k clusters, numbered by their first row."""
-    root = list(range(2 * n - 1))
-    pairs = children[: n - k].tolist()
-    for i in range(n - k - 1, -1, -1):  # from the last merge that is made
-        a, b = pairs[i]
-        root[a] = root[b] = root[n + i]
-    return numbered(np.array(root[:n]))
+    root = np.arange(2 * n - 1)
+    root[children[: n - k].ravel()] = np.repeat(np.arange(n, 2 * n - k), 2)
+    while not np.array_equal(up := root[root], root):  # twice as far each time
+        root = up
+    return numbered(root[:n])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from kernelmill._arrays import is_sparse, to_host
 from kernelmill._estimator._base import warn
-from kernelmill.ops.linkage import WARD, lance_williams
 
 
 def graph_of(connectivity: Any, X: Any, owner: str) -> tuple[csr_matrix, np.ndarray]:
@@ -66,7 +64,7 @@ def edges(pairs: csr_matrix, part: np.ndarray, distances: Callable) -> tuple:
             least[less], ends[:, less] = there[less], [own[first + row[less]], column[less]]
             first += len(block)
         found.append((ends.min(axis=0), ends.max(axis=0)))
-    return tuple(np.concatenate(each) for each in zip(*found, strict=True))
+    return tuple(np.concatenate(each).astype(np.int64) for each in zip(*found, strict=True))
 
 
 def spanned(a: np.ndarray, b: np.ndarray, distances: np.ndarray, n: int) -> tuple:
@@ -96,57 +94,3 @@ def spanned(a: np.ndarray, b: np.ndarray, distances: np.ndarray, n: int) -> tupl
         size[p] += size[q]
         sizes.append(size[p])
     return np.array(children, np.int64), distances[kept], np.array(sizes, np.int64)
-
-
-def connected(
-    D: np.ndarray, lower: np.ndarray, upper: np.ndarray, linkage: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Merges of the closest two connected clusters, again and again.
-
-    Ward's distance of clusters is that of all their rows. Of the other linkages, where only one of
-    two merged clusters is connected with a third, its distance is kept, as scikit-learn does: rows
-    that are not connected have none.
-
-    Parameters
-    ----------
-    D : ndarray of shape (n, n), float64
-        Distances; used up.
-    lower, upper : ndarrays of shape (e,)
-        Pairs of connected rows, by number.
-    """
-    n = len(D)
-    update = lance_williams(linkage)
-    name, size, alive = np.arange(n), np.ones(n), np.ones(n, bool)
-    children, heights = np.zeros((n - 1, 2), np.int64), np.zeros(n - 1)
-    sizes = np.zeros(n - 1, np.int64)
-    near: list[set[int]] = [set() for _ in range(n)]
-    for p, q in zip(lower.tolist(), upper.tolist(), strict=True):
-        near[p].add(q)
-        near[q].add(p)
-    # An entry is stale when one of its clusters has been merged since.
-    waiting = [(D[p, q], p, q, p, q) for p in range(n) for q in near[p] if p < q]
-    heapq.heapify(waiting)
-    for i in range(n - 1):
-        while not (
-            alive[waiting[0][1]] and alive[waiting[0][2]]
-            and name[waiting[0][1]] == waiting[0][3] and name[waiting[0][2]] == waiting[0][4]
-        ):  # fmt: skip
-            heapq.heappop(waiting)
-        height, a, b, _, _ = heapq.heappop(waiting)
-        children[i] = sorted((name[a], name[b]))
-        heights[i], sizes[i] = height, size[a] + size[b]
-        new = update(D[a], D[b], height, size[a], size[b], size)
-        if linkage != WARD:
-            for c, other in ((a, b), (b, a)):
-                alone = list(near[c] - near[other])
-                new[alone] = D[c, alone]
-        D[a] = D[:, a] = new
-        size[a] += size[b]
-        alive[b] = False
-        name[a] = n + i
-        near[a] = {c for c in near[a] | near[b] if alive[c] and c != a}
-        for c in near[a]:
-            near[c].add(a)
-            near[c].discard(b)
-            heapq.heappush(waiting, (D[a, c], a, c, name[a], name[c]))
-    return children, heights, sizes
