@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -331,7 +332,7 @@ def connected(
     def joined(a: int, b: int, height: float) -> Callable:
         size.append(size[a] + size[b])
 
-        def apart(c: int, p: float | None, q: float | None) -> float:
+        def apart(c: int, p: Any, q: Any) -> Any:
             if p is None or q is None:
                 return p if q is None else q
             return update(p, q, height, size[a], size[b], size[c])
