@@ -378,7 +378,7 @@ class FeatureSearch {
                Split& split) {
     if constexpr (std::is_same_v<Row, Mark>) {
       SumCut own{kNoGain};
-      tallies_.run(node, ranks, each, n, lo, hi, own);
+      tallies_.run(node, ranks, each, n, lo, hi, floor, own);
       split.gain = own.gain;
       split.rank = own.rank;
       split.missing_left = larger(f_.rule.bagged, own.rows, node.n, own.left, node.W);

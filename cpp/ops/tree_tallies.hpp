@@ -4,14 +4,24 @@
 //
 //   sum_k s_k^2 / w + sum_k (T_k - s_k)^2 / (W - w) - sum_k T_k^2 / W,
 //
-// and sum_k (T_k - s_k)^2 = sum T_k^2 - 2 sum T_k s_k + sum s_k^2, so a row changes three sums of
-// whole numbers, however many classes there are. Rows come in order by bins of about 16 adjacent
-// ranks, each of which is sorted; gains are a loop of their own, which the compiler turns into
-// vectors. Weights of three classes lie side by side in one number of 64 bits: one sum a row, from
-// which the three sums follow in vectors, and few rows need no order but their slots.
+// and sum_k (T_k - s_k)^2 = sum T_k^2 - 2 sum T_k s_k + sum s_k^2. All sums are whole numbers, so
+// that gains do not depend on the order in which rows are added up.
+//
+// As in tree_sums.hpp, rows are added up by bins of adjacent ranks, and the gain is convex in what
+// goes left. A cut inside a bin takes some of each class of it, so that what goes left lies in a
+// box, and no gain is above that of the best corner. Times w (W - w), a gain is above g where
+//
+//   E = W sum s_k^2 - 2 w sum T_k s_k + w^2 sum T_k^2 / W - g w (W - w) > 0.
+//
+// Up to five classes all corners are looked at. Of more, s and w are let loose from each other: for
+// a given w the terms of E are convex in each s_k alone, and their best sum is convex in w, so the
+// ends of w are enough. Only bins that may hold a better cut are looked into, in the same way, down
+// to few rows, which are put in order.
 #pragma once
 
-#include <vector>  // sums
+#include <memory>   // std::unique_ptr
+#include <utility>  // std::integer_sequence
+#include <vector>   // sums
 
 #include "core/workspace.hpp"  // Workspace
 #include "ops/tree_sort.hpp"   // Keyed
@@ -34,19 +44,49 @@ struct Mark {
 class TallySearch {
  public:
   // The best cut between different ranks of n rows with ranks in [lo, hi], none of them missing.
+  // Cuts whose gain is not above `floor` may be passed over.
   void run(const SumNode& node, const std::int32_t* ranks, const Mark* rows, index_t n,
-           std::int32_t lo, std::int32_t hi, SumCut& best);
+           std::int32_t lo, std::int32_t hi, double floor, SumCut& best);
 
  private:
-  void three(const SumNode& node, const std::int32_t* ranks, const Mark* rows, index_t n,
-             std::int32_t lo, std::int32_t hi, SumCut& best);
-  const Keyed<std::uint32_t>* in_order(const std::int32_t* ranks, const Mark* rows, index_t n,
-                                       std::int32_t lo, std::int32_t hi);
+  // What goes left before the rows that are looked at: weights of classes, each `stride` behind
+  // the one before, and rows.
+  struct Base {
+    const double* tallies;
+    index_t stride;
+    double n;
+  };
+  // Scratch of one depth of recursion.
+  struct Level {
+    index_t room = 0, rows = 0;
+    Workspace<std::uint64_t> bins{0};  // [classes, bins]: rows above, weight below
+    Workspace<double> s{0};            // [classes, bins + 1]
+    Workspace<double> w{0}, own{0}, cross{0}, n{0}, gains{0};
+    Workspace<std::uint8_t> open{0};
+    Workspace<std::int32_t> place{0};
+    Workspace<Mark> moved{0};
+    Workspace<std::int32_t> ranks{0}, chosen{0};
+  };
 
+  void search(std::size_t depth, const std::int32_t* ranks, const Mark* rows, index_t n, Base base,
+              std::int32_t lo, std::int32_t hi);
+  void in_order(const std::int32_t* ranks, const Mark* rows, index_t n, Base base, std::int32_t lo,
+                std::int32_t hi);
+  template <int classes>
+  void few(const std::int32_t* ranks, const Mark* rows, index_t n, Base base);
+  using Few = void (TallySearch::*)(const std::int32_t*, const Mark*, index_t, Base);
+  template <int... more>
+  Few few_of(std::integer_sequence<int, more...>) const;
+  void choose(Level& level, index_t bins, double least) const;
+
+  const SumNode* node_ = nullptr;
+  double floor_ = 0, whole_ = 0;
+  SumCut* best_ = nullptr;
+  Few few_ = nullptr;
+  std::vector<std::unique_ptr<Level>> levels_;
   index_t room_ = 0;  // rows
   Workspace<Keyed<std::uint32_t>> sorted_{0};
   Workspace<double> own_{0}, cross_{0}, left_{0}, gains_{0};
-  Workspace<std::uint64_t> sums_{0};
   std::vector<double> tally_;
   std::vector<std::uint32_t> places_;
 };

@@ -107,15 +107,17 @@ def grow():
     args, bounds = growing(X, y, weight, (), tree.rule_of(tree.SQUARED), 3, None, mask)
     yield Case("levels first", args, bounds=bounds, updated=UPDATED)
     # Several classes with whole weights: few rows, bins, and ranks far from each other.
-    for n, limits in itertools.product((40, 90, 700), ({}, {"min_leaf": 3, "max_leaf_nodes": 9})):
-        X, y = rows_of(n, 4, gaps=False, seed=n), targets_for(tree.GINI, (5,), 1, n, rng)
+    for (n, k), limits in itertools.product(
+        ((40, 5), (90, 4), (300, 7), (700, 3)), ({}, {"min_leaf": 3, "max_leaf_nodes": 9})
+    ):
+        X, y = rows_of(n, 4, gaps=False, seed=n), targets_for(tree.GINI, (k,), 1, n, rng)
         weight = rng.integers(0, 4, (2, n)).astype(float)
         weight[1] = weight[1] * (rng.random(n) < 0.05) + (np.arange(n) < 2)
         for own in (None, weight):
             trees = 1 if own is None else 2
-            rule = tree.rule_of(tree.GINI, **({"max_depth": 3} if n == 700 else {}), **limits)
-            args, bounds = growing(X, y, own, (5,), rule, trees)
-            yield Case(f"classes {n} {trees} {limits}", args, bounds=bounds, updated=UPDATED)
+            rule = tree.rule_of(tree.GINI, **({"max_depth": 3} if n >= 300 else {}), **limits)
+            args, bounds = growing(X, y, own, (k,), rule, trees)
+            yield Case(f"{k} classes {n} {trees} {limits}", args, bounds=bounds, updated=UPDATED)
     rng = np.random.default_rng(0)
     # Up to 64 rows every cut is looked at; beyond, bins, and bins of bins.
     for n, d, criteria in ((1, 1, RULES), (24, 3, RULES), (70, 2, RULES), (700, 2, RULES[5:6])):
