@@ -166,18 +166,38 @@ class Forward {
       tile::product<T>(tile::ColumnsA<T>(values.row(j0), values.stride, f_, n),
                        tile::PackedB<T>(block_, NR, n), 0, at.count, to);
     }
-    for (index_t c = 0; c < at.count; ++c) {
-      const T l = total_[c], inverse = l == T{0} ? T{0} : T{1} / l;
-      T* const to =
-          out.data + at.b * out.strides[0] + (at.i + c) * out.strides[1] + at.h * out.strides[2];
-      for (index_t d = 0; d < f_; ++d) to[d] = sums_[d * NR + c] * inverse;
-      // log(0) = -inf, and so is the top of a row without keys.
-      lse[(at.b * in_.q.shape[2] + at.h) * in_.q.shape[1] + at.i + c] =
-          top_[c] + kernelmill::log(l);
-    }
+    write(at, out, lse + (at.b * in_.q.shape[2] + at.h) * in_.q.shape[1] + at.i);
   }
 
  private:
+  void write(const Queries& at, const View<T>& out, T* lse) {
+    using Vec = typename Params<T>::Vec;
+    constexpr index_t lanes = Params<T>::lanes;
+    T inverse[NR];
+    for (index_t c = 0; c < NR; ++c) {
+      inverse[c] = total_[c] == T{0} ? T{0} : T{1} / total_[c];
+      total_[c] = top_[c] + kernelmill::log(total_[c]);  // -inf + -inf for a row without keys
+    }
+    std::copy_n(total_, at.count, lse);
+    T* const to = out.data + at.b * out.strides[0] + at.i * out.strides[1] + at.h * out.strides[2];
+    const index_t stride = out.strides[1];
+    index_t d = 0;
+    for (; d + lanes <= f_; d += lanes) {
+      for (index_t c0 = 0; c0 < at.count; c0 += lanes) {
+        const T* rows[lanes];
+        Vec columns[lanes];
+        for (index_t l = 0; l < lanes; ++l) rows[l] = sums_ + (d + l) * NR + c0;
+        tile::detail::transpose<T, lanes>(rows, 0, columns);
+        for (index_t c = c0; c < std::min(c0 + lanes, at.count); ++c) {
+          store(to + c * stride + d, columns[c - c0] * inverse[c]);
+        }
+      }
+    }
+    for (index_t c = 0; c < at.count; ++c) {
+      for (index_t e = d; e < f_; ++e) to[c * stride + e] = sums_[e * NR + c] * inverse[c];
+    }
+  }
+
   // Scores become exp(s - M); M, l and the factor of the sums follow.
   void exponentiate(index_t n) {
     T shift[NR], top[NR], sum[NR];
@@ -197,7 +217,7 @@ class Forward {
     for (index_t j = 0; j < n; ++j) {
 #pragma omp simd
       for (index_t c = 0; c < NR; ++c) {
-        const T p = kernelmill::exp(block_[j * NR + c] - shift[c]);
+        const T p = weight(block_[j * NR + c] - shift[c]);
         block_[j * NR + c] = p;
         sum[c] += p;
       }

@@ -22,7 +22,6 @@
 #include <algorithm>  // std::clamp, std::max, std::min
 #include <limits>     // std::numeric_limits
 
-#include "core/math.hpp"      // exp
 #include "core/parallel.hpp"  // parallel_for
 #include "ops/attention_block.hpp"
 
@@ -104,7 +103,7 @@ class Flow {
     for (index_t j = 0; j < n; ++j) {
 #pragma omp simd
       for (index_t c = first_column(j); c < width_; ++c) {
-        p_[j * W + c] = kernelmill::exp(p_[j * W + c] - lse_[c]);
+        p_[j * W + c] = weight(p_[j * W + c] - lse_[c]);
       }
     }
     if (in_.p > 0) kept_.factors(j0, n, kept_factors_, W);
