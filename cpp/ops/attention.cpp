@@ -66,6 +66,38 @@ struct StoreTile {
   }
 };
 
+// The same to rows of NR, and the largest of each lane, `top` at first, in registers.
+template <class T>
+struct TopTile {
+  static constexpr tile::Hooks hooks{};
+  using Vec = typename Params<T>::Vec;
+  static constexpr int NV = Params<T>::NV, lanes = Params<T>::lanes;
+  T *to, *top;
+  template <int Rows>
+  void tile(const Vec (&acc)[Rows][NV], index_t i0, index_t j0, index_t cols) {
+    StoreTile<T>{to, Params<T>::NR}.template tile<Rows>(acc, i0, j0, cols);
+    KERNELMILL_UNROLL
+    for (int v = 0; v < NV; ++v) {
+      Vec most = load<Vec>(top + v * lanes);
+      KERNELMILL_UNROLL
+      for (int r = 0; r < Rows; ++r) most = acc[r][v] > most ? acc[r][v] : most;
+      store(top + v * lanes, most);
+    }
+  }
+};
+
+template <class T, class E>
+void score_product(const Queries& at, T* packed, const Rows<T>& keys, index_t j0, index_t n,
+                   index_t e, index_t from, E& to) {
+  tile::product<T>(tile::RowsA<T, T, true>(keys.row(j0), keys.stride, n, e),
+                   tile::PackedB<T>(packed, at.count, e), from, at.count, to);
+}
+
+template <class T>
+bool all_seen(const Inputs<T>& in, const Queries& at, index_t j0, index_t n) {
+  return seen(in, at.i + at.count - 1).begin <= j0 && seen(in, at.i).end >= j0 + n;
+}
+
 // Adds bias and distance to the scores s[(j - j0) * stride + c] of n keys from j0, and hides keys.
 // `scratch` has room for kKeys * NR values.
 template <class T>
@@ -108,7 +140,7 @@ void adjust(const Inputs<T>& in, const Queries& at, index_t j0, index_t n, T* s,
         }
       }
     }
-    if (seen(in, i + cols - 1).begin > j0 || seen(in, i).end < j0 + n) {
+    if (!all_seen(in, {at.b, at.h, i, cols}, j0, n)) {
       Place begin[NR], end[NR];
       for (index_t c = 0; c < NR; ++c) {
         const Range range = seen(in, i + std::min(c, cols - 1));
@@ -137,6 +169,7 @@ class Forward {
       : in_(in),
         e_(in.q.shape[3]),
         f_(in.v.shape[3]),
+        bare_(in.bias.data == nullptr && in.mask.data == nullptr && in.slopes == nullptr),
         pieces_(Pieces<T>::padded(e_ * NR) + Pieces<T>::padded(f_ * NR) + 3 * kKeys * NR),
         queries_(pieces_.take(e_ * NR)),
         sums_(pieces_.take(f_ * NR)),
@@ -156,7 +189,7 @@ class Forward {
     for (index_t j = begin / kKeys * kKeys; begin < end && j < end; j += kKeys) {
       // From a block's border on, so that a key's block does not depend on the query.
       const index_t j0 = std::max(j, begin), n = std::min(j + kKeys, end) - j0;
-      score_block(in_, at, queries_, keys, j0, n, block_, NR, scratch_);
+      score(at, keys, j0, n);
       exponentiate(n);
       if (in_.p > 0) {
         kept_.factors(j0, n, factors_, NR);
@@ -198,20 +231,33 @@ class Forward {
     }
   }
 
-  // Scores become exp(s - M); M, l and the factor of the sums follow.
-  void exponentiate(index_t n) {
-    T shift[NR], top[NR], sum[NR];
-    for (index_t c = 0; c < NR; ++c) top[c] = top_[c];
+  // Scores of n keys from j0, and M in next_.
+  void score(const Queries& at, const Rows<T>& keys, index_t j0, index_t n) {
+    std::copy_n(top_, NR, next_);
+    if (bare_ && all_seen(in_, at, j0, n)) {
+      TopTile<T> to{block_, next_};
+      score_product(at, queries_, keys, j0, n, e_, 0, to);
+      return;
+    }
+    score_block(in_, at, queries_, keys, j0, n, block_, NR, scratch_);
+    T top[NR];
+    std::copy_n(next_, NR, top);
     for (index_t j = 0; j < n; ++j) {
       for (index_t c = 0; c < NR; ++c) {
         const T s = block_[j * NR + c];
         top[c] = s > top[c] ? s : top[c];
       }
     }
+    std::copy_n(top, NR, next_);
+  }
+
+  // Scores become exp(s - M); M, l and the factor of the sums follow.
+  void exponentiate(index_t n) {
+    T shift[NR], sum[NR];
     for (index_t c = 0; c < NR; ++c) {
-      shift[c] = top[c] == -std::numeric_limits<T>::infinity() ? T{0} : top[c];
+      shift[c] = next_[c] == -std::numeric_limits<T>::infinity() ? T{0} : next_[c];
       rescale_[c] = kernelmill::exp(top_[c] - shift[c]);
-      top_[c] = top[c];
+      top_[c] = next_[c];
       sum[c] = T{0};
     }
     for (index_t j = 0; j < n; ++j) {
@@ -227,10 +273,11 @@ class Forward {
 
   const Inputs<T>& in_;
   index_t e_, f_;
+  bool bare_;  // scores are products
   Pieces<T> pieces_;
   T *queries_, *sums_, *block_, *scratch_, *factors_;
   Kept<T> kept_;
-  alignas(64) T top_[NR], total_[NR], rescale_[NR];
+  alignas(64) T top_[NR], next_[NR], total_[NR], rescale_[NR];
 };
 
 // Products of a query with `count` <= lanes keys, `stride` apart: a vector of sums for each key,
@@ -388,10 +435,8 @@ void forward_one(const Inputs<T>& in, const Queries& at, T* scores, float* drawn
 template <class T>
 void score_block(const Inputs<T>& in, const Queries& at, T* packed, const Rows<T>& keys, index_t j0,
                  index_t n, T* s, index_t stride, T* scratch, index_t from) {
-  const index_t e = in.q.shape[3];
   StoreTile<T> to{s, stride};
-  tile::product<T>(tile::RowsA<T, T, true>(keys.row(j0), keys.stride, n, e),
-                   tile::PackedB<T>(packed, at.count, e), from, at.count, to);
+  score_product(at, packed, keys, j0, n, in.q.shape[3], from, to);
   adjust(in, at, j0, n, s, stride, scratch, from);
 }
 

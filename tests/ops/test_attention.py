@@ -166,12 +166,15 @@ def test_a_query_that_sees_nothing_has_zeros_and_no_gradient():
                 assert not gradient.any()
 
 
-def test_nan_spreads_to_the_queries_that_see_it():
-    for t in (3, 40):
-        q = np.ones((1, t, 1, 2))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_spreads_to_the_queries_that_see_it(dtype):
+    payload = np.array([np.nan], dtype)
+    payload.view(np.uint8)[0] = 1  # the lowest bits, which an exponential may shift
+    for t, nan in itertools.product((3, 40), (np.nan, payload[0])):
+        q = np.ones((1, t, 1, 2), dtype)
         k = q.copy()
-        k[0, 2] = np.nan
-        out, lse = attention.forward(q, k, np.ones((1, t, 1, 2)), causal=True)
+        k[0, 2] = nan
+        out, lse = attention.forward(q, k, np.ones((1, t, 1, 2), dtype), causal=True)
         assert np.isfinite(out[0, :2]).all()
         assert np.isnan(out[0, 2:]).all()
         assert np.isnan(lse[0, 0, 2:]).all()
@@ -182,6 +185,20 @@ def test_large_scores_do_not_overflow():
     out, lse = attention.forward(q, q, np.ones((1, 40, 1, 3), np.float32))
     np.testing.assert_allclose(out, 1, rtol=1e-6)
     np.testing.assert_allclose(lse, 4e8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("op", [attention.forward, attention.forward.specification])
+def test_weights_are_exact_to_their_last_places(op, dtype):
+    x = -np.concatenate([np.linspace(0, 87, 20001), np.linspace(88, 1e4, 1001)]).astype(dtype)
+    k = v = np.array([0, 1], dtype).reshape(1, 2, 1, 1)
+    out, lse = (a.ravel() for a in op(x.reshape(1, -1, 1, 1), k, v))
+    p = np.exp(x.astype(np.float64))
+    tolerance = (3 - x / 8) * np.finfo(dtype).eps  # x log2 e is rounded
+    near = x >= -87
+    assert (np.abs(out - p / (1 + p)) <= tolerance * p)[near].all()
+    assert (np.abs(lse - np.log1p(p)) <= 2 * np.finfo(dtype).eps).all()
+    assert (out[~near] <= 2 * p[~near]).all()
 
 
 @pytest.mark.parametrize("op", [attention.forward, attention.forward.specification])
