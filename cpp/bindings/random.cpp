@@ -23,12 +23,18 @@ void integers(Word seed, Word stream, Word start, index_t, Word high, std::span<
   random::integers(seed, stream, start, high, out);
 }
 
+void permutations(Word seed, Word stream, Word start, index_t, index_t,
+                  MatrixView<std::int64_t> out) {
+  random::permutations(seed, stream, start, out);
+}
+
 }  // namespace
 
 void bind_random(Family family) {
   family.op<uniform<float>, uniform<double>>("uniform");
   family.op<normal<float>, normal<double>>("normal");
   family.op<integers>("integers");
+  family.op<permutations>("permutations");
 }
 
 }  // namespace kernelmill

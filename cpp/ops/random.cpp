@@ -10,7 +10,7 @@
 
 #include "core/error.hpp"     // invalid
 #include "core/matrix.hpp"    // index_t
-#include "core/parallel.hpp"  // parallel_for
+#include "core/parallel.hpp"  // parallel_for, check_interrupt
 #include "core/random.hpp"    // Philox and the maps from words to items
 
 namespace kernelmill::random {
@@ -188,6 +188,39 @@ void integers(std::uint64_t seed, std::uint64_t stream, std::uint64_t start, std
       for (int j = 0; j < 2; ++j) {
         items[2 * b + j] = static_cast<std::int64_t>(
             bounded_integer(batch.w[2 * j][b], batch.w[2 * j + 1][b], high));
+      }
+    }
+  });
+}
+
+void permutations(std::uint64_t seed, std::uint64_t stream, std::uint64_t start,
+                  MatrixView<std::int64_t> out) {
+  constexpr std::uint64_t limit = std::uint64_t{1} << 63;
+  const auto n = static_cast<std::uint64_t>(out.cols), rows = static_cast<std::uint64_t>(out.rows);
+  if (n > 0 && (start >= limit || start + rows > limit / n)) {
+    invalid("random.permutations", "(start + e) n must be at most 2**63, got start ", start, ", e ",
+            rows, " and n ", n);
+  }
+  constexpr std::uint64_t per_batch = 2 * kBatch;
+  const index_t grain = std::max<index_t>(1, (1 << 14) / std::max<index_t>(1, out.cols));
+  const Philox philox(seed, stream);
+  parallel_for(out.rows, grain, [&](index_t, index_t begin, index_t end) {
+    Batch batch;
+    std::uint64_t held = ~std::uint64_t{0};  // the number of the batch
+    for (index_t j = begin; j < end; ++j) {
+      std::int64_t* const order = out.row(j);
+      const std::uint64_t first = (start + static_cast<std::uint64_t>(j)) * n;
+      for (std::uint64_t i = 0; i < n; ++i) {
+        const std::uint64_t item = first + i;
+        if (item / per_batch != held) {
+          held = item / per_batch;
+          make_batch(philox, held * kBatch, batch);
+          check_interrupt();
+        }
+        const std::uint64_t b = item % per_batch / 2, pair = 2 * (item % 2);
+        const std::uint64_t k = bounded_integer(batch.w[pair][b], batch.w[pair + 1][b], i + 1);
+        order[i] = order[k];
+        order[k] = static_cast<std::int64_t>(i);
       }
     }
   });

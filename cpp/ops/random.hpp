@@ -5,6 +5,8 @@
 #include <cstdint>  // std::int64_t, std::uint64_t
 #include <span>     // std::span
 
+#include "core/matrix.hpp"  // MatrixView
+
 namespace kernelmill::random {
 
 // All throw std::invalid_argument when start + out.size() passes 2^63.
@@ -20,5 +22,9 @@ void normal(std::uint64_t seed, std::uint64_t stream, std::uint64_t start, std::
 // Integers in [0, high), 1 <= high <= 2^63.
 void integers(std::uint64_t seed, std::uint64_t stream, std::uint64_t start, std::uint64_t high,
               std::span<std::int64_t> out);
+
+// Rows are random orders of 0, ..., columns - 1; throws when (start + rows) columns passes 2^63.
+void permutations(std::uint64_t seed, std::uint64_t stream, std::uint64_t start,
+                  MatrixView<std::int64_t> out);
 
 }  // namespace kernelmill::random

@@ -41,6 +41,14 @@ def integers():
             yield Case(f"{name} < {high}", (*arguments, high), big=big)
 
 
+@cases("random.permutations")
+def permutations():
+    for seed, stream, start in STREAMS:
+        for e, n in ((0, 5), (3, 0), (4, 1), (5, 2), (3, 200), (2, 1025)):
+            yield Case(f"{seed} {stream} {start} {e} {n}", (seed, stream, start, e, n))
+    yield Case("big", (7, 0, 1, 20, 3001), big=True)
+
+
 test_agreement, test_layouts, test_threads, test_mutants = agreement_tests("random")
 del test_layouts  # no arrays go in
 
@@ -59,6 +67,20 @@ def test_moments():
     counts = np.bincount(k, minlength=6)
     chi2 = ((counts - 1e5) ** 2 / 1e5).sum()
     assert chi2 < 25.7  # 0.9999 quantile, 5 degrees of freedom
+
+
+def test_all_permutations_are_as_likely():
+    order = random.permutations(3, 1, 0, 48_000, 4)
+    counts = np.unique(order @ [64, 16, 4, 1], return_counts=True)[1]
+    assert len(counts) == 24
+    chi2 = ((counts - 2000) ** 2 / 2000).sum()
+    assert chi2 < 57.1  # 0.9999 quantile, 23 degrees of freedom
+
+
+@pytest.mark.parametrize("call", [random.permutations, random.permutations.specification])
+def test_permutations_end(call):
+    with pytest.raises(ValueError, match=r"\(start \+ e\) n must be at most"):
+        call(0, 0, 2**62, 1, 3)
 
 
 @pytest.mark.parametrize(

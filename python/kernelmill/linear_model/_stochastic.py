@@ -13,19 +13,19 @@ from kernelmill._estimator import _parameters as rule
 from kernelmill._estimator._base import warn
 from kernelmill._estimator._climb import Step, climb
 from kernelmill._estimator._progress import Progress
-from kernelmill._estimator._random import generator, seed_of
+from kernelmill._estimator._random import seed_of
 from kernelmill._estimator._rows import Rows
 from kernelmill._estimator._targets import hold_out
 from kernelmill._estimator._validation import as_numbers
 from kernelmill.linear_model._linear import LinearModel, scores
-from kernelmill.ops import sgd
+from kernelmill.ops import random, sgd
 from kernelmill.ops.sgd_table import TABLE
 
 LOSSES = tuple(TABLE)
 RATES = ("constant", "optimal", "invscaling", "adaptive", "pa1", "pa2")
 _COLUMN = {name: i for i, name in enumerate(sgd.STATE)}
 _ORDERS = 1 << 16  # numbers of rows that are drawn at a time, for some epochs
-_DRAWN = 7  # epochs of a block that are drawn at once: a fit ends after 6 or more
+_DRAWN = 7  # epochs that are drawn at once: a fit ends after 6 or more
 _WORK = 20_000_000  # multiplications of one call of the op, a few milliseconds
 _ABOVE_ZERO = rule.real(0, above=True, high=np.nextafter(1.0, 0.0))
 # Parameters that all of these models have.
@@ -88,7 +88,6 @@ class Training:
         self.judged = stop and self.validation is None and not rows.is_stream
         self.values = np.array([*self.settings.values()], dtype=np.float64)
         self.values[-1] = self.judged
-        self._drawn: tuple[int, Any, Any] = (-1, None, None)
 
     def start(self, weights: np.ndarray, state: np.ndarray, averages: np.ndarray) -> Trained:
         """The first state."""
@@ -125,35 +124,30 @@ class Training:
     def _order(self, epoch: int, most: int, before: Trained) -> np.ndarray:
         """Orders of the rows for the next epochs, the same however many are asked for at a time."""
         places, (k, d) = self.places, before.weights.shape
+        n = len(places)
         if not self.model.shuffle:
-            count = max(1, min(most, _WORK // max(1, len(places) * d * k)))
-            return np.broadcast_to(places, (count, len(places)))
-        block = max(1, min(32, _ORDERS // max(1, len(places))))
-        number, begin = divmod(epoch, block)
-        if self._drawn[0] != number:
-            first = int(before.column("step").max()) if not self.stop else number
-            self._drawn = number, generator(self.seed, 2 + first), np.empty((0, len(places)), int)
-        _, draws, drawn = self._drawn
-        while begin >= len(drawn):  # some at a time: most small fits end after fewer than a block
-            some = np.tile(places, (min(_DRAWN, block - begin), 1))
-            drawn = np.concatenate([drawn, draws.permuted(some, axis=1, out=some)])
-            self._drawn = number, draws, drawn
-        return drawn[begin : begin + most]
+            return np.broadcast_to(places, (max(1, min(most, _WORK // max(1, n * d * k))), n))
+        count = max(1, min(most, _DRAWN, _ORDERS // max(1, n)))
+        # Epochs of a fit have numbers of their own; those of partial_fit that of their first step.
+        stream, first = (2, epoch) if self.stop else (3, int(before.column("step").max()))
+        order = random.permutations(self.seed, stream, first, count, n)
+        return order if self.validation is None else places[order]
 
     def _stream_epoch(self, after: Trained, values: np.ndarray) -> int:
         """One epoch, chunk by chunk; rows are shuffled within chunks."""
         begin = 0
         used = np.zeros(len(self.y), bool)
         used[self.places] = True
-        draws = generator(self.seed, 2 + int(after.column("step").max()))
         for chunk in self.rows.chunks():
             end = begin + chunk.count
             own = np.flatnonzero(used[begin:end])
-            order = draws.permutation(own) if self.model.shuffle else own
             if end > len(self.y):
                 break
+            if self.model.shuffle:
+                drawn = 3, int(after.column("step").max())
+                own = own[random.permutations(self.seed, *drawn, 1, len(own))[0]]
             sgd.epochs(
-                chunk.X, self.y[begin:end], order[None], after.weights, after.state,
+                chunk.X, self.y[begin:end], own[None], after.weights, after.state,
                 after.applied, after.averages, values, chunk.weight,
             )  # fmt: skip
             begin = end
